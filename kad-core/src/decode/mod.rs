@@ -1,0 +1,54 @@
+//! The decoding loop, and the decoders it drives.
+
+mod deferral;
+mod generate;
+mod single;
+
+pub use deferral::DeferralDecoder;
+pub use generate::{Generation, Limits, Stop, generate};
+pub use single::SingleDecoder;
+
+use crate::choice::ChoiceSource;
+use crate::error::DecodeError;
+use crate::vocab::TokenId;
+
+/// Who made a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The only model, or the composed law as a whole.
+    Sampled,
+    /// Drawn from the base model and kept.
+    Base,
+    /// The base draw was handed over; drawn from the aligned model.
+    Deferred,
+}
+
+/// One token with its provenance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Emitted {
+    /// The token.
+    pub token: TokenId,
+    /// Who made it.
+    pub origin: Origin,
+    /// Probability `D` that the base draw would be handed over here, where a rule decided.
+    pub deferral_mass: Option<f64>,
+}
+
+/// Continues contexts. Its only state is what it remembers of them: a step may be asked after any
+/// context, in any order, and the law of its tokens depends on that context alone.
+pub trait Decoder {
+    /// The longest context there can be.
+    fn context_len(&self) -> usize;
+
+    /// Appends at least one token to `out`, distributed as this decoder's law after `context`.
+    ///
+    /// # Errors
+    /// If a model fails or its logits are no law.
+    fn step(
+        &mut self,
+        context: &[TokenId],
+        choices: &mut dyn ChoiceSource,
+        out: &mut Vec<Emitted>,
+    ) -> Result<(), DecodeError>;
+}

@@ -1,0 +1,70 @@
+//! Rules that do not look: the two ends of the scale, and the control between them.
+
+use std::fmt;
+
+use super::{BaseRule, Deferral, RuleError, probability};
+use crate::law::Law;
+
+/// `d ≡ 0`: the base model.
+#[derive(Clone, Copy, Debug)]
+pub struct Never;
+
+/// `d ≡ 1`: the aligned model.
+#[derive(Clone, Copy, Debug)]
+pub struct Always;
+
+/// `d ≡ r`: a coin decides, whatever the laws say. `π = (1 − r) p + r q*`.
+///
+/// The control that tells whether *where* a rule defers matters, or only how much.
+#[derive(Clone, Copy, Debug)]
+pub struct RandomDeferral {
+    rate: f64,
+}
+
+impl RandomDeferral {
+    /// Defers every draw with probability `rate` ∈ [0, 1].
+    ///
+    /// # Errors
+    /// If `rate` is out of range.
+    pub fn new(rate: f64) -> Result<Self, RuleError> {
+        Ok(Self {
+            rate: probability("random", "rate", rate)?,
+        })
+    }
+}
+
+impl BaseRule for Never {
+    fn decide(&self, base: &Law, out: &mut Deferral) {
+        out.fill(base.len(), 0.0);
+    }
+}
+
+impl BaseRule for Always {
+    fn decide(&self, base: &Law, out: &mut Deferral) {
+        out.fill(base.len(), 1.0);
+    }
+}
+
+impl BaseRule for RandomDeferral {
+    fn decide(&self, base: &Law, out: &mut Deferral) {
+        out.fill(base.len(), self.rate);
+    }
+}
+
+impl fmt::Display for Never {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("never")
+    }
+}
+
+impl fmt::Display for Always {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("always")
+    }
+}
+
+impl fmt::Display for RandomDeferral {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "random, rate {}", self.rate)
+    }
+}

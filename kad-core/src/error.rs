@@ -1,0 +1,158 @@
+//! What can go wrong between a prompt and a token.
+
+use crate::vocab::TokenId;
+
+/// A model could not do what a [`Session`](crate::Session) was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// More tokens than the model's context holds.
+    #[error(
+        "the context of {limit} tokens is full: {held} held, {asked} more asked; \
+         shorten the prompt or lower max_new_tokens"
+    )]
+    ContextFull {
+        /// Tokens already in the session.
+        held: usize,
+        /// Tokens that were to be appended.
+        asked: usize,
+        /// The model's context length.
+        limit: usize,
+    },
+    /// A token id that the vocabulary does not have.
+    #[error("token id {id} is out of range: the vocabulary has ids 0 to {}", vocab.saturating_sub(1))]
+    TokenOutOfRange {
+        /// The offending id.
+        id: TokenId,
+        /// Size of the vocabulary.
+        vocab: usize,
+    },
+    /// `truncate` to a length that was never reached.
+    #[error("cannot truncate to {len} tokens: the session holds {held}")]
+    TruncatePastEnd {
+        /// The length asked for.
+        len: usize,
+        /// The length there is.
+        held: usize,
+    },
+    /// `extend` by nothing, or with more rows wanted than tokens given.
+    #[error("asked for {wanted} rows of logits from {given} new tokens")]
+    RowsWanted {
+        /// Rows asked for.
+        wanted: usize,
+        /// Tokens given.
+        given: usize,
+    },
+    /// The library under the backend failed.
+    #[error("backend {backend}: {message}")]
+    Backend {
+        /// Which backend.
+        backend: &'static str,
+        /// Its own words.
+        message: String,
+    },
+}
+
+impl ModelError {
+    /// The checks every backend owes its callers before it computes anything.
+    ///
+    /// # Errors
+    /// [`ModelError::ContextFull`], [`ModelError::TokenOutOfRange`] or [`ModelError::RowsWanted`].
+    pub fn check_extend(
+        held: usize,
+        tokens: &[TokenId],
+        wanted: usize,
+        limit: usize,
+        vocab: usize,
+    ) -> Result<(), ModelError> {
+        let given = tokens.len();
+        if given == 0 || wanted > given {
+            return Err(ModelError::RowsWanted { wanted, given });
+        }
+        if held + given > limit {
+            return Err(ModelError::ContextFull {
+                held,
+                asked: given,
+                limit,
+            });
+        }
+        match tokens.iter().find(|&&id| id as usize >= vocab) {
+            Some(&id) => Err(ModelError::TokenOutOfRange { id, vocab }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Numbers that are no law.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LawError {
+    /// A logit or a probability that is not a number, or infinitely large.
+    #[error("entry of token {token} is {value}")]
+    NotFinite {
+        /// Where.
+        token: TokenId,
+        /// What was found there.
+        value: f64,
+    },
+    /// No token is possible.
+    #[error("no token has a probability above 0")]
+    Empty,
+    /// A negative probability.
+    #[error("probability of token {token} is {value}, below 0")]
+    Negative {
+        /// Where.
+        token: TokenId,
+        /// What was found there.
+        value: f64,
+    },
+    /// Probabilities that do not sum to one.
+    #[error("probabilities sum to {sum}, not to 1")]
+    Sum {
+        /// Their sum.
+        sum: f64,
+    },
+}
+
+/// Decoding stopped because something failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A model failed.
+    #[error("model `{model}`")]
+    Model {
+        /// The model's name.
+        model: String,
+        /// What it said.
+        #[source]
+        source: ModelError,
+    },
+    /// A model's logits are no law.
+    #[error("model `{model}` gave unusable logits after {position} tokens")]
+    Law {
+        /// The model's name.
+        model: String,
+        /// Length of the prefix they follow.
+        position: usize,
+        /// What is wrong with them.
+        #[source]
+        source: LawError,
+    },
+    /// Nothing to condition on.
+    #[error("the prompt has no tokens: give at least one")]
+    EmptyPrompt,
+    /// The prompt alone fills the context.
+    #[error(
+        "the prompt has {prompt} tokens but the context holds {limit}, \
+         and one must be left for the answer: shorten the prompt"
+    )]
+    PromptTooLong {
+        /// Tokens in the prompt.
+        prompt: usize,
+        /// The smallest context among the models.
+        limit: usize,
+    },
+    /// `max_new_tokens = 0`.
+    #[error("max_new_tokens is 0: ask for at least one token")]
+    NothingAsked,
+}

@@ -1,0 +1,202 @@
+//! Next-token laws.
+
+use crate::error::LawError;
+use crate::vocab::TokenId;
+
+/// How far a law's sum may be from one when it is given from outside.
+const SUM_TOLERANCE: f64 = 1e-9;
+
+/// A probability distribution over a vocabulary, `[vocab]`, in `f64`.
+///
+/// Entries are finite and non-negative and sum to one (to rounding). A `Law` is also a reusable
+/// buffer: the functions that make laws write into one that is there.
+///
+/// ```
+/// use kad_core::Law;
+/// let law = Law::from_probs(vec![0.25, 0.75])?;
+/// assert_eq!(law.argmax(), 1);
+/// assert_eq!(law.pick(0.3), 1);
+/// # Ok::<(), kad_core::LawError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Law {
+    probs: Vec<f64>,
+    /// Room for an ordering of the tokens; kept so that truncation allocates nothing per token.
+    pub(crate) order: Vec<TokenId>,
+}
+
+impl PartialEq for Law {
+    fn eq(&self, other: &Self) -> bool {
+        self.probs == other.probs
+    }
+}
+
+impl Law {
+    /// Takes probabilities that already sum to one.
+    ///
+    /// # Errors
+    /// If an entry is not finite or negative, or the sum is off by more than 1e-9.
+    pub fn from_probs(probs: Vec<f64>) -> Result<Self, LawError> {
+        for (token, &value) in (0..).zip(&probs) {
+            if !value.is_finite() {
+                return Err(LawError::NotFinite { token, value });
+            }
+            if value < 0.0 {
+                return Err(LawError::Negative { token, value });
+            }
+        }
+        let sum: f64 = probs.iter().sum();
+        if (sum - 1.0).abs() <= SUM_TOLERANCE {
+            Ok(Self {
+                probs,
+                order: Vec::new(),
+            })
+        } else {
+            Err(LawError::Sum { sum })
+        }
+    }
+
+    /// The law of all probabilities, `[vocab]`.
+    pub fn probs(&self) -> &[f64] {
+        &self.probs
+    }
+
+    /// Probability of one token; 0 outside the vocabulary.
+    pub fn prob(&self, token: TokenId) -> f64 {
+        self.probs.get(token as usize).copied().unwrap_or(0.0)
+    }
+
+    /// Number of tokens.
+    pub fn len(&self) -> usize {
+        self.probs.len()
+    }
+
+    /// Whether the buffer holds no law yet.
+    pub fn is_empty(&self) -> bool {
+        self.probs.is_empty()
+    }
+
+    /// The most probable token; the lowest id among equals.
+    pub fn argmax(&self) -> TokenId {
+        let best = (0..)
+            .zip(&self.probs)
+            .fold((0, f64::NEG_INFINITY), |best, (token, &p)| {
+                if p > best.1 { (token, p) } else { best }
+            });
+        best.0
+    }
+
+    /// The largest probability.
+    pub fn max_prob(&self) -> f64 {
+        self.probs.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// The token at `uniform` ∈ [0, 1) of the cumulative law (inversion).
+    ///
+    /// A token of probability 0 is never returned, whatever the rounding of the sums.
+    pub fn pick(&self, uniform: f64) -> TokenId {
+        let mut cumulative = 0.0;
+        let mut last_possible = 0;
+        for (token, &p) in (0..).zip(&self.probs) {
+            if p > 0.0 {
+                cumulative += p;
+                last_possible = token;
+                if uniform < cumulative {
+                    return token;
+                }
+            }
+        }
+        last_possible
+    }
+
+    /// Total variation distance ½ Σ |p − q| to another law over the same vocabulary.
+    pub fn total_variation(&self, other: &Law) -> f64 {
+        debug_assert_eq!(self.len(), other.len());
+        0.5 * self
+            .probs
+            .iter()
+            .zip(&other.probs)
+            .map(|(p, q)| (p - q).abs())
+            .sum::<f64>()
+    }
+
+    /// Gives out the buffer; whoever fills it must leave a law there.
+    pub(crate) fn probs_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.probs
+    }
+
+    /// The buffer and the room for an ordering, borrowed together.
+    pub(crate) fn parts_mut(&mut self) -> (&mut Vec<f64>, &mut Vec<TokenId>) {
+        (&mut self.probs, &mut self.order)
+    }
+}
+
+/// `log softmax(logits)[token]`, natural logarithm, summed in `f64`.
+///
+/// Stable: the largest logit is subtracted first. `-inf` logits are impossible tokens.
+///
+/// # Errors
+/// [`LawError::NotFinite`] for NaN or `+inf`, [`LawError::Empty`] if every logit is `-inf`.
+///
+/// ```
+/// let nll = -kad_core::log_prob(&[0.0, 0.0], 1)?;
+/// assert!((nll - 2f64.ln()).abs() < 1e-15);
+/// # Ok::<(), kad_core::LawError>(())
+/// ```
+pub fn log_prob(logits: &[f32], token: TokenId) -> Result<f64, LawError> {
+    let max = f64::from(largest(logits)?);
+    let total: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
+    Ok(f64::from(logits[token as usize]) - max - total.ln())
+}
+
+/// The largest logit, or why these logits are no law.
+pub(crate) fn largest(logits: &[f32]) -> Result<f32, LawError> {
+    let mut max = f32::NEG_INFINITY;
+    for (token, &logit) in (0..).zip(logits) {
+        if logit.is_nan() || logit == f32::INFINITY {
+            return Err(LawError::NotFinite {
+                token,
+                value: f64::from(logit),
+            });
+        }
+        max = max.max(logit);
+    }
+    if max == f32::NEG_INFINITY {
+        Err(LawError::Empty)
+    } else {
+        Ok(max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pick_never_returns_an_impossible_token() {
+        let law = Law::from_probs(vec![0.5, 0.5, 0.0]).unwrap();
+        assert_eq!(law.pick(1.0 - f64::EPSILON / 2.0), 1);
+        let law = Law::from_probs(vec![0.0, 1.0]).unwrap();
+        assert_eq!(law.pick(0.0), 1);
+    }
+
+    #[test]
+    fn unusable_numbers_are_refused_with_their_place() {
+        assert_eq!(
+            Law::from_probs(vec![1.5, -0.5]).unwrap_err(),
+            LawError::Negative {
+                token: 1,
+                value: -0.5
+            }
+        );
+        assert!(matches!(
+            log_prob(&[0.0, f32::NAN], 0).unwrap_err(),
+            LawError::NotFinite { token: 1, .. }
+        ));
+        assert_eq!(
+            log_prob(&[f32::NEG_INFINITY; 2], 0).unwrap_err(),
+            LawError::Empty
+        );
+        assert!(Law::from_probs(vec![0.5, 0.4]).is_err());
+    }
+}

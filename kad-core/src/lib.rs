@@ -1,0 +1,49 @@
+//! What kad computes, without saying where the numbers come from.
+//!
+//! This crate knows laws over a vocabulary, rules that hand probability mass from one model to
+//! another, and decoders made of them. It knows no tensor library, no file format and no clock.
+//!
+//! | in the papers | here | file |
+//! |---|---|---|
+//! | `V`, its tokens | [`TokenId`], [`Vocab`] | `vocab.rs` |
+//! | logits | [`LogitRows`] | `logits.rs` |
+//! | `p(· | x)`, a next-token law | [`Law`] | `law.rs` |
+//! | temperature, top-k, top-p | [`Sampling`] | `sampling.rs` |
+//! | a model, one sequence in its cache | [`LanguageModel`], [`Session`] | `model.rs` |
+//! | cost in passes | [`Counted`] | `counted.rs` |
+//! | `d : V → [0, 1]`, a deferral rule | [`deferral::Rule`] | `deferral/` |
+//! | `π = (1 − d) p + q* Σ d p` | [`mixture`] | `mixture.rs` |
+//! | "target", "drafter": anything with a law | [`Predictor`] | `predictor.rs` |
+//! | the decoding loop | [`decode::generate`], [`decode::Decoder`] | `decode/` |
+//! | "distributed as" | [`oracle::enumerate`] | `oracle/` |
+//!
+//! `p` is the large base model and `q*` the small aligned one throughout; inside kad they are
+//! called `base` and `aligned`.
+
+pub mod choice;
+mod counted;
+pub mod decode;
+pub mod deferral;
+mod error;
+mod follower;
+mod law;
+mod logits;
+pub mod mixture;
+mod model;
+pub mod oracle;
+mod predictor;
+mod sampling;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod vocab;
+
+pub use choice::{ChoiceSource, SampledChoices};
+pub use counted::{Counted, Counts};
+pub use error::{DecodeError, LawError, ModelError};
+pub use follower::Follower;
+pub use law::{Law, log_prob};
+pub use logits::LogitRows;
+pub use model::{LanguageModel, Session};
+pub use predictor::{MixturePredictor, ModelPredictor, Predictor};
+pub use sampling::{Sampling, SamplingError, SamplingSettings};
+pub use vocab::{Fingerprint, TokenId, Vocab, VocabMismatch};

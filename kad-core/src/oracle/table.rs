@@ -1,0 +1,141 @@
+//! Models small enough to enumerate.
+
+use std::collections::BTreeMap;
+
+use crate::error::ModelError;
+use crate::logits::LogitRows;
+use crate::model::{LanguageModel, Session};
+use crate::vocab::{Fingerprint, TokenId, Vocab};
+
+/// A language model given by a table: the logits after a context depend on its last tokens.
+///
+/// Contexts that the table does not name get logits that are a fixed pseudo-random function of
+/// the seed and the context's suffix, so laws differ from context to context.
+#[derive(Clone, Debug)]
+pub struct TableModel {
+    name: String,
+    vocab: Vocab,
+    order: usize,
+    seed: u64,
+    context_len: usize,
+    rows: BTreeMap<Vec<TokenId>, Vec<f32>>,
+}
+
+impl TableModel {
+    /// A model over `vocab` tokens whose law depends on the last `order` of them.
+    ///
+    /// Logits lie in [−2, 2). All table models of one size share their vocabulary.
+    pub fn random(name: &str, vocab: usize, order: usize, seed: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            vocab: Vocab::new(vocab, Fingerprint([0; 32])),
+            order,
+            seed,
+            context_len: 1 << 20,
+            rows: BTreeMap::new(),
+        }
+    }
+
+    /// The logits after any context that ends in `suffix`; longer suffixes go first.
+    ///
+    /// # Panics
+    /// If `logits` is not as wide as the vocabulary or `suffix` is longer than the order.
+    #[must_use]
+    pub fn with_row(mut self, suffix: &[TokenId], logits: &[f32]) -> Self {
+        assert_eq!(logits.len(), self.vocab.size(), "one logit per token");
+        assert!(
+            suffix.len() <= self.order,
+            "the model looks at {} tokens only",
+            self.order
+        );
+        self.rows.insert(suffix.to_vec(), logits.to_vec());
+        self
+    }
+
+    /// Limits the context.
+    #[must_use]
+    pub fn with_context_len(mut self, tokens: usize) -> Self {
+        self.context_len = tokens;
+        self
+    }
+
+    fn row(&self, context: &[TokenId]) -> Vec<f32> {
+        let suffix = &context[context.len().saturating_sub(self.order)..];
+        let named = (0..=suffix.len()).find_map(|start| self.rows.get(&suffix[start..]));
+        named.cloned().unwrap_or_else(|| {
+            (0..self.vocab.size() as u64)
+                .map(|token| self.pseudo_logit(suffix, token))
+                .collect()
+        })
+    }
+
+    fn pseudo_logit(&self, suffix: &[TokenId], token: u64) -> f32 {
+        let start = mix_bits(self.seed ^ mix_bits(token));
+        let hash = suffix
+            .iter()
+            .fold(start, |hash, &t| mix_bits(hash ^ u64::from(t + 1)));
+        // 24 bits fit an f32 exactly.
+        (hash >> 40) as f32 / (1u32 << 22) as f32 - 2.0
+    }
+}
+
+/// Finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit.
+fn mix_bits(x: u64) -> u64 {
+    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+impl LanguageModel for TableModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+    fn context_len(&self) -> usize {
+        self.context_len
+    }
+    fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
+        Ok(Box::new(TableSession {
+            model: self,
+            tokens: Vec::new(),
+        }))
+    }
+}
+
+struct TableSession<'m> {
+    model: &'m TableModel,
+    tokens: Vec<TokenId>,
+}
+
+impl Session for TableSession<'_> {
+    fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    fn extend(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        let model = self.model;
+        let held = self.tokens.len();
+        ModelError::check_extend(held, tokens, wanted, model.context_len, model.vocab.size())?;
+        self.tokens.extend_from_slice(tokens);
+        let first = self.tokens.len() - wanted;
+        (first..self.tokens.len()).for_each(|i| out.push_row(&model.row(&self.tokens[..=i])));
+        Ok(())
+    }
+
+    fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+        let held = self.tokens.len();
+        if len > held {
+            return Err(ModelError::TruncatePastEnd { len, held });
+        }
+        self.tokens.truncate(len);
+        Ok(())
+    }
+}

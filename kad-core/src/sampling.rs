@@ -1,0 +1,370 @@
+//! From logits to the law that tokens are drawn from.
+
+use crate::error::LawError;
+use crate::law::{Law, largest};
+use crate::vocab::TokenId;
+
+/// Sampling settings as a user gives them, unchecked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SamplingSettings {
+    /// Divides the logits; 0 is greedy (the lowest id among equal maxima). Default 1.
+    pub temperature: f64,
+    /// Keep the `k` most probable tokens; lower ids first among equals. Default: all.
+    pub top_k: Option<usize>,
+    /// Keep the smallest set of most probable tokens with at least this mass, (0, 1]. Default: all.
+    pub top_p: Option<f64>,
+    /// Keep tokens with at least this share of the largest probability, [0, 1]. Default: all.
+    pub min_p: Option<f64>,
+    /// Divides positive and multiplies negative logits of tokens already in the context
+    /// (prompt included), as in Hugging Face transformers; > 0. Default 1: no effect.
+    pub repetition_penalty: f64,
+}
+
+impl Default for SamplingSettings {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: None,
+            top_p: None,
+            min_p: None,
+            repetition_penalty: 1.0,
+        }
+    }
+}
+
+/// Checked settings: the function from logits to a law.
+///
+/// Order of operations, as in transformers: repetition penalty, temperature, top-k, top-p, min-p.
+///
+/// ```
+/// use kad_core::{Law, Sampling, SamplingSettings};
+/// let sampling = Sampling::new(SamplingSettings { top_k: Some(1), ..Default::default() })?;
+/// let mut law = Law::default();
+/// sampling.law(&[0.0, 3.0, 1.0], &[], &mut law)?;
+/// assert_eq!(law.probs(), [0.0, 1.0, 0.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling(SamplingSettings);
+
+/// A setting out of range.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{key} = {found} is out of range: {range}")]
+pub struct SamplingError {
+    /// Which setting.
+    pub key: &'static str,
+    /// What was given.
+    pub found: f64,
+    /// What is allowed.
+    pub range: &'static str,
+}
+
+impl Sampling {
+    /// Checks the ranges given at [`SamplingSettings`].
+    ///
+    /// # Errors
+    /// [`SamplingError`] names the setting, its value and the range; NaN is out of every range.
+    pub fn new(settings: SamplingSettings) -> Result<Self, SamplingError> {
+        let check = |key, found, ok: bool, range| {
+            if ok {
+                Ok(())
+            } else {
+                Err(SamplingError { key, found, range })
+            }
+        };
+        let s = settings;
+        check(
+            "temperature",
+            s.temperature,
+            s.temperature >= 0.0 && s.temperature.is_finite(),
+            "0 (greedy) or above",
+        )?;
+        let top_k = s.top_k.unwrap_or(1);
+        check("top_k", top_k as f64, top_k >= 1, "at least 1")?;
+        let top_p = s.top_p.unwrap_or(1.0);
+        check(
+            "top_p",
+            top_p,
+            top_p > 0.0 && top_p <= 1.0,
+            "above 0, at most 1",
+        )?;
+        let min_p = s.min_p.unwrap_or(0.0);
+        check(
+            "min_p",
+            min_p,
+            (0.0..=1.0).contains(&min_p),
+            "between 0 and 1",
+        )?;
+        check(
+            "repetition_penalty",
+            s.repetition_penalty,
+            s.repetition_penalty > 0.0 && s.repetition_penalty.is_finite(),
+            "above 0",
+        )?;
+        Ok(Self(settings))
+    }
+
+    /// Sampling at a temperature, nothing cut.
+    ///
+    /// # Errors
+    /// If the temperature is negative or not finite.
+    pub fn at_temperature(temperature: f64) -> Result<Self, SamplingError> {
+        Self::new(SamplingSettings {
+            temperature,
+            ..Default::default()
+        })
+    }
+
+    /// The settings that were checked.
+    pub fn settings(&self) -> &SamplingSettings {
+        &self.0
+    }
+
+    /// Writes into `out` the law of these logits after `context`.
+    ///
+    /// `softmax(penalised(logits) / temperature)`, truncated and renormalised.
+    ///
+    /// # Errors
+    /// [`LawError::NotFinite`] for NaN or `+inf`, [`LawError::Empty`] if every logit is `-inf`.
+    pub fn law(&self, logits: &[f32], context: &[TokenId], out: &mut Law) -> Result<(), LawError> {
+        let settings = &self.0;
+        largest(logits)?;
+        let (probs, order) = out.parts_mut();
+        probs.clear();
+        probs.extend(logits.iter().map(|&l| f64::from(l)));
+        penalise(probs, context, settings.repetition_penalty, order);
+        if settings.temperature == 0.0 {
+            one_hot_at_max(probs);
+            return Ok(());
+        }
+        softmax(probs, settings.temperature);
+        truncate(probs, order, settings);
+        Ok(())
+    }
+}
+
+fn penalise(logits: &mut [f64], context: &[TokenId], penalty: f64, seen: &mut Vec<TokenId>) {
+    if penalty == 1.0 {
+        return;
+    }
+    seen.clear();
+    seen.extend_from_slice(context);
+    seen.sort_unstable();
+    seen.dedup();
+    for &token in seen.iter() {
+        if let Some(logit) = logits.get_mut(token as usize) {
+            *logit = if *logit > 0.0 {
+                *logit / penalty
+            } else {
+                *logit * penalty
+            };
+        }
+    }
+}
+
+fn one_hot_at_max(values: &mut [f64]) {
+    let mut best = 0;
+    for i in 1..values.len() {
+        if values[i] > values[best] {
+            best = i;
+        }
+    }
+    values.fill(0.0);
+    values[best] = 1.0;
+}
+
+/// In place; at least one value is finite.
+fn softmax(values: &mut [f64], temperature: f64) {
+    let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut total = 0.0;
+    for value in values.iter_mut() {
+        *value = ((*value - max) / temperature).exp();
+        total += *value;
+    }
+    values.iter_mut().for_each(|value| *value /= total);
+}
+
+fn truncate(probs: &mut [f64], order: &mut Vec<TokenId>, settings: &SamplingSettings) {
+    if let Some(k) = settings.top_k.filter(|&k| k < probs.len()) {
+        rank(probs, order);
+        cut(probs, &order[k..]);
+    }
+    if let Some(top_p) = settings.top_p.filter(|&top_p| top_p < 1.0) {
+        rank(probs, order);
+        let mut mass = 0.0;
+        let kept = order.iter().take_while(|&&token| {
+            let needed = mass < top_p;
+            mass += probs[token as usize];
+            needed
+        });
+        let kept = kept.count();
+        cut(probs, &order[kept..]);
+    }
+    if let Some(min_p) = settings.min_p.filter(|&min_p| min_p > 0.0) {
+        let floor = min_p * probs.iter().copied().fold(0.0, f64::max);
+        probs
+            .iter_mut()
+            .filter(|p| **p < floor)
+            .for_each(|p| *p = 0.0);
+        normalise(probs);
+    }
+}
+
+/// Tokens by falling probability, rising id among equals.
+fn rank(probs: &[f64], order: &mut Vec<TokenId>) {
+    order.clear();
+    order.extend(0..probs.len() as TokenId);
+    order.sort_unstable_by(|&a, &b| {
+        probs[b as usize]
+            .total_cmp(&probs[a as usize])
+            .then(a.cmp(&b))
+    });
+}
+
+fn cut(probs: &mut [f64], tokens: &[TokenId]) {
+    tokens.iter().for_each(|&token| probs[token as usize] = 0.0);
+    normalise(probs);
+}
+
+fn normalise(probs: &mut [f64]) {
+    let total: f64 = probs.iter().sum();
+    probs.iter_mut().for_each(|p| *p /= total);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn law(settings: SamplingSettings, logits: &[f32], context: &[TokenId]) -> Vec<f64> {
+        let mut out = Law::default();
+        Sampling::new(settings)
+            .unwrap()
+            .law(logits, context, &mut out)
+            .unwrap();
+        out.probs().to_vec()
+    }
+
+    fn close(found: &[f64], wanted: &[f64]) {
+        assert_eq!(found.len(), wanted.len());
+        for (f, w) in found.iter().zip(wanted) {
+            assert!((f - w).abs() < 1e-12, "{found:?} is not {wanted:?}");
+        }
+    }
+
+    /// Logits of the probabilities (.1, .4, .2, .3).
+    fn logits() -> [f32; 4] {
+        [1f32.ln(), 4f32.ln(), 2f32.ln(), 3f32.ln()]
+    }
+
+    #[test]
+    fn each_setting_has_its_published_effect() {
+        let plain = SamplingSettings::default();
+        let near = |found: Vec<f64>, wanted: &[f64]| {
+            // The logits are f32 logarithms: eight digits.
+            found
+                .iter()
+                .zip(wanted)
+                .for_each(|(f, w)| assert!((f - w).abs() < 1e-6));
+        };
+        near(law(plain, &logits(), &[]), &[0.1, 0.4, 0.2, 0.3]);
+        let squared = SamplingSettings {
+            temperature: 0.5,
+            ..plain
+        };
+        near(
+            law(squared, &logits(), &[]),
+            &[1. / 30., 16. / 30., 4. / 30., 9. / 30.],
+        );
+        let top_k = SamplingSettings {
+            top_k: Some(2),
+            ..plain
+        };
+        near(law(top_k, &logits(), &[]), &[0.0, 4. / 7., 0.0, 3. / 7.]);
+        let top_p = SamplingSettings {
+            top_p: Some(0.75),
+            ..plain
+        };
+        near(
+            law(top_p, &logits(), &[]),
+            &[0.0, 4. / 9., 2. / 9., 3. / 9.],
+        );
+        let min_p = SamplingSettings {
+            min_p: Some(0.6),
+            ..plain
+        };
+        near(law(min_p, &logits(), &[]), &[0.0, 4. / 7., 0.0, 3. / 7.]);
+    }
+
+    #[test]
+    fn greedy_takes_the_lowest_id_among_equals_and_ignores_scale() {
+        let greedy = SamplingSettings {
+            temperature: 0.0,
+            ..Default::default()
+        };
+        close(&law(greedy, &[1.0, 2.0, 2.0], &[]), &[0.0, 1.0, 0.0]);
+        close(&law(greedy, &[1e38, -1e38, 0.0], &[]), &[1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn a_tiny_temperature_stays_a_law() {
+        let cold = SamplingSettings {
+            temperature: 1e-300,
+            ..Default::default()
+        };
+        close(
+            &law(cold, &[0.0, 5.0, f32::NEG_INFINITY], &[]),
+            &[0.0, 1.0, 0.0],
+        );
+    }
+
+    #[test]
+    fn penalty_counts_a_repeated_token_once_and_lowers_both_signs() {
+        let penalty = SamplingSettings {
+            repetition_penalty: 2.0,
+            temperature: 0.0,
+            ..Default::default()
+        };
+        close(&law(penalty, &[4.0, 3.0], &[0, 0, 0]), &[0.0, 1.0]);
+        // 4/2 = 2 beats 1: penalised once, not three times.
+        close(&law(penalty, &[4.0, 1.0], &[0, 0, 0]), &[1.0, 0.0]);
+        close(&law(penalty, &[-1.0, -1.5], &[0]), &[0.0, 1.0]);
+    }
+
+    #[test]
+    fn ranges_are_enforced_and_nan_is_out_of_range() {
+        for bad in [-1.0, f64::NAN, f64::INFINITY] {
+            let error = Sampling::at_temperature(bad).unwrap_err();
+            assert_eq!(error.key, "temperature");
+        }
+        let message = Sampling::at_temperature(-0.5).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "temperature = -0.5 is out of range: 0 (greedy) or above"
+        );
+        let plain = SamplingSettings::default();
+        for bad in [
+            SamplingSettings {
+                top_k: Some(0),
+                ..plain
+            },
+            SamplingSettings {
+                top_p: Some(0.0),
+                ..plain
+            },
+            SamplingSettings {
+                top_p: Some(f64::NAN),
+                ..plain
+            },
+            SamplingSettings {
+                min_p: Some(1.1),
+                ..plain
+            },
+            SamplingSettings {
+                repetition_penalty: 0.0,
+                ..plain
+            },
+        ] {
+            assert!(Sampling::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

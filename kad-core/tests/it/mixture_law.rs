@@ -1,0 +1,200 @@
+//! K11 and K1 at the level of whole texts: the lazy decoder, the eager mixture and the closed form
+//! have one law, by exact enumeration over every continuation.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use kad_core::decode::{Decoder, DeferralDecoder, Limits, SingleDecoder, generate};
+use kad_core::deferral::{
+    Always, Deferral, KadDual, KadPrimal, Never, Nudging, PairRule, RandomDeferral, Rule,
+};
+use kad_core::oracle::{TableModel, enumerate, joint_law, total_variation};
+use kad_core::{
+    ChoiceSource, Counted, DecodeError, LanguageModel, Law, LogitRows, MixturePredictor, Sampling,
+    SamplingSettings, TokenId,
+};
+
+const PROMPT: [TokenId; 2] = [1, 0];
+const EOS: TokenId = 2;
+const LENGTH: usize = 3;
+/// What exact enumeration in `f64` may lose to rounding; the project's bound for a proof.
+const EXACT: f64 = 1e-12;
+
+type TextLaw = BTreeMap<Vec<TokenId>, f64>;
+
+fn models() -> (TableModel, TableModel) {
+    (
+        TableModel::random("base", 4, 2, 1),
+        TableModel::random("aligned", 4, 3, 2),
+    )
+}
+
+fn at(temperature: f64) -> Sampling {
+    Sampling::at_temperature(temperature).unwrap()
+}
+
+fn law_of_texts(decoder: &mut dyn Decoder) -> TextLaw {
+    let limits = Limits {
+        max_new_tokens: LENGTH,
+        eos: vec![EOS],
+    };
+    let run = |choices: &mut dyn ChoiceSource| {
+        let mut observe = |_: &_| ControlFlow::Continue(());
+        let generation = generate(decoder, &PROMPT, &limits, choices, &mut observe)?;
+        Ok::<_, DecodeError>(
+            generation
+                .tokens
+                .iter()
+                .map(|t| t.token)
+                .collect::<Vec<_>>(),
+        )
+    };
+    enumerate(run).unwrap()
+}
+
+/// Keeps a token only where the base model likes it at least as much as the aligned one.
+#[derive(Debug)]
+struct KeepWhereBaseLeads;
+
+impl std::fmt::Display for KeepWhereBaseLeads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("keep where the base leads")
+    }
+}
+
+impl PairRule for KeepWhereBaseLeads {
+    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+        out.fill(base.len(), 0.0);
+        for token in 0..base.len() as TokenId {
+            out.set(token, f64::from(base.prob(token) < aligned.prob(token)));
+        }
+    }
+}
+
+fn rules() -> Vec<Rule> {
+    vec![
+        Rule::base(Never),
+        Rule::base(Always),
+        Rule::base(Nudging::new(0.45).unwrap()),
+        Rule::base(KadPrimal::new(0.35).unwrap()),
+        Rule::base(KadDual::new(0.3).unwrap()),
+        Rule::base(RandomDeferral::new(0.25).unwrap()),
+        Rule::pair(KeepWhereBaseLeads),
+    ]
+}
+
+#[test]
+fn lazy_eager_and_closed_form_have_one_law() {
+    let (base, aligned) = models();
+    for rule in rules() {
+        for (sampling, decision) in [(at(1.0), at(1.0)), (at(0.7), at(1.0)), (at(1.3), at(0.5))] {
+            let lazy = DeferralDecoder::new(&base, &aligned, &rule, sampling, decision).unwrap();
+            let lazy = law_of_texts(&mut { lazy });
+            let mixture =
+                || MixturePredictor::new(&base, &aligned, &rule, sampling, decision).unwrap();
+            let eager = law_of_texts(&mut SingleDecoder::new(mixture()));
+            let closed = joint_law(&mut mixture(), &PROMPT, LENGTH, &[EOS]).unwrap();
+            let by_hand = by_hand(&base, &aligned, &rule, sampling, decision);
+            assert!((lazy.values().sum::<f64>() - 1.0).abs() < EXACT);
+            for other in [&eager, &closed, &by_hand] {
+                let distance = total_variation(&lazy, other);
+                assert!(distance < EXACT, "{rule}: TV = {distance}");
+            }
+        }
+    }
+}
+
+/// The same law from the models' logits and the formula of the paper, sharing no decoder code.
+fn by_hand(
+    base: &TableModel,
+    aligned: &TableModel,
+    rule: &Rule,
+    sampling: Sampling,
+    decision: Sampling,
+) -> TextLaw {
+    let law = |model: &TableModel, text: &[TokenId], temperature: f64| -> Law {
+        let mut rows = LogitRows::new(4);
+        model.start().unwrap().extend(text, 1, &mut rows).unwrap();
+        let weights: Vec<f64> = rows
+            .row(0)
+            .iter()
+            .map(|&l| (f64::from(l) / temperature).exp())
+            .collect();
+        let total: f64 = weights.iter().sum();
+        Law::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
+    };
+    let (draw, see) = (
+        sampling.settings().temperature,
+        decision.settings().temperature,
+    );
+    let mut texts = TextLaw::new();
+    let mut open = vec![(PROMPT.to_vec(), 1.0)];
+    while let Some((text, probability)) = open.pop() {
+        let new = &text[PROMPT.len()..];
+        if new.len() == LENGTH || new.last() == Some(&EOS) {
+            texts.insert(new.to_vec(), probability);
+            continue;
+        }
+        let (p, q) = (law(base, &text, draw), law(aligned, &text, draw));
+        let mut d = Deferral::default();
+        match rule {
+            Rule::Base(rule) => rule.decide(&law(base, &text, see), &mut d),
+            Rule::Pair(rule) => {
+                rule.decide(&law(base, &text, see), &law(aligned, &text, see), &mut d)
+            }
+        }
+        let deferred: f64 = (0..4).map(|y| d.weights()[y] * p.probs()[y]).sum();
+        for y in 0..4 {
+            let pi = (1.0 - d.weights()[y]) * p.probs()[y] + q.probs()[y] * deferred;
+            let longer = [&text[..], &[y as TokenId]].concat();
+            if pi > 0.0 {
+                open.push((longer, probability * pi));
+            }
+        }
+    }
+    texts
+}
+
+/// Must fail: leaving the deferred mass out of the aligned draw (renormalising what is kept, which
+/// is top-p sampling) is a different law, and the oracle sees it.
+#[test]
+fn the_oracle_tells_deferral_from_truncation() {
+    let (base, aligned) = models();
+    let rule = Rule::base(KadPrimal::new(0.35).unwrap());
+    let lazy = DeferralDecoder::new(&base, &aligned, &rule, at(1.0), at(1.0)).unwrap();
+    let nucleus = Sampling::new(SamplingSettings {
+        top_p: Some(0.65),
+        ..Default::default()
+    })
+    .unwrap();
+    let nucleus = kad_core::ModelPredictor::new(&base, nucleus).unwrap();
+    let distance = total_variation(
+        &law_of_texts(&mut { lazy }),
+        &law_of_texts(&mut SingleDecoder::new(nucleus)),
+    );
+    assert!(distance > 0.1, "TV = {distance}");
+}
+
+/// Design: the aligned model is asked with probability D per token, not at every token.
+#[test]
+fn the_aligned_model_runs_only_when_a_draw_is_deferred() {
+    let (base, aligned) = models();
+    let (base, aligned) = (Counted::new(base), Counted::new(aligned));
+    let rule = Rule::base(KadDual::new(0.2).unwrap());
+    let mut decoder = DeferralDecoder::new(&base, &aligned, &rule, at(1.0), at(1.0)).unwrap();
+    let mut choices = kad_core::SampledChoices::seeded(5);
+    let limits = Limits {
+        max_new_tokens: 400,
+        eos: vec![],
+    };
+    let mut observe = |_: &_| ControlFlow::Continue(());
+    let made = generate(&mut decoder, &PROMPT, &limits, &mut choices, &mut observe).unwrap();
+    let deferred = made
+        .tokens
+        .iter()
+        .filter(|t| t.origin == kad_core::decode::Origin::Deferred)
+        .count() as u64;
+    assert!(0 < deferred && deferred < 200, "{deferred} of 400 deferred");
+    assert_eq!(aligned.counts().passes, deferred);
+    assert_eq!(base.counts().passes, 400);
+}
