@@ -1,0 +1,44 @@
+//! Bakes into the binary what a run's provenance must say: the source revision and the versions
+//! of the libraries that compute.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Libraries whose version can change numbers.
+const LIBRARIES: [&str; 4] = ["candle-core", "tokenizers", "safetensors", "rand_chacha"];
+
+fn main() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for watched in [".git/logs/HEAD", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={}", root.join(watched).display());
+    }
+    let revision = git(&root, &["rev-parse", "--short=12", "HEAD"]).unwrap_or("unknown".into());
+    println!("cargo:rustc-env=KAD_REVISION={revision}");
+    let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+    let versions: Vec<String> = LIBRARIES
+        .iter()
+        .filter_map(|name| Some(format!("{name} {}", version(&lock, name)?)))
+        .collect();
+    println!("cargo:rustc-env=KAD_LIBRARIES={}", versions.join(", "));
+    let target = ["CARGO_CFG_TARGET_ARCH", "CARGO_CFG_TARGET_FEATURE"]
+        .map(|name| std::env::var(name).unwrap_or_default());
+    println!("cargo:rustc-env=KAD_TARGET={} ({})", target[0], target[1]);
+}
+
+fn git(root: &Path, args: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .current_dir(root)
+        .args(args)
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+/// The version of `name` in a lock file.
+fn version<'l>(lock: &'l str, name: &str) -> Option<&'l str> {
+    let entry = lock
+        .split("[[package]]")
+        .find(|e| e.contains(&format!("name = \"{name}\"\n")))?;
+    entry.split("version = \"").nth(1)?.split('"').next()
+}

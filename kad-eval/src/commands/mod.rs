@@ -1,0 +1,32 @@
+//! One file per command.
+
+mod generate;
+mod models;
+mod run;
+mod score;
+
+use crate::cli::{Cli, Command};
+use crate::config::ModelPlan;
+use crate::failure::Failure;
+
+/// Carries out the command line.
+///
+/// # Errors
+/// With the exit code in the kind of failure.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Generate(args) => generate::run(&args),
+        Command::Score(args) => score::run(&args),
+        Command::Models(command) => models::run(&command),
+    }
+}
+
+/// A model named on the command line.
+fn plan(source: &kad_backends::Source, engine: &crate::cli::EngineArgs) -> ModelPlan {
+    ModelPlan {
+        source: source.to_string(),
+        backend: engine.backend,
+        dtype: engine.dtype,
+    }
+}

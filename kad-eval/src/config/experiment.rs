@@ -1,0 +1,207 @@
+//! A checked experiment: defaults filled in, sweeps expanded, every name resolved.
+
+use std::collections::BTreeMap;
+
+use kad_backends::{Backend, Dtype};
+use kad_core::deferral::{
+    Always, KadDual, KadPrimal, Never, Nudging, RandomDeferral, Rule, RuleError,
+};
+use kad_core::{Sampling, SamplingError, SamplingSettings};
+use serde::Serialize;
+
+/// Models × decoders × tasks.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Experiment {
+    pub(crate) name: String,
+    pub(crate) question: Option<String>,
+    pub(crate) seed: u64,
+    pub(crate) models: BTreeMap<String, ModelPlan>,
+    pub(crate) sampling: SamplingPlan,
+    pub(crate) decoders: Vec<DecoderPlan>,
+    /// Name of the decoder that the others are compared with.
+    pub(crate) baseline: String,
+    pub(crate) tasks: Vec<TaskPlan>,
+}
+
+/// Where a model comes from and how it runs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ModelPlan {
+    pub(crate) source: String,
+    #[serde(serialize_with = "as_text")]
+    pub(crate) backend: Backend,
+    #[serde(serialize_with = "as_text")]
+    pub(crate) dtype: Dtype,
+}
+
+/// How tokens are drawn, and when rules look.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct SamplingPlan {
+    pub(crate) temperature: f64,
+    pub(crate) top_k: Option<u64>,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) min_p: Option<f64>,
+    pub(crate) repetition_penalty: f64,
+    pub(crate) max_new_tokens: u64,
+    /// Temperature at which deferral rules see the laws; nothing is cut there.
+    pub(crate) decision_temperature: f64,
+}
+
+impl Default for SamplingPlan {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: None,
+            top_p: None,
+            min_p: None,
+            repetition_penalty: 1.0,
+            max_new_tokens: 256,
+            decision_temperature: 1.0,
+        }
+    }
+}
+
+impl SamplingPlan {
+    /// The law tokens are drawn from.
+    pub(crate) fn sampling(&self) -> Result<Sampling, SamplingError> {
+        Sampling::new(SamplingSettings {
+            temperature: self.temperature,
+            top_k: self.top_k.map(|k| k as usize),
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+        })
+    }
+
+    /// The law that rules look at.
+    pub(crate) fn decision(&self) -> Result<Sampling, SamplingError> {
+        Sampling::at_temperature(self.decision_temperature).map_err(|error| SamplingError {
+            key: "decision_temperature",
+            ..error
+        })
+    }
+}
+
+/// One decoder; a sweep has become several.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DecoderPlan {
+    /// Unique; a member of a sweep carries its parameter: `kad primal, budget 0.3`.
+    pub(crate) name: String,
+    /// The name in the file, shared by the members of a sweep.
+    pub(crate) family: String,
+    #[serde(flatten)]
+    pub(crate) kind: DecoderKind,
+}
+
+/// What a decoder is made of.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum DecoderKind {
+    /// One model.
+    Single { model: String },
+    /// A base model that defers to an aligned one.
+    Deferral {
+        base: String,
+        aligned: String,
+        rule: RulePlan,
+    },
+}
+
+impl DecoderKind {
+    /// The models it runs. The one whose chat template and end tokens lead comes last.
+    pub(crate) fn models(&self) -> Vec<&str> {
+        match self {
+            DecoderKind::Single { model } => vec![model],
+            DecoderKind::Deferral { base, aligned, .. } => vec![base, aligned],
+        }
+    }
+}
+
+/// A deferral rule with its parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum RulePlan {
+    Never,
+    Always,
+    Nudging { threshold: f64 },
+    KadPrimal { budget: f64 },
+    KadDual { threshold: f64 },
+    Random { rate: f64 },
+}
+
+impl RulePlan {
+    /// Rule kinds and the name of their parameter, as files write them.
+    pub(crate) const KINDS: [(&'static str, Option<&'static str>); 6] = [
+        ("never", None),
+        ("always", None),
+        ("nudging", Some("threshold")),
+        ("kad-primal", Some("budget")),
+        ("kad-dual", Some("threshold")),
+        ("random", Some("rate")),
+    ];
+
+    /// The rule of this kind; `None` if there is no such kind. Kinds without a parameter ignore it.
+    pub(crate) fn new(kind: &str, parameter: f64) -> Option<Self> {
+        Some(match kind {
+            "never" => Self::Never,
+            "always" => Self::Always,
+            "nudging" => Self::Nudging {
+                threshold: parameter,
+            },
+            "kad-primal" => Self::KadPrimal { budget: parameter },
+            "kad-dual" => Self::KadDual {
+                threshold: parameter,
+            },
+            "random" => Self::Random { rate: parameter },
+            _ => return None,
+        })
+    }
+
+    /// The core's rule.
+    pub(crate) fn build(self) -> Result<Rule, RuleError> {
+        Ok(match self {
+            Self::Never => Rule::base(Never),
+            Self::Always => Rule::base(Always),
+            Self::Nudging { threshold } => Rule::base(Nudging::new(threshold)?),
+            Self::KadPrimal { budget } => Rule::base(KadPrimal::new(budget)?),
+            Self::KadDual { threshold } => Rule::base(KadDual::new(threshold)?),
+            Self::Random { rate } => Rule::base(RandomDeferral::new(rate)?),
+        })
+    }
+}
+
+/// A set of items.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(crate) enum TaskPlan {
+    /// Problems of the shipped small world.
+    Nano { split: String, items: Option<u64> },
+    /// Grade-school word problems, from the data folder.
+    Gsm8k { items: Option<u64> },
+}
+
+impl TaskPlan {
+    /// As files and records name it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            TaskPlan::Nano { split, .. } => format!("nano/{split}"),
+            TaskPlan::Gsm8k { .. } => "gsm8k".to_owned(),
+        }
+    }
+
+    /// How many items at most; `None` for all.
+    pub(crate) fn items(&self) -> Option<u64> {
+        match self {
+            TaskPlan::Nano { items, .. } | TaskPlan::Gsm8k { items } => *items,
+        }
+    }
+
+    /// Lowers the number of items to `limit`.
+    pub(crate) fn limit(&mut self, limit: u64) {
+        let (TaskPlan::Nano { items, .. } | TaskPlan::Gsm8k { items }) = self;
+        *items = Some(items.map_or(limit, |items| items.min(limit)));
+    }
+}
+
+fn as_text<T: ToString, S: serde::Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&value.to_string())
+}

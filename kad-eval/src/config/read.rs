@@ -1,0 +1,309 @@
+//! From TOML to a checked [`Experiment`].
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use toml::de::DeTable;
+
+use super::ConfigError;
+use super::experiment::{
+    DecoderKind, DecoderPlan, Experiment, ModelPlan, RulePlan, SamplingPlan, TaskPlan,
+};
+use super::table::{Source, Table, Value, nearest};
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// Checks the experiment in `text`; `file` is its name in messages.
+///
+/// # Errors
+/// The first mistake, with its line, a caret and what to write instead.
+pub(crate) fn read(file: &str, text: &str) -> Result<Experiment> {
+    let source = Source {
+        file: file.to_owned(),
+        text: text.to_owned(),
+    };
+    let parsed = DeTable::parse(&source.text)
+        .map_err(|error| source.error(error.span().unwrap_or(0..0), error.message(), None))?;
+    experiment(&Table::new(
+        &source,
+        "the experiment",
+        parsed.get_ref(),
+        0..source.text.len(),
+    ))
+}
+
+fn experiment(file: &Table<'_>) -> Result<Experiment> {
+    let name = name(&file.required("name")?)?;
+    let question = file
+        .optional("question")
+        .map(|v| v.str())
+        .transpose()?
+        .map(str::to_owned);
+    let seed = file.optional("seed").map_or(Ok(0), |v| v.count())?;
+    let models = models(&file.required("models")?)?;
+    let sampling = match file.optional("sampling") {
+        Some(value) => sampling(value.table("[sampling]")?)?,
+        None => SamplingPlan::default(),
+    };
+    let decoders = decoders(&file.required("decoders")?, &models)?;
+    let baseline = baseline(file.optional("baseline"), &decoders)?;
+    let tasks = tasks(&file.required("tasks")?)?;
+    file.finish()?;
+    Ok(Experiment {
+        name,
+        question,
+        seed,
+        models,
+        sampling,
+        decoders,
+        baseline,
+        tasks,
+    })
+}
+
+/// The name becomes a folder.
+fn name(value: &Value<'_>) -> Result<String> {
+    let name = value.str()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        let help = "use letters, digits, `-`, `_` and `.`: it names the results folder";
+        return Err(value.error(
+            &format!("`{name}` cannot name an experiment"),
+            Some(help.into()),
+        ));
+    }
+    Ok(name.to_owned())
+}
+
+fn models(value: &Value<'_>) -> Result<BTreeMap<String, ModelPlan>> {
+    let table = value.table("[models]")?;
+    let mut models = BTreeMap::new();
+    for (name, value) in table.entries() {
+        let entry = value.table(format!("[models.{name}]"))?;
+        let source = entry.required("source")?;
+        let parsed = source.str()?;
+        kad_backends::Source::from_str(parsed).map_err(|e| source.error(&e.to_string(), None))?;
+        let plan = ModelPlan {
+            source: parsed.to_owned(),
+            backend: parse_or_default(entry.optional("backend"))?,
+            dtype: parse_or_default(entry.optional("dtype"))?,
+        };
+        entry.finish()?;
+        models.insert(name.to_owned(), plan);
+    }
+    if models.is_empty() {
+        return Err(value.error(
+            "no models",
+            Some("add `[models.NAME]` with a `source`".into()),
+        ));
+    }
+    Ok(models)
+}
+
+fn parse_or_default<T: FromStr + Default>(value: Option<Value<'_>>) -> Result<T>
+where
+    T::Err: ToString,
+{
+    let Some(value) = value else {
+        return Ok(T::default());
+    };
+    value
+        .str()?
+        .parse()
+        .map_err(|error: T::Err| value.error(&error.to_string(), None))
+}
+
+fn sampling(table: Table<'_>) -> Result<SamplingPlan> {
+    let default = SamplingPlan::default();
+    let float = |key| table.optional(key).map(|v| v.float()).transpose();
+    let plan = SamplingPlan {
+        temperature: float("temperature")?.unwrap_or(default.temperature),
+        top_k: table.optional("top_k").map(|v| v.count()).transpose()?,
+        top_p: float("top_p")?,
+        min_p: float("min_p")?,
+        repetition_penalty: float("repetition_penalty")?.unwrap_or(default.repetition_penalty),
+        max_new_tokens: table
+            .optional("max_new_tokens")
+            .map_or(Ok(default.max_new_tokens), |v| v.count())?,
+        decision_temperature: float("decision_temperature")?
+            .unwrap_or(default.decision_temperature),
+    };
+    for checked in [plan.sampling(), plan.decision()] {
+        if let Err(error) = checked {
+            let at = table.optional(error.key);
+            let message = error.to_string();
+            return Err(at.map_or_else(|| table.error(&message, None), |v| v.error(&message, None)));
+        }
+    }
+    if plan.max_new_tokens == 0 {
+        let value = table.required("max_new_tokens")?;
+        return Err(value.error("max_new_tokens is 0: ask for at least one token", None));
+    }
+    table.finish()?;
+    Ok(plan)
+}
+
+fn decoders(value: &Value<'_>, models: &BTreeMap<String, ModelPlan>) -> Result<Vec<DecoderPlan>> {
+    let mut decoders: Vec<DecoderPlan> = Vec::new();
+    for entry in value.list()? {
+        let table = entry.table("[[decoders]]")?;
+        let name = table.required("name")?;
+        for plan in decoder(&table, name.str()?, models)? {
+            if decoders.iter().any(|other| other.name == plan.name) {
+                let message = format!("two decoders are called `{}`", plan.name);
+                return Err(name.error(&message, Some("give each its own name".into())));
+            }
+            decoders.push(plan);
+        }
+        table.finish()?;
+    }
+    if decoders.is_empty() {
+        return Err(value.error("no decoders", Some("add a `[[decoders]]` entry".into())));
+    }
+    Ok(decoders)
+}
+
+fn decoder(
+    table: &Table<'_>,
+    name: &str,
+    models: &BTreeMap<String, ModelPlan>,
+) -> Result<Vec<DecoderPlan>> {
+    let kind = table.required("kind")?;
+    let model = |key| {
+        let value = table.required(key)?;
+        known(&value, "model", models.keys().map(String::as_str)).map(str::to_owned)
+    };
+    let plan = |name: String, kind| DecoderPlan {
+        name,
+        family: table_name(table),
+        kind,
+    };
+    match known(&kind, "decoder kind", ["single", "deferral"].into_iter())? {
+        "single" => {
+            let kind = DecoderKind::Single {
+                model: model("model")?,
+            };
+            Ok(vec![plan(name.to_owned(), kind)])
+        }
+        _ => {
+            let (base, aligned) = (model("base")?, model("aligned")?);
+            let rules = rules(&table.required("rule")?)?;
+            let sweep = rules.len() > 1;
+            Ok(rules
+                .into_iter()
+                .map(|(rule, parameter)| {
+                    let name = if sweep {
+                        format!("{name}, {parameter}")
+                    } else {
+                        name.to_owned()
+                    };
+                    let (base, aligned) = (base.clone(), aligned.clone());
+                    plan(
+                        name,
+                        DecoderKind::Deferral {
+                            base,
+                            aligned,
+                            rule,
+                        },
+                    )
+                })
+                .collect())
+        }
+    }
+}
+
+fn table_name(table: &Table<'_>) -> String {
+    table
+        .optional("name")
+        .and_then(|v| v.str().ok())
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The rule, once for each value of its parameter, with that value in words.
+fn rules(value: &Value<'_>) -> Result<Vec<(RulePlan, String)>> {
+    let table = value.table("rule")?;
+    let kind = table.required("kind")?;
+    let kinds = RulePlan::KINDS;
+    let found = known(&kind, "rule", kinds.iter().map(|(kind, _)| *kind))?;
+    let parameter = kinds
+        .iter()
+        .find(|(kind, _)| *kind == found)
+        .and_then(|(_, p)| *p);
+    let mut rules = Vec::new();
+    match parameter {
+        None => rules.extend(RulePlan::new(found, 0.0).map(|rule| (rule, String::new()))),
+        Some(parameter) => {
+            let values = table.required(parameter)?;
+            for x in values.floats()? {
+                let Some(rule) = RulePlan::new(found, x) else {
+                    continue;
+                };
+                rule.build()
+                    .map_err(|error| values.error(&error.to_string(), None))?;
+                rules.push((rule, format!("{parameter} {x}")));
+            }
+        }
+    }
+    table.finish()?;
+    Ok(rules)
+}
+
+/// The value if it is one of `names`, else an error that names the nearest.
+fn known<'a, 'n>(
+    value: &Value<'a>,
+    what: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Result<&'a str> {
+    let found = value.str()?;
+    if names.clone().any(|name| name == found) {
+        return Ok(found);
+    }
+    let help = match nearest(found, names.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known: {}", names.collect::<Vec<_>>().join(", ")),
+    };
+    Err(value.error(&format!("unknown {what} `{found}`"), Some(help)))
+}
+
+fn baseline(value: Option<Value<'_>>, decoders: &[DecoderPlan]) -> Result<String> {
+    match value {
+        Some(value) => {
+            known(&value, "decoder", decoders.iter().map(|d| d.name.as_str())).map(str::to_owned)
+        }
+        None => Ok(decoders[0].name.clone()),
+    }
+}
+
+fn tasks(value: &Value<'_>) -> Result<Vec<TaskPlan>> {
+    let mut tasks: Vec<TaskPlan> = Vec::new();
+    for entry in value.list()? {
+        let table = entry.table("[[tasks]]")?;
+        let kind = table.required("kind")?;
+        let items = table.optional("items").map(|v| v.count()).transpose()?;
+        if items == Some(0) {
+            return Err(table.error("`items = 0` asks for nothing", None));
+        }
+        let task = match known(&kind, "task", ["nano", "gsm8k"].into_iter())? {
+            "nano" => {
+                let split = table.optional("split");
+                let splits = ["validation", "test"].into_iter();
+                let split = split.map_or(Ok("validation"), |v| known(&v, "split", splits))?;
+                TaskPlan::Nano {
+                    split: split.to_owned(),
+                    items,
+                }
+            }
+            _ => TaskPlan::Gsm8k { items },
+        };
+        table.finish()?;
+        if tasks.iter().any(|other| other.name() == task.name()) {
+            return Err(kind.error(&format!("the task {} stands twice", task.name()), None));
+        }
+        tasks.push(task);
+    }
+    if tasks.is_empty() {
+        return Err(value.error("no tasks", Some("add a `[[tasks]]` entry".into())));
+    }
+    Ok(tasks)
+}

@@ -1,0 +1,241 @@
+//! Reads a TOML table key by key, remembering which keys were asked for: what is left over is a
+//! mistake, and its nearest neighbour among the asked ones is probably what was meant.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::ConfigError;
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// The file, for error messages.
+pub(crate) struct Source {
+    pub(crate) file: String,
+    pub(crate) text: String,
+}
+
+impl Source {
+    pub(crate) fn error(
+        &self,
+        span: Range<usize>,
+        message: &str,
+        help: Option<String>,
+    ) -> ConfigError {
+        ConfigError::new(&self.file, &self.text, span, message, help)
+    }
+}
+
+/// One table of the file.
+pub(crate) struct Table<'a> {
+    source: &'a Source,
+    what: String,
+    table: &'a DeTable<'a>,
+    span: Range<usize>,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+/// One value of the file.
+pub(crate) struct Value<'a> {
+    source: &'a Source,
+    key: String,
+    value: &'a Spanned<DeValue<'a>>,
+}
+
+impl<'a> Table<'a> {
+    pub(crate) fn new(
+        source: &'a Source,
+        what: impl Into<String>,
+        table: &'a DeTable<'a>,
+        span: Range<usize>,
+    ) -> Self {
+        Self {
+            source,
+            what: what.into(),
+            table,
+            span,
+            asked: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn optional(&self, key: &'static str) -> Option<Value<'a>> {
+        self.asked.borrow_mut().push(key);
+        let value = self.table.get(key)?;
+        Some(Value {
+            source: self.source,
+            key: key.to_owned(),
+            value,
+        })
+    }
+
+    pub(crate) fn required(&self, key: &'static str) -> Result<Value<'a>> {
+        self.optional(key).ok_or_else(|| {
+            let misspelt = self.table.iter().find(|(found, _)| {
+                !self.asked.borrow().contains(&found.get_ref().as_ref())
+                    && is_near(key, found.get_ref())
+            });
+            match misspelt {
+                Some((found, _)) => self.unknown(found),
+                None => {
+                    let message = format!("{} lacks `{key}`", self.what);
+                    self.source
+                        .error(self.head(), &message, Some(format!("add `{key} = …`")))
+                }
+            }
+        })
+    }
+
+    /// Every entry, for tables whose keys are names.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        let source = self.source;
+        self.table.iter().map(move |(key, value)| {
+            let key: &'a str = key.get_ref();
+            (
+                key,
+                Value {
+                    source,
+                    key: key.to_owned(),
+                    value,
+                },
+            )
+        })
+    }
+
+    /// Refuses whatever was not asked for.
+    pub(crate) fn finish(&self) -> Result<()> {
+        let asked = self.asked.borrow();
+        match self
+            .table
+            .keys()
+            .find(|key| !asked.contains(&key.get_ref().as_ref()))
+        {
+            Some(key) => Err(self.unknown(key)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn error(&self, message: &str, help: Option<String>) -> ConfigError {
+        self.source.error(self.head(), message, help)
+    }
+
+    /// The first line of the table: a caret under all of it would hide the point.
+    fn head(&self) -> Range<usize> {
+        let text = &self.source.text[self.span.clone()];
+        let line = text.find('\n').unwrap_or(text.len());
+        self.span.start..self.span.start + line
+    }
+
+    fn unknown(&self, key: &Spanned<std::borrow::Cow<'_, str>>) -> ConfigError {
+        let asked = self.asked.borrow();
+        let found = key.get_ref().as_ref();
+        let message = format!("unknown key `{found}` in {}", self.what);
+        let help = match nearest(found, asked.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known keys: {}", asked.join(", ")),
+        };
+        self.source.error(key.span(), &message, Some(help))
+    }
+}
+
+/// The candidate most like `found`, if any is alike at all.
+pub(crate) fn nearest<'c>(
+    found: &str,
+    candidates: impl Iterator<Item = &'c str>,
+) -> Option<&'c str> {
+    let scored = candidates.map(|candidate| (strsim::jaro_winkler(found, candidate), candidate));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    is_near(best.1, found).then_some(best.1)
+}
+
+fn is_near(wanted: &str, found: &str) -> bool {
+    strsim::jaro_winkler(wanted, found) > 0.75
+}
+
+impl<'a> Value<'a> {
+    pub(crate) fn error(&self, message: &str, help: Option<String>) -> ConfigError {
+        self.source.error(self.value.span(), message, help)
+    }
+
+    fn wrong_type(&self, wanted: &str) -> ConfigError {
+        let found = match self.value.get_ref() {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.error(
+            &format!("`{}` must be {wanted}, but this is {found}", self.key),
+            None,
+        )
+    }
+
+    pub(crate) fn str(&self) -> Result<&'a str> {
+        match self.value.get_ref() {
+            DeValue::String(text) => Ok(text),
+            _ => Err(self.wrong_type("a string")),
+        }
+    }
+
+    pub(crate) fn float(&self) -> Result<f64> {
+        let number = match self.value.get_ref() {
+            DeValue::Float(x) => x.as_str().parse().ok(),
+            DeValue::Integer(x) if x.radix() == 10 => x.as_str().parse().ok(),
+            _ => None,
+        };
+        number.ok_or_else(|| self.wrong_type("a number"))
+    }
+
+    pub(crate) fn count(&self) -> Result<u64> {
+        match self.value.get_ref() {
+            DeValue::Integer(x) => u64::from_str_radix(x.as_str(), x.radix())
+                .map_err(|_| self.error(&format!("`{}` must be 0 or more", self.key), None)),
+            _ => Err(self.wrong_type("a whole number")),
+        }
+    }
+
+    pub(crate) fn table(&self, what: impl Into<String>) -> Result<Table<'a>> {
+        match self.value.get_ref() {
+            DeValue::Table(table) => Ok(Table::new(self.source, what, table, self.value.span())),
+            _ => Err(self.wrong_type("a table")),
+        }
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<Value<'a>>> {
+        match self.value.get_ref() {
+            DeValue::Array(items) => Ok(items
+                .iter()
+                .map(|value| Value {
+                    source: self.source,
+                    key: self.key.clone(),
+                    value,
+                })
+                .collect()),
+            _ => Err(self.wrong_type("a list")),
+        }
+    }
+
+    /// A number, or a list of them: a sweep.
+    pub(crate) fn floats(&self) -> Result<Vec<f64>> {
+        match self.value.get_ref() {
+            DeValue::Array(_) => {
+                let values: Vec<f64> = self
+                    .list()?
+                    .iter()
+                    .map(Value::float)
+                    .collect::<Result<_>>()?;
+                if values.is_empty() {
+                    return Err(
+                        self.error("an empty sweep", Some("give at least one value".into()))
+                    );
+                }
+                Ok(values)
+            }
+            _ => Ok(vec![self.float()?]),
+        }
+    }
+}

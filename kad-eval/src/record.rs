@@ -1,0 +1,197 @@
+//! One JSON line per finished item: everything later steps need, and nothing they could not
+//! recompute.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use kad_core::decode::Origin;
+use serde::{Deserialize, Serialize};
+
+/// A finished item of one decoder on one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) decoder: String,
+    pub(crate) task: String,
+    pub(crate) item: String,
+    /// Seed of this item's draws; the same for every decoder.
+    pub(crate) seed: u64,
+    pub(crate) gold: String,
+    /// The answer the text gives, if it gives one.
+    pub(crate) answer: Option<String>,
+    pub(crate) correct: bool,
+    /// The text in runs of one origin each.
+    pub(crate) spans: Vec<Span>,
+    pub(crate) stop: String,
+    pub(crate) prompt_tokens: u64,
+    pub(crate) new_tokens: u64,
+    /// Tokens drawn from the aligned model; only where a rule decided.
+    pub(crate) deferred_tokens: Option<u64>,
+    /// Sum over the new tokens of the deferral mass; only where a rule decided.
+    pub(crate) deferral_mass: Option<f64>,
+    /// Passes, and tokens processed in them, per model.
+    pub(crate) passes: BTreeMap<String, Passes>,
+    /// Prompt and decoding together, wall clock.
+    pub(crate) seconds: f64,
+}
+
+/// A run of text from one origin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Span {
+    pub(crate) origin: String,
+    pub(crate) text: String,
+}
+
+/// What one model did for one item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Passes {
+    pub(crate) passes: u64,
+    pub(crate) tokens: u64,
+}
+
+/// The word for an origin in records and reports.
+pub(crate) fn origin_name(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Base => "base",
+        Origin::Deferred => "deferred",
+        _ => "sampled",
+    }
+}
+
+/// Appends records to a file, each flushed to the operating system as one whole line.
+pub(crate) struct RecordWriter {
+    file: File,
+}
+
+/// Which items a file already holds.
+pub(crate) type Done = HashSet<(String, String, String)>;
+
+impl RecordWriter {
+    /// Opens `path` for appending, dropping a last line that a crash left unfinished, and returns
+    /// the records that are there.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or a whole line is no record.
+    pub(crate) fn resume(path: &Path) -> Result<(Self, Vec<Record>)> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        // A line counts once its newline is written.
+        let whole = bytes
+            .iter()
+            .rposition(|&b| b == b'\n')
+            .map_or(0, |last| last + 1);
+        let records = parse(&bytes[..whole], path)?;
+        file.set_len(whole as u64)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok((Self { file }, records))
+    }
+
+    /// Appends one line.
+    ///
+    /// # Errors
+    /// If the disk is full or the file is gone.
+    pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .context("cannot write the record; finished items are kept")
+    }
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>> {
+    let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    lines
+        .enumerate()
+        .map(|(index, line)| {
+            serde_json::from_slice(line).with_context(|| {
+                format!(
+                    "{} line {} is no record of this version; move the folder away to start anew",
+                    path.display(),
+                    index + 1
+                )
+            })
+        })
+        .collect()
+}
+
+/// The items that `records` finish.
+pub(crate) fn done(records: &[Record]) -> Done {
+    let key = |r: &Record| (r.decoder.clone(), r.task.clone(), r.item.clone());
+    records.iter().map(key).collect()
+}
+
+#[cfg(test)]
+pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
+    Record {
+        decoder: decoder.to_owned(),
+        task: "toy".to_owned(),
+        item: item.to_owned(),
+        seed: 1,
+        gold: "4".to_owned(),
+        answer: correct.then(|| "4".to_owned()),
+        correct,
+        spans: vec![Span {
+            origin: "base".to_owned(),
+            text: "4".to_owned(),
+        }],
+        stop: "eos".to_owned(),
+        prompt_tokens: 3,
+        new_tokens: 2,
+        deferred_tokens: Some(1),
+        deferral_mass: Some(0.5),
+        passes: BTreeMap::from([(
+            "m".to_owned(),
+            Passes {
+                passes: 2,
+                tokens: 4,
+            },
+        )]),
+        seconds: 0.5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_is_dropped_and_whole_lines_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records.jsonl");
+        let (first, second) = (sample("a", "0", true), sample("a", "1", false));
+        let (mut writer, _) = RecordWriter::resume(&path).unwrap();
+        writer.write(&first).unwrap();
+        writer.write(&second).unwrap();
+        drop(writer);
+        let bytes = std::fs::read(&path).unwrap();
+        for cut in 0..bytes.len() {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let (mut writer, held) = RecordWriter::resume(&path).unwrap();
+            let lines = bytes[..cut].iter().filter(|b| **b == b'\n').count();
+            assert_eq!(held, [first.clone(), second.clone()][..lines]);
+            writer.write(&second).unwrap();
+            let (_, after) = RecordWriter::resume(&path).unwrap();
+            assert_eq!((after.len(), after.last()), (lines + 1, Some(&second)));
+        }
+    }
+
+    #[test]
+    fn a_whole_line_that_is_no_record_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records.jsonl");
+        std::fs::write(&path, "{\"decoder\": 3}\n").unwrap();
+        let error = RecordWriter::resume(&path).err().unwrap().to_string();
+        assert!(error.contains("line 1 is no record"), "{error}");
+    }
+}

@@ -1,0 +1,223 @@
+//! Accuracy of every decoder on one task as horizontal bars, with 95 % intervals.
+
+use anyhow::Result;
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+use super::format::{clip, interval, percent};
+use super::plot::{self, Area, Chart, FAINT, GRID, INK, TEXT, WIDTH};
+use crate::stats::Interval;
+use crate::summary::Arm;
+
+/// Room above the bars for the baseline's label, in pixels; below them for the axis.
+const TOP: i32 = 32;
+const BOTTOM: i32 = 56;
+/// One line of the chart, and the gap around a family of several members.
+const ROW: i32 = 26;
+const GAP: i32 = 8;
+const BAR: i32 = 15;
+/// Room on the right for the numbers.
+const NUMBERS: i32 = 168;
+const INDENT: i32 = 16;
+/// Longer labels are cut; the table has the whole names.
+const LONGEST_LABEL: usize = 40;
+
+/// A line of the chart: a family's heading, or a decoder's bar.
+struct Row<'a> {
+    label: String,
+    /// `None` for a heading.
+    arm: Option<&'a Arm>,
+    indent: i32,
+    /// Middle of the line, in pixels below the first.
+    y: i32,
+}
+
+/// The chart for `arms`, all of one task; `families` decide the colours. `None` if nothing can be
+/// drawn.
+pub(super) fn bars(arms: &[&Arm], families: &[&str], baseline: &str) -> Result<Option<String>> {
+    let arms: Vec<&Arm> = arms
+        .iter()
+        .copied()
+        .filter(|arm| plot::drawable(arm))
+        .collect();
+    let (rows, height) = layout(&arms, families);
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let widest = rows.iter().filter(|row| row.arm.is_some());
+    let labels = widest
+        .map(|row| row.indent + plot::width(&row.label))
+        .max()
+        .unwrap_or(0)
+        + 24;
+    let end = plot::axis_end(arms.iter().map(|arm| arm.accuracy_interval.high));
+    let baseline = arms.iter().find(|arm| arm.decoder == baseline);
+    plot::svg((TOP + height + BOTTOM) as u32, |area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin_top(TOP)
+            .margin_right(NUMBERS)
+            .x_label_area_size(BOTTOM)
+            .y_label_area_size(labels)
+            .build_cartesian_2d(0.0..end, f64::from(height)..0.0)?;
+        axis(&mut chart)?;
+        for row in &rows {
+            draw_row(area, &chart, row, families)?;
+        }
+        match baseline {
+            Some(arm) => draw_baseline(area, &chart, arm, height),
+            None => Ok(()),
+        }
+    })
+    .map(Some)
+}
+
+/// Families in order, each as one block: with a heading if it has several members. Returns the
+/// rows and the height of all of them.
+fn layout<'a>(arms: &[&'a Arm], families: &[&str]) -> (Vec<Row<'a>>, i32) {
+    let mut rows = Vec::new();
+    let mut top = 0;
+    for family in families {
+        let members: Vec<&Arm> = arms
+            .iter()
+            .copied()
+            .filter(|a| a.family == *family)
+            .collect();
+        let alone = members.len() == 1;
+        if members.len() > 1 {
+            top += if top > 0 { GAP } else { 0 };
+            rows.push(Row {
+                label: (*family).to_owned(),
+                arm: None,
+                indent: 0,
+                y: top + ROW / 2,
+            });
+            top += ROW;
+        }
+        for &arm in &members {
+            let (name, indent) = if alone {
+                (&*arm.decoder, 0)
+            } else {
+                (own_name(arm), INDENT)
+            };
+            let label = clip(name, LONGEST_LABEL);
+            rows.push(Row {
+                label,
+                arm: Some(arm),
+                indent,
+                y: top + ROW / 2,
+            });
+            top += ROW;
+        }
+        top += if members.len() > 1 { GAP } else { 0 };
+    }
+    (rows, top)
+}
+
+/// The decoder's name without the family's in front.
+fn own_name(arm: &Arm) -> &str {
+    let rest = arm
+        .decoder
+        .strip_prefix(&arm.family)
+        .unwrap_or(&arm.decoder);
+    let rest = rest.trim_start_matches([',', ' ']);
+    if rest.is_empty() { &arm.decoder } else { rest }
+}
+
+fn axis(chart: &mut Chart<'_, '_>) -> Result<()> {
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .y_labels(0)
+        .x_labels(11)
+        .x_max_light_lines(0)
+        .bold_line_style(GRID)
+        .axis_style(FAINT)
+        .x_desc("accuracy (%), with 95 % intervals")
+        .x_label_formatter(&|share| format!("{:.0}", 100.0 * share))
+        .label_style(plot::text_style(TEXT, INK, HPos::Center))
+        .axis_desc_style(plot::text_style(TEXT, INK, HPos::Center))
+        .draw()?;
+    Ok(())
+}
+
+fn draw_row(area: &Area<'_>, chart: &Chart<'_, '_>, row: &Row<'_>, looks: &[&str]) -> Result<()> {
+    let at = |share: f64| chart.backend_coord(&(share, f64::from(row.y)));
+    let (left, y) = (8 + row.indent, at(0.0).1);
+    let Some(arm) = row.arm else {
+        let bold = plot::text_style(TEXT, INK, HPos::Left);
+        let bold = TextStyle {
+            font: bold.font.style(FontStyle::Bold),
+            ..bold
+        };
+        return Ok(area.draw(&Text::new(row.label.clone(), (left, y), bold))?);
+    };
+    plot::write(area, &row.label, (left, y), (TEXT, INK, HPos::Left))?;
+    let colour = plot::look(looks, &arm.family).colour;
+    let (from, to) = (at(0.0), at(arm.accuracy));
+    let corners = [(from.0, y - BAR / 2), (to.0, y + BAR / 2 + 1)];
+    area.draw(&Rectangle::new(corners, plot::pale(colour).filled()))?;
+    let Interval { low, high } = arm.accuracy_interval;
+    plot::error_bar(area, [at(low), at(high)], INK.stroke_width(1))?;
+    let numbers = format!(
+        "{} {}",
+        percent(arm.accuracy),
+        interval(arm.accuracy_interval, percent)
+    );
+    let right = WIDTH as i32 - 8;
+    plot::write(area, &numbers, (right, y), (TEXT, INK, HPos::Right))
+}
+
+/// A vertical line at the baseline's accuracy, labelled above.
+fn draw_baseline(area: &Area<'_>, chart: &Chart<'_, '_>, arm: &Arm, height: i32) -> Result<()> {
+    let [top, bottom] = [0.0, f64::from(height)].map(|y| chart.backend_coord(&(arm.accuracy, y)));
+    plot::dashed(area, [(top.0, top.1 - 6), bottom], INK.stroke_width(1))?;
+    let label = format!(
+        "baseline: {}, {} %",
+        clip(&arm.decoder, LONGEST_LABEL),
+        percent(arm.accuracy)
+    );
+    let half = plot::width(&label) / 2 + 4;
+    let x = top.0.clamp(half, WIDTH as i32 - half);
+    plot::write(area, &label, (x, top.1 - 17), (TEXT, INK, HPos::Center))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn every_decoder_has_a_row_and_every_sweep_a_heading() {
+        let summary = sample::summary();
+        let arms: Vec<&Arm> = summary
+            .arms
+            .iter()
+            .filter(|a| a.task == "nano/test")
+            .collect();
+        let families = plot::families(&summary);
+        let (rows, height) = layout(&arms, &families);
+        let headings = rows.iter().filter(|row| row.arm.is_none()).count();
+        assert_eq!(
+            (headings, rows.len() - headings),
+            (sample::SWEEPS, arms.len())
+        );
+        assert!(rows.windows(2).all(|pair| pair[1].y - pair[0].y >= ROW));
+        assert!(rows.iter().all(|row| row.y + ROW / 2 <= height));
+        let chart = bars(&arms, &families, &summary.baseline).unwrap().unwrap();
+        for family in families {
+            assert!(chart.contains(family), "{family}");
+        }
+        assert!(chart.contains("baseline: large base"), "{chart}");
+    }
+
+    #[test]
+    fn nothing_to_draw_is_no_chart() {
+        assert_eq!(bars(&[], &[], "x").unwrap(), None);
+        let mut summary = sample::summary();
+        summary.arms[0].accuracy = f64::NAN;
+        assert_eq!(
+            bars(&[&summary.arms[0]], &["large base"], "x").unwrap(),
+            None
+        );
+    }
+}

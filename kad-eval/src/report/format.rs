@@ -1,0 +1,105 @@
+//! Numbers as the report writes them. What is not finite is a dash, and zero has no sign.
+
+use crate::stats::Interval;
+
+/// Stands where there is no number.
+pub(super) const NONE: &str = "–";
+
+/// `value` with `decimals` digits after the point.
+pub(super) fn fixed(value: f64, decimals: usize) -> String {
+    if !value.is_finite() {
+        return NONE.to_owned();
+    }
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(digits) if digits.bytes().all(|b| b == b'0' || b == b'.') => digits.to_owned(),
+        Some(digits) => format!("−{digits}"),
+        None => text,
+    }
+}
+
+/// A share in [0, 1] as a percentage with one decimal, without the sign.
+pub(super) fn percent(share: f64) -> String {
+    fixed(100.0 * share, 1)
+}
+
+/// A difference of shares in percentage points, with its sign.
+pub(super) fn points(difference: f64) -> String {
+    let text = percent(difference);
+    let unsigned = text.starts_with('−') || text == NONE || text == "0.0";
+    if unsigned { text } else { format!("+{text}") }
+}
+
+/// Both ends of an interval, written by `number`.
+pub(super) fn interval(interval: Interval, number: fn(f64) -> String) -> String {
+    format!("[{}, {}]", number(interval.low), number(interval.high))
+}
+
+/// `value` with three to four significant digits: decimals only where they say something.
+pub(super) fn significant(value: f64) -> String {
+    fixed(value, if value.abs() < 99.95 { 1 } else { 0 })
+}
+
+/// A parameter in its shortest form.
+pub(super) fn parameter(value: f64) -> String {
+    if value.is_finite() {
+        value.to_string()
+    } else {
+        NONE.to_owned()
+    }
+}
+
+/// `text` in at most `longest` characters.
+pub(super) fn clip(text: &str, longest: usize) -> String {
+    if text.chars().count() <= longest {
+        return text.to_owned();
+    }
+    text.chars()
+        .take(longest.saturating_sub(1))
+        .chain(['…'])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_golden() {
+        for (found, wanted) in [
+            (fixed(0.2845, 3), "0.284"),
+            (fixed(-0.04, 1), "0.0"),
+            (fixed(-0.06, 1), "−0.1"),
+            (fixed(f64::NAN, 1), "–"),
+            (percent(0.635), "63.5"),
+            (percent(1.0), "100.0"),
+            (points(0.125), "+12.5"),
+            (points(-0.125), "−12.5"),
+            (points(-0.0001), "0.0"),
+            (points(f64::INFINITY), "–"),
+            (significant(812.44), "812"),
+            (significant(34.54), "34.5"),
+            (significant(99.96), "100"),
+            (parameter(0.3), "0.3"),
+            (parameter(f64::NAN), "–"),
+            (
+                interval(
+                    Interval {
+                        low: -0.02,
+                        high: 0.1,
+                    },
+                    points,
+                ),
+                "[−2.0, +10.0]",
+            ),
+        ] {
+            assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn clipping_counts_characters_not_bytes() {
+        assert_eq!(clip("größe", 5), "größe");
+        assert_eq!(clip("größer", 5), "größ…");
+    }
+}

@@ -1,0 +1,458 @@
+//! The page: views of the numbers as text, and the template that arranges them.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use serde::Serialize;
+
+use super::bars::bars;
+use super::format::{NONE, fixed, interval, parameter, percent, points, significant};
+use super::tradeoff::tradeoff;
+use super::{Example, plot};
+use crate::record::{Record, Span};
+use crate::stats::CONFIDENCE;
+use crate::summary::{Arm, Summary};
+
+/// The report of a run as one self-contained page: nothing is fetched, no script runs.
+///
+/// # Errors
+/// If a chart cannot be drawn or the template fails; neither depends on what models wrote.
+pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
+    let page = Page {
+        name: &summary.name,
+        question: summary.question.as_deref(),
+        run_id: &summary.run_id,
+        baseline: &summary.baseline,
+        complete: summary.complete,
+        confidence: parameter(100.0 * CONFIDENCE),
+        tasks: task_views(summary)?,
+        examples: examples.iter().map(example_view).collect(),
+    };
+    let mut templates = Environment::new();
+    templates.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()?,
+    );
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.set_auto_escape_callback(|_| AutoEscape::Html);
+    templates
+        .template_from_str(include_str!("report.html.j2"))
+        .and_then(|template| template.render(Serde(page)))
+        .context("cannot fill the report's template")
+}
+
+/// What the template knows.
+#[derive(Serialize)]
+struct Page<'a> {
+    name: &'a str,
+    question: Option<&'a str>,
+    run_id: &'a str,
+    baseline: &'a str,
+    complete: bool,
+    /// Of the intervals, in percent.
+    confidence: String,
+    tasks: Vec<TaskView<'a>>,
+    examples: Vec<ExampleView<'a>>,
+}
+
+/// Everything about one task.
+#[derive(Serialize)]
+struct TaskView<'a> {
+    name: &'a str,
+    /// SVG, to be embedded as it is.
+    bars: Option<Value>,
+    tradeoff: Option<Value>,
+    /// Columns of the passes per token.
+    models: Vec<&'a str>,
+    rows: Vec<RowView<'a>>,
+}
+
+/// A line of the table.
+#[derive(Serialize)]
+struct RowView<'a> {
+    decoder: &'a str,
+    law: &'a str,
+    is_baseline: bool,
+    items: u64,
+    accuracy: String,
+    accuracy_interval: String,
+    difference: Option<DifferenceView>,
+    answered: String,
+    deferral_mass: String,
+    deferral_rate: String,
+    /// One per model of the task.
+    passes: Vec<String>,
+    tokens_per_item: String,
+    tokens_per_second: String,
+    stops: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct DifferenceView {
+    mean: String,
+    interval: String,
+    /// The interval leaves zero out.
+    clear: bool,
+    /// Number of items, where it is not that of the row.
+    items: Option<u64>,
+}
+
+fn task_views(summary: &Summary) -> Result<Vec<TaskView<'_>>> {
+    let families = plot::families(summary);
+    let mut names: Vec<&str> = Vec::new();
+    for arm in &summary.arms {
+        if !names.contains(&arm.task.as_str()) {
+            names.push(&arm.task);
+        }
+    }
+    let view = |name| {
+        let arms: Vec<&Arm> = summary.arms.iter().filter(|arm| arm.task == name).collect();
+        let models: BTreeSet<&str> = arms
+            .iter()
+            .flat_map(|arm| arm.passes_per_token.keys())
+            .map(String::as_str)
+            .collect();
+        let models: Vec<&str> = models.into_iter().collect();
+        Ok(TaskView {
+            name,
+            bars: bars(&arms, &families, &summary.baseline)?.map(Value::from_safe_string),
+            tradeoff: tradeoff(&arms, &families)?.map(Value::from_safe_string),
+            rows: arms
+                .iter()
+                .map(|arm| row_view(arm, &models, &summary.baseline))
+                .collect(),
+            models,
+        })
+    };
+    names.into_iter().map(view).collect()
+}
+
+fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
+    let share = |share: Option<f64>| share.map_or(NONE.to_owned(), |share| fixed(share, 3));
+    let passes = |model: &&str| share(arm.passes_per_token.get(*model).copied());
+    RowView {
+        decoder: &arm.decoder,
+        law: &arm.law,
+        is_baseline: arm.decoder == baseline,
+        items: arm.items,
+        accuracy: percent(arm.accuracy),
+        accuracy_interval: interval(arm.accuracy_interval, percent),
+        difference: arm.difference.map(|difference| DifferenceView {
+            mean: points(difference.mean),
+            interval: interval(difference.interval, points),
+            clear: difference.interval.low > 0.0 || difference.interval.high < 0.0,
+            items: (difference.items != arm.items).then_some(difference.items),
+        }),
+        answered: percent(arm.answered),
+        deferral_mass: share(arm.deferral_mass),
+        deferral_rate: share(arm.deferral_rate),
+        passes: models.iter().map(passes).collect(),
+        tokens_per_item: significant(arm.tokens_per_item),
+        tokens_per_second: significant(arm.tokens_per_second),
+        stops: arm
+            .stops
+            .iter()
+            .map(|(stop, count)| format!("{stop} {count}"))
+            .collect(),
+    }
+}
+
+/// One item and its texts.
+#[derive(Serialize)]
+struct ExampleView<'a> {
+    task: &'a str,
+    item: &'a str,
+    gold: &'a str,
+    prompt: Vec<Piece>,
+    texts: Vec<TextView<'a>>,
+}
+
+/// What one decoder made of an item.
+#[derive(Serialize)]
+struct TextView<'a> {
+    decoder: &'a str,
+    correct: bool,
+    answer: Option<&'a str>,
+    stop: &'a str,
+    new_tokens: u64,
+    deferred_tokens: Option<u64>,
+    spans: Vec<SpanView<'a>>,
+}
+
+#[derive(Serialize)]
+struct SpanView<'a> {
+    /// As the record names it.
+    origin: &'a str,
+    /// A class that the page has a style for.
+    class: &'static str,
+    pieces: Vec<Piece>,
+}
+
+/// A text up to the end of a line.
+#[derive(Serialize)]
+struct Piece {
+    text: String,
+    /// Whether a newline follows, which the page also shows as a sign.
+    newline: bool,
+}
+
+fn example_view(example: &Example) -> ExampleView<'_> {
+    ExampleView {
+        task: &example.task,
+        item: &example.item,
+        gold: &example.gold,
+        prompt: pieces(&example.prompt),
+        texts: example.records.iter().map(text_view).collect(),
+    }
+}
+
+fn text_view(record: &Record) -> TextView<'_> {
+    TextView {
+        decoder: &record.decoder,
+        correct: record.correct,
+        answer: record.answer.as_deref(),
+        stop: &record.stop,
+        new_tokens: record.new_tokens,
+        deferred_tokens: record.deferred_tokens,
+        spans: record.spans.iter().map(span_view).collect(),
+    }
+}
+
+fn span_view(span: &Span) -> SpanView<'_> {
+    let class = match span.origin.as_str() {
+        "base" => "base",
+        "deferred" => "deferred",
+        "sampled" => "sampled",
+        _ => "other",
+    };
+    SpanView {
+        origin: &span.origin,
+        class,
+        pieces: pieces(&span.text),
+    }
+}
+
+/// Cuts at newlines. Other control characters, which a browser would drop or change, become
+/// their pictures (U+2400…): some tokenizers have end tokens of that kind.
+fn pieces(text: &str) -> Vec<Piece> {
+    let picture = |c: char| match c {
+        '\t' => c,
+        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
+        '\x7f' => '\u{2421}',
+        _ => c,
+    };
+    text.split_inclusive('\n')
+        .map(|line| {
+            let (text, newline) = line.strip_suffix('\n').map_or((line, false), |l| (l, true));
+            Piece {
+                text: text.chars().map(picture).collect(),
+                newline,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use crate::stats::Interval;
+    use crate::summary::Difference;
+
+    fn page(summary: &Summary, examples: &[Example]) -> String {
+        html(summary, examples).unwrap()
+    }
+
+    /// Writes the page to look at: `KAD_SAMPLE=page.html cargo test sample_page -- --ignored`.
+    #[test]
+    #[ignore = "for looking at the page"]
+    fn sample_page() {
+        let path = std::env::var_os("KAD_SAMPLE").unwrap();
+        std::fs::write(path, page(&sample::summary(), &[sample::example()])).unwrap();
+    }
+
+    #[test]
+    fn every_number_is_in_the_table() {
+        let summary = sample::summary();
+        let page = page(&summary, &[]);
+        for arm in &summary.arms {
+            let start = page
+                .find(&format!("<th scope=\"row\">{}<", arm.decoder))
+                .unwrap();
+            let row = &page[start..][..page[start..].find("</tr>").unwrap()];
+            let mut wanted = vec![
+                arm.law.clone(),
+                arm.items.to_string(),
+                percent(arm.accuracy),
+            ];
+            wanted.push(interval(arm.accuracy_interval, percent));
+            wanted.extend(arm.difference.iter().map(|d| points(d.mean)));
+            wanted.extend(arm.difference.iter().map(|d| interval(d.interval, points)));
+            wanted.push(percent(arm.answered));
+            wanted.extend(
+                [arm.deferral_mass, arm.deferral_rate]
+                    .iter()
+                    .flatten()
+                    .map(|s| fixed(*s, 3)),
+            );
+            wanted.extend(
+                arm.passes_per_token
+                    .values()
+                    .map(|passes| fixed(*passes, 3)),
+            );
+            wanted.extend([arm.tokens_per_item, arm.tokens_per_second].map(significant));
+            wanted.extend(
+                arm.stops
+                    .iter()
+                    .map(|(stop, count)| format!("{stop} {count}")),
+            );
+            if arm.task == "nano/test" {
+                for number in wanted {
+                    assert!(
+                        row.contains(&format!(">{number}<")),
+                        "{number} is not in {row}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_head_says_what_was_run_and_what_is_missing() {
+        let mut summary = sample::summary();
+        let incomplete = page(&summary, &[]);
+        for part in [
+            &summary.name,
+            &summary.run_id,
+            summary.question.as_ref().unwrap(),
+        ] {
+            assert!(incomplete.contains(part.as_str()), "{part}");
+        }
+        assert!(incomplete.contains("This run is incomplete"));
+        summary.complete = true;
+        assert!(!page(&summary, &[]).contains("incomplete"));
+    }
+
+    #[test]
+    fn charts_are_embedded_as_svg_and_name_every_family() {
+        let summary = sample::summary();
+        let page = page(&summary, &[]);
+        let charts: Vec<&str> = page.split("<svg").skip(1).collect();
+        assert_eq!(
+            charts.len(),
+            3,
+            "two for the task with deferral, one for the other"
+        );
+        for family in plot::families(&summary) {
+            for chart in &charts[..2] {
+                assert!(
+                    chart[..chart.find("</svg>").unwrap()].contains(family),
+                    "{family}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_models_and_files_say_is_escaped() {
+        let evil = "</div><script>alert('x & \"y\"')</script>";
+        let mut summary = sample::summary();
+        let mut example = sample::example();
+        summary.name = evil.to_owned();
+        summary.question = Some(evil.to_owned());
+        summary.arms[3].family = evil.to_owned();
+        summary.arms[3].decoder = evil.to_owned();
+        summary.arms[3].task = evil.to_owned();
+        summary.arms[3].stops.insert(evil.to_owned(), 1);
+        summary.arms[3]
+            .passes_per_token
+            .insert(evil.to_owned(), 1.0);
+        example.prompt = evil.to_owned();
+        example.records[0].answer = Some(evil.to_owned());
+        example.records[0].spans[0] = Span {
+            origin: evil.to_owned(),
+            text: evil.to_owned(),
+        };
+        let page = page(&summary, &[example]);
+        assert!(
+            page.contains("&lt;script&gt;") && !page.contains("<script"),
+            "{page}"
+        );
+        assert!(!page.contains("\"y\"") && !page.contains("x & "), "{page}");
+        assert!(page.contains("x &amp; &quot;y&quot;"), "{page}");
+    }
+
+    #[test]
+    fn nothing_outside_the_page_is_named() {
+        let page = page(&sample::summary(), &[sample::example()]);
+        let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+        for outside in [
+            "://", "url(", "@import", " src=", " href=", "<link", "<script", "//",
+        ] {
+            assert!(!page.contains(outside), "{outside}");
+        }
+    }
+
+    #[test]
+    fn texts_keep_their_whitespace_and_show_their_ends() {
+        let page = page(&sample::summary(), &[sample::example()]);
+        let newline = "<span class=\"newline\"></span>\n";
+        let text = format!("&lt;b&gt;apples&lt;&#x2f;b&gt;.{newline}{newline}  They ate");
+        assert!(page.contains(&text), "{page}");
+        for part in [
+            "<span class=\"deferred\" title=\"deferred\">.&lt;|end|&gt;</span>",
+            "<span class=\"stop\">max_tokens</span></div>",
+            "✓ correct",
+            "✗ wrong",
+            "no answer",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+        let control = pieces("a\tb\r\u{3}\n\u{7f}");
+        assert_eq!(
+            (control[0].text.as_str(), control[0].newline),
+            ("a\tb␍␃", true)
+        );
+        assert_eq!((control[1].text.as_str(), control[1].newline), ("␡", false));
+    }
+
+    #[test]
+    fn an_empty_summary_makes_a_page() {
+        let summary = Summary {
+            arms: Vec::new(),
+            question: None,
+            ..sample::summary()
+        };
+        assert!(page(&summary, &[]).contains("No item is finished yet."));
+    }
+
+    #[test]
+    fn numbers_that_do_not_exist_are_dashes() {
+        let mut summary = sample::summary();
+        for arm in &mut summary.arms {
+            arm.tokens_per_second = f64::INFINITY;
+            arm.deferral_mass = arm.deferral_mass.map(|_| f64::NAN);
+            arm.passes_per_token
+                .values_mut()
+                .for_each(|passes| *passes = f64::NAN);
+            arm.accuracy = f64::NAN;
+            let interval = Interval {
+                low: f64::NEG_INFINITY,
+                high: f64::INFINITY,
+            };
+            arm.difference = Some(Difference {
+                items: 0,
+                mean: f64::NAN,
+                interval,
+            });
+        }
+        let page = page(&summary, &[]);
+        assert!(!page.contains("NaN") && !page.contains("inf<"), "{page}");
+        assert!(page.contains("<td>–</td>") && page.contains("[–, –]"));
+    }
+}

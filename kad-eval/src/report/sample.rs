@@ -1,0 +1,193 @@
+//! A made-up run for the tests: three single models, three sweeps and a random control on one task, and a
+//! second task without deferral.
+
+use std::collections::BTreeMap;
+
+use super::Example;
+use crate::record::{Record, Span, sample};
+use crate::stats::{Interval, wilson};
+use crate::summary::{Arm, Difference, Summary};
+
+/// Families with several members on `nano/test`.
+pub(super) const SWEEPS: usize = 4;
+
+const ITEMS: u64 = 200;
+
+fn model_of(single: &str) -> &str {
+    match single {
+        "large base" => "base",
+        "small aligned" => "aligned",
+        other => other,
+    }
+}
+
+fn arm(family: &str, task: &str, correct: u64) -> Arm {
+    let accuracy = correct as f64 / ITEMS as f64;
+    let mean = accuracy - 0.125;
+    let interval = Interval {
+        low: mean - 0.071,
+        high: mean + 0.069,
+    };
+    let is_baseline = family == "large base";
+    Arm {
+        decoder: family.to_owned(),
+        family: family.to_owned(),
+        parameter: None,
+        law: format!("exactly {family} at T = 0.7"),
+        task: task.to_owned(),
+        items: ITEMS,
+        correct,
+        accuracy,
+        accuracy_interval: wilson(correct, ITEMS),
+        answered: 0.2 + 0.75 * accuracy,
+        difference: (!is_baseline).then_some(Difference {
+            items: ITEMS,
+            mean,
+            interval,
+        }),
+        deferral_mass: None,
+        deferral_rate: None,
+        passes_per_token: BTreeMap::from([(model_of(family).to_owned(), 1.0)]),
+        new_tokens: 6909,
+        tokens_per_item: 34.545,
+        tokens_per_second: 812.4,
+        stops: BTreeMap::from([("eos".to_owned(), 191), ("max_tokens".to_owned(), 9)]),
+    }
+}
+
+/// One family per row: name, parameter's name, then parameter, mass and correct answers.
+type Sweep = (&'static str, &'static str, &'static [(f64, f64, u64)]);
+
+const SWEPT: [Sweep; SWEEPS] = [
+    (
+        "kad primal",
+        "budget",
+        &[
+            (0.05, 0.021, 41),
+            (0.1, 0.062, 72),
+            (0.2, 0.131, 105),
+            (0.3, 0.212, 126),
+            (0.5, 0.377, 139),
+            (0.8, 0.602, 146),
+        ],
+    ),
+    (
+        "kad dual",
+        "threshold",
+        &[
+            (0.1, 0.043, 63),
+            (0.2, 0.112, 99),
+            (0.4, 0.284, 129),
+            (0.6, 0.431, 141),
+            (0.8, 0.655, 148),
+        ],
+    ),
+    (
+        "nudging",
+        "threshold",
+        &[
+            (0.2, 0.018, 33),
+            (0.4, 0.101, 80),
+            (0.6, 0.243, 118),
+            (0.8, 0.398, 136),
+            (0.9, 0.517, 143),
+        ],
+    ),
+    (
+        "random",
+        "rate",
+        &[(0.1, 0.1, 31), (0.3, 0.3, 55), (0.6, 0.6, 97)],
+    ),
+];
+
+fn sweep((family, name, members): Sweep) -> impl Iterator<Item = Arm> {
+    members.iter().map(move |&(parameter, mass, correct)| Arm {
+        decoder: format!("{family}, {name} {parameter}"),
+        parameter: Some(parameter),
+        law: format!("exactly the mixture of base and aligned, {family} {parameter}, T = 0.7"),
+        deferral_mass: Some(mass),
+        deferral_rate: Some(mass * 1.01),
+        passes_per_token: BTreeMap::from([
+            ("aligned".to_owned(), 0.97 * mass),
+            ("base".to_owned(), 1.0),
+        ]),
+        ..arm(family, "nano/test", correct)
+    })
+}
+
+/// An incomplete run of two tasks.
+pub(super) fn summary() -> Summary {
+    let single = [
+        ("large base", 25),
+        ("small aligned", 140),
+        ("large aligned", 198),
+    ];
+    let mut arms: Vec<Arm> = single
+        .iter()
+        .map(|(f, correct)| arm(f, "nano/test", *correct))
+        .collect();
+    arms.extend(SWEPT.into_iter().flat_map(sweep));
+    arms.extend(
+        single
+            .iter()
+            .map(|(f, correct)| arm(f, "nano/facts", correct / 2)),
+    );
+    Summary {
+        name: "kad-nano".to_owned(),
+        question: Some("Does a small aligned model steer a large base model?".to_owned()),
+        run_id: "2f9c1a7e".to_owned(),
+        baseline: "large base".to_owned(),
+        complete: false,
+        arms,
+    }
+}
+
+fn span(origin: &str, text: &str) -> Span {
+    Span {
+        origin: origin.to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+fn record(decoder: &str, correct: bool, answer: Option<&str>, spans: Vec<Span>) -> Record {
+    Record {
+        gold: "42".to_owned(),
+        answer: answer.map(str::to_owned),
+        spans,
+        new_tokens: 31,
+        ..sample(decoder, "17", correct)
+    }
+}
+
+/// One item as three decoders continue it.
+pub(super) fn example() -> Example {
+    let base = "Tom & \"Ann\" like <b>apples</b>.\n\n  They ate them all, and that was that.\n";
+    let steps = vec![
+        span("deferred", "Tom"),
+        span("base", " has 6 boxes of 7 apples.\n6 * 7 = 42."),
+        span("deferred", "\nThe answer is"),
+        span("base", " 42"),
+        span("deferred", ".<|end|>"),
+    ];
+    let aligned = "Tom has 6 + 7 = 13 apples.\nThe answer is 13.<|end|>";
+    let plain = |decoder, correct, answer, text| Record {
+        deferred_tokens: None,
+        deferral_mass: None,
+        ..record(decoder, correct, answer, vec![span("sampled", text)])
+    };
+    Example {
+        task: "nano/test".to_owned(),
+        item: "17".to_owned(),
+        prompt: "Question: Tom has 6 boxes with 7 apples each.\nHow many apples?\nAnswer:"
+            .to_owned(),
+        gold: "42".to_owned(),
+        records: vec![
+            Record {
+                stop: "max_tokens".to_owned(),
+                ..plain("large base", false, None, base)
+            },
+            record("kad dual, threshold 0.4", true, Some("42"), steps),
+            plain("small aligned", false, Some("13"), aligned),
+        ],
+    }
+}

@@ -1,0 +1,212 @@
+//! From records to the numbers that tables and reports show.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{DecoderKind, Experiment, RulePlan};
+use crate::record::Record;
+use crate::stats::{Interval, paired_bootstrap, wilson};
+
+/// A run in numbers. Shares are in [0, 1].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Summary {
+    pub(crate) name: String,
+    pub(crate) question: Option<String>,
+    pub(crate) run_id: String,
+    /// The decoder that `difference` compares with.
+    pub(crate) baseline: String,
+    /// False while items are missing.
+    pub(crate) complete: bool,
+    pub(crate) arms: Vec<Arm>,
+}
+
+/// One decoder on one task.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Arm {
+    pub(crate) decoder: String,
+    /// The decoder's name without the parameter of its sweep.
+    pub(crate) family: String,
+    /// The sweep's parameter, for rules that have one.
+    pub(crate) parameter: Option<f64>,
+    /// What the tokens are distributed as.
+    pub(crate) law: String,
+    pub(crate) task: String,
+    pub(crate) items: u64,
+    pub(crate) correct: u64,
+    pub(crate) accuracy: f64,
+    /// Wilson, 95 %.
+    pub(crate) accuracy_interval: Interval,
+    /// Share of items whose text gives an answer at all.
+    pub(crate) answered: f64,
+    /// Against the baseline on the items both finished; none for the baseline itself.
+    pub(crate) difference: Option<Difference>,
+    /// Mean over tokens of the probability that the base draw is handed over.
+    pub(crate) deferral_mass: Option<f64>,
+    /// Share of tokens that the aligned model drew.
+    pub(crate) deferral_rate: Option<f64>,
+    /// Passes of each model per new token; the prompt's pass counts as one.
+    pub(crate) passes_per_token: BTreeMap<String, f64>,
+    pub(crate) new_tokens: u64,
+    pub(crate) tokens_per_item: f64,
+    /// New tokens per second of wall clock, prompts included.
+    pub(crate) tokens_per_second: f64,
+    /// How often texts ended for which reason.
+    pub(crate) stops: BTreeMap<String, u64>,
+}
+
+/// Accuracy minus the baseline's on the same items.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Difference {
+    pub(crate) items: u64,
+    pub(crate) mean: f64,
+    /// Paired bootstrap, 95 %.
+    pub(crate) interval: Interval,
+}
+
+/// Summarises the records of one run, decoders in the order of the file. Items that several
+/// decoders share are paired.
+pub(crate) fn summarise(
+    experiment: &Experiment,
+    run_id: &str,
+    records: &[Record],
+    complete: bool,
+) -> Summary {
+    let mut arms = Vec::new();
+    for task in &experiment.tasks {
+        let task = task.name();
+        let of = |decoder: &str| -> Vec<&Record> {
+            records
+                .iter()
+                .filter(|r| r.task == task && r.decoder == decoder)
+                .collect()
+        };
+        let baseline = of(&experiment.baseline);
+        for plan in &experiment.decoders {
+            let own = of(&plan.name);
+            if own.is_empty() {
+                continue;
+            }
+            let is_baseline = plan.name == experiment.baseline;
+            let difference = if is_baseline {
+                None
+            } else {
+                difference(&own, &baseline, experiment.seed)
+            };
+            let (parameter, law) = describe(&plan.kind, experiment.sampling.temperature);
+            let (decoder, family) = (plan.name.clone(), plan.family.clone());
+            let measured = measure(&own);
+            arms.push(Arm {
+                decoder,
+                family,
+                parameter,
+                law,
+                task: task.clone(),
+                difference,
+                ..measured
+            });
+        }
+    }
+    Summary {
+        name: experiment.name.clone(),
+        question: experiment.question.clone(),
+        run_id: run_id.to_owned(),
+        baseline: experiment.baseline.clone(),
+        complete,
+        arms,
+    }
+}
+
+/// The rule's parameter, and the law in words.
+fn describe(kind: &DecoderKind, temperature: f64) -> (Option<f64>, String) {
+    match kind {
+        DecoderKind::Single { model } => (None, format!("exactly {model} at T = {temperature}")),
+        DecoderKind::Deferral {
+            base,
+            aligned,
+            rule,
+        } => {
+            let (parameter, rule) = match *rule {
+                RulePlan::Never => (None, "never".to_owned()),
+                RulePlan::Always => (None, "always".to_owned()),
+                RulePlan::Nudging { threshold } => {
+                    (Some(threshold), format!("nudging {threshold}"))
+                }
+                RulePlan::KadPrimal { budget } => (Some(budget), format!("KAD primal {budget}")),
+                RulePlan::KadDual { threshold } => {
+                    (Some(threshold), format!("KAD dual {threshold}"))
+                }
+                RulePlan::Random { rate } => (Some(rate), format!("random {rate}")),
+            };
+            let law =
+                format!("exactly the mixture of {base} and {aligned}, {rule}, T = {temperature}");
+            (parameter, law)
+        }
+    }
+}
+
+/// What the records alone say; the rest is filled in by the caller.
+fn measure(records: &[&Record]) -> Arm {
+    let items = records.len() as u64;
+    let count = |test: fn(&Record) -> bool| records.iter().filter(|r| test(r)).count() as u64;
+    let correct = count(|r| r.correct);
+    let new_tokens: u64 = records.iter().map(|r| r.new_tokens).sum();
+    let per_token = |total: f64| total / (new_tokens.max(1) as f64);
+    let deferred: Option<u64> = records.iter().map(|r| r.deferred_tokens).sum();
+    let mass: Option<f64> = records.iter().map(|r| r.deferral_mass).sum();
+    let mut passes: BTreeMap<String, f64> = BTreeMap::new();
+    let mut stops: BTreeMap<String, u64> = BTreeMap::new();
+    for record in records {
+        *stops.entry(record.stop.clone()).or_default() += 1;
+        for (model, done) in &record.passes {
+            *passes.entry(model.clone()).or_default() += done.passes as f64;
+        }
+    }
+    passes
+        .values_mut()
+        .for_each(|total| *total = per_token(*total));
+    let share = |count: u64| count as f64 / items.max(1) as f64;
+    Arm {
+        decoder: String::new(),
+        family: String::new(),
+        parameter: None,
+        law: String::new(),
+        task: String::new(),
+        items,
+        correct,
+        accuracy: share(correct),
+        accuracy_interval: wilson(correct, items),
+        answered: share(count(|r| r.answer.is_some())),
+        difference: None,
+        deferral_mass: mass.map(per_token),
+        deferral_rate: deferred.map(|d| per_token(d as f64)),
+        passes_per_token: passes,
+        new_tokens,
+        tokens_per_item: share(new_tokens),
+        tokens_per_second: new_tokens as f64 / records.iter().map(|r| r.seconds).sum::<f64>(),
+        stops,
+    }
+}
+
+/// Paired by item; items that only one side has are left out.
+fn difference(own: &[&Record], baseline: &[&Record], seed: u64) -> Option<Difference> {
+    let theirs: BTreeMap<&str, bool> = baseline
+        .iter()
+        .map(|r| (r.item.as_str(), r.correct))
+        .collect();
+    // Ordered by item, so that the interval does not depend on the order of the records.
+    let own: BTreeMap<&str, bool> = own.iter().map(|r| (r.item.as_str(), r.correct)).collect();
+    let score = |correct: bool| f64::from(u8::from(correct));
+    let differences: Vec<f64> = own
+        .iter()
+        .filter_map(|(item, correct)| Some(score(*correct) - score(*theirs.get(item)?)))
+        .collect();
+    if differences.is_empty() {
+        return None;
+    }
+    Some(Difference {
+        items: differences.len() as u64,
+        mean: differences.iter().sum::<f64>() / differences.len() as f64,
+        interval: paired_bootstrap(&differences, seed),
+    })
+}

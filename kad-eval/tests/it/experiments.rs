@@ -1,0 +1,71 @@
+//! The shipped experiments, and what a run leaves behind.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::kad::{Lab, SMALL, kad};
+
+/// Every shipped file is read and checked in full; a wrong output folder stops it before models
+/// are loaded.
+#[test]
+fn every_shipped_experiment_is_valid() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let blocked = file.path().join("below-a-file");
+    let mut checked = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let args = ["run", path.to_str().unwrap(), "--out", blocked.to_str().unwrap()];
+            kad(&args).fails(1, &["cannot create the results folder"]);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "{checked} experiments");
+}
+
+#[test]
+fn a_run_leaves_records_summary_report_and_provenance() {
+    let lab = Lab::new(SMALL);
+    let table = lab.run(&[]).succeeds();
+    assert!(table.contains("KAD dual, threshold 0.2") && table.contains("vs aligned alone"), "{table}");
+    let folder = lab.results();
+    let json = |name: &str| -> Value {
+        serde_json::from_str(&fs::read_to_string(folder.join(name)).unwrap()).unwrap()
+    };
+    let summary = json("summary.json");
+    let arms = summary["arms"].as_array().unwrap();
+    assert_eq!((arms.len(), &summary["complete"]), (3, &Value::Bool(true)));
+    let records = fs::read_to_string(folder.join("records.jsonl")).unwrap();
+    let records: Vec<Value> = records.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(records.len(), 18);
+    for arm in arms {
+        let own: Vec<&Value> = records.iter().filter(|r| r["decoder"] == arm["decoder"]).collect();
+        let sum = |key: &str| own.iter().map(|r| r[key].as_f64().unwrap()).sum::<f64>();
+        let correct = own.iter().filter(|r| r["correct"] == true).count() as u64;
+        assert_eq!(arm["correct"].as_u64(), Some(correct));
+        if arm["family"] == "KAD dual" {
+            let mass = sum("deferral_mass") / sum("new_tokens");
+            assert!((arm["deferral_mass"].as_f64().unwrap() - mass).abs() < 1e-12);
+            let passes: f64 =
+                own.iter().map(|r| r["passes"]["aligned"]["passes"].as_f64().unwrap()).sum();
+            // Lazy deferral: one aligned pass per deferred token.
+            assert_eq!(passes, sum("deferred_tokens"));
+            let text: String = own[0]["spans"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|span| span["text"].as_str().unwrap())
+                .collect();
+            assert!(!text.is_empty());
+        }
+    }
+    let provenance = json("provenance.json");
+    assert!(provenance["libraries"].as_str().unwrap().contains("candle-core"));
+    assert_eq!(provenance["models"]["base"]["source"], "nano:small-base");
+    let report = fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(report.contains("<svg") && report.contains("KAD dual"));
+    assert_eq!(json("plan.json")["sampling"]["decision_temperature"], 1.0);
+}

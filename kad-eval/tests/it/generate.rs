@@ -1,0 +1,78 @@
+//! `kad generate` as a user sees it.
+
+use serde_json::Value;
+
+use crate::kad::{command, kad, kad_with_input};
+
+const QUESTION: &str = "Tom has 12 pens. Tom buys 30 more. How many pens does Tom have now?";
+const PAIR: [&str; 8] = [
+    "generate", "--base", "nano:small-base", "--aligned", "nano:small-aligned", "--rule", "kad-dual=0.5", "--chat",
+];
+
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&kad(&[args, &["--json"]].concat()).succeeds()).unwrap()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_text_and_another_seed_another() {
+    let at = |seed| json(&[&PAIR[..], &["--seed", seed, QUESTION]].concat());
+    assert_eq!(at("1")["tokens"], at("1")["tokens"]);
+    assert_ne!(at("1")["tokens"], at("2")["tokens"]);
+}
+
+#[test]
+fn provenance_accounts_for_every_token() {
+    let made = json(&[&PAIR[..], &[QUESTION]].concat());
+    let tokens = made["tokens"].as_array().unwrap();
+    let origins = made["origins"].as_array().unwrap();
+    assert_eq!(tokens.len(), origins.len());
+    let deferred = origins.iter().filter(|origin| *origin == "deferred").count();
+    assert_eq!(made["passes"]["aligned"].as_u64(), Some(deferred as u64));
+    assert_eq!(made["passes"]["base"].as_u64(), Some(tokens.len() as u64));
+    assert!(made["deferral_mass"].as_array().unwrap().iter().all(|d| (0.0..=1.0).contains(&d.as_f64().unwrap())));
+}
+
+#[test]
+fn text_is_the_same_streamed_piped_and_in_json() {
+    let args = ["generate", "--model", "nano:small-aligned", "--chat", "--seed", "4"];
+    let streamed = kad(&[&args[..], &[QUESTION]].concat()).succeeds();
+    let turns = kad_with_input(&args, QUESTION).succeeds();
+    let object = json(&[&args[..], &[QUESTION]].concat());
+    assert_eq!(streamed, turns);
+    assert_eq!(streamed.trim_end_matches('\n'), object["text"].as_str().unwrap().trim_end_matches('\n'));
+    assert!(!streamed.contains("<|"), "no end tokens in the text: {streamed}");
+}
+
+#[test]
+fn a_conversation_remembers_its_turns() {
+    let args = ["generate", "--model", "nano:small-aligned", "--chat", "--json", "--temperature", "0"];
+    let two_turns = format!("{QUESTION}\n{QUESTION}\n");
+    let output = kad_with_input(&args, &two_turns).succeeds();
+    let answers: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 2);
+    let lengths: Vec<usize> =
+        answers.iter().map(|a| a["prompt_tokens"].as_array().unwrap().len()).collect();
+    assert!(lengths[1] > 2 * lengths[0], "{lengths:?}");
+}
+
+#[test]
+fn greedy_is_greedy_on_both_backends() {
+    let with = |backend| {
+        json(&["generate", "--model", "nano:draft", "--backend", backend, "--temperature", "0", "--max-new-tokens", "60", QUESTION])
+    };
+    assert_eq!(with("candle")["tokens"], with("naive")["tokens"]);
+}
+
+/// `kad generate … | head -c 1`: the reader goes away, nobody panics.
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let program = command().get_program().to_owned();
+    let line = format!(
+        "'{}' generate --model nano:small-base --max-new-tokens 200 'one two' | head -c 1 >/dev/null",
+        program.to_string_lossy()
+    );
+    let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}

@@ -1,0 +1,12 @@
+//! One binary for all integration tests: the program as users run it, and the tree as we keep it.
+
+// Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod experiments;
+mod generate;
+mod kad;
+mod resume;
+mod score;
+mod tidy;

@@ -1,0 +1,152 @@
+//! Rules about the tree itself: arrows between crates, sizes of files, links in documents.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const CRATES: [&str; 4] = ["kad-core", "kad-backends", "kad-polybasic", "kad-eval"];
+
+/// Which crates of ours each crate may use.
+const ARROWS: [(&str, &[&str]); 4] = [
+    ("kad-core", &[]),
+    ("kad-backends", &["kad-core"]),
+    ("kad-polybasic", &["kad-core"]),
+    ("kad-eval", &["kad-core", "kad-backends", "kad-polybasic"]),
+];
+
+/// Production lines of a file: up to its first test module.
+const LONGEST_FILE: usize = 500;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Files below `folder` with this ending.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let hidden = path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            match path.is_dir() {
+                _ if hidden || path.ends_with("target") || path.ends_with("results") => {}
+                true => open.push(path),
+                false if path.to_string_lossy().ends_with(ending) => found.push(path),
+                false => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn arrows_between_crates_point_one_way() {
+    for (name, allowed) in ARROWS {
+        let manifest: toml::Table = read(&root().join(name).join("Cargo.toml")).parse().unwrap();
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let used = manifest
+                .get(section)
+                .and_then(|s| s.as_table())
+                .into_iter()
+                .flatten();
+            for (dependency, _) in used.filter(|(d, _)| d.starts_with("kad-")) {
+                assert!(
+                    allowed.contains(&dependency.as_str()),
+                    "{name} must not use {dependency} ({section}): allowed are {allowed:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn core_knows_no_tensors_no_files_and_no_clock() {
+    let manifest = read(&root().join("kad-core/Cargo.toml"));
+    for library in [
+        "candle",
+        "tch",
+        "ort",
+        "burn",
+        "serde",
+        "toml",
+        "tokenizers",
+    ] {
+        assert!(
+            !manifest.contains(library),
+            "kad-core must not depend on {library}"
+        );
+    }
+    for file in files(&root().join("kad-core/src"), ".rs") {
+        let text = read(&file);
+        for effect in ["std::fs", "std::time", "std::net", "println!"] {
+            assert!(!text.contains(effect), "{} uses {effect}", file.display());
+        }
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for name in CRATES {
+        for file in files(&root().join(name).join("src"), ".rs") {
+            let text = read(&file);
+            let production = text
+                .lines()
+                .take_while(|line| !line.starts_with("#[cfg(test)]"));
+            let lines = production.count();
+            assert!(
+                lines <= LONGEST_FILE,
+                "{} has {lines} lines",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_backend_feature_is_in_the_table_of_the_crate() {
+    let manifest: toml::Table = read(&root().join("kad-backends/Cargo.toml"))
+        .parse()
+        .unwrap();
+    let table = read(&root().join("kad-backends/src/lib.rs"));
+    for feature in manifest["features"]
+        .as_table()
+        .unwrap()
+        .keys()
+        .filter(|f| *f != "default")
+    {
+        assert!(
+            table.contains(&format!("`{feature}`")),
+            "{feature} lacks its row in lib.rs"
+        );
+    }
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    for file in files(&root(), ".md") {
+        let text = read(&file);
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|t| !t.starts_with("http") && !t.starts_with('#')) {
+            let path = target.split('#').next().unwrap();
+            let found = file.parent().unwrap().join(path);
+            assert!(
+                found.exists(),
+                "{} links to {target}, which is not there",
+                file.display()
+            );
+        }
+    }
+}
