@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Run an experiment: models × decoders × tasks
     Run(RunArgs),
     /// Decode a prompt
-    Generate(GenerateArgs),
+    Generate(Box<GenerateArgs>),
     /// Log-likelihood and perplexity of a text under a model
     Score(ScoreArgs),
     /// List, fetch and inspect models

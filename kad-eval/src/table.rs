@@ -1,6 +1,6 @@
 //! The summary as a terminal table.
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
 use crate::stats::Interval;
@@ -22,7 +22,7 @@ pub(crate) fn render(summary: &Summary) -> String {
 
 fn table<'s>(summary: &Summary, arms: impl Iterator<Item = &'s Arm>) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header([
         "decoder",
@@ -59,7 +59,7 @@ fn row(arm: &Arm) -> [String; 8] {
         format!("{:.1}", 100.0 * arm.answered),
         share(arm.deferral_mass),
         share(arm.deferral_rate),
-        passes.collect::<Vec<_>>().join("\n"),
+        passes.collect::<Vec<_>>().join(", "),
         format!("{:.0}", arm.tokens_per_second),
     ]
 }

@@ -30,6 +30,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         &experiment.models,
         experiment.decoders.iter().map(|d| &d.kind),
     )?;
+    check_shared(&experiment, &models)?;
     let run_id = run_id(&experiment, &models, &tasks)?;
     let folder = RunFolder::open(&args.out, &experiment.name, &run_id)?;
     folder.write_json("plan.json", &experiment)?;
@@ -70,6 +71,13 @@ fn load_tasks(experiment: &Experiment, data: Option<&Path>) -> Result<Vec<Task>>
         task::load(plan, data).with_context(|| format!("task {}", plan.name()))
     };
     experiment.tasks.iter().map(load).collect()
+}
+
+fn check_shared(experiment: &Experiment, models: &Models) -> Result<()> {
+    let check = |plan: &config::DecoderPlan| {
+        models::check_shared(&plan.kind, models).with_context(|| format!("decoder `{}`", plan.name))
+    };
+    experiment.decoders.iter().try_for_each(check)
 }
 
 /// A digest of everything that decides the numbers: the plan, the models' files, the items.
