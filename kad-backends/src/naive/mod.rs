@@ -1,0 +1,220 @@
+//! The interpreter everything else is compared with: `f64`, loops, no tricks.
+//!
+//! It is compiled into every build, runs every architecture a [`DecoderSpec`] can describe, and is
+//! never fast: a few million multiplications per second and thread. A token's numbers are computed
+//! by the same additions in the same order whatever pass it arrives in, so passes of any size give
+//! the same bits.
+
+mod ops;
+
+use std::sync::Arc;
+
+use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, Vocab};
+
+use crate::decoder::spec::DecoderSpec;
+use crate::decoder::{self, EMBEDDING, FINAL_NORM, Slot};
+use crate::error::LoadError;
+use crate::weights::Weights;
+
+/// Makes a model of `spec` with all weights widened to `f64` (8 bytes per parameter).
+///
+/// Rows of logits are `vocab.size()` wide, also where the embedding is padded to more.
+///
+/// # Errors
+/// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
+/// [`LoadError::WrongSize`] if weights and specification do not belong together.
+pub fn load(
+    name: &str,
+    spec: &DecoderSpec,
+    weights: &Arc<Weights>,
+    vocab: Vocab,
+) -> Result<Box<dyn LanguageModel>, LoadError> {
+    decoder::check(spec, weights, vocab.size())?;
+    let read = |name: &str| read(weights, name);
+    let layer = |layer: usize| {
+        let bias = |slot: Slot| match spec.qkv_bias {
+            true => read(&slot.name(layer)),
+            false => Ok(vec![0.0; slot.shape(spec)[0]]),
+        };
+        Ok(Layer {
+            attention_norm: read(&Slot::AttentionNorm.name(layer))?,
+            query: read(&Slot::Query.name(layer))?,
+            key: read(&Slot::Key.name(layer))?,
+            value: read(&Slot::Value.name(layer))?,
+            query_bias: bias(Slot::QueryBias)?,
+            key_bias: bias(Slot::KeyBias)?,
+            value_bias: bias(Slot::ValueBias)?,
+            output: read(&Slot::Output.name(layer))?,
+            ffn_norm: read(&Slot::FfnNorm.name(layer))?,
+            gate: read(&Slot::Gate.name(layer))?,
+            up: read(&Slot::Up.name(layer))?,
+            down: read(&Slot::Down.name(layer))?,
+        })
+    };
+    Ok(Box::new(NaiveModel {
+        name: name.to_owned(),
+        vocab,
+        embedding: read(EMBEDDING)?,
+        layers: (0..spec.layers).map(layer).collect::<Result<_, LoadError>>()?,
+        final_norm: read(FINAL_NORM)?,
+        head: if spec.tied_head { None } else { Some(read(decoder::HEAD)?) },
+        frequencies: spec.rope.frequencies(spec.head_dim),
+        spec: spec.clone(),
+    }))
+}
+
+fn read(weights: &Weights, name: &str) -> Result<Vec<f64>, LoadError> {
+    Ok(weights.tensor(name)?.to_f32()?.into_iter().map(f64::from).collect())
+}
+
+/// Weights of one block, named as in [`decoder`].
+struct Layer {
+    attention_norm: Vec<f64>,
+    query: Vec<f64>,
+    key: Vec<f64>,
+    value: Vec<f64>,
+    query_bias: Vec<f64>,
+    key_bias: Vec<f64>,
+    value_bias: Vec<f64>,
+    output: Vec<f64>,
+    ffn_norm: Vec<f64>,
+    gate: Vec<f64>,
+    up: Vec<f64>,
+    down: Vec<f64>,
+}
+
+struct NaiveModel {
+    name: String,
+    vocab: Vocab,
+    spec: DecoderSpec,
+    embedding: Vec<f64>,
+    layers: Vec<Layer>,
+    final_norm: Vec<f64>,
+    /// `None`: the embedding is the head.
+    head: Option<Vec<f64>>,
+    frequencies: Vec<f64>,
+}
+
+impl LanguageModel for NaiveModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+    fn context_len(&self) -> usize {
+        self.spec.context_len
+    }
+    fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
+        let cache = self.layers.iter().map(|_| Cache::default()).collect();
+        Ok(Box::new(NaiveSession { model: self, tokens: Vec::new(), cache }))
+    }
+}
+
+/// Keys (rotated) and values of one block, `[tokens, kv_heads · head_dim]` each.
+#[derive(Default)]
+struct Cache {
+    keys: Vec<f64>,
+    values: Vec<f64>,
+}
+
+struct NaiveSession<'m> {
+    model: &'m NaiveModel,
+    tokens: Vec<TokenId>,
+    cache: Vec<Cache>,
+}
+
+impl Session for NaiveSession<'_> {
+    fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    fn extend(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        let model = self.model;
+        let (held, limit) = (self.tokens.len(), model.spec.context_len);
+        ModelError::check_extend(held, tokens, wanted, limit, model.vocab.size())?;
+        for (index, &token) in tokens.iter().enumerate() {
+            let state = model.token(token, self.tokens.len(), &mut self.cache);
+            self.tokens.push(token);
+            if index + wanted >= tokens.len() {
+                out.push_row(&model.logits(&state));
+            }
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+        let held = self.tokens.len();
+        if len > held {
+            return Err(ModelError::TruncatePastEnd { len, held });
+        }
+        self.tokens.truncate(len);
+        let width = self.model.spec.kv_width();
+        for cache in &mut self.cache {
+            cache.keys.truncate(len * width);
+            cache.values.truncate(len * width);
+        }
+        Ok(())
+    }
+}
+
+impl NaiveModel {
+    /// Runs one token through all blocks, appending to the cache; the residual stream, `[hidden]`.
+    fn token(&self, token: TokenId, position: usize, cache: &mut [Cache]) -> Vec<f64> {
+        let (hidden, eps) = (self.spec.hidden, self.spec.norm_eps);
+        let at = token as usize * hidden;
+        let mut state = self.embedding[at..at + hidden].to_vec();
+        for (layer, cache) in self.layers.iter().zip(cache) {
+            let input = ops::rms_norm(&state, &layer.attention_norm, eps);
+            let attended = self.attend(layer, &input, position, cache);
+            ops::add(&mut state, &ops::times(&layer.output, &attended));
+
+            let input = ops::rms_norm(&state, &layer.ffn_norm, eps);
+            let mut gated = ops::times(&layer.gate, &input);
+            let up = ops::times(&layer.up, &input);
+            for (gate, up) in gated.iter_mut().zip(up) {
+                *gate = ops::activate(self.spec.activation, *gate) * up;
+            }
+            ops::add(&mut state, &ops::times(&layer.down, &gated));
+        }
+        state
+    }
+
+    /// All heads of one block, `[heads · head_dim]`, before the output projection.
+    fn attend(&self, layer: &Layer, input: &[f64], position: usize, cache: &mut Cache) -> Vec<f64> {
+        let spec = &self.spec;
+        let project = |matrix: &[f64], bias: &[f64]| {
+            let mut row = ops::times(matrix, input);
+            ops::add(&mut row, bias);
+            row
+        };
+        let mut queries = project(&layer.query, &layer.query_bias);
+        let mut keys = project(&layer.key, &layer.key_bias);
+        let turn = |head: &mut [f64]| ops::rotate(head, position, &self.frequencies, spec.rope.pairing);
+        queries.chunks_exact_mut(spec.head_dim).for_each(turn);
+        keys.chunks_exact_mut(spec.head_dim).for_each(turn);
+        cache.keys.extend(keys);
+        cache.values.extend(project(&layer.value, &layer.value_bias));
+
+        let shared_by = spec.heads / spec.kv_heads;
+        let heads = queries.chunks_exact(spec.head_dim).enumerate();
+        let one = |(head, query): (usize, &[f64])| {
+            let offset = head / shared_by * spec.head_dim;
+            ops::attention(query, &cache.keys, &cache.values, spec.kv_width(), offset)
+        };
+        heads.flat_map(one).collect()
+    }
+
+    /// Logits after a token, `[vocab]`.
+    fn logits(&self, state: &[f64]) -> Vec<f32> {
+        let state = ops::rms_norm(state, &self.final_norm, self.spec.norm_eps);
+        let head = self.head.as_ref().unwrap_or(&self.embedding);
+        let used = &head[..self.vocab.size() * self.spec.hidden];
+        ops::times(used, &state).into_iter().map(|logit| logit as f32).collect()
+    }
+}

@@ -1,0 +1,85 @@
+//! The formulas of [`decoder`](crate::decoder), one function each.
+
+use crate::decoder::spec::{Activation, Pairing};
+
+/// `matrix · input`, matrix `[out, in]`.
+pub(super) fn times(matrix: &[f64], input: &[f64]) -> Vec<f64> {
+    matrix.chunks_exact(input.len()).map(|row| dot(row, input)).collect()
+}
+
+/// Four running sums, so that the processor can work on four additions at a time.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sums = [0.0; 4];
+    let (a4, a_rest) = a.as_chunks::<4>();
+    let (b4, b_rest) = b.as_chunks::<4>();
+    for (a, b) in a4.iter().zip(b4) {
+        for lane in 0..4 {
+            sums[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+}
+
+/// `to ← to + from`.
+pub(super) fn add(to: &mut [f64], from: &[f64]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+}
+
+/// `x / sqrt(mean(x²) + ε) · weight`.
+pub(super) fn rms_norm(input: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
+    let mean_square = dot(input, input) / input.len() as f64;
+    let scale = 1.0 / (mean_square + eps).sqrt();
+    input.iter().zip(weight).map(|(x, weight)| x * scale * weight).collect()
+}
+
+/// Turns pair `i` of `head` by `position · frequencies[i]` radians.
+pub(super) fn rotate(head: &mut [f64], position: usize, frequencies: &[f64], pairing: Pairing) {
+    for (i, frequency) in frequencies.iter().enumerate() {
+        let (first, second) = match pairing {
+            Pairing::Halves => (i, i + frequencies.len()),
+            Pairing::Interleaved => (2 * i, 2 * i + 1),
+        };
+        let (sin, cos) = (position as f64 * frequency).sin_cos();
+        let (x, y) = (head[first], head[second]);
+        head[first] = x * cos - y * sin;
+        head[second] = x * sin + y * cos;
+    }
+}
+
+/// `Σ_t softmax_t(query · key_t / sqrt(head_dim)) value_t` over all cached tokens.
+///
+/// `keys` and `values` are `[tokens, width]`; this head's part of a row starts at `offset`.
+pub(super) fn attention(
+    query: &[f64],
+    keys: &[f64],
+    values: &[f64],
+    width: usize,
+    offset: usize,
+) -> Vec<f64> {
+    let part = offset..offset + query.len();
+    let scale = 1.0 / (query.len() as f64).sqrt();
+    let scores: Vec<f64> =
+        keys.chunks_exact(width).map(|row| dot(query, &row[part.clone()]) * scale).collect();
+    let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    let mut out = vec![0.0; query.len()];
+    for (weight, row) in weights.iter().zip(values.chunks_exact(width)) {
+        for (out, value) in out.iter_mut().zip(&row[part.clone()]) {
+            *out += weight / total * value;
+        }
+    }
+    out
+}
+
+/// The gate's nonlinearity.
+pub(super) fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::GeluTanh => {
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Text to token ids and back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use kad_core::{Fingerprint, TokenId, Vocab};
+use sha2::{Digest, Sha256};
+
+use crate::error::LoadError;
+
+/// A tokenizer, whichever file it was read from.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    vocab: Vocab,
+    spelling: Spelling,
+    special: BTreeSet<TokenId>,
+    ids: SpecialIds,
+}
+
+/// Tokens with a role that the tokenizer's own file does not tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpecialIds {
+    pub(crate) bos: Option<TokenId>,
+    pub(crate) eos: BTreeSet<TokenId>,
+}
+
+/// How a token's string in the vocabulary spells its bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Spelling {
+    /// GPT-2's alphabet: one printable character per byte.
+    ByteLevel,
+    /// `▁` is a space, `<0xNN>` a byte.
+    SentencePiece,
+    /// As it stands.
+    Plain,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`. Truncation and padding that it may ask for are switched off.
+    ///
+    /// # Errors
+    /// [`LoadError::Io`], [`LoadError::Tokenizer`].
+    pub fn from_file(path: &Path) -> Result<Self, LoadError> {
+        let json = std::fs::read(path).map_err(LoadError::io(path))?;
+        Self::from_json(&json, SpecialIds::default()).map_err(|error| match error {
+            LoadError::Tokenizer { message } => LoadError::corrupt(path, message),
+            other => other,
+        })
+    }
+
+    pub(crate) fn from_json(json: &[u8], ids: SpecialIds) -> Result<Self, LoadError> {
+        let mut inner = parse(json)?;
+        inner.with_truncation(None).map_err(failed)?;
+        inner.with_padding(None);
+        let tokens: BTreeMap<TokenId, String> = inner
+            .get_vocab(true)
+            .into_iter()
+            .map(|(text, id)| (id, text))
+            .collect();
+        let size = tokens
+            .last_key_value()
+            .map_or(0, |(&id, _)| id as usize + 1);
+        if size == 0 {
+            return Err(LoadError::Tokenizer {
+                message: "the vocabulary is empty".to_owned(),
+            });
+        }
+        let added = inner.get_added_tokens_decoder();
+        let special = added
+            .iter()
+            .filter(|(_, token)| token.special)
+            .map(|(&id, _)| id)
+            .collect();
+        let vocab = Vocab::new(size, fingerprint(&tokens));
+        Ok(Self {
+            spelling: Spelling::of(&inner)?,
+            inner,
+            vocab,
+            special,
+            ids,
+        })
+    }
+
+    pub(crate) fn set_special(&mut self, ids: SpecialIds) {
+        self.ids = ids;
+    }
+
+    /// Token ids of `text`. Special tokens written out in it (`<|im_end|>`) become one token.
+    ///
+    /// `add_special` lets the tokenizer add what its model expects around a text, such as the
+    /// beginning of sequence. Say false for the text of a chat template, which writes it itself.
+    ///
+    /// # Errors
+    /// [`LoadError::Tokenizer`].
+    pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, LoadError> {
+        let encoding = self.inner.encode_fast(text, add_special).map_err(failed)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of `ids`; bytes that are no UTF-8 become `U+FFFD`.
+    ///
+    /// # Errors
+    /// [`LoadError::Tokenizer`].
+    pub fn decode(&self, ids: &[TokenId], skip_special: bool) -> Result<String, LoadError> {
+        self.inner.decode(ids, skip_special).map_err(failed)
+    }
+
+    /// One token for people to read: its text, or `\xNN` for bytes that are no text by themselves.
+    pub fn token_text(&self, id: TokenId) -> String {
+        let bytes = self.bytes(id);
+        match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => error
+                .as_bytes()
+                .utf8_chunks()
+                .fold(String::new(), |text, chunk| {
+                    let escaped = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
+                    text + chunk.valid() + &escaped.collect::<String>()
+                }),
+        }
+    }
+
+    /// The bytes a token stands for; none for an id without a token.
+    pub fn bytes(&self, id: TokenId) -> Vec<u8> {
+        self.inner
+            .id_to_token(id)
+            .map_or_else(Vec::new, |token| self.spelling.bytes(&token))
+    }
+
+    /// Size and fingerprint. The size is the largest id plus one.
+    pub fn vocab(&self) -> Vocab {
+        self.vocab
+    }
+
+    /// The id of a token by its string in the vocabulary.
+    pub fn id_of(&self, token: &str) -> Option<TokenId> {
+        self.inner.token_to_id(token)
+    }
+
+    /// The string of a token in the vocabulary.
+    pub fn token(&self, id: TokenId) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// Whether a token is a control token, left out of output.
+    pub fn is_special(&self, id: TokenId) -> bool {
+        self.special.contains(&id)
+    }
+
+    /// The beginning of sequence, whether or not [`encode`](Self::encode) adds it.
+    pub fn bos(&self) -> Option<TokenId> {
+        self.ids.bos
+    }
+
+    /// Tokens that end a text or a turn.
+    pub fn eos(&self) -> Vec<TokenId> {
+        self.ids.eos.iter().copied().collect()
+    }
+
+    /// Turns ids into text as they come, special tokens left out.
+    pub fn stream(&self) -> TokenStream<'_> {
+        TokenStream {
+            tokenizer: self,
+            pending: Vec::new(),
+            show_special: false,
+        }
+    }
+
+    /// Turns ids into text as they come, special tokens shown.
+    pub fn stream_with_special(&self) -> TokenStream<'_> {
+        TokenStream {
+            show_special: true,
+            ..self.stream()
+        }
+    }
+}
+
+/// Parses without letting the library panic, which it does on malformed files: syntax errors are
+/// found first, and what is left (a damaged `Precompiled` normaliser) is caught.
+fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, LoadError> {
+    let wrong = |message: String| LoadError::Tokenizer { message };
+    let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(json);
+    syntax.map_err(|error| wrong(format!("it is no JSON: {error}")))?;
+    match std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(json)) {
+        Ok(parsed) => parsed.map_err(failed),
+        Err(_) => Err(wrong(
+            "it has a part that the tokenizer library cannot take".to_owned(),
+        )),
+    }
+}
+
+fn failed(error: tokenizers::Error) -> LoadError {
+    LoadError::Tokenizer {
+        message: error.to_string(),
+    }
+}
+
+/// SHA-256 over id, length and bytes of every token, in the order of the ids.
+fn fingerprint(tokens: &BTreeMap<TokenId, String>) -> Fingerprint {
+    let mut hasher = Sha256::new();
+    for (id, text) in tokens {
+        hasher.update(id.to_le_bytes());
+        hasher.update((text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    Fingerprint(hasher.finalize().into())
+}
+
+impl Spelling {
+    fn of(tokenizer: &tokenizers::Tokenizer) -> Result<Self, LoadError> {
+        let decoder = serde_json::to_string(&tokenizer.get_decoder()).map_err(|error| {
+            LoadError::Tokenizer {
+                message: error.to_string(),
+            }
+        })?;
+        Ok(if decoder.contains("\"ByteLevel\"") {
+            Self::ByteLevel
+        } else if decoder.contains('▁') || decoder.contains("\"ByteFallback\"") {
+            Self::SentencePiece
+        } else {
+            Self::Plain
+        })
+    }
+
+    fn bytes(self, token: &str) -> Vec<u8> {
+        let literal = || token.as_bytes().to_vec();
+        match self {
+            // A token with a character outside the alphabet was added as it stands.
+            Self::ByteLevel => token
+                .chars()
+                .map(byte_of)
+                .collect::<Option<_>>()
+                .unwrap_or_else(literal),
+            Self::SentencePiece => match byte_token(token) {
+                Some(byte) => vec![byte],
+                None => token.replace('▁', " ").into_bytes(),
+            },
+            Self::Plain => literal(),
+        }
+    }
+}
+
+/// The byte of a character of GPT-2's alphabet: printable Latin-1 characters are themselves, and
+/// the 68 other bytes, in order, are the characters from 256 on.
+fn byte_of(c: char) -> Option<u8> {
+    let is_itself = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
+    match u32::from(c) {
+        code @ 0..=255 => Some(code as u8).filter(|&byte| is_itself(byte)),
+        code => (0..=255u8)
+            .filter(|&byte| !is_itself(byte))
+            .nth(code as usize - 256),
+    }
+}
+
+/// The byte of `<0xNN>`.
+fn byte_token(token: &str) -> Option<u8> {
+    let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
+    u8::from_str_radix(digits, 16)
+        .ok()
+        .filter(|_| digits.len() == 2)
+}
+
+/// Text that grows by tokens; half a character is held back until the rest of it arrives.
+pub struct TokenStream<'t> {
+    tokenizer: &'t Tokenizer,
+    /// Bytes that may be the beginning of a character: three at most between calls.
+    pending: Vec<u8>,
+    show_special: bool,
+}
+
+impl TokenStream<'_> {
+    /// The text that `id` completes, often empty. Bytes that can never become a character are
+    /// shown as `U+FFFD`.
+    ///
+    /// A space at the beginning is kept: a stream continues a text.
+    pub fn push(&mut self, id: TokenId) -> String {
+        if self.show_special || !self.tokenizer.is_special(id) {
+            self.pending.extend(self.tokenizer.bytes(id));
+        }
+        let mut text = String::new();
+        loop {
+            let (valid, broken) = match std::str::from_utf8(&self.pending) {
+                Ok(all) => (all.len(), None),
+                Err(error) => (error.valid_up_to(), error.error_len()),
+            };
+            text.push_str(&String::from_utf8_lossy(&self.pending[..valid]));
+            self.pending.drain(..valid + broken.unwrap_or(0));
+            if broken.is_none() {
+                return text;
+            }
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+
+    /// What is left at the end: half a character, shown as `U+FFFD`, or nothing.
+    pub fn finish(self) -> String {
+        String::from_utf8_lossy(&self.pending).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alphabet_covers_every_byte_once() {
+        let mut bytes: Vec<u8> = (0..=char::from_u32(323).map_or(0, u32::from))
+            .filter_map(|code| byte_of(char::from_u32(code)?))
+            .collect();
+        bytes.sort_unstable();
+        assert_eq!(bytes, (0..=255).collect::<Vec<u8>>());
+        assert_eq!(
+            (byte_of('Ġ'), byte_of('Ċ'), byte_of('!')),
+            (Some(b' '), Some(b'\n'), Some(b'!'))
+        );
+        assert_eq!(
+            (byte_of(' '), byte_of('\u{144}'), byte_of('字')),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn sentence_piece_spells_bytes_and_spaces() {
+        assert_eq!(Spelling::SentencePiece.bytes("<0xE2>"), [0xe2]);
+        assert_eq!(Spelling::SentencePiece.bytes("▁the"), b" the");
+        assert_eq!(Spelling::SentencePiece.bytes("<0xE>"), b"<0xE>");
+    }
+}

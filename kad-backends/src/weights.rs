@@ -1,0 +1,308 @@
+//! Tensors as they lie in a file: mapped, named, typed; nothing is copied until asked for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::dequant;
+use crate::error::LoadError;
+
+/// All tensors of one model, under their Hugging Face names
+/// (`model.layers.0.self_attn.q_proj.weight`), whatever file they come from.
+///
+/// ```
+/// use kad_backends::{StoredType, Weights};
+/// let bytes = [1.0f32, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+/// let weights = Weights::from_memory(vec![("w".into(), StoredType::F32, vec![1, 2], bytes)]);
+/// let tensor = weights.tensor("w")?;
+/// tensor.expect_shape(&[1, 2])?;
+/// assert_eq!(tensor.to_f32()?, [1.0, 2.0]);
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
+pub struct Weights {
+    files: Vec<Storage>,
+    index: BTreeMap<String, Entry>,
+}
+
+pub(crate) enum Storage {
+    Mapped(memmap2::Mmap),
+    Memory(Vec<u8>),
+}
+
+/// Where a tensor lies; made only by readers that have checked it against the file.
+pub(crate) struct Entry {
+    pub(crate) file: usize,
+    pub(crate) bytes: Range<usize>,
+    pub(crate) stored: StoredType,
+    pub(crate) shape: Vec<usize>,
+}
+
+/// How a tensor's numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoredType {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// bfloat16.
+    BF16,
+    /// GGML blocks of 32: 4-bit, scale.
+    Q4_0,
+    /// GGML blocks of 32: 4-bit, scale and minimum.
+    Q4_1,
+    /// GGML blocks of 32: 5-bit, scale.
+    Q5_0,
+    /// GGML blocks of 32: 8-bit, scale.
+    Q8_0,
+    /// GGML super-blocks of 256: 4-bit.
+    Q4K,
+    /// GGML super-blocks of 256: 5-bit.
+    Q5K,
+    /// GGML super-blocks of 256: 6-bit.
+    Q6K,
+}
+
+/// One tensor, borrowed from the mapped file. Row-major, `[out, in]` for a projection.
+#[derive(Clone, Copy)]
+pub struct TensorView<'a> {
+    /// Name, for messages.
+    pub name: &'a str,
+    /// Element or block type.
+    pub stored: StoredType,
+    /// Dimensions, slowest first.
+    pub shape: &'a [usize],
+    /// The stored bytes.
+    pub bytes: &'a [u8],
+}
+
+/// How many similar names a missing tensor's error lists.
+const NEAR_NAMES: usize = 3;
+
+impl Weights {
+    /// Puts what a reader found together; every entry lies inside its file.
+    pub(crate) fn assemble(files: Vec<Storage>, index: BTreeMap<String, Entry>) -> Self {
+        debug_assert!(
+            index
+                .values()
+                .all(|e| e.bytes.end <= files[e.file].bytes().len())
+        );
+        Self { files, index }
+    }
+
+    /// Weights that were never in a file: (name, type, shape, little-endian bytes).
+    ///
+    /// A tensor whose bytes do not fit its shape is reported when it is read.
+    pub fn from_memory(tensors: Vec<(String, StoredType, Vec<usize>, Vec<u8>)>) -> Self {
+        let mut files = Vec::with_capacity(tensors.len());
+        let mut index = BTreeMap::new();
+        for (name, stored, shape, bytes) in tensors {
+            index.insert(
+                name,
+                Entry {
+                    file: files.len(),
+                    bytes: 0..bytes.len(),
+                    stored,
+                    shape,
+                },
+            );
+            files.push(Storage::Memory(bytes));
+        }
+        Self { files, index }
+    }
+
+    /// The tensor of that name.
+    ///
+    /// # Errors
+    /// [`LoadError::MissingTensor`], with the names nearest to it.
+    pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, LoadError> {
+        match self.index.get_key_value(name) {
+            Some((name, entry)) => Ok(self.view(name, entry)),
+            None => Err(LoadError::MissingTensor {
+                name: name.to_owned(),
+                near: nearest(name, self.names(), NEAR_NAMES),
+            }),
+        }
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.index.contains_key(name)
+    }
+
+    /// All names, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.index.keys().map(String::as_str)
+    }
+
+    /// All tensors, in alphabetical order.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorView<'_>> {
+        self.index
+            .iter()
+            .map(|(name, entry)| self.view(name, entry))
+    }
+
+    /// Bytes of all tensors as stored.
+    pub fn total_bytes(&self) -> u64 {
+        self.index
+            .values()
+            .map(|entry| entry.bytes.len() as u64)
+            .sum()
+    }
+
+    /// Numbers in all tensors.
+    pub fn parameters(&self) -> u64 {
+        self.tensors().map(|tensor| tensor.elements()).sum()
+    }
+
+    /// How many tensors are stored in which way.
+    pub fn stored_types(&self) -> BTreeMap<StoredType, usize> {
+        let mut counts = BTreeMap::new();
+        self.index
+            .values()
+            .for_each(|entry| *counts.entry(entry.stored).or_default() += 1);
+        counts
+    }
+
+    fn view<'a>(&'a self, name: &'a str, entry: &'a Entry) -> TensorView<'a> {
+        let bytes = &self.files[entry.file].bytes()[entry.bytes.clone()];
+        TensorView {
+            name,
+            stored: entry.stored,
+            shape: &entry.shape,
+            bytes,
+        }
+    }
+}
+
+impl Storage {
+    /// Maps a whole file.
+    pub(crate) fn map(path: &Path) -> Result<Self, LoadError> {
+        let file = File::open(path).map_err(LoadError::io(path))?;
+        // SAFETY: the map is read-only; as with every mapped model file, another process that
+        // truncates or rewrites the file while it is open is outside what we can defend against.
+        #[allow(unsafe_code)]
+        let map = unsafe { memmap2::Mmap::map(&file) };
+        map.map(Storage::Mapped).map_err(LoadError::io(path))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Storage::Mapped(map) => map,
+            Storage::Memory(bytes) => bytes,
+        }
+    }
+}
+
+impl TensorView<'_> {
+    /// Number of elements: the product of the dimensions.
+    pub fn elements(&self) -> u64 {
+        self.shape
+            .iter()
+            .fold(1u64, |product, &n| product.saturating_mul(n as u64))
+    }
+
+    /// All elements, row-major, dequantised where needed.
+    ///
+    /// # Errors
+    /// [`LoadError::WrongSize`] if the bytes do not fit the shape; readers of files have excluded it.
+    pub fn to_f32(&self) -> Result<Vec<f32>, LoadError> {
+        let found = self.bytes.len() as u64;
+        match self.stored.bytes_for(self.shape) {
+            Some(expected) if expected == found => Ok(dequant::to_f32(self.stored, self.bytes)),
+            expected => Err(LoadError::WrongSize {
+                name: self.name.to_owned(),
+                expected: expected.unwrap_or(u64::MAX),
+                found,
+            }),
+        }
+    }
+
+    /// Checks the dimensions.
+    ///
+    /// # Errors
+    /// [`LoadError::WrongShape`].
+    pub fn expect_shape(&self, shape: &[usize]) -> Result<(), LoadError> {
+        if self.shape == shape {
+            return Ok(());
+        }
+        Err(LoadError::WrongShape {
+            name: self.name.to_owned(),
+            expected: shape.to_vec(),
+            found: self.shape.to_vec(),
+        })
+    }
+}
+
+impl StoredType {
+    /// Elements in a block; 1 for plain types.
+    pub fn block_len(self) -> usize {
+        match self {
+            Self::F32 | Self::F16 | Self::BF16 => 1,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q8_0 => 32,
+            Self::Q4K | Self::Q5K | Self::Q6K => 256,
+        }
+    }
+
+    /// Bytes of a block.
+    pub fn block_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::BF16 => 2,
+            Self::Q4_0 => 18,
+            Self::Q4_1 => 20,
+            Self::Q5_0 => 22,
+            Self::Q8_0 => 34,
+            Self::Q4K => 144,
+            Self::Q5K => 176,
+            Self::Q6K => 210,
+        }
+    }
+
+    /// Whether the numbers lie in quantised blocks.
+    pub fn is_quantized(self) -> bool {
+        self.block_len() > 1
+    }
+
+    /// Bytes of a tensor of that shape; `None` if its rows are not whole blocks, or if the number
+    /// does not fit.
+    pub fn bytes_for(self, shape: &[usize]) -> Option<u64> {
+        let row = *shape.last().unwrap_or(&1);
+        if !row.is_multiple_of(self.block_len()) {
+            return None;
+        }
+        let elements = shape
+            .iter()
+            .try_fold(1u64, |n, &dim| n.checked_mul(dim as u64))?;
+        (elements / self.block_len() as u64).checked_mul(self.block_bytes() as u64)
+    }
+}
+
+impl fmt::Display for StoredType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self {
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
+            plain => return write!(f, "{plain:?}"),
+        };
+        f.write_str(name)
+    }
+}
+
+/// The `count` names nearest to `wanted`, those that are not similar at all left out.
+pub(crate) fn nearest<'a>(
+    wanted: &str,
+    names: impl Iterator<Item = &'a str>,
+    count: usize,
+) -> Vec<String> {
+    const SIMILAR: f64 = 0.6;
+    let scored = names.map(|name| (strsim::normalized_damerau_levenshtein(wanted, name), name));
+    let mut near: Vec<_> = scored.filter(|(score, _)| *score >= SIMILAR).collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.into_iter()
+        .take(count)
+        .map(|(_, name)| name.to_owned())
+        .collect()
+}

@@ -1,0 +1,354 @@
+//! GGUF files: what is read back, and what is refused.
+
+use std::fs;
+use std::path::Path;
+
+use half::f16;
+use kad_backends::gguf::{Gguf, Value};
+use kad_backends::{Format, LoadError, ModelFiles, StoredType};
+use tempfile::tempdir;
+
+use crate::support::gguf::{Meta, Writer, small_model};
+use crate::support::hf;
+
+fn open(bytes: &[u8]) -> Result<Gguf, LoadError> {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    fs::write(&path, bytes).unwrap();
+    Gguf::open(&path)
+}
+
+fn error_of(writer: &Writer) -> String {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    fs::write(&path, writer.bytes()).unwrap();
+    ModelFiles::open(&path).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn metadata_of_every_type_come_back() {
+    let mut writer = Writer::default();
+    writer
+        .pair("u8", Meta::U8(200))
+        .pair("i8", Meta::I8(-7))
+        .pair("u16", Meta::U16(60_000))
+        .pair("i16", Meta::I16(-30_000))
+        .pair("u32", Meta::U32(u32::MAX))
+        .pair("i32", Meta::I32(i32::MIN))
+        .pair("f32", Meta::F32(0.5))
+        .pair("bool", Meta::Bool(true))
+        .pair("text", Meta::text("é"))
+        .pair("u64", Meta::U64(u64::MAX))
+        .pair("i64", Meta::I64(i64::MIN))
+        .pair("f64", Meta::F64(-1e300))
+        .pair("texts", Meta::Texts(vec!["a".into(), String::new()]))
+        .pair("floats", Meta::F32s(vec![]));
+    let metadata = open(&writer.bytes()).unwrap().metadata;
+    let expected = [
+        ("u8", Value::Unsigned(200)),
+        ("i8", Value::Signed(-7)),
+        ("u16", Value::Unsigned(60_000)),
+        ("i16", Value::Signed(-30_000)),
+        ("u32", Value::Unsigned(u32::MAX.into())),
+        ("i32", Value::Signed(i32::MIN.into())),
+        ("f32", Value::Float(0.5)),
+        ("bool", Value::Bool(true)),
+        ("text", Value::Text("é".into())),
+        ("u64", Value::Unsigned(u64::MAX)),
+        ("i64", Value::Signed(i64::MIN)),
+        ("f64", Value::Float(-1e300)),
+        (
+            "texts",
+            Value::Array(vec![Value::Text("a".into()), Value::Text(String::new())]),
+        ),
+        ("floats", Value::Array(vec![])),
+    ];
+    for (key, value) in expected {
+        assert_eq!(metadata.get(key), Some(&value), "{key}");
+    }
+    assert_eq!(metadata.iter().count(), 14);
+}
+
+#[test]
+fn tensors_of_every_type_come_back_with_rows_first() {
+    let kinds = [
+        (0, StoredType::F32),
+        (1, StoredType::F16),
+        (2, StoredType::Q4_0),
+        (3, StoredType::Q4_1),
+        (6, StoredType::Q5_0),
+        (8, StoredType::Q8_0),
+        (12, StoredType::Q4K),
+        (13, StoredType::Q5K),
+        (14, StoredType::Q6K),
+        (30, StoredType::BF16),
+    ];
+    let mut writer = Writer::default();
+    let mut stored_bytes = Vec::new();
+    for (i, (kind, stored)) in kinds.into_iter().enumerate() {
+        let len = stored.bytes_for(&[3, 512]).unwrap() as usize;
+        let bytes: Vec<u8> = (0..len).map(|at| (at * 31 + i) as u8).collect();
+        writer.tensor(&format!("t{kind}"), &[3, 512], kind, bytes.clone());
+        stored_bytes.push(bytes);
+    }
+    let gguf = open(&writer.bytes()).unwrap();
+    for ((kind, stored), bytes) in kinds.into_iter().zip(stored_bytes) {
+        let tensor = gguf.weights.tensor(&format!("t{kind}")).unwrap();
+        assert_eq!(
+            (tensor.stored, tensor.shape, tensor.bytes),
+            (stored, &[3, 512][..], &bytes[..])
+        );
+        assert_eq!(tensor.to_f32().unwrap().len(), 3 * 512);
+    }
+    assert_eq!(gguf.weights.parameters(), 10 * 3 * 512);
+}
+
+#[test]
+fn a_whole_model_is_read_and_named_as_hugging_face_does() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    for (arch, pairing) in [("llama", "Interleaved"), ("qwen2", "Halves")] {
+        fs::write(&path, small_model(arch).bytes()).unwrap();
+        // The folder holds one file, so its path does as well.
+        for path in [&path, folder.path()] {
+            let files = ModelFiles::open(path).unwrap();
+            assert_eq!(
+                (files.format, files.spec.family.as_str()),
+                (Format::Gguf, arch)
+            );
+            assert_eq!(files.spec.qkv_bias, arch == "qwen2");
+            assert_eq!(format!("{:?}", files.spec.rope.pairing), pairing);
+            assert!(files.spec.tied_head);
+            assert_eq!(files.eos, [2]);
+            let q = files
+                .weights
+                .tensor("model.layers.1.self_attn.k_proj.weight")
+                .unwrap();
+            assert_eq!(q.shape, [16, 32]);
+        }
+    }
+    fs::copy(&path, folder.path().join("other.gguf")).unwrap();
+    let error = ModelFiles::open(folder.path())
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("2 .gguf files: give the path of one"),
+        "{error}"
+    );
+}
+
+#[test]
+fn truncated_files_are_refused_at_every_length() {
+    let whole = small_model("llama").bytes();
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    // Every byte of the first keys, then strides through tokens, descriptions and tensors.
+    let cuts = (0..400)
+        .chain((400..whole.len()).step_by(53))
+        .chain([whole.len() - 1]);
+    for cut in cuts {
+        fs::write(&path, &whole[..cut]).unwrap();
+        match Gguf::open(&path) {
+            Err(LoadError::Corrupt { path: found, what }) => {
+                assert_eq!(found, path);
+                assert!(!what.is_empty());
+            }
+            Err(other) => panic!("cut at {cut}: {other}"),
+            Ok(_) => panic!("cut at {cut} of {} was accepted", whole.len()),
+        }
+    }
+}
+
+#[test]
+fn damaged_files_never_panic() {
+    let whole = small_model("llama").bytes();
+    let head = whole.len() - whole.len() / 2;
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let noise = crate::support::random(7, 800, 1.0);
+    for (i, pair) in noise.chunks(2).enumerate() {
+        let mut bytes = whole.clone();
+        let at = ((pair[0] + 1.0) / 2.0 * (head - 8) as f32) as usize;
+        match i % 3 {
+            0 => bytes[at] = (pair[1] * 128.0) as i8 as u8,
+            // Lengths and counts that are far too large.
+            1 => bytes[at..at + 8].fill(0xff),
+            _ => bytes[at..at + 8].copy_from_slice(&(1u64 << (i % 60)).to_le_bytes()),
+        }
+        fs::write(&path, &bytes).unwrap();
+        let _ = ModelFiles::open(&path);
+    }
+}
+
+#[test]
+fn false_headers_are_named() {
+    let message = |bytes: &[u8]| open(bytes).map(|_| ()).unwrap_err().to_string();
+    let whole = small_model("llama").bytes();
+    let with = |at: usize, new: &[u8]| {
+        let mut bytes = whole.clone();
+        bytes[at..at + new.len()].copy_from_slice(new);
+        message(&bytes)
+    };
+    assert!(with(0, b"GGML").contains("a GGUF file with \"GGUF\""));
+    assert!(with(4, &1u32.to_le_bytes()).contains("GGUF version is not supported: 1"));
+    assert!(with(4, &3u32.to_be_bytes()).contains("big-endian"));
+    let error = with(8, &u64::MAX.to_le_bytes());
+    assert!(
+        error.contains("the number of tensors is 18446744073709551615"),
+        "{error}"
+    );
+    assert!(with(16, &(1u64 << 40).to_le_bytes()).contains("more than the file can hold"));
+    assert!(with(24, &(1u64 << 40).to_le_bytes()).contains("metadata key 0 needs"));
+
+    let tensor = |shape: &[usize], kind: u32, len: usize| {
+        let mut writer = Writer::default();
+        writer.tensor("w", shape, kind, vec![0; len]);
+        message(&writer.bytes())
+    };
+    assert!(tensor(&[4, 33], 2, 1000).contains("not made of whole Q4_0 blocks"));
+    assert!(tensor(&[4, 32], 0, 100).contains("tensor `w` needs 512 bytes"));
+    assert!(tensor(&[usize::MAX, usize::MAX], 0, 8).contains("tensor `w` has shape"));
+    assert!(tensor(&[usize::MAX / 4, 1], 0, 8).contains("tensor `w` needs"));
+    assert!(tensor(&[4, 32], 10, 100).contains("type 10 of tensor `w`"));
+    assert!(tensor(&[1, 1, 1, 1, 1], 0, 4).contains("has 5 dimensions"));
+
+    let mut twice = Writer::default();
+    twice
+        .f32("output.weight", &[2], 0)
+        .f32("lm_head.weight", &[2], 0);
+    assert!(message(&twice.bytes()).contains("two tensors named"));
+    let mut alignment = Writer::default();
+    alignment.pair("general.alignment", Meta::U32(24));
+    assert!(message(&alignment.bytes()).contains("is 24, not a small power of two"));
+}
+
+#[test]
+fn metadata_that_do_not_fit_are_named() {
+    let cases: [(&str, Meta, &str); 11] = [
+        (
+            "general.architecture",
+            Meta::text("gemma3"),
+            "supported: llama, qwen2",
+        ),
+        (
+            "llama.block_count",
+            Meta::text("two"),
+            "`llama.block_count` is not a natural number",
+        ),
+        (
+            "llama.block_count",
+            Meta::U64(u64::MAX),
+            "which no model has",
+        ),
+        (
+            "llama.attention.head_count_kv",
+            Meta::I32s(vec![2, 1]),
+            "differs between layers",
+        ),
+        (
+            "llama.attention.head_count_kv",
+            Meta::U32(3),
+            "does not divide 4 heads",
+        ),
+        (
+            "llama.expert_count",
+            Meta::U32(8),
+            "`llama.expert_count` = 8",
+        ),
+        (
+            "llama.rope.scaling.type",
+            Meta::text("yarn"),
+            "rope scaling is not supported: yarn",
+        ),
+        (
+            "llama.rope.dimension_count",
+            Meta::U32(4),
+            "rotary embedding is not supported",
+        ),
+        (
+            "tokenizer.ggml.pre",
+            Meta::text("falcon"),
+            "supported: smollm",
+        ),
+        (
+            "tokenizer.ggml.model",
+            Meta::text("bert"),
+            "supported: gpt2, llama",
+        ),
+        (
+            "tokenizer.ggml.token_type",
+            Meta::I32s(vec![1]),
+            "has 1 entries for",
+        ),
+    ];
+    for (key, value, wanted) in cases {
+        let mut writer = small_model("llama");
+        writer.pair(key, value);
+        let error = error_of(&writer);
+        assert!(error.contains(wanted), "{key}: {error}");
+    }
+    let mut writer = small_model("llama");
+    writer.f32("blk.0.attn_q_norm.weight", &[8], 0);
+    assert!(error_of(&writer).contains("`blk.0.attn_q_norm.weight`, which a llama model"));
+    let mut writer = small_model("llama");
+    writer.f32("blk.0.attn_output.bias", &[32], 0);
+    assert!(error_of(&writer).contains("o_proj.bias"));
+}
+
+#[test]
+fn llama_3_scaling_is_recognised_by_its_divisors() {
+    let mut writer = small_model("llama");
+    writer.pair("llama.rope.freq_base", Meta::F32(500_000.0));
+    // Of 4 pairs at base 500000 and context 8192: wavelengths 6.28, 167, 4443, 118143.
+    // The third lies between 8192/4 and 8192, so part of its frequency is kept.
+    let turns = 8192.0 * 500_000f64.powf(-0.5) / std::f64::consts::TAU;
+    let kept = (turns - 1.0) / 3.0;
+    let third = (1.0 / (kept + (1.0 - kept) / 32.0)) as f32;
+    writer.tensor(
+        "rope_freqs.weight",
+        &[4],
+        0,
+        crate::support::f32_bytes(&[1.0, 1.0, third, 32.0]),
+    );
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    fs::write(&path, writer.bytes()).unwrap();
+    let rope = ModelFiles::open(&path).unwrap().spec.rope;
+    assert!(
+        format!("{rope:?}").contains("Llama3 { factor: 32.0"),
+        "{rope:?}"
+    );
+    let tensor = writer.tensors.last_mut().unwrap();
+    tensor.bytes = crate::support::f32_bytes(&[1.0, 2.0, 3.0, 4.0]);
+    assert!(error_of(&writer).contains("`rope_freqs.weight`"));
+}
+
+#[test]
+fn half_precision_from_a_file_is_exact() {
+    let values = [0.1f32, -65_504.0, 6e-8, 0.0];
+    let bytes = values
+        .iter()
+        .flat_map(|&x| f16::from_f32(x).to_le_bytes())
+        .collect();
+    let mut writer = Writer::default();
+    writer.tensor("w", &[1, 4], 1, bytes);
+    let gguf = open(&writer.bytes()).unwrap();
+    let expected: Vec<f32> = values.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
+    assert_eq!(
+        gguf.weights.tensor("w").unwrap().to_f32().unwrap(),
+        expected
+    );
+}
+
+#[test]
+fn a_folder_with_a_configuration_is_no_gguf() {
+    let folder = tempdir().unwrap();
+    hf::write_single(folder.path());
+    fs::write(folder.path().join("extra.gguf"), "junk").unwrap();
+    assert_eq!(
+        ModelFiles::open(folder.path()).unwrap().format,
+        Format::SafeTensors
+    );
+    assert!(ModelFiles::open(Path::new("/nowhere/model.gguf")).is_err());
+}

