@@ -61,7 +61,7 @@ fn widen_halves(halves: i16x16) -> f32x16 {
     const REBIAS: i32 = (127 - 15) << 23;
     const INFINITE: i32 = 31 << 23;
     let bits = i32x16::from_i16x16(halves);
-    let moved = (bits & i32x16::splat(0x7fff)) << 13;
+    let moved: i32x16 = (bits & i32x16::splat(0x7fff)) << 13;
     let normal = moved + i32x16::splat(REBIAS);
     // Infinity and NaN keep the highest exponent.
     let normal = normal + (moved.simd_gt(i32x16::splat(INFINITE - 1)) & i32x16::splat(REBIAS));
