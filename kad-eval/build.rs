@@ -35,10 +35,10 @@ fn git(root: &Path, args: &[&str]) -> Option<String> {
     output.status.success().then(|| text.trim().to_owned())
 }
 
-/// The version of `name` in a lock file.
+/// The newest version of `name` in a lock file, whose entries are sorted: ours, where a library
+/// brings an older one along.
 fn version<'l>(lock: &'l str, name: &str) -> Option<&'l str> {
-    let entry = lock
-        .split("[[package]]")
-        .find(|e| e.contains(&format!("name = \"{name}\"\n")))?;
+    let wanted = format!("name = \"{name}\"\n");
+    let entry = lock.split("[[package]]").filter(|e| e.contains(&wanted)).last()?;
     entry.split("version = \"").nth(1)?.split('"').next()
 }

@@ -30,16 +30,29 @@ fn main() -> Result<(), Box<dyn Error>> {
     let backend: Backend = argument(2).unwrap_or("candle").parse()?;
     let context: usize = argument(3).map_or(Ok(CONTEXT), str::parse)?;
 
-    let request =
-        ModelRequest { name: source.to_owned(), source: source.parse::<Source>()?, backend, dtype };
+    let request = ModelRequest {
+        name: source.to_owned(),
+        source: source.parse::<Source>()?,
+        backend,
+        dtype,
+    };
     let began = Instant::now();
     let loaded = load(&request, &|line| eprintln!("{line}"))?;
-    println!("{source}, {backend}, {dtype}: loaded in {:.2} s", began.elapsed().as_secs_f64());
+    println!(
+        "{source}, {backend}, {dtype}: loaded in {:.2} s",
+        began.elapsed().as_secs_f64()
+    );
 
     let prefill = prefill(&*loaded.model, context)?;
-    println!("first {context} tokens: {:.1} ms", prefill.as_secs_f64() * 1e3);
+    println!(
+        "first {context} tokens: {:.1} ms",
+        prefill.as_secs_f64() * 1e3
+    );
     let times = measure(&*loaded.model, context)?;
-    println!("{:>6} {:>10} {:>10} {:>8} {:>10}", "tokens", "least ms", "median ms", "ratio", "tokens/s");
+    println!(
+        "{:>6} {:>10} {:>10} {:>8} {:>10}",
+        "tokens", "least ms", "median ms", "ratio", "tokens/s"
+    );
     let one = times[0][0].as_secs_f64();
     for (width, times) in WIDTHS.iter().zip(&times) {
         let (least, median) = (times[0].as_secs_f64(), times[times.len() / 2].as_secs_f64());
@@ -56,7 +69,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Any tokens do: no operation depends on which they are.
 fn some_tokens(model: &dyn LanguageModel, count: usize) -> Vec<TokenId> {
-    (0..count).map(|i| (i * 7919 % model.vocab().size()) as TokenId).collect()
+    (0..count)
+        .map(|i| (i * 7919 % model.vocab().size()) as TokenId)
+        .collect()
 }
 
 fn prefill(model: &dyn LanguageModel, context: usize) -> Result<Duration, Box<dyn Error>> {
@@ -72,7 +87,10 @@ fn prefill(model: &dyn LanguageModel, context: usize) -> Result<Duration, Box<dy
 }
 
 /// For each width, all times, shortest first.
-fn measure(model: &dyn LanguageModel, context: usize) -> Result<Vec<Vec<Duration>>, Box<dyn Error>> {
+fn measure(
+    model: &dyn LanguageModel,
+    context: usize,
+) -> Result<Vec<Vec<Duration>>, Box<dyn Error>> {
     let tokens = some_tokens(model, context + WIDTHS[WIDTHS.len() - 1]);
     let mut session = model.start()?;
     let mut out = LogitRows::new(model.vocab().size());

@@ -9,7 +9,7 @@ pub enum ModelError {
     /// More tokens than the model's context holds.
     #[error(
         "the context of {limit} tokens is full: {held} held, {asked} more asked; \
-         shorten the prompt or lower max_new_tokens"
+         give a shorter text"
     )]
     ContextFull {
         /// Tokens already in the session.

@@ -144,28 +144,29 @@ impl Law {
 /// # Ok::<(), kad_core::LawError>(())
 /// ```
 pub fn log_prob(logits: &[f32], token: TokenId) -> Result<f64, LawError> {
-    let max = f64::from(largest(logits)?);
-    let total: f64 = logits.iter().map(|&l| (f64::from(l) - max).exp()).sum();
-    Ok(f64::from(logits[token as usize]) - max - total.ln())
+    Ok(f64::from(logits[token as usize]) - log_normaliser(logits)?)
 }
 
-/// The largest logit, or why these logits are no law.
-pub(crate) fn largest(logits: &[f32]) -> Result<f32, LawError> {
-    let mut max = f32::NEG_INFINITY;
-    for (token, &logit) in (0..).zip(logits) {
-        if logit.is_nan() || logit == f32::INFINITY {
-            return Err(LawError::NotFinite {
-                token,
-                value: f64::from(logit),
-            });
+/// `log Σ exp(logits)`: what to subtract from every logit to get log-probabilities.
+///
+/// # Errors
+/// As [`log_prob`].
+pub fn log_normaliser(logits: &[f32]) -> Result<f64, LawError> {
+    let wide = || logits.iter().map(|&logit| f64::from(logit));
+    let max = largest(wide())?;
+    Ok(max + wide().map(|logit| (logit - max).exp()).sum::<f64>().ln())
+}
+
+/// The largest of some logits, or why they are no law.
+pub(crate) fn largest(logits: impl Iterator<Item = f64>) -> Result<f64, LawError> {
+    let mut max = f64::NEG_INFINITY;
+    for (token, logit) in (0..).zip(logits) {
+        if logit.is_nan() || logit == f64::INFINITY {
+            return Err(LawError::NotFinite { token, value: logit });
         }
         max = max.max(logit);
     }
-    if max == f32::NEG_INFINITY {
-        Err(LawError::Empty)
-    } else {
-        Ok(max)
-    }
+    if max == f64::NEG_INFINITY { Err(LawError::Empty) } else { Ok(max) }
 }
 
 #[cfg(test)]

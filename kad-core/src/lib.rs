@@ -41,7 +41,7 @@ pub use choice::{ChoiceSource, SampledChoices};
 pub use counted::{Counted, Counts};
 pub use error::{DecodeError, LawError, ModelError};
 pub use follower::Follower;
-pub use law::{Law, log_prob};
+pub use law::{Law, log_normaliser, log_prob};
 pub use logits::LogitRows;
 pub use model::{LanguageModel, Session};
 pub use predictor::{MixturePredictor, ModelPredictor, Predictor};

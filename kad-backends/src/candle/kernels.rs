@@ -12,17 +12,18 @@ use wide::f32x16;
 pub(super) const LANES: usize = 16;
 
 /// Tokens taken side by side: as many sums as the processor has registers for, four rows each.
-const TOKENS: usize = if cfg!(target_feature = "avx512f") { 4 } else { 2 };
+const TOKENS: usize = if cfg!(target_feature = "avx512f") {
+    4
+} else {
+    2
+};
 
 /// Rows taken side by side.
 pub(super) const ROWS: usize = 4;
 
 /// `out[r][t] = rows[r] · inputs[t]`, all of one width.
 #[inline(always)]
-fn tile<const R: usize, const T: usize>(
-    rows: [&[f32]; R],
-    inputs: [&[f32]; T],
-) -> [[f32; T]; R] {
+fn tile<const R: usize, const T: usize>(rows: [&[f32]; R], inputs: [&[f32]; T]) -> [[f32; T]; R] {
     let (width, whole) = (inputs[0].len(), inputs[0].len() / LANES);
     let row_lanes = rows.map(|row| &row.as_chunks::<LANES>().0[..whole]);
     let input_lanes = inputs.map(|input| &input.as_chunks::<LANES>().0[..whole]);
@@ -98,13 +99,23 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// `out[i] = scale · query · keys[i]` for consecutive rows of `keys`; a key is the part of a row of
 /// `stride` that starts at `offset`.
-pub(super) fn scores(query: &[f32], keys: &[f32], stride: usize, offset: usize, scale: f32, out: &mut [f32]) {
+pub(super) fn scores(
+    query: &[f32],
+    keys: &[f32],
+    stride: usize,
+    offset: usize,
+    scale: f32,
+    out: &mut [f32],
+) {
     let width = query.len();
     let key = |i: usize| &keys[i * stride + offset..][..width];
     let (fours, rest) = out.as_chunks_mut::<4>();
     let done = fours.len() * 4;
     for (i, out) in fours.iter_mut().enumerate() {
-        let sums = tile([key(4 * i), key(4 * i + 1), key(4 * i + 2), key(4 * i + 3)], [query]);
+        let sums = tile(
+            [key(4 * i), key(4 * i + 1), key(4 * i + 2), key(4 * i + 3)],
+            [query],
+        );
         *out = sums.map(|[sum]| sum * scale);
     }
     for (i, out) in rest.iter_mut().enumerate() {
@@ -113,7 +124,13 @@ pub(super) fn scores(query: &[f32], keys: &[f32], stride: usize, offset: usize, 
 }
 
 /// `out ← Σ_i weights[i] · values[i]`, rows as in [`scores`], added in the order of `i`.
-pub(super) fn weighted_sum(weights: &[f32], values: &[f32], stride: usize, offset: usize, out: &mut [f32]) {
+pub(super) fn weighted_sum(
+    weights: &[f32],
+    values: &[f32],
+    stride: usize,
+    offset: usize,
+    out: &mut [f32],
+) {
     let (lanes, rest) = out.as_chunks_mut::<LANES>();
     let from_rest = offset + lanes.len() * LANES;
     for (i, out) in lanes.iter_mut().enumerate() {
@@ -163,7 +180,9 @@ pub(super) fn softmax(scores: &mut [f32]) {
     let highest = f32x16::splat(scores.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     map(scores, |score| (score - highest).exp());
     let (lanes, rest) = scores.as_chunks::<LANES>();
-    let sums = lanes.iter().fold(f32x16::ZERO, |sum, lane| sum + f32x16::new(*lane));
+    let sums = lanes
+        .iter()
+        .fold(f32x16::ZERO, |sum, lane| sum + f32x16::new(*lane));
     let total = sums.reduce_add() + rest.iter().sum::<f32>();
     let scale = f32x16::splat(1.0 / total);
     map(scores, |weight| weight * scale);

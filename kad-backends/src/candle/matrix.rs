@@ -12,12 +12,25 @@ use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::weights::{StoredType, TensorView, Weights};
 
-/// The most tokens for which the own kernel is used: above, candle's matrix product is.
+/// The most tokens in a pass for which the own kernel is used; wider ones go through candle's
+/// matrix product.
 ///
 /// The own kernel reads every weight once whatever the number of tokens, and its sums do not
-/// depend on that number. Measured with the shapes of SmolLM2-135M on one thread with AVX-512, in
-/// ms for 1, 8, 64 tokens: own 36, 68, 249; candle 51, 91, 289.
-pub const NARROW: usize = 64;
+/// depend on that number. With AVX-512 it is the faster one at every width, so it takes all
+/// chunks; without, candle's is from about 16 tokens on, but the widths of verification passes are
+/// worth more as equal bits. The `f32` matrices of SmolLM2-135M, one thread of a Sapphire Rapids
+/// class machine that was shared, ms of CPU time:
+///
+/// | tokens | 1 | 2 | 4 | 8 | 16 | 64 |
+/// |---|---|---|---|---|---|---|
+/// | own, AVX-512 | 40 | 48 | 60 | 68 | 96 | 248 |
+/// | own, AVX2 | 44 | 56 | 63 | 85 | 127 | 374 |
+/// | candle 0.11.1 | 51 | 88 | 90 | 92 | 108 | 289 |
+pub const NARROW: usize = if cfg!(target_feature = "avx512f") {
+    super::CHUNK
+} else {
+    64
+};
 
 /// Multiplications below which a product stays on one thread.
 const PARALLEL_FROM: usize = 400_000;
@@ -57,7 +70,11 @@ impl Matrix {
     pub(super) fn stack(parts: Vec<Matrix>) -> Matrix {
         let width = parts.first().map_or(0, |part| part.width);
         let rows = parts.iter().map(|part| part.rows).sum();
-        Matrix { parts: parts.into_iter().flat_map(|part| part.parts).collect(), width, rows }
+        Matrix {
+            parts: parts.into_iter().flat_map(|part| part.parts).collect(),
+            width,
+            rows,
+        }
     }
 
     /// Takes the first `rows` rows of the tensor `name`, in the type that `dtype` asks for.
@@ -70,9 +87,15 @@ impl Matrix {
         dtype: Dtype,
     ) -> Result<Matrix, LoadError> {
         let view = weights.tensor(name)?;
-        let as_stored = || Storage::Stored { weights: weights.clone(), name: name.to_owned() };
+        check_size(&view)?;
+        let as_stored = || Storage::Stored {
+            weights: weights.clone(),
+            name: name.to_owned(),
+        };
         let storage = match (dtype, view.stored) {
-            (Dtype::F32, _) | (_, StoredType::F32) if dtype != Dtype::F16 && dtype != Dtype::BF16 => {
+            (Dtype::F32, _) | (_, StoredType::F32)
+                if dtype != Dtype::F16 && dtype != Dtype::BF16 =>
+            {
                 float(&view)?
             }
             (Dtype::F16, StoredType::F16) | (Dtype::BF16, StoredType::BF16) => as_stored(),
@@ -83,13 +106,28 @@ impl Matrix {
             _ => as_stored(),
         };
         let width = view.shape.last().copied().unwrap_or(0);
-        Ok(Matrix { parts: vec![Part { storage, rows }], width, rows })
+        Ok(Matrix {
+            parts: vec![Part { storage, rows }],
+            width,
+            rows,
+        })
     }
 
     /// The same numbers, not copied, cut to the first `rows` rows.
     pub(super) fn share(&self, rows: usize) -> Matrix {
-        let parts = self.parts.iter().map(|p| Part { storage: p.storage.clone(), rows }).collect();
-        Matrix { parts, width: self.width, rows }
+        let parts = self
+            .parts
+            .iter()
+            .map(|p| Part {
+                storage: p.storage.clone(),
+                rows,
+            })
+            .collect();
+        Matrix {
+            parts,
+            width: self.width,
+            rows,
+        }
     }
 
     /// Rows: the width of a product.
@@ -126,10 +164,17 @@ impl Matrix {
     fn narrow(&self, inputs: &[f32], tokens: usize, out: &mut [f32]) -> candle_core::Result<()> {
         let threads = rayon::current_num_threads();
         let serial = threads == 1 || out.len() * self.width < PARALLEL_FROM;
-        let tasks = if serial { 1 } else { threads * TASKS_PER_THREAD };
+        let tasks = if serial {
+            1
+        } else {
+            threads * TASKS_PER_THREAD
+        };
         let step = self.rows.div_ceil(tasks).next_multiple_of(ROWS);
-        let numbers: Vec<Numbers> =
-            self.parts.iter().map(|part| part.storage.numbers()).collect::<Result<_, _>>()?;
+        let numbers: Vec<Numbers> = self
+            .parts
+            .iter()
+            .map(|part| part.storage.numbers())
+            .collect::<Result<_, _>>()?;
         let (mut pieces, mut rest) = (Vec::new(), out);
         for (part, numbers) in self.parts.iter().zip(&numbers) {
             let (here, after) = rest.split_at_mut(part.rows * tokens);
@@ -156,11 +201,29 @@ impl Matrix {
         for part in &self.parts {
             let (here, after) = rest.split_at_mut(part.rows * tokens);
             rest = after;
-            let product = part.storage.tensor(self.width)?.narrow(0, 0, part.rows)?.matmul(&inputs)?;
+            let product = part
+                .storage
+                .tensor(self.width)?
+                .narrow(0, 0, part.rows)?
+                .matmul(&inputs)?;
             here.copy_from_slice(&product.flatten_all()?.to_vec1::<f32>()?);
         }
         Ok(())
     }
+}
+
+/// What is kept as stored is never read as a whole, so its size is checked here.
+fn check_size(view: &TensorView<'_>) -> Result<(), LoadError> {
+    let (expected, found) = (view.stored.bytes_for(view.shape), view.bytes.len() as u64);
+    if expected == Some(found) {
+        return Ok(());
+    }
+    let expected = expected.unwrap_or(u64::MAX);
+    Err(LoadError::WrongSize {
+        name: view.name.to_owned(),
+        expected,
+        found,
+    })
 }
 
 fn float(view: &TensorView<'_>) -> Result<Storage, LoadError> {
@@ -177,7 +240,10 @@ fn rounded(
     let bytes = view.to_f32()?.into_iter().flat_map(round).collect();
     let name = view.name.to_owned();
     let tensor = (name.clone(), stored, view.shape.to_vec(), bytes);
-    Ok(Storage::Stored { weights: Arc::new(Weights::from_memory(vec![tensor])), name })
+    Ok(Storage::Stored {
+        weights: Arc::new(Weights::from_memory(vec![tensor])),
+        name,
+    })
 }
 
 impl Storage {
@@ -215,9 +281,7 @@ impl Numbers<'_> {
         scratch: &'s mut Vec<f32>,
     ) -> candle_core::Result<&'s [f32]> {
         match self {
-            Numbers::Float(storage) => {
-                Ok(&floats(storage)?[from * width..(from + count) * width])
-            }
+            Numbers::Float(storage) => Ok(&floats(storage)?[from * width..(from + count) * width]),
             Numbers::Stored(stored, bytes) => {
                 let row_bytes = width / stored.block_len() * stored.block_bytes();
                 scratch.resize(count * width, 0.0);
@@ -260,6 +324,100 @@ fn transpose(columns: &[f32], tokens: usize, out: &mut [f32]) {
     for (token, row) in out.chunks_exact_mut(n).enumerate() {
         for (i, value) in row.iter_mut().enumerate() {
             *value = columns[i * tokens + token];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WIDTH: usize = 72;
+    const ROWS_OF_PARTS: [usize; 2] = [33, 18];
+
+    /// Two parts, one of them kept in two bytes, and inputs for `tokens` tokens.
+    fn example(tokens: usize) -> (Matrix, Vec<f32>) {
+        let number = |i: usize| (i * 7919 % 199) as f32 / 100.0 - 1.0;
+        let bytes = |rows: usize| {
+            (0..rows * WIDTH)
+                .flat_map(|i| number(i).to_le_bytes())
+                .collect()
+        };
+        let tensor = |name: &str, rows| {
+            (
+                name.to_owned(),
+                StoredType::F32,
+                vec![rows, WIDTH],
+                bytes(rows),
+            )
+        };
+        let [first, second] = ROWS_OF_PARTS;
+        let weights = vec![tensor("first", first), tensor("second", second)];
+        let weights = Arc::new(Weights::from_memory(weights));
+        let load = |name, rows, dtype| Matrix::load(&weights, name, rows, dtype).unwrap();
+        let parts = vec![
+            load("first", first, Dtype::F32),
+            load("second", second, Dtype::BF16),
+        ];
+        (
+            Matrix::stack(parts),
+            (0..tokens * WIDTH).map(|i| number(i + 5)).collect(),
+        )
+    }
+
+    #[test]
+    fn blocks_that_do_not_fill_their_rows_are_refused() {
+        for (shape, bytes) in [([4, 32], 4 * 34 - 1), ([4, 33], 4 * 34), ([4, 64], 4 * 34)] {
+            let tensor = (
+                "w".to_owned(),
+                StoredType::Q8_0,
+                shape.to_vec(),
+                vec![0; bytes],
+            );
+            let weights = Arc::new(Weights::from_memory(vec![tensor]));
+            for dtype in [Dtype::Auto, Dtype::F32, Dtype::BF16] {
+                let refused = Matrix::load(&weights, "w", 4, dtype).err();
+                assert!(
+                    matches!(refused, Some(LoadError::WrongSize { .. })),
+                    "{shape:?}"
+                );
+            }
+        }
+    }
+
+    /// Sums of 72 products below 1; worst difference measured: 5.7e-6.
+    const ROUNDING: f32 = 2e-5;
+
+    /// Whichever of the two a width takes on this machine, both are right.
+    #[test]
+    fn own_kernel_and_library_product_agree() {
+        for tokens in [1, 3, 64, 100] {
+            let (matrix, inputs) = example(tokens);
+            let mut own = vec![0.0; matrix.rows() * tokens];
+            let mut library = own.clone();
+            matrix.narrow(&inputs, tokens, &mut own).unwrap();
+            matrix.wide(&inputs, tokens, &mut library).unwrap();
+            let pairs = own.iter().zip(&library);
+            let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            println!("{tokens} tokens: worst difference {worst:e}");
+            assert!(worst <= ROUNDING, "{tokens} tokens: {worst:e}");
+        }
+    }
+
+    #[test]
+    fn products_have_the_bits_of_single_tokens_and_the_layout_of_rows() {
+        for tokens in [2, 3, 5, 64] {
+            let (matrix, inputs) = example(tokens);
+            let mut all = vec![0.0; matrix.rows() * tokens];
+            matrix.apply(&inputs, &mut all).unwrap();
+            let rows = inputs
+                .chunks_exact(WIDTH)
+                .zip(all.chunks_exact(matrix.rows()));
+            for (input, expected) in rows {
+                let mut one = vec![0.0; matrix.rows()];
+                matrix.apply(input, &mut one).unwrap();
+                assert!(one == expected);
+            }
         }
     }
 }

@@ -130,7 +130,9 @@ pub fn tensors(spec: &DecoderSpec) -> Vec<(String, Vec<usize>)> {
         all.push((HEAD.to_owned(), table));
     }
     for layer in 0..spec.layers {
-        let slots = Slot::ALL.into_iter().filter(|slot| spec.qkv_bias || !slot.is_bias());
+        let slots = Slot::ALL
+            .into_iter()
+            .filter(|slot| spec.qkv_bias || !slot.is_bias());
         all.extend(slots.map(|slot| (slot.name(layer), slot.shape(spec))));
     }
     all
@@ -146,7 +148,10 @@ pub fn tensors(spec: &DecoderSpec) -> Vec<(String, Vec<usize>)> {
 pub fn check(spec: &DecoderSpec, weights: &Weights, vocab: usize) -> Result<(), LoadError> {
     spec.check()?;
     if vocab == 0 || vocab > spec.vocab_rows {
-        let what = format!("is {}, but the tokenizer has {vocab} tokens", spec.vocab_rows);
+        let what = format!(
+            "is {}, but the tokenizer has {vocab} tokens",
+            spec.vocab_rows
+        );
         return Err(spec::bad("vocab_size", what));
     }
     for (name, shape) in tensors(spec) {

@@ -9,7 +9,7 @@ use crate::error::DecodeError;
 use crate::vocab::TokenId;
 
 /// When to end a continuation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// The most tokens to append, the end token included; at least 1.
     pub max_new_tokens: usize,

@@ -93,7 +93,7 @@ impl Deferral {
     }
 
     /// `d(y) = f(p(y))` for every token of `law`.
-    pub fn from_probs(&mut self, law: &Law, f: impl Fn(f64) -> f64) {
+    pub fn fill_from(&mut self, law: &Law, f: impl Fn(f64) -> f64) {
         self.weights.clear();
         self.weights.extend(law.probs().iter().map(|&p| f(p)));
     }

@@ -144,6 +144,16 @@ proptest! {
     }
 }
 
+/// Thresholds are strict: what equals them is kept.
+#[test]
+fn equality_keeps() {
+    let even = law(vec![0.5, 0.25, 0.25]);
+    assert_eq!(decide(&Nudging::new(0.5).unwrap(), &even), [0.0; 3]);
+    assert_eq!(decide(&KadDual::new(0.25).unwrap(), &even), [0.0; 3]);
+    let certain = law(vec![0.0, 1.0]);
+    assert_eq!(decide(&Nudging::new(1.0).unwrap(), &certain), [0.0; 2]);
+}
+
 #[test]
 fn ties_keep_the_lower_id() {
     let flat = law(vec![1.0; 4]);

@@ -64,7 +64,7 @@ impl KadDual {
 
 impl BaseRule for KadDual {
     fn decide(&self, base: &Law, out: &mut Deferral) {
-        out.from_probs(base, |p| if p < self.threshold { 1.0 } else { 0.0 });
+        out.fill_from(base, |p| if p < self.threshold { 1.0 } else { 0.0 });
     }
 }
 

@@ -5,3 +5,4 @@
 
 mod decoding;
 mod mixture_law;
+mod predictors;
