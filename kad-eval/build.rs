@@ -12,7 +12,8 @@ fn main() {
     for watched in [".git/logs/HEAD", "Cargo.lock"] {
         println!("cargo:rerun-if-changed={}", root.join(watched).display());
     }
-    let revision = git(&root, &["rev-parse", "--short=12", "HEAD"]).unwrap_or("unknown".into());
+    let revision = git(&root, &["describe", "--always", "--dirty", "--exclude=*", "--abbrev=12"])
+        .unwrap_or("unknown".into());
     println!("cargo:rustc-env=KAD_REVISION={revision}");
     let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
     let versions: Vec<String> = LIBRARIES
@@ -26,11 +27,7 @@ fn main() {
 }
 
 fn git(root: &Path, args: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        .current_dir(root)
-        .args(args)
-        .output()
-        .ok()?;
+    let output = Command::new("git").current_dir(root).args(args).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| text.trim().to_owned())
 }

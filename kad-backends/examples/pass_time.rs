@@ -30,24 +30,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let backend: Backend = argument(2).unwrap_or("candle").parse()?;
     let context: usize = argument(3).map_or(Ok(CONTEXT), str::parse)?;
 
-    let request = ModelRequest {
-        name: source.to_owned(),
-        source: source.parse::<Source>()?,
-        backend,
-        dtype,
-    };
+    let request =
+        ModelRequest { name: source.to_owned(), source: source.parse::<Source>()?, backend, dtype };
     let began = Instant::now();
     let loaded = load(&request, &|line| eprintln!("{line}"))?;
-    println!(
-        "{source}, {backend}, {dtype}: loaded in {:.2} s",
-        began.elapsed().as_secs_f64()
-    );
+    println!("{source}, {backend}, {dtype}: loaded in {:.2} s", began.elapsed().as_secs_f64());
 
     let prefill = prefill(&*loaded.model, context)?;
-    println!(
-        "first {context} tokens: {:.1} ms",
-        prefill.as_secs_f64() * 1e3
-    );
+    println!("first {context} tokens: {:.1} ms", prefill.as_secs_f64() * 1e3);
     let times = measure(&*loaded.model, context)?;
     println!(
         "{:>6} {:>10} {:>10} {:>8} {:>10}",
@@ -69,9 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Any tokens do: no operation depends on which they are.
 fn some_tokens(model: &dyn LanguageModel, count: usize) -> Vec<TokenId> {
-    (0..count)
-        .map(|i| (i * 7919 % model.vocab().size()) as TokenId)
-        .collect()
+    (0..count).map(|i| (i * 7919 % model.vocab().size()) as TokenId).collect()
 }
 
 fn prefill(model: &dyn LanguageModel, context: usize) -> Result<Duration, Box<dyn Error>> {

@@ -23,26 +23,17 @@ pub struct Message {
 impl Message {
     /// A turn of the user.
     pub fn user(content: impl Into<String>) -> Self {
-        Self {
-            role: "user".to_owned(),
-            content: content.into(),
-        }
+        Self { role: "user".to_owned(), content: content.into() }
     }
 
     /// A system prompt.
     pub fn system(content: impl Into<String>) -> Self {
-        Self {
-            role: "system".to_owned(),
-            content: content.into(),
-        }
+        Self { role: "system".to_owned(), content: content.into() }
     }
 
     /// A turn of the model.
     pub fn assistant(content: impl Into<String>) -> Self {
-        Self {
-            role: "assistant".to_owned(),
-            content: content.into(),
-        }
+        Self { role: "assistant".to_owned(), content: content.into() }
     }
 }
 
@@ -68,24 +59,15 @@ impl ChatTemplate {
     /// [`LoadError::Template`] with the line of a mistake.
     pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, LoadError> {
         let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(failed)?);
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", |format: String| today().format(&format));
         environment.add_filter("tojson", to_json);
-        environment
-            .add_template_owned(NAME, without_generation_tags(source))
-            .map_err(failed)?;
-        Ok(Self {
-            environment,
-            bos_token: bos_token.to_owned(),
-            eos_token: eos_token.to_owned(),
-        })
+        environment.add_template_owned(NAME, without_generation_tags(source)).map_err(failed)?;
+        Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
     }
 
     /// The conversation as text; `add_generation_prompt` appends the head of the model's next turn.
@@ -113,15 +95,9 @@ impl ChatTemplate {
 }
 
 fn failed(error: Error) -> LoadError {
-    let detail = error
-        .detail()
-        .map_or_else(|| error.kind().to_string(), str::to_owned);
-    let line = error
-        .line()
-        .map_or_else(String::new, |line| format!(" (line {line})"));
-    LoadError::Template {
-        message: format!("{detail}{line}"),
-    }
+    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let line = error.line().map_or_else(String::new, |line| format!(" (line {line})"));
+    LoadError::Template { message: format!("{detail}{line}") }
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {
@@ -146,11 +122,8 @@ fn without_generation_tags(source: &str) -> String {
 fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     // `transformers` accepts these as well; their defaults are the only ones seen in templates.
-    let _: (Option<Value>, Option<Value>, Option<Value>) = (
-        options.get("ensure_ascii")?,
-        options.get("separators")?,
-        options.get("sort_keys")?,
-    );
+    let _: (Option<Value>, Option<Value>, Option<Value>) =
+        (options.get("ensure_ascii")?, options.get("separators")?, options.get("sort_keys")?);
     options.assert_all_used()?;
     let mut out = Vec::new();
     let written = match indent {
@@ -176,11 +149,7 @@ impl Formatter for PythonSpacing {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
+        if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
     fn begin_object_key<W: ?Sized + std::io::Write>(
@@ -188,11 +157,7 @@ impl Formatter for PythonSpacing {
         writer: &mut W,
         first: bool,
     ) -> std::io::Result<()> {
-        if first {
-            Ok(())
-        } else {
-            writer.write_all(b", ")
-        }
+        if first { Ok(()) } else { writer.write_all(b", ") }
     }
 
     fn begin_object_value<W: ?Sized + std::io::Write>(
@@ -206,9 +171,7 @@ impl Formatter for PythonSpacing {
 /// The template among several named ones that plain conversations use.
 pub(crate) fn default_of(named: BTreeMap<String, String>) -> Option<String> {
     let mut named = named;
-    named
-        .remove("default")
-        .or_else(|| (named.len() == 1).then(|| named.pop_first())?.map(|t| t.1))
+    named.remove("default").or_else(|| (named.len() == 1).then(|| named.pop_first())?.map(|t| t.1))
 }
 
 #[cfg(test)]
@@ -223,19 +186,14 @@ mod tests {
     fn blocks_leave_no_lines_of_their_own() {
         let source = "{{ bos_token }}\n  {% for m in messages %}\n[{{ m['role'].upper() }}] \
                       {{ m.content | trim }}\n  {% endfor %}\n{% if tools is not none %}x{% endif %}";
-        assert_eq!(
-            render(source, &[Message::user(" hi ")]).unwrap(),
-            "<s>\n[USER] hi\n"
-        );
+        assert_eq!(render(source, &[Message::user(" hi ")]).unwrap(), "<s>\n[USER] hi\n");
     }
 
     #[test]
     fn a_refusal_by_the_template_reaches_the_user() {
         let source =
             "{% if messages[0].role != 'user' %}\n{{ raise_exception('user first') }}{% endif %}";
-        let error = render(source, &[Message::system("s")])
-            .unwrap_err()
-            .to_string();
+        let error = render(source, &[Message::system("s")]).unwrap_err().to_string();
         assert_eq!(error, "chat template: user first (line 2)");
         let error = render("{% for %}", &[]).unwrap_err().to_string();
         assert!(error.contains("(line 1)"), "{error}");

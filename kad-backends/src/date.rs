@@ -24,36 +24,20 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 /// The first of January 1970 was a Thursday.
-const WEEKDAYS: [&str; 7] = [
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-];
+const WEEKDAYS: [&str; 7] =
+    ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
 
 /// Now, or the second that `SOURCE_DATE_EPOCH` gives, so that prompts can be made again.
 pub(crate) fn today() -> Moment {
-    let fixed = std::env::var("SOURCE_DATE_EPOCH")
-        .ok()
-        .and_then(|text| text.parse::<u32>().ok());
-    let now = || {
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs() as i64)
-    };
+    let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse::<u32>().ok());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
     Moment::at(fixed.map_or_else(now, i64::from))
 }
 
 impl Moment {
     fn at(seconds: i64) -> Self {
         const DAY: i64 = 86_400;
-        Self {
-            days: seconds.div_euclid(DAY),
-            second_of_day: seconds.rem_euclid(DAY),
-        }
+        Self { days: seconds.div_euclid(DAY), second_of_day: seconds.rem_euclid(DAY) }
     }
 
     /// Year, month from 1, day from 1.
@@ -141,9 +125,6 @@ mod tests {
         ] {
             assert_eq!(Moment::at(seconds).format("%A %d %b %Y %H:%M:%S"), wanted);
         }
-        assert_eq!(
-            Moment::at(0).format("100%% %y-%m %B %a %Q %"),
-            "100% 70-01 January Thu %Q %"
-        );
+        assert_eq!(Moment::at(0).format("100%% %y-%m %B %a %Q %"), "100% 70-01 January Thu %Q %");
     }
 }

@@ -29,19 +29,13 @@ const BLOCKS_PER_TASK: usize = 256;
 /// In debug builds, if `bytes` is not a whole number of blocks.
 pub(crate) fn to_f32(stored: StoredType, bytes: &[u8]) -> Vec<f32> {
     let (block_len, block_bytes) = (stored.block_len(), stored.block_bytes());
-    debug_assert_eq!(
-        bytes.len() % block_bytes,
-        0,
-        "{stored}: not a whole number of blocks"
-    );
+    debug_assert_eq!(bytes.len() % block_bytes, 0, "{stored}: not a whole number of blocks");
     let expand = expander(stored);
     let mut out = vec![0.0; bytes.len() / block_bytes * block_len];
     out.par_chunks_mut(block_len * BLOCKS_PER_TASK)
         .zip(bytes.par_chunks(block_bytes * BLOCKS_PER_TASK))
         .for_each(|(out, bytes)| {
-            for (out, block) in out
-                .chunks_exact_mut(block_len)
-                .zip(bytes.chunks_exact(block_bytes))
+            for (out, block) in out.chunks_exact_mut(block_len).zip(bytes.chunks_exact(block_bytes))
             {
                 expand(block, out);
             }
@@ -119,10 +113,7 @@ fn scale_and_minimum(packed: &[u8], i: usize) -> (f32, f32) {
         (packed[i] & 63, packed[i + 4] & 63)
     } else {
         let low = packed[i + 4];
-        (
-            (low & 15) | (packed[i - 4] >> 6) << 4,
-            (low >> 4) | (packed[i] >> 6) << 4,
-        )
+        ((low & 15) | (packed[i - 4] >> 6) << 4, (low >> 4) | (packed[i] >> 6) << 4)
     };
     (f32::from(scale), f32::from(minimum))
 }
@@ -133,9 +124,7 @@ fn q4_k(block: &[u8], out: &mut [f32]) {
 
 fn q5_k(block: &[u8], out: &mut [f32]) {
     let fifth = &block[16..48];
-    k_with_minimum(block, &block[48..], out, |run, i| {
-        (fifth[i] >> run & 1) << 4
-    });
+    k_with_minimum(block, &block[48..], out, |run, i| (fifth[i] >> run & 1) << 4);
 }
 
 /// Runs `2j` and `2j + 1` share 32 bytes: the even one takes the low nibbles.
@@ -185,10 +174,7 @@ mod tests {
         let values = [1.5f32, -2.0, 0.0];
         let f32s: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let f16s: Vec<u8> = values.iter().flat_map(|&v| half(v)).collect();
-        let bf16s: Vec<u8> = values
-            .iter()
-            .flat_map(|&v| bf16::from_f32(v).to_le_bytes())
-            .collect();
+        let bf16s: Vec<u8> = values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect();
         assert_eq!(to_f32(StoredType::F32, &f32s), values);
         assert_eq!(to_f32(StoredType::F16, &f16s), values);
         assert_eq!(to_f32(StoredType::BF16, &bf16s), values);
@@ -231,10 +217,7 @@ mod tests {
         let head = [&half(0.5)[..], &half(0.25), &scales].concat();
         let out = to_f32(StoredType::Q4K, &[&head[..], &packed].concat());
         assert_eq!((out[0], out[1]), (0.5 * 3.0 * 7.0 - 0.5, -0.5));
-        assert_eq!(
-            (out[5 * 32 + 31], out[5 * 32]),
-            (0.5 * 17.0 * 9.0 - 1.0, -1.0)
-        );
+        assert_eq!((out[5 * 32 + 31], out[5 * 32]), (0.5 * 17.0 * 9.0 - 1.0, -1.0));
 
         let mut fifth = [0u8; 32];
         fifth[31] = 1 << 5;

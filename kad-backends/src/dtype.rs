@@ -34,10 +34,7 @@ impl Dtype {
 
 impl fmt::Display for Dtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::ALL
-            .iter()
-            .find(|(dtype, _)| dtype == self)
-            .map_or("", |(_, name)| name);
+        let name = Self::ALL.iter().find(|(dtype, _)| dtype == self).map_or("", |(_, name)| name);
         f.write_str(name)
     }
 }
@@ -47,15 +44,10 @@ impl FromStr for Dtype {
 
     fn from_str(text: &str) -> Result<Self, LoadError> {
         let found = Self::ALL.iter().find(|(_, name)| *name == text);
-        found
-            .map(|(dtype, _)| *dtype)
-            .ok_or_else(|| LoadError::UnknownName {
-                kind: "dtype",
-                given: text.to_owned(),
-                known: Self::ALL
-                    .iter()
-                    .map(|(_, name)| (*name).to_owned())
-                    .collect(),
-            })
+        found.map(|(dtype, _)| *dtype).ok_or_else(|| LoadError::UnknownName {
+            kind: "dtype",
+            given: text.to_owned(),
+            known: Self::ALL.iter().map(|(_, name)| (*name).to_owned()).collect(),
+        })
     }
 }

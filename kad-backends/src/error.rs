@@ -176,17 +176,11 @@ pub enum LoadError {
 impl LoadError {
     /// Attaches a path to an input/output error.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> LoadError + '_ {
-        move |source| LoadError::Io {
-            path: path.to_owned(),
-            source,
-        }
+        move |source| LoadError::Io { path: path.to_owned(), source }
     }
 
     pub(crate) fn corrupt(path: &Path, what: impl Into<String>) -> LoadError {
-        LoadError::Corrupt {
-            path: path.to_owned(),
-            what: what.into(),
-        }
+        LoadError::Corrupt { path: path.to_owned(), what: what.into() }
     }
 
     pub(crate) fn unsupported(
@@ -195,20 +189,12 @@ impl LoadError {
         known: &[&str],
     ) -> LoadError {
         let known = known.iter().map(|&name| name.to_owned()).collect();
-        LoadError::Unsupported {
-            what,
-            found: found.into(),
-            known,
-        }
+        LoadError::Unsupported { what, found: found.into(), known }
     }
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn near_names(near: &[String]) -> String {

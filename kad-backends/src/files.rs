@@ -65,10 +65,7 @@ impl ModelFiles {
                 Some(file) => open_gguf(&file),
                 None => open_folder(path),
             }
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "gguf")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "gguf") {
             open_gguf(path)
         } else {
             Err(LoadError::NotFound {
@@ -89,9 +86,8 @@ fn gguf_in(folder: &Path) -> Result<Option<PathBuf>, LoadError> {
     }
     let entries = std::fs::read_dir(folder).map_err(LoadError::io(folder))?;
     let paths = entries.flatten().map(|entry| entry.path());
-    let mut files: Vec<PathBuf> = paths
-        .filter(|path| path.extension().is_some_and(|e| e == "gguf"))
-        .collect();
+    let mut files: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|e| e == "gguf")).collect();
     files.sort();
     match files.len() {
         0 | 1 => Ok(files.pop()),
@@ -135,25 +131,14 @@ fn open_folder(folder: &Path) -> Result<ModelFiles, LoadError> {
     let mut tokenizer = Tokenizer::from_file(&tokenizer_path)?;
     let settings = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or(Json::Null);
     let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or(Json::Null);
-    let (bos_token, eos_token) = (
-        token_of(&settings, "bos_token"),
-        token_of(&settings, "eos_token"),
-    );
+    let (bos_token, eos_token) =
+        (token_of(&settings, "bos_token"), token_of(&settings, "eos_token"));
     let mut eos: BTreeSet<TokenId> = ids_of(&config, "eos_token_id");
     eos.extend(ids_of(&generation, "eos_token_id"));
-    eos.extend(
-        eos_token
-            .as_deref()
-            .and_then(|token| tokenizer.id_of(token)),
-    );
-    let bos = bos_token
-        .as_deref()
-        .and_then(|token| tokenizer.id_of(token));
+    eos.extend(eos_token.as_deref().and_then(|token| tokenizer.id_of(token)));
+    let bos = bos_token.as_deref().and_then(|token| tokenizer.id_of(token));
     let bos = bos.or_else(|| ids_of(&config, "bos_token_id").pop_first());
-    tokenizer.set_special(SpecialIds {
-        bos,
-        eos: eos.clone(),
-    });
+    tokenizer.set_special(SpecialIds { bos, eos: eos.clone() });
     let template = template_of(folder, &settings)?.map(|source| {
         let text = |token: Option<String>| token.unwrap_or_default();
         ChatTemplate::new(&source, &text(bos_token), &text(eos_token))
@@ -184,18 +169,13 @@ fn read_json(path: &Path) -> Result<Option<Json>, LoadError> {
     }
     let bytes = std::fs::read(path).map_err(LoadError::io(path))?;
     let parsed = serde_json::from_slice(&bytes);
-    parsed
-        .map(Some)
-        .map_err(|error| LoadError::corrupt(path, format!("it is no JSON: {error}")))
+    parsed.map(Some).map_err(|error| LoadError::corrupt(path, format!("it is no JSON: {error}")))
 }
 
 /// A token given as its text or as an object around it.
 fn token_of(settings: &Json, key: &str) -> Option<String> {
     let value = settings.get(key)?;
-    value
-        .as_str()
-        .or_else(|| value.get("content")?.as_str())
-        .map(str::to_owned)
+    value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
 }
 
 /// One id or a list of ids.
@@ -212,9 +192,7 @@ fn ids_of(settings: &Json, key: &str) -> BTreeSet<TokenId> {
 fn template_of(folder: &Path, settings: &Json) -> Result<Option<String>, LoadError> {
     let path = folder.join("chat_template.jinja");
     if path.is_file() {
-        return std::fs::read_to_string(&path)
-            .map(Some)
-            .map_err(LoadError::io(&path));
+        return std::fs::read_to_string(&path).map(Some).map_err(LoadError::io(&path));
     }
     Ok(match settings.get("chat_template") {
         Some(Json::String(source)) => Some(source.clone()),

@@ -10,11 +10,8 @@ use crate::error::LoadError;
 use crate::safetensors;
 
 /// Fetched if the repository has them.
-const OPTIONAL: [&str; 3] = [
-    "tokenizer_config.json",
-    "generation_config.json",
-    "chat_template.jinja",
-];
+const OPTIONAL: [&str; 3] =
+    ["tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
 /// Fetched always.
 const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
 
@@ -28,11 +25,7 @@ pub(crate) fn fetch(
     file: Option<&str>,
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf, LoadError> {
-    let hub = Hub {
-        repo,
-        revision: revision.unwrap_or("main"),
-        cache: cache()?,
-    };
+    let hub = Hub { repo, revision: revision.unwrap_or("main"), cache: cache()? };
     match file {
         Some(file) => hub.file(file, progress),
         None => hub.model(progress),
@@ -64,10 +57,7 @@ impl Hub<'_> {
     /// Where the revision's files lie if any is cached; a commit needs no entry among the branches.
     fn cached_folder(&self) -> Option<PathBuf> {
         let repo = self.cache.repo(self.repo_at(self.revision));
-        let branch = self
-            .cache
-            .path()
-            .join(self.repo_at(self.revision).folder_name());
+        let branch = self.cache.path().join(self.repo_at(self.revision).folder_name());
         let commit = std::fs::read_to_string(branch.join("refs").join(self.revision));
         let folder = repo.pointer_path(commit.as_deref().unwrap_or(self.revision).trim());
         folder.is_dir().then_some(folder)
@@ -91,19 +81,11 @@ impl Hub<'_> {
         let info = self.api(self.revision)?.info().map_err(error)?;
         // One commit for all files, even if the branch moves meanwhile.
         let api = self.api(&info.sha)?;
-        let names: Vec<&str> = info
-            .siblings
-            .iter()
-            .map(|file| file.rfilename.as_str())
-            .collect();
+        let names: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
         let get =
             |file: &str| download(&api, file, progress).map_err(|error| self.error(file, &error));
         // The weights come last: whoever finds them in the cache finds the rest too.
-        for file in OPTIONAL
-            .iter()
-            .filter(|file| names.contains(file))
-            .chain(&REQUIRED)
-        {
+        for file in OPTIONAL.iter().filter(|file| names.contains(file)).chain(&REQUIRED) {
             get(file)?;
         }
         let folder = if names.contains(&safetensors::INDEX) {
@@ -115,14 +97,9 @@ impl Hub<'_> {
         } else {
             get(safetensors::SINGLE)?
         };
-        let made = self
-            .cache
-            .repo(self.repo_at(self.revision))
-            .create_ref(&info.sha);
+        let made = self.cache.repo(self.repo_at(self.revision)).create_ref(&info.sha);
         made.map_err(LoadError::io(self.cache.path()))?;
-        Ok(folder
-            .parent()
-            .map_or_else(|| folder.clone(), Path::to_owned))
+        Ok(folder.parent().map_or_else(|| folder.clone(), Path::to_owned))
     }
 
     fn api(&self, revision: &str) -> Result<ApiRepo, LoadError> {
@@ -137,9 +114,7 @@ impl Hub<'_> {
         if let Ok(token) = std::env::var("HF_TOKEN") {
             builder = builder.with_token(Some(token.trim().to_owned()).filter(|t| !t.is_empty()));
         }
-        let api = builder
-            .build()
-            .map_err(|error| self.error("a connection", &error))?;
+        let api = builder.build().map_err(|error| self.error("a connection", &error))?;
         Ok(api.repo(self.repo_at(revision)))
     }
 
@@ -172,13 +147,7 @@ fn is_complete(folder: &Path) -> bool {
 }
 
 fn download(api: &ApiRepo, file: &str, progress: &dyn Fn(&str)) -> Result<PathBuf, ApiError> {
-    let report = Report {
-        file,
-        progress,
-        size: 0,
-        done: 0,
-        told: 0,
-    };
+    let report = Report { file, progress, size: 0, done: 0, told: 0 };
     api.download_with_progress(file, report)
 }
 
@@ -227,18 +196,12 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         fs::create_dir_all(repo.join("refs")).unwrap();
         fs::write(repo.join("refs/main"), COMMIT).unwrap();
-        files
-            .iter()
-            .for_each(|(file, text)| fs::write(folder.join(file), text).unwrap());
+        files.iter().for_each(|(file, text)| fs::write(folder.join(file), text).unwrap());
         (root, folder)
     }
 
     fn hub<'a>(root: &Path, revision: &'a str) -> Hub<'a> {
-        Hub {
-            repo: "org/repo",
-            revision,
-            cache: Cache::new(root.to_owned()),
-        }
+        Hub { repo: "org/repo", revision, cache: Cache::new(root.to_owned()) }
     }
 
     #[test]

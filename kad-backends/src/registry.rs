@@ -32,10 +32,8 @@ const PLANNED: [&str; 3] = ["ort", "tch", "burn"];
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = BACKENDS
-            .iter()
-            .find(|(backend, _)| backend == self)
-            .map_or("", |(_, name)| name);
+        let name =
+            BACKENDS.iter().find(|(backend, _)| backend == self).map_or("", |(_, name)| name);
         f.write_str(name)
     }
 }
@@ -48,17 +46,12 @@ impl FromStr for Backend {
             return Ok(*backend);
         }
         if PLANNED.contains(&text) {
-            return Err(LoadError::NotAvailable {
-                backend: text.to_owned(),
-            });
+            return Err(LoadError::NotAvailable { backend: text.to_owned() });
         }
         Err(LoadError::UnknownName {
             kind: "backend",
             given: text.to_owned(),
-            known: BACKENDS
-                .iter()
-                .map(|(_, name)| (*name).to_owned())
-                .collect(),
+            known: BACKENDS.iter().map(|(_, name)| (*name).to_owned()).collect(),
         })
     }
 }
@@ -119,19 +112,12 @@ pub struct ModelDetails {
 
 impl fmt::Display for ModelDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stored: Vec<String> = self
-            .stored
-            .iter()
-            .map(|(stored, count)| format!("{count} {stored}"))
-            .collect();
+        let stored: Vec<String> =
+            self.stored.iter().map(|(stored, count)| format!("{count} {stored}")).collect();
         let megabytes = self.weight_bytes as f64 / 1e6;
         writeln!(f, "source       {}", self.source)?;
         writeln!(f, "path         {}", self.path.display())?;
-        writeln!(
-            f,
-            "format       {}, {megabytes:.1} MB of tensors",
-            self.format
-        )?;
+        writeln!(f, "format       {}, {megabytes:.1} MB of tensors", self.format)?;
         writeln!(f, "family       {}", self.family)?;
         writeln!(f, "parameters   {}", self.parameters)?;
         writeln!(f, "tensors      {}", stored.join(", "))?;
@@ -172,19 +158,8 @@ pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedMod
         context_len: model.context_len(),
         vocab,
     };
-    let ModelFiles {
-        tokenizer,
-        chat_template,
-        eos,
-        ..
-    } = files;
-    Ok(LoadedModel {
-        model,
-        tokenizer: Arc::new(tokenizer),
-        chat_template,
-        eos,
-        details,
-    })
+    let ModelFiles { tokenizer, chat_template, eos, .. } = files;
+    Ok(LoadedModel { model, tokenizer: Arc::new(tokenizer), chat_template, eos, details })
 }
 
 /// The tokenizer's vocabulary, cut to the rows the model has.
@@ -196,10 +171,7 @@ fn vocab_of(files: &ModelFiles) -> Vocab {
 impl Backend {
     fn check_compiled(self) -> Result<(), LoadError> {
         if self == Backend::Candle && !cfg!(feature = "candle") {
-            return Err(LoadError::NotCompiled {
-                backend: "candle",
-                feature: "candle",
-            });
+            return Err(LoadError::NotCompiled { backend: "candle", feature: "candle" });
         }
         Ok(())
     }
@@ -212,24 +184,14 @@ impl Backend {
             (Backend::Naive, Dtype::Auto | Dtype::F32) => Ok(Dtype::F32),
             (Backend::Naive, other) => {
                 let found = format!("{other} with the naive backend");
-                Err(LoadError::unsupported(
-                    "dtype",
-                    found,
-                    &["auto", "f32 (computed in f64)"],
-                ))
+                Err(LoadError::unsupported("dtype", found, &["auto", "f32 (computed in f64)"]))
             }
             (Backend::Candle, Dtype::Auto) if quantised => Ok(Dtype::Quantized),
             (Backend::Candle, Dtype::Auto) => Ok(Dtype::F32),
             (Backend::Candle, Dtype::Quantized) if !quantised => {
-                let found = format!(
-                    "quantized, of {} without quantised tensors",
-                    files.path.display()
-                );
-                Err(LoadError::unsupported(
-                    "dtype",
-                    found,
-                    &["auto", "f32", "f16", "bf16"],
-                ))
+                let found =
+                    format!("quantized, of {} without quantised tensors", files.path.display());
+                Err(LoadError::unsupported("dtype", found, &["auto", "f32", "f16", "bf16"]))
             }
             (Backend::Candle, other) => Ok(other),
         }
@@ -249,10 +211,7 @@ impl Backend {
             #[cfg(not(feature = "candle"))]
             Backend::Candle => {
                 let _ = dtype;
-                Err(LoadError::NotCompiled {
-                    backend: "candle",
-                    feature: "candle",
-                })
+                Err(LoadError::NotCompiled { backend: "candle", feature: "candle" })
             }
         }
     }

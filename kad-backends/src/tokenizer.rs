@@ -52,33 +52,16 @@ impl Tokenizer {
         let mut inner = parse(json)?;
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);
-        let tokens: BTreeMap<TokenId, String> = inner
-            .get_vocab(true)
-            .into_iter()
-            .map(|(text, id)| (id, text))
-            .collect();
-        let size = tokens
-            .last_key_value()
-            .map_or(0, |(&id, _)| id as usize + 1);
+        let tokens: BTreeMap<TokenId, String> =
+            inner.get_vocab(true).into_iter().map(|(text, id)| (id, text)).collect();
+        let size = tokens.last_key_value().map_or(0, |(&id, _)| id as usize + 1);
         if size == 0 {
-            return Err(LoadError::Tokenizer {
-                message: "the vocabulary is empty".to_owned(),
-            });
+            return Err(LoadError::Tokenizer { message: "the vocabulary is empty".to_owned() });
         }
         let added = inner.get_added_tokens_decoder();
-        let special = added
-            .iter()
-            .filter(|(_, token)| token.special)
-            .map(|(&id, _)| id)
-            .collect();
+        let special = added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id).collect();
         let vocab = Vocab::new(size, fingerprint(&tokens));
-        Ok(Self {
-            spelling: Spelling::of(&inner)?,
-            inner,
-            vocab,
-            special,
-            ids,
-        })
+        Ok(Self { spelling: Spelling::of(&inner)?, inner, vocab, special, ids })
     }
 
     pub(crate) fn set_special(&mut self, ids: SpecialIds) {
@@ -110,21 +93,16 @@ impl Tokenizer {
         let bytes = self.bytes(id);
         match String::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) => error
-                .as_bytes()
-                .utf8_chunks()
-                .fold(String::new(), |text, chunk| {
-                    let escaped = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
-                    text + chunk.valid() + &escaped.collect::<String>()
-                }),
+            Err(error) => error.as_bytes().utf8_chunks().fold(String::new(), |text, chunk| {
+                let escaped = chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}"));
+                text + chunk.valid() + &escaped.collect::<String>()
+            }),
         }
     }
 
     /// The bytes a token stands for; none for an id without a token.
     pub fn bytes(&self, id: TokenId) -> Vec<u8> {
-        self.inner
-            .id_to_token(id)
-            .map_or_else(Vec::new, |token| self.spelling.bytes(&token))
+        self.inner.id_to_token(id).map_or_else(Vec::new, |token| self.spelling.bytes(&token))
     }
 
     /// Size and fingerprint. The size is the largest id plus one.
@@ -159,19 +137,12 @@ impl Tokenizer {
 
     /// Turns ids into text as they come, special tokens left out.
     pub fn stream(&self) -> TokenStream<'_> {
-        TokenStream {
-            tokenizer: self,
-            pending: Vec::new(),
-            show_special: false,
-        }
+        TokenStream { tokenizer: self, pending: Vec::new(), show_special: false }
     }
 
     /// Turns ids into text as they come, special tokens shown.
     pub fn stream_with_special(&self) -> TokenStream<'_> {
-        TokenStream {
-            show_special: true,
-            ..self.stream()
-        }
+        TokenStream { show_special: true, ..self.stream() }
     }
 }
 
@@ -183,16 +154,12 @@ fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, LoadError> {
     syntax.map_err(|error| wrong(format!("it is no JSON: {error}")))?;
     match std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(json)) {
         Ok(parsed) => parsed.map_err(failed),
-        Err(_) => Err(wrong(
-            "it has a part that the tokenizer library cannot take".to_owned(),
-        )),
+        Err(_) => Err(wrong("it has a part that the tokenizer library cannot take".to_owned())),
     }
 }
 
 fn failed(error: tokenizers::Error) -> LoadError {
-    LoadError::Tokenizer {
-        message: error.to_string(),
-    }
+    LoadError::Tokenizer { message: error.to_string() }
 }
 
 /// SHA-256 over id, length and bytes of every token, in the order of the ids.
@@ -208,11 +175,8 @@ fn fingerprint(tokens: &BTreeMap<TokenId, String>) -> Fingerprint {
 
 impl Spelling {
     fn of(tokenizer: &tokenizers::Tokenizer) -> Result<Self, LoadError> {
-        let decoder = serde_json::to_string(&tokenizer.get_decoder()).map_err(|error| {
-            LoadError::Tokenizer {
-                message: error.to_string(),
-            }
-        })?;
+        let decoder = serde_json::to_string(&tokenizer.get_decoder())
+            .map_err(|error| LoadError::Tokenizer { message: error.to_string() })?;
         Ok(if decoder.contains("\"ByteLevel\"") {
             Self::ByteLevel
         } else if decoder.contains('▁') || decoder.contains("\"ByteFallback\"") {
@@ -226,11 +190,9 @@ impl Spelling {
         let literal = || token.as_bytes().to_vec();
         match self {
             // A token with a character outside the alphabet was added as it stands.
-            Self::ByteLevel => token
-                .chars()
-                .map(byte_of)
-                .collect::<Option<_>>()
-                .unwrap_or_else(literal),
+            Self::ByteLevel => {
+                token.chars().map(byte_of).collect::<Option<_>>().unwrap_or_else(literal)
+            }
             Self::SentencePiece => match byte_token(token) {
                 Some(byte) => vec![byte],
                 None => token.replace('▁', " ").into_bytes(),
@@ -246,18 +208,14 @@ fn byte_of(c: char) -> Option<u8> {
     let is_itself = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     match u32::from(c) {
         code @ 0..=255 => Some(code as u8).filter(|&byte| is_itself(byte)),
-        code => (0..=255u8)
-            .filter(|&byte| !is_itself(byte))
-            .nth(code as usize - 256),
+        code => (0..=255u8).filter(|&byte| !is_itself(byte)).nth(code as usize - 256),
     }
 }
 
 /// The byte of `<0xNN>`.
 fn byte_token(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
-    u8::from_str_radix(digits, 16)
-        .ok()
-        .filter(|_| digits.len() == 2)
+    u8::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 2)
 }
 
 /// Text that grows by tokens; half a character is held back until the rest of it arrives.
@@ -313,10 +271,7 @@ mod tests {
             (byte_of('Ġ'), byte_of('Ċ'), byte_of('!')),
             (Some(b' '), Some(b'\n'), Some(b'!'))
         );
-        assert_eq!(
-            (byte_of(' '), byte_of('\u{144}'), byte_of('字')),
-            (None, None, None)
-        );
+        assert_eq!((byte_of(' '), byte_of('\u{144}'), byte_of('字')), (None, None, None));
     }
 
     #[test]

@@ -83,11 +83,7 @@ const NEAR_NAMES: usize = 3;
 impl Weights {
     /// Puts what a reader found together; every entry lies inside its file.
     pub(crate) fn assemble(files: Vec<Storage>, index: BTreeMap<String, Entry>) -> Self {
-        debug_assert!(
-            index
-                .values()
-                .all(|e| e.bytes.end <= files[e.file].bytes().len())
-        );
+        debug_assert!(index.values().all(|e| e.bytes.end <= files[e.file].bytes().len()));
         Self { files, index }
     }
 
@@ -98,15 +94,7 @@ impl Weights {
         let mut files = Vec::with_capacity(tensors.len());
         let mut index = BTreeMap::new();
         for (name, stored, shape, bytes) in tensors {
-            index.insert(
-                name,
-                Entry {
-                    file: files.len(),
-                    bytes: 0..bytes.len(),
-                    stored,
-                    shape,
-                },
-            );
+            index.insert(name, Entry { file: files.len(), bytes: 0..bytes.len(), stored, shape });
             files.push(Storage::Memory(bytes));
         }
         Self { files, index }
@@ -138,17 +126,12 @@ impl Weights {
 
     /// All tensors, in alphabetical order.
     pub fn tensors(&self) -> impl Iterator<Item = TensorView<'_>> {
-        self.index
-            .iter()
-            .map(|(name, entry)| self.view(name, entry))
+        self.index.iter().map(|(name, entry)| self.view(name, entry))
     }
 
     /// Bytes of all tensors as stored.
     pub fn total_bytes(&self) -> u64 {
-        self.index
-            .values()
-            .map(|entry| entry.bytes.len() as u64)
-            .sum()
+        self.index.values().map(|entry| entry.bytes.len() as u64).sum()
     }
 
     /// Numbers in all tensors.
@@ -159,20 +142,13 @@ impl Weights {
     /// How many tensors are stored in which way.
     pub fn stored_types(&self) -> BTreeMap<StoredType, usize> {
         let mut counts = BTreeMap::new();
-        self.index
-            .values()
-            .for_each(|entry| *counts.entry(entry.stored).or_default() += 1);
+        self.index.values().for_each(|entry| *counts.entry(entry.stored).or_default() += 1);
         counts
     }
 
     fn view<'a>(&'a self, name: &'a str, entry: &'a Entry) -> TensorView<'a> {
         let bytes = &self.files[entry.file].bytes()[entry.bytes.clone()];
-        TensorView {
-            name,
-            stored: entry.stored,
-            shape: &entry.shape,
-            bytes,
-        }
+        TensorView { name, stored: entry.stored, shape: &entry.shape, bytes }
     }
 }
 
@@ -198,9 +174,7 @@ impl Storage {
 impl TensorView<'_> {
     /// Number of elements: the product of the dimensions.
     pub fn elements(&self) -> u64 {
-        self.shape
-            .iter()
-            .fold(1u64, |product, &n| product.saturating_mul(n as u64))
+        self.shape.iter().fold(1u64, |product, &n| product.saturating_mul(n as u64))
     }
 
     /// All elements, row-major, dequantised where needed.
@@ -272,9 +246,7 @@ impl StoredType {
         if !row.is_multiple_of(self.block_len()) {
             return None;
         }
-        let elements = shape
-            .iter()
-            .try_fold(1u64, |n, &dim| n.checked_mul(dim as u64))?;
+        let elements = shape.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim as u64))?;
         (elements / self.block_len() as u64).checked_mul(self.block_bytes() as u64)
     }
 }
@@ -301,8 +273,5 @@ pub(crate) fn nearest<'a>(
     let scored = names.map(|name| (strsim::normalized_damerau_levenshtein(wanted, name), name));
     let mut near: Vec<_> = scored.filter(|(score, _)| *score >= SIMILAR).collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    near.into_iter()
-        .take(count)
-        .map(|(_, name)| name.to_owned())
-        .collect()
+    near.into_iter().take(count).map(|(_, name)| name.to_owned()).collect()
 }

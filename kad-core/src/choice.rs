@@ -33,9 +33,7 @@ pub struct SampledChoices<R> {
 impl SampledChoices<rand_chacha::ChaCha12Rng> {
     /// ChaCha12 from a seed: the same seed gives the same choices on every machine.
     pub fn seeded(seed: u64) -> Self {
-        Self {
-            rng: rand::SeedableRng::seed_from_u64(seed),
-        }
+        Self { rng: rand::SeedableRng::seed_from_u64(seed) }
     }
 }
 

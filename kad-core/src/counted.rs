@@ -40,12 +40,7 @@ impl std::ops::Sub for Counts {
 impl<M: LanguageModel> Counted<M> {
     /// Counts from zero.
     pub fn new(inner: M) -> Self {
-        Self {
-            inner,
-            passes: 0.into(),
-            tokens: 0.into(),
-            rows: 0.into(),
-        }
+        Self { inner, passes: 0.into(), tokens: 0.into(), rows: 0.into() }
     }
 
     /// The counts so far; subtract two readings for what happened between.
@@ -70,10 +65,7 @@ impl<M: LanguageModel> LanguageModel for Counted<M> {
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
         let counters = [&self.passes, &self.tokens, &self.rows];
-        Ok(Box::new(CountedSession {
-            inner: self.inner.start()?,
-            counters,
-        }))
+        Ok(Box::new(CountedSession { inner: self.inner.start()?, counters }))
     }
 }
 

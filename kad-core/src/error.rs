@@ -70,11 +70,7 @@ impl ModelError {
             return Err(ModelError::RowsWanted { wanted, given });
         }
         if held + given > limit {
-            return Err(ModelError::ContextFull {
-                held,
-                asked: given,
-                limit,
-            });
+            return Err(ModelError::ContextFull { held, asked: given, limit });
         }
         match tokens.iter().find(|&&id| id as usize >= vocab) {
             Some(&id) => Err(ModelError::TokenOutOfRange { id, vocab }),

@@ -26,12 +26,7 @@ impl<'m> Follower<'m> {
     /// If the model cannot start one.
     pub fn new(model: &'m dyn LanguageModel) -> Result<Self, DecodeError> {
         let session = model.start().map_err(|source| named(model, source))?;
-        Ok(Self {
-            model,
-            session,
-            rows: LogitRows::new(model.vocab().size()),
-            first: 0,
-        })
+        Ok(Self { model, session, rows: LogitRows::new(model.vocab().size()), first: 0 })
     }
 
     /// The model followed.
@@ -60,11 +55,7 @@ impl<'m> Follower<'m> {
         if context.is_empty() {
             return Err(DecodeError::EmptyPrompt);
         }
-        assert!(
-            (1..=context.len()).contains(&last),
-            "{last} rows of {} tokens",
-            context.len()
-        );
+        assert!((1..=context.len()).contains(&last), "{last} rows of {} tokens", context.len());
         let wanted_from = context.len() - last + 1;
         let shared = common_prefix(self.session.tokens(), context);
         // Rows beyond the shared prefix belong to tokens that were rolled back.
@@ -86,30 +77,23 @@ impl<'m> Follower<'m> {
     fn advance(&mut self, context: &[TokenId], resume: usize) -> Result<(), DecodeError> {
         let model = self.model;
         if self.session.tokens().len() > resume {
-            self.session
-                .truncate(resume)
-                .map_err(|source| named(model, source))?;
+            self.session.truncate(resume).map_err(|source| named(model, source))?;
         }
         let missing = &context[resume..];
         if missing.is_empty() {
             return Ok(());
         }
         let wanted = context.len() + 1 - self.first - self.rows.len();
-        self.session
-            .extend(missing, wanted, &mut self.rows)
-            .map_err(|source| {
-                // The rows may be half written; the session is as before.
-                self.rows.clear();
-                named(model, source)
-            })
+        self.session.extend(missing, wanted, &mut self.rows).map_err(|source| {
+            // The rows may be half written; the session is as before.
+            self.rows.clear();
+            named(model, source)
+        })
     }
 }
 
 fn named(model: &dyn LanguageModel, source: ModelError) -> DecodeError {
-    DecodeError::Model {
-        model: model.name().to_owned(),
-        source,
-    }
+    DecodeError::Model { model: model.name().to_owned(), source }
 }
 
 fn common_prefix(a: &[TokenId], b: &[TokenId]) -> usize {
@@ -140,11 +124,7 @@ mod tests {
         for (context, last) in contexts {
             let found = follower.rows(context, last).unwrap().clone();
             let mut fresh = LogitRows::new(5);
-            model
-                .start()
-                .unwrap()
-                .extend(context, last, &mut fresh)
-                .unwrap();
+            model.start().unwrap().extend(context, last, &mut fresh).unwrap();
             assert_eq!(found, fresh, "context {context:?}, last {last}");
         }
     }

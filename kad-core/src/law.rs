@@ -47,10 +47,7 @@ impl Law {
         }
         let sum: f64 = probs.iter().sum();
         if (sum - 1.0).abs() <= SUM_TOLERANCE {
-            Ok(Self {
-                probs,
-                order: Vec::new(),
-            })
+            Ok(Self { probs, order: Vec::new() })
         } else {
             Err(LawError::Sum { sum })
         }
@@ -78,11 +75,9 @@ impl Law {
 
     /// The most probable token; the lowest id among equals.
     pub fn argmax(&self) -> TokenId {
-        let best = (0..)
-            .zip(&self.probs)
-            .fold((0, f64::NEG_INFINITY), |best, (token, &p)| {
-                if p > best.1 { (token, p) } else { best }
-            });
+        let best = (0..).zip(&self.probs).fold((0, f64::NEG_INFINITY), |best, (token, &p)| {
+            if p > best.1 { (token, p) } else { best }
+        });
         best.0
     }
 
@@ -112,12 +107,7 @@ impl Law {
     /// Total variation distance ½ Σ |p − q| to another law over the same vocabulary.
     pub fn total_variation(&self, other: &Law) -> f64 {
         debug_assert_eq!(self.len(), other.len());
-        0.5 * self
-            .probs
-            .iter()
-            .zip(&other.probs)
-            .map(|(p, q)| (p - q).abs())
-            .sum::<f64>()
+        0.5 * self.probs.iter().zip(&other.probs).map(|(p, q)| (p - q).abs()).sum::<f64>()
     }
 
     /// Gives out the buffer; whoever fills it must leave a law there.
@@ -185,19 +175,13 @@ mod tests {
     fn unusable_numbers_are_refused_with_their_place() {
         assert_eq!(
             Law::from_probs(vec![1.5, -0.5]).unwrap_err(),
-            LawError::Negative {
-                token: 1,
-                value: -0.5
-            }
+            LawError::Negative { token: 1, value: -0.5 }
         );
         assert!(matches!(
             log_prob(&[0.0, f32::NAN], 0).unwrap_err(),
             LawError::NotFinite { token: 1, .. }
         ));
-        assert_eq!(
-            log_prob(&[f32::NEG_INFINITY; 2], 0).unwrap_err(),
-            LawError::Empty
-        );
+        assert_eq!(log_prob(&[f32::NEG_INFINITY; 2], 0).unwrap_err(), LawError::Empty);
         assert!(Law::from_probs(vec![0.5, 0.4]).is_err());
     }
 }

@@ -18,10 +18,7 @@ pub struct LogitRows {
 impl LogitRows {
     /// No rows yet, each to be `vocab` wide.
     pub fn new(vocab: usize) -> Self {
-        Self {
-            vocab,
-            data: Vec::new(),
-        }
+        Self { vocab, data: Vec::new() }
     }
 
     /// Width of a row.
@@ -57,11 +54,7 @@ impl LogitRows {
     /// # Panics
     /// If `row` is not `vocab` wide.
     pub fn push_row(&mut self, row: &[f32]) {
-        assert_eq!(
-            row.len(),
-            self.vocab,
-            "a row must be as wide as the vocabulary"
-        );
+        assert_eq!(row.len(), self.vocab, "a row must be as wide as the vocabulary");
         self.data.extend_from_slice(row);
     }
 

@@ -24,11 +24,7 @@ pub fn mix(base: &Law, aligned: &Law, deferral: &Deferral, out: &mut Law) -> f64
     let mass = deferral.mass(base);
     let probs = out.probs_mut();
     probs.clear();
-    let kept = base
-        .probs()
-        .iter()
-        .zip(deferral.weights())
-        .map(|(p, d)| (1.0 - d) * p);
+    let kept = base.probs().iter().zip(deferral.weights()).map(|(p, d)| (1.0 - d) * p);
     probs.extend(kept.zip(aligned.probs()).map(|(kept, q)| kept + mass * q));
     mass
 }

@@ -40,10 +40,7 @@ impl<'m> ModelPredictor<'m> {
     /// # Errors
     /// If the model cannot start one.
     pub fn new(model: &'m dyn LanguageModel, sampling: Sampling) -> Result<Self, DecodeError> {
-        Ok(Self {
-            follower: Follower::new(model)?,
-            sampling,
-        })
+        Ok(Self { follower: Follower::new(model)?, sampling })
     }
 }
 
@@ -88,22 +85,13 @@ impl<'m> MixturePredictor<'m> {
         decision: Sampling,
     ) -> Result<Self, DecodeError> {
         let (base, aligned) = (Follower::new(base)?, Follower::new(aligned)?);
-        Ok(Self {
-            base,
-            aligned,
-            rule,
-            sampling,
-            decision,
-        })
+        Ok(Self { base, aligned, rule, sampling, decision })
     }
 }
 
 impl Predictor for MixturePredictor<'_> {
     fn context_len(&self) -> usize {
-        self.base
-            .model()
-            .context_len()
-            .min(self.aligned.model().context_len())
+        self.base.model().context_len().min(self.aligned.model().context_len())
     }
 
     fn laws(
@@ -114,28 +102,10 @@ impl Predictor for MixturePredictor<'_> {
     ) -> Result<(), DecodeError> {
         let [mut base, mut aligned] = [Vec::new(), Vec::new()];
         laws_of(&mut self.base, &self.sampling, context, last, &mut base)?;
-        laws_of(
-            &mut self.aligned,
-            &self.sampling,
-            context,
-            last,
-            &mut aligned,
-        )?;
+        laws_of(&mut self.aligned, &self.sampling, context, last, &mut aligned)?;
         let [mut base_seen, mut aligned_seen] = [Vec::new(), Vec::new()];
-        laws_of(
-            &mut self.base,
-            &self.decision,
-            context,
-            last,
-            &mut base_seen,
-        )?;
-        laws_of(
-            &mut self.aligned,
-            &self.decision,
-            context,
-            last,
-            &mut aligned_seen,
-        )?;
+        laws_of(&mut self.base, &self.decision, context, last, &mut base_seen)?;
+        laws_of(&mut self.aligned, &self.decision, context, last, &mut aligned_seen)?;
         out.resize_with(last, Law::default);
         let mut deferral = Deferral::default();
         for (i, law) in out.iter_mut().enumerate() {
@@ -162,13 +132,11 @@ fn laws_of(
     out.resize_with(last, Law::default);
     for ((i, row), law) in rows.iter().enumerate().zip(out) {
         let position = context.len() - last + 1 + i;
-        sampling
-            .law(row, &context[..position], law)
-            .map_err(|source| DecodeError::Law {
-                model: model.name().to_owned(),
-                position,
-                source,
-            })?;
+        sampling.law(row, &context[..position], law).map_err(|source| DecodeError::Law {
+            model: model.name().to_owned(),
+            position,
+            source,
+        })?;
     }
     Ok(())
 }
@@ -182,11 +150,9 @@ pub(crate) fn law_after(
 ) -> Result<(), DecodeError> {
     let model = follower.model();
     let row = follower.row(context)?;
-    sampling
-        .law(row, context, out)
-        .map_err(|source| DecodeError::Law {
-            model: model.name().to_owned(),
-            position: context.len(),
-            source,
-        })
+    sampling.law(row, context, out).map_err(|source| DecodeError::Law {
+        model: model.name().to_owned(),
+        position: context.len(),
+        source,
+    })
 }

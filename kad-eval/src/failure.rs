@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use kad_backends::LoadError;
+use kad_core::{DecodeError, ModelError};
+
 use crate::output;
 
 /// Why a command stopped, and thereby its exit code.
@@ -36,17 +39,53 @@ impl Failure {
     }
 }
 
+/// A request that cannot be carried out as written, found deep in the work.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct WrongRequest(pub(crate) String);
+
 impl From<anyhow::Error> for Failure {
+    /// Sorts by what the chain of causes says: a closed pipe, a request that names what is not
+    /// there or cannot be combined, or work that failed.
     fn from(error: anyhow::Error) -> Self {
-        let closed = error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
-        if closed {
+        if error.chain().any(is_closed_pipe) {
             Failure::ReaderGone
+        } else if error.chain().any(is_wrong_request) {
+            Failure::Request(error)
         } else {
             Failure::Work(error)
         }
     }
+}
+
+type Cause = dyn std::error::Error + 'static;
+
+fn is_closed_pipe(cause: &Cause) -> bool {
+    let io = cause.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+fn is_wrong_request(cause: &Cause) -> bool {
+    let decoding = matches!(
+        cause.downcast_ref(),
+        Some(
+            DecodeError::EmptyPrompt
+                | DecodeError::PromptTooLong { .. }
+                | DecodeError::NothingAsked
+        )
+    );
+    let loading = matches!(
+        cause.downcast_ref(),
+        Some(
+            LoadError::Source { .. }
+                | LoadError::UnknownName { .. }
+                | LoadError::NotFound { .. }
+                | LoadError::NotCompiled { .. }
+                | LoadError::NotAvailable { .. }
+        )
+    );
+    let context = matches!(cause.downcast_ref(), Some(ModelError::ContextFull { .. }));
+    decoding || loading || context || cause.is::<WrongRequest>()
 }
 
 impl From<std::io::Error> for Failure {

@@ -14,6 +14,7 @@ use kad_core::deferral::Rule;
 use kad_core::{Counted, DecodeError, LanguageModel, ModelPredictor, Sampling, TokenId};
 
 use crate::config::{DecoderKind, ModelPlan};
+use crate::failure::WrongRequest;
 use crate::output;
 
 /// A model with everything that comes with it, its passes counted.
@@ -49,23 +50,11 @@ pub(crate) fn load(name: &str, plan: &ModelPlan) -> Result<Model> {
     };
     let loaded = kad_backends::load(&request, &|step| bar.set_message(format!("{name}: {step}")));
     bar.finish_and_clear();
-    let LoadedModel {
-        model,
-        tokenizer,
-        chat_template,
-        eos,
-        details,
-    } = loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))?;
+    let LoadedModel { model, tokenizer, chat_template, eos, details } =
+        loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))?;
     let digest = digest::of(&details.path)
         .with_context(|| format!("cannot read {} again", details.path.display()))?;
-    Ok(Model {
-        counted: Counted::new(model),
-        tokenizer,
-        chat_template,
-        eos,
-        details,
-        digest,
-    })
+    Ok(Model { counted: Counted::new(model), tokenizer, chat_template, eos, details, digest })
 }
 
 /// Loads the models that `kinds` use.
@@ -83,9 +72,7 @@ pub(crate) fn load_all<'p>(
         }
     }
     for unused in plans.keys().filter(|name| !models.contains_key(*name)) {
-        output::note(&format!(
-            "note: model `{unused}` is used by no decoder and was not loaded"
-        ));
+        output::note(&format!("note: model `{unused}` is used by no decoder and was not loaded"));
     }
     Ok(models)
 }
@@ -100,7 +87,7 @@ pub(crate) fn check_shared(kind: &DecoderKind, models: &Models) -> Result<()> {
         let (one, other) = (&models[pair[0]], &models[pair[1]]);
         let (vocab, other_vocab) = (one.counted.vocab(), other.counted.vocab());
         if let Err(mismatch) = vocab.ensure_same(pair[0], other_vocab, pair[1]) {
-            bail!("{mismatch}{}", first_difference(one, other));
+            bail!(WrongRequest(format!("{mismatch}{}", first_difference(one, other))));
         }
     }
     Ok(())
@@ -145,14 +132,12 @@ pub(crate) fn decoder<'m>(
     Ok(match (kind, rule) {
         (DecoderKind::Deferral { base, aligned, .. }, Some(rule)) => {
             let (base, aligned) = (model(base), model(aligned));
-            Box::new(DeferralDecoder::new(
-                base, aligned, rule, sampling, decision,
-            )?)
+            Box::new(DeferralDecoder::new(base, aligned, rule, sampling, decision)?)
         }
         (DecoderKind::Single { model: name }, _)
-        | (DecoderKind::Deferral { base: name, .. }, None) => Box::new(SingleDecoder::new(
-            ModelPredictor::new(model(name), sampling)?,
-        )),
+        | (DecoderKind::Deferral { base: name, .. }, None) => {
+            Box::new(SingleDecoder::new(ModelPredictor::new(model(name), sampling)?))
+        }
     })
 }
 
@@ -164,11 +149,8 @@ pub(crate) fn speaker<'m>(kind: &DecoderKind, models: &'m Models) -> &'m Model {
 
 /// Tokens that end a text: those of any of the decoder's models.
 pub(crate) fn eos(kind: &DecoderKind, models: &Models) -> Vec<TokenId> {
-    let mut eos: Vec<TokenId> = kind
-        .models()
-        .iter()
-        .flat_map(|name| models[*name].eos.iter().copied())
-        .collect();
+    let mut eos: Vec<TokenId> =
+        kind.models().iter().flat_map(|name| models[*name].eos.iter().copied()).collect();
     eos.sort_unstable();
     eos.dedup();
     eos
@@ -187,19 +169,13 @@ pub(crate) fn chat_prompt(
     messages: &[Message],
 ) -> Result<Vec<TokenId>> {
     let speaker = speaker(kind, models);
-    let lenders = models
-        .values()
-        .filter(|m| m.counted.vocab() == speaker.counted.vocab());
-    let template = std::iter::once(speaker)
-        .chain(lenders)
-        .find_map(|m| m.chat_template.as_ref());
+    let lenders = models.values().filter(|m| m.counted.vocab() == speaker.counted.vocab());
+    let template = std::iter::once(speaker).chain(lenders).find_map(|m| m.chat_template.as_ref());
     let Some(template) = template else {
         let names = kind.models().join("`, `");
         bail!("no chat template: neither `{names}` nor another model of this vocabulary has one");
     };
-    let text = template
-        .render(messages, true)
-        .context("the chat template failed")?;
+    let text = template.render(messages, true).context("the chat template failed")?;
     // The template writes the special tokens itself.
     Ok(speaker.tokenizer.encode(&text, false)?)
 }

@@ -83,13 +83,9 @@ impl RecordWriter {
             .open(path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
         // A line counts once its newline is written.
-        let whole = bytes
-            .iter()
-            .rposition(|&b| b == b'\n')
-            .map_or(0, |last| last + 1);
+        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |last| last + 1);
         let records = parse(&bytes[..whole], path)?;
         file.set_len(whole as u64)?;
         file.seek(SeekFrom::End(0))?;
@@ -103,22 +99,19 @@ impl RecordWriter {
     pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
-        self.file
-            .write_all(&line)
-            .context("cannot write the record; finished items are kept")
+        self.file.write_all(&line).context("cannot write the record; finished items are kept")
     }
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>> {
-    let lines = bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+    let lines = (1..).zip(bytes.split(|&b| b == b'\n')).filter(|(_, line)| !line.is_empty());
     lines
-        .enumerate()
-        .map(|(index, line)| {
+        .map(|(number, line)| {
             serde_json::from_slice(line).with_context(|| {
                 format!(
-                    "{} line {} is no record of this version; move the folder away to start anew",
-                    path.display(),
-                    index + 1
+                    "{} line {number} is no record of this version; move the folder away to start \
+                     anew",
+                    path.display()
                 )
             })
         })
@@ -127,8 +120,12 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>> {
 
 /// The items that `records` finish.
 pub(crate) fn done(records: &[Record]) -> Done {
-    let key = |r: &Record| (r.decoder.clone(), r.task.clone(), r.item.clone());
     records.iter().map(key).collect()
+}
+
+/// What makes a record unique.
+pub(crate) fn key(record: &Record) -> (String, String, String) {
+    (record.decoder.clone(), record.task.clone(), record.item.clone())
 }
 
 #[cfg(test)]
@@ -141,22 +138,13 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
         gold: "4".to_owned(),
         answer: correct.then(|| "4".to_owned()),
         correct,
-        spans: vec![Span {
-            origin: "base".to_owned(),
-            text: "4".to_owned(),
-        }],
+        spans: vec![Span { origin: "base".to_owned(), text: "4".to_owned() }],
         stop: "eos".to_owned(),
         prompt_tokens: 3,
         new_tokens: 2,
         deferred_tokens: Some(1),
         deferral_mass: Some(0.5),
-        passes: BTreeMap::from([(
-            "m".to_owned(),
-            Passes {
-                passes: 2,
-                tokens: 4,
-            },
-        )]),
+        passes: BTreeMap::from([("m".to_owned(), Passes { passes: 2, tokens: 4 })]),
         seconds: 0.5,
     }
 }

@@ -7,16 +7,16 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use kad_core::decode::{Emitted, Generation, Limits, generate};
+use anyhow::{Context, Result, bail};
+use kad_core::decode::{Emitted, Limits, generate};
 use kad_core::deferral::Rule;
-use kad_core::{SampledChoices, TokenId};
+use kad_core::{DecodeError, SampledChoices, TokenId};
 use sha2::{Digest, Sha256};
 
 use crate::config::{DecoderPlan, Experiment};
 use crate::failure::Failure;
 use crate::models::{self, Models};
-use crate::record::{Passes, Record, RecordWriter, Span, done, origin_name};
+use crate::record::{Done, Passes, Record, RecordWriter, Span, done, key, origin_name};
 use crate::task::{Item, Task};
 
 pub(crate) use folder::RunFolder;
@@ -44,6 +44,8 @@ pub(crate) fn run(
     folder: &RunFolder,
 ) -> Result<Finished, Failure> {
     let (mut writer, mut records) = RecordWriter::resume(&folder.records())?;
+    check_held(&records, experiment, tasks)
+        .with_context(|| format!("{} cannot be continued", folder.records().display()))?;
     let finished = done(&records);
     let arms = arms(experiment)?;
     let total: usize = tasks.iter().map(|task| task.items.len() * arms.len()).sum();
@@ -56,20 +58,11 @@ pub(crate) fn run(
                 if finished.contains(&key) {
                     continue;
                 }
-                let made = arm
-                    .decode(experiment, models, task, item)
-                    .with_context(|| {
-                        format!(
-                            "decoder `{}`, task {}, item {}",
-                            arm.plan.name, task.name, item.id
-                        )
-                    })?;
+                let made = arm.decode(experiment.seed, models, task, item).with_context(|| {
+                    format!("decoder `{}`, task {}, item {}", arm.plan.name, task.name, item.id)
+                })?;
                 let Some(record) = made else {
-                    return Ok(Finished {
-                        records,
-                        complete: false,
-                        new_items,
-                    });
+                    return Ok(Finished { records, complete: false, new_items });
                 };
                 writer.write(&record)?;
                 progress.item(&record);
@@ -79,11 +72,37 @@ pub(crate) fn run(
         }
     }
     let complete = records.len() >= total;
-    Ok(Finished {
-        records,
-        complete,
-        new_items,
-    })
+    Ok(Finished { records, complete, new_items })
+}
+
+/// Refuses records that this plan did not make: every number is computed from them.
+fn check_held(records: &[Record], experiment: &Experiment, tasks: &[Task]) -> Result<()> {
+    let mut seen = Done::new();
+    for (line, record) in (1..).zip(records) {
+        let problem = if !seen.insert(key(record)) {
+            "stands twice"
+        } else if !belongs(record, experiment, tasks) {
+            "is not of this plan, or was changed"
+        } else {
+            continue;
+        };
+        bail!(
+            "line {line} (decoder `{}`, task {}, item {}) {problem}; move the folder away to start anew",
+            record.decoder,
+            record.task,
+            record.item
+        );
+    }
+    Ok(())
+}
+
+fn belongs(record: &Record, experiment: &Experiment, tasks: &[Task]) -> bool {
+    let task = tasks.iter().find(|task| task.name == record.task);
+    let item = task.and_then(|task| task.items.iter().find(|item| item.id == record.item));
+    experiment.decoders.iter().any(|plan| plan.name == record.decoder)
+        && item.is_some_and(|item| item.gold == record.gold)
+        && record.seed == item_seed(experiment.seed, &record.task, &record.item)
+        && record.correct == (record.answer.as_ref() == Some(&record.gold))
 }
 
 /// A decoder of the plan with its rule made.
@@ -93,7 +112,11 @@ struct Arm<'p> {
 }
 
 fn arms(experiment: &Experiment) -> Result<Vec<Arm<'_>>> {
-    experiment.decoders.iter().map(|plan| Ok(Arm { plan, rule: models::rule(&plan.kind)? })).collect()
+    experiment
+        .decoders
+        .iter()
+        .map(|plan| Ok(Arm { plan, rule: models::rule(&plan.kind)? }))
+        .collect()
 }
 
 impl Arm<'_> {
@@ -101,50 +124,30 @@ impl Arm<'_> {
     /// `None` if the user interrupted.
     fn decode(
         &self,
-        experiment: &Experiment,
+        seed: u64,
         models: &Models,
         task: &Task,
         item: &Item,
     ) -> Result<Option<Record>> {
         let kind = &self.plan.kind;
         let prompt = models::chat_prompt(kind, models, &task.messages(item))?;
-        let plan = &experiment.sampling;
-        let (sampling, decision) = (plan.sampling()?, plan.decision()?);
-        let limits = Limits {
-            max_new_tokens: plan.max_new_tokens as usize,
-            eos: models::eos(kind, models),
-        };
-        let seed = item_seed(experiment.seed, &task.name, &item.id);
+        let seed = item_seed(seed, &task.name, &item.id);
         let names = kind.models();
         let counts = || names.iter().map(|name| models[*name].counted.counts());
         let before: Vec<_> = counts().collect();
         let start = Instant::now();
-        let mut decoder = models::decoder(kind, models, self.rule.as_ref(), sampling, decision)?;
-        let mut choices = SampledChoices::seeded(seed);
-        let mut observe = |_: &Emitted| match INTERRUPTED.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
-        let made = generate(&mut *decoder, &prompt, &limits, &mut choices, &mut observe)?;
+        let made = self.generate(models, &prompt, seed)?;
         let seconds = start.elapsed().as_secs_f64();
         if INTERRUPTED.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let passes = names
-            .iter()
-            .zip(counts().zip(before))
-            .map(|(name, (after, before))| {
-                let done = after - before;
-                (
-                    (*name).to_owned(),
-                    Passes {
-                        passes: done.passes,
-                        tokens: done.tokens,
-                    },
-                )
-            });
+        let passes = names.iter().zip(counts().zip(before)).map(|(name, (after, before))| {
+            let done = after - before;
+            ((*name).to_owned(), Passes { passes: done.passes, tokens: done.tokens })
+        });
         let speaker = models::speaker(kind, models);
-        let tokens: Vec<TokenId> = made.tokens.iter().map(|t| t.token).collect();
+        let Generated { tokens: made, stop } = made;
+        let tokens: Vec<TokenId> = made.iter().map(|t| t.token).collect();
         let answer = (task.extract)(&speaker.tokenizer.decode(&tokens, true)?);
         Ok(Some(Record {
             decoder: self.plan.name.clone(),
@@ -155,37 +158,62 @@ impl Arm<'_> {
             correct: answer.as_ref() == Some(&item.gold),
             answer,
             spans: spans(&made, speaker),
-            stop: made.stop.to_string(),
+            stop,
             prompt_tokens: prompt.len() as u64,
-            new_tokens: made.tokens.len() as u64,
+            new_tokens: made.len() as u64,
             deferred_tokens: self.rule.as_ref().map(|_| deferred(&made)),
-            deferral_mass: made.tokens.iter().map(|t| t.deferral_mass).sum(),
+            deferral_mass: self.rule.as_ref().and(made.iter().map(|t| t.deferral_mass).sum()),
             passes: passes.collect(),
             seconds,
         }))
     }
+
+    /// The continuation. A prompt that does not fit is an item without an answer, not the end of
+    /// the run.
+    fn generate(&self, models: &Models, prompt: &[TokenId], seed: u64) -> Result<Generated> {
+        let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
+        let (sampling, decision) = (plan.sampling()?, plan.decision()?);
+        let limits =
+            Limits { max_new_tokens: plan.max_new_tokens as usize, eos: models::eos(kind, models) };
+        let mut decoder = models::decoder(kind, models, self.rule.as_ref(), sampling, decision)?;
+        let mut choices = SampledChoices::seeded(seed);
+        let mut observe = |_: &Emitted| match INTERRUPTED.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        match generate(&mut *decoder, prompt, &limits, &mut choices, &mut observe) {
+            Ok(made) => Ok(Generated { tokens: made.tokens, stop: made.stop.to_string() }),
+            Err(DecodeError::PromptTooLong { .. }) => {
+                Ok(Generated { tokens: Vec::new(), stop: PROMPT_TOO_LONG.to_owned() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
-fn deferred(made: &Generation) -> u64 {
-    made.tokens
-        .iter()
-        .filter(|t| t.origin == kad_core::decode::Origin::Deferred)
-        .count() as u64
+/// Why an item has no text, in its record.
+const PROMPT_TOO_LONG: &str = "prompt_too_long";
+
+/// A continuation, and why it ended.
+struct Generated {
+    tokens: Vec<Emitted>,
+    stop: String,
+}
+
+fn deferred(made: &[Emitted]) -> u64 {
+    made.iter().filter(|t| t.origin == kad_core::decode::Origin::Deferred).count() as u64
 }
 
 /// The text cut where the origin changes. Special tokens are shown as they are written.
-fn spans(made: &Generation, speaker: &models::Model) -> Vec<Span> {
+fn spans(made: &[Emitted], speaker: &models::Model) -> Vec<Span> {
     let mut stream = speaker.tokenizer.stream_with_special();
     let mut spans: Vec<Span> = Vec::new();
-    for emitted in &made.tokens {
+    for emitted in made {
         let origin = origin_name(emitted.origin);
         let text = stream.push(emitted.token);
         match spans.last_mut() {
             Some(span) if span.origin == origin => span.text.push_str(&text),
-            _ => spans.push(Span {
-                origin: origin.to_owned(),
-                text,
-            }),
+            _ => spans.push(Span { origin: origin.to_owned(), text }),
         }
     }
     let rest = stream.finish();
@@ -215,10 +243,7 @@ mod tests {
     /// Pinned: a change here changes every recorded run.
     #[test]
     fn item_seeds_are_stable_and_separate() {
-        assert_ne!(
-            item_seed(7, "nano/test", "0"),
-            item_seed(7, "nano/test", "1")
-        );
+        assert_ne!(item_seed(7, "nano/test", "0"), item_seed(7, "nano/test", "1"));
         assert_ne!(item_seed(7, "ab", "c"), item_seed(7, "a", "bc"));
         assert_eq!(item_seed(7, "nano/test", "0"), 6_154_549_645_527_077_684);
     }

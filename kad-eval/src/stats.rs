@@ -3,7 +3,7 @@
 use rand::RngExt;
 use rand::SeedableRng;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{ContinuousCDF, Normal};
+use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, Normal};
 
 /// All intervals are two-sided at this confidence.
 pub(crate) const CONFIDENCE: f64 = 0.95;
@@ -22,10 +22,7 @@ pub(crate) struct Interval {
 /// `n = 0` says nothing: [0, 1].
 pub(crate) fn wilson(successes: u64, n: u64) -> Interval {
     if n == 0 {
-        return Interval {
-            low: 0.0,
-            high: 1.0,
-        };
+        return Interval { low: 0.0, high: 1.0 };
     }
     let z = Normal::standard().inverse_cdf(0.5 + CONFIDENCE / 2.0);
     let (n, share) = (n as f64, successes as f64 / n as f64);
@@ -43,26 +40,23 @@ pub(crate) fn wilson(successes: u64, n: u64) -> Interval {
 pub(crate) fn paired_bootstrap(differences: &[f64], seed: u64) -> Interval {
     let n = differences.len();
     if n == 0 {
-        return Interval {
-            low: f64::NEG_INFINITY,
-            high: f64::INFINITY,
-        };
+        return Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
     }
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut means: Vec<f64> = (0..RESAMPLES)
-        .map(|_| {
-            (0..n)
-                .map(|_| differences[rng.random_range(0..n)])
-                .sum::<f64>()
-                / n as f64
-        })
+        .map(|_| (0..n).map(|_| differences[rng.random_range(0..n)]).sum::<f64>() / n as f64)
         .collect();
     means.sort_by(f64::total_cmp);
     let at = |share: f64| means[((RESAMPLES - 1) as f64 * share).round() as usize];
-    Interval {
-        low: at(0.5 - CONFIDENCE / 2.0),
-        high: at(0.5 + CONFIDENCE / 2.0),
-    }
+    Interval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) }
+}
+
+/// Exact two-sided McNemar test: the probability, if both decoders were equally good, of a split of
+/// the `wins + losses` items on which they differ at least as uneven as the one found
+/// (McNemar 1947; the exact form is the sign test).
+pub(crate) fn mcnemar(wins: u64, losses: u64) -> f64 {
+    let fair = Binomial::new(0.5, wins + losses).expect("1/2 is a probability");
+    (2.0 * fair.cdf(wins.min(losses))).min(1.0)
 }
 
 #[cfg(test)]
@@ -84,13 +78,7 @@ mod tests {
                 "{found:?}"
             );
         }
-        assert_eq!(
-            wilson(0, 0),
-            Interval {
-                low: 0.0,
-                high: 1.0
-            }
-        );
+        assert_eq!(wilson(0, 0), Interval { low: 0.0, high: 1.0 });
     }
 
     /// For n large the bootstrap of a mean is the normal interval; 10,000 resamples leave about
@@ -100,25 +88,17 @@ mod tests {
         let differences: Vec<f64> = (0..900).map(|i| f64::from(i % 3) - 1.0).collect();
         let found = paired_bootstrap(&differences, 3);
         let half_width = 1.96 * (2.0f64 / 3.0 / 900.0).sqrt();
-        assert!(
-            (found.high - half_width).abs() < 0.06 * half_width,
-            "{found:?}"
-        );
-        assert!(
-            (found.low + half_width).abs() < 0.06 * half_width,
-            "{found:?}"
-        );
+        assert!((found.high - half_width).abs() < 0.06 * half_width, "{found:?}");
+        assert!((found.low + half_width).abs() < 0.06 * half_width, "{found:?}");
         assert_eq!(found, paired_bootstrap(&differences, 3), "seeded");
     }
 
+    /// By hand: P(0 of 5) + P(5 of 5) = 2/32; P(≤ 1 or ≥ 4 of 5) = 12/32; one item proves nothing.
     #[test]
-    fn a_certain_difference_has_a_narrow_interval() {
-        assert_eq!(
-            paired_bootstrap(&[1.0; 20], 0),
-            Interval {
-                low: 1.0,
-                high: 1.0
-            }
-        );
+    fn mcnemar_is_the_sign_test() {
+        for (wins, losses, wanted) in [(5, 0, 0.0625), (4, 1, 0.375), (1, 0, 1.0), (0, 0, 1.0)] {
+            assert!((mcnemar(wins, losses) - wanted).abs() < 1e-12, "{wins} : {losses}");
+            assert_eq!(mcnemar(wins, losses), mcnemar(losses, wins));
+        }
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{DecoderKind, Experiment, RulePlan};
+use crate::config::{DecoderKind, DecoderPlan, Experiment, RulePlan, SamplingPlan};
 use crate::record::Record;
-use crate::stats::{Interval, paired_bootstrap, wilson};
+use crate::stats::{Interval, mcnemar, paired_bootstrap, wilson};
 
 /// A run in numbers. Shares are in [0, 1].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,8 +60,10 @@ pub(crate) struct Arm {
 pub(crate) struct Difference {
     pub(crate) items: u64,
     pub(crate) mean: f64,
-    /// Paired bootstrap, 95 %.
+    /// Paired bootstrap, 95 %. Says nothing where the items that differ are few: see `p_value`.
     pub(crate) interval: Interval,
+    /// Exact McNemar test of no difference, two-sided.
+    pub(crate) p_value: f64,
 }
 
 /// Summarises the records of one run, decoders in the order of the file. Items that several
@@ -76,10 +78,7 @@ pub(crate) fn summarise(
     for task in &experiment.tasks {
         let task = task.name();
         let of = |decoder: &str| -> Vec<&Record> {
-            records
-                .iter()
-                .filter(|r| r.task == task && r.decoder == decoder)
-                .collect()
+            records.iter().filter(|r| r.task == task && r.decoder == decoder).collect()
         };
         let baseline = of(&experiment.baseline);
         for plan in &experiment.decoders {
@@ -88,12 +87,9 @@ pub(crate) fn summarise(
                 continue;
             }
             let is_baseline = plan.name == experiment.baseline;
-            let difference = if is_baseline {
-                None
-            } else {
-                difference(&own, &baseline, experiment.seed)
-            };
-            let (parameter, law) = describe(&plan.kind, experiment.sampling.temperature);
+            let difference =
+                if is_baseline { None } else { difference(&own, &baseline, experiment.seed) };
+            let (parameter, law) = describe(plan);
             let (decoder, family) = (plan.name.clone(), plan.family.clone());
             let measured = measure(&own);
             arms.push(Arm {
@@ -118,14 +114,11 @@ pub(crate) fn summarise(
 }
 
 /// The rule's parameter, and the law in words.
-fn describe(kind: &DecoderKind, temperature: f64) -> (Option<f64>, String) {
-    match kind {
-        DecoderKind::Single { model } => (None, format!("exactly {model} at T = {temperature}")),
-        DecoderKind::Deferral {
-            base,
-            aligned,
-            rule,
-        } => {
+fn describe(plan: &DecoderPlan) -> (Option<f64>, String) {
+    let settings = settings(&plan.sampling);
+    match &plan.kind {
+        DecoderKind::Single { model } => (None, format!("exactly {model} at {settings}")),
+        DecoderKind::Deferral { base, aligned, rule } => {
             let (parameter, rule) = match *rule {
                 RulePlan::Never => (None, "never".to_owned()),
                 RulePlan::Always => (None, "always".to_owned()),
@@ -138,11 +131,26 @@ fn describe(kind: &DecoderKind, temperature: f64) -> (Option<f64>, String) {
                 }
                 RulePlan::Random { rate } => (Some(rate), format!("random {rate}")),
             };
-            let law =
-                format!("exactly the mixture of {base} and {aligned}, {rule}, T = {temperature}");
+            let seen = plan.sampling.decision_temperature;
+            let law = format!(
+                "exactly the mixture of {base} and {aligned}, {rule} decided at T = {seen}, drawn at \
+                 {settings}"
+            );
             (parameter, law)
         }
     }
+}
+
+/// Every setting that shapes the law; those without effect are left out.
+fn settings(plan: &SamplingPlan) -> String {
+    let mut words = vec![format!("T = {}", plan.temperature)];
+    words.extend(plan.top_k.map(|k| format!("top-k {k}")));
+    words.extend(plan.top_p.map(|p| format!("top-p {p}")));
+    words.extend(plan.min_p.map(|p| format!("min-p {p}")));
+    if plan.repetition_penalty != 1.0 {
+        words.push(format!("repetition penalty {}", plan.repetition_penalty));
+    }
+    words.join(", ")
 }
 
 /// What the records alone say; the rest is filled in by the caller.
@@ -162,9 +170,7 @@ fn measure(records: &[&Record]) -> Arm {
             *passes.entry(model.clone()).or_default() += done.passes as f64;
         }
     }
-    passes
-        .values_mut()
-        .for_each(|total| *total = per_token(*total));
+    passes.values_mut().for_each(|total| *total = per_token(*total));
     let share = |count: u64| count as f64 / items.max(1) as f64;
     Arm {
         decoder: String::new(),
@@ -183,17 +189,20 @@ fn measure(records: &[&Record]) -> Arm {
         passes_per_token: passes,
         new_tokens,
         tokens_per_item: share(new_tokens),
-        tokens_per_second: new_tokens as f64 / records.iter().map(|r| r.seconds).sum::<f64>(),
+        tokens_per_second: per_second(new_tokens, records.iter().map(|r| r.seconds).sum()),
         stops,
     }
 }
 
+/// 0 where no time has passed: JSON has no infinity.
+fn per_second(tokens: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 }
+}
+
 /// Paired by item; items that only one side has are left out.
 fn difference(own: &[&Record], baseline: &[&Record], seed: u64) -> Option<Difference> {
-    let theirs: BTreeMap<&str, bool> = baseline
-        .iter()
-        .map(|r| (r.item.as_str(), r.correct))
-        .collect();
+    let theirs: BTreeMap<&str, bool> =
+        baseline.iter().map(|r| (r.item.as_str(), r.correct)).collect();
     // Ordered by item, so that the interval does not depend on the order of the records.
     let own: BTreeMap<&str, bool> = own.iter().map(|r| (r.item.as_str(), r.correct)).collect();
     let score = |correct: bool| f64::from(u8::from(correct));
@@ -204,9 +213,14 @@ fn difference(own: &[&Record], baseline: &[&Record], seed: u64) -> Option<Differ
     if differences.is_empty() {
         return None;
     }
+    let count = |value: f64| differences.iter().filter(|d| **d == value).count() as u64;
     Some(Difference {
         items: differences.len() as u64,
         mean: differences.iter().sum::<f64>() / differences.len() as f64,
         interval: paired_bootstrap(&differences, seed),
+        p_value: mcnemar(count(1.0), count(-1.0)),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,10 +48,7 @@ fn row(arm: &Arm) -> [String; 8] {
         format!("{:+.1} [{}]", 100.0 * d.mean, points(d.interval))
     });
     let share = |x: Option<f64>| x.map_or("–".to_owned(), |x| format!("{x:.3}"));
-    let passes = arm
-        .passes_per_token
-        .iter()
-        .map(|(model, n)| format!("{model} {n:.2}"));
+    let passes = arm.passes_per_token.iter().map(|(model, n)| format!("{model} {n:.2}"));
     [
         format!("{:.1}", 100.0 * arm.accuracy),
         points(arm.accuracy_interval),

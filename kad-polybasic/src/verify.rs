@@ -16,12 +16,7 @@ pub fn acceptance(target: &Law, draft: &Law, token: TokenId) -> f64 {
 
 /// Probability `Σ min(p, q) = 1 − TV(p, q)` that a token drafted from `draft` is accepted.
 pub fn acceptance_rate(target: &Law, draft: &Law) -> f64 {
-    target
-        .probs()
-        .iter()
-        .zip(draft.probs())
-        .map(|(p, q)| p.min(*q))
-        .sum()
+    target.probs().iter().zip(draft.probs()).map(|(p, q)| p.min(*q)).sum()
 }
 
 /// The law `(p − q)₊ / Σ (p − q)₊` to draw from after a rejection.
@@ -41,12 +36,8 @@ pub fn acceptance_rate(target: &Law, draft: &Law) -> f64 {
 /// # Errors
 /// If the excess does not normalise to a law; it always does for laws.
 pub fn residual(target: &Law, draft: &Law) -> Result<Law, LawError> {
-    let excess: Vec<f64> = target
-        .probs()
-        .iter()
-        .zip(draft.probs())
-        .map(|(p, q)| (p - q).max(0.0))
-        .collect();
+    let excess: Vec<f64> =
+        target.probs().iter().zip(draft.probs()).map(|(p, q)| (p - q).max(0.0)).collect();
     let total: f64 = excess.iter().sum();
     if total > 0.0 {
         Law::from_probs(excess.iter().map(|x| x / total).collect())

@@ -51,9 +51,7 @@ fn f16s(bytes: &[u8], out: &mut [f32]) {
         let halves: [i16; 16] = cast(*block);
         *out = widen_halves(i16x16::new(halves.map(i16::from_le))).to_array();
     });
-    each::<2, 1>(&bytes[done * 2..], &mut out[done..], |b, out| {
-        out[0] = half_at(b, 0)
-    });
+    each::<2, 1>(&bytes[done * 2..], &mut out[done..], |b, out| out[0] = half_at(b, 0));
 }
 
 /// IEEE half to single precision by moving bits: exponent and fraction go 13 places up, the
@@ -115,10 +113,7 @@ fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
 }
 
 fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
-    let (d, m) = (
-        f32x16::splat(half_at(block, 0)),
-        f32x16::splat(half_at(block, 2)),
-    );
+    let (d, m) = (f32x16::splat(half_at(block, 0)), f32x16::splat(half_at(block, 2)));
     let bytes = sixteen(block, 4);
     put(out, 0, float(low(bytes)) * d + m);
     put(out, 16, float(high(bytes)) * d + m);
@@ -150,11 +145,7 @@ fn k_with_minimum(block: &[u8], packed: &[u8], fifth: Option<&[u8]>, out: &mut [
         let (scale, minimum) = (f32x16::splat(d * scale), f32x16::splat(m * minimum));
         for part in [0, 16] {
             let bytes = sixteen(packed, run / 2 * 32 + part);
-            let mut q = if run % 2 == 0 {
-                low(bytes)
-            } else {
-                high(bytes)
-            };
+            let mut q = if run % 2 == 0 { low(bytes) } else { high(bytes) };
             if let Some(fifth) = fifth {
                 let bit = i16x16::splat(1 << run);
                 q |= (sixteen(fifth, part) & bit).simd_eq(bit) & i16x16::splat(16);
@@ -237,10 +228,7 @@ mod tests {
                     }
                 }
             }
-            assert!(
-                compared > 100_000,
-                "{stored}: only {compared} numbers were compared"
-            );
+            assert!(compared > 100_000, "{stored}: only {compared} numbers were compared");
         }
     }
 }

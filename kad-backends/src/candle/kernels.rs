@@ -12,11 +12,7 @@ use wide::f32x16;
 pub(super) const LANES: usize = 16;
 
 /// Tokens taken side by side: as many sums as the processor has registers for, four rows each.
-const TOKENS: usize = if cfg!(target_feature = "avx512f") {
-    4
-} else {
-    2
-};
+const TOKENS: usize = if cfg!(target_feature = "avx512f") { 4 } else { 2 };
 
 /// Rows taken side by side.
 pub(super) const ROWS: usize = 4;
@@ -112,10 +108,7 @@ pub(super) fn scores(
     let (fours, rest) = out.as_chunks_mut::<4>();
     let done = fours.len() * 4;
     for (i, out) in fours.iter_mut().enumerate() {
-        let sums = tile(
-            [key(4 * i), key(4 * i + 1), key(4 * i + 2), key(4 * i + 3)],
-            [query],
-        );
+        let sums = tile([key(4 * i), key(4 * i + 1), key(4 * i + 2), key(4 * i + 3)], [query]);
         *out = sums.map(|[sum]| sum * scale);
     }
     for (i, out) in rest.iter_mut().enumerate() {
@@ -180,9 +173,7 @@ pub(super) fn softmax(scores: &mut [f32]) {
     let highest = f32x16::splat(scores.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     map(scores, |score| (score - highest).exp());
     let (lanes, rest) = scores.as_chunks::<LANES>();
-    let sums = lanes
-        .iter()
-        .fold(f32x16::ZERO, |sum, lane| sum + f32x16::new(*lane));
+    let sums = lanes.iter().fold(f32x16::ZERO, |sum, lane| sum + f32x16::new(*lane));
     let total = sums.reduce_add() + rest.iter().sum::<f32>();
     let scale = f32x16::splat(1.0 / total);
     map(scores, |weight| weight * scale);

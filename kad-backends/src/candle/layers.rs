@@ -100,9 +100,7 @@ pub(super) fn attention(
         let (seen, offset) = (held + token + 1, kv_head * spec.head_dim);
         let (keys, values) = (&cache.keys[..seen * width], &cache.values[..seen * width]);
         let queries = &queries[token * stride + kv_head * group..][..group];
-        let heads = queries
-            .chunks_exact(spec.head_dim)
-            .zip(out.chunks_exact_mut(spec.head_dim));
+        let heads = queries.chunks_exact(spec.head_dim).zip(out.chunks_exact_mut(spec.head_dim));
         weights.resize(seen, 0.0);
         for (query, out) in heads {
             kernels::scores(query, keys, width, offset, scale, weights);

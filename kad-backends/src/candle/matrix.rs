@@ -26,11 +26,7 @@ use crate::weights::{StoredType, TensorView, Weights};
 /// | own, AVX-512 | 40 | 48 | 60 | 68 | 96 | 248 |
 /// | own, AVX2 | 44 | 56 | 63 | 85 | 127 | 374 |
 /// | candle 0.11.1 | 51 | 88 | 90 | 92 | 108 | 289 |
-pub const NARROW: usize = if cfg!(target_feature = "avx512f") {
-    super::CHUNK
-} else {
-    64
-};
+pub const NARROW: usize = if cfg!(target_feature = "avx512f") { super::CHUNK } else { 64 };
 
 /// Multiplications below which a product stays on one thread.
 const PARALLEL_FROM: usize = 400_000;
@@ -70,11 +66,7 @@ impl Matrix {
     pub(super) fn stack(parts: Vec<Matrix>) -> Matrix {
         let width = parts.first().map_or(0, |part| part.width);
         let rows = parts.iter().map(|part| part.rows).sum();
-        Matrix {
-            parts: parts.into_iter().flat_map(|part| part.parts).collect(),
-            width,
-            rows,
-        }
+        Matrix { parts: parts.into_iter().flat_map(|part| part.parts).collect(), width, rows }
     }
 
     /// Takes the first `rows` rows of the tensor `name`, in the type that `dtype` asks for.
@@ -88,10 +80,7 @@ impl Matrix {
     ) -> Result<Matrix, LoadError> {
         let view = weights.tensor(name)?;
         check_size(&view)?;
-        let as_stored = || Storage::Stored {
-            weights: weights.clone(),
-            name: name.to_owned(),
-        };
+        let as_stored = || Storage::Stored { weights: weights.clone(), name: name.to_owned() };
         let storage = match (dtype, view.stored) {
             (Dtype::F32, _) | (_, StoredType::F32)
                 if dtype != Dtype::F16 && dtype != Dtype::BF16 =>
@@ -106,28 +95,13 @@ impl Matrix {
             _ => as_stored(),
         };
         let width = view.shape.last().copied().unwrap_or(0);
-        Ok(Matrix {
-            parts: vec![Part { storage, rows }],
-            width,
-            rows,
-        })
+        Ok(Matrix { parts: vec![Part { storage, rows }], width, rows })
     }
 
     /// The same numbers, not copied, cut to the first `rows` rows.
     pub(super) fn share(&self, rows: usize) -> Matrix {
-        let parts = self
-            .parts
-            .iter()
-            .map(|p| Part {
-                storage: p.storage.clone(),
-                rows,
-            })
-            .collect();
-        Matrix {
-            parts,
-            width: self.width,
-            rows,
-        }
+        let parts = self.parts.iter().map(|p| Part { storage: p.storage.clone(), rows }).collect();
+        Matrix { parts, width: self.width, rows }
     }
 
     /// Rows: the width of a product.
@@ -164,17 +138,10 @@ impl Matrix {
     fn narrow(&self, inputs: &[f32], tokens: usize, out: &mut [f32]) -> candle_core::Result<()> {
         let threads = rayon::current_num_threads();
         let serial = threads == 1 || out.len() * self.width < PARALLEL_FROM;
-        let tasks = if serial {
-            1
-        } else {
-            threads * TASKS_PER_THREAD
-        };
+        let tasks = if serial { 1 } else { threads * TASKS_PER_THREAD };
         let step = self.rows.div_ceil(tasks).next_multiple_of(ROWS);
-        let numbers: Vec<Numbers> = self
-            .parts
-            .iter()
-            .map(|part| part.storage.numbers())
-            .collect::<Result<_, _>>()?;
+        let numbers: Vec<Numbers> =
+            self.parts.iter().map(|part| part.storage.numbers()).collect::<Result<_, _>>()?;
         let (mut pieces, mut rest) = (Vec::new(), out);
         for (part, numbers) in self.parts.iter().zip(&numbers) {
             let (here, after) = rest.split_at_mut(part.rows * tokens);
@@ -201,11 +168,8 @@ impl Matrix {
         for part in &self.parts {
             let (here, after) = rest.split_at_mut(part.rows * tokens);
             rest = after;
-            let product = part
-                .storage
-                .tensor(self.width)?
-                .narrow(0, 0, part.rows)?
-                .matmul(&inputs)?;
+            let product =
+                part.storage.tensor(self.width)?.narrow(0, 0, part.rows)?.matmul(&inputs)?;
             here.copy_from_slice(&product.flatten_all()?.to_vec1::<f32>()?);
         }
         Ok(())
@@ -219,11 +183,7 @@ fn check_size(view: &TensorView<'_>) -> Result<(), LoadError> {
         return Ok(());
     }
     let expected = expected.unwrap_or(u64::MAX);
-    Err(LoadError::WrongSize {
-        name: view.name.to_owned(),
-        expected,
-        found,
-    })
+    Err(LoadError::WrongSize { name: view.name.to_owned(), expected, found })
 }
 
 fn float(view: &TensorView<'_>) -> Result<Storage, LoadError> {
@@ -240,10 +200,7 @@ fn rounded(
     let bytes = view.to_f32()?.into_iter().flat_map(round).collect();
     let name = view.name.to_owned();
     let tensor = (name.clone(), stored, view.shape.to_vec(), bytes);
-    Ok(Storage::Stored {
-        weights: Arc::new(Weights::from_memory(vec![tensor])),
-        name,
-    })
+    Ok(Storage::Stored { weights: Arc::new(Weights::from_memory(vec![tensor])), name })
 }
 
 impl Storage {
@@ -338,49 +295,25 @@ mod tests {
     /// Two parts, one of them kept in two bytes, and inputs for `tokens` tokens.
     fn example(tokens: usize) -> (Matrix, Vec<f32>) {
         let number = |i: usize| (i * 7919 % 199) as f32 / 100.0 - 1.0;
-        let bytes = |rows: usize| {
-            (0..rows * WIDTH)
-                .flat_map(|i| number(i).to_le_bytes())
-                .collect()
-        };
-        let tensor = |name: &str, rows| {
-            (
-                name.to_owned(),
-                StoredType::F32,
-                vec![rows, WIDTH],
-                bytes(rows),
-            )
-        };
+        let bytes = |rows: usize| (0..rows * WIDTH).flat_map(|i| number(i).to_le_bytes()).collect();
+        let tensor =
+            |name: &str, rows| (name.to_owned(), StoredType::F32, vec![rows, WIDTH], bytes(rows));
         let [first, second] = ROWS_OF_PARTS;
         let weights = vec![tensor("first", first), tensor("second", second)];
         let weights = Arc::new(Weights::from_memory(weights));
         let load = |name, rows, dtype| Matrix::load(&weights, name, rows, dtype).unwrap();
-        let parts = vec![
-            load("first", first, Dtype::F32),
-            load("second", second, Dtype::BF16),
-        ];
-        (
-            Matrix::stack(parts),
-            (0..tokens * WIDTH).map(|i| number(i + 5)).collect(),
-        )
+        let parts = vec![load("first", first, Dtype::F32), load("second", second, Dtype::BF16)];
+        (Matrix::stack(parts), (0..tokens * WIDTH).map(|i| number(i + 5)).collect())
     }
 
     #[test]
     fn blocks_that_do_not_fill_their_rows_are_refused() {
         for (shape, bytes) in [([4, 32], 4 * 34 - 1), ([4, 33], 4 * 34), ([4, 64], 4 * 34)] {
-            let tensor = (
-                "w".to_owned(),
-                StoredType::Q8_0,
-                shape.to_vec(),
-                vec![0; bytes],
-            );
+            let tensor = ("w".to_owned(), StoredType::Q8_0, shape.to_vec(), vec![0; bytes]);
             let weights = Arc::new(Weights::from_memory(vec![tensor]));
             for dtype in [Dtype::Auto, Dtype::F32, Dtype::BF16] {
                 let refused = Matrix::load(&weights, "w", 4, dtype).err();
-                assert!(
-                    matches!(refused, Some(LoadError::WrongSize { .. })),
-                    "{shape:?}"
-                );
+                assert!(matches!(refused, Some(LoadError::WrongSize { .. })), "{shape:?}");
             }
         }
     }
@@ -410,9 +343,7 @@ mod tests {
             let (matrix, inputs) = example(tokens);
             let mut all = vec![0.0; matrix.rows() * tokens];
             matrix.apply(&inputs, &mut all).unwrap();
-            let rows = inputs
-                .chunks_exact(WIDTH)
-                .zip(all.chunks_exact(matrix.rows()));
+            let rows = inputs.chunks_exact(WIDTH).zip(all.chunks_exact(matrix.rows()));
             for (input, expected) in rows {
                 let mut one = vec![0.0; matrix.rows()];
                 matrix.apply(input, &mut one).unwrap();

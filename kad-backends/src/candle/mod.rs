@@ -67,17 +67,9 @@ pub fn load(
     decoder::check(spec, weights, vocab.size())?;
     if dtype == Dtype::Quantized && !weights.tensors().any(|t| t.stored.is_quantized()) {
         let found = "quantized for a file that holds no quantised tensor";
-        return Err(LoadError::unsupported(
-            "dtype",
-            found,
-            &["auto", "f32", "f16", "bf16"],
-        ));
+        return Err(LoadError::unsupported("dtype", found, &["auto", "f32", "f16", "bf16"]));
     }
-    let loader = Loader {
-        spec,
-        weights,
-        dtype,
-    };
+    let loader = Loader { spec, weights, dtype };
     let embedding = Matrix::load(weights, EMBEDDING, spec.vocab_rows, dtype)?;
     let head = match spec.tied_head {
         true => embedding.share(vocab.size()),
@@ -87,9 +79,7 @@ pub fn load(
         name: name.to_owned(),
         vocab,
         embedding,
-        blocks: (0..spec.layers)
-            .map(|layer| loader.block(layer))
-            .collect::<Result<_, _>>()?,
+        blocks: (0..spec.layers).map(|layer| loader.block(layer)).collect::<Result<_, _>>()?,
         final_norm: weights.tensor(FINAL_NORM)?.to_f32()?,
         head,
         frequencies: spec.rope.frequencies(spec.head_dim),
@@ -109,10 +99,8 @@ impl Loader<'_> {
             true => [Slot::QueryBias, Slot::KeyBias, Slot::ValueBias].as_slice(),
             false => &[],
         };
-        let bias = bias
-            .iter()
-            .map(|slot| self.vector(*slot, layer))
-            .collect::<Result<Vec<_>, _>>()?;
+        let bias =
+            bias.iter().map(|slot| self.vector(*slot, layer)).collect::<Result<Vec<_>, _>>()?;
         Ok(Block {
             attention_norm: self.vector(Slot::AttentionNorm, layer)?,
             query_key_value: self.stack(&[Slot::Query, Slot::Key, Slot::Value], layer)?,
@@ -133,24 +121,16 @@ impl Loader<'_> {
             let rows = slot.shape(self.spec)[0];
             Matrix::load(self.weights, &slot.name(layer), rows, self.dtype)
         };
-        Ok(Matrix::stack(
-            slots.iter().map(load).collect::<Result<_, _>>()?,
-        ))
+        Ok(Matrix::stack(slots.iter().map(load).collect::<Result<_, _>>()?))
     }
 }
 
 fn load_error(error: candle_core::Error) -> LoadError {
-    LoadError::Backend {
-        backend: "candle",
-        message: error.to_string(),
-    }
+    LoadError::Backend { backend: "candle", message: error.to_string() }
 }
 
 fn model_error(error: candle_core::Error) -> ModelError {
-    ModelError::Backend {
-        backend: "candle",
-        message: error.to_string(),
-    }
+    ModelError::Backend { backend: "candle", message: error.to_string() }
 }
 
 /// Weights of one block.
@@ -189,12 +169,7 @@ impl LanguageModel for CandleModel {
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
         let cache = self.blocks.iter().map(|_| Cache::default()).collect();
         let rows = Rows::default();
-        Ok(Box::new(CandleSession {
-            model: self,
-            tokens: Vec::new(),
-            cache,
-            rows,
-        }))
+        Ok(Box::new(CandleSession { model: self, tokens: Vec::new(), cache, rows }))
     }
 }
 
@@ -232,21 +207,13 @@ impl Session for CandleSession<'_> {
     ) -> Result<(), ModelError> {
         let model = self.model;
         let held = self.tokens.len();
-        ModelError::check_extend(
-            held,
-            tokens,
-            wanted,
-            model.context_len(),
-            model.vocab.size(),
-        )?;
+        ModelError::check_extend(held, tokens, wanted, model.context_len(), model.vocab.size())?;
         let rows_before = out.len();
         let mut computed = 0;
         for chunk in tokens.chunks(CHUNK) {
             computed += chunk.len();
             // Of this chunk's tokens, those among the last `wanted` of all.
-            let wanted_here = (computed + wanted)
-                .saturating_sub(tokens.len())
-                .min(chunk.len());
+            let wanted_here = (computed + wanted).saturating_sub(tokens.len()).min(chunk.len());
             if let Err(error) = self.chunk(chunk, wanted_here, out) {
                 out.truncate(rows_before);
                 self.forget(held);
@@ -283,8 +250,7 @@ impl CandleSession<'_> {
         out: &mut LogitRows,
     ) -> candle_core::Result<()> {
         let (model, rows) = (self.model, &mut self.rows);
-        rows.turns
-            .set(self.tokens.len(), tokens.len(), &model.frequencies);
+        rows.turns.set(self.tokens.len(), tokens.len(), &model.frequencies);
         rows.state.clear();
         for &token in tokens {
             model.embedding.row(token as usize, &mut rows.state)?;
@@ -295,12 +261,7 @@ impl CandleSession<'_> {
         }
         if wanted > 0 {
             let last = &rows.state[(tokens.len() - wanted) * model.spec.hidden..];
-            layers::rms_norm(
-                last,
-                &model.final_norm,
-                model.spec.norm_eps,
-                &mut rows.normed,
-            );
+            layers::rms_norm(last, &model.final_norm, model.spec.norm_eps, &mut rows.normed);
             model.head.apply(&rows.normed, out.grow(wanted))?;
         }
         self.tokens.extend_from_slice(tokens);
@@ -316,35 +277,20 @@ impl Block {
         rows: &mut Rows,
         cache: &mut Cache,
     ) -> candle_core::Result<()> {
-        layers::rms_norm(
-            &rows.state,
-            &self.attention_norm,
-            spec.norm_eps,
-            &mut rows.normed,
-        );
+        layers::rms_norm(&rows.state, &self.attention_norm, spec.norm_eps, &mut rows.normed);
         let (queries, keys) = (spec.query_width(), spec.kv_width());
         let (stride, tokens) = (queries + 2 * keys, rows.state.len() / spec.hidden);
         rows.query_key_value.resize(tokens * stride, 0.0);
-        self.query_key_value
-            .apply(&rows.normed, &mut rows.query_key_value)?;
+        self.query_key_value.apply(&rows.normed, &mut rows.query_key_value)?;
         for (token, row) in rows.query_key_value.chunks_exact_mut(stride).enumerate() {
-            row.iter_mut()
-                .zip(&self.bias)
-                .for_each(|(x, bias)| *x += bias);
+            row.iter_mut().zip(&self.bias).for_each(|(x, bias)| *x += bias);
             let (rotated, values) = row.split_at_mut(queries + keys);
-            rows.turns
-                .rotate(rotated, token, spec.head_dim, spec.rope.pairing);
+            rows.turns.rotate(rotated, token, spec.head_dim, spec.rope.pairing);
             cache.keys.extend_from_slice(&rotated[queries..]);
             cache.values.extend_from_slice(values);
         }
         rows.attended.resize(tokens * queries, 0.0);
-        layers::attention(
-            spec,
-            &rows.query_key_value,
-            stride,
-            cache,
-            &mut rows.attended,
-        );
+        layers::attention(spec, &rows.query_key_value, stride, cache, &mut rows.attended);
         rows.delta.resize(rows.state.len(), 0.0);
         self.output.apply(&rows.attended, &mut rows.delta)?;
         kernels::zip(&mut rows.state, &rows.delta, |state, delta| state + delta);
@@ -357,12 +303,7 @@ impl Block {
         let tokens = rows.state.len() / spec.hidden;
         rows.gate_up.resize(tokens * self.gate_up.rows(), 0.0);
         self.gate_up.apply(&rows.normed, &mut rows.gate_up)?;
-        layers::gated(
-            spec.activation,
-            &mut rows.gate_up,
-            spec.ffn,
-            &mut rows.gated,
-        );
+        layers::gated(spec.activation, &mut rows.gate_up, spec.ffn, &mut rows.gated);
         rows.delta.resize(rows.state.len(), 0.0);
         self.down.apply(&rows.gated, &mut rows.delta)?;
         kernels::zip(&mut rows.state, &rows.delta, |state, delta| state + delta);

@@ -31,9 +31,8 @@ const ROPE_SCALINGS: [&str; 3] = ["default", "linear", "llama3"];
 /// for one that kad's interpreters do not do.
 pub fn from_hf_config(config: &Json) -> Result<DecoderSpec, LoadError> {
     let config = Config { json: config };
-    let family = config
-        .text("model_type")?
-        .ok_or_else(|| config.wrong("model_type", "is missing"))?;
+    let family =
+        config.text("model_type")?.ok_or_else(|| config.wrong("model_type", "is missing"))?;
     if !HF_FAMILIES.contains(&family) {
         return Err(LoadError::unsupported("model type", family, &HF_FAMILIES));
     }
@@ -45,12 +44,8 @@ pub fn from_hf_config(config: &Json) -> Result<DecoderSpec, LoadError> {
         hidden,
         layers: config.size("num_hidden_layers")?,
         heads,
-        kv_heads: config
-            .optional_size("num_key_value_heads")?
-            .unwrap_or(heads),
-        head_dim: config
-            .optional_size("head_dim")?
-            .unwrap_or(hidden / heads.max(1)),
+        kv_heads: config.optional_size("num_key_value_heads")?.unwrap_or(heads),
+        head_dim: config.optional_size("head_dim")?.unwrap_or(hidden / heads.max(1)),
         ffn: config.size("intermediate_size")?,
         context_len: config.size("max_position_embeddings")?,
         norm_eps: config.number("rms_norm_eps")?.unwrap_or(1e-6),
@@ -68,11 +63,7 @@ fn activation(name: &str) -> Result<Activation, LoadError> {
     match name {
         "silu" | "swish" => Ok(Activation::Silu),
         "gelu_pytorch_tanh" | "gelu_new" => Ok(Activation::GeluTanh),
-        other => Err(LoadError::unsupported(
-            "activation",
-            other,
-            &["silu", "gelu_pytorch_tanh"],
-        )),
+        other => Err(LoadError::unsupported("activation", other, &["silu", "gelu_pytorch_tanh"])),
     }
 }
 
@@ -96,27 +87,21 @@ impl<'a> Config<'a> {
 
     fn text(&self, key: &str) -> Result<Option<&'a str>, LoadError> {
         let text = |value: &'a Json| {
-            value
-                .as_str()
-                .ok_or_else(|| self.wrong(key, format!("is {value}, not a text")))
+            value.as_str().ok_or_else(|| self.wrong(key, format!("is {value}, not a text")))
         };
         self.get(key).map(text).transpose()
     }
 
     fn flag(&self, key: &str) -> Result<Option<bool>, LoadError> {
         let flag = |value: &Json| {
-            value
-                .as_bool()
-                .ok_or_else(|| self.wrong(key, format!("is {value}, not true or false")))
+            value.as_bool().ok_or_else(|| self.wrong(key, format!("is {value}, not true or false")))
         };
         self.get(key).map(flag).transpose()
     }
 
     fn number(&self, key: &str) -> Result<Option<f64>, LoadError> {
         let number = |value: &Json| {
-            value
-                .as_f64()
-                .ok_or_else(|| self.wrong(key, format!("is {value}, not a number")))
+            value.as_f64().ok_or_else(|| self.wrong(key, format!("is {value}, not a number")))
         };
         self.get(key).map(number).transpose()
     }
@@ -130,19 +115,14 @@ impl<'a> Config<'a> {
     }
 
     fn size(&self, key: &str) -> Result<usize, LoadError> {
-        self.optional_size(key)?
-            .ok_or_else(|| self.wrong(key, "is missing"))
+        self.optional_size(key)?.ok_or_else(|| self.wrong(key, "is missing"))
     }
 
     fn rope(&self) -> Result<Rope, LoadError> {
         const DEFAULT_THETA: f64 = 10_000.0;
         // transformers 5 moved base and scaling into one table.
-        let table = self
-            .get("rope_parameters")
-            .or_else(|| self.get("rope_scaling"));
-        let inside = Config {
-            json: table.unwrap_or(&Json::Null),
-        };
+        let table = self.get("rope_parameters").or_else(|| self.get("rope_scaling"));
+        let inside = Config { json: table.unwrap_or(&Json::Null) };
         let theta = inside.number("rope_theta")?.or(self.number("rope_theta")?);
         Ok(Rope {
             theta: theta.unwrap_or(DEFAULT_THETA),
@@ -153,19 +133,14 @@ impl<'a> Config<'a> {
 
     /// `self` is the table, `whole` the configuration around it.
     fn scaling(&self, whole: &Config<'_>) -> Result<RopeScaling, LoadError> {
-        let kind = self
-            .text("rope_type")?
-            .or(self.text("type")?)
-            .unwrap_or("default");
+        let kind = self.text("rope_type")?.or(self.text("type")?).unwrap_or("default");
         let needed = |key: &str| {
             let missing = || self.wrong(&format!("rope_scaling.{key}"), "is missing");
             self.number(key)?.ok_or_else(missing)
         };
         match kind {
             "default" => Ok(RopeScaling::None),
-            "linear" => Ok(RopeScaling::Linear {
-                factor: needed("factor")?,
-            }),
+            "linear" => Ok(RopeScaling::Linear { factor: needed("factor")? }),
             "llama3" => Ok(RopeScaling::Llama3 {
                 factor: needed("factor")?,
                 low_freq_factor: needed("low_freq_factor")?,
@@ -175,11 +150,7 @@ impl<'a> Config<'a> {
                     None => whole.size("original_max_position_embeddings")?,
                 },
             }),
-            other => Err(LoadError::unsupported(
-                "rope scaling",
-                other,
-                &ROPE_SCALINGS,
-            )),
+            other => Err(LoadError::unsupported("rope scaling", other, &ROPE_SCALINGS)),
         }
     }
 
@@ -188,17 +159,10 @@ impl<'a> Config<'a> {
         for key in ["attention_bias", "mlp_bias"] {
             if self.flag(key)? == Some(true) {
                 let found = format!("`{key}` = true");
-                return Err(LoadError::unsupported(
-                    "bias of projections",
-                    found,
-                    &["false"],
-                ));
+                return Err(LoadError::unsupported("bias of projections", found, &["false"]));
             }
         }
-        if self
-            .number("partial_rotary_factor")?
-            .is_some_and(|part| part != 1.0)
-        {
+        if self.number("partial_rotary_factor")?.is_some_and(|part| part != 1.0) {
             let found = "`partial_rotary_factor` other than 1";
             return Err(LoadError::unsupported("rotary embedding", found, &["1"]));
         }
@@ -206,22 +170,14 @@ impl<'a> Config<'a> {
             let method = quantised.get("quant_method").unwrap_or(quantised);
             let found = format!("`quantization_config` {method}");
             let known = ["plain f32, f16 or bf16 safetensors", "a GGUF file"];
-            return Err(LoadError::unsupported(
-                "quantised safetensors",
-                found,
-                &known,
-            ));
+            return Err(LoadError::unsupported("quantised safetensors", found, &known));
         }
         let full = |kind: &Json| kind == "full_attention";
         if let Some(Json::Array(kinds)) = self.get("layer_types")
             && let Some(other) = kinds.iter().find(|kind| !full(kind))
         {
             let found = format!("`layer_types` has {other}");
-            return Err(LoadError::unsupported(
-                "attention",
-                found,
-                &["full_attention"],
-            ));
+            return Err(LoadError::unsupported("attention", found, &["full_attention"]));
         }
         // Qwen2 writes a window that it does not use.
         let windowed = family != "qwen2" || self.flag("use_sliding_window")? == Some(true);
@@ -229,11 +185,7 @@ impl<'a> Config<'a> {
         match window.filter(|&window| window < context_len) {
             Some(window) => {
                 let found = format!("a window of {window} tokens in a context of {context_len}");
-                Err(LoadError::unsupported(
-                    "sliding window",
-                    found,
-                    &["full attention"],
-                ))
+                Err(LoadError::unsupported("sliding window", found, &["full attention"]))
             }
             None => Ok(()),
         }
@@ -257,16 +209,8 @@ fn check(spec: &DecoderSpec, wrong: impl Fn(&str, String) -> LoadError) -> Resul
     if let Some((what, size, _)) = sizes.into_iter().find(|(_, size, most)| size > most) {
         return Err(wrong(what, format!("is {size}, which no model has")));
     }
-    if !spec
-        .rope
-        .frequencies(spec.head_dim)
-        .into_iter()
-        .all(|f| f.is_finite() && f > 0.0)
-    {
-        return Err(wrong(
-            "rotary embedding",
-            format!("{:?} is impossible", spec.rope),
-        ));
+    if !spec.rope.frequencies(spec.head_dim).into_iter().all(|f| f.is_finite() && f > 0.0) {
+        return Err(wrong("rotary embedding", format!("{:?} is impossible", spec.rope)));
     }
     Ok(())
 }
@@ -290,18 +234,11 @@ pub(crate) fn check_tensors(spec: &DecoderSpec, weights: &Weights) -> Result<(),
             || name.ends_with(".rotary_emb.inv_freq")
             || (spec.tied_head && name == HEAD)
     };
-    match weights
-        .names()
-        .find(|name| !expected.contains(name) && !redundant(name))
-    {
+    match weights.names().find(|name| !expected.contains(name) && !redundant(name)) {
         None => Ok(()),
         Some(name) => {
             let found = format!("`{name}`, which a {} model does not have", spec.family);
-            Err(LoadError::unsupported(
-                "tensor",
-                found,
-                &["the family's own tensors"],
-            ))
+            Err(LoadError::unsupported("tensor", found, &["the family's own tensors"]))
         }
     }
 }

@@ -122,17 +122,13 @@ impl Slot {
 /// Every tensor of the model with its shape: what a file must hold.
 pub fn tensors(spec: &DecoderSpec) -> Vec<(String, Vec<usize>)> {
     let table = vec![spec.vocab_rows, spec.hidden];
-    let mut all = vec![
-        (EMBEDDING.to_owned(), table.clone()),
-        (FINAL_NORM.to_owned(), vec![spec.hidden]),
-    ];
+    let mut all =
+        vec![(EMBEDDING.to_owned(), table.clone()), (FINAL_NORM.to_owned(), vec![spec.hidden])];
     if !spec.tied_head {
         all.push((HEAD.to_owned(), table));
     }
     for layer in 0..spec.layers {
-        let slots = Slot::ALL
-            .into_iter()
-            .filter(|slot| spec.qkv_bias || !slot.is_bias());
+        let slots = Slot::ALL.into_iter().filter(|slot| spec.qkv_bias || !slot.is_bias());
         all.extend(slots.map(|slot| (slot.name(layer), slot.shape(spec))));
     }
     all
@@ -148,10 +144,7 @@ pub fn tensors(spec: &DecoderSpec) -> Vec<(String, Vec<usize>)> {
 pub fn check(spec: &DecoderSpec, weights: &Weights, vocab: usize) -> Result<(), LoadError> {
     spec.check()?;
     if vocab == 0 || vocab > spec.vocab_rows {
-        let what = format!(
-            "is {}, but the tokenizer has {vocab} tokens",
-            spec.vocab_rows
-        );
+        let what = format!("is {}, but the tokenizer has {vocab} tokens", spec.vocab_rows);
         return Err(spec::bad("vocab_size", what));
     }
     for (name, shape) in tensors(spec) {

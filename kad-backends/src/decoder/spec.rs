@@ -122,57 +122,34 @@ impl DecoderSpec {
             return Err(bad(key, "is 0".to_owned()));
         }
         if !self.head_dim.is_multiple_of(2) {
-            let what = format!(
-                "is {}, but rotary embedding needs an even number",
-                self.head_dim
-            );
+            let what = format!("is {}, but rotary embedding needs an even number", self.head_dim);
             return Err(bad("head_dim", what));
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
-            let what = format!(
-                "is {}, which does not divide {} heads",
-                self.kv_heads, self.heads
-            );
+            let what = format!("is {}, which does not divide {} heads", self.kv_heads, self.heads);
             return Err(bad("num_key_value_heads", what));
         }
         if !(self.norm_eps >= 0.0 && self.norm_eps.is_finite()) {
-            return Err(bad(
-                "rms_norm_eps",
-                format!("is {}, not a small number", self.norm_eps),
-            ));
+            return Err(bad("rms_norm_eps", format!("is {}, not a small number", self.norm_eps)));
         }
         self.rope.check()
     }
 }
 
 pub(super) fn bad(key: &str, what: String) -> LoadError {
-    LoadError::Config {
-        origin: "model configuration".to_owned(),
-        key: key.to_owned(),
-        what,
-    }
+    LoadError::Config { origin: "model configuration".to_owned(), key: key.to_owned(), what }
 }
 
 impl Rope {
     fn check(&self) -> Result<(), LoadError> {
         if !(self.theta > 0.0 && self.theta.is_finite()) {
-            return Err(bad(
-                "rope_theta",
-                format!("is {}, not a positive number", self.theta),
-            ));
+            return Err(bad("rope_theta", format!("is {}, not a positive number", self.theta)));
         }
         // Any two frequencies show a division by zero or a reversed range.
-        if self
-            .frequencies(4)
-            .iter()
-            .all(|frequency| frequency.is_finite())
-        {
+        if self.frequencies(4).iter().all(|frequency| frequency.is_finite()) {
             return Ok(());
         }
-        Err(bad(
-            "rope_scaling",
-            format!("has impossible factors: {:?}", self.scaling),
-        ))
+        Err(bad("rope_scaling", format!("has impossible factors: {:?}", self.scaling)))
     }
 
     /// Angular frequencies in radians per position, `[head_dim / 2]`.
@@ -180,9 +157,7 @@ impl Rope {
     /// Llama 3's scaling follows `transformers.modeling_rope_utils._compute_llama3_parameters`.
     pub fn frequencies(&self, head_dim: usize) -> Vec<f64> {
         let plain = (0..head_dim / 2).map(|i| self.theta.powf(-2.0 * i as f64 / head_dim as f64));
-        plain
-            .map(|frequency| self.scaling.apply(frequency))
-            .collect()
+        plain.map(|frequency| self.scaling.apply(frequency)).collect()
     }
 }
 
@@ -191,12 +166,7 @@ impl RopeScaling {
         match *self {
             RopeScaling::None => frequency,
             RopeScaling::Linear { factor } => frequency / factor,
-            RopeScaling::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_context,
-            } => {
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
                 let turns = original_context as f64 * frequency / std::f64::consts::TAU;
                 // 0 for wavelengths that do not fit the old context, 1 for those that fit often.
                 let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor))
@@ -212,11 +182,7 @@ mod tests {
     use super::*;
 
     fn rope(theta: f64, scaling: RopeScaling) -> Rope {
-        Rope {
-            theta,
-            pairing: Pairing::Halves,
-            scaling,
-        }
+        Rope { theta, pairing: Pairing::Halves, scaling }
     }
 
     #[test]
@@ -224,18 +190,10 @@ mod tests {
         // θ = 10⁴, head_dim = 8: 1, 0.1, 0.01, 0.001.
         let found = rope(1e4, RopeScaling::None).frequencies(8);
         for (found, expected) in found.iter().zip([1.0, 0.1, 0.01, 0.001]) {
-            assert!(
-                (found / expected - 1.0f64).abs() < 1e-14,
-                "{found} against {expected}"
-            );
+            assert!((found / expected - 1.0f64).abs() < 1e-14, "{found} against {expected}");
         }
         let halved = rope(1e4, RopeScaling::Linear { factor: 2.0 }).frequencies(8);
-        assert!(
-            halved
-                .iter()
-                .zip(&found)
-                .all(|(half, full)| half * 2.0 == *full)
-        );
+        assert!(halved.iter().zip(&found).all(|(half, full)| half * 2.0 == *full));
     }
 
     /// The case distinction of the Llama 3 release, on wavelengths, next to our closed form.
@@ -262,10 +220,7 @@ mod tests {
                 (2, (1.0 - smooth) * plain / factor + smooth * plain)
             };
             seen[case] += 1;
-            assert!(
-                (scaled / expected - 1.0).abs() < 1e-14,
-                "{scaled} against {expected}"
-            );
+            assert!((scaled / expected - 1.0).abs() < 1e-14, "{scaled} against {expected}");
         }
         // Published Llama 3.1 settings: 29 pairs keep their frequency, 29 are divided, 6 between.
         assert_eq!(seen, [29, 29, 6]);
@@ -294,28 +249,9 @@ mod tests {
             message.contains("`num_key_value_heads` is 3, which does not divide 4"),
             "{message}"
         );
-        let odd = DecoderSpec {
-            kv_heads: 2,
-            head_dim: 3,
-            ..spec.clone()
-        };
-        assert!(
-            odd.check()
-                .unwrap_err()
-                .to_string()
-                .contains("`head_dim` is 3")
-        );
-        let empty = DecoderSpec {
-            kv_heads: 2,
-            ffn: 0,
-            ..spec
-        };
-        assert!(
-            empty
-                .check()
-                .unwrap_err()
-                .to_string()
-                .contains("`intermediate_size` is 0")
-        );
+        let odd = DecoderSpec { kv_heads: 2, head_dim: 3, ..spec.clone() };
+        assert!(odd.check().unwrap_err().to_string().contains("`head_dim` is 3"));
+        let empty = DecoderSpec { kv_heads: 2, ffn: 0, ..spec };
+        assert!(empty.check().unwrap_err().to_string().contains("`intermediate_size` is 0"));
     }
 }

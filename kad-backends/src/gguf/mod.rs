@@ -49,10 +49,7 @@ impl Gguf {
         let storage = Storage::map(path)?;
         let mut reader = Reader::new(storage.bytes(), path);
         let (tensor_count, pair_count) = header(&mut reader)?;
-        let metadata = Metadata {
-            path: path.to_owned(),
-            pairs: pairs(&mut reader, pair_count)?,
-        };
+        let metadata = Metadata { path: path.to_owned(), pairs: pairs(&mut reader, pair_count)? };
         let infos = infos(&mut reader, tensor_count)?;
         let alignment = metadata.alignment()?;
         let start = (reader.position() as u64).next_multiple_of(alignment);
@@ -61,16 +58,10 @@ impl Gguf {
             let name = names::to_hugging_face(&info.name).unwrap_or_else(|| info.name.clone());
             let entry = info.locate(start, alignment, storage.bytes().len() as u64, path)?;
             if index.insert(name, entry).is_some() {
-                return Err(LoadError::corrupt(
-                    path,
-                    format!("two tensors named {}", info.name),
-                ));
+                return Err(LoadError::corrupt(path, format!("two tensors named {}", info.name)));
             }
         }
-        Ok(Self {
-            metadata,
-            weights: Weights::assemble(vec![storage], index),
-        })
+        Ok(Self { metadata, weights: Weights::assemble(vec![storage], index) })
     }
 }
 
@@ -78,17 +69,11 @@ impl Gguf {
 fn header(reader: &mut Reader<'_>) -> Result<(usize, usize), LoadError> {
     let magic = reader.magic()?;
     if &magic != b"GGUF" {
-        return Err(reader.corrupt(format!(
-            "it begins with {magic:?}, a GGUF file with \"GGUF\""
-        )));
+        return Err(reader.corrupt(format!("it begins with {magic:?}, a GGUF file with \"GGUF\"")));
     }
     let version = reader.u32("the version")?;
     if !(2..=3).contains(&version) {
-        let endianness = if version.swap_bytes() <= 3 {
-            " (a big-endian file)"
-        } else {
-            ""
-        };
+        let endianness = if version.swap_bytes() <= 3 { " (a big-endian file)" } else { "" };
         let found = format!("{version}{endianness}");
         return Err(LoadError::unsupported("GGUF version", found, &["2", "3"]));
     }
@@ -139,12 +124,7 @@ fn info(reader: &mut Reader<'_>, i: usize) -> Result<Info, LoadError> {
     }
     shape.reverse();
     let stored = stored_type(reader.u32(&what)?, &name)?;
-    Ok(Info {
-        name,
-        shape,
-        stored,
-        offset: reader.u64(&what)?,
-    })
+    Ok(Info { name, shape, stored, offset: reader.u64(&what)? })
 }
 
 impl Info {
@@ -155,22 +135,13 @@ impl Info {
         file_len: u64,
         path: &Path,
     ) -> Result<Entry, LoadError> {
-        let Info {
-            name,
-            shape,
-            stored,
-            offset,
-        } = self;
+        let Info { name, shape, stored, offset } = self;
         let corrupt = |what: String| LoadError::corrupt(path, format!("tensor `{name}` {what}"));
         let len = stored.bytes_for(shape).ok_or_else(|| {
-            corrupt(format!(
-                "has shape {shape:?}, which is not made of whole {stored} blocks"
-            ))
+            corrupt(format!("has shape {shape:?}, which is not made of whole {stored} blocks"))
         })?;
         if offset % alignment != 0 {
-            return Err(corrupt(format!(
-                "begins at {offset}, not a multiple of {alignment}"
-            )));
+            return Err(corrupt(format!("begins at {offset}, not a multiple of {alignment}")));
         }
         let begin = start.checked_add(*offset);
         match begin.and_then(|begin| Some((begin, begin.checked_add(len)?))) {
@@ -203,13 +174,11 @@ const TYPES: [(u32, StoredType); 10] = [
 
 fn stored_type(number: u32, tensor: &str) -> Result<StoredType, LoadError> {
     let found = TYPES.iter().find(|(n, _)| *n == number);
-    found
-        .map(|(_, stored)| *stored)
-        .ok_or_else(|| LoadError::Unsupported {
-            what: "GGUF tensor type",
-            found: format!("type {number} of tensor `{tensor}`"),
-            known: TYPES.iter().map(|(_, stored)| stored.to_string()).collect(),
-        })
+    found.map(|(_, stored)| *stored).ok_or_else(|| LoadError::Unsupported {
+        what: "GGUF tensor type",
+        found: format!("type {number} of tensor `{tensor}`"),
+        known: TYPES.iter().map(|(_, stored)| stored.to_string()).collect(),
+    })
 }
 
 impl Metadata {
@@ -289,11 +258,7 @@ impl Metadata {
     /// An error about `key`.
     pub(crate) fn wrong(&self, key: &str, what: impl Into<String>) -> LoadError {
         let origin = self.path.display().to_string();
-        LoadError::Config {
-            origin,
-            key: key.to_owned(),
-            what: what.into(),
-        }
+        LoadError::Config { origin, key: key.to_owned(), what: what.into() }
     }
 
     fn alignment(&self) -> Result<u64, LoadError> {

@@ -1,11 +1,8 @@
 //! GGUF tensor names to Hugging Face ones.
 
 /// Names outside the blocks.
-const GLOBAL: [(&str, &str); 3] = [
-    ("token_embd", "model.embed_tokens"),
-    ("output_norm", "model.norm"),
-    ("output", "lm_head"),
-];
+const GLOBAL: [(&str, &str); 3] =
+    [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
 
 /// Names inside block `i`: `blk.{i}.` to `model.layers.{i}.`.
 const IN_BLOCK: [(&str, &str); 9] = [
@@ -24,10 +21,7 @@ const IN_BLOCK: [(&str, &str); 9] = [
 pub(super) fn to_hugging_face(name: &str) -> Option<String> {
     let (stem, kind) = name.rsplit_once('.')?;
     let lookup = |table: &[(&str, &'static str)], stem: &str| {
-        table
-            .iter()
-            .find(|(gguf, _)| *gguf == stem)
-            .map(|(_, hf)| *hf)
+        table.iter().find(|(gguf, _)| *gguf == stem).map(|(_, hf)| *hf)
     };
     if let Some(hf) = lookup(&GLOBAL, stem) {
         return Some(format!("{hf}.{kind}"));
@@ -46,24 +40,13 @@ mod tests {
         let cases = [
             ("token_embd.weight", "model.embed_tokens.weight"),
             ("output.weight", "lm_head.weight"),
-            (
-                "blk.11.attn_q.bias",
-                "model.layers.11.self_attn.q_proj.bias",
-            ),
-            (
-                "blk.0.ffn_norm.weight",
-                "model.layers.0.post_attention_layernorm.weight",
-            ),
+            ("blk.11.attn_q.bias", "model.layers.11.self_attn.q_proj.bias"),
+            ("blk.0.ffn_norm.weight", "model.layers.0.post_attention_layernorm.weight"),
         ];
         for (gguf, hf) in cases {
             assert_eq!(to_hugging_face(gguf).as_deref(), Some(hf));
         }
-        for unknown in [
-            "rope_freqs.weight",
-            "blk.0.attn_q_norm.weight",
-            "weight",
-            "blk.0.x",
-        ] {
+        for unknown in ["rope_freqs.weight", "blk.0.attn_q_norm.weight", "weight", "blk.0.x"] {
             assert_eq!(to_hugging_face(unknown), None);
         }
     }

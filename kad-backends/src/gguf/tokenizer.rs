@@ -51,18 +51,11 @@ impl Metadata {
     pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
         let tokens = Tokens::read(self)?;
         let key = "tokenizer.ggml.model";
-        let json = match self
-            .text(key)?
-            .ok_or_else(|| self.wrong(key, "is missing"))?
-        {
+        let json = match self.text(key)?.ok_or_else(|| self.wrong(key, "is missing"))? {
             "gpt2" => byte_level(self, &tokens)?,
             "llama" => sentence_piece(self, &tokens)?,
             other => {
-                return Err(LoadError::unsupported(
-                    "GGUF tokenizer",
-                    other,
-                    &["gpt2", "llama"],
-                ));
+                return Err(LoadError::unsupported("GGUF tokenizer", other, &["gpt2", "llama"]));
             }
         };
         let id = |key: &str| self.token_id(key);
@@ -119,19 +112,11 @@ impl<'a> Tokens<'a> {
     fn present(&self) -> impl Iterator<Item = (usize, &'a str)> {
         let padding =
             |id: usize| self.types[id] == UNUSED && self.texts[id] == format!("[PAD{id}]");
-        self.texts
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(move |&(id, _)| !padding(id))
+        self.texts.iter().copied().enumerate().filter(move |&(id, _)| !padding(id))
     }
 
     fn vocab(&self) -> Json {
-        Json::Object(
-            self.present()
-                .map(|(id, text)| (text.to_owned(), json!(id)))
-                .collect(),
-        )
+        Json::Object(self.present().map(|(id, text)| (text.to_owned(), json!(id))).collect())
     }
 
     /// Tokens that are found in a text as they stand; control tokens can be left out of output.
@@ -156,12 +141,7 @@ fn texts<'a>(metadata: &'a Metadata, key: &str) -> Result<Vec<&'a str>, LoadErro
         Value::Text(text) => Ok(text.as_str()),
         _ => Err(metadata.wrong(key, "holds something that is not a text")),
     };
-    metadata
-        .array(key)?
-        .unwrap_or_default()
-        .iter()
-        .map(text)
-        .collect()
+    metadata.array(key)?.unwrap_or_default().iter().map(text).collect()
 }
 
 /// A byte-level BPE tokenizer, as GPT-2's.
@@ -169,32 +149,21 @@ fn byte_level(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Json, LoadErro
     let key = "tokenizer.ggml.pre";
     let pre = metadata.text(key)?.unwrap_or("default");
     let known = || PRETOKENIZERS.map(|(name, _)| name);
-    let cut = PRETOKENIZERS
-        .iter()
-        .find(|(name, _)| *name == pre)
-        .map(|(_, cut)| *cut);
+    let cut = PRETOKENIZERS.iter().find(|(name, _)| *name == pre).map(|(_, cut)| *cut);
     let cut = cut.ok_or_else(|| LoadError::unsupported("GGUF pre-tokenizer", pre, &known()))?;
     let key = "tokenizer.ggml.merges";
     // A token may begin with a space, so the separator is looked for behind the first character.
     let merge = |merge: &str| {
-        let second = merge
-            .char_indices()
-            .nth(1)
-            .map_or(merge.len(), |(at, _)| at);
+        let second = merge.char_indices().nth(1).map_or(merge.len(), |(at, _)| at);
         let space = merge[second..].find(' ').map(|at| at + second);
         let space =
             space.ok_or_else(|| metadata.wrong(key, format!("has no pair in `{merge}`")))?;
         Ok(json!([&merge[..space], &merge[space + 1..]]))
     };
-    let merges: Json = texts(metadata, key)?
-        .into_iter()
-        .map(merge)
-        .collect::<Result<_, _>>()?;
+    let merges: Json = texts(metadata, key)?.into_iter().map(merge).collect::<Result<_, _>>()?;
     // Words that are tokens are not taken apart, whatever the merges say.
     let ignore_merges = cut == Cut::Llama3;
-    let add_bos = metadata
-        .flag("tokenizer.ggml.add_bos_token")?
-        .unwrap_or(cut == Cut::Llama3);
+    let add_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(cut == Cut::Llama3);
     Ok(json!({
         "version": "1.0",
         "added_tokens": tokens.added(),
@@ -220,10 +189,7 @@ fn pre_tokenizer(cut: Cut) -> Json {
         ))
     };
     let mut steps = match cut {
-        Cut::Digits => vec![
-            json!({"type": "Digits", "individual_digits": true}),
-            split(GPT2),
-        ],
+        Cut::Digits => vec![json!({"type": "Digits", "individual_digits": true}), split(GPT2)],
         Cut::Gpt2 => vec![split(GPT2)],
         Cut::Qwen2 => vec![modern(r"\p{N}")],
         Cut::Llama3 => vec![modern(r"\p{N}{1,3}")],
@@ -246,22 +212,15 @@ fn post_processor(
     tokens: &Tokens<'_>,
     add_bos: bool,
 ) -> Result<Json, LoadError> {
-    let add_eos = metadata
-        .flag("tokenizer.ggml.add_eos_token")?
-        .unwrap_or(false);
+    let add_eos = metadata.flag("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
     let mut single = Vec::new();
     let mut special = Map::new();
     let mut add = |key: &str, single: &mut Vec<Json>| {
-        let id = metadata
-            .token_id(key)?
-            .ok_or_else(|| metadata.wrong(key, "is missing"))?;
+        let id = metadata.token_id(key)?.ok_or_else(|| metadata.wrong(key, "is missing"))?;
         let text = tokens.texts.get(id as usize);
         let text = *text.ok_or_else(|| metadata.wrong(key, "is outside the vocabulary"))?;
         single.push(json!({"SpecialToken": {"id": text, "type_id": 0}}));
-        special.insert(
-            text.to_owned(),
-            json!({"id": text, "ids": [id], "tokens": [text]}),
-        );
+        special.insert(text.to_owned(), json!({"id": text, "ids": [id], "tokens": [text]}));
         Ok::<(), LoadError>(())
     };
     if add_bos {
@@ -285,12 +244,8 @@ fn post_processor(
 fn sentence_piece(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Json, LoadError> {
     let scores = scores(metadata, tokens)?;
     let unknown = tokens.types.iter().position(|&kind| kind == UNKNOWN);
-    let prefix = metadata
-        .flag("tokenizer.ggml.add_space_prefix")?
-        .unwrap_or(true);
-    let add_bos = metadata
-        .flag("tokenizer.ggml.add_bos_token")?
-        .unwrap_or(true);
+    let prefix = metadata.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+    let add_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(true);
     let mut normalizers =
         vec![json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"})];
     let mut decoders = vec![
@@ -322,20 +277,12 @@ fn scores(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Vec<f64>, LoadErro
         Value::Float(score) if !score.is_nan() => Ok(*score),
         _ => Err(metadata.wrong(key, "holds something that is not a number")),
     };
-    let scores: Vec<f64> = metadata
-        .array(key)?
-        .unwrap_or_default()
-        .iter()
-        .map(score)
-        .collect::<Result<_, _>>()?;
+    let scores: Vec<f64> =
+        metadata.array(key)?.unwrap_or_default().iter().map(score).collect::<Result<_, _>>()?;
     if scores.len() == tokens.texts.len() {
         return Ok(scores);
     }
-    let what = format!(
-        "has {} entries for {} tokens",
-        scores.len(),
-        tokens.texts.len()
-    );
+    let what = format!("has {} entries for {} tokens", scores.len(), tokens.texts.len());
     Err(metadata.wrong(key, what))
 }
 
@@ -345,10 +292,7 @@ fn merges_by_score(tokens: &Tokens<'_>, scores: &[f64]) -> Json {
     const NORMAL: u64 = 1;
     let ids: HashMap<&str, usize> = tokens.present().map(|(id, text)| (text, id)).collect();
     let mut merges = Vec::new();
-    for (id, text) in tokens
-        .present()
-        .filter(|&(id, _)| tokens.types[id] == NORMAL)
-    {
+    for (id, text) in tokens.present().filter(|&(id, _)| tokens.types[id] == NORMAL) {
         for (at, _) in text.char_indices().skip(1) {
             let (left, right) = text.split_at(at);
             if let (Some(&l), Some(&r)) = (ids.get(left), ids.get(right)) {
@@ -356,9 +300,6 @@ fn merges_by_score(tokens: &Tokens<'_>, scores: &[f64]) -> Json {
             }
         }
     }
-    merges.sort_by(|a, b| {
-        b.0.total_cmp(&a.0)
-            .then((a.1, a.2, a.3).cmp(&(b.1, b.2, b.3)))
-    });
+    merges.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2, a.3).cmp(&(b.1, b.2, b.3))));
     merges.into_iter().map(|(.., parts)| json!(parts)).collect()
 }

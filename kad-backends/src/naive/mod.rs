@@ -55,27 +55,16 @@ pub fn load(
         name: name.to_owned(),
         vocab,
         embedding: read(EMBEDDING)?,
-        layers: (0..spec.layers)
-            .map(layer)
-            .collect::<Result<_, LoadError>>()?,
+        layers: (0..spec.layers).map(layer).collect::<Result<_, LoadError>>()?,
         final_norm: read(FINAL_NORM)?,
-        head: if spec.tied_head {
-            None
-        } else {
-            Some(read(decoder::HEAD)?)
-        },
+        head: if spec.tied_head { None } else { Some(read(decoder::HEAD)?) },
         frequencies: spec.rope.frequencies(spec.head_dim),
         spec: spec.clone(),
     }))
 }
 
 fn read(weights: &Weights, name: &str) -> Result<Vec<f64>, LoadError> {
-    Ok(weights
-        .tensor(name)?
-        .to_f32()?
-        .into_iter()
-        .map(f64::from)
-        .collect())
+    Ok(weights.tensor(name)?.to_f32()?.into_iter().map(f64::from).collect())
 }
 
 /// Weights of one block, named as in [`decoder`].
@@ -118,11 +107,7 @@ impl LanguageModel for NaiveModel {
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
         let cache = self.layers.iter().map(|_| Cache::default()).collect();
-        Ok(Box::new(NaiveSession {
-            model: self,
-            tokens: Vec::new(),
-            cache,
-        }))
+        Ok(Box::new(NaiveSession { model: self, tokens: Vec::new(), cache }))
     }
 }
 
@@ -215,9 +200,7 @@ impl NaiveModel {
         queries.chunks_exact_mut(spec.head_dim).for_each(turn);
         keys.chunks_exact_mut(spec.head_dim).for_each(turn);
         cache.keys.extend(keys);
-        cache
-            .values
-            .extend(project(&layer.value, &layer.value_bias));
+        cache.values.extend(project(&layer.value, &layer.value_bias));
 
         let shared_by = spec.heads / spec.kv_heads;
         let heads = queries.chunks_exact(spec.head_dim).enumerate();
@@ -233,9 +216,6 @@ impl NaiveModel {
         let state = ops::rms_norm(state, &self.final_norm, self.spec.norm_eps);
         let head = self.head.as_ref().unwrap_or(&self.embedding);
         let used = &head[..self.vocab.size() * self.spec.hidden];
-        ops::times(used, &state)
-            .into_iter()
-            .map(|logit| logit as f32)
-            .collect()
+        ops::times(used, &state).into_iter().map(|logit| logit as f32).collect()
     }
 }

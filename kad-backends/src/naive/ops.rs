@@ -4,10 +4,7 @@ use crate::decoder::spec::{Activation, Pairing};
 
 /// `matrix · input`, matrix `[out, in]`.
 pub(super) fn times(matrix: &[f64], input: &[f64]) -> Vec<f64> {
-    matrix
-        .chunks_exact(input.len())
-        .map(|row| dot(row, input))
-        .collect()
+    matrix.chunks_exact(input.len()).map(|row| dot(row, input)).collect()
 }
 
 /// Four running sums, so that the processor can work on four additions at a time.
@@ -33,11 +30,7 @@ pub(super) fn add(to: &mut [f64], from: &[f64]) {
 pub(super) fn rms_norm(input: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
     let mean_square = dot(input, input) / input.len() as f64;
     let scale = 1.0 / (mean_square + eps).sqrt();
-    input
-        .iter()
-        .zip(weight)
-        .map(|(x, weight)| x * scale * weight)
-        .collect()
+    input.iter().zip(weight).map(|(x, weight)| x * scale * weight).collect()
 }
 
 /// Turns pair `i` of `head` by `position · frequencies[i]` radians.
@@ -66,10 +59,8 @@ pub(super) fn attention(
 ) -> Vec<f64> {
     let part = offset..offset + query.len();
     let scale = 1.0 / (query.len() as f64).sqrt();
-    let scores: Vec<f64> = keys
-        .chunks_exact(width)
-        .map(|row| dot(query, &row[part.clone()]) * scale)
-        .collect();
+    let scores: Vec<f64> =
+        keys.chunks_exact(width).map(|row| dot(query, &row[part.clone()]) * scale).collect();
     let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
     let total: f64 = weights.iter().sum();

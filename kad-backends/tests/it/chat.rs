@@ -13,11 +13,7 @@ fn chatml_adds_its_system_prompt_only_where_none_is_given() {
     let system = "<|im_start|>system\nBe brief.<|im_end|>\n";
     let rest = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n";
     assert_eq!(text, format!("{system}{rest}"));
-    let messages = [
-        Message::system("S"),
-        Message::user("U"),
-        Message::assistant("A"),
-    ];
+    let messages = [Message::system("S"), Message::user("U"), Message::assistant("A")];
     let text = template.render(&messages, false).unwrap();
     let expected = "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n\
                     <|im_start|>assistant\nA<|im_end|>\n";
@@ -43,11 +39,7 @@ fn a_folder_may_keep_its_template_in_three_places() {
     assert_eq!(render().unwrap(), "x<|im_end|>");
     settings(json!(null));
     assert!(render().is_none());
-    std::fs::write(
-        path.join("chat_template.jinja"),
-        "[{{ messages | length }}]\n",
-    )
-    .unwrap();
+    std::fs::write(path.join("chat_template.jinja"), "[{{ messages | length }}]\n").unwrap();
     assert_eq!(render().unwrap(), "[1]");
     std::fs::write(path.join("chat_template.jinja"), "{% if %}").unwrap();
     let error = ModelFiles::open(path).map(|_| ()).unwrap_err().to_string();
@@ -59,12 +51,8 @@ fn nano_templates_are_read_back_from_their_tokens() {
     for name in nano_models() {
         let path = Source::Nano(name.clone()).resolve(&|_| ()).unwrap();
         let files = ModelFiles::open(&path).unwrap();
-        let template = files
-            .chat_template
-            .unwrap_or_else(|| panic!("{name} has no template"));
-        let text = template
-            .render(&[Message::user("Tom has 2 apples.")], true)
-            .unwrap();
+        let template = files.chat_template.unwrap_or_else(|| panic!("{name} has no template"));
+        let text = template.render(&[Message::user("Tom has 2 apples.")], true).unwrap();
         assert!(text.contains("Tom has 2 apples."), "{name}: {text}");
         let ids = files.tokenizer.encode(&text, false).unwrap();
         assert_eq!(files.tokenizer.decode(&ids, false).unwrap(), text, "{name}");

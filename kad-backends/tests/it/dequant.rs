@@ -26,9 +26,7 @@ fn every_block_type_expands_to_the_bits_candle_gives() {
         // Rows of very different sizes, so that scales use their whole range.
         let mut values = random(seed as u64, rows * columns, 1.0);
         for (row, values) in values.chunks_mut(columns).enumerate() {
-            values
-                .iter_mut()
-                .for_each(|value| *value *= (row as f32 / 4.0 - 8.0).exp2());
+            values.iter_mut().for_each(|value| *value *= (row as f32 / 4.0 - 8.0).exp2());
         }
         let tensor = Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap();
         let quantised = QTensor::quantize(&tensor, theirs).unwrap();
@@ -39,9 +37,6 @@ fn every_block_type_expands_to_the_bits_candle_gives() {
         let found = weights.tensor("w").unwrap().to_f32().unwrap();
         let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
         assert!(bits(&found) == bits(&expected), "{ours}: not the same bits");
-        assert!(
-            found.iter().any(|&value| value != 0.0),
-            "{ours}: nothing to compare"
-        );
+        assert!(found.iter().any(|&value| value != 0.0), "{ours}: nothing to compare");
     }
 }

@@ -39,21 +39,15 @@ fn smollm2_is_read() {
         ffn: 1536,
         context_len: 8192,
         norm_eps: 1e-5,
-        rope: Rope {
-            theta: 100_000.0,
-            pairing: Pairing::Halves,
-            scaling: RopeScaling::None,
-        },
+        rope: Rope { theta: 100_000.0, pairing: Pairing::Halves, scaling: RopeScaling::None },
         qkv_bias: false,
         tied_head: true,
         activation: Activation::Silu,
     };
     assert_eq!(from_hf_config(&llama()).unwrap(), expected);
     // transformers 5 writes the same model so:
-    let mut new = with(
-        json!({"rope_parameters": {"rope_theta": 100000.0, "rope_type": "default"},
-                              "dtype": "bfloat16", "head_dim": 64}),
-    );
+    let mut new = with(json!({"rope_parameters": {"rope_theta": 100000.0, "rope_type": "default"},
+                              "dtype": "bfloat16", "head_dim": 64}));
     for gone in ["rope_theta", "rope_scaling", "torch_dtype"] {
         new.as_object_mut().unwrap().remove(gone);
     }
@@ -63,26 +57,20 @@ fn smollm2_is_read() {
 #[test]
 fn families_differ_where_they_should() {
     // Qwen2.5 writes a window and switches it off.
-    let qwen = with(
-        json!({"model_type": "qwen2", "sliding_window": 100, "use_sliding_window": false,
-                           "rope_theta": 1e6, "attention_bias": null}),
-    );
+    let qwen =
+        with(json!({"model_type": "qwen2", "sliding_window": 100, "use_sliding_window": false,
+                           "rope_theta": 1e6, "attention_bias": null}));
     let spec = from_hf_config(&qwen).unwrap();
     assert!(spec.qkv_bias && spec.rope.theta == 1e6);
-    let mistral = with(
-        json!({"model_type": "mistral", "sliding_window": null, "head_dim": 128,
-                              "tie_word_embeddings": null, "num_key_value_heads": null}),
-    );
+    let mistral = with(json!({"model_type": "mistral", "sliding_window": null, "head_dim": 128,
+                              "tie_word_embeddings": null, "num_key_value_heads": null}));
     let spec = from_hf_config(&mistral).unwrap();
     assert_eq!(
         (spec.head_dim, spec.kv_heads, spec.tied_head, spec.qkv_bias),
         (128, 9, false, false)
     );
     assert!(
-        from_hf_config(&with(
-            json!({"model_type": "mistral", "sliding_window": 8192})
-        ))
-        .is_ok()
+        from_hf_config(&with(json!({"model_type": "mistral", "sliding_window": 8192}))).is_ok()
     );
 }
 
@@ -118,16 +106,10 @@ fn what_would_be_ignored_is_refused() {
             json!({"rope_scaling": {"type": "yarn", "factor": 4}}),
             "rope scaling is not supported: yarn",
         ),
-        (
-            json!({"rope_scaling": {"rope_type": "dynamic"}}),
-            "not supported: dynamic",
-        ),
+        (json!({"rope_scaling": {"rope_type": "dynamic"}}), "not supported: dynamic"),
         (json!({"attention_bias": true}), "`attention_bias` = true"),
         (json!({"mlp_bias": true}), "`mlp_bias` = true"),
-        (
-            json!({"partial_rotary_factor": 0.5}),
-            "`partial_rotary_factor`",
-        ),
+        (json!({"partial_rotary_factor": 0.5}), "`partial_rotary_factor`"),
         (
             json!({"quantization_config": {"quant_method": "gptq"}}),
             "`quantization_config` \"gptq\"",
@@ -144,31 +126,16 @@ fn what_would_be_ignored_is_refused() {
             json!({"layer_types": ["full_attention", "sliding_attention"]}),
             "`layer_types` has \"sliding_attention\"",
         ),
-        (
-            json!({"hidden_act": "relu"}),
-            "activation is not supported: relu",
-        ),
-        (
-            json!({"hidden_size": "big"}),
-            "`hidden_size` is \"big\", not a size",
-        ),
+        (json!({"hidden_act": "relu"}), "activation is not supported: relu"),
+        (json!({"hidden_size": "big"}), "`hidden_size` is \"big\", not a size"),
         (json!({"hidden_size": null}), "`hidden_size` is missing"),
-        (
-            json!({"num_attention_heads": 0}),
-            "`num_attention_heads` is 0",
-        ),
-        (
-            json!({"num_hidden_layers": 1u64 << 60}),
-            "which no model has",
-        ),
+        (json!({"num_attention_heads": 0}), "`num_attention_heads` is 0"),
+        (json!({"num_hidden_layers": 1u64 << 60}), "which no model has"),
         (json!({"num_key_value_heads": 2}), "does not divide 9 heads"),
         (json!({"head_dim": 63}), "`head_dim` is 63"),
         (json!({"rms_norm_eps": -1}), "`rms_norm_eps` is -1"),
         (json!({"rope_theta": -1.0}), "`rope_theta` is -1"),
-        (
-            json!({"rope_scaling": {"type": "linear", "factor": 0}}),
-            "has impossible factors",
-        ),
+        (json!({"rope_scaling": {"type": "linear", "factor": 0}}), "has impossible factors"),
     ] {
         let message = error(changes.clone());
         assert!(message.contains(wanted), "{changes}: {message}");

@@ -16,10 +16,7 @@ fn set(folder: &Path, file: &str, change: impl FnOnce(&mut Value)) {
 }
 
 fn error_of(folder: &Path) -> String {
-    ModelFiles::open(folder)
-        .map(|_| ())
-        .unwrap_err()
-        .to_string()
+    ModelFiles::open(folder).map(|_| ()).unwrap_err().to_string()
 }
 
 #[test]
@@ -35,17 +32,11 @@ fn one_file_and_three_shards_hold_the_same_tensors() {
     for (name, shape, values) in hf::tensors() {
         for files in [&single, &sharded] {
             let tensor = files.weights.tensor(&name).unwrap();
-            assert_eq!(
-                (tensor.shape, tensor.to_f32().unwrap()),
-                (&shape[..], values.clone())
-            );
+            assert_eq!((tensor.shape, tensor.to_f32().unwrap()), (&shape[..], values.clone()));
         }
     }
     assert_eq!(single.weights.names().count(), hf::tensors().len());
-    assert_eq!(
-        single.weights.total_bytes(),
-        4 * single.weights.parameters()
-    );
+    assert_eq!(single.weights.total_bytes(), 4 * single.weights.parameters());
 }
 
 #[test]
@@ -83,32 +74,18 @@ fn tensors_and_configuration_must_belong_together() {
     let folder = tempdir().unwrap();
     let path = folder.path();
     hf::write_single(path);
-    set(path, "config.json", |config| {
-        config["intermediate_size"] = json!(64)
-    });
+    set(path, "config.json", |config| config["intermediate_size"] = json!(64));
     assert!(error_of(path).contains("`model.layers.0.mlp.gate_proj.weight` has shape [48, 32]"));
     hf::write_single(path);
-    set(path, "config.json", |config| {
-        config["num_hidden_layers"] = json!(3)
-    });
+    set(path, "config.json", |config| config["num_hidden_layers"] = json!(3));
     let error = error_of(path);
-    assert!(
-        error.contains("`model.layers.2.input_layernorm.weight` is missing"),
-        "{error}"
-    );
-    assert!(
-        error.contains("the file has model.layers.0.input_layernorm.weight"),
-        "{error}"
-    );
+    assert!(error.contains("`model.layers.2.input_layernorm.weight` is missing"), "{error}");
+    assert!(error.contains("the file has model.layers.0.input_layernorm.weight"), "{error}");
     hf::write_single(path);
-    set(path, "config.json", |config| {
-        config["num_hidden_layers"] = json!(1)
-    });
+    set(path, "config.json", |config| config["num_hidden_layers"] = json!(1));
     assert!(error_of(path).contains("tensor is not supported: `model.layers.1."));
     hf::write_single(path);
-    set(path, "config.json", |config| {
-        config["tie_word_embeddings"] = json!(false)
-    });
+    set(path, "config.json", |config| config["tie_word_embeddings"] = json!(false));
     assert!(error_of(path).contains("tensor `lm_head.weight` is missing"));
 }
 
@@ -119,9 +96,7 @@ fn truncated_weights_are_refused_at_every_length() {
     let path = folder.path().join("model.safetensors");
     let whole = fs::read(&path).unwrap();
     let header = u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize + 8;
-    let cuts = (0..header + 8)
-        .step_by(3)
-        .chain((header..whole.len()).step_by(997));
+    let cuts = (0..header + 8).step_by(3).chain((header..whole.len()).step_by(997));
     for cut in cuts.chain([whole.len() - 1]) {
         fs::write(&path, &whole[..cut]).unwrap();
         match ModelFiles::open(folder.path()) {
@@ -143,11 +118,7 @@ fn broken_json_is_named() {
     }
     hf::write_sharded(folder.path());
     let index = folder.path().join("model.safetensors.index.json");
-    fs::write(
-        &index,
-        json!({"weight_map": {"w": "../../elsewhere"}}).to_string(),
-    )
-    .unwrap();
+    fs::write(&index, json!({"weight_map": {"w": "../../elsewhere"}}).to_string()).unwrap();
     assert!(error_of(folder.path()).contains("is not a file name"));
 }
 

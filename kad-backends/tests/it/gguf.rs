@@ -57,10 +57,7 @@ fn metadata_of_every_type_come_back() {
         ("u64", Value::Unsigned(u64::MAX)),
         ("i64", Value::Signed(i64::MIN)),
         ("f64", Value::Float(-1e300)),
-        (
-            "texts",
-            Value::Array(vec![Value::Text("a".into()), Value::Text(String::new())]),
-        ),
+        ("texts", Value::Array(vec![Value::Text("a".into()), Value::Text(String::new())])),
         ("floats", Value::Array(vec![])),
     ];
     for (key, value) in expected {
@@ -112,30 +109,18 @@ fn a_whole_model_is_read_and_named_as_hugging_face_does() {
         // The folder holds one file, so its path does as well.
         for path in [&path, folder.path()] {
             let files = ModelFiles::open(path).unwrap();
-            assert_eq!(
-                (files.format, files.spec.family.as_str()),
-                (Format::Gguf, arch)
-            );
+            assert_eq!((files.format, files.spec.family.as_str()), (Format::Gguf, arch));
             assert_eq!(files.spec.qkv_bias, arch == "qwen2");
             assert_eq!(format!("{:?}", files.spec.rope.pairing), pairing);
             assert!(files.spec.tied_head);
             assert_eq!(files.eos, [2]);
-            let q = files
-                .weights
-                .tensor("model.layers.1.self_attn.k_proj.weight")
-                .unwrap();
+            let q = files.weights.tensor("model.layers.1.self_attn.k_proj.weight").unwrap();
             assert_eq!(q.shape, [16, 32]);
         }
     }
     fs::copy(&path, folder.path().join("other.gguf")).unwrap();
-    let error = ModelFiles::open(folder.path())
-        .map(|_| ())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("2 .gguf files: give the path of one"),
-        "{error}"
-    );
+    let error = ModelFiles::open(folder.path()).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("2 .gguf files: give the path of one"), "{error}");
 }
 
 #[test]
@@ -144,9 +129,7 @@ fn truncated_files_are_refused_at_every_length() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     // Every byte of the first keys, then strides through tokens, descriptions and tensors.
-    let cuts = (0..400)
-        .chain((400..whole.len()).step_by(53))
-        .chain([whole.len() - 1]);
+    let cuts = (0..400).chain((400..whole.len()).step_by(53)).chain([whole.len() - 1]);
     for cut in cuts {
         fs::write(&path, &whole[..cut]).unwrap();
         match Gguf::open(&path) {
@@ -194,10 +177,7 @@ fn false_headers_are_named() {
     assert!(with(4, &1u32.to_le_bytes()).contains("GGUF version is not supported: 1"));
     assert!(with(4, &3u32.to_be_bytes()).contains("big-endian"));
     let error = with(8, &u64::MAX.to_le_bytes());
-    assert!(
-        error.contains("the number of tensors is 18446744073709551615"),
-        "{error}"
-    );
+    assert!(error.contains("the number of tensors is 18446744073709551615"), "{error}");
     assert!(with(16, &(1u64 << 40).to_le_bytes()).contains("more than the file can hold"));
     assert!(with(24, &(1u64 << 40).to_le_bytes()).contains("metadata key 0 needs"));
 
@@ -214,9 +194,7 @@ fn false_headers_are_named() {
     assert!(tensor(&[1, 1, 1, 1, 1], 0, 4).contains("has 5 dimensions"));
 
     let mut twice = Writer::default();
-    twice
-        .f32("output.weight", &[2], 0)
-        .f32("lm_head.weight", &[2], 0);
+    twice.f32("output.weight", &[2], 0).f32("lm_head.weight", &[2], 0);
     assert!(message(&twice.bytes()).contains("two tensors named"));
     let mut alignment = Writer::default();
     alignment.pair("general.alignment", Meta::U32(24));
@@ -226,61 +204,17 @@ fn false_headers_are_named() {
 #[test]
 fn metadata_that_do_not_fit_are_named() {
     let cases: [(&str, Meta, &str); 11] = [
-        (
-            "general.architecture",
-            Meta::text("gemma3"),
-            "supported: llama, qwen2",
-        ),
-        (
-            "llama.block_count",
-            Meta::text("two"),
-            "`llama.block_count` is not a natural number",
-        ),
-        (
-            "llama.block_count",
-            Meta::U64(u64::MAX),
-            "which no model has",
-        ),
-        (
-            "llama.attention.head_count_kv",
-            Meta::I32s(vec![2, 1]),
-            "differs between layers",
-        ),
-        (
-            "llama.attention.head_count_kv",
-            Meta::U32(3),
-            "does not divide 4 heads",
-        ),
-        (
-            "llama.expert_count",
-            Meta::U32(8),
-            "`llama.expert_count` = 8",
-        ),
-        (
-            "llama.rope.scaling.type",
-            Meta::text("yarn"),
-            "rope scaling is not supported: yarn",
-        ),
-        (
-            "llama.rope.dimension_count",
-            Meta::U32(4),
-            "rotary embedding is not supported",
-        ),
-        (
-            "tokenizer.ggml.pre",
-            Meta::text("falcon"),
-            "supported: smollm",
-        ),
-        (
-            "tokenizer.ggml.model",
-            Meta::text("bert"),
-            "supported: gpt2, llama",
-        ),
-        (
-            "tokenizer.ggml.token_type",
-            Meta::I32s(vec![1]),
-            "has 1 entries for",
-        ),
+        ("general.architecture", Meta::text("gemma3"), "supported: llama, qwen2"),
+        ("llama.block_count", Meta::text("two"), "`llama.block_count` is not a natural number"),
+        ("llama.block_count", Meta::U64(u64::MAX), "which no model has"),
+        ("llama.attention.head_count_kv", Meta::I32s(vec![2, 1]), "differs between layers"),
+        ("llama.attention.head_count_kv", Meta::U32(3), "does not divide 4 heads"),
+        ("llama.expert_count", Meta::U32(8), "`llama.expert_count` = 8"),
+        ("llama.rope.scaling.type", Meta::text("yarn"), "rope scaling is not supported: yarn"),
+        ("llama.rope.dimension_count", Meta::U32(4), "rotary embedding is not supported"),
+        ("tokenizer.ggml.pre", Meta::text("falcon"), "supported: smollm"),
+        ("tokenizer.ggml.model", Meta::text("bert"), "supported: gpt2, llama"),
+        ("tokenizer.ggml.token_type", Meta::I32s(vec![1]), "has 1 entries for"),
     ];
     for (key, value, wanted) in cases {
         let mut writer = small_model("llama");
@@ -315,10 +249,7 @@ fn llama_3_scaling_is_recognised_by_its_divisors() {
     let path = folder.path().join("model.gguf");
     fs::write(&path, writer.bytes()).unwrap();
     let rope = ModelFiles::open(&path).unwrap().spec.rope;
-    assert!(
-        format!("{rope:?}").contains("Llama3 { factor: 32.0"),
-        "{rope:?}"
-    );
+    assert!(format!("{rope:?}").contains("Llama3 { factor: 32.0"), "{rope:?}");
     let tensor = writer.tensors.last_mut().unwrap();
     tensor.bytes = crate::support::f32_bytes(&[1.0, 2.0, 3.0, 4.0]);
     assert!(error_of(&writer).contains("`rope_freqs.weight`"));
@@ -327,18 +258,12 @@ fn llama_3_scaling_is_recognised_by_its_divisors() {
 #[test]
 fn half_precision_from_a_file_is_exact() {
     let values = [0.1f32, -65_504.0, 6e-8, 0.0];
-    let bytes = values
-        .iter()
-        .flat_map(|&x| f16::from_f32(x).to_le_bytes())
-        .collect();
+    let bytes = values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect();
     let mut writer = Writer::default();
     writer.tensor("w", &[1, 4], 1, bytes);
     let gguf = open(&writer.bytes()).unwrap();
     let expected: Vec<f32> = values.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
-    assert_eq!(
-        gguf.weights.tensor("w").unwrap().to_f32().unwrap(),
-        expected
-    );
+    assert_eq!(gguf.weights.tensor("w").unwrap().to_f32().unwrap(), expected);
 }
 
 #[test]
@@ -346,9 +271,6 @@ fn a_folder_with_a_configuration_is_no_gguf() {
     let folder = tempdir().unwrap();
     hf::write_single(folder.path());
     fs::write(folder.path().join("extra.gguf"), "junk").unwrap();
-    assert_eq!(
-        ModelFiles::open(folder.path()).unwrap().format,
-        Format::SafeTensors
-    );
+    assert_eq!(ModelFiles::open(folder.path()).unwrap().format, Format::SafeTensors);
     assert!(ModelFiles::open(Path::new("/nowhere/model.gguf")).is_err());
 }

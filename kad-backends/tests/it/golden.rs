@@ -18,9 +18,7 @@ struct Golden {
 
 impl Golden {
     fn read(name: &str) -> Golden {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/golden")
-            .join(name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         let json = |file: &str| -> serde_json::Value {
             serde_json::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap()
         };
@@ -49,14 +47,10 @@ impl Golden {
     fn worst(&self, model: &dyn LanguageModel) -> f64 {
         let mut rows = LogitRows::new(self.vocab().size());
         let mut session = model.start().unwrap();
-        session
-            .extend(&self.tokens, self.tokens.len(), &mut rows)
-            .unwrap();
+        session.extend(&self.tokens, self.tokens.len(), &mut rows).unwrap();
         assert_eq!(rows.iter().flatten().count(), self.logits.len());
         let pairs = rows.iter().flatten().zip(&self.logits);
-        pairs
-            .map(|(found, expected)| (f64::from(*found) - expected).abs())
-            .fold(0.0, f64::max)
+        pairs.map(|(found, expected)| (f64::from(*found) - expected).abs()).fold(0.0, f64::max)
     }
 }
 
@@ -73,9 +67,7 @@ fn naive_gives_the_numbers_of_transformers_rounded_once() {
         let model = naive::load(name, &golden.spec, &golden.weights, golden.vocab()).unwrap();
         let mut rows = LogitRows::new(golden.vocab().size());
         let mut session = model.start().unwrap();
-        session
-            .extend(&golden.tokens, golden.tokens.len(), &mut rows)
-            .unwrap();
+        session.extend(&golden.tokens, golden.tokens.len(), &mut rows).unwrap();
         for (found, expected) in rows.iter().flatten().zip(&golden.logits) {
             assert_eq!(*found, *expected as f32, "{name}: expected {expected}");
         }

@@ -17,18 +17,12 @@ fn naive_model(spec: &DecoderSpec, weights: &Arc<Weights>) -> Box<dyn LanguageMo
 
 fn rows(model: &dyn LanguageModel, tokens: &[TokenId]) -> LogitRows {
     let mut out = LogitRows::new(model.vocab().size());
-    model
-        .start()
-        .unwrap()
-        .extend(tokens, tokens.len(), &mut out)
-        .unwrap();
+    model.start().unwrap().extend(tokens, tokens.len(), &mut out).unwrap();
     out
 }
 
 fn some_tokens(model: &dyn LanguageModel, count: usize) -> Vec<TokenId> {
-    (0..count)
-        .map(|i| (i * 7919 % model.vocab().size()) as TokenId)
-        .collect()
+    (0..count).map(|i| (i * 7919 % model.vocab().size()) as TokenId).collect()
 }
 
 #[test]
@@ -58,17 +52,8 @@ fn interleaved(spec: &DecoderSpec, weights: &Weights) -> (DecoderSpec, Arc<Weigh
         (t.name.to_owned(), t.stored, t.shape.to_vec(), bytes)
     });
     let weights = Arc::new(Weights::from_memory(tensors.collect()));
-    let rope = Rope {
-        pairing: Pairing::Interleaved,
-        ..spec.rope.clone()
-    };
-    (
-        DecoderSpec {
-            rope,
-            ..spec.clone()
-        },
-        weights,
-    )
+    let rope = Rope { pairing: Pairing::Interleaved, ..spec.rope.clone() };
+    (DecoderSpec { rope, ..spec.clone() }, weights)
 }
 
 /// The golden files hold one order only; this ties the other one to it.
@@ -76,10 +61,7 @@ fn interleaved(spec: &DecoderSpec, weights: &Weights) -> (DecoderSpec, Arc<Weigh
 fn both_orders_of_rotary_pairs_are_the_same_model() {
     let weights = tiny::weights(&llama(), &[], SEED);
     let (spec, permuted) = interleaved(&llama(), &weights);
-    let (model, other) = (
-        naive_model(&llama(), &weights),
-        naive_model(&spec, &permuted),
-    );
+    let (model, other) = (naive_model(&llama(), &weights), naive_model(&spec, &permuted));
     let tokens = some_tokens(&*model, 20);
     let (found, expected) = (rows(&*other, &tokens), rows(&*model, &tokens));
     let wrong = rows(&*naive_model(&spec, &weights), &tokens);
@@ -98,10 +80,8 @@ fn padding_of_the_embedding_is_cut_off() {
     let spec = qwen2();
     let weights = tiny::weights(&spec, &[], SEED);
     let padded = kad_core::Vocab::new(spec.vocab_rows, tiny::vocab().fingerprint());
-    let (narrow, wide) = (
-        naive_model(&spec, &weights),
-        naive::load("wide", &spec, &weights, padded).unwrap(),
-    );
+    let (narrow, wide) =
+        (naive_model(&spec, &weights), naive::load("wide", &spec, &weights, padded).unwrap());
     let (narrow, wide) = (rows(&*narrow, &[1, 2]), rows(&*wide, &[1, 2]));
     for (narrow, wide) in narrow.iter().zip(wide.iter()) {
         assert_eq!(*narrow, wide[..wide.len() - 1]);
@@ -117,34 +97,13 @@ fn refuses_what_does_not_fit(
     assert_eq!(refusal(llama()), None);
     let cases = [
         (
-            DecoderSpec {
-                layers: 3,
-                ..llama()
-            },
+            DecoderSpec { layers: 3, ..llama() },
             "`model.layers.2.input_layernorm.weight` is missing",
         ),
-        (
-            DecoderSpec {
-                tied_head: false,
-                ..llama()
-            },
-            "`lm_head.weight` is missing",
-        ),
+        (DecoderSpec { tied_head: false, ..llama() }, "`lm_head.weight` is missing"),
         (DecoderSpec { ffn: 55, ..llama() }, "has shape [56, 40]"),
-        (
-            DecoderSpec {
-                kv_heads: 3,
-                ..llama()
-            },
-            "does not divide 4 heads",
-        ),
-        (
-            DecoderSpec {
-                vocab_rows: 48,
-                ..llama()
-            },
-            "`vocab_size` is 48, but the tokenizer has 49",
-        ),
+        (DecoderSpec { kv_heads: 3, ..llama() }, "does not divide 4 heads"),
+        (DecoderSpec { vocab_rows: 48, ..llama() }, "`vocab_size` is 48, but the tokenizer has 49"),
     ];
     for (spec, expected) in cases {
         let message = refusal(spec).unwrap();
@@ -152,12 +111,7 @@ fn refuses_what_does_not_fit(
     }
     let cut = weights.tensors().map(|t| {
         let bytes = &t.bytes[..t.bytes.len() - 4];
-        (
-            t.name.to_owned(),
-            t.stored,
-            t.shape.to_vec(),
-            bytes.to_vec(),
-        )
+        (t.name.to_owned(), t.stored, t.shape.to_vec(), bytes.to_vec())
     });
     let error = load(&llama(), &Arc::new(Weights::from_memory(cut.collect()))).err();
     assert!(matches!(error, Some(LoadError::WrongSize { .. })));
@@ -180,10 +134,7 @@ mod candle {
 
     /// Against naive with the same weights, whatever they are stored in: only sums are rounded.
     /// Worst measured: 3.8e-6 (f32), 4.2e-6 (f16, bf16), 1.4e-5 (K types, whose logits go to 20).
-    const TINY: Tolerance = Tolerance {
-        passes: 0.0,
-        reference: 5e-5,
-    };
+    const TINY: Tolerance = Tolerance { passes: 0.0, reference: 5e-5 };
 
     /// The same for hundreds of tokens. Measured: 2.7e-6, with K types 2.7e-5 and, where candle's
     /// product takes part, 5.4e-5.
@@ -196,12 +147,7 @@ mod candle {
     fn agrees(spec: &DecoderSpec, types: &[StoredType], dtype: Dtype) -> Report {
         let weights = tiny::weights(spec, types, SEED);
         let reference = naive_model(spec, &weights);
-        let report = check(
-            &*model(spec, &weights, dtype),
-            Some(&*reference),
-            TINY,
-            SEED,
-        );
+        let report = check(&*model(spec, &weights, dtype), Some(&*reference), TINY, SEED);
         eprintln!("candle {dtype}, {}, {types:?}: {report:?}", spec.family);
         assert!(report.batch_invariant);
         report
@@ -218,10 +164,8 @@ mod candle {
     #[test]
     fn weights_of_two_bytes_agree_with_naive_on_the_same_weights() {
         for spec in [llama(), gguf_llama(), qwen2()] {
-            for (stored, dtype) in [
-                (StoredType::F16, Dtype::F16),
-                (StoredType::BF16, Dtype::BF16),
-            ] {
+            for (stored, dtype) in [(StoredType::F16, Dtype::F16), (StoredType::BF16, Dtype::BF16)]
+            {
                 agrees(&spec, &[stored], dtype);
                 agrees(&spec, &[stored], Dtype::Auto);
                 agrees(&spec, &[stored], Dtype::F32);
@@ -232,11 +176,7 @@ mod candle {
     #[test]
     fn quantised_weights_agree_with_naive_on_the_same_weights() {
         use StoredType::{Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0};
-        for types in [
-            vec![Q4_0, Q4_1, Q5_0, Q8_0],
-            vec![Q4K, Q5K, Q6K],
-            vec![Q8_0, Q6K, Q4_1],
-        ] {
+        for types in [vec![Q4_0, Q4_1, Q5_0, Q8_0], vec![Q4K, Q5K, Q6K], vec![Q8_0, Q6K, Q4_1]] {
             for dtype in [Dtype::Quantized, Dtype::Auto, Dtype::F32] {
                 agrees(&gguf_llama(), &types, dtype);
             }
@@ -252,20 +192,14 @@ mod candle {
             let kept = model(&gguf_llama(), &weights, Dtype::Auto);
             let widened = model(&gguf_llama(), &weights, Dtype::F32);
             let tokens = some_tokens(&*kept, 30);
-            assert!(
-                rows(&*kept, &tokens) == rows(&*widened, &tokens),
-                "{types:?}"
-            );
+            assert!(rows(&*kept, &tokens) == rows(&*widened, &tokens), "{types:?}");
         }
     }
 
     /// Rounding the weights ourselves or reading rounded ones is the same model.
     #[test]
     fn asking_for_two_bytes_rounds_each_weight_once() {
-        for (stored, dtype) in [
-            (StoredType::F16, Dtype::F16),
-            (StoredType::BF16, Dtype::BF16),
-        ] {
+        for (stored, dtype) in [(StoredType::F16, Dtype::F16), (StoredType::BF16, Dtype::BF16)] {
             let rounded = model(&llama(), &tiny::weights(&llama(), &[], SEED), dtype);
             let read = model(&llama(), &tiny::weights(&llama(), &[stored], SEED), dtype);
             let tokens = some_tokens(&*read, 5);
@@ -278,10 +212,7 @@ mod candle {
     fn prompts_of_any_length_agree_with_naive() {
         for (spec, types) in [(llama(), vec![]), (gguf_llama(), vec![StoredType::Q4K])] {
             let weights = tiny::weights(&spec, &types, SEED);
-            let (fast, slow) = (
-                model(&spec, &weights, Dtype::Auto),
-                naive_model(&spec, &weights),
-            );
+            let (fast, slow) = (model(&spec, &weights, Dtype::Auto), naive_model(&spec, &weights));
             for count in [64, 65, candle::CHUNK, candle::CHUNK + 5, spec.context_len] {
                 let tokens = some_tokens(&*fast, count);
                 let (found, expected) = (rows(&*fast, &tokens), rows(&*slow, &tokens));
@@ -293,10 +224,7 @@ mod candle {
             // Wanted rows that begin in one chunk and end in the next.
             let (tokens, wanted) = (some_tokens(&*fast, candle::CHUNK + 20), 50);
             let mut last = LogitRows::new(fast.vocab().size());
-            fast.start()
-                .unwrap()
-                .extend(&tokens, wanted, &mut last)
-                .unwrap();
+            fast.start().unwrap().extend(&tokens, wanted, &mut last).unwrap();
             let all = rows(&*fast, &tokens);
             for (found, expected) in last.iter().zip(all.iter().skip(tokens.len() - wanted)) {
                 let pairs = found.iter().zip(expected);
@@ -314,17 +242,11 @@ mod candle {
         }
         let weights = tiny::weights(&llama(), &[], SEED);
         let error = candle::load("m", &llama(), &weights, tiny::vocab(), Dtype::Quantized);
-        assert!(matches!(
-            error.err(),
-            Some(LoadError::Unsupported { what: "dtype", .. })
-        ));
+        assert!(matches!(error.err(), Some(LoadError::Unsupported { what: "dtype", .. })));
     }
 
     /// Worst measured: 7.7e-6, logits up to 20.
-    const NANO: Tolerance = Tolerance {
-        passes: 0.0,
-        reference: 3e-5,
-    };
+    const NANO: Tolerance = Tolerance { passes: 0.0, reference: 3e-5 };
 
     /// Nano's models are shipped, but not with every copy of this crate.
     fn nano_names() -> Vec<String> {
@@ -337,16 +259,7 @@ mod candle {
 
     fn nano(name: &str, backend: Backend, dtype: Dtype) -> LoadedModel {
         let source = Source::Nano(name.to_owned());
-        load(
-            &ModelRequest {
-                name: name.to_owned(),
-                source,
-                backend,
-                dtype,
-            },
-            &|_| (),
-        )
-        .unwrap()
+        load(&ModelRequest { name: name.to_owned(), source, backend, dtype }, &|_| ()).unwrap()
     }
 
     #[test]
@@ -374,39 +287,17 @@ mod candle {
         };
         let open = |backend, dtype| {
             let source = source.parse().unwrap();
-            load(
-                &ModelRequest {
-                    name: "m".to_owned(),
-                    source,
-                    backend,
-                    dtype,
-                },
-                &|_| (),
-            )
-            .unwrap()
+            load(&ModelRequest { name: "m".to_owned(), source, backend, dtype }, &|_| ()).unwrap()
         };
-        let (fast, slow) = (
-            open(Backend::Candle, Dtype::Auto),
-            open(Backend::Naive, Dtype::Auto),
-        );
-        let tokens = fast
-            .tokenizer
-            .encode("The capital of France is Paris, and", true)
-            .unwrap();
+        let (fast, slow) = (open(Backend::Candle, Dtype::Auto), open(Backend::Naive, Dtype::Auto));
+        let tokens = fast.tokenizer.encode("The capital of France is Paris, and", true).unwrap();
         let (found, expected) = (rows(&*fast.model, &tokens), rows(&*slow.model, &tokens));
         let pairs = found.iter().flatten().zip(expected.iter().flatten());
-        let worst = pairs
-            .map(|(a, b)| f64::from((a - b).abs()))
-            .fold(0.0, f64::max);
-        println!(
-            "{source}: worst difference {worst:.2e} in {} rows",
-            tokens.len()
-        );
+        let worst = pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        println!("{source}: worst difference {worst:.2e} in {} rows", tokens.len());
         assert!(worst <= REAL);
-        let (found, expected) = (
-            greedy(&*fast.model, &tokens, 24),
-            greedy(&*slow.model, &tokens, 24),
-        );
+        let (found, expected) =
+            (greedy(&*fast.model, &tokens, 24), greedy(&*slow.model, &tokens, 24));
         println!("{:?}", fast.tokenizer.decode(&found, false).unwrap());
         assert_eq!(found, expected);
     }

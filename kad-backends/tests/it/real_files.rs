@@ -26,34 +26,20 @@ fn a_real_tokenizer_gives_the_ids_of_another_program() {
     let mut different = 0;
     for (text, wanted) in texts.iter().zip(reference["ids"].as_array().unwrap()) {
         let text = text.as_str().unwrap();
-        let wanted: Vec<u32> = wanted
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|id| id.as_u64().unwrap() as u32)
-            .collect();
+        let wanted: Vec<u32> =
+            wanted.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect();
         let found = files.tokenizer.encode(text, false).unwrap();
         if found != wanted {
             different += 1;
             let show = |ids: &[u32]| -> Vec<String> {
-                ids.iter()
-                    .map(|&id| files.tokenizer.token_text(id))
-                    .collect()
+                ids.iter().map(|&id| files.tokenizer.token_text(id)).collect()
             };
             eprintln!("{text:?}\n  {:?}\n  {:?}", show(&found), show(&wanted));
         }
     }
-    eprintln!(
-        "{}: {different} of {} texts differ",
-        reference["program"],
-        texts.len()
-    );
+    eprintln!("{}: {different} of {} texts differ", reference["program"], texts.len());
     assert_eq!(different, 0);
-    assert!(
-        files
-            .eos
-            .contains(&(reference["eos"].as_u64().unwrap() as u32))
-    );
+    assert!(files.eos.contains(&(reference["eos"].as_u64().unwrap() as u32)));
 }
 
 #[test]
@@ -72,9 +58,7 @@ fn a_real_template_renders_as_jinja2_does() {
                 content: message["content"].as_str().unwrap().into(),
             })
             .collect();
-        let text = template
-            .render(&messages, chat["add"].as_bool().unwrap())
-            .unwrap();
+        let text = template.render(&messages, chat["add"].as_bool().unwrap()).unwrap();
         assert_eq!(text, chat["text"].as_str().unwrap());
     }
 }
@@ -91,9 +75,6 @@ fn a_real_stream_loses_nothing() {
         let shown = shown + &stream.finish();
         let whole = files.tokenizer.decode(&ids, false).unwrap();
         // SentencePiece begins every text with a space, which only `decode` takes away.
-        assert!(
-            shown == whole || shown == format!(" {whole}"),
-            "{shown:?}, {whole:?}"
-        );
+        assert!(shown == whole || shown == format!(" {whole}"), "{shown:?}, {whole:?}");
     }
 }

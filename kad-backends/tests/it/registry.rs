@@ -6,12 +6,7 @@ use kad_core::LogitRows;
 use crate::support::{gguf, hf};
 
 fn request(source: &str, backend: Backend, dtype: Dtype) -> ModelRequest {
-    ModelRequest {
-        name: "m".into(),
-        source: source.parse().unwrap(),
-        backend,
-        dtype,
-    }
+    ModelRequest { name: "m".into(), source: source.parse().unwrap(), backend, dtype }
 }
 
 #[test]
@@ -23,29 +18,17 @@ fn names_are_read_and_written_back() {
         assert_eq!(name.parse::<Dtype>().unwrap().to_string(), name);
     }
     let error = "ort".parse::<Backend>().unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "backend ort is not available in this version: use candle or naive"
-    );
+    assert_eq!(error, "backend ort is not available in this version: use candle or naive");
     let error = "cuda".parse::<Backend>().unwrap_err().to_string();
     assert_eq!(error, "unknown backend `cuda`; known: candle, naive");
-    assert!(
-        "fp8"
-            .parse::<Dtype>()
-            .unwrap_err()
-            .to_string()
-            .contains("known: auto, f32")
-    );
+    assert!("fp8".parse::<Dtype>().unwrap_err().to_string().contains("known: auto, f32"));
 }
 
 #[test]
 fn a_source_that_is_not_there_is_an_error_and_not_a_panic() {
     let wanted = request("./no/such/folder", Backend::Naive, Dtype::Auto);
     let found = load(&wanted, &|_| ()).map(|_| ());
-    assert!(
-        matches!(found, Err(LoadError::NotFound { .. })),
-        "{found:?}"
-    );
+    assert!(matches!(found, Err(LoadError::NotFound { .. })), "{found:?}");
     assert_eq!(wanted.source, Source::Path("./no/such/folder".into()));
 }
 
@@ -58,18 +41,10 @@ fn runs(source: &str, backend: Backend) {
     assert_eq!(vocab.fingerprint(), loaded.tokenizer.vocab().fingerprint());
     let ids = loaded.tokenizer.encode("hello world", true).unwrap();
     let mut rows = LogitRows::new(vocab.size());
-    loaded
-        .model
-        .start()
-        .unwrap()
-        .extend(&ids, 1, &mut rows)
-        .unwrap();
+    loaded.model.start().unwrap().extend(&ids, 1, &mut rows).unwrap();
     assert!(rows.row(0).iter().all(|logit| logit.is_finite()));
     let shown = loaded.details.to_string();
-    assert!(
-        shown.contains(&format!("backend      {backend}")),
-        "{shown}"
-    );
+    assert!(shown.contains(&format!("backend      {backend}")), "{shown}");
     assert!(loaded.eos.iter().all(|&id| (id as usize) < vocab.size()));
 }
 
@@ -98,9 +73,7 @@ fn both_formats_run_on_every_backend() {
 #[test]
 fn every_nano_model_runs_on_every_backend() {
     for name in nano_models() {
-        compiled_backends()
-            .into_iter()
-            .for_each(|backend| runs(&format!("nano:{name}"), backend));
+        compiled_backends().into_iter().for_each(|backend| runs(&format!("nano:{name}"), backend));
     }
 }
 
@@ -108,11 +81,7 @@ fn every_nano_model_runs_on_every_backend() {
 fn a_tokenizer_smaller_than_the_embedding_sets_the_width() {
     let mut writer = gguf::small_model("llama");
     let rows = crate::support::small_bpe().tokens.len();
-    let embedding = writer
-        .tensors
-        .iter_mut()
-        .find(|t| t.name == "token_embd.weight")
-        .unwrap();
+    let embedding = writer.tensors.iter_mut().find(|t| t.name == "token_embd.weight").unwrap();
     embedding.shape[0] += 5;
     embedding.bytes.extend(vec![0; 5 * 32 * 4]);
     let folder = tempfile::tempdir().unwrap();
@@ -128,10 +97,7 @@ fn a_dtype_that_makes_no_sense_is_refused() {
     hf::write_single(folder.path());
     let source = folder.path().to_str().unwrap();
     let refusal = |backend, dtype| {
-        load(&request(source, backend, dtype), &|_| ())
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
+        load(&request(source, backend, dtype), &|_| ()).map(|_| ()).unwrap_err().to_string()
     };
     assert!(refusal(Backend::Naive, Dtype::F16).contains("f16 with the naive backend"));
     if cfg!(feature = "candle") {
@@ -142,9 +108,7 @@ fn a_dtype_that_makes_no_sense_is_refused() {
 #[cfg(not(feature = "candle"))]
 #[test]
 fn a_backend_left_out_says_how_to_get_it() {
-    let error = load(&request(".", Backend::Candle, Dtype::Auto), &|_| ())
-        .map(|_| ())
-        .unwrap_err();
+    let error = load(&request(".", Backend::Candle, Dtype::Auto), &|_| ()).map(|_| ()).unwrap_err();
     let wanted = "backend candle is not in this build: rebuild with --features candle";
     assert_eq!(error.to_string(), wanted);
 }

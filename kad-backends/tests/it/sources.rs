@@ -18,9 +18,7 @@ fn a_path_is_taken_as_it_is() {
 
 #[test]
 fn an_unknown_nano_model_lists_the_known_ones() {
-    let error = Source::Nano("no-such-model".into())
-        .resolve(&|_| ())
-        .unwrap_err();
+    let error = Source::Nano("no-such-model".into()).resolve(&|_| ()).unwrap_err();
     match error {
         LoadError::UnknownName { known, .. } => assert_eq!(known, nano_models()),
         // A checkout whose models have not been trained yet.
@@ -35,14 +33,8 @@ fn every_nano_model_can_be_opened() {
         let path = Source::Nano(name.clone()).resolve(&|_| ()).unwrap();
         let files = kad_backends::ModelFiles::open(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
         let rows = files.spec.vocab_rows;
-        assert!(
-            files.tokenizer.vocab().size() <= rows,
-            "{name}: more tokens than {rows} rows"
-        );
+        assert!(files.tokenizer.vocab().size() <= rows, "{name}: more tokens than {rows} rows");
         let ids = files.tokenizer.encode("Tom has 12 apples.", false).unwrap();
-        assert_eq!(
-            files.tokenizer.decode(&ids, true).unwrap(),
-            "Tom has 12 apples."
-        );
+        assert_eq!(files.tokenizer.decode(&ids, true).unwrap(), "Tom has 12 apples.");
     }
 }

@@ -60,9 +60,7 @@ fn merges_and_special_tokens_are_applied() {
     let tokenizer = of_folder();
     let texts = |text: &str| {
         let ids = tokenizer.encode(text, true).unwrap();
-        ids.iter()
-            .map(|&id| tokenizer.token_text(id))
-            .collect::<Vec<_>>()
+        ids.iter().map(|&id| tokenizer.token_text(id)).collect::<Vec<_>>()
     };
     assert_eq!(texts("hello world"), ["hello", " wo", "r", "l", "d"]);
     assert_eq!(texts("<|im_start|>hell"), ["<|im_start|>", "hell"]);
@@ -74,10 +72,7 @@ fn merges_and_special_tokens_are_applied() {
         assert!(tokenizer.is_special(id as u32));
     }
     assert!(!tokenizer.is_special(3));
-    assert_eq!(
-        (tokenizer.id_of("nothing"), tokenizer.token_text(100_000)),
-        (None, String::new())
-    );
+    assert_eq!((tokenizer.id_of("nothing"), tokenizer.token_text(100_000)), (None, String::new()));
 }
 
 #[test]
@@ -87,16 +82,10 @@ fn the_beginning_of_sequence_is_added_where_the_file_says_so() {
     writer.pair("tokenizer.ggml.add_bos_token", Meta::Bool(true));
     let tokenizer = of_gguf(&writer);
     let plain = tokenizer.encode("l", false).unwrap();
-    assert_eq!(
-        tokenizer.encode("l", true).unwrap(),
-        [&[1], &plain[..]].concat()
-    );
+    assert_eq!(tokenizer.encode("l", true).unwrap(), [&[1], &plain[..]].concat());
     assert_eq!(tokenizer.bos(), Some(1));
     writer.pair("tokenizer.ggml.add_eos_token", Meta::Bool(true));
-    assert_eq!(
-        of_gguf(&writer).encode("l", true).unwrap(),
-        [&[1], &plain[..], &[2]].concat()
-    );
+    assert_eq!(of_gguf(&writer).encode("l", true).unwrap(), [&[1], &plain[..], &[2]].concat());
 }
 
 #[test]
@@ -106,10 +95,7 @@ fn a_stream_shows_whole_characters_and_loses_nothing() {
         let ids = tokenizer.encode(text, false).unwrap();
         let mut stream = tokenizer.stream_with_special();
         let pieces: Vec<String> = ids.iter().map(|&id| stream.push(id)).collect();
-        assert!(
-            pieces.iter().all(|piece| !piece.contains('\u{fffd}')),
-            "{text:?}: {pieces:?}"
-        );
+        assert!(pieces.iter().all(|piece| !piece.contains('\u{fffd}')), "{text:?}: {pieces:?}");
         assert_eq!(pieces.concat() + &stream.finish(), text);
         let mut stream = tokenizer.stream();
         let shown: String = ids.iter().map(|&id| stream.push(id)).collect();
@@ -161,9 +147,7 @@ fn sentence_piece_vocabularies_are_read() {
     let tokenizer = of_gguf(&writer);
     let texts = |text: &str| {
         let ids = tokenizer.encode(text, true).unwrap();
-        ids.iter()
-            .map(|&id| tokenizer.token(id).unwrap())
-            .collect::<Vec<_>>()
+        ids.iter().map(|&id| tokenizer.token(id).unwrap()).collect::<Vec<_>>()
     };
     assert_eq!(texts("abc"), ["<s>", "▁a", "bc"]);
     assert_eq!(texts("ab c"), ["<s>", "▁ab", "▁", "c"]);

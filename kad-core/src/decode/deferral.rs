@@ -50,14 +50,7 @@ impl<'m> DeferralDecoder<'m> {
         decision: Sampling,
     ) -> Result<Self, DecodeError> {
         let (base, aligned) = (Follower::new(base)?, Follower::new(aligned)?);
-        Ok(Self {
-            base,
-            aligned,
-            rule,
-            sampling,
-            decision,
-            laws: Buffers::default(),
-        })
+        Ok(Self { base, aligned, rule, sampling, decision, laws: Buffers::default() })
     }
 
     /// Fills `laws.base` and `laws.deferral`; returns the deferral mass of the base law.
@@ -74,12 +67,7 @@ impl<'m> DeferralDecoder<'m> {
         match self.rule {
             Rule::Base(rule) => rule.decide(seen, &mut laws.deferral),
             Rule::Pair(rule) => {
-                law_after(
-                    &mut self.aligned,
-                    &self.decision,
-                    context,
-                    &mut laws.aligned_seen,
-                )?;
+                law_after(&mut self.aligned, &self.decision, context, &mut laws.aligned_seen)?;
                 rule.decide(seen, &laws.aligned_seen, &mut laws.deferral);
             }
         }
@@ -89,10 +77,7 @@ impl<'m> DeferralDecoder<'m> {
 
 impl Decoder for DeferralDecoder<'_> {
     fn context_len(&self) -> usize {
-        self.base
-            .model()
-            .context_len()
-            .min(self.aligned.model().context_len())
+        self.base.model().context_len().min(self.aligned.model().context_len())
     }
 
     fn step(
@@ -105,24 +90,11 @@ impl Decoder for DeferralDecoder<'_> {
         let drawn = choices.token(&self.laws.base);
         let hand_over = self.laws.deferral.weights()[drawn as usize];
         if choices.accept(hand_over) {
-            law_after(
-                &mut self.aligned,
-                &self.sampling,
-                context,
-                &mut self.laws.aligned,
-            )?;
+            law_after(&mut self.aligned, &self.sampling, context, &mut self.laws.aligned)?;
             let token = choices.token(&self.laws.aligned);
-            out.push(Emitted {
-                token,
-                origin: Origin::Deferred,
-                deferral_mass,
-            });
+            out.push(Emitted { token, origin: Origin::Deferred, deferral_mass });
         } else {
-            out.push(Emitted {
-                token: drawn,
-                origin: Origin::Base,
-                deferral_mass,
-            });
+            out.push(Emitted { token: drawn, origin: Origin::Base, deferral_mass });
         }
         Ok(())
     }

@@ -72,10 +72,7 @@ pub fn generate(
     let mut step = Vec::new();
     loop {
         if context.len() >= decoder.context_len() {
-            return Ok(Generation {
-                tokens,
-                stop: Stop::ContextFull,
-            });
+            return Ok(Generation { tokens, stop: Stop::ContextFull });
         }
         step.clear();
         decoder.step(&context, choices, &mut step)?;

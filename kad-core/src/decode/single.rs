@@ -16,10 +16,7 @@ pub struct SingleDecoder<P> {
 impl<P: Predictor> SingleDecoder<P> {
     /// Decodes `predictor`'s law.
     pub fn new(predictor: P) -> Self {
-        Self {
-            predictor,
-            laws: Vec::new(),
-        }
+        Self { predictor, laws: Vec::new() }
     }
 }
 
@@ -36,11 +33,7 @@ impl<P: Predictor> Decoder for SingleDecoder<P> {
     ) -> Result<(), DecodeError> {
         self.predictor.laws(context, 1, &mut self.laws)?;
         let token = choices.token(&self.laws[0]);
-        out.push(Emitted {
-            token,
-            origin: Origin::Sampled,
-            deferral_mass: None,
-        });
+        out.push(Emitted { token, origin: Origin::Sampled, deferral_mass: None });
         Ok(())
     }
 }

@@ -27,9 +27,7 @@ impl RandomDeferral {
     /// # Errors
     /// If `rate` is out of range.
     pub fn new(rate: f64) -> Result<Self, RuleError> {
-        Ok(Self {
-            rate: probability("random", "rate", rate)?,
-        })
+        Ok(Self { rate: probability("random", "rate", rate)? })
     }
 }
 

@@ -108,12 +108,7 @@ impl Deferral {
 
     /// Deferral mass `D = Σ d(y) p(y)`: the probability that a base draw is handed over.
     pub fn mass(&self, base: &Law) -> f64 {
-        let mass: f64 = self
-            .weights
-            .iter()
-            .zip(base.probs())
-            .map(|(d, p)| d * p)
-            .sum();
+        let mass: f64 = self.weights.iter().zip(base.probs()).map(|(d, p)| d * p).sum();
         mass.min(1.0)
     }
 }
@@ -132,15 +127,7 @@ pub struct RuleError {
 
 /// Parameters of all rules here are probabilities; NaN is refused.
 fn probability(rule: &'static str, parameter: &'static str, found: f64) -> Result<f64, RuleError> {
-    if (0.0..=1.0).contains(&found) {
-        Ok(found)
-    } else {
-        Err(RuleError {
-            rule,
-            parameter,
-            found,
-        })
-    }
+    if (0.0..=1.0).contains(&found) { Ok(found) } else { Err(RuleError { rule, parameter, found }) }
 }
 
 #[cfg(test)]

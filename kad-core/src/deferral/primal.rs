@@ -28,9 +28,7 @@ impl KadPrimal {
     /// # Errors
     /// If `budget` is out of range.
     pub fn new(budget: f64) -> Result<Self, RuleError> {
-        Ok(Self {
-            budget: probability("kad-primal", "budget", budget)?,
-        })
+        Ok(Self { budget: probability("kad-primal", "budget", budget)? })
     }
 }
 
@@ -45,9 +43,7 @@ impl BaseRule for KadPrimal {
         order.clear();
         order.extend(0..base.len() as TokenId);
         let fitting = longest_fitting_prefix(&mut order, base, self.budget);
-        order[..fitting]
-            .iter()
-            .for_each(|&token| out.set(token, 1.0));
+        order[..fitting].iter().for_each(|&token| out.set(token, 1.0));
         out.order = order;
     }
 }
@@ -70,10 +66,7 @@ fn longest_fitting_prefix(tokens: &mut [TokenId], law: &Law, budget: f64) -> usi
     while low < high {
         let middle = low + (high - low) / 2;
         tokens[low..high].select_nth_unstable_by(middle - low, cheaper);
-        let half: f64 = tokens[low..=middle]
-            .iter()
-            .map(|&token| law.prob(token))
-            .sum();
+        let half: f64 = tokens[low..=middle].iter().map(|&token| law.prob(token)).sum();
         if spent + half <= budget {
             spent += half;
             low = middle + 1;

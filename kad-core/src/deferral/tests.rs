@@ -36,16 +36,9 @@ fn brute_force(law: &Law, budget: f64) -> f64 {
     let n = law.len();
     let subsets = (0u32..1 << n).map(|bits| {
         let chosen = |f: fn(f64) -> f64| -> f64 {
-            (0..n)
-                .filter(|i| bits >> i & 1 == 1)
-                .map(|i| f(law.probs()[i]))
-                .sum()
+            (0..n).filter(|i| bits >> i & 1 == 1).map(|i| f(law.probs()[i])).sum()
         };
-        if chosen(|p| p) <= budget + 1e-15 {
-            chosen(value)
-        } else {
-            0.0
-        }
+        if chosen(|p| p) <= budget + 1e-15 { chosen(value) } else { 0.0 }
     });
     subsets.fold(0.0, f64::max)
 }
@@ -53,12 +46,7 @@ fn brute_force(law: &Law, budget: f64) -> f64 {
 /// The prefix by rising probability, by a full sort: the definition of the primal rule.
 fn sorted_prefix(law: &Law, budget: f64) -> Vec<f64> {
     let mut order: Vec<TokenId> = (0..law.len() as TokenId).collect();
-    order.sort_by(|&a, &b| {
-        law.prob(a)
-            .partial_cmp(&law.prob(b))
-            .unwrap()
-            .then(b.cmp(&a))
-    });
+    order.sort_by(|&a, &b| law.prob(a).partial_cmp(&law.prob(b)).unwrap().then(b.cmp(&a)));
     let mut d = vec![0.0; law.len()];
     let mut spent = 0.0;
     for token in order {
@@ -157,19 +145,13 @@ fn equality_keeps() {
 #[test]
 fn ties_keep_the_lower_id() {
     let flat = law(vec![1.0; 4]);
-    assert_eq!(
-        decide(&KadPrimal::new(0.5).unwrap(), &flat),
-        [0.0, 0.0, 1.0, 1.0]
-    );
+    assert_eq!(decide(&KadPrimal::new(0.5).unwrap(), &flat), [0.0, 0.0, 1.0, 1.0]);
 }
 
 #[test]
 fn the_ends_of_the_budget_are_exact() {
     let law = law(vec![0.0, 0.1, 0.2, 0.7]);
-    assert_eq!(
-        decide(&KadPrimal::new(0.0).unwrap(), &law),
-        [1.0, 0.0, 0.0, 0.0]
-    );
+    assert_eq!(decide(&KadPrimal::new(0.0).unwrap(), &law), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(decide(&KadPrimal::new(1.0).unwrap(), &law), [1.0; 4]);
 }
 
@@ -182,8 +164,5 @@ fn parameters_out_of_range_are_refused() {
         assert!(RandomDeferral::new(bad).is_err());
     }
     let message = KadPrimal::new(1.5).unwrap_err().to_string();
-    assert_eq!(
-        message,
-        "budget = 1.5 of kad-primal is out of range: between 0 and 1"
-    );
+    assert_eq!(message, "budget = 1.5 of kad-primal is out of range: between 0 and 1");
 }

@@ -21,9 +21,7 @@ impl Nudging {
     /// # Errors
     /// If `threshold` is out of range.
     pub fn new(threshold: f64) -> Result<Self, RuleError> {
-        Ok(Self {
-            threshold: probability("nudging", "threshold", threshold)?,
-        })
+        Ok(Self { threshold: probability("nudging", "threshold", threshold)? })
     }
 }
 
@@ -56,9 +54,7 @@ impl KadDual {
     /// # Errors
     /// If `threshold` is out of range.
     pub fn new(threshold: f64) -> Result<Self, RuleError> {
-        Ok(Self {
-            threshold: probability("kad-dual", "threshold", threshold)?,
-        })
+        Ok(Self { threshold: probability("kad-dual", "threshold", threshold)? })
     }
 }
 

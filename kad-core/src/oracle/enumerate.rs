@@ -41,15 +41,10 @@ pub fn enumerate<T: Ord, E>(
 
 /// Total variation ½ Σ |P − Q| between two laws over outcomes.
 pub fn total_variation<T: Ord>(p: &BTreeMap<T, f64>, q: &BTreeMap<T, f64>) -> f64 {
-    let common: f64 = p
-        .iter()
-        .map(|(outcome, p)| (p - q.get(outcome).copied().unwrap_or(0.0)).abs())
-        .sum();
-    let only_q: f64 = q
-        .iter()
-        .filter(|(outcome, _)| !p.contains_key(outcome))
-        .map(|(_, q)| q)
-        .sum();
+    let common: f64 =
+        p.iter().map(|(outcome, p)| (p - q.get(outcome).copied().unwrap_or(0.0)).abs()).sum();
+    let only_q: f64 =
+        q.iter().filter(|(outcome, _)| !p.contains_key(outcome)).map(|(_, q)| q).sum();
     0.5 * (common + only_q)
 }
 
@@ -105,11 +100,7 @@ impl Script {
 
     /// Moves to the next untried path; false if there is none.
     fn next_path(&mut self) -> bool {
-        debug_assert_eq!(
-            self.position,
-            self.path.len(),
-            "the run must replay its choices"
-        );
+        debug_assert_eq!(self.position, self.path.len(), "the run must replay its choices");
         while let Some(branch) = self.path.last_mut() {
             branch.untried.pop();
             if !branch.untried.is_empty() {

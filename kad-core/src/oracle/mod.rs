@@ -1,5 +1,5 @@
 //! Proof by enumeration: the exact law of anything that makes its choices through a
-//! [`ChoiceSource`].
+//! [`ChoiceSource`](crate::ChoiceSource).
 
 mod enumerate;
 mod table;

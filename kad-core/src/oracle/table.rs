@@ -43,11 +43,7 @@ impl TableModel {
     #[must_use]
     pub fn with_row(mut self, suffix: &[TokenId], logits: &[f32]) -> Self {
         assert_eq!(logits.len(), self.vocab.size(), "one logit per token");
-        assert!(
-            suffix.len() <= self.order,
-            "the model looks at {} tokens only",
-            self.order
-        );
+        assert!(suffix.len() <= self.order, "the model looks at {} tokens only", self.order);
         self.rows.insert(suffix.to_vec(), logits.to_vec());
         self
     }
@@ -63,17 +59,13 @@ impl TableModel {
         let suffix = &context[context.len().saturating_sub(self.order)..];
         let named = (0..=suffix.len()).find_map(|start| self.rows.get(&suffix[start..]));
         named.cloned().unwrap_or_else(|| {
-            (0..self.vocab.size() as u64)
-                .map(|token| self.pseudo_logit(suffix, token))
-                .collect()
+            (0..self.vocab.size() as u64).map(|token| self.pseudo_logit(suffix, token)).collect()
         })
     }
 
     fn pseudo_logit(&self, suffix: &[TokenId], token: u64) -> f32 {
         let start = mix_bits(self.seed ^ mix_bits(token));
-        let hash = suffix
-            .iter()
-            .fold(start, |hash, &t| mix_bits(hash ^ u64::from(t + 1)));
+        let hash = suffix.iter().fold(start, |hash, &t| mix_bits(hash ^ u64::from(t + 1)));
         // 24 bits fit an f32 exactly.
         (hash >> 40) as f32 / (1u32 << 22) as f32 - 2.0
     }
@@ -98,10 +90,7 @@ impl LanguageModel for TableModel {
         self.context_len
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
-        Ok(Box::new(TableSession {
-            model: self,
-            tokens: Vec::new(),
-        }))
+        Ok(Box::new(TableSession { model: self, tokens: Vec::new() }))
     }
 }
 

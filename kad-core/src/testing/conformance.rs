@@ -40,10 +40,7 @@ pub struct Tolerance {
 
 impl Tolerance {
     /// Bit for bit, up to the sign of zero.
-    pub const EXACT: Tolerance = Tolerance {
-        passes: 0.0,
-        reference: 0.0,
-    };
+    pub const EXACT: Tolerance = Tolerance { passes: 0.0, reference: 0.0 };
 }
 
 /// What was found by a [`check`] that passed.
@@ -98,9 +95,7 @@ pub fn check(
 }
 
 fn random_tokens(model: &dyn LanguageModel, rng: &mut impl Rng, count: usize) -> Vec<TokenId> {
-    (0..count)
-        .map(|_| rng.random_range(0..model.vocab().size()) as TokenId)
-        .collect()
+    (0..count).map(|_| rng.random_range(0..model.vocab().size()) as TokenId).collect()
 }
 
 struct Suite<'m> {
@@ -111,9 +106,7 @@ struct Suite<'m> {
 
 impl<'m> Suite<'m> {
     fn start(&self) -> Box<dyn Session + 'm> {
-        self.model
-            .start()
-            .unwrap_or_else(|error| panic!("{}: start: {error}", self.model.name()))
+        self.model.start().unwrap_or_else(|error| panic!("{}: start: {error}", self.model.name()))
     }
 
     /// Rows of the last `wanted` of `tokens`, appended to what `session` holds.
@@ -121,26 +114,11 @@ impl<'m> Suite<'m> {
         let held = session.tokens().to_vec();
         let mut out = LogitRows::new(self.model.vocab().size());
         let name = self.model.name();
-        session
-            .extend(tokens, wanted, &mut out)
-            .unwrap_or_else(|error| {
-                panic!(
-                    "{name}: extending {} tokens by {}: {error}",
-                    held.len(),
-                    tokens.len()
-                )
-            });
-        assert_eq!(
-            out.len(),
-            wanted,
-            "{name}: rows of logits for {} tokens",
-            tokens.len()
-        );
-        assert_eq!(
-            session.tokens(),
-            [&held, tokens].concat(),
-            "{name}: tokens held"
-        );
+        session.extend(tokens, wanted, &mut out).unwrap_or_else(|error| {
+            panic!("{name}: extending {} tokens by {}: {error}", held.len(), tokens.len())
+        });
+        assert_eq!(out.len(), wanted, "{name}: rows of logits for {} tokens", tokens.len());
+        assert_eq!(session.tokens(), [&held, tokens].concat(), "{name}: tokens held");
         out
     }
 
@@ -171,27 +149,14 @@ impl<'m> Suite<'m> {
         let mut out = LogitRows::new(vocab);
         let mut refused = |tokens: &[TokenId], wanted: usize| {
             let result = session.extend(tokens, wanted, &mut out);
-            assert!(
-                out.is_empty(),
-                "{name}: rows were written by a refused call"
-            );
-            assert_eq!(
-                session.tokens(),
-                held,
-                "{name}: a refused call changed the session"
-            );
+            assert!(out.is_empty(), "{name}: rows were written by a refused call");
+            assert_eq!(session.tokens(), held, "{name}: a refused call changed the session");
             result.expect_err(name)
         };
         let error = refused(&[], 0);
-        assert!(
-            matches!(error, ModelError::RowsWanted { .. }),
-            "{name}: no tokens: {error}"
-        );
+        assert!(matches!(error, ModelError::RowsWanted { .. }), "{name}: no tokens: {error}");
         let error = refused(&[0], 2);
-        assert!(
-            matches!(error, ModelError::RowsWanted { .. }),
-            "{name}: 2 rows of 1: {error}"
-        );
+        assert!(matches!(error, ModelError::RowsWanted { .. }), "{name}: 2 rows of 1: {error}");
         let error = refused(&[0, vocab as TokenId], 1);
         let right =
             matches!(error, ModelError::TokenOutOfRange { id, .. } if id == vocab as TokenId);
@@ -203,11 +168,7 @@ impl<'m> Suite<'m> {
         let error = session.truncate(len).expect_err(name);
         let right = matches!(error, ModelError::TruncatePastEnd { len: l, .. } if l == len);
         assert!(right, "{name}: truncate to {len}: {error}");
-        assert_eq!(
-            session.tokens(),
-            held,
-            "{name}: a refused call changed the session"
-        );
+        assert_eq!(session.tokens(), held, "{name}: a refused call changed the session");
     }
 
     fn repeats(&mut self, tokens: &[TokenId]) {
@@ -217,10 +178,7 @@ impl<'m> Suite<'m> {
             assert!(logit.is_finite(), "{name}: a logit is {logit}");
             self.report.largest = self.report.largest.max(f64::from(logit.abs()));
         }
-        assert!(
-            once == again,
-            "{name}: the same call gave other bits the second time"
-        );
+        assert!(once == again, "{name}: the same call gave other bits the second time");
     }
 
     fn wanted(&mut self, tokens: &[TokenId]) {
@@ -248,17 +206,12 @@ impl<'m> Suite<'m> {
         let vocab = self.model.vocab().size() as TokenId;
         for keep in [0, 1, tokens.len() / 2, tokens.len() - 1] {
             let mut session = self.start();
-            let wrong: Vec<_> = tokens[keep..]
-                .iter()
-                .map(|token| (token + 1) % vocab)
-                .collect();
+            let wrong: Vec<_> = tokens[keep..].iter().map(|token| (token + 1) % vocab).collect();
             if keep > 0 {
                 self.extend(&mut *session, &tokens[..keep], 0);
             }
             self.extend(&mut *session, &wrong, 1);
-            session
-                .truncate(keep)
-                .unwrap_or_else(|error| panic!("truncate to {keep}: {error}"));
+            session.truncate(keep).unwrap_or_else(|error| panic!("truncate to {keep}: {error}"));
             let wanted = tokens.len() - keep;
             let found = self.extend(&mut *session, &tokens[keep..], wanted);
             self.alike(&found, &tail(&expected, wanted), "after a rollback");
@@ -282,10 +235,7 @@ impl<'m> Suite<'m> {
         let first = self.extend(&mut *first, &tokens[half..], wanted);
         let second = self.extend(&mut *second, &others[half..], wanted);
         let name = self.model.name();
-        assert!(
-            [first, second] == expected,
-            "{name}: two sessions touch each other"
-        );
+        assert!([first, second] == expected, "{name}: two sessions touch each other");
     }
 
     /// A long random sequence of calls; now and then compared with a fresh session.
@@ -296,9 +246,7 @@ impl<'m> Suite<'m> {
             let held = session.tokens().len();
             if held == limit || held > 0 && rng.random_range(0..3) == 0 {
                 let keep = rng.random_range(0..held);
-                session
-                    .truncate(keep)
-                    .unwrap_or_else(|error| panic!("truncate: {error}"));
+                session.truncate(keep).unwrap_or_else(|error| panic!("truncate: {error}"));
                 continue;
             }
             let count = rng.random_range(1..=PIECE.min(limit - held));
@@ -311,15 +259,10 @@ impl<'m> Suite<'m> {
 
     fn agrees(&mut self, reference: &dyn LanguageModel, tokens: &[TokenId]) {
         let (name, other) = (self.model.name(), reference.name());
-        let same = self
-            .model
-            .vocab()
-            .ensure_same(name, reference.vocab(), other);
+        let same = self.model.vocab().ensure_same(name, reference.vocab(), other);
         same.unwrap_or_else(|error| panic!("{error}"));
         let mut expected = LogitRows::new(reference.vocab().size());
-        let mut session = reference
-            .start()
-            .unwrap_or_else(|error| panic!("{other}: {error}"));
+        let mut session = reference.start().unwrap_or_else(|error| panic!("{other}: {error}"));
         session
             .extend(tokens, tokens.len(), &mut expected)
             .unwrap_or_else(|error| panic!("{other}: {error}"));
@@ -336,9 +279,7 @@ impl<'m> Suite<'m> {
 
 fn tail(rows: &LogitRows, count: usize) -> LogitRows {
     let mut tail = LogitRows::new(rows.vocab());
-    rows.iter()
-        .skip(rows.len() - count)
-        .for_each(|row| tail.push_row(row));
+    rows.iter().skip(rows.len() - count).for_each(|row| tail.push_row(row));
     tail
 }
 
@@ -347,13 +288,7 @@ fn worst_difference(found: &LogitRows, expected: &LogitRows) -> f64 {
     assert_eq!(found.len(), expected.len(), "rows");
     let pairs = found.iter().flatten().zip(expected.iter().flatten());
     let differences = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
-    differences.fold(0.0, |worst, d| {
-        if d.is_nan() {
-            f64::INFINITY
-        } else {
-            worst.max(d)
-        }
-    })
+    differences.fold(0.0, |worst, d| if d.is_nan() { f64::INFINITY } else { worst.max(d) })
 }
 
 #[cfg(test)]
@@ -393,11 +328,7 @@ mod tests {
             CONTEXT
         }
         fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
-            Ok(Box::new(FaultySession {
-                fault: self.0,
-                tokens: vec![],
-                sum: vec![0],
-            }))
+            Ok(Box::new(FaultySession { fault: self.0, tokens: vec![], sum: vec![0] }))
         }
     }
 
@@ -411,22 +342,14 @@ mod tests {
             wanted: usize,
             out: &mut LogitRows,
         ) -> Result<(), ModelError> {
-            let limit = if self.fault == Fault::HasNoLimit {
-                usize::MAX
-            } else {
-                CONTEXT
-            };
+            let limit = if self.fault == Fault::HasNoLimit { usize::MAX } else { CONTEXT };
             ModelError::check_extend(self.tokens.len(), tokens, wanted, limit, VOCAB)?;
             for (index, token) in tokens.iter().enumerate() {
                 self.tokens.push(*token);
                 let sum = self.sum.last().unwrap() * 3 + token + 1;
                 self.sum.push(sum % 1000);
                 if index + wanted >= tokens.len() {
-                    let extra = if self.fault == Fault::LooksAtThePass {
-                        tokens.len()
-                    } else {
-                        0
-                    };
+                    let extra = if self.fault == Fault::LooksAtThePass { tokens.len() } else { 0 };
                     let logit = |id| (self.sum.last().unwrap() * id % 7) as f32 + extra as f32;
                     let row: Vec<f32> = (0..VOCAB as u32).map(logit).collect();
                     out.push_row(&row);
@@ -452,14 +375,7 @@ mod tests {
     }
 
     fn failure(fault: Fault) -> Option<String> {
-        let run = || {
-            check(
-                &faulty(fault),
-                Some(&faulty(Fault::None)),
-                Tolerance::EXACT,
-                1,
-            )
-        };
+        let run = || check(&faulty(fault), Some(&faulty(Fault::None)), Tolerance::EXACT, 1);
         let caught = std::panic::catch_unwind(run).err()?;
         caught.downcast_ref::<String>().cloned()
     }
@@ -468,10 +384,7 @@ mod tests {
     fn a_correct_model_passes_and_is_reported_as_exact() {
         let model = faulty(Fault::None);
         let report = check(&model, Some(&model), Tolerance::EXACT, 1);
-        assert!(
-            report.batch_invariant && report.passes == 0.0 && report.rows > 100,
-            "{report:?}"
-        );
+        assert!(report.batch_invariant && report.passes == 0.0 && report.rows > 100, "{report:?}");
     }
 
     #[test]

@@ -39,79 +39,39 @@ fn run(
 
 #[test]
 fn every_end_is_named() {
-    let limits = |max_new_tokens, eos: &[TokenId]| Limits {
-        max_new_tokens,
-        eos: eos.to_vec(),
-    };
+    let limits = |max_new_tokens, eos: &[TokenId]| Limits { max_new_tokens, eos: eos.to_vec() };
     let model = counter();
-    assert_eq!(
-        run(&model, &[1], &limits(5, &[0]), None).unwrap(),
-        (vec![2, 3, 0], Stop::Eos)
-    );
-    assert_eq!(
-        run(&model, &[1], &limits(2, &[0]), None).unwrap(),
-        (vec![2, 3], Stop::MaxTokens)
-    );
-    assert_eq!(
-        run(&model, &[1], &limits(5, &[0]), Some(3)).unwrap(),
-        (vec![2, 3], Stop::Caller)
-    );
+    assert_eq!(run(&model, &[1], &limits(5, &[0]), None).unwrap(), (vec![2, 3, 0], Stop::Eos));
+    assert_eq!(run(&model, &[1], &limits(2, &[0]), None).unwrap(), (vec![2, 3], Stop::MaxTokens));
+    assert_eq!(run(&model, &[1], &limits(5, &[0]), Some(3)).unwrap(), (vec![2, 3], Stop::Caller));
     let short = counter().with_context_len(3);
-    assert_eq!(
-        run(&short, &[1], &limits(5, &[0]), None).unwrap(),
-        (vec![2, 3], Stop::ContextFull)
-    );
+    assert_eq!(run(&short, &[1], &limits(5, &[0]), None).unwrap(), (vec![2, 3], Stop::ContextFull));
 }
 
 #[test]
 fn impossible_requests_are_refused() {
-    let limits = Limits {
-        max_new_tokens: 1,
-        eos: vec![],
-    };
+    let limits = Limits { max_new_tokens: 1, eos: vec![] };
     let short = counter().with_context_len(2);
-    assert!(matches!(
-        run(&short, &[], &limits, None),
-        Err(DecodeError::EmptyPrompt)
-    ));
+    assert!(matches!(run(&short, &[], &limits, None), Err(DecodeError::EmptyPrompt)));
     assert!(matches!(
         run(&short, &[1, 2], &limits, None),
-        Err(DecodeError::PromptTooLong {
-            prompt: 2,
-            limit: 2
-        })
+        Err(DecodeError::PromptTooLong { prompt: 2, limit: 2 })
     ));
-    let nothing = Limits {
-        max_new_tokens: 0,
-        eos: vec![],
-    };
-    assert!(matches!(
-        run(&short, &[1], &nothing, None),
-        Err(DecodeError::NothingAsked)
-    ));
+    let nothing = Limits { max_new_tokens: 0, eos: vec![] };
+    assert!(matches!(run(&short, &[1], &nothing, None), Err(DecodeError::NothingAsked)));
     let error = run(&counter(), &[9], &limits, None).unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(error.to_string(), "model `counter`");
-    assert_eq!(
-        source,
-        "token id 9 is out of range: the vocabulary has ids 0 to 3"
-    );
+    assert_eq!(source, "token id 9 is out of range: the vocabulary has ids 0 to 3");
 }
 
 #[test]
 fn nan_logits_name_the_model_and_the_place() {
     let model = counter().with_row(&[2], &[0.0, f32::NAN, 0.0, 0.0]);
-    let limits = Limits {
-        max_new_tokens: 5,
-        eos: vec![],
-    };
+    let limits = Limits { max_new_tokens: 5, eos: vec![] };
     let error = run(&model, &[1], &limits, None).unwrap_err();
     match error {
-        DecodeError::Law {
-            model,
-            position,
-            source: LawError::NotFinite { token: 1, .. },
-        } => {
+        DecodeError::Law { model, position, source: LawError::NotFinite { token: 1, .. } } => {
             assert_eq!((model.as_str(), position), ("counter", 2));
         }
         other => panic!("{other}"),
@@ -131,11 +91,7 @@ impl Decoder for Burst {
         _: &mut dyn ChoiceSource,
         out: &mut Vec<Emitted>,
     ) -> Result<(), DecodeError> {
-        let made = |token| Emitted {
-            token,
-            origin: Origin::Sampled,
-            deferral_mass: None,
-        };
+        let made = |token| Emitted { token, origin: Origin::Sampled, deferral_mass: None };
         out.extend([1, 2, 3].map(made));
         Ok(())
     }
@@ -146,10 +102,7 @@ fn a_burst_is_cut_at_the_limit_and_at_the_end_token() {
     let mut observe = |_: &Emitted| ControlFlow::Continue(());
     let mut choices = SampledChoices::seeded(0);
     let mut tokens = |max_new_tokens, eos| {
-        let limits = Limits {
-            max_new_tokens,
-            eos,
-        };
+        let limits = Limits { max_new_tokens, eos };
         let made = generate(&mut Burst, &[0], &limits, &mut choices, &mut observe).unwrap();
         made.tokens.iter().map(|t| t.token).collect::<Vec<_>>()
     };

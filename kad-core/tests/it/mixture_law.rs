@@ -23,10 +23,7 @@ const EXACT: f64 = 1e-12;
 type TextLaw = BTreeMap<Vec<TokenId>, f64>;
 
 fn models() -> (TableModel, TableModel) {
-    (
-        TableModel::random("base", 4, 2, 1),
-        TableModel::random("aligned", 4, 3, 2),
-    )
+    (TableModel::random("base", 4, 2, 1), TableModel::random("aligned", 4, 3, 2))
 }
 
 fn at(temperature: f64) -> Sampling {
@@ -34,20 +31,11 @@ fn at(temperature: f64) -> Sampling {
 }
 
 fn law_of_texts(decoder: &mut dyn Decoder) -> TextLaw {
-    let limits = Limits {
-        max_new_tokens: LENGTH,
-        eos: vec![EOS],
-    };
+    let limits = Limits { max_new_tokens: LENGTH, eos: vec![EOS] };
     let run = |choices: &mut dyn ChoiceSource| {
         let mut observe = |_: &_| ControlFlow::Continue(());
         let generation = generate(decoder, &PROMPT, &limits, choices, &mut observe)?;
-        Ok::<_, DecodeError>(
-            generation
-                .tokens
-                .iter()
-                .map(|t| t.token)
-                .collect::<Vec<_>>(),
-        )
+        Ok::<_, DecodeError>(generation.tokens.iter().map(|t| t.token).collect::<Vec<_>>())
     };
     enumerate(run).unwrap()
 }
@@ -115,18 +103,12 @@ fn by_hand(
     let law = |model: &TableModel, text: &[TokenId], temperature: f64| -> Law {
         let mut rows = LogitRows::new(4);
         model.start().unwrap().extend(text, 1, &mut rows).unwrap();
-        let weights: Vec<f64> = rows
-            .row(0)
-            .iter()
-            .map(|&l| (f64::from(l) / temperature).exp())
-            .collect();
+        let weights: Vec<f64> =
+            rows.row(0).iter().map(|&l| (f64::from(l) / temperature).exp()).collect();
         let total: f64 = weights.iter().sum();
         Law::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
     };
-    let (draw, see) = (
-        sampling.settings().temperature,
-        decision.settings().temperature,
-    );
+    let (draw, see) = (sampling.settings().temperature, decision.settings().temperature);
     let mut texts = TextLaw::new();
     let mut open = vec![(PROMPT.to_vec(), 1.0)];
     while let Some((text, probability)) = open.pop() {
@@ -162,11 +144,8 @@ fn the_oracle_tells_deferral_from_truncation() {
     let (base, aligned) = models();
     let rule = Rule::base(KadPrimal::new(0.35).unwrap());
     let lazy = DeferralDecoder::new(&base, &aligned, &rule, at(1.0), at(1.0)).unwrap();
-    let nucleus = Sampling::new(SamplingSettings {
-        top_p: Some(0.65),
-        ..Default::default()
-    })
-    .unwrap();
+    let nucleus =
+        Sampling::new(SamplingSettings { top_p: Some(0.65), ..Default::default() }).unwrap();
     let nucleus = kad_core::ModelPredictor::new(&base, nucleus).unwrap();
     let distance = total_variation(
         &law_of_texts(&mut { lazy }),
@@ -183,17 +162,12 @@ fn the_aligned_model_runs_only_when_a_draw_is_deferred() {
     let rule = Rule::base(KadDual::new(0.2).unwrap());
     let mut decoder = DeferralDecoder::new(&base, &aligned, &rule, at(1.0), at(1.0)).unwrap();
     let mut choices = kad_core::SampledChoices::seeded(5);
-    let limits = Limits {
-        max_new_tokens: 400,
-        eos: vec![],
-    };
+    let limits = Limits { max_new_tokens: 400, eos: vec![] };
     let mut observe = |_: &_| ControlFlow::Continue(());
     let made = generate(&mut decoder, &PROMPT, &limits, &mut choices, &mut observe).unwrap();
-    let deferred = made
-        .tokens
-        .iter()
-        .filter(|t| t.origin == kad_core::decode::Origin::Deferred)
-        .count() as u64;
+    let deferred =
+        made.tokens.iter().filter(|t| t.origin == kad_core::decode::Origin::Deferred).count()
+            as u64;
     assert!(0 < deferred && deferred < 200, "{deferred} of 400 deferred");
     assert_eq!(aligned.counts().passes, deferred);
     assert_eq!(base.counts().passes, 400);

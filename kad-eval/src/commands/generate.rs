@@ -56,7 +56,7 @@ fn sampling(args: &GenerateArgs) -> Result<(Sampling, Sampling)> {
         min_p: args.min_p,
         repetition_penalty: args.repetition_penalty,
         max_new_tokens: args.max_new_tokens,
-        decision_temperature: args.decision_temperature,
+        decision_temperature: args.decision_temperature.unwrap_or(1.0),
     };
     Ok((plan.sampling()?, plan.decision()?))
 }
@@ -68,10 +68,10 @@ fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
         None if args.chat => return Ok(None),
         None => {
             let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .context("cannot read the prompt")?;
-            text
+            std::io::stdin().read_to_string(&mut text).context("cannot read the prompt")?;
+            // A line break that ends the input is the terminal's, not the prompt's.
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            line.strip_suffix('\r').unwrap_or(line).to_owned()
         }
     };
     if prompt.is_empty() {
@@ -85,23 +85,15 @@ fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
 /// Models are called by their roles.
 fn kind(args: &GenerateArgs) -> DecoderKind {
     match args.rule {
-        Some(rule) => DecoderKind::Deferral {
-            base: "base".to_owned(),
-            aligned: "aligned".to_owned(),
-            rule,
-        },
-        None => DecoderKind::Single {
-            model: "model".to_owned(),
-        },
+        Some(rule) => {
+            DecoderKind::Deferral { base: "base".to_owned(), aligned: "aligned".to_owned(), rule }
+        }
+        None => DecoderKind::Single { model: "model".to_owned() },
     }
 }
 
 fn load(args: &GenerateArgs, kind: &DecoderKind) -> Result<Models> {
-    let named = [
-        ("model", &args.model),
-        ("base", &args.base),
-        ("aligned", &args.aligned),
-    ];
+    let named = [("model", &args.model), ("base", &args.base), ("aligned", &args.aligned)];
     let plans: BTreeMap<String, _> = named
         .into_iter()
         .filter_map(|(name, source)| Some((name.to_owned(), plan(source.as_ref()?, &args.engine))))
@@ -125,10 +117,7 @@ impl Speaking<'_> {
             models::chat_prompt(self.kind, self.models, &self.opening(prompt))?
         } else {
             let speaker = models::speaker(self.kind, self.models);
-            speaker
-                .tokenizer
-                .encode(prompt, true)
-                .map_err(anyhow::Error::from)?
+            speaker.tokenizer.encode(prompt, true).map_err(anyhow::Error::from)?
         };
         self.answer(&tokens)?;
         Ok(())
@@ -163,9 +152,7 @@ impl Speaking<'_> {
             messages.push(Message::assistant(text));
         }
         if turns == 0 {
-            return Err(Failure::Request(anyhow!(
-                "the prompt is empty: nothing came on stdin"
-            )));
+            return Err(Failure::Request(anyhow!("the prompt is empty: nothing came on stdin")));
         }
         Ok(())
     }
@@ -189,27 +176,18 @@ impl Speaking<'_> {
                 }
             }
         };
-        let made = generate(
-            &mut *self.decoder,
-            prompt,
-            &self.limits,
-            &mut self.choices,
-            &mut observe,
-        )
-        .map_err(anyhow::Error::from)?;
+        let made =
+            generate(&mut *self.decoder, prompt, &self.limits, &mut self.choices, &mut observe)
+                .map_err(anyhow::Error::from)?;
         if let Some(error) = failed {
             return Err(Failure::from(error));
         }
         let text = printer.finish()?;
         let seconds = start.elapsed().as_secs_f64();
         let done = passes(self.models).into_iter().zip(passes_before);
-        let done: BTreeMap<&str, u64> = done
-            .map(|((name, after), (_, before))| (name, after - before))
-            .collect();
-        let timing = Timing {
-            seconds,
-            first_token: first_token.unwrap_or(seconds),
-        };
+        let done: BTreeMap<&str, u64> =
+            done.map(|((name, after), (_, before))| (name, after - before)).collect();
+        let timing = Timing { seconds, first_token: first_token.unwrap_or(seconds) };
         if self.args.json {
             self.print_json(&text, prompt, &made, &done, timing)?;
         } else {
@@ -242,10 +220,7 @@ impl Speaking<'_> {
 }
 
 fn passes(models: &Models) -> Vec<(&str, u64)> {
-    models
-        .iter()
-        .map(|(name, model)| (name.as_str(), model.counted.counts().passes))
-        .collect()
+    models.iter().map(|(name, model)| (name.as_str(), model.counted.counts().passes)).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -264,22 +239,12 @@ fn statistics(made: &Generation, passes: &BTreeMap<&str, u64>, timing: Timing) -
     if n > 1 {
         parts.push(format!("then {:.1} tokens/s", (n - 1) as f64 / decoding));
     }
-    let deferred = made
-        .tokens
-        .iter()
-        .filter(|t| t.origin == Origin::Deferred)
-        .count();
+    let deferred = made.tokens.iter().filter(|t| t.origin == Origin::Deferred).count();
     let masses: Option<f64> = made.tokens.iter().map(|t| t.deferral_mass).sum();
     if let Some(mass) = masses {
-        parts.push(format!(
-            "{deferred} deferred, mean deferral mass {:.3}",
-            mass / n as f64
-        ));
+        parts.push(format!("{deferred} deferred, mean deferral mass {:.3}", mass / n as f64));
     }
-    let passes: Vec<String> = passes
-        .iter()
-        .map(|(name, n)| format!("{name} {n}"))
-        .collect();
+    let passes: Vec<String> = passes.iter().map(|(name, n)| format!("{name} {n}")).collect();
     parts.push(format!("passes: {}", passes.join(", ")));
     parts.push(format!("stop: {}", made.stop));
     parts.join("; ")
@@ -294,11 +259,7 @@ struct Printer<'a> {
 
 impl<'a> Printer<'a> {
     fn new(args: &'a GenerateArgs, stream: TokenStream<'a>) -> Self {
-        Self {
-            args,
-            stream,
-            text: String::new(),
-        }
+        Self { args, stream, text: String::new() }
     }
 
     fn show(&mut self, emitted: &Emitted, ends: bool) -> Result<()> {
@@ -311,7 +272,7 @@ impl<'a> Printer<'a> {
             return Ok(());
         }
         let shown = match (self.args.show, emitted.origin) {
-            (Some(Show::Provenance), Origin::Deferred) => piece.green().underline().to_string(),
+            (Some(Show::Provenance), Origin::Deferred) => mark(&piece),
             _ => piece,
         };
         Ok(output::print(&shown)?)
@@ -323,10 +284,18 @@ impl<'a> Printer<'a> {
         if !self.args.json {
             output::line(&rest)?;
             if self.args.show == Some(Show::Provenance) {
-                let deferred = "deferred to aligned".green().underline().to_string();
-                output::note(&format!("legend: kept from base, {deferred}"));
+                let legend = mark("deferred to aligned");
+                output::note(&format!("legend: kept from base, {legend}"));
             }
         }
         Ok(self.text)
+    }
+}
+
+/// A deferred piece of text: coloured where stdout has colours, else in brackets.
+fn mark(piece: &str) -> String {
+    match anstream::AutoStream::choice(&std::io::stdout()) {
+        anstream::ColorChoice::Never => format!("[{piece}]"),
+        _ => piece.green().underline().to_string(),
     }
 }

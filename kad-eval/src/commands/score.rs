@@ -1,7 +1,7 @@
 //! `kad score`: how likely a text is.
 
 use anyhow::{Context, Result};
-use kad_core::{LanguageModel, LogitRows, TokenId, log_prob};
+use kad_core::{LanguageModel, LogitRows, TokenId, log_normaliser, log_prob};
 use serde::Serialize;
 
 use super::plan;
@@ -40,10 +40,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<(), Failure> {
         (None, None) => String::new(),
     };
     let model = models::load("model", &plan(&args.model, &args.engine))?;
-    let tokens = model
-        .tokenizer
-        .encode(&text, true)
-        .map_err(anyhow::Error::from)?;
+    let tokens = model.tokenizer.encode(&text, true).map_err(anyhow::Error::from)?;
     if tokens.is_empty() {
         let message = "the text has no tokens: give at least one with --text or --file";
         return Err(Failure::request(anyhow::anyhow!(message)));
@@ -70,32 +67,23 @@ fn score(model: &Model, tokens: Vec<TokenId>, top: Option<usize>) -> Result<Scor
             nll -= log_prob(row, next).context("the model gave unusable logits")?;
         }
     }
-    let next = top
-        .map(|n| likeliest(model, rows.row(rows.len() - 1), n))
-        .transpose()?;
+    let next = top.map(|n| likeliest(model, rows.row(rows.len() - 1), n)).transpose()?;
     let predicted = tokens.len() - 1;
     let perplexity = (predicted > 0).then(|| (nll / predicted as f64).exp());
-    Ok(Score {
-        tokens,
-        nll,
-        perplexity,
-        next,
-    })
+    Ok(Score { tokens, nll, perplexity, next })
 }
 
 /// The `n` likeliest tokens, lower ids first among equals.
 fn likeliest(model: &Model, row: &[f32], n: usize) -> Result<Vec<Next>> {
     let mut order: Vec<TokenId> = (0..row.len() as TokenId).collect();
     order.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]));
-    let next = |&id: &TokenId| {
-        let logprob = log_prob(row, id).context("the model gave unusable logits")?;
-        Ok(Next {
-            id,
-            text: model.tokenizer.token_text(id),
-            logprob,
-        })
+    let normaliser = log_normaliser(row).context("the model gave unusable logits")?;
+    let next = |&id: &TokenId| Next {
+        id,
+        text: model.tokenizer.token_text(id),
+        logprob: f64::from(row[id as usize]) - normaliser,
     };
-    order.iter().take(n).map(next).collect()
+    Ok(order.iter().take(n).map(next).collect())
 }
 
 fn print(score: &Score) -> std::io::Result<()> {
@@ -105,10 +93,7 @@ fn print(score: &Score) -> std::io::Result<()> {
         output::line(&format!("perplexity  {perplexity:.6}"))?;
     }
     for next in score.next.iter().flatten() {
-        output::line(&format!(
-            "  {:>9.5}  {:>7}  {:?}",
-            next.logprob, next.id, next.text
-        ))?;
+        output::line(&format!("  {:>9.5}  {:>7}  {:?}", next.logprob, next.id, next.text))?;
     }
     Ok(())
 }

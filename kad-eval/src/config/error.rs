@@ -25,11 +25,7 @@ impl ConfigError {
         let diagnostic = Diagnostic::error()
             .with_message(message)
             .with_labels(vec![Label::primary((), span)])
-            .with_notes(
-                help.into_iter()
-                    .map(|help| format!("help: {help}"))
-                    .collect(),
-            );
+            .with_notes(help.into_iter().map(|help| format!("help: {help}")).collect());
         let files = SimpleFile::new(file, text);
         let config = term::Config::default();
         let rendered = term::emit_into_string(&config, &files, &diagnostic)

@@ -74,10 +74,8 @@ impl SamplingPlan {
 
     /// The law that rules look at.
     pub(crate) fn decision(&self) -> Result<Sampling, SamplingError> {
-        Sampling::at_temperature(self.decision_temperature).map_err(|error| SamplingError {
-            key: "decision_temperature",
-            ..error
-        })
+        Sampling::at_temperature(self.decision_temperature)
+            .map_err(|error| SamplingError { key: "decision_temperature", ..error })
     }
 }
 
@@ -90,6 +88,8 @@ pub(crate) struct DecoderPlan {
     pub(crate) family: String,
     #[serde(flatten)]
     pub(crate) kind: DecoderKind,
+    /// The experiment's settings with this decoder's own on top.
+    pub(crate) sampling: SamplingPlan,
 }
 
 /// What a decoder is made of.
@@ -99,11 +99,7 @@ pub(crate) enum DecoderKind {
     /// One model.
     Single { model: String },
     /// A base model that defers to an aligned one.
-    Deferral {
-        base: String,
-        aligned: String,
-        rule: RulePlan,
-    },
+    Deferral { base: String, aligned: String, rule: RulePlan },
 }
 
 impl DecoderKind {
@@ -144,13 +140,9 @@ impl RulePlan {
         Some(match kind {
             "never" => Self::Never,
             "always" => Self::Always,
-            "nudging" => Self::Nudging {
-                threshold: parameter,
-            },
+            "nudging" => Self::Nudging { threshold: parameter },
             "kad-primal" => Self::KadPrimal { budget: parameter },
-            "kad-dual" => Self::KadDual {
-                threshold: parameter,
-            },
+            "kad-dual" => Self::KadDual { threshold: parameter },
             "random" => Self::Random { rate: parameter },
             _ => return None,
         })
@@ -193,12 +185,6 @@ impl TaskPlan {
         match self {
             TaskPlan::Nano { items, .. } | TaskPlan::Gsm8k { items } => *items,
         }
-    }
-
-    /// Lowers the number of items to `limit`.
-    pub(crate) fn limit(&mut self, limit: u64) {
-        let (TaskPlan::Nano { items, .. } | TaskPlan::Gsm8k { items }) = self;
-        *items = Some(items.map_or(limit, |items| items.min(limit)));
     }
 }
 

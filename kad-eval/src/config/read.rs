@@ -18,47 +18,26 @@ type Result<T> = std::result::Result<T, ConfigError>;
 /// # Errors
 /// The first mistake, with its line, a caret and what to write instead.
 pub(crate) fn read(file: &str, text: &str) -> Result<Experiment> {
-    let source = Source {
-        file: file.to_owned(),
-        text: text.to_owned(),
-    };
+    let source = Source { file: file.to_owned(), text: text.to_owned() };
     let parsed = DeTable::parse(&source.text)
         .map_err(|error| source.error(error.span().unwrap_or(0..0), error.message(), None))?;
-    experiment(&Table::new(
-        &source,
-        "the experiment",
-        parsed.get_ref(),
-        0..source.text.len(),
-    ))
+    experiment(&Table::new(&source, "the experiment", parsed.get_ref(), 0..source.text.len()))
 }
 
 fn experiment(file: &Table<'_>) -> Result<Experiment> {
     let name = name(&file.required("name")?)?;
-    let question = file
-        .optional("question")
-        .map(|v| v.str())
-        .transpose()?
-        .map(str::to_owned);
+    let question = file.optional("question").map(|v| v.str()).transpose()?.map(str::to_owned);
     let seed = file.optional("seed").map_or(Ok(0), |v| v.count())?;
     let models = models(&file.required("models")?)?;
     let sampling = match file.optional("sampling") {
-        Some(value) => sampling(value.table("[sampling]")?)?,
+        Some(value) => read_sampling(&value.table("[sampling]")?, &SamplingPlan::default())?,
         None => SamplingPlan::default(),
     };
-    let decoders = decoders(&file.required("decoders")?, &models)?;
+    let decoders = decoders(&file.required("decoders")?, &models, &sampling)?;
     let baseline = baseline(file.optional("baseline"), &decoders)?;
     let tasks = tasks(&file.required("tasks")?)?;
     file.finish()?;
-    Ok(Experiment {
-        name,
-        question,
-        seed,
-        models,
-        sampling,
-        decoders,
-        baseline,
-        tasks,
-    })
+    Ok(Experiment { name, question, seed, models, sampling, decoders, baseline, tasks })
 }
 
 /// The name becomes a folder.
@@ -67,10 +46,7 @@ fn name(value: &Value<'_>) -> Result<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
         let help = "use letters, digits, `-`, `_` and `.`: it names the results folder";
-        return Err(value.error(
-            &format!("`{name}` cannot name an experiment"),
-            Some(help.into()),
-        ));
+        return Err(value.error(&format!("`{name}` cannot name an experiment"), Some(help.into())));
     }
     Ok(name.to_owned())
 }
@@ -82,7 +58,7 @@ fn models(value: &Value<'_>) -> Result<BTreeMap<String, ModelPlan>> {
         let entry = value.table(format!("[models.{name}]"))?;
         let source = entry.required("source")?;
         let parsed = source.str()?;
-        kad_backends::Source::from_str(parsed).map_err(|e| source.error(&e.to_string(), None))?;
+        check_source(parsed).map_err(|error| source.error(&error.to_string(), None))?;
         let plan = ModelPlan {
             source: parsed.to_owned(),
             backend: parse_or_default(entry.optional("backend"))?,
@@ -92,12 +68,18 @@ fn models(value: &Value<'_>) -> Result<BTreeMap<String, ModelPlan>> {
         models.insert(name.to_owned(), plan);
     }
     if models.is_empty() {
-        return Err(value.error(
-            "no models",
-            Some("add `[models.NAME]` with a `source`".into()),
-        ));
+        return Err(value.error("no models", Some("add `[models.NAME]` with a `source`".into())));
     }
     Ok(models)
+}
+
+/// What lies on this machine must be there; what is fetched is looked for when the run starts.
+fn check_source(text: &str) -> std::result::Result<(), kad_backends::LoadError> {
+    let source = kad_backends::Source::from_str(text)?;
+    if matches!(source, kad_backends::Source::Nano(_) | kad_backends::Source::Path(_)) {
+        source.resolve(&|_| ())?;
+    }
+    Ok(())
 }
 
 fn parse_or_default<T: FromStr + Default>(value: Option<Value<'_>>) -> Result<T>
@@ -107,20 +89,17 @@ where
     let Some(value) = value else {
         return Ok(T::default());
     };
-    value
-        .str()?
-        .parse()
-        .map_err(|error: T::Err| value.error(&error.to_string(), None))
+    value.str()?.parse().map_err(|error: T::Err| value.error(&error.to_string(), None))
 }
 
-fn sampling(table: Table<'_>) -> Result<SamplingPlan> {
-    let default = SamplingPlan::default();
+/// Settings in `table`, on top of `default`.
+fn read_sampling(table: &Table<'_>, default: &SamplingPlan) -> Result<SamplingPlan> {
     let float = |key| table.optional(key).map(|v| v.float()).transpose();
     let plan = SamplingPlan {
         temperature: float("temperature")?.unwrap_or(default.temperature),
-        top_k: table.optional("top_k").map(|v| v.count()).transpose()?,
-        top_p: float("top_p")?,
-        min_p: float("min_p")?,
+        top_k: table.optional("top_k").map(|v| v.count()).transpose()?.or(default.top_k),
+        top_p: float("top_p")?.or(default.top_p),
+        min_p: float("min_p")?.or(default.min_p),
         repetition_penalty: float("repetition_penalty")?.unwrap_or(default.repetition_penalty),
         max_new_tokens: table
             .optional("max_new_tokens")
@@ -143,12 +122,23 @@ fn sampling(table: Table<'_>) -> Result<SamplingPlan> {
     Ok(plan)
 }
 
-fn decoders(value: &Value<'_>, models: &BTreeMap<String, ModelPlan>) -> Result<Vec<DecoderPlan>> {
+fn decoders(
+    value: &Value<'_>,
+    models: &BTreeMap<String, ModelPlan>,
+    sampling: &SamplingPlan,
+) -> Result<Vec<DecoderPlan>> {
     let mut decoders: Vec<DecoderPlan> = Vec::new();
     for entry in value.list()? {
         let table = entry.table("[[decoders]]")?;
         let name = table.required("name")?;
-        for plan in decoder(&table, name.str()?, models)? {
+        if name.str()?.trim().is_empty() || name.str()?.contains(char::is_control) {
+            return Err(name.error("a decoder's name is one line of visible text", None));
+        }
+        let sampling = match table.optional("sampling") {
+            Some(own) => read_sampling(&own.table("the decoder's sampling")?, sampling)?,
+            None => sampling.clone(),
+        };
+        for plan in decoder(&table, name.str()?, models, &sampling)? {
             if decoders.iter().any(|other| other.name == plan.name) {
                 let message = format!("two decoders are called `{}`", plan.name);
                 return Err(name.error(&message, Some("give each its own name".into())));
@@ -167,22 +157,21 @@ fn decoder(
     table: &Table<'_>,
     name: &str,
     models: &BTreeMap<String, ModelPlan>,
+    sampling: &SamplingPlan,
 ) -> Result<Vec<DecoderPlan>> {
     let kind = table.required("kind")?;
     let model = |key| {
         let value = table.required(key)?;
         known(&value, "model", models.keys().map(String::as_str)).map(str::to_owned)
     };
-    let plan = |name: String, kind| DecoderPlan {
-        name,
-        family: table_name(table),
-        kind,
+    let family = name.to_owned();
+    let plan = |name: String, kind| {
+        let (family, sampling) = (family.clone(), sampling.clone());
+        DecoderPlan { name, family, kind, sampling }
     };
     match known(&kind, "decoder kind", ["single", "deferral"].into_iter())? {
         "single" => {
-            let kind = DecoderKind::Single {
-                model: model("model")?,
-            };
+            let kind = DecoderKind::Single { model: model("model")? };
             Ok(vec![plan(name.to_owned(), kind)])
         }
         _ => {
@@ -192,32 +181,13 @@ fn decoder(
             Ok(rules
                 .into_iter()
                 .map(|(rule, parameter)| {
-                    let name = if sweep {
-                        format!("{name}, {parameter}")
-                    } else {
-                        name.to_owned()
-                    };
+                    let name = if sweep { format!("{name}, {parameter}") } else { name.to_owned() };
                     let (base, aligned) = (base.clone(), aligned.clone());
-                    plan(
-                        name,
-                        DecoderKind::Deferral {
-                            base,
-                            aligned,
-                            rule,
-                        },
-                    )
+                    plan(name, DecoderKind::Deferral { base, aligned, rule })
                 })
                 .collect())
         }
     }
-}
-
-fn table_name(table: &Table<'_>) -> String {
-    table
-        .optional("name")
-        .and_then(|v| v.str().ok())
-        .unwrap_or_default()
-        .to_owned()
 }
 
 /// The rule, once for each value of its parameter, with that value in words.
@@ -226,10 +196,7 @@ fn rules(value: &Value<'_>) -> Result<Vec<(RulePlan, String)>> {
     let kind = table.required("kind")?;
     let kinds = RulePlan::KINDS;
     let found = known(&kind, "rule", kinds.iter().map(|(kind, _)| *kind))?;
-    let parameter = kinds
-        .iter()
-        .find(|(kind, _)| *kind == found)
-        .and_then(|(_, p)| *p);
+    let parameter = kinds.iter().find(|(kind, _)| *kind == found).and_then(|(_, p)| *p);
     let mut rules = Vec::new();
     match parameter {
         None => rules.extend(RulePlan::new(found, 0.0).map(|rule| (rule, String::new()))),
@@ -239,8 +206,7 @@ fn rules(value: &Value<'_>) -> Result<Vec<(RulePlan, String)>> {
                 let Some(rule) = RulePlan::new(found, x) else {
                     continue;
                 };
-                rule.build()
-                    .map_err(|error| values.error(&error.to_string(), None))?;
+                rule.build().map_err(|error| values.error(&error.to_string(), None))?;
                 rules.push((rule, format!("{parameter} {x}")));
             }
         }
@@ -289,10 +255,7 @@ fn tasks(value: &Value<'_>) -> Result<Vec<TaskPlan>> {
                 let split = table.optional("split");
                 let splits = ["validation", "test"].into_iter();
                 let split = split.map_or(Ok("validation"), |v| known(&v, "split", splits))?;
-                TaskPlan::Nano {
-                    split: split.to_owned(),
-                    items,
-                }
+                TaskPlan::Nano { split: split.to_owned(), items }
             }
             _ => TaskPlan::Gsm8k { items },
         };

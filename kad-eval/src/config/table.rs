@@ -51,23 +51,13 @@ impl<'a> Table<'a> {
         table: &'a DeTable<'a>,
         span: Range<usize>,
     ) -> Self {
-        Self {
-            source,
-            what: what.into(),
-            table,
-            span,
-            asked: RefCell::default(),
-        }
+        Self { source, what: what.into(), table, span, asked: RefCell::default() }
     }
 
     pub(crate) fn optional(&self, key: &'static str) -> Option<Value<'a>> {
         self.asked.borrow_mut().push(key);
         let value = self.table.get(key)?;
-        Some(Value {
-            source: self.source,
-            key: key.to_owned(),
-            value,
-        })
+        Some(Value { source: self.source, key: key.to_owned(), value })
     }
 
     pub(crate) fn required(&self, key: &'static str) -> Result<Value<'a>> {
@@ -80,8 +70,7 @@ impl<'a> Table<'a> {
                 Some((found, _)) => self.unknown(found),
                 None => {
                     let message = format!("{} lacks `{key}`", self.what);
-                    self.source
-                        .error(self.head(), &message, Some(format!("add `{key} = …`")))
+                    self.source.error(self.head(), &message, Some(format!("add `{key} = …`")))
                 }
             }
         })
@@ -92,25 +81,14 @@ impl<'a> Table<'a> {
         let source = self.source;
         self.table.iter().map(move |(key, value)| {
             let key: &'a str = key.get_ref();
-            (
-                key,
-                Value {
-                    source,
-                    key: key.to_owned(),
-                    value,
-                },
-            )
+            (key, Value { source, key: key.to_owned(), value })
         })
     }
 
     /// Refuses whatever was not asked for.
     pub(crate) fn finish(&self) -> Result<()> {
         let asked = self.asked.borrow();
-        match self
-            .table
-            .keys()
-            .find(|key| !asked.contains(&key.get_ref().as_ref()))
-        {
+        match self.table.keys().find(|key| !asked.contains(&key.get_ref().as_ref())) {
             Some(key) => Err(self.unknown(key)),
             None => Ok(()),
         }
@@ -168,10 +146,7 @@ impl<'a> Value<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.error(
-            &format!("`{}` must be {wanted}, but this is {found}", self.key),
-            None,
-        )
+        self.error(&format!("`{}` must be {wanted}, but this is {found}", self.key), None)
     }
 
     pub(crate) fn str(&self) -> Result<&'a str> {
@@ -192,8 +167,11 @@ impl<'a> Value<'a> {
 
     pub(crate) fn count(&self) -> Result<u64> {
         match self.value.get_ref() {
-            DeValue::Integer(x) => u64::from_str_radix(x.as_str(), x.radix())
-                .map_err(|_| self.error(&format!("`{}` must be 0 or more", self.key), None)),
+            DeValue::Integer(x) => u64::from_str_radix(x.as_str(), x.radix()).map_err(|_| {
+                let negative = x.as_str().starts_with('-');
+                let what = if negative { "must be 0 or more" } else { "is too large" };
+                self.error(&format!("`{}` {what}", self.key), None)
+            }),
             _ => Err(self.wrong_type("a whole number")),
         }
     }
@@ -209,11 +187,7 @@ impl<'a> Value<'a> {
         match self.value.get_ref() {
             DeValue::Array(items) => Ok(items
                 .iter()
-                .map(|value| Value {
-                    source: self.source,
-                    key: self.key.clone(),
-                    value,
-                })
+                .map(|value| Value { source: self.source, key: self.key.clone(), value })
                 .collect()),
             _ => Err(self.wrong_type("a list")),
         }
@@ -223,11 +197,8 @@ impl<'a> Value<'a> {
     pub(crate) fn floats(&self) -> Result<Vec<f64>> {
         match self.value.get_ref() {
             DeValue::Array(_) => {
-                let values: Vec<f64> = self
-                    .list()?
-                    .iter()
-                    .map(Value::float)
-                    .collect::<Result<_>>()?;
+                let values: Vec<f64> =
+                    self.list()?.iter().map(Value::float).collect::<Result<_>>()?;
                 if values.is_empty() {
                     return Err(
                         self.error("an empty sweep", Some("give at least one value".into()))

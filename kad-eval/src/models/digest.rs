@@ -16,11 +16,7 @@ const END: u64 = 1 << 20;
 pub(super) fn of(path: &Path) -> Result<String> {
     let mut files: Vec<PathBuf> = if path.is_dir() {
         let entries: Vec<_> = fs::read_dir(path)?.collect::<Result<_>>()?;
-        entries
-            .into_iter()
-            .map(|entry| entry.path())
-            .filter(|path| path.is_file())
-            .collect()
+        entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect()
     } else {
         vec![path.to_owned()]
     };

@@ -35,21 +35,13 @@ struct Row<'a> {
 /// The chart for `arms`, all of one task; `families` decide the colours. `None` if nothing can be
 /// drawn.
 pub(super) fn bars(arms: &[&Arm], families: &[&str], baseline: &str) -> Result<Option<String>> {
-    let arms: Vec<&Arm> = arms
-        .iter()
-        .copied()
-        .filter(|arm| plot::drawable(arm))
-        .collect();
+    let arms: Vec<&Arm> = arms.iter().copied().filter(|arm| plot::drawable(arm)).collect();
     let (rows, height) = layout(&arms, families);
     if rows.is_empty() {
         return Ok(None);
     }
     let widest = rows.iter().filter(|row| row.arm.is_some());
-    let labels = widest
-        .map(|row| row.indent + plot::width(&row.label))
-        .max()
-        .unwrap_or(0)
-        + 24;
+    let labels = widest.map(|row| row.indent + plot::width(&row.label)).max().unwrap_or(0) + 24;
     let end = plot::axis_end(arms.iter().map(|arm| arm.accuracy_interval.high));
     let baseline = arms.iter().find(|arm| arm.decoder == baseline);
     plot::svg((TOP + height + BOTTOM) as u32, |area| {
@@ -77,35 +69,17 @@ fn layout<'a>(arms: &[&'a Arm], families: &[&str]) -> (Vec<Row<'a>>, i32) {
     let mut rows = Vec::new();
     let mut top = 0;
     for family in families {
-        let members: Vec<&Arm> = arms
-            .iter()
-            .copied()
-            .filter(|a| a.family == *family)
-            .collect();
+        let members: Vec<&Arm> = arms.iter().copied().filter(|a| a.family == *family).collect();
         let alone = members.len() == 1;
         if members.len() > 1 {
             top += if top > 0 { GAP } else { 0 };
-            rows.push(Row {
-                label: (*family).to_owned(),
-                arm: None,
-                indent: 0,
-                y: top + ROW / 2,
-            });
+            rows.push(Row { label: (*family).to_owned(), arm: None, indent: 0, y: top + ROW / 2 });
             top += ROW;
         }
         for &arm in &members {
-            let (name, indent) = if alone {
-                (&*arm.decoder, 0)
-            } else {
-                (own_name(arm), INDENT)
-            };
+            let (name, indent) = if alone { (&*arm.decoder, 0) } else { (own_name(arm), INDENT) };
             let label = clip(name, LONGEST_LABEL);
-            rows.push(Row {
-                label,
-                arm: Some(arm),
-                indent,
-                y: top + ROW / 2,
-            });
+            rows.push(Row { label, arm: Some(arm), indent, y: top + ROW / 2 });
             top += ROW;
         }
         top += if members.len() > 1 { GAP } else { 0 };
@@ -115,10 +89,7 @@ fn layout<'a>(arms: &[&'a Arm], families: &[&str]) -> (Vec<Row<'a>>, i32) {
 
 /// The decoder's name without the family's in front.
 fn own_name(arm: &Arm) -> &str {
-    let rest = arm
-        .decoder
-        .strip_prefix(&arm.family)
-        .unwrap_or(&arm.decoder);
+    let rest = arm.decoder.strip_prefix(&arm.family).unwrap_or(&arm.decoder);
     let rest = rest.trim_start_matches([',', ' ']);
     if rest.is_empty() { &arm.decoder } else { rest }
 }
@@ -145,10 +116,7 @@ fn draw_row(area: &Area<'_>, chart: &Chart<'_, '_>, row: &Row<'_>, looks: &[&str
     let (left, y) = (8 + row.indent, at(0.0).1);
     let Some(arm) = row.arm else {
         let bold = plot::text_style(TEXT, INK, HPos::Left);
-        let bold = TextStyle {
-            font: bold.font.style(FontStyle::Bold),
-            ..bold
-        };
+        let bold = TextStyle { font: bold.font.style(FontStyle::Bold), ..bold };
         return Ok(area.draw(&Text::new(row.label.clone(), (left, y), bold))?);
     };
     plot::write(area, &row.label, (left, y), (TEXT, INK, HPos::Left))?;
@@ -158,11 +126,7 @@ fn draw_row(area: &Area<'_>, chart: &Chart<'_, '_>, row: &Row<'_>, looks: &[&str
     area.draw(&Rectangle::new(corners, plot::pale(colour).filled()))?;
     let Interval { low, high } = arm.accuracy_interval;
     plot::error_bar(area, [at(low), at(high)], INK.stroke_width(1))?;
-    let numbers = format!(
-        "{} {}",
-        percent(arm.accuracy),
-        interval(arm.accuracy_interval, percent)
-    );
+    let numbers = format!("{} {}", percent(arm.accuracy), interval(arm.accuracy_interval, percent));
     let right = WIDTH as i32 - 8;
     plot::write(area, &numbers, (right, y), (TEXT, INK, HPos::Right))
 }
@@ -171,11 +135,8 @@ fn draw_row(area: &Area<'_>, chart: &Chart<'_, '_>, row: &Row<'_>, looks: &[&str
 fn draw_baseline(area: &Area<'_>, chart: &Chart<'_, '_>, arm: &Arm, height: i32) -> Result<()> {
     let [top, bottom] = [0.0, f64::from(height)].map(|y| chart.backend_coord(&(arm.accuracy, y)));
     plot::dashed(area, [(top.0, top.1 - 6), bottom], INK.stroke_width(1))?;
-    let label = format!(
-        "baseline: {}, {} %",
-        clip(&arm.decoder, LONGEST_LABEL),
-        percent(arm.accuracy)
-    );
+    let label =
+        format!("baseline: {}, {} %", clip(&arm.decoder, LONGEST_LABEL), percent(arm.accuracy));
     let half = plot::width(&label) / 2 + 4;
     let x = top.0.clamp(half, WIDTH as i32 - half);
     plot::write(area, &label, (x, top.1 - 17), (TEXT, INK, HPos::Center))
@@ -189,18 +150,11 @@ mod tests {
     #[test]
     fn every_decoder_has_a_row_and_every_sweep_a_heading() {
         let summary = sample::summary();
-        let arms: Vec<&Arm> = summary
-            .arms
-            .iter()
-            .filter(|a| a.task == "nano/test")
-            .collect();
+        let arms: Vec<&Arm> = summary.arms.iter().filter(|a| a.task == "nano/test").collect();
         let families = plot::families(&summary);
         let (rows, height) = layout(&arms, &families);
         let headings = rows.iter().filter(|row| row.arm.is_none()).count();
-        assert_eq!(
-            (headings, rows.len() - headings),
-            (sample::SWEEPS, arms.len())
-        );
+        assert_eq!((headings, rows.len() - headings), (sample::SWEEPS, arms.len()));
         assert!(rows.windows(2).all(|pair| pair[1].y - pair[0].y >= ROW));
         assert!(rows.iter().all(|row| row.y + ROW / 2 <= height));
         let chart = bars(&arms, &families, &summary.baseline).unwrap().unwrap();
@@ -215,9 +169,6 @@ mod tests {
         assert_eq!(bars(&[], &[], "x").unwrap(), None);
         let mut summary = sample::summary();
         summary.arms[0].accuracy = f64::NAN;
-        assert_eq!(
-            bars(&[&summary.arms[0]], &["large base"], "x").unwrap(),
-            None
-        );
+        assert_eq!(bars(&[&summary.arms[0]], &["large base"], "x").unwrap(), None);
     }
 }

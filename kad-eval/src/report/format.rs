@@ -42,11 +42,7 @@ pub(super) fn significant(value: f64) -> String {
 
 /// A parameter in its shortest form.
 pub(super) fn parameter(value: f64) -> String {
-    if value.is_finite() {
-        value.to_string()
-    } else {
-        NONE.to_owned()
-    }
+    if value.is_finite() { value.to_string() } else { NONE.to_owned() }
 }
 
 /// `text` in at most `longest` characters.
@@ -54,10 +50,7 @@ pub(super) fn clip(text: &str, longest: usize) -> String {
     if text.chars().count() <= longest {
         return text.to_owned();
     }
-    text.chars()
-        .take(longest.saturating_sub(1))
-        .chain(['…'])
-        .collect()
+    text.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -82,16 +75,7 @@ mod tests {
             (significant(99.96), "100"),
             (parameter(0.3), "0.3"),
             (parameter(f64::NAN), "–"),
-            (
-                interval(
-                    Interval {
-                        low: -0.02,
-                        high: 0.1,
-                    },
-                    points,
-                ),
-                "[−2.0, +10.0]",
-            ),
+            (interval(Interval { low: -0.02, high: 0.1 }, points), "[−2.0, +10.0]"),
         ] {
             assert_eq!(found, wanted);
         }

@@ -32,12 +32,7 @@ pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
         examples: examples.iter().map(example_view).collect(),
     };
     let mut templates = Environment::new();
-    templates.set_syntax(
-        SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()?,
-    );
+    templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
     templates
@@ -96,7 +91,7 @@ struct RowView<'a> {
 struct DifferenceView {
     mean: String,
     interval: String,
-    /// The interval leaves zero out.
+    /// The exact test finds a difference.
     clear: bool,
     /// Number of items, where it is not that of the row.
     items: Option<u64>,
@@ -112,20 +107,14 @@ fn task_views(summary: &Summary) -> Result<Vec<TaskView<'_>>> {
     }
     let view = |name| {
         let arms: Vec<&Arm> = summary.arms.iter().filter(|arm| arm.task == name).collect();
-        let models: BTreeSet<&str> = arms
-            .iter()
-            .flat_map(|arm| arm.passes_per_token.keys())
-            .map(String::as_str)
-            .collect();
+        let models: BTreeSet<&str> =
+            arms.iter().flat_map(|arm| arm.passes_per_token.keys()).map(String::as_str).collect();
         let models: Vec<&str> = models.into_iter().collect();
         Ok(TaskView {
             name,
             bars: bars(&arms, &families, &summary.baseline)?.map(Value::from_safe_string),
             tradeoff: tradeoff(&arms, &families)?.map(Value::from_safe_string),
-            rows: arms
-                .iter()
-                .map(|arm| row_view(arm, &models, &summary.baseline))
-                .collect(),
+            rows: arms.iter().map(|arm| row_view(arm, &models, &summary.baseline)).collect(),
             models,
         })
     };
@@ -145,7 +134,7 @@ fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
         difference: arm.difference.map(|difference| DifferenceView {
             mean: points(difference.mean),
             interval: interval(difference.interval, points),
-            clear: difference.interval.low > 0.0 || difference.interval.high < 0.0,
+            clear: difference.p_value < 1.0 - CONFIDENCE,
             items: (difference.items != arm.items).then_some(difference.items),
         }),
         answered: percent(arm.answered),
@@ -154,11 +143,7 @@ fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
         passes: models.iter().map(passes).collect(),
         tokens_per_item: significant(arm.tokens_per_item),
         tokens_per_second: significant(arm.tokens_per_second),
-        stops: arm
-            .stops
-            .iter()
-            .map(|(stop, count)| format!("{stop} {count}"))
-            .collect(),
+        stops: arm.stops.iter().map(|(stop, count)| format!("{stop} {count}")).collect(),
     }
 }
 
@@ -230,11 +215,7 @@ fn span_view(span: &Span) -> SpanView<'_> {
         "sampled" => "sampled",
         _ => "other",
     };
-    SpanView {
-        origin: &span.origin,
-        class,
-        pieces: pieces(&span.text),
-    }
+    SpanView { origin: &span.origin, class, pieces: pieces(&span.text) }
 }
 
 /// Cuts at newlines. Other control characters, which a browser would drop or change, become
@@ -249,10 +230,7 @@ fn pieces(text: &str) -> Vec<Piece> {
     text.split_inclusive('\n')
         .map(|line| {
             let (text, newline) = line.strip_suffix('\n').map_or((line, false), |l| (l, true));
-            Piece {
-                text: text.chars().map(picture).collect(),
-                newline,
-            }
+            Piece { text: text.chars().map(picture).collect(), newline }
         })
         .collect()
 }
@@ -281,42 +259,22 @@ mod tests {
         let summary = sample::summary();
         let page = page(&summary, &[]);
         for arm in &summary.arms {
-            let start = page
-                .find(&format!("<th scope=\"row\">{}<", arm.decoder))
-                .unwrap();
+            let start = page.find(&format!("<th scope=\"row\">{}<", arm.decoder)).unwrap();
             let row = &page[start..][..page[start..].find("</tr>").unwrap()];
-            let mut wanted = vec![
-                arm.law.clone(),
-                arm.items.to_string(),
-                percent(arm.accuracy),
-            ];
+            let mut wanted = vec![arm.law.clone(), arm.items.to_string(), percent(arm.accuracy)];
             wanted.push(interval(arm.accuracy_interval, percent));
             wanted.extend(arm.difference.iter().map(|d| points(d.mean)));
             wanted.extend(arm.difference.iter().map(|d| interval(d.interval, points)));
             wanted.push(percent(arm.answered));
             wanted.extend(
-                [arm.deferral_mass, arm.deferral_rate]
-                    .iter()
-                    .flatten()
-                    .map(|s| fixed(*s, 3)),
+                [arm.deferral_mass, arm.deferral_rate].iter().flatten().map(|s| fixed(*s, 3)),
             );
-            wanted.extend(
-                arm.passes_per_token
-                    .values()
-                    .map(|passes| fixed(*passes, 3)),
-            );
+            wanted.extend(arm.passes_per_token.values().map(|passes| fixed(*passes, 3)));
             wanted.extend([arm.tokens_per_item, arm.tokens_per_second].map(significant));
-            wanted.extend(
-                arm.stops
-                    .iter()
-                    .map(|(stop, count)| format!("{stop} {count}")),
-            );
+            wanted.extend(arm.stops.iter().map(|(stop, count)| format!("{stop} {count}")));
             if arm.task == "nano/test" {
                 for number in wanted {
-                    assert!(
-                        row.contains(&format!(">{number}<")),
-                        "{number} is not in {row}"
-                    );
+                    assert!(row.contains(&format!(">{number}<")), "{number} is not in {row}");
                 }
             }
         }
@@ -326,11 +284,7 @@ mod tests {
     fn the_head_says_what_was_run_and_what_is_missing() {
         let mut summary = sample::summary();
         let incomplete = page(&summary, &[]);
-        for part in [
-            &summary.name,
-            &summary.run_id,
-            summary.question.as_ref().unwrap(),
-        ] {
+        for part in [&summary.name, &summary.run_id, summary.question.as_ref().unwrap()] {
             assert!(incomplete.contains(part.as_str()), "{part}");
         }
         assert!(incomplete.contains("This run is incomplete"));
@@ -343,17 +297,10 @@ mod tests {
         let summary = sample::summary();
         let page = page(&summary, &[]);
         let charts: Vec<&str> = page.split("<svg").skip(1).collect();
-        assert_eq!(
-            charts.len(),
-            3,
-            "two for the task with deferral, one for the other"
-        );
+        assert_eq!(charts.len(), 3, "two for the task with deferral, one for the other");
         for family in plot::families(&summary) {
             for chart in &charts[..2] {
-                assert!(
-                    chart[..chart.find("</svg>").unwrap()].contains(family),
-                    "{family}"
-                );
+                assert!(chart[..chart.find("</svg>").unwrap()].contains(family), "{family}");
             }
         }
     }
@@ -369,20 +316,12 @@ mod tests {
         summary.arms[3].decoder = evil.to_owned();
         summary.arms[3].task = evil.to_owned();
         summary.arms[3].stops.insert(evil.to_owned(), 1);
-        summary.arms[3]
-            .passes_per_token
-            .insert(evil.to_owned(), 1.0);
+        summary.arms[3].passes_per_token.insert(evil.to_owned(), 1.0);
         example.prompt = evil.to_owned();
         example.records[0].answer = Some(evil.to_owned());
-        example.records[0].spans[0] = Span {
-            origin: evil.to_owned(),
-            text: evil.to_owned(),
-        };
+        example.records[0].spans[0] = Span { origin: evil.to_owned(), text: evil.to_owned() };
         let page = page(&summary, &[example]);
-        assert!(
-            page.contains("&lt;script&gt;") && !page.contains("<script"),
-            "{page}"
-        );
+        assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
         assert!(!page.contains("\"y\"") && !page.contains("x & "), "{page}");
         assert!(page.contains("x &amp; &quot;y&quot;"), "{page}");
     }
@@ -391,9 +330,7 @@ mod tests {
     fn nothing_outside_the_page_is_named() {
         let page = page(&sample::summary(), &[sample::example()]);
         let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
-        for outside in [
-            "://", "url(", "@import", " src=", " href=", "<link", "<script", "//",
-        ] {
+        for outside in ["://", "url(", "@import", " src=", " href=", "<link", "<script", "//"] {
             assert!(!page.contains(outside), "{outside}");
         }
     }
@@ -414,20 +351,13 @@ mod tests {
             assert!(page.contains(part), "{part}");
         }
         let control = pieces("a\tb\r\u{3}\n\u{7f}");
-        assert_eq!(
-            (control[0].text.as_str(), control[0].newline),
-            ("a\tb␍␃", true)
-        );
+        assert_eq!((control[0].text.as_str(), control[0].newline), ("a\tb␍␃", true));
         assert_eq!((control[1].text.as_str(), control[1].newline), ("␡", false));
     }
 
     #[test]
     fn an_empty_summary_makes_a_page() {
-        let summary = Summary {
-            arms: Vec::new(),
-            question: None,
-            ..sample::summary()
-        };
+        let summary = Summary { arms: Vec::new(), question: None, ..sample::summary() };
         assert!(page(&summary, &[]).contains("No item is finished yet."));
     }
 
@@ -437,19 +367,11 @@ mod tests {
         for arm in &mut summary.arms {
             arm.tokens_per_second = f64::INFINITY;
             arm.deferral_mass = arm.deferral_mass.map(|_| f64::NAN);
-            arm.passes_per_token
-                .values_mut()
-                .for_each(|passes| *passes = f64::NAN);
+            arm.passes_per_token.values_mut().for_each(|passes| *passes = f64::NAN);
             arm.accuracy = f64::NAN;
-            let interval = Interval {
-                low: f64::NEG_INFINITY,
-                high: f64::INFINITY,
-            };
-            arm.difference = Some(Difference {
-                items: 0,
-                mean: f64::NAN,
-                interval,
-            });
+            let interval = Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
+            arm.difference =
+                Some(Difference { items: 0, mean: f64::NAN, interval, p_value: f64::NAN });
         }
         let page = page(&summary, &[]);
         assert!(!page.contains("NaN") && !page.contains("inf<"), "{page}");

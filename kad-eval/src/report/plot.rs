@@ -50,14 +50,8 @@ enum Shape {
     Cross,
 }
 
-const SHAPES: [Shape; 6] = [
-    Shape::Circle,
-    Shape::Square,
-    Shape::Triangle,
-    Shape::Diamond,
-    Shape::Ring,
-    Shape::Cross,
-];
+const SHAPES: [Shape; 6] =
+    [Shape::Circle, Shape::Square, Shape::Triangle, Shape::Diamond, Shape::Ring, Shape::Cross];
 
 /// How a family is drawn, in every chart of a page.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,10 +63,7 @@ pub(super) struct Look {
 impl Look {
     /// The look of the `index`-th family. Looks repeat after 42 families.
     pub(super) fn new(index: usize) -> Self {
-        Self {
-            colour: COLOURS[index % COLOURS.len()],
-            shape: SHAPES[index % SHAPES.len()],
-        }
+        Self { colour: COLOURS[index % COLOURS.len()], shape: SHAPES[index % SHAPES.len()] }
     }
 
     /// Draws the family's mark around `at`.
@@ -88,19 +79,13 @@ impl Look {
                 area.draw(&Circle::new(at, 5, line))?;
             }
             Shape::Square => {
-                area.draw(&Polygon::new(
-                    around(&[(-4, -4), (5, -4), (5, 5), (-4, 5)]),
-                    fill,
-                ))?;
+                area.draw(&Polygon::new(around(&[(-4, -4), (5, -4), (5, 5), (-4, 5)]), fill))?;
             }
             Shape::Triangle => {
                 area.draw(&Polygon::new(around(&[(0, -6), (6, 5), (-6, 5)]), fill))?;
             }
             Shape::Diamond => {
-                area.draw(&Polygon::new(
-                    around(&[(0, -7), (6, 0), (0, 7), (-6, 0)]),
-                    fill,
-                ))?;
+                area.draw(&Polygon::new(around(&[(0, -7), (6, 0), (0, 7), (-6, 0)]), fill))?;
             }
             Shape::Cross => {
                 area.draw(&PathElement::new(around(&[(-5, -5), (5, 5)]), line))?;
@@ -124,12 +109,7 @@ pub(super) fn families(summary: &Summary) -> Vec<&str> {
 
 /// Where `family` stands in `families`.
 pub(super) fn look(families: &[&str], family: &str) -> Look {
-    Look::new(
-        families
-            .iter()
-            .position(|name| *name == family)
-            .unwrap_or(0),
-    )
+    Look::new(families.iter().position(|name| *name == family).unwrap_or(0))
 }
 
 /// `colour` mixed with white, for areas that lines cross.
@@ -140,14 +120,8 @@ pub(super) fn pale(colour: RGBColor) -> RGBColor {
 
 /// True if the arm's accuracy can be drawn.
 pub(super) fn drawable(arm: &Arm) -> bool {
-    let Arm {
-        accuracy,
-        accuracy_interval: interval,
-        ..
-    } = arm;
-    [*accuracy, interval.low, interval.high]
-        .iter()
-        .all(|share| share.is_finite())
+    let Arm { accuracy, accuracy_interval: interval, .. } = arm;
+    [*accuracy, interval.low, interval.high].iter().all(|share| share.is_finite())
 }
 
 /// The end of an axis of shares that shows `shares`: a multiple of a tenth, at most 1.
@@ -184,11 +158,7 @@ pub(super) fn write(
     at: Point,
     (size, colour, anchor): (f64, RGBColor, HPos),
 ) -> Result<()> {
-    Ok(area.draw(&Text::new(
-        text.to_owned(),
-        at,
-        text_style(size, colour, anchor),
-    ))?)
+    Ok(area.draw(&Text::new(text.to_owned(), at, text_style(size, colour, anchor)))?)
 }
 
 /// About as many pixels as `text` of [`TEXT`] size takes, or more.
@@ -213,11 +183,7 @@ pub(super) fn error_bar(area: &Area<'_>, ends: [Point; 2], style: ShapeStyle) ->
     let (x, y) = if vertical { (CAP, 0) } else { (0, CAP) };
     line(area, &ends, style)?;
     for end in ends {
-        line(
-            area,
-            &[(end.0 - x, end.1 - y), (end.0 + x, end.1 + y)],
-            style,
-        )?;
+        line(area, &[(end.0 - x, end.1 - y), (end.0 + x, end.1 + y)], style)?;
     }
     Ok(())
 }
@@ -236,13 +202,9 @@ mod tests {
 
     #[test]
     fn axes_end_at_the_next_tenth() {
-        for (shares, wanted) in [
-            (&[][..], 0.1),
-            (&[0.0], 0.1),
-            (&[0.61, 0.2], 0.7),
-            (&[0.7], 0.7),
-            (&[1.0], 1.0),
-        ] {
+        for (shares, wanted) in
+            [(&[][..], 0.1), (&[0.0], 0.1), (&[0.61, 0.2], 0.7), (&[0.7], 0.7), (&[1.0], 1.0)]
+        {
             assert_eq!(axis_end(shares.iter().copied()), wanted);
         }
     }

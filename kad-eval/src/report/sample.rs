@@ -24,10 +24,7 @@ fn model_of(single: &str) -> &str {
 fn arm(family: &str, task: &str, correct: u64) -> Arm {
     let accuracy = correct as f64 / ITEMS as f64;
     let mean = accuracy - 0.125;
-    let interval = Interval {
-        low: mean - 0.071,
-        high: mean + 0.069,
-    };
+    let interval = Interval { low: mean - 0.071, high: mean + 0.069 };
     let is_baseline = family == "large base";
     Arm {
         decoder: family.to_owned(),
@@ -44,6 +41,7 @@ fn arm(family: &str, task: &str, correct: u64) -> Arm {
             items: ITEMS,
             mean,
             interval,
+            p_value: 0.001,
         }),
         deferral_mass: None,
         deferral_rate: None,
@@ -93,11 +91,7 @@ const SWEPT: [Sweep; SWEEPS] = [
             (0.9, 0.517, 143),
         ],
     ),
-    (
-        "random",
-        "rate",
-        &[(0.1, 0.1, 31), (0.3, 0.3, 55), (0.6, 0.6, 97)],
-    ),
+    ("random", "rate", &[(0.1, 0.1, 31), (0.3, 0.3, 55), (0.6, 0.6, 97)]),
 ];
 
 fn sweep((family, name, members): Sweep) -> impl Iterator<Item = Arm> {
@@ -117,21 +111,11 @@ fn sweep((family, name, members): Sweep) -> impl Iterator<Item = Arm> {
 
 /// An incomplete run of two tasks.
 pub(super) fn summary() -> Summary {
-    let single = [
-        ("large base", 25),
-        ("small aligned", 140),
-        ("large aligned", 198),
-    ];
-    let mut arms: Vec<Arm> = single
-        .iter()
-        .map(|(f, correct)| arm(f, "nano/test", *correct))
-        .collect();
+    let single = [("large base", 25), ("small aligned", 140), ("large aligned", 198)];
+    let mut arms: Vec<Arm> =
+        single.iter().map(|(f, correct)| arm(f, "nano/test", *correct)).collect();
     arms.extend(SWEPT.into_iter().flat_map(sweep));
-    arms.extend(
-        single
-            .iter()
-            .map(|(f, correct)| arm(f, "nano/facts", correct / 2)),
-    );
+    arms.extend(single.iter().map(|(f, correct)| arm(f, "nano/facts", correct / 2)));
     Summary {
         name: "kad-nano".to_owned(),
         question: Some("Does a small aligned model steer a large base model?".to_owned()),
@@ -143,10 +127,7 @@ pub(super) fn summary() -> Summary {
 }
 
 fn span(origin: &str, text: &str) -> Span {
-    Span {
-        origin: origin.to_owned(),
-        text: text.to_owned(),
-    }
+    Span { origin: origin.to_owned(), text: text.to_owned() }
 }
 
 fn record(decoder: &str, correct: bool, answer: Option<&str>, spans: Vec<Span>) -> Record {
@@ -182,10 +163,7 @@ pub(super) fn example() -> Example {
             .to_owned(),
         gold: "42".to_owned(),
         records: vec![
-            Record {
-                stop: "max_tokens".to_owned(),
-                ..plain("large base", false, None, base)
-            },
+            Record { stop: "max_tokens".to_owned(), ..plain("large base", false, None, base) },
             record("kad dual, threshold 0.4", true, Some("42"), steps),
             plain("small aligned", false, Some("13"), aligned),
         ],

@@ -44,17 +44,10 @@ pub(super) fn tradeoff(arms: &[&Arm], families: &[&str]) -> Result<Option<String
     let points = || content.curves.iter().flat_map(|curve| &curve.points);
     let single = content.references.iter().map(|(_, arm)| arm.accuracy);
     let x_end = plot::axis_end(points().map(|(mass, _)| *mass));
-    let y_end = plot::axis_end(
-        points()
-            .map(|(_, arm)| arm.accuracy_interval.high)
-            .chain(single),
-    );
+    let y_end = plot::axis_end(points().map(|(_, arm)| arm.accuracy_interval.high).chain(single));
     let names: Vec<&str> = content.curves.iter().map(|curve| curve.family).collect();
     let (places, legend) = legend_places(&names);
-    let labels = content
-        .references
-        .iter()
-        .map(|(_, arm)| plot::width(&reference_label(arm)));
+    let labels = content.references.iter().map(|(_, arm)| plot::width(&reference_label(arm)));
     let right = labels.max().map_or(24, |width| width + 28);
     plot::svg(HEIGHT + legend as u32, |area| {
         let mut chart = ChartBuilder::on(area)
@@ -75,11 +68,7 @@ pub(super) fn tradeoff(arms: &[&Arm], families: &[&str]) -> Result<Option<String
 }
 
 fn content<'a>(arms: &[&'a Arm], families: &[&'a str]) -> Content<'a> {
-    let arms: Vec<&Arm> = arms
-        .iter()
-        .copied()
-        .filter(|arm| plot::drawable(arm))
-        .collect();
+    let arms: Vec<&Arm> = arms.iter().copied().filter(|arm| plot::drawable(arm)).collect();
     let curves = families.iter().filter_map(|family| {
         let own = arms.iter().filter(|arm| arm.family == *family);
         let mut points: Vec<(f64, &Arm)> = own
@@ -87,18 +76,12 @@ fn content<'a>(arms: &[&'a Arm], families: &[&'a str]) -> Content<'a> {
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let look = plot::look(families, family);
-        (!points.is_empty()).then_some(Curve {
-            family,
-            look,
-            points,
-        })
+        (!points.is_empty()).then_some(Curve { family, look, points })
     });
     let single = arms.iter().filter(|arm| arm.deferral_mass.is_none());
     Content {
         curves: curves.collect(),
-        references: single
-            .map(|arm| (plot::look(families, &arm.family), *arm))
-            .collect(),
+        references: single.map(|arm| (plot::look(families, &arm.family), *arm)).collect(),
     }
 }
 
@@ -138,11 +121,7 @@ fn legend_places(names: &[&str]) -> (Vec<Point>, i32) {
 
 fn draw_legend(area: &Area<'_>, content: &Content<'_>, places: &[Point]) -> Result<()> {
     for (Curve { family, look, .. }, &(x, y)) in content.curves.iter().zip(places) {
-        plot::line(
-            area,
-            &[(x, y), (x + SWATCH - 8, y)],
-            look.colour.stroke_width(2),
-        )?;
+        plot::line(area, &[(x, y), (x + SWATCH - 8, y)], look.colour.stroke_width(2))?;
         look.mark(area, (x + (SWATCH - 8) / 2, y))?;
         plot::write(area, family, (x + SWATCH, y), (TEXT, INK, HPos::Left))?;
     }
@@ -150,11 +129,7 @@ fn draw_legend(area: &Area<'_>, content: &Content<'_>, places: &[Point]) -> Resu
 }
 
 fn reference_label(arm: &Arm) -> String {
-    format!(
-        "{} {}",
-        clip(&arm.decoder, LONGEST_LABEL),
-        percent(arm.accuracy)
-    )
+    format!("{} {}", clip(&arm.decoder, LONGEST_LABEL), percent(arm.accuracy))
 }
 
 /// Dashed lines across the chart, each labelled at its right end.
@@ -167,12 +142,7 @@ fn draw_references(
     let (_, bottom) = chart.backend_coord(&(0.0, 0.0));
     let mut lines: Vec<(i32, &(Look, &Arm))> = references
         .iter()
-        .map(|reference| {
-            (
-                chart.backend_coord(&(0.0, reference.1.accuracy)).1,
-                reference,
-            )
-        })
+        .map(|reference| (chart.backend_coord(&(0.0, reference.1.accuracy)).1, reference))
         .collect();
     lines.sort_by_key(|(y, _)| *y);
     let wanted: Vec<i32> = lines.iter().map(|(y, _)| *y).collect();
@@ -205,10 +175,7 @@ fn spread(wanted: &[i32], bottom: i32) -> Vec<i32> {
 fn draw_curve(area: &Area<'_>, chart: &Chart<'_, '_>, curve: &Curve<'_>) -> Result<()> {
     let Curve { look, points, .. } = curve;
     let at = |mass: f64, accuracy: f64| chart.backend_coord(&(mass, accuracy));
-    let places: Vec<Point> = points
-        .iter()
-        .map(|(mass, arm)| at(*mass, arm.accuracy))
-        .collect();
+    let places: Vec<Point> = points.iter().map(|(mass, arm)| at(*mass, arm.accuracy)).collect();
     plot::line(area, &places, look.colour.stroke_width(2))?;
     for ((mass, arm), place) in points.iter().zip(places) {
         let Interval { low, high } = arm.accuracy_interval;
@@ -223,18 +190,13 @@ fn draw_curve(area: &Area<'_>, chart: &Chart<'_, '_>, curve: &Curve<'_>) -> Resu
 /// left out: the table has it.
 fn draw_parameters(area: &Area<'_>, chart: &Chart<'_, '_>, content: &Content<'_>) -> Result<()> {
     let points = || {
-        content
-            .curves
-            .iter()
-            .flat_map(|Curve { look, points, .. }| {
-                points
-                    .iter()
-                    .map(|(mass, arm)| (chart.backend_coord(&(*mass, arm.accuracy)), *look, *arm))
-            })
+        content.curves.iter().flat_map(|Curve { look, points, .. }| {
+            points
+                .iter()
+                .map(|(mass, arm)| (chart.backend_coord(&(*mass, arm.accuracy)), *look, *arm))
+        })
     };
-    let mut taken: Vec<Patch> = points()
-        .map(|(mark, ..)| Patch::around(mark, 6, 6))
-        .collect();
+    let mut taken: Vec<Patch> = points().map(|(mark, ..)| Patch::around(mark, 6, 6)).collect();
     for (mark, look, arm) in points() {
         let Some(text) = arm.parameter.map(parameter) else {
             continue;
@@ -242,19 +204,10 @@ fn draw_parameters(area: &Area<'_>, chart: &Chart<'_, '_>, content: &Content<'_>
         let half_width = plot::width(&text) / 2;
         let offsets = [(1, 1), (1, -1), (-1, -1), (-1, 1)];
         let mut places = offsets.iter().map(|(right, down)| {
-            Patch::around(
-                (mark.0 + right * (half_width + 7), mark.1 + down * 13),
-                half_width,
-                7,
-            )
+            Patch::around((mark.0 + right * (half_width + 7), mark.1 + down * 13), half_width, 7)
         });
         if let Some(place) = places.find(|place| !taken.iter().any(|other| place.meets(other))) {
-            plot::write(
-                area,
-                &text,
-                place.middle,
-                (SMALL, look.colour, HPos::Center),
-            )?;
+            plot::write(area, &text, place.middle, (SMALL, look.colour, HPos::Center))?;
             taken.push(place);
         }
     }
@@ -270,11 +223,7 @@ struct Patch {
 
 impl Patch {
     fn around(middle: Point, half_width: i32, half_height: i32) -> Self {
-        Self {
-            middle,
-            half_width,
-            half_height,
-        }
+        Self { middle, half_width, half_height }
     }
 
     fn meets(&self, other: &Self) -> bool {
@@ -291,22 +240,12 @@ mod tests {
     #[test]
     fn curves_and_references_share_out_the_families() {
         let summary = sample::summary();
-        let arms: Vec<&Arm> = summary
-            .arms
-            .iter()
-            .filter(|a| a.task == "nano/test")
-            .collect();
+        let arms: Vec<&Arm> = summary.arms.iter().filter(|a| a.task == "nano/test").collect();
         let families = plot::families(&summary);
         let content = content(&arms, &families);
-        assert_eq!(
-            content.curves.len() + content.references.len(),
-            families.len()
-        );
+        assert_eq!(content.curves.len() + content.references.len(), families.len());
         for Curve { points, .. } in &content.curves {
-            assert!(
-                points.windows(2).all(|pair| pair[0].0 <= pair[1].0),
-                "in order of mass"
-            );
+            assert!(points.windows(2).all(|pair| pair[0].0 <= pair[1].0), "in order of mass");
         }
         let chart = tradeoff(&arms, &families).unwrap().unwrap();
         for family in families {
@@ -317,16 +256,10 @@ mod tests {
     #[test]
     fn no_mass_is_no_chart() {
         let mut summary = sample::summary();
-        summary
-            .arms
-            .iter_mut()
-            .for_each(|arm| arm.deferral_mass = None);
+        summary.arms.iter_mut().for_each(|arm| arm.deferral_mass = None);
         let arms: Vec<&Arm> = summary.arms.iter().collect();
         assert_eq!(tradeoff(&arms, &plot::families(&summary)).unwrap(), None);
-        summary
-            .arms
-            .iter_mut()
-            .for_each(|arm| arm.deferral_mass = Some(f64::NAN));
+        summary.arms.iter_mut().for_each(|arm| arm.deferral_mass = Some(f64::NAN));
         let arms: Vec<&Arm> = summary.arms.iter().collect();
         assert_eq!(tradeoff(&arms, &plot::families(&summary)).unwrap(), None);
     }
@@ -343,11 +276,7 @@ mod tests {
     fn legend_breaks_lines_before_the_edge() {
         let names = ["a long name of a family"; 9];
         let (places, height) = legend_places(&names);
-        assert!(
-            places
-                .iter()
-                .all(|(x, _)| x + SWATCH + plot::width(names[0]) <= WIDTH as i32)
-        );
+        assert!(places.iter().all(|(x, _)| x + SWATCH + plot::width(names[0]) <= WIDTH as i32));
         assert!(places.iter().all(|(_, y)| y + LEGEND_ROW / 2 <= height));
     }
 }

@@ -29,10 +29,7 @@ impl RunFolder {
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(TryLockError::WouldBlock) => {
-                bail!(
-                    "another kad is running in {}; wait for it or stop it",
-                    path.display()
-                )
+                bail!("another kad is running in {}; wait for it or stop it", path.display())
             }
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock {}", lock_path.display()))
@@ -57,10 +54,7 @@ impl RunFolder {
     pub(crate) fn write(&self, name: &str, contents: &str) -> Result<()> {
         let (temporary, path) = (self.path.join(format!(".{name}.new")), self.path.join(name));
         let written = File::create(&temporary)
-            .and_then(|mut file| {
-                file.write_all(contents.as_bytes())
-                    .and_then(|()| file.sync_all())
-            })
+            .and_then(|mut file| file.write_all(contents.as_bytes()).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&temporary, &path));
         written.with_context(|| format!("cannot write {}", path.display()))
     }

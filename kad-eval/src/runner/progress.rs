@@ -26,11 +26,7 @@ struct State {
 impl Progress {
     pub(super) fn new(total: usize, already: usize) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal {
-            ProgressBar::new(total as u64)
-        } else {
-            ProgressBar::hidden()
-        };
+        let bar = if terminal { ProgressBar::new(total as u64) } else { ProgressBar::hidden() };
         bar.set_length(total as u64);
         bar.set_position(already as u64);
         bar.reset_eta();
@@ -42,16 +38,7 @@ impl Progress {
             output::note(&format!("continuing: {already} of {total} items are done"));
         }
         let now = Instant::now();
-        Self {
-            bar,
-            terminal,
-            state: State {
-                tokens: 0,
-                started: now,
-                last_line: now,
-            }
-            .into(),
-        }
+        Self { bar, terminal, state: State { tokens: 0, started: now, last_line: now }.into() }
     }
 
     pub(super) fn item(&self, record: &Record) {

@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// A number: sign, digits with or without thousands separators, decimals.
-const NUMBER: &str = r"[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|[-+−]?\.\d+";
+const NUMBER: &str = r"[-+−]?(?:\d{1,3}(?:,\d{3})+\b|\d+)(?:\.\d+)?|[-+−]?\.\d+";
 
 static ANY_NUMBER: LazyLock<Regex> = LazyLock::new(|| compile(NUMBER));
-static STATED: LazyLock<Regex> = LazyLock::new(|| compile(&format!(r"The answer is ({NUMBER})\.")));
+static STATED: LazyLock<Regex> =
+    LazyLock::new(|| compile(&format!(r"The answer is ({NUMBER})\.(?:\D|$)")));
 
 fn compile(pattern: &str) -> Regex {
     Regex::new(pattern).expect("the pattern is a constant, and tests compile it")
@@ -45,11 +46,7 @@ fn canonical(number: &str) -> String {
     let whole = whole.trim_start_matches('0');
     let decimals = decimals.trim_end_matches('0');
     let whole = if whole.is_empty() { "0" } else { whole };
-    let sign = if whole == "0" && decimals.is_empty() {
-        ""
-    } else {
-        sign
-    };
+    let sign = if whole == "0" && decimals.is_empty() { "" } else { sign };
     let point = if decimals.is_empty() { "" } else { "." };
     format!("{sign}{whole}{point}{decimals}")
 }
@@ -71,6 +68,7 @@ mod tests {
             ("12 - 5", Some("5")),
             ("from 10-20", Some("20")),
             ("1,23", Some("23")),
+            ("1,2345", Some("2345")),
             ("007", Some("7")),
             ("-0", Some("0")),
             ("nothing here", None),
@@ -90,6 +88,8 @@ mod tests {
             ("The answer is 12.\nQ: next", Some("12")),
             ("The answer is -3.", Some("-3")),
             ("The answer is seven.", None),
+            ("The answer is 12.5 km", None),
+            ("The answer is 12.5.", Some("12.5")),
             ("7", None),
         ] {
             assert_eq!(stated_answer(text).as_deref(), wanted, "{text:?}");

@@ -19,20 +19,12 @@ struct Line {
 /// The published test file, `gsm8k/test.jsonl` in the data folder.
 pub(super) fn load(data: Option<&Path>) -> Result<Task> {
     let path = data_file(data, "gsm8k/test.jsonl")?;
-    let lines: Vec<Line> = read_lines(&path)?;
-    let items = lines.into_iter().enumerate().map(|(index, line)| {
+    let lines: Vec<(usize, Line)> = read_lines(&path)?;
+    let items = lines.into_iter().enumerate().map(|(index, (number, line))| {
         let gold = gold(&line.answer).with_context(|| {
-            format!(
-                "{} line {}: the answer has no `#### number`",
-                path.display(),
-                index + 1
-            )
+            format!("{} line {number}: the answer has no `#### number`", path.display())
         })?;
-        Ok(Item {
-            id: format!("test-{index:04}"),
-            prompt: line.question,
-            gold,
-        })
+        Ok(Item { id: format!("test-{index:04}"), prompt: line.question, gold })
     });
     Ok(Task {
         name: String::new(),

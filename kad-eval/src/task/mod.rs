@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::config::TaskPlan;
+use crate::failure::WrongRequest;
 
 /// One problem.
 #[derive(Clone, Debug)]
@@ -42,10 +43,7 @@ impl Task {
     /// The conversation that asks `item`.
     pub(crate) fn messages(&self, item: &Item) -> Vec<Message> {
         let system = self.system.map(Message::system);
-        system
-            .into_iter()
-            .chain([Message::user(&*item.prompt)])
-            .collect()
+        system.into_iter().chain([Message::user(&*item.prompt)]).collect()
     }
 
     /// Digest of all items: a run on changed data is another run.
@@ -61,11 +59,12 @@ impl Task {
     }
 }
 
-/// Loads a task's items; `data` is the folder of benchmark files, if the user named one.
+/// Loads a task's items, at most `limit`; `data` is the folder of benchmark files, if the user
+/// named one.
 ///
 /// # Errors
 /// If the file is missing or line k of it is malformed.
-pub(crate) fn load(plan: &TaskPlan, data: Option<&Path>) -> Result<Task> {
+pub(crate) fn load(plan: &TaskPlan, data: Option<&Path>, limit: Option<u64>) -> Result<Task> {
     let mut task = match plan {
         TaskPlan::Nano { split, .. } => nano::load(split)?,
         TaskPlan::Gsm8k { .. } => gsm8k::load(data)?,
@@ -73,40 +72,36 @@ pub(crate) fn load(plan: &TaskPlan, data: Option<&Path>) -> Result<Task> {
     task.name = plan.name();
     if let Some(most) = plan.items() {
         if most > task.items.len() as u64 {
-            bail!(
-                "{} has {} items, {most} were asked for",
-                task.name,
-                task.items.len()
-            );
+            let held = task.items.len();
+            bail!(WrongRequest(format!("{} has {held} items, {most} were asked for", task.name)));
         }
         task.items.truncate(most as usize);
     }
+    task.items.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
     Ok(task)
 }
 
 /// The path of `file` in the data folder.
 fn data_file(data: Option<&Path>, file: &str) -> Result<PathBuf> {
     let Some(folder) = data else {
-        bail!(
-            "this task reads {file} from a data folder: name it with `--data DIR` or in \
-             the environment variable KAD_DATA"
-        );
+        bail!(WrongRequest(format!(
+            "this task reads {file} from a data folder: name it with `--data DIR` or in the \
+             environment variable KAD_DATA"
+        )));
     };
     Ok(folder.join(file))
 }
 
-/// Reads JSON lines; blank lines are skipped.
-fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+/// Reads JSON lines with their line numbers; blank lines are skipped.
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<(usize, T)>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the task file {}", path.display()))?;
-    let numbered = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty());
+    let numbered = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     numbered
-        .map(|(index, line)| {
-            serde_json::from_str(line)
-                .with_context(|| format!("{} line {} is malformed", path.display(), index + 1))
+        .map(|(number, line)| {
+            let parsed = serde_json::from_str(line)
+                .with_context(|| format!("{} line {number} is malformed", path.display()))?;
+            Ok((number, parsed))
         })
         .collect()
 }

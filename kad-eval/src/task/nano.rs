@@ -17,8 +17,8 @@ struct Line {
 
 /// The problems of `split` (`validation` or `test`).
 pub(super) fn load(split: &str) -> Result<Task> {
-    let lines: Vec<Line> = read_lines(&file(split)?)?;
-    let items = lines.into_iter().map(|line| Item {
+    let lines: Vec<(usize, Line)> = read_lines(&file(split)?)?;
+    let items = lines.into_iter().map(|(_, line)| Item {
         id: line.id,
         prompt: line.question,
         gold: line.answer,

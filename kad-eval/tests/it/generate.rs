@@ -6,7 +6,14 @@ use crate::kad::{command, kad, kad_with_input};
 
 const QUESTION: &str = "Tom has 12 pens. Tom buys 30 more. How many pens does Tom have now?";
 const PAIR: [&str; 8] = [
-    "generate", "--base", "nano:small-base", "--aligned", "nano:small-aligned", "--rule", "kad-dual=0.5", "--chat",
+    "generate",
+    "--base",
+    "nano:small-base",
+    "--aligned",
+    "nano:small-aligned",
+    "--rule",
+    "kad-dual=0.5",
+    "--chat",
 ];
 
 fn json(args: &[&str]) -> Value {
@@ -33,7 +40,13 @@ fn provenance_accounts_for_every_token() {
     let deferred = origins.iter().filter(|origin| *origin == "deferred").count();
     assert_eq!(made["passes"]["aligned"].as_u64(), Some(deferred as u64));
     assert_eq!(made["passes"]["base"].as_u64(), Some(tokens.len() as u64));
-    assert!(made["deferral_mass"].as_array().unwrap().iter().all(|d| (0.0..=1.0).contains(&d.as_f64().unwrap())));
+    assert!(
+        made["deferral_mass"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|d| (0.0..=1.0).contains(&d.as_f64().unwrap()))
+    );
 }
 
 #[test]
@@ -43,16 +56,21 @@ fn text_is_the_same_streamed_piped_and_in_json() {
     let turns = kad_with_input(&args, QUESTION).succeeds();
     let object = json(&[&args[..], &[QUESTION]].concat());
     assert_eq!(streamed, turns);
-    assert_eq!(streamed.trim_end_matches('\n'), object["text"].as_str().unwrap().trim_end_matches('\n'));
+    assert_eq!(
+        streamed.trim_end_matches('\n'),
+        object["text"].as_str().unwrap().trim_end_matches('\n')
+    );
     assert!(!streamed.contains("<|"), "no end tokens in the text: {streamed}");
 }
 
 #[test]
 fn a_conversation_remembers_its_turns() {
-    let args = ["generate", "--model", "nano:small-aligned", "--chat", "--json", "--temperature", "0"];
+    let args =
+        ["generate", "--model", "nano:small-aligned", "--chat", "--json", "--temperature", "0"];
     let two_turns = format!("{QUESTION}\n{QUESTION}\n");
     let output = kad_with_input(&args, &two_turns).succeeds();
-    let answers: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let answers: Vec<Value> =
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(answers.len(), 2);
     let lengths: Vec<usize> =
         answers.iter().map(|a| a["prompt_tokens"].as_array().unwrap().len()).collect();
@@ -62,7 +80,18 @@ fn a_conversation_remembers_its_turns() {
 #[test]
 fn greedy_is_greedy_on_both_backends() {
     let with = |backend| {
-        json(&["generate", "--model", "nano:draft", "--backend", backend, "--temperature", "0", "--max-new-tokens", "60", QUESTION])
+        json(&[
+            "generate",
+            "--model",
+            "nano:draft",
+            "--backend",
+            backend,
+            "--temperature",
+            "0",
+            "--max-new-tokens",
+            "60",
+            QUESTION,
+        ])
     };
     assert_eq!(with("candle")["tokens"], with("naive")["tokens"]);
 }
@@ -79,4 +108,25 @@ fn a_closed_pipe_is_no_panic() {
     let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+#[test]
+fn a_piped_prompt_is_the_prompt_without_its_line_break() {
+    let args =
+        ["generate", "--model", "nano:large-base", "--temperature", "0", "--max-new-tokens", "8"];
+    let given = kad(&[&args[..], &["34 + 27 ="]].concat()).succeeds();
+    assert_eq!(kad_with_input(&args, "34 + 27 =\n").succeeds(), given);
+}
+
+/// Without colours, deferred text stands in brackets; flags that mean nothing here are refused.
+#[test]
+fn provenance_shows_without_colour_and_only_where_there_is_any() {
+    let shown = kad(&[&PAIR[..], &["--show", "provenance", QUESTION]].concat()).succeeds();
+    let plain = kad(&[&PAIR[..], &[QUESTION]].concat()).succeeds();
+    assert!(shown.contains('['), "{shown}");
+    assert_eq!(shown.replace(['[', ']'], ""), plain);
+    for flag in [["--show", "provenance"], ["--decision-temperature", "0.5"]] {
+        kad(&[&["generate", "--model", "nano:draft"], &flag[..], &["Hi"]].concat())
+            .fails(2, &["--model"]);
+    }
 }

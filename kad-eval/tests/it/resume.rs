@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +11,11 @@ use crate::kad::{Lab, SMALL, kad};
 
 fn experiment() -> String {
     SMALL.replace("items = 6", "items = 25")
+}
+
+/// Far longer than any test looks at it.
+fn long_experiment() -> String {
+    SMALL.replace("items = 6", "items = 600").replace("nano:small-base", "nano:large-base")
 }
 
 /// Records without what the clock says.
@@ -63,10 +69,8 @@ fn killed_and_continued_equals_unbroken() {
     killed.run(&[]).succeeds();
     assert_eq!(records(&killed), wanted, "the same records in the same order");
     assert_eq!(summary(&killed), summary(&unbroken));
-    let keys: BTreeSet<String> = wanted
-        .iter()
-        .map(|r| format!("{} {} {}", r["decoder"], r["task"], r["item"]))
-        .collect();
+    let keys: BTreeSet<String> =
+        wanted.iter().map(|r| format!("{} {} {}", r["decoder"], r["task"], r["item"])).collect();
     assert_eq!(keys.len(), wanted.len(), "no item twice");
 }
 
@@ -94,7 +98,7 @@ fn a_complete_run_is_not_repeated_and_a_changed_plan_is_another_run() {
 
 #[test]
 fn two_processes_do_not_write_into_one_run() {
-    let lab = Lab::new(&experiment());
+    let lab = Lab::new(&long_experiment());
     let args = lab.args();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
         .args(args)
@@ -114,17 +118,18 @@ fn two_processes_do_not_write_into_one_run() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() {
-    let lab = Lab::new(&experiment());
-    let child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
+    let lab = Lab::new(&long_experiment());
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
         .args(lab.args())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    while lines(&lab) == 0 {
+    while lines(&lab) == 0 && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let interrupt = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    let interrupt =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(interrupt.unwrap().success());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -132,4 +137,72 @@ fn ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() {
     assert!(stderr.contains("the same command continues"), "{stderr}");
     assert!(!records(&lab).is_empty());
     assert_eq!(summary(&lab)["complete"], Value::Bool(false));
+}
+
+#[test]
+fn a_changed_model_or_changed_data_is_another_run() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/nano/models");
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(models.join("small-aligned")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let toml = SMALL.replace("nano:small-aligned", copy.path().to_str().unwrap());
+    let lab = Lab::new(
+        &toml.replace("kind = \"nano\"", "kind = \"gsm8k\"").replace("items = 6", "items = 1"),
+    );
+    let data = lab.path().join("data");
+    fs::create_dir_all(data.join("gsm8k")).unwrap();
+    let ask = |question: &str| {
+        let line = format!("{{\"question\": \"{question}\", \"answer\": \"#### 2\"}}\n");
+        fs::write(data.join("gsm8k/test.jsonl"), line).unwrap();
+        lab.run(&["--data", data.to_str().unwrap()]).succeeds();
+        fs::read_dir(lab.path().join("results/small")).unwrap().count()
+    };
+    assert_eq!((ask("1 + 1?"), ask("1 + 1?")), (1, 1));
+    assert_eq!(ask("1 + 1 = ?"), 2, "other items");
+    let config = copy.path().join("generation_config.json");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + "\n").unwrap();
+    assert_eq!(ask("1 + 1 = ?"), 3, "another model file");
+}
+
+#[test]
+fn records_that_the_plan_did_not_make_are_refused_with_their_line() {
+    let lab = Lab::new(SMALL);
+    lab.run(&[]).succeeds();
+    let path = lab.results().join("records.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let first = text.lines().next().unwrap();
+    for (spoilt, words) in [
+        (format!("{text}{first}\n"), "line 19"),
+        (
+            text.replacen("\"correct\":", "\"correct\":true,\"was\":", 1)
+                .replace("\"correct\":false", "\"correct\":true"),
+            "was changed",
+        ),
+        (text.replace("validation-0000", "validation-9999"), "line 1 "),
+    ] {
+        fs::write(&path, spoilt).unwrap();
+        lab.run(&[]).fails(1, &["records.jsonl cannot be continued", words]);
+    }
+}
+
+/// An item whose prompt does not fit has no answer; the others have theirs.
+#[test]
+fn one_impossible_item_does_not_take_the_run_down() {
+    let toml =
+        SMALL.replace("kind = \"nano\"", "kind = \"gsm8k\"").replace("items = 6", "items = 2");
+    let lab = Lab::new(&toml);
+    let data = lab.path().join("data");
+    fs::create_dir_all(data.join("gsm8k")).unwrap();
+    let item =
+        |question: &str| format!("{{\"question\": \"{question}\", \"answer\": \"#### 2\"}}\n");
+    let text = item(&"word ".repeat(500)) + &item("1 + 1?");
+    fs::write(data.join("gsm8k/test.jsonl"), text).unwrap();
+    lab.run(&["--data", data.to_str().unwrap()]).succeeds();
+    let records = records(&lab);
+    let stops: Vec<&str> = records.iter().map(|r| r["stop"].as_str().unwrap()).collect();
+    assert_eq!(stops[..3], ["prompt_too_long"; 3]);
+    assert!(stops[3..].iter().all(|stop| *stop != "prompt_too_long"));
+    assert_eq!(records[0]["correct"], Value::Bool(false));
 }

@@ -27,7 +27,8 @@ fn nll_adds_up_token_by_token() {
     let whole = score(&["--text", TEXT]);
     let shorter = TEXT.strip_suffix('.').unwrap();
     let part = score(&["--text", shorter, "--top", "2000"]);
-    let (tokens, prefix) = (whole["tokens"].as_array().unwrap(), part["tokens"].as_array().unwrap());
+    let (tokens, prefix) =
+        (whole["tokens"].as_array().unwrap(), part["tokens"].as_array().unwrap());
     assert_eq!(tokens[..tokens.len() - 1], prefix[..], "the last token is the full stop alone");
     let next = part["next"].as_array().unwrap();
     let last = next.iter().find(|n| n["id"] == tokens[tokens.len() - 1]).unwrap();

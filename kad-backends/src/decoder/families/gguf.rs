@@ -16,27 +16,17 @@ const GGUF_FAMILIES: [&str; 2] = ["llama", "qwen2"];
 /// As [`from_hf_config`](super::from_hf_config).
 pub fn from_gguf(metadata: &Metadata, weights: &Weights) -> Result<DecoderSpec, LoadError> {
     let key = "general.architecture";
-    let family = metadata
-        .text(key)?
-        .ok_or_else(|| metadata.wrong(key, "is missing"))?;
+    let family = metadata.text(key)?.ok_or_else(|| metadata.wrong(key, "is missing"))?;
     if !GGUF_FAMILIES.contains(&family) {
-        return Err(LoadError::unsupported(
-            "GGUF architecture",
-            family,
-            &GGUF_FAMILIES,
-        ));
+        return Err(LoadError::unsupported("GGUF architecture", family, &GGUF_FAMILIES));
     }
     let gguf = GgufConfig { metadata, family };
     gguf.refuse_the_rest()?;
     let embedding = weights.tensor(EMBEDDING)?;
     let heads = gguf.size("attention.head_count")?;
     let hidden = gguf.size("embedding_length")?;
-    let kv_heads = gguf
-        .optional_size("attention.head_count_kv")?
-        .unwrap_or(heads);
-    let head_dim = gguf
-        .optional_size("attention.key_length")?
-        .unwrap_or(hidden / heads.max(1));
+    let kv_heads = gguf.optional_size("attention.head_count_kv")?.unwrap_or(heads);
+    let head_dim = gguf.optional_size("attention.key_length")?.unwrap_or(hidden / heads.max(1));
     let context_len = gguf.size("context_length")?;
     let spec = DecoderSpec {
         family: family.to_owned(),
@@ -48,9 +38,7 @@ pub fn from_gguf(metadata: &Metadata, weights: &Weights) -> Result<DecoderSpec, 
         head_dim,
         ffn: gguf.size("feed_forward_length")?,
         context_len,
-        norm_eps: gguf
-            .number("attention.layer_norm_rms_epsilon")?
-            .unwrap_or(1e-6),
+        norm_eps: gguf.number("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6),
         rope: gguf.rope(head_dim, context_len, weights)?,
         qkv_bias: weights.contains(&Slot::QueryBias.name(0)),
         tied_head: !weights.contains(HEAD),
@@ -84,9 +72,9 @@ impl GgufConfig<'_> {
                 Some((Value::Unsigned(n), rest)) if rest.iter().all(|v| v == &values[0]) => {
                     Ok(usize::try_from(*n).ok())
                 }
-                _ => Err(self
-                    .metadata
-                    .wrong(&key, "differs between layers, which is not supported")),
+                _ => {
+                    Err(self.metadata.wrong(&key, "differs between layers, which is not supported"))
+                }
             };
         }
         let size = self.metadata.natural(&key)?;
@@ -103,24 +91,12 @@ impl GgufConfig<'_> {
         let dims = self.optional_size("rope.dimension_count")?;
         if dims.is_some_and(|dims| dims != head_dim) {
             let found = format!("{dims:?} of {head_dim} coordinates turn");
-            return Err(LoadError::unsupported(
-                "rotary embedding",
-                found,
-                &["all coordinates"],
-            ));
+            return Err(LoadError::unsupported("rotary embedding", found, &["all coordinates"]));
         }
         let theta = self.number("rope.freq_base")?.unwrap_or(10_000.0);
         // llama files permute the rows of q and k, qwen2 files do not.
-        let pairing = if self.family == "llama" {
-            Pairing::Interleaved
-        } else {
-            Pairing::Halves
-        };
-        let rope = Rope {
-            theta,
-            pairing,
-            scaling: self.scaling()?,
-        };
+        let pairing = if self.family == "llama" { Pairing::Interleaved } else { Pairing::Halves };
+        let rope = Rope { theta, pairing, scaling: self.scaling()? };
         if !weights.contains(ROPE_FACTORS) {
             return Ok(rope);
         }
@@ -131,21 +107,14 @@ impl GgufConfig<'_> {
 
     fn scaling(&self) -> Result<RopeScaling, LoadError> {
         let kind = self.metadata.text(&self.key("rope.scaling.type"))?;
-        let factor = self
-            .number("rope.scaling.factor")?
-            .or(self.number("rope.scale_linear")?);
+        let factor = self.number("rope.scaling.factor")?.or(self.number("rope.scale_linear")?);
         // A factor without a type is linear scaling; 0 and 1 stand for none.
-        match (
-            kind,
-            factor.filter(|&factor| factor != 0.0 && factor != 1.0),
-        ) {
+        match (kind, factor.filter(|&factor| factor != 0.0 && factor != 1.0)) {
             (Some("none"), _) | (None | Some("linear"), None) => Ok(RopeScaling::None),
             (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor }),
-            (Some(other), _) => Err(LoadError::unsupported(
-                "rope scaling",
-                other,
-                &["none", "linear"],
-            )),
+            (Some(other), _) => {
+                Err(LoadError::unsupported("rope scaling", other, &["none", "linear"]))
+            }
         }
     }
 
@@ -164,18 +133,14 @@ impl GgufConfig<'_> {
             let set = self.number(key)?.filter(|&value| value != 0.0);
             let harmless = match (key, set) {
                 (_, None) => true,
-                ("attention.sliding_window", Some(window)) => self
-                    .number("context_length")?
-                    .is_some_and(|context| window >= context),
+                ("attention.sliding_window", Some(window)) => {
+                    self.number("context_length")?.is_some_and(|context| window >= context)
+                }
                 (_, Some(value)) => key.ends_with("scale") && value == 1.0,
             };
             if let Some(value) = set.filter(|_| !harmless) {
                 let found = format!("`{}` = {value}", self.key(key));
-                return Err(LoadError::unsupported(
-                    "GGUF setting",
-                    found,
-                    &["a file without it"],
-                ));
+                return Err(LoadError::unsupported("GGUF setting", found, &["a file without it"]));
             }
         }
         Ok(())
@@ -205,32 +170,16 @@ fn scaling_of_factors(
         high_freq_factor: 4.0,
         original_context: ORIGINAL_CONTEXT,
     };
-    let plain = Rope {
-        scaling: RopeScaling::None,
-        ..rope.clone()
-    }
-    .frequencies(head_dim);
-    let scaled = Rope {
-        scaling: scaling.clone(),
-        ..rope.clone()
-    }
-    .frequencies(head_dim);
+    let plain = Rope { scaling: RopeScaling::None, ..rope.clone() }.frequencies(head_dim);
+    let scaled = Rope { scaling: scaling.clone(), ..rope.clone() }.frequencies(head_dim);
     let agrees = factors.len() == head_dim / 2
         && rope.scaling == RopeScaling::None
-        && plain
-            .iter()
-            .zip(&scaled)
-            .zip(factors)
-            .all(|((plain, scaled), &factor)| {
-                (plain / scaled / f64::from(factor) - 1.0).abs() <= TOLERANCE
-            });
+        && plain.iter().zip(&scaled).zip(factors).all(|((plain, scaled), &factor)| {
+            (plain / scaled / f64::from(factor) - 1.0).abs() <= TOLERANCE
+        });
     if agrees {
         return Ok(scaling);
     }
     let found = format!("`{ROPE_FACTORS}` (context {context}) is not Llama 3's");
-    Err(LoadError::unsupported(
-        "rope scaling",
-        found,
-        &["none", "linear", "llama3"],
-    ))
+    Err(LoadError::unsupported("rope scaling", found, &["none", "linear", "llama3"]))
 }

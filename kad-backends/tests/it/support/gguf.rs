@@ -113,12 +113,7 @@ impl Writer {
         kind: u32,
         bytes: Vec<u8>,
     ) -> &mut Self {
-        self.tensors.push(Tensor {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-            kind,
-            bytes,
-        });
+        self.tensors.push(Tensor { name: name.to_owned(), shape: shape.to_vec(), kind, bytes });
         self
     }
 
@@ -142,11 +137,7 @@ impl Writer {
         for tensor in &self.tensors {
             write_text(&tensor.name, &mut out);
             out.extend((tensor.shape.len() as u32).to_le_bytes());
-            tensor
-                .shape
-                .iter()
-                .rev()
-                .for_each(|&dim| out.extend((dim as u64).to_le_bytes()));
+            tensor.shape.iter().rev().for_each(|&dim| out.extend((dim as u64).to_le_bytes()));
             out.extend(tensor.kind.to_le_bytes());
             out.extend(offset.to_le_bytes());
             offset += tensor.bytes.len().next_multiple_of(ALIGNMENT) as u64;
@@ -179,10 +170,7 @@ pub(crate) fn small_model(arch: &str) -> Writer {
     ] {
         writer.pair(&format!("{arch}.{key}"), Meta::U32(size as u32));
     }
-    writer.pair(
-        &format!("{arch}.attention.layer_norm_rms_epsilon"),
-        Meta::F32(1e-5),
-    );
+    writer.pair(&format!("{arch}.attention.layer_norm_rms_epsilon"), Meta::F32(1e-5));
     writer.pair(&format!("{arch}.rope.freq_base"), Meta::F32(1e4));
     tokenizer(&mut writer, &bpe);
     writer.f32("token_embd.weight", &[vocab, hidden], 1);
@@ -212,9 +200,7 @@ pub(crate) fn small_model(arch: &str) -> Writer {
 }
 
 fn tokenizer(writer: &mut Writer, bpe: &SmallBpe) {
-    let types = (0..bpe.tokens.len())
-        .map(|id| if id < 3 { 3 } else { 1 })
-        .collect();
+    let types = (0..bpe.tokens.len()).map(|id| if id < 3 { 3 } else { 1 }).collect();
     let merges = bpe.merges.iter().map(|pair| pair.join(" ")).collect();
     writer
         .pair("tokenizer.ggml.model", Meta::text("gpt2"))

@@ -25,12 +25,8 @@ pub(crate) fn config() -> Value {
 
 pub(crate) fn tokenizer() -> Value {
     let bpe = small_bpe();
-    let vocab: BTreeMap<&str, usize> = bpe
-        .tokens
-        .iter()
-        .enumerate()
-        .map(|(id, token)| (token.as_str(), id))
-        .collect();
+    let vocab: BTreeMap<&str, usize> =
+        bpe.tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
     let added: Vec<Value> = (0..3)
         .map(|id| {
             json!({"id": id, "content": bpe.tokens[id], "special": true, "normalized": false,
@@ -50,10 +46,7 @@ pub(crate) fn tokenizer() -> Value {
 pub(crate) fn tensors() -> Vec<(String, Vec<usize>, Vec<f32>)> {
     let (hidden, kv, ffn) = (32, 16, 48);
     let mut shapes = vec![
-        (
-            "model.embed_tokens.weight".to_owned(),
-            vec![small_bpe().tokens.len(), hidden],
-        ),
+        ("model.embed_tokens.weight".to_owned(), vec![small_bpe().tokens.len(), hidden]),
         ("model.norm.weight".to_owned(), vec![hidden]),
     ];
     for layer in 0..2 {
@@ -79,15 +72,9 @@ pub(crate) fn tensors() -> Vec<(String, Vec<usize>, Vec<f32>)> {
 }
 
 pub(crate) fn safetensors(tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
-    let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|(.., values)| f32_bytes(values))
-        .collect();
+    let bytes: Vec<Vec<u8>> = tensors.iter().map(|(.., values)| f32_bytes(values)).collect();
     let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
-        (
-            name.as_str(),
-            TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap(),
-        )
+        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
     });
     safetensors::serialize(views, None).unwrap()
 }
@@ -115,8 +102,7 @@ pub(crate) fn write_sharded(folder: &Path) {
     for (i, part) in all.chunks(all.len().div_ceil(3)).enumerate() {
         let file = format!("model-{:05}-of-00003.safetensors", i + 1);
         std::fs::write(folder.join(&file), safetensors(part)).unwrap();
-        part.iter()
-            .for_each(|(name, ..)| drop(map.insert(name.clone(), file.clone())));
+        part.iter().for_each(|(name, ..)| drop(map.insert(name.clone(), file.clone())));
     }
     let index = json!({"metadata": {"total_size": 1}, "weight_map": map});
     write_json(folder, "model.safetensors.index.json", &index);

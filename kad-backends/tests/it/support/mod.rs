@@ -10,17 +10,12 @@ use rand_chacha::ChaCha8Rng;
 /// Numbers in `[-scale, scale)` from a seed.
 pub(crate) fn random(seed: u64, count: usize, scale: f32) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    (0..count)
-        .map(|_| (rng.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) * scale)
-        .collect()
+    (0..count).map(|_| (rng.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) * scale).collect()
 }
 
 /// Little-endian bytes.
 pub(crate) fn f32_bytes(values: &[f32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// GPT-2's character of every byte, as its authors define it.

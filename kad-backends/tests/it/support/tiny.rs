@@ -31,11 +31,7 @@ pub(crate) fn llama() -> DecoderSpec {
         ffn: 56,
         context_len: 300,
         norm_eps: 1e-5,
-        rope: Rope {
-            theta: 1e4,
-            pairing: Pairing::Halves,
-            scaling: RopeScaling::None,
-        },
+        rope: Rope { theta: 1e4, pairing: Pairing::Halves, scaling: RopeScaling::None },
         qkv_bias: false,
         tied_head: true,
         activation: Activation::Silu,
@@ -44,31 +40,15 @@ pub(crate) fn llama() -> DecoderSpec {
 
 /// Llama as GGUF files hold it, rows wide enough for every block type.
 pub(crate) fn gguf_llama() -> DecoderSpec {
-    let rope = Rope {
-        theta: 1e4,
-        pairing: Pairing::Interleaved,
-        scaling: RopeScaling::None,
-    };
-    DecoderSpec {
-        hidden: 256,
-        heads: 8,
-        kv_heads: 2,
-        head_dim: 32,
-        ffn: 256,
-        rope,
-        ..llama()
-    }
+    let rope = Rope { theta: 1e4, pairing: Pairing::Interleaved, scaling: RopeScaling::None };
+    DecoderSpec { hidden: 256, heads: 8, kv_heads: 2, head_dim: 32, ffn: 256, rope, ..llama() }
 }
 
 /// Qwen2: biases, a head of its own, and the other activation for good measure.
 pub(crate) fn qwen2() -> DecoderSpec {
     DecoderSpec {
         family: "qwen2".into(),
-        rope: Rope {
-            theta: 1e6,
-            pairing: Pairing::Halves,
-            scaling: RopeScaling::None,
-        },
+        rope: Rope { theta: 1e6, pairing: Pairing::Halves, scaling: RopeScaling::None },
         qkv_bias: true,
         tied_head: false,
         activation: Activation::GeluTanh,
@@ -102,17 +82,15 @@ fn random(rng: &mut impl Rng, stored: StoredType, count: usize, size: f32) -> Ve
     let mut uniform = || (rng.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) * size;
     match stored {
         StoredType::F32 => (0..count).flat_map(|_| uniform().to_le_bytes()).collect(),
-        StoredType::F16 => (0..count)
-            .flat_map(|_| f16::from_f32(uniform()).to_le_bytes())
-            .collect(),
-        StoredType::BF16 => (0..count)
-            .flat_map(|_| half::bf16::from_f32(uniform()).to_le_bytes())
-            .collect(),
+        StoredType::F16 => {
+            (0..count).flat_map(|_| f16::from_f32(uniform()).to_le_bytes()).collect()
+        }
+        StoredType::BF16 => {
+            (0..count).flat_map(|_| half::bf16::from_f32(uniform()).to_le_bytes()).collect()
+        }
         blocks => {
             let count = count / blocks.block_len();
-            (0..count)
-                .flat_map(|_| random_block(rng, blocks, size))
-                .collect()
+            (0..count).flat_map(|_| random_block(rng, blocks, size)).collect()
         }
     }
 }
