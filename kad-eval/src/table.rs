@@ -1,7 +1,7 @@
 //! The summary as a terminal table.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table};
 
 use crate::stats::Interval;
 use crate::summary::{Arm, Summary};
@@ -14,49 +14,57 @@ pub(crate) fn render(summary: &Summary) -> String {
         let arms = || summary.arms.iter().filter(|arm| arm.task == task);
         let items = arms().map(|arm| arm.items).max().unwrap_or(0);
         let unfinished = if summary.complete { "" } else { ", unfinished" };
-        let title = format!("{}: {task}, {items} items{unfinished}", summary.name);
-        format!("{title}\n{}", table(summary, arms()))
+        let (name, baseline) = (&summary.name, &summary.baseline);
+        format!(
+            "{name}: {task}, {items} items{unfinished}; intervals 95 %, differences to `{baseline}`\n{}",
+            table(arms())
+        )
     });
     tables.collect::<Vec<_>>().join("\n\n")
 }
 
-fn table<'s>(summary: &Summary, arms: impl Iterator<Item = &'s Arm>) -> Table {
+const HEADER: [&str; 8] =
+    ["decoder", "correct %", "difference", "answered", "mass", "rate", "passes/token", "tok/s"];
+
+/// Columns a terminal narrower than this leaves out; the report has all.
+const NEEDS: [(&str, u16); 4] =
+    [("rate", 130), ("passes/token", 130), ("answered", 100), ("tok/s", 100)];
+
+fn table<'s>(arms: impl Iterator<Item = &'s Arm>) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header([
-        "decoder",
-        "accuracy %",
-        "95 %",
-        &format!("vs {}", summary.baseline),
-        "answered %",
-        "deferral mass",
-        "rate",
-        "passes/token",
-        "tokens/s",
-    ]);
+    table.set_header(HEADER);
     for arm in arms {
         let numbers = row(arm).into_iter();
         let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
         table.add_row(std::iter::once(Cell::new(&arm.decoder)).chain(numbers));
     }
+    let width = table.width().unwrap_or(u16::MAX);
+    for (name, column) in HEADER.iter().zip(table.column_iter_mut()) {
+        if NEEDS.iter().any(|(needing, least)| needing == name && width < *least) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        } else if *name != "decoder" {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     table
 }
 
-fn row(arm: &Arm) -> [String; 8] {
+fn row(arm: &Arm) -> [String; 7] {
+    let with_interval = |value: String, interval| format!("{value} [{}]", points(interval));
     let difference = arm.difference.map_or("baseline".to_owned(), |d| {
-        format!("{:+.1} [{}]", 100.0 * d.mean, points(d.interval))
+        with_interval(format!("{:+.1}", 100.0 * d.mean), d.interval)
     });
     let share = |x: Option<f64>| x.map_or("–".to_owned(), |x| format!("{x:.3}"));
     let passes = arm.passes_per_token.iter().map(|(model, n)| format!("{model} {n:.2}"));
     [
-        format!("{:.1}", 100.0 * arm.accuracy),
-        points(arm.accuracy_interval),
+        with_interval(format!("{:.1}", 100.0 * arm.accuracy), arm.accuracy_interval),
         difference,
         format!("{:.1}", 100.0 * arm.answered),
         share(arm.deferral_mass),
         share(arm.deferral_rate),
-        passes.collect::<Vec<_>>().join(", "),
+        passes.collect::<Vec<_>>().join(" "),
         format!("{:.0}", arm.tokens_per_second),
     ]
 }

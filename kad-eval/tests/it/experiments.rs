@@ -31,7 +31,8 @@ fn a_run_leaves_records_summary_report_and_provenance() {
     let lab = Lab::new(SMALL);
     let table = lab.run(&[]).succeeds();
     assert!(
-        table.contains("KAD dual, threshold 0.2") && table.contains("vs aligned alone"),
+        table.contains("KAD dual, threshold 0.2")
+            && table.contains("differences to `aligned alone`"),
         "{table}"
     );
     let folder = lab.results();
