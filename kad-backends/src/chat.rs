@@ -118,9 +118,16 @@ fn without_generation_tags(source: &str) -> String {
     out
 }
 
+/// Templates indent by 2 or 4; a file must not make us ask for all memory.
+const WIDEST_INDENT: usize = 64;
+
 /// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`.
 fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    if indent.is_some_and(|width| width > WIDEST_INDENT) {
+        let message = format!("tojson: an indent above {WIDEST_INDENT}");
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
     // `transformers` accepts these as well; their defaults are the only ones seen in templates.
     let _: (Option<Value>, Option<Value>, Option<Value>) =
         (options.get("ensure_ascii")?, options.get("separators")?, options.get("sort_keys")?);

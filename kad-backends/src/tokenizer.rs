@@ -1,6 +1,6 @@
 //! Text to token ids and back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use kad_core::{Fingerprint, TokenId, Vocab};
@@ -52,9 +52,10 @@ impl Tokenizer {
         let mut inner = parse(json)?;
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);
-        let tokens: BTreeMap<TokenId, String> =
+        // A set of pairs: two strings may share an id, and both then belong to the identity.
+        let tokens: BTreeSet<(TokenId, String)> =
             inner.get_vocab(true).into_iter().map(|(text, id)| (id, text)).collect();
-        let size = tokens.last_key_value().map_or(0, |(&id, _)| id as usize + 1);
+        let size = tokens.last().map_or(0, |(id, _)| *id as usize + 1);
         if size == 0 {
             return Err(LoadError::Tokenizer { message: "the vocabulary is empty".to_owned() });
         }
@@ -76,7 +77,7 @@ impl Tokenizer {
     /// # Errors
     /// [`LoadError::Tokenizer`].
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<TokenId>, LoadError> {
-        let encoding = self.inner.encode_fast(text, add_special).map_err(failed)?;
+        let encoding = guarded(|| self.inner.encode_fast(text, add_special))?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -85,7 +86,7 @@ impl Tokenizer {
     /// # Errors
     /// [`LoadError::Tokenizer`].
     pub fn decode(&self, ids: &[TokenId], skip_special: bool) -> Result<String, LoadError> {
-        self.inner.decode(ids, skip_special).map_err(failed)
+        guarded(|| self.inner.decode(ids, skip_special))
     }
 
     /// One token for people to read: its text, or `\xNN` for bytes that are no text by themselves.
@@ -146,15 +147,24 @@ impl Tokenizer {
     }
 }
 
-/// Parses without letting the library panic, which it does on malformed files: syntax errors are
-/// found first, and what is left (a damaged `Precompiled` normaliser) is caught.
+/// Parses; syntax errors are found first, for a better message.
 fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, LoadError> {
     let wrong = |message: String| LoadError::Tokenizer { message };
     let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(json);
     syntax.map_err(|error| wrong(format!("it is no JSON: {error}")))?;
-    match std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(json)) {
-        Ok(parsed) => parsed.map_err(failed),
-        Err(_) => Err(wrong("it has a part that the tokenizer library cannot take".to_owned())),
+    guarded(|| tokenizers::Tokenizer::from_bytes(json))
+}
+
+/// Runs the library, which panics on some settings of some parts (a damaged `Precompiled`
+/// normaliser, a pre-tokenizer of length 0), and makes an error of that.
+fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, LoadError> {
+    // What is observed after a panic is dropped with the error, or immutable.
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(failed),
+        Err(_) => {
+            let message = "it has a part that the tokenizer library cannot take".to_owned();
+            Err(LoadError::Tokenizer { message })
+        }
     }
 }
 
@@ -163,7 +173,7 @@ fn failed(error: tokenizers::Error) -> LoadError {
 }
 
 /// SHA-256 over id, length and bytes of every token, in the order of the ids.
-fn fingerprint(tokens: &BTreeMap<TokenId, String>) -> Fingerprint {
+fn fingerprint(tokens: &BTreeSet<(TokenId, String)>) -> Fingerprint {
     let mut hasher = Sha256::new();
     for (id, text) in tokens {
         hasher.update(id.to_le_bytes());

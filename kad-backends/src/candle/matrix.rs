@@ -16,16 +16,9 @@ use crate::weights::{StoredType, TensorView, Weights};
 /// matrix product.
 ///
 /// The own kernel reads every weight once whatever the number of tokens, and its sums do not
-/// depend on that number. With AVX-512 it is the faster one at every width, so it takes all
-/// chunks; without, candle's is from about 16 tokens on, but the widths of verification passes are
-/// worth more as equal bits. The `f32` matrices of SmolLM2-135M, one thread of a Sapphire Rapids
-/// class machine that was shared, ms of CPU time:
-///
-/// | tokens | 1 | 2 | 4 | 8 | 16 | 64 |
-/// |---|---|---|---|---|---|---|
-/// | own, AVX-512 | 40 | 48 | 60 | 68 | 96 | 248 |
-/// | own, AVX2 | 44 | 56 | 63 | 85 | 127 | 374 |
-/// | candle 0.11.1 | 51 | 88 | 90 | 92 | 108 | 289 |
+/// depend on that number. With AVX-512 it was the faster one at every width tried (to 512 tokens),
+/// so it takes all chunks; without, candle's was from about 16 tokens on, but the widths of
+/// verification passes are worth more as equal bits.
 pub const NARROW: usize = if cfg!(target_feature = "avx512f") { super::CHUNK } else { 64 };
 
 /// Multiplications below which a product stays on one thread.

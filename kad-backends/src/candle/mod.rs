@@ -6,7 +6,7 @@
 //!
 //! | dtype | matrices | against the stored numbers |
 //! |---|---|---|
-//! | `auto` | as stored, mapped, never copied (`f32` files: candle tensors) | the same |
+//! | `auto` | as stored, mapped, never copied (`f32` tensors: candle's) | the same |
 //! | `f32` | candle tensors of `f32` | the same |
 //! | `quantized` | GGUF blocks as stored, mapped; refused if there are none | the same |
 //! | `f16`, `bf16` | two bytes each | rounded once, unless stored so |
@@ -16,12 +16,13 @@
 //! once, and fewer bytes are fetched in less time. SmolLM2-135M from Q4_1, ms per pass of 1 and 8
 //! tokens on two threads: `quantized` 18 and 28, `bf16` 24 and 36, `f32` 27 and 44. A model that
 //! fits the caches is better widened once: Nano's large one from `f16`, on one thread, takes
-//! 0.27 ms as `f32` and 0.35 as stored.
+//! 0.27 ms as `f32` and 0.35 as stored. So [`crate::load`] turns `auto` into `quantized` for a
+//! file with quantised tensors and into `f32` for any other; a large `bf16` model is best asked for
+//! as `bf16`.
 //!
 //! candle's own quantised product is not used: it rounds the activations to eight bits too, and
-//! takes `k` times as long for `k` tokens. Only the Q4_1 matrices of SmolLM2-135M for 1, 2, 4, 8
-//! tokens, ms of CPU time on one thread: candle's 44, 66, 107, 185; here 32, 32, 28, 36. (All on
-//! one shared machine of the Sapphire Rapids class; `examples/pass_time.rs` measures yours.)
+//! takes about `k` times as long for `k` tokens. (Figures: a shared machine of the Sapphire Rapids
+//! class; `examples/pass_time.rs` measures yours.)
 //!
 //! A pass over up to [`NARROW`] tokens gives every token the bits that a pass of its own would
 //! have given it, in every dtype; where the processor has AVX-512, that is every pass. Wider ones

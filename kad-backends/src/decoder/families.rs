@@ -122,6 +122,9 @@ impl<'a> Config<'a> {
         const DEFAULT_THETA: f64 = 10_000.0;
         // transformers 5 moved base and scaling into one table.
         let table = self.get("rope_parameters").or_else(|| self.get("rope_scaling"));
+        if let Some(other) = table.filter(|table| !table.is_object()) {
+            return Err(self.wrong("rope_scaling", format!("is {other}, not a table")));
+        }
         let inside = Config { json: table.unwrap_or(&Json::Null) };
         let theta = inside.number("rope_theta")?.or(self.number("rope_theta")?);
         Ok(Rope {

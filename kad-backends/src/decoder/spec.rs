@@ -145,8 +145,7 @@ impl Rope {
         if !(self.theta > 0.0 && self.theta.is_finite()) {
             return Err(bad("rope_theta", format!("is {}, not a positive number", self.theta)));
         }
-        // Any two frequencies show a division by zero or a reversed range.
-        if self.frequencies(4).iter().all(|frequency| frequency.is_finite()) {
+        if self.scaling.is_possible() {
             return Ok(());
         }
         Err(bad("rope_scaling", format!("has impossible factors: {:?}", self.scaling)))
@@ -162,6 +161,22 @@ impl Rope {
 }
 
 impl RopeScaling {
+    /// Comparisons that NaN fails.
+    fn is_possible(&self) -> bool {
+        match *self {
+            RopeScaling::None => true,
+            RopeScaling::Linear { factor } => factor > 0.0 && factor.is_finite(),
+            RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
+                factor > 0.0
+                    && factor.is_finite()
+                    && low_freq_factor > 0.0
+                    && high_freq_factor > low_freq_factor
+                    && high_freq_factor.is_finite()
+                    && original_context > 0
+            }
+        }
+    }
+
     fn apply(&self, frequency: f64) -> f64 {
         match *self {
             RopeScaling::None => frequency,

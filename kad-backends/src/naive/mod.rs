@@ -1,7 +1,7 @@
 //! The interpreter everything else is compared with: `f64`, loops, no tricks.
 //!
 //! It is compiled into every build, runs every architecture a [`DecoderSpec`] can describe, and is
-//! never fast: a few million multiplications per second and thread. A token's numbers are computed
+//! never fast. A token's numbers are computed
 //! by the same additions in the same order whatever pass it arrives in, so passes of any size give
 //! the same bits.
 

@@ -58,3 +58,10 @@ fn nano_templates_are_read_back_from_their_tokens() {
         assert_eq!(files.tokenizer.decode(&ids, false).unwrap(), text, "{name}");
     }
 }
+
+#[test]
+fn an_indent_that_would_take_all_memory_is_refused() {
+    let template = "{{ messages | tojson(indent=9223372036854775807) }}";
+    let template = ChatTemplate::new(template, "", "").unwrap();
+    assert!(template.render(&[Message::user("Hi")], true).is_err());
+}

@@ -136,6 +136,12 @@ fn what_would_be_ignored_is_refused() {
         (json!({"rms_norm_eps": -1}), "`rms_norm_eps` is -1"),
         (json!({"rope_theta": -1.0}), "`rope_theta` is -1"),
         (json!({"rope_scaling": {"type": "linear", "factor": 0}}), "has impossible factors"),
+        (
+            json!({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4,
+                   "high_freq_factor": 1, "original_max_position_embeddings": 8192}}),
+            "has impossible factors",
+        ),
+        (json!({"rope_scaling": "yarn"}), "`rope_scaling` is \"yarn\", not a table"),
     ] {
         let message = error(changes.clone());
         assert!(message.contains(wanted), "{changes}: {message}");

@@ -18,6 +18,13 @@ fn open(bytes: &[u8]) -> Result<Gguf, LoadError> {
     Gguf::open(&path)
 }
 
+fn written(writer: &Writer) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    fs::write(&path, writer.bytes()).unwrap();
+    (folder, path)
+}
+
 fn error_of(writer: &Writer) -> String {
     let folder = tempdir().unwrap();
     let path = folder.path().join("model.gguf");
@@ -222,6 +229,12 @@ fn metadata_that_do_not_fit_are_named() {
         let error = error_of(&writer);
         assert!(error.contains(wanted), "{key}: {error}");
     }
+    // One size per layer is one size, signed or not.
+    let mut writer = small_model("llama");
+    writer.pair("llama.attention.head_count_kv", Meta::I32s(vec![2, 2]));
+    let (folder, path) = written(&writer);
+    assert_eq!(ModelFiles::open(&path).unwrap().spec.kv_heads, 2);
+    drop(folder);
     let mut writer = small_model("llama");
     writer.f32("blk.0.attn_q_norm.weight", &[8], 0);
     assert!(error_of(&writer).contains("`blk.0.attn_q_norm.weight`, which a llama model"));

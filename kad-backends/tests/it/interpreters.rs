@@ -226,6 +226,7 @@ mod candle {
             let mut last = LogitRows::new(fast.vocab().size());
             fast.start().unwrap().extend(&tokens, wanted, &mut last).unwrap();
             let all = rows(&*fast, &tokens);
+            assert_eq!(last.len(), wanted);
             for (found, expected) in last.iter().zip(all.iter().skip(tokens.len() - wanted)) {
                 let pairs = found.iter().zip(expected);
                 assert!(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) <= LONG);
@@ -251,6 +252,7 @@ mod candle {
     /// Nano's models are shipped, but not with every copy of this crate.
     fn nano_names() -> Vec<String> {
         let names = nano_models();
+        assert!(names.len() >= 5, "Nano is part of the checkout: {names:?}");
         if names.is_empty() {
             eprintln!("skipped: no nano models beside this checkout");
         }

@@ -159,3 +159,29 @@ fn sentence_piece_vocabularies_are_read() {
     assert_eq!(shown.concat(), " ab é");
     assert_eq!(shown[shown.len() - 2..], ["", "é"]);
 }
+
+fn of_json(json: &serde_json::Value) -> Tokenizer {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("tokenizer.json");
+    fs::write(&path, json.to_string()).unwrap();
+    Tokenizer::from_file(&path).unwrap()
+}
+
+/// Two strings with one id: which of them a hash map gives first differs from read to read.
+#[test]
+fn strings_that_share_an_id_do_not_make_the_fingerprint_random() {
+    let mut json = hf::tokenizer();
+    let plain = of_json(&json).vocab().fingerprint();
+    json["model"]["vocab"]["another spelling"] = 5.into();
+    let found: Vec<_> = (0..8).map(|_| of_json(&json).vocab().fingerprint()).collect();
+    assert!(found.iter().all(|f| *f == found[0]), "{found:?}");
+    assert_ne!(found[0], plain);
+}
+
+#[test]
+fn settings_that_the_library_panics_on_are_errors() {
+    let mut json = hf::tokenizer();
+    json["pre_tokenizer"] = serde_json::json!({"type": "FixedLength", "length": 0});
+    let error = of_json(&json).encode("some text", false).unwrap_err().to_string();
+    assert!(error.contains("cannot take"), "{error}");
+}

@@ -1,7 +1,7 @@
 //! Sets of problems: items, the prompt made of one, and how an answer is read and judged.
 //!
 //! A task is data. Adding one is a file here with a function that loads it, a variant of
-//! [`TaskPlan`](crate::config::TaskPlan) and an arm in [`load`].
+//! [`TaskPlan`] and an arm in [`load`].
 
 mod extract;
 mod gsm8k;

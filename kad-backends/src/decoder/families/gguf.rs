@@ -68,13 +68,21 @@ impl GgufConfig<'_> {
     fn optional_size(&self, key: &str) -> Result<Option<usize>, LoadError> {
         let key = self.key(key);
         if let Some(Value::Array(values)) = self.metadata.get(&key) {
-            return match values.split_first() {
-                Some((Value::Unsigned(n), rest)) if rest.iter().all(|v| v == &values[0]) => {
-                    Ok(usize::try_from(*n).ok())
+            // One number per layer, in whatever integer type the writer's language has.
+            let natural = |value: &Value| match value {
+                Value::Unsigned(n) => usize::try_from(*n).ok(),
+                Value::Signed(n) => usize::try_from(*n).ok(),
+                _ => None,
+            };
+            let sizes: Option<Vec<usize>> = values.iter().map(natural).collect();
+            return match sizes.as_deref() {
+                Some([size, rest @ ..]) if rest.iter().all(|other| other == size) => {
+                    Ok(Some(*size))
                 }
-                _ => {
+                Some([_, ..]) => {
                     Err(self.metadata.wrong(&key, "differs between layers, which is not supported"))
                 }
+                _ => Err(self.metadata.wrong(&key, "is no list of sizes")),
             };
         }
         let size = self.metadata.natural(&key)?;

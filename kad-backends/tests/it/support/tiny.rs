@@ -52,6 +52,8 @@ pub(crate) fn qwen2() -> DecoderSpec {
         qkv_bias: true,
         tied_head: false,
         activation: Activation::GeluTanh,
+        // Heads that together are wider than the state.
+        head_dim: 12,
         ..llama()
     }
 }
