@@ -26,9 +26,7 @@ fn written(writer: &Writer) -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 fn error_of(writer: &Writer) -> String {
-    let folder = tempdir().unwrap();
-    let path = folder.path().join("model.gguf");
-    fs::write(&path, writer.bytes()).unwrap();
+    let (_folder, path) = written(writer);
     ModelFiles::open(&path).map(|_| ()).unwrap_err().to_string()
 }
 
