@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::Progress;
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use hf_hub::api::{Progress, RepoInfo};
 use hf_hub::{Cache, Repo, RepoType};
 
 use crate::error::LoadError;
@@ -15,10 +15,15 @@ const OPTIONAL: [&str; 3] =
 /// Fetched always.
 const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
 
+/// How often a file that another process downloads is asked for; the client waits five seconds
+/// each time.
+const LOCK_ATTEMPTS: usize = 12;
+
 /// The named file, or the folder with a whole model.
 ///
-/// A complete copy in the cache is used without asking the hub, also when the branch has moved on:
-/// runs stay as they were until the cached copy is deleted.
+/// A complete copy in the cache is used without asking the hub, also when the branch has moved on.
+/// What is missing comes from the commit the cache has for the branch, so that runs stay as they
+/// were until the cached copy is deleted, or another program updates it.
 pub(crate) fn fetch(
     repo: &str,
     revision: Option<&str>,
@@ -59,8 +64,31 @@ impl Hub<'_> {
         let repo = self.cache.repo(self.repo_at(self.revision));
         let branch = self.cache.path().join(self.repo_at(self.revision).folder_name());
         let commit = std::fs::read_to_string(branch.join("refs").join(self.revision));
-        let folder = repo.pointer_path(commit.as_deref().unwrap_or(self.revision).trim());
+        let commit = commit.as_deref().unwrap_or(self.revision).trim();
+        // An empty name would be the folder of all snapshots.
+        let folder = (!commit.is_empty()).then(|| repo.pointer_path(commit))?;
         folder.is_dir().then_some(folder)
+    }
+
+    /// The commit of which the cache has something.
+    fn cached_commit(&self) -> Option<String> {
+        Some(self.cached_folder()?.file_name()?.to_str()?.to_owned())
+    }
+
+    /// The commit to fetch from, and its files: the cached one, or else the revision's newest.
+    fn info(&self) -> Result<RepoInfo, LoadError> {
+        let commit = self.cached_commit();
+        let api = self.api(commit.as_deref().unwrap_or(self.revision))?;
+        api.info().map_err(|error| self.error("its list of files", &error))
+    }
+
+    /// From now on the revision means this commit here.
+    fn remember(&self, commit: &str) -> Result<(), LoadError> {
+        if self.cached_commit().as_deref() == Some(commit) {
+            return Ok(());
+        }
+        let made = self.cache.repo(self.repo_at(self.revision)).create_ref(commit);
+        made.map_err(LoadError::io(self.cache.path()))
     }
 
     fn file(&self, file: &str, progress: &dyn Fn(&str)) -> Result<PathBuf, LoadError> {
@@ -68,8 +96,35 @@ impl Hub<'_> {
         if let Some(path) = cached.filter(|path| path.is_file()) {
             return Ok(path);
         }
-        download(&self.api(self.revision)?, file, progress)
-            .map_err(|error| self.error(file, &error))
+        let commit = self.cached_commit().map_or_else(|| Ok(self.info()?.sha), Ok)?;
+        let path = self.get(&self.api(&commit)?, &commit, file, progress)?;
+        self.remember(&commit)?;
+        Ok(path)
+    }
+
+    /// One file of a commit, from the cache or from the hub.
+    fn get(
+        &self,
+        api: &ApiRepo,
+        commit: &str,
+        file: &str,
+        progress: &dyn Fn(&str),
+    ) -> Result<PathBuf, LoadError> {
+        let cached = self.cache.repo(self.repo_at(commit)).pointer_path(commit).join(file);
+        let mut attempt = 1;
+        loop {
+            // Asked again each time: the process that held the lock may have fetched it.
+            if cached.is_file() {
+                return Ok(cached);
+            }
+            match download(api, file, progress) {
+                Err(ApiError::LockAcquisition(_)) if attempt < LOCK_ATTEMPTS => {
+                    progress(&format!("{file}: waiting for another process that downloads it"));
+                }
+                result => return result.map_err(|error| self.error(file, &error)),
+            }
+            attempt += 1;
+        }
     }
 
     fn model(&self, progress: &dyn Fn(&str)) -> Result<PathBuf, LoadError> {
@@ -77,13 +132,11 @@ impl Hub<'_> {
             return Ok(folder);
         }
         progress(&format!("hf:{}: asking the hub for its files", self.repo));
-        let error = |error| self.error("its list of files", &error);
-        let info = self.api(self.revision)?.info().map_err(error)?;
+        let info = self.info()?;
         // One commit for all files, even if the branch moves meanwhile.
         let api = self.api(&info.sha)?;
         let names: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
-        let get =
-            |file: &str| download(&api, file, progress).map_err(|error| self.error(file, &error));
+        let get = |file: &str| self.get(&api, &info.sha, file, progress);
         // The weights come last: whoever finds them in the cache finds the rest too.
         for file in OPTIONAL.iter().filter(|file| names.contains(file)).chain(&REQUIRED) {
             get(file)?;
@@ -97,8 +150,7 @@ impl Hub<'_> {
         } else {
             get(safetensors::SINGLE)?
         };
-        let made = self.cache.repo(self.repo_at(self.revision)).create_ref(&info.sha);
-        made.map_err(LoadError::io(self.cache.path()))?;
+        self.remember(&info.sha)?;
         Ok(folder.parent().map_or_else(|| folder.clone(), Path::to_owned))
     }
 
@@ -119,21 +171,55 @@ impl Hub<'_> {
     }
 
     fn error(&self, what: &str, error: &ApiError) -> LoadError {
-        let message = error.to_string();
-        let advice = if ["401", "403"].iter().any(|code| message.contains(code)) {
-            "set HF_TOKEN to a token that may read it, and accept the model's terms on its page"
-        } else if message.contains("404") {
-            "check the name, the revision and the file; a model without safetensors must be \
-             converted, a .gguf file is asked for as hf:ORG/REPO/FILE.gguf"
-        } else {
-            "check the network; without one, copy the model into the hub's cache (HF_HOME) or give \
-             its folder's path instead of hf:"
-        };
         LoadError::Network {
             asked: format!("hf:{}@{} ({what})", self.repo, self.revision),
-            message,
-            advice: advice.to_owned(),
+            message: error.to_string(),
+            advice: self.advice(error),
         }
+    }
+
+    fn advice(&self, error: &ApiError) -> String {
+        if matches!(error, ApiError::LockAcquisition(_)) {
+            return "another process is downloading it: wait until it has ended and try again; if \
+                    there is none, set HF_HOME to a folder on a file system that has locks"
+                .to_owned();
+        }
+        let advice = match status(error) {
+            Some(401 | 403) => {
+                "set HF_TOKEN to a token that may read it, and accept the model's terms on its page"
+            }
+            Some(404) => return self.advice_if_absent(),
+            _ => {
+                "check the network; without one, copy the model into the hub's cache (HF_HOME) or \
+                 give its folder's path instead of hf:"
+            }
+        };
+        advice.to_owned()
+    }
+
+    fn advice_if_absent(&self) -> String {
+        let advice = "check the name, the revision and the file; a model without safetensors must \
+                      be converted, a .gguf file is asked for as hf:ORG/REPO/FILE.gguf";
+        match self.cached_folder() {
+            Some(folder) => format!(
+                "{advice}; the cache has an earlier copy and only that commit was asked: for a \
+                 newer one name its @REVISION, or delete {}",
+                folder.display()
+            ),
+            None => advice.to_owned(),
+        }
+    }
+}
+
+/// The status with which the hub refused.
+fn status(error: &ApiError) -> Option<u16> {
+    match error {
+        // The client's error type has no name here; these are all its words for a status.
+        ApiError::RequestError(error) => {
+            error.to_string().strip_prefix("http status: ")?.parse().ok()
+        }
+        ApiError::TooManyRetries(error) => status(error),
+        _ => None,
     }
 }
 
@@ -219,6 +305,61 @@ mod tests {
             assert_eq!(file, folder.join("model.Q4_0.gguf"));
         }
         assert_eq!(hub(root.path(), "other").cached_folder(), None);
+    }
+
+    /// A hub that answers every request with this status; and the client that asks it.
+    fn hub_that_says(status: &str, cache: &Path) -> ApiRepo {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut request = [0; 4096];
+                let _ = std::io::Read::read(&mut stream, &mut request);
+                let _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+            }
+        });
+        let api = ApiBuilder::from_cache(Cache::new(cache.to_owned())).with_endpoint(endpoint);
+        api.with_progress(false).build().unwrap().model("org/repo".to_owned())
+    }
+
+    #[test]
+    fn a_cached_file_is_not_asked_for_and_a_refusal_is_known_by_its_status() {
+        let (root, folder) = cache_with(&[("config.json", "{}")]);
+        let hub = hub(root.path(), "main");
+        for (says, advice) in [
+            ("401 Unauthorized", "set HF_TOKEN"),
+            ("403 Forbidden", "set HF_TOKEN"),
+            ("404 Not Found", "name its @REVISION"),
+            ("500 Internal Server Error", "check the network"),
+        ] {
+            let api = hub_that_says(says, root.path());
+            let cached = hub.get(&api, COMMIT, "config.json", &|_| ()).unwrap();
+            assert_eq!(cached, folder.join("config.json"));
+            // The name must not be taken for a status.
+            let error = hub.get(&api, COMMIT, "404-403.gguf", &|_| ()).unwrap_err().to_string();
+            assert!(error.contains(advice), "{says}: {error}");
+        }
+        let again = ApiError::TooManyRetries(Box::new(ApiError::InvalidResume));
+        assert_eq!(status(&again), None);
+    }
+
+    #[test]
+    fn a_held_lock_is_not_blamed_on_the_network() {
+        let root = tempfile::tempdir().unwrap();
+        let error = ApiError::LockAcquisition(PathBuf::from("blobs/404.lock"));
+        let error = hub(root.path(), "main").error("a.gguf", &error).to_string();
+        assert!(error.contains("another process is downloading it: wait"), "{error}");
+        assert!(!error.contains("network") && !error.contains("check"), "{error}");
+    }
+
+    #[test]
+    fn what_is_missing_comes_from_the_cached_commit() {
+        let (root, _folder) = cache_with(&[("config.json", "{}")]);
+        assert_eq!(hub(root.path(), "main").cached_commit().as_deref(), Some(COMMIT));
+        assert_eq!(hub(root.path(), "other").cached_commit(), None);
+        fs::write(root.path().join("models--org--repo/refs/main"), "").unwrap();
+        assert_eq!(hub(root.path(), "main").cached_commit(), None, "a ref that was cut");
     }
 
     #[test]

