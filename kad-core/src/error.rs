@@ -77,6 +77,14 @@ impl ModelError {
             None => Ok(()),
         }
     }
+
+    /// The check every backend owes its callers before it forgets anything.
+    ///
+    /// # Errors
+    /// [`ModelError::TruncatePastEnd`] if `len` is more than the `held` tokens.
+    pub fn check_truncate(held: usize, len: usize) -> Result<(), ModelError> {
+        if len > held { Err(ModelError::TruncatePastEnd { len, held }) } else { Ok(()) }
+    }
 }
 
 /// Numbers that are no law.

@@ -118,11 +118,6 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>> {
         .collect()
 }
 
-/// The items that `records` finish.
-pub(crate) fn done(records: &[Record]) -> Done {
-    records.iter().map(key).collect()
-}
-
 /// What makes a record unique.
 pub(crate) fn key(record: &Record) -> (String, String, String) {
     (record.decoder.clone(), record.task.clone(), record.item.clone())

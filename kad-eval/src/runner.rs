@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{DecoderPlan, Experiment};
 use crate::failure::Failure;
 use crate::models::{self, Models};
-use crate::record::{Done, Passes, Record, RecordWriter, Span, done, key, origin_name};
+use crate::record::{Done, Passes, Record, RecordWriter, Span, key, origin_name};
 use crate::task::{Item, Task};
 
 pub(crate) use folder::RunFolder;
@@ -44,9 +44,8 @@ pub(crate) fn run(
     folder: &RunFolder,
 ) -> Result<Finished, Failure> {
     let (mut writer, mut records) = RecordWriter::resume(&folder.records())?;
-    check_held(&records, experiment, tasks)
+    let finished = check_held(&records, experiment, tasks)
         .with_context(|| format!("{} cannot be continued", folder.records().display()))?;
-    let finished = done(&records);
     let arms = arms(experiment)?;
     let total: usize = tasks.iter().map(|task| task.items.len() * arms.len()).sum();
     let progress = progress::Progress::new(total, records.len());
@@ -75,8 +74,9 @@ pub(crate) fn run(
     Ok(Finished { records, complete, new_items })
 }
 
-/// Refuses records that this plan did not make: every number is computed from them.
-fn check_held(records: &[Record], experiment: &Experiment, tasks: &[Task]) -> Result<()> {
+/// The items that `records` finish. Refuses records that this plan did not make: every number is
+/// computed from them.
+fn check_held(records: &[Record], experiment: &Experiment, tasks: &[Task]) -> Result<Done> {
     let mut seen = Done::new();
     for (line, record) in (1..).zip(records) {
         let problem = if !seen.insert(key(record)) {
@@ -93,7 +93,7 @@ fn check_held(records: &[Record], experiment: &Experiment, tasks: &[Task]) -> Re
             record.item
         );
     }
-    Ok(())
+    Ok(seen)
 }
 
 fn belongs(record: &Record, experiment: &Experiment, tasks: &[Task]) -> bool {

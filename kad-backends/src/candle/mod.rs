@@ -225,10 +225,7 @@ impl Session for CandleSession<'_> {
     }
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
-        let held = self.tokens.len();
-        if len > held {
-            return Err(ModelError::TruncatePastEnd { len, held });
-        }
+        ModelError::check_truncate(self.tokens.len(), len)?;
         self.forget(len);
         Ok(())
     }

@@ -149,10 +149,7 @@ impl Session for NaiveSession<'_> {
     }
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
-        let held = self.tokens.len();
-        if len > held {
-            return Err(ModelError::TruncatePastEnd { len, held });
-        }
+        ModelError::check_truncate(self.tokens.len(), len)?;
         self.tokens.truncate(len);
         let width = self.model.spec.kv_width();
         for cache in &mut self.cache {

@@ -120,10 +120,7 @@ impl Session for TableSession<'_> {
     }
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
-        let held = self.tokens.len();
-        if len > held {
-            return Err(ModelError::TruncatePastEnd { len, held });
-        }
+        ModelError::check_truncate(self.tokens.len(), len)?;
         self.tokens.truncate(len);
         Ok(())
     }
