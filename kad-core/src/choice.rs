@@ -9,13 +9,14 @@ use rand::{Rng, RngExt};
 use crate::law::Law;
 use crate::vocab::TokenId;
 
-/// Answers the random questions of a decoder. Dyn-safe.
-pub trait ChoiceSource {
+/// Answers the random questions of a decoder, whose probabilities are `f64` unless something is
+/// proved in another [`Number`](crate::Number). Dyn-safe.
+pub trait ChoiceSource<N = f64> {
     /// A token distributed as `law`.
-    fn token(&mut self, law: &Law) -> TokenId;
+    fn token(&mut self, law: &Law<N>) -> TokenId;
 
     /// `true` with `probability` ∈ [0, 1]. Certain answers (0 and 1) use no randomness.
-    fn accept(&mut self, probability: f64) -> bool;
+    fn accept(&mut self, probability: N) -> bool;
 }
 
 /// Draws from a random generator: one uniform in [0, 1) per uncertain choice.
@@ -90,6 +91,33 @@ mod tests {
             .map(|(p, c)| (f64::from(c) - p * f64::from(n)).powi(2) / (p * f64::from(n)))
             .sum();
         assert!(chi2 < 16.27, "χ² = {chi2}");
+    }
+
+    /// Draws nothing but zeros.
+    struct Zeros;
+
+    impl rand::TryRng for Zeros {
+        type Error = std::convert::Infallible;
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Ok(0)
+        }
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Ok(0)
+        }
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            bytes.fill(0);
+            Ok(())
+        }
+    }
+
+    /// Fault 16 of the code that accompanies arXiv 2510.27017: it accepts where r ≤ a with
+    /// r ∈ [0, 1), so that r = 0 accepts an impossible token.
+    #[test]
+    fn fault_16_a_draw_of_zero_accepts_nothing_impossible() {
+        let mut choices = SampledChoices::new(Zeros);
+        assert!(!choices.accept(0.0));
+        assert!(choices.accept(f64::MIN_POSITIVE));
+        assert_eq!(choices.token(&Law::from_probs(vec![0.0, 0.25, 0.75]).unwrap()), 1);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Next-token laws.
 
 use crate::error::LawError;
+use crate::number::Number;
 use crate::vocab::TokenId;
 
 /// How far a law's sum may be from one when it is given from outside.
 const SUM_TOLERANCE: f64 = 1e-9;
 
-/// A probability distribution over a vocabulary, `[vocab]`, in `f64`.
+/// A probability distribution over a vocabulary, `[vocab]`, in `f64` (or another [`Number`]: exact
+/// proofs use rationals).
 ///
 /// Entries are finite and non-negative and sum to one (to rounding). A `Law` is also a reusable
 /// buffer: the functions that make laws write into one that is there.
@@ -18,16 +20,70 @@ const SUM_TOLERANCE: f64 = 1e-9;
 /// assert_eq!(law.pick(0.3), 1);
 /// # Ok::<(), kad_core::LawError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct Law {
-    probs: Vec<f64>,
+#[derive(Clone, Debug)]
+pub struct Law<N = f64> {
+    probs: Vec<N>,
     /// Room for an ordering of the tokens; kept so that truncation allocates nothing per token.
     pub(crate) order: Vec<TokenId>,
 }
 
-impl PartialEq for Law {
+impl<N> Default for Law<N> {
+    fn default() -> Self {
+        Self { probs: Vec::new(), order: Vec::new() }
+    }
+}
+
+impl<N: PartialEq> PartialEq for Law<N> {
     fn eq(&self, other: &Self) -> bool {
         self.probs == other.probs
+    }
+}
+
+impl<N: Number> Law<N> {
+    /// The law of all probabilities, `[vocab]`.
+    pub fn probs(&self) -> &[N] {
+        &self.probs
+    }
+
+    /// Number of tokens.
+    pub fn len(&self) -> usize {
+        self.probs.len()
+    }
+
+    /// Whether the buffer holds no law yet.
+    pub fn is_empty(&self) -> bool {
+        self.probs.is_empty()
+    }
+
+    /// The law proportional to `weights`, which are non-negative; `None` if they sum to 0.
+    ///
+    /// ```
+    /// use kad_core::Law;
+    /// assert_eq!(Law::proportional([1.0, 3.0]).unwrap().probs(), [0.25, 0.75]);
+    /// ```
+    pub fn proportional(weights: impl IntoIterator<Item = N>) -> Option<Self> {
+        let mut law = Self::default();
+        law.set_proportional(weights).then_some(law)
+    }
+
+    /// Becomes the law proportional to `weights`, which are non-negative, in the memory it has;
+    /// false, and no law, if they sum to 0.
+    pub fn set_proportional(&mut self, weights: impl IntoIterator<Item = N>) -> bool {
+        self.probs.clear();
+        self.probs.extend(weights);
+        let mut sum = N::Sum::default();
+        self.probs.iter().for_each(|weight| N::add_to(&mut sum, weight.clone()));
+        let total = N::total(sum);
+        let possible = total > N::zero();
+        if possible {
+            self.probs.iter_mut().for_each(|p| *p = p.clone() / total.clone());
+        }
+        possible
+    }
+
+    /// Gives out the buffer; whoever fills it must leave a law there.
+    pub(crate) fn probs_mut(&mut self) -> &mut Vec<N> {
+        &mut self.probs
     }
 }
 
@@ -53,24 +109,9 @@ impl Law {
         }
     }
 
-    /// The law of all probabilities, `[vocab]`.
-    pub fn probs(&self) -> &[f64] {
-        &self.probs
-    }
-
     /// Probability of one token; 0 outside the vocabulary.
     pub fn prob(&self, token: TokenId) -> f64 {
         self.probs.get(token as usize).copied().unwrap_or(0.0)
-    }
-
-    /// Number of tokens.
-    pub fn len(&self) -> usize {
-        self.probs.len()
-    }
-
-    /// Whether the buffer holds no law yet.
-    pub fn is_empty(&self) -> bool {
-        self.probs.is_empty()
     }
 
     /// The most probable token; the lowest id among equals.
@@ -108,11 +149,6 @@ impl Law {
     pub fn total_variation(&self, other: &Law) -> f64 {
         debug_assert_eq!(self.len(), other.len());
         0.5 * self.probs.iter().zip(&other.probs).map(|(p, q)| (p - q).abs()).sum::<f64>()
-    }
-
-    /// Gives out the buffer; whoever fills it must leave a law there.
-    pub(crate) fn probs_mut(&mut self) -> &mut Vec<f64> {
-        &mut self.probs
     }
 
     /// The buffer and the room for an ordering, borrowed together.

@@ -13,6 +13,7 @@
 //! | cost in passes | [`Counted`] | `counted.rs` |
 //! | `d : V → [0, 1]`, a deferral rule | [`deferral::Rule`] | `deferral/` |
 //! | `π = (1 − d) p + q* Σ d p` | [`mixture`] | `mixture.rs` |
+//! | `π ∝ p q*/q` | [`ImplicitReward`] | `implicit_reward.rs` |
 //! | "target", "drafter": anything with a law | [`Predictor`] | `predictor.rs` |
 //! | the decoding loop | [`decode::generate`], [`decode::Decoder`] | `decode/` |
 //! | "distributed as" | [`oracle::enumerate`] | `oracle/` |
@@ -26,10 +27,13 @@ pub mod decode;
 pub mod deferral;
 mod error;
 mod follower;
+mod implicit_reward;
+pub mod knapsack;
 mod law;
 mod logits;
 pub mod mixture;
 mod model;
+mod number;
 pub mod oracle;
 mod predictor;
 mod sampling;
@@ -40,10 +44,13 @@ mod vocab;
 pub use choice::{ChoiceSource, SampledChoices};
 pub use counted::{Counted, Counts};
 pub use error::{DecodeError, LawError, ModelError};
-pub use follower::Follower;
+pub use follower::{Follower, SharedFollower};
+pub use implicit_reward::{Drafter, ImplicitReward, ImpossibleInSmall};
 pub use law::{Law, log_normaliser, log_prob};
 pub use logits::LogitRows;
+pub use mixture::{Mixture, MixturePredictor};
 pub use model::{LanguageModel, Session};
-pub use predictor::{MixturePredictor, ModelPredictor, Predictor};
+pub use number::Number;
+pub use predictor::{ModelPredictor, Predictor};
 pub use sampling::{Sampling, SamplingError, SamplingSettings};
 pub use vocab::{Fingerprint, TokenId, Vocab, VocabMismatch};

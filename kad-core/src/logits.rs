@@ -49,6 +49,15 @@ impl LogitRows {
         self.data.chunks_exact(self.vocab.max(1))
     }
 
+    /// The last `count` rows, oldest first.
+    ///
+    /// # Panics
+    /// If `count > self.len()`.
+    pub fn tail(&self, count: usize) -> impl ExactSizeIterator<Item = &[f32]> {
+        let start = (self.len() - count) * self.vocab;
+        self.data[start..].chunks_exact(self.vocab.max(1))
+    }
+
     /// Appends a copy of `row`.
     ///
     /// # Panics

@@ -1,7 +1,16 @@
-//! The law of a base model under deferral.
+//! The law of a base model under deferral, and the two models that make it along a text.
 
-use crate::deferral::Deferral;
+use crate::choice::ChoiceSource;
+use crate::decode::{Emitted, Origin};
+use crate::deferral::{Deferral, History, Rule};
+use crate::error::DecodeError;
+use crate::follower::{Follower, SharedFollower};
 use crate::law::Law;
+use crate::model::LanguageModel;
+use crate::number::Number;
+use crate::predictor::{Predictor, law_at};
+use crate::sampling::Sampling;
+use crate::vocab::TokenId;
 
 /// Writes `π(y) = (1 − d(y)) p(y) + q*(y) · D` into `out` and returns the deferral mass
 /// `D = Σ d(y) p(y)`.
@@ -19,14 +28,254 @@ use crate::law::Law;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn mix(base: &Law, aligned: &Law, deferral: &Deferral, out: &mut Law) -> f64 {
-    debug_assert_eq!(base.len(), aligned.len());
-    debug_assert_eq!(base.len(), deferral.weights().len());
     let mass = deferral.mass(base);
+    mix_weights(base, aligned, deferral.weights(), mass, out);
+    mass
+}
+
+/// [`mix`] for `d` and `D` in any [`Number`].
+pub fn mix_weights<N: Number>(
+    base: &Law<N>,
+    aligned: &Law<N>,
+    weights: &[N],
+    mass: N,
+    out: &mut Law<N>,
+) {
+    debug_assert_eq!(base.len(), aligned.len());
+    debug_assert_eq!(base.len(), weights.len());
+    let kept = base.probs().iter().zip(weights).map(|(p, d)| (N::one() - d.clone()) * p.clone());
     let probs = out.probs_mut();
     probs.clear();
-    let kept = base.probs().iter().zip(deferral.weights()).map(|(p, d)| (1.0 - d) * p);
-    probs.extend(kept.zip(aligned.probs()).map(|(kept, q)| kept + mass * q));
-    mass
+    probs.extend(kept.zip(aligned.probs()).map(|(kept, q)| kept + mass.clone() * q.clone()));
+}
+
+/// A base model, an aligned model and the rule between them, along a text that others write.
+///
+/// The base model runs when the mixture is told where the text [goes](Self::follow); the rule
+/// decides position by position, only as far as it is asked; the aligned model is asked only by
+/// rules that compare both laws and by whoever needs its law. All ways of decoding the mixture
+/// (lazily, outright, speculatively) are made of this.
+pub struct Mixture<'m> {
+    base: SharedFollower<'m>,
+    aligned: SharedFollower<'m>,
+    rule: &'m Rule,
+    sampling: Sampling,
+    decision: Sampling,
+    history: History,
+    context: Vec<TokenId>,
+    /// Prefix length of `positions[0]`.
+    first: usize,
+    positions: Vec<Position>,
+    /// How many of the positions are decided.
+    decided: usize,
+    seen: [Law; 2],
+}
+
+/// One decision.
+#[derive(Clone, Debug, Default)]
+pub struct Position {
+    /// The base law that tokens are drawn from.
+    pub base: Law,
+    /// What the rule hands over.
+    pub deferral: Deferral,
+    /// `D`, of the law that tokens are drawn from.
+    pub mass: f64,
+}
+
+impl<'m> Mixture<'m> {
+    /// `base` and `aligned` share their vocabulary (whoever loads them checks that). The rule sees
+    /// laws under `decision`, tokens have the mixture of the laws under `sampling`. If both are one
+    /// model it has one cache.
+    ///
+    /// # Errors
+    /// If a model cannot start a session.
+    pub fn new(
+        base: &'m dyn LanguageModel,
+        aligned: &'m dyn LanguageModel,
+        rule: &'m Rule,
+        sampling: Sampling,
+        decision: Sampling,
+    ) -> Result<Self, DecodeError> {
+        let same = std::ptr::addr_eq(base, aligned);
+        let base = Follower::shared(base)?;
+        let aligned = if same { base.clone() } else { Follower::shared(aligned)? };
+        Ok(Self {
+            base,
+            aligned,
+            rule,
+            sampling,
+            decision,
+            history: History::default(),
+            context: Vec::new(),
+            first: 0,
+            positions: Vec::new(),
+            decided: 0,
+            seen: Default::default(),
+        })
+    }
+
+    /// Rules with a [history](crate::deferral::HistoryRule) begin it after `prompt` tokens.
+    ///
+    /// Default 1: they look at the prompt too, which is then computed row by row.
+    #[must_use]
+    pub fn after_prompt(mut self, prompt: usize) -> Self {
+        self.history = History::after(prompt);
+        self
+    }
+
+    /// The aligned model's session, to draft with or to ask for its laws.
+    pub fn aligned(&self) -> &SharedFollower<'m> {
+        &self.aligned
+    }
+
+    /// How tokens are drawn, on both sides.
+    pub fn sampling(&self) -> Sampling {
+        self.sampling
+    }
+
+    /// The longest context both models can hold.
+    pub fn context_len(&self) -> usize {
+        let len = |follower: &SharedFollower| follower.borrow().model().context_len();
+        len(&self.base).min(len(&self.aligned))
+    }
+
+    /// Moves to `context`; decisions after its `last` longest prefixes may then be asked for. One
+    /// pass of the base model, unless its rows are known.
+    ///
+    /// # Errors
+    /// If the base model fails.
+    pub fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        let wanted = context.len() - last + 1;
+        self.first = match self.rule {
+            Rule::History(rule) => self.history.follow(&**rule, context, wanted),
+            Rule::Base(_) | Rule::Pair(_) => wanted,
+        };
+        self.decided = 0;
+        self.context.clear();
+        self.context.extend_from_slice(context);
+        let rows = context.len() - self.first + 1;
+        if self.positions.len() < rows {
+            self.positions.resize_with(rows, Position::default);
+        }
+        let mut base = self.base.borrow_mut();
+        base.remember(rows);
+        base.rows(context, rows).map(drop)
+    }
+
+    /// The decision after the first `len` tokens of the context followed.
+    ///
+    /// # Errors
+    /// If the aligned model fails (where the rule compares) or logits are no law.
+    ///
+    /// # Panics
+    /// If `len` is not one of the prefixes that were followed.
+    pub fn position(&mut self, len: usize) -> Result<&Position, DecodeError> {
+        let index = len - self.first;
+        while self.decided <= index {
+            self.decide_next()?;
+        }
+        Ok(&self.positions[index])
+    }
+
+    fn decide_next(&mut self) -> Result<(), DecodeError> {
+        let len = self.first + self.decided;
+        let Position { base, deferral, mass } = &mut self.positions[self.decided];
+        let [base_seen, aligned_seen] = &mut self.seen;
+        law_at(&self.base, &self.sampling, &self.context, len, base)?;
+        // One law serves both purposes when the settings agree.
+        let seen = if self.decision == self.sampling {
+            &*base
+        } else {
+            law_at(&self.base, &self.decision, &self.context, len, base_seen)?;
+            base_seen
+        };
+        match self.rule {
+            Rule::Base(rule) => rule.decide(seen, deferral),
+            Rule::Pair(rule) => {
+                law_at(&self.aligned, &self.decision, &self.context, len, aligned_seen)?;
+                rule.decide(seen, aligned_seen, deferral);
+            }
+            Rule::History(rule) => rule.decide(self.history.at(len), seen, deferral),
+        }
+        *mass = deferral.mass(base);
+        if let Rule::History(rule) = self.rule {
+            self.history.push(&**rule, len, *mass);
+        }
+        self.decided += 1;
+        Ok(())
+    }
+
+    /// The aligned law, as tokens are drawn, after the first `len` tokens of the context followed.
+    ///
+    /// # Errors
+    /// If the aligned model fails or its logits are no law.
+    pub fn aligned_law(&mut self, len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        law_at(&self.aligned, &self.sampling, &self.context, len, out)
+    }
+
+    /// A token with the law `π` after the first `len` tokens of the context followed: a base draw,
+    /// and an aligned one in its place if the rule hands it over.
+    ///
+    /// # Errors
+    /// If a model fails or its logits are no law.
+    pub fn draw(
+        &mut self,
+        len: usize,
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<Emitted, DecodeError> {
+        let position = self.position(len)?;
+        let deferral_mass = Some(position.mass);
+        let drawn = choices.token(&position.base);
+        let hand_over = position.deferral.weights()[drawn as usize];
+        if !choices.accept(hand_over) {
+            return Ok(Emitted { token: drawn, origin: Origin::Base, deferral_mass });
+        }
+        let mut law = std::mem::take(&mut self.seen[1]);
+        self.aligned_law(len, &mut law)?;
+        let token = choices.token(&law);
+        self.seen[1] = law;
+        Ok(Emitted { token, origin: Origin::Deferred, deferral_mass })
+    }
+}
+
+/// The deferral mixture `π`, computed outright: both models run at every position.
+///
+/// [`DeferralDecoder`](crate::decode::DeferralDecoder) samples the same law and asks the aligned
+/// model only when a draw is deferred; this form is for whoever needs the law itself.
+pub struct MixturePredictor<'m> {
+    mixture: Mixture<'m>,
+    aligned: Law,
+}
+
+impl<'m> MixturePredictor<'m> {
+    /// The law of `mixture`.
+    pub fn new(mixture: Mixture<'m>) -> Self {
+        Self { mixture, aligned: Law::default() }
+    }
+}
+
+impl Predictor for MixturePredictor<'_> {
+    fn context_len(&self) -> usize {
+        self.mixture.context_len()
+    }
+
+    fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        self.mixture.follow(context, last)?;
+        let mut aligned = self.mixture.aligned.borrow_mut();
+        aligned.remember(last);
+        aligned.rows(context, last).map(drop)
+    }
+
+    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        let mixture = &mut self.mixture;
+        if len < mixture.first || mixture.context.get(..len) != context.get(..len) {
+            mixture.follow(&context[..len], 1)?;
+        }
+        mixture.aligned_law(len, &mut self.aligned)?;
+        let position = mixture.position(len)?;
+        mix(&position.base, &self.aligned, &position.deferral, out);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -38,12 +287,8 @@ mod tests {
     fn laws() -> impl Strategy<Value = (Law, Law)> {
         let pair = proptest::collection::vec((0.001..1.0f64, 0.001..1.0f64), 1..12);
         pair.prop_map(|pairs| {
-            let normal = |weights: Vec<f64>| {
-                let total: f64 = weights.iter().sum();
-                Law::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
-            };
             let (p, q): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-            (normal(p), normal(q))
+            (Law::proportional(p).unwrap(), Law::proportional(q).unwrap())
         })
     }
 

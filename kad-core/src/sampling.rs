@@ -104,10 +104,32 @@ impl Sampling {
     /// # Errors
     /// [`LawError::NotFinite`] for NaN or `+inf`, [`LawError::Empty`] if every logit is `-inf`.
     pub fn law(&self, logits: &[f32], context: &[TokenId], out: &mut Law) -> Result<(), LawError> {
-        let settings = &self.0;
-        let (probs, order) = out.parts_mut();
+        let probs = out.probs_mut();
         probs.clear();
         probs.extend(logits.iter().map(|&l| f64::from(l)));
+        self.finish(context, out)
+    }
+
+    /// As [`law`](Self::law), of scores composed in `f64`.
+    ///
+    /// # Errors
+    /// As [`law`](Self::law).
+    pub fn law_of_scores(
+        &self,
+        scores: &[f64],
+        context: &[TokenId],
+        out: &mut Law,
+    ) -> Result<(), LawError> {
+        let probs = out.probs_mut();
+        probs.clear();
+        probs.extend_from_slice(scores);
+        self.finish(context, out)
+    }
+
+    /// Turns the scores that `out` holds into their law.
+    fn finish(&self, context: &[TokenId], out: &mut Law) -> Result<(), LawError> {
+        let settings = &self.0;
+        let (probs, order) = out.parts_mut();
         penalise(probs, context, settings.repetition_penalty, order);
         let largest = largest(probs.iter().copied())?;
         if settings.temperature == 0.0 {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use super::{Decoder, Emitted};
+use super::{Decoder, Emitted, Origin, Step};
 use crate::choice::ChoiceSource;
 use crate::error::DecodeError;
 use crate::vocab::TokenId;
@@ -48,6 +48,8 @@ pub struct Generation {
     pub tokens: Vec<Emitted>,
     /// Why there are no more.
     pub stop: Stop,
+    /// What each step did; a step of plain decoding yields one token and drafts none.
+    pub steps: Vec<Step>,
 }
 
 /// Continues `prompt` until a limit is met or `observe` breaks.
@@ -67,29 +69,59 @@ pub fn generate(
     observe: &mut dyn FnMut(&Emitted) -> ControlFlow<()>,
 ) -> Result<Generation, DecodeError> {
     check(prompt.len(), limits.max_new_tokens, decoder.context_len())?;
-    let mut context = prompt.to_vec();
-    let mut tokens = Vec::new();
-    let mut step = Vec::new();
+    let mut text = Text::resume(prompt, &[]);
+    let (mut steps, mut step) = (Vec::new(), Vec::new());
     loop {
-        if context.len() >= decoder.context_len() {
-            return Ok(Generation { tokens, stop: Stop::ContextFull });
+        let room = text.room(limits, decoder.context_len());
+        if room == 0 {
+            return Ok(Generation { tokens: text.tokens, stop: Stop::ContextFull, steps });
         }
         step.clear();
-        decoder.step(&context, choices, &mut step)?;
-        for emitted in &step {
-            tokens.push(*emitted);
-            context.push(emitted.token);
-            let stop = if observe(emitted).is_break() {
-                Stop::Caller
-            } else if limits.eos.contains(&emitted.token) {
-                Stop::Eos
-            } else if tokens.len() == limits.max_new_tokens {
-                Stop::MaxTokens
-            } else {
-                continue;
-            };
-            return Ok(Generation { tokens, stop });
+        steps.push(decoder.step(&text.context, room, choices, &mut step)?);
+        if let Some(stop) = text.take(&step, limits, observe) {
+            return Ok(Generation { tokens: text.tokens, stop, steps });
         }
+    }
+}
+
+/// A text that grows by the tokens of steps.
+pub(crate) struct Text {
+    pub(crate) context: Vec<TokenId>,
+    pub(crate) tokens: Vec<Emitted>,
+}
+
+impl Text {
+    /// Where decoding stands after `made` was appended to `prompt`.
+    pub(crate) fn resume(prompt: &[TokenId], made: &[TokenId]) -> Self {
+        let emitted = |&token| Emitted { token, origin: Origin::Sampled, deferral_mass: None };
+        Self { context: [prompt, made].concat(), tokens: made.iter().map(emitted).collect() }
+    }
+
+    /// How many tokens may still come.
+    pub(crate) fn room(&self, limits: &Limits, context_len: usize) -> usize {
+        let unfilled = context_len.saturating_sub(self.context.len());
+        unfilled.min(limits.max_new_tokens - self.tokens.len())
+    }
+
+    /// Appends the tokens of a step up to the first end, and names it.
+    pub(crate) fn take(
+        &mut self,
+        step: &[Emitted],
+        limits: &Limits,
+        observe: &mut dyn FnMut(&Emitted) -> ControlFlow<()>,
+    ) -> Option<Stop> {
+        for emitted in step {
+            self.tokens.push(*emitted);
+            self.context.push(emitted.token);
+            if observe(emitted).is_break() {
+                return Some(Stop::Caller);
+            } else if limits.eos.contains(&emitted.token) {
+                return Some(Stop::Eos);
+            } else if self.tokens.len() == limits.max_new_tokens {
+                return Some(Stop::MaxTokens);
+            }
+        }
+        None
     }
 }
 

@@ -5,6 +5,7 @@ mod generate;
 mod single;
 
 pub use deferral::DeferralDecoder;
+pub(crate) use generate::Text;
 pub use generate::{Generation, Limits, Stop, generate};
 pub use single::SingleDecoder;
 
@@ -22,6 +23,12 @@ pub enum Origin {
     Base,
     /// The base draw was handed over; drawn from the aligned model.
     Deferred,
+    /// Drafted and accepted.
+    Drafted,
+    /// Drawn from the residual in place of a rejected draft.
+    Corrected,
+    /// Drawn from the target after a draft that was accepted whole.
+    Bonus,
 }
 
 /// One token with its provenance.
@@ -43,12 +50,25 @@ pub trait Decoder {
 
     /// Appends at least one token to `out`, distributed as this decoder's law after `context`.
     ///
+    /// `room` ≥ 1 is how many tokens are wanted at most; a step never appends more. It changes how
+    /// many tokens a step yields, never their law.
+    ///
     /// # Errors
     /// If a model fails or its logits are no law.
     fn step(
         &mut self,
         context: &[TokenId],
+        room: usize,
         choices: &mut dyn ChoiceSource,
         out: &mut Vec<Emitted>,
-    ) -> Result<(), DecodeError>;
+    ) -> Result<Step, DecodeError>;
+}
+
+/// What one step did beside its tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Tokens drafted and verified; 0 where nothing was drafted.
+    pub drafted: usize,
+    /// How many of them were accepted.
+    pub accepted: usize,
 }

@@ -1,6 +1,6 @@
 //! One token at a time from one law.
 
-use super::{Decoder, Emitted, Origin};
+use super::{Decoder, Emitted, Origin, Step};
 use crate::choice::ChoiceSource;
 use crate::error::DecodeError;
 use crate::law::Law;
@@ -10,13 +10,13 @@ use crate::vocab::TokenId;
 /// Plain autoregressive decoding of any predictor.
 pub struct SingleDecoder<P> {
     predictor: P,
-    laws: Vec<Law>,
+    law: Law,
 }
 
 impl<P: Predictor> SingleDecoder<P> {
     /// Decodes `predictor`'s law.
     pub fn new(predictor: P) -> Self {
-        Self { predictor, laws: Vec::new() }
+        Self { predictor, law: Law::default() }
     }
 }
 
@@ -28,12 +28,14 @@ impl<P: Predictor> Decoder for SingleDecoder<P> {
     fn step(
         &mut self,
         context: &[TokenId],
+        _room: usize,
         choices: &mut dyn ChoiceSource,
         out: &mut Vec<Emitted>,
-    ) -> Result<(), DecodeError> {
-        self.predictor.laws(context, 1, &mut self.laws)?;
-        let token = choices.token(&self.laws[0]);
+    ) -> Result<Step, DecodeError> {
+        self.predictor.follow(context, 1)?;
+        self.predictor.law(context, context.len(), &mut self.law)?;
+        let token = choices.token(&self.law);
         out.push(Emitted { token, origin: Origin::Sampled, deferral_mass: None });
-        Ok(())
+        Ok(Step::default())
     }
 }

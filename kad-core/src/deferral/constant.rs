@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{BaseRule, Deferral, RuleError, probability};
+use super::{BaseRule, Deferral, one_parameter_rule};
 use crate::law::Law;
 
 /// `d ≡ 0`: the base model.
@@ -13,22 +13,11 @@ pub struct Never;
 #[derive(Clone, Copy, Debug)]
 pub struct Always;
 
-/// `d ≡ r`: a coin decides, whatever the laws say. `π = (1 − r) p + r q*`.
-///
-/// The control that tells whether *where* a rule defers matters, or only how much.
-#[derive(Clone, Copy, Debug)]
-pub struct RandomDeferral {
-    rate: f64,
-}
-
-impl RandomDeferral {
-    /// Defers every draw with probability `rate` ∈ [0, 1].
+one_parameter_rule! {
+    /// `d ≡ r`, `r` = rate: a coin decides, whatever the laws say. `π = (1 − r) p + r q*`.
     ///
-    /// # Errors
-    /// If `rate` is out of range.
-    pub fn new(rate: f64) -> Result<Self, RuleError> {
-        Ok(Self { rate: probability("random", "rate", rate)? })
-    }
+    /// The control that tells whether *where* a rule defers matters, or only how much.
+    RandomDeferral, "random", "random", rate
 }
 
 impl BaseRule for Never {
@@ -58,11 +47,5 @@ impl fmt::Display for Never {
 impl fmt::Display for Always {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("always")
-    }
-}
-
-impl fmt::Display for RandomDeferral {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "random, rate {}", self.rate)
     }
 }

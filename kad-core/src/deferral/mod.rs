@@ -5,39 +5,50 @@
 //! arXiv 2510.27017; fractional values are the rejection distribution `μ` of arXiv 2604.16146).
 //! The law that results is [`mixture::mix`](crate::mixture::mix).
 //!
-//! | rule | `d(y)` | needs the aligned law | source |
-//! |---|---|---|---|
-//! | [`Never`] | 0 | no | the base model |
-//! | [`Always`] | 1 | no | the aligned model |
-//! | [`Nudging`] | `1[max p < γ]`, the same for all `y` | no | Fei et al. 2024, token level |
-//! | [`KadPrimal`] | 1 on the cheapest tail of mass ≤ `b` | no | arXiv 2510.27017, primal |
-//! | [`KadDual`] | `1[p(y) < α]` | no | arXiv 2510.27017, dual |
-//! | [`RandomDeferral`] | `r`, the same for all `y` | no | control |
+//! [`catalogue`] lists every rule: formula, parameters, source, the name in the authors' code, and
+//! how it behaves. The same list is printed by `kad rules` and stands in `docs/RULES.md`.
 //!
 //! Among tokens of equal probability the lower id counts as the more probable one: it is kept
-//! longer.
+//! longer. Comparisons are strict: what equals a threshold is kept, what fills a budget exactly
+//! fits.
 
+mod budget;
+mod cascade;
+mod catalogue;
 mod constant;
+mod history;
 mod primal;
+mod relative;
 mod threshold;
 
 use std::fmt;
 
+pub use budget::{KadFallback, KadFractional, KnapsackExact};
+pub use cascade::{CascadeTokenV2, CascadeTokenV3, Chow, Difference, OptimalCascade};
+pub use catalogue::{AtZero, LooksAt, Monotone, Parameter, RuleInfo, catalogue, named};
 pub use constant::{Always, Never, RandomDeferral};
+pub(crate) use history::History;
+pub use history::{HistoryRule, PooledBudget, SteeredDual};
 pub use primal::KadPrimal;
+pub use relative::{
+    AggressiveBet, AlignedAbove, AlignedBelow, ArgmaxOnly, ConfidenceBet, TokenV2, TokenV3,
+};
 pub use threshold::{KadDual, Nudging};
 
+use crate::knapsack::{Items, Relaxation};
 use crate::law::Law;
 use crate::vocab::TokenId;
 
-/// A deferral rule. The type says whether it has to see the aligned law, so that a decoder can
-/// leave the aligned model alone until a draw is deferred.
+/// A deferral rule. The type says what it has to see, so that a decoder can leave the aligned
+/// model alone until a draw is deferred.
 #[derive(Debug)]
 pub enum Rule {
     /// Looks at the base law alone.
     Base(Box<dyn BaseRule>),
     /// Compares both laws.
     Pair(Box<dyn PairRule>),
+    /// Looks at the base law, and at what it has spent so far in this text.
+    History(Box<dyn HistoryRule>),
 }
 
 impl Rule {
@@ -50,6 +61,29 @@ impl Rule {
     pub fn pair(rule: impl PairRule + 'static) -> Self {
         Rule::Pair(Box::new(rule))
     }
+
+    /// A rule that remembers what it spent.
+    pub fn history(rule: impl HistoryRule + 'static) -> Self {
+        Rule::History(Box::new(rule))
+    }
+
+    /// The decision of the rule for two laws; a rule with a history is at its beginning.
+    pub fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+        match self {
+            Rule::Base(rule) => rule.decide(base, out),
+            Rule::Pair(rule) => rule.decide(base, aligned, out),
+            Rule::History(rule) => rule.decide(rule.start(), base, out),
+        }
+    }
+
+    /// The deferral mass it may spend on one token, if it has a budget of its own.
+    pub fn budget(&self) -> Option<f64> {
+        match self {
+            Rule::Base(rule) => rule.budget(),
+            Rule::Pair(rule) => rule.budget(),
+            Rule::History(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Rule {
@@ -57,6 +91,7 @@ impl fmt::Display for Rule {
         match self {
             Rule::Base(rule) => rule.fmt(f),
             Rule::Pair(rule) => rule.fmt(f),
+            Rule::History(rule) => rule.fmt(f),
         }
     }
 }
@@ -65,19 +100,32 @@ impl fmt::Display for Rule {
 pub trait BaseRule: fmt::Debug + fmt::Display + Send + Sync {
     /// Writes `d` for every token of `base` into `out`.
     fn decide(&self, base: &Law, out: &mut Deferral);
+
+    /// See [`Rule::budget`].
+    fn budget(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// A rule that decides from the base and the aligned law. Its `Display` names it.
 pub trait PairRule: fmt::Debug + fmt::Display + Send + Sync {
     /// Writes `d` for every token into `out`. The laws have the same length.
     fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral);
+
+    /// See [`Rule::budget`].
+    fn budget(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// A decision: `d(y)` for every token, `[vocab]`, each in [0, 1]. A reusable buffer.
 #[derive(Clone, Debug, Default)]
 pub struct Deferral {
     weights: Vec<f64>,
+    // Room for what rules work out on the way, so that a decision allocates nothing per token.
     pub(crate) order: Vec<TokenId>,
+    items: Items,
+    relaxed: Relaxation,
 }
 
 impl Deferral {
@@ -98,6 +146,16 @@ impl Deferral {
         self.weights.extend(law.probs().iter().map(|&p| f(p)));
     }
 
+    /// `d(y) = 1` where the probability of `y` satisfies `test`, else 0.
+    pub fn defer_where(&mut self, law: &Law, test: impl Fn(f64) -> bool) {
+        self.fill_from(law, |p| if test(p) { 1.0 } else { 0.0 });
+    }
+
+    /// `d ≡ 1` if `all`, else `d ≡ 0`, over the tokens of `law`.
+    pub fn all_or_nothing(&mut self, law: &Law, all: bool) {
+        self.fill(law.len(), if all { 1.0 } else { 0.0 });
+    }
+
     /// Sets one token's `d`.
     ///
     /// # Panics
@@ -115,7 +173,7 @@ impl Deferral {
 
 /// A rule's parameter is out of range.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{parameter} = {found} of {rule} is out of range: between 0 and 1")]
+#[error("{parameter} = {found} of {rule} is out of range: {range}")]
 pub struct RuleError {
     /// Which rule.
     pub rule: &'static str,
@@ -123,12 +181,53 @@ pub struct RuleError {
     pub parameter: &'static str,
     /// What was given.
     pub found: f64,
+    /// What is allowed.
+    pub range: &'static str,
 }
 
-/// Parameters of all rules here are probabilities; NaN is refused.
+/// Most parameters are probabilities or differences of them; NaN is refused.
 fn probability(rule: &'static str, parameter: &'static str, found: f64) -> Result<f64, RuleError> {
-    if (0.0..=1.0).contains(&found) { Ok(found) } else { Err(RuleError { rule, parameter, found }) }
+    checked((0.0..=1.0).contains(&found), rule, parameter, found, "between 0 and 1")
 }
+
+fn checked(
+    ok: bool,
+    rule: &'static str,
+    parameter: &'static str,
+    found: f64,
+    range: &'static str,
+) -> Result<f64, RuleError> {
+    if ok { Ok(found) } else { Err(RuleError { rule, parameter, found, range }) }
+}
+
+/// A rule with one parameter in [0, 1]: its type, its checked constructor and its name in words.
+macro_rules! one_parameter_rule {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $words:literal, $parameter:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name {
+            $parameter: f64,
+        }
+
+        impl $name {
+            #[doc = concat!("Takes the `", stringify!($parameter), "` ∈ [0, 1].")]
+            ///
+            /// # Errors
+            /// If it is out of range.
+            pub fn new($parameter: f64) -> Result<Self, $crate::deferral::RuleError> {
+                let name = stringify!($parameter);
+                Ok(Self { $parameter: $crate::deferral::probability($kind, name, $parameter)? })
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!($words, ", ", stringify!($parameter), " {}"), self.$parameter)
+            }
+        }
+    };
+}
+use one_parameter_rule;
 
 #[cfg(test)]
 mod tests;

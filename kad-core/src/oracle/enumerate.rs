@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use num_rational::BigRational;
+
 use crate::choice::ChoiceSource;
-use crate::error::DecodeError;
 use crate::law::Law;
-use crate::predictor::Predictor;
+use crate::number::Number;
 use crate::vocab::TokenId;
 
 /// The exact law of `run`'s result: every sequence of choices is tried once and weighted with its
-/// probability.
+/// probability, in `f64` with compensated sums.
 ///
 /// `run` must make all of its choices through the source it is given and depend on nothing else
 /// that varies. The number of runs is the number of paths with positive probability.
@@ -25,77 +26,82 @@ use crate::vocab::TokenId;
 /// # Ok::<(), kad_core::LawError>(())
 /// ```
 pub fn enumerate<T: Ord, E>(
-    mut run: impl FnMut(&mut dyn ChoiceSource) -> Result<T, E>,
+    run: impl FnMut(&mut dyn ChoiceSource) -> Result<T, E>,
 ) -> Result<BTreeMap<T, f64>, E> {
-    let mut outcomes = BTreeMap::new();
-    let mut script = Script::default();
-    loop {
-        script.restart();
-        let outcome = run(&mut script)?;
-        *outcomes.entry(outcome).or_insert(0.0) += script.probability;
-        if !script.next_path() {
-            return Ok(outcomes);
-        }
-    }
+    walk(run)
+}
+
+/// [`enumerate`] without any rounding: for procedures whose probabilities are rationals.
+///
+/// # Errors
+/// The first error of `run`.
+///
+/// ```
+/// use kad_core::{ChoiceSource, Law, oracle::{enumerate_exact, ratio}};
+/// let die = Law::proportional(vec![ratio(1, 1); 3]).unwrap();
+/// let law = enumerate_exact(|choices| Ok::<_, ()>(choices.token(&die) == 2)).unwrap();
+/// assert_eq!(law[&true], ratio(1, 3));
+/// ```
+pub fn enumerate_exact<T: Ord, E>(
+    run: impl FnMut(&mut dyn ChoiceSource<BigRational>) -> Result<T, E>,
+) -> Result<BTreeMap<T, BigRational>, E> {
+    walk(run)
+}
+
+/// The rational `numerator / denominator`.
+///
+/// # Panics
+/// If the denominator is 0.
+pub fn ratio(numerator: i64, denominator: i64) -> BigRational {
+    BigRational::new(numerator.into(), denominator.into())
 }
 
 /// Total variation ½ Σ |P − Q| between two laws over outcomes.
-pub fn total_variation<T: Ord>(p: &BTreeMap<T, f64>, q: &BTreeMap<T, f64>) -> f64 {
-    let common: f64 =
-        p.iter().map(|(outcome, p)| (p - q.get(outcome).copied().unwrap_or(0.0)).abs()).sum();
-    let only_q: f64 =
-        q.iter().filter(|(outcome, _)| !p.contains_key(outcome)).map(|(_, q)| q).sum();
-    0.5 * (common + only_q)
+pub fn total_variation<T: Ord, N: Number>(p: &BTreeMap<T, N>, q: &BTreeMap<T, N>) -> N {
+    let zero = || N::zero();
+    let apart = |a: &N, b: &N| if a > b { a.clone() - b.clone() } else { b.clone() - a.clone() };
+    let mut sum = N::Sum::default();
+    for (outcome, p) in p {
+        N::add_to(&mut sum, apart(p, q.get(outcome).unwrap_or(&zero())));
+    }
+    for (_, q) in q.iter().filter(|(outcome, _)| !p.contains_key(outcome)) {
+        N::add_to(&mut sum, q.clone());
+    }
+    N::total(sum) / (N::one() + N::one())
 }
 
-/// The joint law over continuations that a predictor claims: the product of its next-token laws,
-/// up to `length` tokens or to the first of `eos`.
-///
-/// # Errors
-/// The predictor's.
-pub fn joint_law(
-    predictor: &mut dyn Predictor,
-    prompt: &[TokenId],
-    length: usize,
-    eos: &[TokenId],
-) -> Result<BTreeMap<Vec<TokenId>, f64>, DecodeError> {
-    let mut finished = BTreeMap::new();
-    let mut open = vec![(Vec::new(), 1.0)];
-    let mut laws = Vec::new();
-    while let Some((continuation, probability)) = open.pop() {
-        let ended = continuation.last().is_some_and(|last| eos.contains(last));
-        if ended || continuation.len() == length {
-            finished.insert(continuation, probability);
-            continue;
-        }
-        let context = [prompt, &continuation].concat();
-        predictor.laws(&context, 1, &mut laws)?;
-        for (token, &p) in (0..).zip(laws[0].probs()).filter(|(_, p)| **p > 0.0) {
-            let longer = [&continuation[..], &[token]].concat();
-            open.push((longer, probability * p));
+fn walk<T: Ord, E, N: Number>(
+    mut run: impl FnMut(&mut dyn ChoiceSource<N>) -> Result<T, E>,
+) -> Result<BTreeMap<T, N>, E> {
+    let mut sums = BTreeMap::<T, N::Sum>::new();
+    let mut script = Script { path: Vec::new(), position: 0, probability: N::one() };
+    loop {
+        script.restart();
+        let outcome = run(&mut script)?;
+        N::add_to(sums.entry(outcome).or_default(), script.probability.clone());
+        if !script.next_path() {
+            return Ok(sums.into_iter().map(|(outcome, sum)| (outcome, N::total(sum))).collect());
         }
     }
-    Ok(finished)
 }
 
 /// A path through the tree of choices: replayed from the start, then extended by first branches.
-#[derive(Default)]
-struct Script {
+struct Script<N> {
     /// For each choice on the path: the branch taken, and the branches not yet tried.
-    path: Vec<Branch>,
+    path: Vec<Branch<N>>,
     position: usize,
-    probability: f64,
+    probability: N,
 }
 
-struct Branch {
+struct Branch<N> {
     /// (answer, its probability); the last one is the one being tried.
-    untried: Vec<(TokenId, f64)>,
+    untried: Vec<(TokenId, N)>,
 }
 
-impl Script {
+impl<N: Number> Script<N> {
     fn restart(&mut self) {
         self.position = 0;
-        self.probability = 1.0;
+        self.probability = N::one();
     }
 
     /// Moves to the next untried path; false if there is none.
@@ -111,31 +117,35 @@ impl Script {
         false
     }
 
-    fn choose(&mut self, answers: impl FnOnce() -> Vec<(TokenId, f64)>) -> TokenId {
+    fn choose(&mut self, answers: impl FnOnce() -> Vec<(TokenId, N)>) -> TokenId {
         if self.position == self.path.len() {
             self.path.push(Branch { untried: answers() });
         }
         let current = self.path[self.position].untried.last();
-        let &(answer, probability) = current.expect("a branch on the path has an answer left");
+        let (answer, probability) = current.expect("a branch on the path has an answer left");
         self.position += 1;
-        self.probability *= probability;
-        answer
+        self.probability = self.probability.clone() * probability.clone();
+        *answer
     }
 }
 
-impl ChoiceSource for Script {
-    fn token(&mut self, law: &Law) -> TokenId {
+impl<N: Number> ChoiceSource<N> for Script<N> {
+    fn token(&mut self, law: &Law<N>) -> TokenId {
         self.choose(|| {
-            let possible = (0..).zip(law.probs()).filter(|(_, p)| **p > 0.0);
-            possible.map(|(token, &p)| (token, p)).collect()
+            let possible = (0..).zip(law.probs()).filter(|(_, p)| **p > N::zero());
+            possible.map(|(token, p)| (token, p.clone())).collect()
         })
     }
 
-    fn accept(&mut self, probability: f64) -> bool {
-        match probability {
-            p if p >= 1.0 => true,
-            p if p > 0.0 => self.choose(|| vec![(0, 1.0 - p), (1, p)]) == 1,
-            _ => false,
+    fn accept(&mut self, probability: N) -> bool {
+        if probability >= N::one() {
+            true
+        } else if probability > N::zero() {
+            let answers = || vec![(0, N::one() - probability.clone()), (1, probability.clone())];
+            self.choose(answers) == 1
+        } else {
+            // 0, and anything that is not a probability.
+            false
         }
     }
 }
@@ -162,6 +172,18 @@ mod tests {
             ((1, 2, true), 0.375 * 0.2),
         ]);
         assert!(total_variation(&law.unwrap(), &wanted) < 1e-15);
+    }
+
+    /// Thirds and sevenths, which `f64` cannot hold, add up to exactly one.
+    #[test]
+    fn rationals_are_not_rounded() {
+        let thirds = Law::proportional(vec![ratio(1, 1), ratio(2, 1)]).unwrap();
+        let law = enumerate_exact(|choices| {
+            Ok::<_, ()>((choices.token(&thirds), choices.accept(ratio(3, 7))))
+        });
+        let law = law.unwrap();
+        assert_eq!(law[&(1, true)], ratio(2, 7));
+        assert_eq!(law.values().cloned().sum::<BigRational>(), ratio(1, 1));
     }
 
     #[test]

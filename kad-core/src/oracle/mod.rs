@@ -3,6 +3,9 @@
 
 mod enumerate;
 mod table;
+mod text;
 
-pub use enumerate::{enumerate, joint_law, total_variation};
+pub use enumerate::{enumerate, enumerate_exact, ratio, total_variation};
+pub use num_rational::BigRational;
 pub use table::TableModel;
+pub use text::{TextLaw, joint_law, text_law};

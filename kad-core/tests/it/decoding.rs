@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use kad_core::decode::{Decoder, Emitted, Limits, Origin, SingleDecoder, Stop, generate};
+use kad_core::decode::{Decoder, Emitted, Limits, Origin, SingleDecoder, Step, Stop, generate};
 use kad_core::oracle::TableModel;
 use kad_core::{
     ChoiceSource, DecodeError, LawError, ModelPredictor, SampledChoices, Sampling, TokenId,
@@ -88,12 +88,13 @@ impl Decoder for Burst {
     fn step(
         &mut self,
         _: &[TokenId],
+        _: usize,
         _: &mut dyn ChoiceSource,
         out: &mut Vec<Emitted>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Step, DecodeError> {
         let made = |token| Emitted { token, origin: Origin::Sampled, deferral_mass: None };
         out.extend([1, 2, 3].map(made));
-        Ok(())
+        Ok(Step::default())
     }
 }
 

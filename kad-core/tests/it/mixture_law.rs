@@ -1,17 +1,14 @@
 //! K11 and K1 at the level of whole texts: the lazy decoder, the eager mixture and the closed form
 //! have one law, by exact enumeration over every continuation.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use kad_core::decode::{Decoder, DeferralDecoder, Limits, SingleDecoder, generate};
-use kad_core::deferral::{
-    Always, Deferral, KadDual, KadPrimal, Never, Nudging, PairRule, RandomDeferral, Rule,
-};
-use kad_core::oracle::{TableModel, enumerate, joint_law, total_variation};
+use kad_core::decode::{Decoder, DeferralDecoder, Limits, Origin, SingleDecoder, generate};
+use kad_core::deferral::{Deferral, KadDual, KadPrimal, PairRule, Rule, catalogue};
+use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
 use kad_core::{
-    ChoiceSource, Counted, DecodeError, LanguageModel, Law, LogitRows, MixturePredictor, Sampling,
-    SamplingSettings, TokenId,
+    ChoiceSource, Counted, DecodeError, LanguageModel, Law, LogitRows, Mixture, MixturePredictor,
+    Sampling, SamplingSettings, TokenId,
 };
 
 const PROMPT: [TokenId; 2] = [1, 0];
@@ -19,8 +16,6 @@ const EOS: TokenId = 2;
 const LENGTH: usize = 3;
 /// What exact enumeration in `f64` may lose to rounding; the project's bound for a proof.
 const EXACT: f64 = 1e-12;
-
-type TextLaw = BTreeMap<Vec<TokenId>, f64>;
 
 fn models() -> (TableModel, TableModel) {
     (TableModel::random("base", 4, 2, 1), TableModel::random("aligned", 4, 3, 2))
@@ -30,14 +25,28 @@ fn at(temperature: f64) -> Sampling {
     Sampling::at_temperature(temperature).unwrap()
 }
 
-fn law_of_texts(decoder: &mut dyn Decoder) -> TextLaw {
-    let limits = Limits { max_new_tokens: LENGTH, eos: vec![EOS] };
+fn limits() -> Limits {
+    Limits { max_new_tokens: LENGTH, eos: vec![EOS] }
+}
+
+/// The law of whole runs, each path from the prompt to its end.
+fn law_of_runs(decoder: &mut dyn Decoder) -> TextLaw {
     let run = |choices: &mut dyn ChoiceSource| {
         let mut observe = |_: &_| ControlFlow::Continue(());
-        let generation = generate(decoder, &PROMPT, &limits, choices, &mut observe)?;
+        let generation = generate(decoder, &PROMPT, &limits(), choices, &mut observe)?;
         Ok::<_, DecodeError>(generation.tokens.iter().map(|t| t.token).collect::<Vec<_>>())
     };
     enumerate(run).unwrap()
+}
+
+fn mixture<'m>(
+    base: &'m dyn LanguageModel,
+    aligned: &'m dyn LanguageModel,
+    rule: &'m Rule,
+    sampling: Sampling,
+    decision: Sampling,
+) -> Mixture<'m> {
+    Mixture::new(base, aligned, rule, sampling, decision).unwrap().after_prompt(PROMPT.len())
 }
 
 /// Keeps a token only where the base model likes it at least as much as the aligned one.
@@ -59,16 +68,10 @@ impl PairRule for KeepWhereBaseLeads {
     }
 }
 
+/// Every rule there is, at a middling parameter, and one of a user's own.
 fn rules() -> Vec<Rule> {
-    vec![
-        Rule::base(Never),
-        Rule::base(Always),
-        Rule::base(Nudging::new(0.45).unwrap()),
-        Rule::base(KadPrimal::new(0.35).unwrap()),
-        Rule::base(KadDual::new(0.3).unwrap()),
-        Rule::base(RandomDeferral::new(0.25).unwrap()),
-        Rule::pair(KeepWhereBaseLeads),
-    ]
+    let known = catalogue().iter().map(|rule| rule.with(0.35).unwrap());
+    known.chain([Rule::pair(KeepWhereBaseLeads)]).collect()
 }
 
 #[test]
@@ -76,15 +79,16 @@ fn lazy_eager_and_closed_form_have_one_law() {
     let (base, aligned) = models();
     for rule in rules() {
         for (sampling, decision) in [(at(1.0), at(1.0)), (at(0.7), at(1.0)), (at(1.3), at(0.5))] {
-            let lazy = DeferralDecoder::new(&base, &aligned, &rule, sampling, decision).unwrap();
-            let lazy = law_of_texts(&mut { lazy });
-            let mixture =
-                || MixturePredictor::new(&base, &aligned, &rule, sampling, decision).unwrap();
-            let eager = law_of_texts(&mut SingleDecoder::new(mixture()));
-            let closed = joint_law(&mut mixture(), &PROMPT, LENGTH, &[EOS]).unwrap();
+            let mixture = || mixture(&base, &aligned, &rule, sampling, decision);
+            let lazy = law_of_runs(&mut DeferralDecoder::new(mixture()));
+            let by_steps =
+                text_law(&mut DeferralDecoder::new(mixture()), &PROMPT, &limits()).unwrap();
+            let eager = law_of_runs(&mut SingleDecoder::new(MixturePredictor::new(mixture())));
+            let mut predictor = MixturePredictor::new(mixture());
+            let closed = joint_law(&mut predictor, &PROMPT, LENGTH, &[EOS]).unwrap();
             let by_hand = by_hand(&base, &aligned, &rule, sampling, decision);
             assert!((lazy.values().sum::<f64>() - 1.0).abs() < EXACT);
-            for other in [&eager, &closed, &by_hand] {
+            for other in [&by_steps, &eager, &closed, &by_hand] {
                 let distance = total_variation(&lazy, other);
                 assert!(distance < EXACT, "{rule}: TV = {distance}");
             }
@@ -110,8 +114,9 @@ fn by_hand(
     };
     let (draw, see) = (sampling.settings().temperature, decision.settings().temperature);
     let mut texts = TextLaw::new();
-    let mut open = vec![(PROMPT.to_vec(), 1.0)];
-    while let Some((text, probability)) = open.pop() {
+    let begin = if let Rule::History(rule) = rule { rule.start() } else { 0.0 };
+    let mut open = vec![(PROMPT.to_vec(), begin, 1.0)];
+    while let Some((text, state, probability)) = open.pop() {
         let new = &text[PROMPT.len()..];
         if new.len() == LENGTH || new.last() == Some(&EOS) {
             texts.insert(new.to_vec(), probability);
@@ -124,13 +129,18 @@ fn by_hand(
             Rule::Pair(rule) => {
                 rule.decide(&law(base, &text, see), &law(aligned, &text, see), &mut d)
             }
+            Rule::History(rule) => rule.decide(state, &law(base, &text, see), &mut d),
         }
         let deferred: f64 = (0..4).map(|y| d.weights()[y] * p.probs()[y]).sum();
+        let state = match rule {
+            Rule::History(rule) => rule.next(state, deferred, new.len()),
+            _ => state,
+        };
         for y in 0..4 {
             let pi = (1.0 - d.weights()[y]) * p.probs()[y] + q.probs()[y] * deferred;
             let longer = [&text[..], &[y as TokenId]].concat();
             if pi > 0.0 {
-                open.push((longer, probability * pi));
+                open.push((longer, state, probability * pi));
             }
         }
     }
@@ -143,13 +153,13 @@ fn by_hand(
 fn the_oracle_tells_deferral_from_truncation() {
     let (base, aligned) = models();
     let rule = Rule::base(KadPrimal::new(0.35).unwrap());
-    let lazy = DeferralDecoder::new(&base, &aligned, &rule, at(1.0), at(1.0)).unwrap();
+    let lazy = DeferralDecoder::new(mixture(&base, &aligned, &rule, at(1.0), at(1.0)));
     let nucleus =
         Sampling::new(SamplingSettings { top_p: Some(0.65), ..Default::default() }).unwrap();
     let nucleus = kad_core::ModelPredictor::new(&base, nucleus).unwrap();
     let distance = total_variation(
-        &law_of_texts(&mut { lazy }),
-        &law_of_texts(&mut SingleDecoder::new(nucleus)),
+        &law_of_runs(&mut { lazy }),
+        &law_of_runs(&mut SingleDecoder::new(nucleus)),
     );
     assert!(distance > 0.1, "TV = {distance}");
 }
@@ -160,15 +170,28 @@ fn the_aligned_model_runs_only_when_a_draw_is_deferred() {
     let (base, aligned) = models();
     let (base, aligned) = (Counted::new(base), Counted::new(aligned));
     let rule = Rule::base(KadDual::new(0.2).unwrap());
-    let mut decoder = DeferralDecoder::new(&base, &aligned, &rule, at(1.0), at(1.0)).unwrap();
+    let mut decoder = DeferralDecoder::new(mixture(&base, &aligned, &rule, at(1.0), at(1.0)));
     let mut choices = kad_core::SampledChoices::seeded(5);
     let limits = Limits { max_new_tokens: 400, eos: vec![] };
     let mut observe = |_: &_| ControlFlow::Continue(());
     let made = generate(&mut decoder, &PROMPT, &limits, &mut choices, &mut observe).unwrap();
-    let deferred =
-        made.tokens.iter().filter(|t| t.origin == kad_core::decode::Origin::Deferred).count()
-            as u64;
+    let deferred = made.tokens.iter().filter(|t| t.origin == Origin::Deferred).count() as u64;
     assert!(0 < deferred && deferred < 200, "{deferred} of 400 deferred");
     assert_eq!(aligned.counts().passes, deferred);
     assert_eq!(base.counts().passes, 400);
+}
+
+/// A model that defers to itself has one cache, and makes one pass per token.
+#[test]
+fn self_deferral_computes_nothing_twice() {
+    let (model, _) = models();
+    let model = Counted::new(model);
+    let rule = Rule::base(KadDual::new(0.9).unwrap());
+    let mut decoder = DeferralDecoder::new(mixture(&model, &model, &rule, at(1.0), at(1.0)));
+    let mut choices = kad_core::SampledChoices::seeded(5);
+    let limits = Limits { max_new_tokens: 50, eos: vec![] };
+    let mut observe = |_: &_| ControlFlow::Continue(());
+    let made = generate(&mut decoder, &PROMPT, &limits, &mut choices, &mut observe).unwrap();
+    assert!(made.tokens.iter().any(|t| t.origin == Origin::Deferred));
+    assert_eq!(model.counts().passes, 50);
 }

@@ -3,7 +3,7 @@
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Law, MixturePredictor, ModelPredictor, Predictor, Sampling, SamplingSettings, TokenId,
+    Law, Mixture, MixturePredictor, ModelPredictor, Predictor, Sampling, SamplingSettings, TokenId,
 };
 
 const CONTEXT: [TokenId; 5] = [0, 3, 1, 1, 2];
@@ -39,8 +39,8 @@ fn laws_of_several_prefixes_are_the_laws_of_each() {
     let model = || Box::new(ModelPredictor::new(base, penalised()).unwrap()) as Box<dyn Predictor>;
     let mixture = || {
         let plain = Sampling::at_temperature(1.0).unwrap();
-        let made = MixturePredictor::new(base, aligned, rule, penalised(), plain);
-        Box::new(made.unwrap()) as Box<dyn Predictor>
+        let made = Mixture::new(base, aligned, rule, penalised(), plain).unwrap();
+        Box::new(MixturePredictor::new(made)) as Box<dyn Predictor>
     };
     let laws = together(&mut *model());
     assert_eq!(laws, one_by_one(model));

@@ -1,0 +1,102 @@
+//! Relatives of the primal rule: the same knapsack, solved or valued differently.
+
+use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
+use crate::knapsack::{ExactLimits, Relaxation, exact, relax_into};
+use crate::law::Law;
+
+one_parameter_rule! {
+    /// [`KadPrimal`](super::KadPrimal) that also hands over the part of the critical token that
+    /// fits: `d(c) = (b − U) / p(c)`, `b` = budget, `U` the mass of what fits whole.
+    ///
+    /// The solution of the linear relaxation itself: randomised, worth exactly the LP value, and it
+    /// meets the budget with equality, `D = b`, where the primal rule spends anything between
+    /// `b − p(c)` and `b`. Not in the papers. At temperature 0 it is a coin with rate `b`.
+    KadFractional, "kad-fractional", "KAD fractional", budget
+}
+
+impl BaseRule for KadFractional {
+    fn decide(&self, base: &Law, out: &mut Deferral) {
+        let relaxation = out.relaxation(self.budget, |items| items.extend_surprisal(base));
+        let (critical, fraction) = (relaxation.critical, relaxation.fraction);
+        out.take_relaxed(|_| true);
+        if let Some(token) = critical {
+            out.weights[token] = fraction;
+        }
+    }
+
+    fn budget(&self) -> Option<f64> {
+        Some(self.budget)
+    }
+}
+
+one_parameter_rule! {
+    /// The optimum of the deferral knapsack, `max Σ −p ln p · d` subject to `Σ p d ≤ b`,
+    /// `b` = budget, which [`KadPrimal`](super::KadPrimal) misses by at most `1/e`.
+    ///
+    /// Solved by [`knapsack::exact`](crate::knapsack::exact) within its default limits; beyond them
+    /// it is the best found, never worse than the primal rule. Decisions are not nested in `b`.
+    KnapsackExact, "knapsack-exact", "knapsack exact", budget
+}
+
+impl BaseRule for KnapsackExact {
+    fn decide(&self, base: &Law, out: &mut Deferral) {
+        out.items.clear();
+        out.items.extend_surprisal(base);
+        let best = exact(&out.items, self.budget, &ExactLimits::default());
+        out.weights.clear();
+        out.weights.extend(best.taken.iter().map(|&taken| f64::from(u8::from(taken))));
+    }
+
+    fn budget(&self) -> Option<f64> {
+        Some(self.budget)
+    }
+}
+
+one_parameter_rule! {
+    /// The primal rule for the value with fallback: hand over what the aligned model is expected to
+    /// say better.
+    ///
+    /// A deferral saves the base model's loss and costs the aligned model's expected one, so a token
+    /// is worth `p(y) · (−ln p(y) − H(p, q*))` with the cross entropy `H(p, q*) = −Σ p ln q*`. The
+    /// order of tokens is that of [`KadPrimal`](super::KadPrimal), but only tokens of positive value
+    /// are handed over: it is the primal rule at `b` and the dual rule at `α = e^(−H)`, whichever
+    /// hands over less. Where `q*` excludes what `p` allows, nothing is handed over. Not in the
+    /// papers.
+    KadFallback, "kad-fallback", "KAD fallback", budget
+}
+
+impl PairRule for KadFallback {
+    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+        out.relaxation(self.budget, |items| items.extend_with_fallback(base, aligned));
+        out.take_relaxed(|value| value >= 0.0);
+    }
+
+    fn budget(&self) -> Option<f64> {
+        Some(self.budget)
+    }
+}
+
+impl Deferral {
+    /// Solves the relaxation of the items that `fill` adds.
+    fn relaxation(
+        &mut self,
+        budget: f64,
+        fill: impl FnOnce(&mut crate::knapsack::Items),
+    ) -> &Relaxation {
+        self.items.clear();
+        fill(&mut self.items);
+        relax_into(&self.items, budget, &mut self.relaxed);
+        &self.relaxed
+    }
+
+    /// `d = 1` for the items the relaxation takes whole and whose value satisfies `worth`.
+    fn take_relaxed(&mut self, worth: impl Fn(f64) -> bool) {
+        let taken = self.relaxed.taken.iter().zip(self.items.values());
+        self.weights.clear();
+        self.weights.extend(taken.map(
+            |(&taken, &value)| {
+                if taken && worth(value) { 1.0 } else { 0.0 }
+            },
+        ));
+    }
+}

@@ -1,0 +1,70 @@
+//! The rules of speculative cascades (Narasimhan et al., arXiv 2405.19261), with the roles of
+//! proxy-based alignment: what they call the small model and keep is the base model here, what they
+//! defer to is the aligned model.
+//!
+//! Their TokenV1 is [`ConfidenceBet`](super::ConfidenceBet).
+
+use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
+use crate::law::Law;
+
+one_parameter_rule! {
+    /// `d ≡ 1[max p < 1 − λ]`, `λ` = margin: Chow's rule; nudging at threshold `1 − λ`.
+    Chow, "chow", "Chow", margin
+}
+
+impl BaseRule for Chow {
+    fn decide(&self, base: &Law, out: &mut Deferral) {
+        out.all_or_nothing(base, base.max_prob() < 1.0 - self.margin);
+    }
+}
+
+one_parameter_rule! {
+    /// `d ≡ 1[max p < max q* − λ]`, `λ` = margin: hand over where the aligned model is surer.
+    Difference, "difference", "difference", margin
+}
+
+impl PairRule for Difference {
+    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+        out.all_or_nothing(base, base.max_prob() < aligned.max_prob() - self.margin);
+    }
+}
+
+one_parameter_rule! {
+    /// `d ≡ 1[max p < max q* − λ · TV(p, q*)]`, `λ` = margin: the paper's optimal rule, in which a
+    /// deferral costs what a rejected draft costs. It gives way the more the models agree.
+    OptimalCascade, "optimal-cascade", "optimal cascade", margin
+}
+
+impl PairRule for OptimalCascade {
+    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+        let cost = self.margin * base.total_variation(aligned);
+        out.all_or_nothing(base, base.max_prob() < aligned.max_prob() - cost);
+    }
+}
+
+one_parameter_rule! {
+    /// `d(y) = 1[q*(y) < max q* − λ]`, `λ` = margin: keep what the aligned model likes nearly as much
+    /// as its best token (TokenV2, eq. 14 of the paper). At temperature 0 and `λ < 1`: the aligned
+    /// model.
+    CascadeTokenV2, "cascade-token-v2", "cascade token v2", margin
+}
+
+impl PairRule for CascadeTokenV2 {
+    fn decide(&self, _base: &Law, aligned: &Law, out: &mut Deferral) {
+        let threshold = aligned.max_prob() - self.margin;
+        out.defer_where(aligned, |q| q < threshold);
+    }
+}
+
+one_parameter_rule! {
+    /// `d(y) = 1[q*(y) < (1 − λ) max q*]`, `λ` = margin: keep what has a fair share of the aligned
+    /// model's best probability (TokenV3). At temperature 0 and `λ < 1`: the aligned model.
+    CascadeTokenV3, "cascade-token-v3", "cascade token v3", margin
+}
+
+impl PairRule for CascadeTokenV3 {
+    fn decide(&self, _base: &Law, aligned: &Law, out: &mut Deferral) {
+        let threshold = aligned.max_prob() * (1.0 - self.margin);
+        out.defer_where(aligned, |q| q < threshold);
+    }
+}

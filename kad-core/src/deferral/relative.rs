@@ -1,0 +1,122 @@
+//! Rules that compare each token with the best one, of either model.
+//!
+//! All but the confidence bet come from the code that accompanies arXiv 2510.27017, which names
+//! them after formulas; the names here say what they do.
+
+use std::fmt;
+
+use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
+use crate::law::Law;
+
+one_parameter_rule! {
+    /// `d(y) = 1[p(y) < max q* − λ]`, `λ` = margin: the base model keeps a token only if it is about
+    /// as sure of it as the aligned model is of its best one.
+    ///
+    /// The conservative confidence bet of arXiv 2604.16146 (`max_q_minus` in the authors' code).
+    /// The same rule, with the models' roles exchanged, is TokenV1 of speculative cascades
+    /// (Narasimhan et al., arXiv 2405.19261, eq. 13). At temperature 0: the base model.
+    ConfidenceBet, "confidence-bet", "confidence bet", margin
+}
+
+impl PairRule for ConfidenceBet {
+    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+        let threshold = aligned.max_prob() - self.margin;
+        out.defer_where(base, |p| p < threshold);
+    }
+}
+
+one_parameter_rule! {
+    /// `d(y) = 1[p(y) < max q* + λ]`, `λ` = margin: the bet with the odds reversed.
+    ///
+    /// `max_q_plus` in the authors' code; in neither paper's summary. At temperature 0 and `λ > 0`:
+    /// the aligned model.
+    AggressiveBet, "aggressive-bet", "aggressive bet", margin
+}
+
+impl PairRule for AggressiveBet {
+    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+        let threshold = aligned.max_prob() + self.margin;
+        out.defer_where(base, |p| p < threshold);
+    }
+}
+
+one_parameter_rule! {
+    /// `d(y) = 1[q*(y) < max p + λ]`, `λ` = margin: the base model keeps only what the aligned model
+    /// likes better than the base model likes anything.
+    ///
+    /// `max_p_plus` in the authors' code, where a comment says the opposite of the line below it
+    /// (for that see [`AlignedAbove`]). At temperature 0: the aligned model.
+    AlignedBelow, "aligned-below", "aligned below", margin
+}
+
+impl PairRule for AlignedBelow {
+    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+        let threshold = base.max_prob() + self.margin;
+        out.defer_where(aligned, |q| q < threshold);
+    }
+}
+
+one_parameter_rule! {
+    /// `d(y) = 1[q*(y) > max p + λ]`, `λ` = margin: hand over what the aligned model likes better
+    /// than the base model likes anything.
+    ///
+    /// `minus_max_p_plus` in the authors' code. At temperature 0: the base model.
+    AlignedAbove, "aligned-above", "aligned above", margin
+}
+
+impl PairRule for AlignedAbove {
+    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+        let threshold = base.max_prob() + self.margin;
+        out.defer_where(aligned, |q| q > threshold);
+    }
+}
+
+one_parameter_rule! {
+    /// `d(y) = 1[p(y) < max p − λ]`, `λ` = margin: keep what comes close to the best token.
+    ///
+    /// `token_v2` in the authors' code, after a rule of speculative cascades that looks at the other
+    /// model ([`CascadeTokenV2`](super::CascadeTokenV2)). At temperature 0: the base model.
+    TokenV2, "token-v2", "token v2", margin
+}
+
+impl BaseRule for TokenV2 {
+    fn decide(&self, base: &Law, out: &mut Deferral) {
+        let threshold = base.max_prob() - self.margin;
+        out.defer_where(base, |p| p < threshold);
+    }
+}
+
+one_parameter_rule! {
+    /// `d(y) = 1[p(y) < (1 − λ) max p]`, `λ` = margin: keep what has a fair share of the best
+    /// token's probability; min-p truncation whose cut mass goes to the aligned model.
+    ///
+    /// TokenV3 of speculative cascades evaluated on the kept model, as [`TokenV2`] is; not in the
+    /// authors' code. At temperature 0: the base model.
+    TokenV3, "token-v3", "token v3", margin
+}
+
+impl BaseRule for TokenV3 {
+    fn decide(&self, base: &Law, out: &mut Deferral) {
+        let threshold = base.max_prob() * (1.0 - self.margin);
+        out.defer_where(base, |p| p < threshold);
+    }
+}
+
+/// `d(y) = 1[p(y) < max p]`: keep only the most probable token, and exact ties of it.
+///
+/// `token_max` in the authors' code; [`TokenV2`] at margin 0. At temperature 0: the base model.
+#[derive(Clone, Copy, Debug)]
+pub struct ArgmaxOnly;
+
+impl BaseRule for ArgmaxOnly {
+    fn decide(&self, base: &Law, out: &mut Deferral) {
+        let threshold = base.max_prob();
+        out.defer_where(base, |p| p < threshold);
+    }
+}
+
+impl fmt::Display for ArgmaxOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("argmax only")
+    }
+}

@@ -1,0 +1,154 @@
+//! Implicit reward: a base model moved by what alignment did to a small one.
+
+use crate::error::DecodeError;
+use crate::follower::{Follower, SharedFollower};
+use crate::law::Law;
+use crate::model::LanguageModel;
+use crate::predictor::Predictor;
+use crate::sampling::Sampling;
+use crate::vocab::TokenId;
+
+/// What to do with tokens that the small base model holds for impossible, `q(y) = 0`, where the
+/// ratio `q*(y)/q(y)` has no value.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum ImpossibleInSmall {
+    /// They are impossible.
+    #[default]
+    Exclude,
+    /// `ln q*(y) − ln q(y)` is at most this many nats, for every token.
+    CapLogRatio(f64),
+}
+
+/// `π(y) ∝ p(y) · q*(y) / q(y)`: proxy tuning (Liu et al., arXiv 2401.08565), emulated fine-tuning
+/// (Mitchell et al., arXiv 2310.12962), the implicit-reward baseline of arXiv 2510.27017.
+///
+/// `p` is the base model, `q*` the small aligned one, `q` the small base one. Composed in log
+/// space: `ln π = ln p + ln q* − ln q` up to a constant, in `f64`, and then the sampling settings
+/// as for any model. Temperature commutes with the composition; truncations and penalties act on
+/// the composed law, not on its factors. At temperature 0 it is the argmax of the composed scores.
+/// A token that `p` or `q*` holds for impossible is impossible; if no token is left the law is an
+/// error, never a guess (the authors' code then draws from all of the vocabulary).
+pub struct ImplicitReward<'m> {
+    base: SharedFollower<'m>,
+    small: SharedFollower<'m>,
+    aligned: SharedFollower<'m>,
+    sampling: Sampling,
+    impossible: ImpossibleInSmall,
+    drafter: Option<Drafter>,
+    scores: Vec<f64>,
+}
+
+/// Which part also drafts for this law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drafter {
+    /// The small base model, `q` (`spec_q` in the authors' code).
+    Small,
+    /// The small aligned model, `q*` (`spec_q*`).
+    Aligned,
+}
+
+impl<'m> ImplicitReward<'m> {
+    /// `base` p, `small` q, `aligned` q*; all share one vocabulary.
+    ///
+    /// # Errors
+    /// If a model cannot start a session.
+    pub fn new(
+        base: &'m dyn LanguageModel,
+        small: &'m dyn LanguageModel,
+        aligned: &'m dyn LanguageModel,
+        sampling: Sampling,
+        impossible: ImpossibleInSmall,
+    ) -> Result<Self, DecodeError> {
+        Ok(Self {
+            base: Follower::shared(base)?,
+            small: Follower::shared(small)?,
+            aligned: Follower::shared(aligned)?,
+            sampling,
+            impossible,
+            drafter: None,
+            scores: Vec::new(),
+        })
+    }
+
+    /// Lets one part draft: its session is returned to be shared with the drafter, and it makes no
+    /// pass of its own for text that it has drafted.
+    pub fn drafted_by(&mut self, drafter: Drafter) -> SharedFollower<'m> {
+        self.drafter = Some(drafter);
+        match drafter {
+            Drafter::Small => self.small.clone(),
+            Drafter::Aligned => self.aligned.clone(),
+        }
+    }
+
+    fn compose(&mut self, context: &[TokenId], len: usize) -> Result<(), DecodeError> {
+        self.scores.clear();
+        let mut base = self.base.borrow_mut();
+        self.scores.extend(base.row_at(context, len)?.iter().map(|&l| f64::from(l)));
+        let mut aligned = self.aligned.borrow_mut();
+        let mut small = self.small.borrow_mut();
+        // Capping compares normalised log-probabilities; excluding needs no normaliser.
+        let (aligned, small) = (aligned.row_at(context, len)?, small.row_at(context, len)?);
+        let (offset, cap) = match self.impossible {
+            ImpossibleInSmall::Exclude => (0.0, f64::INFINITY),
+            ImpossibleInSmall::CapLogRatio(cap) => {
+                let normaliser = |row| crate::law::log_normaliser(row).unwrap_or(f64::NAN);
+                (normaliser(small) - normaliser(aligned), cap)
+            }
+        };
+        for (score, (&a, &s)) in self.scores.iter_mut().zip(aligned.iter().zip(small)) {
+            *score = composed(*score, f64::from(a), f64::from(s), offset, cap);
+        }
+        Ok(())
+    }
+}
+
+/// `p + min(a − s + offset, cap)`, with −∞ wherever the base or the aligned model says impossible,
+/// or the small one does and there is no cap. NaN stays NaN.
+fn composed(base: f64, aligned: f64, small: f64, offset: f64, cap: f64) -> f64 {
+    let never = f64::NEG_INFINITY;
+    if base == never || aligned == never {
+        return if base.is_nan() || aligned.is_nan() || small.is_nan() { f64::NAN } else { never };
+    }
+    match (small == never, cap.is_finite()) {
+        (true, false) => never,
+        (true, true) => base + cap,
+        (false, _) => {
+            let ratio = aligned - small + offset;
+            // Not `min`, which would drop a NaN.
+            base + if ratio > cap { cap } else { ratio }
+        }
+    }
+}
+
+impl Predictor for ImplicitReward<'_> {
+    fn context_len(&self) -> usize {
+        let len = |follower: &SharedFollower| follower.borrow().model().context_len();
+        len(&self.base).min(len(&self.small)).min(len(&self.aligned))
+    }
+
+    fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        let parts = [
+            (&self.base, true),
+            (&self.small, self.drafter != Some(Drafter::Small)),
+            (&self.aligned, self.drafter != Some(Drafter::Aligned)),
+        ];
+        for (follower, passes) in parts {
+            let mut follower = follower.borrow_mut();
+            follower.remember(last);
+            if passes {
+                follower.rows(context, last).map(drop)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        self.compose(context, len)?;
+        let made = self.sampling.law_of_scores(&self.scores, &context[..len], out);
+        made.map_err(|source| {
+            let name = |follower: &SharedFollower| follower.borrow().model().name().to_owned();
+            let model = [&self.base, &self.aligned, &self.small].map(name).join("` × `");
+            DecodeError::Law { model, position: len, source }
+        })
+    }
+}

@@ -1,0 +1,66 @@
+//! The numbers probabilities are made of.
+
+use num_rational::BigRational;
+use num_traits::Num;
+
+/// A number that probabilities can be made of: `f64` where text is decoded, [`BigRational`] where
+/// something is proved without rounding.
+pub trait Number: Num + Clone + PartialOrd {
+    /// A sum under way.
+    type Sum: Default;
+
+    /// Adds `term` to `sum` with as little rounding as the type allows.
+    fn add_to(sum: &mut Self::Sum, term: Self);
+
+    /// The value of a sum.
+    fn total(sum: Self::Sum) -> Self;
+}
+
+/// Kahan's sum in Neumaier's form: what each addition rounds away is kept beside the sum.
+impl Number for f64 {
+    type Sum = (f64, f64);
+
+    fn add_to((sum, lost): &mut Self::Sum, term: f64) {
+        let next = *sum + term;
+        let (large, small) = if sum.abs() >= term.abs() { (*sum, term) } else { (term, *sum) };
+        *lost += (large - next) + small;
+        *sum = next;
+    }
+
+    fn total((sum, lost): Self::Sum) -> f64 {
+        sum + lost
+    }
+}
+
+/// Exact.
+impl Number for BigRational {
+    type Sum = Option<BigRational>;
+
+    fn add_to(sum: &mut Self::Sum, term: BigRational) {
+        *sum = Some(match sum.take() {
+            Some(sum) => sum + term,
+            None => term,
+        });
+    }
+
+    fn total(sum: Self::Sum) -> BigRational {
+        sum.unwrap_or_else(num_traits::Zero::zero)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rounding_loses_is_kept() {
+        let terms = [1.0, 1e-17, 1e-17, 1e100, 3.0, -1e100];
+        let mut sum = Default::default();
+        terms.iter().for_each(|&term| f64::add_to(&mut sum, term));
+        assert_eq!(f64::total(sum), 4.0);
+        let mut tiny = Default::default();
+        (0..1000).for_each(|_| f64::add_to(&mut tiny, 1e-17));
+        f64::add_to(&mut tiny, 1.0);
+        assert_eq!(f64::total(tiny), 1.0 + 1e-14);
+    }
+}

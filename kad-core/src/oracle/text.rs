@@ -1,0 +1,98 @@
+//! Laws over whole texts: the one a decoder has, and the one a predictor claims.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use super::enumerate::enumerate;
+use crate::decode::{Decoder, Emitted, Limits, Text};
+use crate::error::DecodeError;
+use crate::number::Number;
+use crate::predictor::Predictor;
+use crate::vocab::TokenId;
+
+/// A law over continuations, each up to its end.
+pub type TextLaw = BTreeMap<Vec<TokenId>, f64>;
+
+/// The joint law of the continuations of `prompt` that `decoder` really makes under `limits`.
+///
+/// Every path of every step is enumerated, and what [`generate`](crate::decode::generate) does with
+/// a step (ends of text, limits) is done by its own code. The law of a step depends on the context
+/// and on the room left alone (the contract of [`Decoder`]), so each context is enumerated once,
+/// however many paths lead to it.
+///
+/// # Errors
+/// The decoder's.
+pub fn text_law(
+    decoder: &mut dyn Decoder,
+    prompt: &[TokenId],
+    limits: &Limits,
+) -> Result<TextLaw, DecodeError> {
+    let mut finished: BTreeMap<Vec<TokenId>, (f64, f64)> = BTreeMap::new();
+    // Shorter texts first: all paths to a context have arrived before it is continued.
+    let mut open = BTreeMap::from([((0, Vec::new()), (1.0, 0.0))]);
+    while let Some(((_, text), reached)) = open.pop_first() {
+        let reached = f64::total(reached);
+        for ((longer, ended), probability) in step_law(decoder, prompt, &text, limits)? {
+            let place = if ended {
+                finished.entry(longer).or_default()
+            } else {
+                open.entry((longer.len(), longer)).or_default()
+            };
+            f64::add_to(place, reached * probability);
+        }
+    }
+    Ok(finished.into_iter().map(|(text, sum)| (text, f64::total(sum))).collect())
+}
+
+/// The law of the text after one more step, and whether it ended there.
+fn step_law(
+    decoder: &mut dyn Decoder,
+    prompt: &[TokenId],
+    text: &[TokenId],
+    limits: &Limits,
+) -> Result<BTreeMap<(Vec<TokenId>, bool), f64>, DecodeError> {
+    let before = Text::resume(prompt, text);
+    let room = before.room(limits, decoder.context_len());
+    if room == 0 {
+        return Ok(BTreeMap::from([((text.to_vec(), true), 1.0)]));
+    }
+    let mut made = Vec::new();
+    enumerate(|choices| {
+        made.clear();
+        decoder.step(&before.context, room, choices, &mut made)?;
+        let mut after = Text::resume(prompt, text);
+        let mut observe = |_: &Emitted| ControlFlow::Continue(());
+        let stop = after.take(&made, limits, &mut observe);
+        Ok((after.context[prompt.len()..].to_vec(), stop.is_some()))
+    })
+}
+
+/// The joint law over continuations that a predictor claims: the product of its next-token laws,
+/// up to `length` tokens or to the first of `eos`.
+///
+/// # Errors
+/// The predictor's.
+pub fn joint_law(
+    predictor: &mut dyn Predictor,
+    prompt: &[TokenId],
+    length: usize,
+    eos: &[TokenId],
+) -> Result<TextLaw, DecodeError> {
+    let mut finished = BTreeMap::new();
+    let mut open = vec![(Vec::new(), 1.0)];
+    let mut laws = Vec::new();
+    while let Some((continuation, probability)) = open.pop() {
+        let ended = continuation.last().is_some_and(|last| eos.contains(last));
+        let context = [prompt, &continuation].concat();
+        if ended || continuation.len() == length || context.len() == predictor.context_len() {
+            finished.insert(continuation, probability);
+            continue;
+        }
+        predictor.laws(&context, 1, &mut laws)?;
+        for (token, &p) in (0..).zip(laws[0].probs()).filter(|(_, p)| **p > 0.0) {
+            let longer = [&continuation[..], &[token]].concat();
+            open.push((longer, probability * p));
+        }
+    }
+    Ok(finished)
+}

@@ -1,0 +1,64 @@
+//! The deferral mixture as a target, drafted by its own aligned model.
+
+use kad_core::decode::Emitted;
+use kad_core::{ChoiceSource, DecodeError, Law, Mixture, ModelPredictor, TokenId};
+
+use crate::draft::PredictorDrafter;
+use crate::target::{At, Target};
+use crate::verify::{deferred_acceptance, deferred_residual};
+
+/// Verifies drafts of the aligned model `q*` towards the mixture `π` it is part of.
+///
+/// The aligned laws are those the draft was drawn from, so verification makes one pass of the base
+/// model and none of the aligned one; the bonus token is drawn lazily and needs `q*` with
+/// probability `D` only. Each position has its own decision and its own budget (the published code
+/// shares one budget among all positions of a window, which is another law for each window).
+pub struct DeferralTarget<'m> {
+    mixture: Mixture<'m>,
+}
+
+impl<'m> DeferralTarget<'m> {
+    /// The target, and the only drafter it is made for: both share the aligned model's session.
+    /// `length` is the longest draft.
+    pub fn drafted_by_aligned(
+        mixture: Mixture<'m>,
+        length: usize,
+    ) -> (PredictorDrafter<ModelPredictor<'m>>, Self) {
+        let aligned = mixture.aligned().clone();
+        aligned.borrow_mut().remember(length + 1);
+        let drafter = ModelPredictor::sharing(aligned, mixture.sampling());
+        (PredictorDrafter::new(drafter), Self { mixture })
+    }
+}
+
+impl Target for DeferralTarget<'_> {
+    fn context_len(&self) -> usize {
+        self.mixture.context_len()
+    }
+
+    fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        self.mixture.follow(text, last)
+    }
+
+    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
+        let position = self.mixture.position(at.len)?;
+        let weight = position.deferral.weights()[at.token() as usize];
+        let (base, aligned) = (position.base.prob(at.token()), at.draft.prob(at.token()));
+        Ok(deferred_acceptance(weight, position.mass, base, aligned))
+    }
+
+    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
+        let position = self.mixture.position(at.len)?;
+        let weights = position.deferral.weights();
+        deferred_residual(&position.base, at.draft, weights, position.mass, out);
+        Ok(())
+    }
+
+    fn draw(
+        &mut self,
+        text: &[TokenId],
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<Emitted, DecodeError> {
+        self.mixture.draw(text.len(), choices)
+    }
+}

@@ -1,0 +1,103 @@
+//! Laws that drafts are verified towards.
+
+use kad_core::decode::{Emitted, Origin};
+use kad_core::{ChoiceSource, DecodeError, Law, Predictor, TokenId};
+
+use crate::verify::{acceptance, residual};
+
+/// One drafted token in its place.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// The context with the whole draft appended.
+    pub text: &'a [TokenId],
+    /// Length of the prefix of `text` that the token follows.
+    pub len: usize,
+    /// The law it was drawn from.
+    pub draft: &'a Law,
+}
+
+impl At<'_> {
+    /// The drafted token.
+    pub fn token(&self) -> TokenId {
+        self.text[self.len]
+    }
+}
+
+/// A law to verify drafts towards. Positions are asked in order and only as far as the draft is
+/// accepted, so a target may leave undone what is not asked.
+pub trait Target {
+    /// The longest context there can be.
+    fn context_len(&self) -> usize;
+
+    /// Announces that the target will be asked after the `last` longest prefixes of `text`.
+    ///
+    /// # Errors
+    /// If a model fails.
+    fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError>;
+
+    /// The probability that the token there is accepted.
+    ///
+    /// # Errors
+    /// If a model fails or its logits are no law.
+    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError>;
+
+    /// Writes the law to draw from if it was rejected. Asked after [`acceptance`](Self::acceptance)
+    /// of the same place.
+    ///
+    /// # Errors
+    /// If a model fails or its logits are no law.
+    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError>;
+
+    /// A token of the target's own after the whole of `text`.
+    ///
+    /// # Errors
+    /// If a model fails or its logits are no law.
+    fn draw(
+        &mut self,
+        text: &[TokenId],
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<Emitted, DecodeError>;
+}
+
+/// Verifies towards any predictor's law.
+pub struct PredictorTarget<P> {
+    predictor: P,
+    law: Law,
+}
+
+impl<P: Predictor> PredictorTarget<P> {
+    /// The law of `predictor`.
+    pub fn new(predictor: P) -> Self {
+        Self { predictor, law: Law::default() }
+    }
+}
+
+impl<P: Predictor> Target for PredictorTarget<P> {
+    fn context_len(&self) -> usize {
+        self.predictor.context_len()
+    }
+
+    fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        self.predictor.follow(text, last)
+    }
+
+    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
+        self.predictor.law(at.text, at.len, &mut self.law)?;
+        Ok(acceptance(&self.law, at.draft, at.token()))
+    }
+
+    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
+        residual(&self.law, at.draft, out);
+        Ok(())
+    }
+
+    fn draw(
+        &mut self,
+        text: &[TokenId],
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<Emitted, DecodeError> {
+        self.predictor.law(text, text.len(), &mut self.law)?;
+        let token = choices.token(&self.law);
+        Ok(Emitted { token, origin: Origin::Sampled, deferral_mass: None })
+    }
+}

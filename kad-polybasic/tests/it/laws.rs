@@ -1,0 +1,260 @@
+//! S1, S4, S10, K11 and K13: the law of speculative texts is the target's, by exact enumeration over
+//! context-dependent models, for every rule, draft length and bonus; ends of text included.
+
+use kad_core::decode::{Decoder, DeferralDecoder, Limits, SingleDecoder, generate};
+use kad_core::deferral::{KadPrimal, Rule, catalogue};
+use kad_core::oracle::{TableModel, TextLaw, joint_law, text_law, total_variation};
+use kad_core::{
+    Drafter, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
+    MixturePredictor, ModelPredictor, Predictor, SampledChoices, Sampling, SamplingSettings,
+    TokenId,
+};
+use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
+
+const PROMPT: [TokenId; 2] = [1, 0];
+const EOS: TokenId = 2;
+/// What exact enumeration in `f64` may lose to rounding; the project's bound for a proof.
+const EXACT: f64 = 1e-12;
+
+fn limits(length: usize) -> Limits {
+    Limits { max_new_tokens: length, eos: vec![EOS] }
+}
+
+fn at(temperature: f64) -> Sampling {
+    Sampling::at_temperature(temperature).unwrap()
+}
+
+/// p, q*, q: each looks further back than one token.
+fn models() -> [TableModel; 3] {
+    [
+        TableModel::random("base", 3, 2, 1),
+        TableModel::random("aligned", 3, 3, 2),
+        TableModel::random("small", 3, 2, 3),
+    ]
+}
+
+fn drafting(length: usize, bonus: bool) -> Drafting {
+    Drafting { bonus, eos: vec![EOS], ..Drafting::of(length).unwrap() }
+}
+
+fn law(decoder: &mut dyn Decoder, length: usize) -> TextLaw {
+    text_law(decoder, &PROMPT, &limits(length)).unwrap()
+}
+
+fn same(found: &TextLaw, claimed: &TextLaw, what: &str) {
+    let distance = total_variation(found, claimed);
+    assert!(distance < EXACT, "{what}: TV = {distance}");
+}
+
+fn mixture<'m>(
+    base: &'m dyn LanguageModel,
+    aligned: &'m dyn LanguageModel,
+    rule: &'m Rule,
+    sampling: Sampling,
+) -> Mixture<'m> {
+    let decision = at(1.0);
+    Mixture::new(base, aligned, rule, sampling, decision).unwrap().after_prompt(PROMPT.len())
+}
+
+/// K11 and K13: autoregressive, lazy and speculative decoding of the mixture have one law, for every
+/// rule, every K from 1 to 5, with and without bonus. Texts are one token longer than the longest
+/// draft, so that each K is used in full and is followed by a second round.
+#[test]
+fn k11_every_execution_of_every_rule_has_the_mixtures_law() {
+    let [base, aligned, _] = models();
+    let sampling = at(0.8);
+    for info in catalogue() {
+        let rule = info.with(0.35).unwrap();
+        let mixture = || mixture(&base, &aligned, &rule, sampling);
+        for length in 1..=5 {
+            let texts = length.max(3) + 1;
+            let mut predictor = MixturePredictor::new(mixture());
+            let claimed = joint_law(&mut predictor, &PROMPT, texts, &[EOS]).unwrap();
+            let eager = law(&mut SingleDecoder::new(predictor), texts);
+            let lazy = law(&mut DeferralDecoder::new(mixture()), texts);
+            same(&eager, &claimed, &format!("{}, autoregressive", info.kind));
+            same(&lazy, &claimed, &format!("{}, lazy", info.kind));
+            for bonus in [true, false] {
+                let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), length);
+                let mut decoder = Speculative::new(drafter, target, drafting(length, bonus));
+                let found = law(&mut decoder, texts);
+                same(&found, &claimed, &format!("{}, K = {length}, bonus {bonus}", info.kind));
+            }
+        }
+    }
+}
+
+/// The same target drafted by a third model, through the general form of verification.
+#[test]
+fn any_drafter_may_draft_for_a_mixture() {
+    let [base, aligned, small] = models();
+    let rule = Rule::base(KadPrimal::new(0.4).unwrap());
+    let predictor = || MixturePredictor::new(mixture(&base, &aligned, &rule, at(1.0)));
+    let claimed = joint_law(&mut predictor(), &PROMPT, 4, &[EOS]).unwrap();
+    for length in 1..=3 {
+        let drafter = PredictorDrafter::new(ModelPredictor::new(&small, at(1.3)).unwrap());
+        let target = PredictorTarget::new(predictor());
+        let mut decoder = Speculative::new(drafter, target, drafting(length, true));
+        same(&law(&mut decoder, 4), &claimed, &format!("K = {length}"));
+    }
+}
+
+fn reward<'m>(models: &'m [TableModel; 3], sampling: Sampling) -> ImplicitReward<'m> {
+    let [base, aligned, small] = models;
+    ImplicitReward::new(base, small, aligned, sampling, ImpossibleInSmall::Exclude).unwrap()
+}
+
+/// Both speculative modes of implicit reward, sampled at 0.7, with and without bonus.
+#[test]
+fn implicit_reward_drafted_by_either_small_model_keeps_its_law() {
+    let models = models();
+    let claimed = joint_law(&mut reward(&models, at(0.7)), &PROMPT, 5, &[EOS]).unwrap();
+    for (part, length) in [Drafter::Small, Drafter::Aligned].into_iter().zip([1, 4]) {
+        for bonus in [true, false] {
+            let mut target = reward(&models, at(0.7));
+            let drafter = ModelPredictor::sharing(target.drafted_by(part), at(0.7));
+            let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(target));
+            let mut decoder = Speculative::new(drafter, target, drafting(length, bonus));
+            same(&law(&mut decoder, 5), &claimed, &format!("{part:?}, bonus {bonus}"));
+        }
+    }
+}
+
+/// Settings that look at the prefix and cut the law act on both sides of a verification.
+#[test]
+fn penalties_and_truncation_are_those_of_each_prefix() {
+    let [base, _, small] = models();
+    let settings = SamplingSettings {
+        repetition_penalty: 1.8,
+        top_p: Some(0.9),
+        temperature: 1.2,
+        ..Default::default()
+    };
+    let sampling = Sampling::new(settings).unwrap();
+    let model = |model| ModelPredictor::new(model, sampling).unwrap();
+    let claimed = joint_law(&mut model(&base), &PROMPT, 4, &[EOS]).unwrap();
+    for length in 1..=3 {
+        let (drafter, target) =
+            (PredictorDrafter::new(model(&small)), PredictorTarget::new(model(&base)));
+        let mut decoder = Speculative::new(drafter, target, drafting(length, true));
+        same(&law(&mut decoder, 4), &claimed, &format!("K = {length}"));
+    }
+}
+
+/// S4: at temperature 0 the text is the target's own.
+#[test]
+fn greedy_texts_are_identical() {
+    let models = [TableModel::random("base", 30, 3, 5), TableModel::random("small", 30, 3, 6)];
+    let model = |i: usize| ModelPredictor::new(&models[i], at(0.0)).unwrap();
+    let limits = Limits { max_new_tokens: 60, eos: vec![] };
+    let text = |decoder: &mut dyn Decoder| -> Vec<TokenId> {
+        let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
+        let made = generate(decoder, &[3], &limits, &mut SampledChoices::seeded(1), go_on);
+        made.unwrap().tokens.iter().map(|t| t.token).collect()
+    };
+    let plain = text(&mut SingleDecoder::new(model(0)));
+    for length in [1, 2, 7] {
+        let (drafter, target) = (PredictorDrafter::new(model(1)), PredictorTarget::new(model(0)));
+        let drafting = Drafting::of(length).unwrap();
+        assert_eq!(text(&mut Speculative::new(drafter, target, drafting)), plain, "K = {length}");
+    }
+}
+
+/// S10: a context that fills up in the middle of a draft, as well as the limit and the end token
+/// (which the laws above meet at every place).
+#[test]
+fn a_full_context_ends_the_text_where_plain_decoding_ends_it() {
+    let [base, aligned, _] = models().map(|model| model.with_context_len(PROMPT.len() + 3));
+    let model = |model| ModelPredictor::new(model, at(1.0)).unwrap();
+    let claimed = joint_law(&mut model(&base), &PROMPT, 10, &[EOS]).unwrap();
+    assert!(claimed.keys().all(|text| text.len() <= 3));
+    for (length, bonus) in [(2, true), (5, true), (5, false)] {
+        let (drafter, target) =
+            (PredictorDrafter::new(model(&aligned)), PredictorTarget::new(model(&base)));
+        let mut decoder = Speculative::new(drafter, target, drafting(length, bonus));
+        same(&law(&mut decoder, 10), &claimed, &format!("K = {length}, bonus {bonus}"));
+    }
+}
+
+/// Fault 1 of the published code: one budget for all positions of a window. The law must be that of
+/// a budget for each position, and the shared one must be told apart. The numbers are those of the
+/// published rule on three laws at budget 0.4: masses 0.4, 0.1, 0.25 by position, and what the
+/// window's flattened budget leaves of them.
+#[test]
+fn fault_1_each_position_has_its_own_budget() {
+    let laws =
+        [[0.6, 0.2, 0.1, 0.06, 0.04], [0.9, 0.05, 0.03, 0.01, 0.01], [0.3, 0.25, 0.2, 0.15, 0.1]];
+    let row = |law: &[f64; 5]| law.map(|p: f64| p.ln() as f32);
+    // Deterministic text 0, 0, 0: the position is the number of tokens since the prompt.
+    let base = TableModel::random("base", 5, 3, 0)
+        .with_row(&[1], &row(&laws[0]))
+        .with_row(&[1, 0], &row(&laws[1]))
+        .with_row(&[1, 0, 0], &row(&laws[2]));
+    let aligned = TableModel::random("aligned", 5, 0, 0).with_row(&[], &[0.0; 5]);
+    let rule = Rule::base(KadPrimal::new(0.4).unwrap());
+    let mut mixture = Mixture::new(&base, &aligned, &rule, at(1.0), at(1.0)).unwrap();
+    mixture.follow(&[1, 0, 0], 3).unwrap();
+    let masses: Vec<f64> = (1..=3).map(|len| mixture.position(len).unwrap().mass).collect();
+    for (found, wanted) in masses.iter().zip([0.4, 0.1, 0.25]) {
+        assert!((found - wanted).abs() < 1e-6, "{masses:?}");
+    }
+}
+
+/// Fault 5 of the published code: where the implicit reward has no mass (one-hot factors that
+/// disagree, as at temperature 0) it draws from the whole vocabulary. Here temperature 0 is the
+/// argmax of the composed scores, and a law without mass is an error.
+#[test]
+fn fault_5_implicit_reward_never_draws_at_random() {
+    let models = [[3.0, 2.5, 0.0], [0.0, 2.0, 4.0], [0.0, 0.5, 4.5]]
+        .map(|row| TableModel::random("table", 3, 0, 0).with_row(&[], &row));
+    // The three argmaxes are 0, 2 and 2; the composed scores are 3, 4 and −0.5.
+    let mut laws = Vec::new();
+    reward(&models, at(0.0)).laws(&PROMPT, 1, &mut laws).unwrap();
+    assert_eq!(laws[0].probs(), [0.0, 1.0, 0.0]);
+    let never = f32::NEG_INFINITY;
+    let disjoint = [[0.0, never, never], [never, 0.0, never], [0.0, 0.0, 0.0]]
+        .map(|row| TableModel::random("table", 3, 0, 0).with_row(&[], &row));
+    let error = reward(&disjoint, at(1.0)).laws(&PROMPT, 1, &mut laws).unwrap_err();
+    assert!(error.to_string().contains("unusable logits"), "{error}");
+}
+
+/// Sampled texts follow the exact law: enumeration cannot see a generator that is used twice.
+///
+/// n = 40,000 texts of 3 tokens, χ² over the cells that expect at least 50, α = 0.001 by the
+/// Wilson–Hilferty approximation; a shift of 0.02 of the mass between two likely texts is caught
+/// with a power above 0.99. Fixed seed.
+#[test]
+fn sampled_texts_follow_the_law() {
+    let [base, aligned, _] = models();
+    let rule = Rule::base(KadPrimal::new(0.4).unwrap());
+    let mixture = || mixture(&base, &aligned, &rule, at(1.0));
+    let claimed = joint_law(&mut MixturePredictor::new(mixture()), &PROMPT, 3, &[EOS]).unwrap();
+    let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), 2);
+    let mut decoder = Speculative::new(drafter, target, drafting(2, true));
+    let mut choices = SampledChoices::seeded(11);
+    let n = 40_000;
+    let mut counts = std::collections::BTreeMap::<Vec<TokenId>, f64>::new();
+    for _ in 0..n {
+        let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
+        let made = generate(&mut decoder, &PROMPT, &limits(3), &mut choices, go_on).unwrap();
+        *counts.entry(made.tokens.iter().map(|t| t.token).collect()).or_default() += 1.0;
+    }
+    let expected = claimed.iter().map(|(text, p)| (text, p * f64::from(n)));
+    let cells: Vec<f64> = expected
+        .filter(|(_, e)| *e >= 50.0)
+        .map(|(text, e)| (counts.get(text).copied().unwrap_or(0.0) - e).powi(2) / e)
+        .collect();
+    let (chi2, freedom) = (cells.iter().sum::<f64>(), (cells.len() - 1) as f64);
+    let wilson_hilferty = 2.0 / (9.0 * freedom);
+    let critical = freedom * (1.0 - wilson_hilferty + 3.0902 * wilson_hilferty.sqrt()).powi(3);
+    assert!(cells.len() > 8 && chi2 < critical, "χ² = {chi2} of {freedom}, critical {critical}");
+}
+
+/// The rows of a table model are what the tests above take them for.
+#[test]
+fn tables_answer_by_their_longest_suffix() {
+    let model = TableModel::random("t", 2, 2, 0).with_row(&[1], &[0.0, 1.0]);
+    let mut rows = LogitRows::new(2);
+    model.start().unwrap().extend(&[0, 1], 1, &mut rows).unwrap();
+    assert_eq!(rows.row(0), [0.0, 1.0]);
+}

@@ -1,0 +1,7 @@
+//! One binary for all integration tests of kad-polybasic.
+
+// Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod laws;
+mod passes;
