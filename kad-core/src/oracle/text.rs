@@ -27,6 +27,7 @@ pub fn text_law(
     prompt: &[TokenId],
     limits: &Limits,
 ) -> Result<TextLaw, DecodeError> {
+    decoder.begin(prompt.len());
     let mut finished: BTreeMap<Vec<TokenId>, (f64, f64)> = BTreeMap::new();
     // Shorter texts first: all paths to a context have arrived before it is continued.
     let mut open = BTreeMap::from([((0, Vec::new()), (1.0, 0.0))]);
@@ -78,6 +79,7 @@ pub fn joint_law(
     length: usize,
     eos: &[TokenId],
 ) -> Result<TextLaw, DecodeError> {
+    predictor.begin(prompt.len());
     let mut finished = BTreeMap::new();
     let mut open = vec![(Vec::new(), 1.0)];
     let mut laws = Vec::new();

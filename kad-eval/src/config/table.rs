@@ -156,6 +156,13 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub(crate) fn bool(&self) -> Result<bool> {
+        match self.value.get_ref() {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(self.wrong_type("true or false")),
+        }
+    }
+
     pub(crate) fn float(&self) -> Result<f64> {
         let number = match self.value.get_ref() {
             DeValue::Float(x) => x.as_str().parse().ok(),
