@@ -185,7 +185,6 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
         deferred_tokens: Some(1),
         acceptance: None,
         deferral_mass: Some(0.5),
-        acceptance: None,
         passes: BTreeMap::from([("m".to_owned(), Passes { passes: 2, tokens: 4 })]),
         seconds: 0.5,
     }
