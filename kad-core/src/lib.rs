@@ -20,12 +20,14 @@
 //! `p` is the large base model and `q*` the small aligned one throughout; inside kad they are
 //! called `base` and `aligned`.
 
+mod certificate;
 pub mod choice;
 mod counted;
 pub mod decode;
 pub mod deferral;
 mod error;
 mod follower;
+pub mod knapsack;
 mod law;
 mod logits;
 pub mod mixture;
@@ -37,6 +39,7 @@ mod sampling;
 pub mod testing;
 mod vocab;
 
+pub use certificate::Certificate;
 pub use choice::{ChoiceSource, SampledChoices};
 pub use counted::{Counted, Counts};
 pub use error::{DecodeError, LawError, ModelError};

@@ -1,0 +1,118 @@
+//! The linear relaxation, its rounding down, and its dual.
+
+use super::sum::pairwise;
+use super::{Items, at_least_zero, capacity};
+
+/// The greedy solution of a knapsack and the linear relaxation it comes from. A reusable buffer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Relaxation {
+    /// Whether the greedy solution takes the item, `[items]`.
+    pub taken: Vec<bool>,
+    /// Weight used by the greedy solution, `U = Σ w` over what is taken.
+    pub used: f64,
+    /// Value of the greedy solution, `G = Σ v` over what is taken.
+    pub value: f64,
+    /// The critical item `c`: the first that did not fit. `None` if all of value ≥ 0 fit.
+    pub critical: Option<usize>,
+    /// The part of the critical item that the relaxation takes, `(b − U) / w_c` ∈ [0, 1]; 0 if
+    /// there is none.
+    pub fraction: f64,
+    /// Value of the relaxation, `LP = G + (b − U) · v_c / w_c`: an upper bound on every solution.
+    pub bound: f64,
+    /// The optimal multiplier `μ* = v_c / w_c` ≥ 0: what one more unit of budget would gain. 0 if
+    /// everything fits.
+    pub multiplier: f64,
+    /// Room for an ordering; after [`relax_into`]: taken items, then the critical one, then others.
+    pub(super) order: Vec<usize>,
+}
+
+/// Fills the budget by density `v / w` and stops at the first item that does not fit.
+///
+/// Order: density falling; among equals the lighter item first, then the higher index (so that of
+/// two tokens with the same probability the lower id is kept longer). For
+/// [`Items::surprisal`] this is `p` rising, and what is left is the nucleus: the smallest top set
+/// of mass ≥ `1 − b`. Weightless items of value ≥ 0 are always taken, items of negative value
+/// never. A set fits up to [`BUDGET_SLACK`](super::BUDGET_SLACK); a budget that is negative or NaN
+/// counts as 0.
+///
+/// Cost: expected `O(n)`, by selection instead of a sort. Sums are pairwise, in `f64`.
+///
+/// ```
+/// use kad_core::knapsack::{Items, dual, relax};
+/// let items = Items::new(vec![1.0, 2.0, 4.0], vec![3.0, 4.0, 4.0])?;
+/// let relaxed = relax(&items, 5.0);
+/// assert_eq!(relaxed.taken, [true, true, false]);
+/// assert_eq!((relaxed.used, relaxed.value), (3.0, 7.0));
+/// assert_eq!((relaxed.critical, relaxed.fraction), (Some(2), 0.5));
+/// assert_eq!((relaxed.bound, relaxed.multiplier), (9.0, 1.0));
+/// assert_eq!(dual(&items, 5.0, relaxed.multiplier), 9.0);
+/// # Ok::<(), kad_core::knapsack::KnapsackError>(())
+/// ```
+pub fn relax(items: &Items, budget: f64) -> Relaxation {
+    let mut out = Relaxation::default();
+    relax_into(items, budget, &mut out);
+    out
+}
+
+/// [`relax`] into buffers that are there.
+pub fn relax_into(items: &Items, budget: f64, out: &mut Relaxation) {
+    let mut order = std::mem::take(&mut out.order);
+    order.clear();
+    order.extend((0..items.len()).filter(|&item| items.values()[item] >= 0.0));
+    let fitting = longest_fitting_prefix(&mut order, items, capacity(budget));
+    out.taken.clear();
+    out.taken.resize(items.len(), false);
+    order[..fitting].iter().for_each(|&item| out.taken[item] = true);
+    (out.used, out.value) = items.totals(&out.taken);
+    out.critical = order.get(fitting).copied();
+    (out.fraction, out.bound, out.multiplier) = match out.critical {
+        None => (0.0, out.value, 0.0),
+        Some(item) => {
+            // A critical item has a weight: weightless ones fit every budget.
+            let left = at_least_zero(at_least_zero(budget) - out.used);
+            let fraction = (left / items.weights()[item]).min(1.0);
+            (fraction, out.value + fraction * items.values()[item], items.density(item))
+        }
+    };
+    out.order = order;
+}
+
+/// Reorders items so that the longest prefix in filling order whose weight is at most `capacity`
+/// comes first and the item after it is the next in that order; returns the prefix's length.
+///
+/// Quickselect on the weight instead of the rank: halve the open window, keep the dense half if
+/// all of it fits, else look inside it.
+fn longest_fitting_prefix(order: &mut [usize], items: &Items, capacity: f64) -> usize {
+    let (mut low, mut high) = (0, order.len());
+    let mut spent = 0.0;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let window = &mut order[low..high];
+        window.select_nth_unstable_by(middle - low, |&a, &b| items.fill_order(a, b));
+        let half = pairwise(middle + 1 - low, |k| items.weights()[window[k]]);
+        if spent + half <= capacity {
+            spent += half;
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// The Lagrangian dual `L(μ) = μ b + Σ max(0, v − μ w)` at `multiplier` = μ ≥ 0.
+///
+/// Convex in `μ`; an upper bound on every solution that fits `budget` = b ≥ 0, and the smallest,
+/// `min_μ L(μ) = LP`, at [`Relaxation::multiplier`]. The items with `v / w > μ` are the exact
+/// optimum for the budget that they themselves use. A negative `μ` gives a number but no bound.
+/// `0 · ∞` is 0 here.
+///
+/// Cost: `O(n)`.
+pub fn dual(items: &Items, budget: f64, multiplier: f64) -> f64 {
+    let priced = |weight: f64| match (weight, multiplier) {
+        (0.0, _) | (_, 0.0) => 0.0,
+        (weight, multiplier) => weight * multiplier,
+    };
+    let gain = |item: usize| items.values()[item] - priced(items.weights()[item]);
+    priced(budget) + pairwise(items.len(), |item| at_least_zero(gain(item)))
+}
