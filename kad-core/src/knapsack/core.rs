@@ -46,9 +46,10 @@ impl Side {
         self.decided + sums.partition_point(|sum| fits(sum - before))
     }
 
-    /// `part` of item `k`'s weight, at its density.
+    /// What `part` of item `k`'s weight is worth. At most all of it: `part` is a difference of
+    /// sums, whose rounding can be larger than the smallest weights.
     fn value_of_weight(&self, k: usize, part: f64) -> f64 {
-        part / self.weights[k] * self.values[k]
+        (part / self.weights[k]).min(1.0) * self.values[k]
     }
 }
 

@@ -65,10 +65,11 @@ pub struct Exact {
 ///
 /// **Measured** on softmax and Zipf-like laws with budgets 0.05 to 0.7, one core of a shared
 /// machine (`cargo test --release -p kad-core --lib measure -- --ignored --nocapture`):
-/// * Laws of 1,000 tokens and 1 to 3 nats of entropy, as next-token laws mostly have: all proved,
-///   most within 0.5 ms, the slowest in 6 ms. The greedy value was up to 0.07 nats short.
-/// * The same kind over 151,936 tokens: 13 ms, nearly all of it sorting; with a budget of 0.05 or
-///   0.2 and a heavy tail the limit can be reached, in 30 ms, with `bound − value` below 1e-4.
+/// * Laws of 1 to 3 nats of entropy over 1,000 tokens: all proved, most within 0.5 ms, the slowest
+///   in 6 ms. The greedy value was up to 0.07 nats short.
+/// * The same kind over 151,936 tokens: 13 ms, nearly all of it ordering and adding up the items.
+///   With a budget of 0.05 or 0.2 and a heavy tail the limit can be reached, in 30 ms, with
+///   `bound − value` below 1e-4.
 /// * Laws that are nearly flat over hundreds of tokens (5 nats and more) have too many near-optimal
 ///   sets: the limit is reached, in 12 ms at 1,000 tokens and 45 ms at 151,936, with
 ///   `bound − value` below 1.5e-3 nats.

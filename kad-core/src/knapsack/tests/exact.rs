@@ -117,6 +117,23 @@ proptest! {
     }
 }
 
+/// Rounding of the sums is many times the weight of such items; no bound may grow by it.
+#[test]
+fn items_lighter_than_rounding_do_no_harm() {
+    let mut weights = vec![5e-324; 20];
+    let mut values = vec![0.0; 20];
+    for k in 1..20 {
+        weights.push(f64::from(k) / 70.0);
+        values.push(f64::from(k) / 70.0 + 0.01);
+    }
+    let items = Items::new(weights, values).unwrap();
+    let found = exact(&items, 1.0, &ExactLimits::default());
+    let heavy: Vec<usize> = (1..20).collect();
+    let gains: Vec<f64> = heavy.iter().map(|&k| k as f64 / 70.0 + 0.01).collect();
+    assert!((found.value - table_optimum(&heavy, &gains, 70)).abs() < 1e-9);
+    assert!(found.proved && found.bound <= relax(&items, 1.0).bound + ROUNDING);
+}
+
 /// Cases where the greedy solution is not the best: worked out by hand.
 #[test]
 fn it_improves_on_greedy_where_it_should() {
