@@ -45,7 +45,7 @@ impl Items {
     /// * [`KnapsackError::Weight`] if a weight is negative or not finite.
     /// * [`KnapsackError::Value`] if a value is not finite.
     /// * [`KnapsackError::Density`] if `v / w` is too large for a number though `w > 0`.
-    /// * [`KnapsackError::Total`] if all weights, or all values, add up to more than a number holds.
+    /// * [`KnapsackError::Total`] if all weights, or all values, overflow a number in sum.
     ///
     /// ```
     /// use kad_core::knapsack::{Items, KnapsackError};
@@ -171,6 +171,14 @@ impl Items {
     /// `Σ w`.
     pub fn total_weight(&self) -> f64 {
         pairwise(self.len(), |item| self.weights[item])
+    }
+
+    /// Weight and value of a set, `[items]`. Summed by index, so that a set has one of each.
+    pub(super) fn totals(&self, taken: &[bool]) -> (f64, f64) {
+        let of = |buffer: &[f64]| {
+            pairwise(taken.len(), |item| if taken[item] { buffer[item] } else { 0.0 })
+        };
+        (of(&self.weights), of(&self.values))
     }
 
     /// What an item gains per unit of weight; see the field.

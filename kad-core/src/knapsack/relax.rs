@@ -60,13 +60,10 @@ pub fn relax_into(items: &Items, budget: f64, out: &mut Relaxation) {
     order.clear();
     order.extend((0..items.len()).filter(|&item| items.values()[item] >= 0.0));
     let fitting = longest_fitting_prefix(&mut order, items, capacity(budget));
-    let filled = &order[..fitting];
-
     out.taken.clear();
     out.taken.resize(items.len(), false);
-    filled.iter().for_each(|&item| out.taken[item] = true);
-    out.used = pairwise(fitting, |k| items.weights()[filled[k]]);
-    out.value = pairwise(fitting, |k| items.values()[filled[k]]);
+    order[..fitting].iter().for_each(|&item| out.taken[item] = true);
+    (out.used, out.value) = items.totals(&out.taken);
     out.critical = order.get(fitting).copied();
     (out.fraction, out.bound, out.multiplier) = match out.critical {
         None => (0.0, out.value, 0.0),
