@@ -33,6 +33,9 @@ mod model;
 pub mod oracle;
 mod predictor;
 mod sampling;
+pub mod select;
+mod softmax;
+mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod vocab;
