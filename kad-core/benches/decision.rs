@@ -1,51 +1,73 @@
-use kad_core::{Law, Sampling, deferral::*, mixture::mix};
+//! One step of decoding without the models: softmax, decisions, mixture, truncation.
+//!
+//! `cargo bench -p kad-core --bench decision [-- FILTER]`; groups are operations, and a benchmark's
+//! id is `shape/size`. The ratios are printed by `--bench ratios`.
+
+mod cases;
+
+use cases::{SHAPES, SIZES, decide, rules};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use kad_core::deferral::Deferral;
+use kad_core::{Law, Sampling, SamplingSettings, mixture};
 use std::hint::black_box;
-use std::time::Instant;
-fn main() {
-    for v in [32_000usize, 50_257, 151_936] {
-        let mut x = 12345u64;
-        let mut u = || {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            (x >> 11) as f64 / (1u64 << 53) as f64
-        };
-        let flat: Vec<f32> = (0..v).map(|_| (1.0 + 0.1 * u()).ln() as f32).collect();
-        let zipf: Vec<f32> =
-            (0..v).map(|i| (-((i as f64 * 7919.0) % v as f64 + 1.0).ln()) as f32).collect();
-        let mut peak: Vec<f32> = (0..v).map(|_| (u().ln()) as f32).collect();
-        let s: f64 = peak.iter().map(|&l| (l as f64).exp()).sum();
-        peak[v / 3] = (9.0 * s).ln() as f32;
-        for (name, logits) in [("flat", flat), ("zipf", zipf), ("peak", peak)] {
-            let t = |f: &mut dyn FnMut()| {
-                (0..40)
-                    .map(|_| {
-                        let t = Instant::now();
-                        f();
-                        t.elapsed().as_secs_f64() * 1e6
-                    })
-                    .fold(f64::INFINITY, f64::min)
-            };
-            let s = Sampling::at_temperature(1.0).unwrap();
-            let mut law = Law::default();
-            let soft = t(&mut || s.law(black_box(&logits), &[], &mut law).unwrap());
-            let s7 = Sampling::at_temperature(0.7).unwrap();
-            let soft7 = t(&mut || s7.law(black_box(&logits), &[], &mut law).unwrap());
-            s.law(&logits, &[], &mut law).unwrap();
-            let mut d = Deferral::default();
-            let rule = KadPrimal::new(0.4).unwrap();
-            let p = t(&mut || rule.decide(black_box(&law), &mut d));
-            let rule = KadDual::new(0.4).unwrap();
-            let du = t(&mut || rule.decide(black_box(&law), &mut d));
-            let rule = Nudging::new(0.4).unwrap();
-            let nu = t(&mut || rule.decide(black_box(&law), &mut d));
-            let mut out = Law::default();
-            let m = t(&mut || {
-                mix(&law, &law, &d, &mut out);
-            });
-            println!(
-                "{v:7} {name} softmax {soft:.1} T=.7 {soft7:.1} primal {p:.1} dual {du:.1} nudging {nu:.1} mix {m:.1}"
-            );
+
+/// Calls `bench` with the name of each case, its logits and its law.
+fn for_each_case(mut bench: impl FnMut(BenchmarkId, &[f32], &Law)) {
+    let plain = Sampling::at_temperature(1.0).expect("in range");
+    for (shape, logits) in SHAPES {
+        for vocab in SIZES {
+            let (logits, mut law) = (logits(vocab), Law::default());
+            plain.law(&logits, &[], &mut law).expect("finite logits");
+            bench(BenchmarkId::new(shape, vocab), &logits, &law);
         }
     }
 }
+
+fn laws(criterion: &mut Criterion) {
+    let default = SamplingSettings::default();
+    let settings = [
+        ("softmax", default),
+        ("softmax, temperature 0.7", SamplingSettings { temperature: 0.7, ..default }),
+        ("top-p 0.9", SamplingSettings { top_p: Some(0.9), ..default }),
+        ("top-k 50", SamplingSettings { top_k: Some(50), ..default }),
+    ];
+    for (name, settings) in settings {
+        let sampling = Sampling::new(settings).expect("in range");
+        let mut group = criterion.benchmark_group(name);
+        let mut out = Law::default();
+        for_each_case(|id, logits, _| {
+            group.bench_function(id, |b| {
+                b.iter(|| sampling.law(black_box(logits), &[], &mut out));
+            });
+        });
+        group.finish();
+    }
+}
+
+fn decisions(criterion: &mut Criterion) {
+    for (name, rule) in rules().expect("in range") {
+        let mut group = criterion.benchmark_group(name);
+        let mut out = Deferral::default();
+        for_each_case(|id, _, law| {
+            group.bench_function(id, |b| b.iter(|| decide(&rule, black_box(law), law, &mut out)));
+        });
+        group.finish();
+    }
+}
+
+fn mixtures(criterion: &mut Criterion) {
+    let rules = rules().expect("in range");
+    let (_, rule) = rules.iter().find(|(name, _)| *name == "kad-primal").expect("a rule of ours");
+    let mut group = criterion.benchmark_group("mix");
+    let (mut deferral, mut out) = (Deferral::default(), Law::default());
+    for_each_case(|id, _, law| {
+        decide(rule, law, law, &mut deferral);
+        group.bench_function(id, |b| {
+            b.iter(|| mixture::mix(black_box(law), law, &deferral, &mut out));
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, laws, decisions, mixtures);
+criterion_main!(benches);

@@ -15,7 +15,7 @@ pub struct SamplingSettings {
     /// Keep the `k` most probable tokens; lower ids first among equals. Default: all.
     pub top_k: Option<usize>,
     /// Keep the smallest set of most probable tokens with at least this mass, (0, 1]; lower ids
-    /// first among equals. What is cut is what [`cheapest`](crate::select::cheapest) gives for the
+    /// first among equals. What is cut is what [`cheapest`] gives for the
     /// budget `1 − top_p`. Default: all.
     pub top_p: Option<f64>,
     /// Keep tokens with at least this share of the largest probability, [0, 1]. Default: all.
@@ -268,6 +268,58 @@ mod tests {
         for (f, w) in found.iter().zip(COMBINED_CUTS) {
             assert!((f - w).abs() < 1e-6, "{found:?}");
         }
+    }
+
+    /// Tokens by falling probability, rising id among equals, by sorting.
+    fn ranked(probs: &[f64]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..probs.len()).collect();
+        order.sort_by(|&a, &b| probs[b].partial_cmp(&probs[a]).unwrap().then(a.cmp(&b)));
+        order
+    }
+
+    /// A vocabulary of few values, as half-precision logits give: ties at every cut.
+    fn tied_logits() -> Vec<f32> {
+        (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 27) as f32 / 8.0).collect()
+    }
+
+    #[test]
+    fn cuts_of_a_large_law_keep_what_a_sort_keeps() {
+        let (logits, plain) = (tied_logits(), SamplingSettings::default());
+        let full = law(plain, &logits, &[]);
+        let order = ranked(&full);
+        let kept = |found: &[f64]| -> Vec<usize> {
+            let mut kept = ranked(found);
+            kept.retain(|&token| found[token] > 0.0);
+            kept
+        };
+        for k in [1, 2, 50, 1000, 4999, 5000, 6000] {
+            let found = law(SamplingSettings { top_k: Some(k), ..plain }, &logits, &[]);
+            assert_eq!(kept(&found), order[..k.min(5000)], "top-k {k}");
+            assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+        for top_p in [1e-300, 0.001, 0.5, 0.9, 0.999_999] {
+            let found = law(SamplingSettings { top_p: Some(top_p), ..plain }, &logits, &[]);
+            let mut mass = 0.0;
+            let wanted = order.iter().take_while(|&&token| {
+                let needed = mass < top_p;
+                mass += full[token];
+                needed
+            });
+            assert_eq!(kept(&found), order[..wanted.count()], "top-p {top_p}");
+            assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    /// 0.3 + 0.1 is above 0.4 in `f64`, and 0.6 still has the mass asked for.
+    #[test]
+    fn top_p_that_a_set_reaches_in_the_reals_is_reached() {
+        let mut probs = [0.6, 0.3, 0.1];
+        truncate(
+            &mut probs,
+            &mut Vec::new(),
+            &SamplingSettings { top_p: Some(0.6), ..Default::default() },
+        );
+        assert_eq!(probs, [1.0, 0.0, 0.0]);
     }
 
     const COMBINED_CUTS: [f64; 6] = [0.0, 0.479_452_055, 0.0, 0.273_972_586, 0.0, 0.246_575_359];

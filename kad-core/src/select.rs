@@ -1,6 +1,33 @@
 //! The cheap end of a law, without sorting it.
 //!
-//! TODO
+//! The tokens by rising probability, the higher id first among equals, are cut where their mass
+//! exceeds a budget. A deferral budget, top-p and (counting instead of adding) top-k are this cut.
+//!
+//! **How.** A sample of the probabilities, spread evenly over the ids, estimates where the boundary
+//! is; a *band* of two standard deviations around it holds it almost always. One pass over the row
+//! adds up what is below the band and inside it and writes down the ids inside: if the boundary is
+//! there, the same is done with those few ids, until less than a hundred are left. If it is not, the
+//! two sums say on which side it is. Where a sample is mostly one value, the band is that value
+//! alone, and its ids are divided by counting (half-precision logits have few values). This is
+//! the selection of Floyd and Rivest (Commun. ACM 18, 1975) with mass for rank. Should samples
+//! mislead twelve times in a row, medians halve what is left: linear time in every case.
+//!
+//! The result is that of a full sort with exact sums, unless a prefix is within 1e-14 of the budget
+//! and its slack: the sums are compensated (`sum.rs`), and an estimate decides only where to
+//! look.
+//!
+//! **Measured** (2-core Xeon with AVX-512, one row at V = 32,000 / 50,257 / 151,936, budget 0.4,
+//! microseconds for the whole decision of the primal rule):
+//!
+//! | | flat | Zipf | one token at 0.9 |
+//! |---|---|---|---|
+//! | this | 33 / 50 / 144 | 25 / 35 / 110 | 25 / 30 / 102 |
+//! | quickselect on the mass over all ids | 181 / 275 / 903 | 184 / 313 / 990 | 188 / 311 / 991 |
+//! | full sort | 1431 / 2027 / 5254 | 923 / 1567 / 5462 | 953 / 1576 / 5601 |
+//!
+//! Of these, writing `d` takes 5 / 7 / 24. Bands of 2.5 deviations, and samples of half or twice
+//! the size, are slower on the flat law and within 5 microseconds on the others.
+
 use std::cmp::Ordering;
 
 use wide::f64x8;
@@ -70,7 +97,19 @@ impl Cost for Count {
     }
 }
 
-/// TODO
+/// Finds the longest prefix whose mass fits `budget`: `Σ p ≤ budget (1 + BUDGET_SLACK)`.
+///
+/// `probs` are non-negative and finite, `[vocab]`; `budget` ≥ 0. `room` is scratch memory: it
+/// grows to `2 vocab + 8` ids once and is not allocated again for the same vocabulary. `None` if all
+/// tokens fit.
+///
+/// ```
+/// use kad_core::select::cheapest;
+/// // 0.1 and one of the 0.2 fit; among equals the higher id goes first.
+/// let boundary = cheapest(&[0.5, 0.2, 0.2, 0.1], 0.3, &mut Vec::new()).expect("not all fit");
+/// assert_eq!((boundary.critical, boundary.threshold), (1, 0.2));
+/// assert!(boundary.has_before(2, 0.2) && !boundary.has_before(1, 0.2));
+/// ```
 pub fn cheapest(probs: &[f64], budget: f64, room: &mut Vec<TokenId>) -> Option<Boundary> {
     boundary::<Mass>(probs, budget * (1.0 + BUDGET_SLACK), room)
 }
@@ -241,7 +280,7 @@ fn sample_size(len: usize) -> usize {
 }
 
 /// Standard deviations of the estimated cost between the boundary and either end of its band.
-const MARGIN: f64 = 2.5;
+const MARGIN: f64 = 2.0;
 
 /// The band around the place where the sorted sample, each value standing for `weight`
 /// candidates, has cost `rest`.
@@ -380,3 +419,6 @@ fn one_by_one<C: Cost>(
 fn cheaper_first(probs: &[f64], a: TokenId, b: TokenId) -> Ordering {
     probs[a as usize].total_cmp(&probs[b as usize]).then(b.cmp(&a))
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,3 +113,85 @@ fn exp_of_negative(x: f64x8) -> f64x8 {
     let power = f64x8::from(shifted.to_array().map(|s| f64::from_bits(s.to_bits() << 52)));
     exp_f * power * f64x8::splat((-f64::from(HEADROOM)).exp2())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exp(x: f64) -> f64 {
+        exp_of_negative(f64x8::splat(x)).to_array()[0]
+    }
+
+    /// Arguments over the whole range, dense where results are largest and where they are
+    /// subnormal, and at the ends of the reduced range.
+    fn arguments() -> impl Iterator<Item = f64> {
+        let even = (0..2_000_000).map(|i| -746.0 * f64::from(i) / 2e6);
+        let small = (0..200_000).map(|i| -f64::from(i) / 1e5);
+        let subnormal = (0..400_000).map(|i| -708.0 - f64::from(i) / 1e4);
+        let tiny = (0..320).map(|i| -f64::powi(10.0, -i));
+        let halves = (0..2200).flat_map(|i| {
+            let half = -f64::from(i) * std::f64::consts::LN_2 / 2.0;
+            [half.next_down(), half, half.next_up().min(0.0)]
+        });
+        even.chain(small).chain(subnormal).chain(tiny).chain(halves)
+    }
+
+    /// The platform's exponential is within 0.6 units of the exact value; ours is within one of it.
+    #[test]
+    fn the_exponential_is_the_platforms_to_one_unit() {
+        let mut different = 0;
+        let mut all = 0;
+        for x in arguments() {
+            let units = exp(x).to_bits().abs_diff(x.exp().to_bits());
+            assert!(units <= 1, "e^{x} is {} not {}", exp(x), x.exp());
+            different += units;
+            all += 1;
+        }
+        assert!(different * 8 < all, "{different} of {all} are one unit off");
+    }
+
+    #[test]
+    fn the_ends_are_exact() {
+        assert_eq!([exp(0.0), exp(-0.0)], [1.0, 1.0]);
+        assert_eq!([exp(f64::NEG_INFINITY), exp(-1e308), exp(-745.14)], [0.0; 3]);
+        // The least positive number, and the half of it that rounds to even.
+        assert_eq!(exp(-744.5), f64::from_bits(1));
+    }
+
+    /// Lengths around one, two vectors and one block: the sum over the row is the only thing by
+    /// which a value learns of the others.
+    #[test]
+    fn a_value_does_not_depend_on_its_place() {
+        for length in (1..40).chain(BLOCK - 2..BLOCK + 12) {
+            for shift in 0..length.min(9) {
+                let mut row = vec![f64::NEG_INFINITY; length];
+                (row[shift], row[length - 1]) = (-0.75, 0.0);
+                let alone = shift == length - 1;
+                let max = largest(&row).unwrap();
+                assert_eq!(max, 0.0);
+                softmax(&mut row, max, 0.5);
+                let light = if alone { 0.0 } else { (-1.5f64).exp() };
+                let wanted = if alone { 1.0 } else { light / (1.0 + light) };
+                assert!((row[shift] - wanted).abs() < 1e-15, "{length} {shift}");
+                assert_eq!(row.iter().filter(|&&p| p > 0.0).count(), 2 - usize::from(alone));
+            }
+        }
+    }
+
+    /// The error names the first bad logit, wherever in a vector it stands.
+    #[test]
+    fn unusable_logits_are_found_in_any_lane() {
+        for (length, token) in [(1, 0), (8, 7), (9, 8), (1000, 993), (BLOCK + 3, BLOCK + 2)] {
+            for bad in [f64::NAN, f64::INFINITY] {
+                let mut row = vec![0.0; length];
+                row[token] = bad;
+                let Err(LawError::NotFinite { token: found, .. }) = largest(&row) else {
+                    panic!("{bad} at {token} of {length} passed");
+                };
+                assert_eq!(found as usize, token);
+            }
+        }
+        assert_eq!(largest(&[f64::NEG_INFINITY; 11]), Err(LawError::Empty));
+        assert_eq!(largest(&[]), Err(LawError::Empty));
+    }
+}

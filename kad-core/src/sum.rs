@@ -4,7 +4,7 @@
 //! addition before the next. Here 16 partial sums run side by side over blocks of
 //! [`BLOCK`] terms and the blocks' sums are added with Neumaier's compensation (Z. angew. Math.
 //! Mech. 54, 1974): at most `BLOCK / 16 + 6` roundings touch any term, whatever V. For
-//! non-negative terms that is a relative error below 8e-15; measured, it is below 1e-15.
+//! non-negative terms that is a relative error below 8e-15.
 
 use wide::f64x8;
 
@@ -68,4 +68,35 @@ pub(crate) fn block_sum(block: &[f64], f: impl Fn(f64x8) -> f64x8) -> f64 {
         even += f(vector(chunk, 0.0));
     }
     (even + odd).reduce_add()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `1 + 2 + … + n` over a power of two: every term and the whole are exact in `f64`, so any
+    /// rounding shows.
+    #[test]
+    fn whole_numbers_are_added_exactly_at_any_length() {
+        for n in [0, 1, 7, 8, 9, 17, BLOCK - 1, BLOCK, BLOCK + 1, 151_936] {
+            let terms: Vec<f64> = (1..=n).map(|i| i as f64 / 1024.0).collect();
+            assert_eq!(sum(&terms), (n * (n + 1) / 2) as f64 / 1024.0, "{n}");
+        }
+    }
+
+    /// V times 0.1 against the product, to the bound of the module; a running sum is far outside.
+    #[test]
+    fn a_large_vocabulary_loses_no_digits() {
+        let terms = vec![0.1; 151_936];
+        assert!((sum(&terms) / 15_193.6 - 1.0).abs() < 8e-15);
+        assert!((terms.iter().sum::<f64>() / 15_193.6 - 1.0).abs() > 1e-13);
+    }
+
+    /// A total keeps what a running sum forgets beside a large term.
+    #[test]
+    fn a_total_keeps_small_terms() {
+        let mut total = Total::default();
+        [1.0, 1e100, 1.0, -1e100].into_iter().for_each(|term| total.add(term));
+        assert_eq!(total.value(), 2.0);
+    }
 }
