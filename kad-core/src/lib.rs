@@ -38,6 +38,9 @@ mod number;
 pub mod oracle;
 mod predictor;
 mod sampling;
+pub mod select;
+mod softmax;
+mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod vocab;

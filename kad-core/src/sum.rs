@@ -1,0 +1,102 @@
+//! Sums over a vocabulary, fast and to the last digits.
+//!
+//! A plain running sum of V terms is off by up to V/2 units in the last place and waits for each
+//! addition before the next. Here 16 partial sums run side by side over blocks of
+//! [`BLOCK`] terms and the blocks' sums are added with Neumaier's compensation (Z. angew. Math.
+//! Mech. 54, 1974): at most `BLOCK / 16 + 6` roundings touch any term, whatever V. For
+//! non-negative terms that is a relative error below 8e-15.
+
+use wide::f64x8;
+
+/// Terms whose partial sums are kept in plain `f64`.
+pub(crate) const BLOCK: usize = 1024;
+
+/// Values in one vector.
+pub(crate) const LANES: usize = 8;
+
+/// A running sum and what its roundings have lost so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Total {
+    sum: f64,
+    lost: f64,
+}
+
+impl Total {
+    /// Adds one term.
+    pub(crate) fn add(&mut self, term: f64) {
+        let sum = self.sum + term;
+        let (large, small) =
+            if self.sum.abs() >= term.abs() { (self.sum, term) } else { (term, self.sum) };
+        self.lost += (large - sum) + small;
+        self.sum = sum;
+    }
+
+    /// The sum of the terms so far.
+    pub(crate) fn value(self) -> f64 {
+        self.sum + self.lost
+    }
+}
+
+/// Eight values as a vector; the missing ones of a short chunk are `padding`.
+#[inline]
+pub(crate) fn vector(chunk: &[f64], padding: f64) -> f64x8 {
+    if let Ok(lanes) = <[f64; LANES]>::try_from(chunk) {
+        return f64x8::from(lanes);
+    }
+    let mut lanes = [padding; LANES];
+    lanes[..chunk.len()].copy_from_slice(chunk);
+    f64x8::from(lanes)
+}
+
+/// `Σ values`.
+pub(crate) fn sum(values: &[f64]) -> f64 {
+    let mut total = Total::default();
+    values.chunks(BLOCK).for_each(|block| total.add(block_sum(block, |x| x)));
+    total.value()
+}
+
+/// `Σ f(values)` over one block, `f` applied to eight values at a time; `f(0)` must be 0.
+#[inline]
+pub(crate) fn block_sum(block: &[f64], f: impl Fn(f64x8) -> f64x8) -> f64 {
+    let (mut even, mut odd) = (f64x8::ZERO, f64x8::ZERO);
+    let (pairs, rest) = block.as_chunks::<{ 2 * LANES }>();
+    for pair in pairs {
+        even += f(vector(&pair[..LANES], 0.0));
+        odd += f(vector(&pair[LANES..], 0.0));
+    }
+    for chunk in rest.chunks(LANES) {
+        even += f(vector(chunk, 0.0));
+    }
+    (even + odd).reduce_add()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `1 + 2 + … + n` over a power of two: every term and the whole are exact in `f64`, so any
+    /// rounding shows.
+    #[test]
+    fn whole_numbers_are_added_exactly_at_any_length() {
+        for n in [0, 1, 7, 8, 9, 17, BLOCK - 1, BLOCK, BLOCK + 1, 151_936] {
+            let terms: Vec<f64> = (1..=n).map(|i| i as f64 / 1024.0).collect();
+            assert_eq!(sum(&terms), (n * (n + 1) / 2) as f64 / 1024.0, "{n}");
+        }
+    }
+
+    /// V times 0.1 against the product, to the bound of the module; a running sum is far outside.
+    #[test]
+    fn a_large_vocabulary_loses_no_digits() {
+        let terms = vec![0.1; 151_936];
+        assert!((sum(&terms) / 15_193.6 - 1.0).abs() < 8e-15);
+        assert!((terms.iter().sum::<f64>() / 15_193.6 - 1.0).abs() > 1e-13);
+    }
+
+    /// A total keeps what a running sum forgets beside a large term.
+    #[test]
+    fn a_total_keeps_small_terms() {
+        let mut total = Total::default();
+        [1.0, 1e100, 1.0, -1e100].into_iter().for_each(|term| total.add(term));
+        assert_eq!(total.value(), 2.0);
+    }
+}
