@@ -3,7 +3,7 @@
 //! `cargo run --release -p kad-core --example knapsack`
 //!
 //! Laws are made up: softmax of normal logits of a given spread, and Zipf's. One line for each law
-//! and budget: times of `relax` and `exact`, states looked at, whether the optimum is proved, by how
+//! and budget: times of `relax` and `exact`, states looked at, whether the optimum is proved, how
 //! many nats it is above the greedy value, and `bound − value`.
 
 // A program; the library prints nothing.

@@ -63,7 +63,7 @@ pub struct Exact {
 ///    well (compare Martello and Toth 1997): it settles uniform laws, whose sets of one size are
 ///    all alike.
 ///
-/// **Measured** on softmax and Zipf-like laws with budgets 0.05 to 0.7, release build, one core of a
+/// **Measured** on softmax and Zipf-like laws with budgets 0.05 to 0.7, release build, a core of a
 /// shared machine, least to most busy (`cargo run --release -p kad-core --example knapsack`):
 /// * Laws of 1 to 3 nats of entropy over 1,000 tokens: all proved, most within 0.5 ms, the slowest
 ///   in 6 to 10 ms. The greedy value was up to 0.05 nats short.
