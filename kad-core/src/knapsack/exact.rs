@@ -9,7 +9,7 @@ use super::{Items, at_least_zero, capacity};
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExactLimits {
     /// Most states to look at, added up over all steps of the core; default 2^18. A state costs
-    /// some 50 ns and at most 64 bytes.
+    /// some 50 to 100 ns and at most 64 bytes.
     pub states: usize,
     /// How far below the optimum a proved solution may be, in the unit of the values (nats);
     /// default 1e-9. Negative or NaN counts as 0, which only rounding can keep from being proved.
@@ -63,16 +63,16 @@ pub struct Exact {
 ///    well (compare Martello and Toth 1997): it settles uniform laws, whose sets of one size are
 ///    all alike.
 ///
-/// **Measured** on softmax and Zipf-like laws with budgets 0.05 to 0.7, one core of a shared
-/// machine (`cargo test --release -p kad-core --lib measure -- --ignored --nocapture`):
+/// **Measured** on softmax and Zipf-like laws with budgets 0.05 to 0.7, release build, a core of a
+/// shared machine, least to most busy (`cargo run --release -p kad-core --example knapsack`):
 /// * Laws of 1 to 3 nats of entropy over 1,000 tokens: all proved, most within 0.5 ms, the slowest
-///   in 6 ms. The greedy value was up to 0.07 nats short.
-/// * The same kind over 151,936 tokens: 13 ms, nearly all of it ordering and adding up the items.
-///   With a budget of 0.05 or 0.2 and a heavy tail the limit can be reached, in 30 ms, with
-///   `bound − value` below 1e-4.
+///   in 6 to 10 ms. The greedy value was up to 0.05 nats short.
+/// * The same kind over 151,936 tokens: 12 to 40 ms, nearly all of it ordering and adding up the
+///   items; the greedy value was up to 0.11 nats short. With a budget of 0.05 or 0.2 and a heavy
+///   tail the limit can be reached, in 30 to 100 ms, with `bound − value` below 1e-4.
 /// * Laws that are nearly flat over hundreds of tokens (5 nats and more) have too many near-optimal
-///   sets: the limit is reached, in 12 ms at 1,000 tokens and 45 ms at 151,936, with
-///   `bound − value` below 1.5e-3 nats.
+///   sets: the limit is reached, in 10 to 30 ms at 1,000 tokens and 30 to 120 ms at 151,936, with
+///   `bound − value` below 2e-3 nats.
 ///
 /// Fitting, weightless and negative items: as in [`relax()`].
 ///

@@ -1,15 +1,10 @@
 //! Vocabularies of real size.
 
-use std::time::{Duration, Instant};
-
 use super::super::{exact, relax};
 use super::*;
 
 /// The vocabulary of Qwen2.
 const VOCAB: usize = 151_936;
-
-/// Far above what is needed (well below a second without optimisation): catches a blow-up.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 fn softmax_of_normal(vocab: usize, spread: f64) -> Law {
     let mut numbers = Numbers(7);
@@ -20,12 +15,12 @@ fn zipf(vocab: usize, exponent: f64) -> Law {
     law(&(1..=vocab).map(|rank| (rank as f64).powf(-exponent)).collect::<Vec<_>>())
 }
 
-/// Solves in time and returns what is consistent in itself.
+/// Solves within the limit and returns what is consistent in itself.
 fn solve(law: &Law, budget: f64) -> Exact {
     let items = Items::surprisal(law);
-    let start = Instant::now();
     let found = exact(&items, budget, &ExactLimits::default());
-    assert!(start.elapsed() < PATIENCE, "took {:?}", start.elapsed());
+    // This crate knows no clock: the work is bounded instead, a state being 0.1 µs or less.
+    assert!(found.states <= ExactLimits::default().states);
     let relaxed = relax(&items, budget);
     assert!(found.used <= budget * (1.0 + 2.0 * BUDGET_SLACK));
     assert!((found.used - sum(items.weights(), &found.taken)).abs() < 1e-11);
@@ -51,7 +46,7 @@ fn a_long_tail_does_not_keep_the_optimum_from_being_proved() {
 fn a_flat_law_runs_into_the_limit_and_says_so() {
     for budget in [0.05, 0.4] {
         let found = solve(&softmax_of_normal(VOCAB, 1.0), budget);
-        assert!(!found.proved && found.states <= ExactLimits::default().states);
+        assert!(!found.proved && found.states > ExactLimits::default().states / 2);
         assert!(found.bound - found.value < 1e-4);
     }
 }
@@ -95,46 +90,5 @@ fn the_work_has_not_grown() {
     for (law, budget, states) in measured {
         let found = solve(&law, budget);
         assert!(found.proved && found.states <= states + states / 20, "{} states", found.states);
-    }
-}
-
-fn entropy(law: &Law) -> f64 {
-    Items::surprisal(law).values().iter().sum()
-}
-
-/// Prints what the doc of `exact` quotes.
-#[test]
-#[ignore = "a measurement: run with --release --ignored --nocapture"]
-fn measure() {
-    for vocab in [1_000, VOCAB] {
-        let laws = [
-            ("softmax 1.0", softmax_of_normal(vocab, 1.0)),
-            ("softmax 2.5", softmax_of_normal(vocab, 2.5)),
-            ("softmax 4.0", softmax_of_normal(vocab, 4.0)),
-            ("softmax 6.0", softmax_of_normal(vocab, 6.0)),
-            ("Zipf 1.0", zipf(vocab, 1.0)),
-            ("Zipf 1.5", zipf(vocab, 1.5)),
-            ("Zipf 2.0", zipf(vocab, 2.0)),
-        ];
-        for (name, law) in laws {
-            let items = Items::surprisal(&law);
-            for budget in [0.05, 0.2, 0.4, 0.7] {
-                let start = Instant::now();
-                let relaxed = relax(&items, budget);
-                let relaxing = start.elapsed();
-                let start = Instant::now();
-                let found = exact(&items, budget, &ExactLimits::default());
-                eprintln!(
-                    "{vocab:6} {name:11} H {:4.1} b {budget:.2}: relax {relaxing:9.1?} \
-                     exact {:9.1?} {:6} states, proved {:5}; greedy misses {:.1e}, bracket {:.1e}",
-                    entropy(&law),
-                    start.elapsed(),
-                    found.states,
-                    found.proved,
-                    found.value - relaxed.value,
-                    found.bound - found.value,
-                );
-            }
-        }
     }
 }
