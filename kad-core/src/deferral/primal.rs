@@ -47,6 +47,10 @@ impl BaseRule for KadPrimal {
         out.weights.clear();
         out.weights.extend(deferred.map(|deferred| if deferred { 1.0 } else { 0.0 }));
     }
+
+    fn budget(&self) -> Option<f64> {
+        Some(self.budget)
+    }
 }
 
 impl fmt::Display for KadPrimal {

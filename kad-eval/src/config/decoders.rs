@@ -63,23 +63,30 @@ fn decoder<M>(
         "single" => vec![(DecoderKind::Single { model: model("model")? }, String::new())],
         "deferral" => {
             let (base, aligned) = (model("base")?, model("aligned")?);
-            let execution = execution(table, "lazy", &["aligned"])?;
+            let executions = executions(table, "lazy", &["aligned"])?;
             let rules = RulePlan::sweep(&table.required("rule")?.table("rule")?)?;
-            let kind = |rule| {
-                let (base, aligned) = (base.clone(), aligned.clone());
+            let kind = |rule: &RulePlan, execution| {
+                let (base, aligned, rule) = (base.clone(), aligned.clone(), rule.clone());
                 DecoderKind::Deferral { base, aligned, rule, execution }
             };
-            rules.into_iter().map(|(rule, words)| (kind(rule), words)).collect()
+            let each = |(rule, words): &(RulePlan, String)| -> Vec<_> {
+                let all = executions.iter();
+                all.map(|(way, how)| (kind(rule, *way), joined(words, how))).collect()
+            };
+            rules.iter().flat_map(each).collect()
         }
         _ => {
             let (base, small, aligned) = (model("base")?, model("small")?, model("aligned")?);
-            let execution = execution(table, "autoregressive", &["aligned", "small"])?;
-            let kind = DecoderKind::ImplicitReward { base, small, aligned, execution };
-            vec![(kind, String::new())]
+            let kind = |execution| {
+                let (base, small, aligned) = (base.clone(), small.clone(), aligned.clone());
+                DecoderKind::ImplicitReward { base, small, aligned, execution }
+            };
+            let executions = executions(table, "autoregressive", &["aligned", "small"])?;
+            executions.into_iter().map(|(way, words)| (kind(way), words)).collect()
         }
     };
     let plan = |(kind, words): (DecoderKind, String)| DecoderPlan {
-        name: if words.is_empty() { name.to_owned() } else { format!("{name}, {words}") },
+        name: joined(name, &words),
         family: name.to_owned(),
         kind,
         sampling: sampling.clone(),
@@ -89,33 +96,67 @@ fn decoder<M>(
 
 const KINDS: [&str; 3] = ["single", "deferral", "implicit-reward"];
 
-/// How a composed law is decoded: `execution`, and what belongs to it.
-fn execution(table: &Table<'_>, default: &str, drafters: &[&str]) -> Result<Execution> {
-    let value = table.optional("execution");
-    let ways = ["autoregressive", "lazy", "speculative"].into_iter();
-    // Implicit reward needs all of its models for every token.
-    let ways = ways.filter(|way| *way != "lazy" || default == "lazy");
-    let way = value.map_or(Ok(default), |value| known(&value, "execution", ways))?;
-    Ok(match way {
-        "autoregressive" => Execution::Autoregressive,
-        "lazy" => Execution::Lazy,
-        _ => Execution::Speculative {
-            draft_length: draft_length(table)?,
-            bonus: table.optional("bonus").map_or(Ok(true), |value| value.bool())?,
-            drafter: match table.optional("drafter") {
-                Some(value) if known(&value, "drafter", drafters.iter().copied())? == "small" => {
-                    DraftPart::Small
-                }
-                _ => DraftPart::Aligned,
-            },
-        },
-    })
+fn joined(a: &str, b: &str) -> String {
+    let comma = if a.is_empty() || b.is_empty() { "" } else { ", " };
+    format!("{a}{comma}{b}")
 }
 
-fn draft_length(table: &Table<'_>) -> Result<NonZeroUsize> {
-    let Some(value) = table.optional("draft_length") else {
-        return Ok(DEFAULT_DRAFT_LENGTH);
+/// The ways a composed law is to be decoded: `execution`, which may be a list, and what belongs to
+/// it. Each with what distinguishes it in words.
+fn executions(
+    table: &Table<'_>,
+    default: &str,
+    drafters: &[&str],
+) -> Result<Vec<(Execution, String)>> {
+    // Implicit reward needs all of its models for every token.
+    let ways = ["autoregressive", "lazy", "speculative"].into_iter();
+    let ways = ways.filter(|way| *way != "lazy" || default == "lazy");
+    let chosen = match table.optional("execution") {
+        Some(value) => {
+            let values = value.sweep()?;
+            values.iter().map(|value| known(value, "execution", ways.clone())).collect()
+        }
+        None => Ok(vec![default]),
     };
+    let chosen: Vec<&str> = chosen?;
+    let word = |way: &str| if chosen.len() > 1 { way.to_owned() } else { String::new() };
+    let mut made = Vec::new();
+    for way in &chosen {
+        match *way {
+            "autoregressive" => made.push((Execution::Autoregressive, word(way))),
+            "lazy" => made.push((Execution::Lazy, word(way))),
+            _ => made.extend(speculative(table, drafters, &word(way))?),
+        }
+    }
+    Ok(made)
+}
+
+/// Speculative execution, once for each `draft_length`.
+fn speculative(
+    table: &Table<'_>,
+    drafters: &[&str],
+    word: &str,
+) -> Result<Vec<(Execution, String)>> {
+    let bonus = table.optional("bonus").map_or(Ok(true), |value| value.bool())?;
+    let drafter = match table.optional("drafter") {
+        Some(value) if known(&value, "drafter", drafters.iter().copied())? == "small" => {
+            DraftPart::Small
+        }
+        _ => DraftPart::Aligned,
+    };
+    let lengths = match table.optional("draft_length") {
+        Some(value) => value.sweep()?.iter().map(draft_length).collect::<Result<Vec<_>>>()?,
+        None => vec![DEFAULT_DRAFT_LENGTH],
+    };
+    let swept = lengths.len() > 1;
+    let made = lengths.into_iter().map(|draft_length| {
+        let words = if swept { format!("draft_length {draft_length}") } else { String::new() };
+        (Execution::Speculative { draft_length, bonus, drafter }, joined(word, &words))
+    });
+    Ok(made.collect())
+}
+
+fn draft_length(value: &Value<'_>) -> Result<NonZeroUsize> {
     let length = usize::try_from(value.count()?).unwrap_or(usize::MAX);
     NonZeroUsize::new(length).ok_or_else(|| {
         let help = "draft at least one token, or choose another execution";
