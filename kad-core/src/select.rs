@@ -117,11 +117,12 @@ pub fn cheapest(probs: &[f64], budget: f64, room: &mut Vec<TokenId>) -> Option<B
 /// Up to this many candidates are looked at one by one.
 const FEW: usize = 96;
 
-/// Bands tried before the median takes over. One leaves a fifth of the candidates or fewer unless
+/// Bands tried before the medians take over. One leaves a fifth of the candidates or fewer unless
 /// the sample misled, and six are enough for any vocabulary there is.
 const BANDS: usize = 12;
 
 /// The boundary of the longest prefix whose cost is at most `limit` ≥ 0; `None` if all tokens fit.
+/// `room` as in [`cheapest`].
 pub(crate) fn boundary<C: Cost>(
     probs: &[f64],
     limit: f64,
@@ -132,52 +133,78 @@ pub(crate) fn boundary<C: Cost>(
     if room.len() < needed {
         room.resize(needed, 0);
     }
-    let mut spent = Total::default();
-    let mut open = None;
+    let mut search = Search { probs, limit, spent: Total::default(), open: None, room };
     for _ in 0..BANDS {
-        let len = open.unwrap_or(probs.len());
-        if len <= FEW {
+        if search.open.unwrap_or(probs.len()) <= FEW {
             break;
         }
-        let from = Candidates { probs, ids: open.map(|len| &room[..len]) };
-        let rest = limit - spent.value();
-        let band = from.estimate::<C>(rest);
-        let (chosen, out) = match open {
-            Some(len) => room.split_at_mut(len),
-            None => (&mut [][..], &mut room[..]),
-        };
-        let from = Candidates { probs, ids: open.map(|_| &*chosen) };
-        let (band, split) = from.narrow::<C>(band, rest, out);
+        match search.step::<C>() {
+            Step::Narrowed => {}
+            Step::Settled(boundary) => return Some(boundary),
+            Step::AllFit if search.open.is_none() => return None,
+            Step::AllFit => break,
+        }
+    }
+    search.finish::<C>()
+}
+
+/// The state of a search.
+struct Search<'a> {
+    probs: &'a [f64],
+    limit: f64,
+    /// Cost of the tokens that are known to be in the prefix.
+    spent: Total,
+    /// How many ids at the front of `room` are still in question; `None`: all tokens.
+    open: Option<usize>,
+    room: &'a mut [TokenId],
+}
+
+/// What came of a band.
+enum Step {
+    /// Fewer tokens are in question.
+    Narrowed,
+    /// The boundary is found.
+    Settled(Boundary),
+    /// There is no boundary among the tokens in question.
+    AllFit,
+}
+
+impl Search<'_> {
+    fn step<C: Cost>(&mut self) -> Step {
+        let rest = self.limit - self.spent.value();
+        let start = self.open.unwrap_or(0);
+        let (ids, out) = self.room.split_at_mut(start);
+        let from = Candidates { probs: self.probs, ids: self.open.map(|_| &*ids) };
+        let (band, split) = from.narrow::<C>(from.estimate::<C>(rest), rest, out);
         if split.found == 0 {
-            // Everything fits; or did not a moment ago, and the sums differ in their last digit.
-            match open {
-                None => return None,
-                Some(_) => break,
-            }
+            return Step::AllFit;
         }
-        spent.add(split.below);
+        self.spent.add(split.below);
         if band.low == band.high {
-            return Some(among_equals::<C>(band.low, &out[..split.found], spent.value(), limit));
+            let equals = &out[..split.found];
+            let spent = self.spent.value();
+            return Step::Settled(among_equals::<C>(band.low, equals, spent, self.limit));
         }
-        if let Some(len) = open {
-            room.copy_within(len..len + split.found, 0);
-        }
-        open = Some(split.found);
+        self.room.copy_within(start..start + split.found, 0);
+        self.open = Some(split.found);
+        Step::Narrowed
     }
-    let all = open.is_none();
-    let room = &mut room[..open.unwrap_or(probs.len())];
-    if all {
-        room.iter_mut().zip(0..).for_each(|(id, token)| *id = token);
-    }
-    one_by_one::<C>(probs, room, spent, limit).or_else(|| {
-        // A sum in another order said that the candidates do not fit.
-        let last = room.iter().copied().max_by(|&a, &b| cheaper_first(probs, a, b));
-        last.filter(|_| !all).map(|critical| Boundary {
-            critical,
-            threshold: probs[critical as usize],
-            spent: limit,
+
+    fn finish<C: Cost>(self) -> Option<Boundary> {
+        let Search { probs, limit, spent, open, room } = self;
+        let Some(open) = open else {
+            let ids = &mut room[..probs.len()];
+            ids.iter_mut().zip(0..).for_each(|(id, token)| *id = token);
+            return one_by_one::<C>(probs, ids, spent, limit);
+        };
+        let ids = &mut room[..open];
+        one_by_one::<C>(probs, ids, spent, limit).or_else(|| {
+            // The candidates do not all fit by the sum that chose them. Where this sum differs from
+            // it in the last digit, the dearest of them is the boundary.
+            let critical = ids.iter().copied().max_by(|&a, &b| cheaper_first(probs, a, b))?;
+            Some(Boundary { critical, threshold: probs[critical as usize], spent: limit })
         })
-    })
+    }
 }
 
 /// Probabilities between two others, ends included.
@@ -241,30 +268,44 @@ impl Candidates<'_> {
 
     /// One pass over the candidates.
     fn split<C: Cost>(self, band: Band, out: &mut [TokenId]) -> Split {
+        let mut sieve = Sieve::new(band, out);
         let Candidates { probs, ids } = self;
-        let Some(ids) = ids else {
-            return split::<C, _>(probs.len(), band, out, |start| {
-                let chunk = &probs[start..probs.len().min(start + LANES)];
-                (vector(chunk, f64::NAN), move |lane| (start + lane) as TokenId)
-            });
-        };
-        split::<C, _>(ids.len(), band, out, |start| {
-            let mut chunk = [0; LANES];
-            let mut values = [f64::NAN; LANES];
-            if let Some(full) = ids[start..].first_chunk::<LANES>() {
-                chunk = *full;
-            } else {
-                chunk[..ids.len() - start].copy_from_slice(&ids[start..]);
-            }
-            let present = ids.len() - start;
-            for (lane, value) in values.iter_mut().enumerate() {
-                if lane < present {
-                    *value = probs[chunk[lane] as usize];
+        if let Some(ids) = ids {
+            for block in ids.chunks(BLOCK) {
+                let (full, rest) = block.as_chunks::<LANES>();
+                full.iter().for_each(|ids| sieve.take::<C>(gather(probs, ids), |lane| ids[lane]));
+                if !rest.is_empty() {
+                    // NaN is in no band.
+                    let mut values = [f64::NAN; LANES];
+                    values.iter_mut().zip(rest).for_each(|(p, &id)| *p = probs[id as usize]);
+                    sieve.take::<C>(f64x8::from(values), |lane| {
+                        rest.get(lane).copied().unwrap_or(0)
+                    });
                 }
+                sieve.end_block();
             }
-            (f64x8::from(values), move |lane| chunk[lane])
-        })
+        } else {
+            for (block, start) in probs.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+                let (full, rest) = block.as_chunks::<LANES>();
+                for (chunk, start) in full.iter().zip((start..).step_by(LANES)) {
+                    sieve.take::<C>(f64x8::from(*chunk), |lane| start + lane as TokenId);
+                }
+                let start = start + (block.len() - rest.len()) as TokenId;
+                sieve.take::<C>(vector(rest, f64::NAN), |lane| start + lane as TokenId);
+                sieve.end_block();
+            }
+        }
+        sieve.split()
     }
+}
+
+#[inline]
+fn gather(probs: &[f64], ids: &[TokenId; LANES]) -> f64x8 {
+    let mut values = [0.0; LANES];
+    for (value, &id) in values.iter_mut().zip(ids) {
+        *value = probs[id as usize];
+    }
+    f64x8::from(values)
 }
 
 /// Sorted on the stack at every step.
@@ -286,52 +327,49 @@ const MARGIN: f64 = 2.0;
 /// candidates, has cost `rest`.
 fn band_of_sample<C: Cost>(sample: &[f64], weight: f64, rest: f64) -> Band {
     let (mut cost, mut variance) = (0.0, 0.0);
-    let mut band = Band { low: 0.0, high: f64::INFINITY };
-    let mut middle = None;
-    let mut within = 0;
-    let mut before = None;
-    for &value in sample {
-        if before.is_some_and(|before| before < value) && within == 0 {
-            band.low = before.unwrap_or(0.0).next_up();
-        }
-        before = Some(value);
+    // The first places where the budget may be spent, is spent, and must be spent.
+    let (mut first, mut middle, mut last) = (sample.len(), sample.len(), sample.len());
+    for (place, &value) in sample.iter().enumerate() {
         let step = weight * C::of(value);
         cost += step;
         variance += step * step;
         let margin = MARGIN * f64::sqrt(variance);
-        if cost > rest && middle.is_none() {
-            middle = Some(value);
-        }
         if cost + margin > rest {
-            within += 1;
+            first = first.min(place);
+        }
+        if cost > rest {
+            middle = middle.min(place);
         }
         if cost - margin > rest {
-            band.high = value;
+            last = place;
             break;
         }
     }
-    if within == 0 {
-        band.low = before.unwrap_or(0.0).next_up();
-    }
     // Where one value is most of the band, that value alone settles it.
-    if let Some(value) = middle {
-        let equal = sample.iter().filter(|&&other| other == value).count();
-        if equal >= 3 && 2 * equal >= within {
+    if let Some(&value) = sample.get(middle) {
+        let equals = sample.iter().filter(|&&other| other == value).count();
+        let within = (last + 1).min(sample.len()) - first;
+        if equals >= 3 && 2 * equals >= within {
             return Band { low: value, high: value };
         }
     }
-    band
+    let start = sample.get(first);
+    let under = sample[..first].iter().rev().find(|&value| Some(value) != start);
+    Band {
+        low: under.map_or(0.0, |value| value.next_up()),
+        high: sample.get(last).copied().unwrap_or(f64::INFINITY),
+    }
 }
 
 /// For each set of lanes, those lanes first.
-const PACKED: [[u8; LANES]; 1 << LANES] = {
+const PACKED: [[TokenId; LANES]; 1 << LANES] = {
     let mut packed = [[0; LANES]; 1 << LANES];
     let mut set = 0;
     while set < 1 << LANES {
         let (mut lane, mut filled) = (0, 0);
         while lane < LANES {
             if set >> lane & 1 == 1 {
-                packed[set][filled] = lane as u8;
+                packed[set][filled] = lane as TokenId;
                 filled += 1;
             }
             lane += 1;
@@ -341,36 +379,51 @@ const PACKED: [[u8; LANES]; 1 << LANES] = {
     packed
 };
 
-/// One pass over `len` candidates: `chunk(start)` gives the probabilities of eight from `start`,
-/// NaN beyond the last, and their ids.
-#[inline]
-fn split<C: Cost, F: Fn(usize) -> TokenId>(
-    len: usize,
-    band: Band,
-    out: &mut [TokenId],
-    chunk: impl Fn(usize) -> (f64x8, F),
-) -> Split {
-    let (low, high) = (f64x8::splat(band.low), f64x8::splat(band.high));
-    let (mut below, mut inside, mut found) = (Total::default(), Total::default(), 0);
-    for block in (0..len).step_by(BLOCK) {
-        let (mut cheap, mut open) = (f64x8::ZERO, f64x8::ZERO);
-        for start in (block..len.min(block + BLOCK)).step_by(LANES) {
-            let (values, id) = chunk(start);
-            let cost = C::of_each(values);
-            cheap += values.simd_lt(low) & cost;
-            let within = values.simd_ge(low) & values.simd_le(high);
-            open += within & cost;
-            let set = within.to_bitmask() as usize;
-            let packed = &PACKED[set % PACKED.len()];
-            for (to, &lane) in out[found..found + LANES].iter_mut().zip(packed) {
-                *to = id(usize::from(lane) % LANES);
-            }
-            found += set.count_ones() as usize;
-        }
-        below.add(cheap.reduce_add());
-        inside.add(open.reduce_add());
+/// Adds up what is below a band and in it, and writes down the ids of the latter.
+struct Sieve<'a> {
+    low: f64x8,
+    high: f64x8,
+    cheap: f64x8,
+    open: f64x8,
+    below: Total,
+    inside: Total,
+    found: usize,
+    out: &'a mut [TokenId],
+}
+
+impl<'a> Sieve<'a> {
+    fn new(band: Band, out: &'a mut [TokenId]) -> Self {
+        let (low, high) = (f64x8::splat(band.low), f64x8::splat(band.high));
+        let (cheap, open) = (f64x8::ZERO, f64x8::ZERO);
+        let (below, inside) = (Total::default(), Total::default());
+        Self { low, high, cheap, open, below, inside, found: 0, out }
     }
-    Split { below: below.value(), inside: inside.value(), found }
+
+    /// Eight candidates: their probabilities and, by lane, their ids. NaN is in no band.
+    #[inline]
+    fn take<C: Cost>(&mut self, values: f64x8, id: impl Fn(usize) -> TokenId) {
+        let cost = C::of_each(values);
+        self.cheap += values.simd_lt(self.low) & cost;
+        let within = values.simd_ge(self.low) & values.simd_le(self.high);
+        self.open += within & cost;
+        let set = within.to_bitmask() as usize;
+        // Always eight, so that nothing depends on how many are inside; the rest is overwritten.
+        let packed = &PACKED[set % PACKED.len()];
+        for (to, &lane) in self.out[self.found..self.found + LANES].iter_mut().zip(packed) {
+            *to = id(lane as usize % LANES);
+        }
+        self.found += set.count_ones() as usize;
+    }
+
+    /// To be called after each [`BLOCK`] of candidates.
+    fn end_block(&mut self) {
+        self.below.add(std::mem::take(&mut self.cheap).reduce_add());
+        self.inside.add(std::mem::take(&mut self.open).reduce_add());
+    }
+
+    fn split(self) -> Split {
+        Split { below: self.below.value(), inside: self.inside.value(), found: self.found }
+    }
 }
 
 /// The boundary among tokens of one probability, ids rising, of which not all fit.
