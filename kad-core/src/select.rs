@@ -21,19 +21,23 @@
 //!
 //! | | flat | Zipf | one token at 0.9 |
 //! |---|---|---|---|
-//! | this | 33 / 50 / 144 | 25 / 35 / 110 | 25 / 30 / 102 |
+//! | this | 27 / 40 / 124 | 22 / 31 / 102 | 24 / 28 / 101 |
 //! | quickselect on the mass over all ids | 181 / 275 / 903 | 184 / 313 / 990 | 188 / 311 / 991 |
 //! | full sort | 1431 / 2027 / 5254 | 923 / 1567 / 5462 | 953 / 1576 / 5601 |
 //!
-//! Of these, writing `d` takes 5 / 7 / 24. Bands of 2.5 deviations, and samples of half or twice
-//! the size, are slower on the flat law and within 5 microseconds on the others.
+//! Of these, filling `d` with a constant would take 5 / 7 / 24. Bands of 2.5 deviations, and samples of half or twice
+//! the size, were slower on the flat law and within 5 microseconds on the others, but for half the
+//! size at V = 151,936 (8 faster). `cargo bench -p kad-core --bench ratios` measures again.
 
 use std::cmp::Ordering;
 
 use wide::f64x8;
 
-use crate::sum::{BLOCK, LANES, Total, vector};
+use self::sieve::{Band, Candidates};
+use crate::sum::{LANES, Total};
 use crate::vocab::TokenId;
+
+mod sieve;
 
 /// Relative room at a budget: probabilities that sum to it in the reals fit, although their `f64`
 /// sum may end just above. A budget of 0 has no room: only impossible tokens fit.
@@ -207,31 +211,7 @@ impl Search<'_> {
     }
 }
 
-/// Probabilities between two others, ends included.
-#[derive(Clone, Copy, Debug)]
-struct Band {
-    low: f64,
-    high: f64,
-}
-
-/// What a band makes of its candidates.
-#[derive(Clone, Copy, Debug)]
-struct Split {
-    /// Cost of the candidates below the band.
-    below: f64,
-    /// Cost of the candidates in it.
-    inside: f64,
-    /// How many they are; their ids have been written, rising.
-    found: usize,
-}
-
-/// The tokens among which the boundary is: all, or those with these ids (rising).
-#[derive(Clone, Copy)]
-struct Candidates<'a> {
-    probs: &'a [f64],
-    ids: Option<&'a [TokenId]>,
-}
-
+/// Where to look.
 impl Candidates<'_> {
     fn len(self) -> usize {
         self.ids.map_or(self.probs.len(), <[TokenId]>::len)
@@ -252,60 +232,6 @@ impl Candidates<'_> {
         sample.sort_unstable_by(f64::total_cmp);
         band_of_sample::<C>(sample, self.len() as f64 / size as f64, rest)
     }
-
-    /// Splits by the band; if the boundary is not in it after all, by the side where it is.
-    fn narrow<C: Cost>(self, band: Band, rest: f64, out: &mut [TokenId]) -> (Band, Split) {
-        let split = self.split::<C>(band, out);
-        let side = if split.below > rest {
-            Band { low: 0.0, high: band.low.next_down() }
-        } else if split.below + split.inside <= rest {
-            Band { low: band.high.next_up(), high: f64::INFINITY }
-        } else {
-            return (band, split);
-        };
-        (side, self.split::<C>(side, out))
-    }
-
-    /// One pass over the candidates.
-    fn split<C: Cost>(self, band: Band, out: &mut [TokenId]) -> Split {
-        let mut sieve = Sieve::new(band, out);
-        let Candidates { probs, ids } = self;
-        if let Some(ids) = ids {
-            for block in ids.chunks(BLOCK) {
-                let (full, rest) = block.as_chunks::<LANES>();
-                full.iter().for_each(|ids| sieve.take::<C>(gather(probs, ids), |lane| ids[lane]));
-                if !rest.is_empty() {
-                    // NaN is in no band.
-                    let mut values = [f64::NAN; LANES];
-                    values.iter_mut().zip(rest).for_each(|(p, &id)| *p = probs[id as usize]);
-                    sieve.take::<C>(f64x8::from(values), |lane| {
-                        rest.get(lane).copied().unwrap_or(0)
-                    });
-                }
-                sieve.end_block();
-            }
-        } else {
-            for (block, start) in probs.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
-                let (full, rest) = block.as_chunks::<LANES>();
-                for (chunk, start) in full.iter().zip((start..).step_by(LANES)) {
-                    sieve.take::<C>(f64x8::from(*chunk), |lane| start + lane as TokenId);
-                }
-                let start = start + (block.len() - rest.len()) as TokenId;
-                sieve.take::<C>(vector(rest, f64::NAN), |lane| start + lane as TokenId);
-                sieve.end_block();
-            }
-        }
-        sieve.split()
-    }
-}
-
-#[inline]
-fn gather(probs: &[f64], ids: &[TokenId; LANES]) -> f64x8 {
-    let mut values = [0.0; LANES];
-    for (value, &id) in values.iter_mut().zip(ids) {
-        *value = probs[id as usize];
-    }
-    f64x8::from(values)
 }
 
 /// Sorted on the stack at every step.
@@ -358,71 +284,6 @@ fn band_of_sample<C: Cost>(sample: &[f64], weight: f64, rest: f64) -> Band {
     Band {
         low: under.map_or(0.0, |value| value.next_up()),
         high: sample.get(last).copied().unwrap_or(f64::INFINITY),
-    }
-}
-
-/// For each set of lanes, those lanes first.
-const PACKED: [[TokenId; LANES]; 1 << LANES] = {
-    let mut packed = [[0; LANES]; 1 << LANES];
-    let mut set = 0;
-    while set < 1 << LANES {
-        let (mut lane, mut filled) = (0, 0);
-        while lane < LANES {
-            if set >> lane & 1 == 1 {
-                packed[set][filled] = lane as TokenId;
-                filled += 1;
-            }
-            lane += 1;
-        }
-        set += 1;
-    }
-    packed
-};
-
-/// Adds up what is below a band and in it, and writes down the ids of the latter.
-struct Sieve<'a> {
-    low: f64x8,
-    high: f64x8,
-    cheap: f64x8,
-    open: f64x8,
-    below: Total,
-    inside: Total,
-    found: usize,
-    out: &'a mut [TokenId],
-}
-
-impl<'a> Sieve<'a> {
-    fn new(band: Band, out: &'a mut [TokenId]) -> Self {
-        let (low, high) = (f64x8::splat(band.low), f64x8::splat(band.high));
-        let (cheap, open) = (f64x8::ZERO, f64x8::ZERO);
-        let (below, inside) = (Total::default(), Total::default());
-        Self { low, high, cheap, open, below, inside, found: 0, out }
-    }
-
-    /// Eight candidates: their probabilities and, by lane, their ids. NaN is in no band.
-    #[inline]
-    fn take<C: Cost>(&mut self, values: f64x8, id: impl Fn(usize) -> TokenId) {
-        let cost = C::of_each(values);
-        self.cheap += values.simd_lt(self.low) & cost;
-        let within = values.simd_ge(self.low) & values.simd_le(self.high);
-        self.open += within & cost;
-        let set = within.to_bitmask() as usize;
-        // Always eight, so that nothing depends on how many are inside; the rest is overwritten.
-        let packed = &PACKED[set % PACKED.len()];
-        for (to, &lane) in self.out[self.found..self.found + LANES].iter_mut().zip(packed) {
-            *to = id(lane as usize % LANES);
-        }
-        self.found += set.count_ones() as usize;
-    }
-
-    /// To be called after each [`BLOCK`] of candidates.
-    fn end_block(&mut self) {
-        self.below.add(std::mem::take(&mut self.cheap).reduce_add());
-        self.inside.add(std::mem::take(&mut self.open).reduce_add());
-    }
-
-    fn split(self) -> Split {
-        Split { below: self.below.value(), inside: self.inside.value(), found: self.found }
     }
 }
 
