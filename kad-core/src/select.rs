@@ -25,9 +25,11 @@
 //! | quickselect on the mass over all ids | 181 / 275 / 903 | 184 / 313 / 990 | 188 / 311 / 991 |
 //! | full sort | 1431 / 2027 / 5254 | 923 / 1567 / 5462 | 953 / 1576 / 5601 |
 //!
-//! Of these, filling `d` with a constant would take 5 / 7 / 24. Bands of 2.5 deviations, and samples of half or twice
-//! the size, were slower on the flat law and within 5 microseconds on the others, but for half the
-//! size at V = 151,936 (8 faster). `cargo bench -p kad-core --bench ratios` measures again.
+//! Of these, filling `d` with a constant would take 5 / 7 / 24. Tried and left: bands of 2.5
+//! deviations and samples of half the size (slower on the flat law, within 6 microseconds on the
+//! others), samples of twice the size (3 to 9 microseconds slower on the others, and a band that
+//! missed the boundary doubled the time of the flat law at V = 151,936).
+//! `cargo bench -p kad-core --bench ratios` measures again.
 
 use std::cmp::Ordering;
 
