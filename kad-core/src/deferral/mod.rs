@@ -28,6 +28,7 @@ pub use primal::KadPrimal;
 pub use threshold::{KadDual, Nudging};
 
 use crate::law::Law;
+use crate::sum::dot;
 use crate::vocab::TokenId;
 
 /// A deferral rule. The type says whether it has to see the aligned law, so that a decoder can
@@ -108,8 +109,7 @@ impl Deferral {
 
     /// Deferral mass `D = Σ d(y) p(y)`: the probability that a base draw is handed over.
     pub fn mass(&self, base: &Law) -> f64 {
-        let mass: f64 = self.weights.iter().zip(base.probs()).map(|(d, p)| d * p).sum();
-        mass.min(1.0)
+        dot(&self.weights, base.probs()).min(1.0)
     }
 }
 
