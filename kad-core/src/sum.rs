@@ -60,12 +60,14 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut total = Total::default();
     for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
         let (mut even, mut odd) = (f64x8::ZERO, f64x8::ZERO);
-        let mut pairs = a.chunks(LANES).zip(b.chunks(LANES));
-        while let Some((a, b)) = pairs.next() {
+        let (a_pairs, a_rest) = a.as_chunks::<{ 2 * LANES }>();
+        let (b_pairs, b_rest) = b.as_chunks::<{ 2 * LANES }>();
+        for (a, b) in a_pairs.iter().zip(b_pairs) {
+            even += vector(&a[..LANES], 0.0) * vector(&b[..LANES], 0.0);
+            odd += vector(&a[LANES..], 0.0) * vector(&b[LANES..], 0.0);
+        }
+        for (a, b) in a_rest.chunks(LANES).zip(b_rest.chunks(LANES)) {
             even += vector(a, 0.0) * vector(b, 0.0);
-            if let Some((a, b)) = pairs.next() {
-                odd += vector(a, 0.0) * vector(b, 0.0);
-            }
         }
         total.add((even + odd).reduce_add());
     }
