@@ -21,19 +21,25 @@
 //!
 //! | | flat | Zipf | one token at 0.9 |
 //! |---|---|---|---|
-//! | this | 33 / 50 / 144 | 25 / 35 / 110 | 25 / 30 / 102 |
+//! | this | 27 / 40 / 124 | 22 / 31 / 102 | 24 / 28 / 101 |
 //! | quickselect on the mass over all ids | 181 / 275 / 903 | 184 / 313 / 990 | 188 / 311 / 991 |
 //! | full sort | 1431 / 2027 / 5254 | 923 / 1567 / 5462 | 953 / 1576 / 5601 |
 //!
-//! Of these, writing `d` takes 5 / 7 / 24. Bands of 2.5 deviations, and samples of half or twice
-//! the size, are slower on the flat law and within 5 microseconds on the others.
+//! Of these, filling `d` with a constant would take 5 / 7 / 24. Tried and left: bands of 2.5
+//! deviations and samples of half the size (slower on the flat law, within 6 microseconds on the
+//! others), samples of twice the size (3 to 9 microseconds slower on the others, and a band that
+//! missed the boundary doubled the time of the flat law at V = 151,936).
+//! `cargo bench -p kad-core --bench ratios` measures again.
 
 use std::cmp::Ordering;
 
 use wide::f64x8;
 
-use crate::sum::{BLOCK, LANES, Total, vector};
+use self::sieve::{Band, Candidates};
+use crate::sum::{LANES, Total};
 use crate::vocab::TokenId;
+
+mod sieve;
 
 /// Relative room at a budget: probabilities that sum to it in the reals fit, although their `f64`
 /// sum may end just above. A budget of 0 has no room: only impossible tokens fit.
@@ -117,11 +123,12 @@ pub fn cheapest(probs: &[f64], budget: f64, room: &mut Vec<TokenId>) -> Option<B
 /// Up to this many candidates are looked at one by one.
 const FEW: usize = 96;
 
-/// Bands tried before the median takes over. One leaves a fifth of the candidates or fewer unless
+/// Bands tried before the medians take over. One leaves a fifth of the candidates or fewer unless
 /// the sample misled, and six are enough for any vocabulary there is.
 const BANDS: usize = 12;
 
 /// The boundary of the longest prefix whose cost is at most `limit` ≥ 0; `None` if all tokens fit.
+/// `room` as in [`cheapest`].
 pub(crate) fn boundary<C: Cost>(
     probs: &[f64],
     limit: f64,
@@ -132,79 +139,81 @@ pub(crate) fn boundary<C: Cost>(
     if room.len() < needed {
         room.resize(needed, 0);
     }
-    let mut spent = Total::default();
-    let mut open = None;
+    let mut search = Search { probs, limit, spent: Total::default(), open: None, room };
     for _ in 0..BANDS {
-        let len = open.unwrap_or(probs.len());
-        if len <= FEW {
+        if search.open.unwrap_or(probs.len()) <= FEW {
             break;
         }
-        let from = Candidates { probs, ids: open.map(|len| &room[..len]) };
-        let rest = limit - spent.value();
-        let band = from.estimate::<C>(rest);
-        let (chosen, out) = match open {
-            Some(len) => room.split_at_mut(len),
-            None => (&mut [][..], &mut room[..]),
-        };
-        let from = Candidates { probs, ids: open.map(|_| &*chosen) };
-        let (band, split) = from.narrow::<C>(band, rest, out);
-        if split.found == 0 {
-            // Everything fits; or did not a moment ago, and the sums differ in their last digit.
-            match open {
-                None => return None,
-                Some(_) => break,
-            }
+        match search.step::<C>() {
+            Step::Narrowed => {}
+            Step::Settled(boundary) => return Some(boundary),
+            Step::AllFit if search.open.is_none() => return None,
+            Step::AllFit => break,
         }
-        spent.add(split.below);
-        if band.low == band.high {
-            return Some(among_equals::<C>(band.low, &out[..split.found], spent.value(), limit));
-        }
-        if let Some(len) = open {
-            room.copy_within(len..len + split.found, 0);
-        }
-        open = Some(split.found);
     }
-    let all = open.is_none();
-    let room = &mut room[..open.unwrap_or(probs.len())];
-    if all {
-        room.iter_mut().zip(0..).for_each(|(id, token)| *id = token);
-    }
-    one_by_one::<C>(probs, room, spent, limit).or_else(|| {
-        // A sum in another order said that the candidates do not fit.
-        let last = room.iter().copied().max_by(|&a, &b| cheaper_first(probs, a, b));
-        last.filter(|_| !all).map(|critical| Boundary {
-            critical,
-            threshold: probs[critical as usize],
-            spent: limit,
-        })
-    })
+    search.finish::<C>()
 }
 
-/// Probabilities between two others, ends included.
-#[derive(Clone, Copy, Debug)]
-struct Band {
-    low: f64,
-    high: f64,
-}
-
-/// What a band makes of its candidates.
-#[derive(Clone, Copy, Debug)]
-struct Split {
-    /// Cost of the candidates below the band.
-    below: f64,
-    /// Cost of the candidates in it.
-    inside: f64,
-    /// How many they are; their ids have been written, rising.
-    found: usize,
-}
-
-/// The tokens among which the boundary is: all, or those with these ids (rising).
-#[derive(Clone, Copy)]
-struct Candidates<'a> {
+/// The state of a search.
+struct Search<'a> {
     probs: &'a [f64],
-    ids: Option<&'a [TokenId]>,
+    limit: f64,
+    /// Cost of the tokens that are known to be in the prefix.
+    spent: Total,
+    /// How many ids at the front of `room` are still in question; `None`: all tokens.
+    open: Option<usize>,
+    room: &'a mut [TokenId],
 }
 
+/// What came of a band.
+enum Step {
+    /// Fewer tokens are in question.
+    Narrowed,
+    /// The boundary is found.
+    Settled(Boundary),
+    /// There is no boundary among the tokens in question.
+    AllFit,
+}
+
+impl Search<'_> {
+    fn step<C: Cost>(&mut self) -> Step {
+        let rest = self.limit - self.spent.value();
+        let start = self.open.unwrap_or(0);
+        let (ids, out) = self.room.split_at_mut(start);
+        let from = Candidates { probs: self.probs, ids: self.open.map(|_| &*ids) };
+        let (band, split) = from.narrow::<C>(from.estimate::<C>(rest), rest, out);
+        if split.found == 0 {
+            return Step::AllFit;
+        }
+        self.spent.add(split.below);
+        if band.low == band.high {
+            let equals = &out[..split.found];
+            let spent = self.spent.value();
+            return Step::Settled(among_equals::<C>(band.low, equals, spent, self.limit));
+        }
+        self.room.copy_within(start..start + split.found, 0);
+        self.open = Some(split.found);
+        Step::Narrowed
+    }
+
+    fn finish<C: Cost>(self) -> Option<Boundary> {
+        let Search { probs, limit, spent, open, room } = self;
+        let Some(open) = open else {
+            let ids = &mut room[..probs.len()];
+            ids.iter_mut().zip(0..).for_each(|(id, token)| *id = token);
+            return one_by_one::<C>(probs, ids, spent, limit);
+        };
+        let ids = &mut room[..open];
+        one_by_one::<C>(probs, ids, spent, limit).or_else(|| {
+            // The candidates do not all fit by the sum that chose them. Where this sum differs from
+            // it in the last digit, the dearest of them is the boundary.
+            let critical = ids.iter().copied().max_by(|&a, &b| cheaper_first(probs, a, b))?;
+            Some(Boundary { critical, threshold: probs[critical as usize], spent: limit })
+        })
+    }
+}
+
+/// Where to look.
 impl Candidates<'_> {
     fn len(self) -> usize {
         self.ids.map_or(self.probs.len(), <[TokenId]>::len)
@@ -224,46 +233,6 @@ impl Candidates<'_> {
         let sample = &mut sample[..size];
         sample.sort_unstable_by(f64::total_cmp);
         band_of_sample::<C>(sample, self.len() as f64 / size as f64, rest)
-    }
-
-    /// Splits by the band; if the boundary is not in it after all, by the side where it is.
-    fn narrow<C: Cost>(self, band: Band, rest: f64, out: &mut [TokenId]) -> (Band, Split) {
-        let split = self.split::<C>(band, out);
-        let side = if split.below > rest {
-            Band { low: 0.0, high: band.low.next_down() }
-        } else if split.below + split.inside <= rest {
-            Band { low: band.high.next_up(), high: f64::INFINITY }
-        } else {
-            return (band, split);
-        };
-        (side, self.split::<C>(side, out))
-    }
-
-    /// One pass over the candidates.
-    fn split<C: Cost>(self, band: Band, out: &mut [TokenId]) -> Split {
-        let Candidates { probs, ids } = self;
-        let Some(ids) = ids else {
-            return split::<C, _>(probs.len(), band, out, |start| {
-                let chunk = &probs[start..probs.len().min(start + LANES)];
-                (vector(chunk, f64::NAN), move |lane| (start + lane) as TokenId)
-            });
-        };
-        split::<C, _>(ids.len(), band, out, |start| {
-            let mut chunk = [0; LANES];
-            let mut values = [f64::NAN; LANES];
-            if let Some(full) = ids[start..].first_chunk::<LANES>() {
-                chunk = *full;
-            } else {
-                chunk[..ids.len() - start].copy_from_slice(&ids[start..]);
-            }
-            let present = ids.len() - start;
-            for (lane, value) in values.iter_mut().enumerate() {
-                if lane < present {
-                    *value = probs[chunk[lane] as usize];
-                }
-            }
-            (f64x8::from(values), move |lane| chunk[lane])
-        })
     }
 }
 
@@ -286,91 +255,38 @@ const MARGIN: f64 = 2.0;
 /// candidates, has cost `rest`.
 fn band_of_sample<C: Cost>(sample: &[f64], weight: f64, rest: f64) -> Band {
     let (mut cost, mut variance) = (0.0, 0.0);
-    let mut band = Band { low: 0.0, high: f64::INFINITY };
-    let mut middle = None;
-    let mut within = 0;
-    let mut before = None;
-    for &value in sample {
-        if before.is_some_and(|before| before < value) && within == 0 {
-            band.low = before.unwrap_or(0.0).next_up();
-        }
-        before = Some(value);
+    // The first places where the budget may be spent, is spent, and must be spent.
+    let (mut first, mut middle, mut last) = (sample.len(), sample.len(), sample.len());
+    for (place, &value) in sample.iter().enumerate() {
         let step = weight * C::of(value);
         cost += step;
         variance += step * step;
         let margin = MARGIN * f64::sqrt(variance);
-        if cost > rest && middle.is_none() {
-            middle = Some(value);
-        }
         if cost + margin > rest {
-            within += 1;
+            first = first.min(place);
+        }
+        if cost > rest {
+            middle = middle.min(place);
         }
         if cost - margin > rest {
-            band.high = value;
+            last = place;
             break;
         }
     }
-    if within == 0 {
-        band.low = before.unwrap_or(0.0).next_up();
-    }
     // Where one value is most of the band, that value alone settles it.
-    if let Some(value) = middle {
-        let equal = sample.iter().filter(|&&other| other == value).count();
-        if equal >= 3 && 2 * equal >= within {
+    if let Some(&value) = sample.get(middle) {
+        let equals = sample.iter().filter(|&&other| other == value).count();
+        let within = (last + 1).min(sample.len()) - first;
+        if equals >= 3 && 2 * equals >= within {
             return Band { low: value, high: value };
         }
     }
-    band
-}
-
-/// For each set of lanes, those lanes first.
-const PACKED: [[u8; LANES]; 1 << LANES] = {
-    let mut packed = [[0; LANES]; 1 << LANES];
-    let mut set = 0;
-    while set < 1 << LANES {
-        let (mut lane, mut filled) = (0, 0);
-        while lane < LANES {
-            if set >> lane & 1 == 1 {
-                packed[set][filled] = lane as u8;
-                filled += 1;
-            }
-            lane += 1;
-        }
-        set += 1;
+    let start = sample.get(first);
+    let under = sample[..first].iter().rev().find(|&value| Some(value) != start);
+    Band {
+        low: under.map_or(0.0, |value| value.next_up()),
+        high: sample.get(last).copied().unwrap_or(f64::INFINITY),
     }
-    packed
-};
-
-/// One pass over `len` candidates: `chunk(start)` gives the probabilities of eight from `start`,
-/// NaN beyond the last, and their ids.
-#[inline]
-fn split<C: Cost, F: Fn(usize) -> TokenId>(
-    len: usize,
-    band: Band,
-    out: &mut [TokenId],
-    chunk: impl Fn(usize) -> (f64x8, F),
-) -> Split {
-    let (low, high) = (f64x8::splat(band.low), f64x8::splat(band.high));
-    let (mut below, mut inside, mut found) = (Total::default(), Total::default(), 0);
-    for block in (0..len).step_by(BLOCK) {
-        let (mut cheap, mut open) = (f64x8::ZERO, f64x8::ZERO);
-        for start in (block..len.min(block + BLOCK)).step_by(LANES) {
-            let (values, id) = chunk(start);
-            let cost = C::of_each(values);
-            cheap += values.simd_lt(low) & cost;
-            let within = values.simd_ge(low) & values.simd_le(high);
-            open += within & cost;
-            let set = within.to_bitmask() as usize;
-            let packed = &PACKED[set % PACKED.len()];
-            for (to, &lane) in out[found..found + LANES].iter_mut().zip(packed) {
-                *to = id(usize::from(lane) % LANES);
-            }
-            found += set.count_ones() as usize;
-        }
-        below.add(cheap.reduce_add());
-        inside.add(open.reduce_add());
-    }
-    Split { below: below.value(), inside: inside.value(), found }
 }
 
 /// The boundary among tokens of one probability, ids rising, of which not all fit.

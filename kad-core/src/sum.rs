@@ -51,21 +51,36 @@ pub(crate) fn vector(chunk: &[f64], padding: f64) -> f64x8 {
 /// `Σ values`.
 pub(crate) fn sum(values: &[f64]) -> f64 {
     let mut total = Total::default();
-    values.chunks(BLOCK).for_each(|block| total.add(block_sum(block, |x| x)));
+    values.chunks(BLOCK).for_each(|block| total.add(block_sum(block)));
     total.value()
 }
 
-/// `Σ f(values)` over one block, `f` applied to eight values at a time; `f(0)` must be 0.
-#[inline]
-pub(crate) fn block_sum(block: &[f64], f: impl Fn(f64x8) -> f64x8) -> f64 {
-    let (mut even, mut odd) = (f64x8::ZERO, f64x8::ZERO);
-    let (pairs, rest) = block.as_chunks::<{ 2 * LANES }>();
-    for pair in pairs {
-        even += f(vector(&pair[..LANES], 0.0));
-        odd += f(vector(&pair[LANES..], 0.0));
+/// `Σ a b`; the slices have one length.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut total = Total::default();
+    for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+        let (mut even, mut odd) = (f64x8::ZERO, f64x8::ZERO);
+        let (a_pairs, a_rest) = a.as_chunks::<{ 2 * LANES }>();
+        let (b_pairs, b_rest) = b.as_chunks::<{ 2 * LANES }>();
+        for (a, b) in a_pairs.iter().zip(b_pairs) {
+            even += vector(&a[..LANES], 0.0) * vector(&b[..LANES], 0.0);
+            odd += vector(&a[LANES..], 0.0) * vector(&b[LANES..], 0.0);
+        }
+        for (a, b) in a_rest.chunks(LANES).zip(b_rest.chunks(LANES)) {
+            even += vector(a, 0.0) * vector(b, 0.0);
+        }
+        total.add((even + odd).reduce_add());
     }
-    for chunk in rest.chunks(LANES) {
-        even += f(vector(chunk, 0.0));
+    total.value()
+}
+
+/// The sum of one block.
+fn block_sum(block: &[f64]) -> f64 {
+    let (mut even, mut odd) = (f64x8::ZERO, f64x8::ZERO);
+    let mut chunks = block.chunks(LANES);
+    while let Some(chunk) = chunks.next() {
+        even += vector(chunk, 0.0);
+        odd += chunks.next().map_or(f64x8::ZERO, |chunk| vector(chunk, 0.0));
     }
     (even + odd).reduce_add()
 }
@@ -81,6 +96,9 @@ mod tests {
         for n in [0, 1, 7, 8, 9, 17, BLOCK - 1, BLOCK, BLOCK + 1, 151_936] {
             let terms: Vec<f64> = (1..=n).map(|i| i as f64 / 1024.0).collect();
             assert_eq!(sum(&terms), (n * (n + 1) / 2) as f64 / 1024.0, "{n}");
+            let signs: Vec<f64> = (1..=n).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
+            let alternating = n.div_ceil(2) as f64 * if n % 2 == 0 { 1.0 } else { -1.0 };
+            assert_eq!(dot(&terms, &signs), alternating / 1024.0, "{n}");
         }
     }
 

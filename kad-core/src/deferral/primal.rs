@@ -15,8 +15,12 @@ use crate::vocab::TokenId;
 /// down to 0 and so is everything after it. What is kept is the nucleus: the smallest top set of
 /// mass at least `1 − b`. Tokens of probability 0 are always deferred, and `b = 1` defers all.
 ///
-/// Cost: expected `O(V)` by repeated selection; the budget is compared with sums in `f64`.
-/// At temperature 0, for `b < 1`, nothing of positive probability is deferred.
+/// Tokens that sum to the budget in the reals fit, although their `f64` sum may end just above
+/// ([`BUDGET_SLACK`](crate::select::BUDGET_SLACK)).
+///
+/// Cost: `O(V)`, without sorting and without allocation after the first call; see
+/// [`select`](crate::select).
+/// At temperature 0, for `b (1 + BUDGET_SLACK) < 1`, nothing of positive probability is deferred.
 #[derive(Clone, Copy, Debug)]
 pub struct KadPrimal {
     budget: f64,
