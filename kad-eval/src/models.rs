@@ -1,6 +1,6 @@
 //! The models of a request: loaded, counted, checked against each other, and made into decoders.
 
-mod decoder;
+pub(crate) mod decoder;
 mod digest;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,10 @@
 //! One file per command.
 
+mod explain;
 mod generate;
 mod models;
+mod prove;
+mod rules;
 mod run;
 mod score;
 
@@ -18,6 +21,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(&args),
         Command::Generate(args) => generate::run(&args),
         Command::Score(args) => score::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Prove(args) => prove::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Models(command) => models::run(&command),
     }
 }

@@ -3,6 +3,7 @@
 mod decoders;
 mod error;
 mod experiment;
+mod prove;
 mod read;
 mod rule;
 mod table;
@@ -12,5 +13,6 @@ pub(crate) use error::ConfigError;
 pub(crate) use experiment::{
     DecoderKind, DecoderPlan, DraftPart, Execution, Experiment, ModelPlan, SamplingPlan, TaskPlan,
 };
+pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
-pub(crate) use rule::RulePlan;
+pub(crate) use rule::{RulePlan, unknown as unknown_rule};

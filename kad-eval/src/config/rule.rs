@@ -158,7 +158,8 @@ impl RulePlan {
     }
 }
 
-fn unknown(kind: &str) -> RulePlanError {
+/// The error for a rule that is not there, with the nearest one that is.
+pub(crate) fn unknown(kind: &str) -> RulePlanError {
     let kinds = || catalogue().iter().map(|rule| rule.kind);
     let hint = match nearest(kind, kinds()) {
         Some(near) => format!("; did you mean `{near}`?"),

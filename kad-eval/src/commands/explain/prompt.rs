@@ -1,0 +1,195 @@
+//! The decision about the token after a prompt.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, anyhow};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use kad_backends::{Message, Source};
+use kad_core::deferral::{Deferral, Rule};
+use kad_core::{Certificate, LanguageModel, Law, LogitRows, Sampling, TokenId};
+use serde_json::json;
+
+use crate::cli::ExplainArgs;
+use crate::commands::plan;
+use crate::config::{DecoderKind, Execution, RulePlan, SamplingPlan};
+use crate::failure::Failure;
+use crate::models::{self, Model, Models};
+use crate::output;
+
+/// The arguments, with those there that this form needs.
+pub(super) struct Asked<'a> {
+    pub(super) args: &'a ExplainArgs,
+    pub(super) text: &'a str,
+    pub(super) base: &'a Source,
+    pub(super) aligned: &'a Source,
+    pub(super) rule: &'a RulePlan,
+}
+
+pub(super) fn run(asked: &Asked<'_>) -> Result<(), Failure> {
+    let (sampling, decision) = sampling(asked).map_err(Failure::Request)?;
+    let kind = DecoderKind::Deferral {
+        base: "base".to_owned(),
+        aligned: "aligned".to_owned(),
+        rule: asked.rule.clone(),
+        execution: Execution::Lazy,
+    };
+    let engine = &asked.args.engine;
+    let plans = [("base", asked.base), ("aligned", asked.aligned)];
+    let plans: BTreeMap<String, _> =
+        plans.map(|(name, source)| (name.to_owned(), plan(source, engine))).into();
+    let models = models::load_all(&plans, std::iter::once(&kind))?;
+    models::check_shared(&kind, &models)?;
+    let tokens = tokens(asked, &kind, &models)?;
+    let rows = [next_row(&models["base"], &tokens)?, next_row(&models["aligned"], &tokens)?];
+    let rule = asked.rule.build().map_err(Failure::request)?;
+    let drawn = laws(&rows, sampling)?;
+    let seen = laws(&rows, decision)?;
+    if asked.args.dump {
+        let [p, q] = &drawn;
+        let request = json!({ "p": p.probs(), "q": q.probs(), "rule": asked.rule });
+        return Ok(output::line(&request.to_string())?);
+    }
+    let explained = Explained::new(drawn, &seen, &rule);
+    Ok(print(asked, &explained, &models["aligned"])?)
+}
+
+fn sampling(asked: &Asked<'_>) -> Result<(Sampling, Sampling)> {
+    let ExplainArgs { temperature, decision_temperature, dump, .. } = asked.args;
+    if *dump && temperature != decision_temperature {
+        return Err(anyhow!(
+            "--dump writes one pair of laws, but --temperature is {temperature} and \
+             --decision-temperature {decision_temperature}: give both the same"
+        ));
+    }
+    let plan = SamplingPlan {
+        temperature: *temperature,
+        decision_temperature: *decision_temperature,
+        ..SamplingPlan::default()
+    };
+    Ok((plan.sampling()?, plan.decision()?))
+}
+
+fn tokens(asked: &Asked<'_>, kind: &DecoderKind, models: &Models) -> Result<Vec<TokenId>, Failure> {
+    let tokens = if asked.args.chat {
+        let system = asked.args.system.as_deref().map(Message::system);
+        let messages: Vec<Message> =
+            system.into_iter().chain([Message::user(asked.text)]).collect();
+        models::chat_prompt(kind, models, &messages)?
+    } else {
+        let speaker = models::speaker(kind, models);
+        speaker.tokenizer.encode(asked.text, true).map_err(anyhow::Error::from)?
+    };
+    if tokens.is_empty() {
+        return Err(Failure::request(anyhow!("the prompt is empty: give one as PROMPT")));
+    }
+    Ok(tokens)
+}
+
+/// The logits of the next token.
+fn next_row(model: &Model, tokens: &[TokenId]) -> Result<LogitRows> {
+    let mut rows = LogitRows::new(model.counted.vocab().size());
+    model.counted.start()?.extend(tokens, 1, &mut rows)?;
+    Ok(rows)
+}
+
+fn laws(rows: &[LogitRows; 2], sampling: Sampling) -> Result<[Law; 2]> {
+    let law = |name: &str, rows: &LogitRows| -> Result<Law> {
+        let mut law = Law::default();
+        let made = sampling.law(rows.row(0), &[], &mut law);
+        made.with_context(|| format!("model `{name}` gave unusable logits"))?;
+        Ok(law)
+    };
+    Ok([law("base", &rows[0])?, law("aligned", &rows[1])?])
+}
+
+/// A decision and its two accounts: of the law drawn from, and of the law that the rule saw.
+struct Explained {
+    drawn: [Law; 2],
+    weights: Vec<f64>,
+    budget: Option<f64>,
+    law: Certificate,
+    knapsack: Certificate,
+}
+
+impl Explained {
+    fn new(drawn: [Law; 2], seen: &[Law; 2], rule: &Rule) -> Self {
+        let mut decision = Deferral::default();
+        rule.decide(&seen[0], &seen[1], &mut decision);
+        let budget = rule.budget();
+        Self {
+            law: Certificate::new(&drawn[0], &drawn[1], &decision, budget),
+            knapsack: Certificate::new(&seen[0], &seen[1], &decision, budget),
+            weights: decision.weights().to_vec(),
+            drawn,
+            budget,
+        }
+    }
+
+    /// The tokens with the largest probability under `p`, `q*` or `π`, lower ids first among equals.
+    fn likeliest(&self, n: usize) -> Vec<usize> {
+        let largest = |token: usize| {
+            let laws = [&self.drawn[0], &self.drawn[1], &self.law.mixture];
+            laws.map(|law| law.probs()[token]).into_iter().fold(0.0, f64::max)
+        };
+        let mut order: Vec<(f64, usize)> =
+            (0..self.weights.len()).map(|t| (largest(t), t)).collect();
+        order.sort_by(|a, b| b.0.total_cmp(&a.0));
+        order.into_iter().take(n).map(|(_, token)| token).collect()
+    }
+
+    fn table(&self, n: usize, model: &Model) -> Table {
+        let mut table = Table::new();
+        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(["token", "id", "p", "q*", "d", "π"]);
+        for token in self.likeliest(n) {
+            let [p, q] = self.drawn.each_ref().map(|law| law.probs()[token]);
+            let numbers = [p, q, self.weights[token], self.law.mixture.probs()[token]];
+            let numbers = numbers.map(|number| format!("{number:.5}"));
+            let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+            let text = format!("{:?}", model.tokenizer.token_text(token as TokenId));
+            let cells = [Cell::new(text), right(token.to_string())];
+            table.add_row(cells.into_iter().chain(numbers.map(right)));
+        }
+        table
+    }
+
+    /// Name, number and meaning, line by line.
+    fn lines(&self) -> Vec<(&'static str, String, &'static str)> {
+        let (law, knapsack) = (&self.law, &self.knapsack);
+        let number = |x: f64| format!("{x:.6}");
+        let deferred = self.weights.iter().filter(|d| **d > 0.0).count();
+        let of_all = format!("{deferred} of {}", self.weights.len());
+        let mut lines = vec![
+            ("D", number(law.mass), "deferral mass: how likely the base draw is handed over"),
+            ("tokens deferred", of_all, "tokens with d > 0"),
+        ];
+        lines.extend(self.budget.map(|b| ("budget", number(b), "what D may be at the most")));
+        lines.extend([
+            ("value", number(knapsack.value), "Σ d · (−p ln p), nats: surprisal handed over"),
+            ("greedy", number(knapsack.greedy), "value of the primal solution for this budget"),
+            ("LP", number(knapsack.linear), "bound: no decision of this budget is worth more"),
+            ("dual", number(knapsack.dual), "the same bound from the multiplier alone"),
+            ("multiplier", number(knapsack.multiplier), "nats per unit of budget; α = e^(−μ)"),
+            ("gap", number(knapsack.gap), "LP − greedy: what rounding down cost, at most 1/e"),
+            ("TV(π, p)", number(law.tv_base), "how far the token's law is from the base law"),
+            ("TV(π, q*)", number(law.tv_aligned), "and how far from the aligned one"),
+            ("acceptance", number(law.acceptance), "how likely a token drafted by q* is accepted"),
+        ]);
+        lines
+    }
+}
+
+fn print(asked: &Asked<'_>, explained: &Explained, model: &Model) -> std::io::Result<()> {
+    let ExplainArgs { temperature, decision_temperature, top, .. } = asked.args;
+    output::line(&format!("{}, next token at temperature {temperature}", asked.rule))?;
+    if temperature != decision_temperature {
+        let at = "the rule, and the lines from value to gap, see the laws at temperature";
+        output::line(&format!("{at} {decision_temperature}"))?;
+    }
+    output::line(&explained.table(*top, model).to_string())?;
+    for (name, number, meaning) in explained.lines() {
+        output::line(&format!("{name:<16}{number:>16}  {meaning}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Decisions to explain, one JSON object after another.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use kad_core::deferral::Rule;
+use kad_core::{Law, LawError};
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::words::QuotedWords;
+use crate::config::RulePlan;
+use crate::failure::Failure;
+
+/// How far a sum may be from one for the law to be rescaled; beyond it is a mistake.
+const RESCALED: f64 = 1e-3;
+
+/// Two laws over one vocabulary and a rule.
+pub(super) struct Decision {
+    pub(super) base: Law,
+    pub(super) aligned: Law,
+    pub(super) rule: Rule,
+}
+
+/// The decisions in `file` (`-` is stdin), read one by one.
+///
+/// # Errors
+/// If there is no such file; each decision with its own mistake.
+pub(super) fn read(
+    file: &Path,
+) -> Result<impl Iterator<Item = Result<Decision, Failure>>, Failure> {
+    let name = if file == Path::new("-") { "stdin".into() } else { file.display().to_string() };
+    let input: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(std::io::stdin().lock())
+    } else {
+        let opened = File::open(file).with_context(|| format!("cannot read the decisions {name}"));
+        Box::new(opened.map_err(Failure::Request)?)
+    };
+    let input = BufReader::new(QuotedWords::new(input));
+    let requests = serde_json::Deserializer::from_reader(input).into_iter::<Request>();
+    Ok((1..).zip(requests).map(move |(number, request)| {
+        let decision = request.map_err(anyhow::Error::from).and_then(decision);
+        decision.with_context(|| format!("{name}: object {number}")).map_err(Failure::Request)
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    p: Vec<Entry>,
+    q: Vec<Entry>,
+    rule: Map<String, Value>,
+}
+
+fn decision(request: Request) -> Result<Decision> {
+    let Request { p, q, rule } = request;
+    if p.len() != q.len() {
+        bail!("p has {} entries and q {}: one for each token in both", p.len(), q.len());
+    }
+    let plan = plan(&rule)?;
+    Ok(Decision { base: law("p", p)?, aligned: law("q", q)?, rule: plan.build()? })
+}
+
+fn plan(rule: &Map<String, Value>) -> Result<RulePlan> {
+    let Some(kind) = rule.get("kind") else {
+        bail!("the rule lacks its `kind`: {{\"kind\": \"kad-dual\", \"threshold\": 0.4}}");
+    };
+    let Some(kind) = kind.as_str() else {
+        bail!("the rule's `kind` is {kind}, not a string");
+    };
+    let number = |(name, value): (&String, &Value)| match value.as_f64() {
+        Some(number) => Ok((name.clone(), number)),
+        None => bail!("the rule's `{name}` is {value}, not a number"),
+    };
+    let given = rule.iter().filter(|(name, _)| *name != "kind").map(number);
+    let given = given.collect::<Result<Vec<_>>>()?;
+    Ok(RulePlan::new(kind, given.iter().map(|(name, value)| (name.as_str(), *value)))?)
+}
+
+/// Exactly the numbers given, if they sum to one as well as rounding lets them: rescaling would move
+/// ties and thresholds.
+fn law(field: &str, entries: Vec<Entry>) -> Result<Law> {
+    if entries.is_empty() {
+        bail!("{field} is empty: give one probability for each token");
+    }
+    let number = |(index, entry)| match entry {
+        Entry::Number(number) if number < 0.0 => bail!("{field}[{index}] is {number}: negative"),
+        Entry::Number(number) => Ok(number),
+        Entry::Other(found) => bail!("{field}[{index}] is {found}, not a probability"),
+    };
+    let probs = entries.into_iter().enumerate().map(number).collect::<Result<Vec<f64>>>()?;
+    match Law::from_probs(probs.clone()) {
+        Err(LawError::Sum { sum }) if (sum - 1.0).abs() <= RESCALED => {
+            Law::proportional(probs).with_context(|| format!("{field} sums to 0"))
+        }
+        Err(LawError::Sum { sum }) => bail!("{field} sums to {sum}, not to 1"),
+        other => other.with_context(|| field.to_owned()),
+    }
+}
+
+/// An entry of a law: a number, or what else stands there.
+enum Entry {
+    Number(f64),
+    Other(String),
+}
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(EntryVisitor)
+    }
+}
+
+struct EntryVisitor;
+
+impl<'de> Visitor<'de> for EntryVisitor {
+    type Value = Entry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a probability")
+    }
+    fn visit_f64<E>(self, number: f64) -> Result<Entry, E> {
+        Ok(Entry::Number(number))
+    }
+    fn visit_u64<E>(self, number: u64) -> Result<Entry, E> {
+        Ok(Entry::Number(number as f64))
+    }
+    fn visit_i64<E>(self, number: i64) -> Result<Entry, E> {
+        Ok(Entry::Number(number as f64))
+    }
+    fn visit_str<E>(self, word: &str) -> Result<Entry, E> {
+        let number = ["NaN", "Infinity", "-Infinity"].contains(&word);
+        Ok(Entry::Other(if number { word.to_owned() } else { format!("{word:?}") }))
+    }
+    fn visit_bool<E>(self, found: bool) -> Result<Entry, E> {
+        Ok(Entry::Other(found.to_string()))
+    }
+    fn visit_unit<E>(self) -> Result<Entry, E> {
+        Ok(Entry::Other("null".to_owned()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entry, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Entry::Other("a list".to_owned()))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Entry, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Entry::Other("an object".to_owned()))
+    }
+}

@@ -1,0 +1,194 @@
+//! `kad prove`: the law that decoders really have against the one they claim.
+
+mod claimed;
+mod cost;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
+use indicatif::ProgressBar;
+use kad_core::decode::Limits;
+use kad_core::oracle::{TextLaw, text_law, total_variation};
+use kad_core::{LanguageModel, TokenId};
+use serde::Serialize;
+
+use crate::cli::ProveArgs;
+use crate::config::{self, Claim, DecoderKind, DecoderPlan, Proof};
+use crate::failure::Failure;
+use crate::models::{self, Settings};
+use crate::output;
+
+/// The total variation distance up to which two enumerated laws are one: what rounding may cost.
+const EXACT: f64 = 1e-12;
+
+/// What came out for one decoder.
+#[derive(Serialize)]
+struct Verdict {
+    proof: String,
+    decoder: String,
+    law: String,
+    /// Texts of positive probability.
+    texts: usize,
+    total_variation: f64,
+    proved: bool,
+    /// The text on which both laws differ most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worst: Option<Worst>,
+}
+
+#[derive(Serialize)]
+struct Worst {
+    text: Vec<TokenId>,
+    enumerated: f64,
+    claimed: f64,
+}
+
+pub(super) fn run(args: &ProveArgs) -> Result<(), Failure> {
+    // All files first: a mistake in the last one should not cost the work on the others.
+    let proofs: Vec<Proof> = args
+        .files
+        .iter()
+        .map(|file| read(file))
+        .collect::<Result<_>>()
+        .map_err(Failure::Request)?;
+    let mut refuted = Vec::new();
+    for proof in &proofs {
+        let verdicts = verdicts(proof)?;
+        print(args, proof, &verdicts)?;
+        refuted.extend(verdicts.into_iter().filter(|verdict| !verdict.proved));
+    }
+    match refuted.first() {
+        None => Ok(()),
+        Some(first) => Err(Failure::Work(anyhow!("{}", complaint(first, refuted.len())))),
+    }
+}
+
+fn read(file: &Path) -> Result<Proof> {
+    let name = file.display().to_string();
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read the proof {name}"))?;
+    let proof = config::read_proof(&name, &text)?;
+    cost::check(&proof).with_context(|| name)?;
+    Ok(proof)
+}
+
+fn verdicts(proof: &Proof) -> Result<Vec<Verdict>> {
+    let terminal = std::io::stderr().is_terminal();
+    let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    bar.enable_steady_tick(Duration::from_secs(1));
+    let mut laws: BTreeMap<&str, TextLaw> = BTreeMap::new();
+    for (done, claim) in proof.claims.iter().enumerate() {
+        let name = &claim.decoder.name;
+        bar.set_message(format!("{}: {name} ({done}/{})", proof.name, proof.claims.len()));
+        let law = enumerated(proof, &claim.decoder).with_context(|| format!("decoder `{name}`"))?;
+        laws.insert(name, law);
+    }
+    bar.finish_and_clear();
+    proof.claims.iter().map(|claim| verdict(proof, claim, &laws)).collect()
+}
+
+/// The law that the decoder has: the one that `kad run` would decode with.
+fn enumerated(proof: &Proof, plan: &DecoderPlan) -> Result<TextLaw> {
+    let rule = models::rule(&plan.kind)?;
+    let (sampling, decision) = (plan.sampling.sampling()?, plan.sampling.decision()?);
+    let settings = Settings { sampling, decision, eos: proof.eos.clone() };
+    let model = |name: &str| -> &dyn LanguageModel { &proof.models[name] };
+    let mut decoder = models::decoder::decoder(&plan.kind, model, rule.as_ref(), &settings)?;
+    Ok(text_law(&mut *decoder, &proof.prompt, &limits(proof, plan))?)
+}
+
+/// A text ends at the proof's length, or earlier if the decoder's own settings say so.
+fn limits(proof: &Proof, plan: &DecoderPlan) -> Limits {
+    let own = usize::try_from(plan.sampling.max_new_tokens).unwrap_or(usize::MAX);
+    Limits { max_new_tokens: proof.length.min(own), eos: proof.eos.clone() }
+}
+
+fn verdict(proof: &Proof, claim: &Claim, laws: &BTreeMap<&str, TextLaw>) -> Result<Verdict> {
+    let plan = &claim.decoder;
+    let law = &laws[plan.name.as_str()];
+    let formula;
+    let claimed = match &claim.of {
+        Some(other) => &laws[other.as_str()],
+        None => {
+            formula = claimed::law(proof, plan, &limits(proof, plan))?;
+            &formula
+        }
+    };
+    let total_variation = total_variation(law, claimed);
+    // Written so that NaN proves nothing.
+    let proved = total_variation <= EXACT;
+    Ok(Verdict {
+        proof: proof.name.clone(),
+        decoder: plan.name.clone(),
+        law: in_words(claim),
+        texts: law.len(),
+        total_variation,
+        proved,
+        worst: if proved { None } else { worst(law, claimed) },
+    })
+}
+
+fn worst(law: &TextLaw, claimed: &TextLaw) -> Option<Worst> {
+    let at = |law: &TextLaw, text: &Vec<TokenId>| law.get(text).copied().unwrap_or(0.0);
+    let apart = |text: &Vec<TokenId>| (at(law, text) - at(claimed, text)).abs();
+    let texts = law.keys().chain(claimed.keys());
+    let text = texts.max_by(|a, b| apart(a).total_cmp(&apart(b)))?;
+    Some(Worst { text: text.clone(), enumerated: at(law, text), claimed: at(claimed, text) })
+}
+
+fn in_words(claim: &Claim) -> String {
+    if let Some(other) = &claim.of {
+        return format!("that of `{other}`");
+    }
+    match &claim.decoder.kind {
+        DecoderKind::Single { model } => model.clone(),
+        DecoderKind::Deferral { base, aligned, rule, .. } => {
+            format!("{base} deferring to {aligned}: {rule}")
+        }
+        DecoderKind::ImplicitReward { base, small, aligned, .. } => {
+            format!("{base} × {aligned} / {small}")
+        }
+    }
+}
+
+fn print(args: &ProveArgs, proof: &Proof, verdicts: &[Verdict]) -> Result<()> {
+    if args.json {
+        for verdict in verdicts {
+            output::line(&serde_json::to_string(verdict)?)?;
+        }
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["decoder", "law claimed", "texts", "TV", ""]);
+    for verdict in verdicts {
+        table.add_row([
+            verdict.decoder.clone(),
+            verdict.law.clone(),
+            verdict.texts.to_string(),
+            format!("{:.1e}", verdict.total_variation),
+            if verdict.proved { "proved" } else { "NOT PROVED" }.to_owned(),
+        ]);
+    }
+    let Proof { name, length, vocab, .. } = proof;
+    output::line(&format!("{name}: texts of up to {length} of {vocab} tokens\n{table}"))?;
+    Ok(())
+}
+
+fn complaint(first: &Verdict, refuted: usize) -> String {
+    let Verdict { proof, decoder, law, total_variation, .. } = first;
+    let others = if refuted > 1 { format!(" (and {} more)", refuted - 1) } else { String::new() };
+    let at = first.worst.as_ref().map_or(String::new(), |worst| {
+        let Worst { text, enumerated, claimed } = worst;
+        format!("; most at the text {text:?}: probability {enumerated}, claimed {claimed}")
+    });
+    format!(
+        "NOT PROVED: `{decoder}` of {proof} has not the law {law}{others}: total variation \
+         {total_variation:e}{at}"
+    )
+}

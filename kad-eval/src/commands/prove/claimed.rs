@@ -1,0 +1,149 @@
+//! The claimed law, from the models' logits and the formulas alone: no decoder, predictor or
+//! sampling code has a part in it. Rules are asked for `d`; everything else is written out again.
+
+use anyhow::{Result, bail};
+use kad_core::decode::Limits;
+use kad_core::deferral::{Deferral, Rule};
+use kad_core::oracle::{TableModel, TextLaw};
+use kad_core::{LanguageModel, Law, LogitRows, Number, TokenId};
+
+use crate::config::{DecoderKind, DecoderPlan, Proof, SamplingPlan};
+use crate::models;
+
+/// The law of texts that the formula of `plan` gives: the product of its next-token laws.
+pub(super) fn law(proof: &Proof, plan: &DecoderPlan, limits: &Limits) -> Result<TextLaw> {
+    let rule = models::rule(&plan.kind)?;
+    let start = match &rule {
+        Some(Rule::History(rule)) => rule.start(),
+        _ => 0.0,
+    };
+    let mut texts = TextLaw::new();
+    let mut open = vec![(proof.prompt.clone(), start, 1.0)];
+    while let Some((text, state, probability)) = open.pop() {
+        let new = &text[proof.prompt.len()..];
+        let ended = new.last().is_some_and(|last| limits.eos.contains(last));
+        if ended || new.len() == limits.max_new_tokens {
+            texts.insert(new.to_vec(), probability);
+            continue;
+        }
+        let (next, state) = next_law(proof, plan, rule.as_ref(), &text, state)?;
+        for (token, p) in (0..).zip(next).filter(|(_, p)| *p > 0.0) {
+            open.push(([&text[..], &[token]].concat(), state, probability * p));
+        }
+    }
+    Ok(texts)
+}
+
+/// The law of the token after `text`, and the state of a rule with a history after it.
+fn next_law(
+    proof: &Proof,
+    plan: &DecoderPlan,
+    rule: Option<&Rule>,
+    text: &[TokenId],
+    state: f64,
+) -> Result<(Vec<f64>, f64)> {
+    let scores = |name: &str| scores(&proof.models[name], text);
+    let drawn = |scores: &[f64]| sampled(scores, text, &plan.sampling);
+    match (&plan.kind, rule) {
+        (DecoderKind::Single { model }, _) => Ok((drawn(&scores(model)?)?, state)),
+        (DecoderKind::ImplicitReward { base, small, aligned, .. }, _) => {
+            // ln p + ln q* − ln q; impossible for one of them is impossible.
+            let (p, q, q_star) = (scores(base)?, scores(small)?, scores(aligned)?);
+            let never = f64::NEG_INFINITY;
+            let composed = |y: usize| match [p[y], q[y], q_star[y]].contains(&never) {
+                true => never,
+                false => p[y] + (q_star[y] - q[y]),
+            };
+            Ok((drawn(&(0..p.len()).map(composed).collect::<Vec<_>>())?, state))
+        }
+        (DecoderKind::Deferral { base, aligned, .. }, Some(rule)) => {
+            let (p_scores, q_scores) = (scores(base)?, scores(aligned)?);
+            let seen = |scores: &[f64]| -> Result<Law> {
+                let law = softmax(scores, plan.sampling.decision_temperature)?;
+                Ok(Law::from_probs(law)?)
+            };
+            let mut d = Deferral::default();
+            match rule {
+                Rule::Base(rule) => rule.decide(&seen(&p_scores)?, &mut d),
+                Rule::Pair(rule) => rule.decide(&seen(&p_scores)?, &seen(&q_scores)?, &mut d),
+                Rule::History(rule) => rule.decide(state, &seen(&p_scores)?, &mut d),
+            }
+            let (p, q) = (drawn(&p_scores)?, drawn(&q_scores)?);
+            let mass = sum(d.weights().iter().zip(&p).map(|(d, p)| d * p));
+            let position = text.len() - proof.prompt.len();
+            let state = match rule {
+                Rule::History(rule) => rule.next(state, mass, position),
+                _ => state,
+            };
+            let mixed = (0..p.len()).map(|y| (1.0 - d.weights()[y]) * p[y] + q[y] * mass);
+            Ok((mixed.collect(), state))
+        }
+        (DecoderKind::Deferral { .. }, None) => bail!("a deferral decoder has a rule"),
+    }
+}
+
+/// The model's logits after `text`.
+fn scores(model: &TableModel, text: &[TokenId]) -> Result<Vec<f64>> {
+    let mut rows = LogitRows::new(model.vocab().size());
+    model.start()?.extend(text, 1, &mut rows)?;
+    Ok(rows.row(0).iter().map(|&logit| f64::from(logit)).collect())
+}
+
+/// Penalty, temperature, top-k, top-p, min-p, in this order; each cut renormalises.
+fn sampled(scores: &[f64], text: &[TokenId], plan: &SamplingPlan) -> Result<Vec<f64>> {
+    let penalty = plan.repetition_penalty;
+    let penalised = |(token, &score): (TokenId, &f64)| match text.contains(&token) {
+        true if score > 0.0 => score / penalty,
+        true => score * penalty,
+        false => score,
+    };
+    let scores: Vec<f64> = (0..).zip(scores).map(penalised).collect();
+    let mut law = softmax(&scores, plan.temperature)?;
+    // Falling probability, lower ids first among equals: the sort is stable.
+    let mut ranked: Vec<usize> = (0..law.len()).collect();
+    ranked.sort_by(|&a, &b| law[b].total_cmp(&law[a]));
+    if let Some(k) = plan.top_k {
+        let kept = ranked.iter().take(usize::try_from(k).unwrap_or(usize::MAX));
+        law = keep(&law, &kept.copied().collect::<Vec<_>>());
+    }
+    if let Some(top_p) = plan.top_p.filter(|top_p| *top_p < 1.0) {
+        let before = |n: usize| sum(ranked[..n].iter().map(|&y| law[y]));
+        let kept: Vec<usize> =
+            (0..ranked.len()).filter(|&n| before(n) < top_p).map(|n| ranked[n]).collect();
+        law = keep(&law, &kept);
+    }
+    if let Some(min_p) = plan.min_p {
+        let floor = min_p * law.iter().copied().fold(0.0, f64::max);
+        let kept: Vec<usize> = (0..law.len()).filter(|&y| law[y] >= floor).collect();
+        law = keep(&law, &kept);
+    }
+    Ok(law)
+}
+
+fn keep(law: &[f64], kept: &[usize]) -> Vec<f64> {
+    let total = sum(kept.iter().map(|&y| law[y]));
+    let part = |y: usize| if kept.contains(&y) { law[y] / total } else { 0.0 };
+    (0..law.len()).map(part).collect()
+}
+
+/// `softmax(scores / temperature)`; at temperature 0 the lowest of the largest.
+fn softmax(scores: &[f64], temperature: f64) -> Result<Vec<f64>> {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let Some(best) = scores.iter().position(|&score| score == largest && score.is_finite()) else {
+        bail!("the formula leaves no token possible");
+    };
+    if temperature == 0.0 {
+        return Ok((0..scores.len()).map(|y| f64::from(u8::from(y == best))).collect());
+    }
+    let weights: Vec<f64> =
+        scores.iter().map(|score| ((score - largest) / temperature).exp()).collect();
+    let total = sum(weights.iter().copied());
+    Ok(weights.iter().map(|weight| weight / total).collect())
+}
+
+/// A compensated sum.
+fn sum(terms: impl Iterator<Item = f64>) -> f64 {
+    let mut sum = Default::default();
+    terms.for_each(|term| f64::add_to(&mut sum, term));
+    f64::total(sum)
+}
