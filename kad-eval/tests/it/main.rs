@@ -5,8 +5,11 @@
 
 mod bad_input;
 mod experiments;
+mod explain;
 mod generate;
 mod kad;
+mod prove;
 mod resume;
+mod rules;
 mod score;
 mod tidy;

@@ -164,7 +164,9 @@ impl Explained {
             ("D", number(law.mass), "deferral mass: how likely the base draw is handed over"),
             ("tokens deferred", of_all, "tokens with d > 0"),
         ];
-        lines.extend(self.budget.map(|b| ("budget", number(b), "what D may be at the most")));
+        lines.extend(self.budget.map(|b| {
+            ("budget", number(b), "what may be handed over at most of the law the rule sees")
+        }));
         lines.extend([
             ("value", number(knapsack.value), "Σ d · (−p ln p), nats: surprisal handed over"),
             ("greedy", number(knapsack.greedy), "value of the primal solution for this budget"),

@@ -1,0 +1,180 @@
+//! `kad prove`: the shipped proofs hold, a false claim does not, and mistakes are shown.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::kad::{Ran, kad};
+
+fn prove(text: &str, extra: &[&str]) -> Ran {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("claim.toml");
+    fs::write(&file, text).unwrap();
+    kad(&[&["prove", file.to_str().unwrap()], extra].concat())
+}
+
+/// A small, valid proof; tests break it in one place.
+const SMALL: &str = r#"
+name = "small"
+prompt = [0]
+length = 2
+eos = [2]
+
+[models.base]
+rows = { "" = [0.5, 0.3, 0.2], "1" = ["1/3", "1/3", "1/3"], "0 1" = [0.1, 0.8, 0.1] }
+
+[models.aligned]
+random = { vocab = 3, order = 2, seed = 1 }
+
+[[decoders]]
+name = "alone"
+kind = "single"
+model = "base"
+
+[[decoders]]
+name = "dual"
+kind = "deferral"
+base = "base"
+aligned = "aligned"
+execution = "speculative"
+draft_length = 2
+rule = { kind = "kad-dual", threshold = [0.25, 0.4] }
+"#;
+
+fn broken(from: &str, to: &str) -> Ran {
+    assert!(SMALL.contains(from), "{from} is not in the small proof");
+    prove(&SMALL.replace(from, to), &[])
+}
+
+fn objects(ran: Ran) -> Vec<Value> {
+    ran.succeeds().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_shipped_proof_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/prove");
+    let files: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().to_str().unwrap().to_owned())
+        .filter(|path| path.ends_with(".toml"))
+        .collect();
+    assert!(files.len() >= 6, "{files:?}");
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let verdicts = objects(kad(&[&["prove", "--json"], &files[..]].concat()));
+    let mut rules: BTreeMap<String, usize> = BTreeMap::new();
+    for verdict in &verdicts {
+        assert_eq!(verdict["proved"], true, "{verdict}");
+        assert!(verdict["total_variation"].as_f64().unwrap() <= 1e-12, "{verdict}");
+        assert!(verdict["texts"].as_u64().unwrap() >= 1);
+        if verdict["proof"] == "rules" {
+            let name = verdict["decoder"].as_str().unwrap();
+            *rules.entry(name.split(',').next().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    // All rules, each in all ways: two a token at a time, and five draft lengths twice.
+    let kinds: Vec<Value> = serde_json::from_str(&kad(&["rules", "--json"]).succeeds()).unwrap();
+    for kind in kinds {
+        let kind = kind["kind"].as_str().unwrap();
+        assert!(rules.get(kind).is_some_and(|ways| *ways >= 12), "{kind}: {:?}", rules.get(kind));
+    }
+}
+
+#[test]
+fn the_small_proof_is_valid() {
+    let verdicts = objects(prove(SMALL, &["--json"]));
+    let names: Vec<&str> = verdicts.iter().map(|v| v["decoder"].as_str().unwrap()).collect();
+    assert_eq!(names, ["alone", "dual, threshold 0.25", "dual, threshold 0.4"]);
+    // Texts after 0: end at once, or 0 or 1 and one of three tokens more.
+    assert_eq!(verdicts[0]["texts"], 7);
+    let table = prove(SMALL, &[]).succeeds();
+    assert!(table.contains("proved") && !table.contains("NOT PROVED"), "{table}");
+    assert!(table.contains("base deferring to aligned: KAD dual, threshold 0.4"), "{table}");
+}
+
+/// Must fail: the base model has not the law of the pair, and the oracle says where. Both
+/// probabilities by hand: after 0 the base model draws (.5, .3, .2), what it defers to is certain
+/// to say 2, and everything is deferred.
+#[test]
+fn a_false_claim_is_refuted_with_the_text_and_both_probabilities() {
+    let text = r#"
+name = "false"
+prompt = [0]
+length = 1
+
+[models.base]
+rows = { "" = [0.5, 0.25, 0.25] }
+[models.aligned]
+rows = { "" = [0, 0, 1] }
+
+[[decoders]]
+name = "pair"
+kind = "deferral"
+base = "base"
+aligned = "aligned"
+rule = { kind = "always" }
+[[decoders]]
+name = "alone"
+kind = "single"
+model = "base"
+claim = "pair"
+"#;
+    prove(text, &[]).fails(
+        1,
+        &["NOT PROVED: `alone` of false has not the law that of `pair`", "the text [2]: "],
+    );
+    let ran = prove(text, &["--json"]);
+    assert_eq!(ran.code, 1);
+    let verdict: Value = serde_json::from_str(ran.stdout.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(verdict["proved"], false);
+    // Logits cross as f32: eight digits.
+    let close = |value: &Value, wanted: f64| (value.as_f64().unwrap() - wanted).abs() < 1e-6;
+    assert!(close(&verdict["total_variation"], 0.75), "{verdict}");
+    assert!(close(&verdict["worst"]["enumerated"], 0.25), "{verdict}");
+    assert!(close(&verdict["worst"]["claimed"], 1.0), "{verdict}");
+    assert!(prove(text, &[]).stdout.contains("NOT PROVED"));
+}
+
+#[test]
+fn mistakes_in_models_are_shown_where_they_are() {
+    broken("[0.1, 0.8, 0.1]", "[0.1, 0.9]")
+        .fails(2, &["this row has 2 probabilities, the row \"\" 3", "claim.toml:8:", "^^^"]);
+    broken("[0.1, 0.8, 0.1]", "[0.1, 0.8, 0.2]")
+        .fails(2, &["the probabilities sum to 1.1", "claim.toml:8:", "^^^"]);
+    broken("[0.1, 0.8, 0.1]", "[-0.1, 1, 0.1]").fails(2, &["-0.1 is no probability", "^^^"]);
+    broken("[0.1, 0.8, 0.1]", "[nan, 1, 0.1]").fails(2, &["NaN is no probability", "^^^"]);
+    broken("\"0 1\"", "\"0 3\"")
+        .fails(2, &["the suffix \"0 3\" names `3`", "ids from 0 to 2", "^^^"]);
+    broken("\"0 1\"", "\" 1\"").fails(2, &["two rows for the suffix"]);
+    broken("\"\" =", "\"2\" =").fails(2, &["`rows` lacks the row `\"\"`"]);
+    broken("\"1/3\", \"1/3\"", "\"1/3\", \"a third\"").fails(2, &["`a third` is no fraction"]);
+    broken("vocab = 3", "vocab = 4").fails(2, &["`base` has 3 tokens, but `aligned` has 4"]);
+    broken("vocab = 3", "vocab = 0").fails(2, &["this must be 1 or more"]);
+    broken("vocab = 3", "vocabulary = 3").fails(2, &["did you mean", "`vocab`"]);
+    broken("random = { vocab = 3, order = 2, seed = 1 }", "")
+        .fails(2, &["[models.aligned] has no law"]);
+}
+
+#[test]
+fn mistakes_in_the_claim_are_shown_where_they_are() {
+    broken("prompt = [0]", "prompt = [3]").fails(2, &["unknown token id", "tokens 0 to 2", "^"]);
+    broken("prompt = [0]", "prompt = []").fails(2, &["the prompt is empty", "^^"]);
+    broken("eos = [2]", "eos = [7]").fails(2, &["unknown token id", "claim.toml:5:"]);
+    broken("length = 2", "length = 0").fails(2, &["this must be 1 or more"]);
+    broken("length = 2", "lenght = 2").fails(2, &["did you mean `length`?"]);
+    broken("model = \"base\"", "model = \"bass\"").fails(2, &["did you mean `base`?"]);
+    broken("model = \"base\"", "model = \"base\"\nclaim = \"dua\"")
+        .fails(2, &["unknown decoder `dua`", "claim.toml:17:", "^^^"]);
+    broken("\"kad-dual\"", "\"kad-daul\"").fails(2, &["did you mean `kad-dual`?"]);
+    broken("name = \"dual\"", "name = \"alone\"").fails(2, &["two decoders are called `alone`"]);
+    kad(&["prove", "no-such.toml"]).fails(2, &["cannot read the proof no-such.toml"]);
+    kad(&["prove"]).fails(2, &["<FILE>"]);
+}
+
+#[test]
+fn what_would_not_finish_is_refused_with_numbers() {
+    let words = ["contexts with", "paths to enumerate", "length 400", "use a smaller `length`"];
+    broken("length = 2", "length = 400").fails(2, &words);
+    broken("length = 2", "length = 9223372036854775807").fails(2, &["use a smaller `length`"]);
+}

@@ -1,0 +1,45 @@
+//! `kad rules`, and the document that is its output.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::kad::kad;
+
+#[test]
+fn the_document_is_what_the_program_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/RULES.md");
+    let printed = kad(&["rules", "--markdown"]).succeeds();
+    assert!(
+        fs::read_to_string(path).unwrap() == printed,
+        "docs/RULES.md is not what the code says: regenerate it with \
+         `cargo run -- rules --markdown > docs/RULES.md`"
+    );
+}
+
+#[test]
+fn one_rule_or_all_to_read_or_to_parse() {
+    let all: Vec<Value> = serde_json::from_str(&kad(&["rules", "--json"]).succeeds()).unwrap();
+    let text = kad(&["rules"]).succeeds();
+    assert!(all.len() >= 23);
+    for rule in &all {
+        let heading = format!("{}\n  d(y)        ", rule["kind"].as_str().unwrap());
+        assert!(text.contains(&heading), "{heading}");
+    }
+    let one = kad(&["rules", "kad-pool", "--json"]).succeeds();
+    let one: Vec<Value> = serde_json::from_str(&one).unwrap();
+    assert_eq!(one.len(), 1);
+    assert_eq!(one[0]["parameters"][1]["name"], "window");
+    assert_eq!(one[0]["parameters"][1]["default"], 16.0);
+    assert_eq!(one[0]["parameters"][0]["default"], Value::Null);
+    let dual = kad(&["rules", "kad-dual"]).succeeds();
+    assert!(dual.contains("1[p(y) < threshold]") && dual.contains("token_wise"), "{dual}");
+    assert!(!dual.contains("kad-primal"), "{dual}");
+}
+
+#[test]
+fn a_rule_that_is_not_there_is_refused() {
+    kad(&["rules", "kad-daul"]).fails(2, &["unknown rule `kad-daul`", "did you mean `kad-dual`?"]);
+    kad(&["rules", "--json", "--markdown"]).fails(2, &["cannot be used with"]);
+}
