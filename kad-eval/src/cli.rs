@@ -28,11 +28,25 @@ pub(crate) enum Command {
     Generate(Box<GenerateArgs>),
     /// Log-likelihood and perplexity of a text under a model
     Score(ScoreArgs),
-    /// Explain one deferral decision, in numbers
+    /// Explain one deferral decision: what is handed over, what that is worth, the law that results
+    ///
+    /// With --base and --aligned: the next token after PROMPT. With --json: the laws are given, one
+    /// JSON object {"p": [...], "q": [...], "rule": {"kind": ...}} per decision, and one JSON line
+    /// comes back for each. Laws that sum to 1 within 1e-9 are used exactly as given, within 1e-3
+    /// they are rescaled. A rule with a history is at its beginning.
     Explain(Box<ExplainArgs>),
     /// Prove by exact enumeration that decoders have the law they claim
+    ///
+    /// Works on small table models. Every path of every decoder is walked, nothing is sampled, and
+    /// the law of whole texts is compared with the claimed one, worked out from the models' logits
+    /// by the formulas. Proved means a total variation distance of at most 1e-12.
+    ///
+    /// Logits are f32 in kad: the law of a table is the softmax of the f32 logarithms of the
+    /// probabilities given, and the claim uses the same.
     Prove(ProveArgs),
     /// List the deferral rules
+    ///
+    /// What each hands over, its parameters, how it behaves, and where it comes from.
     Rules(RulesArgs),
     /// List, fetch and inspect models
     #[command(subcommand)]
@@ -204,11 +218,7 @@ pub(crate) struct ScoreArgs {
     pub(crate) json: bool,
 }
 
-/// Explain one deferral decision: what is handed over, what that is worth, and the law that results.
-///
-/// With --base and --aligned: the next token after PROMPT. With --json: the laws are given, one JSON
-/// object {"p": [...], "q": [...], "rule": {"kind": ...}} per decision, and one JSON line comes back
-/// for each. A rule with a history is at its beginning.
+/// The arguments of `kad explain`: one of its two forms.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -255,14 +265,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) dump: bool,
 }
 
-/// Prove by exact enumeration that decoders have the law they claim, on small table models.
-///
-/// Every path of every decoder is walked, nothing is sampled, and the law of whole texts is compared
-/// with the claimed one, worked out from the models' logits by the formulas. Proved means a total
-/// variation distance of at most 1e-12.
-///
-/// Logits are f32 in kad: the law of a table is the softmax of the f32 logarithms of the
-/// probabilities given, and the claim uses the same.
+/// The arguments of `kad prove`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -279,7 +282,7 @@ pub(crate) struct ProveArgs {
     pub(crate) json: bool,
 }
 
-/// List the deferral rules: what each hands over, its parameters, and where it comes from.
+/// The arguments of `kad rules`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -15,4 +15,4 @@ pub(crate) use experiment::{
 };
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
-pub(crate) use rule::{RulePlan, unknown as unknown_rule};
+pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};

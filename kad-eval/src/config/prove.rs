@@ -73,9 +73,11 @@ fn proof(file: &Table<'_>, bare: &Table<'_>) -> Result<Proof> {
     }
     let eos = file.optional("eos").map_or(Ok(Vec::new()), |value| tokens(&value, vocab))?;
     let length = count(&file.required("length")?)?;
+    // Texts end at `length`, unless a decoder's own settings say earlier.
+    let plain = SamplingPlan { max_new_tokens: u64::MAX, ..SamplingPlan::default() };
     let sampling = match file.optional("sampling") {
-        Some(value) => read_sampling(&value.table("[sampling]")?, &SamplingPlan::default())?,
-        None => SamplingPlan::default(),
+        Some(value) => read_sampling(&value.table("[sampling]")?, &plain)?,
+        None => plain,
     };
     let plans = decoders(&bare.required("decoders")?, &models, &sampling)?;
     let claims = claims(&file.required("decoders")?, plans)?;

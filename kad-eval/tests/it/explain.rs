@@ -167,7 +167,10 @@ fn wrong_requests_are_refused() {
     let with = |rule: &str| format!(r#"{{"p":[1.0],"q":[1.0],"rule":{rule}}}"#);
     for (rule, words) in [
         (r#"{"kind":"kad-daul","threshold":0.4}"#, "did you mean `kad-dual`?"),
-        (r#"{"kind":"kad-dual"}"#, "kad-dual needs its threshold"),
+        (
+            r#"{"kind":"kad-dual"}"#,
+            r#"kad-dual needs its threshold: {"kind": "kad-dual", "threshold": 0.4}"#,
+        ),
         (r#"{"kind":"kad-dual","threshold":1.5}"#, "out of range: between 0 and 1"),
         (r#"{"kind":"kad-dual","budget":0.5}"#, "no parameter `budget`"),
         (r#"{"kind":"kad-dual","threshold":"x"}"#, "`threshold` is \"x\", not a number"),

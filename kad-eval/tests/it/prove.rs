@@ -94,8 +94,8 @@ fn the_small_proof_is_valid() {
 }
 
 /// Must fail: the base model has not the law of the pair, and the oracle says where. Both
-/// probabilities by hand: after 0 the base model draws (.5, .3, .2), what it defers to is certain
-/// to say 2, and everything is deferred.
+/// probabilities by hand: the base model says 2 with probability .25, the aligned model always, and
+/// everything is deferred.
 #[test]
 fn a_false_claim_is_refuted_with_the_text_and_both_probabilities() {
     let text = r#"
@@ -170,6 +170,30 @@ fn mistakes_in_the_claim_are_shown_where_they_are() {
     broken("name = \"dual\"", "name = \"alone\"").fails(2, &["two decoders are called `alone`"]);
     kad(&["prove", "no-such.toml"]).fails(2, &["cannot read the proof no-such.toml"]);
     kad(&["prove"]).fails(2, &["<FILE>"]);
+}
+
+/// The file's length ends texts, however long; a decoder's own limit ends them earlier.
+#[test]
+fn texts_end_at_the_length_or_at_the_decoders_own_limit() {
+    let text = r#"
+name = "long"
+prompt = [0]
+length = 300
+[models.only]
+rows = { "" = [1] }
+[[decoders]]
+name = "to the end"
+kind = "single"
+model = "only"
+[[decoders]]
+name = "cut"
+kind = "single"
+model = "only"
+sampling = { max_new_tokens = 3 }
+claim = "to the end"
+"#;
+    let ran = prove(text, &["--json"]);
+    ran.fails(1, &["`cut` of long", "probability 0, claimed 1", "0, 0]"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use kad_core::deferral::Rule;
 use kad_core::{Law, LawError};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::words::QuotedWords;
-use crate::config::RulePlan;
+use crate::config::{RulePlan, RulePlanError};
 use crate::failure::Failure;
 
 /// How far a sum may be from one for the law to be rescaled; beyond it is a mistake.
@@ -78,7 +78,14 @@ fn plan(rule: &Map<String, Value>) -> Result<RulePlan> {
     };
     let given = rule.iter().filter(|(name, _)| *name != "kind").map(number);
     let given = given.collect::<Result<Vec<_>>>()?;
-    Ok(RulePlan::new(kind, given.iter().map(|(name, value)| (name.as_str(), *value)))?)
+    let given = given.iter().map(|(name, value)| (name.as_str(), *value));
+    RulePlan::new(kind, given).map_err(|error| match error {
+        // The way of the command line would mislead here.
+        RulePlanError::Missing { kind, parameter } => {
+            anyhow!("{kind} needs its {parameter}: {{\"kind\": \"{kind}\", \"{parameter}\": 0.4}}")
+        }
+        other => other.into(),
+    })
 }
 
 /// Exactly the numbers given, if they sum to one as well as rounding lets them: rescaling would move
