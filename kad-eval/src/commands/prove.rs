@@ -81,15 +81,25 @@ fn verdicts(proof: &Proof) -> Result<Vec<Verdict>> {
     let terminal = std::io::stderr().is_terminal();
     let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     bar.enable_steady_tick(Duration::from_secs(1));
-    let mut laws: BTreeMap<&str, TextLaw> = BTreeMap::new();
-    for (done, claim) in proof.claims.iter().enumerate() {
-        let name = &claim.decoder.name;
-        bar.set_message(format!("{}: {name} ({done}/{})", proof.name, proof.claims.len()));
-        let law = enumerated(proof, &claim.decoder).with_context(|| format!("decoder `{name}`"))?;
-        laws.insert(name, law);
+    let law = |plan: &DecoderPlan| {
+        bar.set_message(format!("{}: {}", proof.name, plan.name));
+        enumerated(proof, plan).with_context(|| format!("decoder `{}`", plan.name))
+    };
+    // Only laws that others are held to are kept: a law may have a million texts.
+    let mut kept: BTreeMap<&str, TextLaw> = BTreeMap::new();
+    let referred = |name: &str| proof.claims.iter().any(|claim| claim.of.as_deref() == Some(name));
+    for plan in proof.claims.iter().map(|claim| &claim.decoder) {
+        if referred(&plan.name) {
+            kept.insert(&plan.name, law(plan)?);
+        }
     }
+    let verdict = |claim: &Claim| match kept.get(claim.decoder.name.as_str()) {
+        Some(law) => verdict(proof, claim, law, &kept),
+        None => verdict(proof, claim, &law(&claim.decoder)?, &kept),
+    };
+    let verdicts = proof.claims.iter().map(verdict).collect();
     bar.finish_and_clear();
-    proof.claims.iter().map(|claim| verdict(proof, claim, &laws)).collect()
+    verdicts
 }
 
 /// The law that the decoder has: the one that `kad run` would decode with.
@@ -108,12 +118,17 @@ fn limits(proof: &Proof, plan: &DecoderPlan) -> Limits {
     Limits { max_new_tokens: proof.length.min(own), eos: proof.eos.clone() }
 }
 
-fn verdict(proof: &Proof, claim: &Claim, laws: &BTreeMap<&str, TextLaw>) -> Result<Verdict> {
+/// Holds the enumerated `law` of a decoder to its claim; `others` are the laws claimed by name.
+fn verdict(
+    proof: &Proof,
+    claim: &Claim,
+    law: &TextLaw,
+    others: &BTreeMap<&str, TextLaw>,
+) -> Result<Verdict> {
     let plan = &claim.decoder;
-    let law = &laws[plan.name.as_str()];
     let formula;
     let claimed = match &claim.of {
-        Some(other) => &laws[other.as_str()],
+        Some(other) => &others[other.as_str()],
         None => {
             formula = claimed::law(proof, plan, &limits(proof, plan))?;
             &formula
