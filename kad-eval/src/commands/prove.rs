@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use indicatif::ProgressBar;
 use kad_core::decode::Limits;
 use kad_core::oracle::{TextLaw, text_law, total_variation};
@@ -189,6 +189,10 @@ fn print(args: &ProveArgs, proof: &Proof, verdicts: &[Verdict]) -> Result<()> {
             format!("{:.1e}", verdict.total_variation),
             if verdict.proved { "proved" } else { "NOT PROVED" }.to_owned(),
         ]);
+    }
+    // Only words are broken where a terminal is narrow.
+    for column in table.column_iter_mut().skip(2) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     let Proof { name, length, vocab, .. } = proof;
     output::line(&format!("{name}: texts of up to {length} of {vocab} tokens\n{table}"))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, Table};
 use kad_backends::{Message, Source};
 use kad_core::deferral::{Deferral, Rule};
 use kad_core::{Certificate, LanguageModel, Law, LogitRows, Sampling, TokenId};
@@ -140,7 +140,7 @@ impl Explained {
 
     fn table(&self, n: usize, model: &Model) -> Table {
         let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table.load_style(UTF8_FULL_CONDENSED);
         table.set_header(["token", "id", "p", "q*", "d", "π"]);
         for token in self.likeliest(n) {
             let [p, q] = self.drawn.each_ref().map(|law| law.probs()[token]);
