@@ -3,7 +3,7 @@
 use num_rational::BigRational;
 use num_traits::Num;
 
-use crate::sum::Total;
+use crate::sum::{Total, sum};
 
 /// A number that probabilities can be made of: `f64` where text is decoded, [`BigRational`] where
 /// something is proved without rounding.
@@ -16,6 +16,13 @@ pub trait Number: Num + Clone + PartialOrd {
 
     /// The value of a sum.
     fn total(sum: Self::Sum) -> Self;
+
+    /// The sum of all `values`.
+    fn sum_of(values: &[Self]) -> Self {
+        let mut sum = Self::Sum::default();
+        values.iter().for_each(|value| Self::add_to(&mut sum, value.clone()));
+        Self::total(sum)
+    }
 }
 
 /// What each addition rounds away is kept beside the sum (Neumaier's compensation).
@@ -28,6 +35,10 @@ impl Number for f64 {
 
     fn total(sum: Total) -> f64 {
         sum.value()
+    }
+
+    fn sum_of(values: &[f64]) -> f64 {
+        sum(values)
     }
 }
 
