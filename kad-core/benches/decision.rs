@@ -5,11 +5,12 @@
 
 mod cases;
 
-use cases::{SHAPES, SIZES, decide, rules};
+use cases::{SHAPES, SIZES, rules};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use kad_core::deferral::Deferral;
 use kad_core::{Law, Sampling, SamplingSettings, mixture};
 use std::hint::black_box;
+use std::time::Duration;
 
 /// Calls `bench` with the name of each case, its logits and its law.
 fn for_each_case(mut bench: impl FnMut(BenchmarkId, &[f32], &Law)) {
@@ -49,7 +50,7 @@ fn decisions(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(name);
         let mut out = Deferral::default();
         for_each_case(|id, _, law| {
-            group.bench_function(id, |b| b.iter(|| decide(&rule, black_box(law), law, &mut out)));
+            group.bench_function(id, |b| b.iter(|| rule.decide(black_box(law), law, &mut out)));
         });
         group.finish();
     }
@@ -61,7 +62,7 @@ fn mixtures(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("mix");
     let (mut deferral, mut out) = (Deferral::default(), Law::default());
     for_each_case(|id, _, law| {
-        decide(rule, law, law, &mut deferral);
+        rule.decide(law, law, &mut deferral);
         group.bench_function(id, |b| {
             b.iter(|| mixture::mix(black_box(law), law, &deferral, &mut out));
         });
@@ -69,5 +70,13 @@ fn mixtures(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, laws, decisions, mixtures);
+criterion_group! {
+    name = benches;
+    // There are more than two hundred of them.
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+        .sample_size(20);
+    targets = laws, decisions, mixtures
+}
 criterion_main!(benches);

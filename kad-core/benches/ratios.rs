@@ -12,7 +12,7 @@ mod cases;
 use std::hint::black_box;
 use std::time::Instant;
 
-use cases::{SHAPES, SIZES, decide, rules};
+use cases::{SHAPES, SIZES, rules};
 use kad_core::deferral::{Deferral, Rule};
 use kad_core::{Law, Sampling};
 
@@ -48,10 +48,10 @@ fn measure(rule: &Rule, logits: &[f32], repetitions: usize) -> String {
     // The first repetition warms up.
     for _ in 0..=repetitions {
         base.push(seconds(|| softmax.law(black_box(logits), &[], &mut law).expect("finite")));
-        alone.push(seconds(|| decide(rule, black_box(&law), &law, &mut deferral)));
+        alone.push(seconds(|| rule.decide(black_box(&law), &law, &mut deferral)));
         both.push(seconds(|| {
             softmax.law(black_box(logits), &[], &mut law).expect("finite");
-            decide(rule, black_box(&law), &law, &mut deferral);
+            rule.decide(black_box(&law), &law, &mut deferral);
         }));
     }
     let ratio = |times: &[f64]| times.iter().zip(&base).skip(1).map(|(t, b)| t / b).collect();

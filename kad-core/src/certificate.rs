@@ -1,9 +1,10 @@
 //! What one deferral decision is worth, and how much better it could have been.
 
 use crate::deferral::Deferral;
-use crate::knapsack::{Items, dual, pairwise, relax};
+use crate::knapsack::{Items, dual, relax};
 use crate::law::Law;
 use crate::mixture::mix;
+use crate::sum::sum_by;
 
 /// An account of one decision `d` over a base law `p` and an aligned law `q*`: what it hands over,
 /// what that is worth in the knapsack of Hammal et al. (arXiv 2510.27017), bounds on what any
@@ -73,7 +74,7 @@ impl Certificate {
         let items = Items::surprisal(base);
         let decided = |buffer: &[f64]| {
             let weights = deferral.weights();
-            pairwise(weights.len().min(buffer.len()), |token| weights[token] * buffer[token])
+            sum_by(weights.len().min(buffer.len()), |token| weights[token] * buffer[token])
         };
         let budget = match budget {
             Some(budget) if budget >= 1.0 => budget.max(items.total_weight()),
@@ -118,7 +119,7 @@ impl Certificate {
 /// `Σ min(p, q)`.
 fn overlap(p: &Law, q: &Law) -> f64 {
     let (p, q) = (p.probs(), q.probs());
-    pairwise(p.len().min(q.len()), |token| p[token].min(q[token]))
+    sum_by(p.len().min(q.len()), |token| p[token].min(q[token]))
 }
 
 #[cfg(test)]

@@ -71,9 +71,7 @@ impl<N: Number> Law<N> {
     pub fn set_proportional(&mut self, weights: impl IntoIterator<Item = N>) -> bool {
         self.probs.clear();
         self.probs.extend(weights);
-        let mut sum = N::Sum::default();
-        self.probs.iter().for_each(|weight| N::add_to(&mut sum, weight.clone()));
-        let total = N::total(sum);
+        let total = N::sum_of(&self.probs);
         let possible = total > N::zero();
         if possible {
             self.probs.iter_mut().for_each(|p| *p = p.clone() / total.clone());
@@ -124,7 +122,7 @@ impl Law {
 
     /// The largest probability.
     pub fn max_prob(&self) -> f64 {
-        self.probs.iter().copied().fold(0.0, f64::max)
+        crate::sum::max(&self.probs, 0.0)
     }
 
     /// The token at `uniform` ∈ [0, 1) of the cumulative law (inversion).

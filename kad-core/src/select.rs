@@ -36,14 +36,11 @@ use std::cmp::Ordering;
 use wide::f64x8;
 
 use self::sieve::{Band, Candidates};
+use crate::knapsack::BUDGET_SLACK;
 use crate::sum::{LANES, Total};
 use crate::vocab::TokenId;
 
 mod sieve;
-
-/// Relative room at a budget: probabilities that sum to it in the reals fit, although their `f64`
-/// sum may end just above. A budget of 0 has no room: only impossible tokens fit.
-pub const BUDGET_SLACK: f64 = 1e-12;
 
 /// Where the longest prefix by rising probability ends that fits a budget.
 ///

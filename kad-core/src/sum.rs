@@ -16,14 +16,14 @@ pub(crate) const LANES: usize = 8;
 
 /// A running sum and what its roundings have lost so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Total {
+pub struct Total {
     sum: f64,
     lost: f64,
 }
 
 impl Total {
     /// Adds one term.
-    pub(crate) fn add(&mut self, term: f64) {
+    pub fn add(&mut self, term: f64) {
         let sum = self.sum + term;
         let (large, small) =
             if self.sum.abs() >= term.abs() { (self.sum, term) } else { (term, self.sum) };
@@ -31,9 +31,9 @@ impl Total {
         self.sum = sum;
     }
 
-    /// The sum of the terms so far.
-    pub(crate) fn value(self) -> f64 {
-        self.sum + self.lost
+    /// The sum of the terms so far. An infinite one has lost nothing.
+    pub fn value(self) -> f64 {
+        if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
 }
 
@@ -53,6 +53,37 @@ pub(crate) fn sum(values: &[f64]) -> f64 {
     let mut total = Total::default();
     values.chunks(BLOCK).for_each(|block| total.add(block_sum(block)));
     total.value()
+}
+
+/// `Σ_{k < n} term(k)`.
+pub(crate) fn sum_by(n: usize, term: impl Fn(usize) -> f64) -> f64 {
+    let mut total = Total::default();
+    for start in (0..n).step_by(BLOCK) {
+        let mut lanes = [0.0; 2 * LANES];
+        (start..n.min(start + BLOCK)).for_each(|k| lanes[k % (2 * LANES)] += term(k));
+        total.add(lanes.iter().sum());
+    }
+    total.value()
+}
+
+/// `[0, t₀, t₀ + t₁, …]`: the sums of every prefix, each to about one rounding.
+pub(crate) fn prefixes(terms: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut total = Total::default();
+    let rest = terms.map(|term| {
+        total.add(term);
+        total.value()
+    });
+    std::iter::once(0.0).chain(rest).collect()
+}
+
+/// The largest of `values`, and of `least`; NaN is passed over.
+pub(crate) fn max(values: &[f64], least: f64) -> f64 {
+    let larger = |a: f64, b: f64| if b > a { b } else { a };
+    let mut lanes = [least; 2 * LANES];
+    for chunk in values.chunks(2 * LANES) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &value)| *lane = larger(*lane, value));
+    }
+    lanes.into_iter().fold(least, larger)
 }
 
 /// `Σ a b`; the slices have one length.
@@ -96,6 +127,9 @@ mod tests {
         for n in [0, 1, 7, 8, 9, 17, BLOCK - 1, BLOCK, BLOCK + 1, 151_936] {
             let terms: Vec<f64> = (1..=n).map(|i| i as f64 / 1024.0).collect();
             assert_eq!(sum(&terms), (n * (n + 1) / 2) as f64 / 1024.0, "{n}");
+            assert_eq!(sum_by(n, |k| terms[k]), sum(&terms), "{n}");
+            assert_eq!(prefixes(terms.iter().copied())[n], sum(&terms), "{n}");
+            assert_eq!(max(&terms, 0.0), n as f64 / 1024.0);
             let signs: Vec<f64> = (1..=n).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
             let alternating = n.div_ceil(2) as f64 * if n % 2 == 0 { 1.0 } else { -1.0 };
             assert_eq!(dot(&terms, &signs), alternating / 1024.0, "{n}");
@@ -110,11 +144,35 @@ mod tests {
         assert!((terms.iter().sum::<f64>() / 15_193.6 - 1.0).abs() > 1e-13);
     }
 
+    /// 2^53 + 1 + 1 + … : a plain loop never leaves 2^53.
+    #[test]
+    fn small_terms_are_not_lost_behind_a_large_one() {
+        let large = (1u64 << 53) as f64;
+        let term = |k: usize| if k == 0 { large } else { 1.0 };
+        assert_eq!((0..4097).map(term).sum::<f64>(), large);
+        assert_eq!(prefixes((0..4097).map(term))[4097], large + 4096.0);
+        assert!((sum_by(4097, term) - (large + 4096.0)).abs() <= 64.0);
+    }
+
+    #[test]
+    fn the_largest_is_found_anywhere() {
+        for place in [0, 5, 15, 16, 40] {
+            let mut values = vec![0.5; 41];
+            values[place] = 0.75;
+            values[20] = f64::NAN;
+            assert_eq!(max(&values, 0.0), 0.75);
+        }
+        assert_eq!(max(&[], 0.0), 0.0);
+    }
+
     /// A total keeps what a running sum forgets beside a large term.
     #[test]
     fn a_total_keeps_small_terms() {
         let mut total = Total::default();
         [1.0, 1e100, 1.0, -1e100].into_iter().for_each(|term| total.add(term));
         assert_eq!(total.value(), 2.0);
+        total.add(f64::INFINITY);
+        total.add(1.0);
+        assert_eq!(total.value(), f64::INFINITY);
     }
 }

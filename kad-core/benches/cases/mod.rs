@@ -1,8 +1,6 @@
-//! What the benches measure: laws, sizes and rules. A new rule is one line in [`rules`].
+//! What the benches measure: laws, sizes and rules.
 
-use kad_core::deferral::{
-    Always, BaseRule, Deferral, KadDual, KadPrimal, Never, Nudging, RandomDeferral, Rule, RuleError,
-};
+use kad_core::deferral::{BaseRule, Deferral, Rule, RuleError, catalogue};
 use kad_core::{Law, TokenId};
 
 /// Vocabulary sizes of Llama 2, GPT-2 and Qwen 2.5.
@@ -44,28 +42,15 @@ fn peaked(vocab: usize) -> Vec<f32> {
     logits
 }
 
-/// The rules under measurement, by the names of the experiment files.
+/// The rules under measurement: all of the catalogue, with 0.4 for what has no default, and the
+/// primal rule by sorting.
 ///
 /// # Errors
 /// If a parameter is out of range.
 pub(crate) fn rules() -> Result<Vec<(&'static str, Rule)>, RuleError> {
-    Ok(vec![
-        ("never", Rule::base(Never)),
-        ("always", Rule::base(Always)),
-        ("random", Rule::base(RandomDeferral::new(0.3)?)),
-        ("nudging", Rule::base(Nudging::new(0.4)?)),
-        ("kad-dual", Rule::base(KadDual::new(0.4)?)),
-        ("kad-primal", Rule::base(KadPrimal::new(0.4)?)),
-        ("kad-primal by sorting", Rule::base(SortedPrimal { budget: 0.4 })),
-    ])
-}
-
-/// One decision.
-pub(crate) fn decide(rule: &Rule, base: &Law, aligned: &Law, out: &mut Deferral) {
-    match rule {
-        Rule::Base(rule) => rule.decide(base, out),
-        Rule::Pair(rule) => rule.decide(base, aligned, out),
-    }
+    let known = catalogue().iter().map(|rule| Ok((rule.kind, rule.with(0.4)?)));
+    let sorted = ("kad-primal by sorting", Rule::base(SortedPrimal { budget: 0.4 }));
+    known.chain([Ok(sorted)]).collect()
 }
 
 /// The primal rule as its definition reads: sort everything, fill the budget. The reference that

@@ -16,7 +16,7 @@ use crate::vocab::TokenId;
 /// mass at least `1 − b`. Tokens of probability 0 are always deferred, and `b = 1` defers all.
 ///
 /// Tokens that sum to the budget in the reals fit, although their `f64` sum may end just above
-/// ([`BUDGET_SLACK`](crate::select::BUDGET_SLACK)).
+/// ([`BUDGET_SLACK`](crate::knapsack::BUDGET_SLACK)).
 ///
 /// Cost: `O(V)`, without sorting and without allocation after the first call; see
 /// [`select`](crate::select).

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Items;
 use super::relax::Relaxation;
-use super::sum::prefixes;
+use crate::sum::prefixes;
 
 /// Items on one side of the critical one, in the order in which the core takes them in.
 struct Side {

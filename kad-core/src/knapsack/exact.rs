@@ -2,8 +2,8 @@
 
 use super::core::Core;
 use super::relax::{Relaxation, relax};
-use super::sum::{pairwise, prefixes};
 use super::{Items, at_least_zero, capacity};
+use crate::sum::{prefixes, sum_by};
 
 /// When [`exact`] may stop.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,5 +118,5 @@ fn cardinality_bound(items: &Items, budget: f64, relaxed: &Relaxation) -> f64 {
     let weights = prefixes(sorted(items.weights()).into_iter());
     let most = weights.partition_point(|&sum| sum <= capacity(budget)).saturating_sub(1);
     let values = sorted(items.values());
-    pairwise(most, |k| values[values.len() - 1 - k])
+    sum_by(most, |k| values[values.len() - 1 - k])
 }

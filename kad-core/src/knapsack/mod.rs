@@ -22,12 +22,10 @@ mod core;
 mod exact;
 mod items;
 mod relax;
-mod sum;
 
 pub use exact::{Exact, ExactLimits, exact};
 pub use items::Items;
 pub use relax::{Relaxation, dual, relax, relax_into};
-pub(crate) use sum::pairwise;
 
 /// A set of weights fits a budget `b` if their sum is at most `b · (1 + BUDGET_SLACK)`.
 ///

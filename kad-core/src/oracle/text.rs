@@ -28,9 +28,10 @@ pub fn text_law(
     limits: &Limits,
 ) -> Result<TextLaw, DecodeError> {
     decoder.begin(prompt.len());
-    let mut finished: BTreeMap<Vec<TokenId>, (f64, f64)> = BTreeMap::new();
+    let mut finished: BTreeMap<Vec<TokenId>, <f64 as Number>::Sum> = BTreeMap::new();
     // Shorter texts first: all paths to a context have arrived before it is continued.
-    let mut open = BTreeMap::from([((0, Vec::new()), (1.0, 0.0))]);
+    let mut open = BTreeMap::from([((0, Vec::new()), <f64 as Number>::Sum::default())]);
+    open.values_mut().for_each(|sum| f64::add_to(sum, 1.0));
     while let Some(((_, text), reached)) = open.pop_first() {
         let reached = f64::total(reached);
         for ((longer, ended), probability) in step_law(decoder, prompt, &text, limits)? {

@@ -174,7 +174,6 @@ fn large_laws_are_selected_as_sorted() {
     for (name, probs) in large_laws() {
         let order = sorted(&probs);
         for budget in [0.0, 1e-9, 0.1, 0.4, 0.75, 0.999_999] {
-            println!("{name}, {budget}");
             check(&probs, &order, budget);
         }
         for n in [0, 1, LARGE / 2, LARGE - 50, LARGE - 1] {
