@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The second form runs those whose name contains a word. The two crates are copied to a temporary
-//! folder; the tree is not touched. One target folder serves all mutations.
+//! folder; the tree is not touched. One target folder serves all mutations and all runs.
 
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -145,10 +145,10 @@ impl Copy {
         let out = File::create(&log).unwrap();
         let mut command = Command::new(std::env::var("CARGO").unwrap_or("cargo".to_owned()));
         command
-            .args(arguments)
             .args(self.offline.then_some("--offline"))
+            .args(arguments)
             .current_dir(self.folder.path())
-            .env("CARGO_TARGET_DIR", self.folder.path().join("target"))
+            .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutations"))
             // A failing property is enough; its smallest example is not needed.
             .env("PROPTEST_MAX_SHRINK_ITERS", "0")
             .env("RUST_BACKTRACE", "0")

@@ -10,6 +10,7 @@ mod implicit_reward;
 mod known_faults;
 mod mixture_law;
 mod predictors;
+mod remembering;
 mod rule_formulas;
 mod rule_history;
 mod rule_knapsack;
