@@ -211,7 +211,7 @@ mod tests {
         let mut follower = Follower::new(&model).unwrap();
         follower.remember(4);
         let text = [1, 2, 3, 4, 0, 1];
-        (3..=6).for_each(|len| drop(follower.row(&text[..len]).unwrap()));
+        (3..=6).for_each(|len| _ = follower.row(&text[..len]).unwrap());
         assert_eq!(model.counts().passes, 4);
         assert_eq!(follower.rows(&text, 4).unwrap().len(), 4);
         follower.row_at(&text, 3).unwrap();

@@ -124,7 +124,7 @@ impl Law {
 
     /// The largest probability.
     pub fn max_prob(&self) -> f64 {
-        self.probs.iter().copied().fold(0.0, f64::max)
+        crate::sum::max(&self.probs, 0.0)
     }
 
     /// The token at `uniform` ∈ [0, 1) of the cumulative law (inversion).

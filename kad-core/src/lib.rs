@@ -21,6 +21,7 @@
 //! `p` is the large base model and `q*` the small aligned one throughout; inside kad they are
 //! called `base` and `aligned`.
 
+mod certificate;
 pub mod choice;
 mod counted;
 pub mod decode;
@@ -37,10 +38,14 @@ mod number;
 pub mod oracle;
 mod predictor;
 mod sampling;
+pub mod select;
+mod softmax;
+mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod vocab;
 
+pub use certificate::Certificate;
 pub use choice::{ChoiceSource, SampledChoices};
 pub use counted::{Counted, Counts};
 pub use error::{DecodeError, LawError, ModelError};

@@ -114,13 +114,12 @@ impl<'m> Mixture<'m> {
         })
     }
 
-    /// Rules with a [history](crate::deferral::HistoryRule) begin it after `prompt` tokens.
+    /// Says that a new text begins after `prompt` tokens: rules with a
+    /// [history](crate::deferral::HistoryRule) begin theirs there.
     ///
-    /// Default 1: they look at the prompt too, which is then computed row by row.
-    #[must_use]
-    pub fn after_prompt(mut self, prompt: usize) -> Self {
-        self.history = History::after(prompt);
-        self
+    /// Unless told, they begin at the first token and look at the prompt too, row by row.
+    pub fn begin(&mut self, prompt: usize) {
+        self.history.begin(prompt);
     }
 
     /// The aligned model's session, to draft with or to ask for its laws.
@@ -245,16 +244,21 @@ impl<'m> Mixture<'m> {
 pub struct MixturePredictor<'m> {
     mixture: Mixture<'m>,
     aligned: Law,
+    mass: Option<f64>,
 }
 
 impl<'m> MixturePredictor<'m> {
     /// The law of `mixture`.
     pub fn new(mixture: Mixture<'m>) -> Self {
-        Self { mixture, aligned: Law::default() }
+        Self { mixture, aligned: Law::default(), mass: None }
     }
 }
 
 impl Predictor for MixturePredictor<'_> {
+    fn begin(&mut self, prompt: usize) {
+        self.mixture.begin(prompt);
+    }
+
     fn context_len(&self) -> usize {
         self.mixture.context_len()
     }
@@ -273,8 +277,12 @@ impl Predictor for MixturePredictor<'_> {
         }
         mixture.aligned_law(len, &mut self.aligned)?;
         let position = mixture.position(len)?;
-        mix(&position.base, &self.aligned, &position.deferral, out);
+        self.mass = Some(mix(&position.base, &self.aligned, &position.deferral, out));
         Ok(())
+    }
+
+    fn deferral_mass(&self) -> Option<f64> {
+        self.mass
     }
 }
 

@@ -3,6 +3,8 @@
 use num_rational::BigRational;
 use num_traits::Num;
 
+use crate::sum::Total;
+
 /// A number that probabilities can be made of: `f64` where text is decoded, [`BigRational`] where
 /// something is proved without rounding.
 pub trait Number: Num + Clone + PartialOrd {
@@ -16,19 +18,16 @@ pub trait Number: Num + Clone + PartialOrd {
     fn total(sum: Self::Sum) -> Self;
 }
 
-/// Kahan's sum in Neumaier's form: what each addition rounds away is kept beside the sum.
+/// What each addition rounds away is kept beside the sum (Neumaier's compensation).
 impl Number for f64 {
-    type Sum = (f64, f64);
+    type Sum = Total;
 
-    fn add_to((sum, lost): &mut Self::Sum, term: f64) {
-        let next = *sum + term;
-        let (large, small) = if sum.abs() >= term.abs() { (*sum, term) } else { (term, *sum) };
-        *lost += (large - next) + small;
-        *sum = next;
+    fn add_to(sum: &mut Total, term: f64) {
+        sum.add(term);
     }
 
-    fn total((sum, lost): Self::Sum) -> f64 {
-        sum + lost
+    fn total(sum: Total) -> f64 {
+        sum.value()
     }
 }
 

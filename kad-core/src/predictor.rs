@@ -10,6 +10,10 @@ use crate::vocab::TokenId;
 /// Anything that has a next-token law after any context: a model with its sampling settings, a
 /// deferral mixture of two, an implicit reward. Dyn-safe.
 pub trait Predictor {
+    /// Says that a new text begins after `prompt` tokens: laws that depend on where the prompt ends
+    /// need to know. Most do not.
+    fn begin(&mut self, _prompt: usize) {}
+
     /// The longest context there can be.
     fn context_len(&self) -> usize;
 
@@ -26,6 +30,11 @@ pub trait Predictor {
     /// # Errors
     /// If a model fails or its logits are no law.
     fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError>;
+
+    /// The deferral mass of the law last written, where a rule decided.
+    fn deferral_mass(&self) -> Option<f64> {
+        None
+    }
 
     /// Replaces `out` by the laws after each of the `last` longest prefixes of `context`, the
     /// shortest prefix first.
@@ -46,6 +55,9 @@ pub trait Predictor {
 }
 
 impl<P: Predictor + ?Sized> Predictor for Box<P> {
+    fn begin(&mut self, prompt: usize) {
+        (**self).begin(prompt);
+    }
     fn context_len(&self) -> usize {
         (**self).context_len()
     }
@@ -54,6 +66,9 @@ impl<P: Predictor + ?Sized> Predictor for Box<P> {
     }
     fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
         (**self).law(context, len, out)
+    }
+    fn deferral_mass(&self) -> Option<f64> {
+        (**self).deferral_mass()
     }
 }
 

@@ -1,7 +1,10 @@
 //! From logits to the law that tokens are drawn from.
 
 use crate::error::LawError;
-use crate::law::{Law, largest};
+use crate::law::Law;
+use crate::select::{Boundary, Count, boundary, cheapest};
+use crate::softmax::{largest, softmax};
+use crate::sum::sum;
 use crate::vocab::TokenId;
 
 /// Sampling settings as a user gives them, unchecked.
@@ -11,7 +14,9 @@ pub struct SamplingSettings {
     pub temperature: f64,
     /// Keep the `k` most probable tokens; lower ids first among equals. Default: all.
     pub top_k: Option<usize>,
-    /// Keep the smallest set of most probable tokens with at least this mass, (0, 1]. Default: all.
+    /// Keep the smallest set of most probable tokens with at least this mass, (0, 1]; lower ids
+    /// first among equals. What is cut is what [`cheapest`] gives for the
+    /// budget `1 − top_p`. Default: all.
     pub top_p: Option<f64>,
     /// Keep tokens with at least this share of the largest probability, [0, 1]. Default: all.
     pub min_p: Option<f64>,
@@ -129,15 +134,15 @@ impl Sampling {
     /// Turns the scores that `out` holds into their law.
     fn finish(&self, context: &[TokenId], out: &mut Law) -> Result<(), LawError> {
         let settings = &self.0;
-        let (probs, order) = out.parts_mut();
-        penalise(probs, context, settings.repetition_penalty, order);
-        let largest = largest(probs.iter().copied())?;
+        let (probs, room) = out.parts_mut();
+        penalise(probs, context, settings.repetition_penalty, room);
+        let largest = largest(probs)?;
         if settings.temperature == 0.0 {
             one_hot_at(probs, largest);
             return Ok(());
         }
         softmax(probs, largest, settings.temperature);
-        truncate(probs, order, settings);
+        truncate(probs, room, settings);
         Ok(())
     }
 }
@@ -164,54 +169,37 @@ fn one_hot_at(values: &mut [f64], largest: f64) {
     values[best.expect("the largest value is one of them")] = 1.0;
 }
 
-/// In place; `largest` is the largest value, and finite.
-fn softmax(values: &mut [f64], largest: f64, temperature: f64) {
-    let mut total = 0.0;
-    for value in values.iter_mut() {
-        *value = ((*value - largest) / temperature).exp();
-        total += *value;
-    }
-    values.iter_mut().for_each(|value| *value /= total);
-}
-
-fn truncate(probs: &mut [f64], order: &mut Vec<TokenId>, settings: &SamplingSettings) {
+fn truncate(probs: &mut [f64], room: &mut Vec<TokenId>, settings: &SamplingSettings) {
     if let Some(k) = settings.top_k.filter(|&k| k < probs.len()) {
-        rank(probs, order);
-        cut(probs, &order[k..]);
+        let cut = (probs.len() - k) as f64;
+        if let Some(boundary) = boundary::<Count>(probs, cut, room) {
+            cut_cheap(probs, boundary);
+        }
     }
     if let Some(top_p) = settings.top_p.filter(|&top_p| top_p < 1.0) {
-        rank(probs, order);
-        let mut mass = 0.0;
-        let kept = order.iter().take_while(|&&token| {
-            let needed = mass < top_p;
-            mass += probs[token as usize];
-            needed
-        });
-        let kept = kept.count();
-        cut(probs, &order[kept..]);
+        match cheapest(probs, 1.0 - top_p, room) {
+            Some(boundary) => cut_cheap(probs, boundary),
+            // The most probable token has the mass alone, however small that is.
+            None => one_hot_at(probs, probs.iter().copied().fold(0.0, f64::max)),
+        }
     }
     if let Some(min_p) = settings.min_p.filter(|&min_p| min_p > 0.0) {
         let floor = min_p * probs.iter().copied().fold(0.0, f64::max);
-        probs.iter_mut().filter(|p| **p < floor).for_each(|p| *p = 0.0);
+        probs.iter_mut().for_each(|p| *p = if *p < floor { 0.0 } else { *p });
         normalise(probs);
     }
 }
 
-/// Tokens by falling probability, rising id among equals.
-fn rank(probs: &[f64], order: &mut Vec<TokenId>) {
-    order.clear();
-    order.extend(0..probs.len() as TokenId);
-    order
-        .sort_unstable_by(|&a, &b| probs[b as usize].total_cmp(&probs[a as usize]).then(a.cmp(&b)));
-}
-
-fn cut(probs: &mut [f64], tokens: &[TokenId]) {
-    tokens.iter().for_each(|&token| probs[token as usize] = 0.0);
+/// Makes the tokens of the cheap prefix impossible.
+fn cut_cheap(probs: &mut [f64], boundary: Boundary) {
+    for (p, token) in probs.iter_mut().zip(0..) {
+        *p = if boundary.has_before(token, *p) { 0.0 } else { *p };
+    }
     normalise(probs);
 }
 
 fn normalise(probs: &mut [f64]) {
-    let total: f64 = probs.iter().sum();
+    let total = sum(probs);
     probs.iter_mut().for_each(|p| *p /= total);
 }
 
@@ -302,6 +290,58 @@ mod tests {
         for (f, w) in found.iter().zip(COMBINED_CUTS) {
             assert!((f - w).abs() < 1e-6, "{found:?}");
         }
+    }
+
+    /// Tokens by falling probability, rising id among equals, by sorting.
+    fn ranked(probs: &[f64]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..probs.len()).collect();
+        order.sort_by(|&a, &b| probs[b].partial_cmp(&probs[a]).unwrap().then(a.cmp(&b)));
+        order
+    }
+
+    /// A vocabulary of few values, as half-precision logits give: ties at every cut.
+    fn tied_logits() -> Vec<f32> {
+        (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 27) as f32 / 8.0).collect()
+    }
+
+    #[test]
+    fn cuts_of_a_large_law_keep_what_a_sort_keeps() {
+        let (logits, plain) = (tied_logits(), SamplingSettings::default());
+        let full = law(plain, &logits, &[]);
+        let order = ranked(&full);
+        let kept = |found: &[f64]| -> Vec<usize> {
+            let mut kept = ranked(found);
+            kept.retain(|&token| found[token] > 0.0);
+            kept
+        };
+        for k in [1, 2, 50, 1000, 4999, 5000, 6000] {
+            let found = law(SamplingSettings { top_k: Some(k), ..plain }, &logits, &[]);
+            assert_eq!(kept(&found), order[..k.min(5000)], "top-k {k}");
+            assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+        for top_p in [1e-300, 0.001, 0.5, 0.9, 0.999_999] {
+            let found = law(SamplingSettings { top_p: Some(top_p), ..plain }, &logits, &[]);
+            let mut mass = 0.0;
+            let wanted = order.iter().take_while(|&&token| {
+                let needed = mass < top_p;
+                mass += full[token];
+                needed
+            });
+            assert_eq!(kept(&found), order[..wanted.count()], "top-p {top_p}");
+            assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    /// 0.3 + 0.1 is above 0.4 in `f64`, and 0.6 still has the mass asked for.
+    #[test]
+    fn top_p_that_a_set_reaches_in_the_reals_is_reached() {
+        let mut probs = [0.6, 0.3, 0.1];
+        truncate(
+            &mut probs,
+            &mut Vec::new(),
+            &SamplingSettings { top_p: Some(0.6), ..Default::default() },
+        );
+        assert_eq!(probs, [1.0, 0.0, 0.0]);
     }
 
     const COMBINED_CUTS: [f64; 6] = [0.0, 0.479_452_055, 0.0, 0.273_972_586, 0.0, 0.246_575_359];

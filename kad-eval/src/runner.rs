@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use kad_core::decode::{Emitted, Limits, generate};
+use kad_core::decode::{Emitted, Generation, Limits, Step, generate};
 use kad_core::deferral::Rule;
 use kad_core::{DecodeError, SampledChoices, TokenId};
 use sha2::{Digest, Sha256};
 
-use crate::config::{DecoderPlan, Experiment};
+use crate::config::{DecoderPlan, Execution, Experiment};
 use crate::failure::Failure;
-use crate::models::{self, Models};
-use crate::record::{Done, Passes, Record, RecordWriter, Span, key, origin_name};
+use crate::models::{self, Models, Settings};
+use crate::record::{Acceptance, Done, Passes, Record, RecordWriter, Span, key, origin_name};
 use crate::task::{Item, Task};
 
 pub(crate) use folder::RunFolder;
@@ -146,7 +146,7 @@ impl Arm<'_> {
             ((*name).to_owned(), Passes { passes: done.passes, tokens: done.tokens })
         });
         let speaker = models::speaker(kind, models);
-        let Generated { tokens: made, stop } = made;
+        let Generated { tokens: made, steps, stop } = made;
         let tokens: Vec<TokenId> = made.iter().map(|t| t.token).collect();
         let answer = (task.extract)(&speaker.tokenizer.decode(&tokens, true)?);
         Ok(Some(Record {
@@ -161,8 +161,11 @@ impl Arm<'_> {
             stop,
             prompt_tokens: prompt.len() as u64,
             new_tokens: made.len() as u64,
-            deferred_tokens: self.rule.as_ref().map(|_| deferred(&made)),
+            // Only lazy decoding draws the tokens of either model as such.
+            deferred_tokens: (kind.execution() == Some(Execution::Lazy)).then(|| deferred(&made)),
             deferral_mass: self.rule.as_ref().and(made.iter().map(|t| t.deferral_mass).sum()),
+            acceptance: matches!(kind.execution(), Some(Execution::Speculative { .. }))
+                .then(|| Acceptance::of(&steps)),
             passes: passes.collect(),
             seconds,
         }))
@@ -175,16 +178,20 @@ impl Arm<'_> {
         let (sampling, decision) = (plan.sampling()?, plan.decision()?);
         let limits =
             Limits { max_new_tokens: plan.max_new_tokens as usize, eos: models::eos(kind, models) };
-        let mut decoder = models::decoder(kind, models, self.rule.as_ref(), sampling, decision)?;
+        let settings = Settings { sampling, decision, eos: limits.eos.clone() };
+        let mut decoder = models::decoder(kind, models, self.rule.as_ref(), &settings)?;
         let mut choices = SampledChoices::seeded(seed);
         let mut observe = |_: &Emitted| match INTERRUPTED.load(Ordering::Relaxed) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
         match generate(&mut *decoder, prompt, &limits, &mut choices, &mut observe) {
-            Ok(made) => Ok(Generated { tokens: made.tokens, stop: made.stop.to_string() }),
+            Ok(Generation { tokens, steps, stop }) => {
+                Ok(Generated { tokens, steps, stop: stop.to_string() })
+            }
             Err(DecodeError::PromptTooLong { .. }) => {
-                Ok(Generated { tokens: Vec::new(), stop: PROMPT_TOO_LONG.to_owned() })
+                let stop = PROMPT_TOO_LONG.to_owned();
+                Ok(Generated { tokens: Vec::new(), steps: Vec::new(), stop })
             }
             Err(error) => Err(error.into()),
         }
@@ -197,6 +204,7 @@ const PROMPT_TOO_LONG: &str = "prompt_too_long";
 /// A continuation, and why it ended.
 struct Generated {
     tokens: Vec<Emitted>,
+    steps: Vec<Step>,
     stop: String,
 }
 

@@ -35,6 +35,15 @@ pub(crate) fn wilson(successes: u64, n: u64) -> Interval {
     }
 }
 
+/// Percentile bootstrap interval for `Σ a / Σ b` over pairs (a, b), resampled together: 10,000
+/// resamples, seeded. A resample without denominator counts as 0.
+pub(crate) fn ratio_bootstrap(pairs: &[(f64, f64)], seed: u64) -> Interval {
+    bootstrap(pairs.len(), seed, |picked| {
+        let (a, b) = picked.fold((0.0, 0.0), |sum, i| (sum.0 + pairs[i].0, sum.1 + pairs[i].1));
+        if b > 0.0 { a / b } else { 0.0 }
+    })
+}
+
 /// Percentile bootstrap interval for the mean of `differences` between two decoders on the same
 /// items (Efron and Tibshirani 1993, chapter 13): 10,000 resamples, seeded.
 pub(crate) fn paired_bootstrap(differences: &[f64], seed: u64) -> Interval {
@@ -42,12 +51,23 @@ pub(crate) fn paired_bootstrap(differences: &[f64], seed: u64) -> Interval {
     if n == 0 {
         return Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
     }
+    bootstrap(n, seed, |picked| picked.map(|i| differences[i]).sum::<f64>() / n as f64)
+}
+
+/// The middle 95 % of `statistic` over resamples of `n` indices.
+fn bootstrap(
+    n: usize,
+    seed: u64,
+    statistic: impl Fn(&mut dyn Iterator<Item = usize>) -> f64,
+) -> Interval {
+    if n == 0 {
+        return Interval { low: 0.0, high: 0.0 };
+    }
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    let mut means: Vec<f64> = (0..RESAMPLES)
-        .map(|_| (0..n).map(|_| differences[rng.random_range(0..n)]).sum::<f64>() / n as f64)
-        .collect();
-    means.sort_by(f64::total_cmp);
-    let at = |share: f64| means[((RESAMPLES - 1) as f64 * share).round() as usize];
+    let mut values: Vec<f64> =
+        (0..RESAMPLES).map(|_| statistic(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[((RESAMPLES - 1) as f64 * share).round() as usize];
     Interval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) }
 }
 
@@ -91,6 +111,17 @@ mod tests {
         assert!((found.high - half_width).abs() < 0.06 * half_width, "{found:?}");
         assert!((found.low + half_width).abs() < 0.06 * half_width, "{found:?}");
         assert_eq!(found, paired_bootstrap(&differences, 3), "seeded");
+    }
+
+    /// With equal denominators the ratio is a mean.
+    #[test]
+    fn a_ratio_of_equal_parts_is_a_mean() {
+        let values: Vec<f64> = (0..90).map(|i| f64::from(i % 7)).collect();
+        let pairs: Vec<(f64, f64)> = values.iter().map(|&v| (v, 2.0)).collect();
+        let (ratio, mean) = (ratio_bootstrap(&pairs, 5), paired_bootstrap(&values, 5));
+        assert!((2.0 * ratio.low - mean.low).abs() < 1e-12);
+        assert!((2.0 * ratio.high - mean.high).abs() < 1e-12);
+        assert_eq!(ratio_bootstrap(&[], 5), Interval { low: 0.0, high: 0.0 });
     }
 
     /// By hand: P(0 of 5) + P(5 of 5) = 2/32; P(≤ 1 or ≥ 4 of 5) = 12/32; one item proves nothing.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{DecoderKind, DecoderPlan, Experiment, RulePlan, SamplingPlan};
-use crate::record::Record;
-use crate::stats::{Interval, mcnemar, paired_bootstrap, wilson};
+use crate::config::{DecoderKind, DecoderPlan, Experiment, SamplingPlan};
+use crate::record::{Acceptance, Record};
+use crate::stats::{Interval, mcnemar, paired_bootstrap, ratio_bootstrap, wilson};
 
 /// A run in numbers. Shares are in [0, 1].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,8 +51,23 @@ pub(crate) struct Arm {
     pub(crate) tokens_per_item: f64,
     /// New tokens per second of wall clock, prompts included.
     pub(crate) tokens_per_second: f64,
+    /// Bootstrap over items, 95 %: how much it depends on which items were decoded.
+    pub(crate) tokens_per_second_interval: Interval,
+    /// How a composed law is decoded; it has the same law either way.
+    pub(crate) execution: Option<String>,
+    pub(crate) drafting: Option<Drafting>,
     /// How often texts ended for which reason.
     pub(crate) stops: BTreeMap<String, u64>,
+}
+
+/// What became of drafted tokens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Drafting {
+    /// Share of the drafted tokens that were accepted; what follows a rejection counts as rejected.
+    pub(crate) acceptance_rate: f64,
+    /// Mean number of accepted tokens per draft.
+    pub(crate) acceptance_length: f64,
+    pub(crate) counts: Acceptance,
 }
 
 /// Accuracy minus the baseline's on the same items.
@@ -91,7 +106,8 @@ pub(crate) fn summarise(
                 if is_baseline { None } else { difference(&own, &baseline, experiment.seed) };
             let (parameter, law) = describe(plan);
             let (decoder, family) = (plan.name.clone(), plan.family.clone());
-            let measured = measure(&own);
+            let measured = measure(&own, experiment.seed);
+            let execution = plan.kind.execution().map(|execution| execution.to_string());
             arms.push(Arm {
                 decoder,
                 family,
@@ -99,6 +115,7 @@ pub(crate) fn summarise(
                 law,
                 task: task.clone(),
                 difference,
+                execution,
                 ..measured
             });
         }
@@ -118,25 +135,16 @@ fn describe(plan: &DecoderPlan) -> (Option<f64>, String) {
     let settings = settings(&plan.sampling);
     match &plan.kind {
         DecoderKind::Single { model } => (None, format!("exactly {model} at {settings}")),
-        DecoderKind::Deferral { base, aligned, rule } => {
-            let (parameter, rule) = match *rule {
-                RulePlan::Never => (None, "never".to_owned()),
-                RulePlan::Always => (None, "always".to_owned()),
-                RulePlan::Nudging { threshold } => {
-                    (Some(threshold), format!("nudging {threshold}"))
-                }
-                RulePlan::KadPrimal { budget } => (Some(budget), format!("KAD primal {budget}")),
-                RulePlan::KadDual { threshold } => {
-                    (Some(threshold), format!("KAD dual {threshold}"))
-                }
-                RulePlan::Random { rate } => (Some(rate), format!("random {rate}")),
-            };
+        DecoderKind::Deferral { base, aligned, rule, .. } => {
             let seen = plan.sampling.decision_temperature;
             let law = format!(
-                "exactly the mixture of {base} and {aligned}, {rule} decided at T = {seen}, drawn at \
+                "exactly the mixture of {base} and {aligned}, {rule}, decided at T = {seen}, drawn at \
                  {settings}"
             );
-            (parameter, law)
+            (rule.parameter(), law)
+        }
+        DecoderKind::ImplicitReward { base, small, aligned, .. } => {
+            (None, format!("exactly {base} × {aligned} / {small}, normalised, at {settings}"))
         }
     }
 }
@@ -154,7 +162,7 @@ fn settings(plan: &SamplingPlan) -> String {
 }
 
 /// What the records alone say; the rest is filled in by the caller.
-fn measure(records: &[&Record]) -> Arm {
+fn measure(records: &[&Record], seed: u64) -> Arm {
     let items = records.len() as u64;
     let count = |test: fn(&Record) -> bool| records.iter().filter(|r| test(r)).count() as u64;
     let correct = count(|r| r.correct);
@@ -190,8 +198,26 @@ fn measure(records: &[&Record]) -> Arm {
         new_tokens,
         tokens_per_item: share(new_tokens),
         tokens_per_second: per_second(new_tokens, records.iter().map(|r| r.seconds).sum()),
+        tokens_per_second_interval: {
+            let pairs = records.iter().map(|r| (r.new_tokens as f64, r.seconds));
+            ratio_bootstrap(&pairs.collect::<Vec<_>>(), seed)
+        },
+        execution: None,
+        drafting: drafting(records),
         stops,
     }
+}
+
+/// What became of all drafts together, where there were any.
+fn drafting(records: &[&Record]) -> Option<Drafting> {
+    let mut counts: Option<Acceptance> = None;
+    for acceptance in records.iter().filter_map(|r| r.acceptance.as_ref()) {
+        counts.get_or_insert_default().add(acceptance);
+    }
+    let counts = counts?;
+    let share = |of: u64| counts.accepted as f64 / of.max(1) as f64;
+    let (acceptance_rate, acceptance_length) = (share(counts.drafted), share(counts.drafts()));
+    Some(Drafting { acceptance_rate, acceptance_length, counts })
 }
 
 /// 0 where no time has passed: JSON has no infinity.

@@ -23,26 +23,38 @@ pub(crate) fn render(summary: &Summary) -> String {
     tables.collect::<Vec<_>>().join("\n\n")
 }
 
-const HEADER: [&str; 8] =
-    ["decoder", "correct %", "difference", "answered", "mass", "rate", "passes/token", "tok/s"];
+const HEADER: [&str; 9] = [
+    "decoder",
+    "correct %",
+    "difference",
+    "answered",
+    "mass",
+    "rate",
+    "accepted",
+    "passes/token",
+    "tok/s",
+];
 
 /// Columns a terminal narrower than this leaves out; the report has all.
-const NEEDS: [(&str, u16); 4] =
-    [("rate", 130), ("passes/token", 130), ("answered", 100), ("tok/s", 100)];
+const NEEDS: [(&str, u16); 5] =
+    [("rate", 130), ("passes/token", 130), ("answered", 100), ("accepted", 100), ("tok/s", 100)];
 
 fn table<'s>(arms: impl Iterator<Item = &'s Arm>) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(HEADER);
+    let mut drafts = false;
     for arm in arms {
+        drafts |= arm.drafting.is_some();
         let numbers = row(arm).into_iter();
         let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
         table.add_row(std::iter::once(Cell::new(&arm.decoder)).chain(numbers));
     }
     let width = table.width().unwrap_or(u16::MAX);
     for (name, column) in HEADER.iter().zip(table.column_iter_mut()) {
-        if NEEDS.iter().any(|(needing, least)| needing == name && width < *least) {
+        let empty = *name == "accepted" && !drafts;
+        if empty || NEEDS.iter().any(|(needing, least)| needing == name && width < *least) {
             column.set_constraint(ColumnConstraint::Hidden);
         } else if *name != "decoder" {
             column.set_constraint(ColumnConstraint::ContentWidth);
@@ -51,7 +63,7 @@ fn table<'s>(arms: impl Iterator<Item = &'s Arm>) -> Table {
     table
 }
 
-fn row(arm: &Arm) -> [String; 7] {
+fn row(arm: &Arm) -> [String; 8] {
     let with_interval = |value: String, interval| format!("{value} [{}]", points(interval));
     let difference = arm.difference.map_or("baseline".to_owned(), |d| {
         with_interval(format!("{:+.1}", 100.0 * d.mean), d.interval)
@@ -64,8 +76,16 @@ fn row(arm: &Arm) -> [String; 7] {
         format!("{:.1}", 100.0 * arm.answered),
         share(arm.deferral_mass),
         share(arm.deferral_rate),
+        arm.drafting.as_ref().map_or("–".to_owned(), |d| {
+            format!("{:.3} ({:.2})", d.acceptance_rate, d.acceptance_length)
+        }),
         passes.collect::<Vec<_>>().join(" "),
-        format!("{:.0}", arm.tokens_per_second),
+        format!(
+            "{:.0} [{:.0}, {:.0}]",
+            arm.tokens_per_second,
+            arm.tokens_per_second_interval.low,
+            arm.tokens_per_second_interval.high
+        ),
     ]
 }
 

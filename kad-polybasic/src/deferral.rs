@@ -15,6 +15,7 @@ use crate::verify::{deferred_acceptance, deferred_residual};
 /// shares one budget among all positions of a window, which is another law for each window).
 pub struct DeferralTarget<'m> {
     mixture: Mixture<'m>,
+    mass: Option<f64>,
 }
 
 impl<'m> DeferralTarget<'m> {
@@ -27,11 +28,15 @@ impl<'m> DeferralTarget<'m> {
         let aligned = mixture.aligned().clone();
         aligned.borrow_mut().remember(length + 1);
         let drafter = ModelPredictor::sharing(aligned, mixture.sampling());
-        (PredictorDrafter::new(drafter), Self { mixture })
+        (PredictorDrafter::new(drafter), Self { mixture, mass: None })
     }
 }
 
 impl Target for DeferralTarget<'_> {
+    fn begin(&mut self, prompt: usize) {
+        self.mixture.begin(prompt);
+    }
+
     fn context_len(&self) -> usize {
         self.mixture.context_len()
     }
@@ -44,7 +49,12 @@ impl Target for DeferralTarget<'_> {
         let position = self.mixture.position(at.len)?;
         let weight = position.deferral.weights()[at.token() as usize];
         let (base, aligned) = (position.base.prob(at.token()), at.draft.prob(at.token()));
+        self.mass = Some(position.mass);
         Ok(deferred_acceptance(weight, position.mass, base, aligned))
+    }
+
+    fn deferral_mass(&self) -> Option<f64> {
+        self.mass
     }
 
     fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {

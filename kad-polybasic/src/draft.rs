@@ -48,6 +48,9 @@ impl Draft {
 
 /// Proposes continuations.
 pub trait Drafter {
+    /// Says that a new text begins after `prompt` tokens.
+    fn begin(&mut self, _prompt: usize) {}
+
     /// The longest context there can be.
     fn context_len(&self) -> usize;
 
@@ -80,6 +83,10 @@ impl<P: Predictor> PredictorDrafter<P> {
 }
 
 impl<P: Predictor> Drafter for PredictorDrafter<P> {
+    fn begin(&mut self, prompt: usize) {
+        self.predictor.begin(prompt);
+    }
+
     fn context_len(&self) -> usize {
         self.predictor.context_len()
     }

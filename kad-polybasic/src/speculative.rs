@@ -59,26 +59,37 @@ impl<D: Drafter, T: Target> Speculative<D, T> {
         Self { drafter, target, drafting, draft, text, residual }
     }
 
-    /// How many tokens of the draft are accepted, and the token that replaces the first rejected
-    /// one.
+    /// Appends the tokens of the draft that are accepted, and the one that replaces the first
+    /// rejected one. Returns how many were accepted.
     fn verify(
         &mut self,
         context: usize,
         choices: &mut dyn ChoiceSource,
-    ) -> Result<(usize, Option<TokenId>), DecodeError> {
-        for index in 0..self.draft.tokens().len() {
+        out: &mut Vec<Emitted>,
+    ) -> Result<usize, DecodeError> {
+        for (index, &token) in self.draft.tokens().iter().enumerate() {
             let at = At { text: &self.text, len: context + index, draft: self.draft.law(index) };
-            if choices.accept(self.target.acceptance(at)?) {
+            let accepted = choices.accept(self.target.acceptance(at)?);
+            let deferral_mass = self.target.deferral_mass();
+            if accepted {
+                out.push(Emitted { token, origin: Origin::Drafted, deferral_mass });
                 continue;
             }
             self.target.residual(at, &mut self.residual)?;
-            return Ok((index, Some(choices.token(&self.residual))));
+            let token = choices.token(&self.residual);
+            out.push(Emitted { token, origin: Origin::Corrected, deferral_mass });
+            return Ok(index);
         }
-        Ok((self.draft.tokens().len(), None))
+        Ok(self.draft.tokens().len())
     }
 }
 
 impl<D: Drafter, T: Target> Decoder for Speculative<D, T> {
+    fn begin(&mut self, prompt: usize) {
+        self.drafter.begin(prompt);
+        self.target.begin(prompt);
+    }
+
     fn context_len(&self) -> usize {
         self.drafter.context_len().min(self.target.context_len())
     }
@@ -105,20 +116,12 @@ impl<D: Drafter, T: Target> Decoder for Speculative<D, T> {
         let last = verified - context.len() + 1;
         self.target.follow(&self.text[..verified], last)?;
 
-        let (accepted, corrected) = self.verify(context.len(), choices)?;
-        let kept = self.draft.tokens()[..accepted].iter();
-        out.extend(kept.map(|&token| emitted(token, Origin::Drafted)));
-        if let Some(token) = corrected {
-            out.push(emitted(token, Origin::Corrected));
-        } else if bonus {
+        let accepted = self.verify(context.len(), choices, out)?;
+        if bonus && accepted == drafted {
             let drawn = self.target.draw(&self.text, choices)?;
             let origin = if drafted > 0 { Origin::Bonus } else { drawn.origin };
             out.push(Emitted { origin, ..drawn });
         }
         Ok(Step { drafted, accepted })
     }
-}
-
-fn emitted(token: TokenId, origin: Origin) -> Emitted {
-    Emitted { token, origin, deferral_mass: None }
 }

@@ -26,6 +26,9 @@ impl At<'_> {
 /// A law to verify drafts towards. Positions are asked in order and only as far as the draft is
 /// accepted, so a target may leave undone what is not asked.
 pub trait Target {
+    /// Says that a new text begins after `prompt` tokens.
+    fn begin(&mut self, _prompt: usize) {}
+
     /// The longest context there can be.
     fn context_len(&self) -> usize;
 
@@ -40,6 +43,11 @@ pub trait Target {
     /// # Errors
     /// If a model fails or its logits are no law.
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError>;
+
+    /// The deferral mass at the place asked last, where a rule decided.
+    fn deferral_mass(&self) -> Option<f64> {
+        None
+    }
 
     /// Writes the law to draw from if it was rejected. Asked after [`acceptance`](Self::acceptance)
     /// of the same place.
@@ -73,6 +81,10 @@ impl<P: Predictor> PredictorTarget<P> {
 }
 
 impl<P: Predictor> Target for PredictorTarget<P> {
+    fn begin(&mut self, prompt: usize) {
+        self.predictor.begin(prompt);
+    }
+
     fn context_len(&self) -> usize {
         self.predictor.context_len()
     }
@@ -84,6 +96,10 @@ impl<P: Predictor> Target for PredictorTarget<P> {
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
         self.predictor.law(at.text, at.len, &mut self.law)?;
         Ok(acceptance(&self.law, at.draft, at.token()))
+    }
+
+    fn deferral_mass(&self) -> Option<f64> {
+        self.predictor.deferral_mass()
     }
 
     fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
@@ -98,6 +114,6 @@ impl<P: Predictor> Target for PredictorTarget<P> {
     ) -> Result<Emitted, DecodeError> {
         self.predictor.law(text, text.len(), &mut self.law)?;
         let token = choices.token(&self.law);
-        Ok(Emitted { token, origin: Origin::Sampled, deferral_mass: None })
+        Ok(Emitted { token, origin: Origin::Sampled, deferral_mass: self.deferral_mass() })
     }
 }

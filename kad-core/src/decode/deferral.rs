@@ -24,6 +24,10 @@ impl<'m> DeferralDecoder<'m> {
 }
 
 impl Decoder for DeferralDecoder<'_> {
+    fn begin(&mut self, prompt: usize) {
+        self.mixture.begin(prompt);
+    }
+
     fn context_len(&self) -> usize {
         self.mixture.context_len()
     }

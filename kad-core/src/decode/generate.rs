@@ -69,6 +69,7 @@ pub fn generate(
     observe: &mut dyn FnMut(&Emitted) -> ControlFlow<()>,
 ) -> Result<Generation, DecodeError> {
     check(prompt.len(), limits.max_new_tokens, decoder.context_len())?;
+    decoder.begin(prompt.len());
     let mut text = Text::resume(prompt, &[]);
     let (mut steps, mut step) = (Vec::new(), Vec::new());
     loop {

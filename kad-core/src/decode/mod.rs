@@ -43,8 +43,12 @@ pub struct Emitted {
 }
 
 /// Continues contexts. Its only state is what it remembers of them: a step may be asked after any
-/// context, in any order, and the law of its tokens depends on that context alone.
+/// context, in any order, and the law of its tokens depends on that context (and on where the prompt
+/// in it ends) alone.
 pub trait Decoder {
+    /// Says that a new text begins after `prompt` tokens. [`generate`] does.
+    fn begin(&mut self, _prompt: usize) {}
+
     /// The longest context there can be.
     fn context_len(&self) -> usize;
 

@@ -21,6 +21,10 @@ impl<P: Predictor> SingleDecoder<P> {
 }
 
 impl<P: Predictor> Decoder for SingleDecoder<P> {
+    fn begin(&mut self, prompt: usize) {
+        self.predictor.begin(prompt);
+    }
+
     fn context_len(&self) -> usize {
         self.predictor.context_len()
     }
@@ -35,7 +39,11 @@ impl<P: Predictor> Decoder for SingleDecoder<P> {
         self.predictor.follow(context, 1)?;
         self.predictor.law(context, context.len(), &mut self.law)?;
         let token = choices.token(&self.law);
-        out.push(Emitted { token, origin: Origin::Sampled, deferral_mass: None });
+        out.push(Emitted {
+            token,
+            origin: Origin::Sampled,
+            deferral_mass: self.predictor.deferral_mass(),
+        });
         Ok(Step::default())
     }
 }

@@ -156,14 +156,16 @@ pub(crate) struct History {
 
 impl Default for History {
     fn default() -> Self {
-        Self::after(1)
+        Self { start: 1, text: Vec::new(), states: Vec::new() }
     }
 }
 
 impl History {
-    /// Begins after `prompt` tokens.
-    pub(crate) fn after(prompt: usize) -> Self {
-        Self { start: prompt, text: Vec::new(), states: Vec::new() }
+    /// Begins after `prompt` tokens, forgetting what began elsewhere.
+    pub(crate) fn begin(&mut self, prompt: usize) {
+        if self.start != prompt {
+            *self = Self { start: prompt.max(1), ..Self::default() };
+        }
     }
 
     /// Moves to `text`, keeping the states of what it shares with the text before. Returns the

@@ -37,6 +37,7 @@ pub use threshold::{KadDual, Nudging};
 
 use crate::knapsack::{Items, Relaxation};
 use crate::law::Law;
+use crate::sum::dot;
 use crate::vocab::TokenId;
 
 /// A deferral rule. The type says what it has to see, so that a decoder can leave the aligned
@@ -166,8 +167,7 @@ impl Deferral {
 
     /// Deferral mass `D = Σ d(y) p(y)`: the probability that a base draw is handed over.
     pub fn mass(&self, base: &Law) -> f64 {
-        let mass: f64 = self.weights.iter().zip(base.probs()).map(|(d, p)| d * p).sum();
-        mass.min(1.0)
+        dot(&self.weights, base.probs()).min(1.0)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The primal approximation of the deferral knapsack.
 
-use std::cmp::Ordering;
 use std::fmt;
 
 use super::{BaseRule, Deferral, RuleError, probability};
 use crate::law::Law;
+use crate::select::cheapest;
 use crate::vocab::TokenId;
 
 /// Fills a deferral budget with the tokens the base model likes least (arXiv 2510.27017;
@@ -15,8 +15,12 @@ use crate::vocab::TokenId;
 /// down to 0 and so is everything after it. What is kept is the nucleus: the smallest top set of
 /// mass at least `1 − b`. Tokens of probability 0 are always deferred, and `b = 1` defers all.
 ///
-/// Cost: expected `O(V)` by repeated selection; the budget is compared with sums in `f64`.
-/// At temperature 0, for `b < 1`, nothing of positive probability is deferred.
+/// Tokens that sum to the budget in the reals fit, although their `f64` sum may end just above
+/// ([`BUDGET_SLACK`](crate::knapsack::BUDGET_SLACK)).
+///
+/// Cost: `O(V)`, without sorting and without allocation after the first call; see
+/// [`select`](crate::select).
+/// At temperature 0, for `b (1 + BUDGET_SLACK) < 1`, nothing of positive probability is deferred.
 #[derive(Clone, Copy, Debug)]
 pub struct KadPrimal {
     budget: f64,
@@ -38,13 +42,18 @@ impl BaseRule for KadPrimal {
             // The law's sum may round to just above 1; the whole of it still fits.
             return out.fill(base.len(), 1.0);
         }
-        out.fill(base.len(), 0.0);
-        let mut order = std::mem::take(&mut out.order);
-        order.clear();
-        order.extend(0..base.len() as TokenId);
-        let fitting = longest_fitting_prefix(&mut order, base, self.budget);
-        order[..fitting].iter().for_each(|&token| out.set(token, 1.0));
-        out.order = order;
+        let probs = base.probs();
+        let Some(boundary) = cheapest(probs, self.budget, &mut out.order) else {
+            return out.fill(base.len(), 1.0);
+        };
+        let tokens = 0..probs.len() as TokenId;
+        let deferred = probs.iter().zip(tokens).map(|(&p, token)| boundary.has_before(token, p));
+        out.weights.clear();
+        out.weights.extend(deferred.map(|deferred| if deferred { 1.0 } else { 0.0 }));
+    }
+
+    fn budget(&self) -> Option<f64> {
+        Some(self.budget)
     }
 }
 
@@ -52,32 +61,4 @@ impl fmt::Display for KadPrimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KAD primal, budget {}", self.budget)
     }
-}
-
-/// Reorders `tokens` so that the longest prefix by rising probability whose mass fits `budget`
-/// comes first, and returns its length.
-///
-/// Quickselect on the mass instead of the rank: halve the open window, keep the cheap half if all
-/// of it fits, else look inside it.
-fn longest_fitting_prefix(tokens: &mut [TokenId], law: &Law, budget: f64) -> usize {
-    let cheaper = |a: &TokenId, b: &TokenId| cheaper_first(law, *a, *b);
-    let (mut low, mut high) = (0, tokens.len());
-    let mut spent = 0.0;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        tokens[low..high].select_nth_unstable_by(middle - low, cheaper);
-        let half: f64 = tokens[low..=middle].iter().map(|&token| law.prob(token)).sum();
-        if spent + half <= budget {
-            spent += half;
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
-/// Rising probability; among equals the higher id is deferred first.
-fn cheaper_first(law: &Law, a: TokenId, b: TokenId) -> Ordering {
-    law.prob(a).total_cmp(&law.prob(b)).then(b.cmp(&a))
 }

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 
 use super::KnapsackError;
-use super::sum::pairwise;
 use crate::law::Law;
+use crate::sum::sum_by;
 use crate::vocab::TokenId;
 
 /// Items of a deferral knapsack: for each a weight `w ≥ 0` (what taking it spends) and a value `v`
@@ -45,7 +45,7 @@ impl Items {
     /// * [`KnapsackError::Weight`] if a weight is negative or not finite.
     /// * [`KnapsackError::Value`] if a value is not finite.
     /// * [`KnapsackError::Density`] if `v / w` is too large for a number though `w > 0`.
-    /// * [`KnapsackError::Total`] if all weights, or all values, add up to more than a number holds.
+    /// * [`KnapsackError::Total`] if all weights, or all values, overflow a number in sum.
     ///
     /// ```
     /// use kad_core::knapsack::{Items, KnapsackError};
@@ -63,7 +63,7 @@ impl Items {
         for (item, (&weight, &value)) in weights.iter().zip(&values).enumerate() {
             densities.push(checked_density(item, weight, value)?);
         }
-        let total = |buffer: &[f64]| pairwise(buffer.len(), |i| buffer[i].abs());
+        let total = |buffer: &[f64]| sum_by(buffer.len(), |i| buffer[i].abs());
         if !(total(&weights).is_finite() && total(&values).is_finite()) {
             return Err(KnapsackError::Total);
         }
@@ -170,7 +170,15 @@ impl Items {
 
     /// `Σ w`.
     pub fn total_weight(&self) -> f64 {
-        pairwise(self.len(), |item| self.weights[item])
+        sum_by(self.len(), |item| self.weights[item])
+    }
+
+    /// Weight and value of a set, `[items]`. Summed by index, so that a set has one of each.
+    pub(super) fn totals(&self, taken: &[bool]) -> (f64, f64) {
+        let of = |buffer: &[f64]| {
+            sum_by(taken.len(), |item| if taken[item] { buffer[item] } else { 0.0 })
+        };
+        (of(&self.weights), of(&self.values))
     }
 
     /// What an item gains per unit of weight; see the field.
@@ -205,7 +213,7 @@ fn checked_density(item: usize, weight: f64, value: f64) -> Result<f64, Knapsack
 
 /// `H(p, q) = −Σ p ln q` in nats; ∞ if `q = 0` somewhere that `p > 0`.
 fn cross_entropy(p: &Law, q: &Law) -> f64 {
-    pairwise(p.len(), |token| {
+    sum_by(p.len(), |token| {
         let p = p.probs()[token];
         if p > 0.0 { -p * q.prob(token as TokenId).ln() } else { 0.0 }
     })

@@ -10,23 +10,22 @@
 //!
 //! | solution | function | cost | quality |
 //! |---|---|---|---|
-//! | primal: fill by density until one does not fit | [`relax`] | expected `O(n)` | `OPT − G ≤ v_c`; for `v = −p ln p` at most `1/e` |
-//! | linear relaxation, `d ∈ [0, 1]` | [`relax`] | the same | `LP ≥ OPT` |
+//! | primal: fill by density | [`relax()`] | expected `O(n)` | `OPT − G ≤ v_c`, ≤ `1/e` for a law |
+//! | linear relaxation, `d ∈ [0, 1]` | [`relax()`] | the same | `LP ≥ OPT` |
 //! | dual: a price `μ` on weight | [`dual`] | `O(n)` | `L(μ) ≥ LP` for `μ ≥ 0`, equal at `μ*` |
-//! | the optimum | [`exact`] | see there | within a tolerance, or says that it is not |
+//! | the optimum | [`exact()`] | see there | within a tolerance, or says that it is not |
 //!
 //! `G ≤ OPT ≤ LP = min_μ L(μ)` (Dantzig 1957). The ½-approximation is `max(G, v_c) ≥ OPT / 2` for a
 //! critical item `c` that fits on its own.
 
+mod core;
 mod exact;
 mod items;
 mod relax;
-mod sum;
 
 pub use exact::{Exact, ExactLimits, exact};
 pub use items::Items;
 pub use relax::{Relaxation, dual, relax, relax_into};
-pub(crate) use sum::pairwise;
 
 /// A set of weights fits a budget `b` if their sum is at most `b · (1 + BUDGET_SLACK)`.
 ///

@@ -1,7 +1,7 @@
 //! The linear relaxation, its rounding down, and its dual.
 
-use super::sum::pairwise;
 use super::{Items, at_least_zero, capacity};
+use crate::sum::sum_by;
 
 /// The greedy solution of a knapsack and the linear relaxation it comes from. A reusable buffer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,7 +35,7 @@ pub struct Relaxation {
 /// never. A set fits up to [`BUDGET_SLACK`](super::BUDGET_SLACK); a budget that is negative or NaN
 /// counts as 0.
 ///
-/// Cost: expected `O(n)`, by selection instead of a sort. Sums are pairwise, in `f64`.
+/// Cost: expected `O(n)`, by selection instead of a sort. Sums are compensated, in `f64`.
 ///
 /// ```
 /// use kad_core::knapsack::{Items, dual, relax};
@@ -60,13 +60,10 @@ pub fn relax_into(items: &Items, budget: f64, out: &mut Relaxation) {
     order.clear();
     order.extend((0..items.len()).filter(|&item| items.values()[item] >= 0.0));
     let fitting = longest_fitting_prefix(&mut order, items, capacity(budget));
-    let filled = &order[..fitting];
-
     out.taken.clear();
     out.taken.resize(items.len(), false);
-    filled.iter().for_each(|&item| out.taken[item] = true);
-    out.used = pairwise(fitting, |k| items.weights()[filled[k]]);
-    out.value = pairwise(fitting, |k| items.values()[filled[k]]);
+    order[..fitting].iter().for_each(|&item| out.taken[item] = true);
+    (out.used, out.value) = items.totals(&out.taken);
     out.critical = order.get(fitting).copied();
     (out.fraction, out.bound, out.multiplier) = match out.critical {
         None => (0.0, out.value, 0.0),
@@ -92,7 +89,7 @@ fn longest_fitting_prefix(order: &mut [usize], items: &Items, capacity: f64) -> 
         let middle = low + (high - low) / 2;
         let window = &mut order[low..high];
         window.select_nth_unstable_by(middle - low, |&a, &b| items.fill_order(a, b));
-        let half = pairwise(middle + 1 - low, |k| items.weights()[window[k]]);
+        let half = sum_by(middle + 1 - low, |k| items.weights()[window[k]]);
         if spent + half <= capacity {
             spent += half;
             low = middle + 1;
@@ -117,5 +114,5 @@ pub fn dual(items: &Items, budget: f64, multiplier: f64) -> f64 {
         (weight, multiplier) => weight * multiplier,
     };
     let gain = |item: usize| items.values()[item] - priced(items.weights()[item]);
-    priced(budget) + pairwise(items.len(), |item| at_least_zero(gain(item)))
+    priced(budget) + sum_by(items.len(), |item| at_least_zero(gain(item)))
 }

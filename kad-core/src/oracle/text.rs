@@ -27,9 +27,11 @@ pub fn text_law(
     prompt: &[TokenId],
     limits: &Limits,
 ) -> Result<TextLaw, DecodeError> {
-    let mut finished: BTreeMap<Vec<TokenId>, (f64, f64)> = BTreeMap::new();
+    decoder.begin(prompt.len());
+    let mut finished: BTreeMap<Vec<TokenId>, <f64 as Number>::Sum> = BTreeMap::new();
     // Shorter texts first: all paths to a context have arrived before it is continued.
-    let mut open = BTreeMap::from([((0, Vec::new()), (1.0, 0.0))]);
+    let mut open = BTreeMap::from([((0, Vec::new()), <f64 as Number>::Sum::default())]);
+    open.values_mut().for_each(|sum| f64::add_to(sum, 1.0));
     while let Some(((_, text), reached)) = open.pop_first() {
         let reached = f64::total(reached);
         for ((longer, ended), probability) in step_law(decoder, prompt, &text, limits)? {
@@ -78,6 +80,7 @@ pub fn joint_law(
     length: usize,
     eos: &[TokenId],
 ) -> Result<TextLaw, DecodeError> {
+    predictor.begin(prompt.len());
     let mut finished = BTreeMap::new();
     let mut open = vec![(Vec::new(), 1.0)];
     let mut laws = Vec::new();

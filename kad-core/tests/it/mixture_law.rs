@@ -46,7 +46,7 @@ fn mixture<'m>(
     sampling: Sampling,
     decision: Sampling,
 ) -> Mixture<'m> {
-    Mixture::new(base, aligned, rule, sampling, decision).unwrap().after_prompt(PROMPT.len())
+    Mixture::new(base, aligned, rule, sampling, decision).unwrap()
 }
 
 /// Keeps a token only where the base model likes it at least as much as the aligned one.

@@ -1,6 +1,6 @@
 //! `kad generate`: a prompt in, a stream of text out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal, Read};
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -13,12 +13,12 @@ use owo_colors::OwoColorize;
 use serde_json::json;
 
 use super::plan;
-use crate::cli::{GenerateArgs, Show};
-use crate::config::{DecoderKind, SamplingPlan};
+use crate::cli::{GenerateArgs, Show, Way};
+use crate::config::{DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, Execution, SamplingPlan};
 use crate::failure::Failure;
-use crate::models::{self, Models};
+use crate::models::{self, Models, Settings};
 use crate::output;
-use crate::record::origin_name;
+use crate::record::{Acceptance, origin_name};
 
 pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let (sampling, decision) = sampling(args).map_err(Failure::Request)?;
@@ -27,17 +27,16 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let models = load(args, &kind)?;
     models::check_shared(&kind, &models)?;
     let rule = models::rule(&kind)?;
-    let decoder = models::decoder(&kind, &models, rule.as_ref(), sampling, decision);
+    let eos = models::eos(&kind, &models);
+    let settings = Settings { sampling, decision, eos: eos.clone() };
+    let decoder = models::decoder(&kind, &models, rule.as_ref(), &settings);
     let mut speaking = Speaking {
         args,
         kind: &kind,
         models: &models,
         decoder: decoder.map_err(anyhow::Error::from)?,
         choices: SampledChoices::seeded(args.seed),
-        limits: Limits {
-            max_new_tokens: args.max_new_tokens as usize,
-            eos: models::eos(&kind, &models),
-        },
+        limits: Limits { max_new_tokens: args.max_new_tokens as usize, eos },
     };
     match prompt {
         Some(prompt) => speaking.answer_once(&prompt),
@@ -84,16 +83,40 @@ fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
 
 /// Models are called by their roles.
 fn kind(args: &GenerateArgs) -> DecoderKind {
-    match args.rule {
+    let [base, small, aligned] = ["base", "small", "aligned"].map(str::to_owned);
+    match &args.rule {
         Some(rule) => {
-            DecoderKind::Deferral { base: "base".to_owned(), aligned: "aligned".to_owned(), rule }
+            let (rule, execution) = (rule.clone(), execution(args, Execution::Lazy));
+            DecoderKind::Deferral { base, aligned, rule, execution }
+        }
+        None if args.small.is_some() => {
+            let execution = execution(args, Execution::Autoregressive);
+            DecoderKind::ImplicitReward { base, small, aligned, execution }
         }
         None => DecoderKind::Single { model: "model".to_owned() },
     }
 }
 
+fn execution(args: &GenerateArgs, default: Execution) -> Execution {
+    match args.execution {
+        None if args.draft_length.is_none() => default,
+        Some(Way::Autoregressive) => Execution::Autoregressive,
+        Some(Way::Lazy) => Execution::Lazy,
+        None | Some(Way::Speculative) => Execution::Speculative {
+            draft_length: args.draft_length.unwrap_or(DEFAULT_DRAFT_LENGTH),
+            bonus: true,
+            drafter: DraftPart::Aligned,
+        },
+    }
+}
+
 fn load(args: &GenerateArgs, kind: &DecoderKind) -> Result<Models> {
-    let named = [("model", &args.model), ("base", &args.base), ("aligned", &args.aligned)];
+    let named = [
+        ("model", &args.model),
+        ("base", &args.base),
+        ("small", &args.small),
+        ("aligned", &args.aligned),
+    ];
     let plans: BTreeMap<String, _> = named
         .into_iter()
         .filter_map(|(name, source)| Some((name.to_owned(), plan(source.as_ref()?, &args.engine))))
@@ -241,8 +264,17 @@ fn statistics(made: &Generation, passes: &BTreeMap<&str, u64>, timing: Timing) -
     }
     let deferred = made.tokens.iter().filter(|t| t.origin == Origin::Deferred).count();
     let masses: Option<f64> = made.tokens.iter().map(|t| t.deferral_mass).sum();
+    let drafts = Acceptance::of(&made.steps);
     if let Some(mass) = masses {
-        parts.push(format!("{deferred} deferred, mean deferral mass {:.3}", mass / n as f64));
+        let deferred = match drafts.drafts() {
+            0 => format!("{deferred} deferred, "),
+            _ => String::new(),
+        };
+        parts.push(format!("{deferred}mean deferral mass {:.3}", mass / n as f64));
+    }
+    if drafts.drafts() > 0 {
+        let Acceptance { drafted, accepted, .. } = drafts;
+        parts.push(format!("{accepted} of {drafted} drafted tokens accepted"));
     }
     let passes: Vec<String> = passes.iter().map(|(name, n)| format!("{name} {n}")).collect();
     parts.push(format!("passes: {}", passes.join(", ")));
@@ -255,24 +287,27 @@ struct Printer<'a> {
     args: &'a GenerateArgs,
     stream: TokenStream<'a>,
     text: String,
+    /// What has been shown, for the legend.
+    seen: BTreeSet<Origin>,
 }
 
 impl<'a> Printer<'a> {
     fn new(args: &'a GenerateArgs, stream: TokenStream<'a>) -> Self {
-        Self { args, stream, text: String::new() }
+        Self { args, stream, text: String::new(), seen: BTreeSet::new() }
     }
 
     fn show(&mut self, emitted: &Emitted, ends: bool) -> Result<()> {
         if ends {
             return Ok(());
         }
+        self.seen.insert(emitted.origin);
         let piece = self.stream.push(emitted.token);
         self.text.push_str(&piece);
         if self.args.json {
             return Ok(());
         }
         let shown = match (self.args.show, emitted.origin) {
-            (Some(Show::Provenance), Origin::Deferred) => mark(&piece),
+            (Some(Show::Provenance), origin) => mark(&piece, origin),
             _ => piece,
         };
         Ok(output::print(&shown)?)
@@ -284,18 +319,38 @@ impl<'a> Printer<'a> {
         if !self.args.json {
             output::line(&rest)?;
             if self.args.show == Some(Show::Provenance) {
-                let legend = mark("deferred to aligned");
-                output::note(&format!("legend: kept from base, {legend}"));
+                let legend = self.seen.iter().map(|&origin| mark(meaning(origin), origin));
+                output::note(&format!("legend: {}", legend.collect::<Vec<_>>().join(", ")));
             }
         }
         Ok(self.text)
     }
 }
 
-/// A deferred piece of text: coloured where stdout has colours, else in brackets.
-fn mark(piece: &str) -> String {
-    match anstream::AutoStream::choice(&std::io::stdout()) {
-        anstream::ColorChoice::Never => format!("[{piece}]"),
-        _ => piece.green().underline().to_string(),
+/// What the mark of an origin means.
+fn meaning(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Base => "kept from base",
+        Origin::Deferred => "deferred to aligned",
+        Origin::Drafted => "drafted and accepted",
+        Origin::Corrected => "corrected",
+        Origin::Bonus => "bonus",
+        _ => "drawn from the whole law",
+    }
+}
+
+/// A piece of text as its origin is shown: coloured where stdout has colours, else in brackets.
+fn mark(piece: &str, origin: Origin) -> String {
+    let plain = anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never;
+    match (origin, plain) {
+        (Origin::Deferred, true) => format!("[{piece}]"),
+        (Origin::Deferred, false) => piece.green().underline().to_string(),
+        (Origin::Drafted, true) => format!("({piece})"),
+        (Origin::Drafted, false) => piece.cyan().to_string(),
+        (Origin::Corrected, true) => format!("[{piece}]"),
+        (Origin::Corrected, false) => piece.yellow().underline().to_string(),
+        (Origin::Bonus, true) => format!("+{piece}"),
+        (Origin::Bonus, false) => piece.blue().to_string(),
+        _ => piece.to_owned(),
     }
 }

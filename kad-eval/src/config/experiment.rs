@@ -1,13 +1,13 @@
 //! A checked experiment: defaults filled in, sweeps expanded, every name resolved.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use kad_backends::{Backend, Dtype};
-use kad_core::deferral::{
-    Always, KadDual, KadPrimal, Never, Nudging, RandomDeferral, Rule, RuleError,
-};
 use kad_core::{Sampling, SamplingError, SamplingSettings};
 use serde::Serialize;
+
+use super::RulePlan;
 
 /// Models × decoders × tasks.
 #[derive(Clone, Debug, Serialize)]
@@ -99,7 +99,21 @@ pub(crate) enum DecoderKind {
     /// One model.
     Single { model: String },
     /// A base model that defers to an aligned one.
-    Deferral { base: String, aligned: String, rule: RulePlan },
+    Deferral {
+        base: String,
+        aligned: String,
+        rule: RulePlan,
+        #[serde(flatten)]
+        execution: Execution,
+    },
+    /// A base model moved by what alignment did to a small one.
+    ImplicitReward {
+        base: String,
+        small: String,
+        aligned: String,
+        #[serde(flatten)]
+        execution: Execution,
+    },
 }
 
 impl DecoderKind {
@@ -108,56 +122,54 @@ impl DecoderKind {
         match self {
             DecoderKind::Single { model } => vec![model],
             DecoderKind::Deferral { base, aligned, .. } => vec![base, aligned],
+            DecoderKind::ImplicitReward { base, small, aligned, .. } => vec![base, small, aligned],
+        }
+    }
+
+    /// How a composed law is decoded.
+    pub(crate) fn execution(&self) -> Option<Execution> {
+        match self {
+            DecoderKind::Single { .. } => None,
+            DecoderKind::Deferral { execution, .. }
+            | DecoderKind::ImplicitReward { execution, .. } => Some(*execution),
         }
     }
 }
 
-/// A deferral rule with its parameter.
+/// How a composed law is decoded. All ways have the same law.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub(crate) enum RulePlan {
-    Never,
-    Always,
-    Nudging { threshold: f64 },
-    KadPrimal { budget: f64 },
-    KadDual { threshold: f64 },
-    Random { rate: f64 },
+#[serde(tag = "execution", rename_all = "kebab-case")]
+pub(crate) enum Execution {
+    /// Every model at every token, a token at a time, as published.
+    Autoregressive,
+    /// The aligned model only after a deferred draw.
+    Lazy,
+    /// `drafter` drafts and the law is verified.
+    Speculative { draft_length: NonZeroUsize, bonus: bool, drafter: DraftPart },
 }
 
-impl RulePlan {
-    /// Rule kinds and the name of their parameter, as files write them.
-    pub(crate) const KINDS: [(&'static str, Option<&'static str>); 6] = [
-        ("never", None),
-        ("always", None),
-        ("nudging", Some("threshold")),
-        ("kad-primal", Some("budget")),
-        ("kad-dual", Some("threshold")),
-        ("random", Some("rate")),
-    ];
+/// The part of a composed law that drafts for it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum DraftPart {
+    Aligned,
+    Small,
+}
 
-    /// The rule of this kind; `None` if there is no such kind. Kinds without a parameter ignore it.
-    pub(crate) fn new(kind: &str, parameter: f64) -> Option<Self> {
-        Some(match kind {
-            "never" => Self::Never,
-            "always" => Self::Always,
-            "nudging" => Self::Nudging { threshold: parameter },
-            "kad-primal" => Self::KadPrimal { budget: parameter },
-            "kad-dual" => Self::KadDual { threshold: parameter },
-            "random" => Self::Random { rate: parameter },
-            _ => return None,
-        })
-    }
-
-    /// The core's rule.
-    pub(crate) fn build(self) -> Result<Rule, RuleError> {
-        Ok(match self {
-            Self::Never => Rule::base(Never),
-            Self::Always => Rule::base(Always),
-            Self::Nudging { threshold } => Rule::base(Nudging::new(threshold)?),
-            Self::KadPrimal { budget } => Rule::base(KadPrimal::new(budget)?),
-            Self::KadDual { threshold } => Rule::base(KadDual::new(threshold)?),
-            Self::Random { rate } => Rule::base(RandomDeferral::new(rate)?),
-        })
+impl std::fmt::Display for Execution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Execution::Autoregressive => f.write_str("autoregressive"),
+            Execution::Lazy => f.write_str("lazy"),
+            Execution::Speculative { draft_length, bonus, drafter } => {
+                let part = match drafter {
+                    DraftPart::Aligned => "aligned",
+                    DraftPart::Small => "small",
+                };
+                let bonus = if *bonus { "" } else { ", no bonus" };
+                write!(f, "speculative, {draft_length} drafted by {part}{bonus}")
+            }
+        }
     }
 }
 

@@ -6,9 +6,8 @@ use std::str::FromStr;
 use toml::de::DeTable;
 
 use super::ConfigError;
-use super::experiment::{
-    DecoderKind, DecoderPlan, Experiment, ModelPlan, RulePlan, SamplingPlan, TaskPlan,
-};
+use super::decoders::decoders;
+use super::experiment::{DecoderPlan, Experiment, ModelPlan, SamplingPlan, TaskPlan};
 use super::table::{Source, Table, Value, nearest};
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -93,7 +92,7 @@ where
 }
 
 /// Settings in `table`, on top of `default`.
-fn read_sampling(table: &Table<'_>, default: &SamplingPlan) -> Result<SamplingPlan> {
+pub(super) fn read_sampling(table: &Table<'_>, default: &SamplingPlan) -> Result<SamplingPlan> {
     let float = |key| table.optional(key).map(|v| v.float()).transpose();
     let plan = SamplingPlan {
         temperature: float("temperature")?.unwrap_or(default.temperature),
@@ -122,101 +121,8 @@ fn read_sampling(table: &Table<'_>, default: &SamplingPlan) -> Result<SamplingPl
     Ok(plan)
 }
 
-fn decoders(
-    value: &Value<'_>,
-    models: &BTreeMap<String, ModelPlan>,
-    sampling: &SamplingPlan,
-) -> Result<Vec<DecoderPlan>> {
-    let mut decoders: Vec<DecoderPlan> = Vec::new();
-    for entry in value.list()? {
-        let table = entry.table("[[decoders]]")?;
-        let name = table.required("name")?;
-        if name.str()?.trim().is_empty() || name.str()?.contains(char::is_control) {
-            return Err(name.error("a decoder's name is one line of visible text", None));
-        }
-        let sampling = match table.optional("sampling") {
-            Some(own) => read_sampling(&own.table("the decoder's sampling")?, sampling)?,
-            None => sampling.clone(),
-        };
-        for plan in decoder(&table, name.str()?, models, &sampling)? {
-            if decoders.iter().any(|other| other.name == plan.name) {
-                let message = format!("two decoders are called `{}`", plan.name);
-                return Err(name.error(&message, Some("give each its own name".into())));
-            }
-            decoders.push(plan);
-        }
-        table.finish()?;
-    }
-    if decoders.is_empty() {
-        return Err(value.error("no decoders", Some("add a `[[decoders]]` entry".into())));
-    }
-    Ok(decoders)
-}
-
-fn decoder(
-    table: &Table<'_>,
-    name: &str,
-    models: &BTreeMap<String, ModelPlan>,
-    sampling: &SamplingPlan,
-) -> Result<Vec<DecoderPlan>> {
-    let kind = table.required("kind")?;
-    let model = |key| {
-        let value = table.required(key)?;
-        known(&value, "model", models.keys().map(String::as_str)).map(str::to_owned)
-    };
-    let family = name.to_owned();
-    let plan = |name: String, kind| {
-        let (family, sampling) = (family.clone(), sampling.clone());
-        DecoderPlan { name, family, kind, sampling }
-    };
-    match known(&kind, "decoder kind", ["single", "deferral"].into_iter())? {
-        "single" => {
-            let kind = DecoderKind::Single { model: model("model")? };
-            Ok(vec![plan(name.to_owned(), kind)])
-        }
-        _ => {
-            let (base, aligned) = (model("base")?, model("aligned")?);
-            let rules = rules(&table.required("rule")?)?;
-            let sweep = rules.len() > 1;
-            Ok(rules
-                .into_iter()
-                .map(|(rule, parameter)| {
-                    let name = if sweep { format!("{name}, {parameter}") } else { name.to_owned() };
-                    let (base, aligned) = (base.clone(), aligned.clone());
-                    plan(name, DecoderKind::Deferral { base, aligned, rule })
-                })
-                .collect())
-        }
-    }
-}
-
-/// The rule, once for each value of its parameter, with that value in words.
-fn rules(value: &Value<'_>) -> Result<Vec<(RulePlan, String)>> {
-    let table = value.table("rule")?;
-    let kind = table.required("kind")?;
-    let kinds = RulePlan::KINDS;
-    let found = known(&kind, "rule", kinds.iter().map(|(kind, _)| *kind))?;
-    let parameter = kinds.iter().find(|(kind, _)| *kind == found).and_then(|(_, p)| *p);
-    let mut rules = Vec::new();
-    match parameter {
-        None => rules.extend(RulePlan::new(found, 0.0).map(|rule| (rule, String::new()))),
-        Some(parameter) => {
-            let values = table.required(parameter)?;
-            for x in values.floats()? {
-                let Some(rule) = RulePlan::new(found, x) else {
-                    continue;
-                };
-                rule.build().map_err(|error| values.error(&error.to_string(), None))?;
-                rules.push((rule, format!("{parameter} {x}")));
-            }
-        }
-    }
-    table.finish()?;
-    Ok(rules)
-}
-
 /// The value if it is one of `names`, else an error that names the nearest.
-fn known<'a, 'n>(
+pub(super) fn known<'a, 'n>(
     value: &Value<'a>,
     what: &str,
     names: impl Iterator<Item = &'n str> + Clone,

@@ -156,6 +156,13 @@ impl<'a> Value<'a> {
         }
     }
 
+    pub(crate) fn bool(&self) -> Result<bool> {
+        match self.value.get_ref() {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(self.wrong_type("true or false")),
+        }
+    }
+
     pub(crate) fn float(&self) -> Result<f64> {
         let number = match self.value.get_ref() {
             DeValue::Float(x) => x.as_str().parse().ok(),
@@ -193,20 +200,20 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value itself, or the values of a list: a sweep.
+    pub(crate) fn sweep(&self) -> Result<Vec<Value<'a>>> {
+        let values = match self.value.get_ref() {
+            DeValue::Array(_) => self.list()?,
+            _ => vec![Value { source: self.source, key: self.key.clone(), value: self.value }],
+        };
+        if values.is_empty() {
+            return Err(self.error("an empty sweep", Some("give at least one value".into())));
+        }
+        Ok(values)
+    }
+
     /// A number, or a list of them: a sweep.
     pub(crate) fn floats(&self) -> Result<Vec<f64>> {
-        match self.value.get_ref() {
-            DeValue::Array(_) => {
-                let values: Vec<f64> =
-                    self.list()?.iter().map(Value::float).collect::<Result<_>>()?;
-                if values.is_empty() {
-                    return Err(
-                        self.error("an empty sweep", Some("give at least one value".into()))
-                    );
-                }
-                Ok(values)
-            }
-            _ => Ok(vec![self.float()?]),
-        }
+        self.sweep()?.iter().map(Value::float).collect()
     }
 }

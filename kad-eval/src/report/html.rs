@@ -64,6 +64,8 @@ struct TaskView<'a> {
     tradeoff: Option<Value>,
     /// Columns of the passes per token.
     models: Vec<&'a str>,
+    /// Whether any decoder drafts.
+    drafts: bool,
     rows: Vec<RowView<'a>>,
 }
 
@@ -72,6 +74,7 @@ struct TaskView<'a> {
 struct RowView<'a> {
     decoder: &'a str,
     law: &'a str,
+    execution: Option<&'a str>,
     is_baseline: bool,
     items: u64,
     accuracy: String,
@@ -80,10 +83,13 @@ struct RowView<'a> {
     answered: String,
     deferral_mass: String,
     deferral_rate: String,
+    acceptance_rate: String,
+    acceptance_length: String,
     /// One per model of the task.
     passes: Vec<String>,
     tokens_per_item: String,
     tokens_per_second: String,
+    tokens_per_second_interval: String,
     stops: Vec<String>,
 }
 
@@ -115,6 +121,7 @@ fn task_views(summary: &Summary) -> Result<Vec<TaskView<'_>>> {
             bars: bars(&arms, &families, &summary.baseline)?.map(Value::from_safe_string),
             tradeoff: tradeoff(&arms, &families)?.map(Value::from_safe_string),
             rows: arms.iter().map(|arm| row_view(arm, &models, &summary.baseline)).collect(),
+            drafts: arms.iter().any(|arm| arm.drafting.is_some()),
             models,
         })
     };
@@ -127,6 +134,7 @@ fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
     RowView {
         decoder: &arm.decoder,
         law: &arm.law,
+        execution: arm.execution.as_deref(),
         is_baseline: arm.decoder == baseline,
         items: arm.items,
         accuracy: percent(arm.accuracy),
@@ -140,9 +148,12 @@ fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
         answered: percent(arm.answered),
         deferral_mass: share(arm.deferral_mass),
         deferral_rate: share(arm.deferral_rate),
+        acceptance_rate: share(arm.drafting.as_ref().map(|drafting| drafting.acceptance_rate)),
+        acceptance_length: share(arm.drafting.as_ref().map(|d| d.acceptance_length)),
         passes: models.iter().map(passes).collect(),
         tokens_per_item: significant(arm.tokens_per_item),
         tokens_per_second: significant(arm.tokens_per_second),
+        tokens_per_second_interval: interval(arm.tokens_per_second_interval, significant),
         stops: arm.stops.iter().map(|(stop, count)| format!("{stop} {count}")).collect(),
     }
 }
@@ -213,6 +224,9 @@ fn span_view(span: &Span) -> SpanView<'_> {
         "base" => "base",
         "deferred" => "deferred",
         "sampled" => "sampled",
+        "drafted" => "drafted",
+        "corrected" => "corrected",
+        "bonus" => "bonus",
         _ => "other",
     };
     SpanView { origin: &span.origin, class, pieces: pieces(&span.text) }

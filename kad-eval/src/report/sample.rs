@@ -49,6 +49,9 @@ fn arm(family: &str, task: &str, correct: u64) -> Arm {
         new_tokens: 6909,
         tokens_per_item: 34.545,
         tokens_per_second: 812.4,
+        tokens_per_second_interval: Interval { low: 799.2, high: 824.9 },
+        execution: None,
+        drafting: None,
         stops: BTreeMap::from([("eos".to_owned(), 191), ("max_tokens".to_owned(), 9)]),
     }
 }

@@ -97,7 +97,7 @@ fn laws_say_every_setting_that_shapes_them() {
     let laws: Vec<String> = summary().arms.into_iter().map(|arm| arm.law).collect();
     assert_eq!(
         laws[0],
-        "exactly the mixture of m and n, KAD dual 0.25 decided at T = 1, drawn at T = 0.5, top-p 0.9"
+        "exactly the mixture of m and n, KAD dual, threshold 0.25, decided at T = 1, drawn at T = 0.5, top-p 0.9"
     );
     assert_eq!(laws[1], "exactly n at T = 0, top-p 0.9");
 }

@@ -33,7 +33,9 @@ fn summary(lab: &Lab) -> Value {
     let text = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let mut summary: Value = serde_json::from_str(&text).unwrap();
     for arm in summary["arms"].as_array_mut().unwrap() {
-        arm.as_object_mut().unwrap().remove("tokens_per_second");
+        let arm = arm.as_object_mut().unwrap();
+        arm.remove("tokens_per_second");
+        arm.remove("tokens_per_second_interval");
     }
     summary
 }

@@ -53,7 +53,7 @@ fn mixture<'m>(
     sampling: Sampling,
 ) -> Mixture<'m> {
     let decision = at(1.0);
-    Mixture::new(base, aligned, rule, sampling, decision).unwrap().after_prompt(PROMPT.len())
+    Mixture::new(base, aligned, rule, sampling, decision).unwrap()
 }
 
 /// K11 and K13: autoregressive, lazy and speculative decoding of the mixture have one law, for every

@@ -1,0 +1,82 @@
+//! One step of decoding without the models: softmax, decisions, mixture, truncation.
+//!
+//! `cargo bench -p kad-core --bench decision [-- FILTER]`; groups are operations, and a benchmark's
+//! id is `shape/size`. The ratios are printed by `--bench ratios`.
+
+mod cases;
+
+use cases::{SHAPES, SIZES, rules};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use kad_core::deferral::Deferral;
+use kad_core::{Law, Sampling, SamplingSettings, mixture};
+use std::hint::black_box;
+use std::time::Duration;
+
+/// Calls `bench` with the name of each case, its logits and its law.
+fn for_each_case(mut bench: impl FnMut(BenchmarkId, &[f32], &Law)) {
+    let plain = Sampling::at_temperature(1.0).expect("in range");
+    for (shape, logits) in SHAPES {
+        for vocab in SIZES {
+            let (logits, mut law) = (logits(vocab), Law::default());
+            plain.law(&logits, &[], &mut law).expect("finite logits");
+            bench(BenchmarkId::new(shape, vocab), &logits, &law);
+        }
+    }
+}
+
+fn laws(criterion: &mut Criterion) {
+    let default = SamplingSettings::default();
+    let settings = [
+        ("softmax", default),
+        ("softmax, temperature 0.7", SamplingSettings { temperature: 0.7, ..default }),
+        ("top-p 0.9", SamplingSettings { top_p: Some(0.9), ..default }),
+        ("top-k 50", SamplingSettings { top_k: Some(50), ..default }),
+    ];
+    for (name, settings) in settings {
+        let sampling = Sampling::new(settings).expect("in range");
+        let mut group = criterion.benchmark_group(name);
+        let mut out = Law::default();
+        for_each_case(|id, logits, _| {
+            group.bench_function(id, |b| {
+                b.iter(|| sampling.law(black_box(logits), &[], &mut out));
+            });
+        });
+        group.finish();
+    }
+}
+
+fn decisions(criterion: &mut Criterion) {
+    for (name, rule) in rules().expect("in range") {
+        let mut group = criterion.benchmark_group(name);
+        let mut out = Deferral::default();
+        for_each_case(|id, _, law| {
+            group.bench_function(id, |b| b.iter(|| rule.decide(black_box(law), law, &mut out)));
+        });
+        group.finish();
+    }
+}
+
+fn mixtures(criterion: &mut Criterion) {
+    let rules = rules().expect("in range");
+    let (_, rule) = rules.iter().find(|(name, _)| *name == "kad-primal").expect("a rule of ours");
+    let mut group = criterion.benchmark_group("mix");
+    let (mut deferral, mut out) = (Deferral::default(), Law::default());
+    for_each_case(|id, _, law| {
+        rule.decide(law, law, &mut deferral);
+        group.bench_function(id, |b| {
+            b.iter(|| mixture::mix(black_box(law), law, &deferral, &mut out));
+        });
+    });
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    // There are more than two hundred of them.
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+        .sample_size(20);
+    targets = laws, decisions, mixtures
+}
+criterion_main!(benches);

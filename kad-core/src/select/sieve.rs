@@ -1,0 +1,158 @@
+//! One pass over candidates: what is below a band, what is inside, and the ids of the latter.
+
+use wide::f64x8;
+
+use super::Cost;
+use crate::sum::{BLOCK, LANES, Total, vector};
+use crate::vocab::TokenId;
+
+/// Probabilities between two others, ends included.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Band {
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+/// What a band makes of its candidates.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Split {
+    /// Cost of the candidates below the band.
+    pub(super) below: f64,
+    /// Cost of the candidates in it.
+    pub(super) inside: f64,
+    /// How many they are; their ids have been written, rising.
+    pub(super) found: usize,
+}
+
+/// The tokens among which the boundary is: all, or those with these ids (rising).
+#[derive(Clone, Copy)]
+pub(super) struct Candidates<'a> {
+    pub(super) probs: &'a [f64],
+    pub(super) ids: Option<&'a [TokenId]>,
+}
+
+impl Candidates<'_> {
+    /// Splits by the band; if the boundary is not in it after all, by the side where it is.
+    pub(super) fn narrow<C: Cost>(
+        self,
+        band: Band,
+        rest: f64,
+        out: &mut [TokenId],
+    ) -> (Band, Split) {
+        let split = self.split::<C>(band, out);
+        let side = if split.below > rest {
+            Band { low: 0.0, high: band.low.next_down() }
+        } else if split.below + split.inside <= rest {
+            Band { low: band.high.next_up(), high: f64::INFINITY }
+        } else {
+            return (band, split);
+        };
+        (side, self.split::<C>(side, out))
+    }
+
+    /// One pass over the candidates.
+    fn split<C: Cost>(self, band: Band, out: &mut [TokenId]) -> Split {
+        let mut sieve = Sieve::new(band, out);
+        let Candidates { probs, ids } = self;
+        if let Some(ids) = ids {
+            for block in ids.chunks(BLOCK) {
+                let (full, rest) = block.as_chunks::<LANES>();
+                full.iter().for_each(|ids| sieve.take::<C>(gather(probs, ids), |lane| ids[lane]));
+                if !rest.is_empty() {
+                    // NaN is in no band.
+                    let mut values = [f64::NAN; LANES];
+                    values.iter_mut().zip(rest).for_each(|(p, &id)| *p = probs[id as usize]);
+                    sieve.take::<C>(f64x8::from(values), |lane| {
+                        rest.get(lane).copied().unwrap_or(0)
+                    });
+                }
+                sieve.end_block();
+            }
+        } else {
+            for (block, start) in probs.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+                let (full, rest) = block.as_chunks::<LANES>();
+                for (chunk, start) in full.iter().zip((start..).step_by(LANES)) {
+                    sieve.take::<C>(f64x8::from(*chunk), |lane| start + lane as TokenId);
+                }
+                let start = start + (block.len() - rest.len()) as TokenId;
+                sieve.take::<C>(vector(rest, f64::NAN), |lane| start + lane as TokenId);
+                sieve.end_block();
+            }
+        }
+        sieve.split()
+    }
+}
+
+#[inline]
+fn gather(probs: &[f64], ids: &[TokenId; LANES]) -> f64x8 {
+    let mut values = [0.0; LANES];
+    for (value, &id) in values.iter_mut().zip(ids) {
+        *value = probs[id as usize];
+    }
+    f64x8::from(values)
+}
+
+/// For each set of lanes, those lanes first.
+const PACKED: [[TokenId; LANES]; 1 << LANES] = {
+    let mut packed = [[0; LANES]; 1 << LANES];
+    let mut set = 0;
+    while set < 1 << LANES {
+        let (mut lane, mut filled) = (0, 0);
+        while lane < LANES {
+            if set >> lane & 1 == 1 {
+                packed[set][filled] = lane as TokenId;
+                filled += 1;
+            }
+            lane += 1;
+        }
+        set += 1;
+    }
+    packed
+};
+
+/// Adds up what is below a band and in it, and writes down the ids of the latter.
+struct Sieve<'a> {
+    low: f64x8,
+    high: f64x8,
+    cheap: f64x8,
+    open: f64x8,
+    below: Total,
+    inside: Total,
+    found: usize,
+    out: &'a mut [TokenId],
+}
+
+impl<'a> Sieve<'a> {
+    fn new(band: Band, out: &'a mut [TokenId]) -> Self {
+        let (low, high) = (f64x8::splat(band.low), f64x8::splat(band.high));
+        let (cheap, open) = (f64x8::ZERO, f64x8::ZERO);
+        let (below, inside) = (Total::default(), Total::default());
+        Self { low, high, cheap, open, below, inside, found: 0, out }
+    }
+
+    /// Eight candidates: their probabilities and, by lane, their ids. NaN is in no band.
+    #[inline]
+    fn take<C: Cost>(&mut self, values: f64x8, id: impl Fn(usize) -> TokenId) {
+        let cost = C::of_each(values);
+        self.cheap += values.simd_lt(self.low) & cost;
+        let within = values.simd_ge(self.low) & values.simd_le(self.high);
+        self.open += within & cost;
+        let set = within.to_bitmask() as usize;
+        // Always eight, so that nothing depends on how many are inside; the rest is overwritten.
+        let packed = &PACKED[set % PACKED.len()];
+        for (to, &lane) in self.out[self.found..self.found + LANES].iter_mut().zip(packed) {
+            *to = id(lane as usize % LANES);
+        }
+        self.found += set.count_ones() as usize;
+    }
+
+    /// To be called after each [`BLOCK`] of candidates.
+    fn end_block(&mut self) {
+        self.below.add(std::mem::take(&mut self.cheap).reduce_add());
+        self.inside.add(std::mem::take(&mut self.open).reduce_add());
+    }
+
+    fn split(self) -> Split {
+        Split { below: self.below.value(), inside: self.inside.value(), found: self.found }
+    }
+}

@@ -1,0 +1,165 @@
+//! The decoders of an experiment file.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use super::experiment::{DecoderKind, DecoderPlan, DraftPart, Execution, SamplingPlan};
+use super::read::{known, read_sampling};
+use super::table::{Table, Value};
+use super::{ConfigError, RulePlan};
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// Tokens drafted at a time where a file does not say.
+pub(crate) const DEFAULT_DRAFT_LENGTH: NonZeroUsize = NonZeroUsize::new(4).unwrap();
+
+/// The `[[decoders]]` of a file; `models` are the names it gives its models.
+///
+/// # Errors
+/// The first mistake, with its place.
+pub(crate) fn decoders<M>(
+    value: &Value<'_>,
+    models: &BTreeMap<String, M>,
+    sampling: &SamplingPlan,
+) -> Result<Vec<DecoderPlan>> {
+    let mut decoders: Vec<DecoderPlan> = Vec::new();
+    for entry in value.list()? {
+        let table = entry.table("[[decoders]]")?;
+        let name = table.required("name")?;
+        if name.str()?.trim().is_empty() || name.str()?.contains(char::is_control) {
+            return Err(name.error("a decoder's name is one line of visible text", None));
+        }
+        let sampling = match table.optional("sampling") {
+            Some(own) => read_sampling(&own.table("the decoder's sampling")?, sampling)?,
+            None => sampling.clone(),
+        };
+        for plan in decoder(&table, name.str()?, models, &sampling)? {
+            if decoders.iter().any(|other| other.name == plan.name) {
+                let message = format!("two decoders are called `{}`", plan.name);
+                return Err(name.error(&message, Some("give each its own name".into())));
+            }
+            decoders.push(plan);
+        }
+        table.finish()?;
+    }
+    if decoders.is_empty() {
+        return Err(value.error("no decoders", Some("add a `[[decoders]]` entry".into())));
+    }
+    Ok(decoders)
+}
+
+fn decoder<M>(
+    table: &Table<'_>,
+    name: &str,
+    models: &BTreeMap<String, M>,
+    sampling: &SamplingPlan,
+) -> Result<Vec<DecoderPlan>> {
+    let kind = table.required("kind")?;
+    let model = |key| {
+        let value = table.required(key)?;
+        known(&value, "model", models.keys().map(String::as_str)).map(str::to_owned)
+    };
+    let kinds = match known(&kind, "decoder kind", KINDS.into_iter())? {
+        "single" => vec![(DecoderKind::Single { model: model("model")? }, String::new())],
+        "deferral" => {
+            let (base, aligned) = (model("base")?, model("aligned")?);
+            let executions = executions(table, "lazy", &["aligned"])?;
+            let rules = RulePlan::sweep(&table.required("rule")?.table("rule")?)?;
+            let kind = |rule: &RulePlan, execution| {
+                let (base, aligned, rule) = (base.clone(), aligned.clone(), rule.clone());
+                DecoderKind::Deferral { base, aligned, rule, execution }
+            };
+            let each = |(rule, words): &(RulePlan, String)| -> Vec<_> {
+                let all = executions.iter();
+                all.map(|(way, how)| (kind(rule, *way), joined(words, how))).collect()
+            };
+            rules.iter().flat_map(each).collect()
+        }
+        _ => {
+            let (base, small, aligned) = (model("base")?, model("small")?, model("aligned")?);
+            let kind = |execution| {
+                let (base, small, aligned) = (base.clone(), small.clone(), aligned.clone());
+                DecoderKind::ImplicitReward { base, small, aligned, execution }
+            };
+            let executions = executions(table, "autoregressive", &["aligned", "small"])?;
+            executions.into_iter().map(|(way, words)| (kind(way), words)).collect()
+        }
+    };
+    let plan = |(kind, words): (DecoderKind, String)| DecoderPlan {
+        name: joined(name, &words),
+        family: name.to_owned(),
+        kind,
+        sampling: sampling.clone(),
+    };
+    Ok(kinds.into_iter().map(plan).collect())
+}
+
+const KINDS: [&str; 3] = ["single", "deferral", "implicit-reward"];
+
+fn joined(a: &str, b: &str) -> String {
+    let comma = if a.is_empty() || b.is_empty() { "" } else { ", " };
+    format!("{a}{comma}{b}")
+}
+
+/// The ways a composed law is to be decoded: `execution`, which may be a list, and what belongs to
+/// it. Each with what distinguishes it in words.
+fn executions(
+    table: &Table<'_>,
+    default: &str,
+    drafters: &[&str],
+) -> Result<Vec<(Execution, String)>> {
+    // Implicit reward needs all of its models for every token.
+    let ways = ["autoregressive", "lazy", "speculative"].into_iter();
+    let ways = ways.filter(|way| *way != "lazy" || default == "lazy");
+    let chosen = match table.optional("execution") {
+        Some(value) => {
+            let values = value.sweep()?;
+            values.iter().map(|value| known(value, "execution", ways.clone())).collect()
+        }
+        None => Ok(vec![default]),
+    };
+    let chosen: Vec<&str> = chosen?;
+    let word = |way: &str| if chosen.len() > 1 { way.to_owned() } else { String::new() };
+    let mut made = Vec::new();
+    for way in &chosen {
+        match *way {
+            "autoregressive" => made.push((Execution::Autoregressive, word(way))),
+            "lazy" => made.push((Execution::Lazy, word(way))),
+            _ => made.extend(speculative(table, drafters, &word(way))?),
+        }
+    }
+    Ok(made)
+}
+
+/// Speculative execution, once for each `draft_length`.
+fn speculative(
+    table: &Table<'_>,
+    drafters: &[&str],
+    word: &str,
+) -> Result<Vec<(Execution, String)>> {
+    let bonus = table.optional("bonus").map_or(Ok(true), |value| value.bool())?;
+    let drafter = match table.optional("drafter") {
+        Some(value) if known(&value, "drafter", drafters.iter().copied())? == "small" => {
+            DraftPart::Small
+        }
+        _ => DraftPart::Aligned,
+    };
+    let lengths = match table.optional("draft_length") {
+        Some(value) => value.sweep()?.iter().map(draft_length).collect::<Result<Vec<_>>>()?,
+        None => vec![DEFAULT_DRAFT_LENGTH],
+    };
+    let swept = lengths.len() > 1;
+    let made = lengths.into_iter().map(|draft_length| {
+        let words = if swept { format!("draft_length {draft_length}") } else { String::new() };
+        (Execution::Speculative { draft_length, bonus, drafter }, joined(word, &words))
+    });
+    Ok(made.collect())
+}
+
+fn draft_length(value: &Value<'_>) -> Result<NonZeroUsize> {
+    let length = usize::try_from(value.count()?).unwrap_or(usize::MAX);
+    NonZeroUsize::new(length).ok_or_else(|| {
+        let help = "draft at least one token, or choose another execution";
+        value.error("`draft_length = 0` drafts nothing", Some(help.into()))
+    })
+}

@@ -1,0 +1,89 @@
+//! From a plan and loaded models to a decoder.
+
+use kad_core::decode::{Decoder, DeferralDecoder, SingleDecoder};
+use kad_core::deferral::Rule;
+use kad_core::{
+    DecodeError, Drafter, ImplicitReward, ImpossibleInSmall, LanguageModel, Mixture,
+    MixturePredictor, ModelPredictor, Sampling, TokenId,
+};
+use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
+
+use crate::config::{DecoderKind, DraftPart, Execution};
+
+/// How a decoder sees and draws, beside its models.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Tokens are drawn from this law.
+    pub(crate) sampling: Sampling,
+    /// Rules look at this one.
+    pub(crate) decision: Sampling,
+    /// Tokens that end a text.
+    pub(crate) eos: Vec<TokenId>,
+}
+
+/// A decoder with fresh sessions of the models that `model` finds by name. `rule` is the decoder's
+/// own, made beforehand so that it outlives the decoder.
+///
+/// # Errors
+/// If a backend cannot start a session.
+pub(crate) fn decoder<'m>(
+    kind: &DecoderKind,
+    model: impl Fn(&str) -> &'m dyn LanguageModel,
+    rule: Option<&'m Rule>,
+    settings: &Settings,
+) -> Result<Box<dyn Decoder + 'm>, DecodeError> {
+    let Settings { sampling, decision, eos } = settings;
+    match (kind, rule) {
+        (DecoderKind::Deferral { base, aligned, execution, .. }, Some(rule)) => {
+            let mixture = Mixture::new(model(base), model(aligned), rule, *sampling, *decision)?;
+            Ok(deferring(mixture, *execution, eos))
+        }
+        (DecoderKind::ImplicitReward { base, small, aligned, execution }, _) => {
+            let (base, small, aligned) = (model(base), model(small), model(aligned));
+            let policy = ImpossibleInSmall::Exclude;
+            let reward = ImplicitReward::new(base, small, aligned, *sampling, policy)?;
+            Ok(rewarding(reward, *execution, *sampling, eos))
+        }
+        (DecoderKind::Single { model: name }, _)
+        | (DecoderKind::Deferral { base: name, .. }, None) => {
+            Ok(Box::new(SingleDecoder::new(ModelPredictor::new(model(name), *sampling)?)))
+        }
+    }
+}
+
+fn deferring<'m>(
+    mixture: Mixture<'m>,
+    execution: Execution,
+    eos: &[TokenId],
+) -> Box<dyn Decoder + 'm> {
+    match execution {
+        Execution::Autoregressive => Box::new(SingleDecoder::new(MixturePredictor::new(mixture))),
+        Execution::Lazy => Box::new(DeferralDecoder::new(mixture)),
+        Execution::Speculative { draft_length: length, bonus, .. } => {
+            let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, length.get());
+            let drafting = Drafting { length, bonus, eos: eos.to_vec() };
+            Box::new(Speculative::new(drafter, target, drafting))
+        }
+    }
+}
+
+fn rewarding<'m>(
+    mut reward: ImplicitReward<'m>,
+    execution: Execution,
+    sampling: Sampling,
+    eos: &[TokenId],
+) -> Box<dyn Decoder + 'm> {
+    match execution {
+        Execution::Autoregressive | Execution::Lazy => Box::new(SingleDecoder::new(reward)),
+        Execution::Speculative { draft_length: length, bonus, drafter } => {
+            let part = match drafter {
+                DraftPart::Aligned => Drafter::Aligned,
+                DraftPart::Small => Drafter::Small,
+            };
+            let drafter = ModelPredictor::sharing(reward.drafted_by(part), sampling);
+            let drafting = Drafting { length, bonus, eos: eos.to_vec() };
+            let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
+            Box::new(Speculative::new(drafter, target, drafting))
+        }
+    }
+}

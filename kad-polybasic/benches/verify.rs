@@ -1,0 +1,84 @@
+//! What verifying one drafted token costs, beside the mixture it is verified towards.
+//!
+//! `cargo bench -p kad-polybasic --bench verify [-- FILTER]`; a benchmark's id is `shape/size`.
+//! `general` makes the mixture and then the acceptance (and the residual) from it, `closed` takes the
+//! closed forms, which need neither the mixture nor, for an accepted token, a pass over the
+//! vocabulary.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use kad_core::deferral::{BaseRule, Deferral, KadPrimal};
+use kad_core::{Law, mixture};
+use kad_polybasic::verify::{acceptance, deferred_acceptance, deferred_residual, residual};
+
+const SIZES: [usize; 3] = [32_000, 50_257, 151_936];
+
+/// Two laws that disagree about the order of their tokens, and what a rule makes of them.
+struct Case {
+    base: Law,
+    aligned: Law,
+    deferral: Deferral,
+    mass: f64,
+}
+
+fn case(vocab: usize, peak: f64) -> Case {
+    let ranked = |factor: usize| {
+        let weights = (0..vocab).map(|id| 1.0 / (id * factor % vocab + 1) as f64);
+        let mut weights: Vec<f64> = weights.collect();
+        weights[vocab / 3] += peak;
+        Law::proportional(weights).expect("positive weights")
+    };
+    // Primes that divide none of the sizes.
+    let (base, aligned) = (ranked(7919), ranked(104_729));
+    let mut deferral = Deferral::default();
+    KadPrimal::new(0.4).expect("in range").decide(&base, &mut deferral);
+    let mass = deferral.mass(&base);
+    Case { base, aligned, deferral, mass }
+}
+
+fn verification(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("verify");
+    for (shape, peak) in [("flat", 0.0), ("peaked", 100.0)] {
+        for vocab in SIZES {
+            let id = |name: &str| BenchmarkId::new(name, format!("{shape}/{vocab}"));
+            let Case { base, aligned, deferral, mass } = case(vocab, peak);
+            let (mut pi, mut out) = (Law::default(), Law::default());
+            let (token, weights) = (vocab as u32 / 2, deferral.weights());
+            group.bench_function(id("general, accepted"), |b| {
+                b.iter(|| {
+                    mixture::mix(black_box(&base), &aligned, &deferral, &mut pi);
+                    acceptance(&pi, &aligned, token)
+                });
+            });
+            group.bench_function(id("general, rejected"), |b| {
+                b.iter(|| {
+                    mixture::mix(black_box(&base), &aligned, &deferral, &mut pi);
+                    residual(&pi, &aligned, &mut out);
+                });
+            });
+            group.bench_function(id("closed, accepted"), |b| {
+                let at = |law: &Law| law.prob(token);
+                b.iter(|| {
+                    let weight = black_box(weights)[token as usize];
+                    deferred_acceptance(weight, mass, at(&base), at(&aligned))
+                });
+            });
+            group.bench_function(id("closed, rejected"), |b| {
+                b.iter(|| deferred_residual(black_box(&base), &aligned, weights, mass, &mut out));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(600))
+        .sample_size(20);
+    targets = verification
+}
+criterion_main!(benches);
