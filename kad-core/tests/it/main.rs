@@ -3,6 +3,16 @@
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod adversarial;
+mod contexts;
 mod decoding;
+mod implicit_reward;
+mod known_faults;
 mod mixture_law;
 mod predictors;
+mod remembering;
+mod rule_formulas;
+mod rule_history;
+mod rule_knapsack;
+mod rule_laws;
+mod rule_order;

@@ -1,0 +1,63 @@
+//! What a follower keeps along a long text, and what a draw may never be.
+
+use kad_core::oracle::TableModel;
+use kad_core::{Counted, Follower, LanguageModel, Law, LogitRows, TokenId};
+use proptest::prelude::*;
+
+use crate::adversarial::laws;
+
+fn text(len: u32) -> Vec<TokenId> {
+    (0..len).map(|i| (i * i + i / 3) % 5).collect()
+}
+
+fn fresh(model: &dyn LanguageModel, context: &[TokenId]) -> Vec<f32> {
+    let mut rows = LogitRows::new(5);
+    model.start().unwrap().extend(context, 1, &mut rows).unwrap();
+    rows.row(0).to_vec()
+}
+
+/// A text that grows token by token for longer than anything is remembered: each token is computed
+/// once, and the rows that must be remembered are there, and are those of fresh sessions.
+#[test]
+fn a_growing_text_is_computed_once_and_its_latest_rows_are_kept() {
+    let (table, text) = (TableModel::random("toy", 5, 3, 11), text(80));
+    for memory in [1, 3, 12, 30] {
+        let model = Counted::new(table.clone());
+        let mut follower = Follower::new(&model).unwrap();
+        follower.remember(memory);
+        for len in 1..=text.len() {
+            assert_eq!(follower.row(&text[..len]).unwrap(), fresh(&table, &text[..len]));
+            for earlier in len.saturating_sub(memory - 1).max(1)..len {
+                let row = follower.row_at(&text[..len], earlier).unwrap();
+                assert_eq!(row, fresh(&table, &text[..earlier]), "{earlier} of {len}");
+            }
+            let counts = model.counts();
+            assert_eq!((counts.passes, counts.tokens), (len as u64, len as u64), "memory {memory}");
+        }
+    }
+}
+
+/// Ten tenths add up to 1 − 2⁻⁵³, which is also the largest number a generator draws: nothing is
+/// left for it but the last token that is possible.
+#[test]
+fn the_largest_draw_beyond_the_sum_is_a_possible_token() {
+    let law = Law::from_probs([&[0.0][..], &[0.1; 10], &[0.0, 0.0]].concat()).unwrap();
+    assert_eq!(law.pick(1.0 - f64::EPSILON / 2.0), 10);
+    assert_eq!(law.pick(0.0), 1);
+}
+
+proptest! {
+    /// Whatever is drawn, at the ends and at every border between tokens, is possible.
+    #[test]
+    fn draws_are_possible(law in laws(), uniform in 0.0..1.0f64) {
+        let mut cumulative = 0.0;
+        let borders = law.probs().iter().map(|p| {
+            cumulative += p;
+            cumulative
+        });
+        let edges = borders.collect::<Vec<f64>>().into_iter().filter(|&u| u < 1.0);
+        for u in edges.chain([0.0, uniform, 1.0 - f64::EPSILON / 2.0]) {
+            prop_assert!(law.prob(law.pick(u)) > 0.0, "{u}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The catalogue against the code: every rule is its formula, sees what it says, ends where it says
+//! at temperature 0, and takes the parameters it lists.
+
+use std::collections::BTreeSet;
+
+use kad_core::Law;
+use kad_core::deferral::{AtZero, LooksAt, Parameter, Rule, RuleInfo, catalogue, named};
+use kad_core::mixture::mix;
+use proptest::prelude::*;
+
+use crate::adversarial::{pairs, parameters, seeded_laws, unit};
+use crate::rule_laws::{decide, rule};
+
+/// `d` of one token, from `p(y)`, `q*(y)`, `max p`, `max q*`, `TV(p, q*)` and the parameter `x`:
+/// the formulas of the papers, written out again. Rules that solve a knapsack are not among them.
+fn formula(kind: &str, at: At) -> Option<bool> {
+    let At { p, q, max_p, max_q, tv, x } = at;
+    Some(match kind {
+        "never" => false,
+        "always" => true,
+        "nudging" => max_p < x,
+        "kad-dual" => p < x,
+        "confidence-bet" => p < max_q - x,
+        "aggressive-bet" => p < max_q + x,
+        "aligned-below" => q < max_p + x,
+        "aligned-above" => q > max_p + x,
+        "token-v2" => p < max_p - x,
+        "token-v3" => p < (1.0 - x) * max_p,
+        "argmax-only" => p < max_p,
+        "chow" => max_p < 1.0 - x,
+        "difference" => max_p < max_q - x,
+        "optimal-cascade" => max_p < max_q - x * tv,
+        "cascade-token-v2" => q < max_q - x,
+        "cascade-token-v3" => q < (1.0 - x) * max_q,
+        // At the first token the threshold is the default one, whatever the target.
+        "kad-steered" => p < (0.5f64.ln()).exp(),
+        _ => return None,
+    })
+}
+
+#[derive(Clone, Copy)]
+struct At {
+    p: f64,
+    q: f64,
+    max_p: f64,
+    max_q: f64,
+    tv: f64,
+    x: f64,
+}
+
+/// The rules without such a formula, each with the test that says what it is.
+const SOLVERS: [&str; 6] = [
+    "random",         // here, below
+    "kad-primal",     // k6_what_is_kept_is_the_nucleus
+    "kad-fractional", // the_fractional_rule_solves_the_linear_program
+    "knapsack-exact", // the_exact_rule_reaches_the_optimum
+    "kad-fallback",   // the_fallback_rule_is_a_primal_within_a_dual
+    "kad-pool",       // a_pool_of_one_token_is_the_primal_rule
+];
+
+proptest! {
+    #[test]
+    fn every_rule_is_its_formula((p, q) in pairs(), x in unit(), token in 0..10usize) {
+        let largest = |law: &Law| law.probs().iter().copied().fold(0.0, f64::max);
+        let (max_p, max_q) = (largest(&p), largest(&q));
+        let apart = |(p, q): (&f64, &f64)| (p - q).abs();
+        let tv = p.probs().iter().zip(q.probs()).map(apart).sum::<f64>() / 2.0;
+        for info in catalogue() {
+            for x in parameters(&p, x, token) {
+                let d = decide(&info.with(x).unwrap(), &p, &q);
+                for (y, &d) in d.weights().iter().enumerate() {
+                    let at = At { p: p.probs()[y], q: q.probs()[y], max_p, max_q, tv, x };
+                    let Some(wanted) = formula(info.kind, at) else {
+                        prop_assert!(SOLVERS.contains(&info.kind), "{} is untested", info.kind);
+                        continue;
+                    };
+                    prop_assert_eq!(d, f64::from(u8::from(wanted)), "{} {}", info.kind, x);
+                }
+            }
+        }
+        let random = decide(&rule("random", x), &p, &q);
+        prop_assert!(random.weights().iter().all(|&d| d == x));
+    }
+
+    /// A rule that says it looks at the base law decides the same whatever the aligned law is.
+    #[test]
+    fn base_rules_do_not_look_at_the_aligned_law((p, q) in pairs(), x in unit()) {
+        for info in catalogue().iter().filter(|info| info.looks_at != LooksAt::Both) {
+            let rule = info.with(x).unwrap();
+            let (one, other) = (decide(&rule, &p, &q), decide(&rule, &p, &p));
+            prop_assert_eq!(one.weights(), other.weights(), "{}", info.kind);
+        }
+    }
+}
+
+/// The field is the variant; and each rule that says it compares both laws really does.
+#[test]
+fn what_a_rule_looks_at_is_what_it_says() {
+    let laws = seeded_laws(300, 4, 3);
+    for info in catalogue() {
+        let rule = info.with(0.1).unwrap();
+        let variant = match rule {
+            Rule::Base(_) => LooksAt::Base,
+            Rule::Pair(_) => LooksAt::Both,
+            Rule::History(_) => LooksAt::BaseAndHistory,
+        };
+        assert_eq!(variant, info.looks_at, "{}", info.kind);
+        let sees = laws.chunks(3).any(|laws| {
+            let [one, other] = [1, 2].map(|q| decide(&rule, &laws[0], &laws[q]));
+            one.weights() != other.weights()
+        });
+        assert_eq!(sees, info.looks_at == LooksAt::Both, "{}", info.kind);
+    }
+}
+
+/// Greedy decoding: the base law is one-hot at 1, the aligned law at 2.
+#[test]
+fn at_temperature_zero_each_rule_is_what_it_says() {
+    let [p, q] = [1, 2]
+        .map(|at| Law::from_probs((0..4).map(|y| f64::from(u8::from(y == at))).collect()).unwrap());
+    for info in catalogue() {
+        let mut pi = Law::default();
+        mix(&p, &q, &decide(&info.with(0.35).unwrap(), &p, &q), &mut pi);
+        let found = match pi.probs() {
+            probs if probs == p.probs() => AtZero::Base,
+            probs if probs == q.probs() => AtZero::Aligned,
+            _ => AtZero::Mixes,
+        };
+        assert_eq!(found, info.at_zero, "{}: {:?}", info.kind, pi.probs());
+    }
+}
+
+/// Values just inside and just outside of a range as the catalogue words it.
+fn edges(parameter: &Parameter) -> (&'static [f64], &'static [f64]) {
+    match parameter.range {
+        "between 0 and 1" => (&[0.0, 0.35, 1.0], &[1.1, -f64::MIN_POSITIVE]),
+        "above 0" => (&[f64::MIN_POSITIVE, 1e9], &[0.0, -1.0]),
+        "above 0, at most 1" => (&[f64::MIN_POSITIVE, 1.0], &[0.0, 1.1]),
+        "a whole number from 1 to 1e9" => (&[1.0, 16.0, 1e9], &[0.0, 1.5, 1e9 + 1.0]),
+        other => panic!("say here what `{other}` lets in"),
+    }
+}
+
+fn build(info: &RuleInfo, index: usize, value: f64) -> Result<Rule, String> {
+    let values = info.parameters.iter().enumerate();
+    let values = values.map(|(i, p)| if i == index { value } else { p.default.unwrap_or(0.35) });
+    (info.build)(&values.collect::<Vec<_>>()).map_err(|error| error.to_string())
+}
+
+/// Each parameter is refused outside of the range the catalogue gives, NaN first, and the message
+/// names rule, parameter and range. Inside it is taken.
+#[test]
+fn parameters_are_taken_and_refused_as_listed() {
+    for info in catalogue() {
+        for (index, parameter) in info.parameters.iter().enumerate() {
+            let (inside, outside) = edges(parameter);
+            for &value in inside {
+                build(info, index, value).unwrap();
+            }
+            for &value in outside.iter().chain(&[f64::NAN, f64::INFINITY, -0.1]) {
+                let error = build(info, index, value).expect_err(info.kind);
+                let Parameter { name, range, .. } = parameter;
+                let wanted = format!("{name} = {value} of {} is out of range: {range}", info.kind);
+                assert_eq!(error, wanted);
+            }
+            if let Some(default) = parameter.default {
+                build(info, index, default).unwrap();
+            }
+        }
+    }
+}
+
+/// A rule is printed under the words of its kind with its parameters; kinds are unique and are
+/// found by name.
+#[test]
+fn rules_are_printed_as_they_are_called() {
+    let kinds: BTreeSet<_> = catalogue().iter().map(|info| info.kind).collect();
+    assert_eq!(kinds.len(), catalogue().len());
+    assert!(named("no-such-rule").is_none());
+    for info in catalogue() {
+        assert_eq!(named(info.kind).unwrap().formula, info.formula);
+        let printed = info.with(0.35).unwrap().to_string();
+        let words = info.kind.replace('-', " ");
+        assert!(printed.to_lowercase().starts_with(&words), "{}: {printed}", info.kind);
+        for parameter in info.parameters {
+            let value = parameter.default.unwrap_or(0.35);
+            let shown = format!(", {} {value}", parameter.name);
+            assert!(printed.contains(&shown), "{}: {printed}", info.kind);
+        }
+    }
+}
