@@ -266,10 +266,9 @@ fn statistics(made: &Generation, passes: &BTreeMap<&str, u64>, timing: Timing) -
     let masses: Option<f64> = made.tokens.iter().map(|t| t.deferral_mass).sum();
     let drafts = Acceptance::of(&made.steps);
     if let Some(mass) = masses {
-        let deferred = match drafts.drafts() {
-            0 => format!("{deferred} deferred, "),
-            _ => String::new(),
-        };
+        // Only lazy decoding draws the tokens of either model as such.
+        let lazy = made.tokens.iter().any(|t| matches!(t.origin, Origin::Base | Origin::Deferred));
+        let deferred = if lazy { format!("{deferred} deferred, ") } else { String::new() };
         parts.push(format!("{deferred}mean deferral mass {:.3}", mass / n as f64));
     }
     if drafts.drafts() > 0 {
