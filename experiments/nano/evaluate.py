@@ -20,6 +20,7 @@ import os
 import re
 
 import torch
+import torch.nn.functional as F
 
 import train
 import world
@@ -27,11 +28,12 @@ import world
 ANSWER = re.compile(r"The answer is (-?\d+)\.")
 LIMIT = 96  # new tokens
 
-STANDARD = (["p", "q", "q*", "p*", "draft"]
+STANDARD = (["p", "q", "q*", "p*", "draft", "greedy:p", "greedy:q*", "greedy:p*"]
             + [f"nudging:{x}" for x in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)]
             + [f"primal:{x}" for x in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)]
             + [f"dual:{x}" for x in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)]
             + [f"bet:{x}" for x in (0.0, 0.1, 0.2)]
+            + [f"random:{x}" for x in (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)]
             + ["reward", "self-dual:0.4"])
 MODELS = {"p": "large-base", "q": "small-base", "q*": "small-aligned",
           "p*": "large-aligned", "draft": "draft"}
@@ -40,7 +42,10 @@ MODELS = {"p": "large-base", "q": "small-base", "q*": "small-aligned",
 # ---------------------------------------------------------------------- rules
 
 def deferred(rule, value, p, fallback):
-    """d(y) in {0, 1} for every row; p and fallback at the decision temperature."""
+    """d(y) of every row, p and fallback at the decision temperature; a coin that
+    defers with probability r whatever is drawn has d = r."""
+    if rule == "random":
+        return torch.full_like(p, value)
     if rule == "nudging":
         return (p.amax(-1, keepdim=True) < value).float().expand_as(p)
     if rule in ("dual", "self-dual"):
@@ -58,6 +63,9 @@ def deferred(rule, value, p, fallback):
 def step_law(method, logits, args):
     """The law of the next token, and the deferred mass of every row."""
     rule, _, value = method.partition(":")
+    if rule == "greedy":
+        best = logits[value].argmax(-1)
+        return F.one_hot(best, train.VOCABULARY).float(), torch.zeros(len(best))
     soft = {k: (v / args.temperature).softmax(-1) for k, v in logits.items()}
     if rule in MODELS:
         return soft[rule], torch.zeros(soft[rule].shape[0])
@@ -74,9 +82,11 @@ def step_law(method, logits, args):
 
 
 def needed(method):
-    rule = method.partition(":")[0]
+    rule, _, value = method.partition(":")
     if rule in MODELS:
         return [rule]
+    if rule == "greedy":
+        return [value]
     return {"reward": ["p", "q*", "q"], "self-dual": ["p"]}.get(rule, ["p", "q*"])
 
 

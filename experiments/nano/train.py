@@ -52,8 +52,8 @@ DRAFT = Shape(64, 2, 128, 4, 2)
 # could not be told apart. Its rate falls at the end, because at a level rate the
 # probabilities of the styles wander by several points from step to step.
 PLANS = {
-    "large-base": Plan(LARGE, None, 2_700_000, 2e-3, 0.2, 12, "base"),
-    "small-base": Plan(SMALL, None, 2_800_000, 3e-3, 0.35, 16, "base"),
+    "large-base": Plan(LARGE, None, 2_100_000, 2e-3, 0.15, 12, "base"),
+    "small-base": Plan(SMALL, None, 1_800_000, 3e-3, 0.35, 16, "base"),
     "draft-base": Plan(DRAFT, None, 4_000_000, 4e-3, 0.35, 16, "base"),
     "small-aligned": Plan(SMALL, "small-base", 250_000, 1e-3, 0.35, 16, "alignment"),
     "large-aligned": Plan(LARGE, "large-base", 200_000, 3e-4, 0.35, 16, "alignment"),
