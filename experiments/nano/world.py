@@ -243,8 +243,8 @@ def mark(dice, problem):
 def told_step(dice, problem, i):
     """Step i (from 0) as base text tells it, each in a way of its own.
 
-    The aligned way has the least weight but one, so that it is neither what a
-    base model prefers nor what it leaves out.
+    The aligned way is one of the rarer ones, so that it is neither what a base
+    model prefers nor what it leaves out.
     """
     step = problem.steps[i]
     a, op, b, r = step
