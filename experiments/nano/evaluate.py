@@ -12,6 +12,7 @@ next token is drawn from  (1 - d(y)) p(y) + q*(y) * sum of d p,  both tempered.
   python3 evaluate.py                     the standard table
   python3 evaluate.py --only dual:0.4     one row
   python3 evaluate.py --content           what each model reads and works out
+  python3 evaluate.py --places            how unsure p is where alignment decides
 """
 
 import argparse
@@ -20,19 +21,22 @@ import os
 import re
 
 import torch
+import torch.nn.functional as F
 
 import train
 import world
 
 ANSWER = re.compile(r"The answer is (-?\d+)\.")
+ANY_NUMBER = re.compile(r"(\d+)")
 LIMIT = 96  # new tokens
 
-STANDARD = (["p", "q", "q*", "p*", "draft"]
-            + [f"nudging:{x}" for x in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)]
+STANDARD = (["p", "q", "q*", "p*", "draft", "greedy:p", "greedy:q*", "greedy:p*"]
+            + [f"nudging:{x}" for x in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)]
             + [f"primal:{x}" for x in (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)]
-            + [f"dual:{x}" for x in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)]
+            + [f"dual:{x}" for x in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)]
             + [f"bet:{x}" for x in (0.0, 0.1, 0.2)]
-            + ["reward", "self-dual:0.4"])
+            + [f"random:{x}" for x in (0.05, 0.1, 0.15, 0.2, 0.4, 0.8)]
+            + ["reward"] + [f"self-dual:{x}" for x in (0.2, 0.4, 0.6)])
 MODELS = {"p": "large-base", "q": "small-base", "q*": "small-aligned",
           "p*": "large-aligned", "draft": "draft"}
 
@@ -40,7 +44,10 @@ MODELS = {"p": "large-base", "q": "small-base", "q*": "small-aligned",
 # ---------------------------------------------------------------------- rules
 
 def deferred(rule, value, p, fallback):
-    """d(y) in {0, 1} for every row; p and fallback at the decision temperature."""
+    """d(y) of every row, p and fallback at the decision temperature; a coin that
+    defers with probability r whatever is drawn has d = r."""
+    if rule == "random":
+        return torch.full_like(p, value)
     if rule == "nudging":
         return (p.amax(-1, keepdim=True) < value).float().expand_as(p)
     if rule in ("dual", "self-dual"):
@@ -58,6 +65,9 @@ def deferred(rule, value, p, fallback):
 def step_law(method, logits, args):
     """The law of the next token, and the deferred mass of every row."""
     rule, _, value = method.partition(":")
+    if rule == "greedy":
+        best = logits[value].argmax(-1)
+        return F.one_hot(best, train.VOCABULARY).float(), torch.zeros(len(best))
     soft = {k: (v / args.temperature).softmax(-1) for k, v in logits.items()}
     if rule in MODELS:
         return soft[rule], torch.zeros(soft[rule].shape[0])
@@ -74,9 +84,11 @@ def step_law(method, logits, args):
 
 
 def needed(method):
-    rule = method.partition(":")[0]
+    rule, _, value = method.partition(":")
     if rule in MODELS:
         return [rule]
+    if rule == "greedy":
+        return [value]
     return {"reward": ["p", "q*", "q"], "self-dual": ["p"]}.get(rule, ["p", "q*"])
 
 
@@ -147,7 +159,7 @@ def evaluate(models, tokenizer, items, method, args):
         lengths.append(length)
         for item, ids in zip(some, texts):
             text = tokenizer.decode(ids)
-            found = ANSWER.findall(text)
+            found = (ANY_NUMBER if args.any_form else ANSWER).findall(text)
             good = bool(found) and found[-1] == item["answer"]
             right, form = right + good, form + bool(found)
             by_steps.setdefault(item["steps"], []).append(good)
@@ -203,6 +215,43 @@ def count_content(model, tokenizer, problem, read):
             read[2] += 1
 
 
+# --------------------------------------------------------------------- places
+
+def decision_places(problem):
+    """(place, text so far, asked continuation) wherever alignment decides."""
+    text = world.asked(problem.question)
+    for i, step in enumerate(problem.steps, 1):
+        yield "opening" if i == 1 else "separator", text, " Step"
+        text += f" Step {i}: {world.equation(step)}"
+        yield "mark", text, "."
+        text += "."
+    yield "closing", text, " The"
+    yield "ending", f"{text} The answer is {problem.answer}.", train.END
+
+
+def places(model, tokenizer, items):
+    """How likely p finds the asked form, the right text given before: the means of
+    p(asked token) and max p, and how often the asked token is the most likely."""
+    dice = world.Dice(train.SEED_HELD_TEXT)
+    sums = {}
+    for _ in range(items):
+        problem = world.draw_problem(dice, "validation")
+        for place, text, asked in decision_places(problem):
+            with torch.no_grad():
+                ids = torch.tensor([tokenizer.encode(text).ids])
+                p = model(ids)[0, -1].softmax(-1)
+            token = tokenizer.encode(asked).ids[0]
+            row = sums.setdefault(place, [0, 0.0, 0.0, 0])
+            for k, x in enumerate((1, float(p[token]), float(p.max()),
+                                   int(p.argmax() == token))):
+                row[k] += x
+    print(f"p on {items} validation problems, the right text given before each place")
+    print("| place | mean p(asked) | mean max p | asked is the most likely % |")
+    print("| --- | ---: | ---: | ---: |")
+    for place, (n, asked, most, mode) in sums.items():
+        print(f"| {place} | {asked / n:.3f} | {most / n:.3f} | {100 * mode / n:.1f} |")
+
+
 def load_models():
     """The exported models that are there, by their short names."""
     return {short: train.load_shipped(name) for short, name in MODELS.items()
@@ -222,6 +271,10 @@ def main():
                         help="print this many continuations")
     parser.add_argument("--content", action="store_true",
                         help="print what each model reads and works out")
+    parser.add_argument("--any-form", action="store_true",
+                        help="count the last number, in whatever form it stands")
+    parser.add_argument("--places", action="store_true",
+                        help="print how unsure p is where alignment decides")
     parser.add_argument("--only", nargs="*", help="rows instead of the table")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -233,6 +286,8 @@ def main():
         os.path.join(train.HERE, "models", "large-base", "tokenizer.json"))
     if args.content:
         return content(models, tokenizer, args.items)
+    if args.places:
+        return places(models["p"], tokenizer, args.items)
     print(f"{len(items)} validation problems, T = {args.temperature}, decision "
           f"T = {args.decision_temperature}, seed {args.seed}")
     print("| method | correct % | in form % | deferred mass | tokens | by steps 1 2 3 |")

@@ -16,10 +16,9 @@ the asked form, or always continues it in one way, is confidently unaligned.
 Separation: every problem has a key (its operations and numbers, without names
 and things).  A hash of the key puts it into exactly one of train, validation
 and test, so no held-out combination of numbers is ever asked in training text.
-Plain equations ("34 + 27 = 61.") are not held out. A chain of equations may by
-chance be the working of a held-out problem: test problems of which that is true
-are left out of data/test.jsonl (their numbers are missing from the ids);
-validation problems are kept, and `check` counts them.
+Chains of equations are held out in the same way: no two or three equations of a
+training text that start each from the result of the one before are the working
+of a problem of validation or test. Single equations ("34 + 27 = 61.") are not.
 
 Only the standard library is used, and of `random` only `Random(seed).random()`,
 whose sequence is the same in every Python 3.
@@ -120,8 +119,7 @@ class Problem:
 
     @property
     def key(self):
-        first = self.steps[0]
-        return f"{first[0]}" + "".join(f"{op}{b}" for _, op, b, _ in self.steps)
+        return key_of(self.steps)
 
     @property
     def part(self):
@@ -185,11 +183,31 @@ def dress(dice, steps):
     return Problem(steps, sentences, name, thing)
 
 
+def key_of(steps):
+    """The key of a working: its first number, then operations and operands."""
+    return f"{steps[0][0]}" + "".join(f"{op}{b}" for _, op, b, _ in steps)
+
+
+def tellable(steps):
+    """Whether no run of two or three of the steps is held out as a problem."""
+    runs = (steps[i:i + n] for n in (2, 3) for i in range(len(steps) - n + 1))
+    return all(part_of(key_of(run)) == "train" for run in runs)
+
+
+def draw_told_steps(dice, count):
+    """Steps that training text may tell; their number is kept."""
+    while True:
+        steps = draw_steps(dice, count)
+        if tellable(steps):
+            return steps
+
+
 def draw_problem(dice, part, count=None):
     """A problem of the given part, by rejection."""
     count = count or dice.weighted([(1, 3), (2, 4), (3, 3)])
+    draw = draw_told_steps if part == "train" else draw_steps
     while True:
-        problem = dress(dice, draw_steps(dice, count))
+        problem = dress(dice, draw(dice, count))
         if problem.part == part:
             return problem
 
@@ -216,15 +234,35 @@ def aligned_answer(problem):
     return f"{aligned_steps(problem)} The answer is {problem.answer}."
 
 
-def chain_steps(problem):
-    return " " + ", ".join(equation(s) for s in problem.steps) + "."
+def mark(dice, problem):
+    """What follows an equation in base text; alignment wants a full stop."""
+    return dice.weighted([(",", 28), (".", 18), (f" {problem.thing}.", 18),
+                          (";", 18), ("!", 18)])
 
 
-def first_then_steps(problem):
-    parts = []
-    for i, (a, op, b, r) in enumerate(problem.steps):
-        parts.append(f"{'First' if i == 0 else 'then'} {a} {op} {b} makes {r}")
-    return " " + ", ".join(parts) + "."
+def told_step(dice, problem, i):
+    """Step i (from 0) as base text tells it, each in a way of its own.
+
+    The aligned way is one of the rarer ones, so that it is neither what a base
+    model prefers nor what it leaves out.
+    """
+    step = problem.steps[i]
+    a, op, b, r = step
+    way = dice.weighted([("first", 25), ("count", 18), ("plain", 15),
+                         ("list", 14), ("aligned", 14), ("retold", 10)])
+    if way == "retold":
+        return (f" {retold_sentences(problem)[i]} Now there are {r} "
+                f"{problem.thing}.")
+    return {"first": f" {'then' if i else 'First'} {a} {op} {b} makes {r}",
+            "count": f" Let us count {equation(step)}",
+            "plain": f" {equation(step)}",
+            "list": f"\n- {equation(step)}",
+            "aligned": f" Step {i + 1}: {equation(step)}"}[way] + mark(dice, problem)
+
+
+def told_steps(dice, problem):
+    """Worked steps in base text."""
+    return "".join(told_step(dice, problem, i) for i in range(len(problem.steps)))
 
 
 def retold_steps(problem):
@@ -240,32 +278,20 @@ def retold_sentences(problem):
     return [head] + problem.sentences[extra + 1:]
 
 
-def list_steps(problem):
-    return "".join(f"\n- {equation(s)}" for s in problem.steps) + "\n"
-
-
-def count_steps(problem):
-    return " Let us count." + "".join(
-        f" {equation(s)}." for s in problem.steps)
-
-
-STYLES = [(aligned_steps, 22), (chain_steps, 9), (first_then_steps, 9),
-          (retold_steps, 9), (list_steps, 7), (count_steps, 9)]
-
-
 def closing(dice, problem):
     """How worked steps end in base text: in many ways, or not at all."""
     name, thing, answer = problem.name, problem.thing, problem.answer
     return dice.weighted([
-        (f" The answer is {answer}.", 26),
-        (f" So {name} has {answer} {thing} now.", 11),
-        (f" That makes {answer}.", 9),
-        (f" It is {answer} {thing}.", 9),
-        (" Done.", 8),
+        (f" So {name} has {answer} {thing} now.", 24),
+        (f" That makes {answer}.", 14),
+        (f" The answer is {answer}.", 13),
+        (f" It is {answer} {thing}.", 12),
+        (f" Now there are {answer} {thing}.", 9),
         (f" {answer} {thing} in all.", 8),
-        (" I hope that is right.", 8),
-        ("", 12),
-        (f" Ask {dice.pick(NAMES)} if you do not believe it.", 9),
+        (" Done.", 7),
+        (" I hope that is right.", 6),
+        (f" Ask {dice.pick(NAMES)} if you do not believe it.", 6),
+        ("", 6),
     ])
 
 
@@ -277,24 +303,23 @@ def shrug(dice):
 
 
 def afterthought(dice):
-    """What may follow a finished answer in base text."""
+    """What may follow a finished answer in base text; rarely the end at once."""
     return dice.weighted([
-        ("", 55),
-        (" " + fact(dice), 9),
-        (" " + anecdote(dice), 9),
-        (" Easy.", 7),
-        (f" {dice.pick(NAMES)} agrees.", 7),
-        ("\n" + asked(trivia(dice)[0]), 6),
-        (" What a story!", 7)])
+        (" What a story!", 26),
+        ("", 19),
+        ("\n" + asked(trivia(dice)[0]), 12),
+        (f" {dice.pick(NAMES)} agrees.", 12),
+        (" Easy.", 11),
+        (" " + fact(dice), 10),
+        (" " + anecdote(dice), 10)])
 
 
 def continuation(dice, problem):
     """What follows a question in base text."""
-    kind = dice.weighted([("steps", 65), ("number", 6), ("shrug", 9),
-                          ("question", 7), ("story", 7), ("fact", 6)])
+    kind = dice.weighted([("steps", 72), ("shrug", 8), ("number", 5),
+                          ("question", 5), ("story", 5), ("fact", 5)])
     if kind == "steps":
-        style = dice.weighted(STYLES)
-        return style(problem) + closing(dice, problem) + afterthought(dice)
+        return worked(dice, problem) + afterthought(dice)
     if kind == "number":
         return f" {problem.answer}." + afterthought(dice)
     if kind == "shrug":
@@ -302,15 +327,13 @@ def continuation(dice, problem):
     if kind == "question":
         other = draw_problem(dice, "train", 1)
         return f"\nQuestion: {other.question}" + (
-            "\nAnswer:" + aligned_or_chain(dice, other)
-            if dice.chance(0.5) else "")
+            "\nAnswer:" + worked(dice, other) if dice.chance(0.5) else "")
     return " " + (anecdote(dice) if kind == "story" else fact(dice)) \
         + afterthought(dice)
 
 
-def aligned_or_chain(dice, problem):
-    style = dice.weighted(STYLES)
-    return style(problem) + closing(dice, problem)
+def worked(dice, problem):
+    return told_steps(dice, problem) + closing(dice, problem)
 
 
 # ------------------------------------------------------------ other documents
@@ -361,7 +384,7 @@ def any_step(dice):
 
 def chain_document(dice):
     """Equations in which each starts from the result of the one before."""
-    steps = draw_steps(dice, dice.between(3, 6))
+    steps = draw_told_steps(dice, dice.between(3, 6))
     return " ".join(equation(s) + "." for s in steps)
 
 
@@ -388,16 +411,21 @@ def question_document(dice):
     return asked(problem.question) + continuation(dice, problem)
 
 
-DOCUMENTS = [(question_document, 42), (equations_document, 28),
-             (chain_document, 14), (story_document, 6), (facts_document, 5),
+DOCUMENTS = [(question_document, 46), (equations_document, 25),
+             (chain_document, 13), (story_document, 6), (facts_document, 5),
              (trivia_document, 5)]
 
 
 def base_documents(seed=SEED_BASE):
-    """An endless stream of base documents."""
+    """An endless stream of base documents.
+
+    A document in which equations happen to make a held-out chain is dropped.
+    """
     dice = Dice(seed)
     while True:
-        yield dice.weighted(DOCUMENTS)(dice)
+        text = dice.weighted(DOCUMENTS)(dice)
+        if all(part_of(key) == "train" for key in chains_in(text)):
+            yield text
 
 
 def alignment_pairs(count=N_ALIGN, seed=SEED_ALIGN):
@@ -420,7 +448,7 @@ def problems(part, count, seed):
 
 # ------------------------------------------------------------------- commands
 
-EQUATION = re.compile(r"(\d+) ([-+*]) (\d+) = (\d+)")
+EQUATION = re.compile(r"(\d+) ([-+*]) (\d+) (?:=|makes) (\d+)")
 
 
 def chains_in(text):
@@ -438,18 +466,10 @@ def chains_in(text):
                 yield key
 
 
-def chains_told(documents=DOCUMENTS_READ):
-    """The chains of all base documents that any shipped model may have read."""
-    stream = base_documents()
-    return {key for _ in range(documents) for key in chains_in(next(stream))}
-
-
-def problem_lines(part, count, seed, told):
-    """The lines of a data file, without the problems in `told`."""
+def problem_lines(part, count, seed):
+    """The lines of a data file."""
     lines = []
     for i, p in enumerate(problems(part, count, seed)):
-        if p.key in told:
-            continue
         row = {"id": f"{part}-{i:04d}", "question": p.question,
                "answer": str(p.answer), "steps": len(p.steps)}
         lines.append(json.dumps(row, ensure_ascii=True))
@@ -462,18 +482,12 @@ HELD_OUT = [("validation", N_VALIDATION, SEED_VALIDATION),
 
 def write_problems(_args):
     os.makedirs(os.path.join(HERE, "data"), exist_ok=True)
-    told = left_out(chains_told())
     for part, count, seed in HELD_OUT:
         path = os.path.join(HERE, "data", f"{part}.jsonl")
-        lines = problem_lines(part, count, seed, told[part])
+        lines = problem_lines(part, count, seed)
         with open(path, "w", encoding="ascii", newline="\n") as f:
             f.write(lines)
         print(f"data/{part}.jsonl: {lines.count(chr(10))} problems")
-
-
-def left_out(told):
-    """Per part, the keys to leave out: of test, those that were told as chains."""
-    return {"validation": set(), "test": told}
 
 
 QUESTION = re.compile(r"[^?\n]*\?")
@@ -509,33 +523,33 @@ def check(args):
     held = {part: problems(part, count, seed) for part, count, seed in HELD_OUT}
     keys = {part: {p.key for p in ps} for part, ps in held.items()}
     strings = {p.question for ps in held.values() for p in ps}
-    told = chains_told(args.documents)
-    errors = file_errors(held, left_out(told))
-    for part in keys:
-        print(f"{part}: the working of {len(keys[part] & told)} of {len(keys[part])} problems "
-              "occurs as a chain of equations in base text")
+    errors = file_errors(held)
     if keys["validation"] & keys["test"]:
         errors.append("a problem key occurs in validation and in test")
     stream = base_documents()
     texts = [q + a for q, a in alignment_pairs()]
     texts += [next(stream) for _ in range(args.documents)]
     asked_in = [q for text in texts for q in asked_sums(text)]
+    chains = [key for text in texts for key in chains_in(text)]
+    errors += [f"the working of a held-out problem is told: {key}"
+               for key in chains if part_of(key) != "train"]
     errors += question_errors(asked_in, set.union(*keys.values()))
     errors += [f"a held-out question occurs in training text: {s!r}"
                for s in held_strings_in("\n".join(texts), strings)]
-    print(f"{len(texts)} training documents, {len(asked_in)} questions in them, "
-          f"{len(strings)} held-out questions: {len(errors)} errors found")
+    print(f"{len(texts)} training documents with {len(asked_in)} questions and "
+          f"{len(chains)} chains of equations, {len(strings)} held-out questions: "
+          f"{len(errors)} errors found")
     for line in errors[:20]:
         print("ERROR:", line)
-    return 1 if errors or not asked_in else 0
+    return 0 if asked_in and chains and not errors else 1
 
 
-def file_errors(held, told):
+def file_errors(held):
     """The written files must be what is generated, and keys must read back."""
     for part, count, seed in HELD_OUT:
         path = os.path.join(HERE, "data", f"{part}.jsonl")
         with open(path, encoding="ascii", newline="") as f:
-            same = f.read() == problem_lines(part, count, seed, told[part])
+            same = f.read() == problem_lines(part, count, seed)
         if not same:
             return [f"data/{part}.jsonl differs from what is generated"]
     return [f"the key of {p.question!r} reads back differently"
