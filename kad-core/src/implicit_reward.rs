@@ -103,20 +103,18 @@ impl<'m> ImplicitReward<'m> {
 }
 
 /// `p + min(a − s + offset, cap)`, with −∞ wherever the base or the aligned model says impossible,
-/// or the small one does and there is no cap. NaN stays NaN.
+/// or the small one does and there is no cap. NaN for whatever no model may say.
 fn composed(base: f64, aligned: f64, small: f64, offset: f64, cap: f64) -> f64 {
     let never = f64::NEG_INFINITY;
-    if base == never || aligned == never {
-        return if base.is_nan() || aligned.is_nan() || small.is_nan() { f64::NAN } else { never };
+    if [base, aligned, small].iter().any(|logit| logit.is_nan() || *logit == f64::INFINITY) {
+        return f64::NAN;
     }
-    match (small == never, cap.is_finite()) {
-        (true, false) => never,
-        (true, true) => base + cap,
-        (false, _) => {
-            let ratio = aligned - small + offset;
-            // Not `min`, which would drop a NaN.
-            base + if ratio > cap { cap } else { ratio }
-        }
+    let ratio = aligned - small + offset;
+    match (base == never || aligned == never, small == never, cap.is_finite()) {
+        (true, ..) | (_, true, false) => never,
+        (_, true, true) => base + cap,
+        // Not `min`, which would drop the NaN of a normaliser.
+        _ => base + if ratio > cap { cap } else { ratio },
     }
 }
 

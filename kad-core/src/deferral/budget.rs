@@ -3,6 +3,7 @@
 use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
 use crate::knapsack::{ExactLimits, Relaxation, exact, relax_into};
 use crate::law::Law;
+use crate::vocab::TokenId;
 
 one_parameter_rule! {
     /// [`KadPrimal`](super::KadPrimal) that also hands over the part of the critical token that
@@ -18,7 +19,7 @@ impl BaseRule for KadFractional {
     fn decide(&self, base: &Law, out: &mut Deferral) {
         let relaxation = out.relaxation(self.budget, |items| items.extend_surprisal(base));
         let (critical, fraction) = (relaxation.critical, relaxation.fraction);
-        out.take_relaxed(|_| true);
+        out.take_relaxed(|_, _| true);
         if let Some(token) = critical {
             out.weights[token] = fraction;
         }
@@ -42,7 +43,8 @@ impl BaseRule for KnapsackExact {
     fn decide(&self, base: &Law, out: &mut Deferral) {
         out.items.clear();
         out.items.extend_surprisal(base);
-        let best = exact(&out.items, self.budget, &ExactLimits::default());
+        let mut best = exact(&out.items, self.budget, &ExactLimits::default());
+        keep_lower_ids(base, &mut best.taken, &mut out.order);
         out.weights.clear();
         out.weights.extend(best.taken.iter().map(|&taken| f64::from(u8::from(taken))));
     }
@@ -68,7 +70,8 @@ one_parameter_rule! {
 impl PairRule for KadFallback {
     fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
         out.relaxation(self.budget, |items| items.extend_with_fallback(base, aligned));
-        out.take_relaxed(|value| value >= 0.0);
+        // What the base model holds for impossible costs nothing, as in the other rules.
+        out.take_relaxed(|weight, value| value > 0.0 || weight == 0.0);
     }
 
     fn budget(&self) -> Option<f64> {
@@ -89,14 +92,27 @@ impl Deferral {
         &self.relaxed
     }
 
-    /// `d = 1` for the items the relaxation takes whole and whose value satisfies `worth`.
-    fn take_relaxed(&mut self, worth: impl Fn(f64) -> bool) {
-        let taken = self.relaxed.taken.iter().zip(self.items.values());
-        self.weights.clear();
-        self.weights.extend(taken.map(
-            |(&taken, &value)| {
-                if taken && worth(value) { 1.0 } else { 0.0 }
-            },
-        ));
+    /// `d = 1` for the items the relaxation takes whole and whose weight and value are `worth` it.
+    fn take_relaxed(&mut self, worth: impl Fn(f64, f64) -> bool) {
+        let Self { weights, items, relaxed, .. } = self;
+        let items = items.weights().iter().zip(items.values());
+        let taken = relaxed.taken.iter().zip(items);
+        let taken = taken.map(|(&taken, (&weight, &value))| taken && worth(weight, value));
+        weights.clear();
+        weights.extend(taken.map(|taken| if taken { 1.0 } else { 0.0 }));
+    }
+}
+
+/// Moves what is handed over among equal tokens to the higher ids: it weighs and is worth the same.
+fn keep_lower_ids(base: &Law, taken: &mut [bool], order: &mut Vec<TokenId>) {
+    let prob = |token: &TokenId| base.prob(*token);
+    order.clear();
+    order.extend(0..taken.len() as TokenId);
+    order.sort_unstable_by(|a, b| prob(a).total_cmp(&prob(b)).then(b.cmp(a)));
+    for equals in order.chunk_by(|a, b| prob(a) == prob(b)).filter(|equals| equals.len() > 1) {
+        let count = equals.iter().filter(|token| taken[**token as usize]).count();
+        for (place, token) in equals.iter().enumerate() {
+            taken[*token as usize] = place < count;
+        }
     }
 }

@@ -244,3 +244,19 @@ fn is_made_by_handing_over(
     mix_weights(p, q_star, &weights, mass, &mut pi);
     assert_eq!(&pi, s);
 }
+
+/// The mask of one model does not hide what another may not say.
+#[test]
+fn nan_behind_a_mask_is_an_error() {
+    let rows = [vec![0.0, 0.0], vec![NEVER, 0.0], vec![f32::NAN, 0.0]];
+    let found = composed(&rows, 1.0, ImpossibleInSmall::Exclude);
+    assert!(matches!(found, Err(DecodeError::Law { source: LawError::NotFinite { .. }, .. })));
+}
+
+/// `a − ∞ = −∞` would silently exclude the token.
+#[test]
+fn an_infinite_logit_of_the_small_model_is_an_error() {
+    let rows = [vec![0.0, 0.0], vec![f32::INFINITY, 0.0], vec![0.0, 0.0]];
+    let found = composed(&rows, 1.0, ImpossibleInSmall::Exclude);
+    assert!(matches!(found, Err(DecodeError::Law { source: LawError::NotFinite { .. }, .. })));
+}

@@ -7,7 +7,6 @@ mod adversarial;
 mod contexts;
 mod decoding;
 mod implicit_reward;
-mod known_faults;
 mod mixture_law;
 mod predictors;
 mod remembering;

@@ -175,3 +175,10 @@ fn a_pool_of_one_token_is_the_primal_rule() {
         }
     }
 }
+
+/// A token with `−ln p(y) = H` is worth nothing, and is kept.
+#[test]
+fn the_fallback_rule_keeps_what_equals_its_threshold() {
+    let even = Law::from_probs(vec![0.5, 0.5]).unwrap();
+    assert_eq!(decide(&rule("kad-fallback", 0.5), &even, &even).weights(), [0.0, 0.0]);
+}

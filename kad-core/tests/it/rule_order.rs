@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::adversarial::{pairs, pairs_without_ties, parameters, seeded_laws, unit};
 use crate::rule_history::along;
-use crate::rule_laws::decide;
+use crate::rule_laws::{decide, rule};
 
 /// Whether everything that `small` hands over is handed over by `large` at least as surely.
 fn inside(small: &Deferral, large: &Deferral) -> bool {
@@ -62,11 +62,10 @@ proptest! {
     }
 
     /// K8 with ties: tokens that are equal in both laws get the same `d`, except where a budget
-    /// ends among them; then the lower id is kept longer. (The exact rule may take either of two
-    /// equal tokens: neither mass nor value tells them apart.)
+    /// ends among them; then the lower id is kept longer.
     #[test]
     fn k8_among_equals_the_lower_id_is_kept((p, q) in pairs(), x in unit(), token in 0..10usize) {
-        for info in catalogue().iter().filter(|info| info.kind != "knapsack-exact") {
+        for info in catalogue() {
             for value in parameters(&p, x, token) {
                 let d = decide(&info.with(value).unwrap(), &p, &q);
                 let budgeted = info.parameters.first().is_some_and(|p| p.name == "budget");
@@ -115,4 +114,15 @@ fn k5_rules_called_not_monotone_have_a_counterexample() {
         catalogue().iter().filter(|i| i.monotone == Monotone::No && !i.parameters.is_empty());
     let kinds: Vec<_> = open.map(|info| info.kind).collect();
     assert_eq!(kinds, ["knapsack-exact", "kad-steered", "kad-pool"], "one counterexample each");
+}
+
+/// The optimum may be reached with either of two equals.
+#[test]
+fn the_exact_rule_keeps_the_lower_of_two_equals() {
+    const HIGH: f64 = 0.4999999944373154;
+    let p = Law::from_probs(vec![HIGH, 1.1125369168762167e-8, HIGH]).unwrap();
+    assert_eq!(
+        decide(&rule("knapsack-exact", 0.5000000055626845), &p, &p).weights(),
+        [0.0, 1.0, 1.0]
+    );
 }
