@@ -1,7 +1,7 @@
 //! What one deferral decision is worth, and how much better it could have been.
 
 use crate::deferral::Deferral;
-use crate::knapsack::{Items, dual, relax};
+use crate::knapsack::{Items, at_least_the_whole, dual, relax};
 use crate::law::Law;
 use crate::mixture::mix;
 use crate::sum::sum_by;
@@ -77,8 +77,7 @@ impl Certificate {
             sum_by(weights.len().min(buffer.len()), |token| weights[token] * buffer[token])
         };
         let budget = match budget {
-            Some(budget) if budget >= 1.0 => budget.max(items.total_weight()),
-            Some(budget) => budget.max(0.0),
+            Some(budget) => at_least_the_whole(budget.max(0.0), &items),
             None => decided(items.weights()),
         };
         let relaxed = relax(&items, budget);

@@ -15,7 +15,8 @@ pub enum ImpossibleInSmall {
     /// They are impossible.
     #[default]
     Exclude,
-    /// `ln q*(y) − ln q(y)` is at most this many nats, for every token.
+    /// `ln q*(y) − ln q(y)` is at most this many nats, for every token. What is not finite is no cap:
+    /// then such tokens are excluded.
     CapLogRatio(f64),
 }
 
@@ -24,8 +25,8 @@ pub enum ImpossibleInSmall {
 ///
 /// `p` is the base model, `q*` the small aligned one, `q` the small base one. Composed in log
 /// space: `ln π = ln p + ln q* − ln q` up to a constant, in `f64`, and then the sampling settings
-/// as for any model. Temperature commutes with the composition; truncations and penalties act on
-/// the composed law, not on its factors. At temperature 0 it is the argmax of the composed scores.
+/// as for any model. Temperature commutes with the composition; truncations act on the composed law
+/// and penalties on its scores `logit_p + ln q* − ln q`, not on the factors. At temperature 0 it is the argmax of the composed scores.
 /// A token that `p` or `q*` holds for impossible is impossible; if no token is left the law is an
 /// error, never a guess (the authors' code then draws from all of the vocabulary).
 pub struct ImplicitReward<'m> {
@@ -70,14 +71,16 @@ impl<'m> ImplicitReward<'m> {
         })
     }
 
-    /// Lets one part draft: its session is returned to be shared with the drafter, and it makes no
-    /// pass of its own for text that it has drafted.
-    pub fn drafted_by(&mut self, drafter: Drafter) -> SharedFollower<'m> {
+    /// Lets one part draft up to `length` tokens at a time: its session is returned to be shared with
+    /// the drafter, and it makes no pass of its own for text that it has drafted.
+    pub fn drafted_by(&mut self, drafter: Drafter, length: usize) -> SharedFollower<'m> {
         self.drafter = Some(drafter);
-        match drafter {
+        let follower = match drafter {
             Drafter::Small => self.small.clone(),
             Drafter::Aligned => self.aligned.clone(),
-        }
+        };
+        follower.borrow_mut().remember(length + 1);
+        follower
     }
 
     fn compose(&mut self, context: &[TokenId], len: usize) -> Result<(), DecodeError> {
@@ -86,15 +89,16 @@ impl<'m> ImplicitReward<'m> {
         self.scores.extend(base.row_at(context, len)?.iter().map(|&l| f64::from(l)));
         let mut aligned = self.aligned.borrow_mut();
         let mut small = self.small.borrow_mut();
-        // Capping compares normalised log-probabilities; excluding needs no normaliser.
         let (aligned, small) = (aligned.row_at(context, len)?, small.row_at(context, len)?);
-        let (offset, cap) = match self.impossible {
-            ImpossibleInSmall::Exclude => (0.0, f64::INFINITY),
-            ImpossibleInSmall::CapLogRatio(cap) => {
-                let normaliser = |row| crate::law::log_normaliser(row).unwrap_or(f64::NAN);
-                (normaliser(small) - normaliser(aligned), cap)
-            }
+        let cap = match self.impossible {
+            ImpossibleInSmall::Exclude => f64::INFINITY,
+            ImpossibleInSmall::CapLogRatio(cap) => cap,
         };
+        // A cap compares log-probabilities, and a penalty looks at the sign of scores: both need the
+        // ratio itself. Otherwise a constant changes nothing.
+        let exact = cap.is_finite() || self.sampling.settings().repetition_penalty != 1.0;
+        let normaliser = |row| crate::law::log_normaliser(row).unwrap_or(f64::NAN);
+        let offset = if exact { normaliser(small) - normaliser(aligned) } else { 0.0 };
         for (score, (&a, &s)) in self.scores.iter_mut().zip(aligned.iter().zip(small)) {
             *score = composed(*score, f64::from(a), f64::from(s), offset, cap);
         }

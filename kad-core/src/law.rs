@@ -2,6 +2,7 @@
 
 use crate::error::LawError;
 use crate::number::Number;
+use crate::sum::sum_by;
 use crate::vocab::TokenId;
 
 /// How far a law's sum may be from one when it is given from outside.
@@ -10,7 +11,7 @@ const SUM_TOLERANCE: f64 = 1e-9;
 /// A probability distribution over a vocabulary, `[vocab]`, in `f64` (or another [`Number`]: exact
 /// proofs use rationals).
 ///
-/// Entries are finite and non-negative and sum to one (to rounding). A `Law` is also a reusable
+/// Entries are finite and non-negative and sum to one (to 1e-9 where given from outside). A `Law` is also a reusable
 /// buffer: the functions that make laws write into one that is there.
 ///
 /// ```
@@ -20,11 +21,22 @@ const SUM_TOLERANCE: f64 = 1e-9;
 /// assert_eq!(law.pick(0.3), 1);
 /// # Ok::<(), kad_core::LawError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Law<N = f64> {
     probs: Vec<N>,
     /// Room for an ordering of the tokens; kept so that truncation allocates nothing per token.
     pub(crate) order: Vec<TokenId>,
+}
+
+impl<N: Clone> Clone for Law<N> {
+    fn clone(&self) -> Self {
+        Self { probs: self.probs.clone(), order: Vec::new() }
+    }
+
+    /// Into the memory that is there.
+    fn clone_from(&mut self, other: &Self) {
+        self.probs.clone_from(&other.probs);
+    }
 }
 
 impl<N> Default for Law<N> {
@@ -55,7 +67,8 @@ impl<N: Number> Law<N> {
         self.probs.is_empty()
     }
 
-    /// The law proportional to `weights`, which are non-negative; `None` if they sum to 0.
+    /// The law proportional to `weights`, which are non-negative; `None` if they sum to 0 or
+    /// to no finite number.
     ///
     /// ```
     /// use kad_core::Law;
@@ -67,12 +80,13 @@ impl<N: Number> Law<N> {
     }
 
     /// Becomes the law proportional to `weights`, which are non-negative, in the memory it has;
-    /// false, and no law, if they sum to 0.
+    /// false, and no law, if they sum to 0 or to no finite number.
     pub fn set_proportional(&mut self, weights: impl IntoIterator<Item = N>) -> bool {
         self.probs.clear();
         self.probs.extend(weights);
         let total = N::sum_of(&self.probs);
-        let possible = total > N::zero();
+        let finite = total.clone() - total.clone() == N::zero();
+        let possible = finite && total > N::zero();
         if possible {
             self.probs.iter_mut().for_each(|p| *p = p.clone() / total.clone());
         }
@@ -146,7 +160,7 @@ impl Law {
     /// Total variation distance ½ Σ |p − q| to another law over the same vocabulary.
     pub fn total_variation(&self, other: &Law) -> f64 {
         debug_assert_eq!(self.len(), other.len());
-        0.5 * self.probs.iter().zip(&other.probs).map(|(p, q)| (p - q).abs()).sum::<f64>()
+        0.5 * sum_by(self.len(), |i| (self.probs[i] - other.probs[i]).abs())
     }
 
     /// The buffer and the room for an ordering, borrowed together.
@@ -178,7 +192,7 @@ pub fn log_prob(logits: &[f32], token: TokenId) -> Result<f64, LawError> {
 pub fn log_normaliser(logits: &[f32]) -> Result<f64, LawError> {
     let wide = || logits.iter().map(|&logit| f64::from(logit));
     let max = largest(wide())?;
-    Ok(max + wide().map(|logit| (logit - max).exp()).sum::<f64>().ln())
+    Ok(max + sum_by(logits.len(), |i| (f64::from(logits[i]) - max).exp()).ln())
 }
 
 /// The largest of some logits, or why they are no law.
@@ -217,5 +231,8 @@ mod tests {
         ));
         assert_eq!(log_prob(&[f32::NEG_INFINITY; 2], 0).unwrap_err(), LawError::Empty);
         assert!(Law::from_probs(vec![0.5, 0.4]).is_err());
+        for weights in [vec![0.0; 2], vec![f64::MAX; 2], vec![f64::INFINITY, 1.0], vec![f64::NAN]] {
+            assert_eq!(Law::proportional(weights), None);
+        }
     }
 }

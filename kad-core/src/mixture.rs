@@ -69,6 +69,8 @@ pub struct Mixture<'m> {
     /// How many of the positions are decided.
     decided: usize,
     seen: [Law; 2],
+    /// Prefix length of the aligned law in `seen`, if it is also the one that tokens are drawn from.
+    aligned_at: Option<usize>,
 }
 
 /// One decision.
@@ -96,7 +98,10 @@ impl<'m> Mixture<'m> {
         sampling: Sampling,
         decision: Sampling,
     ) -> Result<Self, DecodeError> {
-        let same = std::ptr::addr_eq(base, aligned);
+        // Address and type: a model and its first field share the address. Taking one model for two
+        // would only cost a cache.
+        #[allow(ambiguous_wide_pointer_comparisons)]
+        let same = std::ptr::eq(base, aligned);
         let base = Follower::shared(base)?;
         let aligned = if same { base.clone() } else { Follower::shared(aligned)? };
         Ok(Self {
@@ -111,6 +116,7 @@ impl<'m> Mixture<'m> {
             positions: Vec::new(),
             decided: 0,
             seen: Default::default(),
+            aligned_at: None,
         })
     }
 
@@ -143,6 +149,9 @@ impl<'m> Mixture<'m> {
     ///
     /// # Errors
     /// If the base model fails.
+    ///
+    /// # Panics
+    /// If `last` is 0 or larger than the context.
     pub fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
         let wanted = context.len() - last + 1;
         self.first = match self.rule {
@@ -150,6 +159,7 @@ impl<'m> Mixture<'m> {
             Rule::Base(_) | Rule::Pair(_) => wanted,
         };
         self.decided = 0;
+        self.aligned_at = None;
         self.context.clear();
         self.context.extend_from_slice(context);
         let rows = context.len() - self.first + 1;
@@ -193,6 +203,7 @@ impl<'m> Mixture<'m> {
             Rule::Pair(rule) => {
                 law_at(&self.aligned, &self.decision, &self.context, len, aligned_seen)?;
                 rule.decide(seen, aligned_seen, deferral);
+                self.aligned_at = (self.decision == self.sampling).then_some(len);
             }
             Rule::History(rule) => rule.decide(self.history.at(len), seen, deferral),
         }
@@ -209,6 +220,10 @@ impl<'m> Mixture<'m> {
     /// # Errors
     /// If the aligned model fails or its logits are no law.
     pub fn aligned_law(&mut self, len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        if self.aligned_at == Some(len) {
+            out.clone_from(&self.seen[1]);
+            return Ok(());
+        }
         law_at(&self.aligned, &self.sampling, &self.context, len, out)
     }
 
@@ -229,10 +244,12 @@ impl<'m> Mixture<'m> {
         if !choices.accept(hand_over) {
             return Ok(Emitted { token: drawn, origin: Origin::Base, deferral_mass });
         }
-        let mut law = std::mem::take(&mut self.seen[1]);
-        self.aligned_law(len, &mut law)?;
-        let token = choices.token(&law);
-        self.seen[1] = law;
+        if self.aligned_at != Some(len) {
+            let law = &mut self.seen[1];
+            law_at(&self.aligned, &self.sampling, &self.context, len, law)?;
+            self.aligned_at = Some(len);
+        }
+        let token = choices.token(&self.seen[1]);
         Ok(Emitted { token, origin: Origin::Deferred, deferral_mass })
     }
 }

@@ -110,7 +110,8 @@ impl<D: Drafter, T: Target> Decoder for Speculative<D, T> {
         self.text.extend_from_slice(context);
         self.text.extend_from_slice(self.draft.tokens());
         let ended = self.draft.tokens().last().is_some_and(|last| eos.contains(last));
-        let bonus = bonus && !ended;
+        // A drafter that proposes nothing leaves the token to the target.
+        let bonus = (bonus || drafted == 0) && !ended;
         // One pass: the law after each prefix that a drafted token follows, and after the last one.
         let verified = if bonus { self.text.len() } else { self.text.len() - 1 };
         let last = verified - context.len() + 1;

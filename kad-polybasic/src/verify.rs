@@ -1,9 +1,19 @@
+//! Verification of drafted tokens.
+//!
 //! Token verification (Leviathan et al., arXiv 2211.17192, algorithm 1; Chen et al.,
 //! arXiv 2302.01318): accept a drafted token, or replace it, so that what comes out has the
 //! target's law. Pure: probabilities in, probabilities out, in `f64` or any other [`Number`].
+//! [`block`] looks at a whole draft instead, and [`optimal_rate`] says what several drafts of one token
+//! can achieve at best; the engine verifies token by token today.
 //!
 //! For a deferral mixture drafted by its own aligned model there are closed forms
 //! ([`deferred_acceptance`], [`deferred_residual`]) that never subtract the mixture from its part.
+
+mod block;
+mod siblings;
+
+pub use block::{Block, block, block_residual};
+pub use siblings::{multi_round_rate, optimal_rate};
 
 use kad_core::{Law, Number, TokenId};
 
@@ -13,8 +23,7 @@ use kad_core::{Law, Number, TokenId};
 /// A token the draft law gives probability 0 cannot have been drafted from it; it is never
 /// accepted.
 pub fn acceptance<N: Number>(target: &Law<N>, draft: &Law<N>, token: TokenId) -> N {
-    let at = |law: &Law<N>| law.probs().get(token as usize).cloned().unwrap_or_else(N::zero);
-    ratio_at_most_one(at(target), at(draft))
+    ratio_at_most_one(probability(target, token), probability(draft, token))
 }
 
 /// Probability `Σ min(p, q) = 1 − TV(p, q)` that a token drafted from `draft` is accepted.
@@ -81,6 +90,11 @@ pub fn deferred_residual<N: Number>(
     if !out.set_proportional(excess) {
         out.set_proportional(aligned.probs().iter().cloned());
     }
+}
+
+/// 0 outside the vocabulary.
+fn probability<N: Number>(law: &Law<N>, token: TokenId) -> N {
+    law.probs().get(token as usize).cloned().unwrap_or_else(N::zero)
 }
 
 fn ratio_at_most_one<N: Number>(numerator: N, denominator: N) -> N {

@@ -1,7 +1,7 @@
 //! Relatives of the primal rule: the same knapsack, solved or valued differently.
 
 use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
-use crate::knapsack::{ExactLimits, Relaxation, exact, relax_into};
+use crate::knapsack::{ExactLimits, at_least_the_whole, cross_entropy, exact};
 use crate::law::Law;
 use crate::vocab::TokenId;
 
@@ -17,11 +17,10 @@ one_parameter_rule! {
 
 impl BaseRule for KadFractional {
     fn decide(&self, base: &Law, out: &mut Deferral) {
-        let relaxation = out.relaxation(self.budget, |items| items.extend_surprisal(base));
-        let (critical, fraction) = (relaxation.critical, relaxation.fraction);
-        out.take_relaxed(|_, _| true);
-        if let Some(token) = critical {
-            out.weights[token] = fraction;
+        if let Some(end) = out.defer_cheapest(base, self.budget, |_| true) {
+            // Within the slack of the budget nothing may be left.
+            let fraction = ((self.budget - end.spent) / end.threshold).max(0.0);
+            out.set(end.critical, fraction);
         }
     }
 
@@ -43,8 +42,9 @@ impl BaseRule for KnapsackExact {
     fn decide(&self, base: &Law, out: &mut Deferral) {
         out.items.clear();
         out.items.extend_surprisal(base);
-        let mut best = exact(&out.items, self.budget, &ExactLimits::default());
-        keep_lower_ids(base, &mut best.taken, &mut out.order);
+        let budget = at_least_the_whole(self.budget, &out.items);
+        let mut best = exact(&out.items, budget, &ExactLimits::default());
+        keep_lower_ids(base, &mut best.taken);
         out.weights.clear();
         out.weights.extend(best.taken.iter().map(|&taken| f64::from(u8::from(taken))));
     }
@@ -69,9 +69,9 @@ one_parameter_rule! {
 
 impl PairRule for KadFallback {
     fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
-        out.relaxation(self.budget, |items| items.extend_with_fallback(base, aligned));
+        let loss = cross_entropy(base, aligned);
         // What the base model holds for impossible costs nothing, as in the other rules.
-        out.take_relaxed(|weight, value| value > 0.0 || weight == 0.0);
+        out.defer_cheapest(base, self.budget, |p| p == 0.0 || -p.ln() > loss);
     }
 
     fn budget(&self) -> Option<f64> {
@@ -79,35 +79,10 @@ impl PairRule for KadFallback {
     }
 }
 
-impl Deferral {
-    /// Solves the relaxation of the items that `fill` adds.
-    fn relaxation(
-        &mut self,
-        budget: f64,
-        fill: impl FnOnce(&mut crate::knapsack::Items),
-    ) -> &Relaxation {
-        self.items.clear();
-        fill(&mut self.items);
-        relax_into(&self.items, budget, &mut self.relaxed);
-        &self.relaxed
-    }
-
-    /// `d = 1` for the items the relaxation takes whole and whose weight and value are `worth` it.
-    fn take_relaxed(&mut self, worth: impl Fn(f64, f64) -> bool) {
-        let Self { weights, items, relaxed, .. } = self;
-        let items = items.weights().iter().zip(items.values());
-        let taken = relaxed.taken.iter().zip(items);
-        let taken = taken.map(|(&taken, (&weight, &value))| taken && worth(weight, value));
-        weights.clear();
-        weights.extend(taken.map(|taken| if taken { 1.0 } else { 0.0 }));
-    }
-}
-
 /// Moves what is handed over among equal tokens to the higher ids: it weighs and is worth the same.
-fn keep_lower_ids(base: &Law, taken: &mut [bool], order: &mut Vec<TokenId>) {
+fn keep_lower_ids(base: &Law, taken: &mut [bool]) {
     let prob = |token: &TokenId| base.prob(*token);
-    order.clear();
-    order.extend(0..taken.len() as TokenId);
+    let mut order: Vec<TokenId> = (0..taken.len() as TokenId).collect();
     order.sort_unstable_by(|a, b| prob(a).total_cmp(&prob(b)).then(b.cmp(a)));
     for equals in order.chunk_by(|a, b| prob(a) == prob(b)).filter(|equals| equals.len() > 1) {
         let count = equals.iter().filter(|token| taken[**token as usize]).count();

@@ -301,7 +301,7 @@ static CATALOGUE: [RuleInfo; 23] = {
             &[
                 required("budget"),
                 optional("window", "a whole number from 1 to 1e9", 16.0),
-                optional("threshold", UNIT, 1.0),
+                optional("threshold", UNIT, 0.5),
             ],
             "as kad-primal with what is left of window · budget, where p(y) < threshold",
             OURS,

@@ -32,7 +32,7 @@ pub trait HistoryRule: fmt::Debug + fmt::Display + Send + Sync {
 pub struct SteeredDual {
     target: f64,
     gain: f64,
-    start: f64,
+    threshold: f64,
 }
 
 impl SteeredDual {
@@ -48,18 +48,20 @@ impl SteeredDual {
         Ok(Self {
             target: probability(kind, "target", target)?,
             gain: checked(positive, kind, "gain", gain, "above 0")?,
-            start: -checked(starts, kind, "threshold", threshold, "above 0, at most 1")?.ln(),
+            threshold: checked(starts, kind, "threshold", threshold, "above 0, at most 1")?,
         })
     }
 }
 
 impl HistoryRule for SteeredDual {
     fn start(&self) -> f64 {
-        self.start
+        -self.threshold.ln()
     }
 
     fn decide(&self, multiplier: f64, base: &Law, out: &mut Deferral) {
-        let threshold = (-multiplier).exp();
+        // The threshold that was given, not what rounding makes of it on the way there and back.
+        let threshold =
+            if multiplier == self.start() { self.threshold } else { (-multiplier).exp() };
         out.defer_where(base, |p| p < threshold);
     }
 
@@ -70,8 +72,7 @@ impl HistoryRule for SteeredDual {
 
 impl fmt::Display for SteeredDual {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { target, gain, start } = self;
-        let threshold = (-start).exp();
+        let Self { target, gain, threshold } = self;
         write!(f, "KAD steered, target {target}, gain {gain}, threshold {threshold}")
     }
 }
@@ -79,9 +80,16 @@ impl fmt::Display for SteeredDual {
 /// One deferral budget for every `window` tokens, spent under one shared threshold.
 ///
 /// A window may spend the mass `window · b`. Each of its tokens hands over, by rising probability,
-/// what lies below the threshold and fits what is left; what earlier tokens saved, later ones may
-/// spend. A window as long as the text is a budget for the sequence. (The published code shares one
-/// *per-token* budget among a window by accident; here it is the window's own.) Not in the papers.
+/// what lies below the threshold `e^(−μ)`, the multiplier that the tokens of the window share, and fits
+/// what is left; what earlier tokens saved, later ones may spend. A window as long as the text is a
+/// budget for the sequence. It is the dual rule with a cap: at threshold 1 the first tokens of a window
+/// are handed over whole until nothing is left. Which multiplier spends a budget exactly is known only
+/// afterwards ([`relax`](crate::knapsack::relax) of the window's [`Items`](crate::knapsack::Items)
+/// together); [`SteeredDual`] finds it on the way.
+///
+/// As for every rule, what fits is decided on the law the rule sees, and spent is the mass of the law
+/// that tokens are drawn from. (The published code shares one *per-token* budget among a window by
+/// accident; here it is the window's own.) Not in the papers.
 #[derive(Clone, Copy, Debug)]
 pub struct PooledBudget {
     budget: f64,

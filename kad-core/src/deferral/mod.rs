@@ -35,7 +35,7 @@ pub use relative::{
 };
 pub use threshold::{KadDual, Nudging};
 
-use crate::knapsack::{Items, Relaxation};
+use crate::knapsack::Items;
 use crate::law::Law;
 use crate::sum::dot;
 use crate::vocab::TokenId;
@@ -123,10 +123,10 @@ pub trait PairRule: fmt::Debug + fmt::Display + Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct Deferral {
     weights: Vec<f64>,
-    // Room for what rules work out on the way, so that a decision allocates nothing per token.
+    // Room for what rules work out on the way, so that a decision allocates nothing per token; only
+    // the exact knapsack does.
     pub(crate) order: Vec<TokenId>,
     items: Items,
-    relaxed: Relaxation,
 }
 
 impl Deferral {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{BaseRule, Deferral, RuleError, probability};
 use crate::law::Law;
-use crate::select::cheapest;
+use crate::select::{Boundary, cheapest};
 use crate::vocab::TokenId;
 
 /// Fills a deferral budget with the tokens the base model likes least (arXiv 2510.27017;
@@ -38,22 +38,36 @@ impl KadPrimal {
 
 impl BaseRule for KadPrimal {
     fn decide(&self, base: &Law, out: &mut Deferral) {
-        if self.budget >= 1.0 {
-            // The law's sum may round to just above 1; the whole of it still fits.
-            return out.fill(base.len(), 1.0);
-        }
-        let probs = base.probs();
-        let Some(boundary) = cheapest(probs, self.budget, &mut out.order) else {
-            return out.fill(base.len(), 1.0);
-        };
-        let tokens = 0..probs.len() as TokenId;
-        let deferred = probs.iter().zip(tokens).map(|(&p, token)| boundary.has_before(token, p));
-        out.weights.clear();
-        out.weights.extend(deferred.map(|deferred| if deferred { 1.0 } else { 0.0 }));
+        out.defer_cheapest(base, self.budget, |_| true);
     }
 
     fn budget(&self) -> Option<f64> {
         Some(self.budget)
+    }
+}
+
+impl Deferral {
+    /// `d = 1` on the longest prefix by rising probability that fits `budget`, as far as a token of
+    /// its probability `may` be handed over. Returns where it ends; a budget of 1 has no end.
+    pub(super) fn defer_cheapest(
+        &mut self,
+        base: &Law,
+        budget: f64,
+        may: impl Fn(f64) -> bool,
+    ) -> Option<Boundary> {
+        let probs = base.probs();
+        // The law's sum may round to just above 1; the whole of it still fits.
+        let boundary = if budget < 1.0 { cheapest(probs, budget, &mut self.order) } else { None };
+        let Some(end) = boundary else {
+            self.defer_where(base, may);
+            return None;
+        };
+        let tokens = 0..probs.len() as TokenId;
+        let deferred =
+            probs.iter().zip(tokens).map(|(&p, token)| end.has_before(token, p) & may(p));
+        self.weights.clear();
+        self.weights.extend(deferred.map(|deferred| if deferred { 1.0 } else { 0.0 }));
+        boundary
     }
 }
 

@@ -212,7 +212,7 @@ fn checked_density(item: usize, weight: f64, value: f64) -> Result<f64, Knapsack
 }
 
 /// `H(p, q) = −Σ p ln q` in nats; ∞ if `q = 0` somewhere that `p > 0`.
-fn cross_entropy(p: &Law, q: &Law) -> f64 {
+pub(crate) fn cross_entropy(p: &Law, q: &Law) -> f64 {
     sum_by(p.len(), |token| {
         let p = p.probs()[token];
         if p > 0.0 { -p * q.prob(token as TokenId).ln() } else { 0.0 }

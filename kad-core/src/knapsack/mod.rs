@@ -25,6 +25,7 @@ mod relax;
 
 pub use exact::{Exact, ExactLimits, exact};
 pub use items::Items;
+pub(crate) use items::cross_entropy;
 pub use relax::{Relaxation, dual, relax, relax_into};
 
 /// A set of weights fits a budget `b` if their sum is at most `b · (1 + BUDGET_SLACK)`.
@@ -86,6 +87,11 @@ fn capacity(budget: f64) -> f64 {
 /// `max(0, x)`, and 0 for NaN.
 fn at_least_zero(x: f64) -> f64 {
     if x > 0.0 { x } else { 0.0 }
+}
+
+/// A budget for the items of a law: one of 1 or more admits the whole law, whatever its sum rounds to.
+pub(crate) fn at_least_the_whole(budget: f64, items: &Items) -> f64 {
+    if budget >= 1.0 { budget.max(items.total_weight()) } else { budget }
 }
 
 #[cfg(test)]

@@ -260,3 +260,26 @@ fn an_infinite_logit_of_the_small_model_is_an_error() {
     let found = composed(&rows, 1.0, ImpossibleInSmall::Exclude);
     assert!(matches!(found, Err(DecodeError::Law { source: LawError::NotFinite { .. }, .. })));
 }
+
+/// With a penalty, which looks at the sign of scores: a cap that never binds is no cap, and a constant
+/// added to the logits of either small model changes nothing.
+#[test]
+fn penalties_act_on_scores_that_no_constant_moves() {
+    let law = |aligned: [f32; 2], policy| {
+        let settings = SamplingSettings { repetition_penalty: 2.0, ..Default::default() };
+        let sampling = Sampling::new(settings).unwrap();
+        let [base, small, aligned] = [[1.0, 0.0], [0.0, 0.0], aligned]
+            .map(|row| TableModel::random("table", 2, 0, 0).with_row(&[], &row));
+        let mut reward = ImplicitReward::new(&base, &small, &aligned, sampling, policy).unwrap();
+        let mut laws = Vec::new();
+        reward.laws(&[0], 1, &mut laws).unwrap();
+        laws.remove(0)
+    };
+    // q* = q: the base law, whose token 0 has the logit 1, halved.
+    let wanted = 1.0 / (1.0 + (-0.5f64).exp());
+    for aligned in [[0.0, 0.0], [3.0, 3.0], [-7.0, -7.0]] {
+        for policy in [Exclude, CapLogRatio(50.0)] {
+            assert!((law(aligned, policy).prob(0) - wanted).abs() < 1e-7, "{aligned:?} {policy:?}");
+        }
+    }
+}

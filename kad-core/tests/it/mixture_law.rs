@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 
 use kad_core::decode::{Decoder, DeferralDecoder, Limits, Origin, SingleDecoder, generate};
-use kad_core::deferral::{Deferral, KadDual, KadPrimal, PairRule, Rule, catalogue};
+use kad_core::deferral::{Deferral, KadDual, KadPrimal, PairRule, PooledBudget, Rule, catalogue};
 use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
 use kad_core::{
     ChoiceSource, Counted, DecodeError, LanguageModel, Law, LogitRows, Mixture, MixturePredictor,
@@ -71,7 +71,8 @@ impl PairRule for KeepWhereBaseLeads {
 /// Every rule there is, at a middling parameter, and one of a user's own.
 fn rules() -> Vec<Rule> {
     let known = catalogue().iter().map(|rule| rule.with(0.35).unwrap());
-    known.chain([Rule::pair(KeepWhereBaseLeads)]).collect()
+    let pool = Rule::history(PooledBudget::new(0.3, 2.0, 0.9).unwrap());
+    known.chain([pool, Rule::pair(KeepWhereBaseLeads)]).collect()
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn formula(kind: &str, at: At) -> Option<bool> {
         "cascade-token-v2" => q < max_q - x,
         "cascade-token-v3" => q < (1.0 - x) * max_q,
         // At the first token the threshold is the default one, whatever the target.
-        "kad-steered" => p < (0.5f64.ln()).exp(),
+        "kad-steered" => p < 0.5,
         _ => return None,
     })
 }

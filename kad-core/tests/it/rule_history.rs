@@ -113,3 +113,17 @@ fn a_window_shares_its_budget_and_the_next_has_its_own() {
     let (masses, _) = masses(&PooledBudget::new(0.3, 2.0, 1.0).unwrap(), &text);
     assert_eq!(masses, [0.25, 0.25, 0.5, 0.0]);
 }
+
+/// `e^(ln t)` is not `t` for many decimals; the rule compares with what it was given, and says so.
+#[test]
+fn a_steered_rule_keeps_what_equals_its_threshold() {
+    for percent in 1..=99 {
+        let threshold = f64::from(percent) / 100.0;
+        let rule = SteeredDual::new(0.2, 0.5, threshold).unwrap();
+        let law = Law::from_probs(vec![threshold, 1.0 - threshold]).unwrap();
+        let mut d = kad_core::deferral::Deferral::default();
+        rule.decide(rule.start(), &law, &mut d);
+        assert_eq!(d.weights()[0], 0.0, "{threshold}");
+        assert!(rule.to_string().ends_with(&format!("threshold {threshold}")), "{rule}");
+    }
+}

@@ -112,10 +112,11 @@ proptest! {
     }
 }
 
-/// S1 over texts: two tables that look one token back, drafts of K, with and without bonus, five
-/// tokens. Equality of rationals.
+/// Acceptance and residual put together by hand, over several rounds: two tables that look one token
+/// back, drafts of K, with and without bonus, five tokens. Equality of rationals. (The engine itself is
+/// enumerated in `tests/it/laws.rs`.)
 #[test]
-fn several_rounds_have_exactly_the_targets_law() {
+fn the_pure_parts_compose_to_exactly_the_targets_law() {
     let target = [exact(&[1, 2]), exact(&[5, 3]), exact(&[2, 7])];
     let draft = [exact(&[2, 1]), exact(&[1, 6]), exact(&[4, 5])];
     let after = |laws: &[Exact; 3], text: &[TokenId]| {
@@ -210,4 +211,156 @@ fn equal_laws_leave_the_target() {
     let mut out = Law::default();
     residual(&flat, &flat, &mut out);
     assert_eq!((acceptance_rate(&flat, &flat), out), (1.0, flat));
+}
+
+/// The example of the paper: one draft of two tokens, laws (1/3, 2/3) and (2/3, 1/3) at both places;
+/// 11/9 accepted tokens on average where token verification accepts 10/9.
+#[test]
+fn s5_block_verification_of_the_papers_example() {
+    let (p, q) = (exact(&[1, 2]), exact(&[2, 1]));
+    let (_, accepted) = block_round(&[p.clone(), p.clone(), p], &|_| q.clone(), 2);
+    assert_eq!(accepted, ratio(11, 9));
+}
+
+/// One round of block verification: the law of the tokens it makes, and how many of the draft it
+/// accepts on average. The target's laws do not look back; the draft's do.
+fn block_round(
+    targets: &[Exact],
+    draft: &dyn Fn(&[TokenId]) -> Exact,
+    length: usize,
+) -> (BTreeMap<Vec<TokenId>, BigRational>, BigRational) {
+    let made = enumerate_exact(|choices| {
+        let (mut text, mut laws) = (Vec::new(), Vec::new());
+        for _ in 0..length {
+            laws.push(draft(&text));
+            text.push(choices.token(&laws[text.len()]));
+        }
+        let judged = block(targets, &laws, &text);
+        let longest =
+            (1..=length).rev().find(|&i| choices.accept(judged.acceptance[i - 1].clone()));
+        let accepted = longest.unwrap_or(0);
+        let mut next = targets[length].clone();
+        if accepted < length {
+            let weight = &judged.weights[accepted];
+            block_residual(weight, &targets[accepted], &laws[accepted], &mut next);
+        }
+        text.truncate(accepted);
+        text.push(choices.token(&next));
+        Ok::<_, ()>((text, accepted))
+    });
+    let (mut law, mut mean) = (BTreeMap::new(), ratio(0, 1));
+    for ((text, accepted), probability) in made.unwrap() {
+        mean += ratio(accepted as i64, 1) * &probability;
+        *law.entry(text).or_insert_with(|| ratio(0, 1)) += probability;
+    }
+    (law, mean)
+}
+
+proptest! {
+    /// S5: the text has exactly the target's law, and at least as many tokens are accepted as token by
+    /// token.
+    #[test]
+    fn s5_block_verification_is_exact_and_never_worse(
+        p in proptest::collection::vec(weights(3), 4), q in proptest::collection::vec(weights(3), 4),
+        length in 1..=3usize,
+    ) {
+        let targets: Vec<Exact> = p[..=length].iter().map(|p| exact(p)).collect();
+        // The draft looks one token back.
+        let drafts: Vec<Exact> = q.iter().map(|q| exact(q)).collect();
+        let draft = |text: &[TokenId]| drafts[text.last().map_or(3, |&last| last as usize)].clone();
+        let (made, mean) = block_round(&targets, &draft, length);
+        for (text, probability) in texts_completed(made, &targets) {
+            let claimed: BigRational =
+                text.iter().zip(&targets).map(|(&y, p)| p.probs()[y as usize].clone()).product();
+            prop_assert_eq!(probability, claimed, "{:?}", text);
+        }
+        prop_assert!(mean >= token_by_token(&targets, &draft, &[], length));
+    }
+
+    /// S6: several drafts of one token: exact, no better than the optimum, and equal to it for one.
+    #[test]
+    fn s6_multi_round_verification_is_exact_and_below_the_optimum(
+        (p, q, _) in triples(), drafts in 1..4usize,
+    ) {
+        let (target, draft) = (exact(&p), exact(&q));
+        let made = enumerate_exact(|choices| {
+            let mut left = target.clone();
+            for _ in 0..drafts {
+                let token = choices.token(&draft);
+                if choices.accept(acceptance(&left, &draft, token)) {
+                    return Ok::<_, ()>((token, true));
+                }
+                let mut next = Law::default();
+                residual(&left, &draft, &mut next);
+                left = next;
+            }
+            Ok((choices.token(&left), false))
+        });
+        let (mut law, mut accepted) = (BTreeMap::new(), ratio(0, 1));
+        for ((token, by_draft), probability) in made.unwrap() {
+            if by_draft {
+                accepted += &probability;
+            }
+            *law.entry(token).or_insert_with(|| ratio(0, 1)) += probability;
+        }
+        prop_assert_eq!(as_law(&law, target.len()), target.probs());
+        prop_assert_eq!(&accepted, &multi_round_rate(&target, &draft, drafts));
+        let optimum = optimal_rate(&target, &draft, drafts);
+        prop_assert_eq!(&optimum, &least_cut(&target, &draft, drafts));
+        prop_assert!(accepted <= optimum);
+        if drafts == 1 {
+            prop_assert_eq!(accepted, acceptance_rate(&target, &draft));
+            prop_assert_eq!(optimum, acceptance_rate(&target, &draft));
+        }
+    }
+}
+
+/// Texts shorter than the longest go on as the target says, so that all can be compared.
+fn texts_completed(
+    made: BTreeMap<Vec<TokenId>, BigRational>,
+    targets: &[Exact],
+) -> BTreeMap<Vec<TokenId>, BigRational> {
+    let (mut open, mut whole): (Vec<_>, BTreeMap<_, BigRational>) =
+        (made.into_iter().collect(), BTreeMap::new());
+    while let Some((text, probability)) = open.pop() {
+        if text.len() == targets.len() {
+            *whole.entry(text).or_insert_with(|| ratio(0, 1)) += probability;
+            continue;
+        }
+        for (y, p) in (0..).zip(targets[text.len()].probs()).filter(|(_, p)| **p > ratio(0, 1)) {
+            open.push(([&text[..], &[y]].concat(), &probability * p));
+        }
+    }
+    whole
+}
+
+/// Mean number of accepted tokens of token verification.
+fn token_by_token(
+    targets: &[Exact],
+    draft: &dyn Fn(&[TokenId]) -> Exact,
+    text: &[TokenId],
+    length: usize,
+) -> BigRational {
+    if text.len() == length {
+        return ratio(0, 1);
+    }
+    let (p, q) = (&targets[text.len()], draft(text));
+    let accepted =
+        |y: usize| if p.probs()[y] < q.probs()[y] { &p.probs()[y] } else { &q.probs()[y] };
+    (0..p.len())
+        .filter(|&y| *accepted(y) > ratio(0, 1))
+        .map(|y| {
+            let longer = [text, &[y as TokenId]].concat();
+            accepted(y) * (ratio(1, 1) + token_by_token(targets, draft, &longer, length))
+        })
+        .sum()
+}
+
+/// `min_H P(H) + 1 − q(H)^k` over every set of tokens.
+fn least_cut(target: &Exact, draft: &Exact, drafts: usize) -> BigRational {
+    let inside = |law: &Exact, set: u32| -> BigRational {
+        (0..law.len()).filter(|y| set >> y & 1 == 1).map(|y| law.probs()[y].clone()).sum()
+    };
+    let cut = |set| inside(target, set) + ratio(1, 1) - inside(draft, set).pow(drafts as i32);
+    (0..1u32 << target.len()).map(cut).min().unwrap()
 }

@@ -2,10 +2,10 @@
 //! context-dependent models, for every rule, draft length and bonus; ends of text included.
 
 use kad_core::decode::{Decoder, DeferralDecoder, Limits, SingleDecoder, generate};
-use kad_core::deferral::{KadPrimal, Rule, catalogue};
-use kad_core::oracle::{TableModel, TextLaw, joint_law, text_law, total_variation};
+use kad_core::deferral::{KadPrimal, PooledBudget, Rule, catalogue};
+use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
 use kad_core::{
-    Drafter, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
+    ChoiceSource, Drafter, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
     MixturePredictor, ModelPredictor, Predictor, SampledChoices, Sampling, SamplingSettings,
     TokenId,
 };
@@ -63,8 +63,10 @@ fn mixture<'m>(
 fn k11_every_execution_of_every_rule_has_the_mixtures_law() {
     let [base, aligned, _] = models();
     let sampling = at(0.8);
-    for info in catalogue() {
-        let rule = info.with(0.35).unwrap();
+    // A small window, so that the pool is emptied and refilled within a text.
+    let pool = Rule::history(PooledBudget::new(0.3, 2.0, 0.9).unwrap());
+    let known = catalogue().iter().map(|info| (info.kind, info.with(0.35).unwrap()));
+    for (kind, rule) in known.chain([("kad-pool, window 2", pool)]) {
         let mixture = || mixture(&base, &aligned, &rule, sampling);
         for length in 1..=5 {
             let texts = length.max(3) + 1;
@@ -72,13 +74,13 @@ fn k11_every_execution_of_every_rule_has_the_mixtures_law() {
             let claimed = joint_law(&mut predictor, &PROMPT, texts, &[EOS]).unwrap();
             let eager = law(&mut SingleDecoder::new(predictor), texts);
             let lazy = law(&mut DeferralDecoder::new(mixture()), texts);
-            same(&eager, &claimed, &format!("{}, autoregressive", info.kind));
-            same(&lazy, &claimed, &format!("{}, lazy", info.kind));
+            same(&eager, &claimed, &format!("{}, autoregressive", kind));
+            same(&lazy, &claimed, &format!("{}, lazy", kind));
             for bonus in [true, false] {
                 let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), length);
                 let mut decoder = Speculative::new(drafter, target, drafting(length, bonus));
                 let found = law(&mut decoder, texts);
-                same(&found, &claimed, &format!("{}, K = {length}, bonus {bonus}", info.kind));
+                same(&found, &claimed, &format!("{}, K = {length}, bonus {bonus}", kind));
             }
         }
     }
@@ -112,7 +114,7 @@ fn implicit_reward_drafted_by_either_small_model_keeps_its_law() {
     for (part, length) in [Drafter::Small, Drafter::Aligned].into_iter().zip([1, 4]) {
         for bonus in [true, false] {
             let mut target = reward(&models, at(0.7));
-            let drafter = ModelPredictor::sharing(target.drafted_by(part), at(0.7));
+            let drafter = ModelPredictor::sharing(target.drafted_by(part, length), at(0.7));
             let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(target));
             let mut decoder = Speculative::new(drafter, target, drafting(length, bonus));
             same(&law(&mut decoder, 5), &claimed, &format!("{part:?}, bonus {bonus}"));
@@ -198,6 +200,21 @@ fn fault_1_each_position_has_its_own_budget() {
     for (found, wanted) in masses.iter().zip([0.4, 0.1, 0.25]) {
         assert!((found - wanted).abs() < 1e-6, "{masses:?}");
     }
+    // The published rule sorts the probabilities of all positions together under one budget.
+    let mut all: Vec<(f64, usize)> = (0..3).flat_map(|i| laws[i].map(|p| (p, i))).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut shared, mut spent) = ([0.0; 3], 0.0);
+    for (p, position) in all {
+        spent += p;
+        if spent > 0.4 {
+            break;
+        }
+        shared[position] += p;
+    }
+    for (found, wanted) in shared.iter().zip([0.2, 0.1, 0.1]) {
+        assert!((found - wanted).abs() < 1e-12, "{shared:?}");
+    }
+    assert!((shared[0] - masses[0]).abs() > 0.1 && (shared[2] - masses[2]).abs() > 0.1);
 }
 
 /// Fault 5 of the published code: where the implicit reward has no mass (one-hot factors that
@@ -257,4 +274,66 @@ fn tables_answer_by_their_longest_suffix() {
     let mut rows = LogitRows::new(2);
     model.start().unwrap().extend(&[0, 1], 1, &mut rows).unwrap();
     assert_eq!(rows.row(0), [0.0, 1.0]);
+}
+
+/// S3: where every token is accepted with one probability `a`, a round of drafts of K makes
+/// `(1 − a^(K+1)) / (1 − a)` tokens on average, and `(1 − a^K) / (1 − a)` without the bonus.
+#[test]
+fn s3_the_mean_number_of_tokens_is_the_geometric_sum() {
+    let [base, aligned] =
+        ["base", "aligned"].map(|name| TableModel::random(name, 4, 0, name.len() as u64));
+    let model = |model| ModelPredictor::new(model, at(1.0)).unwrap();
+    let laws = [&base, &aligned].map(|table| {
+        let mut laws = Vec::new();
+        model(table).laws(&PROMPT, 1, &mut laws).unwrap();
+        laws.remove(0)
+    });
+    let a = kad_polybasic::verify::acceptance_rate(&laws[0], &laws[1]);
+    assert!(0.2 < a && a < 0.95, "a = {a}");
+    for length in 1..=5 {
+        for bonus in [true, false] {
+            let (drafter, target) =
+                (PredictorDrafter::new(model(&aligned)), PredictorTarget::new(model(&base)));
+            let drafting = Drafting { bonus, ..Drafting::of(length).unwrap() };
+            let mut decoder = Speculative::new(drafter, target, drafting);
+            let made = enumerate(|choices| {
+                let mut out = Vec::new();
+                decoder.step(&PROMPT, length + 1, choices, &mut out)?;
+                Ok::<_, kad_core::DecodeError>(out.len())
+            });
+            let mean: f64 = made.unwrap().iter().map(|(n, p)| *n as f64 * p).sum();
+            let terms = if bonus { length + 1 } else { length };
+            let wanted = (1.0 - a.powi(terms as i32)) / (1.0 - a);
+            assert!((mean - wanted).abs() < EXACT, "K = {length}, bonus {bonus}: {mean}");
+        }
+    }
+}
+
+/// A drafter that proposes nothing leaves every token to the target, bonus or not.
+#[test]
+fn an_empty_draft_is_plain_decoding() {
+    struct Silent;
+    impl kad_polybasic::Drafter for Silent {
+        fn context_len(&self) -> usize {
+            100
+        }
+        fn draft(
+            &mut self,
+            _: &[TokenId],
+            _: usize,
+            _: &[TokenId],
+            _: &mut dyn ChoiceSource,
+            _: &mut kad_polybasic::Draft,
+        ) -> Result<(), kad_core::DecodeError> {
+            Ok(())
+        }
+    }
+    let [base, _, _] = models();
+    let model = || ModelPredictor::new(&base, at(1.0)).unwrap();
+    let claimed = joint_law(&mut model(), &PROMPT, 3, &[EOS]).unwrap();
+    for bonus in [true, false] {
+        let target = PredictorTarget::new(model());
+        let mut decoder = Speculative::new(Silent, target, drafting(2, bonus));
+        same(&law(&mut decoder, 3), &claimed, &format!("bonus {bonus}"));
+    }
 }

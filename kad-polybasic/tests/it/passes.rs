@@ -1,13 +1,15 @@
-//! What speculation costs: no model is asked twice for the same prefix, and the cache after a
-//! rejection is that of a fresh session.
+//! What speculation costs: no model is asked twice for the same prefix.
 
 use std::ops::ControlFlow;
 
 use kad_core::decode::{Decoder, Generation, Limits, Origin, generate};
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
-use kad_core::{Counted, Mixture, SampledChoices, Sampling};
-use kad_polybasic::{DeferralTarget, Drafting, Speculative};
+use kad_core::{
+    Counted, Drafter, ImplicitReward, ImpossibleInSmall, Mixture, ModelPredictor, SampledChoices,
+    Sampling,
+};
+use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
 
 fn run(decoder: &mut dyn Decoder, tokens: usize) -> Generation {
     let limits = Limits { max_new_tokens: tokens, eos: vec![] };
@@ -55,4 +57,26 @@ fn steps_and_provenance_agree() {
     let rejected = made.steps.iter().filter(|s| s.accepted < s.drafted).count();
     assert_eq!(count(Origin::Corrected), rejected);
     assert_eq!(made.tokens.len(), 101);
+}
+
+/// Implicit reward drafted by one of its own parts: long drafts, in which the drafter's rows are
+/// remembered, and one pass of the other models per round.
+#[test]
+fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
+    let models = ["base", "small", "aligned"]
+        .map(|name| Counted::new(TableModel::random(name, 6, 2, name.len() as u64)));
+    let [base, small, aligned] = &models;
+    let plain = Sampling::at_temperature(1.0).unwrap();
+    let mut reward =
+        ImplicitReward::new(base, small, aligned, plain, ImpossibleInSmall::Exclude).unwrap();
+    let drafter = ModelPredictor::sharing(reward.drafted_by(Drafter::Aligned, 12), plain);
+    let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
+    let made = run(&mut Speculative::new(drafter, target, Drafting::of(12).unwrap()), 200);
+    let rounds = made.steps.len() as u64;
+    let drafted: usize = made.steps.iter().map(|s| s.drafted).sum();
+    let whole = made.steps.iter().filter(|s| s.accepted == s.drafted).count() as u64;
+    assert_eq!((base.counts().passes, small.counts().passes), (rounds, rounds));
+    // A bonus token needs the law after the last drafted token, which drafting did not ask for.
+    assert_eq!(aligned.counts().passes, drafted as u64 + whole);
+    assert!(made.steps[0].drafted == 12, "{:?}", made.steps[0]);
 }
