@@ -112,17 +112,17 @@ pub(crate) struct GenerateArgs {
     pub(crate) small: Option<Source>,
     /// How the composed law is decoded; the law is the same [default: lazy, or autoregressive for
     /// implicit reward]
-    #[arg(long, value_enum, requires = "base")]
+    #[arg(long, value_enum, requires = "base", conflicts_with = "model")]
     pub(crate) execution: Option<Way>,
     /// Tokens drafted at a time; implies speculative execution [default: 4]
-    #[arg(long, value_name = "TOKENS", requires = "base")]
+    #[arg(long, value_name = "TOKENS", requires = "base", conflicts_with = "model")]
     pub(crate) draft_length: Option<std::num::NonZeroUsize>,
     /// The part of implicit reward that drafts; implies speculative execution [default: aligned]
-    #[arg(long, value_enum, requires = "small")]
+    #[arg(long, value_enum, requires = "small", conflicts_with_all = ["model", "rule"])]
     pub(crate) drafter: Option<Drafting>,
     /// No token of the composed law after a draft that was accepted whole; implies speculative
     /// execution
-    #[arg(long, requires = "base")]
+    #[arg(long, requires = "base", conflicts_with = "model")]
     pub(crate) no_bonus: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,

@@ -145,7 +145,8 @@ fn describe(plan: &DecoderPlan) -> (Option<f64>, String) {
         }
         DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
             let cap = cap_log_ratio.map_or(String::new(), |cap| format!(", log ratio ≤ {cap}"));
-            let law = format!("exactly {base} × {aligned} / {small}{cap}, normalised, at {settings}");
+            let law =
+                format!("exactly {base} × {aligned} / {small}{cap}, normalised, at {settings}");
             (None, law)
         }
     }

@@ -25,8 +25,7 @@ pub(crate) fn render(summary: &Summary) -> String {
     if executed { format!("{text}\n{SAME_LAW}") } else { text }
 }
 
-const SAME_LAW: &str =
-    "executions of a rule (autoregressive, lazy, speculative) have the same law";
+const SAME_LAW: &str = "executions of a rule (autoregressive, lazy, speculative) have the same law";
 
 const HEADER: [&str; 9] = [
     "decoder",

@@ -61,7 +61,8 @@ fn decoder<M>(
         "single" => vec![(DecoderKind::Single { model: model("model")? }, String::new())],
         "deferral" => {
             let (base, aligned) = (model("base")?, model("aligned")?);
-            let executions = executions(table, &["lazy", "autoregressive", "speculative"], &["aligned"])?;
+            let executions =
+                executions(table, &["lazy", "autoregressive", "speculative"], &["aligned"])?;
             let rules = RulePlan::sweep(&table.required("rule")?.table("rule")?)?;
             let kind = |rule: &RulePlan, execution| {
                 let (base, aligned, rule) = (base.clone(), aligned.clone(), rule.clone());

@@ -242,7 +242,10 @@ mod tests {
     #[test]
     fn a_parameter_is_given_once_and_only_the_first_without_its_name() {
         assert_eq!(message("kad-dual=0.4,threshold=0.5"), "kad-dual: threshold is given twice");
-        assert_eq!(message("kad-pool=window=8,budget=0.3,window=8"), "kad-pool: window is given twice");
+        assert_eq!(
+            message("kad-pool=window=8,budget=0.3,window=8"),
+            "kad-pool: window is given twice"
+        );
         let unnamed = "`0.5` lacks the name of its parameter: only the first value may go without";
         assert_eq!(message("kad-dual=0.4,0.5"), unnamed);
         assert_eq!(message("kad-pool=.3,.5"), unnamed.replace("0.5", ".5"));

@@ -152,7 +152,17 @@ fn flags_that_contradict_each_other_are_refused() {
             pair(&[&["--execution", way], flag].concat()).fails(2, &[&words]);
         }
     }
-    pair(&["--drafter", "aligned"]).fails(2, &["--small"]);
+    pair(&["--drafter", "aligned"]).fails(2, &["--drafter", "cannot be used with", "--rule"]);
+    let flags = [
+        &["--draft-length", "3"][..],
+        &["--no-bonus"],
+        &["--drafter", "small"],
+        &["--execution", "lazy"],
+    ];
+    for flag in flags {
+        kad(&[&["generate", "--model", "nano:draft"], flag, &["Hi"]].concat())
+            .fails(2, &["cannot be used with", flag[0]]);
+    }
     let reward = |extra: &[&str]| kad(&[&REWARD[..], extra, &["Hi"]].concat());
     reward(&["--execution", "lazy"]).fails(2, &["--execution lazy does not go with --small"]);
     reward(&["--execution", "autoregressive", "--drafter", "small"])

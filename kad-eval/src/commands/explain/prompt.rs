@@ -163,7 +163,7 @@ impl Explained {
         let of_all = format!("{deferred} of {}", self.weights.len());
         let budget = match self.budget_of {
             BudgetOf::Rule => "what may be handed over at most of the law the rule sees",
-            BudgetOf::MassSpent => "the mass spent of the law the rule sees: it has no budget",
+            BudgetOf::MassSpent => "the mass spent of the law the rule sees: the rule has none",
         };
         vec![
             ("D", number(law.mass), "deferral mass: how likely the base draw is handed over"),
@@ -174,7 +174,11 @@ impl Explained {
             ("LP", number(knapsack.linear), "bound: no decision of this budget is worth more"),
             ("dual", number(knapsack.dual), "the same bound from the multiplier alone"),
             ("multiplier", number(knapsack.multiplier), "nats per unit of budget; α = e^(−μ)"),
-            ("gap", number(knapsack.gap), "LP − greedy: how far at most the primal solution is from the best"),
+            (
+                "gap",
+                number(knapsack.gap),
+                "LP − greedy: how far at most the primal solution is from the best",
+            ),
             ("shortfall", number(knapsack.shortfall()), SHORTFALL),
             ("TV(π, p)", number(law.tv_base), "how far the token's law is from the base law"),
             ("TV(π, q*)", number(law.tv_aligned), "and how far from the aligned one"),
