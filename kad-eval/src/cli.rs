@@ -33,7 +33,9 @@ pub(crate) enum Command {
     /// With --base and --aligned: the next token after PROMPT. With --json: the laws are given, one
     /// JSON object {"p": [...], "q": [...], "rule": {"kind": ...}} per decision, and one JSON line
     /// comes back for each. Laws that sum to 1 within 1e-9 are used exactly as given, within 1e-3
-    /// they are rescaled. A rule with a history is at its beginning.
+    /// they are rescaled. A rule with a history is at its beginning. The first mistake ends the
+    /// stream; the answers before it are out. `budget` is what `value` to `shortfall` are for: the
+    /// rule's own, or the mass spent where the rule has none (`budget_of`).
     Explain(Box<ExplainArgs>),
     /// Prove by exact enumeration that decoders have the law they claim
     ///
@@ -110,11 +112,18 @@ pub(crate) struct GenerateArgs {
     pub(crate) small: Option<Source>,
     /// How the composed law is decoded; the law is the same [default: lazy, or autoregressive for
     /// implicit reward]
-    #[arg(long, value_enum, requires = "base")]
+    #[arg(long, value_enum, requires = "base", conflicts_with = "model")]
     pub(crate) execution: Option<Way>,
-    /// Tokens the aligned model drafts at a time; implies speculative execution [default: 4]
-    #[arg(long, value_name = "TOKENS", requires = "base")]
+    /// Tokens drafted at a time; implies speculative execution [default: 4]
+    #[arg(long, value_name = "TOKENS", requires = "base", conflicts_with = "model")]
     pub(crate) draft_length: Option<std::num::NonZeroUsize>,
+    /// The part of implicit reward that drafts; implies speculative execution [default: aligned]
+    #[arg(long, value_enum, requires = "small", conflicts_with_all = ["model", "rule"])]
+    pub(crate) drafter: Option<Drafting>,
+    /// No token of the composed law after a draft that was accepted whole; implies speculative
+    /// execution
+    #[arg(long, requires = "base", conflicts_with = "model")]
+    pub(crate) no_bonus: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
     /// Put the prompt into the model's chat template
@@ -130,7 +139,7 @@ pub(crate) struct GenerateArgs {
     #[arg(
         long,
         allow_negative_numbers = true,
-        conflicts_with = "model",
+        conflicts_with_all = ["model", "small"],
         value_name = "TEMPERATURE"
     )]
     pub(crate) decision_temperature: Option<f64>,
@@ -167,8 +176,17 @@ pub(crate) enum Way {
     Autoregressive,
     /// The aligned model only after a deferred draw
     Lazy,
-    /// The aligned model drafts, the composed law verifies
+    /// The aligned model (or --drafter) drafts, the composed law verifies
     Speculative,
+}
+
+/// Parts of implicit reward that can draft for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Drafting {
+    /// The aligned model
+    Aligned,
+    /// The small base model
+    Small,
 }
 
 /// Extra views of generated text.
@@ -232,7 +250,7 @@ pub(crate) struct ExplainArgs {
     #[arg(required_unless_present = "json")]
     pub(crate) prompt: Option<String>,
     /// Explain the decisions in this file, or on stdin for `-`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "base", "aligned", "rule", "chat", "temperature", "decision_temperature", "top", "dump", "backend", "dtype"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "base", "aligned", "rule", "chat", "system", "temperature", "decision_temperature", "top", "dump", "backend", "dtype"])]
     pub(crate) json: Option<PathBuf>,
     /// The base model: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
     #[arg(long, required_unless_present = "json")]

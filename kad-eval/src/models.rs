@@ -12,7 +12,7 @@ use indicatif::ProgressBar;
 use kad_backends::{LoadedModel, Message, ModelRequest};
 use kad_core::decode::Decoder;
 use kad_core::deferral::Rule;
-use kad_core::{Counted, DecodeError, LanguageModel, TokenId};
+use kad_core::{Counted, LanguageModel, TokenId};
 
 pub(crate) use decoder::Settings;
 
@@ -123,13 +123,13 @@ pub(crate) fn rule(kind: &DecoderKind) -> Result<Option<Rule>> {
 /// A decoder of these models with fresh sessions.
 ///
 /// # Errors
-/// If a backend cannot start a session.
+/// If a backend cannot start a session, or a deferral decoder comes without its rule.
 pub(crate) fn decoder<'m>(
     kind: &DecoderKind,
     models: &'m Models,
     rule: Option<&'m Rule>,
     settings: &Settings,
-) -> Result<Box<dyn Decoder + 'm>, DecodeError> {
+) -> Result<Box<dyn Decoder + 'm>> {
     decoder::decoder(kind, |name| &models[name].counted, rule, settings)
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn wilson(successes: u64, n: u64) -> Interval {
 }
 
 /// Percentile bootstrap interval for `Σ a / Σ b` over pairs (a, b), resampled together: 10,000
-/// resamples, seeded. A resample without denominator counts as 0.
+/// resamples, seeded. A resample without denominator counts as 0. No pairs say nothing: (−∞, ∞).
 pub(crate) fn ratio_bootstrap(pairs: &[(f64, f64)], seed: u64) -> Interval {
     bootstrap(pairs.len(), seed, |picked| {
         let (a, b) = picked.fold((0.0, 0.0), |sum, i| (sum.0 + pairs[i].0, sum.1 + pairs[i].1));
@@ -45,12 +45,10 @@ pub(crate) fn ratio_bootstrap(pairs: &[(f64, f64)], seed: u64) -> Interval {
 }
 
 /// Percentile bootstrap interval for the mean of `differences` between two decoders on the same
-/// items (Efron and Tibshirani 1993, chapter 13): 10,000 resamples, seeded.
+/// items (Efron and Tibshirani 1993, chapter 13): 10,000 resamples, seeded. No items say nothing:
+/// (−∞, ∞).
 pub(crate) fn paired_bootstrap(differences: &[f64], seed: u64) -> Interval {
     let n = differences.len();
-    if n == 0 {
-        return Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
-    }
     bootstrap(n, seed, |picked| picked.map(|i| differences[i]).sum::<f64>() / n as f64)
 }
 
@@ -61,7 +59,7 @@ fn bootstrap(
     statistic: impl Fn(&mut dyn Iterator<Item = usize>) -> f64,
 ) -> Interval {
     if n == 0 {
-        return Interval { low: 0.0, high: 0.0 };
+        return Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
     }
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut values: Vec<f64> =
@@ -121,7 +119,8 @@ mod tests {
         let (ratio, mean) = (ratio_bootstrap(&pairs, 5), paired_bootstrap(&values, 5));
         assert!((2.0 * ratio.low - mean.low).abs() < 1e-12);
         assert!((2.0 * ratio.high - mean.high).abs() < 1e-12);
-        assert_eq!(ratio_bootstrap(&[], 5), Interval { low: 0.0, high: 0.0 });
+        let nothing = Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
+        assert_eq!((ratio_bootstrap(&[], 5), paired_bootstrap(&[], 5)), (nothing, nothing));
     }
 
     /// By hand: P(0 of 5) + P(5 of 5) = 2/32; P(≤ 1 or ≥ 4 of 5) = 12/32; one item proves nothing.

@@ -143,8 +143,11 @@ fn describe(plan: &DecoderPlan) -> (Option<f64>, String) {
             );
             (rule.parameter(), law)
         }
-        DecoderKind::ImplicitReward { base, small, aligned, .. } => {
-            (None, format!("exactly {base} × {aligned} / {small}, normalised, at {settings}"))
+        DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
+            let cap = cap_log_ratio.map_or(String::new(), |cap| format!(", log ratio ≤ {cap}"));
+            let law =
+                format!("exactly {base} × {aligned} / {small}{cap}, normalised, at {settings}");
+            (None, law)
         }
     }
 }

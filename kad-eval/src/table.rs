@@ -20,8 +20,12 @@ pub(crate) fn render(summary: &Summary) -> String {
             table(arms())
         )
     });
-    tables.collect::<Vec<_>>().join("\n\n")
+    let text = tables.collect::<Vec<_>>().join("\n\n");
+    let executed = summary.arms.iter().any(|arm| arm.execution.is_some());
+    if executed { format!("{text}\n{SAME_LAW}") } else { text }
 }
+
+const SAME_LAW: &str = "executions of a rule (autoregressive, lazy, speculative) have the same law";
 
 const HEADER: [&str; 9] = [
     "decoder",

@@ -41,7 +41,7 @@ fn answer_all(file: &Path) -> Result<(), Failure> {
     if answered == 0 {
         let message =
             "there is no decision: give {\"p\": […], \"q\": […], \"rule\": {\"kind\": …}}";
-        return Err(Failure::request(anyhow!("{}: {message}", file.display())));
+        return Err(Failure::request(anyhow!("{}: {message}", request::name(file))));
     }
     Ok(())
 }
@@ -54,16 +54,36 @@ struct Answer {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fractional: Vec<Fractional>,
     mass: f64,
+    /// What the numbers from `value` to `shortfall` are for, and whose it is.
+    budget: f64,
+    budget_of: BudgetOf,
     value: f64,
     greedy: f64,
     lp: f64,
     dual: f64,
     multiplier: f64,
     gap: f64,
+    shortfall: f64,
     tv_base: f64,
     tv_aligned: f64,
     acceptance: f64,
     mixture: Vec<f64>,
+}
+
+/// Where the budget of a certificate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum BudgetOf {
+    /// It is a parameter of the rule.
+    Rule,
+    /// The rule has none: it is the mass that the decision spent.
+    MassSpent,
+}
+
+impl BudgetOf {
+    fn rule(rule: &Rule) -> Self {
+        if rule.budget().is_some() { Self::Rule } else { Self::MassSpent }
+    }
 }
 
 #[derive(Serialize)]
@@ -83,12 +103,15 @@ impl Answer {
             deferred: weights().filter(|(_, weight)| *weight >= 1.0).map(|(id, _)| id).collect(),
             fractional: partly.map(|(id, weight)| Fractional { id, weight }).collect(),
             mass: account.mass,
+            budget: account.budget,
+            budget_of: BudgetOf::rule(rule),
             value: account.value,
             greedy: account.greedy,
             lp: account.linear,
             dual: account.dual,
             multiplier: account.multiplier,
             gap: account.gap,
+            shortfall: account.shortfall(),
             tv_base: account.tv_base,
             tv_aligned: account.tv_aligned,
             acceptance: account.acceptance,

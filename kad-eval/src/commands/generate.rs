@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Read};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use kad_backends::{Message, TokenStream};
 use kad_core::decode::{Decoder, Emitted, Generation, Limits, Origin, generate};
 use kad_core::{DecodeError, SampledChoices, Sampling, TokenId};
@@ -13,7 +13,7 @@ use owo_colors::OwoColorize;
 use serde_json::json;
 
 use super::plan;
-use crate::cli::{GenerateArgs, Show, Way};
+use crate::cli::{Drafting, GenerateArgs, Show, Way};
 use crate::config::{DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, Execution, SamplingPlan};
 use crate::failure::Failure;
 use crate::models::{self, Models, Settings};
@@ -23,7 +23,7 @@ use crate::record::{Acceptance, origin_name};
 pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let (sampling, decision) = sampling(args).map_err(Failure::Request)?;
     let prompt = prompt(args)?;
-    let kind = kind(args);
+    let kind = kind(args).map_err(Failure::Request)?;
     let models = load(args, &kind)?;
     models::check_shared(&kind, &models)?;
     let rule = models::rule(&kind)?;
@@ -34,7 +34,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
         args,
         kind: &kind,
         models: &models,
-        decoder: decoder.map_err(anyhow::Error::from)?,
+        decoder: decoder?,
         choices: SampledChoices::seeded(args.seed),
         limits: Limits { max_new_tokens: args.max_new_tokens as usize, eos },
     };
@@ -82,31 +82,56 @@ fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
 }
 
 /// Models are called by their roles.
-fn kind(args: &GenerateArgs) -> DecoderKind {
+///
+/// # Errors
+/// If flags contradict each other.
+fn kind(args: &GenerateArgs) -> Result<DecoderKind> {
     let [base, small, aligned] = ["base", "small", "aligned"].map(str::to_owned);
-    match &args.rule {
+    Ok(match &args.rule {
         Some(rule) => {
-            let (rule, execution) = (rule.clone(), execution(args, Execution::Lazy));
+            let (rule, execution) = (rule.clone(), execution(args, Execution::Lazy)?);
             DecoderKind::Deferral { base, aligned, rule, execution }
         }
         None if args.small.is_some() => {
-            let execution = execution(args, Execution::Autoregressive);
-            DecoderKind::ImplicitReward { base, small, aligned, execution }
+            if args.execution == Some(Way::Lazy) {
+                bail!(
+                    "--execution lazy does not go with --small: implicit reward needs all of its \
+                     models for every token"
+                );
+            }
+            let execution = execution(args, Execution::Autoregressive)?;
+            DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio: None, execution }
         }
         None => DecoderKind::Single { model: "model".to_owned() },
-    }
+    })
 }
 
-fn execution(args: &GenerateArgs, default: Execution) -> Execution {
-    match args.execution {
-        None if args.draft_length.is_none() => default,
-        Some(Way::Autoregressive) => Execution::Autoregressive,
-        Some(Way::Lazy) => Execution::Lazy,
-        None | Some(Way::Speculative) => Execution::Speculative {
+fn execution(args: &GenerateArgs, default: Execution) -> Result<Execution> {
+    let drafting = [
+        ("--draft-length", args.draft_length.is_some()),
+        ("--drafter", args.drafter.is_some()),
+        ("--no-bonus", args.no_bonus),
+    ];
+    let drafting = drafting.into_iter().find_map(|(flag, given)| given.then_some(flag));
+    let plain = match args.execution {
+        None if drafting.is_none() => Some(default),
+        Some(Way::Autoregressive) => Some(Execution::Autoregressive),
+        Some(Way::Lazy) => Some(Execution::Lazy),
+        None | Some(Way::Speculative) => None,
+    };
+    match (plain, drafting) {
+        (Some(plain), Some(flag)) => {
+            bail!("{flag} is for --execution speculative, but {plain} was asked for")
+        }
+        (Some(plain), None) => Ok(plain),
+        (None, _) => Ok(Execution::Speculative {
             draft_length: args.draft_length.unwrap_or(DEFAULT_DRAFT_LENGTH),
-            bonus: true,
-            drafter: DraftPart::Aligned,
-        },
+            bonus: !args.no_bonus,
+            drafter: match args.drafter {
+                Some(Drafting::Small) => DraftPart::Small,
+                Some(Drafting::Aligned) | None => DraftPart::Aligned,
+            },
+        }),
     }
 }
 
@@ -227,12 +252,16 @@ impl Speaking<'_> {
         passes: &BTreeMap<&str, u64>,
         timing: Timing,
     ) -> Result<(), Failure> {
+        let execution = self.kind.execution();
+        let speculative = matches!(execution, Some(Execution::Speculative { .. }));
         let object = json!({
             "text": text,
             "prompt_tokens": prompt,
             "tokens": made.tokens.iter().map(|t| t.token).collect::<Vec<_>>(),
             "origins": made.tokens.iter().map(|t| origin_name(t.origin)).collect::<Vec<_>>(),
             "deferral_mass": made.tokens.iter().map(|t| t.deferral_mass).collect::<Vec<_>>(),
+            "execution": execution.map(|execution| execution.to_string()),
+            "acceptance": speculative.then(|| Acceptance::of(&made.steps)),
             "stop": made.stop.to_string(),
             "passes": passes,
             "seconds": timing.seconds,
@@ -348,7 +377,7 @@ fn mark(piece: &str, origin: Origin) -> String {
         (Origin::Drafted, false) => piece.cyan().to_string(),
         (Origin::Corrected, true) => format!("[{piece}]"),
         (Origin::Corrected, false) => piece.yellow().underline().to_string(),
-        (Origin::Bonus, true) => format!("+{piece}"),
+        (Origin::Bonus, true) => format!("{{{piece}}}"),
         (Origin::Bonus, false) => piece.blue().to_string(),
         _ => piece.to_owned(),
     }

@@ -156,17 +156,19 @@ fn worst(law: &TextLaw, claimed: &TextLaw) -> Option<Worst> {
     Some(Worst { text: text.clone(), enumerated: at(law, text), claimed: at(claimed, text) })
 }
 
+/// Whose law is claimed.
 fn in_words(claim: &Claim) -> String {
     if let Some(other) = &claim.of {
-        return format!("that of `{other}`");
+        return format!("`{other}`");
     }
     match &claim.decoder.kind {
         DecoderKind::Single { model } => model.clone(),
         DecoderKind::Deferral { base, aligned, rule, .. } => {
             format!("{base} deferring to {aligned}: {rule}")
         }
-        DecoderKind::ImplicitReward { base, small, aligned, .. } => {
-            format!("{base} × {aligned} / {small}")
+        DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
+            let cap = cap_log_ratio.map_or(String::new(), |cap| format!(", log ratio ≤ {cap}"));
+            format!("{base} × {aligned} / {small}{cap}")
         }
     }
 }
@@ -180,7 +182,7 @@ fn print(args: &ProveArgs, proof: &Proof, verdicts: &[Verdict]) -> Result<()> {
     }
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["decoder", "law claimed", "texts", "TV", ""]);
+    table.set_header(["decoder", "claims the law of", "texts", "TV", ""]);
     for verdict in verdicts {
         table.add_row([
             verdict.decoder.clone(),
@@ -207,7 +209,7 @@ fn complaint(first: &Verdict, refuted: usize) -> String {
         format!("; most at the text {text:?}: probability {enumerated}, claimed {claimed}")
     });
     format!(
-        "NOT PROVED: `{decoder}` of {proof} has not the law {law}{others}: total variation \
+        "NOT PROVED: `{decoder}` of {proof} does not have the law of {law}{others}: total variation \
          {total_variation:e}{at}"
     )
 }

@@ -55,8 +55,9 @@ law
 - `1[…]` is 1 where the condition holds and 0 elsewhere; `max p` is the largest base probability,
   `max q*` the largest aligned one; `U` is the mass of the tokens that fit the budget whole.
 - *As it rises* says how the set that is handed over changes with the first parameter; *at T = 0*
-  what greedy decoding is when the rule sees the laws at temperature 0 too; *in code* is the name in
-  the code that accompanies arXiv 2510.27017.
+  what greedy decoding is when the rule sees the laws at temperature 0 too, for parameters inside
+  their range (at its ends a rule may do otherwise); *in code* is the name in the code that
+  accompanies arXiv 2510.27017.
 
 In files a rule is written `{ kind = \"kad-dual\", threshold = 0.4 }`, on the command line
 `--rule kad-dual=0.4` or `--rule kad-pool=0.3,window=8`.

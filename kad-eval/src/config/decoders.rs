@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use super::experiment::{DecoderKind, DecoderPlan, DraftPart, Execution, SamplingPlan};
-use super::read::{known, read_sampling};
+use super::read::{known, read_sampling, visible};
 use super::table::{Table, Value};
-use super::{ConfigError, RulePlan};
+use super::{ConfigError, RulePlan, joined};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
@@ -26,9 +26,7 @@ pub(crate) fn decoders<M>(
     for entry in value.list()? {
         let table = entry.table("[[decoders]]")?;
         let name = table.required("name")?;
-        if name.str()?.trim().is_empty() || name.str()?.contains(char::is_control) {
-            return Err(name.error("a decoder's name is one line of visible text", None));
-        }
+        visible(&name, "a decoder's name")?;
         let sampling = match table.optional("sampling") {
             Some(own) => read_sampling(&own.table("the decoder's sampling")?, sampling)?,
             None => sampling.clone(),
@@ -63,7 +61,8 @@ fn decoder<M>(
         "single" => vec![(DecoderKind::Single { model: model("model")? }, String::new())],
         "deferral" => {
             let (base, aligned) = (model("base")?, model("aligned")?);
-            let executions = executions(table, "lazy", &["aligned"])?;
+            let executions =
+                executions(table, &["lazy", "autoregressive", "speculative"], &["aligned"])?;
             let rules = RulePlan::sweep(&table.required("rule")?.table("rule")?)?;
             let kind = |rule: &RulePlan, execution| {
                 let (base, aligned, rule) = (base.clone(), aligned.clone(), rule.clone());
@@ -77,11 +76,14 @@ fn decoder<M>(
         }
         _ => {
             let (base, small, aligned) = (model("base")?, model("small")?, model("aligned")?);
+            let cap_log_ratio = table.optional("cap_log_ratio").map(cap_log_ratio).transpose()?;
             let kind = |execution| {
                 let (base, small, aligned) = (base.clone(), small.clone(), aligned.clone());
-                DecoderKind::ImplicitReward { base, small, aligned, execution }
+                DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, execution }
             };
-            let executions = executions(table, "autoregressive", &["aligned", "small"])?;
+            // Implicit reward needs all of its models for every token: there is no lazy way.
+            let ways = ["autoregressive", "speculative"];
+            let executions = executions(table, &ways, &["aligned", "small"])?;
             executions.into_iter().map(|(way, words)| (kind(way), words)).collect()
         }
     };
@@ -96,29 +98,32 @@ fn decoder<M>(
 
 const KINDS: [&str; 3] = ["single", "deferral", "implicit-reward"];
 
-fn joined(a: &str, b: &str) -> String {
-    let comma = if a.is_empty() || b.is_empty() { "" } else { ", " };
-    format!("{a}{comma}{b}")
+fn cap_log_ratio(value: Value<'_>) -> Result<f64> {
+    let cap = value.float()?;
+    // Written so that NaN is refused.
+    if cap > 0.0 && cap.is_finite() {
+        return Ok(cap);
+    }
+    let message = format!("cap_log_ratio = {cap} is out of range: above 0 and finite, in nats");
+    let help = "leave it out to make tokens impossible that are so for the small base model";
+    Err(value.error(&message, Some(help.into())))
 }
 
-/// The ways a composed law is to be decoded: `execution`, which may be a list, and what belongs to
-/// it. Each with what distinguishes it in words.
+/// The ways a composed law is to be decoded: `execution`, which may be a list of those in `ways`
+/// and is the first of them by default, and what belongs to it. Each with what distinguishes it in
+/// words.
 fn executions(
     table: &Table<'_>,
-    default: &str,
+    ways: &[&'static str],
     drafters: &[&str],
 ) -> Result<Vec<(Execution, String)>> {
-    // Implicit reward needs all of its models for every token.
-    let ways = ["autoregressive", "lazy", "speculative"].into_iter();
-    let ways = ways.filter(|way| *way != "lazy" || default == "lazy");
-    let chosen = match table.optional("execution") {
+    let chosen: Vec<&str> = match table.optional("execution") {
         Some(value) => {
-            let values = value.sweep()?;
-            values.iter().map(|value| known(value, "execution", ways.clone())).collect()
+            let known = |value| known(value, "execution", ways.iter().copied());
+            value.sweep()?.iter().map(known).collect::<Result<_>>()?
         }
-        None => Ok(vec![default]),
+        None => vec![ways[0]],
     };
-    let chosen: Vec<&str> = chosen?;
     let word = |way: &str| if chosen.len() > 1 { way.to_owned() } else { String::new() };
     let mut made = Vec::new();
     for way in &chosen {

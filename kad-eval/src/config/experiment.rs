@@ -111,6 +111,10 @@ pub(crate) enum DecoderKind {
         base: String,
         small: String,
         aligned: String,
+        /// The most that `ln q*(y) − ln q(y)` counts, in nats, above 0; without it, tokens with
+        /// `q(y) = 0` are impossible.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cap_log_ratio: Option<f64>,
         #[serde(flatten)]
         execution: Execution,
     },

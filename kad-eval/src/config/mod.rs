@@ -16,3 +16,9 @@ pub(crate) use experiment::{
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};
+
+/// Two parts of a name, with a comma between them if both say something.
+fn joined(a: &str, b: &str) -> String {
+    let comma = if a.is_empty() || b.is_empty() { "" } else { ", " };
+    format!("{a}{comma}{b}")
+}

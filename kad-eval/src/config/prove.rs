@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::ConfigError;
 use super::decoders::decoders;
 use super::experiment::{DecoderPlan, SamplingPlan};
-use super::read::{known, read_sampling};
+use super::read::{known, read_sampling, visible};
 use super::table::{Source, Table, Value};
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -64,7 +64,7 @@ fn strip_claims(file: &mut DeTable<'_>) {
 }
 
 fn proof(file: &Table<'_>, bare: &Table<'_>) -> Result<Proof> {
-    let name = file.required("name")?.str()?.to_owned();
+    let name = visible(&file.required("name")?, "a proof's name")?.to_owned();
     let (vocab, models) = models(&file.required("models")?)?;
     let prompt = tokens(&file.required("prompt")?, vocab)?;
     if prompt.is_empty() {
@@ -85,25 +85,70 @@ fn proof(file: &Table<'_>, bare: &Table<'_>) -> Result<Proof> {
     Ok(Proof { name, prompt, length, eos, vocab, models, claims })
 }
 
+/// What the entries of a file claim, by their names: the place and the decoder named there.
+type Claimed<'a> = BTreeMap<String, Option<(Value<'a>, String)>>;
+
 /// Puts every decoder together with what its entry of the file claims.
 fn claims(value: &Value<'_>, plans: Vec<DecoderPlan>) -> Result<Vec<Claim>> {
-    let mut claimed: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut claimed = Claimed::new();
     for entry in value.list()? {
         let table = entry.table("[[decoders]]")?;
         let name = table.required("name")?;
         let names = plans.iter().map(|plan| plan.name.as_str());
-        let claim = table.optional("claim").map(|claim| known(&claim, "decoder", names));
-        let claim = claim.transpose()?.map(str::to_owned);
+        let claim = match table.optional("claim") {
+            Some(claim) => {
+                let of = known(&claim, "decoder", names)?.to_owned();
+                Some((claim, of))
+            }
+            None => None,
+        };
         if claimed.insert(name.str()?.to_owned(), claim).is_some() {
             let message = format!("two decoders are called `{}`", name.str()?);
             return Err(name.error(&message, Some("give each its own name".into())));
         }
     }
+    check_chains(&plans, &claimed)?;
     let claim = |decoder: DecoderPlan| {
-        let of = claimed.get(&decoder.family).cloned().flatten();
+        let of = claim_of(&decoder, &claimed).map(|(_, of)| of.clone());
         Claim { decoder, of }
     };
     Ok(plans.into_iter().map(claim).collect())
+}
+
+fn claim_of<'c, 'a>(
+    plan: &DecoderPlan,
+    claimed: &'c Claimed<'a>,
+) -> Option<&'c (Value<'a>, String)> {
+    claimed.get(&plan.family)?.as_ref()
+}
+
+/// Refuses claims that come back to where they began: they would hold whatever the decoders do.
+/// Every other chain ends at a decoder that is held to its own formula.
+fn check_chains(plans: &[DecoderPlan], claimed: &Claimed<'_>) -> Result<()> {
+    for first in plans {
+        let mut chain = vec![first.name.as_str()];
+        let mut here = Some(first);
+        while let Some((_, of)) = here.and_then(|plan| claim_of(plan, claimed)) {
+            if chain.contains(&of.as_str()) {
+                break;
+            }
+            chain.push(of);
+            here = plans.iter().find(|plan| plan.name == *of);
+        }
+        let back = here.and_then(|plan| claim_of(plan, claimed));
+        // A circle further on is reported where it begins.
+        if back.is_some_and(|(_, of)| *of == first.name)
+            && let Some((at, _)) = claim_of(first, claimed)
+        {
+            let message = match &chain[..] {
+                [own] => format!("`{own}` claims the law of itself"),
+                _ => format!("these claims go in a circle: `{}`", chain.join("` → `")),
+            };
+            let help = "leave out one `claim`: that decoder is held to its own formula";
+            return Err(at.error(&message, Some(help.into())));
+        }
+    }
+    Ok(())
 }
 
 /// The models, and the size of the vocabulary they share.
@@ -163,6 +208,10 @@ fn rows_model(name: &str, value: &Value<'_>) -> Result<TableModel> {
         return Err(value.error("`rows` lacks the row `\"\"`", Some(help.into())));
     };
     let vocab = first.list()?.len();
+    if vocab == 0 {
+        let help = "give one probability for each token of the vocabulary";
+        return Err(first.error("the row `\"\"` is empty", Some(help.into())));
+    }
     let mut rows: BTreeMap<Vec<TokenId>, Vec<f32>> = BTreeMap::new();
     for (suffix, value) in table.entries() {
         let logits = row(&value, vocab)?;
@@ -192,7 +241,7 @@ fn tokens_of(suffix: &str, value: &Value<'_>, vocab: usize) -> Result<Vec<TokenI
 fn row(value: &Value<'_>, vocab: usize) -> Result<Vec<f32>> {
     let probs = value.list()?.iter().map(probability).collect::<Result<Vec<f64>>>()?;
     let sum: f64 = probs.iter().sum();
-    if probs.len() != vocab || vocab == 0 {
+    if probs.len() != vocab {
         let message = format!("this row has {} probabilities, the row \"\" {vocab}", probs.len());
         Err(value.error(&message, Some("give one for every token".into())))
     } else if (sum - 1.0).abs() <= SUM_TOLERANCE {

@@ -131,11 +131,30 @@ pub(super) fn known<'a, 'n>(
     if names.clone().any(|name| name == found) {
         return Ok(found);
     }
+    Err(unknown(value, what, found, names))
+}
+
+/// The error for a name that is none of `names`, with the nearest that is.
+pub(super) fn unknown<'n>(
+    value: &Value<'_>,
+    what: &str,
+    found: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> ConfigError {
     let help = match nearest(found, names.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known: {}", names.collect::<Vec<_>>().join(", ")),
     };
-    Err(value.error(&format!("unknown {what} `{found}`"), Some(help)))
+    value.error(&format!("unknown {what} `{found}`"), Some(help))
+}
+
+/// A name that tables and messages can show.
+pub(super) fn visible<'a>(value: &Value<'a>, what: &str) -> Result<&'a str> {
+    let name = value.str()?;
+    if name.trim().is_empty() || name.contains(char::is_control) {
+        return Err(value.error(&format!("{what} is one line of visible text"), None));
+    }
+    Ok(name)
 }
 
 fn baseline(value: Option<Value<'_>>, decoders: &[DecoderPlan]) -> Result<String> {

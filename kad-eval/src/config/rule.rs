@@ -6,8 +6,9 @@ use kad_core::deferral::{Rule, RuleError, RuleInfo, catalogue, named};
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
+use super::read::unknown as unknown_name;
 use super::table::{Table, nearest};
-use super::{ConfigError, read::known};
+use super::{ConfigError, joined};
 
 /// A rule of the catalogue and the values of its parameters, all in range.
 #[derive(Clone, Debug)]
@@ -27,6 +28,10 @@ pub(crate) enum RulePlanError {
     Parameter { kind: &'static str, found: String, known: String },
     #[error("{kind} needs its {parameter}: {kind}=0.4")]
     Missing { kind: &'static str, parameter: &'static str },
+    #[error("{kind}: {parameter} is given twice")]
+    Twice { kind: &'static str, parameter: &'static str },
+    #[error("`{found}` lacks the name of its parameter: only the first value may go without")]
+    Unnamed { found: String },
     #[error("{parameter} `{found}` is not a number")]
     Number { parameter: String, found: String },
     #[error(transparent)]
@@ -37,13 +42,19 @@ impl RulePlan {
     /// The rule called `kind` with the parameters given by name; the others take their defaults.
     ///
     /// # Errors
-    /// If there is no such rule or parameter, or a value is missing or out of range.
+    /// If there is no such rule or parameter, or a value is missing, given twice or out of range.
     pub(crate) fn new<'n>(
         kind: &str,
         given: impl Iterator<Item = (&'n str, f64)>,
     ) -> Result<Self, RulePlanError> {
-        let info = named(kind).ok_or_else(|| unknown(kind))?;
-        let mut values: Vec<Option<f64>> = info.parameters.iter().map(|p| p.default).collect();
+        Self::of(named(kind).ok_or_else(|| unknown(kind))?, given)
+    }
+
+    fn of<'n>(
+        info: &'static RuleInfo,
+        given: impl Iterator<Item = (&'n str, f64)>,
+    ) -> Result<Self, RulePlanError> {
+        let mut values: Vec<Option<f64>> = vec![None; info.parameters.len()];
         for (name, value) in given {
             let index = info.parameters.iter().position(|p| p.name == name);
             let index = index.ok_or_else(|| match info.parameters {
@@ -54,10 +65,15 @@ impl RulePlan {
                     known: known.iter().map(|p| p.name).collect::<Vec<_>>().join(", "),
                 },
             })?;
-            values[index] = Some(value);
+            // `-0.0 + 0.0` is 0: a zero is shown without its sign.
+            if values[index].replace(value + 0.0).is_some() {
+                let parameter = info.parameters[index].name;
+                return Err(RulePlanError::Twice { kind: info.kind, parameter });
+            }
         }
         let value = |(value, p): (Option<f64>, &kad_core::deferral::Parameter)| {
-            value.ok_or(RulePlanError::Missing { kind: info.kind, parameter: p.name })
+            let missing = RulePlanError::Missing { kind: info.kind, parameter: p.name };
+            value.or(p.default).ok_or(missing)
         };
         let values = values.into_iter().zip(info.parameters).map(value);
         let plan = Self { info, values: values.collect::<Result<_, _>>()? };
@@ -68,30 +84,33 @@ impl RulePlan {
     /// `kind`, `kind=value` for its first parameter, or `kind=value,name=value,…`.
     ///
     /// # Errors
-    /// As [`new`](Self::new), or if a value is not a number.
+    /// As [`new`](Self::new), or if a value is not a number, or one after the first has no name.
     pub(crate) fn parse(text: &str) -> Result<Self, RulePlanError> {
         let (kind, rest) = match text.split_once('=') {
             Some((kind, rest)) => (kind, Some(rest)),
             None => (text, None),
         };
-        let first = match named(kind).ok_or_else(|| unknown(kind))?.parameters {
-            [] if rest.is_some() => {
-                return Err(RulePlanError::NoParameter {
-                    kind: named(kind).map_or("", |r| r.kind),
-                });
-            }
-            parameters => parameters.first().map_or("", |p| p.name),
+        let info = named(kind).ok_or_else(|| unknown(kind))?;
+        let Some(rest) = rest else {
+            return Self::of(info, std::iter::empty());
+        };
+        let Some(first) = info.parameters.first() else {
+            return Err(RulePlanError::NoParameter { kind: info.kind });
         };
         let mut given = Vec::new();
-        for part in rest.into_iter().flat_map(|rest| rest.split(',')) {
-            let (name, value) = part.split_once('=').unwrap_or((first, part));
-            let number = value.trim().parse().map_err(|_| RulePlanError::Number {
+        for part in rest.split(',') {
+            let (name, value) = match part.split_once('=') {
+                Some((name, value)) => (name.trim(), value.trim()),
+                None if given.is_empty() => (first.name, part.trim()),
+                None => return Err(RulePlanError::Unnamed { found: part.trim().to_owned() }),
+            };
+            let number = value.parse().map_err(|_| RulePlanError::Number {
                 parameter: name.to_owned(),
                 found: value.to_owned(),
             })?;
-            given.push((name.trim(), number));
+            given.push((name, number));
         }
-        Self::new(kind, given.into_iter())
+        Self::of(info, given.into_iter())
     }
 
     /// The rules that a table of an experiment file describes: several if a parameter is a list, each
@@ -101,10 +120,9 @@ impl RulePlan {
     /// With the place of the mistake.
     pub(super) fn sweep(table: &Table<'_>) -> Result<Vec<(Self, String)>, ConfigError> {
         let kind = table.required("kind")?;
-        let name = known(&kind, "rule", catalogue().iter().map(|rule| rule.kind))?;
-        let Some(info) = named(name) else {
-            return Err(kind.error(&format!("unknown rule `{name}`"), None));
-        };
+        let name = kind.str()?;
+        let kinds = || catalogue().iter().map(|rule| rule.kind);
+        let info = named(name).ok_or_else(|| unknown_name(&kind, "rule", name, kinds()))?;
         let mut plans = vec![(Vec::new(), String::new())];
         for parameter in info.parameters {
             let given = table.optional(parameter.name);
@@ -115,19 +133,13 @@ impl RulePlan {
             };
             let swept = values.len() > 1;
             let longer = |plan: &(Vec<f64>, String)| {
-                let (chosen, words) = plan.clone();
+                let (chosen, words) = plan;
                 let name = parameter.name;
-                values
-                    .iter()
-                    .map(|value| {
-                        let comma = if words.is_empty() { "" } else { ", " };
-                        let words = match swept {
-                            true => format!("{words}{comma}{name} {value}"),
-                            false => words.clone(),
-                        };
-                        ([&chosen[..], &[*value]].concat(), words)
-                    })
-                    .collect::<Vec<_>>()
+                let with = |value: &f64| {
+                    let own = if swept { format!("{name} {value}") } else { String::new() };
+                    ([&chosen[..], &[*value]].concat(), joined(words, &own))
+                };
+                values.iter().map(with).collect::<Vec<_>>()
             };
             plans = plans.iter().flat_map(longer).collect();
         }
@@ -225,5 +237,25 @@ mod tests {
         assert_eq!(message("kad-dual=x"), "threshold `x` is not a number");
         assert!(message("kad-pool=0.3,windw=8").contains("it has: budget, window, threshold"));
         assert!(message("kad-pool=0.3,window=1.5").contains("a whole number"));
+    }
+
+    #[test]
+    fn a_parameter_is_given_once_and_only_the_first_without_its_name() {
+        assert_eq!(message("kad-dual=0.4,threshold=0.5"), "kad-dual: threshold is given twice");
+        assert_eq!(
+            message("kad-pool=window=8,budget=0.3,window=8"),
+            "kad-pool: window is given twice"
+        );
+        let unnamed = "`0.5` lacks the name of its parameter: only the first value may go without";
+        assert_eq!(message("kad-dual=0.4,0.5"), unnamed);
+        assert_eq!(message("kad-pool=.3,.5"), unnamed.replace("0.5", ".5"));
+        assert_eq!(message("kad-pool=window=8,0.3"), unnamed.replace("0.5", "0.3"));
+    }
+
+    #[test]
+    fn zero_has_no_sign() {
+        let plan = RulePlan::parse("kad-dual=-0").unwrap();
+        assert_eq!(plan.to_string(), "KAD dual, threshold 0");
+        assert_eq!(plan.parameter().map(f64::is_sign_positive), Some(true));
     }
 }

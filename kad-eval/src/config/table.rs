@@ -169,7 +169,8 @@ impl<'a> Value<'a> {
             DeValue::Integer(x) if x.radix() == 10 => x.as_str().parse().ok(),
             _ => None,
         };
-        number.ok_or_else(|| self.wrong_type("a number"))
+        // `-0.0 + 0.0` is 0: a zero is shown without its sign.
+        number.map(|number: f64| number + 0.0).ok_or_else(|| self.wrong_type("a number"))
     }
 
     pub(crate) fn count(&self) -> Result<u64> {

@@ -1,10 +1,11 @@
 //! From a plan and loaded models to a decoder.
 
+use anyhow::{Result, bail};
 use kad_core::decode::{Decoder, DeferralDecoder, SingleDecoder};
 use kad_core::deferral::Rule;
 use kad_core::{
-    DecodeError, Drafter, ImplicitReward, ImpossibleInSmall, LanguageModel, Mixture,
-    MixturePredictor, ModelPredictor, Sampling, TokenId,
+    Drafter, ImplicitReward, ImpossibleInSmall, LanguageModel, Mixture, MixturePredictor,
+    ModelPredictor, Sampling, TokenId,
 };
 use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
 
@@ -25,27 +26,28 @@ pub(crate) struct Settings {
 /// own, made beforehand so that it outlives the decoder.
 ///
 /// # Errors
-/// If a backend cannot start a session.
+/// If a backend cannot start a session, or a deferral decoder comes without its rule.
 pub(crate) fn decoder<'m>(
     kind: &DecoderKind,
     model: impl Fn(&str) -> &'m dyn LanguageModel,
     rule: Option<&'m Rule>,
     settings: &Settings,
-) -> Result<Box<dyn Decoder + 'm>, DecodeError> {
+) -> Result<Box<dyn Decoder + 'm>> {
     let Settings { sampling, decision, eos } = settings;
     match (kind, rule) {
         (DecoderKind::Deferral { base, aligned, execution, .. }, Some(rule)) => {
             let mixture = Mixture::new(model(base), model(aligned), rule, *sampling, *decision)?;
             Ok(deferring(mixture, *execution, eos))
         }
-        (DecoderKind::ImplicitReward { base, small, aligned, execution }, _) => {
+        (DecoderKind::Deferral { .. }, None) => bail!("a deferral decoder has a rule"),
+        (DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, execution }, _) => {
             let (base, small, aligned) = (model(base), model(small), model(aligned));
-            let policy = ImpossibleInSmall::Exclude;
+            let cap = cap_log_ratio.map(ImpossibleInSmall::CapLogRatio);
+            let policy = cap.unwrap_or(ImpossibleInSmall::Exclude);
             let reward = ImplicitReward::new(base, small, aligned, *sampling, policy)?;
             Ok(rewarding(reward, *execution, *sampling, eos))
         }
-        (DecoderKind::Single { model: name }, _)
-        | (DecoderKind::Deferral { base: name, .. }, None) => {
+        (DecoderKind::Single { model: name }, _) => {
             Ok(Box::new(SingleDecoder::new(ModelPredictor::new(model(name), *sampling)?)))
         }
     }

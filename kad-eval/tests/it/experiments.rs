@@ -35,6 +35,9 @@ fn a_run_leaves_records_summary_report_and_provenance() {
             && table.contains("differences to `aligned alone`"),
         "{table}"
     );
+    assert!(
+        table.contains("executions of a rule (autoregressive, lazy, speculative) have the same")
+    );
     let folder = lab.results();
     let json = |name: &str| -> Value {
         serde_json::from_str(&fs::read_to_string(folder.join(name)).unwrap()).unwrap()

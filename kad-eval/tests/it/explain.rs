@@ -66,10 +66,25 @@ fn numbers_by_hand() {
     close(&primal, "lp", greedy + rest);
     close(&primal, "dual", greedy + rest);
     close(&primal, "gap", rest);
+    close(&primal, "shortfall", rest);
+    close(&primal, "budget", 0.3);
+    assert_eq!(primal["budget_of"], "rule");
     close(&primal, "multiplier", -0.3f64.ln());
     close(&primal, "tv_base", 0.1);
     close(&primal, "tv_aligned", 0.4);
     assert!((mixture(&primal)[0] - 0.54).abs() < 1e-12);
+
+    // Nudging hands over everything, and is held to that; a coin is held to what it spent.
+    let nudging = answer(&P, &Q, &json!({ "kind": "nudging", "threshold": 0.6 }));
+    close(&nudging, "budget", 1.0);
+    close(&nudging, "shortfall", 0.0);
+    let coin = answer(&P, &Q, &json!({ "kind": "random", "rate": 0.5 }));
+    assert_eq!(coin["budget_of"], "mass-spent");
+    close(&coin, "budget", 0.5);
+    // The best half: tokens 2 and 1 whole. The coin hands over half of each token's surprisal.
+    close(&coin, "gap", 0.0);
+    let half = P.map(surprisal).iter().sum::<f64>() / 2.0;
+    close(&coin, "shortfall", surprisal(0.2) + surprisal(0.3) - half);
 
     let part = answer(&P, &Q, &json!({ "kind": "kad-fractional", "budget": 0.3 }));
     assert_eq!(part["fractional"][0]["id"], 1);
@@ -123,6 +138,15 @@ fn laws_are_rescaled_only_where_they_must_be() {
     let short = [0.5, 0.3, 0.1995];
     let told = answer(&short, &Q, &json!({ "kind": "never" }));
     assert!((mixture(&told)[0] - 0.5 / 0.9995).abs() < 1e-12);
+    // As far above one as below.
+    for (last, sum) in [(0.199, 0.999), (0.201, 1.001)] {
+        let told = answer(&[0.5, 0.3, last], &Q, &json!({ "kind": "never" }));
+        assert!((mixture(&told)[0] - 0.5 / sum).abs() < 1e-12);
+    }
+    for last in [0.1989, 0.2011] {
+        let refused = request(&[0.5, 0.3, last], &Q, &json!({ "kind": "never" }));
+        ask(&refused).fails(2, &["p sums to", "not to 1 within 1e-3"]);
+    }
 }
 
 #[test]
@@ -177,7 +201,10 @@ fn wrong_requests_are_refused() {
         (r#"{"kind":"always","rate":0.5}"#, "always takes no parameter"),
         (r#"{"threshold":0.5}"#, "lacks its `kind`"),
         (r#"{"kind":7}"#, "`kind` is 7, not a string"),
-        (r#""never""#, "object 1"),
+        (r#""never""#, "stdin: object 1"),
+        (r#"["kind","never"]"#, "expected a rule {\"kind\""),
+        (r#"{"kind":"kad-dual","threshold":0.1,"threshold":0.9}"#, "gives its `threshold` twice"),
+        (r#"{"kind":"never","kind":"always"}"#, "gives its `kind` twice"),
     ] {
         ask(&with(rule)).fails(2, &[words]);
     }
@@ -185,11 +212,17 @@ fn wrong_requests_are_refused() {
         .fails(2, &["unknown field `tau`", "line 1"]);
     ask(r#"{"p":[1.0],"q":[1.0]}"#).fails(2, &["missing field `rule`"]);
     ask("{\"p\":[1.0],\n]").fails(2, &["line 2"]);
-    ask("").fails(2, &["there is no decision"]);
+    ask("").fails(2, &["stdin: there is no decision"]);
+    ask(r#"[[1.0],[1.0],{"kind":"never"}]"#).fails(2, &["stdin: object 1", "expected an object"]);
+    ask(r#"{"p":[1.0],"p":[1.0],"q":[1.0],"rule":{"kind":"never"}}"#)
+        .fails(2, &["duplicate field `p`"]);
     kad(&["explain", "--json", "no-such.jsonl"])
         .fails(2, &["cannot read the decisions no-such.jsonl"]);
     kad(&["explain"]).fails(2, &["--base"]);
-    kad(&["explain", "--json", "-", "--top", "3"]).fails(2, &["cannot be used with"]);
+    for flag in [&["--top", "3"][..], &["--chat"], &["--dump"], &["--temperature", "1"], &["Hi"]] {
+        kad(&[&["explain", "--json", "-"], flag].concat()).fails(2, &["cannot be used with"]);
+    }
+    kad(&["explain", "--json", "-", "--system", "x"]).fails(2, &["--system"]);
 }
 
 /// A vocabulary of 151,936, three times: reads and answers well within the test's patience.
@@ -238,6 +271,15 @@ fn a_prompt_is_explained_and_its_dump_is_a_request() {
     for words in ["KAD primal, budget 0.4", "π", "deferral mass", "multiplier", "TV(π, q*)"] {
         assert!(text.contains(words), "{words:?} is not in: {text}");
     }
+    let line = |text: &str, name: &str| {
+        text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned()
+    };
+    let words = "may be handed over at most";
+    assert!(line(&text, "budget ").contains("0.400000") && line(&text, "budget ").contains(words));
+    assert!(line(&text, "shortfall ").contains("the best decision of this budget"), "{text}");
+    let dual = [&PAIR[..6], &["kad-dual=0.4", "34 + 27 ="]].concat();
+    let dual = kad(&dual).succeeds();
+    assert!(line(&dual, "budget ").contains("mass spent"), "{dual}");
     let told = answers(&asked(&["--dump"]).succeeds()).remove(0);
     let line = text.lines().find(|line| line.starts_with("D ")).unwrap();
     let mass: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();

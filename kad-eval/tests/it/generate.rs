@@ -130,3 +130,76 @@ fn provenance_shows_without_colour_and_only_where_there_is_any() {
             .fails(2, &["--model"]);
     }
 }
+
+const REWARD: [&str; 9] = [
+    "generate",
+    "--base",
+    "nano:small-base",
+    "--small",
+    "nano:draft",
+    "--aligned",
+    "nano:small-aligned",
+    "--max-new-tokens",
+    "12",
+];
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    let pair = |extra: &[&str]| kad(&[&PAIR[..], extra, &["Hi"]].concat());
+    for way in ["lazy", "autoregressive"] {
+        for flag in [&["--draft-length", "3"][..], &["--no-bonus"]] {
+            let words = format!("{} is for --execution speculative, but {way}", flag[0]);
+            pair(&[&["--execution", way], flag].concat()).fails(2, &[&words]);
+        }
+    }
+    pair(&["--drafter", "aligned"]).fails(2, &["--drafter", "cannot be used with", "--rule"]);
+    let flags = [
+        &["--draft-length", "3"][..],
+        &["--no-bonus"],
+        &["--drafter", "small"],
+        &["--execution", "lazy"],
+    ];
+    for flag in flags {
+        kad(&[&["generate", "--model", "nano:draft"], flag, &["Hi"]].concat())
+            .fails(2, &["cannot be used with", flag[0]]);
+    }
+    let reward = |extra: &[&str]| kad(&[&REWARD[..], extra, &["Hi"]].concat());
+    reward(&["--execution", "lazy"]).fails(2, &["--execution lazy does not go with --small"]);
+    reward(&["--execution", "autoregressive", "--drafter", "small"])
+        .fails(2, &["--drafter is for --execution speculative, but autoregressive"]);
+    reward(&["--decision-temperature", "0.5"]).fails(2, &["cannot be used with"]);
+}
+
+#[test]
+fn json_says_how_it_was_decoded_and_what_became_of_drafts() {
+    let made = json(&[&PAIR[..], &["--max-new-tokens", "12", QUESTION]].concat());
+    assert_eq!((&made["execution"], &made["acceptance"]), (&"lazy".into(), &Value::Null));
+    let alone = json(&["generate", "--model", "nano:draft", "--max-new-tokens", "2", "Hi"]);
+    assert_eq!((&alone["execution"], &alone["acceptance"]), (&Value::Null, &Value::Null));
+
+    let length = ["--max-new-tokens", "12", "--draft-length", "3", "--no-bonus"];
+    let made = json(&[&PAIR[..], &length, &[QUESTION]].concat());
+    assert_eq!(made["execution"], "speculative, 3 drafted by aligned, no bonus");
+    let origins = made["origins"].as_array().unwrap();
+    let count = |name: &str| origins.iter().filter(|origin| *origin == name).count() as u64;
+    let (drafted, accepted) = (&made["acceptance"]["drafted"], &made["acceptance"]["accepted"]);
+    assert_eq!(accepted.as_u64(), Some(count("drafted")), "{made}");
+    assert!(drafted.as_u64() >= accepted.as_u64() && drafted.as_u64() > Some(0), "{made}");
+    assert_eq!(count("bonus"), 0, "{made}");
+    assert_eq!(count("drafted") + count("corrected"), origins.len() as u64, "{made}");
+
+    let made = json(&[&REWARD[..], &["--drafter", "small", "Hi"]].concat());
+    assert_eq!(made["execution"], "speculative, 4 drafted by small");
+    // The drafter makes the passes of its drafts, one for each token.
+    assert!(made["passes"]["small"].as_u64() >= made["acceptance"]["drafted"].as_u64(), "{made}");
+}
+
+/// Without colours every origin that can stand beside another has its own brackets.
+#[test]
+fn bonus_tokens_have_braces_without_colour() {
+    let drafted = ["--draft-length", "2", "--show", "provenance", QUESTION];
+    let ran = kad(&[&PAIR[..], &drafted].concat());
+    let legend = ran.stderr.lines().find(|line| line.starts_with("legend")).unwrap().to_owned();
+    assert!(legend.contains("(drafted and accepted)") && legend.contains("{bonus}"), "{legend}");
+    assert!(ran.succeeds().contains('{'));
+}

@@ -52,8 +52,7 @@ fn objects(ran: Ran) -> Vec<Value> {
     ran.succeeds().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-#[test]
-fn every_shipped_proof_holds() {
+fn shipped() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/prove");
     let files: Vec<String> = fs::read_dir(folder)
         .unwrap()
@@ -61,6 +60,29 @@ fn every_shipped_proof_holds() {
         .filter(|path| path.ends_with(".toml"))
         .collect();
     assert!(files.len() >= 6, "{files:?}");
+    files
+}
+
+/// A text that does not outlast a draft and its bonus token has no second round after it: what
+/// follows a draft that was accepted whole would go unproved.
+#[test]
+fn shipped_proofs_have_texts_longer_than_their_longest_draft() {
+    for file in shipped() {
+        let text = fs::read_to_string(&file).unwrap();
+        let numbers = |key: &str| -> Vec<u64> {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+            lines.map(|number| number.parse().unwrap()).collect()
+        };
+        let (length, drafts) = (numbers("length"), numbers("draft_length"));
+        assert_eq!(length.len(), 1, "{file}");
+        assert!(!drafts.is_empty() && text.matches("draft_length").count() == drafts.len());
+        assert!(drafts.iter().all(|draft| draft + 1 < length[0]), "{file}: {length:?} {drafts:?}");
+    }
+}
+
+#[test]
+fn every_shipped_proof_holds() {
+    let files = shipped();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let verdicts = objects(kad(&[&["prove", "--json"], &files[..]].concat()));
     let mut rules: BTreeMap<String, usize> = BTreeMap::new();
@@ -88,12 +110,14 @@ fn the_small_proof_is_valid() {
     assert_eq!(names, ["alone", "dual, threshold 0.25", "dual, threshold 0.4"]);
     // Texts after 0: end at once, or 0 or 1 and one of three tokens more.
     assert_eq!(verdicts[0]["texts"], 7);
+    let zero = objects(prove(&SMALL.replace("[0.25, 0.4]", "[-0.0, 0.4]"), &["--json"]));
+    assert_eq!(zero[1]["decoder"], "dual, threshold 0", "zero has no sign");
     let table = prove(SMALL, &[]).succeeds();
     assert!(table.contains("proved") && !table.contains("NOT PROVED"), "{table}");
     assert!(table.contains("base deferring to aligned: KAD dual, threshold 0.4"), "{table}");
 }
 
-/// Must fail: the base model has not the law of the pair, and the oracle says where. Both
+/// Must fail: the base model does not have the law of the pair, and the oracle says where. Both
 /// probabilities by hand: the base model says 2 with probability .25, the aligned model always, and
 /// everything is deferred.
 #[test]
@@ -122,7 +146,7 @@ claim = "pair"
 "#;
     prove(text, &[]).fails(
         1,
-        &["NOT PROVED: `alone` of false has not the law that of `pair`", "the text [2]: "],
+        &["NOT PROVED: `alone` of false does not have the law of `pair`", "the text [2]: "],
     );
     let ran = prove(text, &["--json"]);
     assert_eq!(ran.code, 1);
@@ -154,6 +178,8 @@ fn mistakes_in_models_are_shown_where_they_are() {
     broken("vocab = 3", "vocabulary = 3").fails(2, &["did you mean", "`vocab`"]);
     broken("random = { vocab = 3, order = 2, seed = 1 }", "")
         .fails(2, &["[models.aligned] has no law"]);
+    broken("\"\" = [0.5, 0.3, 0.2]", "\"\" = []")
+        .fails(2, &["the row `\"\"` is empty", "claim.toml:8:", "one probability for each token"]);
 }
 
 #[test]
@@ -162,6 +188,8 @@ fn mistakes_in_the_claim_are_shown_where_they_are() {
     broken("prompt = [0]", "prompt = []").fails(2, &["the prompt is empty", "^^"]);
     broken("eos = [2]", "eos = [7]").fails(2, &["unknown token id", "claim.toml:5:"]);
     broken("length = 2", "length = 0").fails(2, &["this must be 1 or more"]);
+    broken("name = \"small\"", "name = \"\"").fails(2, &["a proof's name is one line", "^^"]);
+    broken("name = \"alone\"", "name = \"\"").fails(2, &["a decoder's name is one line", "^^"]);
     broken("length = 2", "lenght = 2").fails(2, &["did you mean `length`?"]);
     broken("model = \"base\"", "model = \"bass\"").fails(2, &["did you mean `base`?"]);
     broken("model = \"base\"", "model = \"base\"\nclaim = \"dua\"")
@@ -170,6 +198,104 @@ fn mistakes_in_the_claim_are_shown_where_they_are() {
     broken("name = \"dual\"", "name = \"alone\"").fails(2, &["two decoders are called `alone`"]);
     kad(&["prove", "no-such.toml"]).fails(2, &["cannot read the proof no-such.toml"]);
     kad(&["prove"]).fails(2, &["<FILE>"]);
+}
+
+const ALONE: &str = "model = \"base\"";
+const RULE: &str = "rule = { kind = \"kad-dual\", threshold = [0.25, 0.4] }";
+
+/// Whoever is held to itself, or to somebody who is held to it, has every law.
+#[test]
+fn claims_that_prove_nothing_are_refused() {
+    let of =
+        |line: &str, decoder: &str| (line.to_owned(), format!("{line}\nclaim = \"{decoder}\""));
+    let (from, to) = of(ALONE, "alone");
+    broken(&from, &to).fails(2, &["`alone` claims the law of itself", "claim.toml:17:", "^^^"]);
+    // One member of a sweep is the other's claim, and its own.
+    let (from, to) = of(RULE, "dual, threshold 0.4");
+    broken(&from, &to)
+        .fails(2, &["`dual, threshold 0.4` claims the law of itself", "claim.toml:26:"]);
+    // Round two corners, each claim well-formed by itself.
+    let (from, to) = of(ALONE, "dual");
+    let single = SMALL.replace("[0.25, 0.4]", "0.4").replace(&from, &to);
+    let (from, to) = of(&RULE.replace("[0.25, 0.4]", "0.4"), "third");
+    let third = "[[decoders]]\nname = \"third\"\nkind = \"single\"\nmodel = \"base\"\n";
+    let open = format!("{}\n{third}", single.replace(&from, &to));
+    prove(&format!("{open}claim = \"alone\"\n"), &[]).fails(
+        2,
+        &["go in a circle: `alone` → `dual` → `third`", "claim.toml:17:", "leave out one `claim`"],
+    );
+    // A tail that leads into a circle is told of the circle, at the circle.
+    prove(&format!("{open}claim = \"dual\"\n"), &[])
+        .fails(2, &["go in a circle: `dual` → `third`", "claim.toml:27:"]);
+    // A chain that ends is no circle: it is followed, and its laws differ.
+    let words = "NOT PROVED: `alone` of small does not have the law of `dual` (and 1 more)";
+    prove(&open, &[]).fails(1, &[words]);
+}
+
+#[test]
+fn caps_of_implicit_reward_are_checked_where_they_are() {
+    for (bad, shown) in [("0", "0"), ("-1", "-1"), ("nan", "NaN"), ("inf", "inf")] {
+        let reward = format!(
+            "kind = \"implicit-reward\"\nbase = \"base\"\nsmall = \"base\"\naligned = \"aligned\"\n\
+             cap_log_ratio = {bad}"
+        );
+        let message = format!("cap_log_ratio = {shown} is out of range: above 0 and finite");
+        broken("kind = \"single\"\nmodel = \"base\"", &reward)
+            .fails(2, &[&message, "claim.toml:19:"]);
+    }
+    broken(ALONE, &format!("{ALONE}\ncap_log_ratio = 1"))
+        .fails(2, &["unknown key `cap_log_ratio`"]);
+}
+
+/// By hand, with q = (.5, .5, 0), q* = (.5, .25, .25) and a cap of ln 2: the ratios 1, 1/2 and 2 (for
+/// ∞) move the base law (.2, .4, .4) to (.2, .2, .8)/1.2. Without a cap the last token is impossible.
+#[test]
+fn a_capped_ratio_by_hand() {
+    let text = r#"
+name = "capped"
+prompt = [0]
+length = 1
+[models.base]
+rows = { "" = [0.2, 0.4, 0.4] }
+[models.small]
+rows = { "" = [0.5, 0.5, 0] }
+[models.aligned]
+rows = { "" = [0.5, 0.25, 0.25] }
+[models.wanted]
+rows = { "" = ["1/6", "1/6", "4/6"] }
+[models.without]
+rows = { "" = [0.5, 0.5, 0] }
+[[decoders]]
+name = "wanted"
+kind = "single"
+model = "wanted"
+[[decoders]]
+name = "without"
+kind = "single"
+model = "without"
+[[decoders]]
+name = "capped"
+kind = "implicit-reward"
+base = "base"
+small = "small"
+aligned = "aligned"
+cap_log_ratio = 0.6931471805599453
+claim = "wanted"
+[[decoders]]
+name = "excluding"
+kind = "implicit-reward"
+base = "base"
+small = "small"
+aligned = "aligned"
+claim = "without"
+"#;
+    let ran = prove(text, &["--json"]);
+    for line in ran.stdout.lines() {
+        // Logits cross as f32: seven digits, not twelve.
+        let verdict: Value = serde_json::from_str(line).unwrap();
+        assert!(verdict["total_variation"].as_f64().unwrap() < 1e-7, "{verdict}");
+    }
+    assert_eq!(ran.stdout.lines().count(), 4);
 }
 
 /// The file's length ends texts, however long; a decoder's own limit ends them earlier.

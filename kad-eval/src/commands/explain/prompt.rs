@@ -10,6 +10,7 @@ use kad_core::deferral::{Deferral, Rule};
 use kad_core::{Certificate, LanguageModel, Law, LogitRows, Sampling, TokenId};
 use serde_json::json;
 
+use super::BudgetOf;
 use crate::cli::ExplainArgs;
 use crate::commands::plan;
 use crate::config::{DecoderKind, Execution, RulePlan, SamplingPlan};
@@ -107,7 +108,7 @@ fn laws(rows: &[LogitRows; 2], sampling: Sampling) -> Result<[Law; 2]> {
 struct Explained {
     drawn: [Law; 2],
     weights: Vec<f64>,
-    budget: Option<f64>,
+    budget_of: BudgetOf,
     law: Certificate,
     knapsack: Certificate,
 }
@@ -122,7 +123,7 @@ impl Explained {
             knapsack: Certificate::new(&seen[0], &seen[1], &decision, budget),
             weights: decision.weights().to_vec(),
             drawn,
-            budget,
+            budget_of: BudgetOf::rule(rule),
         }
     }
 
@@ -160,33 +161,39 @@ impl Explained {
         let number = |x: f64| format!("{x:.6}");
         let deferred = self.weights.iter().filter(|d| **d > 0.0).count();
         let of_all = format!("{deferred} of {}", self.weights.len());
-        let mut lines = vec![
+        let budget = match self.budget_of {
+            BudgetOf::Rule => "what may be handed over at most of the law the rule sees",
+            BudgetOf::MassSpent => "the mass spent of the law the rule sees: the rule has none",
+        };
+        vec![
             ("D", number(law.mass), "deferral mass: how likely the base draw is handed over"),
             ("tokens deferred", of_all, "tokens with d > 0"),
-        ];
-        lines.extend(self.budget.map(|b| {
-            ("budget", number(b), "what may be handed over at most of the law the rule sees")
-        }));
-        lines.extend([
+            ("budget", number(knapsack.budget), budget),
             ("value", number(knapsack.value), "Σ d · (−p ln p), nats: surprisal handed over"),
             ("greedy", number(knapsack.greedy), "value of the primal solution for this budget"),
             ("LP", number(knapsack.linear), "bound: no decision of this budget is worth more"),
             ("dual", number(knapsack.dual), "the same bound from the multiplier alone"),
             ("multiplier", number(knapsack.multiplier), "nats per unit of budget; α = e^(−μ)"),
-            ("gap", number(knapsack.gap), "LP − greedy: what rounding down cost, at most 1/e"),
+            (
+                "gap",
+                number(knapsack.gap),
+                "LP − greedy: how far at most the primal solution is from the best",
+            ),
+            ("shortfall", number(knapsack.shortfall()), SHORTFALL),
             ("TV(π, p)", number(law.tv_base), "how far the token's law is from the base law"),
             ("TV(π, q*)", number(law.tv_aligned), "and how far from the aligned one"),
             ("acceptance", number(law.acceptance), "how likely a token drafted by q* is accepted"),
-        ]);
-        lines
+        ]
     }
 }
+
+const SHORTFALL: &str = "LP − value: how far at most from the best decision of this budget";
 
 fn print(asked: &Asked<'_>, explained: &Explained, model: &Model) -> std::io::Result<()> {
     let ExplainArgs { temperature, decision_temperature, top, .. } = asked.args;
     output::line(&format!("{}, next token at temperature {temperature}", asked.rule))?;
     if temperature != decision_temperature {
-        let at = "the rule, and the lines from value to gap, see the laws at temperature";
+        let at = "the rule, and the lines from budget to shortfall, see the laws at temperature";
         output::line(&format!("{at} {decision_temperature}"))?;
     }
     output::line(&explained.table(*top, model).to_string())?;

@@ -9,15 +9,18 @@ use anyhow::{Context, Result, anyhow, bail};
 use kad_core::deferral::Rule;
 use kad_core::{Law, LawError};
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::words::QuotedWords;
 use crate::config::{RulePlan, RulePlanError};
 use crate::failure::Failure;
 
-/// How far a sum may be from one for the law to be rescaled; beyond it is a mistake.
+/// How far a sum may be from one for the law to be rescaled; beyond it is a mistake. What decimals
+/// round to is allowed on top, so that 1.001 is as good as 0.999.
 const RESCALED: f64 = 1e-3;
+const ROUNDING: f64 = 8.0 * f64::EPSILON;
 
 /// Two laws over one vocabulary and a rule.
 pub(super) struct Decision {
@@ -33,7 +36,7 @@ pub(super) struct Decision {
 pub(super) fn read(
     file: &Path,
 ) -> Result<impl Iterator<Item = Result<Decision, Failure>>, Failure> {
-    let name = if file == Path::new("-") { "stdin".into() } else { file.display().to_string() };
+    let name = name(file);
     let input: Box<dyn Read> = if file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
@@ -48,20 +51,76 @@ pub(super) fn read(
     }))
 }
 
+/// `file` in messages.
+pub(super) fn name(file: &Path) -> String {
+    if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() }
+}
+
+/// A JSON object; what serde derives would take a list of the fields as well.
+struct Request(Fields);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Request {
+struct Fields {
     p: Vec<Entry>,
     q: Vec<Entry>,
-    rule: Map<String, Value>,
+    rule: RuleObject,
+}
+
+impl<'de> Deserialize<'de> for Request {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(RequestVisitor)
+    }
+}
+
+struct RequestVisitor;
+
+impl<'de> Visitor<'de> for RequestVisitor {
+    type Value = Request;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object {\"p\": [...], \"q\": [...], \"rule\": {\"kind\": ...}}")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Request, A::Error> {
+        Fields::deserialize(MapAccessDeserializer::new(object)).map(Request)
+    }
+}
+
+/// The entries of a rule's object, no name twice.
+struct RuleObject(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for RuleObject {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(RuleVisitor)
+    }
+}
+
+struct RuleVisitor;
+
+impl<'de> Visitor<'de> for RuleVisitor {
+    type Value = RuleObject;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a rule {\"kind\": ...}")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<RuleObject, A::Error> {
+        let mut entries = Map::new();
+        while let Some((name, value)) = object.next_entry::<String, Value>()? {
+            if entries.contains_key(&name) {
+                return Err(A::Error::custom(format!("the rule gives its `{name}` twice")));
+            }
+            entries.insert(name, value);
+        }
+        Ok(RuleObject(entries))
+    }
 }
 
 fn decision(request: Request) -> Result<Decision> {
-    let Request { p, q, rule } = request;
+    let Request(Fields { p, q, rule }) = request;
     if p.len() != q.len() {
         bail!("p has {} entries and q {}: one for each token in both", p.len(), q.len());
     }
-    let plan = plan(&rule)?;
+    let plan = plan(&rule.0)?;
     Ok(Decision { base: law("p", p)?, aligned: law("q", q)?, rule: plan.build()? })
 }
 
@@ -101,10 +160,12 @@ fn law(field: &str, entries: Vec<Entry>) -> Result<Law> {
     };
     let probs = entries.into_iter().enumerate().map(number).collect::<Result<Vec<f64>>>()?;
     match Law::from_probs(probs.clone()) {
-        Err(LawError::Sum { sum }) if (sum - 1.0).abs() <= RESCALED => {
+        Err(LawError::Sum { sum }) if (sum - 1.0).abs() <= RESCALED + ROUNDING => {
             Law::proportional(probs).with_context(|| format!("{field} sums to 0"))
         }
-        Err(LawError::Sum { sum }) => bail!("{field} sums to {sum}, not to 1"),
+        Err(LawError::Sum { sum }) => {
+            bail!("{field} sums to {sum}, not to 1 within {RESCALED:e}")
+        }
         other => other.with_context(|| field.to_owned()),
     }
 }

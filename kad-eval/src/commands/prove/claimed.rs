@@ -46,15 +46,13 @@ fn next_law(
     let drawn = |scores: &[f64]| sampled(scores, text, &plan.sampling);
     match (&plan.kind, rule) {
         (DecoderKind::Single { model }, _) => Ok((drawn(&scores(model)?)?, state)),
-        (DecoderKind::ImplicitReward { base, small, aligned, .. }, _) => {
-            // ln p + ln q* − ln q; impossible for one of them is impossible.
-            let (p, q, q_star) = (scores(base)?, scores(small)?, scores(aligned)?);
-            let never = f64::NEG_INFINITY;
-            let composed = |y: usize| match [p[y], q[y], q_star[y]].contains(&never) {
-                true => never,
-                false => p[y] + (q_star[y] - q[y]),
+        (DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. }, _) => {
+            let parts = [scores(base)?, scores(small)?, scores(aligned)?];
+            let composed = match cap_log_ratio {
+                None => excluding(&parts),
+                Some(cap) => capped(&parts, *cap)?,
             };
-            Ok((drawn(&(0..p.len()).map(composed).collect::<Vec<_>>())?, state))
+            Ok((drawn(&composed)?, state))
         }
         (DecoderKind::Deferral { base, aligned, .. }, Some(rule)) => {
             let (p_scores, q_scores) = (scores(base)?, scores(aligned)?);
@@ -82,6 +80,27 @@ fn next_law(
     }
 }
 
+/// `ln p + ln q* − ln q` up to a constant; impossible for one of them is impossible.
+fn excluding([p, q, q_star]: &[Vec<f64>; 3]) -> Vec<f64> {
+    let never = f64::NEG_INFINITY;
+    let composed = |y: usize| match [p[y], q[y], q_star[y]].contains(&never) {
+        true => never,
+        false => p[y] + (q_star[y] - q[y]),
+    };
+    (0..p.len()).map(composed).collect()
+}
+
+/// `ln p + min(ln q*/q, cap)` up to a constant, where `q*/0` is above every cap; impossible for `p`
+/// or `q*` is impossible.
+fn capped([p, q, q_star]: &[Vec<f64>; 3], cap: f64) -> Result<Vec<f64>> {
+    let (q, q_star) = (softmax(q, 1.0)?, softmax(q_star, 1.0)?);
+    let composed = |y: usize| match q_star[y] > 0.0 {
+        true => p[y] + (q_star[y] / q[y]).ln().min(cap),
+        false => f64::NEG_INFINITY,
+    };
+    Ok((0..p.len()).map(composed).collect())
+}
+
 /// The model's logits after `text`.
 fn scores(model: &TableModel, text: &[TokenId]) -> Result<Vec<f64>> {
     let mut rows = LogitRows::new(model.vocab().size());
@@ -92,12 +111,14 @@ fn scores(model: &TableModel, text: &[TokenId]) -> Result<Vec<f64>> {
 /// Penalty, temperature, top-k, top-p, min-p, in this order; each cut renormalises.
 fn sampled(scores: &[f64], text: &[TokenId], plan: &SamplingPlan) -> Result<Vec<f64>> {
     let penalty = plan.repetition_penalty;
-    let penalised = |(token, &score): (TokenId, &f64)| match text.contains(&token) {
+    let mut seen = vec![false; scores.len()];
+    text.iter().for_each(|&token| seen[token as usize] = true);
+    let penalised = |(&score, seen): (&f64, &bool)| match seen {
         true if score > 0.0 => score / penalty,
         true => score * penalty,
         false => score,
     };
-    let scores: Vec<f64> = (0..).zip(scores).map(penalised).collect();
+    let scores: Vec<f64> = scores.iter().zip(&seen).map(penalised).collect();
     let mut law = softmax(&scores, plan.temperature)?;
     // Falling probability, lower ids first among equals: the sort is stable.
     let mut ranked: Vec<usize> = (0..law.len()).collect();
@@ -107,9 +128,14 @@ fn sampled(scores: &[f64], text: &[TokenId], plan: &SamplingPlan) -> Result<Vec<
         law = keep(&law, &kept.copied().collect::<Vec<_>>());
     }
     if let Some(top_p) = plan.top_p.filter(|top_p| *top_p < 1.0) {
-        let before = |n: usize| sum(ranked[..n].iter().map(|&y| law[y]));
-        let kept: Vec<usize> =
-            (0..ranked.len()).filter(|&n| before(n) < top_p).map(|n| ranked[n]).collect();
+        // All that have less than top-p before them: the sums only rise.
+        let mut before = Default::default();
+        let kept = ranked.iter().copied().take_while(|&y| {
+            let short = f64::total(before) < top_p;
+            f64::add_to(&mut before, law[y]);
+            short
+        });
+        let kept: Vec<usize> = kept.collect();
         law = keep(&law, &kept);
     }
     if let Some(min_p) = plan.min_p {
@@ -122,8 +148,9 @@ fn sampled(scores: &[f64], text: &[TokenId], plan: &SamplingPlan) -> Result<Vec<
 
 fn keep(law: &[f64], kept: &[usize]) -> Vec<f64> {
     let total = sum(kept.iter().map(|&y| law[y]));
-    let part = |y: usize| if kept.contains(&y) { law[y] / total } else { 0.0 };
-    (0..law.len()).map(part).collect()
+    let mut cut = vec![0.0; law.len()];
+    kept.iter().for_each(|&y| cut[y] = law[y] / total);
+    cut
 }
 
 /// `softmax(scores / temperature)`; at temperature 0 the lowest of the largest.
