@@ -35,13 +35,13 @@ pub struct ImplicitReward<'m> {
     aligned: SharedFollower<'m>,
     sampling: Sampling,
     impossible: ImpossibleInSmall,
-    drafter: Option<Drafter>,
+    drafter: Option<RewardDrafter>,
     scores: Vec<f64>,
 }
 
 /// Which part also drafts for this law.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Drafter {
+pub enum RewardDrafter {
     /// The small base model, `q` (`spec_q` in the authors' code).
     Small,
     /// The small aligned model, `q*` (`spec_q*`).
@@ -73,11 +73,11 @@ impl<'m> ImplicitReward<'m> {
 
     /// Lets one part draft up to `length` tokens at a time: its session is returned to be shared with
     /// the drafter, and it makes no pass of its own for text that it has drafted.
-    pub fn drafted_by(&mut self, drafter: Drafter, length: usize) -> SharedFollower<'m> {
+    pub fn drafted_by(&mut self, drafter: RewardDrafter, length: usize) -> SharedFollower<'m> {
         self.drafter = Some(drafter);
         let follower = match drafter {
-            Drafter::Small => self.small.clone(),
-            Drafter::Aligned => self.aligned.clone(),
+            RewardDrafter::Small => self.small.clone(),
+            RewardDrafter::Aligned => self.aligned.clone(),
         };
         follower.borrow_mut().remember(length + 1);
         follower
@@ -131,8 +131,8 @@ impl Predictor for ImplicitReward<'_> {
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
         let parts = [
             (&self.base, true),
-            (&self.small, self.drafter != Some(Drafter::Small)),
-            (&self.aligned, self.drafter != Some(Drafter::Aligned)),
+            (&self.small, self.drafter != Some(RewardDrafter::Small)),
+            (&self.aligned, self.drafter != Some(RewardDrafter::Aligned)),
         ];
         for (follower, passes) in parts {
             let mut follower = follower.borrow_mut();

@@ -50,7 +50,7 @@ pub use choice::{ChoiceSource, SampledChoices};
 pub use counted::{Counted, Counts};
 pub use error::{DecodeError, LawError, ModelError};
 pub use follower::{Follower, SharedFollower};
-pub use implicit_reward::{Drafter, ImplicitReward, ImpossibleInSmall};
+pub use implicit_reward::{ImplicitReward, ImpossibleInSmall, RewardDrafter};
 pub use law::{Law, log_normaliser, log_prob};
 pub use logits::LogitRows;
 pub use mixture::{Mixture, MixturePredictor};

@@ -22,11 +22,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run an experiment: models × decoders × tasks
     Run(RunArgs),
-    /// Decode a prompt
     Generate(Box<GenerateArgs>),
-    /// Log-likelihood and perplexity of a text under a model
     Score(ScoreArgs),
     /// Explain one deferral decision: what is handed over, what that is worth, the law that results
     ///
@@ -55,7 +52,7 @@ pub(crate) enum Command {
     Models(ModelsCommand),
 }
 
-/// Run an experiment described in TOML.
+/// Run an experiment described in TOML: models × decoders × tasks
 ///
 /// Results go to OUT/NAME/RUN-ID. The same command continues an interrupted run; a changed plan,
 /// model or data file makes a new run.
@@ -79,7 +76,7 @@ pub(crate) struct RunArgs {
     pub(crate) limit: Option<u64>,
 }
 
-/// Decode a prompt with one model, or with a base model that defers to an aligned one.
+/// Decode a prompt with one model, a deferring pair, or an implicit reward
 ///
 /// Text streams to stdout, statistics go to stderr. With --chat and no PROMPT, each line of stdin
 /// is a turn of a conversation.
@@ -208,7 +205,9 @@ pub(crate) struct EngineArgs {
     pub(crate) dtype: Dtype,
 }
 
-/// Sum of −log p of tokens 2…n given their prefix, in nats, and perplexity.
+/// Log-likelihood and perplexity of a text under a model
+///
+/// The sum of −log p of tokens 2…n given their prefix, in nats.
 ///
 /// No chat template is applied; a BOS token is added only if the model's tokenizer adds one.
 #[derive(Debug, Args)]

@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use kad_core::decode::{Decoder, DeferralDecoder, SingleDecoder};
 use kad_core::deferral::Rule;
 use kad_core::{
-    Drafter, ImplicitReward, ImpossibleInSmall, LanguageModel, Mixture, MixturePredictor,
-    ModelPredictor, Sampling, TokenId,
+    ImplicitReward, ImpossibleInSmall, LanguageModel, Mixture, MixturePredictor, ModelPredictor,
+    RewardDrafter, Sampling, TokenId,
 };
 use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
 
@@ -79,10 +79,10 @@ fn rewarding<'m>(
         Execution::Autoregressive | Execution::Lazy => Box::new(SingleDecoder::new(reward)),
         Execution::Speculative { draft_length: length, bonus, drafter } => {
             let part = match drafter {
-                DraftPart::Aligned => Drafter::Aligned,
-                DraftPart::Small => Drafter::Small,
+                DraftPart::Aligned => RewardDrafter::Aligned,
+                DraftPart::Small => RewardDrafter::Small,
             };
-            let drafter = ModelPredictor::sharing(reward.drafted_by(part), sampling);
+            let drafter = ModelPredictor::sharing(reward.drafted_by(part, length.get()), sampling);
             let drafting = Drafting { length, bonus, eos: eos.to_vec() };
             let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
             Box::new(Speculative::new(drafter, target, drafting))

@@ -5,9 +5,9 @@ use kad_core::decode::{Decoder, DeferralDecoder, Limits, SingleDecoder, generate
 use kad_core::deferral::{KadPrimal, PooledBudget, Rule, catalogue};
 use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
 use kad_core::{
-    ChoiceSource, Drafter, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
-    MixturePredictor, ModelPredictor, Predictor, SampledChoices, Sampling, SamplingSettings,
-    TokenId,
+    ChoiceSource, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
+    MixturePredictor, ModelPredictor, Predictor, RewardDrafter, SampledChoices, Sampling,
+    SamplingSettings, TokenId,
 };
 use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
 
@@ -111,7 +111,7 @@ fn reward<'m>(models: &'m [TableModel; 3], sampling: Sampling) -> ImplicitReward
 fn implicit_reward_drafted_by_either_small_model_keeps_its_law() {
     let models = models();
     let claimed = joint_law(&mut reward(&models, at(0.7)), &PROMPT, 5, &[EOS]).unwrap();
-    for (part, length) in [Drafter::Small, Drafter::Aligned].into_iter().zip([1, 4]) {
+    for (part, length) in [RewardDrafter::Small, RewardDrafter::Aligned].into_iter().zip([1, 4]) {
         for bonus in [true, false] {
             let mut target = reward(&models, at(0.7));
             let drafter = ModelPredictor::sharing(target.drafted_by(part, length), at(0.7));

@@ -6,8 +6,8 @@ use kad_core::decode::{Decoder, Generation, Limits, Origin, generate};
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Counted, Drafter, ImplicitReward, ImpossibleInSmall, Mixture, ModelPredictor, SampledChoices,
-    Sampling,
+    Counted, ImplicitReward, ImpossibleInSmall, Mixture, ModelPredictor, RewardDrafter,
+    SampledChoices, Sampling,
 };
 use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
 
@@ -69,7 +69,7 @@ fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
     let plain = Sampling::at_temperature(1.0).unwrap();
     let mut reward =
         ImplicitReward::new(base, small, aligned, plain, ImpossibleInSmall::Exclude).unwrap();
-    let drafter = ModelPredictor::sharing(reward.drafted_by(Drafter::Aligned, 12), plain);
+    let drafter = ModelPredictor::sharing(reward.drafted_by(RewardDrafter::Aligned, 12), plain);
     let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
     let made = run(&mut Speculative::new(drafter, target, Drafting::of(12).unwrap()), 200);
     let rounds = made.steps.len() as u64;
