@@ -223,7 +223,7 @@ mod tests {
         };
         assert_eq!(json("kad-dual=0.4"), r#"{"kind":"kad-dual","threshold":0.4}"#);
         assert_eq!(json("always"), r#"{"kind":"always"}"#);
-        let pool = r#"{"kind":"kad-pool","budget":0.3,"window":8.0,"threshold":1.0}"#;
+        let pool = r#"{"kind":"kad-pool","budget":0.3,"window":8.0,"threshold":0.5}"#;
         assert_eq!(json("kad-pool=0.3,window=8"), pool);
         assert_eq!(json("kad-pool=window=8,budget=0.3"), pool);
     }
