@@ -3,7 +3,7 @@
 //! Token verification (Leviathan et al., arXiv 2211.17192, algorithm 1; Chen et al.,
 //! arXiv 2302.01318): accept a drafted token, or replace it, so that what comes out has the
 //! target's law. Pure: probabilities in, probabilities out, in `f64` or any other [`Number`].
-//! [`block`] looks at a whole draft instead, and [`optimal_rate`] says what several drafts of one token
+//! [`block()`] looks at a whole draft instead, and [`optimal_rate`] says what several drafts of one token
 //! can achieve at best; the engine verifies token by token today.
 //!
 //! For a deferral mixture drafted by its own aligned model there are closed forms
