@@ -46,7 +46,7 @@ pub struct Emitted {
 /// context, in any order, and the law of its tokens depends on that context (and on where the prompt
 /// in it ends) alone.
 pub trait Decoder {
-    /// Says that a new text begins after `prompt` tokens. [`generate`] does.
+    /// Says that a new text begins after `prompt` tokens. [`generate()`] does.
     fn begin(&mut self, _prompt: usize) {}
 
     /// The longest context there can be.

@@ -5,7 +5,7 @@
 //! arXiv 2510.27017; fractional values are the rejection distribution `μ` of arXiv 2604.16146).
 //! The law that results is [`mixture::mix`](crate::mixture::mix).
 //!
-//! [`catalogue`] lists every rule: formula, parameters, source, the name in the authors' code, and
+//! [`catalogue()`] lists every rule: formula, parameters, source, the name in the authors' code, and
 //! how it behaves. The same list is printed by `kad rules` and stands in `docs/RULES.md`.
 //!
 //! Among tokens of equal probability the lower id counts as the more probable one: it is kept
