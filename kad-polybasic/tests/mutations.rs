@@ -151,6 +151,8 @@ impl Copy {
             .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutations"))
             // A failing property is enough; its smallest example is not needed.
             .env("PROPTEST_MAX_SHRINK_ITERS", "0")
+            // The gate builds without; here one crate is built again and again.
+            .env("CARGO_INCREMENTAL", "1")
             .env("RUST_BACKTRACE", "0")
             .stdout(out.try_clone().unwrap())
             .stderr(out);
