@@ -292,6 +292,8 @@ impl Predictor for MixturePredictor<'_> {
         if len < mixture.first || mixture.context.get(..len) != context.get(..len) {
             mixture.follow(&context[..len], 1)?;
         }
+        // Decided first: a rule that compares both laws has made the aligned one.
+        mixture.position(len)?;
         mixture.aligned_law(len, &mut self.aligned)?;
         let position = mixture.position(len)?;
         self.mass = Some(mix(&position.base, &self.aligned, &position.deferral, out));
