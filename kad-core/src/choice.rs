@@ -15,11 +15,19 @@ pub trait ChoiceSource<N = f64> {
     /// A token distributed as `law`.
     fn token(&mut self, law: &Law<N>) -> TokenId;
 
+    /// The token at the quantile of uniform number `place`: each place has one uniform, however
+    /// often and for whichever law it is asked, and the tokens of different places are independent.
+    /// So two laws asked at one place give the same token wherever they can agree on it by
+    /// quantiles. Places count from 0 in the life of the source: one source, one text.
+    fn token_at(&mut self, place: usize, law: &Law<N>) -> TokenId;
+
     /// `true` with `probability` ∈ [0, 1]. Certain answers (0 and 1) use no randomness.
     fn accept(&mut self, probability: N) -> bool;
 }
 
-/// Draws from a random generator: one uniform in [0, 1) per uncertain choice.
+/// Draws from a random generator: one uniform in [0, 1) per uncertain choice. If nothing but
+/// [`token_at`](ChoiceSource::token_at) is asked, place `i` has the uniform that the `i`-th call of
+/// [`token`](ChoiceSource::token) would have had.
 ///
 /// ```
 /// use kad_core::{ChoiceSource, Law, SampledChoices};
@@ -29,25 +37,34 @@ pub trait ChoiceSource<N = f64> {
 /// ```
 pub struct SampledChoices<R> {
     rng: R,
+    /// The uniforms of the places asked so far.
+    places: Vec<f64>,
 }
 
 impl SampledChoices<rand_chacha::ChaCha12Rng> {
     /// ChaCha12 from a seed: the same seed gives the same choices on every machine.
     pub fn seeded(seed: u64) -> Self {
-        Self { rng: rand::SeedableRng::seed_from_u64(seed) }
+        Self::new(rand::SeedableRng::seed_from_u64(seed))
     }
 }
 
 impl<R: Rng> SampledChoices<R> {
     /// Draws from `rng`.
     pub fn new(rng: R) -> Self {
-        Self { rng }
+        Self { rng, places: Vec::new() }
     }
 }
 
 impl<R: Rng> ChoiceSource for SampledChoices<R> {
     fn token(&mut self, law: &Law) -> TokenId {
         law.pick(self.rng.random::<f64>())
+    }
+
+    fn token_at(&mut self, place: usize, law: &Law) -> TokenId {
+        while self.places.len() <= place {
+            self.places.push(self.rng.random());
+        }
+        law.pick(self.places[place])
     }
 
     fn accept(&mut self, probability: f64) -> bool {
@@ -91,6 +108,16 @@ mod tests {
             .map(|(p, c)| (f64::from(c) - p * f64::from(n)).powi(2) / (p * f64::from(n)))
             .sum();
         assert!(chi2 < 16.27, "χ² = {chi2}");
+    }
+
+    /// Asked by place, in any order and more than once, the stream is the one asked in turn.
+    #[test]
+    fn places_have_the_uniforms_of_the_sequence() {
+        let law = Law::from_probs(vec![0.125; 8]).unwrap();
+        let mut choices = SampledChoices::seeded(2026);
+        for place in [3, 0, 9, 3, 1] {
+            assert_eq!(choices.token_at(place, &law), STABLE_TOKENS[place]);
+        }
     }
 
     /// Draws nothing but zeros.

@@ -157,6 +157,16 @@ impl Law {
         last_possible
     }
 
+    /// Makes this the law of `size` tokens that gives `token` all of the mass.
+    ///
+    /// # Panics
+    /// If `token` is not below `size`.
+    pub fn set_certain(&mut self, size: usize, token: TokenId) {
+        self.probs.clear();
+        self.probs.resize(size, 0.0);
+        self.probs[token as usize] = 1.0;
+    }
+
     /// Total variation distance ½ Σ |p − q| to another law over the same vocabulary.
     pub fn total_variation(&self, other: &Law) -> f64 {
         debug_assert_eq!(self.len(), other.len());

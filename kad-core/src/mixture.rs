@@ -242,7 +242,7 @@ impl<'m> Mixture<'m> {
         let drawn = choices.token(&position.base);
         let hand_over = position.deferral.weights()[drawn as usize];
         if !choices.accept(hand_over) {
-            return Ok(Emitted { token: drawn, origin: Origin::Base, deferral_mass });
+            return Ok(Emitted { token: drawn, origin: Origin::Base, level: 1, deferral_mass });
         }
         if self.aligned_at != Some(len) {
             let law = &mut self.seen[1];
@@ -250,7 +250,7 @@ impl<'m> Mixture<'m> {
             self.aligned_at = Some(len);
         }
         let token = choices.token(&self.seen[1]);
-        Ok(Emitted { token, origin: Origin::Deferred, deferral_mass })
+        Ok(Emitted { token, origin: Origin::Deferred, level: 1, deferral_mass })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use super::{Decoder, Emitted, Origin, Step};
+use super::{Decoder, Emitted, Round, Step};
 use crate::choice::ChoiceSource;
 use crate::error::DecodeError;
 use crate::vocab::TokenId;
@@ -50,6 +50,8 @@ pub struct Generation {
     pub stop: Stop,
     /// What each step did; a step of plain decoding yields one token and drafts none.
     pub steps: Vec<Step>,
+    /// The verifications of all steps at every level, in the order they were made.
+    pub rounds: Vec<Round>,
 }
 
 /// Continues `prompt` until a limit is met or `observe` breaks.
@@ -71,16 +73,17 @@ pub fn generate(
     check(prompt.len(), limits.max_new_tokens, decoder.context_len())?;
     decoder.begin(prompt.len());
     let mut text = Text::resume(prompt, &[]);
-    let (mut steps, mut step) = (Vec::new(), Vec::new());
+    let (mut steps, mut rounds, mut step) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         let room = text.room(limits, decoder.context_len());
         if room == 0 {
-            return Ok(Generation { tokens: text.tokens, stop: Stop::ContextFull, steps });
+            return Ok(Generation { tokens: text.tokens, stop: Stop::ContextFull, steps, rounds });
         }
         step.clear();
         steps.push(decoder.step(&text.context, room, choices, &mut step)?);
+        rounds.extend_from_slice(decoder.rounds());
         if let Some(stop) = text.take(&step, limits, observe) {
-            return Ok(Generation { tokens: text.tokens, stop, steps });
+            return Ok(Generation { tokens: text.tokens, stop, steps, rounds });
         }
     }
 }
@@ -94,8 +97,8 @@ pub(crate) struct Text {
 impl Text {
     /// Where decoding stands after `made` was appended to `prompt`.
     pub(crate) fn resume(prompt: &[TokenId], made: &[TokenId]) -> Self {
-        let emitted = |&token| Emitted { token, origin: Origin::Sampled, deferral_mass: None };
-        Self { context: [prompt, made].concat(), tokens: made.iter().map(emitted).collect() }
+        let tokens = made.iter().map(|&token| Emitted::sampled(token)).collect();
+        Self { context: [prompt, made].concat(), tokens }
     }
 
     /// How many tokens may still come.

@@ -38,8 +38,17 @@ pub struct Emitted {
     pub token: TokenId,
     /// Who made it.
     pub origin: Origin,
+    /// The level of the chain that made it: 1 is the target, and the only one without a chain.
+    pub level: usize,
     /// Probability `D` that the base draw would be handed over here, where a rule decided.
     pub deferral_mass: Option<f64>,
+}
+
+impl Emitted {
+    /// A token of the target's own, of which nothing more is known.
+    pub fn sampled(token: TokenId) -> Self {
+        Self { token, origin: Origin::Sampled, level: 1, deferral_mass: None }
+    }
 }
 
 /// Continues contexts. Its only state is what it remembers of them: a step may be asked after any
@@ -66,6 +75,27 @@ pub trait Decoder {
         choices: &mut dyn ChoiceSource,
         out: &mut Vec<Emitted>,
     ) -> Result<Step, DecodeError>;
+
+    /// The verifications of the last step at every level, in the order they were made; the last one
+    /// is the target's. Empty where nothing is verified.
+    fn rounds(&self) -> &[Round] {
+        &[]
+    }
+}
+
+/// One verification in a chain of levels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Round {
+    /// The level that verified: 1 is the target.
+    pub level: usize,
+    /// Tokens it was given; in a tree, nodes.
+    pub drafted: usize,
+    /// The longest draft it could have accepted: `drafted`, or the depth of a tree.
+    pub depth: usize,
+    /// How many tokens it accepted.
+    pub accepted: usize,
+    /// How many it handed on: those, and its own.
+    pub emitted: usize,
 }
 
 /// What one step did beside its tokens.

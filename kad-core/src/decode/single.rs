@@ -1,6 +1,6 @@
 //! One token at a time from one law.
 
-use super::{Decoder, Emitted, Origin, Step};
+use super::{Decoder, Emitted, Step};
 use crate::choice::ChoiceSource;
 use crate::error::DecodeError;
 use crate::law::Law;
@@ -39,11 +39,8 @@ impl<P: Predictor> Decoder for SingleDecoder<P> {
         self.predictor.follow(context, 1)?;
         self.predictor.law(context, context.len(), &mut self.law)?;
         let token = choices.token(&self.law);
-        out.push(Emitted {
-            token,
-            origin: Origin::Sampled,
-            deferral_mass: self.predictor.deferral_mass(),
-        });
+        let deferral_mass = self.predictor.deferral_mass();
+        out.push(Emitted { deferral_mass, ..Emitted::sampled(token) });
         Ok(Step::default())
     }
 }

@@ -74,7 +74,8 @@ fn walk<T: Ord, E, N: Number>(
     mut run: impl FnMut(&mut dyn ChoiceSource<N>) -> Result<T, E>,
 ) -> Result<BTreeMap<T, N>, E> {
     let mut sums = BTreeMap::<T, N::Sum>::new();
-    let mut script = Script { path: Vec::new(), position: 0, probability: N::one() };
+    let mut script =
+        Script { path: Vec::new(), position: 0, probability: N::one(), known: BTreeMap::new() };
     loop {
         script.restart();
         let outcome = run(&mut script)?;
@@ -91,6 +92,8 @@ struct Script<N> {
     path: Vec<Branch<N>>,
     position: usize,
     probability: N,
+    /// For each place asked on this path: the interval its uniform must lie in.
+    known: BTreeMap<usize, (N, N)>,
 }
 
 struct Branch<N> {
@@ -102,6 +105,7 @@ impl<N: Number> Script<N> {
     fn restart(&mut self) {
         self.position = 0;
         self.probability = N::one();
+        self.known.clear();
     }
 
     /// Moves to the next untried path; false if there is none.
@@ -137,6 +141,25 @@ impl<N: Number> ChoiceSource<N> for Script<N> {
         })
     }
 
+    /// The uniform of a place is not drawn but narrowed down: a token is possible if its quantiles
+    /// meet the interval known so far, as probably as they cover it.
+    fn token_at(&mut self, place: usize, law: &Law<N>) -> TokenId {
+        let (low, high) = self.known.get(&place).cloned().unwrap_or_else(|| (N::zero(), N::one()));
+        let within = quantiles(law, &low, &high);
+        let width = high - low;
+        let answers = || {
+            let part = |(token, from, to): &(TokenId, N, N)| {
+                (*token, (to.clone() - from.clone()) / width.clone())
+            };
+            within.iter().map(part).collect()
+        };
+        let token = self.choose(answers);
+        let chosen = within.into_iter().find(|(other, ..)| *other == token);
+        let (_, from, to) = chosen.expect("the answer is one of those offered");
+        self.known.insert(place, (from, to));
+        token
+    }
+
     fn accept(&mut self, probability: N) -> bool {
         if probability >= N::one() {
             true
@@ -148,6 +171,24 @@ impl<N: Number> ChoiceSource<N> for Script<N> {
             false
         }
     }
+}
+
+/// The tokens whose quantiles of `law` meet the interval from `low` to `high`, with where they do.
+/// The last possible token reaches up to 1, whatever the sum was rounded to.
+fn quantiles<N: Number>(law: &Law<N>, low: &N, high: &N) -> Vec<(TokenId, N, N)> {
+    let possible = || (0..).zip(law.probs()).filter(|(_, p)| **p > N::zero());
+    let last = possible().last().map(|(token, _)| token);
+    let (mut below, mut within) = (N::zero(), Vec::new());
+    for (token, p) in possible() {
+        let end = if Some(token) == last { N::one() } else { below.clone() + p.clone() };
+        let from = if below > *low { below } else { low.clone() };
+        let to = if end < *high { end.clone() } else { high.clone() };
+        if from < to {
+            within.push((token, from, to));
+        }
+        below = end;
+    }
+    within
 }
 
 #[cfg(test)]
@@ -172,6 +213,25 @@ mod tests {
             ((1, 2, true), 0.375 * 0.2),
         ]);
         assert!(total_variation(&law.unwrap(), &wanted) < 1e-15);
+    }
+
+    /// Two laws asked at one place, against the overlaps of their quantiles; places are independent.
+    #[test]
+    fn a_place_has_one_uniform() {
+        let law =
+            |weights: &[i64]| Law::proportional(weights.iter().map(|w| ratio(*w, 1))).unwrap();
+        let (thirds, quarters) = (law(&[1, 2]), law(&[1, 2, 1]));
+        let joint = enumerate_exact(|choices| {
+            let first = (choices.token_at(4, &thirds), choices.token_at(4, &quarters));
+            let again = choices.token_at(4, &thirds);
+            Ok::<_, ()>((first, again, choices.token_at(5, &thirds)))
+        });
+        let wanted = [((0, 0), (1, 4)), ((0, 1), (1, 12)), ((1, 1), (5, 12)), ((1, 2), (1, 4))];
+        let wanted = wanted.into_iter().flat_map(|(pair, (top, bottom))| {
+            let other = [(0, ratio(1, 3)), (1, ratio(2, 3))];
+            other.map(|(token, p)| ((pair, pair.0, token), ratio(top, bottom) * p))
+        });
+        assert_eq!(joint.unwrap(), wanted.collect());
     }
 
     /// Thirds and sevenths, which `f64` cannot hold, add up to exactly one.

@@ -92,7 +92,7 @@ impl Decoder for Burst {
         _: &mut dyn ChoiceSource,
         out: &mut Vec<Emitted>,
     ) -> Result<Step, DecodeError> {
-        let made = |token| Emitted { token, origin: Origin::Sampled, deferral_mass: None };
+        let made = |token| Emitted::sampled(token);
         out.extend([1, 2, 3].map(made));
         Ok(Step::default())
     }
