@@ -1,6 +1,7 @@
 //! The deferral mixture as a target, drafted by its own aligned model.
 
 use kad_core::decode::Emitted;
+use kad_core::mixture::mix;
 use kad_core::{ChoiceSource, DecodeError, Law, Mixture, ModelPredictor, TokenId};
 
 use crate::draft::PredictorDrafter;
@@ -16,6 +17,7 @@ use crate::verify::{deferred_acceptance, deferred_residual};
 pub struct DeferralTarget<'m> {
     mixture: Mixture<'m>,
     mass: Option<f64>,
+    aligned: Law,
 }
 
 impl<'m> DeferralTarget<'m> {
@@ -28,7 +30,7 @@ impl<'m> DeferralTarget<'m> {
         let aligned = mixture.aligned().clone();
         aligned.borrow_mut().remember(length + 1);
         let drafter = ModelPredictor::sharing(aligned, mixture.sampling());
-        (PredictorDrafter::new(drafter), Self { mixture, mass: None })
+        (PredictorDrafter::new(drafter), Self { mixture, mass: None, aligned: Law::default() })
     }
 }
 
@@ -51,6 +53,13 @@ impl Target for DeferralTarget<'_> {
         let (base, aligned) = (position.base.prob(at.token()), at.draft.prob(at.token()));
         self.mass = Some(position.mass);
         Ok(deferred_acceptance(weight, position.mass, base, aligned))
+    }
+
+    fn law(&mut self, _text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        self.mixture.aligned_law(len, &mut self.aligned)?;
+        let position = self.mixture.position(len)?;
+        self.mass = Some(mix(&position.base, &self.aligned, &position.deferral, out));
+        Ok(())
     }
 
     fn deferral_mass(&self) -> Option<f64> {

@@ -1,20 +1,27 @@
 //! Speculative decoding over any [`Predictor`](kad_core::Predictor): a model, a deferral mixture,
-//! an implicit reward.
+//! an implicit reward; with any number of levels, and a law that is exactly the target's.
 //!
 //! A [`Drafter`] proposes tokens together with the law each was drawn from; a [`Target`] says with
-//! which probability each is accepted and what replaces a rejected one; [`Speculative`] is the
-//! decoder made of both, whose law is exactly the target's. Today a draft is verified once (two
-//! levels). This crate sees models only through `kad-core` and never a backend, a file or a clock.
+//! which probability each is accepted and what replaces a rejected one. A [`Stage`] is made of both
+//! and is a [`Level`]: what comes out of it has its target's law. So it can decode
+//! ([`Speculative`]), and it can draft for the next level ([`Staged`]): a chain of n levels is this
+//! recursion. This crate sees models only through `kad-core` and never a backend, a file or a clock.
+//!
+//! Two levels, then three:
 //!
 //! ```
 //! use kad_core::{ModelPredictor, Sampling, SampledChoices, decode::{Limits, generate}};
 //! use kad_core::oracle::TableModel;
-//! use kad_polybasic::{Drafting, PredictorDrafter, PredictorTarget, Speculative};
-//! let (large, small) = (TableModel::random("large", 9, 2, 1), TableModel::random("small", 9, 2, 2));
-//! let sampling = Sampling::at_temperature(1.0)?;
-//! let drafter = PredictorDrafter::new(ModelPredictor::new(&small, sampling)?);
-//! let target = PredictorTarget::new(ModelPredictor::new(&large, sampling)?);
-//! let mut decoder = Speculative::new(drafter, target, Drafting::of(4)?);
+//! use kad_polybasic::{
+//!     Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage, Staged, Surplus,
+//! };
+//! let [large, middle, small] = [1, 2, 3].map(|seed| TableModel::random("table", 9, 2, seed));
+//! let model = |model| ModelPredictor::new(model, Sampling::at_temperature(1.0)?);
+//! let drafter = PredictorDrafter::new(model(&small)?);
+//! let middle = Stage::new(drafter, PredictorTarget::new(model(&middle)?), Drafting::of(3)?);
+//! let drafter = Staged::new(middle, Surplus::Flush)?;
+//! let target = Stage::new(drafter, PredictorTarget::new(model(&large)?), Drafting::of(6)?);
+//! let mut decoder = Speculative::new(target, &[]);
 //! let limits = Limits { max_new_tokens: 20, eos: vec![] };
 //! let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
 //! let made = generate(&mut decoder, &[0], &limits, &mut SampledChoices::seeded(7), go_on)?;
@@ -24,11 +31,14 @@
 
 mod deferral;
 mod draft;
-mod speculative;
+mod level;
+mod stage;
 mod target;
 pub mod verify;
 
 pub use deferral::DeferralTarget;
-pub use draft::{Draft, Drafter, PredictorDrafter};
-pub use speculative::{Drafting, DraftingError, Speculative};
+pub use draft::{Ask, Draft, Drafter, PredictorDrafter};
+pub use level::{Level, NotExact, Speculative, Staged, Surplus};
+pub use stage::{Drafting, DraftingError, SharedLength, Stage};
 pub use target::{At, PredictorTarget, Target};
+pub use verify::Verifier;

@@ -1,6 +1,6 @@
 //! Laws that drafts are verified towards.
 
-use kad_core::decode::{Emitted, Origin};
+use kad_core::decode::Emitted;
 use kad_core::{ChoiceSource, DecodeError, Law, Predictor, TokenId};
 
 use crate::verify::{acceptance, residual};
@@ -44,6 +44,12 @@ pub trait Target {
     /// If a model fails or its logits are no law.
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError>;
 
+    /// Writes the target's law after the first `len` tokens of `text`.
+    ///
+    /// # Errors
+    /// If a model fails or its logits are no law.
+    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError>;
+
     /// The deferral mass at the place asked last, where a rule decided.
     fn deferral_mass(&self) -> Option<f64> {
         None
@@ -65,6 +71,37 @@ pub trait Target {
         text: &[TokenId],
         choices: &mut dyn ChoiceSource,
     ) -> Result<Emitted, DecodeError>;
+}
+
+impl<T: Target + ?Sized> Target for Box<T> {
+    fn begin(&mut self, prompt: usize) {
+        (**self).begin(prompt);
+    }
+    fn context_len(&self) -> usize {
+        (**self).context_len()
+    }
+    fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        (**self).follow(text, last)
+    }
+    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
+        (**self).acceptance(at)
+    }
+    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        (**self).law(text, len, out)
+    }
+    fn deferral_mass(&self) -> Option<f64> {
+        (**self).deferral_mass()
+    }
+    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
+        (**self).residual(at, out)
+    }
+    fn draw(
+        &mut self,
+        text: &[TokenId],
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<Emitted, DecodeError> {
+        (**self).draw(text, choices)
+    }
 }
 
 /// Verifies towards any predictor's law.
@@ -98,6 +135,10 @@ impl<P: Predictor> Target for PredictorTarget<P> {
         Ok(acceptance(&self.law, at.draft, at.token()))
     }
 
+    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        self.predictor.law(text, len, out)
+    }
+
     fn deferral_mass(&self) -> Option<f64> {
         self.predictor.deferral_mass()
     }
@@ -114,6 +155,6 @@ impl<P: Predictor> Target for PredictorTarget<P> {
     ) -> Result<Emitted, DecodeError> {
         self.predictor.law(text, text.len(), &mut self.law)?;
         let token = choices.token(&self.law);
-        Ok(Emitted { token, origin: Origin::Sampled, deferral_mass: self.deferral_mass() })
+        Ok(Emitted { deferral_mass: self.deferral_mass(), ..Emitted::sampled(token) })
     }
 }

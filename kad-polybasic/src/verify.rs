@@ -11,9 +11,11 @@
 
 mod block;
 mod siblings;
+mod verifier;
 
 pub use block::{Block, block, block_residual};
 pub use siblings::{multi_round_rate, optimal_rate};
+pub use verifier::{Verifier, lenient_acceptance};
 
 use kad_core::{Law, Number, TokenId};
 

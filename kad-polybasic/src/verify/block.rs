@@ -18,7 +18,7 @@ pub struct Block<N = f64> {
 }
 
 /// Verifies `tokens`, token `i` drawn from `drafts[i]` after the first `i`, towards `targets[i]`;
-/// `targets` has one law more, after the whole draft.
+/// a law after the whole draft may follow, and is not looked at.
 ///
 /// `h_γ = w_γ`, `h_i = S_i / (S_i + 1 − w_i)` with `S_i = Σ_y (w_i p(y | x_1…x_i) − q(y | x_1…x_i))₊`.
 /// After `τ` accepted tokens the next one is drawn from [`block_residual`] with weight `w_τ`, or, if
@@ -27,7 +27,7 @@ pub struct Block<N = f64> {
 /// # Panics
 /// If the numbers of laws and tokens do not fit each other.
 pub fn block<N: Number>(targets: &[Law<N>], drafts: &[Law<N>], tokens: &[TokenId]) -> Block<N> {
-    assert_eq!((targets.len(), drafts.len()), (tokens.len() + 1, tokens.len()));
+    assert!(drafts.len() == tokens.len() && targets.len() >= tokens.len());
     let mut weights = vec![N::one()];
     for ((p, q), &token) in targets.iter().zip(drafts).zip(tokens) {
         let (p, q) = (probability(p, token), probability(q, token));

@@ -1,7 +1,7 @@
 //! S1, S4, S10, K11 and K13: the law of speculative texts is the target's, by exact enumeration over
 //! context-dependent models, for every rule, draft length and bonus; ends of text included.
 
-use kad_core::decode::{Decoder, DeferralDecoder, Limits, SingleDecoder, generate};
+use kad_core::decode::{Decoder, DeferralDecoder, Limits, Round, SingleDecoder, generate};
 use kad_core::deferral::{KadPrimal, PooledBudget, Rule, catalogue};
 use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
 use kad_core::{
@@ -9,7 +9,10 @@ use kad_core::{
     MixturePredictor, ModelPredictor, Predictor, RewardDrafter, SampledChoices, Sampling,
     SamplingSettings, TokenId,
 };
-use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
+use kad_polybasic::{
+    Ask, DeferralTarget, Drafter, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage,
+    Target,
+};
 
 const PROMPT: [TokenId; 2] = [1, 0];
 const EOS: TokenId = 2;
@@ -34,7 +37,15 @@ fn models() -> [TableModel; 3] {
 }
 
 fn drafting(length: usize, bonus: bool) -> Drafting {
-    Drafting { bonus, eos: vec![EOS], ..Drafting::of(length).unwrap() }
+    Drafting { bonus, ..Drafting::of(length).unwrap() }
+}
+
+fn speculative<D: Drafter, T: Target>(
+    drafter: D,
+    target: T,
+    drafting: Drafting,
+) -> Speculative<Stage<D, T>> {
+    Speculative::new(Stage::new(drafter, target, drafting), &[EOS])
 }
 
 fn law(decoder: &mut dyn Decoder, length: usize) -> TextLaw {
@@ -78,7 +89,7 @@ fn k11_every_execution_of_every_rule_has_the_mixtures_law() {
             same(&lazy, &claimed, &format!("{}, lazy", kind));
             for bonus in [true, false] {
                 let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), length);
-                let mut decoder = Speculative::new(drafter, target, drafting(length, bonus));
+                let mut decoder = speculative(drafter, target, drafting(length, bonus));
                 let found = law(&mut decoder, texts);
                 same(&found, &claimed, &format!("{}, K = {length}, bonus {bonus}", kind));
             }
@@ -96,7 +107,7 @@ fn any_drafter_may_draft_for_a_mixture() {
     for length in 1..=3 {
         let drafter = PredictorDrafter::new(ModelPredictor::new(&small, at(1.3)).unwrap());
         let target = PredictorTarget::new(predictor());
-        let mut decoder = Speculative::new(drafter, target, drafting(length, true));
+        let mut decoder = speculative(drafter, target, drafting(length, true));
         same(&law(&mut decoder, 4), &claimed, &format!("K = {length}"));
     }
 }
@@ -116,7 +127,7 @@ fn implicit_reward_drafted_by_either_small_model_keeps_its_law() {
             let mut target = reward(&models, at(0.7));
             let drafter = ModelPredictor::sharing(target.drafted_by(part, length), at(0.7));
             let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(target));
-            let mut decoder = Speculative::new(drafter, target, drafting(length, bonus));
+            let mut decoder = speculative(drafter, target, drafting(length, bonus));
             same(&law(&mut decoder, 5), &claimed, &format!("{part:?}, bonus {bonus}"));
         }
     }
@@ -138,7 +149,7 @@ fn penalties_and_truncation_are_those_of_each_prefix() {
     for length in 1..=3 {
         let (drafter, target) =
             (PredictorDrafter::new(model(&small)), PredictorTarget::new(model(&base)));
-        let mut decoder = Speculative::new(drafter, target, drafting(length, true));
+        let mut decoder = speculative(drafter, target, drafting(length, true));
         same(&law(&mut decoder, 4), &claimed, &format!("K = {length}"));
     }
 }
@@ -158,7 +169,7 @@ fn greedy_texts_are_identical() {
     for length in [1, 2, 7] {
         let (drafter, target) = (PredictorDrafter::new(model(1)), PredictorTarget::new(model(0)));
         let drafting = Drafting::of(length).unwrap();
-        assert_eq!(text(&mut Speculative::new(drafter, target, drafting)), plain, "K = {length}");
+        assert_eq!(text(&mut speculative(drafter, target, drafting)), plain, "K = {length}");
     }
 }
 
@@ -173,7 +184,7 @@ fn a_full_context_ends_the_text_where_plain_decoding_ends_it() {
     for (length, bonus) in [(2, true), (5, true), (5, false)] {
         let (drafter, target) =
             (PredictorDrafter::new(model(&aligned)), PredictorTarget::new(model(&base)));
-        let mut decoder = Speculative::new(drafter, target, drafting(length, bonus));
+        let mut decoder = speculative(drafter, target, drafting(length, bonus));
         same(&law(&mut decoder, 10), &claimed, &format!("K = {length}, bonus {bonus}"));
     }
 }
@@ -247,7 +258,7 @@ fn sampled_texts_follow_the_law() {
     let mixture = || mixture(&base, &aligned, &rule, at(1.0));
     let claimed = joint_law(&mut MixturePredictor::new(mixture()), &PROMPT, 3, &[EOS]).unwrap();
     let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), 2);
-    let mut decoder = Speculative::new(drafter, target, drafting(2, true));
+    let mut decoder = speculative(drafter, target, drafting(2, true));
     let mut choices = SampledChoices::seeded(11);
     let n = 40_000;
     let mut counts = std::collections::BTreeMap::<Vec<TokenId>, f64>::new();
@@ -294,8 +305,8 @@ fn s3_the_mean_number_of_tokens_is_the_geometric_sum() {
         for bonus in [true, false] {
             let (drafter, target) =
                 (PredictorDrafter::new(model(&aligned)), PredictorTarget::new(model(&base)));
-            let drafting = Drafting { bonus, ..Drafting::of(length).unwrap() };
-            let mut decoder = Speculative::new(drafter, target, drafting);
+            let stage = Stage::new(drafter, target, drafting(length, bonus));
+            let mut decoder = Speculative::new(stage, &[]);
             let made = enumerate(|choices| {
                 let mut out = Vec::new();
                 decoder.step(&PROMPT, length + 1, choices, &mut out)?;
@@ -313,17 +324,16 @@ fn s3_the_mean_number_of_tokens_is_the_geometric_sum() {
 #[test]
 fn an_empty_draft_is_plain_decoding() {
     struct Silent;
-    impl kad_polybasic::Drafter for Silent {
+    impl Drafter for Silent {
         fn context_len(&self) -> usize {
             100
         }
         fn draft(
             &mut self,
-            _: &[TokenId],
-            _: usize,
-            _: &[TokenId],
+            _: Ask<'_>,
             _: &mut dyn ChoiceSource,
             _: &mut kad_polybasic::Draft,
+            _: &mut Vec<Round>,
         ) -> Result<(), kad_core::DecodeError> {
             Ok(())
         }
@@ -333,7 +343,7 @@ fn an_empty_draft_is_plain_decoding() {
     let claimed = joint_law(&mut model(), &PROMPT, 3, &[EOS]).unwrap();
     for bonus in [true, false] {
         let target = PredictorTarget::new(model());
-        let mut decoder = Speculative::new(Silent, target, drafting(2, bonus));
+        let mut decoder = speculative(Silent, target, drafting(2, bonus));
         same(&law(&mut decoder, 3), &claimed, &format!("bonus {bonus}"));
     }
 }

@@ -9,7 +9,9 @@ use kad_core::{
     Counted, ImplicitReward, ImpossibleInSmall, Mixture, ModelPredictor, RewardDrafter,
     SampledChoices, Sampling,
 };
-use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
+use kad_polybasic::{
+    DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage,
+};
 
 fn run(decoder: &mut dyn Decoder, tokens: usize) -> Generation {
     let limits = Limits { max_new_tokens: tokens, eos: vec![] };
@@ -27,7 +29,7 @@ fn each_round_is_one_base_pass_and_the_bonus_is_lazy() {
     let plain = Sampling::at_temperature(1.0).unwrap();
     let mixture = Mixture::new(&base, &aligned, &rule, plain, plain).unwrap();
     let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, 3);
-    let mut decoder = Speculative::new(drafter, target, Drafting::of(3).unwrap());
+    let mut decoder = Speculative::new(Stage::new(drafter, target, Drafting::of(3).unwrap()), &[]);
     let made = run(&mut decoder, 300);
     let rounds = made.steps.len() as u64;
     let drafted: usize = made.steps.iter().map(|s| s.drafted).sum();
@@ -50,7 +52,8 @@ fn steps_and_provenance_agree() {
     let plain = Sampling::at_temperature(1.0).unwrap();
     let mixture = Mixture::new(&base, &aligned, &rule, plain, plain).unwrap();
     let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, 4);
-    let made = run(&mut Speculative::new(drafter, target, Drafting::of(4).unwrap()), 101);
+    let made =
+        run(&mut Speculative::new(Stage::new(drafter, target, Drafting::of(4).unwrap()), &[]), 101);
     let count = |origin| made.tokens.iter().filter(|t| t.origin == origin).count();
     let accepted: usize = made.steps.iter().map(|s| s.accepted).sum();
     assert_eq!(count(Origin::Drafted), accepted);
@@ -71,7 +74,10 @@ fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
         ImplicitReward::new(base, small, aligned, plain, ImpossibleInSmall::Exclude).unwrap();
     let drafter = ModelPredictor::sharing(reward.drafted_by(RewardDrafter::Aligned, 12), plain);
     let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
-    let made = run(&mut Speculative::new(drafter, target, Drafting::of(12).unwrap()), 200);
+    let made = run(
+        &mut Speculative::new(Stage::new(drafter, target, Drafting::of(12).unwrap()), &[]),
+        200,
+    );
     let rounds = made.steps.len() as u64;
     let drafted: usize = made.steps.iter().map(|s| s.drafted).sum();
     let whole = made.steps.iter().filter(|s| s.accepted == s.drafted).count() as u64;

@@ -5,7 +5,8 @@ use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::{TableModel, enumerate};
 use kad_core::{DecodeError, Mixture, ModelPredictor, SampledChoices, Sampling, TokenId};
 use kad_polybasic::{
-    DeferralTarget, Draft, Drafter, Drafting, PredictorDrafter, PredictorTarget, Speculative,
+    Ask, DeferralTarget, Draft, Drafter, Drafting, PredictorDrafter, PredictorTarget, Speculative,
+    Stage,
 };
 
 const EOS: TokenId = 2;
@@ -15,7 +16,7 @@ fn plain() -> Sampling {
 }
 
 fn drafting(length: usize, bonus: bool) -> Drafting {
-    Drafting { bonus, eos: vec![EOS], ..Drafting::of(length).unwrap() }
+    Drafting { bonus, ..Drafting::of(length).unwrap() }
 }
 
 /// On every path, for every room: between one token and `room` tokens, and none after an end.
@@ -29,10 +30,12 @@ fn a_step_keeps_to_its_room_and_ends_at_an_end_token() {
             let model = |model| ModelPredictor::new(model, plain()).unwrap();
             let (drafter, target) =
                 (PredictorDrafter::new(model(&aligned)), PredictorTarget::new(model(&base)));
-            let general = Speculative::new(drafter, target, drafting(length, bonus));
+            let general =
+                Speculative::new(Stage::new(drafter, target, drafting(length, bonus)), &[EOS]);
             let mixture = Mixture::new(&base, &aligned, &rule, plain(), plain()).unwrap();
             let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, length);
-            let deferral = Speculative::new(drafter, target, drafting(length, bonus));
+            let deferral =
+                Speculative::new(Stage::new(drafter, target, drafting(length, bonus)), &[EOS]);
             for decoder in [&mut { general } as &mut dyn Decoder, &mut { deferral }] {
                 for step in steps(decoder, room) {
                     let what = format!("K = {length}, room {room}, bonus {bonus}: {step:?}");
@@ -61,8 +64,9 @@ fn a_draft_ends_at_an_end_token() {
     let model = TableModel::random("ends", 3, 0, 0).with_row(&[], &[never, never, 0.0]);
     let mut drafter = PredictorDrafter::new(ModelPredictor::new(&model, plain()).unwrap());
     let mut draft = Draft::default();
-    drafter.draft(&[1], 5, &[EOS], &mut SampledChoices::seeded(0), &mut draft).unwrap();
-    assert_eq!(draft.tokens(), [EOS]);
+    let ask = Ask { context: &[1], wanted: 5, room: 5, level: 2, eos: &[EOS] };
+    drafter.draft(ask, &mut SampledChoices::seeded(0), &mut draft, &mut Vec::new()).unwrap();
+    assert!(draft.tokens().iter().map(|made| made.token).eq([EOS]));
 }
 
 #[test]
@@ -73,6 +77,9 @@ fn the_shortest_context_counts() {
         let model = |model| ModelPredictor::new(model, plain()).unwrap();
         let (drafter, target) =
             (PredictorDrafter::new(model(&drafts)), PredictorTarget::new(model(&verifies)));
-        assert_eq!(Speculative::new(drafter, target, drafting(2, true)).context_len(), 5);
+        assert_eq!(
+            Speculative::new(Stage::new(drafter, target, drafting(2, true)), &[EOS]).context_len(),
+            5
+        );
     }
 }

@@ -1,0 +1,277 @@
+//! One verified level: draft, verify, correct.
+
+use std::cell::Cell;
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+
+use kad_core::decode::{Emitted, Origin, Round};
+use kad_core::{ChoiceSource, DecodeError, Law, TokenId};
+
+use crate::draft::{Ask, Draft, Drafter};
+use crate::level::Level;
+use crate::target::{At, Target};
+use crate::verify::{Verifier, block, block_residual, lenient_acceptance};
+
+/// How much is drafted before it is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drafting {
+    /// Tokens wanted from below before this level verifies them: the draft length `K` of the lowest
+    /// level, the threshold `μ` of any other.
+    pub length: NonZeroUsize,
+    /// Whether a draft that is accepted whole is followed by a token of the level's own, which its
+    /// pass has paid for. Default: yes. (The code that accompanies arXiv 2510.27017 does not.)
+    pub bonus: bool,
+}
+
+/// A draft of no tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the draft length is 0: draft at least one token, or decode without a drafter")]
+pub struct DraftingError;
+
+impl Drafting {
+    /// `length` ≥ 1 tokens at a time, with bonus tokens.
+    ///
+    /// # Errors
+    /// If `length` is 0.
+    pub fn of(length: usize) -> Result<Self, DraftingError> {
+        let length = NonZeroUsize::new(length).ok_or(DraftingError)?;
+        Ok(Self { length, bonus: true })
+    }
+}
+
+/// The length of a stage, to be changed between its rounds by whoever holds it too; 0 drafts
+/// nothing and leaves each token to the target. Changing it never changes the law: what is decided
+/// from earlier rounds is decided before the tokens of the next are drawn.
+pub type SharedLength = Rc<Cell<usize>>;
+
+/// A drafter and the target that verifies its drafts, one chain of tokens at a time.
+pub struct Stage<D, T> {
+    drafter: D,
+    target: T,
+    length: SharedLength,
+    bonus: bool,
+    verifier: Verifier,
+    prompt: usize,
+    draft: Draft,
+    text: Vec<TokenId>,
+    residual: Law,
+    /// The target's laws along the draft, where a verifier needs all of them.
+    targets: Vec<Law>,
+    /// The deferral mass with each of them.
+    masses: Vec<Option<f64>>,
+}
+
+/// What verification says about one drafted token.
+enum Verdict {
+    Accepted,
+    Replaced(TokenId),
+}
+
+impl<D: Drafter, T: Target> Stage<D, T> {
+    /// `drafter` and `target` share their vocabulary (whoever loads the models checks that). Verifies
+    /// token by token.
+    pub fn new(drafter: D, target: T, drafting: Drafting) -> Self {
+        Self {
+            drafter,
+            target,
+            length: Rc::new(Cell::new(drafting.length.get())),
+            bonus: drafting.bonus,
+            verifier: Verifier::Token,
+            prompt: 0,
+            draft: Draft::default(),
+            text: Vec::new(),
+            residual: Law::default(),
+            targets: Vec::new(),
+            masses: Vec::new(),
+        }
+    }
+
+    /// Verifies with `verifier`.
+    #[must_use]
+    pub fn verified_by(self, verifier: Verifier) -> Self {
+        let by_place = verifier == Verifier::SharedUniform;
+        let draft = if by_place { Draft::without_laws() } else { Draft::default() };
+        Self { verifier, draft, ..self }
+    }
+
+    /// The draft length, to be changed while decoding.
+    pub fn length(&self) -> SharedLength {
+        Rc::clone(&self.length)
+    }
+
+    /// Fills the draft, and the text with it.
+    fn fill(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        rounds: &mut Vec<Round>,
+    ) -> Result<(), DecodeError> {
+        self.draft.clear();
+        // A bonus token must fit.
+        let room = ask.room - usize::from(self.bonus);
+        let wanted = self.length.get().min(room);
+        if wanted > 0 {
+            let below = Ask { wanted, room, level: ask.level + 1, ..ask };
+            self.drafter.draft(below, choices, &mut self.draft, rounds)?;
+        }
+        self.text.clear();
+        self.text.extend_from_slice(ask.context);
+        self.text.extend(self.draft.tokens().iter().map(|made| made.token));
+        Ok(())
+    }
+
+    /// Appends the tokens of the draft that are accepted, and the one that replaces the first
+    /// rejected one. Returns how many were accepted.
+    fn verify(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+    ) -> Result<usize, DecodeError> {
+        if self.verifier == Verifier::Block {
+            return self.verify_block(ask, choices, out);
+        }
+        let drafted = self.draft.len();
+        for index in 0..drafted {
+            let len = ask.context.len() + index;
+            let verdict = self.judge(index, len, choices)?;
+            let deferral_mass = self.target.deferral_mass();
+            let (emitted, accepted) = match verdict {
+                Verdict::Accepted => (self.draft.tokens()[index], true),
+                Verdict::Replaced(token) => (corrected(token, ask.level), false),
+            };
+            let emitted = Emitted { deferral_mass, ..emitted };
+            out.push(emitted, |law| self.target.law(&self.text, len, law))?;
+            if !accepted {
+                return Ok(index);
+            }
+        }
+        Ok(drafted)
+    }
+
+    /// Decides about token `index` of the draft, which follows the first `len` of the text.
+    fn judge(
+        &mut self,
+        index: usize,
+        len: usize,
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<Verdict, DecodeError> {
+        let drafted = self.text[len];
+        if self.verifier == Verifier::SharedUniform {
+            self.target.law(&self.text, len, &mut self.residual)?;
+            let own = choices.token_at(len - self.prompt.min(len), &self.residual);
+            return Ok(if own == drafted { Verdict::Accepted } else { Verdict::Replaced(own) });
+        }
+        let at = At { text: &self.text, len, draft: &self.draft.laws()[index] };
+        let mut probability = self.target.acceptance(at)?;
+        if let Verifier::Lenient { leniency } = self.verifier {
+            probability = lenient_acceptance(probability, leniency);
+        }
+        if choices.accept(probability) {
+            return Ok(Verdict::Accepted);
+        }
+        self.target.residual(at, &mut self.residual)?;
+        Ok(Verdict::Replaced(choices.token(&self.residual)))
+    }
+
+    fn verify_block(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+    ) -> Result<usize, DecodeError> {
+        let (context, drafted) = (ask.context.len(), self.draft.len());
+        if drafted == 0 {
+            return Ok(0);
+        }
+        let Self { target, targets, masses, text, draft, residual, .. } = self;
+        targets.resize_with(drafted, Law::default);
+        masses.clear();
+        for (law, len) in targets.iter_mut().zip(context..) {
+            target.law(text, len, law)?;
+            masses.push(target.deferral_mass());
+        }
+        let verdict = block(targets, draft.laws(), &text[context..]);
+        let longest = (1..=drafted).rev().find(|i| choices.accept(verdict.acceptance[i - 1]));
+        let accepted = longest.unwrap_or(0);
+        let replacement = (accepted < drafted).then(|| {
+            let (weight, law) = (verdict.weights[accepted], &targets[accepted]);
+            block_residual(&weight, law, &draft.laws()[accepted], residual);
+            corrected(choices.token(residual), ask.level)
+        });
+        let made = draft.tokens()[..accepted].iter().copied().chain(replacement);
+        for (index, emitted) in made.enumerate() {
+            let emitted = Emitted { deferral_mass: masses[index], ..emitted };
+            out.push(emitted, |law| {
+                law.clone_from(&targets[index]);
+                Ok::<_, DecodeError>(())
+            })?;
+        }
+        Ok(accepted)
+    }
+
+    /// Appends a token of the target's own after the whole text.
+    fn append_own(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+    ) -> Result<(), DecodeError> {
+        let len = self.text.len();
+        let drawn = if self.verifier == Verifier::SharedUniform {
+            self.target.law(&self.text, len, &mut self.residual)?;
+            let token = choices.token_at(len - self.prompt.min(len), &self.residual);
+            Emitted { deferral_mass: self.target.deferral_mass(), ..Emitted::sampled(token) }
+        } else {
+            self.target.draw(&self.text, choices)?
+        };
+        let origin = if self.draft.is_empty() { drawn.origin } else { Origin::Bonus };
+        let emitted = Emitted { origin, level: ask.level, ..drawn };
+        out.push(emitted, |law| self.target.law(&self.text, len, law))
+    }
+}
+
+fn corrected(token: TokenId, level: usize) -> Emitted {
+    Emitted { origin: Origin::Corrected, level, ..Emitted::sampled(token) }
+}
+
+impl<D: Drafter, T: Target> Level for Stage<D, T> {
+    fn begin(&mut self, prompt: usize) {
+        self.prompt = prompt;
+        self.drafter.begin(prompt);
+        self.target.begin(prompt);
+    }
+
+    fn context_len(&self) -> usize {
+        self.drafter.context_len().min(self.target.context_len())
+    }
+
+    fn is_exact(&self) -> bool {
+        self.verifier.is_exact()
+    }
+
+    fn round(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+        rounds: &mut Vec<Round>,
+    ) -> Result<(), DecodeError> {
+        let before = out.len();
+        self.fill(ask, choices, rounds)?;
+        let drafted = self.draft.len();
+        // A drafter that proposes nothing leaves the token to the target.
+        let bonus = (self.bonus || drafted == 0) && !self.draft.has_ended(ask.eos);
+        // One pass: the law after each prefix that a drafted token follows, and after the last one.
+        let verified = if bonus { self.text.len() } else { self.text.len() - 1 };
+        self.target.follow(&self.text[..verified], verified - ask.context.len() + 1)?;
+
+        let accepted = self.verify(ask, choices, out)?;
+        if bonus && accepted == drafted {
+            self.append_own(ask, choices, out)?;
+        }
+        let emitted = out.len() - before;
+        rounds.push(Round { level: ask.level, drafted, depth: drafted, accepted, emitted });
+        Ok(())
+    }
+}
