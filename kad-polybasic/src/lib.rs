@@ -26,6 +26,7 @@ mod deferral;
 mod draft;
 mod speculative;
 mod target;
+pub mod theory;
 pub mod verify;
 
 pub use deferral::DeferralTarget;
