@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adaptive;
 mod deferral;
 mod draft;
 mod level;
@@ -37,6 +38,7 @@ mod target;
 pub mod theory;
 pub mod verify;
 
+pub use adaptive::{Adaptation, Adaptive, Switch};
 pub use deferral::DeferralTarget;
 pub use draft::{Ask, Draft, Drafter, PredictorDrafter};
 pub use level::{Level, NotExact, Speculative, Staged, Surplus};

@@ -99,13 +99,13 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         Rc::clone(&self.length)
     }
 
-    /// Fills the draft, and the text with it.
+    /// Fills the draft, and the text with it. Returns how many tokens were wanted.
     fn fill(
         &mut self,
         ask: Ask<'_>,
         choices: &mut dyn ChoiceSource,
         rounds: &mut Vec<Round>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<usize, DecodeError> {
         self.draft.clear();
         // A bonus token must fit.
         let room = ask.room - usize::from(self.bonus);
@@ -117,7 +117,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         self.text.clear();
         self.text.extend_from_slice(ask.context);
         self.text.extend(self.draft.tokens().iter().map(|made| made.token));
-        Ok(())
+        Ok(wanted)
     }
 
     /// Appends the tokens of the draft that are accepted, and the one that replaces the first
@@ -258,10 +258,10 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
         let before = out.len();
-        self.fill(ask, choices, rounds)?;
-        let drafted = self.draft.len();
+        let wanted = self.fill(ask, choices, rounds)?;
+        let (drafted, ended) = (self.draft.len(), self.draft.has_ended(ask.eos));
         // A drafter that proposes nothing leaves the token to the target.
-        let bonus = (self.bonus || drafted == 0) && !self.draft.has_ended(ask.eos);
+        let bonus = (self.bonus || drafted == 0) && !ended;
         // One pass: the law after each prefix that a drafted token follows, and after the last one.
         let verified = if bonus { self.text.len() } else { self.text.len() - 1 };
         self.target.follow(&self.text[..verified], verified - ask.context.len() + 1)?;
@@ -271,7 +271,14 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
             self.append_own(ask, choices, out)?;
         }
         let emitted = out.len() - before;
-        rounds.push(Round { level: ask.level, drafted, depth: drafted, accepted, emitted });
+        rounds.push(Round {
+            level: ask.level,
+            drafted,
+            depth: drafted,
+            accepted,
+            emitted,
+            stopped: drafted < wanted && !ended,
+        });
         Ok(())
     }
 }

@@ -127,6 +127,14 @@ impl RunLengths {
         }
     }
 
+    /// Adds the rounds of `other`, of the same pair, `times` times: to weigh them more.
+    pub fn merge_times(&mut self, other: &Self, times: u64) {
+        let mut weighed = other.clone();
+        weighed.table.counts.iter_mut().flatten().for_each(|count| *count *= times);
+        weighed.table.stopped.iter_mut().for_each(|count| *count *= times);
+        self.merge(&weighed);
+    }
+
     /// `counts[proposed][accepted]`; rows may be shorter than `proposed + 1`.
     pub fn counts(&self) -> &[Vec<u64>] {
         &self.table.counts

@@ -3,6 +3,7 @@
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod adaptive;
 mod chains;
 mod laws;
 mod passes;
