@@ -186,7 +186,7 @@ impl Arm<'_> {
             false => ControlFlow::Continue(()),
         };
         match generate(&mut *decoder, prompt, &limits, &mut choices, &mut observe) {
-            Ok(Generation { tokens, steps, stop }) => {
+            Ok(Generation { tokens, steps, stop, .. }) => {
                 Ok(Generated { tokens, steps, stop: stop.to_string() })
             }
             Err(DecodeError::PromptTooLong { .. }) => {

@@ -7,7 +7,9 @@ use kad_core::{
     ImplicitReward, ImpossibleInSmall, LanguageModel, Mixture, MixturePredictor, ModelPredictor,
     RewardDrafter, Sampling, TokenId,
 };
-use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
+use kad_polybasic::{
+    DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage,
+};
 
 use crate::config::{DecoderKind, DraftPart, Execution};
 
@@ -63,8 +65,8 @@ fn deferring<'m>(
         Execution::Lazy => Box::new(DeferralDecoder::new(mixture)),
         Execution::Speculative { draft_length: length, bonus, .. } => {
             let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, length.get());
-            let drafting = Drafting { length, bonus, eos: eos.to_vec() };
-            Box::new(Speculative::new(drafter, target, drafting))
+            let stage = Stage::new(drafter, target, Drafting { length, bonus });
+            Box::new(Speculative::new(stage, eos))
         }
     }
 }
@@ -83,9 +85,9 @@ fn rewarding<'m>(
                 DraftPart::Small => RewardDrafter::Small,
             };
             let drafter = ModelPredictor::sharing(reward.drafted_by(part, length.get()), sampling);
-            let drafting = Drafting { length, bonus, eos: eos.to_vec() };
             let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
-            Box::new(Speculative::new(drafter, target, drafting))
+            let stage = Stage::new(drafter, target, Drafting { length, bonus });
+            Box::new(Speculative::new(stage, eos))
         }
     }
 }
