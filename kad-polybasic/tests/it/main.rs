@@ -6,3 +6,7 @@
 mod laws;
 mod passes;
 mod steps;
+mod theory;
+mod theory_geometric;
+mod theory_lemma;
+mod theory_predict;
