@@ -10,11 +10,6 @@ impl Draws {
         Self(rand_chacha::ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// True with this probability.
-    pub(super) fn happens(&mut self, probability: f64) -> bool {
-        self.0.random::<f64>() < probability
-    }
-
     /// In (0, 1]: its logarithm is finite.
     fn positive(&mut self) -> f64 {
         1.0 - self.0.random::<f64>()

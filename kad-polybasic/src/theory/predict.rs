@@ -46,8 +46,9 @@ pub struct LevelPrediction {
     pub acceptance_length: f64,
     /// `accepted[k]`: probability that a round accepts k tokens; empty for the proposer.
     pub accepted: Vec<f64>,
-    /// `ω_i`: tokens this level handed on per token of the text; 1 for the target, and more below for
-    /// what is rejected above.
+    /// `ω_i`: tokens this level handed on per token of the text; 1 for the target. Below it, more for
+    /// what is rejected above, and less for the bonus tokens of the levels above: without bonuses it is
+    /// at least 1.
     pub waste: f64,
 }
 
@@ -58,7 +59,7 @@ impl Chain {
     /// Level by level from the bottom, exactly for runs of acceptances that start anew with each round:
     /// the law of the tokens of a round of level `i + 1` gives, by renewal, the law of the buffer that
     /// level `i` verifies and how many rounds it took, and so the law of *its* round. With independent
-    /// acceptances and constant times this is theory B2's three-level predictor, for any n. It departs
+    /// acceptances and constant times it is a closed recursion. It departs
     /// from arXiv 2510.26527, Lemma 3.1, in what it counts:
     ///
     /// 1. Tokens that a level hands on and a higher one rejects are paid for (the *waste*).
@@ -178,17 +179,17 @@ impl Estimate for Draws {
     }
 }
 
-/// Tokens of a draft: the lowest verifier's length, or the depth of a tree; 0 without verifiers.
-fn draft_length(chain: &Chain) -> usize {
+/// Tokens of a draft: the lowest verifier's length, or the depth of a tree; 1 for a model alone.
+pub(super) fn draft_length(chain: &Chain) -> usize {
     match (&chain.proposer, chain.verifiers.last()) {
-        (_, None) => 0,
+        (_, None) => 1,
         (Proposer::Tree { depth, .. }, _) => *depth,
         (_, Some(lowest)) => lowest.length,
     }
 }
 
 /// The largest buffer of each verifier, target first.
-fn largest_buffers(chain: &Chain) -> Vec<usize> {
+pub(super) fn largest_buffers(chain: &Chain) -> Vec<usize> {
     let mut largest = draft_length(chain);
     let mut found = Vec::new();
     for (above, verifier) in chain.verifiers.iter().rev().enumerate() {

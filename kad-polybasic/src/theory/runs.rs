@@ -19,7 +19,7 @@ const TAIL_TRIALS: u64 = 30;
 ///
 /// count every round for as long as it was watched (a round that was accepted whole says nothing about
 /// the position behind its end), and `P(N ≥ k) = Π_{j ≤ k} h_j` (Kaplan and Meier 1958; for independent
-/// positions this is theory B4's `Π a_j`).
+/// positions with rates `a_j` it is `Π a_j`).
 ///
 /// ```
 /// use kad_polybasic::theory::RunLengths;

@@ -8,3 +8,7 @@ mod chains;
 mod laws;
 mod passes;
 mod steps;
+mod theory;
+mod theory_geometric;
+mod theory_lemma;
+mod theory_predict;
