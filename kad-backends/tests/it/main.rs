@@ -15,3 +15,4 @@ mod registry;
 mod sources;
 mod support;
 mod tokenizers;
+mod trees;
