@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod chains;
+mod growth;
 mod laws;
+mod lookup;
 mod passes;
 mod steps;
+mod trees;
