@@ -5,10 +5,13 @@
 
 mod adaptive;
 mod chains;
+mod growth;
 mod laws;
+mod lookup;
 mod passes;
 mod steps;
 mod theory;
 mod theory_geometric;
 mod theory_lemma;
 mod theory_predict;
+mod trees;
