@@ -3,7 +3,10 @@
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod acceptance;
+mod broken;
 mod chains;
 mod laws;
 mod passes;
 mod steps;
+mod support;
