@@ -141,7 +141,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
                 Verdict::Replaced(token) => (corrected(token, ask.level), false),
             };
             let emitted = Emitted { deferral_mass, ..emitted };
-            out.push(emitted, |law| self.target.law(&self.text, len, law))?;
+            out.push(emitted, |law| self.target.take_law(&self.text, len, law))?;
             if !accepted {
                 return Ok(index);
             }
@@ -185,7 +185,10 @@ impl<D: Drafter, T: Target> Stage<D, T> {
             return Ok(0);
         }
         let Self { target, targets, masses, text, draft, residual, .. } = self;
-        targets.resize_with(drafted, Law::default);
+        if targets.len() < drafted {
+            targets.resize_with(drafted, Law::default);
+        }
+        let targets = &mut targets[..drafted];
         masses.clear();
         for (law, len) in targets.iter_mut().zip(context..) {
             target.law(text, len, law)?;
@@ -203,7 +206,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         for (index, emitted) in made.enumerate() {
             let emitted = Emitted { deferral_mass: masses[index], ..emitted };
             out.push(emitted, |law| {
-                law.clone_from(&targets[index]);
+                std::mem::swap(law, &mut targets[index]);
                 Ok::<_, DecodeError>(())
             })?;
         }
@@ -227,7 +230,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         };
         let origin = if self.draft.is_empty() { drawn.origin } else { Origin::Bonus };
         let emitted = Emitted { origin, level: ask.level, ..drawn };
-        out.push(emitted, |law| self.target.law(&self.text, len, law))
+        out.push(emitted, |law| self.target.take_law(&self.text, len, law))
     }
 }
 
@@ -247,7 +250,12 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
     }
 
     fn is_exact(&self) -> bool {
-        self.verifier.is_exact()
+        let shared = self.verifier == Verifier::SharedUniform;
+        self.verifier.is_exact() && (shared || !self.drafter.draws_by_place())
+    }
+
+    fn draws_by_place(&self) -> bool {
+        self.verifier == Verifier::SharedUniform || self.drafter.draws_by_place()
     }
 
     fn round(

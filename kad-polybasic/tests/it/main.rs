@@ -3,13 +3,16 @@
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod acceptance;
 mod adaptive;
+mod broken;
 mod chains;
 mod growth;
 mod laws;
 mod lookup;
 mod passes;
 mod steps;
+mod support;
 mod theory;
 mod theory_geometric;
 mod theory_lemma;
