@@ -39,11 +39,14 @@ pub trait Target {
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError>;
 
     /// Announces that [`law`](Self::law) will be asked after `context` and after paths of `tree` that
-    /// follows it, from the context on and as far as one path is accepted.
+    /// follows it, from the context on and as far as one path is accepted. Default: follows the
+    /// context, so that laws along the tree cost passes one by one.
     ///
     /// # Errors
     /// If a model fails.
-    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError>;
+    fn follow_tree(&mut self, context: &[TokenId], _tree: &TokenTree) -> Result<(), DecodeError> {
+        self.follow(context, 1)
+    }
 
     /// The probability that the token there is accepted.
     ///
@@ -163,6 +166,7 @@ impl<P: Predictor> Target for PredictorTarget<P> {
     }
 
     fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
+        self.made_at = None;
         self.predictor.follow_tree(context, tree)
     }
 
