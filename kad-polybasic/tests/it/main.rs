@@ -7,6 +7,8 @@ mod laws;
 mod passes;
 mod steps;
 mod theory;
+mod theory_data;
 mod theory_geometric;
 mod theory_lemma;
+mod theory_plan;
 mod theory_predict;
