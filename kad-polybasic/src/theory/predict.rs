@@ -116,7 +116,8 @@ impl Inputs {
             survival.push(match &verifier.acceptance {
                 Acceptance::Rate(_) => verifier.acceptance.survival(largest),
                 Acceptance::Runs(runs) => {
-                    runs.acceptances().survival_with(largest, |p, f| estimate.rate(p, f))
+                    let (hazards, prior) = (runs.acceptances(), runs.prior());
+                    hazards.survival_with(largest, |p, f| estimate.rate(p, f, prior))
                 }
             });
         }
@@ -125,7 +126,7 @@ impl Inputs {
             Some(Acceptance::Runs(runs)) => {
                 runs.proposals().survival_with(length, |passed, failed| match failed {
                     0 => 1.0,
-                    failed => estimate.rate(passed, failed),
+                    failed => estimate.rate(passed, failed, 0.5),
                 })
             }
             _ => vec![1.0; length + 1],
@@ -150,8 +151,8 @@ impl Inputs {
 
 /// How measurements become the numbers of a prediction.
 trait Estimate {
-    /// A probability with this many successes and failures, not both 0.
-    fn rate(&mut self, passed: u64, failed: u64) -> f64;
+    /// A probability with this many successes and failures, not both 0, expected at `prior`.
+    fn rate(&mut self, passed: u64, failed: u64, prior: f64) -> f64;
     /// Pass times.
     fn times(&mut self, times: &PassTimes) -> PassTimes;
 }
@@ -160,7 +161,7 @@ trait Estimate {
 struct Measured;
 
 impl Estimate for Measured {
-    fn rate(&mut self, passed: u64, failed: u64) -> f64 {
+    fn rate(&mut self, passed: u64, failed: u64, _: f64) -> f64 {
         passed as f64 / (passed + failed) as f64
     }
 
@@ -170,8 +171,8 @@ impl Estimate for Measured {
 }
 
 impl Estimate for Draws {
-    fn rate(&mut self, passed: u64, failed: u64) -> f64 {
-        Draws::rate(self, passed, failed)
+    fn rate(&mut self, passed: u64, failed: u64, prior: f64) -> f64 {
+        Draws::rate(self, passed, failed, prior)
     }
 
     fn times(&mut self, times: &PassTimes) -> PassTimes {

@@ -156,9 +156,7 @@ impl RunLengths {
     /// The share of verified tokens that was accepted, as counted: accepted over accepted and rejected
     /// ones; tokens behind a rejection count for nothing. None if nothing was verified.
     pub fn rate(&self) -> Option<f64> {
-        let hazards = self.acceptances();
-        let (passed, failed): (u64, u64) =
-            (hazards.passed.iter().sum(), hazards.failed.iter().sum());
+        let (passed, failed) = self.acceptances().sum();
         (passed + failed > 0).then(|| passed as f64 / (passed + failed) as f64)
     }
 
@@ -174,6 +172,13 @@ impl RunLengths {
     /// drafter never seen to stop does not.
     pub fn proposed(&self, k: usize) -> f64 {
         self.proposals().survival(k)[k]
+    }
+
+    /// What to expect of a position before it was tried: the rate over all positions, never quite 0
+    /// or 1 (half a trial more of either).
+    pub(super) fn prior(&self) -> f64 {
+        let (passed, failed) = self.acceptances().sum();
+        (passed as f64 + 0.5) / (passed + failed + 1) as f64
     }
 
     /// Trials of acceptance at each position.
@@ -216,6 +221,11 @@ pub(super) struct Hazards {
 impl Hazards {
     fn new(positions: usize, unknown: f64) -> Self {
         Self { passed: vec![0; positions], failed: vec![0; positions], unknown }
+    }
+
+    /// Successes and failures at all positions.
+    fn sum(&self) -> (u64, u64) {
+        (self.passed.iter().sum(), self.failed.iter().sum())
     }
 
     /// `P(at least k)` for `k` = 0, …, `most`, by the observed rates.
