@@ -6,7 +6,10 @@
 mod acceptance;
 mod broken;
 mod chains;
+mod composed;
+mod failures;
 mod laws;
 mod passes;
 mod steps;
 mod support;
+mod uniform;

@@ -1,23 +1,15 @@
 //! What one step may yield, and what is not worth drafting.
 
-use kad_core::decode::Decoder;
+use kad_core::decode::{Decoder, Emitted, Origin, Round};
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::{TableModel, enumerate};
-use kad_core::{DecodeError, Mixture, ModelPredictor, SampledChoices, Sampling, TokenId};
+use kad_core::{DecodeError, Mixture, ModelPredictor, SampledChoices, TokenId};
 use kad_polybasic::{
-    Ask, DeferralTarget, Draft, Drafter, Drafting, PredictorDrafter, PredictorTarget, Speculative,
-    Stage,
+    Ask, DeferralTarget, Draft, Drafter, PredictorDrafter, PredictorTarget, Speculative, Stage,
+    Surplus,
 };
 
-const EOS: TokenId = 2;
-
-fn plain() -> Sampling {
-    Sampling::at_temperature(1.0).unwrap()
-}
-
-fn drafting(length: usize, bonus: bool) -> Drafting {
-    Drafting { bonus, ..Drafting::of(length).unwrap() }
-}
+use crate::support::*;
 
 /// On every path, for every room: between one token and `room` tokens, and none after an end.
 #[test]
@@ -81,5 +73,95 @@ fn the_shortest_context_counts() {
             Speculative::new(Stage::new(drafter, target, drafting(2, true)), &[EOS]).context_len(),
             5
         );
+    }
+}
+
+/// S10 for chains: on every path, for every room, at every level: between one token and `room`, none
+/// after an end; and the rounds reported are those that made the tokens.
+#[test]
+fn s10_every_level_keeps_to_its_room_and_reports_its_rounds() {
+    let models = tables::<4>();
+    let two_steps = |decoder: &mut dyn Decoder, room: usize, what: &str| {
+        let law = enumerate(|choices| {
+            decoder.begin(PROMPT.len());
+            let (mut context, mut left) = (PROMPT.to_vec(), room);
+            while left > 0 && context.last() != Some(&EOS) {
+                let mut out = Vec::new();
+                decoder.step(&context, left, choices, &mut out)?;
+                check_step(&out, decoder.rounds(), left, what);
+                context.extend(out.iter().map(|made| made.token));
+                left -= out.len();
+            }
+            Ok::<_, DecodeError>(())
+        });
+        law.unwrap();
+    };
+    for verifier in VERIFIERS {
+        for lengths in [&[2][..], &[2, 2], &[1, 3], &[3, 1], &[2, 1, 2]] {
+            for bonus in 0..1 << lengths.len() {
+                let levels = Plan::levels(lengths, bonus, verifier);
+                for surplus in [Surplus::Flush, Surplus::Keep] {
+                    for room in 1..=3 {
+                        let models = &models[..=lengths.len()];
+                        let mut decoder = chain_at(plain(), models, &levels, surplus);
+                        let what = format!("{levels:?}, {surplus:?}, room {room}");
+                        two_steps(&mut decoder, room, &what);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One step's tokens against its room and its rounds.
+fn check_step(out: &[Emitted], rounds: &[Round], room: usize, what: &str) {
+    let what = format!("{what}: {out:?}, {rounds:?}");
+    assert!((1..=room).contains(&out.len()), "{what}");
+    assert!(out[..out.len() - 1].iter().all(|made| made.token != EOS), "{what}");
+    for round in rounds {
+        assert!(round.accepted <= round.drafted && round.depth == round.drafted, "{what}");
+        assert!((1..=room).contains(&round.emitted), "{what}");
+        // What is accepted, and at most one token of its own.
+        assert!((0..=1).contains(&(round.emitted - round.accepted)), "{what}");
+    }
+    // The target verifies once, last; each level verifies before the one above.
+    let own = rounds[rounds.len() - 1];
+    assert!(own.level == 1 && own.emitted == out.len(), "{what}");
+    assert!(rounds[..rounds.len() - 1].iter().all(|round| round.level > 1), "{what}");
+    let made_by = |level| out.iter().filter(move |made| made.level == level).count();
+    let (accepted, own_tokens) = (out.len() - made_by(1), made_by(1));
+    assert_eq!((own.accepted, own.emitted - own.accepted), (accepted, own_tokens), "{what}");
+    for (index, made) in out.iter().enumerate() {
+        let last = index + 1 == out.len();
+        match made.origin {
+            // What a level makes itself ends its round; the target's, the step.
+            Origin::Corrected | Origin::Bonus => assert!(made.level > 1 || last, "{what}"),
+            // The lowest level drafts; a level whose draft is empty samples.
+            Origin::Drafted => assert!(made.level > 1, "{what}"),
+            Origin::Sampled => assert!(made.level > 1 || out.len() == 1, "{what}"),
+            other => panic!("{other:?}: {what}"),
+        }
+    }
+    let corrected = out.iter().filter(|made| made.origin == Origin::Corrected && made.level == 1);
+    assert_eq!(corrected.count() == 1, own.accepted < own.drafted, "{what}");
+}
+
+/// With surplus flushed, what a level proposes is what the rounds of the level below handed on.
+#[test]
+fn the_rounds_of_a_step_add_up() {
+    let models: Vec<_> = (1..5).map(|seed| TableModel::random("table", 8, 2, seed)).collect();
+    for verifier in VERIFIERS {
+        let levels = Plan::levels(&[5, 3, 2], 7, verifier);
+        let mut decoder = chain(&models, &levels);
+        let made = run(&mut decoder, &PROMPT, 200, &mut SampledChoices::seeded(9));
+        let mut pending = [0; 5];
+        for Round { level, drafted, emitted, .. } in made.rounds.iter().copied() {
+            if level < 3 {
+                assert_eq!(drafted, std::mem::take(&mut pending[level + 1]));
+            }
+            pending[level] += emitted;
+        }
+        assert_eq!(pending[1..], [200, 0, 0, 0]);
+        assert_eq!(made.rounds.iter().filter(|round| round.level == 1).count(), made.steps.len());
     }
 }
