@@ -2,21 +2,21 @@
 
 use anyhow::{Result, bail};
 
-use crate::config::{DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part};
+use crate::config::{DecoderKind, DraftPlan, LevelPlan, Levels, Part};
 use crate::failure::WrongRequest;
 use crate::models::Models;
 
-/// Lists the levels of every chain of the experiment that leaves them to a plan.
+/// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
 ///
 /// # Errors
-/// Those of [`fastest_levels`], with the decoder's name.
-pub(crate) fn list_planned(experiment: &mut Experiment, models: &Models) -> Result<()> {
-    for plan in &mut experiment.decoders {
-        let DecoderKind::Chain(chain) = &mut plan.kind else { continue };
-        if let Levels::Planned { profile, candidates } = &chain.levels {
-            let levels = fastest_levels(&chain.target, profile, candidates, models)?;
-            chain.levels = Levels::Listed(levels);
-        }
+/// Those of [`fastest_levels`].
+pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()> {
+    let DecoderKind::Chain(chain) = kind else {
+        return Ok(());
+    };
+    if let Levels::Planned { profile, candidates } = &chain.levels {
+        let levels = fastest_levels(&chain.target, profile, candidates, models)?;
+        chain.levels = Levels::Listed(levels);
     }
     Ok(())
 }
