@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::ModelError;
 use crate::logits::LogitRows;
-use crate::model::{LanguageModel, Session};
+use crate::model::{LanguageModel, Session, TreeSession};
+use crate::tree::TokenTree;
 use crate::vocab::{TokenId, Vocab};
 
 /// A model that counts what is asked of it; no engine keeps counters of its own.
@@ -18,9 +19,10 @@ pub struct Counted<M> {
 /// What a [`Counted`] model has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Successful calls of [`Session::extend`].
+    /// Successful calls of [`Session::extend`], [`TreeSession::extend_tree`] and
+    /// [`TreeSession::grow_tree`].
     pub passes: u64,
-    /// Tokens they appended.
+    /// Tokens and nodes they ran.
     pub tokens: u64,
     /// Rows of logits they returned.
     pub rows: u64,
@@ -86,14 +88,39 @@ impl Session for CountedSession<'_> {
         out: &mut LogitRows,
     ) -> Result<(), ModelError> {
         self.inner.extend(tokens, wanted, out)?;
-        let amounts = [1, tokens.len() as u64, wanted as u64];
-        for (counter, amount) in self.counters.iter().zip(amounts) {
-            counter.fetch_add(amount, Ordering::Relaxed);
-        }
+        self.count(tokens.len(), wanted);
         Ok(())
     }
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
         self.inner.truncate(len)
+    }
+
+    fn trees(&mut self) -> Option<&mut dyn TreeSession> {
+        if self.inner.trees().is_some() { Some(self) } else { None }
+    }
+}
+
+impl TreeSession for CountedSession<'_> {
+    fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
+        let before = out.len();
+        self.inner.trees().ok_or(ModelError::NoTrees)?.grow_tree(tree, out)?;
+        let nodes = out.len() - before;
+        self.count(nodes, nodes);
+        Ok(())
+    }
+
+    fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        self.inner.trees().ok_or(ModelError::NoTrees)?.keep_path(path)
+    }
+}
+
+impl CountedSession<'_> {
+    /// One pass.
+    fn count(&self, tokens: usize, rows: usize) {
+        let amounts = [1, tokens as u64, rows as u64];
+        for (counter, amount) in self.counters.iter().zip(amounts) {
+            counter.fetch_add(amount, Ordering::Relaxed);
+        }
     }
 }

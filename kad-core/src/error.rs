@@ -1,5 +1,6 @@
 //! What can go wrong between a prompt and a token.
 
+use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
 /// A model could not do what a [`Session`](crate::Session) was asked.
@@ -43,6 +44,31 @@ pub enum ModelError {
         /// Tokens given.
         given: usize,
     },
+    /// A session without tree attention was asked for a tree.
+    #[error("this session computes no token trees: feed it one path at a time")]
+    NoTrees,
+    /// `grow_tree` by a tree that is not the present one with nodes added.
+    #[error(
+        "a tree of {given} nodes does not begin with the {held} nodes of the tree it is to grow \
+         from: keep a path of that one first"
+    )]
+    OtherTree {
+        /// Nodes of the tree given.
+        given: usize,
+        /// Nodes of the tree the session is in.
+        held: usize,
+    },
+    /// `keep_path` of nodes that do not follow each other from the context on.
+    #[error(
+        "nodes {path:?} are no path from the context into the tree of {nodes} nodes: \
+         give each node after its parent, beginning with one that has none"
+    )]
+    NoPath {
+        /// The nodes given.
+        path: Vec<usize>,
+        /// Nodes of the tree the session is in.
+        nodes: usize,
+    },
     /// The library under the backend failed.
     #[error("backend {backend}: {message}")]
     Backend {
@@ -72,10 +98,43 @@ impl ModelError {
         if held + given > limit {
             return Err(ModelError::ContextFull { held, asked: given, limit });
         }
-        match tokens.iter().find(|&&id| id as usize >= vocab) {
-            Some(&id) => Err(ModelError::TokenOutOfRange { id, vocab }),
-            None => Ok(()),
+        check_ids(tokens.iter().copied(), vocab)
+    }
+
+    /// The checks every backend owes its callers before it computes the nodes of `tree` that come
+    /// after those of `present`, the tree it is in after `held` tokens.
+    ///
+    /// # Errors
+    /// [`ModelError::OtherTree`], [`ModelError::RowsWanted`], [`ModelError::ContextFull`] or
+    /// [`ModelError::TokenOutOfRange`].
+    pub fn check_tree(
+        held: usize,
+        present: &TokenTree,
+        tree: &TokenTree,
+        limit: usize,
+        vocab: usize,
+    ) -> Result<(), ModelError> {
+        if !tree.starts_with(present) {
+            return Err(ModelError::OtherTree { given: tree.len(), held: present.len() });
         }
+        if tree.len() == present.len() {
+            return Err(ModelError::RowsWanted { wanted: 0, given: 0 });
+        }
+        if held + tree.len() > limit {
+            return Err(ModelError::ContextFull { held, asked: tree.len(), limit });
+        }
+        check_ids(tree.tokens(), vocab)
+    }
+
+    /// The check every backend owes its callers before it keeps a path.
+    ///
+    /// # Errors
+    /// [`ModelError::NoPath`] if `path` does not lead from the context into `tree`.
+    pub fn check_path(tree: &TokenTree, path: &[usize]) -> Result<(), ModelError> {
+        if tree.is_path(path) {
+            return Ok(());
+        }
+        Err(ModelError::NoPath { path: path.to_vec(), nodes: tree.len() })
     }
 
     /// The check every backend owes its callers before it forgets anything.
@@ -84,6 +143,13 @@ impl ModelError {
     /// [`ModelError::TruncatePastEnd`] if `len` is more than the `held` tokens.
     pub fn check_truncate(held: usize, len: usize) -> Result<(), ModelError> {
         if len > held { Err(ModelError::TruncatePastEnd { len, held }) } else { Ok(()) }
+    }
+}
+
+fn check_ids(mut tokens: impl Iterator<Item = TokenId>, vocab: usize) -> Result<(), ModelError> {
+    match tokens.find(|&id| id as usize >= vocab) {
+        Some(id) => Err(ModelError::TokenOutOfRange { id, vocab }),
+        None => Ok(()),
     }
 }
 

@@ -5,12 +5,17 @@ use std::rc::Rc;
 
 use crate::error::{DecodeError, ModelError};
 use crate::logits::LogitRows;
-use crate::model::{LanguageModel, Session};
+use crate::model::{LanguageModel, Session, TreeSession};
+use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
 /// A follower that several parts of a decoder ask: a model that both drafts and is part of the
 /// target has one cache.
 pub type SharedFollower<'m> = Rc<RefCell<Follower<'m>>>;
+
+/// Most tokens of a context that are run together with the tree that follows it: each of them costs
+/// a row of logits that may not be asked for, and a pass of their own costs more.
+const STEM: usize = 16;
 
 /// Keeps one session in step with a context that others write.
 ///
@@ -25,6 +30,19 @@ pub struct Follower<'m> {
     first: usize,
     /// How many of the latest rows are remembered at least.
     memory: usize,
+    /// The tree the session is in; without nodes if it is in none.
+    tree: TokenTree,
+    /// One row for each of its nodes.
+    tree_rows: LogitRows,
+    /// How many of its first nodes are tokens of the context that were missing, one after the other.
+    stem: usize,
+}
+
+/// Where a row is remembered.
+#[derive(Clone, Copy)]
+enum Place {
+    Row(usize),
+    Node(usize),
 }
 
 impl<'m> Follower<'m> {
@@ -35,7 +53,8 @@ impl<'m> Follower<'m> {
     pub fn new(model: &'m dyn LanguageModel) -> Result<Self, DecodeError> {
         let session = model.start().map_err(|source| named(model, source))?;
         let rows = LogitRows::new(model.vocab().size());
-        Ok(Self { model, session, rows, first: 0, memory: 1 })
+        let (tree, tree_rows) = (TokenTree::new(), rows.clone());
+        Ok(Self { model, session, rows, first: 0, memory: 1, tree, tree_rows, stem: 0 })
     }
 
     /// A follower to be asked from several places.
@@ -64,19 +83,21 @@ impl<'m> Follower<'m> {
         self.row_at(context, context.len())
     }
 
-    /// Logits after the first `len` tokens of `context`. What is known of longer prefixes stays
-    /// known if this row was remembered.
+    /// Logits after the first `len` tokens of `context`. What is known of longer prefixes, and of
+    /// other paths of a [tree](Self::follow_tree), stays known if this row was remembered.
     ///
     /// # Errors
     /// [`DecodeError::EmptyPrompt`] if `len` is 0, or the model's own.
     pub fn row_at(&mut self, context: &[TokenId], len: usize) -> Result<&[f32], DecodeError> {
-        let agrees =
-            self.session.tokens().len() >= len && self.session.tokens()[..len] == context[..len];
-        let known = self.first..self.first + self.rows.len();
-        if !(agrees && known.contains(&len)) {
-            self.rows(&context[..len], 1).map(drop)?;
-        }
-        Ok(self.rows.row(len - self.first))
+        let context = &context[..len];
+        let place = match self.places(context, 1) {
+            Some(places) => places[0],
+            None => {
+                self.compute(context, 1)?;
+                Place::Row(len - self.first)
+            }
+        };
+        Ok(self.at(place))
     }
 
     /// Logits after each of the `last` longest prefixes of `context`, shortest prefix first,
@@ -96,10 +117,187 @@ impl<'m> Follower<'m> {
             return Err(DecodeError::EmptyPrompt);
         }
         assert!((1..=context.len()).contains(&last), "{last} rows of {} tokens", context.len());
-        let wanted_from = context.len() - last + 1;
+        let places = match self.places(context, last) {
+            Some(places) => places,
+            None => {
+                self.compute(context, last)?;
+                (self.rows.len() - last..self.rows.len()).map(Place::Row).collect()
+            }
+        };
+        Ok(places.into_iter().map(|place| self.at(place)))
+    }
+
+    /// Runs `tree`, which follows `context`, with what is missing of the context in one pass (a long
+    /// prompt in one of its own). [`row_at`](Self::row_at) then knows the row after the context and
+    /// after every path. What is known already is not computed again: a tree may grow pass by pass,
+    /// and a text that goes on along a path keeps that path.
+    ///
+    /// Returns whether all these rows are known now. Nothing is done and nothing known anew if the
+    /// session has no [tree attention](crate::TreeSession), or the context no room for all nodes
+    /// side by side; a tree of one path needs neither.
+    ///
+    /// ```
+    /// use kad_core::{Counted, Follower, TokenTree, oracle::TableModel};
+    /// let model = Counted::new(TableModel::random("toy", 5, 3, 11));
+    /// let mut follower = Follower::new(&model)?;
+    /// let mut tree = TokenTree::new();
+    /// let a = tree.push(None, 3);
+    /// tree.push(Some(a), 0);
+    /// tree.push(Some(a), 4);
+    /// assert!(follower.follow_tree(&[1, 2], &tree)?);
+    /// follower.row_at(&[1, 2], 2)?;
+    /// follower.row_at(&[1, 2, 3, 0], 4)?;
+    /// follower.row_at(&[1, 2, 3, 4], 4)?;
+    /// assert_eq!(model.counts().passes, 1);
+    /// # Ok::<(), kad_core::DecodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`DecodeError::EmptyPrompt`] for an empty context, or the model's own.
+    pub fn follow_tree(
+        &mut self,
+        context: &[TokenId],
+        tree: &TokenTree,
+    ) -> Result<bool, DecodeError> {
+        if context.is_empty() {
+            return Err(DecodeError::EmptyPrompt);
+        }
+        if tree.is_chain() {
+            let text: Vec<_> = context.iter().copied().chain(tree.tokens()).collect();
+            return self.rows(&text, tree.len() + 1).map(|_| true);
+        }
+        let limit = self.model.context_len();
+        if self.session.trees().is_none() || context.len() + tree.len() > limit {
+            return Ok(false);
+        }
+        if self.knows(context, tree) {
+            return Ok(true);
+        }
+        let room = limit - self.session.tokens().len();
+        if !self.is_rooted_at(context) || self.tree.len() + tree.len() > room {
+            self.plant(context)?;
+        }
+        self.grow(tree)?;
+        Ok(true)
+    }
+
+    /// Whether the row after `context` and those after every path of `tree` are known.
+    fn knows(&self, context: &[TokenId], tree: &TokenTree) -> bool {
+        let known = |text: &[TokenId]| self.places(text, 1).is_some();
+        known(context) && (0..tree.len()).all(|node| known(&[context, &tree.text(node)].concat()))
+    }
+
+    /// Whether the present tree follows `context`.
+    fn is_rooted_at(&self, context: &[TokenId]) -> bool {
+        let stem = self.tree.tokens().take(self.stem);
+        !self.tree.is_empty()
+            && self.session.tokens().iter().copied().chain(stem).eq(context.iter().copied())
+    }
+
+    /// Makes ready for a tree after `context`: what is missing of it becomes the stem.
+    fn plant(&mut self, context: &[TokenId]) -> Result<(), DecodeError> {
+        let shared = self.roll_back(context)?;
+        self.forget(1);
+        let root_known = !self.rows.is_empty() && self.first + self.rows.len() == context.len() + 1;
+        let mut resume = if root_known { shared } else { shared.min(context.len() - 1) };
+        if context.len() - resume > STEM {
+            self.rows.clear();
+            self.first = context.len();
+            self.advance(&context[..context.len() - 1], resume)?;
+            resume = context.len() - 1;
+        }
+        self.advance(&context[..resume], resume)?;
+        self.stem = context.len() - resume;
+        for token in &context[resume..] {
+            self.tree.push(self.tree.len().checked_sub(1), *token);
+        }
+        Ok(())
+    }
+
+    /// Adds the nodes of `tree` after the stem, in one pass over those that are new.
+    fn grow(&mut self, tree: &TokenTree) -> Result<(), DecodeError> {
+        let root = self.stem.checked_sub(1);
+        let mut nodes = Vec::with_capacity(tree.len());
+        for node in 0..tree.len() {
+            let parent = tree.parent(node).map(|parent| nodes[parent]).or(root);
+            nodes.push(self.tree.push(parent, tree.token(node)));
+        }
+        let (grown, rows) = (&self.tree, &mut self.tree_rows);
+        let grow = |session: &mut dyn TreeSession| match rows.is_empty() {
+            true => session.extend_tree(grown, rows),
+            false => session.grow_tree(grown, rows),
+        };
+        let done = self.session.trees().ok_or(ModelError::NoTrees).and_then(grow);
+        done.map_err(|source| {
+            // The next call of the session leaves the tree it may still be in.
+            self.tree.clear();
+            self.tree_rows.clear();
+            named(self.model, source)
+        })
+    }
+
+    /// Leaves the tree by the path that `context` takes; the rows on it stay known.
+    fn settle(&mut self, context: &[TokenId]) -> Result<(), DecodeError> {
+        if self.tree.is_empty() {
+            return Ok(());
+        }
+        let (held, path) = (self.session.tokens().len(), self.path_of(context));
+        let kept = self.session.trees().ok_or(ModelError::NoTrees);
+        kept.and_then(|session| session.keep_path(&path)).map_err(|e| named(self.model, e))?;
+        if !path.is_empty() && self.first + self.rows.len() != held + 1 {
+            self.rows.clear();
+            self.first = held + 1;
+        }
+        path.iter().for_each(|&node| self.rows.push_row(self.tree_rows.row(node)));
+        self.tree.clear();
+        self.tree_rows.clear();
+        Ok(())
+    }
+
+    /// The path that `context` takes beyond the tokens held.
+    fn path_of(&self, context: &[TokenId]) -> Vec<usize> {
+        let beyond = context.strip_prefix(self.session.tokens());
+        beyond.map_or(vec![], |beyond| self.tree.path_along(beyond))
+    }
+
+    /// Where the rows after the `last` longest prefixes of `context` are, shortest first, if all of
+    /// them are known.
+    fn places(&self, context: &[TokenId], last: usize) -> Option<Vec<Place>> {
+        let shared = common_prefix(self.session.tokens(), context);
+        let path = self.path_of(context);
+        let place = |len: usize| match len.checked_sub(shared + 1) {
+            None => {
+                let index = len.checked_sub(self.first)?;
+                (index < self.rows.len()).then_some(Place::Row(index))
+            }
+            Some(beyond) => path.get(beyond).copied().map(Place::Node),
+        };
+        (context.len() + 1 - last..=context.len()).map(place).collect()
+    }
+
+    fn at(&self, place: Place) -> &[f32] {
+        match place {
+            Place::Row(index) => self.rows.row(index),
+            Place::Node(node) => self.tree_rows.row(node),
+        }
+    }
+
+    /// Forgets what `context` does not share; how many of its tokens are held.
+    fn roll_back(&mut self, context: &[TokenId]) -> Result<usize, DecodeError> {
+        self.settle(context)?;
         let shared = common_prefix(self.session.tokens(), context);
         // Rows beyond the shared prefix belong to tokens that were rolled back.
         self.rows.truncate((shared + 1).saturating_sub(self.first));
+        Ok(shared)
+    }
+
+    /// Makes the latest rows those after the `last` longest prefixes of `context`.
+    fn compute(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        if context.is_empty() {
+            return Err(DecodeError::EmptyPrompt);
+        }
+        let wanted_from = context.len() - last + 1;
+        let shared = self.roll_back(context)?;
         let known_to = self.first + self.rows.len();
         // Rows without a gap go on being remembered.
         let resume = if !self.rows.is_empty() && (self.first..=known_to).contains(&wanted_from) {
@@ -111,7 +309,7 @@ impl<'m> Follower<'m> {
         };
         self.advance(context, resume)?;
         self.forget(last);
-        Ok(self.rows.tail(last))
+        Ok(())
     }
 
     /// Drops the oldest rows, several at a time: each time the others move to the front.
@@ -152,82 +350,4 @@ fn common_prefix(a: &[TokenId], b: &[TokenId]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Counted;
-    use crate::oracle::TableModel;
-
-    #[test]
-    fn rows_are_those_of_a_fresh_session_wherever_the_context_goes() {
-        let model = TableModel::random("toy", 5, 3, 11);
-        let mut follower = Follower::new(&model).unwrap();
-        let contexts: [(&[TokenId], usize); 9] = [
-            (&[1, 2, 3], 1),
-            (&[1, 2, 3], 1),
-            (&[1, 2, 3], 3),
-            (&[1, 2, 3, 4, 0], 2),
-            (&[1, 2, 3, 4, 0], 1),
-            (&[1, 2, 4, 4], 2),
-            (&[0], 1),
-            (&[0, 1, 2, 3], 4),
-            (&[0, 1], 1),
-        ];
-        for (context, last) in contexts {
-            let mut fresh = LogitRows::new(5);
-            model.start().unwrap().extend(context, last, &mut fresh).unwrap();
-            let found = follower.rows(context, last).unwrap();
-            assert!(found.eq(fresh.iter()), "context {context:?}, last {last}");
-        }
-    }
-
-    /// A long text with excursions: every row asked for is that of a fresh session, whatever was
-    /// remembered or forgotten meanwhile.
-    #[test]
-    fn a_long_walk_returns_the_rows_of_fresh_sessions() {
-        let model = TableModel::random("toy", 5, 4, 3);
-        for memory in [1, 4] {
-            let mut follower = Follower::new(&model).unwrap();
-            follower.remember(memory);
-            let mut text = vec![1, 2];
-            for step in 0u32..60 {
-                text.truncate(text.len() - (step as usize * 7 % 4).min(text.len() - 1));
-                text.extend((0..step % 5).map(|i| (i * step + 3) % 5));
-                let len = text.len() - (step as usize % 3).min(text.len() - 1);
-                let mut fresh = LogitRows::new(5);
-                model.start().unwrap().extend(&text[..len], 1, &mut fresh).unwrap();
-                assert_eq!(follower.row_at(&text, len).unwrap(), fresh.row(0), "step {step}");
-                let last = 1 + step as usize % text.len().min(4);
-                let mut fresh = LogitRows::new(5);
-                model.start().unwrap().extend(&text, last, &mut fresh).unwrap();
-                assert!(follower.rows(&text, last).unwrap().eq(fresh.iter()), "step {step}");
-            }
-        }
-    }
-
-    /// Rows made one at a time while drafting are there when all of them are asked for together.
-    #[test]
-    fn remembered_rows_cost_no_pass() {
-        let model = Counted::new(TableModel::random("toy", 5, 3, 11));
-        let mut follower = Follower::new(&model).unwrap();
-        follower.remember(4);
-        let text = [1, 2, 3, 4, 0, 1];
-        (3..=6).for_each(|len| _ = follower.row(&text[..len]).unwrap());
-        assert_eq!(model.counts().passes, 4);
-        assert_eq!(follower.rows(&text, 4).unwrap().len(), 4);
-        follower.row_at(&text, 3).unwrap();
-        follower.row_at(&text, 6).unwrap();
-        assert_eq!((model.counts().passes, model.counts().tokens), (4, 6));
-    }
-
-    #[test]
-    fn nothing_is_computed_twice() {
-        let model = Counted::new(TableModel::random("toy", 5, 3, 11));
-        let mut follower = Follower::new(&model).unwrap();
-        follower.rows(&[1, 2, 3, 4], 2).map(drop).unwrap();
-        follower.row(&[1, 2, 3, 4]).unwrap();
-        follower.row(&[1, 2, 3, 4]).unwrap();
-        assert_eq!(model.counts().passes, 1);
-        follower.row(&[1, 2, 3, 4, 0]).unwrap();
-        assert_eq!((model.counts().passes, model.counts().tokens), (2, 5));
-    }
-}
+mod tests;

@@ -4,8 +4,9 @@ use crate::error::DecodeError;
 use crate::follower::{Follower, SharedFollower};
 use crate::law::Law;
 use crate::model::LanguageModel;
-use crate::predictor::Predictor;
+use crate::predictor::{self, Predictor};
 use crate::sampling::Sampling;
+use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
 /// What to do with tokens that the small base model holds for impossible, `q(y) = 0`, where the
@@ -122,6 +123,17 @@ fn composed(base: f64, aligned: f64, small: f64, offset: f64, cap: f64) -> f64 {
     }
 }
 
+impl<'m> ImplicitReward<'m> {
+    /// Each model, and whether it has to pass over a text that has been drafted.
+    fn parts(&self) -> [(&SharedFollower<'m>, bool); 3] {
+        [
+            (&self.base, true),
+            (&self.small, self.drafter != Some(RewardDrafter::Small)),
+            (&self.aligned, self.drafter != Some(RewardDrafter::Aligned)),
+        ]
+    }
+}
+
 impl Predictor for ImplicitReward<'_> {
     fn context_len(&self) -> usize {
         let len = |follower: &SharedFollower| follower.borrow().model().context_len();
@@ -129,12 +141,7 @@ impl Predictor for ImplicitReward<'_> {
     }
 
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
-        let parts = [
-            (&self.base, true),
-            (&self.small, self.drafter != Some(RewardDrafter::Small)),
-            (&self.aligned, self.drafter != Some(RewardDrafter::Aligned)),
-        ];
-        for (follower, passes) in parts {
+        for (follower, passes) in self.parts() {
             let mut follower = follower.borrow_mut();
             follower.remember(last);
             if passes {
@@ -142,6 +149,11 @@ impl Predictor for ImplicitReward<'_> {
             }
         }
         Ok(())
+    }
+
+    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
+        let passing = self.parts().into_iter().filter(|(_, passes)| *passes);
+        passing.map(|(part, _)| part).try_for_each(|p| predictor::follow_tree(p, context, tree))
     }
 
     fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {

@@ -10,6 +10,7 @@
 //! | `p(· | x)`, a next-token law | [`Law`] | `law.rs` |
 //! | temperature, top-k, top-p | [`Sampling`] | `sampling.rs` |
 //! | a model, one sequence in its cache | [`LanguageModel`], [`Session`] | `model.rs` |
+//! | token trees, tree attention | [`TokenTree`], [`TreeSession`] | `tree.rs`, `model.rs` |
 //! | cost in passes | [`Counted`] | `counted.rs` |
 //! | `d : V → [0, 1]`, a deferral rule | [`deferral::Rule`] | `deferral/` |
 //! | `π = (1 − d) p + q* Σ d p` | [`mixture`] | `mixture.rs` |
@@ -43,6 +44,7 @@ mod softmax;
 mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tree;
 mod vocab;
 
 pub use certificate::Certificate;
@@ -54,8 +56,9 @@ pub use implicit_reward::{ImplicitReward, ImpossibleInSmall, RewardDrafter};
 pub use law::{Law, log_normaliser, log_prob};
 pub use logits::LogitRows;
 pub use mixture::{Mixture, MixturePredictor};
-pub use model::{LanguageModel, Session};
+pub use model::{LanguageModel, Session, TreeSession};
 pub use number::Number;
 pub use predictor::{ModelPredictor, Predictor};
 pub use sampling::{Sampling, SamplingError, SamplingSettings};
+pub use tree::TokenTree;
 pub use vocab::{Fingerprint, TokenId, Vocab, VocabMismatch};

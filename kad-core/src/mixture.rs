@@ -8,8 +8,9 @@ use crate::follower::{Follower, SharedFollower};
 use crate::law::Law;
 use crate::model::LanguageModel;
 use crate::number::Number;
-use crate::predictor::{Predictor, law_at};
+use crate::predictor::{self, Predictor, law_at};
 use crate::sampling::Sampling;
+use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
 /// Writes `π(y) = (1 − d(y)) p(y) + q*(y) · D` into `out` and returns the deferral mass
@@ -153,6 +154,30 @@ impl<'m> Mixture<'m> {
     /// # Panics
     /// If `last` is 0 or larger than the context.
     pub fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        let rows = self.go_to(context, last);
+        self.base.borrow_mut().rows(context, rows).map(drop)
+    }
+
+    /// Moves to `context`, as [`follow`](Self::follow) by one position, and lets the base model
+    /// pass over all of `tree` at once if it can: following a path of the tree costs nothing then.
+    ///
+    /// # Errors
+    /// If the base model fails.
+    pub fn follow_tree(
+        &mut self,
+        context: &[TokenId],
+        tree: &TokenTree,
+    ) -> Result<(), DecodeError> {
+        let rows = self.go_to(context, 1);
+        if rows > 1 {
+            // A rule with a history has to catch up first.
+            self.base.borrow_mut().rows(context, rows).map(drop)?;
+        }
+        predictor::follow_tree(&self.base, context, tree)
+    }
+
+    /// Notes where the text is, and returns how many rows of the base model are needed there.
+    fn go_to(&mut self, context: &[TokenId], last: usize) -> usize {
         let wanted = context.len() - last + 1;
         self.first = match self.rule {
             Rule::History(rule) => self.history.follow(&**rule, context, wanted),
@@ -166,9 +191,8 @@ impl<'m> Mixture<'m> {
         if self.positions.len() < rows {
             self.positions.resize_with(rows, Position::default);
         }
-        let mut base = self.base.borrow_mut();
-        base.remember(rows);
-        base.rows(context, rows).map(drop)
+        self.base.borrow_mut().remember(rows);
+        rows
     }
 
     /// The decision after the first `len` tokens of the context followed.
@@ -285,6 +309,11 @@ impl Predictor for MixturePredictor<'_> {
         let mut aligned = self.mixture.aligned.borrow_mut();
         aligned.remember(last);
         aligned.rows(context, last).map(drop)
+    }
+
+    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
+        self.mixture.follow_tree(context, tree)?;
+        predictor::follow_tree(&self.mixture.aligned, context, tree)
     }
 
     fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {

@@ -5,6 +5,7 @@ use crate::follower::{Follower, SharedFollower};
 use crate::law::Law;
 use crate::model::LanguageModel;
 use crate::sampling::Sampling;
+use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
 /// Anything that has a next-token law after any context: a model with its sampling settings, a
@@ -23,6 +24,16 @@ pub trait Predictor {
     /// # Errors
     /// If a model fails.
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError>;
+
+    /// Announces that laws after `context` and after every path of `tree` that follows it will be
+    /// asked for, so that a model with tree attention can make one pass over all of them. Without
+    /// (the default) the laws after the paths cost passes of their own, and are the same.
+    ///
+    /// # Errors
+    /// If a model fails.
+    fn follow_tree(&mut self, context: &[TokenId], _tree: &TokenTree) -> Result<(), DecodeError> {
+        self.follow(context, 1)
+    }
 
     /// Writes into `out` the law after the first `len` tokens of `context`. After a
     /// [`follow`](Self::follow) that covers it this makes no pass.
@@ -64,6 +75,9 @@ impl<P: Predictor + ?Sized> Predictor for Box<P> {
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
         (**self).follow(context, last)
     }
+    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
+        (**self).follow_tree(context, tree)
+    }
     fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
         (**self).law(context, len, out)
     }
@@ -102,9 +116,23 @@ impl Predictor for ModelPredictor<'_> {
         self.follower.borrow_mut().rows(context, last).map(drop)
     }
 
+    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
+        follow_tree(&self.follower, context, tree)
+    }
+
     fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
         law_at(&self.follower, &self.sampling, context, len, out)
     }
+}
+
+/// The rows after `context` and every path of `tree`; without tree attention, after `context` only.
+pub(crate) fn follow_tree(
+    follower: &SharedFollower<'_>,
+    context: &[TokenId],
+    tree: &TokenTree,
+) -> Result<(), DecodeError> {
+    let mut follower = follower.borrow_mut();
+    if follower.follow_tree(context, tree)? { Ok(()) } else { follower.row(context).map(drop) }
 }
 
 /// The law of one model after the first `len` tokens of `context`, into `out`.

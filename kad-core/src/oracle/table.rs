@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::error::ModelError;
 use crate::logits::LogitRows;
-use crate::model::{LanguageModel, Session};
+use crate::model::{LanguageModel, Session, TreeSession};
+use crate::tree::TokenTree;
 use crate::vocab::{Fingerprint, TokenId, Vocab};
 
 /// A language model given by a table: the logits after a context depend on its last tokens.
@@ -90,13 +91,14 @@ impl LanguageModel for TableModel {
         self.context_len
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
-        Ok(Box::new(TableSession { model: self, tokens: Vec::new() }))
+        Ok(Box::new(TableSession { model: self, tokens: Vec::new(), tree: TokenTree::new() }))
     }
 }
 
 struct TableSession<'m> {
     model: &'m TableModel,
     tokens: Vec<TokenId>,
+    tree: TokenTree,
 }
 
 impl Session for TableSession<'_> {
@@ -113,6 +115,7 @@ impl Session for TableSession<'_> {
         let model = self.model;
         let held = self.tokens.len();
         ModelError::check_extend(held, tokens, wanted, model.context_len, model.vocab.size())?;
+        self.tree.clear();
         self.tokens.extend_from_slice(tokens);
         let first = self.tokens.len() - wanted;
         (first..self.tokens.len()).for_each(|i| out.push_row(&model.row(&self.tokens[..=i])));
@@ -121,7 +124,32 @@ impl Session for TableSession<'_> {
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
         ModelError::check_truncate(self.tokens.len(), len)?;
+        self.tree.clear();
         self.tokens.truncate(len);
+        Ok(())
+    }
+
+    fn trees(&mut self) -> Option<&mut dyn TreeSession> {
+        Some(self)
+    }
+}
+
+impl TreeSession for TableSession<'_> {
+    fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
+        let (model, held) = (self.model, self.tokens.len());
+        let (limit, vocab) = (model.context_len, model.vocab.size());
+        ModelError::check_tree(held, &self.tree, tree, limit, vocab)?;
+        for node in self.tree.len()..tree.len() {
+            out.push_row(&model.row(&[self.tokens.clone(), tree.text(node)].concat()));
+        }
+        self.tree.clone_from(tree);
+        Ok(())
+    }
+
+    fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        ModelError::check_path(&self.tree, path)?;
+        self.tokens.extend(path.iter().map(|&node| self.tree.token(node)));
+        self.tree.clear();
         Ok(())
     }
 }

@@ -15,3 +15,4 @@ mod rule_history;
 mod rule_knapsack;
 mod rule_laws;
 mod rule_order;
+mod trees;

@@ -1,0 +1,343 @@
+//! Token trees: what a follower knows after a tree pass, what it costs, and that laws do not notice.
+
+use kad_core::deferral::{HistoryRule, KadDual, PooledBudget, Rule};
+use kad_core::oracle::TableModel;
+use kad_core::{
+    Counted, DecodeError, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, Law,
+    LogitRows, Mixture, MixturePredictor, ModelError, ModelPredictor, Predictor, Sampling, Session,
+    TokenId, TokenTree, Vocab,
+};
+use proptest::prelude::*;
+
+const VOCAB: usize = 5;
+
+/// `order` 12 sees every token of the texts here, so that no two prefixes have the same law.
+fn table(seed: u64) -> TableModel {
+    TableModel::random("toy", VOCAB, 12, seed)
+}
+
+fn fresh(model: &dyn LanguageModel, text: &[TokenId]) -> Vec<f32> {
+    let mut rows = LogitRows::new(VOCAB);
+    model.start().unwrap().extend(text, 1, &mut rows).unwrap();
+    rows.row(0).to_vec()
+}
+
+/// Parents and tokens as numbers; parent 0 is the context.
+fn tree_of(pushes: &[(usize, TokenId)]) -> TokenTree {
+    let mut tree = TokenTree::new();
+    for &(parent, token) in pushes {
+        tree.push((parent % (tree.len() + 1)).checked_sub(1), token);
+    }
+    tree
+}
+
+/// Two branches of two tokens below one node, and a sibling of that node.
+fn branching() -> TokenTree {
+    tree_of(&[(0, 1), (1, 2), (1, 3), (2, 4), (3, 4), (0, 0)])
+}
+
+fn texts(context: &[TokenId], tree: &TokenTree) -> Vec<Vec<TokenId>> {
+    (0..tree.len()).map(|node| [context, &tree.text(node)].concat()).collect()
+}
+
+/// A model whose sessions have no tree attention.
+struct NoTrees<M>(M);
+
+struct NoTreesSession<'m>(Box<dyn Session + 'm>);
+
+impl<M: LanguageModel> LanguageModel for NoTrees<M> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+    fn vocab(&self) -> &Vocab {
+        self.0.vocab()
+    }
+    fn context_len(&self) -> usize {
+        self.0.context_len()
+    }
+    fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
+        Ok(Box::new(NoTreesSession(self.0.start()?)))
+    }
+}
+
+impl Session for NoTreesSession<'_> {
+    fn tokens(&self) -> &[TokenId] {
+        self.0.tokens()
+    }
+    fn extend(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        self.0.extend(tokens, wanted, out)
+    }
+    fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+        self.0.truncate(len)
+    }
+}
+
+/// One pass, whatever is missing of the context; no other for any row of the tree.
+#[test]
+fn a_tree_costs_one_pass_from_the_prompt_to_the_leaves() {
+    let (table, tree) = (table(1), branching());
+    let model = Counted::new(table.clone());
+    let mut follower = Follower::new(&model).unwrap();
+    let mut context: Vec<TokenId> = vec![3, 1, 4];
+    let mut tokens = 0;
+    for round in 1..=4 {
+        assert!(follower.follow_tree(&context, &tree).unwrap());
+        assert_eq!(follower.row_at(&context, context.len()).unwrap(), fresh(&table, &context));
+        for text in texts(&context, &tree) {
+            assert_eq!(follower.row(&text).unwrap(), fresh(&table, &text), "{text:?}");
+        }
+        // Round 1 runs the prompt; the others only the token that the tree did not have.
+        tokens += tree.len() as u64 + if round == 1 { 3 } else { 1 };
+        let counts = model.counts();
+        assert_eq!((counts.passes, counts.tokens), (round, tokens), "round {round}");
+        // A path of the tree, and a token that is not in it.
+        context.extend([1, 3, 4, 2]);
+    }
+}
+
+/// What is there is not computed again: the same tree, parts of it, a tree that grows level by
+/// level, a path of it as a context.
+#[test]
+fn only_new_nodes_are_computed() {
+    let model = Counted::new(table(2));
+    let mut follower = Follower::new(&model).unwrap();
+    let context: Vec<TokenId> = vec![3, 1];
+    follower.row(&context).unwrap();
+    let tree = branching();
+    let mut levels = TokenTree::new();
+    for (depth, new) in [(1, 2), (2, 2), (3, 2)] {
+        for node in (0..tree.len()).filter(|&node| tree.depth(node) == depth) {
+            let parent = tree.path_along(&tree.text(node)[..depth - 1]).last().copied();
+            let parent =
+                parent.map(|parent| *levels.path_along(&tree.text(parent)).last().unwrap());
+            levels.push(parent, tree.token(node));
+        }
+        let before = model.counts();
+        assert!(follower.follow_tree(&context, &levels).unwrap());
+        let spent = model.counts() - before;
+        assert_eq!((spent.passes, spent.tokens, spent.rows), (1, new, new), "level {depth}");
+    }
+    let before = model.counts();
+    follower.follow_tree(&context, &tree).unwrap();
+    follower.follow_tree(&[3, 1, 1], &tree_of(&[(0, 2), (0, 3), (1, 4)])).unwrap();
+    follower.rows(&[3, 1, 1, 3, 4], 4).map(drop).unwrap();
+    assert_eq!(model.counts(), before, "all of that was known");
+    // Beyond a leaf the path to it is kept.
+    follower.row(&[3, 1, 1, 3, 4, 0]).unwrap();
+    let spent = model.counts() - before;
+    assert_eq!((spent.passes, spent.tokens), (1, 1));
+}
+
+/// The rows of kept paths are remembered as others are, no more of them, and no fewer.
+#[test]
+fn rows_of_kept_paths_are_remembered() {
+    let model = Counted::new(table(3));
+    let mut follower = Follower::new(&model).unwrap();
+    follower.remember(6);
+    let mut context: Vec<TokenId> = vec![2];
+    for _ in 0..20 {
+        follower.follow_tree(&context, &branching()).unwrap();
+        let before = model.counts();
+        for len in context.len().saturating_sub(5).max(1)..=context.len() {
+            assert_eq!(follower.row_at(&context, len).unwrap(), fresh(&table(3), &context[..len]));
+        }
+        assert_eq!(model.counts(), before);
+        context.extend([1, 2]);
+    }
+}
+
+#[test]
+fn a_prompt_longer_than_a_stem_has_a_pass_of_its_own() {
+    let model = Counted::new(table(4));
+    let mut follower = Follower::new(&model).unwrap();
+    let context: Vec<TokenId> = (0..40).map(|i| i * i % 5).collect();
+    follower.follow_tree(&context, &branching()).unwrap();
+    let counts = model.counts();
+    // One token of the prompt is the stem; the others have no rows.
+    assert_eq!((counts.passes, counts.tokens, counts.rows), (2, 46, 7));
+    assert_eq!(follower.row_at(&context, 40).unwrap(), fresh(&table(4), &context));
+    assert_eq!(model.counts(), counts);
+}
+
+#[test]
+fn where_no_tree_fits_nothing_is_done() {
+    let tree = branching();
+    let without = Counted::new(NoTrees(table(5)));
+    let mut follower = Follower::new(&without).unwrap();
+    assert!(!follower.follow_tree(&[1, 2], &tree).unwrap());
+    assert_eq!(without.counts().passes, 0);
+    // One path needs no tree attention.
+    assert!(follower.follow_tree(&[1, 2], &tree_of(&[(0, 1), (1, 2)])).unwrap());
+    assert_eq!((without.counts().passes, without.counts().rows), (1, 3));
+
+    let short = Counted::new(table(5).with_context_len(8));
+    let mut follower = Follower::new(&short).unwrap();
+    assert!(!follower.follow_tree(&[1, 2, 3], &tree).unwrap(), "9 places of 8");
+    assert!(follower.follow_tree(&[1, 2], &tree).unwrap(), "8 places of 8");
+    // Another tree on top does not fit beside it, so the first one goes.
+    let other = tree_of(&[(0, 2), (0, 3)]);
+    assert!(follower.follow_tree(&[1, 2], &other).unwrap());
+    assert_eq!(follower.row(&[1, 2, 3]).unwrap(), fresh(&table(5), &[1, 2, 3]));
+    assert_eq!(short.counts().passes, 2);
+
+    for tree in [TokenTree::new(), tree_of(&[(0, 1)]), tree] {
+        let refused = follower.follow_tree(&[], &tree);
+        assert!(matches!(refused, Err(DecodeError::EmptyPrompt)), "{tree:?}");
+    }
+}
+
+/// A token that does not exist is an error, and the follower goes on as if it had not been asked.
+#[test]
+fn a_refused_tree_leaves_no_trace() {
+    let table = table(6);
+    let mut follower = Follower::new(&table).unwrap();
+    let context = [1, 2];
+    follower.follow_tree(&context, &tree_of(&[(0, 1), (0, 2)])).unwrap();
+    let wrong = tree_of(&[(0, 3), (0, VOCAB as TokenId)]);
+    for _ in 0..2 {
+        let error = follower.follow_tree(&context, &wrong).unwrap_err();
+        let DecodeError::Model { source, .. } = error else { panic!("{error}") };
+        assert!(matches!(source, ModelError::TokenOutOfRange { id: 5, .. }), "{source}");
+    }
+    for text in texts(&context, &branching()) {
+        assert_eq!(follower.row(&text).unwrap(), fresh(&table, &text));
+    }
+    follower.follow_tree(&context, &branching()).unwrap();
+    for text in texts(&context, &branching()) {
+        assert_eq!(follower.row(&text).unwrap(), fresh(&table, &text));
+    }
+}
+
+proptest! {
+    /// Any sequence of trees, rows and rows at a place, over texts that go back and forth: every row
+    /// is that of a fresh session.
+    #[test]
+    fn a_walk_with_trees_returns_the_rows_of_fresh_sessions(
+        memory in 1..5usize,
+        steps in proptest::collection::vec(
+            (0..4u32, 0..6usize, proptest::collection::vec(0..3u32, 1..4),
+             proptest::collection::vec((0..9usize, 0..3u32), 1..9)),
+            1..24,
+        ),
+    ) {
+        let table = table(7);
+        let mut follower = Follower::new(&table).unwrap();
+        follower.remember(memory);
+        let mut text = vec![1];
+        for (kind, back, more, pushes) in steps {
+            // Token ids below 3 make the text and the trees meet often.
+            text.truncate(text.len().saturating_sub(back).max(1));
+            text.extend(more);
+            let last = 1 + back % text.len().min(4);
+            match kind {
+                0 => {
+                    let found = follower.rows(&text, last).unwrap();
+                    for (row, len) in found.zip(text.len() + 1 - last..) {
+                        prop_assert_eq!(row, fresh(&table, &text[..len]));
+                    }
+                }
+                1 => {
+                    let len = text.len() + 1 - last;
+                    prop_assert_eq!(follower.row_at(&text, len).unwrap(), fresh(&table, &text[..len]));
+                }
+                _ => {
+                    let tree = tree_of(&pushes);
+                    prop_assert!(follower.follow_tree(&text, &tree).unwrap());
+                    for path in texts(&text, &tree) {
+                        prop_assert_eq!(follower.row(&path).unwrap(), fresh(&table, &path));
+                    }
+                    let root = follower.row(&text).unwrap();
+                    prop_assert_eq!(root, fresh(&table, &text));
+                }
+            }
+        }
+    }
+}
+
+fn plain() -> Sampling {
+    Sampling::at_temperature(1.0).unwrap()
+}
+
+/// The law after a text, made by a predictor that has seen nothing else.
+fn law_alone(predictor: &mut dyn Predictor, text: &[TokenId]) -> Law {
+    let mut laws = Vec::new();
+    predictor.begin(2);
+    predictor.laws(text, 1, &mut laws).unwrap();
+    laws.remove(0)
+}
+
+/// Laws after every path of two trees in a row, against one text at a time; the place asked last is
+/// where the text goes on, as in a verification. Returns the passes of each tree.
+fn laws_of_trees(
+    mut predictor: Box<dyn Predictor + '_>,
+    alone: &dyn Fn(&[TokenId]) -> Law,
+    spent: &dyn Fn() -> u64,
+) -> Vec<u64> {
+    predictor.begin(2);
+    let tree = branching();
+    let mut passes = Vec::new();
+    for context in [vec![3, 1], vec![3, 1, 1, 3, 0]] {
+        let before = spent();
+        predictor.follow_tree(&context, &tree).unwrap();
+        let mut found = Law::default();
+        let texts = texts(&context, &tree);
+        for text in [&context].into_iter().chain(texts.iter().rev()).chain([&texts[2]]) {
+            predictor.law(text, text.len(), &mut found).unwrap();
+            assert_eq!(found, alone(text), "{text:?}");
+        }
+        passes.push(spent() - before);
+    }
+    passes
+}
+
+#[test]
+fn every_predictor_has_the_laws_of_a_tree_in_one_pass_per_model() {
+    let models = [1, 2, 3].map(|seed| Counted::new(table(seed)));
+    let [base, aligned, small] = &models;
+    let spent = || models.iter().map(|model| model.counts().passes).sum::<u64>();
+
+    let one = || Box::new(ModelPredictor::new(base, plain()).unwrap()) as Box<dyn Predictor + '_>;
+    // The counts of `alone` are not the predictor's: it has models of its own.
+    let tables = [1, 2, 3].map(table);
+    let alone =
+        |text: &[TokenId]| law_alone(&mut ModelPredictor::new(&tables[0], plain()).unwrap(), text);
+    assert_eq!(laws_of_trees(one(), &alone, &spent), [1, 1]);
+
+    let pool: fn() -> Box<dyn HistoryRule> = || Box::new(PooledBudget::new(0.3, 4.0, 1.0).unwrap());
+    let rules = [Rule::base(KadDual::new(0.3).unwrap()), Rule::History(pool())];
+    for rule in &rules {
+        let mixture = |base, aligned| {
+            MixturePredictor::new(Mixture::new(base, aligned, rule, plain(), plain()).unwrap())
+        };
+        let alone = |text: &[TokenId]| law_alone(&mut mixture(&tables[0], &tables[1]), text);
+        let passes = laws_of_trees(Box::new(mixture(base, aligned)), &alone, &spent);
+        assert_eq!(passes, [2, 2], "{rule}");
+        // One model in both roles has one cache.
+        let alone = |text: &[TokenId]| law_alone(&mut mixture(&tables[0], &tables[0]), text);
+        assert_eq!(laws_of_trees(Box::new(mixture(base, base)), &alone, &spent), [1, 1], "{rule}");
+    }
+
+    let reward = |base, small, aligned| {
+        ImplicitReward::new(base, small, aligned, plain(), ImpossibleInSmall::Exclude).unwrap()
+    };
+    let alone = |text: &[TokenId]| law_alone(&mut reward(&tables[0], &tables[2], &tables[1]), text);
+    let passes = laws_of_trees(Box::new(reward(base, small, aligned)), &alone, &spent);
+    assert_eq!(passes, [3, 3]);
+}
+
+/// Without tree attention the laws cost passes and are the same.
+#[test]
+fn laws_of_a_tree_do_not_need_tree_attention() {
+    let model = Counted::new(NoTrees(table(1)));
+    let table = table(1);
+    let alone =
+        |text: &[TokenId]| law_alone(&mut ModelPredictor::new(&table, plain()).unwrap(), text);
+    let predictor = Box::new(ModelPredictor::new(&model, plain()).unwrap());
+    let passes = laws_of_trees(predictor, &alone, &|| model.counts().passes);
+    assert!(passes.iter().all(|&passes| passes > 1), "{passes:?}");
+}
