@@ -34,6 +34,7 @@ mod draft;
 mod level;
 mod stage;
 mod target;
+pub mod theory;
 pub mod verify;
 
 pub use deferral::DeferralTarget;
