@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::bars::bars;
 use super::format::{NONE, fixed, interval, parameter, percent, points, significant};
+use super::page::{self, Figure};
 use super::tradeoff::tradeoff;
 use super::{Example, plot};
 use crate::record::{Record, Span};
@@ -31,14 +29,7 @@ pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
         tasks: task_views(summary)?,
         examples: examples.iter().map(example_view).collect(),
     };
-    let mut templates = Environment::new();
-    templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    templates.set_undefined_behavior(UndefinedBehavior::Strict);
-    templates.set_auto_escape_callback(|_| AutoEscape::Html);
-    templates
-        .template_from_str(include_str!("report.html.j2"))
-        .and_then(|template| template.render(Serde(page)))
-        .context("cannot fill the report's template")
+    page::render(include_str!("report.html.j2"), page)
 }
 
 /// What the template knows.
@@ -59,9 +50,7 @@ struct Page<'a> {
 #[derive(Serialize)]
 struct TaskView<'a> {
     name: &'a str,
-    /// SVG, to be embedded as it is.
-    bars: Option<Value>,
-    tradeoff: Option<Value>,
+    figures: Vec<Figure>,
     /// Columns of the passes per token.
     models: Vec<&'a str>,
     /// Whether any decoder drafts.
@@ -118,14 +107,41 @@ fn task_views(summary: &Summary) -> Result<Vec<TaskView<'_>>> {
         let models: Vec<&str> = models.into_iter().collect();
         Ok(TaskView {
             name,
-            bars: bars(&arms, &families, &summary.baseline)?.map(Value::from_safe_string),
-            tradeoff: tradeoff(&arms, &families)?.map(Value::from_safe_string),
+            figures: figures(name, &arms, (&families, &summary.baseline))?,
             rows: arms.iter().map(|arm| row_view(arm, &models, &summary.baseline)).collect(),
             drafts: arms.iter().any(|arm| arm.drafting.is_some()),
             models,
         })
     };
     names.into_iter().map(view).collect()
+}
+
+/// The charts of the task `name`, as far as there is something to draw.
+fn figures(
+    name: &str,
+    arms: &[&Arm],
+    (families, baseline): (&[&str], &str),
+) -> Result<Vec<Figure>> {
+    let confidence = parameter(100.0 * CONFIDENCE);
+    let label = |what: &str| format!("{what} on {name}; the numbers are in the table below");
+    let accuracy = Figure::of(
+        bars(arms, families, baseline)?,
+        format!(
+            "Accuracy of each decoder with its {confidence} % Wilson interval; sweeps are grouped \
+             by their family."
+        ),
+        label("Accuracy of each decoder"),
+    );
+    let tradeoff = Figure::of(
+        tradeoff(arms, families)?,
+        format!(
+            "Accuracy against deferral mass. Each line is a sweep, each mark one of its members \
+             with its parameter and {confidence} % Wilson interval; decoders without a deferral \
+             rule are dashed."
+        ),
+        label("Accuracy against deferral mass"),
+    );
+    Ok([accuracy, tradeoff].into_iter().flatten().collect())
 }
 
 fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {

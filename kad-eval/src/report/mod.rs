@@ -2,11 +2,21 @@
 
 mod bars;
 mod format;
+mod frame;
+#[cfg(test)]
+mod gallery;
 mod html;
+mod labels;
+mod lengths;
+mod page;
 mod plot;
+mod predicted;
 #[cfg(test)]
 mod sample;
+mod theme;
+mod times;
 mod tradeoff;
+mod widths;
 
 use crate::record::Record;
 
