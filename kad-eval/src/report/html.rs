@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::bars::bars;
 use super::format::{NONE, fixed, interval, parameter, percent, points, significant};
 use super::page::{self, Figure};
+use super::provenance::{self, LegendView, Piece, SpanView};
 use super::tradeoff::tradeoff;
 use super::{Example, plot};
-use crate::record::{Record, Span};
+use crate::record::Record;
 use crate::stats::CONFIDENCE;
 use crate::summary::{Arm, Summary};
 
@@ -19,6 +20,8 @@ use crate::summary::{Arm, Summary};
 /// # Errors
 /// If a chart cannot be drawn or the template fails; neither depends on what models wrote.
 pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
+    let spans = examples.iter().flat_map(|example| &example.records).flat_map(|r| &r.spans);
+    let made = spans.map(|span| (span.origin.as_str(), 1));
     let page = Page {
         name: &summary.name,
         question: summary.question.as_deref(),
@@ -28,6 +31,7 @@ pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
         confidence: parameter(100.0 * CONFIDENCE),
         tasks: task_views(summary)?,
         examples: examples.iter().map(example_view).collect(),
+        legend: provenance::legend(made),
     };
     page::render(include_str!("report.html.j2"), page)
 }
@@ -44,6 +48,7 @@ struct Page<'a> {
     confidence: String,
     tasks: Vec<TaskView<'a>>,
     examples: Vec<ExampleView<'a>>,
+    legend: Vec<LegendView>,
 }
 
 /// Everything about one task.
@@ -193,24 +198,7 @@ struct TextView<'a> {
     stop: &'a str,
     new_tokens: u64,
     deferred_tokens: Option<u64>,
-    spans: Vec<SpanView<'a>>,
-}
-
-#[derive(Serialize)]
-struct SpanView<'a> {
-    /// As the record names it.
-    origin: &'a str,
-    /// A class that the page has a style for.
-    class: &'static str,
-    pieces: Vec<Piece>,
-}
-
-/// A text up to the end of a line.
-#[derive(Serialize)]
-struct Piece {
-    text: String,
-    /// Whether a newline follows, which the page also shows as a sign.
-    newline: bool,
+    spans: Vec<SpanView>,
 }
 
 fn example_view(example: &Example) -> ExampleView<'_> {
@@ -218,7 +206,7 @@ fn example_view(example: &Example) -> ExampleView<'_> {
         task: &example.task,
         item: &example.item,
         gold: &example.gold,
-        prompt: pieces(&example.prompt),
+        prompt: provenance::pieces(&example.prompt),
         texts: example.records.iter().map(text_view).collect(),
     }
 }
@@ -231,43 +219,14 @@ fn text_view(record: &Record) -> TextView<'_> {
         stop: &record.stop,
         new_tokens: record.new_tokens,
         deferred_tokens: record.deferred_tokens,
-        spans: record.spans.iter().map(span_view).collect(),
+        spans: record.spans.iter().map(|s| provenance::span(&s.origin, 1, &s.text)).collect(),
     }
-}
-
-fn span_view(span: &Span) -> SpanView<'_> {
-    let class = match span.origin.as_str() {
-        "base" => "base",
-        "deferred" => "deferred",
-        "sampled" => "sampled",
-        "drafted" => "drafted",
-        "corrected" => "corrected",
-        "bonus" => "bonus",
-        _ => "other",
-    };
-    SpanView { origin: &span.origin, class, pieces: pieces(&span.text) }
-}
-
-/// Cuts at newlines. Other control characters, which a browser would drop or change, become
-/// their pictures (U+2400…): some tokenizers have end tokens of that kind.
-fn pieces(text: &str) -> Vec<Piece> {
-    let picture = |c: char| match c {
-        '\t' => c,
-        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
-        '\x7f' => '\u{2421}',
-        _ => c,
-    };
-    text.split_inclusive('\n')
-        .map(|line| {
-            let (text, newline) = line.strip_suffix('\n').map_or((line, false), |l| (l, true));
-            Piece { text: text.chars().map(picture).collect(), newline }
-        })
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Span;
     use crate::report::sample;
     use crate::stats::Interval;
     use crate::summary::Difference;
@@ -380,9 +339,6 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
-        let control = pieces("a\tb\r\u{3}\n\u{7f}");
-        assert_eq!((control[0].text.as_str(), control[0].newline), ("a\tb␍␃", true));
-        assert_eq!((control[1].text.as_str(), control[1].newline), ("␡", false));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::theme::{COLOURS, FAINT, GRID, INK};
 const NAME: i32 = 30;
 const TITLE: i32 = 22;
 /// The mean in words, below the title.
-const MEAN: i32 = 20;
+const MEAN: i32 = 26;
 /// The histogram itself; numbers and, in the last row, the title of the axis below.
 const PLOT: i32 = 92;
 const NUMBERS: i32 = 26;
@@ -174,7 +174,7 @@ fn draw_mean(area: &Area<'_>, panel: &Panel, level: &LevelLengths) -> Result<()>
     let x = panel.x(level.mean());
     plot::dashed(area, [(x, panel.top - 4), (x, panel.bottom)], INK.stroke_width(1))?;
     let label = format!("mean {}, {rounds} rounds", fixed(level.mean(), 2));
-    let at = (panel.left - LEFT + 8, panel.top - MEAN / 2 - 3);
+    let at = (panel.left - LEFT + 8, panel.top - MEAN + 7);
     plot::write(area, &label, at, (SMALL, FAINT, HPos::Left))
 }
 

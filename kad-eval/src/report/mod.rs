@@ -1,6 +1,7 @@
 //! What a reader sees of a run: one HTML page that needs nothing but itself.
 
 mod bars;
+mod bench;
 mod format;
 mod frame;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod lengths;
 mod page;
 mod plot;
 mod predicted;
+mod provenance;
 #[cfg(test)]
 mod sample;
 mod theme;
@@ -20,6 +22,7 @@ mod widths;
 
 use crate::record::Record;
 
+pub(crate) use bench::{Bench, Benched, Predicted, bench_html};
 pub(crate) use html::html;
 
 /// One item, decoded by several decoders.

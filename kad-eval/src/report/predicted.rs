@@ -164,9 +164,11 @@ impl Mark<'_> {
         plot::write(area, &name, (LIST + 14, y), (TEXT, INK, HPos::Left))?;
         let [predicted, measured] = [c.predicted, c.measured].map(milliseconds);
         let ratio = fixed(c.predicted / c.measured, 2);
-        let lemma = c.lemma.map(|s| format!(", Lemma 3.1 {}", milliseconds(s)));
-        let numbers =
-            format!("{predicted} for {measured} ms: {ratio}{}", lemma.unwrap_or_default());
+        let lemma = c.lemma.map(|s| format!("; Lemma 3.1: {}", milliseconds(s)));
+        let numbers = format!(
+            "predicted {predicted}, measured {measured}: {ratio}{}",
+            lemma.unwrap_or_default()
+        );
         plot::write(area, &numbers, (LIST + 14, y + 17), (SMALL, FAINT, HPos::Left))
     }
 }
@@ -259,7 +261,12 @@ mod tests {
     fn every_decoder_is_in_the_list_and_a_loss_too() {
         let all = [comparison("a chain", 0.010, 0.012), comparison("another", 0.0040, 0.0041)];
         let chart = predicted(&all).unwrap().unwrap();
-        for text in ["1 a chain", "10.0 for 12.0 ms: 0.83, Lemma 3.1 8.7", "2 another", "0.98"] {
+        for text in [
+            "1 a chain",
+            "predicted 10.0, measured 12.0: 0.83; Lemma 3.1: 8.7",
+            "2 another",
+            "0.98",
+        ] {
             assert!(chart.contains(text), "{text} is not in {chart}");
         }
     }

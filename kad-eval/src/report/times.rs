@@ -153,7 +153,7 @@ fn draw_bar(
     let at = |ms: f64| -> Point { chart.backend_coord(&(ms, f64::from(row + MIDDLE))) };
     let y = at(0.0).1;
     let name = shorten(&bar.decoder, LONGEST_LABEL);
-    plot::write(area, &name, (LEFT, y - MIDDLE + NAME), (TEXT, INK, HPos::Left))?;
+    plot::write(area, &name, (LEFT + 5, y - MIDDLE + NAME), (TEXT, INK, HPos::Left))?;
     for segment in bar.segments(models) {
         let (from, to) = (at(segment.from).0, at(segment.to).0);
         // A line of paper between segments: neighbours differ without their colours.

@@ -155,7 +155,7 @@ fn draw_curve(
 
 fn label(curve: &WidthCurve) -> String {
     let (name, ratio) = (shorten(&curve.model, LONGEST_LABEL), fixed(curve.end().1, 2));
-    format!("{name} {ratio} × {} ms", milliseconds(curve.single))
+    format!("{name}: {ratio} × {} ms", milliseconds(curve.single))
 }
 
 /// Names at the right ends, apart from each other.
@@ -238,7 +238,7 @@ mod tests {
             (0..12).map(|index| WidthCurve::of(&format!("m{index}"), &times, 0).unwrap()).collect();
         let chart = widths(&curves).unwrap().unwrap();
         for index in 0..12 {
-            assert!(chart.contains(&format!("m{index} 2.50 × 10.0 ms")), "{chart}");
+            assert!(chart.contains(&format!("m{index}: 2.50 × 10.0 ms")), "{chart}");
         }
     }
 }
