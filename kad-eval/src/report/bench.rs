@@ -240,7 +240,10 @@ mod tests {
     }
 
     fn page(decoders: Vec<Benched>) -> String {
-        let profile = crate::profile::sample::profile(vec![law("large", 0.020, 0.001), law("small", 0.004, 0.0005)], vec![]);
+        let profile = crate::profile::sample::profile(
+            vec![law("large", 0.020, 0.001), law("small", 0.004, 0.0005)],
+            vec![],
+        );
         let setting = vec!["2 threads".to_owned()];
         let bench = Bench { name: "a <bench>", setting, decoders, profile: Some(&profile) };
         bench_html(&bench).unwrap()

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::bars::bars;
+use super::chains::{self, LevelRow};
 use super::format::{NONE, fixed, interval, parameter, percent, points, significant};
 use super::page::{self, Figure};
 use super::provenance::{self, LegendView, Piece, SpanView};
@@ -21,7 +22,7 @@ use crate::summary::{Arm, Summary};
 /// If a chart cannot be drawn or the template fails; neither depends on what models wrote.
 pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
     let spans = examples.iter().flat_map(|example| &example.records).flat_map(|r| &r.spans);
-    let made = spans.map(|span| (span.origin.as_str(), 1));
+    let made = spans.map(|span| (span.origin.as_str(), span.level));
     let page = Page {
         name: &summary.name,
         question: summary.question.as_deref(),
@@ -30,7 +31,7 @@ pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
         complete: summary.complete,
         confidence: parameter(100.0 * CONFIDENCE),
         tasks: task_views(summary)?,
-        examples: examples.iter().map(example_view).collect(),
+        examples: examples.iter().map(|example| example_view(example, summary)).collect(),
         legend: provenance::legend(made),
     };
     page::render(include_str!("report.html.j2"), page)
@@ -61,6 +62,8 @@ struct TaskView<'a> {
     /// Whether any decoder drafts.
     drafts: bool,
     rows: Vec<RowView<'a>>,
+    /// Of all decoders that verify drafts.
+    levels: Vec<LevelRow<'a>>,
 }
 
 /// A line of the table.
@@ -114,6 +117,7 @@ fn task_views(summary: &Summary) -> Result<Vec<TaskView<'_>>> {
             name,
             figures: figures(name, &arms, (&families, &summary.baseline))?,
             rows: arms.iter().map(|arm| row_view(arm, &models, &summary.baseline)).collect(),
+            levels: chains::levels(&arms),
             drafts: arms.iter().any(|arm| arm.drafting.is_some()),
             models,
         })
@@ -146,7 +150,9 @@ fn figures(
         ),
         label("Accuracy against deferral mass"),
     );
-    Ok([accuracy, tradeoff].into_iter().flatten().collect())
+    let mut figures: Vec<Figure> = [accuracy, tradeoff].into_iter().flatten().collect();
+    figures.extend(chains::figures(name, arms, baseline)?);
+    Ok(figures)
 }
 
 fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
@@ -198,28 +204,33 @@ struct TextView<'a> {
     stop: &'a str,
     new_tokens: u64,
     deferred_tokens: Option<u64>,
+    /// Who is at which level; empty where nothing is verified.
+    levels: Vec<&'a str>,
     spans: Vec<SpanView>,
 }
 
-fn example_view(example: &Example) -> ExampleView<'_> {
+fn example_view<'a>(example: &'a Example, summary: &'a Summary) -> ExampleView<'a> {
     ExampleView {
         task: &example.task,
         item: &example.item,
         gold: &example.gold,
         prompt: provenance::pieces(&example.prompt),
-        texts: example.records.iter().map(text_view).collect(),
+        texts: example.records.iter().map(|record| text_view(record, summary)).collect(),
     }
 }
 
-fn text_view(record: &Record) -> TextView<'_> {
+fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
+    let same = |arm: &&Arm| (&arm.decoder, &arm.task) == (&record.decoder, &record.task);
+    let levels = summary.arms.iter().find(same).map(|arm| arm.levels.as_slice());
     TextView {
+        levels: levels.map(chains::members).unwrap_or_default(),
         decoder: &record.decoder,
         correct: record.correct,
         answer: record.answer.as_deref(),
         stop: &record.stop,
         new_tokens: record.new_tokens,
         deferred_tokens: record.deferred_tokens,
-        spans: record.spans.iter().map(|s| provenance::span(&s.origin, 1, &s.text)).collect(),
+        spans: record.spans.iter().map(|s| provenance::span(&s.origin, s.level, &s.text)).collect(),
     }
 }
 
@@ -240,7 +251,28 @@ mod tests {
     #[ignore = "for looking at the page"]
     fn sample_page() {
         let path = std::env::var_os("KAD_SAMPLE").unwrap();
-        std::fs::write(path, page(&sample::summary(), &[sample::example()])).unwrap();
+        let mut summary = sample::summary();
+        summary.arms.extend(sample::chains().arms);
+        let examples = [sample::example(), sample::chain_example()];
+        std::fs::write(path, page(&summary, &examples)).unwrap();
+    }
+
+    #[test]
+    fn chains_have_their_charts_levels_and_colours() {
+        let page = page(&sample::chains(), &[sample::chain_example()]);
+        assert_eq!(page.matches("<svg").count(), 3, "accuracy, time, accepted lengths");
+        assert!(page.contains("target verifies middle") && page.contains("1.82×"));
+        for part in [
+            "<h3>Levels</h3>",
+            "<span class=\"drafted level-3\" title=\"drafted, level 3\" data-level=\"3\">",
+            "<span class=\"corrected level-2\" title=\"corrected, level 2\" data-level=\"2\">",
+            "<span class=\"text bonus level-1\" data-level=\"1\">bonus</span>",
+            "<span class=\"text level-2\" data-level=\"2\">middle</span> ← ",
+        ] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+        let without = html(&sample::summary(), &[sample::example()]).unwrap();
+        assert!(!without.contains("<h3>Levels</h3>") && !without.contains("data-level=\"1"));
     }
 
     #[test]

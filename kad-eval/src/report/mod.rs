@@ -2,6 +2,7 @@
 
 mod bars;
 mod bench;
+mod chains;
 mod format;
 mod frame;
 #[cfg(test)]
