@@ -16,6 +16,7 @@ pub(crate) use experiment::{
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};
+pub(crate) use table::nearest;
 
 /// Two parts of a name, with a comma between them if both say something.
 fn joined(a: &str, b: &str) -> String {

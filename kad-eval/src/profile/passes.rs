@@ -90,7 +90,7 @@ impl<'m> Passes<'m> {
         for law in 0..laws {
             let context_len = make(law)?.context_len();
             let course = |context| {
-                let cells = widths(context, context_len).iter().map(|_| Samples::default());
+                let cells = widths(context, context_len).into_iter().map(|_| Samples::default());
                 Ok(Course { predictor: make(law)?, context, cells: cells.collect() })
             };
             courses.push(contexts(context_len).into_iter().map(course).collect::<Result<_>>()?);

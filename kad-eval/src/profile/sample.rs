@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
 
-use super::format::{About, Candidate, Cost, Effort, ModelIdentity, Pair, Profile};
+use super::format::{About, Candidate, Cost, Effort, Lookup, ModelIdentity, Pair, Profile};
 use crate::config::SamplingPlan;
 use crate::machine::Machine;
 
@@ -40,13 +40,15 @@ pub(crate) fn law(name: &str, first: f64, each: f64) -> Candidate {
         law: PassTime { seconds: 0.01 * first, standard_error: 0.0 },
         round_overhead: 0.001 * first,
         token_overhead: 0.001 * first,
+        plain: None,
     };
     Candidate { name: name.to_owned(), models: vec![name.to_owned()], definition: None, cost }
 }
 
 /// A lookup that costs hardly anything.
 pub(crate) fn lookup(name: &str) -> Candidate {
-    let cost = Cost::Lookup { draft_seconds: 1e-6, token_seconds: 1e-7 };
+    let lookup = Lookup::SuffixAutomaton { shortest: std::num::NonZeroUsize::MIN };
+    let cost = Cost::Lookup { lookup, draft_seconds: 1e-6, token_seconds: 1e-7 };
     Candidate { name: name.to_owned(), models: Vec::new(), definition: None, cost }
 }
 
