@@ -2,7 +2,7 @@
 
 use kad_core::decode::Emitted;
 use kad_core::mixture::mix;
-use kad_core::{ChoiceSource, DecodeError, Law, Mixture, ModelPredictor, TokenId};
+use kad_core::{ChoiceSource, DecodeError, Law, Mixture, ModelPredictor, TokenId, TokenTree};
 
 use crate::draft::PredictorDrafter;
 use crate::target::{At, Target};
@@ -18,6 +18,9 @@ pub struct DeferralTarget<'m> {
     mixture: Mixture<'m>,
     mass: Option<f64>,
     aligned: Law,
+    /// Whether the text asked about is one of several that were announced: the mixture then moves
+    /// to each of them.
+    in_tree: bool,
 }
 
 impl<'m> DeferralTarget<'m> {
@@ -30,7 +33,12 @@ impl<'m> DeferralTarget<'m> {
         let aligned = mixture.aligned().clone();
         aligned.borrow_mut().remember(length + 1);
         let drafter = ModelPredictor::sharing(aligned, mixture.sampling());
-        (PredictorDrafter::new(drafter), Self { mixture, mass: None, aligned: Law::default() })
+        let aligned = Law::default();
+        (PredictorDrafter::new(drafter), Self { mixture, mass: None, aligned, in_tree: false })
+    }
+
+    fn move_to(&mut self, text: &[TokenId]) -> Result<(), DecodeError> {
+        if self.in_tree { self.mixture.follow(text, 1) } else { Ok(()) }
     }
 }
 
@@ -44,10 +52,17 @@ impl Target for DeferralTarget<'_> {
     }
 
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        self.in_tree = false;
         self.mixture.follow(text, last)
     }
 
+    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
+        self.in_tree = true;
+        self.mixture.follow_tree(context, tree)
+    }
+
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
+        self.move_to(&at.text[..at.len])?;
         let position = self.mixture.position(at.len)?;
         let weight = position.deferral.weights()[at.token() as usize];
         let (base, aligned) = (position.base.prob(at.token()), at.draft.prob(at.token()));
@@ -55,7 +70,8 @@ impl Target for DeferralTarget<'_> {
         Ok(deferred_acceptance(weight, position.mass, base, aligned))
     }
 
-    fn law(&mut self, _text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        self.move_to(&text[..len])?;
         self.mixture.aligned_law(len, &mut self.aligned)?;
         let position = self.mixture.position(len)?;
         self.mass = Some(mix(&position.base, &self.aligned, &position.deferral, out));
@@ -67,6 +83,7 @@ impl Target for DeferralTarget<'_> {
     }
 
     fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
+        self.move_to(&at.text[..at.len])?;
         let position = self.mixture.position(at.len)?;
         let weights = position.deferral.weights();
         deferred_residual(&position.base, at.draft, weights, position.mass, out);
@@ -78,6 +95,7 @@ impl Target for DeferralTarget<'_> {
         text: &[TokenId],
         choices: &mut dyn ChoiceSource,
     ) -> Result<Emitted, DecodeError> {
+        self.move_to(text)?;
         self.mixture.draw(text.len(), choices)
     }
 }

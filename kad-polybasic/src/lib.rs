@@ -32,14 +32,23 @@
 mod deferral;
 mod draft;
 mod level;
+mod lookup;
 mod stage;
 mod target;
 pub mod theory;
+mod tree;
 pub mod verify;
 
 pub use deferral::DeferralTarget;
 pub use draft::{Ask, Draft, Drafter, PredictorDrafter};
 pub use level::{Level, NotExact, Speculative, Staged, Surplus};
+pub use lookup::{
+    Lookup, LookupDrafter, LookupError, NgramDrafter, NgramLookup, SuffixDrafter, SuffixLookup,
+};
 pub use stage::{Drafting, DraftingError, SharedLength, Stage};
 pub use target::{At, PredictorTarget, Target};
+pub use tree::{
+    DraftTree, LookupTree, SampledTree, TopKTree, TreeDrafter, TreeError, TreeLimits, TreeStage,
+    TreeVerifier,
+};
 pub use verify::Verifier;

@@ -1,7 +1,7 @@
 //! Laws that drafts are verified towards.
 
 use kad_core::decode::Emitted;
-use kad_core::{ChoiceSource, DecodeError, Law, Predictor, TokenId};
+use kad_core::{ChoiceSource, DecodeError, Law, Predictor, TokenId, TokenTree};
 
 use crate::verify::{acceptance, residual};
 
@@ -37,6 +37,13 @@ pub trait Target {
     /// # Errors
     /// If a model fails.
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError>;
+
+    /// Announces that [`law`](Self::law) will be asked after `context` and after paths of `tree` that
+    /// follows it, from the context on and as far as one path is accepted.
+    ///
+    /// # Errors
+    /// If a model fails.
+    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError>;
 
     /// The probability that the token there is accepted.
     ///
@@ -83,6 +90,9 @@ impl<T: Target + ?Sized> Target for Box<T> {
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError> {
         (**self).follow(text, last)
     }
+    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
+        (**self).follow_tree(context, tree)
+    }
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
         (**self).acceptance(at)
     }
@@ -128,6 +138,10 @@ impl<P: Predictor> Target for PredictorTarget<P> {
 
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError> {
         self.predictor.follow(text, last)
+    }
+
+    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
+        self.predictor.follow_tree(context, tree)
     }
 
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {

@@ -3,8 +3,9 @@
 //! Token verification (Leviathan et al., arXiv 2211.17192, algorithm 1; Chen et al.,
 //! arXiv 2302.01318): accept a drafted token, or replace it, so that what comes out has the
 //! target's law. Pure: probabilities in, probabilities out, in `f64` or any other [`Number`].
-//! [`block()`] looks at a whole draft instead, and [`optimal_rate`] says what several drafts of one token
-//! can achieve at best; the engine verifies token by token today.
+//! [`block()`] looks at a whole draft instead. Several drafts of one token, the siblings of a tree, are
+//! verified as a fixed list ([`listed`]) or as draws from one law ([`drawn`]); [`optimal_rate`] says
+//! what draws can achieve at best.
 //!
 //! For a deferral mixture drafted by its own aligned model there are closed forms
 //! ([`deferred_acceptance`], [`deferred_residual`]) that never subtract the mixture from its part.
@@ -14,7 +15,9 @@ mod siblings;
 mod verifier;
 
 pub use block::{Block, block, block_residual};
-pub use siblings::{multi_round_rate, optimal_rate};
+pub use siblings::{
+    Chosen, drawn, listed, listed_rate, listed_residual, multi_round_rate, optimal_rate,
+};
 pub use verifier::{Verifier, lenient_acceptance};
 
 use kad_core::{Law, Number, TokenId};

@@ -1,14 +1,111 @@
 //! Several drafts of one token, and how often one of them can be accepted.
 
-use kad_core::{Law, Number};
+use kad_core::{ChoiceSource, Law, Number, TokenId};
 
-use super::{acceptance_rate, residual};
+use super::{acceptance, acceptance_rate, probability, ratio_at_most_one, residual};
 
-/// Probability that one of `drafts` independent tokens from `draft` = q is accepted by multi-round
-/// verification: each is verified as a single token towards what the rejections before it have left,
-/// `p_1 = p`, `p_{j+1} ∝ (p_j − q)₊` (SpecInfer, arXiv 2305.09781). `1 − Π_j (1 − Σ min(p_j, q))`.
+/// What verification makes of several drafts of one token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// The draft at this index is accepted.
+    Draft(usize),
+    /// All are rejected; the token in their place.
+    Other(TokenId),
+}
+
+/// Verifies distinct `candidates`, a list that was fixed beforehand, towards `target` = p: candidate
+/// `c_j` is accepted with probability `p(c_j) / (1 − Σ_{i<j} p(c_i))`, or else never comes; after all
+/// of them a token is drawn from what is left ([`listed_residual`]). `left` is scratch memory.
 ///
-/// Multi-round verification itself is [`acceptance`](super::acceptance) and [`residual`] in turn.
+/// One of them is accepted with probability [`listed_rate`], the most that any exact verification of
+/// a fixed list can reach: the text must contain a candidate that often.
+///
+/// ```
+/// use kad_core::{Law, oracle::{enumerate_exact, ratio}};
+/// use kad_polybasic::verify::{Chosen, listed};
+/// let target = Law::proportional([1, 2, 3].map(|weight| ratio(weight, 6))).unwrap();
+/// let made = enumerate_exact(|choices| {
+///     Ok::<_, ()>(match listed(&target, &[2, 0], choices, &mut Law::default()) {
+///         Chosen::Draft(index) => [2, 0][index],
+///         Chosen::Other(token) => token,
+///     })
+/// });
+/// assert_eq!(made.unwrap(), (0..).zip(target.probs().to_vec()).collect());
+/// ```
+pub fn listed<N: Number>(
+    target: &Law<N>,
+    candidates: &[TokenId],
+    choices: &mut dyn ChoiceSource<N>,
+    left: &mut Law<N>,
+) -> Chosen {
+    let mut remaining = N::one();
+    for (index, &token) in candidates.iter().enumerate() {
+        let prob = probability(target, token);
+        if choices.accept(ratio_at_most_one(prob.clone(), remaining.clone())) {
+            return Chosen::Draft(index);
+        }
+        remaining = remaining - prob;
+    }
+    listed_residual(target, candidates, left);
+    Chosen::Other(choices.token(left))
+}
+
+/// Probability `Σ p(c)` that one of the distinct `candidates` is accepted by [`listed`].
+pub fn listed_rate<N: Number>(target: &Law<N>, candidates: &[TokenId]) -> N {
+    let mut sum = N::Sum::default();
+    candidates.iter().for_each(|&token| N::add_to(&mut sum, probability(target, token)));
+    N::total(sum)
+}
+
+/// The law `∝ p(y) 1[y ∉ candidates]` to draw from when all of a list was rejected, into `out`. Where
+/// the list has all mass, a rejection has a probability of the order of rounding; it is `target` then.
+pub fn listed_residual<N: Number>(target: &Law<N>, candidates: &[TokenId], out: &mut Law<N>) {
+    let probs = || target.probs().iter().cloned();
+    let mut rejected = candidates.to_vec();
+    rejected.sort_unstable();
+    let mut rejected = rejected.into_iter().peekable();
+    let left = (0..).zip(probs()).map(|(token, prob)| {
+        let mut is_rejected = false;
+        while rejected.next_if_eq(&token).is_some() {
+            is_rejected = true;
+        }
+        if is_rejected { N::zero() } else { prob }
+    });
+    if !out.set_proportional(left) {
+        out.set_proportional(probs());
+    }
+}
+
+/// Verifies `drafts`, independent draws from `draft` = q, towards `target` = p in several rounds: each
+/// as a single token towards what the rejections before it have left, `p_1 = p`,
+/// `p_{j+1} ∝ (p_j − q)₊`; after all of them a token is drawn from what is left (SpecInfer, arXiv
+/// 2305.09781). A token that was drawn twice is verified twice: leaving out its second draw is another
+/// law. `left` is scratch memory.
+///
+/// One of them is accepted with probability [`multi_round_rate`].
+pub fn drawn<N: Number>(
+    target: &Law<N>,
+    draft: &Law<N>,
+    drafts: &[TokenId],
+    choices: &mut dyn ChoiceSource<N>,
+    left: &mut [Law<N>; 2],
+) -> Chosen {
+    let [now, next] = left;
+    let mut rejected = false;
+    for (index, &token) in drafts.iter().enumerate() {
+        let target = if rejected { &*now } else { target };
+        if choices.accept(acceptance(target, draft, token)) {
+            return Chosen::Draft(index);
+        }
+        residual(target, draft, next);
+        std::mem::swap(now, next);
+        rejected = true;
+    }
+    Chosen::Other(choices.token(if rejected { now } else { target }))
+}
+
+/// Probability `1 − Π_j (1 − Σ min(p_j, q))` that one of `drafts` independent tokens from `draft` = q is
+/// accepted by multi-round verification ([`drawn`]).
 pub fn multi_round_rate<N: Number>(target: &Law<N>, draft: &Law<N>, drafts: usize) -> N {
     let (mut left, mut next) = (target.clone(), Law::default());
     let mut rejected = N::one();

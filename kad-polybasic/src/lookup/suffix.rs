@@ -1,0 +1,348 @@
+//! Occurrences of the longest suffix there is.
+
+use std::collections::BinaryHeap;
+
+use kad_core::TokenId;
+
+use super::{Lookup, LookupError};
+use crate::tree::{DraftTree, TreeLimits};
+
+/// Finds the longest suffix of the text, of `shortest` to `longest` tokens, that occurred before,
+/// and proposes the token that followed its occurrences most often, the latest among equals; then
+/// the same for the text with that token, and so on (in the manner of SuffixDecoding,
+/// arXiv 2411.04975).
+///
+/// A suffix automaton (Blumer et al., Theoretical Computer Science 40, 1985), built as the text
+/// grows and taken back step by step as it shrinks. A token costs up to `longest` steps to count,
+/// and the automaton's own, which are constant on average over a growing text.
+///
+/// ```
+/// use kad_polybasic::{Lookup, SuffixLookup};
+/// let mut lookup = SuffixLookup::new(2, 8)?;
+/// lookup.move_to(&[1, 2, 3, 9, 1, 2, 3, 9, 1, 2, 4, 9, 1, 2]);
+/// let mut found = vec![];
+/// lookup.continuation(2, &mut found);
+/// assert_eq!(found, [4, 9], "9 1 2 was followed by 3 and, later, by 4");
+/// # Ok::<(), kad_polybasic::LookupError>(())
+/// ```
+pub struct SuffixLookup {
+    shortest: usize,
+    longest: usize,
+    text: Vec<TokenId>,
+    states: Vec<State>,
+    /// The state of the whole text.
+    whole: usize,
+    /// The state of its last `longest + 1` tokens: counted are strings up to this length, the
+    /// longest match and a token after it.
+    window: usize,
+    /// How to take back what was done, token by token.
+    edits: Vec<Edit>,
+    marks: Vec<Mark>,
+}
+
+const ROOT: usize = 0;
+
+/// Strings that end at the same places of the text, of which one is the longest; the others are its
+/// suffixes that are longer than the link's.
+#[derive(Clone)]
+struct State {
+    longest: usize,
+    /// The state of the longest suffix that ends at more places.
+    link: Option<usize>,
+    /// The states of these strings with a token appended, by token.
+    next: Vec<(TokenId, usize)>,
+    /// At how many places they end. Kept of strings no longer than the window, as is the next field.
+    count: usize,
+    /// The last of those places.
+    latest: usize,
+}
+
+/// How something was before.
+enum Edit {
+    /// The transition of a state by a token.
+    Next(usize, TokenId, Option<usize>),
+    /// The link of a state.
+    Link(usize, Option<usize>),
+    /// A state was counted once more; the place before.
+    Counted(usize, usize),
+}
+
+/// Where things stood before a token came.
+struct Mark {
+    edits: usize,
+    states: usize,
+    whole: usize,
+    window: usize,
+}
+
+/// A string that ends a text and occurs in it: its state and length.
+#[derive(Clone, Copy)]
+struct Match {
+    state: usize,
+    length: usize,
+}
+
+/// A token that followed a match.
+#[derive(Clone, Copy)]
+struct Successor {
+    token: TokenId,
+    state: usize,
+    count: usize,
+    latest: usize,
+}
+
+impl Default for SuffixLookup {
+    /// Matches of 2 to 32 tokens.
+    fn default() -> Self {
+        Self::of(2, 32)
+    }
+}
+
+impl SuffixLookup {
+    /// Looks for matches of at least `shortest` ≥ 1 tokens, looking back `longest` ≥ `shortest`.
+    ///
+    /// # Errors
+    /// If `shortest` is 0 or more than `longest`.
+    pub fn new(shortest: usize, longest: usize) -> Result<Self, LookupError> {
+        LookupError::check(shortest, longest)?;
+        Ok(Self::of(shortest, longest))
+    }
+
+    fn of(shortest: usize, longest: usize) -> Self {
+        let root = State { longest: 0, link: None, next: vec![], count: 0, latest: 0 };
+        let (text, states, edits, marks) = (vec![], vec![root], vec![], vec![]);
+        Self { shortest, longest, text, states, whole: ROOT, window: ROOT, edits, marks }
+    }
+
+    fn next(&self, state: usize, token: TokenId) -> Option<usize> {
+        let next = &self.states[state].next;
+        next.binary_search_by_key(&token, |&(token, _)| token).ok().map(|at| next[at].1)
+    }
+
+    fn set_next(&mut self, state: usize, token: TokenId, to: usize) {
+        let next = &mut self.states[state].next;
+        let before = match next.binary_search_by_key(&token, |&(token, _)| token) {
+            Ok(at) => Some(std::mem::replace(&mut next[at].1, to)),
+            Err(at) => {
+                next.insert(at, (token, to));
+                None
+            }
+        };
+        self.edits.push(Edit::Next(state, token, before));
+    }
+
+    fn set_link(&mut self, state: usize, to: usize) {
+        let before = self.states[state].link.replace(to);
+        self.edits.push(Edit::Link(state, before));
+    }
+
+    /// Length of the longest suffix of `state` that is in another state; 0 for the root.
+    fn link_length(&self, state: usize) -> usize {
+        self.states[state].link.map_or(0, |link| self.states[link].longest)
+    }
+
+    /// Follows transitions of `token` up the suffixes of `from`: adds those that are missing, and
+    /// returns the first suffix that has one.
+    fn add_whole(&mut self, from: usize, token: TokenId, whole: usize) -> Option<usize> {
+        let mut at = Some(from);
+        while let Some(state) = at.filter(|&state| self.next(state, token).is_none()) {
+            self.set_next(state, token, whole);
+            at = self.states[state].link;
+        }
+        at
+    }
+
+    /// The state of the string of `suffix` with `token` appended, which leads to `target` by it: that
+    /// one if the string is its longest, or else a part of it split off.
+    fn split(&mut self, suffix: usize, token: TokenId, target: usize, window: usize) -> usize {
+        let longest = self.states[suffix].longest + 1;
+        if longest == self.states[target].longest {
+            return target;
+        }
+        let part = self.states.len();
+        self.states.push(State { longest, ..self.states[target].clone() });
+        self.set_link(target, part);
+        let mut at = Some(suffix);
+        while let Some(state) = at.filter(|&state| self.next(state, token) == Some(target)) {
+            self.set_next(state, token, part);
+            at = self.states[state].link;
+        }
+        if self.window == target && window <= longest {
+            self.window = part;
+        }
+        part
+    }
+
+    /// Counts the new place for all suffixes of the window.
+    fn count(&mut self, at: usize) {
+        let mut state = self.window;
+        while let Some(link) = self.states[state].link {
+            let counted = &mut self.states[state];
+            counted.count += 1;
+            let before = std::mem::replace(&mut counted.latest, at);
+            self.edits.push(Edit::Counted(state, before));
+            state = link;
+        }
+    }
+
+    /// `state` as that of the suffix of `length` tokens.
+    fn shortened(&self, mut state: usize, length: usize) -> usize {
+        while let Some(link) = self.states[state].link.filter(|_| self.link_length(state) >= length)
+        {
+            state = link;
+        }
+        state
+    }
+
+    /// The longest suffix of the text that occurred before.
+    fn longest_match(&self) -> Option<Match> {
+        let length = self.longest.min(self.text.len());
+        self.with_successor(Match { state: self.shortened(self.window, length), length })
+    }
+
+    /// The longest suffix of `found` that is followed by something.
+    fn with_successor(&self, found: Match) -> Option<Match> {
+        let State { link, next, .. } = &self.states[found.state];
+        let found = match (next.is_empty(), link) {
+            // It occurs at the end of the text alone; its link elsewhere too.
+            (true, &Some(state)) => Match { state, length: self.states[state].longest },
+            _ => found,
+        };
+        (found.length >= self.shortest).then_some(found)
+    }
+
+    /// What followed it.
+    fn successors(&self, found: Match) -> impl Iterator<Item = Successor> {
+        self.states[found.state].next.iter().map(|&(token, state)| {
+            let State { count, latest, .. } = self.states[state];
+            Successor { token, state, count, latest }
+        })
+    }
+
+    /// The match once that token is appended too.
+    fn followed(&self, found: Match, by: Successor) -> Option<Match> {
+        let length = (found.length + 1).min(self.longest);
+        self.with_successor(Match { state: self.shortened(by.state, length), length })
+    }
+}
+
+impl Lookup for SuffixLookup {
+    fn tokens(&self) -> &[TokenId] {
+        &self.text
+    }
+
+    fn push(&mut self, token: TokenId) {
+        let Self { whole: from, window, .. } = *self;
+        let (edits, states) = (self.edits.len(), self.states.len());
+        self.marks.push(Mark { edits, states, whole: from, window });
+        let held = self.text.len().min(self.longest + 1);
+        self.text.push(token);
+        self.whole = states;
+        let longest = self.text.len();
+        self.states.push(State { longest, link: Some(ROOT), next: vec![], count: 0, latest: 0 });
+        if let Some(suffix) = self.add_whole(from, token, self.whole) {
+            // The filter of `add_whole` was false here.
+            if let Some(target) = self.next(suffix, token) {
+                let link = self.split(suffix, token, target, held);
+                self.states[self.whole].link = Some(link);
+            }
+        }
+        let grown = self.next(self.window, token).unwrap_or(self.whole);
+        self.window = self.shortened(grown, (held + 1).min(self.longest + 1));
+        self.count(longest - 1);
+    }
+
+    fn pop(&mut self) {
+        if self.text.pop().is_none() {
+            return;
+        }
+        let Some(Mark { edits, states, whole, window }) = self.marks.pop() else { return };
+        for edit in self.edits.drain(edits..).rev() {
+            match edit {
+                Edit::Next(state, token, before) => {
+                    let next = &mut self.states[state].next;
+                    if let Ok(at) = next.binary_search_by_key(&token, |&(token, _)| token) {
+                        match before {
+                            Some(to) => next[at].1 = to,
+                            None => _ = next.remove(at),
+                        }
+                    }
+                }
+                Edit::Link(state, before) => self.states[state].link = before,
+                Edit::Counted(state, before) => {
+                    self.states[state].count -= 1;
+                    self.states[state].latest = before;
+                }
+            }
+        }
+        self.states.truncate(states);
+        (self.whole, self.window) = (whole, window);
+    }
+
+    fn continuation(&self, count: usize, out: &mut Vec<TokenId>) {
+        let mut found = self.longest_match();
+        for _ in 0..count {
+            let best = |found| self.successors(found).max_by_key(|by| (by.count, by.latest));
+            let Some((at, by)) = found.and_then(|at| Some((at, best(at)?))) else { return };
+            out.push(by.token);
+            found = self.followed(at, by);
+        }
+    }
+
+    /// The continuations that are likeliest by the shares of the successors, best first: a prefix is
+    /// at least as likely as what continues it, so it is always there before.
+    fn tree(&self, limits: TreeLimits, eos: &[TokenId], out: &mut DraftTree) {
+        let mut open = BinaryHeap::new();
+        let open_after = |open: &mut BinaryHeap<Branch>, found, parent, share: f64, depth| {
+            let all: usize = self.successors(found).map(|by| by.count).sum();
+            for by in self.successors(found) {
+                let share = share * by.count as f64 / all as f64;
+                open.push(Branch { share, latest: by.latest, parent, found, by, depth });
+            }
+        };
+        if let (Some(found), true) = (self.longest_match(), limits.depth > 0) {
+            open_after(&mut open, found, None, 1.0, 1);
+        }
+        while out.tokens().len() < limits.nodes {
+            let Some(Branch { share, parent, found, by, depth, .. }) = open.pop() else { return };
+            let node = out.list(parent, by.token);
+            let goes_on = depth < limits.depth && !eos.contains(&by.token);
+            if let Some(found) = self.followed(found, by).filter(|_| goes_on) {
+                open_after(&mut open, found, Some(node), share, depth + 1);
+            }
+        }
+    }
+}
+
+/// A continuation that may be added to a tree.
+struct Branch {
+    /// The product of the shares of the tokens on it.
+    share: f64,
+    latest: usize,
+    parent: Option<usize>,
+    found: Match,
+    by: Successor,
+    depth: usize,
+}
+
+impl Ord for Branch {
+    /// The largest share first, then the latest, then the shortest.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let by_share = self.share.total_cmp(&other.share);
+        by_share.then(self.latest.cmp(&other.latest)).then(other.depth.cmp(&self.depth))
+    }
+}
+
+impl PartialOrd for Branch {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Branch {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Branch {}

@@ -1,0 +1,271 @@
+//! One verified level over trees: grow, verify, correct.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use kad_core::decode::{Emitted, Origin, Round};
+use kad_core::{ChoiceSource, DecodeError, Law, TokenId, TokenTree};
+
+use super::{DraftTree, Siblings, TreeDrafter, TreeLimits};
+use crate::draft::{Ask, Draft};
+use crate::level::Level;
+use crate::stage::{Drafting, SharedLength};
+use crate::target::Target;
+use crate::verify::{Chosen, drawn, listed};
+
+/// A way to verify the tokens that follow one node. Both are exact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TreeVerifier {
+    /// As they came about: a list of candidates by [`listed`](crate::verify::listed), draws by
+    /// [`drawn`](crate::verify::drawn).
+    #[default]
+    Siblings,
+    /// The target's token at the uniform of its place is drawn, and the tree followed where it has
+    /// it. Accepts a list as often as [`Siblings`](Self::Siblings). If the tree needs no randomness
+    /// (every one but a [`SampledTree`](super::SampledTree)) the text is the one that plain decoding
+    /// gives for the same seed, token for token, wherever passes of several tokens give the bits of
+    /// single ones.
+    SharedUniform,
+}
+
+/// A drafter of trees and the target that verifies them, one pass for each. As a
+/// [`Level`] it decodes, or drafts for the next level through [`Staged`](crate::Staged): what it
+/// hands up has the target's own laws.
+///
+/// ```
+/// use kad_core::{ModelPredictor, Sampling, SampledChoices, decode::{Limits, generate}};
+/// use kad_core::oracle::TableModel;
+/// use kad_polybasic::{Drafting, PredictorTarget, Speculative, TopKTree, TreeStage};
+/// let [large, small] = [1, 2].map(|seed| TableModel::random("table", 9, 2, seed));
+/// let model = |model| ModelPredictor::new(model, Sampling::at_temperature(1.0)?);
+/// let tree = TopKTree::new(model(&small)?, 3, 8)?;
+/// let stage = TreeStage::new(tree, PredictorTarget::new(model(&large)?), Drafting::of(4)?);
+/// let limits = Limits { max_new_tokens: 20, eos: vec![] };
+/// let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
+/// let mut decoder = Speculative::new(stage, &[]);
+/// let made = generate(&mut decoder, &[0], &limits, &mut SampledChoices::seeded(7), go_on)?;
+/// assert_eq!(made.rounds[0].drafted, 8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct TreeStage<G, T> {
+    drafter: G,
+    target: T,
+    depth: SharedLength,
+    bonus: bool,
+    verifier: TreeVerifier,
+    prompt: usize,
+    tree: DraftTree,
+    /// The part of the tree after whose nodes the target's law may be needed.
+    asked: TokenTree,
+    /// The context and what has been accepted.
+    text: Vec<TokenId>,
+    law: Law,
+    left: [Law; 2],
+    siblings: Vec<TokenId>,
+}
+
+impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
+    /// `drafter` and `target` share their vocabulary (whoever loads the models checks that).
+    /// `drafting.length` is the depth of the trees.
+    pub fn new(drafter: G, target: T, drafting: Drafting) -> Self {
+        Self {
+            drafter,
+            target,
+            depth: Rc::new(Cell::new(drafting.length.get())),
+            bonus: drafting.bonus,
+            verifier: TreeVerifier::default(),
+            prompt: 0,
+            tree: DraftTree::default(),
+            asked: TokenTree::new(),
+            text: Vec::new(),
+            law: Law::default(),
+            left: Default::default(),
+            siblings: Vec::new(),
+        }
+    }
+
+    /// Verifies with `verifier`.
+    #[must_use]
+    pub fn verified_by(self, verifier: TreeVerifier) -> Self {
+        Self { verifier, ..self }
+    }
+
+    /// The depth of the trees, to be changed while decoding; 0 drafts nothing.
+    pub fn length(&self) -> SharedLength {
+        Rc::clone(&self.depth)
+    }
+
+    /// Grows the tree, and begins the text.
+    fn grow(&mut self, ask: Ask<'_>, choices: &mut dyn ChoiceSource) -> Result<(), DecodeError> {
+        self.text.clear();
+        self.text.extend_from_slice(ask.context);
+        self.tree.clear();
+        // A bonus token must fit, and all nodes side by side.
+        let room = ask.room - usize::from(self.bonus);
+        let nodes = self.context_len().saturating_sub(ask.context.len());
+        let limits = TreeLimits { depth: self.depth.get().min(room), nodes };
+        if limits.depth > 0 && limits.nodes > 0 {
+            let below = Ask { wanted: limits.depth, room, level: ask.level + 1, ..ask };
+            self.drafter.grow(below, limits, choices, &mut self.tree)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a token of the target's own comes where the tree ends, after `last` or, in a tree of
+    /// no nodes, after the context.
+    fn has_own(&self, last: Option<TokenId>, eos: &[TokenId]) -> bool {
+        last.is_none_or(|last| self.bonus && !eos.contains(&last))
+    }
+
+    /// One pass: the law after the context and after each node that something may follow.
+    fn announce(&mut self, ask: Ask<'_>) -> Result<(), DecodeError> {
+        let Self { tree, asked, .. } = self;
+        let nodes = tree.tokens();
+        let mut needed = vec![false; nodes.len()];
+        for node in (0..nodes.len()).rev() {
+            needed[node] |= self.bonus && !ask.eos.contains(&nodes.token(node));
+            if let Some(parent) = nodes.parent(node) {
+                needed[parent] = true;
+            }
+        }
+        asked.clear();
+        let mut places = vec![None; nodes.len()];
+        for node in (0..nodes.len()).filter(|&node| needed[node]) {
+            let parent = nodes.parent(node).and_then(|parent| places[parent]);
+            places[node] = Some(asked.push(parent, nodes.token(node)));
+        }
+        self.target.follow_tree(ask.context, asked)
+    }
+
+    /// Follows the tree from the context on as far as its tokens are accepted, and appends them and
+    /// the one that replaces the first rejected siblings. Returns how many were accepted, and
+    /// whether the path ended with the tree.
+    fn descend(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+    ) -> Result<(usize, bool), DecodeError> {
+        let (mut at, mut accepted) = (None, 0);
+        while self.tree.tokens().children(at).next().is_some() {
+            self.target.law(&self.text, self.text.len(), &mut self.law)?;
+            let deferral_mass = self.target.deferral_mass();
+            let token = self.judge(at, choices);
+            at = self.tree.tokens().child_with(at, token.token());
+            let (origin, level) = match token {
+                Verdict::Accepted(_) => (Origin::Drafted, ask.level + 1),
+                Verdict::Replaced(_) => (Origin::Corrected, ask.level),
+            };
+            let token = token.token();
+            self.text.push(token);
+            out.push(Emitted { token, origin, level, deferral_mass }, |law| {
+                law.clone_from(&self.law);
+                Ok::<_, DecodeError>(())
+            })?;
+            if origin == Origin::Corrected {
+                return Ok((accepted, false));
+            }
+            accepted += 1;
+        }
+        Ok((accepted, true))
+    }
+
+    /// Which token follows node `at`, where the target has the law at hand.
+    fn judge(&mut self, at: Option<usize>, choices: &mut dyn ChoiceSource) -> Verdict {
+        let Self { tree, text, law, left, siblings, .. } = self;
+        let nodes = tree.tokens();
+        if self.verifier == TreeVerifier::SharedUniform {
+            let token = choices.token_at(text.len() - self.prompt.min(text.len()), law);
+            let known = nodes.child_with(at, token).is_some();
+            return if known { Verdict::Accepted(token) } else { Verdict::Replaced(token) };
+        }
+        siblings.clear();
+        let chosen = match tree.siblings(at) {
+            Siblings::Listed => {
+                siblings.extend(nodes.children(at).map(|node| nodes.token(node)));
+                listed(law, siblings, choices, &mut left[0])
+            }
+            Siblings::Drawn(draws, draft) => {
+                siblings.extend(draws.iter().map(|&node| nodes.token(node)));
+                drawn(law, draft, siblings, choices, left)
+            }
+        };
+        match chosen {
+            Chosen::Draft(index) => Verdict::Accepted(siblings[index]),
+            Chosen::Other(token) => Verdict::Replaced(token),
+        }
+    }
+
+    /// Appends a token of the target's own after the text.
+    fn append_own(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+    ) -> Result<(), DecodeError> {
+        let len = self.text.len();
+        let drawn = if self.verifier == TreeVerifier::SharedUniform {
+            self.target.law(&self.text, len, &mut self.law)?;
+            let token = choices.token_at(len - self.prompt.min(len), &self.law);
+            Emitted { deferral_mass: self.target.deferral_mass(), ..Emitted::sampled(token) }
+        } else {
+            self.target.draw(&self.text, choices)?
+        };
+        let origin = if self.tree.tokens().is_empty() { drawn.origin } else { Origin::Bonus };
+        let emitted = Emitted { origin, level: ask.level, ..drawn };
+        out.push(emitted, |law| self.target.law(&self.text, len, law))
+    }
+}
+
+/// What verification says about the tokens that follow a node.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Accepted(TokenId),
+    Replaced(TokenId),
+}
+
+impl Verdict {
+    fn token(self) -> TokenId {
+        match self {
+            Verdict::Accepted(token) | Verdict::Replaced(token) => token,
+        }
+    }
+}
+
+impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
+    fn begin(&mut self, prompt: usize) {
+        self.prompt = prompt;
+        self.drafter.begin(prompt);
+        self.target.begin(prompt);
+    }
+
+    fn context_len(&self) -> usize {
+        self.drafter.context_len().min(self.target.context_len())
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+
+    fn round(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+        rounds: &mut Vec<Round>,
+    ) -> Result<(), DecodeError> {
+        let before = out.len();
+        self.grow(ask, choices)?;
+        self.announce(ask)?;
+        let (accepted, whole) = self.descend(ask, choices, out)?;
+        let last = self.text[ask.context.len()..].last().copied();
+        if whole && self.has_own(last, ask.eos) {
+            self.append_own(ask, choices, out)?;
+        }
+        let nodes = self.tree.tokens();
+        let depth = (0..nodes.len()).map(|node| nodes.depth(node)).max().unwrap_or(0);
+        let (drafted, emitted) = (nodes.len(), out.len() - before);
+        rounds.push(Round { level: ask.level, drafted, depth, accepted, emitted });
+        Ok(())
+    }
+}

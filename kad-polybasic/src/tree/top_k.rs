@@ -1,0 +1,157 @@
+//! Trees of the likeliest continuations.
+
+use kad_core::{ChoiceSource, DecodeError, Law, Predictor, TokenId, TokenTree};
+
+use super::explorer::Explorer;
+use super::{DraftTree, TreeDrafter, TreeError, TreeLimits};
+use crate::draft::Ask;
+
+/// The likeliest continuations by a predictor (EAGLE-2, arXiv 2406.16858): at each depth the `top_k`
+/// new nodes of the highest confidence are expanded by their `top_k` likeliest tokens each; of all
+/// nodes the best are then kept. The confidence of a node is the probability of its path,
+/// `Π q(x_i | x_1 … x_{i−1})`.
+///
+/// A list of candidates: it depends on the context alone. Where tokens are equally likely the lower id
+/// goes first, and where paths are, the one found first.
+pub struct TopKTree<P> {
+    explorer: Explorer<P>,
+    top_k: usize,
+    nodes: usize,
+    law: Law,
+    best: Vec<(TokenId, f64)>,
+    /// All nodes found, with their confidences.
+    found: TokenTree,
+    confidences: Vec<f64>,
+}
+
+impl<P: Predictor> TopKTree<P> {
+    /// `top_k` ≥ 1 tokens after each of `top_k` nodes, and `nodes` ≥ 1 kept of them. The paper takes
+    /// 10 and 60.
+    ///
+    /// # Errors
+    /// If either is 0.
+    pub fn new(predictor: P, top_k: usize, nodes: usize) -> Result<Self, TreeError> {
+        TreeError::check(top_k, nodes)?;
+        Ok(Self {
+            explorer: Explorer::new(predictor),
+            top_k,
+            nodes,
+            law: Law::default(),
+            best: Vec::new(),
+            found: TokenTree::new(),
+            confidences: Vec::new(),
+        })
+    }
+
+    /// Adds the likeliest tokens after `parent`.
+    fn expand(&mut self, parent: Option<usize>) -> Result<(), DecodeError> {
+        let path = parent.map_or(vec![], |node| self.found.text(node));
+        self.explorer.law(&path, &mut self.law)?;
+        likeliest(&self.law, self.top_k, &mut self.best);
+        let confidence = parent.map_or(1.0, |node| self.confidences[node]);
+        for &(token, prob) in &self.best {
+            self.found.push(parent, token);
+            // A law may be a rounding error above 1; a path is never likelier than its beginning.
+            self.confidences.push(confidence * prob.min(1.0));
+        }
+        Ok(())
+    }
+
+    /// Orders nodes by falling confidence, those found first among equals, and leaves the first
+    /// `count`.
+    fn keep_best(&self, nodes: &mut Vec<usize>, count: usize) {
+        let order = |&a: &usize, &b: &usize| {
+            self.confidences[b].total_cmp(&self.confidences[a]).then(a.cmp(&b))
+        };
+        nodes.sort_unstable_by(order);
+        nodes.truncate(count);
+    }
+}
+
+impl<P: Predictor> TreeDrafter for TopKTree<P> {
+    fn begin(&mut self, prompt: usize) {
+        self.explorer.begin(prompt);
+    }
+
+    fn context_len(&self) -> usize {
+        self.explorer.context_len()
+    }
+
+    fn grow(
+        &mut self,
+        ask: Ask<'_>,
+        limits: TreeLimits,
+        _choices: &mut dyn ChoiceSource,
+        out: &mut DraftTree,
+    ) -> Result<(), DecodeError> {
+        self.found.clear();
+        self.confidences.clear();
+        self.explorer.start(ask.context);
+        let mut parents = vec![None];
+        for _ in 0..limits.depth {
+            self.explorer.announce(&self.found, parents.iter().flatten().copied())?;
+            let first = self.found.len();
+            parents.drain(..).try_for_each(|parent| self.expand(parent))?;
+            let goes_on = |&node: &usize| !ask.eos.contains(&self.found.token(node));
+            let mut level: Vec<_> = (first..self.found.len()).filter(goes_on).collect();
+            if level.is_empty() {
+                break;
+            }
+            self.keep_best(&mut level, self.top_k);
+            parents.extend(level.into_iter().map(Some));
+        }
+        let mut kept: Vec<_> = (0..self.found.len()).collect();
+        self.keep_best(&mut kept, limits.nodes.min(self.nodes));
+        // Whatever is kept, its parent is too, and has been listed: confidence never grows along a
+        // path, and a parent was found before its children, so it goes first among equals as well.
+        for node in kept {
+            let (path, token) = (self.found.text(node), self.found.token(node));
+            let parent = out.tokens().path_along(&path[..path.len() - 1]).last().copied();
+            out.list(parent, token);
+        }
+        Ok(())
+    }
+}
+
+/// The `count` likeliest possible tokens, the most likely first, the lower id among equals; one pass
+/// over the law, and `O(count)` steps for each token that is among the best so far.
+fn likeliest(law: &Law, count: usize, best: &mut Vec<(TokenId, f64)>) {
+    best.clear();
+    // What the worst of the best has, once there are enough.
+    let mut bar = 0.0;
+    for (token, &prob) in (0..).zip(law.probs()) {
+        if prob > bar {
+            let place = best.partition_point(|&(_, other)| other >= prob);
+            best.truncate(count - 1);
+            best.insert(place.min(best.len()), (token, prob));
+            if best.len() == count {
+                bar = best[count - 1].1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Against a full sort; few different probabilities, so that there are ties and zeros.
+        #[test]
+        fn the_likeliest_are_the_first_of_a_sort(
+            weights in proptest::collection::vec(0..5u32, 1..40), count in 1..9usize,
+        ) {
+            let Some(law) = Law::proportional(weights.iter().map(|&w| f64::from(w))) else {
+                return Ok(());
+            };
+            let mut sorted: Vec<_> = (0..).zip(law.probs().iter().copied()).collect();
+            sorted.sort_by(|a: &(TokenId, f64), b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            sorted.retain(|&(_, p)| p > 0.0);
+            sorted.truncate(count);
+            let mut best = vec![];
+            likeliest(&law, count, &mut best);
+            prop_assert_eq!(best, sorted);
+        }
+    }
+}
