@@ -53,6 +53,8 @@ pub(crate) struct About {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelIdentity {
     pub(crate) source: String,
+    /// Its blocks: an early exit has fewer than its source.
+    pub(crate) layers: usize,
     /// Of its files.
     pub(crate) digest: String,
     pub(crate) backend: String,
@@ -126,7 +128,21 @@ pub(crate) enum Lookup {
     /// What followed the last few tokens when they occurred before.
     NGram { longest: NonZeroUsize, shortest: NonZeroUsize },
     /// What followed the longest suffix that occurred before.
-    SuffixAutomaton { shortest: NonZeroUsize },
+    SuffixAutomaton { longest: NonZeroUsize, shortest: NonZeroUsize },
+}
+
+impl Lookup {
+    /// As a level of an experiment file drafts with it.
+    pub(crate) fn in_toml(self) -> String {
+        match self {
+            Lookup::NGram { longest, shortest } => {
+                format!("{{ kind = \"n-gram\", longest = {longest}, shortest = {shortest} }}")
+            }
+            Lookup::SuffixAutomaton { longest, shortest } => format!(
+                "{{ kind = \"suffix-automaton\", longest = {longest}, shortest = {shortest} }}"
+            ),
+        }
+    }
 }
 
 /// Who verified whom.

@@ -126,6 +126,34 @@ impl Outlook {
         Ok(Self { target, context: profile.context, verdict, plain, chains, insertions })
     }
 
+    /// What is expected of one chain, the target first, with the lengths of its verifiers; None if
+    /// `profile` lacks one of its members or pairs.
+    ///
+    /// # Errors
+    /// If there is not one length for each verifier.
+    pub(crate) fn chain(
+        profile: &Profile,
+        members: &[String],
+        lengths: &[usize],
+        bonus: bool,
+    ) -> Result<Option<Ranked>> {
+        let known = members.iter().all(|name| profile.candidate(name).is_some());
+        let pairs = members.windows(2).all(|pair| profile.runs(&pair[0], &pair[1]).is_some());
+        let (Some(target), true) = (members.first(), known && pairs) else { return Ok(None) };
+        let limits = PlanLimits { context: profile.context, bonus, ..PlanLimits::default() };
+        let worlds = Worlds { profile, target, names: members.to_vec(), limits };
+        let plain = worlds.plain()?;
+        if members.len() == 1 {
+            return Ok(Some(plain));
+        }
+        let drafting = members[1..].iter().filter(|name| worlds.parts().contains(name));
+        let world = worlds.world(drafting.cloned().collect())?;
+        let indices: Vec<usize> = (0..members.len()).collect();
+        let chain = world.candidates.chain(&indices, lengths, bonus)?;
+        let measured = worlds.measured_plain().map(|_| &plain);
+        ranked(&chain, limits.context, measured).map(Some)
+    }
+
     /// The chain to decode with: the first one, unless plain decoding is expected to be as fast.
     pub(crate) fn best(&self) -> &Ranked {
         match (self.verdict, self.chains.first()) {

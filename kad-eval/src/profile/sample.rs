@@ -1,6 +1,7 @@
 //! A small profile for tests.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
 
@@ -14,6 +15,7 @@ pub(crate) fn about() -> About {
         Machine { cpu: "Abacus 1".to_owned(), threads: 2, target: "wood (beads)".to_owned() };
     let identity = |name: &str| ModelIdentity {
         source: format!("nano:{name}"),
+        layers: 4,
         digest: format!("{name}-digest"),
         backend: "candle".to_owned(),
         dtype: "f32".to_owned(),
@@ -47,7 +49,7 @@ pub(crate) fn law(name: &str, first: f64, each: f64) -> Candidate {
 
 /// A lookup that costs hardly anything.
 pub(crate) fn lookup(name: &str) -> Candidate {
-    let lookup = Lookup::SuffixAutomaton { shortest: std::num::NonZeroUsize::MIN };
+    let lookup = Lookup::NGram { longest: NonZeroUsize::MIN, shortest: NonZeroUsize::MIN };
     let cost = Cost::Lookup { lookup, draft_seconds: 1e-6, token_seconds: 1e-7 };
     Candidate { name: name.to_owned(), models: Vec::new(), definition: None, cost }
 }
