@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, Device, Storage as CandleStorage, StorageRef, Tensor};
-use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::expand::expand;
@@ -64,7 +63,7 @@ impl Matrix {
 
     /// Takes the first `rows` rows of the tensor `name`, in the type that `dtype` asks for.
     ///
-    /// `Quantized` and `Auto` keep what is stored without copying it.
+    /// What is stored in that type already is kept without copying it.
     pub(super) fn load(
         weights: &Arc<Weights>,
         name: &str,
@@ -72,20 +71,13 @@ impl Matrix {
         dtype: Dtype,
     ) -> Result<Matrix, LoadError> {
         let view = weights.tensor(name)?;
-        check_size(&view)?;
-        let as_stored = || Storage::Stored { weights: weights.clone(), name: name.to_owned() };
-        let storage = match (dtype, view.stored) {
-            (Dtype::F32, _) | (_, StoredType::F32)
-                if dtype != Dtype::F16 && dtype != Dtype::BF16 =>
-            {
-                float(&view)?
+        view.check_size()?;
+        let storage = match dtype.kept(name, view.stored, view.shape) {
+            StoredType::F32 => float(&view)?,
+            kept if kept == view.stored => {
+                Storage::Stored { weights: weights.clone(), name: name.to_owned() }
             }
-            (Dtype::F16, StoredType::F16) | (Dtype::BF16, StoredType::BF16) => as_stored(),
-            (Dtype::F16, _) => rounded(&view, StoredType::F16, |x| f16::from_f32(x).to_le_bytes())?,
-            (Dtype::BF16, _) => {
-                rounded(&view, StoredType::BF16, |x| bf16::from_f32(x).to_le_bytes())?
-            }
-            _ => as_stored(),
+            kept => rounded(&view, kept)?,
         };
         let width = view.shape.last().copied().unwrap_or(0);
         Ok(Matrix { parts: vec![Part { storage, rows }], width, rows })
@@ -169,30 +161,15 @@ impl Matrix {
     }
 }
 
-/// What is kept as stored is never read as a whole, so its size is checked here.
-fn check_size(view: &TensorView<'_>) -> Result<(), LoadError> {
-    let (expected, found) = (view.stored.bytes_for(view.shape), view.bytes.len() as u64);
-    if expected == Some(found) {
-        return Ok(());
-    }
-    let expected = expected.unwrap_or(u64::MAX);
-    Err(LoadError::WrongSize { name: view.name.to_owned(), expected, found })
-}
-
 fn float(view: &TensorView<'_>) -> Result<Storage, LoadError> {
     let tensor = Tensor::from_vec(view.to_f32()?, view.shape, &Device::Cpu);
     Ok(Storage::Float(tensor.map_err(super::load_error)?))
 }
 
-/// A copy in two bytes per number, each rounded once.
-fn rounded(
-    view: &TensorView<'_>,
-    stored: StoredType,
-    round: impl Fn(f32) -> [u8; 2],
-) -> Result<Storage, LoadError> {
-    let bytes = view.to_f32()?.into_iter().flat_map(round).collect();
+/// A copy in another type, each number or block rounded once.
+fn rounded(view: &TensorView<'_>, kept: StoredType) -> Result<Storage, LoadError> {
     let name = view.name.to_owned();
-    let tensor = (name.clone(), stored, view.shape.to_vec(), bytes);
+    let tensor = (name.clone(), kept, view.shape.to_vec(), view.round_to(kept)?);
     Ok(Storage::Stored { weights: Arc::new(Weights::from_memory(vec![tensor])), name })
 }
 

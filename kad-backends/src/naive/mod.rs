@@ -13,6 +13,7 @@ use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, Vocab};
 
 use crate::decoder::spec::DecoderSpec;
 use crate::decoder::{self, EMBEDDING, FINAL_NORM, Slot};
+use crate::early_exit::{self, LayeredModel};
 use crate::error::LoadError;
 use crate::weights::Weights;
 
@@ -28,15 +29,16 @@ pub fn load(
     spec: &DecoderSpec,
     weights: &Arc<Weights>,
     vocab: Vocab,
-) -> Result<Box<dyn LanguageModel>, LoadError> {
+) -> Result<Box<dyn LayeredModel>, LoadError> {
     decoder::check(spec, weights, vocab.size())?;
     let read = |name: &str| read(weights, name);
+    let embedding = Arc::new(read(EMBEDDING)?);
     let layer = |layer: usize| {
         let bias = |slot: Slot| match spec.qkv_bias {
             true => read(&slot.name(layer)),
             false => Ok(vec![0.0; slot.shape(spec)[0]]),
         };
-        Ok(Layer {
+        Ok(Arc::new(Layer {
             attention_norm: read(&Slot::AttentionNorm.name(layer))?,
             query: read(&Slot::Query.name(layer))?,
             key: read(&Slot::Key.name(layer))?,
@@ -49,15 +51,15 @@ pub fn load(
             gate: read(&Slot::Gate.name(layer))?,
             up: read(&Slot::Up.name(layer))?,
             down: read(&Slot::Down.name(layer))?,
-        })
+        }))
     };
     Ok(Box::new(NaiveModel {
         name: name.to_owned(),
         vocab,
-        embedding: read(EMBEDDING)?,
         layers: (0..spec.layers).map(layer).collect::<Result<_, LoadError>>()?,
-        final_norm: read(FINAL_NORM)?,
-        head: if spec.tied_head { None } else { Some(read(decoder::HEAD)?) },
+        final_norm: Arc::new(read(FINAL_NORM)?),
+        head: if spec.tied_head { embedding.clone() } else { Arc::new(read(decoder::HEAD)?) },
+        embedding,
         frequencies: spec.rope.frequencies(spec.head_dim),
         spec: spec.clone(),
     }))
@@ -83,16 +85,31 @@ struct Layer {
     down: Vec<f64>,
 }
 
+/// A clone shares all weights.
+#[derive(Clone)]
 struct NaiveModel {
     name: String,
     vocab: Vocab,
     spec: DecoderSpec,
-    embedding: Vec<f64>,
-    layers: Vec<Layer>,
-    final_norm: Vec<f64>,
-    /// `None`: the embedding is the head.
-    head: Option<Vec<f64>>,
+    embedding: Arc<Vec<f64>>,
+    layers: Vec<Arc<Layer>>,
+    final_norm: Arc<Vec<f64>>,
+    /// May be the embedding.
+    head: Arc<Vec<f64>>,
     frequencies: Vec<f64>,
+}
+
+impl LayeredModel for NaiveModel {
+    fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    fn early_exit(&self, name: &str, layers: usize) -> Result<Box<dyn LayeredModel>, LoadError> {
+        let spec = early_exit::spec(self, layers)?;
+        let mut exit = Self { name: name.to_owned(), spec, ..self.clone() };
+        exit.layers.truncate(layers);
+        Ok(Box::new(exit))
+    }
 }
 
 impl LanguageModel for NaiveModel {
@@ -211,8 +228,7 @@ impl NaiveModel {
     /// Logits after a token, `[vocab]`.
     fn logits(&self, state: &[f64]) -> Vec<f32> {
         let state = ops::rms_norm(state, &self.final_norm, self.spec.norm_eps);
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        let used = &head[..self.vocab.size() * self.spec.hidden];
+        let used = &self.head[..self.vocab.size() * self.spec.hidden];
         ops::times(used, &state).into_iter().map(|logit| logit as f32).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kad_backends::decoder::spec::{DecoderSpec, Pairing, Rope};
-use kad_backends::{LoadError, Weights, naive};
+use kad_backends::{LayeredModel, LoadError, Weights, naive};
 use kad_core::testing::conformance::{Tolerance, check};
 use kad_core::{LanguageModel, LogitRows, TokenId};
 
@@ -90,7 +90,7 @@ fn padding_of_the_embedding_is_cut_off() {
 
 /// One interpreter, every way a model can fail to fit its specification.
 fn refuses_what_does_not_fit(
-    load: impl Fn(&DecoderSpec, &Arc<Weights>) -> Result<Box<dyn LanguageModel>, LoadError>,
+    load: impl Fn(&DecoderSpec, &Arc<Weights>) -> Result<Box<dyn LayeredModel>, LoadError>,
 ) {
     let weights = tiny::weights(&llama(), &[], SEED);
     let refusal = |spec: DecoderSpec| load(&spec, &weights).err().map(|error| error.to_string());

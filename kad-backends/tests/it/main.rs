@@ -5,11 +5,13 @@
 
 mod chat;
 mod dequant;
+mod early_exit;
 mod families;
 mod folder;
 mod gguf;
 mod golden;
 mod interpreters;
+mod quantise;
 mod real_files;
 mod registry;
 mod sources;

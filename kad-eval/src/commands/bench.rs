@@ -13,8 +13,9 @@ use super::run::on_ctrl_c;
 use super::speed;
 use crate::bench::{Arm, Text, Texts, arm};
 use crate::cli::BenchArgs;
-use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, Part, SamplingPlan};
+use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan};
 use crate::failure::{Failure, WrongRequest};
+use crate::models::planned::{drafter, list_planned, name_of};
 use crate::models::{self, Models, Rules, Settings};
 use crate::output;
 use crate::profile::steps::{StepTime, decode, in_passes};
@@ -43,7 +44,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if let Some(profile) = &profile {
         check_fresh(args, profile, &experiment, &models)?;
     }
-    models::planned::list_planned(&mut experiment, &models)?;
+    if args.decoders.is_some() {
+        list_planned(&mut experiment, &models)?;
+    }
     let contenders = match (&args.decoders, &profile) {
         (Some(names), _) => named(names, &experiment, profile.as_ref())?,
         (None, Some(profile)) => planned(args, profile, &subjects)?,
@@ -87,7 +90,11 @@ fn check_fresh(
     models: &Models,
 ) -> Result<()> {
     let path = args.profile.as_deref().unwrap_or(Path::new("profile.json"));
-    profile.check_fresh(path, &args.file.display().to_string(), &About::now(&experiment.sampling, models))
+    profile.check_fresh(
+        path,
+        &args.file.display().to_string(),
+        &About::now(&experiment.sampling, models),
+    )
 }
 
 /// Plain decoding, the plan's best chain and its runner-up.
@@ -157,24 +164,24 @@ fn named(
 
 /// What `profile` expects of this decoder; None if it is one that the theory does not describe.
 fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
-    let name_of = |law: &DecoderKind| match law {
-        DecoderKind::Single { model } => Some(model.clone()),
-        other => profile.composed(other).map(str::to_owned),
-    };
-    let Some(target) = name_of(kind.law()) else { return Ok(None) };
+    let Some(target) = name_of(profile, kind.law()) else { return Ok(None) };
     let levels: &[LevelPlan] = match kind {
         DecoderKind::Chain(chain) => chain.listed(),
         other if plain(other).as_ref() == Some(other) => &[],
         _ => return Ok(None),
     };
     let usual = |level: &LevelPlan| {
-        let usual = LevelPlan { place: level.place.clone(), ..LevelPlan::of(level.draft.clone(), level.length) };
+        let usual = LevelPlan {
+            place: level.place.clone(),
+            ..LevelPlan::of(level.draft.clone(), level.length)
+        };
         *level == LevelPlan { bonus: level.bonus, ..usual } && level.bonus == levels[0].bonus
     };
     if !levels.iter().all(usual) {
         return Ok(None);
     }
-    let drafters = levels.iter().map(|level| level.draft.name());
+    let drafters = levels.iter().map(|level| drafter(profile, &level.draft));
+    let Some(drafters) = drafters.collect::<Option<Vec<_>>>() else { return Ok(None) };
     let members: Vec<String> = std::iter::once(target).chain(drafters).collect();
     let lengths: Vec<usize> = levels.iter().map(|level| level.length.get()).collect();
     Outlook::chain(profile, &members, &lengths, levels.first().is_none_or(|level| level.bonus))
@@ -204,10 +211,8 @@ fn measure(
                 // Another draw each time, the same one for every decoder.
                 let seed = seed.wrapping_add(1_000_003 * rep as u64);
                 let one = &contenders[at];
-                let limits = Limits {
-                    max_new_tokens: args.tokens,
-                    eos: models::eos(&one.kind, models),
-                };
+                let limits =
+                    Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
                 let Some(steps) = steps(one, models, &rules[at], text, &limits, seed)? else {
                     return Ok(None);
                 };

@@ -16,7 +16,7 @@ use super::plan;
 use crate::cli::{Drafting, GenerateArgs, Show, Way};
 use crate::config::{DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, Execution, SamplingPlan};
 use crate::failure::Failure;
-use crate::models::{self, Models, Settings};
+use crate::models::{self, Models, Rules, Settings};
 use crate::output;
 use crate::record::{Acceptance, origin_name};
 
@@ -26,10 +26,10 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let kind = kind(args).map_err(Failure::Request)?;
     let models = load(args, &kind)?;
     models::check_shared(&kind, &models)?;
-    let rule = models::rule(&kind)?;
+    let rules = Rules::of(&kind)?;
     let eos = models::eos(&kind, &models);
     let settings = Settings { sampling, decision, eos: eos.clone() };
-    let decoder = models::decoder(&kind, &models, rule.as_ref(), &settings);
+    let decoder = models::decoder(&kind, &models, &rules, &settings);
     let mut speaking = Speaking {
         args,
         kind: &kind,

@@ -106,9 +106,11 @@ fn verdict(outlook: &Outlook) -> String {
             in_words(&best.members, &best.lengths),
             speedup(best)
         ),
-        (_, None) => "plain decoding is fastest: the profile has nothing that could draft for this \
+        (_, None) => {
+            "plain decoding is fastest: the profile has nothing that could draft for this \
                       target"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }
 

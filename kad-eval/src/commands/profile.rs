@@ -58,7 +58,15 @@ fn check_writable(args: &ProfileArgs) -> Result<()> {
 fn table(profile: &Profile) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(["", "T(1) ms", "T(4)/T(1)", "T(8)/T(1)", "T(16)/T(1)", "law ms", "accepted by"]);
+    table.set_header([
+        "",
+        "T(1) ms",
+        "T(4)/T(1)",
+        "T(8)/T(1)",
+        "T(16)/T(1)",
+        "law ms",
+        "accepted by",
+    ]);
     for candidate in &profile.candidates {
         let numbers: [String; 5] = match &candidate.cost {
             Cost::Law { times, law, .. } => {
@@ -74,9 +82,8 @@ fn table(profile: &Profile) -> String {
             }
         };
         let pairs = profile.pairs.iter().filter(|pair| pair.drafter == candidate.name);
-        let accepted = pairs.filter_map(|pair| {
-            Some(format!("{} {:.2}", pair.verifier, pair.runs.rate()?))
-        });
+        let accepted =
+            pairs.filter_map(|pair| Some(format!("{} {:.2}", pair.verifier, pair.runs.rate()?)));
         let accepted = accepted.collect::<Vec<_>>().join("\n");
         let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
         let row = std::iter::once(Cell::new(&candidate.name)).chain(numbers);

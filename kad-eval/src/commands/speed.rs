@@ -63,12 +63,7 @@ pub(super) fn factor(value: f64) -> String {
 }
 
 /// `value [low, high]`, each as `number` writes it.
-pub(super) fn with_interval(
-    value: f64,
-    low: f64,
-    high: f64,
-    number: fn(f64) -> String,
-) -> String {
+pub(super) fn with_interval(value: f64, low: f64, high: f64, number: fn(f64) -> String) -> String {
     format!("{} [{}, {}]", number(value), number(low), number(high))
 }
 

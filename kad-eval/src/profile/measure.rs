@@ -44,7 +44,11 @@ impl Prompts {
     ///
     /// # Errors
     /// If there is no chat template, or no prompt fits.
-    pub(crate) fn of(&self, kind: &DecoderKind, models: &Models) -> Result<Vec<(u64, Vec<TokenId>)>> {
+    pub(crate) fn of(
+        &self,
+        kind: &DecoderKind,
+        models: &Models,
+    ) -> Result<Vec<(u64, Vec<TokenId>)>> {
         let mut found = Vec::with_capacity(self.items.len());
         for (seed, messages) in &self.items {
             found.push((*seed, models::chat_prompt(kind, models, messages)?));
@@ -56,7 +60,8 @@ impl Prompts {
         let shortest = found.iter().map(|(_, prompt)| prompt.len()).min();
         found.retain(|(_, prompt)| !prompt.is_empty() && prompt.len() < room);
         if found.is_empty() {
-            let shortest = shortest.map_or("there is none".to_owned(), |n| format!("the shortest has {n} tokens"));
+            let shortest = shortest
+                .map_or("there is none".to_owned(), |n| format!("the shortest has {n} tokens"));
             bail!(WrongRequest(format!(
                 "no prompt fits the context of {room} tokens of `{}`: {shortest}; name a task with \
                  shorter ones in the experiment",
@@ -134,8 +139,7 @@ impl Bench<'_> {
         let progress = Progress::new("plain texts", laws.iter().map(texts).sum());
         let mut found: Vec<Plain> = Vec::new();
         for (law, rules) in laws.iter().zip(rules) {
-            let mut plain =
-                Plain { steps: Vec::new(), outside: Vec::new(), middles: Vec::new() };
+            let mut plain = Plain { steps: Vec::new(), outside: Vec::new(), middles: Vec::new() };
             for (seed, prompt) in self.prompts.of(&law.law, self.models)?.iter().take(texts(law)) {
                 let Some(steps) = self.text(&law.law, law, rules, prompt, *seed)? else {
                     return Ok(None);
@@ -181,7 +185,11 @@ impl Bench<'_> {
                 law: measured.law,
                 round_overhead: 0.0,
                 token_overhead: if composed { 0.0 } else { left },
-                plain: if composed { PassTime::of_samples(&plain.steps).map(|t| mean_of(t, &plain.steps)) } else { None },
+                plain: if composed {
+                    PassTime::of_samples(&plain.steps).map(|t| mean_of(t, &plain.steps))
+                } else {
+                    None
+                },
             };
             let definition = composed.then(|| definition(&law.law));
             Candidate { name: law.name.clone(), models, definition, cost }
@@ -191,7 +199,8 @@ impl Bench<'_> {
 
     /// Tokens before the middle of a text, the mean.
     fn context(&self, plain: &[Plain]) -> usize {
-        let middles: Vec<f64> = plain.iter().flat_map(|plain| plain.middles.iter().copied()).collect();
+        let middles: Vec<f64> =
+            plain.iter().flat_map(|plain| plain.middles.iter().copied()).collect();
         (middles.iter().sum::<f64>() / middles.len().max(1) as f64).round() as usize
     }
 
@@ -230,11 +239,7 @@ impl Bench<'_> {
 
     /// Really speculates with every pair that may be worth while, prompt by prompt, and finds what a
     /// round takes beside passes and laws.
-    fn pairs(
-        &self,
-        candidates: &mut [Candidate],
-        context: usize,
-    ) -> Result<Option<Vec<Pair>>> {
+    fn pairs(&self, candidates: &mut [Candidate], context: usize) -> Result<Option<Vec<Pair>>> {
         let chains = self.plausible(candidates, context)?;
         let progress = Progress::new("drafted texts", chains.len() * self.effort.prompts);
         let rules: Vec<Rules> =
@@ -303,7 +308,8 @@ impl Bench<'_> {
         let drafts = laws.iter().map(|law| DraftPlan::Law(law.clone()));
         let lookups = self.subjects.lookups.iter().map(|lookup| lookup.draft());
         let drafts: Vec<DraftPlan> = drafts.chain(lookups).collect();
-        let length = self.effort.draft_length.try_into().context("drafts have at least one token")?;
+        let length =
+            self.effort.draft_length.try_into().context("drafts have at least one token")?;
         let mut found = Vec::new();
         for (verifier, target) in laws.iter().enumerate() {
             for (drafter, draft) in drafts.iter().enumerate() {

@@ -19,9 +19,7 @@ mod stale;
 pub(crate) mod steps;
 mod subjects;
 
-pub(crate) use format::{
-    About, Candidate, Cost, Effort, Lookup, ModelIdentity, Pair, Profile,
-};
+pub(crate) use format::{About, Cost, Effort, Profile};
 pub(crate) use measure::{Bench, Prompts};
 pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Verdict};
 pub(crate) use progress::Progress;

@@ -20,7 +20,8 @@ impl Progress {
             output::note(&format!("{total} {what}"));
             ProgressBar::hidden()
         };
-        let template = format!("{{elapsed_precise}} {{wide_bar}} {{pos}}/{{len}} {what}, {{eta}} left");
+        let template =
+            format!("{{elapsed_precise}} {{wide_bar}} {{pos}}/{{len}} {what}, {{eta}} left");
         if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style);
         }

@@ -15,10 +15,7 @@ use crate::output;
 
 /// Lookups where the experiment names none.
 const LOOKUPS: [Lookup; 2] = [
-    Lookup::NGram {
-        longest: NonZeroUsize::new(3).unwrap(),
-        shortest: NonZeroUsize::MIN,
-    },
+    Lookup::NGram { longest: NonZeroUsize::new(3).unwrap(), shortest: NonZeroUsize::MIN },
     Lookup::SuffixAutomaton {
         longest: NonZeroUsize::new(32).unwrap(),
         shortest: NonZeroUsize::new(2).unwrap(),
@@ -191,9 +188,9 @@ fn lookups(experiment: &Experiment) -> Vec<Lookup> {
     });
     let used: Vec<Lookup> =
         chains.flat_map(|chain| chain.drafts()).filter_map(Lookup::of).collect();
-    let same_kind =
-        |a: &Lookup, b: &Lookup| std::mem::discriminant(a) == std::mem::discriminant(b);
-    let chosen = LOOKUPS.iter().map(|usual| *used.iter().find(|u| same_kind(u, usual)).unwrap_or(usual));
+    let same_kind = |a: &Lookup, b: &Lookup| std::mem::discriminant(a) == std::mem::discriminant(b);
+    let chosen =
+        LOOKUPS.iter().map(|usual| *used.iter().find(|u| same_kind(u, usual)).unwrap_or(usual));
     chosen.collect()
 }
 

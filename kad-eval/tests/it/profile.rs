@@ -111,13 +111,20 @@ fn from_profile_to_bench() {
 
 /// What a profile says about itself and about three candidates and two lookups.
 fn check(profile: &Value) {
-    assert_eq!((profile["version"].as_u64(), profile["experiment"].as_str()), (Some(1), Some("speed")));
+    assert_eq!(
+        (profile["version"].as_u64(), profile["experiment"].as_str()),
+        (Some(1), Some("speed"))
+    );
     let models = profile["about"]["models"].as_object().unwrap();
     assert!(models.keys().eq(["aligned", "draft", "large"]), "{models:?}");
     assert_eq!(models["draft"]["backend"], "candle");
     assert_eq!(profile["effort"]["rounds"], 2);
-    let names: Vec<_> =
-        profile["candidates"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect();
+    let names: Vec<_> = profile["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["draft", "large", "mixture, threshold 0.5", "n-gram", "suffix-automaton"]);
     for law in &profile["candidates"].as_array().unwrap()[..3] {
         let cells = law["cost"]["times"]["cells"].as_array().unwrap();
@@ -132,8 +139,13 @@ fn check(profile: &Value) {
     // The draft model is the smallest by far; a lookup may draft for everything.
     for (verifier, drafter) in [("large", "draft"), ("mixture, threshold 0.5", "draft")] {
         let runs = &pair(verifier, drafter).unwrap()["runs"]["counts"];
-        let rounds: u64 = runs.as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap())
-            .map(|count| count.as_u64().unwrap()).sum();
+        let rounds: u64 = runs
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|row| row.as_array().unwrap())
+            .map(|count| count.as_u64().unwrap())
+            .sum();
         // Two texts of eight tokens, up to five a round.
         assert!((4..=16).contains(&rounds), "{rounds} rounds");
     }
@@ -182,7 +194,8 @@ fn what_cannot_be_measured_says_why() {
     let bench = Bench::new(SPEED);
     let (file, out) = (bench.file(), bench.out());
     let profile = ["profile", &file, "--out", &out];
-    kad(&[&profile[..], &["--models", "lrge"]].concat()).fails(2, &["`lrge`", "did you mean `large`?"]);
+    kad(&[&profile[..], &["--models", "lrge"]].concat())
+        .fails(2, &["`lrge`", "did you mean `large`?"]);
     kad(&["profile", &file, "--out", "nowhere/profile.json"]).fails(2, &["cannot write", "--out"]);
     kad(&[&profile[..], &["--prompts", "0"]].concat()).fails(2, &["at least 1"]);
     kad(&["bench", &file]).fails(2, &["--profile"]);

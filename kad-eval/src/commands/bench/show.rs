@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
-use comfy_table::{Cell, CellAlignment, Table};
+use comfy_table::{Cell, CellAlignment, Table, TableStyle};
 use serde::Serialize;
 
 use super::speed::{factor, milliseconds, with_interval};
@@ -61,7 +61,7 @@ const HEADER: [&str; 8] = [
     "engine %",
 ];
 
-fn table(arms: &[Arm], style: &str) -> Table {
+fn table(arms: &[Arm], style: TableStyle) -> Table {
     let mut table = Table::new();
     table.load_style(style);
     table.set_header(HEADER);
