@@ -3,6 +3,7 @@
 //! Arguments → request → models → run → report. Everything that prints, reads a clock or knows
 //! TOML is in this crate.
 
+mod bench;
 mod cli;
 mod commands;
 mod config;

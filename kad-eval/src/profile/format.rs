@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -52,6 +53,8 @@ pub(crate) struct About {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelIdentity {
     pub(crate) source: String,
+    /// Its blocks: an early exit has fewer than its source.
+    pub(crate) layers: usize,
     /// Of its files.
     pub(crate) digest: String,
     pub(crate) backend: String,
@@ -103,14 +106,43 @@ pub(crate) enum Cost {
         round_overhead: f64,
         /// A token beside its pass and law: drawing it, bookkeeping.
         token_overhead: f64,
+        /// A token of plain decoding, for composed laws: their decoders do not ask every model for
+        /// every token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plain: Option<PassTime>,
     },
     /// Earlier text, looked up.
     Lookup {
+        lookup: Lookup,
         /// A draft, however short.
         draft_seconds: f64,
         /// Each of its tokens.
         token_seconds: f64,
     },
+}
+
+/// What is looked up; the keys of experiment files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Lookup {
+    /// What followed the last few tokens when they occurred before.
+    NGram { longest: NonZeroUsize, shortest: NonZeroUsize },
+    /// What followed the longest suffix that occurred before.
+    SuffixAutomaton { longest: NonZeroUsize, shortest: NonZeroUsize },
+}
+
+impl Lookup {
+    /// As a level of an experiment file drafts with it.
+    pub(crate) fn in_toml(self) -> String {
+        match self {
+            Lookup::NGram { longest, shortest } => {
+                format!("{{ kind = \"n-gram\", longest = {longest}, shortest = {shortest} }}")
+            }
+            Lookup::SuffixAutomaton { longest, shortest } => format!(
+                "{{ kind = \"suffix-automaton\", longest = {longest}, shortest = {shortest} }}"
+            ),
+        }
+    }
 }
 
 /// Who verified whom.
@@ -183,10 +215,12 @@ impl Profile {
         let bad = |seconds: &f64| !(seconds.is_finite() && *seconds >= 0.0);
         for Candidate { name, cost, .. } in &self.candidates {
             let seconds = match cost {
-                Cost::Law { law, round_overhead, token_overhead, .. } => {
-                    vec![law.seconds, law.standard_error, *round_overhead, *token_overhead]
+                Cost::Law { law, round_overhead, token_overhead, plain, .. } => {
+                    let spread = [Some(law), plain.as_ref()].into_iter().flatten();
+                    let spread = spread.flat_map(|time| [time.seconds, time.standard_error]);
+                    spread.chain([*round_overhead, *token_overhead]).collect()
                 }
-                Cost::Lookup { draft_seconds, token_seconds } => {
+                Cost::Lookup { draft_seconds, token_seconds, .. } => {
                     vec![*draft_seconds, *token_seconds]
                 }
             };

@@ -72,6 +72,8 @@ pub(super) struct Passes<'m> {
     courses: Vec<Vec<Course<'m>>>,
     /// Text long enough for all of them.
     text: Vec<TokenId>,
+    /// How many are made; None for as many as there is time for.
+    wanted: Option<usize>,
     rounds: usize,
 }
 
@@ -85,24 +87,25 @@ impl<'m> Passes<'m> {
         laws: usize,
         make: impl Fn(usize) -> Result<Box<dyn Predictor + 'm>>,
         prompt: &[TokenId],
+        wanted: Option<usize>,
     ) -> Result<Self> {
         let mut courses = Vec::with_capacity(laws);
         for law in 0..laws {
             let context_len = make(law)?.context_len();
             let course = |context| {
-                let cells = widths(context, context_len).iter().map(|_| Samples::default());
+                let cells = widths(context, context_len).into_iter().map(|_| Samples::default());
                 Ok(Course { predictor: make(law)?, context, cells: cells.collect() })
             };
             courses.push(contexts(context_len).into_iter().map(course).collect::<Result<_>>()?);
         }
         let longest = CONTEXTS[CONTEXTS.len() - 1] + WIDTHS[WIDTHS.len() - 1];
         let text = prompt.iter().copied().cycle().take(longest).collect();
-        Ok(Self { courses, text, rounds: 0 })
+        Ok(Self { courses, text, wanted, rounds: 0 })
     }
 
     /// How many calls of [`round`](Self::round) there are at least.
-    pub(super) fn least_rounds() -> usize {
-        LEAST_ROUNDS + 1
+    pub(super) fn least_rounds(&self) -> usize {
+        self.wanted.unwrap_or(LEAST_ROUNDS) + 1
     }
 
     /// Measures every cell once. The first round is not counted: it fills caches. Returns whether
@@ -128,7 +131,10 @@ impl<'m> Passes<'m> {
         self.rounds += 1;
         let made = self.rounds - 1;
         let next = began.elapsed().mul_f64((self.rounds + 1) as f64 / self.rounds as f64);
-        Ok(made < LEAST_ROUNDS || (made < MOST_ROUNDS && next < TIME))
+        Ok(match self.wanted {
+            Some(wanted) => made < wanted,
+            None => made < LEAST_ROUNDS || (made < MOST_ROUNDS && next < TIME),
+        })
     }
 
     /// What was found, by law; and rounds counted.
@@ -148,23 +154,19 @@ impl Course<'_> {
         let (context, width) = (self.context, WIDTHS[width]);
         let text = &text[..context + width];
         let mut law = Law::default();
-        // Passes over one token follow each other in decoding, wide ones follow other models': so
-        // only the former find their weights in the cache.
-        let repeats = if width == 1 { 2 } else { 1 };
-        for repeat in 1..=repeats {
-            // Back to the context, whose last row a decoder would have.
-            self.predictor.follow(&text[..context], 1)?;
-            let began = Instant::now();
-            self.predictor.follow(text, width)?;
-            let passed = began.elapsed();
-            for len in context + 1..=context + width {
-                self.predictor.law(text, len, &mut law)?;
-            }
-            let whole = began.elapsed();
-            if counted && repeat == repeats {
-                cell.whole.push(whole.as_secs_f64());
-                cell.law.push((whole - passed).as_secs_f64() / width as f64);
-            }
+        // Somewhere else by one token, so that nothing of the pass to come is known.
+        let other = (0..2).find(|token| *token != text[context]).unwrap_or_default();
+        self.predictor.follow(&[&text[..context], &[other]].concat(), 1)?;
+        let began = Instant::now();
+        self.predictor.follow(text, width)?;
+        let passed = began.elapsed();
+        for len in context + 1..=context + width {
+            self.predictor.law(text, len, &mut law)?;
+        }
+        let whole = began.elapsed();
+        if counted {
+            cell.whole.push(whole.as_secs_f64());
+            cell.law.push((whole - passed).as_secs_f64() / width as f64);
         }
         Ok(())
     }
@@ -214,15 +216,14 @@ mod tests {
         let cells = WIDTHS.iter().map(|_| Samples::default()).collect();
         let mut course = Course { predictor, context: 7, cells };
         let text: Vec<TokenId> = (0..64).map(|i| i % 5).collect();
-        // The context is read; from then on only what is measured, and at most one token to go back.
+        // The context is read; from then on what is measured, and one token to go elsewhere.
         course.measure(0, &text, true).unwrap();
-        for (index, width) in WIDTHS.iter().enumerate().skip(1) {
+        for (index, width) in WIDTHS.iter().enumerate().rev().chain(WIDTHS.iter().enumerate()) {
             let before = model.counts();
+            course.cells[index].whole.clear();
             course.measure(index, &text, true).unwrap();
             let done = model.counts() - before;
-            let back = done.passes - 1;
-            assert!(back <= 1, "{done:?}");
-            assert_eq!(done.tokens, *width as u64 + back);
+            assert_eq!((done.passes, done.tokens), (2, *width as u64 + 1));
             assert_eq!(course.cells[index].whole.len(), 1);
         }
     }

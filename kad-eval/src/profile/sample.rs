@@ -1,10 +1,11 @@
 //! A small profile for tests.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
 
-use super::format::{About, Candidate, Cost, Effort, ModelIdentity, Pair, Profile};
+use super::format::{About, Candidate, Cost, Effort, Lookup, ModelIdentity, Pair, Profile};
 use crate::config::SamplingPlan;
 use crate::machine::Machine;
 
@@ -14,6 +15,7 @@ pub(crate) fn about() -> About {
         Machine { cpu: "Abacus 1".to_owned(), threads: 2, target: "wood (beads)".to_owned() };
     let identity = |name: &str| ModelIdentity {
         source: format!("nano:{name}"),
+        layers: 4,
         digest: format!("{name}-digest"),
         backend: "candle".to_owned(),
         dtype: "f32".to_owned(),
@@ -40,13 +42,15 @@ pub(crate) fn law(name: &str, first: f64, each: f64) -> Candidate {
         law: PassTime { seconds: 0.01 * first, standard_error: 0.0 },
         round_overhead: 0.001 * first,
         token_overhead: 0.001 * first,
+        plain: None,
     };
     Candidate { name: name.to_owned(), models: vec![name.to_owned()], definition: None, cost }
 }
 
 /// A lookup that costs hardly anything.
 pub(crate) fn lookup(name: &str) -> Candidate {
-    let cost = Cost::Lookup { draft_seconds: 1e-6, token_seconds: 1e-7 };
+    let lookup = Lookup::NGram { longest: NonZeroUsize::MIN, shortest: NonZeroUsize::MIN };
+    let cost = Cost::Lookup { lookup, draft_seconds: 1e-6, token_seconds: 1e-7 };
     Candidate { name: name.to_owned(), models: Vec::new(), definition: None, cost }
 }
 

@@ -1,8 +1,12 @@
 //! Whether measured numbers are of what runs now.
 
 use std::fmt;
+use std::path::Path;
 
-use super::format::{About, ModelIdentity};
+use anyhow::{Result, bail};
+
+use super::format::{About, ModelIdentity, Profile};
+use crate::failure::WrongRequest;
 
 /// Something that was otherwise when the profile was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +43,22 @@ pub(crate) struct Stale {
 
 fn listed(differences: &[Difference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Profile {
+    /// Refuses numbers that are not of `now`; `path` and `experiment` are the files, for the command
+    /// that makes new ones.
+    ///
+    /// # Errors
+    /// [`Stale`], naming what differs.
+    pub(crate) fn check_fresh(&self, path: &Path, experiment: &str, now: &About) -> Result<()> {
+        let differences = self.about.differences(now);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let (profile, experiment) = (path.display().to_string(), experiment.to_owned());
+        bail!(WrongRequest(Stale { profile, experiment, differences }.to_string()))
+    }
 }
 
 impl About {
@@ -85,6 +105,7 @@ fn model(found: &mut Vec<Difference>, name: &str, then: &ModelIdentity, now: &Mo
     ] {
         differ(found, format!("{what} of model `{name}`"), then, now);
     }
+    differ(found, format!("layers of model `{name}`"), &then.layers, &now.layers);
 }
 
 fn differ<T: PartialEq + ToString>(found: &mut Vec<Difference>, what: String, then: &T, now: &T) {
@@ -104,7 +125,7 @@ mod tests {
         let then = sample::about();
         assert_eq!(then.differences(&then), []);
         type Change = (&'static str, fn(&mut About));
-        let changes: [Change; 16] = [
+        let changes: [Change; 17] = [
             ("version of kad", |a| a.kad.push('9')),
             ("processor", |a| a.machine.cpu.push('9')),
             ("threads", |a| a.machine.threads += 1),
@@ -119,6 +140,7 @@ mod tests {
             ("files of model `large`", |a| large(a).digest.push('9')),
             ("backend of model `large`", |a| large(a).backend.push('9')),
             ("dtype of model `large`", |a| large(a).dtype.push('9')),
+            ("layers of model `large`", |a| large(a).layers += 1),
             ("", |a| a.sampling.max_new_tokens += 1),
             ("", |a| {
                 let same = large(a).clone();

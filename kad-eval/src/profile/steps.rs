@@ -1,15 +1,13 @@
 //! Decoding with a clock in hand.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Result;
 use kad_core::decode::{Decoder, Limits, Round};
-use kad_core::{ChoiceSource, DecodeError, SampledChoices, TokenId};
-use kad_polybasic::{Ask, Draft, Drafter};
+use kad_core::{DecodeError, SampledChoices, TokenId};
 
+use crate::models::Models;
 use crate::runner::INTERRUPTED;
 
 /// Seconds that all models have spent in passes so far.
@@ -22,6 +20,8 @@ pub(crate) struct StepTime {
     pub(crate) seconds: f64,
     /// Of these, seconds in passes.
     pub(crate) passing: f64,
+    /// Tokens there was room for.
+    pub(crate) room: usize,
     /// Tokens of the text.
     pub(crate) emitted: usize,
     /// The target's verification, if there was one.
@@ -59,7 +59,7 @@ pub(crate) fn decode(
         let end = made.iter().position(|made| limits.eos.contains(&made.token));
         let emitted = end.map_or(made.len(), |end| end + 1);
         let round = decoder.rounds().last().copied();
-        steps.push(StepTime { seconds, passing: passing() - before, emitted, round });
+        steps.push(StepTime { seconds, passing: passing() - before, room, emitted, round });
         text.extend(made[..emitted].iter().map(|made| made.token));
         if end.is_some() {
             return Ok(Some(steps));
@@ -67,61 +67,7 @@ pub(crate) fn decode(
     }
 }
 
-/// What a watched drafter did in one draft.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Drafted {
-    /// Tokens it was to give; as many as it gave if an end token stopped it.
-    pub(super) asked: usize,
-    pub(super) proposed: usize,
-    pub(super) seconds: f64,
-    /// Of these, seconds in passes.
-    pub(super) passing: f64,
-}
-
-/// The latest draft of a watched drafter.
-pub(super) type Watch = Rc<RefCell<Option<Drafted>>>;
-
-/// A drafter whose drafts are timed.
-pub(super) struct Watched<'c, D> {
-    drafter: D,
-    passing: PassClock<'c>,
-    watch: Watch,
-}
-
-impl<'c, D: Drafter> Watched<'c, D> {
-    pub(super) fn new(drafter: D, passing: PassClock<'c>) -> Self {
-        Self { drafter, passing, watch: Watch::default() }
-    }
-
-    pub(super) fn watch(&self) -> Watch {
-        Rc::clone(&self.watch)
-    }
-}
-
-impl<D: Drafter> Drafter for Watched<'_, D> {
-    fn begin(&mut self, prompt: usize) {
-        self.drafter.begin(prompt);
-    }
-
-    fn context_len(&self) -> usize {
-        self.drafter.context_len()
-    }
-
-    fn draft(
-        &mut self,
-        ask: Ask<'_>,
-        choices: &mut dyn ChoiceSource,
-        out: &mut Draft,
-        rounds: &mut Vec<Round>,
-    ) -> Result<(), DecodeError> {
-        let (began, before, held) = (Instant::now(), (self.passing)(), out.len());
-        self.drafter.draft(ask, choices, out, rounds)?;
-        let seconds = began.elapsed().as_secs_f64();
-        let proposed = out.len() - held;
-        let ended = proposed > 0 && out.has_ended(ask.eos);
-        let asked = if ended { proposed } else { ask.wanted.max(proposed) };
-        let passing = (self.passing)() - before;
-        self.watch.replace(Some(Drafted { asked, proposed, seconds, passing }));
-        Ok(())
-    }
+/// Seconds in passes of `names` so far.
+pub(crate) fn in_passes(models: &Models, names: &[&str]) -> f64 {
+    names.iter().map(|name| models[*name].counted.in_passes().as_secs_f64()).sum()
 }

@@ -8,6 +8,8 @@ mod experiments;
 mod explain;
 mod generate;
 mod kad;
+mod plan;
+mod profile;
 mod prove;
 mod resume;
 mod rules;
