@@ -2,6 +2,8 @@
 
 mod show;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +15,9 @@ use super::run::on_ctrl_c;
 use super::speed;
 use crate::bench::{Arm, Text, Texts, arm};
 use crate::cli::BenchArgs;
-use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan};
+use crate::config::{
+    ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan, law_in_words,
+};
 use crate::failure::{Failure, WrongRequest};
 use crate::models::planned::{drafter, list_planned, name_of};
 use crate::models::{self, Models, Rules, Settings};
@@ -59,12 +63,18 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         models::check_shared(&contender.kind, &models)
             .with_context(|| format!("decoder `{}`", contender.name))?;
     }
-    let Some(texts) = measure(args, &contenders, &models, &prompts)? else {
+    let Some(measured) = measure(args, &contenders, &models, &prompts)? else {
         let message = "interrupted: a comparison of unequal parts would say nothing";
         return Err(Failure::Interrupted(message.to_owned()));
     };
-    let arms = arms(contenders, texts);
-    output::line(&show::text(args, &experiment.name, &arms)?)?;
+    let arms = arms(contenders, measured);
+    let text = show::text(args, &experiment.name, &arms)?;
+    if let Some(path) = &args.html {
+        let page = show::page(args, &experiment.name, &arms, profile.as_ref())?;
+        std::fs::write(path, page)
+            .with_context(|| format!("cannot write the page {}", path.display()))?;
+    }
+    output::line(&text)?;
     Ok(())
 }
 
@@ -187,13 +197,21 @@ fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
     Outlook::chain(profile, &members, &lengths, levels.first().is_none_or(|level| level.bonus))
 }
 
+/// What was measured of one decoder.
+#[derive(Default)]
+struct Measured {
+    texts: Texts,
+    /// In passes of each model, without the steps that read prompts.
+    seconds: BTreeMap<String, f64>,
+}
+
 /// Decodes everything; None if the user interrupted. By decoder.
 fn measure(
     args: &BenchArgs,
     contenders: &[Contender],
     models: &Models,
     prompts: &Prompts,
-) -> Result<Option<Vec<Texts>>> {
+) -> Result<Option<Vec<Measured>>> {
     let rules: Vec<Rules> =
         contenders.iter().map(|one| Rules::of(&one.kind)).collect::<Result<_>>()?;
     let tokens = contenders.iter().map(|one| prompts.of(&one.kind, models));
@@ -202,7 +220,8 @@ fn measure(
     let progress = Progress::new("texts", args.reps * count * contenders.len());
     let mut order: Vec<usize> = (0..contenders.len()).collect();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let mut found: Vec<Texts> = vec![vec![Vec::new(); count]; contenders.len()];
+    let empty = || Measured { texts: vec![Vec::new(); count], seconds: BTreeMap::new() };
+    let mut found: Vec<Measured> = contenders.iter().map(|_| empty()).collect();
     for rep in 0..args.reps {
         for prompt in 0..count {
             order.shuffle(&mut rng);
@@ -213,10 +232,14 @@ fn measure(
                 let one = &contenders[at];
                 let limits =
                     Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
-                let Some(steps) = steps(one, models, &rules[at], text, &limits, seed)? else {
+                let made = steps(one, models, &rules[at], text, &limits, seed)?;
+                let Some((steps, seconds)) = made else {
                     return Ok(None);
                 };
-                found[at][prompt].extend(timed(&steps));
+                found[at].texts[prompt].extend(timed(&steps));
+                for (model, seconds) in seconds {
+                    *found[at].seconds.entry(model).or_default() += seconds;
+                }
                 progress.one();
             }
         }
@@ -224,6 +247,7 @@ fn measure(
     Ok(Some(found))
 }
 
+/// The steps, and the seconds in passes of each model after the first of them.
 fn steps(
     one: &Contender,
     models: &Models,
@@ -231,13 +255,29 @@ fn steps(
     prompt: &[kad_core::TokenId],
     limits: &Limits,
     seed: u64,
-) -> Result<Option<Vec<StepTime>>> {
+) -> Result<Option<(Vec<StepTime>, Vec<(String, f64)>)>> {
     let (sampling, decision) = (one.sampling.sampling()?, one.sampling.decision()?);
     let settings = Settings { sampling, decision, eos: limits.eos.clone() };
     let mut decoder = models::decoder(&one.kind, models, rules, &settings)?;
     let names = one.kind.models();
-    let clock = || in_passes(models, &names);
-    Ok(decode(&mut *decoder, prompt, limits, seed, &clock)?)
+    // Of each model, before and after each step.
+    let marks = RefCell::new(Vec::new());
+    let clock = || {
+        let now: Vec<f64> = names.iter().map(|name| in_passes(models, &[*name])).collect();
+        let sum = now.iter().sum();
+        marks.borrow_mut().push(now);
+        sum
+    };
+    let Some(steps) = decode(&mut *decoder, prompt, limits, seed, &clock)? else {
+        return Ok(None);
+    };
+    let marks = marks.into_inner();
+    let later = |index: usize| match (marks.get(1), marks.last()) {
+        (Some(first), Some(last)) => last[index] - first[index],
+        _ => 0.0,
+    };
+    let seconds = names.iter().enumerate().map(|(index, name)| ((*name).to_owned(), later(index)));
+    Ok(Some((steps, seconds.collect())))
 }
 
 /// A text without the step that read its prompt; None if there was no other.
@@ -254,7 +294,9 @@ fn timed(steps: &[StepTime]) -> Option<Text> {
 }
 
 /// The first one is the baseline. Prompts on which some decoder ended at once are left out for all.
-fn arms(contenders: Vec<Contender>, mut texts: Vec<Texts>) -> Vec<Arm> {
+fn arms(contenders: Vec<Contender>, measured: Vec<Measured>) -> Vec<Arm> {
+    let (mut texts, seconds): (Vec<Texts>, Vec<BTreeMap<String, f64>>) =
+        measured.into_iter().map(|one| (one.texts, one.seconds)).unzip();
     let prompts = texts.first().map_or(0, Vec::len);
     for prompt in (0..prompts).rev() {
         let least = texts.iter().map(|arm| arm[prompt].len()).min().unwrap_or(0);
@@ -266,9 +308,10 @@ fn arms(contenders: Vec<Contender>, mut texts: Vec<Texts>) -> Vec<Arm> {
         }
     }
     let baseline = texts.first().cloned().unwrap_or_default();
-    let numbered = contenders.into_iter().zip(texts).enumerate();
-    let made = numbered.map(|(index, (one, texts))| {
-        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline))
+    let numbered = contenders.into_iter().zip(texts).zip(seconds).enumerate();
+    let made = numbered.map(|(index, ((one, texts), seconds))| {
+        let law = law_in_words(&one.kind, &one.sampling);
+        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline)).with(law, &seconds)
     });
     made.collect()
 }

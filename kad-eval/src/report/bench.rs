@@ -1,83 +1,73 @@
 //! The page of a benchmark: what was expected of chains, and what they did.
 
 use anyhow::Result;
+use kad_polybasic::theory::Interval as Expected;
 use serde::Serialize;
 
-use super::format::{NONE, fixed, interval, milliseconds, parameter, percent};
+use super::format::{NONE, fixed, interval, milliseconds, parameter};
 use super::page::{self, Figure};
 use super::predicted::{Comparison, predicted};
 use super::times::{TimeBar, times};
 use super::widths::{WidthCurve, widths};
-use crate::profile::{Cost, Profile};
+use crate::bench::{Arm, Estimate, verdict};
+use crate::profile::{Cost, Profile, Ranked};
 use crate::stats::{CONFIDENCE, Interval};
 
-/// What a benchmark measured. Times are in seconds per token, intervals at [`CONFIDENCE`].
-#[derive(Clone, Debug)]
+/// What a benchmark measured.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Bench<'a> {
     /// Of the experiment.
     pub(crate) name: &'a str,
     /// What ran where and how much of it, a line each.
-    pub(crate) setting: Vec<String>,
+    pub(crate) setting: &'a [String],
     /// The first is what the others are compared with.
-    pub(crate) decoders: Vec<Benched>,
+    pub(crate) arms: &'a [Arm],
     /// What the predictions come from.
     pub(crate) profile: Option<&'a Profile>,
 }
 
-/// One decoder of a benchmark.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Benched {
-    pub(crate) decoder: String,
-    /// What its tokens are distributed as.
-    pub(crate) law: String,
-    pub(crate) measured: f64,
-    pub(crate) measured_interval: Interval,
-    /// In the passes of each model, the target's first.
-    pub(crate) passes: Vec<(String, f64)>,
-    /// The first decoder's time over this one's; none for the first.
-    pub(crate) speed_up: Option<(f64, Interval)>,
-    /// From the profile, where it knows the chain.
-    pub(crate) predicted: Option<Predicted>,
+/// An interval of the theory's as one of the statistics'.
+fn own(Expected { low, high }: Expected) -> Interval {
+    Interval { low, high }
 }
 
-/// What a profile says about a decoder.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Predicted {
-    pub(crate) time: f64,
-    pub(crate) interval: Interval,
-    /// Predicted over measured.
-    pub(crate) ratio: f64,
-    pub(crate) ratio_interval: Interval,
-    /// What Lemma 3.1 of the polybasic paper says, for chains.
-    pub(crate) lemma: Option<f64>,
+/// Milliseconds as seconds, which charts take.
+fn seconds(milliseconds: Interval) -> Interval {
+    Interval { low: 1e-3 * milliseconds.low, high: 1e-3 * milliseconds.high }
 }
 
-impl Benched {
-    fn bar(&self) -> TimeBar {
-        TimeBar {
-            decoder: self.decoder.clone(),
-            total: self.measured,
-            interval: Some(self.measured_interval),
-            passes: self.passes.clone(),
-        }
+fn bar(arm: &Arm) -> TimeBar {
+    let members = arm.predicted.as_ref().map(|predicted| predicted.members.as_slice());
+    let mut passes: Vec<(String, f64)> =
+        arm.passes.iter().map(|(model, ms)| (model.clone(), 1e-3 * ms)).collect();
+    let place = |name: &String| {
+        let members = members.unwrap_or_default();
+        members.iter().position(|member| member == name).unwrap_or(members.len())
+    };
+    passes.sort_by_key(|(name, _)| place(name));
+    TimeBar {
+        decoder: arm.name.clone(),
+        total: 1e-3 * arm.milliseconds_per_token,
+        interval: Some(seconds(arm.interval)),
+        passes,
     }
+}
 
-    fn comparison(&self) -> Option<Comparison> {
-        self.predicted.map(|predicted| Comparison {
-            decoder: self.decoder.clone(),
-            predicted: predicted.time,
-            predicted_interval: predicted.interval,
-            measured: self.measured,
-            measured_interval: self.measured_interval,
-            lemma: predicted.lemma,
-        })
-    }
+fn comparison(arm: &Arm) -> Option<Comparison> {
+    let predicted = arm.predicted.as_ref()?;
+    Some(Comparison {
+        decoder: arm.name.clone(),
+        predicted: 1e-3 * predicted.milliseconds_per_token,
+        predicted_interval: seconds(own(predicted.interval)),
+        measured: 1e-3 * arm.milliseconds_per_token,
+        measured_interval: seconds(arm.interval),
+        lemma: lemma(predicted),
+    })
+}
 
-    /// Share of the time that is not spent in passes.
-    fn engine(&self) -> f64 {
-        let passes: f64 = self.passes.iter().map(|(_, seconds)| seconds).sum();
-        (1.0 - passes / self.measured).max(0.0)
-    }
+/// Seconds per token by Lemma 3.1; None for plain decoding, of which it says nothing.
+pub(super) fn lemma(predicted: &Ranked) -> Option<f64> {
+    (predicted.members.len() > 1).then_some(1e-3 * predicted.lemma_milliseconds_per_token)
 }
 
 /// The page as self-contained HTML: nothing is fetched, no script runs.
@@ -85,15 +75,13 @@ impl Benched {
 /// # Errors
 /// If a chart cannot be drawn or the template fails.
 pub(crate) fn bench_html(bench: &Bench<'_>) -> Result<String> {
-    let first = bench.decoders.first();
     page::render(
         include_str!("bench.html.j2"),
         Page {
             name: bench.name,
-            setting: &bench.setting,
-            baseline: first.map(|decoder| decoder.decoder.as_str()),
+            setting: bench.setting,
             confidence: parameter(100.0 * CONFIDENCE),
-            rows: bench.decoders.iter().map(row).collect(),
+            rows: bench.arms.iter().map(row).collect(),
             figures: figures(bench)?,
         },
     )
@@ -104,7 +92,6 @@ pub(crate) fn bench_html(bench: &Bench<'_>) -> Result<String> {
 struct Page<'a> {
     name: &'a str,
     setting: &'a [String],
-    baseline: Option<&'a str>,
     confidence: String,
     rows: Vec<Row<'a>>,
     figures: Vec<Figure>,
@@ -118,8 +105,9 @@ struct Row<'a> {
     /// Each with its interval, or a dash alone.
     measured: Cell,
     speed_up: Cell,
-    /// What the speed-up comes to.
+    /// What the speed-up comes to, and the class it is written in.
     verdict: &'static str,
+    tone: &'static str,
     predicted: Cell,
     ratio: Cell,
     lemma: String,
@@ -142,37 +130,33 @@ impl Cell {
     }
 }
 
-fn row(decoder: &Benched) -> Row<'_> {
-    let predicted = decoder.predicted;
+fn row(arm: &Arm) -> Row<'_> {
+    let predicted = arm.predicted.as_ref();
     let two = |value| fixed(value, 2);
+    let ms = |value: f64| milliseconds(1e-3 * value);
+    let pair = |estimate: &Estimate| (estimate.value, estimate.interval);
     Row {
-        decoder: &decoder.decoder,
-        law: &decoder.law,
-        measured: Cell::of(Some((decoder.measured, decoder.measured_interval)), milliseconds),
-        speed_up: Cell::of(decoder.speed_up, two),
-        verdict: verdict(decoder.speed_up),
-        predicted: Cell::of(predicted.map(|p| (p.time, p.interval)), milliseconds),
-        ratio: Cell::of(predicted.map(|p| (p.ratio, p.ratio_interval)), two),
-        lemma: predicted.and_then(|p| p.lemma).map_or(NONE.to_owned(), milliseconds),
-        engine: percent(decoder.engine()),
-    }
-}
-
-/// In words; a loss is called one.
-fn verdict(speed_up: Option<(f64, Interval)>) -> &'static str {
-    match speed_up {
-        None => "baseline",
-        Some((_, Interval { low, .. })) if low > 1.0 => "faster",
-        Some((_, Interval { high, .. })) if high < 1.0 => "slower",
-        Some(_) => "no difference shown",
+        decoder: &arm.name,
+        law: &arm.law,
+        measured: Cell::of(Some((arm.milliseconds_per_token, arm.interval)), ms),
+        speed_up: Cell::of(arm.speedup.as_ref().map(pair), two),
+        verdict: arm.speedup.as_ref().map_or("baseline", verdict),
+        tone: match arm.speedup.map(|estimate| estimate.interval) {
+            Some(Interval { low, .. }) if low > 1.0 => "good",
+            Some(Interval { high, .. }) if high < 1.0 => "bad",
+            _ => "faint",
+        },
+        predicted: Cell::of(predicted.map(|p| (p.milliseconds_per_token, own(p.interval))), ms),
+        ratio: Cell::of(arm.predicted_over_measured.as_ref().map(pair), two),
+        lemma: predicted.and_then(lemma).map_or(NONE.to_owned(), milliseconds),
+        engine: fixed(arm.overhead_percent, 1),
     }
 }
 
 fn figures(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     let confidence = parameter(100.0 * CONFIDENCE);
-    let bars: Vec<TimeBar> = bench.decoders.iter().map(Benched::bar).collect();
-    let comparisons: Vec<Comparison> =
-        bench.decoders.iter().filter_map(Benched::comparison).collect();
+    let bars: Vec<TimeBar> = bench.arms.iter().map(bar).collect();
+    let comparisons: Vec<Comparison> = bench.arms.iter().filter_map(comparison).collect();
     let time = Figure::of(
         times(&bars)?,
         format!("Time per token by what takes it, measured, with {confidence} % intervals."),
@@ -194,11 +178,12 @@ fn figures(bench: &Bench<'_>) -> Result<Vec<Figure>> {
 /// # Errors
 /// If the chart cannot be drawn.
 pub(super) fn passes(profile: &Profile) -> Result<Option<Figure>> {
-    let curve = |candidate: &crate::profile::Candidate| match &candidate.cost {
-        Cost::Law { times, .. } => WidthCurve::of(&candidate.name, times, profile.context),
+    let laws = profile.candidates.iter().filter_map(|candidate| match &candidate.cost {
+        Cost::Law { times, .. } => Some((&candidate.name, times)),
         Cost::Lookup { .. } => None,
-    };
-    let curves: Vec<WidthCurve> = profile.candidates.iter().filter_map(curve).collect();
+    });
+    let curves = laws.filter_map(|(name, times)| WidthCurve::of(name, times, profile.context));
+    let curves: Vec<WidthCurve> = curves.collect();
     let caption = format!(
         "Passes over several tokens at once, relative to a pass over one, near {} tokens of \
          context; the widest as a multiple of one. Bands are {} % intervals.",
@@ -218,41 +203,58 @@ mod tests {
         Interval { low: 0.97 * value, high: 1.04 * value }
     }
 
-    fn benched(decoder: &str, measured: f64, speed_up: Option<f64>) -> Benched {
-        Benched {
-            decoder: decoder.to_owned(),
-            law: "exactly large at T = 0.7".to_owned(),
-            measured,
-            measured_interval: around(measured),
-            passes: vec![
-                ("large".to_owned(), 0.6 * measured),
-                ("small".to_owned(), 0.3 * measured),
-            ],
-            speed_up: speed_up.map(|value| (value, around(value))),
-            predicted: Some(Predicted {
-                time: 0.95 * measured,
-                interval: around(0.95 * measured),
-                ratio: 0.95,
-                ratio_interval: around(0.95),
-                lemma: Some(0.8 * measured),
-            }),
+    fn expected(value: f64) -> Expected {
+        let Interval { low, high } = around(value);
+        Expected { low, high }
+    }
+
+    fn ranked(members: &[&str], milliseconds: f64) -> Ranked {
+        Ranked {
+            members: members.iter().map(|name| (*name).to_owned()).collect(),
+            lengths: vec![4; members.len() - 1],
+            milliseconds_per_token: milliseconds,
+            interval: expected(milliseconds),
+            tokens_per_second: 1e3 / milliseconds,
+            speedup: 1.0,
+            speedup_interval: expected(1.0),
+            lemma_milliseconds_per_token: 0.8 * milliseconds,
+            levels: Vec::new(),
         }
     }
 
-    fn page(decoders: Vec<Benched>) -> String {
-        let profile = crate::profile::sample::profile(
-            vec![law("large", 0.020, 0.001), law("small", 0.004, 0.0005)],
-            vec![],
-        );
-        let setting = vec!["2 threads".to_owned()];
-        let bench = Bench { name: "a <bench>", setting, decoders, profile: Some(&profile) };
-        bench_html(&bench).unwrap()
+    fn arm(name: &str, members: &[&str], measured: f64, speedup: Option<f64>) -> Arm {
+        let estimate = |value| Estimate { value, interval: around(value) };
+        let share = 0.9 / members.len() as f64;
+        Arm {
+            name: name.to_owned(),
+            law: "exactly large at T = 0.7".to_owned(),
+            predicted: Some(ranked(members, 0.95 * measured)),
+            milliseconds_per_token: measured,
+            interval: around(measured),
+            tokens_per_second: 1e3 / measured,
+            predicted_over_measured: Some(estimate(0.95)),
+            lemma_over_measured: Some(0.76),
+            speedup: speedup.map(estimate),
+            overhead_percent: 10.0,
+            passes: members.iter().map(|name| ((*name).to_owned(), share * measured)).collect(),
+            first_milliseconds: 50.0,
+            tokens: 100,
+            texts: Vec::new(),
+        }
+    }
+
+    fn page(arms: &[Arm]) -> String {
+        let candidates = vec![law("large", 0.020, 0.001), law("small", 0.004, 0.0005)];
+        let profile = crate::profile::sample::profile(candidates, vec![]);
+        let setting = ["2 threads".to_owned()];
+        let (name, profile) = ("a <bench>", Some(&profile));
+        bench_html(&Bench { name, setting: &setting, arms, profile }).unwrap()
     }
 
     #[test]
     fn every_number_is_in_the_table_and_every_chart_on_the_page() {
-        let plain = Benched { predicted: None, ..benched("plain", 0.0221, None) };
-        let page = page(vec![plain, benched("a chain", 0.0130, Some(1.7))]);
+        let plain = Arm { predicted: None, ..arm("plain", &["large"], 22.1, None) };
+        let page = page(&[plain, arm("a chain", &["large", "small"], 13.0, Some(1.7))]);
         let start = page.find("<th scope=\"row\">a chain<").unwrap();
         let row = &page[start..][..page[start..].find("</tr>").unwrap()];
         for number in [
@@ -260,13 +262,13 @@ mod tests {
             "[12.6, 13.5]",
             "1.70",
             "[1.65, 1.77]",
-            "faster",
             "12.3",
             "[12.0, 12.8]",
             "0.95",
             "[0.92, 0.99]",
-            "10.4",
+            "9.9",
             "10.0",
+            "faster than plain decoding",
         ] {
             assert!(row.contains(&format!(">{number}<")), "{number} is not in {row}");
         }
@@ -275,24 +277,23 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_called_one() {
-        let speed_up = |low, high| Some((f64::midpoint(low, high), Interval { low, high }));
-        assert_eq!(verdict(speed_up(1.01, 1.2)), "faster");
-        assert_eq!(verdict(speed_up(0.8, 0.99)), "slower");
-        assert_eq!(verdict(speed_up(0.9, 1.1)), "no difference shown");
-        assert_eq!(verdict(speed_up(f64::NAN, f64::NAN)), "no difference shown");
+    fn the_targets_passes_come_first_and_the_engine_is_what_they_leave() {
+        let bar = bar(&arm("x", &["target", "middle", "a"], 10.0, None));
+        let names: Vec<&str> = bar.passes.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["target", "middle", "a"]);
+        let passes: f64 = bar.passes.iter().map(|(_, seconds)| seconds).sum();
+        assert!((passes - 0.9 * bar.total).abs() < 1e-12 && bar.total == 0.01);
     }
 
     #[test]
-    fn the_engine_is_what_the_passes_leave() {
-        assert!((benched("x", 0.010, None).engine() - 0.1).abs() < 1e-12);
-        let all = Benched { passes: vec![("m".to_owned(), 0.0101)], ..benched("x", 0.01, None) };
-        assert_eq!(all.engine(), 0.0);
+    fn the_lemma_says_nothing_of_plain_decoding() {
+        assert_eq!(lemma(&ranked(&["large"], 10.0)), None);
+        assert_eq!(lemma(&ranked(&["large", "small"], 10.0)), Some(0.008));
     }
 
     #[test]
     fn nothing_outside_the_page_is_named() {
-        let page = page(vec![benched("plain", 0.0221, None)]);
+        let page = page(&[arm("plain", &["large"], 22.1, None)]);
         let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
         for outside in ["://", "url(", "@import", " src=", " href=", "<link", "<script", "//"] {
             assert!(!page.contains(outside), "{outside}");
@@ -301,7 +302,7 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_a_page_too() {
-        assert!(page(Vec::new()).contains("Nothing was measured."));
+        assert!(page(&[]).contains("Nothing was measured."));
     }
 
     /// Writes the page to look at: `KAD_SAMPLE=page.html cargo test bench_page -- --ignored`.
@@ -309,10 +310,12 @@ mod tests {
     #[ignore = "for looking at the page"]
     fn bench_page() {
         let path = std::env::var_os("KAD_SAMPLE").unwrap();
-        let mut decoders = vec![benched("large", 0.0221, None)];
-        decoders.push(benched("large ← 6 middle ← 3 small", 0.0130, Some(1.7)));
-        decoders.push(benched("large ← 4 small", 0.0215, Some(1.028)));
-        decoders.push(benched("large ← 8 tiny", 0.0250, Some(0.884)));
-        std::fs::write(path, page(decoders)).unwrap();
+        let arms = [
+            arm("large, plain", &["large"], 22.1, None),
+            arm("large ← 6 middle ← 3 small", &["large", "middle", "small"], 13.0, Some(1.7)),
+            arm("large ← 4 small", &["large", "small"], 21.5, Some(1.028)),
+            arm("large ← 8 tiny", &["large", "tiny"], 25.0, Some(0.884)),
+        ];
+        std::fs::write(path, page(&arms)).unwrap();
     }
 }

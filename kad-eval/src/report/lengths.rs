@@ -151,8 +151,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, level: &LevelLengths, top: f64) ->
     for share in [0.0, top / 2.0, top] {
         let y = panel.y(share, top);
         plot::line(area, &[(left, y), (right, y)], GRID.stroke_width(1))?;
-        let digits = usize::from((100.0 * top) as i64 % 20 != 0 && share == top / 2.0);
-        let number = fixed(100.0 * share, digits);
+        let number = fixed(100.0 * share, 0);
         plot::write(area, &number, (left - 6, y), (SMALL, INK, HPos::Right))?;
     }
     for (length, share) in level.shares().into_iter().enumerate() {

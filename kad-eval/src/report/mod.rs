@@ -23,7 +23,7 @@ mod widths;
 
 use crate::record::Record;
 
-pub(crate) use bench::{Bench, Benched, Predicted, bench_html};
+pub(crate) use bench::{Bench, bench_html};
 pub(crate) use html::html;
 
 /// One item, decoded by several decoders.

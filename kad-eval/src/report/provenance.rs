@@ -7,9 +7,9 @@ const ORIGINS: [(&str, &str); 6] = [
     ("base", "drawn by the base model and kept"),
     ("deferred", "underlined: drawn by the aligned model"),
     ("sampled", "drawn from one law as a whole"),
-    ("drafted", "drafted by this level and accepted by all above"),
-    ("corrected", "drawn by this level in place of a rejected draft"),
-    ("bonus", "drawn by this level after a draft that it accepted whole"),
+    ("drafted", "drafted by the level of this number and accepted by all above"),
+    ("corrected", "drawn by the level of this number in place of a rejected draft"),
+    ("bonus", "drawn by the level of this number after a draft that it accepted whole"),
 ];
 /// Deeper levels share the last colour.
 const COLOURED_LEVELS: u64 = 5;
@@ -34,13 +34,19 @@ pub(super) struct Piece {
     newline: bool,
 }
 
-/// An entry of the legend.
+/// An entry of the legend: an origin, at every level that there is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct LegendView {
     name: &'static str,
+    looks: Vec<Look>,
+    meaning: &'static str,
+}
+
+/// A class and the level that the page shows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Look {
     class: String,
     level: Option<u64>,
-    meaning: &'static str,
 }
 
 /// How a text of `origin` and `level` looks. Only levels of a chain are numbered.
@@ -73,11 +79,13 @@ pub(super) fn legend<'a>(made: impl Iterator<Item = (&'a str, u64)>) -> Vec<Lege
         .collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let entry = |(origin, level): (usize, Option<u64>)| {
-        let (name, meaning) = ORIGINS[origin];
-        LegendView { name, class: class(name, level), level, meaning }
+    let entry = |(origin, (name, meaning)): (usize, (&'static str, &'static str))| {
+        let own = kinds.iter().filter(|(other, _)| *other == origin);
+        let looks: Vec<Look> =
+            own.map(|&(_, level)| Look { class: class(name, level), level }).collect();
+        (!looks.is_empty()).then_some(LegendView { name, looks, meaning })
     };
-    kinds.into_iter().map(entry).collect()
+    ORIGINS.into_iter().enumerate().filter_map(entry).collect()
 }
 
 /// Cuts at newlines. Other control characters, which a browser would drop or change, become
@@ -126,11 +134,18 @@ mod tests {
 
     #[test]
     fn the_legend_has_what_there_is_once_and_in_order() {
-        let made = [("bonus", 1), ("drafted", 3), ("corrected", 2), ("drafted", 3), ("base", 1)];
-        let entries: Vec<(&str, Option<u64>)> =
-            legend(made.into_iter()).into_iter().map(|entry| (entry.name, entry.level)).collect();
-        let wanted =
-            [("base", None), ("drafted", Some(3)), ("corrected", Some(2)), ("bonus", Some(1))];
+        let made = [("bonus", 1), ("drafted", 3), ("corrected", 2), ("drafted", 2), ("drafted", 3)];
+        let made = made.into_iter().chain([("base", 1)]);
+        let levels = |entry: LegendView| {
+            (entry.name, entry.looks.into_iter().map(|look| look.level).collect::<Vec<_>>())
+        };
+        let entries: Vec<(&str, Vec<Option<u64>>)> = legend(made).into_iter().map(levels).collect();
+        let wanted = [
+            ("base", vec![None]),
+            ("drafted", vec![Some(2), Some(3)]),
+            ("corrected", vec![Some(2)]),
+            ("bonus", vec![Some(1)]),
+        ];
         assert_eq!(entries, wanted);
     }
 }
