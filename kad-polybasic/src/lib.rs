@@ -5,7 +5,9 @@
 //! which probability each is accepted and what replaces a rejected one. A [`Stage`] is made of both
 //! and is a [`Level`]: what comes out of it has its target's law. So it can decode
 //! ([`Speculative`]), and it can draft for the next level ([`Staged`]): a chain of n levels is this
-//! recursion. This crate sees models only through `kad-core` and never a backend, a file or a clock.
+//! recursion. At the bottom there may be a [`LookupDrafter`], which needs no model, or a [`TreeStage`],
+//! which verifies several continuations in one pass. This crate sees models only through `kad-core`
+//! and never a backend, a file or a clock.
 //!
 //! Two levels, then three:
 //!
