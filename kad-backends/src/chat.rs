@@ -42,7 +42,7 @@ impl Message {
 ///
 /// `enable_thinking` is false. The result contains the special tokens as text, the beginning of
 /// sequence too if the template writes it: encode it without adding special tokens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: String,

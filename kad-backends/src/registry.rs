@@ -1,20 +1,20 @@
 //! From a request to a model that runs: the only place that knows which backends there are.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use kad_core::{LanguageModel, TokenId, Vocab};
+use kad_core::{TokenId, Vocab};
 
 use crate::chat::ChatTemplate;
+use crate::details::{self, Counts, ModelDetails};
 use crate::dtype::Dtype;
+use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
-use crate::files::{Format, ModelFiles};
+use crate::files::ModelFiles;
 use crate::naive;
 use crate::source::Source;
 use crate::tokenizer::Tokenizer;
-use crate::weights::StoredType;
 
 /// What runs a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,7 +72,7 @@ pub struct ModelRequest {
 /// A model with what belongs to it.
 pub struct LoadedModel {
     /// The model itself.
-    pub model: Box<dyn LanguageModel>,
+    pub model: Box<dyn LayeredModel>,
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     /// Its chat template, if it has one.
@@ -83,52 +83,38 @@ pub struct LoadedModel {
     pub details: ModelDetails,
 }
 
-/// What a loaded model is; prints as a table.
-#[derive(Clone, Debug)]
-pub struct ModelDetails {
-    /// The source as written.
-    pub source: String,
-    /// The folder or file it was resolved to.
-    pub path: PathBuf,
-    /// What it is stored as.
-    pub format: Format,
-    /// Its family.
-    pub family: String,
-    /// Numbers in its tensors.
-    pub parameters: u64,
-    /// How many tensors are stored in which type.
-    pub stored: Vec<(StoredType, usize)>,
-    /// Bytes of its tensors as stored.
-    pub weight_bytes: u64,
-    /// The type it computes with.
-    pub dtype: Dtype,
-    /// What runs it.
-    pub backend: Backend,
-    /// The most tokens a session may hold.
-    pub context_len: usize,
-    /// Size and fingerprint of its vocabulary.
-    pub vocab: Vocab,
-}
-
-impl fmt::Display for ModelDetails {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stored: Vec<String> =
-            self.stored.iter().map(|(stored, count)| format!("{count} {stored}")).collect();
-        let megabytes = self.weight_bytes as f64 / 1e6;
-        writeln!(f, "source       {}", self.source)?;
-        writeln!(f, "path         {}", self.path.display())?;
-        writeln!(f, "format       {}, {megabytes:.1} MB of tensors", self.format)?;
-        writeln!(f, "family       {}", self.family)?;
-        writeln!(f, "parameters   {}", self.parameters)?;
-        writeln!(f, "tensors      {}", stored.join(", "))?;
-        writeln!(f, "backend      {}, {}", self.backend, self.dtype)?;
-        writeln!(f, "context      {} tokens", self.context_len)?;
-        writeln!(
-            f,
-            "vocabulary   {} tokens, fingerprint {}",
-            self.vocab.size(),
-            self.vocab.fingerprint()
-        )
+impl LoadedModel {
+    /// The first `layers` blocks of this model with its final norm and head, over the same weights:
+    /// nothing is loaded or copied, and tokenizer, chat template and end tokens are shared.
+    ///
+    /// ```
+    /// use kad_backends::{Backend, Dtype, ModelRequest, Source, load, nano_models};
+    /// # if nano_models().is_empty() { return Ok(()); }
+    /// let request = ModelRequest {
+    ///     name: "base".to_owned(),
+    ///     source: Source::Nano("large-base".to_owned()),
+    ///     backend: Backend::Naive,
+    ///     dtype: Dtype::Auto,
+    /// };
+    /// let base = load(&request, &|_| ())?;
+    /// let draft = base.early_exit("draft", 2)?;
+    /// assert_eq!(draft.model.name(), "draft");
+    /// assert!(draft.details.to_string().contains("first 2 of 5 of base"));
+    /// # Ok::<(), kad_backends::LoadError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LoadError::Config`] unless `layers` is at least 1 and less than the model has.
+    pub fn early_exit(&self, name: &str, layers: usize) -> Result<LoadedModel, LoadError> {
+        let model = self.model.early_exit(name, layers)?;
+        let details = self.details.early_exit(self.model.name(), model.spec());
+        Ok(LoadedModel {
+            model,
+            tokenizer: self.tokenizer.clone(),
+            chat_template: self.chat_template.clone(),
+            eos: self.eos.clone(),
+            details,
+        })
     }
 }
 
@@ -145,18 +131,25 @@ pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedMod
     let dtype = request.backend.dtype(request.dtype, &files)?;
     let vocab = vocab_of(&files);
     let model = request.backend.run(&request.name, &files, vocab, dtype)?;
+    let types = details::types(&files.weights);
+    let counts = Counts::of(&files.spec, &types, request.backend, dtype);
     let details = ModelDetails {
         source: request.source.to_string(),
         path,
         format: files.format,
         family: files.spec.family.clone(),
-        parameters: files.weights.parameters(),
-        stored: files.weights.stored_types().into_iter().collect(),
-        weight_bytes: files.weights.total_bytes(),
+        layers: files.spec.layers,
+        early_exit: None,
+        parameters: counts.parameters,
+        stored: counts.stored.into_iter().collect(),
+        weight_bytes: counts.bytes,
         dtype,
+        kept: counts.kept.into_iter().collect(),
+        kept_bytes: counts.kept_bytes,
         backend: request.backend,
         context_len: model.context_len(),
         vocab,
+        types,
     };
     let ModelFiles { tokenizer, chat_template, eos, .. } = files;
     Ok(LoadedModel { model, tokenizer: Arc::new(tokenizer), chat_template, eos, details })
@@ -191,7 +184,8 @@ impl Backend {
             (Backend::Candle, Dtype::Quantized) if !quantised => {
                 let found =
                     format!("quantized, of {} without quantised tensors", files.path.display());
-                Err(LoadError::unsupported("dtype", found, &["auto", "f32", "f16", "bf16"]))
+                let known = ["auto", "f32", "f16", "bf16", "q8_0", "q4_0"];
+                Err(LoadError::unsupported("dtype", found, &known))
             }
             (Backend::Candle, other) => Ok(other),
         }
@@ -203,7 +197,7 @@ impl Backend {
         files: &ModelFiles,
         vocab: Vocab,
         dtype: Dtype,
-    ) -> Result<Box<dyn LanguageModel>, LoadError> {
+    ) -> Result<Box<dyn LayeredModel>, LoadError> {
         match self {
             Backend::Naive => naive::load(name, &files.spec, &files.weights, vocab),
             #[cfg(feature = "candle")]

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::dequant;
 use crate::error::LoadError;
+use crate::quant::{self, Refusal};
 
 /// All tensors of one model, under their Hugging Face names
 /// (`model.layers.0.self_attn.q_proj.weight`), whatever file they come from.
@@ -182,15 +183,69 @@ impl TensorView<'_> {
     /// # Errors
     /// [`LoadError::WrongSize`] if the bytes do not fit the shape; readers of files have excluded it.
     pub fn to_f32(&self) -> Result<Vec<f32>, LoadError> {
-        let found = self.bytes.len() as u64;
-        match self.stored.bytes_for(self.shape) {
-            Some(expected) if expected == found => Ok(dequant::to_f32(self.stored, self.bytes)),
-            expected => Err(LoadError::WrongSize {
-                name: self.name.to_owned(),
-                expected: expected.unwrap_or(u64::MAX),
-                found,
-            }),
+        self.check_size()?;
+        Ok(dequant::to_f32(self.stored, self.bytes))
+    }
+
+    /// Its bytes in another type: every number (GGML's blocks: every block of 32 of a row) is
+    /// dequantised and rounded once. A tensor that is of that type already is only copied.
+    ///
+    /// Of the quantised types, Q8_0 and Q4_0 can be asked for; their rounding is GGML's own, so
+    /// that a model rounded here has the bits of one that its tools wrote. Within a block with
+    /// scale `d`, a number moves by at most `d / 2` (Q8_0, `d = max abs / 127`) or, towards the
+    /// side where the range ends at `7 d`, by `d` (Q4_0, `d = max abs / 8`), besides the rounding
+    /// of `d` to half precision.
+    ///
+    /// ```
+    /// use kad_backends::{StoredType, Weights};
+    /// let row: Vec<f32> = (0..32).map(|i| i as f32 / 31.0).collect();
+    /// let bytes = row.iter().flat_map(|x| x.to_le_bytes()).collect();
+    /// let weights = Weights::from_memory(vec![("w".into(), StoredType::F32, vec![1, 32], bytes)]);
+    /// let bytes = weights.tensor("w")?.round_to(StoredType::Q8_0)?;
+    /// assert_eq!(bytes.len(), 2 + 32);
+    /// assert_eq!(bytes[33], 127);
+    /// # Ok::<(), kad_backends::LoadError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LoadError::WrongSize`] if the bytes do not fit the shape; [`LoadError::Unsupported`] if
+    /// rows are not whole blocks, for a type that cannot be rounded to, and for blocks with a
+    /// number that is not finite or too large for a half-precision scale.
+    pub fn round_to(&self, to: StoredType) -> Result<Vec<u8>, LoadError> {
+        self.check_size()?;
+        if to == self.stored {
+            return Ok(self.bytes.to_vec());
         }
+        let refused = |why: String| {
+            let known: Vec<String> = quant::TARGETS.iter().map(StoredType::to_string).collect();
+            let found = format!("tensor `{}` to {to}: {why}", self.name);
+            LoadError::Unsupported { what: "rounding of weights", found, known }
+        };
+        if to.bytes_for(self.shape).is_none() {
+            let width = self.shape.last().copied().unwrap_or(1);
+            let why = format!("its rows of {width} are not whole blocks of {}", to.block_len());
+            return Err(refused(why));
+        }
+        quant::from_f32(to, &dequant::to_f32(self.stored, self.bytes)).map_err(|why| match why {
+            Refusal::Type => refused("not one of the types below".to_owned()),
+            Refusal::Value { index, value } => refused(format!(
+                "element {index} is {value}, which no scale of that type can hold; \
+                 load the model as f32"
+            )),
+        })
+    }
+
+    /// Checks that there are as many bytes as shape and type need.
+    ///
+    /// # Errors
+    /// [`LoadError::WrongSize`].
+    pub(crate) fn check_size(&self) -> Result<(), LoadError> {
+        let (expected, found) = (self.stored.bytes_for(self.shape), self.bytes.len() as u64);
+        if expected == Some(found) {
+            return Ok(());
+        }
+        let expected = expected.unwrap_or(u64::MAX);
+        Err(LoadError::WrongSize { name: self.name.to_owned(), expected, found })
     }
 
     /// Checks the dimensions.

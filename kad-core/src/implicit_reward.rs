@@ -38,6 +38,8 @@ pub struct ImplicitReward<'m> {
     impossible: ImpossibleInSmall,
     drafter: Option<RewardDrafter>,
     scores: Vec<f64>,
+    /// A copy: all three models may be one.
+    small_row: Vec<f32>,
 }
 
 /// Which part also drafts for this law.
@@ -61,15 +63,20 @@ impl<'m> ImplicitReward<'m> {
         sampling: Sampling,
         impossible: ImpossibleInSmall,
     ) -> Result<Self, DecodeError> {
-        Ok(Self {
-            base: Follower::shared(base)?,
-            small: Follower::shared(small)?,
-            aligned: Follower::shared(aligned)?,
-            sampling,
-            impossible,
-            drafter: None,
-            scores: Vec::new(),
-        })
+        let [base, small, aligned] = [base, small, aligned].map(Follower::shared);
+        Ok(Self::sharing([base?, small?, aligned?], sampling, impossible))
+    }
+
+    /// [`new`](Self::new) with the models `[base, small, aligned]` of followers that others ask too:
+    /// a model that also drafts has one cache and runs once after each prefix. They may be one
+    /// follower.
+    pub fn sharing(
+        [base, small, aligned]: [SharedFollower<'m>; 3],
+        sampling: Sampling,
+        impossible: ImpossibleInSmall,
+    ) -> Self {
+        let (scores, small_row) = (Vec::new(), Vec::new());
+        Self { base, small, aligned, sampling, impossible, drafter: None, scores, small_row }
     }
 
     /// Lets one part draft up to `length` tokens at a time: its session is returned to be shared with
@@ -88,9 +95,11 @@ impl<'m> ImplicitReward<'m> {
         self.scores.clear();
         let mut base = self.base.borrow_mut();
         self.scores.extend(base.row_at(context, len)?.iter().map(|&l| f64::from(l)));
+        drop(base);
+        self.small_row.clear();
+        self.small_row.extend_from_slice(self.small.borrow_mut().row_at(context, len)?);
         let mut aligned = self.aligned.borrow_mut();
-        let mut small = self.small.borrow_mut();
-        let (aligned, small) = (aligned.row_at(context, len)?, small.row_at(context, len)?);
+        let (aligned, small) = (aligned.row_at(context, len)?, self.small_row.as_slice());
         let cap = match self.impossible {
             ImpossibleInSmall::Exclude => f64::INFINITY,
             ImpossibleInSmall::CapLogRatio(cap) => cap,

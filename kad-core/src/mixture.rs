@@ -105,7 +105,20 @@ impl<'m> Mixture<'m> {
         let same = std::ptr::eq(base, aligned);
         let base = Follower::shared(base)?;
         let aligned = if same { base.clone() } else { Follower::shared(aligned)? };
-        Ok(Self {
+        Ok(Self::sharing(base, aligned, rule, sampling, decision))
+    }
+
+    /// [`new`](Self::new) with the models of followers that others ask too: a model that also drafts
+    /// for this mixture, or is part of another one, has one cache and runs once after each prefix.
+    /// Both may be one follower.
+    pub fn sharing(
+        base: SharedFollower<'m>,
+        aligned: SharedFollower<'m>,
+        rule: &'m Rule,
+        sampling: Sampling,
+        decision: Sampling,
+    ) -> Self {
+        Self {
             base,
             aligned,
             rule,
@@ -118,7 +131,7 @@ impl<'m> Mixture<'m> {
             decided: 0,
             seen: Default::default(),
             aligned_at: None,
-        })
+        }
     }
 
     /// Says that a new text begins after `prompt` tokens: rules with a

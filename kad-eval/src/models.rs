@@ -1,9 +1,13 @@
 //! The models of a request: loaded, counted, checked against each other, and made into decoders.
 
+mod chain;
 pub(crate) mod decoder;
 mod digest;
+pub(crate) mod planned;
+mod rules;
+mod timed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -11,18 +15,19 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use kad_backends::{LoadedModel, Message, ModelRequest};
 use kad_core::decode::Decoder;
-use kad_core::deferral::Rule;
-use kad_core::{Counted, LanguageModel, TokenId};
+use kad_core::{LanguageModel, TokenId};
 
 pub(crate) use decoder::Settings;
+pub(crate) use rules::Rules;
+use timed::Timed;
 
-use crate::config::{DecoderKind, ModelPlan};
+use crate::config::{ChainPlan, DecoderKind, EarlyExit, ModelPlan, Part};
 use crate::failure::WrongRequest;
 use crate::output;
 
-/// A model with everything that comes with it, its passes counted.
+/// A model with everything that comes with it, its passes counted and timed.
 pub(crate) struct Model {
-    pub(crate) counted: Counted<Box<dyn LanguageModel>>,
+    pub(crate) counted: Timed<Box<dyn LanguageModel>>,
     pub(crate) tokenizer: std::sync::Arc<kad_backends::Tokenizer>,
     pub(crate) chat_template: Option<kad_backends::ChatTemplate>,
     pub(crate) eos: Vec<TokenId>,
@@ -39,6 +44,10 @@ pub(crate) type Models = BTreeMap<String, Model>;
 /// # Errors
 /// With the model's name and source, and the backend's own words.
 pub(crate) fn load(name: &str, plan: &ModelPlan) -> Result<Model> {
+    model(fetch(name, plan)?)
+}
+
+fn fetch(name: &str, plan: &ModelPlan) -> Result<LoadedModel> {
     let bar = if std::io::stderr().is_terminal() {
         ProgressBar::new_spinner().with_message(format!("loading {name}"))
     } else {
@@ -53,14 +62,17 @@ pub(crate) fn load(name: &str, plan: &ModelPlan) -> Result<Model> {
     };
     let loaded = kad_backends::load(&request, &|step| bar.set_message(format!("{name}: {step}")));
     bar.finish_and_clear();
-    let LoadedModel { model, tokenizer, chat_template, eos, details } =
-        loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))?;
-    let digest = digest::of(&details.path)
-        .with_context(|| format!("cannot read {} again", details.path.display()))?;
-    Ok(Model { counted: Counted::new(model), tokenizer, chat_template, eos, details, digest })
+    loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))
 }
 
-/// Loads the models that `kinds` use.
+fn model(loaded: LoadedModel) -> Result<Model> {
+    let LoadedModel { model, tokenizer, chat_template, eos, details } = loaded;
+    let digest = digest::of(&details.path)
+        .with_context(|| format!("cannot read {} again", details.path.display()))?;
+    Ok(Model { counted: Timed::new(model), tokenizer, chat_template, eos, details, digest })
+}
+
+/// Loads the models that `kinds` use; models that are the first layers of another share its weights.
 ///
 /// # Errors
 /// The first model that does not load.
@@ -68,32 +80,88 @@ pub(crate) fn load_all<'p>(
     plans: &BTreeMap<String, ModelPlan>,
     kinds: impl Iterator<Item = &'p DecoderKind>,
 ) -> Result<Models> {
+    let used: BTreeSet<&str> = kinds.flat_map(DecoderKind::models).collect();
+    let exit = |name: &str| plans[name].early_exit.as_ref();
     let mut models = Models::new();
-    for name in kinds.flat_map(DecoderKind::models) {
-        if !models.contains_key(name) {
-            models.insert(name.to_owned(), load(name, &plans[name])?);
+    for (name, plan) in plans.iter().filter(|(_, plan)| plan.early_exit.is_none()) {
+        let exits: Vec<(&str, &EarlyExit)> =
+            used.iter().filter_map(|used| Some((*used, exit(used)?))).collect();
+        let own = exits.into_iter().filter(|(_, exit)| exit.of == *name).collect::<Vec<_>>();
+        if own.is_empty() && !used.contains(name.as_str()) {
+            continue;
+        }
+        let whole = fetch(name, plan)?;
+        for (exit_name, exit) in own {
+            let loaded = whole.early_exit(exit_name, exit.layers).map_err(|error| {
+                WrongRequest(format!("cannot make model `{exit_name}` of `{name}`: {error}"))
+            })?;
+            models.insert(exit_name.to_owned(), model(loaded)?);
+        }
+        if used.contains(name.as_str()) {
+            models.insert(name.clone(), model(whole)?);
         }
     }
-    for unused in plans.keys().filter(|name| !models.contains_key(*name)) {
+    let lent = |name: &str| used.iter().any(|used| exit(used).is_some_and(|exit| exit.of == name));
+    for unused in plans.keys().filter(|name| !models.contains_key(*name) && !lent(name)) {
         output::note(&format!("note: model `{unused}` is used by no decoder and was not loaded"));
     }
     Ok(models)
 }
 
-/// Refuses a decoder whose models do not share a vocabulary.
+/// Refuses a decoder whose models do not share a vocabulary, or whose trees are wider than their
+/// contexts.
 ///
 /// # Errors
-/// Both names, both vocabularies, and the first token that differs.
+/// Both names, both vocabularies, and the first token that differs; in a file, where it is.
 pub(crate) fn check_shared(kind: &DecoderKind, models: &Models) -> Result<()> {
-    let names = kind.models();
-    for pair in names.windows(2) {
-        let (one, other) = (&models[pair[0]], &models[pair[1]]);
-        let (vocab, other_vocab) = (one.counted.vocab(), other.counted.vocab());
-        if let Err(mismatch) = vocab.ensure_same(pair[0], other_vocab, pair[1]) {
-            bail!(WrongRequest(format!("{mismatch}{}", first_difference(one, other))));
+    if let DecoderKind::Chain(chain) = kind {
+        return check_chain(chain, models);
+    }
+    for pair in kind.models().windows(2) {
+        if let Some(mismatch) = mismatch([pair[0], pair[1]], models) {
+            bail!(WrongRequest(mismatch));
         }
     }
     Ok(())
+}
+
+/// Every model of every level against the one that speaks for the target.
+fn check_chain(chain: &ChainPlan, models: &Models) -> Result<()> {
+    check_shared(&chain.target.law, models)?;
+    let target = chain.target.law.models().pop().unwrap_or_default();
+    let candidates = chain
+        .drafts()
+        .into_iter()
+        .zip(chain.listed().iter().map(Some).chain(std::iter::repeat(None)));
+    for (draft, level) in candidates {
+        let names = draft.part().map_or(Vec::new(), |part: &Part| part.law.models());
+        let mistake = |message: String, help: &str| match level.and_then(|l| l.place.as_ref()) {
+            Some(place) => WrongRequest(place.error(&message, Some(help.to_owned())).to_string()),
+            None => WrongRequest(message),
+        };
+        if let Some(found) = names.iter().find_map(|name| mismatch([target, name], models)) {
+            bail!(mistake(found, "draft with a model that has the target's tokenizer"));
+        }
+        let nodes = level.and_then(|level| level.tree).map_or(0, |tree| tree.nodes().get());
+        let limits = names.iter().map(|name| (*name, models[*name].counted.context_len()));
+        let all = limits.chain([(target, models[target].counted.context_len())]);
+        if let Some((name, limit)) = all.min_by_key(|(_, limit)| *limit).filter(|(_, l)| nodes > *l)
+        {
+            let message = format!(
+                "a tree of {nodes} nodes is wider than the context of `{name}`, {limit} tokens"
+            );
+            bail!(mistake(message, "every node has its place in the context: ask for fewer"));
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with two models for being combined.
+fn mismatch(names: [&str; 2], models: &Models) -> Option<String> {
+    let [one, other] = names.map(|name| &models[name]);
+    let (vocab, other_vocab) = (one.counted.vocab(), other.counted.vocab());
+    let mismatch = vocab.ensure_same(names[0], other_vocab, names[1]).err()?;
+    Some(format!("{mismatch}{}", first_difference(one, other)))
 }
 
 fn first_difference(one: &Model, other: &Model) -> String {
@@ -109,40 +177,31 @@ fn first_difference(one: &Model, other: &Model) -> String {
     })
 }
 
-/// The core's rule of a decoder, if it has one. It must outlive the decoder.
-///
-/// # Errors
-/// If a parameter is out of range.
-pub(crate) fn rule(kind: &DecoderKind) -> Result<Option<Rule>> {
-    match kind {
-        DecoderKind::Deferral { rule, .. } => Ok(Some(rule.build()?)),
-        DecoderKind::Single { .. } | DecoderKind::ImplicitReward { .. } => Ok(None),
-    }
-}
-
 /// A decoder of these models with fresh sessions.
 ///
 /// # Errors
-/// If a backend cannot start a session, or a deferral decoder comes without its rule.
+/// If a backend cannot start a session, or the rules are another decoder's.
 pub(crate) fn decoder<'m>(
     kind: &DecoderKind,
     models: &'m Models,
-    rule: Option<&'m Rule>,
+    rules: &'m Rules,
     settings: &Settings,
 ) -> Result<Box<dyn Decoder + 'm>> {
-    decoder::decoder(kind, |name| &models[name].counted, rule, settings)
+    decoder::decoder(kind, |name| &models[name].counted, rules, settings)
 }
 
-/// The model whose tokenizer, chat template and end tokens speak for a decoder: the aligned one.
+/// The model whose tokenizer, chat template and end tokens speak for a decoder: the aligned one, and
+/// of a chain the target's.
 pub(crate) fn speaker<'m>(kind: &DecoderKind, models: &'m Models) -> &'m Model {
     let names = kind.models();
     &models[names[names.len() - 1]]
 }
 
-/// Tokens that end a text: those of any of the decoder's models.
+/// Tokens that end a text: those of any of the decoder's models. What drafts has no say: a chain ends
+/// where its target would.
 pub(crate) fn eos(kind: &DecoderKind, models: &Models) -> Vec<TokenId> {
     let mut eos: Vec<TokenId> =
-        kind.models().iter().flat_map(|name| models[*name].eos.iter().copied()).collect();
+        kind.law().models().iter().flat_map(|name| models[*name].eos.iter().copied()).collect();
     eos.sort_unstable();
     eos.dedup();
     eos

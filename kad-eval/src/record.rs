@@ -7,7 +7,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use kad_core::decode::{Origin, Step};
+use kad_core::decode::{Emitted, Origin, Round, Step};
 use serde::{Deserialize, Serialize};
 
 /// A finished item of one decoder on one task.
@@ -34,6 +34,12 @@ pub(crate) struct Record {
     /// What became of drafted tokens; only where tokens were drafted.
     #[serde(default)]
     pub(crate) acceptance: Option<Acceptance>,
+    /// What every level that verifies did, the target first; empty where nothing is verified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) levels: Vec<LevelRecord>,
+    /// How many of the new tokens came from where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) origins: Vec<OriginCount>,
     /// Passes, and tokens processed in them, per model.
     pub(crate) passes: BTreeMap<String, Passes>,
     /// Prompt and decoding together, wall clock.
@@ -44,7 +50,77 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Span {
     pub(crate) origin: String,
+    /// The level that made it; 1 is the target.
+    #[serde(default = "target_level", skip_serializing_if = "is_target")]
+    pub(crate) level: u64,
     pub(crate) text: String,
+}
+
+fn target_level() -> u64 {
+    1
+}
+
+fn is_target(level: &u64) -> bool {
+    *level == 1
+}
+
+/// New tokens of one origin and level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OriginCount {
+    pub(crate) origin: String,
+    pub(crate) level: u64,
+    pub(crate) tokens: u64,
+}
+
+impl OriginCount {
+    /// Of all tokens, in the order of origins and levels.
+    pub(crate) fn of(made: &[Emitted]) -> Vec<Self> {
+        let mut counts: BTreeMap<(Origin, usize), u64> = BTreeMap::new();
+        for token in made {
+            *counts.entry((token.origin, token.level)).or_default() += 1;
+        }
+        let count = |((origin, level), tokens)| Self {
+            origin: origin_name(origin).to_owned(),
+            level: level as u64,
+            tokens,
+        };
+        counts.into_iter().map(count).collect()
+    }
+}
+
+/// What one level did with the drafts of the level below it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LevelRecord {
+    /// 1 is the target.
+    pub(crate) level: u64,
+    /// Its verifications, with those of no draft.
+    pub(crate) rounds: u64,
+    /// Tokens it handed on: accepted ones, and its own.
+    pub(crate) emitted: u64,
+    #[serde(flatten)]
+    pub(crate) drafts: Acceptance,
+}
+
+impl LevelRecord {
+    /// Of every level that verified, the target first.
+    pub(crate) fn of(rounds: &[Round]) -> Vec<Self> {
+        let mut levels: BTreeMap<usize, Self> = BTreeMap::new();
+        for round in rounds {
+            let level = levels.entry(round.level).or_default();
+            level.level = round.level as u64;
+            level.rounds += 1;
+            level.emitted += round.emitted as u64;
+            level.drafts.count(round.drafted, round.accepted);
+        }
+        levels.into_values().collect()
+    }
+
+    /// Adds the same level's work on another text.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.rounds += other.rounds;
+        self.emitted += other.emitted;
+        self.drafts.add(&other.drafts);
+    }
 }
 
 /// What became of the drafted tokens of one item.
@@ -60,13 +136,16 @@ impl Acceptance {
     /// Of the steps that drafted.
     pub(crate) fn of(steps: &[Step]) -> Self {
         let mut acceptance = Self::default();
-        for step in steps.iter().filter(|step| step.drafted > 0) {
-            let lengths = vec![0; step.accepted].into_iter().chain([1]).collect();
-            let one =
-                Self { drafted: step.drafted as u64, accepted: step.accepted as u64, lengths };
-            acceptance.add(&one);
-        }
+        steps.iter().for_each(|step| acceptance.count(step.drafted, step.accepted));
         acceptance
+    }
+
+    /// Adds one draft; one of no tokens is none.
+    fn count(&mut self, drafted: usize, accepted: usize) {
+        if drafted > 0 {
+            let lengths = vec![0; accepted].into_iter().chain([1]).collect();
+            self.add(&Self { drafted: drafted as u64, accepted: accepted as u64, lengths });
+        }
     }
 
     /// Adds the drafts of another text.
@@ -91,6 +170,9 @@ impl Acceptance {
 pub(crate) struct Passes {
     pub(crate) passes: u64,
     pub(crate) tokens: u64,
+    /// Time in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<f64>,
 }
 
 /// The word for an origin in records and reports.
@@ -178,14 +260,16 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
         gold: "4".to_owned(),
         answer: correct.then(|| "4".to_owned()),
         correct,
-        spans: vec![Span { origin: "base".to_owned(), text: "4".to_owned() }],
+        spans: vec![Span { origin: "base".to_owned(), level: 1, text: "4".to_owned() }],
         stop: "eos".to_owned(),
         prompt_tokens: 3,
         new_tokens: 2,
         deferred_tokens: Some(1),
         acceptance: None,
+        levels: Vec::new(),
+        origins: Vec::new(),
         deferral_mass: Some(0.5),
-        passes: BTreeMap::from([("m".to_owned(), Passes { passes: 2, tokens: 4 })]),
+        passes: BTreeMap::from([("m".to_owned(), Passes { passes: 2, tokens: 4, seconds: None })]),
         seconds: 0.5,
     }
 }
@@ -213,6 +297,46 @@ mod tests {
             let (_, after) = RecordWriter::resume(&path).unwrap();
             assert_eq!((after.len(), after.last()), (lines + 1, Some(&second)));
         }
+    }
+
+    /// Lines of versions before there were levels.
+    #[test]
+    fn records_without_levels_and_times_are_read() {
+        let record = sample("a", "0", true);
+        let json = serde_json::to_string(&record).unwrap();
+        for word in ["levels", "origins", "level", "seconds\":null"] {
+            assert!(!json.contains(&format!("\"{word}")), "{json}");
+        }
+        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+    }
+
+    #[test]
+    fn rounds_are_summed_by_level_and_drafts_counted_by_length() {
+        let round = |level, drafted, accepted, emitted| Round {
+            level,
+            drafted,
+            depth: drafted,
+            accepted,
+            emitted,
+        };
+        let rounds = [round(2, 3, 1, 2), round(2, 3, 3, 4), round(1, 6, 2, 3), round(2, 0, 0, 1)];
+        let acceptance = |drafted, accepted, lengths: &[u64]| Acceptance {
+            drafted,
+            accepted,
+            lengths: lengths.to_vec(),
+        };
+        let wanted = [
+            LevelRecord { level: 1, rounds: 1, emitted: 3, drafts: acceptance(6, 2, &[0, 0, 1]) },
+            LevelRecord {
+                level: 2,
+                rounds: 3,
+                emitted: 7,
+                drafts: acceptance(6, 4, &[0, 1, 0, 1]),
+            },
+        ];
+        assert_eq!(LevelRecord::of(&rounds), wanted);
+        let json = serde_json::to_string(&wanted).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<LevelRecord>>(&json).unwrap(), wanted);
     }
 
     #[test]

@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use kad_core::decode::{Emitted, Generation, Limits, Step, generate};
-use kad_core::deferral::Rule;
+use kad_core::decode::{Emitted, Generation, Limits, Round, Step, generate};
 use kad_core::{DecodeError, SampledChoices, TokenId};
 use sha2::{Digest, Sha256};
 
-use crate::config::{DecoderPlan, Execution, Experiment};
+use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
 use crate::failure::Failure;
-use crate::models::{self, Models, Settings};
-use crate::record::{Acceptance, Done, Passes, Record, RecordWriter, Span, key, origin_name};
+use crate::models::{self, Models, Rules, Settings};
+use crate::record::{
+    Acceptance, Done, LevelRecord, OriginCount, Passes, Record, RecordWriter, Span, key,
+    origin_name,
+};
 use crate::task::{Item, Task};
 
 pub(crate) use folder::RunFolder;
@@ -105,18 +107,14 @@ fn belongs(record: &Record, experiment: &Experiment, tasks: &[Task]) -> bool {
         && record.correct == (record.answer.as_ref() == Some(&record.gold))
 }
 
-/// A decoder of the plan with its rule made.
+/// A decoder of the plan with its rules made.
 struct Arm<'p> {
     plan: &'p DecoderPlan,
-    rule: Option<Rule>,
+    rules: Rules,
 }
 
 fn arms(experiment: &Experiment) -> Result<Vec<Arm<'_>>> {
-    experiment
-        .decoders
-        .iter()
-        .map(|plan| Ok(Arm { plan, rule: models::rule(&plan.kind)? }))
-        .collect()
+    experiment.decoders.iter().map(|plan| Ok(Arm { plan, rules: Rules::of(&plan.kind)? })).collect()
 }
 
 impl Arm<'_> {
@@ -133,7 +131,10 @@ impl Arm<'_> {
         let prompt = models::chat_prompt(kind, models, &task.messages(item))?;
         let seed = item_seed(seed, &task.name, &item.id);
         let names = kind.models();
-        let counts = || names.iter().map(|name| models[*name].counted.counts());
+        let counts = || {
+            let model = |name: &&str| &models[*name].counted;
+            names.iter().map(model).map(|model| (model.counts(), model.in_passes()))
+        };
         let before: Vec<_> = counts().collect();
         let start = Instant::now();
         let made = self.generate(models, &prompt, seed)?;
@@ -142,11 +143,13 @@ impl Arm<'_> {
             return Ok(None);
         }
         let passes = names.iter().zip(counts().zip(before)).map(|(name, (after, before))| {
-            let done = after - before;
-            ((*name).to_owned(), Passes { passes: done.passes, tokens: done.tokens })
+            let (done, time) = (after.0 - before.0, after.1.saturating_sub(before.1));
+            let seconds = Some(time.as_secs_f64());
+            ((*name).to_owned(), Passes { passes: done.passes, tokens: done.tokens, seconds })
         });
+        let decides = matches!(kind.law(), DecoderKind::Deferral { .. });
         let speaker = models::speaker(kind, models);
-        let Generated { tokens: made, steps, stop } = made;
+        let Generated { tokens: made, steps, rounds, stop } = made;
         let tokens: Vec<TokenId> = made.iter().map(|t| t.token).collect();
         let answer = (task.extract)(&speaker.tokenizer.decode(&tokens, true)?);
         Ok(Some(Record {
@@ -163,9 +166,10 @@ impl Arm<'_> {
             new_tokens: made.len() as u64,
             // Only lazy decoding draws the tokens of either model as such.
             deferred_tokens: (kind.execution() == Some(Execution::Lazy)).then(|| deferred(&made)),
-            deferral_mass: self.rule.as_ref().and(made.iter().map(|t| t.deferral_mass).sum()),
-            acceptance: matches!(kind.execution(), Some(Execution::Speculative { .. }))
-                .then(|| Acceptance::of(&steps)),
+            deferral_mass: decides.then(|| made.iter().map(|t| t.deferral_mass).sum()).flatten(),
+            acceptance: kind.speculates().then(|| Acceptance::of(&steps)),
+            levels: LevelRecord::of(&rounds),
+            origins: OriginCount::of(&made),
             passes: passes.collect(),
             seconds,
         }))
@@ -179,19 +183,18 @@ impl Arm<'_> {
         let limits =
             Limits { max_new_tokens: plan.max_new_tokens as usize, eos: models::eos(kind, models) };
         let settings = Settings { sampling, decision, eos: limits.eos.clone() };
-        let mut decoder = models::decoder(kind, models, self.rule.as_ref(), &settings)?;
+        let mut decoder = models::decoder(kind, models, &self.rules, &settings)?;
         let mut choices = SampledChoices::seeded(seed);
         let mut observe = |_: &Emitted| match INTERRUPTED.load(Ordering::Relaxed) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
         match generate(&mut *decoder, prompt, &limits, &mut choices, &mut observe) {
-            Ok(Generation { tokens, steps, stop }) => {
-                Ok(Generated { tokens, steps, stop: stop.to_string() })
+            Ok(Generation { tokens, steps, rounds, stop }) => {
+                Ok(Generated { tokens, steps, rounds, stop: stop.to_string() })
             }
             Err(DecodeError::PromptTooLong { .. }) => {
-                let stop = PROMPT_TOO_LONG.to_owned();
-                Ok(Generated { tokens: Vec::new(), steps: Vec::new(), stop })
+                Ok(Generated { stop: PROMPT_TOO_LONG.to_owned(), ..Generated::default() })
             }
             Err(error) => Err(error.into()),
         }
@@ -202,9 +205,11 @@ impl Arm<'_> {
 const PROMPT_TOO_LONG: &str = "prompt_too_long";
 
 /// A continuation, and why it ended.
+#[derive(Default)]
 struct Generated {
     tokens: Vec<Emitted>,
     steps: Vec<Step>,
+    rounds: Vec<Round>,
     stop: String,
 }
 
@@ -212,16 +217,16 @@ fn deferred(made: &[Emitted]) -> u64 {
     made.iter().filter(|t| t.origin == kad_core::decode::Origin::Deferred).count() as u64
 }
 
-/// The text cut where the origin changes. Special tokens are shown as they are written.
+/// The text cut where the origin or its level changes. Special tokens are shown as they are written.
 fn spans(made: &[Emitted], speaker: &models::Model) -> Vec<Span> {
     let mut stream = speaker.tokenizer.stream_with_special();
     let mut spans: Vec<Span> = Vec::new();
     for emitted in made {
-        let origin = origin_name(emitted.origin);
+        let (origin, level) = (origin_name(emitted.origin), emitted.level as u64);
         let text = stream.push(emitted.token);
         match spans.last_mut() {
-            Some(span) if span.origin == origin => span.text.push_str(&text),
-            _ => spans.push(Span { origin: origin.to_owned(), text }),
+            Some(span) if span.origin == origin && span.level == level => span.text.push_str(&text),
+            _ => spans.push(Span { origin: origin.to_owned(), level, text }),
         }
     }
     let rest = stream.finish();

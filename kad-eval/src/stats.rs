@@ -13,8 +13,15 @@ const RESAMPLES: usize = 10_000;
 /// A two-sided interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Interval {
+    #[serde(deserialize_with = "null_is_nan")]
     pub(crate) low: f64,
+    #[serde(deserialize_with = "null_is_nan")]
     pub(crate) high: f64,
+}
+
+/// A number that need not be there: JSON has no NaN and writes null.
+pub(crate) fn null_is_nan<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Option::<f64>::deserialize(from).map(|value| value.unwrap_or(f64::NAN))
 }
 
 /// Wilson's score interval for `successes` of `n` (Wilson 1927; Brown, Cai, DasGupta 2001, eq. 4).

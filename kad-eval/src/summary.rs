@@ -1,12 +1,17 @@
 //! From records to the numbers that tables and reports show.
 
+mod levels;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{DecoderKind, DecoderPlan, Experiment, SamplingPlan};
-use crate::record::{Acceptance, Record};
-use crate::stats::{Interval, mcnemar, paired_bootstrap, ratio_bootstrap, wilson};
+use crate::config::{DecoderKind, Experiment, law_in_words};
+use crate::record::{Acceptance, OriginCount, Record};
+pub(crate) use levels::{Level, Time};
+use levels::{levels, origins, time};
+
+use crate::stats::{Interval, mcnemar, null_is_nan, paired_bootstrap, ratio_bootstrap, wilson};
 
 /// A run in numbers. Shares are in [0, 1].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,10 +39,13 @@ pub(crate) struct Arm {
     pub(crate) task: String,
     pub(crate) items: u64,
     pub(crate) correct: u64,
+    /// NaN, null in JSON, where the task is not graded; so are the two that follow.
+    #[serde(deserialize_with = "null_is_nan")]
     pub(crate) accuracy: f64,
     /// Wilson, 95 %.
     pub(crate) accuracy_interval: Interval,
     /// Share of items whose text gives an answer at all.
+    #[serde(deserialize_with = "null_is_nan")]
     pub(crate) answered: f64,
     /// Against the baseline on the items both finished; none for the baseline itself.
     pub(crate) difference: Option<Difference>,
@@ -56,8 +64,24 @@ pub(crate) struct Arm {
     /// How a composed law is decoded; it has the same law either way.
     pub(crate) execution: Option<String>,
     pub(crate) drafting: Option<Drafting>,
+    /// What every level that verifies did, the target first.
+    #[serde(default)]
+    pub(crate) levels: Vec<Level>,
+    /// How many of the new tokens came from where.
+    #[serde(default)]
+    pub(crate) origins: Vec<OriginCount>,
+    /// Where the time went; none if it was not taken.
+    #[serde(default)]
+    pub(crate) time: Option<Time>,
+    /// Whether the tokens have exactly the law stated.
+    #[serde(default = "yes")]
+    pub(crate) exact: bool,
     /// How often texts ended for which reason.
     pub(crate) stops: BTreeMap<String, u64>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What became of drafted tokens.
@@ -91,7 +115,7 @@ pub(crate) fn summarise(
 ) -> Summary {
     let mut arms = Vec::new();
     for task in &experiment.tasks {
-        let task = task.name();
+        let (task, graded) = (task.name(), task.is_graded());
         let of = |decoder: &str| -> Vec<&Record> {
             records.iter().filter(|r| r.task == task && r.decoder == decoder).collect()
         };
@@ -102,12 +126,18 @@ pub(crate) fn summarise(
                 continue;
             }
             let is_baseline = plan.name == experiment.baseline;
+            let compared = graded && !is_baseline;
             let difference =
-                if is_baseline { None } else { difference(&own, &baseline, experiment.seed) };
-            let (parameter, law) = describe(plan);
+                compared.then(|| difference(&own, &baseline, experiment.seed)).flatten();
+            let parameter = match plan.kind.law() {
+                DecoderKind::Deferral { rule, .. } => rule.parameter(),
+                _ => None,
+            };
+            let law = law_in_words(&plan.kind, &plan.sampling);
             let (decoder, family) = (plan.name.clone(), plan.family.clone());
-            let measured = measure(&own, experiment.seed);
-            let execution = plan.kind.execution().map(|execution| execution.to_string());
+            let measured = measure(&own, graded, experiment.seed);
+            let execution = plan.kind.execution_in_words();
+            let levels = levels(&own, &plan.kind, measured.new_tokens);
             arms.push(Arm {
                 decoder,
                 family,
@@ -116,6 +146,8 @@ pub(crate) fn summarise(
                 task: task.clone(),
                 difference,
                 execution,
+                levels,
+                exact: plan.kind.is_exact(),
                 ..measured
             });
         }
@@ -130,42 +162,8 @@ pub(crate) fn summarise(
     }
 }
 
-/// The rule's parameter, and the law in words.
-fn describe(plan: &DecoderPlan) -> (Option<f64>, String) {
-    let settings = settings(&plan.sampling);
-    match &plan.kind {
-        DecoderKind::Single { model } => (None, format!("exactly {model} at {settings}")),
-        DecoderKind::Deferral { base, aligned, rule, .. } => {
-            let seen = plan.sampling.decision_temperature;
-            let law = format!(
-                "exactly the mixture of {base} and {aligned}, {rule}, decided at T = {seen}, drawn at \
-                 {settings}"
-            );
-            (rule.parameter(), law)
-        }
-        DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
-            let cap = cap_log_ratio.map_or(String::new(), |cap| format!(", log ratio ≤ {cap}"));
-            let law =
-                format!("exactly {base} × {aligned} / {small}{cap}, normalised, at {settings}");
-            (None, law)
-        }
-    }
-}
-
-/// Every setting that shapes the law; those without effect are left out.
-fn settings(plan: &SamplingPlan) -> String {
-    let mut words = vec![format!("T = {}", plan.temperature)];
-    words.extend(plan.top_k.map(|k| format!("top-k {k}")));
-    words.extend(plan.top_p.map(|p| format!("top-p {p}")));
-    words.extend(plan.min_p.map(|p| format!("min-p {p}")));
-    if plan.repetition_penalty != 1.0 {
-        words.push(format!("repetition penalty {}", plan.repetition_penalty));
-    }
-    words.join(", ")
-}
-
 /// What the records alone say; the rest is filled in by the caller.
-fn measure(records: &[&Record], seed: u64) -> Arm {
+fn measure(records: &[&Record], graded: bool, seed: u64) -> Arm {
     let items = records.len() as u64;
     let count = |test: fn(&Record) -> bool| records.iter().filter(|r| test(r)).count() as u64;
     let correct = count(|r| r.correct);
@@ -183,6 +181,8 @@ fn measure(records: &[&Record], seed: u64) -> Arm {
     }
     passes.values_mut().for_each(|total| *total = per_token(*total));
     let share = |count: u64| count as f64 / items.max(1) as f64;
+    let judged = |value: f64| if graded { value } else { f64::NAN };
+    let no_interval = Interval { low: f64::NAN, high: f64::NAN };
     Arm {
         decoder: String::new(),
         family: String::new(),
@@ -191,9 +191,9 @@ fn measure(records: &[&Record], seed: u64) -> Arm {
         task: String::new(),
         items,
         correct,
-        accuracy: share(correct),
-        accuracy_interval: wilson(correct, items),
-        answered: share(count(|r| r.answer.is_some())),
+        accuracy: judged(share(correct)),
+        accuracy_interval: if graded { wilson(correct, items) } else { no_interval },
+        answered: judged(share(count(|r| r.answer.is_some()))),
         difference: None,
         deferral_mass: mass.map(per_token),
         deferral_rate: deferred.map(|d| per_token(d as f64)),
@@ -207,6 +207,10 @@ fn measure(records: &[&Record], seed: u64) -> Arm {
         },
         execution: None,
         drafting: drafting(records),
+        levels: Vec::new(),
+        origins: origins(records),
+        time: time(records),
+        exact: true,
         stops,
     }
 }

@@ -15,14 +15,28 @@ pub(crate) fn render(summary: &Summary) -> String {
         let items = arms().map(|arm| arm.items).max().unwrap_or(0);
         let unfinished = if summary.complete { "" } else { ", unfinished" };
         let (name, baseline) = (&summary.name, &summary.baseline);
+        let graded = arms().any(|arm| !arm.accuracy.is_nan());
+        let kind = if graded {
+            format!("differences to `{baseline}`")
+        } else {
+            "not graded, for speed only".to_owned()
+        };
+        let chains = levels(arms()).map_or(String::new(), |levels| format!("\n{levels}"));
         format!(
-            "{name}: {task}, {items} items{unfinished}; intervals 95 %, differences to `{baseline}`\n{}",
-            table(arms())
+            "{name}: {task}, {items} items{unfinished}; intervals 95 %, {kind}\n{}{chains}",
+            table(arms(), graded)
         )
     });
-    let text = tables.collect::<Vec<_>>().join("\n\n");
-    let executed = summary.arms.iter().any(|arm| arm.execution.is_some());
-    if executed { format!("{text}\n{SAME_LAW}") } else { text }
+    let mut text = tables.collect::<Vec<_>>().join("\n\n");
+    let ways = ["autoregressive", "lazy", "speculative"];
+    let mut executions = summary.arms.iter().filter_map(|arm| arm.execution.as_ref());
+    if executions.any(|words| ways.iter().any(|way| words.starts_with(way))) {
+        text = format!("{text}\n{SAME_LAW}");
+    }
+    for arm in summary.arms.iter().filter(|arm| !arm.exact) {
+        text = format!("{text}\n{}: {}", arm.decoder, arm.law);
+    }
+    text
 }
 
 const SAME_LAW: &str = "executions of a rule (autoregressive, lazy, speculative) have the same law";
@@ -43,7 +57,47 @@ const HEADER: [&str; 9] = [
 const NEEDS: [(&str, u16); 5] =
     [("rate", 130), ("passes/token", 130), ("answered", 100), ("accepted", 100), ("tok/s", 100)];
 
-fn table<'s>(arms: impl Iterator<Item = &'s Arm>) -> Table {
+/// What each level of each chain did, and where the time went; nothing without chains.
+fn levels<'s>(arms: impl Iterator<Item = &'s Arm>) -> Option<Table> {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["decoder", "level", "accepted", "per draft", "waste", "ms/token"]);
+    let mut any = false;
+    for arm in arms.filter(|arm| !arm.levels.is_empty()) {
+        any = true;
+        for level in &arm.levels {
+            table.add_row([
+                if level.level == 1 { arm.decoder.clone() } else { String::new() },
+                format!("{}: {} by {}", level.level, level.name, level.drafter),
+                format!("{:.3}", level.acceptance_rate),
+                format!(
+                    "{:.2} ± {:.2}",
+                    level.acceptance_length, level.acceptance_length_deviation
+                ),
+                format!("{:.2}", level.waste),
+                if level.level == 1 { milliseconds(arm) } else { String::new() },
+            ]);
+        }
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
+    }
+    any.then_some(table)
+}
+
+/// Of all, and in the passes of each model.
+fn milliseconds(arm: &Arm) -> String {
+    let Some(time) = &arm.time else { return "–".to_owned() };
+    let passes = time.passes.iter().map(|(model, seconds)| format!("{model} {:.2}", 1e3 * seconds));
+    let parts: Vec<String> = passes.chain([format!("other {:.2}", 1e3 * time.overhead)]).collect();
+    format!("{:.2}: {}", 1e3 * time.total, parts.join(", "))
+}
+
+/// Columns that say nothing about tasks without right answers.
+const GRADES: [&str; 3] = ["correct %", "difference", "answered"];
+
+fn table<'s>(arms: impl Iterator<Item = &'s Arm>, graded: bool) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -57,7 +111,7 @@ fn table<'s>(arms: impl Iterator<Item = &'s Arm>) -> Table {
     }
     let width = table.width().unwrap_or(u16::MAX);
     for (name, column) in HEADER.iter().zip(table.column_iter_mut()) {
-        let empty = *name == "accepted" && !drafts;
+        let empty = *name == "accepted" && !drafts || !graded && GRADES.contains(name);
         if empty || NEEDS.iter().any(|(needing, least)| needing == name && width < *least) {
             column.set_constraint(ColumnConstraint::Hidden);
         } else if *name != "decoder" {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, Device, Storage as CandleStorage, StorageRef, Tensor};
-use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::expand::expand;
@@ -26,6 +25,9 @@ const PARALLEL_FROM: usize = 400_000;
 
 /// Tasks per thread: more than one, so that a thread that was late does not hold up the others.
 const TASKS_PER_THREAD: usize = 2;
+
+/// Bytes that the processor fetches at once.
+const CACHE_LINE: usize = 64;
 
 /// Matrices `[out_i, in]` of one width on top of each other, applied together: `[Σ out_i, in]`.
 pub(super) struct Matrix {
@@ -64,7 +66,7 @@ impl Matrix {
 
     /// Takes the first `rows` rows of the tensor `name`, in the type that `dtype` asks for.
     ///
-    /// `Quantized` and `Auto` keep what is stored without copying it.
+    /// What is stored in that type already is kept without copying it.
     pub(super) fn load(
         weights: &Arc<Weights>,
         name: &str,
@@ -72,20 +74,13 @@ impl Matrix {
         dtype: Dtype,
     ) -> Result<Matrix, LoadError> {
         let view = weights.tensor(name)?;
-        check_size(&view)?;
-        let as_stored = || Storage::Stored { weights: weights.clone(), name: name.to_owned() };
-        let storage = match (dtype, view.stored) {
-            (Dtype::F32, _) | (_, StoredType::F32)
-                if dtype != Dtype::F16 && dtype != Dtype::BF16 =>
-            {
-                float(&view)?
+        view.check_size()?;
+        let storage = match dtype.kept(name, view.stored, view.shape) {
+            StoredType::F32 => float(&view)?,
+            kept if kept == view.stored => {
+                Storage::Stored { weights: weights.clone(), name: name.to_owned() }
             }
-            (Dtype::F16, StoredType::F16) | (Dtype::BF16, StoredType::BF16) => as_stored(),
-            (Dtype::F16, _) => rounded(&view, StoredType::F16, |x| f16::from_f32(x).to_le_bytes())?,
-            (Dtype::BF16, _) => {
-                rounded(&view, StoredType::BF16, |x| bf16::from_f32(x).to_le_bytes())?
-            }
-            _ => as_stored(),
+            kept => rounded(&view, kept)?,
         };
         let width = view.shape.last().copied().unwrap_or(0);
         Ok(Matrix { parts: vec![Part { storage, rows }], width, rows })
@@ -169,30 +164,15 @@ impl Matrix {
     }
 }
 
-/// What is kept as stored is never read as a whole, so its size is checked here.
-fn check_size(view: &TensorView<'_>) -> Result<(), LoadError> {
-    let (expected, found) = (view.stored.bytes_for(view.shape), view.bytes.len() as u64);
-    if expected == Some(found) {
-        return Ok(());
-    }
-    let expected = expected.unwrap_or(u64::MAX);
-    Err(LoadError::WrongSize { name: view.name.to_owned(), expected, found })
-}
-
 fn float(view: &TensorView<'_>) -> Result<Storage, LoadError> {
     let tensor = Tensor::from_vec(view.to_f32()?, view.shape, &Device::Cpu);
     Ok(Storage::Float(tensor.map_err(super::load_error)?))
 }
 
-/// A copy in two bytes per number, each rounded once.
-fn rounded(
-    view: &TensorView<'_>,
-    stored: StoredType,
-    round: impl Fn(f32) -> [u8; 2],
-) -> Result<Storage, LoadError> {
-    let bytes = view.to_f32()?.into_iter().flat_map(round).collect();
+/// A copy in another type, each number or block rounded once.
+fn rounded(view: &TensorView<'_>, kept: StoredType) -> Result<Storage, LoadError> {
     let name = view.name.to_owned();
-    let tensor = (name.clone(), stored, view.shape.to_vec(), bytes);
+    let tensor = (name.clone(), kept, view.shape.to_vec(), view.round_to(kept)?);
     Ok(Storage::Stored { weights: Arc::new(Weights::from_memory(vec![tensor])), name })
 }
 
@@ -242,6 +222,21 @@ impl Numbers<'_> {
         }
     }
 
+    /// Has the rows that come next on their way while these are computed.
+    ///
+    /// Stored rows are read in stretches of a few kilobytes with arithmetic between, which the
+    /// processor does not look ahead over by itself.
+    fn fetch(&self, from: usize, width: usize) {
+        if let Numbers::Stored(stored, bytes) = self {
+            let row_bytes = width / stored.block_len() * stored.block_bytes();
+            let next = bytes.get(from * row_bytes..).unwrap_or_default();
+            next.iter()
+                .step_by(CACHE_LINE)
+                .take((ROWS * row_bytes).div_ceil(CACHE_LINE))
+                .for_each(prefetch);
+        }
+    }
+
     /// `out = rows · inputsᵀ`, `[n, tokens]`, for as many rows from `first` on as `out` has.
     fn times(
         &self,
@@ -254,7 +249,9 @@ impl Numbers<'_> {
         let mut scratch = Vec::new();
         for (i, out) in out.chunks_mut(ROWS * tokens).enumerate() {
             let count = out.len() / tokens;
-            let rows = self.rows(first + i * ROWS, count, width, &mut scratch)?;
+            let at = first + i * ROWS;
+            self.fetch(at + ROWS, width);
+            let rows = self.rows(at, count, width, &mut scratch)?;
             kernels::rows_times_inputs(rows, inputs, width, out);
         }
         Ok(())
@@ -266,6 +263,20 @@ fn floats<'s>(storage: &'s StorageRef<'_>) -> candle_core::Result<&'s [f32]> {
         CandleStorage::Cpu(CpuStorage::F32(values)) => Ok(values),
         _ => candle_core::bail!("a weight is not f32 on the CPU"),
     }
+}
+
+/// A hint to the processor to bring the cache line of `byte` near; nothing where it has none.
+#[inline(always)]
+fn prefetch(byte: &u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing the program can see; the address is that of a reference.
+    #[allow(unsafe_code)]
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(byte).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = byte;
 }
 
 /// `[n, tokens]` to `[tokens, n]`.

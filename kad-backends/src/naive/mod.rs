@@ -9,10 +9,13 @@ mod ops;
 
 use std::sync::Arc;
 
-use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, Vocab};
+use kad_core::{
+    LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession, Vocab,
+};
 
 use crate::decoder::spec::DecoderSpec;
 use crate::decoder::{self, EMBEDDING, FINAL_NORM, Slot};
+use crate::early_exit::{self, LayeredModel};
 use crate::error::LoadError;
 use crate::weights::Weights;
 
@@ -28,15 +31,16 @@ pub fn load(
     spec: &DecoderSpec,
     weights: &Arc<Weights>,
     vocab: Vocab,
-) -> Result<Box<dyn LanguageModel>, LoadError> {
+) -> Result<Box<dyn LayeredModel>, LoadError> {
     decoder::check(spec, weights, vocab.size())?;
     let read = |name: &str| read(weights, name);
+    let embedding = Arc::new(read(EMBEDDING)?);
     let layer = |layer: usize| {
         let bias = |slot: Slot| match spec.qkv_bias {
             true => read(&slot.name(layer)),
             false => Ok(vec![0.0; slot.shape(spec)[0]]),
         };
-        Ok(Layer {
+        Ok(Arc::new(Layer {
             attention_norm: read(&Slot::AttentionNorm.name(layer))?,
             query: read(&Slot::Query.name(layer))?,
             key: read(&Slot::Key.name(layer))?,
@@ -49,15 +53,15 @@ pub fn load(
             gate: read(&Slot::Gate.name(layer))?,
             up: read(&Slot::Up.name(layer))?,
             down: read(&Slot::Down.name(layer))?,
-        })
+        }))
     };
     Ok(Box::new(NaiveModel {
         name: name.to_owned(),
         vocab,
-        embedding: read(EMBEDDING)?,
         layers: (0..spec.layers).map(layer).collect::<Result<_, LoadError>>()?,
-        final_norm: read(FINAL_NORM)?,
-        head: if spec.tied_head { None } else { Some(read(decoder::HEAD)?) },
+        final_norm: Arc::new(read(FINAL_NORM)?),
+        head: if spec.tied_head { embedding.clone() } else { Arc::new(read(decoder::HEAD)?) },
+        embedding,
         frequencies: spec.rope.frequencies(spec.head_dim),
         spec: spec.clone(),
     }))
@@ -83,16 +87,31 @@ struct Layer {
     down: Vec<f64>,
 }
 
+/// A clone shares all weights.
+#[derive(Clone)]
 struct NaiveModel {
     name: String,
     vocab: Vocab,
     spec: DecoderSpec,
-    embedding: Vec<f64>,
-    layers: Vec<Layer>,
-    final_norm: Vec<f64>,
-    /// `None`: the embedding is the head.
-    head: Option<Vec<f64>>,
+    embedding: Arc<Vec<f64>>,
+    layers: Vec<Arc<Layer>>,
+    final_norm: Arc<Vec<f64>>,
+    /// May be the embedding.
+    head: Arc<Vec<f64>>,
     frequencies: Vec<f64>,
+}
+
+impl LayeredModel for NaiveModel {
+    fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    fn early_exit(&self, name: &str, layers: usize) -> Result<Box<dyn LayeredModel>, LoadError> {
+        let spec = early_exit::spec(self, layers)?;
+        let mut exit = Self { name: name.to_owned(), spec, ..self.clone() };
+        exit.layers.truncate(layers);
+        Ok(Box::new(exit))
+    }
 }
 
 impl LanguageModel for NaiveModel {
@@ -107,7 +126,8 @@ impl LanguageModel for NaiveModel {
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
         let cache = self.layers.iter().map(|_| Cache::default()).collect();
-        Ok(Box::new(NaiveSession { model: self, tokens: Vec::new(), cache }))
+        let (tokens, tree) = (Vec::new(), TokenTree::new());
+        Ok(Box::new(NaiveSession { model: self, tokens, tree, cache }))
     }
 }
 
@@ -121,6 +141,8 @@ struct Cache {
 struct NaiveSession<'m> {
     model: &'m NaiveModel,
     tokens: Vec<TokenId>,
+    /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
+    tree: TokenTree,
     cache: Vec<Cache>,
 }
 
@@ -138,8 +160,10 @@ impl Session for NaiveSession<'_> {
         let model = self.model;
         let (held, limit) = (self.tokens.len(), model.spec.context_len);
         ModelError::check_extend(held, tokens, wanted, limit, model.vocab.size())?;
+        self.forget(held);
         for (index, &token) in tokens.iter().enumerate() {
-            let state = model.token(token, self.tokens.len(), &mut self.cache);
+            let seen: Vec<usize> = (0..=self.tokens.len()).collect();
+            let state = model.token(token, &seen, &mut self.cache);
             self.tokens.push(token);
             if index + wanted >= tokens.len() {
                 out.push_row(&model.logits(&state));
@@ -150,25 +174,71 @@ impl Session for NaiveSession<'_> {
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
         ModelError::check_truncate(self.tokens.len(), len)?;
+        self.forget(len);
+        Ok(())
+    }
+
+    fn trees(&mut self) -> Option<&mut dyn TreeSession> {
+        Some(self)
+    }
+}
+
+impl TreeSession for NaiveSession<'_> {
+    fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
+        let (model, held) = (self.model, self.tokens.len());
+        let (limit, vocab) = (model.spec.context_len, model.vocab.size());
+        ModelError::check_tree(held, &self.tree, tree, limit, vocab)?;
+        for node in self.tree.len()..tree.len() {
+            let path = tree.path(node).into_iter().map(|node| held + node);
+            let seen: Vec<usize> = (0..held).chain(path).collect();
+            out.push_row(&model.logits(&model.token(tree.token(node), &seen, &mut self.cache)));
+        }
+        self.tree.clone_from(tree);
+        Ok(())
+    }
+
+    fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        ModelError::check_path(&self.tree, path)?;
+        let (held, width) = (self.tokens.len(), self.model.spec.kv_width());
+        let kept = || (0..held).chain(path.iter().map(|node| held + node));
+        let gather = |rows: &mut Vec<f64>| {
+            *rows = kept().flat_map(|row| &rows[row * width..(row + 1) * width]).copied().collect();
+        };
+        for cache in &mut self.cache {
+            gather(&mut cache.keys);
+            gather(&mut cache.values);
+        }
+        self.tokens.extend(path.iter().map(|&node| self.tree.token(node)));
+        self.tree.clear();
+        Ok(())
+    }
+}
+
+impl NaiveSession<'_> {
+    /// Forgets the tree, and the tokens from position `len` on.
+    fn forget(&mut self, len: usize) {
+        self.tree.clear();
         self.tokens.truncate(len);
         let width = self.model.spec.kv_width();
         for cache in &mut self.cache {
             cache.keys.truncate(len * width);
             cache.values.truncate(len * width);
         }
-        Ok(())
     }
 }
 
 impl NaiveModel {
     /// Runs one token through all blocks, appending to the cache; the residual stream, `[hidden]`.
-    fn token(&self, token: TokenId, position: usize, cache: &mut [Cache]) -> Vec<f64> {
+    ///
+    /// `seen` are the rows of the cache that it attends to, those of its text: its own comes last,
+    /// and how many there are before is its position.
+    fn token(&self, token: TokenId, seen: &[usize], cache: &mut [Cache]) -> Vec<f64> {
         let (hidden, eps) = (self.spec.hidden, self.spec.norm_eps);
         let at = token as usize * hidden;
         let mut state = self.embedding[at..at + hidden].to_vec();
         for (layer, cache) in self.layers.iter().zip(cache) {
             let input = ops::rms_norm(&state, &layer.attention_norm, eps);
-            let attended = self.attend(layer, &input, position, cache);
+            let attended = self.attend(layer, &input, seen, cache);
             ops::add(&mut state, &ops::times(&layer.output, &attended));
 
             let input = ops::rms_norm(&state, &layer.ffn_norm, eps);
@@ -183,8 +253,8 @@ impl NaiveModel {
     }
 
     /// All heads of one block, `[heads · head_dim]`, before the output projection.
-    fn attend(&self, layer: &Layer, input: &[f64], position: usize, cache: &mut Cache) -> Vec<f64> {
-        let spec = &self.spec;
+    fn attend(&self, layer: &Layer, input: &[f64], seen: &[usize], cache: &mut Cache) -> Vec<f64> {
+        let (spec, position) = (&self.spec, seen.len() - 1);
         let project = |matrix: &[f64], bias: &[f64]| {
             let mut row = ops::times(matrix, input);
             ops::add(&mut row, bias);
@@ -203,7 +273,10 @@ impl NaiveModel {
         let heads = queries.chunks_exact(spec.head_dim).enumerate();
         let one = |(head, query): (usize, &[f64])| {
             let offset = head / shared_by * spec.head_dim;
-            ops::attention(query, &cache.keys, &cache.values, spec.kv_width(), offset)
+            let part = offset..offset + spec.head_dim;
+            let keys = ops::parts(&cache.keys, spec.kv_width(), seen, part.clone());
+            let values = ops::parts(&cache.values, spec.kv_width(), seen, part);
+            ops::attention(query, &keys, &values)
         };
         heads.flat_map(one).collect()
     }
@@ -211,8 +284,7 @@ impl NaiveModel {
     /// Logits after a token, `[vocab]`.
     fn logits(&self, state: &[f64]) -> Vec<f32> {
         let state = ops::rms_norm(state, &self.final_norm, self.spec.norm_eps);
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        let used = &head[..self.vocab.size() * self.spec.hidden];
+        let used = &self.head[..self.vocab.size() * self.spec.hidden];
         ops::times(used, &state).into_iter().map(|logit| logit as f32).collect()
     }
 }

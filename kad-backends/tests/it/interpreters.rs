@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kad_backends::decoder::spec::{DecoderSpec, Pairing, Rope};
-use kad_backends::{LoadError, Weights, naive};
+use kad_backends::{LayeredModel, LoadError, Weights, naive};
 use kad_core::testing::conformance::{Tolerance, check};
 use kad_core::{LanguageModel, LogitRows, TokenId};
 
@@ -31,7 +31,7 @@ fn naive_keeps_the_contract_to_the_bit() {
         let model = naive_model(&spec, &tiny::weights(&spec, &[], SEED));
         let report = check(&*model, None, Tolerance::EXACT, SEED);
         println!("naive, {}: {report:?}", spec.family);
-        assert!(report.batch_invariant);
+        assert!(report.batch_invariant && report.trees);
     }
 }
 
@@ -90,7 +90,7 @@ fn padding_of_the_embedding_is_cut_off() {
 
 /// One interpreter, every way a model can fail to fit its specification.
 fn refuses_what_does_not_fit(
-    load: impl Fn(&DecoderSpec, &Arc<Weights>) -> Result<Box<dyn LanguageModel>, LoadError>,
+    load: impl Fn(&DecoderSpec, &Arc<Weights>) -> Result<Box<dyn LayeredModel>, LoadError>,
 ) {
     let weights = tiny::weights(&llama(), &[], SEED);
     let refusal = |spec: DecoderSpec| load(&spec, &weights).err().map(|error| error.to_string());
@@ -149,7 +149,7 @@ mod candle {
         let reference = naive_model(spec, &weights);
         let report = check(&*model(spec, &weights, dtype), Some(&*reference), TINY, SEED);
         eprintln!("candle {dtype}, {}, {types:?}: {report:?}", spec.family);
-        assert!(report.batch_invariant);
+        assert!(report.batch_invariant && report.trees);
         report
     }
 
@@ -272,7 +272,7 @@ mod candle {
                 let fast = nano(&name, Backend::Candle, dtype).model;
                 let report = check(&*fast, Some(&*slow), NANO, SEED);
                 println!("{name}, {dtype}: {report:?}");
-                assert!(report.batch_invariant);
+                assert!(report.batch_invariant && report.trees);
             }
         }
     }

@@ -5,13 +5,16 @@
 
 mod chat;
 mod dequant;
+mod early_exit;
 mod families;
 mod folder;
 mod gguf;
 mod golden;
 mod interpreters;
+mod quantise;
 mod real_files;
 mod registry;
 mod sources;
 mod support;
 mod tokenizers;
+mod trees;

@@ -30,5 +30,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
 
 /// A model named on the command line.
 fn plan(source: &kad_backends::Source, engine: &crate::cli::EngineArgs) -> ModelPlan {
-    ModelPlan { source: source.to_string(), backend: engine.backend, dtype: engine.dtype }
+    ModelPlan {
+        source: source.to_string(),
+        backend: engine.backend,
+        dtype: engine.dtype,
+        early_exit: None,
+    }
 }

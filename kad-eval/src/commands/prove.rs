@@ -5,6 +5,7 @@ mod cost;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,15 +13,15 @@ use anyhow::{Context, Result, anyhow};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use indicatif::ProgressBar;
-use kad_core::decode::Limits;
-use kad_core::oracle::{TextLaw, text_law, total_variation};
-use kad_core::{LanguageModel, TokenId};
+use kad_core::decode::{Decoder, Emitted, Limits, generate};
+use kad_core::oracle::{TextLaw, enumerate, text_law, total_variation};
+use kad_core::{DecodeError, LanguageModel, TokenId};
 use serde::Serialize;
 
 use crate::cli::ProveArgs;
 use crate::config::{self, Claim, DecoderKind, DecoderPlan, Proof};
 use crate::failure::Failure;
-use crate::models::{self, Settings};
+use crate::models::{self, Rules, Settings};
 use crate::output;
 
 /// The total variation distance up to which two enumerated laws are one: what rounding may cost.
@@ -35,7 +36,12 @@ struct Verdict {
     /// Texts of positive probability.
     texts: usize,
     total_variation: f64,
+    /// Whether the two laws are one.
     proved: bool,
+    /// Whether they were said to be.
+    exact: bool,
+    /// Whether what was said holds.
+    holds: bool,
     /// The text on which both laws differ most.
     #[serde(skip_serializing_if = "Option::is_none")]
     worst: Option<Worst>,
@@ -60,7 +66,7 @@ pub(super) fn run(args: &ProveArgs) -> Result<(), Failure> {
     for proof in &proofs {
         let verdicts = verdicts(proof)?;
         print(args, proof, &verdicts)?;
-        refuted.extend(verdicts.into_iter().filter(|verdict| !verdict.proved));
+        refuted.extend(verdicts.into_iter().filter(|verdict| !verdict.holds));
     }
     match refuted.first() {
         None => Ok(()),
@@ -104,12 +110,30 @@ fn verdicts(proof: &Proof) -> Result<Vec<Verdict>> {
 
 /// The law that the decoder has: the one that `kad run` would decode with.
 fn enumerated(proof: &Proof, plan: &DecoderPlan) -> Result<TextLaw> {
-    let rule = models::rule(&plan.kind)?;
+    let rules = Rules::of(&plan.kind)?;
     let (sampling, decision) = (plan.sampling.sampling()?, plan.sampling.decision()?);
     let settings = Settings { sampling, decision, eos: proof.eos.clone() };
     let model = |name: &str| -> &dyn LanguageModel { &proof.models[name] };
-    let mut decoder = models::decoder::decoder(&plan.kind, model, rule.as_ref(), &settings)?;
-    Ok(text_law(&mut *decoder, &proof.prompt, &limits(proof, plan))?)
+    let mut decoder = models::decoder::decoder(&plan.kind, model, &rules, &settings)?;
+    let limits = limits(proof, plan);
+    if plan.kind.carries_tokens() {
+        return Ok(whole_texts(&mut *decoder, &proof.prompt, &limits)?);
+    }
+    Ok(text_law(&mut *decoder, &proof.prompt, &limits)?)
+}
+
+/// The law of a decoder whose steps hand tokens on to the next: a step's law depends on more than its
+/// context, so paths are enumerated from the prompt to the end of the text.
+fn whole_texts(
+    decoder: &mut dyn Decoder,
+    prompt: &[TokenId],
+    limits: &Limits,
+) -> Result<TextLaw, DecodeError> {
+    enumerate(|choices| {
+        let go_on = &mut |_: &Emitted| ControlFlow::Continue(());
+        let made = generate(decoder, prompt, limits, choices, go_on)?;
+        Ok(made.tokens.iter().map(|made| made.token).collect())
+    })
 }
 
 /// A text ends at the proof's length, or earlier if the decoder's own settings say so.
@@ -137,6 +161,9 @@ fn verdict(
     let total_variation = total_variation(law, claimed);
     // Written so that NaN proves nothing.
     let proved = total_variation <= EXACT;
+    // And NaN is no proof of the opposite.
+    let apart = total_variation > EXACT;
+    let holds = if claim.exact { proved } else { apart };
     Ok(Verdict {
         proof: proof.name.clone(),
         decoder: plan.name.clone(),
@@ -144,6 +171,8 @@ fn verdict(
         texts: law.len(),
         total_variation,
         proved,
+        exact: claim.exact,
+        holds,
         worst: if proved { None } else { worst(law, claimed) },
     })
 }
@@ -161,7 +190,7 @@ fn in_words(claim: &Claim) -> String {
     if let Some(other) = &claim.of {
         return format!("`{other}`");
     }
-    match &claim.decoder.kind {
+    match claim.decoder.kind.law() {
         DecoderKind::Single { model } => model.clone(),
         DecoderKind::Deferral { base, aligned, rule, .. } => {
             format!("{base} deferring to {aligned}: {rule}")
@@ -170,6 +199,7 @@ fn in_words(claim: &Claim) -> String {
             let cap = cap_log_ratio.map_or(String::new(), |cap| format!(", log ratio ≤ {cap}"));
             format!("{base} × {aligned} / {small}{cap}")
         }
+        DecoderKind::Chain(chain) => chain.target.name.clone(),
     }
 }
 
@@ -189,7 +219,7 @@ fn print(args: &ProveArgs, proof: &Proof, verdicts: &[Verdict]) -> Result<()> {
             verdict.law.clone(),
             verdict.texts.to_string(),
             format!("{:.1e}", verdict.total_variation),
-            if verdict.proved { "proved" } else { "NOT PROVED" }.to_owned(),
+            in_short(verdict).to_owned(),
         ]);
     }
     // Only words are broken where a terminal is narrow.
@@ -201,9 +231,24 @@ fn print(args: &ProveArgs, proof: &Proof, verdicts: &[Verdict]) -> Result<()> {
     Ok(())
 }
 
+fn in_short(verdict: &Verdict) -> &'static str {
+    match (verdict.exact, verdict.holds) {
+        (true, true) => "proved",
+        (true, false) => "NOT PROVED",
+        (false, true) => "another law, as said",
+        (false, false) => "NOT ANOTHER LAW",
+    }
+}
+
 fn complaint(first: &Verdict, refuted: usize) -> String {
     let Verdict { proof, decoder, law, total_variation, .. } = first;
     let others = if refuted > 1 { format!(" (and {} more)", refuted - 1) } else { String::new() };
+    if !first.exact {
+        return format!(
+            "NOT ANOTHER LAW: `{decoder}` of {proof} is said not to be exact, but has the law of \
+             {law}{others}: total variation {total_variation:e}; leave out `exact = false`"
+        );
+    }
     let at = first.worst.as_ref().map_or(String::new(), |worst| {
         let Worst { text, enumerated, claimed } = worst;
         format!("; most at the text {text:?}: probability {enumerated}, claimed {claimed}")

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
+use super::chain::{self, Names};
 use super::experiment::{DecoderKind, DecoderPlan, DraftPart, Execution, SamplingPlan};
 use super::read::{known, read_sampling, visible};
 use super::table::{Table, Value};
@@ -22,23 +23,31 @@ pub(crate) fn decoders<M>(
     models: &BTreeMap<String, M>,
     sampling: &SamplingPlan,
 ) -> Result<Vec<DecoderPlan>> {
+    let entries = value.list()?.iter().map(Entry::read).collect::<Result<Vec<_>>>()?;
+    // Chains are made of the others, wherever those stand.
+    let mut made: Vec<Vec<DecoderPlan>> = Vec::new();
+    for entry in &entries {
+        made.push(if entry.is_chain() { Vec::new() } else { entry.plans(models, sampling)? });
+    }
+    let names = Names {
+        models: models.keys().map(String::as_str).collect(),
+        decoders: made.concat(),
+        chains: entries.iter().filter(|entry| entry.is_chain()).map(Entry::references).collect(),
+        sampling,
+    };
+    for (entry, plans) in entries.iter().zip(&mut made).filter(|(entry, _)| entry.is_chain()) {
+        *plans = chain::chains(&entry.table, entry.name.str()?, &names, sampling)?;
+    }
     let mut decoders: Vec<DecoderPlan> = Vec::new();
-    for entry in value.list()? {
-        let table = entry.table("[[decoders]]")?;
-        let name = table.required("name")?;
-        visible(&name, "a decoder's name")?;
-        let sampling = match table.optional("sampling") {
-            Some(own) => read_sampling(&own.table("the decoder's sampling")?, sampling)?,
-            None => sampling.clone(),
-        };
-        for plan in decoder(&table, name.str()?, models, &sampling)? {
+    for (entry, plans) in entries.iter().zip(made) {
+        for plan in plans {
             if decoders.iter().any(|other| other.name == plan.name) {
                 let message = format!("two decoders are called `{}`", plan.name);
-                return Err(name.error(&message, Some("give each its own name".into())));
+                return Err(entry.name.error(&message, Some("give each its own name".into())));
             }
             decoders.push(plan);
         }
-        table.finish()?;
+        entry.table.finish()?;
     }
     if decoders.is_empty() {
         return Err(value.error("no decoders", Some("add a `[[decoders]]` entry".into())));
@@ -46,18 +55,60 @@ pub(crate) fn decoders<M>(
     Ok(decoders)
 }
 
+/// One table of `[[decoders]]`.
+struct Entry<'a> {
+    table: Table<'a>,
+    name: Value<'a>,
+    kind: &'a str,
+}
+
+impl<'a> Entry<'a> {
+    fn read(value: &Value<'a>) -> Result<Self> {
+        let table = value.table("[[decoders]]")?;
+        let name = table.required("name")?;
+        visible(&name, "a decoder's name")?;
+        let kind = known(&table.required("kind")?, "decoder kind", KINDS.into_iter())?;
+        Ok(Self { table, name, kind })
+    }
+
+    fn is_chain(&self) -> bool {
+        self.kind == "chain"
+    }
+
+    fn references(&self) -> (String, Vec<String>) {
+        (self.name.str().unwrap_or_default().to_owned(), chain::references(&self.table))
+    }
+
+    fn plans<M>(
+        &self,
+        models: &BTreeMap<String, M>,
+        sampling: &SamplingPlan,
+    ) -> Result<Vec<DecoderPlan>> {
+        let sampling = own_sampling(&self.table, sampling)?;
+        decoder(&self.table, self.kind, self.name.str()?, models, &sampling)
+    }
+}
+
+/// The `sampling` of a decoder, on top of `default`.
+pub(super) fn own_sampling(table: &Table<'_>, default: &SamplingPlan) -> Result<SamplingPlan> {
+    match table.optional("sampling") {
+        Some(own) => read_sampling(&own.table("the decoder's sampling")?, default),
+        None => Ok(default.clone()),
+    }
+}
+
 fn decoder<M>(
     table: &Table<'_>,
+    kind: &str,
     name: &str,
     models: &BTreeMap<String, M>,
     sampling: &SamplingPlan,
 ) -> Result<Vec<DecoderPlan>> {
-    let kind = table.required("kind")?;
     let model = |key| {
         let value = table.required(key)?;
         known(&value, "model", models.keys().map(String::as_str)).map(str::to_owned)
     };
-    let kinds = match known(&kind, "decoder kind", KINDS.into_iter())? {
+    let kinds = match kind {
         "single" => vec![(DecoderKind::Single { model: model("model")? }, String::new())],
         "deferral" => {
             let (base, aligned) = (model("base")?, model("aligned")?);
@@ -96,7 +147,7 @@ fn decoder<M>(
     Ok(kinds.into_iter().map(plan).collect())
 }
 
-const KINDS: [&str; 3] = ["single", "deferral", "implicit-reward"];
+const KINDS: [&str; 4] = ["single", "deferral", "implicit-reward", "chain"];
 
 fn cap_log_ratio(value: Value<'_>) -> Result<f64> {
     let cap = value.float()?;

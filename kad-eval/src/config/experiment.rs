@@ -8,6 +8,7 @@ use kad_core::{Sampling, SamplingError, SamplingSettings};
 use serde::Serialize;
 
 use super::RulePlan;
+use super::levels::ChainPlan;
 
 /// Models × decoders × tasks.
 #[derive(Clone, Debug, Serialize)]
@@ -31,6 +32,19 @@ pub(crate) struct ModelPlan {
     pub(crate) backend: Backend,
     #[serde(serialize_with = "as_text")]
     pub(crate) dtype: Dtype,
+    /// Only the first layers of another model, with its head and without a copy of its weights; the
+    /// other fields are that model's.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) early_exit: Option<EarlyExit>,
+}
+
+/// The first layers of a model.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct EarlyExit {
+    /// The model's name in the file.
+    #[serde(rename = "early_exit_of")]
+    pub(crate) of: String,
+    pub(crate) layers: usize,
 }
 
 /// How tokens are drawn, and when rules look.
@@ -93,7 +107,7 @@ pub(crate) struct DecoderPlan {
 }
 
 /// What a decoder is made of.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum DecoderKind {
     /// One model.
@@ -118,6 +132,8 @@ pub(crate) enum DecoderKind {
         #[serde(flatten)]
         execution: Execution,
     },
+    /// One of the others, drafted for by levels.
+    Chain(ChainPlan),
 }
 
 impl DecoderKind {
@@ -127,13 +143,84 @@ impl DecoderKind {
             DecoderKind::Single { model } => vec![model],
             DecoderKind::Deferral { base, aligned, .. } => vec![base, aligned],
             DecoderKind::ImplicitReward { base, small, aligned, .. } => vec![base, small, aligned],
+            DecoderKind::Chain(chain) => chain.models(),
+        }
+    }
+
+    /// The kind whose law this one has: its own, or its target's. (Unless it is lenient.)
+    pub(crate) fn law(&self) -> &DecoderKind {
+        match self {
+            DecoderKind::Chain(chain) => &chain.target.law,
+            other => other,
+        }
+    }
+
+    /// The rules that decide in it, the target's first.
+    pub(crate) fn rules(&self) -> Vec<&RulePlan> {
+        match self {
+            DecoderKind::Deferral { rule, .. } => vec![rule],
+            DecoderKind::Single { .. } | DecoderKind::ImplicitReward { .. } => Vec::new(),
+            DecoderKind::Chain(chain) => {
+                chain.parts().into_iter().flat_map(|part| part.law.rules()).collect()
+            }
+        }
+    }
+
+    /// Whether tokens are drafted and verified.
+    pub(crate) fn speculates(&self) -> bool {
+        matches!(self, DecoderKind::Chain(_))
+            || matches!(self.execution(), Some(Execution::Speculative { .. }))
+    }
+
+    /// What level `level` of its chain runs: 1 is the target. Empty where there is no such level.
+    pub(crate) fn level_name(&self, level: usize) -> String {
+        match (self, self.execution(), level) {
+            (DecoderKind::Chain(chain), ..) => chain.level_name(level),
+            (DecoderKind::Single { model }, _, 1) => model.clone(),
+            (DecoderKind::Deferral { .. }, _, 1) => "mixture".to_owned(),
+            (DecoderKind::ImplicitReward { .. }, _, 1) => "implicit reward".to_owned(),
+            (
+                DecoderKind::ImplicitReward { small: drafter, .. },
+                Some(Execution::Speculative { drafter: DraftPart::Small, .. }),
+                2,
+            )
+            | (
+                DecoderKind::Deferral { aligned: drafter, .. }
+                | DecoderKind::ImplicitReward { aligned: drafter, .. },
+                Some(Execution::Speculative { .. }),
+                2,
+            ) => drafter.clone(),
+            _ => String::new(),
+        }
+    }
+
+    /// Whether tokens wait from one step of it to the next.
+    pub(crate) fn carries_tokens(&self) -> bool {
+        match self {
+            DecoderKind::Chain(chain) => {
+                chain.listed().iter().any(|level| level.surplus == kad_polybasic::Surplus::Keep)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether its tokens have exactly the law it is said to have.
+    pub(crate) fn is_exact(&self) -> bool {
+        !matches!(self, DecoderKind::Chain(chain) if chain.leniency().is_some())
+    }
+
+    /// How a law is decoded, where there is a choice.
+    pub(crate) fn execution_in_words(&self) -> Option<String> {
+        match self {
+            DecoderKind::Chain(chain) => Some(chain.in_words()),
+            other => other.execution().map(|execution| execution.to_string()),
         }
     }
 
     /// How a composed law is decoded.
     pub(crate) fn execution(&self) -> Option<Execution> {
         match self {
-            DecoderKind::Single { .. } => None,
+            DecoderKind::Single { .. } | DecoderKind::Chain(_) => None,
             DecoderKind::Deferral { execution, .. }
             | DecoderKind::ImplicitReward { execution, .. } => Some(*execution),
         }
@@ -185,6 +272,13 @@ pub(crate) enum TaskPlan {
     Nano { split: String, items: Option<u64> },
     /// Grade-school word problems, from the data folder.
     Gsm8k { items: Option<u64> },
+    /// Prompts of Spec-Bench, from the data folder: for speed, not graded.
+    SpecBench {
+        /// One of its six parts; all of them if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        part: Option<String>,
+        items: Option<u64>,
+    },
 }
 
 impl TaskPlan {
@@ -193,14 +287,23 @@ impl TaskPlan {
         match self {
             TaskPlan::Nano { split, .. } => format!("nano/{split}"),
             TaskPlan::Gsm8k { .. } => "gsm8k".to_owned(),
+            TaskPlan::SpecBench { part: None, .. } => "spec_bench".to_owned(),
+            TaskPlan::SpecBench { part: Some(part), .. } => format!("spec_bench/{part}"),
         }
     }
 
     /// How many items at most; `None` for all.
     pub(crate) fn items(&self) -> Option<u64> {
         match self {
-            TaskPlan::Nano { items, .. } | TaskPlan::Gsm8k { items } => *items,
+            TaskPlan::Nano { items, .. }
+            | TaskPlan::Gsm8k { items }
+            | TaskPlan::SpecBench { items, .. } => *items,
         }
+    }
+
+    /// Whether there are right answers.
+    pub(crate) fn is_graded(&self) -> bool {
+        !matches!(self, TaskPlan::SpecBench { .. })
     }
 }
 

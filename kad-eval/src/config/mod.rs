@@ -1,21 +1,28 @@
 //! Experiments in TOML: what a file may say, and what it means once checked.
 
+mod chain;
 mod decoders;
 mod error;
 mod experiment;
+mod levels;
 mod prove;
 mod read;
 mod rule;
 mod table;
+mod words;
 
+pub(crate) use chain::lookup;
 pub(crate) use decoders::DEFAULT_DRAFT_LENGTH;
 pub(crate) use error::ConfigError;
 pub(crate) use experiment::{
-    DecoderKind, DecoderPlan, DraftPart, Execution, Experiment, ModelPlan, SamplingPlan, TaskPlan,
+    DecoderKind, DecoderPlan, DraftPart, EarlyExit, Execution, Experiment, ModelPlan, SamplingPlan,
+    TaskPlan,
 };
+pub(crate) use levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan};
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};
+pub(crate) use words::law_in_words;
 
 /// Two parts of a name, with a comma between them if both say something.
 fn joined(a: &str, b: &str) -> String {

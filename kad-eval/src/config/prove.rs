@@ -35,6 +35,8 @@ pub(crate) struct Claim {
     pub(crate) decoder: DecoderPlan,
     /// The decoder whose law this one should have; without it, that of its own formula.
     pub(crate) of: Option<String>,
+    /// Whether it is said to have that law; if not, having it is the mistake.
+    pub(crate) exact: bool,
 }
 
 /// Checks the proof in `text`; `file` is its name in messages.
@@ -58,6 +60,7 @@ fn strip_claims(file: &mut DeTable<'_>) {
         for entry in entries.iter_mut() {
             if let DeValue::Table(table) = entry.get_mut() {
                 table.remove("claim");
+                table.remove("exact");
             }
         }
     }
@@ -85,8 +88,15 @@ fn proof(file: &Table<'_>, bare: &Table<'_>) -> Result<Proof> {
     Ok(Proof { name, prompt, length, eos, vocab, models, claims })
 }
 
-/// What the entries of a file claim, by their names: the place and the decoder named there.
-type Claimed<'a> = BTreeMap<String, Option<(Value<'a>, String)>>;
+/// What the entries of a file claim, by their names.
+type Claimed<'a> = BTreeMap<String, Entry<'a>>;
+
+/// The place and the decoder named there as the one with the same law, and whether the law is said
+/// to be the same at all.
+struct Entry<'a> {
+    of: Option<(Value<'a>, String)>,
+    exact: bool,
+}
 
 /// Puts every decoder together with what its entry of the file claims.
 fn claims(value: &Value<'_>, plans: Vec<DecoderPlan>) -> Result<Vec<Claim>> {
@@ -95,14 +105,15 @@ fn claims(value: &Value<'_>, plans: Vec<DecoderPlan>) -> Result<Vec<Claim>> {
         let table = entry.table("[[decoders]]")?;
         let name = table.required("name")?;
         let names = plans.iter().map(|plan| plan.name.as_str());
-        let claim = match table.optional("claim") {
+        let exact = table.optional("exact").map_or(Ok(true), |value| value.bool())?;
+        let of = match table.optional("claim") {
             Some(claim) => {
                 let of = known(&claim, "decoder", names)?.to_owned();
                 Some((claim, of))
             }
             None => None,
         };
-        if claimed.insert(name.str()?.to_owned(), claim).is_some() {
+        if claimed.insert(name.str()?.to_owned(), Entry { of, exact }).is_some() {
             let message = format!("two decoders are called `{}`", name.str()?);
             return Err(name.error(&message, Some("give each its own name".into())));
         }
@@ -110,7 +121,8 @@ fn claims(value: &Value<'_>, plans: Vec<DecoderPlan>) -> Result<Vec<Claim>> {
     check_chains(&plans, &claimed)?;
     let claim = |decoder: DecoderPlan| {
         let of = claim_of(&decoder, &claimed).map(|(_, of)| of.clone());
-        Claim { decoder, of }
+        let exact = claimed.get(&decoder.family).is_none_or(|entry| entry.exact);
+        Claim { decoder, of, exact }
     };
     Ok(plans.into_iter().map(claim).collect())
 }
@@ -119,7 +131,7 @@ fn claim_of<'c, 'a>(
     plan: &DecoderPlan,
     claimed: &'c Claimed<'a>,
 ) -> Option<&'c (Value<'a>, String)> {
-    claimed.get(&plan.family)?.as_ref()
+    claimed.get(&plan.family)?.of.as_ref()
 }
 
 /// Refuses claims that come back to where they began: they would hold whatever the decoders do.

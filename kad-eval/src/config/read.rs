@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::ConfigError;
 use super::decoders::decoders;
-use super::experiment::{DecoderPlan, Experiment, ModelPlan, SamplingPlan, TaskPlan};
+use super::experiment::{DecoderPlan, EarlyExit, Experiment, ModelPlan, SamplingPlan, TaskPlan};
 use super::table::{Source, Table, Value, nearest};
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -53,23 +53,55 @@ fn name(value: &Value<'_>) -> Result<String> {
 fn models(value: &Value<'_>) -> Result<BTreeMap<String, ModelPlan>> {
     let table = value.table("[models]")?;
     let mut models = BTreeMap::new();
+    let mut exits = Vec::new();
     for (name, value) in table.entries() {
         let entry = value.table(format!("[models.{name}]"))?;
-        let source = entry.required("source")?;
-        let parsed = source.str()?;
-        check_source(parsed).map_err(|error| source.error(&error.to_string(), None))?;
-        let plan = ModelPlan {
-            source: parsed.to_owned(),
-            backend: parse_or_default(entry.optional("backend"))?,
-            dtype: parse_or_default(entry.optional("dtype"))?,
-        };
-        entry.finish()?;
-        models.insert(name.to_owned(), plan);
+        match entry.optional("early_exit_of") {
+            Some(of) => exits.push((name, entry, of)),
+            None => _ = models.insert(name.to_owned(), model(&entry)?),
+        }
+    }
+    for (name, entry, of) in exits {
+        let exit = early_exit(&entry, &of, &models)?;
+        models.insert(name.to_owned(), exit);
     }
     if models.is_empty() {
         return Err(value.error("no models", Some("add `[models.NAME]` with a `source`".into())));
     }
     Ok(models)
+}
+
+fn model(entry: &Table<'_>) -> Result<ModelPlan> {
+    let source = entry.required("source")?;
+    let parsed = source.str()?;
+    check_source(parsed).map_err(|error| source.error(&error.to_string(), None))?;
+    let plan = ModelPlan {
+        source: parsed.to_owned(),
+        backend: parse_or_default(entry.optional("backend"))?,
+        dtype: parse_or_default(entry.optional("dtype"))?,
+        early_exit: None,
+    };
+    entry.finish()?;
+    Ok(plan)
+}
+
+/// The first layers of one of the `models` that have a source.
+fn early_exit(
+    entry: &Table<'_>,
+    of: &Value<'_>,
+    models: &BTreeMap<String, ModelPlan>,
+) -> Result<ModelPlan> {
+    let layers = entry.required("layers")?;
+    let layers = layers.at_least_one("run at least the first layer")?.get();
+    entry.finish()?;
+    let whole = known(of, "model with a source", models.keys().map(String::as_str))?;
+    let whole_plan = &models[whole];
+    if whole_plan.early_exit.is_some() {
+        let help = "name the model whose layers they are";
+        return Err(of.error(&format!("`{whole}` is an early exit itself"), Some(help.into())));
+    }
+    let early_exit = Some(EarlyExit { of: whole.to_owned(), layers });
+    Ok(ModelPlan { early_exit, ..whole_plan.clone() })
 }
 
 /// What lies on this machine must be there; what is fetched is looked for when the run starts.
@@ -175,14 +207,19 @@ fn tasks(value: &Value<'_>) -> Result<Vec<TaskPlan>> {
         if items == Some(0) {
             return Err(table.error("`items = 0` asks for nothing", None));
         }
-        let task = match known(&kind, "task", ["nano", "gsm8k"].into_iter())? {
+        let task = match known(&kind, "task", ["nano", "gsm8k", "spec_bench"].into_iter())? {
             "nano" => {
                 let split = table.optional("split");
                 let splits = ["validation", "test"].into_iter();
                 let split = split.map_or(Ok("validation"), |v| known(&v, "split", splits))?;
                 TaskPlan::Nano { split: split.to_owned(), items }
             }
-            _ => TaskPlan::Gsm8k { items },
+            "gsm8k" => TaskPlan::Gsm8k { items },
+            _ => {
+                let parts = crate::task::SPEC_BENCH_PARTS.into_iter();
+                let part = table.optional("part").map(|v| known(&v, "part", parts)).transpose()?;
+                TaskPlan::SpecBench { part: part.map(str::to_owned), items }
+            }
         };
         table.finish()?;
         if tasks.iter().any(|other| other.name() == task.name()) {

@@ -12,6 +12,7 @@ use super::ConfigError;
 type Result<T> = std::result::Result<T, ConfigError>;
 
 /// The file, for error messages.
+#[derive(Clone, PartialEq)]
 pub(crate) struct Source {
     pub(crate) file: String,
     pub(crate) text: String,
@@ -25,6 +26,26 @@ impl Source {
         help: Option<String>,
     ) -> ConfigError {
         ConfigError::new(&self.file, &self.text, span, message, help)
+    }
+}
+
+/// A place in the file, for mistakes that show only later.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Place {
+    source: std::sync::Arc<Source>,
+    span: Range<usize>,
+}
+
+impl Place {
+    /// `message` and `help`, shown where this is.
+    pub(crate) fn error(&self, message: &str, help: Option<String>) -> ConfigError {
+        self.source.error(self.span.clone(), message, help)
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{:?}", self.source.file, self.span)
     }
 }
 
@@ -134,6 +155,35 @@ fn is_near(wanted: &str, found: &str) -> bool {
 impl<'a> Value<'a> {
     pub(crate) fn error(&self, message: &str, help: Option<String>) -> ConfigError {
         self.source.error(self.value.span(), message, help)
+    }
+
+    /// Where it stands.
+    pub(crate) fn place(&self) -> Place {
+        Place { source: std::sync::Arc::new(self.source.clone()), span: self.value.span() }
+    }
+
+    /// A path, taken from the folder of the file.
+    pub(crate) fn path(&self) -> Result<std::path::PathBuf> {
+        let folder = std::path::Path::new(&self.source.file).parent();
+        Ok(folder.unwrap_or_else(|| "".as_ref()).join(self.str()?))
+    }
+
+    /// Whether it is a table.
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::Table(_))
+    }
+
+    /// Whether it is a string.
+    pub(crate) fn is_str(&self) -> bool {
+        matches!(self.value.get_ref(), DeValue::String(_))
+    }
+
+    /// A whole number of at least 1; `help` says what to do about 0.
+    pub(crate) fn at_least_one(&self, help: &str) -> Result<std::num::NonZeroUsize> {
+        let count = usize::try_from(self.count()?).unwrap_or(usize::MAX);
+        let zero =
+            || self.error(&format!("`{} = 0`: must be 1 or more", self.key), Some(help.into()));
+        std::num::NonZeroUsize::new(count).ok_or_else(zero)
     }
 
     fn wrong_type(&self, wanted: &str) -> ConfigError {

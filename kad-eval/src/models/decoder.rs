@@ -1,14 +1,17 @@
 //! From a plan and loaded models to a decoder.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use kad_core::decode::{Decoder, DeferralDecoder, SingleDecoder};
-use kad_core::deferral::Rule;
 use kad_core::{
     ImplicitReward, ImpossibleInSmall, LanguageModel, Mixture, MixturePredictor, ModelPredictor,
     RewardDrafter, Sampling, TokenId,
 };
-use kad_polybasic::{DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative};
+use kad_polybasic::{
+    DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage,
+};
 
+use super::chain;
+use super::rules::Rules;
 use crate::config::{DecoderKind, DraftPart, Execution};
 
 /// How a decoder sees and draws, beside its models.
@@ -22,35 +25,40 @@ pub(crate) struct Settings {
     pub(crate) eos: Vec<TokenId>,
 }
 
-/// A decoder with fresh sessions of the models that `model` finds by name. `rule` is the decoder's
-/// own, made beforehand so that it outlives the decoder.
+/// A decoder with fresh sessions of the models that `model` finds by name. `rules` are the decoder's
+/// own.
 ///
 /// # Errors
-/// If a backend cannot start a session, or a deferral decoder comes without its rule.
+/// If a backend cannot start a session, or the rules are another decoder's.
 pub(crate) fn decoder<'m>(
     kind: &DecoderKind,
     model: impl Fn(&str) -> &'m dyn LanguageModel,
-    rule: Option<&'m Rule>,
+    rules: &'m Rules,
     settings: &Settings,
 ) -> Result<Box<dyn Decoder + 'm>> {
     let Settings { sampling, decision, eos } = settings;
-    match (kind, rule) {
-        (DecoderKind::Deferral { base, aligned, execution, .. }, Some(rule)) => {
-            let mixture = Mixture::new(model(base), model(aligned), rule, *sampling, *decision)?;
-            Ok(deferring(mixture, *execution, eos))
-        }
-        (DecoderKind::Deferral { .. }, None) => bail!("a deferral decoder has a rule"),
-        (DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, execution }, _) => {
-            let (base, small, aligned) = (model(base), model(small), model(aligned));
-            let cap = cap_log_ratio.map(ImpossibleInSmall::CapLogRatio);
-            let policy = cap.unwrap_or(ImpossibleInSmall::Exclude);
-            let reward = ImplicitReward::new(base, small, aligned, *sampling, policy)?;
-            Ok(rewarding(reward, *execution, *sampling, eos))
-        }
-        (DecoderKind::Single { model: name }, _) => {
+    match kind {
+        DecoderKind::Single { model: name } => {
             Ok(Box::new(SingleDecoder::new(ModelPredictor::new(model(name), *sampling)?)))
         }
+        DecoderKind::Deferral { base, aligned, rule, execution } => {
+            let (base, aligned, rule) = (model(base), model(aligned), rules.rule(rule)?);
+            let mixture = Mixture::new(base, aligned, rule, *sampling, *decision)?;
+            Ok(deferring(mixture, *execution, eos))
+        }
+        DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, execution } => {
+            let (base, small, aligned) = (model(base), model(small), model(aligned));
+            let impossible = impossible_in_small(*cap_log_ratio);
+            let reward = ImplicitReward::new(base, small, aligned, *sampling, impossible)?;
+            Ok(rewarding(reward, *execution, *sampling, eos))
+        }
+        DecoderKind::Chain(plan) => chain::decoder(plan, &model, rules, eos),
     }
+}
+
+/// What to do with tokens that the small model holds for impossible.
+pub(super) fn impossible_in_small(cap_log_ratio: Option<f64>) -> ImpossibleInSmall {
+    cap_log_ratio.map_or(ImpossibleInSmall::Exclude, ImpossibleInSmall::CapLogRatio)
 }
 
 fn deferring<'m>(
@@ -63,8 +71,8 @@ fn deferring<'m>(
         Execution::Lazy => Box::new(DeferralDecoder::new(mixture)),
         Execution::Speculative { draft_length: length, bonus, .. } => {
             let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, length.get());
-            let drafting = Drafting { length, bonus, eos: eos.to_vec() };
-            Box::new(Speculative::new(drafter, target, drafting))
+            let stage = Stage::new(drafter, target, Drafting { length, bonus });
+            Box::new(Speculative::new(stage, eos))
         }
     }
 }
@@ -83,9 +91,9 @@ fn rewarding<'m>(
                 DraftPart::Small => RewardDrafter::Small,
             };
             let drafter = ModelPredictor::sharing(reward.drafted_by(part, length.get()), sampling);
-            let drafting = Drafting { length, bonus, eos: eos.to_vec() };
             let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
-            Box::new(Speculative::new(drafter, target, drafting))
+            let stage = Stage::new(drafter, target, Drafting { length, bonus });
+            Box::new(Speculative::new(stage, eos))
         }
     }
 }

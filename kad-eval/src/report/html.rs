@@ -333,7 +333,8 @@ mod tests {
         summary.arms[3].passes_per_token.insert(evil.to_owned(), 1.0);
         example.prompt = evil.to_owned();
         example.records[0].answer = Some(evil.to_owned());
-        example.records[0].spans[0] = Span { origin: evil.to_owned(), text: evil.to_owned() };
+        example.records[0].spans[0] =
+            Span { origin: evil.to_owned(), level: 1, text: evil.to_owned() };
         let page = page(&summary, &[example]);
         assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
         assert!(!page.contains("\"y\"") && !page.contains("x & "), "{page}");

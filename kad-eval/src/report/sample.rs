@@ -52,6 +52,10 @@ fn arm(family: &str, task: &str, correct: u64) -> Arm {
         tokens_per_second_interval: Interval { low: 799.2, high: 824.9 },
         execution: None,
         drafting: None,
+        levels: Vec::new(),
+        origins: Vec::new(),
+        time: None,
+        exact: true,
         stops: BTreeMap::from([("eos".to_owned(), 191), ("max_tokens".to_owned(), 9)]),
     }
 }
@@ -130,7 +134,7 @@ pub(super) fn summary() -> Summary {
 }
 
 fn span(origin: &str, text: &str) -> Span {
-    Span { origin: origin.to_owned(), text: text.to_owned() }
+    Span { origin: origin.to_owned(), level: 1, text: text.to_owned() }
 }
 
 fn record(decoder: &str, correct: bool, answer: Option<&str>, spans: Vec<Span>) -> Record {

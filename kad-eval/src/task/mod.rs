@@ -6,6 +6,7 @@
 mod extract;
 mod gsm8k;
 mod nano;
+mod spec_bench;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,8 @@ use sha2::{Digest, Sha256};
 use crate::config::TaskPlan;
 use crate::failure::WrongRequest;
 
+pub(crate) use spec_bench::PARTS as SPEC_BENCH_PARTS;
+
 /// One problem.
 #[derive(Clone, Debug)]
 pub(crate) struct Item {
@@ -24,7 +27,7 @@ pub(crate) struct Item {
     pub(crate) id: String,
     /// What the model is asked, as the user's message.
     pub(crate) prompt: String,
-    /// The right answer.
+    /// The right answer; empty where the task is not graded.
     pub(crate) gold: String,
 }
 
@@ -68,6 +71,7 @@ pub(crate) fn load(plan: &TaskPlan, data: Option<&Path>, limit: Option<u64>) -> 
     let mut task = match plan {
         TaskPlan::Nano { split, .. } => nano::load(split)?,
         TaskPlan::Gsm8k { .. } => gsm8k::load(data)?,
+        TaskPlan::SpecBench { part, .. } => spec_bench::load(part.as_deref(), data)?,
     };
     task.name = plan.name();
     if let Some(most) = plan.items() {

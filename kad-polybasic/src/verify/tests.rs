@@ -157,6 +157,19 @@ fn round(
     draft: &dyn Fn(&[TokenId]) -> Exact,
     choices: &mut dyn ChoiceSource<BigRational>,
 ) {
+    round_with(text, length, bonus, false, target, draft, choices);
+}
+
+/// A round; with `full`, a rejected token is replaced by one from the whole law instead of the residual.
+fn round_with(
+    text: &mut Vec<TokenId>,
+    length: usize,
+    bonus: bool,
+    full: bool,
+    target: &dyn Fn(&[TokenId]) -> Exact,
+    draft: &dyn Fn(&[TokenId]) -> Exact,
+    choices: &mut dyn ChoiceSource<BigRational>,
+) {
     let start = text.len();
     for _ in 0..length {
         let token = choices.token(&draft(text));
@@ -168,12 +181,93 @@ fn round(
             let mut corrected = Law::default();
             residual(&p, &q, &mut corrected);
             text.truncate(at);
-            text.push(choices.token(&corrected));
+            text.push(choices.token(if full { &p } else { &corrected }));
             return;
         }
     }
     if bonus {
         text.push(choices.token(&target(text)));
+    }
+}
+
+/// How a level below the target is broken, or not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Inner {
+    Exact,
+    /// It hands up the laws of the model that drafts for it.
+    DraftersLaws,
+    /// After a rejection it draws from its whole law.
+    FullLaw,
+}
+
+/// P1 and P3 in rationals: three tables that look one token back, the lowest drafting K tokens for the
+/// middle one, which makes rounds until μ tokens are there; three tokens. The law is the target's to the
+/// last digit, and neither broken level has it.
+#[test]
+fn p1_three_levels_compose_to_exactly_the_targets_law() {
+    let law = |weights: [[i64; 2]; 3]| weights.map(|w| exact(&w));
+    let models = [
+        law([[1, 2], [5, 3], [2, 7]]),
+        law([[2, 3], [1, 1], [3, 1]]),
+        law([[2, 1], [1, 6], [4, 5]]),
+    ];
+    let claimed = |text: &[TokenId]| -> BigRational {
+        let token = |i: usize| after(&models[0], &text[..i]).probs()[text[i] as usize].clone();
+        (0..3).map(token).product()
+    };
+    for (k, mu) in [(1, 2), (2, 1)] {
+        for (bonus, own) in [(true, true), (true, false), (false, true), (false, false)] {
+            for inner in [Inner::Exact, Inner::DraftersLaws, Inner::FullLaw] {
+                let made = enumerate_exact(|choices| {
+                    let mut text: Vec<TokenId> = Vec::new();
+                    while text.len() < 3 {
+                        chain_round(&mut text, &models, [mu, k], [own, bonus], inner, choices);
+                    }
+                    text.truncate(3);
+                    Ok::<_, ()>(text)
+                });
+                let made = made.unwrap();
+                let apart = made.iter().any(|(text, found)| *found != claimed(text));
+                assert_eq!(apart, inner != Inner::Exact, "{k}, {mu}, {bonus}, {own}, {inner:?}");
+                assert_eq!(made.len(), 8);
+            }
+        }
+    }
+}
+
+fn after(laws: &[Exact; 3], text: &[TokenId]) -> Exact {
+    laws[text.last().map_or(0, |&last| last as usize + 1)].clone()
+}
+
+/// One round of the target over rounds of the middle level.
+fn chain_round(
+    text: &mut Vec<TokenId>,
+    [target, middle, lowest]: &[[Exact; 3]; 3],
+    [mu, k]: [usize; 2],
+    [own, bonus]: [bool; 2],
+    inner: Inner,
+    choices: &mut dyn ChoiceSource<BigRational>,
+) {
+    let start = text.len();
+    let mut proposed = text.clone();
+    while proposed.len() < start + mu {
+        let full = inner == Inner::FullLaw;
+        let (p, q) = (|t: &[TokenId]| after(middle, t), |t: &[TokenId]| after(lowest, t));
+        round_with(&mut proposed, k, own, full, &p, &q, choices);
+    }
+    let handed = if inner == Inner::DraftersLaws { lowest } else { middle };
+    for at in start..proposed.len() {
+        let (p, q) = (after(target, &proposed[..at]), after(handed, &proposed[..at]));
+        if !choices.accept(acceptance(&p, &q, proposed[at])) {
+            let mut corrected = Law::default();
+            residual(&p, &q, &mut corrected);
+            text.push(choices.token(&corrected));
+            return;
+        }
+        text.push(proposed[at]);
+    }
+    if bonus {
+        text.push(choices.token(&after(target, text)));
     }
 }
 
@@ -211,6 +305,20 @@ fn equal_laws_leave_the_target() {
     let mut out = Law::default();
     residual(&flat, &flat, &mut out);
     assert_eq!((acceptance_rate(&flat, &flat), out), (1.0, flat));
+}
+
+/// `min(1, p / ((1 − ℓ) q))` from `min(1, p/q)`, and 0 for what is impossible, for every ℓ up to 1.
+#[test]
+fn lenient_acceptance_is_the_published_ratio() {
+    for leniency in [0.0, 0.25, 0.5, 1.0] {
+        assert_eq!(lenient_acceptance(0.0, leniency), 0.0);
+        assert_eq!(lenient_acceptance(1.0, leniency), 1.0);
+    }
+    assert_eq!(
+        [0.0, 0.5, 0.75].map(|leniency| lenient_acceptance(0.25, leniency)),
+        [0.25, 0.5, 1.0]
+    );
+    assert!(!Verifier::Lenient { leniency: f64::NAN }.is_exact());
 }
 
 /// The example of the paper: one draft of two tokens, laws (1/3, 2/3) and (2/3, 1/3) at both places;

@@ -1,5 +1,5 @@
 //! The claimed law, from the models' logits and the formulas alone: no decoder, predictor or
-//! sampling code has a part in it. Rules are asked for `d`; everything else is written out again.
+//! sampling code has a part in it. A chain claims the law of its target. Rules are asked for `d`; everything else is written out again.
 
 use anyhow::{Result, bail};
 use kad_core::decode::Limits;
@@ -8,12 +8,16 @@ use kad_core::oracle::{TableModel, TextLaw};
 use kad_core::{LanguageModel, Law, LogitRows, Number, TokenId};
 
 use crate::config::{DecoderKind, DecoderPlan, Proof, SamplingPlan};
-use crate::models;
+use crate::models::Rules;
 
 /// The law of texts that the formula of `plan` gives: the product of its next-token laws.
 pub(super) fn law(proof: &Proof, plan: &DecoderPlan, limits: &Limits) -> Result<TextLaw> {
-    let rule = models::rule(&plan.kind)?;
-    let start = match &rule {
+    let rules = Rules::of(plan.kind.law())?;
+    let rule = match plan.kind.law() {
+        DecoderKind::Deferral { rule, .. } => Some(rules.rule(rule)?),
+        _ => None,
+    };
+    let start = match rule {
         Some(Rule::History(rule)) => rule.start(),
         _ => 0.0,
     };
@@ -26,7 +30,7 @@ pub(super) fn law(proof: &Proof, plan: &DecoderPlan, limits: &Limits) -> Result<
             texts.insert(new.to_vec(), probability);
             continue;
         }
-        let (next, state) = next_law(proof, plan, rule.as_ref(), &text, state)?;
+        let (next, state) = next_law(proof, plan, rule, &text, state)?;
         for (token, p) in (0..).zip(next).filter(|(_, p)| *p > 0.0) {
             open.push(([&text[..], &[token]].concat(), state, probability * p));
         }
@@ -44,7 +48,7 @@ fn next_law(
 ) -> Result<(Vec<f64>, f64)> {
     let scores = |name: &str| scores(&proof.models[name], text);
     let drawn = |scores: &[f64]| sampled(scores, text, &plan.sampling);
-    match (&plan.kind, rule) {
+    match (plan.kind.law(), rule) {
         (DecoderKind::Single { model }, _) => Ok((drawn(&scores(model)?)?, state)),
         (DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. }, _) => {
             let parts = [scores(base)?, scores(small)?, scores(aligned)?];
@@ -77,6 +81,7 @@ fn next_law(
             Ok((mixed.collect(), state))
         }
         (DecoderKind::Deferral { .. }, None) => bail!("a deferral decoder has a rule"),
+        (DecoderKind::Chain(_), _) => bail!("the target of a chain is no chain"),
     }
 }
 

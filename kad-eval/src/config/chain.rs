@@ -1,0 +1,483 @@
+//! `kind = "chain"`: a target, and levels that draft for it.
+
+use std::num::NonZeroUsize;
+
+use kad_polybasic::{Surplus, Verifier};
+
+use super::decoders::own_sampling;
+use super::experiment::{DecoderKind, DecoderPlan, Execution, SamplingPlan};
+use super::levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan};
+use super::read::{known, unknown};
+use super::table::{Table, Value};
+use super::{ConfigError, joined};
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// What the parts of a chain can be.
+pub(super) struct Names<'n> {
+    pub(super) models: Vec<&'n str>,
+    /// The decoders that are no chains.
+    pub(super) decoders: Vec<DecoderPlan>,
+    /// The chains, and the names that each refers to.
+    pub(super) chains: Vec<(String, Vec<String>)>,
+    /// The file's own settings.
+    pub(super) sampling: &'n SamplingPlan,
+}
+
+/// The names that a chain refers to.
+pub(super) fn references(table: &Table<'_>) -> Vec<String> {
+    let drafts = table.optional("levels").and_then(|levels| levels.list().ok());
+    let drafts = drafts.unwrap_or_default().into_iter().filter_map(|level| {
+        let level = level.table("a level").ok()?;
+        level.optional("draft")
+    });
+    let named = table.optional("target").into_iter().chain(drafts);
+    named.filter_map(|value| value.str().ok().map(str::to_owned)).collect()
+}
+
+/// The chains that a table describes: several if its target or a length is a sweep.
+///
+/// # Errors
+/// The first mistake, with its place.
+pub(super) fn chains(
+    table: &Table<'_>,
+    name: &str,
+    names: &Names<'_>,
+    sampling: &SamplingPlan,
+) -> Result<Vec<DecoderPlan>> {
+    let target = table.required("target")?;
+    let mut plans = Vec::new();
+    for (part, target_words) in names.parts(name, &target, sampling)? {
+        // The target's law, and what the chain says on top of it.
+        let sampling = own_sampling(table, &part.sampling)?;
+        let target = Part { sampling: sampling.clone(), ..part };
+        for (levels, words) in levels(table, name, names, &sampling)? {
+            plans.push(DecoderPlan {
+                name: joined(name, &joined(&target_words, &words)),
+                family: name.to_owned(),
+                kind: DecoderKind::Chain(ChainPlan { target: target.clone(), levels }),
+                sampling: sampling.clone(),
+            });
+        }
+    }
+    Ok(plans)
+}
+
+impl Names<'_> {
+    /// The laws that `value`, in the chain called `chain`, names: several if it names a sweep, each
+    /// with what distinguishes it in words.
+    fn parts(
+        &self,
+        chain: &str,
+        value: &Value<'_>,
+        sampling: &SamplingPlan,
+    ) -> Result<Vec<(Part, String)>> {
+        let found = value.str()?;
+        self.refuse_chain(chain, value, found)?;
+        let named = self.decoders.iter().filter(|plan| plan.name == found);
+        let swept = self.decoders.iter().filter(|plan| plan.family == found);
+        let decoders: Vec<&DecoderPlan> = match named.clone().next() {
+            Some(_) => named.collect(),
+            None => swept.collect(),
+        };
+        if self.models.contains(&found) {
+            let law = DecoderKind::Single { model: found.to_owned() };
+            if decoders.iter().any(|plan| plan.kind != law || plan.sampling != *self.sampling) {
+                let message = format!("`{found}` names a model and a decoder that is another law");
+                return Err(value.error(&message, Some("rename the decoder".into())));
+            }
+            return Ok(vec![(part(found, law, sampling), String::new())]);
+        }
+        if decoders.is_empty() {
+            let decoders = self.decoders.iter().map(|plan| plan.name.as_str());
+            let all = self.models.iter().copied().chain(decoders);
+            return Err(unknown(value, "model or decoder", found, all));
+        }
+        let mut parts: Vec<(Part, String)> = Vec::new();
+        for plan in decoders {
+            let own = part(&plan.name, law_of(&plan.kind), &plan.sampling);
+            // Executions of one law are one target.
+            if !parts
+                .iter()
+                .any(|(other, _)| (&other.law, &other.sampling) == (&own.law, &own.sampling))
+            {
+                let words = plan.name.strip_prefix(found).unwrap_or_default();
+                parts.push((own, words.trim_start_matches(", ").to_owned()));
+            }
+        }
+        if let [(only, words)] = parts.as_mut_slice() {
+            found.clone_into(&mut only.name);
+            words.clear();
+        }
+        Ok(parts)
+    }
+
+    /// Refuses a chain as part of a chain, and says so if they refer to each other in a circle.
+    fn refuse_chain(&self, chain: &str, value: &Value<'_>, found: &str) -> Result<()> {
+        if !self.chains.iter().any(|(name, _)| name == found) {
+            return Ok(());
+        }
+        if let Some(path) = self.path(found, chain, &[chain, found]) {
+            let message = match path[..] {
+                [own, _] if own == found => format!("`{own}` is a part of itself"),
+                _ => format!("these decoders are parts of each other: `{}`", path.join("` → `")),
+            };
+            let help = "a chain is made of models and of decoders that are no chains";
+            return Err(value.error(&message, Some(help.into())));
+        }
+        let message = format!("`{found}` is a chain, and chains are made of laws, not of chains");
+        let help = format!("name the target of `{found}` here and write its levels into `levels`");
+        Err(value.error(&message, Some(help)))
+    }
+
+    /// The names from `here` on to `end`, after those `passed`.
+    fn path<'p>(&'p self, here: &'p str, end: &str, passed: &[&'p str]) -> Option<Vec<&'p str>> {
+        if here == end {
+            return Some(passed.to_vec());
+        }
+        let (_, references) = self.chains.iter().find(|(name, _)| name == here)?;
+        references.iter().find_map(|next| {
+            let again = passed[1..].contains(&next.as_str());
+            let longer = [passed, &[next.as_str()]].concat();
+            if again { None } else { self.path(next, end, &longer) }
+        })
+    }
+}
+
+fn part(name: &str, law: DecoderKind, sampling: &SamplingPlan) -> Part {
+    Part { name: name.to_owned(), law: Box::new(law), sampling: sampling.clone() }
+}
+
+/// The same law decoded in the plainest way: how it is decoded is the chain's business.
+fn law_of(kind: &DecoderKind) -> DecoderKind {
+    let mut kind = kind.clone();
+    if let DecoderKind::Deferral { execution, .. } | DecoderKind::ImplicitReward { execution, .. } =
+        &mut kind
+    {
+        *execution = Execution::Autoregressive;
+    }
+    kind
+}
+
+/// The levels of a chain: several if lengths are swept.
+fn levels(
+    table: &Table<'_>,
+    name: &str,
+    names: &Names<'_>,
+    sampling: &SamplingPlan,
+) -> Result<Vec<(Levels, String)>> {
+    let value = table.required("levels")?;
+    if value.is_str() {
+        known(&value, "kind of levels", ["plan"].into_iter())?;
+        return Ok(vec![(planned(table, name, names, sampling)?, String::new())]);
+    }
+    let entries = value.list()?;
+    let [upper @ .., _] = &entries[..] else {
+        let help = "write `levels = [ { draft = \"…\", length = 4 } ]`, or use `kind = \"single\"`";
+        return Err(value.error("a chain without levels drafts nothing", Some(help.into())));
+    };
+    let mut chains = vec![(Vec::new(), String::new())];
+    for (index, entry) in entries.iter().enumerate() {
+        let place = Level { index, lowest: index == upper.len() };
+        let swept = place.read(entry, name, names, sampling)?;
+        let many = swept.len() > 1;
+        let longer = |(above, words): &(Vec<LevelPlan>, String)| {
+            let with = |level: &LevelPlan| {
+                let own = match (many, entries.len()) {
+                    (false, _) => String::new(),
+                    (true, 1) => format!("length {}", level.length),
+                    (true, _) => format!("{} length {}", level.draft.name(), level.length),
+                };
+                ([&above[..], std::slice::from_ref(level)].concat(), joined(words, &own))
+            };
+            swept.iter().map(with).collect::<Vec<_>>()
+        };
+        chains = chains.iter().flat_map(longer).collect();
+    }
+    for (levels, _) in &chains {
+        check_uniforms(levels)?;
+    }
+    Ok(chains.into_iter().map(|(levels, words)| (Levels::Listed(levels), words)).collect())
+}
+
+/// Refuses uniforms of places at some levels only: a drafted token that does not come from the
+/// uniform of its place agrees with the target by accident, and a verifier that looks ahead would
+/// condition the uniforms of places to come.
+fn check_uniforms(levels: &[LevelPlan]) -> Result<()> {
+    let by_place = |level: &&LevelPlan| level.verifier == Verifier::SharedUniform;
+    let Some(without) = levels.iter().find(|level| !by_place(level)) else {
+        return Ok(());
+    };
+    match (levels.iter().find(by_place), &without.place) {
+        (Some(_), Some(place)) => {
+            let message = "\"same-uniform\" verifies at every level of a chain or at none";
+            let help = "write `verifier = \"same-uniform\"` here too";
+            Err(place.error(message, Some(help.into())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `levels = "plan"`, with `profile` and the `candidates` to draft: by default every model, and the
+/// lookups.
+fn planned(
+    table: &Table<'_>,
+    name: &str,
+    names: &Names<'_>,
+    sampling: &SamplingPlan,
+) -> Result<Levels> {
+    let value = table.required("profile")?;
+    let profile = value.path()?;
+    if !profile.is_file() {
+        let message = format!("there is no profile {}", profile.display());
+        let help = "make it with `kad profile`; the path is taken from the folder of this file";
+        return Err(value.error(&message, Some(help.into())));
+    }
+    let candidates = match table.optional("candidates") {
+        Some(value) => {
+            let read = |value: &Value<'_>| draft(value, name, names, sampling);
+            value.list()?.iter().map(read).collect::<Result<_>>()?
+        }
+        None => {
+            let model = |name: &&str| {
+                let law = DecoderKind::Single { model: (*name).to_owned() };
+                DraftPlan::Law(part(name, law, sampling))
+            };
+            let lookups =
+                [ngram(LONGEST_NGRAM, SHORTEST_NGRAM), automaton(LONGEST_SUFFIX, SHORTEST_SUFFIX)];
+            names.models.iter().map(model).chain(lookups).collect()
+        }
+    };
+    Ok(Levels::Planned { profile, candidates })
+}
+
+const LONGEST_NGRAM: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+const SHORTEST_NGRAM: NonZeroUsize = NonZeroUsize::new(1).unwrap();
+const LONGEST_SUFFIX: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+const SHORTEST_SUFFIX: NonZeroUsize = NonZeroUsize::new(2).unwrap();
+
+fn ngram(longest: NonZeroUsize, shortest: NonZeroUsize) -> DraftPlan {
+    DraftPlan::NGram { longest, shortest }
+}
+
+fn automaton(longest: NonZeroUsize, shortest: NonZeroUsize) -> DraftPlan {
+    DraftPlan::SuffixAutomaton { longest, shortest }
+}
+
+/// What drafts without a model.
+const LOOKUPS: [&str; 2] = ["n-gram", "suffix-automaton"];
+
+/// A lookup with its defaults.
+pub(crate) fn lookup(name: &str) -> Option<DraftPlan> {
+    match name {
+        "n-gram" => Some(ngram(LONGEST_NGRAM, SHORTEST_NGRAM)),
+        "suffix-automaton" => Some(automaton(LONGEST_SUFFIX, SHORTEST_SUFFIX)),
+        _ => None,
+    }
+}
+
+/// What drafts: a name, or a table for what is no model.
+fn draft(
+    value: &Value<'_>,
+    name: &str,
+    names: &Names<'_>,
+    sampling: &SamplingPlan,
+) -> Result<DraftPlan> {
+    if value.is_table() {
+        return lookup_table(&value.table("draft")?);
+    }
+    let mut parts = names.parts(name, value, sampling)?;
+    match (parts.pop(), parts.is_empty()) {
+        (Some((part, _)), true) => Ok(DraftPlan::Law(part)),
+        _ => {
+            let found = value.str()?;
+            let message = format!("`{found}` is a sweep: which of its decoders drafts?");
+            let members = names.decoders.iter().filter(|plan| plan.family == found);
+            let members: Vec<&str> = members.map(|plan| plan.name.as_str()).collect();
+            Err(value.error(&message, Some(format!("name one: {}", members.join("; ")))))
+        }
+    }
+}
+
+fn lookup_table(table: &Table<'_>) -> Result<DraftPlan> {
+    let kind = table.required("kind")?;
+    let least = |key, default| match table.optional(key) {
+        Some(value) => value.at_least_one("look for one token or more"),
+        None => Ok(default),
+    };
+    let is_ngram = known(&kind, "drafter", LOOKUPS.into_iter())? == "n-gram";
+    let (most, fewest) = match is_ngram {
+        true => (LONGEST_NGRAM, SHORTEST_NGRAM),
+        false => (LONGEST_SUFFIX, SHORTEST_SUFFIX),
+    };
+    let (longest, shortest) = (least("longest", most)?, least("shortest", fewest)?);
+    if shortest > longest {
+        let message = format!("`shortest = {shortest}` is more than `longest = {longest}`");
+        return Err(table.error(&message, None));
+    }
+    let plan = if is_ngram { ngram(longest, shortest) } else { automaton(longest, shortest) };
+    table.finish()?;
+    Ok(plan)
+}
+
+fn siblings<'a>(tree: &Table<'a>) -> Result<&'a str> {
+    let ways = ["top-k", "sampled"].into_iter();
+    let found = tree.optional("siblings").map(|v| known(&v, "way to choose siblings", ways));
+    found.unwrap_or(Ok("top-k"))
+}
+
+/// `width + width² + … + width^depth`.
+fn all_nodes(width: NonZeroUsize, depth: NonZeroUsize) -> NonZeroUsize {
+    let mut nodes = width;
+    for _ in 1..depth.get().min(1 << 20) {
+        nodes = nodes.saturating_mul(width).saturating_add(width.get());
+    }
+    nodes
+}
+
+/// A level's place in its chain.
+struct Level {
+    index: usize,
+    lowest: bool,
+}
+
+impl Level {
+    /// One level, once for each of its lengths.
+    fn read(
+        &self,
+        value: &Value<'_>,
+        name: &str,
+        names: &Names<'_>,
+        sampling: &SamplingPlan,
+    ) -> Result<Vec<LevelPlan>> {
+        let table = value.table("a level")?;
+        let drafter = table.required("draft")?;
+        let draft = draft(&drafter, name, names, sampling)?;
+        if draft.part().is_none() && !self.lowest {
+            let message = format!("`{}` cannot verify what is drafted below it", draft.name());
+            let help = "it has no law of its own: make it the last level";
+            return Err(drafter.error(&message, Some(help.into())));
+        }
+        let tree = self.tree(&table, &draft)?;
+        let lengths = match tree {
+            Some((_, depth)) => vec![depth],
+            None => {
+                let length = table.required("length")?;
+                let help = "draft at least one token, or leave the level out";
+                length.sweep()?.iter().map(|v| v.at_least_one(help)).collect::<Result<_>>()?
+            }
+        };
+        let plan = LevelPlan {
+            bonus: table.optional("bonus").map_or(Ok(true), |value| value.bool())?,
+            verifier: self.verifier(&table, tree.map(|(tree, _)| tree))?,
+            surplus: self.surplus(&table)?,
+            stop_below: self.stop_below(&table, &draft, tree.is_some())?,
+            tree: tree.map(|(tree, _)| tree),
+            place: Some(drafter.place()),
+            ..LevelPlan::of(draft, lengths[0])
+        };
+        table.finish()?;
+        Ok(lengths.into_iter().map(|length| LevelPlan { length, ..plan.clone() }).collect())
+    }
+
+    /// The shape of a tree, and its depth.
+    fn tree(
+        &self,
+        table: &Table<'_>,
+        draft: &DraftPlan,
+    ) -> Result<Option<(TreePlan, NonZeroUsize)>> {
+        let Some(value) = table.optional("tree") else {
+            return Ok(None);
+        };
+        if !self.lowest {
+            let help =
+                "only the last level drafts as a tree: the others hand up what they verified";
+            return Err(value.error("a level above another drafts a chain", Some(help.into())));
+        }
+        if let Some(length) = table.optional("length") {
+            let help = "leave out `length`: the tree has its `depth`";
+            return Err(length.error("a tree has no `length`", Some(help.into())));
+        }
+        let tree = value.table("tree")?;
+        let least = |value: Value<'_>| value.at_least_one("a tree has at least one node");
+        let count = |key| tree.required(key).and_then(least);
+        let depth = count("depth")?;
+        let plan = if draft.part().is_none() {
+            TreePlan::Lookup { nodes: count("nodes")? }
+        } else if siblings(&tree)? == "top-k" {
+            TreePlan::TopK { top_k: count("top_k")?, nodes: count("nodes")? }
+        } else {
+            let width = count("width")?;
+            let all = all_nodes(width, depth);
+            TreePlan::Sampled { width, nodes: tree.optional("nodes").map_or(Ok(all), least)? }
+        };
+        tree.finish()?;
+        Ok(Some((plan, depth)))
+    }
+
+    fn verifier(&self, table: &Table<'_>, tree: Option<TreePlan>) -> Result<Verifier> {
+        let Some(value) = table.optional("verifier") else {
+            return Ok(Verifier::Token);
+        };
+        let names = ["token", "block", "same-uniform", "lenient"];
+        let found = known(&value, "verifier", names.into_iter())?;
+        if matches!(tree, Some(TreePlan::Sampled { .. })) && found == "same-uniform" {
+            let help = "the siblings draw uniforms of their own: take top-k siblings";
+            return Err(value.error("sampled siblings have no place", Some(help.into())));
+        }
+        if tree.is_some() && (found == "block" || found == "lenient") {
+            let help = "trees are verified by \"token\" or \"same-uniform\"";
+            return Err(value.error(&format!("`{found}` verifies no trees"), Some(help.into())));
+        }
+        Ok(match found {
+            "block" => Verifier::Block,
+            "same-uniform" => Verifier::SharedUniform,
+            "lenient" => Verifier::Lenient { leniency: self.leniency(table, &value)? },
+            _ => Verifier::Token,
+        })
+    }
+
+    fn leniency(&self, table: &Table<'_>, verifier: &Value<'_>) -> Result<f64> {
+        if self.index > 0 {
+            let message = "lenient verification below the uppermost level";
+            let help = "its tokens would not have the law that the level above takes them for: be \
+                        lenient at the first level or nowhere";
+            return Err(verifier.error(message, Some(help.into())));
+        }
+        let value = table.required("leniency")?;
+        let leniency = value.float()?;
+        if (0.0..1.0).contains(&leniency) {
+            return Ok(leniency);
+        }
+        let message = format!("leniency = {leniency} is out of range: 0 (exact) or above, below 1");
+        Err(value.error(&message, None))
+    }
+
+    fn surplus(&self, table: &Table<'_>) -> Result<Surplus> {
+        let Some(value) = table.optional("surplus") else {
+            return Ok(Surplus::Flush);
+        };
+        let found = known(&value, "treatment of the surplus", ["flush", "keep"].into_iter())?;
+        if self.lowest {
+            let help = "leave it out: the last level drafts no more than it is asked for";
+            return Err(value.error("the last level has no surplus", Some(help.into())));
+        }
+        Ok(if found == "keep" { Surplus::Keep } else { Surplus::Flush })
+    }
+
+    fn stop_below(&self, table: &Table<'_>, draft: &DraftPlan, tree: bool) -> Result<Option<f64>> {
+        let Some(value) = table.optional("stop_below") else {
+            return Ok(None);
+        };
+        let confidence = value.float()?;
+        if !(0.0..=1.0).contains(&confidence) {
+            let message = format!("stop_below = {confidence} is out of range: between 0 and 1");
+            return Err(value.error(&message, None));
+        }
+        if !self.lowest || tree || draft.part().is_none() {
+            let help = "it is for the last level, where a model drafts token by token";
+            return Err(value.error("nothing is stopped here by confidence", Some(help.into())));
+        }
+        Ok(Some(confidence))
+    }
+}

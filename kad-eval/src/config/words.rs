@@ -1,0 +1,47 @@
+//! What the tokens of a decoder are distributed as, in words.
+
+use super::{DecoderKind, SamplingPlan};
+
+/// The law of a decoder under `sampling`: of whom, by which rule, at which settings. A chain has the
+/// law of its target, unless it is lenient: then the law is said to be approximate.
+pub(crate) fn law_in_words(kind: &DecoderKind, sampling: &SamplingPlan) -> String {
+    let leniency = match kind {
+        DecoderKind::Chain(chain) => chain.leniency(),
+        _ => None,
+    };
+    let law = target(kind.law(), sampling);
+    match leniency {
+        Some(leniency) => format!("approximate: lenient verification {leniency} towards {law}"),
+        None => format!("exactly {law}"),
+    }
+}
+
+fn target(kind: &DecoderKind, sampling: &SamplingPlan) -> String {
+    let drawn = settings(sampling);
+    match kind {
+        DecoderKind::Single { model } => format!("{model} at {drawn}"),
+        DecoderKind::Deferral { base, aligned, rule, .. } => {
+            let seen = sampling.decision_temperature;
+            format!(
+                "the mixture of {base} and {aligned}, {rule}, decided at T = {seen}, drawn at {drawn}"
+            )
+        }
+        DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
+            let cap = cap_log_ratio.map_or(String::new(), |cap| format!(", log ratio ≤ {cap}"));
+            format!("{base} × {aligned} / {small}{cap}, normalised, at {drawn}")
+        }
+        DecoderKind::Chain(chain) => target(&chain.target.law, &chain.target.sampling),
+    }
+}
+
+/// Every setting that shapes the law; those without effect are left out.
+fn settings(plan: &SamplingPlan) -> String {
+    let mut words = vec![format!("T = {}", plan.temperature)];
+    words.extend(plan.top_k.map(|k| format!("top-k {k}")));
+    words.extend(plan.top_p.map(|p| format!("top-p {p}")));
+    words.extend(plan.min_p.map(|p| format!("min-p {p}")));
+    if plan.repetition_penalty != 1.0 {
+        words.push(format!("repetition penalty {}", plan.repetition_penalty));
+    }
+    words.join(", ")
+}

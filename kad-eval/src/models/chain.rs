@@ -1,0 +1,197 @@
+//! From the plan of a chain to its levels, with one session for each model in it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use kad_core::decode::{Decoder, SingleDecoder};
+use kad_core::{
+    Follower, ImplicitReward, LanguageModel, Mixture, MixturePredictor, ModelPredictor, Predictor,
+    SharedFollower, TokenId,
+};
+use kad_polybasic::{
+    DeferralTarget, Drafter, Drafting, Level, LookupDrafter, LookupTree, NgramLookup,
+    PredictorDrafter, PredictorTarget, SampledTree, Speculative, Stage, Staged, SuffixLookup,
+    TopKTree, TreeDrafter, TreeStage, TreeVerifier, Verifier,
+};
+
+use super::decoder::impossible_in_small;
+use super::rules::Rules;
+use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan};
+
+/// A decoder of `plan` with fresh sessions of the models that `model` finds by name.
+///
+/// # Errors
+/// If a backend cannot start a session, or the levels are not planned yet.
+pub(super) fn decoder<'m>(
+    plan: &ChainPlan,
+    model: &dyn Fn(&str) -> &'m dyn LanguageModel,
+    rules: &'m Rules,
+    eos: &[TokenId],
+) -> Result<Box<dyn Decoder + 'm>> {
+    let Levels::Listed(levels) = &plan.levels else {
+        bail!("the levels of this chain are not planned yet");
+    };
+    let open = RefCell::default();
+    let chain = Chain { target: &plan.target, levels, model, open, rules };
+    if levels.is_empty() {
+        // A plan may find that plain decoding is fastest.
+        return Ok(Box::new(SingleDecoder::new(chain.predictor(&plan.target)?)));
+    }
+    Ok(Box::new(Speculative::new(chain.level(0)?, eos)))
+}
+
+struct Chain<'p, 'm> {
+    target: &'p Part,
+    levels: &'p [LevelPlan],
+    model: &'p dyn Fn(&str) -> &'m dyn LanguageModel,
+    /// The sessions so far: a model that drafts and is part of mixtures runs once for each prefix.
+    open: RefCell<BTreeMap<String, SharedFollower<'m>>>,
+    rules: &'m Rules,
+}
+
+impl<'m> Chain<'_, 'm> {
+    /// What verifies the drafts of level `index`.
+    fn above(&self, index: usize) -> Result<&Part> {
+        match index.checked_sub(1).map(|above| &self.levels[above].draft) {
+            None => Ok(self.target),
+            Some(DraftPlan::Law(part)) => Ok(part),
+            Some(lookup) => bail!("`{}` has no law to verify towards", lookup.name()),
+        }
+    }
+
+    /// The stage at which drafts of level `index` are verified.
+    fn level(&self, index: usize) -> Result<Box<dyn Level + 'm>> {
+        let plan = &self.levels[index];
+        let above = self.above(index)?;
+        let drafting = Drafting { length: plan.length, bonus: plan.bonus };
+        let lowest = index + 1 == self.levels.len();
+        if let (Some(tree), true) = (plan.tree, lowest) {
+            let target = PredictorTarget::new(self.predictor(above)?);
+            let by_place = plan.verifier == Verifier::SharedUniform;
+            let verifier =
+                if by_place { TreeVerifier::SharedUniform } else { TreeVerifier::Siblings };
+            let stage = TreeStage::new(self.tree(plan, tree)?, target, drafting);
+            return Ok(Box::new(stage.verified_by(verifier)));
+        }
+        if lowest && let Some(mixture) = self.drafted_by_its_own(plan, above)? {
+            let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, self.memory());
+            let drafter = drafter.stopping_below(plan.stop_below.unwrap_or(0.0));
+            return Ok(Box::new(Stage::new(drafter, target, drafting)));
+        }
+        let drafter: Box<dyn Drafter + 'm> = if lowest {
+            self.drafter(plan)?
+        } else {
+            Box::new(Staged::new(self.level(index + 1)?, plan.surplus)?)
+        };
+        let target = PredictorTarget::new(self.predictor(above)?);
+        Ok(Box::new(Stage::new(drafter, target, drafting).verified_by(plan.verifier)))
+    }
+
+    /// The mixture `above`, if its own aligned model drafts for it and the closed form of
+    /// verification applies.
+    fn drafted_by_its_own(&self, plan: &LevelPlan, above: &Part) -> Result<Option<Mixture<'m>>> {
+        let DecoderKind::Deferral { aligned, .. } = &*above.law else {
+            return Ok(None);
+        };
+        let own = DecoderKind::Single { model: aligned.clone() };
+        let draft = plan.draft.part();
+        let same_law = match draft.filter(|draft| *draft.law == own) {
+            Some(draft) => draft.sampling.sampling()? == above.sampling.sampling()?,
+            None => false,
+        };
+        let applies = same_law && plan.verifier == Verifier::Token;
+        if applies { self.mixture(above).map(Some) } else { Ok(None) }
+    }
+
+    fn drafter(&self, plan: &LevelPlan) -> Result<Box<dyn Drafter + 'm>> {
+        let vocab = self.vocab();
+        Ok(match &plan.draft {
+            DraftPlan::Law(part) => {
+                let drafter = PredictorDrafter::new(self.predictor(part)?)
+                    .stopping_below(plan.stop_below.unwrap_or(0.0))
+                    .by_place(plan.verifier == Verifier::SharedUniform);
+                Box::new(drafter)
+            }
+            DraftPlan::NGram { longest, shortest } => {
+                let lookup = NgramLookup::new(shortest.get(), longest.get())?;
+                Box::new(LookupDrafter::new(lookup, vocab))
+            }
+            DraftPlan::SuffixAutomaton { longest, shortest } => {
+                let lookup = SuffixLookup::new(shortest.get(), longest.get())?;
+                Box::new(LookupDrafter::new(lookup, vocab))
+            }
+        })
+    }
+
+    fn tree(&self, plan: &LevelPlan, tree: TreePlan) -> Result<Box<dyn TreeDrafter + 'm>> {
+        let nodes = tree.nodes().get();
+        Ok(match (&plan.draft, tree) {
+            (DraftPlan::Law(part), TreePlan::TopK { top_k, .. }) => {
+                Box::new(TopKTree::new(self.predictor(part)?, top_k.get(), nodes)?)
+            }
+            (DraftPlan::Law(part), TreePlan::Sampled { width, .. }) => {
+                Box::new(SampledTree::new(self.predictor(part)?, width.get(), nodes)?)
+            }
+            (DraftPlan::NGram { longest, shortest }, _) => {
+                Box::new(LookupTree::new(NgramLookup::new(shortest.get(), longest.get())?, nodes)?)
+            }
+            (DraftPlan::SuffixAutomaton { longest, shortest }, _) => {
+                Box::new(LookupTree::new(SuffixLookup::new(shortest.get(), longest.get())?, nodes)?)
+            }
+            (DraftPlan::Law(part), TreePlan::Lookup { .. }) => {
+                bail!("`{}` is looked up nowhere", part.name)
+            }
+        })
+    }
+
+    fn predictor(&self, part: &Part) -> Result<Box<dyn Predictor + 'm>> {
+        let sampling = part.sampling.sampling()?;
+        Ok(match &*part.law {
+            DecoderKind::Single { model } => {
+                Box::new(ModelPredictor::sharing(self.session(model)?, sampling))
+            }
+            DecoderKind::Deferral { .. } => Box::new(MixturePredictor::new(self.mixture(part)?)),
+            DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
+                let parts = [self.session(base)?, self.session(small)?, self.session(aligned)?];
+                let impossible = impossible_in_small(*cap_log_ratio);
+                Box::new(ImplicitReward::sharing(parts, sampling, impossible))
+            }
+            DecoderKind::Chain(_) => bail!("a chain is no part of a chain"),
+        })
+    }
+
+    fn mixture(&self, part: &Part) -> Result<Mixture<'m>> {
+        let DecoderKind::Deferral { base, aligned, rule, .. } = &*part.law else {
+            bail!("`{}` is no mixture", part.name);
+        };
+        let (base, aligned) = (self.session(base)?, self.session(aligned)?);
+        let (sampling, decision) = (part.sampling.sampling()?, part.sampling.decision()?);
+        Ok(Mixture::sharing(base, aligned, self.rules.rule(rule)?, sampling, decision))
+    }
+
+    /// The session of a model, the same one whoever asks.
+    fn session(&self, name: &str) -> Result<SharedFollower<'m>> {
+        let mut open = self.open.borrow_mut();
+        if let Some(session) = open.get(name) {
+            // Asked by one part after another, for prefixes of one text: rows of the whole draft.
+            session.borrow_mut().remember(self.memory());
+            return Ok(session.clone());
+        }
+        let session = Follower::shared((self.model)(name))?;
+        open.insert(name.to_owned(), session.clone());
+        Ok(session)
+    }
+
+    /// More tokens than are ever drafted and not yet verified by the target: each level overshoots its
+    /// threshold by less than one round of the level below it.
+    fn memory(&self) -> usize {
+        let with_bonus = self.levels.iter().map(|level| level.length.get().saturating_add(1));
+        with_bonus.fold(2, usize::saturating_add)
+    }
+
+    fn vocab(&self) -> usize {
+        let speaker = self.target.law.models().pop();
+        speaker.map_or(0, |name| (self.model)(name).vocab().size())
+    }
+}

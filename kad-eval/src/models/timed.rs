@@ -1,0 +1,156 @@
+//! Time in passes, taken at the rim: the engines have no clock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use kad_core::{
+    Counted, Counts, LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree,
+    TreeSession, Vocab,
+};
+
+/// A model whose passes are counted and timed.
+pub(crate) struct Timed<M> {
+    inner: Counted<M>,
+    nanoseconds: AtomicU64,
+}
+
+impl<M: LanguageModel> Timed<M> {
+    /// Counts and times from zero.
+    pub(crate) fn new(inner: M) -> Self {
+        Self { inner: Counted::new(inner), nanoseconds: 0.into() }
+    }
+
+    /// The counts so far; subtract two readings for what happened between.
+    pub(crate) fn counts(&self) -> Counts {
+        self.inner.counts()
+    }
+
+    /// The time spent in passes so far.
+    pub(crate) fn in_passes(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+}
+
+impl<M: LanguageModel> LanguageModel for Timed<M> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn vocab(&self) -> &Vocab {
+        self.inner.vocab()
+    }
+    fn context_len(&self) -> usize {
+        self.inner.context_len()
+    }
+    fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
+        Ok(Box::new(TimedSession { inner: self.inner.start()?, nanoseconds: &self.nanoseconds }))
+    }
+}
+
+struct TimedSession<'m> {
+    inner: Box<dyn Session + 'm>,
+    nanoseconds: &'m AtomicU64,
+}
+
+impl TimedSession<'_> {
+    fn time<T>(&mut self, pass: impl FnOnce(&mut dyn Session) -> T) -> T {
+        let start = Instant::now();
+        let result = pass(&mut *self.inner);
+        // Five hundred years fit.
+        self.nanoseconds.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        result
+    }
+}
+
+impl Session for TimedSession<'_> {
+    fn tokens(&self) -> &[TokenId] {
+        self.inner.tokens()
+    }
+
+    fn extend(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        self.time(|session| session.extend(tokens, wanted, out))
+    }
+
+    fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+        self.time(|session| session.truncate(len))
+    }
+
+    fn trees(&mut self) -> Option<&mut dyn TreeSession> {
+        if self.inner.trees().is_some() { Some(self) } else { None }
+    }
+}
+
+impl TreeSession for TimedSession<'_> {
+    fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
+        self.time(|session| session.trees().ok_or(ModelError::NoTrees)?.grow_tree(tree, out))
+    }
+
+    fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        self.time(|session| session.trees().ok_or(ModelError::NoTrees)?.keep_path(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kad_core::oracle::TableModel;
+
+    /// A pass that sleeps: all of its time, and none of what happens between passes, is counted.
+    struct Slow(TableModel);
+
+    struct SlowSession<'m>(Box<dyn Session + 'm>);
+
+    const NAP: Duration = Duration::from_millis(20);
+
+    impl LanguageModel for Slow {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+        fn vocab(&self) -> &Vocab {
+            self.0.vocab()
+        }
+        fn context_len(&self) -> usize {
+            self.0.context_len()
+        }
+        fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
+            Ok(Box::new(SlowSession(self.0.start()?)))
+        }
+    }
+
+    impl Session for SlowSession<'_> {
+        fn tokens(&self) -> &[TokenId] {
+            self.0.tokens()
+        }
+        fn extend(
+            &mut self,
+            tokens: &[TokenId],
+            wanted: usize,
+            out: &mut LogitRows,
+        ) -> Result<(), ModelError> {
+            std::thread::sleep(NAP);
+            self.0.extend(tokens, wanted, out)
+        }
+        fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+            self.0.truncate(len)
+        }
+    }
+
+    #[test]
+    fn passes_are_timed_and_nothing_else() {
+        let model = Timed::new(Slow(TableModel::random("slow", 3, 1, 1)));
+        let mut session = model.start().unwrap();
+        let mut rows = LogitRows::new(3);
+        let start = Instant::now();
+        session.extend(&[0, 1], 1, &mut rows).unwrap();
+        std::thread::sleep(3 * NAP);
+        session.extend(&[2], 1, &mut rows).unwrap();
+        let all = start.elapsed();
+        assert!(model.in_passes() >= 2 * NAP && model.in_passes() + 3 * NAP <= all);
+        assert_eq!((model.counts().passes, model.counts().tokens), (2, 3));
+        assert!(session.trees().is_none(), "no more than the model can");
+    }
+}
