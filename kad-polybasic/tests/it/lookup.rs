@@ -123,9 +123,9 @@ fn extreme_texts() {
     suffix.move_to(&[7; 3000]);
     assert_eq!(continuation(&suffix, 5), [7; 5]);
     suffix.move_to(&[7, 7]);
-    assert_eq!(continuation(&suffix, 5), [], "one token matches, two are wanted");
+    assert!(continuation(&suffix, 5).is_empty(), "one token matches, two are wanted");
     suffix.move_to(&(0..3000).collect::<Vec<_>>());
-    assert_eq!(continuation(&suffix, 5), []);
+    assert!(continuation(&suffix, 5).is_empty());
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn drafts_end_at_ends_and_have_certain_laws() {
     assert_eq!(drafted(&[5, 6, EOS, 7, 5], &mut out), [6, EOS]);
     assert_eq!(out.laws()[0].probs(), [0., 0., 0., 0., 0., 0., 1., 0., 0.]);
     assert_eq!(drafted(&[5, 6, 9, 7, 5], &mut Draft::default()), [6]);
-    assert_eq!(drafted(&[5, 6, 7], &mut Draft::default()), []);
+    assert!(drafted(&[5, 6, 7], &mut Draft::default()).is_empty());
     let mut bare = Draft::without_laws();
     assert_eq!(drafted(&[5, 6, EOS, 7, 5], &mut bare).len(), 2);
     assert!(bare.laws().is_empty());
