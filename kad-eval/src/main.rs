@@ -3,12 +3,15 @@
 //! Arguments → request → models → run → report. Everything that prints, reads a clock or knows
 //! TOML is in this crate.
 
+mod bench;
 mod cli;
 mod commands;
 mod config;
 mod failure;
+mod machine;
 mod models;
 mod output;
+mod profile;
 mod record;
 mod report;
 mod runner;

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 use kad_backends::{LoadedModel, Message, ModelRequest};
 use kad_core::decode::Decoder;
-use kad_core::{LanguageModel, TokenId};
+use kad_core::{LanguageModel, Predictor, TokenId};
 
 pub(crate) use decoder::Settings;
 pub(crate) use rules::Rules;
@@ -188,6 +188,18 @@ pub(crate) fn decoder<'m>(
     settings: &Settings,
 ) -> Result<Box<dyn Decoder + 'm>> {
     decoder::decoder(kind, |name| &models[name].counted, rules, settings)
+}
+
+/// The law of `part` along a text, with fresh sessions of these models.
+///
+/// # Errors
+/// If a backend cannot start a session, or the rules are another decoder's.
+pub(crate) fn predictor<'m>(
+    part: &Part,
+    models: &'m Models,
+    rules: &'m Rules,
+) -> Result<Box<dyn Predictor + 'm>> {
+    chain::predictor(part, &|name| &models[name].counted, rules)
 }
 
 /// The model whose tokenizer, chat template and end tokens speak for a decoder: the aligned one, and

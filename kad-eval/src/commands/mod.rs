@@ -1,12 +1,16 @@
 //! One file per command.
 
+mod bench;
 mod explain;
 mod generate;
 mod models;
+mod plan;
+mod profile;
 mod prove;
 mod rules;
 mod run;
 mod score;
+mod speed;
 
 use crate::cli::{Cli, Command};
 use crate::config::ModelPlan;
@@ -23,6 +27,9 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Score(args) => score::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Prove(args) => prove::run(&args),
+        Command::Profile(args) => profile::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Models(command) => models::run(&command),
     }

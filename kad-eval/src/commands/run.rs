@@ -24,6 +24,7 @@ const EXAMPLES: usize = 3;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut experiment = experiment(args).map_err(Failure::Request)?;
+    models::planned::check_profiles(&experiment)?;
     check_writable(&args.out.join(&experiment.name))?;
     let tasks = load_tasks(&experiment, args)?;
     on_ctrl_c()?;
@@ -94,7 +95,7 @@ fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<St
 }
 
 /// The first Ctrl-C gives up the item in flight, a second one the process.
-fn on_ctrl_c() -> Result<()> {
+pub(super) fn on_ctrl_c() -> Result<()> {
     ctrlc::set_handler(|| {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(130);

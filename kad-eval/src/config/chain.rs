@@ -228,11 +228,6 @@ fn planned(
 ) -> Result<Levels> {
     let value = table.required("profile")?;
     let profile = value.path()?;
-    if !profile.is_file() {
-        let message = format!("there is no profile {}", profile.display());
-        let help = "make it with `kad profile`; the path is taken from the folder of this file";
-        return Err(value.error(&message, Some(help.into())));
-    }
     let candidates = match table.optional("candidates") {
         Some(value) => {
             let read = |value: &Value<'_>| draft(value, name, names, sampling);

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use kad_backends::{Backend, Dtype};
 use kad_core::{Sampling, SamplingError, SamplingSettings};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::RulePlan;
 use super::levels::ChainPlan;
@@ -48,7 +48,7 @@ pub(crate) struct EarlyExit {
 }
 
 /// How tokens are drawn, and when rules look.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SamplingPlan {
     pub(crate) temperature: f64,
     pub(crate) top_k: Option<u64>,

@@ -22,6 +22,7 @@ pub(crate) use levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan}
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};
+pub(crate) use table::nearest;
 pub(crate) use words::law_in_words;
 
 /// Two parts of a name, with a comma between them if both say something.

@@ -41,6 +41,19 @@ pub(super) fn decoder<'m>(
     Ok(Box::new(Speculative::new(chain.level(0)?, eos)))
 }
 
+/// The law of `part` along a text, with fresh sessions.
+///
+/// # Errors
+/// If a backend cannot start a session.
+pub(super) fn predictor<'m>(
+    part: &Part,
+    model: &dyn Fn(&str) -> &'m dyn LanguageModel,
+    rules: &'m Rules,
+) -> Result<Box<dyn Predictor + 'm>> {
+    let open = RefCell::default();
+    Chain { target: part, levels: &[], model, open, rules }.predictor(part)
+}
+
 struct Chain<'p, 'm> {
     target: &'p Part,
     levels: &'p [LevelPlan],

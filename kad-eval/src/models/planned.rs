@@ -1,10 +1,34 @@
 //! `levels = "plan"`: the levels that a profile of this machine finds fastest.
 
-use anyhow::{Result, bail};
+use std::path::Path;
 
-use crate::config::{DecoderKind, DraftPlan, LevelPlan, Levels, Part};
+use anyhow::{Context, Result, bail};
+
+use crate::config::{DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part};
 use crate::failure::WrongRequest;
 use crate::models::Models;
+use crate::output;
+use crate::profile::{About, Ask, Cost, Outlook, Profile};
+
+/// The longest chains and levels that are looked for.
+const MAX_LEVELS: usize = 4;
+const MAX_LENGTH: usize = 16;
+
+/// Reads every profile that a chain of the experiment is to be planned by: before models are loaded, a
+/// file that is not there should be known.
+///
+/// # Errors
+/// If one cannot be read.
+pub(crate) fn check_profiles(experiment: &Experiment) -> Result<()> {
+    for plan in &experiment.decoders {
+        if let DecoderKind::Chain(chain) = &plan.kind
+            && let Levels::Planned { profile, .. } = &chain.levels
+        {
+            Profile::read(profile).with_context(|| format!("decoder `{}`", plan.name))?;
+        }
+    }
+    Ok(())
+}
 
 /// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
 ///
@@ -17,23 +41,71 @@ pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()
     if let Levels::Planned { profile, candidates } = &chain.levels {
         let levels = fastest_levels(&chain.target, profile, candidates, models)?;
         chain.levels = Levels::Listed(levels);
+        output::note(&format!("the plan: {}", chain.in_words()));
     }
     Ok(())
 }
 
 /// The fastest levels for `target` made of `candidates`, by the profile in the file `profile`; none
-/// if plain decoding is fastest.
+/// if plain decoding is fastest. Candidates that were not profiled are left out with a note.
 ///
 /// # Errors
-/// If the profile cannot be read, is stale, or lacks a candidate.
+/// If the profile cannot be read, is stale, or lacks the target.
 pub(crate) fn fastest_levels(
-    _target: &Part,
-    profile: &std::path::Path,
-    _candidates: &[DraftPlan],
-    _models: &Models,
+    target: &Part,
+    profile: &Path,
+    candidates: &[DraftPlan],
+    models: &Models,
 ) -> Result<Vec<LevelPlan>> {
-    bail!(WrongRequest(format!(
-        "levels by plan: this build cannot read the profile {}; list the levels",
-        profile.display()
-    )))
+    let path = profile;
+    let profile = Profile::read(path)?;
+    profile.check_fresh(path, "FILE.toml", &About::now(&target.sampling, models))?;
+    let Some(target) = name_of(&profile, &target.law) else {
+        bail!(WrongRequest(format!(
+            "the profile {} has no `{}`, or one of another rule: make it again with `kad profile`",
+            path.display(),
+            target.name
+        )));
+    };
+    let mut named = Vec::new();
+    for candidate in candidates {
+        match drafter(&profile, candidate) {
+            Some(name) => named.push((name, candidate)),
+            None => output::note(&format!(
+                "note: `{}` is not in the profile {} and is no candidate",
+                candidate.name(),
+                path.display()
+            )),
+        }
+    }
+    let drafters = Some(named.iter().map(|(name, _)| name.clone()).collect());
+    let (max_levels, max_length) = (MAX_LEVELS, MAX_LENGTH);
+    let ask = Ask { target: Some(target), drafters, max_levels, max_length, chains: 1 };
+    let outlook = Outlook::of(&profile, &ask)?;
+    let best = outlook.best();
+    let level = |(name, &length): (&String, &usize)| {
+        let (_, draft) = named.iter().find(|(other, _)| other == name).context("a candidate")?;
+        let length = length.try_into().context("a level waits for a token at least")?;
+        Ok(LevelPlan::of((*draft).clone(), length))
+    };
+    best.members.iter().skip(1).zip(&best.lengths).map(level).collect()
+}
+
+/// What the profile calls this law.
+pub(crate) fn name_of(profile: &Profile, law: &DecoderKind) -> Option<String> {
+    match law {
+        DecoderKind::Single { model } => profile.candidate(model).map(|found| found.name.clone()),
+        composed => profile.composed(composed).map(str::to_owned),
+    }
+}
+
+/// What the profile calls what drafts; None for a lookup with other lengths of match.
+pub(crate) fn drafter(profile: &Profile, draft: &DraftPlan) -> Option<String> {
+    if let Some(part) = draft.part() {
+        return name_of(profile, &part.law);
+    }
+    let same =
+        |cost: &Cost| matches!(cost, Cost::Lookup { lookup, .. } if lookup.draft() == *draft);
+    let found = profile.candidates.iter().find(|candidate| same(&candidate.cost));
+    found.map(|candidate| candidate.name.clone())
 }

@@ -9,6 +9,8 @@ mod explain;
 mod generate;
 mod kad;
 mod nano_chains;
+mod plan;
+mod profile;
 mod prove;
 mod resume;
 mod rules;

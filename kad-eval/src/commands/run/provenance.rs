@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::machine;
 use crate::models::{Model, Models};
 use crate::runner::RunFolder;
 
@@ -73,7 +74,7 @@ pub(super) fn append(folder: &RunFolder, models: &Models) -> Result<()> {
         revision: env!("KAD_REVISION"),
         libraries: env!("KAD_LIBRARIES"),
         target: env!("KAD_TARGET"),
-        cpu: cpu_name(),
+        cpu: machine::cpu_name(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         models: models.iter().map(|(name, model)| (name.as_str(), model.into())).collect(),
     })?;
@@ -82,10 +83,4 @@ pub(super) fn append(folder: &RunFolder, models: &Models) -> Result<()> {
         folder.write_json(FILE, &sessions)?;
     }
     Ok(())
-}
-
-fn cpu_name() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = info.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, name)| name.trim()).to_owned()
 }

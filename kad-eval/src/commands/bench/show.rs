@@ -1,0 +1,124 @@
+//! The comparison as a table, as Markdown and as JSON.
+
+use anyhow::{Result, bail};
+use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
+use comfy_table::{Cell, CellAlignment, Table, TableStyle};
+use serde::Serialize;
+
+use super::speed::{factor, milliseconds, with_interval};
+use crate::bench::{Arm, Estimate, verdict};
+use crate::cli::BenchArgs;
+use crate::failure::WrongRequest;
+use crate::machine::Machine;
+use crate::profile::Profile;
+use crate::report;
+
+#[derive(Serialize)]
+struct Comparison<'a> {
+    experiment: &'a str,
+    machine: Machine,
+    repetitions: usize,
+    prompts: usize,
+    /// The first one is the baseline.
+    decoders: &'a [Arm],
+}
+
+/// As the user wants it.
+///
+/// # Errors
+/// If every text ended with its first step.
+pub(super) fn text(args: &BenchArgs, experiment: &str, arms: &[Arm]) -> Result<String> {
+    let prompts = arms.first().map_or(0, |arm| arm.texts.len());
+    if prompts == 0 {
+        bail!(WrongRequest(
+            "every text ended with the step that read its prompt: ask for more with `--tokens`"
+                .to_owned()
+        ));
+    }
+    if args.json {
+        let (machine, repetitions) = (Machine::here(), args.reps);
+        let comparison = Comparison { experiment, machine, repetitions, prompts, decoders: arms };
+        return Ok(serde_json::to_string_pretty(&comparison)?);
+    }
+    let style = if args.markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED };
+    let head = format!("{experiment}: {}", setting(args, prompts).join("; "));
+    let words: Vec<String> = arms.iter().filter_map(in_words).collect();
+    let gap = if args.markdown { "\n\n" } else { "\n" };
+    Ok([head, table(arms, style).to_string(), words.join(gap)].join(gap))
+}
+
+/// What was measured, and on what.
+fn setting(args: &BenchArgs, prompts: usize) -> [String; 3] {
+    let machine = Machine::here();
+    [
+        format!("{prompts} prompts × {} repetitions, up to {} tokens", args.reps, args.tokens),
+        format!("{}, {} threads", machine.cpu, machine.threads),
+        "intervals 95 %, prompts not timed".to_owned(),
+    ]
+}
+
+/// The comparison as a page.
+///
+/// # Errors
+/// If a chart cannot be drawn or the template fails.
+pub(super) fn page(
+    args: &BenchArgs,
+    experiment: &str,
+    arms: &[Arm],
+    profile: Option<&Profile>,
+) -> Result<String> {
+    let prompts = arms.first().map_or(0, |arm| arm.texts.len());
+    let setting = setting(args, prompts);
+    report::bench_html(&report::Bench { name: experiment, setting: &setting, arms, profile })
+}
+
+const HEADER: [&str; 8] = [
+    "decoder",
+    "predicted ms/token",
+    "measured ms/token",
+    "predicted ÷ measured",
+    "Lemma 3.1 ÷ measured",
+    "speed-up",
+    "tokens/s",
+    "engine %",
+];
+
+fn table(arms: &[Arm], style: TableStyle) -> Table {
+    let mut table = Table::new();
+    table.load_style(style);
+    table.set_header(HEADER);
+    for arm in arms {
+        let none = || "–".to_owned();
+        let number = |value: f64| format!("{value:.2}");
+        let numbers = [
+            arm.predicted.as_ref().map_or_else(none, |predicted| {
+                let (value, ends) = (predicted.milliseconds_per_token, predicted.interval);
+                with_interval(value, ends.low, ends.high, milliseconds)
+            }),
+            with_interval(
+                arm.milliseconds_per_token,
+                arm.interval.low,
+                arm.interval.high,
+                milliseconds,
+            ),
+            arm.predicted_over_measured.as_ref().map_or_else(none, |e| estimate(e, number)),
+            arm.lemma_over_measured.map_or_else(none, number),
+            arm.speedup.as_ref().map_or_else(|| "baseline".to_owned(), |e| estimate(e, factor)),
+            format!("{:.1}", arm.tokens_per_second),
+            format!("{:.1}", arm.overhead_percent),
+        ];
+        let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+        table.add_row(std::iter::once(Cell::new(&arm.name)).chain(numbers));
+    }
+    table
+}
+
+fn estimate(estimate: &Estimate, number: fn(f64) -> String) -> String {
+    with_interval(estimate.value, estimate.interval.low, estimate.interval.high, number)
+}
+
+/// What the comparison with the baseline says; None for the baseline itself.
+fn in_words(arm: &Arm) -> Option<String> {
+    let speedup = arm.speedup.as_ref()?;
+    Some(format!("{}: {} ({})", arm.name, verdict(speedup), estimate(speedup, factor)))
+}

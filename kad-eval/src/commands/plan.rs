@@ -1,0 +1,206 @@
+//! `kad plan`: from a profile to the fastest chain.
+
+use anyhow::{Context, Result};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, Table};
+
+use super::speed::{factor, in_words, milliseconds, with_interval};
+use crate::cli::PlanArgs;
+use crate::failure::Failure;
+use crate::machine::Machine;
+use crate::output;
+use crate::profile::{Ask, Cost, Inserted, Outlook, Profile, Ranked, Verdict};
+
+pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
+    let profile = Profile::read(&args.profile)?;
+    if profile.about.machine != Machine::here() {
+        output::note(&format!(
+            "note: this profile is of another machine ({}, {} threads): so is the plan",
+            profile.about.machine.cpu, profile.about.machine.threads
+        ));
+    }
+    let ask = Ask {
+        target: args.target.clone(),
+        drafters: None,
+        max_levels: args.max_levels,
+        max_length: args.max_length,
+        chains: args.chains,
+    };
+    let outlook = Outlook::of(&profile, &ask)?;
+    let text = if args.json {
+        serde_json::to_string_pretty(&outlook).context("the plan is no JSON")?
+    } else if args.toml {
+        toml(&profile, outlook.best())
+    } else {
+        in_full(&outlook)
+    };
+    output::line(&text)?;
+    Ok(())
+}
+
+fn in_full(outlook: &Outlook) -> String {
+    let mut parts = vec![
+        format!(
+            "target `{}`, after {} tokens of text; intervals 95 %",
+            outlook.target, outlook.context
+        ),
+        ranking(outlook),
+        verdict(outlook),
+        shares(outlook.best()),
+    ];
+    if !outlook.insertions.is_empty() {
+        parts.push(insertions(outlook));
+    }
+    parts.join("\n")
+}
+
+/// All chains, and plain decoding in its place among them.
+fn ranking(outlook: &Outlook) -> String {
+    let mut rows: Vec<&Ranked> = outlook.chains.iter().chain([&outlook.plain]).collect();
+    rows.sort_by(|a, b| a.milliseconds_per_token.total_cmp(&b.milliseconds_per_token));
+    let mut table = new_table(&["chain", "ms/token", "tokens/s", "speed-up", "Lemma 3.1 ms/token"]);
+    for chain in rows {
+        let plain = chain.lengths.is_empty();
+        let name = in_words(&chain.members, &chain.lengths);
+        add(
+            &mut table,
+            &if plain { format!("{name}, plain") } else { name },
+            [
+                interval_ms(chain),
+                format!("{:.1}", chain.tokens_per_second),
+                if plain { "1".to_owned() } else { speedup(chain) },
+                milliseconds(chain.lemma_milliseconds_per_token),
+            ],
+        );
+    }
+    table.to_string()
+}
+
+/// `ms [low, high]`.
+fn interval_ms(chain: &Ranked) -> String {
+    let (low, high) = (chain.interval.low, chain.interval.high);
+    with_interval(chain.milliseconds_per_token, low, high, milliseconds)
+}
+
+/// `2.00× [1.90×, 2.10×]`.
+fn speedup(chain: &Ranked) -> String {
+    let (low, high) = (chain.speedup_interval.low, chain.speedup_interval.high);
+    with_interval(chain.speedup, low, high, factor)
+}
+
+fn verdict(outlook: &Outlook) -> String {
+    match (outlook.verdict, outlook.chains.first()) {
+        (Verdict::Speculate, Some(best)) => format!(
+            "fastest: {}, {} the speed of plain decoding",
+            in_words(&best.members, &best.lengths),
+            speedup(best)
+        ),
+        (Verdict::Undecided, Some(best)) => format!(
+            "{} is expected to be fastest, but not distinguishable from plain decoding: {}; \
+             measure more with `kad profile --prompts N --tokens M`",
+            in_words(&best.members, &best.lengths),
+            speedup(best)
+        ),
+        (_, Some(best)) => format!(
+            "plain decoding is fastest: the best chain, {}, is expected at {} its speed",
+            in_words(&best.members, &best.lengths),
+            speedup(best)
+        ),
+        (_, None) => {
+            "plain decoding is fastest: the profile has nothing that could draft for this \
+                      target"
+                .to_owned()
+        }
+    }
+}
+
+/// Where the time of a chain goes.
+fn shares(chain: &Ranked) -> String {
+    let header = ["level", "ms/token", "share %", "passes/token", "accepted", "waste"];
+    let mut table = new_table(&header);
+    for level in &chain.levels {
+        let share = 100.0 * level.milliseconds_per_token / chain.milliseconds_per_token;
+        let numbers = [
+            milliseconds(level.milliseconds_per_token),
+            format!("{share:.1}"),
+            format!("{:.3}", level.passes_per_token),
+            level.acceptance_length.map_or("–".to_owned(), |length| format!("{length:.2}")),
+            format!("{:.2}", level.waste),
+        ];
+        add(&mut table, &level.name, numbers);
+    }
+    format!("\n{}, level by level\n{table}", in_words(&chain.members, &chain.lengths))
+}
+
+/// Theorem 3.2 for each candidate and place.
+fn insertions(outlook: &Outlook) -> String {
+    let (best, chain) = (outlook.best(), outlook.chains.first());
+    let base = chain.filter(|_| outlook.verdict != Verdict::Plain).unwrap_or(best);
+    let header = ["one more level", "Theorem 3.2", "", "exact, ms/token", "", "with it, ms/token"];
+    let mut table = new_table(&header);
+    for Inserted { candidate, level, published, exact, milliseconds_per_token, .. } in
+        &outlook.insertions
+    {
+        let yes = |holds| if holds { "insert" } else { "leave" };
+        let sign = |holds| if holds { "<" } else { "≥" };
+        let numbers = [
+            format!("{:.3} {} {:.3}", published.left, sign(published.holds()), published.right),
+            yes(published.holds()).to_owned(),
+            format!(
+                "{} {} {}",
+                milliseconds(exact.left),
+                sign(exact.holds()),
+                milliseconds(exact.right)
+            ),
+            yes(exact.holds()).to_owned(),
+            milliseconds(*milliseconds_per_token),
+        ];
+        add(&mut table, &format!("{candidate} as level {level}"), numbers);
+    }
+    format!(
+        "\none more level in {} ({} ms/token): cost < gain, as published (Theorem 3.2, \
+         arXiv 2510.26527) and exactly\n{table}",
+        in_words(&base.members, &base.lengths),
+        milliseconds(base.milliseconds_per_token)
+    )
+}
+
+/// The decoder as an experiment file has it.
+fn toml(profile: &Profile, best: &Ranked) -> String {
+    let (target, drafters) =
+        best.members.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let level = |(name, length): (&String, &usize)| {
+        let draft = match profile.candidate(name).map(|found| &found.cost) {
+            Some(Cost::Lookup { lookup, .. }) => lookup.in_toml(),
+            _ => quoted(name),
+        };
+        format!("    {{ draft = {draft}, length = {length} }},")
+    };
+    let entry = format!("[[decoders]]\nname = {}\n", quoted(&format!("{target}, planned")));
+    if drafters.is_empty() {
+        let model = format!("kind = \"single\"\nmodel = {}", quoted(target));
+        return format!("# Plain decoding is fastest.\n{entry}{model}");
+    }
+    let levels: Vec<String> = drafters.iter().zip(&best.lengths).map(level).collect();
+    format!(
+        "# Expected: {} ms/token, {} plain decoding's speed.\n{entry}kind = \"chain\"\n\
+         target = {}\nlevels = [\n{}\n]",
+        interval_ms(best),
+        speedup(best),
+        quoted(target),
+        levels.join("\n")
+    )
+}
+
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header(header.to_vec());
+    table
+}
+
+fn add<const N: usize>(table: &mut Table, name: &str, numbers: [String; N]) {
+    let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+    table.add_row(std::iter::once(Cell::new(name)).chain(numbers));
+}

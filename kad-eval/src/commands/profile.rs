@@ -1,0 +1,98 @@
+//! `kad profile`: what the models of an experiment do on this machine.
+
+use anyhow::{Context, Result};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Cell, CellAlignment, Table};
+
+use super::run::on_ctrl_c;
+use super::speed;
+use crate::cli::ProfileArgs;
+use crate::failure::Failure;
+use crate::models;
+use crate::output;
+use crate::profile::{Bench, Cost, Effort, Profile, Subjects};
+
+pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
+    let experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
+    check_writable(args).map_err(Failure::Request)?;
+    let subjects = Subjects::of(&experiment, args.models.as_deref())?;
+    let prompts = speed::prompts(&experiment, args.data.as_deref(), args.prompts)?;
+    on_ctrl_c()?;
+    let models = models::load_all(&experiment.models, subjects.kinds())?;
+    for law in &subjects.laws {
+        models::check_shared(&law.law, &models).with_context(|| format!("`{}`", law.name))?;
+    }
+    let effort = Effort {
+        tasks: experiment.tasks.iter().map(|task| task.name()).collect(),
+        prompts: prompts.items.len(),
+        tokens: args.tokens,
+        rounds: 0,
+        draft_length: args.draft_length,
+        seed: experiment.seed,
+    };
+    let bench = Bench {
+        experiment: &experiment.name,
+        subjects: &subjects,
+        models: &models,
+        prompts: &prompts,
+        effort,
+        rounds: args.rounds,
+    };
+    let Some(profile) = bench.profile()? else {
+        return Err(Failure::Interrupted("interrupted: no profile was written".to_owned()));
+    };
+    profile.write(&args.out)?;
+    output::line(&format!("{}\nprofile: {}", table(&profile), args.out.display()))?;
+    Ok(())
+}
+
+/// Before minutes of measuring: a profile that cannot be kept should not be made.
+fn check_writable(args: &ProfileArgs) -> Result<()> {
+    let probe = args.out.with_file_name(".kad-profile-probe");
+    std::fs::write(&probe, "kad").and_then(|()| std::fs::remove_file(&probe)).with_context(|| {
+        format!("cannot write {}: name another place with `--out`", args.out.display())
+    })
+}
+
+/// What each candidate takes, and how often its tokens are accepted by those it may draft for.
+fn table(profile: &Profile) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_header([
+        "",
+        "T(1) ms",
+        "T(4)/T(1)",
+        "T(8)/T(1)",
+        "T(16)/T(1)",
+        "law ms",
+        "accepted by",
+    ]);
+    for candidate in &profile.candidates {
+        let numbers: [String; 5] = match &candidate.cost {
+            Cost::Law { times, law, .. } => {
+                let seconds = |width| times.seconds(width, profile.context);
+                let ratio = |width| format!("{:.2}", seconds(width) / seconds(1));
+                let first = speed::milliseconds(1e3 * seconds(1));
+                let law = speed::milliseconds(1e3 * law.seconds);
+                [first, ratio(4), ratio(8), ratio(16), law]
+            }
+            Cost::Lookup { draft_seconds, .. } => {
+                let none = || "–".to_owned();
+                [speed::milliseconds(1e3 * draft_seconds), none(), none(), none(), none()]
+            }
+        };
+        let pairs = profile.pairs.iter().filter(|pair| pair.drafter == candidate.name);
+        let accepted =
+            pairs.filter_map(|pair| Some(format!("{} {:.2}", pair.verifier, pair.runs.rate()?)));
+        let accepted = accepted.collect::<Vec<_>>().join("\n");
+        let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+        let row = std::iter::once(Cell::new(&candidate.name)).chain(numbers);
+        table.add_row(row.chain([Cell::new(accepted)]));
+    }
+    let Effort { prompts, tokens, rounds, .. } = &profile.effort;
+    format!(
+        "{}: {prompts} prompts × {tokens} tokens, {rounds} rounds of passes, times after {} \
+         tokens; T(1) of a lookup is a draft\n{table}",
+        profile.experiment, profile.context
+    )
+}

@@ -1,0 +1,39 @@
+//! What a program runs on: measured times hold for nothing else.
+
+use serde::{Deserialize, Serialize};
+
+/// Threads that the libraries underneath would use if this were not set.
+const THREADS: &str = "RAYON_NUM_THREADS";
+
+/// A processor, as far as the speed of a pass depends on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Machine {
+    /// Its model, as it calls itself.
+    pub(crate) cpu: String,
+    /// Threads that passes are spread over.
+    pub(crate) threads: usize,
+    /// Architecture and instruction sets that this program was built for.
+    pub(crate) target: String,
+}
+
+impl Machine {
+    /// This one.
+    pub(crate) fn here() -> Self {
+        Self { cpu: cpu_name(), threads: threads(), target: env!("KAD_TARGET").to_owned() }
+    }
+}
+
+/// Threads that a pass may use: what `RAYON_NUM_THREADS` says, or one for each processor.
+pub(crate) fn threads() -> usize {
+    let asked = std::env::var(THREADS).ok().and_then(|text| text.parse().ok());
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    asked.filter(|&threads: &usize| threads > 0).unwrap_or_else(all)
+}
+
+/// The processor's model.
+pub(crate) fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = info.lines().find(|line| line.starts_with("model name"));
+    line.and_then(|line| line.split_once(':')).map_or("unknown", |(_, name)| name.trim()).to_owned()
+}

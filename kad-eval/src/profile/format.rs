@@ -1,0 +1,274 @@
+//! The profile file: JSON, versioned, written whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
+use serde::{Deserialize, Serialize};
+
+use crate::config::SamplingPlan;
+use crate::failure::WrongRequest;
+use crate::machine::Machine;
+
+/// Of the file's layout; another one is refused.
+const VERSION: u64 = 1;
+
+/// What models, composed laws and lookups do on one machine: how long a pass takes and how far each
+/// accepts what another drafts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Profile {
+    pub(crate) version: u64,
+    /// Whose models and prompts these are.
+    pub(crate) experiment: String,
+    /// What was measured, and with what.
+    pub(crate) about: About,
+    /// How it was measured.
+    pub(crate) effort: Effort,
+    /// Tokens before the middle of a text, the mean over the prompts: where passes are looked up.
+    pub(crate) context: usize,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) pairs: Vec<Pair>,
+}
+
+/// What a profile holds for: as soon as any of it changes, the numbers are of something else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct About {
+    /// Version of this program.
+    pub(crate) kad: String,
+    pub(crate) machine: Machine,
+    /// How tokens are drawn: acceptance depends on it.
+    pub(crate) sampling: SamplingPlan,
+    /// By the names the experiment gives them.
+    pub(crate) models: BTreeMap<String, ModelIdentity>,
+}
+
+/// A model as it ran.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ModelIdentity {
+    pub(crate) source: String,
+    /// Its blocks: an early exit has fewer than its source.
+    pub(crate) layers: usize,
+    /// Of its files.
+    pub(crate) digest: String,
+    pub(crate) backend: String,
+    pub(crate) dtype: String,
+}
+
+/// How much was decoded to measure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Effort {
+    /// Where the prompts are from.
+    pub(crate) tasks: Vec<String>,
+    pub(crate) prompts: usize,
+    /// The most new tokens for each of them.
+    pub(crate) tokens: usize,
+    /// Passes measured for each width and context.
+    pub(crate) rounds: usize,
+    /// Tokens asked of every draft.
+    pub(crate) draft_length: usize,
+    pub(crate) seed: u64,
+}
+
+/// What can be a level of a chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Candidate {
+    /// The experiment's name for it.
+    pub(crate) name: String,
+    /// The models it runs; none for a lookup.
+    pub(crate) models: Vec<String>,
+    /// What a composed law is made of, so that a changed rule is noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) definition: Option<String>,
+    pub(crate) cost: Cost,
+}
+
+/// What a candidate's work takes, in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Cost {
+    /// A law: one model's, or one composed of several.
+    Law {
+        /// A pass of all its models over so many tokens after so many others, and the laws after
+        /// each of them.
+        times: PassTimes,
+        /// The part of it that making one law takes.
+        law: PassTime,
+        /// A round of verification beside its passes and laws: acceptance, residual, bookkeeping.
+        round_overhead: f64,
+        /// A token beside its pass and law: drawing it, bookkeeping.
+        token_overhead: f64,
+        /// A token of plain decoding, for composed laws: their decoders do not ask every model for
+        /// every token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plain: Option<PassTime>,
+    },
+    /// Earlier text, looked up.
+    Lookup {
+        lookup: Lookup,
+        /// A draft, however short.
+        draft_seconds: f64,
+        /// Each of its tokens.
+        token_seconds: f64,
+    },
+}
+
+/// What is looked up; the keys of experiment files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Lookup {
+    /// What followed the last few tokens when they occurred before.
+    NGram { longest: NonZeroUsize, shortest: NonZeroUsize },
+    /// What followed the longest suffix that occurred before.
+    SuffixAutomaton { longest: NonZeroUsize, shortest: NonZeroUsize },
+}
+
+impl Lookup {
+    /// As a level of an experiment file drafts with it.
+    pub(crate) fn in_toml(self) -> String {
+        match self {
+            Lookup::NGram { longest, shortest } => {
+                format!("{{ kind = \"n-gram\", longest = {longest}, shortest = {shortest} }}")
+            }
+            Lookup::SuffixAutomaton { longest, shortest } => format!(
+                "{{ kind = \"suffix-automaton\", longest = {longest}, shortest = {shortest} }}"
+            ),
+        }
+    }
+}
+
+/// Who verified whom.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pair {
+    pub(crate) verifier: String,
+    pub(crate) drafter: String,
+    /// How many tokens in a row were accepted.
+    pub(crate) runs: RunLengths,
+}
+
+impl Profile {
+    /// Version of the layout that is written here.
+    pub(crate) const VERSION: u64 = VERSION;
+
+    /// Reads a profile.
+    ///
+    /// # Errors
+    /// If the file is not there, is no profile, or one of another layout; with what to do.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            let again = "make one with `kad profile FILE.toml --out PROFILE`";
+            anyhow!(WrongRequest(format!(
+                "cannot read the profile {}: {error}; {again}",
+                path.display()
+            )))
+        })?;
+        Self::parse(&text).with_context(|| format!("{} cannot be used", path.display()))
+    }
+
+    /// The profile in `text`.
+    ///
+    /// # Errors
+    /// If it is no profile, or one of another layout.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u64,
+        }
+        const AGAIN: &str = "make it again with `kad profile FILE.toml --out PROFILE`";
+        let wrong = |error: serde_json::Error| {
+            anyhow!(WrongRequest(format!("this is no profile: {error}; {AGAIN}")))
+        };
+        let Version { version } = serde_json::from_str(text).map_err(wrong)?;
+        if version != VERSION {
+            bail!(WrongRequest(format!(
+                "this profile has layout {version}, kad {} reads layout {VERSION}; {AGAIN}",
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        let profile: Self = serde_json::from_str(text).map_err(wrong)?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// Whether pairs are of candidates, and seconds are seconds.
+    fn check(&self) -> Result<()> {
+        for pair in &self.pairs {
+            for name in [&pair.verifier, &pair.drafter] {
+                if self.candidate(name).is_none() {
+                    bail!(WrongRequest(format!(
+                        "the pair (`{}`, `{}`) names `{name}`, which is no candidate: the file was \
+                         changed; make it again with `kad profile`",
+                        pair.verifier, pair.drafter
+                    )));
+                }
+            }
+        }
+        let bad = |seconds: &f64| !(seconds.is_finite() && *seconds >= 0.0);
+        for Candidate { name, cost, .. } in &self.candidates {
+            let seconds = match cost {
+                Cost::Law { law, round_overhead, token_overhead, plain, .. } => {
+                    let spread = [Some(law), plain.as_ref()].into_iter().flatten();
+                    let spread = spread.flat_map(|time| [time.seconds, time.standard_error]);
+                    spread.chain([*round_overhead, *token_overhead]).collect()
+                }
+                Cost::Lookup { draft_seconds, token_seconds, .. } => {
+                    vec![*draft_seconds, *token_seconds]
+                }
+            };
+            if let Some(found) = seconds.iter().find(|seconds| bad(seconds)) {
+                bail!(WrongRequest(format!(
+                    "`{name}` has a time of {found} seconds: the file was changed; make it again \
+                     with `kad profile`"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The candidate of this name.
+    pub(crate) fn candidate(&self, name: &str) -> Option<&Candidate> {
+        self.candidates.iter().find(|candidate| candidate.name == name)
+    }
+
+    /// How `verifier` accepts what `drafter` proposes, if that was measured.
+    pub(crate) fn runs(&self, verifier: &str, drafter: &str) -> Option<&RunLengths> {
+        let found = |pair: &&Pair| pair.verifier == verifier && pair.drafter == drafter;
+        self.pairs.iter().find(found).map(|pair| &pair.runs)
+    }
+
+    /// Writes the file whole or not at all.
+    ///
+    /// # Errors
+    /// If the disk is full or the folder is not there.
+    pub(crate) fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        let temporary = temporary(path);
+        let written = File::create(&temporary)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&temporary, path));
+        written.with_context(|| format!("cannot write the profile {}", path.display())).inspect_err(
+            |_| {
+                // What is left of the attempt; nobody can be told if that fails too.
+                let _ = fs::remove_file(&temporary);
+            },
+        )
+    }
+}
+
+/// Where a file is made before it takes its place, in the same folder.
+fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.new"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! What models, composed laws and lookups do on this machine, measured; and what follows from it.
+//!
+//! | what | where |
+//! |---|---|
+//! | the file | `format.rs` |
+//! | whether it is of what runs now | `stale.rs` |
+//! | decoding with a clock | `steps.rs` |
+//! | what can be measured | `subjects.rs` |
+//! | how long passes take | `passes.rs` |
+//! | making a profile | `measure.rs` |
+//! | the chains that follow, ranked | `outlook.rs` |
+
+mod format;
+mod measure;
+mod outlook;
+mod passes;
+mod progress;
+mod stale;
+pub(crate) mod steps;
+mod subjects;
+
+pub(crate) use format::{About, Cost, Effort, Profile};
+pub(crate) use measure::{Bench, Prompts};
+pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Verdict};
+pub(crate) use progress::Progress;
+pub(crate) use subjects::{Subjects, listed, plain};
+
+#[cfg(test)]
+pub(crate) mod sample;

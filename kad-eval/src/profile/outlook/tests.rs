@@ -1,0 +1,188 @@
+use super::*;
+use crate::profile::sample::{law, lookup, pair, profile};
+
+fn ask() -> Ask {
+    Ask { target: None, drafters: None, max_levels: 4, max_length: 6, chains: 3 }
+}
+
+/// Three levels are best here.
+fn three_levels() -> Profile {
+    let laws = [law("large", 1e-1, 2e-3), law("middle", 1e-2, 5e-4), law("small", 5e-4, 1e-4)];
+    let pairs = [
+        pair("large", "middle", 0.95),
+        pair("large", "small", 0.5),
+        pair("middle", "small", 0.7),
+        pair("large", "n-gram", 0.2),
+    ];
+    let candidates = laws.into_iter().chain([lookup("n-gram")]).collect();
+    profile(candidates, pairs.to_vec())
+}
+
+/// The same numbers as a chain, without the planner.
+fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
+    use kad_polybasic::theory::{Surplus, Verifier};
+    let proposer = |name: &str| match &profile.candidate(name).unwrap().cost {
+        Cost::Law { times, token_overhead, .. } => {
+            Proposer::Model { name: name.into(), times: times.clone(), overhead: *token_overhead }
+        }
+        Cost::Lookup { draft_seconds, token_seconds, .. } => Proposer::Lookup {
+            name: name.into(),
+            draft_seconds: *draft_seconds,
+            token_seconds: *token_seconds,
+        },
+    };
+    let verifier = |(names, &length): (&[&str], &usize)| {
+        let Cost::Law { times, round_overhead, .. } = &profile.candidate(names[0]).unwrap().cost
+        else {
+            panic!("{} verifies nothing", names[0]);
+        };
+        Verifier {
+            name: names[0].to_owned(),
+            times: times.clone(),
+            acceptance: profile.runs(names[0], names[1]).unwrap().clone().into(),
+            length,
+            bonus: true,
+            surplus: Surplus::Flush,
+            overhead: *round_overhead,
+        }
+    };
+    let verifiers = members.windows(2).zip(lengths).map(verifier).collect();
+    Chain { verifiers, proposer: proposer(members[members.len() - 1]) }
+}
+
+/// By exhaustive search over all chains and lengths.
+#[test]
+fn the_best_chain_is_the_best_of_all() {
+    let profile = three_levels();
+    let orders: [&[&str]; 5] = [
+        &["large"],
+        &["large", "middle"],
+        &["large", "small"],
+        &["large", "n-gram"],
+        &["large", "middle", "small"],
+    ];
+    let mut all = Vec::new();
+    for members in orders {
+        let verifiers = members.len() as u32 - 1;
+        for code in 0..6usize.pow(verifiers) {
+            let lengths: Vec<usize> =
+                (0..verifiers).map(|i| code / 6usize.pow(i) % 6 + 1).collect();
+            let seconds = chain(&profile, members, &lengths).predict(64).unwrap().seconds_per_token;
+            all.push((seconds, members, lengths));
+        }
+    }
+    let (seconds, members, lengths) = all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    let found = Outlook::of(&profile, &ask()).unwrap();
+    assert_eq!((found.verdict, found.target.as_str()), (Verdict::Speculate, "large"));
+    let best = found.best();
+    assert!(best.members.iter().eq(members), "{:?}", best.members);
+    assert_eq!(best.lengths, lengths);
+    assert_eq!(best.members.len(), 3, "three levels are what this is about");
+    assert!((best.milliseconds_per_token - 1e3 * seconds).abs() < 1e-9);
+    assert!(best.interval.low < best.milliseconds_per_token);
+    assert!(best.interval.high > best.milliseconds_per_token);
+    let shares: f64 = best.levels.iter().map(|level| level.milliseconds_per_token).sum();
+    assert!((shares - best.milliseconds_per_token).abs() < 1e-9);
+    // The target's pass, its law in it, and a drawn token.
+    assert!((found.plain.milliseconds_per_token - 100.1).abs() < 1e-9);
+    assert!((best.speedup - 100.1 / best.milliseconds_per_token).abs() < 1e-9);
+}
+
+/// A drafter that is nearly as slow and hardly ever right.
+#[test]
+fn plain_decoding_wins_where_nothing_helps() {
+    let laws = vec![law("large", 1e-2, 9e-3), law("small", 9e-3, 9e-3)];
+    let profile = profile(laws, vec![pair("large", "small", 0.2)]);
+    let found = Outlook::of(&profile, &ask()).unwrap();
+    assert_eq!(found.verdict, Verdict::Plain);
+    assert_eq!((&found.best().members, found.best().speedup), (&vec!["large".to_owned()], 1.0));
+    assert!(found.chains.iter().all(|chain| chain.speedup < 1.0));
+    // The only insertion there is, refused by both criteria.
+    let [inserted] = &found.insertions[..] else { panic!("{:?}", found.insertions) };
+    assert_eq!((inserted.candidate.as_str(), inserted.level), ("small", 2));
+    assert!(!inserted.exact.holds() && !inserted.published.holds());
+}
+
+/// A few rounds say too little.
+#[test]
+fn few_rounds_leave_it_undecided() {
+    let laws = vec![law("large", 1e-2, 1e-3), law("small", 4e-3, 1e-3)];
+    let mut few = profile(laws, vec![pair("large", "small", 0.7)]);
+    let mut runs = kad_polybasic::theory::RunLengths::default();
+    for accepted in [0, 1, 3, 0, 2, 1, 5, 0, 2] {
+        runs.record(16, 16, accepted).unwrap();
+    }
+    few.pairs[0].runs = runs;
+    let found = Outlook::of(&few, &ask()).unwrap();
+    assert_eq!(found.verdict, Verdict::Undecided, "{:?}", found.chains.first());
+}
+
+/// A law of two models, one of which drafts for it: its pass is the other model's alone, and both
+/// models' where somebody else drafts.
+#[test]
+fn a_model_that_drafts_for_its_own_law_is_run_once() {
+    let mut composed = law("mixture", 1.2e-2, 1.2e-3);
+    composed.models = vec!["large".to_owned(), "small".to_owned()];
+    let candidates = vec![
+        composed,
+        law("large", 1e-2, 1e-3),
+        law("small", 2e-3, 2e-4),
+        law("other", 2e-3, 2e-4),
+    ];
+    let pairs = vec![pair("mixture", "small", 0.8), pair("mixture", "other", 0.8)];
+    let profile = profile(candidates, pairs);
+    let target = Some("mixture".to_owned());
+    let found = Outlook::of(&profile, &Ask { target, ..ask() }).unwrap();
+    let seconds = |drafter: &str| {
+        let chain = found.chains.iter().find(|chain| chain.members[1] == drafter).unwrap();
+        (chain.milliseconds_per_token, chain.lengths.clone())
+    };
+    let ((own, lengths), (other, _)) = (seconds("small"), seconds("other"));
+    assert!(own < other, "{own} {other}");
+    // By hand: times at each width less the small model's, with a law of 0.01 of its first pass left.
+    let widths = vec![1, 2, 16];
+    let cell = |&width: &usize| {
+        let more = width as f64 - 1.0;
+        let small = 2e-3 + 2e-4 * more - 0.01 * 2e-3 * width as f64;
+        PassTime { seconds: 1.2e-2 + 1.2e-3 * more - small, standard_error: 0.0 }
+    };
+    let cells = vec![widths.iter().map(cell).collect()];
+    let times = PassTimes::new(widths, vec![64], cells).unwrap();
+    let mut by_hand = chain(&profile, &["mixture", "small"], &lengths);
+    by_hand.verifiers[0].times = times;
+    let wanted = 1e3 * by_hand.predict(64).unwrap().seconds_per_token;
+    assert!((own - wanted).abs() < 1e-9, "{own} {wanted}");
+}
+
+/// Lemma 3.1 by hand, from the run lengths: `(T_1 + K T_2) / E[tokens]`.
+#[test]
+fn the_published_lemma_stands_beside_it() {
+    let laws = vec![law("large", 1e-2, 1e-3), law("small", 1e-3, 1e-4)];
+    let profile = profile(laws, vec![pair("large", "small", 0.5)]);
+    let found = Outlook::of(&profile, &ask()).unwrap();
+    let best = found.best();
+    let length = best.lengths[0];
+    let runs = profile.runs("large", "small").unwrap();
+    let tokens: f64 = 1.0 + (1..=length).map(|k| runs.survival(k)).sum::<f64>();
+    let wanted = (10.0 + length as f64 * 1.0) / tokens;
+    assert!((best.lemma_milliseconds_per_token - wanted).abs() < 1e-9);
+    assert!(best.lemma_milliseconds_per_token < best.milliseconds_per_token, "wider passes");
+}
+
+#[test]
+fn what_is_not_in_the_profile_is_named() {
+    let error = |ask: Ask| format!("{:#}", Outlook::of(&three_levels(), &ask).unwrap_err());
+    let target = |name: &str| Ask { target: Some(name.to_owned()), ..ask() };
+    assert!(error(target("larg")).contains("did you mean `large`?"));
+    assert!(error(target("n-gram")).contains("has no law of its own"));
+    let drafters = Some(vec!["tiny-model".to_owned()]);
+    let found = error(Ask { drafters, ..ask() });
+    assert!(found.contains("`tiny-model` is not in the profile"), "{found}");
+}
+
+#[test]
+fn only_what_may_draft_does() {
+    let drafters = Some(vec!["small".to_owned()]);
+    let found = Outlook::of(&three_levels(), &Ask { drafters, ..ask() }).unwrap();
+    assert!(found.chains.iter().all(|chain| chain.members == ["large", "small"]));
+}

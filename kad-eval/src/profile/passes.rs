@@ -1,0 +1,230 @@
+//! How long passes take: every law at every width after every context, round after round.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use kad_core::{Law, Predictor, TokenId};
+use kad_polybasic::theory::{PassTime, PassTimes};
+
+use crate::runner::INTERRUPTED;
+
+/// Tokens per pass: what chains use, narrow ones closely, since passes grow in steps there.
+const WIDTHS: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, 32];
+
+/// Tokens before the pass.
+const CONTEXTS: [usize; 3] = [64, 256, 768];
+
+/// Every cell is measured this often at least.
+const LEAST_ROUNDS: usize = 5;
+
+/// More rounds are made only within this time, and never more than [`MOST_ROUNDS`].
+const TIME: Duration = Duration::from_secs(12);
+const MOST_ROUNDS: usize = 41;
+
+/// One law that is measured after one context.
+struct Course<'m> {
+    predictor: Box<dyn Predictor + 'm>,
+    context: usize,
+    /// By width.
+    cells: Vec<Samples>,
+}
+
+#[derive(Default)]
+struct Samples {
+    /// Pass and laws.
+    whole: Vec<f64>,
+    /// One law.
+    law: Vec<f64>,
+}
+
+/// What was measured of one law.
+pub(super) struct Measured {
+    pub(super) times: PassTimes,
+    pub(super) law: PassTime,
+}
+
+/// The contexts that a law of at most `context_len` tokens is measured after: those that leave room
+/// for the widest pass, or half of what there is.
+fn contexts(context_len: usize) -> Vec<usize> {
+    let widest = WIDTHS[WIDTHS.len() - 1];
+    let fits = |context: &usize| context + widest < context_len;
+    let mut found: Vec<usize> = CONTEXTS.into_iter().filter(fits).collect();
+    // A model whose context is no power of two larger still has a far end.
+    let far = context_len.saturating_sub(widest + 1).min(CONTEXTS[CONTEXTS.len() - 1]);
+    if found.last().is_some_and(|last| far >= 2 * last) {
+        found.push(far);
+    }
+    if found.is_empty() {
+        found.push((context_len / 2).max(1));
+    }
+    found
+}
+
+/// The widths that fit behind `context` tokens.
+fn widths(context: usize, context_len: usize) -> Vec<usize> {
+    WIDTHS.into_iter().filter(|width| context + width <= context_len).collect()
+}
+
+/// Measures laws side by side.
+pub(super) struct Passes<'m> {
+    /// By law, in the order given; then by context.
+    courses: Vec<Vec<Course<'m>>>,
+    /// Text long enough for all of them.
+    text: Vec<TokenId>,
+    /// How many are made; None for as many as there is time for.
+    wanted: Option<usize>,
+    rounds: usize,
+}
+
+impl<'m> Passes<'m> {
+    /// `make` gives a fresh predictor of law `i` of `laws`; `prompt` is text to follow, which is
+    /// repeated as often as need be: what a pass takes does not depend on the tokens.
+    ///
+    /// # Errors
+    /// If a backend cannot start a session.
+    pub(super) fn new(
+        laws: usize,
+        make: impl Fn(usize) -> Result<Box<dyn Predictor + 'm>>,
+        prompt: &[TokenId],
+        wanted: Option<usize>,
+    ) -> Result<Self> {
+        let mut courses = Vec::with_capacity(laws);
+        for law in 0..laws {
+            let context_len = make(law)?.context_len();
+            let course = |context| {
+                let cells = widths(context, context_len).into_iter().map(|_| Samples::default());
+                Ok(Course { predictor: make(law)?, context, cells: cells.collect() })
+            };
+            courses.push(contexts(context_len).into_iter().map(course).collect::<Result<_>>()?);
+        }
+        let longest = CONTEXTS[CONTEXTS.len() - 1] + WIDTHS[WIDTHS.len() - 1];
+        let text = prompt.iter().copied().cycle().take(longest).collect();
+        Ok(Self { courses, text, wanted, rounds: 0 })
+    }
+
+    /// How many calls of [`round`](Self::round) there are at least.
+    pub(super) fn least_rounds(&self) -> usize {
+        self.wanted.unwrap_or(LEAST_ROUNDS) + 1
+    }
+
+    /// Measures every cell once. The first round is not counted: it fills caches. Returns whether
+    /// another round is worth its time; `began` is when the first one did.
+    ///
+    /// # Errors
+    /// If a model fails.
+    pub(super) fn round(&mut self, began: Instant) -> Result<bool> {
+        let counted = self.rounds > 0;
+        // Laws take turns at each width: a busy moment of the machine hits all alike.
+        let most = self.courses.iter().map(Vec::len).max().unwrap_or(0);
+        for context in 0..most {
+            for width in 0..WIDTHS.len() {
+                for law in &mut self.courses {
+                    if INTERRUPTED.load(Ordering::Relaxed) {
+                        return Ok(false);
+                    }
+                    let Some(course) = law.get_mut(context) else { continue };
+                    course.measure(width, &self.text, counted)?;
+                }
+            }
+        }
+        self.rounds += 1;
+        let made = self.rounds - 1;
+        let next = began.elapsed().mul_f64((self.rounds + 1) as f64 / self.rounds as f64);
+        Ok(match self.wanted {
+            Some(wanted) => made < wanted,
+            None => made < LEAST_ROUNDS || (made < MOST_ROUNDS && next < TIME),
+        })
+    }
+
+    /// What was found, by law; and rounds counted.
+    ///
+    /// # Errors
+    /// If nothing was measured.
+    pub(super) fn finish(self) -> Result<(Vec<Measured>, usize)> {
+        let measured = self.courses.iter().map(|courses| summary(courses));
+        Ok((measured.collect::<Result<_>>()?, self.rounds.saturating_sub(1)))
+    }
+}
+
+impl Course<'_> {
+    /// One pass over the width of index `width`, and the laws after each of its tokens.
+    fn measure(&mut self, width: usize, text: &[TokenId], counted: bool) -> Result<()> {
+        let Some(cell) = self.cells.get_mut(width) else { return Ok(()) };
+        let (context, width) = (self.context, WIDTHS[width]);
+        let text = &text[..context + width];
+        let mut law = Law::default();
+        // Somewhere else by one token, so that nothing of the pass to come is known.
+        let other = (0..2).find(|token| *token != text[context]).unwrap_or_default();
+        self.predictor.follow(&[&text[..context], &[other]].concat(), 1)?;
+        let began = Instant::now();
+        self.predictor.follow(text, width)?;
+        let passed = began.elapsed();
+        for len in context + 1..=context + width {
+            self.predictor.law(text, len, &mut law)?;
+        }
+        let whole = began.elapsed();
+        if counted {
+            cell.whole.push(whole.as_secs_f64());
+            cell.law.push((whole - passed).as_secs_f64() / width as f64);
+        }
+        Ok(())
+    }
+}
+
+fn summary(courses: &[Course<'_>]) -> Result<Measured> {
+    const NOTHING: &str = "no pass was measured";
+    let laws: Vec<f64> =
+        courses.iter().flat_map(|c| &c.cells).flat_map(|cell| cell.law.iter().copied()).collect();
+    // A grid has as many widths after every context: those that fit after all of them.
+    let columns = courses.iter().map(|course| course.cells.len()).min().unwrap_or(0);
+    let row = |course: &Course<'_>| -> Result<Vec<PassTime>> {
+        let cells = course.cells[..columns].iter();
+        cells.map(|cell| PassTime::of_samples(&cell.whole).context(NOTHING)).collect()
+    };
+    let cells = courses.iter().map(row).collect::<Result<_>>()?;
+    let contexts = courses.iter().map(|course| course.context).collect();
+    let times = PassTimes::new(WIDTHS[..columns].to_vec(), contexts, cells)?;
+    let law = PassTime::of_samples(&laws).context(NOTHING)?;
+    Ok(Measured { times, law })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kad_core::oracle::TableModel;
+    use kad_core::{Counted, ModelPredictor, Sampling};
+
+    #[test]
+    fn contexts_fit_the_model() {
+        assert_eq!(contexts(2048), [64, 256, 768]);
+        assert_eq!(contexts(256), [64, 223]);
+        assert_eq!(contexts(512), [64, 256]);
+        assert_eq!(contexts(128), [64]);
+        assert_eq!(contexts(40), [20]);
+        assert_eq!(widths(20, 40), [1, 2, 3, 4, 6, 8, 12, 16]);
+        assert_eq!(contexts(1), [1]);
+    }
+
+    /// Counts what the model is asked: each timed pass is over exactly as many tokens as its width
+    /// says, so no pass is helped by what an earlier one left behind.
+    #[test]
+    fn a_pass_is_as_wide_as_it_says() {
+        let model = Counted::new(TableModel::random("toy", 5, 2, 1));
+        let sampling = Sampling::at_temperature(1.0).unwrap();
+        let predictor = Box::new(ModelPredictor::new(&model, sampling).unwrap());
+        let cells = WIDTHS.iter().map(|_| Samples::default()).collect();
+        let mut course = Course { predictor, context: 7, cells };
+        let text: Vec<TokenId> = (0..64).map(|i| i % 5).collect();
+        // The context is read; from then on what is measured, and one token to go elsewhere.
+        course.measure(0, &text, true).unwrap();
+        for (index, width) in WIDTHS.iter().enumerate().rev().chain(WIDTHS.iter().enumerate()) {
+            let before = model.counts();
+            course.cells[index].whole.clear();
+            course.measure(index, &text, true).unwrap();
+            let done = model.counts() - before;
+            assert_eq!((done.passes, done.tokens), (2, *width as u64 + 1));
+            assert_eq!(course.cells[index].whole.len(), 1);
+        }
+    }
+}

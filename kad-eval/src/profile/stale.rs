@@ -1,0 +1,182 @@
+//! Whether measured numbers are of what runs now.
+
+use std::fmt;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::format::{About, ModelIdentity, Profile};
+use crate::failure::WrongRequest;
+
+/// Something that was otherwise when the profile was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// What differs: `dtype of model base`.
+    pub(crate) what: String,
+    /// In the profile.
+    pub(crate) then: String,
+    /// Now.
+    pub(crate) now: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} then, {} now", self.what, self.then, self.now)
+    }
+}
+
+/// A profile that is of something else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the profile {profile} is not of what would run now; {}. Make a new one: \
+     kad profile {experiment} --out {profile}",
+    listed(.differences)
+)]
+pub(crate) struct Stale {
+    /// The profile's file.
+    pub(crate) profile: String,
+    /// The experiment's file.
+    pub(crate) experiment: String,
+    /// At least one.
+    pub(crate) differences: Vec<Difference>,
+}
+
+fn listed(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl Profile {
+    /// Refuses numbers that are not of `now`; `path` and `experiment` are the files, for the command
+    /// that makes new ones.
+    ///
+    /// # Errors
+    /// [`Stale`], naming what differs.
+    pub(crate) fn check_fresh(&self, path: &Path, experiment: &str, now: &About) -> Result<()> {
+        let differences = self.about.differences(now);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let (profile, experiment) = (path.display().to_string(), experiment.to_owned());
+        bail!(WrongRequest(Stale { profile, experiment, differences }.to_string()))
+    }
+}
+
+impl About {
+    /// What differs between this, which a profile was made with, and `now`. Models that only one of
+    /// the two names do not: nobody looks at the numbers of a model that does not run, and what runs
+    /// without numbers is found out by whoever asks for them.
+    pub(crate) fn differences(&self, now: &Self) -> Vec<Difference> {
+        let mut found = self.machine_differences(now);
+        let settings = |about: &Self| {
+            // The length of texts is no part of their law.
+            let law = crate::config::SamplingPlan { max_new_tokens: 1, ..about.sampling.clone() };
+            serde_json::to_value(law).unwrap_or_default()
+        };
+        let (then, settings) = (settings(self), settings(now));
+        for (key, value) in then.as_object().into_iter().flatten() {
+            differ(&mut found, format!("sampling {key}"), value, &settings[key]);
+        }
+        for (name, then) in &self.models {
+            if let Some(now) = now.models.get(name) {
+                model(&mut found, name, then, now);
+            }
+        }
+        found
+    }
+
+    /// The part of the differences that is the program's and the machine's.
+    pub(crate) fn machine_differences(&self, now: &Self) -> Vec<Difference> {
+        let mut found = Vec::new();
+        differ(&mut found, "version of kad".to_owned(), &self.kad, &now.kad);
+        let (then, now) = (&self.machine, &now.machine);
+        differ(&mut found, "processor".to_owned(), &then.cpu, &now.cpu);
+        differ(&mut found, "threads".to_owned(), &then.threads, &now.threads);
+        differ(&mut found, "built for".to_owned(), &then.target, &now.target);
+        found
+    }
+}
+
+fn model(found: &mut Vec<Difference>, name: &str, then: &ModelIdentity, now: &ModelIdentity) {
+    for (what, then, now) in [
+        ("source", &then.source, &now.source),
+        ("files", &then.digest, &now.digest),
+        ("backend", &then.backend, &now.backend),
+        ("dtype", &then.dtype, &now.dtype),
+    ] {
+        differ(found, format!("{what} of model `{name}`"), then, now);
+    }
+    differ(found, format!("layers of model `{name}`"), &then.layers, &now.layers);
+}
+
+fn differ<T: PartialEq + ToString>(found: &mut Vec<Difference>, what: String, then: &T, now: &T) {
+    if then != now {
+        found.push(Difference { what, then: then.to_string(), now: now.to_string() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::sample;
+
+    /// Every field that is looked at, and only those: one is changed at a time.
+    #[test]
+    fn every_change_is_named() {
+        let then = sample::about();
+        assert_eq!(then.differences(&then), []);
+        type Change = (&'static str, fn(&mut About));
+        let changes: [Change; 17] = [
+            ("version of kad", |a| a.kad.push('9')),
+            ("processor", |a| a.machine.cpu.push('9')),
+            ("threads", |a| a.machine.threads += 1),
+            ("built for", |a| a.machine.target.push('9')),
+            ("sampling temperature", |a| a.sampling.temperature += 0.1),
+            ("sampling top_k", |a| a.sampling.top_k = Some(9)),
+            ("sampling top_p", |a| a.sampling.top_p = Some(0.9)),
+            ("sampling min_p", |a| a.sampling.min_p = Some(0.1)),
+            ("sampling repetition_penalty", |a| a.sampling.repetition_penalty = 1.1),
+            ("sampling decision_temperature", |a| a.sampling.decision_temperature = 0.5),
+            ("source of model `large`", |a| large(a).source.push('9')),
+            ("files of model `large`", |a| large(a).digest.push('9')),
+            ("backend of model `large`", |a| large(a).backend.push('9')),
+            ("dtype of model `large`", |a| large(a).dtype.push('9')),
+            ("layers of model `large`", |a| large(a).layers += 1),
+            ("", |a| a.sampling.max_new_tokens += 1),
+            ("", |a| {
+                let same = large(a).clone();
+                a.models.insert("other".to_owned(), same);
+            }),
+        ];
+        for (what, change) in changes {
+            let mut now = then.clone();
+            change(&mut now);
+            let found = then.differences(&now);
+            let names: Vec<_> = found.iter().map(|difference| difference.what.as_str()).collect();
+            let wanted: Vec<_> = Some(what).filter(|what| !what.is_empty()).into_iter().collect();
+            assert_eq!(names, wanted);
+            let machine = ["version of kad", "processor", "threads", "built for"];
+            let of_machine = then.machine_differences(&now);
+            assert_eq!(of_machine.is_empty(), !machine.contains(&what), "{what}");
+        }
+    }
+
+    fn large(about: &mut About) -> &mut ModelIdentity {
+        about.models.get_mut("large").unwrap()
+    }
+
+    #[test]
+    fn the_error_names_what_differs_and_the_command() {
+        let (then, mut now) = (sample::about(), sample::about());
+        now.machine.threads = 9;
+        large(&mut now).dtype = "f16".to_owned();
+        let differences = then.differences(&now);
+        let stale = Stale { profile: "p.json".into(), experiment: "e.toml".into(), differences };
+        let words = [
+            "threads: 2 then, 9 now",
+            "dtype of model `large`: f32 then, f16 now",
+            "kad profile e.toml --out p.json",
+        ];
+        let text = stale.to_string();
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    }
+}

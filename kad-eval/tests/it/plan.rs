@@ -1,0 +1,157 @@
+//! `kad plan` on profiles that were never measured.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::kad::kad;
+
+/// A law whose passes take this long at any width.
+fn law(name: &str, seconds: f64) -> Value {
+    let cell = json!({ "seconds": seconds, "standard_error": 0.001 * seconds });
+    json!({
+        "name": name,
+        "models": [name],
+        "cost": {
+            "kind": "law",
+            "times": { "widths": [1], "contexts": [64], "cells": [[cell]] },
+            "law": { "seconds": 0.0, "standard_error": 0.0 },
+            "round_overhead": 0.0,
+            "token_overhead": 0.0,
+        },
+    })
+}
+
+/// Rounds of 16 tokens, each accepted with probability `rate`, a million of them.
+fn pair(verifier: &str, drafter: &str, rate: f64) -> Value {
+    let mut counts = vec![Vec::new(); 16];
+    let rounds = |k: i32| 1e6 * rate.powi(k) * if k < 16 { 1.0 - rate } else { 1.0 };
+    counts.push((0..=16).map(|k| rounds(k).round() as u64).collect());
+    json!({
+        "verifier": verifier,
+        "drafter": drafter,
+        "runs": { "counts": counts, "stopped": [] },
+    })
+}
+
+fn profile(candidates: &[Value], pairs: &[Value]) -> Value {
+    json!({
+        "version": 1,
+        "experiment": "toy",
+        "about": {
+            "kad": "0.0.0",
+            "machine": { "cpu": "Abacus 1", "threads": 2, "target": "wood" },
+            "sampling": {
+                "temperature": 1.0,
+                "top_k": null,
+                "top_p": null,
+                "min_p": null,
+                "repetition_penalty": 1.0,
+                "max_new_tokens": 16,
+                "decision_temperature": 1.0,
+            },
+            "models": {},
+        },
+        "effort": {
+            "tasks": ["toy"], "prompts": 1, "tokens": 1, "rounds": 1, "draft_length": 16, "seed": 1,
+        },
+        "context": 64,
+        "candidates": candidates,
+        "pairs": pairs,
+    })
+}
+
+struct Stored {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl Stored {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("profile.json");
+        std::fs::write(&path, text).unwrap();
+        Self { _folder: folder, path }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+fn helpful() -> Stored {
+    let candidates = [law("large", 0.02), law("small", 0.001)];
+    Stored::new(&profile(&candidates, &[pair("large", "small", 0.8)]).to_string())
+}
+
+fn hopeless() -> Stored {
+    let candidates = [law("large", 0.02), law("small", 0.018)];
+    Stored::new(&profile(&candidates, &[pair("large", "small", 0.3)]).to_string())
+}
+
+/// `(T_1 + K T_2) (1 − a) / (1 − a^(K+1))`, least over K: the closed form for independent acceptances.
+#[test]
+fn the_best_length_is_that_of_the_closed_form() {
+    let seconds = |k: i32| (0.02 + 0.001 * f64::from(k)) * 0.2 / (1.0 - 0.8f64.powi(k + 1));
+    let best = (1..=16).min_by(|a, b| seconds(*a).total_cmp(&seconds(*b))).unwrap();
+    let out = kad(&["plan", helpful().path(), "--json"]).succeeds();
+    let plan: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(plan["verdict"], "speculate");
+    assert_eq!(plan["target"], "large");
+    let first = &plan["chains"][0];
+    assert_eq!(first["members"], json!(["large", "small"]));
+    assert_eq!(first["lengths"], json!([best]));
+    let found = first["milliseconds_per_token"].as_f64().unwrap();
+    // Counts are whole numbers of a million rounds.
+    assert!((found / (1e3 * seconds(best)) - 1.0).abs() < 1e-4, "{found}");
+    let speedup = first["speedup"].as_f64().unwrap();
+    assert!((speedup - 20.0 / found).abs() < 1e-9, "{speedup}");
+    // Widths and contexts do not matter here: the published lemma is exact for two levels.
+    let lemma = first["lemma_milliseconds_per_token"].as_f64().unwrap();
+    assert!((lemma - found).abs() < 1e-9, "{lemma} {found}");
+    let text = kad(&["plan", helpful().path()]).succeeds();
+    assert!(text.contains(&format!("fastest: large ← {best} small")), "{text}");
+    assert!(text.contains("large, plain"), "{text}");
+}
+
+#[test]
+fn plain_decoding_is_named_where_it_wins() {
+    let stored = hopeless();
+    let text = kad(&["plan", stored.path()]).succeeds();
+    assert!(text.contains("plain decoding is fastest"), "{text}");
+    // The insertion that there is: 0.9 ≥ its gain.
+    assert!(text.contains("small as level 2") && text.contains("leave"), "{text}");
+    let entry = kad(&["plan", stored.path(), "--toml"]).succeeds();
+    assert!(entry.contains("kind = \"single\"") && entry.contains("model = \"large\""), "{entry}");
+}
+
+/// What `--toml` prints is an entry that an experiment accepts.
+#[test]
+fn the_entry_is_toml() {
+    let entry = kad(&["plan", helpful().path(), "--toml"]).succeeds();
+    let parsed: toml::Table = toml::from_str(&entry).unwrap();
+    let decoder = &parsed["decoders"][0];
+    assert_eq!(decoder["target"].as_str(), Some("large"));
+    assert_eq!(decoder["levels"][0]["draft"].as_str(), Some("small"));
+}
+
+#[test]
+fn another_machine_is_noted() {
+    let ran = kad(&["plan", helpful().path()]);
+    assert!(ran.stderr.contains("of another machine (Abacus 1, 2 threads)"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_cannot_be_planned_says_what_to_do() {
+    let stored = helpful();
+    kad(&["plan", stored.path(), "--target", "larg"]).fails(2, &["did you mean `large`?"]);
+    kad(&["plan", "nowhere.json"]).fails(2, &["nowhere.json", "kad profile FILE.toml"]);
+    let broken = Stored::new("{\"version\": 1, \"exper");
+    kad(&["plan", broken.path()]).fails(2, &["this is no profile", "kad profile"]);
+    let future = Stored::new("{\"version\": 2}");
+    kad(&["plan", future.path()]).fails(2, &["layout 2", "layout 1", "kad profile"]);
+    let empty = Stored::new(&profile(&[], &[]).to_string());
+    kad(&["plan", empty.path()]).fails(2, &["no model that could be a target"]);
+    kad(&["plan", stored.path(), "--max-levels", "0"]).fails(2, &["at least 1"]);
+}

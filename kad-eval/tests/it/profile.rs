@@ -1,0 +1,212 @@
+//! `kad profile`, `kad bench` and `levels = "plan"` on the small models.
+
+use serde_json::Value;
+
+use crate::kad::{Lab, kad};
+
+/// One model more than a pair, a rule, and a chain that a profile is to plan.
+const SPEED: &str = r#"
+name = "speed"
+seed = 3
+
+[models.large]
+source = "nano:large-base"
+
+[models.aligned]
+source = "nano:small-aligned"
+
+[models.draft]
+source = "nano:draft"
+
+[sampling]
+temperature = 0.7
+max_new_tokens = 40
+
+[[decoders]]
+name = "plain"
+kind = "single"
+model = "large"
+
+[[decoders]]
+name = "mixture"
+kind = "deferral"
+base = "large"
+aligned = "aligned"
+rule = { kind = "kad-dual", threshold = [0.2, 0.5] }
+
+[[decoders]]
+name = "drafted"
+kind = "chain"
+target = "large"
+levels = [{ draft = "draft", length = 3 }]
+
+[[tasks]]
+kind = "nano"
+items = 6
+"#;
+
+/// As little as a profile can be made of.
+const LITTLE: [&str; 8] =
+    ["--prompts", "2", "--tokens", "8", "--rounds", "2", "--draft-length", "4"];
+
+struct Bench {
+    lab: Lab,
+}
+
+impl Bench {
+    fn new(toml: &str) -> Self {
+        Self { lab: Lab::new(toml) }
+    }
+
+    fn file(&self) -> String {
+        self.lab.path().join("experiment.toml").to_str().unwrap().to_owned()
+    }
+
+    fn out(&self) -> String {
+        self.lab.path().join("profile.json").to_str().unwrap().to_owned()
+    }
+
+    fn profile(&self, extra: &[&str]) -> Value {
+        let (file, out) = (self.file(), self.out());
+        kad(&[&["profile", &file, "--out", &out], &LITTLE[..], extra].concat()).succeeds();
+        serde_json::from_str(&std::fs::read_to_string(out).unwrap()).unwrap()
+    }
+}
+
+/// Everything once, end to end: a profile is made, planned from and measured against, and plans a
+/// chain of an experiment.
+#[test]
+fn from_profile_to_bench() {
+    let bench = Bench::new(SPEED);
+    let profile = bench.profile(&["--models", "large, draft, mixture, threshold 0.5"]);
+    check(&profile);
+    let (file, out) = (bench.file(), bench.out());
+
+    let plan = kad(&["plan", &out, "--target", "large", "--json"]).succeeds();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["plain"]["members"], serde_json::json!(["large"]));
+
+    let little = ["--prompts", "2", "--tokens", "8", "--reps", "2"];
+    let common = ["bench", &file, "--profile", &out];
+    let found = kad(&[&common, &little[..], &["--target", "large", "--json"]].concat()).succeeds();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    let arms = found["decoders"].as_array().unwrap();
+    assert_eq!((arms.len(), arms[0]["name"].as_str()), (3, Some("large, plain")));
+    for arm in arms {
+        let number = |key: &str| arm[key].as_f64().unwrap();
+        let ratio = arm["predicted_over_measured"]["value"].as_f64().unwrap();
+        let predicted = arm["predicted"]["milliseconds_per_token"].as_f64().unwrap();
+        assert!((ratio - predicted / number("milliseconds_per_token")).abs() < 1e-9, "{arm}");
+        assert!((0.0..100.0).contains(&number("overhead_percent")), "{arm}");
+        assert_eq!(arm["texts"].as_array().unwrap().len(), 2, "{arm}");
+    }
+    assert!(arms[0]["speedup"].is_null() && arms[1]["speedup"]["value"].is_number());
+
+    let named = ["--decoders", "drafted,mixture, threshold 0.5", "--markdown"];
+    let table = kad(&[&common, &little[..], &named].concat()).succeeds();
+    for word in ["| drafted", "plain decoding", "baseline", "predicted"] {
+        assert!(table.contains(word), "{word} is not in {table}");
+    }
+}
+
+/// What a profile says about itself and about three candidates and two lookups.
+fn check(profile: &Value) {
+    assert_eq!(
+        (profile["version"].as_u64(), profile["experiment"].as_str()),
+        (Some(1), Some("speed"))
+    );
+    let models = profile["about"]["models"].as_object().unwrap();
+    assert!(models.keys().eq(["aligned", "draft", "large"]), "{models:?}");
+    assert_eq!(models["draft"]["backend"], "candle");
+    assert_eq!(profile["effort"]["rounds"], 2);
+    let names: Vec<_> = profile["candidates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["draft", "large", "mixture, threshold 0.5", "n-gram", "suffix-automaton"]);
+    for law in &profile["candidates"].as_array().unwrap()[..3] {
+        let cells = law["cost"]["times"]["cells"].as_array().unwrap();
+        let seconds = cells.iter().flat_map(|row| row.as_array().unwrap());
+        assert!(seconds.clone().all(|cell| cell["seconds"].as_f64().unwrap() > 0.0), "{law}");
+        assert!(seconds.count() >= 18, "two contexts, nine widths");
+    }
+    let pairs = profile["pairs"].as_array().unwrap();
+    let pair = |verifier: &str, drafter: &str| {
+        pairs.iter().find(|p| p["verifier"] == verifier && p["drafter"] == drafter)
+    };
+    // The draft model is the smallest by far; a lookup may draft for everything.
+    for (verifier, drafter) in [("large", "draft"), ("mixture, threshold 0.5", "draft")] {
+        let runs = &pair(verifier, drafter).unwrap()["runs"]["counts"];
+        let rounds: u64 = runs
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|row| row.as_array().unwrap())
+            .map(|count| count.as_u64().unwrap())
+            .sum();
+        // Two texts of eight tokens, up to five a round.
+        assert!((4..=16).contains(&rounds), "{rounds} rounds");
+    }
+    assert!(pair("draft", "large").is_none(), "a slower model drafts for nobody");
+    assert!(pair("draft", "n-gram").is_some());
+}
+
+/// A profile plans `levels = "plan"`, and no longer does once it is of something else.
+#[test]
+fn planned_levels_need_a_fresh_profile() {
+    let toml = SPEED.replace(
+        "levels = [{ draft = \"draft\", length = 3 }]",
+        "levels = \"plan\"\nprofile = \"profile.json\"\ncandidates = [\"draft\"]",
+    );
+    let bench = Bench::new(&toml);
+    bench.lab.run(&["--limit", "1"]).fails(2, &["profile.json", "kad profile"]);
+    let mut profile = bench.profile(&["--models", "large,draft"]);
+    // However fast the machine: drafting costs nothing.
+    let draft = &mut profile["candidates"][0]["cost"];
+    for cell in draft["times"]["cells"].as_array_mut().unwrap() {
+        for cell in cell.as_array_mut().unwrap() {
+            cell["seconds"] = 1e-9.into();
+        }
+    }
+    let write = |profile: &Value| std::fs::write(bench.out(), profile.to_string()).unwrap();
+    write(&profile);
+    bench.lab.run(&["--limit", "1"]).succeeds();
+    let plan = std::fs::read_to_string(bench.lab.results().join("plan.json")).unwrap();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let chain = plan["decoders"].as_array().unwrap().iter().find(|d| d["name"] == "drafted");
+    let levels = &chain.unwrap()["levels"];
+    assert_eq!(levels.as_array().unwrap().len(), 1, "{levels}");
+    assert!(levels[0]["length"].as_u64().unwrap() >= 1, "{levels}");
+
+    profile["about"]["machine"]["threads"] = 99.into();
+    write(&profile);
+    let words = ["threads: 99 then", "kad profile", "experiment.toml"];
+    bench.lab.run(&["--limit", "1"]).fails(2, &words);
+    let file = bench.file();
+    let out = bench.out();
+    kad(&["bench", &file, "--profile", &out, "--reps", "1"]).fails(2, &words);
+}
+
+#[test]
+fn what_cannot_be_measured_says_why() {
+    let bench = Bench::new(SPEED);
+    let (file, out) = (bench.file(), bench.out());
+    let profile = ["profile", &file, "--out", &out];
+    kad(&[&profile[..], &["--models", "lrge"]].concat())
+        .fails(2, &["`lrge`", "did you mean `large`?"]);
+    kad(&["profile", &file, "--out", "nowhere/profile.json"]).fails(2, &["cannot write", "--out"]);
+    kad(&[&profile[..], &["--prompts", "0"]].concat()).fails(2, &["at least 1"]);
+    kad(&["bench", &file]).fails(2, &["--profile"]);
+    kad(&["bench", &file, "--decoders", "plan"]).fails(2, &["did you mean `plain`?"]);
+
+    let empty = Bench::new(&SPEED.replace("kind = \"nano\"\nitems = 6", "kind = \"gsm8k\""));
+    let data = empty.lab.path().join("gsm8k");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("test.jsonl"), "").unwrap();
+    let data = empty.lab.path().to_str().unwrap();
+    let (file, out) = (empty.file(), empty.out());
+    kad(&["profile", &file, "--out", &out, "--data", data]).fails(2, &["no prompts", "[[tasks]]"]);
+    assert!(!std::path::Path::new(&out).exists(), "no half a profile");
+}
