@@ -18,7 +18,8 @@
 //!     Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage, Staged, Surplus,
 //! };
 //! let [large, middle, small] = [1, 2, 3].map(|seed| TableModel::random("table", 9, 2, seed));
-//! let model = |model| ModelPredictor::new(model, Sampling::at_temperature(1.0)?);
+//! let plain = Sampling::at_temperature(1.0)?;
+//! let model = |model| ModelPredictor::new(model, plain);
 //! let drafter = PredictorDrafter::new(model(&small)?);
 //! let middle = Stage::new(drafter, PredictorTarget::new(model(&middle)?), Drafting::of(3)?);
 //! let drafter = Staged::new(middle, Surplus::Flush)?;
