@@ -158,9 +158,9 @@ fn p4_tokens_that_wait_are_proposed_in_their_place() {
     let [one, _, other] = tables::<3>();
     let models = [one.clone(), one, other];
     for bonus in 0..4 {
-        let levels = Plan::levels(&[2, 3], bonus, Verifier::Token);
+        let levels = Plan::levels(&[2, 6], bonus, Verifier::Token);
         let mut decoder = chain_at(plain(), &models, &levels, Surplus::Keep);
-        let made = run(&mut decoder, &PROMPT, 300, &mut SampledChoices::seeded(6));
+        let made = run(&mut decoder, &PROMPT, 4000, &mut SampledChoices::seeded(6));
         let own = made.rounds.iter().filter(|round| round.level == 1);
         assert_eq!(own.filter(|round| round.accepted < round.drafted).count(), 0, "{levels:?}");
     }
