@@ -29,15 +29,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adaptive;
 mod deferral;
 mod draft;
 mod level;
 mod lookup;
 mod stage;
 mod target;
+pub mod theory;
 mod tree;
 pub mod verify;
 
+pub use adaptive::{Adaptation, Adaptive, Switch};
 pub use deferral::DeferralTarget;
 pub use draft::{Ask, Draft, Drafter, PredictorDrafter};
 pub use level::{Level, NotExact, Speculative, Staged, Surplus};

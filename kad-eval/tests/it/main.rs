@@ -9,6 +9,7 @@ mod experiments;
 mod explain;
 mod generate;
 mod kad;
+mod nano_chains;
 mod prove;
 mod resume;
 mod rules;

@@ -1,0 +1,344 @@
+//! The planner: which models, in which order, with which lengths.
+
+use serde::{Deserialize, Serialize};
+
+use super::chain::{Chain, Proposer, Surplus, Verifier};
+use super::error::{TheoryError, checked_seconds};
+use super::predict::{Prediction, by_width};
+use super::runs::Acceptance;
+use super::search::{Ladder, Rung, longest_draft, table_sizes};
+
+/// A model, or something that only drafts, that a chain may be made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// What it is at the bottom of a chain; a model may stand anywhere, the others only there.
+    pub proposer: Proposer,
+    /// Seconds per round beside the pass when it verifies. Default: 0.
+    #[serde(default)]
+    pub round_overhead: f64,
+}
+
+/// How one candidate accepts what another proposes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pair {
+    /// The candidate that verifies.
+    pub verifier: usize,
+    /// The candidate whose tokens it verifies.
+    pub drafter: usize,
+    /// How it accepts them.
+    pub acceptance: Acceptance,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Candidates {
+    /// Models and other drafters.
+    pub candidates: Vec<Candidate>,
+    /// Which of them the text is to be distributed as: a model.
+    pub target: usize,
+    /// The pairs that were measured: a chain has neighbours from these alone. Of several entries for
+    /// one pair the first counts.
+    pub pairs: Vec<Pair>,
+}
+
+/// How far a plan looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanLimits {
+    /// Tokens of text that pass times are taken after. Default: 256.
+    pub context: usize,
+    /// The largest length of a level, in tokens. Default: 16.
+    pub max_length: usize,
+    /// The largest number of levels, the target included. Default: 4.
+    pub max_levels: usize,
+    /// Whether verifiers draw a bonus. Default: yes.
+    pub bonus: bool,
+    /// How many chains to name. Default: 5.
+    pub chains: usize,
+}
+
+impl Default for PlanLimits {
+    fn default() -> Self {
+        Self { context: 256, max_length: 16, max_levels: 4, bonus: true, chains: 5 }
+    }
+}
+
+/// A chain with its best lengths.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedChain {
+    /// Its levels as indices into [`Candidates::candidates`], target first; the target alone is plain
+    /// decoding.
+    pub members: Vec<usize>,
+    /// The best lengths of the verifiers, target first.
+    pub lengths: Vec<usize>,
+    /// What it is expected to do.
+    pub prediction: Prediction,
+    /// Seconds per token of plain decoding over its own.
+    pub speedup: f64,
+}
+
+/// What to decode with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Seconds per token of the target alone.
+    pub plain_seconds_per_token: f64,
+    /// Different chains, the fastest first; plain decoding is one of them, if it is fast enough.
+    pub ranked: Vec<PlannedChain>,
+}
+
+/// Tables of one context: seconds by width of each candidate, acceptance of each pair.
+struct Tables {
+    pass: Vec<Vec<f64>>,
+    /// `[verifier][drafter]`
+    pairs: Vec<Vec<Option<PairTable>>>,
+}
+
+#[derive(Clone)]
+struct PairTable {
+    survival: Vec<f64>,
+    proposed: Vec<f64>,
+}
+
+impl Candidates {
+    /// Whether these are numbers a plan can be made from.
+    ///
+    /// # Errors
+    /// If an index is out of range, the target is no model, a time is negative or no number, or a rate
+    /// is no probability.
+    pub fn check(&self) -> Result<(), TheoryError> {
+        let candidates = self.candidates.len();
+        let indices = self.pairs.iter().flat_map(|pair| [pair.verifier, pair.drafter]);
+        if let Some(index) = indices.chain([self.target]).find(|&index| index >= candidates) {
+            return Err(TheoryError::Candidate { index, candidates });
+        }
+        for candidate in &self.candidates {
+            candidate.proposer.check()?;
+            checked_seconds("the overhead of a round", candidate.round_overhead)?;
+        }
+        for pair in &self.pairs {
+            pair.acceptance.check()?;
+        }
+        match &self.candidates[self.target].proposer {
+            Proposer::Model { .. } => Ok(()),
+            other => Err(TheoryError::NoModel { name: other.name().to_owned() }),
+        }
+    }
+
+    /// The best chains that start with the target, each with its best lengths: least predicted seconds
+    /// per token over all ordered choices of other candidates (those that are no models at the bottom
+    /// only), all lengths up to the limit, and plain decoding.
+    ///
+    /// The answer is that of trying everything with [`Chain::predict`] (test P10). It is found by
+    /// branch and bound: laws of rounds are built from the bottom up, so all lengths above a partial
+    /// chain share it, and a part is dropped when even the cheapest round above it, with every buffer
+    /// as long as acceptance makes worth while, cannot undercut the chains already found. (arXiv
+    /// 2510.19705 finds latency-optimal hierarchies in polynomial time, for independent acceptances and
+    /// constant pass times.)
+    ///
+    /// # Errors
+    /// Those of [`Candidates::check`], and if a limit is 0.
+    pub fn plan(&self, limits: &PlanLimits) -> Result<Plan, TheoryError> {
+        self.check_with(limits)?;
+        let plain_seconds_per_token = self.plain(limits)?;
+        let tables = self.tables(limits);
+        let mut ranked = vec![(plain_seconds_per_token, vec![self.target], Vec::new())];
+        for (bound, members) in self.chains(&tables, limits) {
+            let limit = match ranked.get(limits.chains - 1) {
+                Some((worst, ..)) => *worst,
+                None => f64::INFINITY,
+            };
+            // Chains come by their bounds: all that follow are worse.
+            if bound > limit * (1.0 + 1e-12) {
+                break;
+            }
+            let found = self.ladder(&tables, &members, limits).best(limits.max_length, limit);
+            if let Some((seconds, lengths)) = found {
+                ranked.push((seconds, members, lengths));
+                ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
+                ranked.truncate(limits.chains);
+            }
+        }
+        let ranked = ranked.into_iter().map(|(_, members, lengths)| {
+            self.planned(members, lengths, plain_seconds_per_token, limits)
+        });
+        Ok(Plan { plain_seconds_per_token, ranked: ranked.collect::<Result<_, _>>()? })
+    }
+
+    /// These members as a chain.
+    ///
+    /// # Errors
+    /// If `members` is empty or names a candidate or a pair that is not there, there is not one length
+    /// for each verifier, or a verifier is no model.
+    pub fn chain(
+        &self,
+        members: &[usize],
+        lengths: &[usize],
+        bonus: bool,
+    ) -> Result<Chain, TheoryError> {
+        let Some((&last, above)) = members.split_last() else {
+            return Err(TheoryError::Nothing { what: "number of levels" });
+        };
+        if above.len() != lengths.len() {
+            let (verifiers, lengths) = (above.len(), lengths.len());
+            return Err(TheoryError::LengthCount { verifiers, lengths });
+        }
+        let neighbours = members.windows(2).zip(lengths);
+        let verifiers = neighbours.map(|(pair, &length)| self.verifier(pair, length, bonus));
+        let proposer = self.candidate(last)?.proposer.clone();
+        Ok(Chain { verifiers: verifiers.collect::<Result<_, _>>()?, proposer })
+    }
+
+    fn verifier(
+        &self,
+        pair: &[usize],
+        length: usize,
+        bonus: bool,
+    ) -> Result<Verifier, TheoryError> {
+        let candidate = self.candidate(pair[0])?;
+        let Proposer::Model { name, times, .. } = &candidate.proposer else {
+            return Err(TheoryError::NoModel { name: candidate.proposer.name().to_owned() });
+        };
+        let (name, times, overhead) = (name.clone(), times.clone(), candidate.round_overhead);
+        let acceptance = self.acceptance(pair[0], pair[1]).cloned();
+        let acceptance =
+            acceptance.ok_or(TheoryError::Pair { verifier: pair[0], drafter: pair[1] })?;
+        let surplus = Surplus::Flush;
+        Ok(Verifier { name, times, acceptance, length, bonus, surplus, overhead })
+    }
+
+    fn candidate(&self, index: usize) -> Result<&Candidate, TheoryError> {
+        let candidates = self.candidates.len();
+        self.candidates.get(index).ok_or(TheoryError::Candidate { index, candidates })
+    }
+
+    fn acceptance(&self, verifier: usize, drafter: usize) -> Option<&Acceptance> {
+        let found = self.pairs.iter().find(|p| (p.verifier, p.drafter) == (verifier, drafter));
+        found.map(|pair| &pair.acceptance)
+    }
+
+    pub(super) fn check_with(&self, limits: &PlanLimits) -> Result<(), TheoryError> {
+        for (what, value) in [
+            ("longest length", limits.max_length),
+            ("number of levels", limits.max_levels),
+            ("number of chains", limits.chains),
+        ] {
+            if value == 0 {
+                return Err(TheoryError::Nothing { what });
+            }
+        }
+        self.check()
+    }
+
+    /// Seconds per token of the target alone.
+    pub(super) fn plain(&self, limits: &PlanLimits) -> Result<f64, TheoryError> {
+        let alone = self.chain(&[self.target], &[], limits.bonus)?;
+        Ok(alone.predict(limits.context)?.seconds_per_token)
+    }
+
+    /// The best lengths of this chain and what they give; None if a pair in it was not measured.
+    pub(super) fn best_of(
+        &self,
+        members: &[usize],
+        plain: f64,
+        limits: &PlanLimits,
+    ) -> Result<Option<PlannedChain>, TheoryError> {
+        let known =
+            |pair: &[usize]| self.acceptance(pair[0], pair[1]).is_some() && self.is_model(pair[0]);
+        if !members.windows(2).all(known) {
+            return Ok(None);
+        }
+        let levels = members.len().max(limits.max_levels);
+        let tables = self.tables(&PlanLimits { max_levels: levels, ..*limits });
+        let ladder = self.ladder(&tables, members, limits);
+        match ladder.best(limits.max_length, f64::INFINITY) {
+            None => Ok(None),
+            Some((_, lengths)) => self.planned(members.to_vec(), lengths, plain, limits).map(Some),
+        }
+    }
+
+    fn is_model(&self, index: usize) -> bool {
+        matches!(self.candidates[index].proposer, Proposer::Model { .. })
+    }
+
+    /// These members with these lengths, predicted.
+    pub(super) fn planned(
+        &self,
+        members: Vec<usize>,
+        lengths: Vec<usize>,
+        plain: f64,
+        limits: &PlanLimits,
+    ) -> Result<PlannedChain, TheoryError> {
+        let prediction = self.chain(&members, &lengths, limits.bonus)?.predict(limits.context)?;
+        let speedup = plain / prediction.seconds_per_token;
+        Ok(PlannedChain { members, lengths, prediction, speedup })
+    }
+
+    /// All chains of two levels and more with the bounds of their seconds per token, rising.
+    fn chains(&self, tables: &Tables, limits: &PlanLimits) -> Vec<(f64, Vec<usize>)> {
+        let (mut found, mut open) = (Vec::new(), vec![vec![self.target]]);
+        while let Some(members) = open.pop() {
+            let Some(&last) = members.last() else { continue };
+            if members.len() == limits.max_levels || !self.is_model(last) {
+                continue;
+            }
+            for next in 0..self.candidates.len() {
+                if members.contains(&next) || tables.pairs[last][next].is_none() {
+                    continue;
+                }
+                let longer: Vec<usize> = members.iter().copied().chain([next]).collect();
+                found.push((self.ladder(tables, &longer, limits).bound_of_all(), longer.clone()));
+                open.push(longer);
+            }
+        }
+        found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+        found
+    }
+
+    fn ladder<'t>(
+        &'t self,
+        tables: &'t Tables,
+        members: &[usize],
+        limits: &PlanLimits,
+    ) -> Ladder<'t> {
+        let mut rungs = Vec::new();
+        let mut proposed: &[f64] = &[];
+        for pair in members.windows(2) {
+            let Some(table) = &tables.pairs[pair[0]][pair[1]] else { continue };
+            proposed = &table.proposed;
+            rungs.push(Rung {
+                survival: &table.survival,
+                pass: &tables.pass[pair[0]],
+                overhead: self.candidates[pair[0]].round_overhead,
+                bonus: limits.bonus,
+                keep: false,
+            });
+        }
+        let last = members.last().copied().unwrap_or(self.target);
+        let (proposer, pass) = (&self.candidates[last].proposer, &tables.pass[last]);
+        Ladder { rungs, proposer, proposed, pass }
+    }
+
+    fn tables(&self, limits: &PlanLimits) -> Tables {
+        let (cap, verifiers) = (limits.max_length, limits.max_levels.saturating_sub(1).max(1));
+        let sizes = self.candidates.iter().map(|c| table_sizes(verifiers, cap, &c.proposer));
+        let (buffer, width) =
+            sizes.fold((0, 0), |most, size| (most.0.max(size.0), most.1.max(size.1)));
+        let pass = self.candidates.iter().map(|candidate| match &candidate.proposer {
+            Proposer::Model { times, .. } => by_width(times, width, limits.context),
+            Proposer::Lookup { .. } | Proposer::Tree { .. } => Vec::new(),
+        });
+        let row = |verifier: usize| {
+            (0..self.candidates.len()).map(move |drafter| {
+                let acceptance = self.acceptance(verifier, drafter)?;
+                let drafts = longest_draft(&self.candidates[drafter].proposer, cap);
+                let survival = acceptance.survival(buffer);
+                Some(PairTable { survival, proposed: acceptance.proposed(drafts) })
+            })
+        };
+        let pairs = (0..self.candidates.len()).map(|verifier| row(verifier).collect()).collect();
+        Tables { pass: pass.collect(), pairs }
+    }
+}

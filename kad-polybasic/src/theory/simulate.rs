@@ -1,0 +1,269 @@
+//! The chain played out token by token: what the predictor is checked against.
+
+use kad_core::{ChoiceSource, SampledChoices};
+
+use super::chain::{Chain, Proposer, Surplus};
+use super::error::TheoryError;
+use super::predict::{draft_length, largest_buffers};
+use super::runs::RunLengths;
+
+/// What a simulated chain did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Simulation {
+    /// Tokens of text.
+    pub tokens: u64,
+    /// Seconds in all.
+    pub seconds: f64,
+    /// Seconds per token.
+    pub seconds_per_token: f64,
+    /// Its standard error, if the target's rounds are independent (they are unless it keeps a
+    /// surplus), by the delta method for a ratio of means.
+    pub standard_error: f64,
+    /// Level by level, target first.
+    pub levels: Vec<SimulatedLevel>,
+}
+
+/// What one level did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SimulatedLevel {
+    /// Its rounds; drafts, at the bottom.
+    pub rounds: u64,
+    /// Its passes, counted as in [`LevelPrediction`](super::LevelPrediction).
+    pub passes: u64,
+    /// Tokens it handed on.
+    pub handed_on: u64,
+    /// Seconds it spent, overhead included.
+    pub seconds: f64,
+    /// What became of its buffers. Empty for the proposer.
+    pub runs: RunLengths,
+}
+
+impl Chain {
+    /// Plays `rounds` rounds of the target after `context` tokens with draws of this seed: see
+    /// [`Player`]. The same rules as [`Chain::predict`], by another road.
+    ///
+    /// # Errors
+    /// Those of [`Chain::check`], and if `rounds` is 0.
+    pub fn simulate(
+        &self,
+        context: usize,
+        rounds: u64,
+        seed: u64,
+    ) -> Result<Simulation, TheoryError> {
+        if rounds == 0 {
+            return Err(TheoryError::Nothing { what: "number of rounds" });
+        }
+        let mut player = Player::new(self, context)?;
+        let mut choices = SampledChoices::seeded(seed);
+        let mut sums = Sums::default();
+        for _ in 0..rounds {
+            let before = player.seconds();
+            let tokens = player.round(&mut choices)?;
+            sums.add(tokens as f64, player.seconds() - before);
+        }
+        let (seconds_per_token, standard_error) = sums.ratio(rounds as f64);
+        let (tokens, seconds) = (sums.tokens as u64, player.seconds());
+        Ok(Simulation { tokens, seconds, seconds_per_token, standard_error, levels: player.done })
+    }
+}
+
+/// Moments of (tokens, seconds) over rounds.
+#[derive(Default)]
+struct Sums {
+    tokens: f64,
+    seconds: f64,
+    tokens_squared: f64,
+    seconds_squared: f64,
+    product: f64,
+}
+
+impl Sums {
+    fn add(&mut self, tokens: f64, seconds: f64) {
+        self.tokens += tokens;
+        self.seconds += seconds;
+        self.tokens_squared += tokens * tokens;
+        self.seconds_squared += seconds * seconds;
+        self.product += tokens * seconds;
+    }
+
+    /// `Σ s / Σ t` and its standard error `√(Σ (s − r t)²) / Σ t`.
+    fn ratio(&self, rounds: f64) -> (f64, f64) {
+        let r = self.seconds / self.tokens;
+        let squares = self.seconds_squared - 2.0 * r * self.product + r * r * self.tokens_squared;
+        let free = rounds / (rounds - 1.0).max(1.0);
+        (r, (squares.max(0.0) * free).sqrt() / self.tokens)
+    }
+}
+
+/// Plays a chain token by token: acceptances and lengths of drafts are choices with their hazards as
+/// probabilities, passes cost what they cost. With the choices of
+/// [`enumerate`](kad_core::oracle::enumerate) it gives exact laws of a few rounds.
+///
+/// ```
+/// use kad_core::SampledChoices;
+/// use kad_polybasic::theory::{Chain, PassTimes, Player, Proposer};
+/// let times = PassTimes::constant(0.02)?;
+/// let proposer = Proposer::Model { name: "large".into(), times, overhead: 0.0 };
+/// let chain = Chain { verifiers: vec![], proposer };
+/// let mut player = Player::new(&chain, 0)?;
+/// // Plain decoding makes one token a round.
+/// assert_eq!(player.round(&mut SampledChoices::seeded(1))?, 1);
+/// assert_eq!(player.seconds(), 0.02);
+/// # Ok::<(), kad_polybasic::theory::TheoryError>(())
+/// ```
+pub struct Player<'c> {
+    chain: &'c Chain,
+    context: usize,
+    /// Of each verifier: P(N ≥ k) up to its largest buffer.
+    survival: Vec<Vec<f64>>,
+    /// P(at least k proposed) up to the length of a draft.
+    proposed: Vec<f64>,
+    done: Vec<SimulatedLevel>,
+    /// Tokens each level has kept from its last round.
+    kept: Vec<usize>,
+    /// Whether each level's next pass has a token more to read.
+    behind: Vec<bool>,
+}
+
+impl<'c> Player<'c> {
+    /// `chain` after `context` tokens, with nothing kept and nothing to catch up with.
+    ///
+    /// # Errors
+    /// Those of [`Chain::check`].
+    pub fn new(chain: &'c Chain, context: usize) -> Result<Self, TheoryError> {
+        chain.check()?;
+        let (levels, longest) = (chain.levels(), draft_length(chain));
+        let sizes = chain.verifiers.iter().zip(largest_buffers(chain));
+        let survival = sizes.map(|(verifier, largest)| verifier.acceptance.survival(largest));
+        Ok(Self {
+            chain,
+            context,
+            survival: survival.collect(),
+            proposed: match chain.verifiers.last() {
+                None => vec![1.0; longest + 1],
+                Some(lowest) => lowest.acceptance.proposed(longest),
+            },
+            done: vec![SimulatedLevel::default(); levels],
+            kept: vec![0; levels],
+            behind: vec![false; levels],
+        })
+    }
+
+    /// Seconds so far.
+    pub fn seconds(&self) -> f64 {
+        self.done.iter().map(|level| level.seconds).sum()
+    }
+
+    /// What each level has done so far, target first.
+    pub fn levels(&self) -> &[SimulatedLevel] {
+        &self.done
+    }
+
+    /// One round of the target. Returns how many tokens it makes.
+    ///
+    /// # Errors
+    /// None for a checked chain: rounds that cannot be counted would be a mistake of this function.
+    pub fn round(&mut self, choices: &mut dyn ChoiceSource) -> Result<usize, TheoryError> {
+        self.round_of(0, choices)
+    }
+
+    /// One round of a level (0 is the target). Returns how many tokens it hands on.
+    fn round_of(
+        &mut self,
+        level: usize,
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<usize, TheoryError> {
+        let emitted = match level == self.chain.verifiers.len() {
+            true => self.draft(choices),
+            false => self.verify(level, choices)?,
+        };
+        let done = &mut self.done[level];
+        done.rounds += 1;
+        done.handed_on += emitted as u64;
+        Ok(emitted)
+    }
+
+    /// The proposer's draft.
+    fn draft(&mut self, choices: &mut dyn ChoiceSource) -> usize {
+        let level = self.chain.verifiers.len();
+        let length = draft_length(self.chain);
+        let mut tokens = 0;
+        while tokens < length && survives(&self.proposed, tokens, choices) {
+            tokens += 1;
+        }
+        let behind = std::mem::take(&mut self.behind[level]);
+        let (passes, seconds) = match &self.chain.proposer {
+            Proposer::Model { times, overhead, .. } => {
+                let pass = |width| times.seconds(width, self.context);
+                let first = if behind && tokens > 0 { (pass(2) - pass(1)).max(0.0) } else { 0.0 };
+                (tokens, tokens as f64 * (pass(1) + overhead) + first)
+            }
+            Proposer::Lookup { draft_seconds, token_seconds, .. } => {
+                (1, draft_seconds + tokens as f64 * token_seconds)
+            }
+            Proposer::Tree { draft_seconds, .. } => (1, *draft_seconds),
+        };
+        self.done[level].passes += passes as u64;
+        self.done[level].seconds += seconds;
+        tokens
+    }
+
+    fn verify(
+        &mut self,
+        level: usize,
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<usize, TheoryError> {
+        let verifier = &self.chain.verifiers[level];
+        let lowest = level + 1 == self.chain.verifiers.len();
+        // What the levels below have kept does not outlive a round of this one.
+        self.kept[level + 1..].fill(0);
+        let mut buffer = std::mem::take(&mut self.kept[level]);
+        if lowest {
+            buffer = self.round_of(level + 1, choices)?;
+        } else {
+            while buffer < verifier.length {
+                buffer += self.round_of(level + 1, choices)?;
+            }
+        }
+        let keeps = verifier.surplus == Surplus::Keep && !lowest;
+        let tokens = if keeps { buffer.min(verifier.length) } else { buffer };
+        self.pass(level, tokens, lowest);
+        let survival = &self.survival[level];
+        let mut accepted = 0;
+        while accepted < tokens && survives(survival, accepted, choices) {
+            accepted += 1;
+        }
+        self.done[level].runs.record(tokens, tokens, accepted)?;
+        let whole = accepted == tokens;
+        if whole && tokens > 0 && verifier.bonus {
+            self.behind[level + 1] = true;
+        }
+        if whole && tokens > 0 && !verifier.bonus {
+            self.kept[level] = buffer - tokens;
+            return Ok(tokens);
+        }
+        Ok(accepted + 1)
+    }
+
+    /// The pass of a level over this many tokens.
+    fn pass(&mut self, level: usize, tokens: usize, lowest: bool) {
+        let verifier = &self.chain.verifiers[level];
+        let drafted = match &self.chain.proposer {
+            Proposer::Tree { nodes, .. } if lowest && tokens > 0 => *nodes,
+            _ => tokens,
+        };
+        let width = (drafted + usize::from(verifier.bonus)).max(1);
+        let seconds = |width| verifier.times.seconds(width, self.context);
+        let mut sum = seconds(width) + verifier.overhead;
+        if std::mem::take(&mut self.behind[level]) {
+            sum += (seconds(width + 1) - seconds(width)).max(0.0);
+        }
+        self.done[level].passes += 1;
+        self.done[level].seconds += sum;
+    }
+}
+
+/// Whether a run that survived `k` steps survives one more.
+fn survives(survival: &[f64], k: usize, choices: &mut dyn ChoiceSource) -> bool {
+    survival[k] > 0.0 && choices.accept(survival[k + 1] / survival[k])
+}

@@ -1,0 +1,200 @@
+//! How long a pass takes: measured on a grid of widths and contexts, interpolated between.
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{TheoryError, checked_seconds};
+
+/// One cell of a grid: how long passes of one width after one context took.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PassTime {
+    /// Median of the passes measured, in seconds.
+    pub seconds: f64,
+    /// Standard error of that median, in seconds; 0 if it is taken for certain.
+    pub standard_error: f64,
+}
+
+impl PassTime {
+    /// The median of `samples` (seconds) and its standard error, from the interquartile range:
+    /// `√(π/2) · (IQR / 1.349) / √n`, which is the normal one and does not mind a few slow passes.
+    /// None without samples.
+    ///
+    /// ```
+    /// use kad_polybasic::theory::PassTime;
+    /// let cell = PassTime::of_samples(&[2.0, 1.0, 3.0, 2.0, 9.0]).unwrap();
+    /// assert_eq!(cell.seconds, 2.0);
+    /// # assert!(PassTime::of_samples(&[]).is_none());
+    /// ```
+    pub fn of_samples(samples: &[f64]) -> Option<Self> {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().checked_sub(1)?;
+        let quantile = |share: f64| {
+            let at = share * last as f64;
+            let (below, part) = (at.floor() as usize, at.fract());
+            sorted[below] + part * (sorted[(below + 1).min(last)] - sorted[below])
+        };
+        // For a normal law the interquartile range is 1.349 σ, and the median of n has σ √(π / 2n).
+        let sigma = (quantile(0.75) - quantile(0.25)) / 1.349;
+        let standard_error = sigma * (std::f64::consts::FRAC_PI_2 / sorted.len() as f64).sqrt();
+        Some(Self { seconds: quantile(0.5), standard_error })
+    }
+}
+
+/// `T(width, context)`, the seconds of one pass over `width` tokens after `context` tokens.
+///
+/// Between the grid's widths and contexts the median is interpolated bilinearly. Outside it is
+/// continued on the line through the two nearest grid points (constantly, if there is only one),
+/// but never below 0.
+///
+/// ```
+/// use kad_polybasic::theory::{PassTime, PassTimes};
+/// let cell = |seconds| PassTime { seconds, standard_error: 0.0 };
+/// // Rows are contexts, columns widths.
+/// let grid = vec![vec![cell(1.0), cell(1.6)], vec![cell(2.0), cell(2.6)]];
+/// let times = PassTimes::new(vec![1, 4], vec![0, 100], grid)?;
+/// assert!((times.seconds(2, 50) - 1.7).abs() < 1e-12);
+/// assert!((times.seconds(8, 200) - 4.4).abs() < 1e-12);
+/// # Ok::<(), kad_polybasic::theory::TheoryError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Grid", into = "Grid")]
+pub struct PassTimes {
+    grid: Grid,
+}
+
+/// What is stored of [`PassTimes`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Grid {
+    /// Tokens per pass, rising.
+    widths: Vec<usize>,
+    /// Tokens before the pass, rising.
+    contexts: Vec<usize>,
+    /// `[contexts, widths]`.
+    cells: Vec<Vec<PassTime>>,
+}
+
+impl TryFrom<Grid> for PassTimes {
+    type Error = TheoryError;
+
+    fn try_from(grid: Grid) -> Result<Self, TheoryError> {
+        Self::new(grid.widths, grid.contexts, grid.cells)
+    }
+}
+
+impl From<PassTimes> for Grid {
+    fn from(times: PassTimes) -> Self {
+        times.grid
+    }
+}
+
+impl PassTimes {
+    /// `cells` is `[contexts, widths]`; `widths` ≥ 1 and `contexts` ≥ 0 rise strictly.
+    ///
+    /// # Errors
+    /// If an axis is empty or does not rise, a width is 0, the shape does not fit, or a time is
+    /// negative or no number.
+    pub fn new(
+        widths: Vec<usize>,
+        contexts: Vec<usize>,
+        cells: Vec<Vec<PassTime>>,
+    ) -> Result<Self, TheoryError> {
+        let rising = |axis: &[usize]| !axis.is_empty() && axis.is_sorted_by(|a, b| a < b);
+        if !rising(&widths) || widths[0] == 0 {
+            return Err(TheoryError::Axis { axis: "widths", least: 1, found: widths });
+        }
+        if !rising(&contexts) {
+            return Err(TheoryError::Axis { axis: "contexts", least: 0, found: contexts });
+        }
+        let fits = cells.len() == contexts.len() && cells.iter().all(|r| r.len() == widths.len());
+        if !fits {
+            let (rows, columns) = (contexts.len(), widths.len());
+            return Err(TheoryError::GridShape { rows, columns });
+        }
+        for cell in cells.iter().flatten() {
+            checked_seconds("a pass", cell.seconds)?;
+            checked_seconds("the standard error of a pass", cell.standard_error)?;
+        }
+        Ok(Self { grid: Grid { widths, contexts, cells } })
+    }
+
+    /// The same time for every width and context: the `T_i` of the papers.
+    ///
+    /// # Errors
+    /// If `seconds` is negative or no number.
+    pub fn constant(seconds: f64) -> Result<Self, TheoryError> {
+        let cell = PassTime { seconds, standard_error: 0.0 };
+        Self::new(vec![1], vec![0], vec![vec![cell]])
+    }
+
+    /// `first` seconds for a pass over one token and `each` more for every further one, after any
+    /// context.
+    ///
+    /// # Errors
+    /// If either is negative or no number.
+    pub fn linear(first: f64, each: f64) -> Result<Self, TheoryError> {
+        let cell = |seconds| PassTime { seconds, standard_error: 0.0 };
+        Self::new(vec![1, 2], vec![0], vec![vec![cell(first), cell(first + each)]])
+    }
+
+    /// Seconds of a pass over `width` ≥ 1 tokens after `context` tokens.
+    pub fn seconds(&self, width: usize, context: usize) -> f64 {
+        let Grid { widths, contexts, cells } = &self.grid;
+        let across = Line::through(widths, width);
+        let at = |row: usize| across.of(|column| cells[row][column].seconds);
+        Line::through(contexts, context).of(at).max(0.0)
+    }
+
+    /// The grid's widths, rising.
+    pub fn widths(&self) -> &[usize] {
+        &self.grid.widths
+    }
+
+    /// The grid's contexts, rising.
+    pub fn contexts(&self) -> &[usize] {
+        &self.grid.contexts
+    }
+
+    /// The grid, `[contexts, widths]`.
+    pub fn cells(&self) -> &[Vec<PassTime>] {
+        &self.grid.cells
+    }
+
+    /// The same grid with every median replaced by what `draw` makes of it, at least 0: for
+    /// resampling.
+    pub(super) fn redrawn(&self, mut draw: impl FnMut(PassTime) -> f64) -> Self {
+        let mut grid = self.grid.clone();
+        for cell in grid.cells.iter_mut().flatten() {
+            cell.seconds = draw(*cell).max(0.0);
+        }
+        Self { grid }
+    }
+}
+
+/// A straight line through two neighbouring grid points, at one place.
+struct Line {
+    from: usize,
+    to: usize,
+    /// 0 at `from`, 1 at `to`; outside of that beyond the grid.
+    part: f64,
+}
+
+impl Line {
+    fn through(axis: &[usize], place: usize) -> Self {
+        let last = axis.len() - 1;
+        let to =
+            axis.iter().position(|&point| point >= place).unwrap_or(last).clamp(last.min(1), last);
+        let from = to.saturating_sub(1);
+        let part = match axis[to] - axis[from] {
+            0 => 0.0,
+            step => (place as f64 - axis[from] as f64) / step as f64,
+        };
+        Self { from, to, part }
+    }
+
+    fn of(&self, value: impl Fn(usize) -> f64) -> f64 {
+        let (from, to) = (value(self.from), value(self.to));
+        from + self.part * (to - from)
+    }
+}
