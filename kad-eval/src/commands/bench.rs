@@ -49,7 +49,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         check_fresh(args, profile, &experiment, &models)?;
     }
     if args.decoders.is_some() {
-        list_planned(&mut experiment, &models)?;
+        for plan in &mut experiment.decoders {
+            list_planned(&mut plan.kind, &models)
+                .with_context(|| format!("decoder `{}`", plan.name))?;
+        }
     }
     let contenders = match (&args.decoders, &profile) {
         (Some(names), _) => named(names, &experiment, profile.as_ref())?,

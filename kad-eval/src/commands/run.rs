@@ -33,7 +33,10 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     on_ctrl_c()?;
     let models = models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind))?;
     check_shared(&experiment, &models)?;
-    models::planned::list_planned(&mut experiment, &models)?;
+    for plan in &mut experiment.decoders {
+        models::planned::list_planned(&mut plan.kind, &models)
+            .with_context(|| format!("decoder `{}`", plan.name))?;
+    }
     let expected = expected(&experiment, profiles)?;
     let run_id = run_id(&experiment, &models, &tasks)?;
     let folder = RunFolder::open(&args.out, &experiment.name, &run_id)?;

@@ -105,7 +105,8 @@ impl Names<'_> {
                 parts.push((own, words.trim_start_matches(", ").to_owned()));
             }
         }
-        if let [(_, words)] = parts.as_mut_slice() {
+        if let [(only, words)] = parts.as_mut_slice() {
+            found.clone_into(&mut only.name);
             words.clear();
         }
         Ok(parts)

@@ -33,19 +33,18 @@ pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>
     Ok(found)
 }
 
-/// Lists the levels of every chain of the experiment that leaves them to a plan.
+/// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
 ///
 /// # Errors
-/// Those of [`fastest_levels`], with the decoder's name.
-pub(crate) fn list_planned(experiment: &mut Experiment, models: &Models) -> Result<()> {
-    for plan in &mut experiment.decoders {
-        let DecoderKind::Chain(chain) = &mut plan.kind else { continue };
-        if let Levels::Planned { profile, candidates } = &chain.levels {
-            let levels = fastest_levels(&chain.target, profile, candidates, models)
-                .with_context(|| format!("decoder `{}`", plan.name))?;
-            chain.levels = Levels::Listed(levels);
-            output::note(&format!("decoder `{}`: {}", plan.name, chain.in_words()));
-        }
+/// Those of [`fastest_levels`].
+pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()> {
+    let DecoderKind::Chain(chain) = kind else {
+        return Ok(());
+    };
+    if let Levels::Planned { profile, candidates } = &chain.levels {
+        let levels = fastest_levels(&chain.target, profile, candidates, models)?;
+        chain.levels = Levels::Listed(levels);
+        output::note(&format!("the plan: {}", chain.in_words()));
     }
     Ok(())
 }

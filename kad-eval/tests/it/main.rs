@@ -8,6 +8,7 @@ mod experiments;
 mod explain;
 mod generate;
 mod kad;
+mod nano_chains;
 mod plan;
 mod profile;
 mod prove;
