@@ -176,7 +176,7 @@ fn named(
 }
 
 /// What `profile` expects of this decoder; None if it is one that the theory does not describe.
-fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
+pub(super) fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
     let Some(target) = name_of(profile, kind.law()) else { return Ok(None) };
     let levels: &[LevelPlan] = match kind {
         DecoderKind::Chain(chain) => chain.listed(),

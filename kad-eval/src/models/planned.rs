@@ -14,20 +14,23 @@ use crate::profile::{About, Ask, Cost, Outlook, Profile};
 const MAX_LEVELS: usize = 4;
 const MAX_LENGTH: usize = 16;
 
-/// Reads every profile that a chain of the experiment is to be planned by: before models are loaded, a
-/// file that is not there should be known.
+/// Every profile that a chain of the experiment is to be planned by, with the chain's name: read before
+/// models are loaded, so that a file that is not there is known early.
 ///
 /// # Errors
 /// If one cannot be read.
-pub(crate) fn check_profiles(experiment: &Experiment) -> Result<()> {
+pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>> {
+    let mut found = Vec::new();
     for plan in &experiment.decoders {
         if let DecoderKind::Chain(chain) = &plan.kind
             && let Levels::Planned { profile, .. } = &chain.levels
         {
-            Profile::read(profile).with_context(|| format!("decoder `{}`", plan.name))?;
+            let read =
+                Profile::read(profile).with_context(|| format!("decoder `{}`", plan.name))?;
+            found.push((plan.name.clone(), read));
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.

@@ -54,19 +54,29 @@ fn bar(arm: &Arm) -> TimeBar {
 }
 
 fn comparison(arm: &Arm) -> Option<Comparison> {
-    let predicted = arm.predicted.as_ref()?;
-    Some(Comparison {
-        decoder: arm.name.clone(),
+    let (measured, interval) = (1e-3 * arm.milliseconds_per_token, seconds(arm.interval));
+    arm.predicted.as_ref().map(|predicted| compare(&arm.name, predicted, measured, interval))
+}
+
+/// What a profile says of `decoder`, beside seconds per token that were measured.
+pub(super) fn compare(
+    decoder: &str,
+    predicted: &Ranked,
+    measured: f64,
+    measured_interval: Interval,
+) -> Comparison {
+    Comparison {
+        decoder: decoder.to_owned(),
         predicted: 1e-3 * predicted.milliseconds_per_token,
         predicted_interval: seconds(own(predicted.interval)),
-        measured: 1e-3 * arm.milliseconds_per_token,
-        measured_interval: seconds(arm.interval),
+        measured,
+        measured_interval,
         lemma: lemma(predicted),
-    })
+    }
 }
 
 /// Seconds per token by Lemma 3.1; None for plain decoding, of which it says nothing.
-pub(super) fn lemma(predicted: &Ranked) -> Option<f64> {
+fn lemma(predicted: &Ranked) -> Option<f64> {
     (predicted.members.len() > 1).then_some(1e-3 * predicted.lemma_milliseconds_per_token)
 }
 
@@ -186,7 +196,8 @@ pub(super) fn passes(profile: &Profile) -> Result<Option<Figure>> {
     let curves: Vec<WidthCurve> = curves.collect();
     let caption = format!(
         "Passes over several tokens at once, relative to a pass over one, near {} tokens of \
-         context; the widest as a multiple of one. Bands are {} % intervals.",
+         context; on the right the widest, as a multiple of the pass over one. Bands are {} % \
+         intervals.",
         profile.context,
         parameter(100.0 * CONFIDENCE)
     );
@@ -194,12 +205,12 @@ pub(super) fn passes(profile: &Profile) -> Result<Option<Figure>> {
     Ok(Figure::of(widths(&curves)?, caption, label))
 }
 
+/// Made-up predictions for the tests.
 #[cfg(test)]
-mod tests {
+pub(super) mod sample {
     use super::*;
-    use crate::profile::sample::law;
 
-    fn around(value: f64) -> Interval {
+    pub(in crate::report) fn around(value: f64) -> Interval {
         Interval { low: 0.97 * value, high: 1.04 * value }
     }
 
@@ -208,7 +219,7 @@ mod tests {
         Expected { low, high }
     }
 
-    fn ranked(members: &[&str], milliseconds: f64) -> Ranked {
+    pub(in crate::report) fn ranked(members: &[&str], milliseconds: f64) -> Ranked {
         Ranked {
             members: members.iter().map(|name| (*name).to_owned()).collect(),
             lengths: vec![4; members.len() - 1],
@@ -221,6 +232,13 @@ mod tests {
             levels: Vec::new(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample::{around, ranked};
+    use super::*;
+    use crate::profile::sample::law;
 
     fn arm(name: &str, members: &[&str], measured: f64, speedup: Option<f64>) -> Arm {
         let estimate = |value| Estimate { value, interval: around(value) };
@@ -266,7 +284,7 @@ mod tests {
             "[12.0, 12.8]",
             "0.95",
             "[0.92, 0.99]",
-            "9.9",
+            "9.88",
             "10.0",
             "faster than plain decoding",
         ] {
@@ -288,7 +306,8 @@ mod tests {
     #[test]
     fn the_lemma_says_nothing_of_plain_decoding() {
         assert_eq!(lemma(&ranked(&["large"], 10.0)), None);
-        assert_eq!(lemma(&ranked(&["large", "small"], 10.0)), Some(0.008));
+        let chain = lemma(&ranked(&["large", "small"], 10.0)).unwrap();
+        assert!((chain - 0.008).abs() < 1e-12);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::format::fixed;
 use super::lengths::{ChainLengths, LevelLengths, lengths};
 use super::page::Figure;
+use super::predicted::{Comparison, predicted};
 use super::times::{TimeBar, times};
+use super::{Expected, bench};
 use crate::stats::Interval;
 use crate::summary::{Arm, Level};
 
@@ -28,7 +30,11 @@ pub(super) struct LevelRow<'a> {
 ///
 /// # Errors
 /// If a chart cannot be drawn.
-pub(super) fn figures(name: &str, arms: &[&Arm], baseline: &str) -> Result<Vec<Figure>> {
+pub(super) fn figures(
+    name: &str,
+    arms: &[&Arm],
+    (baseline, expected): (&str, &Expected),
+) -> Result<Vec<Figure>> {
     let label = |what: &str| format!("{what} on {name}; the numbers are in the tables below");
     let time = Figure::of(
         times(&bars(arms, baseline))?,
@@ -44,7 +50,16 @@ pub(super) fn figures(name: &str, arms: &[&Arm], baseline: &str) -> Result<Vec<F
             .to_owned(),
         label("Accepted tokens per draft"),
     );
-    Ok([time, accepted].into_iter().flatten().collect())
+    let comparisons: Vec<Comparison> =
+        arms.iter().filter_map(|arm| comparison(arm, expected)).collect();
+    let compared = Figure::of(
+        predicted(&comparisons)?,
+        "Predicted against measured time per token, for the decoders that the profile knows. The \
+         measurement has the prompts in it, the prediction has not."
+            .to_owned(),
+        label("Predicted against measured time per token"),
+    );
+    Ok([time, accepted, compared].into_iter().flatten().collect())
 }
 
 /// The baseline first.
@@ -62,9 +77,21 @@ fn bar(arm: &Arm) -> Option<TimeBar> {
     let mut passes: Vec<(String, f64)> =
         time.passes.iter().map(|(name, seconds)| (name.clone(), *seconds)).collect();
     passes.sort_by_key(|(name, _)| place(name));
-    let Interval { low, high } = arm.tokens_per_second_interval;
-    let interval = (low > 0.0).then(|| Interval { low: 1.0 / high, high: 1.0 / low });
+    let interval = interval(arm);
     Some(TimeBar { decoder: arm.decoder.clone(), total: time.total, interval, passes })
+}
+
+/// Of the seconds per token; None without an interval of the speed.
+fn interval(arm: &Arm) -> Option<Interval> {
+    let Interval { low, high } = arm.tokens_per_second_interval;
+    (low > 0.0).then(|| Interval { low: 1.0 / high, high: 1.0 / low })
+}
+
+/// None for decoders that no profile knows.
+fn comparison(arm: &Arm, expected: &Expected) -> Option<Comparison> {
+    let ranked = expected.decoders.get(&arm.decoder)?;
+    let measured_interval = interval(arm)?;
+    Some(bench::compare(&arm.decoder, ranked, 1.0 / arm.tokens_per_second, measured_interval))
 }
 
 fn chain(arm: &Arm) -> ChainLengths {
@@ -130,6 +157,24 @@ mod tests {
         let names: Vec<String> = bar(chain).unwrap().passes.into_iter().map(|p| p.0).collect();
         assert_eq!(names, ["target", "middle", "small"]);
         assert_eq!(members(&chain.levels), ["target", "middle", "small"]);
+    }
+
+    #[test]
+    fn what_a_profile_expected_is_set_against_what_was_measured() {
+        let arms = arms();
+        let refs: Vec<&Arm> = arms.iter().collect();
+        let ranked = bench::sample::ranked(&["target", "small"], 14.0);
+        let decoders = [("two levels".to_owned(), ranked)].into();
+        let expected = Expected { decoders, profiles: Vec::new() };
+        assert_eq!(comparison(refs[0], &expected), None, "no profile knows it");
+        let found = comparison(refs[1], &expected).unwrap();
+        let total = refs[1].time.as_ref().unwrap().total;
+        assert!((found.predicted - 0.014).abs() < 1e-12);
+        assert!((found.lemma.unwrap() - 0.0112).abs() < 1e-12);
+        assert!((found.measured - total).abs() < 1e-12);
+        assert!(found.measured_interval.low < total && total < found.measured_interval.high);
+        let count = |expected| figures("x", &refs, ("plain", expected)).unwrap().len();
+        assert_eq!((count(&expected), count(&Expected::default())), (3, 2));
     }
 
     #[test]

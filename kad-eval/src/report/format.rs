@@ -40,10 +40,16 @@ pub(super) fn significant(value: f64) -> String {
     fixed(value, if value.abs() < 99.95 { 1 } else { 0 })
 }
 
-/// Seconds as milliseconds with about three digits: small models take a fraction of one.
+/// Seconds as milliseconds with three digits or so: small models take a fraction of one.
 pub(super) fn milliseconds(seconds: f64) -> String {
     let ms = 1e3 * seconds;
-    if ms.abs() < 0.995 { fixed(ms, 3) } else { significant(ms) }
+    let decimals = match ms.abs() {
+        large if large >= 99.95 => 0,
+        large if large >= 9.995 => 1,
+        middle if middle >= 0.9995 => 2,
+        _ => 3,
+    };
+    fixed(ms, decimals)
 }
 
 /// A parameter in its shortest form.
@@ -92,7 +98,9 @@ mod tests {
             (significant(34.54), "34.5"),
             (significant(99.96), "100"),
             (milliseconds(0.000_123), "0.123"),
-            (milliseconds(0.000_996), "1.0"),
+            (milliseconds(0.000_999_6), "1.00"),
+            (milliseconds(0.009_994), "9.99"),
+            (milliseconds(f64::NAN), "–"),
             (milliseconds(0.034_56), "34.6"),
             (milliseconds(0.1204), "120"),
             (parameter(0.3), "0.3"),

@@ -11,7 +11,7 @@ use super::format::{NONE, fixed, interval, parameter, percent, points, significa
 use super::page::{self, Figure};
 use super::provenance::{self, LegendView, Piece, SpanView};
 use super::tradeoff::tradeoff;
-use super::{Example, plot};
+use super::{Example, Expected, bench, plot};
 use crate::record::Record;
 use crate::stats::CONFIDENCE;
 use crate::summary::{Arm, Summary};
@@ -20,7 +20,7 @@ use crate::summary::{Arm, Summary};
 ///
 /// # Errors
 /// If a chart cannot be drawn or the template fails; neither depends on what models wrote.
-pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
+pub(crate) fn html(summary: &Summary, examples: &[Example], expected: &Expected) -> Result<String> {
     let spans = examples.iter().flat_map(|example| &example.records).flat_map(|r| &r.spans);
     let made = spans.map(|span| (span.origin.as_str(), span.level));
     let page = Page {
@@ -30,7 +30,8 @@ pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
         baseline: &summary.baseline,
         complete: summary.complete,
         confidence: parameter(100.0 * CONFIDENCE),
-        tasks: task_views(summary)?,
+        tasks: task_views(summary, expected)?,
+        profiles: profiles(expected)?,
         examples: examples.iter().map(|example| example_view(example, summary)).collect(),
         legend: provenance::legend(made),
     };
@@ -48,6 +49,8 @@ struct Page<'a> {
     /// Of the intervals, in percent.
     confidence: String,
     tasks: Vec<TaskView<'a>>,
+    /// What the profiles of planned chains hold.
+    profiles: Vec<Figure>,
     examples: Vec<ExampleView<'a>>,
     legend: Vec<LegendView>,
 }
@@ -100,7 +103,7 @@ struct DifferenceView {
     items: Option<u64>,
 }
 
-fn task_views(summary: &Summary) -> Result<Vec<TaskView<'_>>> {
+fn task_views<'a>(summary: &'a Summary, expected: &Expected) -> Result<Vec<TaskView<'a>>> {
     let families = plot::families(summary);
     let mut names: Vec<&str> = Vec::new();
     for arm in &summary.arms {
@@ -115,7 +118,7 @@ fn task_views(summary: &Summary) -> Result<Vec<TaskView<'_>>> {
         let models: Vec<&str> = models.into_iter().collect();
         Ok(TaskView {
             name,
-            figures: figures(name, &arms, (&families, &summary.baseline))?,
+            figures: figures(name, &arms, (&families, &summary.baseline), expected)?,
             rows: arms.iter().map(|arm| row_view(arm, &models, &summary.baseline)).collect(),
             levels: chains::levels(&arms),
             drafts: arms.iter().any(|arm| arm.drafting.is_some()),
@@ -130,6 +133,7 @@ fn figures(
     name: &str,
     arms: &[&Arm],
     (families, baseline): (&[&str], &str),
+    expected: &Expected,
 ) -> Result<Vec<Figure>> {
     let confidence = parameter(100.0 * CONFIDENCE);
     let label = |what: &str| format!("{what} on {name}; the numbers are in the table below");
@@ -151,8 +155,14 @@ fn figures(
         label("Accuracy against deferral mass"),
     );
     let mut figures: Vec<Figure> = [accuracy, tradeoff].into_iter().flatten().collect();
-    figures.extend(chains::figures(name, arms, baseline)?);
+    figures.extend(chains::figures(name, arms, (baseline, expected))?);
     Ok(figures)
+}
+
+/// How passes grow with their width, for each profile.
+fn profiles(expected: &Expected) -> Result<Vec<Figure>> {
+    let figures = expected.profiles.iter().map(bench::passes).collect::<Result<Vec<_>>>()?;
+    Ok(figures.into_iter().flatten().collect())
 }
 
 fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
@@ -243,7 +253,7 @@ mod tests {
     use crate::summary::Difference;
 
     fn page(summary: &Summary, examples: &[Example]) -> String {
-        html(summary, examples).unwrap()
+        html(summary, examples, &Expected::default()).unwrap()
     }
 
     /// Writes the page to look at: `KAD_SAMPLE=page.html cargo test sample_page -- --ignored`.
@@ -259,7 +269,9 @@ mod tests {
 
     #[test]
     fn chains_have_their_charts_levels_and_colours() {
-        let page = page(&sample::chains(), &[sample::chain_example()]);
+        let example = sample::chain_example();
+        let without = page(&sample::summary(), &[sample::example()]);
+        let page = page(&sample::chains(), &[example]);
         assert_eq!(page.matches("<svg").count(), 3, "accuracy, time, accepted lengths");
         assert!(page.contains("target verifies middle") && page.contains("1.82×"));
         for part in [
@@ -271,7 +283,6 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} is not in {page}");
         }
-        let without = html(&sample::summary(), &[sample::example()]).unwrap();
         assert!(!without.contains("<h3>Levels</h3>") && !without.contains("data-level=\"1"));
     }
 

@@ -159,7 +159,7 @@ impl Mark<'_> {
     fn draw_entry(&self, area: &Area<'_>) -> Result<()> {
         let c = self.comparison;
         let y = TOP + self.index as i32 * LINE + LINE / 3;
-        let name = format!("{} {}", self.index + 1, shorten(&c.decoder, LONGEST_LABEL));
+        let name = format!("{}: {}", self.index + 1, shorten(&c.decoder, LONGEST_LABEL));
         self.look().mark(area, (LIST, y))?;
         plot::write(area, &name, (LIST + 14, y), (TEXT, INK, HPos::Left))?;
         let [predicted, measured] = [c.predicted, c.measured].map(milliseconds);
@@ -262,9 +262,9 @@ mod tests {
         let all = [comparison("a chain", 0.010, 0.012), comparison("another", 0.0040, 0.0041)];
         let chart = predicted(&all).unwrap().unwrap();
         for text in [
-            "1 a chain",
-            "predicted 10.0, measured 12.0: 0.83; Lemma 3.1: 8.7",
-            "2 another",
+            "1: a chain",
+            "predicted 10.0, measured 12.0: 0.83; Lemma 3.1: 8.70",
+            "2: another",
             "0.98",
         ] {
             assert!(chart.contains(text), "{text} is not in {chart}");

@@ -9,7 +9,7 @@ use plotters::style::text_anchor::HPos;
 use super::format::{fixed, milliseconds, shorten};
 use super::frame::{Axis, Frame};
 use super::labels;
-use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT};
+use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT, WIDTH};
 use super::theme::{FAINT, GRID, INK};
 
 const HEIGHT: i32 = 440;
@@ -133,8 +133,9 @@ fn draw_widths(area: &Area<'_>, chart: &Chart<'_, '_>, measured: &[f64]) -> Resu
 fn draw_limit(area: &Area<'_>, chart: &Chart<'_, '_>, end: f64) -> Result<()> {
     let ends = [1.0, end].map(|width| chart.backend_coord(&(width, width)));
     plot::dashed(area, ends, FAINT.stroke_width(1))?;
-    let at = (ends[1].0 + 4, TOP - 14);
-    plot::write(area, "dashed: as long as one by one", at, (SMALL, FAINT, HPos::Left))
+    let text = "dashed: as long as one by one";
+    let x = (ends[1].0 + 4).min(WIDTH as i32 - plot::width(text));
+    plot::write(area, text, (x, TOP - 14), (SMALL, FAINT, HPos::Left))
 }
 
 /// The band of the intervals, the line of the medians, and marks where it was measured.
