@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use kad_core::decode::Limits;
-use kad_core::{ChoiceSource, Predictor, SampledChoices, TokenId};
+use kad_core::{ChoiceSource, LanguageModel, Predictor, SampledChoices, TokenId};
 use kad_polybasic::theory::{PassTime, RunLengths};
 use kad_polybasic::{Ask, Draft, Drafter, LookupDrafter, NgramLookup, SuffixLookup};
 
@@ -23,7 +23,7 @@ use crate::runner::INTERRUPTED;
 const PLAIN_TEXTS: usize = 4;
 
 /// Everything a profile is made from.
-pub(crate) struct Bench<'e> {
+pub(crate) struct Measurement<'e> {
     pub(crate) experiment: &'e str,
     pub(crate) subjects: &'e Subjects,
     pub(crate) models: &'e Models,
@@ -53,7 +53,6 @@ impl Prompts {
         for (seed, messages) in &self.items {
             found.push((*seed, models::chat_prompt(kind, models, messages)?));
         }
-        use kad_core::LanguageModel;
         let names = kind.models();
         let room = names.iter().map(|name| models[*name].counted.context_len()).min();
         let room = room.unwrap_or(0);
@@ -82,7 +81,7 @@ struct Plain {
     middles: Vec<f64>,
 }
 
-impl Bench<'_> {
+impl Measurement<'_> {
     /// The profile; None if the user interrupted.
     ///
     /// # Errors
@@ -91,7 +90,8 @@ impl Bench<'_> {
         let rules = self.rules()?;
         let Some((measured, rounds)) = self.passes(&rules)? else { return Ok(None) };
         let Some(plain) = self.plain(&rules)? else { return Ok(None) };
-        let (mut candidates, context) = (self.laws(&measured, &plain), self.context(&plain));
+        let (mut candidates, context) =
+            (self.laws(&measured, &plain), self.context(&measured, &plain));
         for lookup in &self.subjects.lookups {
             candidates.push(self.lookup(*lookup)?);
         }
@@ -197,11 +197,14 @@ impl Bench<'_> {
         laws.map(candidate).collect()
     }
 
-    /// Tokens before the middle of a text, the mean.
-    fn context(&self, plain: &[Plain]) -> usize {
+    /// Tokens before the middle of a text, the mean; no fewer than passes were measured after: straight
+    /// lines through two measured contexts say little about shorter ones.
+    fn context(&self, measured: &[Measured], plain: &[Plain]) -> usize {
         let middles: Vec<f64> =
             plain.iter().flat_map(|plain| plain.middles.iter().copied()).collect();
-        (middles.iter().sum::<f64>() / middles.len().max(1) as f64).round() as usize
+        let mean = (middles.iter().sum::<f64>() / middles.len().max(1) as f64).round() as usize;
+        let shortest = measured.iter().filter_map(|law| law.times.contexts().first());
+        mean.max(shortest.max().copied().unwrap_or(0))
     }
 
     /// What looking up takes, by drafting along the prompts as if they were being decoded.

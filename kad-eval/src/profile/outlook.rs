@@ -9,7 +9,7 @@ use kad_polybasic::theory::{
 };
 use serde::Serialize;
 
-use super::format::{Cost, Profile};
+use super::format::{Candidate as Measured, Cost, Profile};
 use crate::config::nearest;
 use crate::failure::WrongRequest;
 
@@ -24,7 +24,7 @@ const SEED: u64 = 1;
 pub(crate) struct Ask {
     /// Whose law the text has; the slowest candidate that others draft for if absent.
     pub(crate) target: Option<String>,
-    /// What may draft; all if absent.
+    /// What may draft; if absent, models and lookups, and for a composed target composed laws too.
     pub(crate) drafters: Option<Vec<String>>,
     pub(crate) max_levels: usize,
     pub(crate) max_length: usize,
@@ -212,7 +212,10 @@ fn unknown(profile: &Profile, what: &str, name: &str) -> WrongRequest {
 
 /// The target first, then what may draft for it.
 fn names(profile: &Profile, target: &str, ask: &Ask) -> Result<Vec<String>> {
-    let all = || profile.candidates.iter().map(|candidate| candidate.name.clone()).collect();
+    let composed = |candidate: &&Measured| candidate.models.len() > 1;
+    let of_composed = profile.candidate(target).is_some_and(|found| composed(&found));
+    let all = profile.candidates.iter().filter(|other| of_composed || !composed(other));
+    let all = || all.map(|candidate| candidate.name.clone()).collect();
     let drafters: Vec<String> = ask.drafters.clone().unwrap_or_else(all);
     if let Some(missing) = drafters.iter().find(|name| profile.candidate(name).is_none()) {
         bail!(unknown(profile, "candidate", missing));
