@@ -1,4 +1,5 @@
-//! What a pass costs: seconds for 1, 2, 4, 8 and 16 tokens at once, all rows of logits returned.
+//! What a pass costs: seconds for 1 to 64 tokens at once, all rows of logits returned, as a chain and
+//! as the nodes of a tree in which each has two children.
 //!
 //! ```text
 //! cargo run --release -p kad-backends --example pass_time -- SOURCE [DTYPE [BACKEND [CONTEXT]]]
@@ -15,9 +16,9 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use kad_backends::{Backend, Dtype, ModelRequest, Source, load};
-use kad_core::{LanguageModel, LogitRows, TokenId};
+use kad_core::{LanguageModel, LogitRows, Session, TokenId, TokenTree};
 
-const WIDTHS: [usize; 5] = [1, 2, 4, 8, 16];
+const WIDTHS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 const CONTEXT: usize = 64;
 const LEAST_ROUNDS: usize = 5;
 const LEAST_TIME: Duration = Duration::from_secs(5);
@@ -38,23 +39,36 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let prefill = prefill(&*loaded.model, context)?;
     println!("first {context} tokens: {:.1} ms", prefill.as_secs_f64() * 1e3);
-    let times = measure(&*loaded.model, context)?;
-    println!(
-        "{:>6} {:>10} {:>10} {:>8} {:>10}",
-        "tokens", "least ms", "median ms", "ratio", "tokens/s"
-    );
-    let one = times[0][0].as_secs_f64();
-    for (width, times) in WIDTHS.iter().zip(&times) {
-        let (least, median) = (times[0].as_secs_f64(), times[times.len() / 2].as_secs_f64());
-        let speed = *width as f64 / least;
-        println!(
-            "{width:>6} {:>10.3} {:>10.3} {:>8.2} {speed:>10.0}",
-            least * 1e3,
-            median * 1e3,
-            least / one
-        );
-    }
+    print(&measure(&*loaded.model, context)?);
     Ok(())
+}
+
+fn print(times: &[Times]) {
+    println!(
+        "{:>6} {:>10} {:>10} {:>8} {:>10} {:>13} {:>10} {:>10}",
+        "tokens",
+        "least ms",
+        "median ms",
+        "ratio",
+        "tokens/s",
+        "tree least ms",
+        "median ms",
+        "to chain"
+    );
+    let least = |times: &[Duration]| times.first().map(Duration::as_secs_f64);
+    let median = |times: &[Duration]| times.get(times.len() / 2).map(Duration::as_secs_f64);
+    let one = least(&times[0].chain).unwrap_or(f64::NAN);
+    for (width, Times { chain, tree }) in WIDTHS.iter().zip(times) {
+        let (Some(fastest), Some(usual)) = (least(chain), median(chain)) else { continue };
+        print!("{width:>6} {:>10.3} {:>10.3} ", fastest * 1e3, usual * 1e3);
+        print!("{:>8.2} {:>10.0} ", fastest / one, *width as f64 / fastest);
+        match (least(tree), median(tree)) {
+            (Some(tree), Some(usual)) => {
+                println!("{:>13.3} {:>10.3} {:>10.2}", tree * 1e3, usual * 1e3, tree / fastest)
+            }
+            _ => println!("{:>13}", "no trees"),
+        }
+    }
 }
 
 /// Any tokens do: no operation depends on which they are.
@@ -74,26 +88,58 @@ fn prefill(model: &dyn LanguageModel, context: usize) -> Result<Duration, Box<dy
     Ok(least)
 }
 
-/// For each width, all times, shortest first.
-fn measure(
-    model: &dyn LanguageModel,
-    context: usize,
-) -> Result<Vec<Vec<Duration>>, Box<dyn Error>> {
+/// All times of one width, shortest first.
+#[derive(Clone, Default)]
+struct Times {
+    chain: Vec<Duration>,
+    /// None if the model has no tree attention.
+    tree: Vec<Duration>,
+}
+
+/// Each node has two children, as long as there are nodes.
+fn binary(tokens: &[TokenId]) -> TokenTree {
+    let mut tree = TokenTree::new();
+    for (node, &token) in tokens.iter().enumerate() {
+        tree.push(node.checked_sub(1).map(|before| before / 2), token);
+    }
+    tree
+}
+
+fn time_tree(
+    session: &mut dyn Session,
+    tree: &TokenTree,
+    out: &mut LogitRows,
+) -> Result<Option<Duration>, Box<dyn Error>> {
+    let Some(session) = session.trees() else { return Ok(None) };
+    out.clear();
+    let began = Instant::now();
+    session.extend_tree(tree, out)?;
+    let time = began.elapsed();
+    session.keep_path(&[])?;
+    Ok(Some(time))
+}
+
+fn measure(model: &dyn LanguageModel, context: usize) -> Result<Vec<Times>, Box<dyn Error>> {
     let tokens = some_tokens(model, context + WIDTHS[WIDTHS.len() - 1]);
     let mut session = model.start()?;
     let mut out = LogitRows::new(model.vocab().size());
     session.extend(&tokens[..context], 0, &mut out)?;
-    let mut times = vec![Vec::new(); WIDTHS.len()];
+    let mut times = vec![Times::default(); WIDTHS.len()];
     let began = Instant::now();
-    while times[0].len() < LEAST_ROUNDS || began.elapsed() < LEAST_TIME {
+    while times[0].chain.len() < LEAST_ROUNDS || began.elapsed() < LEAST_TIME {
         for (width, times) in WIDTHS.iter().zip(&mut times) {
             out.clear();
             let began = Instant::now();
-            session.extend(&tokens[context..context + width], *width, &mut out)?;
-            times.push(began.elapsed());
+            let new = &tokens[context..context + width];
+            session.extend(new, *width, &mut out)?;
+            times.chain.push(began.elapsed());
             session.truncate(context)?;
+            times.tree.extend(time_tree(&mut *session, &binary(new), &mut out)?);
         }
     }
-    times.iter_mut().for_each(|times| times.sort());
+    for Times { chain, tree } in &mut times {
+        chain.sort();
+        tree.sort();
+    }
     Ok(times)
 }

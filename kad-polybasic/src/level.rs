@@ -17,6 +17,11 @@ pub trait Level {
     /// Whether its tokens have exactly the law it states with them.
     fn is_exact(&self) -> bool;
 
+    /// As [`Drafter::draws_by_place`]. Default: no.
+    fn draws_by_place(&self) -> bool {
+        false
+    }
+
     /// One round: a draft, its verification, and what follows it. Appends at least one and at most
     /// `ask.room` tokens to `out`, nothing after an end token, and to `rounds` the verifications
     /// made, its own last. `ask.wanted` is not looked at.
@@ -41,6 +46,9 @@ impl<L: Level + ?Sized> Level for Box<L> {
     }
     fn is_exact(&self) -> bool {
         (**self).is_exact()
+    }
+    fn draws_by_place(&self) -> bool {
+        (**self).draws_by_place()
     }
     fn round(
         &mut self,
@@ -68,6 +76,11 @@ impl<L: Level> Speculative<L> {
     pub fn new(level: L, eos: &[TokenId]) -> Self {
         let (made, rounds) = (Draft::without_laws(), Vec::new());
         Self { level, eos: eos.to_vec(), made, rounds }
+    }
+
+    /// Whether the law of the text is exactly the target's.
+    pub fn is_exact(&self) -> bool {
+        self.level.is_exact()
     }
 }
 
@@ -107,15 +120,17 @@ pub enum Surplus {
     /// They are verified with the others: no token waits, a pass may be wider than the threshold.
     #[default]
     Flush,
-    /// They wait, and are proposed next if everything before them was accepted.
+    /// They wait, and are proposed next if everything before them was accepted. Whole texts keep
+    /// their law; a single step, asked after a context of the caller's choice, depends on what waits.
     Keep,
 }
 
 /// A level that cannot say which law its tokens have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a lenient level drafts for another: its tokens do not have the law it would state, so nothing \
-     above it could be exact; be lenient at the uppermost level or nowhere"
+    "a level that is not exact drafts for another: its tokens do not have the law it would state, so \
+     nothing above it could be exact; be lenient at the uppermost level or nowhere, and verify what is \
+     drawn by place by shared uniforms"
 )]
 pub struct NotExact;
 
@@ -140,7 +155,7 @@ impl<L: Level> Staged<L> {
     /// Drafts with `level`.
     ///
     /// # Errors
-    /// [`NotExact`] if its verification is lenient.
+    /// [`NotExact`] if its verification is lenient, or not made for drafts drawn by place that it has.
     pub fn new(level: L, surplus: Surplus) -> Result<Self, NotExact> {
         if !level.is_exact() {
             return Err(NotExact);
@@ -162,6 +177,24 @@ impl<L: Level> Staged<L> {
             _ => self.waiting.clear(),
         }
     }
+
+    /// Rounds of the level until as many tokens wait as are wanted.
+    fn gather(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        rounds: &mut Vec<Round>,
+    ) -> Result<(), DecodeError> {
+        while self.waiting.len() < ask.wanted && !self.waiting.has_ended(ask.eos) {
+            self.text.clear();
+            self.text.extend_from_slice(ask.context);
+            self.text.extend(self.waiting.tokens().iter().map(|made| made.token));
+            let room = ask.room - self.waiting.len();
+            let ask = Ask { context: &self.text, room, ..ask };
+            self.level.round(ask, choices, &mut self.waiting, rounds)?;
+        }
+        Ok(())
+    }
 }
 
 impl<L: Level> Drafter for Staged<L> {
@@ -174,6 +207,10 @@ impl<L: Level> Drafter for Staged<L> {
         self.level.context_len()
     }
 
+    fn draws_by_place(&self) -> bool {
+        self.level.draws_by_place()
+    }
+
     fn draft(
         &mut self,
         ask: Ask<'_>,
@@ -181,14 +218,14 @@ impl<L: Level> Drafter for Staged<L> {
         out: &mut Draft,
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
+        if self.waiting.keeps_laws() != out.keeps_laws() {
+            self.waiting = out.empty_like();
+        }
         self.resume(ask.context);
-        while self.waiting.len() < ask.wanted && !self.waiting.has_ended(ask.eos) {
-            self.text.clear();
-            self.text.extend_from_slice(ask.context);
-            self.text.extend(self.waiting.tokens().iter().map(|made| made.token));
-            let room = ask.room - self.waiting.len();
-            let ask = Ask { context: &self.text, room, ..ask };
-            self.level.round(ask, choices, &mut self.waiting, rounds)?;
+        if let Err(error) = self.gather(ask, choices, rounds) {
+            // Which pass fails depends on what was drawn, so what waits is no longer a fair draft.
+            self.waiting.clear();
+            return Err(error);
         }
         let count = match self.surplus {
             Surplus::Flush => self.waiting.len(),

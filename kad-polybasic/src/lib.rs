@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod adaptive;
 mod deferral;
 mod draft;
 mod level;
@@ -39,6 +40,7 @@ pub mod theory;
 mod tree;
 pub mod verify;
 
+pub use adaptive::{Adaptation, Adaptive, Switch};
 pub use deferral::DeferralTarget;
 pub use draft::{Ask, Draft, Drafter, PredictorDrafter};
 pub use level::{Level, NotExact, Speculative, Staged, Surplus};

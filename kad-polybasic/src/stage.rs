@@ -99,13 +99,13 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         Rc::clone(&self.length)
     }
 
-    /// Fills the draft, and the text with it.
+    /// Fills the draft, and the text with it. Returns how many tokens were wanted.
     fn fill(
         &mut self,
         ask: Ask<'_>,
         choices: &mut dyn ChoiceSource,
         rounds: &mut Vec<Round>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<usize, DecodeError> {
         self.draft.clear();
         // A bonus token must fit.
         let room = ask.room - usize::from(self.bonus);
@@ -117,7 +117,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         self.text.clear();
         self.text.extend_from_slice(ask.context);
         self.text.extend(self.draft.tokens().iter().map(|made| made.token));
-        Ok(())
+        Ok(wanted)
     }
 
     /// Appends the tokens of the draft that are accepted, and the one that replaces the first
@@ -141,7 +141,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
                 Verdict::Replaced(token) => (corrected(token, ask.level), false),
             };
             let emitted = Emitted { deferral_mass, ..emitted };
-            out.push(emitted, |law| self.target.law(&self.text, len, law))?;
+            out.push(emitted, |law| self.target.take_law(&self.text, len, law))?;
             if !accepted {
                 return Ok(index);
             }
@@ -185,7 +185,10 @@ impl<D: Drafter, T: Target> Stage<D, T> {
             return Ok(0);
         }
         let Self { target, targets, masses, text, draft, residual, .. } = self;
-        targets.resize_with(drafted, Law::default);
+        if targets.len() < drafted {
+            targets.resize_with(drafted, Law::default);
+        }
+        let targets = &mut targets[..drafted];
         masses.clear();
         for (law, len) in targets.iter_mut().zip(context..) {
             target.law(text, len, law)?;
@@ -203,7 +206,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         for (index, emitted) in made.enumerate() {
             let emitted = Emitted { deferral_mass: masses[index], ..emitted };
             out.push(emitted, |law| {
-                law.clone_from(&targets[index]);
+                std::mem::swap(law, &mut targets[index]);
                 Ok::<_, DecodeError>(())
             })?;
         }
@@ -227,7 +230,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         };
         let origin = if self.draft.is_empty() { drawn.origin } else { Origin::Bonus };
         let emitted = Emitted { origin, level: ask.level, ..drawn };
-        out.push(emitted, |law| self.target.law(&self.text, len, law))
+        out.push(emitted, |law| self.target.take_law(&self.text, len, law))
     }
 }
 
@@ -247,7 +250,12 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
     }
 
     fn is_exact(&self) -> bool {
-        self.verifier.is_exact()
+        let shared = self.verifier == Verifier::SharedUniform;
+        self.verifier.is_exact() && (shared || !self.drafter.draws_by_place())
+    }
+
+    fn draws_by_place(&self) -> bool {
+        self.verifier == Verifier::SharedUniform || self.drafter.draws_by_place()
     }
 
     fn round(
@@ -258,10 +266,10 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
         let before = out.len();
-        self.fill(ask, choices, rounds)?;
-        let drafted = self.draft.len();
+        let wanted = self.fill(ask, choices, rounds)?;
+        let (drafted, ended) = (self.draft.len(), self.draft.has_ended(ask.eos));
         // A drafter that proposes nothing leaves the token to the target.
-        let bonus = (self.bonus || drafted == 0) && !self.draft.has_ended(ask.eos);
+        let bonus = (self.bonus || drafted == 0) && !ended;
         // One pass: the law after each prefix that a drafted token follows, and after the last one.
         let verified = if bonus { self.text.len() } else { self.text.len() - 1 };
         self.target.follow(&self.text[..verified], verified - ask.context.len() + 1)?;
@@ -271,7 +279,14 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
             self.append_own(ask, choices, out)?;
         }
         let emitted = out.len() - before;
-        rounds.push(Round { level: ask.level, drafted, depth: drafted, accepted, emitted });
+        rounds.push(Round {
+            level: ask.level,
+            drafted,
+            depth: drafted,
+            accepted,
+            emitted,
+            stopped: drafted < wanted && !ended,
+        });
         Ok(())
     }
 }

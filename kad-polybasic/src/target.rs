@@ -39,11 +39,14 @@ pub trait Target {
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError>;
 
     /// Announces that [`law`](Self::law) will be asked after `context` and after paths of `tree` that
-    /// follows it, from the context on and as far as one path is accepted.
+    /// follows it, from the context on and as far as one path is accepted. Default: follows the
+    /// context, so that laws along the tree cost passes one by one.
     ///
     /// # Errors
     /// If a model fails.
-    fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError>;
+    fn follow_tree(&mut self, context: &[TokenId], _tree: &TokenTree) -> Result<(), DecodeError> {
+        self.follow(context, 1)
+    }
 
     /// The probability that the token there is accepted.
     ///
@@ -56,6 +59,15 @@ pub trait Target {
     /// # Errors
     /// If a model fails or its logits are no law.
     fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError>;
+
+    /// [`law`](Self::law) at the place that `acceptance` or `draw` was asked for last, when nothing
+    /// more is asked there: a target that made the law then may hand it over.
+    ///
+    /// # Errors
+    /// If a model fails or its logits are no law.
+    fn take_law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        self.law(text, len, out)
+    }
 
     /// The deferral mass at the place asked last, where a rule decided.
     fn deferral_mass(&self) -> Option<f64> {
@@ -99,6 +111,9 @@ impl<T: Target + ?Sized> Target for Box<T> {
     fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
         (**self).law(text, len, out)
     }
+    fn take_law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        (**self).take_law(text, len, out)
+    }
     fn deferral_mass(&self) -> Option<f64> {
         (**self).deferral_mass()
     }
@@ -118,12 +133,21 @@ impl<T: Target + ?Sized> Target for Box<T> {
 pub struct PredictorTarget<P> {
     predictor: P,
     law: Law,
+    /// Length of the prefix that `law` follows, until it is handed over or the text moves on.
+    made_at: Option<usize>,
 }
 
 impl<P: Predictor> PredictorTarget<P> {
     /// The law of `predictor`.
     pub fn new(predictor: P) -> Self {
-        Self { predictor, law: Law::default() }
+        Self { predictor, law: Law::default(), made_at: None }
+    }
+
+    fn make_law(&mut self, text: &[TokenId], len: usize) -> Result<(), DecodeError> {
+        self.made_at = None;
+        self.predictor.law(text, len, &mut self.law)?;
+        self.made_at = Some(len);
+        Ok(())
     }
 }
 
@@ -137,20 +161,30 @@ impl<P: Predictor> Target for PredictorTarget<P> {
     }
 
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        self.made_at = None;
         self.predictor.follow(text, last)
     }
 
     fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
+        self.made_at = None;
         self.predictor.follow_tree(context, tree)
     }
 
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
-        self.predictor.law(at.text, at.len, &mut self.law)?;
+        self.make_law(at.text, at.len)?;
         Ok(acceptance(&self.law, at.draft, at.token()))
     }
 
     fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
         self.predictor.law(text, len, out)
+    }
+
+    fn take_law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        if self.made_at.take() == Some(len) {
+            std::mem::swap(out, &mut self.law);
+            return Ok(());
+        }
+        self.law(text, len, out)
     }
 
     fn deferral_mass(&self) -> Option<f64> {
@@ -167,7 +201,7 @@ impl<P: Predictor> Target for PredictorTarget<P> {
         text: &[TokenId],
         choices: &mut dyn ChoiceSource,
     ) -> Result<Emitted, DecodeError> {
-        self.predictor.law(text, text.len(), &mut self.law)?;
+        self.make_law(text, text.len())?;
         let token = choices.token(&self.law);
         Ok(Emitted { deferral_mass: self.deferral_mass(), ..Emitted::sampled(token) })
     }

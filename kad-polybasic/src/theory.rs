@@ -7,12 +7,12 @@
 //! | arXiv 2510.26527, Lemma 3.1 and Theorem 3.2, as published and exactly | [`lemma_time`], [`published_insertion`], [`exact_insertion`] |
 //! | measured times and run lengths | [`PassTimes`], [`RunLengths`] |
 //! | a chain of n levels as data; what it will do, and how surely | [`Chain`], [`Chain::predict`], [`Chain::uncertainty`] |
-//! | the same played out | [`Chain::simulate`] |
+//! | the same played out | [`Chain::simulate`], [`Player`] |
 //! | the best chain and its lengths; what one more model would do | [`Candidates::plan`], [`Candidates::insertions`] |
 //! | better lengths for a running chain | [`Chain::best_lengths`] |
 //!
-//! "Theory B2" and the like are sections of this project's notes on the papers; what they derive is
-//! derived or tested again here.
+//! Where a published statement and the exact one differ, the item says how; each difference is derived
+//! there and tested (P5 to P10 in `tests/it/theory_*.rs`).
 
 mod chain;
 mod draws;
@@ -41,6 +41,6 @@ pub use plan::{Candidate, Candidates, Pair, Plan, PlanLimits, PlannedChain};
 pub use predict::{LevelPrediction, Prediction};
 pub use runs::{Acceptance, RunLengths};
 pub use search::Lengths;
-pub use simulate::{SimulatedLevel, Simulation};
+pub use simulate::{Player, SimulatedLevel, Simulation};
 pub use times::{PassTime, PassTimes};
 pub use uncertainty::{Interval, Uncertainty};

@@ -93,19 +93,42 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     tile([a], [b])[0][0]
 }
 
-/// `out[i] = scale · query · keys[i]` for consecutive rows of `keys`; a key is the part of a row of
-/// `stride` that starts at `offset`.
-pub(super) fn scores(
-    query: &[f32],
-    keys: &[f32],
-    stride: usize,
-    offset: usize,
-    scale: f32,
-    out: &mut [f32],
-) {
+/// What one head of one token sees of a cache: parts of the first `prefix` rows and then of those in
+/// `slots`, in the order in which they are added.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    /// Rows of `stride`; the head's part of a row starts at `offset`.
+    pub(super) rows: &'a [f32],
+    pub(super) stride: usize,
+    pub(super) offset: usize,
+    pub(super) prefix: usize,
+    pub(super) slots: &'a [usize],
+}
+
+impl<'a> Seen<'a> {
+    /// The rows seen, each from the head's part on, with their weights.
+    #[inline(always)]
+    fn weighted(self, weights: &'a [f32]) -> impl Iterator<Item = (&'a [f32], f32)> {
+        let Self { rows, stride, offset, prefix, slots } = self;
+        let (first, last) = weights.split_at(prefix);
+        let before = rows[..prefix * stride].chunks_exact(stride);
+        let path = slots.iter().map(move |slot| &rows[slot * stride..(slot + 1) * stride]);
+        let both = before.zip(first).chain(path.zip(last));
+        both.map(move |(row, weight)| (&row[offset..], *weight))
+    }
+}
+
+/// `out[i] = scale · query · keys[i]` for the keys seen.
+///
+/// Four keys are taken side by side where they are neighbours; a key gets the same bits either way.
+pub(super) fn scores(query: &[f32], keys: Seen<'_>, scale: f32, out: &mut [f32]) {
     let width = query.len();
-    let key = |i: usize| &keys[i * stride + offset..][..width];
-    let (fours, rest) = out.as_chunks_mut::<4>();
+    let key = |row: usize| &keys.rows[row * keys.stride + keys.offset..][..width];
+    let (before, path) = out.split_at_mut(keys.prefix);
+    for (&slot, out) in keys.slots.iter().zip(path) {
+        *out = dot(key(slot), query) * scale;
+    }
+    let (fours, rest) = before.as_chunks_mut::<4>();
     let done = fours.len() * 4;
     for (i, out) in fours.iter_mut().enumerate() {
         let sums = tile([key(4 * i), key(4 * i + 1), key(4 * i + 2), key(4 * i + 3)], [query]);
@@ -116,27 +139,19 @@ pub(super) fn scores(
     }
 }
 
-/// `out ← Σ_i weights[i] · values[i]`, rows as in [`scores`], added in the order of `i`.
-pub(super) fn weighted_sum(
-    weights: &[f32],
-    values: &[f32],
-    stride: usize,
-    offset: usize,
-    out: &mut [f32],
-) {
+/// `out ← Σ_i weights[i] · values[i]` over the values seen, added in the order of `i`.
+pub(super) fn weighted_sum(weights: &[f32], values: Seen<'_>, out: &mut [f32]) {
     let (lanes, rest) = out.as_chunks_mut::<LANES>();
-    let from_rest = offset + lanes.len() * LANES;
+    let done = lanes.len() * LANES;
     for (i, out) in lanes.iter_mut().enumerate() {
-        let from = offset + i * LANES;
-        let mut sum = f32x16::ZERO;
-        for (row, weight) in values.chunks_exact(stride).zip(weights) {
-            sum = lane(&row[from..from + LANES]).mul_add(f32x16::splat(*weight), sum);
-        }
+        let part = i * LANES..(i + 1) * LANES;
+        let sum = values.weighted(weights).fold(f32x16::ZERO, |sum, (value, weight)| {
+            lane(&value[part.clone()]).mul_add(f32x16::splat(weight), sum)
+        });
         *out = sum.to_array();
     }
     for (i, out) in rest.iter_mut().enumerate() {
-        let rows = values.chunks_exact(stride).zip(weights);
-        *out = rows.map(|(row, weight)| row[from_rest + i] * weight).sum();
+        *out = values.weighted(weights).map(|(value, weight)| value[done + i] * weight).sum();
     }
 }
 

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use wide::f32x16;
 
-use super::kernels;
+use super::kernels::{self, Seen};
 use crate::decoder::spec::{Activation, DecoderSpec, Pairing};
 
 /// Multiplications below which attention stays on one thread.
@@ -29,16 +29,18 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// Angles in `f64`, so that late positions lose nothing.
-    pub(super) fn set(&mut self, first: usize, tokens: usize, frequencies: &[f64]) {
+    /// A new pass begins.
+    pub(super) fn clear(&mut self) {
         self.sin.clear();
         self.cos.clear();
-        for position in first..first + tokens {
-            for frequency in frequencies {
-                let (sin, cos) = (position as f64 * frequency).sin_cos();
-                self.sin.push(sin as f32);
-                self.cos.push(cos as f32);
-            }
+    }
+
+    /// The pass's next token is at `position`. Angles in `f64`, so that late positions lose nothing.
+    pub(super) fn push(&mut self, position: usize, frequencies: &[f64]) {
+        for frequency in frequencies {
+            let (sin, cos) = (position as f64 * frequency).sin_cos();
+            self.sin.push(sin as f32);
+            self.cos.push(cos as f32);
         }
     }
 
@@ -80,35 +82,87 @@ pub(super) struct Cache {
     pub(super) values: Vec<f32>,
 }
 
-/// Causal attention of the pass's tokens, the last ones in the cache.
+impl Cache {
+    /// Forgets all rows of `width` from row `len` on.
+    pub(super) fn truncate(&mut self, len: usize, width: usize) {
+        self.keys.truncate(len * width);
+        self.values.truncate(len * width);
+    }
+
+    /// Keeps the first `len` rows of `width`, and behind them those of `slots`, which ascend from
+    /// there; forgets all others.
+    pub(super) fn keep(&mut self, len: usize, slots: &[usize], width: usize) {
+        for rows in [&mut self.keys, &mut self.values] {
+            for (to, &from) in (len..).zip(slots) {
+                rows.copy_within(from * width..(from + 1) * width, to * width);
+            }
+        }
+        self.truncate(len + slots.len(), width);
+    }
+}
+
+/// Which rows of the caches each token of a pass sees: all rows up to a length, then single ones.
+/// Tokens that follow each other see all up to themselves; a node of a tree sees the tokens that the
+/// tree follows, then its ancestors and itself.
+#[derive(Default)]
+pub(super) struct Sight {
+    prefixes: Vec<usize>,
+    slots: Vec<usize>,
+    /// Where each token's slots end.
+    ends: Vec<usize>,
+}
+
+impl Sight {
+    /// A new pass begins.
+    pub(super) fn clear(&mut self) {
+        self.prefixes.clear();
+        self.slots.clear();
+        self.ends.clear();
+    }
+
+    /// The pass's next token sees the first `prefix` rows, and then those of `slots`, in this order.
+    pub(super) fn push(&mut self, prefix: usize, slots: impl IntoIterator<Item = usize>) {
+        self.prefixes.push(prefix);
+        self.slots.extend(slots);
+        self.ends.push(self.slots.len());
+    }
+
+    /// What token `token` of the pass sees.
+    fn of(&self, token: usize) -> (usize, &[usize]) {
+        let from = token.checked_sub(1).map_or(0, |before| self.ends[before]);
+        (self.prefixes[token], &self.slots[from..self.ends[token]])
+    }
+}
+
+/// Attention of the pass's tokens, each to what it sees of the cache, which holds them already.
 ///
 /// `queries` holds rows of `stride`, the heads first; `out` is `[tokens, heads · head_dim]`.
 pub(super) fn attention(
     spec: &DecoderSpec,
-    queries: &[f32],
-    stride: usize,
+    (queries, stride): (&[f32], usize),
     cache: &Cache,
+    sight: &Sight,
     out: &mut [f32],
 ) {
     let (width, group) = (spec.kv_width(), spec.heads / spec.kv_heads * spec.head_dim);
     let tokens = queries.len() / stride;
-    let held = cache.keys.len() / width - tokens;
     let scale = 1.0 / (spec.head_dim as f32).sqrt();
     // One piece: the query heads of one token that share a key head.
     let piece = |index: usize, out: &mut [f32], weights: &mut Vec<f32>| {
         let (token, kv_head) = (index / spec.kv_heads, index % spec.kv_heads);
-        let (seen, offset) = (held + token + 1, kv_head * spec.head_dim);
-        let (keys, values) = (&cache.keys[..seen * width], &cache.values[..seen * width]);
+        let (prefix, slots) = sight.of(token);
+        let seen =
+            |rows| Seen { rows, stride: width, offset: kv_head * spec.head_dim, prefix, slots };
         let queries = &queries[token * stride + kv_head * group..][..group];
         let heads = queries.chunks_exact(spec.head_dim).zip(out.chunks_exact_mut(spec.head_dim));
-        weights.resize(seen, 0.0);
+        weights.resize(prefix + slots.len(), 0.0);
         for (query, out) in heads {
-            kernels::scores(query, keys, width, offset, scale, weights);
+            kernels::scores(query, seen(&cache.keys), scale, weights);
             kernels::softmax(weights);
-            kernels::weighted_sum(weights, values, width, offset, out);
+            kernels::weighted_sum(weights, seen(&cache.values), out);
         }
     };
-    let work = 2 * tokens * spec.query_width() * (held + tokens);
+    let work = 2 * tokens * spec.query_width() * (cache.keys.len() / width);
     if work < PARALLEL_FROM {
         let mut weights = Vec::new();
         let pieces = out.chunks_exact_mut(group).enumerate();

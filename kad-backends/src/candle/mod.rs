@@ -29,7 +29,7 @@
 //! class; `examples/pass_time.rs` measures yours.)
 //!
 //! A pass over up to [`NARROW`] tokens gives every token the bits that a pass of its own would
-//! have given it, in every dtype; where the processor has AVX-512, that is every pass. Wider ones
+//! have given it, in every dtype, and every node of a tree those of a pass along its path; where the processor has AVX-512, that is every pass. Wider ones
 //! go through candle's product, which rounds in another order. Chunks of [`CHUNK`] tokens bound
 //! the memory of a long prompt.
 
@@ -40,9 +40,11 @@ mod matrix;
 
 use std::sync::Arc;
 
-use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, Vocab};
+use kad_core::{
+    LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession, Vocab,
+};
 
-use self::layers::{Cache, Turns};
+use self::layers::{Cache, Sight, Turns};
 use self::matrix::Matrix;
 pub use self::matrix::NARROW;
 use crate::decoder::spec::DecoderSpec;
@@ -202,14 +204,16 @@ impl LanguageModel for CandleModel {
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
         let cache = self.blocks.iter().map(|_| Cache::default()).collect();
-        let rows = Rows::default();
-        Ok(Box::new(CandleSession { model: self, tokens: Vec::new(), cache, rows }))
+        let (tokens, tree, rows) = (Vec::new(), TokenTree::new(), Rows::default());
+        Ok(Box::new(CandleSession { model: self, tokens, tree, cache, rows }))
     }
 }
 
 struct CandleSession<'m> {
     model: &'m CandleModel,
     tokens: Vec<TokenId>,
+    /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
+    tree: TokenTree,
     cache: Vec<Cache>,
     rows: Rows,
 }
@@ -218,6 +222,7 @@ struct CandleSession<'m> {
 #[derive(Default)]
 struct Rows {
     turns: Turns,
+    sight: Sight,
     state: Vec<f32>,
     normed: Vec<f32>,
     query_key_value: Vec<f32>,
@@ -242,10 +247,17 @@ impl Session for CandleSession<'_> {
         let model = self.model;
         let held = self.tokens.len();
         ModelError::check_extend(held, tokens, wanted, model.context_len(), model.vocab.size())?;
+        self.forget(held);
         let rows_before = out.len();
         let mut computed = 0;
         for chunk in tokens.chunks(CHUNK) {
             computed += chunk.len();
+            let first = self.tokens.len();
+            self.rows.clear();
+            for position in first..first + chunk.len() {
+                self.rows.turns.push(position, &model.frequencies);
+                self.rows.sight.push(position + 1, []);
+            }
             // Of this chunk's tokens, those among the last `wanted` of all.
             let wanted_here = (computed + wanted).saturating_sub(tokens.len()).min(chunk.len());
             if let Err(error) = self.chunk(chunk, wanted_here, out) {
@@ -253,6 +265,7 @@ impl Session for CandleSession<'_> {
                 self.forget(held);
                 return Err(model_error(error));
             }
+            self.tokens.extend_from_slice(chunk);
         }
         Ok(())
     }
@@ -262,18 +275,71 @@ impl Session for CandleSession<'_> {
         self.forget(len);
         Ok(())
     }
+
+    fn trees(&mut self) -> Option<&mut dyn TreeSession> {
+        Some(self)
+    }
+}
+
+impl TreeSession for CandleSession<'_> {
+    fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
+        let model = self.model;
+        let (held, present, rows_before) = (self.tokens.len(), self.tree.len(), out.len());
+        let (limit, vocab) = (model.context_len(), model.vocab.size());
+        ModelError::check_tree(held, &self.tree, tree, limit, vocab)?;
+        let new: Vec<TokenId> = tree.tokens().skip(present).collect();
+        for (first, chunk) in (present..).step_by(CHUNK).zip(new.chunks(CHUNK)) {
+            self.rows.clear();
+            for node in first..first + chunk.len() {
+                let path = tree.path(node);
+                self.rows.turns.push(held + path.len() - 1, &model.frequencies);
+                self.rows.sight.push(held, path.into_iter().map(|node| held + node));
+            }
+            if let Err(error) = self.chunk(chunk, chunk.len(), out) {
+                out.truncate(rows_before);
+                self.crop(held + present);
+                return Err(model_error(error));
+            }
+        }
+        self.tree.clone_from(tree);
+        Ok(())
+    }
+
+    fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        ModelError::check_path(&self.tree, path)?;
+        let (held, width) = (self.tokens.len(), self.model.spec.kv_width());
+        let slots: Vec<usize> = path.iter().map(|node| held + node).collect();
+        self.cache.iter_mut().for_each(|cache| cache.keep(held, &slots, width));
+        self.tokens.extend(path.iter().map(|&node| self.tree.token(node)));
+        self.tree.clear();
+        Ok(())
+    }
+}
+
+impl Rows {
+    /// A new chunk begins.
+    fn clear(&mut self) {
+        self.turns.clear();
+        self.sight.clear();
+    }
 }
 
 impl CandleSession<'_> {
+    /// Forgets the tree, and the tokens from position `len` on.
     fn forget(&mut self, len: usize) {
+        self.tree.clear();
         self.tokens.truncate(len);
-        let width = self.model.spec.kv_width();
-        for cache in &mut self.cache {
-            cache.keys.truncate(len * width);
-            cache.values.truncate(len * width);
-        }
+        self.crop(len);
     }
 
+    /// Forgets all rows of the cache from row `len` on.
+    fn crop(&mut self, len: usize) {
+        let width = self.model.spec.kv_width();
+        self.cache.iter_mut().for_each(|cache| cache.truncate(len, width));
+    }
+
+    /// Runs the tokens that the rows' `turns` and `sight` were made for, at most [`CHUNK`]. Their
+    /// keys and values are appended to the cache, and `wanted` rows of logits to `out`.
     fn chunk(
         &mut self,
         tokens: &[TokenId],
@@ -281,7 +347,6 @@ impl CandleSession<'_> {
         out: &mut LogitRows,
     ) -> candle_core::Result<()> {
         let (model, rows) = (self.model, &mut self.rows);
-        rows.turns.set(self.tokens.len(), tokens.len(), &model.frequencies);
         rows.state.clear();
         for &token in tokens {
             model.embedding.row(token as usize, &mut rows.state)?;
@@ -295,7 +360,6 @@ impl CandleSession<'_> {
             layers::rms_norm(last, &model.final_norm, model.spec.norm_eps, &mut rows.normed);
             model.head.apply(&rows.normed, out.grow(wanted))?;
         }
-        self.tokens.extend_from_slice(tokens);
         Ok(())
     }
 }
@@ -321,7 +385,8 @@ impl Block {
             cache.values.extend_from_slice(values);
         }
         rows.attended.resize(tokens * queries, 0.0);
-        layers::attention(spec, &rows.query_key_value, stride, cache, &mut rows.attended);
+        let queries = (&rows.query_key_value[..], stride);
+        layers::attention(spec, queries, cache, &rows.sight, &mut rows.attended);
         rows.delta.resize(rows.state.len(), 0.0);
         self.output.apply(&rows.attended, &mut rows.delta)?;
         kernels::zip(&mut rows.state, &rows.delta, |state, delta| state + delta);

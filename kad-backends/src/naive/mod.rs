@@ -9,7 +9,9 @@ mod ops;
 
 use std::sync::Arc;
 
-use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, Vocab};
+use kad_core::{
+    LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession, Vocab,
+};
 
 use crate::decoder::spec::DecoderSpec;
 use crate::decoder::{self, EMBEDDING, FINAL_NORM, Slot};
@@ -124,7 +126,8 @@ impl LanguageModel for NaiveModel {
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
         let cache = self.layers.iter().map(|_| Cache::default()).collect();
-        Ok(Box::new(NaiveSession { model: self, tokens: Vec::new(), cache }))
+        let (tokens, tree) = (Vec::new(), TokenTree::new());
+        Ok(Box::new(NaiveSession { model: self, tokens, tree, cache }))
     }
 }
 
@@ -138,6 +141,8 @@ struct Cache {
 struct NaiveSession<'m> {
     model: &'m NaiveModel,
     tokens: Vec<TokenId>,
+    /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
+    tree: TokenTree,
     cache: Vec<Cache>,
 }
 
@@ -155,8 +160,10 @@ impl Session for NaiveSession<'_> {
         let model = self.model;
         let (held, limit) = (self.tokens.len(), model.spec.context_len);
         ModelError::check_extend(held, tokens, wanted, limit, model.vocab.size())?;
+        self.forget(held);
         for (index, &token) in tokens.iter().enumerate() {
-            let state = model.token(token, self.tokens.len(), &mut self.cache);
+            let seen: Vec<usize> = (0..=self.tokens.len()).collect();
+            let state = model.token(token, &seen, &mut self.cache);
             self.tokens.push(token);
             if index + wanted >= tokens.len() {
                 out.push_row(&model.logits(&state));
@@ -167,25 +174,71 @@ impl Session for NaiveSession<'_> {
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
         ModelError::check_truncate(self.tokens.len(), len)?;
+        self.forget(len);
+        Ok(())
+    }
+
+    fn trees(&mut self) -> Option<&mut dyn TreeSession> {
+        Some(self)
+    }
+}
+
+impl TreeSession for NaiveSession<'_> {
+    fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
+        let (model, held) = (self.model, self.tokens.len());
+        let (limit, vocab) = (model.spec.context_len, model.vocab.size());
+        ModelError::check_tree(held, &self.tree, tree, limit, vocab)?;
+        for node in self.tree.len()..tree.len() {
+            let path = tree.path(node).into_iter().map(|node| held + node);
+            let seen: Vec<usize> = (0..held).chain(path).collect();
+            out.push_row(&model.logits(&model.token(tree.token(node), &seen, &mut self.cache)));
+        }
+        self.tree.clone_from(tree);
+        Ok(())
+    }
+
+    fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        ModelError::check_path(&self.tree, path)?;
+        let (held, width) = (self.tokens.len(), self.model.spec.kv_width());
+        let kept = || (0..held).chain(path.iter().map(|node| held + node));
+        let gather = |rows: &mut Vec<f64>| {
+            *rows = kept().flat_map(|row| &rows[row * width..(row + 1) * width]).copied().collect();
+        };
+        for cache in &mut self.cache {
+            gather(&mut cache.keys);
+            gather(&mut cache.values);
+        }
+        self.tokens.extend(path.iter().map(|&node| self.tree.token(node)));
+        self.tree.clear();
+        Ok(())
+    }
+}
+
+impl NaiveSession<'_> {
+    /// Forgets the tree, and the tokens from position `len` on.
+    fn forget(&mut self, len: usize) {
+        self.tree.clear();
         self.tokens.truncate(len);
         let width = self.model.spec.kv_width();
         for cache in &mut self.cache {
             cache.keys.truncate(len * width);
             cache.values.truncate(len * width);
         }
-        Ok(())
     }
 }
 
 impl NaiveModel {
     /// Runs one token through all blocks, appending to the cache; the residual stream, `[hidden]`.
-    fn token(&self, token: TokenId, position: usize, cache: &mut [Cache]) -> Vec<f64> {
+    ///
+    /// `seen` are the rows of the cache that it attends to, those of its text: its own comes last,
+    /// and how many there are before is its position.
+    fn token(&self, token: TokenId, seen: &[usize], cache: &mut [Cache]) -> Vec<f64> {
         let (hidden, eps) = (self.spec.hidden, self.spec.norm_eps);
         let at = token as usize * hidden;
         let mut state = self.embedding[at..at + hidden].to_vec();
         for (layer, cache) in self.layers.iter().zip(cache) {
             let input = ops::rms_norm(&state, &layer.attention_norm, eps);
-            let attended = self.attend(layer, &input, position, cache);
+            let attended = self.attend(layer, &input, seen, cache);
             ops::add(&mut state, &ops::times(&layer.output, &attended));
 
             let input = ops::rms_norm(&state, &layer.ffn_norm, eps);
@@ -200,8 +253,8 @@ impl NaiveModel {
     }
 
     /// All heads of one block, `[heads · head_dim]`, before the output projection.
-    fn attend(&self, layer: &Layer, input: &[f64], position: usize, cache: &mut Cache) -> Vec<f64> {
-        let spec = &self.spec;
+    fn attend(&self, layer: &Layer, input: &[f64], seen: &[usize], cache: &mut Cache) -> Vec<f64> {
+        let (spec, position) = (&self.spec, seen.len() - 1);
         let project = |matrix: &[f64], bias: &[f64]| {
             let mut row = ops::times(matrix, input);
             ops::add(&mut row, bias);
@@ -220,7 +273,10 @@ impl NaiveModel {
         let heads = queries.chunks_exact(spec.head_dim).enumerate();
         let one = |(head, query): (usize, &[f64])| {
             let offset = head / shared_by * spec.head_dim;
-            ops::attention(query, &cache.keys, &cache.values, spec.kv_width(), offset)
+            let part = offset..offset + spec.head_dim;
+            let keys = ops::parts(&cache.keys, spec.kv_width(), seen, part.clone());
+            let values = ops::parts(&cache.values, spec.kv_width(), seen, part);
+            ops::attention(query, &keys, &values)
         };
         heads.flat_map(one).collect()
     }

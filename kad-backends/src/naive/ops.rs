@@ -1,5 +1,7 @@
 //! The formulas of [`decoder`](crate::decoder), one function each.
 
+use std::ops::Range;
+
 use crate::decoder::spec::{Activation, Pairing};
 
 /// `matrix · input`, matrix `[out, in]`.
@@ -47,26 +49,26 @@ pub(super) fn rotate(head: &mut [f64], position: usize, frequencies: &[f64], pai
     }
 }
 
-/// `Σ_t softmax_t(query · key_t / sqrt(head_dim)) value_t` over all cached tokens.
-///
-/// `keys` and `values` are `[tokens, width]`; this head's part of a row starts at `offset`.
-pub(super) fn attention(
-    query: &[f64],
-    keys: &[f64],
-    values: &[f64],
+/// `part` of each of the rows `seen`, in their order; `rows` is `[tokens, width]`.
+pub(super) fn parts<'a>(
+    rows: &'a [f64],
     width: usize,
-    offset: usize,
-) -> Vec<f64> {
-    let part = offset..offset + query.len();
+    seen: &[usize],
+    part: Range<usize>,
+) -> Vec<&'a [f64]> {
+    seen.iter().map(|row| &rows[row * width..][part.clone()]).collect()
+}
+
+/// `Σ_t softmax_t(query · key_t / sqrt(head_dim)) value_t` over the tokens that this head sees.
+pub(super) fn attention(query: &[f64], keys: &[&[f64]], values: &[&[f64]]) -> Vec<f64> {
     let scale = 1.0 / (query.len() as f64).sqrt();
-    let scores: Vec<f64> =
-        keys.chunks_exact(width).map(|row| dot(query, &row[part.clone()]) * scale).collect();
+    let scores: Vec<f64> = keys.iter().map(|key| dot(query, key) * scale).collect();
     let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();
     let total: f64 = weights.iter().sum();
     let mut out = vec![0.0; query.len()];
-    for (weight, row) in weights.iter().zip(values.chunks_exact(width)) {
-        for (out, value) in out.iter_mut().zip(&row[part.clone()]) {
+    for (weight, value) in weights.iter().zip(values) {
+        for (out, value) in out.iter_mut().zip(*value) {
             *out += weight / total * value;
         }
     }

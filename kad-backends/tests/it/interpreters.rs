@@ -31,7 +31,7 @@ fn naive_keeps_the_contract_to_the_bit() {
         let model = naive_model(&spec, &tiny::weights(&spec, &[], SEED));
         let report = check(&*model, None, Tolerance::EXACT, SEED);
         println!("naive, {}: {report:?}", spec.family);
-        assert!(report.batch_invariant);
+        assert!(report.batch_invariant && report.trees);
     }
 }
 
@@ -149,7 +149,7 @@ mod candle {
         let reference = naive_model(spec, &weights);
         let report = check(&*model(spec, &weights, dtype), Some(&*reference), TINY, SEED);
         eprintln!("candle {dtype}, {}, {types:?}: {report:?}", spec.family);
-        assert!(report.batch_invariant);
+        assert!(report.batch_invariant && report.trees);
         report
     }
 
@@ -272,7 +272,7 @@ mod candle {
                 let fast = nano(&name, Backend::Candle, dtype).model;
                 let report = check(&*fast, Some(&*slow), NANO, SEED);
                 println!("{name}, {dtype}: {report:?}");
-                assert!(report.batch_invariant);
+                assert!(report.batch_invariant && report.trees);
             }
         }
     }

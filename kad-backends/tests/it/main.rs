@@ -17,3 +17,4 @@ mod registry;
 mod sources;
 mod support;
 mod tokenizers;
+mod trees;

@@ -2,7 +2,6 @@
 //! models made of them.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use half::f16;
 use kad_backends::{LoadError, StoredType, Weights};
@@ -147,6 +146,8 @@ fn what_has_no_blocks_is_refused_with_its_name() {
 
 #[cfg(feature = "candle")]
 mod models {
+    use std::sync::Arc;
+
     use kad_backends::decoder::spec::DecoderSpec;
     use kad_backends::decoder::{EMBEDDING, HEAD};
     use kad_backends::{Backend, Dtype, LayeredModel, ModelRequest, candle, load, naive};

@@ -96,6 +96,8 @@ pub struct Round {
     pub accepted: usize,
     /// How many it handed on: those, and its own.
     pub emitted: usize,
+    /// Whether the drafter ended the draft of its own accord, shorter than it was asked for.
+    pub stopped: bool,
 }
 
 /// What one step did beside its tokens.

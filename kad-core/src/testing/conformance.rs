@@ -1,7 +1,7 @@
 //! One suite for every backend.
 //!
 //! A backend is a promise about [`LanguageModel`] and [`Session`]: whatever way a session came to
-//! hold its tokens, it answers as a fresh one would. [`check`] holds a model to it, and to a
+//! hold its tokens, it answers as a fresh one would, and so do the nodes of a token tree. [`check`] holds a model to it, and to a
 //! reference model with the same weights if there is one.
 //!
 //! ```
@@ -19,6 +19,8 @@ use crate::error::ModelError;
 use crate::logits::LogitRows;
 use crate::model::{LanguageModel, Session};
 use crate::vocab::TokenId;
+
+mod trees;
 
 /// Length of the sequences tried; a model with a shorter context is tried up to that.
 const LENGTH: usize = 48;
@@ -56,6 +58,9 @@ pub struct Report {
     pub batch_invariant: bool,
     /// Rows of logits compared.
     pub rows: usize,
+    /// Whether sessions have [tree attention](crate::TreeSession), which was then held to its
+    /// contract too.
+    pub trees: bool,
 }
 
 /// Holds `model` to the contract of [`Session`], with tokens drawn from `seed`.
@@ -79,6 +84,7 @@ pub fn check(
             largest: 0.0,
             batch_invariant: true,
             rows: 0,
+            trees: false,
         },
     };
     suite.refusals(&tokens);
@@ -88,6 +94,7 @@ pub fn check(
     suite.rolled_back(&tokens);
     suite.independent(&tokens, &mut rng);
     suite.walk(&mut rng);
+    suite.trees(&tokens, &mut rng);
     if let Some(reference) = reference {
         suite.agrees(reference, &tokens);
     }

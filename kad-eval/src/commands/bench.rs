@@ -35,7 +35,7 @@ struct Contender {
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
+    let experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
     let prompts = speed::prompts(&experiment, args.data.as_deref(), args.prompts)?;
     let profile = args.profile.as_deref().map(Profile::read).transpose()?;
     on_ctrl_c()?;
@@ -44,11 +44,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if let Some(profile) = &profile {
         check_fresh(args, profile, &experiment, &models)?;
     }
-    if args.decoders.is_some() {
-        list_planned(&mut experiment, &models)?;
-    }
     let contenders = match (&args.decoders, &profile) {
-        (Some(names), _) => named(names, &experiment, profile.as_ref())?,
+        (Some(names), _) => named(names, &experiment, profile.as_ref(), &models)?,
         (None, Some(profile)) => planned(args, profile, &subjects)?,
         (None, None) => {
             let message = "name decoders with `--decoders`, or a profile with `--profile`";
@@ -130,14 +127,17 @@ fn named(
     names: &str,
     experiment: &Experiment,
     profile: Option<&Profile>,
+    models: &Models,
 ) -> Result<Vec<Contender>> {
     let wanted = listed(names, "decoder", &decoder_names(experiment))?;
     let mut found = Vec::new();
     for plan in experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name)) {
-        let predicted = profile.map(|profile| predicted(profile, &plan.kind)).transpose()?;
+        let mut kind = plan.kind.clone();
+        list_planned(&mut kind, models).with_context(|| format!("decoder `{}`", plan.name))?;
+        let predicted = profile.map(|profile| predicted(profile, &kind)).transpose()?;
         found.push(Contender {
             name: plan.name.clone(),
-            kind: plan.kind.clone(),
+            kind,
             sampling: plan.sampling.clone(),
             predicted: predicted.flatten(),
         });

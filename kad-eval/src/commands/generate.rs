@@ -1,63 +1,57 @@
 //! `kad generate`: a prompt in, a stream of text out.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod request;
+mod show;
+
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Read};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow, bail};
-use kad_backends::{Message, TokenStream};
+use anyhow::{Context, Result, anyhow};
+use kad_backends::Message;
 use kad_core::decode::{Decoder, Emitted, Generation, Limits, Origin, generate};
-use kad_core::{DecodeError, SampledChoices, Sampling, TokenId};
-use owo_colors::OwoColorize;
+use kad_core::{SampledChoices, TokenId};
 use serde_json::json;
 
-use super::plan;
-use crate::cli::{Drafting, GenerateArgs, Show, Way};
-use crate::config::{DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, Execution, SamplingPlan};
+use crate::cli::GenerateArgs;
+use crate::config::{DecoderKind, SamplingPlan, law_in_words};
 use crate::failure::Failure;
 use crate::models::{self, Models, Rules, Settings};
 use crate::output;
-use crate::record::{Acceptance, origin_name};
+use crate::record::{Acceptance, LevelRecord, origin_name};
+use request::Request;
+use show::Printer;
 
 pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
-    let (sampling, decision) = sampling(args).map_err(Failure::Request)?;
+    let Request { mut kind, plans, sampling } = request::read(args).map_err(Failure::Request)?;
     let prompt = prompt(args)?;
-    let kind = kind(args).map_err(Failure::Request)?;
-    let models = load(args, &kind)?;
+    models::planned::check_profile(&kind)?;
+    let models = models::load_all(&plans, std::iter::once(&kind))?;
     models::check_shared(&kind, &models)?;
+    models::planned::list_planned(&mut kind, &models)?;
     let rules = Rules::of(&kind)?;
     let eos = models::eos(&kind, &models);
-    let settings = Settings { sampling, decision, eos: eos.clone() };
+    let (drawn, decision) = (sampling.sampling(), sampling.decision());
+    let settings = Settings {
+        sampling: drawn.map_err(anyhow::Error::from)?,
+        decision: decision.map_err(anyhow::Error::from)?,
+        eos: eos.clone(),
+    };
     let decoder = models::decoder(&kind, &models, &rules, &settings);
     let mut speaking = Speaking {
         args,
         kind: &kind,
+        sampling: &sampling,
         models: &models,
         decoder: decoder?,
         choices: SampledChoices::seeded(args.seed),
-        limits: Limits { max_new_tokens: args.max_new_tokens as usize, eos },
+        limits: Limits { max_new_tokens: sampling.max_new_tokens as usize, eos },
     };
     match prompt {
         Some(prompt) => speaking.answer_once(&prompt),
         None => speaking.converse(),
     }
-}
-
-fn sampling(args: &GenerateArgs) -> Result<(Sampling, Sampling)> {
-    if args.max_new_tokens == 0 {
-        return Err(DecodeError::NothingAsked.into());
-    }
-    let plan = SamplingPlan {
-        temperature: args.temperature,
-        top_k: args.top_k,
-        top_p: args.top_p,
-        min_p: args.min_p,
-        repetition_penalty: args.repetition_penalty,
-        max_new_tokens: args.max_new_tokens,
-        decision_temperature: args.decision_temperature.unwrap_or(1.0),
-    };
-    Ok((plan.sampling()?, plan.decision()?))
 }
 
 /// The prompt given or piped in; `None` for a conversation, line by line.
@@ -81,78 +75,11 @@ fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
     Ok(Some(prompt))
 }
 
-/// Models are called by their roles.
-///
-/// # Errors
-/// If flags contradict each other.
-fn kind(args: &GenerateArgs) -> Result<DecoderKind> {
-    let [base, small, aligned] = ["base", "small", "aligned"].map(str::to_owned);
-    Ok(match &args.rule {
-        Some(rule) => {
-            let (rule, execution) = (rule.clone(), execution(args, Execution::Lazy)?);
-            DecoderKind::Deferral { base, aligned, rule, execution }
-        }
-        None if args.small.is_some() => {
-            if args.execution == Some(Way::Lazy) {
-                bail!(
-                    "--execution lazy does not go with --small: implicit reward needs all of its \
-                     models for every token"
-                );
-            }
-            let execution = execution(args, Execution::Autoregressive)?;
-            DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio: None, execution }
-        }
-        None => DecoderKind::Single { model: "model".to_owned() },
-    })
-}
-
-fn execution(args: &GenerateArgs, default: Execution) -> Result<Execution> {
-    let drafting = [
-        ("--draft-length", args.draft_length.is_some()),
-        ("--drafter", args.drafter.is_some()),
-        ("--no-bonus", args.no_bonus),
-    ];
-    let drafting = drafting.into_iter().find_map(|(flag, given)| given.then_some(flag));
-    let plain = match args.execution {
-        None if drafting.is_none() => Some(default),
-        Some(Way::Autoregressive) => Some(Execution::Autoregressive),
-        Some(Way::Lazy) => Some(Execution::Lazy),
-        None | Some(Way::Speculative) => None,
-    };
-    match (plain, drafting) {
-        (Some(plain), Some(flag)) => {
-            bail!("{flag} is for --execution speculative, but {plain} was asked for")
-        }
-        (Some(plain), None) => Ok(plain),
-        (None, _) => Ok(Execution::Speculative {
-            draft_length: args.draft_length.unwrap_or(DEFAULT_DRAFT_LENGTH),
-            bonus: !args.no_bonus,
-            drafter: match args.drafter {
-                Some(Drafting::Small) => DraftPart::Small,
-                Some(Drafting::Aligned) | None => DraftPart::Aligned,
-            },
-        }),
-    }
-}
-
-fn load(args: &GenerateArgs, kind: &DecoderKind) -> Result<Models> {
-    let named = [
-        ("model", &args.model),
-        ("base", &args.base),
-        ("small", &args.small),
-        ("aligned", &args.aligned),
-    ];
-    let plans: BTreeMap<String, _> = named
-        .into_iter()
-        .filter_map(|(name, source)| Some((name.to_owned(), plan(source.as_ref()?, &args.engine))))
-        .collect();
-    models::load_all(&plans, std::iter::once(kind))
-}
-
 /// A decoder at work on one conversation. Its sessions keep what they have read.
 struct Speaking<'m> {
     args: &'m GenerateArgs,
     kind: &'m DecoderKind,
+    sampling: &'m SamplingPlan,
     models: &'m Models,
     decoder: Box<dyn Decoder + 'm>,
     choices: SampledChoices<rand_chacha::ChaCha12Rng>,
@@ -210,7 +137,7 @@ impl Speaking<'_> {
         let start = Instant::now();
         let passes_before = passes(self.models);
         let speaker = models::speaker(self.kind, self.models);
-        let mut printer = Printer::new(self.args, speaker.tokenizer.stream());
+        let mut printer = Printer::new(self.args, self.kind, speaker.tokenizer.stream());
         let eos = &self.limits.eos;
         let mut failed = None;
         let mut first_token = None;
@@ -240,6 +167,9 @@ impl Speaking<'_> {
             self.print_json(&text, prompt, &made, &done, timing)?;
         } else {
             output::note(&statistics(&made, &done, timing));
+            if !self.kind.is_exact() {
+                output::note(&law_in_words(self.kind, self.sampling));
+            }
         }
         Ok(text)
     }
@@ -252,16 +182,17 @@ impl Speaking<'_> {
         passes: &BTreeMap<&str, u64>,
         timing: Timing,
     ) -> Result<(), Failure> {
-        let execution = self.kind.execution();
-        let speculative = matches!(execution, Some(Execution::Speculative { .. }));
         let object = json!({
             "text": text,
             "prompt_tokens": prompt,
             "tokens": made.tokens.iter().map(|t| t.token).collect::<Vec<_>>(),
             "origins": made.tokens.iter().map(|t| origin_name(t.origin)).collect::<Vec<_>>(),
+            "levels": made.tokens.iter().map(|t| t.level).collect::<Vec<_>>(),
             "deferral_mass": made.tokens.iter().map(|t| t.deferral_mass).collect::<Vec<_>>(),
-            "execution": execution.map(|execution| execution.to_string()),
-            "acceptance": speculative.then(|| Acceptance::of(&made.steps)),
+            "law": law_in_words(self.kind, self.sampling),
+            "execution": self.kind.execution_in_words(),
+            "acceptance": self.kind.speculates().then(|| Acceptance::of(&made.steps)),
+            "rounds": LevelRecord::of(&made.rounds),
             "stop": made.stop.to_string(),
             "passes": passes,
             "seconds": timing.seconds,
@@ -308,77 +239,4 @@ fn statistics(made: &Generation, passes: &BTreeMap<&str, u64>, timing: Timing) -
     parts.push(format!("passes: {}", passes.join(", ")));
     parts.push(format!("stop: {}", made.stop));
     parts.join("; ")
-}
-
-/// Shows tokens as they come.
-struct Printer<'a> {
-    args: &'a GenerateArgs,
-    stream: TokenStream<'a>,
-    text: String,
-    /// What has been shown, for the legend.
-    seen: BTreeSet<Origin>,
-}
-
-impl<'a> Printer<'a> {
-    fn new(args: &'a GenerateArgs, stream: TokenStream<'a>) -> Self {
-        Self { args, stream, text: String::new(), seen: BTreeSet::new() }
-    }
-
-    fn show(&mut self, emitted: &Emitted, ends: bool) -> Result<()> {
-        if ends {
-            return Ok(());
-        }
-        self.seen.insert(emitted.origin);
-        let piece = self.stream.push(emitted.token);
-        self.text.push_str(&piece);
-        if self.args.json {
-            return Ok(());
-        }
-        let shown = match (self.args.show, emitted.origin) {
-            (Some(Show::Provenance), origin) => mark(&piece, origin),
-            _ => piece,
-        };
-        Ok(output::print(&shown)?)
-    }
-
-    fn finish(mut self) -> Result<String> {
-        let rest = self.stream.finish();
-        self.text.push_str(&rest);
-        if !self.args.json {
-            output::line(&rest)?;
-            if self.args.show == Some(Show::Provenance) {
-                let legend = self.seen.iter().map(|&origin| mark(meaning(origin), origin));
-                output::note(&format!("legend: {}", legend.collect::<Vec<_>>().join(", ")));
-            }
-        }
-        Ok(self.text)
-    }
-}
-
-/// What the mark of an origin means.
-fn meaning(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Base => "kept from base",
-        Origin::Deferred => "deferred to aligned",
-        Origin::Drafted => "drafted and accepted",
-        Origin::Corrected => "corrected",
-        Origin::Bonus => "bonus",
-        _ => "drawn from the whole law",
-    }
-}
-
-/// A piece of text as its origin is shown: coloured where stdout has colours, else in brackets.
-fn mark(piece: &str, origin: Origin) -> String {
-    let plain = anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never;
-    match (origin, plain) {
-        (Origin::Deferred, true) => format!("[{piece}]"),
-        (Origin::Deferred, false) => piece.green().underline().to_string(),
-        (Origin::Drafted, true) => format!("({piece})"),
-        (Origin::Drafted, false) => piece.cyan().to_string(),
-        (Origin::Corrected, true) => format!("[{piece}]"),
-        (Origin::Corrected, false) => piece.yellow().underline().to_string(),
-        (Origin::Bonus, true) => format!("{{{piece}}}"),
-        (Origin::Bonus, false) => piece.blue().to_string(),
-        _ => piece.to_owned(),
-    }
 }

@@ -24,13 +24,19 @@ const EXAMPLES: usize = 3;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut experiment = experiment(args).map_err(Failure::Request)?;
-    models::planned::check_profiles(&experiment)?;
+    for plan in &experiment.decoders {
+        models::planned::check_profile(&plan.kind)
+            .with_context(|| format!("decoder `{}`", plan.name))?;
+    }
     check_writable(&args.out.join(&experiment.name))?;
     let tasks = load_tasks(&experiment, args)?;
     on_ctrl_c()?;
     let models = models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind))?;
     check_shared(&experiment, &models)?;
-    models::planned::list_planned(&mut experiment, &models)?;
+    for plan in &mut experiment.decoders {
+        models::planned::list_planned(&mut plan.kind, &models)
+            .with_context(|| format!("decoder `{}`", plan.name))?;
+    }
     let run_id = run_id(&experiment, &models, &tasks)?;
     let folder = RunFolder::open(&args.out, &experiment.name, &run_id)?;
     folder.write_json("plan.json", &experiment)?;

@@ -11,6 +11,7 @@ mod rule;
 mod table;
 mod words;
 
+pub(crate) use chain::lookup;
 pub(crate) use decoders::DEFAULT_DRAFT_LENGTH;
 pub(crate) use error::ConfigError;
 pub(crate) use experiment::{

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::{DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part};
+use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part};
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
@@ -14,35 +14,32 @@ use crate::profile::{About, Ask, Cost, Outlook, Profile};
 const MAX_LEVELS: usize = 4;
 const MAX_LENGTH: usize = 16;
 
-/// Reads every profile that a chain of the experiment is to be planned by: before models are loaded, a
-/// file that is not there should be known.
+/// Reads the profile that a chain is to be planned by: before models are loaded, a file that is not
+/// there should be known.
 ///
 /// # Errors
-/// If one cannot be read.
-pub(crate) fn check_profiles(experiment: &Experiment) -> Result<()> {
-    for plan in &experiment.decoders {
-        if let DecoderKind::Chain(chain) = &plan.kind
-            && let Levels::Planned { profile, .. } = &chain.levels
-        {
-            Profile::read(profile).with_context(|| format!("decoder `{}`", plan.name))?;
+/// If it cannot be read.
+pub(crate) fn check_profile(kind: &DecoderKind) -> Result<()> {
+    match kind {
+        DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, .. }, .. }) => {
+            Profile::read(profile).map(drop)
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-/// Lists the levels of every chain of the experiment that leaves them to a plan.
+/// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
 ///
 /// # Errors
-/// Those of [`fastest_levels`], with the decoder's name.
-pub(crate) fn list_planned(experiment: &mut Experiment, models: &Models) -> Result<()> {
-    for plan in &mut experiment.decoders {
-        let DecoderKind::Chain(chain) = &mut plan.kind else { continue };
-        if let Levels::Planned { profile, candidates } = &chain.levels {
-            let levels = fastest_levels(&chain.target, profile, candidates, models)
-                .with_context(|| format!("decoder `{}`", plan.name))?;
-            chain.levels = Levels::Listed(levels);
-            output::note(&format!("decoder `{}`: {}", plan.name, chain.in_words()));
-        }
+/// Those of [`fastest_levels`].
+pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()> {
+    let DecoderKind::Chain(chain) = kind else {
+        return Ok(());
+    };
+    if let Levels::Planned { profile, candidates } = &chain.levels {
+        let levels = fastest_levels(&chain.target, profile, candidates, models)?;
+        chain.levels = Levels::Listed(levels);
+        output::note(&format!("planned for `{}`: {}", chain.target.name, chain.in_words()));
     }
     Ok(())
 }

@@ -263,7 +263,7 @@ impl Measurement<'_> {
                 };
                 let drafter = &candidates[chain.drafter];
                 for (index, step) in steps.iter().enumerate() {
-                    self.record(drafter, step, runs)?;
+                    record(step, runs)?;
                     if index > 0 {
                         outside.extend(beside(&candidates[chain.verifier], drafter, step));
                     }
@@ -285,20 +285,6 @@ impl Measurement<'_> {
             }
         }
         Ok(Some(pairs))
-    }
-
-    /// Counts the round of a step.
-    fn record(&self, drafter: &Candidate, step: &StepTime, runs: &mut RunLengths) -> Result<()> {
-        let Some(round) = step.round else { return Ok(()) };
-        // A model that proposes fewer tokens has ended the text; a lookup has found no more.
-        let asked = match drafter.cost {
-            Cost::Law { .. } => round.drafted,
-            Cost::Lookup { .. } => self.effort.draft_length.min(step.room - 1).max(round.drafted),
-        };
-        if asked > 0 {
-            runs.record(asked, round.drafted, round.accepted)?;
-        }
-        Ok(())
     }
 
     /// Chains of two levels whose drafter is cheaper than what it drafts for, and of one vocabulary.
@@ -347,6 +333,17 @@ impl Plain {
         let made: usize = steps.iter().map(|step| step.emitted).sum();
         self.middles.push(prompt as f64 + made as f64 / 2.0);
     }
+}
+
+/// Counts the round of a step. A draft that ended with an end token or with the room for tokens was as
+/// long as it was asked for; one that the drafter ended of its own accord was not.
+fn record(step: &StepTime, runs: &mut RunLengths) -> Result<()> {
+    let Some(round) = step.round else { return Ok(()) };
+    let asked = round.drafted + usize::from(round.stopped);
+    if asked > 0 {
+        runs.record(asked, round.drafted, round.accepted)?;
+    }
+    Ok(())
 }
 
 /// What a step took beside passes, laws, drawing and looking up.

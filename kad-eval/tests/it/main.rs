@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod chains;
 mod experiments;
 mod explain;
 mod generate;
 mod kad;
+mod nano_chains;
 mod plan;
 mod profile;
 mod prove;

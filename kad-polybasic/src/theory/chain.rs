@@ -15,7 +15,8 @@ pub enum Surplus {
     Flush,
     /// Exactly `L_i` tokens are verified. The others wait for the next round if all were accepted and
     /// no bonus was drawn, and are dropped otherwise. They do not outlive the round of the level
-    /// above.
+    /// above. (Decoders may also save them there, or where a bonus happens to agree with them: they
+    /// then do a little better than predicted.)
     Keep,
 }
 

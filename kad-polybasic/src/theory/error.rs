@@ -12,6 +12,16 @@ pub enum TheoryError {
         /// The time found.
         seconds: f64,
     },
+    /// A running chain and its description that differ.
+    #[error(
+        "the chain has {found} verifying levels, its description {expected}: measure this chain"
+    )]
+    Levels {
+        /// Verifying levels of the chain.
+        found: usize,
+        /// Those described.
+        expected: usize,
+    },
     /// A grid axis that does not rise.
     #[error("{axis} of the pass times are {found:?}: give at least one, from {least} on, rising")]
     Axis {

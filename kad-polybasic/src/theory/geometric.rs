@@ -8,7 +8,7 @@ use super::error::{TheoryError, checked_rate};
 /// This is the law behind arXiv 2510.26527, Theorem 3.3 (stability), with `a = 1 − α`. The theorem says
 /// that the variance has a closed form, that it falls as acceptance rises, and that `σ/μ → 0` as
 /// `α → 0`. The closed form is [`variance`](Self::variance); the last claim holds, as
-/// `σ/μ ≈ √(α (n + 1)(2n + 1) / 6n)`; the second does not (theory B4): the variance is 0 at both ends
+/// `σ/μ ≈ √(α (n + 1)(2n + 1) / 6n)`; the second does not: the variance is 0 at both ends
 /// and *rises* up to a rate of .78 (n = 4), .876 (n = 8), .934 (n = 16), see
 /// [`variance_peak`](Self::variance_peak). The coefficient of variation of `N` does fall
 /// throughout; that of `N + 1`, the tokens a round emits, has a peak as well. Nothing of this
@@ -58,7 +58,7 @@ impl CappedGeometric {
         self.rate * geometric_sum(self.rate, self.cap)
     }
 
-    /// `Var N = [a − (2n + 1) a^{n+1} (1 − a) − a^{2n+2}] / (1 − a)²` (theory B4; the published formula
+    /// `Var N = [a − (2n + 1) a^{n+1} (1 − a) − a^{2n+2}] / (1 − a)²` (derived here: the published formula
     /// could not be read, and a reviewer doubted it). Also that of `N + 1`, with a bonus.
     pub fn variance(&self) -> f64 {
         let (a, n) = (self.rate, self.cap);

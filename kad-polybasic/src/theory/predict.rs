@@ -46,8 +46,9 @@ pub struct LevelPrediction {
     pub acceptance_length: f64,
     /// `accepted[k]`: probability that a round accepts k tokens; empty for the proposer.
     pub accepted: Vec<f64>,
-    /// `ω_i`: tokens this level handed on per token of the text; 1 for the target, and more below for
-    /// what is rejected above.
+    /// `ω_i`: tokens this level handed on per token of the text; 1 for the target. Below it, more for
+    /// what is rejected above, and less for the bonus tokens of the levels above: without bonuses it is
+    /// at least 1.
     pub waste: f64,
 }
 
@@ -58,7 +59,7 @@ impl Chain {
     /// Level by level from the bottom, exactly for runs of acceptances that start anew with each round:
     /// the law of the tokens of a round of level `i + 1` gives, by renewal, the law of the buffer that
     /// level `i` verifies and how many rounds it took, and so the law of *its* round. With independent
-    /// acceptances and constant times this is theory B2's three-level predictor, for any n. It departs
+    /// acceptances and constant times it is a closed recursion. It departs
     /// from arXiv 2510.26527, Lemma 3.1, in what it counts:
     ///
     /// 1. Tokens that a level hands on and a higher one rejects are paid for (the *waste*).
@@ -115,7 +116,8 @@ impl Inputs {
             survival.push(match &verifier.acceptance {
                 Acceptance::Rate(_) => verifier.acceptance.survival(largest),
                 Acceptance::Runs(runs) => {
-                    runs.acceptances().survival_with(largest, |p, f| estimate.rate(p, f))
+                    let (hazards, prior) = (runs.acceptances(), runs.prior());
+                    hazards.survival_with(largest, |p, f| estimate.rate(p, f, prior))
                 }
             });
         }
@@ -124,7 +126,7 @@ impl Inputs {
             Some(Acceptance::Runs(runs)) => {
                 runs.proposals().survival_with(length, |passed, failed| match failed {
                     0 => 1.0,
-                    failed => estimate.rate(passed, failed),
+                    failed => estimate.rate(passed, failed, 0.5),
                 })
             }
             _ => vec![1.0; length + 1],
@@ -149,8 +151,8 @@ impl Inputs {
 
 /// How measurements become the numbers of a prediction.
 trait Estimate {
-    /// A probability with this many successes and failures, not both 0.
-    fn rate(&mut self, passed: u64, failed: u64) -> f64;
+    /// A probability with this many successes and failures, not both 0, expected at `prior`.
+    fn rate(&mut self, passed: u64, failed: u64, prior: f64) -> f64;
     /// Pass times.
     fn times(&mut self, times: &PassTimes) -> PassTimes;
 }
@@ -159,7 +161,7 @@ trait Estimate {
 struct Measured;
 
 impl Estimate for Measured {
-    fn rate(&mut self, passed: u64, failed: u64) -> f64 {
+    fn rate(&mut self, passed: u64, failed: u64, _: f64) -> f64 {
         passed as f64 / (passed + failed) as f64
     }
 
@@ -169,8 +171,8 @@ impl Estimate for Measured {
 }
 
 impl Estimate for Draws {
-    fn rate(&mut self, passed: u64, failed: u64) -> f64 {
-        Draws::rate(self, passed, failed)
+    fn rate(&mut self, passed: u64, failed: u64, prior: f64) -> f64 {
+        Draws::rate(self, passed, failed, prior)
     }
 
     fn times(&mut self, times: &PassTimes) -> PassTimes {
@@ -178,17 +180,17 @@ impl Estimate for Draws {
     }
 }
 
-/// Tokens of a draft: the lowest verifier's length, or the depth of a tree; 0 without verifiers.
-fn draft_length(chain: &Chain) -> usize {
+/// Tokens of a draft: the lowest verifier's length, or the depth of a tree; 1 for a model alone.
+pub(super) fn draft_length(chain: &Chain) -> usize {
     match (&chain.proposer, chain.verifiers.last()) {
-        (_, None) => 0,
+        (_, None) => 1,
         (Proposer::Tree { depth, .. }, _) => *depth,
         (_, Some(lowest)) => lowest.length,
     }
 }
 
 /// The largest buffer of each verifier, target first.
-fn largest_buffers(chain: &Chain) -> Vec<usize> {
+pub(super) fn largest_buffers(chain: &Chain) -> Vec<usize> {
     let mut largest = draft_length(chain);
     let mut found = Vec::new();
     for (above, verifier) in chain.verifiers.iter().rev().enumerate() {

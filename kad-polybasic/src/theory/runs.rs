@@ -19,7 +19,7 @@ const TAIL_TRIALS: u64 = 30;
 ///
 /// count every round for as long as it was watched (a round that was accepted whole says nothing about
 /// the position behind its end), and `P(N ≥ k) = Π_{j ≤ k} h_j` (Kaplan and Meier 1958; for independent
-/// positions this is theory B4's `Π a_j`).
+/// positions with rates `a_j` it is `Π a_j`).
 ///
 /// ```
 /// use kad_polybasic::theory::RunLengths;
@@ -127,6 +127,14 @@ impl RunLengths {
         }
     }
 
+    /// Adds the rounds of `other`, of the same pair, `times` times: to weigh them more.
+    pub fn merge_times(&mut self, other: &Self, times: u64) {
+        let mut weighed = other.clone();
+        weighed.table.counts.iter_mut().flatten().for_each(|count| *count *= times);
+        weighed.table.stopped.iter_mut().for_each(|count| *count *= times);
+        self.merge(&weighed);
+    }
+
     /// `counts[proposed][accepted]`; rows may be shorter than `proposed + 1`.
     pub fn counts(&self) -> &[Vec<u64>] {
         &self.table.counts
@@ -148,9 +156,7 @@ impl RunLengths {
     /// The share of verified tokens that was accepted, as counted: accepted over accepted and rejected
     /// ones; tokens behind a rejection count for nothing. None if nothing was verified.
     pub fn rate(&self) -> Option<f64> {
-        let hazards = self.acceptances();
-        let (passed, failed): (u64, u64) =
-            (hazards.passed.iter().sum(), hazards.failed.iter().sum());
+        let (passed, failed) = self.acceptances().sum();
         (passed + failed > 0).then(|| passed as f64 / (passed + failed) as f64)
     }
 
@@ -166,6 +172,13 @@ impl RunLengths {
     /// drafter never seen to stop does not.
     pub fn proposed(&self, k: usize) -> f64 {
         self.proposals().survival(k)[k]
+    }
+
+    /// What to expect of a position before it was tried: the rate over all positions, never quite 0
+    /// or 1 (half a trial more of either).
+    pub(super) fn prior(&self) -> f64 {
+        let (passed, failed) = self.acceptances().sum();
+        (passed as f64 + 0.5) / (passed + failed + 1) as f64
     }
 
     /// Trials of acceptance at each position.
@@ -208,6 +221,11 @@ pub(super) struct Hazards {
 impl Hazards {
     fn new(positions: usize, unknown: f64) -> Self {
         Self { passed: vec![0; positions], failed: vec![0; positions], unknown }
+    }
+
+    /// Successes and failures at all positions.
+    fn sum(&self) -> (u64, u64) {
+        (self.passed.iter().sum(), self.failed.iter().sum())
     }
 
     /// `P(at least k)` for `k` = 0, …, `most`, by the observed rates.

@@ -1,8 +1,10 @@
 //! The chain played out token by token: what the predictor is checked against.
 
+use kad_core::{ChoiceSource, SampledChoices};
+
 use super::chain::{Chain, Proposer, Surplus};
-use super::draws::Draws;
 use super::error::TheoryError;
+use super::predict::{draft_length, largest_buffers};
 use super::runs::RunLengths;
 
 /// What a simulated chain did.
@@ -37,9 +39,8 @@ pub struct SimulatedLevel {
 }
 
 impl Chain {
-    /// Plays `rounds` rounds of the target after `context` tokens: acceptances and lengths of drafts
-    /// are drawn token by token with their hazards, passes cost what they cost. The same rules as
-    /// [`Chain::predict`], by another road. Plain decoding makes one token a round.
+    /// Plays `rounds` rounds of the target after `context` tokens with draws of this seed: see
+    /// [`Player`]. The same rules as [`Chain::predict`], by another road.
     ///
     /// # Errors
     /// Those of [`Chain::check`], and if `rounds` is 0.
@@ -49,20 +50,19 @@ impl Chain {
         rounds: u64,
         seed: u64,
     ) -> Result<Simulation, TheoryError> {
-        self.check()?;
         if rounds == 0 {
             return Err(TheoryError::Nothing { what: "number of rounds" });
         }
-        let mut player = Player::new(self, context, seed);
+        let mut player = Player::new(self, context)?;
+        let mut choices = SampledChoices::seeded(seed);
         let mut sums = Sums::default();
         for _ in 0..rounds {
-            let before: f64 = player.seconds();
-            let tokens = player.round(0)?;
+            let before = player.seconds();
+            let tokens = player.round(&mut choices)?;
             sums.add(tokens as f64, player.seconds() - before);
         }
         let (seconds_per_token, standard_error) = sums.ratio(rounds as f64);
-        let seconds = player.seconds();
-        let tokens = sums.tokens as u64;
+        let (tokens, seconds) = (sums.tokens as u64, player.seconds());
         Ok(Simulation { tokens, seconds, seconds_per_token, standard_error, levels: player.done })
     }
 }
@@ -95,10 +95,29 @@ impl Sums {
     }
 }
 
-struct Player<'c> {
+/// Plays a chain token by token: acceptances and lengths of drafts are choices with their hazards as
+/// probabilities, passes cost what they cost. With the choices of
+/// [`enumerate`](kad_core::oracle::enumerate) it gives exact laws of a few rounds.
+///
+/// ```
+/// use kad_core::SampledChoices;
+/// use kad_polybasic::theory::{Chain, PassTimes, Player, Proposer};
+/// let times = PassTimes::constant(0.02)?;
+/// let proposer = Proposer::Model { name: "large".into(), times, overhead: 0.0 };
+/// let chain = Chain { verifiers: vec![], proposer };
+/// let mut player = Player::new(&chain, 0)?;
+/// // Plain decoding makes one token a round.
+/// assert_eq!(player.round(&mut SampledChoices::seeded(1))?, 1);
+/// assert_eq!(player.seconds(), 0.02);
+/// # Ok::<(), kad_polybasic::theory::TheoryError>(())
+/// ```
+pub struct Player<'c> {
     chain: &'c Chain,
     context: usize,
-    draws: Draws,
+    /// Of each verifier: P(N ≥ k) up to its largest buffer.
+    survival: Vec<Vec<f64>>,
+    /// P(at least k proposed) up to the length of a draft.
+    proposed: Vec<f64>,
     done: Vec<SimulatedLevel>,
     /// Tokens each level has kept from its last round.
     kept: Vec<usize>,
@@ -107,24 +126,56 @@ struct Player<'c> {
 }
 
 impl<'c> Player<'c> {
-    fn new(chain: &'c Chain, context: usize, seed: u64) -> Self {
-        let levels = chain.levels();
-        let done = vec![SimulatedLevel::default(); levels];
-        let draws = Draws::seeded(seed);
-        Self { chain, context, draws, done, kept: vec![0; levels], behind: vec![false; levels] }
+    /// `chain` after `context` tokens, with nothing kept and nothing to catch up with.
+    ///
+    /// # Errors
+    /// Those of [`Chain::check`].
+    pub fn new(chain: &'c Chain, context: usize) -> Result<Self, TheoryError> {
+        chain.check()?;
+        let (levels, longest) = (chain.levels(), draft_length(chain));
+        let sizes = chain.verifiers.iter().zip(largest_buffers(chain));
+        let survival = sizes.map(|(verifier, largest)| verifier.acceptance.survival(largest));
+        Ok(Self {
+            chain,
+            context,
+            survival: survival.collect(),
+            proposed: match chain.verifiers.last() {
+                None => vec![1.0; longest + 1],
+                Some(lowest) => lowest.acceptance.proposed(longest),
+            },
+            done: vec![SimulatedLevel::default(); levels],
+            kept: vec![0; levels],
+            behind: vec![false; levels],
+        })
     }
 
-    fn seconds(&self) -> f64 {
+    /// Seconds so far.
+    pub fn seconds(&self) -> f64 {
         self.done.iter().map(|level| level.seconds).sum()
     }
 
+    /// What each level has done so far, target first.
+    pub fn levels(&self) -> &[SimulatedLevel] {
+        &self.done
+    }
+
+    /// One round of the target. Returns how many tokens it makes.
+    ///
+    /// # Errors
+    /// None for a checked chain: rounds that cannot be counted would be a mistake of this function.
+    pub fn round(&mut self, choices: &mut dyn ChoiceSource) -> Result<usize, TheoryError> {
+        self.round_of(0, choices)
+    }
+
     /// One round of a level (0 is the target). Returns how many tokens it hands on.
-    fn round(&mut self, level: usize) -> Result<usize, TheoryError> {
-        let chain = self.chain;
-        let emitted = match chain.verifiers.get(level) {
-            None if level == 0 => self.draft(1)?,
-            None => self.draft(chain.verifiers[level - 1].length)?,
-            Some(_) => self.verify(level)?,
+    fn round_of(
+        &mut self,
+        level: usize,
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<usize, TheoryError> {
+        let emitted = match level == self.chain.verifiers.len() {
+            true => self.draft(choices),
+            false => self.verify(level, choices)?,
         };
         let done = &mut self.done[level];
         done.rounds += 1;
@@ -132,19 +183,12 @@ impl<'c> Player<'c> {
         Ok(emitted)
     }
 
-    /// The proposer's draft of up to `length` tokens.
-    fn draft(&mut self, length: usize) -> Result<usize, TheoryError> {
+    /// The proposer's draft.
+    fn draft(&mut self, choices: &mut dyn ChoiceSource) -> usize {
         let level = self.chain.verifiers.len();
-        let length = match &self.chain.proposer {
-            Proposer::Tree { depth, .. } => *depth,
-            Proposer::Model { .. } | Proposer::Lookup { .. } => length,
-        };
-        let goes_on = match self.chain.verifiers.last() {
-            None => vec![1.0; length + 1],
-            Some(lowest) => lowest.acceptance.proposed(length),
-        };
+        let length = draft_length(self.chain);
         let mut tokens = 0;
-        while tokens < length && self.happens_next(&goes_on, tokens) {
+        while tokens < length && survives(&self.proposed, tokens, choices) {
             tokens += 1;
         }
         let behind = std::mem::take(&mut self.behind[level]);
@@ -161,33 +205,32 @@ impl<'c> Player<'c> {
         };
         self.done[level].passes += passes as u64;
         self.done[level].seconds += seconds;
-        Ok(tokens)
+        tokens
     }
 
-    /// Whether a run that survived `k` steps survives one more.
-    fn happens_next(&mut self, survival: &[f64], k: usize) -> bool {
-        survival[k] > 0.0 && self.draws.happens(survival[k + 1] / survival[k])
-    }
-
-    fn verify(&mut self, level: usize) -> Result<usize, TheoryError> {
+    fn verify(
+        &mut self,
+        level: usize,
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<usize, TheoryError> {
         let verifier = &self.chain.verifiers[level];
         let lowest = level + 1 == self.chain.verifiers.len();
         // What the levels below have kept does not outlive a round of this one.
         self.kept[level + 1..].fill(0);
         let mut buffer = std::mem::take(&mut self.kept[level]);
         if lowest {
-            buffer = self.round(level + 1)?;
+            buffer = self.round_of(level + 1, choices)?;
         } else {
             while buffer < verifier.length {
-                buffer += self.round(level + 1)?;
+                buffer += self.round_of(level + 1, choices)?;
             }
         }
         let keeps = verifier.surplus == Surplus::Keep && !lowest;
         let tokens = if keeps { buffer.min(verifier.length) } else { buffer };
         self.pass(level, tokens, lowest);
-        let survival = verifier.acceptance.survival(tokens);
+        let survival = &self.survival[level];
         let mut accepted = 0;
-        while accepted < tokens && self.happens_next(&survival, accepted) {
+        while accepted < tokens && survives(survival, accepted, choices) {
             accepted += 1;
         }
         self.done[level].runs.record(tokens, tokens, accepted)?;
@@ -218,4 +261,9 @@ impl<'c> Player<'c> {
         self.done[level].passes += 1;
         self.done[level].seconds += sum;
     }
+}
+
+/// Whether a run that survived `k` steps survives one more.
+fn survives(survival: &[f64], k: usize, choices: &mut dyn ChoiceSource) -> bool {
+    survival[k] > 0.0 && choices.accept(survival[k + 1] / survival[k])
 }

@@ -95,8 +95,8 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         Rc::clone(&self.depth)
     }
 
-    /// Grows the tree, and begins the text.
-    fn grow(&mut self, ask: Ask<'_>, choices: &mut dyn ChoiceSource) -> Result<(), DecodeError> {
+    /// Grows the tree, and begins the text. Returns how deep the tree may be.
+    fn grow(&mut self, ask: Ask<'_>, choices: &mut dyn ChoiceSource) -> Result<usize, DecodeError> {
         self.text.clear();
         self.text.extend_from_slice(ask.context);
         self.tree.clear();
@@ -108,7 +108,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
             let below = Ask { wanted: limits.depth, room, level: ask.level + 1, ..ask };
             self.drafter.grow(below, limits, choices, &mut self.tree)?;
         }
-        Ok(())
+        Ok(limits.depth)
     }
 
     /// Whether a token of the target's own comes where the tree ends, after `last` or, in a tree of
@@ -255,7 +255,7 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
         let before = out.len();
-        self.grow(ask, choices)?;
+        let wanted = self.grow(ask, choices)?;
         self.announce(ask)?;
         let (accepted, whole) = self.descend(ask, choices, out)?;
         let last = self.text[ask.context.len()..].last().copied();
@@ -265,7 +265,9 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
         let nodes = self.tree.tokens();
         let depth = (0..nodes.len()).map(|node| nodes.depth(node)).max().unwrap_or(0);
         let (drafted, emitted) = (nodes.len(), out.len() - before);
-        rounds.push(Round { level: ask.level, drafted, depth, accepted, emitted });
+        let ended = (0..drafted).any(|node| ask.eos.contains(&nodes.token(node)));
+        let stopped = depth < wanted && !ended;
+        rounds.push(Round { level: ask.level, drafted, depth, accepted, emitted, stopped });
         Ok(())
     }
 }

@@ -157,6 +157,19 @@ fn round(
     draft: &dyn Fn(&[TokenId]) -> Exact,
     choices: &mut dyn ChoiceSource<BigRational>,
 ) {
+    round_with(text, length, bonus, false, target, draft, choices);
+}
+
+/// A round; with `full`, a rejected token is replaced by one from the whole law instead of the residual.
+fn round_with(
+    text: &mut Vec<TokenId>,
+    length: usize,
+    bonus: bool,
+    full: bool,
+    target: &dyn Fn(&[TokenId]) -> Exact,
+    draft: &dyn Fn(&[TokenId]) -> Exact,
+    choices: &mut dyn ChoiceSource<BigRational>,
+) {
     let start = text.len();
     for _ in 0..length {
         let token = choices.token(&draft(text));
@@ -168,12 +181,93 @@ fn round(
             let mut corrected = Law::default();
             residual(&p, &q, &mut corrected);
             text.truncate(at);
-            text.push(choices.token(&corrected));
+            text.push(choices.token(if full { &p } else { &corrected }));
             return;
         }
     }
     if bonus {
         text.push(choices.token(&target(text)));
+    }
+}
+
+/// How a level below the target is broken, or not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Inner {
+    Exact,
+    /// It hands up the laws of the model that drafts for it.
+    DraftersLaws,
+    /// After a rejection it draws from its whole law.
+    FullLaw,
+}
+
+/// P1 and P3 in rationals: three tables that look one token back, the lowest drafting K tokens for the
+/// middle one, which makes rounds until μ tokens are there; three tokens. The law is the target's to the
+/// last digit, and neither broken level has it.
+#[test]
+fn p1_three_levels_compose_to_exactly_the_targets_law() {
+    let law = |weights: [[i64; 2]; 3]| weights.map(|w| exact(&w));
+    let models = [
+        law([[1, 2], [5, 3], [2, 7]]),
+        law([[2, 3], [1, 1], [3, 1]]),
+        law([[2, 1], [1, 6], [4, 5]]),
+    ];
+    let claimed = |text: &[TokenId]| -> BigRational {
+        let token = |i: usize| after(&models[0], &text[..i]).probs()[text[i] as usize].clone();
+        (0..3).map(token).product()
+    };
+    for (k, mu) in [(1, 2), (2, 1)] {
+        for (bonus, own) in [(true, true), (true, false), (false, true), (false, false)] {
+            for inner in [Inner::Exact, Inner::DraftersLaws, Inner::FullLaw] {
+                let made = enumerate_exact(|choices| {
+                    let mut text: Vec<TokenId> = Vec::new();
+                    while text.len() < 3 {
+                        chain_round(&mut text, &models, [mu, k], [own, bonus], inner, choices);
+                    }
+                    text.truncate(3);
+                    Ok::<_, ()>(text)
+                });
+                let made = made.unwrap();
+                let apart = made.iter().any(|(text, found)| *found != claimed(text));
+                assert_eq!(apart, inner != Inner::Exact, "{k}, {mu}, {bonus}, {own}, {inner:?}");
+                assert_eq!(made.len(), 8);
+            }
+        }
+    }
+}
+
+fn after(laws: &[Exact; 3], text: &[TokenId]) -> Exact {
+    laws[text.last().map_or(0, |&last| last as usize + 1)].clone()
+}
+
+/// One round of the target over rounds of the middle level.
+fn chain_round(
+    text: &mut Vec<TokenId>,
+    [target, middle, lowest]: &[[Exact; 3]; 3],
+    [mu, k]: [usize; 2],
+    [own, bonus]: [bool; 2],
+    inner: Inner,
+    choices: &mut dyn ChoiceSource<BigRational>,
+) {
+    let start = text.len();
+    let mut proposed = text.clone();
+    while proposed.len() < start + mu {
+        let full = inner == Inner::FullLaw;
+        let (p, q) = (|t: &[TokenId]| after(middle, t), |t: &[TokenId]| after(lowest, t));
+        round_with(&mut proposed, k, own, full, &p, &q, choices);
+    }
+    let handed = if inner == Inner::DraftersLaws { lowest } else { middle };
+    for at in start..proposed.len() {
+        let (p, q) = (after(target, &proposed[..at]), after(handed, &proposed[..at]));
+        if !choices.accept(acceptance(&p, &q, proposed[at])) {
+            let mut corrected = Law::default();
+            residual(&p, &q, &mut corrected);
+            text.push(choices.token(&corrected));
+            return;
+        }
+        text.push(proposed[at]);
+    }
+    if bonus {
+        text.push(choices.token(&after(target, text)));
     }
 }
 
@@ -211,6 +305,20 @@ fn equal_laws_leave_the_target() {
     let mut out = Law::default();
     residual(&flat, &flat, &mut out);
     assert_eq!((acceptance_rate(&flat, &flat), out), (1.0, flat));
+}
+
+/// `min(1, p / ((1 − ℓ) q))` from `min(1, p/q)`, and 0 for what is impossible, for every ℓ up to 1.
+#[test]
+fn lenient_acceptance_is_the_published_ratio() {
+    for leniency in [0.0, 0.25, 0.5, 1.0] {
+        assert_eq!(lenient_acceptance(0.0, leniency), 0.0);
+        assert_eq!(lenient_acceptance(1.0, leniency), 1.0);
+    }
+    assert_eq!(
+        [0.0, 0.5, 0.75].map(|leniency| lenient_acceptance(0.25, leniency)),
+        [0.25, 0.5, 1.0]
+    );
+    assert!(!Verifier::Lenient { leniency: f64::NAN }.is_exact());
 }
 
 /// The example of the paper: one draft of two tokens, laws (1/3, 2/3) and (2/3, 1/3) at both places;
@@ -284,17 +392,11 @@ proptest! {
     ) {
         let (target, draft) = (exact(&p), exact(&q));
         let made = enumerate_exact(|choices| {
-            let mut left = target.clone();
-            for _ in 0..drafts {
-                let token = choices.token(&draft);
-                if choices.accept(acceptance(&left, &draft, token)) {
-                    return Ok::<_, ()>((token, true));
-                }
-                let mut next = Law::default();
-                residual(&left, &draft, &mut next);
-                left = next;
-            }
-            Ok((choices.token(&left), false))
+            let tokens: Vec<_> = (0..drafts).map(|_| choices.token(&draft)).collect();
+            Ok::<_, ()>(match drawn(&target, &draft, &tokens, choices, &mut Default::default()) {
+                Chosen::Draft(index) => (tokens[index], true),
+                Chosen::Other(token) => (token, false),
+            })
         });
         let (mut law, mut accepted) = (BTreeMap::new(), ratio(0, 1));
         for ((token, by_draft), probability) in made.unwrap() {
@@ -313,6 +415,72 @@ proptest! {
             prop_assert_eq!(optimum, acceptance_rate(&target, &draft));
         }
     }
+}
+
+proptest! {
+    /// S7: a list of candidates, whichever it is, leaves exactly the target's law, and the mass of the
+    /// list is how often one of it is accepted, each as often as the target has it. No exact
+    /// verification accepts more: a candidate must not come more often than the target has it.
+    #[test]
+    fn s7_a_list_is_verified_exactly_and_accepted_by_its_mass(
+        (p, _, order) in triples(), count in 0..7usize,
+    ) {
+        let target = exact(&p);
+        let mut candidates: Vec<TokenId> = (0..target.len() as TokenId).collect();
+        candidates.sort_by_key(|&token| order[token as usize]);
+        candidates.truncate(count);
+        let made = enumerate_exact(|choices| {
+            Ok::<_, ()>(match listed(&target, &candidates, choices, &mut Law::default()) {
+                Chosen::Draft(index) => (candidates[index], true),
+                Chosen::Other(token) => (token, false),
+            })
+        });
+        let (mut law, mut accepted) = (BTreeMap::new(), ratio(0, 1));
+        for ((token, by_list), probability) in made.unwrap() {
+            prop_assert_eq!(by_list, candidates.contains(&token));
+            if by_list {
+                accepted += &probability;
+            }
+            law.insert(token, probability);
+        }
+        prop_assert_eq!(as_law(&law, target.len()), target.probs());
+        prop_assert_eq!(accepted, listed_rate(&target, &candidates));
+    }
+}
+
+/// A list that has all mass up to rounding: what is rejected with a probability of that order is still
+/// replaced by a token.
+#[test]
+fn a_list_without_a_residual_leaves_the_target() {
+    let law = Law::from_probs(vec![0.1, 0.2, 0.7, 0.0]).unwrap();
+    let mut left = Law::default();
+    listed_residual(&law, &[2, 1, 0], &mut left);
+    assert_eq!(left, law);
+    listed_residual(&law, &[2, 9, 2], &mut left);
+    assert!((left.prob(1) - 2.0 / 3.0).abs() < 1e-15 && left.prob(2) == 0.0);
+    let made = enumerate(|choices| {
+        Ok::<_, ()>(match listed(&law, &[2, 1, 0], choices, &mut Law::default()) {
+            Chosen::Draft(index) => [2, 1, 0][index],
+            Chosen::Other(token) => token,
+        })
+    });
+    let made = made.unwrap();
+    assert!((0..3).all(|token| (made[&token] - law.prob(token)).abs() < 1e-12), "{made:?}");
+}
+
+/// Two draws of one token from a law that has it alone: the second is verified towards what the first
+/// rejection has left, and rejected for certain.
+#[test]
+fn a_token_drawn_twice_is_verified_twice() {
+    let (target, draft) = (exact(&[1, 3]), exact(&[1, 0]));
+    let made = enumerate_exact(|choices| {
+        Ok::<_, ()>(match drawn(&target, &draft, &[0, 0], choices, &mut Default::default()) {
+            Chosen::Draft(index) => (0, Some(index)),
+            Chosen::Other(token) => (token, None),
+        })
+    });
+    let wanted = [((0, Some(0)), ratio(1, 4)), ((1, None), ratio(3, 4))];
+    assert_eq!(made.unwrap(), BTreeMap::from(wanted));
 }
 
 /// Texts shorter than the longest go on as the target says, so that all can be compared.

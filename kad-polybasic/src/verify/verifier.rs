@@ -12,7 +12,8 @@ pub enum Verifier {
     /// Drafted and target token at the same uniform: accepted where they are equal. The text is the
     /// one that plain decoding gives for the same seed, token for token, wherever passes of several
     /// tokens give the bits of single ones. Accepts less often than [`Token`](Self::Token):
-    /// `Σ_y |I_p(y) ∩ I_q(y)|` over the quantile intervals of the two laws.
+    /// `Σ_y |I_p(y) ∩ I_q(y)|` over the quantile intervals of the two laws. Levels above verify so
+    /// too: a place has one uniform, and another verifier would meet it again after a rejection.
     SharedUniform,
     /// Token by token with [`lenient_acceptance`]: **not exact**. For the uppermost level only.
     Lenient {
@@ -35,5 +36,6 @@ impl Verifier {
 /// arXiv 2211.17192, appendix A.5), from the exact `acceptance` = `min(1, p/q)` and ℓ = `leniency`
 /// ∈ [0, 1). **Not exact**: tokens that the drafter likes too much stay too likely.
 pub fn lenient_acceptance(acceptance: f64, leniency: f64) -> f64 {
-    (acceptance / (1.0 - leniency)).min(1.0)
+    // What cannot be accepted stays so, even where nothing is left to divide by.
+    if acceptance > 0.0 { (acceptance / (1.0 - leniency)).min(1.0) } else { 0.0 }
 }

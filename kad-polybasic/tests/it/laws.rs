@@ -1,31 +1,18 @@
-//! S1, S4, S10, K11 and K13: the law of speculative texts is the target's, by exact enumeration over
+//! S1, S3, S10, K11 and K13: the law of speculative texts is the target's, by exact enumeration over
 //! context-dependent models, for every rule, draft length and bonus; ends of text included.
 
-use kad_core::decode::{Decoder, DeferralDecoder, Limits, Round, SingleDecoder, generate};
+use kad_core::decode::{Decoder, DeferralDecoder, Round, SingleDecoder};
 use kad_core::deferral::{KadPrimal, PooledBudget, Rule, catalogue};
-use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
+use kad_core::oracle::{TableModel, enumerate, joint_law};
 use kad_core::{
     ChoiceSource, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
-    MixturePredictor, ModelPredictor, Predictor, RewardDrafter, SampledChoices, Sampling,
-    SamplingSettings, TokenId,
+    MixturePredictor, ModelPredictor, Predictor, RewardDrafter, Sampling, SamplingSettings,
 };
 use kad_polybasic::{
-    Ask, DeferralTarget, Drafter, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage,
-    Target,
+    Ask, DeferralTarget, Drafter, PredictorDrafter, PredictorTarget, Speculative, Stage,
 };
 
-const PROMPT: [TokenId; 2] = [1, 0];
-const EOS: TokenId = 2;
-/// What exact enumeration in `f64` may lose to rounding; the project's bound for a proof.
-const EXACT: f64 = 1e-12;
-
-fn limits(length: usize) -> Limits {
-    Limits { max_new_tokens: length, eos: vec![EOS] }
-}
-
-fn at(temperature: f64) -> Sampling {
-    Sampling::at_temperature(temperature).unwrap()
-}
+use crate::support::*;
 
 /// p, q*, q: each looks further back than one token.
 fn models() -> [TableModel; 3] {
@@ -34,37 +21,6 @@ fn models() -> [TableModel; 3] {
         TableModel::random("aligned", 3, 3, 2),
         TableModel::random("small", 3, 2, 3),
     ]
-}
-
-fn drafting(length: usize, bonus: bool) -> Drafting {
-    Drafting { bonus, ..Drafting::of(length).unwrap() }
-}
-
-fn speculative<D: Drafter, T: Target>(
-    drafter: D,
-    target: T,
-    drafting: Drafting,
-) -> Speculative<Stage<D, T>> {
-    Speculative::new(Stage::new(drafter, target, drafting), &[EOS])
-}
-
-fn law(decoder: &mut dyn Decoder, length: usize) -> TextLaw {
-    text_law(decoder, &PROMPT, &limits(length)).unwrap()
-}
-
-fn same(found: &TextLaw, claimed: &TextLaw, what: &str) {
-    let distance = total_variation(found, claimed);
-    assert!(distance < EXACT, "{what}: TV = {distance}");
-}
-
-fn mixture<'m>(
-    base: &'m dyn LanguageModel,
-    aligned: &'m dyn LanguageModel,
-    rule: &'m Rule,
-    sampling: Sampling,
-) -> Mixture<'m> {
-    let decision = at(1.0);
-    Mixture::new(base, aligned, rule, sampling, decision).unwrap()
 }
 
 /// K11 and K13: autoregressive, lazy and speculative decoding of the mixture have one law, for every
@@ -154,25 +110,6 @@ fn penalties_and_truncation_are_those_of_each_prefix() {
     }
 }
 
-/// S4: at temperature 0 the text is the target's own.
-#[test]
-fn greedy_texts_are_identical() {
-    let models = [TableModel::random("base", 30, 3, 5), TableModel::random("small", 30, 3, 6)];
-    let model = |i: usize| ModelPredictor::new(&models[i], at(0.0)).unwrap();
-    let limits = Limits { max_new_tokens: 60, eos: vec![] };
-    let text = |decoder: &mut dyn Decoder| -> Vec<TokenId> {
-        let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
-        let made = generate(decoder, &[3], &limits, &mut SampledChoices::seeded(1), go_on);
-        made.unwrap().tokens.iter().map(|t| t.token).collect()
-    };
-    let plain = text(&mut SingleDecoder::new(model(0)));
-    for length in [1, 2, 7] {
-        let (drafter, target) = (PredictorDrafter::new(model(1)), PredictorTarget::new(model(0)));
-        let drafting = Drafting::of(length).unwrap();
-        assert_eq!(text(&mut speculative(drafter, target, drafting)), plain, "K = {length}");
-    }
-}
-
 /// S10: a context that fills up in the middle of a draft, as well as the limit and the end token
 /// (which the laws above meet at every place).
 #[test]
@@ -259,23 +196,7 @@ fn sampled_texts_follow_the_law() {
     let claimed = joint_law(&mut MixturePredictor::new(mixture()), &PROMPT, 3, &[EOS]).unwrap();
     let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), 2);
     let mut decoder = speculative(drafter, target, drafting(2, true));
-    let mut choices = SampledChoices::seeded(11);
-    let n = 40_000;
-    let mut counts = std::collections::BTreeMap::<Vec<TokenId>, f64>::new();
-    for _ in 0..n {
-        let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
-        let made = generate(&mut decoder, &PROMPT, &limits(3), &mut choices, go_on).unwrap();
-        *counts.entry(made.tokens.iter().map(|t| t.token).collect()).or_default() += 1.0;
-    }
-    let expected = claimed.iter().map(|(text, p)| (text, p * f64::from(n)));
-    let cells: Vec<f64> = expected
-        .filter(|(_, e)| *e >= 50.0)
-        .map(|(text, e)| (counts.get(text).copied().unwrap_or(0.0) - e).powi(2) / e)
-        .collect();
-    let (chi2, freedom) = (cells.iter().sum::<f64>(), (cells.len() - 1) as f64);
-    let wilson_hilferty = 2.0 / (9.0 * freedom);
-    let critical = freedom * (1.0 - wilson_hilferty + 3.0902 * wilson_hilferty.sqrt()).powi(3);
-    assert!(cells.len() > 8 && chi2 < critical, "χ² = {chi2} of {freedom}, critical {critical}");
+    chi_square(&mut decoder, &claimed, 3, 40_000);
 }
 
 /// The rows of a table model are what the tests above take them for.

@@ -3,7 +3,23 @@
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod acceptance;
+mod adaptive;
+mod broken;
 mod chains;
+mod growth;
+mod composed;
+mod failures;
 mod laws;
+mod lookup;
 mod passes;
 mod steps;
+mod support;
+mod theory;
+mod theory_data;
+mod theory_geometric;
+mod theory_lemma;
+mod theory_plan;
+mod theory_predict;
+mod trees;
+mod uniform;

@@ -1,22 +1,23 @@
 //! What speculation costs: no model is asked twice for the same prefix.
 
-use std::ops::ControlFlow;
+use std::cell::RefCell;
 
-use kad_core::decode::{Decoder, Generation, Limits, Origin, generate};
+use kad_core::decode::{Decoder, Generation, Origin};
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Counted, ImplicitReward, ImpossibleInSmall, Mixture, ModelPredictor, RewardDrafter,
-    SampledChoices, Sampling,
+    Counted, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
+    ModelError, ModelPredictor, RewardDrafter, SampledChoices, Sampling, Session, TokenId, Vocab,
 };
 use kad_polybasic::{
-    DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage,
+    DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage, Staged,
+    Surplus, Target, Verifier,
 };
 
+use crate::support::*;
+
 fn run(decoder: &mut dyn Decoder, tokens: usize) -> Generation {
-    let limits = Limits { max_new_tokens: tokens, eos: vec![] };
-    let go_on = &mut |_: &_| ControlFlow::Continue(());
-    generate(decoder, &[1, 0, 3], &limits, &mut SampledChoices::seeded(3), go_on).unwrap()
+    crate::support::run(decoder, &[1, 0, 3], tokens, &mut SampledChoices::seeded(3))
 }
 
 /// One pass of the base model per round. The aligned model makes one pass per drafted token, and
@@ -85,4 +86,145 @@ fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
     // A bonus token needs the law after the last drafted token, which drafting did not ask for.
     assert_eq!(aligned.counts().passes, drafted as u64 + whole);
     assert!(made.steps[0].drafted == 12, "{:?}", made.steps[0]);
+}
+
+/// Counts rows that are given out again right after they were rolled back.
+struct Watched {
+    inner: TableModel,
+    again: RefCell<usize>,
+}
+
+impl LanguageModel for Watched {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn vocab(&self) -> &Vocab {
+        self.inner.vocab()
+    }
+    fn context_len(&self) -> usize {
+        self.inner.context_len()
+    }
+    fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
+        let (inner, rows, dropped) = (self.inner.start()?, Vec::new(), Vec::new());
+        Ok(Box::new(WatchedSession { inner, rows, dropped, again: &self.again }))
+    }
+}
+
+struct WatchedSession<'m> {
+    inner: Box<dyn Session + 'm>,
+    /// Of each token held: whether the row after it was given out.
+    rows: Vec<bool>,
+    /// What was rolled back last.
+    dropped: Vec<(TokenId, bool)>,
+    again: &'m RefCell<usize>,
+}
+
+impl Session for WatchedSession<'_> {
+    fn tokens(&self) -> &[TokenId] {
+        self.inner.tokens()
+    }
+    fn extend(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        let rows = |index: usize| index + wanted >= tokens.len();
+        let back = tokens.iter().zip(&self.dropped).take_while(|(a, (b, _))| *a == b);
+        let again = back.enumerate().filter(|(i, (_, (_, given)))| rows(*i) && *given).count();
+        *self.again.borrow_mut() += again;
+        self.rows.extend((0..tokens.len()).map(rows));
+        self.dropped.clear();
+        self.inner.extend(tokens, wanted, out)
+    }
+    fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+        let dropped = self.inner.tokens().iter().copied().zip(self.rows.iter().copied());
+        self.dropped = dropped.skip(len).collect();
+        self.rows.truncate(len);
+        self.inner.truncate(len)
+    }
+}
+
+/// The target never computes a row that it has taken back, and a level below hardly ever: only where a
+/// level above puts back a token that this one had before, and its row has been forgotten meanwhile
+/// (79 rows of 24 texts of 300 tokens, most of them where both draw at shared uniforms).
+#[test]
+fn no_row_is_computed_twice_but_for_tokens_put_back() {
+    let watched =
+        |seed| Watched { inner: TableModel::random("table", 6, 2, seed), again: RefCell::new(0) };
+    let models = [1, 2, 3].map(watched);
+    for verifier in VERIFIERS {
+        for (bonus, surplus) in (0..4).flat_map(|b| [Surplus::Flush, Surplus::Keep].map(|s| (b, s)))
+        {
+            let levels = Plan::levels(&[4, 3], bonus, verifier);
+            run(&mut chain_at(plain(), &models, &levels, surplus), 300);
+        }
+    }
+    let again = || models.iter().map(|model| *model.again.borrow()).collect::<Vec<_>>();
+    assert_eq!(again()[0], 0);
+    assert!(again().iter().all(|&rows| rows < 24 * 300 / 50), "{:?}", again());
+    let before = again();
+    let rule = Rule::base(KadDual::new(0.15).unwrap());
+    let mixture = |base| mixture(base, &models[1], &rule, plain());
+    let (lowest, middle) = DeferralTarget::drafted_by_aligned(mixture(&models[2]), 3);
+    let top = PredictorTarget::new(kad_core::MixturePredictor::new(mixture(&models[0])));
+    let targets: Vec<Box<dyn Target>> = vec![Box::new(top), Box::new(middle)];
+    let levels = Plan::levels(&[4, 3], 3, Verifier::Token);
+    let (mut decoder, _) = chain_over(targets, Box::new(lowest), &levels, Surplus::Flush);
+    run(&mut decoder, 300);
+    let added = again().iter().sum::<usize>() - before.iter().sum::<usize>();
+    assert!(added <= 3, "{added} rows of 300 tokens");
+}
+
+/// What a chain of three levels costs: one pass of the target per step, one of the middle model per round
+/// of its level, one of the drafter per token it drafts; a row after the context and after each token
+/// proposed, and no other.
+#[test]
+fn three_levels_make_one_pass_per_round_and_per_drafted_token() {
+    let models = [1, 2, 3].map(|seed| Counted::new(TableModel::random("table", 50, 2, seed)));
+    let drafter = PredictorDrafter::new(predictor(&models[2]));
+    let target = PredictorTarget::new(predictor(&models[1]));
+    let middle = Stage::new(drafter, target, Drafting::of(3).unwrap());
+    let middle = Staged::new(middle, Surplus::Flush).unwrap();
+    let target = PredictorTarget::new(predictor(&models[0]));
+    let top = Stage::new(middle, target, Drafting::of(4).unwrap());
+    let made = run(&mut Speculative::new(top, &[]), 400);
+    let rounds = |level| made.rounds.iter().filter(move |round| round.level == level);
+    let drafted = |level| rounds(level).map(|round| round.drafted as u64).sum::<u64>();
+    let [top, middle, drafter] = [0, 1, 2].map(|i| models[i].counts());
+    let verified = rounds(2).count() as u64;
+    assert_eq!((top.passes, top.rows), (made.steps.len() as u64, drafted(1) + top.passes));
+    assert_eq!((middle.passes, middle.rows), (verified, drafted(2) + verified));
+    assert_eq!((drafter.passes, drafter.rows), (drafted(2), drafted(2)));
+}
+
+/// S9: after a long run of three levels, what each model's session says anywhere in the text is what a
+/// fresh session says.
+#[test]
+fn s9_sessions_are_as_fresh_after_a_long_run() {
+    let models = [1, 2, 3].map(|seed| TableModel::random("table", 6, 3, seed));
+    let followers = [0, 1, 2].map(|i| Follower::shared(&models[i]).unwrap());
+    let model = |i: usize| ModelPredictor::sharing(followers[i].clone(), plain());
+    for (bonus, surplus) in (0..4).flat_map(|b| [Surplus::Flush, Surplus::Keep].map(|s| (b, s))) {
+        let targets: Vec<Box<dyn Target>> = vec![
+            Box::new(PredictorTarget::new(model(0))),
+            Box::new(PredictorTarget::new(model(1))),
+        ];
+        let lowest = Box::new(PredictorDrafter::new(model(2)));
+        let levels = Plan::levels(&[4, 3], bonus, Verifier::Token);
+        let (mut decoder, _) = chain_over(targets, lowest, &levels, surplus);
+        for length in [1, 2, 7, 150] {
+            let mut whole = vec![1, 0, 3];
+            whole.extend(text(&run(&mut decoder, length)));
+            for (model, follower) in models.iter().zip(&followers) {
+                // From the end to the start, so that the rows still held are asked first.
+                for len in (1..=whole.len()).rev().step_by(3) {
+                    let mut fresh = LogitRows::new(6);
+                    model.start().unwrap().extend(&whole[..len], 1, &mut fresh).unwrap();
+                    let mut follower = follower.borrow_mut();
+                    assert_eq!(follower.row_at(&whole, len).unwrap(), fresh.row(0), "{len}");
+                }
+            }
+        }
+    }
 }

@@ -33,10 +33,30 @@ def blocks():
         block = numpy.arange(BLOCK) / 2 - 7.5
         block[31] = largest
         yield block
-    # Near halves, where a product and a sum rounded together give another integer.
-    for _ in range(24):
-        block = (rng.integers(-8, 8, BLOCK) + 0.5) * (1 + rng.uniform(-1, 1, BLOCK) * 2.0**-23)
-        yield block * rng.uniform(0.5, 2)
+    # Just below halves, where another order of rounding gives another integer.
+    found = {"fused": 0, "divided": 0}
+    while min(found.values()) < 6:
+        block = (rng.integers(-8, 8, BLOCK) + 0.5) * (1 - rng.uniform(-1, 1, BLOCK) * 2.0**-20)
+        block[0] = -8
+        block = (block * rng.uniform(0.5, 2)).astype(numpy.float32)
+        for name, other in other_roundings(block).items():
+            if found[name] < 6 and (other != integers(block)).any():
+                found[name] += 1
+                yield block
+
+
+def integers(block):
+    """Q4_0's integers of a block, as the package has them."""
+    packed = gguf.quants.quantize(block, gguf.GGMLQuantizationType.Q4_0)[2:]
+    return numpy.concatenate([packed & 15, packed >> 4])
+
+
+def other_roundings(block):
+    """The same with x / d + 8.5 rounded once, and with a division for the product."""
+    d = block[abs(block).argmax()] / numpy.float32(-8)
+    wide = block.astype(numpy.float64) * (numpy.float32(1) / d) + 8.5
+    sums = {"fused": wide.astype(numpy.float32), "divided": block / d + numpy.float32(8.5)}
+    return {name: numpy.trunc(sum).clip(0, 15).astype(numpy.uint8) for name, sum in sums.items()}
 
 
 def main():

@@ -1,0 +1,185 @@
+//! What is to be decoded: from flags, or a decoder of an experiment file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use kad_core::DecodeError;
+
+use crate::cli::{Draft, Drafting, GenerateArgs, Show, Way};
+use crate::commands::plan;
+use crate::config::{
+    self, ChainPlan, DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, DraftPlan, Execution, LevelPlan,
+    Levels, ModelPlan, Part, SamplingPlan,
+};
+
+/// What to decode, with which models, and how tokens are drawn.
+pub(super) struct Request {
+    pub(super) kind: DecoderKind,
+    pub(super) plans: BTreeMap<String, ModelPlan>,
+    pub(super) sampling: SamplingPlan,
+}
+
+/// # Errors
+/// If flags contradict each other, or the file has a mistake or lacks the decoder.
+pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
+    if args.max_new_tokens == Some(0) {
+        return Err(DecodeError::NothingAsked.into());
+    }
+    let request = match (&args.experiment, &args.decoder) {
+        (Some(file), Some(name)) => from_file(file, name, args)?,
+        // Not refused as the command line is read: what --model excludes it does not ask for either.
+        (None, Some(name)) => {
+            bail!("--decoder {name} is a decoder of an experiment: name its file with --experiment")
+        }
+        _ => from_flags(args)?,
+    };
+    if args.show == Some(Show::Provenance) && matches!(request.kind, DecoderKind::Single { .. }) {
+        bail!(
+            "--show provenance marks who made which token, but one model alone makes all of them: \
+             add --draft to --model, or compose two models"
+        );
+    }
+    Ok(request)
+}
+
+fn from_file(file: &Path, name: &str, args: &GenerateArgs) -> Result<Request> {
+    let shown = file.display().to_string();
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the experiment {shown}"))?;
+    let mut experiment = config::read(&shown, &text)?;
+    let Some(plan) = experiment.decoders.iter().find(|plan| plan.name == name) else {
+        let names: Vec<&str> = experiment.decoders.iter().map(|plan| plan.name.as_str()).collect();
+        bail!("{shown} has no decoder `{name}`; it has: {}", names.join("; "));
+    };
+    let kind = plan.kind.clone();
+    let mut used: BTreeSet<String> = kind.models().into_iter().map(str::to_owned).collect();
+    let wholes = experiment.models.iter().filter(|(name, _)| used.contains(*name));
+    let wholes: Vec<_> = wholes.filter_map(|(_, plan)| plan.early_exit.as_ref()).collect();
+    used.extend(wholes.into_iter().map(|exit| exit.of.clone()));
+    experiment.models.retain(|name, _| used.contains(name));
+    let max_new_tokens = args.max_new_tokens.unwrap_or(plan.sampling.max_new_tokens);
+    let sampling = SamplingPlan { max_new_tokens, ..plan.sampling.clone() };
+    Ok(Request { kind, plans: experiment.models, sampling })
+}
+
+fn from_flags(args: &GenerateArgs) -> Result<Request> {
+    let sampling = SamplingPlan {
+        temperature: args.temperature,
+        top_k: args.top_k,
+        top_p: args.top_p,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
+        max_new_tokens: args.max_new_tokens.unwrap_or(SamplingPlan::default().max_new_tokens),
+        decision_temperature: args.decision_temperature.unwrap_or(1.0),
+    };
+    // Before a model is loaded.
+    sampling.sampling()?;
+    sampling.decision()?;
+    let named = [
+        ("model", &args.model),
+        ("base", &args.base),
+        ("small", &args.small),
+        ("aligned", &args.aligned),
+    ];
+    let plans = named
+        .into_iter()
+        .filter_map(|(name, source)| Some((name.to_owned(), plan(source.as_ref()?, &args.engine))));
+    let mut plans: BTreeMap<String, ModelPlan> = plans.collect();
+    let target = composed(args)?;
+    let kind = match &args.draft[..] {
+        [] => target,
+        drafts => chain(args, target, drafts, &sampling, &mut plans)?,
+    };
+    Ok(Request { kind, plans, sampling })
+}
+
+/// The law that the flags compose, drafted for by levels. A model that has a part already is the same
+/// one, others are called by their sources.
+fn chain(
+    args: &GenerateArgs,
+    target: DecoderKind,
+    drafts: &[Draft],
+    sampling: &SamplingPlan,
+    plans: &mut BTreeMap<String, ModelPlan>,
+) -> Result<DecoderKind> {
+    let mut levels = Vec::new();
+    for (index, Draft { source, lookup, length }) in drafts.iter().enumerate() {
+        let draft = match (source, lookup) {
+            (Some(source), _) => {
+                let text = source.to_string();
+                let known = plans.iter().find(|(_, plan)| plan.source == text);
+                let name = known.map_or_else(|| text.clone(), |(name, _)| name.clone());
+                plans.entry(name.clone()).or_insert_with(|| plan(source, &args.engine));
+                let law = Box::new(DecoderKind::Single { model: name.clone() });
+                DraftPlan::Law(Part { name, law, sampling: sampling.clone() })
+            }
+            (None, Some(lookup)) if index + 1 == drafts.len() => lookup.clone(),
+            (None, _) => bail!("--draft with a lookup comes last: it has no law to verify towards"),
+        };
+        levels.push(LevelPlan::of(draft, length.unwrap_or(DEFAULT_DRAFT_LENGTH)));
+    }
+    let law = match target {
+        DecoderKind::Deferral { base, aligned, rule, .. } => {
+            DecoderKind::Deferral { base, aligned, rule, execution: Execution::Autoregressive }
+        }
+        other => other,
+    };
+    let name = match &law {
+        DecoderKind::Single { model } => model.clone(),
+        other => other.level_name(1),
+    };
+    let target = Part { name, law: Box::new(law), sampling: sampling.clone() };
+    Ok(DecoderKind::Chain(ChainPlan { target, levels: Levels::Listed(levels) }))
+}
+
+/// The law that the flags compose; models are called by their roles.
+fn composed(args: &GenerateArgs) -> Result<DecoderKind> {
+    let [base, small, aligned] = ["base", "small", "aligned"].map(str::to_owned);
+    Ok(match &args.rule {
+        Some(rule) => {
+            let (rule, execution) = (rule.clone(), execution(args, Execution::Lazy)?);
+            DecoderKind::Deferral { base, aligned, rule, execution }
+        }
+        None if args.small.is_some() => {
+            if args.execution == Some(Way::Lazy) {
+                bail!(
+                    "--execution lazy does not go with --small: implicit reward needs all of its \
+                     models for every token"
+                );
+            }
+            let execution = execution(args, Execution::Autoregressive)?;
+            DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio: None, execution }
+        }
+        None => DecoderKind::Single { model: "model".to_owned() },
+    })
+}
+
+fn execution(args: &GenerateArgs, default: Execution) -> Result<Execution> {
+    let drafting = [
+        ("--draft-length", args.draft_length.is_some()),
+        ("--drafter", args.drafter.is_some()),
+        ("--no-bonus", args.no_bonus),
+    ];
+    let drafting = drafting.into_iter().find_map(|(flag, given)| given.then_some(flag));
+    let plain = match args.execution {
+        None if drafting.is_none() => Some(default),
+        Some(Way::Autoregressive) => Some(Execution::Autoregressive),
+        Some(Way::Lazy) => Some(Execution::Lazy),
+        None | Some(Way::Speculative) => None,
+    };
+    match (plain, drafting) {
+        (Some(plain), Some(flag)) => {
+            bail!("{flag} is for --execution speculative, but {plain} was asked for")
+        }
+        (Some(plain), None) => Ok(plain),
+        (None, _) => Ok(Execution::Speculative {
+            draft_length: args.draft_length.unwrap_or(DEFAULT_DRAFT_LENGTH),
+            bonus: !args.no_bonus,
+            drafter: match args.drafter {
+                Some(Drafting::Small) => DraftPart::Small,
+                Some(Drafting::Aligned) | None => DraftPart::Aligned,
+            },
+        }),
+    }
+}

@@ -1,0 +1,148 @@
+//! Text as it comes, with marks for who made which part of it.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use kad_backends::TokenStream;
+use kad_core::decode::{Emitted, Origin};
+use owo_colors::{AnsiColors, OwoColorize};
+
+use crate::cli::{GenerateArgs, Show};
+use crate::config::DecoderKind;
+use crate::output;
+
+/// Shows tokens as they come.
+pub(super) struct Printer<'a> {
+    args: &'a GenerateArgs,
+    marks: Marks<'a>,
+    stream: TokenStream<'a>,
+    text: String,
+    /// What has been shown, for the legend: by level, then by origin.
+    seen: BTreeSet<(usize, Origin)>,
+}
+
+impl<'a> Printer<'a> {
+    pub(super) fn new(
+        args: &'a GenerateArgs,
+        kind: &'a DecoderKind,
+        stream: TokenStream<'a>,
+    ) -> Self {
+        let marks = Marks { kind };
+        Self { args, marks, stream, text: String::new(), seen: BTreeSet::new() }
+    }
+
+    /// # Errors
+    /// If nobody reads.
+    pub(super) fn show(&mut self, emitted: &Emitted, ends: bool) -> Result<()> {
+        if ends {
+            return Ok(());
+        }
+        let Emitted { origin, level, .. } = *emitted;
+        self.seen.insert((level, origin));
+        let piece = self.stream.push(emitted.token);
+        self.text.push_str(&piece);
+        if self.args.json {
+            return Ok(());
+        }
+        let shown = match self.args.show {
+            Some(Show::Provenance) => self.marks.mark(&piece, origin, level),
+            None => piece,
+        };
+        Ok(output::print(&shown)?)
+    }
+
+    /// The whole text; prints what is left of it, and the legend.
+    ///
+    /// # Errors
+    /// If nobody reads.
+    pub(super) fn finish(mut self) -> Result<String> {
+        let rest = self.stream.finish();
+        self.text.push_str(&rest);
+        if !self.args.json {
+            output::line(&rest)?;
+            if self.args.show == Some(Show::Provenance) {
+                let marks = self.marks;
+                let mark =
+                    |&(level, origin)| marks.mark(&marks.meaning(origin, level), origin, level);
+                let legend: Vec<String> = self.seen.iter().map(mark).collect();
+                output::note(&format!("legend: {}", legend.join(", ")));
+            }
+        }
+        Ok(self.text)
+    }
+}
+
+/// How tokens of a decoder are marked.
+#[derive(Clone, Copy)]
+struct Marks<'a> {
+    kind: &'a DecoderKind,
+}
+
+impl Marks<'_> {
+    /// Whether a level above the lowest is not the target: then marks say which.
+    fn is_deep(self) -> bool {
+        matches!(self.kind, DecoderKind::Chain(chain) if chain.listed().len() > 1)
+    }
+
+    /// What the mark of an origin means.
+    fn meaning(self, origin: Origin, level: usize) -> String {
+        let words = match origin {
+            Origin::Base => "kept from base",
+            Origin::Deferred => "deferred to aligned",
+            Origin::Drafted => "drafted and accepted",
+            Origin::Corrected => "corrected",
+            Origin::Bonus => "bonus",
+            _ => "drawn from the whole law",
+        };
+        let DecoderKind::Chain(chain) = self.kind else {
+            return words.to_owned();
+        };
+        let word = match origin {
+            Origin::Drafted => "drafted by",
+            Origin::Corrected => "corrected by",
+            Origin::Bonus => "bonus of",
+            _ => "drawn by",
+        };
+        format!("{word} level {level}, {}", chain.level_name(level))
+    }
+
+    /// A piece of text as its origin and level are shown: coloured where stdout has colours, else in
+    /// brackets, with the level's number where there are more than two.
+    fn mark(self, piece: &str, origin: Origin, level: usize) -> String {
+        let plain =
+            anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never;
+        let below = if self.is_deep() { subscript(level) } else { String::new() };
+        match (origin, plain) {
+            (Origin::Deferred, true) => format!("[{piece}]"),
+            (Origin::Deferred, false) => piece.green().underline().to_string(),
+            (Origin::Drafted, true) => format!("({piece}){below}"),
+            (Origin::Drafted, false) => piece.color(colour(level)).to_string(),
+            (Origin::Corrected, true) => format!("[{piece}]{below}"),
+            (Origin::Corrected, false) => piece.color(colour(level)).underline().to_string(),
+            (Origin::Bonus, true) => format!("{{{piece}}}{below}"),
+            (Origin::Bonus, false) => piece.color(colour(level)).italic().to_string(),
+            // The level's own, where nothing was drafted for it.
+            (_, true) if level > 1 => format!("⟨{piece}⟩{below}"),
+            (_, false) if level > 1 => piece.color(colour(level)).bold().to_string(),
+            _ => piece.to_owned(),
+        }
+    }
+}
+
+/// One for each level; a chain of more levels begins again.
+fn colour(level: usize) -> AnsiColors {
+    const COLOURS: [AnsiColors; 5] = [
+        AnsiColors::Yellow,
+        AnsiColors::Cyan,
+        AnsiColors::Magenta,
+        AnsiColors::Blue,
+        AnsiColors::Red,
+    ];
+    COLOURS[level.saturating_sub(1) % COLOURS.len()]
+}
+
+/// `12` as `₁₂`.
+fn subscript(number: usize) -> String {
+    let digit = |c: char| c.to_digit(10).and_then(|d| char::from_u32('₀' as u32 + d));
+    number.to_string().chars().filter_map(digit).collect()
+}

@@ -1,0 +1,103 @@
+//! What trees of drafts cost beside the models' passes.
+//!
+//! `cargo bench -p kad-polybasic --bench trees [-- FILTER]`; a benchmark's id is `name/vocabulary`. The
+//! laws are there and only copied: `laws` are the copies alone that growing the tree needs, and
+//! `round, laws` those that a round of a stage needs on top, so the rest is the engine's.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use kad_core::{DecodeError, Law, Predictor, SampledChoices, TokenId};
+use kad_polybasic::{
+    Ask, Draft, DraftTree, Drafting, Level, PredictorTarget, SampledTree, TopKTree, TreeDrafter,
+    TreeLimits, TreeStage,
+};
+
+const SIZES: [usize; 2] = [32_000, 151_936];
+const DEPTH: usize = 6;
+const TOP_K: usize = 10;
+const NODES: usize = 60;
+
+/// A few laws, which of them by the last token.
+struct Ready(Vec<Law>);
+
+impl Ready {
+    /// Zipf's law, the ranks scattered over the ids.
+    fn new(vocab: usize) -> Self {
+        let law = |factor: usize| {
+            Law::proportional((0..vocab).map(|id| 1.0 / (id * factor % vocab + 1) as f64))
+        };
+        // Primes that divide none of the sizes.
+        Self([7919, 104_729, 1_299_709].map(|f| law(f).expect("positive weights")).to_vec())
+    }
+}
+
+impl Predictor for Ready {
+    fn context_len(&self) -> usize {
+        usize::MAX
+    }
+    fn follow(&mut self, _: &[TokenId], _: usize) -> Result<(), DecodeError> {
+        Ok(())
+    }
+    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        out.clone_from(&self.0[context[len - 1] as usize % self.0.len()]);
+        Ok(())
+    }
+}
+
+fn ask() -> Ask<'static> {
+    Ask { context: &[1, 2, 3], wanted: 1, room: 100, level: 1, eos: &[] }
+}
+
+fn trees(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("trees");
+    for vocab in SIZES {
+        let id = |name: &str| BenchmarkId::new(name, vocab);
+        let limits = TreeLimits { depth: DEPTH, nodes: 1000 };
+        let choices = &mut SampledChoices::seeded(1);
+        // One law after the context and one after each node that is expanded.
+        let mut growing = |name: &str, tree: &mut dyn TreeDrafter, laws: usize| {
+            let (mut out, mut law, mut ready) =
+                (DraftTree::default(), Law::default(), Ready::new(vocab));
+            group.bench_function(id(&format!("{name}, {laws} laws")), |b| {
+                b.iter(|| {
+                    (0..laws).try_for_each(|i| ready.law(black_box(&[i as u32]), 1, &mut law))
+                });
+            });
+            group.bench_function(id(name), |b| {
+                b.iter(|| {
+                    out.clear();
+                    tree.grow(ask(), limits, choices, &mut out)
+                });
+            });
+        };
+        let mut top_k = TopKTree::new(Ready::new(vocab), TOP_K, NODES).expect("positive");
+        growing("top-k", &mut top_k, 1 + (DEPTH - 1) * TOP_K);
+        let mut sampled = SampledTree::new(Ready::new(vocab), 2, NODES).expect("positive");
+        growing("sampled", &mut sampled, 1 + NODES / 2);
+        let tree = TopKTree::new(Ready::new(vocab), TOP_K, NODES).expect("positive");
+        let target = PredictorTarget::new(Ready::new(vocab));
+        let drafting = Drafting::of(DEPTH).expect("positive");
+        let mut stage = TreeStage::new(tree, target, drafting);
+        let (mut made, mut rounds) = (Draft::without_laws(), vec![]);
+        group.bench_function(id("round, top-k"), |b| {
+            b.iter(|| {
+                made.clear();
+                rounds.clear();
+                stage.round(ask(), choices, &mut made, &mut rounds)
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(1000))
+        .sample_size(20);
+    targets = trees
+}
+criterion_main!(benches);

@@ -1,0 +1,214 @@
+//! A chain that watches itself: lengths follow the running acceptance, and where speculation loses the
+//! target decodes alone.
+
+use std::collections::VecDeque;
+
+use kad_core::decode::{Decoder, Emitted, Round, Step};
+use kad_core::{ChoiceSource, DecodeError, TokenId};
+
+use crate::level::{Level, Speculative};
+use crate::stage::SharedLength;
+use crate::theory::{Acceptance, Chain, RunLengths, TheoryError};
+
+/// When a running chain decides anew, and on what.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Adaptation {
+    /// Rounds of the target between decisions. Default: 8.
+    pub every: usize,
+    /// How many such windows are remembered. Default: 16.
+    pub windows: usize,
+    /// How many rounds the measured acceptance counts as, against the running one. Default: 8.
+    pub prior_rounds: u64,
+    /// By how much the expected time per token must be below that of plain decoding, as a share of
+    /// it. Default: 0.02.
+    pub margin: f64,
+    /// Tokens decoded plainly before speculation is tried again; doubled each time it loses again.
+    /// Default: 64.
+    pub patience: usize,
+    /// The largest length. Default: 16.
+    pub longest: usize,
+}
+
+impl Default for Adaptation {
+    fn default() -> Self {
+        Self { every: 8, windows: 16, prior_rounds: 8, margin: 0.02, patience: 64, longest: 16 }
+    }
+}
+
+/// A decision that changed something.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Switch {
+    /// Tokens of the text, prompt included, when it was made.
+    pub at: usize,
+    /// The lengths from there on, target first; empty for plain decoding.
+    pub lengths: Vec<usize>,
+    /// Seconds per token expected of them.
+    pub seconds_per_token: f64,
+    /// Seconds per token expected of plain decoding.
+    pub plain_seconds_per_token: f64,
+}
+
+/// A chain with lengths that adapt. The law is the chain's, exactly: a length is chosen from rounds
+/// that are over, before a token of the next is drawn.
+///
+/// What it knows is a measured chain (pass times, run lengths: a profile) and its own latest rounds. It
+/// starts each text with the measured chain's lengths, so that a text does not depend on those before
+/// it.
+pub struct Adaptive<L> {
+    decoder: Speculative<L>,
+    lengths: Vec<SharedLength>,
+    measured: Chain,
+    settings: Adaptation,
+    /// The latest rounds of each verifier, a window at a time; the last is being filled.
+    seen: Vec<VecDeque<RunLengths>>,
+    /// Rounds of the target since the last decision.
+    rounds: usize,
+    /// Tokens to decode plainly before the next try; `None` while speculating.
+    plain: Option<usize>,
+    patience: usize,
+    switches: Vec<Switch>,
+}
+
+impl<L: Level> Adaptive<L> {
+    /// `decoder` is the chain that `measured` describes, and `lengths` are those of its stages, target
+    /// first.
+    ///
+    /// # Errors
+    /// If the numbers of `measured` describe no chain of as many levels.
+    pub fn new(
+        decoder: Speculative<L>,
+        lengths: Vec<SharedLength>,
+        measured: Chain,
+        settings: Adaptation,
+    ) -> Result<Self, TheoryError> {
+        measured.check()?;
+        if lengths.len() != measured.verifiers.len() || lengths.is_empty() {
+            let (found, expected) = (lengths.len(), measured.verifiers.len());
+            return Err(TheoryError::Levels { found, expected });
+        }
+        let seen = lengths.iter().map(|_| VecDeque::from([RunLengths::default()])).collect();
+        let patience = settings.patience;
+        let (rounds, plain, switches) = (0, None, Vec::new());
+        Ok(Self { decoder, lengths, measured, settings, seen, rounds, plain, patience, switches })
+    }
+
+    /// What was changed since the text began, in order.
+    pub fn switches(&self) -> &[Switch] {
+        &self.switches
+    }
+
+    fn use_lengths(&self, lengths: &[usize]) {
+        for (shared, &length) in self.lengths.iter().zip(lengths) {
+            shared.set(length);
+        }
+    }
+
+    /// Counts the rounds of the last step.
+    fn watch(&mut self) -> Result<(), TheoryError> {
+        for round in self.decoder.rounds().iter().filter(|round| round.drafted > 0 || round.stopped)
+        {
+            let proposed = round.depth;
+            let asked = proposed + usize::from(round.stopped);
+            if let Some(window) = self.seen[round.level - 1].back_mut() {
+                window.record(asked, proposed, round.accepted)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The measured chain with what was seen since weighed in.
+    fn current(&self) -> Chain {
+        let mut chain = self.measured.clone();
+        for (verifier, windows) in chain.verifiers.iter_mut().zip(&self.seen) {
+            if let Acceptance::Runs(runs) = &mut verifier.acceptance {
+                let weight = (runs.rounds() / self.settings.prior_rounds.max(1)).max(1);
+                windows.iter().for_each(|window| runs.merge_times(window, weight));
+            }
+        }
+        chain
+    }
+
+    fn decide(&mut self, at: usize) -> Result<(), TheoryError> {
+        let chain = self.current();
+        let plain = chain.plain().predict(at)?.seconds_per_token;
+        let best = chain.best_lengths(at, self.settings.longest)?;
+        let wins = best.seconds_per_token < plain * (1.0 - self.settings.margin);
+        let lengths = if wins { best.lengths } else { Vec::new() };
+        let seconds_per_token = if lengths.is_empty() { plain } else { best.seconds_per_token };
+        if lengths.is_empty() {
+            self.plain = Some(self.patience);
+            self.patience *= 2;
+            self.lengths[0].set(0);
+        } else {
+            self.use_lengths(&lengths);
+        }
+        if self.switches.last().is_none_or(|last| last.lengths != lengths) {
+            let plain_seconds_per_token = plain;
+            self.switches.push(Switch { at, lengths, seconds_per_token, plain_seconds_per_token });
+        }
+        for windows in &mut self.seen {
+            windows.push_back(RunLengths::default());
+            if windows.len() > self.settings.windows {
+                windows.pop_front();
+            }
+        }
+        self.rounds = 0;
+        Ok(())
+    }
+
+    /// After a step that appended `tokens` tokens and made the text `at` tokens long.
+    fn adapt(&mut self, tokens: usize, at: usize) -> Result<(), TheoryError> {
+        if let Some(left) = self.plain {
+            self.plain = left.checked_sub(tokens).filter(|left| *left > 0);
+            if self.plain.is_none() {
+                // A new try starts from what was measured, and the latest of what led here.
+                for windows in &mut self.seen {
+                    windows.drain(..windows.len().saturating_sub(2));
+                }
+                let lengths = self.measured.lengths();
+                self.use_lengths(&lengths);
+                self.rounds = 0;
+            }
+            return Ok(());
+        }
+        self.watch()?;
+        self.rounds += 1;
+        if self.rounds >= self.settings.every { self.decide(at) } else { Ok(()) }
+    }
+}
+
+impl<L: Level> Decoder for Adaptive<L> {
+    fn begin(&mut self, prompt: usize) {
+        self.seen.iter_mut().for_each(|w| *w = VecDeque::from([RunLengths::default()]));
+        self.rounds = 0;
+        self.plain = None;
+        self.patience = self.settings.patience;
+        self.switches.clear();
+        self.use_lengths(&self.measured.lengths());
+        self.decoder.begin(prompt);
+    }
+
+    fn context_len(&self) -> usize {
+        self.decoder.context_len()
+    }
+
+    fn step(
+        &mut self,
+        context: &[TokenId],
+        room: usize,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Vec<Emitted>,
+    ) -> Result<Step, DecodeError> {
+        let before = out.len();
+        let step = self.decoder.step(context, room, choices, out)?;
+        let tokens = out.len() - before;
+        // A chain that was checked when it was made goes on being one.
+        let adapted = self.adapt(tokens, context.len() + tokens);
+        debug_assert!(adapted.is_ok(), "{adapted:?}");
+        Ok(step)
+    }
+
+    fn rounds(&self) -> &[Round] {
+        self.decoder.rounds()
+    }
+}

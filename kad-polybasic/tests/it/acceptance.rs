@@ -1,0 +1,152 @@
+//! P2, P4 and P9: what a level accepts depends on its own law and on the one handed up to it, and on
+//! nothing below.
+
+use std::collections::BTreeMap;
+
+use kad_core::decode::{Decoder, Origin, Round};
+use kad_core::oracle::{TableModel, enumerate, total_variation};
+use kad_core::{DecodeError, Law, Predictor, TokenId};
+use kad_polybasic::verify::{acceptance, residual};
+use kad_polybasic::{Surplus, Verifier};
+
+use crate::support::*;
+
+/// What a first step makes, and how many of the proposed tokens it accepts.
+type Steps = BTreeMap<(Vec<TokenId>, usize), f64>;
+
+fn first_step(decoder: &mut dyn Decoder, room: usize) -> Steps {
+    let law = enumerate(|choices| {
+        let mut out = Vec::new();
+        decoder.begin(PROMPT.len());
+        let step = decoder.step(&PROMPT, room, choices, &mut out)?;
+        Ok::<_, DecodeError>((out.iter().map(|made| made.token).collect(), step.accepted))
+    });
+    law.unwrap()
+}
+
+fn next_law(model: &TableModel, context: &[TokenId]) -> Law {
+    let mut laws = Vec::new();
+    predictor(model).laws(context, 1, &mut laws).unwrap();
+    laws.remove(0)
+}
+
+/// Plain speculative decoding (arXiv 2211.17192, algorithm 1) written out as sums over drafts: no
+/// engine, no choices.
+fn textbook(models: &[TableModel], length: usize, bonus: bool) -> Steps {
+    let mut steps = Steps::new();
+    let mut open = vec![(Vec::new(), 1.0)];
+    while let Some((made, reached)) = open.pop() {
+        let context = [&PROMPT[..], &made].concat();
+        let ended = made.last() == Some(&EOS);
+        let p = next_law(&models[0], &context);
+        if made.len() == length || ended {
+            if bonus && !ended {
+                add_each(&mut steps, &made, &p, reached, made.len());
+            } else {
+                *steps.entry((made.clone(), made.len())).or_default() += reached;
+            }
+            continue;
+        }
+        let q = next_law(&models[1], &context);
+        let mut rejected = 0.0;
+        for y in 0..3 {
+            let accepted = acceptance(&p, &q, y);
+            rejected += reached * q.prob(y) * (1.0 - accepted);
+            open.push(([&made[..], &[y]].concat(), reached * q.prob(y) * accepted));
+        }
+        let mut left = Law::default();
+        residual(&p, &q, &mut left);
+        add_each(&mut steps, &made, &left, rejected, made.len());
+    }
+    steps.retain(|_, p| *p > 0.0);
+    steps
+}
+
+fn add_each(steps: &mut Steps, made: &[TokenId], law: &Law, reached: f64, accepted: usize) {
+    for (y, p) in (0..).zip(law.probs()) {
+        *steps.entry(([made, &[y]].concat(), accepted)).or_default() += reached * p;
+    }
+}
+
+/// P9: two levels are plain speculative decoding, step for step: tokens and accepted counts.
+#[test]
+fn p9_two_levels_are_plain_speculative_decoding() {
+    let models = tables::<2>();
+    for (length, bonus) in (1..=4).flat_map(|length| FLAGS.map(|bonus| (length, bonus))) {
+        let levels = [Plan::new(length, bonus, Verifier::Token)];
+        let found = first_step(&mut chain(&models, &levels), 9);
+        let tv = total_variation(&found, &textbook(&models, length, bonus));
+        assert!(tv < EXACT, "{levels:?}: {tv}");
+    }
+}
+
+/// P2: with exactly `μ` tokens handed up at a time, what the target makes of them and how many it
+/// accepts has the law of two levels, whatever drafts for the middle, verified however, and with
+/// whichever lengths.
+#[test]
+fn p2_acceptance_depends_on_two_laws_alone() {
+    let models = tables::<4>();
+    let other = TableModel::random("other", 3, 1, 77);
+    for (mu, bonus) in [1, 2, 3].into_iter().flat_map(|mu| FLAGS.map(|bonus| (mu, bonus))) {
+        let alone = textbook(&models, mu, bonus);
+        for (lowest, verifier, k, own) in [
+            (&models[2], Verifier::Token, 1, true),
+            (&models[2], Verifier::Token, 3, false),
+            (&models[2], Verifier::Block, 2, true),
+            (&other, Verifier::Token, 2, true),
+            (&other, Verifier::Block, 3, false),
+        ] {
+            let models = [models[0].clone(), models[1].clone(), lowest.clone()];
+            let levels = [Plan::new(mu, bonus, Verifier::Token), Plan::new(k, own, verifier)];
+            let mut decoder = chain_at(plain(), &models, &levels, Surplus::Keep);
+            let tv = total_variation(&first_step(&mut decoder, mu + 1), &alone);
+            assert!(tv < EXACT, "{levels:?}: {tv}");
+        }
+        let levels = Plan::levels(&[mu, 2, 1], usize::from(bonus), Verifier::Token);
+        let mut decoder = chain_at(plain(), &models, &levels, Surplus::Keep);
+        let tv = total_variation(&first_step(&mut decoder, mu + 1), &alone);
+        assert!(tv < EXACT, "{levels:?}: {tv}");
+    }
+}
+
+/// Every verification that a first step may make, at any level.
+fn all_rounds(decoder: &mut dyn Decoder) -> Vec<Round> {
+    let law = enumerate(|choices| {
+        let mut out = Vec::new();
+        decoder.begin(PROMPT.len());
+        decoder.step(&PROMPT, 5, choices, &mut out)?;
+        let corrected = out.iter().filter(|made| made.origin == Origin::Corrected);
+        let levels: Vec<usize> = corrected.map(|made| made.level).collect();
+        let rounds = decoder.rounds().to_vec();
+        let rejected = |level| rounds.iter().any(|r| r.level == level && r.accepted < r.drafted);
+        assert!(levels.iter().all(|&level| rejected(level)), "{levels:?} of {rounds:?}");
+        Ok::<_, DecodeError>(rounds)
+    });
+    law.unwrap().into_keys().flatten().collect()
+}
+
+/// P4: a level is never rejected by its own model, and its drafter never by itself.
+#[test]
+fn p4_a_model_never_rejects_itself() {
+    let [one, other, third] = tables::<3>();
+    for verifier in VERIFIERS {
+        for bonus in 0..4 {
+            let levels = Plan::levels(&[3, 2], bonus, verifier);
+            for (models, never) in [
+                ([one.clone(), one.clone(), other.clone()], 1),
+                ([other.clone(), one.clone(), one.clone()], 2),
+            ] {
+                let rounds = all_rounds(&mut chain(&models, &levels));
+                let rejected = |level| {
+                    let rounds = rounds.iter().filter(|round| round.level == level);
+                    rounds.filter(|round| round.accepted < round.drafted).count()
+                };
+                assert_eq!(rejected(never), 0, "{levels:?}");
+                assert!(rejected(3 - never) > 0, "{levels:?}");
+            }
+            let rounds =
+                all_rounds(&mut chain(&[one.clone(), other.clone(), third.clone()], &levels));
+            assert!(rounds.iter().any(|round| round.level == 2 && round.accepted < round.drafted));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Lengths that follow the acceptance: the law stays, speculation that loses ends.
+
+use std::ops::ControlFlow;
+
+use kad_core::decode::{Decoder, Limits, generate};
+use kad_core::oracle::{TableModel, enumerate, joint_law, total_variation};
+use kad_core::{DecodeError, ModelPredictor, SampledChoices, Sampling, TokenId};
+use kad_polybasic::theory::{
+    Acceptance, Chain, PassTimes, Proposer, RunLengths, Surplus, Verifier,
+};
+use kad_polybasic::{
+    Adaptation, Adaptive, Drafting, Level, PredictorDrafter, PredictorTarget, Speculative, Stage,
+};
+
+const EOS: TokenId = 2;
+
+fn plain() -> Sampling {
+    Sampling::at_temperature(1.0).unwrap()
+}
+
+/// Two levels whose passes take 10 ms and 1 ms, measured to accept 9 of 10 tokens.
+fn measured(length: usize) -> Chain {
+    let mut runs = RunLengths::default();
+    for _ in 0..10 {
+        (0..9).for_each(|_| runs.record(1, 1, 1).unwrap());
+        runs.record(1, 1, 0).unwrap();
+    }
+    let times = |seconds| PassTimes::constant(seconds).unwrap();
+    Chain {
+        verifiers: vec![Verifier {
+            name: "large".into(),
+            times: times(10e-3),
+            acceptance: Acceptance::Runs(runs),
+            length,
+            bonus: true,
+            surplus: Surplus::Flush,
+            overhead: 0.0,
+        }],
+        proposer: Proposer::Model { name: "small".into(), times: times(1e-3), overhead: 0.0 },
+    }
+}
+
+fn adaptive<'m>(
+    large: &'m TableModel,
+    small: &'m TableModel,
+    chain: Chain,
+    settings: Adaptation,
+) -> Adaptive<impl Level + 'm> {
+    let model = |table: &'m TableModel| ModelPredictor::new(table, plain()).unwrap();
+    let (drafter, target) =
+        (PredictorDrafter::new(model(small)), PredictorTarget::new(model(large)));
+    let stage = Stage::new(drafter, target, Drafting::of(chain.verifiers[0].length).unwrap());
+    let lengths = vec![stage.length()];
+    Adaptive::new(Speculative::new(stage, &[EOS]), lengths, chain, settings).unwrap()
+}
+
+/// A decision after every round, by what was accepted, and back from plain decoding after a token:
+/// the law of whole texts is the target's, and the lengths do change on the way.
+#[test]
+fn the_law_does_not_depend_on_what_is_learned() {
+    let [large, small] = [1, 2].map(|seed| TableModel::random("table", 3, 2, seed));
+    let settings =
+        Adaptation { every: 1, patience: 1, prior_rounds: 1, margin: 0.3, ..Default::default() };
+    let mut chain = measured(2);
+    // Slow enough for a rejection to tip the scales.
+    if let Proposer::Model { times, .. } = &mut chain.proposer {
+        *times = PassTimes::constant(5e-3).unwrap();
+    }
+    let mut decoder = adaptive(&large, &small, chain, settings);
+    let prompt = [1, 0];
+    let limits = Limits { max_new_tokens: 5, eos: vec![EOS] };
+    let mut switched = std::collections::BTreeSet::new();
+    let found = enumerate(|choices| {
+        let made =
+            generate(&mut decoder, &prompt, &limits, choices, &mut |_| ControlFlow::Continue(()))?;
+        switched.extend(decoder.switches().iter().map(|switch| switch.lengths.clone()));
+        Ok::<_, DecodeError>(made.tokens.iter().map(|t| t.token).collect::<Vec<_>>())
+    });
+    let mut target = ModelPredictor::new(&large, plain()).unwrap();
+    let claimed = joint_law(&mut target, &prompt, 5, &[EOS]).unwrap();
+    let distance = total_variation(&found.unwrap(), &claimed);
+    assert!(distance < 1e-12, "TV = {distance}");
+    assert!(switched.contains(&vec![]) && switched.len() > 2, "{switched:?}");
+}
+
+fn run(decoder: &mut dyn Decoder, tokens: usize) -> u64 {
+    let limits = Limits { max_new_tokens: tokens, eos: vec![] };
+    let go_on = &mut |_: &_| ControlFlow::Continue(());
+    let made = generate(decoder, &[1, 0], &limits, &mut SampledChoices::seeded(3), go_on).unwrap();
+    made.rounds.iter().map(|round| round.drafted as u64).sum()
+}
+
+/// A drafter that is never right, measured to be right 9 times of 10: drafts shrink, then the target
+/// decodes alone, tries again after 64, 128, … tokens, and says so. What is lost to that, by the
+/// measured times, stays below 5 % of plain decoding.
+#[test]
+fn speculation_that_loses_ends() {
+    let never = f32::NEG_INFINITY;
+    let large = TableModel::random("large", 3, 0, 0).with_row(&[], &[0.0, never, never]);
+    let small = TableModel::random("small", 3, 0, 0).with_row(&[], &[never, 0.0, never]);
+    let mut decoder = adaptive(&large, &small, measured(4), Adaptation::default());
+    let drafted = run(&mut decoder, 700);
+    let switches = decoder.switches();
+    let alone = switches.iter().position(|switch| switch.lengths.is_empty()).unwrap();
+    assert!(switches[alone].at < 100 && switches.len() > alone + 1, "{switches:?}");
+    assert_eq!(switches[alone].plain_seconds_per_token, 10e-3);
+    // A rejected token costs 1 ms, a token 10.
+    assert!(drafted as f64 * 1.0 < 0.05 * 700.0 * 10.0, "{drafted} tokens drafted");
+}
+
+/// A drafter that is always right: drafts grow to the cap.
+#[test]
+fn drafts_grow_where_all_is_accepted() {
+    let table = TableModel::random("same", 3, 2, 5);
+    let mut decoder = adaptive(&table, &table, measured(2), Adaptation::default());
+    run(&mut decoder, 2000);
+    let lengths: Vec<usize> = decoder.switches().iter().map(|s| s.lengths[0]).collect();
+    assert!(lengths.is_sorted() && lengths.last().is_some_and(|last| *last > 8), "{lengths:?}");
+}
+
+#[test]
+fn a_description_of_another_chain_is_refused() {
+    let table = TableModel::random("same", 3, 2, 5);
+    let model = || ModelPredictor::new(&table, plain()).unwrap();
+    let stage = Stage::new(
+        PredictorDrafter::new(model()),
+        PredictorTarget::new(model()),
+        Drafting::of(2).unwrap(),
+    );
+    let decoder = Speculative::new(stage, &[]);
+    let error = Adaptive::new(decoder, vec![], measured(2), Adaptation::default()).err().unwrap();
+    assert!(error.to_string().contains("0 verifying levels, its description 1"), "{error}");
+}

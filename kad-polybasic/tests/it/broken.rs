@@ -1,0 +1,196 @@
+//! P3: what must fail. Each variant is one that was published, or that suggests itself, and each must be
+//! told apart from the exact chain by the enumeration that proves the latter.
+
+use kad_core::decode::{Emitted, Round};
+use kad_core::oracle::{TableModel, TextLaw, total_variation};
+use kad_core::{ChoiceSource, DecodeError, Law, ModelPredictor, Predictor, TokenId};
+use kad_polybasic::{
+    Ask, At, Draft, Drafter, Level, NotExact, PredictorDrafter, PredictorTarget, Speculative,
+    Stage, Staged, Surplus, Target, Verifier,
+};
+
+use crate::support::*;
+
+/// How far the law of a chain of `drafter` below a target is from the target's.
+fn distance(models: &[TableModel; 3], drafter: impl Drafter) -> f64 {
+    let target = PredictorTarget::new(predictor(&models[0]));
+    let mut decoder = speculative(drafter, target, drafting(2, true));
+    let goal: TextLaw = claimed(predictor(&models[0]), 4);
+    total_variation(&law(&mut decoder, 4), &goal)
+}
+
+type Middle<'m> = Stage<PredictorDrafter<ModelPredictor<'m>>, PredictorTarget<ModelPredictor<'m>>>;
+
+/// The two lower levels.
+fn middle(models: &[TableModel; 3]) -> Middle<'_> {
+    let drafter = PredictorDrafter::new(predictor(&models[2]));
+    Stage::new(drafter, PredictorTarget::new(predictor(&models[1])), drafting(2, true))
+}
+
+#[test]
+fn p3_the_exact_chain_passes_where_the_broken_ones_fail() {
+    let models = tables();
+    assert!(distance(&models, Staged::new(middle(&models), Surplus::Flush).unwrap()) < EXACT);
+}
+
+/// Hands up the tokens of a level with the law of the model that drafted for it.
+struct Mislabelled<'m> {
+    level: Staged<Middle<'m>>,
+    drafter: ModelPredictor<'m>,
+    draft: Draft,
+}
+
+impl Drafter for Mislabelled<'_> {
+    fn context_len(&self) -> usize {
+        self.level.context_len()
+    }
+    fn draft(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+        rounds: &mut Vec<Round>,
+    ) -> Result<(), DecodeError> {
+        self.draft.clear();
+        self.level.draft(ask, choices, &mut self.draft, rounds)?;
+        let mut text = ask.context.to_vec();
+        for made in self.draft.tokens() {
+            out.push(*made, |law| {
+                self.drafter.follow(&text, 1)?;
+                self.drafter.law(&text, text.len(), law)
+            })?;
+            text.push(made.token);
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn p3_handing_up_the_drafters_law_is_told_apart() {
+    let models = tables();
+    let level = Staged::new(middle(&models), Surplus::Flush).unwrap();
+    let drafter = predictor(&models[2]);
+    let found = distance(&models, Mislabelled { level, drafter, draft: Draft::default() });
+    assert!(found > 0.05, "TV = {found}");
+}
+
+/// Says that it is exact.
+struct Pretends<L>(L);
+
+impl<L: Level> Level for Pretends<L> {
+    fn begin(&mut self, prompt: usize) {
+        self.0.begin(prompt);
+    }
+    fn context_len(&self) -> usize {
+        self.0.context_len()
+    }
+    fn is_exact(&self) -> bool {
+        true
+    }
+    fn round(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+        rounds: &mut Vec<Round>,
+    ) -> Result<(), DecodeError> {
+        self.0.round(ask, choices, out, rounds)
+    }
+}
+
+#[test]
+fn p3_a_lenient_level_is_refused_and_told_apart_where_it_pretends() {
+    let models = tables();
+    let lenient = || middle(&models).verified_by(Verifier::Lenient { leniency: 0.5 });
+    assert_eq!(Staged::new(lenient(), Surplus::Flush).err(), Some(NotExact));
+    let found = distance(&models, Staged::new(Pretends(lenient()), Surplus::Flush).unwrap());
+    assert!(found > 0.02, "TV = {found}");
+    // Without leniency it is token verification.
+    let strict = middle(&models).verified_by(Verifier::Lenient { leniency: 0.0 });
+    assert!(distance(&models, Staged::new(strict, Surplus::Flush).unwrap()) < EXACT);
+}
+
+/// After a rejection it draws from the whole law, as the middle level of the published TriForce does.
+struct FullAfterRejection<T>(T);
+
+impl<T: Target> Target for FullAfterRejection<T> {
+    fn context_len(&self) -> usize {
+        self.0.context_len()
+    }
+    fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        self.0.follow(text, last)
+    }
+    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
+        self.0.acceptance(at)
+    }
+    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        self.0.law(text, len, out)
+    }
+    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
+        self.0.law(at.text, at.len, out)
+    }
+    fn draw(
+        &mut self,
+        text: &[TokenId],
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<Emitted, DecodeError> {
+        self.0.draw(text, choices)
+    }
+}
+
+#[test]
+fn p3_a_middle_level_that_draws_from_its_whole_law_is_told_apart() {
+    let models = tables();
+    let drafter = PredictorDrafter::new(predictor(&models[2]));
+    let target = FullAfterRejection(PredictorTarget::new(predictor(&models[1])));
+    let middle = Stage::new(drafter, target, drafting(2, true));
+    let found = distance(&models, Staged::new(middle, Surplus::Flush).unwrap());
+    assert!(found > 0.01, "TV = {found}");
+}
+
+/// Looks at a token before it decides whether it is proposed.
+struct Choosy<D>(D, Draft);
+
+impl<D: Drafter> Drafter for Choosy<D> {
+    fn context_len(&self) -> usize {
+        self.0.context_len()
+    }
+    fn draft(
+        &mut self,
+        ask: Ask<'_>,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Draft,
+        rounds: &mut Vec<Round>,
+    ) -> Result<(), DecodeError> {
+        let Self(inner, seen) = self;
+        seen.clear();
+        inner.draft(Ask { wanted: 1, ..ask }, choices, seen, rounds)?;
+        if seen.tokens()[0].token != 0 {
+            out.push(seen.tokens()[0], |law| {
+                law.clone_from(&seen.laws()[0]);
+                Ok::<_, DecodeError>(())
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The condition on drafters: whether there is another token is decided before it is drawn.
+#[test]
+fn p3_a_drafter_that_withholds_what_it_has_seen_is_told_apart() {
+    let models = tables();
+    let drafter = PredictorDrafter::new(predictor(&models[1]));
+    let found = distance(&models, Choosy(drafter, Draft::default()));
+    assert!(found > 0.01, "TV = {found}");
+}
+
+/// The uppermost level may be lenient: it decodes, and does not claim to be exact.
+#[test]
+fn a_lenient_target_says_so() {
+    let models = tables::<3>();
+    let lenient = middle(&models).verified_by(Verifier::Lenient { leniency: 0.3 });
+    let mut decoder = Speculative::new(lenient, &[EOS]);
+    assert!(!decoder.is_exact());
+    let goal = claimed(predictor(&models[1]), 3);
+    assert!(total_variation(&law(&mut decoder, 3), &goal) > 0.02);
+}

@@ -1,0 +1,258 @@
+//! Drafts of what followed before: against a search of the whole text, and texts drafted with them.
+
+use kad_core::decode::{Decoder, Limits, SingleDecoder, generate};
+use kad_core::oracle::{TableModel, enumerate, joint_law, text_law, total_variation};
+use kad_core::{DecodeError, ModelPredictor, SampledChoices, Sampling, TokenId};
+use kad_polybasic::{
+    Ask, Draft, Drafter, Drafting, Level, Lookup, LookupDrafter, LookupError, NgramLookup,
+    PredictorTarget, Speculative, Stage, Staged, SuffixLookup, Surplus, Verifier,
+};
+use proptest::prelude::*;
+
+const EOS: TokenId = 2;
+const EXACT: f64 = 1e-12;
+
+fn plain() -> Sampling {
+    Sampling::at_temperature(1.0).unwrap()
+}
+
+/// What followed the most recent occurrence of the longest n-gram, by looking at every place; the
+/// text goes on with what is proposed.
+fn ngram_by_search(
+    text: &[TokenId],
+    shortest: usize,
+    longest: usize,
+    count: usize,
+) -> Vec<TokenId> {
+    for length in (shortest..=longest.min(text.len())).rev() {
+        let end = &text[text.len() - length..];
+        let places = length..text.len();
+        if let Some(after) = places.rev().find(|&at| &text[at - length..at] == end) {
+            let mut whole = text.to_vec();
+            (0..count).for_each(|i| whole.push(whole[after + i]));
+            return whole.split_off(text.len());
+        }
+    }
+    vec![]
+}
+
+/// Token by token: the longest suffix of what there is that has a successor in the text, and its most
+/// frequent successor there, the latest among equals.
+fn suffix_by_search(
+    text: &[TokenId],
+    shortest: usize,
+    longest: usize,
+    count: usize,
+) -> Vec<TokenId> {
+    let mut whole = text.to_vec();
+    for _ in 0..count {
+        let successors = (shortest..=longest.min(whole.len())).rev().find_map(|length| {
+            let end = &whole[whole.len() - length..];
+            let places = length..text.len();
+            let found: Vec<_> = places.filter(|&at| &text[at - length..at] == end).collect();
+            (!found.is_empty()).then_some(found)
+        });
+        let Some(places) = successors else { break };
+        let times = |&at: &usize| places.iter().filter(|&&other| text[other] == text[at]).count();
+        whole.push(text[*places.iter().max_by_key(|at| (times(at), **at)).unwrap()]);
+    }
+    whole.split_off(text.len())
+}
+
+fn continuation(lookup: &impl Lookup, count: usize) -> Vec<TokenId> {
+    let mut found = vec![];
+    lookup.continuation(count, &mut found);
+    found
+}
+
+/// How much of a text is taken back, and what is appended then. Few tokens and long runs, so that
+/// there is much to find.
+fn walks() -> impl Strategy<Value = Vec<(usize, Vec<TokenId>)>> {
+    let run = (0..4u32, 1..6usize).prop_map(|(token, times)| vec![token; times]);
+    let piece = prop_oneof![proptest::collection::vec(0..3u32, 0..12), run];
+    proptest::collection::vec((0..10usize, piece), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// After any growing and shrinking the proposals are those of a search of the present text.
+    #[test]
+    fn lookups_find_what_a_search_of_the_text_finds(
+        walk in walks(), shortest in 1..4usize, more in 0..4usize,
+    ) {
+        let longest = shortest + more;
+        let mut ngram = NgramLookup::new(shortest, longest).unwrap();
+        let mut suffix = SuffixLookup::new(shortest, longest).unwrap();
+        let mut text = vec![];
+        for (back, piece) in walk {
+            text.truncate(text.len() - back.min(text.len()));
+            text.extend(piece);
+            ngram.move_to(&text);
+            suffix.move_to(&text);
+            prop_assert_eq!((ngram.tokens(), suffix.tokens()), (&text[..], &text[..]));
+            let found = (continuation(&ngram, 6), continuation(&suffix, 6));
+            prop_assert_eq!(found.0, ngram_by_search(&text, shortest, longest, 6), "{:?}", text);
+            prop_assert_eq!(found.1, suffix_by_search(&text, shortest, longest, 6), "{:?}", text);
+        }
+    }
+}
+
+/// A long text that repeats itself token by token, and one that never does.
+#[test]
+fn extreme_texts() {
+    let mut suffix = SuffixLookup::default();
+    suffix.move_to(&[7; 3000]);
+    assert_eq!(continuation(&suffix, 5), [7; 5]);
+    suffix.move_to(&[7, 7]);
+    assert_eq!(continuation(&suffix, 5), [], "one token matches, two are wanted");
+    suffix.move_to(&(0..3000).collect::<Vec<_>>());
+    assert_eq!(continuation(&suffix, 5), []);
+}
+
+#[test]
+fn impossible_lengths_are_refused() {
+    let error = LookupError { shortest: 3, longest: 2 };
+    assert_eq!(NgramLookup::new(3, 2).err(), Some(error));
+    assert_eq!(SuffixLookup::new(3, 2).err(), Some(error));
+    assert!(NgramLookup::new(0, 2).is_err());
+    assert!(error.to_string().contains("3 to 2 tokens"));
+}
+
+/// What is proposed ends at an end token and at a token no model knows; its law is certain.
+#[test]
+fn drafts_end_at_ends_and_have_certain_laws() {
+    let drafted = |context: &[TokenId], out: &mut Draft| {
+        let mut drafter = LookupDrafter::new(NgramLookup::default(), 9);
+        let ask = Ask { context, wanted: 4, room: 4, level: 3, eos: &[EOS] };
+        drafter.draft(ask, &mut SampledChoices::seeded(0), out, &mut vec![]).unwrap();
+        assert!(out.tokens().iter().all(|made| made.level == 3));
+        out.tokens().iter().map(|made| made.token).collect::<Vec<_>>()
+    };
+    let mut out = Draft::default();
+    assert_eq!(drafted(&[5, 6, EOS, 7, 5], &mut out), [6, EOS]);
+    assert_eq!(out.laws()[0].probs(), [0., 0., 0., 0., 0., 0., 1., 0., 0.]);
+    assert_eq!(drafted(&[5, 6, 9, 7, 5], &mut Draft::default()), [6]);
+    assert_eq!(drafted(&[5, 6, 7], &mut Draft::default()), []);
+    let mut bare = Draft::without_laws();
+    assert_eq!(drafted(&[5, 6, EOS, 7, 5], &mut bare).len(), 2);
+    assert!(bare.laws().is_empty());
+}
+
+const PROMPT: [TokenId; 5] = [1, 0, 1, 1, 0];
+
+fn limits(length: usize) -> Limits {
+    Limits { max_new_tokens: length, eos: vec![EOS] }
+}
+
+fn drafters() -> [(&'static str, Box<dyn Drafter>); 2] {
+    [
+        ("n-gram", Box::new(LookupDrafter::new(NgramLookup::default(), 3))),
+        ("suffix", Box::new(LookupDrafter::new(SuffixLookup::new(1, 4).unwrap(), 3))),
+    ]
+}
+
+/// Two levels: the target's law, for every verifier, draft length and bonus.
+#[test]
+fn p1_two_levels_drafted_by_lookup() {
+    let model = TableModel::random("table", 3, 2, 1);
+    let predictor = || ModelPredictor::new(&model, plain()).unwrap();
+    let claimed = joint_law(&mut predictor(), &PROMPT, 5, &[EOS]).unwrap();
+    for verifier in [Verifier::Token, Verifier::Block, Verifier::SharedUniform] {
+        for (length, bonus) in (1..=3).flat_map(|k| [(k, true), (k, false)]) {
+            for (name, drafter) in drafters() {
+                let drafting = Drafting { bonus, ..Drafting::of(length).unwrap() };
+                let stage = Stage::new(drafter, PredictorTarget::new(predictor()), drafting)
+                    .verified_by(verifier);
+                let mut decoder = Speculative::new(stage, &[EOS]);
+                let found = text_law(&mut decoder, &PROMPT, &limits(5)).unwrap();
+                let tv = total_variation(&found, &claimed);
+                assert!(tv < EXACT, "{name}, {verifier:?}, K = {length}, bonus {bonus}: {tv}");
+            }
+        }
+    }
+}
+
+/// Three levels, whose lowest contexts are rolled back by the uppermost.
+#[test]
+fn p1_three_levels_drafted_by_lookup() {
+    let models = [1, 2].map(|seed| TableModel::random("table", 3, 2, seed));
+    let predictor = |i: usize| ModelPredictor::new(&models[i], plain()).unwrap();
+    let claimed = joint_law(&mut predictor(0), &PROMPT, 4, &[EOS]).unwrap();
+    for verifier in [Verifier::Token, Verifier::Block, Verifier::SharedUniform] {
+        for (k, mu, surplus) in
+            [(2, 2, Surplus::Flush), (3, 2, Surplus::Flush), (2, 3, Surplus::Keep)]
+        {
+            for (name, drafter) in drafters() {
+                let drafting = |length| Drafting::of(length).unwrap();
+                let middle = Stage::new(drafter, PredictorTarget::new(predictor(1)), drafting(k))
+                    .verified_by(verifier);
+                let drafter = Staged::new(middle, surplus).unwrap();
+                let stage = Stage::new(drafter, PredictorTarget::new(predictor(0)), drafting(mu))
+                    .verified_by(verifier);
+                let mut decoder = Speculative::new(stage, &[EOS]);
+                let found = enumerate(|choices| {
+                    let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
+                    let made = generate(&mut decoder, &PROMPT, &limits(4), choices, go_on)?;
+                    Ok::<_, DecodeError>(made.tokens.iter().map(|t| t.token).collect::<Vec<_>>())
+                });
+                let tv = total_variation(&found.unwrap(), &claimed);
+                assert!(tv < EXACT, "{name}, {verifier:?}, {k}, {mu}, {surplus:?}: {tv}");
+            }
+        }
+    }
+}
+
+/// With shared uniforms the text is that of plain decoding, token for token, and some of it was
+/// drafted.
+#[test]
+fn the_text_of_a_seed_is_that_of_plain_decoding() {
+    let model = TableModel::random("table", 4, 1, 5);
+    let predictor = || ModelPredictor::new(&model, plain()).unwrap();
+    let text = |decoder: &mut dyn Decoder, seed| {
+        let limits = Limits { max_new_tokens: 80, eos: vec![] };
+        let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
+        let choices = &mut SampledChoices::seeded(seed);
+        let made = generate(decoder, &[0], &limits, choices, go_on).unwrap();
+        let tokens: Vec<_> = made.tokens.iter().map(|t| t.token).collect();
+        (tokens, made.steps.iter().map(|step| step.accepted).sum::<usize>())
+    };
+    for seed in 0..5 {
+        let (wanted, _) = text(&mut SingleDecoder::new(predictor()), seed);
+        for (name, drafter) in drafters() {
+            let target = PredictorTarget::new(predictor());
+            let stage = Stage::new(drafter, target, Drafting::of(3).unwrap())
+                .verified_by(Verifier::SharedUniform);
+            let (found, accepted) = text(&mut Speculative::new(stage, &[]), seed);
+            assert_eq!(found, wanted, "{name}");
+            assert!(accepted > 0, "{name}: nothing was drafted");
+        }
+    }
+}
+
+/// A drafter that has been through many contexts proposes what a fresh one does.
+#[test]
+fn proposals_depend_on_the_context_alone() {
+    let model = TableModel::random("table", 3, 2, 1);
+    let target = || PredictorTarget::new(ModelPredictor::new(&model, plain()).unwrap());
+    let stage = |drafter| Stage::new(drafter, target(), Drafting::of(2).unwrap());
+    let contexts: [&[TokenId]; 5] =
+        [&[1, 0, 1], &[0, 0, 1, 1, 0, 1], &[1], &[0, 0, 1, 1, 0, 0], &[1, 0, 1, 0]];
+    for ((_, used), name) in drafters().into_iter().zip(0..) {
+        let mut used = stage(used);
+        for context in contexts {
+            let (_, fresh) = drafters().into_iter().nth(name).unwrap();
+            let [used, fresh] = [&mut used as &mut dyn Level, &mut stage(fresh)].map(|level| {
+                enumerate(|choices| {
+                    let (mut out, mut rounds) = (Draft::without_laws(), vec![]);
+                    let ask = Ask { context, wanted: 1, room: 4, level: 1, eos: &[EOS] };
+                    level.round(ask, choices, &mut out, &mut rounds)?;
+                    let tokens: Vec<_> = out.tokens().iter().map(|made| made.token).collect();
+                    Ok::<_, DecodeError>((tokens, rounds))
+                })
+                .unwrap()
+            });
+            assert_eq!(used, fresh, "{context:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Verification by shared uniforms: the text is the one of plain decoding, token for token.
+
+use kad_core::decode::SingleDecoder;
+use kad_core::deferral::{KadDual, Rule};
+use kad_core::oracle::TableModel;
+use kad_core::{MixturePredictor, ModelPredictor};
+use kad_polybasic::{DeferralTarget, PredictorTarget, Surplus, Target, Verifier};
+
+use crate::support::*;
+
+/// Two to four levels over ten tokens, at temperature 0.8, for 60 seeds.
+#[test]
+fn a_seed_gives_the_text_of_plain_decoding() {
+    let models: Vec<_> =
+        (1..5).map(|seed| TableModel::random("table", 10, 1 + seed as usize % 3, seed)).collect();
+    let plain = || ModelPredictor::new(&models[0], at(0.8)).unwrap();
+    for lengths in [&[4][..], &[5, 2], &[2, 5], &[4, 3, 2]] {
+        for (surplus, bonus) in
+            [Surplus::Flush, Surplus::Keep].into_iter().flat_map(|s| [0, 7].map(|b| (s, b)))
+        {
+            let levels = Plan::levels(lengths, bonus, Verifier::SharedUniform);
+            let mut decoder = chain_at(at(0.8), &models[..=lengths.len()], &levels, surplus);
+            for seed in 0..60 {
+                let text = sampled(&mut SingleDecoder::new(plain()), 50, seed);
+                assert_eq!(sampled(&mut decoder, 50, seed), text, "{levels:?}, seed {seed}");
+            }
+        }
+    }
+}
+
+/// The same towards a mixture, drafted by the mixture of a cheaper base model.
+#[test]
+fn a_seed_gives_the_mixtures_text_too() {
+    let [base, aligned, cheaper] = [1, 2, 3].map(|seed| TableModel::random("table", 10, 2, seed));
+    let rule = Rule::base(KadDual::new(0.1).unwrap());
+    let mixture = |base| mixture(base, &aligned, &rule, at(0.8));
+    for bonus in 0..4 {
+        let levels = Plan::levels(&[4, 3], bonus, Verifier::SharedUniform);
+        let (lowest, middle) = DeferralTarget::drafted_by_aligned(mixture(&cheaper), 3);
+        let top = PredictorTarget::new(MixturePredictor::new(mixture(&base)));
+        let targets: Vec<Box<dyn Target>> = vec![Box::new(top), Box::new(middle)];
+        let lowest = Box::new(lowest.by_place(true));
+        let (mut decoder, _) = chain_over(targets, lowest, &levels, Surplus::Flush);
+        for seed in 0..60 {
+            let mut plain = SingleDecoder::new(MixturePredictor::new(mixture(&base)));
+            let text = sampled(&mut plain, 50, seed);
+            assert_eq!(sampled(&mut decoder, 50, seed), text, "{levels:?}, seed {seed}");
+        }
+    }
+}
+
+/// It is worth something: with close laws most drafts are accepted, and fewer rounds are made than
+/// there are tokens.
+#[test]
+fn close_laws_agree_at_most_places() {
+    let model = TableModel::random("table", 10, 2, 1);
+    let levels = [Plan::new(4, true, Verifier::SharedUniform)];
+    let targets: Vec<Box<dyn Target>> =
+        vec![Box::new(PredictorTarget::new(ModelPredictor::new(&model, at(0.8)).unwrap()))];
+    let drafter = kad_polybasic::PredictorDrafter::new(predictor(&model)).by_place(true);
+    let (mut decoder, _) = chain_over(targets, Box::new(drafter), &levels, Surplus::Flush);
+    let mut choices = kad_core::SampledChoices::seeded(5);
+    let made = run(&mut decoder, &PROMPT, 200, &mut choices);
+    assert!(made.steps.len() < 100, "{} rounds for 200 tokens", made.steps.len());
+}
