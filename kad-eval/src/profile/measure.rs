@@ -117,10 +117,12 @@ impl Measurement<'_> {
         let make = |law: usize| -> Result<Box<dyn Predictor + '_>> {
             models::predictor(&laws[law], self.models, &rules[law])
         };
-        let first = laws.first().context("no law is measured")?;
-        let prompt: Vec<TokenId> =
-            self.prompts.of(&first.law, self.models)?.into_iter().flat_map(|(_, p)| p).collect();
-        let mut passes = Passes::new(laws.len(), make, &prompt, self.rounds)?;
+        let prompt = |law: &Part| -> Result<Vec<TokenId>> {
+            let prompts = self.prompts.of(&law.law, self.models)?;
+            Ok(prompts.into_iter().flat_map(|(_, prompt)| prompt).collect())
+        };
+        let prompts = laws.iter().map(prompt).collect::<Result<Vec<_>>>()?;
+        let mut passes = Passes::new(make, &prompts, self.rounds)?;
         let progress = Progress::new("rounds of passes", passes.least_rounds());
         let began = Instant::now();
         while passes.round(began)? {

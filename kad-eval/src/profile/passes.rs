@@ -50,7 +50,7 @@ fn contexts(context_len: usize) -> Vec<usize> {
     let widest = WIDTHS[WIDTHS.len() - 1];
     let fits = |context: &usize| context + widest < context_len;
     let mut found: Vec<usize> = CONTEXTS.into_iter().filter(fits).collect();
-    // A model whose context is no power of two larger still has a far end.
+    // The context may end far beyond the last of them.
     let far = context_len.saturating_sub(widest + 1).min(CONTEXTS[CONTEXTS.len() - 1]);
     if found.last().is_some_and(|last| far >= 2 * last) {
         found.push(far);
@@ -70,27 +70,26 @@ fn widths(context: usize, context_len: usize) -> Vec<usize> {
 pub(super) struct Passes<'m> {
     /// By law, in the order given; then by context.
     courses: Vec<Vec<Course<'m>>>,
-    /// Text long enough for all of them.
-    text: Vec<TokenId>,
+    /// Text long enough for each of them.
+    texts: Vec<Vec<TokenId>>,
     /// How many are made; None for as many as there is time for.
     wanted: Option<usize>,
     rounds: usize,
 }
 
 impl<'m> Passes<'m> {
-    /// `make` gives a fresh predictor of law `i` of `laws`; `prompt` is text to follow, which is
-    /// repeated as often as need be: what a pass takes does not depend on the tokens.
+    /// `make` gives a fresh predictor of law `i`; `prompts[i]` is text for it to follow, which is repeated
+    /// as often as need be: what a pass takes does not depend on the tokens.
     ///
     /// # Errors
     /// If a backend cannot start a session.
     pub(super) fn new(
-        laws: usize,
         make: impl Fn(usize) -> Result<Box<dyn Predictor + 'm>>,
-        prompt: &[TokenId],
+        prompts: &[Vec<TokenId>],
         wanted: Option<usize>,
     ) -> Result<Self> {
-        let mut courses = Vec::with_capacity(laws);
-        for law in 0..laws {
+        let mut courses = Vec::with_capacity(prompts.len());
+        for law in 0..prompts.len() {
             let context_len = make(law)?.context_len();
             let course = |context| {
                 let cells = widths(context, context_len).into_iter().map(|_| Samples::default());
@@ -99,8 +98,9 @@ impl<'m> Passes<'m> {
             courses.push(contexts(context_len).into_iter().map(course).collect::<Result<_>>()?);
         }
         let longest = CONTEXTS[CONTEXTS.len() - 1] + WIDTHS[WIDTHS.len() - 1];
-        let text = prompt.iter().copied().cycle().take(longest).collect();
-        Ok(Self { courses, text, wanted, rounds: 0 })
+        let text = |prompt: &Vec<TokenId>| prompt.iter().copied().cycle().take(longest).collect();
+        let texts = prompts.iter().map(text).collect();
+        Ok(Self { courses, texts, wanted, rounds: 0 })
     }
 
     /// How many calls of [`round`](Self::round) there are at least.
@@ -119,12 +119,12 @@ impl<'m> Passes<'m> {
         let most = self.courses.iter().map(Vec::len).max().unwrap_or(0);
         for context in 0..most {
             for width in 0..WIDTHS.len() {
-                for law in &mut self.courses {
+                for (law, text) in self.courses.iter_mut().zip(&self.texts) {
                     if INTERRUPTED.load(Ordering::Relaxed) {
                         return Ok(false);
                     }
                     let Some(course) = law.get_mut(context) else { continue };
-                    course.measure(width, &self.text, counted)?;
+                    course.measure(width, text, counted)?;
                 }
             }
         }

@@ -211,3 +211,27 @@ fn what_cannot_be_measured_says_why() {
     kad(&["profile", &file, "--out", &out, "--data", data]).fails(2, &["no prompts", "[[tasks]]"]);
     assert!(!std::path::Path::new(&out).exists(), "no half a profile");
 }
+
+/// Ctrl-C in the middle: exit code 130, and nothing beside the experiment.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_profile_leaves_nothing() {
+    use std::io::{BufRead, BufReader};
+    let bench = Bench::new(SPEED);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
+        .args(["profile", &bench.file(), "--out", &bench.out(), "--rounds", "1000000"])
+        .env_remove("KAD_NANO")
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = stderr.lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("rounds of passes")), "it is measuring now");
+    let pid = child.id().to_string();
+    std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(lines.any(|line| line.contains("interrupted: no profile was written")));
+    let left = std::fs::read_dir(bench.lab.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.eq(["experiment.toml"]));
+}
