@@ -2,8 +2,6 @@
 
 mod show;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -15,9 +13,7 @@ use super::run::on_ctrl_c;
 use super::speed;
 use crate::bench::{Arm, Text, Texts, arm};
 use crate::cli::BenchArgs;
-use crate::config::{
-    ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan, law_in_words,
-};
+use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan};
 use crate::failure::{Failure, WrongRequest};
 use crate::models::planned::{drafter, list_planned, name_of};
 use crate::models::{self, Models, Rules, Settings};
@@ -39,7 +35,7 @@ struct Contender {
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
+    let experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
     let prompts = speed::prompts(&experiment, args.data.as_deref(), args.prompts)?;
     let profile = args.profile.as_deref().map(Profile::read).transpose()?;
     on_ctrl_c()?;
@@ -48,14 +44,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if let Some(profile) = &profile {
         check_fresh(args, profile, &experiment, &models)?;
     }
-    if args.decoders.is_some() {
-        for plan in &mut experiment.decoders {
-            list_planned(&mut plan.kind, &models)
-                .with_context(|| format!("decoder `{}`", plan.name))?;
-        }
-    }
     let contenders = match (&args.decoders, &profile) {
-        (Some(names), _) => named(names, &experiment, profile.as_ref())?,
+        (Some(names), _) => named(names, &experiment, profile.as_ref(), &models)?,
         (None, Some(profile)) => planned(args, profile, &subjects)?,
         (None, None) => {
             let message = "name decoders with `--decoders`, or a profile with `--profile`";
@@ -66,18 +56,12 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         models::check_shared(&contender.kind, &models)
             .with_context(|| format!("decoder `{}`", contender.name))?;
     }
-    let Some(measured) = measure(args, &contenders, &models, &prompts)? else {
+    let Some(texts) = measure(args, &contenders, &models, &prompts)? else {
         let message = "interrupted: a comparison of unequal parts would say nothing";
         return Err(Failure::Interrupted(message.to_owned()));
     };
-    let arms = arms(contenders, measured);
-    let text = show::text(args, &experiment.name, &arms)?;
-    if let Some(path) = &args.html {
-        let page = show::page(args, &experiment.name, &arms, profile.as_ref())?;
-        std::fs::write(path, page)
-            .with_context(|| format!("cannot write the page {}", path.display()))?;
-    }
-    output::line(&text)?;
+    let arms = arms(contenders, texts);
+    output::line(&show::text(args, &experiment.name, &arms)?)?;
     Ok(())
 }
 
@@ -143,14 +127,17 @@ fn named(
     names: &str,
     experiment: &Experiment,
     profile: Option<&Profile>,
+    models: &Models,
 ) -> Result<Vec<Contender>> {
     let wanted = listed(names, "decoder", &decoder_names(experiment))?;
     let mut found = Vec::new();
     for plan in experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name)) {
-        let predicted = profile.map(|profile| predicted(profile, &plan.kind)).transpose()?;
+        let mut kind = plan.kind.clone();
+        list_planned(&mut kind, models).with_context(|| format!("decoder `{}`", plan.name))?;
+        let predicted = profile.map(|profile| predicted(profile, &kind)).transpose()?;
         found.push(Contender {
             name: plan.name.clone(),
-            kind: plan.kind.clone(),
+            kind,
             sampling: plan.sampling.clone(),
             predicted: predicted.flatten(),
         });
@@ -176,7 +163,7 @@ fn named(
 }
 
 /// What `profile` expects of this decoder; None if it is one that the theory does not describe.
-pub(super) fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
+fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
     let Some(target) = name_of(profile, kind.law()) else { return Ok(None) };
     let levels: &[LevelPlan] = match kind {
         DecoderKind::Chain(chain) => chain.listed(),
@@ -200,21 +187,13 @@ pub(super) fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<
     Outlook::chain(profile, &members, &lengths, levels.first().is_none_or(|level| level.bonus))
 }
 
-/// What was measured of one decoder.
-#[derive(Default)]
-struct Measured {
-    texts: Texts,
-    /// In passes of each model, without the steps that read prompts.
-    seconds: BTreeMap<String, f64>,
-}
-
 /// Decodes everything; None if the user interrupted. By decoder.
 fn measure(
     args: &BenchArgs,
     contenders: &[Contender],
     models: &Models,
     prompts: &Prompts,
-) -> Result<Option<Vec<Measured>>> {
+) -> Result<Option<Vec<Texts>>> {
     let rules: Vec<Rules> =
         contenders.iter().map(|one| Rules::of(&one.kind)).collect::<Result<_>>()?;
     let tokens = contenders.iter().map(|one| prompts.of(&one.kind, models));
@@ -223,8 +202,7 @@ fn measure(
     let progress = Progress::new("texts", args.reps * count * contenders.len());
     let mut order: Vec<usize> = (0..contenders.len()).collect();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let empty = || Measured { texts: vec![Vec::new(); count], seconds: BTreeMap::new() };
-    let mut found: Vec<Measured> = contenders.iter().map(|_| empty()).collect();
+    let mut found: Vec<Texts> = vec![vec![Vec::new(); count]; contenders.len()];
     for rep in 0..args.reps {
         for prompt in 0..count {
             order.shuffle(&mut rng);
@@ -235,14 +213,10 @@ fn measure(
                 let one = &contenders[at];
                 let limits =
                     Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
-                let made = steps(one, models, &rules[at], text, &limits, seed)?;
-                let Some((steps, seconds)) = made else {
+                let Some(steps) = steps(one, models, &rules[at], text, &limits, seed)? else {
                     return Ok(None);
                 };
-                found[at].texts[prompt].extend(timed(&steps));
-                for (model, seconds) in seconds {
-                    *found[at].seconds.entry(model).or_default() += seconds;
-                }
+                found[at][prompt].extend(timed(&steps));
                 progress.one();
             }
         }
@@ -250,7 +224,6 @@ fn measure(
     Ok(Some(found))
 }
 
-/// The steps, and the seconds in passes of each model after the first of them.
 fn steps(
     one: &Contender,
     models: &Models,
@@ -258,29 +231,13 @@ fn steps(
     prompt: &[kad_core::TokenId],
     limits: &Limits,
     seed: u64,
-) -> Result<Option<(Vec<StepTime>, Vec<(String, f64)>)>> {
+) -> Result<Option<Vec<StepTime>>> {
     let (sampling, decision) = (one.sampling.sampling()?, one.sampling.decision()?);
     let settings = Settings { sampling, decision, eos: limits.eos.clone() };
     let mut decoder = models::decoder(&one.kind, models, rules, &settings)?;
     let names = one.kind.models();
-    // Of each model, before and after each step.
-    let marks = RefCell::new(Vec::new());
-    let clock = || {
-        let now: Vec<f64> = names.iter().map(|name| in_passes(models, &[*name])).collect();
-        let sum = now.iter().sum();
-        marks.borrow_mut().push(now);
-        sum
-    };
-    let Some(steps) = decode(&mut *decoder, prompt, limits, seed, &clock)? else {
-        return Ok(None);
-    };
-    let marks = marks.into_inner();
-    let later = |index: usize| match (marks.get(1), marks.last()) {
-        (Some(first), Some(last)) => last[index] - first[index],
-        _ => 0.0,
-    };
-    let seconds = names.iter().enumerate().map(|(index, name)| ((*name).to_owned(), later(index)));
-    Ok(Some((steps, seconds.collect())))
+    let clock = || in_passes(models, &names);
+    Ok(decode(&mut *decoder, prompt, limits, seed, &clock)?)
 }
 
 /// A text without the step that read its prompt; None if there was no other.
@@ -297,9 +254,7 @@ fn timed(steps: &[StepTime]) -> Option<Text> {
 }
 
 /// The first one is the baseline. Prompts on which some decoder ended at once are left out for all.
-fn arms(contenders: Vec<Contender>, measured: Vec<Measured>) -> Vec<Arm> {
-    let (mut texts, seconds): (Vec<Texts>, Vec<BTreeMap<String, f64>>) =
-        measured.into_iter().map(|one| (one.texts, one.seconds)).unzip();
+fn arms(contenders: Vec<Contender>, mut texts: Vec<Texts>) -> Vec<Arm> {
     let prompts = texts.first().map_or(0, Vec::len);
     for prompt in (0..prompts).rev() {
         let least = texts.iter().map(|arm| arm[prompt].len()).min().unwrap_or(0);
@@ -311,10 +266,9 @@ fn arms(contenders: Vec<Contender>, measured: Vec<Measured>) -> Vec<Arm> {
         }
     }
     let baseline = texts.first().cloned().unwrap_or_default();
-    let numbered = contenders.into_iter().zip(texts).zip(seconds).enumerate();
-    let made = numbered.map(|(index, ((one, texts), seconds))| {
-        let law = law_in_words(&one.kind, &one.sampling);
-        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline)).with(law, &seconds)
+    let numbered = contenders.into_iter().zip(texts).enumerate();
+    let made = numbered.map(|(index, (one, texts))| {
+        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline))
     });
     made.collect()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::{DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part};
+use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part};
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
@@ -14,23 +14,18 @@ use crate::profile::{About, Ask, Cost, Outlook, Profile};
 const MAX_LEVELS: usize = 4;
 const MAX_LENGTH: usize = 16;
 
-/// Every profile that a chain of the experiment is to be planned by, with the chain's name: read before
-/// models are loaded, so that a file that is not there is known early.
+/// Reads the profile that a chain is to be planned by: before models are loaded, a file that is not
+/// there should be known.
 ///
 /// # Errors
-/// If one cannot be read.
-pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>> {
-    let mut found = Vec::new();
-    for plan in &experiment.decoders {
-        if let DecoderKind::Chain(chain) = &plan.kind
-            && let Levels::Planned { profile, .. } = &chain.levels
-        {
-            let read =
-                Profile::read(profile).with_context(|| format!("decoder `{}`", plan.name))?;
-            found.push((plan.name.clone(), read));
+/// If it cannot be read.
+pub(crate) fn check_profile(kind: &DecoderKind) -> Result<()> {
+    match kind {
+        DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, .. }, .. }) => {
+            Profile::read(profile).map(drop)
         }
+        _ => Ok(()),
     }
-    Ok(found)
 }
 
 /// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
@@ -44,7 +39,7 @@ pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()
     if let Levels::Planned { profile, candidates } = &chain.levels {
         let levels = fastest_levels(&chain.target, profile, candidates, models)?;
         chain.levels = Levels::Listed(levels);
-        output::note(&format!("the plan: {}", chain.in_words()));
+        output::note(&format!("planned for `{}`: {}", chain.target.name, chain.in_words()));
     }
     Ok(())
 }
