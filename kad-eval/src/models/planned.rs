@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part};
+use crate::config::{ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part};
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
@@ -14,18 +14,36 @@ use crate::profile::{About, Ask, Cost, Outlook, Profile};
 const MAX_LEVELS: usize = 4;
 const MAX_LENGTH: usize = 16;
 
-/// Reads the profile that a chain is to be planned by: before models are loaded, a file that is not
-/// there should be known.
+/// Every profile that a chain of the experiment is to be planned by, with the chain's name: read before
+/// models are loaded, so that a file that is not there is known early.
 ///
 /// # Errors
-/// If it cannot be read.
-pub(crate) fn check_profile(kind: &DecoderKind) -> Result<()> {
-    match kind {
-        DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, .. }, .. }) => {
-            Profile::read(profile).map(drop)
+/// If one cannot be read; where an experiment names a file that is not there.
+pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>> {
+    let mut found = Vec::new();
+    for plan in &experiment.decoders {
+        if let Some(profile) = profile_of(&plan.kind)? {
+            found.push((plan.name.clone(), profile));
         }
-        _ => Ok(()),
     }
+    Ok(found)
+}
+
+/// The profile that a chain is to be planned by, if it is.
+///
+/// # Errors
+/// If it cannot be read; where a file names one that is not there.
+pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
+    let DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, place, .. }, .. }) = kind
+    else {
+        return Ok(None);
+    };
+    if !profile.is_file() {
+        let message = format!("there is no profile {}", profile.display());
+        let help = "make it with `kad profile`; the path is taken from the folder of this file";
+        bail!(WrongRequest(place.error(&message, Some(help.to_owned())).to_string()));
+    }
+    Profile::read(profile).map(Some)
 }
 
 /// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
