@@ -18,14 +18,18 @@ const MAX_LENGTH: usize = 16;
 /// there should be known.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be read; where an experiment names a file that is not there.
 pub(crate) fn check_profile(kind: &DecoderKind) -> Result<()> {
-    match kind {
-        DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, .. }, .. }) => {
-            Profile::read(profile).map(drop)
-        }
-        _ => Ok(()),
+    let DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, place, .. }, .. }) = kind
+    else {
+        return Ok(());
+    };
+    if !profile.is_file() {
+        let message = format!("there is no profile {}", profile.display());
+        let help = "make it with `kad profile`; the path is taken from the folder of this file";
+        bail!(WrongRequest(place.error(&message, Some(help.to_owned())).to_string()));
     }
+    Profile::read(profile).map(drop)
 }
 
 /// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
@@ -36,7 +40,7 @@ pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()
     let DecoderKind::Chain(chain) = kind else {
         return Ok(());
     };
-    if let Levels::Planned { profile, candidates } = &chain.levels {
+    if let Levels::Planned { profile, candidates, .. } = &chain.levels {
         let levels = fastest_levels(&chain.target, profile, candidates, models)?;
         chain.levels = Levels::Listed(levels);
         output::note(&format!("planned for `{}`: {}", chain.target.name, chain.in_words()));
