@@ -246,7 +246,7 @@ fn planned(
             names.models.iter().map(model).chain(lookups).collect()
         }
     };
-    Ok(Levels::Planned { profile, candidates })
+    Ok(Levels::Planned { profile, candidates, place: value.place() })
 }
 
 const LONGEST_NGRAM: NonZeroUsize = NonZeroUsize::new(3).unwrap();

@@ -54,7 +54,7 @@ pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()
     let DecoderKind::Chain(chain) = kind else {
         return Ok(());
     };
-    if let Levels::Planned { profile, candidates } = &chain.levels {
+    if let Levels::Planned { profile, candidates, .. } = &chain.levels {
         let levels = fastest_levels(&chain.target, profile, candidates, models)?;
         chain.levels = Levels::Listed(levels);
         output::note(&format!("planned for `{}`: {}", chain.target.name, chain.in_words()));

@@ -50,7 +50,7 @@ impl WidthCurve {
         let row = nearest(times.contexts(), context)?;
         let cells = &times.cells()[row];
         let single = cells[times.widths().iter().position(|width| *width == 1)?];
-        if !(single.seconds > 0.0) {
+        if single.seconds.is_nan() || single.seconds <= 0.0 {
             return None;
         }
         let point = |(&width, cell): (&usize, &kad_polybasic::theory::PassTime)| {
