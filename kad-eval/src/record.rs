@@ -318,6 +318,7 @@ mod tests {
             depth: drafted,
             accepted,
             emitted,
+            stopped: false,
         };
         let rounds = [round(2, 3, 1, 2), round(2, 3, 3, 4), round(1, 6, 2, 3), round(2, 0, 0, 1)];
         let acceptance = |drafted, accepted, lengths: &[u64]| Acceptance {
