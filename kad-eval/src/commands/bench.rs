@@ -244,20 +244,15 @@ fn measure(
         for prompt in 0..count {
             order.shuffle(&mut rng);
             for &at in &order {
-                let (seed, text) = &tokens[at][prompt];
+                let Some((seed, text)) = tokens[at].get(prompt) else { continue };
                 // Another draw each time, the same one for every decoder.
                 let seed = seed.wrapping_add(1_000_003 * rep as u64);
                 let one = &contenders[at];
                 let limits =
                     Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
                 let made = steps(one, models, &rules[at], text, &limits, seed)?;
-                let Some((steps, seconds)) = made else {
-                    return Ok(None);
-                };
-                found[at].texts[prompt].extend(timed(&steps));
-                for (model, seconds) in seconds {
-                    *found[at].seconds.entry(model).or_default() += seconds;
-                }
+                let Some(made) = made else { return Ok(None) };
+                found[at].add(prompt, &made);
                 progress.one();
             }
         }
@@ -265,15 +260,30 @@ fn measure(
     Ok(Some(found))
 }
 
-/// The steps, and the seconds in passes of each model after the first of them.
-fn steps(
-    one: &Contender,
+/// One text as it was decoded.
+struct Decoded<'a> {
+    steps: Vec<StepTime>,
+    /// In passes of each model, after the first step.
+    seconds: Vec<(&'a str, f64)>,
+}
+
+impl Measured {
+    fn add(&mut self, prompt: usize, made: &Decoded<'_>) {
+        self.texts[prompt].extend(timed(&made.steps));
+        for (model, seconds) in &made.seconds {
+            *self.seconds.entry((*model).to_owned()).or_default() += seconds;
+        }
+    }
+}
+
+fn steps<'a>(
+    one: &'a Contender,
     models: &Models,
     rules: &Rules,
     prompt: &[kad_core::TokenId],
     limits: &Limits,
     seed: u64,
-) -> Result<Option<(Vec<StepTime>, Vec<(String, f64)>)>> {
+) -> Result<Option<Decoded<'a>>> {
     let (sampling, decision) = (one.sampling.sampling()?, one.sampling.decision()?);
     let settings = Settings { sampling, decision, eos: limits.eos.clone() };
     let mut decoder = models::decoder(&one.kind, models, rules, &settings)?;
@@ -294,8 +304,8 @@ fn steps(
         (Some(first), Some(last)) => last[index] - first[index],
         _ => 0.0,
     };
-    let seconds = names.iter().enumerate().map(|(index, name)| ((*name).to_owned(), later(index)));
-    Ok(Some((steps, seconds.collect())))
+    let seconds = names.iter().enumerate().map(|(index, name)| (*name, later(index))).collect();
+    Ok(Some(Decoded { steps, seconds }))
 }
 
 /// A text without the step that read its prompt; None if there was no other.
