@@ -1,7 +1,11 @@
 //! What a follower keeps along a long text, and what a draw may never be.
 
+use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
-use kad_core::{Counted, Follower, LanguageModel, Law, LogitRows, TokenId};
+use kad_core::{
+    Counted, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, Law, LogitRows, Mixture,
+    MixturePredictor, ModelPredictor, Predictor, Sampling, TokenId,
+};
 use proptest::prelude::*;
 
 use crate::adversarial::laws;
@@ -60,4 +64,57 @@ proptest! {
             prop_assert!(law.prob(law.pick(u)) > 0.0, "{u}");
         }
     }
+}
+
+/// A model that drafts and is part of two mixtures: with shared followers it runs once after each
+/// prefix, and the laws are those of mixtures that share nothing.
+#[test]
+fn shared_followers_run_once_and_change_no_law() {
+    let tables = [1, 2, 3].map(|seed| TableModel::random("table", 5, 3, seed));
+    let [base, rounded, aligned] = tables.each_ref().map(|table| Counted::new(table.clone()));
+    let rule = Rule::base(KadDual::new(0.25).unwrap());
+    let plain = Sampling::at_temperature(1.0).unwrap();
+    let drafter = Follower::shared(&aligned).unwrap();
+    drafter.borrow_mut().remember(8);
+    let mixture = |model| {
+        let base = Follower::shared(model).unwrap();
+        MixturePredictor::new(Mixture::sharing(base, drafter.clone(), &rule, plain, plain))
+    };
+    let (mut middle, mut top) = (mixture(&rounded), mixture(&base));
+    let text = text(24);
+    let mut laws = Vec::new();
+    for end in (4..=text.len()).step_by(4) {
+        (end - 3..=end).for_each(|len| _ = drafter.borrow_mut().row(&text[..len]).unwrap());
+        for (mixture, own) in [(&mut middle, &tables[1]), (&mut top, &tables[0])] {
+            mixture.laws(&text[..end], 4, &mut laws).unwrap();
+            let fresh = Mixture::new(own, &tables[2], &rule, plain, plain).unwrap();
+            let mut wanted = Vec::new();
+            MixturePredictor::new(fresh).laws(&text[..end], 4, &mut wanted).unwrap();
+            assert_eq!(laws, wanted, "{end}");
+        }
+    }
+    assert_eq!(aligned.counts().passes, text.len() as u64);
+    assert_eq!((base.counts().passes, rounded.counts().passes), (6, 6));
+}
+
+/// Implicit reward of a model with itself is that model, also if all parts are one follower.
+#[test]
+fn one_follower_may_be_every_part() {
+    let model = Counted::new(TableModel::random("table", 5, 3, 7));
+    let plain = Sampling::at_temperature(1.0).unwrap();
+    let one = Follower::shared(&model).unwrap();
+    let parts = [one.clone(), one.clone(), one];
+    let mut reward = ImplicitReward::sharing(parts, plain, ImpossibleInSmall::Exclude);
+    let (mut laws, mut wanted) = (Vec::new(), Vec::new());
+    reward.laws(&text(9), 3, &mut laws).unwrap();
+    assert_eq!(model.counts().passes, 1);
+    ModelPredictor::new(&model, plain).unwrap().laws(&text(9), 3, &mut wanted).unwrap();
+    for (law, wanted) in laws.iter().zip(&wanted) {
+        assert!(law.total_variation(wanted) < 1e-12);
+    }
+    let rule = Rule::base(KadDual::new(0.25).unwrap());
+    let one = Follower::shared(&model).unwrap();
+    let mixture = Mixture::sharing(one.clone(), one, &rule, plain, plain);
+    MixturePredictor::new(mixture).laws(&text(9), 3, &mut laws).unwrap();
+    assert_eq!(laws.len(), 3);
 }

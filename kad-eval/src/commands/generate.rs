@@ -26,6 +26,7 @@ use show::Printer;
 pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let Request { mut kind, plans, sampling } = request::read(args).map_err(Failure::Request)?;
     let prompt = prompt(args)?;
+    models::planned::profile_of(&kind)?;
     let models = models::load_all(&plans, std::iter::once(&kind))?;
     models::check_shared(&kind, &models)?;
     models::planned::list_planned(&mut kind, &models)?;

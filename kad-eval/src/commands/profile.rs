@@ -10,7 +10,7 @@ use crate::cli::ProfileArgs;
 use crate::failure::Failure;
 use crate::models;
 use crate::output;
-use crate::profile::{Bench, Cost, Effort, Profile, Subjects};
+use crate::profile::{Cost, Effort, Measurement, Profile, Subjects};
 
 pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     let experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
@@ -30,7 +30,7 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
         draft_length: args.draft_length,
         seed: experiment.seed,
     };
-    let bench = Bench {
+    let measurement = Measurement {
         experiment: &experiment.name,
         subjects: &subjects,
         models: &models,
@@ -38,7 +38,7 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
         effort,
         rounds: args.rounds,
     };
-    let Some(profile) = bench.profile()? else {
+    let Some(profile) = measurement.profile()? else {
         return Err(Failure::Interrupted("interrupted: no profile was written".to_owned()));
     };
     profile.write(&args.out)?;

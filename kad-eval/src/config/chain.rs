@@ -114,7 +114,9 @@ impl Names<'_> {
 
     /// Refuses a chain as part of a chain, and says so if they refer to each other in a circle.
     fn refuse_chain(&self, chain: &str, value: &Value<'_>, found: &str) -> Result<()> {
-        if !self.chains.iter().any(|(name, _)| name == found) {
+        // What names a model means the model.
+        let is_chain = self.chains.iter().any(|(name, _)| name == found);
+        if !is_chain || self.models.contains(&found) {
             return Ok(());
         }
         if let Some(path) = self.path(found, chain, &[chain, found]) {
@@ -137,7 +139,8 @@ impl Names<'_> {
         }
         let (_, references) = self.chains.iter().find(|(name, _)| name == here)?;
         references.iter().find_map(|next| {
-            let again = passed[1..].contains(&next.as_str());
+            let again =
+                passed[1..].contains(&next.as_str()) || self.models.contains(&next.as_str());
             let longer = [passed, &[next.as_str()]].concat();
             if again { None } else { self.path(next, end, &longer) }
         })
@@ -243,7 +246,7 @@ fn planned(
             names.models.iter().map(model).chain(lookups).collect()
         }
     };
-    Ok(Levels::Planned { profile, candidates })
+    Ok(Levels::Planned { profile, candidates, place: value.place() })
 }
 
 const LONGEST_NGRAM: NonZeroUsize = NonZeroUsize::new(3).unwrap();

@@ -35,6 +35,9 @@ pub(crate) enum Levels {
         profile: PathBuf,
         /// What may draft.
         candidates: Vec<DraftPlan>,
+        /// Where the file is named, if it is not there once it is needed.
+        #[serde(skip)]
+        place: Place,
     },
 }
 

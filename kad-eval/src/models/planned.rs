@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::{DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part};
+use crate::config::{ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part};
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
@@ -18,19 +18,32 @@ const MAX_LENGTH: usize = 16;
 /// models are loaded, so that a file that is not there is known early.
 ///
 /// # Errors
-/// If one cannot be read.
+/// If one cannot be read; where an experiment names a file that is not there.
 pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>> {
     let mut found = Vec::new();
     for plan in &experiment.decoders {
-        if let DecoderKind::Chain(chain) = &plan.kind
-            && let Levels::Planned { profile, .. } = &chain.levels
-        {
-            let read =
-                Profile::read(profile).with_context(|| format!("decoder `{}`", plan.name))?;
-            found.push((plan.name.clone(), read));
+        if let Some(profile) = profile_of(&plan.kind)? {
+            found.push((plan.name.clone(), profile));
         }
     }
     Ok(found)
+}
+
+/// The profile that a chain is to be planned by, if it is.
+///
+/// # Errors
+/// If it cannot be read; where a file names one that is not there.
+pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
+    let DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, place, .. }, .. }) = kind
+    else {
+        return Ok(None);
+    };
+    if !profile.is_file() {
+        let message = format!("there is no profile {}", profile.display());
+        let help = "make it with `kad profile`; the path is taken from the folder of this file";
+        bail!(WrongRequest(place.error(&message, Some(help.to_owned())).to_string()));
+    }
+    Profile::read(profile).map(Some)
 }
 
 /// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
@@ -41,10 +54,10 @@ pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()
     let DecoderKind::Chain(chain) = kind else {
         return Ok(());
     };
-    if let Levels::Planned { profile, candidates } = &chain.levels {
+    if let Levels::Planned { profile, candidates, .. } = &chain.levels {
         let levels = fastest_levels(&chain.target, profile, candidates, models)?;
         chain.levels = Levels::Listed(levels);
-        output::note(&format!("the plan: {}", chain.in_words()));
+        output::note(&format!("planned for `{}`: {}", chain.target.name, chain.in_words()));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use kad_core::decode::Limits;
-use kad_core::{ChoiceSource, Predictor, SampledChoices, TokenId};
+use kad_core::{ChoiceSource, LanguageModel, Predictor, SampledChoices, TokenId};
 use kad_polybasic::theory::{PassTime, RunLengths};
 use kad_polybasic::{Ask, Draft, Drafter, LookupDrafter, NgramLookup, SuffixLookup};
 
@@ -23,7 +23,7 @@ use crate::runner::INTERRUPTED;
 const PLAIN_TEXTS: usize = 4;
 
 /// Everything a profile is made from.
-pub(crate) struct Bench<'e> {
+pub(crate) struct Measurement<'e> {
     pub(crate) experiment: &'e str,
     pub(crate) subjects: &'e Subjects,
     pub(crate) models: &'e Models,
@@ -53,7 +53,6 @@ impl Prompts {
         for (seed, messages) in &self.items {
             found.push((*seed, models::chat_prompt(kind, models, messages)?));
         }
-        use kad_core::LanguageModel;
         let names = kind.models();
         let room = names.iter().map(|name| models[*name].counted.context_len()).min();
         let room = room.unwrap_or(0);
@@ -82,7 +81,7 @@ struct Plain {
     middles: Vec<f64>,
 }
 
-impl Bench<'_> {
+impl Measurement<'_> {
     /// The profile; None if the user interrupted.
     ///
     /// # Errors
@@ -91,7 +90,8 @@ impl Bench<'_> {
         let rules = self.rules()?;
         let Some((measured, rounds)) = self.passes(&rules)? else { return Ok(None) };
         let Some(plain) = self.plain(&rules)? else { return Ok(None) };
-        let (mut candidates, context) = (self.laws(&measured, &plain), self.context(&plain));
+        let (mut candidates, context) =
+            (self.laws(&measured, &plain), self.context(&measured, &plain));
         for lookup in &self.subjects.lookups {
             candidates.push(self.lookup(*lookup)?);
         }
@@ -117,10 +117,12 @@ impl Bench<'_> {
         let make = |law: usize| -> Result<Box<dyn Predictor + '_>> {
             models::predictor(&laws[law], self.models, &rules[law])
         };
-        let first = laws.first().context("no law is measured")?;
-        let prompt: Vec<TokenId> =
-            self.prompts.of(&first.law, self.models)?.into_iter().flat_map(|(_, p)| p).collect();
-        let mut passes = Passes::new(laws.len(), make, &prompt, self.rounds)?;
+        let prompt = |law: &Part| -> Result<Vec<TokenId>> {
+            let prompts = self.prompts.of(&law.law, self.models)?;
+            Ok(prompts.into_iter().flat_map(|(_, prompt)| prompt).collect())
+        };
+        let prompts = laws.iter().map(prompt).collect::<Result<Vec<_>>>()?;
+        let mut passes = Passes::new(make, &prompts, self.rounds)?;
         let progress = Progress::new("rounds of passes", passes.least_rounds());
         let began = Instant::now();
         while passes.round(began)? {
@@ -197,11 +199,14 @@ impl Bench<'_> {
         laws.map(candidate).collect()
     }
 
-    /// Tokens before the middle of a text, the mean.
-    fn context(&self, plain: &[Plain]) -> usize {
+    /// Tokens before the middle of a text, the mean; no fewer than passes were measured after: straight
+    /// lines through two measured contexts say little about shorter ones.
+    fn context(&self, measured: &[Measured], plain: &[Plain]) -> usize {
         let middles: Vec<f64> =
             plain.iter().flat_map(|plain| plain.middles.iter().copied()).collect();
-        (middles.iter().sum::<f64>() / middles.len().max(1) as f64).round() as usize
+        let mean = (middles.iter().sum::<f64>() / middles.len().max(1) as f64).round() as usize;
+        let shortest = measured.iter().filter_map(|law| law.times.contexts().first());
+        mean.max(shortest.max().copied().unwrap_or(0))
     }
 
     /// What looking up takes, by drafting along the prompts as if they were being decoded.
@@ -260,7 +265,7 @@ impl Bench<'_> {
                 };
                 let drafter = &candidates[chain.drafter];
                 for (index, step) in steps.iter().enumerate() {
-                    self.record(drafter, step, runs)?;
+                    record(step, runs)?;
                     if index > 0 {
                         outside.extend(beside(&candidates[chain.verifier], drafter, step));
                     }
@@ -282,20 +287,6 @@ impl Bench<'_> {
             }
         }
         Ok(Some(pairs))
-    }
-
-    /// Counts the round of a step.
-    fn record(&self, drafter: &Candidate, step: &StepTime, runs: &mut RunLengths) -> Result<()> {
-        let Some(round) = step.round else { return Ok(()) };
-        // A model that proposes fewer tokens has ended the text; a lookup has found no more.
-        let asked = match drafter.cost {
-            Cost::Law { .. } => round.drafted,
-            Cost::Lookup { .. } => self.effort.draft_length.min(step.room - 1).max(round.drafted),
-        };
-        if asked > 0 {
-            runs.record(asked, round.drafted, round.accepted)?;
-        }
-        Ok(())
     }
 
     /// Chains of two levels whose drafter is cheaper than what it drafts for, and of one vocabulary.
@@ -344,6 +335,17 @@ impl Plain {
         let made: usize = steps.iter().map(|step| step.emitted).sum();
         self.middles.push(prompt as f64 + made as f64 / 2.0);
     }
+}
+
+/// Counts the round of a step. A draft that ended with an end token or with the room for tokens was as
+/// long as it was asked for; one that the drafter ended of its own accord was not.
+fn record(step: &StepTime, runs: &mut RunLengths) -> Result<()> {
+    let Some(round) = step.round else { return Ok(()) };
+    let asked = round.drafted + usize::from(round.stopped);
+    if asked > 0 {
+        runs.record(asked, round.drafted, round.accepted)?;
+    }
+    Ok(())
 }
 
 /// What a step took beside passes, laws, drawing and looking up.

@@ -20,7 +20,7 @@ pub(crate) mod steps;
 mod subjects;
 
 pub(crate) use format::{About, Cost, Effort, Profile};
-pub(crate) use measure::{Bench, Prompts};
+pub(crate) use measure::{Measurement, Prompts};
 pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Verdict};
 pub(crate) use progress::Progress;
 pub(crate) use subjects::{Subjects, listed, plain};

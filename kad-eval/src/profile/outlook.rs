@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use kad_polybasic::theory::{
     Acceptance, Candidate, Candidates, Chain, Criterion, Insertion, Interval, LemmaLevel, Pair,
     PassTime, PassTimes, PlanLimits, Prediction, Proposer, lemma_time,
 };
 use serde::Serialize;
 
-use super::format::{Cost, Profile};
+use super::format::{Candidate as Measured, Cost, Profile};
 use crate::config::nearest;
 use crate::failure::WrongRequest;
 
@@ -22,9 +22,9 @@ const SEED: u64 = 1;
 /// What is asked of a profile.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
-    /// Whose law the text has; the slowest candidate that others draft for if absent.
+    /// Whose law the text has; the slowest model that others draft for if absent.
     pub(crate) target: Option<String>,
-    /// What may draft; all if absent.
+    /// What may draft; if absent, models and lookups, and for a composed target composed laws too.
     pub(crate) drafters: Option<Vec<String>>,
     pub(crate) max_levels: usize,
     pub(crate) max_length: usize,
@@ -171,24 +171,13 @@ fn verdict(best: Option<&Ranked>) -> Verdict {
     }
 }
 
-/// The target that was asked for, or the slowest law that others draft for.
+/// The target that was asked for, or the one that stands to reason.
 fn target(profile: &Profile, ask: &Ask) -> Result<String> {
-    let seconds = |name: &str| match profile.candidate(name).map(|found| &found.cost) {
-        Some(Cost::Law { times, .. }) => Some(times.seconds(1, profile.context)),
-        _ => None,
-    };
     let Some(name) = &ask.target else {
-        let verifiers = profile.pairs.iter().map(|pair| pair.verifier.as_str());
-        let laws = profile.candidates.iter().map(|candidate| candidate.name.as_str());
-        let slowest = |names: &mut dyn Iterator<Item = &'_ str>| {
-            let timed = names.filter_map(|name| Some((seconds(name)?, name.to_owned())));
-            timed.max_by(|a, b| a.0.total_cmp(&b.0))
-        };
-        let found = slowest(&mut verifiers.into_iter()).or_else(|| slowest(&mut laws.into_iter()));
-        return match found {
-            Some((_, name)) => Ok(name),
-            None => bail!(WrongRequest("the profile has no model that could be a target".into())),
-        };
+        let found = usual_target(profile);
+        return found.ok_or_else(|| {
+            anyhow!(WrongRequest("the profile has no model that could be a target".into()))
+        });
     };
     match profile.candidate(name).map(|found| &found.cost) {
         Some(Cost::Law { .. }) => Ok(name.clone()),
@@ -197,6 +186,20 @@ fn target(profile: &Profile, ask: &Ask) -> Result<String> {
         ))),
         None => bail!(unknown(profile, "target", name)),
     }
+}
+
+/// Of the laws that others draft for, or of all, the slowest; a model before composed laws.
+fn usual_target(profile: &Profile) -> Option<String> {
+    let rank = |found: &Measured| {
+        let Cost::Law { times, .. } = &found.cost else { return None };
+        let verifies = profile.pairs.iter().any(|pair| pair.verifier == found.name);
+        Some((verifies, found.models.len() == 1, times.seconds(1, profile.context)))
+    };
+    let ranked = profile.candidates.iter().filter_map(|found| Some((rank(found)?, &found.name)));
+    let above = |a: &(bool, bool, f64), b: &(bool, bool, f64)| {
+        (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2))
+    };
+    ranked.max_by(|a, b| above(&a.0, &b.0)).map(|(_, name)| name.clone())
 }
 
 fn unknown(profile: &Profile, what: &str, name: &str) -> WrongRequest {
@@ -212,7 +215,10 @@ fn unknown(profile: &Profile, what: &str, name: &str) -> WrongRequest {
 
 /// The target first, then what may draft for it.
 fn names(profile: &Profile, target: &str, ask: &Ask) -> Result<Vec<String>> {
-    let all = || profile.candidates.iter().map(|candidate| candidate.name.clone()).collect();
+    let composed = |candidate: &&Measured| candidate.models.len() > 1;
+    let of_composed = profile.candidate(target).is_some_and(|found| composed(&found));
+    let all = profile.candidates.iter().filter(|other| of_composed || !composed(other));
+    let all = || all.map(|candidate| candidate.name.clone()).collect();
     let drafters: Vec<String> = ask.drafters.clone().unwrap_or_else(all);
     if let Some(missing) = drafters.iter().find(|name| profile.candidate(name).is_none()) {
         bail!(unknown(profile, "candidate", missing));

@@ -20,8 +20,6 @@ pub(crate) struct StepTime {
     pub(crate) seconds: f64,
     /// Of these, seconds in passes.
     pub(crate) passing: f64,
-    /// Tokens there was room for.
-    pub(crate) room: usize,
     /// Tokens of the text.
     pub(crate) emitted: usize,
     /// The target's verification, if there was one.
@@ -59,7 +57,7 @@ pub(crate) fn decode(
         let end = made.iter().position(|made| limits.eos.contains(&made.token));
         let emitted = end.map_or(made.len(), |end| end + 1);
         let round = decoder.rounds().last().copied();
-        steps.push(StepTime { seconds, passing: passing() - before, room, emitted, round });
+        steps.push(StepTime { seconds, passing: passing() - before, emitted, round });
         text.extend(made[..emitted].iter().map(|made| made.token));
         if end.is_some() {
             return Ok(Some(steps));

@@ -233,11 +233,11 @@ mod tests {
 
     #[test]
     fn names_may_have_commas() {
-        let known = ["a", "b", "kad, budget 0.1", "kad, budget 0.3", "kad"];
-        let found = listed("a, kad, budget 0.3,b,kad", "model", &known).unwrap();
-        assert_eq!(found, ["a", "kad, budget 0.3", "b", "kad"]);
-        let error = listed("a,kda", "model", &known).unwrap_err().to_string();
-        assert!(error.contains("no model is called `kda`; did you mean `kad`?"), "{error}");
+        let known = ["a", "b", "kad, budget 0.1", "kad, budget 0.3", "large"];
+        let found = listed("a, kad, budget 0.3,b,large", "model", &known).unwrap();
+        assert_eq!(found, ["a", "kad, budget 0.3", "b", "large"]);
+        let error = listed("a,larg", "model", &known).unwrap_err().to_string();
+        assert!(error.contains("no model is called `larg`; did you mean `large`?"), "{error}");
         assert!(listed("", "model", &known).is_err());
     }
 }

@@ -102,3 +102,53 @@ pub(super) fn time(records: &[&Record]) -> Option<Time> {
     let overhead = (total - passes.values().sum::<f64>()).max(0.0);
     Some(Time { total, passes, overhead })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Acceptance, Passes, sample};
+
+    fn record(lengths: &[u64], drafted: u64, emitted: u64, seconds: f64) -> Record {
+        let accepted = (0..).zip(lengths).map(|(length, count)| length * count).sum();
+        let drafts = Acceptance { drafted, accepted, lengths: lengths.to_vec() };
+        let rounds = lengths.iter().sum();
+        let level = |level| LevelRecord { level, rounds, emitted, drafts: drafts.clone() };
+        let passes = Passes { passes: 1, tokens: 1, seconds: Some(seconds) };
+        Record {
+            levels: vec![level(1), level(2)],
+            new_tokens: 5,
+            passes: BTreeMap::from([("m".to_owned(), passes)]),
+            seconds: 1.0,
+            ..sample("a", "0", true)
+        }
+    }
+
+    /// Drafts of 3 with 0, 0, 1, 3 and 3, 3 tokens accepted, by a pencil: mean 10/6, mean square 28/6.
+    #[test]
+    fn levels_are_pooled_over_records() {
+        let records = [record(&[2, 1, 0, 1], 12, 8, 0.25), record(&[0, 0, 0, 2], 6, 8, 0.5)];
+        let records: Vec<&Record> = records.iter().collect();
+        let kind = DecoderKind::Single { model: "m".to_owned() };
+        let levels = levels(&records, &kind, 10);
+        assert_eq!(levels.len(), 2);
+        let level = &levels[1];
+        assert_eq!((level.level, &level.counts.drafts.lengths[..]), (2, &[2, 1, 0, 3][..]));
+        assert_eq!(level.acceptance_rate, 10.0 / 18.0);
+        assert_eq!(level.acceptance_length, 10.0 / 6.0);
+        let variance: f64 = 28.0 / 6.0 - (10.0f64 / 6.0).powi(2);
+        assert!((level.acceptance_length_deviation - variance.sqrt()).abs() < 1e-12);
+        assert_eq!((level.waste, level.drafted_per_token), (1.6, 1.8));
+    }
+
+    #[test]
+    fn time_is_split_without_a_rest_or_not_at_all() {
+        let records = [record(&[1], 1, 1, 0.25), record(&[1], 1, 1, 0.5)];
+        let mut records: Vec<Record> = records.into();
+        let of = |records: &[Record]| time(&records.iter().collect::<Vec<_>>());
+        let wanted =
+            Time { total: 0.2, passes: BTreeMap::from([("m".to_owned(), 0.075)]), overhead: 0.125 };
+        assert_eq!(of(&records), Some(wanted));
+        records.push(sample("a", "1", true));
+        assert_eq!(of(&records), None, "a record of a version that took no time");
+    }
+}

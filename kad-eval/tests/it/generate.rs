@@ -203,3 +203,82 @@ fn bonus_tokens_have_braces_without_colour() {
     assert!(legend.contains("(drafted and accepted)") && legend.contains("{bonus}"), "{legend}");
     assert!(ran.succeeds().contains('{'));
 }
+
+const CHAIN: [&str; 8] = [
+    "generate",
+    "--model",
+    "nano:large-aligned",
+    "--draft",
+    "nano:small-aligned:5",
+    "--draft",
+    "nano:draft:2",
+    "--chat",
+];
+
+/// Levels are numbered in marks and legend, and the marks are the whole difference.
+#[test]
+fn levels_of_a_chain_are_marked_and_named() {
+    let ran = kad(&[&CHAIN[..], &["--show", "provenance", QUESTION]].concat());
+    let legend = ran.stderr.lines().find(|line| line.starts_with("legend")).unwrap().to_owned();
+    assert!(legend.contains("(drafted by level 3, nano:draft)₃"), "{legend}");
+    assert!(legend.contains("{bonus of level 1, model}₁"), "{legend}");
+    let shown = ran.succeeds();
+    let marks = ['[', ']', '(', ')', '{', '}', '⟨', '⟩', '₁', '₂', '₃'];
+    assert!(shown.contains(")₃"), "{shown}");
+    assert_eq!(shown.replace(marks, ""), kad(&[&CHAIN[..], &[QUESTION]].concat()).succeeds());
+}
+
+#[test]
+fn json_of_a_chain_says_who_made_what_at_which_level() {
+    let made = json(&[&CHAIN[..], &[QUESTION]].concat());
+    assert_eq!(made["execution"], "3 levels: 5 by nano:small-aligned, 2 by nano:draft");
+    assert_eq!(made["law"], "exactly model at T = 1");
+    let (origins, levels) =
+        (made["origins"].as_array().unwrap(), made["levels"].as_array().unwrap());
+    assert_eq!(origins.len(), levels.len());
+    for (origin, level) in origins.iter().zip(levels) {
+        let level = level.as_u64().unwrap();
+        assert!(
+            (1..=3).contains(&level) && (origin != "drafted" || level == 3),
+            "{origin} {level}"
+        );
+    }
+    let rounds = made["rounds"].as_array().unwrap();
+    assert_eq!(rounds[0]["emitted"].as_u64(), Some(levels.len() as u64), "{made}");
+    assert_eq!(rounds.len(), 2);
+    // The target passes over the prompt and over every draft.
+    assert_eq!(made["passes"]["model"], rounds[0]["rounds"]);
+}
+
+/// The aligned model named twice is one model, with one session.
+#[test]
+fn a_draft_that_has_a_part_already_is_that_part() {
+    let drafted = ["--draft", "nano:small-aligned:3", "--max-new-tokens", "12", QUESTION];
+    let made = json(&[&PAIR[..], &drafted].concat());
+    let names: Vec<&str> = made["passes"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, ["aligned", "base"]);
+    assert_eq!(made["execution"], "2 levels: 3 by aligned");
+    assert!(made["law"].as_str().unwrap().starts_with("exactly the mixture of base and aligned"));
+}
+
+#[test]
+fn wrong_chains_on_the_command_line_say_what_is_right() {
+    let model = ["generate", "--model", "nano:draft"];
+    let with = |flags: &[&str]| kad(&[&model[..], flags, &["Hi"]].concat());
+    with(&["--draft", "nano:draft:0"]).fails(2, &["at least one token"]);
+    with(&["--draft", "n-gram:3", "--draft", "nano:draft"]).fails(2, &["comes last"]);
+    with(&["--draft", "nano:drafty"]).fails(2, &["drafty"]);
+    with(&["--draft", "n-gram", "--draft-length", "3"]).fails(2, &["cannot be used with"]);
+    with(&["--decoder", "x"]).fails(2, &["--experiment"]);
+    let lab = crate::kad::Lab::new(crate::kad::SMALL);
+    let file = lab.path().join("experiment.toml");
+    let from = |extra: &[&str]| {
+        let file = ["generate", "--experiment", file.to_str().unwrap()];
+        kad(&[&file[..], extra, &["Hi"]].concat())
+    };
+    from(&[]).fails(2, &["--decoder"]);
+    from(&["--decoder", "KAD"]).fails(2, &["has no decoder `KAD`", "KAD dual, threshold 0.2"]);
+    let alone = ["--decoder", "aligned alone"];
+    from(&[&alone[..], &["--temperature", "1"]].concat()).fails(2, &["cannot be used with"]);
+    from(&[&alone[..], &["--max-new-tokens", "3"]].concat()).succeeds();
+}

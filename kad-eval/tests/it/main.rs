@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod chains;
 mod experiments;
 mod explain;
 mod generate;

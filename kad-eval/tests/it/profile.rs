@@ -182,11 +182,12 @@ fn planned_levels_need_a_fresh_profile() {
 
     profile["about"]["machine"]["threads"] = 99.into();
     write(&profile);
-    let words = ["threads: 99 then", "kad profile", "experiment.toml"];
+    let words = ["threads: 99 then", "kad profile", "profile.json"];
     bench.lab.run(&["--limit", "1"]).fails(2, &words);
     let file = bench.file();
     let out = bench.out();
-    kad(&["bench", &file, "--profile", &out, "--reps", "1"]).fails(2, &words);
+    kad(&["bench", &file, "--profile", &out, "--reps", "1"])
+        .fails(2, &[&words[..], &["experiment.toml"]].concat());
 }
 
 #[test]
@@ -209,4 +210,28 @@ fn what_cannot_be_measured_says_why() {
     let (file, out) = (empty.file(), empty.out());
     kad(&["profile", &file, "--out", &out, "--data", data]).fails(2, &["no prompts", "[[tasks]]"]);
     assert!(!std::path::Path::new(&out).exists(), "no half a profile");
+}
+
+/// Ctrl-C in the middle: exit code 130, and nothing beside the experiment.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_profile_leaves_nothing() {
+    use std::io::{BufRead, BufReader};
+    let bench = Bench::new(SPEED);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
+        .args(["profile", &bench.file(), "--out", &bench.out(), "--rounds", "1000000"])
+        .env_remove("KAD_NANO")
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = stderr.lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("rounds of passes")), "it is measuring now");
+    let pid = child.id().to_string();
+    std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(lines.any(|line| line.contains("interrupted: no profile was written")));
+    let left = std::fs::read_dir(bench.lab.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.eq(["experiment.toml"]));
 }

@@ -24,6 +24,9 @@ fn records(lab: &Lab) -> Vec<Value> {
     let lines = text.lines().map(|line| {
         let mut record: Value = serde_json::from_str(line).unwrap();
         record.as_object_mut().unwrap().remove("seconds");
+        for passes in record["passes"].as_object_mut().unwrap().values_mut() {
+            passes.as_object_mut().unwrap().remove("seconds");
+        }
         record
     });
     lines.collect()
@@ -36,6 +39,7 @@ fn summary(lab: &Lab) -> Value {
         let arm = arm.as_object_mut().unwrap();
         arm.remove("tokens_per_second");
         arm.remove("tokens_per_second_interval");
+        arm.remove("time");
     }
     summary
 }

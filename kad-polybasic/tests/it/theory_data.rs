@@ -122,6 +122,12 @@ fn runs_go_on_as_their_deepest_positions_do() {
     // 40 of 100, then 10 of 40, which are 30 and more.
     close(runs.survival(2), 0.4 * 0.25, "counted");
     close(runs.survival(4), 0.4 * 0.25f64.powi(3), "beyond");
+    let mut deeper = runs.clone();
+    (2..=3).for_each(|accepted| deeper.record(3, 3, accepted).unwrap());
+    // 42 of 102, 12 of 42, 1 of 2: the last two are 30 and more.
+    let counted = 42.0 / 102.0 * 12.0 / 42.0 * 0.5;
+    close(deeper.survival(3), counted, "counted, three deep");
+    close(deeper.survival(5), counted * (13.0f64 / 44.0).powi(2), "beyond three");
     // 5 rounds asked for 4 that stopped at 1: of 105, 100 went on beyond it, and all of those to 2.
     (0..5).for_each(|_| runs.record(4, 1, 1).unwrap());
     close(runs.proposed(1), 1.0, "first");

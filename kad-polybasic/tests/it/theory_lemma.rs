@@ -179,6 +179,33 @@ fn p8_simulated_chains_agree_with_the_criterion() {
     assert!(faster > 0 && faster < 6, "both kinds: {faster}");
 }
 
+/// P8, the sides of both criteria by hand. A drafter that lets the target make 4.34 tokens per pass at a
+/// speedup of 2.36 (EAGLE-2 on Vicuna-7B in Spec-Bench) spends 4.34 / 2.36 − 1 = 0.84 passes of the
+/// target per draft. A level between that lifts 4.34 to 10 must cost less than 4.34 (1/4.34 − 1/10) =
+/// 0.566 of a pass of the target; at 0.35 the chain has a speedup of 2.67.
+#[test]
+fn p8_the_sides_of_the_criteria() {
+    let terms = InsertionTerms {
+        above_seconds: 2.0,
+        above_before: 4.34,
+        above_after: 10.0,
+        new_seconds: 0.7,
+        new_tokens: 4.34,
+        below_seconds: 2.0 * (4.34 / 2.36 - 1.0),
+        below_before: 1.0 / 4.34,
+        below_after: 1.0 / 4.34,
+    };
+    let published = published_insertion(&terms);
+    close(published.left, 0.35, "published, left");
+    close(published.right, 0.566, "published, right");
+    let exact = exact_insertion(&terms);
+    let before = 2.0 / 2.36;
+    assert!((2.0 / (before + exact.left - exact.right) - 2.67).abs() < 0.005, "{exact:?}");
+    // A drafter asked twice as much per token costs that much more.
+    let more = exact_insertion(&InsertionTerms { below_after: 2.0 / 4.34, ..terms });
+    close(exact.right - more.right, terms.below_seconds / 4.34, "below");
+}
+
 /// P8: the published inequality is neither necessary nor sufficient.
 #[test]
 fn p8_the_published_inequality_errs_both_ways() {

@@ -168,6 +168,29 @@ fn family(seconds: &[f64], places: &[f64]) -> Candidates {
     }
 }
 
+/// P10 where what is no model costs much per draft and little per token: a bound that charged its
+/// drafts by the token would cut it off.
+#[test]
+fn p10_costs_of_a_draft_are_not_those_of_a_token() {
+    let lookup = Proposer::Lookup { name: "n".into(), draft_seconds: 5.0, token_seconds: 0.01 };
+    let tree = Proposer::Tree { name: "t".into(), draft_seconds: 5.0, nodes: 9, depth: 8 };
+    for drafter in [lookup, tree] {
+        let proposers = [model("target", constant(27.0)), model("small", constant(1.0)), drafter];
+        let candidate = |proposer| Candidate { proposer, round_overhead: 0.0 };
+        let pair = |drafter| Pair { verifier: 0, drafter, acceptance: Acceptance::Rate(0.9) };
+        let candidates = Candidates {
+            candidates: proposers.map(candidate).to_vec(),
+            target: 0,
+            pairs: vec![pair(1), pair(2)],
+        };
+        for chains in [1, 2, 3] {
+            check(&candidates, &PlanLimits { max_length: 8, chains, ..PlanLimits::default() });
+        }
+        let best = candidates.plan(&PlanLimits { max_length: 8, ..PlanLimits::default() });
+        assert_eq!(best.unwrap().ranked[0].members, [0, 2]);
+    }
+}
+
 /// Where drafting cannot pay, the plan is plain decoding.
 #[test]
 fn p10_plain_decoding_is_a_plan() {

@@ -28,6 +28,10 @@ pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
     }
     let request = match (&args.experiment, &args.decoder) {
         (Some(file), Some(name)) => from_file(file, name, args)?,
+        // Not refused as the command line is read: what --model excludes it does not ask for either.
+        (None, Some(name)) => {
+            bail!("--decoder {name} is a decoder of an experiment: name its file with --experiment")
+        }
         _ => from_flags(args)?,
     };
     if args.show == Some(Show::Provenance) && matches!(request.kind, DecoderKind::Single { .. }) {

@@ -62,7 +62,8 @@ fn whole(proof: &Proof, plan: &DecoderPlan) -> f64 {
     let mut texts = vec![1.0];
     for room in 1..=proof.length {
         let step = step(&plan.kind, proof.vocab as f64, room);
-        let all: f64 = (1..=room).map(|made| step[made] * texts[room - made]).sum();
+        let all = step.iter().enumerate().skip(1).map(|(made, paths)| paths * texts[room - made]);
+        let all: f64 = all.sum();
         texts.push(all);
         // No need to count on; what overflowed stays so.
         if all > PATHS || all.is_nan() {
@@ -72,8 +73,23 @@ fn whole(proof: &Proof, plan: &DecoderPlan) -> f64 {
     texts.last().copied().unwrap_or(f64::NAN)
 }
 
-/// At most so many paths of one step that makes 0, 1, …, `room` tokens.
+/// More tokens at a time than any law of texts can be enumerated for.
+const TOO_LONG: usize = 1000;
+
+/// At most so many paths of one step that makes 0, 1, 2, … tokens, up to `room`.
 fn step(kind: &DecoderKind, vocab: f64, room: usize) -> Vec<f64> {
+    let drafted = match (kind, kind.execution()) {
+        (DecoderKind::Chain(chain), _) => {
+            let lengths = chain.listed().iter().map(|level| level.length.get());
+            lengths.fold(chain.listed().len(), usize::saturating_add)
+        }
+        (_, Some(Execution::Speculative { draft_length, .. })) => draft_length.get(),
+        _ => 0,
+    };
+    let room = room.min(drafted.saturating_add(1));
+    if room > TOO_LONG {
+        return vec![f64::INFINITY];
+    }
     match (kind, kind.execution()) {
         (DecoderKind::Chain(chain), _) => round(chain, 0, vocab, room),
         (_, Some(Execution::Speculative { draft_length, bonus, .. })) => {

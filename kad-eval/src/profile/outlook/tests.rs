@@ -131,6 +131,8 @@ fn a_model_that_drafts_for_its_own_law_is_run_once() {
     ];
     let pairs = vec![pair("mixture", "small", 0.8), pair("mixture", "other", 0.8)];
     let profile = profile(candidates, pairs);
+    // The slowest law that others draft for, and the only one.
+    assert_eq!(Outlook::of(&profile, &ask()).unwrap().target, "mixture");
     let target = Some("mixture".to_owned());
     let found = Outlook::of(&profile, &Ask { target, ..ask() }).unwrap();
     let seconds = |drafter: &str| {
@@ -178,6 +180,20 @@ fn what_is_not_in_the_profile_is_named() {
     let drafters = Some(vec!["tiny-model".to_owned()]);
     let found = error(Ask { drafters, ..ask() });
     assert!(found.contains("`tiny-model` is not in the profile"), "{found}");
+}
+
+/// A slower composed law is not what a profile of models is about; what nobody drafts for neither.
+#[test]
+fn the_usual_target_is_the_slowest_model_that_others_draft_for() {
+    let mut profile = three_levels();
+    let mut composed = law("mixture", 1.0, 0.1);
+    composed.models = vec!["large".to_owned(), "small".to_owned()];
+    profile.candidates.extend([composed, law("lonely", 2.0, 0.1)]);
+    profile.pairs.push(pair("mixture", "small", 0.8));
+    let found = Outlook::of(&profile, &ask()).unwrap();
+    assert_eq!(found.target, "large");
+    let members = || found.chains.iter().flat_map(|chain| &chain.members);
+    assert!(!members().any(|name| name == "mixture"), "composed laws draft for composed laws");
 }
 
 #[test]

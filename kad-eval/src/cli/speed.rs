@@ -1,0 +1,131 @@
+//! The arguments of `kad profile`, `kad plan` and `kad bench`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Measure what the models of an experiment do on this machine
+///
+/// Pass times by width and context, and how many tokens in a row each model accepts of what cheaper
+/// models, composed decoders and lookups draft for it, on prompts of the experiment's tasks under its
+/// [sampling]. Writes a profile for `kad plan`, `kad bench` and `levels = "plan"`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad profile experiments/polybasic-nano.toml
+  kad profile my.toml --models large,middle,small --prompts 16 --tokens 128 --out my-profile.json")]
+pub(crate) struct ProfileArgs {
+    /// The experiment file
+    pub(crate) file: PathBuf,
+    /// Where the profile goes
+    #[arg(long, default_value = "profile.json")]
+    pub(crate) out: PathBuf,
+    /// Only these models and decoders, separated by commas [default: all models and every deferral
+    /// and implicit-reward decoder]
+    #[arg(long, value_name = "NAMES")]
+    pub(crate) models: Option<String>,
+    /// Prompts to decode
+    #[arg(long, default_value_t = 8, value_parser = at_least_one)]
+    pub(crate) prompts: usize,
+    /// New tokens for each prompt
+    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
+    pub(crate) tokens: usize,
+    /// Passes measured for each width and context [default: as many as fit into 12 seconds, 5 to 41]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) rounds: Option<usize>,
+    /// Tokens drafted at a time where acceptance is measured
+    #[arg(long, default_value_t = 16, value_name = "TOKENS", value_parser = at_least_one)]
+    pub(crate) draft_length: usize,
+    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+    #[arg(long, env = "KAD_DATA")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// From a profile, the fastest chain of models
+///
+/// Chains of all candidates with the best lengths for each, the time predicted for them, and what one
+/// more level would do, by the published criterion and exactly. Says so if plain decoding is fastest.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad plan profile.json
+  kad plan profile.json --target large --max-levels 3
+  kad plan profile.json --toml >> my.toml")]
+pub(crate) struct PlanArgs {
+    /// What `kad profile` wrote
+    pub(crate) profile: PathBuf,
+    /// The model or decoder whose law the text has [default: the slowest model that others
+    /// draft for]
+    #[arg(long)]
+    pub(crate) target: Option<String>,
+    /// The most levels, the target included
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = at_least_one)]
+    pub(crate) max_levels: usize,
+    /// The most tokens that a level waits for
+    #[arg(long, default_value_t = 16, value_name = "TOKENS", value_parser = at_least_one)]
+    pub(crate) max_length: usize,
+    /// How many chains to list
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
+    pub(crate) chains: usize,
+    /// Print one JSON object
+    #[arg(long, conflicts_with = "toml")]
+    pub(crate) json: bool,
+    /// Print the best chain as an entry of an experiment file
+    #[arg(long)]
+    pub(crate) toml: bool,
+}
+
+/// Measure chains against their prediction and against plain decoding
+///
+/// The plan's best chain, its runner-up and plain decoding (or the decoders named), in random order,
+/// again and again on prompts of the experiment's tasks, with the same seeds. Prompts are read in the
+/// first step of a text, which is not counted. A loss is a loss.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad bench experiments/polybasic-nano.toml --profile profile.json
+  kad bench my.toml --decoders chain,plain --reps 10 --markdown")]
+pub(crate) struct BenchArgs {
+    /// The experiment file
+    pub(crate) file: PathBuf,
+    /// What `kad profile` wrote; without it nothing is predicted and --decoders says what to measure
+    #[arg(long, required_unless_present = "decoders")]
+    pub(crate) profile: Option<PathBuf>,
+    /// Decoders of the file to measure, separated by commas, instead of the plan's
+    #[arg(long, value_name = "NAMES")]
+    pub(crate) decoders: Option<String>,
+    /// The model or decoder to plan for [default: the slowest model that others
+    /// draft for]
+    #[arg(long, conflicts_with = "decoders")]
+    pub(crate) target: Option<String>,
+    /// How often every prompt is decoded with every decoder
+    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
+    pub(crate) reps: usize,
+    /// Prompts to decode
+    #[arg(long, default_value_t = 8, value_parser = at_least_one)]
+    pub(crate) prompts: usize,
+    /// New tokens for each prompt
+    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
+    pub(crate) tokens: usize,
+    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+    #[arg(long, env = "KAD_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// Also write the comparison, with charts, as a self-contained page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, conflicts_with = "markdown")]
+    pub(crate) json: bool,
+    /// Print a Markdown table
+    #[arg(long)]
+    pub(crate) markdown: bool,
+}
+
+/// A count that makes sense only from 1 on.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1 is needed".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("{error}: give a whole number from 1 on")),
+    }
+}

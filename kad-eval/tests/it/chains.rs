@@ -1,0 +1,383 @@
+//! Chains in experiment files: every mistake with its place, and what a run of chains leaves behind.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::kad::{Lab, Ran, kad};
+
+/// A small, valid experiment with chains; tests break it in one place.
+const CHAINS: &str = r#"
+name = "chains"
+seed = 3
+
+[models.base]
+source = "nano:small-base"
+
+[models.aligned]
+source = "nano:small-aligned"
+
+[models.draft]
+source = "nano:draft"
+
+[models.first]
+early_exit_of = "base"
+layers = 1
+
+[sampling]
+temperature = 0.7
+max_new_tokens = 24
+
+[[decoders]]
+name = "three"
+kind = "chain"
+target = "dual"
+levels = [
+    { draft = "aligned", length = 4 },
+    { draft = "draft", length = 2 },
+]
+
+[[decoders]]
+name = "dual"
+kind = "deferral"
+base = "base"
+aligned = "aligned"
+rule = { kind = "kad-dual", threshold = 0.4 }
+
+[[decoders]]
+name = "two"
+kind = "chain"
+target = "base"
+levels = [ { draft = "first", length = [2, 3] } ]
+
+[[tasks]]
+kind = "nano"
+items = 3
+"#;
+
+fn broken(from: &str, to: &str) -> Ran {
+    assert!(CHAINS.contains(from), "{from} is not in the experiment");
+    Lab::new(&CHAINS.replace(from, to)).run(&[])
+}
+
+const LOWEST: &str = "{ draft = \"draft\", length = 2 }";
+
+fn lowest(to: &str) -> Ran {
+    broken(LOWEST, &format!("{{ {to} }}"))
+}
+
+#[test]
+fn names_of_drafts_and_targets_are_looked_up_and_the_nearest_is_offered() {
+    broken("draft = \"aligned\"", "draft = \"alined\"").fails(
+        2,
+        &["unknown model or decoder `alined`", "experiment.toml:27:", "^^^", "mean `aligned`?"],
+    );
+    broken("target = \"dual\"", "target = \"duel\"").fails(2, &["did you mean `dual`?", "^^^"]);
+    broken("early_exit_of = \"base\"", "early_exit_of = \"bass\"")
+        .fails(2, &["unknown model with a source `bass`", "did you mean `base`?", "^^^"]);
+    let two_laws = CHAINS
+        .replace("name = \"dual\"", "name = \"aligned\"")
+        .replace("target = \"dual\"", "target = \"aligned\"");
+    Lab::new(&two_laws)
+        .run(&[])
+        .fails(2, &["`aligned` names a model and a decoder that is another law", "^^^"]);
+}
+
+#[test]
+fn chains_are_not_parts_of_chains_and_circles_are_shown() {
+    broken("target = \"base\"", "target = \"three\"").fails(
+        2,
+        &["`three` is a chain, and chains are made of laws", "^^^", "write its levels into"],
+    );
+    broken("target = \"base\"", "target = \"two\"")
+        .fails(2, &["`two` is a part of itself", "experiment.toml:", "^^^"]);
+    let circle = CHAINS
+        .replace("target = \"base\"", "target = \"three\"")
+        .replace("draft = \"aligned\"", "draft = \"two\"");
+    Lab::new(&circle)
+        .run(&[])
+        .fails(2, &["these decoders are parts of each other: `three` → `two` → `three`", "^^^"]);
+}
+
+#[test]
+fn lengths_and_numbers_out_of_range_say_what_to_do() {
+    lowest("draft = \"draft\", length = 0").fails(
+        2,
+        &["`length = 0`: must be 1 or more", "experiment.toml:28:", "^", "or leave the level out"],
+    );
+    broken("length = 4", "length = 0").fails(2, &["`length = 0`", "experiment.toml:27:"]);
+    broken("length = [2, 3]", "length = []").fails(2, &["an empty sweep"]);
+    lowest("draft = \"draft\"").fails(2, &["a level lacks `length`"]);
+    for bad in ["1.5", "-0.1", "nan"] {
+        lowest(&format!("draft = \"draft\", length = 2, stop_below = {bad}"))
+            .fails(2, &["stop_below = ", "is out of range: between 0 and 1", "^^^"]);
+    }
+    for bad in ["1", "-0.1", "nan"] {
+        broken(
+            "draft = \"aligned\", length = 4",
+            &format!("draft = \"aligned\", length = 4, verifier = \"lenient\", leniency = {bad}"),
+        )
+        .fails(2, &["leniency = ", "is out of range: 0 (exact) or above, below 1"]);
+    }
+    let empty =
+        CHAINS.replace("levels = [ { draft = \"first\", length = [2, 3] } ]", "levels = []");
+    Lab::new(&empty).run(&[]).fails(2, &["a chain without levels drafts nothing", "^^"]);
+}
+
+#[test]
+fn what_belongs_to_one_level_is_refused_at_another() {
+    let lenient = "draft = \"draft\", length = 2, verifier = \"lenient\", leniency = 0.1";
+    lowest(lenient).fails(
+        2,
+        &["lenient verification below the uppermost level", "experiment.toml:28:", "^^^"],
+    );
+    lowest("draft = \"draft\", length = 2, surplus = \"keep\"")
+        .fails(2, &["the last level has no surplus", "^^^"]);
+    let upper = |to: &str| broken("draft = \"aligned\", length = 4", to);
+    upper("draft = \"aligned\", length = 4, stop_below = 0.3")
+        .fails(2, &["nothing is stopped here by confidence", "^^^"]);
+    upper("draft = { kind = \"n-gram\" }, length = 4")
+        .fails(2, &["`n-gram` cannot verify what is drafted below it", "make it the last level"]);
+    upper("draft = \"aligned\", tree = { top_k = 2, depth = 2, nodes = 3 }")
+        .fails(2, &["a level above another drafts a chain", "^^^"]);
+    upper("draft = \"aligned\", length = 4, verifier = \"same-uniform\"")
+        .fails(2, &["at every level of a chain or at none", "experiment.toml:28:", "^^^"]);
+    upper("draft = \"aligned\", length = 4, verifier = \"blok\"")
+        .fails(2, &["unknown verifier `blok`", "did you mean `block`?"]);
+}
+
+#[test]
+fn trees_have_a_depth_and_nodes_that_fit_the_context() {
+    lowest("draft = \"draft\", length = 2, tree = { top_k = 2, depth = 2, nodes = 3 }")
+        .fails(2, &["a tree has no `length`", "the tree has its `depth`"]);
+    lowest("draft = \"draft\", tree = { top_k = 2, depth = 2, nodes = 0 }")
+        .fails(2, &["`nodes = 0`: must be 1 or more", "experiment.toml:28:", "^"]);
+    lowest("draft = \"draft\", tree = { top_k = 2, depth = 2, nodes = 100000 }").fails(
+        2,
+        &[
+            "decoder `three`",
+            "a tree of 100000 nodes is wider than the context of",
+            "experiment.toml:28:",
+            "^^^",
+        ],
+    );
+    lowest("draft = \"draft\", tree = { top_k = 2, depth = 2, nodes = 3 }, verifier = \"block\"")
+        .fails(2, &["`block` verifies no trees"]);
+    lowest("draft = { kind = \"n-gram\" }, tree = { width = 2, depth = 2 }")
+        .fails(2, &["tree lacks `nodes`"]);
+    lowest("draft = { kind = \"n-gram\", longest = 1, shortest = 2 }, length = 2")
+        .fails(2, &["`shortest = 2` is more than `longest = 1`"]);
+}
+
+#[test]
+fn models_of_a_chain_share_a_vocabulary_or_both_are_named_at_the_level() {
+    let folder = tempfile::tempdir().unwrap();
+    let models =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/nano/models");
+    for entry in fs::read_dir(models.join("draft")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let file = folder.path().join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let vocab = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+    let (a, b) = (vocab["a"].clone(), vocab["b"].clone());
+    vocab.insert("a".to_owned(), b);
+    vocab.insert("b".to_owned(), a);
+    fs::write(&file, tokenizer.to_string()).unwrap();
+    broken("nano:draft", folder.path().to_str().unwrap()).fails(
+        2,
+        &[
+            "decoder `three`",
+            "`aligned` and `draft` do not share a vocabulary",
+            "first difference: token",
+            "experiment.toml:28:",
+            "^^^",
+        ],
+    );
+}
+
+#[test]
+fn early_exits_stop_before_the_end_of_a_model_that_is_there() {
+    broken("layers = 1", "layers = 0").fails(2, &["`layers = 0`: must be 1 or more"]);
+    broken("layers = 1", "layers = 99").fails(2, &["cannot make model `first` of `base`", "99"]);
+    broken("layers = 1", "layers = 1\ndtype = \"f32\"").fails(2, &["unknown key `dtype`"]);
+}
+
+#[test]
+fn a_planned_chain_needs_its_profile() {
+    let planned = "levels = \"plan\"\nprofile = \"no-such.json\"";
+    broken("levels = [ { draft = \"first\", length = [2, 3] } ]", planned)
+        .fails(2, &["there is no profile", "no-such.json", "kad profile", "^^^"]);
+    broken("levels = [ { draft = \"first\", length = [2, 3] } ]", "levels = \"plam\"")
+        .fails(2, &["unknown kind of levels `plam`", "did you mean `plan`?"]);
+}
+
+fn numbers(values: &Value) -> Vec<u64> {
+    values.as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).collect()
+}
+
+/// Sums of the records against each other and against the summary: tokens by origin are the text,
+/// drafts by length are the accepted tokens, what the target emitted is the text, time has no holes.
+#[test]
+fn records_and_summary_of_chains_add_up() {
+    let lab = Lab::new(CHAINS);
+    let table = lab.run(&[]).succeeds();
+    assert!(
+        table.contains("1: dual by aligned") && table.contains("2: aligned by draft"),
+        "{table}"
+    );
+    let read = |name: &str| fs::read_to_string(lab.results().join(name)).unwrap();
+    let records: Vec<Value> =
+        read("records.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.len(), 12);
+    for record in records.iter().filter(|record| record["decoder"] != "dual") {
+        let new_tokens = record["new_tokens"].as_u64().unwrap();
+        let origins = record["origins"].as_array().unwrap();
+        let made = |origin: &str| -> u64 {
+            let own = origins.iter().filter(|count| count["origin"] == origin);
+            own.map(|count| count["tokens"].as_u64().unwrap()).sum()
+        };
+        let all: u64 = origins.iter().map(|count| count["tokens"].as_u64().unwrap()).sum();
+        assert_eq!(all, new_tokens);
+        let levels = record["levels"].as_array().unwrap();
+        assert_eq!(levels[0]["emitted"].as_u64().unwrap(), new_tokens, "{record}");
+        for level in levels {
+            let lengths = numbers(&level["lengths"]);
+            let accepted: u64 = (0..).zip(&lengths).map(|(length, count)| length * count).sum();
+            assert_eq!(accepted, level["accepted"].as_u64().unwrap(), "{level}");
+            let rounds = level["rounds"].as_u64().unwrap();
+            assert!(lengths.iter().sum::<u64>() <= rounds, "{level}");
+        }
+        // Each token that the target made itself ended one of its rounds.
+        let own = new_tokens - levels[0]["accepted"].as_u64().unwrap();
+        assert!(own <= levels[0]["rounds"].as_u64().unwrap(), "{record}");
+        if record["decoder"] == "three" {
+            assert_eq!(levels.len(), 2);
+            assert!(record["deferral_mass"].as_f64().unwrap() > 0.0);
+        } else {
+            assert_eq!(made("drafted"), levels[0]["accepted"].as_u64().unwrap());
+        }
+        let passes = record["passes"].as_object().unwrap();
+        let busy: f64 = passes.values().map(|done| done["seconds"].as_f64().unwrap()).sum();
+        assert!(busy > 0.0 && busy <= record["seconds"].as_f64().unwrap(), "{record}");
+    }
+    let summary: Value = serde_json::from_str(&read("summary.json")).unwrap();
+    for arm in summary["arms"].as_array().unwrap() {
+        let own: Vec<&Value> = records.iter().filter(|r| r["decoder"] == arm["decoder"]).collect();
+        let time = &arm["time"];
+        let parts: f64 =
+            time["passes"].as_object().unwrap().values().map(|s| s.as_f64().unwrap()).sum();
+        let total = time["total"].as_f64().unwrap();
+        assert!((parts + time["overhead"].as_f64().unwrap() - total).abs() < 1e-9 * total);
+        for (index, level) in arm["levels"].as_array().unwrap().iter().enumerate() {
+            let sum = |key: &str| -> u64 {
+                own.iter().map(|record| record["levels"][index][key].as_u64().unwrap()).sum()
+            };
+            let rate = sum("accepted") as f64 / sum("drafted") as f64;
+            assert!((level["acceptance_rate"].as_f64().unwrap() - rate).abs() < 1e-12);
+            let waste = sum("emitted") as f64 / arm["new_tokens"].as_f64().unwrap();
+            assert!((level["waste"].as_f64().unwrap() - waste).abs() < 1e-12);
+        }
+    }
+}
+
+/// The aligned model is part of the mixture and drafts for it: it runs once for each prefix, so its
+/// passes hardly exceed the tokens it drafts.
+#[test]
+fn a_model_with_two_parts_has_one_session() {
+    let f1 = CHAINS.replace("{ draft = \"aligned\", length = 4 },", "").replace(
+        "{ draft = \"draft\", length = 2 },",
+        "{ draft = \"aligned\", length = 4, verifier = \"block\" },",
+    );
+    let lab = Lab::new(&f1);
+    lab.run(&[]).succeeds();
+    let text = fs::read_to_string(lab.results().join("records.jsonl")).unwrap();
+    let mut seen = 0;
+    for line in text.lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        if record["decoder"] == "three" {
+            let level = &record["levels"][0];
+            let (drafted, rounds) = (&level["drafted"], &level["rounds"]);
+            let most = drafted.as_u64().unwrap() + rounds.as_u64().unwrap();
+            let passes = record["passes"]["aligned"]["passes"].as_u64().unwrap();
+            assert!(passes <= most, "{passes} passes, {drafted} drafted in {rounds} rounds");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 3);
+}
+
+/// The law is said to be approximate in the table, the summary and by `kad generate`.
+#[test]
+fn a_lenient_chain_is_called_approximate_everywhere() {
+    let lenient = "draft = \"first\", length = 3, verifier = \"lenient\", leniency = 0.25";
+    let lab = Lab::new(&CHAINS.replace("draft = \"first\", length = [2, 3]", lenient));
+    let words = "approximate: lenient verification 0.25 towards base at T = 0.7";
+    let table = lab.run(&[]).succeeds();
+    assert!(table.contains(&format!("two: {words}")), "{table}");
+    let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    let arms = summary["arms"].as_array().unwrap();
+    let law = |name: &str| arms.iter().find(|arm| arm["decoder"] == name).unwrap();
+    assert_eq!((&law("two")["law"], &law("two")["exact"]), (&words.into(), &false.into()));
+    assert!(law("three")["law"].as_str().unwrap().starts_with("exactly the mixture of base"));
+    assert_eq!(law("three")["exact"], true);
+    let file = lab.path().join("experiment.toml");
+    let args = ["generate", "--experiment", file.to_str().unwrap(), "--decoder", "two", "Tom"];
+    let ran = kad(&[&args[..], &["--max-new-tokens", "5"]].concat());
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    let json: Value =
+        serde_json::from_str(&kad(&[&args[..], &["--json"]].concat()).succeeds()).unwrap();
+    assert_eq!(json["law"], words);
+}
+
+/// Drafted and verified at one uniform per place, the text is that of plain decoding.
+#[test]
+fn the_same_uniforms_give_the_same_text() {
+    let toml = CHAINS.replace(
+        "levels = [ { draft = \"first\", length = [2, 3] } ]",
+        "levels = [ { draft = \"first\", length = 3, verifier = \"same-uniform\" }, \
+         { draft = \"draft\", length = 2, verifier = \"same-uniform\" } ]",
+    );
+    let plain = "[[decoders]]\nname = \"plain\"\nkind = \"single\"\nmodel = \"base\"\n\n[[tasks]]";
+    let lab = Lab::new(&toml.replace("[[tasks]]", plain));
+    let file = lab.path().join("experiment.toml");
+    for seed in ["1", "2", "3", "4"] {
+        let tokens = |name: &str| {
+            let file = file.to_str().unwrap();
+            let args =
+                ["generate", "--experiment", file, "--decoder", name, "--seed", seed, "--json"];
+            let made: Value =
+                serde_json::from_str(&kad(&[&args[..], &["Tom has 12"]].concat()).succeeds())
+                    .unwrap();
+            made["tokens"].clone()
+        };
+        assert_eq!(tokens("two"), tokens("plain"), "seed {seed}");
+    }
+}
+
+/// Spec-Bench has no right answers: nothing is said about them.
+#[test]
+fn tasks_without_right_answers_are_not_graded() {
+    let toml = CHAINS.replace("kind = \"nano\"\nitems = 3", "kind = \"spec_bench\"\nitems = 2");
+    let lab = Lab::new(&toml);
+    lab.run(&[]).fails(2, &["spec_bench/question.jsonl", "--data DIR"]);
+    let data = lab.path().join("data/spec_bench");
+    fs::create_dir_all(&data).unwrap();
+    let lines = [
+        r#"{"question_id": 1, "category": "writing", "turns": ["Tom has 3 pens.", "And?"]}"#,
+        r#"{"question_id": 2, "category": "qa", "turns": ["Amy sells 4 cards."]}"#,
+    ];
+    fs::write(data.join("question.jsonl"), lines.join("\n")).unwrap();
+    let folder = lab.path().join("data");
+    let table = lab.run(&["--data", folder.to_str().unwrap()]).succeeds();
+    assert!(table.contains("spec_bench, 2 items") && table.contains("not graded"), "{table}");
+    assert!(!table.contains("correct %") && !table.contains("answered"), "{table}");
+    let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    for arm in summary["arms"].as_array().unwrap() {
+        assert_eq!((&arm["accuracy"], &arm["difference"]), (&Value::Null, &Value::Null));
+        assert!(arm["tokens_per_second"].as_f64().unwrap() > 0.0);
+    }
+}
