@@ -2,7 +2,7 @@
 //! draft cheap.
 
 use anyhow::Result;
-use kad_polybasic::theory::PassTimes;
+use kad_polybasic::theory::{PassTime, PassTimes};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
@@ -53,7 +53,7 @@ impl WidthCurve {
         if single.seconds.is_nan() || single.seconds <= 0.0 {
             return None;
         }
-        let point = |(&width, cell): (&usize, &kad_polybasic::theory::PassTime)| {
+        let point = |(&width, cell): (&usize, &PassTime)| {
             let ratio = cell.seconds / single.seconds;
             let own = cell.standard_error / single.seconds;
             let shared = ratio * single.standard_error / single.seconds;
@@ -180,7 +180,6 @@ fn draw_ends(area: &Area<'_>, chart: &Chart<'_, '_>, curves: &[&WidthCurve]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kad_polybasic::theory::PassTime;
 
     fn times(rows: &[&[(f64, f64)]]) -> PassTimes {
         let cell = |&(seconds, standard_error): &(f64, f64)| PassTime { seconds, standard_error };
