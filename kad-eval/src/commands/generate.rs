@@ -167,6 +167,7 @@ impl Speaking<'_> {
             self.print_json(&text, prompt, &made, &done, timing)?;
         } else {
             output::note(&statistics(&made, &done, timing));
+            self.decoder.remarks().iter().for_each(|remark| output::note(remark));
             if !self.kind.is_exact() {
                 output::note(&law_in_words(self.kind, self.sampling));
             }

@@ -51,6 +51,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     folder.write_json("summary.json", &summary)?;
     let examples = examples(&tasks, &finished.records);
     folder.write("report.html", &report::html(&summary, &examples, &expected)?)?;
+    tell_remarks(&experiment, &finished.records);
     conclude(&folder, &experiment, &summary, &tasks, &finished)
 }
 
@@ -58,6 +59,24 @@ fn experiment(args: &RunArgs) -> Result<Experiment> {
     let text = std::fs::read_to_string(&args.file)
         .with_context(|| format!("cannot read the experiment {}", args.file.display()))?;
     Ok(config::read(&args.file.display().to_string(), &text)?)
+}
+
+/// How often decoders changed their way on the way.
+fn tell_remarks(experiment: &Experiment, records: &[Record]) {
+    for plan in &experiment.decoders {
+        let own = || records.iter().filter(|record| record.decoder == plan.name);
+        let changed = own().filter(|record| !record.remarks.is_empty()).count();
+        let says = |record: &&Record, word| record.remarks.iter().any(|r| r.contains(word));
+        let plainly = own().filter(|record| says(record, "plain decoding: ")).count();
+        if changed > 0 {
+            output::note(&format!(
+                "`{}` adapted its lengths in {changed} of {} items and gave up speculation for a \
+                 while in {plainly}: see `remarks` in records.jsonl",
+                plan.name,
+                own().count()
+            ));
+        }
+    }
 }
 
 /// Before models are loaded: a run that cannot keep its results should not start.

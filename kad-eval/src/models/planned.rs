@@ -55,15 +55,14 @@ pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()
         return Ok(());
     };
     if let Levels::Planned { profile, candidates, .. } = &chain.levels {
-        let levels = fastest_levels(&chain.target, profile, candidates, models)?;
-        chain.levels = Levels::Listed(levels);
+        chain.levels = fastest_levels(&chain.target, profile, candidates, models)?;
         output::note(&format!("planned for `{}`: {}", chain.target.name, chain.in_words()));
     }
     Ok(())
 }
 
-/// The fastest levels for `target` made of `candidates`, by the profile in the file `profile`; none
-/// if plain decoding is fastest. Candidates that were not profiled are left out with a note.
+/// The fastest levels for `target` made of `candidates`, by the profile in the file `profile`, to
+/// adapt while they run; none if plain decoding is fastest. Candidates that were not profiled are left out with a note.
 ///
 /// # Errors
 /// If the profile cannot be read, is stale, or lacks the target.
@@ -72,7 +71,7 @@ pub(crate) fn fastest_levels(
     profile: &Path,
     candidates: &[DraftPlan],
     models: &Models,
-) -> Result<Vec<LevelPlan>> {
+) -> Result<Levels> {
     let path = profile;
     let profile = Profile::read(path)?;
     profile.check_fresh(path, "FILE.toml", &About::now(&target.sampling, models))?;
@@ -104,7 +103,15 @@ pub(crate) fn fastest_levels(
         let length = length.try_into().context("a level waits for a token at least")?;
         Ok(LevelPlan::of((*draft).clone(), length))
     };
-    best.members.iter().skip(1).zip(&best.lengths).map(level).collect()
+    let levels: Vec<LevelPlan> =
+        best.members.iter().skip(1).zip(&best.lengths).map(level).collect::<Result<_>>()?;
+    let measured = Outlook::measured(&profile, &best.members, &best.lengths, true)?;
+    Ok(match measured {
+        Some(measured) if !levels.is_empty() => {
+            Levels::Adapting { levels, measured: Box::new(measured) }
+        }
+        _ => Levels::Listed(levels),
+    })
 }
 
 /// What the profile calls this law.
