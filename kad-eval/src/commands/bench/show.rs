@@ -41,7 +41,7 @@ pub(super) fn text(args: &BenchArgs, experiment: &str, arms: &[Arm]) -> Result<S
     let style = if args.markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED };
     let machine = Machine::here();
     let head = format!(
-        "{experiment}: {prompts} prompts × {} repetitions, up to {} tokens; {}, {} threads; \
+        "{experiment}: {prompts} prompts × {} repetitions, up to {} tokens; {}, {} thread(s); \
          intervals 95 %, prompts not timed",
         args.reps, args.tokens, machine.cpu, machine.threads
     );
