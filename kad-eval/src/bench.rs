@@ -1,5 +1,7 @@
 //! What repeated measurements of several decoders on the same prompts say.
 
+use std::collections::BTreeMap;
+
 use rand::RngExt;
 use rand::SeedableRng;
 use serde::Serialize;
@@ -30,6 +32,8 @@ pub(crate) type Texts = Vec<Vec<Text>>;
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Arm {
     pub(crate) name: String,
+    /// What its tokens are distributed as.
+    pub(crate) law: String,
     /// What the profile expects.
     pub(crate) predicted: Option<Ranked>,
     pub(crate) milliseconds_per_token: f64,
@@ -43,6 +47,8 @@ pub(crate) struct Arm {
     pub(crate) speedup: Option<Estimate>,
     /// Percent of the time that was spent outside of passes.
     pub(crate) overhead_percent: f64,
+    /// Milliseconds per token in the passes of each model.
+    pub(crate) passes: BTreeMap<String, f64>,
     /// Mean milliseconds of the step that reads the prompt.
     pub(crate) first_milliseconds: f64,
     pub(crate) tokens: u64,
@@ -89,9 +95,23 @@ pub(crate) fn arm(
         predicted,
         speedup,
         overhead_percent: 100.0 * (1.0 - sum(|text| text.passing) / seconds),
+        law: String::new(),
+        passes: BTreeMap::new(),
         first_milliseconds: 1e3 * sum(|text| text.first) / count,
         tokens: tokens as u64,
         texts,
+    }
+}
+
+impl Arm {
+    /// Names the law, and shares the time in passes out among models as `seconds` are.
+    pub(crate) fn with(mut self, law: String, seconds: &BTreeMap<String, f64>) -> Self {
+        let passing = self.milliseconds_per_token * (1.0 - self.overhead_percent / 100.0);
+        let all: f64 = seconds.values().sum();
+        let share = |own: f64| if all > 0.0 { passing * own / all } else { 0.0 };
+        self.passes = seconds.iter().map(|(model, own)| (model.clone(), share(*own))).collect();
+        self.law = law;
+        self
     }
 }
 
@@ -174,6 +194,19 @@ mod tests {
         assert_eq!((found.milliseconds_per_token, found.tokens_per_second), (100.0, 10.0));
         assert_eq!((found.overhead_percent, found.first_milliseconds), (25.0, 500.0));
         assert_eq!((found.tokens, found.speedup), (60, None));
+    }
+
+    #[test]
+    fn passes_and_overhead_add_up_to_the_time() {
+        let seconds = BTreeMap::from([("large".to_owned(), 6.0), ("small".to_owned(), 2.0)]);
+        let found = arm("a".to_owned(), None, texts(3, 1.0), None).with("x".to_owned(), &seconds);
+        let total = found.milliseconds_per_token;
+        let passes: f64 = found.passes.values().sum();
+        assert!((passes + total * found.overhead_percent / 100.0 - total).abs() < 1e-9);
+        assert!((found.passes["large"] - 3.0 * found.passes["small"]).abs() < 1e-9);
+        let none = BTreeMap::from([("large".to_owned(), 0.0)]);
+        let found = arm("a".to_owned(), None, texts(3, 1.0), None).with("x".to_owned(), &none);
+        assert_eq!(found.passes["large"], 0.0);
     }
 
     /// Twice the time of the same texts is a speed-up of exactly 2: pairs are resampled together.

@@ -44,6 +44,9 @@ pub(crate) struct Record {
     pub(crate) passes: BTreeMap<String, Passes>,
     /// Prompt and decoding together, wall clock.
     pub(crate) seconds: f64,
+    /// What the decoder says about how it went: lengths changed, speculation given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remarks: Vec<String>,
 }
 
 /// A run of text from one origin.
@@ -271,6 +274,7 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
         deferral_mass: Some(0.5),
         passes: BTreeMap::from([("m".to_owned(), Passes { passes: 2, tokens: 4, seconds: None })]),
         seconds: 0.5,
+        remarks: Vec::new(),
     }
 }
 

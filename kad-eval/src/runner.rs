@@ -149,7 +149,7 @@ impl Arm<'_> {
         });
         let decides = matches!(kind.law(), DecoderKind::Deferral { .. });
         let speaker = models::speaker(kind, models);
-        let Generated { tokens: made, steps, rounds, stop } = made;
+        let Generated { tokens: made, steps, rounds, stop, remarks } = made;
         let tokens: Vec<TokenId> = made.iter().map(|t| t.token).collect();
         let answer = (task.extract)(&speaker.tokenizer.decode(&tokens, true)?);
         Ok(Some(Record {
@@ -172,6 +172,7 @@ impl Arm<'_> {
             origins: OriginCount::of(&made),
             passes: passes.collect(),
             seconds,
+            remarks,
         }))
     }
 
@@ -191,7 +192,8 @@ impl Arm<'_> {
         };
         match generate(&mut *decoder, prompt, &limits, &mut choices, &mut observe) {
             Ok(Generation { tokens, steps, rounds, stop }) => {
-                Ok(Generated { tokens, steps, rounds, stop: stop.to_string() })
+                let (stop, remarks) = (stop.to_string(), decoder.remarks());
+                Ok(Generated { tokens, steps, rounds, stop, remarks })
             }
             Err(DecodeError::PromptTooLong { .. }) => {
                 Ok(Generated { stop: PROMPT_TOO_LONG.to_owned(), ..Generated::default() })
@@ -211,6 +213,7 @@ struct Generated {
     steps: Vec<Step>,
     rounds: Vec<Round>,
     stop: String,
+    remarks: Vec<String>,
 }
 
 fn deferred(made: &[Emitted]) -> u64 {

@@ -2,6 +2,7 @@
 //! target decodes alone.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::{ChoiceSource, DecodeError, TokenId};
@@ -46,6 +47,27 @@ pub struct Switch {
     pub seconds_per_token: f64,
     /// Seconds per token expected of plain decoding.
     pub plain_seconds_per_token: f64,
+}
+
+impl fmt::Display for Switch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, lengths, seconds_per_token, plain_seconds_per_token: plain } = self;
+        let [expected, plain] = [seconds_per_token, plain].map(|seconds| seconds * 1e3);
+        if lengths.is_empty() {
+            write!(
+                f,
+                "from token {at} on plain decoding: {plain:.2} ms per token, no chain is faster"
+            )
+        } else {
+            let lengths: Vec<String> = lengths.iter().map(ToString::to_string).collect();
+            let lengths = lengths.join(", ");
+            write!(
+                f,
+                "from token {at} on lengths {lengths}: {expected:.2} ms per token expected, \
+                 {plain:.2} of plain decoding"
+            )
+        }
+    }
 }
 
 /// A chain with lengths that adapt. The law is the chain's, exactly: a length is chosen from rounds
@@ -210,5 +232,9 @@ impl<L: Level> Decoder for Adaptive<L> {
 
     fn rounds(&self) -> &[Round] {
         self.decoder.rounds()
+    }
+
+    fn remarks(&self) -> Vec<String> {
+        self.switches.iter().map(Switch::to_string).collect()
     }
 }

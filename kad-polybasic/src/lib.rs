@@ -5,7 +5,9 @@
 //! which probability each is accepted and what replaces a rejected one. A [`Stage`] is made of both
 //! and is a [`Level`]: what comes out of it has its target's law. So it can decode
 //! ([`Speculative`]), and it can draft for the next level ([`Staged`]): a chain of n levels is this
-//! recursion. This crate sees models only through `kad-core` and never a backend, a file or a clock.
+//! recursion. At the bottom there may be a [`LookupDrafter`], which needs no model, or a [`TreeStage`],
+//! which verifies several continuations in one pass. This crate sees models only through `kad-core`
+//! and never a backend, a file or a clock.
 //!
 //! Two levels, then three:
 //!
@@ -16,7 +18,8 @@
 //!     Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage, Staged, Surplus,
 //! };
 //! let [large, middle, small] = [1, 2, 3].map(|seed| TableModel::random("table", 9, 2, seed));
-//! let model = |model| ModelPredictor::new(model, Sampling::at_temperature(1.0)?);
+//! let plain = Sampling::at_temperature(1.0)?;
+//! let model = |model| ModelPredictor::new(model, plain);
 //! let drafter = PredictorDrafter::new(model(&small)?);
 //! let middle = Stage::new(drafter, PredictorTarget::new(model(&middle)?), Drafting::of(3)?);
 //! let drafter = Staged::new(middle, Surplus::Flush)?;

@@ -105,19 +105,6 @@ pub(super) struct Seen<'a> {
     pub(super) slots: &'a [usize],
 }
 
-impl<'a> Seen<'a> {
-    /// The rows seen, each from the head's part on, with their weights.
-    #[inline(always)]
-    fn weighted(self, weights: &'a [f32]) -> impl Iterator<Item = (&'a [f32], f32)> {
-        let Self { rows, stride, offset, prefix, slots } = self;
-        let (first, last) = weights.split_at(prefix);
-        let before = rows[..prefix * stride].chunks_exact(stride);
-        let path = slots.iter().map(move |slot| &rows[slot * stride..(slot + 1) * stride]);
-        let both = before.zip(first).chain(path.zip(last));
-        both.map(move |(row, weight)| (&row[offset..], *weight))
-    }
-}
-
 /// `out[i] = scale · query · keys[i]` for the keys seen.
 ///
 /// Four keys are taken side by side where they are neighbours; a key gets the same bits either way.
@@ -140,18 +127,29 @@ pub(super) fn scores(query: &[f32], keys: Seen<'_>, scale: f32, out: &mut [f32])
 }
 
 /// `out ← Σ_i weights[i] · values[i]` over the values seen, added in the order of `i`.
+///
+/// Two loops, not one over a chained iterator: that made a pass of a small model 13 % slower.
 pub(super) fn weighted_sum(weights: &[f32], values: Seen<'_>, out: &mut [f32]) {
+    let Seen { rows, stride, offset, prefix, slots } = values;
+    let (first, last) = weights.split_at(prefix);
+    let before = || rows[..prefix * stride].chunks_exact(stride).zip(first);
+    let path = || slots.iter().map(|slot| &rows[slot * stride..][..stride]).zip(last);
     let (lanes, rest) = out.as_chunks_mut::<LANES>();
-    let done = lanes.len() * LANES;
+    let from_rest = offset + lanes.len() * LANES;
     for (i, out) in lanes.iter_mut().enumerate() {
-        let part = i * LANES..(i + 1) * LANES;
-        let sum = values.weighted(weights).fold(f32x16::ZERO, |sum, (value, weight)| {
-            lane(&value[part.clone()]).mul_add(f32x16::splat(weight), sum)
-        });
+        let part = offset + i * LANES..offset + (i + 1) * LANES;
+        let mut sum = f32x16::ZERO;
+        for (row, weight) in before() {
+            sum = lane(&row[part.clone()]).mul_add(f32x16::splat(*weight), sum);
+        }
+        for (row, weight) in path() {
+            sum = lane(&row[part.clone()]).mul_add(f32x16::splat(*weight), sum);
+        }
         *out = sum.to_array();
     }
     for (i, out) in rest.iter_mut().enumerate() {
-        *out = values.weighted(weights).map(|(value, weight)| value[done + i] * weight).sum();
+        let both = before().chain(path());
+        *out = both.map(|(row, weight)| row[from_rest + i] * weight).sum();
     }
 }
 

@@ -81,6 +81,12 @@ pub trait Decoder {
     fn rounds(&self) -> &[Round] {
         &[]
     }
+
+    /// What a reader of the last text should know about how it was decoded: that lengths were changed
+    /// on the way, that speculation was given up. Empty where nothing happened.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One verification in a chain of levels.

@@ -110,6 +110,9 @@ pub(crate) struct BenchArgs {
     /// Folder of benchmark files (gsm8k/test.jsonl, ...)
     #[arg(long, env = "KAD_DATA")]
     pub(crate) data: Option<PathBuf>,
+    /// Also write the comparison, with charts, as a self-contained page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long, conflicts_with = "markdown")]
     pub(crate) json: bool,

@@ -2,6 +2,8 @@
 
 mod show;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -13,7 +15,9 @@ use super::run::on_ctrl_c;
 use super::speed;
 use crate::bench::{Arm, Text, Texts, arm};
 use crate::cli::BenchArgs;
-use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan};
+use crate::config::{
+    ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan, law_in_words,
+};
 use crate::failure::{Failure, WrongRequest};
 use crate::models::planned::{drafter, list_planned, name_of};
 use crate::models::{self, Models, Rules, Settings};
@@ -35,7 +39,8 @@ struct Contender {
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
+    let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
+    check_page(args)?;
     let prompts = speed::prompts(&experiment, args.data.as_deref(), args.prompts)?;
     let profile = args.profile.as_deref().map(Profile::read).transpose()?;
     on_ctrl_c()?;
@@ -44,8 +49,14 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if let Some(profile) = &profile {
         check_fresh(args, profile, &experiment, &models)?;
     }
+    if args.decoders.is_some() {
+        for plan in &mut experiment.decoders {
+            list_planned(&mut plan.kind, &models)
+                .with_context(|| format!("decoder `{}`", plan.name))?;
+        }
+    }
     let contenders = match (&args.decoders, &profile) {
-        (Some(names), _) => named(names, &experiment, profile.as_ref(), &models)?,
+        (Some(names), _) => named(names, &experiment, profile.as_ref())?,
         (None, Some(profile)) => planned(args, profile, &subjects)?,
         (None, None) => {
             let message = "name decoders with `--decoders`, or a profile with `--profile`";
@@ -56,13 +67,33 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         models::check_shared(&contender.kind, &models)
             .with_context(|| format!("decoder `{}`", contender.name))?;
     }
-    let Some(texts) = measure(args, &contenders, &models, &prompts)? else {
+    let Some(measured) = measure(args, &contenders, &models, &prompts)? else {
         let message = "interrupted: a comparison of unequal parts would say nothing";
         return Err(Failure::Interrupted(message.to_owned()));
     };
-    let arms = arms(contenders, texts);
-    output::line(&show::text(args, &experiment.name, &arms)?)?;
+    let arms = arms(contenders, measured);
+    let text = show::text(args, &experiment.name, &arms)?;
+    if let Some(path) = &args.html {
+        let page = show::page(args, &experiment.name, &arms, profile.as_ref())?;
+        std::fs::write(path, page)
+            .with_context(|| format!("cannot write the page {}", path.display()))?;
+    }
+    output::line(&text)?;
     Ok(())
+}
+
+/// Before anything is measured: whether the page has a place.
+fn check_page(args: &BenchArgs) -> Result<()> {
+    let Some(path) = &args.html else { return Ok(()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_none_or(Path::is_dir) && !path.is_dir() {
+        return Ok(());
+    }
+    let why = if path.is_dir() { "it is a folder" } else { "there is no such folder" };
+    bail!(WrongRequest(format!(
+        "cannot write the page {}: {why}; give `--html` a file in a folder that is there",
+        path.display()
+    )))
 }
 
 fn load(args: &BenchArgs, experiment: &Experiment, subjects: &Subjects) -> Result<Models> {
@@ -127,17 +158,14 @@ fn named(
     names: &str,
     experiment: &Experiment,
     profile: Option<&Profile>,
-    models: &Models,
 ) -> Result<Vec<Contender>> {
     let wanted = listed(names, "decoder", &decoder_names(experiment))?;
     let mut found = Vec::new();
     for plan in experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name)) {
-        let mut kind = plan.kind.clone();
-        list_planned(&mut kind, models).with_context(|| format!("decoder `{}`", plan.name))?;
-        let predicted = profile.map(|profile| predicted(profile, &kind)).transpose()?;
+        let predicted = profile.map(|profile| predicted(profile, &plan.kind)).transpose()?;
         found.push(Contender {
             name: plan.name.clone(),
-            kind,
+            kind: plan.kind.clone(),
             sampling: plan.sampling.clone(),
             predicted: predicted.flatten(),
         });
@@ -163,7 +191,7 @@ fn named(
 }
 
 /// What `profile` expects of this decoder; None if it is one that the theory does not describe.
-fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
+pub(super) fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
     let Some(target) = name_of(profile, kind.law()) else { return Ok(None) };
     let levels: &[LevelPlan] = match kind {
         DecoderKind::Chain(chain) => chain.listed(),
@@ -187,13 +215,21 @@ fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
     Outlook::chain(profile, &members, &lengths, levels.first().is_none_or(|level| level.bonus))
 }
 
+/// What was measured of one decoder.
+#[derive(Default)]
+struct Measured {
+    texts: Texts,
+    /// In passes of each model, without the steps that read prompts.
+    seconds: BTreeMap<String, f64>,
+}
+
 /// Decodes everything; None if the user interrupted. By decoder.
 fn measure(
     args: &BenchArgs,
     contenders: &[Contender],
     models: &Models,
     prompts: &Prompts,
-) -> Result<Option<Vec<Texts>>> {
+) -> Result<Option<Vec<Measured>>> {
     let rules: Vec<Rules> =
         contenders.iter().map(|one| Rules::of(&one.kind)).collect::<Result<_>>()?;
     let tokens = contenders.iter().map(|one| prompts.of(&one.kind, models));
@@ -202,21 +238,21 @@ fn measure(
     let progress = Progress::new("texts", args.reps * count * contenders.len());
     let mut order: Vec<usize> = (0..contenders.len()).collect();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let mut found: Vec<Texts> = vec![vec![Vec::new(); count]; contenders.len()];
+    let empty = || Measured { texts: vec![Vec::new(); count], seconds: BTreeMap::new() };
+    let mut found: Vec<Measured> = contenders.iter().map(|_| empty()).collect();
     for rep in 0..args.reps {
         for prompt in 0..count {
             order.shuffle(&mut rng);
             for &at in &order {
-                let (seed, text) = &tokens[at][prompt];
+                let Some((seed, text)) = tokens[at].get(prompt) else { continue };
                 // Another draw each time, the same one for every decoder.
                 let seed = seed.wrapping_add(1_000_003 * rep as u64);
                 let one = &contenders[at];
                 let limits =
                     Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
-                let Some(steps) = steps(one, models, &rules[at], text, &limits, seed)? else {
-                    return Ok(None);
-                };
-                found[at][prompt].extend(timed(&steps));
+                let made = steps(one, models, &rules[at], text, &limits, seed)?;
+                let Some(made) = made else { return Ok(None) };
+                found[at].add(prompt, &made);
                 progress.one();
             }
         }
@@ -224,20 +260,52 @@ fn measure(
     Ok(Some(found))
 }
 
-fn steps(
-    one: &Contender,
+/// One text as it was decoded.
+struct Decoded<'a> {
+    steps: Vec<StepTime>,
+    /// In passes of each model, after the first step.
+    seconds: Vec<(&'a str, f64)>,
+}
+
+impl Measured {
+    fn add(&mut self, prompt: usize, made: &Decoded<'_>) {
+        self.texts[prompt].extend(timed(&made.steps));
+        for (model, seconds) in &made.seconds {
+            *self.seconds.entry((*model).to_owned()).or_default() += seconds;
+        }
+    }
+}
+
+fn steps<'a>(
+    one: &'a Contender,
     models: &Models,
     rules: &Rules,
     prompt: &[kad_core::TokenId],
     limits: &Limits,
     seed: u64,
-) -> Result<Option<Vec<StepTime>>> {
+) -> Result<Option<Decoded<'a>>> {
     let (sampling, decision) = (one.sampling.sampling()?, one.sampling.decision()?);
     let settings = Settings { sampling, decision, eos: limits.eos.clone() };
     let mut decoder = models::decoder(&one.kind, models, rules, &settings)?;
     let names = one.kind.models();
-    let clock = || in_passes(models, &names);
-    Ok(decode(&mut *decoder, prompt, limits, seed, &clock)?)
+    // Of each model, before and after each step.
+    let marks = RefCell::new(Vec::new());
+    let clock = || {
+        let now: Vec<f64> = names.iter().map(|name| in_passes(models, &[*name])).collect();
+        let sum = now.iter().sum();
+        marks.borrow_mut().push(now);
+        sum
+    };
+    let Some(steps) = decode(&mut *decoder, prompt, limits, seed, &clock)? else {
+        return Ok(None);
+    };
+    let marks = marks.into_inner();
+    let later = |index: usize| match (marks.get(1), marks.last()) {
+        (Some(first), Some(last)) => last[index] - first[index],
+        _ => 0.0,
+    };
+    let seconds = names.iter().enumerate().map(|(index, name)| (*name, later(index))).collect();
+    Ok(Some(Decoded { steps, seconds }))
 }
 
 /// A text without the step that read its prompt; None if there was no other.
@@ -254,7 +322,9 @@ fn timed(steps: &[StepTime]) -> Option<Text> {
 }
 
 /// The first one is the baseline. Prompts on which some decoder ended at once are left out for all.
-fn arms(contenders: Vec<Contender>, mut texts: Vec<Texts>) -> Vec<Arm> {
+fn arms(contenders: Vec<Contender>, measured: Vec<Measured>) -> Vec<Arm> {
+    let (mut texts, seconds): (Vec<Texts>, Vec<BTreeMap<String, f64>>) =
+        measured.into_iter().map(|one| (one.texts, one.seconds)).unzip();
     let prompts = texts.first().map_or(0, Vec::len);
     for prompt in (0..prompts).rev() {
         let least = texts.iter().map(|arm| arm[prompt].len()).min().unwrap_or(0);
@@ -266,9 +336,10 @@ fn arms(contenders: Vec<Contender>, mut texts: Vec<Texts>) -> Vec<Arm> {
         }
     }
     let baseline = texts.first().cloned().unwrap_or_default();
-    let numbered = contenders.into_iter().zip(texts).enumerate();
-    let made = numbered.map(|(index, (one, texts))| {
-        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline))
+    let numbered = contenders.into_iter().zip(texts).zip(seconds).enumerate();
+    let made = numbered.map(|(index, ((one, texts), seconds))| {
+        let law = law_in_words(&one.kind, &one.sampling);
+        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline)).with(law, &seconds)
     });
     made.collect()
 }

@@ -26,7 +26,7 @@ use show::Printer;
 pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let Request { mut kind, plans, sampling } = request::read(args).map_err(Failure::Request)?;
     let prompt = prompt(args)?;
-    models::planned::check_profile(&kind)?;
+    models::planned::profile_of(&kind)?;
     let models = models::load_all(&plans, std::iter::once(&kind))?;
     models::check_shared(&kind, &models)?;
     models::planned::list_planned(&mut kind, &models)?;
@@ -167,6 +167,7 @@ impl Speaking<'_> {
             self.print_json(&text, prompt, &made, &done, timing)?;
         } else {
             output::note(&statistics(&made, &done, timing));
+            self.decoder.remarks().iter().for_each(|remark| output::note(remark));
             if !self.kind.is_exact() {
                 output::note(&law_in_words(self.kind, self.sampling));
             }

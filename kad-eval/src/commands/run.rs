@@ -2,18 +2,21 @@
 
 mod provenance;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
+use super::bench::predicted;
 use crate::cli::RunArgs;
 use crate::config::{self, Experiment};
 use crate::failure::Failure;
 use crate::models::{self, Models};
+use crate::profile::Profile;
 use crate::record::Record;
-use crate::report::{self, Example};
+use crate::report::{self, Example, Expected};
 use crate::runner::{self, Finished, INTERRUPTED, RunFolder};
 use crate::summary::{Summary, summarise};
 use crate::task::{self, Task};
@@ -24,10 +27,7 @@ const EXAMPLES: usize = 3;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut experiment = experiment(args).map_err(Failure::Request)?;
-    for plan in &experiment.decoders {
-        models::planned::check_profile(&plan.kind)
-            .with_context(|| format!("decoder `{}`", plan.name))?;
-    }
+    let profiles = models::planned::profiles(&experiment)?;
     check_writable(&args.out.join(&experiment.name))?;
     let tasks = load_tasks(&experiment, args)?;
     on_ctrl_c()?;
@@ -37,6 +37,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         models::planned::list_planned(&mut plan.kind, &models)
             .with_context(|| format!("decoder `{}`", plan.name))?;
     }
+    let expected = expected(&experiment, profiles)?;
     let run_id = run_id(&experiment, &models, &tasks)?;
     let folder = RunFolder::open(&args.out, &experiment.name, &run_id)?;
     folder.write_json("plan.json", &experiment)?;
@@ -49,7 +50,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let summary = summarise(&experiment, &run_id, &finished.records, finished.complete);
     folder.write_json("summary.json", &summary)?;
     let examples = examples(&tasks, &finished.records);
-    folder.write("report.html", &report::html(&summary, &examples)?)?;
+    folder.write("report.html", &report::html(&summary, &examples, &expected)?)?;
+    tell_remarks(&experiment, &finished.records);
     conclude(&folder, &experiment, &summary, &tasks, &finished)
 }
 
@@ -57,6 +59,24 @@ fn experiment(args: &RunArgs) -> Result<Experiment> {
     let text = std::fs::read_to_string(&args.file)
         .with_context(|| format!("cannot read the experiment {}", args.file.display()))?;
     Ok(config::read(&args.file.display().to_string(), &text)?)
+}
+
+/// How often decoders changed their way on the way.
+fn tell_remarks(experiment: &Experiment, records: &[Record]) {
+    for plan in &experiment.decoders {
+        let own = || records.iter().filter(|record| record.decoder == plan.name);
+        let changed = own().filter(|record| !record.remarks.is_empty()).count();
+        let says = |record: &&Record, word| record.remarks.iter().any(|r| r.contains(word));
+        let plainly = own().filter(|record| says(record, "plain decoding: ")).count();
+        if changed > 0 {
+            output::note(&format!(
+                "`{}` adapted its lengths in {changed} of {} items and gave up speculation for a \
+                 while in {plainly}: see `remarks` in records.jsonl",
+                plan.name,
+                own().count()
+            ));
+        }
+    }
 }
 
 /// Before models are loaded: a run that cannot keep its results should not start.
@@ -132,6 +152,29 @@ fn conclude(
     printed
         .with_context(|| format!("cannot print the table; results are in {}", report.display()))?;
     Ok(())
+}
+
+/// What the profiles say of the run's decoders: each planned one's own profile, and of the others the
+/// first that knows them.
+fn expected(experiment: &Experiment, profiles: Vec<(String, Profile)>) -> Result<Expected> {
+    let mut decoders = BTreeMap::new();
+    for plan in &experiment.decoders {
+        let (own, others): (Vec<_>, Vec<_>) =
+            profiles.iter().partition(|(name, _)| *name == plan.name);
+        for (_, profile) in own.into_iter().chain(others) {
+            if let Some(ranked) = predicted(profile, &plan.kind)? {
+                decoders.insert(plan.name.clone(), ranked);
+                break;
+            }
+        }
+    }
+    let mut different: Vec<Profile> = Vec::new();
+    for (_, profile) in profiles {
+        if !different.contains(&profile) {
+            different.push(profile);
+        }
+    }
+    Ok(Expected { decoders, profiles: different })
 }
 
 /// The first items of each task, as every decoder answered them.

@@ -97,10 +97,10 @@ impl Names<'_> {
         for plan in decoders {
             let own = part(&plan.name, law_of(&plan.kind), &plan.sampling);
             // Executions of one law are one target.
-            if !parts
-                .iter()
-                .any(|(other, _)| (&other.law, &other.sampling) == (&own.law, &own.sampling))
-            {
+            let same = |(other, _): &(Part, String)| {
+                (&other.law, &other.sampling) == (&own.law, &own.sampling)
+            };
+            if !parts.iter().any(same) {
                 let words = plan.name.strip_prefix(found).unwrap_or_default();
                 parts.push((own, words.trim_start_matches(", ").to_owned()));
             }

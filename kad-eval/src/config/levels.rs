@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use kad_polybasic::{Surplus, Verifier};
+use kad_polybasic::{Surplus, Verifier, theory};
 use serde::{Serialize, Serializer};
 
 use super::experiment::{DecoderKind, SamplingPlan};
@@ -30,6 +30,12 @@ pub(crate) struct Part {
 #[serde(untagged)]
 pub(crate) enum Levels {
     Listed(Vec<LevelPlan>),
+    /// Listed by a plan: lengths start as listed and adapt to what is accepted.
+    Adapting {
+        levels: Vec<LevelPlan>,
+        /// What the profile says about this chain.
+        measured: Box<theory::Chain>,
+    },
     /// The best chain by a profile of this machine; listed once the models are loaded.
     Planned {
         profile: PathBuf,
@@ -106,7 +112,7 @@ impl ChainPlan {
     /// The levels, the uppermost first; none until a plan has listed them.
     pub(crate) fn listed(&self) -> &[LevelPlan] {
         match &self.levels {
-            Levels::Listed(levels) => levels,
+            Levels::Listed(levels) | Levels::Adapting { levels, .. } => levels,
             Levels::Planned { .. } => &[],
         }
     }
@@ -114,7 +120,9 @@ impl ChainPlan {
     /// What drafts, or may.
     pub(crate) fn drafts(&self) -> Vec<&DraftPlan> {
         match &self.levels {
-            Levels::Listed(levels) => levels.iter().map(|level| &level.draft).collect(),
+            Levels::Listed(levels) | Levels::Adapting { levels, .. } => {
+                levels.iter().map(|level| &level.draft).collect()
+            }
             Levels::Planned { candidates, .. } => candidates.iter().collect(),
         }
     }

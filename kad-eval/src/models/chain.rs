@@ -10,9 +10,9 @@ use kad_core::{
     SharedFollower, TokenId,
 };
 use kad_polybasic::{
-    DeferralTarget, Drafter, Drafting, Level, LookupDrafter, LookupTree, NgramLookup,
-    PredictorDrafter, PredictorTarget, SampledTree, Speculative, Stage, Staged, SuffixLookup,
-    TopKTree, TreeDrafter, TreeStage, TreeVerifier, Verifier,
+    Adaptation, Adaptive, DeferralTarget, Drafter, Drafting, Level, LookupDrafter, LookupTree,
+    NgramLookup, PredictorDrafter, PredictorTarget, SampledTree, SharedLength, Speculative, Stage,
+    Staged, SuffixLookup, TopKTree, TreeDrafter, TreeStage, TreeVerifier, Verifier,
 };
 
 use super::decoder::impossible_in_small;
@@ -29,16 +29,23 @@ pub(super) fn decoder<'m>(
     rules: &'m Rules,
     eos: &[TokenId],
 ) -> Result<Box<dyn Decoder + 'm>> {
-    let Levels::Listed(levels) = &plan.levels else {
-        bail!("the levels of this chain are not planned yet");
+    let (levels, measured) = match &plan.levels {
+        Levels::Listed(levels) => (levels, None),
+        Levels::Adapting { levels, measured } => (levels, Some(measured)),
+        Levels::Planned { .. } => bail!("the levels of this chain are not planned yet"),
     };
-    let open = RefCell::default();
-    let chain = Chain { target: &plan.target, levels, model, open, rules };
+    let settings = Adaptation::default();
+    let longest = if measured.is_some() { settings.longest } else { 0 };
+    let (open, lengths) = (RefCell::default(), RefCell::default());
+    let chain = Chain { target: &plan.target, levels, longest, model, open, lengths, rules };
     if levels.is_empty() {
         // A plan may find that plain decoding is fastest.
         return Ok(Box::new(SingleDecoder::new(chain.predictor(&plan.target)?)));
     }
-    Ok(Box::new(Speculative::new(chain.level(0)?, eos)))
+    let decoder = Speculative::new(chain.level(0)?, eos);
+    let Some(measured) = measured else { return Ok(Box::new(decoder)) };
+    let lengths: Vec<SharedLength> = chain.lengths.take().into_iter().rev().collect();
+    Ok(Box::new(Adaptive::new(decoder, lengths, (**measured).clone(), settings)?))
 }
 
 /// The law of `part` along a text, with fresh sessions.
@@ -50,16 +57,20 @@ pub(super) fn predictor<'m>(
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
     rules: &'m Rules,
 ) -> Result<Box<dyn Predictor + 'm>> {
-    let open = RefCell::default();
-    Chain { target: part, levels: &[], model, open, rules }.predictor(part)
+    let (open, lengths) = (RefCell::default(), RefCell::default());
+    Chain { target: part, levels: &[], longest: 0, model, open, lengths, rules }.predictor(part)
 }
 
 struct Chain<'p, 'm> {
     target: &'p Part,
     levels: &'p [LevelPlan],
+    /// What a length may grow to; 0 if lengths stay.
+    longest: usize,
     model: &'p dyn Fn(&str) -> &'m dyn LanguageModel,
     /// The sessions so far: a model that drafts and is part of mixtures runs once for each prefix.
     open: RefCell<BTreeMap<String, SharedFollower<'m>>>,
+    /// The lengths of the stages made so far, the lowest first.
+    lengths: RefCell<Vec<SharedLength>>,
     rules: &'m Rules,
 }
 
@@ -85,12 +96,13 @@ impl<'m> Chain<'_, 'm> {
             let verifier =
                 if by_place { TreeVerifier::SharedUniform } else { TreeVerifier::Siblings };
             let stage = TreeStage::new(self.tree(plan, tree)?, target, drafting);
-            return Ok(Box::new(stage.verified_by(verifier)));
+            return Ok(self.done(stage.length(), stage.verified_by(verifier)));
         }
         if lowest && let Some(mixture) = self.drafted_by_its_own(plan, above)? {
             let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, self.memory());
             let drafter = drafter.stopping_below(plan.stop_below.unwrap_or(0.0));
-            return Ok(Box::new(Stage::new(drafter, target, drafting)));
+            let stage = Stage::new(drafter, target, drafting);
+            return Ok(self.done(stage.length(), stage));
         }
         let drafter: Box<dyn Drafter + 'm> = if lowest {
             self.drafter(plan)?
@@ -98,7 +110,13 @@ impl<'m> Chain<'_, 'm> {
             Box::new(Staged::new(self.level(index + 1)?, plan.surplus)?)
         };
         let target = PredictorTarget::new(self.predictor(above)?);
-        Ok(Box::new(Stage::new(drafter, target, drafting).verified_by(plan.verifier)))
+        let stage = Stage::new(drafter, target, drafting).verified_by(plan.verifier);
+        Ok(self.done(stage.length(), stage))
+    }
+
+    fn done(&self, length: SharedLength, level: impl Level + 'm) -> Box<dyn Level + 'm> {
+        self.lengths.borrow_mut().push(length);
+        Box::new(level)
     }
 
     /// The mixture `above`, if its own aligned model drafts for it and the closed form of
@@ -199,7 +217,8 @@ impl<'m> Chain<'_, 'm> {
     /// More tokens than are ever drafted and not yet verified by the target: each level overshoots its
     /// threshold by less than one round of the level below it.
     fn memory(&self) -> usize {
-        let with_bonus = self.levels.iter().map(|level| level.length.get().saturating_add(1));
+        let length = |level: &LevelPlan| level.length.get().max(self.longest);
+        let with_bonus = self.levels.iter().map(|level| length(level).saturating_add(1));
         with_bonus.fold(2, usize::saturating_add)
     }
 

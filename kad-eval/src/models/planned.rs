@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part};
+use crate::config::{ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part};
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
@@ -14,22 +14,36 @@ use crate::profile::{About, Ask, Cost, Outlook, Profile};
 const MAX_LEVELS: usize = 4;
 const MAX_LENGTH: usize = 16;
 
-/// Reads the profile that a chain is to be planned by: before models are loaded, a file that is not
-/// there should be known.
+/// Every profile that a chain of the experiment is to be planned by, with the chain's name: read before
+/// models are loaded, so that a file that is not there is known early.
 ///
 /// # Errors
-/// If it cannot be read; where an experiment names a file that is not there.
-pub(crate) fn check_profile(kind: &DecoderKind) -> Result<()> {
+/// If one cannot be read; where an experiment names a file that is not there.
+pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>> {
+    let mut found = Vec::new();
+    for plan in &experiment.decoders {
+        if let Some(profile) = profile_of(&plan.kind)? {
+            found.push((plan.name.clone(), profile));
+        }
+    }
+    Ok(found)
+}
+
+/// The profile that a chain is to be planned by, if it is.
+///
+/// # Errors
+/// If it cannot be read; where a file names one that is not there.
+pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
     let DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, place, .. }, .. }) = kind
     else {
-        return Ok(());
+        return Ok(None);
     };
     if !profile.is_file() {
         let message = format!("there is no profile {}", profile.display());
         let help = "make it with `kad profile`; the path is taken from the folder of this file";
         bail!(WrongRequest(place.error(&message, Some(help.to_owned())).to_string()));
     }
-    Profile::read(profile).map(drop)
+    Profile::read(profile).map(Some)
 }
 
 /// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
@@ -41,15 +55,14 @@ pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()
         return Ok(());
     };
     if let Levels::Planned { profile, candidates, .. } = &chain.levels {
-        let levels = fastest_levels(&chain.target, profile, candidates, models)?;
-        chain.levels = Levels::Listed(levels);
+        chain.levels = fastest_levels(&chain.target, profile, candidates, models)?;
         output::note(&format!("planned for `{}`: {}", chain.target.name, chain.in_words()));
     }
     Ok(())
 }
 
-/// The fastest levels for `target` made of `candidates`, by the profile in the file `profile`; none
-/// if plain decoding is fastest. Candidates that were not profiled are left out with a note.
+/// The fastest levels for `target` made of `candidates`, by the profile in the file `profile`, to
+/// adapt while they run; none if plain decoding is fastest. Candidates that were not profiled are left out with a note.
 ///
 /// # Errors
 /// If the profile cannot be read, is stale, or lacks the target.
@@ -58,7 +71,7 @@ pub(crate) fn fastest_levels(
     profile: &Path,
     candidates: &[DraftPlan],
     models: &Models,
-) -> Result<Vec<LevelPlan>> {
+) -> Result<Levels> {
     let path = profile;
     let profile = Profile::read(path)?;
     profile.check_fresh(path, "FILE.toml", &About::now(&target.sampling, models))?;
@@ -90,7 +103,15 @@ pub(crate) fn fastest_levels(
         let length = length.try_into().context("a level waits for a token at least")?;
         Ok(LevelPlan::of((*draft).clone(), length))
     };
-    best.members.iter().skip(1).zip(&best.lengths).map(level).collect()
+    let levels: Vec<LevelPlan> =
+        best.members.iter().skip(1).zip(&best.lengths).map(level).collect::<Result<_>>()?;
+    let measured = Outlook::measured(&profile, &best.members, &best.lengths, true)?;
+    Ok(match measured {
+        Some(measured) if !levels.is_empty() => {
+            Levels::Adapting { levels, measured: Box::new(measured) }
+        }
+        _ => Levels::Listed(levels),
+    })
 }
 
 /// What the profile calls this law.

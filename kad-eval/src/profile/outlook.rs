@@ -137,21 +137,28 @@ impl Outlook {
         lengths: &[usize],
         bonus: bool,
     ) -> Result<Option<Ranked>> {
-        let known = members.iter().all(|name| profile.candidate(name).is_some());
-        let pairs = members.windows(2).all(|pair| profile.runs(&pair[0], &pair[1]).is_some());
-        let (Some(target), true) = (members.first(), known && pairs) else { return Ok(None) };
-        let limits = PlanLimits { context: profile.context, bonus, ..PlanLimits::default() };
-        let worlds = Worlds { profile, target, names: members.to_vec(), limits };
+        let Some(worlds) = Worlds::of(profile, members, bonus) else { return Ok(None) };
         let plain = worlds.plain()?;
         if members.len() == 1 {
             return Ok(Some(plain));
         }
-        let drafting = members[1..].iter().filter(|name| worlds.parts().contains(name));
-        let world = worlds.world(drafting.cloned().collect())?;
-        let indices: Vec<usize> = (0..members.len()).collect();
-        let chain = world.candidates.chain(&indices, lengths, bonus)?;
+        let chain = worlds.chain(lengths)?;
         let measured = worlds.measured_plain().map(|_| &plain);
-        ranked(&chain, limits.context, measured).map(Some)
+        ranked(&chain, worlds.limits.context, measured).map(Some)
+    }
+
+    /// The numbers that describe one chain, as for [`Outlook::chain`].
+    ///
+    /// # Errors
+    /// If there is not one length for each verifier.
+    pub(crate) fn measured(
+        profile: &Profile,
+        members: &[String],
+        lengths: &[usize],
+        bonus: bool,
+    ) -> Result<Option<Chain>> {
+        let worlds = Worlds::of(profile, members, bonus);
+        worlds.map(|worlds| worlds.chain(lengths)).transpose()
     }
 
     /// The chain to decode with: the first one, unless plain decoding is expected to be as fast.
@@ -245,7 +252,24 @@ struct World {
     drafting: BTreeSet<String>,
 }
 
-impl Worlds<'_> {
+impl<'p> Worlds<'p> {
+    /// Those of one chain, the target first; None if the profile lacks a member or a pair.
+    fn of(profile: &'p Profile, members: &'p [String], bonus: bool) -> Option<Self> {
+        let known = members.iter().all(|name| profile.candidate(name).is_some());
+        let pairs = members.windows(2).all(|pair| profile.runs(&pair[0], &pair[1]).is_some());
+        let limits = PlanLimits { context: profile.context, bonus, ..PlanLimits::default() };
+        let target = members.first().filter(|_| known && pairs)?;
+        Some(Self { profile, target, names: members.to_vec(), limits })
+    }
+
+    /// The chain of all of them, in their order.
+    fn chain(&self, lengths: &[usize]) -> Result<Chain> {
+        let drafting = self.names[1..].iter().filter(|name| self.parts().contains(name));
+        let world = self.world(drafting.cloned().collect())?;
+        let indices: Vec<usize> = (0..self.names.len()).collect();
+        Ok(world.candidates.chain(&indices, lengths, self.limits.bonus)?)
+    }
+
     /// Candidates that are models of composed candidates.
     fn parts(&self) -> Vec<&String> {
         let composed = self.names.iter().filter_map(|name| self.profile.candidate(name));

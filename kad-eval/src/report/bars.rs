@@ -5,7 +5,9 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::format::{clip, interval, percent};
-use super::plot::{self, Area, Chart, FAINT, GRID, INK, TEXT, WIDTH};
+use super::frame::{Axis, Frame};
+use super::plot::{self, Area, Chart, TEXT, WIDTH};
+use super::theme::INK;
 use crate::stats::Interval;
 use crate::summary::Arm;
 
@@ -45,13 +47,16 @@ pub(super) fn bars(arms: &[&Arm], families: &[&str], baseline: &str) -> Result<O
     let end = plot::axis_end(arms.iter().map(|arm| arm.accuracy_interval.high));
     let baseline = arms.iter().find(|arm| arm.decoder == baseline);
     plot::svg((TOP + height + BOTTOM) as u32, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin_top(TOP)
-            .margin_right(NUMBERS)
-            .x_label_area_size(BOTTOM)
-            .y_label_area_size(labels)
-            .build_cartesian_2d(0.0..end, f64::from(height)..0.0)?;
-        axis(&mut chart)?;
+        let accuracy = Axis {
+            range: 0.0..end,
+            ticks: 11,
+            title: "accuracy (%), with 95 % intervals",
+            number: &|share| format!("{:.0}", 100.0 * share),
+        };
+        let y = Axis::hidden(f64::from(height)..0.0);
+        let frame =
+            Frame { top: TOP, right: NUMBERS, bottom: BOTTOM, left: labels, x: accuracy, y };
+        let chart = frame.draw(area)?;
         for row in &rows {
             draw_row(area, &chart, row, families)?;
         }
@@ -92,23 +97,6 @@ fn own_name(arm: &Arm) -> &str {
     let rest = arm.decoder.strip_prefix(&arm.family).unwrap_or(&arm.decoder);
     let rest = rest.trim_start_matches([',', ' ']);
     if rest.is_empty() { &arm.decoder } else { rest }
-}
-
-fn axis(chart: &mut Chart<'_, '_>) -> Result<()> {
-    chart
-        .configure_mesh()
-        .disable_y_mesh()
-        .y_labels(0)
-        .x_labels(11)
-        .x_max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(FAINT)
-        .x_desc("accuracy (%), with 95 % intervals")
-        .x_label_formatter(&|share| format!("{:.0}", 100.0 * share))
-        .label_style(plot::text_style(TEXT, INK, HPos::Center))
-        .axis_desc_style(plot::text_style(TEXT, INK, HPos::Center))
-        .draw()?;
-    Ok(())
 }
 
 fn draw_row(area: &Area<'_>, chart: &Chart<'_, '_>, row: &Row<'_>, looks: &[&str]) -> Result<()> {

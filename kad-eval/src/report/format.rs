@@ -40,6 +40,18 @@ pub(super) fn significant(value: f64) -> String {
     fixed(value, if value.abs() < 99.95 { 1 } else { 0 })
 }
 
+/// Seconds as milliseconds with three digits or so: small models take a fraction of one.
+pub(super) fn milliseconds(seconds: f64) -> String {
+    let ms = 1e3 * seconds;
+    let decimals = match ms.abs() {
+        large if large >= 99.95 => 0,
+        large if large >= 9.995 => 1,
+        middle if middle >= 0.9995 => 2,
+        _ => 3,
+    };
+    fixed(ms, decimals)
+}
+
 /// A parameter in its shortest form.
 pub(super) fn parameter(value: f64) -> String {
     if value.is_finite() { value.to_string() } else { NONE.to_owned() }
@@ -51,6 +63,18 @@ pub(super) fn clip(text: &str, longest: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// `text` in at most `longest` characters, without its middle: members of a sweep differ at the end.
+pub(super) fn shorten(text: &str, longest: usize) -> String {
+    let count = text.chars().count();
+    if count <= longest {
+        return text.to_owned();
+    }
+    let kept = longest.saturating_sub(1);
+    let head = kept.div_ceil(2);
+    let tail = text.chars().skip(count - (kept - head));
+    text.chars().take(head).chain(['…']).chain(tail).collect()
 }
 
 #[cfg(test)]
@@ -73,6 +97,12 @@ mod tests {
             (significant(812.44), "812"),
             (significant(34.54), "34.5"),
             (significant(99.96), "100"),
+            (milliseconds(0.000_123), "0.123"),
+            (milliseconds(0.000_999_6), "1.00"),
+            (milliseconds(0.009_994), "9.99"),
+            (milliseconds(f64::NAN), "–"),
+            (milliseconds(0.034_56), "34.6"),
+            (milliseconds(0.1204), "120"),
             (parameter(0.3), "0.3"),
             (parameter(f64::NAN), "–"),
             (interval(Interval { low: -0.02, high: 0.1 }, points), "[−2.0, +10.0]"),
@@ -85,5 +115,8 @@ mod tests {
     fn clipping_counts_characters_not_bytes() {
         assert_eq!(clip("größe", 5), "größe");
         assert_eq!(clip("größer", 5), "größ…");
+        assert_eq!(shorten("größe", 5), "größe");
+        assert_eq!(shorten("größerer", 5), "gr…er");
+        assert_eq!(shorten("größerer", 4), "gr…r");
     }
 }

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::bars::bars;
+use super::chains::{self, LevelRow};
 use super::format::{NONE, fixed, interval, parameter, percent, points, significant};
+use super::page::{self, Figure};
+use super::provenance::{self, LegendView, Piece, SpanView};
 use super::tradeoff::tradeoff;
-use super::{Example, plot};
-use crate::record::{Record, Span};
+use super::{Example, Expected, bench, plot};
+use crate::record::Record;
 use crate::stats::CONFIDENCE;
 use crate::summary::{Arm, Summary};
 
@@ -20,7 +20,9 @@ use crate::summary::{Arm, Summary};
 ///
 /// # Errors
 /// If a chart cannot be drawn or the template fails; neither depends on what models wrote.
-pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
+pub(crate) fn html(summary: &Summary, examples: &[Example], expected: &Expected) -> Result<String> {
+    let spans = examples.iter().flat_map(|example| &example.records).flat_map(|r| &r.spans);
+    let made = spans.map(|span| (span.origin.as_str(), span.level));
     let page = Page {
         name: &summary.name,
         question: summary.question.as_deref(),
@@ -28,17 +30,12 @@ pub(crate) fn html(summary: &Summary, examples: &[Example]) -> Result<String> {
         baseline: &summary.baseline,
         complete: summary.complete,
         confidence: parameter(100.0 * CONFIDENCE),
-        tasks: task_views(summary)?,
-        examples: examples.iter().map(example_view).collect(),
+        tasks: task_views(summary, expected)?,
+        profiles: profiles(expected)?,
+        examples: examples.iter().map(|example| example_view(example, summary)).collect(),
+        legend: provenance::legend(made),
     };
-    let mut templates = Environment::new();
-    templates.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    templates.set_undefined_behavior(UndefinedBehavior::Strict);
-    templates.set_auto_escape_callback(|_| AutoEscape::Html);
-    templates
-        .template_from_str(include_str!("report.html.j2"))
-        .and_then(|template| template.render(Serde(page)))
-        .context("cannot fill the report's template")
+    page::render(include_str!("report.html.j2"), page)
 }
 
 /// What the template knows.
@@ -52,21 +49,24 @@ struct Page<'a> {
     /// Of the intervals, in percent.
     confidence: String,
     tasks: Vec<TaskView<'a>>,
+    /// What the profiles of planned chains hold.
+    profiles: Vec<Figure>,
     examples: Vec<ExampleView<'a>>,
+    legend: Vec<LegendView>,
 }
 
 /// Everything about one task.
 #[derive(Serialize)]
 struct TaskView<'a> {
     name: &'a str,
-    /// SVG, to be embedded as it is.
-    bars: Option<Value>,
-    tradeoff: Option<Value>,
+    figures: Vec<Figure>,
     /// Columns of the passes per token.
     models: Vec<&'a str>,
     /// Whether any decoder drafts.
     drafts: bool,
     rows: Vec<RowView<'a>>,
+    /// Of all decoders that verify drafts.
+    levels: Vec<LevelRow<'a>>,
 }
 
 /// A line of the table.
@@ -103,7 +103,7 @@ struct DifferenceView {
     items: Option<u64>,
 }
 
-fn task_views(summary: &Summary) -> Result<Vec<TaskView<'_>>> {
+fn task_views<'a>(summary: &'a Summary, expected: &Expected) -> Result<Vec<TaskView<'a>>> {
     let families = plot::families(summary);
     let mut names: Vec<&str> = Vec::new();
     for arm in &summary.arms {
@@ -118,14 +118,51 @@ fn task_views(summary: &Summary) -> Result<Vec<TaskView<'_>>> {
         let models: Vec<&str> = models.into_iter().collect();
         Ok(TaskView {
             name,
-            bars: bars(&arms, &families, &summary.baseline)?.map(Value::from_safe_string),
-            tradeoff: tradeoff(&arms, &families)?.map(Value::from_safe_string),
+            figures: figures(name, &arms, (&families, &summary.baseline), expected)?,
             rows: arms.iter().map(|arm| row_view(arm, &models, &summary.baseline)).collect(),
+            levels: chains::levels(&arms),
             drafts: arms.iter().any(|arm| arm.drafting.is_some()),
             models,
         })
     };
     names.into_iter().map(view).collect()
+}
+
+/// The charts of the task `name`, as far as there is something to draw.
+fn figures(
+    name: &str,
+    arms: &[&Arm],
+    (families, baseline): (&[&str], &str),
+    expected: &Expected,
+) -> Result<Vec<Figure>> {
+    let confidence = parameter(100.0 * CONFIDENCE);
+    let label = |what: &str| format!("{what} on {name}; the numbers are in the table below");
+    let accuracy = Figure::of(
+        bars(arms, families, baseline)?,
+        format!(
+            "Accuracy of each decoder with its {confidence} % Wilson interval; sweeps are grouped \
+             by their family."
+        ),
+        label("Accuracy of each decoder"),
+    );
+    let tradeoff = Figure::of(
+        tradeoff(arms, families)?,
+        format!(
+            "Accuracy against deferral mass. Each line is a sweep, each mark one of its members \
+             with its parameter and {confidence} % Wilson interval; decoders without a deferral \
+             rule are dashed."
+        ),
+        label("Accuracy against deferral mass"),
+    );
+    let mut figures: Vec<Figure> = [accuracy, tradeoff].into_iter().flatten().collect();
+    figures.extend(chains::figures(name, arms, (baseline, expected))?);
+    Ok(figures)
+}
+
+/// How passes grow with their width, for each profile.
+fn profiles(expected: &Expected) -> Result<Vec<Figure>> {
+    let figures = expected.profiles.iter().map(bench::passes).collect::<Result<Vec<_>>>()?;
+    Ok(figures.into_iter().flatten().collect())
 }
 
 fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
@@ -177,87 +214,46 @@ struct TextView<'a> {
     stop: &'a str,
     new_tokens: u64,
     deferred_tokens: Option<u64>,
-    spans: Vec<SpanView<'a>>,
+    /// Who is at which level; empty where nothing is verified.
+    levels: Vec<&'a str>,
+    spans: Vec<SpanView>,
 }
 
-#[derive(Serialize)]
-struct SpanView<'a> {
-    /// As the record names it.
-    origin: &'a str,
-    /// A class that the page has a style for.
-    class: &'static str,
-    pieces: Vec<Piece>,
-}
-
-/// A text up to the end of a line.
-#[derive(Serialize)]
-struct Piece {
-    text: String,
-    /// Whether a newline follows, which the page also shows as a sign.
-    newline: bool,
-}
-
-fn example_view(example: &Example) -> ExampleView<'_> {
+fn example_view<'a>(example: &'a Example, summary: &'a Summary) -> ExampleView<'a> {
     ExampleView {
         task: &example.task,
         item: &example.item,
         gold: &example.gold,
-        prompt: pieces(&example.prompt),
-        texts: example.records.iter().map(text_view).collect(),
+        prompt: provenance::pieces(&example.prompt),
+        texts: example.records.iter().map(|record| text_view(record, summary)).collect(),
     }
 }
 
-fn text_view(record: &Record) -> TextView<'_> {
+fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
+    let same = |arm: &&Arm| (&arm.decoder, &arm.task) == (&record.decoder, &record.task);
+    let levels = summary.arms.iter().find(same).map(|arm| arm.levels.as_slice());
     TextView {
+        levels: levels.map(chains::members).unwrap_or_default(),
         decoder: &record.decoder,
         correct: record.correct,
         answer: record.answer.as_deref(),
         stop: &record.stop,
         new_tokens: record.new_tokens,
         deferred_tokens: record.deferred_tokens,
-        spans: record.spans.iter().map(span_view).collect(),
+        spans: record.spans.iter().map(|s| provenance::span(&s.origin, s.level, &s.text)).collect(),
     }
-}
-
-fn span_view(span: &Span) -> SpanView<'_> {
-    let class = match span.origin.as_str() {
-        "base" => "base",
-        "deferred" => "deferred",
-        "sampled" => "sampled",
-        "drafted" => "drafted",
-        "corrected" => "corrected",
-        "bonus" => "bonus",
-        _ => "other",
-    };
-    SpanView { origin: &span.origin, class, pieces: pieces(&span.text) }
-}
-
-/// Cuts at newlines. Other control characters, which a browser would drop or change, become
-/// their pictures (U+2400…): some tokenizers have end tokens of that kind.
-fn pieces(text: &str) -> Vec<Piece> {
-    let picture = |c: char| match c {
-        '\t' => c,
-        '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
-        '\x7f' => '\u{2421}',
-        _ => c,
-    };
-    text.split_inclusive('\n')
-        .map(|line| {
-            let (text, newline) = line.strip_suffix('\n').map_or((line, false), |l| (l, true));
-            Piece { text: text.chars().map(picture).collect(), newline }
-        })
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Span;
     use crate::report::sample;
     use crate::stats::Interval;
     use crate::summary::Difference;
 
     fn page(summary: &Summary, examples: &[Example]) -> String {
-        html(summary, examples).unwrap()
+        html(summary, examples, &Expected::default()).unwrap()
     }
 
     /// Writes the page to look at: `KAD_SAMPLE=page.html cargo test sample_page -- --ignored`.
@@ -265,7 +261,29 @@ mod tests {
     #[ignore = "for looking at the page"]
     fn sample_page() {
         let path = std::env::var_os("KAD_SAMPLE").unwrap();
-        std::fs::write(path, page(&sample::summary(), &[sample::example()])).unwrap();
+        let mut summary = sample::summary();
+        summary.arms.extend(sample::chains().arms);
+        let examples = [sample::example(), sample::chain_example()];
+        std::fs::write(path, page(&summary, &examples)).unwrap();
+    }
+
+    #[test]
+    fn chains_have_their_charts_levels_and_colours() {
+        let example = sample::chain_example();
+        let without = page(&sample::summary(), &[sample::example()]);
+        let page = page(&sample::chains(), &[example]);
+        assert_eq!(page.matches("<svg").count(), 3, "accuracy, time, accepted lengths");
+        assert!(page.contains("target verifies middle") && page.contains("1.82×"));
+        for part in [
+            "<h3>Levels</h3>",
+            "<span class=\"drafted level-3\" title=\"drafted, level 3\" data-level=\"3\">",
+            "<span class=\"corrected level-2\" title=\"corrected, level 2\" data-level=\"2\">",
+            "<span class=\"text bonus level-1\" data-level=\"1\">bonus</span>",
+            "<span class=\"text level-2\" data-level=\"2\">middle</span> ← ",
+        ] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+        assert!(!without.contains("<h3>Levels</h3>") && !without.contains("data-level=\"1"));
     }
 
     #[test]
@@ -365,9 +383,6 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
-        let control = pieces("a\tb\r\u{3}\n\u{7f}");
-        assert_eq!((control[0].text.as_str(), control[0].newline), ("a\tb␍␃", true));
-        assert_eq!((control[1].text.as_str(), control[1].newline), ("␡", false));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::theme::{COLOURS, PAPER};
 use crate::summary::{Arm, Summary};
 
 /// Width of every chart in pixels.
@@ -18,26 +19,10 @@ pub(super) const TEXT: f64 = 14.0;
 /// Size of remarks beside marks, in pixels.
 pub(super) const SMALL: f64 = 12.0;
 
-pub(super) const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-pub(super) const FAINT: RGBColor = RGBColor(0x55, 0x55, 0x55);
-pub(super) const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
-
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Chart<'a, 'b> =
     ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 pub(super) type Point = (i32, i32);
-
-/// Okabe and Ito's colours that hold on white (jfly.uni-koeln.de/color), sky blue and orange
-/// darkened, grey for black.
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0x00, 0x72, 0xb2),
-    RGBColor(0xd5, 0x5e, 0x00),
-    RGBColor(0x00, 0x9e, 0x73),
-    RGBColor(0xb8, 0x5c, 0x94),
-    RGBColor(0xc0, 0x86, 0x00),
-    RGBColor(0x3a, 0x9b, 0xd3),
-    RGBColor(0x66, 0x66, 0x66),
-];
 
 /// The shape of a mark: tells families apart without colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,7 +60,7 @@ impl Look {
         match self.shape {
             Shape::Circle => area.draw(&Circle::new(at, 5, fill))?,
             Shape::Ring => {
-                area.draw(&Circle::new(at, 5, WHITE.filled()))?;
+                area.draw(&Circle::new(at, 5, PAPER.filled()))?;
                 area.draw(&Circle::new(at, 5, line))?;
             }
             Shape::Square => {
@@ -112,10 +97,9 @@ pub(super) fn look(families: &[&str], family: &str) -> Look {
     Look::new(families.iter().position(|name| *name == family).unwrap_or(0))
 }
 
-/// `colour` mixed with white, for areas that lines cross.
-pub(super) fn pale(colour: RGBColor) -> RGBColor {
-    let mix = |channel: u8| ((u16::from(channel) * 3 + 255 * 2) / 5) as u8;
-    RGBColor(mix(colour.0), mix(colour.1), mix(colour.2))
+/// `colour` as a paper shows through it, for areas that lines cross.
+pub(super) fn pale(colour: RGBColor) -> RGBAColor {
+    colour.mix(0.6)
 }
 
 /// True if the arm's accuracy can be drawn.
@@ -130,14 +114,14 @@ pub(super) fn axis_end(shares: impl Iterator<Item = f64>) -> f64 {
     ((most * 10.0 - 1e-9).ceil().max(1.0) / 10.0).min(1.0)
 }
 
-/// An SVG of `height` pixels, painted by `paint` on white.
+/// An SVG of `height` pixels, painted by `paint` on paper.
 pub(super) fn svg(
     height: u32,
     paint: impl for<'a> FnOnce(&Area<'a>) -> Result<()>,
 ) -> Result<String> {
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
-    area.fill(&WHITE)?;
+    area.fill(&PAPER)?;
     paint(&area)?;
     area.present()?;
     drop(area);

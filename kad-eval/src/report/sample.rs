@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::Example;
-use crate::record::{Record, Span, sample};
+use crate::record::{Acceptance, LevelRecord, Record, Span, sample};
 use crate::stats::{Interval, wilson};
-use crate::summary::{Arm, Difference, Summary};
+use crate::summary::{Arm, Difference, Level, Summary, Time};
 
 /// Families with several members on `nano/test`.
 pub(super) const SWEEPS: usize = 4;
@@ -131,6 +131,99 @@ pub(super) fn summary() -> Summary {
         complete: false,
         arms,
     }
+}
+
+/// The task of [`chains`].
+pub(super) const CHAINS: &str = "nano/chains";
+
+/// Seconds per token of the plain target in [`chains`].
+const PLAIN: f64 = 0.0221;
+
+/// A finished run of a plain target and chains of two and of three levels.
+pub(super) fn chains() -> Summary {
+    let (target, middle) = ("target", "middle");
+    let verified: [u64; 5] = [120, 90, 60, 40, 310];
+    let drafted: [u64; 4] = [300, 240, 200, 700];
+    let arms = vec![
+        chain("plain", 1.0, &[(target, 0.98)], Vec::new()),
+        chain(
+            "two levels",
+            0.71,
+            &[("small", 0.31), (target, 0.6)],
+            vec![level(1, [target, "small"], &verified)],
+        ),
+        chain(
+            "three levels",
+            0.55,
+            &[(middle, 0.2), ("small", 0.12), (target, 0.55)],
+            vec![level(1, [target, middle], &verified), level(2, [middle, "small"], &drafted)],
+        ),
+    ];
+    Summary { baseline: "plain".to_owned(), complete: true, arms, ..summary() }
+}
+
+/// `share` of the plain target's time, of which the models' passes take the shares given.
+fn chain(decoder: &str, share: f64, passes: &[(&str, f64)], levels: Vec<Level>) -> Arm {
+    let total = share * PLAIN;
+    let passes = passes.iter().map(|(name, part)| ((*name).to_owned(), part * total));
+    let passes: BTreeMap<String, f64> = passes.collect();
+    let overhead = total - passes.values().sum::<f64>();
+    let tokens_per_second_interval = Interval { low: 0.96 / total, high: 1.03 / total };
+    Arm {
+        passes_per_token: passes.keys().map(|model| (model.clone(), share)).collect(),
+        time: Some(Time { total, passes, overhead }),
+        levels,
+        tokens_per_second: 1.0 / total,
+        tokens_per_second_interval,
+        ..arm(decoder, CHAINS, 140)
+    }
+}
+
+/// A level that accepted 0, 1, 2, … tokens of so many drafts.
+fn level(number: u64, [name, drafter]: [&str; 2], lengths: &[u64]) -> Level {
+    let drafts: u64 = lengths.iter().sum();
+    let accepted = (0..).zip(lengths).map(|(length, count)| length * count).sum();
+    let counts = Acceptance { drafted: 4 * drafts, accepted, lengths: lengths.to_vec() };
+    let emitted = accepted + drafts;
+    Level {
+        level: number,
+        name: name.to_owned(),
+        drafter: drafter.to_owned(),
+        acceptance_rate: accepted as f64 / (4 * drafts) as f64,
+        acceptance_length: accepted as f64 / drafts as f64,
+        acceptance_length_deviation: 1.4,
+        waste: 1.0 + 0.2 * (number - 1) as f64,
+        drafted_per_token: 1.7,
+        counts: LevelRecord { level: number, rounds: drafts, emitted, drafts: counts },
+    }
+}
+
+/// One item as [`chains`] continue it.
+pub(super) fn chain_example() -> Example {
+    let steps = [
+        ("drafted", 3, "Tom has 6 boxes"),
+        ("corrected", 2, " of"),
+        ("drafted", 3, " 7 apples"),
+        ("bonus", 2, "."),
+        ("corrected", 1, "\n"),
+        ("drafted", 3, "6 * 7 = 42.\nThe answer is"),
+        ("bonus", 1, " 42.<|end|>"),
+    ];
+    let steps = steps.map(|(origin, level, text)| Span { level, ..span(origin, text) });
+    let two = [("drafted", 2, "Tom has 42 apples."), ("corrected", 1, "<|end|>")];
+    let two = two.map(|(origin, level, text)| Span { level, ..span(origin, text) });
+    let plain = vec![span("sampled", "There are 42.<|end|>")];
+    let of = |decoder, spans| Record {
+        task: CHAINS.to_owned(),
+        deferred_tokens: None,
+        ..record(decoder, true, Some("42"), spans)
+    };
+    let records = vec![
+        of("plain", plain),
+        of("two levels", two.to_vec()),
+        of("three levels", steps.to_vec()),
+    ];
+    Example { task: CHAINS.to_owned(), records, ..example() }
 }
 
 fn span(origin: &str, text: &str) -> Span {

@@ -5,19 +5,14 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::format::{clip, parameter, percent};
-use super::plot::{self, Area, Chart, FAINT, GRID, INK, Look, Point, SMALL, TEXT, WIDTH};
+use super::frame::{Axis, Frame};
+use super::labels::{self, Patch, SWATCH};
+use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT};
+use super::theme::INK;
 use crate::stats::Interval;
 use crate::summary::Arm;
 
 const HEIGHT: u32 = 470;
-/// One line of the legend, and its left end, in pixels.
-const LEGEND_ROW: i32 = 24;
-const LEGEND_LEFT: i32 = 72;
-/// A legend's line with its mark, and the gap to the next entry.
-const SWATCH: i32 = 40;
-const SPACE: i32 = 24;
-/// Labels of reference lines are at least this far apart.
-const LABEL_PITCH: i32 = 18;
 const LONGEST_LABEL: usize = 24;
 
 /// What is drawn: curves of arms with a deferral mass, lines for those without.
@@ -46,18 +41,18 @@ pub(super) fn tradeoff(arms: &[&Arm], families: &[&str]) -> Result<Option<String
     let x_end = plot::axis_end(points().map(|(mass, _)| *mass));
     let y_end = plot::axis_end(points().map(|(_, arm)| arm.accuracy_interval.high).chain(single));
     let names: Vec<&str> = content.curves.iter().map(|curve| curve.family).collect();
-    let (places, legend) = legend_places(&names);
-    let labels = content.references.iter().map(|(_, arm)| plot::width(&reference_label(arm)));
-    let right = labels.max().map_or(24, |width| width + 28);
+    let (places, legend) = labels::legend_places(&names);
+    let widths = content.references.iter().map(|(_, arm)| plot::width(&reference_label(arm)));
+    let right = widths.max().map_or(24, |width| width + 28);
     plot::svg(HEIGHT + legend as u32, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .margin_top(legend + 12)
-            .margin_right(right)
-            .x_label_area_size(56)
-            .y_label_area_size(64)
-            .build_cartesian_2d(0.0..x_end, 0.0..y_end)?;
-        axes(&mut chart)?;
-        draw_legend(area, &content, &places)?;
+        let (x, y) = axes(x_end, y_end);
+        let frame = Frame { top: legend + 12, right, bottom: 56, left: 64, x, y };
+        let chart = frame.draw(area)?;
+        labels::legend(area, &names, &places, |index, (x, y)| {
+            let look = content.curves[index].look;
+            plot::line(area, &[(x, y), (x + SWATCH - 8, y)], look.colour.stroke_width(2))?;
+            look.mark(area, (x + (SWATCH - 8) / 2, y))
+        })?;
         draw_references(area, &chart, &content.references, x_end)?;
         for curve in &content.curves {
             draw_curve(area, &chart, curve)?;
@@ -85,47 +80,20 @@ fn content<'a>(arms: &[&'a Arm], families: &[&'a str]) -> Content<'a> {
     }
 }
 
-fn axes(chart: &mut Chart<'_, '_>) -> Result<()> {
-    chart
-        .configure_mesh()
-        .max_light_lines(0)
-        .bold_line_style(GRID)
-        .axis_style(FAINT)
-        .x_labels(11)
-        .y_labels(11)
-        .x_desc("deferral mass (mean probability per token that the aligned model draws)")
-        .y_desc("accuracy (%)")
-        .x_label_formatter(&|mass| parameter((100.0 * mass).round() / 100.0))
-        .y_label_formatter(&|share| format!("{:.0}", 100.0 * share))
-        .x_label_style(plot::text_style(TEXT, INK, HPos::Center))
-        .y_label_style(plot::text_style(TEXT, INK, HPos::Right))
-        .axis_desc_style(plot::text_style(TEXT, INK, HPos::Center))
-        .draw()?;
-    Ok(())
-}
-
-/// Where each legend entry begins, flowing into lines, and the height of all lines.
-fn legend_places(names: &[&str]) -> (Vec<Point>, i32) {
-    let (mut x, mut y) = (LEGEND_LEFT, LEGEND_ROW);
-    let mut places = Vec::new();
-    for name in names {
-        let width = SWATCH + plot::width(name) + SPACE;
-        if x > LEGEND_LEFT && x + width > WIDTH as i32 {
-            (x, y) = (LEGEND_LEFT, y + LEGEND_ROW);
-        }
-        places.push((x, y));
-        x += width;
-    }
-    (places, y + LEGEND_ROW / 2)
-}
-
-fn draw_legend(area: &Area<'_>, content: &Content<'_>, places: &[Point]) -> Result<()> {
-    for (Curve { family, look, .. }, &(x, y)) in content.curves.iter().zip(places) {
-        plot::line(area, &[(x, y), (x + SWATCH - 8, y)], look.colour.stroke_width(2))?;
-        look.mark(area, (x + (SWATCH - 8) / 2, y))?;
-        plot::write(area, family, (x + SWATCH, y), (TEXT, INK, HPos::Left))?;
-    }
-    Ok(())
+fn axes(x_end: f64, y_end: f64) -> (Axis<'static>, Axis<'static>) {
+    let mass = Axis {
+        range: 0.0..x_end,
+        ticks: 11,
+        title: "deferral mass (mean probability per token that the aligned model draws)",
+        number: &|mass| parameter((100.0 * mass).round() / 100.0),
+    };
+    let accuracy = Axis {
+        range: 0.0..y_end,
+        ticks: 11,
+        title: "accuracy (%)",
+        number: &|share| format!("{:.0}", 100.0 * share),
+    };
+    (mass, accuracy)
 }
 
 fn reference_label(arm: &Arm) -> String {
@@ -146,7 +114,7 @@ fn draw_references(
         .collect();
     lines.sort_by_key(|(y, _)| *y);
     let wanted: Vec<i32> = lines.iter().map(|(y, _)| *y).collect();
-    for ((y, (look, arm)), label_y) in lines.iter().zip(spread(&wanted, bottom)) {
+    for ((y, (look, arm)), label_y) in lines.iter().zip(labels::spread(&wanted, bottom)) {
         let [left, right] = [0.0, x_end].map(|mass| (chart.backend_coord(&(mass, 0.0)).0, *y));
         plot::dashed(area, [left, right], look.colour.stroke_width(2))?;
         let label = (right.0 + 18, label_y);
@@ -155,20 +123,6 @@ fn draw_references(
         plot::write(area, &reference_label(arm), label, (TEXT, INK, HPos::Left))?;
     }
     Ok(())
-}
-
-/// Moves sorted heights apart to [`LABEL_PITCH`], and up where they would leave the chart.
-fn spread(wanted: &[i32], bottom: i32) -> Vec<i32> {
-    let mut heights = wanted.to_vec();
-    for i in 1..heights.len() {
-        heights[i] = heights[i].max(heights[i - 1] + LABEL_PITCH);
-    }
-    let mut limit = bottom;
-    for height in heights.iter_mut().rev() {
-        *height = (*height).min(limit);
-        limit = *height - LABEL_PITCH;
-    }
-    heights
 }
 
 /// A line through the arms of one family, with error bars and marks.
@@ -201,35 +155,12 @@ fn draw_parameters(area: &Area<'_>, chart: &Chart<'_, '_>, content: &Content<'_>
         let Some(text) = arm.parameter.map(parameter) else {
             continue;
         };
-        let half_width = plot::width(&text) / 2;
-        let offsets = [(1, 1), (1, -1), (-1, -1), (-1, 1)];
-        let mut places = offsets.iter().map(|(right, down)| {
-            Patch::around((mark.0 + right * (half_width + 7), mark.1 + down * 13), half_width, 7)
-        });
-        if let Some(place) = places.find(|place| !taken.iter().any(|other| place.meets(other))) {
+        if let Some(place) = labels::beside(mark, &text, &taken) {
             plot::write(area, &text, place.middle, (SMALL, look.colour, HPos::Center))?;
             taken.push(place);
         }
     }
     Ok(())
-}
-
-/// A part of the chart that something covers.
-struct Patch {
-    middle: Point,
-    half_width: i32,
-    half_height: i32,
-}
-
-impl Patch {
-    fn around(middle: Point, half_width: i32, half_height: i32) -> Self {
-        Self { middle, half_width, half_height }
-    }
-
-    fn meets(&self, other: &Self) -> bool {
-        (self.middle.0 - other.middle.0).abs() < self.half_width + other.half_width
-            && (self.middle.1 - other.middle.1).abs() < self.half_height + other.half_height
-    }
 }
 
 #[cfg(test)]
@@ -262,21 +193,5 @@ mod tests {
         summary.arms.iter_mut().for_each(|arm| arm.deferral_mass = Some(f64::NAN));
         let arms: Vec<&Arm> = summary.arms.iter().collect();
         assert_eq!(tradeoff(&arms, &plot::families(&summary)).unwrap(), None);
-    }
-
-    #[test]
-    fn labels_are_spread_within_the_chart() {
-        assert_eq!(spread(&[10, 50], 100), [10, 50]);
-        assert_eq!(spread(&[10, 12, 90], 100), [10, 28, 90]);
-        assert_eq!(spread(&[95, 96, 97], 100), [64, 82, 100]);
-        assert!(spread(&[], 100).is_empty());
-    }
-
-    #[test]
-    fn legend_breaks_lines_before_the_edge() {
-        let names = ["a long name of a family"; 9];
-        let (places, height) = legend_places(&names);
-        assert!(places.iter().all(|(x, _)| x + SWATCH + plot::width(names[0]) <= WIDTH as i32));
-        assert!(places.iter().all(|(_, y)| y + LEGEND_ROW / 2 <= height));
     }
 }

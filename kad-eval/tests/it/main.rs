@@ -13,6 +13,7 @@ mod nano_chains;
 mod plan;
 mod profile;
 mod prove;
+mod report;
 mod resume;
 mod rules;
 mod score;

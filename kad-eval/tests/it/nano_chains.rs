@@ -116,7 +116,7 @@ fn sampled_texts_by_shared_uniforms_are_those_of_plain_decoding() {
 /// caught with a power above 0.99. Fixed seeds.
 #[test]
 fn sampled_texts_by_rejection_are_distributed_as_those_of_plain_decoding() {
-    let models = CHAIN.map(|name| load(name, Backend::Candle));
+    let models = ["large-base", "small-base", "draft"].map(|name| load(name, Backend::Candle));
     let sampling = Sampling::at_temperature(1.0).unwrap();
     let prompt = &prompts(&models[0].tokenizer, 1)[0];
     let n = 6000;
@@ -147,6 +147,5 @@ fn sampled_texts_by_rejection_are_distributed_as_those_of_plain_decoding() {
     let freedom = (cells.len() - 1) as f64;
     let wilson_hilferty = 2.0 / (9.0 * freedom);
     let critical = freedom * (1.0 - wilson_hilferty + 3.0902 * wilson_hilferty.sqrt()).powi(3);
-    assert!(cells.len() > 5 && chi2 < critical, "χ² = {chi2} of {freedom}, critical {critical}");
-    println!("χ² = {chi2:.1} of {freedom}, critical {critical:.1}");
+    assert!(cells.len() > 20 && chi2 < critical, "χ² = {chi2} of {freedom}, critical {critical}");
 }

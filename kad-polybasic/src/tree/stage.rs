@@ -37,7 +37,8 @@ pub enum TreeVerifier {
 /// use kad_core::oracle::TableModel;
 /// use kad_polybasic::{Drafting, PredictorTarget, Speculative, TopKTree, TreeStage};
 /// let [large, small] = [1, 2].map(|seed| TableModel::random("table", 9, 2, seed));
-/// let model = |model| ModelPredictor::new(model, Sampling::at_temperature(1.0)?);
+/// let plain = Sampling::at_temperature(1.0)?;
+/// let model = |model| ModelPredictor::new(model, plain);
 /// let tree = TopKTree::new(model(&small)?, 3, 8)?;
 /// let stage = TreeStage::new(tree, PredictorTarget::new(model(&large)?), Drafting::of(4)?);
 /// let limits = Limits { max_new_tokens: 20, eos: vec![] };
@@ -213,7 +214,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         };
         let origin = if self.tree.tokens().is_empty() { drawn.origin } else { Origin::Bonus };
         let emitted = Emitted { origin, level: ask.level, ..drawn };
-        out.push(emitted, |law| self.target.law(&self.text, len, law))
+        out.push(emitted, |law| self.target.take_law(&self.text, len, law))
     }
 }
 

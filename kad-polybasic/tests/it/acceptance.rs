@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kad_core::decode::{Decoder, Origin, Round};
 use kad_core::oracle::{TableModel, enumerate, total_variation};
-use kad_core::{DecodeError, Law, Predictor, TokenId};
+use kad_core::{DecodeError, Law, Predictor, SampledChoices, TokenId};
 use kad_polybasic::verify::{acceptance, residual};
 use kad_polybasic::{Surplus, Verifier};
 
@@ -148,5 +148,20 @@ fn p4_a_model_never_rejects_itself() {
                 all_rounds(&mut chain(&[one.clone(), other.clone(), third.clone()], &levels));
             assert!(rounds.iter().any(|round| round.level == 2 && round.accepted < round.drafted));
         }
+    }
+}
+
+/// P4 for tokens that wait: they are proposed where they belong, or not at all. (Elsewhere they would be
+/// exact drafts too, since each comes with the law it was drawn from, but poor ones.)
+#[test]
+fn p4_tokens_that_wait_are_proposed_in_their_place() {
+    let [one, _, other] = tables::<3>();
+    let models = [one.clone(), one, other];
+    for bonus in 0..4 {
+        let levels = Plan::levels(&[2, 6], bonus, Verifier::Token);
+        let mut decoder = chain_at(plain(), &models, &levels, Surplus::Keep);
+        let made = run(&mut decoder, &PROMPT, 4000, &mut SampledChoices::seeded(6));
+        let own = made.rounds.iter().filter(|round| round.level == 1);
+        assert_eq!(own.filter(|round| round.accepted < round.drafted).count(), 0, "{levels:?}");
     }
 }

@@ -85,7 +85,7 @@ fn p1_mixed_verifiers() {
         for bonus in 0..4 {
             let levels =
                 [Plan::new(2, bonus & 1 == 1, SharedUniform), Plan::new(2, bonus > 1, below)];
-            same(&whole(&mut chain(&models[..3], &levels), 3), &goal, &levels);
+            same(&whole(&mut chain(&models[..3], &levels), 3), &goal, levels);
         }
     }
 }

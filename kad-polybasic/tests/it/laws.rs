@@ -41,13 +41,13 @@ fn k11_every_execution_of_every_rule_has_the_mixtures_law() {
             let claimed = joint_law(&mut predictor, &PROMPT, texts, &[EOS]).unwrap();
             let eager = law(&mut SingleDecoder::new(predictor), texts);
             let lazy = law(&mut DeferralDecoder::new(mixture()), texts);
-            same(&eager, &claimed, &format!("{}, autoregressive", kind));
-            same(&lazy, &claimed, &format!("{}, lazy", kind));
+            same(&eager, &claimed, format!("{}, autoregressive", kind));
+            same(&lazy, &claimed, format!("{}, lazy", kind));
             for bonus in [true, false] {
                 let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), length);
                 let mut decoder = speculative(drafter, target, drafting(length, bonus));
                 let found = law(&mut decoder, texts);
-                same(&found, &claimed, &format!("{}, K = {length}, bonus {bonus}", kind));
+                same(&found, &claimed, format!("{}, K = {length}, bonus {bonus}", kind));
             }
         }
     }
@@ -64,7 +64,7 @@ fn any_drafter_may_draft_for_a_mixture() {
         let drafter = PredictorDrafter::new(ModelPredictor::new(&small, at(1.3)).unwrap());
         let target = PredictorTarget::new(predictor());
         let mut decoder = speculative(drafter, target, drafting(length, true));
-        same(&law(&mut decoder, 4), &claimed, &format!("K = {length}"));
+        same(&law(&mut decoder, 4), &claimed, format!("K = {length}"));
     }
 }
 
@@ -84,7 +84,7 @@ fn implicit_reward_drafted_by_either_small_model_keeps_its_law() {
             let drafter = ModelPredictor::sharing(target.drafted_by(part, length), at(0.7));
             let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(target));
             let mut decoder = speculative(drafter, target, drafting(length, bonus));
-            same(&law(&mut decoder, 5), &claimed, &format!("{part:?}, bonus {bonus}"));
+            same(&law(&mut decoder, 5), &claimed, format!("{part:?}, bonus {bonus}"));
         }
     }
 }
@@ -106,7 +106,7 @@ fn penalties_and_truncation_are_those_of_each_prefix() {
         let (drafter, target) =
             (PredictorDrafter::new(model(&small)), PredictorTarget::new(model(&base)));
         let mut decoder = speculative(drafter, target, drafting(length, true));
-        same(&law(&mut decoder, 4), &claimed, &format!("K = {length}"));
+        same(&law(&mut decoder, 4), &claimed, format!("K = {length}"));
     }
 }
 
@@ -122,7 +122,7 @@ fn a_full_context_ends_the_text_where_plain_decoding_ends_it() {
         let (drafter, target) =
             (PredictorDrafter::new(model(&aligned)), PredictorTarget::new(model(&base)));
         let mut decoder = speculative(drafter, target, drafting(length, bonus));
-        same(&law(&mut decoder, 10), &claimed, &format!("K = {length}, bonus {bonus}"));
+        same(&law(&mut decoder, 10), &claimed, format!("K = {length}, bonus {bonus}"));
     }
 }
 
@@ -265,6 +265,6 @@ fn an_empty_draft_is_plain_decoding() {
     for bonus in [true, false] {
         let target = PredictorTarget::new(model());
         let mut decoder = speculative(Silent, target, drafting(2, bonus));
-        same(&law(&mut decoder, 3), &claimed, &format!("bonus {bonus}"));
+        same(&law(&mut decoder, 3), &claimed, format!("bonus {bonus}"));
     }
 }

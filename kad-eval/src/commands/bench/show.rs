@@ -10,6 +10,8 @@ use crate::bench::{Arm, Estimate, verdict};
 use crate::cli::BenchArgs;
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
+use crate::profile::Profile;
+use crate::report;
 
 #[derive(Serialize)]
 struct Comparison<'a> {
@@ -39,15 +41,35 @@ pub(super) fn text(args: &BenchArgs, experiment: &str, arms: &[Arm]) -> Result<S
         return Ok(serde_json::to_string_pretty(&comparison)?);
     }
     let style = if args.markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED };
-    let machine = Machine::here();
-    let head = format!(
-        "{experiment}: {prompts} prompts × {} repetitions, up to {} tokens; {}, {} thread(s); \
-         intervals 95 %, prompts not timed",
-        args.reps, args.tokens, machine.cpu, machine.threads
-    );
+    let head = format!("{experiment}: {}", setting(args, prompts).join("; "));
     let words: Vec<String> = arms.iter().filter_map(in_words).collect();
     let gap = if args.markdown { "\n\n" } else { "\n" };
     Ok([head, table(arms, style).to_string(), words.join(gap)].join(gap))
+}
+
+/// What was measured, and on what.
+fn setting(args: &BenchArgs, prompts: usize) -> [String; 3] {
+    let machine = Machine::here();
+    [
+        format!("{prompts} prompts × {} repetitions, up to {} tokens", args.reps, args.tokens),
+        format!("{}, {} threads", machine.cpu, machine.threads),
+        "intervals 95 %, prompts not timed".to_owned(),
+    ]
+}
+
+/// The comparison as a page.
+///
+/// # Errors
+/// If a chart cannot be drawn or the template fails.
+pub(super) fn page(
+    args: &BenchArgs,
+    experiment: &str,
+    arms: &[Arm],
+    profile: Option<&Profile>,
+) -> Result<String> {
+    let prompts = arms.first().map_or(0, |arm| arm.texts.len());
+    let setting = setting(args, prompts);
+    report::bench_html(&report::Bench { name: experiment, setting: &setting, arms, profile })
 }
 
 const HEADER: [&str; 8] = [

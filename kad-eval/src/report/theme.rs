@@ -1,0 +1,160 @@
+//! The colours of charts, on light and on dark paper.
+//!
+//! The backend writes the light colour into the SVG; the page's style replaces it, by that value,
+//! where the reader asks for a dark page. So a chart alone is a light one.
+
+use plotters::style::RGBColor;
+use serde::Serialize;
+
+const fn rgb(hex: u32) -> RGBColor {
+    RGBColor((hex >> 16) as u8, (hex >> 8) as u8, hex as u8)
+}
+
+pub(super) const PAPER: RGBColor = rgb(0xff_ffff);
+pub(super) const INK: RGBColor = rgb(0x22_2222);
+pub(super) const FAINT: RGBColor = rgb(0x55_5555);
+pub(super) const GRID: RGBColor = rgb(0xdd_dddd);
+/// For what belongs to no model and no family.
+pub(super) const GREY: RGBColor = rgb(0x66_6666);
+
+/// Near Okabe and Ito's hues (jfly.uni-koeln.de/color), moved until all stand out from the paper and
+/// from each other, also without red or green cones; the tests say by how much. Grey is last.
+pub(super) const COLOURS: [RGBColor; 7] = [
+    rgb(0x0f_62ca),
+    rgb(0xb7_4018),
+    rgb(0x0c_a691),
+    rgb(0x9b_3e77),
+    rgb(0xda_780d),
+    rgb(0x57_90f0),
+    GREY,
+];
+
+/// Paper, ink, faint ink and grid, then [`COLOURS`]; light and dark.
+const THEME: [(RGBColor, RGBColor); 11] = [
+    (PAPER, rgb(0x1f_2125)),
+    (INK, rgb(0xe9_e9ec)),
+    (FAINT, rgb(0xa9_a9b4)),
+    (GRID, rgb(0x3b_3d45)),
+    (COLOURS[0], rgb(0x23_7bfb)),
+    (COLOURS[1], rgb(0xf1_6213)),
+    (COLOURS[2], rgb(0x18_a67f)),
+    (COLOURS[3], rgb(0xe5_8ad6)),
+    (COLOURS[4], rgb(0xe1_c617)),
+    (COLOURS[5], rgb(0xa4_e6da)),
+    (COLOURS[6], rgb(0x9c_9ca6)),
+];
+
+/// A colour of the charts as the page's style names it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Colour {
+    /// As it stands in the SVG.
+    light: String,
+    dark: String,
+}
+
+/// Every colour that charts use.
+pub(super) fn colours() -> Vec<Colour> {
+    let hex = |RGBColor(r, g, b): RGBColor| format!("#{r:02X}{g:02X}{b:02X}");
+    THEME.iter().map(|&(light, dark)| Colour { light: hex(light), dark: hex(dark) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Channels without the screen's gamma, in [0, 1] (sRGB, IEC 61966-2-1).
+    fn linear(RGBColor(r, g, b): RGBColor) -> [f64; 3] {
+        [r, g, b].map(|channel| {
+            let value = f64::from(channel) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        })
+    }
+
+    /// WCAG 2.2's contrast ratio, 1 to 21.
+    fn contrast(a: RGBColor, b: RGBColor) -> f64 {
+        let luminance = |colour| {
+            let [r, g, b] = linear(colour);
+            0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05
+        };
+        let (a, b) = (luminance(a), luminance(b));
+        a.max(b) / a.min(b)
+    }
+
+    /// Lightness and two opponent axes (Ottosson's Oklab, 2020) of linear channels.
+    fn oklab(c: [f64; 3]) -> [f64; 3] {
+        let dot = |row: [f64; 3], v: [f64; 3]| row[0] * v[0] + row[1] * v[1] + row[2] * v[2];
+        let cones = [
+            dot([0.412_221_470_8, 0.536_332_536_3, 0.051_445_992_9], c).cbrt(),
+            dot([0.211_903_498_2, 0.680_699_545_1, 0.107_396_956_6], c).cbrt(),
+            dot([0.088_302_461_9, 0.281_718_837_6, 0.629_978_700_5], c).cbrt(),
+        ];
+        [
+            dot([0.210_454_255_3, 0.793_617_785_0, -0.004_072_046_8], cones),
+            dot([1.977_998_495_1, -2.428_592_205_0, 0.450_593_709_9], cones),
+            dot([0.025_904_037_1, 0.782_771_766_2, -0.808_675_766_0], cones),
+        ]
+    }
+
+    /// What is left without green cones, and without red ones (Machado et al. 2009, severity 1).
+    const BLIND: [[[f64; 3]; 3]; 2] = [
+        [
+            [0.367_322, 0.860_646, -0.227_968],
+            [0.280_085, 0.672_501, 0.047_413],
+            [-0.011_820, 0.042_940, 0.968_881],
+        ],
+        [
+            [0.152_286, 1.052_583, -0.204_868],
+            [0.114_503, 0.786_281, 0.099_216],
+            [-0.003_882, -0.048_116, 1.051_998],
+        ],
+    ];
+
+    #[test]
+    fn lines_and_text_stand_out_from_both_papers() {
+        let [paper, ink, faint, ..] = THEME;
+        for (light, dark) in [ink, faint] {
+            assert!(contrast(light, paper.0) >= 4.5 && contrast(dark, paper.1) >= 4.5);
+        }
+        for (light, dark) in &THEME[4..] {
+            let found = (contrast(*light, paper.0), contrast(*dark, paper.1));
+            assert!(found.0 >= 3.0 && found.1 >= 3.0, "{light:?} {dark:?} {found:?}");
+        }
+    }
+
+    /// The least difference among the first six, with full sight and without red or green cones: a
+    /// just noticeable one is about 0.02.
+    #[test]
+    fn colours_differ_also_for_the_colour_blind() {
+        type Side = fn(&(RGBColor, RGBColor)) -> RGBColor;
+        for side in [(|pair| pair.0) as Side, |pair| pair.1] {
+            let colours: Vec<[f64; 3]> = THEME[4..10].iter().map(|p| linear(side(p))).collect();
+            for matrix in BLIND {
+                let seen: Vec<[f64; 3]> = colours
+                    .iter()
+                    .map(|c| {
+                        matrix.map(|row| {
+                            (row[0] * c[0] + row[1] * c[1] + row[2] * c[2]).clamp(0.0, 1.0)
+                        })
+                    })
+                    .map(oklab)
+                    .collect();
+                for (i, a) in seen.iter().enumerate() {
+                    for (j, b) in seen.iter().enumerate().skip(i + 1) {
+                        let distance =
+                            a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+                        assert!(distance > 0.12, "{i} {j} {distance}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_colour_of_a_chart_has_a_dark_one() {
+        let listed: Vec<RGBColor> = THEME.iter().map(|pair| pair.0).collect();
+        for colour in COLOURS.iter().chain(&[PAPER, INK, FAINT, GRID, GREY]) {
+            assert!(listed.contains(colour), "{colour:?}");
+        }
+        assert_eq!(colours()[4].light, "#0F62CA");
+    }
+}

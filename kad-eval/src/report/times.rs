@@ -1,0 +1,234 @@
+//! Time per token of every decoder as stacked bars: the passes of each model, and the rest.
+
+use anyhow::Result;
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+use super::format::{interval, milliseconds, parameter, shorten};
+use super::frame::{Axis, Frame};
+use super::labels;
+use super::plot::{self, Area, Chart, Point, SMALL, TEXT, WIDTH};
+use super::theme::{COLOURS, GREY, INK};
+use crate::stats::Interval;
+
+/// Room above the bars for the heading of the numbers; below them for the axis, in pixels.
+const HEADING: i32 = 28;
+const BOTTOM: i32 = 56;
+/// A decoder: its name, then its bar, in pixels from the top.
+const ROW: i32 = 50;
+const NAME: i32 = 10;
+const MIDDLE: i32 = 31;
+const BAR: i32 = 20;
+/// Room on the right for the numbers: time with its interval, and the speed-up.
+const NUMBERS: i32 = 236;
+const SPEED_UP: i32 = 52;
+const LONGEST_LABEL: usize = 90;
+const LONGEST_MODEL: usize = 40;
+const LEFT: i32 = 12;
+/// What is not a pass of any model.
+const ENGINE: &str = "engine (all but the passes)";
+
+/// Seconds per token of one decoder.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TimeBar {
+    pub(super) decoder: String,
+    /// All of it, with its 95 % interval.
+    pub(super) total: f64,
+    pub(super) interval: Option<Interval>,
+    /// In passes of each model, the target's first.
+    pub(super) passes: Vec<(String, f64)>,
+}
+
+impl TimeBar {
+    /// What is not spent in passes.
+    fn engine(&self) -> f64 {
+        (self.total - self.passes.iter().map(|(_, seconds)| seconds).sum::<f64>()).max(0.0)
+    }
+
+    fn is_drawable(&self) -> bool {
+        let positive = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
+        positive(self.total) && self.passes.iter().all(|(_, seconds)| positive(*seconds))
+    }
+
+    /// Models by their place in `models`, and the engine last; each from where it begins to where
+    /// it ends, in milliseconds.
+    fn segments(&self, models: &[&str]) -> Vec<Segment> {
+        let mut parts: Vec<(usize, f64)> = self
+            .passes
+            .iter()
+            .filter_map(|(name, s)| Some((models.iter().position(|m| m == name)?, *s)))
+            .collect();
+        parts.sort_by_key(|(model, _)| *model);
+        parts.push((models.len(), self.engine()));
+        let mut end = 0.0;
+        let place = |(part, seconds): (usize, f64)| {
+            let from = end;
+            end += 1e3 * seconds;
+            Segment { part, from, to: end }
+        };
+        parts.into_iter().map(place).collect()
+    }
+}
+
+/// A part of a bar, in milliseconds per token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Segment {
+    /// The model's place in the legend; after the last one, the engine.
+    part: usize,
+    from: f64,
+    to: f64,
+}
+
+/// The chart for `bars`, the first of which the others are compared with. `None` if there is
+/// nothing to draw.
+pub(super) fn times(bars: &[TimeBar]) -> Result<Option<String>> {
+    let bars: Vec<&TimeBar> = bars.iter().filter(|bar| bar.is_drawable()).collect();
+    let Some(first) = bars.first() else {
+        return Ok(None);
+    };
+    let models = models(&bars);
+    let names: Vec<String> = models.iter().map(|name| shorten(name, LONGEST_MODEL)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).chain([ENGINE]).collect();
+    let (places, legend) = labels::legend_places(&names);
+    let end = bars.iter().map(|bar| bar.interval.map_or(bar.total, |i| i.high.max(bar.total)));
+    let end = 1e3 * end.filter(|s| s.is_finite()).fold(0.0, f64::max).max(1e-6) * 1.02;
+    let (top, height) = (legend + HEADING, ROW * bars.len() as i32);
+    plot::svg((top + height + BOTTOM) as u32, |area| {
+        let x = Axis {
+            range: 0.0..end,
+            ticks: 8,
+            title: "time per token (ms), with 95 % intervals",
+            number: &|ms| parameter((1e4 * ms).round() / 1e4),
+        };
+        let y = Axis::hidden(f64::from(height)..0.0);
+        let chart = Frame { top, right: NUMBERS, bottom: BOTTOM, left: LEFT, x, y }.draw(area)?;
+        labels::legend(area, &names, &places, |part, (x, y)| {
+            let corners = [(x + 16, y - 7), (x + SWATCH_END, y + 7)];
+            Ok(area.draw(&Rectangle::new(corners, fill(part, models.len())))?)
+        })?;
+        headings(area, top - 12)?;
+        for (row, bar) in bars.iter().enumerate() {
+            draw_bar(area, &chart, (row as i32 * ROW, bar), (&models, first.total))?;
+        }
+        Ok(())
+    })
+    .map(Some)
+}
+
+const SWATCH_END: i32 = labels::SWATCH - 8;
+
+/// Every model of `bars`, in order of first appearance.
+fn models<'a>(bars: &[&'a TimeBar]) -> Vec<&'a str> {
+    let mut models: Vec<&str> = Vec::new();
+    for (name, _) in bars.iter().flat_map(|bar| &bar.passes) {
+        if !models.contains(&name.as_str()) {
+            models.push(name);
+        }
+    }
+    models
+}
+
+/// Six colours, then the same fainter; grey for the engine, which comes after the last model.
+fn fill(part: usize, models: usize) -> ShapeStyle {
+    let colours = &COLOURS[..COLOURS.len() - 1];
+    if part == models {
+        return plot::pale(GREY).filled();
+    }
+    let strength = if part < colours.len() { 0.65 } else { 0.3 };
+    colours[part % colours.len()].mix(strength).filled()
+}
+
+fn headings(area: &Area<'_>, y: i32) -> Result<()> {
+    let right = WIDTH as i32 - 8;
+    plot::write(area, "speed-up", (right, y), (SMALL, INK, HPos::Right))?;
+    plot::write(area, "ms per token", (right - SPEED_UP - 16, y), (SMALL, INK, HPos::Right))
+}
+
+fn draw_bar(
+    area: &Area<'_>,
+    chart: &Chart<'_, '_>,
+    (row, bar): (i32, &TimeBar),
+    (models, first): (&[&str], f64),
+) -> Result<()> {
+    let at = |ms: f64| -> Point { chart.backend_coord(&(ms, f64::from(row + MIDDLE))) };
+    let y = at(0.0).1;
+    let name = shorten(&bar.decoder, LONGEST_LABEL);
+    plot::write(area, &name, (LEFT + 5, y - MIDDLE + NAME), (TEXT, INK, HPos::Left))?;
+    for segment in bar.segments(models) {
+        let (from, to) = (at(segment.from).0, at(segment.to).0);
+        // A line of paper between segments: neighbours differ without their colours.
+        let corners = [(from, y - BAR / 2), ((to - 1).max(from), y + BAR / 2)];
+        area.draw(&Rectangle::new(corners, fill(segment.part, models.len())))?;
+        let label = milliseconds(1e-3 * (segment.to - segment.from));
+        if plot::width(&label) < to - from - 4 {
+            let middle = (from.midpoint(to), y);
+            plot::write(area, &label, middle, (SMALL, INK, HPos::Center))?;
+        }
+    }
+    if let Some(Interval { low, high }) = bar.interval.filter(|i| i.high.is_finite()) {
+        // Below the middle, so that it does not strike out the numbers in the segments.
+        let ends = [at(1e3 * low), at(1e3 * high)].map(|(x, y)| (x, y + BAR / 2 + 4));
+        plot::error_bar(area, ends, INK.stroke_width(1))?;
+    }
+    let right = WIDTH as i32 - 8;
+    plot::write(area, &number(bar), (right - SPEED_UP - 16, y), (TEXT, INK, HPos::Right))?;
+    let speed_up = format!("{:.2}×", first / bar.total);
+    plot::write(area, &speed_up, (right, y), (TEXT, INK, HPos::Right))
+}
+
+/// The time with its interval, in milliseconds.
+fn number(bar: &TimeBar) -> String {
+    let own = milliseconds(bar.total);
+    bar.interval.map_or(own.clone(), |i| format!("{own} {}", interval(i, milliseconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bar(decoder: &str, total: f64, passes: &[(&str, f64)]) -> TimeBar {
+        let passes = passes.iter().map(|(name, s)| ((*name).to_owned(), *s)).collect();
+        let interval = Some(Interval { low: 0.95 * total, high: 1.06 * total });
+        TimeBar { decoder: decoder.to_owned(), total, interval, passes }
+    }
+
+    #[test]
+    fn segments_lie_end_to_end_and_add_up_to_the_total() {
+        let plain = bar("plain", 0.022, &[("large", 0.0215)]);
+        let chain = bar("chain", 0.0124, &[("small", 0.003), ("large", 0.006), ("middle", 0.002)]);
+        let models = models(&[&plain, &chain]);
+        assert_eq!(models, ["large", "small", "middle"]);
+        let segments = chain.segments(&models);
+        let parts: Vec<usize> = segments.iter().map(|segment| segment.part).collect();
+        assert_eq!(parts, [0, 1, 2, 3], "as in the legend, the engine last");
+        assert_eq!(segments[0].from, 0.0);
+        assert!(segments.windows(2).all(|pair| pair[0].to == pair[1].from));
+        let lengths: Vec<f64> = segments.iter().map(|s| s.to - s.from).collect();
+        for (found, wanted) in lengths.iter().zip([6.0, 3.0, 2.0, 1.4]) {
+            assert!((found - wanted).abs() < 1e-12, "{lengths:?}");
+        }
+        assert!((segments[3].to - 1e3 * chain.total).abs() < 1e-12);
+    }
+
+    #[test]
+    fn passes_that_are_longer_than_the_whole_leave_nothing_for_the_engine() {
+        assert_eq!(bar("x", 0.010, &[("large", 0.0101)]).engine(), 0.0);
+    }
+
+    #[test]
+    fn every_decoder_says_its_time_and_its_speed_up() {
+        let bars =
+            [bar("plain", 0.022, &[("large", 0.02)]), bar("chain", 0.011, &[("large", 0.005)])];
+        let chart = times(&bars).unwrap().unwrap();
+        for text in ["plain", "chain", "22.0 [20.9, 23.3]", "1.00×", "2.00×", "large", ENGINE] {
+            assert!(chart.contains(text), "{text} is not in {chart}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_time_is_left_out() {
+        assert_eq!(times(&[]).unwrap(), None);
+        let odd = [bar("x", f64::NAN, &[]), bar("y", 0.1, &[("large", f64::INFINITY)])];
+        assert_eq!(times(&odd).unwrap(), None);
+    }
+}

@@ -1,0 +1,244 @@
+//! How much longer a pass over several tokens takes than a pass over one: what makes verifying a
+//! draft cheap.
+
+use anyhow::Result;
+use kad_polybasic::theory::{PassTime, PassTimes};
+use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
+
+use super::format::{fixed, milliseconds, shorten};
+use super::frame::{Axis, Frame};
+use super::labels;
+use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT, WIDTH};
+use super::theme::{FAINT, GRID, INK};
+
+const HEIGHT: i32 = 440;
+const TOP: i32 = 36;
+const LEFT: i32 = 64;
+const BOTTOM: i32 = 56;
+const LONGEST_LABEL: usize = 22;
+/// The normal quantile of a 95 % interval.
+const NORMAL: f64 = 1.96;
+
+/// The passes of one model after one context.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct WidthCurve {
+    model: String,
+    /// Seconds of a pass over one token.
+    single: f64,
+    points: Vec<WidthPoint>,
+}
+
+/// A measured width.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct WidthPoint {
+    /// Tokens per pass.
+    width: f64,
+    /// `v = T(width) / T(1)`, and its 95 % interval.
+    ratio: f64,
+    low: f64,
+    high: f64,
+}
+
+impl WidthCurve {
+    /// The curve of `times` at the measured context nearest to `context`. None if passes over one
+    /// token were not measured, or took no time.
+    ///
+    /// The interval is the normal one of a ratio of independent medians, `(se v / v)² =
+    /// (se T(width) / T(width))² + (se T(1) / T(1))²`; at width 1 there is none.
+    pub(super) fn of(model: &str, times: &PassTimes, context: usize) -> Option<Self> {
+        let row = nearest(times.contexts(), context)?;
+        let cells = &times.cells()[row];
+        let single = cells[times.widths().iter().position(|width| *width == 1)?];
+        if single.seconds.is_nan() || single.seconds <= 0.0 {
+            return None;
+        }
+        let point = |(&width, cell): (&usize, &PassTime)| {
+            let ratio = cell.seconds / single.seconds;
+            let own = cell.standard_error / single.seconds;
+            let shared = ratio * single.standard_error / single.seconds;
+            let spread = if width == 1 { 0.0 } else { NORMAL * own.hypot(shared) };
+            let (low, high) = ((ratio - spread).max(0.0), ratio + spread);
+            WidthPoint { width: width as f64, ratio, low, high }
+        };
+        let points = times.widths().iter().zip(cells).map(point).collect();
+        Some(Self { model: model.to_owned(), single: single.seconds, points })
+    }
+
+    fn end(&self) -> (f64, f64) {
+        self.points.last().map_or((1.0, 1.0), |point| (point.width, point.ratio))
+    }
+}
+
+/// Where the value nearest to `wanted` stands; the lower one of two.
+fn nearest(values: &[usize], wanted: usize) -> Option<usize> {
+    (0..values.len()).min_by_key(|&index| values[index].abs_diff(wanted))
+}
+
+/// The chart for `curves`. `None` if no model was measured at a second width.
+pub(super) fn widths(curves: &[WidthCurve]) -> Result<Option<String>> {
+    let curves: Vec<&WidthCurve> = curves.iter().filter(|c| c.points.len() > 1).collect();
+    let points = || curves.iter().flat_map(|curve| &curve.points);
+    let (widest, most) =
+        points().fold((1.0_f64, 1.0_f64), |(w, v), p| (w.max(p.width), v.max(p.high)));
+    if curves.is_empty() || !most.is_finite() {
+        return Ok(None);
+    }
+    let right = curves.iter().map(|c| plot::width(&label(c))).max().unwrap_or(0) + 32;
+    let top = 1.0 + 1.04 * (most - 1.0).max(0.25);
+    plot::svg(HEIGHT as u32, |area| {
+        let x = Axis { title: "tokens per pass (width)", ..Axis::hidden(1.0..widest) };
+        let y = Axis {
+            range: least(points()).min(1.0)..top,
+            ticks: 9,
+            title: "time of a pass, T(width) / T(1)",
+            number: &|ratio| ((ratio * 100.0).round() / 100.0).to_string(),
+        };
+        let chart = Frame { top: TOP, right, bottom: BOTTOM, left: LEFT, x, y }.draw(area)?;
+        let mut measured: Vec<f64> = points().map(|point| point.width).collect();
+        measured.sort_by(f64::total_cmp);
+        measured.dedup();
+        draw_widths(area, &chart, &measured)?;
+        draw_limit(area, &chart, widest.min(top))?;
+        for (index, curve) in curves.iter().enumerate() {
+            draw_curve(area, &chart, (Look::new(index), curve))?;
+        }
+        draw_ends(area, &chart, &curves)
+    })
+    .map(Some)
+}
+
+fn least<'a>(points: impl Iterator<Item = &'a WidthPoint>) -> f64 {
+    points.map(|point| point.low).fold(1.0, f64::min)
+}
+
+/// A line and a number at each measured width, as far as they do not touch.
+fn draw_widths(area: &Area<'_>, chart: &Chart<'_, '_>, measured: &[f64]) -> Result<()> {
+    let mut free = i32::MIN;
+    for width in measured {
+        let text = fixed(*width, 0);
+        let x = chart.backend_coord(&(*width, 1.0)).0;
+        let half = plot::width(&text) / 2;
+        if x - half >= free {
+            free = x + half + 2;
+            let bottom = HEIGHT - BOTTOM;
+            plot::line(area, &[(x, TOP), (x, bottom)], GRID.stroke_width(1))?;
+            plot::write(area, &text, (x, bottom + 14), (TEXT, INK, HPos::Center))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a pass takes as long as its tokens one by one: verifying saves nothing beyond.
+fn draw_limit(area: &Area<'_>, chart: &Chart<'_, '_>, end: f64) -> Result<()> {
+    let ends = [1.0, end].map(|width| chart.backend_coord(&(width, width)));
+    plot::dashed(area, ends, FAINT.stroke_width(1))?;
+    let text = "dashed: as long as one by one";
+    let x = (ends[1].0 + 4).min(WIDTH as i32 - plot::width(text));
+    plot::write(area, text, (x, TOP - 14), (SMALL, FAINT, HPos::Left))
+}
+
+/// The band of the intervals, the line of the medians, and marks where it was measured.
+fn draw_curve(
+    area: &Area<'_>,
+    chart: &Chart<'_, '_>,
+    (look, curve): (Look, &WidthCurve),
+) -> Result<()> {
+    let place = |ratio: fn(&WidthPoint) -> f64| {
+        curve.points.iter().map(move |p| chart.backend_coord(&(p.width, ratio(p))))
+    };
+    let band: Vec<Point> = place(|p| p.low).chain(place(|p| p.high).rev()).collect();
+    area.draw(&Polygon::new(band, look.colour.mix(0.2).filled()))?;
+    let line: Vec<Point> = place(|p| p.ratio).collect();
+    plot::line(area, &line, look.colour.stroke_width(2))?;
+    line.into_iter().try_for_each(|at| look.mark(area, at))
+}
+
+fn label(curve: &WidthCurve) -> String {
+    let (name, ratio) = (shorten(&curve.model, LONGEST_LABEL), fixed(curve.end().1, 2));
+    format!("{name}: {ratio} × {} ms", milliseconds(curve.single))
+}
+
+/// Names at the right ends, apart from each other.
+fn draw_ends(area: &Area<'_>, chart: &Chart<'_, '_>, curves: &[&WidthCurve]) -> Result<()> {
+    let mut ends: Vec<(Point, usize)> = curves
+        .iter()
+        .enumerate()
+        .map(|(index, curve)| (chart.backend_coord(&curve.end()), index))
+        .collect();
+    ends.sort_by_key(|((_, y), _)| *y);
+    let wanted: Vec<i32> = ends.iter().map(|((_, y), _)| *y).collect();
+    let right = ends.iter().map(|((x, _), _)| *x).max().unwrap_or(0);
+    for ((end, index), y) in ends.iter().zip(labels::spread(&wanted, HEIGHT - BOTTOM)) {
+        let colour = Look::new(*index).colour;
+        plot::line(area, &[(end.0 + 7, end.1), (right + 18, y)], colour.stroke_width(1))?;
+        plot::write(area, &label(curves[*index]), (right + 22, y), (TEXT, INK, HPos::Left))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(rows: &[&[(f64, f64)]]) -> PassTimes {
+        let cell = |&(seconds, standard_error): &(f64, f64)| PassTime { seconds, standard_error };
+        let cells: Vec<Vec<PassTime>> =
+            rows.iter().map(|row| row.iter().map(cell).collect()).collect();
+        let contexts = (0..rows.len()).map(|row| 64 << row).collect();
+        PassTimes::new(vec![1, 4, 16], contexts, cells).unwrap()
+    }
+
+    #[test]
+    fn ratios_are_to_a_pass_over_one_token_after_the_nearest_context() {
+        let times = times(&[
+            &[(0.010, 0.0003), (0.012, 0.0004), (0.025, 0.001)],
+            &[(0.020, 0.0), (0.030, 0.0), (0.090, 0.0)],
+        ]);
+        let ratios = |context| -> Vec<f64> {
+            let curve = WidthCurve::of("large", &times, context).unwrap();
+            curve.points.iter().map(|p| p.ratio).collect()
+        };
+        for (context, wanted) in
+            [(0, [1.0, 1.2, 2.5]), (95, [1.0, 1.2, 2.5]), (99, [1.0, 1.5, 4.5])]
+        {
+            for (found, wanted) in ratios(context).iter().zip(wanted) {
+                assert!((found - wanted).abs() < 1e-12, "{context}: {found} {wanted}");
+            }
+        }
+    }
+
+    /// By hand: 1.96 · √(0.4² + (1.2 · 0.3)²) / 10 = 0.105475… around 1.2.
+    #[test]
+    fn the_band_is_the_normal_interval_of_a_ratio() {
+        let times = times(&[&[(0.010, 0.0003), (0.012, 0.0004), (0.025, 0.001)]]);
+        let curve = WidthCurve::of("large", &times, 0).unwrap();
+        let [one, four, _] = curve.points[..] else { panic!() };
+        assert_eq!((one.low, one.high), (1.0, 1.0), "1 by definition");
+        let half = 1.96 * (0.04_f64 * 0.04 + 0.036 * 0.036).sqrt();
+        assert!((four.high - 1.2 - half).abs() < 1e-12 && (1.2 - four.low - half).abs() < 1e-12);
+        assert!((half - 0.105_475).abs() < 1e-5, "{half}");
+    }
+
+    #[test]
+    fn a_model_without_passes_over_one_token_has_no_curve() {
+        let cell = PassTime { seconds: 1.0, standard_error: 0.0 };
+        let times = PassTimes::new(vec![2, 4], vec![0], vec![vec![cell; 2]]).unwrap();
+        assert_eq!(WidthCurve::of("x", &times, 0), None);
+        assert_eq!(WidthCurve::of("x", &PassTimes::constant(0.0).unwrap(), 0), None);
+        let constant = WidthCurve::of("x", &PassTimes::constant(1.0).unwrap(), 0).unwrap();
+        assert_eq!(widths(&[constant]).unwrap(), None, "one width is no curve");
+        assert_eq!(widths(&[]).unwrap(), None);
+    }
+
+    #[test]
+    fn every_model_is_named_at_its_end() {
+        let times = times(&[&[(0.010, 0.0003), (0.012, 0.0004), (0.025, 0.001)]]);
+        let curves: Vec<WidthCurve> =
+            (0..12).map(|index| WidthCurve::of(&format!("m{index}"), &times, 0).unwrap()).collect();
+        let chart = widths(&curves).unwrap().unwrap();
+        for index in 0..12 {
+            assert!(chart.contains(&format!("m{index}: 2.50 × 10.0 ms")), "{chart}");
+        }
+    }
+}

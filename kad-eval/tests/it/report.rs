@@ -1,0 +1,104 @@
+//! The pages of runs and benchmarks that chains took part in.
+
+use serde_json::Value;
+
+use crate::kad::{Lab, kad};
+
+const CHAINS: &str = r#"
+name = "pages"
+seed = 3
+baseline = "plain"
+
+[models.large]
+source = "nano:large-base"
+
+[models.draft]
+source = "nano:draft"
+
+[sampling]
+temperature = 0.7
+max_new_tokens = 24
+
+[[decoders]]
+name = "plain"
+kind = "single"
+model = "large"
+
+[[decoders]]
+name = "drafted"
+kind = "chain"
+target = "large"
+levels = [{ draft = "draft", length = 3 }, { draft = { kind = "n-gram" }, length = 2 }]
+
+[[decoders]]
+name = "by plan"
+kind = "chain"
+target = "large"
+levels = "plan"
+profile = "profile.json"
+candidates = ["draft"]
+
+[[tasks]]
+kind = "nano"
+items = 3
+"#;
+
+fn lab() -> (Lab, String, String) {
+    let lab = Lab::new(CHAINS);
+    let path = |name: &str| lab.path().join(name).to_str().unwrap().to_owned();
+    let (file, profile) = (path("experiment.toml"), path("profile.json"));
+    let little = ["--prompts", "2", "--tokens", "8", "--rounds", "2", "--draft-length", "4"];
+    kad(&[&["profile", &file, "--out", &profile], &little[..]].concat()).succeeds();
+    (lab, file, profile)
+}
+
+#[test]
+fn a_benchmark_is_also_a_page_and_its_parts_add_up() {
+    let (lab, file, profile) = lab();
+    let page = lab.path().join("page.html");
+    let little = ["--prompts", "2", "--tokens", "8", "--reps", "2", "--json"];
+    let names = ["--decoders", "plain,drafted", "--html", page.to_str().unwrap()];
+    let bench = ["bench", &file, "--profile", &profile];
+    let found = kad(&[&bench[..], &little, &names].concat()).succeeds();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    for arm in found["decoders"].as_array().unwrap() {
+        let number = |key: &str| arm[key].as_f64().unwrap();
+        let passes: f64 =
+            arm["passes"].as_object().unwrap().values().map(|ms| ms.as_f64().unwrap()).sum();
+        let total = number("milliseconds_per_token");
+        let engine = total * number("overhead_percent") / 100.0;
+        assert!((passes + engine - total).abs() < 1e-9 * total, "{arm}");
+    }
+    let page = std::fs::read_to_string(page).unwrap();
+    assert_eq!(page.matches("<svg").count(), 3, "time, prediction, passes");
+    for part in ["exactly large at T = 0.7", "engine (all but the passes)", "±10 %", " threads · "]
+    {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_known_before_anything_is_measured() {
+    let lab = Lab::new(CHAINS);
+    let path = |name: &str| lab.path().join(name).to_str().unwrap().to_owned();
+    let (file, page) = (path("experiment.toml"), path("no/such/page.html"));
+    let ran = kad(&["bench", &file, "--decoders", "plain", "--html", &page]);
+    ran.fails(2, &["page.html", "there is no such folder", "--html"]);
+}
+
+#[test]
+fn a_planned_chain_is_reported_with_what_was_expected_of_it() {
+    let (lab, ..) = lab();
+    lab.run(&[]).succeeds();
+    let page = std::fs::read_to_string(lab.results().join("report.html")).unwrap();
+    for part in [
+        "large verifies draft",
+        "draft verifies n-gram",
+        "<h3>Levels</h3>",
+        "<h2>The profile that chains were planned by</h2>",
+        "where Lemma 3.1 would have it",
+        "title=\"drafted, level ",
+    ] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+}
