@@ -276,8 +276,8 @@ mod tests {
         assert!(page.contains("target verifies middle") && page.contains("1.82×"));
         for part in [
             "<h3>Levels</h3>",
-            "<span class=\"drafted level-3\" title=\"drafted, level 3\" data-level=\"3\">",
-            "<span class=\"corrected level-2\" title=\"corrected, level 2\" data-level=\"2\">",
+            "<span class=\"drafted level-3\" title=\"drafted, level 3\">",
+            "<span class=\"corrected level-2\" title=\"corrected, level 2\">",
             "<span class=\"text bonus level-1\" data-level=\"1\">bonus</span>",
             "<span class=\"text level-2\" data-level=\"2\">middle</span> ← ",
         ] {

@@ -21,8 +21,6 @@ pub(super) struct SpanView {
     title: String,
     /// Classes that the page has styles for.
     class: String,
-    /// The level's number, where the page shows it.
-    level: Option<u64>,
     pieces: Vec<Piece>,
 }
 
@@ -54,7 +52,7 @@ pub(super) fn span(origin: &str, level: u64, text: &str) -> SpanView {
     let level = chain_level(origin, level);
     let title = level.map_or(origin.to_owned(), |level| format!("{origin}, level {level}"));
     let known = ORIGINS.iter().find(|(name, _)| *name == origin).map(|(name, _)| *name);
-    SpanView { title, class: class(known.unwrap_or("other"), level), level, pieces: pieces(text) }
+    SpanView { title, class: class(known.unwrap_or("other"), level), pieces: pieces(text) }
 }
 
 /// The level to show. Drafts come from below the target: records of earlier versions, which name no
@@ -117,19 +115,19 @@ mod tests {
     }
 
     #[test]
-    fn every_level_of_a_chain_has_its_colour_and_its_number() {
+    fn every_level_of_a_chain_has_its_colour_and_its_title() {
         let view = |origin, level| {
             let view = span(origin, level, "x");
-            (view.class, view.title, view.level)
+            (view.class, view.title)
         };
-        let wanted = |class: &str, title: &str, level| (class.to_owned(), title.to_owned(), level);
-        assert_eq!(view("drafted", 3), wanted("drafted level-3", "drafted, level 3", Some(3)));
-        assert_eq!(view("bonus", 1), wanted("bonus level-1", "bonus, level 1", Some(1)));
-        assert_eq!(view("base", 1), wanted("base", "base", None));
-        assert_eq!(view("base", 2), wanted("base level-2", "base, level 2", Some(2)));
-        assert_eq!(view("drafted", 7), wanted("drafted level-5", "drafted, level 7", Some(7)));
-        assert_eq!(view("drafted", 1).2, Some(2), "an old record of two levels");
-        assert_eq!(view("<x>", 1), wanted("other", "<x>", None));
+        let wanted = |class: &str, title: &str| (class.to_owned(), title.to_owned());
+        assert_eq!(view("drafted", 3), wanted("drafted level-3", "drafted, level 3"));
+        assert_eq!(view("bonus", 1), wanted("bonus level-1", "bonus, level 1"));
+        assert_eq!(view("base", 1), wanted("base", "base"));
+        assert_eq!(view("base", 2), wanted("base level-2", "base, level 2"));
+        assert_eq!(view("drafted", 7), wanted("drafted level-5", "drafted, level 7"));
+        assert_eq!(view("drafted", 1).0, "drafted level-2", "an old record of two levels");
+        assert_eq!(view("<x>", 1), wanted("other", "<x>"));
     }
 
     #[test]
