@@ -8,7 +8,7 @@ use clap::Args;
 ///
 /// Pass times by width and context, and how many tokens in a row each model accepts of what cheaper
 /// models, composed decoders and lookups draft for it, on prompts of the experiment's tasks under its
-/// [sampling]. Writes a profile for `kad plan`, `kad bench` and `levels = "plan"`.
+/// `[sampling]`. Writes a profile for `kad plan`, `kad bench` and `levels = "plan"`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -16,8 +16,8 @@ use crate::verify::{Chosen, drawn, listed};
 /// A way to verify the tokens that follow one node. Both are exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TreeVerifier {
-    /// As they came about: a list of candidates by [`listed`](crate::verify::listed), draws by
-    /// [`drawn`](crate::verify::drawn).
+    /// As they came about: a list of candidates by [`listed`], draws by
+    /// [`drawn`].
     #[default]
     Siblings,
     /// The target's token at the uniform of its place is drawn, and the tree followed where it has
