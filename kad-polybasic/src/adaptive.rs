@@ -9,7 +9,7 @@ use kad_core::{ChoiceSource, DecodeError, TokenId};
 
 use crate::level::{Level, Speculative};
 use crate::stage::SharedLength;
-use crate::theory::{Acceptance, Chain, RunLengths, TheoryError};
+use crate::theory::{Acceptance, Chain, RunLengths, Surplus, TheoryError};
 
 /// When a running chain decides anew, and on what.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,7 +71,9 @@ impl fmt::Display for Switch {
 }
 
 /// A chain with lengths that adapt. The law is the chain's, exactly: a length is chosen from rounds
-/// that are over, before a token of the next is drawn.
+/// that are over, before a token of the next is drawn. That needs levels whose surplus is flushed:
+/// tokens that wait ([`Surplus::Keep`](crate::Surplus::Keep)) are drawn already, the rounds below
+/// tell how, and a length that follows those rounds would choose among tokens it knows of.
 ///
 /// What it knows is a measured chain (pass times, run lengths: a profile) and its own latest rounds. It
 /// starts each text with the measured chain's lengths, so that a text does not depend on those before
@@ -96,7 +98,8 @@ impl<L: Level> Adaptive<L> {
     /// first.
     ///
     /// # Errors
-    /// If the numbers of `measured` describe no chain of as many levels.
+    /// If the numbers of `measured` describe no chain of as many levels, a level of it keeps its
+    /// surplus, or its acceptance is a rate: rounds can be counted with counted rounds only.
     pub fn new(
         decoder: Speculative<L>,
         lengths: Vec<SharedLength>,
@@ -107,6 +110,15 @@ impl<L: Level> Adaptive<L> {
         if lengths.len() != measured.verifiers.len() || lengths.is_empty() {
             let (found, expected) = (lengths.len(), measured.verifiers.len());
             return Err(TheoryError::Levels { found, expected });
+        }
+        for verifier in &measured.verifiers {
+            let name = || verifier.name.clone();
+            if verifier.surplus == Surplus::Keep {
+                return Err(TheoryError::KeptSurplus { name: name() });
+            }
+            if matches!(verifier.acceptance, Acceptance::Rate(_)) {
+                return Err(TheoryError::FixedRate { name: name() });
+            }
         }
         let seen = lengths.iter().map(|_| VecDeque::from([RunLengths::default()])).collect();
         let patience = settings.patience;

@@ -122,12 +122,23 @@ fn drafts_grow_where_all_is_accepted() {
 fn a_description_of_another_chain_is_refused() {
     let table = TableModel::random("same", 3, 2, 5);
     let model = || ModelPredictor::new(&table, plain()).unwrap();
-    let stage = Stage::new(
-        PredictorDrafter::new(model()),
-        PredictorTarget::new(model()),
-        Drafting::of(2).unwrap(),
-    );
-    let decoder = Speculative::new(stage, &[]);
-    let error = Adaptive::new(decoder, vec![], measured(2), Adaptation::default()).err().unwrap();
-    assert!(error.to_string().contains("0 verifying levels, its description 1"), "{error}");
+    let refused = |lengths: usize, chain: Chain| {
+        let target = PredictorTarget::new(model());
+        let stage = Stage::new(PredictorDrafter::new(model()), target, Drafting::of(2).unwrap());
+        let lengths = (0..lengths).map(|_| stage.length()).collect();
+        let decoder = Speculative::new(stage, &[]);
+        Adaptive::new(decoder, lengths, chain, Adaptation::default()).err().map(|e| e.to_string())
+    };
+    let error = refused(0, measured(2)).unwrap();
+    assert!(error.contains("0 verifying levels, its description 1"), "{error}");
+    assert_eq!(refused(1, measured(2)), None);
+    let with = |change: &dyn Fn(&mut Verifier)| {
+        let mut chain = measured(2);
+        change(&mut chain.verifiers[0]);
+        refused(1, chain).unwrap()
+    };
+    let error = with(&|level| level.surplus = Surplus::Keep);
+    assert!(error.contains("`large` keeps its surplus"), "{error}");
+    let error = with(&|level| level.acceptance = Acceptance::Rate(0.9));
+    assert!(error.contains("`large` is a rate"), "{error}");
 }
