@@ -77,7 +77,8 @@ impl fmt::Display for Switch {
 ///
 /// What it knows is a measured chain (pass times, run lengths: a profile) and its own latest rounds. It
 /// starts each text with the measured chain's lengths, so that a text does not depend on those before
-/// it.
+/// it. Where the rounds are not those of such a chain, the lengths stay as they are for the rest of the
+/// text, and a [remark](Decoder::remarks) says why.
 pub struct Adaptive<L> {
     decoder: Speculative<L>,
     lengths: Vec<SharedLength>,
@@ -91,6 +92,8 @@ pub struct Adaptive<L> {
     plain: Option<usize>,
     patience: usize,
     switches: Vec<Switch>,
+    /// Why the lengths of this text adapt no longer.
+    stuck: Option<TheoryError>,
 }
 
 impl<L: Level> Adaptive<L> {
@@ -122,8 +125,19 @@ impl<L: Level> Adaptive<L> {
         }
         let seen = lengths.iter().map(|_| VecDeque::from([RunLengths::default()])).collect();
         let patience = settings.patience;
-        let (rounds, plain, switches) = (0, None, Vec::new());
-        Ok(Self { decoder, lengths, measured, settings, seen, rounds, plain, patience, switches })
+        let (rounds, plain, switches, stuck) = (0, None, Vec::new(), None);
+        Ok(Self {
+            decoder,
+            lengths,
+            measured,
+            settings,
+            seen,
+            rounds,
+            plain,
+            patience,
+            switches,
+            stuck,
+        })
     }
 
     /// What was changed since the text began, in order.
@@ -143,7 +157,10 @@ impl<L: Level> Adaptive<L> {
         {
             let proposed = round.depth;
             let asked = proposed + usize::from(round.stopped);
-            if let Some(window) = self.seen[round.level - 1].back_mut() {
+            let expected = self.seen.len();
+            let seen = round.level.checked_sub(1).and_then(|level| self.seen.get_mut(level));
+            let seen = seen.ok_or(TheoryError::Levels { found: round.level, expected })?;
+            if let Some(window) = seen.back_mut() {
                 window.record(asked, proposed, round.accepted)?;
             }
         }
@@ -218,6 +235,7 @@ impl<L: Level> Decoder for Adaptive<L> {
         self.plain = None;
         self.patience = self.settings.patience;
         self.switches.clear();
+        self.stuck = None;
         self.use_lengths(&self.measured.lengths());
         self.decoder.begin(prompt);
     }
@@ -236,9 +254,10 @@ impl<L: Level> Decoder for Adaptive<L> {
         let before = out.len();
         let step = self.decoder.step(context, room, choices, out)?;
         let tokens = out.len() - before;
-        // A chain that was checked when it was made goes on being one.
-        let adapted = self.adapt(tokens, context.len() + tokens);
-        debug_assert!(adapted.is_ok(), "{adapted:?}");
+        if self.stuck.is_none() {
+            // The text is right with any lengths, so it goes on with those there are.
+            self.stuck = self.adapt(tokens, context.len() + tokens).err();
+        }
         Ok(step)
     }
 
@@ -247,6 +266,7 @@ impl<L: Level> Decoder for Adaptive<L> {
     }
 
     fn remarks(&self) -> Vec<String> {
-        self.switches.iter().map(Switch::to_string).collect()
+        let stuck = self.stuck.iter().map(|why| format!("the lengths adapt no longer: {why}"));
+        self.switches.iter().map(Switch::to_string).chain(stuck).collect()
     }
 }

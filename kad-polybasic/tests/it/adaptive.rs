@@ -10,6 +10,7 @@ use kad_polybasic::theory::{
 };
 use kad_polybasic::{
     Adaptation, Adaptive, Drafting, Level, PredictorDrafter, PredictorTarget, Speculative, Stage,
+    Staged,
 };
 
 const EOS: TokenId = 2;
@@ -141,4 +142,26 @@ fn a_description_of_another_chain_is_refused() {
     assert!(error.contains("`large` keeps its surplus"), "{error}");
     let error = with(&|level| level.acceptance = Acceptance::Rate(0.9));
     assert!(error.contains("`large` is a rate"), "{error}");
+}
+
+/// Three levels where two were described: the text has the target's law, and a remark says what is
+/// wrong.
+#[test]
+fn rounds_of_a_deeper_chain_end_the_adaptation() {
+    let models = [1, 2, 3].map(|seed| TableModel::random("table", 3, 2, seed));
+    let [large, middle, small] = &models;
+    let model = |table| ModelPredictor::new(table, plain()).unwrap();
+    let drafting = Drafting::of(2).unwrap();
+    let target = PredictorTarget::new(model(middle));
+    let below = Stage::new(PredictorDrafter::new(model(small)), target, drafting);
+    let below = Staged::new(below, kad_polybasic::Surplus::Flush).unwrap();
+    let stage = Stage::new(below, PredictorTarget::new(model(large)), drafting);
+    let lengths = vec![stage.length()];
+    let decoder = Speculative::new(stage, &[EOS]);
+    let mut decoder = Adaptive::new(decoder, lengths, measured(2), Adaptation::default()).unwrap();
+    run(&mut decoder, 20);
+    let [remark] = &decoder.remarks()[..] else { panic!("{:?}", decoder.remarks()) };
+    assert!(remark.contains("the chain has 2 verifying levels, its description 1"), "{remark}");
+    decoder.begin(2);
+    assert!(decoder.remarks().is_empty());
 }
