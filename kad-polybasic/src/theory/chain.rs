@@ -41,6 +41,10 @@ pub struct Verifier {
     /// Seconds per round beside the pass: laws, acceptances, roll-back. Default: 0.
     #[serde(default)]
     pub overhead: f64,
+    /// Seconds per token beside the pass where this model decodes plainly: one law, one draw. Used by
+    /// [`Chain::plain`] alone. Default: 0.
+    #[serde(default)]
+    pub token_overhead: f64,
 }
 
 /// The last level of a chain. Without a verifier above it, it decodes alone.
@@ -124,10 +128,11 @@ impl Proposer {
 ///     bonus: true,
 ///     surplus: Surplus::Flush,
 ///     overhead: 0.0,
+///     token_overhead: 0.0,
 /// };
 /// let times = PassTimes::constant(1.5e-3)?;
 /// let proposer = Proposer::Model { name: "small".into(), times, overhead: 0.0 };
-/// let chain = Chain { verifiers: vec![target], proposer };
+/// let chain = Chain { verifiers: vec![target], proposer, plain_seconds: None };
 /// let predicted = chain.predict(0)?;
 /// // (T_1 + K T_2) / ((1 − a^(K+1)) / (1 − a))
 /// let wanted = (22e-3 + 5.0 * 1.5e-3) / ((1.0 - 0.7f64.powi(6)) / 0.3);
@@ -141,6 +146,12 @@ pub struct Chain {
     pub verifiers: Vec<Verifier>,
     /// `M_n`, or the target itself if it decodes alone.
     pub proposer: Proposer,
+    /// Measured seconds per token of plain decoding, for targets whose pass is not all it takes: a
+    /// deferral that is drafted by its own aligned model also runs that model. Where given, it is what
+    /// plain decoding costs, after any context; otherwise that is the target's pass over one token and
+    /// its `token_overhead`. Default: not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_seconds: Option<f64>,
 }
 
 impl Chain {
@@ -160,17 +171,18 @@ impl Chain {
         self.verifiers.iter().map(|verifier| verifier.length).collect()
     }
 
-    /// The target decoding alone.
+    /// The target decoding alone: its pass over one token and `token_overhead` per token, or
+    /// `plain_seconds` where given.
     pub fn plain(&self) -> Self {
         let proposer = match self.verifiers.first() {
             None => self.proposer.clone(),
             Some(target) => Proposer::Model {
                 name: target.name.clone(),
                 times: target.times.clone(),
-                overhead: target.overhead,
+                overhead: target.token_overhead,
             },
         };
-        Self { verifiers: Vec::new(), proposer }
+        Self { verifiers: Vec::new(), proposer, plain_seconds: self.plain_seconds }
     }
 
     /// Whether its numbers describe a chain.
@@ -185,6 +197,10 @@ impl Chain {
             }
             verifier.acceptance.check()?;
             checked_seconds("the overhead of a round", verifier.overhead)?;
+            checked_seconds("the overhead of a token", verifier.token_overhead)?;
+        }
+        if let Some(seconds) = self.plain_seconds {
+            checked_seconds("a token of plain decoding", seconds)?;
         }
         self.proposer.check()?;
         match &self.proposer {

@@ -167,7 +167,7 @@ impl Candidates {
         Ok(Plan { plain_seconds_per_token, ranked: ranked.collect::<Result<_, _>>()? })
     }
 
-    /// These members as a chain.
+    /// These members as a chain, without measured seconds of plain decoding.
     ///
     /// # Errors
     /// If `members` is empty or names a candidate or a pair that is not there, there is not one length
@@ -188,7 +188,8 @@ impl Candidates {
         let neighbours = members.windows(2).zip(lengths);
         let verifiers = neighbours.map(|(pair, &length)| self.verifier(pair, length, bonus));
         let proposer = self.candidate(last)?.proposer.clone();
-        Ok(Chain { verifiers: verifiers.collect::<Result<_, _>>()?, proposer })
+        let verifiers = verifiers.collect::<Result<_, _>>()?;
+        Ok(Chain { verifiers, proposer, plain_seconds: None })
     }
 
     fn verifier(
@@ -198,15 +199,16 @@ impl Candidates {
         bonus: bool,
     ) -> Result<Verifier, TheoryError> {
         let candidate = self.candidate(pair[0])?;
-        let Proposer::Model { name, times, .. } = &candidate.proposer else {
+        let Proposer::Model { name, times, overhead: token_overhead } = &candidate.proposer else {
             return Err(TheoryError::NoModel { name: candidate.proposer.name().to_owned() });
         };
-        let (name, times, overhead) = (name.clone(), times.clone(), candidate.round_overhead);
+        let (name, times) = (name.clone(), times.clone());
+        let (overhead, token_overhead) = (candidate.round_overhead, *token_overhead);
         let acceptance = self.acceptance(pair[0], pair[1]).cloned();
         let acceptance =
             acceptance.ok_or(TheoryError::Pair { verifier: pair[0], drafter: pair[1] })?;
         let surplus = Surplus::Flush;
-        Ok(Verifier { name, times, acceptance, length, bonus, surplus, overhead })
+        Ok(Verifier { name, times, acceptance, length, bonus, surplus, overhead, token_overhead })
     }
 
     fn candidate(&self, index: usize) -> Result<&Candidate, TheoryError> {

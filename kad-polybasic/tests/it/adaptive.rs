@@ -36,8 +36,10 @@ fn measured(length: usize) -> Chain {
             bonus: true,
             surplus: Surplus::Flush,
             overhead: 0.0,
+            token_overhead: 0.0,
         }],
         proposer: Proposer::Model { name: "small".into(), times: times(1e-3), overhead: 0.0 },
+        plain_seconds: None,
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> Veri
         bonus,
         surplus: Surplus::Flush,
         overhead: 0.0,
+        token_overhead: 0.0,
     }
 }
 
@@ -42,7 +43,7 @@ pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> Veri
 pub(crate) fn chain(verifiers: &[(f64, f64, usize)], drafter: f64) -> Chain {
     let level = |&(seconds, rate, length): &(f64, f64, usize)| level(seconds, rate, length, true);
     let verifiers = verifiers.iter().map(level).collect();
-    Chain { verifiers, proposer: model("drafter", constant(drafter)) }
+    Chain { verifiers, proposer: model("drafter", constant(drafter)), plain_seconds: None }
 }
 
 /// Counted rounds: (asked − proposed, proposed − accepted, accepted) each.
@@ -100,6 +101,7 @@ fn verifier(longest: usize) -> impl Strategy<Value = Verifier> {
             bonus,
             surplus,
             overhead,
+            token_overhead: 0.0,
         },
     )
 }
@@ -110,7 +112,7 @@ pub(crate) fn chains(
     longest: usize,
 ) -> impl Strategy<Value = Chain> {
     (proptest::collection::vec(verifier(longest), verifiers), proposer())
-        .prop_map(|(verifiers, proposer)| Chain { verifiers, proposer })
+        .prop_map(|(verifiers, proposer)| Chain { verifiers, proposer, plain_seconds: None })
 }
 
 /// Means over the first rounds of a chain: tokens, and by level (passes, tokens handed on, seconds).
