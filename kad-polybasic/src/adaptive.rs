@@ -7,9 +7,9 @@ use std::fmt;
 use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::{ChoiceSource, DecodeError, TokenId};
 
-use crate::level::{Level, Speculative};
+use crate::level::{Level, Speculative, Surplus};
 use crate::stage::SharedLength;
-use crate::theory::{Acceptance, Chain, RunLengths, Surplus, TheoryError};
+use crate::theory::{Acceptance, Chain, RunLengths, TheoryError};
 
 /// When a running chain decides anew, and on what.
 #[derive(Clone, Copy, Debug, PartialEq)]

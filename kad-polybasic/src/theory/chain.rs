@@ -5,25 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::error::{TheoryError, checked_seconds};
 use super::runs::Acceptance;
 use super::times::PassTimes;
-
-/// What becomes of the tokens a buffer has beyond its level's length.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Surplus {
-    /// They are verified with the others: `B ≥ L_i` tokens in one pass.
-    #[default]
-    Flush,
-    /// Exactly `L_i` tokens are verified. The others wait for the next round if all were accepted and
-    /// no bonus was drawn, and are dropped otherwise. They do not outlive the round of the level
-    /// above. (Decoders may also save them there, or where a bonus happens to agree with them: they
-    /// then do a little better than predicted.)
-    Keep,
-}
+use crate::level::Surplus;
 
 /// A level that verifies what the level below proposes: `M_1` … `M_{n−1}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Verifier {
+pub struct VerifyingLevel {
     /// The model's name.
     pub name: String,
     /// Its pass times `T_i`.
@@ -35,7 +22,11 @@ pub struct Verifier {
     pub length: usize,
     /// Whether a buffer that is accepted whole is followed by a token of this level's own.
     pub bonus: bool,
-    /// What becomes of a surplus. Default: it is verified too.
+    /// What becomes of the tokens a buffer has beyond `length`. Default: they are verified with the
+    /// others, `B ≥ L_i` tokens in one pass. Kept ones are predicted to wait for the next round if all
+    /// of theirs were accepted and no bonus was drawn, to be dropped otherwise, and not to outlive the
+    /// round of the level above. That is an approximation: a decoder also saves them there, and where a
+    /// bonus or a corrected token happens to agree with them, and does a little better than predicted.
     #[serde(default)]
     pub surplus: Surplus,
     /// Seconds per round beside the pass: laws, acceptances, roll-back. Default: 0.
@@ -119,8 +110,8 @@ impl Proposer {
 /// accepted tokens and one of its own: the corrected one, or the bonus.
 ///
 /// ```
-/// use kad_polybasic::theory::{Acceptance, Chain, PassTimes, Proposer, Surplus, Verifier};
-/// let target = Verifier {
+/// use kad_polybasic::theory::{Acceptance, Chain, PassTimes, Proposer, Surplus, VerifyingLevel};
+/// let target = VerifyingLevel {
 ///     name: "large".into(),
 ///     times: PassTimes::constant(22e-3)?,
 ///     acceptance: Acceptance::Rate(0.7),
@@ -143,7 +134,7 @@ impl Proposer {
 #[serde(deny_unknown_fields)]
 pub struct Chain {
     /// `M_1` … `M_{n−1}`; empty for plain decoding.
-    pub verifiers: Vec<Verifier>,
+    pub verifiers: Vec<VerifyingLevel>,
     /// `M_n`, or the target itself if it decodes alone.
     pub proposer: Proposer,
     /// Measured seconds per token of plain decoding, for targets whose pass is not all it takes: a

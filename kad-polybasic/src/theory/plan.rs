@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, Proposer, Surplus, Verifier};
+use super::chain::{Chain, Proposer, VerifyingLevel};
 use super::error::{TheoryError, checked_seconds};
 use super::predict::{Prediction, by_width};
 use super::runs::Acceptance;
 use super::search::{Ladder, Rung, longest_draft, table_sizes};
+use crate::level::Surplus;
 
 /// A model, or something that only drafts, that a chain may be made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -197,7 +198,7 @@ impl Candidates {
         pair: &[usize],
         length: usize,
         bonus: bool,
-    ) -> Result<Verifier, TheoryError> {
+    ) -> Result<VerifyingLevel, TheoryError> {
         let candidate = self.candidate(pair[0])?;
         let Proposer::Model { name, times, overhead: token_overhead } = &candidate.proposer else {
             return Err(TheoryError::NoModel { name: candidate.proposer.name().to_owned() });
@@ -208,7 +209,16 @@ impl Candidates {
         let acceptance =
             acceptance.ok_or(TheoryError::Pair { verifier: pair[0], drafter: pair[1] })?;
         let surplus = Surplus::Flush;
-        Ok(Verifier { name, times, acceptance, length, bonus, surplus, overhead, token_overhead })
+        Ok(VerifyingLevel {
+            name,
+            times,
+            acceptance,
+            length,
+            bonus,
+            surplus,
+            overhead,
+            token_overhead,
+        })
     }
 
     fn candidate(&self, index: usize) -> Result<&Candidate, TheoryError> {

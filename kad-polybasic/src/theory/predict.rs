@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, Proposer, Surplus};
+use super::chain::{Chain, Proposer};
 use super::draws::Draws;
 use super::error::TheoryError;
 use super::rounds::{Rounds, Stage, Start, draft, largest_buffer, mean};
 use super::runs::Acceptance;
 use super::search::nodes;
 use super::times::PassTimes;
+use crate::level::Surplus;
 
 /// What a chain is expected to do, per token of text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,10 +2,11 @@
 
 use kad_core::{ChoiceSource, SampledChoices};
 
-use super::chain::{Chain, Proposer, Surplus};
+use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
 use super::predict::{draft_length, largest_buffers};
 use super::runs::RunLengths;
+use crate::level::Surplus;
 
 /// What a simulated chain did.
 #[derive(Clone, Debug, Default, PartialEq)]

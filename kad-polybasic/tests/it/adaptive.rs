@@ -6,7 +6,7 @@ use kad_core::decode::{Decoder, Limits, generate};
 use kad_core::oracle::{TableModel, enumerate, joint_law, total_variation};
 use kad_core::{DecodeError, ModelPredictor, SampledChoices, Sampling, TokenId};
 use kad_polybasic::theory::{
-    Acceptance, Chain, PassTimes, Proposer, RunLengths, Surplus, Verifier,
+    Acceptance, Chain, PassTimes, Proposer, RunLengths, Surplus, VerifyingLevel,
 };
 use kad_polybasic::{
     Adaptation, Adaptive, Drafting, Level, PredictorDrafter, PredictorTarget, Speculative, Stage,
@@ -28,7 +28,7 @@ fn measured(length: usize) -> Chain {
     }
     let times = |seconds| PassTimes::constant(seconds).unwrap();
     Chain {
-        verifiers: vec![Verifier {
+        verifiers: vec![VerifyingLevel {
             name: "large".into(),
             times: times(10e-3),
             acceptance: Acceptance::Runs(runs),
@@ -135,7 +135,7 @@ fn a_description_of_another_chain_is_refused() {
     let error = refused(0, measured(2)).unwrap();
     assert!(error.contains("0 verifying levels, its description 1"), "{error}");
     assert_eq!(refused(1, measured(2)), None);
-    let with = |change: &dyn Fn(&mut Verifier)| {
+    let with = |change: &dyn Fn(&mut VerifyingLevel)| {
         let mut chain = measured(2);
         change(&mut chain.verifiers[0]);
         refused(1, chain).unwrap()

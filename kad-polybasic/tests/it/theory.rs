@@ -2,7 +2,7 @@
 
 use kad_core::oracle::enumerate;
 use kad_polybasic::theory::{
-    Acceptance, Chain, PassTime, PassTimes, Player, Proposer, RunLengths, Surplus, Verifier,
+    Acceptance, Chain, PassTime, PassTimes, Player, Proposer, RunLengths, Surplus, VerifyingLevel,
 };
 use proptest::prelude::*;
 use proptest::strategy::Union;
@@ -26,8 +26,8 @@ pub(crate) fn model(name: &str, times: PassTimes) -> Proposer {
 }
 
 /// A verifier with constant times and independent acceptances.
-pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> Verifier {
-    Verifier {
+pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> VerifyingLevel {
+    VerifyingLevel {
         name: format!("level of {seconds} s"),
         times: constant(seconds),
         acceptance: Acceptance::Rate(rate),
@@ -89,11 +89,11 @@ pub(crate) fn proposer() -> impl Strategy<Value = Proposer> {
     Union::new(vec![model.boxed(), lookup.boxed(), tree.boxed()])
 }
 
-fn verifier(longest: usize) -> impl Strategy<Value = Verifier> {
+fn verifier(longest: usize) -> impl Strategy<Value = VerifyingLevel> {
     let surplus = prop_oneof![Just(Surplus::Flush), Just(Surplus::Keep)];
     let flags = (any::<bool>(), surplus, 0.0..0.5f64);
     (times(), acceptance(4), 1..=longest, flags).prop_map(
-        |(times, acceptance, length, (bonus, surplus, overhead))| Verifier {
+        |(times, acceptance, length, (bonus, surplus, overhead))| VerifyingLevel {
             name: "verifier".into(),
             times,
             acceptance,

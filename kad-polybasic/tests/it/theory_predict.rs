@@ -3,7 +3,7 @@
 
 use kad_polybasic::theory::{
     Acceptance, Candidate, Candidates, Chain, Pair, PassTime, PassTimes, PlanLimits, Proposer,
-    RunLengths, Surplus, TheoryError, Verifier, expected_tokens,
+    RunLengths, Surplus, TheoryError, VerifyingLevel, expected_tokens,
 };
 use proptest::prelude::*;
 
@@ -123,13 +123,13 @@ fn long_chains() -> Vec<Chain> {
     {
         (0..times).for_each(|_| runs.record(asked, proposed, accepted).unwrap());
     }
-    let counted = |length, bonus| Verifier {
+    let counted = |length, bonus| VerifyingLevel {
         times: times.clone(),
         acceptance: runs.clone().into(),
         overhead: 0.5,
         ..level(1.0, 0.5, length, bonus)
     };
-    let keeping = |length, rate| Verifier {
+    let keeping = |length, rate| VerifyingLevel {
         surplus: Surplus::Keep,
         times: times.clone(),
         ..level(1.0, rate, length, false)
@@ -230,7 +230,8 @@ fn p9_two_levels_are_speculative_decoding() {
     for a in [0.0, 0.3, 0.8, 0.99, 1.0] {
         for length in [1, 2, 7, 16] {
             for bonus in [true, false] {
-                let target = Verifier { times: large.clone(), ..level(1.0, a, length, bonus) };
+                let target =
+                    VerifyingLevel { times: large.clone(), ..level(1.0, a, length, bonus) };
                 let proposer = model("small", small.clone());
                 let chain = Chain { verifiers: vec![target], proposer, plain_seconds: None };
                 let k = length as f64;
@@ -298,8 +299,11 @@ fn p9_what_is_never_accepted_costs_all_it_costs() {
     let mut runs = RunLengths::default();
     (0..9).for_each(|_| runs.record(5, 0, 0).unwrap());
     let times = PassTimes::linear(10.0, 1.0).unwrap();
-    let target =
-        |acceptance| Verifier { acceptance, times: times.clone(), ..level(1.0, 0.0, 5, true) };
+    let target = |acceptance| VerifyingLevel {
+        acceptance,
+        times: times.clone(),
+        ..level(1.0, 0.0, 5, true)
+    };
     let lookup = Proposer::Lookup { name: "n".into(), draft_seconds: 0.5, token_seconds: 1.0 };
     let silent =
         Chain { verifiers: vec![target(runs.into())], proposer: lookup, plain_seconds: None };
