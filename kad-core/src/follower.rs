@@ -38,6 +38,13 @@ pub struct Follower<'m> {
     stem: usize,
 }
 
+/// Where a text ends that begins with the tokens held: among them, or at a node of the tree.
+#[derive(Clone, Copy)]
+enum End {
+    Held(usize),
+    Node(usize),
+}
+
 /// Where a row is remembered.
 #[derive(Clone, Copy)]
 enum Place {
@@ -183,8 +190,44 @@ impl<'m> Follower<'m> {
 
     /// Whether the row after `context` and those after every path of `tree` are known.
     fn knows(&self, context: &[TokenId], tree: &TokenTree) -> bool {
-        let known = |text: &[TokenId]| self.places(text, 1).is_some();
-        known(context) && (0..tree.len()).all(|node| known(&[context, &tree.text(node)].concat()))
+        let Some(root) = self.end_of(context).filter(|end| self.is_known(*end)) else {
+            return false;
+        };
+        let mut ends = Vec::with_capacity(tree.len());
+        for node in 0..tree.len() {
+            let before = tree.parent(node).map_or(root, |parent| ends[parent]);
+            match self.after(before, tree.token(node)).filter(|end| self.is_known(*end)) {
+                Some(end) => ends.push(end),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// Where `context` ends, if it is held or held and a path of the tree.
+    fn end_of(&self, context: &[TokenId]) -> Option<End> {
+        let shared = common_prefix(self.session.tokens(), context);
+        context[shared..].iter().try_fold(End::Held(shared), |end, &token| self.after(end, token))
+    }
+
+    /// Where the text ends that is one token longer.
+    fn after(&self, end: End, token: TokenId) -> Option<End> {
+        let held = self.session.tokens();
+        match end {
+            End::Held(len) if len < held.len() => {
+                (held[len] == token).then_some(End::Held(len + 1))
+            }
+            End::Held(_) => self.tree.child_with(None, token).map(End::Node),
+            End::Node(node) => self.tree.child_with(Some(node), token).map(End::Node),
+        }
+    }
+
+    /// Whether the row there is remembered.
+    fn is_known(&self, end: End) -> bool {
+        match end {
+            End::Held(len) => (self.first..self.first + self.rows.len()).contains(&len),
+            End::Node(_) => true,
+        }
     }
 
     /// Whether the present tree follows `context`.

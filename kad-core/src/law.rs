@@ -26,22 +26,25 @@ pub struct Law<N = f64> {
     probs: Vec<N>,
     /// Room for an ordering of the tokens; kept so that truncation allocates nothing per token.
     pub(crate) order: Vec<TokenId>,
+    /// The token that has all of the mass, while it was [`Law::set_certain`] that wrote last.
+    certain: Option<TokenId>,
 }
 
 impl<N: Clone> Clone for Law<N> {
     fn clone(&self) -> Self {
-        Self { probs: self.probs.clone(), order: Vec::new() }
+        Self { probs: self.probs.clone(), order: Vec::new(), certain: self.certain }
     }
 
     /// Into the memory that is there.
     fn clone_from(&mut self, other: &Self) {
         self.probs.clone_from(&other.probs);
+        self.certain = other.certain;
     }
 }
 
 impl<N> Default for Law<N> {
     fn default() -> Self {
-        Self { probs: Vec::new(), order: Vec::new() }
+        Self { probs: Vec::new(), order: Vec::new(), certain: None }
     }
 }
 
@@ -82,6 +85,7 @@ impl<N: Number> Law<N> {
     /// Becomes the law proportional to `weights`, which are non-negative, in the memory it has;
     /// false, and no law, if they sum to 0 or to no finite number.
     pub fn set_proportional(&mut self, weights: impl IntoIterator<Item = N>) -> bool {
+        self.certain = None;
         self.probs.clear();
         self.probs.extend(weights);
         let total = N::sum_of(&self.probs);
@@ -95,6 +99,7 @@ impl<N: Number> Law<N> {
 
     /// Gives out the buffer; whoever fills it must leave a law there.
     pub(crate) fn probs_mut(&mut self) -> &mut Vec<N> {
+        self.certain = None;
         &mut self.probs
     }
 }
@@ -115,7 +120,7 @@ impl Law {
         }
         let sum: f64 = probs.iter().sum();
         if (sum - 1.0).abs() <= SUM_TOLERANCE {
-            Ok(Self { probs, order: Vec::new() })
+            Ok(Self { probs, order: Vec::new(), certain: None })
         } else {
             Err(LawError::Sum { sum })
         }
@@ -157,14 +162,21 @@ impl Law {
         last_possible
     }
 
-    /// Makes this the law of `size` tokens that gives `token` all of the mass.
+    /// Makes this the law of `size` tokens that gives `token` all of the mass. Where it was such a law
+    /// already, of as many tokens, that costs two entries instead of the whole row.
     ///
     /// # Panics
     /// If `token` is not below `size`.
     pub fn set_certain(&mut self, size: usize, token: TokenId) {
-        self.probs.clear();
-        self.probs.resize(size, 0.0);
+        match self.certain.take() {
+            Some(before) if self.probs.len() == size => self.probs[before as usize] = 0.0,
+            _ => {
+                self.probs.clear();
+                self.probs.resize(size, 0.0);
+            }
+        }
         self.probs[token as usize] = 1.0;
+        self.certain = Some(token);
     }
 
     /// Total variation distance ½ Σ |p − q| to another law over the same vocabulary.
@@ -175,6 +187,7 @@ impl Law {
 
     /// The buffer and the room for an ordering, borrowed together.
     pub(crate) fn parts_mut(&mut self) -> (&mut Vec<f64>, &mut Vec<TokenId>) {
+        self.certain = None;
         (&mut self.probs, &mut self.order)
     }
 }
@@ -227,6 +240,33 @@ mod tests {
         assert_eq!(law.pick(1.0 - f64::EPSILON / 2.0), 1);
         let law = Law::from_probs(vec![0.0, 1.0]).unwrap();
         assert_eq!(law.pick(0.0), 1);
+    }
+
+    /// Whatever wrote into the buffer before.
+    #[test]
+    fn certainty_leaves_nothing_of_what_was_there() {
+        let mut law = Law::default();
+        let mut expect = |change: &dyn Fn(&mut Law), size: usize, token: TokenId| {
+            change(&mut law);
+            law.set_certain(size, token);
+            let one = (0..size).map(|at| if at == token as usize { 1.0 } else { 0.0 });
+            assert!(law.probs().iter().copied().eq(one), "{law:?}, {token} of {size}");
+        };
+        expect(&|_| {}, 4, 1);
+        expect(&|_| {}, 4, 3);
+        expect(&|_| {}, 4, 3);
+        expect(&|_| {}, 5, 0);
+        expect(&|_| {}, 4, 2);
+        expect(&|law| assert!(law.set_proportional([1.0, 2.0, 3.0, 4.0])), 4, 0);
+        expect(&|law| assert!(!law.set_proportional([0.0; 4])), 4, 1);
+        expect(&|law| law.probs_mut().fill(0.25), 4, 2);
+        expect(&|law| law.parts_mut().0.fill(0.25), 4, 2);
+        let even = Law::from_probs(vec![0.25; 4]).unwrap();
+        expect(&|law| law.clone_from(&even), 4, 0);
+        let mut other = even.clone();
+        other.set_certain(4, 3);
+        expect(&|law| law.clone_from(&other), 4, 1);
+        expect(&|law| *law = other.clone(), 4, 2);
     }
 
     #[test]

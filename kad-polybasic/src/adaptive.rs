@@ -7,7 +7,7 @@ use std::fmt;
 use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::{ChoiceSource, DecodeError, TokenId};
 
-use crate::level::{Level, Speculative};
+use crate::level::{Level, Speculative, Surplus};
 use crate::stage::SharedLength;
 use crate::theory::{Acceptance, Chain, RunLengths, TheoryError};
 
@@ -71,11 +71,14 @@ impl fmt::Display for Switch {
 }
 
 /// A chain with lengths that adapt. The law is the chain's, exactly: a length is chosen from rounds
-/// that are over, before a token of the next is drawn.
+/// that are over, before a token of the next is drawn. That needs levels whose surplus is flushed:
+/// tokens that wait ([`Surplus::Keep`](crate::Surplus::Keep)) are drawn already, the rounds below
+/// tell how, and a length that follows those rounds would choose among tokens it knows of.
 ///
 /// What it knows is a measured chain (pass times, run lengths: a profile) and its own latest rounds. It
 /// starts each text with the measured chain's lengths, so that a text does not depend on those before
-/// it.
+/// it. Where the rounds are not those of such a chain, the lengths stay as they are for the rest of the
+/// text, and a [remark](Decoder::remarks) says why.
 pub struct Adaptive<L> {
     decoder: Speculative<L>,
     lengths: Vec<SharedLength>,
@@ -89,6 +92,8 @@ pub struct Adaptive<L> {
     plain: Option<usize>,
     patience: usize,
     switches: Vec<Switch>,
+    /// Why the lengths of this text adapt no longer.
+    stuck: Option<TheoryError>,
 }
 
 impl<L: Level> Adaptive<L> {
@@ -96,7 +101,8 @@ impl<L: Level> Adaptive<L> {
     /// first.
     ///
     /// # Errors
-    /// If the numbers of `measured` describe no chain of as many levels.
+    /// If the numbers of `measured` describe no chain of as many levels, a level of it keeps its
+    /// surplus, or its acceptance is a rate: rounds can be counted with counted rounds only.
     pub fn new(
         decoder: Speculative<L>,
         lengths: Vec<SharedLength>,
@@ -108,10 +114,30 @@ impl<L: Level> Adaptive<L> {
             let (found, expected) = (lengths.len(), measured.verifiers.len());
             return Err(TheoryError::Levels { found, expected });
         }
+        for verifier in &measured.verifiers {
+            let name = || verifier.name.clone();
+            if verifier.surplus == Surplus::Keep {
+                return Err(TheoryError::KeptSurplus { name: name() });
+            }
+            if matches!(verifier.acceptance, Acceptance::Rate(_)) {
+                return Err(TheoryError::FixedRate { name: name() });
+            }
+        }
         let seen = lengths.iter().map(|_| VecDeque::from([RunLengths::default()])).collect();
         let patience = settings.patience;
-        let (rounds, plain, switches) = (0, None, Vec::new());
-        Ok(Self { decoder, lengths, measured, settings, seen, rounds, plain, patience, switches })
+        let (rounds, plain, switches, stuck) = (0, None, Vec::new(), None);
+        Ok(Self {
+            decoder,
+            lengths,
+            measured,
+            settings,
+            seen,
+            rounds,
+            plain,
+            patience,
+            switches,
+            stuck,
+        })
     }
 
     /// What was changed since the text began, in order.
@@ -131,7 +157,10 @@ impl<L: Level> Adaptive<L> {
         {
             let proposed = round.depth;
             let asked = proposed + usize::from(round.stopped);
-            if let Some(window) = self.seen[round.level - 1].back_mut() {
+            let expected = self.seen.len();
+            let seen = round.level.checked_sub(1).and_then(|level| self.seen.get_mut(level));
+            let seen = seen.ok_or(TheoryError::Levels { found: round.level, expected })?;
+            if let Some(window) = seen.back_mut() {
                 window.record(asked, proposed, round.accepted)?;
             }
         }
@@ -206,6 +235,7 @@ impl<L: Level> Decoder for Adaptive<L> {
         self.plain = None;
         self.patience = self.settings.patience;
         self.switches.clear();
+        self.stuck = None;
         self.use_lengths(&self.measured.lengths());
         self.decoder.begin(prompt);
     }
@@ -224,9 +254,10 @@ impl<L: Level> Decoder for Adaptive<L> {
         let before = out.len();
         let step = self.decoder.step(context, room, choices, out)?;
         let tokens = out.len() - before;
-        // A chain that was checked when it was made goes on being one.
-        let adapted = self.adapt(tokens, context.len() + tokens);
-        debug_assert!(adapted.is_ok(), "{adapted:?}");
+        if self.stuck.is_none() {
+            // The text is right with any lengths, so it goes on with those there are.
+            self.stuck = self.adapt(tokens, context.len() + tokens).err();
+        }
         Ok(step)
     }
 
@@ -235,6 +266,7 @@ impl<L: Level> Decoder for Adaptive<L> {
     }
 
     fn remarks(&self) -> Vec<String> {
-        self.switches.iter().map(Switch::to_string).collect()
+        let stuck = self.stuck.iter().map(|why| format!("the lengths adapt no longer: {why}"));
+        self.switches.iter().map(Switch::to_string).chain(stuck).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::{ChoiceSource, DecodeError, TokenId};
+use serde::{Deserialize, Serialize};
 
 use crate::draft::{Ask, Draft, Drafter};
 
@@ -115,7 +116,8 @@ impl<L: Level> Decoder for Speculative<L> {
 }
 
 /// What happens to tokens of a level beyond the threshold of the level above.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Surplus {
     /// They are verified with the others: no token waits, a pass may be wider than the threshold.
     #[default]

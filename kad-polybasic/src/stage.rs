@@ -40,8 +40,13 @@ impl Drafting {
 }
 
 /// The length of a stage, to be changed between its rounds by whoever holds it too; 0 drafts
-/// nothing and leaves each token to the target. Changing it never changes the law: what is decided
-/// from earlier rounds is decided before the tokens of the next are drawn.
+/// nothing and leaves each token to the target. Changing it does not change the law of the text where
+/// the choice is independent of tokens drawn but not emitted. So it may follow everything that came
+/// before, rounds of all levels included, where no level below keeps its surplus: what is decided
+/// then is decided before the tokens of the next round are drawn. Above a level with
+/// [`Surplus::Keep`](crate::Surplus::Keep) tokens wait that are drawn already, and the round that
+/// made them says whether they were accepted or corrected: there a length may follow the emitted text
+/// and a schedule fixed beforehand, and no rounds.
 pub type SharedLength = Rc<Cell<usize>>;
 
 /// A drafter and the target that verifies its drafts, one chain of tokens at a time.

@@ -29,7 +29,8 @@ mod simulate;
 mod times;
 mod uncertainty;
 
-pub use chain::{Chain, Proposer, Surplus, Verifier};
+pub use crate::level::Surplus;
+pub use chain::{Chain, Proposer, VerifyingLevel};
 pub use error::TheoryError;
 pub use geometric::{CappedGeometric, expected_tokens};
 pub use insertion::Insertion;

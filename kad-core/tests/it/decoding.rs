@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use kad_core::decode::{Decoder, Emitted, Limits, Origin, SingleDecoder, Step, Stop, generate};
+use kad_core::decode::{Decoder, Emitted, Limits, SingleDecoder, Step, Stop, generate};
 use kad_core::oracle::TableModel;
 use kad_core::{
     ChoiceSource, DecodeError, LawError, ModelPredictor, SampledChoices, Sampling, TokenId,

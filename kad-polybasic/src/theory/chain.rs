@@ -5,25 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::error::{TheoryError, checked_seconds};
 use super::runs::Acceptance;
 use super::times::PassTimes;
-
-/// What becomes of the tokens a buffer has beyond its level's length.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Surplus {
-    /// They are verified with the others: `B ≥ L_i` tokens in one pass.
-    #[default]
-    Flush,
-    /// Exactly `L_i` tokens are verified. The others wait for the next round if all were accepted and
-    /// no bonus was drawn, and are dropped otherwise. They do not outlive the round of the level
-    /// above. (Decoders may also save them there, or where a bonus happens to agree with them: they
-    /// then do a little better than predicted.)
-    Keep,
-}
+use crate::level::Surplus;
 
 /// A level that verifies what the level below proposes: `M_1` … `M_{n−1}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Verifier {
+pub struct VerifyingLevel {
     /// The model's name.
     pub name: String,
     /// Its pass times `T_i`.
@@ -35,12 +22,20 @@ pub struct Verifier {
     pub length: usize,
     /// Whether a buffer that is accepted whole is followed by a token of this level's own.
     pub bonus: bool,
-    /// What becomes of a surplus. Default: it is verified too.
+    /// What becomes of the tokens a buffer has beyond `length`. Default: they are verified with the
+    /// others, `B ≥ L_i` tokens in one pass. Kept ones are predicted to wait for the next round if all
+    /// of theirs were accepted and no bonus was drawn, to be dropped otherwise, and not to outlive the
+    /// round of the level above. That is an approximation: a decoder also saves them there, and where a
+    /// bonus or a corrected token happens to agree with them, and does a little better than predicted.
     #[serde(default)]
     pub surplus: Surplus,
     /// Seconds per round beside the pass: laws, acceptances, roll-back. Default: 0.
     #[serde(default)]
     pub overhead: f64,
+    /// Seconds per token beside the pass where this model decodes plainly: one law, one draw. Used by
+    /// [`Chain::plain`] alone. Default: 0.
+    #[serde(default)]
+    pub token_overhead: f64,
 }
 
 /// The last level of a chain. Without a verifier above it, it decodes alone.
@@ -115,8 +110,8 @@ impl Proposer {
 /// accepted tokens and one of its own: the corrected one, or the bonus.
 ///
 /// ```
-/// use kad_polybasic::theory::{Acceptance, Chain, PassTimes, Proposer, Surplus, Verifier};
-/// let target = Verifier {
+/// use kad_polybasic::theory::{Acceptance, Chain, PassTimes, Proposer, Surplus, VerifyingLevel};
+/// let target = VerifyingLevel {
 ///     name: "large".into(),
 ///     times: PassTimes::constant(22e-3)?,
 ///     acceptance: Acceptance::Rate(0.7),
@@ -124,10 +119,11 @@ impl Proposer {
 ///     bonus: true,
 ///     surplus: Surplus::Flush,
 ///     overhead: 0.0,
+///     token_overhead: 0.0,
 /// };
 /// let times = PassTimes::constant(1.5e-3)?;
 /// let proposer = Proposer::Model { name: "small".into(), times, overhead: 0.0 };
-/// let chain = Chain { verifiers: vec![target], proposer };
+/// let chain = Chain { verifiers: vec![target], proposer, plain_seconds: None };
 /// let predicted = chain.predict(0)?;
 /// // (T_1 + K T_2) / ((1 − a^(K+1)) / (1 − a))
 /// let wanted = (22e-3 + 5.0 * 1.5e-3) / ((1.0 - 0.7f64.powi(6)) / 0.3);
@@ -138,9 +134,15 @@ impl Proposer {
 #[serde(deny_unknown_fields)]
 pub struct Chain {
     /// `M_1` … `M_{n−1}`; empty for plain decoding.
-    pub verifiers: Vec<Verifier>,
+    pub verifiers: Vec<VerifyingLevel>,
     /// `M_n`, or the target itself if it decodes alone.
     pub proposer: Proposer,
+    /// Measured seconds per token of plain decoding, for targets whose pass is not all it takes: a
+    /// deferral that is drafted by its own aligned model also runs that model. Where given, it is what
+    /// plain decoding costs, after any context; otherwise that is the target's pass over one token and
+    /// its `token_overhead`. Default: not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain_seconds: Option<f64>,
 }
 
 impl Chain {
@@ -160,17 +162,18 @@ impl Chain {
         self.verifiers.iter().map(|verifier| verifier.length).collect()
     }
 
-    /// The target decoding alone.
+    /// The target decoding alone: its pass over one token and `token_overhead` per token, or
+    /// `plain_seconds` where given.
     pub fn plain(&self) -> Self {
         let proposer = match self.verifiers.first() {
             None => self.proposer.clone(),
             Some(target) => Proposer::Model {
                 name: target.name.clone(),
                 times: target.times.clone(),
-                overhead: target.overhead,
+                overhead: target.token_overhead,
             },
         };
-        Self { verifiers: Vec::new(), proposer }
+        Self { verifiers: Vec::new(), proposer, plain_seconds: self.plain_seconds }
     }
 
     /// Whether its numbers describe a chain.
@@ -185,6 +188,10 @@ impl Chain {
             }
             verifier.acceptance.check()?;
             checked_seconds("the overhead of a round", verifier.overhead)?;
+            checked_seconds("the overhead of a token", verifier.token_overhead)?;
+        }
+        if let Some(seconds) = self.plain_seconds {
+            checked_seconds("a token of plain decoding", seconds)?;
         }
         self.proposer.check()?;
         match &self.proposer {

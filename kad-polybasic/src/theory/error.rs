@@ -22,6 +22,23 @@ pub enum TheoryError {
         /// Those described.
         expected: usize,
     },
+    /// A chain that adapts and lets tokens wait.
+    #[error(
+        "`{name}` keeps its surplus in a chain whose lengths adapt, which would not be exact: \
+         flush the surplus, or fix the lengths"
+    )]
+    KeptSurplus {
+        /// The level's name.
+        name: String,
+    },
+    /// A chain that adapts and has nothing to add its rounds to.
+    #[error(
+        "the acceptance of `{name}` is a rate, which no round can change: count its run lengths"
+    )]
+    FixedRate {
+        /// The level's name.
+        name: String,
+    },
     /// A grid axis that does not rise.
     #[error("{axis} of the pass times are {found:?}: give at least one, from {least} on, rising")]
     Axis {

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, Proposer, Surplus, Verifier};
+use super::chain::{Chain, Proposer, VerifyingLevel};
 use super::error::{TheoryError, checked_seconds};
 use super::predict::{Prediction, by_width};
 use super::runs::Acceptance;
 use super::search::{Ladder, Rung, longest_draft, table_sizes};
+use crate::level::Surplus;
 
 /// A model, or something that only drafts, that a chain may be made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -167,7 +168,7 @@ impl Candidates {
         Ok(Plan { plain_seconds_per_token, ranked: ranked.collect::<Result<_, _>>()? })
     }
 
-    /// These members as a chain.
+    /// These members as a chain, without measured seconds of plain decoding.
     ///
     /// # Errors
     /// If `members` is empty or names a candidate or a pair that is not there, there is not one length
@@ -188,7 +189,8 @@ impl Candidates {
         let neighbours = members.windows(2).zip(lengths);
         let verifiers = neighbours.map(|(pair, &length)| self.verifier(pair, length, bonus));
         let proposer = self.candidate(last)?.proposer.clone();
-        Ok(Chain { verifiers: verifiers.collect::<Result<_, _>>()?, proposer })
+        let verifiers = verifiers.collect::<Result<_, _>>()?;
+        Ok(Chain { verifiers, proposer, plain_seconds: None })
     }
 
     fn verifier(
@@ -196,17 +198,27 @@ impl Candidates {
         pair: &[usize],
         length: usize,
         bonus: bool,
-    ) -> Result<Verifier, TheoryError> {
+    ) -> Result<VerifyingLevel, TheoryError> {
         let candidate = self.candidate(pair[0])?;
-        let Proposer::Model { name, times, .. } = &candidate.proposer else {
+        let Proposer::Model { name, times, overhead: token_overhead } = &candidate.proposer else {
             return Err(TheoryError::NoModel { name: candidate.proposer.name().to_owned() });
         };
-        let (name, times, overhead) = (name.clone(), times.clone(), candidate.round_overhead);
+        let (name, times) = (name.clone(), times.clone());
+        let (overhead, token_overhead) = (candidate.round_overhead, *token_overhead);
         let acceptance = self.acceptance(pair[0], pair[1]).cloned();
         let acceptance =
             acceptance.ok_or(TheoryError::Pair { verifier: pair[0], drafter: pair[1] })?;
         let surplus = Surplus::Flush;
-        Ok(Verifier { name, times, acceptance, length, bonus, surplus, overhead })
+        Ok(VerifyingLevel {
+            name,
+            times,
+            acceptance,
+            length,
+            bonus,
+            surplus,
+            overhead,
+            token_overhead,
+        })
     }
 
     fn candidate(&self, index: usize) -> Result<&Candidate, TheoryError> {

@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, Proposer, Surplus};
+use super::chain::{Chain, Proposer};
 use super::draws::Draws;
 use super::error::TheoryError;
 use super::rounds::{Rounds, Stage, Start, draft, largest_buffer, mean};
 use super::runs::Acceptance;
 use super::search::nodes;
 use super::times::PassTimes;
+use crate::level::Surplus;
 
 /// What a chain is expected to do, per token of text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,8 +141,11 @@ impl Inputs {
 
     /// Seconds per token of the target alone.
     pub(super) fn plain(&self, chain: &Chain) -> f64 {
+        if let Some(seconds) = chain.plain_seconds {
+            return seconds;
+        }
         match (chain.verifiers.first(), &chain.proposer) {
-            (Some(target), _) => self.pass[0][1] + target.overhead,
+            (Some(target), _) => self.pass[0][1] + target.token_overhead,
             (None, Proposer::Model { overhead, .. }) => self.drafter[1] + overhead,
             // Refused by `Chain::check`.
             (None, Proposer::Lookup { .. } | Proposer::Tree { .. }) => f64::NAN,
@@ -211,7 +215,7 @@ pub(super) fn by_width(times: &PassTimes, most: usize, context: usize) -> Vec<f6
 /// Plain decoding: one pass, one token.
 fn alone(chain: &Chain, inputs: &Inputs) -> Prediction {
     let seconds = inputs.plain(chain);
-    let pass = inputs.drafter.get(1).copied().unwrap_or(seconds);
+    let pass = inputs.drafter.get(1).map_or(seconds, |pass| pass.min(seconds));
     let level = LevelPrediction {
         name: chain.proposer.name().to_owned(),
         seconds_per_token: seconds,

@@ -1,9 +1,10 @@
 //! The best lengths of one chain: depth first from the bottom, cut off by a bound.
 
-use super::chain::{Chain, Proposer, Surplus};
+use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
 use super::predict::{by_width, long_run};
 use super::rounds::{Rounds, Stage, draft, largest_buffer};
+use crate::level::Surplus;
 
 /// Bounds and costs are sums of rounded products: a bound cuts off only what is worse by more.
 const ROUNDING: f64 = 1e-12;

@@ -2,10 +2,11 @@
 
 use kad_core::{ChoiceSource, SampledChoices};
 
-use super::chain::{Chain, Proposer, Surplus};
+use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
 use super::predict::{draft_length, largest_buffers};
 use super::runs::RunLengths;
+use crate::level::Surplus;
 
 /// What a simulated chain did.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -104,7 +105,7 @@ impl Sums {
 /// use kad_polybasic::theory::{Chain, PassTimes, Player, Proposer};
 /// let times = PassTimes::constant(0.02)?;
 /// let proposer = Proposer::Model { name: "large".into(), times, overhead: 0.0 };
-/// let chain = Chain { verifiers: vec![], proposer };
+/// let chain = Chain { verifiers: vec![], proposer, plain_seconds: None };
 /// let mut player = Player::new(&chain, 0)?;
 /// // Plain decoding makes one token a round.
 /// assert_eq!(player.round(&mut SampledChoices::seeded(1))?, 1);
@@ -192,16 +193,18 @@ impl<'c> Player<'c> {
             tokens += 1;
         }
         let behind = std::mem::take(&mut self.behind[level]);
-        let (passes, seconds) = match &self.chain.proposer {
-            Proposer::Model { times, overhead, .. } => {
+        let alone = self.chain.plain_seconds.filter(|_| level == 0);
+        let (passes, seconds) = match (&self.chain.proposer, alone) {
+            (Proposer::Model { .. }, Some(seconds)) => (tokens, seconds),
+            (Proposer::Model { times, overhead, .. }, None) => {
                 let pass = |width| times.seconds(width, self.context);
                 let first = if behind && tokens > 0 { (pass(2) - pass(1)).max(0.0) } else { 0.0 };
                 (tokens, tokens as f64 * (pass(1) + overhead) + first)
             }
-            Proposer::Lookup { draft_seconds, token_seconds, .. } => {
+            (Proposer::Lookup { draft_seconds, token_seconds, .. }, _) => {
                 (1, draft_seconds + tokens as f64 * token_seconds)
             }
-            Proposer::Tree { draft_seconds, .. } => (1, *draft_seconds),
+            (Proposer::Tree { draft_seconds, .. }, _) => (1, *draft_seconds),
         };
         self.done[level].passes += passes as u64;
         self.done[level].seconds += seconds;

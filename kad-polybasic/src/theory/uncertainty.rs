@@ -34,7 +34,7 @@ impl Chain {
     /// Beta(accepted + r, rejected + 1 − r) where r is the pair's rate over all positions (unlike
     /// resampled counts that is not certain of what never failed in a handful of trials, and unlike a
     /// flat prior it does not drag a long run of high hazards towards one half); every measured pass time from a normal
-    /// law around its median, cut off at 0. Middle 95 % of `resamples` predictions; 1,000 are enough
+    /// law around its median, cut off at 0 (`plain_seconds`, where given, are not drawn). Middle 95 % of `resamples` predictions; 1,000 are enough
     /// for two digits. Rates given as [`Acceptance::Rate`](super::Acceptance::Rate), overheads and the
     /// times of what is no model count as known; so does that a drafter never seen to stop does not.
     ///

@@ -248,6 +248,10 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
         true
     }
 
+    fn draws_by_place(&self) -> bool {
+        self.verifier == TreeVerifier::SharedUniform
+    }
+
     fn round(
         &mut self,
         ask: Ask<'_>,

@@ -39,7 +39,9 @@ pub fn block<N: Number>(targets: &[Law<N>], drafts: &[Law<N>], tokens: &[TokenId
         match drafts.get(i) {
             None => weight.clone(),
             Some(draft) => {
-                let excess = N::sum_of(&excess(weight, &targets[i], draft));
+                let mut sum = N::Sum::default();
+                excess(weight, &targets[i], draft).for_each(|more| N::add_to(&mut sum, more));
+                let excess = N::total(sum);
                 let missing = N::one() - weight.clone();
                 let all = excess.clone() + missing;
                 if all > N::zero() { excess / all } else { N::one() }
@@ -58,7 +60,8 @@ pub fn block_residual<N: Number>(weight: &N, target: &Law<N>, draft: &Law<N>, ou
     }
 }
 
-fn excess<N: Number>(weight: &N, target: &Law<N>, draft: &Law<N>) -> Vec<N> {
+/// `(w p − q)₊`, token by token.
+fn excess<N: Number>(weight: &N, target: &Law<N>, draft: &Law<N>) -> impl Iterator<Item = N> {
     let pairs = target.probs().iter().zip(draft.probs());
-    pairs.map(|(p, q)| positive_part(&(weight.clone() * p.clone()), q)).collect()
+    pairs.map(move |(p, q)| positive_part(&(weight.clone() * p.clone()), q))
 }

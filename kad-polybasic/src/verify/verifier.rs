@@ -10,8 +10,9 @@ pub enum Verifier {
     /// All tokens at once, by [`block()`](super::block()): never accepts fewer on average.
     Block,
     /// Drafted and target token at the same uniform: accepted where they are equal. The text is the
-    /// one that plain decoding gives for the same seed, token for token, wherever passes of several
-    /// tokens give the bits of single ones. Accepts less often than [`Token`](Self::Token):
+    /// one that token-by-token decoding of the target's law gives for the same seed (deferral decoded
+    /// lazily draws otherwise), token for token, wherever passes of several tokens give the bits of
+    /// single ones. Accepts less often than [`Token`](Self::Token):
     /// `Σ_y |I_p(y) ∩ I_q(y)|` over the quantile intervals of the two laws. Levels above verify so
     /// too: a place has one uniform, and another verifier would meet it again after a rejection.
     SharedUniform,

@@ -6,10 +6,11 @@ use kad_core::decode::{Decoder, Limits, generate};
 use kad_core::oracle::{TableModel, enumerate, joint_law, total_variation};
 use kad_core::{DecodeError, ModelPredictor, SampledChoices, Sampling, TokenId};
 use kad_polybasic::theory::{
-    Acceptance, Chain, PassTimes, Proposer, RunLengths, Surplus, Verifier,
+    Acceptance, Chain, PassTimes, Proposer, RunLengths, Surplus, VerifyingLevel,
 };
 use kad_polybasic::{
     Adaptation, Adaptive, Drafting, Level, PredictorDrafter, PredictorTarget, Speculative, Stage,
+    Staged,
 };
 
 const EOS: TokenId = 2;
@@ -27,7 +28,7 @@ fn measured(length: usize) -> Chain {
     }
     let times = |seconds| PassTimes::constant(seconds).unwrap();
     Chain {
-        verifiers: vec![Verifier {
+        verifiers: vec![VerifyingLevel {
             name: "large".into(),
             times: times(10e-3),
             acceptance: Acceptance::Runs(runs),
@@ -35,8 +36,10 @@ fn measured(length: usize) -> Chain {
             bonus: true,
             surplus: Surplus::Flush,
             overhead: 0.0,
+            token_overhead: 0.0,
         }],
         proposer: Proposer::Model { name: "small".into(), times: times(1e-3), overhead: 0.0 },
+        plain_seconds: None,
     }
 }
 
@@ -122,12 +125,45 @@ fn drafts_grow_where_all_is_accepted() {
 fn a_description_of_another_chain_is_refused() {
     let table = TableModel::random("same", 3, 2, 5);
     let model = || ModelPredictor::new(&table, plain()).unwrap();
-    let stage = Stage::new(
-        PredictorDrafter::new(model()),
-        PredictorTarget::new(model()),
-        Drafting::of(2).unwrap(),
-    );
-    let decoder = Speculative::new(stage, &[]);
-    let error = Adaptive::new(decoder, vec![], measured(2), Adaptation::default()).err().unwrap();
-    assert!(error.to_string().contains("0 verifying levels, its description 1"), "{error}");
+    let refused = |lengths: usize, chain: Chain| {
+        let target = PredictorTarget::new(model());
+        let stage = Stage::new(PredictorDrafter::new(model()), target, Drafting::of(2).unwrap());
+        let lengths = (0..lengths).map(|_| stage.length()).collect();
+        let decoder = Speculative::new(stage, &[]);
+        Adaptive::new(decoder, lengths, chain, Adaptation::default()).err().map(|e| e.to_string())
+    };
+    let error = refused(0, measured(2)).unwrap();
+    assert!(error.contains("0 verifying levels, its description 1"), "{error}");
+    assert_eq!(refused(1, measured(2)), None);
+    let with = |change: &dyn Fn(&mut VerifyingLevel)| {
+        let mut chain = measured(2);
+        change(&mut chain.verifiers[0]);
+        refused(1, chain).unwrap()
+    };
+    let error = with(&|level| level.surplus = Surplus::Keep);
+    assert!(error.contains("`large` keeps its surplus"), "{error}");
+    let error = with(&|level| level.acceptance = Acceptance::Rate(0.9));
+    assert!(error.contains("`large` is a rate"), "{error}");
+}
+
+/// Three levels where two were described: the text has the target's law, and a remark says what is
+/// wrong.
+#[test]
+fn rounds_of_a_deeper_chain_end_the_adaptation() {
+    let models = [1, 2, 3].map(|seed| TableModel::random("table", 3, 2, seed));
+    let [large, middle, small] = &models;
+    let model = |table| ModelPredictor::new(table, plain()).unwrap();
+    let drafting = Drafting::of(2).unwrap();
+    let target = PredictorTarget::new(model(middle));
+    let below = Stage::new(PredictorDrafter::new(model(small)), target, drafting);
+    let below = Staged::new(below, kad_polybasic::Surplus::Flush).unwrap();
+    let stage = Stage::new(below, PredictorTarget::new(model(large)), drafting);
+    let lengths = vec![stage.length()];
+    let decoder = Speculative::new(stage, &[EOS]);
+    let mut decoder = Adaptive::new(decoder, lengths, measured(2), Adaptation::default()).unwrap();
+    run(&mut decoder, 20);
+    let [remark] = &decoder.remarks()[..] else { panic!("{:?}", decoder.remarks()) };
+    assert!(remark.contains("the chain has 2 verifying levels, its description 1"), "{remark}");
+    decoder.begin(2);
+    assert!(decoder.remarks().is_empty());
 }

@@ -1,12 +1,12 @@
 //! P3: what must fail. Each variant is one that was published, or that suggests itself, and each must be
 //! told apart from the exact chain by the enumeration that proves the latter.
 
-use kad_core::decode::{Emitted, Round};
+use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::oracle::{TableModel, TextLaw, total_variation};
 use kad_core::{ChoiceSource, DecodeError, Law, ModelPredictor, Predictor, TokenId};
 use kad_polybasic::{
-    Ask, At, Draft, Drafter, Level, NotExact, PredictorDrafter, PredictorTarget, Speculative,
-    Stage, Staged, Surplus, Target, Verifier,
+    Ask, At, Draft, Drafter, Level, NotExact, PredictorDrafter, PredictorTarget, SharedLength,
+    Speculative, Stage, Staged, Surplus, Target, Verifier,
 };
 
 use crate::support::*;
@@ -182,6 +182,59 @@ fn p3_a_drafter_that_withholds_what_it_has_seen_is_told_apart() {
     let drafter = PredictorDrafter::new(predictor(&models[1]));
     let found = distance(&models, Choosy(drafter, Draft::default()));
     assert!(found > 0.01, "TV = {found}");
+}
+
+/// Drafts two tokens at the middle, verifies one or none at the top: none where the middle has just
+/// accepted both of its own, which says that the token that waits was accepted.
+struct Watching<L> {
+    decoder: Speculative<L>,
+    length: SharedLength,
+}
+
+impl<L: Level> Decoder for Watching<L> {
+    fn begin(&mut self, prompt: usize) {
+        self.length.set(1);
+        self.decoder.begin(prompt);
+    }
+    fn context_len(&self) -> usize {
+        self.decoder.context_len()
+    }
+    fn step(
+        &mut self,
+        context: &[TokenId],
+        room: usize,
+        choices: &mut dyn ChoiceSource,
+        out: &mut Vec<Emitted>,
+    ) -> Result<Step, DecodeError> {
+        let step = self.decoder.step(context, room, choices, out)?;
+        let all = self.decoder.rounds().iter().any(|r| r.level == 2 && r.accepted == 2);
+        self.length.set(usize::from(!all));
+        Ok(step)
+    }
+    fn rounds(&self) -> &[Round] {
+        self.decoder.rounds()
+    }
+}
+
+/// Two even models over one that says 9/10 and 1/10, two tokens: the law is 3/20, 7/20, 23/100, 27/100
+/// instead of four quarters, by hand. With the surplus flushed the same lengths are exact.
+#[test]
+fn p3_lengths_that_follow_the_rounds_are_not_exact_over_a_kept_surplus() {
+    let table = |p: [f32; 2]| TableModel::random("table", 2, 0, 0).with_row(&[], &p.map(f32::ln));
+    let [even, skewed] = [[0.5, 0.5], [0.9, 0.1]].map(table);
+    let distance = |surplus| {
+        let target = || PredictorTarget::new(predictor(&even));
+        let drafter = PredictorDrafter::new(predictor(&skewed));
+        let middle = Stage::new(drafter, target(), drafting(2, false));
+        let below = Staged::new(middle, surplus).unwrap();
+        let top = Stage::new(below, target(), drafting(1, false));
+        let length = top.length();
+        let mut decoder = Watching { decoder: Speculative::new(top, &[]), length };
+        total_variation(&whole(&mut decoder, 2), &claimed(predictor(&even), 2))
+    };
+    assert!(distance(Surplus::Flush) < EXACT);
+    let found = distance(Surplus::Keep);
+    assert!(found > 0.11, "TV = {found}, by hand 3/25");
 }
 
 /// The uppermost level may be lenient: it decodes, and does not claim to be exact.

@@ -2,7 +2,7 @@
 
 use kad_core::oracle::enumerate;
 use kad_polybasic::theory::{
-    Acceptance, Chain, PassTime, PassTimes, Player, Proposer, RunLengths, Surplus, Verifier,
+    Acceptance, Chain, PassTime, PassTimes, Player, Proposer, RunLengths, Surplus, VerifyingLevel,
 };
 use proptest::prelude::*;
 use proptest::strategy::Union;
@@ -26,8 +26,8 @@ pub(crate) fn model(name: &str, times: PassTimes) -> Proposer {
 }
 
 /// A verifier with constant times and independent acceptances.
-pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> Verifier {
-    Verifier {
+pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> VerifyingLevel {
+    VerifyingLevel {
         name: format!("level of {seconds} s"),
         times: constant(seconds),
         acceptance: Acceptance::Rate(rate),
@@ -35,6 +35,7 @@ pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> Veri
         bonus,
         surplus: Surplus::Flush,
         overhead: 0.0,
+        token_overhead: 0.0,
     }
 }
 
@@ -42,7 +43,7 @@ pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> Veri
 pub(crate) fn chain(verifiers: &[(f64, f64, usize)], drafter: f64) -> Chain {
     let level = |&(seconds, rate, length): &(f64, f64, usize)| level(seconds, rate, length, true);
     let verifiers = verifiers.iter().map(level).collect();
-    Chain { verifiers, proposer: model("drafter", constant(drafter)) }
+    Chain { verifiers, proposer: model("drafter", constant(drafter)), plain_seconds: None }
 }
 
 /// Counted rounds: (asked − proposed, proposed − accepted, accepted) each.
@@ -88,11 +89,11 @@ pub(crate) fn proposer() -> impl Strategy<Value = Proposer> {
     Union::new(vec![model.boxed(), lookup.boxed(), tree.boxed()])
 }
 
-fn verifier(longest: usize) -> impl Strategy<Value = Verifier> {
+fn verifier(longest: usize) -> impl Strategy<Value = VerifyingLevel> {
     let surplus = prop_oneof![Just(Surplus::Flush), Just(Surplus::Keep)];
     let flags = (any::<bool>(), surplus, 0.0..0.5f64);
     (times(), acceptance(4), 1..=longest, flags).prop_map(
-        |(times, acceptance, length, (bonus, surplus, overhead))| Verifier {
+        |(times, acceptance, length, (bonus, surplus, overhead))| VerifyingLevel {
             name: "verifier".into(),
             times,
             acceptance,
@@ -100,6 +101,7 @@ fn verifier(longest: usize) -> impl Strategy<Value = Verifier> {
             bonus,
             surplus,
             overhead,
+            token_overhead: 0.0,
         },
     )
 }
@@ -110,7 +112,7 @@ pub(crate) fn chains(
     longest: usize,
 ) -> impl Strategy<Value = Chain> {
     (proptest::collection::vec(verifier(longest), verifiers), proposer())
-        .prop_map(|(verifiers, proposer)| Chain { verifiers, proposer })
+        .prop_map(|(verifiers, proposer)| Chain { verifiers, proposer, plain_seconds: None })
 }
 
 /// Means over the first rounds of a chain: tokens, and by level (passes, tokens handed on, seconds).

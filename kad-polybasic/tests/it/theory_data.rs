@@ -2,7 +2,7 @@
 
 use kad_core::{ChoiceSource, SampledChoices};
 use kad_polybasic::theory::{
-    Acceptance, Chain, PassTime, PassTimes, RunLengths, TheoryError, Verifier,
+    Acceptance, Chain, PassTime, PassTimes, RunLengths, TheoryError, VerifyingLevel,
 };
 use proptest::prelude::*;
 
@@ -197,8 +197,12 @@ fn medians_know_their_error() {
 fn the_interval_of_a_pass_time_is_its_own() {
     let noisy = PassTime { seconds: 20.0, standard_error: 0.5 };
     let times = PassTimes::new(vec![1], vec![0], vec![vec![noisy]]).unwrap();
-    let target = Verifier { times, ..level(1.0, 0.7, 4, true) };
-    let chain = Chain { verifiers: vec![target], proposer: model("small", constant(2.0)) };
+    let target = VerifyingLevel { times, ..level(1.0, 0.7, 4, true) };
+    let chain = Chain {
+        verifiers: vec![target],
+        proposer: model("small", constant(2.0)),
+        plain_seconds: None,
+    };
     let found = chain.uncertainty(0, 4000, 1).unwrap();
     let tokens = (1.0 - 0.7f64.powi(5)) / 0.3;
     for (end, sign) in [(found.seconds_per_token.low, -1.0), (found.seconds_per_token.high, 1.0)] {

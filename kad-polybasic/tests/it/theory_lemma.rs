@@ -13,7 +13,7 @@ fn chains() -> impl Strategy<Value = Chain> {
     let verifier = (0.5..30.0f64, 0.05..1.0f64, 1..12usize, any::<bool>())
         .prop_map(|(seconds, rate, length, bonus)| level(seconds, rate, length, bonus));
     (proptest::collection::vec(verifier, 1..=3), 0.1..5.0f64).prop_map(|(verifiers, seconds)| {
-        Chain { verifiers, proposer: model("drafter", constant(seconds)) }
+        Chain { verifiers, proposer: model("drafter", constant(seconds)), plain_seconds: None }
     })
 }
 

@@ -2,8 +2,8 @@
 //! against closed forms.
 
 use kad_polybasic::theory::{
-    Acceptance, Chain, PassTime, PassTimes, Proposer, RunLengths, Surplus, TheoryError, Verifier,
-    expected_tokens,
+    Acceptance, Candidate, Candidates, Chain, Pair, PassTime, PassTimes, PlanLimits, Proposer,
+    RunLengths, Surplus, TheoryError, VerifyingLevel, expected_tokens,
 };
 use proptest::prelude::*;
 
@@ -123,13 +123,13 @@ fn long_chains() -> Vec<Chain> {
     {
         (0..times).for_each(|_| runs.record(asked, proposed, accepted).unwrap());
     }
-    let counted = |length, bonus| Verifier {
+    let counted = |length, bonus| VerifyingLevel {
         times: times.clone(),
         acceptance: runs.clone().into(),
         overhead: 0.5,
         ..level(1.0, 0.5, length, bonus)
     };
-    let keeping = |length, rate| Verifier {
+    let keeping = |length, rate| VerifyingLevel {
         surplus: Surplus::Keep,
         times: times.clone(),
         ..level(1.0, rate, length, false)
@@ -139,19 +139,41 @@ fn long_chains() -> Vec<Chain> {
     let tree = Proposer::Tree { name: "t".into(), draft_seconds: 4.0, nodes: 20, depth: 6 };
     let middle = || level(7.0, 0.8, 5, true);
     vec![
-        Chain { verifiers: vec![counted(12, true), middle()], proposer: drafter() },
-        Chain { verifiers: vec![keeping(8, 0.95), middle()], proposer: drafter() },
+        Chain {
+            verifiers: vec![counted(12, true), middle()],
+            proposer: drafter(),
+            plain_seconds: None,
+        },
+        Chain {
+            verifiers: vec![keeping(8, 0.95), middle()],
+            proposer: drafter(),
+            plain_seconds: None,
+        },
         // Every buffer is accepted, none is dropped: the surplus alone decides.
-        Chain { verifiers: vec![keeping(7, 1.0), middle()], proposer: drafter() },
-        Chain { verifiers: vec![keeping(3, 0.9), counted(6, true)], proposer: lookup.clone() },
-        Chain { verifiers: vec![counted(16, false), counted(6, true)], proposer: tree },
+        Chain {
+            verifiers: vec![keeping(7, 1.0), middle()],
+            proposer: drafter(),
+            plain_seconds: None,
+        },
+        Chain {
+            verifiers: vec![keeping(3, 0.9), counted(6, true)],
+            proposer: lookup.clone(),
+            plain_seconds: None,
+        },
+        Chain {
+            verifiers: vec![counted(16, false), counted(6, true)],
+            proposer: tree,
+            plain_seconds: None,
+        },
         Chain {
             verifiers: vec![counted(14, true), keeping(5, 0.9), level(3.0, 0.7, 4, true)],
             proposer: drafter(),
+            plain_seconds: None,
         },
         Chain {
             verifiers: vec![keeping(14, 0.97), keeping(5, 0.9), counted(6, false)],
             proposer: lookup,
+            plain_seconds: None,
         },
     ]
 }
@@ -208,9 +230,10 @@ fn p9_two_levels_are_speculative_decoding() {
     for a in [0.0, 0.3, 0.8, 0.99, 1.0] {
         for length in [1, 2, 7, 16] {
             for bonus in [true, false] {
-                let target = Verifier { times: large.clone(), ..level(1.0, a, length, bonus) };
+                let target =
+                    VerifyingLevel { times: large.clone(), ..level(1.0, a, length, bonus) };
                 let proposer = model("small", small.clone());
-                let chain = Chain { verifiers: vec![target], proposer };
+                let chain = Chain { verifiers: vec![target], proposer, plain_seconds: None };
                 let k = length as f64;
                 let verify = 20.0 + 1.5 * (k - f64::from(u8::from(!bonus)));
                 let behind = if bonus { 0.25 * a.powi(length as i32) } else { 0.0 };
@@ -231,6 +254,44 @@ fn p9_two_levels_are_speculative_decoding() {
     close(chain.plain().predict(0).unwrap().seconds_per_token, 1.0, "plain");
 }
 
+/// Plain decoding pays for tokens, not rounds: one pass, one law and one draw, or what was measured.
+/// The planner and the adapting chain compare with the same.
+#[test]
+fn plain_decoding_costs_what_a_token_costs() {
+    let mut costly = chain(&[(1.0, 0.0, 4)], 0.5);
+    costly.verifiers[0].overhead = 3.0;
+    costly.verifiers[0].token_overhead = 0.25;
+    let plain = |chain: &Chain| {
+        let seconds = chain.plain().predict(0).unwrap().seconds_per_token;
+        // Nothing is accepted: plain decoding is best, and a chain wins nothing.
+        let best = chain.best_lengths(0, 3).unwrap();
+        assert_eq!((best.lengths, best.seconds_per_token), (vec![], seconds));
+        let played = chain.plain().simulate(0, 3, 1).unwrap().seconds_per_token;
+        close(played, seconds, "played out");
+        let own = chain.predict(0).unwrap().seconds_per_token;
+        close(chain.uncertainty(0, 3, 1).unwrap().speedup.low, seconds / own, "speedup");
+        seconds
+    };
+    close(plain(&costly), 1.25, "a pass and the overhead of a token");
+    costly.plain_seconds = Some(1.75);
+    close(plain(&costly), 1.75, "as measured");
+    let levels = costly.plain().predict(0).unwrap().levels;
+    close(levels[0].seconds_per_pass, 1.0, "the pass of it");
+    close(levels[0].overhead_per_token, 0.75, "the rest");
+    costly.plain_seconds = Some(-1.0);
+    assert!(costly.check().unwrap_err().to_string().contains("a token of plain decoding"));
+
+    let model = Proposer::Model { name: "m".into(), times: constant(1.0), overhead: 0.25 };
+    let candidate = |proposer| Candidate { proposer, round_overhead: 3.0 };
+    let pair = Pair { verifier: 0, drafter: 1, acceptance: Acceptance::Rate(0.5) };
+    let candidates = vec![candidate(model.clone()), candidate(model)];
+    let candidates = Candidates { candidates, target: 0, pairs: vec![pair] };
+    let planned = candidates.chain(&[0, 1], &[2], true).unwrap();
+    let alone = planned.plain().predict(0).unwrap().seconds_per_token;
+    let limits = PlanLimits { context: 0, ..Default::default() };
+    close(alone, candidates.plan(&limits).unwrap().plain_seconds_per_token, "as the planner");
+}
+
 /// P9: a drafter that proposes nothing, or whose tokens are never accepted, leaves the target its
 /// passes: `T_1(1)`, or `T_1(K + 1) + K T_2`, per token.
 #[test]
@@ -238,13 +299,21 @@ fn p9_what_is_never_accepted_costs_all_it_costs() {
     let mut runs = RunLengths::default();
     (0..9).for_each(|_| runs.record(5, 0, 0).unwrap());
     let times = PassTimes::linear(10.0, 1.0).unwrap();
-    let target =
-        |acceptance| Verifier { acceptance, times: times.clone(), ..level(1.0, 0.0, 5, true) };
+    let target = |acceptance| VerifyingLevel {
+        acceptance,
+        times: times.clone(),
+        ..level(1.0, 0.0, 5, true)
+    };
     let lookup = Proposer::Lookup { name: "n".into(), draft_seconds: 0.5, token_seconds: 1.0 };
-    let silent = Chain { verifiers: vec![target(runs.into())], proposer: lookup };
+    let silent =
+        Chain { verifiers: vec![target(runs.into())], proposer: lookup, plain_seconds: None };
     close(silent.predict(0).unwrap().seconds_per_token, 10.5, "silent");
     let drafter = model("small", constant(2.0));
-    let wrong = Chain { verifiers: vec![target(Acceptance::Rate(0.0))], proposer: drafter };
+    let wrong = Chain {
+        verifiers: vec![target(Acceptance::Rate(0.0))],
+        proposer: drafter,
+        plain_seconds: None,
+    };
     close(wrong.predict(0).unwrap().seconds_per_token, 15.0 + 10.0, "wrong");
 }
 
@@ -262,7 +331,8 @@ fn impossible_chains_are_refused() {
     assert!(matches!(rate, TheoryError::Rate { rate } if rate.is_nan()));
     assert!(matches!(with(&|c| c.verifiers[0].overhead = -1.0), TheoryError::Seconds { .. }));
     let lookup = Proposer::Lookup { name: "n".into(), draft_seconds: 0.1, token_seconds: 0.0 };
-    let alone = with(&|c| *c = Chain { verifiers: vec![], proposer: lookup.clone() });
+    let alone =
+        with(&|c| *c = Chain { verifiers: vec![], proposer: lookup.clone(), plain_seconds: None });
     assert_eq!(alone, TheoryError::NoModel { name: "n".into() });
     let tree = Proposer::Tree { name: "t".into(), draft_seconds: 1.0, nodes: 0, depth: 2 };
     assert_eq!(with(&|c| c.proposer = tree.clone()), TheoryError::NoNodes { name: "t".into() });

@@ -2,9 +2,12 @@
 
 use kad_core::decode::SingleDecoder;
 use kad_core::deferral::{KadDual, Rule};
-use kad_core::oracle::TableModel;
+use kad_core::oracle::{TableModel, total_variation};
 use kad_core::{MixturePredictor, ModelPredictor};
-use kad_polybasic::{DeferralTarget, PredictorTarget, Surplus, Target, Verifier};
+use kad_polybasic::{
+    DeferralTarget, Level, PredictorTarget, Speculative, Stage, Staged, Surplus, Target, TopKTree,
+    TreeStage, TreeVerifier, Verifier,
+};
 
 use crate::support::*;
 
@@ -62,4 +65,29 @@ fn close_laws_agree_at_most_places() {
     let mut choices = kad_core::SampledChoices::seeded(5);
     let made = run(&mut decoder, &PROMPT, 200, &mut choices);
     assert!(made.steps.len() < 100, "{} rounds for 200 tokens", made.steps.len());
+}
+
+/// A tree verified by shared uniforms hands up tokens drawn by place: below another verifier the chain
+/// is not exact, says so, and is refused below a further level.
+#[test]
+fn a_tree_drawn_by_place_is_exact_below_shared_uniforms_only() {
+    let [large, middle, small] = tables();
+    let stage = |verifier| {
+        let tree = TopKTree::new(predictor(&small), 2, 5).unwrap();
+        let target = PredictorTarget::new(predictor(&middle));
+        let level = TreeStage::new(tree, target, drafting(1, false));
+        let level = level.verified_by(TreeVerifier::SharedUniform);
+        let drafter = Staged::new(level, Surplus::Flush).unwrap();
+        let target = PredictorTarget::new(predictor(&large));
+        Stage::new(drafter, target, drafting(3, false)).verified_by(verifier)
+    };
+    assert!(Staged::new(stage(Verifier::SharedUniform), Surplus::Flush).is_ok());
+    for verifier in [Verifier::Token, Verifier::Block] {
+        assert!(!stage(verifier).is_exact(), "{verifier:?}");
+        assert!(Staged::new(stage(verifier), Surplus::Flush).is_err(), "{verifier:?}");
+    }
+    let goal = claimed(predictor(&large), 3);
+    let mut decoder = Speculative::new(stage(Verifier::Block), &[EOS]);
+    let distance = total_variation(&whole(&mut decoder, 3), &goal);
+    assert!(distance > 0.005, "TV = {distance}");
 }

@@ -20,7 +20,7 @@ fn three_levels() -> Profile {
 
 /// The same numbers as a chain, without the planner.
 fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
-    use kad_polybasic::theory::{Surplus, Verifier};
+    use kad_polybasic::theory::{Surplus, VerifyingLevel};
     let proposer = |name: &str| match &profile.candidate(name).unwrap().cost {
         Cost::Law { times, token_overhead, .. } => {
             Proposer::Model { name: name.into(), times: times.clone(), overhead: *token_overhead }
@@ -32,11 +32,12 @@ fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
         },
     };
     let verifier = |(names, &length): (&[&str], &usize)| {
-        let Cost::Law { times, round_overhead, .. } = &profile.candidate(names[0]).unwrap().cost
+        let Cost::Law { times, round_overhead, token_overhead, .. } =
+            &profile.candidate(names[0]).unwrap().cost
         else {
             panic!("{} verifies nothing", names[0]);
         };
-        Verifier {
+        VerifyingLevel {
             name: names[0].to_owned(),
             times: times.clone(),
             acceptance: profile.runs(names[0], names[1]).unwrap().clone().into(),
@@ -44,10 +45,11 @@ fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
             bonus: true,
             surplus: Surplus::Flush,
             overhead: *round_overhead,
+            token_overhead: *token_overhead,
         }
     };
     let verifiers = members.windows(2).zip(lengths).map(verifier).collect();
-    Chain { verifiers, proposer: proposer(members[members.len() - 1]) }
+    Chain { verifiers, proposer: proposer(members[members.len() - 1]), plain_seconds: None }
 }
 
 /// By exhaustive search over all chains and lengths.
