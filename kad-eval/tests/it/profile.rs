@@ -177,7 +177,8 @@ fn planned_levels_need_a_fresh_profile() {
     let plan: Value = serde_json::from_str(&plan).unwrap();
     let chain = plan["decoders"].as_array().unwrap().iter().find(|d| d["name"] == "drafted");
     // A planned chain adapts: what it starts from, and what it was measured to be.
-    let levels = &chain.unwrap()["levels"]["levels"];
+    let levels = &chain.unwrap()["levels"];
+    assert_eq!(chain.unwrap()["adapting"], true);
     assert_eq!(levels.as_array().unwrap().len(), 1, "{levels}");
     assert!(levels[0]["length"].as_u64().unwrap() >= 1, "{levels}");
 
