@@ -1,29 +1,21 @@
 //! `kad bench`: chains against their prediction and against plain decoding.
 
+mod measure;
 mod show;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use kad_core::decode::Limits;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
 
 use super::run::on_ctrl_c;
 use super::speed;
-use crate::bench::{Arm, Text, Texts, arm};
 use crate::cli::BenchArgs;
-use crate::config::{
-    ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan, law_in_words,
-};
+use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan};
 use crate::failure::{Failure, WrongRequest};
 use crate::models::planned::{drafter, list_planned, name_of};
-use crate::models::{self, Models, Rules, Settings};
+use crate::models::{self, Models};
 use crate::output;
-use crate::profile::steps::{StepTime, decode, in_passes};
-use crate::profile::{About, Ask, Outlook, Profile, Progress, Prompts, Ranked, Subjects};
+use crate::profile::{About, Ask, Outlook, Profile, Ranked, Subjects};
 use crate::profile::{listed, plain};
 
 /// The longest plans that are looked for.
@@ -67,11 +59,11 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         models::check_shared(&contender.kind, &models)
             .with_context(|| format!("decoder `{}`", contender.name))?;
     }
-    let Some(measured) = measure(args, &contenders, &models, &prompts)? else {
+    let Some(measured) = measure::measure(args, &contenders, &models, &prompts)? else {
         let message = "interrupted: a comparison of unequal parts would say nothing";
         return Err(Failure::Interrupted(message.to_owned()));
     };
-    let arms = arms(contenders, measured);
+    let arms = measure::arms(contenders, measured);
     let text = show::text(args, &experiment.name, &arms)?;
     if let Some(path) = &args.html {
         let page = show::page(args, &experiment.name, &arms, profile.as_ref())?;
@@ -213,133 +205,4 @@ pub(super) fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<
     let members: Vec<String> = std::iter::once(target).chain(drafters).collect();
     let lengths: Vec<usize> = levels.iter().map(|level| level.length.get()).collect();
     Outlook::chain(profile, &members, &lengths, levels.first().is_none_or(|level| level.bonus))
-}
-
-/// What was measured of one decoder.
-#[derive(Default)]
-struct Measured {
-    texts: Texts,
-    /// In passes of each model, without the steps that read prompts.
-    seconds: BTreeMap<String, f64>,
-}
-
-/// Decodes everything; None if the user interrupted. By decoder.
-fn measure(
-    args: &BenchArgs,
-    contenders: &[Contender],
-    models: &Models,
-    prompts: &Prompts,
-) -> Result<Option<Vec<Measured>>> {
-    let rules: Vec<Rules> =
-        contenders.iter().map(|one| Rules::of(&one.kind)).collect::<Result<_>>()?;
-    let tokens = contenders.iter().map(|one| prompts.of(&one.kind, models));
-    let tokens = tokens.collect::<Result<Vec<_>>>()?;
-    let count = tokens.iter().map(Vec::len).min().unwrap_or(0);
-    let progress = Progress::new("texts", args.reps * count * contenders.len());
-    let mut order: Vec<usize> = (0..contenders.len()).collect();
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-    let empty = || Measured { texts: vec![Vec::new(); count], seconds: BTreeMap::new() };
-    let mut found: Vec<Measured> = contenders.iter().map(|_| empty()).collect();
-    for rep in 0..args.reps {
-        for prompt in 0..count {
-            order.shuffle(&mut rng);
-            for &at in &order {
-                let Some((seed, text)) = tokens[at].get(prompt) else { continue };
-                // Another draw each time, the same one for every decoder.
-                let seed = seed.wrapping_add(1_000_003 * rep as u64);
-                let one = &contenders[at];
-                let limits =
-                    Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
-                let made = steps(one, models, &rules[at], text, &limits, seed)?;
-                let Some(made) = made else { return Ok(None) };
-                found[at].add(prompt, &made);
-                progress.one();
-            }
-        }
-    }
-    Ok(Some(found))
-}
-
-/// One text as it was decoded.
-struct Decoded<'a> {
-    steps: Vec<StepTime>,
-    /// In passes of each model, after the first step.
-    seconds: Vec<(&'a str, f64)>,
-}
-
-impl Measured {
-    fn add(&mut self, prompt: usize, made: &Decoded<'_>) {
-        self.texts[prompt].extend(timed(&made.steps));
-        for (model, seconds) in &made.seconds {
-            *self.seconds.entry((*model).to_owned()).or_default() += seconds;
-        }
-    }
-}
-
-fn steps<'a>(
-    one: &'a Contender,
-    models: &Models,
-    rules: &Rules,
-    prompt: &[kad_core::TokenId],
-    limits: &Limits,
-    seed: u64,
-) -> Result<Option<Decoded<'a>>> {
-    let (sampling, decision) = (one.sampling.sampling()?, one.sampling.decision()?);
-    let settings = Settings { sampling, decision, eos: limits.eos.clone() };
-    let mut decoder = models::decoder(&one.kind, models, rules, &settings)?;
-    let names = one.kind.models();
-    // Of each model, before and after each step.
-    let marks = RefCell::new(Vec::new());
-    let clock = || {
-        let now: Vec<f64> = names.iter().map(|name| in_passes(models, &[*name])).collect();
-        let sum = now.iter().sum();
-        marks.borrow_mut().push(now);
-        sum
-    };
-    let Some(steps) = decode(&mut *decoder, prompt, limits, seed, &clock)? else {
-        return Ok(None);
-    };
-    let marks = marks.into_inner();
-    let later = |index: usize| match (marks.get(1), marks.last()) {
-        (Some(first), Some(last)) => last[index] - first[index],
-        _ => 0.0,
-    };
-    let seconds = names.iter().enumerate().map(|(index, name)| (*name, later(index))).collect();
-    Ok(Some(Decoded { steps, seconds }))
-}
-
-/// A text without the step that read its prompt; None if there was no other.
-fn timed(steps: &[StepTime]) -> Option<Text> {
-    let (first, later) = steps.split_first()?;
-    let sum = |of: fn(&StepTime) -> f64| later.iter().map(of).sum();
-    let tokens: f64 = sum(|step| step.emitted as f64);
-    (tokens > 0.0).then(|| Text {
-        seconds: sum(|step| step.seconds),
-        passing: sum(|step| step.passing),
-        tokens,
-        first: first.seconds,
-    })
-}
-
-/// The first one is the baseline. Prompts on which some decoder ended at once are left out for all.
-fn arms(contenders: Vec<Contender>, measured: Vec<Measured>) -> Vec<Arm> {
-    let (mut texts, seconds): (Vec<Texts>, Vec<BTreeMap<String, f64>>) =
-        measured.into_iter().map(|one| (one.texts, one.seconds)).unzip();
-    let prompts = texts.first().map_or(0, Vec::len);
-    for prompt in (0..prompts).rev() {
-        let least = texts.iter().map(|arm| arm[prompt].len()).min().unwrap_or(0);
-        for arm in &mut texts {
-            arm[prompt].truncate(least);
-            if least == 0 {
-                arm.remove(prompt);
-            }
-        }
-    }
-    let baseline = texts.first().cloned().unwrap_or_default();
-    let numbered = contenders.into_iter().zip(texts).zip(seconds).enumerate();
-    let made = numbered.map(|(index, ((one, texts), seconds))| {
-        let law = law_in_words(&one.kind, &one.sampling);
-        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline)).with(law, &seconds)
-    });
-    made.collect()
 }
