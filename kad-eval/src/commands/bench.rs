@@ -16,11 +16,7 @@ use crate::models::planned::{drafter, list_planned, name_of};
 use crate::models::{self, Models};
 use crate::output;
 use crate::profile::{About, Ask, Outlook, Profile, Ranked, Subjects};
-use crate::profile::{listed, plain};
-
-/// The longest plans that are looked for.
-const MAX_LEVELS: usize = 4;
-const MAX_LENGTH: usize = 16;
+use crate::profile::{listed, plain, same_law};
 
 /// A decoder to be measured.
 struct Contender {
@@ -30,11 +26,25 @@ struct Contender {
     predicted: Option<Ranked>,
 }
 
+impl Contender {
+    /// Whether its tokens have the law of `other`'s.
+    fn same_law(&self, other: &Self) -> bool {
+        let lenient = |one: &Self| match &one.kind {
+            DecoderKind::Chain(chain) => chain.leniency().is_some(),
+            _ => false,
+        };
+        let same = plain(self.kind.law()) == plain(other.kind.law());
+        same && same_law(&self.sampling, &other.sampling) && !lenient(self) && !lenient(other)
+    }
+}
+
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
     check_page(args)?;
-    let prompts = speed::prompts(&experiment, args.data.as_deref(), args.prompts)?;
     let profile = args.profile.as_deref().map(Profile::read).transpose()?;
+    let profiled = profile.as_ref().map_or(0, |profile| profile.effort.prompts);
+    let (prompts, which) =
+        speed::unseen(&experiment, args.data.as_deref(), profiled, args.prompts)?;
     on_ctrl_c()?;
     let subjects = Subjects::of(&experiment, None)?;
     let models = load(args, &experiment, &subjects)?;
@@ -64,9 +74,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         return Err(Failure::Interrupted(message.to_owned()));
     };
     let arms = measure::arms(contenders, measured);
-    let text = show::text(args, &experiment.name, &arms)?;
+    let text = show::text(args, &experiment.name, &arms, &which)?;
     if let Some(path) = &args.html {
-        let page = show::page(args, &experiment.name, &arms, profile.as_ref())?;
+        let page = show::page(args, &experiment.name, &arms, &which, profile.as_ref())?;
         std::fs::write(path, page)
             .with_context(|| format!("cannot write the page {}", path.display()))?;
     }
@@ -122,8 +132,8 @@ fn planned(args: &BenchArgs, profile: &Profile, subjects: &Subjects) -> Result<V
     let ask = Ask {
         target: args.target.clone(),
         drafters: None,
-        max_levels: MAX_LEVELS,
-        max_length: MAX_LENGTH,
+        max_levels: Ask::MAX_LEVELS,
+        max_length: Ask::MAX_LENGTH,
         chains: 2,
     };
     let outlook = Outlook::of(profile, &ask)?;
@@ -154,7 +164,8 @@ fn named(
     let wanted = listed(names, "decoder", &decoder_names(experiment))?;
     let mut found = Vec::new();
     for plan in experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name)) {
-        let predicted = profile.map(|profile| predicted(profile, &plan.kind)).transpose()?;
+        let predicted =
+            profile.map(|profile| predicted(profile, &plan.kind, &plan.sampling)).transpose()?;
         found.push(Contender {
             name: plan.name.clone(),
             kind: plan.kind.clone(),
@@ -168,13 +179,15 @@ fn named(
     let Some(baseline) = plain(first.kind.law()) else {
         bail!(WrongRequest(format!("`{}` has no law of its own", first.name)));
     };
-    let place = found.iter().position(|other| other.kind == baseline);
+    let sampling = first.sampling.clone();
+    let same = |other: &Contender| other.kind == baseline && same_law(&other.sampling, &sampling);
+    let place = found.iter().position(same);
     let baseline = match place {
         Some(place) => found.remove(place),
         None => Contender {
             name: "plain decoding".to_owned(),
-            predicted: profile.map(|p| predicted(p, &baseline)).transpose()?.flatten(),
-            sampling: first.sampling.clone(),
+            predicted: profile.map(|p| predicted(p, &baseline, &sampling)).transpose()?.flatten(),
+            sampling,
             kind: baseline,
         },
     };
@@ -183,8 +196,12 @@ fn named(
 }
 
 /// What `profile` expects of this decoder; None if it is one that the theory does not describe.
-pub(super) fn predicted(profile: &Profile, kind: &DecoderKind) -> Result<Option<Ranked>> {
-    let Some(target) = name_of(profile, kind.law()) else { return Ok(None) };
+pub(super) fn predicted(
+    profile: &Profile,
+    kind: &DecoderKind,
+    sampling: &SamplingPlan,
+) -> Result<Option<Ranked>> {
+    let Some(target) = name_of(profile, kind.law(), sampling) else { return Ok(None) };
     let levels: &[LevelPlan] = match kind {
         DecoderKind::Chain(chain) => chain.listed(),
         other if plain(other).as_ref() == Some(other) => &[],

@@ -16,7 +16,7 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     let experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
     check_writable(args).map_err(Failure::Request)?;
     let subjects = Subjects::of(&experiment, args.models.as_deref())?;
-    let prompts = speed::prompts(&experiment, args.data.as_deref(), args.prompts)?;
+    let prompts = speed::prompts(&experiment, args.data.as_deref(), 0, args.prompts)?;
     on_ctrl_c()?;
     let models = models::load_all(&experiment.models, subjects.kinds())?;
     for law in &subjects.laws {

@@ -23,7 +23,7 @@ pub(crate) use format::{About, Cost, Effort, Profile};
 pub(crate) use measure::{Measurement, Prompts};
 pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Verdict};
 pub(crate) use progress::Progress;
-pub(crate) use subjects::{Subjects, listed, plain};
+pub(crate) use subjects::{Subjects, listed, plain, same_law};
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -130,11 +130,16 @@ fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, f64>)> {
 /// The first one is the baseline.
 pub(super) fn arms(contenders: Vec<Contender>, measured: Vec<Measured>) -> Vec<Arm> {
     let matched = matched(&measured);
+    let same: Vec<bool> = contenders.iter().map(|one| one.same_law(&contenders[0])).collect();
     let baseline = matched.first().map(|(texts, _)| texts.clone()).unwrap_or_default();
     let numbered = contenders.into_iter().zip(matched).enumerate();
     let made = numbered.map(|(index, (one, (texts, seconds)))| {
         let law = law_in_words(&one.kind, &one.sampling);
-        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline)).with(law, &seconds)
+        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline)).with(
+            law,
+            same[index],
+            &seconds,
+        )
     });
     made.collect()
 }
