@@ -47,6 +47,7 @@ pub(crate) struct ProfileArgs {
 ///
 /// Chains of all candidates with the best lengths for each, the time predicted for them, and what one
 /// more level would do, by the published criterion and exactly. Says so if plain decoding is fastest.
+/// The best of many chains by one measurement looks better than it is: `kad bench` is the check.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

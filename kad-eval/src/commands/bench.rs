@@ -40,7 +40,9 @@ impl Contender {
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
-    check_page(args)?;
+    if let Some(path) = &args.html {
+        speed::check_writable(path, "page", "--html")?;
+    }
     let profile = args.profile.as_deref().map(Profile::read).transpose()?;
     let profiled = profile.as_ref().map_or(0, |profile| profile.effort.prompts);
     let (prompts, which) =
@@ -82,20 +84,6 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     }
     output::line(&text)?;
     Ok(())
-}
-
-/// Before anything is measured: whether the page has a place.
-fn check_page(args: &BenchArgs) -> Result<()> {
-    let Some(path) = &args.html else { return Ok(()) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    if folder.is_none_or(Path::is_dir) && !path.is_dir() {
-        return Ok(());
-    }
-    let why = if path.is_dir() { "it is a folder" } else { "there is no such folder" };
-    bail!(WrongRequest(format!(
-        "cannot write the page {}: {why}; give `--html` a file in a folder that is there",
-        path.display()
-    )))
 }
 
 fn load(args: &BenchArgs, experiment: &Experiment, subjects: &Subjects) -> Result<Models> {

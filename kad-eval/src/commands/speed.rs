@@ -74,6 +74,19 @@ pub(super) fn unseen(
     Ok((found, words))
 }
 
+/// Before minutes of measuring: whether the file `path`, given by the option `flag`, can be written.
+pub(super) fn check_writable(path: &Path, what: &str, flag: &str) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_none_or(Path::is_dir) && !path.is_dir() {
+        return Ok(());
+    }
+    let why = if path.is_dir() { "it is a folder" } else { "there is no such folder" };
+    bail!(WrongRequest(format!(
+        "cannot write the {what} {}: {why}; give `{flag}` a file in a folder that is there",
+        path.display()
+    )))
+}
+
 /// Three significant digits or so.
 pub(super) fn milliseconds(value: f64) -> String {
     let decimals = match value.abs() {
