@@ -32,13 +32,6 @@ pub(crate) struct Ask {
     pub(crate) chains: usize,
 }
 
-impl Ask {
-    /// The most levels that are looked for unless more are asked for, the target included.
-    pub(crate) const MAX_LEVELS: usize = 4;
-    /// The most tokens that a level waits for unless more are asked for.
-    pub(crate) const MAX_LENGTH: usize = 16;
-}
-
 /// Chains by what they are expected to take.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Outlook {
