@@ -34,6 +34,8 @@ pub(crate) struct Arm {
     pub(crate) name: String,
     /// What its tokens are distributed as.
     pub(crate) law: String,
+    /// Whether the baseline's are distributed likewise.
+    pub(crate) law_of_baseline: bool,
     /// What the profile expects.
     pub(crate) predicted: Option<Ranked>,
     pub(crate) milliseconds_per_token: f64,
@@ -96,6 +98,7 @@ pub(crate) fn arm(
         speedup,
         overhead_percent: 100.0 * (1.0 - sum(|text| text.passing) / seconds),
         law: String::new(),
+        law_of_baseline: true,
         passes: BTreeMap::new(),
         first_milliseconds: 1e3 * sum(|text| text.first) / count,
         tokens: tokens as u64,
@@ -104,14 +107,30 @@ pub(crate) fn arm(
 }
 
 impl Arm {
-    /// Names the law, and shares the time in passes out among models as `seconds` are.
-    pub(crate) fn with(mut self, law: String, seconds: &BTreeMap<String, f64>) -> Self {
+    /// Names the law, says whether it is the baseline's, and shares the time in passes out among models
+    /// as `seconds` are.
+    pub(crate) fn with(
+        mut self,
+        law: String,
+        law_of_baseline: bool,
+        seconds: &BTreeMap<String, f64>,
+    ) -> Self {
         let passing = self.milliseconds_per_token * (1.0 - self.overhead_percent / 100.0);
         let all: f64 = seconds.values().sum();
         let share = |own: f64| if all > 0.0 { passing * own / all } else { 0.0 };
         self.passes = seconds.iter().map(|(model, own)| (model.clone(), share(*own))).collect();
         self.law = law;
+        self.law_of_baseline = law_of_baseline;
         self
+    }
+
+    /// What the speed-up says; of another law than the baseline's nothing about plain decoding.
+    pub(crate) fn verdict(&self) -> &'static str {
+        match &self.speedup {
+            None => "baseline",
+            Some(_) if !self.law_of_baseline => "another law than the baseline's: not comparable",
+            Some(speedup) => verdict(speedup),
+        }
     }
 }
 
@@ -158,7 +177,7 @@ fn resampled(texts: &Texts, statistic: impl Fn(&[Pick]) -> f64) -> Interval {
 }
 
 /// What a speed-up says.
-pub(crate) fn verdict(speedup: &Estimate) -> &'static str {
+fn verdict(speedup: &Estimate) -> &'static str {
     let Interval { low, high } = speedup.interval;
     // Written so that NaN decides nothing.
     if low > 1.0 {
@@ -199,13 +218,15 @@ mod tests {
     #[test]
     fn passes_and_overhead_add_up_to_the_time() {
         let seconds = BTreeMap::from([("large".to_owned(), 6.0), ("small".to_owned(), 2.0)]);
-        let found = arm("a".to_owned(), None, texts(3, 1.0), None).with("x".to_owned(), &seconds);
+        let found =
+            arm("a".to_owned(), None, texts(3, 1.0), None).with("x".to_owned(), true, &seconds);
         let total = found.milliseconds_per_token;
         let passes: f64 = found.passes.values().sum();
         assert!((passes + total * found.overhead_percent / 100.0 - total).abs() < 1e-9);
         assert!((found.passes["large"] - 3.0 * found.passes["small"]).abs() < 1e-9);
         let none = BTreeMap::from([("large".to_owned(), 0.0)]);
-        let found = arm("a".to_owned(), None, texts(3, 1.0), None).with("x".to_owned(), &none);
+        let found =
+            arm("a".to_owned(), None, texts(3, 1.0), None).with("x".to_owned(), true, &none);
         assert_eq!(found.passes["large"], 0.0);
     }
 
@@ -218,6 +239,10 @@ mod tests {
             assert!((value - 2.0).abs() < 1e-12, "{found:?}");
         }
         assert_eq!(verdict(&found), "faster than plain decoding");
+        let other = arm("other".to_owned(), None, texts(20, 1.0), Some(&slow));
+        assert_eq!(other.verdict(), "faster than plain decoding");
+        let other = other.with("x".to_owned(), false, &BTreeMap::new());
+        assert!(other.verdict().contains("another law"), "{other:?}");
         let found = arm("slow".to_owned(), None, slow, Some(&texts(20, 1.0))).speedup.unwrap();
         assert_eq!(verdict(&found), "slower than plain decoding: a loss");
     }

@@ -236,7 +236,10 @@ pub(crate) fn chat_prompt(
     let template = std::iter::once(speaker).chain(lenders).find_map(|m| m.chat_template.as_ref());
     let Some(template) = template else {
         let names = kind.models().join("`, `");
-        bail!("no chat template: neither `{names}` nor another model of this vocabulary has one");
+        bail!(WrongRequest(format!(
+            "no chat template: neither `{names}` nor another model of this vocabulary has one; add \
+             an aligned model of the same family to the request, which lends its own"
+        )));
     };
     let text = template.render(messages, true).context("the chat template failed")?;
     // The template writes the special tokens itself.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::profile::Ask;
+
 /// Measure what the models of an experiment do on this machine
 ///
 /// Pass times by width and context, and how many tokens in a row each model accepts of what cheaper
@@ -45,6 +47,7 @@ pub(crate) struct ProfileArgs {
 ///
 /// Chains of all candidates with the best lengths for each, the time predicted for them, and what one
 /// more level would do, by the published criterion and exactly. Says so if plain decoding is fastest.
+/// The best of many chains by one measurement looks better than it is: `kad bench` is the check.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -59,10 +62,10 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     pub(crate) target: Option<String>,
     /// The most levels, the target included
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, default_value_t = Ask::MAX_LEVELS, value_name = "N", value_parser = at_least_one)]
     pub(crate) max_levels: usize,
     /// The most tokens that a level waits for
-    #[arg(long, default_value_t = 16, value_name = "TOKENS", value_parser = at_least_one)]
+    #[arg(long, default_value_t = Ask::MAX_LENGTH, value_name = "TOKENS", value_parser = at_least_one)]
     pub(crate) max_length: usize,
     /// How many chains to list
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
@@ -78,8 +81,8 @@ pub(crate) struct PlanArgs {
 /// Measure chains against their prediction and against plain decoding
 ///
 /// The plan's best chain, its runner-up and plain decoding (or the decoders named), in random order,
-/// again and again on prompts of the experiment's tasks, with the same seeds. Prompts are read in the
-/// first step of a text, which is not counted. A loss is a loss.
+/// again and again on prompts of the experiment's tasks that the profile was not made from, with the
+/// same seeds. Steps in which a model reads the prompt are not counted. A loss is a loss.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -16,7 +16,7 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     let experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
     check_writable(args).map_err(Failure::Request)?;
     let subjects = Subjects::of(&experiment, args.models.as_deref())?;
-    let prompts = speed::prompts(&experiment, args.data.as_deref(), args.prompts)?;
+    let prompts = speed::prompts(&experiment, args.data.as_deref(), 0, args.prompts)?;
     on_ctrl_c()?;
     let models = models::load_all(&experiment.models, subjects.kinds())?;
     for law in &subjects.laws {
@@ -46,8 +46,9 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Before minutes of measuring: a profile that cannot be kept should not be made.
+/// A profile that cannot be kept should not be made.
 fn check_writable(args: &ProfileArgs) -> Result<()> {
+    speed::check_writable(&args.out, "profile", "--out")?;
     let probe = args.out.with_file_name(".kad-profile-probe");
     std::fs::write(&probe, "kad").and_then(|()| std::fs::remove_file(&probe)).with_context(|| {
         format!("cannot write {}: name another place with `--out`", args.out.display())

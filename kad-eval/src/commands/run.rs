@@ -162,7 +162,7 @@ fn expected(experiment: &Experiment, profiles: Vec<(String, Profile)>) -> Result
         let (own, others): (Vec<_>, Vec<_>) =
             profiles.iter().partition(|(name, _)| *name == plan.name);
         for (_, profile) in own.into_iter().chain(others) {
-            if let Some(ranked) = predicted(profile, &plan.kind)? {
+            if let Some(ranked) = predicted(profile, &plan.kind, &plan.sampling)? {
                 decoders.insert(plan.name.clone(), ranked);
                 break;
             }

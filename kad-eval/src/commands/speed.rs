@@ -16,20 +16,22 @@ pub(super) fn experiment(file: &Path) -> Result<Experiment> {
     Ok(config::read(&file.display().to_string(), &text)?)
 }
 
-/// The first `count` prompts, taking the tasks in turn.
+/// `count` prompts behind the first `skip`, taking the tasks in turn; fewer if there are no more.
 pub(super) fn prompts(
     experiment: &Experiment,
     data: Option<&Path>,
+    skip: usize,
     count: usize,
 ) -> Result<Prompts> {
+    let most = skip.saturating_add(count);
     let load = |plan: &config::TaskPlan| {
-        task::load(plan, data, Some(count as u64)).with_context(|| format!("task {}", plan.name()))
+        task::load(plan, data, Some(most as u64)).with_context(|| format!("task {}", plan.name()))
     };
     let tasks = experiment.tasks.iter().map(load).collect::<Result<Vec<_>>>()?;
     let mut items = Vec::new();
-    for index in 0..count {
+    for index in 0..most {
         for task in &tasks {
-            let Some(item) = task.items.get(index).filter(|_| items.len() < count) else {
+            let Some(item) = task.items.get(index).filter(|_| items.len() < most) else {
                 continue;
             };
             items.push((experiment.seed.wrapping_add(items.len() as u64), task.messages(item)));
@@ -42,7 +44,47 @@ pub(super) fn prompts(
                 .to_owned()
         ));
     }
-    Ok(Prompts { items })
+    Ok(Prompts { items: items.split_off(skip.min(items.len())) })
+}
+
+/// Of the draws of a comparison: none is a draw that the profile was made from.
+const OTHER_DRAWS: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Up to `count` prompts that the first `profiled` are not among, with other draws, and in words which
+/// they are: a prediction is tested on what it was not made from. If there are no others, the first
+/// ones.
+pub(super) fn unseen(
+    experiment: &Experiment,
+    data: Option<&Path>,
+    profiled: usize,
+    count: usize,
+) -> Result<(Prompts, String)> {
+    let mut found = prompts(experiment, data, profiled, count)?;
+    let words = if profiled == 0 {
+        "the first prompts of the tasks".to_owned()
+    } else if found.items.is_empty() {
+        found = prompts(experiment, data, 0, count)?;
+        "prompts of the profile, other draws: the tasks have no others".to_owned()
+    } else {
+        format!("prompts after the {profiled} of the profile, other draws")
+    };
+    for (seed, _) in &mut found.items {
+        *seed = seed.wrapping_add(OTHER_DRAWS);
+    }
+    Ok((found, words))
+}
+
+/// Before minutes of measuring: whether the file `path`, given by the option `flag`, can be written.
+pub(super) fn check_writable(path: &Path, what: &str, flag: &str) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_none_or(Path::is_dir) && !path.is_dir() {
+        return Ok(());
+    }
+    let why = if path.is_dir() { "it is a folder" } else { "there is no such folder" };
+    bail!(WrongRequest(format!(
+        "cannot write the {what} {}: {why}; give `{flag}` a file in a folder that is there",
+        path.display()
+    )))
 }
 
 /// Three significant digits or so.
@@ -82,6 +124,26 @@ mod tests {
     fn numbers_keep_three_digits() {
         let found = [123.4, 12.34, 1.234, 0.1234, 0.01234].map(milliseconds);
         assert_eq!(found, ["123", "12.3", "1.23", "0.123", "0.0123"]);
+    }
+
+    /// The quickstart's prompts behind those of a profile, until there are none.
+    #[test]
+    fn a_comparison_sees_other_prompts_and_draws() {
+        let toml = "[models.m]\nsource = \"nano:draft\"\n[[decoders]]\nname = \"plain\"\n\
+                    kind = \"single\"\nmodel = \"m\"\n[[tasks]]\nkind = \"nano\"\nitems = 5\n";
+        let file = config::read("e.toml", &format!("name = \"e\"\n{toml}")).unwrap();
+        let all = prompts(&file, None, 0, 9).unwrap().items;
+        assert_eq!(all.len(), 5);
+        let (found, words) = unseen(&file, None, 3, 4).unwrap();
+        assert_eq!(found.items.len(), 2);
+        for ((seed, asked), (old, known)) in found.items.iter().zip(&all[3..]) {
+            assert_eq!(format!("{asked:?}"), format!("{known:?}"));
+            assert!(seed != old && all.iter().all(|(other, _)| seed != other));
+        }
+        assert!(words.contains("after the 3"), "{words}");
+        let (found, words) = unseen(&file, None, 5, 4).unwrap();
+        assert_eq!(found.items.len(), 4);
+        assert!(words.contains("no others"), "{words}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use kad_polybasic::{Surplus, Verifier, theory};
+use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::experiment::{DecoderKind, SamplingPlan};
@@ -11,7 +12,7 @@ use super::table::Place;
 
 /// A target and the levels that draft for it: the first for the target, each next one for the one
 /// before it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChainPlan {
     pub(crate) target: Part,
     pub(crate) levels: Levels,
@@ -26,8 +27,7 @@ pub(crate) struct Part {
 }
 
 /// The levels below the target.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Levels {
     Listed(Vec<LevelPlan>),
     /// Listed by a plan: lengths start as listed and adapt to what is accepted.
@@ -42,9 +42,35 @@ pub(crate) enum Levels {
         /// What may draft.
         candidates: Vec<DraftPlan>,
         /// Where the file is named, if it is not there once it is needed.
-        #[serde(skip)]
         place: Place,
     },
+}
+
+/// `levels` is a list, with `adapting: true` beside it where lengths adapt, or what is to be planned
+/// from. The measurement that adaptation starts from stays in the profile.
+impl Serialize for ChainPlan {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Planned<'p> {
+            profile: &'p PathBuf,
+            candidates: &'p [DraftPlan],
+        }
+        let adapting = matches!(self.levels, Levels::Adapting { .. });
+        let mut plan = to.serialize_struct("ChainPlan", 2 + usize::from(adapting))?;
+        plan.serialize_field("target", &self.target)?;
+        match &self.levels {
+            Levels::Listed(levels) | Levels::Adapting { levels, .. } => {
+                plan.serialize_field("levels", levels)?;
+            }
+            Levels::Planned { profile, candidates, .. } => {
+                plan.serialize_field("levels", &Planned { profile, candidates })?;
+            }
+        }
+        if adapting {
+            plan.serialize_field("adapting", &true)?;
+        }
+        plan.end()
+    }
 }
 
 /// One level: what drafts, and how the level above takes it.
@@ -161,9 +187,12 @@ impl ChainPlan {
 
     /// `3 levels: 6 by middle, 3 by small`.
     pub(crate) fn in_words(&self) -> String {
-        let levels = self.listed();
+        let levels = match &self.levels {
+            Levels::Planned { .. } => return "levels by plan".to_owned(),
+            Levels::Listed(levels) | Levels::Adapting { levels, .. } => levels,
+        };
         if levels.is_empty() {
-            return "levels by plan".to_owned();
+            return "plain decoding (no chain is faster)".to_owned();
         }
         let words: Vec<String> = levels.iter().map(LevelPlan::in_words).collect();
         format!("{} levels: {}", levels.len() + 1, words.join(", "))

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
-use kad_core::decode::{Decoder, SingleDecoder};
+use anyhow::{Context, Result, bail};
+use kad_core::decode::Decoder;
 use kad_core::{
     Follower, ImplicitReward, LanguageModel, Mixture, MixturePredictor, ModelPredictor, Predictor,
     SharedFollower, TokenId,
@@ -15,9 +15,10 @@ use kad_polybasic::{
     Staged, SuffixLookup, TopKTree, TreeDrafter, TreeStage, TreeVerifier, Verifier,
 };
 
-use super::decoder::impossible_in_small;
+use super::decoder::{Settings, impossible_in_small};
 use super::rules::Rules;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan};
+use crate::profile::plain;
 
 /// A decoder of `plan` with fresh sessions of the models that `model` finds by name.
 ///
@@ -40,12 +41,30 @@ pub(super) fn decoder<'m>(
     let chain = Chain { target: &plan.target, levels, longest, model, open, lengths, rules };
     if levels.is_empty() {
         // A plan may find that plain decoding is fastest.
-        return Ok(Box::new(SingleDecoder::new(chain.predictor(&plan.target)?)));
+        return alone(&plan.target, model, rules, eos);
     }
     let decoder = Speculative::new(chain.level(0)?, eos);
     let Some(measured) = measured else { return Ok(Box::new(decoder)) };
     let lengths: Vec<SharedLength> = chain.lengths.take().into_iter().rev().collect();
     Ok(Box::new(Adaptive::new(decoder, lengths, (**measured).clone(), settings)?))
+}
+
+/// Plain decoding of `part` as a profile measures it: a deferral runs its aligned model only after
+/// deferred draws.
+fn alone<'m>(
+    part: &Part,
+    model: &dyn Fn(&str) -> &'m dyn LanguageModel,
+    rules: &'m Rules,
+    eos: &[TokenId],
+) -> Result<Box<dyn Decoder + 'm>> {
+    let kind = plain(&part.law).context("a chain is no target of a chain")?;
+    let (sampling, decision) = (part.sampling.sampling()?, part.sampling.decision()?);
+    super::decoder::decoder(
+        &kind,
+        model,
+        rules,
+        &Settings { sampling, decision, eos: eos.to_vec() },
+    )
 }
 
 /// The law of `part` along a text, with fresh sessions.
@@ -225,5 +244,57 @@ impl<'m> Chain<'_, 'm> {
     fn vocab(&self) -> usize {
         let speaker = self.target.law.models().pop();
         speaker.map_or(0, |name| (self.model)(name).vocab().size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Execution, SamplingPlan};
+    use kad_core::decode::{Limits, Origin, generate};
+    use kad_core::oracle::TableModel;
+    use kad_core::{Counted, SampledChoices};
+    use std::ops::ControlFlow;
+
+    /// The aligned model makes one pass per deferred token, as lazy decoding does, and is not asked
+    /// for every token.
+    #[test]
+    fn a_target_that_nothing_drafts_for_is_decoded_lazily() {
+        let toml = include_str!("../../../experiments/quickstart.toml");
+        let file = crate::config::read("quickstart.toml", toml).unwrap();
+        let mut rules = file.decoders.iter().flat_map(|plan| plan.kind.rules());
+        // One that defers some draws and not others.
+        let rule = rules.find(|rule| rule.to_string().contains("0.2")).unwrap().clone();
+        let execution = Execution::Autoregressive;
+        let law = DecoderKind::Deferral {
+            base: "base".to_owned(),
+            aligned: "aligned".to_owned(),
+            rule,
+            execution,
+        };
+        let sampling = SamplingPlan::default();
+        let target = Part { name: "mixture".to_owned(), law: Box::new(law), sampling };
+        let plan = ChainPlan { target, levels: Levels::Listed(Vec::new()) };
+        assert_eq!(plan.in_words(), "plain decoding (no chain is faster)");
+        let rules = Rules::of(&plan.target.law).unwrap();
+        let base = Counted::new(TableModel::random("base", 8, 2, 1));
+        let aligned = Counted::new(TableModel::random("aligned", 8, 2, 2));
+        let model =
+            |name: &str| -> &dyn LanguageModel { if name == "base" { &base } else { &aligned } };
+        let mut decoder = decoder(&plan, &model, &rules, &[]).unwrap();
+        let limits = Limits { max_new_tokens: 60, eos: Vec::new() };
+        let mut choices = SampledChoices::seeded(1);
+        let made =
+            generate(
+                &mut *decoder,
+                &[0],
+                &limits,
+                &mut choices,
+                &mut |_| ControlFlow::Continue(()),
+            );
+        let made = made.unwrap().tokens;
+        let deferred = made.iter().filter(|token| token.origin == Origin::Deferred).count();
+        assert!(0 < deferred && deferred < 60, "{deferred}");
+        assert_eq!((base.counts().passes, aligned.counts().passes), (60, deferred as u64));
     }
 }

@@ -4,15 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::config::{ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part};
+use crate::config::{
+    ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part, SamplingPlan,
+};
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
-use crate::profile::{About, Ask, Cost, Outlook, Profile};
-
-/// The longest chains and levels that are looked for.
-const MAX_LEVELS: usize = 4;
-const MAX_LENGTH: usize = 16;
+use crate::profile::{About, Ask, Cost, Outlook, Profile, same_law};
 
 /// Every profile that a chain of the experiment is to be planned by, with the chain's name: read before
 /// models are loaded, so that a file that is not there is known early.
@@ -75,7 +73,7 @@ pub(crate) fn fastest_levels(
     let path = profile;
     let profile = Profile::read(path)?;
     profile.check_fresh(path, "FILE.toml", &About::now(&target.sampling, models))?;
-    let Some(target) = name_of(&profile, &target.law) else {
+    let Some(target) = name_of(&profile, &target.law, &target.sampling) else {
         bail!(WrongRequest(format!(
             "the profile {} has no `{}`, or one of another rule: make it again with `kad profile`",
             path.display(),
@@ -94,7 +92,7 @@ pub(crate) fn fastest_levels(
         }
     }
     let drafters = Some(named.iter().map(|(name, _)| name.clone()).collect());
-    let (max_levels, max_length) = (MAX_LEVELS, MAX_LENGTH);
+    let (max_levels, max_length) = (Ask::MAX_LEVELS, Ask::MAX_LENGTH);
     let ask = Ask { target: Some(target), drafters, max_levels, max_length, chains: 1 };
     let outlook = Outlook::of(&profile, &ask)?;
     let best = outlook.best();
@@ -114,8 +112,15 @@ pub(crate) fn fastest_levels(
     })
 }
 
-/// What the profile calls this law.
-pub(crate) fn name_of(profile: &Profile, law: &DecoderKind) -> Option<String> {
+/// What the profile calls this law; None for one under other sampling settings, which is another.
+pub(crate) fn name_of(
+    profile: &Profile,
+    law: &DecoderKind,
+    sampling: &SamplingPlan,
+) -> Option<String> {
+    if !same_law(sampling, &profile.about.sampling) {
+        return None;
+    }
     match law {
         DecoderKind::Single { model } => profile.candidate(model).map(|found| found.name.clone()),
         composed => profile.composed(composed).map(str::to_owned),
@@ -125,10 +130,30 @@ pub(crate) fn name_of(profile: &Profile, law: &DecoderKind) -> Option<String> {
 /// What the profile calls what drafts; None for a lookup with other lengths of match.
 pub(crate) fn drafter(profile: &Profile, draft: &DraftPlan) -> Option<String> {
     if let Some(part) = draft.part() {
-        return name_of(profile, &part.law);
+        return name_of(profile, &part.law, &part.sampling);
     }
     let same =
         |cost: &Cost| matches!(cost, Cost::Lookup { lookup, .. } if lookup.draft() == *draft);
     let found = profile.candidates.iter().find(|candidate| same(&candidate.cost));
     found.map(|candidate| candidate.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::sample;
+
+    /// Numbers of one temperature say nothing about another; the length of texts does not matter.
+    #[test]
+    fn a_law_is_found_under_its_own_sampling_only() {
+        let profile = sample::profile(vec![sample::law("large", 1.0, 0.1)], Vec::new());
+        let law = DecoderKind::Single { model: "large".to_owned() };
+        let mut sampling = profile.about.sampling.clone();
+        sampling.max_new_tokens += 1;
+        assert_eq!(name_of(&profile, &law, &sampling).as_deref(), Some("large"));
+        sampling.temperature += 0.5;
+        assert_eq!(name_of(&profile, &law, &sampling), None);
+        let part = Part { name: "large".to_owned(), law: Box::new(law), sampling };
+        assert_eq!(drafter(&profile, &DraftPlan::Law(part)), None);
+    }
 }

@@ -49,15 +49,36 @@ impl Prompts {
         kind: &DecoderKind,
         models: &Models,
     ) -> Result<Vec<(u64, Vec<TokenId>)>> {
+        let found = self.common(&[kind], models)?;
+        Ok(found
+            .into_iter()
+            .flat_map(|(seed, texts)| texts.into_iter().map(move |t| (seed, t)))
+            .collect())
+    }
+
+    /// The prompts for each of `kinds`, of the items that leave room for a token in all models of all
+    /// of them: what is compared is decoded from the same items.
+    ///
+    /// # Errors
+    /// If there is no chat template, or no prompt fits.
+    pub(crate) fn common(
+        &self,
+        kinds: &[&DecoderKind],
+        models: &Models,
+    ) -> Result<Vec<(u64, Vec<Vec<TokenId>>)>> {
         let mut found = Vec::with_capacity(self.items.len());
         for (seed, messages) in &self.items {
-            found.push((*seed, models::chat_prompt(kind, models, messages)?));
+            let texts = kinds.iter().map(|kind| models::chat_prompt(kind, models, messages));
+            found.push((*seed, texts.collect::<Result<Vec<_>>>()?));
         }
-        let names = kind.models();
+        let mut names: Vec<&str> = kinds.iter().flat_map(|kind| kind.models()).collect();
+        names.sort_unstable();
+        names.dedup();
         let room = names.iter().map(|name| models[*name].counted.context_len()).min();
         let room = room.unwrap_or(0);
-        let shortest = found.iter().map(|(_, prompt)| prompt.len()).min();
-        found.retain(|(_, prompt)| !prompt.is_empty() && prompt.len() < room);
+        let shortest = found.iter().filter_map(|(_, texts)| texts.iter().map(Vec::len).max()).min();
+        let fits = |text: &Vec<TokenId>| !text.is_empty() && text.len() < room;
+        found.retain(|(_, texts)| texts.iter().all(fits));
         if found.is_empty() {
             let shortest = shortest
                 .map_or("there is none".to_owned(), |n| format!("the shortest has {n} tokens"));
@@ -170,7 +191,7 @@ impl Measurement<'_> {
         let mut decoder = models::decoder(kind, self.models, rules, &settings)?;
         let names = kind.models();
         let clock = || in_passes(self.models, &names);
-        Ok(decode(&mut *decoder, prompt, &limits, seed, &clock)?)
+        Ok(decode(&mut *decoder, prompt, &limits, seed, &clock)?.map(|text| text.steps))
     }
 
     fn laws(&self, measured: &[Measured], plain: &[Plain]) -> Vec<Candidate> {
@@ -264,9 +285,9 @@ impl Measurement<'_> {
                     return Ok(None);
                 };
                 let drafter = &candidates[chain.drafter];
-                for (index, step) in steps.iter().enumerate() {
+                for step in &steps {
                     record(step, runs)?;
-                    if index > 0 {
+                    if !step.reads_prompt {
                         outside.extend(beside(&candidates[chain.verifier], drafter, step));
                     }
                 }
@@ -327,11 +348,11 @@ struct TwoLevels {
 }
 
 impl Plain {
-    /// The first step reads the prompt.
+    /// Steps that read the prompt are another matter.
     fn add(&mut self, prompt: usize, steps: &[StepTime]) {
-        let later = || steps.iter().skip(1);
+        let later = || steps.iter().filter(|step| !step.reads_prompt);
         self.steps.extend(later().map(|step| step.seconds));
-        self.outside.extend(later().map(|step| step.seconds - step.passing));
+        self.outside.extend(later().map(|step| step.seconds - step.passing()));
         let made: usize = steps.iter().map(|step| step.emitted).sum();
         self.middles.push(prompt as f64 + made as f64 / 2.0);
     }
@@ -360,7 +381,7 @@ fn beside(verifier: &Candidate, drafter: &Candidate, step: &StepTime) -> Option<
         }
     };
     let laws = (round.accepted + 1) as f64 * law.seconds;
-    Some(step.seconds - step.passing - drafting - laws)
+    Some(step.seconds - step.passing() - drafting - laws)
 }
 
 fn interrupted() -> bool {

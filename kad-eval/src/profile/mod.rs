@@ -23,7 +23,14 @@ pub(crate) use format::{About, Cost, Effort, Profile};
 pub(crate) use measure::{Measurement, Prompts};
 pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Verdict};
 pub(crate) use progress::Progress;
-pub(crate) use subjects::{Subjects, listed, plain};
+pub(crate) use subjects::{Subjects, listed, plain, same_law};
+
+impl Ask {
+    /// The most levels that are looked for unless more are asked for, the target included.
+    pub(crate) const MAX_LEVELS: usize = 4;
+    /// The most tokens that a level waits for unless more are asked for.
+    pub(crate) const MAX_LENGTH: usize = 16;
+}
 
 #[cfg(test)]
 pub(crate) mod sample;

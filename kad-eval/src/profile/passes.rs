@@ -193,15 +193,13 @@ impl Course<'_> {
     ) -> Result<()> {
         let width = WIDTHS[index];
         let text = &text[..context + width];
-        let mut law = std::mem::take(&mut self.law);
         let began = Instant::now();
         self.predictor.follow(text, width)?;
         let passed = began.elapsed();
         for len in context + 1..=context + width {
-            self.predictor.law(text, len, &mut law)?;
+            self.predictor.law(text, len, &mut self.law)?;
         }
         let whole = began.elapsed();
-        self.law = law;
         if counted {
             self.cells[index].whole.push(whole.as_secs_f64());
             self.cells[index].law.push((whole - passed).as_secs_f64() / width as f64);

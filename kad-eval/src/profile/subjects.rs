@@ -176,7 +176,7 @@ pub(crate) fn plain(kind: &DecoderKind) -> Option<DecoderKind> {
 }
 
 /// Whether tokens have the same law, however many of them there are.
-fn same_law(one: &SamplingPlan, other: &SamplingPlan) -> bool {
+pub(crate) fn same_law(one: &SamplingPlan, other: &SamplingPlan) -> bool {
     *one == SamplingPlan { max_new_tokens: one.max_new_tokens, ..other.clone() }
 }
 

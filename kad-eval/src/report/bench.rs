@@ -9,7 +9,7 @@ use super::page::{self, Figure};
 use super::predicted::{Comparison, predicted};
 use super::times::{TimeBar, times};
 use super::widths::{WidthCurve, widths};
-use crate::bench::{Arm, Estimate, verdict};
+use crate::bench::{Arm, Estimate};
 use crate::profile::{Cost, Profile, Ranked};
 use crate::stats::{CONFIDENCE, Interval};
 
@@ -150,7 +150,7 @@ fn row(arm: &Arm) -> Row<'_> {
         law: &arm.law,
         measured: Cell::of(Some((arm.milliseconds_per_token, arm.interval)), ms),
         speed_up: Cell::of(arm.speedup.as_ref().map(pair), two),
-        verdict: arm.speedup.as_ref().map_or("baseline", verdict),
+        verdict: arm.verdict(),
         tone: match arm.speedup.map(|estimate| estimate.interval) {
             Some(Interval { low, .. }) if low > 1.0 => "good",
             Some(Interval { high, .. }) if high < 1.0 => "bad",
@@ -246,6 +246,7 @@ mod tests {
         Arm {
             name: name.to_owned(),
             law: "exactly large at T = 0.7".to_owned(),
+            law_of_baseline: true,
             predicted: Some(ranked(members, 0.95 * measured)),
             milliseconds_per_token: measured,
             interval: around(measured),

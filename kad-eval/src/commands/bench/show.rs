@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, Table, TableStyle};
 use serde::Serialize;
 
 use super::speed::{factor, milliseconds, with_interval};
-use crate::bench::{Arm, Estimate, verdict};
+use crate::bench::{Arm, Estimate};
 use crate::cli::BenchArgs;
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
@@ -19,6 +19,8 @@ struct Comparison<'a> {
     machine: Machine,
     repetitions: usize,
     prompts: usize,
+    /// Which prompts these are.
+    which: &'a str,
     /// The first one is the baseline.
     decoders: &'a [Arm],
 }
@@ -27,7 +29,12 @@ struct Comparison<'a> {
 ///
 /// # Errors
 /// If every text ended with its first step.
-pub(super) fn text(args: &BenchArgs, experiment: &str, arms: &[Arm]) -> Result<String> {
+pub(super) fn text(
+    args: &BenchArgs,
+    experiment: &str,
+    arms: &[Arm],
+    which: &str,
+) -> Result<String> {
     let prompts = arms.first().map_or(0, |arm| arm.texts.len());
     if prompts == 0 {
         bail!(WrongRequest(
@@ -37,23 +44,25 @@ pub(super) fn text(args: &BenchArgs, experiment: &str, arms: &[Arm]) -> Result<S
     }
     if args.json {
         let (machine, repetitions) = (Machine::here(), args.reps);
-        let comparison = Comparison { experiment, machine, repetitions, prompts, decoders: arms };
+        let comparison =
+            Comparison { experiment, machine, repetitions, prompts, which, decoders: arms };
         return Ok(serde_json::to_string_pretty(&comparison)?);
     }
     let style = if args.markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED };
-    let head = format!("{experiment}: {}", setting(args, prompts).join("; "));
+    let head = format!("{experiment}: {}", setting(args, prompts, which).join("; "));
     let words: Vec<String> = arms.iter().filter_map(in_words).collect();
     let gap = if args.markdown { "\n\n" } else { "\n" };
     Ok([head, table(arms, style).to_string(), words.join(gap)].join(gap))
 }
 
 /// What was measured, and on what.
-fn setting(args: &BenchArgs, prompts: usize) -> [String; 3] {
+fn setting(args: &BenchArgs, prompts: usize, which: &str) -> [String; 4] {
     let machine = Machine::here();
     [
         format!("{prompts} prompts × {} repetitions, up to {} tokens", args.reps, args.tokens),
+        which.to_owned(),
         format!("{}, {} threads", machine.cpu, machine.threads),
-        "intervals 95 %, prompts not timed".to_owned(),
+        "intervals 95 %, steps that read a prompt not timed".to_owned(),
     ]
 }
 
@@ -65,10 +74,11 @@ pub(super) fn page(
     args: &BenchArgs,
     experiment: &str,
     arms: &[Arm],
+    which: &str,
     profile: Option<&Profile>,
 ) -> Result<String> {
     let prompts = arms.first().map_or(0, |arm| arm.texts.len());
-    let setting = setting(args, prompts);
+    let setting = setting(args, prompts, which);
     report::bench_html(&report::Bench { name: experiment, setting: &setting, arms, profile })
 }
 
@@ -120,5 +130,5 @@ fn estimate(estimate: &Estimate, number: fn(f64) -> String) -> String {
 /// What the comparison with the baseline says; None for the baseline itself.
 fn in_words(arm: &Arm) -> Option<String> {
     let speedup = arm.speedup.as_ref()?;
-    Some(format!("{}: {} ({})", arm.name, verdict(speedup), estimate(speedup, factor)))
+    Some(format!("{}: {} ({})", arm.name, arm.verdict(), estimate(speedup, factor)))
 }

@@ -1,0 +1,190 @@
+//! Decodes what is compared, clock in hand.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use kad_core::TokenId;
+use kad_core::decode::Limits;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+
+use super::Contender;
+use crate::bench::{Arm, Text, Texts, arm};
+use crate::cli::BenchArgs;
+use crate::config::law_in_words;
+use crate::models::{self, Models, Rules, Settings};
+use crate::profile::steps::{StepTime, TimedText, decode, in_passes};
+use crate::profile::{Progress, Prompts};
+
+/// What was measured of one decoder: `[prompts][repetitions]`.
+pub(super) type Measured = Vec<Vec<Sample>>;
+
+/// One text of one decoder.
+pub(super) struct Sample {
+    /// None if it ended with a step that read its prompt.
+    text: Option<Text>,
+    /// In passes of each model, without the steps that read the prompt.
+    seconds: BTreeMap<String, f64>,
+}
+
+/// Decodes everything; None if the user interrupted. By decoder; every decoder has the same prompts and
+/// repetitions.
+///
+/// # Errors
+/// If a model fails, or no prompt fits all models.
+pub(super) fn measure(
+    args: &BenchArgs,
+    contenders: &[Contender],
+    models: &Models,
+    prompts: &Prompts,
+) -> Result<Option<Vec<Measured>>> {
+    let rules: Vec<Rules> =
+        contenders.iter().map(|one| Rules::of(&one.kind)).collect::<Result<_>>()?;
+    let kinds: Vec<_> = contenders.iter().map(|one| &one.kind).collect();
+    let prompts = prompts.common(&kinds, models)?;
+    let progress = Progress::new("texts", args.reps * prompts.len() * contenders.len());
+    let mut order: Vec<usize> = (0..contenders.len()).collect();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let empty = || prompts.iter().map(|_| Vec::new()).collect();
+    let mut found: Vec<Measured> = contenders.iter().map(|_| empty()).collect();
+    for rep in 0..args.reps {
+        for (prompt, (seed, texts)) in prompts.iter().enumerate() {
+            order.shuffle(&mut rng);
+            for &at in &order {
+                // Another draw each time, the same one for every decoder.
+                let seed = seed.wrapping_add(1_000_003 * rep as u64);
+                let one = &contenders[at];
+                let limits =
+                    Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
+                let made = text(one, models, &rules[at], &texts[at], &limits, seed)?;
+                let Some(made) = made else { return Ok(None) };
+                found[at][prompt].push(sample(one, &made));
+                progress.one();
+            }
+        }
+    }
+    Ok(Some(found))
+}
+
+/// One text with fresh sessions.
+fn text(
+    one: &Contender,
+    models: &Models,
+    rules: &Rules,
+    prompt: &[TokenId],
+    limits: &Limits,
+    seed: u64,
+) -> Result<Option<TimedText>> {
+    let (sampling, decision) = (one.sampling.sampling()?, one.sampling.decision()?);
+    let settings = Settings { sampling, decision, eos: limits.eos.clone() };
+    let mut decoder = models::decoder(&one.kind, models, rules, &settings)?;
+    let names = one.kind.models();
+    let clock = || in_passes(models, &names);
+    Ok(decode(&mut *decoder, prompt, limits, seed, &clock)?)
+}
+
+fn sample(one: &Contender, made: &TimedText) -> Sample {
+    let later = || made.steps.iter().filter(|step| !step.reads_prompt);
+    let seconds = |index: usize| later().map(|step| step.by_model[index]).sum();
+    let names = one.kind.models().into_iter().enumerate();
+    let seconds = names.map(|(index, name)| (name.to_owned(), seconds(index)));
+    Sample { text: timed(&made.steps), seconds: seconds.collect() }
+}
+
+/// A text without the steps that read its prompt; None if there was no other.
+fn timed(steps: &[StepTime]) -> Option<Text> {
+    let (first, later): (Vec<&StepTime>, Vec<&StepTime>) =
+        steps.iter().partition(|step| step.reads_prompt);
+    let sum = |of: fn(&StepTime) -> f64| later.iter().map(|step| of(step)).sum();
+    let tokens: f64 = sum(|step| step.emitted as f64);
+    (tokens > 0.0).then(|| Text {
+        seconds: sum(|step| step.seconds),
+        passing: sum(StepTime::passing),
+        tokens,
+        first: first.iter().map(|step| step.seconds).sum(),
+    })
+}
+
+/// The texts of each decoder, and its seconds in passes of each model. A repetition of a prompt on which
+/// some decoder ended at once is left out for all, so that what is compared is of the same draws.
+fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, f64>)> {
+    let mut found: Vec<(Texts, BTreeMap<String, f64>)> = vec![Default::default(); measured.len()];
+    let (prompts, first) = (measured.first().map_or(0, Vec::len), measured.first());
+    for prompt in 0..prompts {
+        let reps = first.map_or(0, |arm| arm[prompt].len());
+        let complete = |rep: &usize| measured.iter().all(|arm| arm[prompt][*rep].text.is_some());
+        let kept: Vec<usize> = (0..reps).filter(complete).collect();
+        if kept.is_empty() {
+            continue;
+        }
+        for (arm, (texts, seconds)) in measured.iter().zip(&mut found) {
+            texts.push(kept.iter().filter_map(|&rep| arm[prompt][rep].text).collect());
+            for (model, own) in kept.iter().flat_map(|&rep| &arm[prompt][rep].seconds) {
+                *seconds.entry(model.clone()).or_default() += own;
+            }
+        }
+    }
+    found
+}
+
+/// The first one is the baseline.
+pub(super) fn arms(contenders: Vec<Contender>, measured: Vec<Measured>) -> Vec<Arm> {
+    let matched = matched(&measured);
+    let same: Vec<bool> = contenders.iter().map(|one| one.same_law(&contenders[0])).collect();
+    let baseline = matched.first().map(|(texts, _)| texts.clone()).unwrap_or_default();
+    let numbered = contenders.into_iter().zip(matched).enumerate();
+    let made = numbered.map(|(index, (one, (texts, seconds)))| {
+        let law = law_in_words(&one.kind, &one.sampling);
+        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline)).with(
+            law,
+            same[index],
+            &seconds,
+        )
+    });
+    made.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(seconds: Option<f64>, of_large: f64) -> Sample {
+        let text = seconds.map(|seconds| Text { seconds, tokens: 1.0, ..Text::default() });
+        Sample { text, seconds: BTreeMap::from([("large".to_owned(), of_large)]) }
+    }
+
+    /// The second repetition of one decoder is missing: the third of both stays with the third.
+    #[test]
+    fn repetitions_stay_beside_each_other() {
+        let a = vec![
+            vec![one(Some(1.0), 0.5), one(None, 64.0), one(Some(3.0), 0.25)],
+            vec![one(None, 64.0)],
+        ];
+        let b = vec![
+            vec![one(Some(10.0), 5.0), one(Some(20.0), 64.0), one(Some(30.0), 2.0)],
+            vec![one(Some(40.0), 64.0)],
+        ];
+        let found = matched(&[a, b]);
+        let seconds = |arm: usize| -> Vec<Vec<f64>> {
+            let texts = found[arm].0.iter();
+            texts.map(|reps| reps.iter().map(|text| text.seconds).collect()).collect()
+        };
+        assert_eq!((seconds(0), seconds(1)), (vec![vec![1.0, 3.0]], vec![vec![10.0, 30.0]]));
+        assert_eq!((found[0].1["large"], found[1].1["large"]), (0.75, 7.0));
+    }
+
+    #[test]
+    fn steps_that_read_the_prompt_are_not_timed() {
+        let step = |seconds, reads_prompt| StepTime {
+            seconds,
+            by_model: vec![0.5 * seconds],
+            reads_prompt,
+            emitted: 1,
+            round: None,
+        };
+        let found = timed(&[step(8.0, true), step(1.0, false), step(4.0, true), step(2.0, false)]);
+        let wanted = Text { seconds: 3.0, passing: 1.5, tokens: 2.0, first: 12.0 };
+        assert_eq!(found, Some(wanted));
+        assert_eq!(timed(&[step(8.0, true), step(4.0, true)]), None);
+    }
+}
