@@ -54,7 +54,42 @@ pub(crate) struct Arm {
     /// Mean milliseconds of the step that reads the prompt.
     pub(crate) first_milliseconds: f64,
     pub(crate) tokens: u64,
+    /// For decoders whose texts must be the baseline's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) same_text: Option<SameText>,
     pub(crate) texts: Texts,
+}
+
+/// How many texts are the baseline's, token for token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct SameText {
+    pub(crate) equal: usize,
+    pub(crate) of: usize,
+    pub(crate) first_difference: Option<Difference>,
+}
+
+/// Where two texts part; prompts, repetitions and tokens count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Difference {
+    pub(crate) prompt: usize,
+    pub(crate) repetition: usize,
+    pub(crate) token: usize,
+    /// How far the target's two best logits are apart there, by a pass over the whole text.
+    pub(crate) gap: Option<f64>,
+}
+
+impl std::fmt::Display for SameText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} texts are the baseline's, token for token", self.equal, self.of)?;
+        let Some(Difference { prompt, repetition, token, gap }) = self.first_difference else {
+            return Ok(());
+        };
+        write!(f, "; the first other: prompt {prompt}, repetition {repetition}, token {token}")?;
+        match gap {
+            Some(gap) => write!(f, ", where the two best logits are {gap:.2e} apart"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A number with its 95 % interval.
@@ -102,6 +137,7 @@ pub(crate) fn arm(
         passes: BTreeMap::new(),
         first_milliseconds: 1e3 * sum(|text| text.first) / count,
         tokens: tokens as u64,
+        same_text: None,
         texts,
     }
 }

@@ -72,7 +72,7 @@ impl fmt::Display for Switch {
 
 /// A chain with lengths that adapt. The law is the chain's, exactly: a length is chosen from rounds
 /// that are over, before a token of the next is drawn. That needs levels whose surplus is flushed:
-/// tokens that wait ([`Surplus::Keep`](crate::Surplus::Keep)) are drawn already, the rounds below
+/// tokens that wait ([`Surplus::Keep`]) are drawn already, the rounds below
 /// tell how, and a length that follows those rounds would choose among tokens it knows of.
 ///
 /// What it knows is a measured chain (pass times, run lengths: a profile) and its own latest rounds. It

@@ -1,6 +1,7 @@
 //! `kad bench`: chains against their prediction and against plain decoding.
 
 mod measure;
+mod same_text;
 mod show;
 
 use std::path::Path;
@@ -71,11 +72,11 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         models::check_shared(&contender.kind, &models)
             .with_context(|| format!("decoder `{}`", contender.name))?;
     }
-    let Some(measured) = measure::measure(args, &contenders, &models, &prompts)? else {
+    let Some((measured, same)) = measure::measure(args, &contenders, &models, &prompts)? else {
         let message = "interrupted: a comparison of unequal parts would say nothing";
         return Err(Failure::Interrupted(message.to_owned()));
     };
-    let arms = measure::arms(contenders, measured);
+    let arms = measure::arms(contenders, &measured, same);
     let text = show::text(args, &experiment.name, &arms, &which)?;
     if let Some(path) = &args.html {
         let page = show::page(args, &experiment.name, &arms, &which, profile.as_ref())?;

@@ -7,16 +7,15 @@ use comfy_table::{Cell, CellAlignment, Table};
 use super::speed::{factor, in_words, milliseconds, with_interval};
 use crate::cli::PlanArgs;
 use crate::failure::Failure;
-use crate::machine::Machine;
 use crate::output;
-use crate::profile::{Ask, Cost, Inserted, Outlook, Profile, Ranked, Verdict};
+use crate::profile::{About, Ask, Cost, Inserted, Outlook, Profile, Ranked, Verdict};
 
 pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
     let profile = Profile::read(&args.profile)?;
-    if profile.about.machine != Machine::here() {
+    let here = About::here(&profile.about);
+    for difference in profile.about.machine_differences(&here) {
         output::note(&format!(
-            "note: this profile is of another machine ({}, {} threads): so is the plan",
-            profile.about.machine.cpu, profile.about.machine.threads
+            "note: the profile is not of this program and machine: {difference}"
         ));
     }
     let ask = Ask {
@@ -179,6 +178,13 @@ fn toml(profile: &Profile, best: &Ranked) -> String {
     };
     let entry = format!("[[decoders]]\nname = {}\n", quoted(&format!("{target}, planned")));
     if drafters.is_empty() {
+        let composed = profile.candidate(target).is_some_and(|found| found.models.len() > 1);
+        if composed {
+            return format!(
+                "# Plain decoding is fastest: the decoder {} as it is.",
+                quoted(target)
+            );
+        }
         let model = format!("kind = \"single\"\nmodel = {}", quoted(target));
         return format!("# Plain decoding is fastest.\n{entry}{model}");
     }

@@ -267,7 +267,9 @@ impl<'p> Worlds<'p> {
         let drafting = self.names[1..].iter().filter(|name| self.parts().contains(name));
         let world = self.world(drafting.cloned().collect())?;
         let indices: Vec<usize> = (0..self.names.len()).collect();
-        Ok(world.candidates.chain(&indices, lengths, self.limits.bonus)?)
+        let chain = world.candidates.chain(&indices, lengths, self.limits.bonus)?;
+        let plain_seconds = self.measured_plain().map(|plain| plain.seconds);
+        Ok(Chain { plain_seconds, ..chain })
     }
 
     /// Candidates that are models of composed candidates.

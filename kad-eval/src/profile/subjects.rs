@@ -209,6 +209,12 @@ impl Profile {
 }
 
 impl About {
+    /// What another profile was made with, by this program and on this machine.
+    pub(crate) fn here(other: &Self) -> Self {
+        let kad = env!("CARGO_PKG_VERSION").to_owned();
+        Self { kad, machine: Machine::here(), ..other.clone() }
+    }
+
     /// What runs here and now.
     pub(crate) fn now(sampling: &SamplingPlan, models: &Models) -> Self {
         let identity = |model: &crate::models::Model| ModelIdentity {

@@ -258,6 +258,7 @@ mod tests {
             passes: members.iter().map(|name| ((*name).to_owned(), share * measured)).collect(),
             first_milliseconds: 50.0,
             tokens: 100,
+            same_text: None,
             texts: Vec::new(),
         }
     }

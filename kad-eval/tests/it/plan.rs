@@ -139,7 +139,7 @@ fn the_entry_is_toml() {
 #[test]
 fn another_machine_is_noted() {
     let ran = kad(&["plan", helpful().path()]);
-    assert!(ran.stderr.contains("of another machine (Abacus 1, 2 threads)"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("processor: Abacus 1 then"), "{}", ran.stderr);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 
 use super::Contender;
+use super::same_text::{SameTexts, compare};
 use crate::bench::{Arm, Text, Texts, arm};
 use crate::cli::BenchArgs;
 use crate::config::law_in_words;
@@ -25,6 +26,7 @@ pub(super) struct Sample {
     text: Option<Text>,
     /// In passes of each model, without the steps that read the prompt.
     seconds: BTreeMap<String, f64>,
+    pub(super) tokens: Vec<TokenId>,
 }
 
 /// Decodes everything; None if the user interrupted. By decoder; every decoder has the same prompts and
@@ -37,7 +39,7 @@ pub(super) fn measure(
     contenders: &[Contender],
     models: &Models,
     prompts: &Prompts,
-) -> Result<Option<Vec<Measured>>> {
+) -> Result<Option<(Vec<Measured>, SameTexts)>> {
     let rules: Vec<Rules> =
         contenders.iter().map(|one| Rules::of(&one.kind)).collect::<Result<_>>()?;
     let kinds: Vec<_> = contenders.iter().map(|one| &one.kind).collect();
@@ -58,12 +60,13 @@ pub(super) fn measure(
                     Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
                 let made = text(one, models, &rules[at], &texts[at], &limits, seed)?;
                 let Some(made) = made else { return Ok(None) };
-                found[at][prompt].push(sample(one, &made));
+                found[at][prompt].push(sample(one, made));
                 progress.one();
             }
         }
     }
-    Ok(Some(found))
+    let same = compare(contenders, &found, &prompts, models)?;
+    Ok(Some((found, same)))
 }
 
 /// One text with fresh sessions.
@@ -83,12 +86,13 @@ fn text(
     Ok(decode(&mut *decoder, prompt, limits, seed, &clock)?)
 }
 
-fn sample(one: &Contender, made: &TimedText) -> Sample {
+fn sample(one: &Contender, made: TimedText) -> Sample {
     let later = || made.steps.iter().filter(|step| !step.reads_prompt);
     let seconds = |index: usize| later().map(|step| step.by_model[index]).sum();
     let names = one.kind.models().into_iter().enumerate();
     let seconds = names.map(|(index, name)| (name.to_owned(), seconds(index)));
-    Sample { text: timed(&made.steps), seconds: seconds.collect() }
+    let seconds = seconds.collect();
+    Sample { text: timed(&made.steps), seconds, tokens: made.tokens }
 }
 
 /// A text without the steps that read its prompt; None if there was no other.
@@ -128,18 +132,20 @@ fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, f64>)> {
 }
 
 /// The first one is the baseline.
-pub(super) fn arms(contenders: Vec<Contender>, measured: Vec<Measured>) -> Vec<Arm> {
-    let matched = matched(&measured);
+pub(super) fn arms(
+    contenders: Vec<Contender>,
+    measured: &[Measured],
+    same_texts: SameTexts,
+) -> Vec<Arm> {
+    let matched = matched(measured);
     let same: Vec<bool> = contenders.iter().map(|one| one.same_law(&contenders[0])).collect();
     let baseline = matched.first().map(|(texts, _)| texts.clone()).unwrap_or_default();
-    let numbered = contenders.into_iter().zip(matched).enumerate();
-    let made = numbered.map(|(index, (one, (texts, seconds)))| {
+    let numbered = contenders.into_iter().zip(matched).zip(same_texts).enumerate();
+    let made = numbered.map(|(index, ((one, (texts, seconds)), same_text))| {
         let law = law_in_words(&one.kind, &one.sampling);
-        arm(one.name, one.predicted, texts, (index > 0).then_some(&baseline)).with(
-            law,
-            same[index],
-            &seconds,
-        )
+        let baseline = (index > 0).then_some(&baseline);
+        let arm = arm(one.name, one.predicted, texts, baseline).with(law, same[index], &seconds);
+        Arm { same_text, ..arm }
     });
     made.collect()
 }
@@ -150,7 +156,8 @@ mod tests {
 
     fn one(seconds: Option<f64>, of_large: f64) -> Sample {
         let text = seconds.map(|seconds| Text { seconds, tokens: 1.0, ..Text::default() });
-        Sample { text, seconds: BTreeMap::from([("large".to_owned(), of_large)]) }
+        let seconds = BTreeMap::from([("large".to_owned(), of_large)]);
+        Sample { text, seconds, tokens: Vec::new() }
     }
 
     /// The second repetition of one decoder is missing: the third of both stays with the third.

@@ -130,5 +130,6 @@ fn estimate(estimate: &Estimate, number: fn(f64) -> String) -> String {
 /// What the comparison with the baseline says; None for the baseline itself.
 fn in_words(arm: &Arm) -> Option<String> {
     let speedup = arm.speedup.as_ref()?;
-    Some(format!("{}: {} ({})", arm.name, arm.verdict(), estimate(speedup, factor)))
+    let texts = arm.same_text.map_or(String::new(), |same| format!("; {same}"));
+    Some(format!("{}: {} ({}){texts}", arm.name, arm.verdict(), estimate(speedup, factor)))
 }

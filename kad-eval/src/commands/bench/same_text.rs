@@ -1,0 +1,98 @@
+//! Whether texts that must be those of plain decoding are.
+
+use anyhow::{Context, Result};
+use kad_core::{Follower, TokenId};
+use kad_polybasic::Verifier;
+
+use super::Contender;
+use super::measure::Measured;
+use crate::bench::{Difference, SameText};
+use crate::config::DecoderKind;
+use crate::models::Models;
+
+/// By decoder; None where texts may be others.
+pub(super) type SameTexts = Vec<Option<SameText>>;
+
+/// Of each contender whose texts must be the first one's: how many are. The others have None.
+///
+/// # Errors
+/// If the target fails where texts part.
+pub(super) fn compare(
+    contenders: &[Contender],
+    measured: &[Measured],
+    prompts: &[(u64, Vec<Vec<TokenId>>)],
+    models: &Models,
+) -> Result<SameTexts> {
+    let (Some(plain), Some(wanted)) = (contenders.first(), measured.first()) else {
+        return Ok(Vec::new());
+    };
+    let each = contenders.iter().zip(measured).enumerate();
+    each.map(|(index, (one, found))| {
+        if index == 0 || !one.same_law(plain) || !writes_plain_text(one) {
+            return Ok(None);
+        }
+        let mut same = SameText::default();
+        for (prompt, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+            for (repetition, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+                same.of += 1;
+                let Some(token) = first_difference(&found.tokens, &wanted.tokens) else {
+                    same.equal += 1;
+                    continue;
+                };
+                if same.first_difference.is_none() {
+                    let text = [&prompts[prompt].1[index][..], &wanted.tokens[..token]].concat();
+                    let gap = gap(one, models, &text)?;
+                    let (prompt, repetition, token) = (prompt + 1, repetition + 1, token + 1);
+                    same.first_difference = Some(Difference { prompt, repetition, token, gap });
+                }
+            }
+        }
+        Ok(Some(same))
+    })
+    .collect()
+}
+
+/// At temperature 0, or verified by the uniforms of plain decoding throughout.
+fn writes_plain_text(one: &Contender) -> bool {
+    let shared = match &one.kind {
+        DecoderKind::Chain(chain) => {
+            let single = matches!(*chain.target.law, DecoderKind::Single { .. });
+            single && chain.listed().iter().all(|level| level.verifier == Verifier::SharedUniform)
+        }
+        _ => false,
+    };
+    one.sampling.temperature == 0.0 || shared
+}
+
+fn first_difference(a: &[TokenId], b: &[TokenId]) -> Option<usize> {
+    let differs = a.iter().zip(b).position(|(a, b)| a != b);
+    differs.or((a.len() != b.len()).then(|| a.len().min(b.len())))
+}
+
+/// How far the target's two best logits after `text` are apart; None for composed targets.
+fn gap(one: &Contender, models: &Models, text: &[TokenId]) -> Result<Option<f64>> {
+    let DecoderKind::Single { model } = one.kind.law() else { return Ok(None) };
+    let model = models.get(model).context("the target's model is loaded")?;
+    let mut session = Follower::new(&model.counted)?;
+    let mut best = [f32::NEG_INFINITY; 2];
+    for &logit in session.row(text)? {
+        if logit > best[0] {
+            best = [logit, best[0]];
+        } else if logit > best[1] {
+            best[1] = logit;
+        }
+    }
+    Ok(Some(f64::from(best[0]) - f64::from(best[1])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_difference;
+
+    #[test]
+    fn texts_differ_where_the_first_token_does_or_one_ends() {
+        assert_eq!(first_difference(&[1, 2, 3], &[1, 2, 3]), None);
+        assert_eq!(first_difference(&[1, 2, 3], &[1, 4, 3]), Some(1));
+        assert_eq!(first_difference(&[1, 2], &[1, 2, 3]), Some(2));
+    }
+}
