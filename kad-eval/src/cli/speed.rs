@@ -57,8 +57,8 @@ Examples:
 pub(crate) struct PlanArgs {
     /// What `kad profile` wrote
     pub(crate) profile: PathBuf,
-    /// The model or decoder whose law the text has [default: the slowest model that others
-    /// draft for]
+    /// The model or decoder whose law the text has [default: the law of
+    /// the experiment's baseline; without it, the slowest model that others draft for]
     #[arg(long)]
     pub(crate) target: Option<String>,
     /// The most levels, the target included
@@ -97,8 +97,8 @@ pub(crate) struct BenchArgs {
     /// Decoders of the file to measure, separated by commas, instead of the plan's
     #[arg(long, value_name = "NAMES")]
     pub(crate) decoders: Option<String>,
-    /// The model or decoder to plan for [default: the slowest model that others
-    /// draft for]
+    /// The model or decoder to plan for [default: the law of
+    /// the experiment's baseline; without it, the slowest model that others draft for]
     #[arg(long, conflicts_with = "decoders")]
     pub(crate) target: Option<String>,
     /// How often every prompt is decoded with every decoder

@@ -17,7 +17,7 @@ use crate::models::planned::{drafter, list_planned, name_of};
 use crate::models::{self, Models};
 use crate::output;
 use crate::profile::{About, Ask, Outlook, Profile, Ranked, Subjects};
-use crate::profile::{listed, plain, same_law};
+use crate::profile::{listed, plain, same_law, tree_definition};
 
 /// A decoder to be measured.
 struct Contender {
@@ -201,12 +201,21 @@ pub(super) fn predicted(
             place: level.place.clone(),
             ..LevelPlan::of(level.draft.clone(), level.length)
         };
-        *level == LevelPlan { bonus: level.bonus, ..usual } && level.bonus == levels[0].bonus
+        let usual = LevelPlan { bonus: level.bonus, tree: level.tree, ..usual };
+        *level == usual && level.bonus == levels[0].bonus
     };
     if !levels.iter().all(usual) {
         return Ok(None);
     }
-    let drafters = levels.iter().map(|level| drafter(profile, &level.draft));
+    let tree = |level: &LevelPlan| {
+        let wanted = tree_definition(&LevelPlan { place: None, ..level.clone() });
+        let found = profile.candidates.iter().find(|c| c.definition.as_ref() == Some(&wanted));
+        found.map(|candidate| candidate.name.clone())
+    };
+    let drafters = levels.iter().map(|level| match level.tree {
+        Some(_) => tree(level),
+        None => drafter(profile, &level.draft),
+    });
     let Some(drafters) = drafters.collect::<Option<Vec<_>>>() else { return Ok(None) };
     let members: Vec<String> = std::iter::once(target).chain(drafters).collect();
     let lengths: Vec<usize> = levels.iter().map(|level| level.length.get()).collect();

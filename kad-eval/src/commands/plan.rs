@@ -172,6 +172,7 @@ fn toml(profile: &Profile, best: &Ranked) -> String {
     let level = |(name, length): (&String, &usize)| {
         let draft = match profile.candidate(name).map(|found| &found.cost) {
             Some(Cost::Lookup { lookup, .. }) => lookup.in_toml(),
+            Some(Cost::Tree { toml, .. }) => return format!("    {toml},"),
             _ => quoted(name),
         };
         format!("    {{ draft = {draft}, length = {length} }},")

@@ -77,7 +77,7 @@ fn table(profile: &Profile) -> String {
                 let law = speed::milliseconds(1e3 * law.seconds);
                 [first, ratio(4), ratio(8), ratio(16), law]
             }
-            Cost::Lookup { draft_seconds, .. } => {
+            Cost::Lookup { draft_seconds, .. } | Cost::Tree { draft_seconds, .. } => {
                 let none = || "–".to_owned();
                 [speed::milliseconds(1e3 * draft_seconds), none(), none(), none(), none()]
             }
@@ -93,7 +93,7 @@ fn table(profile: &Profile) -> String {
     let Effort { prompts, tokens, rounds, .. } = &profile.effort;
     format!(
         "{}: {prompts} prompts × {tokens} tokens, {rounds} rounds of passes, times after {} \
-         tokens; T(1) of a lookup is a draft\n{table}",
+         tokens; T(1) of a lookup or a tree is a draft\n{table}",
         profile.experiment, profile.context
     )
 }

@@ -234,6 +234,43 @@ impl LevelPlan {
     }
 
     /// What is drafted, and what departs from the defaults.
+    /// As an experiment file has it; for levels verified as usual.
+    pub(crate) fn in_toml(&self) -> String {
+        let draft = match &self.draft {
+            DraftPlan::Law(part) => serde_json::Value::from(part.name.as_str()).to_string(),
+            DraftPlan::NGram { longest, shortest } => {
+                format!("{{ kind = \"n-gram\", longest = {longest}, shortest = {shortest} }}")
+            }
+            DraftPlan::SuffixAutomaton { longest, shortest } => format!(
+                "{{ kind = \"suffix-automaton\", longest = {longest}, shortest = {shortest} }}"
+            ),
+        };
+        let depth = self.length;
+        let shape = match self.tree {
+            None => format!("length = {depth}"),
+            Some(TreePlan::TopK { top_k, nodes }) => {
+                format!("tree = {{ top_k = {top_k}, depth = {depth}, nodes = {nodes} }}")
+            }
+            Some(TreePlan::Sampled { width, nodes }) => format!(
+                "tree = {{ width = {width}, depth = {depth}, nodes = {nodes}, siblings = \"sampled\" }}"
+            ),
+            Some(TreePlan::Lookup { nodes }) => {
+                format!("tree = {{ depth = {depth}, nodes = {nodes} }}")
+            }
+        };
+        format!("{{ draft = {draft}, {shape} }}")
+    }
+
+    /// What a profile calls its tree, whose depth is said beside it; None if it drafts no tree.
+    pub(crate) fn tree_name(&self) -> Option<String> {
+        let name = self.draft.name();
+        self.tree.map(|tree| match tree {
+            TreePlan::TopK { top_k, nodes } => format!("{name}, tree of {nodes}, top {top_k}"),
+            TreePlan::Sampled { width, nodes } => format!("{name}, tree of {nodes}, {width} drawn"),
+            TreePlan::Lookup { nodes } => format!("{name}, tree of {nodes}"),
+        })
+    }
+
     fn in_words(&self) -> String {
         let mut words = vec![format!("{} by {}", self.length, self.draft.name())];
         words.extend(self.tree.map(|tree| match tree {

@@ -25,6 +25,9 @@ pub(crate) struct Profile {
     pub(crate) version: u64,
     /// Whose models and prompts these are.
     pub(crate) experiment: String,
+    /// The law of its baseline, if that was measured: what to plan for unless told otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
     /// What was measured, and with what.
     pub(crate) about: About,
     /// How it was measured.
@@ -85,7 +88,7 @@ pub(crate) struct Candidate {
     pub(crate) name: String,
     /// The models it runs; none for a lookup.
     pub(crate) models: Vec<String>,
-    /// What a composed law is made of, so that a changed rule is noticed.
+    /// What a composed law or a tree is made of, so that a changed rule or shape is noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) definition: Option<String>,
     pub(crate) cost: Cost,
@@ -118,6 +121,17 @@ pub(crate) enum Cost {
         draft_seconds: f64,
         /// Each of its tokens.
         token_seconds: f64,
+    },
+    /// A tree of drafts in the shape that the experiment's chains have.
+    Tree {
+        /// The level as an experiment file has it.
+        toml: String,
+        /// A draft, all passes of the drafter included; the mean over rounds.
+        draft_seconds: f64,
+        /// The nodes of a draft, the mean over rounds.
+        nodes: f64,
+        /// The longest path.
+        depth: usize,
     },
 }
 
@@ -223,6 +237,7 @@ impl Profile {
                 Cost::Lookup { draft_seconds, token_seconds, .. } => {
                     vec![*draft_seconds, *token_seconds]
                 }
+                Cost::Tree { draft_seconds, nodes, .. } => vec![*draft_seconds, *nodes],
             };
             if let Some(found) = seconds.iter().find(|seconds| bad(seconds)) {
                 bail!(WrongRequest(format!(

@@ -116,11 +116,15 @@ impl Measurement<'_> {
         for lookup in &self.subjects.lookups {
             candidates.push(self.lookup(*lookup)?);
         }
-        let Some(pairs) = self.pairs(&mut candidates, context)? else { return Ok(None) };
+        let Some(mut pairs) = self.pairs(&mut candidates, context)? else { return Ok(None) };
+        let Some((trees, of_trees)) = self.trees(&candidates, context)? else { return Ok(None) };
+        candidates.extend(trees);
+        pairs.extend(of_trees);
         let law = self.subjects.laws.first().context("no law is measured")?;
         Ok(Some(Profile {
             version: Profile::VERSION,
             experiment: self.experiment.to_owned(),
+            target: self.subjects.baseline.clone(),
             about: About::now(&law.sampling, self.models),
             effort: Effort { rounds, ..self.effort.clone() },
             context,
@@ -176,7 +180,7 @@ impl Measurement<'_> {
     }
 
     /// One text of a decoder of this kind, which draws from `law`.
-    fn text(
+    pub(super) fn text(
         &self,
         kind: &DecoderKind,
         law: &Part,
@@ -314,7 +318,7 @@ impl Measurement<'_> {
     fn plausible(&self, candidates: &[Candidate], context: usize) -> Result<Vec<TwoLevels>> {
         let seconds = |at: usize| match &candidates[at].cost {
             Cost::Law { times, .. } => times.seconds(1, context),
-            Cost::Lookup { .. } => 0.0,
+            Cost::Lookup { .. } | Cost::Tree { .. } => 0.0,
         };
         let laws = &self.subjects.laws;
         let drafts = laws.iter().map(|law| DraftPlan::Law(law.clone()));
@@ -379,12 +383,13 @@ fn beside(verifier: &Candidate, drafter: &Candidate, step: &StepTime) -> Option<
         Cost::Lookup { draft_seconds, token_seconds, .. } => {
             draft_seconds + drafted * token_seconds
         }
+        Cost::Tree { .. } => return None,
     };
     let laws = (round.accepted + 1) as f64 * law.seconds;
     Some(step.seconds - step.passing() - drafting - laws)
 }
 
-fn interrupted() -> bool {
+pub(super) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 

@@ -7,7 +7,7 @@
 //! | decoding with a clock | `steps.rs` |
 //! | what can be measured | `subjects.rs` |
 //! | how long passes take | `passes.rs` |
-//! | making a profile | `measure.rs` |
+//! | making a profile | `measure.rs`, of trees `trees.rs` |
 //! | the chains that follow, ranked | `outlook.rs` |
 
 mod format;
@@ -18,12 +18,13 @@ mod progress;
 mod stale;
 pub(crate) mod steps;
 mod subjects;
+mod trees;
 
 pub(crate) use format::{About, Cost, Effort, Profile};
 pub(crate) use measure::{Measurement, Prompts};
 pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Verdict};
 pub(crate) use progress::Progress;
-pub(crate) use subjects::{Subjects, listed, plain, same_law};
+pub(crate) use subjects::{Subjects, listed, plain, same_law, tree_definition};
 
 impl Ask {
     /// The most levels that are looked for unless more are asked for, the target included.

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use kad_polybasic::theory::{
     Acceptance, Candidate, Candidates, Chain, Criterion, Insertion, Interval, LemmaLevel, Pair,
     PassTime, PassTimes, PlanLimits, Prediction, Proposer, lemma_time,
 };
 use serde::Serialize;
 
-use super::format::{Candidate as Measured, Cost, Profile};
-use crate::config::nearest;
-use crate::failure::WrongRequest;
+mod names;
+
+use self::names::{names, target, unknown};
+use super::format::{Cost, Profile};
 
 /// Resamples of the measurement for an interval.
 const RESAMPLES: usize = 1000;
@@ -178,62 +179,6 @@ fn verdict(best: Option<&Ranked>) -> Verdict {
     }
 }
 
-/// The target that was asked for, or the one that stands to reason.
-fn target(profile: &Profile, ask: &Ask) -> Result<String> {
-    let Some(name) = &ask.target else {
-        let found = usual_target(profile);
-        return found.ok_or_else(|| {
-            anyhow!(WrongRequest("the profile has no model that could be a target".into()))
-        });
-    };
-    match profile.candidate(name).map(|found| &found.cost) {
-        Some(Cost::Law { .. }) => Ok(name.clone()),
-        Some(Cost::Lookup { .. }) => bail!(WrongRequest(format!(
-            "`{name}` looks up earlier text and has no law of its own: name a model or a decoder"
-        ))),
-        None => bail!(unknown(profile, "target", name)),
-    }
-}
-
-/// Of the laws that others draft for, or of all, the slowest; a model before composed laws.
-fn usual_target(profile: &Profile) -> Option<String> {
-    let rank = |found: &Measured| {
-        let Cost::Law { times, .. } = &found.cost else { return None };
-        let verifies = profile.pairs.iter().any(|pair| pair.verifier == found.name);
-        Some((verifies, found.models.len() == 1, times.seconds(1, profile.context)))
-    };
-    let ranked = profile.candidates.iter().filter_map(|found| Some((rank(found)?, &found.name)));
-    let above = |a: &(bool, bool, f64), b: &(bool, bool, f64)| {
-        (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2))
-    };
-    ranked.max_by(|a, b| above(&a.0, &b.0)).map(|(_, name)| name.clone())
-}
-
-fn unknown(profile: &Profile, what: &str, name: &str) -> WrongRequest {
-    let names: Vec<&str> = profile.candidates.iter().map(|found| found.name.as_str()).collect();
-    let help = match nearest(name, names.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("it has: {}", names.join(", ")),
-    };
-    WrongRequest(format!(
-        "the {what} `{name}` is not in the profile; {help} (`kad profile --models` measures more)"
-    ))
-}
-
-/// The target first, then what may draft for it.
-fn names(profile: &Profile, target: &str, ask: &Ask) -> Result<Vec<String>> {
-    let composed = |candidate: &&Measured| candidate.models.len() > 1;
-    let of_composed = profile.candidate(target).is_some_and(|found| composed(&found));
-    let all = profile.candidates.iter().filter(|other| of_composed || !composed(other));
-    let all = || all.map(|candidate| candidate.name.clone()).collect();
-    let drafters: Vec<String> = ask.drafters.clone().unwrap_or_else(all);
-    if let Some(missing) = drafters.iter().find(|name| profile.candidate(name).is_none()) {
-        bail!(unknown(profile, "candidate", missing));
-    }
-    let others = drafters.into_iter().filter(|name| name != target);
-    Ok(std::iter::once(target.to_owned()).chain(others).collect())
-}
-
 /// A composed law costs less where one of its models also drafts: that model has read the text. So
 /// chains are planned once for each set of such models, with the times that hold there.
 struct Worlds<'p> {
@@ -314,6 +259,12 @@ impl<'p> Worlds<'p> {
                 let proposer = Proposer::Lookup { name, draft_seconds, token_seconds };
                 Candidate { proposer, round_overhead: 0.0 }
             }
+            Cost::Tree { draft_seconds, nodes, depth, .. } => {
+                let nodes = (nodes.round() as usize).max(1);
+                let (draft_seconds, depth) = (*draft_seconds, *depth);
+                let proposer = Proposer::Tree { name, draft_seconds, nodes, depth };
+                Candidate { proposer, round_overhead: 0.0 }
+            }
             Cost::Law { times, round_overhead, token_overhead, .. } => {
                 let shared = found.models.iter().filter(|model| drafting.contains(*model));
                 let shared = shared.filter(|_| found.models.len() > 1);
@@ -321,7 +272,7 @@ impl<'p> Worlds<'p> {
                     times.clone(),
                     |times, part| match &part.cost {
                         Cost::Law { times: own, law, .. } => without(&times, own, law),
-                        Cost::Lookup { .. } => Ok(times),
+                        Cost::Lookup { .. } | Cost::Tree { .. } => Ok(times),
                     },
                 )?;
                 let proposer = Proposer::Model { name, times, overhead: *token_overhead };
@@ -362,7 +313,7 @@ impl<'p> Worlds<'p> {
     fn measured_plain(&self) -> Option<PassTime> {
         match &self.profile.candidate(self.target)?.cost {
             Cost::Law { plain, .. } => *plain,
-            Cost::Lookup { .. } => None,
+            Cost::Lookup { .. } | Cost::Tree { .. } => None,
         }
     }
 

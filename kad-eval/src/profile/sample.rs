@@ -69,6 +69,7 @@ pub(crate) fn pair(verifier: &str, drafter: &str, rate: f64) -> Pair {
 /// Put together.
 pub(crate) fn profile(candidates: Vec<Candidate>, pairs: Vec<Pair>) -> Profile {
     Profile {
+        target: None,
         version: Profile::VERSION,
         experiment: "sample".to_owned(),
         about: About { models: BTreeMap::new(), ..about() },

@@ -12,6 +12,7 @@ use crate::failure::WrongRequest;
 use crate::machine::Machine;
 use crate::models::Models;
 use crate::output;
+use kad_polybasic::Verifier;
 
 /// Lookups where the experiment names none.
 const LOOKUPS: [Lookup; 2] = [
@@ -51,6 +52,10 @@ pub(crate) struct Subjects {
     /// Models and composed laws, under the experiment's sampling settings.
     pub(crate) laws: Vec<Part>,
     pub(crate) lookups: Vec<Lookup>,
+    /// Trees that chains of the experiment grow.
+    pub(crate) trees: Vec<LevelPlan>,
+    /// The law of the experiment's baseline, if it is among them.
+    pub(crate) baseline: Option<String>,
 }
 
 impl Subjects {
@@ -66,7 +71,13 @@ impl Subjects {
             let wanted = listed(only, "model or composed decoder", &names)?;
             laws.retain(|law| wanted.contains(&law.name));
         }
-        Ok(Self { laws, lookups: lookups(experiment) })
+        let (trees, lookups) = (trees(experiment, &laws), lookups(experiment));
+        let baseline = experiment.decoders.iter().find(|plan| plan.name == experiment.baseline);
+        let baseline = baseline.and_then(|plan| {
+            let law = plain(plan.kind.law())?;
+            Some(laws.iter().find(|other| *other.law == law)?.name.clone())
+        });
+        Ok(Self { laws, lookups, trees, baseline })
     }
 
     /// The law of this name.
@@ -96,12 +107,24 @@ impl Subjects {
         let level = |(name, &length): (&String, &usize)| {
             let draft = match profile.candidate(name).map(|found| &found.cost) {
                 Some(Cost::Lookup { lookup, .. }) => lookup.draft(),
+                Some(Cost::Tree { .. }) => return self.tree(name),
                 _ => DraftPlan::Law(self.part(name)?.clone()),
             };
             let length = length.try_into().context("a level waits for a token at least")?;
             Ok(LevelPlan::of(draft, length))
         };
         drafters.map(level).collect()
+    }
+
+    /// The tree of this name.
+    fn tree(&self, name: &str) -> Result<LevelPlan> {
+        let found = self.trees.iter().find(|tree| super::trees::name(tree) == name).cloned();
+        found.ok_or_else(|| {
+            anyhow!(WrongRequest(format!(
+                "no chain of this experiment grows the tree `{name}` of the profile: make a profile \
+                 of this one with `kad profile`"
+            )))
+        })
     }
 
     /// The kinds of all laws, for whoever loads their models.
@@ -192,6 +215,30 @@ fn lookups(experiment: &Experiment) -> Vec<Lookup> {
     let chosen =
         LOOKUPS.iter().map(|usual| *used.iter().find(|u| same_kind(u, usual)).unwrap_or(usual));
     chosen.collect()
+}
+
+/// The trees at the bottom of the experiment's chains, each once: those of measured laws and of
+/// lookups, verified as usual.
+fn trees(experiment: &Experiment, laws: &[Part]) -> Vec<LevelPlan> {
+    let mut found: Vec<LevelPlan> = Vec::new();
+    for plan in &experiment.decoders {
+        let DecoderKind::Chain(chain) = &plan.kind else { continue };
+        let Some(level) = chain.listed().last().filter(|level| level.tree.is_some()) else {
+            continue;
+        };
+        let measured = level.draft.part().is_none_or(|part| laws.contains(part));
+        let level = LevelPlan { place: None, ..level.clone() };
+        let usual = level.verifier == Verifier::Token && level.bonus;
+        if measured && usual && !found.contains(&level) {
+            found.push(level);
+        }
+    }
+    found
+}
+
+/// What a tree is made of, in words that change when it does.
+pub(crate) fn tree_definition(level: &LevelPlan) -> String {
+    serde_json::to_string(level).unwrap_or_default()
 }
 
 /// What a composed law is made of, in words that change when it does.

@@ -190,7 +190,7 @@ fn figures(bench: &Bench<'_>) -> Result<Vec<Figure>> {
 pub(super) fn passes(profile: &Profile) -> Result<Option<Figure>> {
     let laws = profile.candidates.iter().filter_map(|candidate| match &candidate.cost {
         Cost::Law { times, .. } => Some((&candidate.name, times)),
-        Cost::Lookup { .. } => None,
+        Cost::Lookup { .. } | Cost::Tree { .. } => None,
     });
     let curves = laws.filter_map(|(name, times)| WidthCurve::of(name, times, profile.context));
     let curves: Vec<WidthCurve> = curves.collect();

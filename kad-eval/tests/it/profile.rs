@@ -40,6 +40,12 @@ kind = "chain"
 target = "large"
 levels = [{ draft = "draft", length = 3 }]
 
+[[decoders]]
+name = "grown"
+kind = "chain"
+target = "large"
+levels = [{ draft = "draft", tree = { top_k = 2, depth = 2, nodes = 4 } }]
+
 [[tasks]]
 kind = "nano"
 items = 6
@@ -111,6 +117,40 @@ fn from_profile_to_bench() {
     }
 }
 
+/// A tree of the experiment is measured as the chains grow it, planned with, and predicted.
+#[test]
+fn trees_are_candidates() {
+    let bench = Bench::new(SPEED);
+    let profile = bench.profile(&[]);
+    assert_eq!(profile["target"], "large");
+    let name = "draft, tree of 4, top 2, depth 2";
+    let found = profile["candidates"].as_array().unwrap().iter().find(|c| c["name"] == name);
+    let cost = &found.unwrap()["cost"];
+    assert_eq!((cost["kind"].as_str(), cost["depth"].as_u64()), (Some("tree"), Some(2)));
+    assert_eq!(cost["nodes"].as_f64(), Some(4.0));
+    assert!(cost["draft_seconds"].as_f64().unwrap() > 0.0);
+    let pairs = profile["pairs"].as_array().unwrap();
+    let pair = pairs.iter().find(|p| p["drafter"] == name && p["verifier"] == "large").unwrap();
+    let counts = pair["runs"]["counts"].as_array().unwrap();
+    // All rounds are of depth 2.
+    assert!(counts.len() == 3 && counts[..2].iter().all(|row| row.as_array().unwrap().is_empty()));
+
+    let (file, out) = (bench.file(), bench.out());
+    let plan = kad(&["plan", &out, "--chains", "40", "--json"]).succeeds();
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    assert_eq!(plan["target"], "large");
+    let with_tree = |chain: &&Value| chain["members"].as_array().unwrap().contains(&name.into());
+    let chains = plan["chains"].as_array().unwrap();
+    assert!(chains.iter().any(|chain| with_tree(&chain)), "{plan}");
+
+    let little = ["--prompts", "2", "--tokens", "8", "--reps", "1", "--json"];
+    let named = ["bench", &file, "--profile", &out, "--decoders", "grown,drafted"];
+    let found = kad(&[&named[..], &little[..]].concat()).succeeds();
+    let found: Value = serde_json::from_str(&found).unwrap();
+    let grown = found["decoders"].as_array().unwrap().iter().find(|arm| arm["name"] == "grown");
+    assert_eq!(grown.unwrap()["predicted"]["members"], serde_json::json!(["large", name]));
+}
+
 /// What a profile says about itself and about three candidates and two lookups.
 fn check(profile: &Value) {
     assert_eq!(
@@ -127,7 +167,9 @@ fn check(profile: &Value) {
         .iter()
         .map(|c| c["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["draft", "large", "mixture, threshold 0.5", "n-gram", "suffix-automaton"]);
+    let laws = ["draft", "large", "mixture, threshold 0.5", "n-gram", "suffix-automaton"];
+    assert_eq!(names[..5], laws);
+    assert_eq!(names[5..], ["draft, tree of 4, top 2, depth 2"]);
     for law in &profile["candidates"].as_array().unwrap()[..3] {
         let cells = law["cost"]["times"]["cells"].as_array().unwrap();
         let seconds = cells.iter().flat_map(|row| row.as_array().unwrap());

@@ -25,6 +25,7 @@ fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
         Cost::Law { times, token_overhead, .. } => {
             Proposer::Model { name: name.into(), times: times.clone(), overhead: *token_overhead }
         }
+        Cost::Tree { .. } => unreachable!("no tree is in the sample"),
         Cost::Lookup { draft_seconds, token_seconds, .. } => Proposer::Lookup {
             name: name.into(),
             draft_seconds: *draft_seconds,
