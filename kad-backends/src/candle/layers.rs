@@ -7,7 +7,7 @@ use super::kernels::{self, Seen};
 use crate::decoder::spec::{Activation, DecoderSpec, Pairing};
 
 /// Multiplications below which attention stays on one thread.
-const PARALLEL_FROM: usize = 400_000;
+const PARALLEL_FROM: usize = 2_000_000;
 
 /// `out ← x / sqrt(mean(x²) + ε) · weight`, row by row.
 pub(super) fn rms_norm(input: &[f32], weight: &[f32], eps: f64, out: &mut Vec<f32>) {
