@@ -171,7 +171,7 @@ fn toml(profile: &Profile, best: &Ranked) -> String {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let level = |(name, length): (&String, &usize)| {
         let draft = match profile.candidate(name).map(|found| &found.cost) {
-            Some(Cost::Lookup { lookup, .. }) => lookup.in_toml(),
+            Some(Cost::Lookup { lookup, .. }) => lookup.draft().in_toml(),
             Some(Cost::Tree { toml, .. }) => return format!("    {toml},"),
             _ => quoted(name),
         };

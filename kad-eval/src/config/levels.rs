@@ -208,6 +208,19 @@ impl DraftPlan {
         }
     }
 
+    /// As a level of an experiment file drafts with it.
+    pub(crate) fn in_toml(&self) -> String {
+        match self {
+            DraftPlan::Law(part) => serde_json::Value::from(part.name.as_str()).to_string(),
+            DraftPlan::NGram { longest, shortest } => {
+                format!("{{ kind = \"n-gram\", longest = {longest}, shortest = {shortest} }}")
+            }
+            DraftPlan::SuffixAutomaton { longest, shortest } => format!(
+                "{{ kind = \"suffix-automaton\", longest = {longest}, shortest = {shortest} }}"
+            ),
+        }
+    }
+
     /// As files and tables call it.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -236,15 +249,7 @@ impl LevelPlan {
     /// What is drafted, and what departs from the defaults.
     /// As an experiment file has it; for levels verified as usual.
     pub(crate) fn in_toml(&self) -> String {
-        let draft = match &self.draft {
-            DraftPlan::Law(part) => serde_json::Value::from(part.name.as_str()).to_string(),
-            DraftPlan::NGram { longest, shortest } => {
-                format!("{{ kind = \"n-gram\", longest = {longest}, shortest = {shortest} }}")
-            }
-            DraftPlan::SuffixAutomaton { longest, shortest } => format!(
-                "{{ kind = \"suffix-automaton\", longest = {longest}, shortest = {shortest} }}"
-            ),
-        };
+        let draft = self.draft.in_toml();
         let depth = self.length;
         let shape = match self.tree {
             None => format!("length = {depth}"),

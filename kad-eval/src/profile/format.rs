@@ -145,20 +145,6 @@ pub(crate) enum Lookup {
     SuffixAutomaton { longest: NonZeroUsize, shortest: NonZeroUsize },
 }
 
-impl Lookup {
-    /// As a level of an experiment file drafts with it.
-    pub(crate) fn in_toml(self) -> String {
-        match self {
-            Lookup::NGram { longest, shortest } => {
-                format!("{{ kind = \"n-gram\", longest = {longest}, shortest = {shortest} }}")
-            }
-            Lookup::SuffixAutomaton { longest, shortest } => format!(
-                "{{ kind = \"suffix-automaton\", longest = {longest}, shortest = {shortest} }}"
-            ),
-        }
-    }
-}
-
 /// Who verified whom.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
