@@ -37,11 +37,11 @@ fn candidates() -> Candidates {
     let pairs = (0..25).filter(|at| at / 5 < at % 5).map(|at| {
         let (verifier, drafter) = (at / 5, at % 5);
         let rate = 1.0 - 0.06 * (drafter - verifier + 1) as f64;
-        Pair { verifier, drafter, acceptance: Acceptance::Runs(runs(rate)) }
+        Pair::new(verifier, drafter, runs(rate))
     });
     let backwards = (0..25).filter(|at| at / 5 > at % 5).map(|at| {
         let acceptance = Acceptance::Runs(runs(0.8));
-        Pair { verifier: at / 5, drafter: at % 5, acceptance }
+        Pair::new(at / 5, at % 5, acceptance)
     });
     let pairs = pairs.chain(backwards).collect();
     Candidates { candidates: candidates.collect(), target: 0, pairs }

@@ -80,6 +80,25 @@ pub(super) fn predictor<'m>(
     Chain { target: part, levels: &[], longest: 0, model, open, lengths, rules }.predictor(part)
 }
 
+/// What looks `draft` up in the text so far, for a vocabulary of `vocab` tokens; None if it is drafted
+/// by a law.
+///
+/// # Errors
+/// If the lengths of its matches make no sense.
+pub(crate) fn lookup(draft: &DraftPlan, vocab: usize) -> Result<Option<Box<dyn Drafter>>> {
+    Ok(Some(match draft {
+        DraftPlan::Law(_) => return Ok(None),
+        DraftPlan::NGram { longest, shortest } => {
+            let lookup = NgramLookup::new(shortest.get(), longest.get())?;
+            Box::new(LookupDrafter::new(lookup, vocab))
+        }
+        DraftPlan::SuffixAutomaton { longest, shortest } => {
+            let lookup = SuffixLookup::new(shortest.get(), longest.get())?;
+            Box::new(LookupDrafter::new(lookup, vocab))
+        }
+    }))
+}
+
 struct Chain<'p, 'm> {
     target: &'p Part,
     levels: &'p [LevelPlan],
@@ -163,14 +182,7 @@ impl<'m> Chain<'_, 'm> {
                     .by_place(plan.verifier == Verifier::SharedUniform);
                 Box::new(drafter)
             }
-            DraftPlan::NGram { longest, shortest } => {
-                let lookup = NgramLookup::new(shortest.get(), longest.get())?;
-                Box::new(LookupDrafter::new(lookup, vocab))
-            }
-            DraftPlan::SuffixAutomaton { longest, shortest } => {
-                let lookup = SuffixLookup::new(shortest.get(), longest.get())?;
-                Box::new(LookupDrafter::new(lookup, vocab))
-            }
+            lookup => super::lookup(lookup, vocab)?.context("what has no law is looked up")?,
         })
     }
 

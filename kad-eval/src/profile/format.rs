@@ -15,7 +15,7 @@ use crate::failure::WrongRequest;
 use crate::machine::Machine;
 
 /// Of the file's layout; another one is refused.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// What models, composed laws and lookups do on one machine: how long a pass takes and how far each
 /// accepts what another drafts.
@@ -105,9 +105,8 @@ pub(crate) enum Cost {
         times: PassTimes,
         /// The part of it that making one law takes.
         law: PassTime,
-        /// A round of verification beside its passes and laws: acceptance, residual, bookkeeping.
-        round_overhead: f64,
-        /// A token beside its pass and law: drawing it, bookkeeping.
+        /// A token of plain decoding beside its pass and law: drawing it, bookkeeping, and what a pass
+        /// takes longer there than by itself; the mean.
         token_overhead: f64,
         /// A token of plain decoding, for composed laws: their decoders do not ask every model for
         /// every token.
@@ -153,6 +152,20 @@ pub(crate) struct Pair {
     pub(crate) drafter: String,
     /// How many tokens in a row were accepted.
     pub(crate) runs: RunLengths,
+    /// What their rounds take beside the times of both.
+    pub(crate) beside: Beside,
+}
+
+/// What rounds of a verifier and its drafter take longer than the times of both add up to: passes take
+/// longer between those of another model, which leave the processor's caches full of something else,
+/// than one after the other; then acceptance, residual, roll-back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Beside {
+    /// Seconds of every round.
+    pub(crate) round: f64,
+    /// Seconds of every drafted token.
+    pub(crate) token: f64,
 }
 
 impl Profile {
@@ -213,12 +226,20 @@ impl Profile {
             }
         }
         let bad = |seconds: &f64| !(seconds.is_finite() && *seconds >= 0.0);
+        for Pair { verifier, drafter, beside, .. } in &self.pairs {
+            if let Some(found) = [beside.round, beside.token].iter().find(|seconds| bad(seconds)) {
+                bail!(WrongRequest(format!(
+                    "a round of `{verifier}` and `{drafter}` takes {found} seconds beside their \
+                     passes: the file was changed; make it again with `kad profile`"
+                )));
+            }
+        }
         for Candidate { name, cost, .. } in &self.candidates {
             let seconds = match cost {
-                Cost::Law { law, round_overhead, token_overhead, plain, .. } => {
+                Cost::Law { law, token_overhead, plain, .. } => {
                     let spread = [Some(law), plain.as_ref()].into_iter().flatten();
                     let spread = spread.flat_map(|time| [time.seconds, time.standard_error]);
-                    spread.chain([*round_overhead, *token_overhead]).collect()
+                    spread.chain([*token_overhead]).collect()
                 }
                 Cost::Lookup { draft_seconds, token_seconds, .. } => {
                     vec![*draft_seconds, *token_seconds]
@@ -241,9 +262,8 @@ impl Profile {
     }
 
     /// How `verifier` accepts what `drafter` proposes, if that was measured.
-    pub(crate) fn runs(&self, verifier: &str, drafter: &str) -> Option<&RunLengths> {
-        let found = |pair: &&Pair| pair.verifier == verifier && pair.drafter == drafter;
-        self.pairs.iter().find(found).map(|pair| &pair.runs)
+    pub(crate) fn pair(&self, verifier: &str, drafter: &str) -> Option<&Pair> {
+        self.pairs.iter().find(|pair| pair.verifier == verifier && pair.drafter == drafter)
     }
 
     /// Writes the file whole or not at all.

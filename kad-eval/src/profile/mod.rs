@@ -7,12 +7,15 @@
 //! | decoding with a clock | `steps.rs` |
 //! | what can be measured | `subjects.rs` |
 //! | how long passes take | `passes.rs` |
-//! | making a profile | `measure.rs`, of trees `trees.rs` |
+//! | making a profile | `measure.rs`, of pairs `pairs.rs`, of trees `trees.rs` |
+//! | what rounds take beside passes | `beside.rs` |
 //! | the chains that follow, ranked | `outlook.rs` |
 
+mod beside;
 mod format;
 mod measure;
 mod outlook;
+mod pairs;
 mod passes;
 mod progress;
 mod stale;

@@ -201,7 +201,7 @@ impl<'p> Worlds<'p> {
     /// Those of one chain, the target first; None if the profile lacks a member or a pair.
     fn of(profile: &'p Profile, members: &'p [String], bonus: bool) -> Option<Self> {
         let known = members.iter().all(|name| profile.candidate(name).is_some());
-        let pairs = members.windows(2).all(|pair| profile.runs(&pair[0], &pair[1]).is_some());
+        let pairs = members.windows(2).all(|pair| profile.pair(&pair[0], &pair[1]).is_some());
         let limits = PlanLimits { context: profile.context, bonus, ..PlanLimits::default() };
         let target = members.first().filter(|_| known && pairs)?;
         Some(Self { profile, target, names: members.to_vec(), limits })
@@ -242,7 +242,13 @@ impl<'p> Worlds<'p> {
         let pairs = self.profile.pairs.iter().filter_map(|pair| {
             let (verifier, drafter) =
                 (*index.get(pair.verifier.as_str())?, *index.get(pair.drafter.as_str())?);
-            Some(Pair { verifier, drafter, acceptance: Acceptance::Runs(pair.runs.clone()) })
+            Some(Pair {
+                verifier,
+                drafter,
+                acceptance: Acceptance::Runs(pair.runs.clone()),
+                round_overhead: pair.beside.round,
+                token_overhead: pair.beside.token,
+            })
         });
         let candidates = Candidates { candidates, target: 0, pairs: pairs.collect() };
         Ok(World { names, candidates, drafting })
@@ -265,7 +271,7 @@ impl<'p> Worlds<'p> {
                 let proposer = Proposer::Tree { name, draft_seconds, nodes, depth };
                 Candidate { proposer, round_overhead: 0.0 }
             }
-            Cost::Law { times, round_overhead, token_overhead, .. } => {
+            Cost::Law { times, token_overhead, .. } => {
                 let shared = found.models.iter().filter(|model| drafting.contains(*model));
                 let shared = shared.filter(|_| found.models.len() > 1);
                 let times = shared.filter_map(|model| self.profile.candidate(model)).try_fold(
@@ -276,7 +282,7 @@ impl<'p> Worlds<'p> {
                     },
                 )?;
                 let proposer = Proposer::Model { name, times, overhead: *token_overhead };
-                Candidate { proposer, round_overhead: *round_overhead }
+                Candidate { proposer, round_overhead: 0.0 }
             }
         })
     }
@@ -367,7 +373,7 @@ fn inserted(names: &[String], insertion: Insertion) -> Inserted {
 
 /// `times` without the passes of a model that has made them already: its rows are remembered, only
 /// its laws are made again.
-fn without(times: &PassTimes, own: &PassTimes, law: &PassTime) -> Result<PassTimes> {
+pub(super) fn without(times: &PassTimes, own: &PassTimes, law: &PassTime) -> Result<PassTimes> {
     let row = |(context, cells): (&usize, &Vec<PassTime>)| {
         let cell = |(width, cell): (&usize, &PassTime)| {
             let passes = own.seconds(*width, *context) - *width as f64 * law.seconds;

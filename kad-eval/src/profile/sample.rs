@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
 
-use super::format::{About, Candidate, Cost, Effort, Lookup, ModelIdentity, Pair, Profile};
+use super::format::{About, Beside, Candidate, Cost, Effort, Lookup, ModelIdentity, Pair, Profile};
 use crate::config::SamplingPlan;
 use crate::machine::Machine;
 
@@ -40,7 +40,6 @@ pub(crate) fn law(name: &str, first: f64, each: f64) -> Candidate {
     let cost = Cost::Law {
         times: PassTimes::new(widths, vec![64], cells).unwrap(),
         law: PassTime { seconds: 0.01 * first, standard_error: 0.0 },
-        round_overhead: 0.001 * first,
         token_overhead: 0.001 * first,
         plain: None,
     };
@@ -63,7 +62,8 @@ pub(crate) fn pair(verifier: &str, drafter: &str, rate: f64) -> Pair {
         let rounds = (10_000.0 * rate.powi(accepted) * stopped).round() as usize;
         (0..rounds).for_each(|_| runs.record(16, 16, accepted as usize).unwrap());
     }
-    Pair { verifier: verifier.to_owned(), drafter: drafter.to_owned(), runs }
+    let beside = Beside { round: 1e-4, token: 2e-5 };
+    Pair { verifier: verifier.to_owned(), drafter: drafter.to_owned(), runs, beside }
 }
 
 /// Put together.

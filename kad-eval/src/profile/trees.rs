@@ -3,6 +3,7 @@
 use anyhow::Result;
 use kad_polybasic::theory::RunLengths;
 
+use super::beside::Rounds;
 use super::format::{Candidate, Cost, Pair};
 use super::measure::{Measurement, interrupted};
 use super::progress::Progress;
@@ -18,13 +19,16 @@ struct Grown<'e> {
     kind: DecoderKind,
 }
 
-/// What rounds of one tree showed.
+/// What one tree showed, below one law or several.
 #[derive(Default)]
-struct Rounds {
+struct Shown {
     runs: RunLengths,
-    /// Seconds of a draft.
+    /// Seconds in passes of the drafter, by draft.
     drafts: Vec<f64>,
     nodes: Vec<f64>,
+    /// What was left of each round when the drafts of this tree and the verifier's pass over it are
+    /// taken off.
+    rounds: Rounds,
 }
 
 impl Measurement<'_> {
@@ -41,11 +45,11 @@ impl Measurement<'_> {
         let grown = self.grown(candidates, context);
         let progress = Progress::new("texts with trees", grown.len() * self.effort.prompts);
         let (mut trees, mut pairs): (Vec<Candidate>, Vec<Pair>) = (Vec::new(), Vec::new());
-        let mut costs: Vec<(String, Rounds)> = Vec::new();
+        let mut costs: Vec<(String, Shown)> = Vec::new();
         for tree in &grown {
             let rules = Rules::of(&tree.kind)?;
             let law = &self.subjects.laws[tree.verifier];
-            let mut rounds = Rounds::default();
+            let mut shown = Shown::default();
             for (seed, prompt) in
                 self.prompts.of(&tree.kind, self.models)?.iter().take(self.effort.prompts)
             {
@@ -53,24 +57,27 @@ impl Measurement<'_> {
                     return Ok(None);
                 };
                 let place = tree.kind.models().iter().position(|name| *name == law.name);
-                for step in &steps {
-                    rounds.add(step, place, &candidates[tree.verifier], tree.level)?;
-                }
+                shown.add(&steps, prompt.len(), place, &candidates[tree.verifier], tree.level)?;
                 progress.one();
             }
             let name = name(tree.level);
             let verifier = law.name.clone();
-            pairs.push(Pair { verifier, drafter: name.clone(), runs: rounds.runs.clone() });
+            pairs.push(Pair {
+                verifier,
+                drafter: name.clone(),
+                runs: shown.runs.clone(),
+                beside: shown.rounds.beside(),
+            });
             match costs.iter_mut().find(|(other, _)| *other == name) {
-                Some((_, all)) => all.join(rounds),
-                None => costs.push((name, rounds)),
+                Some((_, all)) => all.join(shown),
+                None => costs.push((name, shown)),
             }
         }
-        for (name, rounds) in costs {
+        for (name, shown) in costs {
             let Some(tree) = grown.iter().find(|tree| self::name(tree.level) == name) else {
                 continue;
             };
-            trees.push(rounds.candidate(name, tree.level));
+            trees.push(shown.candidate(name, tree.level));
         }
         Ok(if interrupted() { None } else { Some((trees, pairs)) })
     }
@@ -109,31 +116,35 @@ pub(super) fn name(level: &LevelPlan) -> String {
     format!("{}, depth {}", level.tree_name().unwrap_or_default(), level.length)
 }
 
-impl Rounds {
-    /// Counts the round of a step whose target has index `place` among the chain's models. What is not
-    /// the target's pass, its laws and its round is the draft.
+impl Shown {
+    /// The rounds of one text, whose verifier has index `place` among the models of its decoder.
     fn add(
         &mut self,
-        step: &StepTime,
+        steps: &[StepTime],
+        prompt: usize,
         place: Option<usize>,
         verifier: &Candidate,
         level: &LevelPlan,
     ) -> Result<()> {
-        let (Some(round), Some(place)) = (step.round, place) else { return Ok(()) };
-        let depth = level.length.get();
-        // Where the text ends soon, trees are cut: neither their depth nor their size is the usual one.
-        if round.depth < depth && !round.stopped {
-            return Ok(());
-        }
-        self.runs.record(depth, depth, round.accepted.min(depth))?;
-        let Cost::Law { law, round_overhead, .. } = &verifier.cost else { return Ok(()) };
-        if !step.reads_prompt {
-            // The prediction charges a pass with the laws after all of its tokens.
-            let width = round.drafted + 1;
-            let laws = width as f64 * law.seconds;
-            self.drafts
-                .push((step.seconds - step.by_model[place] - laws - round_overhead).max(0.0));
-            self.nodes.push(round.drafted as f64);
+        let (Some(place), Cost::Law { times, .. }) = (place, &verifier.cost) else { return Ok(()) };
+        let (mut text, depth) = (prompt, level.length.get());
+        for step in steps {
+            let context = text - 1;
+            text += step.emitted;
+            // Where the text ends soon, trees are cut: neither their depth nor their size is the usual
+            // one.
+            let Some(round) = step.round.filter(|round| round.depth >= depth || round.stopped)
+            else {
+                continue;
+            };
+            self.runs.record(depth, depth, round.accepted.min(depth))?;
+            if !step.reads_prompt {
+                let draft = step.passing() - step.by_model[place];
+                let verifying = times.seconds(round.drafted + 1, context);
+                self.drafts.push(draft);
+                self.nodes.push(round.drafted as f64);
+                self.rounds.add(0, step.seconds - draft - verifying);
+            }
         }
         Ok(())
     }

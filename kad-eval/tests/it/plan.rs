@@ -17,7 +17,6 @@ fn law(name: &str, seconds: f64) -> Value {
             "kind": "law",
             "times": { "widths": [1], "contexts": [64], "cells": [[cell]] },
             "law": { "seconds": 0.0, "standard_error": 0.0 },
-            "round_overhead": 0.0,
             "token_overhead": 0.0,
         },
     })
@@ -32,12 +31,13 @@ fn pair(verifier: &str, drafter: &str, rate: f64) -> Value {
         "verifier": verifier,
         "drafter": drafter,
         "runs": { "counts": counts, "stopped": [] },
+        "beside": { "round": 0.0, "token": 0.0 },
     })
 }
 
 fn profile(candidates: &[Value], pairs: &[Value]) -> Value {
     json!({
-        "version": 1,
+        "version": 2,
         "experiment": "toy",
         "about": {
             "kad": "0.0.0",

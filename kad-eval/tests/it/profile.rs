@@ -155,7 +155,7 @@ fn trees_are_candidates() {
 fn check(profile: &Value) {
     assert_eq!(
         (profile["version"].as_u64(), profile["experiment"].as_str()),
-        (Some(1), Some("speed"))
+        (Some(2), Some("speed"))
     );
     let models = profile["about"]["models"].as_object().unwrap();
     assert!(models.keys().eq(["aligned", "draft", "large"]), "{models:?}");

@@ -30,6 +30,22 @@ pub struct Pair {
     pub drafter: usize,
     /// How it accepts them.
     pub acceptance: Acceptance,
+    /// Seconds per round of the verifier beside those of its candidate, because it is this drafter's
+    /// tokens: a pass that follows another model's takes longer than by itself. Default: 0.
+    #[serde(default)]
+    pub round_overhead: f64,
+    /// Seconds per token that the drafter proposes at the bottom of a chain, beside those of its
+    /// candidate. Default: 0. Not for trees, which are charged by the draft.
+    #[serde(default)]
+    pub token_overhead: f64,
+}
+
+impl Pair {
+    /// Without overheads of their own.
+    pub fn new(verifier: usize, drafter: usize, acceptance: impl Into<Acceptance>) -> Self {
+        let acceptance = acceptance.into();
+        Self { verifier, drafter, acceptance, round_overhead: 0.0, token_overhead: 0.0 }
+    }
 }
 
 /// What a plan is made from.
@@ -101,6 +117,21 @@ struct Tables {
 struct PairTable {
     survival: Vec<f64>,
     proposed: Vec<f64>,
+    round_overhead: f64,
+    /// The drafter, if it is at the bottom.
+    proposer: Proposer,
+}
+
+/// What stands at the bottom of a chain, with what its tokens take beside for the verifier above it.
+fn proposing(candidate: &Proposer, pair: Option<&Pair>) -> Proposer {
+    let mut proposer = candidate.clone();
+    let more = pair.map_or(0.0, |pair| pair.token_overhead);
+    match &mut proposer {
+        Proposer::Model { overhead: seconds, .. }
+        | Proposer::Lookup { token_seconds: seconds, .. } => *seconds += more,
+        Proposer::Tree { .. } => {}
+    }
+    proposer
 }
 
 impl Candidates {
@@ -121,6 +152,8 @@ impl Candidates {
         }
         for pair in &self.pairs {
             pair.acceptance.check()?;
+            checked_seconds("the overhead of a round", pair.round_overhead)?;
+            checked_seconds("the overhead of a token", pair.token_overhead)?;
         }
         match &self.candidates[self.target].proposer {
             Proposer::Model { .. } => Ok(()),
@@ -188,8 +221,9 @@ impl Candidates {
         }
         let neighbours = members.windows(2).zip(lengths);
         let verifiers = neighbours.map(|(pair, &length)| self.verifier(pair, length, bonus));
-        let proposer = self.candidate(last)?.proposer.clone();
         let verifiers = verifiers.collect::<Result<_, _>>()?;
+        let drafts_for = above.last().and_then(|&verifier| self.pair(verifier, last));
+        let proposer = proposing(&self.candidate(last)?.proposer, drafts_for);
         Ok(Chain { verifiers, proposer, plain_seconds: None })
     }
 
@@ -204,10 +238,10 @@ impl Candidates {
             return Err(TheoryError::NoModel { name: candidate.proposer.name().to_owned() });
         };
         let (name, times) = (name.clone(), times.clone());
-        let (overhead, token_overhead) = (candidate.round_overhead, *token_overhead);
-        let acceptance = self.acceptance(pair[0], pair[1]).cloned();
-        let acceptance =
-            acceptance.ok_or(TheoryError::Pair { verifier: pair[0], drafter: pair[1] })?;
+        let measured = self.pair(pair[0], pair[1]);
+        let measured = measured.ok_or(TheoryError::Pair { verifier: pair[0], drafter: pair[1] })?;
+        let overhead = candidate.round_overhead + measured.round_overhead;
+        let (acceptance, token_overhead) = (measured.acceptance.clone(), *token_overhead);
         let surplus = Surplus::Flush;
         Ok(VerifyingLevel {
             name,
@@ -226,9 +260,8 @@ impl Candidates {
         self.candidates.get(index).ok_or(TheoryError::Candidate { index, candidates })
     }
 
-    fn acceptance(&self, verifier: usize, drafter: usize) -> Option<&Acceptance> {
-        let found = self.pairs.iter().find(|p| (p.verifier, p.drafter) == (verifier, drafter));
-        found.map(|pair| &pair.acceptance)
+    fn pair(&self, verifier: usize, drafter: usize) -> Option<&Pair> {
+        self.pairs.iter().find(|pair| (pair.verifier, pair.drafter) == (verifier, drafter))
     }
 
     pub(super) fn check_with(&self, limits: &PlanLimits) -> Result<(), TheoryError> {
@@ -258,7 +291,7 @@ impl Candidates {
         limits: &PlanLimits,
     ) -> Result<Option<PlannedChain>, TheoryError> {
         let known =
-            |pair: &[usize]| self.acceptance(pair[0], pair[1]).is_some() && self.is_model(pair[0]);
+            |pair: &[usize]| self.pair(pair[0], pair[1]).is_some() && self.is_model(pair[0]);
         if !members.windows(2).all(known) {
             return Ok(None);
         }
@@ -317,19 +350,19 @@ impl Candidates {
     ) -> Ladder<'t> {
         let mut rungs = Vec::new();
         let mut proposed: &[f64] = &[];
+        let last = members.last().copied().unwrap_or(self.target);
+        let (mut proposer, pass) = (&self.candidates[last].proposer, &tables.pass[last]);
         for pair in members.windows(2) {
             let Some(table) = &tables.pairs[pair[0]][pair[1]] else { continue };
-            proposed = &table.proposed;
+            (proposed, proposer) = (&table.proposed, &table.proposer);
             rungs.push(Rung {
                 survival: &table.survival,
                 pass: &tables.pass[pair[0]],
-                overhead: self.candidates[pair[0]].round_overhead,
+                overhead: self.candidates[pair[0]].round_overhead + table.round_overhead,
                 bonus: limits.bonus,
                 keep: false,
             });
         }
-        let last = members.last().copied().unwrap_or(self.target);
-        let (proposer, pass) = (&self.candidates[last].proposer, &tables.pass[last]);
         Ladder { rungs, proposer, proposed, pass }
     }
 
@@ -344,10 +377,14 @@ impl Candidates {
         });
         let row = |verifier: usize| {
             (0..self.candidates.len()).map(move |drafter| {
-                let acceptance = self.acceptance(verifier, drafter)?;
-                let drafts = longest_draft(&self.candidates[drafter].proposer, cap);
-                let survival = acceptance.survival(buffer);
-                Some(PairTable { survival, proposed: acceptance.proposed(drafts) })
+                let pair = self.pair(verifier, drafter)?;
+                let drafter = &self.candidates[drafter].proposer;
+                Some(PairTable {
+                    survival: pair.acceptance.survival(buffer),
+                    proposed: pair.acceptance.proposed(longest_draft(drafter, cap)),
+                    round_overhead: pair.round_overhead,
+                    proposer: proposing(drafter, Some(pair)),
+                })
             })
         };
         let pairs = (0..self.candidates.len()).map(|verifier| row(verifier).collect()).collect();

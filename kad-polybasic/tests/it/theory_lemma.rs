@@ -92,9 +92,9 @@ proptest! {
             round_overhead: overhead,
         });
         let pair = |at: usize| Pair {
-            verifier: at / 4,
-            drafter: at % 4,
-            acceptance: Acceptance::Rate(rates[at]),
+            round_overhead: 0.1 * rates[at],
+            token_overhead: 0.01 * rates[at],
+            ..Pair::new(at / 4, at % 4, Acceptance::Rate(rates[at]))
         };
         let all = Candidates {
             candidates: candidates.collect(),

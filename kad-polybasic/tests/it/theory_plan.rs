@@ -68,7 +68,7 @@ fn check(candidates: &Candidates, limits: &PlanLimits) {
 /// Two models beside the target and one that may be no model; pairs of random acceptance, a fifth of
 /// them not measured. The target is as slow as all others together, so that chains are worth while.
 fn candidates() -> impl Strategy<Value = Candidates> {
-    let pair = (acceptance(5), 0..5u8);
+    let pair = (acceptance(5), 0..5u8, 0.0..0.6f64, 0.0..0.2f64);
     let middle = proptest::collection::vec((times(), 0.0..0.4f64), 2);
     let last = (proposer(), 0.0..0.4f64);
     let pairs = proptest::collection::vec(pair, 16);
@@ -80,12 +80,16 @@ fn candidates() -> impl Strategy<Value = Candidates> {
         });
         let last = Candidate { proposer: last, round_overhead };
         let target = Candidate { proposer: target, round_overhead: 0.1 };
-        let pairs = pairs.into_iter().enumerate().filter(|(_, (_, measured))| *measured > 0);
+        let pairs = pairs.into_iter().enumerate().filter(|(_, pair)| pair.1 > 0);
         Candidates {
             candidates: middle.chain([target, last]).collect(),
             target: 2,
             pairs: pairs
-                .map(|(at, (acceptance, _))| Pair { verifier: at / 4, drafter: at % 4, acceptance })
+                .map(|(at, (acceptance, _, round_overhead, token_overhead))| Pair {
+                    round_overhead,
+                    token_overhead,
+                    ..Pair::new(at / 4, at % 4, acceptance)
+                })
                 .collect(),
         }
     })
@@ -158,7 +162,7 @@ fn family(seconds: &[f64], places: &[f64]) -> Candidates {
     let pairs = indices.clone().flat_map(|verifier| {
         indices.clone().map(move |drafter| {
             let rate = 1.0 - 0.4 * (places[verifier] - places[drafter]).abs();
-            Pair { verifier, drafter, acceptance: Acceptance::Rate(rate) }
+            Pair::new(verifier, drafter, Acceptance::Rate(rate))
         })
     });
     Candidates {
@@ -177,7 +181,7 @@ fn p10_costs_of_a_draft_are_not_those_of_a_token() {
     for drafter in [lookup, tree] {
         let proposers = [model("target", constant(27.0)), model("small", constant(1.0)), drafter];
         let candidate = |proposer| Candidate { proposer, round_overhead: 0.0 };
-        let pair = |drafter| Pair { verifier: 0, drafter, acceptance: Acceptance::Rate(0.9) };
+        let pair = |drafter| Pair::new(0, drafter, Acceptance::Rate(0.9));
         let candidates = Candidates {
             candidates: proposers.map(candidate).to_vec(),
             target: 0,

@@ -283,13 +283,39 @@ fn plain_decoding_costs_what_a_token_costs() {
 
     let model = Proposer::Model { name: "m".into(), times: constant(1.0), overhead: 0.25 };
     let candidate = |proposer| Candidate { proposer, round_overhead: 3.0 };
-    let pair = Pair { verifier: 0, drafter: 1, acceptance: Acceptance::Rate(0.5) };
+    let pair = Pair::new(0, 1, Acceptance::Rate(0.5));
     let candidates = vec![candidate(model.clone()), candidate(model)];
     let candidates = Candidates { candidates, target: 0, pairs: vec![pair] };
     let planned = candidates.chain(&[0, 1], &[2], true).unwrap();
     let alone = planned.plain().predict(0).unwrap().seconds_per_token;
     let limits = PlanLimits { context: 0, ..Default::default() };
     close(alone, candidates.plan(&limits).unwrap().plain_seconds_per_token, "as the planner");
+}
+
+/// What a pair takes beside its candidates is paid by each round of its verifier, and by each token
+/// that its drafter proposes at the bottom, but not by that of a drafter which verifies itself.
+#[test]
+fn p9_pairs_add_their_own_overheads() {
+    let model = |seconds| Candidate {
+        proposer: Proposer::Model { name: "m".into(), times: constant(seconds), overhead: 0.25 },
+        round_overhead: 3.0,
+    };
+    let pair = |verifier, drafter| Pair {
+        round_overhead: 0.5,
+        token_overhead: 0.125,
+        ..Pair::new(verifier, drafter, Acceptance::Rate(0.5))
+    };
+    let candidates = vec![model(10.0), model(2.0), model(1.0)];
+    let pairs = vec![pair(0, 1), pair(1, 2)];
+    let candidates = Candidates { candidates, target: 0, pairs };
+    // A draft of one token, a pass, 3 + 0.5 a round: half of the rounds have two tokens, half one.
+    let two = candidates.chain(&[0, 1], &[1], true).unwrap().predict(0).unwrap();
+    close(two.seconds_per_token, (2.0 + 0.25 + 0.125 + 10.0 + 3.5) / 1.5, "two levels");
+    let three = candidates.chain(&[0, 1, 2], &[1, 1], true).unwrap();
+    let overheads = three.verifiers.iter().map(|verifier| verifier.overhead);
+    assert_eq!(overheads.collect::<Vec<_>>(), [3.5, 3.5]);
+    let Proposer::Model { overhead, .. } = three.proposer else { panic!("a model drafts") };
+    assert_eq!(overhead, 0.375);
 }
 
 /// P9: a drafter that proposes nothing, or whose tokens are never accepted, leaves the target its

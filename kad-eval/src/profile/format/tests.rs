@@ -48,11 +48,12 @@ fn damage_is_named() {
     for (text, word) in [
         (whole[..whole.len() / 2].to_owned(), "EOF"),
         ("{}".to_owned(), "missing field `version`"),
-        (damaged("\"version\":1", "\"version\":7"), "layout 7"),
+        (damaged("\"version\":2", "\"version\":7"), "layout 7"),
         (damaged("\"effort\"", "\"efort\""), "unknown field `efort`"),
         (damaged("\"drafter\":\"small\"", "\"drafter\":\"tiny\""), "`tiny`, which is no candidate"),
         (damaged("\"draft_seconds\":", "\"draft_seconds\":-"), "`n-gram` has a time of -"),
         (damaged("\"seconds\":0.01", "\"seconds\":-0.01"), "a pass takes -0.01 seconds"),
+        (damaged("\"round\":", "\"round\":-"), "a round of `large` and `small` takes -"),
         (damaged("\"counts\":[[]", "\"counts\":[[1,1]"), "more accepted than proposed"),
     ] {
         let error = format!("{:#}", Profile::parse(&text).unwrap_err());

@@ -21,36 +21,41 @@ fn three_levels() -> Profile {
 /// The same numbers as a chain, without the planner.
 fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
     use kad_polybasic::theory::{Surplus, VerifyingLevel};
-    let proposer = |name: &str| match &profile.candidate(name).unwrap().cost {
-        Cost::Law { times, token_overhead, .. } => {
-            Proposer::Model { name: name.into(), times: times.clone(), overhead: *token_overhead }
-        }
+    let proposer = |name: &str, beside: f64| match &profile.candidate(name).unwrap().cost {
+        Cost::Law { times, token_overhead, .. } => Proposer::Model {
+            name: name.into(),
+            times: times.clone(),
+            overhead: token_overhead + beside,
+        },
         Cost::Tree { .. } => unreachable!("no tree is in the sample"),
         Cost::Lookup { draft_seconds, token_seconds, .. } => Proposer::Lookup {
             name: name.into(),
             draft_seconds: *draft_seconds,
-            token_seconds: *token_seconds,
+            token_seconds: token_seconds + beside,
         },
     };
     let verifier = |(names, &length): (&[&str], &usize)| {
-        let Cost::Law { times, round_overhead, token_overhead, .. } =
-            &profile.candidate(names[0]).unwrap().cost
+        let Cost::Law { times, token_overhead, .. } = &profile.candidate(names[0]).unwrap().cost
         else {
             panic!("{} verifies nothing", names[0]);
         };
+        let pair = profile.pair(names[0], names[1]).unwrap();
         VerifyingLevel {
             name: names[0].to_owned(),
             times: times.clone(),
-            acceptance: profile.runs(names[0], names[1]).unwrap().clone().into(),
+            acceptance: pair.runs.clone().into(),
             length,
             bonus: true,
             surplus: Surplus::Flush,
-            overhead: *round_overhead,
+            overhead: pair.beside.round,
             token_overhead: *token_overhead,
         }
     };
     let verifiers = members.windows(2).zip(lengths).map(verifier).collect();
-    Chain { verifiers, proposer: proposer(members[members.len() - 1]), plain_seconds: None }
+    let last = members.windows(2).last().and_then(|pair| profile.pair(pair[0], pair[1]));
+    let beside = last.map_or(0.0, |pair| pair.beside.token);
+    let proposer = proposer(members[members.len() - 1], beside);
+    Chain { verifiers, proposer, plain_seconds: None }
 }
 
 /// By exhaustive search over all chains and lengths.
@@ -167,7 +172,7 @@ fn the_published_lemma_stands_beside_it() {
     let found = Outlook::of(&profile, &ask()).unwrap();
     let best = found.best();
     let length = best.lengths[0];
-    let runs = profile.runs("large", "small").unwrap();
+    let runs = &profile.pair("large", "small").unwrap().runs;
     let tokens: f64 = 1.0 + (1..=length).map(|k| runs.survival(k)).sum::<f64>();
     let wanted = (10.0 + length as f64 * 1.0) / tokens;
     assert!((best.lemma_milliseconds_per_token - wanted).abs() < 1e-9);

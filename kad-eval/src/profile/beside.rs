@@ -1,0 +1,127 @@
+//! What rounds of two models take beside the times of both.
+
+use kad_polybasic::theory::PassTimes;
+
+use super::format::Beside;
+
+/// Of the slowest rounds, the share that is left out: the machine did something else meanwhile.
+const BUSY: f64 = 0.02;
+
+/// Rounds of one pair: tokens drafted, and the seconds that are left when the times of both are taken
+/// off.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rounds {
+    points: Vec<(f64, f64)>,
+}
+
+impl Rounds {
+    pub(super) fn add(&mut self, drafted: usize, left: f64) {
+        self.points.push((drafted as f64, left));
+    }
+
+    /// What is left of a round and of each drafted token, by least squares.
+    pub(super) fn beside(&self) -> Beside {
+        let (round, token) = line(self.points.clone(), BUSY);
+        Beside { round, token }
+    }
+}
+
+/// A drafter's times as a verifier pays for them.
+pub(super) enum Drafting<'t> {
+    /// Passes, and what every token takes besides.
+    Law { times: &'t PassTimes, token: f64 },
+    /// A draft, and what every token of it takes.
+    Lookup { draft: f64, token: f64 },
+}
+
+impl Drafting<'_> {
+    /// Seconds of a draft of `tokens` after `context` tokens; the first pass reads one token more
+    /// `after_bonus`.
+    pub(super) fn seconds(&self, tokens: usize, context: usize, after_bonus: bool) -> f64 {
+        match *self {
+            Self::Law { times, token } => {
+                let passes = (0..tokens).map(|at| {
+                    let width = 1 + usize::from(after_bonus && at == 0);
+                    times.seconds(width, context + at)
+                });
+                passes.sum::<f64>() + tokens as f64 * token
+            }
+            Self::Lookup { draft, token } => draft + tokens as f64 * token,
+        }
+    }
+}
+
+/// `y = a + b x` by least squares under `a ≥ 0` and `b ≥ 0`, without the `busy` share of points with
+/// the largest `y`. A parabola's least value between bounds is at a bound if it is not inside: both
+/// bounds are tried.
+pub(super) fn line(mut points: Vec<(f64, f64)>, busy: f64) -> (f64, f64) {
+    points.sort_by(|p, q| p.1.total_cmp(&q.1));
+    points.truncate(points.len() - (points.len() as f64 * busy) as usize);
+    let n = points.len().max(1) as f64;
+    let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (x, y) = (mean(&|p| p.0), mean(&|p| p.1));
+    let (xx, xy) = (mean(&|p| (p.0 - x).powi(2)), mean(&|p| (p.0 - x) * (p.1 - y)));
+    let free = if xx > 0.0 { (y - xy / xx * x, xy / xx) } else { (y, 0.0) };
+    if free.0 >= 0.0 && free.1 >= 0.0 {
+        return free;
+    }
+    let squares = mean(&|p| p.0 * p.0);
+    let through_origin = if squares > 0.0 { mean(&|p| p.0 * p.1) / squares } else { 0.0 };
+    let candidates = [(y.max(0.0), 0.0), (0.0, through_origin.max(0.0))];
+    let error = |(a, b): &(f64, f64)| mean(&|p| (p.1 - a - b * p.0).powi(2));
+    let [constant, proportional] = candidates;
+    if error(&proportional) < error(&constant) { proportional } else { constant }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+
+    #[test]
+    fn a_line_is_found_among_busy_moments() {
+        let mut points: Vec<(f64, f64)> =
+            (0..100).map(|i| f64::from(i % 17)).map(|x| (x, 3.0 + 0.5 * x)).collect();
+        points.extend([(0.0, 1e3), (8.0, 1e4), (16.0, 1e5)]);
+        let (a, b) = line(points, 0.05);
+        assert!((a - 3.0).abs() < 1e-9 && (b - 0.5).abs() < 1e-9, "{a} {b}");
+        assert_eq!(line(vec![(2.0, 4.0); 5], 0.0), (4.0, 0.0));
+        assert_eq!(line(Vec::new(), 0.02), (0.0, 0.0));
+    }
+
+    /// No pair of numbers that are not negative fits better, on a grid around the one found.
+    #[test]
+    fn neither_number_is_negative_and_none_fits_better() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+        for _ in 0..300 {
+            let (a, b) = (rng.random_range(-3.0..3.0), rng.random_range(-1.0..1.0));
+            let point = |x: usize| (x as f64, a + b * x as f64 + f64::from(x as u32 % 3) - 1.0);
+            let points: Vec<_> = (1..12).map(point).collect();
+            let error = |a: f64, b: f64| -> f64 {
+                points.iter().map(|p| (p.1 - a - b * p.0).powi(2)).sum()
+            };
+            let (a, b) = line(points.clone(), 0.0);
+            assert!(a >= 0.0 && b >= 0.0, "{a} {b}");
+            for (da, db) in [(0.1, 0.0), (-0.1, 0.0), (0.0, 0.01), (0.0, -0.01), (0.1, -0.01)] {
+                let near = error((a + da).max(0.0), (b + db).max(0.0));
+                assert!(near >= error(a, b) - 1e-9, "{a} {b}: {points:?}");
+            }
+        }
+    }
+
+    /// Passes of 2 s and one of 3 s over two tokens, 0.5 s a token beside; 1 s later at context 10.
+    #[test]
+    fn a_draft_by_hand() {
+        use kad_polybasic::theory::PassTime;
+        let cell = |seconds| PassTime { seconds, standard_error: 0.0 };
+        let cells = vec![vec![cell(2.0), cell(3.0)], vec![cell(12.0), cell(13.0)]];
+        let times = PassTimes::new(vec![1, 2], vec![0, 10], cells).unwrap();
+        let law = Drafting::Law { times: &times, token: 0.5 };
+        // 2 + 3 + 4 and 3 · 0.5.
+        assert!((law.seconds(3, 0, false) - 10.5).abs() < 1e-12);
+        assert!((law.seconds(3, 0, true) - 11.5).abs() < 1e-12);
+        assert_eq!(law.seconds(0, 0, true), 0.0);
+        let lookup = Drafting::Lookup { draft: 1.0, token: 0.25 };
+        assert_eq!(lookup.seconds(2, 7, true), 1.5);
+    }
+}

@@ -1,0 +1,178 @@
+//! How far one law accepts what another, or a lookup, drafts for it; and what their rounds take.
+
+use anyhow::{Context, Result};
+use kad_polybasic::theory::{PassTimes, RunLengths};
+
+use super::beside::{Drafting, Rounds};
+use super::format::{Candidate, Cost, Pair};
+use super::measure::{Measurement, interrupted};
+use super::outlook::without;
+use super::progress::Progress;
+use super::steps::StepTime;
+use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};
+use crate::models::{self, Rules};
+
+/// Drafts are asked for in these parts of the longest one, text by text. Where a round begins in a
+/// sentence depends on how long drafts are, and with it how far they are right: what is counted must
+/// be of short drafts as well as of long ones.
+const PARTS: [usize; 3] = [1, 2, 4];
+
+/// A chain of two levels, by the indices of its candidates.
+struct TwoLevels {
+    verifier: usize,
+    drafter: usize,
+    /// With drafts of each of the [`PARTS`].
+    kinds: Vec<DecoderKind>,
+}
+
+/// What the texts of one pair showed.
+#[derive(Clone, Default)]
+struct Shown {
+    runs: RunLengths,
+    rounds: Rounds,
+}
+
+impl Measurement<'_> {
+    /// Really speculates with every pair that may be worth while, prompt by prompt. None if the user
+    /// interrupted.
+    ///
+    /// # Errors
+    /// If a model fails.
+    pub(super) fn pairs(
+        &self,
+        candidates: &[Candidate],
+        context: usize,
+    ) -> Result<Option<Vec<Pair>>> {
+        let chains = self.plausible(candidates, context)?;
+        let progress = Progress::new("drafted texts", chains.len() * self.effort.prompts);
+        let rules: Vec<Rules> =
+            chains.iter().map(|chain| Rules::of(chain.kind(0))).collect::<Result<_>>()?;
+        let times: Vec<PassTimes> =
+            chains.iter().map(|chain| chain.times(candidates)).collect::<Result<_>>()?;
+        let prompts: Vec<_> = chains
+            .iter()
+            .map(|chain| self.prompts.of(chain.kind(0), self.models))
+            .collect::<Result<_>>()?;
+        let mut found = vec![Shown::default(); chains.len()];
+        for text in 0..self.effort.prompts {
+            for (at, chain) in chains.iter().enumerate() {
+                let Some((seed, prompt)) = prompts[at].get(text) else { continue };
+                let law = &self.subjects.laws[chain.verifier];
+                let steps = self.text(chain.kind(text), law, &rules[at], prompt, *seed)?;
+                let Some(steps) = steps else { return Ok(None) };
+                let drafting = drafting(&candidates[chain.drafter])?;
+                found[at].add(&steps, prompt.len(), &times[at], &drafting)?;
+                progress.one();
+            }
+        }
+        let name = |at: usize| candidates[at].name.clone();
+        let pair = |(chain, shown): (&TwoLevels, Shown)| Pair {
+            verifier: name(chain.verifier),
+            drafter: name(chain.drafter),
+            runs: shown.runs,
+            beside: shown.rounds.beside(),
+        };
+        let pairs = chains.iter().zip(found).map(pair).collect();
+        Ok(if interrupted() { None } else { Some(pairs) })
+    }
+
+    /// Chains of two levels whose drafter is cheaper than what it drafts for, and of one vocabulary.
+    fn plausible(&self, candidates: &[Candidate], context: usize) -> Result<Vec<TwoLevels>> {
+        let seconds = |at: usize| match &candidates[at].cost {
+            Cost::Law { times, .. } => times.seconds(1, context),
+            Cost::Lookup { .. } | Cost::Tree { .. } => 0.0,
+        };
+        let laws = &self.subjects.laws;
+        let drafts = laws.iter().map(|law| DraftPlan::Law(law.clone()));
+        let lookups = self.subjects.lookups.iter().map(|lookup| lookup.draft());
+        let drafts: Vec<DraftPlan> = drafts.chain(lookups).collect();
+        let mut found = Vec::new();
+        for (verifier, target) in laws.iter().enumerate() {
+            for (drafter, draft) in drafts.iter().enumerate() {
+                if drafter == verifier || seconds(drafter) >= seconds(verifier) {
+                    continue;
+                }
+                let kind = |part: usize| -> Result<DecoderKind> {
+                    let length = (self.effort.draft_length / part).max(1).try_into()?;
+                    let levels = Levels::Listed(vec![LevelPlan::of(draft.clone(), length)]);
+                    Ok(DecoderKind::Chain(ChainPlan { target: target.clone(), levels }))
+                };
+                let kinds: Vec<_> = PARTS.into_iter().map(kind).collect::<Result<_>>()?;
+                // Another vocabulary is no mistake here: those models are of another chain.
+                if models::check_shared(&kinds[0], self.models).is_ok() {
+                    found.push(TwoLevels { verifier, drafter, kinds });
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl TwoLevels {
+    /// What decodes text `text`.
+    fn kind(&self, text: usize) -> &DecoderKind {
+        &self.kinds[text % self.kinds.len()]
+    }
+
+    /// The verifier's times, without the passes of a model that drafts for a law it is part of.
+    fn times(&self, candidates: &[Candidate]) -> Result<PassTimes> {
+        let (verifier, drafter) = (&candidates[self.verifier], &candidates[self.drafter]);
+        let Cost::Law { times, .. } = &verifier.cost else { return Err(lawless(verifier)) };
+        match &drafter.cost {
+            Cost::Law { times: own, law, .. }
+                if verifier.models.len() > 1 && verifier.models.contains(&drafter.name) =>
+            {
+                without(times, own, law)
+            }
+            _ => Ok(times.clone()),
+        }
+    }
+}
+
+/// What a draft takes by itself.
+fn drafting(drafter: &Candidate) -> Result<Drafting<'_>> {
+    match &drafter.cost {
+        Cost::Law { times, token_overhead, .. } => {
+            Ok(Drafting::Law { times, token: *token_overhead })
+        }
+        Cost::Lookup { draft_seconds, token_seconds, .. } => {
+            Ok(Drafting::Lookup { draft: *draft_seconds, token: *token_seconds })
+        }
+        Cost::Tree { .. } => Err(lawless(drafter)),
+    }
+}
+
+fn lawless(candidate: &Candidate) -> anyhow::Error {
+    anyhow::anyhow!("`{}` has no law", candidate.name)
+}
+
+impl Shown {
+    /// The rounds of one text, whose verifier and drafter take these times by themselves.
+    fn add(
+        &mut self,
+        steps: &[StepTime],
+        prompt: usize,
+        times: &PassTimes,
+        drafting: &Drafting<'_>,
+    ) -> Result<()> {
+        let (mut text, mut after_bonus) = (prompt, false);
+        for step in steps {
+            let round = step.round.context("a chain has rounds")?;
+            // A draft that ended with an end token or with the room for tokens was as long as it was
+            // asked for; one that the drafter ended of its own accord was not.
+            let asked = round.drafted + usize::from(round.stopped);
+            if asked > 0 {
+                self.runs.record(asked, round.drafted, round.accepted)?;
+            }
+            if !step.reads_prompt {
+                let context = text - 1;
+                let verifying = times.seconds(round.drafted + 1, context);
+                let drafting = drafting.seconds(round.drafted, context, after_bonus);
+                self.rounds.add(round.drafted, step.seconds - verifying - drafting);
+            }
+            text += step.emitted;
+            after_bonus = round.emitted > round.accepted && round.accepted == round.drafted;
+        }
+        Ok(())
+    }
+}
