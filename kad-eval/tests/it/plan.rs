@@ -150,7 +150,7 @@ fn what_cannot_be_planned_says_what_to_do() {
     let broken = Stored::new("{\"version\": 1, \"exper");
     kad(&["plan", broken.path()]).fails(2, &["this is no profile", "kad profile"]);
     let future = Stored::new("{\"version\": 9}");
-    kad(&["plan", future.path()]).fails(2, &["layout 9", "layout 1", "kad profile"]);
+    kad(&["plan", future.path()]).fails(2, &["layout 9", "reads layout", "kad profile"]);
     let empty = Stored::new(&profile(&[], &[]).to_string());
     kad(&["plan", empty.path()]).fails(2, &["no model that could be a target"]);
     kad(&["plan", stored.path(), "--max-levels", "0"]).fails(2, &["at least 1"]);
