@@ -217,25 +217,39 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         }
         Ok(accepted)
     }
+}
 
-    /// Appends a token of the target's own after the whole text.
-    fn append_own(
-        &mut self,
-        ask: Ask<'_>,
+/// A token of the target's own after a text that was verified to its end.
+pub(crate) struct Own<'a> {
+    pub(crate) text: &'a [TokenId],
+    /// The level it is of.
+    pub(crate) level: usize,
+    /// Whether the text ends with a draft, which the token is a bonus of.
+    pub(crate) after_draft: bool,
+    /// Where tokens are drawn at the uniforms of their places: the length of the prompt.
+    pub(crate) by_place: Option<usize>,
+}
+
+impl Own<'_> {
+    /// Appends it to `out`. `law` is scratch memory.
+    pub(crate) fn append<T: Target>(
+        self,
+        target: &mut T,
         choices: &mut dyn ChoiceSource,
+        law: &mut Law,
         out: &mut Draft,
     ) -> Result<(), DecodeError> {
-        let len = self.text.len();
-        let drawn = if self.verifier == Verifier::SharedUniform {
-            self.target.law(&self.text, len, &mut self.residual)?;
-            let token = choices.token_at(len - self.prompt.min(len), &self.residual);
-            Emitted { deferral_mass: self.target.deferral_mass(), ..Emitted::sampled(token) }
+        let (text, len) = (self.text, self.text.len());
+        let drawn = if let Some(prompt) = self.by_place {
+            target.law(text, len, law)?;
+            let token = choices.token_at(len - prompt.min(len), law);
+            Emitted { deferral_mass: target.deferral_mass(), ..Emitted::sampled(token) }
         } else {
-            self.target.draw(&self.text, choices)?
+            target.draw(text, choices)?
         };
-        let origin = if self.draft.is_empty() { drawn.origin } else { Origin::Bonus };
-        let emitted = Emitted { origin, level: ask.level, ..drawn };
-        out.push(emitted, |law| self.target.take_law(&self.text, len, law))
+        let origin = if self.after_draft { Origin::Bonus } else { drawn.origin };
+        let emitted = Emitted { origin, level: self.level, ..drawn };
+        out.push(emitted, |law| target.take_law(text, len, law))
     }
 }
 
@@ -281,7 +295,10 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
 
         let accepted = self.verify(ask, choices, out)?;
         if bonus && accepted == drafted {
-            self.append_own(ask, choices, out)?;
+            let Self { target, text, residual, .. } = self;
+            let by_place = (self.verifier == Verifier::SharedUniform).then_some(self.prompt);
+            let own = Own { text, level: ask.level, after_draft: drafted > 0, by_place };
+            own.append(target, choices, residual, out)?;
         }
         let emitted = out.len() - before;
         rounds.push(Round {

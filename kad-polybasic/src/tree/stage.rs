@@ -9,7 +9,7 @@ use kad_core::{ChoiceSource, DecodeError, Law, TokenId, TokenTree};
 use super::{DraftTree, Siblings, TreeDrafter, TreeLimits};
 use crate::draft::{Ask, Draft};
 use crate::level::Level;
-use crate::stage::{Drafting, SharedLength};
+use crate::stage::{Drafting, Own, SharedLength};
 use crate::target::Target;
 use crate::verify::{Chosen, drawn, listed};
 
@@ -196,26 +196,6 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
             Chosen::Other(token) => Verdict::Replaced(token),
         }
     }
-
-    /// Appends a token of the target's own after the text.
-    fn append_own(
-        &mut self,
-        ask: Ask<'_>,
-        choices: &mut dyn ChoiceSource,
-        out: &mut Draft,
-    ) -> Result<(), DecodeError> {
-        let len = self.text.len();
-        let drawn = if self.verifier == TreeVerifier::SharedUniform {
-            self.target.law(&self.text, len, &mut self.law)?;
-            let token = choices.token_at(len - self.prompt.min(len), &self.law);
-            Emitted { deferral_mass: self.target.deferral_mass(), ..Emitted::sampled(token) }
-        } else {
-            self.target.draw(&self.text, choices)?
-        };
-        let origin = if self.tree.tokens().is_empty() { drawn.origin } else { Origin::Bonus };
-        let emitted = Emitted { origin, level: ask.level, ..drawn };
-        out.push(emitted, |law| self.target.take_law(&self.text, len, law))
-    }
 }
 
 /// What verification says about the tokens that follow a node.
@@ -265,7 +245,11 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
         let (accepted, whole) = self.descend(ask, choices, out)?;
         let last = self.text[ask.context.len()..].last().copied();
         if whole && self.has_own(last, ask.eos) {
-            self.append_own(ask, choices, out)?;
+            let Self { target, text, law, .. } = self;
+            let by_place = (self.verifier == TreeVerifier::SharedUniform).then_some(self.prompt);
+            let after_draft = !self.tree.tokens().is_empty();
+            let own = Own { text, level: ask.level, after_draft, by_place };
+            own.append(target, choices, law, out)?;
         }
         let nodes = self.tree.tokens();
         let depth = (0..nodes.len()).map(|node| nodes.depth(node)).max().unwrap_or(0);
