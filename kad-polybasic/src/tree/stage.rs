@@ -20,11 +20,17 @@ pub enum TreeVerifier {
     /// [`drawn`].
     #[default]
     Siblings,
-    /// The target's token at the uniform of its place is drawn, and the tree followed where it has
-    /// it. Accepts a list as often as [`Siblings`](Self::Siblings). If the tree needs no randomness
-    /// (every one but a [`SampledTree`](super::SampledTree)) the text is the one that plain decoding
-    /// gives for the same seed, token for token, wherever passes of several tokens give the bits of
-    /// single ones.
+    /// The target's token is drawn at the uniform of its place, and the tree followed as long as it has
+    /// that token: it decides how many tokens a pass gives, not which. Of a list one is accepted as
+    /// often as by [`Siblings`](Self::Siblings); of `k` draws from q, which the target's token is drawn
+    /// without regard to, with probability `Σ p (1 − (1 − q)^k)`, never more often.
+    ///
+    /// Where the tree draws nothing (every one here but a [`SampledTree`](super::SampledTree), which
+    /// takes its uniforms from between those of the places) the text is the one that token-by-token
+    /// decoding of the target's law gives for the same seed (deferral decoded lazily draws otherwise),
+    /// token for token, wherever passes of several tokens give the bits of single ones. Levels above
+    /// verify so too: a place has one uniform, and another verifier would meet it again after a
+    /// rejection.
     SharedUniform,
 }
 
