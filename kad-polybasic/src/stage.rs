@@ -10,7 +10,7 @@ use kad_core::{ChoiceSource, DecodeError, Law, TokenId};
 use crate::draft::{Ask, Draft, Drafter};
 use crate::level::Level;
 use crate::target::{At, Target};
-use crate::verify::{Verifier, block, block_residual, lenient_acceptance};
+use crate::verify::{Block, Verifier, lenient_acceptance};
 
 /// How much is drafted before it is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct Stage<D, T> {
     draft: Draft,
     text: Vec<TokenId>,
     residual: Law,
-    /// The target's laws along the draft, where a verifier needs all of them.
+    /// The target's laws along the draft, as far as a verifier needs them together.
     targets: Vec<Law>,
     /// The deferral mass with each of them.
     masses: Vec<Option<f64>>,
@@ -193,18 +193,18 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         if targets.len() < drafted {
             targets.resize_with(drafted, Law::default);
         }
-        let targets = &mut targets[..drafted];
         masses.clear();
-        for (law, len) in targets.iter_mut().zip(context..) {
+        let mut block = Block::default();
+        for ((law, made), len) in targets.iter_mut().zip(draft.laws()).zip(context..) {
             target.law(text, len, law)?;
             masses.push(target.deferral_mass());
+            if !block.push(law, made, text[len]) {
+                break;
+            }
         }
-        let verdict = block(targets, draft.laws(), &text[context..]);
-        let longest = (1..=drafted).rev().find(|i| choices.accept(verdict.acceptance[i - 1]));
-        let accepted = longest.unwrap_or(0);
+        let accepted = block.decide(targets, draft.laws(), choices);
         let replacement = (accepted < drafted).then(|| {
-            let (weight, law) = (verdict.weights[accepted], &targets[accepted]);
-            block_residual(&weight, law, &draft.laws()[accepted], residual);
+            block.residual(accepted, &targets[accepted], &draft.laws()[accepted], residual);
             corrected(choices.token(residual), ask.level)
         });
         let made = draft.tokens()[..accepted].iter().copied().chain(replacement);

@@ -3,7 +3,7 @@
 //! Token verification (Leviathan et al., arXiv 2211.17192, algorithm 1; Chen et al.,
 //! arXiv 2302.01318): accept a drafted token, or replace it, so that what comes out has the
 //! target's law. Pure: probabilities in, probabilities out, in `f64` or any other [`Number`].
-//! [`block()`] looks at a whole draft instead. Several drafts of one token, the siblings of a tree, are
+//! [`Block`] looks at a whole draft instead. Several drafts of one token, the siblings of a tree, are
 //! verified as a fixed list ([`listed`]) or as draws from one law ([`drawn`]); [`optimal_rate`] says
 //! what draws can achieve at best.
 //!
@@ -14,7 +14,7 @@ mod block;
 mod siblings;
 mod verifier;
 
-pub use block::{Block, block, block_residual};
+pub use block::Block;
 pub use siblings::{
     Chosen, drawn, listed, listed_rate, listed_residual, multi_round_rate, optimal_rate,
 };

@@ -347,14 +347,15 @@ fn block_round(
             laws.push(draft(&text));
             text.push(choices.token(&laws[text.len()]));
         }
-        let judged = block(targets, &laws, &text);
-        let longest =
-            (1..=length).rev().find(|&i| choices.accept(judged.acceptance[i - 1].clone()));
-        let accepted = longest.unwrap_or(0);
+        let mut block = Block::default();
+        let drafted = targets.iter().zip(&laws).zip(&text);
+        // As far as the next law is needed.
+        let told = drafted.take_while(|((p, q), token)| block.push(p, q, **token)).count();
+        let told = &targets[..length.min(told + 1)];
+        let accepted = block.decide(told, &laws, choices);
         let mut next = targets[length].clone();
         if accepted < length {
-            let weight = &judged.weights[accepted];
-            block_residual(weight, &targets[accepted], &laws[accepted], &mut next);
+            block.residual(accepted, &told[accepted], &laws[accepted], &mut next);
         }
         text.truncate(accepted);
         text.push(choices.token(&next));

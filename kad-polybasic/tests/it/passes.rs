@@ -1,13 +1,15 @@
 //! What speculation costs: no model is asked twice for the same prefix.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
-use kad_core::decode::{Decoder, Generation, Origin};
+use kad_core::decode::{Decoder, Generation, Origin, Step};
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Counted, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
-    ModelError, ModelPredictor, RewardDrafter, SampledChoices, Sampling, Session, TokenId, Vocab,
+    Counted, DecodeError, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, Law,
+    LogitRows, Mixture, ModelError, ModelPredictor, Predictor, RewardDrafter, SampledChoices,
+    Sampling, Session, TokenId, Vocab,
 };
 use kad_polybasic::{
     DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage, Staged,
@@ -86,6 +88,50 @@ fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
     // A bonus token needs the law after the last drafted token, which drafting did not ask for.
     assert_eq!(aligned.counts().passes, drafted as u64 + whole);
     assert!(made.steps[0].drafted == 12, "{:?}", made.steps[0]);
+}
+
+/// Counts the laws that are made.
+struct CountedLaws<'m>(ModelPredictor<'m>, Rc<Cell<usize>>);
+
+impl Predictor for CountedLaws<'_> {
+    fn context_len(&self) -> usize {
+        self.0.context_len()
+    }
+    fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
+        self.0.follow(context, last)
+    }
+    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+        self.1.set(self.1.get() + 1);
+        self.0.law(context, len, out)
+    }
+}
+
+/// Behind a token that the target cannot draw no law is made: where laws are certain, as many as token
+/// by token. Where every token may come, those of the whole draft.
+#[test]
+fn block_verification_makes_no_law_behind_an_impossible_token() {
+    // The drafter is the target but for one law, so that drafts are wrong at any of their places.
+    let large = TableModel::random("table", 6, 1, 1);
+    let small = large.clone().with_row(&[0], &[0.0, 0.0, 0.0, 0.0, 0.0, 4.0]);
+    let small = small.with_row(&[2], &[4.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    for (temperature, verifier) in
+        [(0.0, Verifier::Token), (0.0, Verifier::Block), (1.0, Verifier::Block)]
+    {
+        let [target, drafter] =
+            [&large, &small].map(|model| ModelPredictor::new(model, at(temperature)).unwrap());
+        let drafter = PredictorDrafter::new(drafter);
+        let laws = Rc::new(Cell::new(0));
+        let target = PredictorTarget::new(CountedLaws(target, laws.clone()));
+        let stage = Stage::new(drafter, target, Drafting::of(4).unwrap()).verified_by(verifier);
+        let made = run(&mut Speculative::new(stage, &[]), 100);
+        let needed = |step: &Step| match temperature {
+            0.0 => step.accepted + 1,
+            _ => step.drafted + usize::from(step.accepted == step.drafted),
+        };
+        assert!(made.steps.iter().any(|step| step.accepted < step.drafted), "{verifier:?}");
+        let expected: usize = made.steps.iter().map(needed).sum();
+        assert_eq!(laws.get(), expected, "temperature {temperature}, {verifier:?}");
+    }
 }
 
 /// Counts rows that are given out again right after they were rolled back.
