@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::format::{About, ModelIdentity, Profile};
+use crate::config::TaskPlan;
 use crate::failure::WrongRequest;
 
 /// Something that was otherwise when the profile was made.
@@ -52,13 +53,37 @@ impl Profile {
     /// # Errors
     /// [`Stale`], naming what differs.
     pub(crate) fn check_fresh(&self, path: &Path, experiment: &str, now: &About) -> Result<()> {
-        let differences = self.about.differences(now);
-        if differences.is_empty() {
-            return Ok(());
-        }
-        let (profile, experiment) = (path.display().to_string(), experiment.to_owned());
-        bail!(WrongRequest(Stale { profile, experiment, differences }.to_string()))
+        refuse(path, experiment, self.about.differences(now))
     }
+
+    /// Refuses acceptances that were counted on prompts of other tasks than `tasks`: they depend on
+    /// the text as they do on the sampling settings. The tasks' order counts, because prompts are taken
+    /// from them in turn and a comparison goes on where the profile stopped. `path` and `experiment`
+    /// as for [`check_fresh`](Self::check_fresh).
+    ///
+    /// # Errors
+    /// [`Stale`], naming the tasks then and now.
+    #[cfg_attr(not(test), expect(dead_code, reason = "whoever has an experiment is to ask"))]
+    pub(crate) fn check_tasks(
+        &self,
+        path: &Path,
+        experiment: &str,
+        tasks: &[TaskPlan],
+    ) -> Result<()> {
+        let names: Vec<String> = tasks.iter().map(TaskPlan::name).collect();
+        let what = "tasks on whose prompts acceptance was measured".to_owned();
+        let mut differences = Vec::new();
+        differ(&mut differences, what, &self.effort.tasks.join(", "), &names.join(", "));
+        refuse(path, experiment, differences)
+    }
+}
+
+fn refuse(path: &Path, experiment: &str, differences: Vec<Difference>) -> Result<()> {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let (profile, experiment) = (path.display().to_string(), experiment.to_owned());
+    bail!(WrongRequest(Stale { profile, experiment, differences }.to_string()))
 }
 
 impl About {
@@ -178,5 +203,36 @@ mod tests {
         ];
         let text = stale.to_string();
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    }
+    /// Other tasks, more, fewer, another part or another order are refused with both lists and the
+    /// command; how many items of them are taken is no matter.
+    #[test]
+    fn acceptance_on_other_prompts_is_refused() {
+        let nano = |split: &str| TaskPlan::Nano { split: split.to_owned(), items: None };
+        let gsm8k = |items| TaskPlan::Gsm8k { items };
+        let bench = |part: Option<&str>| {
+            let part = part.map(str::to_owned);
+            TaskPlan::SpecBench { part, items: None }
+        };
+        let mut profile = sample::profile(vec![], vec![]);
+        profile.effort.tasks = vec!["nano/test".to_owned(), "gsm8k".to_owned()];
+        let check = |tasks: &[TaskPlan]| profile.check_tasks("p.json".as_ref(), "e.toml", tasks);
+        for items in [None, Some(3)] {
+            assert!(check(&[nano("test"), gsm8k(items)]).is_ok());
+        }
+        for (tasks, now) in [
+            (vec![nano("train"), gsm8k(None)], "nano/train, gsm8k now"),
+            (vec![gsm8k(None), nano("test")], "gsm8k, nano/test now"),
+            (vec![nano("test")], "nano/test now"),
+            (vec![nano("test"), gsm8k(None), bench(None)], "nano/test, gsm8k, spec_bench now"),
+            (vec![bench(Some("qa"))], "spec_bench/qa now"),
+        ] {
+            let error = check(&tasks).unwrap_err();
+            assert!(error.is::<WrongRequest>());
+            let text = error.to_string();
+            let words =
+                ["acceptance was measured: nano/test, gsm8k then, ", now, "kad profile e.toml"];
+            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        }
     }
 }
