@@ -56,7 +56,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     }
     if args.decoders.is_some() {
         for plan in &mut experiment.decoders {
-            list_planned(&mut plan.kind, &models)
+            list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
                 .with_context(|| format!("decoder `{}`", plan.name))?;
         }
     }
@@ -109,11 +109,9 @@ fn check_fresh(
     models: &Models,
 ) -> Result<()> {
     let path = args.profile.as_deref().unwrap_or(Path::new("profile.json"));
-    profile.check_fresh(
-        path,
-        &args.file.display().to_string(),
-        &About::now(&experiment.sampling, models),
-    )
+    let file = args.file.display().to_string();
+    profile.check_fresh(path, &file, &About::now(&experiment.sampling, models))?;
+    profile.check_tasks(path, &file, &experiment.tasks)
 }
 
 /// Plain decoding, the plan's best chain and its runner-up.

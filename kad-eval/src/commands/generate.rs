@@ -29,7 +29,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     models::planned::profile_of(&kind)?;
     let models = models::load_all(&plans, std::iter::once(&kind))?;
     models::check_shared(&kind, &models)?;
-    models::planned::list_planned(&mut kind, &models)?;
+    models::planned::list_planned(&mut kind, &models, None)?;
     let rules = Rules::of(&kind)?;
     let eos = models::eos(&kind, &models);
     let (drawn, decision) = (sampling.sampling(), sampling.decision());

@@ -34,7 +34,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let models = models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind))?;
     check_shared(&experiment, &models)?;
     for plan in &mut experiment.decoders {
-        models::planned::list_planned(&mut plan.kind, &models)
+        models::planned::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
             .with_context(|| format!("decoder `{}`", plan.name))?;
     }
     let expected = expected(&experiment, profiles)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::config::{
-    ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part, SamplingPlan,
+    ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part, SamplingPlan, TaskPlan,
 };
 use crate::failure::WrongRequest;
 use crate::models::Models;
@@ -44,16 +44,21 @@ pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
     Profile::read(profile).map(Some)
 }
 
-/// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is.
+/// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is. `tasks` are
+/// the experiment's; a prompt of the command line is of none.
 ///
 /// # Errors
 /// Those of [`fastest_levels`].
-pub(crate) fn list_planned(kind: &mut DecoderKind, models: &Models) -> Result<()> {
+pub(crate) fn list_planned(
+    kind: &mut DecoderKind,
+    models: &Models,
+    tasks: Option<&[TaskPlan]>,
+) -> Result<()> {
     let DecoderKind::Chain(chain) = kind else {
         return Ok(());
     };
     if let Levels::Planned { profile, candidates, .. } = &chain.levels {
-        chain.levels = fastest_levels(&chain.target, profile, candidates, models)?;
+        chain.levels = fastest_levels(&chain.target, profile, candidates, models, tasks)?;
         output::note(&format!("planned for `{}`: {}", chain.target.name, chain.in_words()));
     }
     Ok(())
@@ -69,10 +74,14 @@ pub(crate) fn fastest_levels(
     profile: &Path,
     candidates: &[DraftPlan],
     models: &Models,
+    tasks: Option<&[TaskPlan]>,
 ) -> Result<Levels> {
     let path = profile;
     let profile = Profile::read(path)?;
     profile.check_fresh(path, "FILE.toml", &About::now(&target.sampling, models))?;
+    if let Some(tasks) = tasks {
+        profile.check_tasks(path, "FILE.toml", tasks)?;
+    }
     let Some(target) = name_of(&profile, &target.law, &target.sampling) else {
         bail!(WrongRequest(format!(
             "the profile {} has no `{}`, or one of another rule: make it again with `kad profile`",

@@ -63,7 +63,6 @@ impl Profile {
     ///
     /// # Errors
     /// [`Stale`], naming the tasks then and now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "whoever has an experiment is to ask"))]
     pub(crate) fn check_tasks(
         &self,
         path: &Path,

@@ -226,12 +226,21 @@ fn planned_levels_need_a_fresh_profile() {
     assert_eq!(levels.as_array().unwrap().len(), 1, "{levels}");
     assert!(levels[0]["length"].as_u64().unwrap() >= 1, "{levels}");
 
+    let threads = profile["about"]["machine"]["threads"].take();
     profile["about"]["machine"]["threads"] = 99.into();
     write(&profile);
     let words = ["threads: 99 then", "kad profile", "profile.json"];
     bench.lab.run(&["--limit", "1"]).fails(2, &words);
     let file = bench.file();
     let out = bench.out();
+    kad(&["bench", &file, "--profile", &out, "--reps", "1"])
+        .fails(2, &[&words[..], &["experiment.toml"]].concat());
+
+    profile["about"]["machine"]["threads"] = threads;
+    profile["effort"]["tasks"] = serde_json::json!(["gsm8k"]);
+    write(&profile);
+    let words = ["acceptance was measured: gsm8k then", "kad profile", "profile.json"];
+    bench.lab.run(&["--limit", "1"]).fails(2, &words);
     kad(&["bench", &file, "--profile", &out, "--reps", "1"])
         .fails(2, &[&words[..], &["experiment.toml"]].concat());
 }
