@@ -1,6 +1,8 @@
 //! S1, S6 to S8 and S10 for trees: their texts have exactly the law of the target, by enumeration.
 
-use kad_core::decode::{Decoder, Generation, Limits, Origin, Round, SingleDecoder, generate};
+use kad_core::decode::{
+    Decoder, Emitted, Generation, Limits, Origin, Round, SingleDecoder, generate,
+};
 use kad_core::deferral::{KadPrimal, PooledBudget, Rule};
 use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
 use kad_core::{
@@ -430,6 +432,11 @@ fn the_depth_may_be_changed_while_decoding() {
     assert!(reported(&mut decoder).iter().all(|&(nodes, depth)| nodes > 2 && depth == 2));
     depth.set(0);
     assert!(reported(&mut decoder).iter().eq(&[(0, 0)]));
+    // Nothing was drafted, so nothing is a bonus.
+    let (mut choices, mut made) = (SampledChoices::seeded(2), Vec::new());
+    decoder.begin(PROMPT.len());
+    decoder.step(&PROMPT, 5, &mut choices, &mut made).unwrap();
+    assert!(matches!(made[..], [Emitted { origin: Origin::Sampled, .. }]), "{made:?}");
     let claimed = joint_law(&mut model(&large), &PROMPT, 3, &[EOS]).unwrap();
     assert!(distance(&mut decoder, &claimed, 3) < EXACT);
     depth.set(1);
