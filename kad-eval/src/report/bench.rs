@@ -256,6 +256,7 @@ mod tests {
             speedup: speedup.map(estimate),
             overhead_percent: 10.0,
             passes: members.iter().map(|name| ((*name).to_owned(), share * measured)).collect(),
+            passes_per_token: Default::default(),
             first_milliseconds: 50.0,
             tokens: 100,
             same_text: None,

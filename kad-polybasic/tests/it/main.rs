@@ -21,5 +21,6 @@ mod theory_geometric;
 mod theory_lemma;
 mod theory_plan;
 mod theory_predict;
+mod theory_replay;
 mod trees;
 mod uniform;
