@@ -2,7 +2,7 @@
 //! [`Chain::replay`](kad_polybasic::theory::Chain::replay).
 
 use anyhow::{Context, Result};
-use kad_core::{ChoiceSource, Law, SampledChoices, TokenId};
+use kad_core::{ChoiceSource, LanguageModel, Law, SampledChoices, TokenId};
 use kad_polybasic::theory::{Trace, TracedDrafts};
 use kad_polybasic::{
     Ask, Draft, DraftTree, Drafter, LookupTree, NgramLookup, SuffixLookup, TopKTree, TreeDrafter,

@@ -35,7 +35,8 @@ use crate::level::Surplus;
 ///    the pairs' run lengths. No such token outlives the target's round.
 /// 2. A draft that is off the text does not end with an end token before it is as long as asked for.
 /// 3. A pass is as wide as there are tokens that its level has not read (on every level, not only the
-///    one below a bonus), after as many as it has. The prompt counts as read but for its last token.
+///    one below a bonus), after as many as it has. The prompt counts as read but for its last token. A
+///    token that a level has read and rejected, and that a higher one puts back, counts as unread.
 /// 4. A surplus waits as in [`VerifyingLevel::surplus`](super::VerifyingLevel::surplus).
 /// 5. Verification is token by token; block verification accepts more, and the verification by shared
 ///    uniforms less.

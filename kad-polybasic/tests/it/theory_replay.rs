@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use kad_core::decode::{Decoder, generate};
 use kad_core::oracle::{TableModel, enumerate};
 use kad_core::{
-    ChoiceSource, Counted, DecodeError, LanguageModel, Predictor, SampledChoices, TokenId,
+    ChoiceSource, Counted, Counts, DecodeError, LanguageModel, Predictor, SampledChoices, TokenId,
 };
 use kad_polybasic::theory::{
     Acceptance, Chain, PassTime, PassTimes, Proposer, Replay, Surplus, TextPlayer, TheoryError,
@@ -72,23 +72,8 @@ fn means(law: BTreeMap<Vec<u64>, f64>) -> Vec<f64> {
     sums
 }
 
-/// The expected numbers that `count` gives after each text that `decoder` makes, over all paths.
-fn played_by_engine(
-    decoder: &mut dyn Decoder,
-    length: usize,
-    mut count: impl FnMut(&dyn Decoder) -> Vec<u64>,
-) -> Vec<f64> {
-    let law = enumerate(|choices| {
-        count(decoder);
-        let go_on = &mut |_: &_| ControlFlow::Continue(());
-        generate(decoder, &PROMPT, &limits(length), choices, go_on)?;
-        Ok::<_, DecodeError>(count(decoder))
-    });
-    means(law.unwrap())
-}
-
-/// The same of `chain` along every text, weighed with the probability that the target writes it:
-/// passes of each level, tokens read by each level, tokens proposed at the bottom.
+/// What `chain` does along every text, weighed with the probability that the target writes it: passes of
+/// each level, tokens read by each level, tokens proposed at the bottom.
 fn replayed(
     chain: &Chain,
     target: &impl LanguageModel,
@@ -113,18 +98,21 @@ fn replayed(
     sums
 }
 
-/// Passes of each model, then tokens that it read without the beginning of the prompt.
+/// The expected numbers of all paths of the engine: passes of each model, then tokens that it read
+/// without the beginning of the prompt. Sessions are fresh: they would remember the prompt.
 fn engine<M: LanguageModel>(models: &[Counted<M>], plans: &[Plan], length: usize) -> Vec<f64> {
-    let mut decoder = chain(models, plans);
-    let mut before = vec![Default::default(); models.len()];
-    played_by_engine(&mut decoder, length, |_| {
-        let now: Vec<_> = models.iter().map(Counted::counts).collect();
-        let made: Vec<_> = now.iter().zip(&before).map(|(now, then)| *now - *then).collect();
-        before = now;
+    let law = enumerate(|choices| {
+        let before: Vec<_> = models.iter().map(Counted::counts).collect();
+        let go_on = &mut |_: &_| ControlFlow::Continue(());
+        generate(&mut chain(models, plans), &PROMPT, &limits(length), choices, go_on)?;
+        let made = models.iter().zip(before).map(|(model, before)| model.counts() - before);
+        let made: Vec<_> = made.collect();
         let beginning = PROMPT.len() as u64 - 1;
-        let read = |made: &kad_core::Counts| made.tokens - beginning * u64::from(made.passes > 0);
-        made.iter().map(|made| made.passes).chain(made.iter().map(read)).collect()
-    })
+        let read = |made: &Counts| made.tokens - beginning * u64::from(made.passes > 0);
+        let numbers = made.iter().map(|made| made.passes).chain(made.iter().map(read));
+        Ok::<_, DecodeError>(numbers.collect::<Vec<_>>())
+    });
+    means(law.unwrap())
 }
 
 /// Laws of two tokens that depend on the last two; the third, which ends texts, has the probability
@@ -214,7 +202,7 @@ fn three_levels_are_replayed_exactly() {
     for (lengths, bonus, models, rate) in [
         ([2, 1], 0b01, &other, 0.4),
         ([3, 1], 0b00, &other, 0.4),
-        ([1, 2], 0b11, &other, 0.4),
+        ([1, 2], 0b11, &same, 1.0),
         ([3, 2], 0b11, &same, 1.0),
         ([3, 2], 0b01, &same, 1.0),
         ([4, 1], 0b10, &same, 1.0),
@@ -236,7 +224,7 @@ fn rounds(decoder: &dyn Decoder, sum: &mut [u64; 2]) {
     }
 }
 
-/// As [`played_by_engine`]: rounds of the target, tokens drafted for it.
+/// The expected numbers of all paths: rounds of the target, tokens drafted for it.
 fn rounds_of_engine(decoder: &mut dyn Decoder, length: usize) -> Vec<f64> {
     let law = enumerate(|choices| {
         let mut text = PROMPT.to_vec();
@@ -270,7 +258,7 @@ fn a_lookup_is_replayed_exactly() {
         let verifiers = vec![verifier(0, length, bonus, 0.3)];
         let chain = Chain { verifiers, proposer, plain_seconds: None };
         let found = replayed(&chain, &target, 5, |text| {
-            let mut trace = traced(&[&target], text, 5);
+            let mut trace = traced(std::slice::from_ref(&target), text, 5);
             let mut drafts = TracedDrafts::default();
             for at in 0..text.len() {
                 let mut draft = Draft::default();
@@ -309,7 +297,7 @@ fn a_tree_is_replayed_exactly() {
         let verifiers = vec![verifier(0, depth, true, 0.3)];
         let chain = Chain { verifiers, proposer, plain_seconds: None };
         let found = replayed(&chain, &target, 5, |text| {
-            let mut trace = traced(&[&target], text, 5);
+            let mut trace = traced(std::slice::from_ref(&target), text, 5);
             let mut drafts = TracedDrafts::default();
             for at in 0..text.len() {
                 let context = &[&PROMPT[..], &text[..at]].concat();
@@ -345,8 +333,8 @@ fn constant(rates: &[f64], tokens: usize) -> Trace {
     Trace { prompt: 5, limit: tokens, tokens, ended: false, laws, ..Trace::default() }
 }
 
-/// Acceptances that are the same everywhere: what the predictor assumes. n = 200 texts of 1,000 tokens
-/// each; the seconds of a chain fail by chance with α = 6e-5 (4 standard errors), and an error of 1.2 %
+/// Acceptances that are the same everywhere: what the predictor assumes. n = 400 texts of 1,000 tokens
+/// each; the seconds of a chain fail by chance with α = 6e-5 (4 standard errors), and an error of 1.8 %
 /// would be caught. What the end of a text wastes, at most one round in some 150, is below 0.5 %.
 #[test]
 fn constant_rates_give_what_is_predicted() {
@@ -369,13 +357,13 @@ fn constant_rates_give_what_is_predicted() {
         let times = crate::theory::constant(0.1);
         chain.proposer =
             Proposer::Model { name: chain.proposer.name().into(), times, overhead: 0.05 };
-        let how = Replay { repetitions: 20, resamples: 3, seed: 3, first_rounds: true };
+        let how = Replay { repetitions: 40, resamples: 3, seed: 3, first_rounds: true };
         let texts = vec![constant(rates, 1000); 10];
         let found = chain.replay(&texts, how).unwrap();
         let predicted = chain.predict(0).unwrap();
         let (seconds, wanted) = (found.prediction.seconds_per_token, predicted.seconds_per_token);
         let error = 4.0 * found.monte_carlo_error;
-        assert!(error < 0.007 * wanted, "{rates:?} is too noisy: {error}");
+        assert!(error < 0.013 * wanted, "{rates:?} is too noisy: {error}");
         assert!((seconds - wanted).abs() < error + 0.005 * wanted, "{rates:?}: {seconds} {wanted}");
         for (found, wanted) in found.prediction.levels.iter().zip(&predicted.levels) {
             for (found, wanted) in [
@@ -503,7 +491,7 @@ fn traces_that_are_of_no_text_are_refused() {
         assert!(error.contains(words), "{error}");
     };
     refused(|trace| drop(trace.laws.remove("level 1")), "`level 1`");
-    refused(|trace| trace.tokens = 3, "each token");
+    refused(|trace| (trace.tokens, trace.limit) = (3, 3), "each token");
     refused(|trace| trace.limit = 5, "limit");
     refused(|trace| trace.limit = 3, "limit");
     refused(|trace| trace.laws.get_mut("level 0").unwrap()[2] = f64::NAN, "log-probability");
