@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(rounded(0.0), IMPOSSIBLE);
         assert_eq!(rounded(f64::MIN_POSITIVE), -708.3964);
         assert_eq!(rounded(1.0 + 1e-12).to_bits(), 0f64.to_bits());
-        assert_eq!(rounded(0.5), -0.6931);
+        assert_eq!(rounded(0.25), -1.3863);
     }
 
     /// Off the first path, but on the second.

@@ -228,6 +228,7 @@ pub(super) mod sample {
             tokens_per_second: 1e3 / milliseconds,
             speedup: 1.0,
             speedup_interval: expected(1.0),
+            replayed: false,
             lemma_milliseconds_per_token: 0.8 * milliseconds,
             levels: Vec::new(),
         }

@@ -132,7 +132,9 @@ fn with_texts() -> Stored {
     let candidates = [law("large", 0.02), law("small", 0.001), law("other", 0.001)];
     let pairs = [pair("large", "small", 0.1), pair("large", "other", 0.9)];
     let mut profile = profile(&candidates, &pairs);
-    let laws = json!({ "large": [0.0, -0.5, 0.0, 0.0, 0.0, -0.5], "small": [0.0; 6], "other": [-1000; 6] });
+    let (small, other) = ([0.0; 6], [-1000.0; 6]);
+    let large = [0.0, -0.5, 0.0, 0.0, 0.0, -0.5];
+    let laws = json!({ "large": large, "small": small, "other": other });
     let text = json!({ "prompt": 9, "limit": 12, "tokens": 6, "ended": true, "laws": laws });
     profile["texts"] = json!({ "target": "large", "traces": [text] });
     Stored::new(&profile.to_string())

@@ -31,8 +31,9 @@ use crate::level::Surplus;
 /// where acceptance is high and where it is low, where the text ends, and what no longer fits. The rest
 /// is what [`Player`](super::Player) does, with these exceptions and limits:
 ///
-/// 1. Behind the first token that is off the text nothing is known of acceptances; they are drawn from
-///    the pairs' run lengths. No such token outlives the target's round.
+/// 1. From the first token on that is off the text nothing is known of acceptances; they are drawn from
+///    the pairs' run lengths, which start anew there as with a round: where levels part is a hard
+///    place, as those are where rounds begin. No such token outlives the target's round.
 /// 2. A draft that is off the text does not end with an end token before it is as long as asked for.
 /// 3. A pass is as wide as there are tokens that its level has not read (on every level, not only the
 ///    one below a bonus), after as many as it has. The prompt counts as read but for its last token. A
@@ -315,12 +316,15 @@ impl<'c> TextPlayer<'c> {
         choices: &mut dyn ChoiceSource,
         out: &mut Vec<usize>,
     ) -> usize {
-        let mut on = place.on;
+        let (mut on, mut run) = (place.on, 0);
         for (index, &agrees) in buffer.iter().enumerate() {
             let accepted = match on && agrees > level {
                 true => agrees > level + 1,
                 // The level itself is off the text here.
-                false => survives(&self.survival[level], index, choices),
+                false => {
+                    run += 1;
+                    survives(&self.survival[level], run - 1, choices)
+                }
             };
             let made = match (on, accepted) {
                 (false, _) => 0,

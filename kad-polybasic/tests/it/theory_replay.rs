@@ -10,8 +10,8 @@ use kad_core::{
     ChoiceSource, Counted, Counts, DecodeError, LanguageModel, Predictor, SampledChoices, TokenId,
 };
 use kad_polybasic::theory::{
-    Acceptance, Chain, PassTime, PassTimes, Proposer, Replay, Surplus, TextPlayer, TheoryError,
-    Trace, TracedDrafts, VerifyingLevel,
+    Acceptance, Chain, PassTime, PassTimes, Proposer, Replay, RunLengths, Surplus, TextPlayer,
+    TheoryError, Trace, TracedDrafts, VerifyingLevel,
 };
 use kad_polybasic::{
     Ask, Draft, DraftTree, Drafter, NgramDrafter, PredictorTarget, Speculative, TopKTree,
@@ -399,6 +399,23 @@ fn passes_are_as_wide_as_what_was_not_read() {
     let mut player = TextPlayer::new(&chain, &constant(&[1.0], 5)).unwrap();
     let made: Vec<usize> = (0..3).map(|_| player.round(choices).unwrap()).collect();
     assert_eq!((made, seconds(&player)), (vec![4, 1, 0], vec![4.0 + 1.0, 3.0]));
+}
+
+/// Run lengths of one token, never more: the third token of a draft, the first that is off the text, is
+/// accepted as the first of a round would be.
+#[test]
+fn run_lengths_start_anew_off_the_text() {
+    let mut chain = described(&Plan::levels(&[1, 3], 0b11, TOKEN), 0.5);
+    let mut runs = RunLengths::default();
+    (0..40).for_each(|_| runs.record(3, 3, 1).unwrap());
+    chain.verifiers[1].acceptance = runs.into();
+    let mut trace = constant(&[1.0, 1.0], 9);
+    trace.laws.get_mut("level 1").unwrap()[2] = -1000.0;
+    let mut player = TextPlayer::new(&chain, &trace).unwrap();
+    // Two tokens of the draft and the target's own third.
+    assert_eq!(player.round(&mut SampledChoices::seeded(1)).unwrap(), 3);
+    let handed_on: Vec<u64> = player.levels().map(|level| level.handed_on).collect();
+    assert_eq!(handed_on, [3, 4, 3]);
 }
 
 /// Surplus that waits is verified next, and paid for once: a middle level of three tokens a round below
