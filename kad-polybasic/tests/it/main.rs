@@ -22,5 +22,6 @@ mod theory_lemma;
 mod theory_plan;
 mod theory_predict;
 mod theory_replay;
+mod theory_texts;
 mod trees;
 mod uniform;
