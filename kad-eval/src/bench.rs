@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use serde::Serialize;
 
 use crate::profile::Ranked;
+use crate::profile::steps::InPasses;
 use crate::stats::{CONFIDENCE, Interval};
 
 const RESAMPLES: usize = 4000;
@@ -51,6 +52,8 @@ pub(crate) struct Arm {
     pub(crate) overhead_percent: f64,
     /// Milliseconds per token in the passes of each model.
     pub(crate) passes: BTreeMap<String, f64>,
+    /// Passes of each model per token.
+    pub(crate) passes_per_token: BTreeMap<String, f64>,
     /// Mean milliseconds of the step that reads the prompt.
     pub(crate) first_milliseconds: f64,
     pub(crate) tokens: u64,
@@ -135,6 +138,7 @@ pub(crate) fn arm(
         law: String::new(),
         law_of_baseline: true,
         passes: BTreeMap::new(),
+        passes_per_token: BTreeMap::new(),
         first_milliseconds: 1e3 * sum(|text| text.first) / count,
         tokens: tokens as u64,
         same_text: None,
@@ -143,18 +147,22 @@ pub(crate) fn arm(
 }
 
 impl Arm {
-    /// Names the law, says whether it is the baseline's, and shares the time in passes out among models
-    /// as `seconds` are.
+    /// Names the law, says whether it is the baseline's, and shares the time in passes and their number
+    /// out among models as `models` are.
     pub(crate) fn with(
         mut self,
         law: String,
         law_of_baseline: bool,
-        seconds: &BTreeMap<String, f64>,
+        models: &BTreeMap<String, InPasses>,
     ) -> Self {
         let passing = self.milliseconds_per_token * (1.0 - self.overhead_percent / 100.0);
-        let all: f64 = seconds.values().sum();
+        let all: f64 = models.values().map(|own| own.seconds).sum();
         let share = |own: f64| if all > 0.0 { passing * own / all } else { 0.0 };
-        self.passes = seconds.iter().map(|(model, own)| (model.clone(), share(*own))).collect();
+        let each = |of: &dyn Fn(&InPasses) -> f64| -> BTreeMap<String, f64> {
+            models.iter().map(|(model, own)| (model.clone(), of(own))).collect()
+        };
+        self.passes = each(&|own| share(own.seconds));
+        self.passes_per_token = each(&|own| own.passes as f64 / self.tokens as f64);
         self.law = law;
         self.law_of_baseline = law_of_baseline;
         self
@@ -253,14 +261,20 @@ mod tests {
 
     #[test]
     fn passes_and_overhead_add_up_to_the_time() {
-        let seconds = BTreeMap::from([("large".to_owned(), 6.0), ("small".to_owned(), 2.0)]);
+        let own = |passes, seconds| InPasses { passes, seconds };
+        let models = BTreeMap::from([
+            ("large".to_owned(), own(15, 6.0)),
+            ("small".to_owned(), own(30, 2.0)),
+        ]);
         let found =
-            arm("a".to_owned(), None, texts(3, 1.0), None).with("x".to_owned(), true, &seconds);
+            arm("a".to_owned(), None, texts(3, 1.0), None).with("x".to_owned(), true, &models);
         let total = found.milliseconds_per_token;
         let passes: f64 = found.passes.values().sum();
         assert!((passes + total * found.overhead_percent / 100.0 - total).abs() < 1e-9);
         assert!((found.passes["large"] - 3.0 * found.passes["small"]).abs() < 1e-9);
-        let none = BTreeMap::from([("large".to_owned(), 0.0)]);
+        // Three prompts, two repetitions, ten tokens.
+        assert_eq!((found.passes_per_token["large"], found.passes_per_token["small"]), (0.25, 0.5));
+        let none = BTreeMap::from([("large".to_owned(), own(0, 0.0))]);
         let found =
             arm("a".to_owned(), None, texts(3, 1.0), None).with("x".to_owned(), true, &none);
         assert_eq!(found.passes["large"], 0.0);

@@ -8,6 +8,7 @@
 //! | measured times and run lengths | [`PassTimes`], [`RunLengths`] |
 //! | a chain of n levels as data; what it will do, and how surely | [`Chain`], [`Chain::predict`], [`Chain::uncertainty`] |
 //! | the same played out | [`Chain::simulate`], [`Player`] |
+//! | the same along texts that the target wrote | [`Chain::replay`], [`TextPlayer`], [`Trace`] |
 //! | the best chain and its lengths; what one more model would do | [`Candidates::plan`], [`Candidates::insertions`] |
 //! | better lengths for a running chain | [`Chain::best_lengths`] |
 //!
@@ -22,11 +23,14 @@ mod insertion;
 mod lemma;
 mod plan;
 mod predict;
+mod replay;
 mod rounds;
 mod runs;
 mod search;
 mod simulate;
+mod text_player;
 mod times;
+mod trace;
 mod uncertainty;
 
 pub use crate::level::Surplus;
@@ -40,8 +44,11 @@ pub use lemma::{
 };
 pub use plan::{Candidate, Candidates, Pair, Plan, PlanLimits, PlannedChain};
 pub use predict::{LevelPrediction, Prediction};
+pub use replay::{Replay, Replayed};
 pub use runs::{Acceptance, RunLengths};
 pub use search::Lengths;
 pub use simulate::{Player, SimulatedLevel, Simulation};
+pub use text_player::TextPlayer;
 pub use times::{PassTime, PassTimes};
+pub use trace::{Trace, TracedDrafts};
 pub use uncertainty::{Interval, Uncertainty};

@@ -16,7 +16,7 @@ use crate::failure::{Failure, WrongRequest};
 use crate::models::planned::{drafter, list_planned, name_of};
 use crate::models::{self, Models};
 use crate::output;
-use crate::profile::{About, Ask, Outlook, Profile, Ranked, Subjects};
+use crate::profile::{About, Ask, Outlook, Profile, Ranked, Stretch, Subjects};
 use crate::profile::{listed, plain, same_law, tree_definition};
 
 /// A decoder to be measured.
@@ -61,7 +61,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         }
     }
     let contenders = match (&args.decoders, &profile) {
-        (Some(names), _) => named(names, &experiment, profile.as_ref())?,
+        (Some(names), _) => named(args, names, &experiment, profile.as_ref())?,
         (None, Some(profile)) => planned(args, profile, &subjects)?,
         (None, None) => {
             let message = "name decoders with `--decoders`, or a profile with `--profile`";
@@ -128,8 +128,10 @@ fn planned(args: &BenchArgs, profile: &Profile, subjects: &Subjects) -> Result<V
     let kind = plain(&target.law).context("a chain is no target")?;
     let sampling = target.sampling.clone();
     let name = format!("{}, plain", target.name);
-    let mut found =
-        vec![Contender { name, kind, sampling: sampling.clone(), predicted: Some(outlook.plain) }];
+    let predicted =
+        |chain: &Ranked| Outlook::chain(profile, &chain.members, &chain.lengths, true, timed(args));
+    let plain = predicted(&outlook.plain)?;
+    let mut found = vec![Contender { name, kind, sampling: sampling.clone(), predicted: plain }];
     for chain in outlook.chains {
         let levels = subjects.levels(profile, &chain.members, &chain.lengths)?;
         let kind = DecoderKind::Chain(ChainPlan {
@@ -137,27 +139,29 @@ fn planned(args: &BenchArgs, profile: &Profile, subjects: &Subjects) -> Result<V
             levels: Levels::Listed(levels),
         });
         let name = speed::in_words(&chain.members, &chain.lengths);
-        found.push(Contender { name, kind, sampling: sampling.clone(), predicted: Some(chain) });
+        let predicted = predicted(&chain)?;
+        found.push(Contender { name, kind, sampling: sampling.clone(), predicted });
     }
     Ok(found)
 }
 
 /// The decoders named, after plain decoding of the first one's law if it is not among them.
 fn named(
+    args: &BenchArgs,
     names: &str,
     experiment: &Experiment,
     profile: Option<&Profile>,
 ) -> Result<Vec<Contender>> {
     let wanted = listed(names, "decoder", &decoder_names(experiment))?;
-    let mut found = Vec::new();
+    let (stretch, mut found) = (timed(args), Vec::new());
     for plan in experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name)) {
         let predicted =
-            profile.map(|profile| predicted(profile, &plan.kind, &plan.sampling)).transpose()?;
+            profile.map(|profile| predicted(profile, &plan.kind, &plan.sampling, stretch));
         found.push(Contender {
             name: plan.name.clone(),
             kind: plan.kind.clone(),
             sampling: plan.sampling.clone(),
-            predicted: predicted.flatten(),
+            predicted: predicted.transpose()?.flatten(),
         });
     }
     let Some(first) = found.first() else {
@@ -173,7 +177,10 @@ fn named(
         Some(place) => found.remove(place),
         None => Contender {
             name: "plain decoding".to_owned(),
-            predicted: profile.map(|p| predicted(p, &baseline, &sampling)).transpose()?.flatten(),
+            predicted: profile
+                .map(|profile| predicted(profile, &baseline, &sampling, stretch))
+                .transpose()?
+                .flatten(),
             sampling,
             kind: baseline,
         },
@@ -182,11 +189,17 @@ fn named(
     Ok(found)
 }
 
-/// What `profile` expects of this decoder; None if it is one that the theory does not describe.
+/// What is timed of each text: at most so many tokens, and not the step that reads the prompt.
+fn timed(args: &BenchArgs) -> Stretch {
+    Stretch { tokens: Some(args.tokens), first_rounds: false }
+}
+
+/// What `profile` expects of this decoder on a stretch of its texts; None if it is one that the theory does not describe.
 pub(super) fn predicted(
     profile: &Profile,
     kind: &DecoderKind,
     sampling: &SamplingPlan,
+    stretch: Stretch,
 ) -> Result<Option<Ranked>> {
     let Some(target) = name_of(profile, kind.law(), sampling) else { return Ok(None) };
     let levels: &[LevelPlan] = match kind {
@@ -217,5 +230,6 @@ pub(super) fn predicted(
     let Some(drafters) = drafters.collect::<Option<Vec<_>>>() else { return Ok(None) };
     let members: Vec<String> = std::iter::once(target).chain(drafters).collect();
     let lengths: Vec<usize> = levels.iter().map(|level| level.length.get()).collect();
-    Outlook::chain(profile, &members, &lengths, levels.first().is_none_or(|level| level.bonus))
+    let bonus = levels.first().is_none_or(|level| level.bonus);
+    Outlook::chain(profile, &members, &lengths, bonus, stretch)
 }

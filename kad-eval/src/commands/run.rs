@@ -14,7 +14,7 @@ use crate::cli::RunArgs;
 use crate::config::{self, Experiment};
 use crate::failure::Failure;
 use crate::models::{self, Models};
-use crate::profile::Profile;
+use crate::profile::{Profile, Stretch};
 use crate::record::Record;
 use crate::report::{self, Example, Expected};
 use crate::runner::{self, Finished, INTERRUPTED, RunFolder};
@@ -162,7 +162,7 @@ fn expected(experiment: &Experiment, profiles: Vec<(String, Profile)>) -> Result
         let (own, others): (Vec<_>, Vec<_>) =
             profiles.iter().partition(|(name, _)| *name == plan.name);
         for (_, profile) in own.into_iter().chain(others) {
-            if let Some(ranked) = predicted(profile, &plan.kind, &plan.sampling)? {
+            if let Some(ranked) = predicted(profile, &plan.kind, &plan.sampling, Stretch::WHOLE)? {
                 decoders.insert(plan.name.clone(), ranked);
                 break;
             }

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
+use kad_polybasic::theory::{PassTime, PassTimes, RunLengths, Trace};
 use serde::{Deserialize, Serialize};
 
 use crate::config::SamplingPlan;
@@ -15,7 +15,7 @@ use crate::failure::WrongRequest;
 use crate::machine::Machine;
 
 /// Of the file's layout; another one is refused.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 /// What models, composed laws and lookups do on one machine: how long a pass takes and how far each
 /// accepts what another drafts.
@@ -36,6 +36,20 @@ pub(crate) struct Profile {
     pub(crate) context: usize,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) pairs: Vec<Pair>,
+    /// Plain texts of one law, and what the others would have made of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) texts: Option<Texts>,
+}
+
+/// Texts that one law wrote by itself, each up to the limit of the effort's tokens, read again by
+/// everything that may draft for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Texts {
+    /// The candidate that wrote them.
+    pub(crate) target: String,
+    /// One for each prompt. Laws, lookups and trees have the names of the candidates.
+    pub(crate) traces: Vec<Trace>,
 }
 
 /// What a profile holds for: as soon as any of it changes, the numbers are of something else.
@@ -225,6 +239,15 @@ impl Profile {
                 }
             }
         }
+        if let Some(texts) = &self.texts
+            && self.candidate(&texts.target).is_none()
+        {
+            bail!(WrongRequest(format!(
+                "the texts are of `{}`, which is no candidate: the file was changed; make it again \
+                 with `kad profile`",
+                texts.target
+            )));
+        }
         let bad = |seconds: &f64| !(seconds.is_finite() && *seconds >= 0.0);
         for Pair { verifier, drafter, beside, .. } in &self.pairs {
             if let Some(found) = [beside.round, beside.token].iter().find(|seconds| bad(seconds)) {
@@ -271,7 +294,7 @@ impl Profile {
     /// # Errors
     /// If the disk is full or the folder is not there.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self)? + "\n";
+        let text = compact(&serde_json::to_string_pretty(self)?);
         let temporary = temporary(path);
         let written = File::create(&temporary)
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
@@ -283,6 +306,27 @@ impl Profile {
             },
         )
     }
+}
+
+/// Numbers that follow each other in an array share a line: they are most of a profile.
+fn compact(pretty: &str) -> String {
+    let number = |line: &str| {
+        let line = line.trim_start();
+        let line = line.strip_suffix(',').unwrap_or(line);
+        !line.is_empty()
+            && line.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e'))
+    };
+    let (mut text, mut after_number) = (String::with_capacity(pretty.len()), false);
+    for line in pretty.lines() {
+        let is_number = number(line);
+        match is_number && after_number {
+            true => text.extend([" ", line.trim_start()]),
+            false if text.is_empty() => text.push_str(line),
+            false => text.extend(["\n", line]),
+        }
+        after_number = is_number;
+    }
+    text + "\n"
 }
 
 /// Where a file is made before it takes its place, in the same folder.

@@ -13,8 +13,9 @@ use super::beside::{Rounds, line};
 use super::format::{About, Candidate, Cost, Effort, Lookup, Profile};
 use super::passes::{Measured, Passes};
 use super::progress::Progress;
-use super::steps::{StepTime, decode, in_passes};
+use super::steps::{StepTime, TimedText, decode, in_passes};
 use super::subjects::{Subjects, definition};
+use super::texts::Written;
 use crate::config::{DecoderKind, Part};
 use crate::failure::WrongRequest;
 use crate::models::{self, Models, Rules, Settings};
@@ -102,6 +103,7 @@ struct Plain {
     contexts: Vec<usize>,
     /// Tokens before the middle of each text.
     middles: Vec<f64>,
+    texts: Vec<Written>,
 }
 
 impl Measurement<'_> {
@@ -112,7 +114,11 @@ impl Measurement<'_> {
     pub(crate) fn profile(&self) -> Result<Option<Profile>> {
         let rules = self.rules()?;
         let Some((measured, rounds)) = self.passes(&rules)? else { return Ok(None) };
-        let Some(plain) = self.plain(&rules)? else { return Ok(None) };
+        let Some(author) = self.author(&measured) else { bail!("no law is measured") };
+        let Some(plain) = self.plain(&rules, author)? else { return Ok(None) };
+        let Some(texts) = self.texts(author, &plain[author].texts, &rules)? else {
+            return Ok(None);
+        };
         let (mut candidates, context) =
             (self.laws(&measured, &plain), self.context(&measured, &plain));
         for lookup in &self.subjects.lookups {
@@ -132,6 +138,7 @@ impl Measurement<'_> {
             context,
             candidates,
             pairs,
+            texts: Some(texts),
         }))
     }
 
@@ -158,22 +165,39 @@ impl Measurement<'_> {
         if interrupted() { Ok(None) } else { passes.finish().map(Some) }
     }
 
-    /// Plain decoding of every law, text by text.
-    fn plain(&self, rules: &[Rules]) -> Result<Option<Vec<Plain>>> {
+    /// Whose texts are kept: the law of the baseline, or else the slowest, a model before composed laws.
+    fn author(&self, measured: &[Measured]) -> Option<usize> {
         let laws = &self.subjects.laws;
-        let texts = |law: &Part| match law.law.models().len() {
-            1 => self.effort.prompts.min(PLAIN_TEXTS),
+        let rank = |at: &usize| {
+            let law = &laws[*at];
+            let (baseline, single) =
+                (self.subjects.baseline.as_ref() == Some(&law.name), law.law.models().len() == 1);
+            let shortest = measured[*at].times.contexts().first().copied().unwrap_or(0);
+            (baseline, single, measured[*at].times.seconds(1, shortest))
+        };
+        let above = |a: &usize, b: &usize| {
+            let (a, b) = (rank(a), rank(b));
+            (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2))
+        };
+        (0..laws.len()).max_by(above)
+    }
+
+    /// Plain decoding of every law, text by text: every prompt for the `author`.
+    fn plain(&self, rules: &[Rules], author: usize) -> Result<Option<Vec<Plain>>> {
+        let laws = &self.subjects.laws;
+        let texts = |at: usize| match laws[at].law.models().len() {
+            1 if at != author => self.effort.prompts.min(PLAIN_TEXTS),
             _ => self.effort.prompts,
         };
-        let progress = Progress::new("plain texts", laws.iter().map(texts).sum());
+        let progress = Progress::new("plain texts", (0..laws.len()).map(texts).sum());
         let mut found: Vec<Plain> = Vec::new();
-        for (law, rules) in laws.iter().zip(rules) {
+        for (at, (law, rules)) in laws.iter().zip(rules).enumerate() {
             let mut plain = Plain::default();
-            for (seed, prompt) in self.prompts.of(&law.law, self.models)?.iter().take(texts(law)) {
-                let Some(steps) = self.text(&law.law, law, rules, prompt, *seed)? else {
-                    return Ok(None);
-                };
+            for (seed, prompt) in self.prompts.of(&law.law, self.models)?.iter().take(texts(at)) {
+                let written = self.written(&law.law, law, rules, prompt, *seed)?;
+                let Some(TimedText { tokens, steps }) = written else { return Ok(None) };
                 plain.add(prompt.len(), &steps);
+                plain.texts.push(Written { prompt: prompt.clone(), tokens });
                 progress.one();
             }
             found.push(plain);
@@ -181,7 +205,7 @@ impl Measurement<'_> {
         Ok(Some(found))
     }
 
-    /// One text of a decoder of this kind, which draws from `law`.
+    /// The steps of one text of a decoder of this kind, which draws from `law`.
     pub(super) fn text(
         &self,
         kind: &DecoderKind,
@@ -190,6 +214,18 @@ impl Measurement<'_> {
         prompt: &[TokenId],
         seed: u64,
     ) -> Result<Option<Vec<StepTime>>> {
+        Ok(self.written(kind, law, rules, prompt, seed)?.map(|text| text.steps))
+    }
+
+    /// The same with its tokens.
+    fn written(
+        &self,
+        kind: &DecoderKind,
+        law: &Part,
+        rules: &Rules,
+        prompt: &[TokenId],
+        seed: u64,
+    ) -> Result<Option<TimedText>> {
         let eos = models::eos(kind, self.models);
         let (sampling, decision) = (law.sampling.sampling()?, law.sampling.decision()?);
         let limits = Limits { max_new_tokens: self.effort.tokens, eos: eos.clone() };
@@ -197,7 +233,7 @@ impl Measurement<'_> {
         let mut decoder = models::decoder(kind, self.models, rules, &settings)?;
         let names = kind.models();
         let clock = || in_passes(self.models, &names);
-        Ok(decode(&mut *decoder, prompt, &limits, seed, &clock)?.map(|text| text.steps))
+        Ok(decode(&mut *decoder, prompt, &limits, seed, &clock)?)
     }
 
     fn laws(&self, measured: &[Measured], plain: &[Plain]) -> Vec<Candidate> {

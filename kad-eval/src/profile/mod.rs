@@ -8,6 +8,7 @@
 //! | what can be measured | `subjects.rs` |
 //! | how long passes take | `passes.rs` |
 //! | making a profile | `measure.rs`, of pairs `pairs.rs`, of trees `trees.rs` |
+//! | what everything makes of plain texts | `texts.rs` |
 //! | what rounds take beside passes | `beside.rs` |
 //! | the chains that follow, ranked | `outlook.rs` |
 
@@ -21,11 +22,12 @@ mod progress;
 mod stale;
 pub(crate) mod steps;
 mod subjects;
+mod texts;
 mod trees;
 
 pub(crate) use format::{About, Cost, Effort, Profile};
 pub(crate) use measure::{Measurement, Prompts};
-pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Verdict};
+pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Stretch, Verdict};
 pub(crate) use progress::Progress;
 pub(crate) use subjects::{Subjects, listed, plain, same_law, tree_definition};
 

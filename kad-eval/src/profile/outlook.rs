@@ -9,8 +9,11 @@ use kad_polybasic::theory::{
 };
 use serde::Serialize;
 
+mod along;
 mod names;
 
+use self::along::Along;
+pub(crate) use self::along::Stretch;
 use self::names::{names, target, unknown};
 use super::format::{Cost, Profile};
 
@@ -19,6 +22,9 @@ const RESAMPLES: usize = 1000;
 
 /// Of the resamples: the same profile always gives the same intervals.
 const SEED: u64 = 1;
+
+/// Where chains can be replayed, the fastest ones by run lengths are, and ranked by that.
+const SHORTLIST: usize = 12;
 
 /// What is asked of a profile.
 #[derive(Clone, Debug)]
@@ -39,6 +45,8 @@ pub(crate) struct Outlook {
     pub(crate) target: String,
     /// Tokens before the middle of a text.
     pub(crate) context: usize,
+    /// Texts of the target that chains were replayed along; 0 if the profile has none.
+    pub(crate) texts: usize,
     pub(crate) verdict: Verdict,
     /// Milliseconds and the rest of the target alone.
     pub(crate) plain: Ranked,
@@ -73,6 +81,8 @@ pub(crate) struct Ranked {
     /// Plain decoding's time over this one's.
     pub(crate) speedup: f64,
     pub(crate) speedup_interval: Interval,
+    /// Whether it was replayed along texts; otherwise it was predicted by run lengths.
+    pub(crate) replayed: bool,
     /// Lemma 3.1 of arXiv 2510.26527 as published.
     pub(crate) lemma_milliseconds_per_token: f64,
     pub(crate) levels: Vec<LevelShare>,
@@ -119,16 +129,18 @@ impl Outlook {
             bonus: true,
             chains: ask.chains,
         };
-        let worlds = Worlds { profile, target: &target, names, limits };
+        let along = Along::of(profile, &target, Stretch::WHOLE);
+        let texts = along.len();
+        let worlds = Worlds { profile, target: &target, names, limits, along };
         let plain = worlds.plain()?;
         let chains = worlds.ranked(&plain)?;
         let verdict = verdict(chains.first());
         let insertions = worlds.insertions(chains.first().filter(|_| verdict != Verdict::Plain))?;
-        Ok(Self { target, context: profile.context, verdict, plain, chains, insertions })
+        Ok(Self { target, context: profile.context, texts, verdict, plain, chains, insertions })
     }
 
-    /// What is expected of one chain, the target first, with the lengths of its verifiers; None if
-    /// `profile` lacks one of its members or pairs.
+    /// What is expected of one chain on a stretch of the texts, the target first, with the lengths of its
+    /// verifiers; None if `profile` lacks one of its members or pairs.
     ///
     /// # Errors
     /// If there is not one length for each verifier.
@@ -137,15 +149,15 @@ impl Outlook {
         members: &[String],
         lengths: &[usize],
         bonus: bool,
+        stretch: Stretch,
     ) -> Result<Option<Ranked>> {
-        let Some(worlds) = Worlds::of(profile, members, bonus) else { return Ok(None) };
+        let Some(worlds) = Worlds::of(profile, members, bonus, stretch) else { return Ok(None) };
         let plain = worlds.plain()?;
         if members.len() == 1 {
             return Ok(Some(plain));
         }
         let chain = worlds.chain(lengths)?;
-        let measured = worlds.measured_plain().map(|_| &plain);
-        ranked(&chain, worlds.limits.context, measured).map(Some)
+        worlds.ranked_chain(&chain, &plain).map(Some)
     }
 
     /// The numbers that describe one chain, as for [`Outlook::chain`].
@@ -158,7 +170,7 @@ impl Outlook {
         lengths: &[usize],
         bonus: bool,
     ) -> Result<Option<Chain>> {
-        let worlds = Worlds::of(profile, members, bonus);
+        let worlds = Worlds::of(profile, members, bonus, Stretch::WHOLE);
         worlds.map(|worlds| worlds.chain(lengths)).transpose()
     }
 
@@ -187,6 +199,7 @@ struct Worlds<'p> {
     /// The target first.
     names: Vec<String>,
     limits: PlanLimits,
+    along: Along,
 }
 
 /// The candidates of one such set.
@@ -199,12 +212,18 @@ struct World {
 
 impl<'p> Worlds<'p> {
     /// Those of one chain, the target first; None if the profile lacks a member or a pair.
-    fn of(profile: &'p Profile, members: &'p [String], bonus: bool) -> Option<Self> {
+    fn of(
+        profile: &'p Profile,
+        members: &'p [String],
+        bonus: bool,
+        stretch: Stretch,
+    ) -> Option<Self> {
         let known = members.iter().all(|name| profile.candidate(name).is_some());
         let pairs = members.windows(2).all(|pair| profile.pair(&pair[0], &pair[1]).is_some());
         let limits = PlanLimits { context: profile.context, bonus, ..PlanLimits::default() };
         let target = members.first().filter(|_| known && pairs)?;
-        Some(Self { profile, target, names: members.to_vec(), limits })
+        let along = Along::of(profile, target, stretch);
+        Some(Self { profile, target, names: members.to_vec(), limits, along })
     }
 
     /// The chain of all of them, in their order.
@@ -302,7 +321,7 @@ impl<'p> Worlds<'p> {
     fn plain(&self) -> Result<Ranked> {
         let world = self.world(BTreeSet::new())?;
         let chain = world.candidates.chain(&[0], &[], true)?;
-        let mut plain = ranked(&chain, self.limits.context, None)?;
+        let mut plain = ranked(&chain, self.limits.context, None, &self.along)?;
         if let Some(measured) = self.measured_plain() {
             let milliseconds = 1e3 * measured.seconds;
             let half = 1.96e3 * measured.standard_error;
@@ -323,12 +342,20 @@ impl<'p> Worlds<'p> {
         }
     }
 
+    /// A chain in words and numbers, beside plain decoding.
+    fn ranked_chain(&self, chain: &Chain, plain: &Ranked) -> Result<Ranked> {
+        let measured = self.measured_plain().map(|_| plain);
+        ranked(chain, self.limits.context, measured, &self.along)
+    }
+
     /// Chains of two levels and more, the fastest first.
     fn ranked(&self, plain: &Ranked) -> Result<Vec<Ranked>> {
+        let replayed = self.along.len() > 0;
+        let wanted = self.limits.chains.max(if replayed { SHORTLIST } else { 1 });
         let mut found = Vec::new();
         for world in self.all()? {
             // Some of them belong to another world, and one is plain decoding.
-            let chains = self.limits.chains * 3 + 1;
+            let chains = wanted * 3 + 1;
             let plan = world.candidates.plan(&PlanLimits { chains, ..self.limits })?;
             for planned in plan.ranked.into_iter().filter(|planned| planned.members.len() > 1) {
                 let names = || planned.members.iter().map(|&at| &world.names[at]);
@@ -339,9 +366,12 @@ impl<'p> Worlds<'p> {
             }
         }
         found.sort_by(|a, b| a.0.total_cmp(&b.0));
-        found.truncate(self.limits.chains);
-        let measured = self.measured_plain().map(|_| plain);
-        found.iter().map(|(_, chain)| ranked(chain, self.limits.context, measured)).collect()
+        found.truncate(wanted);
+        let chains = found.iter().map(|(_, chain)| self.ranked_chain(chain, plain));
+        let mut chains = chains.collect::<Result<Vec<_>>>()?;
+        chains.sort_by(|a, b| a.milliseconds_per_token.total_cmp(&b.milliseconds_per_token));
+        chains.truncate(self.limits.chains);
+        Ok(chains)
     }
 
     /// What one more level would do to `best`, or to plain decoding.
@@ -385,17 +415,21 @@ pub(super) fn without(times: &PassTimes, own: &PassTimes, law: &PassTime) -> Res
     Ok(PassTimes::new(times.widths().to_vec(), times.contexts().to_vec(), cells)?)
 }
 
-/// A chain in words and numbers; its speed-up is over `plain` if that was measured as a whole.
-fn ranked(chain: &Chain, context: usize, plain: Option<&Ranked>) -> Result<Ranked> {
-    let prediction = chain.predict(context)?;
-    let found = chain.uncertainty(context, RESAMPLES, SEED)?;
+/// A chain in words and numbers, replayed if there are texts; its speed-up is over `plain` if that was
+/// measured as a whole.
+fn ranked(chain: &Chain, context: usize, plain: Option<&Ranked>, along: &Along) -> Result<Ranked> {
+    let replayed = along.replay(chain)?;
+    let (prediction, found, alone) = match &replayed {
+        Some(found) => (found.prediction.clone(), found.uncertainty, found.plain_seconds_per_token),
+        None => {
+            let alone = chain.plain().predict(context)?.seconds_per_token;
+            (chain.predict(context)?, chain.uncertainty(context, RESAMPLES, SEED)?, alone)
+        }
+    };
     let seconds = prediction.seconds_per_token;
     let interval = found.seconds_per_token;
     let (speedup, speedup_interval) = match plain {
-        None => {
-            let alone = chain.plain().predict(context)?.seconds_per_token;
-            (alone / seconds, found.speedup)
-        }
+        None => (alone / seconds, found.speedup),
         // Measured apart: the ends that are farthest from each other.
         Some(plain) => {
             let over = |plain: f64, seconds: f64| plain / (1e3 * seconds);
@@ -412,6 +446,7 @@ fn ranked(chain: &Chain, context: usize, plain: Option<&Ranked>) -> Result<Ranke
         tokens_per_second: 1.0 / seconds,
         speedup,
         speedup_interval,
+        replayed: replayed.is_some(),
         lemma_milliseconds_per_token: 1e3 * lemma(chain, &prediction, context),
         levels: shares(&prediction),
     })

@@ -84,5 +84,6 @@ pub(crate) fn profile(candidates: Vec<Candidate>, pairs: Vec<Pair>) -> Profile {
         context: 64,
         candidates,
         pairs,
+        texts: None,
     }
 }

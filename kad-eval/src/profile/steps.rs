@@ -34,6 +34,8 @@ pub(crate) struct StepTime {
     pub(crate) seconds: f64,
     /// Of these, seconds in passes of each model, in the order of the clock.
     pub(crate) by_model: Vec<f64>,
+    /// Passes of each model, in the same order.
+    pub(crate) passes: Vec<u64>,
     /// Whether a prompt was read: it is the first step, or some model makes its first pass in it. The
     /// aligned model of a lazy deferral reads the prompt after the first deferred draw.
     pub(crate) reads_prompt: bool,
@@ -84,6 +86,7 @@ pub(crate) fn decode(
         steps.push(StepTime {
             seconds,
             by_model: after.iter().zip(&before).map(|(a, b)| a.seconds - b.seconds).collect(),
+            passes: after.iter().zip(&before).map(|(a, b)| a.passes - b.passes).collect(),
             reads_prompt: steps.is_empty() || first_passes(&fresh, &before, &after),
             emitted,
             round: decoder.rounds().last().copied(),

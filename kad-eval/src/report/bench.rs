@@ -228,6 +228,7 @@ pub(super) mod sample {
             tokens_per_second: 1e3 / milliseconds,
             speedup: 1.0,
             speedup_interval: expected(1.0),
+            replayed: false,
             lemma_milliseconds_per_token: 0.8 * milliseconds,
             levels: Vec::new(),
         }
@@ -256,6 +257,7 @@ mod tests {
             speedup: speedup.map(estimate),
             overhead_percent: 10.0,
             passes: members.iter().map(|name| ((*name).to_owned(), share * measured)).collect(),
+            passes_per_token: Default::default(),
             first_milliseconds: 50.0,
             tokens: 100,
             same_text: None,

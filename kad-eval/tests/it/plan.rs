@@ -37,7 +37,7 @@ fn pair(verifier: &str, drafter: &str, rate: f64) -> Value {
 
 fn profile(candidates: &[Value], pairs: &[Value]) -> Value {
     json!({
-        "version": 2,
+        "version": 3,
         "experiment": "toy",
         "about": {
             "kad": "0.0.0",
@@ -124,6 +124,49 @@ fn plain_decoding_is_named_where_it_wins() {
     assert!(text.contains("small as level 2") && text.contains("leave"), "{text}");
     let entry = kad(&["plan", stored.path(), "--toml"]).succeeds();
     assert!(entry.contains("kind = \"single\"") && entry.contains("model = \"large\""), "{entry}");
+}
+
+/// `large` wrote texts that `small` would have written to the letter; `other` never. By run lengths it
+/// is the other way round.
+fn with_texts() -> Stored {
+    let candidates = [law("large", 0.02), law("small", 0.001), law("other", 0.001)];
+    let pairs = [pair("large", "small", 0.1), pair("large", "other", 0.9)];
+    let mut profile = profile(&candidates, &pairs);
+    let (small, other) = ([0.0; 6], [-1000.0; 6]);
+    let large = [0.0, -0.5, 0.0, 0.0, 0.0, -0.5];
+    let laws = json!({ "large": large, "small": small, "other": other });
+    let text = json!({ "prompt": 9, "limit": 12, "tokens": 6, "ended": true, "laws": laws });
+    profile["texts"] = json!({ "target": "large", "traces": [text] });
+    Stored::new(&profile.to_string())
+}
+
+/// Known texts outweigh run lengths: all six tokens from one draft, which ends as the text does. By hand:
+/// a pass of 20 ms and six of 1 ms.
+#[test]
+fn chains_are_ranked_by_what_they_do_on_texts() {
+    let stored = with_texts();
+    let out = kad(&["plan", stored.path(), "--json"]).succeeds();
+    let plan: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((plan["texts"].as_u64(), plan["verdict"].as_str()), (Some(1), Some("speculate")));
+    let first = &plan["chains"][0];
+    assert_eq!(first["members"], json!(["large", "small"]), "{plan}");
+    assert_eq!(first["replayed"], true);
+    // The length is that of the run lengths.
+    let length = first["lengths"][0].as_f64().unwrap();
+    let rounds = (6.0 / (length + 1.0)).ceil();
+    let drafted = 6.0 - (6.0 / (length + 1.0)).floor();
+    let wanted = (20.0 * rounds + drafted) / 6.0;
+    let found = first["milliseconds_per_token"].as_f64().unwrap();
+    assert!((found - wanted).abs() < 1e-9, "{found} {wanted}");
+    assert!((first["speedup"].as_f64().unwrap() - 20.0 / wanted).abs() < 1e-9);
+    let last = plan["chains"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["members"], json!(["large", "other"]), "{plan}");
+    let text = kad(&["plan", stored.path()]).succeeds();
+    assert!(text.contains("along 1 texts of the profile"), "{text}");
+    let text = kad(&["plan", helpful().path()]).succeeds();
+    assert!(text.contains("times from run lengths: the profile has no texts of `large`"), "{text}");
+    let text = kad(&["plan", stored.path(), "--target", "other"]).succeeds();
+    assert!(text.contains("no texts of `other`"), "{text}");
 }
 
 /// What `--toml` prints is an entry that an experiment accepts.

@@ -104,6 +104,8 @@ fn from_profile_to_bench() {
         let predicted = arm["predicted"]["milliseconds_per_token"].as_f64().unwrap();
         assert!((ratio - predicted / number("milliseconds_per_token")).abs() < 1e-9, "{arm}");
         assert!((0.0..100.0).contains(&number("overhead_percent")), "{arm}");
+        let passes = arm["passes_per_token"]["large"].as_f64().unwrap();
+        assert!(passes > 0.0 && passes <= 1.0, "{arm}");
         assert_eq!(arm["texts"].as_array().unwrap().len(), 2, "{arm}");
     }
     assert!(arms[0]["speedup"].is_null() && arms[1]["speedup"]["value"].is_number());
@@ -155,7 +157,7 @@ fn trees_are_candidates() {
 fn check(profile: &Value) {
     assert_eq!(
         (profile["version"].as_u64(), profile["experiment"].as_str()),
-        (Some(2), Some("speed"))
+        (Some(3), Some("speed"))
     );
     let models = profile["about"]["models"].as_object().unwrap();
     assert!(models.keys().eq(["aligned", "draft", "large"]), "{models:?}");
@@ -194,7 +196,37 @@ fn check(profile: &Value) {
         assert!((4..=16).contains(&rounds), "{rounds} rounds");
     }
     assert!(pair("draft", "large").is_none(), "a slower model drafts for nobody");
+    check_texts(profile);
     assert!(pair("draft", "n-gram").is_some());
+}
+
+/// Both texts of the baseline's law, and what every candidate makes of each of their tokens.
+fn check_texts(profile: &Value) {
+    assert_eq!(profile["texts"]["target"], "large");
+    let traces = profile["texts"]["traces"].as_array().unwrap();
+    assert_eq!(traces.len(), 2);
+    for trace in traces {
+        let tokens = trace["tokens"].as_u64().unwrap() as usize;
+        assert!((1..=8).contains(&tokens) && (tokens == 8 || trace["ended"] == true), "{trace}");
+        assert!(trace["prompt"].as_u64().unwrap() > 1, "{trace}");
+        let laws = trace["laws"].as_object().unwrap();
+        assert!(laws.keys().eq(["draft", "large", "mixture, threshold 0.5"]), "{trace}");
+        for along in laws.values() {
+            let along: Vec<f64> =
+                along.as_array().unwrap().iter().map(|log| log.as_f64().unwrap()).collect();
+            assert_eq!(along.len(), tokens);
+            assert!(along.iter().all(|log| (-1000.0..=0.0).contains(log)), "{along:?}");
+        }
+        // What it wrote itself it does not rule out.
+        let own = laws["large"].as_array().unwrap();
+        assert!(own.iter().all(|log| log.as_f64().unwrap() > -30.0), "{own:?}");
+        let drafts = trace["drafts"].as_object().unwrap();
+        let names = ["draft, tree of 4, top 2, depth 2", "n-gram", "suffix-automaton"];
+        assert!(drafts.keys().eq(names), "{trace}");
+        let tree = &drafts[names[0]];
+        assert_eq!(tree["proposed"].as_array().unwrap().len(), tokens);
+        assert!(tree["proposed"].as_array().unwrap().iter().all(|depth| *depth == 2));
+    }
 }
 
 /// A profile plans `levels = "plan"`, and no longer does once it is of something else.

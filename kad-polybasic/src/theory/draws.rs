@@ -15,6 +15,11 @@ impl Draws {
         1.0 - self.0.random::<f64>()
     }
 
+    /// One of `count` ≥ 1 things.
+    pub(super) fn index(&mut self, count: usize) -> usize {
+        self.0.random_range(0..count)
+    }
+
     /// Standard normal (Box and Muller 1958).
     pub(super) fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.positive().ln()).sqrt();

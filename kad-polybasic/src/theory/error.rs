@@ -134,6 +134,27 @@ pub enum TheoryError {
         /// Lengths given.
         lengths: usize,
     },
+    /// A level that was not noted along a text.
+    #[error(
+        "the texts do not say what `{name}` would have written there: trace it along them, or predict \
+         from run lengths"
+    )]
+    Untraced {
+        /// The level's name.
+        name: String,
+    },
+    /// A trace that is of no text.
+    #[error("the trace of a text has {problem}: trace it again")]
+    Trace {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// Texts that are over when anything would count.
+    #[error(
+        "there is no token behind the first rounds of the texts: trace longer ones, or count the first \
+         rounds"
+    )]
+    OneRound,
     /// Nothing may be planned.
     #[error("the plan's {what} is 0: give at least 1")]
     Nothing {

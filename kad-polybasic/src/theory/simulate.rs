@@ -267,6 +267,6 @@ impl<'c> Player<'c> {
 }
 
 /// Whether a run that survived `k` steps survives one more.
-fn survives(survival: &[f64], k: usize, choices: &mut dyn ChoiceSource) -> bool {
+pub(super) fn survives(survival: &[f64], k: usize, choices: &mut dyn ChoiceSource) -> bool {
     survival[k] > 0.0 && choices.accept(survival[k + 1] / survival[k])
 }

@@ -146,6 +146,19 @@ impl PassTimes {
         Line::through(contexts, context).of(at).max(0.0)
     }
 
+    /// Adds to `cells`, row by row, how much each cell of the grid has in [`seconds`](Self::seconds):
+    /// it is `Σ cells · medians` where that is not cut off at 0.
+    pub(super) fn spread(&self, width: usize, context: usize, cells: &mut Vec<f64>) {
+        let Grid { widths, contexts, .. } = &self.grid;
+        cells.resize(widths.len() * contexts.len(), 0.0);
+        let (across, down) = (Line::through(widths, width), Line::through(contexts, context));
+        for (row, of_row) in down.shares() {
+            for (column, share) in across.shares() {
+                cells[row * widths.len() + column] += of_row * share;
+            }
+        }
+    }
+
     /// The grid's widths, rising.
     pub fn widths(&self) -> &[usize] {
         &self.grid.widths
@@ -191,6 +204,11 @@ impl Line {
             step => (place as f64 - axis[from] as f64) / step as f64,
         };
         Self { from, to, part }
+    }
+
+    /// The two grid points and what each counts; twice the same one where there is only one.
+    fn shares(&self) -> [(usize, f64); 2] {
+        [(self.from, 1.0 - self.part), (self.to, self.part)]
     }
 
     fn of(&self, value: impl Fn(usize) -> f64) -> f64 {

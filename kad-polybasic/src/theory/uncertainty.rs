@@ -69,7 +69,7 @@ impl Chain {
 }
 
 /// The middle [`CONFIDENCE`] of `values`.
-fn middle(mut values: Vec<f64>) -> Option<Interval> {
+pub(super) fn middle(mut values: Vec<f64>) -> Option<Interval> {
     values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)?;
     let at = |share: f64| values[(last as f64 * share).round() as usize];

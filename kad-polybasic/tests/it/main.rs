@@ -21,5 +21,7 @@ mod theory_geometric;
 mod theory_lemma;
 mod theory_plan;
 mod theory_predict;
+mod theory_replay;
+mod theory_texts;
 mod trees;
 mod uniform;

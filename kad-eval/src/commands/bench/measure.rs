@@ -14,7 +14,7 @@ use crate::bench::{Arm, Text, Texts, arm};
 use crate::cli::BenchArgs;
 use crate::config::law_in_words;
 use crate::models::{self, Models, Rules, Settings};
-use crate::profile::steps::{StepTime, TimedText, decode, in_passes};
+use crate::profile::steps::{InPasses, StepTime, TimedText, decode, in_passes};
 use crate::profile::{Progress, Prompts};
 
 /// What was measured of one decoder: `[prompts][repetitions]`.
@@ -25,7 +25,7 @@ pub(super) struct Sample {
     /// None if it ended with a step that read its prompt.
     text: Option<Text>,
     /// In passes of each model, without the steps that read the prompt.
-    seconds: BTreeMap<String, f64>,
+    models: BTreeMap<String, InPasses>,
     pub(super) tokens: Vec<TokenId>,
 }
 
@@ -88,11 +88,13 @@ fn text(
 
 fn sample(one: &Contender, made: TimedText) -> Sample {
     let later = || made.steps.iter().filter(|step| !step.reads_prompt);
-    let seconds = |index: usize| later().map(|step| step.by_model[index]).sum();
+    let own = |index: usize| InPasses {
+        passes: later().map(|step| step.passes[index]).sum(),
+        seconds: later().map(|step| step.by_model[index]).sum(),
+    };
     let names = one.kind.models().into_iter().enumerate();
-    let seconds = names.map(|(index, name)| (name.to_owned(), seconds(index)));
-    let seconds = seconds.collect();
-    Sample { text: timed(&made.steps), seconds, tokens: made.tokens }
+    let models = names.map(|(index, name)| (name.to_owned(), own(index))).collect();
+    Sample { text: timed(&made.steps), models, tokens: made.tokens }
 }
 
 /// A text without the steps that read its prompt; None if there was no other.
@@ -109,10 +111,11 @@ fn timed(steps: &[StepTime]) -> Option<Text> {
     })
 }
 
-/// The texts of each decoder, and its seconds in passes of each model. A repetition of a prompt on which
+/// The texts of each decoder, and what its models did. A repetition of a prompt on which
 /// some decoder ended at once is left out for all, so that what is compared is of the same draws.
-fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, f64>)> {
-    let mut found: Vec<(Texts, BTreeMap<String, f64>)> = vec![Default::default(); measured.len()];
+fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, InPasses>)> {
+    let mut found: Vec<(Texts, BTreeMap<String, InPasses>)> =
+        vec![Default::default(); measured.len()];
     let (prompts, first) = (measured.first().map_or(0, Vec::len), measured.first());
     for prompt in 0..prompts {
         let reps = first.map_or(0, |arm| arm[prompt].len());
@@ -121,10 +124,12 @@ fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, f64>)> {
         if kept.is_empty() {
             continue;
         }
-        for (arm, (texts, seconds)) in measured.iter().zip(&mut found) {
+        for (arm, (texts, models)) in measured.iter().zip(&mut found) {
             texts.push(kept.iter().filter_map(|&rep| arm[prompt][rep].text).collect());
-            for (model, own) in kept.iter().flat_map(|&rep| &arm[prompt][rep].seconds) {
-                *seconds.entry(model.clone()).or_default() += own;
+            for (model, own) in kept.iter().flat_map(|&rep| &arm[prompt][rep].models) {
+                let sum: &mut InPasses = models.entry(model.clone()).or_default();
+                sum.passes += own.passes;
+                sum.seconds += own.seconds;
             }
         }
     }
@@ -141,10 +146,10 @@ pub(super) fn arms(
     let same: Vec<bool> = contenders.iter().map(|one| one.same_law(&contenders[0])).collect();
     let baseline = matched.first().map(|(texts, _)| texts.clone()).unwrap_or_default();
     let numbered = contenders.into_iter().zip(matched).zip(same_texts).enumerate();
-    let made = numbered.map(|(index, ((one, (texts, seconds)), same_text))| {
+    let made = numbered.map(|(index, ((one, (texts, models)), same_text))| {
         let law = law_in_words(&one.kind, &one.sampling);
         let baseline = (index > 0).then_some(&baseline);
-        let arm = arm(one.name, one.predicted, texts, baseline).with(law, same[index], &seconds);
+        let arm = arm(one.name, one.predicted, texts, baseline).with(law, same[index], &models);
         Arm { same_text, ..arm }
     });
     made.collect()
@@ -156,8 +161,9 @@ mod tests {
 
     fn one(seconds: Option<f64>, of_large: f64) -> Sample {
         let text = seconds.map(|seconds| Text { seconds, tokens: 1.0, ..Text::default() });
-        let seconds = BTreeMap::from([("large".to_owned(), of_large)]);
-        Sample { text, seconds, tokens: Vec::new() }
+        let own = InPasses { passes: 2, seconds: of_large };
+        let models = BTreeMap::from([("large".to_owned(), own)]);
+        Sample { text, models, tokens: Vec::new() }
     }
 
     /// The second repetition of one decoder is missing: the third of both stays with the third.
@@ -177,7 +183,8 @@ mod tests {
             texts.map(|reps| reps.iter().map(|text| text.seconds).collect()).collect()
         };
         assert_eq!((seconds(0), seconds(1)), (vec![vec![1.0, 3.0]], vec![vec![10.0, 30.0]]));
-        assert_eq!((found[0].1["large"], found[1].1["large"]), (0.75, 7.0));
+        let own = |arm: usize| (found[arm].1["large"].passes, found[arm].1["large"].seconds);
+        assert_eq!((own(0), own(1)), ((4, 0.75), (4, 7.0)));
     }
 
     #[test]
@@ -185,6 +192,7 @@ mod tests {
         let step = |seconds, reads_prompt| StepTime {
             seconds,
             by_model: vec![0.5 * seconds],
+            passes: vec![1],
             reads_prompt,
             emitted: 1,
             round: None,

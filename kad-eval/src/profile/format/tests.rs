@@ -11,6 +11,10 @@ fn profile() -> Profile {
     let mut profile = sample::profile(candidates, pairs);
     profile.about = sample::about();
     profile.candidates[0].definition = Some("a rule".to_owned());
+    let laws = [("large", vec![-0.25, 0.0, -1000.0]), ("small", vec![-1.5, -1e-4, 0.0])];
+    let laws = laws.map(|(name, along)| (name.to_owned(), along)).into();
+    let trace = Trace { prompt: 3, limit: 9, tokens: 3, ended: true, laws, ..Trace::default() };
+    profile.texts = Some(Texts { target: "large".to_owned(), traces: vec![trace] });
     // A number that decimal digits do not hold.
     profile.about.sampling.temperature = 0.1 + 0.2;
     profile
@@ -24,6 +28,16 @@ fn what_is_written_is_read() {
     assert_eq!(Profile::read(&path).unwrap(), profile());
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(names, [path], "nothing is left beside it");
+}
+
+/// Arrays of numbers take one line each, and nothing else is joined.
+#[test]
+fn numbers_share_lines() {
+    let value = serde_json::json!({ "a": [1, -2.5e-7, 3], "b": ["1", "2"], "c": [[], [4]] });
+    let text = compact(&serde_json::to_string_pretty(&value).unwrap());
+    assert!(text.contains("\n    1, -2.5e-7, 3\n  ],\n"), "{text}");
+    assert!(text.contains("\n    \"1\",\n    \"2\"\n"), "{text}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
 }
 
 #[test]
@@ -48,9 +62,10 @@ fn damage_is_named() {
     for (text, word) in [
         (whole[..whole.len() / 2].to_owned(), "EOF"),
         ("{}".to_owned(), "missing field `version`"),
-        (damaged("\"version\":2", "\"version\":7"), "layout 7"),
+        (damaged("\"version\":3", "\"version\":7"), "layout 7"),
         (damaged("\"effort\"", "\"efort\""), "unknown field `efort`"),
         (damaged("\"drafter\":\"small\"", "\"drafter\":\"tiny\""), "`tiny`, which is no candidate"),
+        (damaged("\"texts\":{\"target\":\"large", "\"texts\":{\"target\":\"tiny"), "`tiny`"),
         (damaged("\"draft_seconds\":", "\"draft_seconds\":-"), "`n-gram` has a time of -"),
         (damaged("\"seconds\":0.01", "\"seconds\":-0.01"), "a pass takes -0.01 seconds"),
         (damaged("\"round\":", "\"round\":-"), "a round of `large` and `small` takes -"),

@@ -1,0 +1,328 @@
+//! What a chain is expected to do on texts that the target wrote: see [`Chain::replay`].
+
+use kad_core::SampledChoices;
+use serde::{Deserialize, Serialize};
+
+use super::chain::{Chain, Proposer};
+use super::draws::Draws;
+use super::error::TheoryError;
+use super::predict::{LevelPrediction, Prediction};
+use super::rounds::mean;
+use super::text_player::{Tally, TextPlayer};
+use super::times::PassTimes;
+use super::trace::Trace;
+use super::uncertainty::{Uncertainty, middle};
+
+/// How a chain is replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// How often each text is played, ≥ 1: see [`Replayed::monte_carlo_error`].
+    pub repetitions: usize,
+    /// Resamples for the intervals, ≥ 1; 1,000 are enough for two digits.
+    pub resamples: usize,
+    /// Of the draws: the same seed gives the same numbers on every machine.
+    pub seed: u64,
+    /// Whether the target's first round of each text counts, with its tokens. It reads the prompt, and
+    /// a measurement may leave it out.
+    pub first_rounds: bool,
+}
+
+/// What was found on the texts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// The means over all tokens of all texts.
+    pub prediction: Prediction,
+    /// Seconds per token of the target alone, on the same tokens' places.
+    pub plain_seconds_per_token: f64,
+    /// 95 % intervals: see [`Chain::replay`].
+    pub uncertainty: Uncertainty,
+    /// The standard error of the seconds per token that is due to the number of repetitions.
+    pub monte_carlo_error: f64,
+}
+
+/// What the repetitions of one text add up to, level by level.
+struct Played {
+    tallies: Vec<Tally>,
+    /// Of each repetition.
+    tokens: Vec<f64>,
+    seconds: Vec<f64>,
+    plain: Plain,
+}
+
+/// A text decoded by the target alone.
+struct Plain {
+    tokens: f64,
+    /// As [`Tally::cells`].
+    cells: Vec<f64>,
+    /// Seconds beside.
+    seconds: f64,
+}
+
+impl Chain {
+    /// What this chain is expected to do on texts like these, which its target wrote by itself: the
+    /// target's rounds, and all that lies on the text, by the exact law given the text (derived at
+    /// [`TextPlayer`], with what is not exact). Unlike [`predict`](Self::predict), which takes runs of
+    /// acceptances to start anew with each round and texts to go on for ever, it knows where in a text
+    /// acceptance is high, that the last round of a text is partly thrown away, and at which context
+    /// each pass is made.
+    ///
+    /// Seconds per token are `Σ seconds / Σ tokens` over all texts. Their interval is a bootstrap of
+    /// `resamples`: texts drawn with replacement (the texts are a sample too), every measured pass time
+    /// from a normal law around its median, cut off at 0. Overheads, run lengths, `plain_seconds` and
+    /// times of what is no model count as known.
+    ///
+    /// ```
+    /// use kad_polybasic::theory::*;
+    /// let verifier = VerifyingLevel {
+    ///     name: "large".into(),
+    ///     times: PassTimes::constant(1.0)?,
+    ///     acceptance: Acceptance::Rate(0.5),
+    ///     length: 3,
+    ///     bonus: true,
+    ///     surplus: Surplus::Flush,
+    ///     overhead: 0.0,
+    ///     token_overhead: 0.0,
+    /// };
+    /// let times = PassTimes::constant(0.125)?;
+    /// let proposer = Proposer::Model { name: "small".into(), times, overhead: 0.0 };
+    /// let chain = Chain { verifiers: vec![verifier], proposer, plain_seconds: None };
+    /// // Both laws are certain of every token of a text that ended with its sixth.
+    /// let laws = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
+    /// let trace = Trace { prompt: 9, limit: 64, tokens: 6, ended: true, laws, ..Trace::default() };
+    /// let how = Replay { repetitions: 1, resamples: 100, seed: 1, first_rounds: true };
+    /// let found = chain.replay(&[trace.clone()], how)?;
+    /// // Two rounds of the large model, and five drafted tokens.
+    /// assert_eq!(found.prediction.seconds_per_token, (2.0 + 5.0 * 0.125) / 6.0);
+    /// // The second round makes two tokens.
+    /// let found = chain.replay(&[trace], Replay { first_rounds: false, ..how })?;
+    /// assert_eq!(found.prediction.seconds_per_token, (1.0 + 2.0 * 0.125) / 2.0);
+    /// # Ok::<(), TheoryError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Chain::check`] and [`Trace::check`]; if there is no text, no repetition or no
+    /// resample, or nothing is left when the first rounds are taken off.
+    pub fn replay(&self, texts: &[Trace], how: Replay) -> Result<Replayed, TheoryError> {
+        self.check()?;
+        for (what, count) in [
+            ("number of texts", texts.len()),
+            ("number of repetitions", how.repetitions),
+            ("number of resamples", how.resamples),
+        ] {
+            if count == 0 {
+                return Err(TheoryError::Nothing { what });
+            }
+        }
+        let mut choices = SampledChoices::seeded(how.seed);
+        let played = texts.iter().map(|text| self.play(text, how, &mut choices));
+        let played = played.collect::<Result<Vec<_>, _>>()?;
+        let tokens: f64 = played.iter().flat_map(|text| &text.tokens).sum();
+        if tokens == 0.0 {
+            return Err(TheoryError::OneRound);
+        }
+        let all: Vec<&Played> = played.iter().collect();
+        let prediction = self.mean_of(&played, tokens);
+        let times = self.times();
+        let plain_seconds_per_token = self.plain_rate(&all, times.first());
+        let monte_carlo_error = error_of_mean(&played, prediction.seconds_per_token, tokens);
+        let uncertainty = self.resampled(&played, how)?;
+        Ok(Replayed { prediction, plain_seconds_per_token, uncertainty, monte_carlo_error })
+    }
+
+    /// Plays one text.
+    fn play(
+        &self,
+        text: &Trace,
+        how: Replay,
+        choices: &mut SampledChoices<impl rand::Rng>,
+    ) -> Result<Played, TheoryError> {
+        let mut player = TextPlayer::new(self, text)?;
+        let (mut tokens, mut seconds) = (Vec::new(), Vec::new());
+        for _ in 0..how.repetitions {
+            player.restart();
+            player.record(how.first_rounds);
+            let (mut made, before) = (0, player.seconds());
+            let first = player.round(choices)?;
+            player.record(true);
+            made += if how.first_rounds { first } else { 0 };
+            loop {
+                match player.round(choices)? {
+                    0 => break,
+                    more => made += more,
+                }
+            }
+            tokens.push(made as f64);
+            seconds.push(player.seconds() - before);
+        }
+        let tallies = player.tallies().to_vec();
+        Ok(Played { tallies, tokens, seconds, plain: self.plain_text(text, how) })
+    }
+
+    /// One text decoded by the target alone.
+    fn plain_text(&self, text: &Trace, how: Replay) -> Plain {
+        let places = usize::from(!how.first_rounds)..text.tokens;
+        let tokens = places.len() as f64;
+        if let Some(seconds) = self.plain_seconds {
+            return Plain { tokens, cells: Vec::new(), seconds: tokens * seconds };
+        }
+        let (times, overhead) = match (self.verifiers.first(), &self.proposer) {
+            (Some(target), _) => (Some(&target.times), target.token_overhead),
+            (None, Proposer::Model { times, overhead, .. }) => (Some(times), *overhead),
+            // Refused by `Chain::check`.
+            (None, Proposer::Lookup { .. } | Proposer::Tree { .. }) => (None, f64::NAN),
+        };
+        let mut cells = Vec::new();
+        for place in places {
+            let context = (text.prompt + place).saturating_sub(1);
+            times.iter().for_each(|times| times.spread(1, context, &mut cells));
+        }
+        Plain { tokens, cells, seconds: tokens * overhead }
+    }
+
+    /// The pass times of each level; none for what is no model.
+    fn times(&self) -> Vec<Option<PassTimes>> {
+        let verifiers = self.verifiers.iter().map(|verifier| Some(verifier.times.clone()));
+        let proposer = match &self.proposer {
+            Proposer::Model { times, .. } => Some(times.clone()),
+            Proposer::Lookup { .. } | Proposer::Tree { .. } => None,
+        };
+        verifiers.chain([proposer]).collect()
+    }
+
+    /// Seconds per token of the target alone on these texts, whose times are `times`.
+    fn plain_rate(&self, texts: &[&Played], times: Option<&Option<PassTimes>>) -> f64 {
+        let times = times.and_then(Option::as_ref);
+        let (mut seconds, mut tokens) = (0.0, 0.0);
+        for Played { plain, .. } in texts {
+            seconds += plain.seconds + times.map_or(0.0, |times| weighed(&plain.cells, times));
+            tokens += plain.tokens;
+        }
+        seconds / tokens
+    }
+
+    /// All texts put together.
+    fn mean_of(&self, texts: &[Played], tokens: f64) -> Prediction {
+        let mut levels = Vec::new();
+        for (level, name) in self.names().into_iter().enumerate() {
+            let mut sum = Tally::default();
+            texts.iter().for_each(|text| sum.add(&text.tallies[level]));
+            levels.push(sum.per_token(name, tokens));
+        }
+        let seconds_per_token = levels.iter().map(|level| level.seconds_per_token).sum();
+        Prediction { seconds_per_token, levels }
+    }
+
+    /// The bootstrap.
+    fn resampled(&self, texts: &[Played], how: Replay) -> Result<Uncertainty, TheoryError> {
+        let mut draws = Draws::seeded(how.seed);
+        let measured = self.times();
+        let (mut found, mut speedups) = (Vec::new(), Vec::new());
+        for _ in 0..how.resamples {
+            let redrawn = |times: &PassTimes, draws: &mut Draws| {
+                times.redrawn(|cell| cell.seconds + cell.standard_error * draws.normal())
+            };
+            let times: Vec<Option<PassTimes>> = measured
+                .iter()
+                .map(|times| times.as_ref().map(|times| redrawn(times, &mut draws)))
+                .collect();
+            let picked: Vec<&Played> =
+                texts.iter().map(|_| &texts[draws.index(texts.len())]).collect();
+            let seconds: f64 = picked.iter().map(|text| text.seconds_at(&measured, &times)).sum();
+            let tokens: f64 = picked.iter().flat_map(|text| &text.tokens).sum();
+            if tokens > 0.0 {
+                found.push(seconds / tokens);
+                speedups.push(self.plain_rate(&picked, times.first()) * tokens / seconds);
+            }
+        }
+        match (middle(found), middle(speedups)) {
+            (Some(seconds_per_token), Some(speedup)) => {
+                Ok(Uncertainty { seconds_per_token, speedup })
+            }
+            _ => Err(TheoryError::OneRound),
+        }
+    }
+}
+
+impl Played {
+    /// Seconds of all repetitions if passes take `times` instead of `measured`.
+    fn seconds_at(&self, measured: &[Option<PassTimes>], times: &[Option<PassTimes>]) -> f64 {
+        let levels = self.tallies.iter().zip(measured.iter().zip(times));
+        let level = |(tally, times): (&Tally, (&Option<PassTimes>, &Option<PassTimes>))| {
+            let more = match times {
+                (Some(measured), Some(times)) => {
+                    weighed(&tally.cells, times) - weighed(&tally.cells, measured)
+                }
+                _ => 0.0,
+            };
+            tally.done.seconds + more
+        };
+        levels.map(level).sum()
+    }
+}
+
+/// `Σ cells · medians`.
+fn weighed(cells: &[f64], times: &PassTimes) -> f64 {
+    cells.iter().zip(times.cells().iter().flatten()).map(|(share, cell)| share * cell.seconds).sum()
+}
+
+/// The standard error of `Σ seconds / Σ tokens` over draws, the texts being what they are: each text
+/// has `√(Σ (e − ē)² · R / (R − 1)) / Σ tokens` for its R repetitions' `e = seconds − ratio · tokens`.
+fn error_of_mean(texts: &[Played], ratio: f64, tokens: f64) -> f64 {
+    let mut squares = 0.0;
+    for text in texts {
+        let repetitions = text.tokens.len() as f64;
+        let left: Vec<f64> =
+            text.seconds.iter().zip(&text.tokens).map(|(s, t)| s - ratio * t).collect();
+        let mean = left.iter().sum::<f64>() / repetitions;
+        let sum: f64 = left.iter().map(|e| (e - mean).powi(2)).sum();
+        squares += sum * repetitions / (repetitions - 1.0).max(1.0);
+    }
+    squares.sqrt() / tokens
+}
+
+impl Tally {
+    /// Adds the rounds of another text.
+    fn add(&mut self, other: &Self) {
+        self.done.rounds += other.done.rounds;
+        self.done.passes += other.done.passes;
+        self.done.handed_on += other.done.handed_on;
+        self.done.seconds += other.done.seconds;
+        self.done.runs.merge(&other.done.runs);
+        self.overhead += other.overhead;
+        if self.emitted.len() < other.emitted.len() {
+            self.emitted.resize(other.emitted.len(), 0);
+        }
+        self.emitted.iter_mut().zip(&other.emitted).for_each(|(sum, more)| *sum += more);
+    }
+
+    /// As a part of texts of so many tokens.
+    fn per_token(&self, name: &str, tokens: f64) -> LevelPrediction {
+        let (rounds, passes) = (self.done.rounds as f64, self.done.passes as f64);
+        let over = |sum: f64, count: f64| if count > 0.0 { sum / count } else { 0.0 };
+        let shares = |counts: &[u64]| -> Vec<f64> {
+            counts.iter().map(|&count| over(count as f64, rounds)).collect()
+        };
+        let mut accepted = Vec::new();
+        for row in self.done.runs.counts() {
+            if accepted.len() < row.len() {
+                accepted.resize(row.len(), 0);
+            }
+            accepted.iter_mut().zip(row).for_each(|(sum, count)| *sum += count);
+        }
+        let accepted = shares(&accepted);
+        LevelPrediction {
+            name: name.to_owned(),
+            seconds_per_token: self.done.seconds / tokens,
+            overhead_per_token: self.overhead / tokens,
+            rounds_per_token: rounds / tokens,
+            passes_per_token: passes / tokens,
+            seconds_per_pass: over(self.done.seconds - self.overhead, passes),
+            tokens_per_round: over(self.done.handed_on as f64, rounds),
+            emitted: shares(&self.emitted),
+            acceptance_length: mean(&accepted),
+            accepted,
+            waste: self.done.handed_on as f64 / tokens,
+        }
+    }
+}
