@@ -35,7 +35,8 @@ pub(crate) struct ProfileArgs {
     /// Passes measured for each width and context [default: as many as fit into 12 seconds, 5 to 41]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(crate) rounds: Option<usize>,
-    /// Tokens drafted at a time where acceptance is measured
+    /// Widest pass where acceptance is measured: drafts have one token less than this, than half and than
+    /// a quarter of it, text by text
     #[arg(long, default_value_t = 16, value_name = "TOKENS", value_parser = at_least_one)]
     pub(crate) draft_length: usize,
     /// Folder of benchmark files (gsm8k/test.jsonl, ...)

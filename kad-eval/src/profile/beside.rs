@@ -11,12 +11,24 @@ const BUSY: f64 = 0.02;
 /// off.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rounds {
-    points: Vec<(f64, f64)>,
+    points: Vec<Point>,
+}
+
+/// A place that a line is to come near.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Point {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    /// How much its distance counts, > 0.
+    pub(super) weight: f64,
 }
 
 impl Rounds {
-    pub(super) fn add(&mut self, drafted: usize, left: f64) {
-        self.points.push((drafted as f64, left));
+    /// A round of `drafted` tokens took `seconds`, where its passes by themselves take `expected`. Errors
+    /// count by their share of that: a short round is to be predicted as well as a long one.
+    pub(super) fn add(&mut self, drafted: usize, seconds: f64, expected: f64) {
+        let weight = expected.max(f64::MIN_POSITIVE.sqrt()).powi(-2);
+        self.points.push(Point { x: drafted as f64, y: seconds - expected, weight });
     }
 
     /// What is left of a round and of each drafted token, by least squares.
@@ -51,24 +63,27 @@ impl Drafting<'_> {
     }
 }
 
-/// `y = a + b x` by least squares under `a ≥ 0` and `b ≥ 0`, without the `busy` share of points with
-/// the largest `y`. A parabola's least value between bounds is at a bound if it is not inside: both
-/// bounds are tried.
-pub(super) fn line(mut points: Vec<(f64, f64)>, busy: f64) -> (f64, f64) {
-    points.sort_by(|p, q| p.1.total_cmp(&q.1));
+/// `y = a + b x` by weighted least squares under `a ≥ 0` and `b ≥ 0`, without the `busy` share of points
+/// with the largest `y` by their weights. A parabola's least value between bounds is at a bound if it is
+/// not inside: both bounds are tried.
+pub(super) fn line(mut points: Vec<Point>, busy: f64) -> (f64, f64) {
+    points.sort_by(|p, q| (p.y * p.weight.sqrt()).total_cmp(&(q.y * q.weight.sqrt())));
     points.truncate(points.len() - (points.len() as f64 * busy) as usize);
-    let n = points.len().max(1) as f64;
-    let mean = |of: &dyn Fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
-    let (x, y) = (mean(&|p| p.0), mean(&|p| p.1));
-    let (xx, xy) = (mean(&|p| (p.0 - x).powi(2)), mean(&|p| (p.0 - x) * (p.1 - y)));
+    let all: f64 = points.iter().map(|p| p.weight).sum();
+    let mean = |of: &dyn Fn(&Point) -> f64| match all > 0.0 {
+        true => points.iter().map(|p| p.weight * of(p)).sum::<f64>() / all,
+        false => 0.0,
+    };
+    let (x, y) = (mean(&|p| p.x), mean(&|p| p.y));
+    let (xx, xy) = (mean(&|p| (p.x - x).powi(2)), mean(&|p| (p.x - x) * (p.y - y)));
     let free = if xx > 0.0 { (y - xy / xx * x, xy / xx) } else { (y, 0.0) };
     if free.0 >= 0.0 && free.1 >= 0.0 {
         return free;
     }
-    let squares = mean(&|p| p.0 * p.0);
-    let through_origin = if squares > 0.0 { mean(&|p| p.0 * p.1) / squares } else { 0.0 };
+    let squares = mean(&|p| p.x * p.x);
+    let through_origin = if squares > 0.0 { mean(&|p| p.x * p.y) / squares } else { 0.0 };
     let candidates = [(y.max(0.0), 0.0), (0.0, through_origin.max(0.0))];
-    let error = |(a, b): &(f64, f64)| mean(&|p| (p.1 - a - b * p.0).powi(2));
+    let error = |(a, b): &(f64, f64)| mean(&|p| (p.y - a - b * p.x).powi(2));
     let [constant, proportional] = candidates;
     if error(&proportional) < error(&constant) { proportional } else { constant }
 }
@@ -78,14 +93,18 @@ mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng};
 
+    fn point(x: f64, y: f64) -> Point {
+        Point { x, y, weight: 1.0 }
+    }
+
     #[test]
     fn a_line_is_found_among_busy_moments() {
-        let mut points: Vec<(f64, f64)> =
-            (0..100).map(|i| f64::from(i % 17)).map(|x| (x, 3.0 + 0.5 * x)).collect();
-        points.extend([(0.0, 1e3), (8.0, 1e4), (16.0, 1e5)]);
+        let mut points: Vec<Point> =
+            (0..100).map(|i| f64::from(i % 17)).map(|x| point(x, 3.0 + 0.5 * x)).collect();
+        points.extend([point(0.0, 1e3), point(8.0, 1e4), point(16.0, 1e5)]);
         let (a, b) = line(points, 0.05);
         assert!((a - 3.0).abs() < 1e-9 && (b - 0.5).abs() < 1e-9, "{a} {b}");
-        assert_eq!(line(vec![(2.0, 4.0); 5], 0.0), (4.0, 0.0));
+        assert_eq!(line(vec![point(2.0, 4.0); 5], 0.0), (4.0, 0.0));
         assert_eq!(line(Vec::new(), 0.02), (0.0, 0.0));
     }
 
@@ -95,10 +114,13 @@ mod tests {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
         for _ in 0..300 {
             let (a, b) = (rng.random_range(-3.0..3.0), rng.random_range(-1.0..1.0));
-            let point = |x: usize| (x as f64, a + b * x as f64 + f64::from(x as u32 % 3) - 1.0);
-            let points: Vec<_> = (1..12).map(point).collect();
+            let mut place = |x: usize| Point {
+                weight: rng.random_range(0.1..2.0),
+                ..point(x as f64, a + b * x as f64 + f64::from(x as u32 % 3) - 1.0)
+            };
+            let points: Vec<_> = (1..12).map(&mut place).collect();
             let error = |a: f64, b: f64| -> f64 {
-                points.iter().map(|p| (p.1 - a - b * p.0).powi(2)).sum()
+                points.iter().map(|p| p.weight * (p.y - a - b * p.x).powi(2)).sum()
             };
             let (a, b) = line(points.clone(), 0.0);
             assert!(a >= 0.0 && b >= 0.0, "{a} {b}");
@@ -107,6 +129,18 @@ mod tests {
                 assert!(near >= error(a, b) - 1e-9, "{a} {b}: {points:?}");
             }
         }
+    }
+
+    /// 2 s and 4 s where 1 s and 10 s were expected: 1 s of each round and nothing of a token would miss the
+    /// second by 7 s, a tenth of that weighs as much as 0.7 s of the first.
+    #[test]
+    fn errors_count_by_their_share() {
+        let mut rounds = Rounds::default();
+        rounds.add(1, 2.0, 1.0);
+        rounds.add(1, 17.0, 10.0);
+        // (1 · 1 + 7 · 0.01) / 1.01 by hand.
+        let Beside { round, token } = rounds.beside();
+        assert!((round - 1.07 / 1.01).abs() < 1e-12 && token == 0.0, "{round} {token}");
     }
 
     /// Passes of 2 s and one of 3 s over two tokens, 0.5 s a token beside; 1 s later at context 10.

@@ -89,7 +89,7 @@ pub(crate) struct Effort {
     pub(crate) tokens: usize,
     /// Passes measured for each width and context.
     pub(crate) rounds: usize,
-    /// Tokens asked of every draft.
+    /// The width of the passes that verify the longest drafts.
     pub(crate) draft_length: usize,
     pub(crate) seed: u64,
 }

@@ -9,7 +9,7 @@ use kad_core::{ChoiceSource, LanguageModel, Predictor, SampledChoices, TokenId};
 use kad_polybasic::theory::PassTime;
 use kad_polybasic::{Ask, Draft};
 
-use super::beside::{Rounds, line};
+use super::beside::{Point, Rounds, line};
 use super::format::{About, Candidate, Cost, Effort, Lookup, Profile};
 use super::passes::{Measured, Passes};
 use super::progress::Progress;
@@ -245,7 +245,7 @@ impl Measurement<'_> {
             // law makes other passes.
             let mut rounds = Rounds::default();
             for (seconds, context) in plain.steps.iter().zip(&plain.contexts) {
-                rounds.add(0, seconds - measured.times.seconds(1, *context));
+                rounds.add(0, *seconds, measured.times.seconds(1, *context));
             }
             let cost = Cost::Law {
                 times: measured.times.clone(),
@@ -289,7 +289,8 @@ impl Measurement<'_> {
                 draft.clear();
                 let began = Instant::now();
                 drafter.draft(ask, choices, &mut draft, &mut Vec::new())?;
-                drafts.push((draft.len() as f64, began.elapsed().as_secs_f64()));
+                let y = began.elapsed().as_secs_f64();
+                drafts.push(Point { x: draft.len() as f64, y, weight: 1.0 });
             }
         }
         // Drafts are short: a twentieth of them are disturbed by something or other.

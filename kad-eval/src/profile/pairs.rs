@@ -12,7 +12,7 @@ use super::steps::StepTime;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};
 use crate::models::{self, Rules};
 
-/// Drafts are asked for in these parts of the longest one, text by text. Where a round begins in a
+/// Drafts are asked for that make passes of these parts of the widest one, text by text. Where a round begins in a
 /// sentence depends on how long drafts are, and with it how far they are right: what is counted must
 /// be of short drafts as well as of long ones.
 const PARTS: [usize; 3] = [1, 2, 4];
@@ -26,7 +26,7 @@ struct TwoLevels {
 }
 
 /// What the texts of one pair showed.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Shown {
     runs: RunLengths,
     rounds: Rounds,
@@ -45,35 +45,42 @@ impl Measurement<'_> {
     ) -> Result<Option<Vec<Pair>>> {
         let chains = self.plausible(candidates, context)?;
         let progress = Progress::new("drafted texts", chains.len() * self.effort.prompts);
-        let rules: Vec<Rules> =
-            chains.iter().map(|chain| Rules::of(chain.kind(0))).collect::<Result<_>>()?;
-        let times: Vec<PassTimes> =
-            chains.iter().map(|chain| chain.times(candidates)).collect::<Result<_>>()?;
-        let prompts: Vec<_> = chains
-            .iter()
-            .map(|chain| self.prompts.of(chain.kind(0), self.models))
-            .collect::<Result<_>>()?;
-        let mut found = vec![Shown::default(); chains.len()];
-        for text in 0..self.effort.prompts {
-            for (at, chain) in chains.iter().enumerate() {
-                let Some((seed, prompt)) = prompts[at].get(text) else { continue };
-                let law = &self.subjects.laws[chain.verifier];
-                let steps = self.text(chain.kind(text), law, &rules[at], prompt, *seed)?;
-                let Some(steps) = steps else { return Ok(None) };
-                let drafting = drafting(&candidates[chain.drafter])?;
-                found[at].add(&steps, prompt.len(), &times[at], &drafting)?;
-                progress.one();
-            }
+        let mut pairs = Vec::with_capacity(chains.len());
+        // One chain after the other: between texts of a model that keeps one core busy the other falls
+        // asleep, and the next rounds of a chain would pay for waking it.
+        for chain in &chains {
+            let Some(shown) = self.shown(chain, candidates, &progress)? else { return Ok(None) };
+            pairs.push(Pair {
+                verifier: candidates[chain.verifier].name.clone(),
+                drafter: candidates[chain.drafter].name.clone(),
+                beside: shown.rounds.beside(),
+                runs: shown.runs,
+            });
         }
-        let name = |at: usize| candidates[at].name.clone();
-        let pair = |(chain, shown): (&TwoLevels, Shown)| Pair {
-            verifier: name(chain.verifier),
-            drafter: name(chain.drafter),
-            runs: shown.runs,
-            beside: shown.rounds.beside(),
-        };
-        let pairs = chains.iter().zip(found).map(pair).collect();
         Ok(if interrupted() { None } else { Some(pairs) })
+    }
+
+    /// What a chain shows on all prompts.
+    fn shown(
+        &self,
+        chain: &TwoLevels,
+        candidates: &[Candidate],
+        progress: &Progress,
+    ) -> Result<Option<Shown>> {
+        let rules = Rules::of(chain.kind(0))?;
+        let times = chain.times(candidates)?;
+        let drafting = drafting(&candidates[chain.drafter])?;
+        let law = &self.subjects.laws[chain.verifier];
+        let mut shown = Shown::default();
+        let prompts = self.prompts.of(chain.kind(0), self.models)?;
+        for (text, (seed, prompt)) in prompts.iter().take(self.effort.prompts).enumerate() {
+            let Some(steps) = self.text(chain.kind(text), law, &rules, prompt, *seed)? else {
+                return Ok(None);
+            };
+            shown.add(&steps, prompt.len(), &times, &drafting)?;
+            progress.one();
+        }
+        Ok(Some(shown))
     }
 
     /// Chains of two levels whose drafter is cheaper than what it drafts for, and of one vocabulary.
@@ -93,7 +100,9 @@ impl Measurement<'_> {
                     continue;
                 }
                 let kind = |part: usize| -> Result<DecoderKind> {
-                    let length = (self.effort.draft_length / part).max(1).try_into()?;
+                    // With the token before it, a pass of a width that was measured.
+                    let length = (self.effort.draft_length / part).max(2) - 1;
+                    let length = length.try_into()?;
                     let levels = Levels::Listed(vec![LevelPlan::of(draft.clone(), length)]);
                     Ok(DecoderKind::Chain(ChainPlan { target: target.clone(), levels }))
                 };
@@ -168,7 +177,7 @@ impl Shown {
                 let context = text - 1;
                 let verifying = times.seconds(round.drafted + 1, context);
                 let drafting = drafting.seconds(round.drafted, context, after_bonus);
-                self.rounds.add(round.drafted, step.seconds - verifying - drafting);
+                self.rounds.add(round.drafted, step.seconds, verifying + drafting);
             }
             text += step.emitted;
             after_bonus = round.emitted > round.accepted && round.accepted == round.drafted;

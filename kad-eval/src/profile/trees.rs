@@ -143,7 +143,7 @@ impl Shown {
                 let verifying = times.seconds(round.drafted + 1, context);
                 self.drafts.push(draft);
                 self.nodes.push(round.drafted as f64);
-                self.rounds.add(0, step.seconds - draft - verifying);
+                self.rounds.add(0, step.seconds, draft + verifying);
             }
         }
         Ok(())

@@ -49,15 +49,17 @@ pub(super) fn measure(
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let empty = || prompts.iter().map(|_| Vec::new()).collect();
     let mut found: Vec<Measured> = contenders.iter().map(|_| empty()).collect();
+    // Decoders take turns by all prompts: text by text, each would find the caches full of another's
+    // weights and cores asleep that it needs, as it never does in use.
     for rep in 0..args.reps {
-        for (prompt, (seed, texts)) in prompts.iter().enumerate() {
-            order.shuffle(&mut rng);
-            for &at in &order {
+        order.shuffle(&mut rng);
+        for &at in &order {
+            let one = &contenders[at];
+            let limits =
+                Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
+            for (prompt, (seed, texts)) in prompts.iter().enumerate() {
                 // Another draw each time, the same one for every decoder.
                 let seed = seed.wrapping_add(1_000_003 * rep as u64);
-                let one = &contenders[at];
-                let limits =
-                    Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
                 let made = text(one, models, &rules[at], &texts[at], &limits, seed)?;
                 let Some(made) = made else { return Ok(None) };
                 found[at][prompt].push(sample(one, made));
