@@ -39,10 +39,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
 
 fn in_full(outlook: &Outlook) -> String {
     let mut parts = vec![
-        format!(
-            "target `{}`, after {} tokens of text; intervals 95 %",
-            outlook.target, outlook.context
-        ),
+        format!("target `{}`; intervals 95 %", outlook.target),
         source(outlook),
         ranking(outlook),
         verdict(outlook),

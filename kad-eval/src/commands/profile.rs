@@ -10,7 +10,7 @@ use crate::cli::ProfileArgs;
 use crate::failure::Failure;
 use crate::models;
 use crate::output;
-use crate::profile::{Cost, Effort, Measurement, Profile, Subjects};
+use crate::profile::{Cost, Effort, Measurement, Profile, Subjects, sources};
 
 pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     let experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
@@ -23,7 +23,7 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
         models::check_shared(&law.law, &models).with_context(|| format!("`{}`", law.name))?;
     }
     let effort = Effort {
-        tasks: experiment.tasks.iter().map(|task| task.name()).collect(),
+        tasks: sources(&experiment.tasks),
         prompts: prompts.items.len(),
         tokens: args.tokens,
         rounds: 0,
@@ -79,7 +79,10 @@ fn table(profile: &Profile) -> String {
             }
             Cost::Lookup { draft_seconds, .. } | Cost::Tree { draft_seconds, .. } => {
                 let none = || "–".to_owned();
-                [speed::milliseconds(1e3 * draft_seconds), none(), none(), none(), none()]
+                // A tree that is looked up makes no pass.
+                let draft =
+                    (*draft_seconds > 0.0).then(|| speed::milliseconds(1e3 * draft_seconds));
+                [draft.unwrap_or_else(none), none(), none(), none(), none()]
             }
         };
         let pairs = profile.pairs.iter().filter(|pair| pair.drafter == candidate.name);
@@ -93,7 +96,7 @@ fn table(profile: &Profile) -> String {
     let Effort { prompts, tokens, rounds, .. } = &profile.effort;
     format!(
         "{}: {prompts} prompts × {tokens} tokens, {rounds} rounds of passes, times after {} \
-         tokens; T(1) of a lookup or a tree is a draft\n{table}",
+         tokens; T(1) of a lookup is a draft, of a tree its passes\n{table}",
         profile.experiment, profile.context
     )
 }

@@ -161,8 +161,10 @@ fn expected(experiment: &Experiment, profiles: Vec<(String, Profile)>) -> Result
     for plan in &experiment.decoders {
         let (own, others): (Vec<_>, Vec<_>) =
             profiles.iter().partition(|(name, _)| *name == plan.name);
+        let tokens = usize::try_from(plan.sampling.max_new_tokens).ok();
+        let stretch = Stretch { tokens, ..Stretch::WHOLE };
         for (_, profile) in own.into_iter().chain(others) {
-            if let Some(ranked) = predicted(profile, &plan.kind, &plan.sampling, Stretch::WHOLE)? {
+            if let Some(ranked) = predicted(profile, &plan.kind, &plan.sampling, stretch)? {
                 decoders.insert(plan.name.clone(), ranked);
                 break;
             }

@@ -131,8 +131,7 @@ mod tests {
         }
     }
 
-    /// 2 s and 4 s where 1 s and 10 s were expected: 1 s of each round and nothing of a token would miss the
-    /// second by 7 s, a tenth of that weighs as much as 0.7 s of the first.
+    /// 2 s where 1 s was expected and 17 s where 10 s were: 7 s more count a hundredth of what 1 s does there.
     #[test]
     fn errors_count_by_their_share() {
         let mut rounds = Rounds::default();

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths, Trace};
 use serde::{Deserialize, Serialize};
 
+use super::Ask;
 use crate::config::SamplingPlan;
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
@@ -94,6 +95,13 @@ pub(crate) struct Effort {
     pub(crate) seed: u64,
 }
 
+impl Effort {
+    /// Tokens that lookups were asked for at each place of a text: what plans may ask of them, at least.
+    pub(crate) fn looked_up(&self) -> usize {
+        self.draft_length.max(Ask::MAX_LENGTH)
+    }
+}
+
 /// What can be a level of a chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,7 +147,8 @@ pub(crate) enum Cost {
     Tree {
         /// The level as an experiment file has it.
         toml: String,
-        /// A draft, all passes of the drafter included; the mean over rounds.
+        /// All passes of the drafter for a draft, the mean over rounds; what else a round takes is in
+        /// the pairs' `beside`.
         draft_seconds: f64,
         /// The nodes of a draft, the mean over rounds.
         nodes: f64,

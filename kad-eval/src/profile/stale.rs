@@ -69,12 +69,21 @@ impl Profile {
         experiment: &str,
         tasks: &[TaskPlan],
     ) -> Result<()> {
-        let names: Vec<String> = tasks.iter().map(TaskPlan::name).collect();
         let what = "tasks on whose prompts acceptance was measured".to_owned();
         let mut differences = Vec::new();
-        differ(&mut differences, what, &self.effort.tasks.join(", "), &names.join(", "));
+        differ(&mut differences, what, &self.effort.tasks.join(", "), &sources(tasks).join(", "));
         refuse(path, experiment, differences)
     }
+}
+
+/// Where prompts are from: of several tasks also how many items, since they are taken in turn until one
+/// has no more.
+pub(crate) fn sources(tasks: &[TaskPlan]) -> Vec<String> {
+    let source = |task: &TaskPlan| match task.items().filter(|_| tasks.len() > 1) {
+        Some(items) => format!("{} ({items} items)", task.name()),
+        None => task.name(),
+    };
+    tasks.iter().map(source).collect()
 }
 
 fn refuse(path: &Path, experiment: &str, differences: Vec<Difference>) -> Result<()> {
@@ -203,8 +212,9 @@ mod tests {
         let text = stale.to_string();
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     }
+
     /// Other tasks, more, fewer, another part or another order are refused with both lists and the
-    /// command; how many items of them are taken is no matter.
+    /// command; how many items of them are taken matters where there are several.
     #[test]
     fn acceptance_on_other_prompts_is_refused() {
         let nano = |split: &str| TaskPlan::Nano { split: split.to_owned(), items: None };
@@ -216,10 +226,11 @@ mod tests {
         let mut profile = sample::profile(vec![], vec![]);
         profile.effort.tasks = vec!["nano/test".to_owned(), "gsm8k".to_owned()];
         let check = |tasks: &[TaskPlan]| profile.check_tasks("p.json".as_ref(), "e.toml", tasks);
-        for items in [None, Some(3)] {
-            assert!(check(&[nano("test"), gsm8k(items)]).is_ok());
-        }
+        assert!(check(&[nano("test"), gsm8k(None)]).is_ok());
+        let alone = |items| sources(&[gsm8k(items)]);
+        assert_eq!(alone(Some(3)), alone(None));
         for (tasks, now) in [
+            (vec![nano("test"), gsm8k(Some(3))], "nano/test, gsm8k (3 items) now"),
             (vec![nano("train"), gsm8k(None)], "nano/train, gsm8k now"),
             (vec![gsm8k(None), nano("test")], "gsm8k, nano/test now"),
             (vec![nano("test")], "nano/test now"),

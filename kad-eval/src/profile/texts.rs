@@ -130,7 +130,7 @@ impl Measurement<'_> {
         let (mut found, mut draft) = (TracedDrafts::default(), Draft::default());
         let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(self.effort.seed);
         for at in 0..text.tokens.len() {
-            let (context, wanted) = (&text.before(at), self.effort.draft_length);
+            let (context, wanted) = (&text.before(at), self.effort.looked_up());
             let ask = Ask { context, wanted, room: wanted, level: 2, eos };
             draft.clear();
             drafter.draft(ask, choices, &mut draft, &mut Vec::new())?;

@@ -140,8 +140,7 @@ fn with_texts() -> Stored {
     Stored::new(&profile.to_string())
 }
 
-/// Known texts outweigh run lengths: all six tokens from one draft, which ends as the text does. By hand:
-/// a pass of 20 ms and six of 1 ms.
+/// Known texts outweigh run lengths.
 #[test]
 fn chains_are_ranked_by_what_they_do_on_texts() {
     let stored = with_texts();

@@ -144,7 +144,7 @@ pub enum TheoryError {
         name: String,
     },
     /// A trace that is of no text.
-    #[error("the trace of a text has {problem}: trace it again")]
+    #[error("the trace of a text has {problem}")]
     Trace {
         /// What is wrong with it.
         problem: &'static str,
@@ -156,7 +156,7 @@ pub enum TheoryError {
     )]
     OneRound,
     /// Nothing may be planned.
-    #[error("the plan's {what} is 0: give at least 1")]
+    #[error("the {what} is 0: give at least 1")]
     Nothing {
         /// What is 0.
         what: &'static str,

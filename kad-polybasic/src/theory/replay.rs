@@ -33,12 +33,14 @@ pub struct Replay {
 pub struct Replayed {
     /// The means over all tokens of all texts.
     pub prediction: Prediction,
-    /// Seconds per token of the target alone, on the same tokens' places.
+    /// Seconds per token of the target alone on the same texts; without first rounds, of all tokens but
+    /// the first of each text.
     pub plain_seconds_per_token: f64,
     /// 95 % intervals: see [`Chain::replay`].
     pub uncertainty: Uncertainty,
-    /// The standard error of the seconds per token that is due to the number of repetitions.
-    pub monte_carlo_error: f64,
+    /// The standard error of the seconds per token that is due to the number of repetitions; None for a
+    /// single one, which does not show it.
+    pub monte_carlo_error: Option<f64>,
 }
 
 /// What the repetitions of one text add up to, level by level.
@@ -70,7 +72,8 @@ impl Chain {
     /// Seconds per token are `Σ seconds / Σ tokens` over all texts. Their interval is a bootstrap of
     /// `resamples`: texts drawn with replacement (the texts are a sample too), every measured pass time
     /// from a normal law around its median, cut off at 0. Overheads, run lengths, `plain_seconds` and
-    /// times of what is no model count as known.
+    /// times of what is no model count as known. Of few texts it is too narrow, by a factor of `√(1 − 1/n)`
+    /// and more: a bootstrap knows no text that is not among them.
     ///
     /// ```
     /// use kad_polybasic::theory::*;
@@ -106,7 +109,7 @@ impl Chain {
     pub fn replay(&self, texts: &[Trace], how: Replay) -> Result<Replayed, TheoryError> {
         self.check()?;
         for (what, count) in [
-            ("number of texts", texts.len()),
+            ("number of texts to replay", texts.len()),
             ("number of repetitions", how.repetitions),
             ("number of resamples", how.resamples),
         ] {
@@ -125,7 +128,8 @@ impl Chain {
         let prediction = self.mean_of(&played, tokens);
         let times = self.times();
         let plain_seconds_per_token = self.plain_rate(&all, times.first());
-        let monte_carlo_error = error_of_mean(&played, prediction.seconds_per_token, tokens);
+        let error = || error_of_mean(&played, prediction.seconds_per_token, tokens);
+        let monte_carlo_error = (how.repetitions > 1).then(error);
         let uncertainty = self.resampled(&played, how)?;
         Ok(Replayed { prediction, plain_seconds_per_token, uncertainty, monte_carlo_error })
     }
@@ -267,7 +271,7 @@ fn weighed(cells: &[f64], times: &PassTimes) -> f64 {
 }
 
 /// The standard error of `Σ seconds / Σ tokens` over draws, the texts being what they are: each text
-/// has `√(Σ (e − ē)² · R / (R − 1)) / Σ tokens` for its R repetitions' `e = seconds − ratio · tokens`.
+/// has `√(Σ (e − ē)² · R / (R − 1)) / Σ tokens` for its R ≥ 2 repetitions' `e = seconds − ratio · tokens`.
 fn error_of_mean(texts: &[Played], ratio: f64, tokens: f64) -> f64 {
     let mut squares = 0.0;
     for text in texts {
@@ -276,7 +280,7 @@ fn error_of_mean(texts: &[Played], ratio: f64, tokens: f64) -> f64 {
             text.seconds.iter().zip(&text.tokens).map(|(s, t)| s - ratio * t).collect();
         let mean = left.iter().sum::<f64>() / repetitions;
         let sum: f64 = left.iter().map(|e| (e - mean).powi(2)).sum();
-        squares += sum * repetitions / (repetitions - 1.0).max(1.0);
+        squares += sum * repetitions / (repetitions - 1.0);
     }
     squares.sqrt() / tokens
 }

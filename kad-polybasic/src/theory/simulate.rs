@@ -133,17 +133,12 @@ impl<'c> Player<'c> {
     /// Those of [`Chain::check`].
     pub fn new(chain: &'c Chain, context: usize) -> Result<Self, TheoryError> {
         chain.check()?;
-        let (levels, longest) = (chain.levels(), draft_length(chain));
-        let sizes = chain.verifiers.iter().zip(largest_buffers(chain));
-        let survival = sizes.map(|(verifier, largest)| verifier.acceptance.survival(largest));
+        let (levels, (survival, proposed)) = (chain.levels(), odds(chain));
         Ok(Self {
             chain,
             context,
-            survival: survival.collect(),
-            proposed: match chain.verifiers.last() {
-                None => vec![1.0; longest + 1],
-                Some(lowest) => lowest.acceptance.proposed(longest),
-            },
+            survival,
+            proposed,
             done: vec![SimulatedLevel::default(); levels],
             kept: vec![0; levels],
             behind: vec![false; levels],
@@ -269,4 +264,17 @@ impl<'c> Player<'c> {
 /// Whether a run that survived `k` steps survives one more.
 pub(super) fn survives(survival: &[f64], k: usize, choices: &mut dyn ChoiceSource) -> bool {
     survival[k] > 0.0 && choices.accept(survival[k + 1] / survival[k])
+}
+
+/// Of each verifier P(N ≥ k) up to its largest buffer, and P(at least k proposed) up to the length of a
+/// draft.
+pub(super) fn odds(chain: &Chain) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let sizes = chain.verifiers.iter().zip(largest_buffers(chain));
+    let survival = sizes.map(|(verifier, largest)| verifier.acceptance.survival(largest)).collect();
+    let longest = draft_length(chain);
+    let proposed = match chain.verifiers.last() {
+        None => vec![1.0; longest + 1],
+        Some(lowest) => lowest.acceptance.proposed(longest),
+    };
+    (survival, proposed)
 }

@@ -4,9 +4,9 @@ use kad_core::ChoiceSource;
 
 use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
-use super::predict::{draft_length, largest_buffers};
+use super::predict::draft_length;
 use super::search::nodes;
-use super::simulate::{SimulatedLevel, survives};
+use super::simulate::{SimulatedLevel, odds, survives};
 use super::times::PassTimes;
 use super::trace::{Trace, TracedDrafts};
 use crate::level::Surplus;
@@ -33,7 +33,8 @@ use crate::level::Surplus;
 ///
 /// 1. From the first token on that is off the text nothing is known of acceptances; they are drawn from
 ///    the pairs' run lengths, which start anew there as with a round: where levels part is a hard
-///    place, as those are where rounds begin. No such token outlives the target's round.
+///    place, as those are where rounds begin. No such token outlives the target's round, unless
+///    it waits as a surplus.
 /// 2. A draft that is off the text does not end with an end token before it is as long as asked for.
 /// 3. A pass is as wide as there are tokens that its level has not read (on every level, not only the
 ///    one below a bonus), after as many as it has. The prompt counts as read but for its last token. A
@@ -42,7 +43,8 @@ use crate::level::Surplus;
 /// 5. Verification is token by token; block verification accepts more, and the verification by shared
 ///    uniforms less.
 /// 6. A tree that is cut short by the end of the text counts as large as others, and one that begins
-///    off the text as deep.
+///    off the text as deep. Without a bonus, a tree whose path ends before its depth is taken to have
+///    rejected something there.
 ///
 /// Acceptances are choices, so [`enumerate`](kad_core::oracle::enumerate) gives exact laws.
 ///
@@ -155,22 +157,17 @@ impl<'c> TextPlayer<'c> {
     pub fn new(chain: &'c Chain, trace: &Trace) -> Result<Self, TheoryError> {
         chain.check()?;
         trace.check(chain)?;
-        let (levels, longest) = (chain.levels(), draft_length(chain));
-        let sizes = chain.verifiers.iter().zip(largest_buffers(chain));
-        let survival = sizes.map(|(verifier, largest)| verifier.acceptance.survival(largest));
+        let (survival, proposed) = odds(chain);
         let mut player = Self {
             chain,
             text: Text::new(chain, trace),
-            survival: survival.collect(),
-            proposed: match chain.verifiers.last() {
-                None => vec![1.0; longest + 1],
-                Some(lowest) => lowest.acceptance.proposed(longest),
-            },
+            survival,
+            proposed,
             kept: Vec::new(),
             read: Vec::new(),
             at: 0,
             recording: true,
-            tallies: vec![Tally::default(); levels],
+            tallies: vec![Tally::default(); chain.levels()],
         };
         player.restart();
         Ok(player)

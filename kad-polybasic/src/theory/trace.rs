@@ -62,6 +62,12 @@ impl Trace {
         for drafts in cut.drafts.values_mut() {
             drafts.proposed.truncate(tokens);
             drafts.agreeing.truncate(tokens);
+            let left = (1..=tokens).rev();
+            drafts
+                .agreeing
+                .iter_mut()
+                .zip(left)
+                .for_each(|(right, left)| *right = left.min(*right));
         }
         cut
     }

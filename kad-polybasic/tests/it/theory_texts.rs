@@ -6,7 +6,7 @@ use crate::support::Plan;
 use crate::theory::close;
 use crate::theory_replay::{TOKEN, constant, described};
 
-/// Plain decoding by hand: passes after 5, 6, … tokens; the interval of a time known to 5 % is that of
+/// Plain decoding by hand; the interval of a time known to 5 % is that of
 /// the time (n = 2,000 resamples: 5 % of the width is 1.5 standard errors of its ends together), and
 /// of texts that differ that of their mean.
 #[test]
@@ -65,6 +65,19 @@ fn first_rounds_can_be_left_out() {
     close(found.plain_seconds_per_token, 1.0, "plain");
     let error = chain.replay(&[short], how).unwrap_err();
     assert!(error.to_string().contains("longer"), "{error}");
+}
+
+/// A lookup that is right about the six tokens to come is right about as many as are left of them.
+#[test]
+fn a_cut_text_is_a_text() {
+    let chain = described(&[Plan::new(3, true, TOKEN)], 0.5);
+    let drafts = TracedDrafts { proposed: vec![9; 6], agreeing: vec![6, 2, 4, 0, 2, 1] };
+    let drafts = [("lookup".to_owned(), drafts)].into();
+    let trace = Trace { ended: true, limit: 9, drafts, ..constant(&[0.5], 6) };
+    for limit in 1..=9 {
+        trace.cut(limit).check(&chain).unwrap();
+    }
+    assert_eq!(trace.cut(4).drafts["lookup"].agreeing, [4, 2, 2, 0]);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The texts of a profile that chains are replayed along.
 
-use anyhow::Result;
-use kad_polybasic::theory::{Chain, Replay, Replayed, TheoryError, Trace};
+use anyhow::{Result, bail};
+use kad_polybasic::theory::{Chain, Proposer, Replay, Replayed, TheoryError, Trace};
 
 use super::{RESAMPLES, SEED};
+use crate::failure::WrongRequest;
 use crate::profile::format::Profile;
 
 /// Texts played for one prediction, all repetitions together: times of chains of the Nano models have
@@ -29,6 +30,8 @@ impl Stretch {
 pub(super) struct Along {
     texts: Vec<Trace>,
     first_rounds: bool,
+    /// Tokens that lookups were asked for at each place.
+    looked_up: usize,
 }
 
 impl Along {
@@ -37,7 +40,8 @@ impl Along {
         let texts = profile.texts.as_ref().filter(|texts| texts.target == target);
         let cut = |text: &Trace| text.cut(stretch.tokens.unwrap_or(usize::MAX));
         let texts = texts.map_or(Vec::new(), |texts| texts.traces.iter().map(cut).collect());
-        Self { texts, first_rounds: stretch.first_rounds }
+        let looked_up = profile.effort.looked_up();
+        Self { texts, first_rounds: stretch.first_rounds, looked_up }
     }
 
     /// How many.
@@ -45,13 +49,14 @@ impl Along {
         self.texts.len()
     }
 
-    /// What `chain` does along them. None if there are none, some level was not traced, or every text is
+    /// What `chain` does along them. None if there are none, they do not say all of it, or every text is
     /// over when anything counts: then there are still the run lengths.
     ///
     /// # Errors
-    /// If the traces are of no texts.
+    /// If the traces are of no texts: the profile's file was changed.
     pub(super) fn replay(&self, chain: &Chain) -> Result<Option<Replayed>> {
-        if self.texts.is_empty() || !self.texts.iter().all(|text| text.covers(chain)) {
+        let covered = self.texts.iter().all(|text| text.covers(chain)) && self.reaches(chain);
+        if self.texts.is_empty() || !covered {
             return Ok(None);
         }
         let how = Replay {
@@ -62,7 +67,22 @@ impl Along {
         };
         match chain.replay(&self.texts, how) {
             Err(TheoryError::OneRound) => Ok(None),
+            Err(error @ TheoryError::Trace { .. }) => bail!(WrongRequest(format!(
+                "the profile's texts cannot be used: {error}: the file was changed; make it again with \
+                 `kad profile`"
+            ))),
             found => Ok(Some(found?)),
+        }
+    }
+
+    /// Whether drafts of no law were traced as far as the chain asks for them, in the way it does.
+    fn reaches(&self, chain: &Chain) -> bool {
+        let Some(lowest) = chain.verifiers.last() else { return true };
+        match &chain.proposer {
+            Proposer::Model { .. } => true,
+            Proposer::Lookup { .. } => lowest.length <= self.looked_up,
+            // Replay would correct a token behind a path that ends early, where no bonus is drawn.
+            Proposer::Tree { .. } => lowest.bonus,
         }
     }
 }
