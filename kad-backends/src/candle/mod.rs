@@ -134,13 +134,13 @@ impl Loader<'_> {
     }
 
     fn vector(&self, slot: Slot, layer: usize) -> Result<Vec<f32>, LoadError> {
-        self.weights.tensor(&slot.name(layer))?.to_f32()
+        self.weights.tensor(&slot.name(self.spec, layer))?.to_f32()
     }
 
     fn stack(&self, slots: &[Slot], layer: usize) -> Result<Matrix, LoadError> {
         let load = |slot: &Slot| {
             let rows = slot.shape(self.spec)[0];
-            Matrix::load(self.weights, &slot.name(layer), rows, self.dtype)
+            Matrix::load(self.weights, &slot.name(self.spec, layer), rows, self.dtype)
         };
         Ok(Matrix::stack(slots.iter().map(load).collect::<Result<_, _>>()?))
     }

@@ -14,7 +14,7 @@ pub use gguf::from_gguf;
 
 use serde_json::Value as Json;
 
-use super::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling};
+use super::spec::{Activation, DecoderSpec, Norms, Pairing, Rope, RopeScaling, Scales};
 use super::{HEAD, tensors};
 use crate::error::LoadError;
 use crate::weights::Weights;
@@ -49,7 +49,10 @@ pub fn from_hf_config(config: &Json) -> Result<DecoderSpec, LoadError> {
         ffn: config.size("intermediate_size")?,
         context_len: config.size("max_position_embeddings")?,
         norm_eps: config.number("rms_norm_eps")?.unwrap_or(1e-6),
+        norms: Norms::default(),
         rope: config.rope()?,
+        window: None,
+        scales: Scales::default(),
         qkv_bias: family == "qwen2",
         tied_head: config.flag("tie_word_embeddings")?.unwrap_or(false),
         activation: activation(config.text("hidden_act")?.unwrap_or("silu"))?,

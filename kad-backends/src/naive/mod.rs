@@ -37,22 +37,22 @@ pub fn load(
     let embedding = Arc::new(read(EMBEDDING)?);
     let layer = |layer: usize| {
         let bias = |slot: Slot| match spec.qkv_bias {
-            true => read(&slot.name(layer)),
+            true => read(&slot.name(spec, layer)),
             false => Ok(vec![0.0; slot.shape(spec)[0]]),
         };
         Ok(Arc::new(Layer {
-            attention_norm: read(&Slot::AttentionNorm.name(layer))?,
-            query: read(&Slot::Query.name(layer))?,
-            key: read(&Slot::Key.name(layer))?,
-            value: read(&Slot::Value.name(layer))?,
+            attention_norm: read(&Slot::AttentionNorm.name(spec, layer))?,
+            query: read(&Slot::Query.name(spec, layer))?,
+            key: read(&Slot::Key.name(spec, layer))?,
+            value: read(&Slot::Value.name(spec, layer))?,
             query_bias: bias(Slot::QueryBias)?,
             key_bias: bias(Slot::KeyBias)?,
             value_bias: bias(Slot::ValueBias)?,
-            output: read(&Slot::Output.name(layer))?,
-            ffn_norm: read(&Slot::FfnNorm.name(layer))?,
-            gate: read(&Slot::Gate.name(layer))?,
-            up: read(&Slot::Up.name(layer))?,
-            down: read(&Slot::Down.name(layer))?,
+            output: read(&Slot::Output.name(spec, layer))?,
+            ffn_norm: read(&Slot::FfnNorm.name(spec, layer))?,
+            gate: read(&Slot::Gate.name(spec, layer))?,
+            up: read(&Slot::Up.name(spec, layer))?,
+            down: read(&Slot::Down.name(spec, layer))?,
         }))
     };
     Ok(Box::new(NaiveModel {

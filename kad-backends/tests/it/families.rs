@@ -1,7 +1,9 @@
 //! Configurations of published models, and what is refused.
 
 use kad_backends::decoder::families::from_hf_config;
-use kad_backends::decoder::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling};
+use kad_backends::decoder::spec::{
+    Activation, DecoderSpec, Norms, Pairing, Rope, RopeScaling, Scales,
+};
 use serde_json::{Value, json};
 
 fn llama() -> Value {
@@ -39,7 +41,10 @@ fn smollm2_is_read() {
         ffn: 1536,
         context_len: 8192,
         norm_eps: 1e-5,
+        norms: Norms::default(),
         rope: Rope { theta: 100_000.0, pairing: Pairing::Halves, scaling: RopeScaling::None },
+        window: None,
+        scales: Scales::default(),
         qkv_bias: false,
         tied_head: true,
         activation: Activation::Silu,

@@ -1,7 +1,7 @@
 //! GGUF metadata to a [`DecoderSpec`].
 
 use super::check;
-use crate::decoder::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling};
+use crate::decoder::spec::{Activation, DecoderSpec, Norms, Pairing, Rope, RopeScaling, Scales};
 use crate::decoder::{EMBEDDING, HEAD, Slot};
 use crate::error::LoadError;
 use crate::gguf::{Metadata, Value};
@@ -28,7 +28,7 @@ pub fn from_gguf(metadata: &Metadata, weights: &Weights) -> Result<DecoderSpec, 
     let kv_heads = gguf.optional_size("attention.head_count_kv")?.unwrap_or(heads);
     let head_dim = gguf.optional_size("attention.key_length")?.unwrap_or(hidden / heads.max(1));
     let context_len = gguf.size("context_length")?;
-    let spec = DecoderSpec {
+    let mut spec = DecoderSpec {
         family: family.to_owned(),
         vocab_rows: embedding.shape[0],
         hidden,
@@ -39,12 +39,16 @@ pub fn from_gguf(metadata: &Metadata, weights: &Weights) -> Result<DecoderSpec, 
         ffn: gguf.size("feed_forward_length")?,
         context_len,
         norm_eps: gguf.number("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6),
+        norms: Norms::default(),
         rope: gguf.rope(head_dim, context_len, weights)?,
-        qkv_bias: weights.contains(&Slot::QueryBias.name(0)),
+        window: None,
+        scales: Scales::default(),
+        qkv_bias: false,
         tied_head: !weights.contains(HEAD),
         // Neither architecture has another.
         activation: Activation::Silu,
     };
+    spec.qkv_bias = weights.contains(&Slot::QueryBias.name(&spec, 0));
     check(&spec, |key, what| metadata.wrong(key, what))?;
     Ok(spec)
 }

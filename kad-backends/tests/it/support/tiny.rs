@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use half::f16;
-use kad_backends::decoder::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling};
+use kad_backends::decoder::spec::{
+    Activation, DecoderSpec, Norms, Pairing, Rope, RopeScaling, Scales,
+};
 use kad_backends::decoder::{EMBEDDING, HEAD, tensors};
 use kad_backends::{StoredType, Weights};
 use kad_core::{Fingerprint, Vocab};
@@ -31,7 +33,10 @@ pub(crate) fn llama() -> DecoderSpec {
         ffn: 56,
         context_len: 300,
         norm_eps: 1e-5,
+        norms: Norms::default(),
         rope: Rope { theta: 1e4, pairing: Pairing::Halves, scaling: RopeScaling::None },
+        window: None,
+        scales: Scales::default(),
         qkv_bias: false,
         tied_head: true,
         activation: Activation::Silu,
