@@ -18,7 +18,7 @@
 pub mod families;
 pub mod spec;
 
-use spec::{DecoderSpec, NormPlace, QueryKeyNorm};
+use spec::{DecoderSpec, NormPlace, Norms, QueryKeyNorm};
 
 use crate::error::LoadError;
 use crate::weights::Weights;
@@ -96,10 +96,17 @@ impl Slot {
     /// Whether a block of `spec` has it.
     pub fn is_in(self, spec: &DecoderSpec) -> bool {
         match self {
-            Slot::AttentionNorm | Slot::FfnNorm => spec.norms.place != NormPlace::After,
-            Slot::AttentionPostNorm | Slot::FfnPostNorm => spec.norms.place != NormPlace::Before,
-            Slot::QueryNorm | Slot::KeyNorm => spec.norms.query_key != QueryKeyNorm::None,
             Slot::QueryBias | Slot::KeyBias | Slot::ValueBias => spec.qkv_bias,
+            other => other.goes_with(spec.norms),
+        }
+    }
+
+    /// Whether it is no norm, or one of `norms`.
+    pub(crate) fn goes_with(self, norms: Norms) -> bool {
+        match self {
+            Slot::AttentionNorm | Slot::FfnNorm => norms.place != NormPlace::After,
+            Slot::AttentionPostNorm | Slot::FfnPostNorm => norms.place != NormPlace::Before,
+            Slot::QueryNorm | Slot::KeyNorm => norms.query_key != QueryKeyNorm::None,
             _ => true,
         }
     }
@@ -118,28 +125,33 @@ impl Slot {
     /// # Ok::<(), kad_backends::LoadError>(())
     /// ```
     pub fn name(self, spec: &DecoderSpec, layer: usize) -> String {
-        let part = match self {
-            Slot::AttentionNorm => "input_layernorm.weight",
-            Slot::Query => "self_attn.q_proj.weight",
-            Slot::Key => "self_attn.k_proj.weight",
-            Slot::Value => "self_attn.v_proj.weight",
-            Slot::QueryBias => "self_attn.q_proj.bias",
-            Slot::KeyBias => "self_attn.k_proj.bias",
-            Slot::ValueBias => "self_attn.v_proj.bias",
-            Slot::QueryNorm => "self_attn.q_norm.weight",
-            Slot::KeyNorm => "self_attn.k_norm.weight",
-            Slot::Output => "self_attn.o_proj.weight",
-            Slot::AttentionPostNorm => "post_attention_layernorm.weight",
-            Slot::FfnNorm => match spec.norms.place {
-                NormPlace::Before => "post_attention_layernorm.weight",
-                NormPlace::After | NormPlace::Both => "pre_feedforward_layernorm.weight",
-            },
-            Slot::Gate => "mlp.gate_proj.weight",
-            Slot::Up => "mlp.up_proj.weight",
-            Slot::Down => "mlp.down_proj.weight",
-            Slot::FfnPostNorm => "post_feedforward_layernorm.weight",
+        let kind = match self {
+            Slot::QueryBias | Slot::KeyBias | Slot::ValueBias => "bias",
+            _ => "weight",
         };
-        format!("model.layers.{layer}.{part}")
+        format!("model.layers.{layer}.{}.{kind}", self.module(spec.norms.place))
+    }
+
+    /// Hugging Face's name of what it is a weight or a bias of, inside a block.
+    pub(crate) fn module(self, place: NormPlace) -> &'static str {
+        match self {
+            Slot::AttentionNorm => "input_layernorm",
+            Slot::Query | Slot::QueryBias => "self_attn.q_proj",
+            Slot::Key | Slot::KeyBias => "self_attn.k_proj",
+            Slot::Value | Slot::ValueBias => "self_attn.v_proj",
+            Slot::QueryNorm => "self_attn.q_norm",
+            Slot::KeyNorm => "self_attn.k_norm",
+            Slot::Output => "self_attn.o_proj",
+            Slot::AttentionPostNorm => "post_attention_layernorm",
+            Slot::FfnNorm => match place {
+                NormPlace::Before => "post_attention_layernorm",
+                NormPlace::After | NormPlace::Both => "pre_feedforward_layernorm",
+            },
+            Slot::Gate => "mlp.gate_proj",
+            Slot::Up => "mlp.up_proj",
+            Slot::Down => "mlp.down_proj",
+            Slot::FfnPostNorm => "post_feedforward_layernorm",
+        }
     }
 
     /// Its dimensions, slowest first.

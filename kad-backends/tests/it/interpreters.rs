@@ -27,7 +27,7 @@ fn some_tokens(model: &dyn LanguageModel, count: usize) -> Vec<TokenId> {
 
 #[test]
 fn naive_keeps_the_contract_to_the_bit() {
-    for spec in [llama(), gguf_llama(), qwen2()] {
+    for spec in tiny::all() {
         let model = naive_model(&spec, &tiny::weights(&spec, &[], SEED));
         let report = check(&*model, None, Tolerance::EXACT, SEED);
         println!("naive, {}: {report:?}", spec.family);
@@ -155,7 +155,7 @@ mod candle {
 
     #[test]
     fn f32_agrees_with_naive() {
-        for spec in [llama(), gguf_llama(), qwen2()] {
+        for spec in tiny::all() {
             agrees(&spec, &[], Dtype::F32);
             agrees(&spec, &[], Dtype::Auto);
         }
@@ -163,7 +163,7 @@ mod candle {
 
     #[test]
     fn weights_of_two_bytes_agree_with_naive_on_the_same_weights() {
-        for spec in [llama(), gguf_llama(), qwen2()] {
+        for spec in tiny::all() {
             for (stored, dtype) in [(StoredType::F16, Dtype::F16), (StoredType::BF16, Dtype::BF16)]
             {
                 agrees(&spec, &[stored], dtype);
