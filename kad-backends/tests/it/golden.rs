@@ -151,9 +151,8 @@ fn otherwise(spec: &DecoderSpec) -> Vec<DecoderSpec> {
         change(&mut other);
         other
     };
-    let window = |change: &dyn Fn(&mut Window)| {
-        with(&|other| other.window.iter_mut().for_each(|window| change(window)))
-    };
+    let window =
+        |change: &dyn Fn(&mut Window)| with(&|other| other.window.iter_mut().for_each(change));
     let mut all = vec![
         with(&|other| {
             other.rope.scaling = RopeScaling::None;
