@@ -22,19 +22,29 @@ pub enum Backend {
     /// The candle library: pure Rust, the fast one.
     #[default]
     Candle,
+    /// The burn library on its `flex` device: pure Rust.
+    Burn,
+    /// libtorch, the library under PyTorch.
+    Tch,
+    /// ONNX Runtime, which runs exported ONNX graphs.
+    Ort,
     /// Plain `f64` Rust, slow and always there: the oracle of the others.
     Naive,
 }
 
-const BACKENDS: [(Backend, &str); 2] = [(Backend::Candle, "candle"), (Backend::Naive, "naive")];
-/// Designed for, and not there yet.
-const PLANNED: [&str; 3] = ["ort", "tch", "burn"];
+/// Every backend, its name, and whether this build has it. The feature that adds one has its name.
+const BACKENDS: [(Backend, &str, bool); 5] = [
+    (Backend::Candle, "candle", cfg!(feature = "candle")),
+    (Backend::Burn, "burn", cfg!(feature = "burn")),
+    (Backend::Tch, "tch", cfg!(feature = "tch")),
+    // With the arm in `run`: cfg!(feature = "ort").
+    (Backend::Ort, "ort", false),
+    (Backend::Naive, "naive", true),
+];
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name =
-            BACKENDS.iter().find(|(backend, _)| backend == self).map_or("", |(_, name)| name);
-        f.write_str(name)
+        f.write_str(self.name())
     }
 }
 
@@ -42,16 +52,11 @@ impl FromStr for Backend {
     type Err = LoadError;
 
     fn from_str(text: &str) -> Result<Self, LoadError> {
-        if let Some((backend, _)) = BACKENDS.iter().find(|(_, name)| *name == text) {
-            return Ok(*backend);
-        }
-        if PLANNED.contains(&text) {
-            return Err(LoadError::NotAvailable { backend: text.to_owned() });
-        }
-        Err(LoadError::UnknownName {
+        let found = BACKENDS.iter().find(|(_, name, _)| *name == text);
+        found.map(|(backend, ..)| *backend).ok_or_else(|| LoadError::UnknownName {
             kind: "backend",
             given: text.to_owned(),
-            known: BACKENDS.iter().map(|(_, name)| (*name).to_owned()).collect(),
+            known: BACKENDS.iter().map(|(_, name, _)| (*name).to_owned()).collect(),
         })
     }
 }
@@ -162,35 +167,59 @@ fn vocab_of(files: &ModelFiles) -> Vocab {
 }
 
 impl Backend {
+    /// The backends of this build, in the order in which reports list them.
+    ///
+    /// ```
+    /// use kad_backends::Backend;
+    /// assert!(Backend::compiled().any(|backend| backend == Backend::Naive));
+    /// ```
+    pub fn compiled() -> impl Iterator<Item = Backend> {
+        BACKENDS.iter().filter(|(.., compiled)| *compiled).map(|(backend, ..)| *backend)
+    }
+
+    /// Its name in files, on the command line and among the cargo features.
+    pub fn name(self) -> &'static str {
+        BACKENDS.iter().find(|(backend, ..)| *backend == self).map_or("", |(_, name, _)| name)
+    }
+
+    fn not_compiled(self) -> LoadError {
+        LoadError::NotCompiled { backend: self.name(), feature: self.name() }
+    }
+
     fn check_compiled(self) -> Result<(), LoadError> {
-        if self == Backend::Candle && !cfg!(feature = "candle") {
-            return Err(LoadError::NotCompiled { backend: "candle", feature: "candle" });
+        match Self::compiled().any(|backend| backend == self) {
+            true => Ok(()),
+            false => Err(self.not_compiled()),
         }
-        Ok(())
     }
 
     /// The type that `asked` means for these files.
     fn dtype(self, asked: Dtype, files: &ModelFiles) -> Result<Dtype, LoadError> {
         let stored = files.weights.stored_types();
         let quantised = stored.keys().any(|stored| stored.is_quantized());
+        let refused = |found, known: &[&str]| Err(LoadError::unsupported("dtype", found, known));
         match (self, asked) {
-            (Backend::Naive, Dtype::Auto | Dtype::F32) => Ok(Dtype::F32),
-            (Backend::Naive, other) => {
-                let found = format!("{other} with the naive backend");
-                Err(LoadError::unsupported("dtype", found, &["auto", "f32 (computed in f64)"]))
-            }
             (Backend::Candle, Dtype::Auto) if quantised => Ok(Dtype::Quantized),
-            (Backend::Candle, Dtype::Auto) => Ok(Dtype::F32),
-            (Backend::Candle, Dtype::Quantized) if !quantised => {
-                let found =
-                    format!("quantized, of {} without quantised tensors", files.path.display());
-                let known = ["auto", "f32", "f16", "bf16", "q8_0", "q4_0"];
-                Err(LoadError::unsupported("dtype", found, &known))
-            }
-            (Backend::Candle, other) => Ok(other),
+            (Backend::Candle, Dtype::Quantized) if !quantised => refused(
+                format!("quantized, of {} without quantised tensors", files.path.display()),
+                &["auto", "f32", "f16", "bf16", "q8_0", "q4_0"],
+            ),
+            (Backend::Candle, Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0) => Ok(asked),
+            (Backend::Naive, asked) if !matches!(asked, Dtype::Auto | Dtype::F32) => refused(
+                format!("{asked} with the naive backend"),
+                &["auto", "f32 (computed in f64)"],
+            ),
+            // No products over blocks: a GGUF file is dequantised as it is loaded.
+            (_, Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0) => refused(
+                format!("{asked} with the {self} backend"),
+                &["auto", "f32", "f16", "bf16", "any of them with the candle backend"],
+            ),
+            (_, Dtype::Auto) => Ok(Dtype::F32),
+            (_, asked) => Ok(asked),
         }
     }
 
+    #[allow(unused_variables, reason = "a build without tensor libraries needs no dtype")]
     fn run(
         self,
         name: &str,
@@ -198,15 +227,17 @@ impl Backend {
         vocab: Vocab,
         dtype: Dtype,
     ) -> Result<Box<dyn LayeredModel>, LoadError> {
+        let (spec, weights) = (&files.spec, &files.weights);
         match self {
-            Backend::Naive => naive::load(name, &files.spec, &files.weights, vocab),
             #[cfg(feature = "candle")]
-            Backend::Candle => crate::candle::load(name, &files.spec, &files.weights, vocab, dtype),
-            #[cfg(not(feature = "candle"))]
-            Backend::Candle => {
-                let _ = dtype;
-                Err(LoadError::NotCompiled { backend: "candle", feature: "candle" })
-            }
+            Backend::Candle => crate::candle::load(name, spec, weights, vocab, dtype),
+            #[cfg(feature = "burn")]
+            Backend::Burn => crate::burn::load(name, spec, weights, vocab, dtype),
+            #[cfg(feature = "tch")]
+            Backend::Tch => crate::tch::load(name, spec, weights, vocab, dtype),
+            Backend::Naive => naive::load(name, spec, weights, vocab),
+            #[allow(unreachable_patterns, reason = "a build with every backend")]
+            absent => Err(absent.not_compiled()),
         }
     }
 }
