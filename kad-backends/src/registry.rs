@@ -13,6 +13,7 @@ use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::naive;
+use crate::options::RunOptions;
 use crate::source::Source;
 use crate::tokenizer::Tokenizer;
 
@@ -37,8 +38,7 @@ const BACKENDS: [(Backend, &str, bool); 5] = [
     (Backend::Candle, "candle", cfg!(feature = "candle")),
     (Backend::Burn, "burn", cfg!(feature = "burn")),
     (Backend::Tch, "tch", cfg!(feature = "tch")),
-    // With the arm in `run`: cfg!(feature = "ort").
-    (Backend::Ort, "ort", false),
+    (Backend::Ort, "ort", cfg!(feature = "ort")),
     (Backend::Naive, "naive", true),
 ];
 
@@ -129,13 +129,30 @@ impl LoadedModel {
 /// [`LoadError`]: the source cannot be had, its files are incomplete or corrupt, kad does not know
 /// its architecture, or the backend is missing or refuses.
 pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedModel, LoadError> {
+    load_with(request, &RunOptions::default(), progress)
+}
+
+/// [`load`] with a choice of how the backend runs the model.
+///
+/// # Errors
+/// As [`load`]; [`LoadError::Unsupported`] for options of a backend that has none, or that the
+/// library under it cannot honour.
+pub fn load_with(
+    request: &ModelRequest,
+    options: &RunOptions,
+    progress: &dyn Fn(&str),
+) -> Result<LoadedModel, LoadError> {
     request.backend.check_compiled()?;
+    request.backend.check_options(options)?;
     let path = request.source.resolve(progress)?;
     progress(&format!("loading {} from {}", request.name, path.display()));
-    let files = ModelFiles::open(&path)?;
+    let files = match request.backend {
+        Backend::Ort => ModelFiles::open_onnx(&path)?,
+        _ => ModelFiles::open(&path)?,
+    };
     let dtype = request.backend.dtype(request.dtype, &files)?;
     let vocab = vocab_of(&files);
-    let model = request.backend.run(&request.name, &files, vocab, dtype)?;
+    let model = request.backend.run(&request.name, &files, vocab, dtype, options)?;
     let types = details::types(&files.weights);
     let counts = Counts::of(&files.spec, &types, request.backend, dtype);
     let details = ModelDetails {
@@ -193,12 +210,25 @@ impl Backend {
         }
     }
 
+    fn check_options(self, options: &RunOptions) -> Result<(), LoadError> {
+        if self == Backend::Ort || options.is_default() {
+            return Ok(());
+        }
+        let found = format!("`threads` or `provider` with the {self} backend");
+        Err(LoadError::unsupported("run option", found, &["both with the ort backend"]))
+    }
+
     /// The type that `asked` means for these files.
     fn dtype(self, asked: Dtype, files: &ModelFiles) -> Result<Dtype, LoadError> {
         let stored = files.weights.stored_types();
         let quantised = stored.keys().any(|stored| stored.is_quantized());
         let refused = |found, known: &[&str]| Err(LoadError::unsupported("dtype", found, known));
         match (self, asked) {
+            (Backend::Ort, Dtype::Auto) => Ok(Dtype::Auto),
+            (Backend::Ort, asked) => refused(
+                format!("{asked} with the ort backend, whose weights are as the graph has them"),
+                &["auto", "a graph exported with another --type"],
+            ),
             (Backend::Candle, Dtype::Auto) if quantised => Ok(Dtype::Quantized),
             (Backend::Candle, Dtype::Quantized) if !quantised => refused(
                 format!("quantized, of {} without quantised tensors", files.path.display()),
@@ -219,13 +249,17 @@ impl Backend {
         }
     }
 
-    #[allow(unused_variables, reason = "a build without tensor libraries needs no dtype")]
+    #[allow(
+        unused_variables,
+        reason = "a build without tensor libraries needs no dtype or options"
+    )]
     fn run(
         self,
         name: &str,
         files: &ModelFiles,
         vocab: Vocab,
         dtype: Dtype,
+        options: &RunOptions,
     ) -> Result<Box<dyn LayeredModel>, LoadError> {
         let (spec, weights) = (&files.spec, &files.weights);
         match self {
@@ -235,6 +269,8 @@ impl Backend {
             Backend::Burn => crate::burn::load(name, spec, weights, vocab, dtype),
             #[cfg(feature = "tch")]
             Backend::Tch => crate::tch::load(name, spec, weights, vocab, dtype),
+            #[cfg(feature = "ort")]
+            Backend::Ort => crate::ort::load(name, files, vocab, options),
             Backend::Naive => naive::load(name, spec, weights, vocab),
             #[allow(unreachable_patterns, reason = "a build with every backend")]
             absent => Err(absent.not_compiled()),
