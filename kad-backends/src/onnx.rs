@@ -107,6 +107,17 @@ fn model_of(graph: &Path) -> Result<PathBuf, LoadError> {
     })
 }
 
+/// What a graph consists of, and its bytes: the file itself, or the folder that it shares with the
+/// file of its weights (`model.onnx_data`, `model.onnx.data`).
+pub(crate) fn files(graph: &Path) -> (PathBuf, u64) {
+    let len = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+    let data = ["onnx_data", "onnx.data"].map(|extension| graph.with_extension(extension));
+    match (data.iter().find(|path| path.is_file()), graph.parent()) {
+        (Some(data), Some(folder)) => (folder.to_owned(), len(graph) + len(data)),
+        _ => (graph.to_owned(), len(graph)),
+    }
+}
+
 /// What `config.json` says, of a family that kad knows; otherwise as much as any configuration
 /// says, because the graph needs no more: sizes it leaves out are 0.
 ///

@@ -4,6 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 use crate::error::LoadError;
 
 /// Choices about running a model that change how fast it is and not what it computes.
@@ -17,11 +19,13 @@ use crate::error::LoadError;
 /// assert_eq!(options.provider, Some(Provider::Cpu));
 /// # Ok::<(), kad_backends::LoadError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RunOptions {
     /// Threads that share one pass; as many as the machine has if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
     /// What executes the graph; the CPU if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<Provider>,
 }
 
@@ -33,7 +37,8 @@ impl RunOptions {
 }
 
 /// An execution provider of ONNX Runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// The processor; in every build of the library.
     Cpu,

@@ -155,20 +155,25 @@ pub fn load_with(
     let model = request.backend.run(&request.name, &files, vocab, dtype, options)?;
     let types = details::types(&files.weights);
     let counts = Counts::of(&files.spec, &types, request.backend, dtype);
+    let (path, bytes) = match &files.graph {
+        Some(graph) => crate::onnx::files(graph),
+        None => (path, counts.bytes),
+    };
     let details = ModelDetails {
         source: request.source.to_string(),
         path,
         format: files.format,
         family: files.spec.family.clone(),
-        layers: files.spec.layers,
+        layers: model.spec().layers,
         early_exit: None,
         parameters: counts.parameters,
         stored: counts.stored.into_iter().collect(),
-        weight_bytes: counts.bytes,
+        weight_bytes: bytes,
         dtype,
         kept: counts.kept.into_iter().collect(),
         kept_bytes: counts.kept_bytes,
         backend: request.backend,
+        remark: model.remark(),
         context_len: model.context_len(),
         vocab,
         types,

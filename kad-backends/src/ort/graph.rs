@@ -76,6 +76,8 @@ pub(super) struct Signature {
     pub(super) inputs: Vec<Input>,
     /// The output with the logits.
     pub(super) logits: String,
+    /// Whether activations are rounded with one scale for all tokens of a pass.
+    pub(super) rounds_passes: bool,
 }
 
 impl Signature {
@@ -107,17 +109,31 @@ impl Signature {
         }
         let inputs = graph.inputs().iter().map(|input| read(input, &roles, &outputs));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        if flat && !inputs.iter().any(|input| !input.present.is_empty()) {
+            let found = "`mask` and `rows` without `past_key.N` and `past_value.N`";
+            return Err(LoadError::unsupported("input of an ONNX graph", found, &["all of them"]));
+        }
         let kind = match (flat, inputs.iter().any(|input| input.role == Role::Past)) {
             (true, _) => Kind::Flat,
             (false, true) => Kind::Past,
             (false, false) => Kind::Whole,
         };
-        Ok(Self { kind, inputs, logits: (*logits).to_owned() })
+        // Only our own script says so; the library does not show the nodes of a graph.
+        let weights = graph.metadata().ok().and_then(|metadata| metadata.custom("kad.type"));
+        let rounds_passes = weights.is_some_and(|weights| weights == "int8");
+        Ok(Self { kind, inputs, logits: (*logits).to_owned(), rounds_passes })
     }
 
     /// Inputs that are parts of the cache.
     pub(super) fn past(&self) -> impl Iterator<Item = &Input> {
         self.inputs.iter().filter(|input| input.role == Role::Past && !input.present.is_empty())
+    }
+
+    /// Key heads and width of one, where the cache declares them.
+    pub(super) fn cache_shape(&self) -> Option<(usize, usize)> {
+        let shape = &self.past().next()?.shape;
+        let size = |dim: Option<&i64>| usize::try_from(*dim?).ok().filter(|&size| size > 0);
+        Some((size(shape.get(1))?, size(shape.last())?))
     }
 
     /// Blocks, where the cache shows how many there are.

@@ -74,8 +74,15 @@ pub fn load(
     }
     let graph = open(path, options)?;
     let signature = Signature::read(&graph)?;
-    let spec = &files.spec;
-    let spec = DecoderSpec { layers: signature.layers().unwrap_or(spec.layers), ..spec.clone() };
+    // What the graph declares holds, also of families whose configuration kad does not read.
+    let mut spec = files.spec.clone();
+    spec.layers = signature.layers().unwrap_or(spec.layers);
+    (spec.kv_heads, spec.head_dim) =
+        signature.cache_shape().unwrap_or((spec.kv_heads, spec.head_dim));
+    if signature.kind == Kind::Flat && spec.kv_width() == 0 {
+        let found = "dimensions of `past_key.N` that vary";
+        return Err(LoadError::unsupported("ONNX graph", found, &["the script's own"]));
+    }
     let name = name.to_owned();
     let model = OrtModel { name, vocab, spec, signature, graph: RefCell::new(graph) };
     model.probe(path)?;
@@ -210,5 +217,18 @@ impl LayeredModel for OrtModel {
         let found = format!("of `{}`: an ONNX graph runs as a whole", self.name);
         let known = ["the candle and naive backends, of safetensors or GGUF"];
         Err(LoadError::unsupported("early exit", found, &known))
+    }
+
+    fn remark(&self) -> Option<String> {
+        let kind = match self.signature.kind {
+            Kind::Past => "the cache goes in and out with each pass; no trees",
+            Kind::Flat => "the cache stays; trees",
+            Kind::Whole => "no cache: every pass runs the whole text, which is slow; no trees",
+        };
+        let rounding = match self.signature.rounds_passes {
+            true => "; activations are rounded pass by pass, so a token's law depends on its pass",
+            false => "",
+        };
+        Some(format!("{kind}{rounding}"))
     }
 }

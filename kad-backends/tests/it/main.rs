@@ -11,6 +11,8 @@ mod folder;
 mod gguf;
 mod golden;
 mod interpreters;
+#[cfg(feature = "ort")]
+mod ort;
 mod quantise;
 mod real_files;
 mod registry;
