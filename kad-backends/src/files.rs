@@ -78,7 +78,10 @@ impl ModelFiles {
             Err(LoadError::NotFound {
                 what: "a model".to_owned(),
                 path: path.to_owned(),
-                advice: "give a folder with config.json, or a .gguf file".to_owned(),
+                advice: match path.extension().is_some_and(|extension| extension == "onnx") {
+                    true => "an ONNX graph runs with backend = \"ort\" only".to_owned(),
+                    false => "give a folder with config.json, or a .gguf file".to_owned(),
+                },
             })
         }?;
         families::check_tensors(&files.spec, &files.weights)?;

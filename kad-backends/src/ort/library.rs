@@ -46,7 +46,8 @@ pub(super) fn environment() -> Result<Environment, LoadError> {
     refuse_telemetry(&path)?;
     let builder = ort::init_from(&path).map_err(|error| refused(&path, error))?;
     let environment = builder.with_telemetry(false).build().map_err(failed)?;
-    environment.set_log_level(LogLevel::Error);
+    // What fails comes back as an error; nothing is to be printed beside it.
+    environment.set_log_level(LogLevel::Fatal);
     *started = Some(environment.clone());
     Ok(environment)
 }

@@ -27,9 +27,7 @@ pub(super) fn width(model: &OrtModel) -> Result<usize, ModelError> {
     let mut session = PastSession::new(model)?;
     let mut width = 0;
     for _ in 0..2 {
-        let mut out = LogitRows::new(0);
-        width = session.pass(&[0], 1, &mut out)?;
-        session.tokens.push(0);
+        width = session.run(&[0], 1, &mut LogitRows::new(0))?;
     }
     Ok(width)
 }
@@ -56,10 +54,10 @@ impl<'m> PastSession<'m> {
         Ok(())
     }
 
-    /// Makes the cache as long as the text.
+    /// Makes the cache, if there is one, as long as the text.
     fn cut(&mut self) -> Result<(), ModelError> {
         let len = self.tokens.len();
-        if self.cached == len {
+        if self.cached == len || self.cache.is_empty() {
             return Ok(());
         }
         if len == 0 {
@@ -100,7 +98,7 @@ impl<'m> PastSession<'m> {
         value.map(SessionInputValue::from)
     }
 
-    /// Runs `ids` after the tokens held; the columns of the logits.
+    /// Runs `ids` after what the cache has; the columns of the logits.
     fn pass(
         &mut self,
         ids: &[TokenId],
@@ -136,30 +134,28 @@ impl<'m> PastSession<'m> {
         Ok(shape.last().map_or(0, |&width| width as usize))
     }
 
-    /// All of `tokens`, in pieces; `Kind::Whole` runs the text before them again.
+    /// All of `tokens`, in pieces, or the whole text where there is no cache; the columns of the
+    /// logits.
     fn run(
         &mut self,
         tokens: &[TokenId],
         wanted: usize,
         out: &mut LogitRows,
-    ) -> Result<(), ModelError> {
+    ) -> Result<usize, ModelError> {
         if self.model.signature.kind == Kind::Whole {
             let text = [&self.tokens[..], tokens].concat();
-            let held = std::mem::take(&mut self.tokens);
-            let result = self.pass(&text, wanted, out);
-            self.tokens = held;
-            result?;
-            self.tokens.extend_from_slice(tokens);
-            return Ok(());
+            let width = self.pass(&text, wanted, out)?;
+            self.tokens = text;
+            return Ok(width);
         }
-        let mut left = tokens.len();
+        let (mut left, mut width) = (tokens.len(), 0);
         for piece in tokens.chunks(CHUNK) {
             left -= piece.len();
             let rows = wanted.saturating_sub(left).min(piece.len());
-            self.pass(piece, rows, out)?;
+            width = self.pass(piece, rows, out)?;
             self.tokens.extend_from_slice(piece);
         }
-        Ok(())
+        Ok(width)
     }
 }
 
@@ -194,7 +190,7 @@ impl Session for PastSession<'_> {
             self.tokens.truncate(held);
             out.truncate(rows);
         }
-        result
+        result.map(drop)
     }
 
     fn truncate(&mut self, len: usize) -> Result<(), ModelError> {

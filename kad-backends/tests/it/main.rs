@@ -13,6 +13,8 @@ mod golden;
 mod interpreters;
 #[cfg(feature = "ort")]
 mod ort;
+#[cfg(feature = "ort")]
+mod ort_export;
 mod quantise;
 mod real_files;
 mod registry;

@@ -15,12 +15,12 @@ use kad_backends::{
 use kad_core::testing::conformance::{Report, Tolerance, check};
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree, Vocab};
 
-const SEED: u64 = 5;
+pub(crate) const SEED: u64 = 5;
 
-/// Worst measured: 2.9e-6 between passes, 2.9e-6 to naive, at logits up to 8.6.
-const F32: Tolerance = Tolerance { passes: 1e-5, reference: 1e-5 };
+/// Worst measured, at logits up to 6.6: 1.2e-5 between passes and to naive.
+const F32: Tolerance = Tolerance { passes: 4e-5, reference: 4e-5 };
 
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx").join(name)
 }
 
@@ -37,12 +37,12 @@ fn open_with(graph: &Path, options: &RunOptions) -> Result<Box<dyn LayeredModel>
     ort::load("ort", &files, vocab_of(&files), options)
 }
 
-fn open(graph: &Path) -> Result<Box<dyn LayeredModel>, LoadError> {
+pub(crate) fn open(graph: &Path) -> Result<Box<dyn LayeredModel>, LoadError> {
     open_with(graph, &RunOptions::default())
 }
 
 /// Whether the library is there; says so loudly if not.
-fn library_is_there() -> bool {
+pub(crate) fn library_is_there() -> bool {
     let Err(error) = open(&folder("llama").join("past.onnx")) else { return true };
     let absent = matches!(&error, LoadError::NotFound { what, .. } if what == "libonnxruntime");
     assert!(absent, "{error}");
@@ -52,7 +52,7 @@ fn library_is_there() -> bool {
     false
 }
 
-fn naive_model(folder: &Path) -> Box<dyn LayeredModel> {
+pub(crate) fn naive_model(folder: &Path) -> Box<dyn LayeredModel> {
     let files = ModelFiles::open(folder).unwrap();
     naive::load("naive", &files.spec, &files.weights, vocab_of(&files)).unwrap()
 }
@@ -60,7 +60,7 @@ fn naive_model(folder: &Path) -> Box<dyn LayeredModel> {
 fn conforms(family: &str, graph: &str, tolerance: Tolerance) -> Report {
     let model = open(&folder(family).join(graph)).unwrap();
     let report = check(&*model, Some(&*naive_model(&folder(family))), tolerance, SEED);
-    println!("ort, {family}/{graph}: {report:?}");
+    eprintln!("ort, {family}/{graph}: {report:?}");
     report
 }
 
@@ -88,9 +88,9 @@ fn graphs_of_other_exporters_keep_the_contract_and_agree_with_naive() {
     assert!(whole.remark().unwrap().contains("every pass runs the whole text, which is slow"));
 }
 
-/// Half precision has 11 bits: logits near 8 move by up to 2^-8 when they are rounded, and the
-/// cache is rounded too. Measured: 5.9e-3 between passes, 6.1e-3 to naive.
-const F16: Tolerance = Tolerance { passes: 2e-2, reference: 2e-2 };
+/// Half precision has 11 bits: a logit near 6 moves by up to 2e-3 when it is rounded, and tokens of
+/// other passes are seen through a rounded cache. Measured: 1.9e-3 to naive, 2.0e-2 between passes.
+const F16: Tolerance = Tolerance { passes: 6e-2, reference: 6e-3 };
 
 #[test]
 fn a_cache_and_logits_of_half_precision_are_read() {
@@ -101,7 +101,7 @@ fn a_cache_and_logits_of_half_precision_are_read() {
     assert!(report.reference > 1e-4, "the graph rounds: {report:?}");
 }
 
-fn rows(model: &dyn LanguageModel, tokens: &[TokenId], wanted: usize) -> LogitRows {
+pub(crate) fn rows(model: &dyn LanguageModel, tokens: &[TokenId], wanted: usize) -> LogitRows {
     let mut out = LogitRows::new(model.vocab().size());
     model.start().unwrap().extend(tokens, wanted, &mut out).unwrap();
     out
@@ -128,7 +128,11 @@ fn long_prompts_run_in_pieces() {
     assert_eq!(out.row(1), rows_after(&*model, &tokens[..50], &tokens[50..60]).row(0));
 }
 
-fn rows_after(model: &dyn LanguageModel, before: &[TokenId], tokens: &[TokenId]) -> LogitRows {
+pub(crate) fn rows_after(
+    model: &dyn LanguageModel,
+    before: &[TokenId],
+    tokens: &[TokenId],
+) -> LogitRows {
     let mut session = model.start().unwrap();
     let mut out = LogitRows::new(model.vocab().size());
     session.extend(before, 0, &mut out).unwrap();
@@ -137,7 +141,7 @@ fn rows_after(model: &dyn LanguageModel, before: &[TokenId], tokens: &[TokenId])
 }
 
 /// A copy of the Llama folder with its configuration changed.
-fn with_config(change: impl FnOnce(&mut serde_json::Value)) -> tempfile::TempDir {
+pub(crate) fn with_config(change: impl FnOnce(&mut serde_json::Value)) -> tempfile::TempDir {
     let temporary = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(folder("llama")).unwrap() {
         let path = entry.unwrap().path();
