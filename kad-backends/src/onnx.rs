@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use crate::decoder::families;
-use crate::decoder::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling};
+use crate::decoder::spec::{Activation, DecoderSpec, Norms, Pairing, Rope, RopeScaling, Scales};
 use crate::error::LoadError;
 
 const CONFIG: &str = "config.json";
@@ -154,6 +154,9 @@ pub(crate) fn spec(config: &Json) -> Result<DecoderSpec, LoadError> {
         ffn: size(&["intermediate_size", "n_inner"]),
         context_len: needed(&["max_position_embeddings", "n_positions", "n_ctx"])?,
         norm_eps: 0.0,
+        norms: Norms::default(),
+        window: None,
+        scales: Scales::default(),
         rope: Rope { theta: 0.0, pairing: Pairing::Halves, scaling: RopeScaling::None },
         qkv_bias: false,
         tied_head: false,
