@@ -151,7 +151,7 @@ class Model:
             raise Refused(f"architecture `{self.family}`; {', '.join(FAMILIES)} are exported")
         own = lambda key: get(f"{self.family}.{key}")
         for key in ("expert_count", "attention.sliding_window", "rope.scaling.factor"):
-            if own(key):
+            if own(key) not in (None, 0, 1 if key.endswith("factor") else 0):
                 raise Refused(f"`{self.family}.{key}` = {own(key)} is not exported")
         self.hidden, self.ffn = own("embedding_length"), own("feed_forward_length")
         self.layers, self.heads = own("block_count"), own("attention.head_count")

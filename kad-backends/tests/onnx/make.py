@@ -26,7 +26,7 @@ VOCAB = 24
 SHARED = dict(
     vocab_size=VOCAB, hidden_size=8, num_hidden_layers=2, num_attention_heads=4,
     num_key_value_heads=2, head_dim=4, intermediate_size=12, hidden_act="silu",
-    max_position_embeddings=96, eos_token_id=0,
+    max_position_embeddings=600, eos_token_id=0,
 )
 CONFIGS = {
     "llama": dict(SHARED, model_type="llama", rms_norm_eps=1e-5, tie_word_embeddings=True,
