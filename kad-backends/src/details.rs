@@ -29,11 +29,12 @@ pub struct ModelDetails {
     pub layers: usize,
     /// Whose first blocks it is, if it is an early exit; everything below counts its own part.
     pub early_exit: Option<EarlyExit>,
-    /// Numbers in its tensors; a head that is the embedding counts once.
+    /// Numbers in its tensors; a head that is the embedding counts once. 0 for an ONNX graph, whose
+    /// tensors are not counted.
     pub parameters: u64,
     /// How many tensors are stored in which type.
     pub stored: Vec<(StoredType, usize)>,
-    /// Bytes of its tensors as stored.
+    /// Bytes of its tensors as stored; of an ONNX graph, bytes of its files.
     pub weight_bytes: u64,
     /// The type it was asked to compute with.
     pub dtype: Dtype,
@@ -44,6 +45,8 @@ pub struct ModelDetails {
     pub kept_bytes: u64,
     /// What runs it.
     pub backend: Backend,
+    /// What to know about how it runs, if anything.
+    pub remark: Option<String>,
     /// The most tokens a session may hold.
     pub context_len: usize,
     /// Size and fingerprint of its vocabulary.
@@ -146,9 +149,14 @@ impl fmt::Display for ModelDetails {
             None => writeln!(f, "layers       {}", self.layers)?,
             Some(exit) => writeln!(f, "layers       first {} {exit}", self.layers)?,
         }
-        writeln!(f, "parameters   {}", self.parameters)?;
-        writeln!(f, "tensors      {}", list(&self.stored))?;
+        if self.format != Format::Onnx {
+            writeln!(f, "parameters   {}", self.parameters)?;
+            writeln!(f, "tensors      {}", list(&self.stored))?;
+        }
         writeln!(f, "backend      {}, {}", self.backend, self.dtype)?;
+        if let Some(remark) = &self.remark {
+            writeln!(f, "             {remark}")?;
+        }
         if !self.kept.is_empty() {
             let (kept, size) = (list(&self.kept), megabytes(self.kept_bytes));
             writeln!(f, "matrices     {kept}, {size}{}", self.left_as_stored())?;

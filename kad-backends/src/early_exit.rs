@@ -25,8 +25,14 @@ pub trait LayeredModel: LanguageModel {
     /// It outlives the model it was taken from.
     ///
     /// # Errors
-    /// [`LoadError::Config`] unless `0 < layers < spec().layers`.
+    /// [`LoadError::Config`] unless `0 < layers < spec().layers`; [`LoadError::Unsupported`] of a
+    /// backend that cannot stop early.
     fn early_exit(&self, name: &str, layers: usize) -> Result<Box<dyn LayeredModel>, LoadError>;
+
+    /// What whoever runs it should know about how it runs, for [`ModelDetails`](crate::ModelDetails).
+    fn remark(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The specification of `model`'s early exit after `layers` blocks.

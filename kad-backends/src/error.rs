@@ -118,12 +118,6 @@ pub enum LoadError {
         /// The cargo feature that adds it.
         feature: &'static str,
     },
-    /// A backend that is planned.
-    #[error("backend {backend} is not available in this version: use candle or naive")]
-    NotAvailable {
-        /// The backend.
-        backend: String,
-    },
     /// The library under a backend failed.
     #[error("backend {backend}: {message}")]
     Backend {

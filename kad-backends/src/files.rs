@@ -13,6 +13,7 @@ use crate::decoder::families;
 use crate::decoder::spec::DecoderSpec;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
+use crate::onnx;
 use crate::safetensors;
 use crate::tokenizer::{SpecialIds, Tokenizer};
 use crate::weights::Weights;
@@ -24,6 +25,8 @@ pub enum Format {
     SafeTensors,
     /// One file with everything in it.
     Gguf,
+    /// A graph, with configuration and tokenizer of one of the others.
+    Onnx,
 }
 
 impl fmt::Display for Format {
@@ -31,6 +34,7 @@ impl fmt::Display for Format {
         f.write_str(match self {
             Format::SafeTensors => "safetensors",
             Format::Gguf => "GGUF",
+            Format::Onnx => "ONNX",
         })
     }
 }
@@ -43,8 +47,11 @@ pub struct ModelFiles {
     pub format: Format,
     /// Its architecture.
     pub spec: DecoderSpec,
-    /// Its tensors, checked to be exactly those of the architecture.
+    /// Its tensors, checked to be exactly those of the architecture; none for an ONNX graph, which
+    /// has them inside.
     pub weights: Arc<Weights>,
+    /// The ONNX graph, if that is what was asked for.
+    pub graph: Option<PathBuf>,
     /// Its tokenizer.
     pub tokenizer: Tokenizer,
     /// Its chat template, if it has one.
@@ -71,11 +78,29 @@ impl ModelFiles {
             Err(LoadError::NotFound {
                 what: "a model".to_owned(),
                 path: path.to_owned(),
-                advice: "give a folder with config.json, or a .gguf file".to_owned(),
+                advice: match path.extension().is_some_and(|extension| extension == "onnx") {
+                    true => "an ONNX graph runs with backend = \"ort\" only".to_owned(),
+                    false => "give a folder with config.json, or a .gguf file".to_owned(),
+                },
             })
         }?;
         families::check_tensors(&files.spec, &files.weights)?;
         Ok(files)
+    }
+
+    /// Opens what belongs to an ONNX graph: `path` is the graph, or what [`open`](Self::open) takes
+    /// with a graph in it or beside it (`onnx.rs`). No weights are opened.
+    ///
+    /// # Errors
+    /// [`LoadError`] in most of its variants.
+    pub fn open_onnx(path: &Path) -> Result<Self, LoadError> {
+        let onnx::Place { graph, model } = onnx::find(path)?;
+        let files = match model.is_dir() {
+            true => open_onnx_folder(&model)?,
+            false => open_gguf(&model)?,
+        };
+        let none = Arc::new(Weights::from_memory(Vec::new()));
+        Ok(Self { format: Format::Onnx, graph: Some(graph), weights: none, ..files })
     }
 }
 
@@ -115,15 +140,36 @@ fn open_gguf(path: &Path) -> Result<ModelFiles, LoadError> {
         chat_template: template.transpose()?,
         eos: tokenizer.eos(),
         tokenizer,
+        graph: None,
     })
 }
 
 const CONFIG: &str = "config.json";
 
 fn open_folder(folder: &Path) -> Result<ModelFiles, LoadError> {
-    let config = read_json(&folder.join(CONFIG))?.ok_or_else(|| missing(folder, CONFIG))?;
+    let config = read_config(folder)?;
     let spec = families::from_hf_config(&config)?;
-    let weights = safetensors::open_folder(folder)?;
+    describe_folder(folder, &config, spec, safetensors::open_folder(folder)?)
+}
+
+/// The folder around a graph, which may be of a family that no interpreter of ours knows.
+fn open_onnx_folder(folder: &Path) -> Result<ModelFiles, LoadError> {
+    let config = read_config(folder)?;
+    let spec = onnx::spec(&config)?;
+    describe_folder(folder, &config, spec, Weights::from_memory(Vec::new()))
+}
+
+fn read_config(folder: &Path) -> Result<Json, LoadError> {
+    read_json(&folder.join(CONFIG))?.ok_or_else(|| missing(folder, CONFIG))
+}
+
+/// Everything of a folder but spec and weights.
+fn describe_folder(
+    folder: &Path,
+    config: &Json,
+    spec: DecoderSpec,
+    weights: Weights,
+) -> Result<ModelFiles, LoadError> {
     let tokenizer_path = folder.join("tokenizer.json");
     if !tokenizer_path.is_file() {
         return Err(missing(folder, "tokenizer.json"));
@@ -133,11 +179,11 @@ fn open_folder(folder: &Path) -> Result<ModelFiles, LoadError> {
     let generation = read_json(&folder.join("generation_config.json"))?.unwrap_or(Json::Null);
     let (bos_token, eos_token) =
         (token_of(&settings, "bos_token"), token_of(&settings, "eos_token"));
-    let mut eos: BTreeSet<TokenId> = ids_of(&config, "eos_token_id");
+    let mut eos: BTreeSet<TokenId> = ids_of(config, "eos_token_id");
     eos.extend(ids_of(&generation, "eos_token_id"));
     eos.extend(eos_token.as_deref().and_then(|token| tokenizer.id_of(token)));
     let bos = bos_token.as_deref().and_then(|token| tokenizer.id_of(token));
-    let bos = bos.or_else(|| ids_of(&config, "bos_token_id").pop_first());
+    let bos = bos.or_else(|| ids_of(config, "bos_token_id").pop_first());
     tokenizer.set_special(SpecialIds { bos, eos: eos.clone() });
     let template = template_of(folder, &settings)?.map(|source| {
         let text = |token: Option<String>| token.unwrap_or_default();
@@ -151,6 +197,7 @@ fn open_folder(folder: &Path) -> Result<ModelFiles, LoadError> {
         tokenizer,
         chat_template: template.transpose()?,
         eos: eos.into_iter().collect(),
+        graph: None,
     })
 }
 

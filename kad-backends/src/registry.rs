@@ -13,6 +13,7 @@ use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::naive;
+use crate::options::RunOptions;
 use crate::source::Source;
 use crate::tokenizer::Tokenizer;
 
@@ -22,19 +23,28 @@ pub enum Backend {
     /// The candle library: pure Rust, the fast one.
     #[default]
     Candle,
+    /// The burn library on its `flex` device: pure Rust.
+    Burn,
+    /// libtorch, the library under PyTorch.
+    Tch,
+    /// ONNX Runtime, which runs exported ONNX graphs.
+    Ort,
     /// Plain `f64` Rust, slow and always there: the oracle of the others.
     Naive,
 }
 
-const BACKENDS: [(Backend, &str); 2] = [(Backend::Candle, "candle"), (Backend::Naive, "naive")];
-/// Designed for, and not there yet.
-const PLANNED: [&str; 3] = ["ort", "tch", "burn"];
+/// Every backend, its name, and whether this build has it. The feature that adds one has its name.
+const BACKENDS: [(Backend, &str, bool); 5] = [
+    (Backend::Candle, "candle", cfg!(feature = "candle")),
+    (Backend::Burn, "burn", cfg!(feature = "burn")),
+    (Backend::Tch, "tch", cfg!(feature = "tch")),
+    (Backend::Ort, "ort", cfg!(feature = "ort")),
+    (Backend::Naive, "naive", true),
+];
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name =
-            BACKENDS.iter().find(|(backend, _)| backend == self).map_or("", |(_, name)| name);
-        f.write_str(name)
+        f.write_str(self.name())
     }
 }
 
@@ -42,16 +52,11 @@ impl FromStr for Backend {
     type Err = LoadError;
 
     fn from_str(text: &str) -> Result<Self, LoadError> {
-        if let Some((backend, _)) = BACKENDS.iter().find(|(_, name)| *name == text) {
-            return Ok(*backend);
-        }
-        if PLANNED.contains(&text) {
-            return Err(LoadError::NotAvailable { backend: text.to_owned() });
-        }
-        Err(LoadError::UnknownName {
+        let found = BACKENDS.iter().find(|(_, name, _)| *name == text);
+        found.map(|(backend, ..)| *backend).ok_or_else(|| LoadError::UnknownName {
             kind: "backend",
             given: text.to_owned(),
-            known: BACKENDS.iter().map(|(_, name)| (*name).to_owned()).collect(),
+            known: BACKENDS.iter().map(|(_, name, _)| (*name).to_owned()).collect(),
         })
     }
 }
@@ -124,29 +129,51 @@ impl LoadedModel {
 /// [`LoadError`]: the source cannot be had, its files are incomplete or corrupt, kad does not know
 /// its architecture, or the backend is missing or refuses.
 pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedModel, LoadError> {
+    load_with(request, &RunOptions::default(), progress)
+}
+
+/// [`load`] with a choice of how the backend runs the model.
+///
+/// # Errors
+/// As [`load`]; [`LoadError::Unsupported`] for options of a backend that has none, or that the
+/// library under it cannot honour.
+pub fn load_with(
+    request: &ModelRequest,
+    options: &RunOptions,
+    progress: &dyn Fn(&str),
+) -> Result<LoadedModel, LoadError> {
     request.backend.check_compiled()?;
+    request.backend.check_options(options)?;
     let path = request.source.resolve(progress)?;
     progress(&format!("loading {} from {}", request.name, path.display()));
-    let files = ModelFiles::open(&path)?;
+    let files = match request.backend {
+        Backend::Ort => ModelFiles::open_onnx(&path)?,
+        _ => ModelFiles::open(&path)?,
+    };
     let dtype = request.backend.dtype(request.dtype, &files)?;
     let vocab = vocab_of(&files);
-    let model = request.backend.run(&request.name, &files, vocab, dtype)?;
+    let model = request.backend.run(&request.name, &files, vocab, dtype, options)?;
     let types = details::types(&files.weights);
     let counts = Counts::of(&files.spec, &types, request.backend, dtype);
+    let (path, bytes) = match &files.graph {
+        Some(graph) => crate::onnx::files(graph),
+        None => (path, counts.bytes),
+    };
     let details = ModelDetails {
         source: request.source.to_string(),
         path,
         format: files.format,
         family: files.spec.family.clone(),
-        layers: files.spec.layers,
+        layers: model.spec().layers,
         early_exit: None,
         parameters: counts.parameters,
         stored: counts.stored.into_iter().collect(),
-        weight_bytes: counts.bytes,
+        weight_bytes: bytes,
         dtype,
         kept: counts.kept.into_iter().collect(),
         kept_bytes: counts.kept_bytes,
         backend: request.backend,
+        remark: model.remark(),
         context_len: model.context_len(),
         vocab,
         types,
@@ -162,51 +189,96 @@ fn vocab_of(files: &ModelFiles) -> Vocab {
 }
 
 impl Backend {
+    /// The backends of this build, in the order in which reports list them.
+    ///
+    /// ```
+    /// use kad_backends::Backend;
+    /// assert!(Backend::compiled().any(|backend| backend == Backend::Naive));
+    /// ```
+    pub fn compiled() -> impl Iterator<Item = Backend> {
+        BACKENDS.iter().filter(|(.., compiled)| *compiled).map(|(backend, ..)| *backend)
+    }
+
+    /// Its name in files, on the command line and among the cargo features.
+    pub fn name(self) -> &'static str {
+        BACKENDS.iter().find(|(backend, ..)| *backend == self).map_or("", |(_, name, _)| name)
+    }
+
+    fn not_compiled(self) -> LoadError {
+        LoadError::NotCompiled { backend: self.name(), feature: self.name() }
+    }
+
     fn check_compiled(self) -> Result<(), LoadError> {
-        if self == Backend::Candle && !cfg!(feature = "candle") {
-            return Err(LoadError::NotCompiled { backend: "candle", feature: "candle" });
+        match Self::compiled().any(|backend| backend == self) {
+            true => Ok(()),
+            false => Err(self.not_compiled()),
         }
-        Ok(())
+    }
+
+    fn check_options(self, options: &RunOptions) -> Result<(), LoadError> {
+        if self == Backend::Ort || options.is_default() {
+            return Ok(());
+        }
+        let found = format!("`threads` or `provider` with the {self} backend");
+        Err(LoadError::unsupported("run option", found, &["both with the ort backend"]))
     }
 
     /// The type that `asked` means for these files.
     fn dtype(self, asked: Dtype, files: &ModelFiles) -> Result<Dtype, LoadError> {
         let stored = files.weights.stored_types();
         let quantised = stored.keys().any(|stored| stored.is_quantized());
+        let refused = |found, known: &[&str]| Err(LoadError::unsupported("dtype", found, known));
         match (self, asked) {
-            (Backend::Naive, Dtype::Auto | Dtype::F32) => Ok(Dtype::F32),
-            (Backend::Naive, other) => {
-                let found = format!("{other} with the naive backend");
-                Err(LoadError::unsupported("dtype", found, &["auto", "f32 (computed in f64)"]))
-            }
+            (Backend::Ort, Dtype::Auto) => Ok(Dtype::Auto),
+            (Backend::Ort, asked) => refused(
+                format!("{asked} with the ort backend, whose weights are as the graph has them"),
+                &["auto", "a graph exported with another --type"],
+            ),
             (Backend::Candle, Dtype::Auto) if quantised => Ok(Dtype::Quantized),
-            (Backend::Candle, Dtype::Auto) => Ok(Dtype::F32),
-            (Backend::Candle, Dtype::Quantized) if !quantised => {
-                let found =
-                    format!("quantized, of {} without quantised tensors", files.path.display());
-                let known = ["auto", "f32", "f16", "bf16", "q8_0", "q4_0"];
-                Err(LoadError::unsupported("dtype", found, &known))
-            }
-            (Backend::Candle, other) => Ok(other),
+            (Backend::Candle, Dtype::Quantized) if !quantised => refused(
+                format!("quantized, of {} without quantised tensors", files.path.display()),
+                &["auto", "f32", "f16", "bf16", "q8_0", "q4_0"],
+            ),
+            (Backend::Candle, Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0) => Ok(asked),
+            (Backend::Naive, asked) if !matches!(asked, Dtype::Auto | Dtype::F32) => refused(
+                format!("{asked} with the naive backend"),
+                &["auto", "f32 (computed in f64)"],
+            ),
+            // No products over blocks: a GGUF file is dequantised as it is loaded.
+            (_, Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0) => refused(
+                format!("{asked} with the {self} backend"),
+                &["auto", "f32", "f16", "bf16", "any of them with the candle backend"],
+            ),
+            (_, Dtype::Auto) => Ok(Dtype::F32),
+            (_, asked) => Ok(asked),
         }
     }
 
+    #[allow(
+        unused_variables,
+        reason = "a build without tensor libraries needs no dtype or options"
+    )]
     fn run(
         self,
         name: &str,
         files: &ModelFiles,
         vocab: Vocab,
         dtype: Dtype,
+        options: &RunOptions,
     ) -> Result<Box<dyn LayeredModel>, LoadError> {
+        let (spec, weights) = (&files.spec, &files.weights);
         match self {
-            Backend::Naive => naive::load(name, &files.spec, &files.weights, vocab),
             #[cfg(feature = "candle")]
-            Backend::Candle => crate::candle::load(name, &files.spec, &files.weights, vocab, dtype),
-            #[cfg(not(feature = "candle"))]
-            Backend::Candle => {
-                let _ = dtype;
-                Err(LoadError::NotCompiled { backend: "candle", feature: "candle" })
-            }
+            Backend::Candle => crate::candle::load(name, spec, weights, vocab, dtype),
+            #[cfg(feature = "burn")]
+            Backend::Burn => crate::burn::load(name, spec, weights, vocab, dtype),
+            #[cfg(feature = "tch")]
+            Backend::Tch => crate::tch::load(name, spec, weights, vocab, dtype),
+            #[cfg(feature = "ort")]
+            Backend::Ort => crate::ort::load(name, files, vocab, options),
+            Backend::Naive => naive::load(name, spec, weights, vocab),
+            #[allow(unreachable_patterns, reason = "a build with every backend")]
+            absent => Err(absent.not_compiled()),
         }
     }
 }

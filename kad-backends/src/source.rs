@@ -20,7 +20,8 @@ use crate::{hub, pypi};
 pub enum Source {
     /// `nano:NAME`: one of the small models shipped with the project.
     Nano(String),
-    /// A folder with `config.json`, `tokenizer.json` and safetensors, or a `.gguf` file.
+    /// A folder with `config.json`, `tokenizer.json` and safetensors, a `.gguf` file, or an `.onnx`
+    /// graph with the rest of one of them in its folder.
     Path(PathBuf),
     /// `hf:ORG/REPO[@REVISION][/FILE]`: a repository of the Hugging Face hub.
     Hub {

@@ -81,7 +81,6 @@ fn is_wrong_request(cause: &Cause) -> bool {
                 | LoadError::UnknownName { .. }
                 | LoadError::NotFound { .. }
                 | LoadError::NotCompiled { .. }
-                | LoadError::NotAvailable { .. }
         )
     );
     let context = matches!(cause.downcast_ref(), Some(ModelError::ContextFull { .. }));

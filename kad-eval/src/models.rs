@@ -61,7 +61,9 @@ fn fetch(name: &str, plan: &ModelPlan) -> Result<LoadedModel> {
         backend: plan.backend,
         dtype: plan.dtype,
     };
-    let loaded = kad_backends::load(&request, &|step| bar.set_message(format!("{name}: {step}")));
+    let loaded = kad_backends::load_with(&request, &plan.options, &|step| {
+        bar.set_message(format!("{name}: {step}"));
+    });
     bar.finish_and_clear();
     loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))
 }

@@ -11,6 +11,10 @@ mod folder;
 mod gguf;
 mod golden;
 mod interpreters;
+#[cfg(feature = "ort")]
+mod ort;
+#[cfg(feature = "ort")]
+mod ort_export;
 mod quantise;
 mod real_files;
 mod registry;

@@ -12,6 +12,8 @@ mod run;
 mod score;
 mod speed;
 
+use kad_backends::RunOptions;
+
 use crate::cli::{Cli, Command};
 use crate::config::ModelPlan;
 use crate::failure::Failure;
@@ -41,6 +43,7 @@ fn plan(source: &kad_backends::Source, engine: &crate::cli::EngineArgs) -> Model
         source: source.to_string(),
         backend: engine.backend,
         dtype: engine.dtype,
+        options: RunOptions::default(),
         early_exit: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use kad_backends::{Backend, Dtype};
+use kad_backends::{Backend, Dtype, RunOptions};
 use kad_core::{Sampling, SamplingError, SamplingSettings};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,9 @@ pub(crate) struct ModelPlan {
     pub(crate) backend: Backend,
     #[serde(serialize_with = "as_text")]
     pub(crate) dtype: Dtype,
+    /// Threads and provider, of a backend that has the choice.
+    #[serde(flatten)]
+    pub(crate) options: RunOptions,
     /// Only the first layers of another model, with its head and without a copy of its weights; the
     /// other fields are that model's.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]

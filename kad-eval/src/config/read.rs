@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use kad_backends::{Provider, RunOptions};
 use toml::de::DeTable;
 
 use super::ConfigError;
@@ -79,10 +80,22 @@ fn model(entry: &Table<'_>) -> Result<ModelPlan> {
         source: parsed.to_owned(),
         backend: parse_or_default(entry.optional("backend"))?,
         dtype: parse_or_default(entry.optional("dtype"))?,
+        options: run_options(entry)?,
         early_exit: None,
     };
     entry.finish()?;
     Ok(plan)
+}
+
+/// How the backend runs it; what a backend does not have is refused when the model is loaded.
+fn run_options(entry: &Table<'_>) -> Result<RunOptions> {
+    let threads = entry.optional("threads");
+    let threads = threads.map(|value| value.at_least_one("leave it out for all there are"));
+    let provider = entry.optional("provider").map(|value| {
+        let parsed: std::result::Result<Provider, _> = value.str()?.parse();
+        parsed.map_err(|error| value.error(&error.to_string(), None))
+    });
+    Ok(RunOptions { threads: threads.transpose()?, provider: provider.transpose()? })
 }
 
 /// The first layers of one of the `models` that have a source.

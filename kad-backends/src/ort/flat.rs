@@ -1,0 +1,249 @@
+//! Sessions over kad's own layout: the cache is ours, rolling back is forgetting rows.
+//!
+//! Per pass over `T` tokens after `P` rows of cache, with `i` the block:
+//!
+//! ```text
+//! input_ids [T], positions [T], mask [T, P + T] (0, or −1e30 where a token does not look),
+//! rows [R] (of which tokens logits are wanted), past_key.i, past_value.i [P, kv_heads, head_dim]
+//!   → logits [R, vocab], new_key.i, new_value.i [T, kv_heads, head_dim]
+//! ```
+
+use std::borrow::Cow;
+
+use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession};
+use ort::session::SessionInputValue;
+use ort::value::{Tensor, TensorElementType as Type, TensorRef};
+
+use super::graph::{self, Input};
+use super::{CHUNK, OrtModel, broken, push_rows};
+
+/// Added to the score of what is not seen: its weight is `exp(−1e30) = 0` exactly.
+const HIDDEN: f32 = -1e30;
+
+/// One text, and the tree behind it: node `n` has row `tokens.len() + n` of the cache.
+pub(super) struct FlatSession<'m> {
+    model: &'m OrtModel,
+    tokens: Vec<TokenId>,
+    tree: TokenTree,
+    /// One buffer per input of the cache, `[rows, kv_heads · head_dim]`.
+    cache: Vec<Vec<f32>>,
+}
+
+/// One pass: which tokens, where they stand, and what each sees.
+struct Pass<'a> {
+    ids: &'a [TokenId],
+    positions: Vec<usize>,
+    /// `[T, P + T]`.
+    mask: Vec<f32>,
+    wanted: usize,
+}
+
+/// Columns of the logits.
+///
+/// # Errors
+/// If the graph does not run over one token, or not again over its own cache.
+pub(super) fn width(model: &OrtModel) -> Result<usize, ModelError> {
+    let mut session = FlatSession::new(model);
+    let mut width = 0;
+    for held in 0..2 {
+        let pass = Pass { ids: &[0], positions: vec![held], mask: vec![0.0; held + 1], wanted: 1 };
+        width = session.pass(&pass, &mut LogitRows::new(0))?;
+    }
+    Ok(width)
+}
+
+impl<'m> FlatSession<'m> {
+    pub(super) fn new(model: &'m OrtModel) -> Self {
+        let cache = model.signature.past().map(|_| Vec::new()).collect();
+        Self { model, tokens: Vec::new(), tree: TokenTree::new(), cache }
+    }
+
+    /// Numbers in one row of the cache.
+    fn row_len(&self) -> usize {
+        self.model.spec.kv_width()
+    }
+
+    /// Rows of the cache.
+    fn rows(&self) -> usize {
+        self.cache.first().map_or(0, |buffer| buffer.len() / self.row_len())
+    }
+
+    fn keep_rows(&mut self, rows: usize) {
+        let width = self.row_len();
+        self.cache.iter_mut().for_each(|buffer| buffer.truncate(rows * width));
+    }
+
+    /// Runs one pass and adds its rows to the cache; the columns of the logits.
+    fn pass(&mut self, pass: &Pass<'_>, out: &mut LogitRows) -> Result<usize, ModelError> {
+        let (signature, past) = (&self.model.signature, self.rows());
+        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
+        let mut cache = self.cache.iter();
+        for input in &signature.inputs {
+            let value = match input.present.is_empty() {
+                true => pass.feed(input, past)?,
+                false => self.rows_of(input, cache.next().map_or(&[], Vec::as_slice), past)?,
+            };
+            inputs.push((input.name.as_str().into(), value));
+        }
+        let mut graph = self.model.graph.borrow_mut();
+        let outputs = graph.run(inputs).map_err(broken)?;
+        push_rows(&outputs, &signature.logits, pass.wanted, out)?;
+        let (shape, _) = graph::floats(&outputs[signature.logits.as_str()])?;
+        let expected = pass.ids.len() * self.model.spec.kv_width();
+        for (input, buffer) in signature.past().zip(&mut self.cache) {
+            let (shape, rows) = graph::floats(&outputs[input.present.as_str()])?;
+            if rows.len() != expected {
+                let (name, tokens) = (&input.present, pass.ids.len());
+                return Err(broken(format!("`{name}` has shape {shape:?} for {tokens} tokens")));
+            }
+            buffer.extend_from_slice(&rows);
+        }
+        Ok(shape.last().map_or(0, |&width| width as usize))
+    }
+
+    /// The cache of one input as a view of our buffer.
+    fn rows_of<'v>(
+        &self,
+        input: &Input,
+        buffer: &'v [f32],
+        rows: usize,
+    ) -> Result<SessionInputValue<'v>, ModelError> {
+        let spec = &self.model.spec;
+        let shape = [rows, spec.kv_heads, spec.head_dim];
+        if input.element != Type::Float32 {
+            return Err(broken(format!("`{}` is not float", input.name)));
+        }
+        if rows == 0 {
+            // A view needs something to point to.
+            let value = Tensor::<f32>::new(&Default::default(), shape).map_err(broken)?;
+            return Ok(SessionInputValue::from(value));
+        }
+        let view = TensorRef::from_array_view((shape, buffer)).map_err(broken)?;
+        Ok(SessionInputValue::from(view))
+    }
+
+    fn run(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        let mut left = tokens.len();
+        for ids in tokens.chunks(CHUNK) {
+            left -= ids.len();
+            let held = self.rows();
+            let total = held + ids.len();
+            let sees = |token: usize, other: usize| other <= held + token;
+            let mask = (0..ids.len() * total)
+                .map(|at| if sees(at / total, at % total) { 0.0 } else { HIDDEN })
+                .collect();
+            let wanted = wanted.saturating_sub(left).min(ids.len());
+            let pass = Pass { ids, positions: (held..total).collect(), mask, wanted };
+            self.pass(&pass, out)?;
+        }
+        Ok(())
+    }
+
+    /// The pass over the nodes of `tree` from `present` on.
+    fn tree_pass(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
+        let (held, present) = (self.tokens.len(), self.tree.len());
+        let ids: Vec<TokenId> = tree.tokens().skip(present).collect();
+        let total = held + tree.len();
+        let mut mask = Vec::with_capacity(ids.len() * total);
+        for node in present..tree.len() {
+            let start = mask.len();
+            mask.resize(start + held, 0.0);
+            mask.resize(start + total, HIDDEN);
+            tree.path(node).into_iter().for_each(|node| mask[start + held + node] = 0.0);
+        }
+        let positions = (present..tree.len()).map(|node| held + tree.depth(node) - 1).collect();
+        let wanted = ids.len();
+        self.pass(&Pass { ids: &ids, positions, mask, wanted }, out).map(drop)
+    }
+}
+
+impl Pass<'_> {
+    fn feed<'v>(&self, input: &Input, past: usize) -> Result<SessionInputValue<'v>, ModelError> {
+        let count = self.ids.len();
+        let integers = |len: usize, values: &mut dyn Iterator<Item = usize>| {
+            graph::integers(input.element, &[len], values)
+        };
+        // At least one: a product with no rows is a corner nobody tests.
+        let rows = self.wanted.max(1);
+        let value = match input.name.as_str() {
+            "input_ids" => integers(count, &mut self.ids.iter().map(|&id| id as usize)),
+            "positions" => integers(count, &mut self.positions.iter().copied()),
+            "rows" => integers(rows, &mut (count - rows..count)),
+            "mask" => Tensor::from_array(([count, past + count], self.mask.clone()))
+                .map(Tensor::into_dyn)
+                .map_err(broken),
+            other => Err(broken(format!("nothing to feed `{other}` with"))),
+        };
+        value.map(SessionInputValue::from)
+    }
+}
+
+impl Session for FlatSession<'_> {
+    fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    fn extend(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        let (held, rows) = (self.tokens.len(), out.len());
+        self.model.check(held, tokens, wanted)?;
+        self.tree.clear();
+        self.keep_rows(held);
+        let result = self.run(tokens, wanted, out);
+        match result {
+            Ok(()) => self.tokens.extend_from_slice(tokens),
+            Err(_) => (self.keep_rows(held), out.truncate(rows)).0,
+        }
+        result
+    }
+
+    fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+        ModelError::check_truncate(self.tokens.len(), len)?;
+        self.tree.clear();
+        self.tokens.truncate(len);
+        self.keep_rows(len);
+        Ok(())
+    }
+
+    fn trees(&mut self) -> Option<&mut dyn TreeSession> {
+        Some(self)
+    }
+}
+
+impl TreeSession for FlatSession<'_> {
+    fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
+        let (held, rows, model) = (self.tokens.len(), out.len(), self.model);
+        ModelError::check_tree(held, &self.tree, tree, model.context_len(), model.vocab.size())?;
+        let result = self.tree_pass(tree, out);
+        match result {
+            Ok(()) => self.tree.clone_from(tree),
+            Err(_) => (self.keep_rows(held + self.tree.len()), out.truncate(rows)).0,
+        }
+        result
+    }
+
+    fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        ModelError::check_path(&self.tree, path)?;
+        let (held, width) = (self.tokens.len(), self.row_len());
+        for buffer in &mut self.cache {
+            // Nodes come after their parents, so a row moves only to where it is or before.
+            for (place, node) in path.iter().enumerate() {
+                let from = (held + node) * width;
+                buffer.copy_within(from..from + width, (held + place) * width);
+            }
+        }
+        self.keep_rows(held + path.len());
+        self.tokens.extend(path.iter().map(|&node| self.tree.token(node)));
+        self.tree.clear();
+        Ok(())
+    }
+}

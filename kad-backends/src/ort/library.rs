@@ -1,0 +1,130 @@
+//! Finding ONNX Runtime's library on this machine, and starting it without telemetry.
+//!
+//! Nothing of it is needed to build kad. It is looked for in `ORT_DYLIB_PATH` (a file or a folder;
+//! nowhere else if that is set), then where `scripts/setup-onnxruntime.sh` puts it
+//! (`$KAD_CACHE/onnxruntime`, or `kad/onnxruntime` in the user's cache folder), beside the program,
+//! and in the system's library folders.
+//!
+//! **Telemetry.** Builds of 1.29 and later send usage data; a session option does not stop them, the
+//! environment variable [`NO_TELEMETRY`] does. Setting a variable of a running process is not safe in
+//! Rust, so kad does not: it reads the library before loading it, and refuses one that knows the
+//! variable unless the variable is set. The build that the script fetches has no telemetry.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+
+use super::{NAME, failed};
+use crate::error::LoadError;
+use crate::weights::Storage;
+
+/// Where the user says the library is.
+pub(super) const PATH: &str = "ORT_DYLIB_PATH";
+/// The variable that switches telemetry off in the builds that have it.
+const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+const SCRIPT: &str = "scripts/setup-onnxruntime.sh";
+const FOLDERS: [&str; 4] =
+    ["/usr/local/lib", "/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+
+/// The process's environment: ONNX Runtime allows one, and it lives as long as the process.
+static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
+
+/// Loads the library if that has not been done, and gives its environment.
+///
+/// # Errors
+/// [`LoadError::NotFound`] where there is none, [`LoadError::Unsupported`] for one that is too old
+/// or would send telemetry, [`LoadError::Backend`] for one that does not load.
+pub(super) fn environment() -> Result<Environment, LoadError> {
+    // A thread that panicked in here left no environment, which is what `None` says.
+    let mut started = ENVIRONMENT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(environment) = &*started {
+        return Ok(environment.clone());
+    }
+    let path = find()?;
+    refuse_telemetry(&path)?;
+    let builder = ort::init_from(&path).map_err(|error| refused(&path, error))?;
+    let environment = builder.with_telemetry(false).build().map_err(failed)?;
+    // What fails comes back as an error; nothing is to be printed beside it.
+    environment.set_log_level(LogLevel::Fatal);
+    *started = Some(environment.clone());
+    Ok(environment)
+}
+
+fn refused(path: &Path, error: ort::LoadDynamicError) -> LoadError {
+    match error {
+        ort::LoadDynamicError::BadVersion { version_str, .. } => LoadError::unsupported(
+            "version of ONNX Runtime",
+            format!("{version_str} at {}, too old; {SCRIPT} fetches one that fits", path.display()),
+            &[&format!("1.{} and later", ort::MINOR_VERSION)],
+        ),
+        other => LoadError::Backend {
+            backend: NAME,
+            message: format!("{other}; set {PATH} to another library or run {SCRIPT}"),
+        },
+    }
+}
+
+/// The first library there is.
+fn find() -> Result<PathBuf, LoadError> {
+    let chosen = std::env::var_os(PATH).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let places = chosen.map_or_else(usual_places, |path| vec![path]);
+    let found = places.iter().find_map(|place| match place.is_dir() {
+        true => library_in(place),
+        false => Some(place.clone()).filter(|file| file.is_file()),
+    });
+    found.ok_or_else(|| {
+        let listed: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+        LoadError::NotFound {
+            what: "libonnxruntime".to_owned(),
+            path: places.first().cloned().unwrap_or_default(),
+            advice: format!("set {PATH} or run {SCRIPT} (looked in {})", listed.join(", ")),
+        }
+    })
+}
+
+fn usual_places() -> Vec<PathBuf> {
+    let cache = std::env::var_os("KAD_CACHE").filter(|folder| !folder.is_empty());
+    let cache = cache.map(PathBuf::from).or_else(|| Some(dirs::cache_dir()?.join("kad")));
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned()));
+    let own = cache.map(|folder| folder.join("onnxruntime"));
+    own.into_iter().chain(beside).chain(FOLDERS.map(PathBuf::from)).collect()
+}
+
+/// The library of a folder; of several versions the one whose name comes last.
+fn library_in(folder: &Path) -> Option<PathBuf> {
+    let plain = folder.join(libloading_name());
+    if plain.is_file() {
+        return Some(plain);
+    }
+    let versioned = format!("{}.", libloading_name());
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(folder).ok()?.flatten().map(|e| e.path()).collect();
+    found.retain(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(&versioned))
+    });
+    found.into_iter().max()
+}
+
+fn libloading_name() -> String {
+    let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    format!("{prefix}onnxruntime{suffix}")
+}
+
+/// Refuses a library that would send telemetry.
+fn refuse_telemetry(path: &Path) -> Result<(), LoadError> {
+    let off = std::env::var(NO_TELEMETRY).is_ok_and(|value| value == "1");
+    let library = Storage::map(path)?;
+    let knows = library.bytes().windows(NO_TELEMETRY.len()).any(|at| at == NO_TELEMETRY.as_bytes());
+    if off || !knows {
+        return Ok(());
+    }
+    let found = format!(
+        "{} sends telemetry: set {NO_TELEMETRY}=1 before kad starts, or use the build that {SCRIPT} \
+         fetches",
+        path.display()
+    );
+    Err(LoadError::unsupported("build of ONNX Runtime", found, &["builds without telemetry"]))
+}

@@ -1,0 +1,234 @@
+//! ONNX Runtime: runs a decoder that somebody exported as an ONNX graph.
+//!
+//! Every other backend interprets a [`DecoderSpec`]; here the graph *is* the architecture, so kad
+//! takes whatever family was exported and reads what to feed it from the names of its inputs
+//! (`graph.rs`). Three kinds are run:
+//!
+//! | kind | inputs beside the token ids | cache | roll-back | trees |
+//! |---|---|---|---|---|
+//! | past | `past_key_values.N.{key,value}` `[1, kv_heads, past, head_dim]` | values of the library, fed back as they are | copies the shorter part, once, when the text goes on | no: the mask has one row for all |
+//! | whole | none | none: each pass runs the whole text | free | no |
+//! | flat | `past_key.N`, `past_value.N` `[past, kv_heads, head_dim]`, `mask` `[T, past + T]` | buffers of ours, which only new rows are added to | free | yes |
+//!
+//! The first is how the ecosystem exports decoders, the last how `scripts/export_onnx.py` does if
+//! asked; the second is slow, and the details of the model say so. Weights are kept as the
+//! graph has them: there is one dtype, `auto`.
+//!
+//! A pass over `k` tokens does not give the bits of `k` passes over one: the library chooses its
+//! kernels by shape.
+
+mod flat;
+mod graph;
+mod library;
+mod past;
+
+use std::cell::RefCell;
+use std::num::NonZeroUsize;
+use std::path::Path;
+
+use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, Vocab};
+use ort::ep::{self, ExecutionProvider};
+use ort::session::{Session as Graph, SessionOutputs};
+
+use crate::decoder::spec::DecoderSpec;
+use crate::early_exit::LayeredModel;
+use crate::error::LoadError;
+use crate::files::ModelFiles;
+use crate::options::{Provider, RunOptions};
+use graph::{Kind, Signature};
+
+const NAME: &str = "ort";
+
+/// Most tokens of one pass: longer prompts are cut into pieces, so that the logits of exported
+/// graphs, which have a row for every token, stay in bounds.
+pub(crate) const CHUNK: usize = 256;
+
+/// Loads the graph of `files` and runs it over two tokens, one after the other.
+///
+/// Of the configuration beside it, the size of the vocabulary and the context length are used.
+/// `vocab` is the tokenizer's.
+///
+/// # Errors
+/// [`LoadError::NotFound`], [`LoadError::Unsupported`] or [`LoadError::Backend`] if ONNX Runtime is
+/// missing, too old or broken, or lacks the provider asked for; [`LoadError::Corrupt`] for a file it
+/// does not read; [`LoadError::Unsupported`] for a graph whose inputs or outputs are not those of a
+/// decoder, with their names; [`LoadError::Config`] if it has another vocabulary than `spec`.
+pub fn load(
+    name: &str,
+    files: &ModelFiles,
+    vocab: Vocab,
+    options: &RunOptions,
+) -> Result<Box<dyn LayeredModel>, LoadError> {
+    let path = files.graph.as_deref().ok_or_else(|| LoadError::NotFound {
+        what: "an ONNX graph".to_owned(),
+        path: files.path.clone(),
+        advice: "open the files with `ModelFiles::open_onnx`".to_owned(),
+    })?;
+    let tokens = files.tokenizer.vocab().size();
+    if tokens > files.spec.vocab_rows {
+        return Err(LoadError::Config {
+            origin: files.path.display().to_string(),
+            key: "vocab_size".to_owned(),
+            what: format!("is {}, but the tokenizer has {tokens} tokens", files.spec.vocab_rows),
+        });
+    }
+    let graph = open(path, options)?;
+    let signature = Signature::read(&graph)?;
+    // What the graph declares holds, also of families whose configuration kad does not read.
+    let mut spec = files.spec.clone();
+    spec.layers = signature.layers().unwrap_or(spec.layers);
+    (spec.kv_heads, spec.head_dim) =
+        signature.cache_shape().unwrap_or((spec.kv_heads, spec.head_dim));
+    if signature.kind == Kind::Flat && spec.kv_width() == 0 {
+        let found = "dimensions of `past_key.N` that vary";
+        return Err(LoadError::unsupported("ONNX graph", found, &["the script's own"]));
+    }
+    let name = name.to_owned();
+    let model = OrtModel { name, vocab, spec, signature, graph: RefCell::new(graph) };
+    model.probe(path)?;
+    Ok(Box::new(model))
+}
+
+fn failed(error: ort::Error) -> LoadError {
+    LoadError::Backend { backend: NAME, message: error.to_string() }
+}
+
+fn broken(message: impl ToString) -> ModelError {
+    ModelError::Backend { backend: NAME, message: message.to_string() }
+}
+
+fn open(path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
+    let environment = library::environment()?;
+    let available = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let threads = options.threads.map_or(available, NonZeroUsize::get);
+    let plain = |error: ort::Error<ort::session::builder::SessionBuilder>| LoadError::Backend {
+        backend: NAME,
+        message: error.to_string(),
+    };
+    let mut builder = Graph::builder(&environment)
+        .map_err(failed)?
+        .with_intra_threads(threads)
+        .map_err(plain)?
+        // Its threads would go on spinning between passes, and take the cores of other backends.
+        .with_config_entry("session.force_spinning_stop", "1")
+        .map_err(plain)?;
+    if options.provider == Some(Provider::Cuda) {
+        let cuda = [ep::CUDA::default().build().error_on_failure()];
+        builder = check_cuda().and(builder.with_execution_providers(cuda).map_err(plain))?;
+    }
+    builder.commit_from_file(path).map_err(|error| LoadError::corrupt(path, error.to_string()))
+}
+
+fn check_cuda() -> Result<(), LoadError> {
+    if ep::CUDA::is_available().map_err(failed)? {
+        return Ok(());
+    }
+    let found = "cuda, which this build of ONNX Runtime does not have: set ORT_DYLIB_PATH to one of \
+                 its GPU builds";
+    Err(LoadError::unsupported("provider", found, &["cpu"]))
+}
+
+/// A graph with what belongs to it.
+struct OrtModel {
+    name: String,
+    vocab: Vocab,
+    spec: DecoderSpec,
+    signature: Signature,
+    /// The library's `run` wants to be alone; passes of one model never overlap.
+    graph: RefCell<Graph>,
+}
+
+impl OrtModel {
+    /// Runs one token, and compares the width of its logits with the configuration.
+    fn probe(&self, path: &Path) -> Result<(), LoadError> {
+        let unusable = |error: ModelError| LoadError::Backend {
+            backend: NAME,
+            message: format!("{} does not run: {error}", path.display()),
+        };
+        let width = match self.signature.kind {
+            Kind::Flat => flat::width(self),
+            Kind::Past | Kind::Whole => past::width(self),
+        };
+        let (width, expected) = (width.map_err(unusable)?, self.spec.vocab_rows);
+        if width == expected {
+            return Ok(());
+        }
+        Err(LoadError::Config {
+            origin: path.display().to_string(),
+            key: self.signature.logits.clone(),
+            what: format!(
+                "has {width} columns, but the configuration and tokenizer beside it have {expected} \
+                 tokens: they belong to different models"
+            ),
+        })
+    }
+
+    /// Checks what every session checks before it computes.
+    fn check(&self, held: usize, tokens: &[TokenId], wanted: usize) -> Result<(), ModelError> {
+        ModelError::check_extend(held, tokens, wanted, self.context_len(), self.vocab.size())
+    }
+}
+
+/// Appends the last `wanted` of the rows of logits in `outputs`, `[.., rows, width]`, each cut to
+/// the vocabulary.
+fn push_rows(
+    outputs: &SessionOutputs<'_>,
+    name: &str,
+    wanted: usize,
+    out: &mut LogitRows,
+) -> Result<(), ModelError> {
+    let value = outputs.get(name).ok_or_else(|| broken(format!("no output `{name}`")))?;
+    let (shape, data) = graph::floats(value)?;
+    let width = shape.last().map_or(0, |&width| width as usize);
+    let rows = data.len().checked_div(width).unwrap_or(0);
+    if rows < wanted || width < out.vocab() {
+        return Err(broken(format!("`{name}` has shape {shape:?}, {wanted} rows were expected")));
+    }
+    for row in data.chunks_exact(width).skip(rows - wanted) {
+        out.push_row(&row[..out.vocab()]);
+    }
+    Ok(())
+}
+
+impl LanguageModel for OrtModel {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+    fn context_len(&self) -> usize {
+        self.spec.context_len
+    }
+    fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
+        Ok(match self.signature.kind {
+            Kind::Flat => Box::new(flat::FlatSession::new(self)),
+            Kind::Past | Kind::Whole => Box::new(past::PastSession::new(self)?),
+        })
+    }
+}
+
+impl LayeredModel for OrtModel {
+    fn spec(&self) -> &DecoderSpec {
+        &self.spec
+    }
+
+    fn early_exit(&self, _: &str, _: usize) -> Result<Box<dyn LayeredModel>, LoadError> {
+        let found = format!("of `{}`: an ONNX graph runs as a whole", self.name);
+        let known = ["the candle and naive backends, of safetensors or GGUF"];
+        Err(LoadError::unsupported("early exit", found, &known))
+    }
+
+    fn remark(&self) -> Option<String> {
+        let kind = match self.signature.kind {
+            Kind::Past => "the cache goes in and out with each pass; no trees",
+            Kind::Flat => "the cache stays; trees",
+            Kind::Whole => "no cache: every pass runs the whole text, which is slow; no trees",
+        };
+        let rounding = match self.signature.rounds_passes {
+            true => "; activations are rounded pass by pass, so a token's law depends on its pass",
+            false => "",
+        };
+        Some(format!("{kind}{rounding}"))
+    }
+}

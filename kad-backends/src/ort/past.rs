@@ -1,0 +1,201 @@
+//! Sessions over graphs as the ecosystem exports them: with past keys and values, or without.
+
+use std::borrow::Cow;
+
+use kad_core::{LogitRows, ModelError, Session, TokenId};
+use ort::session::SessionInputValue;
+use ort::value::DynValue;
+
+use super::graph::{self, Input, Kind, Role};
+use super::{CHUNK, OrtModel, broken, push_rows};
+
+/// One text. The cache may hold more tokens than the text: what a truncation leaves is cut off
+/// when the text goes on, so that several truncations copy once, and one to nothing copies nothing.
+pub(super) struct PastSession<'m> {
+    model: &'m OrtModel,
+    tokens: Vec<TokenId>,
+    /// One value per input of the cache, `[1, kv_heads, cached, head_dim]`.
+    cache: Vec<DynValue>,
+    cached: usize,
+}
+
+/// Columns of the logits.
+///
+/// # Errors
+/// If the graph does not run over one token, or not again over its own cache.
+pub(super) fn width(model: &OrtModel) -> Result<usize, ModelError> {
+    let mut session = PastSession::new(model)?;
+    let mut width = 0;
+    for _ in 0..2 {
+        width = session.run(&[0], 1, &mut LogitRows::new(0))?;
+    }
+    Ok(width)
+}
+
+impl<'m> PastSession<'m> {
+    pub(super) fn new(model: &'m OrtModel) -> Result<Self, ModelError> {
+        let mut session = Self { model, tokens: Vec::new(), cache: Vec::new(), cached: 0 };
+        session.forget_all()?;
+        Ok(session)
+    }
+
+    /// An empty cache.
+    fn forget_all(&mut self) -> Result<(), ModelError> {
+        let nothing = |input: &Input| {
+            let &[_, heads, _, width] = &input.shape[..] else {
+                return Err(broken(format!("`{}` has not four dimensions", input.name)));
+            };
+            let size = |declared: i64, spec: usize| usize::try_from(declared).unwrap_or(spec);
+            let (spec_heads, spec_width) = (self.model.spec.kv_heads, self.model.spec.head_dim);
+            graph::empty(input.element, [1, size(heads, spec_heads), 0, size(width, spec_width)])
+        };
+        self.cache = self.model.signature.past().map(nothing).collect::<Result<_, _>>()?;
+        self.cached = 0;
+        Ok(())
+    }
+
+    /// Makes the cache, if there is one, as long as the text.
+    fn cut(&mut self) -> Result<(), ModelError> {
+        let len = self.tokens.len();
+        if self.cached == len || self.cache.is_empty() {
+            return Ok(());
+        }
+        if len == 0 {
+            return self.forget_all();
+        }
+        let cut = self.cache.iter().map(|value| graph::shortened(value, len));
+        self.cache = cut.collect::<Result<_, _>>()?;
+        self.cached = len;
+        Ok(())
+    }
+
+    /// What an input gets for `ids` after `past` tokens of which the graph has a cache.
+    fn feed<'v>(
+        &self,
+        input: &Input,
+        ids: &[TokenId],
+        past: usize,
+        wanted: usize,
+    ) -> Result<SessionInputValue<'v>, ModelError> {
+        let (count, total) = (ids.len(), past + ids.len());
+        let make = |shape: &[usize], values: &mut dyn Iterator<Item = usize>| {
+            graph::integers(input.element, shape, values)
+        };
+        let value = match input.role {
+            Role::Ids => make(&[1, count], &mut ids.iter().map(|&id| id as usize)),
+            Role::Mask => make(&[1, total], &mut std::iter::repeat_n(1, total)),
+            Role::Positions => make(&[1, count], &mut (past..total)),
+            Role::CachePositions => make(&[count], &mut (past..total)),
+            Role::Segments => make(&[1, count], &mut std::iter::repeat_n(0, count)),
+            Role::UseCache => make(&[1], &mut std::iter::once(usize::from(past > 0))),
+            // 0 would mean all.
+            Role::RowsKept => {
+                let shape: &[usize] = if input.shape.is_empty() { &[] } else { &[1] };
+                make(shape, &mut std::iter::once(wanted.max(1)))
+            }
+            Role::Past => Err(broken(format!("`{}` is fed from the cache", input.name))),
+        };
+        value.map(SessionInputValue::from)
+    }
+
+    /// Runs `ids` after what the cache has; the columns of the logits.
+    fn pass(
+        &mut self,
+        ids: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<usize, ModelError> {
+        self.cut()?;
+        let (signature, past) = (&self.model.signature, self.cached);
+        let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
+        let mut cache = self.cache.iter();
+        for input in &signature.inputs {
+            let value = match (input.role, cache.len()) {
+                (Role::Past, 1..) => cache.next().map(SessionInputValue::from),
+                _ => None,
+            };
+            let value = value.map_or_else(|| self.feed(input, ids, past, wanted), Ok)?;
+            inputs.push((input.name.as_str().into(), value));
+        }
+        let mut graph = self.model.graph.borrow_mut();
+        let mut outputs = graph.run(inputs).map_err(broken)?;
+        push_rows(&outputs, &signature.logits, wanted, out)?;
+        let (shape, _) = graph::floats(&outputs[signature.logits.as_str()])?;
+        let mut grown = Vec::with_capacity(self.cache.len());
+        for input in signature.past() {
+            let missing = || broken(format!("no output `{}`", input.present));
+            let value = outputs.remove(&input.present).ok_or_else(missing)?;
+            grown.push(expect_tokens(value, &input.present, past + ids.len())?);
+        }
+        if signature.kind == Kind::Past {
+            self.cache = grown;
+            self.cached = past + ids.len();
+        }
+        Ok(shape.last().map_or(0, |&width| width as usize))
+    }
+
+    /// All of `tokens`, in pieces, or the whole text where there is no cache; the columns of the
+    /// logits.
+    fn run(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<usize, ModelError> {
+        if self.model.signature.kind == Kind::Whole {
+            let text = [&self.tokens[..], tokens].concat();
+            let width = self.pass(&text, wanted, out)?;
+            self.tokens = text;
+            return Ok(width);
+        }
+        let (mut left, mut width) = (tokens.len(), 0);
+        for piece in tokens.chunks(CHUNK) {
+            left -= piece.len();
+            let rows = wanted.saturating_sub(left).min(piece.len());
+            width = self.pass(piece, rows, out)?;
+            self.tokens.extend_from_slice(piece);
+        }
+        Ok(width)
+    }
+}
+
+/// Refuses a cache of another length: one that forgets by itself, or one of fixed size.
+fn expect_tokens(value: DynValue, name: &str, tokens: usize) -> Result<DynValue, ModelError> {
+    let shape = value.shape();
+    match shape.get(2) {
+        Some(&found) if shape.len() == 4 && found == tokens as i64 => Ok(value),
+        _ => Err(broken(format!(
+            "`{name}` has shape {shape:?} after {tokens} tokens: kad needs a cache that grows with \
+             the text, [1, kv_heads, tokens, head_dim]"
+        ))),
+    }
+}
+
+impl Session for PastSession<'_> {
+    fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    fn extend(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        let (held, rows) = (self.tokens.len(), out.len());
+        self.model.check(held, tokens, wanted)?;
+        let result = self.run(tokens, wanted, out);
+        if result.is_err() {
+            // The cache may have grown: its first rows are still those of the text.
+            self.tokens.truncate(held);
+            out.truncate(rows);
+        }
+        result.map(drop)
+    }
+
+    fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+        ModelError::check_truncate(self.tokens.len(), len)?;
+        self.tokens.truncate(len);
+        Ok(())
+    }
+}
