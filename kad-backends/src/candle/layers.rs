@@ -1,5 +1,7 @@
 //! What a block does between its matrix products, on host rows `[tokens, width]`.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use wide::f32x16;
 
@@ -9,19 +11,36 @@ use crate::decoder::spec::{Activation, DecoderSpec, Pairing};
 /// Multiplications below which attention stays on one thread.
 const PARALLEL_FROM: usize = 2_000_000;
 
-/// `out ← x / sqrt(mean(x²) + ε) · weight`, row by row.
-pub(super) fn rms_norm(input: &[f32], weight: &[f32], eps: f64, out: &mut Vec<f32>) {
-    out.clear();
-    out.extend_from_slice(input);
+/// `rows ← x / sqrt(mean(x²) + ε) · weight` for every stretch of the weight's width.
+pub(super) fn rms_norm(rows: &mut [f32], weight: &[f32], eps: f64) {
     let width = weight.len();
-    for row in out.chunks_exact_mut(width) {
+    for row in rows.chunks_exact_mut(width) {
         let mean_square = kernels::dot(row, row) / width as f32;
         let scale = f32x16::splat(1.0 / (mean_square + eps as f32).sqrt());
         kernels::zip(row, weight, |x, weight| x * scale * weight);
     }
 }
 
-/// Sines and cosines of one pass, `[tokens, head_dim / 2]` each: all blocks share them.
+/// The norm where there is one, and nothing where not.
+pub(super) fn norm_in_place(rows: &mut [f32], weight: &Option<Vec<f32>>, eps: f64) {
+    if let Some(weight) = weight {
+        rms_norm(rows, weight, eps);
+    }
+}
+
+/// `out ← n(input)`, or the input where there is no norm.
+pub(super) fn normed(input: &[f32], weight: &Option<Vec<f32>>, eps: f64, out: &mut Vec<f32>) {
+    out.clear();
+    out.extend_from_slice(input);
+    norm_in_place(out, weight, eps);
+}
+
+/// `rows ← factor · rows`.
+pub(super) fn scale(rows: &mut [f32], factor: f32) {
+    kernels::map(rows, |x| x * f32x16::splat(factor));
+}
+
+/// Sines and cosines of one pass, `[tokens, head_dim / 2]` each, for all blocks that turn alike.
 #[derive(Default)]
 pub(super) struct Turns {
     sin: Vec<f32>,
@@ -127,42 +146,45 @@ impl Sight {
         self.ends.push(self.slots.len());
     }
 
-    /// What token `token` of the pass sees.
-    fn of(&self, token: usize) -> (usize, &[usize]) {
+    /// What token `token` of the pass sees, the latest `window` rows at most.
+    fn of(&self, token: usize, window: usize) -> (Range<usize>, &[usize]) {
         let from = token.checked_sub(1).map_or(0, |before| self.ends[before]);
-        (self.prefixes[token], &self.slots[from..self.ends[token]])
+        let (prefix, slots) = (self.prefixes[token], &self.slots[from..self.ends[token]]);
+        let unseen = (prefix + slots.len()).saturating_sub(window);
+        (unseen.min(prefix)..prefix, &slots[unseen.saturating_sub(prefix)..])
     }
 }
 
-/// Attention of the pass's tokens, each to what it sees of the cache, which holds them already.
+/// Attention of the pass's tokens, each to what it sees of the cache, which holds them already: the
+/// latest `window` rows of its sight.
 ///
 /// `queries` holds rows of `stride`, the heads first; `out` is `[tokens, heads · head_dim]`.
 pub(super) fn attention(
     spec: &DecoderSpec,
     (queries, stride): (&[f32], usize),
     cache: &Cache,
-    sight: &Sight,
+    (sight, window): (&Sight, usize),
     out: &mut [f32],
 ) {
     let (width, group) = (spec.kv_width(), spec.heads / spec.kv_heads * spec.head_dim);
     let tokens = queries.len() / stride;
-    let scale = 1.0 / (spec.head_dim as f32).sqrt();
+    let scale = spec.attention_scale() as f32;
     // One piece: the query heads of one token that share a key head.
     let piece = |index: usize, out: &mut [f32], weights: &mut Vec<f32>| {
         let (token, kv_head) = (index / spec.kv_heads, index % spec.kv_heads);
-        let (prefix, slots) = sight.of(token);
-        let seen =
-            |rows| Seen { rows, stride: width, offset: kv_head * spec.head_dim, prefix, slots };
+        let (prefix, slots) = sight.of(token, window);
+        weights.resize(prefix.len() + slots.len(), 0.0);
+        let (from, to, offset) = (prefix.start, prefix.end, kv_head * spec.head_dim);
+        let seen = |rows| Seen { rows, stride: width, offset, from, to, slots };
         let queries = &queries[token * stride + kv_head * group..][..group];
         let heads = queries.chunks_exact(spec.head_dim).zip(out.chunks_exact_mut(spec.head_dim));
-        weights.resize(prefix + slots.len(), 0.0);
         for (query, out) in heads {
             kernels::scores(query, seen(&cache.keys), scale, weights);
             kernels::softmax(weights);
             kernels::weighted_sum(weights, seen(&cache.values), out);
         }
     };
-    let work = 2 * tokens * spec.query_width() * (cache.keys.len() / width);
+    let work = 2 * tokens * spec.query_width() * (cache.keys.len() / width).min(window);
     if work < PARALLEL_FROM {
         let mut weights = Vec::new();
         let pieces = out.chunks_exact_mut(group).enumerate();

@@ -47,7 +47,7 @@ use kad_core::{
 use self::layers::{Cache, Sight, Turns};
 use self::matrix::Matrix;
 pub use self::matrix::NARROW;
-use crate::decoder::spec::DecoderSpec;
+use crate::decoder::spec::{DecoderSpec, Pairing, Rope};
 use crate::decoder::{self, EMBEDDING, FINAL_NORM, HEAD, Slot};
 use crate::dtype::Dtype;
 use crate::early_exit::{self, LayeredModel};
@@ -75,6 +75,7 @@ pub fn load(
     decoder::check(spec, weights, vocab.size())?;
     check_blocks(weights, dtype)?;
     let loader = Loader { spec, weights, dtype };
+    let norm = decoder::norm_weight(spec, weights, FINAL_NORM)?;
     let embedding = Matrix::load(weights, EMBEDDING, spec.vocab_rows, dtype)?;
     let head = match spec.tied_head {
         true => embedding.share(vocab.size()),
@@ -85,9 +86,9 @@ pub fn load(
         vocab,
         embedding: Arc::new(embedding),
         blocks: (0..spec.layers).map(|layer| loader.block(layer)).collect::<Result<_, _>>()?,
-        final_norm: Arc::new(weights.tensor(FINAL_NORM)?.to_f32()?),
+        final_norm: Arc::new(rounded(norm)),
         head: Arc::new(head),
-        frequencies: spec.rope.frequencies(spec.head_dim),
+        frequencies: ropes(spec).into_iter().map(|rope| rope.frequencies(spec.head_dim)).collect(),
         spec: spec.clone(),
     }))
 }
@@ -116,34 +117,53 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn block(&self, layer: usize) -> Result<Arc<Block>, LoadError> {
-        let bias = match self.spec.qkv_bias {
-            true => [Slot::QueryBias, Slot::KeyBias, Slot::ValueBias].as_slice(),
-            false => &[],
-        };
-        let bias =
-            bias.iter().map(|slot| self.vector(*slot, layer)).collect::<Result<Vec<_>, _>>()?;
+        let biases = [Slot::QueryBias, Slot::KeyBias, Slot::ValueBias];
+        let biases = biases.into_iter().filter(|slot| slot.is_in(self.spec));
+        let bias = |slot: Slot| self.weights.tensor(&slot.name(self.spec, layer))?.to_f32();
+        let bias = biases.map(bias).collect::<Result<Vec<_>, _>>()?.concat();
+        let rope = self.spec.rope_of(layer);
         Ok(Arc::new(Block {
-            attention_norm: self.vector(Slot::AttentionNorm, layer)?,
+            attention_norm: self.norm(Slot::AttentionNorm, layer)?,
             query_key_value: self.stack(&[Slot::Query, Slot::Key, Slot::Value], layer)?,
-            bias: bias.concat(),
+            bias,
+            query_norm: self.norm(Slot::QueryNorm, layer)?,
+            key_norm: self.norm(Slot::KeyNorm, layer)?,
             output: self.stack(&[Slot::Output], layer)?,
-            ffn_norm: self.vector(Slot::FfnNorm, layer)?,
+            attention_post_norm: self.norm(Slot::AttentionPostNorm, layer)?,
+            ffn_norm: self.norm(Slot::FfnNorm, layer)?,
             gate_up: self.stack(&[Slot::Gate, Slot::Up], layer)?,
             down: self.stack(&[Slot::Down], layer)?,
+            ffn_post_norm: self.norm(Slot::FfnPostNorm, layer)?,
+            rope: ropes(self.spec).iter().position(|other| *other == rope).unwrap_or(0),
+            pairing: rope.pairing,
+            window: self.spec.window_of(layer).unwrap_or(usize::MAX),
         }))
     }
 
-    fn vector(&self, slot: Slot, layer: usize) -> Result<Vec<f32>, LoadError> {
-        self.weights.tensor(&slot.name(layer))?.to_f32()
+    /// The norm's weight, if blocks have it.
+    fn norm(&self, slot: Slot, layer: usize) -> Result<Option<Vec<f32>>, LoadError> {
+        let read = || decoder::norm_weight(self.spec, self.weights, &slot.name(self.spec, layer));
+        Ok(slot.is_in(self.spec).then(read).transpose()?.map(rounded))
     }
 
     fn stack(&self, slots: &[Slot], layer: usize) -> Result<Matrix, LoadError> {
         let load = |slot: &Slot| {
             let rows = slot.shape(self.spec)[0];
-            Matrix::load(self.weights, &slot.name(layer), rows, self.dtype)
+            Matrix::load(self.weights, &slot.name(self.spec, layer), rows, self.dtype)
         };
         Ok(Matrix::stack(slots.iter().map(load).collect::<Result<_, _>>()?))
     }
+}
+
+/// The different rotary embeddings of a model: layers with a window may have their own.
+fn ropes(spec: &DecoderSpec) -> Vec<&Rope> {
+    let windowed = spec.window.iter().map(|window| &window.rope);
+    [&spec.rope].into_iter().chain(windowed.filter(|rope| **rope != spec.rope)).collect()
+}
+
+/// To the type of activations.
+fn rounded(weight: Vec<f64>) -> Vec<f32> {
+    weight.into_iter().map(|weight| weight as f32).collect()
 }
 
 fn load_error(error: candle_core::Error) -> LoadError {
@@ -154,16 +174,25 @@ fn model_error(error: candle_core::Error) -> ModelError {
     ModelError::Backend { backend: "candle", message: error.to_string() }
 }
 
-/// Weights of one block.
+/// Weights of one block, and what it sees.
 struct Block {
-    attention_norm: Vec<f32>,
+    attention_norm: Option<Vec<f32>>,
     query_key_value: Matrix,
     /// Of all three projections; empty if the model has none.
     bias: Vec<f32>,
+    query_norm: Option<Vec<f32>>,
+    key_norm: Option<Vec<f32>>,
     output: Matrix,
-    ffn_norm: Vec<f32>,
+    attention_post_norm: Option<Vec<f32>>,
+    ffn_norm: Option<Vec<f32>>,
     gate_up: Matrix,
     down: Matrix,
+    ffn_post_norm: Option<Vec<f32>>,
+    /// Which of [`ropes`] turns its queries and keys.
+    rope: usize,
+    pairing: Pairing,
+    /// How many tokens each token sees, itself included.
+    window: usize,
 }
 
 /// A clone shares all weights.
@@ -176,7 +205,8 @@ struct CandleModel {
     blocks: Vec<Arc<Block>>,
     final_norm: Arc<Vec<f32>>,
     head: Arc<Matrix>,
-    frequencies: Vec<f64>,
+    /// Of each of [`ropes`], `[head_dim / 2]`.
+    frequencies: Vec<Vec<f64>>,
 }
 
 impl LayeredModel for CandleModel {
@@ -204,7 +234,9 @@ impl LanguageModel for CandleModel {
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
         let cache = self.blocks.iter().map(|_| Cache::default()).collect();
-        let (tokens, tree, rows) = (Vec::new(), TokenTree::new(), Rows::default());
+        let turns = self.frequencies.iter().map(|_| Turns::default()).collect();
+        let (tokens, tree, rows) =
+            (Vec::new(), TokenTree::new(), Rows { turns, ..Rows::default() });
         Ok(Box::new(CandleSession { model: self, tokens, tree, cache, rows }))
     }
 }
@@ -221,7 +253,8 @@ struct CandleSession<'m> {
 /// Activations of one chunk, `[tokens, …]`; kept so that a token allocates nothing.
 #[derive(Default)]
 struct Rows {
-    turns: Turns,
+    /// One for each of [`ropes`].
+    turns: Vec<Turns>,
     sight: Sight,
     state: Vec<f32>,
     normed: Vec<f32>,
@@ -255,7 +288,7 @@ impl Session for CandleSession<'_> {
             let first = self.tokens.len();
             self.rows.clear();
             for position in first..first + chunk.len() {
-                self.rows.turns.push(position, &model.frequencies);
+                self.rows.turn(position, &model.frequencies);
                 self.rows.sight.push(position + 1, []);
             }
             // Of this chunk's tokens, those among the last `wanted` of all.
@@ -292,7 +325,7 @@ impl TreeSession for CandleSession<'_> {
             self.rows.clear();
             for node in first..first + chunk.len() {
                 let path = tree.path(node);
-                self.rows.turns.push(held + path.len() - 1, &model.frequencies);
+                self.rows.turn(held + path.len() - 1, &model.frequencies);
                 self.rows.sight.push(held, path.into_iter().map(|node| held + node));
             }
             if let Err(error) = self.chunk(chunk, chunk.len(), out) {
@@ -319,8 +352,15 @@ impl TreeSession for CandleSession<'_> {
 impl Rows {
     /// A new chunk begins.
     fn clear(&mut self) {
-        self.turns.clear();
+        self.turns.iter_mut().for_each(Turns::clear);
         self.sight.clear();
+    }
+
+    /// The chunk's next token is at `position`; `frequencies` are those of the model.
+    fn turn(&mut self, position: usize, frequencies: &[Vec<f64>]) {
+        for (turns, frequencies) in self.turns.iter_mut().zip(frequencies) {
+            turns.push(position, frequencies);
+        }
     }
 }
 
@@ -351,13 +391,18 @@ impl CandleSession<'_> {
         for &token in tokens {
             model.embedding.row(token as usize, &mut rows.state)?;
         }
+        if model.spec.scales.embedding != 1.0 {
+            layers::scale(&mut rows.state, model.spec.scales.embedding as f32);
+        }
         for (block, cache) in model.blocks.iter().zip(&mut self.cache) {
             block.attend(&model.spec, rows, cache)?;
             block.feed_forward(&model.spec, rows)?;
         }
         if wanted > 0 {
             let last = &rows.state[(tokens.len() - wanted) * model.spec.hidden..];
-            layers::rms_norm(last, &model.final_norm, model.spec.norm_eps, &mut rows.normed);
+            rows.normed.clear();
+            rows.normed.extend_from_slice(last);
+            layers::rms_norm(&mut rows.normed, &model.final_norm, model.spec.norm_eps);
             model.head.apply(&rows.normed, out.grow(wanted))?;
         }
         Ok(())
@@ -365,43 +410,48 @@ impl CandleSession<'_> {
 }
 
 impl Block {
-    /// `h ← h + O · attention(…)`, appending keys and values to the cache.
+    /// `h ← h + n₂(O · attention(…))`, appending keys and values to the cache.
     fn attend(
         &self,
         spec: &DecoderSpec,
         rows: &mut Rows,
         cache: &mut Cache,
     ) -> candle_core::Result<()> {
-        layers::rms_norm(&rows.state, &self.attention_norm, spec.norm_eps, &mut rows.normed);
+        layers::normed(&rows.state, &self.attention_norm, spec.norm_eps, &mut rows.normed);
         let (queries, keys) = (spec.query_width(), spec.kv_width());
         let (stride, tokens) = (queries + 2 * keys, rows.state.len() / spec.hidden);
         rows.query_key_value.resize(tokens * stride, 0.0);
         self.query_key_value.apply(&rows.normed, &mut rows.query_key_value)?;
+        let turns = &rows.turns[self.rope];
         for (token, row) in rows.query_key_value.chunks_exact_mut(stride).enumerate() {
             row.iter_mut().zip(&self.bias).for_each(|(x, bias)| *x += bias);
             let (rotated, values) = row.split_at_mut(queries + keys);
-            rows.turns.rotate(rotated, token, spec.head_dim, spec.rope.pairing);
+            layers::norm_in_place(&mut rotated[..queries], &self.query_norm, spec.norm_eps);
+            layers::norm_in_place(&mut rotated[queries..], &self.key_norm, spec.norm_eps);
+            turns.rotate(rotated, token, spec.head_dim, self.pairing);
             cache.keys.extend_from_slice(&rotated[queries..]);
             cache.values.extend_from_slice(values);
         }
         rows.attended.resize(tokens * queries, 0.0);
         let queries = (&rows.query_key_value[..], stride);
-        layers::attention(spec, queries, cache, &rows.sight, &mut rows.attended);
+        layers::attention(spec, queries, cache, (&rows.sight, self.window), &mut rows.attended);
         rows.delta.resize(rows.state.len(), 0.0);
         self.output.apply(&rows.attended, &mut rows.delta)?;
+        layers::norm_in_place(&mut rows.delta, &self.attention_post_norm, spec.norm_eps);
         kernels::zip(&mut rows.state, &rows.delta, |state, delta| state + delta);
         Ok(())
     }
 
-    /// `h ← h + Down · (act(Gate n(h)) ∘ Up n(h))`.
+    /// `h ← h + n₄(Down · (act(Gate x) ∘ Up x))` with `x = n₃(h)`.
     fn feed_forward(&self, spec: &DecoderSpec, rows: &mut Rows) -> candle_core::Result<()> {
-        layers::rms_norm(&rows.state, &self.ffn_norm, spec.norm_eps, &mut rows.normed);
+        layers::normed(&rows.state, &self.ffn_norm, spec.norm_eps, &mut rows.normed);
         let tokens = rows.state.len() / spec.hidden;
         rows.gate_up.resize(tokens * self.gate_up.rows(), 0.0);
         self.gate_up.apply(&rows.normed, &mut rows.gate_up)?;
         layers::gated(spec.activation, &mut rows.gate_up, spec.ffn, &mut rows.gated);
         rows.delta.resize(rows.state.len(), 0.0);
         self.down.apply(&rows.gated, &mut rows.delta)?;
+        layers::norm_in_place(&mut rows.delta, &self.ffn_post_norm, spec.norm_eps);
         kernels::zip(&mut rows.state, &rows.delta, |state, delta| state + delta);
         Ok(())
     }

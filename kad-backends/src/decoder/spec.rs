@@ -29,14 +29,84 @@ pub struct DecoderSpec {
     pub context_len: usize,
     /// ε of RMSNorm: `x / sqrt(mean(x²) + ε) · weight`.
     pub norm_eps: f64,
-    /// Rotary position embedding.
+    /// Which norms a block has.
+    pub norms: Norms,
+    /// Rotary position embedding; of layers with a window, see [`Window::rope`].
     pub rope: Rope,
+    /// The layers that see the latest tokens only; `None` if every layer sees the whole text.
+    pub window: Option<Window>,
+    /// Constants that embeddings and attention scores are multiplied by.
+    pub scales: Scales,
     /// Whether the query, key and value projections add a bias.
     pub qkv_bias: bool,
     /// Whether the output projection is the embedding.
     pub tied_head: bool,
     /// Gate of the feed-forward layer: `down(act(gate(x)) · up(x))`.
     pub activation: Activation,
+}
+
+/// Which norms a block has, and how files hold their weights. The default is Llama's: one before
+/// attention, one before the feed-forward layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Norms {
+    /// Where a layer's norms stand.
+    pub place: NormPlace,
+    /// What normalises queries and keys, before they are rotated.
+    pub query_key: QueryKeyNorm,
+    /// Whether files hold `weight − 1` for every norm, the final one too (Gemma).
+    pub minus_one: bool,
+}
+
+/// Where the norms of a layer `f` (attention, feed-forward) stand; `h` is the residual stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NormPlace {
+    /// `h + f(n(h))`: Llama, Qwen.
+    #[default]
+    Before,
+    /// `h + n(f(h))`: OLMo-2.
+    After,
+    /// `h + n₂(f(n₁(h)))`: Gemma 3.
+    Both,
+}
+
+/// RMSNorm of queries and of keys, with a weight for each of the two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueryKeyNorm {
+    /// None.
+    #[default]
+    None,
+    /// Of each head by itself, all with the same weight `[head_dim]`: Qwen3, Gemma 3.
+    Head,
+    /// Of the whole projection, all heads together: OLMo-2.
+    Whole,
+}
+
+/// Sliding-window attention: the token at position `t` sees those at `s` with
+/// `t − tokens < s ≤ t`. In a tree of tokens a position is a depth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// How many tokens are seen, the token itself included.
+    pub tokens: usize,
+    /// Whether layer `i` has the window, for at least as many layers as the model has.
+    pub layers: Vec<bool>,
+    /// Rotary position embedding of these layers (Gemma 3 gives them a base of their own).
+    pub rope: Rope,
+}
+
+/// Constant factors. The default is Llama's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scales {
+    /// Rows of the embedding are multiplied by this before the first block: `√hidden` for Gemma 3,
+    /// rounded to the type of the embedding; 1 for others. The head is not scaled.
+    pub embedding: f64,
+    /// What products `query · key` are multiplied by; `None` stands for `1 / √head_dim`.
+    pub attention: Option<f64>,
+}
+
+impl Default for Scales {
+    fn default() -> Self {
+        Self { embedding: 1.0, attention: None }
+    }
 }
 
 /// Rotary position embedding: pair `i` of a head at position `t` turns by `t · frequency(i)`.
@@ -102,6 +172,25 @@ impl DecoderSpec {
         self.kv_heads * self.head_dim
     }
 
+    /// What products `query · key` are multiplied by before the softmax.
+    pub fn attention_scale(&self) -> f64 {
+        self.scales.attention.unwrap_or_else(|| 1.0 / (self.head_dim as f64).sqrt())
+    }
+
+    /// How many tokens a position of block `layer` sees, itself included; `None` for all.
+    pub fn window_of(&self, layer: usize) -> Option<usize> {
+        self.windowed(layer).map(|window| window.tokens)
+    }
+
+    /// Rotary position embedding of block `layer`.
+    pub fn rope_of(&self, layer: usize) -> &Rope {
+        self.windowed(layer).map_or(&self.rope, |window| &window.rope)
+    }
+
+    fn windowed(&self, layer: usize) -> Option<&Window> {
+        self.window.as_ref().filter(|window| window.layers.get(layer) == Some(&true))
+    }
+
     /// Refuses sizes no interpreter can run: zeros, an odd `head_dim`, query heads that do not
     /// share key heads evenly.
     ///
@@ -132,7 +221,34 @@ impl DecoderSpec {
         if !(self.norm_eps >= 0.0 && self.norm_eps.is_finite()) {
             return Err(bad("rms_norm_eps", format!("is {}, not a small number", self.norm_eps)));
         }
-        self.rope.check()
+        self.rope.check()?;
+        self.check_window()?;
+        self.check_scales()
+    }
+
+    fn check_window(&self) -> Result<(), LoadError> {
+        let Some(window) = &self.window else { return Ok(()) };
+        if window.tokens == 0 {
+            return Err(bad("sliding_window", "is 0".to_owned()));
+        }
+        if window.layers.len() < self.layers {
+            let what = format!("has {} entries for {} layers", window.layers.len(), self.layers);
+            return Err(bad("layer_types", what));
+        }
+        window.rope.check()
+    }
+
+    fn check_scales(&self) -> Result<(), LoadError> {
+        let possible = |scale: f64| scale > 0.0 && scale.is_finite();
+        if !possible(self.scales.embedding) {
+            let what = format!("makes embeddings {} times as large", self.scales.embedding);
+            return Err(bad("hidden_size", what));
+        }
+        if !possible(self.attention_scale()) {
+            let what = format!("gives a scale of {} to attention", self.attention_scale());
+            return Err(bad("query_pre_attn_scalar", what));
+        }
+        Ok(())
     }
 }
 
@@ -254,7 +370,10 @@ mod tests {
             ffn: 8,
             context_len: 8,
             norm_eps: 1e-5,
+            norms: Norms::default(),
             rope: rope(1e4, RopeScaling::None),
+            window: None,
+            scales: Scales::default(),
             qkv_bias: false,
             tied_head: true,
             activation: Activation::Silu,

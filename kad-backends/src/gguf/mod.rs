@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use reader::Value;
 
+use crate::decoder::families::norms_of;
 use crate::error::LoadError;
 use crate::weights::{Entry, Storage, StoredType, Weights};
 use reader::Reader;
@@ -52,10 +53,12 @@ impl Gguf {
         let metadata = Metadata { path: path.to_owned(), pairs: pairs(&mut reader, pair_count)? };
         let infos = infos(&mut reader, tensor_count)?;
         let alignment = metadata.alignment()?;
+        let norms = norms_of(metadata.text("general.architecture")?.unwrap_or_default());
         let start = (reader.position() as u64).next_multiple_of(alignment);
         let mut index = BTreeMap::new();
         for info in infos {
-            let name = names::to_hugging_face(&info.name).unwrap_or_else(|| info.name.clone());
+            let name =
+                names::to_hugging_face(&info.name, norms).unwrap_or_else(|| info.name.clone());
             let entry = info.locate(start, alignment, storage.bytes().len() as u64, path)?;
             if index.insert(name, entry).is_some() {
                 return Err(LoadError::corrupt(path, format!("two tensors named {}", info.name)));

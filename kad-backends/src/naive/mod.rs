@@ -13,7 +13,7 @@ use kad_core::{
     LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession, Vocab,
 };
 
-use crate::decoder::spec::DecoderSpec;
+use crate::decoder::spec::{DecoderSpec, Pairing};
 use crate::decoder::{self, EMBEDDING, FINAL_NORM, Slot};
 use crate::early_exit::{self, LayeredModel};
 use crate::error::LoadError;
@@ -33,36 +33,19 @@ pub fn load(
     vocab: Vocab,
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
     decoder::check(spec, weights, vocab.size())?;
-    let read = |name: &str| read(weights, name);
-    let embedding = Arc::new(read(EMBEDDING)?);
-    let layer = |layer: usize| {
-        let bias = |slot: Slot| match spec.qkv_bias {
-            true => read(&slot.name(layer)),
-            false => Ok(vec![0.0; slot.shape(spec)[0]]),
-        };
-        Ok(Arc::new(Layer {
-            attention_norm: read(&Slot::AttentionNorm.name(layer))?,
-            query: read(&Slot::Query.name(layer))?,
-            key: read(&Slot::Key.name(layer))?,
-            value: read(&Slot::Value.name(layer))?,
-            query_bias: bias(Slot::QueryBias)?,
-            key_bias: bias(Slot::KeyBias)?,
-            value_bias: bias(Slot::ValueBias)?,
-            output: read(&Slot::Output.name(layer))?,
-            ffn_norm: read(&Slot::FfnNorm.name(layer))?,
-            gate: read(&Slot::Gate.name(layer))?,
-            up: read(&Slot::Up.name(layer))?,
-            down: read(&Slot::Down.name(layer))?,
-        }))
+    let embedding = Arc::new(read(weights, EMBEDDING)?);
+    let head = match spec.tied_head {
+        true => embedding.clone(),
+        false => Arc::new(read(weights, decoder::HEAD)?),
     };
+    let layer = |index| Layer::read(spec, weights, index).map(Arc::new);
     Ok(Box::new(NaiveModel {
         name: name.to_owned(),
         vocab,
         layers: (0..spec.layers).map(layer).collect::<Result<_, LoadError>>()?,
-        final_norm: Arc::new(read(FINAL_NORM)?),
-        head: if spec.tied_head { embedding.clone() } else { Arc::new(read(decoder::HEAD)?) },
+        final_norm: Arc::new(decoder::norm_weight(spec, weights, FINAL_NORM)?),
+        head,
         embedding,
-        frequencies: spec.rope.frequencies(spec.head_dim),
         spec: spec.clone(),
     }))
 }
@@ -71,20 +54,65 @@ fn read(weights: &Weights, name: &str) -> Result<Vec<f64>, LoadError> {
     Ok(weights.tensor(name)?.to_f32()?.into_iter().map(f64::from).collect())
 }
 
-/// Weights of one block, named as in [`decoder`].
+/// Weights of one block, named as in [`decoder`], and what else is its own.
 struct Layer {
-    attention_norm: Vec<f64>,
-    query: Vec<f64>,
-    key: Vec<f64>,
-    value: Vec<f64>,
-    query_bias: Vec<f64>,
-    key_bias: Vec<f64>,
-    value_bias: Vec<f64>,
+    attention_norm: Option<Vec<f64>>,
+    query: Projection,
+    key: Projection,
+    value: Projection,
     output: Vec<f64>,
-    ffn_norm: Vec<f64>,
+    attention_post_norm: Option<Vec<f64>>,
+    ffn_norm: Option<Vec<f64>>,
     gate: Vec<f64>,
     up: Vec<f64>,
     down: Vec<f64>,
+    ffn_post_norm: Option<Vec<f64>>,
+    /// Radians per position, `[head_dim / 2]`.
+    frequencies: Vec<f64>,
+    pairing: Pairing,
+    /// How many tokens are seen, `usize::MAX` for all.
+    window: usize,
+}
+
+/// What makes queries, keys or values: `n(matrix · x + bias)`.
+struct Projection {
+    matrix: Vec<f64>,
+    bias: Option<Vec<f64>>,
+    norm: Option<Vec<f64>>,
+}
+
+impl Layer {
+    fn read(spec: &DecoderSpec, weights: &Weights, index: usize) -> Result<Self, LoadError> {
+        let matrix = |slot: Slot| read(weights, &slot.name(spec, index));
+        let bias = |slot: Slot| slot.is_in(spec).then(|| matrix(slot)).transpose();
+        let norm = |slot: Slot| {
+            let norm = || decoder::norm_weight(spec, weights, &slot.name(spec, index));
+            slot.is_in(spec).then(norm).transpose()
+        };
+        let (query_bias, query_norm) = (bias(Slot::QueryBias)?, norm(Slot::QueryNorm)?);
+        let (key_bias, key_norm) = (bias(Slot::KeyBias)?, norm(Slot::KeyNorm)?);
+        let rope = spec.rope_of(index);
+        Ok(Self {
+            attention_norm: norm(Slot::AttentionNorm)?,
+            query: Projection { matrix: matrix(Slot::Query)?, bias: query_bias, norm: query_norm },
+            key: Projection { matrix: matrix(Slot::Key)?, bias: key_bias, norm: key_norm },
+            value: Projection {
+                matrix: matrix(Slot::Value)?,
+                bias: bias(Slot::ValueBias)?,
+                norm: None,
+            },
+            output: matrix(Slot::Output)?,
+            attention_post_norm: norm(Slot::AttentionPostNorm)?,
+            ffn_norm: norm(Slot::FfnNorm)?,
+            gate: matrix(Slot::Gate)?,
+            up: matrix(Slot::Up)?,
+            down: matrix(Slot::Down)?,
+            ffn_post_norm: norm(Slot::FfnPostNorm)?,
+            frequencies: rope.frequencies(spec.head_dim),
+            pairing: rope.pairing,
+            window: spec.window_of(index).unwrap_or(usize::MAX),
+        })
+    }
 }
 
 /// A clone shares all weights.
@@ -98,7 +126,6 @@ struct NaiveModel {
     final_norm: Arc<Vec<f64>>,
     /// May be the embedding.
     head: Arc<Vec<f64>>,
-    frequencies: Vec<f64>,
 }
 
 impl LayeredModel for NaiveModel {
@@ -230,24 +257,27 @@ impl NaiveSession<'_> {
 impl NaiveModel {
     /// Runs one token through all blocks, appending to the cache; the residual stream, `[hidden]`.
     ///
-    /// `seen` are the rows of the cache that it attends to, those of its text: its own comes last,
-    /// and how many there are before is its position.
+    /// `seen` are the rows of the cache that hold its text: its own comes last, and how many there
+    /// are before is its position.
     fn token(&self, token: TokenId, seen: &[usize], cache: &mut [Cache]) -> Vec<f64> {
         let (hidden, eps) = (self.spec.hidden, self.spec.norm_eps);
         let at = token as usize * hidden;
-        let mut state = self.embedding[at..at + hidden].to_vec();
+        let scaled = self.embedding[at..at + hidden].iter().map(|x| x * self.spec.scales.embedding);
+        let mut state: Vec<f64> = scaled.collect();
         for (layer, cache) in self.layers.iter().zip(cache) {
-            let input = ops::rms_norm(&state, &layer.attention_norm, eps);
+            let input = ops::normed(state.clone(), &layer.attention_norm, eps);
             let attended = self.attend(layer, &input, seen, cache);
-            ops::add(&mut state, &ops::times(&layer.output, &attended));
+            let added = ops::times(&layer.output, &attended);
+            ops::add(&mut state, &ops::normed(added, &layer.attention_post_norm, eps));
 
-            let input = ops::rms_norm(&state, &layer.ffn_norm, eps);
+            let input = ops::normed(state.clone(), &layer.ffn_norm, eps);
             let mut gated = ops::times(&layer.gate, &input);
             let up = ops::times(&layer.up, &input);
             for (gate, up) in gated.iter_mut().zip(up) {
                 *gate = ops::activate(self.spec.activation, *gate) * up;
             }
-            ops::add(&mut state, &ops::times(&layer.down, &gated));
+            let added = ops::times(&layer.down, &gated);
+            ops::add(&mut state, &ops::normed(added, &layer.ffn_post_norm, eps));
         }
         state
     }
@@ -255,28 +285,24 @@ impl NaiveModel {
     /// All heads of one block, `[heads · head_dim]`, before the output projection.
     fn attend(&self, layer: &Layer, input: &[f64], seen: &[usize], cache: &mut Cache) -> Vec<f64> {
         let (spec, position) = (&self.spec, seen.len() - 1);
-        let project = |matrix: &[f64], bias: &[f64]| {
-            let mut row = ops::times(matrix, input);
-            ops::add(&mut row, bias);
-            row
-        };
-        let mut queries = project(&layer.query, &layer.query_bias);
-        let mut keys = project(&layer.key, &layer.key_bias);
         let turn =
-            |head: &mut [f64]| ops::rotate(head, position, &self.frequencies, spec.rope.pairing);
+            |head: &mut [f64]| ops::rotate(head, position, &layer.frequencies, layer.pairing);
+        let mut queries = layer.query.apply(input, spec.norm_eps);
+        let mut keys = layer.key.apply(input, spec.norm_eps);
         queries.chunks_exact_mut(spec.head_dim).for_each(turn);
         keys.chunks_exact_mut(spec.head_dim).for_each(turn);
         cache.keys.extend(keys);
-        cache.values.extend(project(&layer.value, &layer.value_bias));
+        cache.values.extend(layer.value.apply(input, spec.norm_eps));
 
-        let shared_by = spec.heads / spec.kv_heads;
+        let seen = &seen[seen.len().saturating_sub(layer.window)..];
+        let (shared_by, scale) = (spec.heads / spec.kv_heads, spec.attention_scale());
         let heads = queries.chunks_exact(spec.head_dim).enumerate();
         let one = |(head, query): (usize, &[f64])| {
             let offset = head / shared_by * spec.head_dim;
             let part = offset..offset + spec.head_dim;
             let keys = ops::parts(&cache.keys, spec.kv_width(), seen, part.clone());
             let values = ops::parts(&cache.values, spec.kv_width(), seen, part);
-            ops::attention(query, &keys, &values)
+            ops::attention(query, scale, &keys, &values)
         };
         heads.flat_map(one).collect()
     }
@@ -286,5 +312,18 @@ impl NaiveModel {
         let state = ops::rms_norm(state, &self.final_norm, self.spec.norm_eps);
         let used = &self.head[..self.vocab.size() * self.spec.hidden];
         ops::times(used, &state).into_iter().map(|logit| logit as f32).collect()
+    }
+}
+
+impl Projection {
+    fn apply(&self, input: &[f64], eps: f64) -> Vec<f64> {
+        let mut row = ops::times(&self.matrix, input);
+        if let Some(bias) = &self.bias {
+            ops::add(&mut row, bias);
+        }
+        // A norm of heads has their width, one of the whole projection is as wide as that.
+        let width = self.norm.as_ref().map_or(row.len(), Vec::len);
+        let parts = row.chunks_exact(width);
+        parts.flat_map(|part| ops::normed(part.to_vec(), &self.norm, eps)).collect()
     }
 }

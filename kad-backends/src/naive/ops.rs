@@ -28,6 +28,14 @@ pub(super) fn add(to: &mut [f64], from: &[f64]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
 }
 
+/// The norm with that weight, or the input where there is none.
+pub(super) fn normed(input: Vec<f64>, weight: &Option<Vec<f64>>, eps: f64) -> Vec<f64> {
+    match weight {
+        Some(weight) => rms_norm(&input, weight, eps),
+        None => input,
+    }
+}
+
 /// `x / sqrt(mean(x²) + ε) · weight`.
 pub(super) fn rms_norm(input: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
     let mean_square = dot(input, input) / input.len() as f64;
@@ -59,9 +67,8 @@ pub(super) fn parts<'a>(
     seen.iter().map(|row| &rows[row * width..][part.clone()]).collect()
 }
 
-/// `Σ_t softmax_t(query · key_t / sqrt(head_dim)) value_t` over the tokens that this head sees.
-pub(super) fn attention(query: &[f64], keys: &[&[f64]], values: &[&[f64]]) -> Vec<f64> {
-    let scale = 1.0 / (query.len() as f64).sqrt();
+/// `Σ_t softmax_t(scale · query · key_t) value_t` over the tokens that this head sees.
+pub(super) fn attention(query: &[f64], scale: f64, keys: &[&[f64]], values: &[&[f64]]) -> Vec<f64> {
     let scores: Vec<f64> = keys.iter().map(|key| dot(query, key) * scale).collect();
     let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|score| (score - highest).exp()).collect();

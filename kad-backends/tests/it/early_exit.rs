@@ -10,7 +10,7 @@ use kad_backends::{
 use kad_core::testing::conformance::{Tolerance, check};
 use kad_core::{LanguageModel, LogitRows, TokenId};
 
-use crate::support::tiny::{self, gguf_llama, llama, qwen2};
+use crate::support::tiny::{self, llama};
 use crate::support::{gguf, hf};
 
 const SEED: u64 = 3;
@@ -25,10 +25,10 @@ fn rows(model: &dyn LanguageModel) -> LogitRows {
     out
 }
 
-/// For a tied head and one of its own, with and without biases: the exit after `k` blocks has the
+/// For every family: the exit after `k` blocks has the
 /// bits of a model whose specification has `k`, and of nothing else.
 fn is_the_model_of_fewer_layers(load: &Load, types: &[StoredType]) {
-    for spec in [llama(), gguf_llama(), qwen2()] {
+    for spec in tiny::all() {
         // Only the GGUF model's rows are whole blocks.
         let types = if spec.hidden == 256 { types } else { &[] };
         let whole = DecoderSpec { layers: LAYERS, ..spec };

@@ -1,7 +1,9 @@
 //! Configurations of published models, and what is refused.
 
 use kad_backends::decoder::families::from_hf_config;
-use kad_backends::decoder::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling};
+use kad_backends::decoder::spec::{
+    Activation, DecoderSpec, NormPlace, Norms, Pairing, QueryKeyNorm, Rope, RopeScaling, Scales,
+};
 use serde_json::{Value, json};
 
 fn llama() -> Value {
@@ -39,7 +41,10 @@ fn smollm2_is_read() {
         ffn: 1536,
         context_len: 8192,
         norm_eps: 1e-5,
+        norms: Norms::default(),
         rope: Rope { theta: 100_000.0, pairing: Pairing::Halves, scaling: RopeScaling::None },
+        window: None,
+        scales: Scales::default(),
         qkv_bias: false,
         tied_head: true,
         activation: Activation::Silu,
@@ -69,9 +74,145 @@ fn families_differ_where_they_should() {
         (spec.head_dim, spec.kv_heads, spec.tied_head, spec.qkv_bias),
         (128, 9, false, false)
     );
-    assert!(
-        from_hf_config(&with(json!({"model_type": "mistral", "sliding_window": 8192}))).is_ok()
-    );
+    let window = with(json!({"model_type": "mistral", "sliding_window": 8192}));
+    assert_eq!(from_hf_config(&window).unwrap().window, None, "the whole context fits");
+    let window = with(json!({"model_type": "mistral", "sliding_window": 4096}));
+    let spec = from_hf_config(&window).unwrap();
+    assert_eq!((spec.window_of(0), spec.window_of(29)), (Some(4096), Some(4096)));
+    assert_eq!((spec.window_of(30), spec.rope_of(0)), (None, &spec.rope));
+}
+
+#[test]
+fn a_window_of_qwen_begins_where_the_file_says() {
+    let window = |changes: Value| {
+        let mut config = with(json!({"model_type": "qwen2", "sliding_window": 64,
+                                     "use_sliding_window": true}));
+        for (key, value) in changes.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        let spec = from_hf_config(&config).unwrap();
+        (0..30).filter(|&layer| spec.window_of(layer) == Some(64)).collect::<Vec<_>>()
+    };
+    assert_eq!(window(json!({"max_window_layers": 21})), (21..30).collect::<Vec<_>>());
+    assert_eq!(window(json!({})), [28, 29]);
+    let kinds: Vec<&str> =
+        (0..30).map(|i| if i == 5 { "sliding_attention" } else { "full_attention" }).collect();
+    assert_eq!(window(json!({"layer_types": kinds, "max_window_layers": 21})), [5]);
+    assert!(window(json!({"use_sliding_window": false, "max_window_layers": 0})).is_empty());
+}
+
+/// Qwen3-0.6B.
+#[test]
+fn qwen3_is_read() {
+    let config = json!({
+        "model_type": "qwen3", "attention_bias": false, "head_dim": 128, "hidden_act": "silu",
+        "hidden_size": 1024, "intermediate_size": 3072, "max_position_embeddings": 40960,
+        "max_window_layers": 28, "num_attention_heads": 16, "num_hidden_layers": 28,
+        "num_key_value_heads": 8, "rms_norm_eps": 1e-6, "rope_scaling": null,
+        "rope_theta": 1000000, "sliding_window": null, "tie_word_embeddings": true,
+        "torch_dtype": "bfloat16", "use_sliding_window": false, "vocab_size": 151936,
+    });
+    let spec = from_hf_config(&config).unwrap();
+    let norms = Norms { query_key: QueryKeyNorm::Head, ..Norms::default() };
+    assert_eq!((spec.norms, spec.head_dim, spec.kv_heads), (norms, 128, 8));
+    assert_eq!((spec.window, spec.scales, spec.qkv_bias), (None, Scales::default(), false));
+    assert_eq!((spec.rope.theta, spec.tied_head), (1e6, true));
+    let mut missing = config;
+    missing["head_dim"] = Value::Null;
+    let error = from_hf_config(&missing).unwrap_err().to_string();
+    assert!(error.contains("`head_dim` is missing"), "{error}");
+}
+
+/// OLMo-2-0425-1B.
+#[test]
+fn olmo2_is_read() {
+    let config = json!({
+        "model_type": "olmo2", "attention_bias": false, "hidden_act": "silu",
+        "hidden_size": 2048, "intermediate_size": 8192, "max_position_embeddings": 4096,
+        "num_attention_heads": 16, "num_hidden_layers": 16, "num_key_value_heads": 16,
+        "rms_norm_eps": 1e-6, "rope_scaling": null, "rope_theta": 500000,
+        "tie_word_embeddings": false, "torch_dtype": "float32", "vocab_size": 100352,
+    });
+    let spec = from_hf_config(&config).unwrap();
+    let norms = Norms { place: NormPlace::After, query_key: QueryKeyNorm::Whole, minus_one: false };
+    assert_eq!((spec.norms, spec.norm_eps, spec.head_dim), (norms, 1e-6, 128));
+    assert_eq!((spec.tied_head, spec.activation), (false, Activation::Silu));
+}
+
+/// Gemma-3-1B, as published and as transformers 5 writes it.
+#[test]
+fn gemma3_is_read() {
+    let old = json!({
+        "model_type": "gemma3_text", "attention_bias": false, "attn_logit_softcapping": null,
+        "final_logit_softcapping": null, "head_dim": 256,
+        "hidden_activation": "gelu_pytorch_tanh", "hidden_size": 1152, "intermediate_size": 6912,
+        "max_position_embeddings": 32768, "num_attention_heads": 4, "num_hidden_layers": 26,
+        "num_key_value_heads": 1, "query_pre_attn_scalar": 256, "rms_norm_eps": 1e-6,
+        "rope_local_base_freq": 10000, "rope_scaling": null, "rope_theta": 1000000,
+        "sliding_window": 512, "sliding_window_pattern": 6, "torch_dtype": "bfloat16",
+        "vocab_size": 262144,
+    });
+    let spec = from_hf_config(&old).unwrap();
+    let norms = Norms { place: NormPlace::Both, query_key: QueryKeyNorm::Head, minus_one: true };
+    assert_eq!((spec.norms, spec.activation), (norms, Activation::GeluTanh));
+    assert!(spec.tied_head, "published files leave out what is Gemma's default");
+    // √1152 = 33.94, which bfloat16 does not have.
+    assert_eq!(spec.scales, Scales { embedding: 34.0, attention: Some(0.0625) });
+    let whole: Vec<usize> = (0..26).filter(|&layer| spec.window_of(layer).is_none()).collect();
+    assert_eq!((whole, spec.window_of(0)), (vec![5, 11, 17, 23], Some(512)));
+    assert_eq!((spec.rope_of(0).theta, spec.rope_of(5).theta), (1e4, 1e6));
+
+    let mut new = old.clone();
+    let kind = |i: usize| if i % 6 == 5 { "full_attention" } else { "sliding_attention" };
+    new["layer_types"] = (0..26).map(kind).collect();
+    new["rope_parameters"] = json!({
+        "full_attention": {"rope_type": "default", "rope_theta": 1000000.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    });
+    new["dtype"] = json!("bfloat16");
+    let gone = ["rope_theta", "rope_local_base_freq", "rope_scaling", "torch_dtype"];
+    for gone in gone.into_iter().chain(["sliding_window_pattern"]) {
+        new.as_object_mut().unwrap().remove(gone);
+    }
+    assert_eq!(from_hf_config(&new).unwrap(), spec);
+
+    // Linear scaling is of the layers that see all; the type of the model rounds the scale.
+    let mut scaled = old.clone();
+    scaled["rope_scaling"] = json!({"factor": 8.0, "rope_type": "linear"});
+    scaled["torch_dtype"] = json!("float32");
+    let spec = from_hf_config(&scaled).unwrap();
+    assert_eq!(spec.rope_of(5).scaling, RopeScaling::Linear { factor: 8.0 });
+    assert_eq!(spec.rope_of(0).scaling, RopeScaling::None);
+    assert_eq!(spec.scales.embedding, f64::from(1152f32.sqrt()));
+    // Windows as long as the context still turn as they do.
+    let mut long = old.clone();
+    long["sliding_window"] = json!(32768);
+    assert_eq!(from_hf_config(&long).unwrap().rope_of(0).theta, 1e4);
+
+    for (key, value, wanted) in [
+        ("final_logit_softcapping", json!(30.0), "`final_logit_softcapping` = 30"),
+        ("attn_logit_softcapping", json!(50.0), "`attn_logit_softcapping` = 50"),
+        ("use_bidirectional_attention", json!(true), "`use_bidirectional_attention` = true"),
+        ("query_pre_attn_scalar", Value::Null, "`query_pre_attn_scalar` is missing"),
+        ("query_pre_attn_scalar", json!(0), "`query_pre_attn_scalar` gives a scale of inf"),
+        ("sliding_window", Value::Null, "`sliding_window` is missing"),
+        ("sliding_window", json!(0), "`sliding_window` is 0"),
+        ("layer_types", json!(["sliding_attention"]), "`layer_types` has 1 entries for 26 layers"),
+        ("layer_types", json!(["chunked_attention"]), "`layer_types` has \"chunked_attention\""),
+        ("rope_theta", Value::Null, "`rope_scaling.rope_theta` is missing"),
+        (
+            "rope_parameters",
+            json!({"full_attention": {"rope_theta": 1e6}}),
+            "`rope_parameters.sliding_attention.rope_theta` is missing",
+        ),
+        ("torch_dtype", json!("float8"), "`dtype` is not supported: float8"),
+        ("model_type", json!("gemma3"), "olmo2, gemma3_text"),
+    ] {
+        let mut config = old.clone();
+        config[key] = value;
+        let message = from_hf_config(&config).unwrap_err().to_string();
+        assert!(message.contains(wanted), "{key}: {message}");
+    }
 }
 
 #[test]
@@ -99,14 +240,25 @@ fn what_would_be_ignored_is_refused() {
     for (changes, wanted) in [
         (
             json!({"model_type": "mamba"}),
-            "model type is not supported: mamba; supported: llama, mistral, qwen2",
+            "model type is not supported: mamba; supported: llama, mistral, qwen2, qwen3, olmo2",
         ),
         (json!({"model_type": null}), "`model_type` is missing"),
         (
             json!({"rope_scaling": {"type": "yarn", "factor": 4}}),
-            "rope scaling is not supported: yarn",
+            "rope scaling is not supported: `rope_scaling.type` = \"yarn\"; supported: default,",
         ),
-        (json!({"rope_scaling": {"rope_type": "dynamic"}}), "not supported: dynamic"),
+        (
+            json!({"rope_scaling": {"rope_type": "dynamic"}}),
+            "`rope_scaling.rope_type` = \"dynamic\"",
+        ),
+        (
+            json!({"rope_parameters": {"rope_type": "longrope"}}),
+            "`rope_parameters.rope_type` = \"longrope\"",
+        ),
+        (
+            json!({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}),
+            "`rope_parameters.partial_rotary_factor`",
+        ),
         (json!({"attention_bias": true}), "`attention_bias` = true"),
         (json!({"mlp_bias": true}), "`mlp_bias` = true"),
         (json!({"partial_rotary_factor": 0.5}), "`partial_rotary_factor`"),
@@ -115,16 +267,29 @@ fn what_would_be_ignored_is_refused() {
             "`quantization_config` \"gptq\"",
         ),
         (
-            json!({"model_type": "mistral", "sliding_window": 4096}),
+            json!({"model_type": "llama", "sliding_window": 4096}),
             "a window of 4096 tokens in a context of 8192",
         ),
         (
-            json!({"model_type": "qwen2", "sliding_window": 64, "use_sliding_window": true}),
-            "sliding window",
+            json!({"model_type": "olmo2", "sliding_window": 4096}),
+            "a window of 4096 tokens in a context of 8192",
+        ),
+        (
+            json!({"model_type": "qwen2", "use_sliding_window": true, "max_window_layers": 3}),
+            "`sliding_window` is missing",
         ),
         (
             json!({"layer_types": ["full_attention", "sliding_attention"]}),
-            "`layer_types` has \"sliding_attention\"",
+            "`layer_types` has \"sliding_attention\" against",
+        ),
+        (
+            json!({"model_type": "qwen2", "layer_types": vec!["sliding_attention"; 30]}),
+            "`layer_types` has \"sliding_attention\" against",
+        ),
+        (
+            json!({"model_type": "mistral", "sliding_window": 4096,
+                   "layer_types": vec!["full_attention"; 30]}),
+            "`layer_types` has \"full_attention\" against",
         ),
         (json!({"hidden_act": "relu"}), "activation is not supported: relu"),
         (json!({"hidden_size": "big"}), "`hidden_size` is \"big\", not a size"),

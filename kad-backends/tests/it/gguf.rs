@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use half::f16;
+use kad_backends::decoder::families::from_gguf;
+use kad_backends::decoder::spec::{Activation, RopeScaling};
 use kad_backends::gguf::{Gguf, Value};
 use kad_backends::{Format, LoadError, ModelFiles, StoredType};
 use tempfile::tempdir;
@@ -109,7 +111,9 @@ fn tensors_of_every_type_come_back_with_rows_first() {
 fn a_whole_model_is_read_and_named_as_hugging_face_does() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    for (arch, pairing) in [("llama", "Interleaved"), ("qwen2", "Halves")] {
+    let architectures = ["llama", "qwen2", "qwen3", "olmo2", "gemma3"];
+    for arch in architectures {
+        let pairing = if arch == "llama" { "Interleaved" } else { "Halves" };
         fs::write(&path, small_model(arch).bytes()).unwrap();
         // The folder holds one file, so its path does as well.
         for path in [&path, folder.path()] {
@@ -126,6 +130,41 @@ fn a_whole_model_is_read_and_named_as_hugging_face_does() {
     fs::copy(&path, folder.path().join("other.gguf")).unwrap();
     let error = ModelFiles::open(folder.path()).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("2 .gguf files: give the path of one"), "{error}");
+}
+
+/// What files of Gemma 3 do not say is what its published models have.
+#[test]
+fn gemma3_files_leave_things_unsaid() {
+    let spec = |changes: Vec<(&str, Meta)>| {
+        let mut writer = small_model("gemma3");
+        for (key, value) in changes {
+            writer.pair(&format!("gemma3.{key}"), value);
+        }
+        let gguf = open(&writer.bytes()).unwrap();
+        from_gguf(&gguf.metadata, &gguf.weights).unwrap()
+    };
+    let window = || ("attention.sliding_window", Meta::U32(16));
+    let plain = spec(vec![]);
+    assert_eq!((plain.attention_scale(), plain.window_of(0)), (1.0 / 8f64.sqrt(), None));
+    assert_eq!(plain.scales.embedding, f64::from(32f32.sqrt()));
+    assert!(!plain.norms.minus_one && plain.activation == Activation::GeluTanh);
+
+    let scaling = ("rope.scaling.factor", Meta::F32(8.0));
+    let local = spec(vec![window(), scaling, ("rope.freq_base", Meta::F32(1e6))]);
+    // Five of six layers have the window, so both layers of this one.
+    assert_eq!((local.window_of(0), local.window_of(1)), (Some(16), Some(16)));
+    assert_eq!((local.rope_of(0).theta, &local.rope_of(0).scaling), (1e4, &RopeScaling::None));
+    assert_eq!(local.rope.theta, 1e6);
+    assert_eq!(local.rope.scaling, RopeScaling::Linear { factor: 8.0 });
+
+    let base = ("rope.freq_base_swa", Meta::F32(500.0));
+    let second = ("attention.sliding_window_pattern", Meta::U32(2));
+    let said = spec(vec![window(), second, base]);
+    assert_eq!((said.window_of(0), said.window_of(1)), (Some(16), None));
+    assert_eq!(said.rope_of(0).theta, 500.0);
+    let listed = ("attention.sliding_window_pattern", Meta::Bools(vec![false, true]));
+    let listed = spec(vec![window(), listed]);
+    assert_eq!((listed.window_of(0), listed.window_of(1)), (None, Some(16)));
 }
 
 #[test]
@@ -208,14 +247,25 @@ fn false_headers_are_named() {
 
 #[test]
 fn metadata_that_do_not_fit_are_named() {
-    let cases: [(&str, Meta, &str); 11] = [
-        ("general.architecture", Meta::text("gemma3"), "supported: llama, qwen2"),
+    let cases: [(&str, Meta, &str); 14] = [
+        (
+            "general.architecture",
+            Meta::text("mamba"),
+            "supported: llama, qwen2, qwen3, olmo2, gemma3",
+        ),
         ("llama.block_count", Meta::text("two"), "`llama.block_count` is not a natural number"),
         ("llama.block_count", Meta::U64(u64::MAX), "which no model has"),
         ("llama.attention.head_count_kv", Meta::I32s(vec![2, 1]), "differs between layers"),
         ("llama.attention.head_count_kv", Meta::U32(3), "does not divide 4 heads"),
         ("llama.expert_count", Meta::U32(8), "`llama.expert_count` = 8"),
-        ("llama.rope.scaling.type", Meta::text("yarn"), "rope scaling is not supported: yarn"),
+        (
+            "llama.rope.scaling.type",
+            Meta::text("yarn"),
+            "rope scaling is not supported: `llama.rope.scaling.type` = \"yarn\"",
+        ),
+        ("llama.attention.scale", Meta::F32(1.0), "`llama.attention.scale` = 1"),
+        ("llama.attention.sliding_window", Meta::U32(4), "sliding_window` = 4"),
+        ("llama.attention.value_length", Meta::U32(4), "values of 4 numbers for keys of 8"),
         ("llama.rope.dimension_count", Meta::U32(4), "rotary embedding is not supported"),
         ("tokenizer.ggml.pre", Meta::text("falcon"), "supported: smollm"),
         ("tokenizer.ggml.model", Meta::text("bert"), "supported: gpt2, llama"),

@@ -3,21 +3,31 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kad_backends::decoder::families::from_hf_config;
-use kad_backends::decoder::spec::{DecoderSpec, RopeScaling};
+use kad_backends::decoder::families::{from_gguf, from_hf_config};
+use kad_backends::decoder::spec::{
+    DecoderSpec, NormPlace, Norms, QueryKeyNorm, Rope, RopeScaling, Scales, Window,
+};
+use kad_backends::gguf::Gguf;
 use kad_backends::{StoredType, Weights, naive};
 use kad_core::{Fingerprint, LanguageModel, LogitRows, TokenId, Vocab};
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors};
 
-struct Golden {
-    spec: DecoderSpec,
-    weights: Arc<Weights>,
+/// Folders of `tests/golden`.
+const ALL: [&str; 8] =
+    ["llama", "qwen2", "mistral", "qwen3", "qwen3-plain", "olmo2", "gemma3", "gemma3-plain"];
+
+/// Those that are there as GGUF too.
+const GGUF: [&str; 3] = ["qwen3-plain", "olmo2", "gemma3-plain"];
+
+pub(crate) struct Golden {
+    pub(crate) spec: DecoderSpec,
+    pub(crate) weights: Arc<Weights>,
     tokens: Vec<TokenId>,
     logits: Vec<f64>,
 }
 
 impl Golden {
-    fn read(name: &str) -> Golden {
+    pub(crate) fn read(name: &str) -> Golden {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         let json = |file: &str| -> serde_json::Value {
             serde_json::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap()
@@ -26,7 +36,14 @@ impl Golden {
         let tensors = SafeTensors::deserialize(&file).unwrap();
         let tensors = tensors.iter().map(|(name, view)| {
             let (shape, bytes) = (view.shape().to_vec(), view.data().to_vec());
-            (name.to_owned(), StoredType::F32, shape, bytes)
+            let stored = match view.dtype() {
+                Dtype::BF16 => StoredType::BF16,
+                other => {
+                    assert_eq!(other, Dtype::F32);
+                    StoredType::F32
+                }
+            };
+            (name.to_owned(), stored, shape, bytes)
         });
         let expected = json("expected.json");
         Golden {
@@ -39,12 +56,27 @@ impl Golden {
         }
     }
 
-    fn vocab(&self) -> Vocab {
+    /// The same model from GGUF.
+    fn read_gguf(name: &str) -> Golden {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let gguf = Gguf::open(&folder.join("model.gguf")).unwrap();
+        let spec = from_gguf(&gguf.metadata, &gguf.weights).unwrap();
+        Golden { spec, weights: Arc::new(gguf.weights), ..Golden::read(name) }
+    }
+
+    /// Every file, and what to call it.
+    pub(crate) fn all() -> impl Iterator<Item = (String, Golden)> {
+        let folders = ALL.map(|name| (name.to_owned(), Golden::read(name)));
+        let files = GGUF.map(|name| (format!("{name}, GGUF"), Golden::read_gguf(name)));
+        folders.into_iter().chain(files)
+    }
+
+    pub(crate) fn vocab(&self) -> Vocab {
         Vocab::new(self.spec.vocab_rows, Fingerprint([1; 32]))
     }
 
     /// Worst absolute difference to the expected logits.
-    fn worst(&self, model: &dyn LanguageModel) -> f64 {
+    pub(crate) fn worst(&self, model: &dyn LanguageModel) -> f64 {
         let mut rows = LogitRows::new(self.vocab().size());
         let mut session = model.start().unwrap();
         session.extend(&self.tokens, self.tokens.len(), &mut rows).unwrap();
@@ -54,36 +86,114 @@ impl Golden {
     }
 }
 
-/// Half the distance between neighbouring `f32` around the largest logit, 5.8: what rounding a
-/// right answer costs. Measured: 2.23e-7 (Llama), 2.38e-7 (Qwen2).
+/// Half the distance between neighbouring `f32` around the largest logit, 7.3: what rounding a
+/// right answer costs. Measured: at most 2.38e-7.
 const ROUNDED: f64 = 2.4e-7;
 
 /// Naive computes in `f64` and rounds its logits once, so it has to give the nearest `f32` of the
 /// expected number, every time.
 #[test]
 fn naive_gives_the_numbers_of_transformers_rounded_once() {
-    for name in ["llama", "qwen2"] {
-        let golden = Golden::read(name);
-        let model = naive::load(name, &golden.spec, &golden.weights, golden.vocab()).unwrap();
+    for (name, golden) in Golden::all() {
+        let model = naive::load(&name, &golden.spec, &golden.weights, golden.vocab()).unwrap();
         let mut rows = LogitRows::new(golden.vocab().size());
         let mut session = model.start().unwrap();
         session.extend(&golden.tokens, golden.tokens.len(), &mut rows).unwrap();
+        let worst = golden.worst(&*model);
+        println!("naive, {name}: worst difference {worst:.3e}");
         for (found, expected) in rows.iter().flatten().zip(&golden.logits) {
             assert_eq!(*found, *expected as f32, "{name}: expected {expected}");
         }
-        let worst = golden.worst(&*model);
-        println!("naive, {name}: worst difference {worst:.3e}");
         assert!(worst <= ROUNDED);
     }
 }
 
-/// The two files cover what the names promise.
+/// The files cover what the names promise.
 #[test]
-fn the_golden_models_scale_rotary_frequencies_and_have_biases() {
-    let (llama, qwen2) = (Golden::read("llama").spec, Golden::read("qwen2").spec);
+fn the_golden_models_have_what_their_families_have() {
+    let spec = |name: &str| Golden::read(name).spec;
+    let window = |name: &str| spec(name).window.unwrap();
+    let (llama, qwen2, mistral) = (spec("llama"), spec("qwen2"), spec("mistral"));
     assert!(matches!(llama.rope.scaling, RopeScaling::Llama3 { .. }));
     assert!(llama.tied_head && llama.heads > llama.kv_heads);
     assert!(qwen2.qkv_bias && !qwen2.tied_head);
+    assert!(matches!(mistral.rope.scaling, RopeScaling::Linear { .. }));
+    assert!(mistral.query_width() > mistral.hidden);
+    assert_eq!((window("mistral").tokens, &window("mistral").layers[..]), (5, &[true, true][..]));
+
+    let norms = |place, query_key, minus_one| Norms { place, query_key, minus_one };
+    assert_eq!(spec("qwen3").norms, norms(NormPlace::Before, QueryKeyNorm::Head, false));
+    assert_eq!((window("qwen3").tokens, &window("qwen3").layers[..]), (4, &[false, true][..]));
+    assert_eq!(spec("olmo2").norms, norms(NormPlace::After, QueryKeyNorm::Whole, false));
+    assert!(spec("olmo2").heads > spec("olmo2").kv_heads && !spec("olmo2").tied_head);
+    let gemma3 = spec("gemma3");
+    assert_eq!(gemma3.norms, norms(NormPlace::Both, QueryKeyNorm::Head, true));
+    // √24 = 4.898979…, and the bfloat16 next to it.
+    assert_eq!(gemma3.scales, Scales { embedding: 4.90625, attention: Some(1.0 / 12f64.sqrt()) });
+    let local = window("gemma3");
+    assert_eq!((local.tokens, &local.layers[..]), (4, &[true, false, true][..]));
+    assert_eq!((local.rope.theta, &local.rope.scaling), (100.0, &RopeScaling::None));
+    assert_eq!(gemma3.rope.scaling, RopeScaling::Linear { factor: 2.5 });
+    for name in GGUF {
+        let (file, mut folder) = (Golden::read_gguf(name).spec, spec(name));
+        // In the file the 1 is added, and 1 / √8 is what is not said.
+        folder.norms.minus_one = false;
+        folder.scales.attention = None;
+        folder.family.clone_from(&file.family);
+        assert_eq!(file, folder, "{name}");
+    }
+}
+
+/// Each switch of each family changes the golden logits: leaving it out could not go unseen.
+#[test]
+fn a_switch_that_is_left_out_would_be_seen() {
+    /// Thousands of times what rounding costs.
+    const SEEN: f64 = 1e-3;
+    let unscaled = |rope: &Rope| Rope { scaling: RopeScaling::None, ..rope.clone() };
+    for name in ALL {
+        let golden = Golden::read(name);
+        let spec = &golden.spec;
+        let with = |window: Window| DecoderSpec { window: Some(window), ..spec.clone() };
+        let mut wrong = vec![];
+        if spec.rope.scaling != RopeScaling::None {
+            wrong.push(DecoderSpec { rope: unscaled(&spec.rope), ..spec.clone() });
+        }
+        if let Some(window) = &spec.window {
+            wrong.push(DecoderSpec { window: None, ..spec.clone() });
+            wrong.push(with(Window { tokens: window.tokens - 1, ..window.clone() }));
+            wrong.push(with(Window { tokens: window.tokens + 1, ..window.clone() }));
+            wrong.push(with(Window { layers: vec![true; spec.layers], ..window.clone() }));
+            wrong.push(with(Window { rope: spec.rope.clone(), ..window.clone() }));
+        }
+        wrong.retain(|other| other != spec);
+        if spec.norms.minus_one {
+            let norms = Norms { minus_one: false, ..spec.norms };
+            wrong.push(DecoderSpec { norms, ..spec.clone() });
+        }
+        if spec.norms.query_key == QueryKeyNorm::Head {
+            let norms = Norms { query_key: QueryKeyNorm::None, ..spec.norms };
+            wrong.push(DecoderSpec { norms, ..spec.clone() });
+        }
+        if spec.scales != Scales::default() {
+            let Scales { embedding, attention } = spec.scales;
+            let rounded = Scales { embedding: (spec.hidden as f64).sqrt(), attention };
+            // What is only the rounding of a scale in float32 is not to be seen.
+            if (rounded.embedding - embedding).abs() > 1e-4 {
+                wrong.push(DecoderSpec { scales: rounded, ..spec.clone() });
+            }
+            let plain = Scales { embedding: 1.0, attention };
+            wrong.push(DecoderSpec { scales: plain, ..spec.clone() });
+            if spec.attention_scale() != 1.0 / (spec.head_dim as f64).sqrt() {
+                let unsaid = Scales { embedding, attention: None };
+                wrong.push(DecoderSpec { scales: unsaid, ..spec.clone() });
+            }
+        }
+        for wrong in wrong {
+            let model = naive::load(name, &wrong, &golden.weights, golden.vocab()).unwrap();
+            let worst = golden.worst(&*model);
+            assert!(worst > SEEN, "{name}: {worst:e} with {wrong:?}");
+        }
+    }
 }
 
 #[cfg(feature = "candle")]
@@ -92,10 +202,9 @@ fn candle_agrees_with_transformers() {
     use kad_backends::{Dtype, candle};
     /// Measured: 2.7e-6 (Llama), 4.1e-6 (Qwen2).
     const CANDLE_F32: f64 = 1e-5;
-    for name in ["llama", "qwen2"] {
-        let golden = Golden::read(name);
+    for (name, golden) in Golden::all() {
         let vocab = golden.vocab();
-        let model = candle::load(name, &golden.spec, &golden.weights, vocab, Dtype::F32).unwrap();
+        let model = candle::load(&name, &golden.spec, &golden.weights, vocab, Dtype::F32).unwrap();
         let worst = golden.worst(&*model);
         println!("candle f32, {name}: worst difference {worst:.3e}");
         assert!(worst <= CANDLE_F32, "{name}: {worst:e}");

@@ -7,7 +7,7 @@ use kad_backends::{LayeredModel, LoadError, Weights, naive};
 use kad_core::testing::conformance::{Tolerance, check};
 use kad_core::{LanguageModel, LogitRows, TokenId};
 
-use crate::support::tiny::{self, gguf_llama, llama, qwen2};
+use crate::support::tiny::{self, llama, qwen2};
 
 const SEED: u64 = 3;
 
@@ -27,7 +27,7 @@ fn some_tokens(model: &dyn LanguageModel, count: usize) -> Vec<TokenId> {
 
 #[test]
 fn naive_keeps_the_contract_to_the_bit() {
-    for spec in [llama(), gguf_llama(), qwen2()] {
+    for spec in tiny::all() {
         let model = naive_model(&spec, &tiny::weights(&spec, &[], SEED));
         let report = check(&*model, None, Tolerance::EXACT, SEED);
         println!("naive, {}: {report:?}", spec.family);
@@ -131,6 +131,7 @@ mod candle {
     use kad_core::testing::conformance::Report;
 
     use super::*;
+    use crate::support::tiny::gguf_llama;
 
     /// Against naive with the same weights, whatever they are stored in: only sums are rounded.
     /// Worst measured: 3.8e-6 (f32), 4.2e-6 (f16, bf16), 1.4e-5 (K types, whose logits go to 20).
@@ -155,7 +156,7 @@ mod candle {
 
     #[test]
     fn f32_agrees_with_naive() {
-        for spec in [llama(), gguf_llama(), qwen2()] {
+        for spec in tiny::all() {
             agrees(&spec, &[], Dtype::F32);
             agrees(&spec, &[], Dtype::Auto);
         }
@@ -163,7 +164,7 @@ mod candle {
 
     #[test]
     fn weights_of_two_bytes_agree_with_naive_on_the_same_weights() {
-        for spec in [llama(), gguf_llama(), qwen2()] {
+        for spec in tiny::all() {
             for (stored, dtype) in [(StoredType::F16, Dtype::F16), (StoredType::BF16, Dtype::BF16)]
             {
                 agrees(&spec, &[stored], dtype);

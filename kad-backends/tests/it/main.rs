@@ -3,6 +3,8 @@
 // The lint spares test functions, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "burn")]
+mod burn;
 mod chat;
 mod dequant;
 mod early_exit;
@@ -11,10 +13,14 @@ mod folder;
 mod gguf;
 mod golden;
 mod interpreters;
+#[cfg(any(feature = "burn", feature = "tch"))]
+mod libraries;
 mod quantise;
 mod real_files;
 mod registry;
 mod sources;
 mod support;
+#[cfg(feature = "tch")]
+mod tch;
 mod tokenizers;
 mod trees;

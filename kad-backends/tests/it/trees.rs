@@ -4,7 +4,7 @@
 use kad_backends::{StoredType, naive};
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
 
-use crate::support::tiny::{self, llama, qwen2};
+use crate::support::tiny;
 
 const SEED: u64 = 3;
 
@@ -47,7 +47,7 @@ fn chain_rows(model: &dyn LanguageModel, tokens: &[TokenId], wanted: usize) -> L
 #[test]
 fn nodes_of_naive_have_the_bits_of_their_texts() {
     let (held, tree) = (tokens(9), tree(40));
-    for spec in [llama(), qwen2()] {
+    for spec in tiny::all() {
         let weights = tiny::weights(&spec, &[StoredType::F32], SEED);
         let model = naive::load("naive", &spec, &weights, tiny::vocab()).unwrap();
         let found = tree_rows(&*model, &held, &tree);
@@ -64,7 +64,7 @@ mod candle {
     use kad_backends::{Dtype, candle};
 
     use super::*;
-    use crate::support::tiny::gguf_llama;
+    use crate::support::tiny::{gemma3, gguf_llama, llama, mistral, olmo2, qwen2, qwen3};
 
     /// Worst measured, 200 nodes after 60 tokens: 2.0e-6, with K types 2.6e-5. Twice that is what
     /// candle's product, which takes part where there is no AVX-512, has cost prompts.
@@ -77,6 +77,10 @@ mod candle {
             (llama(), vec![], Dtype::F16),
             (qwen2(), vec![BF16], Dtype::Auto),
             (qwen2(), vec![F16], Dtype::BF16),
+            (mistral(), vec![], Dtype::F32),
+            (qwen3(), vec![BF16], Dtype::Auto),
+            (olmo2(), vec![], Dtype::BF16),
+            (gemma3(), vec![F16], Dtype::F32),
             (gguf_llama(), vec![Q4K, Q6K], Dtype::Quantized),
             (gguf_llama(), vec![Q8_0, Q4_1], Dtype::Auto),
         ]
@@ -92,7 +96,9 @@ mod candle {
     fn trees_of_several_chunks_agree_with_naive() {
         let (held, tree) = (tokens(60), tree(200));
         assert!(tree.len() > candle::CHUNK);
-        for (spec, types) in [(llama(), vec![]), (gguf_llama(), vec![StoredType::Q4K])] {
+        let narrow = [llama(), mistral(), qwen3(), olmo2(), gemma3()].map(|spec| (spec, vec![]));
+        let wide = (gguf_llama(), vec![StoredType::Q4K]);
+        for (spec, types) in narrow.into_iter().chain([wide]) {
             let weights = tiny::weights(&spec, &types, SEED);
             let slow = naive::load("naive", &spec, &weights, tiny::vocab()).unwrap();
             let fast = load(&spec, &types, Dtype::Auto);

@@ -1,14 +1,25 @@
 //! GGUF metadata to a [`DecoderSpec`].
 
-use super::check;
-use crate::decoder::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling};
+use super::{Family, check, check_layers, every_nth_sees_all, window};
+use crate::decoder::spec::{
+    Activation, DecoderSpec, Norms, Pairing, Rope, RopeScaling, Scales, Window,
+};
 use crate::decoder::{EMBEDDING, HEAD, Slot};
 use crate::error::LoadError;
 use crate::gguf::{Metadata, Value};
 use crate::weights::Weights;
 
 /// What `general.architecture` may be.
-const GGUF_FAMILIES: [&str; 2] = ["llama", "qwen2"];
+const FAMILIES: [(&str, Family); 5] = [
+    ("llama", Family::Llama),
+    ("qwen2", Family::Qwen2),
+    ("qwen3", Family::Qwen3),
+    ("olmo2", Family::Olmo2),
+    ("gemma3", Family::Gemma3),
+];
+
+/// The largest Gemma 3, of 27 billion parameters, has this many layers; no other has.
+const LAYERS_OF_GEMMA3_27B: usize = 62;
 
 /// Reads GGUF metadata; the number of rows and the tied head are seen from the weights.
 ///
@@ -16,48 +27,64 @@ const GGUF_FAMILIES: [&str; 2] = ["llama", "qwen2"];
 /// As [`from_hf_config`](super::from_hf_config).
 pub fn from_gguf(metadata: &Metadata, weights: &Weights) -> Result<DecoderSpec, LoadError> {
     let key = "general.architecture";
-    let family = metadata.text(key)?.ok_or_else(|| metadata.wrong(key, "is missing"))?;
-    if !GGUF_FAMILIES.contains(&family) {
-        return Err(LoadError::unsupported("GGUF architecture", family, &GGUF_FAMILIES));
-    }
-    let gguf = GgufConfig { metadata, family };
+    let name = metadata.text(key)?.ok_or_else(|| metadata.wrong(key, "is missing"))?;
+    let family = Family::named(name, &FAMILIES, "GGUF architecture")?;
+    let gguf = GgufConfig { metadata, name, family };
     gguf.refuse_the_rest()?;
     let embedding = weights.tensor(EMBEDDING)?;
     let heads = gguf.size("attention.head_count")?;
     let hidden = gguf.size("embedding_length")?;
+    let layers = gguf.size("block_count")?;
+    check_layers(layers).map_err(|what| metadata.wrong(&gguf.key("block_count"), what))?;
     let kv_heads = gguf.optional_size("attention.head_count_kv")?.unwrap_or(heads);
-    let head_dim = gguf.optional_size("attention.key_length")?.unwrap_or(hidden / heads.max(1));
+    let head_dim = gguf.head_dim(hidden, heads)?;
     let context_len = gguf.size("context_length")?;
-    let spec = DecoderSpec {
-        family: family.to_owned(),
+    let rope = gguf.rope(head_dim, context_len, weights)?;
+    let mut spec = DecoderSpec {
+        family: name.to_owned(),
         vocab_rows: embedding.shape[0],
         hidden,
-        layers: gguf.size("block_count")?,
+        layers,
         heads,
         kv_heads,
         head_dim,
         ffn: gguf.size("feed_forward_length")?,
         context_len,
         norm_eps: gguf.number("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6),
-        rope: gguf.rope(head_dim, context_len, weights)?,
-        qkv_bias: weights.contains(&Slot::QueryBias.name(0)),
+        // Converters have added the 1 that Gemma's own files leave out.
+        norms: family.norms(),
+        window: gguf.window(&rope, layers, context_len)?,
+        rope,
+        scales: gguf.scales(hidden, heads, layers),
+        qkv_bias: false,
         tied_head: !weights.contains(HEAD),
-        // Neither architecture has another.
-        activation: Activation::Silu,
+        // No key says it.
+        activation: match family {
+            Family::Gemma3 => Activation::GeluTanh,
+            _ => Activation::Silu,
+        },
     };
+    spec.qkv_bias = weights.contains(&Slot::QueryBias.name(&spec, 0));
     check(&spec, |key, what| metadata.wrong(key, what))?;
     Ok(spec)
 }
 
-/// The architecture's own keys, `llama.*` or `qwen2.*`.
+/// The norms of an architecture, by which tensors are named; Llama's if it is unknown.
+pub(crate) fn norms_of(architecture: &str) -> Norms {
+    let found = FAMILIES.iter().find(|(name, _)| *name == architecture);
+    found.map_or_else(Norms::default, |(_, family)| family.norms())
+}
+
+/// The architecture's own keys, `llama.*` and so on.
 struct GgufConfig<'a> {
     metadata: &'a Metadata,
-    family: &'a str,
+    name: &'a str,
+    family: Family,
 }
 
 impl GgufConfig<'_> {
     fn key(&self, key: &str) -> String {
-        format!("{}.{key}", self.family)
+        format!("{}.{key}", self.name)
     }
 
     fn number(&self, key: &str) -> Result<Option<f64>, LoadError> {
@@ -102,8 +129,11 @@ impl GgufConfig<'_> {
             return Err(LoadError::unsupported("rotary embedding", found, &["all coordinates"]));
         }
         let theta = self.number("rope.freq_base")?.unwrap_or(10_000.0);
-        // llama files permute the rows of q and k, qwen2 files do not.
-        let pairing = if self.family == "llama" { Pairing::Interleaved } else { Pairing::Halves };
+        // llama files permute the rows of q and k, others do not.
+        let pairing = match self.family {
+            Family::Llama => Pairing::Interleaved,
+            _ => Pairing::Halves,
+        };
         let rope = Rope { theta, pairing, scaling: self.scaling()? };
         if !weights.contains(ROPE_FACTORS) {
             return Ok(rope);
@@ -111,6 +141,61 @@ impl GgufConfig<'_> {
         let factors = weights.tensor(ROPE_FACTORS)?.to_f32()?;
         let scaling = scaling_of_factors(&rope, &factors, head_dim, context)?;
         Ok(Rope { scaling, ..rope })
+    }
+
+    fn head_dim(&self, hidden: usize, heads: usize) -> Result<usize, LoadError> {
+        let keys = self.optional_size("attention.key_length")?.unwrap_or(hidden / heads.max(1));
+        match self.optional_size("attention.value_length")?.filter(|&values| values != keys) {
+            None => Ok(keys),
+            Some(values) => {
+                let found = format!("values of {values} numbers for keys of {keys}");
+                Err(LoadError::unsupported("attention", found, &["heads of one width"]))
+            }
+        }
+    }
+
+    /// Gemma 3's window; its layers turn as if nothing had been scaled for longer contexts.
+    fn window(
+        &self,
+        whole: &Rope,
+        layers: usize,
+        context: usize,
+    ) -> Result<Option<Window>, LoadError> {
+        /// Both are those of every published Gemma 3, whose files need not say them.
+        const PERIOD: usize = 6;
+        const THETA: f64 = 10_000.0;
+        let tokens = self.optional_size("attention.sliding_window")?;
+        let Some(tokens) = tokens.filter(|_| self.family == Family::Gemma3) else {
+            return Ok(None);
+        };
+        let theta = self.number("rope.freq_base_swa")?.unwrap_or(THETA);
+        let local = Rope { theta, scaling: RopeScaling::None, ..whole.clone() };
+        let key = self.key("attention.sliding_window_pattern");
+        let flags = match self.metadata.get(&key) {
+            Some(Value::Array(flags)) => {
+                let flag = |flag: &Value| match flag {
+                    Value::Bool(flag) => Ok(*flag),
+                    _ => Err(self.metadata.wrong(&key, "holds something that is not a bool")),
+                };
+                flags.iter().map(flag).collect::<Result<_, _>>()?
+            }
+            _ => {
+                let period = self.optional_size("attention.sliding_window_pattern")?;
+                every_nth_sees_all(layers, period.unwrap_or(PERIOD))
+            }
+        };
+        Ok(window(tokens, flags, (whole, local), context))
+    }
+
+    /// Gemma 3's scales. No key says them.
+    fn scales(&self, hidden: usize, heads: usize, layers: usize) -> Scales {
+        if self.family != Family::Gemma3 {
+            return Scales::default();
+        }
+        let width = (hidden / heads.max(1)) as f64;
+        let large = layers == LAYERS_OF_GEMMA3_27B;
+        let embedding = f64::from((hidden as f64).sqrt() as f32);
+        Scales { embedding, attention: large.then(|| 1.0 / width.sqrt()) }
     }
 
     fn scaling(&self) -> Result<RopeScaling, LoadError> {
@@ -121,7 +206,8 @@ impl GgufConfig<'_> {
             (Some("none"), _) | (None | Some("linear"), None) => Ok(RopeScaling::None),
             (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor }),
             (Some(other), _) => {
-                Err(LoadError::unsupported("rope scaling", other, &["none", "linear"]))
+                let found = format!("`{}` = {other:?}", self.key("rope.scaling.type"));
+                Err(LoadError::unsupported("rope scaling", found, &["none", "linear"]))
             }
         }
     }
@@ -142,8 +228,11 @@ impl GgufConfig<'_> {
             let harmless = match (key, set) {
                 (_, None) => true,
                 ("attention.sliding_window", Some(window)) => {
-                    self.number("context_length")?.is_some_and(|context| window >= context)
+                    let context = self.number("context_length")?;
+                    self.family == Family::Gemma3 || context.is_some_and(|all| window >= all)
                 }
+                // What attention is scaled by is 1 / √head_dim where nothing is said.
+                ("attention.scale", Some(_)) => false,
                 (_, Some(value)) => key.ends_with("scale") && value == 1.0,
             };
             if let Some(value) = set.filter(|_| !harmless) {

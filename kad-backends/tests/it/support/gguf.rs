@@ -19,6 +19,7 @@ pub(crate) enum Meta {
     Texts(Vec<String>),
     I32s(Vec<i32>),
     F32s(Vec<f32>),
+    Bools(Vec<bool>),
 }
 
 impl Meta {
@@ -37,7 +38,7 @@ impl Meta {
             Meta::F32(_) => 6,
             Meta::Bool(_) => 7,
             Meta::Text(_) => 8,
-            Meta::Texts(_) | Meta::I32s(_) | Meta::F32s(_) => 9,
+            Meta::Texts(_) | Meta::I32s(_) | Meta::F32s(_) | Meta::Bools(_) => 9,
             Meta::U64(_) => 10,
             Meta::I64(_) => 11,
             Meta::F64(_) => 12,
@@ -69,6 +70,10 @@ impl Meta {
             Meta::I32s(xs) => {
                 array(out, 5, xs.len());
                 xs.iter().for_each(|x| out.extend(x.to_le_bytes()));
+            }
+            Meta::Bools(xs) => {
+                array(out, 7, xs.len());
+                out.extend(xs.iter().map(|&x| u8::from(x)));
             }
             Meta::F32s(xs) => {
                 array(out, 6, xs.len());
@@ -177,13 +182,20 @@ pub(crate) fn small_model(arch: &str) -> Writer {
     writer.f32("output_norm.weight", &[hidden], 2);
     let kv = hidden / heads * kv_heads;
     for layer in 0..layers {
-        let shapes: [(&str, &[usize]); 9] = [
-            ("attn_norm", &[hidden]),
+        for name in norms(arch) {
+            let width = match (*name, arch) {
+                ("attn_q_norm", "olmo2") => hidden,
+                ("attn_k_norm", "olmo2") => kv,
+                ("attn_q_norm" | "attn_k_norm", _) => hidden / heads,
+                _ => hidden,
+            };
+            writer.f32(&format!("blk.{layer}.{name}.weight"), &[width], layer as u64);
+        }
+        let shapes: [(&str, &[usize]); 7] = [
             ("attn_q", &[hidden, hidden]),
             ("attn_k", &[kv, hidden]),
             ("attn_v", &[kv, hidden]),
             ("attn_output", &[hidden, hidden]),
-            ("ffn_norm", &[hidden]),
             ("ffn_gate", &[ffn, hidden]),
             ("ffn_up", &[ffn, hidden]),
             ("ffn_down", &[hidden, ffn]),
@@ -197,6 +209,23 @@ pub(crate) fn small_model(arch: &str) -> Writer {
         }
     }
     writer
+}
+
+/// Norms in a block of that architecture.
+fn norms(arch: &str) -> &[&str] {
+    match arch {
+        "qwen3" => &["attn_norm", "attn_q_norm", "attn_k_norm", "ffn_norm"],
+        "olmo2" => &["attn_q_norm", "attn_k_norm", "post_attention_norm", "post_ffw_norm"],
+        "gemma3" => &[
+            "attn_norm",
+            "attn_q_norm",
+            "attn_k_norm",
+            "post_attention_norm",
+            "ffn_norm",
+            "post_ffw_norm",
+        ],
+        _ => &["attn_norm", "ffn_norm"],
+    }
 }
 
 fn tokenizer(writer: &mut Writer, bpe: &SmallBpe) {

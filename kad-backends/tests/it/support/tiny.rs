@@ -3,12 +3,18 @@
 use std::sync::Arc;
 
 use half::f16;
-use kad_backends::decoder::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling};
+use kad_backends::decoder::spec::{
+    Activation, DecoderSpec, NormPlace, Norms, Pairing, QueryKeyNorm, Rope, RopeScaling, Scales,
+    Window,
+};
 use kad_backends::decoder::{EMBEDDING, HEAD, tensors};
 use kad_backends::{StoredType, Weights};
 use kad_core::{Fingerprint, Vocab};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+/// Most layers that tests give these models.
+const LAYERS: usize = 4;
 
 /// Embedding rows; one more than the tokenizer's size, as in padded files.
 const ROWS: usize = 50;
@@ -31,7 +37,10 @@ pub(crate) fn llama() -> DecoderSpec {
         ffn: 56,
         context_len: 300,
         norm_eps: 1e-5,
+        norms: Norms::default(),
         rope: Rope { theta: 1e4, pairing: Pairing::Halves, scaling: RopeScaling::None },
+        window: None,
+        scales: Scales::default(),
         qkv_bias: false,
         tied_head: true,
         activation: Activation::Silu,
@@ -56,6 +65,56 @@ pub(crate) fn qwen2() -> DecoderSpec {
         head_dim: 12,
         ..llama()
     }
+}
+
+/// Mistral: a window in every layer, shorter than most texts.
+pub(crate) fn mistral() -> DecoderSpec {
+    let window = Window { tokens: 7, layers: vec![true; LAYERS], rope: llama().rope };
+    DecoderSpec { family: "mistral".into(), window: Some(window), ..llama() }
+}
+
+/// Qwen3: norms of heads, and a window in every second layer.
+pub(crate) fn qwen3() -> DecoderSpec {
+    let layers = (0..LAYERS).map(|layer| layer % 2 == 1).collect();
+    let window = Window { tokens: 20, layers, rope: llama().rope };
+    let norms = Norms { query_key: QueryKeyNorm::Head, ..Norms::default() };
+    DecoderSpec {
+        family: "qwen3".into(),
+        norms,
+        window: Some(window),
+        tied_head: false,
+        head_dim: 16,
+        ..llama()
+    }
+}
+
+/// OLMo-2: norms after layers and of whole projections.
+pub(crate) fn olmo2() -> DecoderSpec {
+    let norms = Norms { place: NormPlace::After, query_key: QueryKeyNorm::Whole, minus_one: false };
+    DecoderSpec { family: "olmo2".into(), norms, tied_head: false, ..llama() }
+}
+
+/// Gemma 3: norms before and after layers and of heads, windows with a rotary base of their own,
+/// scales.
+pub(crate) fn gemma3() -> DecoderSpec {
+    let norms = Norms { place: NormPlace::Both, query_key: QueryKeyNorm::Head, minus_one: true };
+    let rope = Rope { theta: 100.0, pairing: Pairing::Halves, scaling: RopeScaling::None };
+    let layers = (0..LAYERS).map(|layer| layer % 2 == 0).collect();
+    DecoderSpec {
+        family: "gemma3_text".into(),
+        norms,
+        rope: Rope { scaling: RopeScaling::Linear { factor: 2.0 }, ..llama().rope },
+        window: Some(Window { tokens: 9, layers, rope }),
+        scales: Scales { embedding: 40f64.sqrt(), attention: Some(0.25) },
+        activation: Activation::GeluTanh,
+        head_dim: 14,
+        ..llama()
+    }
+}
+
+/// One model of every kind there is; only the GGUF one's rows are whole blocks.
+pub(crate) fn all() -> [DecoderSpec; 7] {
+    [llama(), gguf_llama(), qwen2(), mistral(), qwen3(), olmo2(), gemma3()]
 }
 
 /// Weights for `spec`: `f32`, or matrices in `types` by turns.
