@@ -174,14 +174,15 @@ pub(super) fn attention(
         let (token, kv_head) = (index / spec.kv_heads, index % spec.kv_heads);
         let (prefix, slots) = sight.of(token, window);
         weights.resize(prefix.len() + slots.len(), 0.0);
-        let (from, to, offset) = (prefix.start, prefix.end, kv_head * spec.head_dim);
-        let seen = |rows| Seen { rows, stride: width, offset, from, to, slots };
+        let (first, prefix, offset) = (prefix.start, prefix.len(), kv_head * spec.head_dim);
+        let (keys, values) = (&cache.keys[first * width..], &cache.values[first * width..]);
+        let seen = |rows| Seen { rows, first, stride: width, offset, prefix, slots };
         let queries = &queries[token * stride + kv_head * group..][..group];
         let heads = queries.chunks_exact(spec.head_dim).zip(out.chunks_exact_mut(spec.head_dim));
         for (query, out) in heads {
-            kernels::scores(query, seen(&cache.keys), scale, weights);
+            kernels::scores(query, seen(keys), scale, weights);
             kernels::softmax(weights);
-            kernels::weighted_sum(weights, seen(&cache.values), out);
+            kernels::weighted_sum(weights, seen(values), out);
         }
     };
     let work = 2 * tokens * spec.query_width() * (cache.keys.len() / width).min(window);
@@ -205,17 +206,40 @@ pub(super) fn gated(activation: Activation, gate_up: &mut [f32], ffn: usize, out
                 let one = f32x16::ONE;
                 kernels::zip(gate, up, |gate, up| gate / (one + (-gate).exp()) * up);
             }
-            Activation::GeluTanh => {
-                for (gate, up) in gate.iter_mut().zip(up) {
-                    *gate = gelu_tanh(*gate) * *up;
-                }
-            }
+            Activation::GeluTanh => kernels::zip(gate, up, |gate, up| gelu_tanh(gate) * up),
         }
         out.extend_from_slice(gate);
     }
 }
 
-fn gelu_tanh(x: f32) -> f32 {
-    let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-    0.5 * x * (1.0 + inner.tanh())
+/// `x / 2 · (1 + tanh(u))` with `u = √(2/π) (x + 0.044715 x³)`, which is `x / (1 + exp(−2 u))`.
+#[inline(always)]
+fn gelu_tanh(x: f32x16) -> f32x16 {
+    let scale = f32x16::splat(-2.0 * (2.0 / std::f32::consts::PI).sqrt());
+    let exponent = scale * (x + f32x16::splat(0.044715) * x * x * x);
+    x / (f32x16::ONE + exponent.exp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The formula with its tanh, in `f64`; also where the exponential has no `f32`.
+    #[test]
+    fn gelu_is_its_formula_far_out_too() {
+        /// Relative to the input. Worst measured: 1.01e-7.
+        const ROUNDING: f64 = 3e-7;
+        let mut worst = 0.0f64;
+        for step in -4000..=4000 {
+            let x = (f64::from(step) / 100.0).powi(3) as f32;
+            let found = f64::from(gelu_tanh(f32x16::splat(x)).to_array()[0]);
+            let x = f64::from(x);
+            let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+            let expected = 0.5 * x * (1.0 + inner.tanh());
+            worst = worst.max((found - expected).abs() / x.abs().max(1e-6));
+        }
+        println!("worst {worst:.2e}");
+        // Written so that NaN fails.
+        assert!(worst <= ROUNDING, "{worst:e}");
+    }
 }

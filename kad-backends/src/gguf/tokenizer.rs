@@ -19,7 +19,7 @@ const USER_DEFINED: u64 = 4;
 const UNUSED: u64 = 5;
 
 /// How words are cut: the names in `tokenizer.ggml.pre`, and which cut they stand for.
-const PRETOKENIZERS: [(&str, Cut); 9] = [
+const PRETOKENIZERS: [(&str, Cut); 10] = [
     ("smollm", Cut::Digits),
     ("starcoder", Cut::Digits),
     ("qwen2", Cut::Qwen2),
@@ -27,6 +27,8 @@ const PRETOKENIZERS: [(&str, Cut); 9] = [
     ("llama-bpe", Cut::Llama3),
     ("llama3", Cut::Llama3),
     ("llama-v3", Cut::Llama3),
+    // OLMo-2's files carry the name of the first model that was cut so.
+    ("dbrx", Cut::Cl100k),
     ("gpt-2", Cut::Gpt2),
     ("default", Cut::Default),
 ];
@@ -38,6 +40,8 @@ enum Cut {
     Gpt2,
     Qwen2,
     Llama3,
+    /// As Llama 3, but words that are tokens are made by merging like any other.
+    Cl100k,
     /// What llama.cpp does with files that name nothing.
     Default,
 }
@@ -192,7 +196,7 @@ fn pre_tokenizer(cut: Cut) -> Json {
         Cut::Digits => vec![json!({"type": "Digits", "individual_digits": true}), split(GPT2)],
         Cut::Gpt2 => vec![split(GPT2)],
         Cut::Qwen2 => vec![modern(r"\p{N}")],
-        Cut::Llama3 => vec![modern(r"\p{N}{1,3}")],
+        Cut::Llama3 | Cut::Cl100k => vec![modern(r"\p{N}{1,3}")],
         Cut::Default => vec![
             split(r"[\p{P}\$\+<=>\^~\|]+"),
             split(GPT2),

@@ -68,6 +68,8 @@ def main():
         num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-6,
         tie_word_embeddings=False,
         rope_parameters=dict(rope_type="default", rope_theta=1e6), **shared)))
+    # Small, and the same in float32, which is what GGUF files hold it in.
+    epsilon = 2.0 ** -17
     newer = dict(shared, vocab_size=32, intermediate_size=32)
     linear = dict(rope_type="linear", rope_theta=10000.0, factor=2.5)
     # A window in every layer, heads that together are wider than the state.
@@ -81,11 +83,11 @@ def main():
         tie_word_embeddings=False, rope_parameters=llama3, **newer)), BFLOAT16)
     # The same without what GGUF files of this family cannot say.
     write("qwen3-plain", 5, Qwen3ForCausalLM(Qwen3Config(
-        num_attention_heads=4, num_key_value_heads=2, head_dim=8, rms_norm_eps=1e-6,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, rms_norm_eps=epsilon,
         tie_word_embeddings=True, rope_parameters=linear, **newer)), BFLOAT16, gguf.MODEL_ARCH.QWEN3)
     # Norms after layers and of whole projections.
     write("olmo2", 6, Olmo2ForCausalLM(Olmo2Config(
-        num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5,
+        num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=epsilon,
         tie_word_embeddings=False, rope_parameters=linear, **newer)), BFLOAT16, gguf.MODEL_ARCH.OLMO2)
     # Norms before and after, windows with a rotary base of their own, scales.
     newer.update(num_hidden_layers=3, hidden_activation="gelu_pytorch_tanh")
@@ -98,7 +100,7 @@ def main():
         rope_parameters=dict(full_attention=linear, sliding_attention=sliding), **newer)), BFLOAT16)
     # Scores are scaled as GGUF files, which do not say how, are understood.
     write("gemma3-plain", 8, Gemma3ForCausalLM(Gemma3TextConfig(
-        num_attention_heads=4, num_key_value_heads=2, head_dim=8, rms_norm_eps=1e-6,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, rms_norm_eps=epsilon,
         query_pre_attn_scalar=8, sliding_window=4,
         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
         rope_parameters=dict(full_attention=linear, sliding_attention=sliding), **newer)),

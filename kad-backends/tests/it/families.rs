@@ -261,6 +261,7 @@ fn what_would_be_ignored_is_refused() {
         ),
         (json!({"attention_bias": true}), "`attention_bias` = true"),
         (json!({"mlp_bias": true}), "`mlp_bias` = true"),
+        (json!({"model_type": "olmo2", "clip_qkv": 8}), "`clip_qkv` = 8"),
         (json!({"partial_rotary_factor": 0.5}), "`partial_rotary_factor`"),
         (
             json!({"quantization_config": {"quant_method": "gptq"}}),

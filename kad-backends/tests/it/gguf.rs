@@ -247,7 +247,7 @@ fn false_headers_are_named() {
 
 #[test]
 fn metadata_that_do_not_fit_are_named() {
-    let cases: [(&str, Meta, &str); 14] = [
+    let cases: [(&str, Meta, &str); 15] = [
         (
             "general.architecture",
             Meta::text("mamba"),
@@ -263,6 +263,7 @@ fn metadata_that_do_not_fit_are_named() {
             Meta::text("yarn"),
             "rope scaling is not supported: `llama.rope.scaling.type` = \"yarn\"",
         ),
+        ("llama.attention.clamp_kqv", Meta::F32(8.0), "`llama.attention.clamp_kqv` = 8"),
         ("llama.attention.scale", Meta::F32(1.0), "`llama.attention.scale` = 1"),
         ("llama.attention.sliding_window", Meta::U32(4), "sliding_window` = 4"),
         ("llama.attention.value_length", Meta::U32(4), "values of 4 numbers for keys of 8"),

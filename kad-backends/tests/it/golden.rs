@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kad_backends::decoder::families::{from_gguf, from_hf_config};
 use kad_backends::decoder::spec::{
-    DecoderSpec, NormPlace, Norms, QueryKeyNorm, Rope, RopeScaling, Scales, Window,
+    Activation, DecoderSpec, NormPlace, Norms, QueryKeyNorm, RopeScaling, Scales, Window,
 };
 use kad_backends::gguf::Gguf;
 use kad_backends::{StoredType, Weights, naive};
@@ -144,55 +144,64 @@ fn the_golden_models_have_what_their_families_have() {
     }
 }
 
+/// `spec` with one switch after the other set otherwise, as far as it has them.
+fn otherwise(spec: &DecoderSpec) -> Vec<DecoderSpec> {
+    let with = |change: &dyn Fn(&mut DecoderSpec)| {
+        let mut other = spec.clone();
+        change(&mut other);
+        other
+    };
+    let window =
+        |change: &dyn Fn(&mut Window)| with(&|other| other.window.iter_mut().for_each(change));
+    let mut all = vec![
+        with(&|other| {
+            other.rope.scaling = RopeScaling::None;
+            other.window.iter_mut().for_each(|window| window.rope.scaling = RopeScaling::None);
+        }),
+        with(&|other| other.window = None),
+        window(&|window| window.tokens -= 1),
+        window(&|window| window.tokens += 1),
+        window(&|window| window.layers = vec![true; spec.layers]),
+        window(&|window| window.rope = spec.rope.clone()),
+        with(&|other| other.norms.minus_one = false),
+        with(&|other| other.norms.query_key = QueryKeyNorm::None),
+        with(&|other| other.scales.embedding = 1.0),
+        with(&|other| other.qkv_bias = false),
+        with(&|other| other.activation = Activation::Silu),
+    ];
+    if spec.norms.place == NormPlace::Both {
+        all.push(with(&|other| other.norms.place = NormPlace::Before));
+    }
+    // Rounding to float32 is not to be seen, rounding to bfloat16 is.
+    let root = (spec.hidden as f64).sqrt();
+    if spec.norms.minus_one && (spec.scales.embedding / root - 1.0).abs() > 1e-4 {
+        all.push(with(&|other| other.scales.embedding = root));
+    }
+    let unsaid = with(&|other| other.scales.attention = None);
+    if unsaid.attention_scale() != spec.attention_scale() {
+        all.push(unsaid);
+    }
+    all.retain(|other| other != spec);
+    all
+}
+
 /// Each switch of each family changes the golden logits: leaving it out could not go unseen.
 #[test]
 fn a_switch_that_is_left_out_would_be_seen() {
-    /// Thousands of times what rounding costs.
+    /// Thousands of times what rounding costs. Least measured: 8.5e-3, for the rounding of Gemma's
+    /// scale of embeddings to bfloat16.
     const SEEN: f64 = 1e-3;
-    let unscaled = |rope: &Rope| Rope { scaling: RopeScaling::None, ..rope.clone() };
     for name in ALL {
         let golden = Golden::read(name);
-        let spec = &golden.spec;
-        let with = |window: Window| DecoderSpec { window: Some(window), ..spec.clone() };
-        let mut wrong = vec![];
-        if spec.rope.scaling != RopeScaling::None {
-            wrong.push(DecoderSpec { rope: unscaled(&spec.rope), ..spec.clone() });
-        }
-        if let Some(window) = &spec.window {
-            wrong.push(DecoderSpec { window: None, ..spec.clone() });
-            wrong.push(with(Window { tokens: window.tokens - 1, ..window.clone() }));
-            wrong.push(with(Window { tokens: window.tokens + 1, ..window.clone() }));
-            wrong.push(with(Window { layers: vec![true; spec.layers], ..window.clone() }));
-            wrong.push(with(Window { rope: spec.rope.clone(), ..window.clone() }));
-        }
-        wrong.retain(|other| other != spec);
-        if spec.norms.minus_one {
-            let norms = Norms { minus_one: false, ..spec.norms };
-            wrong.push(DecoderSpec { norms, ..spec.clone() });
-        }
-        if spec.norms.query_key == QueryKeyNorm::Head {
-            let norms = Norms { query_key: QueryKeyNorm::None, ..spec.norms };
-            wrong.push(DecoderSpec { norms, ..spec.clone() });
-        }
-        if spec.scales != Scales::default() {
-            let Scales { embedding, attention } = spec.scales;
-            let rounded = Scales { embedding: (spec.hidden as f64).sqrt(), attention };
-            // What is only the rounding of a scale in float32 is not to be seen.
-            if (rounded.embedding - embedding).abs() > 1e-4 {
-                wrong.push(DecoderSpec { scales: rounded, ..spec.clone() });
-            }
-            let plain = Scales { embedding: 1.0, attention };
-            wrong.push(DecoderSpec { scales: plain, ..spec.clone() });
-            if spec.attention_scale() != 1.0 / (spec.head_dim as f64).sqrt() {
-                let unsaid = Scales { embedding, attention: None };
-                wrong.push(DecoderSpec { scales: unsaid, ..spec.clone() });
-            }
-        }
-        for wrong in wrong {
-            let model = naive::load(name, &wrong, &golden.weights, golden.vocab()).unwrap();
+        let wrong = otherwise(&golden.spec);
+        let worst = wrong.iter().map(|wrong| {
+            let model = naive::load(name, wrong, &golden.weights, golden.vocab()).unwrap();
             let worst = golden.worst(&*model);
             assert!(worst > SEEN, "{name}: {worst:e} with {wrong:?}");
-        }
+            worst
+        });
+        let least = worst.fold(f64::INFINITY, f64::min);
+        println!("{name}: {} switches, the least changes a logit by {least:.2e}", wrong.len());
     }
 }
 
@@ -200,7 +209,7 @@ fn a_switch_that_is_left_out_would_be_seen() {
 #[test]
 fn candle_agrees_with_transformers() {
     use kad_backends::{Dtype, candle};
-    /// Measured: 2.7e-6 (Llama), 4.1e-6 (Qwen2).
+    /// Measured: 3.4e-6 (Qwen2) and less.
     const CANDLE_F32: f64 = 1e-5;
     for (name, golden) in Golden::all() {
         let vocab = golden.vocab();

@@ -131,7 +131,7 @@ mod candle {
     use kad_core::testing::conformance::Report;
 
     use super::*;
-    use crate::support::tiny::gguf_llama;
+    use crate::support::tiny::{gemma3, gguf_llama, mistral};
 
     /// Against naive with the same weights, whatever they are stored in: only sums are rounded.
     /// Worst measured: 3.8e-6 (f32), 4.2e-6 (f16, bf16), 1.4e-5 (K types, whose logits go to 20).
@@ -211,7 +211,9 @@ mod candle {
     /// Passes wider than the own kernel takes, and prompts of several chunks.
     #[test]
     fn prompts_of_any_length_agree_with_naive() {
-        for (spec, types) in [(llama(), vec![]), (gguf_llama(), vec![StoredType::Q4K])] {
+        let narrow = [llama(), mistral(), gemma3()].map(|spec| (spec, vec![]));
+        let wide = (gguf_llama(), vec![StoredType::Q4K]);
+        for (spec, types) in narrow.into_iter().chain([wide]) {
             let weights = tiny::weights(&spec, &types, SEED);
             let (fast, slow) = (model(&spec, &weights, Dtype::Auto), naive_model(&spec, &weights));
             for count in [64, 65, candle::CHUNK, candle::CHUNK + 5, spec.context_len] {

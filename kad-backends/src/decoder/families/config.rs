@@ -313,10 +313,10 @@ impl<'a> Config<'a> {
                 return Err(LoadError::unsupported("setting", found, &["false"]));
             }
         }
-        for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        for key in ["attn_logit_softcapping", "final_logit_softcapping", "clip_qkv"] {
             if let Some(cap) = self.number(key)? {
                 let found = format!("`{key}` = {cap}");
-                return Err(LoadError::unsupported("soft-capping", found, &["null"]));
+                return Err(LoadError::unsupported("capping", found, &["null"]));
             }
         }
         if self.number("partial_rotary_factor")?.is_some_and(|part| part != 1.0) {

@@ -221,6 +221,7 @@ impl GgufConfig<'_> {
             "attention.scale",
             "attn_logit_softcapping",
             "final_logit_softcapping",
+            "attention.clamp_kqv",
             "attention.sliding_window",
         ];
         for key in refused {
