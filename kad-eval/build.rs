@@ -4,8 +4,15 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Libraries whose version can change numbers.
-const LIBRARIES: [&str; 4] = ["candle-core", "tokenizers", "safetensors", "rand_chacha"];
+/// Libraries whose version can change numbers, with the feature that brings them.
+const LIBRARIES: [(&str, Option<&str>); 6] = [
+    ("candle-core", Some("CANDLE")),
+    ("burn", Some("BURN")),
+    ("tch", Some("TCH")),
+    ("tokenizers", None),
+    ("safetensors", None),
+    ("rand_chacha", None),
+];
 
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -18,12 +25,17 @@ fn main() {
     let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
     let versions: Vec<String> = LIBRARIES
         .iter()
-        .filter_map(|name| Some(format!("{name} {}", version(&lock, name)?)))
+        .filter(|(_, feature)| feature.is_none_or(enabled))
+        .filter_map(|(name, _)| Some(format!("{name} {}", version(&lock, name)?)))
         .collect();
     println!("cargo:rustc-env=KAD_LIBRARIES={}", versions.join(", "));
     let target = ["CARGO_CFG_TARGET_ARCH", "CARGO_CFG_TARGET_FEATURE"]
         .map(|name| std::env::var(name).unwrap_or_default());
     println!("cargo:rustc-env=KAD_TARGET={} ({})", target[0], target[1]);
+}
+
+fn enabled(feature: &str) -> bool {
+    std::env::var_os(format!("CARGO_FEATURE_{feature}")).is_some()
 }
 
 fn git(root: &Path, args: &[&str]) -> Option<String> {

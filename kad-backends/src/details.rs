@@ -93,8 +93,7 @@ impl Counts {
             counts.parameters += shape.iter().map(|&n| n as u64).product::<u64>();
             *counts.stored.entry(stored).or_default() += 1;
             counts.bytes += stored.bytes_for(&shape).unwrap_or(0);
-            if backend == Backend::Candle && shape.len() == 2 {
-                let kept = dtype.kept(&name, stored, &shape);
+            if let Some(kept) = backend.keeps(&name, stored, &shape, dtype) {
                 *counts.kept.entry(kept).or_default() += 1;
                 counts.kept_bytes += kept.bytes_for(&shape).unwrap_or(0);
             }

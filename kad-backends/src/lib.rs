@@ -13,6 +13,9 @@
 //! |---|---|---|---|
 //! | `candle` | `candle` (default) | a Rust compiler | nothing |
 //! | `ort` | `ort` | a Rust compiler | ONNX Runtime (`scripts/setup-onnxruntime.sh`) and an ONNX graph (`scripts/export_onnx.py`) |
+//! | `burn` | `burn` | a Rust compiler (1.95 or later); 10 minutes of processor time more | nothing |
+//! | `tch` | `tch` | libtorch 2.13.0, a C++17 compiler | libtorch: `scripts/setup-libtorch.sh` |
+//! | | `tch-doc-only` | nothing: for `cargo check` and `clippy` without libtorch | cannot be linked |
 //! | `naive` | always there | a Rust compiler | nothing; patience: plain `f64`, the oracle |
 //!
 //! | source | means | needs |
@@ -29,6 +32,8 @@
 //! A file that is truncated or contradicts itself is refused with its name and what is wrong; no
 //! file makes this crate panic. What a configuration asks for and kad does not do is refused too.
 
+#[cfg(feature = "burn")]
+pub mod burn;
 #[cfg(feature = "candle")]
 pub mod candle;
 mod chat;
@@ -52,6 +57,10 @@ mod quant;
 mod registry;
 mod safetensors;
 mod source;
+#[cfg(feature = "tch")]
+pub mod tch;
+#[cfg(any(feature = "burn", feature = "tch", test))]
+mod tensor;
 mod tokenizer;
 mod weights;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use kad_core::{TokenId, Vocab};
 
 use crate::chat::ChatTemplate;
+use crate::decoder::{EMBEDDING, HEAD};
 use crate::details::{self, Counts, ModelDetails};
 use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
@@ -16,6 +17,7 @@ use crate::naive;
 use crate::options::RunOptions;
 use crate::source::Source;
 use crate::tokenizer::Tokenizer;
+use crate::weights::StoredType;
 
 /// What runs a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -251,6 +253,26 @@ impl Backend {
             ),
             (_, Dtype::Auto) => Ok(Dtype::F32),
             (_, asked) => Ok(asked),
+        }
+    }
+
+    /// The type that it keeps a tensor in under `dtype`; `None` for what is no matrix, and for
+    /// backends that do not say.
+    pub(crate) fn keeps(
+        self,
+        name: &str,
+        stored: StoredType,
+        shape: &[usize],
+        dtype: Dtype,
+    ) -> Option<StoredType> {
+        let table = name == EMBEDDING || name == HEAD;
+        match self {
+            _ if shape.len() != 2 => None,
+            Backend::Candle => Some(dtype.kept(name, stored, shape)),
+            // The tensor libraries' embedding and head are `f32`: logits are not rounded.
+            Backend::Burn | Backend::Tch if table => Some(StoredType::F32),
+            Backend::Burn | Backend::Tch => Some(dtype.kept(name, stored, shape)),
+            Backend::Ort | Backend::Naive => None,
         }
     }
 

@@ -263,7 +263,7 @@ pub(crate) enum Show {
 /// How models are run.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct EngineArgs {
-    /// candle or naive
+    /// candle, burn, tch, ort or naive, as far as this build has them (cargo's --features)
     #[arg(long, default_value_t)]
     pub(crate) backend: Backend,
     /// auto, f32, f16, bf16 or quantized

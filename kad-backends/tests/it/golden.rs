@@ -19,15 +19,15 @@ const ALL: [&str; 8] =
 /// Those that are there as GGUF too.
 const GGUF: [&str; 3] = ["qwen3-plain", "olmo2", "gemma3-plain"];
 
-struct Golden {
-    spec: DecoderSpec,
-    weights: Arc<Weights>,
+pub(crate) struct Golden {
+    pub(crate) spec: DecoderSpec,
+    pub(crate) weights: Arc<Weights>,
     tokens: Vec<TokenId>,
     logits: Vec<f64>,
 }
 
 impl Golden {
-    fn read(name: &str) -> Golden {
+    pub(crate) fn read(name: &str) -> Golden {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         let json = |file: &str| -> serde_json::Value {
             serde_json::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap()
@@ -65,18 +65,18 @@ impl Golden {
     }
 
     /// Every file, and what to call it.
-    fn all() -> impl Iterator<Item = (String, Golden)> {
+    pub(crate) fn all() -> impl Iterator<Item = (String, Golden)> {
         let folders = ALL.map(|name| (name.to_owned(), Golden::read(name)));
         let files = GGUF.map(|name| (format!("{name}, GGUF"), Golden::read_gguf(name)));
         folders.into_iter().chain(files)
     }
 
-    fn vocab(&self) -> Vocab {
+    pub(crate) fn vocab(&self) -> Vocab {
         Vocab::new(self.spec.vocab_rows, Fingerprint([1; 32]))
     }
 
     /// Worst absolute difference to the expected logits.
-    fn worst(&self, model: &dyn LanguageModel) -> f64 {
+    pub(crate) fn worst(&self, model: &dyn LanguageModel) -> f64 {
         let mut rows = LogitRows::new(self.vocab().size());
         let mut session = model.start().unwrap();
         session.extend(&self.tokens, self.tokens.len(), &mut rows).unwrap();

@@ -3,6 +3,8 @@
 // The lint spares test functions, not the helpers they share.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "burn")]
+mod burn;
 mod chat;
 mod dequant;
 mod early_exit;
@@ -15,10 +17,14 @@ mod interpreters;
 mod ort;
 #[cfg(feature = "ort")]
 mod ort_export;
+#[cfg(any(feature = "burn", feature = "tch"))]
+mod libraries;
 mod quantise;
 mod real_files;
 mod registry;
 mod sources;
 mod support;
+#[cfg(feature = "tch")]
+mod tch;
 mod tokenizers;
 mod trees;

@@ -46,20 +46,12 @@ fn runs(source: &str, backend: Backend) {
     assert!(loaded.eos.iter().all(|&id| (id as usize) < vocab.size()));
 }
 
-fn compiled_backends() -> Vec<Backend> {
-    if cfg!(feature = "candle") {
-        vec![Backend::Naive, Backend::Candle]
-    } else {
-        vec![Backend::Naive]
-    }
-}
-
 #[test]
 fn both_formats_run_on_every_backend() {
     let folder = tempfile::tempdir().unwrap();
     hf::write_single(folder.path());
     let file = folder.path().join("other.gguf");
-    for backend in compiled_backends() {
+    for backend in Backend::compiled() {
         runs(folder.path().to_str().unwrap(), backend);
         for architecture in ["llama", "qwen2"] {
             std::fs::write(&file, gguf::small_model(architecture).bytes()).unwrap();
@@ -71,7 +63,7 @@ fn both_formats_run_on_every_backend() {
 #[test]
 fn every_nano_model_runs_on_every_backend() {
     for name in nano_models() {
-        compiled_backends().into_iter().for_each(|backend| runs(&format!("nano:{name}"), backend));
+        Backend::compiled().for_each(|backend| runs(&format!("nano:{name}"), backend));
     }
 }
 
@@ -103,10 +95,36 @@ fn a_dtype_that_makes_no_sense_is_refused() {
     }
 }
 
-#[cfg(not(feature = "candle"))]
+/// Whichever this build lacks: no build of the tests has all of them or none.
 #[test]
 fn a_backend_left_out_says_how_to_get_it() {
-    let error = load(&request(".", Backend::Candle, Dtype::Auto), &|_| ()).map(|_| ()).unwrap_err();
-    let wanted = "backend candle is not in this build: rebuild with --features candle";
-    assert_eq!(error.to_string(), wanted);
+    for name in ["candle", "burn", "tch", "ort"] {
+        let backend: Backend = name.parse().unwrap();
+        if Backend::compiled().any(|compiled| compiled == backend) {
+            continue;
+        }
+        let error = load(&request(".", backend, Dtype::Auto), &|_| ()).map(|_| ()).unwrap_err();
+        let wanted = format!("backend {name} is not in this build: rebuild with --features {name}");
+        assert_eq!(error.to_string(), wanted);
+    }
+}
+
+#[cfg(any(feature = "burn", feature = "tch"))]
+#[test]
+fn libraries_of_tensors_compute_in_plain_types_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    std::fs::write(&file, gguf::small_model("llama").bytes()).unwrap();
+    for backend in Backend::compiled().filter(|b| matches!(b, Backend::Burn | Backend::Tch)) {
+        let asked = |dtype| load(&request(file.to_str().unwrap(), backend, dtype), &|_| ());
+        for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+            assert_eq!(asked(dtype).unwrap().details.dtype, dtype);
+        }
+        for dtype in [Dtype::Quantized, Dtype::Q8_0, Dtype::Q4_0] {
+            let message = asked(dtype).map(|_| ()).unwrap_err().to_string();
+            let wanted = format!("dtype is not supported: {dtype} with the {backend} backend");
+            assert!(message.starts_with(&wanted), "{message}");
+            assert!(message.contains("f32, f16, bf16"), "{message}");
+        }
+    }
 }

@@ -1,0 +1,151 @@
+//! The interpreter on burn: pure Rust, burn's `flex` device.
+//!
+//! Computed by the interpreter that the libraries of tensors share, whose module says what is
+//! kept in which type. A pass over many tokens does not give the bits of passes over one, and its
+//! matrices are multiplied as `(W xᵀ)ᵀ`: burn's product, that of the `gemm` crate, repacks its right
+//! operand at every call, which here is the small one. `f16` has no fast product for more than one
+//! token and `bf16` is widened at every product: on a CPU, ask for `f32`.
+
+use std::sync::Arc;
+
+use ::burn::tensor::{DType, Device, Int, Tensor as Array, TensorData, activation};
+use kad_core::Vocab;
+
+use crate::decoder::spec::DecoderSpec;
+use crate::dtype::Dtype;
+use crate::early_exit::LayeredModel;
+use crate::error::LoadError;
+use crate::tensor::{self, Float, Outcome, Tensor};
+use crate::weights::Weights;
+
+/// Makes a model of `spec`, its matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
+///
+/// Rows of logits are `vocab.size()` wide, also where the embedding is padded to more.
+///
+/// # Errors
+/// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
+/// [`LoadError::WrongSize`] if weights and specification do not belong together, and
+/// [`LoadError::Unsupported`] for another dtype.
+pub fn load(
+    name: &str,
+    spec: &DecoderSpec,
+    weights: &Arc<Weights>,
+    vocab: Vocab,
+    dtype: Dtype,
+) -> Result<Box<dyn LayeredModel>, LoadError> {
+    tensor::load::<Burn>(name, spec, weights, vocab, dtype)
+}
+
+/// burn panics where an operation does not fit its operands, which the interpreter excludes; what
+/// can fail otherwise is reading a result.
+#[derive(Clone)]
+struct Burn(Array<3>);
+
+impl Burn {
+    fn of(array: Array<3>) -> Outcome<Self> {
+        Ok(Self(array))
+    }
+}
+
+fn dtype_of(float: Float) -> DType {
+    match float {
+        Float::F32 => DType::F32,
+        Float::F16 => DType::F16,
+        Float::BF16 => DType::BF16,
+    }
+}
+
+impl Tensor for Burn {
+    const BACKEND: &'static str = "burn";
+
+    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3]) -> Outcome<Self> {
+        let dtype = dtype_of(float);
+        let data = TensorData::from_bytes_vec(bytes, shape, dtype);
+        Self::of(Array::from_data(data, (&Device::flex(), dtype)))
+    }
+
+    fn zeros(shape: [usize; 3]) -> Outcome<Self> {
+        Self::of(Array::zeros(shape, (&Device::flex(), DType::F32)))
+    }
+
+    fn to_f32(self) -> Outcome<Vec<f32>> {
+        self.0.try_into_vec_as::<f32>().map_err(|error| error.to_string())
+    }
+
+    fn to_float(self, float: Float) -> Outcome<Self> {
+        Self::of(self.0.cast(dtype_of(float)))
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.0.dims()
+    }
+
+    fn reshape(self, shape: [usize; 3]) -> Outcome<Self> {
+        Self::of(self.0.reshape(shape))
+    }
+
+    fn swap(self, one: usize, other: usize) -> Outcome<Self> {
+        Self::of(self.0.swap_dims(one, other))
+    }
+
+    fn narrow(&self, dim: usize, from: usize, len: usize) -> Outcome<Self> {
+        Self::of(self.0.clone().narrow(dim, from, len))
+    }
+
+    fn beside(self, right: Self) -> Outcome<Self> {
+        Self::of(Array::cat(vec![self.0, right.0], 2))
+    }
+
+    fn rows(&self, rows: &[usize]) -> Outcome<Self> {
+        let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let rows = Array::<1, Int>::from_data(&rows[..], (&Device::flex(), DType::I64));
+        Self::of(self.0.clone().select(1, rows))
+    }
+
+    fn set_rows(&mut self, at: usize, rows: Self) -> Outcome<()> {
+        let ([a, _, c], len) = (self.shape(), rows.shape()[1]);
+        self.0.inplace(|array| array.slice_assign([0..a, at..at + len, 0..c], rows.0));
+        Ok(())
+    }
+
+    fn add(self, other: &Self) -> Outcome<Self> {
+        Self::of(self.0 + other.0.clone())
+    }
+
+    fn mul(self, other: &Self) -> Outcome<Self> {
+        Self::of(self.0 * other.0.clone())
+    }
+
+    fn scale(self, factor: f64) -> Outcome<Self> {
+        Self::of(self.0.mul_scalar(factor))
+    }
+
+    fn times(self, weight: &Self) -> Outcome<Self> {
+        let (state, weight) = (self.0, weight.0.clone());
+        match state.dims()[1] {
+            1 => Self::of(state.matmul(weight.swap_dims(1, 2))),
+            _ => Self::of(weight.matmul(state.swap_dims(1, 2)).swap_dims(1, 2)),
+        }
+    }
+
+    fn matmul(self, other: Self) -> Outcome<Self> {
+        Self::of(self.0.matmul(other.0))
+    }
+
+    fn rms_norm(self, weight: &Self, eps: f64) -> Outcome<Self> {
+        let scale = self.0.clone().square().mean_dim(2).add_scalar(eps).sqrt().recip();
+        Self::of(self.0 * scale * weight.0.clone())
+    }
+
+    fn softmax(self) -> Outcome<Self> {
+        Self::of(activation::softmax(self.0, 2))
+    }
+
+    fn silu(self) -> Outcome<Self> {
+        Self::of(activation::silu(self.0))
+    }
+
+    fn gelu_tanh(self) -> Outcome<Self> {
+        Self::of(activation::gelu_approximate(self.0))
+    }
+}

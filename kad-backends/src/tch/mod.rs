@@ -1,0 +1,167 @@
+//! The interpreter on libtorch, the library under PyTorch.
+//!
+//! Computed by the interpreter that the libraries of tensors share, whose module says what is
+//! kept in which type. `bf16` is the fast one where the processor multiplies it (AVX512-BF16). A
+//! pass over many tokens does not give the bits of passes over one.
+//!
+//! Building wants libtorch 2.13.0 in `LIBTORCH` and a C++ compiler, running wants the library on the
+//! loader's path: `scripts/setup-libtorch.sh` fetches it and prints what to set. The program is
+//! linked with it, so without the library it does not start; the loader then names the file it
+//! lacks (`libtorch_cpu.so: cannot open shared object file`).
+
+use std::sync::Arc;
+
+use ::tch::{Device, Kind, TchError, Tensor as Array};
+use kad_core::Vocab;
+
+use crate::decoder::spec::DecoderSpec;
+use crate::dtype::Dtype;
+use crate::early_exit::LayeredModel;
+use crate::error::LoadError;
+use crate::tensor::{self, Float, Outcome, Tensor};
+use crate::weights::Weights;
+
+/// Makes a model of `spec`, its matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
+///
+/// Rows of logits are `vocab.size()` wide, also where the embedding is padded to more.
+///
+/// # Errors
+/// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
+/// [`LoadError::WrongSize`] if weights and specification do not belong together,
+/// [`LoadError::Unsupported`] for another dtype, and libtorch's own.
+pub fn load(
+    name: &str,
+    spec: &DecoderSpec,
+    weights: &Arc<Weights>,
+    vocab: Vocab,
+    dtype: Dtype,
+) -> Result<Box<dyn LayeredModel>, LoadError> {
+    tensor::load::<Torch>(name, spec, weights, vocab, dtype)
+}
+
+struct Torch(Array);
+
+/// Shares the numbers: libtorch counts references, atomically.
+impl Clone for Torch {
+    fn clone(&self) -> Self {
+        Self(self.0.shallow_clone())
+    }
+}
+
+fn done(result: Result<Array, TchError>) -> Outcome<Torch> {
+    result.map(Torch).map_err(words)
+}
+
+/// libtorch's message without the trace of its own functions.
+fn words(error: TchError) -> String {
+    let message = error.to_string();
+    message.lines().next().unwrap_or_default().to_owned()
+}
+
+fn kind_of(float: Float) -> Kind {
+    match float {
+        Float::F32 => Kind::Float,
+        Float::F16 => Kind::Half,
+        Float::BF16 => Kind::BFloat16,
+    }
+}
+
+fn sizes(shape: [usize; 3]) -> [i64; 3] {
+    shape.map(|size| size as i64)
+}
+
+impl Tensor for Torch {
+    const BACKEND: &'static str = "tch";
+
+    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3]) -> Outcome<Self> {
+        done(Array::f_from_data_size(&bytes, &sizes(shape), kind_of(float)))
+    }
+
+    fn zeros(shape: [usize; 3]) -> Outcome<Self> {
+        done(Array::f_zeros(sizes(shape), (Kind::Float, Device::Cpu)))
+    }
+
+    fn to_f32(self) -> Outcome<Vec<f32>> {
+        let mut numbers = vec![0.0; self.0.numel()];
+        let array = self.0.f_contiguous().map_err(words)?;
+        array.f_copy_data(&mut numbers, array.numel()).map_err(words)?;
+        Ok(numbers)
+    }
+
+    fn to_float(self, float: Float) -> Outcome<Self> {
+        done(self.0.f_to_kind(kind_of(float)))
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        // Made of three dimensions and never of others.
+        let mut sizes = self.0.size().into_iter().map(|size| size as usize);
+        std::array::from_fn(|_| sizes.next().unwrap_or(1))
+    }
+
+    fn reshape(self, shape: [usize; 3]) -> Outcome<Self> {
+        done(self.0.f_reshape(sizes(shape)))
+    }
+
+    fn swap(self, one: usize, other: usize) -> Outcome<Self> {
+        done(self.0.f_transpose(one as i64, other as i64))
+    }
+
+    fn narrow(&self, dim: usize, from: usize, len: usize) -> Outcome<Self> {
+        done(self.0.f_narrow(dim as i64, from as i64, len as i64))
+    }
+
+    fn beside(self, right: Self) -> Outcome<Self> {
+        done(Array::f_cat(&[self.0, right.0], 2))
+    }
+
+    fn rows(&self, rows: &[usize]) -> Outcome<Self> {
+        let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let rows = Array::f_from_slice(&rows).map_err(words)?;
+        done(self.0.f_index_select(1, &rows))
+    }
+
+    fn set_rows(&mut self, at: usize, rows: Self) -> Outcome<()> {
+        let mut place = self.narrow(1, at, rows.shape()[1])?;
+        place.0.f_copy_(&rows.0).map_err(words)
+    }
+
+    fn add(self, other: &Self) -> Outcome<Self> {
+        done(self.0.f_add(&other.0))
+    }
+
+    fn mul(self, other: &Self) -> Outcome<Self> {
+        done(self.0.f_mul(&other.0))
+    }
+
+    fn scale(self, factor: f64) -> Outcome<Self> {
+        done(self.0.f_mul_scalar(factor))
+    }
+
+    fn times(self, weight: &Self) -> Outcome<Self> {
+        // One matrix, not a stack of one: libtorch takes its fastest product then.
+        let weight = weight.0.f_squeeze_dim(0).map_err(words)?;
+        done(self.0.f_linear::<Array>(&weight, None))
+    }
+
+    fn matmul(self, other: Self) -> Outcome<Self> {
+        done(self.0.f_matmul(&other.0))
+    }
+
+    fn rms_norm(self, weight: &Self, eps: f64) -> Outcome<Self> {
+        let weight = weight.0.f_reshape([-1]).map_err(words)?;
+        let width = weight.size();
+        done(self.0.f_rms_norm(width, Some(weight), eps))
+    }
+
+    fn softmax(self) -> Outcome<Self> {
+        done(self.0.f_softmax(2, Kind::Float))
+    }
+
+    fn silu(self) -> Outcome<Self> {
+        done(self.0.f_silu())
+    }
+
+    fn gelu_tanh(self) -> Outcome<Self> {
+        done(self.0.f_gelu("tanh"))
+    }
+}

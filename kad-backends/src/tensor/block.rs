@@ -1,0 +1,192 @@
+//! One block: attention and the feed-forward layer.
+
+use super::pass::Pass;
+use super::{Float, Outcome, Tensor};
+use crate::decoder::spec::{Activation, DecoderSpec, QueryKeyNorm};
+
+/// Weights of one block; a clone shares them.
+#[derive(Clone)]
+pub(super) struct Block<T> {
+    pub(super) attention: Attention<T>,
+    pub(super) feed_forward: FeedForward<T>,
+}
+
+/// Weights of attention. Norms are there if the model has them.
+#[derive(Clone)]
+pub(super) struct Attention<T> {
+    pub(super) norm: Option<T>,
+    /// Three matrices, one below the other.
+    pub(super) query_key_value: T,
+    pub(super) bias: Option<T>,
+    pub(super) query_norm: Option<T>,
+    pub(super) key_norm: Option<T>,
+    pub(super) output: T,
+    pub(super) post_norm: Option<T>,
+    /// Whether this block sees the latest tokens only.
+    pub(super) windowed: bool,
+}
+
+/// Weights of the feed-forward layer.
+#[derive(Clone)]
+pub(super) struct FeedForward<T> {
+    pub(super) norm: Option<T>,
+    /// Two matrices, one below the other.
+    pub(super) gate_up: T,
+    pub(super) down: T,
+    pub(super) post_norm: Option<T>,
+}
+
+/// Keys (rotated) and values of one block, `[kv_heads, rows, head_dim]` each, of which the session
+/// says how many rows hold something.
+pub(super) struct Cache<T> {
+    keys: T,
+    values: T,
+}
+
+impl<T: Tensor> Cache<T> {
+    /// Room for `rows` tokens.
+    pub(super) fn new(spec: &DecoderSpec, rows: usize) -> Outcome<Self> {
+        let shape = [spec.kv_heads, rows, spec.head_dim];
+        Ok(Self { keys: T::zeros(shape)?, values: T::zeros(shape)? })
+    }
+
+    /// How many rows there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.keys.shape()[1]
+    }
+
+    /// Makes room for `rows` tokens, of which the first `held` stay.
+    pub(super) fn grow(&mut self, spec: &DecoderSpec, held: usize, rows: usize) -> Outcome<()> {
+        let mut larger = Self::new(spec, rows)?;
+        if held > 0 {
+            larger.keys.set_rows(0, self.keys.narrow(1, 0, held)?)?;
+            larger.values.set_rows(0, self.values.narrow(1, 0, held)?)?;
+        }
+        *self = larger;
+        Ok(())
+    }
+
+    /// Moves `rows` to where the row `held` is, in their order.
+    pub(super) fn keep(&mut self, held: usize, rows: &[usize]) -> Outcome<()> {
+        let (keys, values) = (self.keys.rows(rows)?, self.values.rows(rows)?);
+        self.keys.set_rows(held, keys)?;
+        self.values.set_rows(held, values)
+    }
+
+    fn set(&mut self, at: usize, keys: T, values: T) -> Outcome<()> {
+        self.keys.set_rows(at, keys)?;
+        self.values.set_rows(at, values)
+    }
+}
+
+/// `state · weightᵀ`, multiplied in the type that the weight has.
+fn product<T: Tensor>(state: T, weight: &T, float: Float) -> Outcome<T> {
+    state.to_float(float)?.times(weight)?.to_float(Float::F32)
+}
+
+fn norm<T: Tensor>(state: T, weight: &Option<T>, eps: f64) -> Outcome<T> {
+    match weight {
+        Some(weight) => state.rms_norm(weight, eps),
+        None => Ok(state),
+    }
+}
+
+impl<T: Tensor> Block<T> {
+    /// The state `[1, tokens, hidden]` after this block; keys and values go to the cache.
+    pub(super) fn run(
+        &self,
+        spec: &DecoderSpec,
+        float: Float,
+        state: T,
+        pass: &Pass<T>,
+        cache: &mut Cache<T>,
+    ) -> Outcome<T> {
+        let added = self.attention.run(spec, float, state.clone(), pass, cache)?;
+        let state = state.add(&added)?;
+        let added = self.feed_forward.run(spec, float, state.clone())?;
+        state.add(&added)
+    }
+}
+
+impl<T: Tensor> FeedForward<T> {
+    fn run(&self, spec: &DecoderSpec, float: Float, state: T) -> Outcome<T> {
+        let state = norm(state, &self.norm, spec.norm_eps)?;
+        let gate_up = product(state, &self.gate_up, float)?;
+        let (gate, up) = (gate_up.narrow(2, 0, spec.ffn)?, gate_up.narrow(2, spec.ffn, spec.ffn)?);
+        let gate = match spec.activation {
+            Activation::Silu => gate.silu()?,
+            Activation::GeluTanh => gate.gelu_tanh()?,
+        };
+        let added = product(gate.mul(&up)?, &self.down, float)?;
+        norm(added, &self.post_norm, spec.norm_eps)
+    }
+}
+
+impl<T: Tensor> Attention<T> {
+    fn run(
+        &self,
+        spec: &DecoderSpec,
+        float: Float,
+        state: T,
+        pass: &Pass<T>,
+        cache: &mut Cache<T>,
+    ) -> Outcome<T> {
+        let tokens = state.shape()[1];
+        let state = norm(state, &self.norm, spec.norm_eps)?;
+        let mut all = product(state, &self.query_key_value, float)?;
+        if let Some(bias) = &self.bias {
+            all = all.add(bias)?;
+        }
+        let (wide, narrow) = (spec.query_width(), spec.kv_width());
+        let queries = self.turned(spec, all.narrow(2, 0, wide)?, &self.query_norm, pass)?;
+        let keys = self.turned(spec, all.narrow(2, wide, narrow)?, &self.key_norm, pass)?;
+        let values = all.narrow(2, wide + narrow, narrow)?;
+        let values = values.reshape([tokens, spec.kv_heads, spec.head_dim])?.swap(0, 1)?;
+        cache.set(pass.first, keys.swap(0, 1)?, values)?;
+        let attended = self.attend(spec, queries, pass, cache)?;
+        let added = product(attended, &self.output, float)?;
+        norm(added, &self.post_norm, spec.norm_eps)
+    }
+
+    /// Normalised and rotated, `[tokens, heads, head_dim]`, of `[1, tokens, heads · head_dim]`.
+    fn turned(
+        &self,
+        spec: &DecoderSpec,
+        rows: T,
+        weight: &Option<T>,
+        pass: &Pass<T>,
+    ) -> Outcome<T> {
+        let [_, tokens, width] = rows.shape();
+        let shape = [tokens, width / spec.head_dim, spec.head_dim];
+        let heads = match spec.norms.query_key {
+            QueryKeyNorm::Whole => norm(rows, weight, spec.norm_eps)?.reshape(shape)?,
+            _ => norm(rows.reshape(shape)?, weight, spec.norm_eps)?,
+        };
+        let half = spec.head_dim / 2;
+        let other = heads.narrow(2, half, half)?.beside(heads.narrow(2, 0, half)?)?;
+        let view = pass.view(self.windowed);
+        heads.mul(&view.cos)?.add(&other.mul(&view.sin)?)
+    }
+
+    /// All heads, `[1, tokens, heads · head_dim]`, before the output projection.
+    fn attend(
+        &self,
+        spec: &DecoderSpec,
+        queries: T,
+        pass: &Pass<T>,
+        cache: &Cache<T>,
+    ) -> Outcome<T> {
+        let (tokens, dim) = (queries.shape()[0], spec.head_dim);
+        let (group, rows) = (spec.heads / spec.kv_heads, pass.first + tokens);
+        let queries = queries.scale(spec.attention_scale())?.swap(0, 1)?;
+        let queries = queries.reshape([spec.kv_heads, group * tokens, dim])?;
+        let keys = cache.keys.narrow(1, 0, rows)?.swap(1, 2)?;
+        let mut scores = queries.matmul(keys)?;
+        if let Some(mask) = &pass.view(self.windowed).mask {
+            scores = scores.add(mask)?;
+        }
+        let attended = scores.softmax()?.matmul(cache.values.narrow(1, 0, rows)?)?;
+        let attended = attended.reshape([spec.heads, tokens, dim])?.swap(0, 1)?;
+        attended.reshape([1, tokens, spec.query_width()])
+    }
+}

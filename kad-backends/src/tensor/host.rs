@@ -1,0 +1,181 @@
+//! A library of tensors for tests: vectors and loops, each operation as its definition reads.
+
+use half::{bf16, f16};
+
+use super::{Float, Outcome, Tensor};
+
+/// `[a, b, c]`, row-major, always `f32`; rounding to another type is kept in the numbers.
+#[derive(Clone)]
+pub(super) struct Host {
+    shape: [usize; 3],
+    numbers: Vec<f32>,
+}
+
+impl Host {
+    fn make(shape: [usize; 3], number: impl Fn([usize; 3]) -> f32) -> Outcome<Self> {
+        let mut numbers = Vec::new();
+        for a in 0..shape[0] {
+            for b in 0..shape[1] {
+                (0..shape[2]).for_each(|c| numbers.push(number([a, b, c])));
+            }
+        }
+        Ok(Self { shape, numbers })
+    }
+
+    fn at(&self, [a, b, c]: [usize; 3]) -> f32 {
+        assert!(a < self.shape[0] && b < self.shape[1] && c < self.shape[2]);
+        self.numbers[(a * self.shape[1] + b) * self.shape[2] + c]
+    }
+
+    fn each(mut self, change: impl Fn(f32) -> f32) -> Outcome<Self> {
+        self.numbers.iter_mut().for_each(|x| *x = change(*x));
+        Ok(self)
+    }
+
+    /// Row by row of the last dimension.
+    fn each_row(mut self, change: impl Fn(&mut [f32])) -> Outcome<Self> {
+        let width = self.shape[2];
+        self.numbers.chunks_exact_mut(width).for_each(change);
+        Ok(self)
+    }
+
+    fn with(&self, other: &Self, both: impl Fn(f32, f32) -> f32) -> Outcome<Self> {
+        for (one, other) in self.shape.iter().zip(other.shape) {
+            assert!(*one == other || other == 1, "{:?} with {other:?}", self.shape);
+        }
+        let repeated = |at: [usize; 3]| std::array::from_fn(|d| at[d] % other.shape[d]);
+        Self::make(self.shape, |at| both(self.at(at), other.at(repeated(at))))
+    }
+}
+
+impl Tensor for Host {
+    const BACKEND: &'static str = "host";
+
+    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3]) -> Outcome<Self> {
+        let pairs = || bytes.as_chunks::<2>().0.iter();
+        let numbers: Vec<f32> = match float {
+            Float::F32 => bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect(),
+            Float::F16 => pairs().map(|x| f16::from_le_bytes(*x).to_f32()).collect(),
+            Float::BF16 => pairs().map(|x| bf16::from_le_bytes(*x).to_f32()).collect(),
+        };
+        assert_eq!(numbers.len(), shape.iter().product::<usize>());
+        Ok(Self { shape, numbers })
+    }
+
+    fn zeros(shape: [usize; 3]) -> Outcome<Self> {
+        Self::make(shape, |_| 0.0)
+    }
+
+    fn to_f32(self) -> Outcome<Vec<f32>> {
+        Ok(self.numbers)
+    }
+
+    fn to_float(self, float: Float) -> Outcome<Self> {
+        self.each(|x| match float {
+            Float::F32 => x,
+            Float::F16 => f16::from_f32(x).to_f32(),
+            Float::BF16 => bf16::from_f32(x).to_f32(),
+        })
+    }
+
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn reshape(self, shape: [usize; 3]) -> Outcome<Self> {
+        assert_eq!(self.numbers.len(), shape.iter().product::<usize>());
+        Ok(Self { shape, ..self })
+    }
+
+    fn swap(self, one: usize, other: usize) -> Outcome<Self> {
+        let mut shape = self.shape;
+        shape.swap(one, other);
+        Self::make(shape, |mut at| {
+            at.swap(one, other);
+            self.at(at)
+        })
+    }
+
+    fn narrow(&self, dim: usize, from: usize, len: usize) -> Outcome<Self> {
+        let mut shape = self.shape;
+        shape[dim] = len;
+        Self::make(shape, |mut at| {
+            at[dim] += from;
+            self.at(at)
+        })
+    }
+
+    fn beside(self, right: Self) -> Outcome<Self> {
+        let ([a, b, left], width) = (self.shape, self.shape[2] + right.shape[2]);
+        Self::make([a, b, width], |[a, b, c]| match c.checked_sub(left) {
+            None => self.at([a, b, c]),
+            Some(c) => right.at([a, b, c]),
+        })
+    }
+
+    fn rows(&self, rows: &[usize]) -> Outcome<Self> {
+        let [a, _, c] = self.shape;
+        Self::make([a, rows.len(), c], |[a, b, c]| self.at([a, rows[b], c]))
+    }
+
+    fn set_rows(&mut self, at: usize, rows: Self) -> Outcome<()> {
+        let new = at..at + rows.shape[1];
+        assert!(new.end <= self.shape[1]);
+        *self = Self::make(self.shape, |[a, b, c]| match new.contains(&b) {
+            true => rows.at([a, b - at, c]),
+            false => self.at([a, b, c]),
+        })?;
+        Ok(())
+    }
+
+    fn add(self, other: &Self) -> Outcome<Self> {
+        self.with(other, |x, y| x + y)
+    }
+
+    fn mul(self, other: &Self) -> Outcome<Self> {
+        self.with(other, |x, y| x * y)
+    }
+
+    fn scale(self, factor: f64) -> Outcome<Self> {
+        self.each(|x| x * factor as f32)
+    }
+
+    fn times(self, weight: &Self) -> Outcome<Self> {
+        self.matmul(weight.clone().swap(1, 2)?)
+    }
+
+    fn matmul(self, other: Self) -> Outcome<Self> {
+        assert_eq!((self.shape[0], self.shape[2]), (other.shape[0], other.shape[1]));
+        let shape = [self.shape[0], self.shape[1], other.shape[2]];
+        Self::make(shape, |[a, b, d]| {
+            (0..other.shape[1]).map(|c| self.at([a, b, c]) * other.at([a, c, d])).sum()
+        })
+    }
+
+    fn rms_norm(self, weight: &Self, eps: f64) -> Outcome<Self> {
+        assert_eq!(weight.shape, [1, 1, self.shape[2]]);
+        self.each_row(|row| {
+            let mean = row.iter().map(|x| x * x).sum::<f32>() / row.len() as f32;
+            let scale = 1.0 / (mean + eps as f32).sqrt();
+            row.iter_mut().zip(&weight.numbers).for_each(|(x, weight)| *x *= scale * weight);
+        })
+    }
+
+    fn softmax(self) -> Outcome<Self> {
+        self.each_row(|row| {
+            let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            row.iter_mut().for_each(|x| *x = (*x - highest).exp());
+            let total: f32 = row.iter().sum();
+            row.iter_mut().for_each(|x| *x /= total);
+        })
+    }
+
+    fn silu(self) -> Outcome<Self> {
+        self.each(|x| x / (1.0 + (-x).exp()))
+    }
+
+    fn gelu_tanh(self) -> Outcome<Self> {
+        let root = (2.0 / std::f32::consts::PI).sqrt();
+        self.each(|x| 0.5 * x * (1.0 + (root * (x + 0.044715 * x * x * x)).tanh()))
+    }
+}

@@ -1,0 +1,160 @@
+//! From named bytes to tensors.
+
+use std::sync::Arc;
+
+use kad_core::Vocab;
+
+use super::block::{Attention, Block, FeedForward};
+use super::{Float, Outcome, Tensor, TensorModel};
+use crate::decoder::spec::{DecoderSpec, Pairing};
+use crate::decoder::{self, EMBEDDING, FINAL_NORM, HEAD, Slot};
+use crate::dtype::Dtype;
+use crate::early_exit::LayeredModel;
+use crate::error::LoadError;
+use crate::weights::Weights;
+
+/// Makes a model of `spec` whose tensors are `T`.
+///
+/// # Errors
+/// Those of [`decoder::check`], [`LoadError::Unsupported`] for a dtype of blocks and for weights
+/// that the dtype cannot hold, and [`LoadError::Backend`].
+pub(crate) fn load<T: Tensor>(
+    name: &str,
+    spec: &DecoderSpec,
+    weights: &Arc<Weights>,
+    vocab: Vocab,
+    dtype: Dtype,
+) -> Result<Box<dyn LayeredModel>, LoadError> {
+    decoder::check(spec, weights, vocab.size())?;
+    let loader = Loader { spec, weights, float: Float::of(dtype, T::BACKEND)? };
+    let embedding: T = loader.table(EMBEDDING)?;
+    let head = match spec.tied_head {
+        true => embedding.clone(),
+        false => loader.table(HEAD)?,
+    };
+    Ok(Box::new(TensorModel {
+        name: name.to_owned(),
+        vocab,
+        float: loader.float,
+        blocks: (0..spec.layers).map(|layer| loader.block(layer)).collect::<Result<_, _>>()?,
+        final_norm: loader.norm(FINAL_NORM)?,
+        head: done::<T, _>(head.narrow(1, 0, vocab.size()))?,
+        embedding,
+        spec: spec.clone(),
+    }))
+}
+
+/// A library's words become an error of loading.
+fn done<T: Tensor, V>(outcome: Outcome<V>) -> Result<V, LoadError> {
+    outcome.map_err(|message| LoadError::Backend { backend: T::BACKEND, message })
+}
+
+struct Loader<'a> {
+    spec: &'a DecoderSpec,
+    weights: &'a Weights,
+    float: Float,
+}
+
+impl Loader<'_> {
+    fn block<T: Tensor>(&self, layer: usize) -> Result<Block<T>, LoadError> {
+        use Slot::{Down, Gate, Key, KeyBias, Output, Query, QueryBias, Up, Value, ValueBias};
+        let spec = self.spec;
+        Ok(Block {
+            attention: Attention {
+                norm: self.slot_norm(Slot::AttentionNorm, layer)?,
+                query_key_value: self.matrix(&[Query, Key, Value], layer)?,
+                bias: match spec.qkv_bias {
+                    true => Some(self.bias(&[QueryBias, KeyBias, ValueBias], layer)?),
+                    false => None,
+                },
+                query_norm: self.slot_norm(Slot::QueryNorm, layer)?,
+                key_norm: self.slot_norm(Slot::KeyNorm, layer)?,
+                output: self.matrix(&[Output], layer)?,
+                post_norm: self.slot_norm(Slot::AttentionPostNorm, layer)?,
+                windowed: spec.window_of(layer).is_some(),
+            },
+            feed_forward: FeedForward {
+                norm: self.slot_norm(Slot::FfnNorm, layer)?,
+                gate_up: self.matrix(&[Gate, Up], layer)?,
+                down: self.matrix(&[Down], layer)?,
+                post_norm: self.slot_norm(Slot::FfnPostNorm, layer)?,
+            },
+        })
+    }
+
+    /// The embedding or the head, `f32`: `[1, vocab_rows, hidden]`.
+    fn table<T: Tensor>(&self, name: &str) -> Result<T, LoadError> {
+        let bytes = self.weights.tensor(name)?.round_to(Float::F32.stored())?;
+        let shape = [1, self.spec.vocab_rows, self.spec.hidden];
+        done::<T, _>(T::from_bytes(bytes, Float::F32, shape))
+    }
+
+    /// Matrices of one input, one below the other, in the model's type.
+    fn matrix<T: Tensor>(&self, slots: &[Slot], layer: usize) -> Result<T, LoadError> {
+        let (mut bytes, mut rows, mut width) = (Vec::new(), 0, 0);
+        for &slot in slots {
+            let matrix = self.weights.tensor(&slot.name(self.spec, layer))?;
+            let shape = slot.shape(self.spec);
+            (rows, width) = (rows + shape[0], shape[1]);
+            let stored = matrix.round_to(self.float.stored())?;
+            let row_bytes = stored.len() / shape[0];
+            bytes.extend(self.in_halves(slot, stored, row_bytes));
+        }
+        done::<T, _>(T::from_bytes(bytes, self.float, [1, rows, width]))
+    }
+
+    /// Biases beside each other, `f32`.
+    fn bias<T: Tensor>(&self, slots: &[Slot], layer: usize) -> Result<T, LoadError> {
+        let mut bytes = Vec::new();
+        for &slot in slots {
+            let stored = self.weights.tensor(&slot.name(self.spec, layer))?;
+            bytes.extend(self.in_halves(slot, stored.round_to(Float::F32.stored())?, 4));
+        }
+        let width = bytes.len() / 4;
+        done::<T, _>(T::from_bytes(bytes, Float::F32, [1, 1, width]))
+    }
+
+    fn slot_norm<T: Tensor>(&self, slot: Slot, layer: usize) -> Result<Option<T>, LoadError> {
+        if !slot.is_in(self.spec) {
+            return Ok(None);
+        }
+        let weight = self.norm_bytes(&slot.name(self.spec, layer))?;
+        self.row(self.in_halves(slot, weight, 4)).map(Some)
+    }
+
+    fn norm<T: Tensor>(&self, name: &str) -> Result<T, LoadError> {
+        self.row(self.norm_bytes(name)?)
+    }
+
+    fn norm_bytes(&self, name: &str) -> Result<Vec<u8>, LoadError> {
+        let weight = decoder::norm_weight(self.spec, self.weights, name)?;
+        Ok(weight.into_iter().flat_map(|weight| (weight as f32).to_le_bytes()).collect())
+    }
+
+    /// `[1, 1, width]` of `f32`.
+    fn row<T: Tensor>(&self, bytes: Vec<u8>) -> Result<T, LoadError> {
+        let width = bytes.len() / 4;
+        done::<T, _>(T::from_bytes(bytes, Float::F32, [1, 1, width]))
+    }
+
+    /// What belongs to the coordinates of queries or keys, `row_bytes` for each, in the order of
+    /// [`Pairing::Halves`]: pair `i` of a head lies at `(i, i + half)` and not at `(2i, 2i + 1)`.
+    fn in_halves(&self, slot: Slot, bytes: Vec<u8>, row_bytes: usize) -> Vec<u8> {
+        if self.spec.rope.pairing == Pairing::Halves || !is_rotated(slot) {
+            return bytes;
+        }
+        let (dim, half) = (self.spec.head_dim, self.spec.head_dim / 2);
+        let from = |to: usize| {
+            let (head, place) = (to / dim, to % dim);
+            head * dim + place % half * 2 + place / half
+        };
+        let rows = 0..bytes.len() / row_bytes;
+        rows.flat_map(|to| &bytes[from(to) * row_bytes..][..row_bytes]).copied().collect()
+    }
+}
+
+/// Whether its rows are coordinates of queries or keys, head by head.
+fn is_rotated(slot: Slot) -> bool {
+    use Slot::{Key, KeyBias, KeyNorm, Query, QueryBias, QueryNorm};
+    matches!(slot, Query | Key | QueryBias | KeyBias | QueryNorm | KeyNorm)
+}

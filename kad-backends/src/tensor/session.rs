@@ -1,0 +1,151 @@
+//! One sequence on a library of tensors.
+
+use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession};
+
+use super::block::Cache;
+use super::pass::{Pass, Sight};
+use super::{Outcome, Tensor, TensorModel, model_error};
+
+/// Most tokens computed at once, so that a long prompt needs no more memory than a short one.
+const CHUNK: usize = 128;
+
+/// Rows that a cache begins with; it doubles when they are used up.
+const ROOM: usize = 64;
+
+pub(super) struct TensorSession<'m, T> {
+    model: &'m TensorModel<T>,
+    tokens: Vec<TokenId>,
+    /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
+    tree: TokenTree,
+    /// Of each block; rows behind the tokens and the nodes are left from what was forgotten.
+    cache: Vec<Cache<T>>,
+}
+
+impl<'m, T: Tensor> TensorSession<'m, T> {
+    pub(super) fn new(model: &'m TensorModel<T>) -> Outcome<Self> {
+        let rows = ROOM.min(model.spec.context_len);
+        let cache = model.blocks.iter().map(|_| Cache::new(&model.spec, rows));
+        let cache = cache.collect::<Outcome<_>>()?;
+        Ok(Self { model, tokens: Vec::new(), tree: TokenTree::new(), cache })
+    }
+
+    /// Runs one chunk of tokens with these sights, the first of which gets row `first` of the cache,
+    /// and appends the last `wanted` rows of logits to `out`.
+    fn chunk(
+        &mut self,
+        tokens: &[TokenId],
+        (first, sights): (usize, &[Sight]),
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Outcome<()> {
+        let (model, spec) = (self.model, &self.model.spec);
+        self.reserve(first, first + tokens.len())?;
+        let pass = Pass::new(spec, first, sights)?;
+        let ids: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
+        let mut state = model.embedding.rows(&ids)?;
+        if spec.scales.embedding != 1.0 {
+            state = state.scale(spec.scales.embedding)?;
+        }
+        for (block, cache) in model.blocks.iter().zip(&mut self.cache) {
+            state = block.run(spec, model.float, state, &pass, cache)?;
+        }
+        if wanted > 0 {
+            let last = state.narrow(1, tokens.len() - wanted, wanted)?;
+            let last = last.rms_norm(&model.final_norm, spec.norm_eps)?;
+            let logits = last.times(&model.head)?.to_f32()?;
+            out.grow(wanted).copy_from_slice(&logits);
+        }
+        Ok(())
+    }
+
+    /// Makes room for `rows` tokens, of which the first `held` are there.
+    fn reserve(&mut self, held: usize, rows: usize) -> Outcome<()> {
+        let spec = &self.model.spec;
+        for cache in self.cache.iter_mut().filter(|cache| cache.capacity() < rows) {
+            let room = rows.max(2 * cache.capacity()).min(spec.context_len);
+            cache.grow(spec, held, room)?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Tensor> Session for TensorSession<'_, T> {
+    fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    fn extend(
+        &mut self,
+        tokens: &[TokenId],
+        wanted: usize,
+        out: &mut LogitRows,
+    ) -> Result<(), ModelError> {
+        let (held, limit) = (self.tokens.len(), self.model.context_len());
+        ModelError::check_extend(held, tokens, wanted, limit, self.model.vocab.size())?;
+        self.tree.clear();
+        let rows_before = out.len();
+        let mut computed = 0;
+        for chunk in tokens.chunks(CHUNK) {
+            computed += chunk.len();
+            let first = self.tokens.len();
+            let sights: Vec<Sight> = (first..first + chunk.len()).map(Sight::of_text).collect();
+            // Of this chunk's tokens, those among the last `wanted` of all.
+            let wanted_here = (computed + wanted).saturating_sub(tokens.len()).min(chunk.len());
+            if let Err(message) = self.chunk(chunk, (first, &sights), wanted_here, out) {
+                out.truncate(rows_before);
+                self.tokens.truncate(held);
+                return Err(model_error::<T>(message));
+            }
+            self.tokens.extend_from_slice(chunk);
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, len: usize) -> Result<(), ModelError> {
+        ModelError::check_truncate(self.tokens.len(), len)?;
+        self.tree.clear();
+        self.tokens.truncate(len);
+        Ok(())
+    }
+
+    fn trees(&mut self) -> Option<&mut dyn TreeSession> {
+        Some(self)
+    }
+}
+
+impl<T: Tensor> TreeSession for TensorSession<'_, T> {
+    fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
+        let (held, present, rows_before) = (self.tokens.len(), self.tree.len(), out.len());
+        let (limit, vocab) = (self.model.context_len(), self.model.vocab.size());
+        ModelError::check_tree(held, &self.tree, tree, limit, vocab)?;
+        let new: Vec<TokenId> = tree.tokens().skip(present).collect();
+        for (first, chunk) in (present..).step_by(CHUNK).zip(new.chunks(CHUNK)) {
+            let sight = |node| {
+                let path = tree.path(node).into_iter().map(|node| held + node).collect();
+                Sight { prefix: held, path }
+            };
+            let sights: Vec<Sight> = (first..first + chunk.len()).map(sight).collect();
+            if let Err(message) = self.chunk(chunk, (held + first, &sights), chunk.len(), out) {
+                out.truncate(rows_before);
+                return Err(model_error::<T>(message));
+            }
+        }
+        self.tree.clone_from(tree);
+        Ok(())
+    }
+
+    fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
+        ModelError::check_path(&self.tree, path)?;
+        let held = self.tokens.len();
+        let rows: Vec<usize> = path.iter().map(|node| held + node).collect();
+        // A path that begins with the first nodes, in their order, is where it belongs already.
+        if rows.iter().enumerate().any(|(place, &row)| row != held + place) {
+            for cache in &mut self.cache {
+                cache.keep(held, &rows).map_err(model_error::<T>)?;
+            }
+        }
+        self.tokens.extend(path.iter().map(|&node| self.tree.token(node)));
+        self.tree.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! What every backend that is a library of tensors is held to: one suite, called from a short file
+//! for each, which says what was measured.
+
+use std::sync::Arc;
+
+use kad_backends::decoder::spec::DecoderSpec;
+use kad_backends::{Dtype, LayeredModel, LoadError, StoredType, Weights, naive};
+use kad_core::testing::conformance::{Report, Tolerance, check};
+use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree, Vocab};
+
+use crate::golden::Golden;
+use crate::support::tiny;
+
+const SEED: u64 = 3;
+
+/// A backend's `load`.
+pub(crate) type Load =
+    fn(&str, &DecoderSpec, &Arc<Weights>, Vocab, Dtype) -> Result<Box<dyn LayeredModel>, LoadError>;
+
+/// One backend in one dtype.
+#[derive(Clone, Copy)]
+pub(crate) struct Library {
+    pub(crate) name: &'static str,
+    pub(crate) load: Load,
+    pub(crate) dtype: Dtype,
+    /// What the reference's weights are stored in, so that both have the same numbers.
+    pub(crate) stored: StoredType,
+    pub(crate) tolerance: Tolerance,
+    /// Against naive where the file holds blocks, whose numbers are rounded once more at load.
+    pub(crate) dequantised: f64,
+}
+
+impl Library {
+    fn model(&self, spec: &DecoderSpec, weights: &Arc<Weights>) -> Box<dyn LayeredModel> {
+        (self.load)(self.name, spec, weights, tiny::vocab(), self.dtype).unwrap()
+    }
+
+    /// The conformance suite and agreement with naive, for every family: the worst of all.
+    pub(crate) fn conforms(&self) -> Report {
+        let reports: Vec<Report> = tiny::all()
+            .iter()
+            .map(|spec| {
+                let weights = tiny::weights(spec, &[self.stored], SEED);
+                let reference = naive::load("naive", spec, &weights, tiny::vocab()).unwrap();
+                let model = self.model(spec, &weights);
+                let report = check(&*model, Some(&*reference), self.tolerance, SEED);
+                println!("{} {}, {}: {report:?}", self.name, self.dtype, spec.family);
+                assert!(report.trees);
+                report
+            })
+            .collect();
+        let worst = |of: fn(&Report) -> f64| reports.iter().map(of).fold(0.0, f64::max);
+        let worst = Report {
+            passes: worst(|report| report.passes),
+            reference: worst(|report| report.reference),
+            largest: worst(|report| report.largest),
+            batch_invariant: reports.iter().all(|report| report.batch_invariant),
+            ..reports[0]
+        };
+        println!("{} {}, worst of all: {worst:?}", self.name, self.dtype);
+        worst
+    }
+
+    /// Whatever a file keeps its matrices in, the model is that of the numbers it stands for.
+    pub(crate) fn dequantises(&self) {
+        use StoredType::{BF16, F16, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0};
+        let spec = tiny::gguf_llama();
+        for types in [vec![Q4_0, Q4_1, Q5_0, Q8_0], vec![Q4K, Q5K, Q6K], vec![F16, BF16]] {
+            let weights = tiny::weights(&spec, &types, SEED);
+            let reference = naive::load("naive", &spec, &weights, tiny::vocab()).unwrap();
+            let model = self.model(&spec, &weights);
+            let tokens = tokens(30);
+            let worst = worst(&rows(&*model, &tokens), &rows(&*reference, &tokens));
+            println!("{} {}, {types:?}: {worst:.2e}", self.name, self.dtype);
+            assert!(worst <= self.dequantised, "{types:?}: {worst:e}");
+        }
+    }
+
+    /// Against numbers that another program computed.
+    pub(crate) fn agrees_with_transformers(&self) {
+        for (name, golden) in Golden::all() {
+            let (load, vocab) = (self.load, golden.vocab());
+            let model = load(&name, &golden.spec, &golden.weights, vocab, self.dtype).unwrap();
+            let worst = golden.worst(&*model);
+            println!("{} {}, {name}: worst difference {worst:.3e}", self.name, self.dtype);
+            assert!(worst <= self.tolerance.reference, "{name}: {worst:e}");
+        }
+    }
+
+    /// Prompts and trees of several chunks, a cache that grows, and the whole context.
+    pub(crate) fn agrees_with_naive_at_any_length(&self) {
+        for spec in tiny::all() {
+            let weights = tiny::weights(&spec, &[self.stored], SEED);
+            let (model, slow) = (
+                self.model(&spec, &weights),
+                naive::load("naive", &spec, &weights, tiny::vocab()).unwrap(),
+            );
+            let text = tokens(spec.context_len);
+            let (found, expected) = (rows(&*model, &text), rows(&*slow, &text));
+            let long = worst(&found, &expected);
+            // Wanted rows that begin in one chunk and end in the next.
+            let mut last = LogitRows::new(model.vocab().size());
+            model.start().unwrap().extend(&text[..148], 50, &mut last).unwrap();
+            let mut same = LogitRows::new(model.vocab().size());
+            (98..148).for_each(|row| same.push_row(expected.row(row)));
+            let wanted = worst(&last, &same);
+            let (held, tree) = (tokens(60), tree(200));
+            let wide = worst(&tree_rows(&*model, &held, &tree), &tree_rows(&*slow, &held, &tree));
+            println!(
+                "{} {}, {}: {long:.2e} in a long text, {wanted:.2e}, {wide:.2e} in a wide tree",
+                self.name, self.dtype, spec.family
+            );
+            let allowed = self.tolerance.reference;
+            assert!(long <= allowed && wanted <= allowed && wide <= allowed, "{}", spec.family);
+        }
+    }
+
+    /// Paths kept round after round leave a session that agrees with one that never saw a tree.
+    pub(crate) fn keeps_paths(&self) {
+        for spec in tiny::all() {
+            let model = self.model(&spec, &tiny::weights(&spec, &[self.stored], SEED));
+            let mut session = model.start().unwrap();
+            let mut out = LogitRows::new(model.vocab().size());
+            session.extend(&tokens(5), 0, &mut out).unwrap();
+            for round in 0..8 {
+                let tree = tree(20 + round);
+                out.clear();
+                let trees = session.trees().unwrap();
+                trees.extend_tree(&tree, &mut out).unwrap();
+                let deepest = (0..tree.len()).max_by_key(|&node| tree.depth(node)).unwrap();
+                let path = tree.path(if round % 2 == 0 { deepest } else { tree.len() - 1 });
+                trees.keep_path(&path[..path.len().min(6)]).unwrap();
+            }
+            let text = [session.tokens(), &[3]].concat();
+            out.clear();
+            session.extend(&[3], 1, &mut out).unwrap();
+            let mut expected = LogitRows::new(model.vocab().size());
+            model.start().unwrap().extend(&text, 1, &mut expected).unwrap();
+            let worst = worst(&out, &expected);
+            assert!(worst <= self.tolerance.passes, "{}: {worst:e}", spec.family);
+        }
+    }
+
+    /// An exit has the bits of a model that never had the later blocks, outlives the model, and
+    /// keeps the contract.
+    pub(crate) fn exits_early(&self) {
+        for spec in tiny::all() {
+            let whole = DecoderSpec { layers: 2, ..spec };
+            let weights = tiny::weights(&whole, &[self.stored], SEED);
+            let model = self.model(&whole, &weights);
+            let (all, exit) = (rows(&*model, &tokens(9)), model.early_exit("exit", 1).unwrap());
+            drop(model);
+            let short = self.model(&DecoderSpec { layers: 1, ..whole.clone() }, &weights);
+            assert_eq!((exit.name(), exit.spec()), ("exit", short.spec()));
+            assert!(rows(&*exit, &tokens(9)) == rows(&*short, &tokens(9)), "{}", whole.family);
+            assert!(rows(&*exit, &tokens(9)) != all, "the second block does nothing");
+            assert!(exit.early_exit("none", 1).is_err());
+            check(&*exit, None, self.tolerance, SEED);
+        }
+    }
+
+    /// What does not fit is refused before anything is computed, and so are dtypes of blocks.
+    pub(crate) fn refuses(&self) {
+        let spec = tiny::llama();
+        let weights = tiny::weights(&spec, &[], SEED);
+        let refusal = |spec: &DecoderSpec, dtype| {
+            let load = self.load;
+            load("m", spec, &weights, tiny::vocab(), dtype).err().map(|error| error.to_string())
+        };
+        assert_eq!(refusal(&spec, self.dtype), None);
+        let cases = [
+            (DecoderSpec { layers: 3, ..spec.clone() }, "input_layernorm.weight` is missing"),
+            (DecoderSpec { tied_head: false, ..spec.clone() }, "`lm_head.weight` is missing"),
+            (DecoderSpec { ffn: 55, ..spec.clone() }, "has shape [56, 40]"),
+            (DecoderSpec { vocab_rows: 48, ..spec.clone() }, "the tokenizer has 49"),
+        ];
+        for (spec, expected) in cases {
+            let message = refusal(&spec, self.dtype).unwrap();
+            assert!(message.contains(expected), "{message}");
+        }
+        for dtype in [Dtype::Quantized, Dtype::Q8_0, Dtype::Q4_0] {
+            let message = refusal(&spec, dtype).unwrap();
+            let expected = format!("{dtype} with the {} backend; supported: auto, f32", self.name);
+            assert!(message.contains(&expected), "{message}");
+        }
+    }
+}
+
+fn tokens(count: usize) -> Vec<TokenId> {
+    (0..count).map(|i| (i * 7919 % tiny::vocab().size()) as TokenId).collect()
+}
+
+fn rows(model: &dyn LanguageModel, tokens: &[TokenId]) -> LogitRows {
+    let mut out = LogitRows::new(model.vocab().size());
+    model.start().unwrap().extend(tokens, tokens.len(), &mut out).unwrap();
+    out
+}
+
+/// `nodes` nodes of many shapes: long paths, and siblings far from each other.
+fn tree(nodes: usize) -> TokenTree {
+    let mut tree = TokenTree::new();
+    for step in 0..nodes {
+        let parent = if step % 3 == 0 { step * 31 % (step + 1) } else { step };
+        tree.push(parent.checked_sub(1), (step * 13 % 47) as TokenId);
+    }
+    tree
+}
+
+/// Rows of all nodes after `held` tokens.
+fn tree_rows(model: &dyn LanguageModel, held: &[TokenId], tree: &TokenTree) -> LogitRows {
+    let mut out = LogitRows::new(model.vocab().size());
+    let mut session = model.start().unwrap();
+    session.extend(held, 0, &mut out).unwrap();
+    session.trees().unwrap().extend_tree(tree, &mut out).unwrap();
+    out
+}
+
+/// Largest difference of two logits; infinite where one is not a number.
+fn worst(found: &LogitRows, expected: &LogitRows) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let pairs = found.iter().flatten().zip(expected.iter().flatten());
+    let differences = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
+    differences.fold(0.0, |worst, d| if d.is_nan() { f64::INFINITY } else { worst.max(d) })
+}
