@@ -173,6 +173,7 @@ impl Arm {
         match &self.speedup {
             None => "baseline",
             Some(_) if !self.law_of_baseline => "another law than the baseline's: not comparable",
+            Some(_) if self.texts.len() < 2 => "one prompt says nothing about others",
             Some(speedup) => verdict(speedup),
         }
     }
@@ -289,6 +290,8 @@ mod tests {
             assert!((value - 2.0).abs() < 1e-12, "{found:?}");
         }
         assert_eq!(verdict(&found), "faster than plain decoding");
+        let one = arm("one".to_owned(), None, texts(1, 1.0), Some(&texts(1, 2.0)));
+        assert_eq!(one.verdict(), "one prompt says nothing about others");
         let other = arm("other".to_owned(), None, texts(20, 1.0), Some(&slow));
         assert_eq!(other.verdict(), "faster than plain decoding");
         let other = other.with("x".to_owned(), false, &BTreeMap::new());

@@ -266,7 +266,7 @@ pub(crate) struct EngineArgs {
     /// candle, burn, tch, ort or naive, as far as this build has them (cargo's --features)
     #[arg(long, default_value_t)]
     pub(crate) backend: Backend,
-    /// auto, f32, f16, bf16 or quantized
+    /// auto, f32, f16, bf16, quantized, q8_0 or q4_0
     #[arg(long, default_value_t)]
     pub(crate) dtype: Dtype,
 }

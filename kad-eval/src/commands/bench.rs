@@ -60,6 +60,13 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
                 .with_context(|| format!("decoder `{}`", plan.name))?;
         }
     }
+    if let Some(profile) = profile.as_ref().filter(|profile| profile.effort.tokens < args.tokens) {
+        output::note(&format!(
+            "note: the profile's texts have up to {} tokens, and times are predicted for texts like these; \
+             make it with `kad profile --tokens {}` for longer ones",
+            profile.effort.tokens, args.tokens
+        ));
+    }
     let contenders = match (&args.decoders, &profile) {
         (Some(names), _) => named(args, names, &experiment, profile.as_ref())?,
         (None, Some(profile)) => planned(args, profile, &subjects)?,

@@ -121,8 +121,7 @@ fn verdict(outlook: &Outlook) -> String {
             speedup(best)
         ),
         (_, None) => {
-            "plain decoding is fastest: the profile has nothing that could draft for this \
-                      target"
+            "plain decoding is fastest: nothing may draft for this target within these limits"
                 .to_owned()
         }
     }

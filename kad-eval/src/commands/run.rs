@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::bench::predicted;
 use crate::cli::RunArgs;
-use crate::config::{self, Experiment};
+use crate::config::{self, ChainPlan, DecoderKind, Experiment, Levels};
 use crate::failure::Failure;
 use crate::models::{self, Models};
 use crate::profile::{Profile, Stretch};
@@ -114,6 +114,14 @@ fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<St
         hasher.update(format!("{name} {}", model.digest));
     }
     tasks.iter().for_each(|task| hasher.update(task.digest()));
+    // A planned chain goes on as its profile's times say.
+    for plan in &experiment.decoders {
+        if let DecoderKind::Chain(ChainPlan { levels: Levels::Adapting { measured, .. }, .. }) =
+            &plan.kind
+        {
+            hasher.update(serde_json::to_vec(measured)?);
+        }
+    }
     Ok(crate::hex(&hasher.finalize()[..6]))
 }
 

@@ -18,6 +18,7 @@ use kad_polybasic::{
 use super::decoder::{Settings, impossible_in_small};
 use super::rules::Rules;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan};
+use crate::failure::WrongRequest;
 use crate::profile::plain;
 
 /// A decoder of `plan` with fresh sessions of the models that `model` finds by name.
@@ -33,7 +34,10 @@ pub(super) fn decoder<'m>(
     let (levels, measured) = match &plan.levels {
         Levels::Listed(levels) => (levels, None),
         Levels::Adapting { levels, measured } => (levels, Some(measured)),
-        Levels::Planned { .. } => bail!("the levels of this chain are not planned yet"),
+        Levels::Planned { .. } => bail!(WrongRequest(
+            "the levels of this chain are left to a plan: list them, as `kad plan --toml` prints them"
+                .to_owned()
+        )),
     };
     let settings = Adaptation::default();
     let longest = if measured.is_some() { settings.longest } else { 0 };

@@ -20,6 +20,9 @@ use super::format::{Cost, Profile};
 /// Resamples of the measurement for an interval.
 const RESAMPLES: usize = 1000;
 
+/// A speed-up that is none: plain decoding is simpler.
+const TIE: f64 = 1.001;
+
 /// Of the resamples: the same profile always gives the same intervals.
 const SEED: u64 = 1;
 
@@ -185,8 +188,8 @@ impl Outlook {
 
 fn verdict(best: Option<&Ranked>) -> Verdict {
     match best {
-        Some(best) if best.speedup_interval.low > 1.0 => Verdict::Speculate,
-        Some(best) if best.speedup > 1.0 => Verdict::Undecided,
+        Some(best) if best.speedup_interval.low > TIE => Verdict::Speculate,
+        Some(best) if best.speedup > TIE => Verdict::Undecided,
         _ => Verdict::Plain,
     }
 }

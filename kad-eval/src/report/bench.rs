@@ -261,7 +261,7 @@ mod tests {
             first_milliseconds: 50.0,
             tokens: 100,
             same_text: None,
-            texts: Vec::new(),
+            texts: vec![Vec::new(); 2],
         }
     }
 

@@ -28,7 +28,7 @@ struct Comparison<'a> {
 /// As the user wants it.
 ///
 /// # Errors
-/// If every text ended with its first step.
+/// If of every prompt some text ended with its first step.
 pub(super) fn text(
     args: &BenchArgs,
     experiment: &str,
@@ -38,7 +38,8 @@ pub(super) fn text(
     let prompts = arms.first().map_or(0, |arm| arm.texts.len());
     if prompts == 0 {
         bail!(WrongRequest(
-            "every text ended with the step that read its prompt: ask for more with `--tokens`"
+            "no prompt has a text of every decoder that goes on behind the step which read the \
+             prompt: ask for more with `--tokens`"
                 .to_owned()
         ));
     }
