@@ -1,6 +1,8 @@
 //! What every backend that is a library of tensors is held to: one suite, called from a short file
 //! for each, which says what was measured.
 
+#![expect(clippy::print_stdout, reason = "what was measured is for the record")]
+
 use std::sync::Arc;
 
 use kad_backends::decoder::spec::DecoderSpec;
