@@ -13,12 +13,12 @@ mod folder;
 mod gguf;
 mod golden;
 mod interpreters;
+#[cfg(any(feature = "burn", feature = "tch"))]
+mod libraries;
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(feature = "ort")]
 mod ort_export;
-#[cfg(any(feature = "burn", feature = "tch"))]
-mod libraries;
 mod quantise;
 mod real_files;
 mod registry;
