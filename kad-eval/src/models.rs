@@ -17,7 +17,7 @@ use kad_backends::{LoadedModel, Message, ModelRequest};
 use kad_core::decode::Decoder;
 use kad_core::{LanguageModel, Predictor, TokenId};
 
-pub(crate) use chain::lookup;
+pub(crate) use chain::{lookup, lookup_tree};
 pub(crate) use decoder::Settings;
 pub(crate) use rules::Rules;
 use timed::Timed;

@@ -160,15 +160,17 @@ fn named(
     profile: Option<&Profile>,
 ) -> Result<Vec<Contender>> {
     let wanted = listed(names, "decoder", &decoder_names(experiment))?;
-    let (stretch, mut found) = (timed(args), Vec::new());
+    let expected = |kind: &DecoderKind, sampling: &SamplingPlan| match profile {
+        Some(profile) => predicted(profile, kind, sampling, timed(args)),
+        None => Ok(None),
+    };
+    let mut found = Vec::new();
     for plan in experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name)) {
-        let predicted =
-            profile.map(|profile| predicted(profile, &plan.kind, &plan.sampling, stretch));
         found.push(Contender {
             name: plan.name.clone(),
             kind: plan.kind.clone(),
             sampling: plan.sampling.clone(),
-            predicted: predicted.transpose()?.flatten(),
+            predicted: expected(&plan.kind, &plan.sampling)?,
         });
     }
     let Some(first) = found.first() else {
@@ -184,10 +186,7 @@ fn named(
         Some(place) => found.remove(place),
         None => Contender {
             name: "plain decoding".to_owned(),
-            predicted: profile
-                .map(|profile| predicted(profile, &baseline, &sampling, stretch))
-                .transpose()?
-                .flatten(),
+            predicted: expected(&baseline, &sampling)?,
             sampling,
             kind: baseline,
         },

@@ -103,6 +103,23 @@ pub(crate) fn lookup(draft: &DraftPlan, vocab: usize) -> Result<Option<Box<dyn D
     }))
 }
 
+/// What grows a tree of up to `nodes` nodes from what followed earlier in the text; None if it is drafted
+/// by a law.
+///
+/// # Errors
+/// If the lengths of its matches make no sense.
+pub(crate) fn lookup_tree(draft: &DraftPlan, nodes: usize) -> Result<Option<Box<dyn TreeDrafter>>> {
+    Ok(Some(match draft {
+        DraftPlan::Law(_) => return Ok(None),
+        DraftPlan::NGram { longest, shortest } => {
+            Box::new(LookupTree::new(NgramLookup::new(shortest.get(), longest.get())?, nodes)?)
+        }
+        DraftPlan::SuffixAutomaton { longest, shortest } => {
+            Box::new(LookupTree::new(SuffixLookup::new(shortest.get(), longest.get())?, nodes)?)
+        }
+    }))
+}
+
 struct Chain<'p, 'm> {
     target: &'p Part,
     levels: &'p [LevelPlan],
@@ -199,14 +216,11 @@ impl<'m> Chain<'_, 'm> {
             (DraftPlan::Law(part), TreePlan::Sampled { width, .. }) => {
                 Box::new(SampledTree::new(self.predictor(part)?, width.get(), nodes)?)
             }
-            (DraftPlan::NGram { longest, shortest }, _) => {
-                Box::new(LookupTree::new(NgramLookup::new(shortest.get(), longest.get())?, nodes)?)
-            }
-            (DraftPlan::SuffixAutomaton { longest, shortest }, _) => {
-                Box::new(LookupTree::new(SuffixLookup::new(shortest.get(), longest.get())?, nodes)?)
-            }
             (DraftPlan::Law(part), TreePlan::Lookup { .. }) => {
                 bail!("`{}` is looked up nowhere", part.name)
+            }
+            (lookup, _) => {
+                super::lookup_tree(lookup, nodes)?.context("what has no law is looked up")?
             }
         })
     }

@@ -4,10 +4,7 @@
 use anyhow::{Context, Result};
 use kad_core::{ChoiceSource, LanguageModel, Law, SampledChoices, TokenId};
 use kad_polybasic::theory::{Trace, TracedDrafts};
-use kad_polybasic::{
-    Ask, Draft, DraftTree, Drafter, LookupTree, NgramLookup, SuffixLookup, TopKTree, TreeDrafter,
-    TreeLimits,
-};
+use kad_polybasic::{Ask, Draft, DraftTree, Drafter, TopKTree, TreeDrafter, TreeLimits};
 
 use super::format::{Lookup, Texts};
 use super::measure::{Measurement, interrupted};
@@ -185,15 +182,8 @@ impl Measurement<'_> {
                 let predictor = models::predictor(part, self.models, rules)?;
                 Some(Box::new(TopKTree::new(predictor, top_k.get(), nodes)?))
             }
-            (DraftPlan::NGram { longest, shortest }, _) => {
-                let lookup = NgramLookup::new(shortest.get(), longest.get())?;
-                Some(Box::new(LookupTree::new(lookup, nodes)?))
-            }
-            (DraftPlan::SuffixAutomaton { longest, shortest }, _) => {
-                let lookup = SuffixLookup::new(shortest.get(), longest.get())?;
-                Some(Box::new(LookupTree::new(lookup, nodes)?))
-            }
             (DraftPlan::Law(_), TreePlan::Sampled { .. } | TreePlan::Lookup { .. }) => None,
+            (lookup, _) => models::lookup_tree(lookup, nodes)?,
         })
     }
 }

@@ -19,7 +19,7 @@ use kad_polybasic::{
 };
 
 use crate::support::*;
-use crate::theory::close;
+use crate::theory::{close, level as level_of, model};
 
 pub(crate) const TOKEN: Verifier = Verifier::Token;
 
@@ -28,12 +28,7 @@ fn verifier(level: usize, length: usize, bonus: bool, rate: f64) -> VerifyingLev
     VerifyingLevel {
         name: format!("level {level}"),
         times: PassTimes::linear(1.0, 1.0).unwrap(),
-        acceptance: Acceptance::Rate(rate),
-        length,
-        bonus,
-        surplus: Surplus::Flush,
-        overhead: 0.0,
-        token_overhead: 0.0,
+        ..level_of(1.0, rate, length, bonus)
     }
 }
 
@@ -42,8 +37,7 @@ pub(crate) fn described(plans: &[Plan], rate: f64) -> Chain {
     let verifiers = plans.iter().enumerate();
     let verifiers = verifiers.map(|(at, plan)| verifier(at, plan.length, plan.bonus, rate));
     let times = PassTimes::linear(1.0, 1.0).unwrap();
-    let name = format!("level {}", plans.len());
-    let proposer = Proposer::Model { name, times, overhead: 0.0 };
+    let proposer = model(&format!("level {}", plans.len()), times);
     Chain { verifiers: verifiers.collect(), proposer, plain_seconds: None }
 }
 
