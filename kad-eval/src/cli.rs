@@ -10,6 +10,7 @@ use kad_backends::{Backend, Dtype, Source};
 pub(crate) use speed::{BenchArgs, PlanArgs, ProfileArgs};
 
 use crate::config::{DraftPlan, RulePlan, lookup};
+use crate::runner::Shard;
 
 /// Decode with several language models at once, exactly.
 #[derive(Debug, Parser)]
@@ -68,7 +69,8 @@ pub(crate) enum Command {
 Examples:
   kad run experiments/quickstart.toml
   kad run experiments/kad-nano.toml --limit 50
-  KAD_DATA=data kad run my-gsm8k.toml --out /tmp/results")]
+  KAD_DATA=data kad run my-gsm8k.toml --out /tmp/results
+  seq 8 | parallel kad run my-gsm8k.toml --shard {}/8 && kad run my-gsm8k.toml")]
 pub(crate) struct RunArgs {
     /// The experiment file
     pub(crate) file: PathBuf,
@@ -81,6 +83,17 @@ pub(crate) struct RunArgs {
     /// At most this many items of each task
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+    /// Items to decode at a time: the same texts, sooner where passes leave cores idle. Every job
+    /// loads the models for itself, and speeds are those of so many at once
+    #[arg(long, default_value = "1", value_name = "N")]
+    pub(crate) jobs: std::num::NonZeroUsize,
+    /// Only part I of N of the items, as in 2/8, for one of N processes with the same command; the
+    /// command without --shard puts their results together
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Stop at the first item that fails instead of reporting it and going on
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
 }
 
 /// Decode a prompt with one model, a deferring pair, an implicit reward, or a chain

@@ -1,14 +1,14 @@
 //! One JSON line per finished item: everything later steps need, and nothing they could not
 //! recompute.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+mod file;
 
-use anyhow::{Context, Result};
+use std::collections::{BTreeMap, HashSet};
+
 use kad_core::decode::{Emitted, Origin, Round, Step};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use file::{RecordWriter, read, sort_into};
 
 /// A finished item of one decoder on one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,14 @@ pub(crate) struct Record {
     /// What the decoder says about how it went: lengths changed, speculation given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) remarks: Vec<String>,
+}
+
+impl Record {
+    /// What remains in memory once it is written.
+    pub(crate) fn without_text(mut self) -> Self {
+        self.spans = Vec::new();
+        self
+    }
 }
 
 /// A run of text from one origin.
@@ -190,63 +198,8 @@ pub(crate) fn origin_name(origin: Origin) -> &'static str {
     }
 }
 
-/// Appends records to a file, each flushed to the operating system as one whole line.
-pub(crate) struct RecordWriter {
-    file: File,
-}
-
 /// Which items a file already holds.
 pub(crate) type Done = HashSet<(String, String, String)>;
-
-impl RecordWriter {
-    /// Opens `path` for appending, dropping a last line that a crash left unfinished, and returns
-    /// the records that are there.
-    ///
-    /// # Errors
-    /// If the file cannot be opened, or a whole line is no record.
-    pub(crate) fn resume(path: &Path) -> Result<(Self, Vec<Record>)> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
-        // A line counts once its newline is written.
-        let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |last| last + 1);
-        let records = parse(&bytes[..whole], path)?;
-        file.set_len(whole as u64)?;
-        file.seek(SeekFrom::End(0))?;
-        Ok((Self { file }, records))
-    }
-
-    /// Appends one line.
-    ///
-    /// # Errors
-    /// If the disk is full or the file is gone.
-    pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
-        let mut line = serde_json::to_vec(record)?;
-        line.push(b'\n');
-        self.file.write_all(&line).context("cannot write the record; finished items are kept")
-    }
-}
-
-fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>> {
-    let lines = (1..).zip(bytes.split(|&b| b == b'\n')).filter(|(_, line)| !line.is_empty());
-    lines
-        .map(|(number, line)| {
-            serde_json::from_slice(line).with_context(|| {
-                format!(
-                    "{} line {number} is no record of this version; move the folder away to start \
-                     anew",
-                    path.display()
-                )
-            })
-        })
-        .collect()
-}
 
 /// What makes a record unique.
 pub(crate) fn key(record: &Record) -> (String, String, String) {
@@ -281,27 +234,6 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_torn_line_is_dropped_and_whole_lines_are_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("records.jsonl");
-        let (first, second) = (sample("a", "0", true), sample("a", "1", false));
-        let (mut writer, _) = RecordWriter::resume(&path).unwrap();
-        writer.write(&first).unwrap();
-        writer.write(&second).unwrap();
-        drop(writer);
-        let bytes = std::fs::read(&path).unwrap();
-        for cut in 0..bytes.len() {
-            std::fs::write(&path, &bytes[..cut]).unwrap();
-            let (mut writer, held) = RecordWriter::resume(&path).unwrap();
-            let lines = bytes[..cut].iter().filter(|b| **b == b'\n').count();
-            assert_eq!(held, [first.clone(), second.clone()][..lines]);
-            writer.write(&second).unwrap();
-            let (_, after) = RecordWriter::resume(&path).unwrap();
-            assert_eq!((after.len(), after.last()), (lines + 1, Some(&second)));
-        }
-    }
 
     /// Lines of versions before there were levels.
     #[test]
@@ -342,14 +274,5 @@ mod tests {
         assert_eq!(LevelRecord::of(&rounds), wanted);
         let json = serde_json::to_string(&wanted).unwrap();
         assert_eq!(serde_json::from_str::<Vec<LevelRecord>>(&json).unwrap(), wanted);
-    }
-
-    #[test]
-    fn a_whole_line_that_is_no_record_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("records.jsonl");
-        std::fs::write(&path, "{\"decoder\": 3}\n").unwrap();
-        let error = RecordWriter::resume(&path).err().unwrap().to_string();
-        assert!(error.contains("line 1 is no record"), "{error}");
     }
 }

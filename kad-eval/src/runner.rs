@@ -1,7 +1,10 @@
 //! Carries out a plan: every item of every task with every decoder, once, whatever happens.
 
 mod folder;
+mod plan;
 mod progress;
+mod shard;
+mod work;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,58 +25,101 @@ use crate::record::{
 use crate::task::{Item, Task};
 
 pub(crate) use folder::RunFolder;
+use plan::{Job, Plan};
+pub(crate) use shard::Shard;
 
 /// Set by Ctrl-C; the item in flight is given up.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// How a plan is carried out; what is decoded does not depend on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct How {
+    /// Which part of the plan; None for all of it.
+    pub(crate) shard: Option<Shard>,
+    /// Whether the first item that fails ends the run.
+    pub(crate) fail_fast: bool,
+}
+
 /// What a run left behind.
 pub(crate) struct Finished {
+    /// In the order of the plan, without their texts.
     pub(crate) records: Vec<Record>,
-    pub(crate) complete: bool,
+    /// How many there are once all are done.
+    pub(crate) total: usize,
     /// Items done in this session; the others were there already.
     pub(crate) new_items: usize,
+    /// Items that could not be done, in the order in which that was found.
+    pub(crate) failures: Vec<anyhow::Error>,
 }
+
+impl Finished {
+    /// Whether nothing is left to do.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.records.len() >= self.total
+    }
+}
+
+/// A run in which nothing has succeeded after so many failures is broken, not unlucky.
+const GIVE_UP_AFTER: usize = 10;
 
 /// Runs what `folder` does not hold yet. Items are the outer loop, decoders the inner one: an
 /// interrupted run is balanced, and decoders meet the same moods of the machine.
 ///
+/// Every one of `others` decodes items beside `models`: the same models again, because not every
+/// backend lets threads share one.
+///
+/// An item that fails is reported and left out; the next session tries it again.
+///
 /// # Errors
-/// The first item that fails, by name; what was finished before it is in the folder.
+/// If the folder cannot be read or written, if an item shows that the request is wrong, or (with
+/// [`How::fail_fast`], or if nothing else happens) if items fail. What was finished is in the folder.
 pub(crate) fn run(
     experiment: &Experiment,
-    models: &Models,
+    (models, others): (&Models, Vec<Models>),
     tasks: &[Task],
     folder: &RunFolder,
+    how: &How,
 ) -> Result<Finished, Failure> {
+    let plan = Plan::new(experiment, tasks, how.shard);
     let (mut writer, mut records) = RecordWriter::resume(&folder.records())?;
-    let finished = check_held(&records, experiment, tasks)
+    let done = check_held(&records, experiment, tasks)
         .with_context(|| format!("{} cannot be continued", folder.records().display()))?;
-    let arms = arms(experiment)?;
-    let total: usize = tasks.iter().map(|task| task.items.len() * arms.len()).sum();
-    let progress = progress::Progress::new(total, records.len());
-    let mut new_items = 0;
-    for task in tasks {
-        for item in &task.items {
-            for arm in &arms {
-                let key = (arm.plan.name.clone(), task.name.clone(), item.id.clone());
-                if finished.contains(&key) {
-                    continue;
-                }
-                let made = arm.decode(experiment.seed, models, task, item).with_context(|| {
-                    format!("decoder `{}`, task {}, item {}", arm.plan.name, task.name, item.id)
-                })?;
-                let Some(record) = made else {
-                    return Ok(Finished { records, complete: false, new_items });
-                };
+    let elsewhere = plan.held_elsewhere(folder, &done)?;
+    records.extend(elsewhere);
+    let held: Done = records.iter().map(key).collect();
+    let left: Vec<Job> =
+        plan.jobs.iter().filter(|job| !held.contains(&plan.key(job))).copied().collect();
+    let already = records.len();
+    let mut progress = progress::Progress::new(plan.jobs.len(), already);
+    let mut failures = Vec::new();
+    work::for_each(&plan, &left, models, others, &mut |made| {
+        match made {
+            Ok(record) => {
                 writer.write(&record)?;
                 progress.item(&record);
-                records.push(record);
-                new_items += 1;
+                records.push(record.without_text());
+            }
+            Err(error) => {
+                let error = Failure::from(error);
+                let nothing_works = records.len() == already && failures.len() + 1 == GIVE_UP_AFTER;
+                match error {
+                    Failure::Work(error) if !how.fail_fast && !nothing_works => {
+                        progress.failed(&format!("{error:#}"));
+                        failures.push(error);
+                    }
+                    end => return Err(end),
+                }
             }
         }
+        Ok(())
+    })?;
+    let new_items = records.len() - already;
+    records.sort_by_key(|record| plan.rank(record));
+    let finished = Finished { records, total: plan.jobs.len(), new_items, failures };
+    if how.shard.is_none() && finished.is_complete() {
+        plan.settle(folder)?;
     }
-    let complete = records.len() >= total;
-    Ok(Finished { records, complete, new_items })
+    Ok(finished)
 }
 
 /// The items that `records` finish. Refuses records that this plan did not make: every number is

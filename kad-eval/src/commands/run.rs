@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use sha2::{Digest, Sha256};
 
 use super::bench::predicted;
@@ -15,9 +15,9 @@ use crate::config::{self, ChainPlan, DecoderKind, Experiment, Levels};
 use crate::failure::Failure;
 use crate::models::{self, Models};
 use crate::profile::{Profile, Stretch};
-use crate::record::Record;
+use crate::record::{Record, read};
 use crate::report::{self, Example, Expected};
-use crate::runner::{self, Finished, INTERRUPTED, RunFolder};
+use crate::runner::{self, Finished, How, INTERRUPTED, RunFolder, Shard};
 use crate::summary::{Summary, summarise};
 use crate::task::{self, Task};
 use crate::{output, table};
@@ -31,7 +31,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     check_writable(&args.out.join(&experiment.name))?;
     let tasks = load_tasks(&experiment, args)?;
     on_ctrl_c()?;
-    let models = models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind))?;
+    let load = || models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind));
+    let models = load()?;
+    let others = (1..args.jobs.get()).map(|_| load()).collect::<Result<Vec<_>>>()?;
     check_shared(&experiment, &models)?;
     for plan in &mut experiment.decoders {
         models::planned::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
@@ -39,20 +41,26 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     }
     let expected = expected(&experiment, profiles)?;
     let run_id = run_id(&experiment, &models, &tasks)?;
-    let folder = RunFolder::open(&args.out, &experiment.name, &run_id)?;
+    let folder = RunFolder::open(&args.out, &experiment.name, &run_id, args.shard)?;
     folder.write_json("plan.json", &experiment)?;
-    let finished = runner::run(&experiment, &models, &tasks, &folder).inspect_err(|_| {
-        output::note(&format!("finished items are kept in {}", folder.path().display()));
-    })?;
+    let how = How { shard: args.shard, fail_fast: args.fail_fast };
+    let finished =
+        runner::run(&experiment, (&models, others), &tasks, &folder, &how).inspect_err(|_| {
+            output::note(&format!("finished items are kept in {}", folder.path().display()));
+        })?;
     if finished.new_items > 0 {
-        provenance::append(&folder, &models)?;
+        provenance::append(&folder, &models, args.jobs.get())?;
     }
-    let summary = summarise(&experiment, &run_id, &finished.records, finished.complete);
-    folder.write_json("summary.json", &summary)?;
-    let examples = examples(&tasks, &finished.records);
-    folder.write("report.html", &report::html(&summary, &examples, &expected)?)?;
+    let summary = summarise(&experiment, &run_id, &finished.records, finished.is_complete());
     tell_remarks(&experiment, &finished.records);
-    conclude(&folder, &experiment, &summary, &tasks, &finished)
+    if let Some(shard) = args.shard {
+        return conclude_shard(&folder, shard, &finished);
+    }
+    provenance::settle(&folder)?;
+    folder.write_json("summary.json", &summary)?;
+    let examples = examples(&folder, &tasks)?;
+    folder.write("report.html", &report::html(&summary, &examples, &expected)?)?;
+    conclude(&folder, &summary, &finished)
 }
 
 fn experiment(args: &RunArgs) -> Result<Experiment> {
@@ -137,19 +145,40 @@ pub(super) fn on_ctrl_c() -> Result<()> {
 
 /// Prints the table and says how the run ended. Whether it is finished decides the exit code, also
 /// if nobody reads the table.
-fn conclude(
-    folder: &RunFolder,
-    experiment: &Experiment,
-    summary: &Summary,
-    tasks: &[Task],
-    finished: &Finished,
-) -> Result<(), Failure> {
+fn conclude(folder: &RunFolder, summary: &Summary, finished: &Finished) -> Result<(), Failure> {
     let report = folder.path().join("report.html");
     let printed =
         output::line(&format!("{}\nreport: {}", table::render(summary), report.display()));
-    if !finished.complete {
-        let done = finished.records.len();
-        let total = tasks.iter().map(|t| t.items.len()).sum::<usize>() * experiment.decoders.len();
+    ended(finished)?;
+    printed
+        .with_context(|| format!("cannot print the table; results are in {}", report.display()))?;
+    Ok(())
+}
+
+/// A part of a run has no table: what it would compare is not all there.
+fn conclude_shard(folder: &RunFolder, shard: Shard, finished: &Finished) -> Result<(), Failure> {
+    ended(finished)?;
+    output::note(&format!(
+        "shard {shard}: {} items are done, in {}; when all shards are, the same command without \
+         --shard puts them together (first copy records.shard-*.jsonl and provenance.shard-*.json \
+         of other machines into that folder)",
+        finished.total,
+        folder.records().display()
+    ));
+    Ok(())
+}
+
+/// Whether everything is done.
+fn ended(finished: &Finished) -> Result<(), Failure> {
+    let (done, total) = (finished.records.len(), finished.total);
+    if let Some(first) = finished.failures.first() {
+        let failed = finished.failures.len();
+        return Err(Failure::Work(anyhow!(
+            "{failed} items failed and {done} of {total} are done and kept; the same command tries \
+             the others again. The first failure: {first:#}"
+        )));
+    }
+    if !finished.is_complete() {
         return Err(Failure::Interrupted(format!(
             "interrupted: {done} of {total} items are done and kept; the same command continues"
         )));
@@ -157,8 +186,6 @@ fn conclude(
     if finished.new_items == 0 {
         output::note("nothing was left to do: this run was already complete");
     }
-    printed
-        .with_context(|| format!("cannot print the table; results are in {}", report.display()))?;
     Ok(())
 }
 
@@ -188,8 +215,18 @@ fn expected(experiment: &Experiment, profiles: Vec<(String, Profile)>) -> Result
 }
 
 /// The first items of each task, as every decoder answered them.
-fn examples(tasks: &[Task], records: &[Record]) -> Vec<Example> {
-    let of = |task: &Task, item: &task::Item| Example {
+///
+/// # Errors
+/// If the records cannot be read again: a run does not keep their texts.
+fn examples(folder: &RunFolder, tasks: &[Task]) -> Result<Vec<Example>> {
+    let shown =
+        || tasks.iter().flat_map(|task| task.items.iter().take(EXAMPLES).map(move |i| (task, i)));
+    let mut records = Vec::new();
+    for file in folder.all_records()? {
+        let wanted = |r: &Record| shown().any(|(task, i)| r.task == task.name && r.item == i.id);
+        records.extend(read(&file, &wanted, &|record| record)?);
+    }
+    let of = |(task, item): (&Task, &task::Item)| Example {
         task: task.name.clone(),
         item: item.id.clone(),
         prompt: item.prompt.clone(),
@@ -200,9 +237,5 @@ fn examples(tasks: &[Task], records: &[Record]) -> Vec<Example> {
             .cloned()
             .collect(),
     };
-    tasks
-        .iter()
-        .flat_map(|task| task.items.iter().take(EXAMPLES).map(move |item| of(task, item)))
-        .filter(|example| !example.records.is_empty())
-        .collect()
+    Ok(shown().map(of).filter(|example| !example.records.is_empty()).collect())
 }

@@ -7,34 +7,31 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-/// A run's folder, locked while this lives.
+use super::Shard;
+
+/// A run's folder, locked while this lives: for a whole run against everything else, for a shard
+/// against whole runs and the same shard.
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// Dropping it releases the lock; so does the death of the process.
-    _lock: File,
+    shard: Option<Shard>,
+    /// Dropping them releases the locks; so does the death of the process.
+    _locks: Vec<File>,
 }
 
 impl RunFolder {
     /// Opens or creates `out/name/run_id` and locks it.
     ///
     /// # Errors
-    /// If the folder cannot be written, or another process runs in it.
-    pub(crate) fn open(out: &Path, name: &str, run_id: &str) -> Result<Self> {
+    /// If the folder cannot be written, or another process does the same work in it.
+    pub(crate) fn open(out: &Path, name: &str, run_id: &str, shard: Option<Shard>) -> Result<Self> {
         let path = out.join(name).join(run_id);
         fs::create_dir_all(&path)
             .with_context(|| format!("cannot create the results folder {}", path.display()))?;
-        let lock_path = path.join(".lock");
-        let lock = File::create(&lock_path)
-            .with_context(|| format!("cannot write in {}", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                bail!("another kad is running in {}; wait for it or stop it", path.display())
-            }
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("cannot lock {}", lock_path.display()))
-            }
+        let mut locks = vec![lock(&path, ".lock", shard.is_some())?];
+        if let Some(shard) = shard {
+            locks.push(lock(&path, &shard.file("", "lock"), false)?);
         }
+        Ok(Self { path, shard, _locks: locks })
     }
 
     /// Where it is.
@@ -42,9 +39,45 @@ impl RunFolder {
         &self.path
     }
 
-    /// The file of finished items.
+    /// The file of finished items; a shard has its own.
     pub(crate) fn records(&self) -> PathBuf {
-        self.path.join("records.jsonl")
+        self.path.join(self.own("records", "jsonl"))
+    }
+
+    /// `NAME.EXTENSION`, or what a shard calls it: processes do not write into one file.
+    pub(crate) fn own(&self, name: &str, extension: &str) -> String {
+        match self.shard {
+            Some(shard) => shard.file(name, extension),
+            None => format!("{name}.{extension}"),
+        }
+    }
+
+    /// Every file of finished items, whoever wrote it.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub(crate) fn all_records(&self) -> Result<Vec<PathBuf>> {
+        let whole = self.path.join("records.jsonl");
+        let mut files = if whole.exists() { vec![whole] } else { Vec::new() };
+        files.extend(self.of_shards("records", "jsonl")?);
+        Ok(files)
+    }
+
+    /// The files of this name that shards left, in the order of their names.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub(crate) fn of_shards(&self, name: &str, extension: &str) -> Result<Vec<PathBuf>> {
+        let unreadable = || format!("cannot read the results folder {}", self.path.display());
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path).with_context(unreadable)? {
+            let entry = entry.with_context(unreadable)?;
+            if entry.file_name().to_str().is_some_and(|f| Shard::is_file(f, name, extension)) {
+                files.push(entry.path());
+            }
+        }
+        files.sort();
+        Ok(files)
     }
 
     /// Writes a file whole or not at all.
@@ -52,7 +85,9 @@ impl RunFolder {
     /// # Errors
     /// If the disk is full or the folder is gone.
     pub(crate) fn write(&self, name: &str, contents: &str) -> Result<()> {
-        let (temporary, path) = (self.path.join(format!(".{name}.new")), self.path.join(name));
+        // Shards write the same plan at the same time.
+        let temporary = self.path.join(format!(".{name}.{}.new", std::process::id()));
+        let path = self.path.join(name);
         let written = File::create(&temporary)
             .and_then(|mut file| file.write_all(contents.as_bytes()).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&temporary, &path));
@@ -65,5 +100,21 @@ impl RunFolder {
     /// As [`RunFolder::write`].
     pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
         self.write(name, &(serde_json::to_string_pretty(value)? + "\n"))
+    }
+}
+
+fn lock(folder: &Path, name: &str, shared: bool) -> Result<File> {
+    let path = folder.join(name);
+    let file =
+        File::create(&path).with_context(|| format!("cannot write in {}", folder.display()))?;
+    let locked = if shared { file.try_lock_shared() } else { file.try_lock() };
+    match locked {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another kad is running in {}; wait for it or stop it", folder.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! How far a run is: a bar on a terminal, a line now and then elsewhere.
 
-use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -14,10 +13,6 @@ const LINE_EVERY: Duration = Duration::from_secs(15);
 pub(super) struct Progress {
     bar: ProgressBar,
     terminal: bool,
-    state: RefCell<State>,
-}
-
-struct State {
     tokens: u64,
     started: Instant,
     last_line: Instant,
@@ -38,20 +33,25 @@ impl Progress {
             output::note(&format!("continuing: {already} of {total} items are done"));
         }
         let now = Instant::now();
-        Self { bar, terminal, state: State { tokens: 0, started: now, last_line: now }.into() }
+        Self { bar, terminal, tokens: 0, started: now, last_line: now }
     }
 
-    pub(super) fn item(&self, record: &Record) {
+    pub(super) fn item(&mut self, record: &Record) {
         self.bar.inc(1);
-        let mut state = self.state.borrow_mut();
-        state.tokens += record.new_tokens;
-        let speed = state.tokens as f64 / state.started.elapsed().as_secs_f64();
+        self.tokens += record.new_tokens;
+        let speed = self.tokens as f64 / self.started.elapsed().as_secs_f64();
         self.bar.set_message(format!("{speed:.0} tokens/s"));
-        if !self.terminal && state.last_line.elapsed() > LINE_EVERY {
-            state.last_line = Instant::now();
+        if !self.terminal && self.last_line.elapsed() > LINE_EVERY {
+            self.last_line = Instant::now();
             let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
             output::note(&format!("{done}/{total} items, {speed:.0} tokens/s"));
         }
+    }
+
+    /// An item that could not be done; the run goes on.
+    pub(super) fn failed(&self, message: &str) {
+        self.bar.inc(1);
+        self.bar.suspend(|| output::note(&format!("failed: {message}")));
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::kad::{Lab, SMALL, kad};
 
-fn experiment() -> String {
+pub(crate) fn experiment() -> String {
     SMALL.replace("items = 6", "items = 25")
 }
 
@@ -19,7 +19,7 @@ fn long_experiment() -> String {
 }
 
 /// Records without what the clock says.
-fn records(lab: &Lab) -> Vec<Value> {
+pub(crate) fn records(lab: &Lab) -> Vec<Value> {
     let text = fs::read_to_string(lab.results().join("records.jsonl")).unwrap();
     let lines = text.lines().map(|line| {
         let mut record: Value = serde_json::from_str(line).unwrap();
@@ -32,7 +32,7 @@ fn records(lab: &Lab) -> Vec<Value> {
     lines.collect()
 }
 
-fn summary(lab: &Lab) -> Value {
+pub(crate) fn summary(lab: &Lab) -> Value {
     let text = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let mut summary: Value = serde_json::from_str(&text).unwrap();
     for arm in summary["arms"].as_array_mut().unwrap() {
