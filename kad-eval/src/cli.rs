@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+mod run;
 mod speed;
 
 use std::path::PathBuf;
@@ -7,10 +8,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kad_backends::{Backend, Dtype, Source};
 
+pub(crate) use run::{ReportArgs, RunArgs};
 pub(crate) use speed::{BenchArgs, PlanArgs, ProfileArgs};
 
 use crate::config::{DraftPlan, RulePlan, lookup};
-use crate::runner::Shard;
 
 /// Decode with several language models at once, exactly.
 #[derive(Debug, Parser)]
@@ -21,6 +22,9 @@ use crate::runner::Shard;
 Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."
 )]
 pub(crate) struct Cli {
+    /// Say only what went wrong: no progress, no notes
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -51,49 +55,21 @@ pub(crate) enum Command {
     Profile(ProfileArgs),
     Plan(PlanArgs),
     Bench(BenchArgs),
+    Report(ReportArgs),
     /// List the deferral rules
     ///
     /// What each hands over, its parameters, how it behaves, and where it comes from.
     Rules(RulesArgs),
+    /// Print what a shell needs to complete kad's commands
+    ///
+    /// For bash: kad completions bash > ~/.local/share/bash-completion/completions/kad
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
     /// List, fetch and inspect models
     #[command(subcommand)]
     Models(ModelsCommand),
-}
-
-/// Run an experiment described in TOML: models × decoders × tasks
-///
-/// Results go to OUT/NAME/RUN-ID. The same command continues an interrupted run; a changed plan,
-/// model or data file makes a new run.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  kad run experiments/quickstart.toml
-  kad run experiments/kad-nano.toml --limit 50
-  KAD_DATA=data kad run my-gsm8k.toml --out /tmp/results
-  seq 8 | parallel kad run my-gsm8k.toml --shard {}/8 && kad run my-gsm8k.toml")]
-pub(crate) struct RunArgs {
-    /// The experiment file
-    pub(crate) file: PathBuf,
-    /// Where results go
-    #[arg(long, default_value = "results")]
-    pub(crate) out: PathBuf,
-    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
-    #[arg(long, env = "KAD_DATA")]
-    pub(crate) data: Option<PathBuf>,
-    /// At most this many items of each task
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) limit: Option<u64>,
-    /// Items to decode at a time: the same texts, sooner where passes leave cores idle. Every job
-    /// loads the models for itself, and speeds are those of so many at once
-    #[arg(long, default_value = "1", value_name = "N")]
-    pub(crate) jobs: std::num::NonZeroUsize,
-    /// Only part I of N of the items, as in 2/8, for one of N processes with the same command; the
-    /// command without --shard puts their results together
-    #[arg(long, value_name = "I/N")]
-    pub(crate) shard: Option<Shard>,
-    /// Stop at the first item that fails instead of reporting it and going on
-    #[arg(long)]
-    pub(crate) fail_fast: bool,
 }
 
 /// Decode a prompt with one model, a deferring pair, an implicit reward, or a chain

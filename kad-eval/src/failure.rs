@@ -34,7 +34,7 @@ impl Failure {
             Failure::Interrupted(message) => (message.clone(), 130),
             Failure::ReaderGone => return ExitCode::SUCCESS,
         };
-        output::note(&message);
+        output::error(&message);
         ExitCode::from(code)
     }
 }

@@ -8,7 +8,6 @@ mod rules;
 mod timed;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -49,7 +48,7 @@ pub(crate) fn load(name: &str, plan: &ModelPlan) -> Result<Model> {
 }
 
 fn fetch(name: &str, plan: &ModelPlan) -> Result<LoadedModel> {
-    let bar = if std::io::stderr().is_terminal() {
+    let bar = if output::shows_progress() {
         ProgressBar::new_spinner().with_message(format!("loading {name}"))
     } else {
         ProgressBar::hidden()

@@ -11,7 +11,9 @@ use crate::record::{Acceptance, OriginCount, Record};
 pub(crate) use levels::{Level, Time};
 use levels::{levels, origins, time};
 
-use crate::stats::{Interval, mcnemar, null_is_nan, paired_bootstrap, ratio_bootstrap, wilson};
+use crate::stats::{
+    Interval, detectable, holm, mcnemar, null_is_nan, paired_bootstrap, ratio_bootstrap, wilson,
+};
 
 /// A run in numbers. Shares are in [0, 1].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,6 +105,48 @@ pub(crate) struct Difference {
     pub(crate) interval: Interval,
     /// Exact McNemar test of no difference, two-sided.
     pub(crate) p_value: f64,
+    /// The same, adjusted for all decoders that are compared with the baseline on this task (Holm).
+    #[serde(default)]
+    pub(crate) p_adjusted: f64,
+    /// The smallest difference that so many items would show with a chance of 80 %, if decoders
+    /// disagreed as often as these do; none if there is no such difference.
+    #[serde(default)]
+    pub(crate) detectable: Option<f64>,
+}
+
+impl Difference {
+    /// Of one decoder's grades minus another's, item by item: 1, 0 or −1.
+    pub(crate) fn of(differences: &[f64], seed: u64) -> Self {
+        let count = |value: f64| differences.iter().filter(|d| **d == value).count() as u64;
+        let (items, wins, losses) = (differences.len() as u64, count(1.0), count(-1.0));
+        let p_value = mcnemar(wins, losses);
+        Self {
+            items,
+            mean: differences.iter().sum::<f64>() / items.max(1) as f64,
+            interval: paired_bootstrap(differences, seed),
+            p_value,
+            p_adjusted: p_value,
+            detectable: detectable(items, (wins + losses) as f64 / items.max(1) as f64),
+        }
+    }
+}
+
+impl Summary {
+    /// The difference to the baseline that every comparison would show with a chance of 80 %; none
+    /// if some would not, whatever the difference.
+    pub(crate) fn detectable(&self) -> Option<f64> {
+        let compared = self.arms.iter().filter_map(|arm| arm.difference.as_ref());
+        let each = compared.map(|it| it.detectable);
+        each.reduce(|a, b| Some(a?.max(b?))).flatten()
+    }
+}
+
+/// Adjusts for all comparisons of one task.
+fn adjust(arms: &mut [Arm]) {
+    let mut compared: Vec<&mut Difference> =
+        arms.iter_mut().filter_map(|arm| arm.difference.as_mut()).collect();
+    let adjusted = holm(&compared.iter().map(|it| it.p_value).collect::<Vec<_>>());
+    compared.iter_mut().zip(adjusted).for_each(|(it, adjusted)| it.p_adjusted = adjusted);
 }
 
 /// Summarises the records of one run, decoders in the order of the file. Items that several
@@ -120,6 +164,7 @@ pub(crate) fn summarise(
             records.iter().filter(|r| r.task == task && r.decoder == decoder).collect()
         };
         let baseline = of(&experiment.baseline);
+        let first = arms.len();
         for plan in &experiment.decoders {
             let own = of(&plan.name);
             if own.is_empty() {
@@ -151,6 +196,7 @@ pub(crate) fn summarise(
                 ..measured
             });
         }
+        adjust(&mut arms[first..]);
     }
     Summary {
         name: experiment.name.clone(),
@@ -246,13 +292,7 @@ fn difference(own: &[&Record], baseline: &[&Record], seed: u64) -> Option<Differ
     if differences.is_empty() {
         return None;
     }
-    let count = |value: f64| differences.iter().filter(|d| **d == value).count() as u64;
-    Some(Difference {
-        items: differences.len() as u64,
-        mean: differences.iter().sum::<f64>() / differences.len() as f64,
-        interval: paired_bootstrap(&differences, seed),
-        p_value: mcnemar(count(1.0), count(-1.0)),
-    })
+    Some(Difference::of(&differences, seed))
 }
 
 #[cfg(test)]

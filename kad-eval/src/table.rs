@@ -1,13 +1,22 @@
 //! The summary as a terminal table.
 
-use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table};
+use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle};
 
 use crate::stats::Interval;
 use crate::summary::{Arm, Summary};
 
-/// One table per task, in the order of the file.
+/// One table per task, in the order of the file, as wide as the terminal allows.
 pub(crate) fn render(summary: &Summary) -> String {
+    in_style(summary, UTF8_FULL_CONDENSED)
+}
+
+/// The same as Markdown, with all columns.
+pub(crate) fn markdown(summary: &Summary) -> String {
+    in_style(summary, ASCII_MARKDOWN).replace('\n', "\n\n").replace("|\n\n|", "|\n|")
+}
+
+fn in_style(summary: &Summary, style: TableStyle) -> String {
     let mut tasks: Vec<&str> = summary.arms.iter().map(|arm| arm.task.as_str()).collect();
     tasks.dedup();
     let tables = tasks.into_iter().map(|task| {
@@ -21,10 +30,10 @@ pub(crate) fn render(summary: &Summary) -> String {
         } else {
             "not graded, for speed only".to_owned()
         };
-        let chains = levels(arms()).map_or(String::new(), |levels| format!("\n{levels}"));
+        let chains = levels(arms(), style).map_or(String::new(), |levels| format!("\n{levels}"));
         format!(
             "{name}: {task}, {items} items{unfinished}; intervals 95 %, {kind}\n{}{chains}",
-            table(arms(), graded)
+            table(arms(), graded, style)
         )
     });
     let mut text = tables.collect::<Vec<_>>().join("\n\n");
@@ -32,6 +41,13 @@ pub(crate) fn render(summary: &Summary) -> String {
     let mut executions = summary.arms.iter().filter_map(|arm| arm.execution.as_ref());
     if executions.any(|words| ways.iter().any(|way| words.starts_with(way))) {
         text = format!("{text}\n{SAME_LAW}");
+    }
+    if let Some(points) = summary.detectable() {
+        text = format!(
+            "{text}\np: exact McNemar test, adjusted for all decoders of a task (Holm); so many items \
+             show a difference of {:.1} points with a chance of 80 %",
+            100.0 * points
+        );
     }
     for arm in summary.arms.iter().filter(|arm| !arm.exact) {
         text = format!("{text}\n{}: {}", arm.decoder, arm.law);
@@ -41,10 +57,11 @@ pub(crate) fn render(summary: &Summary) -> String {
 
 const SAME_LAW: &str = "executions of a rule (autoregressive, lazy, speculative) have the same law";
 
-const HEADER: [&str; 9] = [
+const HEADER: [&str; 10] = [
     "decoder",
     "correct %",
     "difference",
+    "p",
     "answered",
     "mass",
     "rate",
@@ -54,13 +71,19 @@ const HEADER: [&str; 9] = [
 ];
 
 /// Columns a terminal narrower than this leaves out; the report has all.
-const NEEDS: [(&str, u16); 5] =
-    [("rate", 130), ("passes/token", 130), ("answered", 100), ("accepted", 100), ("tok/s", 100)];
+const NEEDS: [(&str, u16); 6] = [
+    ("p", 110),
+    ("rate", 130),
+    ("passes/token", 130),
+    ("answered", 100),
+    ("accepted", 100),
+    ("tok/s", 100),
+];
 
 /// What each level of each chain did, and where the time went; nothing without chains.
-fn levels<'s>(arms: impl Iterator<Item = &'s Arm>) -> Option<Table> {
+fn levels<'s>(arms: impl Iterator<Item = &'s Arm>, style: TableStyle) -> Option<Table> {
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
+    table.load_style(style);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["decoder", "level", "accepted", "per draft", "waste", "ms/token"]);
     let mut any = false;
@@ -95,11 +118,11 @@ fn milliseconds(arm: &Arm) -> String {
 }
 
 /// Columns that say nothing about tasks without right answers.
-const GRADES: [&str; 3] = ["correct %", "difference", "answered"];
+const GRADES: [&str; 4] = ["correct %", "difference", "p", "answered"];
 
-fn table<'s>(arms: impl Iterator<Item = &'s Arm>, graded: bool) -> Table {
+fn table<'s>(arms: impl Iterator<Item = &'s Arm>, graded: bool, style: TableStyle) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
+    table.load_style(style);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(HEADER);
     let mut drafts = false;
@@ -121,7 +144,7 @@ fn table<'s>(arms: impl Iterator<Item = &'s Arm>, graded: bool) -> Table {
     table
 }
 
-fn row(arm: &Arm) -> [String; 8] {
+fn row(arm: &Arm) -> [String; 9] {
     let with_interval = |value: String, interval| format!("{value} [{}]", points(interval));
     let difference = arm.difference.map_or("baseline".to_owned(), |d| {
         with_interval(format!("{:+.1}", 100.0 * d.mean), d.interval)
@@ -131,6 +154,7 @@ fn row(arm: &Arm) -> [String; 8] {
     [
         with_interval(format!("{:.1}", 100.0 * arm.accuracy), arm.accuracy_interval),
         difference,
+        arm.difference.map_or(String::new(), |d| format!("{:.3}", d.p_adjusted)),
         format!("{:.1}", 100.0 * arm.answered),
         share(arm.deferral_mass),
         share(arm.deferral_rate),

@@ -7,22 +7,26 @@ mod models;
 mod plan;
 mod profile;
 mod prove;
+mod report;
 mod rules;
 mod run;
 mod score;
 mod speed;
 
+use clap::CommandFactory;
 use kad_backends::RunOptions;
 
 use crate::cli::{Cli, Command};
 use crate::config::ModelPlan;
 use crate::failure::Failure;
+use crate::output;
 
 /// Carries out the command line.
 ///
 /// # Errors
 /// With the exit code in the kind of failure.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    output::set_quiet(cli.quiet);
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Generate(args) => generate::run(&args),
@@ -32,7 +36,14 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Profile(args) => profile::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "kad", &mut script);
+            output::print(&String::from_utf8_lossy(&script))?;
+            Ok(())
+        }
         Command::Models(command) => models::run(&command),
     }
 }

@@ -4,7 +4,6 @@ mod claimed;
 mod cost;
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
@@ -84,7 +83,7 @@ fn read(file: &Path) -> Result<Proof> {
 }
 
 fn verdicts(proof: &Proof) -> Result<Vec<Verdict>> {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = output::shows_progress();
     let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     bar.enable_steady_tick(Duration::from_secs(1));
     let law = |plan: &DecoderPlan| {

@@ -66,7 +66,12 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
 fn experiment(args: &RunArgs) -> Result<Experiment> {
     let text = std::fs::read_to_string(&args.file)
         .with_context(|| format!("cannot read the experiment {}", args.file.display()))?;
-    Ok(config::read(&args.file.display().to_string(), &text)?)
+    let (mut name, mut text) = (args.file.display().to_string(), text);
+    if !args.set.is_empty() {
+        text = config::set(&text, &args.set)?;
+        name += " with --set";
+    }
+    Ok(config::read(&name, &text)?)
 }
 
 /// How often decoders changed their way on the way.

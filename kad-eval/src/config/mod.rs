@@ -8,6 +8,7 @@ mod levels;
 mod prove;
 mod read;
 mod rule;
+mod set;
 mod table;
 mod words;
 
@@ -22,6 +23,7 @@ pub(crate) use levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan}
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};
+pub(crate) use set::{Setting, set};
 pub(crate) use table::nearest;
 pub(crate) use words::law_in_words;
 

@@ -1,6 +1,5 @@
 //! How far measuring is: a bar on a terminal, a line at the beginning of each part elsewhere.
 
-use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -14,7 +13,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// `total` pieces of `what`.
     pub(crate) fn new(what: &str, total: usize) -> Self {
-        let bar = if std::io::stderr().is_terminal() {
+        let bar = if output::shows_progress() {
             ProgressBar::new(total as u64)
         } else {
             output::note(&format!("{total} {what}"));

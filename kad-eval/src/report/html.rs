@@ -30,6 +30,7 @@ pub(crate) fn html(summary: &Summary, examples: &[Example], expected: &Expected)
         baseline: &summary.baseline,
         complete: summary.complete,
         confidence: parameter(100.0 * CONFIDENCE),
+        detectable: summary.detectable().map(|it| significant(100.0 * it)),
         tasks: task_views(summary, expected)?,
         profiles: profiles(expected)?,
         examples: examples.iter().map(|example| example_view(example, summary)).collect(),
@@ -48,6 +49,8 @@ struct Page<'a> {
     complete: bool,
     /// Of the intervals, in percent.
     confidence: String,
+    /// In points.
+    detectable: Option<String>,
     tasks: Vec<TaskView<'a>>,
     /// What the profiles of planned chains hold.
     profiles: Vec<Figure>,
@@ -99,6 +102,8 @@ struct DifferenceView {
     interval: String,
     /// The exact test finds a difference.
     clear: bool,
+    /// Of that test, adjusted for all comparisons.
+    p: String,
     /// Number of items, where it is not that of the row.
     items: Option<u64>,
 }
@@ -179,7 +184,8 @@ fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
         difference: arm.difference.map(|difference| DifferenceView {
             mean: points(difference.mean),
             interval: interval(difference.interval, points),
-            clear: difference.p_value < 1.0 - CONFIDENCE,
+            clear: difference.p_adjusted < 1.0 - CONFIDENCE,
+            p: fixed(difference.p_adjusted, 3),
             items: (difference.items != arm.items).then_some(difference.items),
         }),
         answered: percent(arm.answered),
@@ -400,8 +406,9 @@ mod tests {
             arm.passes_per_token.values_mut().for_each(|passes| *passes = f64::NAN);
             arm.accuracy = f64::NAN;
             let interval = Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
+            let none = Difference::of(&[], 1);
             arm.difference =
-                Some(Difference { items: 0, mean: f64::NAN, interval, p_value: f64::NAN });
+                Some(Difference { mean: f64::NAN, interval, p_adjusted: f64::NAN, ..none });
         }
         let page = page(&summary, &[]);
         assert!(!page.contains("NaN") && !page.contains("inf<"), "{page}");

@@ -15,7 +15,7 @@ mod plot;
 mod predicted;
 mod provenance;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod theme;
 mod times;
 mod tradeoff;

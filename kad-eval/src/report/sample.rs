@@ -42,6 +42,8 @@ fn arm(family: &str, task: &str, correct: u64) -> Arm {
             mean,
             interval,
             p_value: 0.001,
+            p_adjusted: 0.004,
+            detectable: Some(0.081),
         }),
         deferral_mass: None,
         deferral_rate: None,
@@ -117,7 +119,7 @@ fn sweep((family, name, members): Sweep) -> impl Iterator<Item = Arm> {
 }
 
 /// An incomplete run of two tasks.
-pub(super) fn summary() -> Summary {
+pub(crate) fn summary() -> Summary {
     let single = [("large base", 25), ("small aligned", 140), ("large aligned", 198)];
     let mut arms: Vec<Arm> =
         single.iter().map(|(f, correct)| arm(f, "nano/test", *correct)).collect();

@@ -1,6 +1,5 @@
 //! How far a run is: a bar on a terminal, a line now and then elsewhere.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -20,7 +19,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new(total: usize, already: usize) -> Self {
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = output::shows_progress();
         let bar = if terminal { ProgressBar::new(total as u64) } else { ProgressBar::hidden() };
         bar.set_length(total as u64);
         bar.set_position(already as u64);
@@ -51,7 +50,7 @@ impl Progress {
     /// An item that could not be done; the run goes on.
     pub(super) fn failed(&self, message: &str) {
         self.bar.inc(1);
-        self.bar.suspend(|| output::note(&format!("failed: {message}")));
+        self.bar.suspend(|| output::error(&format!("failed: {message}")));
     }
 }
 

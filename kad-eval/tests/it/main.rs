@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod chains;
+mod compare;
 mod experiments;
 mod explain;
 mod generate;
@@ -14,6 +15,7 @@ mod nano_chains;
 mod plan;
 mod profile;
 mod prove;
+mod recomputed;
 mod report;
 mod resume;
 mod rules;

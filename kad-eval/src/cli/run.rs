@@ -1,0 +1,75 @@
+//! The arguments of `kad run` and `kad report`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::Setting;
+use crate::runner::Shard;
+
+/// Run an experiment described in TOML: models × decoders × tasks
+///
+/// Results go to OUT/NAME/RUN-ID. The same command continues an interrupted run; a changed plan,
+/// model or data file makes a new run.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad run experiments/quickstart.toml
+  kad run experiments/kad-nano.toml --limit 50
+  KAD_DATA=data kad run my-gsm8k.toml --out /tmp/results
+  kad run experiments/kad-nano.toml --set sampling.temperature=0 --set models.base.backend=naive
+  seq 8 | parallel kad run my-gsm8k.toml --shard {}/8 && kad run my-gsm8k.toml")]
+pub(crate) struct RunArgs {
+    /// The experiment file
+    pub(crate) file: PathBuf,
+    /// Where results go
+    #[arg(long, default_value = "results")]
+    pub(crate) out: PathBuf,
+    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+    #[arg(long, env = "KAD_DATA")]
+    pub(crate) data: Option<PathBuf>,
+    /// At most this many items of each task
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: Option<u64>,
+    /// Put VALUE in the place of what the file says, as often as you like; entries of lists go by name,
+    /// kind or place
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<Setting>,
+    /// Items to decode at a time: the same texts, sooner where passes leave cores idle. Every job
+    /// loads the models for itself, and speeds are those of so many at once
+    #[arg(long, default_value = "1", value_name = "N")]
+    pub(crate) jobs: NonZeroUsize,
+    /// Only part I of N of the items, as in 2/8, for one of N processes with the same command; the
+    /// command without --shard puts their results together
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Stop at the first item that fails instead of reporting it and going on
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+}
+
+/// Show runs that are there, or compare them
+///
+/// One run: its table. Several: each against the first one, with what differs in their plans; items
+/// are paired where both asked the same.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kad report results/quickstart/1f0c8a2b9d3e
+  kad report results/kad-nano/1f0c8a2b9d3e results/kad-nano/77ab0c1d2e3f --markdown
+  kad report results/*/* --csv > all.csv")]
+pub(crate) struct ReportArgs {
+    /// Folders of runs, as `kad run` printed them
+    #[arg(required = true, value_name = "FOLDER")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Print Markdown
+    #[arg(long, conflicts_with_all = ["csv", "json"])]
+    pub(crate) markdown: bool,
+    /// Print one line per run, task and decoder
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

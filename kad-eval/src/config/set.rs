@@ -1,0 +1,212 @@
+//! Changes to an experiment file that are made on the command line.
+
+use std::str::FromStr;
+
+use anyhow::{Result, anyhow, bail};
+use toml_edit::{DocumentMut, Item, Key, Table, Value};
+
+use super::nearest;
+use crate::failure::WrongRequest;
+
+/// `KEY=VALUE`: a place in the file and what stands there instead.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    keys: Vec<String>,
+    value: Value,
+    text: String,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    /// The key is dotted as in TOML, the value is a TOML value; what is none is a text.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let no_key = || "write KEY=VALUE, as in sampling.temperature=0.7".to_owned();
+        let (key, value) = split(text).ok_or_else(no_key)?;
+        let keys =
+            Key::parse(key.trim()).map_err(|_| format!("`{key}` is no key; {}", no_key()))?;
+        let value = value.trim();
+        Ok(Self {
+            keys: keys.iter().map(|key| key.get().to_owned()).collect(),
+            value: value.parse().unwrap_or_else(|_| Value::from(value)),
+            text: text.to_owned(),
+        })
+    }
+}
+
+/// At the first `=` outside of quotes.
+fn split(text: &str) -> Option<(&str, &str)> {
+    let mut quote = None;
+    for (at, c) in text.char_indices() {
+        match (c, quote) {
+            ('=', None) => return Some((&text[..at], &text[at + 1..])),
+            ('"' | '\'', None) => quote = Some(c),
+            (c, Some(open)) if c == open => quote = None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The file `text` with every setting made, in their order. Entries of lists go by name (decoders),
+/// kind (tasks) or place (the first is 0).
+///
+/// # Errors
+/// If a key leads through something that has no keys, or to an entry that is not there. Whether the
+/// keys mean anything is for the reader of the file to say.
+pub(crate) fn set(text: &str, settings: &[Setting]) -> Result<String> {
+    let Ok(mut document) = text.parse::<DocumentMut>() else {
+        // Its reader says what is wrong with the file, and where.
+        return Ok(text.to_owned());
+    };
+    for Setting { keys, value, text } in settings {
+        put(document.as_item_mut(), keys, value)
+            .map_err(|error| anyhow!(WrongRequest(format!("--set {text}: {error}"))))?;
+    }
+    Ok(document.to_string())
+}
+
+fn put(item: &mut Item, keys: &[String], value: &Value) -> Result<()> {
+    let Some((key, rest)) = keys.split_first() else {
+        // The line keeps its comment.
+        let decor = item.as_value().map(|old| old.decor().clone());
+        let mut value = value.clone();
+        if let Some(decor) = decor {
+            *value.decor_mut() = decor;
+        }
+        *item = Item::Value(value);
+        return Ok(());
+    };
+    if let Some(tables) = item.as_array_of_tables_mut() {
+        let labels: Vec<Vec<String>> =
+            tables.iter().map(|table| labels(|k| table.get(k))).collect();
+        let place = place(key, &labels)?;
+        let table = tables.get_mut(place).ok_or_else(|| anyhow!("`{key}` is not there"))?;
+        let mut entry = Item::Table(std::mem::take(table));
+        let done = put(&mut entry, rest, value);
+        if let Item::Table(changed) = entry {
+            *table = changed;
+        }
+        return done;
+    }
+    if let Some(array) = item.as_array_mut() {
+        let none = || Vec::new();
+        let of = |value: &Value| {
+            let table = value.as_inline_table();
+            table.map_or_else(none, |table| names(|k| table.get(k).and_then(Value::as_str)))
+        };
+        let labels: Vec<Vec<String>> = array.iter().map(of).collect();
+        let place = place(key, &labels)?;
+        let mut entry = Item::Value(array.get(place).cloned().unwrap_or_else(|| Value::from("")));
+        put(&mut entry, rest, value)?;
+        if let Item::Value(changed) = entry {
+            array.replace(place, changed);
+        }
+        return Ok(());
+    }
+    let Some(table) = item.as_table_like_mut() else {
+        bail!("there is nothing below it: `{key}` has no place");
+    };
+    let mut new = Table::new();
+    // `[a]` need not be written for `[a.b]`.
+    new.set_implicit(true);
+    put(table.entry(key).or_insert(Item::Table(new)), rest, value)
+}
+
+fn labels<'i>(get: impl Fn(&str) -> Option<&'i Item>) -> Vec<String> {
+    names(|key| get(key).and_then(Item::as_str))
+}
+
+fn names<'i>(get: impl Fn(&str) -> Option<&'i str>) -> Vec<String> {
+    ["name", "kind"].iter().filter_map(|key| get(key)).map(str::to_owned).collect()
+}
+
+/// The place of the entry that `key` means.
+fn place(key: &str, labels: &[Vec<String>]) -> Result<usize> {
+    let mut found = (0..labels.len()).filter(|&place| labels[place].iter().any(|it| it == key));
+    match (found.next(), found.next()) {
+        (Some(place), None) => return Ok(place),
+        (Some(_), Some(_)) => bail!("several entries are `{key}`: say which by its place, from 0"),
+        (None, _) => {}
+    }
+    if let Ok(place) = key.parse::<usize>()
+        && place < labels.len()
+    {
+        return Ok(place);
+    }
+    let known = labels.iter().flatten().map(String::as_str);
+    let help = match nearest(key, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    bail!("no entry is `{key}`: {help}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+name = "x"
+[sampling]
+temperature = 0.7 # warm
+[[decoders]]
+name = "a b"
+levels = [{ draft = "m", length = 4 }, { draft = "n", length = 2 }]
+[[decoders]]
+name = "c"
+rule = { kind = "kad-dual", threshold = [0.2, 0.5] }
+[[tasks]]
+kind = "nano"
+items = 6
+"#;
+
+    fn changed(settings: &[&str]) -> Result<toml::Table> {
+        let settings: Vec<Setting> = settings.iter().map(|text| text.parse().unwrap()).collect();
+        Ok(toml::from_str(&set(FILE, &settings)?).unwrap())
+    }
+
+    #[test]
+    fn values_change_where_the_key_leads_and_nowhere_else() {
+        let mut wanted: toml::Table = toml::from_str(FILE).unwrap();
+        assert_eq!(changed(&[]).unwrap(), wanted);
+        wanted["sampling"]["temperature"] = 1.into();
+        wanted["decoders"][1]["rule"]["threshold"] = toml::Value::Array(vec![0.1.into()]);
+        wanted["decoders"][0]["levels"][1]["length"] = 3.into();
+        wanted["tasks"][0]["items"] = 9.into();
+        wanted["name"] = "y = z".into();
+        let settings = [
+            "sampling.temperature=1",
+            "decoders.c.rule.threshold=[0.1]",
+            "decoders.'a b'.levels.1.length = 3",
+            "tasks.nano.items=9",
+            "name=y = z",
+        ];
+        assert_eq!(changed(&settings).unwrap(), wanted);
+        let text = set(FILE, &["sampling.temperature=1".parse().unwrap()]).unwrap();
+        assert_eq!(text, FILE.replace("temperature = 0.7", "temperature = 1"), "comments stay");
+    }
+
+    #[test]
+    fn keys_that_are_not_there_are_made_and_texts_need_no_quotes() {
+        let found = changed(&["models.large.source=nano:large-base", "seed=3"]).unwrap();
+        assert_eq!(found["models"]["large"]["source"].as_str(), Some("nano:large-base"));
+        assert_eq!(found["seed"].as_integer(), Some(3));
+    }
+
+    #[test]
+    fn keys_that_lead_nowhere_say_so() {
+        for (setting, word) in [
+            ("decoders.d.name=1", "no entry is `d`"),
+            ("decoders.2.name=1", "there are a b, c"),
+            ("tasks.nanno.items=1", "did you mean `nano`?"),
+            ("name.x=1", "`x` has no place"),
+        ] {
+            let error = changed(&[setting]).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains(setting), "{error}");
+        }
+        for wrong in ["x", "=1", "a..b=1", ""] {
+            assert!(wrong.parse::<Setting>().is_err(), "{wrong}");
+        }
+    }
+}
