@@ -1,6 +1,5 @@
 //! How far measuring is: a bar on a terminal, a line at the beginning of each part elsewhere.
 
-
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
