@@ -70,7 +70,7 @@ pub use dtype::Dtype;
 pub use early_exit::LayeredModel;
 pub use error::LoadError;
 pub use files::{Format, ModelFiles};
-pub use options::{Provider, RunOptions};
+pub use options::{Device, RunOptions};
 pub use pypi::verify;
 pub use registry::{Backend, LoadedModel, ModelRequest, load, load_with};
 pub use source::{Source, nano_models};

@@ -137,15 +137,15 @@ pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedMod
 /// [`load`] with a choice of how the backend runs the model.
 ///
 /// # Errors
-/// As [`load`]; [`LoadError::Unsupported`] for options of a backend that has none, or that the
-/// library under it cannot honour.
+/// As [`load`]; [`LoadError::Unsupported`] for a number of threads that the backend cannot set,
+/// [`LoadError::NoDevice`] for a device that it, this build or this machine does not have.
 pub fn load_with(
     request: &ModelRequest,
     options: &RunOptions,
     progress: &dyn Fn(&str),
 ) -> Result<LoadedModel, LoadError> {
     request.backend.check_compiled()?;
-    request.backend.check_options(options)?;
+    request.backend.check_options(&request.name, options)?;
     let path = request.source.resolve(progress)?;
     progress(&format!("loading {} from {}", request.name, path.display()));
     let files = match request.backend {
@@ -217,12 +217,34 @@ impl Backend {
         }
     }
 
-    fn check_options(self, options: &RunOptions) -> Result<(), LoadError> {
-        if self == Backend::Ort || options.is_default() {
-            return Ok(());
+    /// Refuses what the backend cannot do, before anything is fetched for it.
+    fn check_options(self, model: &str, options: &RunOptions) -> Result<(), LoadError> {
+        match (self, options.threads) {
+            (Backend::Ort | Backend::Tch, _) | (_, None) => {}
+            (_, Some(threads)) => {
+                let found = format!("`threads` for `{model}` with the {self} backend");
+                let known = [
+                    "the ort and tch backends",
+                    &format!("RAYON_NUM_THREADS={threads} before kad starts, for all models"),
+                ];
+                return Err(LoadError::unsupported("run option", found, &known));
+            }
         }
-        let found = format!("`threads` or `provider` with the {self} backend");
-        Err(LoadError::unsupported("run option", found, &["both with the ort backend"]))
+        match self {
+            _ if options.device.is_cpu() => Ok(()),
+            #[cfg(feature = "burn")]
+            Backend::Burn => crate::burn::place(model, options.device).map(drop),
+            #[cfg(feature = "tch")]
+            Backend::Tch => crate::tch::place(model, options.device).map(drop),
+            #[cfg(feature = "ort")]
+            Backend::Ort => crate::ort::cuda(model, options.device).map(drop),
+            _ => Err(options.device.absent(
+                model,
+                self,
+                "its kernels are kad's own, for the CPU",
+                "use the tch or ort backend for a GPU, or device = \"cpu\"",
+            )),
+        }
     }
 
     /// The type that `asked` means for these files.
@@ -293,9 +315,11 @@ impl Backend {
             #[cfg(feature = "candle")]
             Backend::Candle => crate::candle::load(name, spec, weights, vocab, dtype),
             #[cfg(feature = "burn")]
-            Backend::Burn => crate::burn::load(name, spec, weights, vocab, dtype),
+            Backend::Burn => {
+                crate::burn::load_on(name, spec, weights, vocab, (dtype, options.device))
+            }
             #[cfg(feature = "tch")]
-            Backend::Tch => crate::tch::load(name, spec, weights, vocab, dtype),
+            Backend::Tch => crate::tch::load_with(name, spec, weights, vocab, (dtype, options)),
             #[cfg(feature = "ort")]
             Backend::Ort => crate::ort::load(name, files, vocab, options),
             Backend::Naive => naive::load(name, spec, weights, vocab),
