@@ -146,10 +146,13 @@ pub fn load_with(
 ) -> Result<LoadedModel, LoadError> {
     request.backend.check_compiled()?;
     request.backend.check_options(&request.name, options)?;
-    let path = request.source.resolve(progress)?;
+    let (path, graph) = match request.backend {
+        Backend::Ort => request.source.resolve_graph(request.dtype, progress)?,
+        _ => (request.source.resolve(progress)?, request.dtype),
+    };
     progress(&format!("loading {} from {}", request.name, path.display()));
     let files = match request.backend {
-        Backend::Ort => ModelFiles::open_onnx(&path)?,
+        Backend::Ort => ModelFiles::open_graph(&path, graph)?,
         _ => ModelFiles::open(&path)?,
     };
     let dtype = request.backend.dtype(request.dtype, &files)?;
@@ -157,9 +160,13 @@ pub fn load_with(
     let model = request.backend.run(&request.name, &files, vocab, dtype, options)?;
     let types = details::types(&files.weights);
     let counts = Counts::of(&files.spec, &types, request.backend, dtype);
-    let (path, bytes) = match &files.graph {
-        Some(graph) => crate::onnx::files(graph),
-        None => (path, counts.bytes),
+    let (path, bytes, parameters) = match &files.graph {
+        Some(graph) => {
+            let tensors = crate::onnx::read(graph)?;
+            let (path, bytes) = crate::onnx::files(graph, &tensors.files);
+            (path, bytes, tensors.parameters)
+        }
+        None => (path, counts.bytes, Some(counts.parameters)),
     };
     let details = ModelDetails {
         source: request.source.to_string(),
@@ -168,13 +175,14 @@ pub fn load_with(
         family: files.spec.family.clone(),
         layers: model.spec().layers,
         early_exit: None,
-        parameters: counts.parameters,
+        parameters,
         stored: counts.stored.into_iter().collect(),
         weight_bytes: bytes,
         dtype,
         kept: counts.kept.into_iter().collect(),
         kept_bytes: counts.kept_bytes,
         backend: request.backend,
+        options: *options,
         remark: model.remark(),
         context_len: model.context_len(),
         vocab,
@@ -253,10 +261,11 @@ impl Backend {
         let quantised = stored.keys().any(|stored| stored.is_quantized());
         let refused = |found, known: &[&str]| Err(LoadError::unsupported("dtype", found, known));
         match (self, asked) {
-            (Backend::Ort, Dtype::Auto) => Ok(Dtype::Auto),
-            (Backend::Ort, asked) => refused(
-                format!("{asked} with the ort backend, whose weights are as the graph has them"),
-                &["auto", "a graph exported with another --type"],
+            // It has chosen the graph.
+            (Backend::Ort, asked) => Ok(asked),
+            (_, Dtype::Int8 | Dtype::Q8 | Dtype::Q4) => refused(
+                format!("{asked}, which is for ONNX graphs, with the {self} backend"),
+                &["auto", "f32", "q8_0 and q4_0 with the candle backend", "the ort backend"],
             ),
             (Backend::Candle, Dtype::Auto) if quantised => Ok(Dtype::Quantized),
             (Backend::Candle, Dtype::Quantized) if !quantised => refused(

@@ -75,10 +75,14 @@ pub(crate) fn place(model: &str, device: Device) -> Result<Place, LoadError> {
         }
         None => absent("this build has no CUDA", "rebuild with --features burn,cuda"),
         Some(mut devices) if number < devices.len() => Ok(devices.swap_remove(number)),
-        Some(devices) => absent(
-            &format!("burn sees {} such devices", devices.len()),
-            "run kad on a machine that has the GPU and its driver",
-        ),
+        Some(devices) => {
+            let kind = if device == Device::Metal { "Metal" } else { "CUDA" };
+            let found = match devices.len() {
+                0 => format!("burn sees no {kind} device"),
+                count => format!("burn sees {count} {kind} devices, numbered from 0"),
+            };
+            absent(&found, "run kad on a machine that has the GPU and its driver")
+        }
     }
 }
 

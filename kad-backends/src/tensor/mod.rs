@@ -63,7 +63,7 @@ impl Float {
             Dtype::Auto | Dtype::F32 => Ok(Float::F32),
             Dtype::F16 => Ok(Float::F16),
             Dtype::BF16 => Ok(Float::BF16),
-            Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0 => {
+            _ => {
                 let found = format!("{dtype} with the {backend} backend");
                 Err(LoadError::unsupported("dtype", found, &["auto", "f32", "f16", "bf16"]))
             }
