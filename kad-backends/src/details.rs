@@ -31,8 +31,9 @@ pub struct ModelDetails {
     /// Whose first blocks it is, if it is an early exit; everything below counts its own part.
     pub early_exit: Option<EarlyExit>,
     /// Numbers in its tensors; a head that is the embedding counts once. Of an ONNX graph, numbers in
-    /// its weights without scales and tables of angles, however they are packed; `None` where it
-    /// packs them in a way that kad does not know.
+    /// its weights without scales and tables of angles, however they are packed, and once more those
+    /// of a head that it rounded in a copy; `None` where it packs them in a way that kad does not
+    /// know.
     pub parameters: Option<u64>,
     /// How many tensors are stored in which type.
     pub stored: Vec<(StoredType, usize)>,

@@ -278,7 +278,8 @@ fn a_request_finds_graph_configuration_and_tokenizer() {
         load(&request(path, dtype), &|_| ()).map(drop).expect_err("a refusal").to_string()
     };
     let error = refused(root, Dtype::Auto);
-    assert!(error.contains("other graphs: give the path of one"), "{error}");
+    assert!(error.contains("no model.onnx or onnx/model.onnx, but extra.onnx, "), "{error}");
+    assert!(error.contains("choose one with dtype (f32, f16, int8, q8, q4) or by"), "{error}");
     std::fs::create_dir(root.join("onnx")).unwrap();
     std::fs::rename(root.join("flat.onnx"), root.join("onnx/model.onnx")).unwrap();
     let loaded = load(&request(root, Dtype::Auto), &|_| ()).unwrap();
