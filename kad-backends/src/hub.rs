@@ -286,7 +286,8 @@ impl Hub<'_> {
 
     fn advice_if_absent(&self) -> String {
         let advice = "check the name, the revision and the file; a model without safetensors must \
-                      be converted, a .gguf file is asked for as hf:ORG/REPO/FILE.gguf";
+                      be converted, or run with backend = \"ort\" if it has ONNX graphs; a .gguf file is \
+                      asked for as hf:ORG/REPO/FILE.gguf";
         match self.cached_folder() {
             Some(folder) => format!(
                 "{advice}; the cache has an earlier copy and only that commit was asked: for a \

@@ -30,7 +30,8 @@
 //! `tch` and `ort` need none of them: [`Device`] asks the library that is there, libtorch or ONNX
 //! Runtime, whether it has a GPU, and libtorch brings MKL or Accelerate along. candle's own `cuda`
 //! and `metal` are not passed through because kad's kernels stand in for candle's, on the CPU; `naive`
-//! is for the CPU by intent. burn's products for `flex` are those of the `gemm` crate, which takes
+//! is for the CPU by intent. GPUs are served as the libraries document it; no machine of ours has one,
+//! so what is tested is that they are refused where there is none. burn's products for `flex` are those of the `gemm` crate, which takes
 //! neither MKL nor Accelerate.
 //!
 //! | source | means | needs |

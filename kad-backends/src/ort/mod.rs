@@ -119,7 +119,11 @@ fn open(model: &str, path: &Path, options: &RunOptions) -> Result<Graph, LoadErr
         let cuda = [cuda.build().error_on_failure()];
         builder = builder.with_execution_providers(cuda).map_err(refused)?;
     }
-    builder.commit_from_file(path).map_err(|error| LoadError::corrupt(path, error.to_string()))
+    builder.commit_from_file(path).map_err(|error| match options.device {
+        Device::Cpu => LoadError::corrupt(path, error.to_string()),
+        // It may be the graph, the GPU or its driver: the library's words tell.
+        device => no_cuda(model, device, &format!("{} does not load: {error}", path.display())),
+    })
 }
 
 /// What runs a graph on this device, if it is not the CPU.
