@@ -310,17 +310,21 @@ mod tests {
     /// The same model from safetensors has as many; the tables of angles are the graph's own.
     #[test]
     fn a_graph_has_as_many_parameters_as_its_model() {
-        for (family, graphs) in [
-            ("llama", &["past", "flat", "whole", "extra", "kept", "half"][..]),
-            ("qwen2", &["past", "flat"]),
-        ] {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx").join(family);
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx");
+        let entries = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+        let mut compared = 0;
+        for folder in entries.filter(|path| path.is_dir()) {
             let weights = safetensors::open_folder(&folder).unwrap();
             let expected: u64 = weights.tensors().map(|tensor| tensor.elements()).sum();
-            for graph in graphs {
-                let found = read(&folder.join(graph).with_extension("onnx")).unwrap();
-                assert_eq!(found, Tensors { parameters: Some(expected), files: BTreeSet::new() });
+            for graph in ["past", "flat", "whole", "extra", "kept", "half"] {
+                let path = folder.join(graph).with_extension("onnx");
+                if path.is_file() {
+                    let expected = Tensors { parameters: Some(expected), files: BTreeSet::new() };
+                    assert_eq!(read(&path).unwrap(), expected, "{}", path.display());
+                    compared += 1;
+                }
             }
         }
+        assert!(compared >= 8);
     }
 }
