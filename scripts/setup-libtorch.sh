@@ -37,12 +37,14 @@ dest=$(cd "$dest" && pwd)
 print_settings() {
     cat <<EOF
 libtorch $VERSION for CPU is in $dest ($(du -sh "$dest" | cut -f1)).
-To build and run kad with it, set
+To build kad with it, set
 
   export LIBTORCH="$dest"
-  export LD_LIBRARY_PATH="$dest/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 
 and then: cargo build --release --features tch
+The program remembers this folder. Only if you move it, or for doctests, set also
+
+  export LD_LIBRARY_PATH="$dest/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 EOF
 }
 

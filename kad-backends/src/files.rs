@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use crate::chat::{self, ChatTemplate};
 use crate::decoder::families;
 use crate::decoder::spec::DecoderSpec;
+use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
 use crate::onnx;
@@ -94,7 +95,12 @@ impl ModelFiles {
     /// # Errors
     /// [`LoadError`] in most of its variants.
     pub fn open_onnx(path: &Path) -> Result<Self, LoadError> {
-        let onnx::Place { graph, model } = onnx::find(path)?;
+        Self::open_graph(path, Dtype::Auto)
+    }
+
+    /// [`open_onnx`](Self::open_onnx) of the graph of this dtype.
+    pub(crate) fn open_graph(path: &Path, dtype: Dtype) -> Result<Self, LoadError> {
+        let onnx::Place { graph, model } = onnx::find(path, dtype)?;
         let files = match model.is_dir() {
             true => open_onnx_folder(&model)?,
             false => open_gguf(&model)?,

@@ -82,6 +82,7 @@ fn is_wrong_request(cause: &Cause) -> bool {
                 | LoadError::NotFound { .. }
                 | LoadError::NotCompiled { .. }
                 | LoadError::Unsupported { .. }
+                | LoadError::NoDevice { .. }
         )
     );
     let context = matches!(cause.downcast_ref(), Some(ModelError::ContextFull { .. }));

@@ -34,7 +34,8 @@ use crate::decoder::spec::DecoderSpec;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::options::{Provider, RunOptions};
+use crate::options::{Device, RunOptions};
+use crate::registry::Backend;
 use graph::{Kind, Signature};
 
 const NAME: &str = "ort";
@@ -50,8 +51,8 @@ pub(crate) const CHUNK: usize = 256;
 ///
 /// # Errors
 /// [`LoadError::NotFound`], [`LoadError::Unsupported`] or [`LoadError::Backend`] if ONNX Runtime is
-/// missing, too old or broken, or lacks the provider asked for; [`LoadError::Corrupt`] for a file it
-/// does not read; [`LoadError::Unsupported`] for a graph whose inputs or outputs are not those of a
+/// missing, too old or broken, [`LoadError::NoDevice`] if it does not run on the device asked for;
+/// [`LoadError::Corrupt`] for a file it does not read; [`LoadError::Unsupported`] for a graph whose inputs or outputs are not those of a
 /// decoder, with their names; [`LoadError::Config`] if it has another vocabulary than `spec`.
 pub fn load(
     name: &str,
@@ -72,7 +73,7 @@ pub fn load(
             what: format!("is {}, but the tokenizer has {tokens} tokens", files.spec.vocab_rows),
         });
     }
-    let graph = open(path, options)?;
+    let graph = open(name, path, options)?;
     let signature = Signature::read(&graph)?;
     // What the graph declares holds, also of families whose configuration kad does not read.
     let mut spec = files.spec.clone();
@@ -97,7 +98,8 @@ fn broken(message: impl ToString) -> ModelError {
     ModelError::Backend { backend: NAME, message: message.to_string() }
 }
 
-fn open(path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
+fn open(model: &str, path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
+    let cuda = cuda(model, options.device)?;
     let environment = library::environment()?;
     let available = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = options.threads.map_or(available, NonZeroUsize::get);
@@ -112,20 +114,46 @@ fn open(path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
         // Its threads would go on spinning between passes, and take the cores of other backends.
         .with_config_entry("session.force_spinning_stop", "1")
         .map_err(plain)?;
-    if options.provider == Some(Provider::Cuda) {
-        let cuda = [ep::CUDA::default().build().error_on_failure()];
-        builder = check_cuda().and(builder.with_execution_providers(cuda).map_err(plain))?;
+    if let Some(cuda) = cuda {
+        let refused = |error: ort::Error<_>| no_cuda(model, options.device, &error.to_string());
+        let cuda = [cuda.build().error_on_failure()];
+        builder = builder.with_execution_providers(cuda).map_err(refused)?;
     }
-    builder.commit_from_file(path).map_err(|error| LoadError::corrupt(path, error.to_string()))
+    builder.commit_from_file(path).map_err(|error| match options.device {
+        Device::Cpu => LoadError::corrupt(path, error.to_string()),
+        // It may be the graph, the GPU or its driver: the library's words tell.
+        device => no_cuda(model, device, &format!("{} does not load: {error}", path.display())),
+    })
 }
 
-fn check_cuda() -> Result<(), LoadError> {
-    if ep::CUDA::is_available().map_err(failed)? {
-        return Ok(());
+/// What runs a graph on this device, if it is not the CPU.
+///
+/// # Errors
+/// [`LoadError::NoDevice`] if the library was built without it, and what keeps the library from
+/// being loaded.
+pub(crate) fn cuda(model: &str, device: Device) -> Result<Option<ep::CUDA>, LoadError> {
+    match device {
+        Device::Cpu => Ok(None),
+        Device::Metal => {
+            let found = "kad runs ONNX graphs on the CPU and on CUDA only";
+            let advice = "use the tch or burn backend, or device = \"cpu\"";
+            Err(device.absent(model, Backend::Ort, found, advice))
+        }
+        Device::Cuda(number) => {
+            library::environment()?;
+            if !ep::CUDA::is_available().map_err(failed)? {
+                return Err(no_cuda(model, device, "this build of ONNX Runtime has no CUDA"));
+            }
+            let number = i32::try_from(number).unwrap_or(i32::MAX);
+            Ok(Some(ep::CUDA::default().with_device_id(number)))
+        }
     }
-    let found = "cuda, which this build of ONNX Runtime does not have: set ORT_DYLIB_PATH to one of \
-                 its GPU builds";
-    Err(LoadError::unsupported("provider", found, &["cpu"]))
+}
+
+fn no_cuda(model: &str, device: Device, found: &str) -> LoadError {
+    let advice = "set ORT_DYLIB_PATH to one of its GPU builds (onnxruntime-gpu), on a machine with \
+                  an NVIDIA GPU, CUDA and cuDNN, or use device = \"cpu\"";
+    device.absent(model, Backend::Ort, found, advice)
 }
 
 /// A graph with what belongs to it.

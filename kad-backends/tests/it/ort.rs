@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kad_backends::{
-    Backend, Dtype, LayeredModel, LoadError, ModelFiles, ModelRequest, Provider, RunOptions,
-    Source, load, load_with, naive, ort,
+    Backend, Device, Dtype, LayeredModel, LoadError, ModelFiles, ModelRequest, RunOptions, Source,
+    load, naive, ort,
 };
 use kad_core::testing::conformance::{Report, Tolerance, check};
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree, Vocab};
@@ -236,14 +236,18 @@ fn options_are_honoured_or_refused() {
     }
     let graph = folder("llama").join("past.onnx");
     let threads = NonZeroUsize::new(1);
-    let options = RunOptions { threads, provider: Some(Provider::Cpu) };
+    let options = RunOptions { threads, device: Device::Cpu };
     let (one, all) = (open_with(&graph, &options).unwrap(), open(&graph).unwrap());
     assert!(rows(&*one, &[3, 1, 4], 3) == rows(&*all, &[3, 1, 4], 3));
-    let options = RunOptions { provider: Some(Provider::Cuda), ..RunOptions::default() };
-    let error = open_with(&graph, &options).map(drop).unwrap_err().to_string();
-    assert!(error.starts_with("provider is not supported: cuda, which this build"), "{error}");
-    let error = "gpu".parse::<Provider>().unwrap_err().to_string();
-    assert_eq!(error, "unknown provider `gpu`; known: cpu, cuda");
+    let refusal = |device| {
+        let options = RunOptions { device, ..RunOptions::default() };
+        open_with(&graph, &options).map(drop).unwrap_err().to_string()
+    };
+    let error = refusal(Device::Cuda(99));
+    assert!(error.starts_with("model `ort` cannot run on cuda:99 with the ort backend"), "{error}");
+    assert!(error.contains("set ORT_DYLIB_PATH to one of its GPU builds"), "{error}");
+    let error = refusal(Device::Metal);
+    assert!(error.contains("on the CPU and on CUDA only; use the tch or burn"), "{error}");
 }
 
 #[test]
@@ -274,7 +278,8 @@ fn a_request_finds_graph_configuration_and_tokenizer() {
         load(&request(path, dtype), &|_| ()).map(drop).expect_err("a refusal").to_string()
     };
     let error = refused(root, Dtype::Auto);
-    assert!(error.contains("other graphs: give the path of one"), "{error}");
+    assert!(error.contains("no model.onnx or onnx/model.onnx, but extra.onnx, "), "{error}");
+    assert!(error.contains("choose one with dtype (f32, f16, int8, q8, q4) or by"), "{error}");
     std::fs::create_dir(root.join("onnx")).unwrap();
     std::fs::rename(root.join("flat.onnx"), root.join("onnx/model.onnx")).unwrap();
     let loaded = load(&request(root, Dtype::Auto), &|_| ()).unwrap();
@@ -285,13 +290,20 @@ fn a_request_finds_graph_configuration_and_tokenizer() {
     assert!(shown.contains("format       ONNX, 0.0 MB"), "{shown}");
     assert!(shown.contains("backend      ort, auto"), "{shown}");
     assert!(shown.contains("the cache stays; trees"), "{shown}");
+    assert_eq!(details.parameters, Some(1576), "as many as the safetensors have");
+    assert!(shown.contains("parameters   1576"), "{shown}");
+    let error = refused(root, Dtype::BF16);
+    assert!(error.contains("bf16 with the ort backend"), "{error}");
+    // A dtype names a graph, and not the one it would be rounded to.
     let error = refused(root, Dtype::F16);
-    assert!(error.contains("f16 with the ort backend"), "{error}");
-
-    let other = ModelRequest { backend: Backend::Naive, ..request(root, Dtype::Auto) };
-    let options = RunOptions { threads: NonZeroUsize::new(2), ..RunOptions::default() };
-    let error = load_with(&other, &options, &|_| ()).map(drop).unwrap_err().to_string();
-    assert!(error.contains("`threads` or `provider` with the naive backend"), "{error}");
+    assert!(error.contains("no model_fp16.onnx or onnx/model_fp16.onnx, but "), "{error}");
+    assert!(error.contains("onnx/model.onnx: choose one with dtype"), "{error}");
+    let error = refused(&root.join("onnx/model.onnx"), Dtype::F16);
+    assert!(error.contains("model.onnx, which is one graph; supported: auto"), "{error}");
+    std::fs::rename(root.join("half.onnx"), root.join("model_fp16.onnx")).unwrap();
+    let half = load(&request(root, Dtype::F16), &|_| ()).unwrap();
+    assert_eq!((half.details.dtype, half.details.parameters), (Dtype::F16, Some(1576)));
+    assert!(half.details.path.ends_with("model_fp16.onnx"));
 
     std::fs::remove_dir_all(root.join("onnx")).unwrap();
     for entry in std::fs::read_dir(root).unwrap() {

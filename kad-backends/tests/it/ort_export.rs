@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use kad_backends::Source;
+use kad_backends::{Backend, Dtype, ModelDetails, ModelRequest, Source, load};
 use kad_core::TokenId;
 use kad_core::testing::conformance::{Tolerance, check};
 
@@ -62,6 +62,12 @@ const NANO: Tolerance = Tolerance { passes: 4e-5, reference: 4e-5 };
 const ROUNDED: [(&str, f64, f64, bool); 3] =
     [("q8", 0.09, 0.8, false), ("int8", 0.28, 1.9, true), ("q4", 1.0, 8.4, false)];
 
+fn details(folder: &Path, backend: Backend, dtype: Dtype) -> ModelDetails {
+    let source = Source::Path(folder.to_owned());
+    let request = ModelRequest { name: "m".to_owned(), source, backend, dtype };
+    load(&request, &|_| ()).unwrap().details
+}
+
 #[test]
 fn nano_as_the_script_exports_it_agrees_with_naive() {
     let (true, Some(python)) = (library_is_there(), python()) else { return };
@@ -97,6 +103,12 @@ fn nano_as_the_script_exports_it_agrees_with_naive() {
         assert!(found_mean <= mean && found_worst <= worst && found_mean > 1e-3, "{kind}");
         assert_eq!(pass > 1e-2, by_pass, "{kind}: {pass:e}");
         assert_eq!(model.remark().unwrap().contains("depends on its pass"), by_pass, "{kind}");
+        let chosen = details(temporary.path(), Backend::Ort, kind.parse().unwrap());
+        assert!(chosen.path.ends_with(format!("onnx/model_{kind}.onnx")), "{chosen}");
+        let plain = details(temporary.path(), Backend::Naive, Dtype::Auto);
+        // Packed numbers count as numbers; the head is the embedding, and rounded a copy of it.
+        let expected = plain.parameters.map(|count| count + 512 * slow.spec().hidden as u64);
+        assert_eq!(chosen.parameters, expected, "{kind}");
     }
 }
 

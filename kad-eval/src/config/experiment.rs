@@ -32,7 +32,7 @@ pub(crate) struct ModelPlan {
     pub(crate) backend: Backend,
     #[serde(serialize_with = "as_text")]
     pub(crate) dtype: Dtype,
-    /// Threads and provider, of a backend that has the choice.
+    /// Threads and device, of a backend that has the choice.
     #[serde(flatten)]
     pub(crate) options: RunOptions,
     /// Only the first layers of another model, with its head and without a copy of its weights; the

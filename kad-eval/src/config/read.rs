@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use kad_backends::{Provider, RunOptions};
+use kad_backends::RunOptions;
 use toml::de::DeTable;
 
 use super::ConfigError;
@@ -91,11 +91,8 @@ fn model(entry: &Table<'_>) -> Result<ModelPlan> {
 fn run_options(entry: &Table<'_>) -> Result<RunOptions> {
     let threads = entry.optional("threads");
     let threads = threads.map(|value| value.at_least_one("leave it out for all there are"));
-    let provider = entry.optional("provider").map(|value| {
-        let parsed: std::result::Result<Provider, _> = value.str()?.parse();
-        parsed.map_err(|error| value.error(&error.to_string(), None))
-    });
-    Ok(RunOptions { threads: threads.transpose()?, provider: provider.transpose()? })
+    let device = parse_or_default(entry.optional("device"))?;
+    Ok(RunOptions { threads: threads.transpose()?, device })
 }
 
 /// The first layers of one of the `models` that have a source.

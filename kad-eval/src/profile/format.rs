@@ -77,6 +77,19 @@ pub(crate) struct ModelIdentity {
     pub(crate) digest: String,
     pub(crate) backend: String,
     pub(crate) dtype: String,
+    /// What computes.
+    #[serde(default = "ModelIdentity::processor")]
+    pub(crate) device: String,
+    /// Threads, where the file asks for a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) threads: Option<usize>,
+}
+
+impl ModelIdentity {
+    /// What computed the models of profiles that do not say.
+    fn processor() -> String {
+        kad_backends::Device::Cpu.to_string()
+    }
 }
 
 /// How much was decoded to measure.

@@ -19,6 +19,8 @@ pub(crate) fn about() -> About {
         digest: format!("{name}-digest"),
         backend: "candle".to_owned(),
         dtype: "f32".to_owned(),
+        device: "cpu".to_owned(),
+        threads: None,
     };
     let names = ["large", "middle", "small"];
     About {

@@ -135,10 +135,16 @@ fn model(found: &mut Vec<Difference>, name: &str, then: &ModelIdentity, now: &Mo
         ("files", &then.digest, &now.digest),
         ("backend", &then.backend, &now.backend),
         ("dtype", &then.dtype, &now.dtype),
+        ("device", &then.device, &now.device),
+        ("threads", &threads(then), &threads(now)),
     ] {
         differ(found, format!("{what} of model `{name}`"), then, now);
     }
     differ(found, format!("layers of model `{name}`"), &then.layers, &now.layers);
+}
+
+fn threads(model: &ModelIdentity) -> String {
+    model.threads.map_or("all".to_owned(), |threads| threads.to_string())
 }
 
 fn differ<T: PartialEq + ToString>(found: &mut Vec<Difference>, what: String, then: &T, now: &T) {
@@ -158,7 +164,7 @@ mod tests {
         let then = sample::about();
         assert_eq!(then.differences(&then), []);
         type Change = (&'static str, fn(&mut About));
-        let changes: [Change; 17] = [
+        let changes: [Change; 19] = [
             ("version of kad", |a| a.kad.push('9')),
             ("processor", |a| a.machine.cpu.push('9')),
             ("threads", |a| a.machine.threads += 1),
@@ -173,6 +179,8 @@ mod tests {
             ("files of model `large`", |a| large(a).digest.push('9')),
             ("backend of model `large`", |a| large(a).backend.push('9')),
             ("dtype of model `large`", |a| large(a).dtype.push('9')),
+            ("device of model `large`", |a| large(a).device.push('9')),
+            ("threads of model `large`", |a| large(a).threads = Some(9)),
             ("layers of model `large`", |a| large(a).layers += 1),
             ("", |a| a.sampling.max_new_tokens += 1),
             ("", |a| {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use kad_backends::RunOptions;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -32,9 +33,11 @@ struct ModelProvenance<'m> {
     source: &'m str,
     digest: &'m str,
     family: &'m str,
-    parameters: u64,
+    parameters: Option<u64>,
     backend: String,
     dtype: String,
+    #[serde(flatten)]
+    options: RunOptions,
     context_len: usize,
     vocabulary: usize,
     fingerprint: String,
@@ -50,6 +53,7 @@ impl<'m> From<&'m Model> for ModelProvenance<'m> {
             parameters: details.parameters,
             backend: details.backend.to_string(),
             dtype: details.dtype.to_string(),
+            options: details.options,
             context_len: details.context_len,
             vocabulary: details.vocab.size(),
             fingerprint: details.vocab.fingerprint().to_string(),
