@@ -276,7 +276,8 @@ class Model:
         copies = ("lm_head.weight",) if self.tied else ()
         for name in self.tensors:
             if name not in self.used and name not in copies and "rotary_emb" not in name:
-                raise Refused(f"tensor `{name}` of {self.path}, which no {self.name} model has")
+                raise Refused(f"tensor `{name}` of {self.path} has no place in a {self.name} model "
+                              f"of {self.layers} layers")
 
     @property
     def vocab(self):

@@ -63,7 +63,40 @@ def main():
         for layout in ("past", "flat"):
             graph = export_onnx.export(model, layout, "f32")
             onnx.save_model(graph, str(folder / f"{layout}.onnx"))
+    for kind in ("q8", "q4", "int8"):
+        rounded(HERE / kind, kind)
     variants(HERE / "llama")
+
+
+def rounded(folder, kind):
+    """The Llama model with matrices rounded: the graph, and safetensors of what its numbers mean."""
+    folder.mkdir(exist_ok=True)
+    graph = export_onnx.export(export_onnx.Model(HERE / "llama"), "past", kind)
+    onnx.save_model(graph, str(folder / "past.onnx"))
+    # The embedding is not rounded, and the head is.
+    config = dict(CONFIGS["llama"], tie_word_embeddings=False)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer(VOCAB)) + "\n")
+    found = tensors(CONFIGS["llama"], 0)
+    constants = {c.name: numpy_helper.to_array(c) for c in graph.graph.initializer}
+    for node in graph.graph.node:
+        if node.op_type in ("MatMulNBits", "DynamicQuantizeMatMul"):
+            name = node.input[1]
+            values, scale = constants[name], constants[node.input[2]]
+            meant = unrounded(values, scale, {a.name: a.i for a in node.attribute})
+            found["lm_head.weight" if name == "head" else name] = meant
+    write_safetensors(folder / "model.safetensors", found)
+
+
+def unrounded(values, scale, attributes):
+    """The matrix [out, in] that a node's bytes stand for, by the description of its operator."""
+    if values.dtype == np.int8:
+        return np.ascontiguousarray(values.T * scale[:, None], np.float32)
+    if attributes["bits"] == 4:
+        values = np.stack([values & 15, values >> 4], axis=-1).reshape(*values.shape[:2], -1)
+    centre = 1 << (attributes["bits"] - 1)
+    numbers = (values.astype(np.float32) - centre) * scale.reshape(*values.shape[:2], 1)
+    return np.ascontiguousarray(numbers.reshape(len(numbers), -1)[:, :attributes["K"]], np.float32)
 
 
 def variants(folder):
