@@ -131,11 +131,8 @@ mod candle {
     use kad_core::testing::conformance::Report;
 
     use super::*;
+    use crate::support::library::CANDLE_TOLERANCE;
     use crate::support::tiny::{gemma3, gguf_llama, mistral};
-
-    /// Against naive with the same weights, whatever they are stored in: only sums are rounded.
-    /// Worst measured: 3.8e-6 (f32), 4.2e-6 (f16, bf16), 1.4e-5 (K types, whose logits go to 20).
-    const TINY: Tolerance = Tolerance { passes: 0.0, reference: 5e-5 };
 
     /// The same for hundreds of tokens. Measured: 2.7e-6, with K types 2.7e-5 and, where candle's
     /// product takes part, 5.4e-5.
@@ -148,7 +145,8 @@ mod candle {
     fn agrees(spec: &DecoderSpec, types: &[StoredType], dtype: Dtype) -> Report {
         let weights = tiny::weights(spec, types, SEED);
         let reference = naive_model(spec, &weights);
-        let report = check(&*model(spec, &weights, dtype), Some(&*reference), TINY, SEED);
+        let report =
+            check(&*model(spec, &weights, dtype), Some(&*reference), CANDLE_TOLERANCE, SEED);
         eprintln!("candle {dtype}, {}, {types:?}: {report:?}", spec.family);
         assert!(report.batch_invariant && report.trees);
         report

@@ -1,7 +1,11 @@
 //! Model files made by the tests themselves.
 
 pub(crate) mod gguf;
+pub(crate) mod golden;
+#[cfg(feature = "ort")]
+pub(crate) mod graphs;
 pub(crate) mod hf;
+pub(crate) mod library;
 pub(crate) mod tiny;
 
 use rand::{Rng, SeedableRng};
