@@ -226,7 +226,7 @@ impl Measurement<'_> {
         prompt: &[TokenId],
         seed: u64,
     ) -> Result<Option<TimedText>> {
-        let eos = models::eos(kind, self.models);
+        let eos = models::eos(kind, self.models, &law.sampling);
         let (sampling, decision) = (law.sampling.sampling()?, law.sampling.decision()?);
         let limits = Limits { max_new_tokens: self.effort.tokens, eos: eos.clone() };
         let settings = Settings { sampling, decision, eos };
