@@ -3,6 +3,7 @@
 mod chain;
 pub(crate) mod decoder;
 mod digest;
+mod left_out;
 mod load;
 pub(crate) mod planned;
 mod rules;
@@ -17,7 +18,8 @@ use kad_core::{LanguageModel, Predictor, TokenId};
 
 pub(crate) use chain::{lookup, lookup_tree};
 pub(crate) use decoder::Settings;
-pub(crate) use load::{load, load_all};
+pub(crate) use left_out::{check_baseline, load_for};
+pub(crate) use load::{Absent, load, load_all, load_present};
 pub(crate) use rules::Rules;
 use timed::Timed;
 

@@ -31,7 +31,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     check_writable(&args.out.join(&experiment.name))?;
     let tasks = load_tasks(&experiment, args)?;
     on_ctrl_c()?;
-    let models = models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind))?;
+    let kinds: Vec<DecoderKind> = experiment.decoders.iter().map(|d| d.kind.clone()).collect();
+    let (models, left_out) = models::load_for(&mut experiment, &kinds)?;
+    models::check_baseline(&experiment)?;
     check_shared(&experiment, &models)?;
     for plan in &mut experiment.decoders {
         models::planned::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))

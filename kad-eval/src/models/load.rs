@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
-use kad_backends::{LoadedModel, ModelRequest};
+use kad_backends::{LoadError, LoadedModel, ModelRequest};
 
 use super::timed::Timed;
 use super::{Model, Models, digest};
@@ -49,38 +49,109 @@ fn model(loaded: LoadedModel) -> Result<Model> {
     Ok(Model { counted: Timed::new(model), tokenizer, chat_template, eos, details, digest })
 }
 
+/// An optional model that is not there.
+#[derive(Debug)]
+pub(crate) struct Absent {
+    /// Its name in the request.
+    pub(crate) name: String,
+    /// Why, and what to do about it.
+    pub(crate) why: anyhow::Error,
+}
+
 /// Loads the models that `kinds` use; models that are the first layers of another share its weights.
 ///
 /// # Errors
-/// The first model that does not load.
+/// The first model that does not load, be it optional or not.
 pub(crate) fn load_all<'p>(
     plans: &BTreeMap<String, ModelPlan>,
     kinds: impl Iterator<Item = &'p DecoderKind>,
 ) -> Result<Models> {
+    let (models, absent) = load_present(plans, kinds)?;
+    absent.into_iter().next().map_or(Ok(models), |absent| Err(absent.why))
+}
+
+/// Loads the models that `kinds` use, and says which optional ones are not there.
+///
+/// # Errors
+/// The first model that does not load and either is not optional or is there and of no use: corrupt,
+/// or asked for what its backend does not do.
+pub(crate) fn load_present<'p>(
+    plans: &BTreeMap<String, ModelPlan>,
+    kinds: impl Iterator<Item = &'p DecoderKind>,
+) -> Result<(Models, Vec<Absent>)> {
     let used: BTreeSet<&str> = kinds.flat_map(DecoderKind::models).collect();
-    let exit = |name: &str| plans[name].early_exit.as_ref();
-    let mut models = Models::new();
+    let (mut models, mut absent) = (Models::new(), Vec::new());
     for (name, plan) in plans.iter().filter(|(_, plan)| plan.early_exit.is_none()) {
-        let exits: Vec<(&str, &EarlyExit)> =
-            used.iter().filter_map(|used| Some((*used, exit(used)?))).collect();
-        let own = exits.into_iter().filter(|(_, exit)| exit.of == *name).collect::<Vec<_>>();
-        if own.is_empty() && !used.contains(name.as_str()) {
+        let exits: Vec<(&str, &EarlyExit)> = exits_of(name, &used, plans);
+        let whole_used = used.contains(name.as_str());
+        if exits.is_empty() && !whole_used {
             continue;
         }
-        let whole = fetch(name, plan)?;
-        for (exit_name, exit) in own {
+        let whole = match fetch(name, plan) {
+            Ok(whole) => whole,
+            Err(error) if plan.optional && is_absence(&error) => {
+                absent.extend(without(name, whole_used, &exits, error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for (exit_name, exit) in exits {
             let loaded = whole.early_exit(exit_name, exit.layers).map_err(|error| {
                 WrongRequest(format!("cannot make model `{exit_name}` of `{name}`: {error}"))
             })?;
             models.insert(exit_name.to_owned(), model(loaded)?);
         }
-        if used.contains(name.as_str()) {
+        if whole_used {
             models.insert(name.clone(), model(whole)?);
         }
     }
-    let lent = |name: &str| used.iter().any(|used| exit(used).is_some_and(|exit| exit.of == name));
-    for unused in plans.keys().filter(|name| !models.contains_key(*name) && !lent(name)) {
+    for unused in plans
+        .keys()
+        .filter(|name| !used.contains(name.as_str()) && exits_of(name, &used, plans).is_empty())
+    {
         output::note(&format!("note: model `{unused}` is used by no decoder and was not loaded"));
     }
-    Ok(models)
+    Ok((models, absent))
+}
+
+/// The models among `used` that are the first layers of the one called `name`.
+fn exits_of<'p>(
+    name: &str,
+    used: &BTreeSet<&'p str>,
+    plans: &'p BTreeMap<String, ModelPlan>,
+) -> Vec<(&'p str, &'p EarlyExit)> {
+    let exit = |used: &&'p str| Some((*used, plans[*used].early_exit.as_ref()?));
+    used.iter().filter_map(exit).filter(|(_, exit)| exit.of == name).collect()
+}
+
+/// A model that is not there, and what would be made of it.
+fn without(
+    name: &str,
+    whole_used: bool,
+    exits: &[(&str, &EarlyExit)],
+    why: anyhow::Error,
+) -> Vec<Absent> {
+    let said = format!("{why:#}");
+    let absent = |(exit, _): &(&str, &EarlyExit)| Absent {
+        name: (*exit).to_owned(),
+        why: WrongRequest(format!("it is made of `{name}`: {said}")).into(),
+    };
+    let mut all: Vec<Absent> = exits.iter().map(absent).collect();
+    if whole_used {
+        all.push(Absent { name: name.to_owned(), why });
+    }
+    all
+}
+
+/// Whether something is missing: a backend of this build, its library, a graph or the files of a model.
+/// What is there and wrong is a mistake, also of an optional model.
+fn is_absence(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<LoadError>()).any(|error| match error {
+        LoadError::NotCompiled { .. }
+        | LoadError::NotFound { .. }
+        | LoadError::Network { .. }
+        | LoadError::Pip { .. } => true,
+        LoadError::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    })
 }
