@@ -3,6 +3,7 @@
 mod chain;
 pub(crate) mod decoder;
 mod digest;
+mod divergence;
 mod left_out;
 mod load;
 pub(crate) mod planned;
@@ -18,6 +19,7 @@ use kad_core::{LanguageModel, Predictor, TokenId};
 
 pub(crate) use chain::{lookup, lookup_tree};
 pub(crate) use decoder::Settings;
+pub(crate) use divergence::{part_at, top_gap};
 pub(crate) use left_out::{check_baseline, load_for};
 pub(crate) use load::{Absent, load, load_all, load_present};
 pub(crate) use rules::Rules;
@@ -35,6 +37,18 @@ pub(crate) struct Model {
     pub(crate) details: kad_backends::ModelDetails,
     /// Of its files: changes when they do.
     pub(crate) digest: String,
+    /// What it took to load; none for the first layers of another, whose weights it shares.
+    pub(crate) loading: Option<Loading>,
+}
+
+/// What loading a model took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Loading {
+    /// Wall clock, fetching included.
+    pub(crate) seconds: f64,
+    /// By how much the process grew; none where that cannot be told. Memory that an earlier load gave
+    /// back to the allocator and not to the system is used again and not seen here.
+    pub(crate) resident_bytes: Option<u64>,
 }
 
 /// Models by the names the request gives them.

@@ -161,6 +161,7 @@ impl Arm<'_> {
             correct: answer.as_ref() == Some(&item.gold),
             answer,
             spans: spans(&made, speaker),
+            tokens,
             stop,
             prompt_tokens: prompt.len() as u64,
             new_tokens: made.len() as u64,

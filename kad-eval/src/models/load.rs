@@ -2,27 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use kad_backends::{LoadError, LoadedModel, ModelRequest};
+use kad_core::LanguageModel;
 
 use super::timed::Timed;
-use super::{Model, Models, digest};
+use super::{Loading, Model, Models, digest};
 use crate::config::{DecoderKind, EarlyExit, ModelPlan};
 use crate::failure::WrongRequest;
-use crate::output;
+use crate::{machine, output};
 
 /// Loads one model, showing on a terminal what is going on.
 ///
 /// # Errors
 /// With the model's name and source, and the backend's own words.
 pub(crate) fn load(name: &str, plan: &ModelPlan) -> Result<Model> {
-    model(fetch(name, plan)?)
+    let (loaded, loading) = fetch(name, plan)?;
+    model(loaded, Some(loading))
 }
 
-fn fetch(name: &str, plan: &ModelPlan) -> Result<LoadedModel> {
+fn fetch(name: &str, plan: &ModelPlan) -> Result<(LoadedModel, Loading)> {
     let bar = if std::io::stderr().is_terminal() {
         ProgressBar::new_spinner().with_message(format!("loading {name}"))
     } else {
@@ -35,18 +37,26 @@ fn fetch(name: &str, plan: &ModelPlan) -> Result<LoadedModel> {
         backend: plan.backend,
         dtype: plan.dtype,
     };
+    let (before, began) = (machine::resident_bytes(), Instant::now());
     let loaded = kad_backends::load_with(&request, &plan.options, &|step| {
         bar.set_message(format!("{name}: {step}"));
     });
     bar.finish_and_clear();
-    loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))
+    let seconds = began.elapsed().as_secs_f64();
+    let grown = before.zip(machine::resident_bytes());
+    let resident_bytes = grown.map(|(before, after)| after.saturating_sub(before));
+    let loaded =
+        loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))?;
+    Ok((loaded, Loading { seconds, resident_bytes }))
 }
 
-fn model(loaded: LoadedModel) -> Result<Model> {
+fn model(loaded: LoadedModel, loading: Option<Loading>) -> Result<Model> {
     let LoadedModel { model, tokenizer, chat_template, eos, details } = loaded;
     let digest = digest::of(&details.path)
         .with_context(|| format!("cannot read {} again", details.path.display()))?;
-    Ok(Model { counted: Timed::new(model), tokenizer, chat_template, eos, details, digest })
+    let model: Box<dyn LanguageModel> = model;
+    let counted = Timed::new(model);
+    Ok(Model { counted, tokenizer, chat_template, eos, details, digest, loading })
 }
 
 /// An optional model that is not there.
@@ -87,8 +97,8 @@ pub(crate) fn load_present<'p>(
         if exits.is_empty() && !whole_used {
             continue;
         }
-        let whole = match fetch(name, plan) {
-            Ok(whole) => whole,
+        let (whole, loading) = match fetch(name, plan) {
+            Ok(loaded) => loaded,
             Err(error) if plan.optional && is_absence(&error) => {
                 absent.extend(without(name, whole_used, &exits, error));
                 continue;
@@ -99,10 +109,10 @@ pub(crate) fn load_present<'p>(
             let loaded = whole.early_exit(exit_name, exit.layers).map_err(|error| {
                 WrongRequest(format!("cannot make model `{exit_name}` of `{name}`: {error}"))
             })?;
-            models.insert(exit_name.to_owned(), model(loaded)?);
+            models.insert(exit_name.to_owned(), model(loaded, None)?);
         }
         if whole_used {
-            models.insert(name.clone(), model(whole)?);
+            models.insert(name.clone(), model(whole, Some(loading))?);
         }
     }
     for unused in plans

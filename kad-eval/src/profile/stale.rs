@@ -162,7 +162,7 @@ mod tests {
         let then = sample::about();
         assert_eq!(then.differences(&then), []);
         type Change = (&'static str, fn(&mut About));
-        let changes: [Change; 17] = [
+        let changes: [Change; 18] = [
             ("version of kad", |a| a.kad.push('9')),
             ("processor", |a| a.machine.cpu.push('9')),
             ("threads", |a| a.machine.threads += 1),
