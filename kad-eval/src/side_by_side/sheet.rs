@@ -98,7 +98,7 @@ impl Sheet {
         let rule = "| --- ".to_owned() + &"| ---: ".repeat(self.header.len().saturating_sub(1));
         let lines = self.rows.iter().map(|line| row(&line.cells)).collect::<String>();
         let notes = self.notes.iter().map(|note| format!("- {note}\n")).collect::<String>();
-        let left_out = left_out.iter().map(|line| format!("- left out: {line}\n"));
+        let left_out = left_out.iter().map(|line| format!("- {line}\n"));
         let left_out = left_out.collect::<String>();
         format!("{}\n\n{}{rule}|\n{lines}\n{notes}{left_out}", self.caption, row(&self.header))
     }
@@ -170,7 +170,12 @@ fn logits(row: &Row, rows: &Rows) -> Cell {
         true => String::new(),
         false => format!(" (to `{}`)", agreement.reference),
     };
-    Cell::with(format!("{:.1e}{whose}", agreement.worst), share)
+    Cell::with(format!("{}{whose}", difference(agreement.worst)), share)
+}
+
+/// Of logits: where it is small, its size is what counts.
+fn difference(value: f64) -> String {
+    if value < 0.01 { format!("{value:.1e}") } else { fixed(value, 2) }
 }
 
 fn same(row: &Row, rows: &Rows) -> Cell {
@@ -185,8 +190,8 @@ fn same(row: &Row, rows: &Rows) -> Cell {
 fn gap(row: &Row) -> Cell {
     let Some(gaps) = row.texts.as_ref().and_then(|texts| texts.gaps) else { return Cell::none() };
     let range = match gaps.smallest == gaps.largest {
-        true => format!("{:.1e}", gaps.smallest),
-        false => format!("{:.1e} to {:.1e}", gaps.smallest, gaps.largest),
+        true => difference(gaps.smallest),
+        false => format!("{} to {}", difference(gaps.smallest), difference(gaps.largest)),
     };
     match row.agreement.as_ref().and_then(|agreement| gaps.explained(agreement)) {
         Some(true) => Cell::with(range, "ties"),
