@@ -219,3 +219,76 @@ fn notes(rows: &Rows) -> Vec<String> {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Agreement;
+    use super::super::rows::Speed;
+    use super::super::texts::Gaps;
+    use super::*;
+    use crate::stats::Interval;
+
+    fn row(name: &str, milliseconds: [f64; 2], worst: Option<f64>, gap: Option<f64>) -> Row {
+        let time = |ms: f64| PassTime { seconds: ms / 1e3, standard_error: 1e-5 };
+        let agreement = |worst| {
+            let reference = "one".to_owned();
+            Agreement { reference, positions: 40, worst, same_top: 0.975 }
+        };
+        let gaps = gap.map(|gap| Gaps { smallest: gap / 2.0, largest: gap });
+        let interval = Interval { low: 90.0, high: 110.0 };
+        Row {
+            decoder: Some(format!("on {name}")),
+            model: Some(name.to_owned()),
+            measured: Some(OfModel {
+                source: "nano:draft".to_owned(),
+                backend: "candle".to_owned(),
+                dtype: "f32".to_owned(),
+                load_seconds: Some(0.25),
+                resident_bytes: Some(2_500_000),
+                weight_bytes: 1_000_000,
+                passes: milliseconds.map(time).to_vec(),
+            }),
+            agreement: worst.map(agreement),
+            speed: Some(Speed { tokens_per_second: 100.0, interval }),
+            texts: worst.map(|_| SameTexts { equal: 3, of: 4, gaps }),
+        }
+    }
+
+    fn rows() -> Rows {
+        let mut chain = row("chain", [1.0, 1.0], None, None);
+        chain.model = None;
+        chain.measured = None;
+        chain.texts = Some(SameTexts { equal: 4, of: 4, gaps: None });
+        let rows = vec![
+            row("one", [2.0, 3.0], None, None),
+            row("two", [4.0, 10.0], Some(2e-5), Some(4e-5)),
+            row("three", [4.0, 10.0], Some(2e-5), Some(5e-5)),
+            row("four", [4.0, 10.0], Some(0.75), Some(0.5)),
+            chain,
+        ];
+        let (baseline, reference) = ("on one".to_owned(), Some("one".to_owned()));
+        Rows { context: 16, widths: vec![1, 8], rounds: 5, baseline, reference, rows }
+    }
+
+    #[test]
+    fn a_table_golden() {
+        let wanted = "\
+models side by side: passes after 16 tokens, 5 rounds, logits over 40 tokens
+
+| decoder | model<br>backend, dtype | tokens/s | T(1)<br>ms | T(8)/T(1) | memory<br>MB | load<br>s | logits<br>worst difference | texts<br>as the baseline's | gap<br>where they part |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| on one | one<br>candle, f32 | 100<br>[90.0, 110] | 2.00<br>± 0.010 | 1.50 | 2.5<br>weights 1.0 | 0.25 | reference | baseline | – |
+| on two | two<br>candle, f32 | 100<br>[90.0, 110] | 4.00<br>± 0.010 | 2.50 | 2.5<br>weights 1.0 | 0.25 | 2.0e-5<br>same best token 97.5 % | 3 of 4 | 2.0e-5 to 4.0e-5<br>ties |
+| on three | three<br>candle, f32 | 100<br>[90.0, 110] | 4.00<br>± 0.010 | 2.50 | 2.5<br>weights 1.0 | 0.25 | 2.0e-5<br>same best token 97.5 % | 3 of 4 | 2.5e-5 to 5.0e-5<br>NOT ties |
+| on four | four<br>candle, f32 | 100<br>[90.0, 110] | 4.00<br>± 0.010 | 2.50 | 2.5<br>weights 1.0 | 0.25 | 0.75<br>same best token 97.5 % | 3 of 4 | 0.25 to 0.50 |
+| on chain | – | 100<br>[90.0, 110] | – | – | – | – | – | 4 of 4 | – |
+";
+        let found = Sheet::of(&rows()).markdown(&["model `x` is left out: gone".to_owned()]);
+        assert!(found.starts_with(wanted), "{found}");
+        assert!(found.ends_with("- model `x` is left out: gone\n"), "{found}");
+        let text = Sheet::of(&rows()).text();
+        for part in ["NOT ties", "reference", "baseline", "T(8)/T(1)"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}
