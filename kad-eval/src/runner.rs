@@ -161,6 +161,7 @@ impl Arm<'_> {
             correct: answer.as_ref() == Some(&item.gold),
             answer,
             spans: spans(&made, speaker),
+            tokens,
             stop,
             prompt_tokens: prompt.len() as u64,
             new_tokens: made.len() as u64,
@@ -181,8 +182,8 @@ impl Arm<'_> {
     fn generate(&self, models: &Models, prompt: &[TokenId], seed: u64) -> Result<Generated> {
         let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
         let (sampling, decision) = (plan.sampling()?, plan.decision()?);
-        let limits =
-            Limits { max_new_tokens: plan.max_new_tokens as usize, eos: models::eos(kind, models) };
+        let eos = models::eos(kind, models, plan);
+        let limits = Limits { max_new_tokens: plan.max_new_tokens as usize, eos };
         let settings = Settings { sampling, decision, eos: limits.eos.clone() };
         let mut decoder = models::decoder(kind, models, &self.rules, &settings)?;
         let mut choices = SampledChoices::seeded(seed);

@@ -44,6 +44,7 @@ fn plan(source: &kad_backends::Source, engine: &crate::cli::EngineArgs) -> Model
         backend: engine.backend,
         dtype: engine.dtype,
         options: RunOptions { device: engine.device, ..RunOptions::default() },
+        optional: false,
         early_exit: None,
     }
 }

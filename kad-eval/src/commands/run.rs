@@ -18,6 +18,7 @@ use crate::profile::{Profile, Stretch};
 use crate::record::Record;
 use crate::report::{self, Example, Expected};
 use crate::runner::{self, Finished, INTERRUPTED, RunFolder};
+use crate::side_by_side::{self, Measured, Rows, Sheet};
 use crate::summary::{Summary, summarise};
 use crate::task::{self, Task};
 use crate::{output, table};
@@ -31,7 +32,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     check_writable(&args.out.join(&experiment.name))?;
     let tasks = load_tasks(&experiment, args)?;
     on_ctrl_c()?;
-    let models = models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind))?;
+    let kinds: Vec<DecoderKind> = experiment.decoders.iter().map(|d| d.kind.clone()).collect();
+    let (models, left_out) = models::load_for(&mut experiment, &kinds)?;
+    models::check_baseline(&experiment)?;
     check_shared(&experiment, &models)?;
     for plan in &mut experiment.decoders {
         models::planned::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
@@ -41,16 +44,26 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let run_id = run_id(&experiment, &models, &tasks)?;
     let folder = RunFolder::open(&args.out, &experiment.name, &run_id)?;
     folder.write_json("plan.json", &experiment)?;
+    let measured = measure(&experiment, &models, &tasks, &folder)?;
     let finished = runner::run(&experiment, &models, &tasks, &folder).inspect_err(|_| {
         output::note(&format!("finished items are kept in {}", folder.path().display()));
     })?;
     if finished.new_items > 0 {
         provenance::append(&folder, &models)?;
     }
-    let summary = summarise(&experiment, &run_id, &finished.records, finished.complete);
+    let side_by_side = measured
+        .map(|measured| Rows::of(&experiment, &models, &tasks, &finished.records, measured));
+    let summary = Summary {
+        left_out,
+        side_by_side: side_by_side.transpose()?,
+        ..summarise(&experiment, &run_id, &finished.records, finished.complete)
+    };
     folder.write_json("summary.json", &summary)?;
     let examples = examples(&tasks, &finished.records);
     folder.write("report.html", &report::html(&summary, &examples, &expected)?)?;
+    if let Some(sheet) = summary.side_by_side.as_ref().map(Sheet::of) {
+        folder.write("models.md", &sheet.markdown(&summary.left_out))?;
+    }
     tell_remarks(&experiment, &finished.records);
     conclude(&folder, &experiment, &summary, &tasks, &finished)
 }
@@ -59,6 +72,25 @@ fn experiment(args: &RunArgs) -> Result<Experiment> {
     let text = std::fs::read_to_string(&args.file)
         .with_context(|| format!("cannot read the experiment {}", args.file.display()))?;
     Ok(config::read(&args.file.display().to_string(), &text)?)
+}
+
+/// What the experiment wants to know of its models before they decode.
+fn measure(
+    experiment: &Experiment,
+    models: &Models,
+    tasks: &[Task],
+    folder: &RunFolder,
+) -> Result<Option<Measured>, Failure> {
+    let Some(plan) = &experiment.passes else { return Ok(None) };
+    let measured = side_by_side::measure(experiment, plan, models, tasks, folder)?;
+    let interrupted = || {
+        Failure::Interrupted(
+            "interrupted while passes were measured: nothing is decoded yet; the same command starts \
+             that again"
+                .to_owned(),
+        )
+    };
+    measured.map(Some).ok_or_else(interrupted)
 }
 
 /// How often decoders changed their way on the way.
@@ -154,6 +186,7 @@ fn conclude(
             "interrupted: {done} of {total} items are done and kept; the same command continues"
         )));
     }
+    summary.left_out.iter().for_each(|line| output::note(&format!("warning: {line}")));
     if finished.new_items == 0 {
         output::note("nothing was left to do: this run was already complete");
     }

@@ -1,5 +1,6 @@
 //! Whether measured numbers are of what runs now.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -106,8 +107,11 @@ impl About {
             serde_json::to_value(law).unwrap_or_default()
         };
         let (then, settings) = (settings(self), settings(now));
-        for (key, value) in then.as_object().into_iter().flatten() {
-            differ(&mut found, format!("sampling {key}"), value, &settings[key]);
+        // A setting that is as usual may be left out.
+        let keys = [&then, &settings].into_iter().filter_map(|of| of.as_object());
+        let keys: BTreeSet<&String> = keys.flat_map(|of| of.keys()).collect();
+        for key in keys {
+            differ(&mut found, format!("sampling {key}"), &then[key], &settings[key]);
         }
         for (name, then) in &self.models {
             if let Some(now) = now.models.get(name) {
@@ -164,7 +168,7 @@ mod tests {
         let then = sample::about();
         assert_eq!(then.differences(&then), []);
         type Change = (&'static str, fn(&mut About));
-        let changes: [Change; 19] = [
+        let changes: [Change; 20] = [
             ("version of kad", |a| a.kad.push('9')),
             ("processor", |a| a.machine.cpu.push('9')),
             ("threads", |a| a.machine.threads += 1),
@@ -174,6 +178,7 @@ mod tests {
             ("sampling top_p", |a| a.sampling.top_p = Some(0.9)),
             ("sampling min_p", |a| a.sampling.min_p = Some(0.1)),
             ("sampling repetition_penalty", |a| a.sampling.repetition_penalty = 1.1),
+            ("sampling stop_at_end", |a| a.sampling.stop_at_end = false),
             ("sampling decision_temperature", |a| a.sampling.decision_temperature = 0.5),
             ("source of model `large`", |a| large(a).source.push('9')),
             ("files of model `large`", |a| large(a).digest.push('9')),

@@ -3,6 +3,7 @@
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod backends;
 mod bad_input;
 mod bench;
 mod chains;
@@ -18,4 +19,5 @@ mod report;
 mod resume;
 mod rules;
 mod score;
+mod side_by_side;
 mod tidy;
