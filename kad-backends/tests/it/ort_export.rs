@@ -8,9 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kad_backends::{
-    Backend, Dtype, ModelDetails, ModelFiles, ModelRequest, Source, load, naive,
-};
+use kad_backends::{Backend, Dtype, ModelDetails, ModelFiles, ModelRequest, Source, load, naive};
 use kad_core::TokenId;
 use kad_core::testing::conformance::{Tolerance, check};
 

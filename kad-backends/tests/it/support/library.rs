@@ -26,10 +26,6 @@ pub(crate) struct Library {
     pub(crate) stored: &'static [StoredType],
     pub(crate) tolerance: Tolerance,
     /// Against naive where the file holds blocks, whose numbers are rounded once more at load.
-    #[cfg_attr(
-        not(any(feature = "burn", feature = "tch")),
-        expect(dead_code, reason = "only libraries of tensors round them")
-    )]
     pub(crate) dequantised: f64,
     /// Against transformers in `f64` with the weights of `tests/golden`; none for blocks, which
     /// those do not fill.

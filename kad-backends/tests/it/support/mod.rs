@@ -5,6 +5,7 @@ pub(crate) mod golden;
 #[cfg(feature = "ort")]
 pub(crate) mod graphs;
 pub(crate) mod hf;
+#[allow(dead_code, reason = "what is compiled, and the example beside the tests, use parts of it")]
 pub(crate) mod library;
 pub(crate) mod tiny;
 
