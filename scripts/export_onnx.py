@@ -8,8 +8,8 @@
 MODEL is a folder in Hugging Face's layout (config.json and safetensors) or a .gguf file, of one of
 these families: Llama, Mistral, Qwen2, Qwen3 (dense), OLMo-2, Gemma 3 (text). Anything else is
 refused. No torch. The graph goes to MODEL/onnx/model.onnx, or beside the .gguf file; with `_flat`,
-`_int8`, `_q8`, `_q4` before `.onnx` for what was asked for. kad finds configuration and tokenizer in
-the folder above, or in the .gguf file beside it. Weights beyond 1 GB, or of any size with
+`_int8`, `_q8`, `_q4` before `.onnx` for what was asked for. kad finds configuration and tokenizer
+in the folder above, or in the .gguf file beside it. Weights beyond 1 GB, or of any size with
 --external, go to a file beside the graph.
 
 Layouts, with P tokens in the cache and T new ones:
@@ -172,7 +172,8 @@ def attention(graph, model, layer, x, shared, past):
     # Query heads that share a key head get a dimension of their own: [B, kv_heads, groups, T, dim].
     shape = graph.op("Concat", shared["batch"], graph.ints(model.kv_heads, groups),
                      shared["tokens"], graph.ints(dim), axis=0)
-    queries = graph.op("Mul", graph.op("Reshape", queries, shape), graph.number(model.attention_scale))
+    scale = graph.number(model.attention_scale)
+    queries = graph.op("Mul", graph.op("Reshape", queries, shape), scale)
     keys = graph.op("Unsqueeze", graph.op("Transpose", keys, perm=[0, 1, 3, 2]), graph.ints(2))
     scores = graph.op("Add", graph.op("MatMul", queries, keys), mask)
     weights = graph.op("Softmax", scores, axis=-1)

@@ -3,9 +3,9 @@
     pip install -r scripts/export_onnx.requirements.txt
     python kad-backends/tests/onnx/make.py          (no network, same bytes every time)
 
-Each folder gets config.json, tokenizer.json, model.safetensors and what scripts/export_onnx.py makes
-of them. The other graphs of `llama/` are that with one thing changed, as other exporters have it or
-as nobody should: see `variants`.
+Each folder gets config.json, tokenizer.json, model.safetensors and what scripts/export_onnx.py
+makes of them. The other graphs of `llama/` are that with one thing changed, as other exporters have
+it or as nobody should: see `variants`. `q8/`, `q4/` and `int8/` are the Llama model rounded.
 """
 
 import json
@@ -69,7 +69,7 @@ def main():
 
 
 def rounded(folder, kind):
-    """The Llama model with matrices rounded: the graph, and safetensors of what its numbers mean."""
+    """The Llama model with rounded matrices: the graph, and safetensors of what its bytes mean."""
     folder.mkdir(exist_ok=True)
     graph = export_onnx.export(export_onnx.Model(HERE / "llama"), "past", kind)
     onnx.save_model(graph, str(folder / "past.onnx"))
