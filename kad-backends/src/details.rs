@@ -22,6 +22,8 @@ pub struct ModelDetails {
     pub source: String,
     /// The folder or file it was resolved to.
     pub path: PathBuf,
+    /// The files that it and its tokenizer were read from, or may have been, sorted.
+    pub files: Vec<PathBuf>,
     /// What it is stored as.
     pub format: Format,
     /// Its family.
@@ -50,6 +52,8 @@ pub struct ModelDetails {
     pub backend: Backend,
     /// How: on which device and threads.
     pub options: RunOptions,
+    /// The version of the backend's library, where that is found when the program runs.
+    pub library: Option<String>,
     /// What to know about how it runs, if anything.
     pub remark: Option<String>,
     /// The most tokens a session may hold.
@@ -164,8 +168,8 @@ impl fmt::Display for ModelDetails {
             device => format!(", on {device}"),
         };
         writeln!(f, "backend      {}, {}{place}", self.backend, self.dtype)?;
-        if let Some(remark) = &self.remark {
-            writeln!(f, "             {remark}")?;
+        for line in self.library.iter().chain(&self.remark) {
+            writeln!(f, "             {line}")?;
         }
         if !self.kept.is_empty() {
             let (kept, size) = (list(&self.kept), megabytes(self.kept_bytes));

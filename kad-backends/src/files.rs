@@ -110,6 +110,19 @@ impl ModelFiles {
     }
 }
 
+/// The file, or the files of the folder.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(crate) fn beside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path)?.collect::<std::io::Result<Vec<_>>>()?;
+    let paths = entries.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.is_file()).collect())
+}
+
 /// The only `.gguf` of a folder that has no `config.json`.
 fn gguf_in(folder: &Path) -> Result<Option<PathBuf>, LoadError> {
     if folder.join(CONFIG).is_file() {

@@ -197,14 +197,14 @@ fn files_of(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
 }
 
 fn model_of(graph: &Path) -> Result<PathBuf, LoadError> {
-    let folder = match graph.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
+    let folder = folder_of(graph);
     let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let named = |file: &PathBuf| {
         let pair = stem(file).zip(stem(graph));
-        pair.is_some_and(|(model, graph)| graph.starts_with(&model))
+        pair.is_some_and(|(model, graph)| match graph.strip_prefix(&model) {
+            Some(rest) => rest.is_empty() || rest.starts_with(['_', '-', '.']),
+            None => false,
+        })
     };
     // Of m.gguf and m-large.gguf, the longer name is the one meant by m-large.onnx.
     let beside = files_of(&folder, "gguf")?.into_iter().filter(named);
@@ -223,16 +223,23 @@ fn model_of(graph: &Path) -> Result<PathBuf, LoadError> {
     })
 }
 
-/// What a graph consists of, and its bytes: the file itself, or the folder that it shares with the
-/// `files` of its weights.
-pub(crate) fn files(graph: &Path, files: &BTreeSet<String>) -> (PathBuf, u64) {
-    let len = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
-    match graph.parent() {
-        Some(folder) if !files.is_empty() => {
-            let weights = files.iter().map(|file| len(&folder.join(file)));
-            (folder.to_owned(), len(graph) + weights.sum::<u64>())
-        }
-        _ => (graph.to_owned(), len(graph)),
+/// What a graph consists of: its file, and those of its weights.
+pub(crate) fn parts(graph: &Path, weights: &BTreeSet<String>) -> Vec<PathBuf> {
+    let folder = folder_of(graph);
+    weights.iter().map(|file| folder.join(file)).chain([graph.to_owned()]).collect()
+}
+
+/// Whether a file beside a graph can be of its model: a configuration, tokenizer or template, or a
+/// `.gguf` that has them.
+pub(crate) fn describes(path: &Path) -> bool {
+    ["json", "jinja", "gguf"].iter().any(|extension| has_extension(path, extension))
+}
+
+/// Where a file is, also if its name is all of its path.
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a request to a model that runs: the only place that knows which backends there are.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -160,17 +161,25 @@ pub fn load_with(
     let model = request.backend.run(&request.name, &files, vocab, dtype, options)?;
     let types = details::types(&files.weights);
     let counts = Counts::of(&files.spec, &types, request.backend, dtype);
+    let mut read = crate::files::beside(&files.path).map_err(LoadError::io(&files.path))?;
     let (path, bytes, parameters) = match &files.graph {
         Some(graph) => {
             let tensors = crate::onnx::read(graph)?;
-            let (path, bytes) = crate::onnx::files(graph, &tensors.files);
-            (path, bytes, tensors.parameters)
+            let parts = crate::onnx::parts(graph, &tensors.files);
+            let len = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
+            let bytes = parts.iter().map(len).sum();
+            // Other graphs of the model, and weights that only other programs read, are not it.
+            read.retain(|path| crate::onnx::describes(path));
+            read.extend(parts);
+            (graph.clone(), bytes, tensors.parameters)
         }
         None => (path, counts.bytes, Some(counts.parameters)),
     };
+    read.sort();
     let details = ModelDetails {
         source: request.source.to_string(),
         path,
+        files: read,
         format: files.format,
         family: files.spec.family.clone(),
         layers: model.spec().layers,
@@ -183,6 +192,7 @@ pub fn load_with(
         kept_bytes: counts.kept_bytes,
         backend: request.backend,
         options: *options,
+        library: model.library(),
         remark: model.remark(),
         context_len: model.context_len(),
         vocab,

@@ -8,10 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kad_backends::{
-    Backend, Device, Dtype, LoadError, ModelFiles, ModelRequest, RunOptions, Source, load,
-    load_with, ort,
-};
+use kad_backends::{Backend, Device, Dtype, ModelRequest, RunOptions, Source, load};
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
 
 use crate::support::graphs::{

@@ -143,7 +143,7 @@ fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<St
     hasher.update(serde_json::to_vec(experiment)?);
     hasher.update(provenance::VERSIONS);
     for (name, model) in models {
-        hasher.update(format!("{name} {}", model.digest));
+        hasher.update(format!("{name} {} {:?}", model.digest, model.details.library));
     }
     tasks.iter().for_each(|task| hasher.update(task.digest()));
     // A planned chain goes on as its profile's times say.

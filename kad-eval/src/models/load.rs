@@ -52,7 +52,7 @@ fn fetch(name: &str, plan: &ModelPlan) -> Result<(LoadedModel, Loading)> {
 
 fn model(loaded: LoadedModel, loading: Option<Loading>) -> Result<Model> {
     let LoadedModel { model, tokenizer, chat_template, eos, details } = loaded;
-    let digest = digest::of(&details.path)
+    let digest = digest::of(&details.files)
         .with_context(|| format!("cannot read {} again", details.path.display()))?;
     let model: Box<dyn LanguageModel> = model;
     let counted = Timed::new(model);

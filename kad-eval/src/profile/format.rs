@@ -83,6 +83,9 @@ pub(crate) struct ModelIdentity {
     /// Threads, where the file asks for a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) threads: Option<usize>,
+    /// The version of the backend's library, where that is found when the program runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) library: Option<String>,
 }
 
 impl ModelIdentity {

@@ -21,6 +21,7 @@ pub(crate) fn about() -> About {
         dtype: "f32".to_owned(),
         device: "cpu".to_owned(),
         threads: None,
+        library: None,
     };
     let names = ["large", "middle", "small"];
     About {

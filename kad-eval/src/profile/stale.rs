@@ -141,10 +141,15 @@ fn model(found: &mut Vec<Difference>, name: &str, then: &ModelIdentity, now: &Mo
         ("dtype", &then.dtype, &now.dtype),
         ("device", &then.device, &now.device),
         ("threads", &threads(then), &threads(now)),
+        ("library", &library(then), &library(now)),
     ] {
         differ(found, format!("{what} of model `{name}`"), then, now);
     }
     differ(found, format!("layers of model `{name}`"), &then.layers, &now.layers);
+}
+
+fn library(model: &ModelIdentity) -> String {
+    model.library.clone().unwrap_or_else(|| "built in".to_owned())
 }
 
 fn threads(model: &ModelIdentity) -> String {
@@ -168,7 +173,7 @@ mod tests {
         let then = sample::about();
         assert_eq!(then.differences(&then), []);
         type Change = (&'static str, fn(&mut About));
-        let changes: [Change; 20] = [
+        let changes: [Change; 21] = [
             ("version of kad", |a| a.kad.push('9')),
             ("processor", |a| a.machine.cpu.push('9')),
             ("threads", |a| a.machine.threads += 1),
@@ -186,6 +191,7 @@ mod tests {
             ("dtype of model `large`", |a| large(a).dtype.push('9')),
             ("device of model `large`", |a| large(a).device.push('9')),
             ("threads of model `large`", |a| large(a).threads = Some(9)),
+            ("library of model `large`", |a| large(a).library = Some("9".to_owned())),
             ("layers of model `large`", |a| large(a).layers += 1),
             ("", |a| a.sampling.max_new_tokens += 1),
             ("", |a| {

@@ -272,6 +272,7 @@ impl About {
             dtype: model.details.dtype.to_string(),
             device: model.details.options.device.to_string(),
             threads: model.details.options.threads.map(usize::from),
+            library: model.details.library.clone(),
         };
         Self {
             kad: env!("CARGO_PKG_VERSION").to_owned(),

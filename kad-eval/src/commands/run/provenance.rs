@@ -35,6 +35,8 @@ struct ModelProvenance<'m> {
     family: &'m str,
     parameters: Option<u64>,
     backend: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    library: Option<&'m str>,
     dtype: String,
     #[serde(flatten)]
     options: RunOptions,
@@ -52,6 +54,7 @@ impl<'m> From<&'m Model> for ModelProvenance<'m> {
             family: &details.family,
             parameters: details.parameters,
             backend: details.backend.to_string(),
+            library: details.library.as_deref(),
             dtype: details.dtype.to_string(),
             options: details.options,
             context_len: details.context_len,
