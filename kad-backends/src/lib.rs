@@ -22,7 +22,7 @@
 //!
 //! | feature | for | what | checked by our CI |
 //! |---|---|---|---|
-//! | `cuda` | `burn` | its kernels for NVIDIA GPUs; needs CUDA's compiler library and driver to run | no |
+//! | `cuda` | `burn` | its kernels for NVIDIA GPUs; fetches LLVM from GitHub when it is built, needs CUDA's driver to run | no |
 //! | `metal` | `burn` | its kernels for the GPU of a Mac | no |
 //! | `mkl` | `candle` | Intel's matrix product for prompts of more than `candle::NARROW` tokens where there is no AVX-512; fetches MKL when it is built, unless it is installed | no |
 //! | `accelerate` | `candle` | Apple's matrix product for the same prompts; builds on a Mac only | no |
