@@ -1,4 +1,4 @@
-//! One interpreter of [`DecoderSpec`](crate::decoder::spec::DecoderSpec) for libraries of tensors.
+//! One interpreter of [`DecoderSpec`] for libraries of tensors.
 //!
 //! A library implements [`Tensor`], some twenty operations on arrays of three dimensions; loading,
 //! sessions, the cache, token trees, early exits, chunks of long prompts and errors are here, once.
