@@ -62,7 +62,7 @@ fn best(row: &[f32]) -> Option<usize> {
     (0..row.len()).reduce(|best, at| if row[at] > row[best] { at } else { best })
 }
 
-/// Every model that has a [`reference`] against it, along the prompts that `asked` makes for that; None
+/// Every model that has a [`reference()`] against it, along the prompts that `asked` makes for that; None
 /// if the user interrupted.
 ///
 /// # Errors

@@ -121,7 +121,7 @@ fn export(model: &Path) -> Result<(), String> {
     output.status.success().then_some(()).ok_or_else(|| format!("{python}: {said}; {advice}"))
 }
 
-/// The tokens of every text, by decoder and item, and the passes of each model over all of them.
+/// The tokens of every text, with decoder and item.
 fn texts(target: Backend, draft: Backend) -> Vec<(String, Vec<TokenId>)> {
     let (folder, _) = usable();
     let toml = SMALL.replace("FOLDER", folder.to_str().unwrap());
