@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kad_backends::decoder::spec::{DecoderSpec, Pairing, Rope};
 use kad_backends::{LayeredModel, LoadError, Weights, naive};
-use kad_core::testing::conformance::{Tolerance, check};
 use kad_core::{LanguageModel, LogitRows, TokenId};
 
 use crate::support::library::{NAIVE, SEED};
@@ -126,7 +125,7 @@ mod candle {
         Backend, Dtype, LoadedModel, ModelRequest, Source, StoredType, candle, load, nano_models,
     };
 
-    use kad_core::testing::conformance::Report;
+    use kad_core::testing::conformance::{Report, Tolerance, check};
 
     use super::*;
     use crate::support::library::{CANDLE, CANDLE_TOLERANCE};
