@@ -175,7 +175,11 @@ fn logits(row: &Row, rows: &Rows) -> Cell {
 
 /// Of logits: where it is small, its size is what counts.
 fn difference(value: f64) -> String {
-    if value < 0.01 { format!("{value:.1e}") } else { fixed(value, 2) }
+    match value {
+        0.0 => "0".to_owned(),
+        small if small < 0.01 => format!("{small:.1e}"),
+        large => fixed(large, 2),
+    }
 }
 
 fn same(row: &Row, rows: &Rows) -> Cell {
