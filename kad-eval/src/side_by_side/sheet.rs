@@ -175,7 +175,11 @@ fn logits(row: &Row, rows: &Rows) -> Cell {
 
 /// Of logits: where it is small, its size is what counts.
 fn difference(value: f64) -> String {
-    if value < 0.01 { format!("{value:.1e}") } else { fixed(value, 2) }
+    match value {
+        0.0 => "0".to_owned(),
+        small if small < 0.01 => format!("{small:.1e}"),
+        large => fixed(large, 2),
+    }
 }
 
 fn same(row: &Row, rows: &Rows) -> Cell {
@@ -206,8 +210,9 @@ fn notes(rows: &Rows) -> Vec<String> {
         "T(k): median of a pass over k tokens with the laws after each of them; it holds for this \
          machine and its load alone."
             .to_owned(),
-        "Memory: by how much the process grew while the model was loaded; of its weights, the \
-         matrices as they are kept, or the files where that is not known."
+        "Memory: by how much the process grew while the model was loaded, without what stays in the \
+         mapped file until the first pass; of its weights, the matrices as they are kept, or the \
+         files where that is not known."
             .to_owned(),
         format!(
             "Logits: the largest absolute difference after any token of the first prompts, and how \
