@@ -28,6 +28,8 @@ pub(crate) struct Tensors {
     pub(crate) parameters: Option<u64>,
     /// Files beside the graph that hold some of them, as the graph names them.
     pub(crate) files: BTreeSet<String>,
+    /// Whether the file has a graph at all.
+    pub(crate) has_graph: bool,
 }
 
 /// Reads the file of a graph; one that is no graph has no tensors.
@@ -104,6 +106,7 @@ struct Initializer<'a> {
 fn tensors(model: &[u8]) -> Tensors {
     let (mut found, mut uses, mut files) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     let mut graphs: Vec<&[u8]> = Fields(model).all(field::MODEL_GRAPH).collect();
+    let has_graph = !graphs.is_empty();
     while let Some(graph) = graphs.pop() {
         for tensor in Fields(graph).all(field::GRAPH_INITIALIZER) {
             files.extend(external(tensor).map(str::to_owned));
@@ -121,7 +124,7 @@ fn tensors(model: &[u8]) -> Tensors {
     }
     let counted = found.iter().map(|tensor| count(tensor, uses.get(tensor.name.as_bytes())));
     let parameters: Option<u64> = counted.sum();
-    Tensors { parameters: parameters.filter(|&count| count > 0), files }
+    Tensors { parameters: parameters.filter(|&count| count > 0), files, has_graph }
 }
 
 /// The first node that takes an initialiser.
