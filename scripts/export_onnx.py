@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Writes a model as an ONNX graph, for kad's `ort` backend or any other runner.
 
-    pip install -r scripts/export_onnx.requirements.txt
-    scripts/export_onnx.py MODEL [--layout past|flat] [--type f32|int8|q8|q4] [--external]
-                           [--out FILE]
+    python3 -m venv .venv && .venv/bin/pip install -r scripts/export_onnx.requirements.txt
+    .venv/bin/python scripts/export_onnx.py MODEL [--layout past|flat] [--type f32|int8|q8|q4]
+                                            [--external] [--out FILE]
 
 MODEL is a folder in Hugging Face's layout (config.json and safetensors) or a .gguf file, of one of
 these families: Llama, Mistral, Qwen2, Qwen3 (dense), OLMo-2, Gemma 3 (text). Anything else is

@@ -12,8 +12,8 @@
 //! | backend | feature | needs at build | needs at run |
 //! |---|---|---|---|
 //! | `candle` | `candle` (default) | a Rust compiler | nothing |
-//! | `ort` | `ort` | a Rust compiler | ONNX Runtime (`scripts/setup-onnxruntime.sh`) and an ONNX graph (`scripts/export_onnx.py`) |
-//! | `burn` | `burn` | a Rust compiler (1.95 or later); 10 minutes of processor time more | nothing |
+//! | `ort` | `ort` | a Rust compiler (1.92 or later) | ONNX Runtime (`scripts/setup-onnxruntime.sh`) and an ONNX graph (`scripts/export_onnx.py`) |
+//! | `burn` | `burn` | a Rust compiler (1.95 or later) | nothing |
 //! | `tch` | `tch` | libtorch 2.13.0, a C++17 compiler | libtorch: `scripts/setup-libtorch.sh` |
 //! | | `tch-doc-only` | nothing: for `cargo check` and `clippy` without libtorch | cannot be linked |
 //! | `naive` | always there | a Rust compiler | nothing; patience: plain `f64`, the oracle |
@@ -31,8 +31,8 @@
 //! Runtime, whether it has a GPU, and libtorch brings MKL or Accelerate along. candle's own `cuda`
 //! and `metal` are not passed through because kad's kernels stand in for candle's, on the CPU; `naive`
 //! is for the CPU by intent. GPUs are served as the libraries document it; no machine of ours has one,
-//! so what is tested is that they are refused where there is none. burn's products for `flex` are those of the `gemm` crate, which takes
-//! neither MKL nor Accelerate.
+//! so what is tested is that they are refused where there is none. burn's products on the CPU are those
+//! of the `gemm` crate, which takes neither MKL nor Accelerate.
 //!
 //! | source | means | needs |
 //! |---|---|---|
