@@ -32,6 +32,10 @@ fn main() {
     let target = ["CARGO_CFG_TARGET_ARCH", "CARGO_CFG_TARGET_FEATURE"]
         .map(|name| std::env::var(name).unwrap_or_default());
     println!("cargo:rustc-env=KAD_TARGET={} ({})", target[0], target[1]);
+    // Else the program would need LD_LIBRARY_PATH to start.
+    if let Ok(libtorch) = std::env::var("DEP_KAD_BACKENDS_LIBTORCH") {
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}");
+    }
 }
 
 fn enabled(feature: &str) -> bool {

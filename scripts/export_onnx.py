@@ -1,21 +1,25 @@
 #!/usr/bin/env python3
 """Writes a model as an ONNX graph, for kad's `ort` backend or any other runner.
 
-    pip install -r scripts/export_onnx.requirements.txt
-    scripts/export_onnx.py MODEL [--layout past|flat] [--type f32|int8|q8|q4] [--out FILE]
+    python3 -m venv .venv && .venv/bin/pip install -r scripts/export_onnx.requirements.txt
+    .venv/bin/python scripts/export_onnx.py MODEL [--layout past|flat] [--type f32|int8|q8|q4]
+                                            [--external] [--out FILE]
 
-MODEL is a folder in Hugging Face's layout (config.json and safetensors) or a .gguf file, of the
-Llama or Qwen2 family; anything else is refused. No torch. The graph goes to MODEL/onnx/model.onnx,
-or beside the .gguf file; with `_flat`, `_int8`, `_q8`, `_q4` before `.onnx` for what was asked for.
-kad finds configuration and tokenizer in the folder above, or in the .gguf file beside it.
+MODEL is a folder in Hugging Face's layout (config.json and safetensors) or a .gguf file, of one of
+these families: Llama, Mistral, Qwen2, Qwen3 (dense), OLMo-2, Gemma 3 (text). Anything else is
+refused. No torch. The graph goes to MODEL/onnx/model.onnx, or beside the .gguf file; with `_flat`,
+`_int8`, `_q8`, `_q4` before `.onnx` for what was asked for. kad finds configuration and tokenizer
+in the folder above, or in the .gguf file beside it. Weights beyond 1 GB, or of any size with
+--external, go to a file beside the graph.
 
 Layouts, with P tokens in the cache and T new ones:
 
   past   as the ecosystem exports: input_ids, position_ids [B, T], attention_mask [B, P + T],
          past_key_values.N.{key,value} [B, kv_heads, P, head_dim]
            -> logits [B, T, vocab], present.N.{key,value} [B, kv_heads, P + T, head_dim]
-  flat   kad's own: input_ids, positions [T], mask [T, P + T] (added to the scores), rows [R] (the
-         tokens whose logits are wanted), past_key.N, past_value.N [P, kv_heads, head_dim]
+  flat   kad's own: input_ids, positions [T], mask [T, P + T] (added to the scores: 0 for what a
+         token sees, -1e30 for the rest), rows [R] (the tokens whose logits are wanted),
+         past_key.N, past_value.N [P, kv_heads, head_dim]
            -> logits [R, vocab], new_key.N, new_value.N [T, kv_heads, head_dim]
          Only new rows come out, so that rolling back costs nothing, and the mask can be a tree's.
 
@@ -30,7 +34,6 @@ Types of the matrices (the embedding, norms and sums stay f32):
 """
 
 import argparse
-import json
 import math
 import pathlib
 import sys
@@ -39,187 +42,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from model_files import Model, Refused, ffn_norm
+
 OPSET, IR_VERSION = 17, 8
 BLOCK = 32
 HIDDEN = -1e30  # added to the score of what is not seen: exp gives 0 exactly
-FAMILIES = ("llama", "qwen2")
 # A protobuf holds 2 GiB; weights beyond this go to a file beside the graph.
 INLINE_BYTES = 1 << 30
-
-
-class Refused(Exception):
-    """What was asked for cannot be done; the text says why and what can."""
-
-
-# ---------------------------------------------------------------- reading models
-
-SAFETENSORS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
-
-
-def read_safetensors(path):
-    """Tensors of one file as float32, by name."""
-    with open(path, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        start = file.tell()
-    raw = np.memmap(path, dtype=np.uint8, mode="r")
-    tensors = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        if entry["dtype"] not in SAFETENSORS:
-            raise Refused(f"{path}: {name} is {entry['dtype']}; {', '.join(SAFETENSORS)} are read")
-        begin, end = entry["data_offsets"]
-        values = raw[start + begin:start + end].view(SAFETENSORS[entry["dtype"]])
-        if entry["dtype"] == "BF16":
-            values = (values.astype(np.uint32) << 16).view(np.float32)
-        tensors[name] = np.asarray(values, dtype=np.float32).reshape(entry["shape"])
-    return tensors
-
-
-def scaled_frequencies(theta, head_dim, scaling):
-    """Radians per position of each pair, float64; `scaling` is Hugging Face's table."""
-    plain = theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
-    kind = scaling.get("rope_type") or scaling.get("type") or "default"
-    if kind == "default":
-        return plain
-    if kind == "linear":
-        return plain / scaling["factor"]
-    if kind == "llama3":
-        low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
-        turns = scaling["original_max_position_embeddings"] * plain / math.tau
-        kept = np.clip((turns - low) / (high - low), 0, 1)
-        return plain * (kept + (1 - kept) / scaling["factor"])
-    raise Refused(f"rope scaling `{kind}` is not exported; default, linear and llama3 are")
-
-
-class Model:
-    """Sizes and tensors (float32, Hugging Face's names and order of rotary pairs)."""
-
-    def __init__(self, path):
-        self.path = pathlib.Path(path)
-        if self.path.is_dir():
-            self.read_folder()
-        elif self.path.suffix == ".gguf":
-            self.read_gguf()
-        else:
-            raise Refused(f"{path} is neither a folder with config.json nor a .gguf file")
-        if self.heads % self.kv_heads:
-            raise Refused(f"{self.kv_heads} key heads do not divide {self.heads} heads")
-
-    def read_folder(self):
-        """config.json and safetensors, in one file or in shards."""
-        config_path = self.path / "config.json"
-        if not config_path.is_file():
-            raise Refused(f"{self.path} has no config.json")
-        config = json.loads(config_path.read_text())
-        check_config(config)
-        self.family = config["model_type"]
-        self.hidden, self.ffn = config["hidden_size"], config["intermediate_size"]
-        self.layers, self.heads = config["num_hidden_layers"], config["num_attention_heads"]
-        self.kv_heads = config.get("num_key_value_heads") or self.heads
-        self.head_dim = config.get("head_dim") or self.hidden // self.heads
-        self.context = config["max_position_embeddings"]
-        self.eps = config.get("rms_norm_eps") or 1e-6
-        table = config.get("rope_parameters") or config.get("rope_scaling") or {}
-        theta = table.get("rope_theta") or config.get("rope_theta") or 10000.0
-        if "original_max_position_embeddings" not in table:
-            table = {**table, "original_max_position_embeddings":
-                     config.get("original_max_position_embeddings")}
-        self.frequencies = scaled_frequencies(theta, self.head_dim, table)
-        index = self.path / "model.safetensors.index.json"
-        names = ["model.safetensors"]
-        if index.is_file():
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        self.tensors = {}
-        for name in names:
-            if not (self.path / name).is_file():
-                raise Refused(f"{self.path} has no {name}")
-            self.tensors.update(read_safetensors(self.path / name))
-        if config.get("tie_word_embeddings"):
-            self.tensors.pop("lm_head.weight", None)
-
-    def read_gguf(self):
-        """Metadata and tensors, dequantised."""
-        try:
-            import gguf
-        except ImportError:
-            raise Refused("reading GGUF needs the package `gguf`: see the requirements file")
-        reader = gguf.GGUFReader(self.path)
-        get = lambda key: getattr(reader.get_field(key), "contents", lambda: None)()
-        self.family = get("general.architecture")
-        if self.family not in FAMILIES:
-            raise Refused(f"architecture `{self.family}`; {', '.join(FAMILIES)} are exported")
-        own = lambda key: get(f"{self.family}.{key}")
-        for key in ("expert_count", "attention.sliding_window", "rope.scaling.factor"):
-            if own(key) not in (None, 0, 1 if key.endswith("factor") else 0):
-                raise Refused(f"`{self.family}.{key}` = {own(key)} is not exported")
-        self.hidden, self.ffn = own("embedding_length"), own("feed_forward_length")
-        self.layers, self.heads = own("block_count"), own("attention.head_count")
-        self.kv_heads = own("attention.head_count_kv") or self.heads
-        self.head_dim = own("attention.key_length") or self.hidden // self.heads
-        self.context, self.eps = own("context_length"), own("attention.layer_norm_rms_epsilon")
-        plain = scaled_frequencies(own("rope.freq_base") or 10000.0, self.head_dim, {})
-        self.tensors = {}
-        for tensor in reader.tensors:
-            values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
-            self.tensors[hugging_face_name(tensor.name)] = values
-        self.frequencies = plain / self.tensors.pop("rope_freqs.weight", np.float32(1))
-        if self.family == "llama":
-            self.unpermute()
-
-    def unpermute(self):
-        """GGUF keeps rows 2i and 2i + 1 of a Llama head as a pair, Hugging Face i and i + half."""
-        for name in list(self.tensors):
-            heads = {"q_proj": self.heads, "k_proj": self.kv_heads}.get(name.split(".")[-2])
-            if heads:
-                rows = self.tensors[name]
-                pairs = rows.reshape(heads, self.head_dim // 2, 2, -1)
-                self.tensors[name] = pairs.swapaxes(1, 2).reshape(rows.shape)
-
-    def tensor(self, name):
-        if name not in self.tensors:
-            raise Refused(f"tensor `{name}` is missing from {self.path}")
-        return self.tensors[name]
-
-    @property
-    def vocab(self):
-        return self.tensor("model.embed_tokens.weight").shape[0]
-
-    @property
-    def tied(self):
-        return "lm_head.weight" not in self.tensors
-
-
-def check_config(config):
-    """Refuses what the graph below does not compute."""
-    family = config.get("model_type")
-    if family not in FAMILIES:
-        raise Refused(f"model type `{family}`; {', '.join(FAMILIES)} are exported")
-    wrong = [key for key in ("attention_bias", "mlp_bias", "quantization_config") if config.get(key)]
-    if config.get("use_sliding_window") or (family != "qwen2" and config.get("sliding_window")):
-        wrong.append("sliding_window")
-    if config.get("hidden_act", "silu") not in ("silu", "swish"):
-        wrong.append("hidden_act")
-    if wrong:
-        raise Refused("; ".join(f"`{key}` = {config[key]} is not exported" for key in wrong))
-
-
-GGUF_NAMES = {
-    "token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head",
-    "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-
-
-def hugging_face_name(name):
-    parts = name.split(".")
-    if parts[0] == "blk":
-        stem = GGUF_NAMES.get(parts[2])
-        return f"model.layers.{parts[1]}.{stem}.{parts[3]}" if stem else name
-    stem = GGUF_NAMES.get(parts[0])
-    return f"{stem}.{parts[1]}" if stem else name
 
 
 # ---------------------------------------------------------------- rounding weights
@@ -302,6 +131,11 @@ class Graph:
         return self.op("Mul", self.op("Div", x, root), self.constant(name, weight))
 
 
+def norm(graph, model, x, name):
+    """The norm called `name` over the last dimension of x."""
+    return graph.norm(x, f"{name}.weight", model.tensor(f"{name}.weight"), model.eps)
+
+
 def rotate(graph, x, cos, sin, half):
     """Turns pairs (i, i + half) of x [B, heads, T, head_dim]."""
     first = graph.op("Slice", x, graph.ints(0), graph.ints(half), graph.ints(-1))
@@ -319,21 +153,29 @@ def attention(graph, model, layer, x, shared, past):
     groups, dim = model.heads // model.kv_heads, model.head_dim
 
     def project(which, heads):
-        bias = model.tensor(f"{prefix}{which}_proj.bias") if model.family == "qwen2" else None
+        bias = model.tensor(f"{prefix}{which}_proj.bias") if model.family.bias else None
         name = f"{prefix}{which}_proj.weight"
+        normed = model.family.heads if which != "v" else None
         rows = graph.linear(x, name, model.tensor(name), bias)
+        if normed == "whole":
+            rows = norm(graph, model, rows, f"{prefix}{which}_norm")
         shape = graph.op("Concat", shared["batch_tokens"], graph.ints(heads, dim), axis=0)
-        return graph.op("Transpose", graph.op("Reshape", rows, shape), perm=[0, 2, 1, 3])
+        rows = graph.op("Reshape", rows, shape)
+        if normed == "head":
+            rows = norm(graph, model, rows, f"{prefix}{which}_norm")
+        return graph.op("Transpose", rows, perm=[0, 2, 1, 3])
 
-    turn = lambda heads: rotate(graph, heads, shared["cos"], shared["sin"], dim // 2)
+    cos, sin, mask = shared["local" if model.windowed[layer] else "whole"]
+    turn = lambda heads: rotate(graph, heads, cos, sin, dim // 2)
     queries = turn(project("q", model.heads))
     keys, values = past(layer, turn(project("k", model.kv_heads)), project("v", model.kv_heads))
     # Query heads that share a key head get a dimension of their own: [B, kv_heads, groups, T, dim].
     shape = graph.op("Concat", shared["batch"], graph.ints(model.kv_heads, groups),
                      shared["tokens"], graph.ints(dim), axis=0)
-    queries = graph.op("Mul", graph.op("Reshape", queries, shape), graph.number(dim ** -0.5))
+    scale = graph.number(model.attention_scale)
+    queries = graph.op("Mul", graph.op("Reshape", queries, shape), scale)
     keys = graph.op("Unsqueeze", graph.op("Transpose", keys, perm=[0, 1, 3, 2]), graph.ints(2))
-    scores = graph.op("Add", graph.op("MatMul", queries, keys), shared["mask"])
+    scores = graph.op("Add", graph.op("MatMul", queries, keys), mask)
     weights = graph.op("Softmax", scores, axis=-1)
     seen = graph.op("MatMul", weights, graph.op("Unsqueeze", values, graph.ints(2)))
     shape = graph.op("Concat", shared["batch"], graph.ints(model.heads), shared["tokens"],
@@ -343,40 +185,84 @@ def attention(graph, model, layer, x, shared, past):
     return graph.linear(seen, f"{prefix}o_proj.weight", model.tensor(f"{prefix}o_proj.weight"))
 
 
+def silu(graph, x):
+    """x * sigmoid(x)."""
+    return graph.op("Mul", x, graph.op("Sigmoid", x))
+
+
+def gelu_tanh(graph, x):
+    """x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))."""
+    cube = graph.op("Mul", graph.op("Mul", x, x), x)
+    inner = graph.op("Add", x, graph.op("Mul", cube, graph.number(0.044715)))
+    inner = graph.op("Tanh", graph.op("Mul", inner, graph.number(math.sqrt(2 / math.pi))))
+    half = graph.op("Mul", x, graph.number(0.5))
+    return graph.op("Mul", half, graph.op("Add", inner, graph.number(1.0)))
+
+
+ACTIVATIONS = {"silu": silu, "gelu_tanh": gelu_tanh}
+
+
 def feed_forward(graph, model, layer, x):
     matrix = lambda which: f"model.layers.{layer}.mlp.{which}_proj.weight"
     gate = graph.linear(x, matrix("gate"), model.tensor(matrix("gate")))
     up = graph.linear(x, matrix("up"), model.tensor(matrix("up")))
-    gated = graph.op("Mul", graph.op("Mul", gate, graph.op("Sigmoid", gate)), up)
+    gated = graph.op("Mul", ACTIVATIONS[model.activation](graph, gate), up)
     return graph.linear(gated, matrix("down"), model.tensor(matrix("down")))
 
 
 def decoder(graph, model, ids, shared, past, rows=None):
     """Logits [N or R, vocab] of ids [N]."""
-    embedding = model.tensor("model.embed_tokens.weight")
+    embedding, place = model.tensor("model.embed_tokens.weight"), model.family.place
     x = graph.op("Gather", graph.constant("model.embed_tokens.weight", embedding), ids)
+    if model.embedding_scale != 1:
+        x = graph.op("Mul", x, graph.number(model.embedding_scale))
+
+    def added(x, layer, compute, before, after):
+        """x with what a layer computes, normed before or after or both."""
+        prefix = f"model.layers.{layer}."
+        y = norm(graph, model, x, prefix + before) if place != "after" else x
+        y = compute(y)
+        y = norm(graph, model, y, prefix + after) if place != "before" else y
+        return graph.op("Add", x, y)
+
     for layer in range(model.layers):
-        norms = [f"model.layers.{layer}.{n}.weight"
-                 for n in ("input_layernorm", "post_attention_layernorm")]
-        normed = graph.norm(x, norms[0], model.tensor(norms[0]), model.eps)
-        x = graph.op("Add", x, attention(graph, model, layer, normed, shared, past))
-        normed = graph.norm(x, norms[1], model.tensor(norms[1]), model.eps)
-        x = graph.op("Add", x, feed_forward(graph, model, layer, normed))
+        x = added(x, layer, lambda y: attention(graph, model, layer, y, shared, past),
+                  "input_layernorm", "post_attention_layernorm")
+        x = added(x, layer, lambda y: feed_forward(graph, model, layer, y),
+                  ffn_norm(place), "post_feedforward_layernorm")
     x = graph.op("Gather", x, rows) if rows else x
-    x = graph.norm(x, "model.norm.weight", model.tensor("model.norm.weight"), model.eps)
+    x = norm(graph, model, x, "model.norm")
     name = "model.embed_tokens.weight" if model.tied else "lm_head.weight"
     # A rounded head cannot share the embedding's constant.
     own = name if graph.kind == "f32" else "head"
     return graph.linear(x, own, model.tensor(name), head=True)
 
 
-def turns(graph, model, positions):
+def turns(graph, model, positions, frequencies, kind=""):
     """cos and sin [B, 1, T, head_dim / 2] of positions [B, T], from tables made in float64."""
-    angles = np.arange(model.context, dtype=np.float64)[:, None] * model.frequencies
+    angles = np.arange(model.context, dtype=np.float64)[:, None] * frequencies
     def look_up(name, table):
-        rows = graph.op("Gather", graph.constant(name, table.astype(np.float32)), positions)
+        rows = graph.op("Gather", graph.constant(name + kind, table.astype(np.float32)), positions)
         return graph.op("Unsqueeze", rows, graph.ints(1))
     return look_up("rotary_cos", np.cos(angles)), look_up("rotary_sin", np.sin(angles))
+
+
+def local(graph, model, positions, mask):
+    """cos, sin and mask of the layers that have a window, if there are any.
+
+    Of a token at position t those at t - window < s <= t stay in the mask. How many columns of its
+    row a token sees up to a column is that column's position and one, in a tree of tokens too: so
+    positions of what is in the cache are not needed.
+    """
+    if not model.window:
+        return None
+    cos, sin = turns(graph, model, positions, model.local_frequencies, "_local")
+    seen = graph.op("Greater", mask, graph.number(HIDDEN / 2))
+    seen = graph.op("Cast", seen, to=TensorProto.INT64)
+    place = graph.op("CumSum", seen, graph.constant("last_axis", np.int64(-1)))
+    behind = graph.op("Sub", graph.op("ReduceSum", seen, graph.ints(-1), keepdims=1), place)
+    near = graph.op("Less", behind, graph.constant("window", np.int64(model.window)))
+    return cos, sin, graph.op("Where", near, mask, graph.number(HIDDEN))
 
 
 def info(name, kind, *shape):
@@ -404,7 +290,7 @@ def past_layout(graph, model):
     shape = graph.op("Shape", "input_ids")
     batch = graph.op("Slice", shape, graph.ints(0), graph.ints(1))
     tokens = graph.op("Slice", shape, graph.ints(1), graph.ints(2))
-    cos, sin = turns(graph, model, "position_ids")
+    cos, sin = turns(graph, model, "position_ids", model.frequencies)
     # Token t stands at total - tokens + t and sees keys up to there, where the mask has ones.
     total = graph.op("Slice", graph.op("Shape", "attention_mask"), graph.ints(1), graph.ints(2))
     scalar = lambda x: graph.op("Squeeze", x, graph.ints(0))
@@ -417,7 +303,8 @@ def past_layout(graph, model):
     mask = graph.op("Where", graph.op("And", given, causal), graph.number(0.0),
                     graph.number(HIDDEN))
     mask = graph.op("Unsqueeze", mask, graph.ints(1, 2))
-    shared = dict(batch_tokens=shape, batch=batch, tokens=tokens, cos=cos, sin=sin, mask=mask)
+    shared = dict(batch_tokens=shape, batch=batch, tokens=tokens, whole=(cos, sin, mask),
+                  local=local(graph, model, "position_ids", mask))
     ids = graph.op("Reshape", "input_ids", graph.ints(-1))
     logits = decoder(graph, model, ids, shared, past)
     wanted = graph.op("Concat", shape, graph.ints(model.vocab), axis=0)
@@ -448,9 +335,10 @@ def flat_layout(graph, model):
 
     tokens, batch = graph.op("Shape", "input_ids"), graph.ints(1)
     positions = graph.op("Unsqueeze", "positions", graph.ints(0))
-    cos, sin = turns(graph, model, positions)
+    cos, sin = turns(graph, model, positions, model.frequencies)
     shared = dict(batch_tokens=graph.op("Concat", batch, tokens, axis=0), batch=batch,
-                  tokens=tokens, cos=cos, sin=sin, mask="mask")
+                  tokens=tokens, whole=(cos, sin, "mask"),
+                  local=local(graph, model, positions, "mask"))
     logits = decoder(graph, model, "input_ids", shared, past, rows="rows")
     graph.op("Identity", logits, out="logits")
     return inputs, outputs
@@ -463,7 +351,8 @@ def export(model, layout, kind):
     """The model as an ONNX message."""
     graph = Graph(kind)
     inputs, outputs = LAYOUTS[layout](graph, model)
-    body = helper.make_graph(graph.nodes, model.family, inputs, outputs,
+    model.check_all_used()
+    body = helper.make_graph(graph.nodes, model.name, inputs, outputs,
                              list(graph.constants.values()))
     message = helper.make_model(
         body, producer_name="kad", ir_version=IR_VERSION,
@@ -472,12 +361,14 @@ def export(model, layout, kind):
     return message
 
 
-def save(message, path):
+def save(message, path, external=False):
+    """Writes the graph, and its weights beside it if that is wanted or they are large."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    large = sum(len(constant.raw_data) for constant in message.graph.initializer) > INLINE_BYTES
+    held = sum(len(constant.raw_data) for constant in message.graph.initializer)
     weights = path.with_suffix(".onnx_data")
     weights.unlink(missing_ok=True)  # onnx appends to one that is there
-    onnx.save_model(message, str(path), save_as_external_data=large, location=weights.name)
+    onnx.save_model(message, str(path), save_as_external_data=external or held > INLINE_BYTES,
+                    location=weights.name)
 
 
 def default_path(model, layout, kind):
@@ -493,12 +384,13 @@ def main():
     parser.add_argument("model", help="a folder with config.json, or a .gguf file")
     parser.add_argument("--layout", choices=LAYOUTS, default="past")
     parser.add_argument("--type", choices=("f32", "int8", "q8", "q4"), default="f32")
+    parser.add_argument("--external", action="store_true", help="weights in a file of their own")
     parser.add_argument("--out", type=pathlib.Path, help="where the graph goes")
     args = parser.parse_args()
     try:
         model = Model(args.model)
         path = args.out or default_path(model, args.layout, args.type)
-        save(export(model, args.layout, args.type), path)
+        save(export(model, args.layout, args.type), path, args.external)
     except Refused as refused:
         sys.exit(f"export_onnx: {refused}")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, {args.layout}, {args.type}")

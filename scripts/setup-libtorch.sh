@@ -10,7 +10,7 @@
 # There is no wheel of libtorch for CPU alone, so it is cut out of the one for CUDA: libtorch_cpu.so
 # and what it needs, without the kernels for GPUs. It was linked to two small CUDA libraries that it
 # calls only where there is a GPU; they are taken from their own wheels. Every download is checked
-# against the sha256 below.
+# against the sha256 below. Exit code 3: there is nothing to fetch it with or from.
 set -euo pipefail
 
 VERSION=2.13.0
@@ -24,6 +24,10 @@ fail() {
     echo "setup-libtorch: $*" >&2
     exit 1
 }
+unfetched() {
+    echo "setup-libtorch: $*" >&2
+    exit 3
+}
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 dest=${1:-$root/.libtorch}
@@ -33,28 +37,33 @@ dest=$(cd "$dest" && pwd)
 print_settings() {
     cat <<EOF
 libtorch $VERSION for CPU is in $dest ($(du -sh "$dest" | cut -f1)).
-To build and run kad with it, set
+To build kad with it, set
 
   export LIBTORCH="$dest"
-  export LD_LIBRARY_PATH="$dest/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 
 and then: cargo build --release --features tch
+The program remembers this folder. Only if you move it, or for doctests, set also
+
+  export LD_LIBRARY_PATH="$dest/lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
 EOF
 }
 
-# Written last, so that an interrupted run is not taken for a finished one.
-if [ "$(cat "$dest/build-version" 2>/dev/null)" = "$VERSION+cpu" ]; then
+# Written last, so that an interrupted run is not taken for a finished one, and with the libraries'
+# hashes, so that a spoilt one is not either. (torch-sys reads build-version.)
+hashes() { (cd "$dest/lib" && sha256sum ./*.so*); }
+if [ "$(cat "$dest/build-version" 2>/dev/null)" = "$VERSION+cpu" ] &&
+    [ "$(cat "$dest/complete" 2>/dev/null)" = "$(hashes)" ]; then
     print_settings
     exit 0
 fi
 
 case "$(uname -s)-$(uname -m)" in
 Linux-x86_64) ;;
-*) fail "this recipe is for x86_64 Linux, and this is $(uname -s)-$(uname -m);" \
+*) unfetched "this recipe is for x86_64 Linux, and this is $(uname -s)-$(uname -m);" \
     "unpack libtorch $VERSION from pytorch.org and set LIBTORCH to its folder" ;;
 esac
-python3 -c '' || fail "python3 is needed"
-python3 -m pip --version >/dev/null || fail "pip is needed: apt-get install python3-pip"
+python3 -c '' || unfetched "python3 is needed"
+python3 -m pip --version >/dev/null || unfetched "pip is needed: apt-get install python3-pip"
 
 echo "setup-libtorch: fetching 540 MB into $dest" >&2
 wheels="$dest/.wheels"
@@ -72,7 +81,7 @@ python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-bin
     --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 \
     --platform manylinux2014_x86_64 --python-version 3.11 --implementation cp --abi cp311 \
     --abi none --require-hashes --dest "$wheels" --requirement "$wheels/requirements.txt" ||
-    fail "pip could not fetch torch $VERSION: is there a package index, and 1.1 GB of space?"
+    unfetched "pip could not fetch torch $VERSION: is there a package index, and 1.1 GB of space?"
 
 python3 - "$wheels" "$dest" <<'EOF'
 """Unpacks what libtorch for CPU is made of."""
@@ -132,5 +141,6 @@ LD_LIBRARY_PATH="$dest/lib" python3 -c \
     fail "the library in $dest does not load: it needs glibc 2.28 or later and libstdc++"
 
 rm -rf "$wheels"
+hashes >"$dest/complete"
 echo "$VERSION+cpu" >"$dest/build-version"
 print_settings

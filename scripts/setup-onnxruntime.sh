@@ -9,21 +9,27 @@
 # prints what to set.
 #
 # 1.28.0 on purpose: the builds of 1.29 and later send telemetry. The wheel is checked against the
-# sha256 below, and the library in it for what the telemetry needs.
+# sha256 below, and the library in it for what the telemetry needs. Exit code 3: there is nothing to
+# fetch it with or from.
 set -euo pipefail
 
 VERSION=1.28.0
-case $(uname -m) in
-    x86_64) SHA256=a166b78ee04f3a37fa1ef82034b6a3ce96d9684e582d4d30b296de83e9998bb5 ;;
-    aarch64) SHA256=8d66f9ceb29909c70839e4e4fb3435c7b490050d8f162bd5f3aba4ca01ee517f ;;
-    *) echo "setup-onnxruntime: no wheel for $(uname -m): build ONNX Runtime and set ORT_DYLIB_PATH" >&2
-       exit 1 ;;
+case $(uname -s)-$(uname -m) in
+    Linux-x86_64) SHA256=a166b78ee04f3a37fa1ef82034b6a3ce96d9684e582d4d30b296de83e9998bb5 ;;
+    Linux-aarch64) SHA256=8d66f9ceb29909c70839e4e4fb3435c7b490050d8f162bd5f3aba4ca01ee517f ;;
+    *) echo "setup-onnxruntime: this recipe is for Linux, and this is $(uname -s)-$(uname -m): get" \
+            "ONNX Runtime $VERSION for it and set ORT_DYLIB_PATH" >&2
+       exit 3 ;;
 esac
 MARK="$VERSION $SHA256"
 
 fail() {
     echo "setup-onnxruntime: $*" >&2
     exit 1
+}
+unfetched() {
+    echo "setup-onnxruntime: $*" >&2
+    exit 3
 }
 
 cache=${KAD_CACHE:-${XDG_CACHE_HOME:-${HOME:?set HOME, KAD_CACHE or give DEST}/.cache}/kad}
@@ -41,14 +47,16 @@ To run kad with it (nothing is needed to build), set
 EOF
 }
 
-if [ -f "$library" ] && [ "$(cat "$dest/complete" 2>/dev/null)" = "$MARK" ]; then
+# The mark is written last and names the library it was made with.
+mark() { echo "$MARK $(sha256sum <"$library" | cut -d' ' -f1)"; }
+if [ -f "$library" ] && [ "$(cat "$dest/complete" 2>/dev/null)" = "$(mark)" ]; then
     print_settings
     exit 0
 fi
 rm -f "$dest/complete"
 
-command -v python3 >/dev/null || fail "python3 is missing: install it"
-python3 -m pip --version >/dev/null 2>&1 || fail "pip is missing: install python3-pip"
+command -v python3 >/dev/null || unfetched "python3 is missing: install it"
+python3 -m pip --version >/dev/null 2>&1 || unfetched "pip is missing: install python3-pip"
 work=$(mktemp -d "$dest/download.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
@@ -56,7 +64,7 @@ trap 'rm -rf "$work"' EXIT
 python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
     --implementation cp --abi cp311 --platform "manylinux_2_28_$(uname -m)" \
     --platform "manylinux_2_27_$(uname -m)" --dest "$work" "onnxruntime==$VERSION" ||
-    fail "pip could not fetch onnxruntime==$VERSION"
+    unfetched "pip could not fetch onnxruntime==$VERSION"
 wheel=$(echo "$work"/onnxruntime-*.whl)
 echo "$SHA256  $wheel" | sha256sum --check --quiet - ||
     fail "$(basename "$wheel") is not the published file: try again, or report it"
@@ -79,5 +87,8 @@ with open(f"{work}/libonnxruntime.so", "wb") as file:
 PY
 rm "$wheel"
 mv "$work"/* "$dest/"
-echo "$MARK" >"$dest/complete"
+# Whether it loads is for the loader to say: glibc may be too old, or another C library.
+ORT_DISABLE_TELEMETRY=1 python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$library" ||
+    fail "the library in $dest does not load: it needs glibc 2.28 or later and libstdc++"
+mark >"$dest/complete"
 print_settings

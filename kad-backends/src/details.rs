@@ -11,6 +11,7 @@ use crate::decoder;
 use crate::decoder::spec::DecoderSpec;
 use crate::dtype::Dtype;
 use crate::files::Format;
+use crate::options::{Device, RunOptions};
 use crate::registry::Backend;
 use crate::weights::{StoredType, Weights};
 
@@ -21,6 +22,8 @@ pub struct ModelDetails {
     pub source: String,
     /// The folder or file it was resolved to.
     pub path: PathBuf,
+    /// The files that it and its tokenizer were read from, or may have been, sorted.
+    pub files: Vec<PathBuf>,
     /// What it is stored as.
     pub format: Format,
     /// Its family.
@@ -29,9 +32,11 @@ pub struct ModelDetails {
     pub layers: usize,
     /// Whose first blocks it is, if it is an early exit; everything below counts its own part.
     pub early_exit: Option<EarlyExit>,
-    /// Numbers in its tensors; a head that is the embedding counts once. 0 for an ONNX graph, whose
-    /// tensors are not counted.
-    pub parameters: u64,
+    /// Numbers in its tensors; a head that is the embedding counts once. Of an ONNX graph, numbers in
+    /// its weights without scales and tables of angles, however they are packed, and once more those
+    /// of a head that it rounded in a copy; `None` where it packs them in a way that kad does not
+    /// know.
+    pub parameters: Option<u64>,
     /// How many tensors are stored in which type.
     pub stored: Vec<(StoredType, usize)>,
     /// Bytes of its tensors as stored; of an ONNX graph, bytes of its files.
@@ -45,6 +50,10 @@ pub struct ModelDetails {
     pub kept_bytes: u64,
     /// What runs it.
     pub backend: Backend,
+    /// How: on which device and threads.
+    pub options: RunOptions,
+    /// The version of the backend's library, where that is found when the program runs.
+    pub library: Option<String>,
     /// What to know about how it runs, if anything.
     pub remark: Option<String>,
     /// The most tokens a session may hold.
@@ -110,7 +119,7 @@ impl ModelDetails {
         Self {
             layers: spec.layers,
             early_exit: Some(self.early_exit.clone().unwrap_or_else(of)),
-            parameters: counts.parameters,
+            parameters: Some(counts.parameters),
             stored: counts.stored.into_iter().collect(),
             weight_bytes: counts.bytes,
             kept: counts.kept.into_iter().collect(),
@@ -148,13 +157,19 @@ impl fmt::Display for ModelDetails {
             None => writeln!(f, "layers       {}", self.layers)?,
             Some(exit) => writeln!(f, "layers       first {} {exit}", self.layers)?,
         }
+        if let Some(parameters) = self.parameters {
+            writeln!(f, "parameters   {parameters}")?;
+        }
         if self.format != Format::Onnx {
-            writeln!(f, "parameters   {}", self.parameters)?;
             writeln!(f, "tensors      {}", list(&self.stored))?;
         }
-        writeln!(f, "backend      {}, {}", self.backend, self.dtype)?;
-        if let Some(remark) = &self.remark {
-            writeln!(f, "             {remark}")?;
+        let place = match self.options.device {
+            Device::Cpu => String::new(),
+            device => format!(", on {device}"),
+        };
+        writeln!(f, "backend      {}, {}{place}", self.backend, self.dtype)?;
+        for line in self.library.iter().chain(&self.remark) {
+            writeln!(f, "             {line}")?;
         }
         if !self.kept.is_empty() {
             let (kept, size) = (list(&self.kept), megabytes(self.kept_bytes));

@@ -27,10 +27,17 @@ pub enum Dtype {
     /// Rounded at load to GGML's blocks of 32 with 4 bits each: 4.5 bits per weight; embedding and
     /// head to Q8_0, because every token depends on them.
     Q4_0,
+    /// An ONNX graph that its exporter rounded to 8 bits. This and the next two name a file and are
+    /// for the `ort` backend, which takes weights as the graph has them.
+    Int8,
+    /// An ONNX graph that its exporter rounded to blocks of 8 bits.
+    Q8,
+    /// An ONNX graph that its exporter rounded to blocks of 4 bits.
+    Q4,
 }
 
 impl Dtype {
-    const ALL: [(Dtype, &'static str); 7] = [
+    const ALL: [(Dtype, &'static str); 10] = [
         (Dtype::Auto, "auto"),
         (Dtype::F32, "f32"),
         (Dtype::F16, "f16"),
@@ -38,6 +45,9 @@ impl Dtype {
         (Dtype::Quantized, "quantized"),
         (Dtype::Q8_0, "q8_0"),
         (Dtype::Q4_0, "q4_0"),
+        (Dtype::Int8, "int8"),
+        (Dtype::Q8, "q8"),
+        (Dtype::Q4, "q4"),
     ];
 
     /// The type that the matrix `name` is kept in, stored as `stored` in the given shape.
@@ -54,6 +64,7 @@ impl Dtype {
     pub fn kept(self, name: &str, stored: StoredType, shape: &[usize]) -> StoredType {
         let wanted = match self {
             Dtype::Auto | Dtype::Quantized => stored,
+            Dtype::Int8 | Dtype::Q8 | Dtype::Q4 => stored,
             Dtype::F32 => StoredType::F32,
             Dtype::F16 => StoredType::F16,
             Dtype::BF16 => StoredType::BF16,

@@ -33,6 +33,12 @@ pub trait LayeredModel: LanguageModel {
     fn remark(&self) -> Option<String> {
         None
     }
+
+    /// The version of the library that computes it, where that is found when the program runs: with
+    /// another one it may compute other bits.
+    fn library(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The specification of `model`'s early exit after `layers` blocks.

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::options::Device;
+
 /// A model, or a part of it, could not be loaded. Nothing is left half done on disk.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -117,6 +119,20 @@ pub enum LoadError {
         backend: &'static str,
         /// The cargo feature that adds it.
         feature: &'static str,
+    },
+    /// A device that this machine, this build or the backend does not have.
+    #[error("model `{model}` cannot run on {device} with the {backend} backend: {found}; {advice}")]
+    NoDevice {
+        /// The model's name.
+        model: String,
+        /// The backend.
+        backend: &'static str,
+        /// The device asked for.
+        device: Device,
+        /// What there is instead.
+        found: String,
+        /// What to do.
+        advice: String,
     },
     /// The library under a backend failed.
     #[error("backend {backend}: {message}")]

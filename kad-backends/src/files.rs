@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use crate::chat::{self, ChatTemplate};
 use crate::decoder::families;
 use crate::decoder::spec::DecoderSpec;
+use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::gguf::Gguf;
 use crate::onnx;
@@ -94,7 +95,12 @@ impl ModelFiles {
     /// # Errors
     /// [`LoadError`] in most of its variants.
     pub fn open_onnx(path: &Path) -> Result<Self, LoadError> {
-        let onnx::Place { graph, model } = onnx::find(path)?;
+        Self::open_graph(path, Dtype::Auto)
+    }
+
+    /// [`open_onnx`](Self::open_onnx) of the graph of this dtype.
+    pub(crate) fn open_graph(path: &Path, dtype: Dtype) -> Result<Self, LoadError> {
+        let onnx::Place { graph, model } = onnx::find(path, dtype)?;
         let files = match model.is_dir() {
             true => open_onnx_folder(&model)?,
             false => open_gguf(&model)?,
@@ -102,6 +108,19 @@ impl ModelFiles {
         let none = Arc::new(Weights::from_memory(Vec::new()));
         Ok(Self { format: Format::Onnx, graph: Some(graph), weights: none, ..files })
     }
+}
+
+/// The file, or the files of the folder.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(crate) fn beside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path)?.collect::<std::io::Result<Vec<_>>>()?;
+    let paths = entries.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.is_file()).collect())
 }
 
 /// The only `.gguf` of a folder that has no `config.json`.

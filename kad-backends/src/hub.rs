@@ -6,8 +6,9 @@ use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::api::{Progress, RepoInfo};
 use hf_hub::{Cache, Repo, RepoType};
 
+use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::safetensors;
+use crate::{onnx, safetensors};
 
 /// Fetched if the repository has them.
 const OPTIONAL: [&str; 3] =
@@ -30,10 +31,29 @@ pub(crate) fn fetch(
     file: Option<&str>,
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf, LoadError> {
-    let hub = Hub { repo, revision: revision.unwrap_or("main"), cache: cache()? };
+    let hub = Hub { repo, revision: revision.unwrap_or("main"), cache: cache()?, endpoint: None };
     match file {
         Some(file) => hub.file(file, progress),
         None => hub.model(progress),
+    }
+}
+
+/// [`fetch`] of an ONNX graph with the configuration, the tokenizer and the weights that it keeps in
+/// files of their own: the named one, or that of this dtype. No safetensors are fetched.
+pub(crate) fn fetch_graph(
+    repo: &str,
+    revision: Option<&str>,
+    (file, dtype): (Option<&str>, Dtype),
+    progress: &dyn Fn(&str),
+) -> Result<PathBuf, LoadError> {
+    onnx::places(dtype)?;
+    let hub = Hub { repo, revision: revision.unwrap_or("main"), cache: cache()?, endpoint: None };
+    match file {
+        Some(file) => {
+            onnx::check_named(Path::new(file), dtype)?;
+            hub.graph(&|_| Ok(Ok(file.to_owned())), progress)
+        }
+        None => hub.graph(&|files| onnx::choose(files, dtype), progress),
     }
 }
 
@@ -52,7 +72,12 @@ struct Hub<'a> {
     repo: &'a str,
     revision: &'a str,
     cache: Cache,
+    /// Instead of the one that the environment names; for tests.
+    endpoint: Option<String>,
 }
+
+/// Of a repository's files, its graph; or the words for what graphs it has.
+type Choice<'a> = &'a dyn Fn(&[&str]) -> Result<Result<String, String>, LoadError>;
 
 impl Hub<'_> {
     fn repo_at(&self, revision: &str) -> Repo {
@@ -154,6 +179,65 @@ impl Hub<'_> {
         Ok(folder.parent().map_or_else(|| folder.clone(), Path::to_owned))
     }
 
+    /// A graph, with all that belongs to it in the same folder or above. The graph itself says which
+    /// other files hold its weights.
+    fn graph(&self, choose: Choice<'_>, progress: &dyn Fn(&str)) -> Result<PathBuf, LoadError> {
+        let cached = self.cached_folder();
+        if let Some(graph) = cached.and_then(|folder| complete_graph(&folder, choose)) {
+            return Ok(graph);
+        }
+        progress(&format!("hf:{}: asking the hub for its files", self.repo));
+        let info = self.info()?;
+        let api = self.api(&info.sha)?;
+        let names: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
+        let graph = choose(&names)?.map_err(|others| self.no_graph(&others))?;
+        let missing = |file: &&str| !names.contains(file);
+        if let Some(file) = REQUIRED.iter().chain(&[graph.as_str()]).find(|file| missing(file)) {
+            return Err(self.lacks(file, &names));
+        }
+        let get = |file: &str| self.get(&api, &info.sha, file, progress);
+        for file in OPTIONAL.iter().filter(|file| names.contains(file)).chain(&REQUIRED) {
+            get(file)?;
+        }
+        let path = get(&graph)?;
+        for file in onnx::read(&path)?.files {
+            let file = beside(&graph, &file);
+            if missing(&file.as_str()) {
+                return Err(self.lacks(&file, &names));
+            }
+            get(&file)?;
+        }
+        self.remember(&info.sha)?;
+        Ok(path)
+    }
+
+    fn no_graph(&self, others: &str) -> LoadError {
+        let advice = match others.is_empty() {
+            true => {
+                "the repository has no .onnx file; run its safetensors on another backend, or \
+                     export its folder with scripts/export_onnx.py"
+            }
+            false => others,
+        };
+        self.not_found("an ONNX graph", advice.to_owned())
+    }
+
+    /// That a file is not among these.
+    fn lacks(&self, file: &str, names: &[&str]) -> LoadError {
+        let related = |name: &&&str| name.contains(".onnx") || name.ends_with(".json");
+        let related: Vec<&str> = names.iter().filter(related).copied().collect();
+        let advice = match related.is_empty() {
+            true => "the repository has neither graphs nor a configuration".to_owned(),
+            false => format!("the repository has {}", related.join(", ")),
+        };
+        self.not_found(file, advice)
+    }
+
+    fn not_found(&self, what: &str, advice: String) -> LoadError {
+        let path = PathBuf::from(format!("hf:{}@{}", self.repo, self.revision));
+        LoadError::NotFound { what: what.to_owned(), path, advice }
+    }
+
     fn api(&self, revision: &str) -> Result<ApiRepo, LoadError> {
         if std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| value != "0" && !value.is_empty()) {
             return Err(LoadError::Network {
@@ -163,6 +247,9 @@ impl Hub<'_> {
             });
         }
         let mut builder = ApiBuilder::from_env().with_progress(false).with_retries(2);
+        if let Some(endpoint) = &self.endpoint {
+            builder = ApiBuilder::from_cache(self.cache.clone()).with_endpoint(endpoint.clone());
+        }
         if let Ok(token) = std::env::var("HF_TOKEN") {
             builder = builder.with_token(Some(token.trim().to_owned()).filter(|t| !t.is_empty()));
         }
@@ -199,7 +286,8 @@ impl Hub<'_> {
 
     fn advice_if_absent(&self) -> String {
         let advice = "check the name, the revision and the file; a model without safetensors must \
-                      be converted, a .gguf file is asked for as hf:ORG/REPO/FILE.gguf";
+                      be converted, or run with backend = \"ort\" if it has ONNX graphs; a .gguf file is \
+                      asked for as hf:ORG/REPO/FILE.gguf";
         match self.cached_folder() {
             Some(folder) => format!(
                 "{advice}; the cache has an earlier copy and only that commit was asked: for a \
@@ -221,6 +309,26 @@ fn status(error: &ApiError) -> Option<u16> {
         ApiError::TooManyRetries(error) => status(error),
         _ => None,
     }
+}
+
+/// The graph that would be chosen, if a folder has it with all that belongs to it. One that was
+/// chosen for want of others is not taken: the hub may have others.
+fn complete_graph(folder: &Path, choose: Choice<'_>) -> Option<PathBuf> {
+    let files = onnx::graphs_below(folder).ok()?;
+    let mut files: Vec<&str> = files.iter().map(String::as_str).collect();
+    files.push("another.onnx");
+    let graph = choose(&files).ok()?.ok()?;
+    let there = |file: &str| folder.join(file).is_file();
+    let path = folder.join(&graph);
+    let complete = there(&graph)
+        && REQUIRED.iter().all(|file| there(file))
+        && onnx::read(&path).ok()?.files.iter().all(|file| there(&beside(&graph, file)));
+    complete.then_some(path)
+}
+
+/// The path of a file that `graph` calls `file`.
+fn beside(graph: &str, file: &str) -> String {
+    graph.rsplit_once('/').map_or(file.to_owned(), |(folder, _)| format!("{folder}/{file}"))
 }
 
 fn is_complete(folder: &Path) -> bool {
@@ -287,7 +395,7 @@ mod tests {
     }
 
     fn hub<'a>(root: &Path, revision: &'a str) -> Hub<'a> {
-        Hub { repo: "org/repo", revision, cache: Cache::new(root.to_owned()) }
+        Hub { repo: "org/repo", revision, cache: Cache::new(root.to_owned()), endpoint: None }
     }
 
     #[test]
@@ -321,6 +429,135 @@ mod tests {
         });
         let api = ApiBuilder::from_cache(Cache::new(cache.to_owned())).with_endpoint(endpoint);
         api.with_progress(false).build().unwrap().model("org/repo".to_owned())
+    }
+
+    /// A hub with one repository, and its address. Each file it hands out is told to `asked`.
+    fn hub_with(
+        files: &[(&'static str, Vec<u8>)],
+        asked: std::sync::mpsc::Sender<String>,
+    ) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let files: Vec<(&str, Vec<u8>)> = files.to_vec();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut request = vec![0; 8192];
+                let len = std::io::Read::read(&mut stream, &mut request).unwrap_or(0);
+                let request = String::from_utf8_lossy(&request[..len]).to_lowercase();
+                let (path, whole) =
+                    (request.split(' ').nth(1).unwrap(), !request.contains("bytes=0-0"));
+                let answer = answer_of(path, whole, &files);
+                if let Some((_, file)) = path.split_once(&format!("{COMMIT}/")).filter(|_| whole) {
+                    asked.send(file.to_owned()).unwrap();
+                }
+                let _ = std::io::Write::write_all(&mut stream, &answer);
+            }
+        });
+        endpoint
+    }
+
+    fn answer_of(path: &str, whole: bool, files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let file = files.iter().find(|(name, _)| path.ends_with(&format!("{COMMIT}/{name}")));
+        let (status, headers, body) = match file {
+            None if path.contains("/api/models/") => {
+                let siblings: Vec<_> = files
+                    .iter()
+                    .map(|(name, _)| serde_json::json!({ "rfilename": name }))
+                    .collect();
+                let info = serde_json::json!({ "sha": COMMIT, "siblings": siblings });
+                ("200 OK", String::new(), info.to_string().into_bytes())
+            }
+            None => ("404 Not Found", String::new(), Vec::new()),
+            Some((name, content)) => {
+                let body = if whole { content.clone() } else { content[..1].to_vec() };
+                let (end, len, etag) = (body.len() - 1, content.len(), name.replace('/', "-"));
+                let headers = format!(
+                    "x-repo-commit: {COMMIT}\r\netag: {etag}\r\ncontent-range: bytes 0-{end}/{len}\r\n"
+                );
+                ("206 Partial Content", headers, body)
+            }
+        };
+        let len = body.len();
+        let head = format!("HTTP/1.1 {status}\r\n{headers}content-length: {len}\r\n");
+        [format!("{head}connection: close\r\n\r\n").as_bytes(), &body].concat()
+    }
+
+    /// A graph whose weights are in these files beside it.
+    fn graph(files: &[&str]) -> Vec<u8> {
+        let field =
+            |field: u8, content: &[u8]| [&[field << 3 | 2, content.len() as u8], content].concat();
+        let tensor = |file: &&str| {
+            let place = [field(1, b"location"), field(2, file.as_bytes())].concat();
+            field(5, &field(13, &place))
+        };
+        field(7, &files.iter().flat_map(tensor).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_graph_is_fetched_by_dtype_with_all_that_belongs_to_it() {
+        let there = || b"{}".to_vec();
+        let files = [
+            ("config.json", there()),
+            ("tokenizer.json", there()),
+            ("tokenizer_config.json", there()),
+            ("model.safetensors", there()),
+            ("onnx/model.onnx", graph(&["model.onnx_data", "model.onnx_data_1"])),
+            ("onnx/model.onnx_data", there()),
+            ("onnx/model.onnx_data_1", there()),
+            ("onnx/model_fp16.onnx", graph(&["absent"])),
+            ("onnx/model_quantized.onnx", graph(&[])),
+            ("onnx/model_q4.onnx", graph(&[])),
+        ];
+        let (root, (asked, fetched)) = (tempfile::tempdir().unwrap(), std::sync::mpsc::channel());
+        let endpoint = Some(hub_with(&files, asked));
+        let hub = || Hub { endpoint: endpoint.clone(), ..hub(root.path(), "main") };
+        let get = |dtype| hub().graph(&|files| onnx::choose(files, dtype), &|_| ());
+        let shared = ["tokenizer_config.json", "config.json", "tokenizer.json"];
+        for (dtype, graph, more) in [
+            (Dtype::Int8, "onnx/model_quantized.onnx", &shared[..]),
+            (Dtype::Q4, "onnx/model_q4.onnx", &[]),
+            (Dtype::Auto, "onnx/model.onnx", &["onnx/model.onnx_data", "onnx/model.onnx_data_1"]),
+        ] {
+            let path = get(dtype).unwrap();
+            assert!(path.ends_with(Path::new(COMMIT).join(graph)), "{}", path.display());
+            let mut found: Vec<String> = fetched.try_iter().collect();
+            found.sort();
+            let mut expected: Vec<&str> = more.iter().copied().chain([graph]).collect();
+            expected.sort();
+            assert_eq!(found, expected, "{dtype}");
+            // The second time nothing is asked for.
+            let offline = Hub { endpoint: Some("http://127.0.0.1:1".to_owned()), ..hub() };
+            let again = offline.graph(&|files| onnx::choose(files, dtype), &|_| ()).unwrap();
+            assert_eq!(again, path);
+        }
+        let named = |file: &'static str| hub().graph(&|_| Ok(Ok(file.to_owned())), &|_| ());
+        assert!(named("onnx/model_q4.onnx").unwrap().ends_with("onnx/model_q4.onnx"));
+        for (refused, what) in [
+            (get(Dtype::Q8), "no model_q8.onnx or onnx/model_q8.onnx, but onnx/model.onnx, "),
+            (get(Dtype::F16), "onnx/absent not found at hf:org/repo@main: the repository has "),
+            (named("onnx/model_q2.onnx"), "onnx/model_q2.onnx not found at hf:org/repo@main"),
+        ] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains(what) && error.contains("onnx/model_q4.onnx"), "{error}");
+        }
+        assert!(get(Dtype::BF16).unwrap_err().to_string().contains("bf16 with the ort backend"));
+    }
+
+    #[test]
+    fn a_repository_without_graphs_says_so() {
+        for (files, what) in [
+            (&["config.json", "tokenizer.json", "model.safetensors"][..], "has no .onnx file"),
+            (&["config.json", "model.onnx"], "has config.json, model.onnx"),
+        ] {
+            let files: Vec<(&str, Vec<u8>)> =
+                files.iter().map(|&name| (name, graph(&[]))).collect();
+            let root = tempfile::tempdir().unwrap();
+            let endpoint = Some(hub_with(&files, std::sync::mpsc::channel().0));
+            let hub = Hub { endpoint, ..hub(root.path(), "main") };
+            let found = hub.graph(&|files| onnx::choose(files, Dtype::Auto), &|_| ());
+            let error = found.unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+        }
     }
 
     #[test]

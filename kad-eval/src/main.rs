@@ -16,6 +16,7 @@ mod profile;
 mod record;
 mod report;
 mod runner;
+mod side_by_side;
 mod stats;
 mod summary;
 mod table;

@@ -3,27 +3,30 @@
 mod chain;
 pub(crate) mod decoder;
 mod digest;
+mod divergence;
+mod left_out;
+mod load;
 pub(crate) mod planned;
 mod rules;
 mod timed;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use indicatif::ProgressBar;
-use kad_backends::{LoadedModel, Message, ModelRequest};
+use kad_backends::Message;
 use kad_core::decode::Decoder;
 use kad_core::{LanguageModel, Predictor, TokenId};
 
 pub(crate) use chain::{lookup, lookup_tree};
 pub(crate) use decoder::Settings;
+pub(crate) use divergence::{part_at, top_gap};
+pub(crate) use left_out::{check_baseline, load_for};
+pub(crate) use load::{Absent, load, load_all, load_present};
 pub(crate) use rules::Rules;
 use timed::Timed;
 
-use crate::config::{ChainPlan, DecoderKind, EarlyExit, ModelPlan, Part};
+use crate::config::{ChainPlan, DecoderKind, Part, SamplingPlan};
 use crate::failure::WrongRequest;
-use crate::output;
 
 /// A model with everything that comes with it, its passes counted and timed.
 pub(crate) struct Model {
@@ -34,81 +37,22 @@ pub(crate) struct Model {
     pub(crate) details: kad_backends::ModelDetails,
     /// Of its files: changes when they do.
     pub(crate) digest: String,
+    /// What it took to load; none for the first layers of another, whose weights it shares.
+    pub(crate) loading: Option<Loading>,
+}
+
+/// What loading a model took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Loading {
+    /// Wall clock, fetching included.
+    pub(crate) seconds: f64,
+    /// By how much the process grew; none where that cannot be told. Memory that an earlier load gave
+    /// back to the allocator and not to the system is used again and not seen here.
+    pub(crate) resident_bytes: Option<u64>,
 }
 
 /// Models by the names the request gives them.
 pub(crate) type Models = BTreeMap<String, Model>;
-
-/// Loads one model, showing on a terminal what is going on.
-///
-/// # Errors
-/// With the model's name and source, and the backend's own words.
-pub(crate) fn load(name: &str, plan: &ModelPlan) -> Result<Model> {
-    model(fetch(name, plan)?)
-}
-
-fn fetch(name: &str, plan: &ModelPlan) -> Result<LoadedModel> {
-    let bar = if output::shows_progress() {
-        ProgressBar::new_spinner().with_message(format!("loading {name}"))
-    } else {
-        ProgressBar::hidden()
-    };
-    bar.enable_steady_tick(Duration::from_millis(100));
-    let request = ModelRequest {
-        name: name.to_owned(),
-        source: plan.source.parse()?,
-        backend: plan.backend,
-        dtype: plan.dtype,
-    };
-    let loaded = kad_backends::load_with(&request, &plan.options, &|step| {
-        bar.set_message(format!("{name}: {step}"));
-    });
-    bar.finish_and_clear();
-    loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))
-}
-
-fn model(loaded: LoadedModel) -> Result<Model> {
-    let LoadedModel { model, tokenizer, chat_template, eos, details } = loaded;
-    let digest = digest::of(&details.path)
-        .with_context(|| format!("cannot read {} again", details.path.display()))?;
-    Ok(Model { counted: Timed::new(model), tokenizer, chat_template, eos, details, digest })
-}
-
-/// Loads the models that `kinds` use; models that are the first layers of another share its weights.
-///
-/// # Errors
-/// The first model that does not load.
-pub(crate) fn load_all<'p>(
-    plans: &BTreeMap<String, ModelPlan>,
-    kinds: impl Iterator<Item = &'p DecoderKind>,
-) -> Result<Models> {
-    let used: BTreeSet<&str> = kinds.flat_map(DecoderKind::models).collect();
-    let exit = |name: &str| plans[name].early_exit.as_ref();
-    let mut models = Models::new();
-    for (name, plan) in plans.iter().filter(|(_, plan)| plan.early_exit.is_none()) {
-        let exits: Vec<(&str, &EarlyExit)> =
-            used.iter().filter_map(|used| Some((*used, exit(used)?))).collect();
-        let own = exits.into_iter().filter(|(_, exit)| exit.of == *name).collect::<Vec<_>>();
-        if own.is_empty() && !used.contains(name.as_str()) {
-            continue;
-        }
-        let whole = fetch(name, plan)?;
-        for (exit_name, exit) in own {
-            let loaded = whole.early_exit(exit_name, exit.layers).map_err(|error| {
-                WrongRequest(format!("cannot make model `{exit_name}` of `{name}`: {error}"))
-            })?;
-            models.insert(exit_name.to_owned(), model(loaded)?);
-        }
-        if used.contains(name.as_str()) {
-            models.insert(name.clone(), model(whole)?);
-        }
-    }
-    let lent = |name: &str| used.iter().any(|used| exit(used).is_some_and(|exit| exit.of == name));
-    for unused in plans.keys().filter(|name| !models.contains_key(*name) && !lent(name)) {
-        output::note(&format!("note: model `{unused}` is used by no decoder and was not loaded"));
-    }
-    Ok(models)
-}
 
 /// Refuses a decoder whose models do not share a vocabulary, or whose trees are wider than their
 /// contexts.
@@ -211,9 +155,12 @@ pub(crate) fn speaker<'m>(kind: &DecoderKind, models: &'m Models) -> &'m Model {
     &models[names[names.len() - 1]]
 }
 
-/// Tokens that end a text: those of any of the decoder's models. What drafts has no say: a chain ends
-/// where its target would.
-pub(crate) fn eos(kind: &DecoderKind, models: &Models) -> Vec<TokenId> {
+/// Tokens that end a text: those of any of the decoder's models, unless `sampling` says that none
+/// does. What drafts has no say: a chain ends where its target would.
+pub(crate) fn eos(kind: &DecoderKind, models: &Models, sampling: &SamplingPlan) -> Vec<TokenId> {
+    if !sampling.stop_at_end {
+        return Vec::new();
+    }
     let mut eos: Vec<TokenId> =
         kind.law().models().iter().flat_map(|name| models[*name].eos.iter().copied()).collect();
     eos.sort_unstable();

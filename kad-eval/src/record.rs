@@ -5,6 +5,7 @@ mod file;
 
 use std::collections::{BTreeMap, HashSet};
 
+use kad_core::TokenId;
 use kad_core::decode::{Emitted, Origin, Round, Step};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,9 @@ pub(crate) struct Record {
     /// The answer the text gives, if it gives one.
     pub(crate) answer: Option<String>,
     pub(crate) correct: bool,
+    /// The text, token by token. Empty in lines of versions that did not keep it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tokens: Vec<TokenId>,
     /// The text in runs of one origin each.
     pub(crate) spans: Vec<Span>,
     pub(crate) stop: String,
@@ -50,9 +54,13 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// What remains in memory once it is written.
-    pub(crate) fn without_text(mut self) -> Self {
+    /// What remains in memory once it is written: everything but the text, and the tokens only if
+    /// they are compared.
+    pub(crate) fn without_text(mut self, keep_tokens: bool) -> Self {
         self.spans = Vec::new();
+        if !keep_tokens {
+            self.tokens = Vec::new();
+        }
         self
     }
 }
@@ -216,6 +224,7 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
         gold: "4".to_owned(),
         answer: correct.then(|| "4".to_owned()),
         correct,
+        tokens: vec![5, 0],
         spans: vec![Span { origin: "base".to_owned(), level: 1, text: "4".to_owned() }],
         stop: "eos".to_owned(),
         prompt_tokens: 3,

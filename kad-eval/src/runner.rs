@@ -81,7 +81,7 @@ pub(crate) fn run(
     how: &How,
 ) -> Result<Finished, Failure> {
     let plan = Plan::new(experiment, tasks, how.shard);
-    let (mut writer, mut records) = RecordWriter::resume(&folder.records())?;
+    let (mut writer, mut records) = RecordWriter::resume(&folder.records(), &|it| plan.light(it))?;
     let done = check_held(&records, experiment, tasks)
         .with_context(|| format!("{} cannot be continued", folder.records().display()))?;
     let elsewhere = plan.held_elsewhere(folder, &done)?;
@@ -97,7 +97,7 @@ pub(crate) fn run(
             Ok(record) => {
                 writer.write(&record)?;
                 progress.item(&record);
-                records.push(record.without_text());
+                records.push(plan.light(record));
             }
             Err(error) => {
                 let error = Failure::from(error);
@@ -207,6 +207,7 @@ impl Arm<'_> {
             correct: answer.as_ref() == Some(&item.gold),
             answer,
             spans: spans(&made, speaker),
+            tokens,
             stop,
             prompt_tokens: prompt.len() as u64,
             new_tokens: made.len() as u64,
@@ -227,8 +228,8 @@ impl Arm<'_> {
     fn generate(&self, models: &Models, prompt: &[TokenId], seed: u64) -> Result<Generated> {
         let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
         let (sampling, decision) = (plan.sampling()?, plan.decision()?);
-        let limits =
-            Limits { max_new_tokens: plan.max_new_tokens as usize, eos: models::eos(kind, models) };
+        let eos = models::eos(kind, models, plan);
+        let limits = Limits { max_new_tokens: plan.max_new_tokens as usize, eos };
         let settings = Settings { sampling, decision, eos: limits.eos.clone() };
         let mut decoder = models::decoder(kind, models, &self.rules, &settings)?;
         let mut choices = SampledChoices::seeded(seed);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{DecoderKind, Experiment, law_in_words};
 use crate::record::{Acceptance, OriginCount, Record};
+use crate::side_by_side::Rows;
 pub(crate) use levels::{Level, Time};
 use levels::{levels, origins, time};
 
@@ -25,6 +26,12 @@ pub(crate) struct Summary {
     pub(crate) baseline: String,
     /// False while items are missing.
     pub(crate) complete: bool,
+    /// Optional models that were not there, and the decoders that needed them: a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<String>,
+    /// Models side by side, where the experiment measures passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) side_by_side: Option<Rows>,
     pub(crate) arms: Vec<Arm>,
 }
 
@@ -204,6 +211,8 @@ pub(crate) fn summarise(
         run_id: run_id.to_owned(),
         baseline: experiment.baseline.clone(),
         complete,
+        left_out: Vec::new(),
+        side_by_side: None,
         arms,
     }
 }

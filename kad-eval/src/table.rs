@@ -3,6 +3,7 @@
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle};
 
+use crate::side_by_side::Sheet;
 use crate::stats::Interval;
 use crate::summary::{Arm, Summary};
 
@@ -51,6 +52,9 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
     }
     for arm in summary.arms.iter().filter(|arm| !arm.exact) {
         text = format!("{text}\n{}: {}", arm.decoder, arm.law);
+    }
+    if let Some(rows) = &summary.side_by_side {
+        text = format!("{text}\n\n{}", Sheet::of(rows).text());
     }
     text
 }

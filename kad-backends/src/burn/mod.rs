@@ -1,20 +1,24 @@
-//! The interpreter on burn: pure Rust, burn's `flex` device.
+//! The interpreter on burn: pure Rust, on a CPU burn's `flex` device.
 //!
 //! Computed by the interpreter that the libraries of tensors share, whose module says what is
 //! kept in which type. A pass over many tokens does not give the bits of passes over one, and its
 //! matrices are multiplied as `(W xᵀ)ᵀ`: burn's product, that of the `gemm` crate, repacks its right
 //! operand at every call, which here is the small one. `f16` has no fast product for more than one
 //! token and `bf16` is widened at every product: on a CPU, ask for `f32`.
+//!
+//! GPUs come with the features `cuda` and `metal`, which compile burn's kernels for them.
 
 use std::sync::Arc;
 
-use ::burn::tensor::{DType, Device, Int, Tensor as Array, TensorData, activation};
+use ::burn::tensor::{DType, Device as Place, Int, Tensor as Array, TensorData, activation};
 use kad_core::Vocab;
 
 use crate::decoder::spec::DecoderSpec;
 use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
+use crate::options::Device;
+use crate::registry::Backend;
 use crate::tensor::{self, Float, Outcome, Tensor};
 use crate::weights::Weights;
 
@@ -33,7 +37,76 @@ pub fn load(
     vocab: Vocab,
     dtype: Dtype,
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
-    tensor::load::<Burn>(name, spec, weights, vocab, dtype)
+    load_on(name, spec, weights, vocab, (dtype, Device::Cpu))
+}
+
+/// [`load`] with a choice of device.
+///
+/// # Errors
+/// As [`load`], and [`LoadError::NoDevice`].
+pub fn load_on(
+    name: &str,
+    spec: &DecoderSpec,
+    weights: &Arc<Weights>,
+    vocab: Vocab,
+    (dtype, device): (Dtype, Device),
+) -> Result<Box<dyn LayeredModel>, LoadError> {
+    let place = place(name, device)?;
+    tensor::load::<Burn>(name, spec, weights, vocab, (dtype, place))
+}
+
+/// burn's word for a device.
+///
+/// # Errors
+/// [`LoadError::NoDevice`] if this build lacks what runs there, or burn does not see it.
+pub(crate) fn place(model: &str, device: Device) -> Result<Place, LoadError> {
+    let absent = |found: &str, advice: &str| {
+        let advice = format!("{advice}, or use device = \"cpu\"");
+        Err(device.absent(model, Backend::Burn, found, &advice))
+    };
+    let (there, number) = match device {
+        Device::Cpu => return Ok(Place::flex()),
+        Device::Cuda(number) => (cuda_devices(), number),
+        Device::Metal => (metal_devices(), 0),
+    };
+    match there {
+        None if device == Device::Metal => {
+            absent("this build has no Metal", "rebuild with --features burn,metal")
+        }
+        None => absent("this build has no CUDA", "rebuild with --features burn,cuda"),
+        Some(mut devices) if number < devices.len() => Ok(devices.swap_remove(number)),
+        Some(devices) => {
+            let kind = if device == Device::Metal { "Metal" } else { "CUDA" };
+            let found = match devices.len() {
+                0 => format!("burn sees no {kind} device"),
+                count => format!("burn sees {count} {kind} devices, numbered from 0"),
+            };
+            absent(&found, "run kad on a machine that has the GPU and its driver")
+        }
+    }
+}
+
+/// `None` where burn was built without it.
+fn cuda_devices() -> Option<Vec<Place>> {
+    #[cfg(feature = "cuda")]
+    let devices = Some(seen(::burn::tensor::DeviceType::Cuda));
+    #[cfg(not(feature = "cuda"))]
+    let devices = None;
+    devices
+}
+
+/// `None` where burn was built without it.
+fn metal_devices() -> Option<Vec<Place>> {
+    #[cfg(feature = "metal")]
+    let devices = Some(seen(::burn::tensor::DeviceType::Metal));
+    #[cfg(not(feature = "metal"))]
+    let devices = None;
+    devices
+}
+
+#[cfg(any(feature = "cuda", feature = "metal"))]
+fn seen(kind: ::burn::tensor::DeviceType) -> Vec<Place> {
+    Place::enumerate(kind).into_iter().collect()
 }
 
 /// burn panics where an operation does not fit its operands, which the interpreter excludes; what
@@ -57,15 +130,16 @@ fn dtype_of(float: Float) -> DType {
 
 impl Tensor for Burn {
     const BACKEND: &'static str = "burn";
+    type Device = Place;
 
-    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3]) -> Outcome<Self> {
+    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3], place: &Place) -> Outcome<Self> {
         let dtype = dtype_of(float);
         let data = TensorData::from_bytes_vec(bytes, shape, dtype);
-        Self::of(Array::from_data(data, (&Device::flex(), dtype)))
+        Self::of(Array::from_data(data, (place, dtype)))
     }
 
-    fn zeros(shape: [usize; 3]) -> Outcome<Self> {
-        Self::of(Array::zeros(shape, (&Device::flex(), DType::F32)))
+    fn zeros(shape: [usize; 3], place: &Place) -> Outcome<Self> {
+        Self::of(Array::zeros(shape, (place, DType::F32)))
     }
 
     fn to_f32(self) -> Outcome<Vec<f32>> {
@@ -98,7 +172,7 @@ impl Tensor for Burn {
 
     fn rows(&self, rows: &[usize]) -> Outcome<Self> {
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
-        let rows = Array::<1, Int>::from_data(&rows[..], (&Device::flex(), DType::I64));
+        let rows = Array::<1, Int>::from_data(&rows[..], (&self.0.device(), DType::I64));
         Self::of(self.0.clone().select(1, rows))
     }
 

@@ -97,6 +97,10 @@ pub fn load(
 fn check_blocks(weights: &Weights, dtype: Dtype) -> Result<(), LoadError> {
     let mut matrices = weights.tensors().filter(|tensor| tensor.shape.len() == 2);
     let found = match dtype {
+        Dtype::Int8 | Dtype::Q8 | Dtype::Q4 => {
+            let found = format!("{dtype}, which is for ONNX graphs");
+            return Err(LoadError::unsupported("dtype", found, &["any other"]));
+        }
         Dtype::Quantized => "quantized for a file that holds no quantised tensor".to_owned(),
         Dtype::Q8_0 | Dtype::Q4_0 => {
             format!("{dtype} for a model none of whose matrices has rows of whole blocks of 32")

@@ -92,23 +92,29 @@ fn usual_places() -> Vec<PathBuf> {
     own.into_iter().chain(beside).chain(FOLDERS.map(PathBuf::from)).collect()
 }
 
-/// The library of a folder; of several versions the one whose name comes last.
+/// The library of a folder; of several versions the latest.
 fn library_in(folder: &Path) -> Option<PathBuf> {
-    let plain = folder.join(libloading_name());
+    let plain = folder.join(library_name());
     if plain.is_file() {
         return Some(plain);
     }
-    let versioned = format!("{}.", libloading_name());
+    let versioned = format!("{}.", library_name());
     let mut found: Vec<PathBuf> =
         std::fs::read_dir(folder).ok()?.flatten().map(|e| e.path()).collect();
     found.retain(|path| {
         let name = path.file_name().and_then(|name| name.to_str());
         name.is_some_and(|name| name.starts_with(&versioned))
     });
-    found.into_iter().max()
+    found.into_iter().max_by_key(|path| version(path))
 }
 
-fn libloading_name() -> String {
+/// The numbers in the file's name: 1.28.0 comes after 1.9.0.
+fn version(path: &Path) -> Vec<u64> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+}
+
+fn library_name() -> String {
     let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
     format!("{prefix}onnxruntime{suffix}")
 }

@@ -27,6 +27,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, Vocab};
+use ort::ErrorCode;
 use ort::ep::{self, ExecutionProvider};
 use ort::session::{Session as Graph, SessionOutputs};
 
@@ -34,10 +35,16 @@ use crate::decoder::spec::DecoderSpec;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::options::{Provider, RunOptions};
+use crate::options::{Device, RunOptions};
+use crate::registry::Backend;
 use graph::{Kind, Signature};
 
 const NAME: &str = "ort";
+
+/// Of passes over one and over two tokens, the share of the logits' range that makes them different
+/// laws and not different roundings. Measured on the graphs of the tests: up to 3e-7 where kernels
+/// differ, 3e-4 with a cache in f16, from 1.1e-2 where activations are rounded to integers by pass.
+const ROUNDED: f32 = 3e-3;
 
 /// Most tokens of one pass: longer prompts are cut into pieces, so that the logits of exported
 /// graphs, which have a row for every token, stay in bounds.
@@ -50,8 +57,8 @@ pub(crate) const CHUNK: usize = 256;
 ///
 /// # Errors
 /// [`LoadError::NotFound`], [`LoadError::Unsupported`] or [`LoadError::Backend`] if ONNX Runtime is
-/// missing, too old or broken, or lacks the provider asked for; [`LoadError::Corrupt`] for a file it
-/// does not read; [`LoadError::Unsupported`] for a graph whose inputs or outputs are not those of a
+/// missing, too old or broken, [`LoadError::NoDevice`] if it does not run on the device asked for;
+/// [`LoadError::Corrupt`] for a file it does not read; [`LoadError::Unsupported`] for a graph whose inputs or outputs are not those of a
 /// decoder, with their names; [`LoadError::Config`] if it has another vocabulary than `spec`.
 pub fn load(
     name: &str,
@@ -72,7 +79,7 @@ pub fn load(
             what: format!("is {}, but the tokenizer has {tokens} tokens", files.spec.vocab_rows),
         });
     }
-    let graph = open(path, options)?;
+    let graph = open(name, path, options)?;
     let signature = Signature::read(&graph)?;
     // What the graph declares holds, also of families whose configuration kad does not read.
     let mut spec = files.spec.clone();
@@ -84,7 +91,9 @@ pub fn load(
         return Err(LoadError::unsupported("ONNX graph", found, &["the script's own"]));
     }
     let name = name.to_owned();
-    let model = OrtModel { name, vocab, spec, signature, graph: RefCell::new(graph) };
+    let rounds_passes = signature.rounds_passes;
+    let mut model =
+        OrtModel { name, vocab, spec, signature, rounds_passes, graph: RefCell::new(graph) };
     model.probe(path)?;
     Ok(Box::new(model))
 }
@@ -97,7 +106,8 @@ fn broken(message: impl ToString) -> ModelError {
     ModelError::Backend { backend: NAME, message: message.to_string() }
 }
 
-fn open(path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
+fn open(model: &str, path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
+    let cuda = cuda(model, options.device)?;
     let environment = library::environment()?;
     let available = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = options.threads.map_or(available, NonZeroUsize::get);
@@ -112,20 +122,58 @@ fn open(path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
         // Its threads would go on spinning between passes, and take the cores of other backends.
         .with_config_entry("session.force_spinning_stop", "1")
         .map_err(plain)?;
-    if options.provider == Some(Provider::Cuda) {
-        let cuda = [ep::CUDA::default().build().error_on_failure()];
-        builder = check_cuda().and(builder.with_execution_providers(cuda).map_err(plain))?;
+    if let Some(cuda) = cuda {
+        let refused = |error: ort::Error<_>| no_cuda(model, options.device, &error.to_string());
+        let cuda = [cuda.build().error_on_failure()];
+        builder = builder.with_execution_providers(cuda).map_err(refused)?;
     }
-    builder.commit_from_file(path).map_err(|error| LoadError::corrupt(path, error.to_string()))
+    builder.commit_from_file(path).map_err(|error| match options.device {
+        Device::Cpu => unloadable(path, error.code(), &error.to_string()),
+        // It may be the graph, the GPU or its driver: the library's words tell.
+        device => no_cuda(model, device, &format!("{} does not load: {error}", path.display())),
+    })
 }
 
-fn check_cuda() -> Result<(), LoadError> {
-    if ep::CUDA::is_available().map_err(failed)? {
-        return Ok(());
+/// Whose fault it is that a graph does not load: the file's, or that of what it needs (an operator,
+/// the files of its weights, memory).
+fn unloadable(path: &Path, code: ErrorCode, words: &str) -> LoadError {
+    let unreadable = [ErrorCode::InvalidProtobuf, ErrorCode::InvalidGraph, ErrorCode::NoModel];
+    let has_graph = crate::onnx::read(path).is_ok_and(|tensors| tensors.has_graph);
+    if unreadable.contains(&code) || !has_graph {
+        return LoadError::corrupt(path, words);
     }
-    let found = "cuda, which this build of ONNX Runtime does not have: set ORT_DYLIB_PATH to one of \
-                 its GPU builds";
-    Err(LoadError::unsupported("provider", found, &["cpu"]))
+    let message = format!("{} does not load: {words}", path.display());
+    LoadError::Backend { backend: NAME, message }
+}
+
+/// What runs a graph on this device, if it is not the CPU.
+///
+/// # Errors
+/// [`LoadError::NoDevice`] if the library was built without it, and what keeps the library from
+/// being loaded.
+pub(crate) fn cuda(model: &str, device: Device) -> Result<Option<ep::CUDA>, LoadError> {
+    match device {
+        Device::Cpu => Ok(None),
+        Device::Metal => {
+            let found = "kad runs ONNX graphs on the CPU and on CUDA only";
+            let advice = "use the tch or burn backend, or device = \"cpu\"";
+            Err(device.absent(model, Backend::Ort, found, advice))
+        }
+        Device::Cuda(number) => {
+            library::environment()?;
+            if !ep::CUDA::is_available().map_err(failed)? {
+                return Err(no_cuda(model, device, "this build of ONNX Runtime has no CUDA"));
+            }
+            let number = i32::try_from(number).unwrap_or(i32::MAX);
+            Ok(Some(ep::CUDA::default().with_device_id(number)))
+        }
+    }
+}
+
+fn no_cuda(model: &str, device: Device, found: &str) -> LoadError {
+    let advice = "set ORT_DYLIB_PATH to one of its GPU builds (onnxruntime-gpu), on a machine with \
+                  an NVIDIA GPU, CUDA and cuDNN, or use device = \"cpu\"";
+    device.absent(model, Backend::Ort, found, advice)
 }
 
 /// A graph with what belongs to it.
@@ -134,13 +182,16 @@ struct OrtModel {
     vocab: Vocab,
     spec: DecoderSpec,
     signature: Signature,
+    /// Whether the law after a token depends on what else is in its pass.
+    rounds_passes: bool,
     /// The library's `run` wants to be alone; passes of one model never overlap.
     graph: RefCell<Graph>,
 }
 
 impl OrtModel {
-    /// Runs one token, and compares the width of its logits with the configuration.
-    fn probe(&self, path: &Path) -> Result<(), LoadError> {
+    /// Runs two tokens, compares the width of their logits with the configuration, and sees whether
+    /// one pass over both gives about what two passes give.
+    fn probe(&mut self, path: &Path) -> Result<(), LoadError> {
         let unusable = |error: ModelError| LoadError::Backend {
             backend: NAME,
             message: format!("{} does not run: {error}", path.display()),
@@ -151,6 +202,7 @@ impl OrtModel {
         };
         let (width, expected) = (width.map_err(unusable)?, self.spec.vocab_rows);
         if width == expected {
+            self.rounds_passes |= self.passes_apart().map_err(unusable)? > ROUNDED;
             return Ok(());
         }
         Err(LoadError::Config {
@@ -161,6 +213,29 @@ impl OrtModel {
                  tokens: they belong to different models"
             ),
         })
+    }
+
+    /// The largest difference between the logits of two tokens in one pass and in two, over the
+    /// range of those logits.
+    fn passes_apart(&self) -> Result<f32, ModelError> {
+        let last = self.vocab.size().saturating_sub(1) as TokenId;
+        let (tokens, mut together, mut apart) =
+            ([0, last], LogitRows::new(self.vocab.size()), LogitRows::new(self.vocab.size()));
+        if self.context_len() < tokens.len() {
+            return Ok(0.0);
+        }
+        self.start()?.extend(&tokens, tokens.len(), &mut together)?;
+        let mut session = self.start()?;
+        for token in tokens {
+            session.extend(&[token], 1, &mut apart)?;
+        }
+        let share = |(a, b): (&[f32], &[f32])| {
+            let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let high = a.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let low = a.iter().copied().fold(f32::INFINITY, f32::min);
+            if high > low { worst / (high - low) } else { 0.0 }
+        };
+        Ok(together.iter().zip(apart.iter()).map(share).fold(0.0, f32::max))
     }
 
     /// Checks what every session checks before it computes.
@@ -215,8 +290,12 @@ impl LayeredModel for OrtModel {
 
     fn early_exit(&self, _: &str, _: usize) -> Result<Box<dyn LayeredModel>, LoadError> {
         let found = format!("of `{}`: an ONNX graph runs as a whole", self.name);
-        let known = ["the candle and naive backends, of safetensors or GGUF"];
+        let known = ["every other backend, of safetensors or GGUF"];
         Err(LoadError::unsupported("early exit", found, &known))
+    }
+
+    fn library(&self) -> Option<String> {
+        Some(format!("ONNX Runtime, {}", ort::info()))
     }
 
     fn remark(&self) -> Option<String> {
@@ -225,7 +304,7 @@ impl LayeredModel for OrtModel {
             Kind::Flat => "the cache stays; trees",
             Kind::Whole => "no cache: every pass runs the whole text, which is slow; no trees",
         };
-        let rounding = match self.signature.rounds_passes {
+        let rounding = match self.rounds_passes {
             true => "; activations are rounded pass by pass, so a token's law depends on its pass",
             false => "",
         };

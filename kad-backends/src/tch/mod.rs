@@ -4,20 +4,29 @@
 //! kept in which type. `bf16` is the fast one where the processor multiplies it (AVX512-BF16). A
 //! pass over many tokens does not give the bits of passes over one.
 //!
-//! Building wants libtorch 2.13.0 in `LIBTORCH` and a C++ compiler, running wants the library on the
-//! loader's path: `scripts/setup-libtorch.sh` fetches it and prints what to set. The program is
-//! linked with it, so without the library it does not start; the loader then names the file it
-//! lacks (`libtorch_cpu.so: cannot open shared object file`).
+//! Building wants libtorch 2.13.0 in `LIBTORCH` and a C++ compiler: `scripts/setup-libtorch.sh`
+//! fetches it and prints what to set. The build notes where the library was, and the program looks
+//! for it there, so `LD_LIBRARY_PATH` is needed only once it has moved. The program is linked with
+//! it, so without the library it does not start; the loader then names the file it lacks
+//! (`libtorch_cpu.so: cannot open shared object file`), or of another version the function
+//! (`symbol lookup error: … undefined symbol: …`): set `LD_LIBRARY_PATH` to the `lib` folder of
+//! libtorch 2.13.0. A build with another version stops with `this tch version expects PyTorch 2.13.0`.
+//!
+//! GPUs come with the library: a libtorch for CUDA, or the one for macOS, in place of the script's.
+//! No feature of kad is needed.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
 
-use ::tch::{Device, Kind, TchError, Tensor as Array};
+use ::tch::{Cuda, Device as Place, Kind, TchError, Tensor as Array};
 use kad_core::Vocab;
 
 use crate::decoder::spec::DecoderSpec;
 use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
+use crate::options::{Device, RunOptions};
+use crate::registry::Backend;
 use crate::tensor::{self, Float, Outcome, Tensor};
 use crate::weights::Weights;
 
@@ -36,7 +45,82 @@ pub fn load(
     vocab: Vocab,
     dtype: Dtype,
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
-    tensor::load::<Torch>(name, spec, weights, vocab, dtype)
+    load_with(name, spec, weights, vocab, (dtype, &RunOptions::default()))
+}
+
+/// [`load`] with a choice of device and threads.
+///
+/// # Errors
+/// As [`load`]; [`LoadError::NoDevice`]; [`LoadError::Unsupported`] for another number of threads
+/// than an earlier model asked for, because libtorch has one for all.
+pub fn load_with(
+    name: &str,
+    spec: &DecoderSpec,
+    weights: &Arc<Weights>,
+    vocab: Vocab,
+    (dtype, options): (Dtype, &RunOptions),
+) -> Result<Box<dyn LayeredModel>, LoadError> {
+    let place = place(name, options.device)?;
+    set_threads(name, options.threads)?;
+    tensor::load::<Torch>(name, spec, weights, vocab, (dtype, place))
+}
+
+/// libtorch's word for a device.
+///
+/// # Errors
+/// [`LoadError::NoDevice`] if libtorch does not see it.
+pub(crate) fn place(model: &str, device: Device) -> Result<Place, LoadError> {
+    match device {
+        Device::Cpu => Ok(Place::Cpu),
+        Device::Cuda(number) => {
+            let count = if Cuda::is_available() { Cuda::device_count() } else { 0 };
+            if (number as i64) < count {
+                return Ok(Place::Cuda(number));
+            }
+            Err(device.absent(model, Backend::Tch, cuda_devices(count), NO_CUDA))
+        }
+        Device::Metal if ::tch::utils::has_mps() => Ok(Place::Mps),
+        Device::Metal => {
+            let found = "libtorch sees no Metal device (MPS)";
+            Err(device.absent(model, Backend::Tch, found, NO_METAL))
+        }
+    }
+}
+
+const NO_CUDA: &str = "build kad with LIBTORCH set to a libtorch for CUDA, on a machine with an \
+                       NVIDIA GPU and its driver, or use device = \"cpu\"";
+const NO_METAL: &str = "run kad on a Mac with Apple silicon, or use device = \"cpu\"";
+
+fn cuda_devices(count: i64) -> String {
+    match count {
+        ..1 => "libtorch sees no CUDA device".to_owned(),
+        1 => "libtorch sees one CUDA device, `cuda`".to_owned(),
+        _ => format!("libtorch sees {count} CUDA devices, `cuda` to `cuda:{}`", count - 1),
+    }
+}
+
+/// The number of threads that was asked for first, and the model it was asked for.
+static THREADS: Mutex<Option<(NonZeroUsize, String)>> = Mutex::new(None);
+
+/// libtorch has one number of threads for the whole process, so who asks next must ask for the same.
+fn set_threads(model: &str, asked: Option<NonZeroUsize>) -> Result<(), LoadError> {
+    let Some(asked) = asked else { return Ok(()) };
+    // What a thread that panicked in here left is still what was set.
+    let mut settled = THREADS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    match &*settled {
+        Some((threads, _)) if *threads == asked => return Ok(()),
+        Some((threads, first)) => {
+            let found = format!(
+                "`threads = {asked}` for `{model}` beside `threads = {threads}` for `{first}`: \
+                 libtorch has one number for the whole process"
+            );
+            let known = ["the same `threads` for every model of the tch backend"];
+            return Err(LoadError::unsupported("run option", found, &known));
+        }
+        None => ::tch::set_num_threads(i32::try_from(asked.get()).unwrap_or(i32::MAX)),
+    }
+    *settled = Some((asked, model.to_owned()));
+    Ok(())
 }
 
 struct Torch(Array);
@@ -72,18 +156,22 @@ fn sizes(shape: [usize; 3]) -> [i64; 3] {
 
 impl Tensor for Torch {
     const BACKEND: &'static str = "tch";
+    type Device = Place;
 
-    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3]) -> Outcome<Self> {
-        done(Array::f_from_data_size(&bytes, &sizes(shape), kind_of(float)))
+    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3], place: &Place) -> Outcome<Self> {
+        let array = Array::f_from_data_size(&bytes, &sizes(shape), kind_of(float));
+        // On the CPU it only shares the numbers.
+        done(array.map_err(words)?.f_to_device(*place))
     }
 
-    fn zeros(shape: [usize; 3]) -> Outcome<Self> {
-        done(Array::f_zeros(sizes(shape), (Kind::Float, Device::Cpu)))
+    fn zeros(shape: [usize; 3], place: &Place) -> Outcome<Self> {
+        done(Array::f_zeros(sizes(shape), (Kind::Float, *place)))
     }
 
     fn to_f32(self) -> Outcome<Vec<f32>> {
         let mut numbers = vec![0.0; self.0.numel()];
-        let array = self.0.f_contiguous().map_err(words)?;
+        let array = self.0.f_to_device(Place::Cpu).map_err(words)?;
+        let array = array.f_contiguous().map_err(words)?;
         array.f_copy_data(&mut numbers, array.numel()).map_err(words)?;
         Ok(numbers)
     }
@@ -117,6 +205,7 @@ impl Tensor for Torch {
     fn rows(&self, rows: &[usize]) -> Outcome<Self> {
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let rows = Array::f_from_slice(&rows).map_err(words)?;
+        let rows = rows.f_to_device(self.0.device()).map_err(words)?;
         done(self.0.f_index_select(1, &rows))
     }
 

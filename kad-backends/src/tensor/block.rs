@@ -45,9 +45,9 @@ pub(super) struct Cache<T> {
 
 impl<T: Tensor> Cache<T> {
     /// Room for `rows` tokens.
-    pub(super) fn new(spec: &DecoderSpec, rows: usize) -> Outcome<Self> {
+    pub(super) fn new(spec: &DecoderSpec, device: &T::Device, rows: usize) -> Outcome<Self> {
         let shape = [spec.kv_heads, rows, spec.head_dim];
-        Ok(Self { keys: T::zeros(shape)?, values: T::zeros(shape)? })
+        Ok(Self { keys: T::zeros(shape, device)?, values: T::zeros(shape, device)? })
     }
 
     /// How many rows there is room for.
@@ -55,9 +55,8 @@ impl<T: Tensor> Cache<T> {
         self.keys.shape()[1]
     }
 
-    /// Makes room for `rows` tokens, of which the first `held` stay.
-    pub(super) fn grow(&mut self, spec: &DecoderSpec, held: usize, rows: usize) -> Outcome<()> {
-        let mut larger = Self::new(spec, rows)?;
+    /// Becomes `larger`, with its own first `held` rows.
+    pub(super) fn move_to(&mut self, mut larger: Self, held: usize) -> Outcome<()> {
         if held > 0 {
             larger.keys.set_rows(0, self.keys.narrow(1, 0, held)?)?;
             larger.values.set_rows(0, self.values.narrow(1, 0, held)?)?;

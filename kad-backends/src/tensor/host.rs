@@ -50,8 +50,9 @@ impl Host {
 
 impl Tensor for Host {
     const BACKEND: &'static str = "host";
+    type Device = ();
 
-    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3]) -> Outcome<Self> {
+    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3], _: &()) -> Outcome<Self> {
         let pairs = || bytes.as_chunks::<2>().0.iter();
         let numbers: Vec<f32> = match float {
             Float::F32 => bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect(),
@@ -62,7 +63,7 @@ impl Tensor for Host {
         Ok(Self { shape, numbers })
     }
 
-    fn zeros(shape: [usize; 3]) -> Outcome<Self> {
+    fn zeros(shape: [usize; 3], _: &()) -> Outcome<Self> {
         Self::make(shape, |_| 0.0)
     }
 

@@ -13,7 +13,7 @@ use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::weights::Weights;
 
-/// Makes a model of `spec` whose tensors are `T`.
+/// Makes a model of `spec` whose tensors are `T`, in this dtype and on this device.
 ///
 /// # Errors
 /// Those of [`decoder::check`], [`LoadError::Unsupported`] for a dtype of blocks and for weights
@@ -23,11 +23,11 @@ pub(crate) fn load<T: Tensor>(
     spec: &DecoderSpec,
     weights: &Arc<Weights>,
     vocab: Vocab,
-    dtype: Dtype,
+    (dtype, device): (Dtype, T::Device),
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
     decoder::check(spec, weights, vocab.size())?;
-    let loader = Loader { spec, weights, float: Float::of(dtype, T::BACKEND)? };
-    let embedding: T = loader.table(EMBEDDING)?;
+    let loader = Loader::<T> { spec, weights, float: Float::of(dtype, T::BACKEND)?, device };
+    let embedding = loader.table(EMBEDDING)?;
     let head = match spec.tied_head {
         true => embedding.clone(),
         false => loader.table(HEAD)?,
@@ -41,6 +41,7 @@ pub(crate) fn load<T: Tensor>(
         head: done::<T, _>(head.narrow(1, 0, vocab.size()))?,
         embedding,
         spec: spec.clone(),
+        device: loader.device,
     }))
 }
 
@@ -49,14 +50,19 @@ fn done<T: Tensor, V>(outcome: Outcome<V>) -> Result<V, LoadError> {
     outcome.map_err(|message| LoadError::Backend { backend: T::BACKEND, message })
 }
 
-struct Loader<'a> {
+struct Loader<'a, T: Tensor> {
     spec: &'a DecoderSpec,
     weights: &'a Weights,
     float: Float,
+    device: T::Device,
 }
 
-impl Loader<'_> {
-    fn block<T: Tensor>(&self, layer: usize) -> Result<Block<T>, LoadError> {
+impl<T: Tensor> Loader<'_, T> {
+    fn make(&self, bytes: Vec<u8>, float: Float, shape: [usize; 3]) -> Result<T, LoadError> {
+        done::<T, _>(T::from_bytes(bytes, float, shape, &self.device))
+    }
+
+    fn block(&self, layer: usize) -> Result<Block<T>, LoadError> {
         use Slot::{Down, Gate, Key, KeyBias, Output, Query, QueryBias, Up, Value, ValueBias};
         let spec = self.spec;
         Ok(Block {
@@ -83,14 +89,14 @@ impl Loader<'_> {
     }
 
     /// The embedding or the head, `f32`: `[1, vocab_rows, hidden]`.
-    fn table<T: Tensor>(&self, name: &str) -> Result<T, LoadError> {
+    fn table(&self, name: &str) -> Result<T, LoadError> {
         let bytes = self.weights.tensor(name)?.round_to(Float::F32.stored())?;
         let shape = [1, self.spec.vocab_rows, self.spec.hidden];
-        done::<T, _>(T::from_bytes(bytes, Float::F32, shape))
+        self.make(bytes, Float::F32, shape)
     }
 
     /// Matrices of one input, one below the other, in the model's type.
-    fn matrix<T: Tensor>(&self, slots: &[Slot], layer: usize) -> Result<T, LoadError> {
+    fn matrix(&self, slots: &[Slot], layer: usize) -> Result<T, LoadError> {
         let (mut bytes, mut rows, mut width) = (Vec::new(), 0, 0);
         for &slot in slots {
             let matrix = self.weights.tensor(&slot.name(self.spec, layer))?;
@@ -100,21 +106,21 @@ impl Loader<'_> {
             let row_bytes = stored.len() / shape[0];
             bytes.extend(self.in_halves(slot, stored, row_bytes));
         }
-        done::<T, _>(T::from_bytes(bytes, self.float, [1, rows, width]))
+        self.make(bytes, self.float, [1, rows, width])
     }
 
     /// Biases beside each other, `f32`.
-    fn bias<T: Tensor>(&self, slots: &[Slot], layer: usize) -> Result<T, LoadError> {
+    fn bias(&self, slots: &[Slot], layer: usize) -> Result<T, LoadError> {
         let mut bytes = Vec::new();
         for &slot in slots {
             let stored = self.weights.tensor(&slot.name(self.spec, layer))?;
             bytes.extend(self.in_halves(slot, stored.round_to(Float::F32.stored())?, 4));
         }
         let width = bytes.len() / 4;
-        done::<T, _>(T::from_bytes(bytes, Float::F32, [1, 1, width]))
+        self.make(bytes, Float::F32, [1, 1, width])
     }
 
-    fn slot_norm<T: Tensor>(&self, slot: Slot, layer: usize) -> Result<Option<T>, LoadError> {
+    fn slot_norm(&self, slot: Slot, layer: usize) -> Result<Option<T>, LoadError> {
         if !slot.is_in(self.spec) {
             return Ok(None);
         }
@@ -122,7 +128,7 @@ impl Loader<'_> {
         self.row(self.in_halves(slot, weight, 4)).map(Some)
     }
 
-    fn norm<T: Tensor>(&self, name: &str) -> Result<T, LoadError> {
+    fn norm(&self, name: &str) -> Result<T, LoadError> {
         self.row(self.norm_bytes(name)?)
     }
 
@@ -132,9 +138,9 @@ impl Loader<'_> {
     }
 
     /// `[1, 1, width]` of `f32`.
-    fn row<T: Tensor>(&self, bytes: Vec<u8>) -> Result<T, LoadError> {
+    fn row(&self, bytes: Vec<u8>) -> Result<T, LoadError> {
         let width = bytes.len() / 4;
-        done::<T, _>(T::from_bytes(bytes, Float::F32, [1, 1, width]))
+        self.make(bytes, Float::F32, [1, 1, width])
     }
 
     /// What belongs to the coordinates of queries or keys, `row_bytes` for each, in the order of

@@ -1,4 +1,4 @@
-//! One interpreter of [`DecoderSpec`](crate::decoder::spec::DecoderSpec) for libraries of tensors.
+//! One interpreter of [`DecoderSpec`] for libraries of tensors.
 //!
 //! A library implements [`Tensor`], some twenty operations on arrays of three dimensions; loading,
 //! sessions, the cache, token trees, early exits, chunks of long prompts and errors are here, once.
@@ -63,7 +63,7 @@ impl Float {
             Dtype::Auto | Dtype::F32 => Ok(Float::F32),
             Dtype::F16 => Ok(Float::F16),
             Dtype::BF16 => Ok(Float::BF16),
-            Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0 => {
+            _ => {
                 let found = format!("{dtype} with the {backend} backend");
                 Err(LoadError::unsupported("dtype", found, &["auto", "f32", "f16", "bf16"]))
             }
@@ -79,18 +79,26 @@ impl Float {
     }
 }
 
-/// An array `[a, b, c]` of a library, row-major, on the CPU; a clone shares its numbers.
+/// An array `[a, b, c]` of a library, row-major, on one device; a clone shares its numbers.
 ///
 /// Operations are of `f32` unless they say otherwise. Their sizes fit: the interpreter sees to it.
 pub(crate) trait Tensor: Clone + Send + Sized + 'static {
     /// The backend's name, for errors.
     const BACKEND: &'static str;
 
+    /// Where arrays are.
+    type Device: Clone + Send;
+
     /// From little-endian bytes of the type.
-    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3]) -> Outcome<Self>;
+    fn from_bytes(
+        bytes: Vec<u8>,
+        float: Float,
+        shape: [usize; 3],
+        device: &Self::Device,
+    ) -> Outcome<Self>;
     /// An `f32` array of zeros that nothing else shares.
-    fn zeros(shape: [usize; 3]) -> Outcome<Self>;
-    /// All numbers, of an `f32` array.
+    fn zeros(shape: [usize; 3], device: &Self::Device) -> Outcome<Self>;
+    /// All numbers, of an `f32` array, copied to the host.
     fn to_f32(self) -> Outcome<Vec<f32>>;
     /// The same numbers, rounded to the type; an array of the type already is only shared.
     fn to_float(self, float: Float) -> Outcome<Self>;
@@ -130,9 +138,9 @@ pub(crate) trait Tensor: Clone + Send + Sized + 'static {
     fn gelu_tanh(self) -> Outcome<Self>;
 
     /// From numbers of the host.
-    fn from_f32(numbers: &[f32], shape: [usize; 3]) -> Outcome<Self> {
+    fn from_f32(numbers: &[f32], shape: [usize; 3], device: &Self::Device) -> Outcome<Self> {
         let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        Self::from_bytes(bytes, Float::F32, shape)
+        Self::from_bytes(bytes, Float::F32, shape, device)
     }
 }
 
@@ -142,11 +150,12 @@ fn model_error<T: Tensor>(message: String) -> ModelError {
 
 /// A clone shares all weights.
 #[derive(Clone)]
-struct TensorModel<T> {
+struct TensorModel<T: Tensor> {
     name: String,
     vocab: Vocab,
     spec: DecoderSpec,
     float: Float,
+    device: T::Device,
     /// `[1, vocab_rows, hidden]`.
     embedding: T,
     blocks: Vec<Block<T>>,

@@ -49,12 +49,22 @@ pub(super) struct View<T> {
 
 impl<T: Tensor> Pass<T> {
     /// For tokens of these sights, of which the first gets row `first` of the cache.
-    pub(super) fn new(spec: &DecoderSpec, first: usize, sights: &[Sight]) -> Outcome<Self> {
+    pub(super) fn new(
+        spec: &DecoderSpec,
+        device: &T::Device,
+        first: usize,
+        sights: &[Sight],
+    ) -> Outcome<Self> {
         let rows = first + sights.len();
         let view = |rope: &Rope, window: usize| {
-            let (cos, sin) = rotations(rope, spec.head_dim, sights)?;
-            let mask = mask(spec.heads / spec.kv_heads, rows, window, sights)?;
-            Outcome::Ok(View { cos, sin, mask })
+            let shape = [sights.len(), 1, spec.head_dim];
+            let (cos, sin) = rotations(rope, spec.head_dim, sights);
+            let (cos, sin) = (T::from_f32(&cos, shape, device)?, T::from_f32(&sin, shape, device)?);
+            let group = spec.heads / spec.kv_heads;
+            let shape = [1, group * sights.len(), rows];
+            let mask = mask(rows, window, sights)
+                .map(|mask| T::from_f32(&mask.repeat(group), shape, device));
+            Outcome::Ok(View { cos, sin, mask: mask.transpose()? })
         };
         let window = spec.window.as_ref().map(|window| view(&window.rope, window.tokens));
         Ok(Self { first, whole: view(&spec.rope, usize::MAX)?, window: window.transpose()? })
@@ -69,8 +79,8 @@ impl<T: Tensor> Pass<T> {
     }
 }
 
-/// Angles in `f64`, so that late positions lose nothing.
-fn rotations<T: Tensor>(rope: &Rope, head_dim: usize, sights: &[Sight]) -> Outcome<(T, T)> {
+/// Cosines and sines; angles in `f64`, so that late positions lose nothing.
+fn rotations(rope: &Rope, head_dim: usize, sights: &[Sight]) -> (Vec<f32>, Vec<f32>) {
     let frequencies = rope.frequencies(head_dim);
     let (mut cos, mut sin) = (Vec::new(), Vec::new());
     for sight in sights {
@@ -80,17 +90,12 @@ fn rotations<T: Tensor>(rope: &Rope, head_dim: usize, sights: &[Sight]) -> Outco
         sin.extend(turns().map(|(sin, _)| -sin as f32));
         sin.extend(turns().map(|(sin, _)| sin as f32));
     }
-    let shape = [sights.len(), 1, head_dim];
-    Ok((T::from_f32(&cos, shape)?, T::from_f32(&sin, shape)?))
+    (cos, sin)
 }
 
-/// Adds 0 to what a token sees, the latest `window` tokens of its text, and −∞ to the rest.
-fn mask<T: Tensor>(
-    group: usize,
-    rows: usize,
-    window: usize,
-    sights: &[Sight],
-) -> Outcome<Option<T>> {
+/// `[sights.len(), rows]`: 0 for what a token sees, the latest `window` tokens of its text, and −∞
+/// for the rest; `None` if all is seen.
+fn mask(rows: usize, window: usize, sights: &[Sight]) -> Option<Vec<f32>> {
     let mut mask = vec![f32::NEG_INFINITY; sights.len() * rows];
     let mut all = true;
     for (mask, sight) in mask.chunks_exact_mut(rows).zip(sights) {
@@ -98,8 +103,5 @@ fn mask<T: Tensor>(
         all &= seen.len() == rows;
         seen.for_each(|position| mask[sight.row(position)] = 0.0);
     }
-    if all {
-        return Ok(None);
-    }
-    T::from_f32(&mask.repeat(group), [1, group * sights.len(), rows]).map(Some)
+    (!all).then_some(mask)
 }

@@ -12,7 +12,7 @@ const CHUNK: usize = 128;
 /// Rows that a cache begins with; it doubles when they are used up.
 const ROOM: usize = 64;
 
-pub(super) struct TensorSession<'m, T> {
+pub(super) struct TensorSession<'m, T: Tensor> {
     model: &'m TensorModel<T>,
     tokens: Vec<TokenId>,
     /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
@@ -24,7 +24,7 @@ pub(super) struct TensorSession<'m, T> {
 impl<'m, T: Tensor> TensorSession<'m, T> {
     pub(super) fn new(model: &'m TensorModel<T>) -> Outcome<Self> {
         let rows = ROOM.min(model.spec.context_len);
-        let cache = model.blocks.iter().map(|_| Cache::new(&model.spec, rows));
+        let cache = model.blocks.iter().map(|_| Cache::new(&model.spec, &model.device, rows));
         let cache = cache.collect::<Outcome<_>>()?;
         Ok(Self { model, tokens: Vec::new(), tree: TokenTree::new(), cache })
     }
@@ -40,7 +40,7 @@ impl<'m, T: Tensor> TensorSession<'m, T> {
     ) -> Outcome<()> {
         let (model, spec) = (self.model, &self.model.spec);
         self.reserve(first, first + tokens.len())?;
-        let pass = Pass::new(spec, first, sights)?;
+        let pass = Pass::new(spec, &model.device, first, sights)?;
         let ids: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
         let mut state = model.embedding.rows(&ids)?;
         if spec.scales.embedding != 1.0 {
@@ -60,10 +60,10 @@ impl<'m, T: Tensor> TensorSession<'m, T> {
 
     /// Makes room for `rows` tokens, of which the first `held` are there.
     fn reserve(&mut self, held: usize, rows: usize) -> Outcome<()> {
-        let spec = &self.model.spec;
+        let (spec, device) = (&self.model.spec, &self.model.device);
         for cache in self.cache.iter_mut().filter(|cache| cache.capacity() < rows) {
             let room = rows.max(2 * cache.capacity()).min(spec.context_len);
-            cache.grow(spec, held, room)?;
+            cache.move_to(Cache::new(spec, device, room)?, held)?;
         }
         Ok(())
     }

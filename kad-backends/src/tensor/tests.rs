@@ -93,7 +93,7 @@ fn agreement(dtype: Dtype, stored: StoredType, tolerance: Tolerance) -> Vec<Repo
         let vocab = Vocab::new(spec.vocab_rows - 1, Fingerprint([7; 32]));
         let weights = weights(&spec, stored);
         let reference = naive::load("naive", &spec, &weights, vocab).unwrap();
-        let model = super::load::<Host>("host", &spec, &weights, vocab, dtype).unwrap();
+        let model = super::load::<Host>("host", &spec, &weights, vocab, (dtype, ())).unwrap();
         let report = check(&*model, Some(&*reference), tolerance, SEED);
         println!("{dtype}: {report:?}");
         report

@@ -80,6 +80,9 @@ fn families_differ_where_they_should() {
     let spec = from_hf_config(&window).unwrap();
     assert_eq!((spec.window_of(0), spec.window_of(29)), (Some(4096), Some(4096)));
     assert_eq!((spec.window_of(30), spec.rope_of(0)), (None, &spec.rope));
+    // As transformers reads a file that does not say.
+    let silent = from_hf_config(&with(json!({"model_type": "mistral"}))).unwrap();
+    assert_eq!(silent.window, spec.window);
 }
 
 #[test]

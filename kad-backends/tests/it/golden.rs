@@ -1,94 +1,13 @@
 //! Both interpreters against numbers that transformers computed: `tests/golden/make.py`.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use kad_backends::decoder::families::{from_gguf, from_hf_config};
 use kad_backends::decoder::spec::{
     Activation, DecoderSpec, NormPlace, Norms, QueryKeyNorm, RopeScaling, Scales, Window,
 };
-use kad_backends::gguf::Gguf;
-use kad_backends::{StoredType, Weights, naive};
-use kad_core::{Fingerprint, LanguageModel, LogitRows, TokenId, Vocab};
-use safetensors::{Dtype, SafeTensors};
+use kad_backends::naive;
+use kad_core::LogitRows;
 
-/// Folders of `tests/golden`.
-const ALL: [&str; 8] =
-    ["llama", "qwen2", "mistral", "qwen3", "qwen3-plain", "olmo2", "gemma3", "gemma3-plain"];
-
-/// Those that are there as GGUF too.
-const GGUF: [&str; 3] = ["qwen3-plain", "olmo2", "gemma3-plain"];
-
-pub(crate) struct Golden {
-    pub(crate) spec: DecoderSpec,
-    pub(crate) weights: Arc<Weights>,
-    tokens: Vec<TokenId>,
-    logits: Vec<f64>,
-}
-
-impl Golden {
-    pub(crate) fn read(name: &str) -> Golden {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-        let json = |file: &str| -> serde_json::Value {
-            serde_json::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap()
-        };
-        let file = std::fs::read(folder.join("model.safetensors")).unwrap();
-        let tensors = SafeTensors::deserialize(&file).unwrap();
-        let tensors = tensors.iter().map(|(name, view)| {
-            let (shape, bytes) = (view.shape().to_vec(), view.data().to_vec());
-            let stored = match view.dtype() {
-                Dtype::BF16 => StoredType::BF16,
-                other => {
-                    assert_eq!(other, Dtype::F32);
-                    StoredType::F32
-                }
-            };
-            (name.to_owned(), stored, shape, bytes)
-        });
-        let expected = json("expected.json");
-        Golden {
-            spec: from_hf_config(&json("config.json")).unwrap(),
-            weights: Arc::new(Weights::from_memory(tensors.collect())),
-            tokens: serde_json::from_value(expected["tokens"].clone()).unwrap(),
-            logits: serde_json::from_value::<Vec<Vec<f64>>>(expected["logits"].clone())
-                .unwrap()
-                .concat(),
-        }
-    }
-
-    /// The same model from GGUF.
-    fn read_gguf(name: &str) -> Golden {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
-        let gguf = Gguf::open(&folder.join("model.gguf")).unwrap();
-        let spec = from_gguf(&gguf.metadata, &gguf.weights).unwrap();
-        Golden { spec, weights: Arc::new(gguf.weights), ..Golden::read(name) }
-    }
-
-    /// Every file, and what to call it.
-    pub(crate) fn all() -> impl Iterator<Item = (String, Golden)> {
-        let folders = ALL.map(|name| (name.to_owned(), Golden::read(name)));
-        let files = GGUF.map(|name| (format!("{name}, GGUF"), Golden::read_gguf(name)));
-        folders.into_iter().chain(files)
-    }
-
-    pub(crate) fn vocab(&self) -> Vocab {
-        Vocab::new(self.spec.vocab_rows, Fingerprint([1; 32]))
-    }
-
-    /// Worst absolute difference to the expected logits.
-    pub(crate) fn worst(&self, model: &dyn LanguageModel) -> f64 {
-        let mut rows = LogitRows::new(self.vocab().size());
-        let mut session = model.start().unwrap();
-        session.extend(&self.tokens, self.tokens.len(), &mut rows).unwrap();
-        assert_eq!(rows.iter().flatten().count(), self.logits.len());
-        let pairs = rows.iter().flatten().zip(&self.logits);
-        pairs.map(|(found, expected)| (f64::from(*found) - expected).abs()).fold(0.0, f64::max)
-    }
-}
-
-/// Half the distance between neighbouring `f32` around the largest logit, 7.3: what rounding a
-/// right answer costs. Measured: at most 2.38e-7.
-const ROUNDED: f64 = 2.4e-7;
+use crate::support::golden::{ALL, GGUF, Golden};
+use crate::support::library::{Library, NAIVE_ROUNDING};
 
 /// Naive computes in `f64` and rounds its logits once, so it has to give the nearest `f32` of the
 /// expected number, every time.
@@ -104,7 +23,7 @@ fn naive_gives_the_numbers_of_transformers_rounded_once() {
         for (found, expected) in rows.iter().flatten().zip(&golden.logits) {
             assert_eq!(*found, *expected as f32, "{name}: expected {expected}");
         }
-        assert!(worst <= ROUNDED);
+        assert!(worst <= NAIVE_ROUNDING);
     }
 }
 
@@ -205,17 +124,10 @@ fn a_switch_that_is_left_out_would_be_seen() {
     }
 }
 
-#[cfg(feature = "candle")]
 #[test]
-fn candle_agrees_with_transformers() {
-    use kad_backends::{Dtype, candle};
-    /// Measured: 3.4e-6 (Qwen2) and less.
-    const CANDLE_F32: f64 = 1e-5;
-    for (name, golden) in Golden::all() {
-        let vocab = golden.vocab();
-        let model = candle::load(&name, &golden.spec, &golden.weights, vocab, Dtype::F32).unwrap();
-        let worst = golden.worst(&*model);
-        println!("candle f32, {name}: worst difference {worst:.3e}");
-        assert!(worst <= CANDLE_F32, "{name}: {worst:e}");
+fn every_backend_and_dtype_agrees_with_transformers() {
+    for library in Library::all() {
+        let worst = library.apart_from_transformers();
+        println!("{} {}: worst difference {worst:?}", library.name, library.dtype);
     }
 }

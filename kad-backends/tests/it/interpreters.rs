@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use kad_backends::decoder::spec::{DecoderSpec, Pairing, Rope};
 use kad_backends::{LayeredModel, LoadError, Weights, naive};
-use kad_core::testing::conformance::{Tolerance, check};
 use kad_core::{LanguageModel, LogitRows, TokenId};
 
+use crate::support::library::{NAIVE, SEED};
 use crate::support::tiny::{self, llama, qwen2};
-
-const SEED: u64 = 3;
 
 fn naive_model(spec: &DecoderSpec, weights: &Arc<Weights>) -> Box<dyn LanguageModel> {
     naive::load("naive", spec, weights, tiny::vocab()).unwrap()
@@ -28,8 +26,7 @@ fn some_tokens(model: &dyn LanguageModel, count: usize) -> Vec<TokenId> {
 #[test]
 fn naive_keeps_the_contract_to_the_bit() {
     for spec in tiny::all() {
-        let model = naive_model(&spec, &tiny::weights(&spec, &[], SEED));
-        let report = check(&*model, None, Tolerance::EXACT, SEED);
+        let report = NAIVE.check(&spec);
         println!("naive, {}: {report:?}", spec.family);
         assert!(report.batch_invariant && report.trees);
     }
@@ -128,14 +125,11 @@ mod candle {
         Backend, Dtype, LoadedModel, ModelRequest, Source, StoredType, candle, load, nano_models,
     };
 
-    use kad_core::testing::conformance::Report;
+    use kad_core::testing::conformance::{Report, Tolerance, check};
 
     use super::*;
+    use crate::support::library::{CANDLE, CANDLE_TOLERANCE};
     use crate::support::tiny::{gemma3, gguf_llama, mistral};
-
-    /// Against naive with the same weights, whatever they are stored in: only sums are rounded.
-    /// Worst measured: 3.8e-6 (f32), 4.2e-6 (f16, bf16), 1.4e-5 (K types, whose logits go to 20).
-    const TINY: Tolerance = Tolerance { passes: 0.0, reference: 5e-5 };
 
     /// The same for hundreds of tokens. Measured: 2.7e-6, with K types 2.7e-5 and, where candle's
     /// product takes part, 5.4e-5.
@@ -148,26 +142,35 @@ mod candle {
     fn agrees(spec: &DecoderSpec, types: &[StoredType], dtype: Dtype) -> Report {
         let weights = tiny::weights(spec, types, SEED);
         let reference = naive_model(spec, &weights);
-        let report = check(&*model(spec, &weights, dtype), Some(&*reference), TINY, SEED);
+        let report =
+            check(&*model(spec, &weights, dtype), Some(&*reference), CANDLE_TOLERANCE, SEED);
         eprintln!("candle {dtype}, {}, {types:?}: {report:?}", spec.family);
         assert!(report.batch_invariant && report.trees);
         report
     }
 
     #[test]
-    fn f32_agrees_with_naive() {
-        for spec in tiny::all() {
-            agrees(&spec, &[], Dtype::F32);
-            agrees(&spec, &[], Dtype::Auto);
+    fn every_dtype_agrees_with_naive_and_keeps_the_contract_to_the_bit() {
+        for library in CANDLE {
+            let blocks = library.stored.iter().any(|stored| stored.is_quantized());
+            for spec in tiny::all() {
+                let spec = if blocks { tiny::of_whole_blocks(spec) } else { spec };
+                let report = library.check(&spec);
+                println!("candle {}, {}: {report:?}", library.dtype, spec.family);
+                assert!(report.batch_invariant && report.trees);
+            }
         }
+    }
+
+    #[test]
+    fn auto_agrees_with_naive() {
+        tiny::all().iter().for_each(|spec| _ = agrees(spec, &[], Dtype::Auto));
     }
 
     #[test]
     fn weights_of_two_bytes_agree_with_naive_on_the_same_weights() {
         for spec in tiny::all() {
-            for (stored, dtype) in [(StoredType::F16, Dtype::F16), (StoredType::BF16, Dtype::BF16)]
-            {
-                agrees(&spec, &[stored], dtype);
+            for stored in [StoredType::F16, StoredType::BF16] {
                 agrees(&spec, &[stored], Dtype::Auto);
                 agrees(&spec, &[stored], Dtype::F32);
             }

@@ -3,49 +3,21 @@
 
 #![expect(clippy::print_stdout, reason = "what was measured is for the record")]
 
-use std::sync::Arc;
-
 use kad_backends::decoder::spec::DecoderSpec;
-use kad_backends::{Dtype, LayeredModel, LoadError, StoredType, Weights, naive};
-use kad_core::testing::conformance::{Report, Tolerance, check};
-use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree, Vocab};
+use kad_backends::{Dtype, StoredType, naive};
+use kad_core::testing::conformance::{Report, check};
+use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
 
-use crate::golden::Golden;
+use crate::support::library::{Library, SEED};
 use crate::support::tiny;
 
-const SEED: u64 = 3;
-
-/// A backend's `load`.
-pub(crate) type Load =
-    fn(&str, &DecoderSpec, &Arc<Weights>, Vocab, Dtype) -> Result<Box<dyn LayeredModel>, LoadError>;
-
-/// One backend in one dtype.
-#[derive(Clone, Copy)]
-pub(crate) struct Library {
-    pub(crate) name: &'static str,
-    pub(crate) load: Load,
-    pub(crate) dtype: Dtype,
-    /// What the reference's weights are stored in, so that both have the same numbers.
-    pub(crate) stored: StoredType,
-    pub(crate) tolerance: Tolerance,
-    /// Against naive where the file holds blocks, whose numbers are rounded once more at load.
-    pub(crate) dequantised: f64,
-}
-
 impl Library {
-    fn model(&self, spec: &DecoderSpec, weights: &Arc<Weights>) -> Box<dyn LayeredModel> {
-        (self.load)(self.name, spec, weights, tiny::vocab(), self.dtype).unwrap()
-    }
-
     /// The conformance suite and agreement with naive, for every family: the worst of all.
     pub(crate) fn conforms(&self) -> Report {
         let reports: Vec<Report> = tiny::all()
             .iter()
             .map(|spec| {
-                let weights = tiny::weights(spec, &[self.stored], SEED);
-                let reference = naive::load("naive", spec, &weights, tiny::vocab()).unwrap();
-                let model = self.model(spec, &weights);
-                let report = check(&*model, Some(&*reference), self.tolerance, SEED);
+                let report = self.check(spec);
                 println!("{} {}, {}: {report:?}", self.name, self.dtype, spec.family);
                 assert!(report.trees);
                 report
@@ -54,6 +26,7 @@ impl Library {
         let worst = |of: fn(&Report) -> f64| reports.iter().map(of).fold(0.0, f64::max);
         let worst = Report {
             passes: worst(|report| report.passes),
+            in_trees: worst(|report| report.in_trees),
             reference: worst(|report| report.reference),
             largest: worst(|report| report.largest),
             batch_invariant: reports.iter().all(|report| report.batch_invariant),
@@ -78,21 +51,10 @@ impl Library {
         }
     }
 
-    /// Against numbers that another program computed.
-    pub(crate) fn agrees_with_transformers(&self) {
-        for (name, golden) in Golden::all() {
-            let (load, vocab) = (self.load, golden.vocab());
-            let model = load(&name, &golden.spec, &golden.weights, vocab, self.dtype).unwrap();
-            let worst = golden.worst(&*model);
-            println!("{} {}, {name}: worst difference {worst:.3e}", self.name, self.dtype);
-            assert!(worst <= self.tolerance.reference, "{name}: {worst:e}");
-        }
-    }
-
     /// Prompts and trees of several chunks, a cache that grows, and the whole context.
     pub(crate) fn agrees_with_naive_at_any_length(&self) {
         for spec in tiny::all() {
-            let weights = tiny::weights(&spec, &[self.stored], SEED);
+            let weights = tiny::weights(&spec, self.stored, SEED);
             let (model, slow) = (
                 self.model(&spec, &weights),
                 naive::load("naive", &spec, &weights, tiny::vocab()).unwrap(),
@@ -120,7 +82,7 @@ impl Library {
     /// Paths kept round after round leave a session that agrees with one that never saw a tree.
     pub(crate) fn keeps_paths(&self) {
         for spec in tiny::all() {
-            let model = self.model(&spec, &tiny::weights(&spec, &[self.stored], SEED));
+            let model = self.model(&spec, &tiny::weights(&spec, self.stored, SEED));
             let mut session = model.start().unwrap();
             let mut out = LogitRows::new(model.vocab().size());
             session.extend(&tokens(5), 0, &mut out).unwrap();
@@ -148,7 +110,7 @@ impl Library {
     pub(crate) fn exits_early(&self) {
         for spec in tiny::all() {
             let whole = DecoderSpec { layers: 2, ..spec };
-            let weights = tiny::weights(&whole, &[self.stored], SEED);
+            let weights = tiny::weights(&whole, self.stored, SEED);
             let model = self.model(&whole, &weights);
             let (all, exit) = (rows(&*model, &tokens(9)), model.early_exit("exit", 1).unwrap());
             drop(model);

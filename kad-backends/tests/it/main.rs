@@ -7,6 +7,7 @@
 mod burn;
 mod chat;
 mod dequant;
+mod devices;
 mod early_exit;
 mod families;
 mod folder;

@@ -8,70 +8,21 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kad_backends::{
-    Backend, Dtype, LayeredModel, LoadError, ModelFiles, ModelRequest, Provider, RunOptions,
-    Source, load, load_with, naive, ort,
+use kad_backends::{Backend, Device, Dtype, ModelRequest, RunOptions, Source, load};
+use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
+
+use crate::support::graphs::{
+    FLAT, Graphs, HALF, INT8, PAST, Q4, Q8, WHOLE, folder, library_is_there, naive_model, open,
+    open_with,
 };
-use kad_core::testing::conformance::{Report, Tolerance, check};
-use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree, Vocab};
-
-pub(crate) const SEED: u64 = 5;
-
-/// Worst measured, at logits up to 6.6: 1.2e-5 between passes and to naive.
-const F32: Tolerance = Tolerance { passes: 4e-5, reference: 4e-5 };
-
-pub(crate) fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx").join(name)
-}
-
-fn files_of(graph: &Path) -> ModelFiles {
-    ModelFiles::open_onnx(graph).unwrap_or_else(|error| panic!("{}: {error}", graph.display()))
-}
-
-fn vocab_of(files: &ModelFiles) -> Vocab {
-    files.tokenizer.vocab()
-}
-
-fn open_with(graph: &Path, options: &RunOptions) -> Result<Box<dyn LayeredModel>, LoadError> {
-    let files = files_of(graph);
-    ort::load("ort", &files, vocab_of(&files), options)
-}
-
-pub(crate) fn open(graph: &Path) -> Result<Box<dyn LayeredModel>, LoadError> {
-    open_with(graph, &RunOptions::default())
-}
-
-/// Whether the library is there; says so loudly if not.
-pub(crate) fn library_is_there() -> bool {
-    let Err(error) = open(&folder("llama").join("past.onnx")) else { return true };
-    let absent = matches!(&error, LoadError::NotFound { what, .. } if what == "libonnxruntime");
-    assert!(absent, "{error}");
-    assert!(std::env::var_os("KAD_REQUIRE_ORT").is_none(), "KAD_REQUIRE_ORT is set, but {error}");
-    // Not through the macros, whose output is captured when a test passes.
-    _ = writeln!(std::io::stderr(), "SKIPPED a test of the ort backend: {error}");
-    false
-}
-
-pub(crate) fn naive_model(folder: &Path) -> Box<dyn LayeredModel> {
-    let files = ModelFiles::open(folder).unwrap();
-    naive::load("naive", &files.spec, &files.weights, vocab_of(&files)).unwrap()
-}
-
-fn conforms(family: &str, graph: &str, tolerance: Tolerance) -> Report {
-    let model = open(&folder(family).join(graph)).unwrap();
-    let report = check(&*model, Some(&*naive_model(&folder(family))), tolerance, SEED);
-    eprintln!("ort, {family}/{graph}: {report:?}");
-    report
-}
 
 #[test]
 fn past_and_flat_graphs_keep_the_contract_and_agree_with_naive() {
     if !library_is_there() {
         return;
     }
-    for family in ["llama", "qwen2"] {
-        assert!(!conforms(family, "past.onnx", F32).trees);
-        assert!(conforms(family, "flat.onnx", F32).trees);
+    for graphs in [PAST, FLAT] {
+        graphs.families.iter().for_each(|family| _ = graphs.check(family));
     }
 }
 
@@ -81,24 +32,33 @@ fn graphs_of_other_exporters_keep_the_contract_and_agree_with_naive() {
     if !library_is_there() {
         return;
     }
-    for graph in ["whole.onnx", "extra.onnx", "kept.onnx"] {
-        assert!(!conforms("llama", graph, F32).trees, "{graph}");
+    for file in [WHOLE.file, "extra.onnx", "kept.onnx"] {
+        Graphs { file, ..WHOLE }.check("llama");
     }
     let whole = open(&folder("llama").join("whole.onnx")).unwrap();
     assert!(whole.remark().unwrap().contains("every pass runs the whole text, which is slow"));
 }
-
-/// Half precision has 11 bits: a logit near 6 moves by up to 2e-3 when it is rounded, and tokens of
-/// other passes are seen through a rounded cache. Measured: 1.9e-3 to naive, 2.0e-2 between passes.
-const F16: Tolerance = Tolerance { passes: 6e-2, reference: 6e-3 };
 
 #[test]
 fn a_cache_and_logits_of_half_precision_are_read() {
     if !library_is_there() {
         return;
     }
-    let report = conforms("llama", "half.onnx", F16);
+    let report = HALF.check("llama");
     assert!(report.reference > 1e-4, "the graph rounds: {report:?}");
+}
+
+/// Rounded weights, and activations rounded row by row or, by `int8`, with one scale for a pass.
+#[test]
+fn rounded_graphs_keep_the_contract_and_int8_sees_its_pass() {
+    if !library_is_there() {
+        return;
+    }
+    for graphs in [Q8, Q4, INT8] {
+        let report = graphs.check("llama");
+        assert!(report.reference > 1e-3, "the graph rounds: {report:?}");
+        assert_eq!(report.passes > 1e-2, graphs.what == INT8.what, "{report:?}");
+    }
 }
 
 pub(crate) fn rows(model: &dyn LanguageModel, tokens: &[TokenId], wanted: usize) -> LogitRows {
@@ -122,7 +82,7 @@ fn long_prompts_run_in_pieces() {
         let worst = pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
         eprintln!("600 tokens, {graph}: worst difference {worst:.1e}");
         assert_eq!(found.len(), 300);
-        assert!(worst <= F32.reference, "{graph}: {worst:e}");
+        assert!(worst <= PAST.tolerance.reference, "{graph}: {worst:e}");
     }
 }
 
@@ -236,14 +196,18 @@ fn options_are_honoured_or_refused() {
     }
     let graph = folder("llama").join("past.onnx");
     let threads = NonZeroUsize::new(1);
-    let options = RunOptions { threads, provider: Some(Provider::Cpu) };
+    let options = RunOptions { threads, device: Device::Cpu };
     let (one, all) = (open_with(&graph, &options).unwrap(), open(&graph).unwrap());
     assert!(rows(&*one, &[3, 1, 4], 3) == rows(&*all, &[3, 1, 4], 3));
-    let options = RunOptions { provider: Some(Provider::Cuda), ..RunOptions::default() };
-    let error = open_with(&graph, &options).map(drop).unwrap_err().to_string();
-    assert!(error.starts_with("provider is not supported: cuda, which this build"), "{error}");
-    let error = "gpu".parse::<Provider>().unwrap_err().to_string();
-    assert_eq!(error, "unknown provider `gpu`; known: cpu, cuda");
+    let refusal = |device| {
+        let options = RunOptions { device, ..RunOptions::default() };
+        open_with(&graph, &options).map(drop).unwrap_err().to_string()
+    };
+    let error = refusal(Device::Cuda(99));
+    assert!(error.starts_with("model `ort` cannot run on cuda:99 with the ort backend"), "{error}");
+    assert!(error.contains("set ORT_DYLIB_PATH to one of its GPU builds"), "{error}");
+    let error = refusal(Device::Metal);
+    assert!(error.contains("on the CPU and on CUDA only; use the tch or burn"), "{error}");
 }
 
 #[test]
@@ -274,7 +238,8 @@ fn a_request_finds_graph_configuration_and_tokenizer() {
         load(&request(path, dtype), &|_| ()).map(drop).expect_err("a refusal").to_string()
     };
     let error = refused(root, Dtype::Auto);
-    assert!(error.contains("other graphs: give the path of one"), "{error}");
+    assert!(error.contains("no model.onnx or onnx/model.onnx, but extra.onnx, "), "{error}");
+    assert!(error.contains("choose one with dtype (f32, f16, int8, q8, q4) or by"), "{error}");
     std::fs::create_dir(root.join("onnx")).unwrap();
     std::fs::rename(root.join("flat.onnx"), root.join("onnx/model.onnx")).unwrap();
     let loaded = load(&request(root, Dtype::Auto), &|_| ()).unwrap();
@@ -285,13 +250,20 @@ fn a_request_finds_graph_configuration_and_tokenizer() {
     assert!(shown.contains("format       ONNX, 0.0 MB"), "{shown}");
     assert!(shown.contains("backend      ort, auto"), "{shown}");
     assert!(shown.contains("the cache stays; trees"), "{shown}");
+    assert_eq!(details.parameters, Some(1576), "as many as the safetensors have");
+    assert!(shown.contains("parameters   1576"), "{shown}");
+    let error = refused(root, Dtype::BF16);
+    assert!(error.contains("bf16 with the ort backend"), "{error}");
+    // A dtype names a graph, and not the one it would be rounded to.
     let error = refused(root, Dtype::F16);
-    assert!(error.contains("f16 with the ort backend"), "{error}");
-
-    let other = ModelRequest { backend: Backend::Naive, ..request(root, Dtype::Auto) };
-    let options = RunOptions { threads: NonZeroUsize::new(2), ..RunOptions::default() };
-    let error = load_with(&other, &options, &|_| ()).map(drop).unwrap_err().to_string();
-    assert!(error.contains("`threads` or `provider` with the naive backend"), "{error}");
+    assert!(error.contains("no model_fp16.onnx or onnx/model_fp16.onnx, but "), "{error}");
+    assert!(error.contains("onnx/model.onnx: choose one with dtype"), "{error}");
+    let error = refused(&root.join("onnx/model.onnx"), Dtype::F16);
+    assert!(error.contains("model.onnx, which is one graph; supported: auto"), "{error}");
+    std::fs::rename(root.join("half.onnx"), root.join("model_fp16.onnx")).unwrap();
+    let half = load(&request(root, Dtype::F16), &|_| ()).unwrap();
+    assert_eq!((half.details.dtype, half.details.parameters), (Dtype::F16, Some(1576)));
+    assert!(half.details.path.ends_with("model_fp16.onnx"));
 
     std::fs::remove_dir_all(root.join("onnx")).unwrap();
     for entry in std::fs::read_dir(root).unwrap() {
@@ -360,6 +332,19 @@ fn a_missing_library_is_an_error_that_says_what_to_do() {
     assert!(said.contains("libonnxruntime not found"), "{said}");
 }
 
+/// A library that is made from `code` in `folder`, if there is a C compiler; says loudly if not.
+fn compiled(folder: &Path, code: &str) -> Option<PathBuf> {
+    let (source, path) = (folder.join("library.c"), folder.join("libonnxruntime.so"));
+    std::fs::write(&source, code).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&path).arg(&source);
+    if compiler.status().is_ok_and(|status| status.success()) {
+        return Some(path);
+    }
+    _ = writeln!(std::io::stderr(), "SKIPPED a test of the ort backend: no C compiler");
+    None
+}
+
 #[test]
 fn a_library_that_is_none_is_an_error() {
     let temporary = tempfile::tempdir().unwrap();
@@ -368,6 +353,19 @@ fn a_library_that_is_none_is_an_error() {
     let said = in_another_process(&[("ORT_DYLIB_PATH", &path)]);
     assert!(said.contains("backend ort: failed to load from"), "{said}");
     assert!(said.contains("or run scripts/setup-onnxruntime.sh"), "{said}");
+}
+
+/// A library of another kind, as where the variable names libtorch's or the C library.
+#[test]
+fn a_library_that_is_another_one_is_an_error() {
+    let temporary = tempfile::tempdir().unwrap();
+    let Some(path) = compiled(temporary.path(), "int answer(void) { return 42; }\n") else {
+        return;
+    };
+    let said = in_another_process(&[("ORT_DYLIB_PATH", &path)]);
+    assert!(said.contains("backend ort: "), "{said}");
+    assert!(said.contains("OrtGetApiBase"), "{said}");
+    assert!(said.contains("set ORT_DYLIB_PATH to another library or run scripts/setup"), "{said}");
 }
 
 /// The variable switches it off; a library that does not know the variable has none.
@@ -387,20 +385,12 @@ fn a_library_with_telemetry_is_refused_unless_it_is_switched_off() {
 #[test]
 fn a_library_that_is_too_old_is_refused_with_its_version() {
     let temporary = tempfile::tempdir().unwrap();
-    let (source, path) =
-        (temporary.path().join("old.c"), temporary.path().join("libonnxruntime.so"));
     let code = "static const char *version(void) { return \"1.17.3\"; }\n\
                 static const void *api(unsigned n) { (void)n; return 0; }\n\
                 static const struct { const void *(*get)(unsigned); const char *(*version)(void); }\n\
                 base = { api, version };\n\
                 const void *OrtGetApiBase(void) { return &base; }\n";
-    std::fs::write(&source, code).unwrap();
-    let compiled =
-        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&path).arg(&source).status();
-    if !compiled.is_ok_and(|status| status.success()) {
-        _ = writeln!(std::io::stderr(), "SKIPPED a test of the ort backend: no C compiler");
-        return;
-    }
+    let Some(path) = compiled(temporary.path(), code) else { return };
     let said = in_another_process(&[("ORT_DYLIB_PATH", &path)]);
     assert!(said.contains("version of ONNX Runtime is not supported: 1.17.3 at"), "{said}");
     assert!(said.contains("supported: 1.24 and later"), "{said}");

@@ -19,7 +19,7 @@ fn names_are_read_and_written_back() {
     for name in ["candle", "burn", "tch", "ort", "naive"] {
         assert_eq!(name.parse::<Backend>().unwrap().to_string(), name);
     }
-    for name in ["auto", "f32", "f16", "bf16", "quantized", "q8_0", "q4_0"] {
+    for name in ["auto", "f32", "f16", "bf16", "quantized", "q8_0", "q4_0", "int8", "q8", "q4"] {
         assert_eq!(name.parse::<Dtype>().unwrap().to_string(), name);
     }
     let error = "cuda".parse::<Backend>().unwrap_err().to_string();

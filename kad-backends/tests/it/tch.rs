@@ -1,42 +1,8 @@
-//! The tch backend: the suite of `libraries.rs`, with what it measured.
+//! The tch backend: the suite of `libraries.rs`, whose tolerances are in `support/library.rs`.
 
-use kad_backends::{Dtype, StoredType, tch};
-use kad_core::testing::conformance::Tolerance;
+use crate::support::library::{self, Library};
 
-use crate::libraries::Library;
-
-/// Measured over all families, logits up to 10.8: 1.34e-5 between passes, 1.34e-5 to naive and to
-/// transformers; 4.5e-5 where a file holds blocks (logits up to 20).
-const F32: Library = Library {
-    name: "tch",
-    load: tch::load,
-    dtype: Dtype::F32,
-    stored: StoredType::F32,
-    tolerance: Tolerance { passes: 4e-5, reference: 4e-5 },
-    dequantised: 1.5e-4,
-};
-
-/// Measured over all families, logits up to 10.8: 7.4e-3 between passes, 1.2e-2 to naive and to
-/// transformers; 4.3e-2 where a file holds blocks (logits up to 20).
-const F16: Library = Library {
-    dtype: Dtype::F16,
-    stored: StoredType::F16,
-    tolerance: Tolerance { passes: 2.5e-2, reference: 4e-2 },
-    dequantised: 1.5e-1,
-    ..F32
-};
-
-/// Measured over all families, logits up to 10.8: 3.3e-2 between passes, 1.1e-1 to naive and to
-/// transformers; 3.7e-1 where a file holds blocks (logits up to 20).
-const BF16: Library = Library {
-    dtype: Dtype::BF16,
-    stored: StoredType::BF16,
-    tolerance: Tolerance { passes: 0.1, reference: 0.3 },
-    dequantised: 1.0,
-    ..F32
-};
-
-const ALL: [Library; 3] = [F32, F16, BF16];
+const ALL: [Library; 3] = library::TCH;
 
 #[test]
 fn keeps_the_contract_and_agrees_with_naive() {
@@ -44,11 +10,6 @@ fn keeps_the_contract_and_agrees_with_naive() {
         // Whether a pass over many tokens has the bits of many passes is reported: it has not.
         library.conforms();
     }
-}
-
-#[test]
-fn gives_the_numbers_of_transformers() {
-    ALL.iter().for_each(Library::agrees_with_transformers);
 }
 
 #[test]

@@ -1,26 +1,25 @@
-"""Writes two tiny random models and ONNX graphs of them, good ones and wrong ones.
+"""Writes tiny random models, one of each family, and ONNX graphs of them, good ones and wrong ones.
 
     pip install -r scripts/export_onnx.requirements.txt
     python kad-backends/tests/onnx/make.py          (no network, same bytes every time)
 
-`llama/` and `qwen2/` get config.json, tokenizer.json, model.safetensors and what
-scripts/export_onnx.py makes of them. The other graphs are those with one thing changed, as other
-exporters have it or as nobody should: see `variants`.
+Each folder gets config.json, tokenizer.json, model.safetensors and what scripts/export_onnx.py
+makes of them. The other graphs of `llama/` are that with one thing changed, as other exporters have
+it or as nobody should: see `variants`. `q8/`, `q4/` and `int8/` are the Llama model rounded.
 """
 
-import importlib.util
 import json
 import pathlib
+import sys
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 HERE = pathlib.Path(__file__).parent
-SCRIPT = HERE.parents[2] / "scripts" / "export_onnx.py"
-spec = importlib.util.spec_from_file_location("export_onnx", SCRIPT)
-export_onnx = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(export_onnx)
+sys.path.insert(0, str(HERE.parents[2] / "scripts"))
+import export_onnx
+import model_files
 
 VOCAB = 24
 SHARED = dict(
@@ -35,6 +34,21 @@ CONFIGS = {
                                     high_freq_factor=4.0, original_max_position_embeddings=16)),
     "qwen2": dict(SHARED, model_type="qwen2", rms_norm_eps=1e-6, tie_word_embeddings=False,
                   rope_theta=1e6),
+    # A window in every layer.
+    "mistral": dict(SHARED, model_type="mistral", rms_norm_eps=1e-5, tie_word_embeddings=False,
+                    sliding_window=7, rope_theta=1e4),
+    # Norms of heads, a window in the last layer only.
+    "qwen3": dict(SHARED, model_type="qwen3", rms_norm_eps=1e-6, tie_word_embeddings=True,
+                  use_sliding_window=True, sliding_window=20, max_window_layers=1, rope_theta=1e6),
+    # Norms after layers and of whole projections.
+    "olmo2": dict(SHARED, model_type="olmo2", rms_norm_eps=1e-6, tie_word_embeddings=False,
+                  rope_theta=5e5),
+    # Norms before and after, windows with a rotary base of their own, scales.
+    "gemma3": dict(SHARED, model_type="gemma3_text", num_hidden_layers=3, rms_norm_eps=1e-6,
+                   hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=6,
+                   sliding_window=9, sliding_window_pattern=2, rope_theta=1e4,
+                   rope_local_base_freq=100.0, rope_scaling=dict(rope_type="linear", factor=2.5),
+                   torch_dtype="bfloat16"),
 }
 
 
@@ -49,7 +63,40 @@ def main():
         for layout in ("past", "flat"):
             graph = export_onnx.export(model, layout, "f32")
             onnx.save_model(graph, str(folder / f"{layout}.onnx"))
+    for kind in ("q8", "q4", "int8"):
+        rounded(HERE / kind, kind)
     variants(HERE / "llama")
+
+
+def rounded(folder, kind):
+    """The Llama model with rounded matrices: the graph, and safetensors of what its bytes mean."""
+    folder.mkdir(exist_ok=True)
+    graph = export_onnx.export(export_onnx.Model(HERE / "llama"), "past", kind)
+    onnx.save_model(graph, str(folder / "past.onnx"))
+    # The embedding is not rounded, and the head is.
+    config = dict(CONFIGS["llama"], tie_word_embeddings=False)
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer(VOCAB)) + "\n")
+    found = tensors(CONFIGS["llama"], 0)
+    constants = {c.name: numpy_helper.to_array(c) for c in graph.graph.initializer}
+    for node in graph.graph.node:
+        if node.op_type in ("MatMulNBits", "DynamicQuantizeMatMul"):
+            name = node.input[1]
+            values, scale = constants[name], constants[node.input[2]]
+            meant = unrounded(values, scale, {a.name: a.i for a in node.attribute})
+            found["lm_head.weight" if name == "head" else name] = meant
+    write_safetensors(folder / "model.safetensors", found)
+
+
+def unrounded(values, scale, attributes):
+    """The matrix [out, in] that a node's bytes stand for, by the description of its operator."""
+    if values.dtype == np.int8:
+        return np.ascontiguousarray(values.T * scale[:, None], np.float32)
+    if attributes["bits"] == 4:
+        values = np.stack([values & 15, values >> 4], axis=-1).reshape(*values.shape[:2], -1)
+    centre = 1 << (attributes["bits"] - 1)
+    numbers = (values.astype(np.float32) - centre) * scale.reshape(*values.shape[:2], 1)
+    return np.ascontiguousarray(numbers.reshape(len(numbers), -1)[:, :attributes["K"]], np.float32)
 
 
 def variants(folder):
@@ -130,23 +177,32 @@ def tensors(config, seed):
     rng = np.random.default_rng(seed)
     hidden, ffn, dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
     queries, keys = config["num_attention_heads"] * dim, config["num_key_value_heads"] * dim
+    family = model_files.FAMILIES[config["model_type"]]
     draw = lambda *shape: rng.normal(0, 0.6, shape).astype(np.float32)
-    norm = lambda: rng.uniform(0.5, 1.5, hidden).astype(np.float32)
+    # Gemma's files leave out the 1 of every norm.
+    low, high = (-0.5, 0.5) if family.gemma else (0.5, 1.5)
+    norm = lambda width=hidden: rng.uniform(low, high, width).astype(np.float32)
     found = {"model.embed_tokens.weight": draw(VOCAB, hidden), "model.norm.weight": norm()}
-    if not config["tie_word_embeddings"]:
+    if not config.get("tie_word_embeddings", family.gemma):
         found["lm_head.weight"] = draw(VOCAB, hidden)
     for layer in range(config["num_hidden_layers"]):
-        block = {
-            "input_layernorm": norm(), "post_attention_layernorm": norm(),
+        block = {} if family.place == "after" else {"input_layernorm": norm()}
+        block |= {
+            "post_attention_layernorm": norm(),
             "self_attn.q_proj": draw(queries, hidden), "self_attn.k_proj": draw(keys, hidden),
             "self_attn.v_proj": draw(keys, hidden), "self_attn.o_proj": draw(hidden, queries),
             "mlp.gate_proj": draw(ffn, hidden), "mlp.up_proj": draw(ffn, hidden),
             "mlp.down_proj": draw(hidden, ffn),
         }
+        if family.place != "before":
+            block["post_feedforward_layernorm"] = norm()
+        if family.place == "both":
+            block["pre_feedforward_layernorm"] = norm()
+        for which, width in (("q", queries), ("k", keys)) if family.heads else ():
+            block[f"self_attn.{which}_norm"] = norm(width if family.heads == "whole" else dim)
         found |= {f"model.layers.{layer}.{k}.weight": v for k, v in block.items()}
-        if config["model_type"] == "qwen2":
-            for which, width in (("q", queries), ("k", keys), ("v", keys)):
-                found[f"model.layers.{layer}.self_attn.{which}_proj.bias"] = draw(width)
+        for which, width in (("q", queries), ("k", keys), ("v", keys)) if family.bias else ():
+            found[f"model.layers.{layer}.self_attn.{which}_proj.bias"] = draw(width)
     return found
 
 

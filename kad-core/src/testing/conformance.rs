@@ -1,8 +1,8 @@
 //! One suite for every backend.
 //!
 //! A backend is a promise about [`LanguageModel`] and [`Session`]: whatever way a session came to
-//! hold its tokens, it answers as a fresh one would, and so do the nodes of a token tree. [`check`] holds a model to it, and to a
-//! reference model with the same weights if there is one.
+//! hold its tokens, it answers as a fresh one would, and so do the nodes of a token tree. [`check`]
+//! holds a model to it, and to a reference model with the same weights if there is one.
 //!
 //! ```
 //! use kad_core::oracle::TableModel;
@@ -48,8 +48,11 @@ impl Tolerance {
 /// What was found by a [`check`] that passed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Report {
-    /// Worst difference between the same tokens in other passes.
+    /// Worst difference between the same tokens in other passes, those over trees included.
     pub passes: f64,
+    /// Worst difference between a node of a tree and the same token at the end of its path, and
+    /// between what follows a kept path and a fresh session; 0 without trees.
+    pub in_trees: f64,
     /// Worst difference to the reference; 0 without one.
     pub reference: f64,
     /// Largest logit seen, absolute: what the differences are to be compared with.
@@ -80,6 +83,7 @@ pub fn check(
         tolerance,
         report: Report {
             passes: 0.0,
+            in_trees: 0.0,
             reference: 0.0,
             largest: 0.0,
             batch_invariant: true,

@@ -49,8 +49,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let (prompts, which) =
         speed::unseen(&experiment, args.data.as_deref(), profiled, args.prompts)?;
     on_ctrl_c()?;
-    let subjects = Subjects::of(&experiment, None)?;
-    let models = load(args, &experiment, &subjects)?;
+    let (subjects, models) = load(args, &mut experiment)?;
     if let Some(profile) = &profile {
         check_fresh(args, profile, &experiment, &models)?;
     }
@@ -94,14 +93,21 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(args: &BenchArgs, experiment: &Experiment, subjects: &Subjects) -> Result<Models> {
-    let all = experiment.decoders.iter().map(|plan| &plan.kind);
-    if let Some(names) = &args.decoders {
-        let wanted = listed(names, "decoder", &decoder_names(experiment))?;
-        let chosen = experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name));
-        return models::load_all(&experiment.models, chosen.map(|plan| &plan.kind));
-    }
-    models::load_all(&experiment.models, all.chain(subjects.kinds()))
+/// What can be measured, and the models that it takes.
+fn load(args: &BenchArgs, experiment: &mut Experiment) -> Result<(Subjects, Models)> {
+    let all = experiment.decoders.iter();
+    let kinds: Vec<DecoderKind> = match &args.decoders {
+        Some(names) => {
+            let wanted = listed(names, "decoder", &decoder_names(experiment))?;
+            all.filter(|plan| wanted.contains(&plan.name)).map(|plan| plan.kind.clone()).collect()
+        }
+        None => {
+            let subjects = Subjects::of(experiment, None)?;
+            all.map(|plan| &plan.kind).chain(subjects.kinds()).cloned().collect()
+        }
+    };
+    let (models, _) = models::load_for(experiment, &kinds)?;
+    Ok((Subjects::of(experiment, None)?, models))
 }
 
 fn decoder_names(experiment: &Experiment) -> Vec<&str> {

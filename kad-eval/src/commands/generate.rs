@@ -31,7 +31,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     models::check_shared(&kind, &models)?;
     models::planned::list_planned(&mut kind, &models, None)?;
     let rules = Rules::of(&kind)?;
-    let eos = models::eos(&kind, &models);
+    let eos = models::eos(&kind, &models, &sampling);
     let (drawn, decision) = (sampling.sampling(), sampling.decision());
     let settings = Settings {
         sampling: drawn.map_err(anyhow::Error::from)?,

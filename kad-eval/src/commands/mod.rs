@@ -54,7 +54,8 @@ fn plan(source: &kad_backends::Source, engine: &crate::cli::EngineArgs) -> Model
         source: source.to_string(),
         backend: engine.backend,
         dtype: engine.dtype,
-        options: RunOptions::default(),
+        options: RunOptions { device: engine.device, ..RunOptions::default() },
+        optional: false,
         early_exit: None,
     }
 }

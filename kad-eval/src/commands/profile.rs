@@ -7,18 +7,23 @@ use comfy_table::{Cell, CellAlignment, Table};
 use super::run::on_ctrl_c;
 use super::speed;
 use crate::cli::ProfileArgs;
+use crate::config::DecoderKind;
 use crate::failure::Failure;
 use crate::models;
 use crate::output;
 use crate::profile::{Cost, Effort, Measurement, Profile, Subjects, sources};
 
 pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
-    let experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
+    let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
     check_writable(args).map_err(Failure::Request)?;
-    let subjects = Subjects::of(&experiment, args.models.as_deref())?;
+    let mut subjects = Subjects::of(&experiment, args.models.as_deref())?;
     let prompts = speed::prompts(&experiment, args.data.as_deref(), 0, args.prompts)?;
     on_ctrl_c()?;
-    let models = models::load_all(&experiment.models, subjects.kinds())?;
+    let kinds: Vec<DecoderKind> = subjects.kinds().cloned().collect();
+    let (models, left_out) = models::load_for(&mut experiment, &kinds)?;
+    if !left_out.is_empty() {
+        subjects = Subjects::of(&experiment, args.models.as_deref())?;
+    }
     for law in &subjects.laws {
         models::check_shared(&law.law, &models).with_context(|| format!("`{}`", law.name))?;
     }

@@ -41,7 +41,7 @@ fn open(folder: &Path) -> Result<Run> {
     Ok(Run {
         summary: serde_json::from_str(&json("summary.json")?).with_context(unknown)?,
         plan: serde_json::from_str(&json("plan.json")?).with_context(unknown)?,
-        records: read(&folder.join("records.jsonl"), &|_| true, &Record::without_text)?,
+        records: read(&folder.join("records.jsonl"), &|_| true, &|it| it.without_text(false))?,
         folder: folder.to_owned(),
     })
 }

@@ -18,6 +18,7 @@ use crate::profile::{Profile, Stretch};
 use crate::record::{Record, read};
 use crate::report::{self, Example, Expected};
 use crate::runner::{self, Finished, How, INTERRUPTED, RunFolder, Shard};
+use crate::side_by_side::{self, Measured, Rows, Sheet};
 use crate::summary::{Summary, summarise};
 use crate::task::{self, Task};
 use crate::{output, table};
@@ -31,9 +32,12 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     check_writable(&args.out.join(&experiment.name))?;
     let tasks = load_tasks(&experiment, args)?;
     on_ctrl_c()?;
-    let load = || models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind));
-    let models = load()?;
-    let others = (1..args.jobs.get()).map(|_| load()).collect::<Result<Vec<_>>>()?;
+    let kinds: Vec<DecoderKind> = experiment.decoders.iter().map(|d| d.kind.clone()).collect();
+    let (models, left_out) = models::load_for(&mut experiment, &kinds)?;
+    models::check_baseline(&experiment)?;
+    let again =
+        |_| models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind));
+    let others = (1..args.jobs.get()).map(again).collect::<Result<Vec<_>>>()?;
     check_shared(&experiment, &models)?;
     for plan in &mut experiment.decoders {
         models::planned::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
@@ -43,6 +47,11 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let run_id = run_id(&experiment, &models, &tasks)?;
     let folder = RunFolder::open(&args.out, &experiment.name, &run_id, args.shard)?;
     folder.write_json("plan.json", &experiment)?;
+    // Shards decode; what is compared on one machine is measured by the run that joins them.
+    let measured = match args.shard {
+        None => measure(&experiment, &models, &tasks, &folder)?,
+        Some(_) => None,
+    };
     let how = How { shard: args.shard, fail_fast: args.fail_fast };
     let finished =
         runner::run(&experiment, (&models, others), &tasks, &folder, &how).inspect_err(|_| {
@@ -51,7 +60,13 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     if finished.new_items > 0 {
         provenance::append(&folder, &models, args.jobs.get())?;
     }
-    let summary = summarise(&experiment, &run_id, &finished.records, finished.is_complete());
+    let side_by_side = measured
+        .map(|measured| Rows::of(&experiment, &models, &tasks, &finished.records, measured));
+    let summary = Summary {
+        left_out,
+        side_by_side: side_by_side.transpose()?,
+        ..summarise(&experiment, &run_id, &finished.records, finished.is_complete())
+    };
     tell_remarks(&experiment, &finished.records);
     if let Some(shard) = args.shard {
         return conclude_shard(&folder, shard, &finished);
@@ -60,6 +75,9 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     folder.write_json("summary.json", &summary)?;
     let examples = examples(&folder, &tasks)?;
     folder.write("report.html", &report::html(&summary, &examples, &expected)?)?;
+    if let Some(sheet) = summary.side_by_side.as_ref().map(Sheet::of) {
+        folder.write("models.md", &sheet.markdown(&summary.left_out))?;
+    }
     conclude(&folder, &summary, &finished)
 }
 
@@ -72,6 +90,25 @@ fn experiment(args: &RunArgs) -> Result<Experiment> {
         name += " with --set";
     }
     Ok(config::read(&name, &text)?)
+}
+
+/// What the experiment wants to know of its models before they decode.
+fn measure(
+    experiment: &Experiment,
+    models: &Models,
+    tasks: &[Task],
+    folder: &RunFolder,
+) -> Result<Option<Measured>, Failure> {
+    let Some(plan) = &experiment.passes else { return Ok(None) };
+    let measured = side_by_side::measure(experiment, plan, models, tasks, folder)?;
+    let interrupted = || {
+        Failure::Interrupted(
+            "interrupted while passes were measured: nothing is decoded yet; the same command starts \
+             that again"
+                .to_owned(),
+        )
+    };
+    measured.map(Some).ok_or_else(interrupted)
 }
 
 /// How often decoders changed their way on the way.
@@ -124,7 +161,7 @@ fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<St
     hasher.update(serde_json::to_vec(experiment)?);
     hasher.update(provenance::VERSIONS);
     for (name, model) in models {
-        hasher.update(format!("{name} {}", model.digest));
+        hasher.update(format!("{name} {} {:?}", model.digest, model.details.library));
     }
     tasks.iter().for_each(|task| hasher.update(task.digest()));
     // A planned chain goes on as its profile's times say.
@@ -188,6 +225,7 @@ fn ended(finished: &Finished) -> Result<(), Failure> {
             "interrupted: {done} of {total} items are done and kept; the same command continues"
         )));
     }
+    summary.left_out.iter().for_each(|line| output::note(&format!("warning: {line}")));
     if finished.new_items == 0 {
         output::note("nothing was left to do: this run was already complete");
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RulePlan;
 use super::levels::ChainPlan;
+use super::passes::PassesPlan;
 
 /// Models × decoders × tasks.
 #[derive(Clone, Debug, Serialize)]
@@ -18,6 +19,9 @@ pub(crate) struct Experiment {
     pub(crate) seed: u64,
     pub(crate) models: BTreeMap<String, ModelPlan>,
     pub(crate) sampling: SamplingPlan,
+    /// What is measured of every model before decoding, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) passes: Option<PassesPlan>,
     pub(crate) decoders: Vec<DecoderPlan>,
     /// Name of the decoder that the others are compared with.
     pub(crate) baseline: String,
@@ -32,9 +36,13 @@ pub(crate) struct ModelPlan {
     pub(crate) backend: Backend,
     #[serde(serialize_with = "as_text")]
     pub(crate) dtype: Dtype,
-    /// Threads and provider, of a backend that has the choice.
+    /// Threads and device, of a backend that has the choice.
     #[serde(flatten)]
     pub(crate) options: RunOptions,
+    /// Where its backend or its files are not there, the run goes on without it and without the
+    /// decoders that need it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub(crate) optional: bool,
     /// Only the first layers of another model, with its head and without a copy of its weights; the
     /// other fields are that model's.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -61,6 +69,21 @@ pub(crate) struct SamplingPlan {
     pub(crate) max_new_tokens: u64,
     /// Temperature at which deferral rules see the laws; nothing is cut there.
     pub(crate) decision_temperature: f64,
+    /// Whether an end token ends a text; otherwise it goes on to `max_new_tokens`.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub(crate) stop_at_end: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Default for SamplingPlan {
@@ -73,6 +96,7 @@ impl Default for SamplingPlan {
             repetition_penalty: 1.0,
             max_new_tokens: 256,
             decision_temperature: 1.0,
+            stop_at_end: true,
         }
     }
 }

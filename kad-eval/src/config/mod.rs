@@ -5,6 +5,7 @@ mod decoders;
 mod error;
 mod experiment;
 mod levels;
+mod passes;
 mod prove;
 mod read;
 mod rule;
@@ -20,6 +21,7 @@ pub(crate) use experiment::{
     TaskPlan,
 };
 pub(crate) use levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan};
+pub(crate) use passes::PassesPlan;
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};

@@ -83,6 +83,12 @@ fn proof(file: &Table<'_>, bare: &Table<'_>) -> Result<Proof> {
         None => plain,
     };
     let plans = decoders(&bare.required("decoders")?, &models, &sampling)?;
+    if plans.iter().any(|plan| !plan.sampling.stop_at_end) {
+        let help = "leave out `eos` instead: without one, no token ends a text";
+        return Err(file
+            .required("decoders")?
+            .error("`stop_at_end` says nothing here", Some(help.into())));
+    }
     let claims = claims(&file.required("decoders")?, plans)?;
     file.finish()?;
     Ok(Proof { name, prompt, length, eos, vocab, models, claims })

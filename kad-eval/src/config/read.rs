@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use kad_backends::{Provider, RunOptions};
+use kad_backends::{LoadError, RunOptions};
 use toml::de::DeTable;
 
 use super::ConfigError;
 use super::decoders::decoders;
 use super::experiment::{DecoderPlan, EarlyExit, Experiment, ModelPlan, SamplingPlan, TaskPlan};
+use super::passes::passes;
 use super::table::{Source, Table, Value, nearest};
 
 type Result<T> = std::result::Result<T, ConfigError>;
@@ -33,11 +34,12 @@ fn experiment(file: &Table<'_>) -> Result<Experiment> {
         Some(value) => read_sampling(&value.table("[sampling]")?, &SamplingPlan::default())?,
         None => SamplingPlan::default(),
     };
+    let passes = file.optional("passes").map(|value| passes(&value)).transpose()?;
     let decoders = decoders(&file.required("decoders")?, &models, &sampling)?;
     let baseline = baseline(file.optional("baseline"), &decoders)?;
     let tasks = tasks(&file.required("tasks")?)?;
     file.finish()?;
-    Ok(Experiment { name, question, seed, models, sampling, decoders, baseline, tasks })
+    Ok(Experiment { name, question, seed, models, sampling, passes, decoders, baseline, tasks })
 }
 
 /// The name becomes a folder.
@@ -75,12 +77,14 @@ fn models(value: &Value<'_>) -> Result<BTreeMap<String, ModelPlan>> {
 fn model(entry: &Table<'_>) -> Result<ModelPlan> {
     let source = entry.required("source")?;
     let parsed = source.str()?;
-    check_source(parsed).map_err(|error| source.error(&error.to_string(), None))?;
+    let optional = entry.optional("optional").map_or(Ok(false), |value| value.bool())?;
+    check_source(parsed, optional).map_err(|error| source.error(&error.to_string(), None))?;
     let plan = ModelPlan {
         source: parsed.to_owned(),
         backend: parse_or_default(entry.optional("backend"))?,
         dtype: parse_or_default(entry.optional("dtype"))?,
         options: run_options(entry)?,
+        optional,
         early_exit: None,
     };
     entry.finish()?;
@@ -91,11 +95,8 @@ fn model(entry: &Table<'_>) -> Result<ModelPlan> {
 fn run_options(entry: &Table<'_>) -> Result<RunOptions> {
     let threads = entry.optional("threads");
     let threads = threads.map(|value| value.at_least_one("leave it out for all there are"));
-    let provider = entry.optional("provider").map(|value| {
-        let parsed: std::result::Result<Provider, _> = value.str()?.parse();
-        parsed.map_err(|error| value.error(&error.to_string(), None))
-    });
-    Ok(RunOptions { threads: threads.transpose()?, provider: provider.transpose()? })
+    let device = parse_or_default(entry.optional("device"))?;
+    Ok(RunOptions { threads: threads.transpose()?, device })
 }
 
 /// The first layers of one of the `models` that have a source.
@@ -117,11 +118,15 @@ fn early_exit(
     Ok(ModelPlan { early_exit, ..whole_plan.clone() })
 }
 
-/// What lies on this machine must be there; what is fetched is looked for when the run starts.
-fn check_source(text: &str) -> std::result::Result<(), kad_backends::LoadError> {
+/// What lies on this machine must be there, unless it is optional; what is fetched is looked for when
+/// the run starts.
+fn check_source(text: &str, optional: bool) -> std::result::Result<(), LoadError> {
     let source = kad_backends::Source::from_str(text)?;
     if matches!(source, kad_backends::Source::Nano(_) | kad_backends::Source::Path(_)) {
-        source.resolve(&|_| ())?;
+        match source.resolve(&|_| ()) {
+            Err(LoadError::NotFound { .. }) if optional => (),
+            found => _ = found?,
+        }
     }
     Ok(())
 }
@@ -150,6 +155,7 @@ pub(super) fn read_sampling(table: &Table<'_>, default: &SamplingPlan) -> Result
             .map_or(Ok(default.max_new_tokens), |v| v.count())?,
         decision_temperature: float("decision_temperature")?
             .unwrap_or(default.decision_temperature),
+        stop_at_end: table.optional("stop_at_end").map_or(Ok(default.stop_at_end), |v| v.bool())?,
     };
     for checked in [plan.sampling(), plan.decision()] {
         if let Err(error) = checked {

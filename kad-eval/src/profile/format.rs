@@ -77,6 +77,22 @@ pub(crate) struct ModelIdentity {
     pub(crate) digest: String,
     pub(crate) backend: String,
     pub(crate) dtype: String,
+    /// What computes.
+    #[serde(default = "ModelIdentity::processor")]
+    pub(crate) device: String,
+    /// Threads, where the file asks for a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) threads: Option<usize>,
+    /// The version of the backend's library, where that is found when the program runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) library: Option<String>,
+}
+
+impl ModelIdentity {
+    /// What computed the models of profiles that do not say.
+    fn processor() -> String {
+        kad_backends::Device::Cpu.to_string()
+    }
 }
 
 /// How much was decoded to measure.

@@ -11,7 +11,7 @@ use kad_polybasic::{Ask, Draft};
 
 use super::beside::{Point, Rounds, line};
 use super::format::{About, Candidate, Cost, Effort, Lookup, Profile};
-use super::passes::{Measured, Passes};
+use super::passes::{Grid, Measured, Passes};
 use super::progress::Progress;
 use super::steps::{StepTime, TimedText, decode, in_passes};
 use super::subjects::{Subjects, definition};
@@ -156,7 +156,7 @@ impl Measurement<'_> {
             Ok(prompts.into_iter().flat_map(|(_, prompt)| prompt).collect())
         };
         let prompts = laws.iter().map(prompt).collect::<Result<Vec<_>>>()?;
-        let mut passes = Passes::new(make, &prompts, self.rounds)?;
+        let mut passes = Passes::new(Grid::default(), make, &prompts, self.rounds)?;
         let progress = Progress::new("rounds of passes", passes.least_rounds());
         let began = Instant::now();
         while passes.round(began)? {
@@ -226,7 +226,7 @@ impl Measurement<'_> {
         prompt: &[TokenId],
         seed: u64,
     ) -> Result<Option<TimedText>> {
-        let eos = models::eos(kind, self.models);
+        let eos = models::eos(kind, self.models, &law.sampling);
         let (sampling, decision) = (law.sampling.sampling()?, law.sampling.decision()?);
         let limits = Limits { max_new_tokens: self.effort.tokens, eos: eos.clone() };
         let settings = Settings { sampling, decision, eos };

@@ -28,6 +28,7 @@ mod trees;
 pub(crate) use format::{About, Cost, Effort, Profile};
 pub(crate) use measure::{Measurement, Prompts};
 pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Stretch, Verdict};
+pub(crate) use passes::{Grid, Passes};
 pub(crate) use progress::Progress;
 pub(crate) use stale::sources;
 pub(crate) use subjects::{Subjects, listed, plain, same_law, tree_definition};

@@ -15,6 +15,54 @@ const WIDTHS: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, 32];
 /// Tokens before the pass.
 const CONTEXTS: [usize; 3] = [64, 256, 768];
 
+/// Which passes are measured. Neither list is empty, both rise.
+#[derive(Clone, Debug)]
+pub(crate) struct Grid {
+    /// Tokens per pass, 1 first.
+    pub(crate) widths: Vec<usize>,
+    /// Tokens before the pass.
+    pub(crate) contexts: Vec<usize>,
+}
+
+impl Default for Grid {
+    /// What a profile is made of.
+    fn default() -> Self {
+        Self { widths: WIDTHS.to_vec(), contexts: CONTEXTS.to_vec() }
+    }
+}
+
+impl Grid {
+    fn widest(&self) -> usize {
+        self.widths.last().copied().unwrap_or(1)
+    }
+
+    fn longest_context(&self) -> usize {
+        self.contexts.last().copied().unwrap_or(1)
+    }
+
+    /// The contexts that a law of at most `context_len` tokens is measured after: those that leave
+    /// room for the widest pass, or half of what there is.
+    fn contexts_in(&self, context_len: usize) -> Vec<usize> {
+        let widest = self.widest();
+        let fits = |context: &usize| context + widest < context_len;
+        let mut found: Vec<usize> = self.contexts.iter().copied().filter(fits).collect();
+        // The context may end far beyond the last of them.
+        let far = context_len.saturating_sub(widest + 1).min(self.longest_context());
+        if found.last().is_some_and(|last| far >= 2 * last) {
+            found.push(far);
+        }
+        if found.is_empty() {
+            found.push((context_len / 2).max(1));
+        }
+        found
+    }
+
+    /// The widths that fit behind `context` tokens.
+    fn widths_in(&self, context: usize, context_len: usize) -> Vec<usize> {
+        self.widths.iter().copied().filter(|width| context + width <= context_len).collect()
+    }
+}
+
 /// Every cell is measured this often at least.
 const LEAST_ROUNDS: usize = 5;
 
@@ -30,6 +78,7 @@ const SETTLED: usize = 4;
 struct Course<'m> {
     predictor: Box<dyn Predictor + 'm>,
     context: usize,
+    widths: Vec<usize>,
     /// By width.
     cells: Vec<Samples>,
     /// Memory.
@@ -45,35 +94,14 @@ struct Samples {
 }
 
 /// What was measured of one law.
-pub(super) struct Measured {
-    pub(super) times: PassTimes,
-    pub(super) law: PassTime,
-}
-
-/// The contexts that a law of at most `context_len` tokens is measured after: those that leave room
-/// for the widest pass, or half of what there is.
-fn contexts(context_len: usize) -> Vec<usize> {
-    let widest = WIDTHS[WIDTHS.len() - 1];
-    let fits = |context: &usize| context + widest < context_len;
-    let mut found: Vec<usize> = CONTEXTS.into_iter().filter(fits).collect();
-    // The context may end far beyond the last of them.
-    let far = context_len.saturating_sub(widest + 1).min(CONTEXTS[CONTEXTS.len() - 1]);
-    if found.last().is_some_and(|last| far >= 2 * last) {
-        found.push(far);
-    }
-    if found.is_empty() {
-        found.push((context_len / 2).max(1));
-    }
-    found
-}
-
-/// The widths that fit behind `context` tokens.
-fn widths(context: usize, context_len: usize) -> Vec<usize> {
-    WIDTHS.into_iter().filter(|width| context + width <= context_len).collect()
+pub(crate) struct Measured {
+    pub(crate) times: PassTimes,
+    pub(crate) law: PassTime,
 }
 
 /// Measures laws side by side.
-pub(super) struct Passes<'m> {
+pub(crate) struct Passes<'m> {
+    grid: Grid,
     /// By law, in the order given; then by context.
     courses: Vec<Vec<Course<'m>>>,
     /// Text long enough for each of them.
@@ -85,11 +113,13 @@ pub(super) struct Passes<'m> {
 
 impl<'m> Passes<'m> {
     /// `make` gives a fresh predictor of law `i`; `prompts[i]` is text for it to follow, which is repeated
-    /// as often as need be: what a pass takes does not depend on the tokens.
+    /// as often as need be: what a pass takes does not depend on the tokens. Of the `grid` each law is
+    /// measured where it has room.
     ///
     /// # Errors
     /// If a backend cannot start a session.
-    pub(super) fn new(
+    pub(crate) fn new(
+        grid: Grid,
         make: impl Fn(usize) -> Result<Box<dyn Predictor + 'm>>,
         prompts: &[Vec<TokenId>],
         wanted: Option<usize>,
@@ -98,24 +128,19 @@ impl<'m> Passes<'m> {
         for law in 0..prompts.len() {
             let context_len = make(law)?.context_len();
             let course = |context| {
-                let cells = widths(context, context_len).into_iter().map(|_| Samples::default());
-                Ok(Course {
-                    predictor: make(law)?,
-                    context,
-                    cells: cells.collect(),
-                    law: Law::default(),
-                })
+                Ok(Course::new(make(law)?, context, grid.widths_in(context, context_len)))
             };
-            courses.push(contexts(context_len).into_iter().map(course).collect::<Result<_>>()?);
+            let contexts = grid.contexts_in(context_len);
+            courses.push(contexts.into_iter().map(course).collect::<Result<_>>()?);
         }
-        let longest = CONTEXTS[CONTEXTS.len() - 1] + WIDTHS[WIDTHS.len() - 1];
+        let longest = grid.longest_context() + grid.widest().max(UNSETTLED + SETTLED);
         let text = |prompt: &Vec<TokenId>| prompt.iter().copied().cycle().take(longest).collect();
         let texts = prompts.iter().map(text).collect();
-        Ok(Self { courses, texts, wanted, rounds: 0 })
+        Ok(Self { grid, courses, texts, wanted, rounds: 0 })
     }
 
     /// How many calls of [`round`](Self::round) there are at least.
-    pub(super) fn least_rounds(&self) -> usize {
+    pub(crate) fn least_rounds(&self) -> usize {
         self.wanted.unwrap_or(LEAST_ROUNDS) + 1
     }
 
@@ -124,12 +149,12 @@ impl<'m> Passes<'m> {
     ///
     /// # Errors
     /// If a model fails.
-    pub(super) fn round(&mut self, began: Instant) -> Result<bool> {
+    pub(crate) fn round(&mut self, began: Instant) -> Result<bool> {
         let counted = self.rounds > 0;
         // Laws take turns at each width: a busy moment of the machine hits all alike.
         let most = self.courses.iter().map(Vec::len).max().unwrap_or(0);
         for context in 0..most {
-            for width in 0..WIDTHS.len() {
+            for width in 0..self.grid.widths.len() {
                 for (law, text) in self.courses.iter_mut().zip(&self.texts) {
                     if INTERRUPTED.load(Ordering::Relaxed) {
                         return Ok(false);
@@ -152,20 +177,22 @@ impl<'m> Passes<'m> {
     ///
     /// # Errors
     /// If nothing was measured.
-    pub(super) fn finish(self) -> Result<(Vec<Measured>, usize)> {
+    pub(crate) fn finish(self) -> Result<(Vec<Measured>, usize)> {
         let measured = self.courses.iter().map(|courses| summary(courses));
         Ok((measured.collect::<Result<_>>()?, self.rounds.saturating_sub(1)))
     }
 }
 
-impl Course<'_> {
+impl<'m> Course<'m> {
+    fn new(predictor: Box<dyn Predictor + 'm>, context: usize, widths: Vec<usize>) -> Self {
+        let cells = widths.iter().map(|_| Samples::default()).collect();
+        Self { predictor, context, widths, cells, law: Law::default() }
+    }
+
     /// One pass over the width of index `width`, and the laws after each of its tokens; of passes over
     /// one token several in a row.
     fn measure(&mut self, width: usize, text: &[TokenId], counted: bool) -> Result<()> {
-        let (index, width) = (width, WIDTHS[width]);
-        if index >= self.cells.len() {
-            return Ok(());
-        }
+        let (index, Some(&width)) = (width, self.widths.get(width)) else { return Ok(()) };
         // Somewhere else by one token, so that nothing of the pass to come is known.
         let other = (0..2).find(|token| *token != text[self.context]).unwrap_or_default();
         self.predictor.follow(&[&text[..self.context], &[other]].concat(), 1)?;
@@ -191,7 +218,7 @@ impl Course<'_> {
         text: &[TokenId],
         counted: bool,
     ) -> Result<()> {
-        let width = WIDTHS[index];
+        let width = self.widths[index];
         let text = &text[..context + width];
         let began = Instant::now();
         self.predictor.follow(text, width)?;
@@ -221,7 +248,8 @@ fn summary(courses: &[Course<'_>]) -> Result<Measured> {
     };
     let cells = courses.iter().map(row).collect::<Result<_>>()?;
     let contexts = courses.iter().map(|course| course.context).collect();
-    let times = PassTimes::new(WIDTHS[..columns].to_vec(), contexts, cells)?;
+    let widths = courses.first().map_or(Vec::new(), |course| course.widths[..columns].to_vec());
+    let times = PassTimes::new(widths, contexts, cells)?;
     let law = PassTime::of_samples(&laws).context(NOTHING)?;
     Ok(Measured { times, law })
 }
@@ -260,13 +288,16 @@ mod tests {
 
     #[test]
     fn contexts_fit_the_model() {
-        assert_eq!(contexts(2048), [64, 256, 768]);
-        assert_eq!(contexts(256), [64, 223]);
-        assert_eq!(contexts(512), [64, 256]);
-        assert_eq!(contexts(128), [64]);
-        assert_eq!(contexts(40), [20]);
-        assert_eq!(widths(20, 40), [1, 2, 3, 4, 6, 8, 12, 16]);
-        assert_eq!(contexts(1), [1]);
+        let grid = Grid::default();
+        assert_eq!(grid.contexts_in(2048), [64, 256, 768]);
+        assert_eq!(grid.contexts_in(256), [64, 223]);
+        assert_eq!(grid.contexts_in(512), [64, 256]);
+        assert_eq!(grid.contexts_in(128), [64]);
+        assert_eq!(grid.contexts_in(40), [20]);
+        assert_eq!(grid.widths_in(20, 40), [1, 2, 3, 4, 6, 8, 12, 16]);
+        assert_eq!(grid.contexts_in(1), [1]);
+        let asked = Grid { widths: vec![1, 32], contexts: vec![128] };
+        assert_eq!(asked.contexts_in(256), [128]);
     }
 
     /// Counts what the model is asked: each timed pass is over exactly as many tokens as its width
@@ -276,8 +307,7 @@ mod tests {
         let model = Counted::new(TableModel::random("toy", 5, 2, 1));
         let sampling = Sampling::at_temperature(1.0).unwrap();
         let predictor = Box::new(ModelPredictor::new(&model, sampling).unwrap());
-        let cells = WIDTHS.iter().map(|_| Samples::default()).collect();
-        let mut course = Course { predictor, context: 7, cells, law: Law::default() };
+        let mut course = Course::new(predictor, 7, WIDTHS.to_vec());
         let text: Vec<TokenId> = (0..64).map(|i| i % 5).collect();
         // The context is read; from then on what is measured, and one token to go elsewhere.
         course.measure(0, &text, true).unwrap();

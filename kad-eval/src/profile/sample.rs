@@ -19,6 +19,9 @@ pub(crate) fn about() -> About {
         digest: format!("{name}-digest"),
         backend: "candle".to_owned(),
         dtype: "f32".to_owned(),
+        device: "cpu".to_owned(),
+        threads: None,
+        library: None,
     };
     let names = ["large", "middle", "small"];
     About {

@@ -1,5 +1,6 @@
 //! Whether measured numbers are of what runs now.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 
@@ -106,8 +107,11 @@ impl About {
             serde_json::to_value(law).unwrap_or_default()
         };
         let (then, settings) = (settings(self), settings(now));
-        for (key, value) in then.as_object().into_iter().flatten() {
-            differ(&mut found, format!("sampling {key}"), value, &settings[key]);
+        // A setting that is as usual may be left out.
+        let keys = [&then, &settings].into_iter().filter_map(|of| of.as_object());
+        let keys: BTreeSet<&String> = keys.flat_map(|of| of.keys()).collect();
+        for key in keys {
+            differ(&mut found, format!("sampling {key}"), &then[key], &settings[key]);
         }
         for (name, then) in &self.models {
             if let Some(now) = now.models.get(name) {
@@ -135,10 +139,21 @@ fn model(found: &mut Vec<Difference>, name: &str, then: &ModelIdentity, now: &Mo
         ("files", &then.digest, &now.digest),
         ("backend", &then.backend, &now.backend),
         ("dtype", &then.dtype, &now.dtype),
+        ("device", &then.device, &now.device),
+        ("threads", &threads(then), &threads(now)),
+        ("library", &library(then), &library(now)),
     ] {
         differ(found, format!("{what} of model `{name}`"), then, now);
     }
     differ(found, format!("layers of model `{name}`"), &then.layers, &now.layers);
+}
+
+fn library(model: &ModelIdentity) -> String {
+    model.library.clone().unwrap_or_else(|| "built in".to_owned())
+}
+
+fn threads(model: &ModelIdentity) -> String {
+    model.threads.map_or("all".to_owned(), |threads| threads.to_string())
 }
 
 fn differ<T: PartialEq + ToString>(found: &mut Vec<Difference>, what: String, then: &T, now: &T) {
@@ -158,7 +173,7 @@ mod tests {
         let then = sample::about();
         assert_eq!(then.differences(&then), []);
         type Change = (&'static str, fn(&mut About));
-        let changes: [Change; 17] = [
+        let changes: [Change; 21] = [
             ("version of kad", |a| a.kad.push('9')),
             ("processor", |a| a.machine.cpu.push('9')),
             ("threads", |a| a.machine.threads += 1),
@@ -168,11 +183,15 @@ mod tests {
             ("sampling top_p", |a| a.sampling.top_p = Some(0.9)),
             ("sampling min_p", |a| a.sampling.min_p = Some(0.1)),
             ("sampling repetition_penalty", |a| a.sampling.repetition_penalty = 1.1),
+            ("sampling stop_at_end", |a| a.sampling.stop_at_end = false),
             ("sampling decision_temperature", |a| a.sampling.decision_temperature = 0.5),
             ("source of model `large`", |a| large(a).source.push('9')),
             ("files of model `large`", |a| large(a).digest.push('9')),
             ("backend of model `large`", |a| large(a).backend.push('9')),
             ("dtype of model `large`", |a| large(a).dtype.push('9')),
+            ("device of model `large`", |a| large(a).device.push('9')),
+            ("threads of model `large`", |a| large(a).threads = Some(9)),
+            ("library of model `large`", |a| large(a).library = Some("9".to_owned())),
             ("layers of model `large`", |a| large(a).layers += 1),
             ("", |a| a.sampling.max_new_tokens += 1),
             ("", |a| {

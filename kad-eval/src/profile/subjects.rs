@@ -270,6 +270,9 @@ impl About {
             digest: model.digest.clone(),
             backend: model.details.backend.to_string(),
             dtype: model.details.dtype.to_string(),
+            device: model.details.options.device.to_string(),
+            threads: model.details.options.threads.map(usize::from),
+            library: model.details.library.clone(),
         };
         Self {
             kad: env!("CARGO_PKG_VERSION").to_owned(),

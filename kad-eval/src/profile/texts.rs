@@ -48,7 +48,7 @@ impl Measurement<'_> {
     ) -> Result<Option<Texts>> {
         let laws = &self.subjects.laws;
         let target = &laws[target];
-        let eos = models::eos(&target.law, self.models);
+        let eos = models::eos(&target.law, self.models, &target.sampling);
         let progress = Progress::new("texts read again", texts.len());
         let mut traces = Vec::with_capacity(texts.len());
         for text in texts.iter().filter(|text| !text.tokens.is_empty()) {

@@ -15,11 +15,14 @@ pub(crate) struct RecordWriter {
 
 impl RecordWriter {
     /// Opens `path` for appending, dropping a last line that a crash left unfinished, and returns
-    /// the records that are there, without their texts: a long run's would not fit into memory.
+    /// of the records that are there what `keep` keeps: a long run's texts would not fit into memory.
     ///
     /// # Errors
     /// If the file cannot be opened, or a whole line is no record.
-    pub(crate) fn resume(path: &Path) -> Result<(Self, Vec<Record>)> {
+    pub(crate) fn resume(
+        path: &Path,
+        keep: &dyn Fn(Record) -> Record,
+    ) -> Result<(Self, Vec<Record>)> {
         let mut file = OpenOptions::new()
             .create(true)
             .read(true)
@@ -29,7 +32,7 @@ impl RecordWriter {
             .with_context(|| format!("cannot open {}", path.display()))?;
         let mut records = Vec::new();
         let whole = each_line(path, &mut |line, number| {
-            records.push(parse(line, path, number)?.without_text());
+            records.push(keep(parse(line, path, number)?));
             Ok(())
         })?;
         file.set_len(whole).and_then(|()| file.seek(SeekFrom::End(0)))?;
@@ -162,19 +165,20 @@ mod tests {
     fn a_torn_line_is_dropped_and_whole_lines_are_kept() {
         let (_folder, path) = folder();
         let (first, second) = (sample("a", "0", true), sample("a", "1", false));
-        let (mut writer, _) = RecordWriter::resume(&path).unwrap();
+        let (mut writer, _) = RecordWriter::resume(&path, &|it| it.without_text(false)).unwrap();
         writer.write(&first).unwrap();
         writer.write(&second).unwrap();
         drop(writer);
         let bytes = std::fs::read(&path).unwrap();
-        let light = [first.clone().without_text(), second.clone().without_text()];
+        let light = [first.clone(), second.clone()].map(|it| it.without_text(false));
         for cut in 0..bytes.len() {
             std::fs::write(&path, &bytes[..cut]).unwrap();
-            let (mut writer, held) = RecordWriter::resume(&path).unwrap();
+            let (mut writer, held) =
+                RecordWriter::resume(&path, &|it| it.without_text(false)).unwrap();
             let lines = bytes[..cut].iter().filter(|b| **b == b'\n').count();
             assert_eq!(held, light[..lines]);
             writer.write(&second).unwrap();
-            let (_, after) = RecordWriter::resume(&path).unwrap();
+            let (_, after) = RecordWriter::resume(&path, &|it| it.without_text(false)).unwrap();
             assert_eq!((after.len(), after.last()), (lines + 1, Some(&light[1])));
             assert_eq!(
                 read(&path, &|_| true, &|it| it).unwrap().last(),
@@ -188,7 +192,8 @@ mod tests {
     fn a_whole_line_that_is_no_record_is_an_error() {
         let (_folder, path) = folder();
         std::fs::write(&path, "{\"decoder\": 3}\n").unwrap();
-        let error = RecordWriter::resume(&path).err().unwrap().to_string();
+        let error =
+            RecordWriter::resume(&path, &|it| it.without_text(false)).err().unwrap().to_string();
         assert!(error.contains("line 1 is no record"), "{error}");
     }
 
@@ -198,7 +203,7 @@ mod tests {
         let (folder, path) = folder();
         let other = folder.path().join("other.jsonl");
         let write = |path: &Path, items: &[&str]| {
-            let (mut writer, _) = RecordWriter::resume(path).unwrap();
+            let (mut writer, _) = RecordWriter::resume(path, &|it| it).unwrap();
             items.iter().for_each(|item| writer.write(&sample("a", item, true)).unwrap());
         };
         write(&path, &["3", "1", "9"]);

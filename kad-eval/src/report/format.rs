@@ -3,10 +3,10 @@
 use crate::stats::Interval;
 
 /// Stands where there is no number.
-pub(super) const NONE: &str = "–";
+pub(crate) const NONE: &str = "–";
 
 /// `value` with `decimals` digits after the point.
-pub(super) fn fixed(value: f64, decimals: usize) -> String {
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
     }
@@ -36,12 +36,12 @@ pub(super) fn interval(interval: Interval, number: fn(f64) -> String) -> String 
 }
 
 /// `value` with three to four significant digits: decimals only where they say something.
-pub(super) fn significant(value: f64) -> String {
+pub(crate) fn significant(value: f64) -> String {
     fixed(value, if value.abs() < 99.95 { 1 } else { 0 })
 }
 
 /// Seconds as milliseconds with three digits or so: small models take a fraction of one.
-pub(super) fn milliseconds(seconds: f64) -> String {
+pub(crate) fn milliseconds(seconds: f64) -> String {
     let ms = 1e3 * seconds;
     let decimals = match ms.abs() {
         large if large >= 99.95 => 0,

@@ -13,6 +13,7 @@ use super::provenance::{self, LegendView, Piece, SpanView};
 use super::tradeoff::tradeoff;
 use super::{Example, Expected, bench, plot};
 use crate::record::Record;
+use crate::side_by_side::Sheet;
 use crate::stats::CONFIDENCE;
 use crate::summary::{Arm, Summary};
 
@@ -31,6 +32,8 @@ pub(crate) fn html(summary: &Summary, examples: &[Example], expected: &Expected)
         complete: summary.complete,
         confidence: parameter(100.0 * CONFIDENCE),
         detectable: summary.detectable().map(|it| significant(100.0 * it)),
+        left_out: &summary.left_out,
+        models: summary.side_by_side.as_ref().map(Sheet::of),
         tasks: task_views(summary, expected)?,
         profiles: profiles(expected)?,
         examples: examples.iter().map(|example| example_view(example, summary)).collect(),
@@ -51,6 +54,10 @@ struct Page<'a> {
     confidence: String,
     /// In points.
     detectable: Option<String>,
+    /// What the run went on without.
+    left_out: &'a [String],
+    /// Models side by side.
+    models: Option<Sheet>,
     tasks: Vec<TaskView<'a>>,
     /// What the profiles of planned chains hold.
     profiles: Vec<Figure>,

@@ -27,6 +27,7 @@ use crate::profile::{Profile, Ranked};
 use crate::record::Record;
 
 pub(crate) use bench::{Bench, bench_html};
+pub(crate) use format::{NONE, fixed, milliseconds, significant};
 pub(crate) use html::html;
 
 /// What profiles say about the decoders of a run, where there are any.

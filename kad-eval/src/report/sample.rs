@@ -131,6 +131,8 @@ pub(crate) fn summary() -> Summary {
         run_id: "2f9c1a7e".to_owned(),
         baseline: "large base".to_owned(),
         complete: false,
+        left_out: Vec::new(),
+        side_by_side: None,
         arms,
     }
 }

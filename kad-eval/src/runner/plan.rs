@@ -57,6 +57,11 @@ impl<'p> Plan<'p> {
         }
     }
 
+    /// What is kept of a record in memory; tokens where models are compared side by side.
+    pub(super) fn light(&self, record: Record) -> Record {
+        record.without_text(self.experiment.passes.is_some())
+    }
+
     /// What the record of `job` is found by.
     pub(super) fn key(&self, job: &Job) -> (String, String, String) {
         let task = &self.tasks[job.task];
@@ -79,7 +84,7 @@ impl<'p> Plan<'p> {
         let mut found: Vec<Record> = Vec::new();
         let mut seen = done.clone();
         for file in folder.all_records()?.into_iter().filter(|file| *file != folder.records()) {
-            let records = read(&file, &|_| true, &Record::without_text)?;
+            let records = read(&file, &|_| true, &|it| self.light(it))?;
             check_held(&records, self.experiment, self.tasks)
                 .with_context(|| format!("{} cannot be continued", file.display()))?;
             let own = |record: &Record| match (self.rank(record), self.shard) {
@@ -108,7 +113,7 @@ impl<'p> Plan<'p> {
     }
 
     fn is_sorted(&self, folder: &RunFolder) -> Result<bool> {
-        let records = read(&folder.records(), &|_| true, &Record::without_text)?;
+        let records = read(&folder.records(), &|_| true, &|it| it.without_text(false))?;
         Ok(records.is_sorted_by_key(|record| self.rank(record)))
     }
 }

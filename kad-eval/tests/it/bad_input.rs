@@ -45,6 +45,49 @@ fn an_unknown_key_is_shown_with_the_nearest_valid_one() {
 }
 
 #[test]
+fn how_a_model_runs_is_checked_with_the_file_and_with_the_backend() {
+    let with = |line: &str| {
+        let base = "source = \"nano:small-base\"";
+        broken(base, &format!("{base}\n{line}"))
+    };
+    for (line, expected) in [
+        (
+            "device = \"gpu\"",
+            &["unknown device `gpu`; known: cpu, cuda, cuda:N, metal", ":7:10"][..],
+        ),
+        ("device = 0", &["`device` must be a string, but this is an integer"]),
+        ("devise = \"cpu\"", &["unknown key `devise` in [models.base]", "did you mean `device`?"]),
+        ("thread = 2", &["unknown key `thread`", "did you mean `threads`?"]),
+        ("threads = 0", &["`threads = 0`: must be 1 or more", "leave it out"]),
+        ("provider = \"cuda\"", &["unknown key `provider`"]),
+        (
+            "backend = \"naive\"\ndevice = \"cuda:99\"",
+            &["model `base` cannot run on cuda:99 with the naive backend", "use the tch or ort"],
+        ),
+    ] {
+        with(line).run(&[]).fails(2, expected);
+    }
+    // Not the file's mistake alone: another backend would do it.
+    let line = "backend = \"naive\"\nthreads = 2";
+    with(line)
+        .run(&[])
+        .fails(1, &["`threads` for `base`", "RAYON_NUM_THREADS=2 before kad starts"]);
+    with("device = \"cpu\"").run(&["--limit", "1"]).succeeds();
+    kad(&[
+        "score",
+        "--model",
+        "nano:small-base",
+        "--text",
+        "34",
+        "--backend",
+        "naive",
+        "--device",
+        "metal",
+    ])
+    .fails(2, &["cannot run on metal with the naive backend"]);
+}
+
+#[test]
 fn a_key_of_the_wrong_type_says_both_types() {
     let lab = broken("temperature = 0.7", "temperature = \"warm\"");
     lab.run(&[]).fails(2, &["`temperature` must be a number, but this is a string", "^^^^^^"]);

@@ -3,6 +3,7 @@
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod backends;
 mod bad_input;
 mod bench;
 mod chains;
@@ -21,4 +22,5 @@ mod resume;
 mod rules;
 mod score;
 mod shards;
+mod side_by_side;
 mod tidy;

@@ -250,7 +250,11 @@ impl<'a> Config<'a> {
         (whole, local): (&Rope, Rope),
         (layers, context): (usize, usize),
     ) -> Result<Option<Window>, LoadError> {
-        let tokens = self.optional_size("sliding_window")?;
+        let tokens = match (family, self.json.get("sliding_window")) {
+            // What transformers takes where Mistral's file does not say; `null` says there is none.
+            (Family::Mistral, None) => Some(4096),
+            _ => self.optional_size("sliding_window")?,
+        };
         let listed = self.layer_types()?;
         let flags: Vec<bool> = match family {
             Family::Llama | Family::Olmo2 => vec![false; layers],

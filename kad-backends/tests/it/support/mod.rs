@@ -1,7 +1,12 @@
 //! Model files made by the tests themselves.
 
 pub(crate) mod gguf;
+pub(crate) mod golden;
+#[cfg(feature = "ort")]
+pub(crate) mod graphs;
 pub(crate) mod hf;
+#[allow(dead_code, reason = "what is compiled, and the example beside the tests, use parts of it")]
+pub(crate) mod library;
 pub(crate) mod tiny;
 
 use rand::{Rng, SeedableRng};

@@ -50,7 +50,7 @@ pub(crate) fn llama() -> DecoderSpec {
 /// Llama as GGUF files hold it, rows wide enough for every block type.
 pub(crate) fn gguf_llama() -> DecoderSpec {
     let rope = Rope { theta: 1e4, pairing: Pairing::Interleaved, scaling: RopeScaling::None };
-    DecoderSpec { hidden: 256, heads: 8, kv_heads: 2, head_dim: 32, ffn: 256, rope, ..llama() }
+    DecoderSpec { rope, ..of_whole_blocks(llama()) }
 }
 
 /// Qwen2: biases, a head of its own, and the other activation for good measure.
@@ -115,6 +115,11 @@ pub(crate) fn gemma3() -> DecoderSpec {
 /// One model of every kind there is; only the GGUF one's rows are whole blocks.
 pub(crate) fn all() -> [DecoderSpec; 7] {
     [llama(), gguf_llama(), qwen2(), mistral(), qwen3(), olmo2(), gemma3()]
+}
+
+/// `spec` with rows that are whole blocks of every type.
+pub(crate) fn of_whole_blocks(spec: DecoderSpec) -> DecoderSpec {
+    DecoderSpec { hidden: 256, heads: 8, kv_heads: 2, head_dim: 32, ffn: 256, ..spec }
 }
 
 /// Weights for `spec`: `f32`, or matrices in `types` by turns.

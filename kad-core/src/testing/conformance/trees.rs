@@ -41,6 +41,7 @@ impl<'m> Suite<'m> {
             return;
         }
         self.report.trees = true;
+        let in_rows = std::mem::take(&mut self.report.passes);
         self.tree_refusals(&tokens[..1]);
         for held in [0, 1, tokens.len() / 2] {
             let nodes = NODES.min(room - held);
@@ -52,6 +53,8 @@ impl<'m> Suite<'m> {
             }
         }
         self.walk_with_trees(room, rng);
+        self.report.in_trees = self.report.passes;
+        self.report.passes = in_rows.max(self.report.in_trees);
     }
 
     fn in_trees<'s>(&self, session: &'s mut dyn Session) -> &'s mut dyn TreeSession {

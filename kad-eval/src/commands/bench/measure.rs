@@ -55,8 +55,8 @@ pub(super) fn measure(
         order.shuffle(&mut rng);
         for &at in &order {
             let one = &contenders[at];
-            let limits =
-                Limits { max_new_tokens: args.tokens, eos: models::eos(&one.kind, models) };
+            let eos = models::eos(&one.kind, models, &one.sampling);
+            let limits = Limits { max_new_tokens: args.tokens, eos };
             for (prompt, (seed, texts)) in prompts.iter().enumerate() {
                 // Another draw each time, the same one for every decoder.
                 let seed = seed.wrapping_add(1_000_003 * rep as u64);

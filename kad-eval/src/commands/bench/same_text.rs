@@ -1,14 +1,14 @@
 //! Whether texts that must be those of plain decoding are.
 
 use anyhow::{Context, Result};
-use kad_core::{Follower, TokenId};
+use kad_core::TokenId;
 use kad_polybasic::Verifier;
 
 use super::Contender;
 use super::measure::Measured;
 use crate::bench::{Difference, SameText};
 use crate::config::DecoderKind;
-use crate::models::Models;
+use crate::models::{self, Models, part_at};
 
 /// By decoder; None where texts may be others.
 pub(super) type SameTexts = Vec<Option<SameText>>;
@@ -35,7 +35,7 @@ pub(super) fn compare(
         for (prompt, (found, wanted)) in found.iter().zip(wanted).enumerate() {
             for (repetition, (found, wanted)) in found.iter().zip(wanted).enumerate() {
                 same.of += 1;
-                let Some(token) = first_difference(&found.tokens, &wanted.tokens) else {
+                let Some(token) = part_at(&found.tokens, &wanted.tokens) else {
                     same.equal += 1;
                     continue;
                 };
@@ -64,35 +64,9 @@ fn writes_plain_text(one: &Contender) -> bool {
     one.sampling.temperature == 0.0 || shared
 }
 
-fn first_difference(a: &[TokenId], b: &[TokenId]) -> Option<usize> {
-    let differs = a.iter().zip(b).position(|(a, b)| a != b);
-    differs.or((a.len() != b.len()).then(|| a.len().min(b.len())))
-}
-
 /// How far the target's two best logits after `text` are apart; None for composed targets.
 fn gap(one: &Contender, models: &Models, text: &[TokenId]) -> Result<Option<f64>> {
     let DecoderKind::Single { model } = one.kind.law() else { return Ok(None) };
     let model = models.get(model).context("the target's model is loaded")?;
-    let mut session = Follower::new(&model.counted)?;
-    let mut best = [f32::NEG_INFINITY; 2];
-    for &logit in session.row(text)? {
-        if logit > best[0] {
-            best = [logit, best[0]];
-        } else if logit > best[1] {
-            best[1] = logit;
-        }
-    }
-    Ok(Some(f64::from(best[0]) - f64::from(best[1])))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::first_difference;
-
-    #[test]
-    fn texts_differ_where_the_first_token_does_or_one_ends() {
-        assert_eq!(first_difference(&[1, 2, 3], &[1, 2, 3]), None);
-        assert_eq!(first_difference(&[1, 2, 3], &[1, 4, 3]), Some(1));
-        assert_eq!(first_difference(&[1, 2], &[1, 2, 3]), Some(2));
-    }
+    models::top_gap(model, text).map(Some)
 }

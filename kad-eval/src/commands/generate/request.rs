@@ -72,6 +72,7 @@ fn from_flags(args: &GenerateArgs) -> Result<Request> {
         repetition_penalty: args.repetition_penalty,
         max_new_tokens: args.max_new_tokens.unwrap_or(SamplingPlan::default().max_new_tokens),
         decision_temperature: args.decision_temperature.unwrap_or(1.0),
+        stop_at_end: true,
     };
     // Before a model is loaded.
     sampling.sampling()?;

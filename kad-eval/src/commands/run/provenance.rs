@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kad_backends::RunOptions;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -35,9 +36,13 @@ struct ModelProvenance<'m> {
     source: &'m str,
     digest: &'m str,
     family: &'m str,
-    parameters: u64,
+    parameters: Option<u64>,
     backend: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    library: Option<&'m str>,
     dtype: String,
+    #[serde(flatten)]
+    options: RunOptions,
     context_len: usize,
     vocabulary: usize,
     fingerprint: String,
@@ -52,7 +57,9 @@ impl<'m> From<&'m Model> for ModelProvenance<'m> {
             family: &details.family,
             parameters: details.parameters,
             backend: details.backend.to_string(),
+            library: details.library.as_deref(),
             dtype: details.dtype.to_string(),
+            options: details.options,
             context_len: details.context_len,
             vocabulary: details.vocab.size(),
             fingerprint: details.vocab.fingerprint().to_string(),

@@ -1,0 +1,126 @@
+//! Devices and threads: who has them, and what is said where there are none.
+
+use std::num::NonZeroUsize;
+
+use kad_backends::{Backend, Device, Dtype, LoadError, ModelRequest, RunOptions, load_with};
+
+/// What loading a model that is not there says: options are refused before it is looked for.
+fn refusal(backend: Backend, options: RunOptions) -> LoadError {
+    let request = ModelRequest {
+        name: "draft".to_owned(),
+        source: "./no/such/folder".parse().unwrap(),
+        backend,
+        dtype: Dtype::Auto,
+    };
+    load_with(&request, &options, &|_| ()).map(drop).unwrap_err()
+}
+
+fn on(device: &str) -> RunOptions {
+    RunOptions { device: device.parse().unwrap(), ..RunOptions::default() }
+}
+
+#[test]
+fn names_are_read_and_written_back() {
+    for (text, device) in [
+        ("cpu", Device::Cpu),
+        ("cuda", Device::Cuda(0)),
+        ("cuda:0", Device::Cuda(0)),
+        ("cuda:12", Device::Cuda(12)),
+        ("metal", Device::Metal),
+    ] {
+        assert_eq!(text.parse::<Device>().unwrap(), device);
+        assert_eq!(device.to_string().parse::<Device>().unwrap(), device);
+    }
+    for text in ["", "gpu", "CUDA", "cuda:", "cuda:-1", "cuda:+1", "cuda:x", "metal:0"] {
+        let error = text.parse::<Device>().unwrap_err().to_string();
+        assert_eq!(error, format!("unknown device `{text}`; known: cpu, cuda, cuda:N, metal"));
+    }
+}
+
+/// No machine that runs this has a hundred GPUs.
+#[test]
+fn a_gpu_that_is_not_there_says_what_is_and_what_to_do() {
+    for (backend, found, advice) in [
+        (Backend::Naive, "its kernels are kad's own", "use the tch or ort backend for a GPU"),
+        (Backend::Candle, "its kernels are kad's own", "use the tch or ort backend for a GPU"),
+        (Backend::Tch, "libtorch sees ", "LIBTORCH set to a libtorch for CUDA"),
+        (
+            Backend::Burn,
+            if cfg!(feature = "cuda") { "burn sees " } else { "this build has no CUDA" },
+            if cfg!(feature = "cuda") { "and its driver" } else { "--features burn,cuda" },
+        ),
+    ] {
+        if !Backend::compiled().any(|compiled| compiled == backend) {
+            continue;
+        }
+        let error = refusal(backend, on("cuda:99"));
+        assert!(matches!(error, LoadError::NoDevice { .. }), "{error}");
+        let error = error.to_string();
+        let begin = format!("model `draft` cannot run on cuda:99 with the {backend} backend: ");
+        assert!(error.starts_with(&format!("{begin}{found}")), "{error}");
+        assert!(error.contains(advice) && error.contains("device = \"cpu\""), "{error}");
+    }
+}
+
+/// ONNX Runtime has tests of its own, for it needs the library.
+#[cfg(not(target_os = "macos"))]
+#[test]
+fn metal_is_refused_where_there_is_none() {
+    for backend in Backend::compiled() {
+        let error = refusal(backend, on("metal"));
+        assert!(matches!(error, LoadError::NoDevice { .. }), "{error}");
+        let error = error.to_string();
+        let found = match backend {
+            Backend::Tch => "libtorch sees no Metal device",
+            Backend::Burn if cfg!(feature = "metal") => "burn sees no Metal device",
+            Backend::Burn => "this build has no Metal; rebuild with --features burn,metal",
+            Backend::Ort => "on the CPU and on CUDA only",
+            Backend::Candle | Backend::Naive => "kernels are kad's own",
+        };
+        assert!(error.contains(found), "{error}");
+    }
+}
+
+#[test]
+fn threads_of_a_shared_pool_are_set_by_its_variable() {
+    let options = RunOptions { threads: NonZeroUsize::new(3), ..RunOptions::default() };
+    for backend in [Backend::Candle, Backend::Burn, Backend::Naive] {
+        if !Backend::compiled().any(|compiled| compiled == backend) {
+            continue;
+        }
+        let error = refusal(backend, options).to_string();
+        assert!(error.contains(&format!("`threads` for `draft` with the {backend}")), "{error}");
+        assert!(error.contains("RAYON_NUM_THREADS=3 before kad starts"), "{error}");
+    }
+}
+
+/// One number for the process: no other test asks for one.
+#[cfg(feature = "tch")]
+#[test]
+fn models_on_libtorch_agree_about_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    crate::support::hf::write_single(folder.path());
+    let load = |name: &str, threads| {
+        let request = ModelRequest {
+            name: name.to_owned(),
+            source: folder.path().to_str().unwrap().parse().unwrap(),
+            backend: Backend::Tch,
+            dtype: Dtype::Auto,
+        };
+        let options = RunOptions { threads: NonZeroUsize::new(threads), ..RunOptions::default() };
+        load_with(&request, &options, &|_| ()).map(|loaded| loaded.details.options)
+    };
+    // Nobody's number, and not that of this machine.
+    let options = load("first", 7).unwrap();
+    assert_eq!(options.threads, NonZeroUsize::new(7));
+    assert_eq!(::tch::get_num_threads(), 7);
+    load("same", 7).unwrap();
+    load("whatever", 0).unwrap();
+    assert_eq!(::tch::get_num_threads(), 7);
+    let error = load("other", 2).unwrap_err().to_string();
+    assert!(
+        error.contains("`threads = 2` for `other` beside `threads = 7` for `first`"),
+        "{error}"
+    );
+    assert_eq!(::tch::get_num_threads(), 7);
+}

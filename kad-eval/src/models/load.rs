@@ -1,0 +1,166 @@
+//! Loading the models of a request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use kad_backends::{LoadError, LoadedModel, ModelRequest};
+use kad_core::LanguageModel;
+
+use super::timed::Timed;
+use super::{Loading, Model, Models, digest};
+use crate::config::{DecoderKind, EarlyExit, ModelPlan};
+use crate::failure::WrongRequest;
+use crate::{machine, output};
+
+/// Loads one model, showing on a terminal what is going on.
+///
+/// # Errors
+/// With the model's name and source, and the backend's own words.
+pub(crate) fn load(name: &str, plan: &ModelPlan) -> Result<Model> {
+    let (loaded, loading) = fetch(name, plan)?;
+    model(loaded, Some(loading))
+}
+
+fn fetch(name: &str, plan: &ModelPlan) -> Result<(LoadedModel, Loading)> {
+    let bar = if output::shows_progress() {
+        ProgressBar::new_spinner().with_message(format!("loading {name}"))
+    } else {
+        ProgressBar::hidden()
+    };
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let request = ModelRequest {
+        name: name.to_owned(),
+        source: plan.source.parse()?,
+        backend: plan.backend,
+        dtype: plan.dtype,
+    };
+    let (before, began) = (machine::resident_bytes(), Instant::now());
+    let loaded = kad_backends::load_with(&request, &plan.options, &|step| {
+        bar.set_message(format!("{name}: {step}"));
+    });
+    bar.finish_and_clear();
+    let seconds = began.elapsed().as_secs_f64();
+    let grown = before.zip(machine::resident_bytes());
+    let resident_bytes = grown.map(|(before, after)| after.saturating_sub(before));
+    let loaded =
+        loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))?;
+    Ok((loaded, Loading { seconds, resident_bytes }))
+}
+
+fn model(loaded: LoadedModel, loading: Option<Loading>) -> Result<Model> {
+    let LoadedModel { model, tokenizer, chat_template, eos, details } = loaded;
+    let digest = digest::of(&details.files)
+        .with_context(|| format!("cannot read {} again", details.path.display()))?;
+    let model: Box<dyn LanguageModel> = model;
+    let counted = Timed::new(model);
+    Ok(Model { counted, tokenizer, chat_template, eos, details, digest, loading })
+}
+
+/// An optional model that is not there.
+#[derive(Debug)]
+pub(crate) struct Absent {
+    /// Its name in the request.
+    pub(crate) name: String,
+    /// Why, and what to do about it.
+    pub(crate) why: anyhow::Error,
+}
+
+/// Loads the models that `kinds` use; models that are the first layers of another share its weights.
+///
+/// # Errors
+/// The first model that does not load, be it optional or not.
+pub(crate) fn load_all<'p>(
+    plans: &BTreeMap<String, ModelPlan>,
+    kinds: impl Iterator<Item = &'p DecoderKind>,
+) -> Result<Models> {
+    let (models, absent) = load_present(plans, kinds)?;
+    absent.into_iter().next().map_or(Ok(models), |absent| Err(absent.why))
+}
+
+/// Loads the models that `kinds` use, and says which optional ones are not there.
+///
+/// # Errors
+/// The first model that does not load and either is not optional or is there and of no use: corrupt,
+/// or asked for what its backend does not do.
+pub(crate) fn load_present<'p>(
+    plans: &BTreeMap<String, ModelPlan>,
+    kinds: impl Iterator<Item = &'p DecoderKind>,
+) -> Result<(Models, Vec<Absent>)> {
+    let used: BTreeSet<&str> = kinds.flat_map(DecoderKind::models).collect();
+    let (mut models, mut absent) = (Models::new(), Vec::new());
+    for (name, plan) in plans.iter().filter(|(_, plan)| plan.early_exit.is_none()) {
+        let exits: Vec<(&str, &EarlyExit)> = exits_of(name, &used, plans);
+        let whole_used = used.contains(name.as_str());
+        if exits.is_empty() && !whole_used {
+            continue;
+        }
+        let (whole, loading) = match fetch(name, plan) {
+            Ok(loaded) => loaded,
+            Err(error) if plan.optional && is_absence(&error) => {
+                absent.extend(without(name, whole_used, &exits, error));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for (exit_name, exit) in exits {
+            let loaded = whole.early_exit(exit_name, exit.layers).map_err(|error| {
+                WrongRequest(format!("cannot make model `{exit_name}` of `{name}`: {error}"))
+            })?;
+            models.insert(exit_name.to_owned(), model(loaded, None)?);
+        }
+        if whole_used {
+            models.insert(name.clone(), model(whole, Some(loading))?);
+        }
+    }
+    for unused in plans
+        .keys()
+        .filter(|name| !used.contains(name.as_str()) && exits_of(name, &used, plans).is_empty())
+    {
+        output::note(&format!("note: model `{unused}` is used by no decoder and was not loaded"));
+    }
+    Ok((models, absent))
+}
+
+/// The models among `used` that are the first layers of the one called `name`.
+fn exits_of<'p>(
+    name: &str,
+    used: &BTreeSet<&'p str>,
+    plans: &'p BTreeMap<String, ModelPlan>,
+) -> Vec<(&'p str, &'p EarlyExit)> {
+    let exit = |used: &&'p str| Some((*used, plans[*used].early_exit.as_ref()?));
+    used.iter().filter_map(exit).filter(|(_, exit)| exit.of == name).collect()
+}
+
+/// A model that is not there, and what would be made of it.
+fn without(
+    name: &str,
+    whole_used: bool,
+    exits: &[(&str, &EarlyExit)],
+    why: anyhow::Error,
+) -> Vec<Absent> {
+    let said = format!("{why:#}");
+    let absent = |(exit, _): &(&str, &EarlyExit)| Absent {
+        name: (*exit).to_owned(),
+        why: WrongRequest(format!("it is made of `{name}`: {said}")).into(),
+    };
+    let mut all: Vec<Absent> = exits.iter().map(absent).collect();
+    if whole_used {
+        all.push(Absent { name: name.to_owned(), why });
+    }
+    all
+}
+
+/// Whether something is missing: a backend of this build, its library, a graph or the files of a model.
+/// What is there and wrong is a mistake, also of an optional model.
+fn is_absence(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<LoadError>()).any(|error| match error {
+        LoadError::NotCompiled { .. }
+        | LoadError::NotFound { .. }
+        | LoadError::Network { .. }
+        | LoadError::Pip { .. } => true,
+        LoadError::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    })
+}

@@ -1,0 +1,297 @@
+//! Models side by side: optional ones, what passes take, how far logits and texts agree.
+
+use std::fs;
+
+use kad_backends::Backend;
+use serde_json::Value;
+
+use crate::kad::{Lab, Ran, kad};
+
+/// One model twice, another one, and one that is nowhere.
+const MODELS: &str = r#"
+name = "models"
+seed = 3
+baseline = "slow"
+
+[models.slow]
+source = "nano:draft"
+backend = "naive"
+
+[models.fast]
+source = "nano:draft"
+
+[models.other]
+source = "nano:small-base"
+
+[models.absent]
+source = "no/such/model"
+optional = true
+
+[passes]
+widths = [1, 4]
+context = 16
+rounds = 1
+
+[sampling]
+temperature = 0
+max_new_tokens = 24
+stop_at_end = false
+
+[[decoders]]
+name = "slow"
+kind = "single"
+model = "slow"
+
+[[decoders]]
+name = "fast"
+kind = "single"
+model = "fast"
+
+[[decoders]]
+name = "other"
+kind = "single"
+model = "other"
+
+[[decoders]]
+name = "absent"
+kind = "single"
+model = "absent"
+
+[[decoders]]
+name = "chain"
+kind = "chain"
+target = "fast"
+levels = [{ draft = "absent", length = 2 }]
+
+[[tasks]]
+kind = "nano"
+items = 4
+"#;
+
+fn changed(from: &str, to: &str) -> Lab {
+    assert!(MODELS.contains(from), "{from} is not in the experiment");
+    Lab::new(&MODELS.replace(from, to))
+}
+
+fn run(from: &str, to: &str) -> Ran {
+    changed(from, to).run(&[])
+}
+
+fn file(lab: &Lab, name: &str) -> String {
+    fs::read_to_string(lab.results().join(name)).unwrap()
+}
+
+fn json(lab: &Lab, name: &str) -> Value {
+    serde_json::from_str(&file(lab, name)).unwrap()
+}
+
+/// A backend that this build does not have, if there is one.
+fn not_compiled() -> Option<&'static str> {
+    let all = ["candle", "burn", "tch", "ort"];
+    all.into_iter().find(|name| Backend::compiled().all(|backend| backend.name() != *name))
+}
+
+#[test]
+fn what_is_not_there_is_left_out_and_said_twice() {
+    let lab = Lab::new(MODELS);
+    let ran = lab.run(&[]);
+    let warning = "decoders `absent`, `chain` are left out, they need model `absent`: cannot load \
+                   model `absent` from no/such/model: the model not found at no/such/model: give a \
+                   folder with config.json";
+    assert_eq!(ran.stderr.matches(warning).count(), 2, "{}", ran.stderr);
+    ran.succeeds();
+    for name in ["report.html", "models.md"] {
+        assert!(file(&lab, name).contains("are left out, they need model"), "{name}");
+    }
+    let summary = json(&lab, "summary.json");
+    assert_eq!(summary["arms"].as_array().unwrap().len(), 3);
+    assert_eq!(summary["left_out"].as_array().unwrap().len(), 1);
+    assert!(json(&lab, "plan.json")["models"].get("absent").is_none());
+}
+
+#[test]
+fn without_a_word_about_it_a_model_must_be_there() {
+    run("optional = true", "optional = false").fails(2, &["the model not found", "no/such/model"]);
+    run("optional = true", "").fails(2, &["the model not found"]);
+    run("optional = true", "optional = 1").fails(2, &["`optional` must be"]);
+    let Some(backend) = not_compiled() else { return };
+    let word = format!("rebuild with --features {backend}");
+    let of = |optional| format!("source = \"nano:draft\"\nbackend = \"{backend}\"\n{optional}");
+    let absent = "source = \"no/such/model\"\noptional = true";
+    run(absent, &of("")).fails(2, &[&word]);
+    let ran = run(absent, &of("optional = true"));
+    assert_eq!(ran.stderr.matches(&word).count(), 2, "{}", ran.stderr);
+    ran.succeeds();
+}
+
+/// Optional says that a model may be away, not that it may be wrong.
+#[test]
+fn a_mistake_in_an_optional_model_is_a_mistake() {
+    run("no/such/model", "nano:darft").fails(2, &["darft"]);
+    run("no/such/model", "hf:nobody").fails(2, &["is not a model source"]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("config.json"), "{").unwrap();
+    run("no/such/model", folder.path().to_str().unwrap()).fails(1, &["cannot load model `absent`"]);
+}
+
+#[test]
+fn the_run_fails_without_its_baseline_or_without_any_decoder() {
+    run("baseline = \"slow\"", "baseline = \"chain\"")
+        .fails(2, &["the baseline `chain` is left out", "choose another decoder"]);
+    let lonely = MODELS.split("[[decoders]]").filter(|part| {
+        ["\"slow\"\nkind", "\"fast\"\nkind", "\"other\"\nkind"]
+            .iter()
+            .all(|name| !part.contains(name))
+    });
+    let lonely = lonely.collect::<Vec<_>>().join("[[decoders]]");
+    Lab::new(&lonely.replace("baseline = \"slow\"", "")).run(&[]).fails(2, &["no decoder is left"]);
+}
+
+#[test]
+fn first_layers_of_what_is_not_there_are_not_there() {
+    let exit = "optional = true\n\n[models.first]\nearly_exit_of = \"absent\"\nlayers = 1\n";
+    let toml = MODELS
+        .replace("optional = true\n", exit)
+        .replace("draft = \"absent\"", "draft = \"first\"");
+    let lab = Lab::new(&toml);
+    let ran = lab.run(&[]);
+    assert!(
+        ran.stderr.contains("decoder `chain` is left out, it needs model `first`"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("it is made of `absent`"), "{}", ran.stderr);
+    ran.succeeds();
+}
+
+#[test]
+fn profiles_and_benchmarks_leave_out_the_same() {
+    let lab = Lab::new(MODELS);
+    let path = |name: &str| lab.path().join(name).to_str().unwrap().to_owned();
+    let (toml, profile) = (path("experiment.toml"), path("profile.json"));
+    let little = ["--prompts", "2", "--tokens", "8"];
+    let options = ["--rounds", "1", "--draft-length", "2", "--out", &profile];
+    let ran = kad(&[&["profile", &toml], &little[..], &options].concat());
+    assert!(ran.stderr.contains("left out"), "{}", ran.stderr);
+    ran.succeeds();
+    let measured: Value = serde_json::from_str(&fs::read_to_string(&profile).unwrap()).unwrap();
+    let names =
+        measured["candidates"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap());
+    let names: Vec<&str> = names.collect();
+    assert!(names.contains(&"fast") && !names.contains(&"absent"), "{names:?}");
+    let bench = ["bench", &toml, "--reps", "1", "--decoders"];
+    let ran = kad(&[&bench[..], &["slow,fast"], &little].concat());
+    assert!(!ran.stderr.contains("left out"), "it was not asked for: {}", ran.stderr);
+    assert!(ran.succeeds().contains("fast"));
+    kad(&[&bench[..], &["slow,absent"], &little].concat()).fails(2, &["left out", "absent"]);
+}
+
+#[test]
+fn passes_are_measured_and_logits_and_texts_compared() {
+    let lab = Lab::new(MODELS);
+    let table = lab.run(&[]).succeeds();
+    assert!(table.contains("models side by side: passes after 16 tokens, 1 rounds"), "{table}");
+    let passes = json(&lab, "passes.json");
+    assert_eq!(passes["widths"], serde_json::json!([1, 4]));
+    for name in ["fast", "other", "slow"] {
+        let model = &passes["models"][name];
+        let times = model["passes"].as_array().unwrap();
+        assert_eq!(times.len(), 2);
+        assert!(times.iter().all(|time| time["seconds"].as_f64().unwrap() > 0.0), "{model}");
+        assert!(model["load_seconds"].as_f64().unwrap() > 0.0, "{model}");
+        assert!(model["weight_bytes"].as_u64().unwrap() > 100_000, "{model}");
+        assert_eq!(model["resident_bytes"].is_u64(), cfg!(target_os = "linux"), "{model}");
+    }
+    let (fast, other) = (&passes["agreement"]["fast"], &passes["agreement"]["other"]);
+    assert!(passes["agreement"].get("slow").is_none(), "the reference is compared with nothing");
+    assert_eq!((&fast["reference"], &other["reference"]), (&"slow".into(), &"slow".into()));
+    let number = |of: &Value, key: &str| of[key].as_f64().unwrap();
+    // The same weights in f32 and f64: measured 6.7e-6.
+    assert!((1e-9..3e-5).contains(&number(fast, "worst")), "{fast}");
+    assert_eq!(number(fast, "same_top"), 1.0);
+    // Measured: a worst difference of 13 and 64 % of best tokens the same, gaps from 7 to 8.
+    assert!(number(other, "worst") > 1.0 && number(other, "same_top") < 0.9, "{other}");
+    let summary = json(&lab, "summary.json");
+    let rows = summary["side_by_side"]["rows"].as_array().unwrap();
+    let texts = |row: usize| &rows[row]["texts"];
+    assert_eq!((&rows[0]["decoder"], texts(0)), (&"slow".into(), &Value::Null));
+    assert_eq!((&texts(1)["equal"], &texts(1)["of"]), (&4.into(), &4.into()));
+    assert!(texts(2)["equal"].as_u64().unwrap() < 4, "{}", rows[2]);
+    let gap = |which: &str| texts(2)["gaps"][which].as_f64().unwrap();
+    assert!(0.0 < gap("smallest") && gap("smallest") <= gap("largest"), "{}", rows[2]);
+    let page = file(&lab, "report.html").replace("&#x2f;", "/");
+    for page in [&page, &file(&lab, "models.md"), &table] {
+        for part in ["T(4)/T(1)", "4 of 4", "reference", "same best token 100.0 %"] {
+            assert!(page.contains(part), "{part} is not in {page}");
+        }
+    }
+}
+
+/// Decoding goes on beyond end tokens where the file says so, and ends at them where it does not.
+#[test]
+fn texts_may_go_on_beyond_their_end() {
+    let toml =
+        MODELS.replace("nano:draft", "nano:small-aligned").replace("tokens = 24", "tokens = 60");
+    let stops = |toml: &str| {
+        let lab = Lab::new(toml);
+        lab.run(&[]).succeeds();
+        let records = file(&lab, "records.jsonl");
+        let records = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of = |record: Value| {
+            let tokens = record["tokens"].as_array().unwrap().len() as u64;
+            assert_eq!(Some(tokens), record["new_tokens"].as_u64());
+            (record["stop"].as_str().unwrap().to_owned(), tokens)
+        };
+        records.map(of).collect::<Vec<_>>()
+    };
+    let on = stops(&toml);
+    assert!(on.iter().all(|(stop, tokens)| stop == "max_tokens" && *tokens == 60), "{on:?}");
+    let ended = stops(&toml.replace("stop_at_end = false", ""));
+    assert!(ended.iter().any(|(stop, tokens)| stop == "eos" && *tokens < 60), "{ended:?}");
+}
+
+#[test]
+fn what_is_measured_is_kept_and_what_is_missing_is_made() {
+    let lab = Lab::new(MODELS);
+    lab.run(&[]).succeeds();
+    let kept = file(&lab, "passes.json");
+    let again = lab.run(&[]);
+    assert!(again.stderr.contains("already complete"), "{}", again.stderr);
+    assert_eq!(file(&lab, "passes.json"), kept);
+    // As a run leaves it that was killed between the two.
+    let mut half: Value = serde_json::from_str(&kept).unwrap();
+    half["agreement"] = Value::Null;
+    let path = lab.results().join("passes.json");
+    fs::write(&path, half.to_string()).unwrap();
+    lab.run(&[]).succeeds();
+    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), json(&lab, "passes.json"));
+    for (spoilt, words) in [
+        (kept.replace("\"rounds\"", "\"turns\""), "is no measurement of this version; delete it"),
+        (kept.replace("\"context\": 16", "\"context\": 17"), "is of another plan, or was changed"),
+    ] {
+        fs::write(&path, spoilt).unwrap();
+        lab.run(&[]).fails(1, &["passes.json", words]);
+    }
+}
+
+#[test]
+fn bad_values_of_passes_are_shown_where_they_are() {
+    for (widths, words) in [
+        ("[2, 4]", "begin with 1"),
+        ("[1, 1]", "begin with 1"),
+        ("[1, 4, 2]", "let them rise"),
+        ("[]", "these are no widths of passes"),
+        ("[0, 1]", "must be 1 or more"),
+        ("4", "must be a list"),
+    ] {
+        run("widths = [1, 4]", &format!("widths = {widths}"))
+            .fails(2, &[words, "experiment.toml:"]);
+    }
+    run("context = 16", "context = 0").fails(2, &["`context = 0`: must be 1 or more"]);
+    run("rounds = 1", "rounds = 0").fails(2, &["`rounds = 0`: must be 1 or more"]);
+    run("rounds = 1", "round = 1").fails(2, &["unknown key `round` in [passes]", "`rounds`?"]);
+    run("context = 16", "context = 252").fails(
+        2,
+        &["passes over 4 tokens after 252", "is 256 tokens: lower `context` or `widths`"],
+    );
+}
