@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 mod speed;
+mod tasks;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kad_backends::{Backend, Dtype, Source};
 
 pub(crate) use speed::{BenchArgs, PlanArgs, ProfileArgs};
+pub(crate) use tasks::{Reader, ShowArgs, TasksCommand};
 
 use crate::config::{DraftPlan, RulePlan, lookup};
 
@@ -54,6 +56,9 @@ pub(crate) enum Command {
     ///
     /// What each hands over, its parameters, how it behaves, and where it comes from.
     Rules(RulesArgs),
+    /// List tasks, and show what a model is asked
+    #[command(subcommand)]
+    Tasks(TasksCommand),
     /// List, fetch and inspect models
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -261,7 +266,7 @@ pub(crate) enum Show {
 }
 
 /// How models are run.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct EngineArgs {
     /// candle, burn, tch, ort or naive, as far as this build has them (cargo's --features)
     #[arg(long, default_value_t)]

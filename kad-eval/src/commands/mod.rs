@@ -11,6 +11,7 @@ mod rules;
 mod run;
 mod score;
 mod speed;
+mod tasks;
 
 use kad_backends::RunOptions;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Plan(args) => plan::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Tasks(command) => tasks::run(&command),
         Command::Models(command) => models::run(&command),
     }
 }

@@ -19,7 +19,7 @@ use crate::record::Record;
 use crate::report::{self, Example, Expected};
 use crate::runner::{self, Finished, INTERRUPTED, RunFolder};
 use crate::summary::{Summary, summarise};
-use crate::task::{self, Task};
+use crate::task::{self, Grading, Loading, Task};
 use crate::{output, table};
 
 /// Decoded examples a report shows per task.
@@ -52,6 +52,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let examples = examples(&tasks, &finished.records);
     folder.write("report.html", &report::html(&summary, &examples, &expected)?)?;
     tell_remarks(&experiment, &finished.records);
+    warn_unanswered(&tasks, &experiment, &finished.records);
     conclude(&folder, &experiment, &summary, &tasks, &finished)
 }
 
@@ -79,6 +80,36 @@ fn tell_remarks(experiment: &Experiment, records: &[Record]) {
     }
 }
 
+/// An extractor that finds nothing at all is more likely the wrong one than the model hopeless.
+fn warn_unanswered(tasks: &[Task], experiment: &Experiment, records: &[Record]) {
+    for task in tasks {
+        let Grading::Answer(extractor) = &task.grading else {
+            continue;
+        };
+        for decoder in experiment.decoders.iter().map(|plan| &plan.name) {
+            let own = || records.iter().filter(|r| r.task == task.name && r.decoder == *decoder);
+            let long = own().filter(|record| record.stop == runner::PROMPT_TOO_LONG).count();
+            let (texts, answers) = (own().count() - long, own().filter(|r| r.answer.is_some()));
+            if long > 0 {
+                output::note(&format!(
+                    "warning: {long} prompts of {} do not fit the context of `{decoder}` and count as \
+                     unanswered",
+                    task.name
+                ));
+            }
+            if texts > 0 && answers.count() == 0 {
+                output::note(&format!(
+                    "warning: `{extractor}` found no answer in any of the {texts} texts of \
+                     `{decoder}` on {}: look at some in report.html; if answers are there, the prompt \
+                     asks for another form than the extractor reads, and if they are cut off, \
+                     `max_new_tokens` is too small",
+                    task.name
+                ));
+            }
+        }
+    }
+}
+
 /// Before models are loaded: a run that cannot keep its results should not start.
 fn check_writable(folder: &Path) -> Result<()> {
     let probe = folder.join(".probe");
@@ -90,7 +121,8 @@ fn check_writable(folder: &Path) -> Result<()> {
 
 fn load_tasks(experiment: &Experiment, args: &RunArgs) -> Result<Vec<Task>> {
     let load = |plan: &config::TaskPlan| {
-        task::load(plan, args.data.as_deref(), args.limit)
+        let (data, limit) = (args.data.as_deref(), args.limit);
+        task::load(plan, Loading { data, seed: experiment.seed, limit })
             .with_context(|| format!("task {}", plan.name()))
     };
     experiment.tasks.iter().map(load).collect()
@@ -192,7 +224,7 @@ fn examples(tasks: &[Task], records: &[Record]) -> Vec<Example> {
     let of = |task: &Task, item: &task::Item| Example {
         task: task.name.clone(),
         item: item.id.clone(),
-        prompt: item.prompt.clone(),
+        prompt: item.prompt(),
         gold: item.gold.clone(),
         records: records
             .iter()

@@ -9,6 +9,7 @@ mod prove;
 mod read;
 mod rule;
 mod table;
+mod tasks;
 mod words;
 
 pub(crate) use chain::lookup;
@@ -16,13 +17,15 @@ pub(crate) use decoders::DEFAULT_DRAFT_LENGTH;
 pub(crate) use error::ConfigError;
 pub(crate) use experiment::{
     DecoderKind, DecoderPlan, DraftPart, EarlyExit, Execution, Experiment, ModelPlan, SamplingPlan,
-    TaskPlan,
 };
 pub(crate) use levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan};
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};
 pub(crate) use table::nearest;
+pub(crate) use tasks::{
+    By, Choosing, Format, JsonlPlan, MmluPlan, TaskPlan, TaskSet, TextPlan, Truth, default_task,
+};
 pub(crate) use words::law_in_words;
 
 /// Two parts of a name, with a comma between them if both say something.
