@@ -80,32 +80,34 @@ fn tell_remarks(experiment: &Experiment, records: &[Record]) {
     }
 }
 
-/// An extractor that finds nothing at all is more likely the wrong one than the model hopeless.
+/// Prompts that do not fit, and extractors that find nothing at all: more likely the wrong ones than the
+/// models hopeless.
 fn warn_unanswered(tasks: &[Task], experiment: &Experiment, records: &[Record]) {
-    for task in tasks {
-        let Grading::Answer(extractor) = &task.grading else {
-            continue;
-        };
-        for decoder in experiment.decoders.iter().map(|plan| &plan.name) {
-            let own = || records.iter().filter(|r| r.task == task.name && r.decoder == *decoder);
-            let long = own().filter(|record| record.stop == runner::PROMPT_TOO_LONG).count();
-            let (texts, answers) = (own().count() - long, own().filter(|r| r.answer.is_some()));
-            if long > 0 {
-                output::note(&format!(
-                    "warning: {long} prompts of {} do not fit the context of `{decoder}` and count as \
-                     unanswered",
-                    task.name
-                ));
-            }
-            if texts > 0 && answers.count() == 0 {
-                output::note(&format!(
-                    "warning: `{extractor}` found no answer in any of the {texts} texts of \
-                     `{decoder}` on {}: look at some in report.html; if answers are there, the prompt \
-                     asks for another form than the extractor reads, and if they are cut off, \
-                     `max_new_tokens` is too small",
-                    task.name
-                ));
-            }
+    let arms =
+        tasks.iter().flat_map(|task| experiment.decoders.iter().map(move |plan| (task, plan)));
+    for (task, plan) in arms {
+        let decoder = &plan.name;
+        let own = || records.iter().filter(|r| r.task == task.name && r.decoder == *decoder);
+        let long = own().filter(|record| record.stop == runner::PROMPT_TOO_LONG).count();
+        if long > 0 {
+            output::note(&format!(
+                "warning: {long} of {} prompts of {} do not fit the context of `{decoder}`: those items \
+                 have no answer",
+                own().count(),
+                task.name
+            ));
+        }
+        let texts = own().count() - long;
+        if let Grading::Answer(extractor) = &task.grading
+            && texts > 0
+            && own().all(|record| record.answer.is_none())
+        {
+            output::note(&format!(
+                "warning: `{extractor}` found no answer in any of the {texts} texts of `{decoder}` on \
+                 {}: look at some in report.html; if answers are there, the prompt asks for another \
+                 form than the extractor reads, and if they are cut off, `max_new_tokens` is too small",
+                task.name
+            ));
         }
     }
 }

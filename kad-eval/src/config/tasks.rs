@@ -19,7 +19,7 @@ pub(crate) struct TaskPlan {
     pub(crate) set: TaskSet,
     /// As files and records name it, where the file says so.
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// How many items at most; `None` for all.
     pub(crate) items: Option<u64>,
     /// Worked examples before each item.
@@ -151,6 +151,7 @@ pub(crate) enum Metric {
 
 impl TaskPlan {
     /// The first `items` of a set (all without), asked through the chat template, without examples.
+    #[cfg(test)]
     pub(crate) fn new(set: TaskSet, items: Option<u64>) -> Self {
         Self { set, name: None, items, shots: 0, format: Format::Chat }
     }

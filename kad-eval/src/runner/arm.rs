@@ -93,7 +93,8 @@ impl Arm<'_> {
         let written = score.is_none();
         let mass = match &score {
             Some(score) => score.deferral_mass,
-            None => made.iter().map(|t| t.deferral_mass).sum(),
+            // An empty sum is −0.
+            None => made.iter().map(|t| t.deferral_mass).sum::<Option<f64>>().map(|sum| sum + 0.0),
         };
         // Only lazy decoding draws the tokens of either model as such.
         let lazy = written && kind.execution() == Some(Execution::Lazy);
@@ -136,7 +137,7 @@ impl Arm<'_> {
             outcome.prompt_tokens += prompt.len() as u64;
             outcome.spans.extend(spans(&made.tokens, speaker));
             let tokens: Vec<TokenId> = made.tokens.iter().map(|t| t.token).collect();
-            replies.push(speaker.tokenizer.decode(&tokens, true)?);
+            replies.push(speaker.tokenizer.decode(&tokens, true)?.trim().to_owned());
             outcome.generated.append(made);
             let stop = &outcome.generated.stop;
             if stop == PROMPT_TOO_LONG || INTERRUPTED.load(Ordering::Relaxed) {

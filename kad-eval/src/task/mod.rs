@@ -24,7 +24,7 @@ mod turns;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use kad_backends::Message;
 use sha2::{Digest, Sha256};
 
@@ -234,7 +234,6 @@ fn set(plan: &TaskPlan, from: Loading<'_>) -> Result<Set> {
         TaskSet::Perplexity(plan) => perplexity::load(plan),
         TaskSet::Jsonl(plan) => jsonl::load(plan),
     }
-    .with_context(|| format!("cannot load {}", plan.name()))
 }
 
 #[cfg(test)]

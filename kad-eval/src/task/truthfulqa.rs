@@ -69,6 +69,9 @@ fn problem(
         Truth::Mc1 => entry.mc1_targets,
         Truth::Mc2 => entry.mc2_targets,
     };
+    // Some published questions have an option without text: nobody can choose it.
+    let targets: BTreeMap<String, u8> =
+        targets.into_iter().filter(|(text, _)| !text.trim().is_empty()).collect();
     let right: Vec<usize> =
         targets.values().enumerate().filter(|(_, truth)| **truth == 1).map(|(i, _)| i).collect();
     let [first, others @ ..] = &right[..] else {

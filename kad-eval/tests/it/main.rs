@@ -18,4 +18,5 @@ mod report;
 mod resume;
 mod rules;
 mod score;
+mod tasks;
 mod tidy;
