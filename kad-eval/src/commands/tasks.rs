@@ -141,12 +141,13 @@ fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
     }
     let kinds = CATALOGUE.iter().map(|entry| entry.name);
     if kinds.clone().any(|kind| kind == name) {
-        return Ok(default_task(name).with_context(|| {
-            WrongRequest(format!(
+        return default_task(name).map_err(|error| {
+            let message = format!(
                 "{name} needs keys of yours: describe it in an experiment and name that with \
-                 `--model FILE.toml:MODEL`"
-            ))
-        })?);
+                 `--model FILE.toml:MODEL`: {error}"
+            );
+            WrongRequest(message).into()
+        });
     }
     let names: Vec<String> =
         own.iter().map(TaskPlan::name).chain(kinds.map(str::to_owned)).collect();

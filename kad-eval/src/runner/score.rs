@@ -181,9 +181,9 @@ fn along(predictor: &mut dyn Predictor, text: &[TokenId], from: usize) -> Result
         let end = text.len().min(start + CHUNK);
         let context = &text[..end - 1];
         predictor.follow(context, end - start).context("cannot score the text")?;
-        for len in start..end {
+        for (len, &token) in (start..end).zip(&text[start..]) {
             predictor.law(context, len, &mut law)?;
-            nats += law.prob(text[len]).ln();
+            nats += law.prob(token).ln();
             if let Some(deferred) = predictor.deferral_mass() {
                 *mass.get_or_insert(0.0) += deferred;
             }
