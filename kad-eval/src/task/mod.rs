@@ -21,6 +21,7 @@ mod svamp;
 mod truthfulqa;
 mod turns;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -201,6 +202,10 @@ pub(crate) fn load(plan: &TaskPlan, from: Loading<'_>) -> Result<Task> {
         order::add_shots(&mut problems, examples, shots, from.seed, &plan.set)?;
     }
     let mut items: Vec<Item> = problems.into_iter().map(|problem| problem.item).collect();
+    let mut ids = HashSet::new();
+    if let Some(twice) = items.iter().find(|item| !ids.insert(&item.id)) {
+        bail!("two items of {name} have the id {}: records could not tell them apart", twice.id);
+    }
     if let Some(most) = plan.items() {
         if most > items.len() as u64 {
             let held = items.len();

@@ -132,6 +132,10 @@ fn svamp_joins_body_and_question() {
     assert_eq!(task.items[0].gold, "2.5");
     let set = svamp::load(Some(data.path())).unwrap();
     assert_eq!(set.problems[0].reply, "3 - 0.5 = 2.5. The answer is 2.5.");
+    let entry = text.trim_matches(['[', ']']);
+    write(data.path(), "svamp/SVAMP.json", &format!("[{entry}, {entry}]"));
+    let error = failed(&plan(TaskSet::Svamp), data.path());
+    assert!(error.contains("two items of svamp have the id chal-1"), "{error}");
     write(data.path(), "svamp/SVAMP.json", "[");
     assert!(failed(&plan(TaskSet::Svamp), data.path()).contains("SVAMP.json is malformed"));
 }

@@ -113,8 +113,7 @@ impl Serialize for Extractor {
     }
 }
 
-/// What comes between the word and the answer in `The answer is therefore: **$5**`: a verb or a
-/// colon, then at most a few words that are no answer themselves.
+/// `The answer is`, `**Answer**:`, `answer =`: what an answer follows at once, or nearly so.
 const STATES: &str = r"(?i-u:\banswers?\b[*_]*\s*(?:is|are|was|be|=|:)[*_:]*)";
 
 /// A pattern that is a constant.

@@ -1,6 +1,6 @@
 //! Numbers in prose.
 
-use super::{Pattern, STATES, compile};
+use super::{Pattern, compile};
 
 /// A number: sign, currency, digits with or without thousands separators, decimals, one fraction bar.
 const NUMBER: &str = r"[-+−–]?[$€£]?(?:(?:\d{1,3}(?:,\d{3})+\b|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?";
@@ -10,7 +10,10 @@ static ANY: Pattern = Pattern::new(|| compile(NUMBER));
 /// it is a heading otherwise.
 static STATED: Pattern = Pattern::new(|| {
     let sum = format!(r"(?:{NUMBER})(?:\s*[-+*/×·=]\s*(?:{NUMBER}))*");
-    let said = format!(r"{STATES}[^\d\n.−–+-]{{0,40}}?");
+    // After a verb a few words may follow; a heading with a colon begins a text of its own.
+    let verb = r"(?i-u:\banswers?\b[*_]*\s*(?:(?:is|are|was|be)\b|=))[^\d\n.−–+-]{0,40}?";
+    let heading = r"(?i-u:\banswers?\b[*_]*\s*:[*_]*)[^\d\n.−–+A-Za-z-]{0,20}?";
+    let said = format!("{verb}|{heading}");
     let boxed = r"\\f?box(?:ed)?\s*\{?\s*";
     compile(&format!(r"(?m)(?:{said}|{boxed})({sum})|####\s*({sum})[^\S\n]*\.?[^\S\n]*$"))
 });
@@ -223,6 +226,10 @@ mod tests {
                 ("The answer is not clear. 12 or 13", Some("13")),
                 ("The answers are 4 in 5 cases", Some("4")),
                 ("I answered 7 questions", Some("7")),
+                ("Answer: Pat has 84 keys and buys 7 more. Now there are 91.", Some("91")),
+                ("Answer = 12 (of 30)", Some("12")),
+                ("Answer:\n\n$12 of 30", Some("30")),
+                ("The correct answer is that she makes $18, in 3 steps.", Some("18")),
             ],
         );
     }
