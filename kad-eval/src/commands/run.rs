@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
+use kad_core::decode::Stop;
 use sha2::{Digest, Sha256};
 
 use super::bench::predicted;
@@ -98,6 +99,15 @@ fn warn_unanswered(tasks: &[Task], experiment: &Experiment, records: &[Record]) 
             ));
         }
         let texts = own().count() - long;
+        let cut = own().filter(|record| record.stop == Stop::MaxTokens.to_string()).count();
+        if matches!(task.grading, Grading::Answer(_)) && 2 * cut > texts {
+            output::note(&format!(
+                "warning: {cut} of {texts} texts of `{decoder}` on {} were cut off at \
+                 `max_new_tokens`: where no answer is stated, what is read there is no more than the \
+                 last so far",
+                task.name
+            ));
+        }
         if let Grading::Answer(extractor) = &task.grading
             && texts > 0
             && own().all(|record| record.answer.is_none())

@@ -41,13 +41,6 @@ pub(super) fn prompts(
             ));
         }
     }
-    if items.is_empty() {
-        bail!(WrongRequest(
-            "no prompts: the tasks of the experiment have no items; add a `[[tasks]]` entry that \
-             has some"
-                .to_owned()
-        ));
-    }
     Ok(Prompts { items: items.split_off(skip.min(items.len())) })
 }
 

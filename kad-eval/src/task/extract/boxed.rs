@@ -1,20 +1,21 @@
 //! Formulas in boxes.
 
-use super::{Pattern, STATES, compile, math};
+use super::{Pattern, STATES, compile, math, number};
 
 /// `answer is $…$`, `answer is \(…\)`.
 static STATED: Pattern = Pattern::new(|| {
     compile(&format!(r"{STATES}[^\n.$\\]{{0,40}}?(?:\$+([^$\n]+)\$|\\\(([^\n]+?)\\\))"))
 });
 
-/// The contents of the last `\boxed` (or `\fbox`), else of the last `answer is $…$`, in canonical form.
+/// The contents of the last `\boxed` (or `\fbox`), else of the last `answer is $…$`, else the number of
+/// the last `answer is N`, in canonical form.
 pub(super) fn answer(text: &str) -> Option<String> {
     let stated = || {
         let last = STATED.captures_iter(text).last()?;
         Some(last.get(1).or_else(|| last.get(2))?.as_str())
     };
-    let found = last_box(text).or_else(stated)?;
-    Some(math::canonical(found)).filter(|formula| !formula.is_empty())
+    let found = last_box(text).or_else(stated).map(math::canonical);
+    found.filter(|formula| !formula.is_empty()).or_else(|| number::in_words(text))
 }
 
 /// The innermost of the last box that is closed: a text that was cut off in a box has no answer there.
@@ -101,7 +102,8 @@ mod tests {
             ("5", None),
             ("The answer is $5$.", Some("5")),
             (r"The final answer is \(\frac34\).", Some("0.75")),
-            ("The answer is 5.", None),
+            ("The answer is 5.", Some("5")),
+            ("It is 5.", None),
             (r"The answer is $6$ or \boxed{5}", Some("5")),
         ] {
             assert_eq!(answer(text).as_deref(), wanted, "{text}");

@@ -1,21 +1,26 @@
 //! Numbers in prose.
 
+use std::sync::LazyLock;
+
 use super::{Pattern, compile};
 
 /// A number: sign, currency, digits with or without thousands separators, decimals, one fraction bar.
 const NUMBER: &str = r"[-+−–]?[$€£]?(?:(?:\d{1,3}(?:,\d{3})+\b|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?";
 
 static ANY: Pattern = Pattern::new(|| compile(NUMBER));
-/// A statement, and everything up to the end of its sum: `18`, `3 + 4 = 7`. After `####` the line ends:
-/// it is a heading otherwise.
+/// A number, and everything up to the end of its sum: `18`, `3 + 4 = 7`.
+static SUM: LazyLock<String> =
+    LazyLock::new(|| format!(r"(?:{NUMBER})(?:\s*[-+*/×·=]\s*(?:{NUMBER}))*"));
+/// After a verb a few words may follow; a heading with a colon begins a text of its own.
+const SAID: &str = concat!(
+    r"(?:(?i-u:\banswers?\b[*_]*\s*(?:(?:is|are|was|be)\b|=))[^\d\n.−–+-]{0,40}?",
+    r"|(?i-u:\banswers?\b[*_]*\s*:[*_]*)[^\d\n.−–+A-Za-z-]{0,20}?)"
+);
+static IN_WORDS: Pattern = Pattern::new(|| compile(&format!("{SAID}({})", *SUM)));
+/// Behind `####` the line ends: it is a heading otherwise.
 static STATED: Pattern = Pattern::new(|| {
-    let sum = format!(r"(?:{NUMBER})(?:\s*[-+*/×·=]\s*(?:{NUMBER}))*");
-    // After a verb a few words may follow; a heading with a colon begins a text of its own.
-    let verb = r"(?i-u:\banswers?\b[*_]*\s*(?:(?:is|are|was|be)\b|=))[^\d\n.−–+-]{0,40}?";
-    let heading = r"(?i-u:\banswers?\b[*_]*\s*:[*_]*)[^\d\n.−–+A-Za-z-]{0,20}?";
-    let said = format!("{verb}|{heading}");
-    let boxed = r"\\f?box(?:ed)?\s*\{?\s*";
-    compile(&format!(r"(?m)(?:{said}|{boxed})({sum})|####\s*({sum})[^\S\n]*\.?[^\S\n]*$"))
+    let (sum, boxed) = (&*SUM, r"\\f?box(?:ed)?\s*\{?\s*");
+    compile(&format!(r"(?m)(?:{SAID}|{boxed})({sum})|####\s*({sum})[^\S\n]*\.?[^\S\n]*$"))
 });
 static WORD_FOR_WORD: Pattern =
     Pattern::new(|| compile(&format!(r"The answer is ({NUMBER})\.(?:\D|$)")));
@@ -27,11 +32,18 @@ static FRACTION: Pattern =
 /// Statements are `answer is N`, `#### N` and `\boxed{N}`; the last one counts, because texts correct
 /// themselves, and it counts more than numbers behind it, because texts explain themselves.
 pub(super) fn answer(text: &str) -> Option<String> {
+    stated(&STATED, text).or_else(|| last(&plain(text)))
+}
+
+/// The number of the last `answer is N`.
+pub(super) fn in_words(text: &str) -> Option<String> {
+    stated(&IN_WORDS, text)
+}
+
+fn stated(pattern: &Pattern, text: &str) -> Option<String> {
     let text = plain(text);
-    match STATED.captures_iter(&text).last() {
-        Some(stated) => last(stated.get(1).or_else(|| stated.get(2))?.as_str()),
-        None => last(&text),
-    }
+    let stated = pattern.captures_iter(&text).last()?;
+    last(stated.get(1).or_else(|| stated.get(2))?.as_str())
 }
 
 /// The number of the last sentence `The answer is N.`: an answer in the form that was asked.
