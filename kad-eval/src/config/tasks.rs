@@ -166,7 +166,8 @@ impl TaskPlan {
         let mut words = vec![self.set.name()];
         words.extend(self.set.manner());
         if self.shots > 0 {
-            words.push(format!("{} shots", self.shots));
+            let plural = if self.shots == 1 { "" } else { "s" };
+            words.push(format!("{} shot{plural}", self.shots));
         }
         if self.format == Format::Plain {
             words.push("plain".to_owned());

@@ -110,9 +110,7 @@ pub(super) fn continuations(
     let text = |option: &str| prompt.tokens(speaker, &format!("{space}{option}"));
     let texts: Vec<Vec<TokenId>> =
         item.options.iter().map(|option| text(&option.text)).collect::<Result<_>>()?;
-    let alone = prompt.tokens(speaker, "")?;
-    let common = |text: &Vec<TokenId>| text.iter().zip(&alone).take_while(|(a, b)| a == b).count();
-    let shared = texts.iter().map(common).min().unwrap_or(0);
+    let shared = shared(&prompt.tokens(speaker, "")?, &texts);
     if shared == 0 {
         bail!("the prompt has no token that the options leave as it is");
     }
@@ -120,6 +118,12 @@ pub(super) fn continuations(
         Some(empty) => bail!("option {} adds no token to the prompt", letter(empty)),
         None => Ok(Continuations { texts, shared }),
     }
+}
+
+/// How many tokens of `prompt` all `texts` begin with.
+fn shared(prompt: &[TokenId], texts: &[Vec<TokenId>]) -> usize {
+    let common = |text: &Vec<TokenId>| text.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+    texts.iter().map(common).min().unwrap_or(0)
 }
 
 /// Whether a reply can follow without a space: after a line break, or a special token as `<|end|>`.
@@ -147,8 +151,7 @@ pub(super) fn options(
     Ok(Some(total))
 }
 
-/// The log-probability of `tokens`, all but the first. A text that is longer than the context is read in
-/// windows, each of which begins with the last token of the one before.
+/// The log-probability of `tokens`, all but the first, and the bytes that they are.
 ///
 /// # Errors
 /// If a model fails.
@@ -157,6 +160,13 @@ pub(super) fn text(
     tokens: &[TokenId],
     speaker: &Model,
 ) -> Result<Score> {
+    let bytes = tokens.iter().skip(1).map(|id| speaker.tokenizer.bytes(*id).len() as u64).sum();
+    Ok(Score { bytes, ..in_windows(predictor, tokens)? })
+}
+
+/// A text that is longer than the context is read in windows, each of which begins with the last token
+/// of the one before.
+fn in_windows(predictor: &mut dyn Predictor, tokens: &[TokenId]) -> Result<Score> {
     let mut total = Score::default();
     let (mut nats, window) = (0.0, predictor.context_len().max(2));
     let mut from = 0;
@@ -168,7 +178,6 @@ pub(super) fn text(
         from = end - 1;
     }
     total.log_probs = vec![nats];
-    total.bytes = tokens.iter().skip(1).map(|id| speaker.tokenizer.bytes(*id).len() as u64).sum();
     Ok(total)
 }
 

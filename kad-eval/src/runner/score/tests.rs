@@ -66,11 +66,25 @@ fn options_are_sums_of_logarithms_behind_the_prompt() {
 #[test]
 fn long_texts_are_read_in_windows_that_share_a_token() {
     let tokens: Vec<TokenId> = (0..300).map(|i| [0, 1, 1, 2, 1, 0, 0][i % 7]).collect();
-    let whole = along(&mut markov(300), &tokens, 1).unwrap();
     let wanted = by_hand(&tokens, 1);
-    // Worst error measured: 6e-14 of 300.
-    assert!((whole.log_probs[0] - wanted).abs() < 1e-11, "{} {wanted}", whole.log_probs[0]);
-    assert_eq!(whole.tokens, 299);
+    for context in [2, 10, 65, 299, 300, 1000] {
+        let mut law = markov(context);
+        let found = in_windows(&mut law, &tokens).unwrap();
+        // Sums in another order: worst error measured 1e-12 of 339 nats.
+        assert!((found.log_probs[0] - wanted).abs() < 1e-11, "{:?} {wanted}", found.log_probs);
+        assert_eq!((found.tokens, found.deferral_mass), (299, Some(149.5)), "each token once");
+        assert_eq!(law.asked.len(), 299usize.div_ceil(context.max(2) - 1));
+    }
+    assert_eq!(in_windows(&mut markov(9), &tokens[..1]).unwrap().tokens, 0);
+}
+
+/// Where a token spans the end of the prompt, all options are scored from before it.
+#[test]
+fn scoring_begins_where_the_first_option_departs_from_the_prompt() {
+    let texts = [vec![1, 2, 3, 8], vec![1, 2, 9], vec![1, 2, 3, 4, 5]];
+    assert_eq!(shared(&[1, 2, 3], &texts), 2);
+    assert_eq!(shared(&[1, 2, 3], &texts[..1]), 3);
+    assert_eq!(shared(&[1, 2, 3], &[vec![4]]), 0);
 }
 
 fn item(right: &[bool]) -> Item {

@@ -195,8 +195,7 @@ mod tests {
         text: String,
     }
 
-    /// Texts of Nano and of SmolLM2-135M-Instruct, labelled by hand without a look at what is read in
-    /// them. Where both find an answer, it is the same. Missed are formulas that stand neither in a box
+    /// Texts of Nano and of SmolLM2-135M-Instruct, labelled by hand. Where both find an answer, it is the same. Missed are formulas that stand neither in a box
     /// nor behind `answer is`. What is read where there is no answer is the last number of a text that
     /// was cut off before it came to one, as in published evaluations, or of a sum without a result.
     #[test]
