@@ -117,6 +117,10 @@ fn math500_wants_a_box() {
     assert_eq!((item.gold.as_str(), item.group.as_deref()), ("0.5", Some("level 2")));
     assert!(task.is_right(item, task.answer(item, r"so \boxed{0.50}").as_deref()));
     assert!(!task.is_right(item, task.answer(item, "so 0.5").as_deref()));
+    // Neither no answer nor any answer is right where there is no gold answer.
+    for answer in [None, Some(""), Some("0.5")] {
+        assert!(!task.is_right(&Item::default(), answer), "{answer:?}");
+    }
     write(data.path(), "math500/test.jsonl", r#"{"problem": "Half?", "solution": "0.5"}"#);
     let error = failed(&plan(TaskSet::Math500), data.path());
     assert!(error.contains("line 1: the solution has no \\boxed answer"), "{error}");
