@@ -3,7 +3,8 @@
 //!
 //! After the string normalisation published with MATH (Hendrycks et al., arXiv 2103.03874,
 //! `math_equivalence.py`), with these differences: numbers are compared by value (`0.50`, `1/2` and
-//! `\frac12` are one), text wrappers are removed, a mixed number is not a product.
+//! `\frac12` are one), text wrappers are removed, a mixed number is not a product, and what is before `=`
+//! goes where it is a name of any length or a sum of numbers.
 
 use super::{Pattern, compile, number};
 
@@ -39,35 +40,53 @@ static BARE_FRACTION: Pattern = Pattern::new(|| {
     compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))")
 });
 
+/// What a name looks like that an answer may repeat: `x`, `\theta`, `a_{10}`, `f(x)`, `Area`.
+static NAME: Pattern =
+    Pattern::new(|| compile(r"^\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?(?:\([a-z]\))?$"));
+static COMMAND: Pattern = Pattern::new(|| compile(r"\\[A-Za-z]+"));
+
+/// Stands for the end of a row while single backslashes are looked at.
+const ROW: &str = "\u{1}";
+
 /// The canonical spelling of `formula`.
 pub(super) fn canonical(formula: &str) -> String {
-    let mut text = formula.replace(['\n', '~'], " ").replace("{,}", ",").replace("\\ ", " ");
+    let mut text = formula.replace("\\\\", ROW).replace(['\n', '~'], " ");
+    text = text.replace("{,}", ",").replace("\\ ", " ");
     for dropped in DROPPED {
         text = text.replace(dropped, "");
     }
     text = text.replace("dfrac", "frac").replace("tfrac", "frac").replace("\\cfrac", "\\frac");
-    text = right_side(&text).trim().trim_end_matches('.').trim().to_owned();
+    text = text.trim().trim_end_matches('.').trim().to_owned();
     text = UNIT.replace(&text, "$1").into_owned();
     text = WRAPPER.replace_all(&text, "$1").into_owned();
+    text = right_side(&text).trim().to_owned();
     text = BARE_ROOT.replace_all(&text, "\\sqrt{$1}").into_owned();
     text = BARE_FRACTION.replace_all(&text, "\\frac{$1$2}{$3$4}").into_owned();
     if let Some(mixed) = MIXED.captures(&text) {
         text = improper(&mixed).unwrap_or(text);
     }
     text.retain(|c| !c.is_whitespace());
+    let text = text.replace(ROW, "\\\\");
     if let Some(letter) = LETTER.captures(&text) {
         return letter[1].to_owned();
     }
     value(&text).unwrap_or(text)
 }
 
-/// What is behind the last `=` or `\in`: an answer may repeat what was asked for.
+/// What is behind `=` or `\in`, if what is before only names it, or is a sum of numbers: an answer may
+/// repeat what was asked for. An equation in unknowns stays whole: `x + y = 0` is not 0.
 fn right_side(text: &str) -> &str {
-    let after = text.rsplit_once('=').map_or(text, |(_, right)| right);
-    match after.rsplit_once("\\in") {
-        Some((_, right)) if !right.starts_with(char::is_alphabetic) => right,
-        _ => after,
-    }
+    let cut = text.rsplit_once('=').or_else(|| {
+        text.rsplit_once("\\in").filter(|(_, right)| !right.starts_with(char::is_alphabetic))
+    });
+    let Some((left, right)) = cut else {
+        return text;
+    };
+    let names = |side: &str| {
+        let side = side.trim();
+        NAME.is_match(side) || !COMMAND.replace_all(side, "").contains(char::is_alphabetic)
+    };
+    if left.split('=').all(names) { right } else { text }
 }
 
 /// `2\frac{1}{3}` as `\frac{7}{3}`.
@@ -95,7 +114,7 @@ mod tests {
     use super::*;
 
     /// Each line holds spellings of one answer; no two lines share one.
-    const SAME: [&[&str]; 17] = [
+    const SAME: [&[&str]; 22] = [
         &[
             "0.5",
             ".5",
@@ -131,6 +150,11 @@ mod tests {
         &["(1,2)"],
         &["1,2"],
         &[r"\infty"],
+        &["x+y=0", "x + y = 0"],
+        &["0", "x = 0", r"\theta=0", "f(x)=0", "a_{10} = 0", "1 - 1 = 0", r"\text{Area} = 0"],
+        &[r"\begin{pmatrix}1\\-2\end{pmatrix}", r"\begin{pmatrix} 1 \\ -2 \end{pmatrix}"],
+        &[r"\begin{pmatrix}-1\\-2\end{pmatrix}"],
+        &["2x+3", "y = 2x + 3"],
         &["6-5i", "6 - 5i"],
         &[r"\text{east}"],
     ];
