@@ -2,6 +2,7 @@
 
 mod run;
 mod speed;
+mod tasks;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use kad_backends::{Backend, Device, Dtype, Source};
 
 pub(crate) use run::{ReportArgs, RunArgs};
 pub(crate) use speed::{BenchArgs, PlanArgs, ProfileArgs};
+pub(crate) use tasks::{Reader, ShowArgs, TasksCommand};
 
 use crate::config::{DraftPlan, RulePlan, lookup};
 
@@ -67,6 +69,9 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// List tasks, and show what a model is asked
+    #[command(subcommand)]
+    Tasks(TasksCommand),
     /// List, fetch and inspect models
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -250,7 +255,7 @@ pub(crate) enum Show {
 }
 
 /// How models are run.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub(crate) struct EngineArgs {
     /// candle, burn, tch, ort or naive, as far as this build has them (cargo's --features)
     #[arg(long, default_value_t)]

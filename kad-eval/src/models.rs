@@ -27,6 +27,7 @@ use timed::Timed;
 
 use crate::config::{ChainPlan, DecoderKind, Part, SamplingPlan};
 use crate::failure::WrongRequest;
+use crate::task::{Conversation, Form};
 
 /// A model with everything that comes with it, its passes counted and timed.
 pub(crate) struct Model {
@@ -180,6 +181,65 @@ pub(crate) fn chat_prompt(
     models: &Models,
     messages: &[Message],
 ) -> Result<Vec<TokenId>> {
+    let text = chat_text(kind, models, messages)?;
+    // The template writes the special tokens itself.
+    Ok(speaker(kind, models).tokenizer.encode(&text, false)?)
+}
+
+/// The text before a reply.
+pub(crate) struct Prompt {
+    pub(crate) text: String,
+    /// Whether the tokenizer puts its own special tokens before it: a template writes them itself.
+    add_special: bool,
+}
+
+impl Prompt {
+    /// The tokens of this, and of `more` after it.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub(crate) fn tokens(&self, speaker: &Model, more: &str) -> Result<Vec<TokenId>> {
+        let text = [&self.text, more].concat();
+        Ok(speaker.tokenizer.encode(&text, self.add_special)?)
+    }
+}
+
+/// The text of a conversation up to the reply: by a chat template, as [`chat_prompt`], or plain.
+///
+/// A template that refuses the system message, as those of models do that know none, gets it as the
+/// head of the user's first.
+///
+/// # Errors
+/// Those of [`chat_prompt`].
+pub(crate) fn prompt(
+    kind: &DecoderKind,
+    models: &Models,
+    conversation: &Conversation,
+) -> Result<Prompt> {
+    let messages = &conversation.messages;
+    match conversation.form {
+        Form::Plain(frame) => Ok(Prompt { text: frame.text(messages), add_special: true }),
+        Form::Chat => {
+            let text = chat_text(kind, models, messages).or_else(|refusal| {
+                let merged = without_system(messages).ok_or(refusal)?;
+                chat_text(kind, models, &merged)
+            });
+            Ok(Prompt { text: text?, add_special: false })
+        }
+    }
+}
+
+/// The conversation with its system message at the head of the next; none if it has no such.
+fn without_system(messages: &[Message]) -> Option<Vec<Message>> {
+    let [system, user, rest @ ..] = messages else {
+        return None;
+    };
+    let first = Message::user(format!("{}\n\n{}", system.content, user.content));
+    let both = system.role == "system" && user.role == "user";
+    both.then(|| std::iter::once(first).chain(rest.iter().cloned()).collect())
+}
+
+fn chat_text(kind: &DecoderKind, models: &Models, messages: &[Message]) -> Result<String> {
     let speaker = speaker(kind, models);
     let lenders = models.values().filter(|m| m.counted.vocab() == speaker.counted.vocab());
     let template = std::iter::once(speaker).chain(lenders).find_map(|m| m.chat_template.as_ref());
@@ -187,10 +247,9 @@ pub(crate) fn chat_prompt(
         let names = kind.models().join("`, `");
         bail!(WrongRequest(format!(
             "no chat template: neither `{names}` nor another model of this vocabulary has one; add \
-             an aligned model of the same family to the request, which lends its own"
+             an aligned model of the same family to the request, which lends its own, or give a task \
+             `format = \"plain\"`"
         )));
     };
-    let text = template.render(messages, true).context("the chat template failed")?;
-    // The template writes the special tokens itself.
-    Ok(speaker.tokenizer.encode(&text, false)?)
+    template.render(messages, true).context("the chat template failed")
 }

@@ -26,10 +26,20 @@ pub(crate) struct Record {
     /// The text, token by token. Empty in lines of versions that did not keep it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) tokens: Vec<TokenId>,
+    /// Between 0 and 1, where an item can be partly right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) points: Option<f64>,
+    /// The subject, category or level that the item belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+    /// What the decoder's law says about texts, where nothing was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scored: Option<Scored>,
     /// The text in runs of one origin each.
     pub(crate) spans: Vec<Span>,
     pub(crate) stop: String,
     pub(crate) prompt_tokens: u64,
+    /// Tokens written, or, where nothing was written, tokens whose probability was asked for.
     pub(crate) new_tokens: u64,
     /// Tokens drawn from the aligned model; only where a rule decided.
     pub(crate) deferred_tokens: Option<u64>,
@@ -63,6 +73,17 @@ impl Record {
         }
         self
     }
+}
+
+/// Log-probabilities under a decoder's law, in nats.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scored {
+    /// Of each option, or of the text; none for probability 0.
+    pub(crate) log_probs: Vec<Option<f64>>,
+    /// How many tokens they are the sums of.
+    pub(crate) tokens: u64,
+    /// How many bytes of text these tokens are.
+    pub(crate) bytes: u64,
 }
 
 /// A run of text from one origin.
@@ -225,6 +246,9 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
         answer: correct.then(|| "4".to_owned()),
         correct,
         tokens: vec![5, 0],
+        points: None,
+        group: None,
+        scored: None,
         spans: vec![Span { origin: "base".to_owned(), level: 1, text: "4".to_owned() }],
         stop: "eos".to_owned(),
         prompt_tokens: 3,

@@ -1,29 +1,25 @@
 //! Carries out a plan: every item of every task with every decoder, once, whatever happens.
 
+mod arm;
 mod folder;
 mod plan;
 mod progress;
+mod score;
 mod shard;
 mod work;
 
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
-use kad_core::decode::{Emitted, Generation, Limits, Round, Step, generate};
-use kad_core::{DecodeError, SampledChoices, TokenId};
 use sha2::{Digest, Sha256};
 
-use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
+use crate::config::Experiment;
 use crate::failure::Failure;
-use crate::models::{self, Models, Rules, Settings};
-use crate::record::{
-    Acceptance, Done, LevelRecord, OriginCount, Passes, Record, RecordWriter, Span, key,
-    origin_name,
-};
-use crate::task::{Item, Task};
+use crate::models::Models;
+use crate::record::{Done, Record, RecordWriter, key};
+use crate::task::Task;
 
+pub(crate) use arm::PROMPT_TOO_LONG;
 pub(crate) use folder::RunFolder;
 use plan::{Job, Plan};
 pub(crate) use shard::Shard;
@@ -149,141 +145,10 @@ fn belongs(record: &Record, experiment: &Experiment, tasks: &[Task]) -> bool {
     let item = task.and_then(|task| task.items.iter().find(|item| item.id == record.item));
     experiment.decoders.iter().any(|plan| plan.name == record.decoder)
         && item.is_some_and(|item| item.gold == record.gold)
+        && task.zip(item).is_some_and(|(task, item)| {
+            record.correct == task.is_right(item, record.answer.as_deref())
+        })
         && record.seed == item_seed(experiment.seed, &record.task, &record.item)
-        && record.correct == (record.answer.as_ref() == Some(&record.gold))
-}
-
-/// A decoder of the plan with its rules made.
-struct Arm<'p> {
-    plan: &'p DecoderPlan,
-    rules: Rules,
-}
-
-fn arms(experiment: &Experiment) -> Result<Vec<Arm<'_>>> {
-    experiment.decoders.iter().map(|plan| Ok(Arm { plan, rules: Rules::of(&plan.kind)? })).collect()
-}
-
-impl Arm<'_> {
-    /// Decodes one item from fresh sessions: its result depends on nothing that ran before.
-    /// `None` if the user interrupted.
-    fn decode(
-        &self,
-        seed: u64,
-        models: &Models,
-        task: &Task,
-        item: &Item,
-    ) -> Result<Option<Record>> {
-        let kind = &self.plan.kind;
-        let prompt = models::chat_prompt(kind, models, &task.messages(item))?;
-        let seed = item_seed(seed, &task.name, &item.id);
-        let names = kind.models();
-        let counts = || {
-            let model = |name: &&str| &models[*name].counted;
-            names.iter().map(model).map(|model| (model.counts(), model.in_passes()))
-        };
-        let before: Vec<_> = counts().collect();
-        let start = Instant::now();
-        let made = self.generate(models, &prompt, seed)?;
-        let seconds = start.elapsed().as_secs_f64();
-        if INTERRUPTED.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        let passes = names.iter().zip(counts().zip(before)).map(|(name, (after, before))| {
-            let (done, time) = (after.0 - before.0, after.1.saturating_sub(before.1));
-            let seconds = Some(time.as_secs_f64());
-            ((*name).to_owned(), Passes { passes: done.passes, tokens: done.tokens, seconds })
-        });
-        let decides = matches!(kind.law(), DecoderKind::Deferral { .. });
-        let speaker = models::speaker(kind, models);
-        let Generated { tokens: made, steps, rounds, stop, remarks } = made;
-        let tokens: Vec<TokenId> = made.iter().map(|t| t.token).collect();
-        let answer = (task.extract)(&speaker.tokenizer.decode(&tokens, true)?);
-        Ok(Some(Record {
-            decoder: self.plan.name.clone(),
-            task: task.name.clone(),
-            item: item.id.clone(),
-            seed,
-            gold: item.gold.clone(),
-            correct: answer.as_ref() == Some(&item.gold),
-            answer,
-            spans: spans(&made, speaker),
-            tokens,
-            stop,
-            prompt_tokens: prompt.len() as u64,
-            new_tokens: made.len() as u64,
-            // Only lazy decoding draws the tokens of either model as such.
-            deferred_tokens: (kind.execution() == Some(Execution::Lazy)).then(|| deferred(&made)),
-            deferral_mass: decides.then(|| made.iter().map(|t| t.deferral_mass).sum()).flatten(),
-            acceptance: kind.speculates().then(|| Acceptance::of(&steps)),
-            levels: LevelRecord::of(&rounds),
-            origins: OriginCount::of(&made),
-            passes: passes.collect(),
-            seconds,
-            remarks,
-        }))
-    }
-
-    /// The continuation. A prompt that does not fit is an item without an answer, not the end of
-    /// the run.
-    fn generate(&self, models: &Models, prompt: &[TokenId], seed: u64) -> Result<Generated> {
-        let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
-        let (sampling, decision) = (plan.sampling()?, plan.decision()?);
-        let eos = models::eos(kind, models, plan);
-        let limits = Limits { max_new_tokens: plan.max_new_tokens as usize, eos };
-        let settings = Settings { sampling, decision, eos: limits.eos.clone() };
-        let mut decoder = models::decoder(kind, models, &self.rules, &settings)?;
-        let mut choices = SampledChoices::seeded(seed);
-        let mut observe = |_: &Emitted| match INTERRUPTED.load(Ordering::Relaxed) {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        };
-        match generate(&mut *decoder, prompt, &limits, &mut choices, &mut observe) {
-            Ok(Generation { tokens, steps, rounds, stop }) => {
-                let (stop, remarks) = (stop.to_string(), decoder.remarks());
-                Ok(Generated { tokens, steps, rounds, stop, remarks })
-            }
-            Err(DecodeError::PromptTooLong { .. }) => {
-                Ok(Generated { stop: PROMPT_TOO_LONG.to_owned(), ..Generated::default() })
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// Why an item has no text, in its record.
-const PROMPT_TOO_LONG: &str = "prompt_too_long";
-
-/// A continuation, and why it ended.
-#[derive(Default)]
-struct Generated {
-    tokens: Vec<Emitted>,
-    steps: Vec<Step>,
-    rounds: Vec<Round>,
-    stop: String,
-    remarks: Vec<String>,
-}
-
-fn deferred(made: &[Emitted]) -> u64 {
-    made.iter().filter(|t| t.origin == kad_core::decode::Origin::Deferred).count() as u64
-}
-
-/// The text cut where the origin or its level changes. Special tokens are shown as they are written.
-fn spans(made: &[Emitted], speaker: &models::Model) -> Vec<Span> {
-    let mut stream = speaker.tokenizer.stream_with_special();
-    let mut spans: Vec<Span> = Vec::new();
-    for emitted in made {
-        let (origin, level) = (origin_name(emitted.origin), emitted.level as u64);
-        let text = stream.push(emitted.token);
-        match spans.last_mut() {
-            Some(span) if span.origin == origin && span.level == level => span.text.push_str(&text),
-            _ => spans.push(Span { origin: origin.to_owned(), level, text }),
-        }
-    }
-    let rest = stream.finish();
-    if let Some(span) = spans.last_mut() {
-        span.text.push_str(&rest);
-    }
-    spans
 }
 
 /// Seed of an item's draws: a digest of the experiment's seed, the task and the item, so that it

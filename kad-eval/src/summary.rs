@@ -51,11 +51,17 @@ pub(crate) struct Arm {
     /// NaN, null in JSON, where the task is not graded; so are the two that follow.
     #[serde(deserialize_with = "null_is_nan")]
     pub(crate) accuracy: f64,
-    /// Wilson, 95 %.
+    /// 95 %: Wilson, or a bootstrap over items where they give points.
     pub(crate) accuracy_interval: Interval,
     /// Share of items whose text gives an answer at all.
     #[serde(deserialize_with = "null_is_nan")]
     pub(crate) answered: f64,
+    /// Where items have subjects, categories or levels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) groups: Vec<Group>,
+    /// Where texts were read and nothing was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) likelihood: Option<Likelihood>,
     /// Against the baseline on the items both finished; none for the baseline itself.
     pub(crate) difference: Option<Difference>,
     /// Mean over tokens of the probability that the base draw is handed over.
@@ -93,6 +99,29 @@ fn yes() -> bool {
     true
 }
 
+/// The items of one subject, category or level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) items: u64,
+    /// NaN, null in JSON, where the task is not graded.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub(crate) accuracy: f64,
+    pub(crate) tokens_per_second: f64,
+}
+
+/// How likely a decoder's law holds the texts of a task together.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Likelihood {
+    pub(crate) tokens: u64,
+    /// exp of the mean of −ln π per token; infinite, null in JSON, if the law excludes a text.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub(crate) perplexity: f64,
+    /// The same in bits per byte of text, which does not depend on the vocabulary.
+    #[serde(deserialize_with = "null_is_nan")]
+    pub(crate) bits_per_byte: f64,
+}
+
 /// What became of drafted tokens.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Drafting {
@@ -110,7 +139,7 @@ pub(crate) struct Difference {
     pub(crate) mean: f64,
     /// Paired bootstrap, 95 %. Says nothing where the items that differ are few: see `p_value`.
     pub(crate) interval: Interval,
-    /// Exact McNemar test of no difference, two-sided.
+    /// Exact McNemar test of no difference, two-sided; where items give points, the sign test.
     pub(crate) p_value: f64,
     /// The same, adjusted for all decoders that are compared with the baseline on this task (Holm).
     #[serde(default)]
@@ -124,8 +153,9 @@ pub(crate) struct Difference {
 impl Difference {
     /// Of one decoder's grades minus another's, item by item: 1, 0 or −1.
     pub(crate) fn of(differences: &[f64], seed: u64) -> Self {
-        let count = |value: f64| differences.iter().filter(|d| **d == value).count() as u64;
-        let (items, wins, losses) = (differences.len() as u64, count(1.0), count(-1.0));
+        let count = |test: fn(&f64) -> bool| differences.iter().filter(|d| test(d)).count() as u64;
+        let (items, wins, losses) =
+            (differences.len() as u64, count(|d| *d > 0.0), count(|d| *d < 0.0));
         let p_value = mcnemar(wins, losses);
         Self {
             items,
@@ -222,6 +252,7 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> Arm {
     let items = records.len() as u64;
     let count = |test: fn(&Record) -> bool| records.iter().filter(|r| test(r)).count() as u64;
     let correct = count(|r| r.correct);
+    let earned: Vec<(f64, f64)> = records.iter().map(|r| (points(r), 1.0)).collect();
     let new_tokens: u64 = records.iter().map(|r| r.new_tokens).sum();
     let per_token = |total: f64| total / (new_tokens.max(1) as f64);
     let deferred: Option<u64> = records.iter().map(|r| r.deferred_tokens).sum();
@@ -246,9 +277,15 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> Arm {
         task: String::new(),
         items,
         correct,
-        accuracy: judged(share(correct)),
-        accuracy_interval: if graded { wilson(correct, items) } else { no_interval },
+        accuracy: judged(mean(&earned)),
+        accuracy_interval: match records.iter().any(|r| r.points.is_some()) {
+            _ if !graded => no_interval,
+            true => ratio_bootstrap(&earned, seed),
+            false => wilson(correct, items),
+        },
         answered: judged(share(count(|r| r.answer.is_some()))),
+        groups: groups(records, graded),
+        likelihood: likelihood(records),
         difference: None,
         deferral_mass: mass.map(per_token),
         deferral_rate: deferred.map(|d| per_token(d as f64)),
@@ -270,6 +307,49 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> Arm {
     }
 }
 
+/// What an item is worth.
+fn points(record: &Record) -> f64 {
+    record.points.unwrap_or(f64::from(u8::from(record.correct)))
+}
+
+fn mean(pairs: &[(f64, f64)]) -> f64 {
+    pairs.iter().map(|(points, _)| points).sum::<f64>() / pairs.len().max(1) as f64
+}
+
+/// The groups by name.
+fn groups(records: &[&Record], graded: bool) -> Vec<Group> {
+    let mut groups: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        if let Some(name) = &record.group {
+            groups.entry(name).or_default().push(record);
+        }
+    }
+    let group = |(name, own): (&str, Vec<&Record>)| {
+        let earned: Vec<(f64, f64)> = own.iter().map(|r| (points(r), 1.0)).collect();
+        let tokens = own.iter().map(|r| r.new_tokens).sum();
+        Group {
+            name: name.to_owned(),
+            items: own.len() as u64,
+            accuracy: if graded { mean(&earned) } else { f64::NAN },
+            tokens_per_second: per_second(tokens, own.iter().map(|r| r.seconds).sum()),
+        }
+    };
+    groups.into_iter().map(group).collect()
+}
+
+/// Of the texts that were read; none where there are options, or nothing was read.
+fn likelihood(records: &[&Record]) -> Option<Likelihood> {
+    let texts = || records.iter().filter_map(|r| r.scored.as_ref()).filter(|s| s.bytes > 0);
+    let (tokens, bytes) = texts().fold((0, 0), |sum, s| (sum.0 + s.tokens, sum.1 + s.bytes));
+    let nats = |nats: &Option<f64>| -nats.unwrap_or(f64::NEG_INFINITY);
+    let total: f64 = texts().flat_map(|s| s.log_probs.iter().map(nats)).sum();
+    (tokens > 0).then(|| Likelihood {
+        tokens,
+        perplexity: (total / tokens as f64).exp(),
+        bits_per_byte: total / std::f64::consts::LN_2 / bytes as f64,
+    })
+}
+
 /// What became of all drafts together, where there were any.
 fn drafting(records: &[&Record]) -> Option<Drafting> {
     let mut counts: Option<Acceptance> = None;
@@ -289,15 +369,12 @@ fn per_second(tokens: u64, seconds: f64) -> f64 {
 
 /// Paired by item; items that only one side has are left out.
 fn difference(own: &[&Record], baseline: &[&Record], seed: u64) -> Option<Difference> {
-    let theirs: BTreeMap<&str, bool> =
-        baseline.iter().map(|r| (r.item.as_str(), r.correct)).collect();
+    let theirs: BTreeMap<&str, f64> =
+        baseline.iter().map(|r| (r.item.as_str(), points(r))).collect();
     // Ordered by item, so that the interval does not depend on the order of the records.
-    let own: BTreeMap<&str, bool> = own.iter().map(|r| (r.item.as_str(), r.correct)).collect();
-    let score = |correct: bool| f64::from(u8::from(correct));
-    let differences: Vec<f64> = own
-        .iter()
-        .filter_map(|(item, correct)| Some(score(*correct) - score(*theirs.get(item)?)))
-        .collect();
+    let own: BTreeMap<&str, f64> = own.iter().map(|r| (r.item.as_str(), points(r))).collect();
+    let differences: Vec<f64> =
+        own.iter().filter_map(|(item, points)| Some(points - theirs.get(item)?)).collect();
     if differences.is_empty() {
         return None;
     }

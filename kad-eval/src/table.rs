@@ -26,12 +26,18 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
         let unfinished = if summary.complete { "" } else { ", unfinished" };
         let (name, baseline) = (&summary.name, &summary.baseline);
         let graded = arms().any(|arm| !arm.accuracy.is_nan());
-        let kind = if graded {
+        let read = arms().any(|arm| arm.likelihood.is_some());
+        let kind = if read {
+            "read, nothing is written".to_owned()
+        } else if graded {
             format!("differences to `{baseline}`")
         } else {
             "not graded, for speed only".to_owned()
         };
-        let chains = levels(arms(), style).map_or(String::new(), |levels| format!("\n{levels}"));
+        let chains =
+            [levels(arms(), style), likelihoods(arms(), style), groups(arms(), graded, style)];
+        let chains: String =
+            chains.into_iter().flatten().map(|table| format!("\n{table}")).collect();
         format!(
             "{name}: {task}, {items} items{unfinished}; intervals 95 %, {kind}\n{}{chains}",
             table(arms(), graded, style)
@@ -119,6 +125,55 @@ fn milliseconds(arm: &Arm) -> String {
     let passes = time.passes.iter().map(|(model, seconds)| format!("{model} {:.2}", 1e3 * seconds));
     let parts: Vec<String> = passes.chain([format!("other {:.2}", 1e3 * time.overhead)]).collect();
     format!("{:.2}: {}", 1e3 * time.total, parts.join(", "))
+}
+
+/// How likely each law holds the texts that were read; nothing where texts were written.
+fn likelihoods<'s>(arms: impl Iterator<Item = &'s Arm>, style: TableStyle) -> Option<Table> {
+    let mut table = framed(style, ["decoder", "tokens", "perplexity", "bits/byte"]);
+    let mut any = false;
+    for (arm, read) in arms.filter_map(|arm| Some((arm, arm.likelihood?))) {
+        any = true;
+        table.add_row([
+            arm.decoder.clone(),
+            read.tokens.to_string(),
+            format!("{:.3}", read.perplexity),
+            format!("{:.4}", read.bits_per_byte),
+        ]);
+    }
+    any.then_some(table)
+}
+
+/// Subjects, categories or levels in rows, decoders in columns; nothing where there is but one.
+fn groups<'s>(
+    arms: impl Iterator<Item = &'s Arm>,
+    graded: bool,
+    style: TableStyle,
+) -> Option<Table> {
+    let arms: Vec<&Arm> = arms.collect();
+    let first = arms.iter().max_by_key(|arm| arm.groups.len()).filter(|a| a.groups.len() > 1)?;
+    let unit = if graded { "correct %" } else { "tok/s" };
+    let names = arms.iter().map(|arm| arm.decoder.clone());
+    let mut table = framed(style, [unit.to_owned(), "items".to_owned()].into_iter().chain(names));
+    for group in &first.groups {
+        let cell = |arm: &&Arm| {
+            let own = arm.groups.iter().find(|other| other.name == group.name);
+            own.map_or("–".to_owned(), |own| match graded {
+                true => format!("{:.1}", 100.0 * own.accuracy),
+                false => format!("{:.0}", own.tokens_per_second),
+            })
+        };
+        let row = [group.name.clone(), group.items.to_string()].into_iter();
+        table.add_row(row.chain(arms.iter().map(cell)));
+    }
+    Some(table)
+}
+
+fn framed<T: Into<Cell>>(style: TableStyle, header: impl IntoIterator<Item = T>) -> Table {
+    let mut table = Table::new();
+    table.load_style(style);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header.into_iter().map(Into::into).collect::<Vec<Cell>>());
+    table
 }
 
 /// Columns that say nothing about tasks without right answers.

@@ -12,6 +12,7 @@ mod rules;
 mod run;
 mod score;
 mod speed;
+mod tasks;
 
 use clap::CommandFactory;
 use kad_backends::RunOptions;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             output::print(&String::from_utf8_lossy(&script))?;
             Ok(())
         }
+        Command::Tasks(command) => tasks::run(&command),
         Command::Models(command) => models::run(&command),
     }
 }

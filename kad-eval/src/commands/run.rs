@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, anyhow};
+use kad_core::decode::Stop;
 use sha2::{Digest, Sha256};
 
 use super::bench::predicted;
@@ -20,7 +21,7 @@ use crate::report::{self, Example, Expected};
 use crate::runner::{self, Finished, How, INTERRUPTED, RunFolder, Shard};
 use crate::side_by_side::{self, Measured, Rows, Sheet};
 use crate::summary::{Summary, summarise};
-use crate::task::{self, Task};
+use crate::task::{self, Grading, Loading, Task};
 use crate::{output, table};
 
 /// Decoded examples a report shows per task.
@@ -68,6 +69,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         ..summarise(&experiment, &run_id, &finished.records, finished.is_complete())
     };
     tell_remarks(&experiment, &finished.records);
+    warn_unanswered(&tasks, &experiment, &finished.records);
     if let Some(shard) = args.shard {
         return conclude_shard(&folder, shard, &finished);
     }
@@ -129,6 +131,47 @@ fn tell_remarks(experiment: &Experiment, records: &[Record]) {
     }
 }
 
+/// Prompts that do not fit, and extractors that find nothing at all: more likely the wrong ones than the
+/// models hopeless.
+fn warn_unanswered(tasks: &[Task], experiment: &Experiment, records: &[Record]) {
+    let arms =
+        tasks.iter().flat_map(|task| experiment.decoders.iter().map(move |plan| (task, plan)));
+    for (task, plan) in arms {
+        let decoder = &plan.name;
+        let own = || records.iter().filter(|r| r.task == task.name && r.decoder == *decoder);
+        let long = own().filter(|record| record.stop == runner::PROMPT_TOO_LONG).count();
+        if long > 0 {
+            output::note(&format!(
+                "warning: {long} of {} prompts of {} do not fit the context of `{decoder}`: those items \
+                 have no answer",
+                own().count(),
+                task.name
+            ));
+        }
+        let texts = own().count() - long;
+        let cut = own().filter(|record| record.stop == Stop::MaxTokens.to_string()).count();
+        if matches!(task.grading, Grading::Answer(_)) && 2 * cut > texts {
+            output::note(&format!(
+                "warning: {cut} of {texts} texts of `{decoder}` on {} were cut off at \
+                 `max_new_tokens`: where no answer is stated, what is read there is no more than the \
+                 last so far",
+                task.name
+            ));
+        }
+        if let Grading::Answer(extractor) = &task.grading
+            && texts > 0
+            && own().all(|record| record.answer.is_none())
+        {
+            output::note(&format!(
+                "warning: `{extractor}` found no answer in any of the {texts} texts of `{decoder}` on \
+                 {}: look at some in report.html; if answers are there, the prompt asks for another \
+                 form than the extractor reads, and if they are cut off, `max_new_tokens` is too small",
+                task.name
+            ));
+        }
+    }
+}
+
 /// Before models are loaded: a run that cannot keep its results should not start.
 fn check_writable(folder: &Path) -> Result<()> {
     let probe = folder.join(".probe");
@@ -140,7 +183,8 @@ fn check_writable(folder: &Path) -> Result<()> {
 
 fn load_tasks(experiment: &Experiment, args: &RunArgs) -> Result<Vec<Task>> {
     let load = |plan: &config::TaskPlan| {
-        task::load(plan, args.data.as_deref(), args.limit)
+        let (data, limit) = (args.data.as_deref(), args.limit);
+        task::load(plan, Loading { data, seed: experiment.seed, limit })
             .with_context(|| format!("task {}", plan.name()))
     };
     experiment.tasks.iter().map(load).collect()
@@ -192,6 +236,7 @@ fn conclude(folder: &RunFolder, summary: &Summary, finished: &Finished) -> Resul
     let printed =
         output::line(&format!("{}\nreport: {}", table::render(summary), report.display()));
     ended(finished)?;
+    summary.left_out.iter().for_each(|line| output::note(&format!("warning: {line}")));
     printed
         .with_context(|| format!("cannot print the table; results are in {}", report.display()))?;
     Ok(())
@@ -225,7 +270,6 @@ fn ended(finished: &Finished) -> Result<(), Failure> {
             "interrupted: {done} of {total} items are done and kept; the same command continues"
         )));
     }
-    summary.left_out.iter().for_each(|line| output::note(&format!("warning: {line}")));
     if finished.new_items == 0 {
         output::note("nothing was left to do: this run was already complete");
     }
@@ -272,7 +316,7 @@ fn examples(folder: &RunFolder, tasks: &[Task]) -> Result<Vec<Example>> {
     let of = |(task, item): (&Task, &task::Item)| Example {
         task: task.name.clone(),
         item: item.id.clone(),
-        prompt: item.prompt.clone(),
+        prompt: item.prompt(),
         gold: item.gold.clone(),
         records: records
             .iter()

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::config::{self, Experiment};
 use crate::failure::WrongRequest;
 use crate::profile::Prompts;
-use crate::task;
+use crate::task::{self, Loading};
 
 /// The experiment in `file`.
 pub(super) fn experiment(file: &Path) -> Result<Experiment> {
@@ -25,7 +25,8 @@ pub(super) fn prompts(
 ) -> Result<Prompts> {
     let most = skip.saturating_add(count);
     let load = |plan: &config::TaskPlan| {
-        task::load(plan, data, Some(most as u64)).with_context(|| format!("task {}", plan.name()))
+        let from = Loading { data, seed: experiment.seed, limit: Some(most as u64) };
+        task::load(plan, from).with_context(|| format!("task {}", plan.name()))
     };
     let tasks = experiment.tasks.iter().map(load).collect::<Result<Vec<_>>>()?;
     let mut items = Vec::new();
@@ -34,15 +35,11 @@ pub(super) fn prompts(
             let Some(item) = task.items.get(index).filter(|_| items.len() < most) else {
                 continue;
             };
-            items.push((experiment.seed.wrapping_add(items.len() as u64), task.messages(item)));
+            items.push((
+                experiment.seed.wrapping_add(items.len() as u64),
+                task.conversation(item, &[]),
+            ));
         }
-    }
-    if items.is_empty() {
-        bail!(WrongRequest(
-            "no prompts: the tasks of the experiment have no items; add a `[[tasks]]` entry that \
-             has some"
-                .to_owned()
-        ));
     }
     Ok(Prompts { items: items.split_off(skip.min(items.len())) })
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::RulePlan;
 use super::levels::ChainPlan;
 use super::passes::PassesPlan;
+use super::tasks::TaskPlan;
 
 /// Models × decoders × tasks.
 #[derive(Clone, Debug, Serialize)]
@@ -288,49 +289,6 @@ impl std::fmt::Display for Execution {
                 write!(f, "speculative, {draft_length} drafted by {part}{bonus}")
             }
         }
-    }
-}
-
-/// A set of items.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub(crate) enum TaskPlan {
-    /// Problems of the shipped small world.
-    Nano { split: String, items: Option<u64> },
-    /// Grade-school word problems, from the data folder.
-    Gsm8k { items: Option<u64> },
-    /// Prompts of Spec-Bench, from the data folder: for speed, not graded.
-    SpecBench {
-        /// One of its six parts; all of them if absent.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        part: Option<String>,
-        items: Option<u64>,
-    },
-}
-
-impl TaskPlan {
-    /// As files and records name it.
-    pub(crate) fn name(&self) -> String {
-        match self {
-            TaskPlan::Nano { split, .. } => format!("nano/{split}"),
-            TaskPlan::Gsm8k { .. } => "gsm8k".to_owned(),
-            TaskPlan::SpecBench { part: None, .. } => "spec_bench".to_owned(),
-            TaskPlan::SpecBench { part: Some(part), .. } => format!("spec_bench/{part}"),
-        }
-    }
-
-    /// How many items at most; `None` for all.
-    pub(crate) fn items(&self) -> Option<u64> {
-        match self {
-            TaskPlan::Nano { items, .. }
-            | TaskPlan::Gsm8k { items }
-            | TaskPlan::SpecBench { items, .. } => *items,
-        }
-    }
-
-    /// Whether there are right answers.
-    pub(crate) fn is_graded(&self) -> bool {
-        !matches!(self, TaskPlan::SpecBench { .. })
     }
 }
 

@@ -11,6 +11,7 @@ mod read;
 mod rule;
 mod set;
 mod table;
+mod tasks;
 mod words;
 
 pub(crate) use chain::lookup;
@@ -18,7 +19,6 @@ pub(crate) use decoders::DEFAULT_DRAFT_LENGTH;
 pub(crate) use error::ConfigError;
 pub(crate) use experiment::{
     DecoderKind, DecoderPlan, DraftPart, EarlyExit, Execution, Experiment, ModelPlan, SamplingPlan,
-    TaskPlan,
 };
 pub(crate) use levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan};
 pub(crate) use passes::PassesPlan;
@@ -27,6 +27,9 @@ pub(crate) use read::read;
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};
 pub(crate) use set::{Setting, set};
 pub(crate) use table::nearest;
+pub(crate) use tasks::{
+    By, Choosing, Format, JsonlPlan, MmluPlan, TaskPlan, TaskSet, TextPlan, Truth, default_task,
+};
 pub(crate) use words::law_in_words;
 
 /// Two parts of a name, with a comma between them if both say something.

@@ -8,9 +8,10 @@ use toml::de::DeTable;
 
 use super::ConfigError;
 use super::decoders::decoders;
-use super::experiment::{DecoderPlan, EarlyExit, Experiment, ModelPlan, SamplingPlan, TaskPlan};
+use super::experiment::{DecoderPlan, EarlyExit, Experiment, ModelPlan, SamplingPlan};
 use super::passes::passes;
 use super::table::{Source, Table, Value, nearest};
+use super::tasks::tasks;
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
@@ -37,7 +38,7 @@ fn experiment(file: &Table<'_>) -> Result<Experiment> {
     let passes = file.optional("passes").map(|value| passes(&value)).transpose()?;
     let decoders = decoders(&file.required("decoders")?, &models, &sampling)?;
     let baseline = baseline(file.optional("baseline"), &decoders)?;
-    let tasks = tasks(&file.required("tasks")?)?;
+    let tasks = tasks(&file.required("tasks")?, &decoders)?;
     file.finish()?;
     Ok(Experiment { name, question, seed, models, sampling, passes, decoders, baseline, tasks })
 }
@@ -215,39 +216,4 @@ fn baseline(value: Option<Value<'_>>, decoders: &[DecoderPlan]) -> Result<String
         }
         None => Ok(decoders[0].name.clone()),
     }
-}
-
-fn tasks(value: &Value<'_>) -> Result<Vec<TaskPlan>> {
-    let mut tasks: Vec<TaskPlan> = Vec::new();
-    for entry in value.list()? {
-        let table = entry.table("[[tasks]]")?;
-        let kind = table.required("kind")?;
-        let items = table.optional("items").map(|v| v.count()).transpose()?;
-        if items == Some(0) {
-            return Err(table.error("`items = 0` asks for nothing", None));
-        }
-        let task = match known(&kind, "task", ["nano", "gsm8k", "spec_bench"].into_iter())? {
-            "nano" => {
-                let split = table.optional("split");
-                let splits = ["validation", "test"].into_iter();
-                let split = split.map_or(Ok("validation"), |v| known(&v, "split", splits))?;
-                TaskPlan::Nano { split: split.to_owned(), items }
-            }
-            "gsm8k" => TaskPlan::Gsm8k { items },
-            _ => {
-                let parts = crate::task::SPEC_BENCH_PARTS.into_iter();
-                let part = table.optional("part").map(|v| known(&v, "part", parts)).transpose()?;
-                TaskPlan::SpecBench { part: part.map(str::to_owned), items }
-            }
-        };
-        table.finish()?;
-        if tasks.iter().any(|other| other.name() == task.name()) {
-            return Err(kind.error(&format!("the task {} stands twice", task.name()), None));
-        }
-        tasks.push(task);
-    }
-    if tasks.is_empty() {
-        return Err(value.error("no tasks", Some("add a `[[tasks]]` entry".into())));
-    }
-    Ok(tasks)
 }

@@ -20,6 +20,7 @@ use crate::config::{DecoderKind, Part};
 use crate::failure::WrongRequest;
 use crate::models::{self, Models, Rules, Settings};
 use crate::runner::INTERRUPTED;
+use crate::task::Conversation;
 
 /// Plain texts of a single model: enough to see what a token takes beside its pass.
 const PLAIN_TEXTS: usize = 4;
@@ -38,7 +39,7 @@ pub(crate) struct Measurement<'e> {
 /// Real prompts: for each item the conversation, put into tokens by whoever speaks for a law.
 pub(crate) struct Prompts {
     /// Seed of the item's draws, and what is asked.
-    pub(crate) items: Vec<(u64, Vec<kad_backends::Message>)>,
+    pub(crate) items: Vec<(u64, Conversation)>,
 }
 
 impl Prompts {
@@ -69,8 +70,11 @@ impl Prompts {
         models: &Models,
     ) -> Result<Vec<(u64, Vec<Vec<TokenId>>)>> {
         let mut found = Vec::with_capacity(self.items.len());
-        for (seed, messages) in &self.items {
-            let texts = kinds.iter().map(|kind| models::chat_prompt(kind, models, messages));
+        for (seed, asked) in &self.items {
+            let texts = kinds.iter().map(|kind| {
+                let prompt = models::prompt(kind, models, asked)?;
+                prompt.tokens(models::speaker(kind, models), "")
+            });
             found.push((*seed, texts.collect::<Result<Vec<_>>>()?));
         }
         let mut names: Vec<&str> = kinds.iter().flat_map(|kind| kind.models()).collect();

@@ -165,6 +165,7 @@ fn differ<T: PartialEq + ToString>(found: &mut Vec<Difference>, what: String, th
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TaskSet;
     use crate::profile::sample;
 
     /// Every field that is looked at, and only those: one is changed at a time.
@@ -236,11 +237,11 @@ mod tests {
     /// command; how many items of them are taken matters where there are several.
     #[test]
     fn acceptance_on_other_prompts_is_refused() {
-        let nano = |split: &str| TaskPlan::Nano { split: split.to_owned(), items: None };
-        let gsm8k = |items| TaskPlan::Gsm8k { items };
+        let nano = |split: &str| TaskPlan::new(TaskSet::Nano { split: split.to_owned() }, None);
+        let gsm8k = |items| TaskPlan::new(TaskSet::Gsm8k, items);
         let bench = |part: Option<&str>| {
             let part = part.map(str::to_owned);
-            TaskPlan::SpecBench { part, items: None }
+            TaskPlan::new(TaskSet::SpecBench { part }, None)
         };
         let mut profile = sample::profile(vec![], vec![]);
         profile.effort.tasks = vec!["nano/test".to_owned(), "gsm8k".to_owned()];

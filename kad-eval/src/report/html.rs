@@ -77,6 +77,17 @@ struct TaskView<'a> {
     rows: Vec<RowView<'a>>,
     /// Of all decoders that verify drafts.
     levels: Vec<LevelRow<'a>>,
+    /// Where texts were read.
+    likelihoods: Vec<LikelihoodRow<'a>>,
+}
+
+/// How likely a decoder's law holds the texts.
+#[derive(Serialize)]
+struct LikelihoodRow<'a> {
+    decoder: &'a str,
+    tokens: u64,
+    perplexity: String,
+    bits_per_byte: String,
 }
 
 /// A line of the table.
@@ -134,6 +145,7 @@ fn task_views<'a>(summary: &'a Summary, expected: &Expected) -> Result<Vec<TaskV
             rows: arms.iter().map(|arm| row_view(arm, &models, &summary.baseline)).collect(),
             levels: chains::levels(&arms),
             drafts: arms.iter().any(|arm| arm.drafting.is_some()),
+            likelihoods: arms.iter().filter_map(|arm| likelihood_row(arm)).collect(),
             models,
         })
     };
@@ -208,6 +220,16 @@ fn row_view<'a>(arm: &'a Arm, models: &[&str], baseline: &str) -> RowView<'a> {
     }
 }
 
+fn likelihood_row(arm: &Arm) -> Option<LikelihoodRow<'_>> {
+    let read = arm.likelihood?;
+    Some(LikelihoodRow {
+        decoder: &arm.decoder,
+        tokens: read.tokens,
+        perplexity: fixed(read.perplexity, 3),
+        bits_per_byte: fixed(read.bits_per_byte, 4),
+    })
+}
+
 /// One item and its texts.
 #[derive(Serialize)]
 struct ExampleView<'a> {
@@ -263,7 +285,7 @@ mod tests {
     use crate::record::Span;
     use crate::report::sample;
     use crate::stats::Interval;
-    use crate::summary::Difference;
+    use crate::summary::{Difference, Likelihood};
 
     fn page(summary: &Summary, examples: &[Example]) -> String {
         html(summary, examples, &Expected::default()).unwrap()
@@ -297,6 +319,25 @@ mod tests {
             assert!(page.contains(part), "{part} is not in {page}");
         }
         assert!(!without.contains("<h3>Levels</h3>") && !without.contains("data-level=\"1"));
+    }
+
+    /// Nothing was written there: no gold answer, nothing right or wrong.
+    #[test]
+    fn texts_that_were_read_have_their_perplexity() {
+        let mut summary = sample::summary();
+        let likelihood = Likelihood { tokens: 4711, perplexity: 12.3456, bits_per_byte: 0.98765 };
+        summary.arms[0].likelihood = Some(likelihood);
+        let graded = sample::example();
+        let read = Example { gold: String::new(), ..sample::example() };
+        let page = page(&summary, &[read]);
+        for number in ["4711", "12.346", "0.9877"] {
+            assert!(page.contains(&format!("<td>{number}</td>")), "{number} is not in {page}");
+        }
+        assert_eq!(page.matches("<h3>Likelihood of the texts</h3>").count(), 1);
+        assert!(!page.contains("Gold answer") && !page.contains("✗ wrong"));
+        let page = self::page(&sample::summary(), &[graded]);
+        assert!(page.contains("Gold answer") && page.contains("✗ wrong"));
+        assert!(!page.contains("Likelihood of the texts"));
     }
 
     #[test]

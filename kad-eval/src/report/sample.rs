@@ -37,6 +37,8 @@ fn arm(family: &str, task: &str, correct: u64) -> Arm {
         accuracy,
         accuracy_interval: wilson(correct, ITEMS),
         answered: 0.2 + 0.75 * accuracy,
+        groups: Vec::new(),
+        likelihood: None,
         difference: (!is_baseline).then_some(Difference {
             items: ITEMS,
             mean,

@@ -6,7 +6,8 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use super::{Job, Plan, arms};
+use super::arm::arms;
+use super::{Job, Plan};
 use crate::failure::Failure;
 use crate::models::Models;
 use crate::record::Record;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
-use kad_backends::Message;
 use kad_core::{Follower, LanguageModel, TokenId};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +11,7 @@ use super::prompts;
 use crate::config::{Experiment, ModelPlan};
 use crate::models::{Model, Models};
 use crate::runner::INTERRUPTED;
+use crate::task::Conversation;
 
 /// The most tokens of a prompt that are compared: every one is a row of the vocabulary's size.
 const TOKENS: usize = 128;
@@ -70,7 +70,7 @@ fn best(row: &[f32]) -> Option<usize> {
 pub(super) fn compare(
     experiment: &Experiment,
     models: &Models,
-    asked: &[Vec<Message>],
+    asked: &[Conversation],
 ) -> Result<Option<BTreeMap<String, Agreement>>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for name in models.keys() {

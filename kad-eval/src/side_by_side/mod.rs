@@ -18,7 +18,6 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use kad_backends::Message;
 use kad_core::{LanguageModel, ModelPredictor, Predictor, TokenId};
 use kad_polybasic::theory::PassTime;
 use serde::{Deserialize, Serialize};
@@ -33,7 +32,7 @@ use crate::machine::Machine;
 use crate::models::{self, Model, Models};
 use crate::profile::{Grid, Passes, Progress};
 use crate::runner::{INTERRUPTED, RunFolder};
-use crate::task::Task;
+use crate::task::{Conversation, Task};
 
 /// Prompts whose tokens passes run over, and whose logits are compared.
 const PROMPTS: usize = 8;
@@ -88,7 +87,7 @@ pub(crate) fn measure(
     folder: &RunFolder,
 ) -> Result<Option<Measured>> {
     check_room(plan, models)?;
-    let asked = messages(tasks);
+    let asked = conversations(tasks);
     let mut measured = match held(plan, models, folder)? {
         Some(held) => held,
         None => {
@@ -138,17 +137,18 @@ fn check_room(plan: &PassesPlan, models: &Models) -> Result<()> {
 }
 
 /// The conversations of the first items, the tasks in turn.
-fn messages(tasks: &[Task]) -> Vec<Vec<Message>> {
+fn conversations(tasks: &[Task]) -> Vec<Conversation> {
     let at = |index: usize| {
-        tasks.iter().filter_map(move |task| Some(task.messages(task.items.get(index)?)))
+        tasks.iter().filter_map(move |task| Some(task.conversation(task.items.get(index)?, &[])))
     };
     (0..PROMPTS).flat_map(at).take(PROMPTS).collect()
 }
 
 /// The prompts of these conversations for one model.
-fn prompts(name: &str, models: &Models, asked: &[Vec<Message>]) -> Result<Vec<Vec<TokenId>>> {
+fn prompts(name: &str, models: &Models, asked: &[Conversation]) -> Result<Vec<Vec<TokenId>>> {
     let kind = DecoderKind::Single { model: name.to_owned() };
-    asked.iter().map(|messages| models::chat_prompt(&kind, models, messages)).collect()
+    let speaker = models::speaker(&kind, models);
+    asked.iter().map(|it| models::prompt(&kind, models, it)?.tokens(speaker, "")).collect()
 }
 
 /// Models take turns at each width.
@@ -156,7 +156,7 @@ fn passes(
     experiment: &Experiment,
     plan: &PassesPlan,
     models: &Models,
-    asked: &[Vec<Message>],
+    asked: &[Conversation],
 ) -> Result<Option<Measured>> {
     let all: Vec<(&String, &Model)> = models.iter().collect();
     let sampling = experiment.sampling.sampling()?;

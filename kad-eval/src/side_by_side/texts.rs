@@ -109,7 +109,9 @@ fn gap(
     let task = tasks.iter().find(|other| other.name == task);
     let item = task.and_then(|task| Some((task, task.items.iter().find(|one| one.id == item)?)));
     let Some((task, item)) = item else { return Ok(None) };
-    let prompt = models::chat_prompt(&baseline.kind, models, &task.messages(item))?;
+    let (kind, speaker) = (&baseline.kind, models::speaker(&baseline.kind, models));
+    let prompt =
+        models::prompt(kind, models, &task.conversation(item, &[]))?.tokens(speaker, "")?;
     let (model, text) = (&models[model], [&prompt, text].concat());
     if text.len() > model.counted.context_len() {
         return Ok(None);

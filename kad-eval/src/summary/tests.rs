@@ -92,6 +92,65 @@ fn differences_are_paired_by_item_and_own_minus_baseline() {
     assert!(difference.interval.low < 0.0 && difference.interval.high > 0.5);
 }
 
+/// Records with points, groups and texts that were read.
+fn scored(rows: &[(&str, &str, &str, f64)]) -> Vec<Record> {
+    let record = |&(decoder, item, group, points): &(&str, &str, &str, f64)| Record {
+        task: "nano/validation".to_owned(),
+        points: Some(points),
+        group: Some(group.to_owned()),
+        seconds: 0.5,
+        ..sample(decoder, item, false)
+    };
+    rows.iter().map(record).collect()
+}
+
+#[test]
+fn points_are_averaged_compared_by_sign_and_grouped() {
+    let experiment = crate::config::read("toy.toml", TOML).unwrap();
+    let rows = [
+        ("a", "0", "x", 0.5),
+        ("a", "1", "x", 0.25),
+        ("a", "2", "y", 0.75),
+        ("b", "0", "x", 0.25),
+        ("b", "1", "x", 0.125),
+        ("b", "2", "y", 0.75),
+    ];
+    let summary = summarise(&experiment, "run", &scored(&rows), true);
+    let a = &summary.arms[0];
+    assert_eq!((a.accuracy, a.correct, a.likelihood), (0.5, 0, None));
+    let Interval { low, high } = a.accuracy_interval;
+    assert!((0.25..0.5).contains(&low) && (0.5..=0.75).contains(&high), "{low} {high}");
+    let difference = a.difference.unwrap();
+    assert_eq!(difference.mean, 0.125);
+    assert_eq!(difference.p_value, mcnemar(2, 0), "two are better, one is the same");
+    // `sample` has two tokens per record.
+    let group = |name: &str, items, accuracy| {
+        let tokens_per_second = 4.0;
+        Group { name: name.to_owned(), items, accuracy, tokens_per_second }
+    };
+    assert_eq!(a.groups, [group("x", 2, 0.375), group("y", 1, 0.75)]);
+    let without = crate::summary::summarise(&experiment, "run", &[sample("a", "0", true)], true);
+    assert!(without.arms.iter().all(|arm| arm.groups.is_empty()));
+}
+
+#[test]
+fn likelihoods_add_up_over_texts() {
+    let experiment = crate::config::read("toy.toml", TOML).unwrap();
+    let mut records = scored(&[("a", "0", "x", 0.0), ("a", "1", "x", 0.0)]);
+    for (record, (nats, tokens)) in records.iter_mut().zip([(-3.0, 2), (-5.0, 6)]) {
+        let log_probs = vec![Some(nats)];
+        record.scored = Some(crate::record::Scored { log_probs, tokens, bytes: 16 });
+    }
+    let read = |records: &[Record]| {
+        summarise(&experiment, "run", records, true).arms[0].likelihood.unwrap()
+    };
+    let found = read(&records);
+    assert_eq!((found.tokens, found.perplexity), (8, 1f64.exp()));
+    assert!((found.bits_per_byte - 8.0 / std::f64::consts::LN_2 / 32.0).abs() < 1e-15);
+    records[1].scored.as_mut().unwrap().log_probs = vec![None];
+    assert_eq!(read(&records).perplexity, f64::INFINITY, "the law excludes one of the texts");
+}
+
 #[test]
 fn laws_say_every_setting_that_shapes_them() {
     let laws: Vec<String> = summary().arms.into_iter().map(|arm| arm.law).collect();

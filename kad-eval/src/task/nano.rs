@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use kad_backends::Source;
 use serde::Deserialize;
 
-use super::{Item, Task, extract, read_lines};
+use super::{Extractor, Frame, Grading, Item, Problem, Set, files};
 
 #[derive(Deserialize)]
 struct Line {
@@ -16,18 +16,21 @@ struct Line {
 }
 
 /// The problems of `split` (`validation` or `test`).
-pub(super) fn load(split: &str) -> Result<Task> {
-    let lines: Vec<(usize, Line)> = read_lines(&file(split)?)?;
-    let items = lines.into_iter().map(|(_, line)| Item {
-        id: line.id,
-        prompt: line.question,
-        gold: line.answer,
-    });
-    Ok(Task {
-        name: String::new(),
-        system: None,
-        items: items.collect(),
-        extract: extract::stated_answer,
+pub(super) fn load(split: &str) -> Result<Set> {
+    let path = file(split)?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the task file {}", path.display()))?;
+    let problem = |line: Line| {
+        let reply = format!("The answer is {}.", line.answer);
+        let (id, turns, gold) = (line.id, vec![line.question], line.answer);
+        Problem { item: Item { id, turns, gold, ..Item::default() }, reply }
+    };
+    let lines = files::lines(&path, &text)?;
+    Ok(Set {
+        problems: lines.into_iter().map(|(_, line)| problem(line)).collect(),
+        examples: None,
+        grading: Grading::Answer(Extractor::StatedNumber),
+        frame: Frame::QUESTION,
     })
 }
 

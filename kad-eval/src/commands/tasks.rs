@@ -1,0 +1,275 @@
+//! `kad tasks`: what there is to measure, and what a model is asked.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
+use kad_backends::Source;
+use serde_json::json;
+
+use super::plan;
+use super::speed::experiment;
+use crate::cli::{EngineArgs, Reader, ShowArgs, TasksCommand};
+use crate::config::{DecoderKind, Experiment, ModelPlan, TaskPlan, default_task, nearest};
+use crate::failure::{Failure, WrongRequest};
+use crate::models::{self, Model, Models};
+use crate::output;
+use crate::task::{self, CATALOGUE, Entry, Form, Grading, Item, Loading, Task, letter};
+
+pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
+    match command {
+        TasksCommand::List { data, json, markdown } => {
+            let data = data.as_deref();
+            let text = match (json, markdown) {
+                (true, _) => {
+                    serde_json::to_string_pretty(&listed(data)).context("a list of text")?
+                }
+                (_, true) => self::markdown(),
+                _ => table(data),
+            };
+            output::line(text.trim_end())?;
+            if data.is_none() && !json && !markdown {
+                output::note("no data folder: name it with `--data DIR` or in KAD_DATA");
+            }
+            Ok(())
+        }
+        TasksCommand::Show(args) => show(args),
+    }
+}
+
+/// Whether the file of a task is where it is expected; none if it needs none, or nobody said where.
+fn found(entry: &Entry, data: Option<&Path>) -> Option<bool> {
+    task::place(data, entry.file?).map(|path| path.is_file())
+}
+
+fn listed(data: Option<&Path>) -> Vec<serde_json::Value> {
+    let entry = |entry: &Entry| {
+        json!({
+            "name": entry.name,
+            "measures": entry.measures,
+            "metric": entry.metric,
+            "items": (entry.items > 0).then_some(entry.items),
+            "file": entry.file,
+            "found": found(entry, data),
+            "licence": entry.licence,
+            "source": entry.get,
+            "keys": entry.keys,
+        })
+    };
+    CATALOGUE.iter().map(entry).collect()
+}
+
+fn items(entry: &Entry) -> String {
+    if entry.items > 0 { entry.items.to_string() } else { "yours".to_owned() }
+}
+
+fn table(data: Option<&Path>) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_FULL_CONDENSED);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["task", "measures", "metric", "items", "data", "licence", "source"]);
+    for entry in &CATALOGUE {
+        let state = match found(entry, data) {
+            Some(true) => "found",
+            Some(false) => "MISSING",
+            None => "",
+        };
+        let place = format!("{} {state}", entry.file.unwrap_or("–"));
+        table.add_row([
+            entry.name,
+            entry.measures,
+            entry.metric,
+            &items(entry),
+            place.trim_end(),
+            entry.licence,
+            entry.get,
+        ]);
+    }
+    table.to_string()
+}
+
+/// The table of `docs/TASKS.md`.
+fn markdown() -> String {
+    let head = "| task | measures | metric | items | file | licence | source |\n|---|---|---|---|---|---|---|\n";
+    let row = |entry: &Entry| {
+        let file = entry.file.map_or("–".to_owned(), |file| format!("`{file}`"));
+        let Entry { name, measures, metric, licence, get, .. } = entry;
+        format!(
+            "| `{name}` | {measures} | {metric} | {} | {file} | {licence} | {get} |\n",
+            items(entry)
+        )
+    };
+    head.to_owned() + &CATALOGUE.iter().map(row).collect::<String>()
+}
+
+fn show(args: &ShowArgs) -> Result<(), Failure> {
+    let experiment = match &args.model {
+        Some(Reader::Experiment { file, .. }) => Some(experiment(file).map_err(Failure::Request)?),
+        _ => None,
+    };
+    let plan = named(&args.name, experiment.as_ref())?;
+    let seed = experiment.as_ref().map_or(0, |experiment| experiment.seed);
+    let from = Loading { data: args.data.as_deref(), seed, limit: None };
+    let task = task::load(&plan, from).with_context(|| format!("task {}", plan.name()))?;
+    let held = task.items.len();
+    let index = usize::try_from(args.item - 1).unwrap_or(usize::MAX);
+    let Some(item) = task.items.get(index) else {
+        let message = format!("{} has {held} items, there is no item {}", task.name, args.item);
+        return Err(anyhow::Error::from(WrongRequest(message)).into());
+    };
+    output::line(&format!("task     {}", task.name))?;
+    output::line(&format!("item     {} ({} of {held})", item.id, args.item))?;
+    match &args.model {
+        None => messages(&task, item)?,
+        Some(reader) => {
+            let (name, models) = readers(reader, experiment, &task)?;
+            prompt(&name, &models, &task, item)?;
+        }
+    }
+    answer(&task, item)?;
+    Ok(())
+}
+
+/// The task of this name: of the experiment, or a kind by itself.
+fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
+    let own = experiment.map_or(&[][..], |experiment| &experiment.tasks);
+    let of_kind = |plan: &&TaskPlan| plan.kind() == name;
+    let found = own.iter().find(|plan| plan.name() == name).or_else(|| own.iter().find(of_kind));
+    if let Some(plan) = found {
+        return Ok(plan.clone());
+    }
+    let kinds = CATALOGUE.iter().map(|entry| entry.name);
+    if kinds.clone().any(|kind| kind == name) {
+        return default_task(name).map_err(|error| {
+            let message = format!(
+                "{name} needs keys of yours: describe it in an experiment and name that with \
+                 `--model FILE.toml:MODEL`: {error}"
+            );
+            WrongRequest(message).into()
+        });
+    }
+    let names: Vec<String> =
+        own.iter().map(TaskPlan::name).chain(kinds.map(str::to_owned)).collect();
+    let help = match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known: {}", names.join(", ")),
+    };
+    bail!(WrongRequest(format!("unknown task `{name}`; {help}")))
+}
+
+/// The model that reads, by its name, with those that may lend it a chat template.
+fn readers(
+    reader: &Reader,
+    experiment: Option<Experiment>,
+    task: &Task,
+) -> Result<(String, Models)> {
+    let (name, plans) = match (reader, experiment) {
+        (Reader::Experiment { file, model }, Some(experiment)) => {
+            let names = || experiment.models.keys().map(String::as_str);
+            if !names().any(|name| name == model) {
+                let near = nearest(model, names()).map(|near| format!("; did you mean `{near}`?"));
+                bail!(WrongRequest(format!(
+                    "{} has no model `{model}`{}",
+                    file.display(),
+                    near.unwrap_or_else(|| format!(
+                        ": it has {}",
+                        names().collect::<Vec<_>>().join(", ")
+                    ))
+                )));
+            }
+            (model.clone(), experiment.models)
+        }
+        (Reader::Source(source), _) => {
+            let name = source.to_string();
+            (name.clone(), [(name, alone(source))].into())
+        }
+        (Reader::Experiment { file, .. }, None) => bail!("{} was not read", file.display()),
+    };
+    let single = |name: &str| DecoderKind::Single { model: name.to_owned() };
+    let mut models = models::load_all(&only(&plans, &name), std::iter::once(&single(&name)))?;
+    let lacks = |models: &Models| !models.values().any(|model| model.chat_template.is_some());
+    for other in plans.keys().filter(|other| **other != name) {
+        if task.form != Form::Chat || !lacks(&models) {
+            break;
+        }
+        models.extend(models::load_all(&only(&plans, other), std::iter::once(&single(other)))?);
+    }
+    Ok((name, models))
+}
+
+/// One model, and the one whose first layers it is.
+fn only(
+    plans: &std::collections::BTreeMap<String, ModelPlan>,
+    name: &str,
+) -> std::collections::BTreeMap<String, ModelPlan> {
+    let whole = plans[name].early_exit.as_ref().map(|exit| exit.of.as_str());
+    let names = whole.into_iter().chain([name]);
+    names.map(|name| (name.to_owned(), plans[name].clone())).collect()
+}
+
+fn alone(source: &Source) -> ModelPlan {
+    plan(source, &EngineArgs::default())
+}
+
+fn messages(task: &Task, item: &Item) -> std::io::Result<()> {
+    for message in task.conversation(item, &[]).messages {
+        output::line(&format!("\n[{}]\n{}", message.role, message.content))?;
+    }
+    Ok(())
+}
+
+fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
+    let kind = DecoderKind::Single { model: name.to_owned() };
+    let speaker = models::speaker(&kind, models);
+    let tokens = match task.grading {
+        Grading::Text => speaker.tokenizer.encode(&item.prompt(), true)?,
+        _ => {
+            let prompt = models::prompt(&kind, models, &task.conversation(item, &[]))?;
+            prompt.tokens(speaker, "")?
+        }
+    };
+    output::line(&format!("model    {name}"))?;
+    output::line(&format!("tokens   {}", tokens.len()))?;
+    output::line(&format!("\n{}", visible(speaker, &tokens)))?;
+    for (turn, text) in item.turns.iter().enumerate().skip(1) {
+        output::line(&format!("\n[turn {}, after the reply]\n{text}", turn + 1))?;
+    }
+    Ok(())
+}
+
+/// The text of tokens; special ones in brackets.
+fn visible(speaker: &Model, tokens: &[kad_core::TokenId]) -> String {
+    let mut stream = speaker.tokenizer.stream_with_special();
+    let mut text = String::new();
+    for &token in tokens {
+        let piece = stream.push(token);
+        match speaker.tokenizer.is_special(token) {
+            true => text.push_str(&format!("⟦{piece}⟧")),
+            false => text.push_str(&piece),
+        }
+    }
+    text + &stream.finish()
+}
+
+/// What is right, and how it is found.
+fn answer(task: &Task, item: &Item) -> std::io::Result<()> {
+    let how = match &task.grading {
+        Grading::Speed => "not graded: for speed only".to_owned(),
+        Grading::Answer(extractor) => format!("read by `{extractor}` in the reply"),
+        Grading::Options => "the option that the decoder's law holds for likeliest".to_owned(),
+        Grading::RightMass => "the share of the right options in the law's probability".to_owned(),
+        Grading::Text => "the probability of the text by the decoder's law".to_owned(),
+    };
+    output::line(&format!("\nanswer   {how}"))?;
+    if matches!(task.grading, Grading::Options | Grading::RightMass) {
+        for (index, option) in item.options.iter().enumerate() {
+            let mark = if option.right { "*" } else { " " };
+            output::line(&format!("       {mark} {}: {}", letter(index), option.text))?;
+        }
+    }
+    if !item.gold.is_empty() {
+        output::line(&format!("gold     {}", item.gold))?;
+    }
+    Ok(())
+}
