@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kad_backends::{Backend, Device, Dtype, ModelRequest, RunOptions, Source, load};
+use kad_core::testing::conformance::worst_difference;
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
 
 use crate::support::graphs::{
@@ -78,8 +79,7 @@ fn long_prompts_run_in_pieces() {
     let expected = rows(&*naive_model(&folder("llama")), &tokens, 300);
     for graph in ["past.onnx", "flat.onnx"] {
         let found = rows(&*open(&folder("llama").join(graph)).unwrap(), &tokens, 300);
-        let pairs = found.iter().flatten().zip(expected.iter().flatten());
-        let worst = pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        let worst = worst_difference(&found, &expected);
         eprintln!("600 tokens, {graph}: worst difference {worst:.1e}");
         assert_eq!(found.len(), 300);
         assert!(worst <= PAST.tolerance.reference, "{graph}: {worst:e}");
