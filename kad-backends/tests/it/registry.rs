@@ -100,7 +100,7 @@ fn a_dtype_that_makes_no_sense_is_refused() {
     }
 }
 
-/// Whichever this build lacks: no build of the tests has all of them or none.
+/// Whichever this build lacks: three with default features, none where all are asked for.
 #[test]
 fn a_backend_left_out_says_how_to_get_it() {
     for name in ["candle", "burn", "tch", "ort"] {
