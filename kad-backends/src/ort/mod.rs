@@ -12,7 +12,7 @@
 //!
 //! The first is how the ecosystem exports decoders, the last how `scripts/export_onnx.py` does if
 //! asked; the second is slow, and the details of the model say so. Weights are kept as the
-//! graph has them: there is one dtype, `auto`.
+//! graph has them: a dtype chooses among a model's graphs (`onnx.rs`).
 //!
 //! A pass over `k` tokens does not give the bits of `k` passes over one: the library chooses its
 //! kernels by shape.

@@ -157,6 +157,34 @@ fn what_does_not_belong_together_is_refused() {
     assert!(error.contains("not supported: `pixel_values`; supported: input_ids"), "{error}");
 }
 
+/// A graph that rounds by pass is found by trying it, whoever exported it; rounding of other kinds is
+/// not taken for that.
+#[test]
+fn graphs_that_round_by_pass_are_told_from_others() {
+    if !library_is_there() {
+        return;
+    }
+    let by_pass =
+        |path: &Path| open(path).unwrap().remark().unwrap().contains("depends on its pass");
+    let temporary = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(folder("int8")).unwrap() {
+        let from = file.unwrap().path();
+        let to = temporary.path().join(from.file_name().unwrap());
+        let mut bytes = std::fs::read(&from).unwrap();
+        // The name under which our script says so.
+        let marks: Vec<usize> = (0..bytes.len().saturating_sub(8))
+            .filter(|&at| &bytes[at..at + 8] == b"kad.type")
+            .collect();
+        assert_eq!(marks.len(), usize::from(from.extension().unwrap() == "onnx"), "{from:?}");
+        marks.iter().for_each(|&at| bytes[at] = b'x');
+        std::fs::write(to, bytes).unwrap();
+    }
+    assert!(by_pass(&temporary.path().join("past.onnx")));
+    for (family, graph) in [("llama", "past"), ("llama", "half"), ("q4", "past"), ("q8", "past")] {
+        assert!(!by_pass(&folder(family).join(graph).with_extension("onnx")), "{family}/{graph}");
+    }
+}
+
 #[test]
 fn a_corrupt_graph_is_an_error_with_its_name() {
     if !library_is_there() {
