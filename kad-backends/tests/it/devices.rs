@@ -75,7 +75,7 @@ fn metal_is_refused_where_there_is_none() {
             Backend::Burn if cfg!(feature = "metal") => "burn sees no Metal device",
             Backend::Burn => "this build has no Metal; rebuild with --features burn,metal",
             Backend::Ort => "on the CPU and on CUDA only",
-            Backend::Candle | Backend::Naive => "kernels are kad's own",
+            _ => "kernels are kad's own",
         };
         assert!(error.contains(found), "{error}");
     }
