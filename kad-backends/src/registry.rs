@@ -193,6 +193,7 @@ pub fn load_with(
         backend: request.backend,
         options: *options,
         library: model.library(),
+        law_depends_on_pass: model.law_depends_on_pass(),
         remark: model.remark(),
         context_len: model.context_len(),
         vocab,
