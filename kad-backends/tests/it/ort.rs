@@ -153,6 +153,9 @@ fn what_does_not_belong_together_is_refused() {
     let smaller = with_config(|config| config["vocab_size"] = 20.into());
     let error = refusal(&smaller.path().join("past.onnx"));
     assert!(error.contains("`vocab_size` is 20, but the tokenizer has 24 tokens"), "{error}");
+    let deeper = with_config(|config| config["num_hidden_layers"] = 5.into());
+    let error = refusal(&deeper.path().join("past.onnx"));
+    assert!(error.contains("`num_hidden_layers` is 5, but") && error.contains("different models"));
     let error = refusal(&folder("llama").join("unknown.onnx"));
     assert!(error.contains("not supported: `pixel_values`; supported: input_ids"), "{error}");
 }
@@ -164,8 +167,12 @@ fn graphs_that_round_by_pass_are_told_from_others() {
     if !library_is_there() {
         return;
     }
-    let by_pass =
-        |path: &Path| open(path).unwrap().remark().unwrap().contains("depends on its pass");
+    let by_pass = |path: &Path| {
+        let model = open(path).unwrap();
+        let said = model.remark().unwrap().contains("depends on its pass");
+        assert_eq!(model.law_depends_on_pass(), said);
+        said
+    };
     let temporary = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(folder("int8")).unwrap() {
         let from = file.unwrap().path();
