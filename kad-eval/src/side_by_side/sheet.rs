@@ -209,8 +209,9 @@ fn gap(row: &Row, rows: &Rows) -> Cell {
 fn notes(rows: &Rows) -> Vec<String> {
     let reference = rows.reference.as_deref().unwrap_or(NONE);
     vec![
-        "T(k): median of a pass over k tokens with the laws after each of them; it holds for this \
-         machine and its load alone."
+        "T(k): median of a pass over k tokens with the laws after each of them. Passes over one token \
+         follow each other, as in plain decoding; wider ones each follow a pass of another model, as \
+         in chains. It holds for this machine and its load alone."
             .to_owned(),
         "Memory: by how much the process grew while the model was loaded, without what stays in the \
          mapped file until the first pass; of its weights, the matrices as they are kept, or the \
