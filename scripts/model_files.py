@@ -160,7 +160,7 @@ class Model:
         if self.family.gemma:
             self.read_gemma(config)
         self.read_ropes(config)
-        self.window, self.windowed = config.get("sliding_window"), windowed(config, self.name)
+        self.window, self.windowed = window_of(config, self.name), windowed(config, self.name)
         self.read_weights()
         if self.family.gemma:
             # Its files leave out the 1 of every norm.
@@ -305,9 +305,14 @@ def check_config(config, family):
         raise Refused("; ".join(f"`{key}` is missing from config.json" for key in needed))
 
 
+def window_of(config, name):
+    """Tokens of a window; where Mistral's file does not say, what transformers takes."""
+    return config.get("sliding_window", 4096 if name == "mistral" else None)
+
+
 def windowed(config, name):
     """Which layers see the latest tokens only."""
-    layers, window = config["num_hidden_layers"], config.get("sliding_window")
+    layers, window = config["num_hidden_layers"], window_of(config, name)
     kinds = config.get("layer_types")
     listed = kinds and [kind == "sliding_attention" for kind in kinds]
     if kinds and set(kinds) - {"sliding_attention", "full_attention"}:

@@ -80,8 +80,14 @@ EOF
 python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_25_x86_64 \
     --platform manylinux2014_x86_64 --python-version 3.11 --implementation cp --abi cp311 \
-    --abi none --require-hashes --dest "$wheels" --requirement "$wheels/requirements.txt" ||
-    unfetched "pip could not fetch torch $VERSION: is there a package index, and 1.1 GB of space?"
+    --abi none --require-hashes --dest "$wheels" --requirement "$wheels/requirements.txt" \
+    2>"$wheels/said" || {
+    cat "$wheels/said" >&2
+    if grep -qi 'do not match the hashes\|no space left' "$wheels/said"; then
+        fail "what was fetched is not the published file, or 1.1 GB do not fit: try again, or report it"
+    fi
+    unfetched "pip could not fetch torch $VERSION: is there a package index?"
+}
 
 python3 - "$wheels" "$dest" <<'EOF'
 """Unpacks what libtorch for CPU is made of."""

@@ -5,7 +5,7 @@
 #                                            folder; kad looks there without being told)
 #
 # Needs pip and python3 (any version), x86_64 or aarch64 Linux with glibc 2.28 or later. Downloads
-# 19 MB once, leaves 28 MB in DEST, takes seconds. Run again, it sees that DEST is complete and only
+# 19 MB once, leaves 24 MB in DEST, takes seconds. Run again, it sees that DEST is complete and only
 # prints what to set.
 #
 # 1.28.0 on purpose: the builds of 1.29 and later send telemetry. The wheel is checked against the

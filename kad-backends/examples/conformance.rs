@@ -16,6 +16,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+use kad_backends::Backend;
 use kad_core::testing::conformance::Report;
 use serde_json::{Value as Json, json};
 
@@ -28,7 +29,6 @@ use support::tiny;
 
 /// The columns: small models of `support/tiny.rs`, and the folders of `tests/onnx`.
 const FAMILIES: [&str; 6] = ["llama", "qwen2", "mistral", "qwen3", "olmo2", "gemma3"];
-const BACKENDS: [&str; 5] = ["candle", "burn", "tch", "ort", "naive"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -114,8 +114,10 @@ impl Matrix {
     /// ONNX graphs.
     #[cfg(feature = "ort")]
     fn graphs(&mut self) {
+        use kad_backends::LoadError;
         use support::graphs::{ALL, PAST, folder, open};
-        if let Err(error) = open(&folder("llama").join(PAST.file)) {
+        // What fails otherwise fails in every cell below.
+        if let Err(error @ LoadError::NotFound { .. }) = open(&folder("llama").join(PAST.file)) {
             self.absent.push(("ort", error.to_string()));
             return;
         }
@@ -138,7 +140,7 @@ impl Matrix {
 
     /// Backends that this build does not have.
     fn missing(&mut self) {
-        for backend in BACKENDS {
+        for backend in Backend::all().map(Backend::name) {
             let here = self.rows.iter().any(|row| row.backend == backend)
                 || self.absent.iter().any(|(absent, _)| *absent == backend);
             if !here {

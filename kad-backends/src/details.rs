@@ -52,8 +52,10 @@ pub struct ModelDetails {
     pub backend: Backend,
     /// How: on which device and threads.
     pub options: RunOptions,
-    /// The version of the backend's library, where that is found when the program runs.
+    /// The backend's library, as far as the machine decides about it when the program runs.
     pub library: Option<String>,
+    /// Whether the law after a token depends on what else is in its pass.
+    pub law_depends_on_pass: bool,
     /// What to know about how it runs, if anything.
     pub remark: Option<String>,
     /// The most tokens a session may hold.

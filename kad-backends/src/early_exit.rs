@@ -34,10 +34,16 @@ pub trait LayeredModel: LanguageModel {
         None
     }
 
-    /// The version of the library that computes it, where that is found when the program runs: with
-    /// another one it may compute other bits.
+    /// The library that computes it, as far as the machine decides about that when the program runs:
+    /// its version or its threads. With another one it may be faster or compute other bits.
     fn library(&self) -> Option<String> {
         None
+    }
+
+    /// Whether the law after a token depends on what else is in its pass, beyond rounding: then no
+    /// verification in wide passes is exact.
+    fn law_depends_on_pass(&self) -> bool {
+        false
     }
 }
 

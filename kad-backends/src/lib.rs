@@ -16,6 +16,7 @@
 //! | `burn` | `burn` | a Rust compiler (1.95 or later) | nothing |
 //! | `tch` | `tch` | libtorch 2.13.0, a C++17 compiler | libtorch: `scripts/setup-libtorch.sh` |
 //! | | `tch-doc-only` | nothing: for `cargo check` and `clippy` without libtorch | cannot be linked |
+//! | | `tensors` | the interpreter that `burn` and `tch` share; they switch it on | nothing |
 //! | `naive` | always there | a Rust compiler | nothing; patience: plain `f64`, the oracle |
 //!
 //! Four features add to a backend that is enabled, and enable none:
@@ -75,7 +76,7 @@ mod safetensors;
 mod source;
 #[cfg(feature = "tch")]
 pub mod tch;
-#[cfg(any(feature = "burn", feature = "tch", test))]
+#[cfg(any(feature = "tensors", test))]
 mod tensor;
 mod tokenizer;
 mod weights;

@@ -37,7 +37,7 @@ pub enum Backend {
 }
 
 /// Every backend, its name, and whether this build has it. The feature that adds one has its name.
-const BACKENDS: [(Backend, &str, bool); 5] = [
+const BACKENDS: &[(Backend, &str, bool)] = &[
     (Backend::Candle, "candle", cfg!(feature = "candle")),
     (Backend::Burn, "burn", cfg!(feature = "burn")),
     (Backend::Tch, "tch", cfg!(feature = "tch")),
@@ -193,6 +193,7 @@ pub fn load_with(
         backend: request.backend,
         options: *options,
         library: model.library(),
+        law_depends_on_pass: model.law_depends_on_pass(),
         remark: model.remark(),
         context_len: model.context_len(),
         vocab,
@@ -217,6 +218,11 @@ impl Backend {
     /// ```
     pub fn compiled() -> impl Iterator<Item = Backend> {
         BACKENDS.iter().filter(|(.., compiled)| *compiled).map(|(backend, ..)| *backend)
+    }
+
+    /// Every backend, in this build or not.
+    pub fn all() -> impl Iterator<Item = Backend> {
+        BACKENDS.iter().map(|(backend, ..)| *backend)
     }
 
     /// Its name in files, on the command line and among the cargo features.

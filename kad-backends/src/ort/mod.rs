@@ -12,7 +12,7 @@
 //!
 //! The first is how the ecosystem exports decoders, the last how `scripts/export_onnx.py` does if
 //! asked; the second is slow, and the details of the model say so. Weights are kept as the
-//! graph has them: there is one dtype, `auto`.
+//! graph has them: a dtype chooses among a model's graphs (`onnx.rs`).
 //!
 //! A pass over `k` tokens does not give the bits of `k` passes over one: the library chooses its
 //! kernels by shape.
@@ -83,7 +83,19 @@ pub fn load(
     let signature = Signature::read(&graph)?;
     // What the graph declares holds, also of families whose configuration kad does not read.
     let mut spec = files.spec.clone();
-    spec.layers = signature.layers().unwrap_or(spec.layers);
+    let layers = signature.layers().unwrap_or(spec.layers);
+    if spec.layers > 0 && layers != spec.layers {
+        return Err(LoadError::Config {
+            origin: files.path.display().to_string(),
+            key: "num_hidden_layers".to_owned(),
+            what: format!(
+                "is {}, but {} has {layers} layers: they belong to different models",
+                spec.layers,
+                path.display()
+            ),
+        });
+    }
+    spec.layers = layers;
     (spec.kv_heads, spec.head_dim) =
         signature.cache_shape().unwrap_or((spec.kv_heads, spec.head_dim));
     if signature.kind == Kind::Flat && spec.kv_width() == 0 {
@@ -292,6 +304,10 @@ impl LayeredModel for OrtModel {
         let found = format!("of `{}`: an ONNX graph runs as a whole", self.name);
         let known = ["every other backend, of safetensors or GGUF"];
         Err(LoadError::unsupported("early exit", found, &known))
+    }
+
+    fn law_depends_on_pass(&self) -> bool {
+        self.rounds_passes
     }
 
     fn library(&self) -> Option<String> {

@@ -158,6 +158,12 @@ impl Tensor for Torch {
     const BACKEND: &'static str = "tch";
     type Device = Place;
 
+    /// Its version is settled when kad is built, the number of its threads by `threads` or by
+    /// `OMP_NUM_THREADS`.
+    fn library() -> Option<String> {
+        Some(format!("libtorch with {} threads", ::tch::get_num_threads()))
+    }
+
     fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3], place: &Place) -> Outcome<Self> {
         let array = Array::f_from_data_size(&bytes, &sizes(shape), kind_of(float));
         // On the CPU it only shares the numbers.

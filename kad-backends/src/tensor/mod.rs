@@ -89,6 +89,11 @@ pub(crate) trait Tensor: Clone + Send + Sized + 'static {
     /// Where arrays are.
     type Device: Clone + Send;
 
+    /// What [`LayeredModel::library`] says.
+    fn library() -> Option<String> {
+        None
+    }
+
     /// From little-endian bytes of the type.
     fn from_bytes(
         bytes: Vec<u8>,
@@ -174,6 +179,10 @@ impl<T: Tensor> LayeredModel for TensorModel<T> {
         let mut exit = Self { name: name.to_owned(), spec, ..self.clone() };
         exit.blocks.truncate(layers);
         Ok(Box::new(exit))
+    }
+
+    fn library(&self) -> Option<String> {
+        T::library()
     }
 }
 

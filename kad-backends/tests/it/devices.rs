@@ -75,7 +75,7 @@ fn metal_is_refused_where_there_is_none() {
             Backend::Burn if cfg!(feature = "metal") => "burn sees no Metal device",
             Backend::Burn => "this build has no Metal; rebuild with --features burn,metal",
             Backend::Ort => "on the CPU and on CUDA only",
-            Backend::Candle | Backend::Naive => "kernels are kad's own",
+            _ => "kernels are kad's own",
         };
         assert!(error.contains(found), "{error}");
     }
@@ -94,10 +94,21 @@ fn threads_of_a_shared_pool_are_set_by_its_variable() {
     }
 }
 
-/// One number for the process: no other test asks for one.
+/// One number for the process, which other tests set as well: in a process of its own.
 #[cfg(feature = "tch")]
 #[test]
 fn models_on_libtorch_agree_about_threads() {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", "devices::threads_of_libtorch", "--nocapture"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+}
+
+#[cfg(feature = "tch")]
+#[test]
+#[ignore = "run by the test above, in a process of its own"]
+fn threads_of_libtorch() {
     let folder = tempfile::tempdir().unwrap();
     crate::support::hf::write_single(folder.path());
     let load = |name: &str, threads| {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kad_backends::decoder::spec::{DecoderSpec, Pairing, Rope};
 use kad_backends::{LayeredModel, LoadError, Weights, naive};
+use kad_core::testing::conformance::worst_difference;
 use kad_core::{LanguageModel, LogitRows, TokenId};
 
 use crate::support::library::{NAIVE, SEED};
@@ -63,10 +64,7 @@ fn both_orders_of_rotary_pairs_are_the_same_model() {
     let (found, expected) = (rows(&*other, &tokens), rows(&*model, &tokens));
     let wrong = rows(&*naive_model(&spec, &weights), &tokens);
     // The last bit of an f32 may fall on the other side: logits are below 4.
-    let worst = |a: &LogitRows| {
-        let pairs = a.iter().flatten().zip(expected.iter().flatten());
-        pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-    };
+    let worst = |a: &LogitRows| worst_difference(a, &expected);
     assert!(worst(&found) <= 2.4e-7, "{:e}", worst(&found));
     assert!(worst(&wrong) > 0.1, "the test would see nothing");
 }
@@ -125,7 +123,7 @@ mod candle {
         Backend, Dtype, LoadedModel, ModelRequest, Source, StoredType, candle, load, nano_models,
     };
 
-    use kad_core::testing::conformance::{Report, Tolerance, check};
+    use kad_core::testing::conformance::{Report, Tolerance, check, worst};
 
     use super::*;
     use crate::support::library::{CANDLE, CANDLE_TOLERANCE};
@@ -133,7 +131,7 @@ mod candle {
 
     /// The same for hundreds of tokens. Measured: 2.7e-6, with K types 2.7e-5 and, where candle's
     /// product takes part, 5.4e-5.
-    const LONG: f32 = 2e-4;
+    const LONG: f64 = 2e-4;
 
     fn model(spec: &DecoderSpec, weights: &Arc<Weights>, dtype: Dtype) -> Box<dyn LanguageModel> {
         candle::load("candle", spec, weights, tiny::vocab(), dtype).unwrap()
@@ -222,8 +220,7 @@ mod candle {
             for count in [64, 65, candle::CHUNK, candle::CHUNK + 5, spec.context_len] {
                 let tokens = some_tokens(&*fast, count);
                 let (found, expected) = (rows(&*fast, &tokens), rows(&*slow, &tokens));
-                let pairs = found.iter().flatten().zip(expected.iter().flatten());
-                let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let worst = worst_difference(&found, &expected);
                 println!("{count} tokens at once: worst difference {worst:.2e}");
                 assert!(worst <= LONG, "{count} tokens: {worst:e}");
             }
@@ -235,7 +232,7 @@ mod candle {
             assert_eq!(last.len(), wanted);
             for (found, expected) in last.iter().zip(all.iter().skip(tokens.len() - wanted)) {
                 let pairs = found.iter().zip(expected);
-                assert!(pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) <= LONG);
+                assert!(worst(pairs.map(|(a, b)| f64::from(a - b))) <= LONG);
             }
         }
     }
@@ -300,8 +297,7 @@ mod candle {
         let (fast, slow) = (open(Backend::Candle, Dtype::Auto), open(Backend::Naive, Dtype::Auto));
         let tokens = fast.tokenizer.encode("The capital of France is Paris, and", true).unwrap();
         let (found, expected) = (rows(&*fast.model, &tokens), rows(&*slow.model, &tokens));
-        let pairs = found.iter().flatten().zip(expected.iter().flatten());
-        let worst = pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        let worst = worst_difference(&found, &expected);
         println!("{source}: worst difference {worst:.2e} in {} rows", tokens.len());
         assert!(worst <= REAL);
         let (found, expected) =

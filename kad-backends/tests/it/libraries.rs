@@ -5,7 +5,7 @@
 
 use kad_backends::decoder::spec::DecoderSpec;
 use kad_backends::{Dtype, StoredType, naive};
-use kad_core::testing::conformance::{Report, check};
+use kad_core::testing::conformance::{Report, check, worst_difference};
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
 
 use crate::support::library::{Library, SEED};
@@ -45,7 +45,7 @@ impl Library {
             let reference = naive::load("naive", &spec, &weights, tiny::vocab()).unwrap();
             let model = self.model(&spec, &weights);
             let tokens = tokens(30);
-            let worst = worst(&rows(&*model, &tokens), &rows(&*reference, &tokens));
+            let worst = worst_difference(&rows(&*model, &tokens), &rows(&*reference, &tokens));
             println!("{} {}, {types:?}: {worst:.2e}", self.name, self.dtype);
             assert!(worst <= self.dequantised, "{types:?}: {worst:e}");
         }
@@ -61,15 +61,18 @@ impl Library {
             );
             let text = tokens(spec.context_len);
             let (found, expected) = (rows(&*model, &text), rows(&*slow, &text));
-            let long = worst(&found, &expected);
+            let long = worst_difference(&found, &expected);
             // Wanted rows that begin in one chunk and end in the next.
             let mut last = LogitRows::new(model.vocab().size());
             model.start().unwrap().extend(&text[..148], 50, &mut last).unwrap();
             let mut same = LogitRows::new(model.vocab().size());
             (98..148).for_each(|row| same.push_row(expected.row(row)));
-            let wanted = worst(&last, &same);
+            let wanted = worst_difference(&last, &same);
             let (held, tree) = (tokens(60), tree(200));
-            let wide = worst(&tree_rows(&*model, &held, &tree), &tree_rows(&*slow, &held, &tree));
+            let wide = worst_difference(
+                &tree_rows(&*model, &held, &tree),
+                &tree_rows(&*slow, &held, &tree),
+            );
             println!(
                 "{} {}, {}: {long:.2e} in a long text, {wanted:.2e}, {wide:.2e} in a wide tree",
                 self.name, self.dtype, spec.family
@@ -100,7 +103,7 @@ impl Library {
             session.extend(&[3], 1, &mut out).unwrap();
             let mut expected = LogitRows::new(model.vocab().size());
             model.start().unwrap().extend(&text, 1, &mut expected).unwrap();
-            let worst = worst(&out, &expected);
+            let worst = worst_difference(&out, &expected);
             assert!(worst <= self.tolerance.passes, "{}: {worst:e}", spec.family);
         }
     }
@@ -177,12 +180,4 @@ fn tree_rows(model: &dyn LanguageModel, held: &[TokenId], tree: &TokenTree) -> L
     session.extend(held, 0, &mut out).unwrap();
     session.trees().unwrap().extend_tree(tree, &mut out).unwrap();
     out
-}
-
-/// Largest difference of two logits; infinite where one is not a number.
-fn worst(found: &LogitRows, expected: &LogitRows) -> f64 {
-    assert_eq!(found.len(), expected.len());
-    let pairs = found.iter().flatten().zip(expected.iter().flatten());
-    let differences = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
-    differences.fold(0.0, |worst, d| if d.is_nan() { f64::INFINITY } else { worst.max(d) })
 }

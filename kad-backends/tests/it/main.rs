@@ -14,7 +14,7 @@ mod folder;
 mod gguf;
 mod golden;
 mod interpreters;
-#[cfg(any(feature = "burn", feature = "tch"))]
+#[cfg(feature = "tensors")]
 mod libraries;
 #[cfg(feature = "ort")]
 mod ort;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use kad_backends::{Backend, Device, Dtype, ModelRequest, RunOptions, Source, load};
+use kad_core::testing::conformance::worst_difference;
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
 
 use crate::support::graphs::{
@@ -78,8 +79,7 @@ fn long_prompts_run_in_pieces() {
     let expected = rows(&*naive_model(&folder("llama")), &tokens, 300);
     for graph in ["past.onnx", "flat.onnx"] {
         let found = rows(&*open(&folder("llama").join(graph)).unwrap(), &tokens, 300);
-        let pairs = found.iter().flatten().zip(expected.iter().flatten());
-        let worst = pairs.map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+        let worst = worst_difference(&found, &expected);
         eprintln!("600 tokens, {graph}: worst difference {worst:.1e}");
         assert_eq!(found.len(), 300);
         assert!(worst <= PAST.tolerance.reference, "{graph}: {worst:e}");
@@ -153,8 +153,43 @@ fn what_does_not_belong_together_is_refused() {
     let smaller = with_config(|config| config["vocab_size"] = 20.into());
     let error = refusal(&smaller.path().join("past.onnx"));
     assert!(error.contains("`vocab_size` is 20, but the tokenizer has 24 tokens"), "{error}");
+    let deeper = with_config(|config| config["num_hidden_layers"] = 5.into());
+    let error = refusal(&deeper.path().join("past.onnx"));
+    assert!(error.contains("`num_hidden_layers` is 5, but") && error.contains("different models"));
     let error = refusal(&folder("llama").join("unknown.onnx"));
     assert!(error.contains("not supported: `pixel_values`; supported: input_ids"), "{error}");
+}
+
+/// A graph that rounds by pass is found by trying it, whoever exported it; rounding of other kinds is
+/// not taken for that.
+#[test]
+fn graphs_that_round_by_pass_are_told_from_others() {
+    if !library_is_there() {
+        return;
+    }
+    let by_pass = |path: &Path| {
+        let model = open(path).unwrap();
+        let said = model.remark().unwrap().contains("depends on its pass");
+        assert_eq!(model.law_depends_on_pass(), said);
+        said
+    };
+    let temporary = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(folder("int8")).unwrap() {
+        let from = file.unwrap().path();
+        let to = temporary.path().join(from.file_name().unwrap());
+        let mut bytes = std::fs::read(&from).unwrap();
+        // The name under which our script says so.
+        let marks: Vec<usize> = (0..bytes.len().saturating_sub(8))
+            .filter(|&at| &bytes[at..at + 8] == b"kad.type")
+            .collect();
+        assert_eq!(marks.len(), usize::from(from.extension().unwrap() == "onnx"), "{from:?}");
+        marks.iter().for_each(|&at| bytes[at] = b'x');
+        std::fs::write(to, bytes).unwrap();
+    }
+    assert!(by_pass(&temporary.path().join("past.onnx")));
+    for (family, graph) in [("llama", "past"), ("llama", "half"), ("q4", "past"), ("q8", "past")] {
+        assert!(!by_pass(&folder(family).join(graph).with_extension("onnx")), "{family}/{graph}");
+    }
 }
 
 #[test]

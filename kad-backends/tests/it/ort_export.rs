@@ -10,7 +10,7 @@ use std::process::Command;
 
 use kad_backends::{Backend, Dtype, ModelDetails, ModelFiles, ModelRequest, Source, load, naive};
 use kad_core::TokenId;
-use kad_core::testing::conformance::{Tolerance, check};
+use kad_core::testing::conformance::{self, Tolerance, check};
 
 use crate::ort::{rows, rows_after, with_config};
 use crate::support::gguf::{Meta, small_model};
@@ -105,10 +105,10 @@ fn nano_as_the_script_exports_it_agrees_with_naive() {
         let pairs = found.iter().flatten().zip(expected.iter().flatten());
         let off: Vec<f64> = pairs.map(|(a, b)| f64::from((a - b).abs())).collect();
         let found_mean = off.iter().sum::<f64>() / off.len() as f64;
-        let found_worst = off.iter().copied().fold(0.0, f64::max);
+        let found_worst = conformance::worst(off.iter().copied());
         let one = rows_after(&*model, &tokens[..39], &tokens[39..]);
-        let pass = one.row(0).iter().zip(found.row(39)).map(|(a, b)| (a - b).abs());
-        let pass = pass.fold(0.0, f32::max);
+        let pass =
+            conformance::worst(one.row(0).iter().zip(found.row(39)).map(|(a, b)| f64::from(a - b)));
         println!(
             "nano {kind}, {layout}: mean {found_mean:.3}, worst {found_worst:.2}; by pass {pass:.1e}"
         );

@@ -295,11 +295,26 @@ fn tail(rows: &LogitRows, count: usize) -> LogitRows {
 }
 
 /// Largest absolute difference between two logits; infinite where one is not a number.
-fn worst_difference(found: &LogitRows, expected: &LogitRows) -> f64 {
+///
+/// # Panics
+/// If there are more rows of one than of the other.
+pub fn worst_difference(found: &LogitRows, expected: &LogitRows) -> f64 {
     assert_eq!(found.len(), expected.len(), "rows");
     let pairs = found.iter().flatten().zip(expected.iter().flatten());
-    let differences = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
-    differences.fold(0.0, |worst, d| if d.is_nan() { f64::INFINITY } else { worst.max(d) })
+    worst(pairs.map(|(a, b)| f64::from(*a) - f64::from(*b)))
+}
+
+/// The largest size of these differences; infinite where one is not a number, so that no tolerance
+/// allows it. (`f64::max` prefers numbers.)
+///
+/// ```
+/// use kad_core::testing::conformance::worst;
+/// assert_eq!(worst([0.1, -0.3]), 0.3);
+/// assert_eq!(worst([f64::NAN, 0.1]), f64::INFINITY);
+/// ```
+pub fn worst(differences: impl IntoIterator<Item = f64>) -> f64 {
+    let larger = |worst: f64, d: f64| if d.is_nan() { f64::INFINITY } else { worst.max(d.abs()) };
+    differences.into_iter().fold(0.0, larger)
 }
 
 #[cfg(test)]

@@ -89,8 +89,9 @@ pub(crate) fn measure(
     check_room(plan, models)?;
     let asked = conversations(tasks);
     let mut measured = match held(plan, models, folder)? {
-        Some(held) => held,
-        None => {
+        // Times of another machine are not continued on this one.
+        Some(held) if held.machine == Machine::here() => held,
+        _ => {
             let Some(fresh) = passes(experiment, plan, models, &asked)? else { return Ok(None) };
             folder.write_json(FILE, &fresh)?;
             fresh

@@ -6,7 +6,7 @@ use kad_polybasic::theory::PassTime;
 use serde::Serialize;
 
 use super::texts::SameTexts;
-use super::{OfModel, Row, Rows};
+use super::{Agreement, OfModel, Row, Rows};
 use crate::report::{NONE, fixed, milliseconds, significant};
 
 /// A table in words.
@@ -140,7 +140,7 @@ fn cells(row: &Row, rows: &Rows) -> Vec<Cell> {
     [Cell::plain(name), model, speed]
         .into_iter()
         .chain(times(passes, rows.widths.len()))
-        .chain([memory, load, logits(row, rows), same(row, rows), gap(row)])
+        .chain([memory, load, logits(row, rows), same(row, rows), gap(row, rows)])
         .collect()
 }
 
@@ -191,13 +191,15 @@ fn same(row: &Row, rows: &Rows) -> Cell {
 }
 
 /// From the smallest to the largest, and whether rounding explains them.
-fn gap(row: &Row) -> Cell {
+fn gap(row: &Row, rows: &Rows) -> Cell {
     let Some(gaps) = row.texts.as_ref().and_then(|texts| texts.gaps) else { return Cell::none() };
     let range = match gaps.smallest == gaps.largest {
         true => difference(gaps.smallest),
         false => format!("{} to {}", difference(gaps.smallest), difference(gaps.largest)),
     };
-    match row.agreement.as_ref().and_then(|agreement| gaps.explained(agreement)) {
+    // Texts are the baseline's; the difference of logits must be to the same model.
+    let same = |it: &&Agreement| rows.reference.as_ref() == Some(&it.reference);
+    match row.agreement.as_ref().filter(same).and_then(|agreement| gaps.explained(agreement)) {
         Some(true) => Cell::with(range, "ties"),
         Some(false) => Cell::with(range, "NOT ties"),
         None => Cell::plain(range),
@@ -207,8 +209,9 @@ fn gap(row: &Row) -> Cell {
 fn notes(rows: &Rows) -> Vec<String> {
     let reference = rows.reference.as_deref().unwrap_or(NONE);
     vec![
-        "T(k): median of a pass over k tokens with the laws after each of them; it holds for this \
-         machine and its load alone."
+        "T(k): median of a pass over k tokens with the laws after each of them. Passes over one token \
+         follow each other, as in plain decoding; wider ones each follow a pass of another model, as \
+         in chains. It holds for this machine and its load alone."
             .to_owned(),
         "Memory: by how much the process grew while the model was loaded, without what stays in the \
          mapped file until the first pass; of its weights, the matrices as they are kept, or the \

@@ -1,15 +1,17 @@
 //! Texts that are the baseline's, and the reference's two best logits where they part.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use kad_core::{LanguageModel, TokenId};
 use serde::{Deserialize, Serialize};
 
 use super::Agreement;
-use crate::config::{DecoderKind, DecoderPlan, Experiment};
+use crate::config::{DecoderKind, DecoderPlan, Experiment, SamplingPlan};
 use crate::models::{self, Models, part_at, top_gap};
 use crate::record::Record;
+use crate::runner::INTERRUPTED;
 use crate::task::Task;
 
 /// Best logits that are no further apart than this are a tie that rounding may turn: the likelier
@@ -73,7 +75,9 @@ pub(super) fn compare(
                 same.equal += 1;
                 continue;
             };
-            if is_greedy(plan) && is_greedy(baseline) {
+            // One that only ended earlier, or has no room for its prompt, parted from nothing.
+            let ended = record.tokens.len().min(wanted.tokens.len()) == at;
+            if !ended && picks_the_best(plan, baseline) && !INTERRUPTED.load(Ordering::Relaxed) {
                 let text = &wanted.tokens[..at];
                 let gap = gap(baseline, models, tasks, item, text)?;
                 same.gaps = gap.map(|gap| Gaps::with(same.gaps, gap)).or(same.gaps);
@@ -93,8 +97,13 @@ fn by_item<'r>(decoder: &str, records: &'r [Record]) -> BTreeMap<Item<'r>, &'r R
     known.map(|record| ((record.task.as_str(), record.item.as_str()), record)).collect()
 }
 
-fn is_greedy(plan: &DecoderPlan) -> bool {
-    plan.sampling.temperature == 0.0 && plan.kind.is_exact()
+/// Whether both write the best token of the same logits: a gap of other ones decides nothing.
+fn picks_the_best(plan: &DecoderPlan, baseline: &DecoderPlan) -> bool {
+    let plain = |plan: &DecoderPlan| {
+        let SamplingPlan { temperature, repetition_penalty, .. } = plan.sampling;
+        temperature == 0.0 && repetition_penalty == 1.0 && plan.kind.is_exact()
+    };
+    plain(plan) && plain(baseline)
 }
 
 /// After the prompt of `item` and `text`; None for composed laws, and where the context ends.

@@ -88,9 +88,14 @@ fn usable() -> &'static (PathBuf, Vec<Backend>) {
     })
 }
 
-/// The models with an ONNX graph each, in a folder that lasts as long as the tests; or why not.
+/// The models with an ONNX graph each, in a folder that is made anew by each run of the tests; or
+/// why not.
 fn exported() -> Result<PathBuf, String> {
-    let folder = tempfile::tempdir().unwrap().keep();
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("backends");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    fs::create_dir_all(&folder).unwrap();
     for name in MODELS {
         let (from, to) = (nano().join(name), folder.join(name));
         fs::create_dir(&to).unwrap();
@@ -114,7 +119,7 @@ fn exported() -> Result<PathBuf, String> {
 fn export(model: &Path) -> Result<(), String> {
     let python = std::env::var("KAD_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/export_onnx.py");
-    let output = Command::new(&python).arg(script).arg(model).output();
+    let output = Command::new(&python).arg("-B").arg(script).arg(model).output();
     let output = output.map_err(|error| format!("{python}: {error}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     let advice = "install scripts/export_onnx.requirements.txt and set KAD_PYTHON";

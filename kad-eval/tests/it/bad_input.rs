@@ -67,11 +67,10 @@ fn how_a_model_runs_is_checked_with_the_file_and_with_the_backend() {
     ] {
         with(line).run(&[]).fails(2, expected);
     }
-    // Not the file's mistake alone: another backend would do it.
     let line = "backend = \"naive\"\nthreads = 2";
     with(line)
         .run(&[])
-        .fails(1, &["`threads` for `base`", "RAYON_NUM_THREADS=2 before kad starts"]);
+        .fails(2, &["`threads` for `base`", "RAYON_NUM_THREADS=2 before kad starts"]);
     with("device = \"cpu\"").run(&["--limit", "1"]).succeeds();
     kad(&[
         "score",

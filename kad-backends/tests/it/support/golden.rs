@@ -7,6 +7,7 @@ use kad_backends::decoder::families::{from_gguf, from_hf_config};
 use kad_backends::decoder::spec::DecoderSpec;
 use kad_backends::gguf::Gguf;
 use kad_backends::{StoredType, Weights};
+use kad_core::testing::conformance::worst;
 use kad_core::{Fingerprint, LanguageModel, LogitRows, TokenId, Vocab};
 use safetensors::{Dtype, SafeTensors};
 
@@ -80,6 +81,6 @@ impl Golden {
         session.extend(&self.tokens, self.tokens.len(), &mut rows).unwrap();
         assert_eq!(rows.iter().flatten().count(), self.logits.len());
         let pairs = rows.iter().flatten().zip(&self.logits);
-        pairs.map(|(found, expected)| (f64::from(*found) - expected).abs()).fold(0.0, f64::max)
+        worst(pairs.map(|(found, expected)| f64::from(*found) - expected))
     }
 }
