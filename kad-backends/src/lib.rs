@@ -54,6 +54,8 @@ pub mod burn;
 #[cfg(feature = "candle")]
 pub mod candle;
 mod chat;
+#[cfg(any(feature = "candle", feature = "ort", feature = "tensors", test))]
+mod chunks;
 mod date;
 pub mod decoder;
 mod dequant;

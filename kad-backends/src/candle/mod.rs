@@ -47,6 +47,7 @@ use kad_core::{
 use self::layers::{Cache, Sight, Turns};
 use self::matrix::Matrix;
 pub use self::matrix::NARROW;
+use crate::chunks::chunks;
 use crate::decoder::spec::{DecoderSpec, Pairing, Rope};
 use crate::decoder::{self, EMBEDDING, FINAL_NORM, HEAD, Slot};
 use crate::dtype::Dtype;
@@ -286,18 +287,14 @@ impl Session for CandleSession<'_> {
         ModelError::check_extend(held, tokens, wanted, model.context_len(), model.vocab.size())?;
         self.forget(held);
         let rows_before = out.len();
-        let mut computed = 0;
-        for chunk in tokens.chunks(CHUNK) {
-            computed += chunk.len();
+        for (chunk, wanted) in chunks(tokens, CHUNK, wanted) {
             let first = self.tokens.len();
             self.rows.clear();
             for position in first..first + chunk.len() {
                 self.rows.turn(position, &model.frequencies);
                 self.rows.sight.push(position + 1, []);
             }
-            // Of this chunk's tokens, those among the last `wanted` of all.
-            let wanted_here = (computed + wanted).saturating_sub(tokens.len()).min(chunk.len());
-            if let Err(error) = self.chunk(chunk, wanted_here, out) {
+            if let Err(error) = self.chunk(chunk, wanted, out) {
                 out.truncate(rows_before);
                 self.forget(held);
                 return Err(model_error(error));

@@ -16,6 +16,7 @@ use ort::value::{Tensor, TensorElementType as Type, TensorRef};
 
 use super::graph::{self, Input};
 use super::{CHUNK, OrtModel, broken, push_rows};
+use crate::chunks::chunks;
 
 /// Added to the score of what is not seen: its weight is `exp(−1e30) = 0` exactly.
 const HIDDEN: f32 = -1e30;
@@ -87,8 +88,7 @@ impl<'m> FlatSession<'m> {
         }
         let mut graph = self.model.graph.borrow_mut();
         let outputs = graph.run(inputs).map_err(broken)?;
-        push_rows(&outputs, &signature.logits, pass.wanted, out)?;
-        let (shape, _) = graph::floats(&outputs[signature.logits.as_str()])?;
+        let width = push_rows(&outputs, &signature.logits, pass.wanted, out)?;
         let expected = pass.ids.len() * self.model.spec.kv_width();
         for (input, buffer) in signature.past().zip(&mut self.cache) {
             let (shape, rows) = graph::floats(&outputs[input.present.as_str()])?;
@@ -98,7 +98,7 @@ impl<'m> FlatSession<'m> {
             }
             buffer.extend_from_slice(&rows);
         }
-        Ok(shape.last().map_or(0, |&width| width as usize))
+        Ok(width)
     }
 
     /// The cache of one input as a view of our buffer.
@@ -128,16 +128,13 @@ impl<'m> FlatSession<'m> {
         wanted: usize,
         out: &mut LogitRows,
     ) -> Result<(), ModelError> {
-        let mut left = tokens.len();
-        for ids in tokens.chunks(CHUNK) {
-            left -= ids.len();
+        for (ids, wanted) in chunks(tokens, CHUNK, wanted) {
             let held = self.rows();
             let total = held + ids.len();
             let sees = |token: usize, other: usize| other <= held + token;
             let mask = (0..ids.len() * total)
                 .map(|at| if sees(at / total, at % total) { 0.0 } else { HIDDEN })
                 .collect();
-            let wanted = wanted.saturating_sub(left).min(ids.len());
             let pass = Pass { ids, positions: (held..total).collect(), mask, wanted };
             self.pass(&pass, out)?;
         }

@@ -103,9 +103,7 @@ pub fn load(
         return Err(LoadError::unsupported("ONNX graph", found, &["the script's own"]));
     }
     let name = name.to_owned();
-    let rounds_passes = signature.rounds_passes;
-    let mut model =
-        OrtModel { name, vocab, spec, signature, rounds_passes, graph: RefCell::new(graph) };
+    let mut model = OrtModel { name, vocab, spec, signature, graph: RefCell::new(graph) };
     model.probe(path)?;
     Ok(Box::new(model))
 }
@@ -194,8 +192,6 @@ struct OrtModel {
     vocab: Vocab,
     spec: DecoderSpec,
     signature: Signature,
-    /// Whether the law after a token depends on what else is in its pass.
-    rounds_passes: bool,
     /// The library's `run` wants to be alone; passes of one model never overlap.
     graph: RefCell<Graph>,
 }
@@ -214,7 +210,7 @@ impl OrtModel {
         };
         let (width, expected) = (width.map_err(unusable)?, self.spec.vocab_rows);
         if width == expected {
-            self.rounds_passes |= self.passes_apart().map_err(unusable)? > ROUNDED;
+            self.signature.rounds_passes |= self.passes_apart().map_err(unusable)? > ROUNDED;
             return Ok(());
         }
         Err(LoadError::Config {
@@ -257,13 +253,13 @@ impl OrtModel {
 }
 
 /// Appends the last `wanted` of the rows of logits in `outputs`, `[.., rows, width]`, each cut to
-/// the vocabulary.
+/// the vocabulary; the width of a row before that.
 fn push_rows(
     outputs: &SessionOutputs<'_>,
     name: &str,
     wanted: usize,
     out: &mut LogitRows,
-) -> Result<(), ModelError> {
+) -> Result<usize, ModelError> {
     let value = outputs.get(name).ok_or_else(|| broken(format!("no output `{name}`")))?;
     let (shape, data) = graph::floats(value)?;
     let width = shape.last().map_or(0, |&width| width as usize);
@@ -274,7 +270,7 @@ fn push_rows(
     for row in data.chunks_exact(width).skip(rows - wanted) {
         out.push_row(&row[..out.vocab()]);
     }
-    Ok(())
+    Ok(width)
 }
 
 impl LanguageModel for OrtModel {
@@ -307,7 +303,7 @@ impl LayeredModel for OrtModel {
     }
 
     fn law_depends_on_pass(&self) -> bool {
-        self.rounds_passes
+        self.signature.rounds_passes
     }
 
     fn library(&self) -> Option<String> {
@@ -320,7 +316,7 @@ impl LayeredModel for OrtModel {
             Kind::Flat => "the cache stays; trees",
             Kind::Whole => "no cache: every pass runs the whole text, which is slow; no trees",
         };
-        let rounding = match self.rounds_passes {
+        let rounding = match self.signature.rounds_passes {
             true => "; activations are rounded pass by pass, so a token's law depends on its pass",
             false => "",
         };

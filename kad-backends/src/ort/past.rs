@@ -8,6 +8,7 @@ use ort::value::DynValue;
 
 use super::graph::{self, Input, Kind, Role};
 use super::{CHUNK, OrtModel, broken, push_rows};
+use crate::chunks::chunks;
 
 /// One text. The cache may hold more tokens than the text: what a truncation leaves is cut off
 /// when the text goes on, so that several truncations copy once, and one to nothing copies nothing.
@@ -119,8 +120,7 @@ impl<'m> PastSession<'m> {
         }
         let mut graph = self.model.graph.borrow_mut();
         let mut outputs = graph.run(inputs).map_err(broken)?;
-        push_rows(&outputs, &signature.logits, wanted, out)?;
-        let (shape, _) = graph::floats(&outputs[signature.logits.as_str()])?;
+        let width = push_rows(&outputs, &signature.logits, wanted, out)?;
         let mut grown = Vec::with_capacity(self.cache.len());
         for input in signature.past() {
             let missing = || broken(format!("no output `{}`", input.present));
@@ -131,7 +131,7 @@ impl<'m> PastSession<'m> {
             self.cache = grown;
             self.cached = past + ids.len();
         }
-        Ok(shape.last().map_or(0, |&width| width as usize))
+        Ok(width)
     }
 
     /// All of `tokens`, in pieces, or the whole text where there is no cache; the columns of the
@@ -148,10 +148,8 @@ impl<'m> PastSession<'m> {
             self.tokens = text;
             return Ok(width);
         }
-        let (mut left, mut width) = (tokens.len(), 0);
-        for piece in tokens.chunks(CHUNK) {
-            left -= piece.len();
-            let rows = wanted.saturating_sub(left).min(piece.len());
+        let mut width = 0;
+        for (piece, rows) in chunks(tokens, CHUNK, wanted) {
             width = self.pass(piece, rows, out)?;
             self.tokens.extend_from_slice(piece);
         }

@@ -5,6 +5,7 @@ use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree
 use super::block::Cache;
 use super::pass::{Pass, Sight};
 use super::{Outcome, Tensor, TensorModel, model_error};
+use crate::chunks::chunks;
 
 /// Most tokens computed at once, so that a long prompt needs no more memory than a short one.
 const CHUNK: usize = 128;
@@ -84,14 +85,10 @@ impl<T: Tensor> Session for TensorSession<'_, T> {
         ModelError::check_extend(held, tokens, wanted, limit, self.model.vocab.size())?;
         self.tree.clear();
         let rows_before = out.len();
-        let mut computed = 0;
-        for chunk in tokens.chunks(CHUNK) {
-            computed += chunk.len();
+        for (chunk, wanted) in chunks(tokens, CHUNK, wanted) {
             let first = self.tokens.len();
             let sights: Vec<Sight> = (first..first + chunk.len()).map(Sight::of_text).collect();
-            // Of this chunk's tokens, those among the last `wanted` of all.
-            let wanted_here = (computed + wanted).saturating_sub(tokens.len()).min(chunk.len());
-            if let Err(message) = self.chunk(chunk, (first, &sights), wanted_here, out) {
+            if let Err(message) = self.chunk(chunk, (first, &sights), wanted, out) {
                 out.truncate(rows_before);
                 self.tokens.truncate(held);
                 return Err(model_error::<T>(message));

@@ -6,10 +6,51 @@
 use kad_backends::decoder::spec::DecoderSpec;
 use kad_backends::{Dtype, StoredType, naive};
 use kad_core::testing::conformance::{Report, check, worst_difference};
-use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
+use kad_core::{LanguageModel, LogitRows, TokenId};
 
 use crate::support::library::{Library, SEED};
 use crate::support::tiny;
+use crate::trees::{keep_paths, tokens, tree, tree_rows};
+
+/// The suite as the tests of one backend, in every dtype of the list.
+macro_rules! suite {
+    ($all:expr) => {
+        #[test]
+        fn keeps_the_contract_and_agrees_with_naive() {
+            for library in $all {
+                // Whether a pass over many tokens has the bits of many passes is reported: it has not.
+                library.conforms();
+            }
+        }
+
+        #[test]
+        fn dequantises_what_a_file_holds() {
+            $all.iter().for_each(Library::dequantises);
+        }
+
+        #[test]
+        fn texts_and_trees_of_several_chunks_agree_with_naive() {
+            $all.iter().for_each(Library::agrees_with_naive_at_any_length);
+        }
+
+        #[test]
+        fn kept_paths_leave_no_trace() {
+            $all.iter().for_each(Library::keeps_paths);
+        }
+
+        #[test]
+        fn early_exits_are_the_models_of_fewer_layers() {
+            $all.iter().for_each(Library::exits_early);
+        }
+
+        #[test]
+        fn what_does_not_fit_is_refused() {
+            $all.iter().for_each(Library::refuses);
+        }
+    };
+}
+
+pub(crate) use suite;
 
 impl Library {
     /// The conformance suite and agreement with naive, for every family: the worst of all.
@@ -89,15 +130,7 @@ impl Library {
             let mut session = model.start().unwrap();
             let mut out = LogitRows::new(model.vocab().size());
             session.extend(&tokens(5), 0, &mut out).unwrap();
-            for round in 0..8 {
-                let tree = tree(20 + round);
-                out.clear();
-                let trees = session.trees().unwrap();
-                trees.extend_tree(&tree, &mut out).unwrap();
-                let deepest = (0..tree.len()).max_by_key(|&node| tree.depth(node)).unwrap();
-                let path = tree.path(if round % 2 == 0 { deepest } else { tree.len() - 1 });
-                trees.keep_path(&path[..path.len().min(6)]).unwrap();
-            }
+            keep_paths(&mut *session, &mut out);
             let text = [session.tokens(), &[3]].concat();
             out.clear();
             session.extend(&[3], 1, &mut out).unwrap();
@@ -153,31 +186,8 @@ impl Library {
     }
 }
 
-fn tokens(count: usize) -> Vec<TokenId> {
-    (0..count).map(|i| (i * 7919 % tiny::vocab().size()) as TokenId).collect()
-}
-
 fn rows(model: &dyn LanguageModel, tokens: &[TokenId]) -> LogitRows {
     let mut out = LogitRows::new(model.vocab().size());
     model.start().unwrap().extend(tokens, tokens.len(), &mut out).unwrap();
-    out
-}
-
-/// `nodes` nodes of many shapes: long paths, and siblings far from each other.
-fn tree(nodes: usize) -> TokenTree {
-    let mut tree = TokenTree::new();
-    for step in 0..nodes {
-        let parent = if step % 3 == 0 { step * 31 % (step + 1) } else { step };
-        tree.push(parent.checked_sub(1), (step * 13 % 47) as TokenId);
-    }
-    tree
-}
-
-/// Rows of all nodes after `held` tokens.
-fn tree_rows(model: &dyn LanguageModel, held: &[TokenId], tree: &TokenTree) -> LogitRows {
-    let mut out = LogitRows::new(model.vocab().size());
-    let mut session = model.start().unwrap();
-    session.extend(held, 0, &mut out).unwrap();
-    session.trees().unwrap().extend_tree(tree, &mut out).unwrap();
     out
 }

@@ -2,19 +2,18 @@
 //! attention on several threads, and bits.
 
 use kad_backends::{StoredType, naive};
-use kad_core::testing::conformance::worst_difference;
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
 
 use crate::support::tiny;
 
 const SEED: u64 = 3;
 
-fn tokens(count: usize) -> Vec<TokenId> {
+pub(crate) fn tokens(count: usize) -> Vec<TokenId> {
     (0..count).map(|i| (i * 7919 % tiny::vocab().size()) as TokenId).collect()
 }
 
 /// `nodes` nodes of many shapes: long paths, and siblings far from each other.
-fn tree(nodes: usize) -> TokenTree {
+pub(crate) fn tree(nodes: usize) -> TokenTree {
     let mut tree = TokenTree::new();
     for step in 0.. {
         if tree.len() == nodes {
@@ -28,7 +27,11 @@ fn tree(nodes: usize) -> TokenTree {
 }
 
 /// Rows of all nodes after `held` tokens.
-fn tree_rows(model: &dyn LanguageModel, held: &[TokenId], tree: &TokenTree) -> LogitRows {
+pub(crate) fn tree_rows(
+    model: &dyn LanguageModel,
+    held: &[TokenId],
+    tree: &TokenTree,
+) -> LogitRows {
     let mut out = LogitRows::new(model.vocab().size());
     let mut session = model.start().unwrap();
     session.extend(held, 0, &mut out).unwrap();
@@ -59,10 +62,25 @@ fn nodes_of_naive_have_the_bits_of_their_texts() {
     }
 }
 
+/// Eight times a tree of which a path is kept.
+#[cfg(any(feature = "candle", feature = "tensors"))]
+pub(crate) fn keep_paths(session: &mut dyn kad_core::Session, out: &mut LogitRows) {
+    for round in 0..8 {
+        let tree = tree(20 + round);
+        out.clear();
+        let trees = session.trees().unwrap();
+        trees.extend_tree(&tree, out).unwrap();
+        let deepest = (0..tree.len()).max_by_key(|&node| tree.depth(node)).unwrap();
+        let path = tree.path(if round % 2 == 0 { deepest } else { tree.len() - 1 });
+        trees.keep_path(&path[..path.len().min(6)]).unwrap();
+    }
+}
+
 #[cfg(feature = "candle")]
 mod candle {
     use kad_backends::decoder::spec::DecoderSpec;
     use kad_backends::{Dtype, candle};
+    use kad_core::testing::conformance::worst_difference;
 
     use super::*;
     use crate::support::tiny::{gemma3, gguf_llama, llama, mistral, olmo2, qwen2, qwen3};
@@ -157,15 +175,7 @@ mod candle {
             let model = load(&spec, &types, dtype);
             let (mut session, mut out) = (model.start().unwrap(), LogitRows::new(49));
             session.extend(&tokens(5), 0, &mut out).unwrap();
-            for round in 0..8 {
-                let tree = tree(20 + round);
-                out.clear();
-                let trees = session.trees().unwrap();
-                trees.extend_tree(&tree, &mut out).unwrap();
-                let deepest = (0..tree.len()).max_by_key(|&node| tree.depth(node)).unwrap();
-                let path = tree.path(if round % 2 == 0 { deepest } else { tree.len() - 1 });
-                trees.keep_path(&path[..path.len().min(6)]).unwrap();
-            }
+            keep_paths(&mut *session, &mut out);
             let text = [session.tokens(), &[3]].concat();
             out.clear();
             session.extend(&[3], 1, &mut out).unwrap();
