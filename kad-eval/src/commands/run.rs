@@ -1,6 +1,6 @@
 //! `kad run`: from an experiment file to a table and a report.
 
-mod provenance;
+pub(super) mod provenance;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -76,3 +76,20 @@ fn a_run_leaves_records_summary_report_and_provenance() {
     assert!(report.contains("<svg") && report.contains("KAD dual"));
     assert_eq!(json("plan.json")["sampling"]["decision_temperature"], 1.0);
 }
+
+#[test]
+fn models_are_listed_and_described_for_programs() {
+    let listed: Vec<String> =
+        serde_json::from_str(&kad(&["models", "list", "--json"]).succeeds()).unwrap();
+    assert!(listed.contains(&"nano:draft".to_owned()), "{listed:?}");
+    let said = kad(&["models", "inspect", "nano:draft", "--json"]).succeeds();
+    let model: serde_json::Value = serde_json::from_str(&said).unwrap();
+    // As the model card says.
+    assert_eq!(model["parameters"], 106_816);
+    assert_eq!(model["layers"], 2);
+    assert_eq!(model["vocabulary"], 512);
+    assert_eq!(model["context_len"], 256);
+    // Stored as f16, computed as f32; the norms are no matrices.
+    assert_eq!(model["weight_bytes"], 2 * 106_816);
+    assert_eq!(model["has_chat_template"], true);
+}

@@ -32,7 +32,7 @@ struct Session<'m> {
 
 /// A model without the place it was read from.
 #[derive(Serialize)]
-struct ModelProvenance<'m> {
+pub(in crate::commands) struct ModelProvenance<'m> {
     source: &'m str,
     digest: &'m str,
     family: &'m str,
