@@ -10,8 +10,10 @@ static STATED: Pattern = Pattern::new(|| {
 /// The contents of the last `\boxed` (or `\fbox`), else of the last `answer is $…$`, else the number of
 /// the last `answer is N`, in canonical form.
 pub(super) fn answer(text: &str) -> Option<String> {
+    let dollars = text.replace("\\$", "");
     let stated = || {
-        let last = STATED.captures_iter(text).last()?;
+        let stated = STATED.captures_iter(&dollars).filter(|found| !number::denies(&found[0]));
+        let last = stated.last()?;
         Some(last.get(1).or_else(|| last.get(2))?.as_str())
     };
     let found = last_box(text).or_else(stated).map(math::canonical);
@@ -20,11 +22,16 @@ pub(super) fn answer(text: &str) -> Option<String> {
 
 /// The innermost of the last box that is closed: a text that was cut off in a box has no answer there.
 fn last_box(text: &str) -> Option<&str> {
+    boxes(text).pop().map(|(_, contents)| contents)
+}
+
+/// Every box that is closed, by where it begins, and what is in it.
+pub(super) fn boxes(text: &str) -> Vec<(usize, &str)> {
     let starts =
         |command: &'static str| text.match_indices(command).map(|(at, found)| at + found.len());
     let mut ends: Vec<usize> = starts("\\boxed").chain(starts("\\fbox")).collect();
     ends.sort_unstable();
-    ends.into_iter().rev().find_map(|at| contents(&text[at..]))
+    ends.into_iter().filter_map(|at| Some((at, contents(&text[at..])?))).collect()
 }
 
 /// What a box command is applied to: a group in braces, or what TeX takes without them: one
@@ -83,7 +90,7 @@ mod tests {
             (r"\boxed{\left( 3, \frac{\pi}{2} \right)}", Some(r"(3,\frac{\pi}{2})")),
             (r"\boxed{1} then \boxed{2}", Some("2")),
             (r"\boxed{\boxed{7}}", Some("7")),
-            (r"\boxed{x^{2^{3}}+1}", Some("x^{2^{3}}+1")),
+            (r"\boxed{x^{2^{3}}+1}", Some("x^{2^3}+1")),
             (r"\boxed{\{1, 2\}}", Some(r"\{1,2\}")),
             (r"\boxed{x = 5}", Some("5")),
             (r"\boxed{-9}", Some("-9")),
@@ -105,6 +112,18 @@ mod tests {
             ("The answer is 5.", Some("5")),
             ("It is 5.", None),
             (r"The answer is $6$ or \boxed{5}", Some("5")),
+            ("The answer is not $5$. It is $6$.", None),
+            (r"The answer is $\$18.90$.", Some("18.9")),
+            ("The answer is 5 because it fits.", Some("5")),
+            ("The answer is 5 cm.", Some("5")),
+            // A number out of a formula is another answer than the formula.
+            (r"The answer is \sqrt{51}.", None),
+            (r"The answer is 3\sqrt{13}.", None),
+            (r"The answer is 11\pi.", None),
+            (r"The answer is (3, \pi/2).", None),
+            ("The answer is 6 - 5i.", None),
+            ("The answer is 2x + 3.", None),
+            (r"\boxed{p(8) = \frac{3}{56}}", Some("3/56")),
         ] {
             assert_eq!(answer(text).as_deref(), wanted, "{text}");
         }

@@ -3,15 +3,21 @@
 //!
 //! After the string normalisation published with MATH (Hendrycks et al., arXiv 2103.03874,
 //! `math_equivalence.py`), with these differences: numbers are compared by value (`0.50`, `1/2` and
-//! `\frac12` are one), text wrappers are removed, a mixed number is not a product, and what is before `=`
-//! goes where it is a name of any length or a sum of numbers.
+//! `\frac12` are one, also within a tuple or a list), text wrappers are removed, a mixed number is not a
+//! product, and what is before `=` goes, whatever it is called, but for equations of curves.
 
 use super::{Pattern, compile, number};
 
 /// Spellings without meaning.
-const DROPPED: [&str; 13] = [
+const DROPPED: [&str; 19] = [
     "\\left",
     "\\right",
+    "\\displaystyle",
+    "\\qquad",
+    "\\quad",
+    "\\(",
+    "\\)",
+    "°",
     "\\!",
     "\\,",
     "\\;",
@@ -25,83 +31,143 @@ const DROPPED: [&str; 13] = [
     "$",
 ];
 
-static FRACTION: Pattern = Pattern::new(|| compile(r"^(-?)\\frac\{(-?)(\d+)\}\{(\d+)\}$"));
+static FRACTION: Pattern = Pattern::new(|| compile(r"^(-?)\\frac\{(-?)(\d+)\}\{(-?)(\d+)\}$"));
 static PLAIN: Pattern =
     Pattern::new(|| compile(r"^[-+]?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:/\d+)?$"));
-static UNIT: Pattern =
-    Pattern::new(|| compile(r"(\d|\})\s*\\(?:text|mathrm|mbox)\{\s*[a-z][^}]*\}(?:\^\{?\d\}?)?$"));
-static WRAPPER: Pattern =
-    Pattern::new(|| compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox)\{([^{}]*)\}"));
+static UNIT: Pattern = Pattern::new(|| {
+    compile(r"([\w)}])\s*\\(?:text|textrm|mathrm|mbox)\{\s*[a-z][^}]*\}(?:\^\{?\d\}?)?$")
+});
+static SIZE: Pattern = Pattern::new(|| compile(r"\\[bB]igg?[lr]?([^A-Za-z]|$)"));
+/// `36 cm`, `90 degrees`, `20 square feet`: words behind a number.
+static BARE_UNIT: Pattern =
+    Pattern::new(|| compile(r"^([-+$]?[\d.,/]*\d)(?:\s+[a-z]{2,})+(?:\^\{?\d\}?)?$"));
+static WRAPPER: Pattern = Pattern::new(|| {
+    compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|boldsymbol|mbox)\{([^{}]*)\}")
+});
+/// Braces that TeX does not need.
+static ONE_IN_BRACES: Pattern = Pattern::new(|| compile(r"([\^_])\{(\w)\}"));
+static SLASH: Pattern = Pattern::new(|| compile(r"(\d*\\[A-Za-z]+|\d+)/(\d+)"));
+/// A comma with a space behind it separates, whatever comes.
+static LIST: Pattern = Pattern::new(|| compile(r",\s+"));
 static LETTER: Pattern = Pattern::new(|| compile(r"^\(([A-Z])\)$"));
 static MIXED: Pattern = Pattern::new(|| compile(r"^(-?)(\d+) *\\frac\{(\d+)\}\{(\d+)\}$"));
 /// Arguments that TeX takes without braces.
 static BARE_ROOT: Pattern = Pattern::new(|| compile(r"\\sqrt\s*([0-9A-Za-z])"));
 static BARE_FRACTION: Pattern = Pattern::new(|| {
-    compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))")
+    let argument = r"\s*(?:\{([^{}]*)\}|([0-9A-Za-z]|\\[A-Za-z]+))";
+    compile(&format!(r"\\frac{argument}{argument}"))
 });
+
+/// The equation of a curve: a square of a coordinate.
+static CURVE: Pattern = Pattern::new(|| compile(r"[xyz]\^"));
+/// Equations side by side.
+static SEVERAL: Pattern = Pattern::new(|| compile(r"\b(?:or|and)\b"));
 
 /// What a name looks like that an answer may repeat: `x`, `\theta`, `a_{10}`, `f(x)`, `Area`.
 static NAME: Pattern =
     Pattern::new(|| compile(r"^\\?[A-Za-z]+(?:_(?:\w|\{\w+\}))?(?:\([a-z]\))?$"));
-static COMMAND: Pattern = Pattern::new(|| compile(r"\\[A-Za-z]+"));
 
 /// Stands for the end of a row while single backslashes are looked at.
 const ROW: &str = "\u{1}";
+/// Stands for a comma that separates.
+const SEPARATOR: &str = "\u{2}";
 
 /// The canonical spelling of `formula`.
 pub(super) fn canonical(formula: &str) -> String {
     let mut text = formula.replace("\\\\", ROW).replace(['\n', '~'], " ");
-    text = text.replace("{,}", ",").replace("\\ ", " ");
+    text = text.replace("{,}", ",").replace(",\\!", ",").replace("\\ ", " ");
     for dropped in DROPPED {
         text = text.replace(dropped, "");
     }
     text = text.replace("dfrac", "frac").replace("tfrac", "frac").replace("\\cfrac", "\\frac");
+    text = SIZE.replace_all(&text.replace("{bmatrix}", "{pmatrix}"), "$1").into_owned();
     text = text.trim().trim_end_matches('.').trim().to_owned();
     text = UNIT.replace(&text, "$1").into_owned();
     text = WRAPPER.replace_all(&text, "$1").into_owned();
     text = right_side(&text).trim().to_owned();
+    text = BARE_UNIT.replace(&text, "$1").into_owned();
     text = BARE_ROOT.replace_all(&text, "\\sqrt{$1}").into_owned();
     text = BARE_FRACTION.replace_all(&text, "\\frac{$1$2}{$3$4}").into_owned();
+    text = ONE_IN_BRACES.replace_all(&text, "$1$2").into_owned();
     if let Some(mixed) = MIXED.captures(&text) {
-        text = improper(&mixed).unwrap_or(text);
+        let fraction = number::improper(&mixed[2], &mixed[3], &mixed[4]);
+        if let Some(fraction) = fraction {
+            text = format!("{}{fraction}", &mixed[1]);
+        }
     }
+    text = LIST.replace_all(&text, SEPARATOR).into_owned();
     text.retain(|c| !c.is_whitespace());
-    let text = text.replace(ROW, "\\\\");
     if let Some(letter) = LETTER.captures(&text) {
         return letter[1].to_owned();
     }
-    value(&text).unwrap_or(text)
+    elements(&text).replace(ROW, "\\\\")
 }
 
-/// What is behind `=` or `\in`, if what is before only names it, or is a sum of numbers: an answer may
-/// repeat what was asked for. An equation in unknowns stays whole: `x + y = 0` is not 0.
+/// The formula with each of its elements, if it is a list or a tuple, by value.
+fn elements(text: &str) -> String {
+    let brackets = |open: char, close: char| {
+        let inside = text.strip_prefix(open)?.strip_suffix(close)?;
+        (!inside.contains(['(', ')', '[', ']'])).then_some(inside)
+    };
+    // Intervals may be open on one side.
+    let pairs = [('(', ')'), ('[', ']'), ('(', ']'), ('[', ')')];
+    if let Some(inside) = pairs.into_iter().find_map(|(open, close)| brackets(open, close)) {
+        let (open, close) = (&text[..1], &text[text.len() - 1..]);
+        let each: Vec<String> = inside.split([',', '\u{2}']).map(element).collect();
+        return format!("{open}{}{close}", each.join(","));
+    }
+    if text.contains(SEPARATOR) && !text.contains(['(', '[', '{']) {
+        let each: Vec<String> = text.split(SEPARATOR).map(element).collect();
+        let list = each.join(",");
+        // A list that looks like a number is not one.
+        return if PLAIN.is_match(&list) { each.join(";") } else { list };
+    }
+    element(&text.replace(SEPARATOR, ","))
+}
+
+/// One spelling of a number, or of what is in a formula.
+fn element(text: &str) -> String {
+    if let Some(number) = value(text) {
+        return number;
+    }
+    let text = text.strip_prefix('+').unwrap_or(text);
+    SLASH.replace_all(text, "\\frac{$1}{$2}").into_owned()
+}
+
+/// What is behind `=` or `\in`: an answer may repeat what was asked for. Several equations stay whole,
+/// and so do those of curves, whose right side says little: `x + y = 0` is not 0.
 fn right_side(text: &str) -> &str {
-    let cut = text.rsplit_once('=').or_else(|| {
-        text.rsplit_once("\\in").filter(|(_, right)| !right.starts_with(char::is_alphabetic))
-    });
-    let Some((left, right)) = cut else {
+    let member = || {
+        let found = text.rmatch_indices("\\in").map(|(at, sign)| (at, &text[at + sign.len()..]));
+        let mut found = found.filter(|(_, right)| !right.starts_with(char::is_alphabetic));
+        found.next().map(|(at, right)| (&text[..at], right))
+    };
+    let Some((left, right)) = text.rsplit_once('=').or_else(member) else {
         return text;
     };
-    let names = |side: &str| {
-        let side = side.trim();
-        NAME.is_match(side) || !COMMAND.replace_all(side, "").contains(char::is_alphabetic)
-    };
-    if left.split('=').all(names) { right } else { text }
+    let named = |side: &str| NAME.is_match(side.trim()) || !side.contains(char::is_alphabetic);
+    let whole = right.trim() == "0" && !left.split('=').all(named)
+        || CURVE.is_match(left)
+        || SEVERAL.is_match(left)
+        || has_outer_comma(left);
+    if whole { text } else { right }
 }
 
-/// `2\frac{1}{3}` as `\frac{7}{3}`.
-fn improper(parts: &regex::Captures<'_>) -> Option<String> {
-    let part = |index: usize| parts[index].parse::<u64>().ok();
-    let (whole, above, below) = (part(2)?, part(3)?, part(4)?);
-    let above = whole.checked_mul(below)?.checked_add(above)?;
-    Some(format!("{}\\frac{{{above}}}{{{below}}}", &parts[1]))
+/// Whether a comma stands outside of all brackets.
+fn has_outer_comma(text: &str) -> bool {
+    let mut depth = 0i32;
+    text.chars().any(|c| {
+        depth += i32::from("([{".contains(c)) - i32::from(")]}".contains(c));
+        c == ',' && depth <= 0
+    })
 }
 
 /// The canonical number, if it is one.
 fn value(text: &str) -> Option<String> {
     if let Some(parts) = FRACTION.captures(text) {
-        let minus = if parts[1].is_empty() == parts[2].is_empty() { "" } else { "-" };
-        return Some(number::canonical(&format!("{minus}{}/{}", &parts[3], &parts[4])));
+        let negative = [1, 2, 4].iter().filter(|sign| !parts[**sign].is_empty()).count() % 2 == 1;
+        let minus = if negative { "-" } else { "" };
+        return Some(number::canonical(&format!("{minus}{}/{}", &parts[3], &parts[5])));
     }
     let is_number = PLAIN.is_match(text) && text.contains(|c: char| c.is_ascii_digit());
     is_number.then(|| number::canonical(text))
@@ -114,7 +180,7 @@ mod tests {
     use super::*;
 
     /// Each line holds spellings of one answer; no two lines share one.
-    const SAME: [&[&str]; 22] = [
+    const SAME: [&[&str]; 38] = [
         &[
             "0.5",
             ".5",
@@ -136,6 +202,10 @@ mod tests {
             "x=12",
             r"12^\circ",
             r"12\text{ cm}",
+            "12 cm",
+            "12 degrees",
+            "12°",
+            r"\text{12 degrees}",
             r"12 \mathrm{cm}^2",
         ],
         &["1234", "1,234", "1{,}234", r"1,\!234"],
@@ -143,7 +213,28 @@ mod tests {
         &[r"2\frac{1}{3}", r"2 \frac{1}{3}", r"\frac{7}{3}"],
         &[r"\sqrt{3}", r"\sqrt3"],
         &[r"3\sqrt{3}", r"3 \sqrt{ 3 }"],
-        &[r"(3,\frac{\pi}{2})", r"\left( 3, \frac{\pi}{2} \right)"],
+        &[
+            r"(3,\frac{\pi}{2})",
+            r"\left( 3, \frac{\pi}{2} \right)",
+            r"(3,\pi/2)",
+            r"\bigl(3, \frac\pi2\bigr)",
+            r"(r,\theta)=(3,\frac{\pi}{2})",
+        ],
+        &[r"(\frac{3}{2},-13)", "(1.5, -13)", "(3/2,-13)"],
+        &[r"\frac{3}{56}", r"p(8) = \frac{3}{56}"],
+        &["4", "a+b = 4", r"\tan A = 4", "|w| = 4", "f(-2)+f(-1)+f(0) = 4", "[ABC] = 4"],
+        &["120", r"\angle ABC = 120^\circ"],
+        &["(6,31,-1)", "(p,q,r) = (6,31,-1)"],
+        &["5x-7y+11z+4=0", "5x - 7y + 11z + 4 = 0"],
+        &["x^2+y^2=25", "x^{2} + y^{2} = 25"],
+        &["x=1,y=2", "x = 1, y = 2"],
+        &[r"(-\infty,0]", r"x \in (-\infty, 0]", r"(-\infty,0]"],
+        &["(2,\\infty)", r"x\in(2,+\infty)"],
+        &["100240"],
+        &["100, 240", "100 , 240"],
+        &["2516_8", "2516_{8}"],
+        &[r"288\pi", r"288\pi \text{ cubic inches}"],
+        &[r"-\frac{35}{9}", r"\frac{35}{-9}"],
         &["Evelyn", r"\text{Evelyn}"],
         &["C", r"\text{(C)}", "(C)"],
         &["[1,2]", r"x \in [1, 2]", r"\left[1,2\right]"],
@@ -154,6 +245,7 @@ mod tests {
         &["0", "x = 0", r"\theta=0", "f(x)=0", "a_{10} = 0", "1 - 1 = 0", r"\text{Area} = 0"],
         &[r"\begin{pmatrix}1\\-2\end{pmatrix}", r"\begin{pmatrix} 1 \\ -2 \end{pmatrix}"],
         &[r"\begin{pmatrix}-1\\-2\end{pmatrix}"],
+        &[r"\begin{pmatrix}\frac15\\2\end{pmatrix}", r"\begin{bmatrix} 1/5 \\ 2 \end{bmatrix}"],
         &["2x+3", "y = 2x + 3"],
         &["6-5i", "6 - 5i"],
         &[r"\text{east}"],

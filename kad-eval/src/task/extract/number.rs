@@ -1,49 +1,119 @@
 //! Numbers in prose.
 
-use std::sync::LazyLock;
-
-use super::{Pattern, compile};
+use super::{Pattern, boxed, compile};
 
 /// A number: sign, currency, digits with or without thousands separators, decimals, one fraction bar.
 const NUMBER: &str = r"[-+−–]?[$€£]?(?:(?:\d{1,3}(?:,\d{3})+\b|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?";
 
 static ANY: Pattern = Pattern::new(|| compile(NUMBER));
-/// A number, and everything up to the end of its sum: `18`, `3 + 4 = 7`.
-static SUM: LazyLock<String> =
-    LazyLock::new(|| format!(r"(?:{NUMBER})(?:\s*[-+*/×·=]\s*(?:{NUMBER}))*"));
 /// After a verb a few words may follow; a heading with a colon begins a text of its own.
-const SAID: &str = concat!(
-    r"(?:(?i-u:\banswers?\b[*_]*\s*(?:(?:is|are|was|be)\b|=))[^\d\n.−–+-]{0,40}?",
-    r"|(?i-u:\banswers?\b[*_]*\s*:[*_]*)[^\d\n.−–+A-Za-z-]{0,20}?)"
-);
-static IN_WORDS: Pattern = Pattern::new(|| compile(&format!("{SAID}({})", *SUM)));
-/// Behind `####` the line ends: it is a heading otherwise.
-static STATED: Pattern = Pattern::new(|| {
-    let (sum, boxed) = (&*SUM, r"\\f?box(?:ed)?\s*\{?\s*");
-    compile(&format!(r"(?m)(?:{SAID}|{boxed})({sum})|####\s*({sum})[^\S\n]*\.?[^\S\n]*$"))
+static SAID: Pattern = Pattern::new(|| {
+    compile(&format!(
+        "(?:{}|{})({NUMBER})",
+        r"(?i-u:\banswers?\b[*_]*\s*(?:(?:is|are|was|be)\b|=))[^\d\n.−–+-]{0,40}?",
+        r"(?i-u:\banswers?\b[*_]*\s*:[*_]*)[^\d\n.−–+A-Za-z-]{0,20}?"
+    ))
 });
+/// Behind `####` the line ends: it is a heading otherwise.
+static MARKED: Pattern =
+    Pattern::new(|| compile(&format!(r"(?m)####\s*({NUMBER}[^\n]*?)[^\S\n]*\.?[^\S\n]*$")));
+static SUM: Pattern =
+    Pattern::new(|| compile(&format!(r"^(?:{NUMBER})(?:\s*[-+*/×·=]\s*(?:{NUMBER}))*$")));
 static WORD_FOR_WORD: Pattern =
     Pattern::new(|| compile(&format!(r"The answer is ({NUMBER})\.(?:\D|$)")));
-static FRACTION: Pattern =
-    Pattern::new(|| compile(r"\\[dt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))"));
+static FRACTION: Pattern = Pattern::new(|| {
+    compile(r"(\d*)(\s*)\\[dt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")
+});
+/// `2 1/2`, which is neither `12 1/2` cut short nor a date.
+static MIXED: Pattern = Pattern::new(|| compile(r"(^|[^\d.,/])(\d+)\s+(\d+)/(\d+)\b"));
+/// Behind them an explanation follows, not the rest of a sum.
+static EXPLAINS: Pattern = Pattern::new(|| {
+    compile(
+        r"(?i-u:\b(?:because|since|as|for|which|that|so|where|when|if|but|and|not|while|with|at|given|after)\b)|[,;:(]",
+    )
+});
+static DENIES: Pattern = Pattern::new(|| compile(r"(?i-u:\b(?:not|never|cannot)\b|n't\b|n’t)"));
 
 /// The number of the last statement, else the last number, in canonical form.
 ///
 /// Statements are `answer is N`, `#### N` and `\boxed{N}`; the last one counts, because texts correct
-/// themselves, and it counts more than numbers behind it, because texts explain themselves.
+/// themselves, and it counts more than numbers behind it, because texts explain themselves. A
+/// statement that is denied (`is not 5`) or asked (`is 5?`) is none. Of a stated sum
+/// (`40 hours * 2 = 80 hours`) its result counts.
 pub(super) fn answer(text: &str) -> Option<String> {
-    stated(&STATED, text).or_else(|| last(&plain(text)))
-}
-
-/// The number of the last `answer is N`.
-pub(super) fn in_words(text: &str) -> Option<String> {
-    stated(&IN_WORDS, text)
-}
-
-fn stated(pattern: &Pattern, text: &str) -> Option<String> {
     let text = plain(text);
-    let stated = pattern.captures_iter(&text).last()?;
-    last(stated.get(1).or_else(|| stated.get(2))?.as_str())
+    let marked = MARKED.captures_iter(&text).filter_map(|found| {
+        let line = found.get(1)?;
+        SUM.is_match(line.as_str()).then_some(())?;
+        Some((line.start(), last(line.as_str())?))
+    });
+    let boxes = boxed::boxes(&text).into_iter();
+    let boxed = boxes.filter_map(|(at, formula)| Some((at, first(result(formula))?)));
+    let stated = said(&text).chain(marked).chain(boxed).max_by_key(|(at, _)| *at);
+    stated.map(|(_, number)| number).or_else(|| last(&text))
+}
+
+/// The number of the last `answer is N`, if it is no part of a formula.
+pub(super) fn in_words(text: &str) -> Option<String> {
+    let text = plain(text);
+    let alone = |at: usize, end: usize| {
+        let next = text[end..].trim_start_matches(' ').chars().next();
+        let attached = text[end..].chars().next().is_some_and(char::is_alphabetic);
+        let filler = &text[text[..at].rfind(['\n', '.']).unwrap_or(0)..at];
+        !attached
+            && !next.is_some_and(|c| "\\^_+-*/=({".contains(c))
+            && !filler.contains(['\\', '(', '√'])
+    };
+    let found = SAID.captures_iter(&text).filter_map(|found| found.get(1));
+    let alone = found.filter(|number| alone(number.start(), number.end()));
+    let starts: Vec<usize> = alone.map(|number| number.start()).collect();
+    said(&text).filter(|(at, _)| starts.contains(at)).last().map(|(_, number)| number)
+}
+
+/// Whether what is stated is said not to be so.
+pub(super) fn denies(statement: &str) -> bool {
+    DENIES.is_match(statement)
+}
+
+/// Where an answer is stated in words, and its number.
+fn said(text: &str) -> impl Iterator<Item = (usize, String)> {
+    SAID.captures_iter(text).filter_map(move |found| {
+        let (all, number) = (found.get(0)?, found.get(1)?);
+        let denied = denies(&text[all.start()..number.start()]);
+        let asked = text[number.end()..].starts_with('?');
+        if denied || asked {
+            return None;
+        }
+        let sentence = sentence(&text[number.start()..]);
+        let whole = result(sentence);
+        let result = if whole.len() < sentence.len() { first(whole) } else { None };
+        Some((
+            number.start(),
+            result.unwrap_or_else(|| signed(text, number.start(), number.as_str())),
+        ))
+    })
+}
+
+/// Up to its end: a point that no digit follows.
+fn sentence(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or(text);
+    let ends = line.match_indices('.').map(|(at, _)| at);
+    let mut ends = ends.filter(|at| !line[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
+    &line[..ends.next().unwrap_or(line.len())]
+}
+
+/// What is behind the last `=`, unless it explains what is before.
+fn result(stated: &str) -> &str {
+    match stated.rsplit_once('=') {
+        Some((sum, result)) if !EXPLAINS.is_match(sum) => result,
+        _ => stated,
+    }
+}
+
+/// The first number of a text.
+fn first(text: &str) -> Option<String> {
+    let found = ANY.find(text)?;
+    Some(signed(text, found.start(), found.as_str()))
 }
 
 /// The number of the last sentence `The answer is N.`: an answer in the form that was asked.
@@ -53,27 +123,45 @@ pub(super) fn stated_word_for_word(text: &str) -> Option<String> {
 }
 
 /// The last number of a text.
-///
-/// A sign belongs to the number only where it cannot be a minus between two operands or a hyphen:
-/// `12 - 5` and `12-5` end in 5, `is -5` in −5.
 fn last(text: &str) -> Option<String> {
-    let last = ANY.find_iter(text).last()?;
-    let number = last.as_str();
-    let unsigned = number.trim_start_matches(['-', '+', '−', '–']);
-    let signed = unsigned.len() < number.len();
-    let before = text[..last.start()].chars().next_back();
-    let operator = signed && before.is_some_and(|c| c.is_alphanumeric() || ")%}".contains(c));
-    Some(canonical(if operator { unsigned } else { number }))
+    let found = ANY.find_iter(text).last()?;
+    Some(signed(text, found.start(), found.as_str()))
 }
 
-/// LaTeX spellings of separators and fractions, as plain text has them.
+/// The `number` that stands at `at`.
+///
+/// A sign belongs to it only where that cannot be a minus between two operands or a hyphen:
+/// `12 - 5` and `12-5` end in 5, `is -5` in −5.
+fn signed(text: &str, at: usize, number: &str) -> String {
+    let unsigned = number.trim_start_matches(['-', '+', '−', '–']);
+    let signed = unsigned.len() < number.len();
+    let before = text[..at].chars().next_back();
+    let operator = signed && before.is_some_and(|c| c.is_alphanumeric() || ")%}".contains(c));
+    canonical(if operator { unsigned } else { number })
+}
+
+/// LaTeX spellings of separators and fractions, as plain text has them; mixed numbers as fractions.
 fn plain(text: &str) -> String {
     let text = text.replace("{,}", ",").replace(",\\!", ",").replace("\\$", "$");
     let text = FRACTION.replace_all(&text, |parts: &regex::Captures<'_>| {
         let part = |a, b| parts.get(a).or(parts.get(b)).map_or("", |m| m.as_str());
-        format!("{}/{}", part(1, 2), part(3, 4))
+        let (above, below) = (part(3, 4), part(5, 6));
+        improper(&parts[1], above, below)
+            .unwrap_or_else(|| format!("{}{}{above}/{below}", &parts[1], &parts[2]))
+    });
+    let text = MIXED.replace_all(&text, |parts: &regex::Captures<'_>| {
+        let mixed = improper(&parts[2], &parts[3], &parts[4]);
+        mixed.map_or_else(|| parts[0].to_owned(), |fraction| format!("{}{fraction}", &parts[1]))
     });
     text.into_owned()
+}
+
+/// `2` and `1/3` as `7/3`; none if there is no whole part, or the rest is no proper fraction.
+pub(super) fn improper(whole: &str, above: &str, below: &str) -> Option<String> {
+    let [whole, above, below] = [whole, above, below].map(|digits| digits.parse::<u64>().ok());
+    let (whole, above, below) = (whole?, above?, below?);
+    let above = (above < below).then(|| whole.checked_mul(below)?.checked_add(above))??;
+    Some(format!("{above}/{below}"))
 }
 
 /// One spelling per number: no currency, no separators, no plus, no needless zeros; a fraction is a
@@ -242,6 +330,70 @@ mod tests {
                 ("Answer = 12 (of 30)", Some("12")),
                 ("Answer:\n\n$12 of 30", Some("30")),
                 ("The correct answer is that she makes $18, in 3 steps.", Some("18")),
+            ],
+        );
+    }
+
+    #[test]
+    fn mixed_numbers_are_one_number() {
+        check(
+            answer,
+            &[
+                (r"The answer is $2\frac{1}{2}$.", Some("2.5")),
+                (r"\boxed{2\frac{1}{2}}", Some("2.5")),
+                (r"He ate $2\frac{1}{2}$ pizzas", Some("2.5")),
+                ("The answer is 2 1/2", Some("2.5")),
+                ("it is 5 1/2.", Some("5.5")),
+                ("on 12 3/1", Some("3")),
+                (r"step 3: \frac{1}{2}", Some("0.5")),
+            ],
+        );
+    }
+
+    #[test]
+    fn of_a_stated_sum_the_result_counts() {
+        check(
+            answer,
+            &[
+                ("The answer is 40 hours * 2 = 80 hours", Some("80")),
+                ("The answer is 3 boxes of 4 = 12 apples.", Some("12")),
+                (r"The answer is 3 \times 4 = 12.", Some("12")),
+                ("The answer is (3 + 4) * 2 = 14.", Some("14")),
+                ("The answer is 2^3 = 8.", Some("8")),
+                ("The answer is 20% of 50 = 10 apples", Some("10")),
+                (r"\boxed{3 \times 4 = 12}", Some("12")),
+                ("The answer is 12 for n = 3.", Some("12")),
+                ("The answer is 18, since 2 * 9 = 18. And 7.", Some("18")),
+                ("The answer is 3.5 + 1 = 4.5.", Some("4.5")),
+                ("#### 3 + 4 = 7", Some("7")),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_denied_or_asked_is_no_statement() {
+        check(
+            answer,
+            &[
+                ("The answer is not 5. It is 6.", Some("6")),
+                ("The answer is 5? No, 6.", Some("6")),
+                ("The answer isn't 5, it is 6.", Some("6")),
+                ("The answer is 4. So the answer is not 5.", Some("4")),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_number_of_a_box_is_in_it() {
+        check(
+            answer,
+            &[
+                (r"\boxed{\text{18}} in 3 steps", Some("18")),
+                (r"\boxed{\mathbf{18}} in 3 steps", Some("18")),
+                (r"\boxed{x=5} which is 3 more", Some("5")),
+                (r"\boxed{10 cm^2}, 3 steps", Some("10")),
+                (r"\boxed{\text{Evelyn}} in 3 steps", Some("3")),
+                (r"\boxed{-5}", Some("-5")),
             ],
         );
     }

@@ -8,36 +8,107 @@ pub(crate) fn letter(index: usize) -> String {
     char::from(b'A' + index).to_string()
 }
 
-/// `The answer is: option **(B)**`, `the correct choice is B`, `\boxed{\text{B}}`.
+/// `The answer is: option **(B)**`, `the correct choice is B`, `Answer: b.`, `\boxed{\text{B}}`.
 static STATED: Pattern = Pattern::new(|| {
     let words = r"(?:\s|therefore|clearly|most|likely|probably|the|option|choice|letter|,)*";
     let marks = r#"[\s(\[*_"'`$]*(?:\\text(?:bf)?\{)?[(]?"#;
-    let called = r"(?i-u:\b(?:option|choice)\s+is\b:?)";
+    let called = r"(?i-u:\b(?:option|choice|letter)\s+is\b:?)";
     compile(&format!(
-        r"(?:(?:{STATES}|{called})(?i-u:{words}){marks}|\\f?box(?:ed)?\s*\{{?{marks})([A-Z])(?:[^A-Za-z0-9_]|$)"
+        r"(?:(?:{STATES}|{called})(?i-u:{words}){marks}|\\f?box(?:ed)?\s*\{{?{marks})([A-Z]|[a-z](?:[).]|$))(?:[^A-Za-z0-9_]|$)"
     ))
 });
+/// `B is the correct answer`, `Option (C) is right`, `Therefore, B.`
+static NAMED: Pattern = Pattern::new(|| {
+    let right =
+        r"(?i-u:is\s+(?:therefore\s+|clearly\s+|indeed\s+)?(?:the\s+)?(?:correct|right|best|most))";
+    let so = r"(?i-u:\b(?:therefore|thus|hence|so),?\s+(?:it\s+(?:is|must\s+be)\s+)?(?:option\s+|choice\s+)?)";
+    compile(&format!(
+        r"(?:(?:^|[^A-Za-z0-9_'’])[(*]*([A-Z])[)*.]*\s+{right}\b|{so}[(*]*([A-Z])[)*]*(?:\.|\n|$))"
+    ))
+});
+/// Options are talked about, not chosen.
+static OTHERS: Pattern = Pattern::new(|| {
+    let every = r"(?i-u:\b(?:each|every|any)\s+(?:answer|option|choice))";
+    let wrong = r"(?i-u:\b(?:wrong|incorrect|other)\s+(?:answer|option|choice))";
+    compile(&format!(r"(?:{every}|{wrong}\s+(?:is|was))[^A-Za-z]*$"))
+});
+/// A, B and C.
+static ENUMERATES: Pattern =
+    Pattern::new(|| compile(r"^[)*]*(?:,\s*\(?[A-Z]\b|\s+(?:and|or)\s+\(?[A-Z]\b)"));
+/// A line that begins with an option as the prompt lists it: `D). A and B only`.
+static LABEL: Pattern = Pattern::new(|| {
+    compile(r"(?m)^[ \t*_>#-]*(?:\(([A-Z])\)|([A-Z])(?:\)\.?|[.:]))[*_]*[^\S\n]+([^\n]*)$")
+});
+static VERB: Pattern = Pattern::new(|| compile(r"^(?i-u:is|are|was|and|or|can|may|I)\b"));
 /// A letter in parentheses, capital or not.
 static PARENTHESISED: Pattern = Pattern::new(|| compile(r"\(([A-Za-z])\)"));
 
 /// The letter of the last statement, else the last letter that stands alone, of the first `options`.
+/// Of a line that repeats an option, only its letter counts.
 pub(super) fn answer(text: &str, options: usize) -> Option<String> {
     let valid = |c: char| ('A'..).take(options).any(|letter| letter == c);
-    let stated = STATED.captures_iter(text).filter_map(|found| found.get(1));
-    // `captures_iter` gives no overlapping matches, which these cannot have.
-    let stated = stated.filter(|found| is_option(text, found.start()));
-    let of = |at: usize| text[at..].chars().next().filter(|c| valid(*c));
-    if let Some(found) = stated.filter_map(|found| of(found.start())).last() {
-        return Some(found.to_string());
+    let of = |at: usize| {
+        let letter = text[at..].chars().next()?.to_ascii_uppercase();
+        valid(letter).then_some((at, letter))
+    };
+    let stated = stated(text).into_iter().filter_map(of);
+    if let Some((_, letter)) = stated.max_by_key(|(at, _)| *at) {
+        return Some(letter.to_string());
     }
+    let repeated: Vec<_> = LABEL
+        .captures_iter(text)
+        .filter_map(|found| found.get(3))
+        .filter(|rest| !VERB.is_match(rest.as_str()))
+        .map(|rest| rest.range())
+        .collect();
+    let counts = |at: usize| !repeated.iter().any(|range| range.contains(&at));
     let alone = text.char_indices().filter(|(at, c)| valid(*c) && stands_alone(text, *at));
     let alone = alone.filter(|(at, c)| is_option(text, *at) && !is_article(text, *at, *c));
-    let small = PARENTHESISED.captures_iter(text).filter_map(|found| {
-        let found = found.get(1)?;
-        let letter = found.as_str().chars().next()?.to_ascii_uppercase();
-        valid(letter).then_some((found.start(), letter))
+    let small = PARENTHESISED.captures_iter(text).filter_map(|found| of(found.get(1)?.start()));
+    let bare = bare(text).and_then(of);
+    let found = alone.chain(small).chain(bare).filter(|(at, _)| counts(*at));
+    found.max_by_key(|(at, _)| *at).map(|(_, letter)| letter.to_string())
+}
+
+/// The letter of a right answer: nothing but a letter, and what it is written in.
+pub(super) fn gold(answer: &str) -> Option<String> {
+    let letter = answer.trim_matches(|c: char| !c.is_alphanumeric()).to_uppercase();
+    (letter.len() == 1 && letter.starts_with(|c: char| c.is_ascii_uppercase())).then_some(letter)
+}
+
+/// Where letters are stated to be the answer.
+fn stated(text: &str) -> Vec<usize> {
+    // Neither pattern has overlapping matches, which `captures_iter` would not give.
+    let stated = STATED.captures_iter(text).filter_map(|found| {
+        let letter = found.get(1)?;
+        let (at, c) = (letter.start(), letter.as_str().chars().next()?);
+        let listed = OTHERS.is_match(&text[..at].trim_end_matches(char::is_whitespace))
+            || ENUMERATES.is_match(&text[at + 1..]);
+        let article = c == 'A' && begins_phrase(text, at);
+        (!listed && !article && is_option(text, at)).then_some(at)
     });
-    alone.chain(small).max_by_key(|(at, _)| *at).map(|(_, letter)| letter.to_string())
+    let named = NAMED.captures_iter(text).filter_map(|found| {
+        let letter = found.get(1).or_else(|| found.get(2))?;
+        // `I is the best choice` is no pronoun.
+        Some(letter.start())
+    });
+    stated.chain(named).collect()
+}
+
+/// The letter of a reply that is nothing but a small one: `b)`.
+fn bare(text: &str) -> Option<usize> {
+    let reply = text.trim().trim_end_matches([')', '.']);
+    let only = reply.len() == 1 && reply.starts_with(|c: char| c.is_ascii_lowercase());
+    only.then(|| text.len() - text.trim_start().len())
+}
+
+/// Whether the A at `at` is the article of a phrase: a word follows that explains nothing.
+fn begins_phrase(text: &str, at: usize) -> bool {
+    let reasons =
+        ["because", "since", "as", "is", "due", "for", "and", "but", "which", "with", "not"];
+    let rest = text[at + 1..].strip_prefix(' ');
+    let word = rest.and_then(|rest| rest.split(|c: char| !c.is_alphabetic()).next());
+    word.is_some_and(|word| !word.is_empty() && !reasons.contains(&word))
 }
 
 fn before(text: &str, at: usize) -> Option<char> {
@@ -113,6 +184,74 @@ mod tests {
                 ("The answer is B1", None),
             ],
         );
+    }
+
+    #[test]
+    fn statements_in_other_words() {
+        check(
+            5,
+            &[
+                ("B is the correct answer, because A and C are wrong.", Some("B")),
+                ("Option B is the best choice. Option C is wrong.", Some("B")),
+                ("Therefore, B. Option A is wrong because it is cold.", Some("B")),
+                ("Answer choice B is correct; D is wrong", Some("B")),
+                ("The correct letter is B, not C", Some("B")),
+                ("So it must be (C).\nA and B do not fit.", Some("C")),
+                ("Answer: b", Some("B")),
+                ("the answer is b.", Some("B")),
+                ("b)", Some("B")),
+                ("b", Some("B")),
+                ("The answer is a bird.", None),
+            ],
+        );
+    }
+
+    /// What is talked about is not chosen.
+    #[test]
+    fn no_statements() {
+        check(
+            4,
+            &[
+                ("The possible answers are:\nA) x\nB) y\nC) z\n\nThe best one is B.", Some("B")),
+                (
+                    "Let us look at each answer:\n\nA). x is wrong.\nB). y is right.\n\nSo it is B.",
+                    Some("B"),
+                ),
+                ("Answer: A, B and C are wrong. D", Some("D")),
+                ("The answer is A construction crew builds an iron bridge. (B)", Some("B")),
+            ],
+        );
+    }
+
+    /// The form in which the prompt lists them.
+    #[test]
+    fn of_a_line_that_repeats_an_option_its_letter_counts() {
+        check(
+            4,
+            &[
+                ("D). A and B only", Some("D")),
+                ("B). 0°C", Some("B")),
+                ("**C. Both A and B**", Some("C")),
+                ("(D) A lot", Some("D")),
+                ("A). x is wrong.\nSo it is B.", Some("B")),
+                ("(A) is wrong, so it is (B).", Some("B")),
+                ("B. I think so", Some("B")),
+            ],
+        );
+    }
+
+    #[test]
+    fn gold_answers_are_letters() {
+        for (written, wanted) in [
+            ("b", Some("B")),
+            ("(B)", Some("B")),
+            ("B.", Some("B")),
+            ("2", None),
+            ("Paris", None),
+            ("", None),
+        ] {
+            assert_eq!(gold(written).as_deref(), wanted, "{written}");
+        }
     }
 
     #[test]
