@@ -24,9 +24,11 @@ pub(super) fn figures(
     let label = |what: &str| format!("{what} on {name}; the numbers are in the tables below");
     let time = Figure::of(
         times(&bars(arms, baseline))?,
-        "Time per token by what takes it, prompts included; speed-ups are over the first decoder. \
-         It holds for the machine and the load of this run alone."
-            .to_owned(),
+        format!(
+            "Time per token by what takes it, prompts included{}. It holds for the machine and the \
+             load of this run alone.",
+            if arms.len() > 1 { "; speed-ups are over the first decoder" } else { "" }
+        ),
         label("Time per token of each decoder"),
     );
     let chains: Vec<ChainLengths> = arms.iter().map(|arm| chain(arm)).collect();

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::forest::{Block, Scale, forest};
 use super::format::{NONE, clip, fixed, interval, parameter};
-use super::grid::{Cell, Grid, Line, tone};
+use super::grid::{Cell, Grid, Line, tone, with_arrow};
 use super::page::{self, Figure, Term};
 use super::repeat::{self, Repeat};
 use crate::compare::{Comparison, Pair, Repetitions, Run, SameTexts};
@@ -156,7 +156,12 @@ fn plans(comparisons: &[Comparison<'_>]) -> Grid {
             Some(change) => shown(change.second.as_ref()),
             None => shown(first.as_ref()),
         });
-        let cells = [Cell::plain(key.as_str()), shown(first.as_ref())].into_iter();
+        let places = found.iter().flatten().map(|change| change.places).max().unwrap_or(1);
+        let mut name = Cell::plain(key.as_str());
+        if places > 1 {
+            name.small.push(format!("in {places} places"));
+        }
+        let cells = [name, shown(first.as_ref())].into_iter();
         Line { cells: cells.chain(others).collect(), ..Line::default() }
     };
     let letters = (0..=comparisons.len()).map(|place| Cell::plain(letter(place)));
@@ -217,7 +222,7 @@ fn task_view<'r>(
 fn header(shown: &[&Metric], graded: bool, sides: &[Side<'_>]) -> Vec<Cell> {
     let mut header = vec![Cell::plain("decoder")];
     for metric in shown {
-        let title = [metric.head().as_str(), metric.better.arrow()].join(" ").trim_end().to_owned();
+        let title = with_arrow(&metric.head(), metric);
         header.extend(sides.iter().map(|side| Cell::with(&side.letter, &title)));
         for side in sides.iter().skip(1) {
             match metric.name {
@@ -266,10 +271,14 @@ fn row(
 }
 
 fn difference(pair: Option<&Pair<'_>>) -> Cell {
-    let Some(found) = pair.and_then(|pair| pair.difference) else { return Cell::none() };
+    let Some((pair, found)) = pair.and_then(|pair| Some((pair, pair.difference?))) else {
+        return Cell::none();
+    };
     let mut cell = Cell::number(Unit::Points, Some((found.mean, Some(found.interval))));
     cell.small.push(format!("p = {}", Unit::Plain.write(found.p_adjusted)));
-    cell.small.push(format!("{} items", found.items));
+    if [pair.first, pair.second].iter().flatten().any(|arm| arm.items != found.items) {
+        cell.small.push(format!("{} items", found.items));
+    }
     cell.tone = tone(found.p_adjusted, found.mean);
     cell
 }

@@ -161,7 +161,7 @@ fn by_change(
     });
     let pick = |(item, changes): &(&Item<'_>, Vec<(f64, &str)>)| {
         let names: Vec<&str> = changes.iter().map(|(_, name)| *name).collect();
-        let named = names.iter().take(NAMED).map(|name| format!("`{name}`"));
+        let named = names.iter().take(NAMED).map(|name| format!("“{name}”"));
         let mut words = named.collect::<Vec<_>>().join(", ");
         if names.len() > NAMED {
             words += &format!(" and {} more", names.len() - NAMED);
@@ -201,7 +201,7 @@ mod tests {
     use crate::report::sample as summaries;
     use crate::summary::{Difference, Likelihood};
 
-    /// A run of the decoders `base`, `x` and `y` on one task.
+    /// A run of the decoders `base`, “x” and “y” on one task.
     fn summary(graded: bool, compared: bool) -> Summary {
         let mut summary = summaries::summary();
         summary.arms.truncate(3);
@@ -246,9 +246,9 @@ mod tests {
         let found = shown(&summary(true, true), &graded(&rows));
         let wanted = [
             ("0", "the first item"),
-            ("2", "gain: `x`, `y` are ahead of the baseline"),
-            ("1", "gain: `x` is ahead of the baseline"),
-            ("4", "loss: `x` is behind the baseline"),
+            ("2", "gain: “x”, “y” are ahead of the baseline"),
+            ("1", "gain: “x” is ahead of the baseline"),
+            ("4", "loss: “x” is behind the baseline"),
         ];
         assert_eq!(found, wanted.map(|(item, why)| (item.to_owned(), why.to_owned())));
         let about = &picks(&summary(true, true), &graded(&rows))[1].about;
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn an_item_that_is_shown_for_two_reasons_says_both_once() {
         let found = shown(&summary(true, true), &graded(&[[true, false, false]]));
-        let why = "the first item; loss: `x`, `y` are behind the baseline".to_owned();
+        let why = "the first item; loss: “x”, “y” are behind the baseline".to_owned();
         assert_eq!(found, [("0".to_owned(), why)]);
     }
 
@@ -270,8 +270,8 @@ mod tests {
         }
         let found = shown(&summary(true, true), &records);
         assert_eq!(found[1].0, "1");
-        assert_eq!(found[1].1, "gain: `x` is ahead of the baseline by up to 55.0 points");
-        assert_eq!(found[0].1.matches("loss: `y`").count(), 1);
+        assert_eq!(found[1].1, "gain: “x” is ahead of the baseline by up to 55.0 points");
+        assert_eq!(found[0].1.matches("loss: “y”").count(), 1);
     }
 
     #[test]

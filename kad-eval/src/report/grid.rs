@@ -58,9 +58,14 @@ impl Cell {
     }
 }
 
+/// `title` and which way is better, on one line.
+pub(super) fn with_arrow(title: &str, metric: &Metric) -> String {
+    [title, metric.better.arrow()].join("\u{a0}").trim_end().to_owned()
+}
+
 /// The head of a metric's column.
 pub(super) fn head(metric: &Metric) -> Cell {
-    let title = [metric.title, metric.better.arrow()].join(" ").trim_end().to_owned();
+    let title = with_arrow(metric.title, metric);
     let unit = Some(metric.unit.name()).filter(|unit| !unit.is_empty());
     Cell { text: title, small: unit.map(str::to_owned).into_iter().collect(), tone: "" }
 }

@@ -249,7 +249,7 @@ mod tests {
         for number in ["12.346", "0.9877"] {
             assert!(page.contains(&format!("<td>{number}</td>")), "{number} is not in {page}");
         }
-        assert_eq!(page.matches("perplexity ↓").count(), 1);
+        assert_eq!(page.matches("perplexity\u{a0}↓").count(), 1);
         assert!(!page.contains("Gold answer") && !page.contains("✗ wrong"));
         let page = self::page(&sample::summary(), &[graded]);
         assert!(page.contains("Gold answer") && page.contains("✗ wrong"));
@@ -356,6 +356,60 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part}");
         }
+    }
+
+    /// Thirty decoders: a handful in the open, and none is lost.
+    #[test]
+    fn texts_of_many_decoders_are_folded_behind_those_the_item_is_shown_for() {
+        let mut summary = sample::summary();
+        let mut example = sample::example();
+        let text = example.records[2].clone();
+        example.records = (0..30)
+            .map(|place| Record { decoder: format!("decoder {place}."), ..text.clone() })
+            .collect();
+        summary.baseline = "decoder 7.".to_owned();
+        example.about = vec!["decoder 23.".to_owned()];
+        let page = page(&summary, &[example]);
+        let (open, folded) = page.split_once("The texts of 26 more decoders").unwrap();
+        let names = |part: &str| -> Vec<String> {
+            let cards = part.split("<h4>").skip(1);
+            cards.map(|card| card.split('.').next().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names(open), ["decoder 7", "decoder 23", "decoder 0", "decoder 1"]);
+        assert_eq!(names(folded).len(), 26);
+    }
+
+    #[test]
+    fn alone_a_decoder_is_compared_with_nothing() {
+        let mut summary = sample::summary();
+        summary.arms.truncate(1);
+        let page = page(&summary, &[]);
+        for part in ["difference", "baseline:", "deferral", "per draft", "What can be seen"] {
+            assert!(!page.contains(part), "{part} is in {page}");
+        }
+    }
+
+    #[test]
+    fn examples_say_why_they_are_shown_and_whether_the_prompt_is_kept() {
+        let mut example = sample::example();
+        let kept = page(&sample::summary(), &[example.clone()]);
+        assert!(kept.contains("Shown as the first item.") && kept.contains("How many apples?"));
+        example.prompt = None;
+        let lost = page(&sample::summary(), &[example]);
+        assert!(lost.contains("What it asked was not kept"), "{lost}");
+    }
+
+    #[test]
+    fn warnings_stand_in_the_head_and_many_are_folded() {
+        let mut summary = sample::summary();
+        summary.left_out = vec!["model x is not there".to_owned()];
+        summary.warnings = vec!["model x is not there".to_owned(), "cut off".to_owned()];
+        let few = page(&summary, &[]);
+        let head = few.split("</header>").next().unwrap();
+        assert_eq!(head.matches("model x is not there").count(), 1);
+        assert!(head.contains("cut off") && !head.contains("<details"));
+        summary.warnings.extend((0..9).map(|place| format!("warning {place}")));
+        assert!(page(&summary, &[]).contains("<summary>11 warnings</summary>"));
     }
 
     #[test]

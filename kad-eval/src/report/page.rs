@@ -18,12 +18,19 @@ pub(super) struct Figure {
     label: String,
     /// SVG, to be embedded as it is.
     svg: Value,
+    /// To be opened by the reader.
+    folded: bool,
 }
 
 impl Figure {
     /// None without a chart.
     pub(super) fn of(svg: Option<String>, caption: String, label: String) -> Option<Self> {
-        svg.map(|svg| Self { caption, label, svg: Value::from_safe_string(svg) })
+        svg.map(|svg| Self { caption, label, svg: Value::from_safe_string(svg), folded: false })
+    }
+
+    /// For charts that are long.
+    pub(super) fn folded(self) -> Self {
+        Self { folded: true, ..self }
     }
 }
 

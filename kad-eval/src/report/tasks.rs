@@ -14,6 +14,9 @@ use super::{Expected, chains, plot};
 use crate::stats::CONFIDENCE;
 use crate::summary::{Arm, Summary};
 
+/// Charts with some rows per decoder are folded where there are more.
+const ROWS_IN_THE_OPEN: usize = 12;
+
 /// Everything about one task.
 #[derive(Serialize)]
 pub(super) struct TaskView<'a> {
@@ -39,7 +42,9 @@ pub(super) fn views<'a>(
     let view = |name: &'a str| {
         let arms = summary.on(name);
         let mut figures = figures(name, &arms, (&families, &summary.baseline), largest)?;
-        figures.extend(chains::figures(name, &arms, (&summary.baseline, expected))?);
+        let of_chains = chains::figures(name, &arms, (&summary.baseline, expected))?;
+        let is_long = arms.len() > ROWS_IN_THE_OPEN;
+        figures.extend(of_chains.into_iter().map(|it| if is_long { it.folded() } else { it }));
         Ok(TaskView {
             name,
             figures,
@@ -106,7 +111,9 @@ fn against_passes(
         Some(own.sum::<f64>())
     };
     let hundredths = |arm: &&Arm| passes(arm).map(|passes| (100.0 * passes).round() as i64);
-    let different: BTreeSet<_> = arms.iter().map(hundredths).collect();
+    // Those that do without it are beside the question.
+    let different: BTreeSet<i64> =
+        arms.iter().filter_map(hundredths).filter(|passes| *passes > 0).collect();
     if largest.is_empty() || different.len() < 2 {
         return Ok(None);
     }

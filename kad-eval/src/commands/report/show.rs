@@ -107,8 +107,13 @@ fn compared(it: &Comparison<'_>, style: TableStyle) -> Vec<String> {
         None => {
             let shown =
                 |value: &Option<Value>| value.as_ref().map_or(NONE.into(), Value::to_string);
-            let row =
-                |Change { key, first, second }: &Change| [key.clone(), shown(first), shown(second)];
+            let row = |Change { key, places, first, second }: &Change| {
+                let places = match places {
+                    1 => String::new(),
+                    places => format!(" (in {places} places)"),
+                };
+                [format!("{key}{places}"), shown(first), shown(second)]
+            };
             table(style, ["differs in the plan", "A", "B"], 3, it.plan.iter().map(row)).to_string()
         }
     };

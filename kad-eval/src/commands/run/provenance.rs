@@ -107,6 +107,9 @@ fn command(arguments: impl Iterator<Item = String>) -> String {
         let (option, value) =
             argument.split_once('=').map_or((&*argument, false), |it| (it.0, true));
         let is_left_out = ["--out", "--data", "--shard"].contains(&option);
+        if argument == "--quiet" || argument == "-q" {
+            continue;
+        }
         if std::mem::replace(&mut follows, is_left_out && !value) || is_left_out {
             continue;
         }
