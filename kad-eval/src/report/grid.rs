@@ -221,3 +221,56 @@ impl From<&Sheet> for Grid {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use crate::summary::Group;
+
+    fn texts(row: &Line) -> Vec<&str> {
+        row.cells.iter().map(|cell| cell.text.as_str()).collect()
+    }
+
+    /// Right of 200: 25 and 140 and 198 on one task, half as many (12 and 70 and 99) on the other.
+    #[test]
+    fn several_tasks_have_an_overview_with_their_mean() {
+        let summary = sample::summary();
+        let by_task: Vec<_> =
+            summary.tasks().into_iter().map(|task| (task, summary.on(task))).collect();
+        let grid = Grid::overview(&by_task, "large base").unwrap();
+        assert_eq!(texts(&grid.rows[0]), ["large base", "12.5", "6.0", "9.2"]);
+        assert_eq!(texts(&grid.rows[1]), ["small aligned", "70.0", "35.0", "52.5"]);
+        assert!(grid.rows[0].is_baseline && !grid.rows[1].is_baseline);
+        // A sweep that one of the tasks lacks.
+        assert_eq!(texts(&grid.rows[3])[1..], ["20.5", NONE, NONE]);
+        assert!(Grid::overview(&by_task[..1], "large base").is_none());
+    }
+
+    #[test]
+    fn parts_of_a_task_are_rows_and_one_part_is_none() {
+        let mut summary = sample::summary();
+        let group = |name: &str, accuracy| Group {
+            name: name.to_owned(),
+            items: 7,
+            accuracy,
+            tokens_per_second: 81.25,
+        };
+        summary.arms[0].groups = vec![group("x", 0.5), group("y", 0.25)];
+        summary.arms[1].groups = vec![group("y", 1.0)];
+        let arms: Vec<&Arm> = summary.arms[..2].iter().collect();
+        let grid = Grid::of_groups(&arms).unwrap();
+        assert_eq!(texts(&grid.rows[0]), ["x", "7", "50.0", NONE]);
+        assert_eq!(texts(&grid.rows[1]), ["y", "7", "25.0", "100.0"]);
+        assert!(Grid::of_groups(&arms[1..]).is_none());
+        summary.arms[0].accuracy = f64::NAN;
+        let grid = Grid::of_groups(&[&summary.arms[0]]).unwrap();
+        assert_eq!(texts(&grid.rows[0])[2], "81.3", "for speed");
+    }
+
+    #[test]
+    fn only_what_the_test_finds_is_coloured() {
+        assert_eq!([tone(0.01, 0.2), tone(0.01, -0.2), tone(0.2, 0.9)], ["good", "bad", ""]);
+        assert_eq!(tone(f64::NAN, 0.2), "");
+    }
+}

@@ -119,3 +119,40 @@ fn against_passes(
     }
     tradeoff(arms, families, Effort { title, of: &passes })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn passes_are_drawn_where_decoders_need_more_or_fewer_of_them() {
+        let chart = |summary: &Summary, largest: &[&str]| {
+            let arms: Vec<&Arm> = summary.arms.iter().collect();
+            let families = plot::families(summary);
+            against_passes(&arms, &families, ("passes", largest)).unwrap()
+        };
+        let chains = sample::chains();
+        assert!(chart(&chains, &["target"]).unwrap().contains("three levels"));
+        assert_eq!(chart(&chains, &[]), None, "nobody knows which is the largest");
+        // Each decoder that uses the base model asks it once for each token.
+        assert_eq!(chart(&sample::summary(), &["base"]), None);
+    }
+
+    #[test]
+    fn charts_with_a_row_for_each_of_many_decoders_are_folded() {
+        let mut summary = sample::chains();
+        let folded = |summary: &Summary| {
+            let views = views(summary, &Expected::default(), &[]).unwrap();
+            let figures = serde_json::to_value(&views[0].figures).unwrap();
+            let all = figures.as_array().unwrap().clone();
+            all.iter().filter(|figure| figure["folded"] == true).count()
+        };
+        assert_eq!(folded(&summary), 0);
+        let chain = summary.arms[2].clone();
+        summary
+            .arms
+            .extend((0..10).map(|place| Arm { decoder: format!("{place}"), ..chain.clone() }));
+        assert_eq!(folded(&summary), 2, "times and lengths");
+    }
+}
