@@ -254,7 +254,7 @@ mod tests {
             name: name.to_owned(),
             items: 7,
             accuracy,
-            tokens_per_second: 81.25,
+            tokens_per_second: 81.3,
         };
         summary.arms[0].groups = vec![group("x", 0.5), group("y", 0.25)];
         summary.arms[1].groups = vec![group("y", 1.0)];

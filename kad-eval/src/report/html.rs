@@ -13,6 +13,7 @@ use crate::record::Record;
 use crate::side_by_side::Sheet;
 use crate::stats::CONFIDENCE;
 use crate::summary::{Arm, Summary};
+use crate::task::letter;
 
 /// Texts of an example that are shown at once; the others are opened by the reader.
 const IN_THE_OPEN: usize = 4;
@@ -141,6 +142,8 @@ struct TextView<'a> {
     deferred_tokens: Option<u64>,
     /// Mean per token, in nats, where the text was read.
     likelihood: Option<String>,
+    /// ln π of each option, where one was chosen so.
+    options: Vec<String>,
     /// Who is at which level; empty where nothing is verified.
     levels: Vec<&'a str>,
     spans: Vec<SpanView>,
@@ -177,7 +180,13 @@ fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
         let nats: Option<f64> = scored.log_probs.iter().copied().sum();
         Some(fixed(nats? / scored.tokens as f64, 3))
     });
+    let chosen = record.scored.iter().filter(|scored| scored.bytes == 0);
+    let option = |(place, nats): (usize, &Option<f64>)| {
+        let excluded = || "excluded".to_owned();
+        format!("{} {}", letter(place), nats.map_or_else(excluded, |nats| fixed(nats, 2)))
+    };
     TextView {
+        options: chosen.flat_map(|it| it.log_probs.iter().enumerate().map(option)).collect(),
         levels: levels.map(chains::members).unwrap_or_default(),
         decoder: &record.decoder,
         correct: record.correct,
@@ -194,7 +203,7 @@ fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Span;
+    use crate::record::{Scored, Span};
     use crate::report::format::{interval, percent, points};
     use crate::report::repeat::Repeat;
     use crate::report::{plot, sample};
@@ -397,6 +406,15 @@ mod tests {
         example.prompt = None;
         let lost = page(&sample::summary(), &[example]);
         assert!(lost.contains("What it asked was not kept"), "{lost}");
+    }
+
+    #[test]
+    fn options_have_their_probabilities() {
+        let mut example = sample::example();
+        let log_probs = vec![Some(-1.25), None];
+        example.records[0].scored = Some(Scored { log_probs, tokens: 9, bytes: 0 });
+        let page = page(&sample::summary(), &[example]);
+        assert!(page.contains("ln π of the options: A −1.25, B excluded"), "{page}");
     }
 
     #[test]
