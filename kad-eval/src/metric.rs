@@ -55,6 +55,8 @@ impl Unit {
     /// `value` without its unit.
     pub(crate) fn write(self, value: f64) -> String {
         match self {
+            // The perplexity of a text that the law excludes.
+            _ if value == f64::INFINITY => "∞".to_owned(),
             Self::Count => fixed(value, 0),
             Self::Percent => percent(value),
             Self::Points => points(value),
@@ -388,6 +390,7 @@ mod tests {
             (Unit::Fine, 0.12345, "0.1235"),
             (Unit::Digits, 812.4, "812"),
             (Unit::Digits, f64::NAN, "–"),
+            (Unit::Plain, f64::INFINITY, "∞"),
         ] {
             assert_eq!(unit.write(value), wanted, "{unit:?}");
         }

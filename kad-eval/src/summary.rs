@@ -13,7 +13,8 @@ pub(crate) use levels::{Level, Time};
 use levels::{levels, origins, time};
 
 use crate::stats::{
-    Interval, detectable, holm, mcnemar, null_is_nan, paired_bootstrap, ratio_bootstrap, wilson,
+    Interval, detectable, holm, mcnemar, null_is_infinite, null_is_nan, paired_bootstrap,
+    ratio_bootstrap, wilson,
 };
 
 /// A run in numbers. Shares are in [0, 1].
@@ -118,10 +119,10 @@ pub(crate) struct Group {
 pub(crate) struct Likelihood {
     pub(crate) tokens: u64,
     /// exp of the mean of −ln π per token; infinite, null in JSON, if the law excludes a text.
-    #[serde(deserialize_with = "null_is_nan")]
+    #[serde(deserialize_with = "null_is_infinite")]
     pub(crate) perplexity: f64,
     /// The same in bits per byte of text, which does not depend on the vocabulary.
-    #[serde(deserialize_with = "null_is_nan")]
+    #[serde(deserialize_with = "null_is_infinite")]
     pub(crate) bits_per_byte: f64,
 }
 

@@ -151,7 +151,11 @@ fn likelihoods_add_up_over_texts() {
     assert_eq!((found.tokens, found.perplexity), (8, 1f64.exp()));
     assert!((found.bits_per_byte - 8.0 / std::f64::consts::LN_2 / 32.0).abs() < 1e-15);
     records[1].scored.as_mut().unwrap().log_probs = vec![None];
-    assert_eq!(read(&records).perplexity, f64::INFINITY, "the law excludes one of the texts");
+    let excluded = read(&records);
+    assert_eq!(excluded.perplexity, f64::INFINITY, "the law excludes one of the texts");
+    let json = serde_json::to_string(&excluded).unwrap();
+    assert!(json.contains("\"perplexity\":null"), "{json}");
+    assert_eq!(serde_json::from_str::<Likelihood>(&json).unwrap(), excluded);
 }
 
 #[test]
