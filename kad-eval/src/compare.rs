@@ -1,16 +1,63 @@
-//! Two runs beside each other: what differs in their plans, and in what came out.
+//! Runs beside each other: what differs in their plans, and in what came out.
 
 mod plans;
+mod repetitions;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::Value;
 
 pub(crate) use plans::{Change, changes};
+use repetitions::same_texts;
+pub(crate) use repetitions::{Repetitions, SameTexts, Texts};
 
 use crate::record::Record;
 use crate::stats::{Interval, holm, ratio_bootstrap};
 use crate::summary::{Arm, Difference, Summary};
+
+/// A finished or interrupted run, as its folder holds it.
+pub(crate) struct Run {
+    pub(crate) folder: PathBuf,
+    pub(crate) summary: Summary,
+    pub(crate) plan: Value,
+    /// Without their texts.
+    pub(crate) records: Vec<Record>,
+    pub(crate) texts: Texts,
+}
+
+/// A run against the first one.
+#[derive(Serialize)]
+pub(crate) struct Comparison<'r> {
+    pub(crate) first: String,
+    pub(crate) second: String,
+    /// What differs in their plans.
+    pub(crate) plan: Vec<Change>,
+    /// Whether plan, models, data and libraries are the same.
+    pub(crate) same_run_id: bool,
+    pub(crate) decoders: Vec<Pair<'r>>,
+}
+
+impl<'r> Comparison<'r> {
+    pub(crate) fn of(first: &'r Run, second: &'r Run) -> Self {
+        Self {
+            first: first.folder.display().to_string(),
+            second: second.folder.display().to_string(),
+            plan: changes(&first.plan, &second.plan),
+            same_run_id: first.summary.run_id == second.summary.run_id,
+            decoders: pairs([first, second]),
+        }
+    }
+
+    /// In a sentence, where there is nothing to list.
+    pub(crate) fn same_plans(&self) -> Option<&'static str> {
+        self.plan.is_empty().then_some(match self.same_run_id {
+            true => "their plans are the same",
+            false => "their plans are the same; models, data or libraries are not",
+        })
+    }
+}
 
 /// A decoder on a task in two runs.
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +71,8 @@ pub(crate) struct Pair<'s> {
     pub(crate) difference: Option<Difference>,
     /// Tokens per second of the second run over those of the first.
     pub(crate) speed: Option<Ratio>,
+    /// Of the items that both wrote a text for.
+    pub(crate) texts: Option<SameTexts>,
 }
 
 /// A quotient of two measured numbers.
@@ -38,44 +87,47 @@ pub(crate) struct Ratio {
 /// Seeds of resampling: a comparison is the same each time.
 const SEED: u64 = 1;
 
-/// Every decoder and task of either run, those of the first one first. Records need no texts.
-pub(crate) fn pairs<'s>(
-    [first, second]: [&'s Summary; 2],
-    records: [&[Record]; 2],
-) -> Vec<Pair<'s>> {
-    let find = |of: &'s Summary, arm: &Arm| {
-        of.arms.iter().find(|other| other.decoder == arm.decoder && other.task == arm.task)
+/// Every decoder and task of either run, those of the first one first.
+pub(crate) fn pairs(runs: [&Run; 2]) -> Vec<Pair<'_>> {
+    let find = |of: &'_ Run, arm: &Arm| {
+        let same = |other: &usize| {
+            let other = &of.summary.arms[*other];
+            other.decoder == arm.decoder && other.task == arm.task
+        };
+        (0..of.summary.arms.len()).find(same)
     };
-    let both = first.arms.iter().map(|arm| (Some(arm), find(second, arm)));
-    let new = second.arms.iter().filter(|arm| find(first, arm).is_none());
+    let [first, second] = runs;
+    let (one, other) = (&first.summary.arms, &second.summary.arms);
+    let both = one.iter().map(|arm| (Some(arm), find(second, arm).map(|place| &other[place])));
+    let new = other.iter().filter(|arm| find(first, arm).is_none());
     let all = both.chain(new.map(|arm| (None, Some(arm))));
-    let mut pairs: Vec<Pair> = all.filter_map(|arms| pair(arms, records)).collect();
+    let mut pairs: Vec<Pair<'_>> = all.filter_map(|arms| pair(arms, runs)).collect();
     adjust(&mut pairs);
     pairs
 }
 
 fn pair<'s>(
     (first, second): (Option<&'s Arm>, Option<&'s Arm>),
-    records: [&[Record]; 2],
+    runs: [&'s Run; 2],
 ) -> Option<Pair<'s>> {
     let Arm { decoder, task, .. } = first.or(second)?;
-    let [one, other] = records.map(|records| {
+    let [one, other] = runs.map(|run| {
         let own = |r: &&Record| r.decoder == *decoder && r.task == *task;
-        records.iter().filter(own).collect::<Vec<_>>()
+        run.records.iter().filter(own).collect::<Vec<_>>()
     });
     let graded = |arm: &Arm| !arm.accuracy.is_nan();
     let compared = first.is_some_and(graded) && second.is_some_and(graded);
     let difference = compared.then(|| difference(&one, &other)).flatten();
     let speed = first.zip(second).and_then(|(a, b)| speed(&one, &other, a, b));
-    Some(Pair { decoder, task, first, second, difference, speed })
+    let texts = same_texts(&one, &runs.map(|run| &run.texts));
+    Some(Pair { decoder, task, first, second, difference, speed, texts })
 }
 
 /// Paired by item and right answer: where a run asked something else, nothing is compared.
 fn difference(first: &[&Record], second: &[&Record]) -> Option<Difference> {
-    let score = |record: &Record| f64::from(u8::from(record.correct));
     let asked = |record: &'_ &Record| (record.item.clone(), record.gold.clone());
-    let before: BTreeMap<_, f64> = first.iter().map(|r| (asked(r), score(r))).collect();
-    let after: BTreeMap<_, f64> = second.iter().map(|r| (asked(r), score(r))).collect();
+    let before: BTreeMap<_, f64> = first.iter().map(|r| (asked(r), r.earned())).collect();
+    let after: BTreeMap<_, f64> = second.iter().map(|r| (asked(r), r.earned())).collect();
     let differences: Vec<f64> =
         after.iter().filter_map(|(asked, score)| Some(score - before.get(asked)?)).collect();
     (!differences.is_empty()).then(|| Difference::of(&differences, SEED))

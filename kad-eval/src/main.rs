@@ -10,6 +10,7 @@ mod compare;
 mod config;
 mod failure;
 mod machine;
+mod metric;
 mod models;
 mod output;
 mod profile;

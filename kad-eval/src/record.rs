@@ -64,6 +64,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// What the item is worth: its points, or 1 for a right answer.
+    pub(crate) fn earned(&self) -> f64 {
+        self.points.unwrap_or(f64::from(u8::from(self.correct)))
+    }
+
     /// What remains in memory once it is written: everything but the text, and the tokens only if
     /// they are compared.
     pub(crate) fn without_text(mut self, keep_tokens: bool) -> Self {

@@ -24,6 +24,11 @@ pub(crate) fn null_is_nan<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f
     Option::<f64>::deserialize(from).map(|value| value.unwrap_or(f64::NAN))
 }
 
+/// The same where only an infinite number is none.
+pub(crate) fn null_is_infinite<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Option::<f64>::deserialize(from).map(|value| value.unwrap_or(f64::INFINITY))
+}
+
 /// Wilson's score interval for `successes` of `n` (Wilson 1927; Brown, Cai, DasGupta 2001, eq. 4).
 ///
 /// `n = 0` says nothing: [0, 1].

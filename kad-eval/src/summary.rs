@@ -13,7 +13,8 @@ pub(crate) use levels::{Level, Time};
 use levels::{levels, origins, time};
 
 use crate::stats::{
-    Interval, detectable, holm, mcnemar, null_is_nan, paired_bootstrap, ratio_bootstrap, wilson,
+    Interval, detectable, holm, mcnemar, null_is_infinite, null_is_nan, paired_bootstrap,
+    ratio_bootstrap, wilson,
 };
 
 /// A run in numbers. Shares are in [0, 1].
@@ -29,6 +30,9 @@ pub(crate) struct Summary {
     /// Optional models that were not there, and the decoders that needed them: a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) left_out: Vec<String>,
+    /// What the run had to say at its end: a sentence each.
+    #[serde(default)]
+    pub(crate) warnings: Vec<String>,
     /// Models side by side, where the experiment measures passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) side_by_side: Option<Rows>,
@@ -115,10 +119,10 @@ pub(crate) struct Group {
 pub(crate) struct Likelihood {
     pub(crate) tokens: u64,
     /// exp of the mean of −ln π per token; infinite, null in JSON, if the law excludes a text.
-    #[serde(deserialize_with = "null_is_nan")]
+    #[serde(deserialize_with = "null_is_infinite")]
     pub(crate) perplexity: f64,
     /// The same in bits per byte of text, which does not depend on the vocabulary.
-    #[serde(deserialize_with = "null_is_nan")]
+    #[serde(deserialize_with = "null_is_infinite")]
     pub(crate) bits_per_byte: f64,
 }
 
@@ -169,6 +173,28 @@ impl Difference {
 }
 
 impl Summary {
+    /// What a reader should know before the numbers: each once.
+    pub(crate) fn remarks(&self) -> impl Iterator<Item = &String> {
+        let new = |line: &&String| !self.left_out.contains(*line);
+        self.left_out.iter().chain(self.warnings.iter().filter(new))
+    }
+
+    /// Its tasks, in the order of the file.
+    pub(crate) fn tasks(&self) -> Vec<&str> {
+        let mut tasks: Vec<&str> = Vec::new();
+        for arm in &self.arms {
+            if !tasks.contains(&arm.task.as_str()) {
+                tasks.push(&arm.task);
+            }
+        }
+        tasks
+    }
+
+    /// The decoders on `task`.
+    pub(crate) fn on(&self, task: &str) -> Vec<&Arm> {
+        self.arms.iter().filter(|arm| arm.task == task).collect()
+    }
+
     /// The difference to the baseline that every comparison would show with a chance of 80 %; none
     /// if some would not, whatever the difference.
     pub(crate) fn detectable(&self) -> Option<f64> {
@@ -242,6 +268,7 @@ pub(crate) fn summarise(
         baseline: experiment.baseline.clone(),
         complete,
         left_out: Vec::new(),
+        warnings: Vec::new(),
         side_by_side: None,
         arms,
     }
@@ -252,7 +279,7 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> Arm {
     let items = records.len() as u64;
     let count = |test: fn(&Record) -> bool| records.iter().filter(|r| test(r)).count() as u64;
     let correct = count(|r| r.correct);
-    let earned: Vec<(f64, f64)> = records.iter().map(|r| (points(r), 1.0)).collect();
+    let earned: Vec<(f64, f64)> = records.iter().map(|r| (r.earned(), 1.0)).collect();
     let new_tokens: u64 = records.iter().map(|r| r.new_tokens).sum();
     let per_token = |total: f64| total / (new_tokens.max(1) as f64);
     let deferred: Option<u64> = records.iter().map(|r| r.deferred_tokens).sum();
@@ -307,11 +334,6 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> Arm {
     }
 }
 
-/// What an item is worth.
-fn points(record: &Record) -> f64 {
-    record.points.unwrap_or(f64::from(u8::from(record.correct)))
-}
-
 fn mean(pairs: &[(f64, f64)]) -> f64 {
     pairs.iter().map(|(points, _)| points).sum::<f64>() / pairs.len().max(1) as f64
 }
@@ -325,7 +347,7 @@ fn groups(records: &[&Record], graded: bool) -> Vec<Group> {
         }
     }
     let group = |(name, own): (&str, Vec<&Record>)| {
-        let earned: Vec<(f64, f64)> = own.iter().map(|r| (points(r), 1.0)).collect();
+        let earned: Vec<(f64, f64)> = own.iter().map(|r| (r.earned(), 1.0)).collect();
         let tokens = own.iter().map(|r| r.new_tokens).sum();
         Group {
             name: name.to_owned(),
@@ -370,9 +392,9 @@ fn per_second(tokens: u64, seconds: f64) -> f64 {
 /// Paired by item; items that only one side has are left out.
 fn difference(own: &[&Record], baseline: &[&Record], seed: u64) -> Option<Difference> {
     let theirs: BTreeMap<&str, f64> =
-        baseline.iter().map(|r| (r.item.as_str(), points(r))).collect();
+        baseline.iter().map(|r| (r.item.as_str(), r.earned())).collect();
     // Ordered by item, so that the interval does not depend on the order of the records.
-    let own: BTreeMap<&str, f64> = own.iter().map(|r| (r.item.as_str(), points(r))).collect();
+    let own: BTreeMap<&str, f64> = own.iter().map(|r| (r.item.as_str(), r.earned())).collect();
     let differences: Vec<f64> =
         own.iter().filter_map(|(item, points)| Some(points - theirs.get(item)?)).collect();
     if differences.is_empty() {

@@ -1,46 +1,67 @@
-//! The summary as a terminal table.
+//! The summary as a table: for terminals, as Markdown and as CSV.
+
+mod csv;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle};
 
+use crate::metric::{METRICS, Metric, Shown};
 use crate::side_by_side::Sheet;
-use crate::stats::Interval;
 use crate::summary::{Arm, Summary};
+
+pub(crate) use csv::csv;
 
 /// One table per task, in the order of the file, as wide as the terminal allows.
 pub(crate) fn render(summary: &Summary) -> String {
-    in_style(summary, UTF8_FULL_CONDENSED)
+    let text = in_style(summary, UTF8_FULL_CONDENSED);
+    match &summary.side_by_side {
+        Some(rows) => format!("{text}\n\n{}", Sheet::of(rows).text()),
+        None => text,
+    }
 }
 
-/// The same as Markdown, with all columns.
+/// The same as Markdown, with all columns, and with what else there is to say of the run.
 pub(crate) fn markdown(summary: &Summary) -> String {
-    in_style(summary, ASCII_MARKDOWN).replace('\n', "\n\n").replace("|\n\n|", "|\n|")
+    let mut text = format!("# {}\n\n", summary.name);
+    if let Some(question) = &summary.question {
+        text += &format!("{question}\n\n");
+    }
+    let unfinished = if summary.complete { "" } else { ", incomplete: items are missing" };
+    text += &format!("Run `{}`{unfinished}\n\n", summary.run_id);
+    for warning in summary.remarks() {
+        text += &format!("- warning: {warning}\n");
+    }
+    let tables = in_style(summary, ASCII_MARKDOWN);
+    text += &format!("\n{}", tables.replace('\n', "\n\n").replace("|\n\n|", "|\n|"));
+    if let Some(rows) = &summary.side_by_side {
+        text += &format!("\n\n{}", Sheet::of(rows).markdown(&[]).trim_end());
+    }
+    text
 }
 
 fn in_style(summary: &Summary, style: TableStyle) -> String {
-    let mut tasks: Vec<&str> = summary.arms.iter().map(|arm| arm.task.as_str()).collect();
-    tasks.dedup();
-    let tables = tasks.into_iter().map(|task| {
-        let arms = || summary.arms.iter().filter(|arm| arm.task == task);
-        let items = arms().map(|arm| arm.items).max().unwrap_or(0);
+    let tables = summary.tasks().into_iter().map(|task| {
+        let arms = summary.on(task);
+        let items = arms.iter().map(|arm| arm.items).max().unwrap_or(0);
         let unfinished = if summary.complete { "" } else { ", unfinished" };
         let (name, baseline) = (&summary.name, &summary.baseline);
-        let graded = arms().any(|arm| !arm.accuracy.is_nan());
-        let read = arms().any(|arm| arm.likelihood.is_some());
+        let graded = arms.iter().any(|arm| !arm.accuracy.is_nan());
+        let read = arms.iter().any(|arm| arm.likelihood.is_some());
+        let compared = arms.iter().any(|arm| arm.difference.is_some());
         let kind = if read {
-            "read, nothing is written".to_owned()
+            ", read, nothing is written".to_owned()
+        } else if compared {
+            format!(", differences to `{baseline}`")
         } else if graded {
-            format!("differences to `{baseline}`")
+            String::new()
         } else {
-            "not graded, for speed only".to_owned()
+            ", not graded, for speed only".to_owned()
         };
-        let chains =
-            [levels(arms(), style), likelihoods(arms(), style), groups(arms(), graded, style)];
-        let chains: String =
-            chains.into_iter().flatten().map(|table| format!("\n{table}")).collect();
+        let more = [levels(&arms, style), groups(&arms, graded, style)];
+        let more: String = more.into_iter().flatten().map(|table| format!("\n{table}")).collect();
         format!(
-            "{name}: {task}, {items} items{unfinished}; intervals 95 %, {kind}\n{}{chains}",
-            table(arms(), graded, style)
+            "{name}: {task}, {items} items{unfinished}; intervals 95 %{kind}\n{}{more}",
+            table(&arms, baseline, style)
         )
     });
     let mut text = tables.collect::<Vec<_>>().join("\n\n");
@@ -59,45 +80,17 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
     for arm in summary.arms.iter().filter(|arm| !arm.exact) {
         text = format!("{text}\n{}: {}", arm.decoder, arm.law);
     }
-    if let Some(rows) = &summary.side_by_side {
-        text = format!("{text}\n\n{}", Sheet::of(rows).text());
-    }
     text
 }
 
 const SAME_LAW: &str = "executions of a rule (autoregressive, lazy, speculative) have the same law";
 
-const HEADER: [&str; 10] = [
-    "decoder",
-    "correct %",
-    "difference",
-    "p",
-    "answered",
-    "mass",
-    "rate",
-    "accepted",
-    "passes/token",
-    "tok/s",
-];
-
-/// Columns a terminal narrower than this leaves out; the report has all.
-const NEEDS: [(&str, u16); 6] = [
-    ("p", 110),
-    ("rate", 130),
-    ("passes/token", 130),
-    ("answered", 100),
-    ("accepted", 100),
-    ("tok/s", 100),
-];
-
 /// What each level of each chain did, and where the time went; nothing without chains.
-fn levels<'s>(arms: impl Iterator<Item = &'s Arm>, style: TableStyle) -> Option<Table> {
-    let mut table = Table::new();
-    table.load_style(style);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["decoder", "level", "accepted", "per draft", "waste", "ms/token"]);
+fn levels(arms: &[&Arm], style: TableStyle) -> Option<Table> {
+    let heads = ["decoder", "level", "accepted", "per draft", "waste", "ms/token"];
+    let mut table = framed(style, heads);
     let mut any = false;
-    for arm in arms.filter(|arm| !arm.levels.is_empty()) {
+    for arm in arms.iter().filter(|arm| !arm.levels.is_empty()) {
         any = true;
         for level in &arm.levels {
             table.add_row([
@@ -127,29 +120,8 @@ fn milliseconds(arm: &Arm) -> String {
     format!("{:.2}: {}", 1e3 * time.total, parts.join(", "))
 }
 
-/// How likely each law holds the texts that were read; nothing where texts were written.
-fn likelihoods<'s>(arms: impl Iterator<Item = &'s Arm>, style: TableStyle) -> Option<Table> {
-    let mut table = framed(style, ["decoder", "tokens", "perplexity", "bits/byte"]);
-    let mut any = false;
-    for (arm, read) in arms.filter_map(|arm| Some((arm, arm.likelihood?))) {
-        any = true;
-        table.add_row([
-            arm.decoder.clone(),
-            read.tokens.to_string(),
-            format!("{:.3}", read.perplexity),
-            format!("{:.4}", read.bits_per_byte),
-        ]);
-    }
-    any.then_some(table)
-}
-
 /// Subjects, categories or levels in rows, decoders in columns; nothing where there is but one.
-fn groups<'s>(
-    arms: impl Iterator<Item = &'s Arm>,
-    graded: bool,
-    style: TableStyle,
-) -> Option<Table> {
-    let arms: Vec<&Arm> = arms.collect();
+fn groups(arms: &[&Arm], graded: bool, style: TableStyle) -> Option<Table> {
     let first = arms.iter().max_by_key(|arm| arm.groups.len()).filter(|a| a.groups.len() > 1)?;
     let unit = if graded { "correct %" } else { "tok/s" };
     let names = arms.iter().map(|arm| arm.decoder.clone());
@@ -176,60 +148,28 @@ fn framed<T: Into<Cell>>(style: TableStyle, header: impl IntoIterator<Item = T>)
     table
 }
 
-/// Columns that say nothing about tasks without right answers.
-const GRADES: [&str; 4] = ["correct %", "difference", "p", "answered"];
-
-fn table<'s>(arms: impl Iterator<Item = &'s Arm>, graded: bool, style: TableStyle) -> Table {
-    let mut table = Table::new();
-    table.load_style(style);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(HEADER);
-    let mut drafts = false;
+/// The metrics that the arms have, as far as the terminal is wide enough; pages and files have all.
+fn table(arms: &[&Arm], baseline: &str, style: TableStyle) -> Table {
+    let mut table = framed(style, [""; 0]);
+    let width = table.width().unwrap_or(u16::MAX);
+    let fits = |metric: &&Metric| match metric.shown {
+        Shown::Always => true,
+        Shown::From(least) => width >= least,
+        Shown::OnPages | Shown::Nowhere => false,
+    };
+    let metrics = || METRICS.iter().filter(fits).filter(|metric| metric.is_in(arms));
+    table.set_header(["decoder".to_owned()].into_iter().chain(metrics().map(Metric::head)));
     for arm in arms {
-        drafts |= arm.drafting.is_some();
-        let numbers = row(arm).into_iter();
-        let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
+        let line = |metric: &Metric| match metric.name {
+            "difference" if arm.decoder == baseline => "baseline".to_owned(),
+            _ => metric.line(arm),
+        };
+        let right = |text| Cell::new(text).set_alignment(CellAlignment::Right);
+        let numbers = metrics().map(line).map(right);
         table.add_row(std::iter::once(Cell::new(&arm.decoder)).chain(numbers));
     }
-    let width = table.width().unwrap_or(u16::MAX);
-    for (name, column) in HEADER.iter().zip(table.column_iter_mut()) {
-        let empty = *name == "accepted" && !drafts || !graded && GRADES.contains(name);
-        if empty || NEEDS.iter().any(|(needing, least)| needing == name && width < *least) {
-            column.set_constraint(ColumnConstraint::Hidden);
-        } else if *name != "decoder" {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     table
-}
-
-fn row(arm: &Arm) -> [String; 9] {
-    let with_interval = |value: String, interval| format!("{value} [{}]", points(interval));
-    let difference = arm.difference.map_or("baseline".to_owned(), |d| {
-        with_interval(format!("{:+.1}", 100.0 * d.mean), d.interval)
-    });
-    let share = |x: Option<f64>| x.map_or("–".to_owned(), |x| format!("{x:.3}"));
-    let passes = arm.passes_per_token.iter().map(|(model, n)| format!("{model} {n:.2}"));
-    [
-        with_interval(format!("{:.1}", 100.0 * arm.accuracy), arm.accuracy_interval),
-        difference,
-        arm.difference.map_or(String::new(), |d| format!("{:.3}", d.p_adjusted)),
-        format!("{:.1}", 100.0 * arm.answered),
-        share(arm.deferral_mass),
-        share(arm.deferral_rate),
-        arm.drafting.as_ref().map_or("–".to_owned(), |d| {
-            format!("{:.3} ({:.2})", d.acceptance_rate, d.acceptance_length)
-        }),
-        passes.collect::<Vec<_>>().join(" "),
-        format!(
-            "{:.0} [{:.0}, {:.0}]",
-            arm.tokens_per_second,
-            arm.tokens_per_second_interval.low,
-            arm.tokens_per_second_interval.high
-        ),
-    ]
-}
-
-fn points(interval: Interval) -> String {
-    format!("{:.1}, {:.1}", 100.0 * interval.low, 100.0 * interval.high)
 }

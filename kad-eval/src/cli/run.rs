@@ -52,13 +52,15 @@ pub(crate) struct RunArgs {
 /// Show runs that are there, or compare them
 ///
 /// One run: its table. Several: each against the first one, with what differs in their plans; items
-/// are paired where both asked the same.
+/// are paired where both asked the same. Several runs of one plan (`kad run` with another --out): also
+/// how far their speeds spread, and whether their texts are the same.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kad report results/quickstart/1f0c8a2b9d3e
   kad report results/kad-nano/1f0c8a2b9d3e results/kad-nano/77ab0c1d2e3f --markdown
-  kad report results/*/* --csv > all.csv")]
+  kad report results/*/* --csv > all.csv
+  kad report r1/kad-nano/1f0c8a2b9d3e r2/kad-nano/1f0c8a2b9d3e --html repetitions.html")]
 pub(crate) struct ReportArgs {
     /// Folders of runs, as `kad run` printed them
     #[arg(required = true, value_name = "FOLDER")]
@@ -72,4 +74,7 @@ pub(crate) struct ReportArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write a page that needs nothing but itself: of one run its report anew, of several the comparison
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["markdown", "csv", "json"])]
+    pub(crate) html: Option<PathBuf>,
 }

@@ -2,28 +2,25 @@
 
 mod show;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
+use super::speed;
 use crate::cli::ReportArgs;
+use crate::compare::{Run, Texts};
 use crate::failure::{Failure, WrongRequest};
-use crate::output;
-use crate::record::{Record, read};
-use crate::summary::Summary;
-
-/// A finished or interrupted run, as its folder holds it.
-struct Run {
-    folder: PathBuf,
-    summary: Summary,
-    plan: Value,
-    /// Without their texts.
-    records: Vec<Record>,
-}
+use crate::record::{Done, Record, key, read};
+use crate::{output, report};
 
 pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {
     let runs = args.runs.iter().map(|folder| open(folder)).collect::<Result<Vec<_>>>()?;
+    if let Some(path) = &args.html {
+        speed::check_writable(path, "page", "--html")?;
+        write_page(path, &runs)?;
+        return Ok(());
+    }
     output::print(&show::text(args, &runs)?)?;
     Ok(())
 }
@@ -38,12 +35,37 @@ fn open(folder: &Path) -> Result<Run> {
         std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
     };
     let unknown = || format!("{} is not of this version of kad", summary.display());
+    let (records, texts) = records(folder)?;
     Ok(Run {
         summary: serde_json::from_str(&json("summary.json")?).with_context(unknown)?,
         plan: serde_json::from_str(&json("plan.json")?).with_context(unknown)?,
-        records: read(&folder.join("records.jsonl"), &|_| true, &|it| it.without_text(false))?,
+        records,
+        texts,
         folder: folder.to_owned(),
     })
+}
+
+/// Without their texts, of which a digest is kept. What several files hold counts once.
+fn records(folder: &Path) -> Result<(Vec<Record>, Texts)> {
+    let (mut records, texts, mut seen) = (Vec::new(), RefCell::new(Texts::default()), Done::new());
+    for file in report::record_files(folder)? {
+        let light = |record: Record| {
+            texts.borrow_mut().add(&record);
+            record.without_text(false)
+        };
+        let found = read(&file, &|_| true, &light)?;
+        records.extend(found.into_iter().filter(|record| seen.insert(key(record))));
+    }
+    Ok((records, texts.into_inner()))
+}
+
+/// One run's page anew, or the page that compares several.
+fn write_page(path: &Path, runs: &[Run]) -> Result<()> {
+    let page = match runs {
+        [run] => report::page(&run.folder, &run.summary, &run.records)?,
+        runs => report::comparison(runs)?,
+    };
+    std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// What is there instead of a run.

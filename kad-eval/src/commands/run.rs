@@ -16,16 +16,13 @@ use crate::config::{self, ChainPlan, DecoderKind, Experiment, Levels};
 use crate::failure::Failure;
 use crate::models::{self, Models};
 use crate::profile::{Profile, Stretch};
-use crate::record::{Record, read};
-use crate::report::{self, Example, Expected};
+use crate::record::Record;
+use crate::report::{self, Expected};
 use crate::runner::{self, Finished, How, INTERRUPTED, RunFolder, Shard};
 use crate::side_by_side::{self, Measured, Rows, Sheet};
 use crate::summary::{Summary, summarise};
 use crate::task::{self, Grading, Loading, Task};
 use crate::{output, table};
-
-/// Decoded examples a report shows per task.
-const EXAMPLES: usize = 3;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let mut experiment = experiment(args).map_err(Failure::Request)?;
@@ -59,7 +56,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
             output::note(&format!("finished items are kept in {}", folder.path().display()));
         })?;
     if finished.new_items > 0 {
-        provenance::append(&folder, &models, args.jobs.get())?;
+        provenance::append(&folder, &models, &tasks, args.jobs.get())?;
     }
     let side_by_side = measured
         .map(|measured| Rows::of(&experiment, &models, &tasks, &finished.records, measured));
@@ -74,9 +71,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         return conclude_shard(&folder, shard, &finished);
     }
     provenance::settle(&folder)?;
-    folder.write_json("summary.json", &summary)?;
-    let examples = examples(&folder, &tasks)?;
-    folder.write("report.html", &report::html(&summary, &examples, &expected)?)?;
+    let prompt = |task: &str, item: &str| prompt(&tasks, task, item);
+    report::write(&folder, (&summary, &finished.records), &prompt, expected)?;
     if let Some(sheet) = summary.side_by_side.as_ref().map(Sheet::of) {
         folder.write("models.md", &sheet.markdown(&summary.left_out))?;
     }
@@ -298,31 +294,11 @@ fn expected(experiment: &Experiment, profiles: Vec<(String, Profile)>) -> Result
             different.push(profile);
         }
     }
-    Ok(Expected { decoders, profiles: different })
+    Ok(Expected::of(&decoders, &different))
 }
 
-/// The first items of each task, as every decoder answered them.
-///
-/// # Errors
-/// If the records cannot be read again: a run does not keep their texts.
-fn examples(folder: &RunFolder, tasks: &[Task]) -> Result<Vec<Example>> {
-    let shown =
-        || tasks.iter().flat_map(|task| task.items.iter().take(EXAMPLES).map(move |i| (task, i)));
-    let mut records = Vec::new();
-    for file in folder.all_records()? {
-        let wanted = |r: &Record| shown().any(|(task, i)| r.task == task.name && r.item == i.id);
-        records.extend(read(&file, &wanted, &|record| record)?);
-    }
-    let of = |(task, item): (&Task, &task::Item)| Example {
-        task: task.name.clone(),
-        item: item.id.clone(),
-        prompt: item.prompt(),
-        gold: item.gold.clone(),
-        records: records
-            .iter()
-            .filter(|r| r.task == task.name && r.item == item.id)
-            .cloned()
-            .collect(),
-    };
-    Ok(shown().map(of).filter(|example| !example.records.is_empty()).collect())
+/// What the item asks.
+fn prompt(tasks: &[Task], task: &str, item: &str) -> Option<String> {
+    let task = tasks.iter().find(|loaded| loaded.name == task)?;
+    task.items.iter().find(|known| known.id == item).map(task::Item::prompt)
 }

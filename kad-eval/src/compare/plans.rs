@@ -10,6 +10,8 @@ use serde_json::Value;
 pub(crate) struct Change {
     /// As `sampling.temperature` or `decoders.KAD dual.rule.threshold`.
     pub(crate) key: String,
+    /// In how many places: what all decoders take over is named once.
+    pub(crate) places: usize,
     /// None where a plan has no such key.
     pub(crate) first: Option<Value>,
     pub(crate) second: Option<Value>,
@@ -23,10 +25,27 @@ pub(crate) fn changes(first: &Value, second: &Value) -> Vec<Change> {
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let change = |key: &String| Change {
         key: key.clone(),
+        places: 1,
         first: before.get(key).cloned(),
         second: after.get(key).cloned(),
     };
-    keys.into_iter().map(change).filter(|change| change.first != change.second).collect()
+    let all = keys.into_iter().map(change).filter(|change| change.first != change.second);
+    taken_over(all.collect())
+}
+
+/// Without those that say the same of a longer key as another of its end: `sampling.temperature` of
+/// the experiment is also that of its decoders.
+fn taken_over(all: Vec<Change>) -> Vec<Change> {
+    let says = |of: &Change, other: &Change| {
+        other.key.ends_with(&format!(".{}", of.key))
+            && (&of.first, &of.second) == (&other.first, &other.second)
+    };
+    let above = |change: &&Change| !all.iter().any(|of| says(of, change));
+    let count = |change: &Change| Change {
+        places: 1 + all.iter().filter(|other| says(change, other)).count(),
+        ..change.clone()
+    };
+    all.iter().filter(above).map(count).collect()
 }
 
 fn flatten(value: &Value, path: String, into: &mut BTreeMap<String, Value>) {
@@ -80,5 +99,25 @@ mod tests {
         ];
         assert_eq!(found, wanted.map(|(key, a, b)| (key.to_owned(), a, b)));
         assert!(changes(&first, &first).is_empty());
+    }
+
+    #[test]
+    fn what_decoders_take_over_is_named_once() {
+        let plan = |all: f64, own: f64| {
+            json!({
+                "sampling": { "temperature": all },
+                "decoders": [
+                    { "name": "a", "sampling": { "temperature": all } },
+                    { "name": "b", "sampling": { "temperature": own } },
+                ],
+            })
+        };
+        let of = |first, second| -> Vec<(String, usize)> {
+            changes(&first, &second).into_iter().map(|c| (c.key, c.places)).collect()
+        };
+        let one = |key: &str, places| (key.to_owned(), places);
+        assert_eq!(of(plan(0.7, 0.7), plan(0.2, 0.2)), [one("sampling.temperature", 3)]);
+        let apart = [one("decoders.b.sampling.temperature", 1), one("sampling.temperature", 2)];
+        assert_eq!(of(plan(0.7, 0.5), plan(0.2, 0.3)), apart);
     }
 }

@@ -4,6 +4,13 @@ use super::*;
 use crate::record::sample;
 use crate::report::sample as summaries;
 
+/// A run of this plan, as its folder would hold it.
+fn held(folder: &str, summary: Summary, records: Vec<Record>) -> Run {
+    let mut texts = Texts::default();
+    records.iter().for_each(|record| texts.add(record));
+    Run { folder: folder.into(), summary, plan: serde_json::json!({ "seed": 1 }), records, texts }
+}
+
 /// Items 0 to 5; the second run wins 4 and 5, loses none, and asks 0 otherwise.
 #[test]
 fn items_are_paired_by_what_was_asked() {
@@ -26,7 +33,8 @@ fn items_are_paired_by_what_was_asked() {
     other.decoder = "new".to_owned();
     faster.arms.push(other);
 
-    let found = pairs([&summary, &faster], [&first, &second]);
+    let runs = [held("a", summary, first), held("b", faster, second)];
+    let found = pairs([&runs[0], &runs[1]]);
     assert_eq!(found.len(), 2);
     let difference = found[0].difference.unwrap();
     assert_eq!((difference.items, difference.mean), (5, 0.4));
@@ -37,4 +45,65 @@ fn items_are_paired_by_what_was_asked() {
     assert!((speed.interval.low - 2.0).abs() < 1e-9 && (speed.interval.high - 2.0).abs() < 1e-9);
     assert_eq!(found[1].decoder, "new");
     assert!(found[1].first.is_none() && found[1].difference.is_none() && found[1].speed.is_none());
+}
+
+/// Three runs of one decoder on three items, of which one is otherwise in the second run.
+fn repeated(speeds: [f64; 3]) -> [Run; 3] {
+    let run = |place: usize| {
+        let mut summary = summaries::summary();
+        summary.arms.truncate(1);
+        (summary.arms[0].decoder, summary.arms[0].task) = ("base".into(), "toy".into());
+        summary.arms[0].tokens_per_second = speeds[place];
+        let mut records: Vec<Record> =
+            (0..3).map(|item| sample("base", &item.to_string(), true)).collect();
+        if place == 1 {
+            records[2].tokens = vec![5, 1];
+        }
+        // Folders that are there: each stands for itself.
+        held(["src", "tests", "."][place], summary, records)
+    };
+    [run(0), run(1), run(2)]
+}
+
+#[test]
+fn repetitions_have_their_spread_and_say_whether_texts_are_the_same() {
+    let runs = repeated([8.0, 12.0, 10.0]);
+    let found = Repetitions::of(&runs).unwrap();
+    let arm = &found.arms[0];
+    assert_eq!((arm.min, arm.median, arm.max), (8.0, 10.0, 12.0));
+    assert!((arm.width() - 0.4).abs() < 1e-12);
+    assert_eq!(found.texts(), Some(SameTexts { equal: 2, of: 3 }));
+    assert!(found.words().contains("ONLY 2 of 3"), "{}", found.words());
+    let two = Repetitions::of(&runs[..2]).unwrap();
+    assert_eq!(two.arms[0].median, 10.0, "the mean of the middle two");
+    let pair = &pairs([&runs[0], &runs[2]])[0];
+    assert_eq!(pair.texts, Some(SameTexts { equal: 3, of: 3 }));
+}
+
+#[test]
+fn other_plans_other_models_and_one_folder_are_no_repetitions() {
+    let mut runs = repeated([1.0, 1.0, 1.0]);
+    runs[2].summary.run_id = "other".to_owned();
+    assert!(Repetitions::of(&runs).is_none());
+    let compared = Comparison::of(&runs[0], &runs[2]);
+    assert!(compared.same_plans().unwrap().ends_with("models, data or libraries are not"));
+    let mut runs = repeated([1.0, 1.0, 1.0]);
+    runs[1].plan = serde_json::json!({ "seed": 2 });
+    assert!(Repetitions::of(&runs).is_none());
+    assert_eq!(Comparison::of(&runs[0], &runs[1]).same_plans(), None);
+    let mut runs = repeated([1.0, 1.0, 1.0]);
+    runs[1].folder = "./src".into();
+    assert!(Repetitions::of(&runs).is_none() && Repetitions::of(&runs[..1]).is_none());
+}
+
+/// Where items can be partly right, what counts is by how much.
+#[test]
+fn points_are_compared_where_there_are_points() {
+    let [mut first, mut second, _] = repeated([1.0; 3]);
+    for (place, record) in second.records.iter_mut().enumerate() {
+        record.points = Some([0.5, 0.75, 1.0][place]);
+    }
+    first.records.iter_mut().for_each(|record| record.points = Some(0.25));
+    let difference = pairs([&first, &second])[0].difference.unwrap();
+    assert!((difference.mean - 0.5).abs() < 1e-12);
 }

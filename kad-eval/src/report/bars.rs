@@ -45,7 +45,8 @@ pub(super) fn bars(arms: &[&Arm], families: &[&str], baseline: &str) -> Result<O
     let widest = rows.iter().filter(|row| row.arm.is_some());
     let labels = widest.map(|row| row.indent + plot::width(&row.label)).max().unwrap_or(0) + 24;
     let end = plot::axis_end(arms.iter().map(|arm| arm.accuracy_interval.high));
-    let baseline = arms.iter().find(|arm| arm.decoder == baseline);
+    // A decoder alone is compared with nothing.
+    let baseline = arms.iter().find(|arm| arm.decoder == baseline && arms.len() > 1);
     plot::svg((TOP + height + BOTTOM) as u32, |area| {
         let accuracy = Axis {
             range: 0.0..end,

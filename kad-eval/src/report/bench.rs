@@ -4,13 +4,14 @@ use anyhow::Result;
 use kad_polybasic::theory::Interval as Expected;
 use serde::Serialize;
 
+use super::Prediction;
 use super::format::{NONE, fixed, interval, milliseconds, parameter};
 use super::page::{self, Figure};
 use super::predicted::{Comparison, predicted};
 use super::times::{TimeBar, times};
-use super::widths::{WidthCurve, widths};
+use super::widths::{Widths, widths};
 use crate::bench::{Arm, Estimate};
-use crate::profile::{Cost, Profile, Ranked};
+use crate::profile::Profile;
 use crate::stats::{CONFIDENCE, Interval};
 
 /// What a benchmark measured.
@@ -55,29 +56,25 @@ fn bar(arm: &Arm) -> TimeBar {
 
 fn comparison(arm: &Arm) -> Option<Comparison> {
     let (measured, interval) = (1e-3 * arm.milliseconds_per_token, seconds(arm.interval));
-    arm.predicted.as_ref().map(|predicted| compare(&arm.name, predicted, measured, interval))
+    let predicted = arm.predicted.as_ref().map(Prediction::of);
+    predicted.map(|predicted| compare(&arm.name, &predicted, measured, interval))
 }
 
 /// What a profile says of `decoder`, beside seconds per token that were measured.
 pub(super) fn compare(
     decoder: &str,
-    predicted: &Ranked,
+    predicted: &Prediction,
     measured: f64,
     measured_interval: Interval,
 ) -> Comparison {
     Comparison {
         decoder: decoder.to_owned(),
-        predicted: 1e-3 * predicted.milliseconds_per_token,
-        predicted_interval: seconds(own(predicted.interval)),
+        predicted: predicted.seconds,
+        predicted_interval: predicted.interval,
         measured,
         measured_interval,
-        lemma: lemma(predicted),
+        lemma: predicted.lemma,
     }
-}
-
-/// Seconds per token by Lemma 3.1; None for plain decoding, of which it says nothing.
-fn lemma(predicted: &Ranked) -> Option<f64> {
-    (predicted.members.len() > 1).then_some(1e-3 * predicted.lemma_milliseconds_per_token)
 }
 
 /// The page as self-contained HTML: nothing is fetched, no script runs.
@@ -158,7 +155,9 @@ fn row(arm: &Arm) -> Row<'_> {
         },
         predicted: Cell::of(predicted.map(|p| (p.milliseconds_per_token, own(p.interval))), ms),
         ratio: Cell::of(arm.predicted_over_measured.as_ref().map(pair), two),
-        lemma: predicted.and_then(lemma).map_or(NONE.to_owned(), milliseconds),
+        lemma: predicted
+            .and_then(|it| Prediction::of(it).lemma)
+            .map_or(NONE.to_owned(), milliseconds),
         engine: fixed(arm.overhead_percent, 1),
     }
 }
@@ -179,7 +178,7 @@ fn figures(bench: &Bench<'_>) -> Result<Vec<Figure>> {
             .to_owned(),
         "Predicted against measured time; the numbers are in the table above".to_owned(),
     );
-    let passes = bench.profile.map(passes).transpose()?.flatten();
+    let passes = bench.profile.map(|profile| passes(&Widths::of(profile))).transpose()?.flatten();
     Ok([time, compared, passes].into_iter().flatten().collect())
 }
 
@@ -187,28 +186,23 @@ fn figures(bench: &Bench<'_>) -> Result<Vec<Figure>> {
 ///
 /// # Errors
 /// If the chart cannot be drawn.
-pub(super) fn passes(profile: &Profile) -> Result<Option<Figure>> {
-    let laws = profile.candidates.iter().filter_map(|candidate| match &candidate.cost {
-        Cost::Law { times, .. } => Some((&candidate.name, times)),
-        Cost::Lookup { .. } | Cost::Tree { .. } => None,
-    });
-    let curves = laws.filter_map(|(name, times)| WidthCurve::of(name, times, profile.context));
-    let curves: Vec<WidthCurve> = curves.collect();
+pub(super) fn passes(of: &Widths) -> Result<Option<Figure>> {
     let caption = format!(
         "Passes over several tokens at once, relative to a pass over one, near {} tokens of \
          context; on the right the widest, as a multiple of the pass over one. Bands are {} % \
          intervals.",
-        profile.context,
+        of.context,
         parameter(100.0 * CONFIDENCE)
     );
     let label = "Time of a pass by its width, for each model of the profile".to_owned();
-    Ok(Figure::of(widths(&curves)?, caption, label))
+    Ok(Figure::of(widths(&of.curves)?, caption, label))
 }
 
 /// Made-up predictions for the tests.
 #[cfg(test)]
 pub(super) mod sample {
     use super::*;
+    use crate::profile::Ranked;
 
     pub(in crate::report) fn around(value: f64) -> Interval {
         Interval { low: 0.97 * value, high: 1.04 * value }
@@ -309,8 +303,8 @@ mod tests {
 
     #[test]
     fn the_lemma_says_nothing_of_plain_decoding() {
-        assert_eq!(lemma(&ranked(&["large"], 10.0)), None);
-        let chain = lemma(&ranked(&["large", "small"], 10.0)).unwrap();
+        assert_eq!(Prediction::of(&ranked(&["large"], 10.0)).lemma, None);
+        let chain = Prediction::of(&ranked(&["large", "small"], 10.0)).lemma.unwrap();
         assert!((chain - 0.008).abs() < 1e-12);
     }
 

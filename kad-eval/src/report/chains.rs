@@ -1,9 +1,9 @@
 //! What the report says of chains: where the time goes, and what each level makes of its drafts.
 
 use anyhow::Result;
-use serde::Serialize;
 
 use super::format::fixed;
+use super::grid::{Cell, Grid, Line};
 use super::lengths::{ChainLengths, LevelLengths, lengths};
 use super::page::Figure;
 use super::predicted::{Comparison, predicted};
@@ -11,20 +11,6 @@ use super::times::{TimeBar, times};
 use super::{Expected, bench};
 use crate::stats::Interval;
 use crate::summary::{Arm, Level};
-
-/// A line of the table of levels.
-#[derive(Debug, Serialize)]
-pub(super) struct LevelRow<'a> {
-    decoder: &'a str,
-    level: u64,
-    name: &'a str,
-    drafter: &'a str,
-    acceptance_rate: String,
-    acceptance_length: String,
-    deviation: String,
-    drafted: String,
-    waste: String,
-}
 
 /// The charts of chains for the task `name`, as far as there is something to draw.
 ///
@@ -38,9 +24,11 @@ pub(super) fn figures(
     let label = |what: &str| format!("{what} on {name}; the numbers are in the tables below");
     let time = Figure::of(
         times(&bars(arms, baseline))?,
-        "Time per token by what takes it, prompts included; speed-ups are over the first decoder. \
-         It holds for the machine and the load of this run alone."
-            .to_owned(),
+        format!(
+            "Time per token by what takes it, prompts included{}. It holds for the machine and the \
+             load of this run alone.",
+            if arms.len() > 1 { "; speed-ups are over the first decoder" } else { "" }
+        ),
         label("Time per token of each decoder"),
     );
     let chains: Vec<ChainLengths> = arms.iter().map(|arm| chain(arm)).collect();
@@ -89,9 +77,9 @@ fn interval(arm: &Arm) -> Option<Interval> {
 
 /// None for decoders that no profile knows.
 fn comparison(arm: &Arm, expected: &Expected) -> Option<Comparison> {
-    let ranked = expected.decoders.get(&arm.decoder)?;
+    let predicted = expected.decoders.get(&arm.decoder)?;
     let measured_interval = interval(arm)?;
-    Some(bench::compare(&arm.decoder, ranked, 1.0 / arm.tokens_per_second, measured_interval))
+    Some(bench::compare(&arm.decoder, predicted, 1.0 / arm.tokens_per_second, measured_interval))
 }
 
 fn chain(arm: &Arm) -> ChainLengths {
@@ -108,20 +96,37 @@ pub(super) fn members(levels: &[Level]) -> Vec<&str> {
     levels.iter().map(|level| level.name.as_str()).chain(drafter).collect()
 }
 
-/// The table of levels; empty if nothing is verified.
-pub(super) fn levels<'a>(arms: &[&'a Arm]) -> Vec<LevelRow<'a>> {
-    let row = |arm: &'a Arm, level: &'a Level| LevelRow {
-        decoder: &arm.decoder,
-        level: level.level,
-        name: &level.name,
-        drafter: &level.drafter,
-        acceptance_rate: fixed(level.acceptance_rate, 3),
-        acceptance_length: fixed(level.acceptance_length, 2),
-        deviation: fixed(level.acceptance_length_deviation, 2),
-        drafted: fixed(level.drafted_per_token, 2),
-        waste: fixed(level.waste, 2),
+/// The table of levels; none if nothing is verified.
+pub(super) fn levels(arms: &[&Arm]) -> Option<Grid> {
+    let header = [
+        Cell::plain("decoder"),
+        Cell::plain("level"),
+        Cell::plain("verifies"),
+        Cell::plain("drafts"),
+        Cell::with("accepted ↑", "of drafted tokens"),
+        Cell::with("per draft ↑", "± deviation"),
+        Cell::with("drafted", "per token of the text"),
+        Cell::with("handed on ↓", "per token of the text"),
+    ];
+    let row = |arm: &Arm, level: &Level| Line {
+        cells: vec![
+            Cell::plain(&arm.decoder),
+            Cell::plain(level.level.to_string()),
+            Cell::plain(&level.name),
+            Cell::plain(&level.drafter),
+            Cell::plain(fixed(level.acceptance_rate, 3)),
+            Cell::with(
+                fixed(level.acceptance_length, 2),
+                format!("± {}", fixed(level.acceptance_length_deviation, 2)),
+            ),
+            Cell::plain(fixed(level.drafted_per_token, 2)),
+            Cell::plain(fixed(level.waste, 2)),
+        ],
+        ..Line::default()
     };
-    arms.iter().flat_map(|arm| arm.levels.iter().map(move |level| row(arm, level))).collect()
+    let of = |arm: &&Arm| arm.levels.iter().map(|level| row(arm, level)).collect::<Vec<_>>();
+    let rows: Vec<Line> = arms.iter().flat_map(of).collect();
+    (!rows.is_empty()).then(|| Grid { header: header.into(), rows })
 }
 
 #[cfg(test)]
@@ -164,8 +169,7 @@ mod tests {
         let arms = arms();
         let refs: Vec<&Arm> = arms.iter().collect();
         let ranked = bench::sample::ranked(&["target", "small"], 14.0);
-        let decoders = [("two levels".to_owned(), ranked)].into();
-        let expected = Expected { decoders, profiles: Vec::new() };
+        let expected = Expected::of(&[("two levels".to_owned(), ranked)].into(), &[]);
         assert_eq!(comparison(refs[0], &expected), None, "no profile knows it");
         let found = comparison(refs[1], &expected).unwrap();
         let total = refs[1].time.as_ref().unwrap().total;
@@ -190,7 +194,8 @@ mod tests {
         let arms = arms();
         let refs: Vec<&Arm> = arms.iter().collect();
         let verifying: usize = arms.iter().map(|arm| arm.levels.len()).sum();
-        assert_eq!(levels(&refs).len(), verifying);
+        assert_eq!(levels(&refs).unwrap().rows.len(), verifying);
+        assert!(levels(&refs[..1]).is_none());
         let panels: usize = refs.iter().map(|arm| chain(arm).levels.len()).sum();
         assert_eq!(panels, verifying);
     }

@@ -19,19 +19,19 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
 }
 
 /// A share in [0, 1] as a percentage with one decimal, without the sign.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     fixed(100.0 * share, 1)
 }
 
 /// A difference of shares in percentage points, with its sign.
-pub(super) fn points(difference: f64) -> String {
+pub(crate) fn points(difference: f64) -> String {
     let text = percent(difference);
     let unsigned = text.starts_with('−') || text == NONE || text == "0.0";
     if unsigned { text } else { format!("+{text}") }
 }
 
 /// Both ends of an interval, written by `number`.
-pub(super) fn interval(interval: Interval, number: fn(f64) -> String) -> String {
+pub(crate) fn interval(interval: Interval, number: impl Fn(f64) -> String) -> String {
     format!("[{}, {}]", number(interval.low), number(interval.high))
 }
 

@@ -3,10 +3,15 @@
 mod bars;
 mod bench;
 mod chains;
+mod comparison;
+mod examples;
+mod files;
+mod forest;
 mod format;
 mod frame;
 #[cfg(test)]
 mod gallery;
+mod grid;
 mod html;
 mod labels;
 mod lengths;
@@ -14,8 +19,10 @@ mod page;
 mod plot;
 mod predicted;
 mod provenance;
+mod repeat;
 #[cfg(test)]
 pub(crate) mod sample;
+mod tasks;
 mod theme;
 mod times;
 mod tradeoff;
@@ -23,29 +30,92 @@ mod widths;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::profile::{Profile, Ranked};
 use crate::record::Record;
+use crate::stats::Interval;
+use crate::summary::Summary;
 
 pub(crate) use bench::{Bench, bench_html};
-pub(crate) use format::{NONE, fixed, milliseconds, significant};
-pub(crate) use html::html;
+pub(crate) use comparison::comparison;
+pub(crate) use files::{page, record_files, write};
+pub(crate) use format::{NONE, fixed, interval, milliseconds, percent, points, significant};
+use html::html;
+use repeat::Repeat;
+use widths::Widths;
+
+/// What the page of a run is made of.
+#[derive(Clone, Copy, Debug)]
+struct Report<'a> {
+    summary: &'a Summary,
+    examples: &'a [Example],
+    expected: &'a Expected,
+    repeat: &'a Repeat,
+}
 
 /// What profiles say about the decoders of a run, where there are any.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Expected {
     /// By the decoder's name.
-    pub(crate) decoders: BTreeMap<String, Ranked>,
-    /// The ones it is from.
-    pub(crate) profiles: Vec<Profile>,
+    decoders: BTreeMap<String, Prediction>,
+    /// How passes grow with their width, for each profile.
+    widths: Vec<Widths>,
+}
+
+impl Expected {
+    /// `decoders` by their names, and the profiles they are from.
+    pub(crate) fn of(decoders: &BTreeMap<String, Ranked>, profiles: &[Profile]) -> Self {
+        let prediction =
+            |(name, ranked): (&String, &Ranked)| (name.clone(), Prediction::of(ranked));
+        Self {
+            decoders: decoders.iter().map(prediction).collect(),
+            widths: profiles.iter().map(Widths::of).collect(),
+        }
+    }
+}
+
+/// Seconds per token that a profile leads one to expect.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Prediction {
+    seconds: f64,
+    /// At 95 %.
+    interval: Interval,
+    /// By Lemma 3.1 of the polybasic paper; none for plain decoding, of which it says nothing.
+    lemma: Option<f64>,
+}
+
+impl Prediction {
+    fn of(ranked: &Ranked) -> Self {
+        let seconds = |milliseconds: f64| 1e-3 * milliseconds;
+        let (low, high) = (seconds(ranked.interval.low), seconds(ranked.interval.high));
+        let lemma = seconds(ranked.lemma_milliseconds_per_token);
+        Self {
+            seconds: seconds(ranked.milliseconds_per_token),
+            interval: Interval { low, high },
+            lemma: (ranked.members.len() > 1).then_some(lemma),
+        }
+    }
 }
 
 /// One item, decoded by several decoders.
 #[derive(Clone, Debug)]
-pub(crate) struct Example {
-    pub(crate) task: String,
-    pub(crate) item: String,
-    /// The text the models were given.
-    pub(crate) prompt: String,
-    pub(crate) gold: String,
-    pub(crate) records: Vec<Record>,
+struct Example {
+    task: String,
+    item: String,
+    /// Why it is shown.
+    why: String,
+    /// Whom it is shown for, beside the baseline.
+    about: Vec<String>,
+    /// The text the models were given; none where it was not kept.
+    prompt: Option<String>,
+    records: Vec<Record>,
+}
+
+impl Example {
+    /// One whose texts are still to be read.
+    fn without_texts(pick: examples::Pick) -> Self {
+        let examples::Pick { task, item, why, about } = pick;
+        Self { task, item, why, about, prompt: None, records: Vec::new() }
+    }
 }

@@ -6,7 +6,10 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
 use serde::Serialize;
 
+use super::grid;
 use super::theme::colours;
+use crate::metric::Metric;
+use crate::summary::Arm;
 
 /// A chart with what stands above it, and for those who cannot see it.
 #[derive(Clone, Debug, Serialize)]
@@ -15,13 +18,39 @@ pub(super) struct Figure {
     label: String,
     /// SVG, to be embedded as it is.
     svg: Value,
+    /// To be opened by the reader.
+    folded: bool,
 }
 
 impl Figure {
     /// None without a chart.
     pub(super) fn of(svg: Option<String>, caption: String, label: String) -> Option<Self> {
-        svg.map(|svg| Self { caption, label, svg: Value::from_safe_string(svg) })
+        svg.map(|svg| Self { caption, label, svg: Value::from_safe_string(svg), folded: false })
     }
+
+    /// For charts that are long.
+    pub(super) fn folded(self) -> Self {
+        Self { folded: true, ..self }
+    }
+}
+
+/// What a number is and how it is computed.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Term {
+    title: &'static str,
+    /// Unit and direction.
+    remark: String,
+    explained: &'static str,
+}
+
+/// Of every metric that pages show of `arms`.
+pub(super) fn terms(arms: &[&Arm]) -> Vec<Term> {
+    let term = |metric: &'static Metric| {
+        let words = [metric.unit.name(), metric.better.words()];
+        let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
+        Term { title: metric.title, remark: words.join(", "), explained: metric.explained }
+    };
+    grid::metrics(arms).map(term).collect()
 }
 
 /// Fills `template` with `page`; what it writes is escaped.
@@ -38,6 +67,7 @@ pub(super) fn render(template: &str, page: impl Serialize) -> Result<String> {
         templates.add_global("colours", Serde(colours()));
         templates.add_template("style.css", include_str!("style.css.j2"))?;
         templates.add_template("figure.html", include_str!("figure.html.j2"))?;
+        templates.add_template("grid.html", include_str!("grid.html.j2"))?;
         templates.template_from_str(template)?.render(Serde(page))
     };
     fill().context("cannot fill the page's template")

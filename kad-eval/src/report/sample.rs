@@ -134,6 +134,7 @@ pub(crate) fn summary() -> Summary {
         baseline: "large base".to_owned(),
         complete: false,
         left_out: Vec::new(),
+        warnings: Vec::new(),
         side_by_side: None,
         arms,
     }
@@ -265,9 +266,11 @@ pub(super) fn example() -> Example {
     Example {
         task: "nano/test".to_owned(),
         item: "17".to_owned(),
-        prompt: "Question: Tom has 6 boxes with 7 apples each.\nHow many apples?\nAnswer:"
-            .to_owned(),
-        gold: "42".to_owned(),
+        why: "the first item".to_owned(),
+        about: vec!["kad dual, threshold 0.4".to_owned()],
+        prompt: Some(
+            "Question: Tom has 6 boxes with 7 apples each.\nHow many apples?\nAnswer:".to_owned(),
+        ),
         records: vec![
             Record { stop: "max_tokens".to_owned(), ..plain("large base", false, None, base) },
             record("kad dual, threshold 0.4", true, Some("42"), steps),

@@ -106,9 +106,11 @@ pub(super) fn times(bars: &[TimeBar]) -> Result<Option<String>> {
             let corners = [(x + 16, y - 7), (x + SWATCH_END, y + 7)];
             Ok(area.draw(&Rectangle::new(corners, fill(part, models.len())))?)
         })?;
-        headings(area, top - 12)?;
+        let alone = bars.len() == 1;
+        headings(area, top - 12, alone)?;
         for (row, bar) in bars.iter().enumerate() {
-            draw_bar(area, &chart, (row as i32 * ROW, bar), (&models, first.total))?;
+            let compared = (!alone).then_some(first.total);
+            draw_bar(area, &chart, (row as i32 * ROW, bar), (&models, compared))?;
         }
         Ok(())
     })
@@ -138,9 +140,11 @@ fn fill(part: usize, models: usize) -> ShapeStyle {
     colours[part % colours.len()].mix(strength).filled()
 }
 
-fn headings(area: &Area<'_>, y: i32) -> Result<()> {
+fn headings(area: &Area<'_>, y: i32, alone: bool) -> Result<()> {
     let right = WIDTH as i32 - 8;
-    plot::write(area, "speed-up", (right, y), (SMALL, INK, HPos::Right))?;
+    if !alone {
+        plot::write(area, "speed-up", (right, y), (SMALL, INK, HPos::Right))?;
+    }
     plot::write(area, "ms per token", (right - SPEED_UP - 16, y), (SMALL, INK, HPos::Right))
 }
 
@@ -148,7 +152,7 @@ fn draw_bar(
     area: &Area<'_>,
     chart: &Chart<'_, '_>,
     (row, bar): (i32, &TimeBar),
-    (models, first): (&[&str], f64),
+    (models, first): (&[&str], Option<f64>),
 ) -> Result<()> {
     let at = |ms: f64| -> Point { chart.backend_coord(&(ms, f64::from(row + MIDDLE))) };
     let y = at(0.0).1;
@@ -172,6 +176,7 @@ fn draw_bar(
     }
     let right = WIDTH as i32 - 8;
     plot::write(area, &number(bar), (right - SPEED_UP - 16, y), (TEXT, INK, HPos::Right))?;
+    let Some(first) = first else { return Ok(()) };
     let speed_up = format!("{:.2}×", first / bar.total);
     plot::write(area, &speed_up, (right, y), (TEXT, INK, HPos::Right))
 }
@@ -223,6 +228,13 @@ mod tests {
         for text in ["plain", "chain", "22.0 [20.9, 23.3]", "1.00×", "2.00×", "large", ENGINE] {
             assert!(chart.contains(text), "{text} is not in {chart}");
         }
+    }
+
+    #[test]
+    fn alone_a_decoder_has_no_speed_up() {
+        let chart = times(&[bar("plain", 0.022, &[("large", 0.02)])]).unwrap().unwrap();
+        assert!(chart.contains("22.0 [") && !chart.contains("1.00×"), "{chart}");
+        assert!(!chart.contains("speed-up"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Accuracy against deferral mass: what each step towards the aligned model buys.
+//! Accuracy against what it takes: deferral mass, or passes of the largest model.
 
 use anyhow::Result;
 use plotters::prelude::*;
@@ -15,37 +15,55 @@ use crate::summary::Arm;
 const HEIGHT: u32 = 470;
 const LONGEST_LABEL: usize = 24;
 
-/// What is drawn: curves of arms with a deferral mass, lines for those without.
+/// What accuracy is set against.
+#[derive(Clone, Copy)]
+pub(super) struct Effort<'a> {
+    pub(super) title: &'a str,
+    /// None for arms that are drawn as lines across the chart.
+    pub(super) of: &'a dyn Fn(&Arm) -> Option<f64>,
+}
+
+/// The probability that the base model's draw is handed over.
+pub(super) const MASS: Effort<'static> = Effort {
+    title: "deferral mass (mean probability per token that the aligned model draws)",
+    of: &|arm| arm.deferral_mass,
+};
+
+/// What is drawn: curves of arms with an effort, lines for those without.
 struct Content<'a> {
     curves: Vec<Curve<'a>>,
     references: Vec<(Look, &'a Arm)>,
 }
 
-/// A family that defers.
+/// A family.
 struct Curve<'a> {
     family: &'a str,
     look: Look,
-    /// Deferral mass and arm, in order of mass.
+    /// Effort and arm, in order of effort.
     points: Vec<(f64, &'a Arm)>,
 }
 
-/// The chart for `arms`, all of one task; `families` decide the looks. `None` if no arm has a
-/// deferral mass.
-pub(super) fn tradeoff(arms: &[&Arm], families: &[&str]) -> Result<Option<String>> {
-    let content = content(arms, families);
+/// The chart for `arms`, all of one task; `families` decide the looks. `None` if no arm has such an
+/// effort.
+pub(super) fn tradeoff(
+    arms: &[&Arm],
+    families: &[&str],
+    effort: Effort<'_>,
+) -> Result<Option<String>> {
+    let content = content(arms, families, effort);
     if content.curves.is_empty() {
         return Ok(None);
     }
     let points = || content.curves.iter().flat_map(|curve| &curve.points);
     let single = content.references.iter().map(|(_, arm)| arm.accuracy);
-    let x_end = plot::axis_end(points().map(|(mass, _)| *mass));
+    let x_end = end(points().map(|(effort, _)| *effort).fold(0.0, f64::max));
     let y_end = plot::axis_end(points().map(|(_, arm)| arm.accuracy_interval.high).chain(single));
     let names: Vec<&str> = content.curves.iter().map(|curve| curve.family).collect();
     let (places, legend) = labels::legend_places(&names);
     let widths = content.references.iter().map(|(_, arm)| plot::width(&reference_label(arm)));
     let right = widths.max().map_or(24, |width| width + 28);
     plot::svg(HEIGHT + legend as u32, |area| {
-        let (x, y) = axes(x_end, y_end);
+        let (x, y) = axes(x_end, y_end, effort.title);
         let frame = Frame { top: legend + 12, right, bottom: 56, left: 64, x, y };
         let chart = frame.draw(area)?;
         labels::legend(area, &names, &places, |index, (x, y)| {
@@ -62,30 +80,35 @@ pub(super) fn tradeoff(arms: &[&Arm], families: &[&str]) -> Result<Option<String
     .map(Some)
 }
 
-fn content<'a>(arms: &[&'a Arm], families: &[&'a str]) -> Content<'a> {
+/// The end of the axis of efforts: a multiple of a tenth, with room for the last mark.
+fn end(most: f64) -> f64 {
+    (1.02 * most * 10.0).ceil().max(1.0) / 10.0
+}
+
+fn content<'a>(arms: &[&'a Arm], families: &[&'a str], effort: Effort<'_>) -> Content<'a> {
+    let effort = |arm: &Arm| (effort.of)(arm).filter(|effort| effort.is_finite());
     let arms: Vec<&Arm> = arms.iter().copied().filter(|arm| plot::drawable(arm)).collect();
     let curves = families.iter().filter_map(|family| {
         let own = arms.iter().filter(|arm| arm.family == *family);
-        let mut points: Vec<(f64, &Arm)> = own
-            .filter_map(|arm| Some((arm.deferral_mass.filter(|mass| mass.is_finite())?, *arm)))
-            .collect();
+        let mut points: Vec<(f64, &Arm)> =
+            own.filter_map(|arm| Some((effort(arm)?, *arm))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let look = plot::look(families, family);
         (!points.is_empty()).then_some(Curve { family, look, points })
     });
-    let single = arms.iter().filter(|arm| arm.deferral_mass.is_none());
+    let single = arms.iter().filter(|arm| effort(arm).is_none());
     Content {
         curves: curves.collect(),
         references: single.map(|arm| (plot::look(families, &arm.family), *arm)).collect(),
     }
 }
 
-fn axes(x_end: f64, y_end: f64) -> (Axis<'static>, Axis<'static>) {
-    let mass = Axis {
+fn axes(x_end: f64, y_end: f64, title: &str) -> (Axis<'_>, Axis<'_>) {
+    let effort = Axis {
         range: 0.0..x_end,
         ticks: 11,
-        title: "deferral mass (mean probability per token that the aligned model draws)",
-        number: &|mass| parameter((100.0 * mass).round() / 100.0),
+        title,
+        number: &|effort| parameter((100.0 * effort).round() / 100.0),
     };
     let accuracy = Axis {
         range: 0.0..y_end,
@@ -93,7 +116,7 @@ fn axes(x_end: f64, y_end: f64) -> (Axis<'static>, Axis<'static>) {
         title: "accuracy (%)",
         number: &|share| format!("{:.0}", 100.0 * share),
     };
-    (mass, accuracy)
+    (effort, accuracy)
 }
 
 fn reference_label(arm: &Arm) -> String {
@@ -173,12 +196,12 @@ mod tests {
         let summary = sample::summary();
         let arms: Vec<&Arm> = summary.arms.iter().filter(|a| a.task == "nano/test").collect();
         let families = plot::families(&summary);
-        let content = content(&arms, &families);
+        let content = content(&arms, &families, MASS);
         assert_eq!(content.curves.len() + content.references.len(), families.len());
         for Curve { points, .. } in &content.curves {
             assert!(points.windows(2).all(|pair| pair[0].0 <= pair[1].0), "in order of mass");
         }
-        let chart = tradeoff(&arms, &families).unwrap().unwrap();
+        let chart = tradeoff(&arms, &families, MASS).unwrap().unwrap();
         for family in families {
             assert!(chart.contains(family), "{family}");
         }
@@ -189,9 +212,9 @@ mod tests {
         let mut summary = sample::summary();
         summary.arms.iter_mut().for_each(|arm| arm.deferral_mass = None);
         let arms: Vec<&Arm> = summary.arms.iter().collect();
-        assert_eq!(tradeoff(&arms, &plot::families(&summary)).unwrap(), None);
+        assert_eq!(tradeoff(&arms, &plot::families(&summary), MASS).unwrap(), None);
         summary.arms.iter_mut().for_each(|arm| arm.deferral_mass = Some(f64::NAN));
         let arms: Vec<&Arm> = summary.arms.iter().collect();
-        assert_eq!(tradeoff(&arms, &plot::families(&summary)).unwrap(), None);
+        assert_eq!(tradeoff(&arms, &plot::families(&summary), MASS).unwrap(), None);
     }
 }

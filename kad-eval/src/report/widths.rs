@@ -5,12 +5,14 @@ use anyhow::Result;
 use kad_polybasic::theory::{PassTime, PassTimes};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
+use serde::{Deserialize, Serialize};
 
 use super::format::{fixed, milliseconds, shorten};
 use super::frame::{Axis, Frame};
 use super::labels;
 use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT, WIDTH};
 use super::theme::{FAINT, GRID, INK};
+use crate::profile::{Cost, Profile};
 
 const HEIGHT: i32 = 440;
 const TOP: i32 = 36;
@@ -20,8 +22,27 @@ const LONGEST_LABEL: usize = 22;
 /// The normal quantile of a 95 % interval.
 const NORMAL: f64 = 1.96;
 
+/// The passes of all models of a profile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Widths {
+    /// Tokens before a pass, about.
+    pub(super) context: usize,
+    pub(super) curves: Vec<WidthCurve>,
+}
+
+impl Widths {
+    pub(super) fn of(profile: &Profile) -> Self {
+        let laws = profile.candidates.iter().filter_map(|candidate| match &candidate.cost {
+            Cost::Law { times, .. } => Some((&candidate.name, times)),
+            Cost::Lookup { .. } | Cost::Tree { .. } => None,
+        });
+        let curve = |(name, times): (&String, _)| WidthCurve::of(name, times, profile.context);
+        Self { context: profile.context, curves: laws.filter_map(curve).collect() }
+    }
+}
+
 /// The passes of one model after one context.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct WidthCurve {
     model: String,
     /// Seconds of a pass over one token.
@@ -30,7 +51,7 @@ pub(super) struct WidthCurve {
 }
 
 /// A measured width.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct WidthPoint {
     /// Tokens per pass.
     width: f64,

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use agreement::Agreement;
 pub(crate) use rows::{Row, Rows};
-pub(crate) use sheet::Sheet;
+pub(crate) use sheet::{Cell, Line, Sheet};
 
 use crate::config::{DecoderKind, Experiment, PassesPlan};
 use crate::failure::WrongRequest;

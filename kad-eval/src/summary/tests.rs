@@ -1,5 +1,8 @@
 //! Hand-made records, and the numbers a reader would compute from them with a pencil.
 
+use kad_core::decode::Round;
+use proptest::prelude::*;
+
 use super::*;
 use crate::record::sample;
 
@@ -148,7 +151,11 @@ fn likelihoods_add_up_over_texts() {
     assert_eq!((found.tokens, found.perplexity), (8, 1f64.exp()));
     assert!((found.bits_per_byte - 8.0 / std::f64::consts::LN_2 / 32.0).abs() < 1e-15);
     records[1].scored.as_mut().unwrap().log_probs = vec![None];
-    assert_eq!(read(&records).perplexity, f64::INFINITY, "the law excludes one of the texts");
+    let excluded = read(&records);
+    assert_eq!(excluded.perplexity, f64::INFINITY, "the law excludes one of the texts");
+    let json = serde_json::to_string(&excluded).unwrap();
+    assert!(json.contains("\"perplexity\":null"), "{json}");
+    assert_eq!(serde_json::from_str::<Likelihood>(&json).unwrap(), excluded);
 }
 
 #[test]
@@ -159,4 +166,55 @@ fn laws_say_every_setting_that_shapes_them() {
         "exactly the mixture of m and n, KAD dual, threshold 0.25, decided at T = 1, drawn at T = 0.5, top-p 0.9"
     );
     assert_eq!(laws[1], "exactly n at T = 0, top-p 0.9");
+}
+
+proptest! {
+    /// E1: whatever was drafted and accepted, the shares of the histogram sum to 1 and their mean is
+    /// the acceptance length, over all drafts and at each level.
+    #[test]
+    fn histograms_sum_to_one_and_their_mean_is_the_acceptance_length(
+        texts in prop::collection::vec(
+            prop::collection::vec((1usize..3, 0usize..9, 0usize..9), 0..20),
+            1..6,
+        ),
+    ) {
+        let round = |&(level, drafted, accepted): &(usize, usize, usize)| Round {
+            level,
+            drafted,
+            depth: drafted,
+            accepted: accepted.min(drafted),
+            emitted: accepted.min(drafted) + 1,
+            stopped: false,
+        };
+        let record = |(place, drafts): (usize, &Vec<(usize, usize, usize)>)| {
+            let levels = crate::record::LevelRecord::of(&drafts.iter().map(round).collect::<Vec<_>>());
+            let mut record = sample("a", &place.to_string(), true);
+            record.task = "nano/validation".to_owned();
+            record.acceptance = levels.first().map(|level| level.drafts.clone());
+            record.levels = levels;
+            record
+        };
+        let records: Vec<Record> = texts.iter().enumerate().map(record).collect();
+        let experiment = crate::config::read("toy.toml", TOML).unwrap();
+        let summary = summarise(&experiment, "run", &records, true);
+        let arm = &summary.arms[0];
+        let all = arm.drafting.iter().map(|it| (&it.counts, it.acceptance_length));
+        let levels = arm.levels.iter().map(|it| (&it.counts.drafts, it.acceptance_length));
+        for (counts, length) in all.chain(levels).filter(|(counts, _)| counts.drafts() > 0) {
+            let shares = counts.lengths.iter().map(|n| *n as f64 / counts.drafts() as f64);
+            prop_assert!((shares.clone().sum::<f64>() - 1.0).abs() < 1e-12);
+            let mean: f64 = (0..).zip(shares).map(|(k, share)| f64::from(k) * share).sum();
+            prop_assert!((mean - length).abs() < 1e-12, "{} {}", mean, length);
+        }
+        // Draft by draft.
+        let drafts = || texts.iter().flatten().filter(|(_, drafted, _)| *drafted > 0);
+        for level in &arm.levels {
+            let own: Vec<usize> = drafts()
+                .filter(|(number, ..)| *number as u64 == level.level)
+                .map(|(_, drafted, accepted)| *accepted.min(drafted))
+                .collect();
+            let mean = own.iter().sum::<usize>() as f64 / own.len().max(1) as f64;
+            prop_assert!((mean - level.acceptance_length).abs() < 1e-12);
+        }
+    }
 }

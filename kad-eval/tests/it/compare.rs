@@ -30,7 +30,8 @@ fn runs_are_compared_and_the_plans_differences_are_named() {
 
     let json = kad(&["report", a, b, "--json"]).succeeds();
     let found: Value = serde_json::from_str(&json).unwrap();
-    let decoders = found[0]["decoders"].as_array().unwrap();
+    assert!(found["repetitions"].is_null());
+    let decoders = found["comparisons"][0]["decoders"].as_array().unwrap();
     let named = |name: &str| decoders.iter().find(|pair| pair["decoder"] == name).unwrap();
     let pair = named("KAD dual, threshold 0.5");
     // By hand, from both files of records.
@@ -77,4 +78,87 @@ fn what_is_no_run_says_what_it_is() {
     kad(&["report", above.to_str().unwrap()])
         .fails(2, &["is no run but holds some", folder.to_str().unwrap()]);
     kad(&["report"]).fails(2, &["FOLDER"]);
+}
+
+/// What `kad report` prints is also beside the records, and the page is made anew from its folder.
+#[test]
+fn a_run_leaves_its_tables_and_its_page_can_be_made_again() {
+    let lab = Lab::new(SMALL);
+    lab.run(&[]).succeeds();
+    let folder = lab.results();
+    let shown = folder.to_str().unwrap();
+    let file = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(kad(&["report", shown, "--markdown"]).succeeds(), file("summary.md"));
+    assert_eq!(kad(&["report", shown, "--csv"]).succeeds(), file("summary.csv"));
+    let again = lab.path().join("again.html");
+    let html = |path: &std::path::Path| {
+        kad(&["report", shown, "--html", path.to_str().unwrap()]).succeeds()
+    };
+    assert_eq!(html(&again), "");
+    assert_eq!(fs::read_to_string(&again).unwrap(), file("report.html"));
+    let page = file("report.html");
+    for part in ["Shown as the first item", "kad run experiment.toml", "nano:small-base", "seed"] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+    assert!(!page.contains(lab.path().to_str().unwrap()), "the folder of this machine");
+
+    // A folder of a version that kept no prompts.
+    fs::remove_file(folder.join("report.json")).unwrap();
+    html(&again);
+    assert!(fs::read_to_string(&again).unwrap().contains("What it asked was not kept"));
+    let nowhere = lab.path().join("no/page.html");
+    kad(&["report", shown, "--html", nowhere.to_str().unwrap()])
+        .fails(2, &["--html", "no such folder"]);
+}
+
+#[test]
+fn runs_are_compared_on_a_page() {
+    let (first, _second, a, b) = runs();
+    let page = first.path().join("page.html");
+    kad(&["report", a.to_str().unwrap(), b.to_str().unwrap(), "--html", page.to_str().unwrap()])
+        .succeeds();
+    let page = fs::read_to_string(page).unwrap();
+    for part in ["sampling.temperature", "B − A", "B ÷ A", "KAD dual, threshold 0.5", "alone"] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+    assert_eq!(page.matches("<svg").count(), 2, "accuracy and speed");
+    assert!(!page.contains("repetitions of one plan") && !page.contains("<script"));
+}
+
+/// Into three folders: the texts are the same, and the spread is of three speeds.
+#[test]
+fn repetitions_of_one_plan_show_their_spread() {
+    let lab = Lab::new(SMALL);
+    let file = lab.path().join("experiment.toml");
+    let outs = ["r1", "r2", "r3"].map(|name| lab.path().join(name));
+    let folders = outs.map(|out| {
+        kad(&["run", file.to_str().unwrap(), "--out", out.to_str().unwrap()]).succeeds();
+        let inside = |path: PathBuf| fs::read_dir(path).unwrap().next().unwrap().unwrap().path();
+        inside(inside(out)).to_str().unwrap().to_owned()
+    });
+    let report = |more: &[&str]| {
+        let all = folders.iter().map(String::as_str);
+        kad(&["report"].into_iter().chain(all).chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    let table = report(&[]).succeeds();
+    assert!(table.contains("3 repetitions of one plan: their 18 texts are the same"), "{table}");
+    let json: Value = serde_json::from_str(&report(&["--json"]).succeeds()).unwrap();
+    for arm in json["repetitions"]["arms"].as_array().unwrap() {
+        let number = |key: &str| arm[key].as_f64().unwrap();
+        let speed = |folder: &String| {
+            let text = fs::read_to_string(format!("{folder}/summary.json")).unwrap();
+            let summary: Value = serde_json::from_str(&text).unwrap();
+            let arms = summary["arms"].as_array().unwrap().clone();
+            let own = arms.into_iter().find(|it| it["decoder"] == arm["decoder"]).unwrap();
+            own["tokens_per_second"].as_f64().unwrap()
+        };
+        let mut speeds: Vec<f64> = folders.iter().map(speed).collect();
+        speeds.sort_by(f64::total_cmp);
+        assert_eq!([number("min"), number("median"), number("max")], speeds[..]);
+    }
+    // One text that is otherwise.
+    let records = format!("{}/records.jsonl", folders[1]);
+    let text = fs::read_to_string(&records).unwrap();
+    fs::write(&records, text.replacen("\"tokens\":[", "\"tokens\":[1,", 1)).unwrap();
+    assert!(report(&[]).succeeds().contains("ONLY 17 of 18 texts"));
 }

@@ -101,4 +101,11 @@ fn a_planned_chain_is_reported_with_what_was_expected_of_it() {
     ] {
         assert!(page.contains(part), "{part} is not in the page");
     }
+    // What the profile said is kept in the folder: the page can be made without it.
+    std::fs::remove_file(lab.path().join("profile.json")).unwrap();
+    let again = lab.path().join("again.html");
+    let folder = lab.results();
+    let (folder, path) = (folder.to_str().unwrap(), again.to_str().unwrap());
+    kad(&["report", folder, "--html", path]).succeeds();
+    assert_eq!(std::fs::read_to_string(&again).unwrap(), page);
 }

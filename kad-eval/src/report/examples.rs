@@ -1,0 +1,317 @@
+//! Which items a report shows, and why: the first of each task, and the best and worst ones.
+
+use std::collections::BTreeMap;
+
+use super::format::{fixed, significant};
+use crate::record::Record;
+use crate::summary::Summary;
+
+/// Items at either end, per task.
+const EACH: usize = 2;
+/// With more tasks, one.
+const MANY_TASKS: usize = 6;
+/// Decoders that a reason names.
+const NAMED: usize = 3;
+
+/// An item to show.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pick {
+    pub(crate) task: String,
+    pub(crate) item: String,
+    /// Why it is shown, in words.
+    pub(crate) why: String,
+    /// Whom it is shown for, beside the baseline.
+    pub(crate) about: Vec<String>,
+}
+
+/// The items to show of every task, in the order of the file. `records` need no texts; their order
+/// decides between equals.
+pub(crate) fn picks(summary: &Summary, records: &[Record]) -> Vec<Pick> {
+    let tasks = summary.tasks();
+    let each = if tasks.len() > MANY_TASKS { 1 } else { EACH };
+    tasks.into_iter().flat_map(|task| of_task(task, summary, records, each)).collect()
+}
+
+fn of_task(task: &str, summary: &Summary, records: &[Record], each: usize) -> Vec<Pick> {
+    let items = items(task, records);
+    let arms = summary.on(task);
+    let graded = arms.iter().any(|arm| !arm.accuracy.is_nan());
+    let compared = arms.iter().any(|arm| arm.difference.is_some());
+    let read = arms.iter().any(|arm| arm.likelihood.is_some());
+    let first = items.first().map(|item| reason(item, "the first item", &[]));
+    let ends = match (graded, compared, read) {
+        (true, true, _) => {
+            let baseline = &summary.baseline;
+            let mut picks = by_change(&items, (baseline, 1.0), ("gain", "ahead of"), each);
+            picks.extend(by_change(&items, (baseline, -1.0), ("loss", "behind"), each));
+            picks
+        }
+        (true, false, _) => {
+            let right = |want: bool| move |item: &&Item<'_>| (item.points() > 0.5) == want;
+            let of = |want: bool, why: &'static str| {
+                items.iter().filter(right(want)).take(each).map(|it| reason(it, why, &[])).collect()
+            };
+            let (mut right, wrong): (Vec<Pick>, Vec<Pick>) =
+                (of(true, "right"), of(false, "wrong"));
+            right.extend(wrong);
+            right
+        }
+        (false, _, true) => {
+            let value = |item: &Item<'_>| item.nats_per_token();
+            let words = |nats: f64| format!("{} nats per token", fixed(nats, 3));
+            by_end(&items, &value, ("the most likely text", "the least likely text"), &words)
+        }
+        (false, _, false) => {
+            let value = |item: &Item<'_>| item.speed();
+            let words = |speed: f64| format!("{} tokens/s over all decoders", significant(speed));
+            by_end(&items, &value, ("the fastest item", "the slowest item"), &words)
+        }
+    };
+    let mut picks: Vec<Pick> = Vec::new();
+    for pick in first.into_iter().chain(ends) {
+        match picks.iter_mut().find(|shown| shown.item == pick.item) {
+            Some(shown) => {
+                shown.why = format!("{}; {}", shown.why, pick.why);
+                shown.about.extend(pick.about);
+            }
+            None => picks.push(pick),
+        }
+    }
+    picks
+}
+
+/// An item as all decoders answered it.
+struct Item<'r> {
+    records: Vec<&'r Record>,
+}
+
+/// Of one task, in order of first appearance.
+fn items<'r>(task: &str, records: &'r [Record]) -> Vec<Item<'r>> {
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut items: Vec<Item<'r>> = Vec::new();
+    for record in records.iter().filter(|record| record.task == task) {
+        let place = *places.entry(&record.item).or_insert(items.len());
+        if place == items.len() {
+            items.push(Item { records: Vec::new() });
+        }
+        items[place].records.push(record);
+    }
+    items
+}
+
+impl<'r> Item<'r> {
+    fn points(&self) -> f64 {
+        self.records.iter().map(|record| record.earned()).sum::<f64>() / self.records.len() as f64
+    }
+
+    /// Decoders by how far they are ahead of the baseline (`sign` 1) or behind it (−1), the furthest
+    /// first; those that are not are left out.
+    fn changes(&self, baseline: &str, sign: f64) -> Vec<(f64, &'r str)> {
+        let Some(base) = self.records.iter().find(|record| record.decoder == baseline) else {
+            return Vec::new();
+        };
+        let change = |record: &&'r Record| {
+            (sign * (record.earned() - base.earned()), record.decoder.as_str())
+        };
+        let mut changes: Vec<(f64, &str)> =
+            self.records.iter().map(change).filter(|(change, _)| *change > 0.0).collect();
+        changes.sort_by(|a, b| b.0.total_cmp(&a.0));
+        changes
+    }
+
+    /// Of the texts that were read, over all decoders.
+    fn nats_per_token(&self) -> Option<f64> {
+        let read = || self.records.iter().filter_map(|r| r.scored.as_ref()).filter(|s| s.bytes > 0);
+        let tokens: u64 = read().map(|scored| scored.tokens).sum();
+        let nats = |it: &Option<f64>| it.unwrap_or(f64::NEG_INFINITY);
+        let total: f64 = read().flat_map(|scored| scored.log_probs.iter().map(nats)).sum();
+        (tokens > 0).then(|| total / tokens as f64)
+    }
+
+    fn speed(&self) -> Option<f64> {
+        let tokens: u64 = self.records.iter().map(|record| record.new_tokens).sum();
+        let seconds: f64 = self.records.iter().map(|record| record.seconds).sum();
+        (tokens > 0 && seconds > 0.0).then(|| tokens as f64 / seconds)
+    }
+}
+
+fn reason(item: &Item<'_>, why: &str, about: &[&str]) -> Pick {
+    let Record { task, item, .. } = item.records[0];
+    let about = about.iter().map(|name| (*name).to_owned()).collect();
+    Pick { task: task.clone(), item: item.clone(), why: why.to_owned(), about }
+}
+
+/// Where one decoder is furthest from the baseline, then where most are; the first among equals.
+fn by_change(
+    items: &[Item<'_>],
+    (baseline, sign): (&str, f64),
+    (kind, side): (&str, &str),
+    each: usize,
+) -> Vec<Pick> {
+    let mut found: Vec<(&Item<'_>, Vec<(f64, &str)>)> = items
+        .iter()
+        .map(|item| (item, item.changes(baseline, sign)))
+        .filter(|(_, it)| !it.is_empty())
+        .collect();
+    let key = |it: &[(f64, &str)]| (it[0].0, it.iter().map(|(change, _)| change).sum::<f64>());
+    // Stable: equals stay in the order of the file.
+    found.sort_by(|(_, a), (_, b)| {
+        let ((a_most, a_sum), (b_most, b_sum)) = (key(a), key(b));
+        b_most.total_cmp(&a_most).then(b_sum.total_cmp(&a_sum))
+    });
+    let pick = |(item, changes): &(&Item<'_>, Vec<(f64, &str)>)| {
+        let names: Vec<&str> = changes.iter().map(|(_, name)| *name).collect();
+        let named = names.iter().take(NAMED).map(|name| format!("“{name}”"));
+        let mut words = named.collect::<Vec<_>>().join(", ");
+        if names.len() > NAMED {
+            words += &format!(" and {} more", names.len() - NAMED);
+        }
+        let are = if names.len() == 1 { "is" } else { "are" };
+        let by = match item.records.iter().any(|record| record.points.is_some()) {
+            true => format!(" by up to {} points", fixed(100.0 * changes[0].0, 1)),
+            false => String::new(),
+        };
+        reason(item, &format!("{kind}: {words} {are} {side} the baseline{by}"), &names)
+    };
+    found.iter().take(each).map(pick).collect()
+}
+
+/// The items at both ends of `value`.
+fn by_end(
+    items: &[Item<'_>],
+    value: &dyn Fn(&Item<'_>) -> Option<f64>,
+    (most, least): (&str, &str),
+    words: &dyn Fn(f64) -> String,
+) -> Vec<Pick> {
+    let mut found: Vec<(&Item<'_>, f64)> =
+        items.iter().filter_map(|item| Some((item, value(item)?))).collect();
+    found.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let pick = |(item, value): &(&Item<'_>, f64), why: &str| {
+        reason(item, &format!("{why}: {}", words(*value)), &[])
+    };
+    let ends = [found.first().map(|it| pick(it, most)), found.last().map(|it| pick(it, least))];
+    let both = ends.into_iter().flatten();
+    if found.len() > 1 { both.collect() } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Scored, sample};
+    use crate::report::sample as summaries;
+    use crate::summary::{Difference, Likelihood};
+
+    /// A run of the decoders `base`, “x” and “y” on one task.
+    fn summary(graded: bool, compared: bool) -> Summary {
+        let mut summary = summaries::summary();
+        summary.arms.truncate(3);
+        summary.baseline = "base".to_owned();
+        for (arm, name) in summary.arms.iter_mut().zip(["base", "x", "y"]) {
+            (arm.decoder, arm.task) = (name.to_owned(), "toy".to_owned());
+            arm.difference = None;
+            if !graded {
+                arm.accuracy = f64::NAN;
+            }
+        }
+        if compared {
+            summary.arms[1].difference = Some(Difference::of(&[1.0], 1));
+        }
+        summary
+    }
+
+    /// Who is right on which item, item by item: the baseline, x, y.
+    fn graded(rows: &[[bool; 3]]) -> Vec<Record> {
+        let item = |(item, row): (usize, &[bool; 3])| {
+            let each = ["base", "x", "y"].into_iter().zip(*row);
+            each.map(|(name, right)| sample(name, &item.to_string(), right)).collect::<Vec<_>>()
+        };
+        rows.iter().enumerate().flat_map(item).collect()
+    }
+
+    fn shown(summary: &Summary, records: &[Record]) -> Vec<(String, String)> {
+        picks(summary, records).into_iter().map(|pick| (pick.item, pick.why)).collect()
+    }
+
+    #[test]
+    fn gains_and_losses_over_the_baseline_come_after_the_first_item() {
+        let (yes, no) = (true, false);
+        let rows = [
+            [yes, yes, yes],
+            [no, yes, no],
+            [no, yes, yes],
+            [no, no, yes],
+            [yes, no, yes],
+            [no, no, no],
+        ];
+        let found = shown(&summary(true, true), &graded(&rows));
+        let wanted = [
+            ("0", "the first item"),
+            ("2", "gain: “x”, “y” are ahead of the baseline"),
+            ("1", "gain: “x” is ahead of the baseline"),
+            ("4", "loss: “x” is behind the baseline"),
+        ];
+        assert_eq!(found, wanted.map(|(item, why)| (item.to_owned(), why.to_owned())));
+        let about = &picks(&summary(true, true), &graded(&rows))[1].about;
+        assert_eq!(about, &["x", "y"]);
+    }
+
+    #[test]
+    fn an_item_that_is_shown_for_two_reasons_says_both_once() {
+        let found = shown(&summary(true, true), &graded(&[[true, false, false]]));
+        let why = "the first item; loss: “x”, “y” are behind the baseline".to_owned();
+        assert_eq!(found, [("0".to_owned(), why)]);
+    }
+
+    #[test]
+    fn points_decide_by_how_much() {
+        let mut records = graded(&[[false; 3], [false; 3]]);
+        for (record, points) in records.iter_mut().zip([0.2, 0.3, 0.1, 0.2, 0.75, 0.2]) {
+            record.points = Some(points);
+        }
+        let found = shown(&summary(true, true), &records);
+        assert_eq!(found[1].0, "1");
+        assert_eq!(found[1].1, "gain: “x” is ahead of the baseline by up to 55.0 points");
+        assert_eq!(found[0].1.matches("loss: “y”").count(), 1);
+    }
+
+    #[test]
+    fn alone_a_decoder_shows_what_it_has_right_and_wrong() {
+        let records: Vec<Record> = [true, true, true, false]
+            .into_iter()
+            .zip(0..)
+            .map(|(r, i)| sample("base", &format!("{i}"), r))
+            .collect();
+        let found = shown(&summary(true, false), &records);
+        let items: Vec<&str> = found.iter().map(|(item, _)| item.as_str()).collect();
+        assert_eq!(items, ["0", "1", "3"]);
+        assert_eq!(found[2].1, "wrong");
+    }
+
+    #[test]
+    fn speed_and_likelihood_show_their_ends() {
+        let mut records = graded(&[[false; 3], [false; 3], [false; 3]]);
+        for (place, record) in records.iter_mut().enumerate() {
+            record.seconds = [0.5, 0.25, 1.0][place / 3];
+        }
+        let found = shown(&summary(false, false), &records);
+        assert_eq!(
+            found[1],
+            ("1".to_owned(), "the fastest item: 8.0 tokens/s over all decoders".to_owned())
+        );
+        assert_eq!(found[2].1, "the slowest item: 2.0 tokens/s over all decoders");
+
+        let mut read = summary(false, false);
+        let likelihood = Likelihood { tokens: 1, perplexity: 2.0, bits_per_byte: 1.0 };
+        read.arms[0].likelihood = Some(likelihood);
+        for (place, record) in records.iter_mut().enumerate() {
+            let log_probs = vec![Some([-3.0, -1.0, -9.0][place / 3])];
+            record.scored = Some(Scored { log_probs, tokens: 2, bytes: 5 });
+        }
+        let found = shown(&read, &records);
+        assert_eq!(
+            found[1],
+            ("1".to_owned(), "the most likely text: −0.500 nats per token".to_owned())
+        );
+        assert_eq!(found[2].1, "the least likely text: −4.500 nats per token");
+    }
+}

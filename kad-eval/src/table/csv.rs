@@ -1,0 +1,43 @@
+//! Summaries as CSV: one line per run, task and decoder.
+
+use anyhow::Result;
+
+use crate::metric::METRICS;
+use crate::summary::{Arm, Summary};
+
+/// What stands before the metrics.
+const HEADS: [&str; 7] = ["run", "run_id", "complete", "task", "decoder", "law", "exact"];
+
+/// Every metric of every arm, unrounded; models have columns of their own.
+///
+/// # Errors
+/// If numbers cannot be written.
+pub(crate) fn csv(runs: &[&Summary]) -> Result<String> {
+    let mut models: Vec<&str> = Vec::new();
+    let arms = || runs.iter().flat_map(|run| run.arms.iter().map(move |arm| (*run, arm)));
+    for model in arms().flat_map(|(_, arm)| arm.passes_per_token.keys()) {
+        if !models.contains(&model.as_str()) {
+            models.push(model);
+        }
+    }
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let heads = METRICS.iter().flat_map(|metric| metric.csv_heads(&models));
+    writer.write_record(HEADS.map(str::to_owned).into_iter().chain(heads))?;
+    for (run, arm) in arms() {
+        let numbers = METRICS.iter().flat_map(|metric| metric.csv_cells(arm, &models));
+        writer.write_record(whose(run, arm).into_iter().chain(numbers))?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+fn whose(run: &Summary, arm: &Arm) -> [String; 7] {
+    [
+        run.name.clone(),
+        run.run_id.clone(),
+        run.complete.to_string(),
+        arm.task.clone(),
+        arm.decoder.clone(),
+        arm.law.clone(),
+        arm.exact.to_string(),
+    ]
+}
