@@ -82,8 +82,7 @@ fn stated(text: &str) -> Vec<usize> {
     let stated = STATED.captures_iter(text).filter_map(|found| {
         let letter = found.get(1)?;
         let (at, c) = (letter.start(), letter.as_str().chars().next()?);
-        let listed = OTHERS.is_match(&text[..at].trim_end_matches(char::is_whitespace))
-            || ENUMERATES.is_match(&text[at + 1..]);
+        let listed = OTHERS.is_match(text[..at].trim_end()) || ENUMERATES.is_match(&text[at + 1..]);
         let article = c == 'A' && begins_phrase(text, at);
         (!listed && !article && is_option(text, at)).then_some(at)
     });
