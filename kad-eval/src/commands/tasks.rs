@@ -15,7 +15,9 @@ use crate::config::{DecoderKind, Experiment, ModelPlan, TaskPlan, default_task, 
 use crate::failure::{Failure, WrongRequest};
 use crate::models::{self, Model, Models};
 use crate::output;
-use crate::task::{self, CATALOGUE, Entry, Form, Grading, Item, Loading, Task, letter};
+use crate::task::{
+    self, CATALOGUE, Entry, Form, Found, Grading, Item, Loading, Published, Task, letter,
+};
 
 pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
     match command {
@@ -23,14 +25,16 @@ pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
             let data = data.as_deref();
             let text = match (json, markdown) {
                 (true, _) => {
-                    serde_json::to_string_pretty(&listed(data)).context("a list of text")?
+                    serde_json::to_string_pretty(&listed(data)?).context("a list of text")?
                 }
                 (_, true) => self::markdown(),
-                _ => table(data),
+                _ => table(data)?,
             };
             output::line(text.trim_end())?;
             if data.is_none() && !json && !markdown {
-                output::note("no data folder: name it with `--data DIR` or in KAD_DATA");
+                output::note(
+                    "no data folder: name it with `--data DIR` or in KAD_DATA; hf: is the hub",
+                );
             }
             Ok(())
         }
@@ -38,24 +42,25 @@ pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
     }
 }
 
-/// Whether the file of a task is where it is expected; none if it needs none, or nobody said where.
-fn found(entry: &Entry, data: Option<&Path>) -> Option<bool> {
-    task::place(data, entry.file?).map(|path| path.is_file())
-}
-
-fn listed(data: Option<&Path>) -> Vec<serde_json::Value> {
+fn listed(data: Option<&Path>) -> Result<Vec<serde_json::Value>> {
     let entry = |entry: &Entry| {
-        json!({
+        let found = match task::found(entry, data)? {
+            Found::Unasked => None,
+            Found::InFolder | Found::OnHub => Some(true),
+            Found::Missing => Some(false),
+        };
+        Ok(json!({
             "name": entry.name,
             "measures": entry.measures,
             "metric": entry.metric,
             "items": (entry.items > 0).then_some(entry.items),
             "file": entry.file,
-            "found": found(entry, data),
+            "hub": entry.hub.as_ref().map(Published::place),
+            "found": found,
             "licence": entry.licence,
             "source": entry.get,
             "keys": entry.keys,
-        })
+        }))
     };
     CATALOGUE.iter().map(entry).collect()
 }
@@ -64,39 +69,42 @@ fn items(entry: &Entry) -> String {
     if entry.items > 0 { entry.items.to_string() } else { "yours".to_owned() }
 }
 
-fn table(data: Option<&Path>) -> String {
+fn table(data: Option<&Path>) -> Result<String> {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["task", "measures", "metric", "items", "data", "licence", "source"]);
     for entry in &CATALOGUE {
-        let state = match found(entry, data) {
-            Some(true) => "found",
-            Some(false) => "MISSING",
-            None => "",
+        let file = entry.file.unwrap_or("–");
+        let place = match (task::found(entry, data)?, &entry.hub) {
+            (Found::OnHub, Some(hub)) => format!("hub: {}", hub.place()),
+            (Found::InFolder, _) => format!("{file} found"),
+            (Found::Missing, _) => format!("{file} MISSING"),
+            _ => file.to_owned(),
         };
-        let place = format!("{} {state}", entry.file.unwrap_or("–"));
         table.add_row([
             entry.name,
             entry.measures,
             entry.metric,
             &items(entry),
-            place.trim_end(),
+            &place,
             entry.licence,
             entry.get,
         ]);
     }
-    table.to_string()
+    Ok(table.to_string())
 }
 
 /// The table of `docs/TASKS.md`.
 fn markdown() -> String {
-    let head = "| task | measures | metric | items | file | licence | source |\n|---|---|---|---|---|---|---|\n";
+    let head = "| task | measures | metric | items | file | licence | source | on the hub |\n\
+                |---|---|---|---|---|---|---|---|\n";
     let row = |entry: &Entry| {
         let file = entry.file.map_or("–".to_owned(), |file| format!("`{file}`"));
+        let hub = entry.hub.as_ref().map_or("–".to_owned(), Published::place);
         let Entry { name, measures, metric, licence, get, .. } = entry;
         format!(
-            "| `{name}` | {measures} | {metric} | {} | {file} | {licence} | {get} |\n",
+            "| `{name}` | {measures} | {metric} | {} | {file} | {licence} | {get} | {hub} |\n",
             items(entry)
         )
     };
