@@ -126,6 +126,12 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
         let message = format!("{} has {held} items, there is no item {}", task.name, args.item);
         return Err(anyhow::Error::from(WrongRequest(message)).into());
     };
+    if args.json {
+        let reader = args.model.as_ref().map(|reader| readers(reader, experiment, &task));
+        let shown = shown_as_json(&task, item, args.item, reader.transpose()?.as_ref())?;
+        output::line(&serde_json::to_string_pretty(&shown).context("a record of text")?)?;
+        return Ok(());
+    }
     output::line(&format!("task     {}", task.name))?;
     output::line(&format!("item     {} ({} of {held})", item.id, args.item))?;
     match &args.model {
@@ -220,6 +226,40 @@ fn alone(source: &Source) -> ModelPlan {
     plan(source, &EngineArgs::default())
 }
 
+/// What `kad tasks show` prints, for programs.
+fn shown_as_json(
+    task: &Task,
+    item: &Item,
+    place: u64,
+    reader: Option<&(String, Models)>,
+) -> Result<serde_json::Value> {
+    let messages = task.conversation(item, &[]).messages.into_iter();
+    let options = item.options.iter().enumerate().map(|(index, option)| {
+        json!({ "letter": letter(index), "text": option.text, "right": option.right })
+    });
+    let mut shown = json!({
+        "task": task.name,
+        "item": item.id,
+        "place": place,
+        "items": task.items.len(),
+        "group": item.group,
+        "messages": messages
+            .map(|message| json!({ "role": message.role, "content": message.content }))
+            .collect::<Vec<_>>(),
+        "turns": item.turns,
+        "options": options.collect::<Vec<_>>(),
+        "gold": Some(&item.gold).filter(|gold| !gold.is_empty()),
+        "answer": how(&task.grading),
+    });
+    if let Some((name, models)) = reader {
+        let (speaker, tokens) = read_by(name, models, task, item)?;
+        shown["model"] = json!(name);
+        shown["prompt"] = json!(visible(speaker, &tokens));
+        shown["tokens"] = json!(tokens);
+    }
+    Ok(shown)
+}
+
 fn messages(task: &Task, item: &Item) -> std::io::Result<()> {
     for message in task.conversation(item, &[]).messages {
         output::line(&format!("\n[{}]\n{}", message.role, message.content))?;
@@ -227,7 +267,13 @@ fn messages(task: &Task, item: &Item) -> std::io::Result<()> {
     Ok(())
 }
 
-fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
+/// The prompt's tokens, and the model that reads them.
+fn read_by<'m>(
+    name: &str,
+    models: &'m Models,
+    task: &Task,
+    item: &Item,
+) -> Result<(&'m Model, Vec<kad_core::TokenId>)> {
     let kind = DecoderKind::Single { model: name.to_owned() };
     let speaker = models::speaker(&kind, models);
     let tokens = match task.grading {
@@ -237,6 +283,11 @@ fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
             prompt.tokens(speaker, "")?
         }
     };
+    Ok((speaker, tokens))
+}
+
+fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
+    let (speaker, tokens) = read_by(name, models, task, item)?;
     output::line(&format!("model    {name}"))?;
     output::line(&format!("tokens   {}", tokens.len()))?;
     output::line(&format!("\n{}", visible(speaker, &tokens)))?;
@@ -260,16 +311,20 @@ fn visible(speaker: &Model, tokens: &[kad_core::TokenId]) -> String {
     text + &stream.finish()
 }
 
-/// What is right, and how it is found.
-fn answer(task: &Task, item: &Item) -> std::io::Result<()> {
-    let how = match &task.grading {
+/// How an answer is found.
+fn how(grading: &Grading) -> String {
+    match grading {
         Grading::Speed => "not graded: for speed only".to_owned(),
         Grading::Answer(extractor) => format!("read by `{extractor}` in the reply"),
         Grading::Options => "the option that the decoder's law holds for likeliest".to_owned(),
         Grading::RightMass => "the share of the right options in the law's probability".to_owned(),
         Grading::Text => "the probability of the text by the decoder's law".to_owned(),
-    };
-    output::line(&format!("\nanswer   {how}"))?;
+    }
+}
+
+/// What is right, and how it is found.
+fn answer(task: &Task, item: &Item) -> std::io::Result<()> {
+    output::line(&format!("\nanswer   {}", how(&task.grading)))?;
     if matches!(task.grading, Grading::Options | Grading::RightMass) {
         for (index, option) in item.options.iter().enumerate() {
             let mark = if option.right { "*" } else { " " };

@@ -191,7 +191,9 @@ fn on_hub(file: &str) -> Result<Vec<PathBuf>> {
     let wanted = |names: &[&str]| tables::files(names, &splits);
     kad_backends::dataset(hub.repo, hub.folder, &wanted, &output::note).map_err(|error| {
         let offline = matches!(error, LoadError::Network { .. } | LoadError::NotFound { .. });
-        let other = format!("{name} from the hub (its file from {get}, in a folder, does as well)");
+        let other = format!(
+            "cannot get {name} from the hub (a folder with {file} does as well: docs/TASKS.md)"
+        );
         if offline { anyhow!(error).context(other) } else { anyhow!(error) }
     })
 }

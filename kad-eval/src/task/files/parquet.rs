@@ -65,7 +65,7 @@ fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parque
 
 fn broken(path: &Path, error: &ParquetError) -> anyhow::Error {
     anyhow!(
-        "{} is no whole parquet table ({error}): fetch it again (a file of a few hundred bytes is a \
+        "{} cannot be read as a parquet table ({error}): fetch it again (a file of a few hundred bytes is a \
          pointer that git-lfs would have replaced), or write it anew, compressed with snappy, gzip or \
          not at all",
         path.display()

@@ -112,7 +112,7 @@ fn a_damaged_table_is_an_error_or_other_items_but_never_a_panic() {
         for len in 0..whole.len() {
             fs::write(&path, &whole[..len]).unwrap();
             let error = failed(&plan(set.clone()), data.path());
-            assert!(error.contains("is no whole parquet table"), "{len}: {error}");
+            assert!(error.contains("cannot be read as a parquet table"), "{len}: {error}");
         }
         for at in 0..whole.len() {
             for flip in [1, 0x80, 0xff] {
