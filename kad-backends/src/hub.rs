@@ -1,4 +1,6 @@
-//! Models of the Hugging Face hub, through the hub's own cache.
+//! Models and datasets of the Hugging Face hub, through the hub's own cache.
+
+mod dataset;
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +12,16 @@ use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::{onnx, safetensors};
 
+pub use dataset::dataset;
+
 /// Fetched if the repository has them.
 const OPTIONAL: [&str; 3] =
     ["tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
 /// Fetched always.
 const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
+
+/// The branch that is meant where none is named.
+const MAIN: &str = "main";
 
 /// How often a file that another process downloads is asked for; the client waits five seconds
 /// each time.
@@ -31,7 +38,7 @@ pub(crate) fn fetch(
     file: Option<&str>,
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf, LoadError> {
-    let hub = Hub { repo, revision: revision.unwrap_or("main"), cache: cache()?, endpoint: None };
+    let hub = Hub::new(repo, RepoType::Model, revision.unwrap_or(MAIN))?;
     match file {
         Some(file) => hub.file(file, progress),
         None => hub.model(progress),
@@ -47,7 +54,7 @@ pub(crate) fn fetch_graph(
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf, LoadError> {
     onnx::places(dtype)?;
-    let hub = Hub { repo, revision: revision.unwrap_or("main"), cache: cache()?, endpoint: None };
+    let hub = Hub::new(repo, RepoType::Model, revision.unwrap_or(MAIN))?;
     match file {
         Some(file) => {
             onnx::check_named(Path::new(file), dtype)?;
@@ -70,6 +77,7 @@ fn cache() -> Result<Cache, LoadError> {
 
 struct Hub<'a> {
     repo: &'a str,
+    kind: RepoType,
     revision: &'a str,
     cache: Cache,
     /// Instead of the one that the environment names; for tests.
@@ -79,9 +87,23 @@ struct Hub<'a> {
 /// Of a repository's files, its graph; or the words for what graphs it has.
 type Choice<'a> = &'a dyn Fn(&[&str]) -> Result<Result<String, String>, LoadError>;
 
-impl Hub<'_> {
+impl<'a> Hub<'a> {
+    fn new(repo: &'a str, kind: RepoType, revision: &'a str) -> Result<Self, LoadError> {
+        Ok(Self { repo, kind, revision, cache: cache()?, endpoint: None })
+    }
+
+    /// As users write it.
+    fn name(&self) -> String {
+        let kind = if self.is_dataset() { "datasets/" } else { "" };
+        format!("hf:{kind}{}@{}", self.repo, self.revision)
+    }
+
+    fn is_dataset(&self) -> bool {
+        matches!(self.kind, RepoType::Dataset)
+    }
+
     fn repo_at(&self, revision: &str) -> Repo {
-        Repo::with_revision(self.repo.to_owned(), RepoType::Model, revision.to_owned())
+        Repo::with_revision(self.repo.to_owned(), self.kind, revision.to_owned())
     }
 
     /// Where the revision's files lie if any is cached; a commit needs no entry among the branches.
@@ -234,14 +256,14 @@ impl Hub<'_> {
     }
 
     fn not_found(&self, what: &str, advice: String) -> LoadError {
-        let path = PathBuf::from(format!("hf:{}@{}", self.repo, self.revision));
+        let path = PathBuf::from(self.name());
         LoadError::NotFound { what: what.to_owned(), path, advice }
     }
 
     fn api(&self, revision: &str) -> Result<ApiRepo, LoadError> {
         if std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| value != "0" && !value.is_empty()) {
             return Err(LoadError::Network {
-                asked: format!("hf:{}@{}", self.repo, self.revision),
+                asked: self.name(),
                 message: "it is not in the cache, and HF_HUB_OFFLINE is set".to_owned(),
                 advice: "unset HF_HUB_OFFLINE to fetch it".to_owned(),
             });
@@ -259,7 +281,7 @@ impl Hub<'_> {
 
     fn error(&self, what: &str, error: &ApiError) -> LoadError {
         LoadError::Network {
-            asked: format!("hf:{}@{} ({what})", self.repo, self.revision),
+            asked: format!("{} ({what})", self.name()),
             message: error.to_string(),
             advice: self.advice(error),
         }
@@ -273,9 +295,12 @@ impl Hub<'_> {
         }
         let advice = match status(error) {
             Some(401 | 403) => {
-                "set HF_TOKEN to a token that may read it, and accept the model's terms on its page"
+                "set HF_TOKEN to a token that may read it, and accept the terms on its page"
             }
             Some(404) => return self.advice_if_absent(),
+            _ if self.is_dataset() => {
+                "check the network; without one, copy the dataset into the hub's cache (HF_HOME)"
+            }
             _ => {
                 "check the network; without one, copy the model into the hub's cache (HF_HOME) or \
                  give its folder's path instead of hf:"
@@ -285,9 +310,14 @@ impl Hub<'_> {
     }
 
     fn advice_if_absent(&self) -> String {
-        let advice = "check the name, the revision and the file; a model without safetensors must \
-                      be converted, or run with backend = \"ort\" if it has ONNX graphs; a .gguf file is \
-                      asked for as hf:ORG/REPO/FILE.gguf";
+        let advice = match self.is_dataset() {
+            true => "the hub has no such dataset any more, or not that file",
+            false => {
+                "check the name, the revision and the file; a model without safetensors must be \
+                 converted, or run with backend = \"ort\" if it has ONNX graphs; a .gguf file is \
+                 asked for as hf:ORG/REPO/FILE.gguf"
+            }
+        };
         match self.cached_folder() {
             Some(folder) => format!(
                 "{advice}; the cache has an earlier copy and only that commit was asked: for a \
@@ -380,7 +410,7 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
     /// A hub cache as the hub's clients write it, holding these files.
     fn cache_with(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
@@ -395,7 +425,8 @@ mod tests {
     }
 
     fn hub<'a>(root: &Path, revision: &'a str) -> Hub<'a> {
-        Hub { repo: "org/repo", revision, cache: Cache::new(root.to_owned()), endpoint: None }
+        let cache = Cache::new(root.to_owned());
+        Hub { repo: "org/repo", kind: RepoType::Model, revision, cache, endpoint: None }
     }
 
     #[test]
@@ -432,7 +463,7 @@ mod tests {
     }
 
     /// A hub with one repository, and its address. Each file it hands out is told to `asked`.
-    fn hub_with(
+    pub(super) fn hub_with(
         files: &[(&'static str, Vec<u8>)],
         asked: std::sync::mpsc::Sender<String>,
     ) -> String {
@@ -459,7 +490,7 @@ mod tests {
     fn answer_of(path: &str, whole: bool, files: &[(&str, Vec<u8>)]) -> Vec<u8> {
         let file = files.iter().find(|(name, _)| path.ends_with(&format!("{COMMIT}/{name}")));
         let (status, headers, body) = match file {
-            None if path.contains("/api/models/") => {
+            None if path.contains("/api/") => {
                 let siblings: Vec<_> = files
                     .iter()
                     .map(|(name, _)| serde_json::json!({ "rfilename": name }))

@@ -89,6 +89,7 @@ pub use dtype::Dtype;
 pub use early_exit::LayeredModel;
 pub use error::LoadError;
 pub use files::{Format, ModelFiles};
+pub use hub::dataset;
 pub use options::{Device, RunOptions};
 pub use pypi::verify;
 pub use registry::{Backend, LoadedModel, ModelRequest, load, load_with};

@@ -39,7 +39,7 @@ pub(crate) struct ProfileArgs {
     /// a quarter of it, text by text
     #[arg(long, default_value_t = 16, value_name = "TOKENS", value_parser = at_least_one)]
     pub(crate) draft_length: usize,
-    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+    /// Folder of benchmark files (gsm8k/test.jsonl, ...), or hf: for the hub
     #[arg(long, env = "KAD_DATA")]
     pub(crate) data: Option<PathBuf>,
 }
@@ -111,7 +111,7 @@ pub(crate) struct BenchArgs {
     /// New tokens for each prompt
     #[arg(long, default_value_t = 64, value_parser = at_least_one)]
     pub(crate) tokens: usize,
-    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+    /// Folder of benchmark files (gsm8k/test.jsonl, ...), or hf: for the hub
     #[arg(long, env = "KAD_DATA")]
     pub(crate) data: Option<PathBuf>,
     /// Also write the comparison, with charts, as a self-contained page

@@ -12,9 +12,10 @@ pub(crate) enum TasksCommand {
     #[command(after_help = "\
 Examples:
   kad tasks list
-  kad tasks list --data data --json")]
+  kad tasks list --data data --json
+  kad tasks list --data hf:")]
     List {
-        /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+        /// Folder of benchmark files (gsm8k/test.jsonl or gsm8k/test.parquet, ...), or hf: for the hub
         #[arg(long, env = "KAD_DATA")]
         data: Option<PathBuf>,
         /// Print JSON
@@ -31,6 +32,7 @@ Examples:
 Examples:
   kad tasks show nano --model nano:large-aligned
   kad tasks show gsm8k --model my-gsm8k.toml:base --item 3
+  kad tasks show mmlu --data hf: --model nano:large-aligned --json
   kad tasks show \"mmlu, by likelihood\" --model my-mmlu.toml:base")]
     Show(ShowArgs),
 }
@@ -47,7 +49,10 @@ pub(crate) struct ShowArgs {
     /// Which item, from 1
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) item: u64,
-    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Folder of benchmark files (gsm8k/test.jsonl or gsm8k/test.parquet, ...), or hf: for the hub
     #[arg(long, env = "KAD_DATA")]
     pub(crate) data: Option<PathBuf>,
 }

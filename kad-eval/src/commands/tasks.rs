@@ -15,7 +15,9 @@ use crate::config::{DecoderKind, Experiment, ModelPlan, TaskPlan, default_task, 
 use crate::failure::{Failure, WrongRequest};
 use crate::models::{self, Model, Models};
 use crate::output;
-use crate::task::{self, CATALOGUE, Entry, Form, Grading, Item, Loading, Task, letter};
+use crate::task::{
+    self, CATALOGUE, Entry, Form, Found, Grading, Item, Loading, Published, Task, letter,
+};
 
 pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
     match command {
@@ -23,14 +25,16 @@ pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
             let data = data.as_deref();
             let text = match (json, markdown) {
                 (true, _) => {
-                    serde_json::to_string_pretty(&listed(data)).context("a list of text")?
+                    serde_json::to_string_pretty(&listed(data)?).context("a list of text")?
                 }
                 (_, true) => self::markdown(),
-                _ => table(data),
+                _ => table(data)?,
             };
             output::line(text.trim_end())?;
             if data.is_none() && !json && !markdown {
-                output::note("no data folder: name it with `--data DIR` or in KAD_DATA");
+                output::note(
+                    "no data folder: name it with `--data DIR` or in KAD_DATA; hf: is the hub",
+                );
             }
             Ok(())
         }
@@ -38,24 +42,25 @@ pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
     }
 }
 
-/// Whether the file of a task is where it is expected; none if it needs none, or nobody said where.
-fn found(entry: &Entry, data: Option<&Path>) -> Option<bool> {
-    task::place(data, entry.file?).map(|path| path.is_file())
-}
-
-fn listed(data: Option<&Path>) -> Vec<serde_json::Value> {
+fn listed(data: Option<&Path>) -> Result<Vec<serde_json::Value>> {
     let entry = |entry: &Entry| {
-        json!({
+        let found = match task::found(entry, data)? {
+            Found::Unasked => None,
+            Found::InFolder | Found::OnHub => Some(true),
+            Found::Missing => Some(false),
+        };
+        Ok(json!({
             "name": entry.name,
             "measures": entry.measures,
             "metric": entry.metric,
             "items": (entry.items > 0).then_some(entry.items),
             "file": entry.file,
-            "found": found(entry, data),
+            "hub": entry.hub.as_ref().map(Published::place),
+            "found": found,
             "licence": entry.licence,
             "source": entry.get,
             "keys": entry.keys,
-        })
+        }))
     };
     CATALOGUE.iter().map(entry).collect()
 }
@@ -64,39 +69,42 @@ fn items(entry: &Entry) -> String {
     if entry.items > 0 { entry.items.to_string() } else { "yours".to_owned() }
 }
 
-fn table(data: Option<&Path>) -> String {
+fn table(data: Option<&Path>) -> Result<String> {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["task", "measures", "metric", "items", "data", "licence", "source"]);
     for entry in &CATALOGUE {
-        let state = match found(entry, data) {
-            Some(true) => "found",
-            Some(false) => "MISSING",
-            None => "",
+        let file = entry.file.unwrap_or("–");
+        let place = match (task::found(entry, data)?, &entry.hub) {
+            (Found::OnHub, Some(hub)) => format!("hub: {}", hub.place()),
+            (Found::InFolder, _) => format!("{file} found"),
+            (Found::Missing, _) => format!("{file} MISSING"),
+            _ => file.to_owned(),
         };
-        let place = format!("{} {state}", entry.file.unwrap_or("–"));
         table.add_row([
             entry.name,
             entry.measures,
             entry.metric,
             &items(entry),
-            place.trim_end(),
+            &place,
             entry.licence,
             entry.get,
         ]);
     }
-    table.to_string()
+    Ok(table.to_string())
 }
 
 /// The table of `docs/TASKS.md`.
 fn markdown() -> String {
-    let head = "| task | measures | metric | items | file | licence | source |\n|---|---|---|---|---|---|---|\n";
+    let head = "| task | measures | metric | items | file | licence | source | on the hub |\n\
+                |---|---|---|---|---|---|---|---|\n";
     let row = |entry: &Entry| {
         let file = entry.file.map_or("–".to_owned(), |file| format!("`{file}`"));
+        let hub = entry.hub.as_ref().map_or("–".to_owned(), Published::place);
         let Entry { name, measures, metric, licence, get, .. } = entry;
         format!(
-            "| `{name}` | {measures} | {metric} | {} | {file} | {licence} | {get} |\n",
+            "| `{name}` | {measures} | {metric} | {} | {file} | {licence} | {get} | {hub} |\n",
             items(entry)
         )
     };
@@ -118,6 +126,12 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
         let message = format!("{} has {held} items, there is no item {}", task.name, args.item);
         return Err(anyhow::Error::from(WrongRequest(message)).into());
     };
+    if args.json {
+        let reader = args.model.as_ref().map(|reader| readers(reader, experiment, &task));
+        let shown = shown_as_json(&task, item, args.item, reader.transpose()?.as_ref())?;
+        output::line(&serde_json::to_string_pretty(&shown).context("a record of text")?)?;
+        return Ok(());
+    }
     output::line(&format!("task     {}", task.name))?;
     output::line(&format!("item     {} ({} of {held})", item.id, args.item))?;
     match &args.model {
@@ -212,6 +226,40 @@ fn alone(source: &Source) -> ModelPlan {
     plan(source, &EngineArgs::default())
 }
 
+/// What `kad tasks show` prints, for programs.
+fn shown_as_json(
+    task: &Task,
+    item: &Item,
+    place: u64,
+    reader: Option<&(String, Models)>,
+) -> Result<serde_json::Value> {
+    let messages = task.conversation(item, &[]).messages.into_iter();
+    let options = item.options.iter().enumerate().map(|(index, option)| {
+        json!({ "letter": letter(index), "text": option.text, "right": option.right })
+    });
+    let mut shown = json!({
+        "task": task.name,
+        "item": item.id,
+        "place": place,
+        "items": task.items.len(),
+        "group": item.group,
+        "messages": messages
+            .map(|message| json!({ "role": message.role, "content": message.content }))
+            .collect::<Vec<_>>(),
+        "turns": item.turns,
+        "options": options.collect::<Vec<_>>(),
+        "gold": Some(&item.gold).filter(|gold| !gold.is_empty()),
+        "answer": how(&task.grading),
+    });
+    if let Some((name, models)) = reader {
+        let (speaker, tokens) = read_by(name, models, task, item)?;
+        shown["model"] = json!(name);
+        shown["prompt"] = json!(visible(speaker, &tokens));
+        shown["tokens"] = json!(tokens);
+    }
+    Ok(shown)
+}
+
 fn messages(task: &Task, item: &Item) -> std::io::Result<()> {
     for message in task.conversation(item, &[]).messages {
         output::line(&format!("\n[{}]\n{}", message.role, message.content))?;
@@ -219,7 +267,13 @@ fn messages(task: &Task, item: &Item) -> std::io::Result<()> {
     Ok(())
 }
 
-fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
+/// The prompt's tokens, and the model that reads them.
+fn read_by<'m>(
+    name: &str,
+    models: &'m Models,
+    task: &Task,
+    item: &Item,
+) -> Result<(&'m Model, Vec<kad_core::TokenId>)> {
     let kind = DecoderKind::Single { model: name.to_owned() };
     let speaker = models::speaker(&kind, models);
     let tokens = match task.grading {
@@ -229,6 +283,11 @@ fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
             prompt.tokens(speaker, "")?
         }
     };
+    Ok((speaker, tokens))
+}
+
+fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
+    let (speaker, tokens) = read_by(name, models, task, item)?;
     output::line(&format!("model    {name}"))?;
     output::line(&format!("tokens   {}", tokens.len()))?;
     output::line(&format!("\n{}", visible(speaker, &tokens)))?;
@@ -252,16 +311,20 @@ fn visible(speaker: &Model, tokens: &[kad_core::TokenId]) -> String {
     text + &stream.finish()
 }
 
-/// What is right, and how it is found.
-fn answer(task: &Task, item: &Item) -> std::io::Result<()> {
-    let how = match &task.grading {
+/// How an answer is found.
+fn how(grading: &Grading) -> String {
+    match grading {
         Grading::Speed => "not graded: for speed only".to_owned(),
         Grading::Answer(extractor) => format!("read by `{extractor}` in the reply"),
         Grading::Options => "the option that the decoder's law holds for likeliest".to_owned(),
         Grading::RightMass => "the share of the right options in the law's probability".to_owned(),
         Grading::Text => "the probability of the text by the decoder's law".to_owned(),
-    };
-    output::line(&format!("\nanswer   {how}"))?;
+    }
+}
+
+/// What is right, and how it is found.
+fn answer(task: &Task, item: &Item) -> std::io::Result<()> {
+    output::line(&format!("\nanswer   {}", how(&task.grading)))?;
     if matches!(task.grading, Grading::Options | Grading::RightMass) {
         for (index, option) in item.options.iter().enumerate() {
             let mark = if option.right { "*" } else { " " };

@@ -1,13 +1,12 @@
 //! ARC-Challenge (Clark et al., arXiv 1803.05457) and CommonsenseQA (Talmor et al., arXiv 1811.00937),
 //! whose files have one form.
 
-use std::path::Path;
-
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde::Deserialize;
 
 use super::choice::{self, Question};
-use super::{Loading, Problem, Set, files};
+use super::files::{self, Records};
+use super::{Loading, Problem, Set};
 use crate::config::Choosing;
 
 /// Where a set of this form lies, and what it is about.
@@ -47,34 +46,26 @@ struct Choices {
 
 /// The published file.
 pub(super) fn load(source: &Source, choosing: Choosing, from: Loading<'_>) -> Result<Set> {
-    let (path, text) = files::read(from.data, source.file)?;
-    let read = |path: &Path, text: &str| problems(path, text, source, choosing, from.seed);
-    let examples = match files::read_optional(from.data, source.examples)? {
-        Some((path, text)) => Some(read(&path, &text)?),
-        None => None,
-    };
+    let read = |lines| problems(lines, source, choosing, from.seed);
     Ok(Set {
-        problems: read(&path, &text)?,
-        examples,
+        problems: read(files::records(from.data, source.file)?)?,
+        examples: files::optional(from.data, source.examples)?.map(read).transpose()?,
         grading: choice::grading(choosing.by),
         frame: choice::frame(choosing.by),
     })
 }
 
 fn problems(
-    path: &Path,
-    text: &str,
+    lines: Records<Line>,
     source: &Source,
     choosing: Choosing,
     seed: u64,
 ) -> Result<Vec<Problem>> {
-    let lines = files::lines::<Line>(path, text)?;
+    files::distinct(&lines, |line| line.id.clone())?;
     lines
         .into_iter()
-        .map(|(number, line)| {
-            let question = question(line).map_err(|problem| {
-                anyhow::anyhow!("{} line {number}: {problem}", path.display())
-            })?;
+        .map(|(at, line)| {
+            let question = question(line).map_err(|problem| anyhow!("{at}: {problem}"))?;
             Ok(question.problem(choosing, seed, source.about))
         })
         .collect()

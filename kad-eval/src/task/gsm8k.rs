@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use regex::Regex;
 use serde::Deserialize;
 
-use super::{Extractor, Frame, Grading, Item, Opening, Problem, Set, files};
+use super::files::{self, Records};
+use super::{Extractor, Frame, Grading, Item, Opening, Problem, Set};
 
 /// The system prompt of the KAD experiments (Hammal et al., their `configs/tasks.py`).
 pub(super) const STEP_BY_STEP: &str =
@@ -30,27 +31,23 @@ struct Line {
 
 /// The published files: `test.jsonl`, and `train.jsonl` for examples if it is there.
 pub(super) fn load(data: Option<&Path>) -> Result<Set> {
-    let (path, text) = files::read(data, "gsm8k/test.jsonl")?;
-    let examples = match files::read_optional(data, "gsm8k/train.jsonl")? {
-        Some((path, text)) => Some(problems(&path, &text, "train")?),
-        None => None,
-    };
+    let examples = files::optional(data, "gsm8k/train.jsonl")?;
     Ok(Set {
-        problems: problems(&path, &text, "test")?,
-        examples,
+        problems: problems(files::records(data, "gsm8k/test.jsonl")?, "test")?,
+        examples: examples.map(|lines| problems(lines, "train")).transpose()?,
         grading: Grading::Answer(Extractor::Number),
         frame: Frame::QUESTION,
     })
 }
 
-fn problems(path: &Path, text: &str, split: &str) -> Result<Vec<Problem>> {
+fn problems(lines: Records<Line>, split: &str) -> Result<Vec<Problem>> {
     let opening = step_by_step();
-    let lines = files::lines::<Line>(path, text)?.into_iter().enumerate();
+    let lines = lines.into_iter().enumerate();
     lines
-        .map(|(index, (number, line))| {
-            let (steps, gold) = parts(&line.answer).with_context(|| {
-                format!("{} line {number}: the answer has no `#### number`", path.display())
-            })?;
+        .map(|(index, (at, line))| {
+            let parts = parts(&line.answer);
+            let (steps, gold) =
+                parts.with_context(|| format!("{at}: the answer has no `#### number`"))?;
             let reply = format!("{steps}\nThe answer is {gold}.");
             let id = format!("{split}-{index:04}");
             let (turns, opening) = (vec![line.question], opening.clone());

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::{Frame, Grading, Item, Problem, Set, files};
+use super::files::{self, Records};
+use super::{Frame, Grading, Item, Problem, Set};
 
 #[derive(Deserialize)]
 struct Line {
@@ -16,9 +17,9 @@ struct Line {
 
 /// The published file, unpacked: `HumanEval.jsonl`.
 pub(super) fn load(data: Option<&Path>) -> Result<Set> {
-    let (path, text) = files::read(data, "humaneval/HumanEval.jsonl")?;
+    let lines: Records<Line> = files::records(data, "humaneval/HumanEval.jsonl")?;
+    files::distinct(&lines, |line| line.task_id.clone())?;
     let item = |line: Line| Item { id: line.task_id, turns: vec![line.prompt], ..Item::default() };
-    let lines = files::lines(&path, &text)?;
     let problem = |line| Problem { item: item(line), reply: String::new() };
     Ok(Set {
         problems: lines.into_iter().map(|(_, line)| problem(line)).collect(),

@@ -23,32 +23,31 @@ pub(super) fn load(plan: &JsonlPlan) -> Result<Set> {
     let opening = Opening { system: plan.system.clone(), shots: Vec::new() };
     let opening = std::sync::Arc::new(opening);
     let (mut problems, mut ids) = (Vec::new(), HashSet::new());
-    for (index, (number, line)) in
+    for (index, (at, line)) in
         files::lines::<Map<String, Json>>(path, &text)?.into_iter().enumerate()
     {
-        let at = || format!("{} line {number}", path.display());
         let fields = Value::from(Serde(&line));
         let render = |what: &str, template: &str| {
             let made = environment.render_str(template, &fields);
-            made.map_err(|error| lacking(what, &line, &error)).with_context(at)
+            made.map_err(|error| lacking(what, &line, &error)).with_context(|| at.to_string())
         };
         let id = match &plan.id {
             Some(template) => render("id", template)?,
             None => format!("line-{:05}", index + 1),
         };
         if !ids.insert(id.clone()) {
-            bail!("{}: the id {id} stands twice", at());
+            bail!("{at}: the id {id} stands twice");
         }
         let turns = vec![render("prompt", &plan.prompt)?];
         if turns[0].trim().is_empty() {
-            bail!("{}: the prompt is empty", at());
+            bail!("{at}: the prompt is empty");
         }
         let gold = match (&plan.answer, &plan.extractor) {
             (Some(template), Some(extractor)) => {
                 let answer = render("answer", template)?;
-                extractor.gold(&answer).with_context(|| {
-                    format!("{}: `{extractor}` finds no answer in {answer:?}", at())
-                })?
+                extractor
+                    .gold(&answer)
+                    .with_context(|| format!("{at}: `{extractor}` finds no answer in {answer:?}"))?
             }
             _ => String::new(),
         };

@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::files::{self, Records};
 use super::gsm8k::step_by_step;
-use super::{Extractor, Frame, Grading, Item, Problem, Set, files};
+use super::{Extractor, Frame, Grading, Item, Problem, Set};
 
 /// How the KAD experiments ask for the form of the answer.
 const FORM: &str = r"Present the answer in LaTex format: \boxed{Your answer}";
@@ -23,30 +24,23 @@ struct Line {
 
 /// The published files: `test.jsonl`, and `train.jsonl` for examples if it is there.
 pub(super) fn load(data: Option<&Path>) -> Result<Set> {
-    let (path, text) = files::read(data, "math500/test.jsonl")?;
-    let examples = match files::read_optional(data, "math500/train.jsonl")? {
-        Some((path, text)) => Some(problems(&path, &text)?),
-        None => None,
-    };
     Ok(Set {
-        problems: problems(&path, &text)?,
-        examples,
+        problems: problems(files::records(data, "math500/test.jsonl")?)?,
+        examples: files::optional(data, "math500/train.jsonl")?.map(problems).transpose()?,
         grading: Grading::Answer(Extractor::Boxed),
         frame: Frame::QUESTION,
     })
 }
 
-fn problems(path: &Path, text: &str) -> Result<Vec<Problem>> {
+fn problems(lines: Records<Line>) -> Result<Vec<Problem>> {
     let opening = step_by_step();
-    let lines = files::lines::<Line>(path, text)?.into_iter().enumerate();
+    let lines = lines.into_iter().enumerate();
     lines
-        .map(|(index, (number, line))| {
+        .map(|(index, (at, line))| {
             // The gold answer must be in a box: without one, all of the solution would be it.
             let boxed = line.solution.contains("\\boxed") || line.solution.contains("\\fbox");
             let gold = boxed.then(|| Extractor::Boxed.read(&line.solution, 0)).flatten();
-            let gold = gold.with_context(|| {
-                format!("{} line {number}: the solution has no \\boxed answer", path.display())
-            })?;
+            let gold = gold.with_context(|| format!("{at}: the solution has no \\boxed answer"))?;
             let item = Item {
                 id: format!("test-{index:03}"),
                 turns: vec![format!("{}\n\n{FORM}", line.problem)],

@@ -1,13 +1,13 @@
 //! MMLU (Hendrycks et al., arXiv 2009.03300): multiple choice in 57 subjects.
 
 use std::collections::HashMap;
-use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde::Deserialize;
 
 use super::choice::{self, Question};
-use super::{Loading, Problem, Set, files, order};
+use super::files::{self, Records};
+use super::{Loading, Problem, Set, order};
 use crate::config::MmluPlan;
 
 /// Its subjects, as its files name them.
@@ -82,16 +82,15 @@ struct Line {
 
 /// The test split: one subject, or all of them in turn; examples are of the dev split.
 pub(super) fn load(plan: &MmluPlan, from: Loading<'_>) -> Result<Set> {
-    let (path, text) = files::read(from.data, "mmlu/test.jsonl")?;
-    let problems = problems(plan, &path, &text, from.seed)?;
+    let read = |lines| problems(plan, lines, from.seed);
+    let lines: Records<Line> = files::records(from.data, "mmlu/test.jsonl")?;
+    let count = lines.len();
+    let problems = read(lines)?;
     if problems.is_empty() {
         let subject = plan.subject.as_deref().unwrap_or("any subject");
-        bail!("{} has no question about {subject}", path.display());
+        bail!("mmlu has no question about {subject} among its {count}: fetch the whole set");
     }
-    let examples = match files::read_optional(from.data, "mmlu/dev.jsonl")? {
-        Some((path, text)) => Some(self::problems(plan, &path, &text, from.seed)?),
-        None => None,
-    };
+    let examples = files::optional(from.data, "mmlu/dev.jsonl")?.map(read).transpose()?;
     let place = |problem: &Problem| {
         let subject = problem.item.group.as_deref();
         SUBJECTS.iter().position(|known| Some(*known) == subject).unwrap_or(SUBJECTS.len())
@@ -105,10 +104,10 @@ pub(super) fn load(plan: &MmluPlan, from: Loading<'_>) -> Result<Set> {
     })
 }
 
-fn problems(plan: &MmluPlan, path: &Path, text: &str, seed: u64) -> Result<Vec<Problem>> {
+fn problems(plan: &MmluPlan, lines: Records<Line>, seed: u64) -> Result<Vec<Problem>> {
     let mut counts: HashMap<String, usize> = HashMap::new();
     let mut problems = Vec::new();
-    for (number, line) in files::lines::<Line>(path, text)? {
+    for (at, line) in lines {
         if plan.subject.as_ref().is_some_and(|subject| *subject != line.subject) {
             continue;
         }
@@ -123,8 +122,7 @@ fn problems(plan: &MmluPlan, path: &Path, text: &str, seed: u64) -> Result<Vec<P
             right: line.answer,
             group: Some(line.subject),
         };
-        let at = || format!("{} line {number}", path.display());
-        question.check().map_err(|problem| anyhow::anyhow!("{}: {problem}", at()))?;
+        question.check().map_err(|problem| anyhow!("{at}: {problem}"))?;
         problems.push(question.problem(plan.choosing, seed, &about));
     }
     Ok(problems)

@@ -32,9 +32,9 @@ use sha2::{Digest, Sha256};
 use crate::config::{Format, TaskPlan, TaskSet};
 use crate::failure::WrongRequest;
 
-pub(crate) use catalogue::{CATALOGUE, Entry};
+pub(crate) use catalogue::{CATALOGUE, Entry, Published};
 pub(crate) use extract::{Extractor, letter};
-pub(crate) use files::place;
+pub(crate) use files::{Found, found};
 pub(crate) use form::{Conversation, Form, Frame};
 pub(crate) use mmlu::SUBJECTS;
 pub(crate) use turns::{MT_BENCH_CATEGORIES, SPEC_BENCH_PARTS};

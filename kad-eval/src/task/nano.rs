@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use kad_backends::Source;
 use serde::Deserialize;
 
@@ -18,8 +18,7 @@ struct Line {
 /// The problems of `split` (`validation` or `test`).
 pub(super) fn load(split: &str) -> Result<Set> {
     let path = file(split)?;
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read the task file {}", path.display()))?;
+    let text = files::text(&path)?;
     let problem = |line: Line| {
         let reply = format!("The answer is {}.", line.answer);
         let (id, turns, gold) = (line.id, vec![line.question], line.answer);

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use super::files::{self, At, Records};
 use super::gsm8k::step_by_step;
-use super::{Extractor, Frame, Grading, Item, Problem, Set, files};
+use super::{Extractor, Frame, Grading, Item, Problem, Set};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -16,30 +17,45 @@ struct Entry {
     body: String,
     question: String,
     equation: String,
-    answer: f64,
+    answer: Answer,
     #[serde(rename = "Type")]
     kind: String,
 }
 
-/// The published file, `SVAMP.json`: all 1,000 problems. (The hub's `ChilleD/SVAMP` has 300 of them in
-/// its test split.)
+/// A number in the authors' file, the text of one in the hub's.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`Answer` is neither a number nor a text")]
+enum Answer {
+    Number(f64),
+    Text(String),
+}
+
+/// The published file, `SVAMP.json`: all 1,000 problems. The hub's `ChilleD/SVAMP` has 700 of them in a
+/// train split and 300 in a test split; put together in the order of their numbers they are the file.
 pub(super) fn load(data: Option<&Path>) -> Result<Set> {
-    let (path, text) = files::read(data, "svamp/SVAMP.json")?;
-    let entries: Vec<Entry> = files::json(&path, &text)?;
-    if entries.is_empty() {
-        bail!("{} holds no items", path.display());
-    }
+    let mut entries: Records<Entry> = files::records(data, "svamp/SVAMP.json")?;
+    files::distinct(&entries, |entry| entry.id.clone())?;
+    // `chal-17`
+    entries.sort_by_key(|(_, entry)| {
+        let number = entry.id.rsplit('-').next().and_then(|number| number.parse().ok());
+        number.unwrap_or(u64::MAX)
+    });
     Ok(Set {
-        problems: entries.into_iter().map(problem).collect(),
+        problems: entries.into_iter().map(problem).collect::<Result<_>>()?,
         examples: None,
         grading: Grading::Answer(Extractor::Number),
         frame: Frame::QUESTION,
     })
 }
 
-fn problem(entry: Entry) -> Problem {
+fn problem((at, entry): (At, Entry)) -> Result<Problem> {
+    let answer = match entry.answer {
+        Answer::Number(number) => number.to_string(),
+        Answer::Text(text) => text,
+    };
+    let gold = Extractor::Number.gold(&answer);
+    let gold = gold.with_context(|| format!("{at}: the answer {answer:?} is no number"))?;
     let number = |text: &str| Extractor::Number.gold(text).unwrap_or_default();
-    let gold = number(&entry.answer.to_string());
     let sum: Vec<String> = entry
         .equation
         .split_whitespace()
@@ -57,5 +73,6 @@ fn problem(entry: Entry) -> Problem {
         opening: step_by_step(),
         ..Item::default()
     };
-    Problem { item, reply: format!("{} = {gold}. The answer is {gold}.", bare.unwrap_or(&sum)) }
+    let reply = format!("{} = {gold}. The answer is {gold}.", bare.unwrap_or(&sum));
+    Ok(Problem { item, reply })
 }

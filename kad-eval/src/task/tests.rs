@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::{By, Choosing, MmluPlan, Truth};
 
@@ -139,7 +141,7 @@ fn svamp_joins_body_and_question() {
     let entry = text.trim_matches(['[', ']']);
     write(data.path(), "svamp/SVAMP.json", &format!("[{entry}, {entry}]"));
     let error = failed(&plan(TaskSet::Svamp), data.path());
-    assert!(error.contains("two items of svamp have the id chal-1"), "{error}");
+    assert!(error.contains("SVAMP.json entry 2 have the same id, chal-1"), "{error}");
     write(data.path(), "svamp/SVAMP.json", "[");
     assert!(failed(&plan(TaskSet::Svamp), data.path()).contains("SVAMP.json is malformed"));
 }
@@ -206,6 +208,47 @@ fn shuffling_moves_the_letter_and_keeps_the_answer() {
         golds.insert(item.gold.clone());
     }
     assert_eq!(golds.len(), 5, "30 orders put the answer at every place: {golds:?}");
+}
+
+proptest! {
+    /// E3: another order is a permutation, the gold letter goes with its option, and what names an
+    /// option's text is judged as it was.
+    #[test]
+    fn no_order_of_options_changes_a_grade(
+        seed in any::<u64>(), id in "[a-z]{1,6}", count in 2usize..27, at in any::<prop::sample::Index>()
+    ) {
+        let right = at.index(count);
+        let options: Vec<String> = (0..count).map(|i| format!("option {i}")).collect();
+        let line = serde_json::json!({
+            "id": id, "question": "?", "answerKey": letter(right),
+            "choices": { "label": (0..count).map(letter).collect::<Vec<_>>(), "text": options },
+        });
+        let data = folder("arc_challenge/test.jsonl", &line.to_string());
+        let [plain, moved] = [false, true].map(|shuffle| {
+            let choosing = Choosing { shuffle, ..WRITTEN };
+            loaded(&plan(TaskSet::ArcChallenge(choosing)), data.path(), seed)
+        });
+        let texts = |task: &Task| -> Vec<String> {
+            task.items[0].options.iter().map(|option| option.text.clone()).collect()
+        };
+        let (before, after) = (texts(&plain), texts(&moved));
+        prop_assert_eq!(&before, &options);
+        let mut sorted = after.clone();
+        sorted.sort_by_key(|text| options.iter().position(|option| option == text));
+        prop_assert_eq!(&sorted, &options);
+        let graded = |task: &Task, texts: &[String], text: &String| {
+            let place = texts.iter().position(|other| other == text).unwrap();
+            let item = &task.items[0];
+            assert!(item.prompt().contains(&format!("\n{}). {text}\n", letter(place))));
+            task.is_right(item, task.answer(item, &format!("So it is {}.", letter(place))).as_deref())
+        };
+        for text in &options {
+            // `I` and `A` before a full stop are letters, not words.
+            let (one, other) = (graded(&plain, &before, text), graded(&moved, &after, text));
+            prop_assert_eq!(one, other);
+            prop_assert_eq!(other, *text == options[right]);
+        }
+    }
 }
 
 const TRUTH: &str = r#"[{"question": "Seeds?",
@@ -327,3 +370,6 @@ fn data_that_is_not_there_is_said_where_it_should_be() {
     write(empty.path(), "gsm8k/test.jsonl", "\n");
     assert!(failed(&plan(TaskSet::Gsm8k), empty.path()).contains("holds no items"));
 }
+
+mod faults;
+mod tables;

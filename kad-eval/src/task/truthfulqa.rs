@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use serde::Deserialize;
 
 use super::choice::{self, Question};
-use super::{Choice, Frame, Grading, Item, Loading, Problem, Set, files, letter, order};
+use super::files::{self, Records};
+use super::{Choice, Frame, Grading, Item, Loading, Problem, Set, letter, order};
 use crate::config::{By, Truth};
 
 /// Questions and answers that the published prompt begins with.
@@ -34,17 +35,47 @@ const PRIMER: [[&str; 2]; 6] = [
 #[derive(Deserialize)]
 struct Entry {
     question: String,
-    mc1_targets: BTreeMap<String, u8>,
-    mc2_targets: BTreeMap<String, u8>,
+    mc1_targets: Targets,
+    mc2_targets: Targets,
+}
+
+/// Options, each with 1 if it is true and 0 if not: side by side in the authors' file, in two lists in
+/// the hub's.
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "targets are neither options with 0 or 1, nor `choices` and `labels`"
+)]
+enum Targets {
+    Lists { choices: Vec<String>, labels: Vec<u8> },
+    Pairs(BTreeMap<String, u8>),
+}
+
+impl Targets {
+    /// In the order of their texts, whatever that of the file.
+    fn sorted(self) -> Result<BTreeMap<String, u8>, String> {
+        let pairs: BTreeMap<String, u8> = match self {
+            Targets::Pairs(pairs) => pairs,
+            Targets::Lists { choices, labels } if choices.len() == labels.len() => {
+                choices.into_iter().zip(labels).collect()
+            }
+            Targets::Lists { choices, labels } => {
+                return Err(format!("{} labels for {} choices", labels.len(), choices.len()));
+            }
+        };
+        match pairs.values().find(|truth| **truth > 1) {
+            Some(truth) => Err(format!("a label is {truth}: it must be 0 or 1")),
+            None => Ok(pairs),
+        }
+    }
 }
 
 /// The published file, `mc_task.json`.
 pub(super) fn load(metric: Truth, by: By, from: Loading<'_>) -> Result<Set> {
-    let (path, text) = files::read(from.data, "truthfulqa/mc_task.json")?;
-    let entries: Vec<Entry> = files::json(&path, &text)?;
-    let problems = entries.into_iter().enumerate().map(|(index, entry)| {
+    let entries: Records<Entry> = files::records(from.data, "truthfulqa/mc_task.json")?;
+    let problems = entries.into_iter().enumerate().map(|(index, (at, entry))| {
         let made = problem(index, entry, metric, by, from.seed);
-        made.map_err(|problem| anyhow::anyhow!("{} entry {}: {problem}", path.display(), index + 1))
+        made.map_err(|problem| anyhow!("{at}: {problem}"))
     });
     let (examples, grading, frame) = match (by, metric) {
         (By::Answer, _) => (None, choice::grading(by), choice::frame(by)),
@@ -71,7 +102,7 @@ fn problem(
     };
     // Some published questions have an option without text: nobody can choose it.
     let targets: BTreeMap<String, u8> =
-        targets.into_iter().filter(|(text, _)| !text.trim().is_empty()).collect();
+        targets.sorted()?.into_iter().filter(|(text, _)| !text.trim().is_empty()).collect();
     let right: Vec<usize> =
         targets.values().enumerate().filter(|(_, truth)| **truth == 1).map(|(i, _)| i).collect();
     let [first, others @ ..] = &right[..] else {

@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde::Deserialize;
 
-use super::{Frame, Grading, Item, Problem, Set, files, order};
+use super::files::{self, Records};
+use super::{Frame, Grading, Item, Problem, Set, order};
 
 /// Parts of Spec-Bench, as it names them; `mt_bench` holds eight categories.
 pub(crate) const SPEC_BENCH_PARTS: [&str; 6] =
@@ -18,9 +19,18 @@ pub(crate) const MT_BENCH_CATEGORIES: [&str; 8] =
 
 #[derive(Deserialize)]
 struct Line {
+    /// The hub's MT-bench has numbers of its own for the same questions, and other names.
+    #[serde(alias = "prompt_id")]
     question_id: u64,
     category: String,
+    #[serde(alias = "prompt")]
     turns: Vec<String>,
+}
+
+impl Line {
+    fn id(&self) -> String {
+        format!("{}-{}", self.category, self.question_id)
+    }
 }
 
 /// The published file of Spec-Bench: one part, or all of them in turn, so that the first few items are
@@ -48,23 +58,24 @@ fn load(
     parts: &[&str],
     index: impl Fn(&str) -> usize,
 ) -> Result<Set> {
-    let (path, text) = files::read(data, file)?;
-    let mut problems = Vec::new();
-    for (number, line) in files::lines::<Line>(&path, &text)? {
+    let lines: Records<Line> = files::records(data, file)?;
+    files::distinct(&lines, Line::id)?;
+    let (count, mut problems) = (lines.len(), Vec::new());
+    for (at, line) in lines {
         if line.turns.is_empty() {
-            bail!("{} line {number}: `turns` is empty", path.display());
+            bail!("{at}: `turns` is empty");
         }
         let own = parts.get(index(&line.category)).copied();
         if part.is_some_and(|part| own != Some(part)) {
             continue;
         }
-        let id = format!("{}-{}", line.category, line.question_id);
+        let id = line.id();
         let group = Some(own.unwrap_or(&line.category).to_owned());
         let item = Item { id, turns: line.turns, group, ..Item::default() };
         problems.push(Problem { item, reply: String::new() });
     }
     if let (Some(part), true) = (part, problems.is_empty()) {
-        bail!("{} has no item of {part}", path.display());
+        bail!("{file} has no item of {part} among its {count}: fetch it again");
     }
     let of = |problem: &Problem| index(problem.item.id.rsplit_once('-').map_or("", |(c, _)| c));
     let problems = order::in_turn(problems, of);

@@ -168,6 +168,12 @@ fn a_prompt_is_shown_as_the_model_reads_it() {
         assert_eq!(text.matches("⟦<|endoftext|>⟧").count(), 2, "{text}");
         assert!(text.contains("Question: ") && text.contains("\nAnswer:\n"), "{text}");
     }
+    let json = kad(&["tasks", "show", "nano", "--item", "2", "--model", &own("aligned"), "--json"]);
+    let shown: Value = serde_json::from_str(&json.succeeds()).unwrap();
+    let user = &shown["messages"].as_array().unwrap().last().unwrap()["content"];
+    assert!(shown["prompt"].as_str().unwrap().contains(user.as_str().unwrap()), "{shown}");
+    assert_eq!((shown["place"].as_u64(), shown["model"].as_str()), (Some(2), Some("aligned")));
+    assert!(shown["tokens"].as_array().unwrap().len() > 10 && shown["gold"].is_string(), "{shown}");
     let text = show("own", &own("aligned"));
     assert!(text.contains("(1 of 4)") && text.contains("gold     42"), "{text}");
     let plain = kad(&["tasks", "show", "nano", "--item", "2"]).succeeds();

@@ -1,0 +1,99 @@
+//! Rows of parquet tables, as the records of JSON lines that hold the same.
+//!
+//! A row becomes a JSON object under the names of its columns, so both are read by the same types.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Result, anyhow};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{At, Records, malformed, not_empty, unreadable};
+
+/// The rows of a table.
+///
+/// # Errors
+/// If it is no whole table, or a row is malformed: by number.
+pub(super) fn rows<T: DeserializeOwned>(path: &Path) -> Result<Records<T>> {
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
+    if file.metadata().is_ok_and(|about| about.is_dir()) {
+        return Err(unreadable(path, ErrorKind::IsADirectory.into()));
+    }
+    let rows = caught(|| objects(file)).map_err(|error| broken(path, &error))?;
+    let path: Arc<Path> = path.into();
+    let record = |(number, row)| {
+        let at = At { path: path.clone(), unit: "row", number };
+        match serde_json::from_value(row) {
+            Ok(record) => Ok((at, record)),
+            Err(error) => Err(malformed(&at, &error)),
+        }
+    };
+    not_empty(&path, (1..).zip(rows).map(record).collect::<Result<_>>()?)
+}
+
+fn objects(file: File) -> Result<Vec<Value>, ParquetError> {
+    let table = SerializedFileReader::new(file)?;
+    let mut rows = Vec::new();
+    for group in 0..table.num_row_groups() {
+        for row in table.get_row_group(group)?.get_row_iter(None)? {
+            rows.push(object(&row?));
+        }
+    }
+    Ok(rows)
+}
+
+/// The reader panics where the pages of a damaged table contradict its head. Here that is an error as
+/// others are, without a word on stderr.
+fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
+    /// The hook is the whole process's: who restores it must be who took it.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let result = panic::catch_unwind(AssertUnwindSafe(read));
+    panic::set_hook(hook);
+    let contradiction = |_| Err(ParquetError::General("its pages contradict its head".to_owned()));
+    result.unwrap_or_else(contradiction)
+}
+
+fn broken(path: &Path, error: &ParquetError) -> anyhow::Error {
+    anyhow!(
+        "{} cannot be read as a parquet table ({error}): fetch it again (a file of a few hundred bytes is a \
+         pointer that git-lfs would have replaced), or write it anew, compressed with snappy, gzip or \
+         not at all",
+        path.display()
+    )
+}
+
+fn object(row: &Row) -> Value {
+    let fields = row.get_column_iter().map(|(name, field)| (name.clone(), value(field)));
+    Value::Object(fields.collect::<Map<_, _>>())
+}
+
+/// Kinds of fields that no published set has (dates, decimals, maps) become what no record expects.
+fn value(field: &Field) -> Value {
+    match field {
+        Field::Bool(truth) => Value::from(*truth),
+        Field::Byte(number) => Value::from(*number),
+        Field::Short(number) => Value::from(*number),
+        Field::Int(number) => Value::from(*number),
+        Field::Long(number) => Value::from(*number),
+        Field::UByte(number) => Value::from(*number),
+        Field::UShort(number) => Value::from(*number),
+        Field::UInt(number) => Value::from(*number),
+        Field::ULong(number) => Value::from(*number),
+        Field::Float(number) => Value::from(f64::from(*number)),
+        Field::Double(number) => Value::from(*number),
+        Field::Str(text) => Value::from(text.as_str()),
+        Field::Group(row) => object(row),
+        Field::ListInternal(list) => list.elements().iter().map(value).collect(),
+        _ => Value::Null,
+    }
+}
