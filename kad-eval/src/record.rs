@@ -3,7 +3,7 @@
 
 mod file;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use kad_core::TokenId;
 use kad_core::decode::{Emitted, Origin, Round, Step};
@@ -225,14 +225,6 @@ pub(crate) fn origin_name(origin: Origin) -> &'static str {
         Origin::Bonus => "bonus",
         _ => "sampled",
     }
-}
-
-/// Which items a file already holds.
-pub(crate) type Done = HashSet<(String, String, String)>;
-
-/// What makes a record unique.
-pub(crate) fn key(record: &Record) -> (String, String, String) {
-    (record.decoder.clone(), record.task.clone(), record.item.clone())
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ pub(crate) struct Summary {
     /// Optional models that were not there, and the decoders that needed them: a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) left_out: Vec<String>,
+    /// What the run has to say about its numbers: a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
     /// Models side by side, where the experiment measures passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) side_by_side: Option<Rows>,
@@ -242,6 +245,7 @@ pub(crate) fn summarise(
         baseline: experiment.baseline.clone(),
         complete,
         left_out: Vec::new(),
+        warnings: Vec::new(),
         side_by_side: None,
         arms,
     }

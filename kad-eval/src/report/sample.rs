@@ -134,6 +134,7 @@ pub(crate) fn summary() -> Summary {
         baseline: "large base".to_owned(),
         complete: false,
         left_out: Vec::new(),
+        warnings: Vec::new(),
         side_by_side: None,
         arms,
     }

@@ -8,6 +8,7 @@ mod bad_input;
 mod bench;
 mod chains;
 mod compare;
+mod dry_run;
 mod experiments;
 mod explain;
 mod generate;
