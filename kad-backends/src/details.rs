@@ -60,6 +60,9 @@ pub struct ModelDetails {
     pub remark: Option<String>,
     /// The most tokens a session may hold.
     pub context_len: usize,
+    /// Bytes of keys and values that a session keeps of each token it holds, as far as the
+    /// architecture tells: a graph may keep fewer.
+    pub cache_bytes: u64,
     /// Size and fingerprint of its vocabulary.
     pub vocab: Vocab,
     /// The type of every tensor in the file.
@@ -113,6 +116,13 @@ impl Counts {
     }
 }
 
+/// A key and a value of `kv_heads · head_dim` numbers in each block: `f64` in `naive`, `f32` elsewhere,
+/// whatever type the weights have.
+pub(crate) fn cache_bytes(spec: &DecoderSpec, backend: Backend) -> u64 {
+    let number = if backend == Backend::Naive { 8 } else { 4 };
+    2 * number * spec.layers as u64 * spec.kv_width() as u64
+}
+
 impl ModelDetails {
     /// Of the early exit that runs `spec`, taken from the model called `name`.
     pub(crate) fn early_exit(&self, name: &str, spec: &DecoderSpec) -> Self {
@@ -126,6 +136,7 @@ impl ModelDetails {
             weight_bytes: counts.bytes,
             kept: counts.kept.into_iter().collect(),
             kept_bytes: counts.kept_bytes,
+            cache_bytes: cache_bytes(spec, self.backend),
             ..self.clone()
         }
     }

@@ -196,6 +196,7 @@ pub fn load_with(
         law_depends_on_pass: model.law_depends_on_pass(),
         remark: model.remark(),
         context_len: model.context_len(),
+        cache_bytes: details::cache_bytes(model.spec(), request.backend),
         vocab,
         types,
     };

@@ -33,8 +33,19 @@ pub(crate) fn threads() -> usize {
 
 /// Bytes of this process in memory; none where the system does not tell as Linux does.
 pub(crate) fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kilobytes("/proc/self/status", "VmRSS:")
+}
+
+/// Bytes that programs could still take without the machine running out of memory; none where the
+/// system does not tell as Linux does.
+pub(crate) fn available_bytes() -> Option<u64> {
+    kilobytes("/proc/meminfo", "MemAvailable:")
+}
+
+/// A line of a file of the system, in bytes.
+fn kilobytes(file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(1024)
 }

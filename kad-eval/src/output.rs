@@ -44,3 +44,54 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn error(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
+
+/// Columns and rows of the terminal behind stderr.
+pub(crate) fn screen() -> (usize, usize) {
+    let (rows, columns) = console::Term::stderr().size();
+    (columns.into(), rows.into())
+}
+
+/// Seconds as people say them: two units at most, none of them smaller than a second.
+pub(crate) fn duration(seconds: f64) -> String {
+    // A cast of NaN is 0, and one of what is too large the largest number.
+    let whole = seconds.round() as u64;
+    let (minutes, hours, days) = (whole.saturating_add(30) / 60, whole / 3600, whole / 86400);
+    match whole {
+        0 => "less than 1 s".to_owned(),
+        1..100 => format!("{whole} s"),
+        100..7200 => format!("{minutes} min"),
+        7200..172_800 => format!("{hours} h {} min", (whole % 3600) / 60),
+        _ => format!("{days} d {} h", (whole % 86400) / 3600),
+    }
+}
+
+/// Bytes as people say them.
+pub(crate) fn size(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    if bytes < 1e9 { format!("{:.1} MB", bytes / 1e6) } else { format!("{:.1} GB", bytes / 1e9) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_are_said_in_units_that_fit() {
+        let said =
+            [0.2, 1.0, 99.4, 100.0, 121.0, 7199.0, 7200.0, 90_000.0, 200_000.0].map(duration);
+        let wanted = [
+            "less than 1 s",
+            "1 s",
+            "99 s",
+            "2 min",
+            "2 min",
+            "120 min",
+            "2 h 0 min",
+            "25 h 0 min",
+            "2 d 7 h",
+        ];
+        assert_eq!(said, wanted);
+        assert_eq!(duration(f64::INFINITY).split(' ').count(), 4, "no panic");
+        assert_eq!([size(400_000), size(2_449_000_000)], ["0.4 MB", "2.4 GB"]);
+    }
+}

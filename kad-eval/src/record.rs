@@ -3,7 +3,7 @@
 
 mod file;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use kad_core::TokenId;
 use kad_core::decode::{Emitted, Origin, Round, Step};
@@ -232,11 +232,11 @@ pub(crate) fn origin_name(origin: Origin) -> &'static str {
     }
 }
 
-/// Which items a file already holds.
-pub(crate) type Done = HashSet<(String, String, String)>;
+/// What makes a record unique within a run: decoder, task and item.
+pub(crate) type Key = (String, String, String);
 
-/// What makes a record unique.
-pub(crate) fn key(record: &Record) -> (String, String, String) {
+/// That of `record`.
+pub(crate) fn key(record: &Record) -> Key {
     (record.decoder.clone(), record.task.clone(), record.item.clone())
 }
 

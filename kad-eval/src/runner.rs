@@ -2,27 +2,38 @@
 
 mod arm;
 mod folder;
+mod forecast;
+mod look;
+mod memory;
 mod plan;
 mod progress;
+mod prompts;
 mod score;
 mod shard;
+mod tally;
 mod work;
 
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 use crate::config::Experiment;
 use crate::failure::Failure;
 use crate::models::Models;
-use crate::record::{Done, Record, RecordWriter, key};
+use crate::record::{Record, RecordWriter};
 use crate::task::Task;
 
 pub(crate) use arm::PROMPT_TOO_LONG;
 pub(crate) use folder::RunFolder;
-use plan::{Job, Plan};
+pub(crate) use look::{Held, look};
+pub(crate) use memory::{Caches, caches};
+use plan::{Done, Job, Plan};
+use progress::Progress;
+pub(crate) use prompts::{prompt, typical};
+pub(crate) use score::predictor as law_along;
 pub(crate) use shard::Shard;
+pub(crate) use tally::Tally;
 
 /// Set by Ctrl-C; the item in flight is given up.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -78,17 +89,19 @@ pub(crate) fn run(
 ) -> Result<Finished, Failure> {
     let plan = Plan::new(experiment, tasks, how.shard);
     let (mut writer, mut records) = RecordWriter::resume(&folder.records(), &|it| plan.light(it))?;
-    let done = check_held(&records, experiment, tasks)
+    let done = plan
+        .check_held(&records)
         .with_context(|| format!("{} cannot be continued", folder.records().display()))?;
     let elsewhere = plan.held_elsewhere(folder, &done)?;
     records.extend(elsewhere);
-    let held: Done = records.iter().map(key).collect();
+    let held: Done = records.iter().filter_map(|record| plan.rank(record)).collect();
     let left: Vec<Job> =
-        plan.jobs.iter().filter(|job| !held.contains(&plan.key(job))).copied().collect();
+        plan.jobs.iter().filter(|job| !held.contains(&Plan::place(job))).copied().collect();
     let already = records.len();
-    let mut progress = progress::Progress::new(plan.jobs.len(), already);
+    let jobs = others.len() + 1;
+    let mut progress = Progress::new(&plan, &records, (models, jobs));
     let mut failures = Vec::new();
-    work::for_each(&plan, &left, models, others, &mut |made| {
+    work::for_each(&plan, &left, models, others, &mut |job, made| {
         match made {
             Ok(record) => {
                 writer.write(&record)?;
@@ -100,7 +113,8 @@ pub(crate) fn run(
                 let nothing_works = records.len() == already && failures.len() + 1 == GIVE_UP_AFTER;
                 match error {
                     Failure::Work(error) if !how.fail_fast && !nothing_works => {
-                        progress.failed(&format!("{error:#}"));
+                        let arm = job.map(|job| (job.task, job.decoder));
+                        progress.failed(arm, &format!("{error:#}"));
                         failures.push(error);
                     }
                     end => return Err(end),
@@ -116,39 +130,6 @@ pub(crate) fn run(
         plan.settle(folder)?;
     }
     Ok(finished)
-}
-
-/// The items that `records` finish. Refuses records that this plan did not make: every number is
-/// computed from them.
-fn check_held(records: &[Record], experiment: &Experiment, tasks: &[Task]) -> Result<Done> {
-    let mut seen = Done::new();
-    for (line, record) in (1..).zip(records) {
-        let problem = if !seen.insert(key(record)) {
-            "stands twice"
-        } else if !belongs(record, experiment, tasks) {
-            "is not of this plan, or was changed"
-        } else {
-            continue;
-        };
-        bail!(
-            "line {line} (decoder `{}`, task {}, item {}) {problem}; move the folder away to start anew",
-            record.decoder,
-            record.task,
-            record.item
-        );
-    }
-    Ok(seen)
-}
-
-fn belongs(record: &Record, experiment: &Experiment, tasks: &[Task]) -> bool {
-    let task = tasks.iter().find(|task| task.name == record.task);
-    let item = task.and_then(|task| task.items.iter().find(|item| item.id == record.item));
-    experiment.decoders.iter().any(|plan| plan.name == record.decoder)
-        && item.is_some_and(|item| item.gold == record.gold)
-        && task.zip(item).is_some_and(|(task, item)| {
-            record.correct == task.is_right(item, record.answer.as_deref())
-        })
-        && record.seed == item_seed(experiment.seed, &record.task, &record.item)
 }
 
 /// Seed of an item's draws: a digest of the experiment's seed, the task and the item, so that it

@@ -30,8 +30,8 @@ pub(crate) struct Summary {
     /// Optional models that were not there, and the decoders that needed them: a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) left_out: Vec<String>,
-    /// What the run had to say at its end: a sentence each.
-    #[serde(default)]
+    /// What the run has to say about its numbers: a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
     /// Models side by side, where the experiment measures passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

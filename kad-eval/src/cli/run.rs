@@ -12,11 +12,15 @@ use crate::runner::Shard;
 ///
 /// Results go to OUT/NAME/RUN-ID. The same command continues an interrupted run; a changed plan,
 /// model or data file makes a new run.
+///
+/// A run that may take longer than a minute says so once every decoder has done an item: how long from
+/// what these took, and how much memory. --dry-run says it before anything is decoded.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kad run experiments/quickstart.toml
   kad run experiments/kad-nano.toml --limit 50
+  kad run experiments/kad-nano.toml --dry-run --jobs 2
   KAD_DATA=data kad run my-gsm8k.toml --out /tmp/results
   kad run experiments/kad-nano.toml --set sampling.temperature=0 --set models.base.backend=naive
   seq 8 | parallel kad run my-gsm8k.toml --shard {}/8 && kad run my-gsm8k.toml")]
@@ -44,6 +48,20 @@ pub(crate) struct RunArgs {
     /// command without --shard puts their results together
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
+    /// Load plan, data and models, say what there is to do, how long it takes and how much memory, and
+    /// decode nothing; the results folder is not touched. Times are those of items that are done
+    /// already, else of a few passes that are timed now (a second or two for each set of models), as if
+    /// every text went on to max_new_tokens: so at most about. What is drafted and verified counts as
+    /// if its target decoded alone, unless a profile predicts it. Memory is what the process holds with
+    /// the models loaded, for each job, and keys and values of every session at the longest text
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print the closing summary, or what --dry-run says, as JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Run also a plan whose sweeps make more than 1,000 decoders
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Stop at the first item that fails instead of reporting it and going on
     #[arg(long)]
     pub(crate) fail_fast: bool,

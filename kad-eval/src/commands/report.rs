@@ -3,6 +3,7 @@
 mod show;
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +12,7 @@ use super::speed;
 use crate::cli::ReportArgs;
 use crate::compare::{Run, Texts};
 use crate::failure::{Failure, WrongRequest};
-use crate::record::{Done, Record, key, read};
+use crate::record::{Key, Record, key, read};
 use crate::{output, report};
 
 pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {
@@ -47,7 +48,8 @@ fn open(folder: &Path) -> Result<Run> {
 
 /// Without their texts, of which a digest is kept. What several files hold counts once.
 fn records(folder: &Path) -> Result<(Vec<Record>, Texts)> {
-    let (mut records, texts, mut seen) = (Vec::new(), RefCell::new(Texts::default()), Done::new());
+    let (mut records, texts, mut seen) =
+        (Vec::new(), RefCell::new(Texts::default()), HashSet::<Key>::new());
     for file in report::record_files(folder)? {
         let light = |record: Record| {
             texts.borrow_mut().add(&record);

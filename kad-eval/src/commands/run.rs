@@ -1,48 +1,44 @@
 //! `kad run`: from an experiment file to a table and a report.
 
+mod dry;
+mod estimate;
+mod pace;
+mod prepare;
 pub(super) mod provenance;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, anyhow};
-use kad_core::decode::Stop;
-use sha2::{Digest, Sha256};
+use serde::Serialize;
 
 use super::bench::predicted;
 use crate::cli::RunArgs;
-use crate::config::{self, ChainPlan, DecoderKind, Experiment, Levels};
+use crate::config::Experiment;
 use crate::failure::Failure;
 use crate::models::{self, Models};
 use crate::profile::{Profile, Stretch};
-use crate::record::Record;
 use crate::report::{self, Expected};
-use crate::runner::{self, Finished, How, INTERRUPTED, RunFolder, Shard};
+use crate::runner::{self, Finished, How, RunFolder, Shard};
 use crate::side_by_side::{self, Measured, Rows, Sheet};
 use crate::summary::{Summary, summarise};
-use crate::task::{self, Grading, Loading, Task};
+use crate::task::{self, Task};
 use crate::{output, table};
+use prepare::Prepared;
+pub(super) use prepare::on_ctrl_c;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let mut experiment = experiment(args).map_err(Failure::Request)?;
-    let profiles = models::planned::profiles(&experiment)?;
-    check_writable(&args.out.join(&experiment.name))?;
-    let tasks = load_tasks(&experiment, args)?;
-    on_ctrl_c()?;
-    let kinds: Vec<DecoderKind> = experiment.decoders.iter().map(|d| d.kind.clone()).collect();
-    let (models, left_out) = models::load_for(&mut experiment, &kinds)?;
-    models::check_baseline(&experiment)?;
+    let prepared = Prepared::new(args)?;
+    if args.dry_run { dry::run(args, &prepared) } else { decode(args, prepared) }
+}
+
+fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
+    let Prepared { experiment, profiles, tasks, models, left_out, run_id, .. } = prepared;
     let again =
         |_| models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind));
     let others = (1..args.jobs.get()).map(again).collect::<Result<Vec<_>>>()?;
-    check_shared(&experiment, &models)?;
-    for plan in &mut experiment.decoders {
-        models::planned::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
-            .with_context(|| format!("decoder `{}`", plan.name))?;
-    }
-    let expected = expected(&experiment, profiles)?;
-    let run_id = run_id(&experiment, &models, &tasks)?;
+    let expected = expected(&experiment, &profiles)?;
     let folder = RunFolder::open(&args.out, &experiment.name, &run_id, args.shard)?;
     folder.write_json("plan.json", &experiment)?;
     // Shards decode; what is compared on one machine is measured by the run that joins them.
@@ -60,34 +56,23 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     }
     let side_by_side = measured
         .map(|measured| Rows::of(&experiment, &models, &tasks, &finished.records, measured));
+    let said = warnings::warnings(&experiment, (&models, &left_out), &tasks, &finished.records);
+    if let Some(shard) = args.shard {
+        return conclude_shard(args, &folder, shard, &finished, &said);
+    }
     let summary = Summary {
         left_out,
         side_by_side: side_by_side.transpose()?,
+        warnings: said.iter().cloned().chain(warnings::failed(&finished)).collect(),
         ..summarise(&experiment, &run_id, &finished.records, finished.is_complete())
     };
-    tell_remarks(&experiment, &finished.records);
-    warn_unanswered(&tasks, &experiment, &finished.records);
-    if let Some(shard) = args.shard {
-        return conclude_shard(&folder, shard, &finished);
-    }
     provenance::settle(&folder)?;
     let prompt = |task: &str, item: &str| prompt(&tasks, task, item);
     report::write(&folder, (&summary, &finished.records), &prompt, expected)?;
     if let Some(sheet) = summary.side_by_side.as_ref().map(Sheet::of) {
         folder.write("models.md", &sheet.markdown(&summary.left_out))?;
     }
-    conclude(&folder, &summary, &finished)
-}
-
-fn experiment(args: &RunArgs) -> Result<Experiment> {
-    let text = std::fs::read_to_string(&args.file)
-        .with_context(|| format!("cannot read the experiment {}", args.file.display()))?;
-    let (mut name, mut text) = (args.file.display().to_string(), text);
-    if !args.set.is_empty() {
-        text = config::set(&text, &args.set)?;
-        name += " with --set";
-    }
-    Ok(config::read(&name, &text)?)
+    conclude(args, &folder, &summary, &finished, &said)
 }
 
 /// What the experiment wants to know of its models before they decode.
@@ -109,137 +94,80 @@ fn measure(
     measured.map(Some).ok_or_else(interrupted)
 }
 
-/// How often decoders changed their way on the way.
-fn tell_remarks(experiment: &Experiment, records: &[Record]) {
-    for plan in &experiment.decoders {
-        let own = || records.iter().filter(|record| record.decoder == plan.name);
-        let changed = own().filter(|record| !record.remarks.is_empty()).count();
-        let says = |record: &&Record, word| record.remarks.iter().any(|r| r.contains(word));
-        let plainly = own().filter(|record| says(record, "plain decoding: ")).count();
-        if changed > 0 {
-            output::note(&format!(
-                "`{}` adapted its lengths in {changed} of {} items and gave up speculation for a \
-                 while in {plainly}: see `remarks` in records.jsonl",
-                plan.name,
-                own().count()
-            ));
+/// The closing summary for programs.
+#[derive(Serialize)]
+struct Closing<'s> {
+    folder: &'s Path,
+    /// Items of all decoders, of the run or of the shard.
+    items: usize,
+    done: usize,
+    /// Done in this session.
+    new_items: usize,
+    failed: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<String>,
+    /// Of a shard, whose numbers are not all there; of a run they are in its summary.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'s [String],
+    /// None of a shard.
+    #[serde(flatten)]
+    summary: Option<&'s Summary>,
+}
+
+impl<'s> Closing<'s> {
+    fn of(folder: &'s RunFolder, finished: &Finished) -> Self {
+        Self {
+            folder: folder.path(),
+            items: finished.total,
+            done: finished.records.len(),
+            new_items: finished.new_items,
+            failed: finished.failures.len(),
+            shard: None,
+            warnings: &[],
+            summary: None,
         }
     }
 }
 
-/// Prompts that do not fit, and extractors that find nothing at all: more likely the wrong ones than the
-/// models hopeless.
-fn warn_unanswered(tasks: &[Task], experiment: &Experiment, records: &[Record]) {
-    let arms =
-        tasks.iter().flat_map(|task| experiment.decoders.iter().map(move |plan| (task, plan)));
-    for (task, plan) in arms {
-        let decoder = &plan.name;
-        let own = || records.iter().filter(|r| r.task == task.name && r.decoder == *decoder);
-        let long = own().filter(|record| record.stop == runner::PROMPT_TOO_LONG).count();
-        if long > 0 {
-            output::note(&format!(
-                "warning: {long} of {} prompts of {} do not fit the context of `{decoder}`: those items \
-                 have no answer",
-                own().count(),
-                task.name
-            ));
-        }
-        let texts = own().count() - long;
-        let cut = own().filter(|record| record.stop == Stop::MaxTokens.to_string()).count();
-        if matches!(task.grading, Grading::Answer(_)) && 2 * cut > texts {
-            output::note(&format!(
-                "warning: {cut} of {texts} texts of `{decoder}` on {} were cut off at \
-                 `max_new_tokens`: where no answer is stated, what is read there is no more than the \
-                 last so far",
-                task.name
-            ));
-        }
-        if let Grading::Answer(extractor) = &task.grading
-            && texts > 0
-            && own().all(|record| record.answer.is_none())
-        {
-            output::note(&format!(
-                "warning: `{extractor}` found no answer in any of the {texts} texts of `{decoder}` on \
-                 {}: look at some in report.html; if answers are there, the prompt asks for another \
-                 form than the extractor reads, and if they are cut off, `max_new_tokens` is too small",
-                task.name
-            ));
-        }
-    }
-}
-
-/// Before models are loaded: a run that cannot keep its results should not start.
-fn check_writable(folder: &Path) -> Result<()> {
-    let probe = folder.join(".probe");
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&probe, "kad"))
-        .and_then(|()| std::fs::remove_file(&probe))
-        .with_context(|| format!("cannot write in the results folder {}", folder.display()))
-}
-
-fn load_tasks(experiment: &Experiment, args: &RunArgs) -> Result<Vec<Task>> {
-    let load = |plan: &config::TaskPlan| {
-        let (data, limit) = (args.data.as_deref(), args.limit);
-        task::load(plan, Loading { data, seed: experiment.seed, limit })
-            .with_context(|| format!("task {}", plan.name()))
-    };
-    experiment.tasks.iter().map(load).collect()
-}
-
-fn check_shared(experiment: &Experiment, models: &Models) -> Result<()> {
-    let check = |plan: &config::DecoderPlan| {
-        models::check_shared(&plan.kind, models).with_context(|| format!("decoder `{}`", plan.name))
-    };
-    experiment.decoders.iter().try_for_each(check)
-}
-
-/// A digest of everything that decides the numbers: the plan, the models' files, the items, the
-/// libraries. (Not the revision: whoever works on kad itself sees in the provenance which
-/// revisions made a run.)
-fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<String> {
-    let mut hasher = Sha256::new();
-    hasher.update(serde_json::to_vec(experiment)?);
-    hasher.update(provenance::VERSIONS);
-    for (name, model) in models {
-        hasher.update(format!("{name} {} {:?}", model.digest, model.details.library));
-    }
-    tasks.iter().for_each(|task| hasher.update(task.digest()));
-    // A planned chain goes on as its profile's times say.
-    for plan in &experiment.decoders {
-        if let DecoderKind::Chain(ChainPlan { levels: Levels::Adapting { measured, .. }, .. }) =
-            &plan.kind
-        {
-            hasher.update(serde_json::to_vec(measured)?);
-        }
-    }
-    Ok(crate::hex(&hasher.finalize()[..6]))
-}
-
-/// The first Ctrl-C gives up the item in flight, a second one the process.
-pub(super) fn on_ctrl_c() -> Result<()> {
-    ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")
-}
-
-/// Prints the table and says how the run ended. Whether it is finished decides the exit code, also
-/// if nobody reads the table.
-fn conclude(folder: &RunFolder, summary: &Summary, finished: &Finished) -> Result<(), Failure> {
+/// Prints the table or the summary, then what is to be warned of, and says how the run ended. Whether it
+/// is finished decides the exit code, also if nobody reads the table.
+fn conclude(
+    args: &RunArgs,
+    folder: &RunFolder,
+    summary: &Summary,
+    finished: &Finished,
+    warnings: &[String],
+) -> Result<(), Failure> {
     let report = folder.path().join("report.html");
-    let printed =
-        output::line(&format!("{}\nreport: {}", table::render(summary), report.display()));
+    let text = match args.json {
+        true => {
+            let closing = Closing { summary: Some(summary), ..Closing::of(folder, finished) };
+            serde_json::to_string_pretty(&closing).context("cannot write the summary as JSON")?
+        }
+        false => format!("{}\nreport: {}", table::render(summary), report.display()),
+    };
+    let printed = output::line(&text);
+    warn(warnings);
     ended(finished)?;
-    summary.left_out.iter().for_each(|line| output::note(&format!("warning: {line}")));
     printed
         .with_context(|| format!("cannot print the table; results are in {}", report.display()))?;
     Ok(())
 }
 
 /// A part of a run has no table: what it would compare is not all there.
-fn conclude_shard(folder: &RunFolder, shard: Shard, finished: &Finished) -> Result<(), Failure> {
+fn conclude_shard(
+    args: &RunArgs,
+    folder: &RunFolder,
+    shard: Shard,
+    finished: &Finished,
+    warnings: &[String],
+) -> Result<(), Failure> {
+    if args.json {
+        let shard = Some(shard.to_string());
+        let closing = Closing { shard, warnings, ..Closing::of(folder, finished) };
+        output::line(&serde_json::to_string_pretty(&closing).context("cannot write JSON")?)?;
+    }
+    warn(warnings);
     ended(finished)?;
     output::note(&format!(
         "shard {shard}: {} items are done, in {}; when all shards are, the same command without \
@@ -249,6 +177,11 @@ fn conclude_shard(folder: &RunFolder, shard: Shard, finished: &Finished) -> Resu
         folder.records().display()
     ));
     Ok(())
+}
+
+/// All that the run has to say as a warning, in one place: below the table, where it is seen.
+fn warn(warnings: &[String]) {
+    warnings.iter().for_each(|line| output::note(&format!("warning: {line}")));
 }
 
 /// Whether everything is done.
@@ -274,7 +207,7 @@ fn ended(finished: &Finished) -> Result<(), Failure> {
 
 /// What the profiles say of the run's decoders: each planned one's own profile, and of the others the
 /// first that knows them.
-fn expected(experiment: &Experiment, profiles: Vec<(String, Profile)>) -> Result<Expected> {
+fn expected(experiment: &Experiment, profiles: &[(String, Profile)]) -> Result<Expected> {
     let mut decoders = BTreeMap::new();
     for plan in &experiment.decoders {
         let (own, others): (Vec<_>, Vec<_>) =
@@ -290,8 +223,8 @@ fn expected(experiment: &Experiment, profiles: Vec<(String, Profile)>) -> Result
     }
     let mut different: Vec<Profile> = Vec::new();
     for (_, profile) in profiles {
-        if !different.contains(&profile) {
-            different.push(profile);
+        if !different.contains(profile) {
+            different.push(profile.clone());
         }
     }
     Ok(Expected::of(&decoders, &different))

@@ -50,12 +50,14 @@ pub(super) fn chains(
     for (part, target_words) in names.parts(name, &target, sampling)? {
         // The target's law, and what the chain says on top of it.
         let sampling = own_sampling(table, &part.sampling)?;
-        let target = Part { sampling: sampling.clone(), ..part };
-        for (levels, words) in levels(table, name, names, &sampling)? {
+        let own = Part { sampling: sampling.clone(), ..part };
+        let levels = levels(table, name, names, &sampling)?;
+        target.check_members(plans.len() + levels.len())?;
+        for (levels, words) in levels {
             plans.push(DecoderPlan {
                 name: joined(name, &joined(&target_words, &words)),
                 family: name.to_owned(),
-                kind: DecoderKind::Chain(ChainPlan { target: target.clone(), levels }),
+                kind: DecoderKind::Chain(ChainPlan { target: own.clone(), levels }),
                 sampling: sampling.clone(),
             });
         }
@@ -184,6 +186,7 @@ fn levels(
         let place = Level { index, lowest: index == upper.len() };
         let swept = place.read(entry, name, names, sampling)?;
         let many = swept.len() > 1;
+        value.check_members(chains.len().saturating_mul(swept.len()))?;
         let longer = |(above, words): &(Vec<LevelPlan>, String)| {
             let with = |level: &LevelPlan| {
                 let own = match (many, entries.len()) {

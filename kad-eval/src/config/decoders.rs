@@ -1,6 +1,6 @@
 //! The decoders of an experiment file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 
 use super::chain::{self, Names};
@@ -39,11 +39,11 @@ pub(crate) fn decoders<M>(
         *plans = chain::chains(&entry.table, entry.name.str()?, &names, sampling)?;
     }
     let mut decoders: Vec<DecoderPlan> = Vec::new();
+    let mut called: HashMap<String, &Entry<'_>> = HashMap::new();
     for (entry, plans) in entries.iter().zip(made) {
         for plan in plans {
-            if decoders.iter().any(|other| other.name == plan.name) {
-                let message = format!("two decoders are called `{}`", plan.name);
-                return Err(entry.name.error(&message, Some("give each its own name".into())));
+            if let Some(first) = called.insert(plan.name.clone(), entry) {
+                return Err(entry.twice(first, &plan.name));
             }
             decoders.push(plan);
         }
@@ -69,6 +69,16 @@ impl<'a> Entry<'a> {
         visible(&name, "a decoder's name")?;
         let kind = known(&table.required("kind")?, "decoder kind", KINDS.into_iter())?;
         Ok(Self { table, name, kind })
+    }
+
+    /// The error for a decoder called `name`, as one of `first` is.
+    fn twice(&self, first: &Self, name: &str) -> ConfigError {
+        let message = format!("two decoders are called `{name}`");
+        let help = match std::ptr::eq(self, first) {
+            true => "a value of the sweep stands twice: leave one out",
+            false => "give each its own name",
+        };
+        self.name.twice(&first.name, &message, help)
     }
 
     fn is_chain(&self) -> bool {

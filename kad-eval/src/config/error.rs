@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use codespan_reporting::diagnostic::{Diagnostic, Label};
+use codespan_reporting::diagnostic::{Diagnostic, Label, LabelStyle};
 use codespan_reporting::files::SimpleFile;
 use codespan_reporting::term;
 
@@ -14,17 +14,26 @@ pub(crate) struct ConfigError {
 }
 
 impl ConfigError {
-    /// `message` says what is wrong with `span` of `text`; `help` what to write instead.
+    /// `message` says what is wrong with the last of `places` in `text`, which is what the others are
+    /// already; `help` what to write instead.
     pub(crate) fn new(
         file: &str,
         text: &str,
-        span: Range<usize>,
+        places: &[Range<usize>],
         message: &str,
         help: Option<String>,
     ) -> Self {
+        let mut labels: Vec<Label<()>> =
+            places.iter().map(|span| Label::secondary((), span.clone())).collect();
+        if let Some(last) = labels.last_mut() {
+            last.style = LabelStyle::Primary;
+        }
+        if let [first, _, ..] = labels.as_mut_slice() {
+            first.message = "the first is here".to_owned();
+        }
         let diagnostic = Diagnostic::error()
             .with_message(message)
-            .with_labels(vec![Label::primary((), span)])
+            .with_labels(labels)
             .with_notes(help.into_iter().map(|help| format!("help: {help}")).collect());
         let files = SimpleFile::new(file, text);
         let config = term::Config::default();

@@ -1,6 +1,7 @@
 //! From TOML to a checked [`Experiment`].
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::str::FromStr;
 
 use kad_backends::{LoadError, RunOptions};
@@ -21,8 +22,7 @@ type Result<T> = std::result::Result<T, ConfigError>;
 /// The first mistake, with its line, a caret and what to write instead.
 pub(crate) fn read(file: &str, text: &str) -> Result<Experiment> {
     let source = Source { file: file.to_owned(), text: text.to_owned() };
-    let parsed = DeTable::parse(&source.text)
-        .map_err(|error| source.error(error.span().unwrap_or(0..0), error.message(), None))?;
+    let parsed = DeTable::parse(&source.text).map_err(|error| no_toml(&source, &error))?;
     experiment(&Table::new(&source, "the experiment", parsed.get_ref(), 0..source.text.len()))
 }
 
@@ -41,6 +41,45 @@ fn experiment(file: &Table<'_>) -> Result<Experiment> {
     let tasks = tasks(&file.required("tasks")?, &decoders)?;
     file.finish()?;
     Ok(Experiment { name, question, seed, models, sampling, passes, decoders, baseline, tasks })
+}
+
+/// The error for text that is no TOML. A table or a key that stands twice is shown with its first place:
+/// that is how two models, whose names are keys, come to have one name.
+fn no_toml(source: &Source, error: &toml::de::Error) -> ConfigError {
+    let span = error.span().unwrap_or(0..0);
+    let first = (error.message() == "duplicate key").then(|| first_place(&source.text, span.start));
+    let Some(first) = first.flatten() else {
+        return source.error(span, error.message(), None);
+    };
+    let name = &source.text[span.clone()];
+    let message = match source.text[first.clone()].starts_with("[models.") {
+        true => format!("two models are called `{name}`"),
+        false => format!("`{name}` stands twice"),
+    };
+    source.twice([first, span], &message, "give each its own name, or leave one out")
+}
+
+/// Where the key or the table of the line that `at` is in stands before: of keys, in the same table.
+fn first_place(text: &str, at: usize) -> Option<Range<usize>> {
+    let label = |line: &str| {
+        let line = line.trim();
+        let end = if line.starts_with('[') { line.find(']') } else { line.find('=') };
+        end.map(|end| line[..end].trim().to_owned())
+    };
+    let from = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let own = label(text[from..].lines().next()?)?;
+    let mut start = from;
+    for line in text[..from].split_inclusive('\n').rev() {
+        start -= line.len();
+        if label(line).as_ref() == Some(&own) {
+            let indent = line.len() - line.trim_start().len();
+            return Some(start + indent..start + line.trim_end().len());
+        }
+        if line.trim().starts_with('[') && !own.starts_with('[') {
+            return None;
+        }
+    }
+    None
 }
 
 /// The name becomes a folder.

@@ -132,6 +132,9 @@ impl RulePlan {
                 (None, None) => table.required(parameter.name)?.floats()?,
             };
             let swept = values.len() > 1;
+            if let Some(given) = &given {
+                given.check_members(plans.len().saturating_mul(values.len()))?;
+            }
             let longer = |plan: &(Vec<f64>, String)| {
                 let (chosen, words) = plan;
                 let name = parameter.name;

@@ -25,7 +25,18 @@ impl Source {
         message: &str,
         help: Option<String>,
     ) -> ConfigError {
-        ConfigError::new(&self.file, &self.text, span, message, help)
+        ConfigError::new(&self.file, &self.text, &[span], message, help)
+    }
+
+    /// The error for what stands at `again` and stood at `first` already.
+    pub(crate) fn twice(
+        &self,
+        [first, again]: [Range<usize>; 2],
+        message: &str,
+        help: &str,
+    ) -> ConfigError {
+        let places = [first, again];
+        ConfigError::new(&self.file, &self.text, &places, message, Some(help.to_owned()))
     }
 }
 
@@ -48,6 +59,9 @@ impl std::fmt::Debug for Place {
         write!(f, "{}:{:?}", self.source.file, self.span)
     }
 }
+
+/// A sweep of more is a slip of the pen; its product alone might not fit into memory.
+const MOST_MEMBERS: usize = 100_000;
 
 /// One table of the file.
 pub(crate) struct Table<'a> {
@@ -157,6 +171,15 @@ impl<'a> Value<'a> {
         self.source.error(self.value.span(), message, help)
     }
 
+    /// The error for a value that is what `first` is already; of one place, that is all there is to show.
+    pub(crate) fn twice(&self, first: &Self, message: &str, help: &str) -> ConfigError {
+        let places = [first.value.span(), self.value.span()];
+        if places[0] == places[1] {
+            return self.error(message, Some(help.to_owned()));
+        }
+        self.source.twice(places, message, help)
+    }
+
     /// Where it stands.
     pub(crate) fn place(&self) -> Place {
         Place { source: std::sync::Arc::new(self.source.clone()), span: self.value.span() }
@@ -261,6 +284,15 @@ impl<'a> Value<'a> {
             return Err(self.error("an empty sweep", Some("give at least one value".into())));
         }
         Ok(values)
+    }
+
+    /// Refuses a sweep of so many members, before memory is asked for them.
+    pub(crate) fn check_members(&self, members: usize) -> Result<()> {
+        if members <= MOST_MEMBERS {
+            return Ok(());
+        }
+        let message = format!("a sweep of {members} decoders: {MOST_MEMBERS} is the most");
+        Err(self.error(&message, Some("sweep fewer values, or in several experiments".into())))
     }
 
     /// A number, or a list of them: a sweep.

@@ -11,6 +11,7 @@ use super::Record;
 /// Appends records to a file, each flushed to the operating system as one whole line.
 pub(crate) struct RecordWriter {
     file: File,
+    path: PathBuf,
 }
 
 impl RecordWriter {
@@ -36,7 +37,7 @@ impl RecordWriter {
             Ok(())
         })?;
         file.set_len(whole).and_then(|()| file.seek(SeekFrom::End(0)))?;
-        Ok((Self { file }, records))
+        Ok((Self { file, path: path.to_owned() }, records))
     }
 
     /// Appends one line.
@@ -46,7 +47,13 @@ impl RecordWriter {
     pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
-        self.file.write_all(&line).context("cannot write the record; finished items are kept")
+        self.file.write_all(&line).with_context(|| {
+            format!(
+                "cannot write the record of an item to {}: make room and start the same command again, \
+                 it continues",
+                self.path.display()
+            )
+        })
     }
 }
 

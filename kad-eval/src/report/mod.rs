@@ -64,6 +64,11 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
+    /// Seconds per token of `decoder`, if a profile knows it.
+    pub(crate) fn seconds_per_token(&self, decoder: &str) -> Option<f64> {
+        self.decoders.get(decoder).map(|prediction| prediction.seconds)
+    }
+
     /// `decoders` by their names, and the profiles they are from.
     pub(crate) fn of(decoders: &BTreeMap<String, Ranked>, profiles: &[Profile]) -> Self {
         let prediction =

@@ -34,6 +34,11 @@ impl RunFolder {
         Ok(Self { path, shard, _locks: locks })
     }
 
+    /// `out/name/run_id`, to be read only: it is neither made nor locked.
+    pub(super) fn unlocked(out: &Path, name: &str, run_id: &str) -> Self {
+        Self { path: out.join(name).join(run_id), shard: None, _locks: Vec::new() }
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -1,12 +1,13 @@
 //! What there is to do, in the order in which results are kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use super::{RunFolder, Shard, check_held};
+use super::tally::Tally;
+use super::{RunFolder, Shard, item_seed};
 use crate::config::Experiment;
-use crate::record::{Done, Record, key, read, sort_into};
+use crate::record::{Record, read, sort_into};
 use crate::task::Task;
 
 /// One decoder on one item.
@@ -15,6 +16,22 @@ pub(super) struct Job {
     pub(super) task: usize,
     pub(super) item: usize,
     pub(super) decoder: usize,
+    /// The item's place over all tasks.
+    place: usize,
+}
+
+/// A record's place among all: its item's over all tasks, and its decoder's.
+pub(super) type Rank = (usize, usize);
+
+/// What is done.
+pub(super) type Done = HashSet<Rank>;
+
+/// An item's place over all tasks, its task, and its place there.
+#[derive(Clone, Copy, Debug)]
+struct Spot {
+    place: usize,
+    task: usize,
+    item: usize,
 }
 
 /// The jobs of a run, or of one shard of it.
@@ -23,8 +40,8 @@ pub(super) struct Plan<'p> {
     pub(super) tasks: &'p [Task],
     /// Items are the outer loop, decoders the inner one.
     pub(super) jobs: Vec<Job>,
-    /// Of all items, also of other shards: their places over all tasks.
-    items: HashMap<(&'p str, &'p str), usize>,
+    /// Of all items, also of other shards, by the names of their tasks and their own.
+    items: HashMap<(&'p str, &'p str), Spot>,
     decoders: HashMap<&'p str, usize>,
     shard: Option<Shard>,
 }
@@ -39,12 +56,12 @@ impl<'p> Plan<'p> {
         };
         let own = all().filter(|(place, _)| shard.is_none_or(|shard| shard.has(*place)));
         let decoders = 0..experiment.decoders.len();
-        let jobs = own.flat_map(|(_, (task, item))| {
-            decoders.clone().map(move |decoder| Job { task, item, decoder })
+        let jobs = own.flat_map(|(place, (task, item))| {
+            decoders.clone().map(move |decoder| Job { task, item, decoder, place })
         });
         let names = |(place, (task, item)): (usize, (usize, usize))| {
-            let task = &tasks[task];
-            ((task.name.as_str(), task.items[item].id.as_str()), place)
+            let names = (tasks[task].name.as_str(), tasks[task].items[item].id.as_str());
+            (names, Spot { place, task, item })
         };
         let decoders = experiment.decoders.iter().enumerate();
         Self {
@@ -62,17 +79,69 @@ impl<'p> Plan<'p> {
         record.without_text(self.experiment.passes.is_some())
     }
 
-    /// What the record of `job` is found by.
-    pub(super) fn key(&self, job: &Job) -> (String, String, String) {
-        let task = &self.tasks[job.task];
-        let decoder = self.experiment.decoders[job.decoder].name.clone();
-        (decoder, task.name.clone(), task.items[job.item].id.clone())
+    /// The place of the record of `job` among all.
+    pub(super) fn place(job: &Job) -> Rank {
+        (job.place, job.decoder)
     }
 
     /// The place of `record` among all; None if it is not of this plan.
-    pub(super) fn rank(&self, record: &Record) -> Option<(usize, usize)> {
-        let item = self.items.get(&(record.task.as_str(), record.item.as_str()))?;
-        Some((*item, *self.decoders.get(record.decoder.as_str())?))
+    pub(super) fn rank(&self, record: &Record) -> Option<Rank> {
+        let spot = self.items.get(&(record.task.as_str(), record.item.as_str()))?;
+        Some((spot.place, *self.decoders.get(record.decoder.as_str())?))
+    }
+
+    /// How much each decoder has to do on each task, and with `records` what it took so far.
+    pub(super) fn tally<'r>(&self, records: impl Iterator<Item = &'r Record>) -> Tally {
+        let mut tally = Tally::new(self);
+        records.for_each(|record| tally.done(self, record));
+        tally
+    }
+
+    /// The task and the decoder of `record`, by their places in the file.
+    pub(super) fn arm(&self, record: &Record) -> Option<(usize, usize)> {
+        let spot = self.items.get(&(record.task.as_str(), record.item.as_str()))?;
+        Some((spot.task, *self.decoders.get(record.decoder.as_str())?))
+    }
+
+    /// How many replies the item of `record` asks for.
+    pub(super) fn turns(&self, record: &Record) -> usize {
+        let spot = self.items.get(&(record.task.as_str(), record.item.as_str()));
+        spot.map_or(1, |spot| self.tasks[spot.task].items[spot.item].turns.len().max(1))
+    }
+
+    /// The items that `records` finish. Refuses records that this plan did not make: every number is
+    /// computed from them.
+    ///
+    /// # Errors
+    /// The first such record, with its line.
+    pub(super) fn check_held(&self, records: &[Record]) -> Result<Done> {
+        let mut seen = Done::with_capacity(records.len());
+        for (line, record) in (1..).zip(records) {
+            let problem = match self.rank(record).filter(|_| self.is_own(record)) {
+                Some(rank) if seen.insert(rank) => continue,
+                Some(_) => "stands twice",
+                None => "is not of this plan, or was changed",
+            };
+            bail!(
+                "line {line} (decoder `{}`, task {}, item {}) {problem}; move the folder away to start \
+                 anew",
+                record.decoder,
+                record.task,
+                record.item
+            );
+        }
+        Ok(seen)
+    }
+
+    fn is_own(&self, record: &Record) -> bool {
+        let spot = self.items.get(&(record.task.as_str(), record.item.as_str()));
+        spot.is_some_and(|spot| {
+            let task = &self.tasks[spot.task];
+            let item = &task.items[spot.item];
+            item.gold == record.gold
+                && record.correct == task.is_right(item, record.answer.as_deref())
+                && record.seed == item_seed(self.experiment.seed, &record.task, &record.item)
+        })
     }
 
     /// What other files of the folder hold of this plan's jobs: those of shards, or for a shard
@@ -85,13 +154,11 @@ impl<'p> Plan<'p> {
         let mut seen = done.clone();
         for file in folder.all_records()?.into_iter().filter(|file| *file != folder.records()) {
             let records = read(&file, &|_| true, &|it| self.light(it))?;
-            check_held(&records, self.experiment, self.tasks)
+            self.check_held(&records)
                 .with_context(|| format!("{} cannot be continued", file.display()))?;
-            let own = |record: &Record| match (self.rank(record), self.shard) {
-                (Some((place, _)), Some(shard)) => shard.has(place),
-                (rank, _) => rank.is_some(),
-            };
-            found.extend(records.into_iter().filter(|it| own(it) && seen.insert(key(it))));
+            let own = |rank: &Rank| self.shard.is_none_or(|shard| shard.has(rank.0));
+            let new = |it: &Record| self.rank(it).filter(own).is_some_and(|rank| seen.insert(rank));
+            found.extend(records.into_iter().filter(new));
         }
         Ok(found)
     }

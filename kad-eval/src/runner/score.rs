@@ -71,7 +71,7 @@ impl Score {
 ///
 /// # Errors
 /// If a backend cannot start a session.
-pub(super) fn predictor<'m>(
+pub(crate) fn predictor<'m>(
     plan: &DecoderPlan,
     models: &'m Models,
     rules: &'m Rules,

@@ -15,8 +15,9 @@ use crate::record::Record;
 /// Of a worker, as much as the main thread of a process has: graphs are walked recursively.
 const STACK: usize = 8 << 20;
 
-/// What becomes of a result; an error ends the work.
-pub(super) type See<'s> = &'s mut (dyn FnMut(Result<Record>) -> Result<(), Failure> + Send);
+/// What becomes of a result, and of which job it is, if of any; an error ends the work.
+pub(super) type See<'s> =
+    &'s mut (dyn FnMut(Option<&Job>, Result<Record>) -> Result<(), Failure> + Send);
 
 /// Decodes `jobs` in this thread with `models` and in one more for each of `others`, and gives each
 /// result to `see` as it is made. Ends early where `see` does, or if the user interrupts.
@@ -64,7 +65,7 @@ impl Work<'_, '_> {
     fn run(&self, models: &Models) {
         let arms = match arms(self.plan.experiment) {
             Ok(arms) => arms,
-            Err(error) => return self.give(Err(error)),
+            Err(error) => return self.give(None, Err(error)),
         };
         while !self.ended.load(Ordering::Relaxed) {
             let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
@@ -77,17 +78,17 @@ impl Work<'_, '_> {
                 format!("decoder `{}`, task {}, item {}", arm.plan.name, task.name, item.id)
             });
             match made.transpose() {
-                Some(made) => self.give(made),
+                Some(made) => self.give(Some(job), made),
                 None => self.ended.store(true, Ordering::Relaxed),
             }
         }
     }
 
-    fn give(&self, made: Result<Record>) {
+    fn give(&self, job: Option<&Job>, made: Result<Record>) {
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         let (see, end) = &mut *results;
         if end.is_ok() {
-            *end = see(made);
+            *end = see(job, made);
         }
         if end.is_err() {
             self.ended.store(true, Ordering::Relaxed);

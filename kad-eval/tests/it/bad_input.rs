@@ -253,3 +253,63 @@ fn task_files_that_are_missing_or_malformed_are_named_with_the_line() {
     fs::write(data.join("gsm8k/test.jsonl"), good).unwrap();
     lab.run(&["--data", data_arg]).fails(2, &["gsm8k has 1 items, 6 were asked for"]);
 }
+
+/// Two of one name: both places are shown, whatever has the name.
+#[test]
+fn two_of_one_name_are_shown_with_both_places() {
+    let second =
+        "[[decoders]]\nname = \"aligned alone\"\nkind = \"single\"\nmodel = \"base\"\n\n[[tasks]]";
+    broken("[[tasks]]", second).run(&[]).fails(
+        2,
+        &[
+            "two decoders are called `aligned alone`",
+            "name = \"aligned alone\"",
+            "16 │",
+            "28 │",
+            "the first is here",
+        ],
+    );
+    // A member of a sweep has its name from the sweep.
+    let member = "[[decoders]]\nname = \"KAD dual, threshold 0.5\"\nkind = \"single\"\nmodel = \"base\"\n\n[[tasks]]";
+    broken("[[tasks]]", member)
+        .run(&[])
+        .fails(2, &["two decoders are called `KAD dual, threshold 0.5`", "the first is here"]);
+    broken("[0.2, 0.5]", "[0.2, 0.20]").run(&[]).fails(
+        2,
+        &["two decoders are called `KAD dual, threshold 0.2`", "a value of the sweep stands twice"],
+    );
+    let lab = Lab::new(&format!("{SMALL}\n[[tasks]]\nkind = \"nano\"\n"));
+    lab.run(&[]).fails(
+        2,
+        &[
+            "the task nano/validation stands twice",
+            "28 │",
+            "32 │",
+            "the first is here",
+            "another `name`",
+        ],
+    );
+    let again = "[models.base]\nsource = \"nano:large-base\"\n\n[sampling]";
+    broken("[sampling]", again).run(&[]).fails(
+        2,
+        &["two models are called `base`", "5 │", "11 │", "the first is here", "its own name"],
+    );
+    broken("max_new_tokens = 40", "max_new_tokens = 40\ntemperature = 1")
+        .run(&[])
+        .fails(2, &["`temperature` stands twice", "12 │", "14 │"]);
+}
+
+#[test]
+fn an_empty_sweep_is_refused_wherever_it_stands() {
+    let deferral = "rule = { kind = \"kad-dual\", threshold = [0.2, 0.5] }";
+    for (from, to) in [
+        ("[0.2, 0.5]", "[]".to_owned()),
+        (deferral, format!("{deferral}\nexecution = []")),
+        (deferral, format!("{deferral}\nexecution = \"speculative\"\ndraft_length = []")),
+        ("kind = \"nano\"", "kind = \"mmlu\"\nsubject = []".to_owned()),
+    ] {
+        broken(from, &to).run(&[]).fails(2, &["an empty sweep", "give at least one value", "│"]);
+    }
+    broken("items = 6", "items = 0").run(&["--dry-run"]).fails(2, &["asks for nothing"]);
+    Lab::new(SMALL).run(&["--limit", "0"]).fails(2, &["--limit"]);
+}

@@ -9,6 +9,7 @@ mod bench;
 mod chains;
 mod compare;
 mod data;
+mod dry_run;
 mod experiments;
 mod explain;
 mod generate;

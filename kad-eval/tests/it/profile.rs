@@ -261,6 +261,10 @@ fn planned_levels_need_a_fresh_profile() {
     invent_times(&mut profile);
     let write = |profile: &Value| std::fs::write(bench.out(), profile.to_string()).unwrap();
     write(&profile);
+    let dry = bench.lab.run(&["--limit", "1", "--dry-run", "--json"]).succeeds();
+    let dry: Value = serde_json::from_str(&dry).unwrap();
+    let drafted = dry["arms"].as_array().unwrap().iter().find(|arm| arm["decoder"] == "drafted");
+    assert_eq!(drafted.unwrap()["basis"], "profile", "{dry}");
     bench.lab.run(&["--limit", "1"]).succeeds();
     let plan = std::fs::read_to_string(bench.lab.results().join("plan.json")).unwrap();
     let plan: Value = serde_json::from_str(&plan).unwrap();

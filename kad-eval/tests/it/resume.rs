@@ -212,3 +212,42 @@ fn one_impossible_item_does_not_take_the_run_down() {
     assert!(stops[3..].iter().all(|stop| *stop != "prompt_too_long"));
     assert_eq!(records[0]["correct"], Value::Bool(false));
 }
+
+/// A disk that is full in the middle of a line: what is whole is kept, and with room the run goes on.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_an_error_and_the_run_goes_on_where_it_ended() {
+    let plain = Lab::new(&experiment());
+    plain.run(&[]).succeeds();
+    let wanted = records(&plain);
+
+    let lab = Lab::new(&experiment());
+    let kad = [&[env!("CARGO_BIN_EXE_kad")], &lab.args()[..]].concat();
+    // A file of the child may have so many blocks of 512 bytes; a larger one is an error as that of a
+    // full disk, where the signal is ignored.
+    let script = "trap '' XFSZ; ulimit -f 40; exec \"$@\"";
+    let output = std::process::Command::new("sh")
+        .args(["-c", script, "sh"])
+        .args(kad)
+        .env_remove("KAD_DATA")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    for words in
+        ["cannot write the record", "records.jsonl", "make room", "finished items are kept in"]
+    {
+        assert!(stderr.contains(words), "{words:?} is not in: {stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    let text = fs::read_to_string(lab.results().join("records.jsonl")).unwrap();
+    assert!(!text.ends_with('\n'), "a line is torn: {} bytes", text.len());
+    let kept = text.matches('\n').count();
+    assert!(kept > 3 && kept < wanted.len(), "{kept} records");
+
+    let ran = lab.run(&[]);
+    assert!(ran.stderr.contains(&format!("continuing: {kept} of 75 items")), "{}", ran.stderr);
+    ran.succeeds();
+    assert_eq!(records(&lab), wanted);
+    assert_eq!(summary(&lab), summary(&plain));
+}

@@ -1,5 +1,7 @@
 //! From a `[[tasks]]` entry to the tasks that it describes.
 
+use std::collections::HashMap;
+
 use super::{
     By, Choosing, DecoderKind, DecoderPlan, Format, JsonlPlan, MmluPlan, TaskPlan, TaskSet,
     TextPlan, Truth, UserFile,
@@ -17,17 +19,20 @@ pub(in crate::config) fn tasks(
     decoders: &[DecoderPlan],
 ) -> Result<Vec<TaskPlan>> {
     let mut tasks: Vec<TaskPlan> = Vec::new();
-    for entry in value.list()? {
-        let table = entry.table("[[tasks]]")?;
-        let kind = table.required("kind")?;
-        for task in task(&table, &kind)? {
-            if tasks.iter().any(|other| other.name() == task.name()) {
+    let entries = value.list()?;
+    let entries = entries.iter().map(|entry| entry.table("[[tasks]]"));
+    let entries = entries.map(|table| table.and_then(|it| Ok((it.required("kind")?, it))));
+    let entries = entries.collect::<Result<Vec<_>>>()?;
+    let mut called: HashMap<String, &Value<'_>> = HashMap::new();
+    for (kind, table) in &entries {
+        for task in task(table, kind)? {
+            if let Some(first) = called.insert(task.name(), kind) {
                 let help = "give one of them another `name`";
                 let message = format!("the task {} stands twice", task.name());
-                return Err(kind.error(&message, Some(help.into())));
+                return Err(kind.twice(first, &message, help));
             }
             if task.scores_law() {
-                check_laws(&kind, &task, decoders)?;
+                check_laws(kind, &task, decoders)?;
             }
             tasks.push(task);
         }

@@ -1,0 +1,319 @@
+//! What `kad run` says before and while it decodes: dry runs, forecasts, warnings, plans that cannot be
+//! meant.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+
+use serde_json::Value;
+
+use crate::kad::{Lab, Ran, SMALL};
+
+fn dry(lab: &Lab, extra: &[&str]) -> Value {
+    let text = lab.run(&[&["--dry-run", "--json"], extra].concat()).succeeds();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn sum(value: &Value, key: &str) -> f64 {
+    value["arms"].as_array().unwrap().iter().map(|arm| arm[key].as_f64().unwrap()).sum()
+}
+
+#[test]
+fn a_dry_run_says_what_there_is_to_do_and_touches_nothing() {
+    let lab = Lab::new(SMALL);
+    let text = lab.run(&["--dry-run"]).succeeds();
+    for word in [
+        "not there yet",
+        "nano:small-aligned",
+        "candle",
+        "KAD dual, threshold 0.5",
+        "18 items left: at most about",
+        "passes, all models: ",
+        "memory: at most about",
+    ] {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+    let found = dry(&lab, &[]);
+    assert!(!lab.path().join("results").exists(), "nothing is made");
+    assert_eq!((&found["items"], &found["done"]), (&18.into(), &0.into()));
+    let bases: Vec<&str> = found["arms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|arm| arm["basis"].as_str().unwrap())
+        .collect();
+    assert_eq!(bases, ["passes", "all-models", "all-models"]);
+    assert!((sum(&found, "seconds_left") - found["seconds_left"].as_f64().unwrap()).abs() < 1e-9);
+    assert!(found["seconds_left"].as_f64().unwrap() > 0.0);
+
+    // The run that follows is the one that was announced.
+    lab.run(&[]).succeeds();
+    assert!(lab.results().ends_with(found["run_id"].as_str().unwrap()));
+    let before = listing(&lab);
+    let after = dry(&lab, &[]);
+    assert_eq!((&after["done"], &after["seconds_left"]), (&18.into(), &0.0.into()));
+    assert!(lab.run(&["--dry-run"]).succeeds().contains("nothing is left to do"));
+    assert_eq!(listing(&lab), before, "a dry run of a run that is there leaves it alone");
+}
+
+fn listing(lab: &Lab) -> Vec<(String, std::time::SystemTime, u64)> {
+    let entries = fs::read_dir(lab.results()).unwrap().map(Result::unwrap);
+    let mut found: Vec<_> = entries
+        .map(|entry| {
+            let about = entry.metadata().unwrap();
+            (entry.file_name().into_string().unwrap(), about.modified().unwrap(), about.len())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Items that are done say what the others take: the mean of their seconds, by the records.
+#[test]
+fn items_that_are_done_are_the_measure() {
+    let lab = Lab::new(SMALL);
+    lab.run(&["--shard", "1/2"]).succeeds();
+    let records = fs::read_to_string(lab.results().join("records.shard-1-of-2.jsonl")).unwrap();
+    let records: Vec<Value> = records.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    for (extra, done, items) in [(&[][..], 3, 6), (&["--shard", "2/2"], 0, 3)] {
+        let found = dry(&lab, extra);
+        for arm in found["arms"].as_array().unwrap() {
+            assert_eq!((&arm["done"], &arm["items"]), (&done.into(), &items.into()), "{arm}");
+            assert_eq!(arm["basis"], "items");
+            let own = records.iter().filter(|record| record["decoder"] == arm["decoder"]);
+            let took: Vec<f64> = own.map(|record| record["seconds"].as_f64().unwrap()).collect();
+            let mean = took.iter().sum::<f64>() / took.len() as f64;
+            assert!((arm["seconds_per_item"].as_f64().unwrap() - mean).abs() < 1e-9 * mean);
+            let left = f64::from(items - done) * mean;
+            assert!((arm["seconds_left"].as_f64().unwrap() - left).abs() < 1e-9 * left);
+        }
+    }
+    let finished = dry(&lab, &["--shard", "1/2"]);
+    assert_eq!((&finished["done"], &finished["shard"]), (&9.into(), &"1/2".into()));
+}
+
+/// Every text goes on to its limit, so the estimate is of exactly what is then done: within a factor,
+/// because a busy machine is not as fast at one time as at another.
+#[test]
+fn estimated_times_are_of_the_right_size() {
+    let toml = SMALL
+        .replace("max_new_tokens = 40", "max_new_tokens = 64\nstop_at_end = false")
+        .replace("items = 6", "items = 12");
+    let lab = Lab::new(&toml);
+    let estimated = dry(&lab, &[]);
+    lab.run(&[]).succeeds();
+    let records = fs::read_to_string(lab.results().join("records.jsonl")).unwrap();
+    let took: f64 = records
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|record| record["decoder"] == "aligned alone")
+        .map(|record| record["seconds"].as_f64().unwrap())
+        .sum();
+    let said = estimated["arms"][0]["seconds_left"].as_f64().unwrap();
+    assert!(said / took > 0.2 && said / took < 5.0, "estimated {said}, took {took}");
+}
+
+/// The caches of nano by hand: keys and values of 2 models in `f32`; jobs hold them each.
+#[test]
+fn memory_is_made_of_parts_that_add_up() {
+    let lab = Lab::new(SMALL);
+    let one = dry(&lab, &[])["memory"].clone();
+    let three = dry(&lab, &["--jobs", "3"])["memory"].clone();
+    let of = |memory: &Value, key: &str| memory[key].as_u64().unwrap();
+    let peak = |memory: &Value, jobs: u64| {
+        of(memory, "resident_bytes")
+            + (jobs - 1) * of(memory, "models_bytes")
+            + jobs * of(memory, "caches_bytes")
+    };
+    assert_eq!(of(&one, "peak_bytes"), peak(&one, 1));
+    assert_eq!(of(&three, "peak_bytes"), peak(&three, 3));
+    let found = dry(&lab, &[]);
+    let per_token: u64 = ["base", "aligned"]
+        .iter()
+        .map(|model| found["models"][model]["cache_bytes_per_token"].as_u64().unwrap())
+        .sum();
+    let config = |name: &str| -> Value {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/nano/models");
+        let text = fs::read_to_string(format!("{folder}/{name}/config.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let by_hand = |name: &str| {
+        let config = config(name);
+        let number = |key: &str| config[key].as_u64().unwrap();
+        let head = number("hidden_size") / number("num_attention_heads");
+        2 * 4 * number("num_hidden_layers") * number("num_key_value_heads") * head
+    };
+    assert_eq!(per_token, by_hand("small-base") + by_hand("small-aligned"));
+    let longest = of(&one, "longest_text");
+    assert_eq!(of(&one, "caches_bytes"), longest * per_token);
+    lab.run(&[]).succeeds();
+    let records = fs::read_to_string(lab.results().join("records.jsonl")).unwrap();
+    let prompts = records.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let prompts = prompts.map(|record| record["prompt_tokens"].as_u64().unwrap());
+    assert_eq!(longest, prompts.max().unwrap() + 40, "the longest prompt and 40 new tokens");
+}
+
+/// Chains by what their target takes alone, scores by their known tokens.
+#[test]
+fn what_was_assumed_is_said() {
+    let chain = "[[decoders]]\nname = \"chain\"\nkind = \"chain\"\ntarget = \"aligned\"\n\
+                 levels = [{ draft = \"base\", length = 3 }]\n\n[[tasks]]";
+    let text = "[[tasks]]\nkind = \"perplexity\"\nfile = \"experiment.toml\"\n";
+    let lab = Lab::new(&(SMALL.replace("[[tasks]]", chain) + text));
+    let found = dry(&lab, &[]);
+    let bases: Vec<&str> = found["arms"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|arm| arm["basis"].as_str().unwrap())
+        .collect();
+    assert_eq!(bases[..4], ["passes", "all-models", "all-models", "target-alone"]);
+    assert_eq!(bases[4..], ["scored"; 4]);
+    let text = lab.run(&["--dry-run", "--limit", "1"]).succeeds();
+    assert!(text.contains("as if the target decoded alone"), "{text}");
+}
+
+#[test]
+fn a_dry_run_finds_what_is_missing() {
+    let with = |from: &str, to: &str| Lab::new(&SMALL.replace(from, to)).run(&["--dry-run"]);
+    with("nano:small-base", "no/such/model").fails(2, &["no/such/model", "experiment.toml:6:"]);
+    with("kind = \"nano\"", "kind = \"gsm8k\"").fails(2, &["--data DIR", "KAD_DATA"]);
+    let lab = Lab::new(SMALL);
+    lab.run(&["--dry-run", "--shard", "3/2"]).fails(2, &["no part 3 of 2"]);
+    // Records that are not this plan's are found before anything is decoded.
+    lab.run(&[]).succeeds();
+    let path = lab.results().join("records.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("validation-0000", "validation-9999", 1)).unwrap();
+    lab.run(&["--dry-run"]).fails(1, &["records.jsonl cannot be continued", "line 1 "]);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_dry_run_with_nothing_written() {
+    // The oracle in f64 with long texts: timing its passes takes long enough to be interrupted.
+    let slow = "source = \"nano:large-base\"\nbackend = \"naive\"";
+    let toml = SMALL
+        .replace("source = \"nano:small-base\"", slow)
+        .replace("max_new_tokens = 40", "max_new_tokens = 4000");
+    let lab = Lab::new(&toml);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
+        .args(lab.args())
+        .arg("--dry-run")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = first_line(&mut child, "timing passes");
+    assert_eq!(line.as_deref(), Some("timing passes of 2 sets of models"));
+    let interrupted =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupted.unwrap().success());
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(130));
+    assert!(!lab.path().join("results").exists());
+}
+
+/// The first line on stderr that has these words.
+fn first_line(child: &mut std::process::Child, words: &str) -> Option<String> {
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.lines().map(Result::unwrap).find(|line| line.contains(words))
+}
+
+/// A run of more than a minute says so, from its first items; a short one does not.
+#[test]
+fn a_long_run_says_how_long_and_a_short_one_does_not() {
+    let short = Lab::new(SMALL).run(&[]);
+    assert!(!short.stderr.contains("items left"), "{}", short.stderr);
+    short.succeeds();
+    // The oracle in f64, to the limit of texts: minutes, of which the test waits for the first items.
+    let toml = SMALL
+        .replace("items = 6", "items = 600")
+        .replace(
+            "source = \"nano:small-base\"",
+            "source = \"nano:large-base\"\nbackend = \"naive\"",
+        )
+        .replace("max_new_tokens = 40", "max_new_tokens = 100\nstop_at_end = false");
+    let lab = Lab::new(&toml);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
+        .args(lab.args())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = first_line(&mut child, " left: ");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let line = line.unwrap();
+    for word in ["1797 items left: about", "at most about", "memory", "--dry-run", "--shard"] {
+        assert!(line.contains(word), "{word:?} is not in: {line}");
+    }
+    let records = fs::read_to_string(lab.results().join("records.jsonl")).unwrap();
+    assert!(records.lines().count() >= 3, "an item of every decoder");
+}
+
+fn warnings(ran: &Ran) -> Vec<&str> {
+    ran.stderr.lines().filter_map(|line| line.strip_prefix("warning: ")).collect()
+}
+
+#[test]
+fn warnings_stand_together_at_the_end_and_in_the_summary() {
+    let toml = SMALL.replace("max_new_tokens = 40", "max_new_tokens = 2");
+    let lab = Lab::new(&toml);
+    let ran = lab.run(&[]);
+    let said: Vec<String> = warnings(&ran).into_iter().map(str::to_owned).collect();
+    assert!(said.iter().any(|line| line.contains("were cut off at `max_new_tokens`")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("found no answer in any of the 6 texts")));
+    let last = ran.stderr.lines().last().unwrap();
+    assert!(last.starts_with("warning: "), "a block at the end: {}", ran.stderr);
+    let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["warnings"], serde_json::to_value(&said).unwrap());
+    assert!(warnings(&lab.run(&["--quiet"])).is_empty());
+}
+
+#[test]
+fn the_closing_summary_is_json_if_asked_for() {
+    let lab = Lab::new(SMALL);
+    let part: Value =
+        serde_json::from_str(&lab.run(&["--json", "--shard", "2/2"]).succeeds()).unwrap();
+    assert_eq!(
+        (&part["done"], &part["items"], &part["shard"]),
+        (&9.into(), &9.into(), &"2/2".into())
+    );
+    let whole: Value = serde_json::from_str(&lab.run(&["--json"]).succeeds()).unwrap();
+    assert_eq!((&whole["new_items"], &whole["done"]), (&9.into(), &18.into()));
+    assert_eq!(whole["folder"], lab.results().to_str().unwrap());
+    let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary).unwrap();
+    for (key, value) in summary.as_object().unwrap() {
+        assert_eq!(&whole[key], value, "{key}");
+    }
+}
+
+#[test]
+fn a_sweep_that_got_out_of_hand_is_refused_without_yes() {
+    let values: Vec<String> = (0..1000).map(|i| format!("0.{i:03}")).collect();
+    let toml = SMALL.replace("[0.2, 0.5]", &format!("[{}]", values.join(", ")));
+    let lab = Lab::new(&toml);
+    let words = ["make 1001 decoders", "6 items each", "6006 results", "--yes"];
+    lab.run(&[]).fails(2, &words);
+    lab.run(&["--limit", "1"]).fails(2, &["1001 results"]);
+    assert_eq!(dry(&lab, &["--limit", "1"])["items"], 1001);
+    // A slip of the pen is found before it takes memory.
+    let values: Vec<String> = (1..=400_000).map(|i| format!("{i}e-7")).collect();
+    let toml = SMALL.replace("[0.2, 0.5]", &format!("[{}]", values.join(", ")));
+    Lab::new(&toml).run(&["--yes"]).fails(2, &["a sweep of 400000 decoders", "experiment.toml:"]);
+}
+
+#[test]
+fn yes_lets_a_large_sweep_run() {
+    let values: Vec<String> = (0..1000).map(|i| format!("0.{i:03}")).collect();
+    let toml = SMALL
+        .replace("[0.2, 0.5]", &format!("[{}]", values.join(", ")))
+        .replace("max_new_tokens = 40", "max_new_tokens = 1")
+        .replace("items = 6", "items = 1");
+    let lab = Lab::new(&toml);
+    lab.run(&["--yes", "--shard", "1/1"]).succeeds();
+    let records = fs::read_to_string(lab.results().join("records.shard-1-of-1.jsonl")).unwrap();
+    assert_eq!(records.lines().count(), 1001);
+}
