@@ -140,6 +140,26 @@ fn slurm_tasks_give_what_one_process_gives() {
     site.equals(&plain());
 }
 
+/// Folders of machines that share nothing, copied together; another split did some items a second time.
+#[test]
+fn copied_shards_give_what_one_process_gives() {
+    let [here, there] = [(); 2].map(|()| Lab::new(&experiment()));
+    here.run(&["--shard", "1/2"]).succeeds();
+    there.run(&["--shard", "2/2"]).succeeds();
+    let other = Lab::new(&experiment());
+    other.run(&["--shard", "2/3"]).succeeds();
+    for lab in [&there, &other] {
+        for entry in fs::read_dir(lab.results()).unwrap() {
+            let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+            fs::copy(path, here.results().join(name)).unwrap();
+        }
+    }
+    here.run(&[]).succeeds();
+    let plain = plain();
+    assert_eq!(records(&here), records(&plain));
+    assert_eq!(summary(&here), summary(&plain));
+}
+
 /// What `submit.sh` asks of Slurm: an array of the shards, and a job that waits for all of them.
 #[test]
 fn slurm_is_asked_for_an_array_and_a_job_after_it() {
