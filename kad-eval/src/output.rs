@@ -40,6 +40,14 @@ pub(crate) fn note(text: &str) {
     }
 }
 
+/// Does `work` without notes and progress.
+pub(crate) fn without_notes<T>(work: impl FnOnce() -> T) -> T {
+    let before = QUIET.swap(true, Ordering::Relaxed);
+    let done = work();
+    QUIET.store(before, Ordering::Relaxed);
+    done
+}
+
 /// Writes a line to stderr in any case. Nobody can be told if that fails.
 pub(crate) fn error(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");

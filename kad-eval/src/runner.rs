@@ -13,7 +13,7 @@ mod shard;
 mod tally;
 mod work;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
@@ -28,7 +28,7 @@ pub(crate) use arm::PROMPT_TOO_LONG;
 pub(crate) use folder::RunFolder;
 pub(crate) use look::{Held, look};
 pub(crate) use memory::{Caches, caches};
-use plan::{Done, Job, Plan};
+use plan::{Job, Plan};
 use progress::Progress;
 pub(crate) use prompts::{prompt, typical};
 pub(crate) use score::predictor as law_along;
@@ -38,25 +38,18 @@ pub(crate) use tally::Tally;
 /// Set by Ctrl-C; the item in flight is given up.
 pub(crate) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// How a plan is carried out; what is decoded does not depend on it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct How {
-    /// Which part of the plan; None for all of it.
-    pub(crate) shard: Option<Shard>,
-    /// Whether the first item that fails ends the run.
-    pub(crate) fail_fast: bool,
-}
-
 /// What a run left behind.
 pub(crate) struct Finished {
     /// In the order of the plan, without their texts.
     pub(crate) records: Vec<Record>,
-    /// How many there are once all are done.
+    /// How many there are once all are done: items × decoders, of the run or of the shard.
     pub(crate) total: usize,
-    /// Items done in this session; the others were there already.
+    /// Those done in this session; the others were there already.
     pub(crate) new_items: usize,
     /// Items that could not be done, in the order in which that was found.
     pub(crate) failures: Vec<anyhow::Error>,
+    /// Whether the user interrupted before all had been tried.
+    pub(crate) interrupted: bool,
 }
 
 impl Finished {
@@ -66,70 +59,101 @@ impl Finished {
     }
 }
 
-/// A run in which nothing has succeeded after so many failures is broken, not unlucky.
+/// A run in which nothing has ever succeeded after so many failures is broken, not unlucky.
 const GIVE_UP_AFTER: usize = 10;
 
-/// Runs what `folder` does not hold yet. Items are the outer loop, decoders the inner one: an
-/// interrupted run is balanced, and decoders meet the same moods of the machine.
-///
-/// Every one of `others` decodes items beside `models`: the same models again, because not every
-/// backend lets threads share one.
-///
-/// An item that fails is reported and left out; the next session tries it again.
-///
-/// # Errors
-/// If the folder cannot be read or written, if an item shows that the request is wrong, or (with
-/// [`How::fail_fast`], or if nothing else happens) if items fail. What was finished is in the folder.
-pub(crate) fn run(
-    experiment: &Experiment,
-    (models, others): (&Models, Vec<Models>),
-    tasks: &[Task],
-    folder: &RunFolder,
-    how: &How,
-) -> Result<Finished, Failure> {
-    let plan = Plan::new(experiment, tasks, how.shard);
-    let (mut writer, mut records) = RecordWriter::resume(&folder.records(), &|it| plan.light(it))?;
-    let done = plan
-        .check_held(&records)
-        .with_context(|| format!("{} cannot be continued", folder.records().display()))?;
-    let elsewhere = plan.held_elsewhere(folder, &done)?;
-    records.extend(elsewhere);
-    let held: Done = records.iter().filter_map(|record| plan.rank(record)).collect();
-    let left: Vec<Job> =
-        plan.jobs.iter().filter(|job| !held.contains(&Plan::place(job))).copied().collect();
-    let already = records.len();
-    let jobs = others.len() + 1;
-    let mut progress = Progress::new(&plan, &records, (models, jobs));
-    let mut failures = Vec::new();
-    work::for_each(&plan, &left, models, others, &mut |job, made| {
-        match made {
-            Ok(record) => {
-                writer.write(&record)?;
-                progress.item(&record);
-                records.push(plan.light(record));
-            }
-            Err(error) => {
-                let error = Failure::from(error);
-                let nothing_works = records.len() == already && failures.len() + 1 == GIVE_UP_AFTER;
-                match error {
-                    Failure::Work(error) if !how.fail_fast && !nothing_works => {
-                        let arm = job.map(|job| (job.task, job.decoder));
-                        progress.failed(arm, &format!("{error:#}"));
-                        failures.push(error);
-                    }
-                    end => return Err(end),
-                }
-            }
-        }
-        Ok(())
-    })?;
-    let new_items = records.len() - already;
-    records.sort_by_key(|record| plan.rank(record));
-    let finished = Finished { records, total: plan.jobs.len(), new_items, failures };
-    if how.shard.is_none() && finished.is_complete() {
-        plan.settle(folder)?;
+/// A run that knows what its folder holds and what is left to do.
+pub(crate) struct Session<'p> {
+    plan: Plan<'p>,
+    folder: &'p RunFolder,
+    writer: RecordWriter,
+    /// Those that are there.
+    records: Vec<Record>,
+    left: Vec<Job>,
+}
+
+impl<'p> Session<'p> {
+    /// Looks at what `folder` holds of its part of the run.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or written, or holds records that this plan did not make.
+    pub(crate) fn begin(
+        experiment: &'p Experiment,
+        tasks: &'p [Task],
+        folder: &'p RunFolder,
+    ) -> Result<Self> {
+        let (plan, path) = (Plan::new(experiment, tasks, folder.shard()), folder.records());
+        let (writer, mut records) = RecordWriter::resume(&path, &|it| plan.light(it))?;
+        let mut done = plan
+            .check_held(&records, folder.shard())
+            .with_context(|| format!("{} cannot be continued", path.display()))?;
+        records.extend(plan.held_elsewhere(folder, &mut done)?);
+        let is_left = |job: &&Job| !done.contains(&Plan::place(job));
+        let left = plan.jobs.iter().filter(is_left).copied().collect();
+        Ok(Self { plan, folder, writer, records, left })
     }
-    Ok(finished)
+
+    /// How many items × decoders are left.
+    pub(crate) fn left(&self) -> usize {
+        self.left.len()
+    }
+
+    /// Does what is left. Items are the outer loop, decoders the inner one: an interrupted run is
+    /// balanced, and decoders meet the same moods of the machine.
+    ///
+    /// Every one of `others` decodes items beside `models`: the same models again, because not every
+    /// backend lets threads share one.
+    ///
+    /// An item that fails is reported and left out; the next session tries it again. With `fail_fast`
+    /// the first one ends the run.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, if an item shows that the request is wrong, or (with
+    /// `fail_fast`, or if nothing has ever worked) if items fail. What was finished is in the folder.
+    pub(crate) fn run(
+        self,
+        (models, others): (&Models, Vec<Models>),
+        fail_fast: bool,
+    ) -> Result<Finished, Failure> {
+        let Self { plan, folder, mut writer, mut records, left } = self;
+        let (already, jobs) = (records.len(), others.len() + 1);
+        let mut progress = Progress::new(&plan, &records, (models, jobs));
+        let mut failures = Vec::new();
+        work::for_each(&plan, &left, models, others, &mut |job, made| {
+            let error = match made {
+                Ok(record) => {
+                    writer.write(&record)?;
+                    progress.item(&record);
+                    records.push(plan.light(record));
+                    return Ok(());
+                }
+                Err(error) => Failure::from(error),
+            };
+            let Failure::Work(error) = error else { return Err(error) };
+            if fail_fast {
+                return Err(Failure::Work(error));
+            }
+            let arm = job.map(|job| (job.task, job.decoder));
+            progress.failed(arm, &format!("{error:#}"));
+            failures.push(error);
+            if records.is_empty() && failures.len() == GIVE_UP_AFTER {
+                let words =
+                    format!("gave up after {GIVE_UP_AFTER} failures and no success; the first");
+                return Err(Failure::Work(failures.swap_remove(0).context(words)));
+            }
+            Ok(())
+        })?;
+        let new_items = records.len() - already;
+        let tried = new_items + failures.len();
+        let interrupted = INTERRUPTED.load(Ordering::Relaxed) && tried < left.len();
+        records.sort_by_key(|record| plan.rank(record));
+        let total = plan.jobs.len();
+        let finished = Finished { records, total, new_items, failures, interrupted };
+        if folder.shard().is_none() && finished.is_complete() {
+            plan.settle(folder)?;
+        }
+        Ok(finished)
+    }
 }
 
 /// Seed of an item's draws: a digest of the experiment's seed, the task and the item, so that it

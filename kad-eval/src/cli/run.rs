@@ -40,7 +40,7 @@ pub(crate) struct RunArgs {
     /// kind or place
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
-    /// Items to decode at a time: the same texts, sooner where passes leave cores idle. Every job
+    /// Texts to decode at a time: the same texts, sooner where passes leave cores idle. Every job
     /// loads the models for itself, and speeds are those of so many at once
     #[arg(long, default_value = "1", value_name = "N")]
     pub(crate) jobs: NonZeroUsize,

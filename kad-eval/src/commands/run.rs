@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::models::{self, Models};
 use crate::profile::{Profile, Stretch};
 use crate::report::{self, Expected};
-use crate::runner::{self, Finished, How, RunFolder, Shard};
+use crate::runner::{Finished, RunFolder, Session, Shard};
 use crate::side_by_side::{self, Measured, Rows, Sheet};
 use crate::summary::{Summary, summarise};
 use crate::task::{self, Task};
@@ -35,9 +35,6 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
 
 fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
     let Prepared { experiment, profiles, tasks, models, left_out, run_id, .. } = prepared;
-    let again =
-        |_| models::load_all(&experiment.models, experiment.decoders.iter().map(|d| &d.kind));
-    let others = (1..args.jobs.get()).map(again).collect::<Result<Vec<_>>>()?;
     let expected = expected(&experiment, &profiles)?;
     let folder = RunFolder::open(&args.out, &experiment.name, &run_id, args.shard)?;
     folder.write_json("plan.json", &experiment)?;
@@ -46,14 +43,16 @@ fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
         None => measure(&experiment, &models, &tasks, &folder)?,
         Some(_) => None,
     };
-    let how = How { shard: args.shard, fail_fast: args.fail_fast };
-    let finished =
-        runner::run(&experiment, (&models, others), &tasks, &folder, &how).inspect_err(|_| {
-            output::note(&format!("finished items are kept in {}", folder.path().display()));
-        })?;
-    if finished.new_items > 0 {
+    let session = Session::begin(&experiment, &tasks, &folder)?;
+    if session.left() > 0 {
+        // Before anything is decoded: what made a record is known also of a session that is killed.
         provenance::append(&folder, &models, &tasks, args.jobs.get())?;
     }
+    let jobs = args.jobs.get().min(session.left());
+    let others = (1..jobs).map(|_| again(&experiment)).collect::<Result<Vec<_>>>()?;
+    let finished = session.run((&models, others), args.fail_fast).inspect_err(|_| {
+        output::note(&format!("finished items are kept in {}", folder.path().display()));
+    })?;
     let side_by_side = measured
         .map(|measured| Rows::of(&experiment, &models, &tasks, &finished.records, measured));
     let said = warnings::warnings(&experiment, (&models, &left_out), &tasks, &finished.records);
@@ -73,6 +72,12 @@ fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
         folder.write("models.md", &sheet.markdown(&summary.left_out))?;
     }
     conclude(args, &folder, &summary, &finished, &said)
+}
+
+/// The models of the decoders once more, for another thread. What there is to say of them was said.
+fn again(experiment: &Experiment) -> Result<Models> {
+    let kinds = experiment.decoders.iter().map(|plan| &plan.kind);
+    output::without_notes(|| models::load_all(&experiment.models, kinds))
 }
 
 /// What the experiment wants to know of its models before they decode.
@@ -98,7 +103,7 @@ fn measure(
 #[derive(Serialize)]
 struct Closing<'s> {
     folder: &'s Path,
-    /// Items of all decoders, of the run or of the shard.
+    /// Items × decoders, of the run or of the shard; so are the other numbers.
     items: usize,
     done: usize,
     /// Done in this session.
@@ -148,7 +153,7 @@ fn conclude(
     };
     let printed = output::line(&text);
     warn(warnings);
-    ended(finished)?;
+    ended(finished, "this run")?;
     printed
         .with_context(|| format!("cannot print the table; results are in {}", report.display()))?;
     Ok(())
@@ -168,9 +173,9 @@ fn conclude_shard(
         output::line(&serde_json::to_string_pretty(&closing).context("cannot write JSON")?)?;
     }
     warn(warnings);
-    ended(finished)?;
+    ended(finished, "this shard")?;
     output::note(&format!(
-        "shard {shard}: {} items are done, in {}; when all shards are, the same command without \
+        "shard {shard}: {} items × decoders are done, in {}; when all shards are, the same command without \
          --shard puts them together (first copy records.shard-*.jsonl and provenance.shard-*.json \
          of other machines into that folder)",
         finished.total,
@@ -184,25 +189,30 @@ fn warn(warnings: &[String]) {
     warnings.iter().for_each(|line| output::note(&format!("warning: {line}")));
 }
 
-/// Whether everything is done.
-fn ended(finished: &Finished) -> Result<(), Failure> {
-    let (done, total) = (finished.records.len(), finished.total);
-    if let Some(first) = finished.failures.first() {
-        let failed = finished.failures.len();
-        return Err(Failure::Work(anyhow!(
-            "{failed} items failed and {done} of {total} are done and kept; the same command tries \
-             the others again. The first failure: {first:#}"
-        )));
+/// Whether everything is done; `what` is the run, or the part of it that was asked for.
+fn ended(finished: &Finished, what: &str) -> Result<(), Failure> {
+    let (done, total, failed) = (finished.records.len(), finished.total, finished.failures.len());
+    let first = finished.failures.first().map(|error| format!("The first failure: {error:#}"));
+    let kept = format!("{done} of {total} items × decoders are done and kept");
+    match first {
+        None if finished.interrupted => {
+            Err(Failure::Interrupted(format!("interrupted: {kept}; the same command continues")))
+        }
+        Some(first) if finished.interrupted => Err(Failure::Interrupted(format!(
+            "interrupted: {kept}, and {failed} failed; the same command continues and tries these \
+             again. {first}"
+        ))),
+        Some(first) => Err(Failure::Work(anyhow!(
+            "{failed} of {total} items × decoders failed, and {done} are done and kept; the same \
+             command tries the others again. {first}"
+        ))),
+        None => {
+            if finished.new_items == 0 {
+                output::note(&format!("nothing was left to do: {what} was already complete"));
+            }
+            Ok(())
+        }
     }
-    if !finished.is_complete() {
-        return Err(Failure::Interrupted(format!(
-            "interrupted: {done} of {total} items are done and kept; the same command continues"
-        )));
-    }
-    if finished.new_items == 0 {
-        output::note("nothing was left to do: this run was already complete");
-    }
-    Ok(())
 }
 
 /// What the profiles say of the run's decoders: each planned one's own profile, and of the others the

@@ -68,16 +68,26 @@ pub(crate) fn read(
     keep: &dyn Fn(Record) -> Record,
 ) -> Result<Vec<Record>> {
     let mut records = Vec::new();
+    each(path, &mut |record| {
+        if wanted(&record) {
+            records.push(keep(record));
+        }
+    })?;
+    Ok(records)
+}
+
+/// Gives the records of `path` to `see`, one after the other; none if there is no such file.
+///
+/// # Errors
+/// If the file cannot be read, or a whole line is no record.
+pub(crate) fn each(path: &Path, see: &mut dyn FnMut(Record)) -> Result<()> {
     if path.exists() {
         each_line(path, &mut |line, number| {
-            let record = parse(line, path, number)?;
-            if wanted(&record) {
-                records.push(keep(record));
-            }
+            see(parse(line, path, number)?);
             Ok(())
         })?;
     }
-    Ok(records)
+    Ok(())
 }
 
 /// Writes the lines of `sources` to `path`, whole or not at all, in the order of `rank`; of two with

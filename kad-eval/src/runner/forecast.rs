@@ -127,7 +127,7 @@ impl Forecast {
         let resident = machine::resident_bytes().unwrap_or(0);
         let more = self.caches.bytes.saturating_mul(self.jobs as u64);
         let mut said = vec![format!(
-            "{items} items left: {time}{others}; memory at most about {}. `--dry-run` tells more \
+            "{items} items × decoders left: {time}{others}; memory at most about {}. `--dry-run` tells more \
              beforehand, `--limit N` takes fewer items, `--jobs N` and `--shard I/N` work side by side",
             size(resident + more)
         )];
@@ -180,7 +180,7 @@ mod tests {
         let tally = |second| Tally { arms: vec![vec![arm(100, 1, 1.0, 8.0), second]] };
         assert!(forecast.news(&tally(arm(100, 0, 0.0, 0.0))).is_empty());
         let news = forecast.news(&tally(arm(100, 1, 1.0, 8.0)));
-        assert!(news[0].starts_with("198 items left: about 3 min if"), "{news:?}");
+        assert!(news[0].starts_with("198 items × decoders left: about 3 min if"), "{news:?}");
         assert!(news[0].contains("at most about 26 min;") && news.len() == 1, "{news:?}");
         assert!(forecast.news(&tally(arm(100, 2, 2.0, 9.0))).is_empty(), "once");
     }

@@ -48,9 +48,9 @@ pub(crate) fn look(
 /// Every record of the folder once.
 fn records(plan: &Plan<'_>, folder: &RunFolder) -> Result<Vec<Record>> {
     let held = read(&folder.records(), &|_| true, &|it| plan.light(it))?;
-    let done = plan
-        .check_held(&held)
+    let mut done = plan
+        .check_held(&held, None)
         .with_context(|| format!("{} cannot be continued", folder.records().display()))?;
-    let elsewhere = plan.held_elsewhere(folder, &done)?;
+    let elsewhere = plan.held_elsewhere(folder, &mut done)?;
     Ok(held.into_iter().chain(elsewhere).collect())
 }

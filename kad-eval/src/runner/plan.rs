@@ -1,13 +1,14 @@
 //! What there is to do, in the order in which results are kept.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
 use super::tally::Tally;
 use super::{RunFolder, Shard, item_seed};
 use crate::config::Experiment;
-use crate::record::{Record, read, sort_into};
+use crate::record::{Record, each, read, sort_into};
 use crate::task::Task;
 
 /// One decoder on one item.
@@ -109,22 +110,26 @@ impl<'p> Plan<'p> {
         spot.map_or(1, |spot| self.tasks[spot.task].items[spot.item].turns.len().max(1))
     }
 
-    /// The items that `records` finish. Refuses records that this plan did not make: every number is
-    /// computed from them.
+    /// The items that `records`, of a file of this shard if of one, finish. Refuses records that this plan
+    /// or this shard did not make: every number is computed from them.
     ///
     /// # Errors
     /// The first such record, with its line.
-    pub(super) fn check_held(&self, records: &[Record]) -> Result<Done> {
+    pub(super) fn check_held(&self, records: &[Record], shard: Option<Shard>) -> Result<Done> {
         let mut seen = Done::with_capacity(records.len());
         for (line, record) in (1..).zip(records) {
-            let problem = match self.rank(record).filter(|_| self.is_own(record)) {
+            let (problem, advice) = match self.rank(record).filter(|_| self.is_own(record)) {
+                Some((place, _)) if shard.is_some_and(|shard| !shard.has(place)) => {
+                    ("is of another shard", "move the file away and run its shard again")
+                }
                 Some(rank) if seen.insert(rank) => continue,
-                Some(_) => "stands twice",
-                None => "is not of this plan, or was changed",
+                Some(_) => ("stands twice", "move the folder away to start anew"),
+                None => {
+                    ("is not of this plan, or was changed", "move the folder away to start anew")
+                }
             };
             bail!(
-                "line {line} (decoder `{}`, task {}, item {}) {problem}; move the folder away to start \
-                 anew",
+                "line {line} (decoder `{}`, task {}, item {}) {problem}; {advice}",
                 record.decoder,
                 record.task,
                 record.item
@@ -145,19 +150,26 @@ impl<'p> Plan<'p> {
     }
 
     /// What other files of the folder hold of this plan's jobs: those of shards, or for a shard
-    /// those of the others and of whole runs. Records that are `done` already are left out.
+    /// those of the others and of whole runs. Records that are `done` already are left out, those that
+    /// are found are then done.
     ///
     /// # Errors
     /// If a file cannot be read or holds records of another plan.
-    pub(super) fn held_elsewhere(&self, folder: &RunFolder, done: &Done) -> Result<Vec<Record>> {
+    pub(super) fn held_elsewhere(
+        &self,
+        folder: &RunFolder,
+        done: &mut Done,
+    ) -> Result<Vec<Record>> {
         let mut found: Vec<Record> = Vec::new();
-        let mut seen = done.clone();
-        for file in folder.all_records()?.into_iter().filter(|file| *file != folder.records()) {
+        for (file, shard) in folder.all_records()? {
+            if file == folder.records() {
+                continue;
+            }
             let records = read(&file, &|_| true, &|it| self.light(it))?;
-            self.check_held(&records)
+            self.check_held(&records, shard)
                 .with_context(|| format!("{} cannot be continued", file.display()))?;
             let own = |rank: &Rank| self.shard.is_none_or(|shard| shard.has(rank.0));
-            let new = |it: &Record| self.rank(it).filter(own).is_some_and(|rank| seen.insert(rank));
+            let new = |it: &Record| self.rank(it).filter(own).is_some_and(|rank| done.insert(rank));
             found.extend(records.into_iter().filter(new));
         }
         Ok(found)
@@ -168,7 +180,7 @@ impl<'p> Plan<'p> {
     /// # Errors
     /// If a file cannot be read or the disk is full; nothing is lost then.
     pub(super) fn settle(&self, folder: &RunFolder) -> Result<()> {
-        let files = folder.all_records()?;
+        let files: Vec<PathBuf> = folder.all_records()?.into_iter().map(|(file, _)| file).collect();
         if files.len() > 1 || !self.is_sorted(folder)? {
             sort_into(&folder.records(), &files, &|record| self.rank(record))?;
         }
@@ -180,7 +192,12 @@ impl<'p> Plan<'p> {
     }
 
     fn is_sorted(&self, folder: &RunFolder) -> Result<bool> {
-        let records = read(&folder.records(), &|_| true, &|it| it.without_text(false))?;
-        Ok(records.is_sorted_by_key(|record| self.rank(record)))
+        let (mut last, mut sorted) = (None, true);
+        each(&folder.records(), &mut |record| {
+            let rank = self.rank(&record);
+            sorted &= last <= rank;
+            last = rank;
+        })?;
+        Ok(sorted)
     }
 }

@@ -46,13 +46,12 @@ impl<'p> Progress<'p> {
         bar.set_length(total as u64);
         bar.set_position(already as u64);
         bar.reset_eta();
-        let template =
-            "{elapsed_precise} {wide_bar} {pos}/{len} items, {prefix}, {eta} left\n{msg}";
+        let template = "{elapsed_precise} {wide_bar} {pos}/{len} items × decoders, {prefix}, {eta} left\n{msg}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         if already > 0 {
-            output::note(&format!("continuing: {already} of {total} items are done"));
+            output::note(&format!("continuing: {already} of {total} items × decoders are done"));
         }
         let left = already < total;
         let caches =
@@ -116,7 +115,7 @@ impl Drop for Progress<'_> {
 fn line(tally: &Tally, task: &str, arms: &[Arm]) -> String {
     let of_task = |count: fn(&Arm) -> usize| arms.iter().map(count).sum::<usize>();
     let (done, items) = (of_task(|arm| arm.done), of_task(|arm| arm.items));
-    format!("{}/{} items, {task}: {done}/{items}", tally.finished(), tally.items())
+    format!("{}/{} items × decoders, {task}: {done}/{items}", tally.finished(), tally.items())
 }
 
 /// The task at hand, and below it what each of its decoders has done and still needs, in as many lines as
@@ -209,6 +208,6 @@ mod tests {
     fn without_a_terminal_the_task_is_named() {
         let arms = vec![vec![arm(5, 5, 1, 1.0)], vec![arm(7, 2, 1, 1.0)]];
         let tally = Tally { arms };
-        assert_eq!(line(&tally, "mmlu", &tally.arms[1]), "7/12 items, mmlu: 2/7");
+        assert_eq!(line(&tally, "mmlu", &tally.arms[1]), "7/12 items × decoders, mmlu: 2/7");
     }
 }

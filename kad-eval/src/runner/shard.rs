@@ -18,16 +18,29 @@ impl Shard {
         place % self.count == self.index.get() - 1
     }
 
-    /// `NAME.shard-2-of-8.EXTENSION`.
-    pub(crate) fn file(self, name: &str, extension: &str) -> String {
-        format!("{name}.shard-{}-of-{}.{extension}", self.index, self.count)
+    /// `shard-2-of-8`, as files are called.
+    pub(crate) fn word(self) -> String {
+        format!("shard-{}-of-{}", self.index, self.count)
     }
 
-    /// Whether `file` is what [`file`](Self::file) calls any shard's.
-    pub(crate) fn is_file(file: &str, name: &str, extension: &str) -> bool {
-        let rest = file.strip_prefix(name).and_then(|rest| rest.strip_prefix(".shard-"));
-        let numbers = rest.and_then(|rest| rest.strip_suffix(extension)?.strip_suffix('.'));
-        numbers.and_then(|numbers| numbers.replace("-of-", "/").parse::<Self>().ok()).is_some()
+    /// `NAME.shard-2-of-8.RUN.EXTENSION`: which run it is of goes with a file that is copied.
+    pub(crate) fn file(self, name: &str, run: &str, extension: &str) -> String {
+        format!("{name}.{}.{run}.{extension}", self.word())
+    }
+
+    /// The shard, and the run if it is named, of which [`file`](Self::file) calls something `file`.
+    pub(crate) fn of_file<'f>(
+        file: &'f str,
+        name: &str,
+        extension: &str,
+    ) -> Option<(Self, Option<&'f str>)> {
+        let rest = file.strip_prefix(name)?.strip_prefix(".shard-")?;
+        let rest = rest.strip_suffix(extension)?.strip_suffix('.')?;
+        let (numbers, run) = match rest.split_once('.') {
+            Some((numbers, run)) => (numbers, Some(run)),
+            None => (rest, None),
+        };
+        Some((numbers.replace("-of-", "/").parse().ok()?, run))
     }
 }
 
@@ -72,11 +85,13 @@ mod tests {
     fn names_lead_back_and_nonsense_is_refused() {
         let shard: Shard = "2/12".parse().unwrap();
         assert_eq!(shard.to_string(), "2/12");
-        let file = shard.file("records", "jsonl");
-        assert_eq!(file, "records.shard-2-of-12.jsonl");
-        assert!(Shard::is_file(&file, "records", "jsonl"));
+        let file = shard.file("records", "1f0c", "jsonl");
+        assert_eq!(file, "records.shard-2-of-12.1f0c.jsonl");
+        let of = |file| Shard::of_file(file, "records", "jsonl");
+        assert_eq!(of(&file), Some((shard, Some("1f0c"))));
+        assert_eq!(of("records.shard-2-of-12.jsonl"), Some((shard, None)), "an older version");
         for other in ["records.jsonl", "records.shard-3-of-2.jsonl", "records.shard-x.jsonl"] {
-            assert!(!Shard::is_file(other, "records", "jsonl"), "{other}");
+            assert_eq!(of(other), None, "{other}");
         }
         for wrong in ["0/2", "3/2", "2", "1/0", "a/b", "1/2/3", ""] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");

@@ -45,7 +45,11 @@ pub(super) fn for_each(
                 work.run(&models);
             };
             let spawned = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker);
-            spawned.context("cannot start a thread; ask for fewer --jobs")?;
+            if let Err(error) = spawned {
+                // Those that run already end after the item in their hands.
+                work.ended.store(true, Ordering::Relaxed);
+                return Err(error).context("cannot start a thread; ask for fewer --jobs");
+            }
         }
         work.run(models);
         anyhow::Ok(())

@@ -26,7 +26,7 @@ fn a_dry_run_says_what_there_is_to_do_and_touches_nothing() {
         "nano:small-aligned",
         "candle",
         "KAD dual, threshold 0.5",
-        "18 items left: at most about",
+        "18 items × decoders left: at most about",
         "passes, all models: ",
         "memory: at most about",
     ] {
@@ -72,7 +72,7 @@ fn listing(lab: &Lab) -> Vec<(String, std::time::SystemTime, u64)> {
 fn items_that_are_done_are_the_measure() {
     let lab = Lab::new(SMALL);
     lab.run(&["--shard", "1/2"]).succeeds();
-    let records = fs::read_to_string(lab.results().join("records.shard-1-of-2.jsonl")).unwrap();
+    let records = fs::read_to_string(lab.shard_records("1-of-2")).unwrap();
     let records: Vec<Value> = records.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     for (extra, done, items) in [(&[][..], 3, 6), (&["--shard", "2/2"], 0, 3)] {
         let found = dry(&lab, extra);
@@ -223,7 +223,7 @@ fn first_line(child: &mut std::process::Child, words: &str) -> Option<String> {
 #[test]
 fn a_long_run_says_how_long_and_a_short_one_does_not() {
     let short = Lab::new(SMALL).run(&[]);
-    assert!(!short.stderr.contains("items left"), "{}", short.stderr);
+    assert!(!short.stderr.contains("decoders left"), "{}", short.stderr);
     short.succeeds();
     // The oracle in f64, to the limit of texts: minutes, of which the test waits for the first items.
     let toml = SMALL
@@ -244,7 +244,9 @@ fn a_long_run_says_how_long_and_a_short_one_does_not() {
     child.kill().unwrap();
     child.wait().unwrap();
     let line = line.unwrap();
-    for word in ["1797 items left: about", "at most about", "memory", "--dry-run", "--shard"] {
+    for word in
+        ["1797 items × decoders left: about", "at most about", "memory", "--dry-run", "--shard"]
+    {
         assert!(line.contains(word), "{word:?} is not in: {line}");
     }
     let records = fs::read_to_string(lab.results().join("records.jsonl")).unwrap();
@@ -314,6 +316,6 @@ fn yes_lets_a_large_sweep_run() {
         .replace("items = 6", "items = 1");
     let lab = Lab::new(&toml);
     lab.run(&["--yes", "--shard", "1/1"]).succeeds();
-    let records = fs::read_to_string(lab.results().join("records.shard-1-of-1.jsonl")).unwrap();
+    let records = fs::read_to_string(lab.shard_records("1-of-1")).unwrap();
     assert_eq!(records.lines().count(), 1001);
 }

@@ -93,6 +93,13 @@ impl Lab {
         };
         only(&only(&self.folder.path().join("results")))
     }
+
+    /// The file of finished items of a shard of the only run, as `1-of-2`.
+    pub(crate) fn shard_records(&self, shard: &str) -> std::path::PathBuf {
+        let results = self.results();
+        let run = results.file_name().unwrap().to_str().unwrap();
+        results.join(format!("records.shard-{shard}.{run}.jsonl"))
+    }
 }
 
 /// A small, valid experiment; tests break it in one place.

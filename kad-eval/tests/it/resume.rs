@@ -246,7 +246,11 @@ fn a_full_disk_is_an_error_and_the_run_goes_on_where_it_ended() {
     assert!(kept > 3 && kept < wanted.len(), "{kept} records");
 
     let ran = lab.run(&[]);
-    assert!(ran.stderr.contains(&format!("continuing: {kept} of 75 items")), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains(&format!("continuing: {kept} of 75 items × decoders")),
+        "{}",
+        ran.stderr
+    );
     ran.succeeds();
     assert_eq!(records(&lab), wanted);
     assert_eq!(summary(&lab), summary(&plain));

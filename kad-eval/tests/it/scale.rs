@@ -55,7 +55,10 @@ impl Site {
     /// How many items shard 2 of 3 has finished.
     fn finished(&self, shard: &str) -> usize {
         let runs = fs::read_dir(self.lab.path().join("results/small")).into_iter().flatten();
-        let file = |run: fs::DirEntry| run.path().join(format!("records.shard-{shard}.jsonl"));
+        let file = |run: fs::DirEntry| {
+            let id = run.file_name().into_string().unwrap();
+            run.path().join(format!("records.shard-{shard}.{id}.jsonl"))
+        };
         let texts = runs.flatten().filter_map(|run| fs::read_to_string(file(run)).ok());
         texts.map(|text| text.lines().count()).sum()
     }

@@ -45,9 +45,12 @@ fn shards_and_jobs_give_what_one_process_gives() {
     for child in shards {
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success() && stderr.contains("items are done"), "{stderr}");
+        assert!(
+            output.status.success() && stderr.contains("items × decoders are done"),
+            "{stderr}"
+        );
     }
-    assert!(files(&sharded).contains(&"records.shard-2-of-3.jsonl".to_owned()));
+    assert!(sharded.shard_records("2-of-3").exists());
     let merged = sharded.run(&[]);
     assert!(merged.stderr.contains("already complete"), "{}", merged.stderr);
     merged.succeeds();
@@ -65,13 +68,13 @@ fn what_one_has_done_no_other_repeats() {
 
     let lab = Lab::new(&experiment());
     lab.run(&["--shard", "1/2"]).succeeds();
-    let first = lab.results().join("records.shard-1-of-2.jsonl");
+    let first = lab.shard_records("1-of-2");
     let text = fs::read_to_string(&first).unwrap();
     assert_eq!(text.lines().count(), 13 * 3);
     fs::write(&first, &text[..text.len() / 2]).unwrap();
     // Of another split: what it finds done it leaves alone.
     lab.run(&["--shard", "1/1"]).succeeds();
-    let rest = fs::read_to_string(lab.results().join("records.shard-1-of-1.jsonl")).unwrap();
+    let rest = fs::read_to_string(lab.shard_records("1-of-1")).unwrap();
     let whole = text[..text.len() / 2].matches('\n').count();
     assert_eq!(rest.lines().count(), wanted.len() - whole);
     lab.run(&[]).succeeds();
@@ -79,16 +82,72 @@ fn what_one_has_done_no_other_repeats() {
 }
 
 #[test]
-fn shards_of_another_plan_and_parts_that_do_not_exist_are_refused() {
+fn parts_that_do_not_exist_are_refused() {
     let lab = Lab::new(SMALL);
     lab.run(&["--shard", "3/2"]).fails(2, &["no part 3 of 2", "count from 1"]);
     lab.run(&["--shard", "2"]).fails(2, &["write I/N"]);
     lab.run(&["--jobs", "0"]).fails(2, &["--jobs"]);
-    lab.run(&["--shard", "2/2"]).succeeds();
-    let path = lab.results().join("records.shard-2-of-2.jsonl");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replacen("validation-0001", "validation-9999", 1)).unwrap();
-    lab.run(&[]).fails(1, &["records.shard-2-of-2.jsonl cannot be continued", "line 1 "]);
+}
+
+/// Copied into the folder of another plan, as `rsync` copies what was started there by mistake.
+#[test]
+fn shards_of_another_plan_are_refused() {
+    let (here, there) = (Lab::new(SMALL), Lab::new(SMALL));
+    here.run(&["--shard", "1/2"]).succeeds();
+    // Greedy: the same decoders, items, answers and seeds, other texts.
+    there.run(&["--shard", "2/2", "--set", "sampling.temperature=0"]).succeeds();
+    let strange = there.shard_records("2-of-2");
+    let copy = here.results().join(strange.file_name().unwrap());
+    fs::copy(&strange, &copy).unwrap();
+    let (strange, own) = (there.results(), here.results());
+    let [strange, own] =
+        [&strange, &own].map(|run| run.file_name().unwrap().to_str().unwrap().to_owned());
+    let is_of = format!("is of the run {strange}, but this is the run {own}");
+    let words =
+        ["records.shard-2-of-2.", &is_of, "run shard 2/2 again with the plan of the others"];
+    for extra in [&[][..], &["--shard", "2/2"], &["--dry-run"]] {
+        here.run(extra).fails(1, &words);
+    }
+    // Those of a version that did not say whose they are.
+    fs::rename(&copy, here.results().join("records.shard-2-of-2.jsonl")).unwrap();
+    here.run(&[]).fails(1, &["records.shard-2-of-2.jsonl does not say of which run it is"]);
+    fs::remove_file(here.results().join("records.shard-2-of-2.jsonl")).unwrap();
+    here.run(&["--shard", "2/2"]).succeeds();
+    here.run(&[]).succeeds();
+    let plain = Lab::new(SMALL);
+    plain.run(&[]).succeeds();
+    assert_eq!(records(&here), records(&plain));
+}
+
+#[test]
+fn records_that_were_changed_or_are_of_another_shard_are_refused() {
+    let lab = Lab::new(SMALL);
+    lab.run(&["--shard", "1/2"]).succeeds();
+    let (first, second) = (lab.shard_records("1-of-2"), lab.shard_records("2-of-2"));
+    fs::copy(&first, &second).unwrap();
+    for extra in [&[][..], &["--shard", "2/2"], &["--shard", "1/2"]] {
+        let words =
+            ["records.shard-2-of-2.", "line 1 ", "is of another shard", "run its shard again"];
+        lab.run(extra).fails(1, &words);
+    }
+    fs::remove_file(&second).unwrap();
+    let text = fs::read_to_string(&first).unwrap();
+    fs::write(&first, text.replacen("validation-0000", "validation-9999", 1)).unwrap();
+    lab.run(&[]).fails(1, &["records.shard-1-of-2.", "cannot be continued", "line 1 "]);
+}
+
+/// They write the same plan and try the same folder at the same moment.
+#[test]
+fn shards_that_start_at_once_do_not_disturb_each_other() {
+    let lab = Lab::new(&SMALL.replace("items = 6", "items = 1"));
+    for _ in 0..3 {
+        let shards: Vec<String> = (1..=8).map(|i| format!("{i}/8")).collect();
+        let started: Vec<Child> = shards.iter().map(|it| start(&lab, &["--shard", it])).collect();
+        for child in started {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
 }
 
 /// While a shard runs, other shards may and a whole run may not.
@@ -146,7 +205,8 @@ fn an_item_that_fails_is_reported_and_the_rest_is_done() {
     let toml = experiment().replace("nano:small-aligned", model.path().to_str().unwrap());
     let lab = Lab::new(&toml);
     let refused = format!("no {name} here");
-    let failed = format!("{} items failed and {} of 75 are done", 3 * named, 75 - 3 * named);
+    let (refusals, done) = (3 * named, 75 - 3 * named);
+    let failed = format!("{refusals} of 75 items × decoders failed, and {done} are done");
     lab.run(&["--fail-fast"]).fails(1, &[&refused, "finished items are kept"]);
     for _ in 0..2 {
         lab.run(&[]).fails(1, &[&refused, &failed, "tries the others again"]);
@@ -169,5 +229,5 @@ fn an_item_that_fails_is_reported_and_the_rest_is_done() {
 fn lab_fails_early(toml: &str) {
     let ran = Lab::new(toml).run(&[]);
     assert_eq!(ran.stderr.matches("failed: decoder").count(), 9, "{}", ran.stderr);
-    ran.fails(1, &["no   here"]);
+    ran.fails(1, &["gave up after 10 failures and no success; the first: decoder", "no   here"]);
 }

@@ -30,7 +30,7 @@ struct DryRun<'p> {
     jobs: usize,
     models: BTreeMap<&'p str, OfModel>,
     arms: Vec<Row>,
-    /// Items of all decoders, of the run or of the shard.
+    /// Items × decoders, of the run or of the shard.
     items: usize,
     done: usize,
     /// What is left, one item after the other: at most about. None if nothing is known.
@@ -156,7 +156,7 @@ impl DryRun<'_> {
     fn text(&self, measures_passes: bool, held: &Held) -> String {
         let state = match (self.exists, self.done) {
             (false, _) => "not there yet".to_owned(),
-            (true, done) => format!("{done} of {} items are done", self.items),
+            (true, done) => format!("{done} of {} items × decoders are done", self.items),
         };
         let shard = self.shard.as_ref().map_or(String::new(), |shard| format!(", shard {shard}"));
         let mut parts = vec![
@@ -213,7 +213,7 @@ impl DryRun<'_> {
 
     fn time(&self, left: usize) -> String {
         let Some(seconds) = self.seconds_left else {
-            return format!("{left} items left, nobody knows how long");
+            return format!("{left} items × decoders left, nobody knows how long");
         };
         if left == 0 {
             return "nothing is left to do".to_owned();
@@ -229,7 +229,7 @@ impl DryRun<'_> {
         };
         let unknown = self.arms.iter().any(|row| row.seconds_left.is_none());
         let but = if unknown { ", without those that are not known" } else { "" };
-        format!("{left} items left: at most about {}{but}{together}", duration(seconds))
+        format!("{left} items × decoders left: at most about {}{but}{together}", duration(seconds))
     }
 
     fn memory(&self) -> String {

@@ -1,5 +1,6 @@
 //! Everything before the first token: what a run and a dry run have in common.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -13,7 +14,7 @@ use crate::failure::{Failure, WrongRequest};
 use crate::machine;
 use crate::models::{self, Models};
 use crate::profile::Profile;
-use crate::runner::INTERRUPTED;
+use crate::runner::{INTERRUPTED, Shard};
 use crate::task::{self, Loading, Task};
 
 /// A plan with its data and its models.
@@ -38,7 +39,7 @@ impl Prepared {
         let mut experiment = experiment(args).map_err(Failure::Request)?;
         let profiles = models::planned::profiles(&experiment)?;
         if !args.dry_run {
-            check_writable(&args.out.join(&experiment.name))?;
+            check_writable(&args.out.join(&experiment.name), args.shard)?;
         }
         let tasks = load_tasks(&experiment, args)?;
         check_size(&experiment, &tasks, args)?;
@@ -69,11 +70,17 @@ fn experiment(args: &RunArgs) -> Result<Experiment> {
 }
 
 /// Before models are loaded.
-fn check_writable(folder: &Path) -> Result<()> {
-    let probe = folder.join(".probe");
+fn check_writable(folder: &Path, shard: Option<Shard>) -> Result<()> {
+    // Shards start at once, also on machines whose processes have the same numbers.
+    let who = shard.map_or("whole".to_owned(), Shard::word);
+    let probe = folder.join(format!(".probe.{who}.{}", std::process::id()));
+    let remove = || match std::fs::remove_file(&probe) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&probe, "kad"))
-        .and_then(|()| std::fs::remove_file(&probe))
+        .and_then(|()| remove())
         .with_context(|| format!("cannot write in the results folder {}", folder.display()))
 }
 

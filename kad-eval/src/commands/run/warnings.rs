@@ -39,7 +39,7 @@ pub(super) fn failed(finished: &Finished) -> Option<String> {
     let first = finished.failures.first()?;
     let failed = finished.failures.len();
     Some(format!(
-        "{failed} items failed and are in none of the numbers; the same command tries them again. The \
+        "{failed} items × decoders failed and are in none of the numbers; the same command tries them again. The \
          first failure: {first:#}"
     ))
 }
