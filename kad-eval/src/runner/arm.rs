@@ -167,9 +167,8 @@ impl Arm<'_> {
     /// Asks the decoder's law for the probability of the item's text.
     fn read(&self, models: &Models, item: &Item) -> Result<Outcome> {
         let speaker = models::speaker(&self.plan.kind, models);
-        let tokens = speaker.tokenizer.encode(&item.prompt(), true)?;
         let mut predictor = score::predictor(self.plan, models, &self.rules)?;
-        let score = score::text(&mut *predictor, &tokens, speaker)?;
+        let score = score::text(&mut *predictor, &item.prompt(), &speaker.tokenizer)?;
         Ok(Outcome { prompt_tokens: 0, score: Some(score), ..Outcome::stopped(SCORED) })
     }
 
@@ -214,7 +213,7 @@ impl Outcome {
 
     /// Nothing could be said: it has no answer.
     fn too_long() -> Self {
-        Self { score: Some(Score::default()), ..Self::stopped(PROMPT_TOO_LONG) }
+        Self { score: Some(Score::nothing()), ..Self::stopped(PROMPT_TOO_LONG) }
     }
 }
 

@@ -5,9 +5,13 @@
 //! scored by `Σ log π(tᵢ | prompt, t₁ … tᵢ₋₁)` under the decoder's own settings, temperature and cuts
 //! included.
 
+use std::sync::atomic::Ordering;
+
 use anyhow::{Context, Result, bail};
+use kad_backends::Tokenizer;
 use kad_core::{Law, Predictor, TokenId};
 
+use super::INTERRUPTED;
 use crate::config::{DecoderKind, DecoderPlan, Part};
 use crate::models::{self, Model, Models, Prompt, Rules};
 use crate::record::Scored;
@@ -27,6 +31,12 @@ pub(super) struct Score {
 }
 
 impl Score {
+    /// Of no text: no token was asked for, so none was deferred. (With no mass at all the sum over the
+    /// items of a decoder that defers would have none.)
+    pub(super) fn nothing() -> Self {
+        Self { deferral_mass: Some(0.0), ..Self::default() }
+    }
+
     /// The letter of the likeliest option, the first among equals; none if all are impossible.
     pub(super) fn likeliest(&self) -> Option<String> {
         let possible = self.log_probs.iter().enumerate().filter(|(_, nats)| nats.is_finite());
@@ -151,17 +161,33 @@ pub(super) fn options(
     Ok(Some(total))
 }
 
-/// The log-probability of `tokens`, all but the first, and the bytes that they are.
+/// The log-probability of the tokens of `text`, all but the first, and the bytes that they are.
 ///
 /// # Errors
 /// If a model fails.
 pub(super) fn text(
     predictor: &mut dyn Predictor,
-    tokens: &[TokenId],
-    speaker: &Model,
+    text: &str,
+    tokenizer: &Tokenizer,
 ) -> Result<Score> {
-    let bytes = tokens.iter().skip(1).map(|id| speaker.tokenizer.bytes(*id).len() as u64).sum();
-    Ok(Score { bytes, ..in_windows(predictor, tokens)? })
+    let tokens = tokenizer.encode(text, true)?;
+    let bytes = scored_bytes(text, &tokens, tokenizer)?;
+    Ok(Score { bytes, ..in_windows(predictor, &tokens)? })
+}
+
+/// Bytes of `text` behind its first token, which is not scored: all of them if that is one that the
+/// tokenizer puts before every text. A space that the text does not have and the tokenizer puts before it,
+/// as those of SentencePiece do, is none of them.
+fn scored_bytes(text: &str, tokens: &[TokenId], tokenizer: &Tokenizer) -> Result<u64> {
+    let own = tokenizer.encode(text, false)?;
+    let Some(&first) = own.first() else { return Ok(0) };
+    if tokens.len() > own.len() && !tokens.starts_with(&own) {
+        return Ok(text.len() as u64);
+    }
+    let first = tokenizer.bytes(first);
+    let all: usize = own.iter().map(|id| tokenizer.bytes(*id).len()).sum();
+    let space = usize::from(first.starts_with(b" ") && all > text.len());
+    Ok(text.len().saturating_sub(first.len() - space) as u64)
 }
 
 /// A text that is longer than the context is read in windows, each of which begins with the last token
@@ -187,6 +213,10 @@ fn along(predictor: &mut dyn Predictor, text: &[TokenId], from: usize) -> Result
     let mut law = Law::default();
     let (mut nats, mut mass) = (0.0, None);
     for start in (from..text.len()).step_by(CHUNK) {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            // Nobody asks for what was summed so far: the item is given up.
+            break;
+        }
         let end = text.len().min(start + CHUNK);
         let context = &text[..end - 1];
         predictor.follow(context, end - start).context("cannot score the text")?;

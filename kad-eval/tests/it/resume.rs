@@ -125,13 +125,22 @@ fn two_processes_do_not_write_into_one_run() {
 #[test]
 fn ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() {
     let lab = Lab::new(&long_experiment());
+    let stderr = interrupted(&lab, || lines(&lab) > 0);
+    assert!(stderr.contains("the same command continues"), "{stderr}");
+    assert!(!records(&lab).is_empty());
+    assert_eq!(summary(&lab)["complete"], Value::Bool(false));
+}
+
+/// What a run says that is interrupted as soon as `ready` says so.
+#[cfg(unix)]
+fn interrupted(lab: &Lab, ready: impl Fn() -> bool) -> String {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
         .args(lab.args())
-        .stdout(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    while lines(&lab) == 0 && child.try_wait().unwrap().is_none() {
+    while !ready() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
     let interrupt =
@@ -140,9 +149,46 @@ fn ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("the same command continues"), "{stderr}");
-    assert!(!records(&lab).is_empty());
-    assert_eq!(summary(&lab)["complete"], Value::Bool(false));
+    stderr
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_that_is_interrupted_after_failures_is_interrupted() {
+    let model = crate::shards::squeamish("Tom");
+    let lab =
+        Lab::new(&long_experiment().replace("nano:small-aligned", model.path().to_str().unwrap()));
+    let stderr = interrupted(&lab, || lines(&lab) > 20);
+    for words in ["interrupted: ", " failed; the same command continues", "no Tom here"] {
+        assert!(stderr.contains(words), "{words:?} is not in: {stderr}");
+    }
+}
+
+/// A text whose likelihood takes minutes: the first Ctrl-C is heard in the middle of it, and who made the
+/// records is known although there is none yet.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_is_heard_while_a_text_is_scored() {
+    let task = "kind = \"perplexity\"\nfile = \"long.txt\"\npiece_bytes = 1000000";
+    let toml = SMALL
+        .replace("kind = \"nano\"\nitems = 6", task)
+        .replace("nano:small-base\"", "nano:large-base\"\nbackend = \"naive\"")
+        .replace("nano:small-aligned\"", "nano:small-aligned\"\nbackend = \"naive\"");
+    let lab = Lab::new(&toml);
+    fs::write(lab.path().join("long.txt"), "Tom has 3 pens and 4 coins. ".repeat(4000)).unwrap();
+    let begun = std::cell::Cell::new(None);
+    let stderr = interrupted(&lab, || {
+        let runs = fs::read_dir(lab.path().join("results/small")).into_iter().flatten().flatten();
+        let decodes = runs.into_iter().any(|run| run.path().join("provenance.json").exists());
+        if decodes {
+            // It is in the text by then.
+            std::thread::sleep(Duration::from_millis(500));
+            begun.set(Some(std::time::Instant::now()));
+        }
+        decodes
+    });
+    assert!(begun.get().unwrap().elapsed() < Duration::from_secs(10));
+    assert!(stderr.contains("interrupted: 0 of 3 items × decoders are done"), "{stderr}");
 }
 
 #[test]

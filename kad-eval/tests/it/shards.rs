@@ -51,8 +51,10 @@ fn shards_and_jobs_give_what_one_process_gives() {
         );
     }
     assert!(sharded.shard_records("2-of-3").exists());
+    let again = sharded.run(&["--shard", "1/3"]);
+    assert!(again.stderr.contains("this shard was already complete"), "{}", again.stderr);
     let merged = sharded.run(&[]);
-    assert!(merged.stderr.contains("already complete"), "{}", merged.stderr);
+    assert!(merged.stderr.contains("this run was already complete"), "{}", merged.stderr);
     merged.succeeds();
     assert_eq!(records(&sharded), wanted);
     assert_eq!(summary(&sharded), summary(&plain));
@@ -168,7 +170,7 @@ fn a_whole_run_waits_for_shards() {
 }
 
 /// A model whose chat template refuses what mentions `name`.
-fn squeamish(name: &str) -> tempfile::TempDir {
+pub(crate) fn squeamish(name: &str) -> tempfile::TempDir {
     let source =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/nano/models/small-aligned");
     let copy = tempfile::tempdir().unwrap();
@@ -191,12 +193,7 @@ fn squeamish(name: &str) -> tempfile::TempDir {
 fn an_item_that_fails_is_reported_and_the_rest_is_done() {
     let plain = Lab::new(&experiment());
     plain.run(&[]).succeeds();
-    let questions = fs::read_to_string(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/nano/data/validation.jsonl"),
-    )
-    .unwrap();
-    let asked: Vec<Value> =
-        questions.lines().take(25).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let asked = asked();
     let first = asked[4]["question"].as_str().unwrap();
     let name = first.split(' ').next().unwrap();
     let named = asked.iter().filter(|q| q["question"].as_str().unwrap().contains(name)).count();
@@ -226,8 +223,59 @@ fn an_item_that_fails_is_reported_and_the_rest_is_done() {
     lab_fails_early(&toml);
 }
 
+/// The items of the experiment, as the model is asked.
+fn asked() -> Vec<Value> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/nano/data/validation.jsonl");
+    let questions = fs::read_to_string(path).unwrap();
+    questions.lines().take(25).map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Where something has worked once, a session of nothing but failures still comes to its end.
+#[test]
+fn many_items_that_fail_do_not_keep_the_others_from_being_done() {
+    let asked = asked();
+    let texts: Vec<&str> = asked.iter().map(|item| item["question"].as_str().unwrap()).collect();
+    let with = |word: &str| texts.iter().filter(|text| text.contains(word)).count();
+    let word = texts.iter().flat_map(|text| text.split(' ')).find(|word| {
+        (5..20).contains(&with(word)) && word.chars().all(char::is_alphabetic) && word.len() > 3
+    });
+    let word = word.unwrap();
+    let model = squeamish(word);
+    let lab = Lab::new(&experiment().replace("nano:small-aligned", model.path().to_str().unwrap()));
+    let failed = format!("{} of 75 items × decoders failed", 3 * with(word));
+    for _ in 0..2 {
+        lab.run(&[]).fails(1, &[&failed, "tries the others again"]);
+    }
+    assert_eq!(records(&lab).len(), 75 - 3 * with(word));
+    // Put together they are what they were, and no session has had a success.
+    lab.run(&["--shard", "1/1"]).fails(1, &[&failed]);
+}
+
+/// Every model is loaded three times, and what there is to say of it is said once; where nothing is left,
+/// none is loaded again.
+#[test]
+fn further_jobs_load_in_silence() {
+    let unused = "[models.spare]\nsource = \"nano:draft\"\n\n[sampling]";
+    let lab = Lab::new(&SMALL.replace("[sampling]", unused));
+    for _ in 0..2 {
+        let ran = lab.run(&["--jobs", "3"]);
+        assert_eq!(
+            ran.stderr.matches("`spare` is used by no decoder").count(),
+            1,
+            "{}",
+            ran.stderr
+        );
+        ran.succeeds();
+    }
+}
+
 fn lab_fails_early(toml: &str) {
-    let ran = Lab::new(toml).run(&[]);
-    assert_eq!(ran.stderr.matches("failed: decoder").count(), 9, "{}", ran.stderr);
+    let lab = Lab::new(toml);
+    let ran = lab.run(&[]);
+    let sessions = fs::read_to_string(lab.results().join("provenance.json")).unwrap();
+    let sessions: Vec<Value> = serde_json::from_str(&sessions).unwrap();
+    assert_eq!(sessions.len(), 1, "a session that fails is one");
+    assert_eq!(ran.stderr.matches("failed: decoder").count(), 10, "{}", ran.stderr);
     ran.fails(1, &["gave up after 10 failures and no success; the first: decoder", "no   here"]);
 }
