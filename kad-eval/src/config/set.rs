@@ -23,8 +23,7 @@ impl FromStr for Setting {
     fn from_str(text: &str) -> Result<Self, String> {
         let no_key = || "write KEY=VALUE, as in sampling.temperature=0.7".to_owned();
         let (key, value) = split(text).ok_or_else(no_key)?;
-        let keys =
-            Key::parse(key.trim()).map_err(|_| format!("`{key}` is no key; {}", no_key()))?;
+        let keys = Key::parse(key.trim()).map_err(|_| no_name(key.trim(), &no_key()))?;
         let value = value.trim();
         Ok(Self {
             keys: keys.iter().map(|key| key.get().to_owned()).collect(),
@@ -32,6 +31,25 @@ impl FromStr for Setting {
             text: text.to_owned(),
         })
     }
+}
+
+/// What to write instead of a key that is none, because of a name in it if that is why.
+fn no_name(key: &str, help: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let parts: Vec<&str> = key.split('.').collect();
+    let is_word = |part: &&str| !part.is_empty() && !part.contains(['"', '\'']);
+    if !parts.iter().all(is_word) {
+        return format!("`{key}` is no key; {help}");
+    }
+    let quoted = |part: &&str| match part.chars().all(is_bare) {
+        true => (*part).to_owned(),
+        false => format!("'{part}'"),
+    };
+    let quoted: Vec<String> = parts.iter().map(quoted).collect();
+    format!(
+        "`{key}` is no key: names with spaces or other signs need quotes, as in \"{}=VALUE\"",
+        quoted.join(".")
+    )
 }
 
 /// At the first `=` outside of quotes.
@@ -134,10 +152,12 @@ fn place(key: &str, labels: &[Vec<String>]) -> Result<usize> {
     {
         return Ok(place);
     }
-    let known = labels.iter().flatten().map(String::as_str);
-    let help = match nearest(key, known.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are {}", known.collect::<Vec<_>>().join(", ")),
+    let known: Vec<&str> = labels.iter().flatten().map(String::as_str).collect();
+    let help = match (nearest(key, known.iter().copied()), labels.len()) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, 0) => "the list is empty".to_owned(),
+        (None, count) if known.is_empty() => format!("there are {count}, from 0"),
+        (None, _) => format!("there are {}", known.join(", ")),
     };
     bail!("no entry is `{key}`: {help}")
 }
@@ -201,12 +221,22 @@ items = 6
             ("decoders.2.name=1", "there are a b, c"),
             ("tasks.nanno.items=1", "did you mean `nano`?"),
             ("name.x=1", "`x` has no place"),
+            ("decoders.c.rule.threshold.5=0.1", "no entry is `5`: there are 2, from 0"),
+            ("decoders.'a b'.levels.2.length=1", "there are 2, from 0"),
         ] {
             let error = changed(&[setting]).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains(setting), "{error}");
         }
-        for wrong in ["x", "=1", "a..b=1", ""] {
+        for wrong in ["x", "=1", "a..b=1", "", "a.'b=1"] {
             assert!(wrong.parse::<Setting>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn names_with_spaces_are_shown_with_the_quotes_that_they_need() {
+        let error = "decoders.KAD dual.rule.threshold=0.5".parse::<Setting>().unwrap_err();
+        assert!(error.contains("\"decoders.'KAD dual'.rule.threshold=VALUE\""), "{error}");
+        let error = "a..b=1".parse::<Setting>().unwrap_err();
+        assert!(error.contains("write KEY=VALUE"), "{error}");
     }
 }

@@ -117,7 +117,7 @@ pub(super) fn grading(by: By) -> Grading {
 /// What stands around it in plain text: the prompts hold their own heads.
 pub(super) fn frame(by: By) -> Frame {
     match by {
-        By::Answer => Frame { before: "", after: "Answer:" },
+        By::Answer => Frame { before: "", after: "Answer:", stop: "Question:" },
         By::Likelihood => Frame::NONE,
     }
 }

@@ -23,13 +23,16 @@ pub(crate) enum Form {
 pub(crate) struct Frame {
     pub(crate) before: &'static str,
     pub(crate) after: &'static str,
+    /// What a line begins with by which a model asks a next question of its own; empty for none.
+    pub(crate) stop: &'static str,
 }
 
 impl Frame {
     /// The usual one.
-    pub(crate) const QUESTION: Self = Self { before: "Question: ", after: "\nAnswer:" };
+    pub(crate) const QUESTION: Self =
+        Self { before: "Question: ", after: "\nAnswer:", stop: "Question:" };
     /// None: the text as it is.
-    pub(crate) const NONE: Self = Self { before: "", after: "" };
+    pub(crate) const NONE: Self = Self { before: "", after: "", stop: "" };
 
     /// The conversation in plain text, up to where the reply begins.
     pub(crate) fn text(self, messages: &[Message]) -> String {
@@ -44,14 +47,19 @@ impl Frame {
 
 impl Form {
     /// The part of a reply that is one: without a chat template a model may go on with a question of
-    /// its own, whose answer is not asked for.
+    /// its own, whose answer is not asked for. Nothing is left of a reply that begins with one.
     pub(crate) fn cut(self, reply: &str) -> &str {
-        match self {
-            Form::Plain(frame) if !frame.before.is_empty() => {
-                let next = format!("\n{}", frame.before.trim_end());
-                reply.split_once(&next).map_or(reply, |(own, _)| own)
+        let stop = match self {
+            Form::Plain(frame) if !frame.stop.is_empty() => frame.stop,
+            _ => return reply,
+        };
+        let mut end = 0;
+        for line in reply.split_inclusive('\n') {
+            if line.trim_start().starts_with(stop) {
+                return reply[..end].trim_end_matches('\n');
             }
-            _ => reply,
+            end += line.len();
         }
+        reply
     }
 }

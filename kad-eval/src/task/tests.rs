@@ -350,9 +350,38 @@ fn conversations_go_on_with_the_replies() {
 #[test]
 fn a_plain_reply_ends_where_the_model_asks_itself() {
     let form = Form::Plain(Frame::QUESTION);
-    assert_eq!(form.cut(" It is 5.\n\nQuestion: And 6?\nAnswer: 7"), " It is 5.\n");
+    assert_eq!(form.cut(" It is 5.\n\nQuestion: And 6?\nAnswer: 7"), " It is 5.");
     assert_eq!(form.cut("no Question: 5"), "no Question: 5");
+    assert_eq!(form.cut("5\n  Question: 6"), "5");
     assert_eq!(Form::Chat.cut("5\nQuestion: 6"), "5\nQuestion: 6");
+    assert_eq!(Form::Plain(Frame::NONE).cut("5\nQuestion: 6"), "5\nQuestion: 6");
+    // Replies are trimmed before they are read.
+    for reply in ["Question: And 6?\nAnswer: 7", "\n\nQuestion: And 6?"] {
+        assert_eq!(form.cut(reply), "", "{reply:?}");
+    }
+    let published = Form::Plain(Frame { before: "Q: ", after: "\nA:", stop: "Q:" });
+    assert_eq!(published.cut("Yes.\n\nQ: And 6?\nA: 7"), "Yes.");
+}
+
+/// What is made up is not read as the answer, also where the prompt has its own head and where nothing
+/// stands before it.
+#[test]
+fn the_answer_to_a_question_of_its_own_is_no_answer() {
+    let line = serde_json::json!({"question": "1 + 1?", "answer": "#### 2"}).to_string();
+    let data = folder("gsm8k/test.jsonl", &line);
+    let plain = |set| TaskPlan { format: Format::Plain, ..plan(set) };
+    let sums = loaded(&plain(TaskSet::Gsm8k), data.path(), 0);
+    let read = |task: &Task, reply: &str| task.answer(&task.items[0], reply);
+    assert_eq!(read(&sums, "Question: 2 + 5?\nAnswer: 7"), None);
+    assert_eq!(read(&sums, "2\nQuestion: 2 + 5?\nAnswer: 7").as_deref(), Some("2"));
+    let choices = serde_json::json!({"label": ["A", "B"], "text": ["3", "4"]});
+    let line =
+        serde_json::json!({"id": "a", "question": "Which?", "choices": choices, "answerKey": "B"});
+    let data = folder("arc_challenge/test.jsonl", &line.to_string());
+    let set = TaskSet::ArcChallenge(WRITTEN);
+    let letters = loaded(&plain(set), data.path(), 0);
+    let said = "The answer is B.\n\nQuestion: And now?\n\nThe answer is A.";
+    assert_eq!(read(&letters, said).as_deref(), Some("B"));
 }
 
 #[test]

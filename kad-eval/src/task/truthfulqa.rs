@@ -86,7 +86,7 @@ pub(super) fn load(metric: Truth, by: By, from: Loading<'_>) -> Result<Set> {
 }
 
 /// The published frame.
-const QA: Frame = Frame { before: "Q: ", after: "\nA:" };
+const QA: Frame = Frame { before: "Q: ", after: "\nA:", stop: "Q:" };
 
 fn problem(
     index: usize,

@@ -129,3 +129,58 @@ fn a_reply_follows_a_space_unless_the_prompt_is_open() {
         assert_eq!(ends_open(text), open, "{text:?}");
     }
 }
+
+/// A tokenizer with the words of a text of three letters, and `<s>` before every text if it is asked for.
+fn sentence_piece(begins: bool) -> Tokenizer {
+    let words = ["<unk>", "<s>", "▁", "a", "b", "▁a", "▁b", "c"];
+    let vocab: Vec<(&str, f64)> = words.iter().map(|word| (*word, -(word.len() as f64))).collect();
+    let metaspace = serde_json::json!({
+        "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true
+    });
+    let template = serde_json::json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}
+    });
+    let json = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": metaspace, "decoder": metaspace,
+        "post_processor": if begins { template } else { serde_json::Value::Null },
+        "model": {"type": "Unigram", "unk_id": 0, "vocab": vocab}
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), json.to_string()).unwrap();
+    Tokenizer::from_file(file.path()).unwrap()
+}
+
+/// The space that SentencePiece puts before a text is no byte of it, and what is not scored does not count.
+#[test]
+fn bytes_are_those_of_the_text_behind_what_is_not_scored() {
+    let bytes = |text: &str, tokenizer: &Tokenizer| {
+        scored_bytes(text, &tokenizer.encode(text, true).unwrap(), tokenizer).unwrap()
+    };
+    let (with, without) = (sentence_piece(true), sentence_piece(false));
+    let tokens = with.encode("a b", true).unwrap();
+    assert_eq!(tokens, [1, 5, 6], "<s> ▁a ▁b");
+    assert_eq!((bytes("a b", &with), bytes("bcc a", &with)), (3, 5), "all of it");
+    // ▁a | ▁b: the first letter is not scored. ▁ | c: no letter is in the first token.
+    assert_eq!(without.encode("c", true).unwrap(), [2, 7]);
+    assert_eq!((bytes("a b", &without), bytes("c", &without), bytes("", &without)), (2, 1, 0));
+    // The first space is the tokenizer's, the second one the text's.
+    assert_eq!(bytes(" a", &with), 2);
+    let nano =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/nano/models/draft/tokenizer.json");
+    let nano = Tokenizer::from_file(nano.as_ref()).unwrap();
+    let text = "Tom has 3 pens.";
+    let tokens = nano.encode(text, true).unwrap();
+    let scored: usize = tokens[1..].iter().map(|id| nano.bytes(*id).len()).sum();
+    assert_eq!(bytes(text, &nano), scored as u64, "tokens of bytes add up to the text");
+}
+
+/// Where a rule decides, a prompt that does not fit has the mass of no token.
+#[test]
+fn nothing_scored_is_nothing_deferred() {
+    assert_eq!(Score::nothing().deferral_mass, Some(0.0));
+    assert_eq!(Score::nothing().likeliest(), None);
+}
