@@ -30,7 +30,7 @@ pub(crate) struct RunArgs {
     /// Where results go
     #[arg(long, default_value = "results")]
     pub(crate) out: PathBuf,
-    /// Folder of benchmark files (gsm8k/test.jsonl, ...)
+    /// Folder of benchmark files (gsm8k/test.jsonl, ...), or hf: for those of the hub
     #[arg(long, env = "KAD_DATA")]
     pub(crate) data: Option<PathBuf>,
     /// At most this many items of each task

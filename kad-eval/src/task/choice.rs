@@ -60,7 +60,7 @@ impl Question {
             self.lettered().map(|(at, text)| format!("{at}). {text}")).collect();
         let prompt = format!(
             "Choose the correct answer to the following multiple-choice question.\n\n\
-             Question: {}\n\n{}\n\
+             Question: {}\n\n{}\n\n\
              Provide your reasoning about the answer and finish your answer with the letter \
              corresponding to the correct option (e.g., A, B, C, or D).\n\n",
             self.text,

@@ -60,11 +60,16 @@ pub(super) fn add_shots(
     seed: u64,
     set: &TaskSet,
 ) -> Result<()> {
+    let by_group = matches!(set, TaskSet::Mmlu(_));
     let pool = match examples {
         Some(examples) => examples,
+        // Those of 57 subjects cannot be drawn from what is left of each.
+        None if by_group => bail!(WrongRequest(format!(
+            "`shots = {shots}`: the worked examples of mmlu are in mmlu/dev.jsonl, which is not in \
+             the data folder; docs/TASKS.md says how to get it"
+        ))),
         None => take(problems, shots, seed),
     };
-    let by_group = matches!(set, TaskSet::Mmlu(_));
     let mut openings: Vec<(Option<String>, Arc<Opening>)> = Vec::new();
     for problem in problems {
         let item = &mut problem.item;

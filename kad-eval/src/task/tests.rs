@@ -156,7 +156,7 @@ fn choices_are_written_out_as_published() {
     let data = folder("arc_challenge/test.jsonl", &lines.join("\n").replace('\n', " "));
     let task = loaded(&plan(TaskSet::ArcChallenge(WRITTEN)), data.path(), 0);
     let prompt = "user: Choose the correct answer to the following multiple-choice question.\n\n\
-                  Question: Which?\n\nA). x\nB). y\nProvide your reasoning about the answer and \
+                  Question: Which?\n\nA). x\nB). y\n\nProvide your reasoning about the answer and \
                   finish your answer with the letter corresponding to the correct option (e.g., A, \
                   B, C, or D).\n\n";
     assert_eq!(asked(&task, 0)[1], prompt);
