@@ -71,6 +71,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         return conclude_shard(&folder, shard, &finished);
     }
     provenance::settle(&folder)?;
+    let summary = Summary { jobs: report::jobs(folder.path())?, ..summary };
     let prompt = |task: &str, item: &str| prompt(&tasks, task, item);
     report::write(&folder, (&summary, &finished.records), &prompt, expected)?;
     if let Some(sheet) = summary.side_by_side.as_ref().map(Sheet::of) {

@@ -8,7 +8,8 @@ use crate::report::sample as summaries;
 fn held(folder: &str, summary: Summary, records: Vec<Record>) -> Run {
     let mut texts = Texts::default();
     records.iter().for_each(|record| texts.add(record));
-    Run { folder: folder.into(), summary, plan: serde_json::json!({ "seed": 1 }), records, texts }
+    let plan = serde_json::json!({ "seed": 1 });
+    Run { folder: folder.into(), summary, plan, sessions: Vec::new(), records, texts }
 }
 
 /// Items 0 to 5; the second run wins 4 and 5, loses none, and asks 0 otherwise.
@@ -86,7 +87,7 @@ fn other_plans_other_models_and_one_folder_are_no_repetitions() {
     runs[2].summary.run_id = "other".to_owned();
     assert!(Repetitions::of(&runs).is_none());
     let compared = Comparison::of(&runs[0], &runs[2]);
-    assert!(compared.same_plans().unwrap().ends_with("models, data or libraries are not"));
+    assert!(compared.same_plans().unwrap().ends_with("models, data or libraries differ"));
     let mut runs = repeated([1.0, 1.0, 1.0]);
     runs[1].plan = serde_json::json!({ "seed": 2 });
     assert!(Repetitions::of(&runs).is_none());

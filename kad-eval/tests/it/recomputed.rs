@@ -49,6 +49,9 @@ fn a_script_of_its_own_finds_the_same_numbers() {
     for (keys, word) in [
         ("/arms/1/difference/p_adjusted", "Holm"),
         ("/arms/1/difference/detectable", "detectable"),
+        ("/arms/2/difference/interval/low", "Tango, low"),
+        ("/arms/2/difference/interval/high", "Tango, high"),
+        ("/arms/1/difference/wins", "wins"),
         ("/arms/1/deferral_mass", "deferral_mass"),
         ("/arms/0/accuracy_interval/low", "Wilson"),
         ("/arms/0/time/overhead", "the rest of them"),
@@ -151,10 +154,14 @@ piece_bytes = 60
         summary["arms"].as_array().unwrap().iter().position(test).unwrap()
     };
     let mc2 = place(&|arm| arm["task"] == "truthfulqa/mc2");
+    let other = place(&|arm| arm["difference"]["method"] == "points");
+    assert_eq!(summary["arms"][other]["task"], "truthfulqa/mc2");
     let read = place(&|arm| arm["likelihood"].is_object());
     let grouped = place(&|arm| arm["groups"].is_array());
     for (keys, word) in [
         (format!("/arms/{mc2}/accuracy"), "accuracy"),
+        (format!("/arms/{other}/difference/detectable"), "detectable"),
+        (format!("/arms/{other}/difference/deviation"), "deviation"),
         (format!("/arms/{read}/likelihood/perplexity"), "perplexity"),
         (format!("/arms/{read}/likelihood/bits_per_byte"), "bits per byte"),
         (format!("/arms/{grouped}/groups/1/accuracy"), "virology"),
