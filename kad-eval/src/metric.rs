@@ -217,7 +217,7 @@ pub(crate) const METRICS: &[Metric] = &[
         value: Value::Ranged(|arm| Some((arm.accuracy, arm.accuracy_interval))),
         explained: "Correct items over finished items, or the mean of their points where an item can \
             be partly right. A text without an answer counts as wrong. The interval is Wilson's score \
-            interval; of points, a bootstrap over items.",
+            interval; of points, a bootstrap over items (none if all are the same).",
     },
     Metric {
         name: "difference",

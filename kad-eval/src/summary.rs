@@ -57,7 +57,7 @@ pub(crate) struct Arm {
     /// NaN, null in JSON, where the task is not graded; so are the two that follow.
     #[serde(deserialize_with = "null_is_nan")]
     pub(crate) accuracy: f64,
-    /// 95 %: Wilson, or a bootstrap over items where they give points.
+    /// 95 %: Wilson, or a bootstrap over items where they give points that differ.
     pub(crate) accuracy_interval: Interval,
     /// Share of items whose text gives an answer at all.
     #[serde(deserialize_with = "null_is_nan")]
@@ -271,6 +271,8 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> Arm {
         accuracy: judged(mean(&earned)),
         accuracy_interval: match records.iter().any(|r| r.points.is_some()) {
             _ if !graded => no_interval,
+            // Where all are the same, resampling says nothing.
+            true if earned.iter().all(|points| *points == earned[0]) => no_interval,
             true => ratio_bootstrap(&earned, seed),
             false => wilson(correct, items),
         },

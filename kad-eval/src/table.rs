@@ -181,3 +181,46 @@ fn table(arms: &[&Arm], baseline: &str, style: TableStyle) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    /// Also where nobody disagrees, and on each task for itself.
+    #[test]
+    fn every_task_says_what_its_differences_are() {
+        let mut summary = sample::summary();
+        let method =
+            "[95 %, Tango's score interval]; p: exact McNemar test, adjusted for all decoders";
+        let tasks = summary.tasks().len();
+        assert_eq!(render(&summary).matches(method).count(), tasks);
+        assert_eq!(render(&summary).matches("show a difference of 8.1 points").count(), tasks);
+        for arm in summary.arms.iter_mut().filter(|arm| arm.difference.is_some()) {
+            arm.difference = Some(crate::summary::Difference::of(&[(1.0, 1.0); 6], 1));
+        }
+        let text = render(&summary);
+        assert_eq!(text.matches(method).count(), tasks);
+        assert!(!text.contains("show a difference") && !text.contains("0.0 [0.0, 0.0]"), "{text}");
+        assert!(text.contains("0.0 [−39.0, +39.0]"), "{text}");
+    }
+
+    #[test]
+    fn points_that_are_all_equal_have_no_interval() {
+        let mut summary = sample::summary();
+        let difference = crate::summary::Difference::of(&[(0.5, 0.25); 6], 1);
+        assert_eq!((difference.p_value, difference.detectable), (2.0 / 64.0, None));
+        summary.arms[1].difference = Some(difference);
+        assert!(render(&summary).contains("+25.0 –"), "{}", render(&summary));
+    }
+
+    #[test]
+    fn several_items_at_a_time_are_named() {
+        let mut summary = sample::summary();
+        assert!(!render(&summary).contains("at a time"));
+        summary.jobs = vec![1];
+        assert!(!render(&summary).contains("at a time"));
+        summary.jobs = vec![1, 4];
+        assert!(render(&summary).contains("times are of 1 or 4 items at a time"));
+    }
+}

@@ -48,6 +48,16 @@ fn items_are_paired_by_what_was_asked() {
     assert!(found[1].first.is_none() && found[1].difference.is_none() && found[1].speed.is_none());
 }
 
+/// A summary that says more than there are records of.
+#[test]
+fn a_side_without_records_has_no_ratio_of_speeds() {
+    let [first, mut second, _] = repeated([1.0; 3]);
+    second.records.clear();
+    for runs in [[&first, &second], [&second, &first]] {
+        assert!(pairs(runs)[0].speed.is_none());
+    }
+}
+
 /// Three runs of one decoder on three items, of which one is otherwise in the second run.
 fn repeated(speeds: [f64; 3]) -> [Run; 3] {
     let run = |place: usize| {

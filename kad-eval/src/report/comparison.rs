@@ -307,7 +307,9 @@ fn figure(
 ) -> Result<Option<Figure>> {
     let mark = |side: &Side<'_>, decoder: &str| -> Option<(f64, Interval)> {
         let (value, range) = metric.of(side.arm(task, decoder)?)?;
-        Some((value, range?))
+        // Where there is a number and no interval, the mark stands alone.
+        let alone = Interval { low: value, high: value };
+        Some((value, range.map(|range| if range.low.is_nan() { alone } else { range })?))
     };
     let block = |decoder: &&str| Block {
         label: (*decoder).to_owned(),
