@@ -1,27 +1,31 @@
 //! Runs beside each other: what differs in their plans, and in what came out.
 
 mod plans;
+mod provenance;
 mod repetitions;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use plans::{Change, changes};
+pub(crate) use plans::Change;
+use plans::changes;
 use repetitions::same_texts;
 pub(crate) use repetitions::{Repetitions, SameTexts, Texts};
 
 use crate::record::Record;
-use crate::stats::{Interval, holm, ratio_bootstrap};
-use crate::summary::{Arm, Difference, Summary};
+use crate::stats::{Interval, ratio_bootstrap};
+use crate::summary::{Arm, Difference, Summary, adjust};
 
 /// A finished or interrupted run, as its folder holds it.
 pub(crate) struct Run {
     pub(crate) folder: PathBuf,
     pub(crate) summary: Summary,
     pub(crate) plan: Value,
+    /// What made it, session by session; empty where that was not kept.
+    pub(crate) sessions: Vec<Value>,
     /// Without their texts.
     pub(crate) records: Vec<Record>,
     pub(crate) texts: Texts,
@@ -36,7 +40,12 @@ pub(crate) struct Comparison<'r> {
     pub(crate) plan: Vec<Change>,
     /// Whether plan, models, data and libraries are the same.
     pub(crate) same_run_id: bool,
+    /// What differs in program, machine, models and data.
+    pub(crate) provenance: Vec<Change>,
     pub(crate) decoders: Vec<Pair<'r>>,
+    /// Of which run's times what is to be said.
+    #[serde(skip)]
+    runs: [&'r Summary; 2],
 }
 
 impl<'r> Comparison<'r> {
@@ -45,16 +54,31 @@ impl<'r> Comparison<'r> {
             first: first.folder.display().to_string(),
             second: second.folder.display().to_string(),
             plan: changes(&first.plan, &second.plan),
+            provenance: provenance::differences(&first.sessions, &second.sessions),
             same_run_id: first.summary.run_id == second.summary.run_id,
             decoders: pairs([first, second]),
+            runs: [&first.summary, &second.summary],
         }
     }
 
+    /// What the times of either run are of, where several items were decoded at once.
+    pub(crate) fn at_a_time(&self) -> Option<String> {
+        let said = ["A", "B"].into_iter().zip(self.runs);
+        let said = said.filter_map(|(name, run)| Some(format!("{name}: {}", run.at_a_time()?)));
+        said.reduce(|a, b| format!("{a}\n{b}"))
+    }
+
     /// In a sentence, where there is nothing to list.
-    pub(crate) fn same_plans(&self) -> Option<&'static str> {
-        self.plan.is_empty().then_some(match self.same_run_id {
-            true => "their plans are the same",
-            false => "their plans are the same; models, data or libraries are not",
+    pub(crate) fn same_plans(&self) -> Option<String> {
+        let keys: Vec<&str> = self.provenance.iter().map(|it| it.key.as_str()).collect();
+        self.plan.is_empty().then(|| match (keys.is_empty(), self.same_run_id) {
+            (true, true) => "their plans are the same".to_owned(),
+            (true, false) => {
+                "their plans are the same, the runs are not: models, data or libraries \
+                              differ"
+                    .to_owned()
+            }
+            _ => format!("their plans are the same, the runs are not: {} differ", keys.join(", ")),
         })
     }
 }
@@ -102,7 +126,7 @@ pub(crate) fn pairs(runs: [&Run; 2]) -> Vec<Pair<'_>> {
     let new = other.iter().filter(|arm| find(first, arm).is_none());
     let all = both.chain(new.map(|arm| (None, Some(arm))));
     let mut pairs: Vec<Pair<'_>> = all.filter_map(|arms| pair(arms, runs)).collect();
-    adjust(&mut pairs);
+    adjust_by_task(&mut pairs);
     pairs
 }
 
@@ -125,18 +149,15 @@ fn pair<'s>(
 
 /// Paired by item and right answer: where a run asked something else, nothing is compared.
 fn difference(first: &[&Record], second: &[&Record]) -> Option<Difference> {
-    let asked = |record: &'_ &Record| (record.item.clone(), record.gold.clone());
-    let before: BTreeMap<_, f64> = first.iter().map(|r| (asked(r), r.earned())).collect();
-    let after: BTreeMap<_, f64> = second.iter().map(|r| (asked(r), r.earned())).collect();
-    let differences: Vec<f64> =
-        after.iter().filter_map(|(asked, score)| Some(score - before.get(asked)?)).collect();
-    (!differences.is_empty()).then(|| Difference::of(&differences, SEED))
+    let [before, after] = [first, second]
+        .map(|side| side.iter().map(|r| ((r.item.as_str(), r.gold.as_str()), r.earned())));
+    Difference::paired(after, before, SEED)
 }
 
-/// None where no time was taken.
+/// None where no time was taken, or a side has nothing.
 fn speed(first: &[&Record], second: &[&Record], a: &Arm, b: &Arm) -> Option<Ratio> {
     let value = b.tokens_per_second / a.tokens_per_second;
-    if !value.is_finite() || value <= 0.0 {
+    if !value.is_finite() || value <= 0.0 || first.is_empty() || second.is_empty() {
         return None;
     }
     // The logarithms' intervals are added in quadrature: the runs are independent.
@@ -151,13 +172,11 @@ fn speed(first: &[&Record], second: &[&Record], a: &Arm, b: &Arm) -> Option<Rati
 }
 
 /// For all comparisons of a task.
-fn adjust(pairs: &mut [Pair<'_>]) {
-    let tasks: Vec<String> = pairs.iter().map(|pair| pair.task.to_owned()).collect();
-    for task in &tasks {
+fn adjust_by_task(pairs: &mut [Pair<'_>]) {
+    let tasks: BTreeSet<&str> = pairs.iter().map(|pair| pair.task).collect();
+    for task in tasks {
         let own = pairs.iter_mut().filter(|pair| pair.task == task);
-        let mut own: Vec<&mut Difference> = own.filter_map(|it| it.difference.as_mut()).collect();
-        let adjusted = holm(&own.iter().map(|it| it.p_value).collect::<Vec<_>>());
-        own.iter_mut().zip(adjusted).for_each(|(it, adjusted)| it.p_adjusted = adjusted);
+        adjust(&mut own.filter_map(|it| it.difference.as_mut()).collect::<Vec<_>>());
     }
 }
 

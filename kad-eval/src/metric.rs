@@ -217,7 +217,7 @@ pub(crate) const METRICS: &[Metric] = &[
         value: Value::Ranged(|arm| Some((arm.accuracy, arm.accuracy_interval))),
         explained: "Correct items over finished items, or the mean of their points where an item can \
             be partly right. A text without an answer counts as wrong. The interval is Wilson's score \
-            interval; of points, a bootstrap over items.",
+            interval; of points, a bootstrap over items (none if all are the same).",
     },
     Metric {
         name: "difference",
@@ -227,8 +227,9 @@ pub(crate) const METRICS: &[Metric] = &[
         shown: Shown::Always,
         value: Value::Ranged(|arm| arm.difference.map(|it| (it.mean, it.interval))),
         explained: "Mean over items of own points minus the baseline's, on the items that both \
-            finished. The interval is a seeded percentile bootstrap over items, so each item stays \
-            paired with itself.",
+            finished. The interval is Tango's score interval for paired shares; where items give \
+            points, a seeded percentile bootstrap over items, each paired with itself (none if all \
+            differ by the same).",
     },
     Metric {
         name: "p_value",
@@ -237,7 +238,8 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Neither,
         shown: Shown::Nowhere,
         value: Value::One(|arm| arm.difference.map(|it| it.p_value)),
-        explained: "Exact McNemar test of no difference, two-sided; of points, the sign test.",
+        explained: "Of no difference, two-sided: the exact McNemar test; of points, a sign-flip \
+            permutation test of the mean.",
     },
     Metric {
         name: "p_adjusted",
@@ -246,9 +248,10 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Neither,
         shown: Shown::From(110),
         value: Value::One(|arm| arm.difference.map(|it| it.p_adjusted)),
-        explained: "Exact McNemar test of no difference (of points, the sign test), adjusted by \
-            Holm's method for all decoders that are compared with the baseline on the task. With few \
-            items it finds nothing, whatever the interval says.",
+        explained: "Exact McNemar test of no difference (of points, a sign-flip permutation test of \
+            the mean: 10,000 seeded draws, or all signs where at most 12 items differ), two-sided, \
+            adjusted by Holm's method for all decoders that are compared with the baseline on the \
+            task. With few items it finds nothing, whatever the interval says.",
     },
     Metric {
         name: "answered",
@@ -345,7 +348,8 @@ pub(crate) const METRICS: &[Metric] = &[
         value: Value::Ranged(|arm| Some((arm.tokens_per_second, arm.tokens_per_second_interval))),
         explained: "New tokens of all items over their wall-clock time, prompts included. The \
             interval is a bootstrap over items: how much it depends on which items were decoded, and \
-            not what another run would give. It holds for the machine and the load of this run alone.",
+            not what another run would give. Where several items are decoded at a time (`--jobs`), it \
+            is the rate of one of them, which share the machine. It holds for the machine and the load of this run alone.",
     },
     Metric {
         name: "passes_per_token",

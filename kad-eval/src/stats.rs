@@ -1,9 +1,13 @@
-//! Intervals for what is measured on a sample of items.
+//! Intervals for what is measured on a sample of items, and tests of what is compared on it.
+
+mod paired;
 
 use rand::RngExt;
 use rand::SeedableRng;
 use serde::{Deserialize, Serialize};
-use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, Normal};
+use statrs::distribution::{ContinuousCDF, Normal};
+
+pub(crate) use paired::{detectable, detectable_mean, mcnemar, sign_flip, tango};
 
 /// All intervals are two-sided at this confidence.
 pub(crate) const CONFIDENCE: f64 = 0.95;
@@ -36,7 +40,7 @@ pub(crate) fn wilson(successes: u64, n: u64) -> Interval {
     if n == 0 {
         return Interval { low: 0.0, high: 1.0 };
     }
-    let z = Normal::standard().inverse_cdf(0.5 + CONFIDENCE / 2.0);
+    let z = quantile(0.5 + CONFIDENCE / 2.0);
     let (n, share) = (n as f64, successes as f64 / n as f64);
     let centre = share + z * z / (2.0 * n);
     let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
@@ -45,6 +49,11 @@ pub(crate) fn wilson(successes: u64, n: u64) -> Interval {
         low: ((centre - spread) / scale).max(0.0),
         high: ((centre + spread) / scale).min(1.0),
     }
+}
+
+/// z of the standard normal distribution.
+fn quantile(share: f64) -> f64 {
+    Normal::standard().inverse_cdf(share)
 }
 
 /// Percentile bootstrap interval for `Σ a / Σ b` over pairs (a, b), resampled together: 10,000
@@ -81,14 +90,6 @@ fn bootstrap(
     Interval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) }
 }
 
-/// Exact two-sided McNemar test: the probability, if both decoders were equally good, of a split of
-/// the `wins + losses` items on which they differ at least as uneven as the one found
-/// (McNemar 1947; the exact form is the sign test).
-pub(crate) fn mcnemar(wins: u64, losses: u64) -> f64 {
-    let fair = Binomial::new(0.5, wins + losses).expect("1/2 is a probability");
-    (2.0 * fair.cdf(wins.min(losses))).min(1.0)
-}
-
 /// Holm's step-down adjustment of the p-values of tests that were made together: the chance that any
 /// true hypothesis is among those with an adjusted value of at most α is at most α (Holm 1979).
 ///
@@ -103,34 +104,6 @@ pub(crate) fn holm(p_values: &[f64]) -> Vec<f64> {
         adjusted[index] = largest;
     }
     adjusted
-}
-
-/// The chance with which a difference of [`detectable`] size is found.
-pub(crate) const POWER: f64 = 0.8;
-
-/// The smallest difference of two accuracies that McNemar's test at 5 % finds with a chance of 80 %
-/// on `items` paired items of which the share `discordant` is answered rightly by only one of the
-/// two: the δ at which √items·δ = z₀.₉₇₅·√ψ + z₀.₈·√(ψ − δ²) (Connor 1987, Biometrics 43; Miettinen
-/// 1968). A normal approximation. None if not even δ = ψ, all of them on one side, is enough.
-pub(crate) fn detectable(items: u64, discordant: f64) -> Option<f64> {
-    let z = |share| Normal::standard().inverse_cdf(share);
-    let (certain, found) = (z(0.5 + CONFIDENCE / 2.0), z(POWER));
-    // Rises with the difference.
-    let enough = |difference: f64| {
-        let rest = (discordant - difference * difference).max(0.0);
-        let wanted = certain * discordant.sqrt() + found * rest.sqrt();
-        difference * (items as f64).sqrt() >= wanted
-    };
-    let discordant_is_a_share = discordant > 0.0 && discordant <= 1.0;
-    if !discordant_is_a_share || !enough(discordant) {
-        return None;
-    }
-    let (mut low, mut high) = (0.0, discordant);
-    for _ in 0..60 {
-        let middle = 0.5 * (low + high);
-        if enough(middle) { high = middle } else { low = middle }
-    }
-    Some(high)
 }
 
 #[cfg(test)]
@@ -179,15 +152,6 @@ mod tests {
         assert_eq!((ratio_bootstrap(&[], 5), paired_bootstrap(&[], 5)), (nothing, nothing));
     }
 
-    /// By hand: P(0 of 5) + P(5 of 5) = 2/32; P(≤ 1 or ≥ 4 of 5) = 12/32; one item proves nothing.
-    #[test]
-    fn mcnemar_is_the_sign_test() {
-        for (wins, losses, wanted) in [(5, 0, 0.0625), (4, 1, 0.375), (1, 0, 1.0), (0, 0, 1.0)] {
-            assert!((mcnemar(wins, losses) - wanted).abs() < 1e-12, "{wins} : {losses}");
-            assert_eq!(mcnemar(wins, losses), mcnemar(losses, wins));
-        }
-    }
-
     /// The example of Holm's paper's kind, by hand: 4·0.005, 3·0.01, 2·0.03, and what may not fall.
     #[test]
     fn holm_steps_down() {
@@ -196,33 +160,5 @@ mod tests {
         assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
         assert_eq!(holm(&[0.9, 0.8]), [1.0, 1.0]);
         assert!(holm(&[]).is_empty());
-    }
-
-    /// Against a closed form, 1,000 items and ψ = 0.2, and against simulation: the exact test finds a
-    /// difference of that size in about 80 % of 2,000 experiments (standard error 0.9 points; the
-    /// exact test is a little more careful than the approximation).
-    #[test]
-    fn a_detectable_difference_is_detected() {
-        let found = detectable(1000, 0.2).unwrap();
-        let wanted = 1.959964 * 0.2f64.sqrt() + 0.841621 * (0.2 - found * found).sqrt();
-        assert!((found * 1000f64.sqrt() - wanted).abs() < 1e-5, "{found}");
-        assert!((found - 0.0394).abs() < 5e-4, "{found}");
-        assert_eq!((detectable(10, 0.1), detectable(100, 0.0)), (None, None));
-
-        let (items, discordant) = (200, 0.3);
-        let difference = detectable(items, discordant).unwrap();
-        let win = 0.5 * (1.0 + difference / discordant);
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(11);
-        let mut detected = 0;
-        for _ in 0..2000 {
-            let (mut wins, mut losses) = (0, 0);
-            for _ in 0..items {
-                if rng.random_bool(discordant) {
-                    if rng.random_bool(win) { wins += 1 } else { losses += 1 }
-                }
-            }
-            detected += u64::from(mcnemar(wins, losses) <= 0.05);
-        }
-        assert!((1480..=1660).contains(&detected), "{detected} of 2000");
     }
 }

@@ -1,5 +1,6 @@
 //! From records to the numbers that tables and reports show.
 
+mod difference;
 mod levels;
 
 use std::collections::BTreeMap;
@@ -9,13 +10,11 @@ use serde::{Deserialize, Serialize};
 use crate::config::{DecoderKind, Experiment, law_in_words};
 use crate::record::{Acceptance, OriginCount, Record};
 use crate::side_by_side::Rows;
+pub(crate) use difference::{Difference, adjust, explained, methods};
 pub(crate) use levels::{Level, Time};
 use levels::{levels, origins, time};
 
-use crate::stats::{
-    Interval, detectable, holm, mcnemar, null_is_infinite, null_is_nan, paired_bootstrap,
-    ratio_bootstrap, wilson,
-};
+use crate::stats::{Interval, null_is_infinite, null_is_nan, ratio_bootstrap, wilson};
 
 /// A run in numbers. Shares are in [0, 1].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +26,9 @@ pub(crate) struct Summary {
     pub(crate) baseline: String,
     /// False while items are missing.
     pub(crate) complete: bool,
+    /// How many items were decoded at a time, by any of its sessions; empty where it is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) jobs: Vec<u64>,
     /// Optional models that were not there, and the decoders that needed them: a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) left_out: Vec<String>,
@@ -55,7 +57,7 @@ pub(crate) struct Arm {
     /// NaN, null in JSON, where the task is not graded; so are the two that follow.
     #[serde(deserialize_with = "null_is_nan")]
     pub(crate) accuracy: f64,
-    /// 95 %: Wilson, or a bootstrap over items where they give points.
+    /// 95 %: Wilson, or a bootstrap over items where they give points that differ.
     pub(crate) accuracy_interval: Interval,
     /// Share of items whose text gives an answer at all.
     #[serde(deserialize_with = "null_is_nan")]
@@ -136,47 +138,23 @@ pub(crate) struct Drafting {
     pub(crate) counts: Acceptance,
 }
 
-/// Accuracy minus the baseline's on the same items.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Difference {
-    pub(crate) items: u64,
-    pub(crate) mean: f64,
-    /// Paired bootstrap, 95 %. Says nothing where the items that differ are few: see `p_value`.
-    pub(crate) interval: Interval,
-    /// Exact McNemar test of no difference, two-sided; where items give points, the sign test.
-    pub(crate) p_value: f64,
-    /// The same, adjusted for all decoders that are compared with the baseline on this task (Holm).
-    #[serde(default)]
-    pub(crate) p_adjusted: f64,
-    /// The smallest difference that so many items would show with a chance of 80 %, if decoders
-    /// disagreed as often as these do; none if there is no such difference.
-    #[serde(default)]
-    pub(crate) detectable: Option<f64>,
-}
-
-impl Difference {
-    /// Of one decoder's grades minus another's, item by item: 1, 0 or −1.
-    pub(crate) fn of(differences: &[f64], seed: u64) -> Self {
-        let count = |test: fn(&f64) -> bool| differences.iter().filter(|d| test(d)).count() as u64;
-        let (items, wins, losses) =
-            (differences.len() as u64, count(|d| *d > 0.0), count(|d| *d < 0.0));
-        let p_value = mcnemar(wins, losses);
-        Self {
-            items,
-            mean: differences.iter().sum::<f64>() / items.max(1) as f64,
-            interval: paired_bootstrap(differences, seed),
-            p_value,
-            p_adjusted: p_value,
-            detectable: detectable(items, (wins + losses) as f64 / items.max(1) as f64),
-        }
-    }
-}
-
 impl Summary {
     /// What a reader should know before the numbers: each once.
     pub(crate) fn remarks(&self) -> impl Iterator<Item = &String> {
         let new = |line: &&String| !self.left_out.contains(*line);
         self.left_out.iter().chain(self.warnings.iter().filter(new))
+    }
+
+    /// What a time is of, where several items were decoded at once.
+    pub(crate) fn at_a_time(&self) -> Option<String> {
+        let each: Vec<String> = self.jobs.iter().map(u64::to_string).collect();
+        self.jobs.iter().any(|jobs| *jobs > 1).then(|| {
+            format!(
+                "times are of {} items at a time: tokens/s is the rate of one of those that shared the \
+                 machine, not of all together",
+                each.join(" or ")
+            )
+        })
     }
 
     /// Its tasks, in the order of the file.
@@ -194,22 +172,6 @@ impl Summary {
     pub(crate) fn on(&self, task: &str) -> Vec<&Arm> {
         self.arms.iter().filter(|arm| arm.task == task).collect()
     }
-
-    /// The difference to the baseline that every comparison would show with a chance of 80 %; none
-    /// if some would not, whatever the difference.
-    pub(crate) fn detectable(&self) -> Option<f64> {
-        let compared = self.arms.iter().filter_map(|arm| arm.difference.as_ref());
-        let each = compared.map(|it| it.detectable);
-        each.reduce(|a, b| Some(a?.max(b?))).flatten()
-    }
-}
-
-/// Adjusts for all comparisons of one task.
-fn adjust(arms: &mut [Arm]) {
-    let mut compared: Vec<&mut Difference> =
-        arms.iter_mut().filter_map(|arm| arm.difference.as_mut()).collect();
-    let adjusted = holm(&compared.iter().map(|it| it.p_value).collect::<Vec<_>>());
-    compared.iter_mut().zip(adjusted).for_each(|(it, adjusted)| it.p_adjusted = adjusted);
 }
 
 /// Summarises the records of one run, decoders in the order of the file. Items that several
@@ -259,7 +221,8 @@ pub(crate) fn summarise(
                 ..measured
             });
         }
-        adjust(&mut arms[first..]);
+        let own = arms[first..].iter_mut().filter_map(|arm: &mut Arm| arm.difference.as_mut());
+        adjust(&mut own.collect::<Vec<_>>());
     }
     Summary {
         name: experiment.name.clone(),
@@ -267,6 +230,7 @@ pub(crate) fn summarise(
         run_id: run_id.to_owned(),
         baseline: experiment.baseline.clone(),
         complete,
+        jobs: Vec::new(),
         left_out: Vec::new(),
         warnings: Vec::new(),
         side_by_side: None,
@@ -307,6 +271,8 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> Arm {
         accuracy: judged(mean(&earned)),
         accuracy_interval: match records.iter().any(|r| r.points.is_some()) {
             _ if !graded => no_interval,
+            // Where all are the same, resampling says nothing.
+            true if earned.iter().all(|points| *points == earned[0]) => no_interval,
             true => ratio_bootstrap(&earned, seed),
             false => wilson(correct, items),
         },
@@ -391,16 +357,9 @@ fn per_second(tokens: u64, seconds: f64) -> f64 {
 
 /// Paired by item; items that only one side has are left out.
 fn difference(own: &[&Record], baseline: &[&Record], seed: u64) -> Option<Difference> {
-    let theirs: BTreeMap<&str, f64> =
-        baseline.iter().map(|r| (r.item.as_str(), r.earned())).collect();
-    // Ordered by item, so that the interval does not depend on the order of the records.
-    let own: BTreeMap<&str, f64> = own.iter().map(|r| (r.item.as_str(), r.earned())).collect();
-    let differences: Vec<f64> =
-        own.iter().filter_map(|(item, points)| Some(points - theirs.get(item)?)).collect();
-    if differences.is_empty() {
-        return None;
-    }
-    Some(Difference::of(&differences, seed))
+    let [own, theirs] =
+        [own, baseline].map(|side| side.iter().map(|r| (r.item.as_str(), r.earned())));
+    Difference::paired(own, theirs, seed)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Tab
 
 use crate::metric::{METRICS, Metric, Shown};
 use crate::side_by_side::Sheet;
-use crate::summary::{Arm, Summary};
+use crate::summary::{Arm, Summary, explained};
 
 pub(crate) use csv::csv;
 
@@ -59,8 +59,9 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
         };
         let more = [levels(&arms, style), groups(&arms, graded, style)];
         let more: String = more.into_iter().flatten().map(|table| format!("\n{table}")).collect();
+        let explained = explained(&arms).map_or(String::new(), |words| format!("\n{words}"));
         format!(
-            "{name}: {task}, {items} items{unfinished}; intervals 95 %{kind}\n{}{more}",
+            "{name}: {task}, {items} items{unfinished}; intervals 95 %{kind}\n{}{more}{explained}",
             table(&arms, baseline, style)
         )
     });
@@ -70,12 +71,8 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
     if executions.any(|words| ways.iter().any(|way| words.starts_with(way))) {
         text = format!("{text}\n{SAME_LAW}");
     }
-    if let Some(points) = summary.detectable() {
-        text = format!(
-            "{text}\np: exact McNemar test, adjusted for all decoders of a task (Holm); so many items \
-             show a difference of {:.1} points with a chance of 80 %",
-            100.0 * points
-        );
+    if let Some(words) = summary.at_a_time() {
+        text = format!("{text}\n{words}");
     }
     for arm in summary.arms.iter().filter(|arm| !arm.exact) {
         text = format!("{text}\n{}: {}", arm.decoder, arm.law);
@@ -140,10 +137,21 @@ fn groups(arms: &[&Arm], graded: bool, style: TableStyle) -> Option<Table> {
     Some(table)
 }
 
-fn framed<T: Into<Cell>>(style: TableStyle, header: impl IntoIterator<Item = T>) -> Table {
+/// Without rows yet; as wide as the terminal at most. Markdown has no width: where a line ends is up
+/// to who shows it. Nor has a terminal that says 0 and does not know.
+pub(crate) fn empty(style: TableStyle) -> Table {
     let mut table = Table::new();
     table.load_style(style);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if style == ASCII_MARKDOWN || table.width() == Some(0) {
+        table.force_no_tty();
+    } else {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
+    table
+}
+
+fn framed<T: Into<Cell>>(style: TableStyle, header: impl IntoIterator<Item = T>) -> Table {
+    let mut table = empty(style);
     table.set_header(header.into_iter().map(Into::into).collect::<Vec<Cell>>());
     table
 }
@@ -172,4 +180,47 @@ fn table(arms: &[&Arm], baseline: &str, style: TableStyle) -> Table {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    /// Also where nobody disagrees, and on each task for itself.
+    #[test]
+    fn every_task_says_what_its_differences_are() {
+        let mut summary = sample::summary();
+        let method =
+            "[95 %, Tango's score interval]; p: exact McNemar test, adjusted for all decoders";
+        let tasks = summary.tasks().len();
+        assert_eq!(render(&summary).matches(method).count(), tasks);
+        assert_eq!(render(&summary).matches("show a difference of 8.1 points").count(), tasks);
+        for arm in summary.arms.iter_mut().filter(|arm| arm.difference.is_some()) {
+            arm.difference = Some(crate::summary::Difference::of(&[(1.0, 1.0); 6], 1));
+        }
+        let text = render(&summary);
+        assert_eq!(text.matches(method).count(), tasks);
+        assert!(!text.contains("show a difference") && !text.contains("0.0 [0.0, 0.0]"), "{text}");
+        assert!(text.contains("0.0 [−39.0, +39.0]"), "{text}");
+    }
+
+    #[test]
+    fn points_that_are_all_equal_have_no_interval() {
+        let mut summary = sample::summary();
+        let difference = crate::summary::Difference::of(&[(0.5, 0.25); 6], 1);
+        assert_eq!((difference.p_value, difference.detectable), (2.0 / 64.0, None));
+        summary.arms[1].difference = Some(difference);
+        assert!(render(&summary).contains("+25.0 –"), "{}", render(&summary));
+    }
+
+    #[test]
+    fn several_items_at_a_time_are_named() {
+        let mut summary = sample::summary();
+        assert!(!render(&summary).contains("at a time"));
+        summary.jobs = vec![1];
+        assert!(!render(&summary).contains("at a time"));
+        summary.jobs = vec![1, 4];
+        assert!(render(&summary).contains("times are of 1 or 4 items at a time"));
+    }
 }

@@ -4,17 +4,19 @@
 
 Needs Python 3.9 and nothing else. Prints how many numbers agree; exit code 1 if one does not.
 Not recomputed are the bootstrap intervals, which depend on the generator of random numbers: of
-these it is checked that they contain the estimate.
+these it is checked that they contain the estimate. The p of points on more than 12 items, which is
+drawn, may differ by six standard errors.
 """
 
 import csv
 import json
 import math
 import pathlib
+import random
 import sys
 from collections import Counter, defaultdict
 from fractions import Fraction
-from statistics import NormalDist
+from statistics import NormalDist, stdev
 
 Z = NormalDist().inv_cdf(0.975)
 
@@ -42,6 +44,57 @@ def mcnemar(wins, losses):
     return float(min(Fraction(1), Fraction(2 * tail, 2**n)))
 
 
+def tango(wins, losses, items):
+    """Every δ that the score test does not reject, found by bisection on either side of the one found.
+
+    The chance q of a loss, given δ, is where the likelihood q^losses·(q + δ)^wins·(1 − 2q − δ)^rest is
+    largest: where the derivative of its logarithm changes its sign.
+    """
+    found = (wins - losses) / items
+
+    def slope(q, delta):
+        parts = [(losses, q), (wins, q + delta), (-2 * (items - wins - losses), 1 - 2 * q - delta)]
+        return sum(n / max(chance, 1e-300) for n, chance in parts if n)
+
+    def rejected(delta):
+        low, high = max(0.0, -delta), (1 - delta) / 2
+        for _ in range(200):
+            middle = (low + high) / 2
+            low, high = (middle, high) if slope(middle, delta) > 0 else (low, middle)
+        variance = (2 * low + delta - delta * delta) / items
+        return (found - delta) ** 2 > Z * Z * variance
+
+    def end(inside, outside):
+        for _ in range(100):
+            middle = (inside + outside) / 2
+            inside, outside = (inside, middle) if rejected(middle) else (middle, outside)
+        return inside
+
+    return end(found, -1.0), end(found, 1.0)
+
+
+TRIED, DRAWS = 12, 10_000
+
+
+def sign_flip(differences):
+    """The share of means as far from 0 as the one found: of all signs where few items differ, in exact
+    fractions; else of draws of its own, with six standard errors of two such shares beside it."""
+    moved = [Fraction(d) for d in differences if d]
+    if len(moved) <= TRIED:
+        # Floating-point numbers whose sums ought to be equal need not be.
+        least = abs(sum(moved)) - sum(abs(d) for d in moved) / 10**12
+        sums = [Fraction(0)]
+        for d in moved:
+            sums = [total + sign * d for total in sums for sign in (1, -1)]
+        return sum(abs(total) >= least for total in sums) / len(sums), 1e-9
+    draw, moved = random.Random(7), [float(d) for d in moved]
+    least = abs(math.fsum(moved)) * (1 - 1e-12)
+    far = sum(abs(sum(d if draw.random() < 0.5 else -d for d in moved)) >= least
+              for _ in range(DRAWS))
+    p = (1 + far) / (1 + DRAWS)
+    return p, 6 * math.sqrt(2 * p * (1 - p) / DRAWS) + 2 / DRAWS
+
+
 def holm(values):
     """By its definition: the largest of the products up to the place of each."""
     ranked = sorted(range(len(values)), key=lambda i: values[i])
@@ -54,11 +107,11 @@ class Comparison:
         self.agreed = 0
         self.wrong = []
 
-    def same(self, what, found, wanted):
-        if found is None or wanted is None:
-            fine = found is wanted
+    def same(self, what, found, wanted, tolerance=1e-9):
+        if found is None or wanted is None or isinstance(wanted, str):
+            fine = found == wanted
         else:
-            fine = math.isclose(found, wanted, rel_tol=1e-9, abs_tol=1e-9)
+            fine = math.isclose(found, wanted, rel_tol=1e-9, abs_tol=tolerance)
         if fine:
             self.agreed += 1
         else:
@@ -72,15 +125,23 @@ class Comparison:
             self.wrong.append(f"{what}: {value} is not in [{low}, {high}]")
 
 
-def detectable(items, discordant):
-    """The root of √n·δ = z₀.₉₇₅·√ψ + z₀.₈·√(ψ − δ²), by its quadratic equation; none above ψ."""
+def detectable(items, discordant, comparisons):
+    """The root of √n·δ = z·√ψ + z₀.₈·√(ψ − δ²), by its quadratic equation; none above ψ. The first z
+    is that of 5 % over the number of comparisons."""
     if discordant == 0:
         return None
-    certain, found = Z * math.sqrt(discordant), NormalDist().inv_cdf(0.8)
+    certain = NormalDist().inv_cdf(1 - 0.025 / comparisons) * math.sqrt(discordant)
+    found = NormalDist().inv_cdf(0.8)
     # (√n·δ − c)² = f²·(ψ − δ²), the larger root: that of the positive sign.
     a, b, c = items + found**2, -2 * math.sqrt(items) * certain, certain**2 - found**2 * discordant
     root = (-b + math.sqrt(max(b * b - 4 * a * c, 0))) / (2 * a)
     return root if root <= discordant else None
+
+
+def detectable_mean(differences, comparisons):
+    deviation = stdev(differences) if len(differences) > 1 else 0
+    z = NormalDist().inv_cdf(1 - 0.025 / comparisons) + NormalDist().inv_cdf(0.8)
+    return z * deviation / math.sqrt(len(differences)) if deviation else None
 
 
 def points(record):
@@ -208,7 +269,37 @@ def check_likelihood(name, arm, records, compare):
                  None if total is None else total / math.log(2) / size)
 
 
-def check_grades(name, arm, records, baseline, compare):
+def check_difference(name, found, both, comparisons, compare):
+    """Of own points and the baseline's, item by item."""
+    differences = [own - other for own, other in both]
+    wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
+    graded = all(earned in (0, 1) for pair in both for earned in pair)
+    compare.same(f"{name}: paired items", found["items"], len(both))
+    compare.same(f"{name}: wins", found["wins"], wins)
+    compare.same(f"{name}: losses", found["losses"], losses)
+    compare.same(f"{name}: difference", found["mean"], mean(differences))
+    compare.same(f"{name}: deviation", found["deviation"],
+                 stdev(differences) if len(both) > 1 else None)
+    compare.same(f"{name}: method", found["method"], "grades" if graded else "points")
+    low, high = found["interval"]["low"], found["interval"]["high"]
+    if graded:
+        wanted = tango(wins, losses, len(both))
+        compare.same(f"{name}: Tango, low", low, wanted[0])
+        compare.same(f"{name}: Tango, high", high, wanted[1])
+        compare.same(f"{name}: McNemar", found["p_value"], mcnemar(wins, losses))
+        compare.same(f"{name}: detectable", found["detectable"],
+                     detectable(len(both), (wins + losses) / len(both), comparisons))
+        return
+    if len(set(differences)) == 1:
+        compare.same(f"{name}: no interval", low, None)
+    else:
+        compare.inside(f"{name}: difference", mean(differences), found["interval"])
+    compare.same(f"{name}: sign-flip test", found["p_value"], *sign_flip(differences))
+    compare.same(f"{name}: detectable", found["detectable"],
+                 detectable_mean(differences, comparisons))
+
+
+def check_grades(name, arm, records, baseline, comparisons, compare):
     items, earned = len(records), {r["item"]: points(r) for r in records}
     partly = any("points" in r for r in records)
     for r in records:
@@ -226,15 +317,8 @@ def check_grades(name, arm, records, baseline, compare):
     compare.same(f"{name}: answered", arm["answered"], answered)
     if arm["difference"]:
         theirs = {r["item"]: points(r) for r in baseline}
-        both = [own - theirs[item] for item, own in earned.items() if item in theirs]
-        wins, losses = sum(d > 0 for d in both), sum(d < 0 for d in both)
-        found = arm["difference"]
-        compare.same(f"{name}: paired items", found["items"], len(both))
-        compare.same(f"{name}: difference", found["mean"], mean(both))
-        compare.inside(f"{name}: difference", mean(both), found["interval"])
-        compare.same(f"{name}: McNemar", found["p_value"], mcnemar(wins, losses))
-        compare.same(f"{name}: detectable", found["detectable"],
-                     detectable(len(both), (wins + losses) / len(both)))
+        both = [(own, theirs[item]) for item, own in earned.items() if item in theirs]
+        check_difference(name, arm["difference"], both, comparisons, compare)
 
 
 def check_groups(name, arm, records, compare):
@@ -252,14 +336,14 @@ def check_groups(name, arm, records, compare):
                      mean([points(r) for r in own]) if graded else None)
 
 
-def check(arm, records, baseline, compare):
+def check(arm, records, baseline, comparisons, compare):
     name = f"{arm['task']} / {arm['decoder']}"
     check_counts(name, arm, records, compare)
     check_chain(name, arm, records, compare)
     check_likelihood(name, arm, records, compare)
     check_groups(name, arm, records, compare)
     if arm["accuracy"] is not None:
-        check_grades(name, arm, records, baseline, compare)
+        check_grades(name, arm, records, baseline, comparisons, compare)
 
 
 def check_csv(path, summary, compare):
@@ -301,7 +385,12 @@ def main(folder):
     compare.same("arms", len(summary["arms"]), len(groups))
     for arm in summary["arms"]:
         baseline = groups[arm["task"], summary["baseline"]]
-        check(arm, groups[arm["task"], arm["decoder"]], baseline, compare)
+        # All of the task but the baseline, if they share an item with it.
+        shared = [{r["item"] for r in records} & {r["item"] for r in baseline}
+                  for (task, decoder), records in groups.items()
+                  if task == arm["task"] and decoder != summary["baseline"]]
+        comparisons = sum(bool(items) for items in shared)
+        check(arm, groups[arm["task"], arm["decoder"]], baseline, comparisons, compare)
         if arm["difference"]:
             by_task[arm["task"]].append(arm["difference"])
     for task, differences in by_task.items():

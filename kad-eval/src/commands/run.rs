@@ -66,6 +66,7 @@ fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
         ..summarise(&experiment, &run_id, &finished.records, finished.is_complete())
     };
     provenance::settle(&folder)?;
+    let summary = Summary { jobs: report::jobs(folder.path())?, ..summary };
     let prompt = |task: &str, item: &str| prompt(&tasks, task, item);
     report::write(&folder, (&summary, &finished.records), &prompt, expected)?;
     if let Some(sheet) = summary.side_by_side.as_ref().map(Sheet::of) {

@@ -1,6 +1,6 @@
 //! What differs between two plans, key by key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub(crate) fn changes(first: &Value, second: &Value) -> Vec<Change> {
     let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
     flatten(first, String::new(), &mut before);
     flatten(second, String::new(), &mut after);
-    let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let change = |key: &String| Change {
         key: key.clone(),
         places: 1,
@@ -48,22 +48,30 @@ fn taken_over(all: Vec<Change>) -> Vec<Change> {
     all.iter().filter(above).map(count).collect()
 }
 
-fn flatten(value: &Value, path: String, into: &mut BTreeMap<String, Value>) {
+/// Every leaf by the path to it.
+pub(super) fn flatten(value: &Value, path: String, into: &mut BTreeMap<String, Value>) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
         Value::Object(entries) if !entries.is_empty() => {
             entries.iter().for_each(|(key, value)| flatten(value, below(key), into));
         }
         Value::Array(entries) if entries.iter().any(Value::is_object) => {
+            let mut taken = BTreeSet::new();
             for (place, entry) in entries.iter().enumerate() {
-                flatten(entry, below(&name(entry).unwrap_or(place.to_string())), into);
+                let mut name = name(entry).unwrap_or(place.to_string());
+                if taken.contains(&name) {
+                    name = format!("{name} [{place}]");
+                }
+                flatten(entry, below(&name), into);
+                taken.insert(name);
             }
         }
         leaf => _ = into.insert(path, leaf.clone()),
     }
 }
 
-/// What an entry of a list is called: decoders by name, tasks by kind.
+/// What an entry of a list is called: decoders by name, tasks by kind; of several, those that follow
+/// have their place beside it.
 fn name(entry: &Value) -> Option<String> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
     text("name").or_else(|| text("kind"))
@@ -99,6 +107,21 @@ mod tests {
         ];
         assert_eq!(found, wanted.map(|(key, a, b)| (key.to_owned(), a, b)));
         assert!(changes(&first, &first).is_empty());
+    }
+
+    /// The second of two tasks of one kind, neither of them named.
+    #[test]
+    fn one_of_several_of_a_kind_does_not_hide_another() {
+        let plan = |first: u64, second: u64| {
+            let task = |items: u64| json!({ "kind": "nano", "items": items });
+            json!({ "tasks": [task(first), task(second)] })
+        };
+        let of = |second: Value| -> Vec<(String, Option<Value>)> {
+            let found = changes(&plan(6, 8), &second);
+            found.into_iter().map(|change| (change.key, change.second)).collect()
+        };
+        assert_eq!(of(plan(5, 8)), [("tasks.nano.items".to_owned(), Some(json!(5)))]);
+        assert_eq!(of(plan(6, 7)), [("tasks.nano [1].items".to_owned(), Some(json!(7)))]);
     }
 
     #[test]

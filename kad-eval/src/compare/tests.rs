@@ -8,7 +8,8 @@ use crate::report::sample as summaries;
 fn held(folder: &str, summary: Summary, records: Vec<Record>) -> Run {
     let mut texts = Texts::default();
     records.iter().for_each(|record| texts.add(record));
-    Run { folder: folder.into(), summary, plan: serde_json::json!({ "seed": 1 }), records, texts }
+    let plan = serde_json::json!({ "seed": 1 });
+    Run { folder: folder.into(), summary, plan, sessions: Vec::new(), records, texts }
 }
 
 /// Items 0 to 5; the second run wins 4 and 5, loses none, and asks 0 otherwise.
@@ -45,6 +46,16 @@ fn items_are_paired_by_what_was_asked() {
     assert!((speed.interval.low - 2.0).abs() < 1e-9 && (speed.interval.high - 2.0).abs() < 1e-9);
     assert_eq!(found[1].decoder, "new");
     assert!(found[1].first.is_none() && found[1].difference.is_none() && found[1].speed.is_none());
+}
+
+/// A summary that says more than there are records of.
+#[test]
+fn a_side_without_records_has_no_ratio_of_speeds() {
+    let [first, mut second, _] = repeated([1.0; 3]);
+    second.records.clear();
+    for runs in [[&first, &second], [&second, &first]] {
+        assert!(pairs(runs)[0].speed.is_none());
+    }
 }
 
 /// Three runs of one decoder on three items, of which one is otherwise in the second run.
@@ -86,7 +97,7 @@ fn other_plans_other_models_and_one_folder_are_no_repetitions() {
     runs[2].summary.run_id = "other".to_owned();
     assert!(Repetitions::of(&runs).is_none());
     let compared = Comparison::of(&runs[0], &runs[2]);
-    assert!(compared.same_plans().unwrap().ends_with("models, data or libraries are not"));
+    assert!(compared.same_plans().unwrap().ends_with("models, data or libraries differ"));
     let mut runs = repeated([1.0, 1.0, 1.0]);
     runs[1].plan = serde_json::json!({ "seed": 2 });
     assert!(Repetitions::of(&runs).is_none());

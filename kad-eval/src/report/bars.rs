@@ -8,7 +8,6 @@ use super::format::{clip, interval, percent};
 use super::frame::{Axis, Frame};
 use super::plot::{self, Area, Chart, TEXT, WIDTH};
 use super::theme::INK;
-use crate::stats::Interval;
 use crate::summary::Arm;
 
 /// Room above the bars for the baseline's label, in pixels; below them for the axis.
@@ -44,7 +43,8 @@ pub(super) fn bars(arms: &[&Arm], families: &[&str], baseline: &str) -> Result<O
     }
     let widest = rows.iter().filter(|row| row.arm.is_some());
     let labels = widest.map(|row| row.indent + plot::width(&row.label)).max().unwrap_or(0) + 24;
-    let end = plot::axis_end(arms.iter().map(|arm| arm.accuracy_interval.high));
+    let shares = arms.iter().flat_map(|arm| [arm.accuracy, arm.accuracy_interval.high]);
+    let end = plot::axis_end(shares);
     // A decoder alone is compared with nothing.
     let baseline = arms.iter().find(|arm| arm.decoder == baseline && arms.len() > 1);
     plot::svg((TOP + height + BOTTOM) as u32, |area| {
@@ -113,8 +113,9 @@ fn draw_row(area: &Area<'_>, chart: &Chart<'_, '_>, row: &Row<'_>, looks: &[&str
     let (from, to) = (at(0.0), at(arm.accuracy));
     let corners = [(from.0, y - BAR / 2), (to.0, y + BAR / 2 + 1)];
     area.draw(&Rectangle::new(corners, plot::pale(colour).filled()))?;
-    let Interval { low, high } = arm.accuracy_interval;
-    plot::error_bar(area, [at(low), at(high)], INK.stroke_width(1))?;
+    if let Some(ends) = plot::whisker(arm) {
+        plot::error_bar(area, ends.map(at), INK.stroke_width(1))?;
+    }
     let numbers = format!("{} {}", percent(arm.accuracy), interval(arm.accuracy_interval, percent));
     let right = WIDTH as i32 - 8;
     plot::write(area, &numbers, (right, y), (TEXT, INK, HPos::Right))

@@ -8,7 +8,7 @@ use super::format::{NONE, clip, fixed, interval, parameter};
 use super::grid::{Cell, Grid, Line, tone, with_arrow};
 use super::page::{self, Figure, Term};
 use super::repeat::{self, Repeat};
-use crate::compare::{Comparison, Pair, Repetitions, Run, SameTexts};
+use crate::compare::{Change, Comparison, Pair, Repetitions, Run, SameTexts};
 use crate::metric::{Metric, Unit, metric};
 use crate::stats::{CONFIDENCE, Interval};
 use crate::summary::Arm;
@@ -29,11 +29,9 @@ pub(crate) fn comparison(runs: &[Run]) -> Result<String> {
     let page = Page {
         title: sides.iter().map(|side| side.letter.as_str()).collect::<Vec<_>>().join(", "),
         repetitions: repetitions.as_ref().map(Repeated::of),
-        same_plans: match comparisons.iter().find_map(Comparison::same_plans) {
-            Some(words) if comparisons.iter().all(|it| it.plan.is_empty()) => Some(words),
-            _ => None,
-        },
-        plans: plans(&comparisons),
+        same_plans: comparisons.iter().enumerate().filter_map(same_plans).collect(),
+        plans: changes("differs in the plan", &comparisons, |it| &it.plan),
+        runs: changes("differs between the runs", &comparisons, |it| &it.provenance),
         tasks: tasks(runs)
             .into_iter()
             .map(|task| task_view(task, &sides, &comparisons))
@@ -51,9 +49,11 @@ struct Page<'r> {
     title: String,
     sides: Vec<Side<'r>>,
     repetitions: Option<Repeated>,
-    /// In words, if nothing differs.
-    same_plans: Option<&'static str>,
+    /// In words, of those in which nothing differs.
+    same_plans: Vec<String>,
     plans: Grid,
+    /// What differs in program, machine, models and data.
+    runs: Grid,
     tasks: Vec<TaskView<'r>>,
     terms: Vec<Term>,
     confidence: String,
@@ -68,6 +68,7 @@ struct Side<'r> {
     run_id: &'r str,
     complete: bool,
     warnings: Vec<&'r String>,
+    at_a_time: Option<String>,
     repeat: repeat::View,
     #[serde(skip)]
     run: &'r Run,
@@ -82,6 +83,7 @@ impl<'r> Side<'r> {
             run_id: &run.summary.run_id,
             complete: run.summary.complete,
             warnings: run.summary.remarks().collect(),
+            at_a_time: run.summary.at_a_time(),
             repeat: Repeat::of(&run.folder)?.view(),
             run,
         })
@@ -138,18 +140,26 @@ fn texts(same: Option<SameTexts>) -> Cell {
     same.map_or(Cell::none(), |same| Cell::plain(same.words()))
 }
 
+fn same_plans((place, it): (usize, &Comparison<'_>)) -> Option<String> {
+    Some(format!("A and {}: {}", letter(place + 1), it.same_plans()?))
+}
+
 /// Every key that a run has otherwise than the first.
-fn plans(comparisons: &[Comparison<'_>]) -> Grid {
+fn changes(
+    head: &str,
+    comparisons: &[Comparison<'_>],
+    of: for<'c> fn(&'c Comparison<'_>) -> &'c Vec<Change>,
+) -> Grid {
     let mut keys: Vec<&String> =
-        comparisons.iter().flat_map(|it| it.plan.iter().map(|change| &change.key)).collect();
+        comparisons.iter().flat_map(|it| of(it).iter().map(|change| &change.key)).collect();
     keys.sort_unstable();
     keys.dedup();
     let shown = |value: Option<&serde_json::Value>| {
         Cell::plain(value.map_or(NONE.to_owned(), ToString::to_string))
     };
     let row = |key: &&String| {
-        let of = |it: &Comparison<'_>| it.plan.iter().find(|change| &&change.key == key).cloned();
-        let found: Vec<_> = comparisons.iter().map(of).collect();
+        let own = |it: &Comparison<'_>| of(it).iter().find(|change| &&change.key == key).cloned();
+        let found: Vec<_> = comparisons.iter().map(own).collect();
         // Where another run agrees with the first, it has what the first has.
         let first = found.iter().flatten().next().and_then(|change| change.first.clone());
         let others = found.iter().map(|change| match change {
@@ -165,7 +175,7 @@ fn plans(comparisons: &[Comparison<'_>]) -> Grid {
         Line { cells: cells.chain(others).collect(), ..Line::default() }
     };
     let letters = (0..=comparisons.len()).map(|place| Cell::plain(letter(place)));
-    let header = std::iter::once(Cell::plain("differs in the plan")).chain(letters).collect();
+    let header = std::iter::once(Cell::plain(head)).chain(letters).collect();
     Grid { header, rows: keys.iter().map(row).collect() }
 }
 
@@ -297,7 +307,9 @@ fn figure(
 ) -> Result<Option<Figure>> {
     let mark = |side: &Side<'_>, decoder: &str| -> Option<(f64, Interval)> {
         let (value, range) = metric.of(side.arm(task, decoder)?)?;
-        Some((value, range?))
+        // Where there is a number and no interval, the mark stands alone.
+        let alone = Interval { low: value, high: value };
+        Some((value, range.map(|range| if range.low.is_nan() { alone } else { range })?))
     };
     let block = |decoder: &&str| Block {
         label: (*decoder).to_owned(),

@@ -214,7 +214,7 @@ mod tests {
             }
         }
         if compared {
-            summary.arms[1].difference = Some(Difference::of(&[1.0], 1));
+            summary.arms[1].difference = Some(Difference::of(&[(1.0, 0.0)], 1));
         }
         summary
     }

@@ -30,8 +30,11 @@ pub(crate) fn points(difference: f64) -> String {
     if unsigned { text } else { format!("+{text}") }
 }
 
-/// Both ends of an interval, written by `number`.
+/// Both ends of an interval, written by `number`; a dash where there is none.
 pub(crate) fn interval(interval: Interval, number: impl Fn(f64) -> String) -> String {
+    if interval.low.is_nan() && interval.high.is_nan() {
+        return NONE.to_owned();
+    }
     format!("[{}, {}]", number(interval.low), number(interval.high))
 }
 

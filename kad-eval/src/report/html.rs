@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::format::{NONE, fixed, parameter, significant};
+use super::format::{NONE, fixed, parameter};
 use super::grid::Grid;
 use super::page::{self, Figure, Term};
 use super::provenance::{self, LegendView, Piece, SpanView};
@@ -36,7 +36,6 @@ pub(super) fn html(report: &Report<'_>) -> Result<String> {
         baseline: &summary.baseline,
         complete: summary.complete,
         compared: arms.iter().any(|arm| arm.difference.is_some()),
-        detectable: summary.detectable().map(|it| significant(100.0 * it)),
         warnings: summary.remarks().collect(),
         models: summary.side_by_side.as_ref().map(ModelsView::of),
         overview: Grid::overview(&by_task, &summary.baseline),
@@ -62,8 +61,6 @@ struct Page<'a> {
     complete: bool,
     /// Whether anything is compared with the baseline.
     compared: bool,
-    /// In points.
-    detectable: Option<String>,
     /// What a reader should know before the numbers.
     warnings: Vec<&'a String>,
     /// Models side by side.
@@ -204,7 +201,7 @@ fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
 mod tests {
     use super::*;
     use crate::record::{Scored, Span};
-    use crate::report::format::{interval, percent, points};
+    use crate::report::format::{interval, percent, points, significant};
     use crate::report::repeat::Repeat;
     use crate::report::{plot, sample};
     use crate::stats::Interval;

@@ -43,6 +43,7 @@ pub(crate) use files::{page, record_files, write};
 pub(crate) use format::{NONE, fixed, interval, milliseconds, percent, points, significant};
 use html::html;
 use repeat::Repeat;
+pub(crate) use repeat::{jobs, sessions};
 use widths::Widths;
 
 /// What the page of a run is made of.

@@ -10,6 +10,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::theme::{COLOURS, PAPER};
+use crate::stats::Interval;
 use crate::summary::{Arm, Summary};
 
 /// Width of every chart in pixels.
@@ -104,8 +105,13 @@ pub(super) fn pale(colour: RGBColor) -> RGBAColor {
 
 /// True if the arm's accuracy can be drawn.
 pub(super) fn drawable(arm: &Arm) -> bool {
-    let Arm { accuracy, accuracy_interval: interval, .. } = arm;
-    [*accuracy, interval.low, interval.high].iter().all(|share| share.is_finite())
+    arm.accuracy.is_finite()
+}
+
+/// Both ends of the interval of the arm's accuracy, where it has one.
+pub(super) fn whisker(arm: &Arm) -> Option<[f64; 2]> {
+    let Interval { low, high } = arm.accuracy_interval;
+    (low.is_finite() && high.is_finite()).then_some([low, high])
 }
 
 /// The end of an axis of shares that shows `shares`: a multiple of a tenth, at most 1.

@@ -1,6 +1,6 @@
 //! What is needed to repeat a run: what was asked, of which program, on which machine, of which files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
@@ -125,6 +125,24 @@ impl Repeat {
         ];
         terms.into_iter().filter(|(_, value)| !value.is_empty()).collect()
     }
+}
+
+/// The sessions that made the run in `folder`, as they were written; none where they were not.
+///
+/// # Errors
+/// If they cannot be read or are something else.
+pub(crate) fn sessions(folder: &Path) -> Result<Vec<Value>> {
+    Ok(json(folder, "provenance.json")?.unwrap_or_default())
+}
+
+/// How many items the sessions of the run in `folder` decoded at a time, each number once.
+///
+/// # Errors
+/// As [`sessions`].
+pub(crate) fn jobs(folder: &Path) -> Result<Vec<u64>> {
+    let sessions = sessions(folder)?;
+    let jobs = sessions.iter().filter_map(|session| session.get("jobs")?.as_u64());
+    Ok(jobs.collect::<BTreeSet<u64>>().into_iter().collect())
 }
 
 fn grid<const N: usize>(heads: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Grid {

@@ -46,6 +46,9 @@ fn arm(family: &str, task: &str, correct: u64) -> Arm {
             p_value: 0.001,
             p_adjusted: 0.004,
             detectable: Some(0.081),
+            wins: 40,
+            losses: 21,
+            ..Difference::of(&[(1.0, 0.0)], 1)
         }),
         deferral_mass: None,
         deferral_rate: None,
@@ -133,6 +136,7 @@ pub(crate) fn summary() -> Summary {
         run_id: "2f9c1a7e".to_owned(),
         baseline: "large base".to_owned(),
         complete: false,
+        jobs: Vec::new(),
         left_out: Vec::new(),
         warnings: Vec::new(),
         side_by_side: None,

@@ -12,7 +12,7 @@ use super::page::Figure;
 use super::tradeoff::{Effort, MASS, tradeoff};
 use super::{Expected, chains, plot};
 use crate::stats::CONFIDENCE;
-use crate::summary::{Arm, Summary};
+use crate::summary::{Arm, Summary, explained};
 
 /// Charts with some rows per decoder are folded where there are more.
 const ROWS_IN_THE_OPEN: usize = 12;
@@ -23,6 +23,8 @@ pub(super) struct TaskView<'a> {
     name: &'a str,
     figures: Vec<Figure>,
     arms: Grid,
+    /// What the numbers above are.
+    notes: Vec<String>,
     /// Subjects, categories or levels.
     groups: Option<Grid>,
     /// Of all decoders that verify drafts.
@@ -49,6 +51,7 @@ pub(super) fn views<'a>(
             name,
             figures,
             arms: Grid::of_arms(&arms, &summary.baseline),
+            notes: explained(&arms).into_iter().chain(summary.at_a_time()).collect(),
             groups: Grid::of_groups(&arms),
             levels: chains::levels(&arms),
         })

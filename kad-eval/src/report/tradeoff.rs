@@ -9,7 +9,6 @@ use super::frame::{Axis, Frame};
 use super::labels::{self, Patch, SWATCH};
 use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT};
 use super::theme::INK;
-use crate::stats::Interval;
 use crate::summary::Arm;
 
 const HEIGHT: u32 = 470;
@@ -57,7 +56,8 @@ pub(super) fn tradeoff(
     let points = || content.curves.iter().flat_map(|curve| &curve.points);
     let single = content.references.iter().map(|(_, arm)| arm.accuracy);
     let x_end = end(points().map(|(effort, _)| *effort).fold(0.0, f64::max));
-    let y_end = plot::axis_end(points().map(|(_, arm)| arm.accuracy_interval.high).chain(single));
+    let shares = points().flat_map(|(_, arm)| [arm.accuracy, arm.accuracy_interval.high]);
+    let y_end = plot::axis_end(shares.chain(single));
     let names: Vec<&str> = content.curves.iter().map(|curve| curve.family).collect();
     let (places, legend) = labels::legend_places(&names);
     let widths = content.references.iter().map(|(_, arm)| plot::width(&reference_label(arm)));
@@ -155,9 +155,10 @@ fn draw_curve(area: &Area<'_>, chart: &Chart<'_, '_>, curve: &Curve<'_>) -> Resu
     let places: Vec<Point> = points.iter().map(|(mass, arm)| at(*mass, arm.accuracy)).collect();
     plot::line(area, &places, look.colour.stroke_width(2))?;
     for ((mass, arm), place) in points.iter().zip(places) {
-        let Interval { low, high } = arm.accuracy_interval;
-        let bar = plot::pale(look.colour).stroke_width(1);
-        plot::error_bar(area, [at(*mass, low), at(*mass, high)], bar)?;
+        if let Some(ends) = plot::whisker(arm) {
+            let bar = plot::pale(look.colour).stroke_width(1);
+            plot::error_bar(area, ends.map(|share| at(*mass, share)), bar)?;
+        }
         look.mark(area, place)?;
     }
     Ok(())

@@ -1,13 +1,14 @@
 //! The one table of models side by side: for terminals, in Markdown, and for the page's template.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell as Shown, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell as Shown, CellAlignment};
 use kad_polybasic::theory::PassTime;
 use serde::Serialize;
 
 use super::texts::SameTexts;
 use super::{Agreement, OfModel, Row, Rows};
 use crate::report::{NONE, fixed, milliseconds, significant};
+use crate::table;
 
 /// A table in words.
 #[derive(Clone, Debug, Serialize)]
@@ -76,9 +77,7 @@ impl Sheet {
 
     /// For a terminal.
     pub(crate) fn text(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
+        let mut table = table::empty(UTF8_FULL_CONDENSED);
         table.set_header(self.header.iter().map(|cell| cell.joined("\n")));
         for line in &self.rows {
             let right =

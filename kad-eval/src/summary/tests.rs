@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::record::sample;
+use crate::stats::tango;
 
 const TOML: &str = r#"
 name = "toy"
@@ -92,7 +93,8 @@ fn differences_are_paired_by_item_and_own_minus_baseline() {
     let difference = summary().arms[0].difference.unwrap();
     assert_eq!((difference.items, difference.mean), (4, 0.25));
     assert!((difference.p_value - 1.0).abs() < 1e-12, "two wins, one loss");
-    assert!(difference.interval.low < 0.0 && difference.interval.high > 0.5);
+    assert_eq!(difference.interval, tango(2, 1, 4));
+    assert_eq!((difference.wins, difference.losses), (2, 1));
 }
 
 /// Records with points, groups and texts that were read.
@@ -108,7 +110,7 @@ fn scored(rows: &[(&str, &str, &str, f64)]) -> Vec<Record> {
 }
 
 #[test]
-fn points_are_averaged_compared_by_sign_and_grouped() {
+fn points_are_averaged_compared_by_their_mean_and_grouped() {
     let experiment = crate::config::read("toy.toml", TOML).unwrap();
     let rows = [
         ("a", "0", "x", 0.5),
@@ -125,7 +127,7 @@ fn points_are_averaged_compared_by_sign_and_grouped() {
     assert!((0.25..0.5).contains(&low) && (0.5..=0.75).contains(&high), "{low} {high}");
     let difference = a.difference.unwrap();
     assert_eq!(difference.mean, 0.125);
-    assert_eq!(difference.p_value, mcnemar(2, 0), "two are better, one is the same");
+    assert_eq!(difference.p_value, 0.5, "of four signs of two differences, two are as far");
     // `sample` has two tokens per record.
     let group = |name: &str, items, accuracy| {
         let tokens_per_second = 4.0;

@@ -162,3 +162,142 @@ fn repetitions_of_one_plan_show_their_spread() {
     fs::write(&records, text.replacen("\"tokens\":[", "\"tokens\":[1,", 1)).unwrap();
     assert!(report(&[]).succeeds().contains("ONLY 17 of 18 texts"));
 }
+
+/// A folder in which only the summary was kept, as some under `experiments/record` are.
+#[test]
+fn a_summary_alone_is_shown_and_not_compared() {
+    let lab = Lab::new(SMALL);
+    lab.run(&[]).succeeds();
+    let kept = lab.path().join("kept");
+    fs::create_dir(&kept).unwrap();
+    fs::copy(lab.results().join("summary.json"), kept.join("summary.json")).unwrap();
+    let (kept, run) = (kept.to_str().unwrap(), lab.results());
+    let run = run.to_str().unwrap();
+    assert!(kad(&["report", kept]).succeeds().contains("aligned alone"));
+    assert_eq!(
+        kad(&["report", kept, "--markdown"]).succeeds(),
+        fs::read_to_string(format!("{run}/summary.md")).unwrap().replace('\r', "")
+    );
+    assert_eq!(kad(&["report", kept, run, "--csv"]).succeeds().lines().count(), 1 + 3 + 3);
+    kad(&["report", kept, run]).fails(1, &["cannot read", "kept/plan.json", "compare"]);
+    let record = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/record/deferral-nano");
+    let old = kad(&["report", record]).succeeds();
+    assert!(old.contains("earlier version of kad"), "{old}");
+}
+
+/// As a merging run leaves it that was interrupted, or a run that was killed after its summary.
+#[test]
+fn records_that_are_not_in_the_summary_are_not_compared() {
+    let (_first, _second, a, b) = runs();
+    let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
+    let text = fs::read_to_string(format!("{b}/records.jsonl")).unwrap();
+    let first = text.lines().next().unwrap();
+    let shard = format!("{b}/records.shard-1-of-2.jsonl");
+    fs::write(&shard, format!("{first}\n")).unwrap();
+    kad(&["report", a, b]).succeeds();
+    let mut another: Value = serde_json::from_str(first).unwrap();
+    another["item"] = "another".into();
+    fs::write(&shard, format!("{another}\n")).unwrap();
+    let words = ["is of 18 finished items", "its records are 19", "once more", b];
+    kad(&["report", a, b]).fails(2, &words);
+    let page = format!("{a}/page.html");
+    kad(&["report", a, b, "--html", &page]).fails(2, &words);
+    kad(&["report", b]).succeeds();
+    let alone = kad(&["report", b, "--html", &page]);
+    assert!(alone.stderr.contains("its records are 19"), "{}", alone.stderr);
+    alone.succeeds();
+}
+
+#[test]
+fn what_an_older_summary_did_not_keep_is_a_dash() {
+    let lab = Lab::new(SMALL);
+    lab.run(&[]).succeeds();
+    let folder = lab.results();
+    let path = folder.join("summary.json");
+    let mut summary: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let old = summary["arms"][1]["difference"].as_object_mut().unwrap();
+    old.retain(|key, _| ["items", "mean", "interval", "p_value"].contains(&&**key));
+    fs::write(&path, summary.to_string()).unwrap();
+    let markdown = kad(&["report", folder.to_str().unwrap(), "--markdown"]).succeeds();
+    let row = markdown.lines().find(|line| line.contains("KAD dual, threshold 0.2")).unwrap();
+    let p = row.split('|').nth(4).unwrap().trim();
+    assert_eq!(p, "–", "{markdown}");
+    assert!(markdown.contains("earlier version") && !markdown.contains("chance of 80 %"));
+    let json = kad(&["report", folder.to_str().unwrap(), "--json"]).succeeds();
+    assert!(json.contains("\"p_adjusted\": null"), "{json}");
+}
+
+/// One plan; the second run had fewer items, the third decoded two at a time.
+#[test]
+fn runs_of_one_plan_that_are_not_the_same_say_in_what() {
+    let run = |more: &[&str]| {
+        let lab = Lab::new(SMALL);
+        lab.run(more).succeeds();
+        let folder = lab.results().to_str().unwrap().to_owned();
+        (lab, folder)
+    };
+    let ((_a, a), (_b, b), (_c, c)) = (run(&[]), run(&["--limit", "3"]), run(&["--jobs", "2"]));
+    let fewer = kad(&["report", &a, &b]).succeeds();
+    assert!(fewer.contains("their plans are the same, the runs are not: "), "{fewer}");
+    assert!(fewer.contains("tasks.nano/validation.items") && !fewer.contains("at a time"));
+    let together = kad(&["report", &a, &c]).succeeds();
+    assert!(together.contains("the runs are not: jobs differ"), "{together}");
+    assert!(together.contains("B: times are of 2 items at a time"), "{together}");
+    assert!(kad(&["report", &c]).succeeds().contains("times are of 2 items at a time"));
+    let page = format!("{a}/page.html");
+    kad(&["report", &a, &b, &c, "--html", &page]).succeeds();
+    let page = fs::read_to_string(&page).unwrap();
+    for part in [
+        "A and C: their plans are the same, the runs are not: jobs differ.",
+        "differs between the runs",
+        "C: times are of 2 items at a time",
+    ] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+}
+
+/// What a program writes to a terminal of so many columns.
+const TERMINAL: &str = r#"
+import fcntl, os, pty, struct, sys, termios
+child, end = pty.fork()
+if child == 0:
+    sys.stdin.read(1)
+    os.execv(sys.argv[2], sys.argv[2:])
+fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, int(sys.argv[1]), 0, 0))
+os.write(end, b"\n")
+text = b""
+while True:
+    try:
+        part = os.read(end, 65536)
+    except OSError:
+        break
+    if not part:
+        break
+    text += part
+sys.stdout.buffer.write(text.replace(b"\r\n", b"\n"))
+"#;
+
+/// Markdown has no width, and a terminal that does not know its own has none either.
+#[cfg(unix)]
+#[test]
+fn tables_are_as_wide_as_what_they_are_for() {
+    let lab = Lab::new(SMALL);
+    lab.run(&[]).succeeds();
+    let folder = lab.results();
+    let on = |columns: &str, more: &[&str]| {
+        let mut python = std::process::Command::new("python3");
+        python.args(["-c", TERMINAL, columns, env!("CARGO_BIN_EXE_kad"), "report"]);
+        let output = python.arg(&folder).args(more).output().ok()?;
+        Some(String::from_utf8(output.stdout).unwrap().trim_start_matches('\n').to_owned())
+    };
+    let Some(markdown) = on("80", &["--markdown"]) else {
+        eprintln!("SKIPPED: no python3");
+        return;
+    };
+    assert_eq!(markdown, fs::read_to_string(folder.join("summary.md")).unwrap());
+    let piped = kad(&["report", folder.to_str().unwrap()]).succeeds();
+    assert_eq!(on("0", &[]).unwrap(), piped);
+    let narrow = on("80", &[]).unwrap();
+    let table = narrow.lines().filter(|line| line.starts_with(['│', '┌', '├', '└', '╞']));
+    assert!(table.clone().count() > 4 && table.clone().all(|line| line.chars().count() <= 80));
+}

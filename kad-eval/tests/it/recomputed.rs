@@ -49,6 +49,9 @@ fn a_script_of_its_own_finds_the_same_numbers() {
     for (keys, word) in [
         ("/arms/1/difference/p_adjusted", "Holm"),
         ("/arms/1/difference/detectable", "detectable"),
+        ("/arms/2/difference/interval/low", "Tango, low"),
+        ("/arms/2/difference/interval/high", "Tango, high"),
+        ("/arms/1/difference/wins", "wins"),
         ("/arms/1/deferral_mass", "deferral_mass"),
         ("/arms/0/accuracy_interval/low", "Wilson"),
         ("/arms/0/time/overhead", "the rest of them"),
@@ -133,7 +136,17 @@ piece_bytes = 60
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
-    write("truthfulqa/mc_task.json", TRUTHFUL);
+    // Enough for the test of points to draw signs.
+    let more = |n: u64| {
+        let wrong = format!("\"{}\": 0, \"{}\": 0", n + 3, n + 5);
+        format!(
+            "{{\"question\": \"What is {n} + 2?\", \"mc1_targets\": {{\"{0}\": 1, {wrong}}}, \
+             \"mc2_targets\": {{\"{0}\": 1, \"{n} + 2\": 1, {wrong}}}}},",
+            n + 2
+        )
+    };
+    let more: String = (3..23).map(more).collect();
+    write("truthfulqa/mc_task.json", &TRUTHFUL.replacen('[', &format!("[{more}"), 1));
     let question = |subject: &str, answer: u64| {
         let text = r#""question": "What is 3 + 4?", "choices": ["7", "8", "34", "1"]"#;
         format!("{{{text}, \"subject\": \"{subject}\", \"answer\": {answer}}}\n")
@@ -151,10 +164,17 @@ piece_bytes = 60
         summary["arms"].as_array().unwrap().iter().position(test).unwrap()
     };
     let mc2 = place(&|arm| arm["task"] == "truthfulqa/mc2");
+    let other = place(&|arm| arm["difference"]["method"] == "points");
+    assert_eq!(summary["arms"][other]["task"], "truthfulqa/mc2");
+    let differ = ["wins", "losses"].map(|key| summary["arms"][other]["difference"][key].as_u64());
+    assert!(differ.iter().map(|it| it.unwrap()).sum::<u64>() > 12, "{differ:?}");
     let read = place(&|arm| arm["likelihood"].is_object());
     let grouped = place(&|arm| arm["groups"].is_array());
+    // Within its interval, which is checked too.
+    finds(&lab, &format!("/arms/{mc2}/accuracy"), 0.6, "accuracy");
     for (keys, word) in [
-        (format!("/arms/{mc2}/accuracy"), "accuracy"),
+        (format!("/arms/{other}/difference/detectable"), "detectable"),
+        (format!("/arms/{other}/difference/deviation"), "deviation"),
         (format!("/arms/{read}/likelihood/perplexity"), "perplexity"),
         (format!("/arms/{read}/likelihood/bits_per_byte"), "bits per byte"),
         (format!("/arms/{grouped}/groups/1/accuracy"), "virology"),

@@ -35,6 +35,7 @@ pub(crate) fn records(lab: &Lab) -> Vec<Value> {
 pub(crate) fn summary(lab: &Lab) -> Value {
     let text = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let mut summary: Value = serde_json::from_str(&text).unwrap();
+    summary.as_object_mut().unwrap().remove("jobs");
     for arm in summary["arms"].as_array_mut().unwrap() {
         let arm = arm.as_object_mut().unwrap();
         arm.remove("tokens_per_second");

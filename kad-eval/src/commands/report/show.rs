@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, TableStyle};
+use comfy_table::{Cell, CellAlignment, Table, TableStyle};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -10,26 +10,36 @@ use crate::cli::ReportArgs;
 use crate::compare::{Change, Comparison, Pair, Repetitions, Run};
 use crate::metric::Unit;
 use crate::report::{NONE, interval};
-use crate::summary::Arm;
+use crate::summary::{Arm, Difference, Summary, methods};
 use crate::table;
 
-/// As the user wants it.
+/// Runs as CSV.
 ///
 /// # Errors
 /// If numbers cannot be written.
-pub(super) fn text(args: &ReportArgs, runs: &[Run]) -> Result<String> {
-    if args.csv {
-        return table::csv(&runs.iter().map(|run| &run.summary).collect::<Vec<_>>());
+pub(super) fn csv(runs: &[Summary]) -> Result<String> {
+    table::csv(&runs.iter().collect::<Vec<_>>())
+}
+
+/// One run, as the user wants it.
+///
+/// # Errors
+/// As [`csv`].
+pub(super) fn one(args: &ReportArgs, run: &Summary) -> Result<String> {
+    match () {
+        () if args.json => json(run),
+        () if args.markdown => Ok(table::markdown(run) + "\n"),
+        () => Ok(table::render(run) + "\n"),
     }
-    match runs {
-        [run] if args.json => json(&run.summary),
-        [run] if args.markdown => Ok(table::markdown(&run.summary) + "\n"),
-        [run] => Ok(table::render(&run.summary) + "\n"),
-        runs => {
-            let all = Comparisons::of(runs);
-            if args.json { json(&all) } else { Ok(all.text(args.markdown)) }
-        }
-    }
+}
+
+/// Several, each against the first one.
+///
+/// # Errors
+/// As [`csv`].
+pub(super) fn several(args: &ReportArgs, runs: &[Run]) -> Result<String> {
+    let all = Comparisons::of(runs);
+    if args.json { json(&all) } else { Ok(all.text(args.markdown)) }
 }
 
 fn json(value: &impl Serialize) -> Result<String> {
@@ -62,14 +72,27 @@ impl<'r> Comparisons<'r> {
             parts.extend([repetitions.words(), spreads(repetitions, style).to_string()]);
         }
         self.comparisons.iter().for_each(|it| parts.extend(compared(it, style)));
-        parts.push(EXPLAINED.to_owned() + "\n");
+        parts.push(self.explained() + "\n");
         parts.join(gap)
+    }
+
+    /// What intervals and p are, and the texts.
+    fn explained(&self) -> String {
+        let pairs = self.comparisons.iter().flat_map(|it| &it.decoders);
+        let compared: Vec<&Difference> =
+            pairs.filter_map(|pair| pair.difference.as_ref()).collect();
+        let methods = methods(&compared).map_or(String::new(), |words| {
+            format!(
+                "B − A: points on the items both finished, {words}, adjusted for all decoders of a task \
+                 (Holm); "
+            )
+        });
+        methods + TEXTS
     }
 }
 
-const EXPLAINED: &str = "B − A: points on the items both finished, [95 %, paired bootstrap]; p: exact \
-McNemar test, adjusted for all decoders of a task (Holm); texts: the same, token for token; speeds \
-of two runs also differ by what else the machines did";
+const TEXTS: &str = "texts: the same, token for token; speeds of two runs also differ by what else \
+the machines did";
 
 /// Words in the first columns, numbers in the others.
 fn table<const N: usize>(
@@ -78,8 +101,7 @@ fn table<const N: usize>(
     words: usize,
     rows: impl Iterator<Item = [String; N]>,
 ) -> Table {
-    let mut table = Table::new();
-    table.load_style(style).set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = table::empty(style);
     table.set_header(header);
     for row in rows {
         table.add_row(row.into_iter().enumerate().map(|(column, text)| {
@@ -102,23 +124,28 @@ fn spreads(repetitions: &Repetitions<'_>, style: TableStyle) -> Table {
 }
 
 fn compared(it: &Comparison<'_>, style: TableStyle) -> Vec<String> {
-    let plan = match it.same_plans() {
-        Some(words) => words.to_owned(),
-        None => {
-            let shown =
-                |value: &Option<Value>| value.as_ref().map_or(NONE.into(), Value::to_string);
-            let row = |Change { key, places, first, second }: &Change| {
-                let places = match places {
-                    1 => String::new(),
-                    places => format!(" (in {places} places)"),
-                };
-                [format!("{key}{places}"), shown(first), shown(second)]
-            };
-            table(style, ["differs in the plan", "A", "B"], 3, it.plan.iter().map(row)).to_string()
+    let mut parts = vec![format!("A: {}\nB: {}", it.first, it.second)];
+    parts.extend(it.same_plans());
+    for (head, changes) in
+        [("differs in the plan", &it.plan), ("differs between the runs", &it.provenance)]
+    {
+        if !changes.is_empty() {
+            let rows = changes.iter().map(change);
+            parts.push(table(style, [head, "A", "B"], 3, rows).to_string());
         }
+    }
+    parts.push(table(style, HEADER, 2, it.decoders.iter().map(cells)).to_string());
+    parts.extend(it.at_a_time());
+    parts
+}
+
+fn change(Change { key, places, first, second }: &Change) -> [String; 3] {
+    let shown = |value: &Option<Value>| value.as_ref().map_or(NONE.into(), Value::to_string);
+    let places = match places {
+        1 => String::new(),
+        places => format!(" (in {places} places)"),
     };
-    let decoders = table(style, HEADER, 2, it.decoders.iter().map(cells));
-    vec![format!("A: {}\nB: {}", it.first, it.second), plan, decoders.to_string()]
+    [format!("{key}{places}"), shown(first), shown(second)]
 }
 
 const HEADER: [&str; 10] =

@@ -1,0 +1,91 @@
+//! What differs in how two runs came about: program, machine, models and data.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::plans::{Change, flatten};
+
+/// What sessions say of themselves that no number depends on: what does, has a key of its own.
+const COMMAND: &str = "command";
+
+/// The keys on which the sessions of two runs do not agree; nothing where one of them has none.
+pub(super) fn differences(first: &[Value], second: &[Value]) -> Vec<Change> {
+    if first.is_empty() || second.is_empty() {
+        return Vec::new();
+    }
+    let (before, after) = (by_key(first), by_key(second));
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let change = |key: &String| Change {
+        key: key.clone(),
+        places: 1,
+        first: before.get(key).cloned(),
+        second: after.get(key).cloned(),
+    };
+    keys.into_iter().map(change).filter(|change| change.first != change.second).collect()
+}
+
+/// Every key with its value; with all of them where sessions of one run differ.
+fn by_key(sessions: &[Value]) -> BTreeMap<String, Value> {
+    let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for session in sessions {
+        let mut own = BTreeMap::new();
+        flatten(session, String::new(), &mut own);
+        for (key, value) in own.into_iter().filter(|(key, _)| key != COMMAND) {
+            let values = all.entry(key).or_default();
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+    }
+    let merged = |(key, mut values): (String, Vec<Value>)| match values.len() {
+        1 => (key, values.remove(0)),
+        _ => (key, several(values)),
+    };
+    all.into_iter().map(merged).collect()
+}
+
+/// In an order that does not depend on that of the sessions.
+fn several(mut values: Vec<Value>) -> Value {
+    values.sort_by_key(Value::to_string);
+    Value::Array(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn session(jobs: u64, items: u64, command: &str) -> Value {
+        json!({
+            "command": command,
+            "cpu": "x",
+            "jobs": jobs,
+            "models": { "m": { "digest": "1" } },
+            "tasks": { "nano": { "items": items } },
+        })
+    }
+
+    #[test]
+    fn whatever_numbers_may_depend_on_is_named() {
+        let of = |first: &[Value], second: &[Value]| -> Vec<(String, Option<Value>)> {
+            let found = differences(first, second);
+            found.into_iter().map(|change| (change.key, change.second)).collect()
+        };
+        let first = [session(1, 6, "a")];
+        assert!(of(&first, &[session(1, 6, "b")]).is_empty());
+        let jobs = ("jobs".to_owned(), Some(json!(2)));
+        let items = ("tasks.nano.items".to_owned(), Some(json!(3)));
+        assert_eq!(of(&first, &[session(2, 3, "a")]), [jobs, items]);
+        // Two sessions of one run, in whatever order.
+        let both = [session(2, 6, "a"), session(1, 6, "a")];
+        assert_eq!(of(&first, &both), [("jobs".to_owned(), Some(json!([1, 2])))]);
+        let turned = [both[1].clone(), both[0].clone()];
+        assert!(of(&both, &turned).is_empty());
+        let mut other = session(1, 6, "a");
+        other["models"]["m"]["digest"] = json!("2");
+        assert_eq!(of(&first, &[other])[0].0, "models.m.digest");
+        assert!(of(&first, &[]).is_empty(), "not known");
+    }
+}
