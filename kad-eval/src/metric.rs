@@ -37,6 +37,8 @@ pub(crate) enum Unit {
     Plain,
     /// Needs four.
     Fine,
+    /// A p-value: never 0.
+    Chance,
     /// Three or four digits.
     Digits,
 }
@@ -48,7 +50,7 @@ impl Unit {
             Self::Percent => "%",
             Self::Points => "points",
 
-            Self::Count | Self::Plain | Self::Fine | Self::Digits => "",
+            Self::Count | Self::Plain | Self::Fine | Self::Chance | Self::Digits => "",
         }
     }
 
@@ -62,8 +64,19 @@ impl Unit {
             Self::Points => points(value),
             Self::Plain => fixed(value, 3),
             Self::Fine => fixed(value, 4),
+            Self::Chance if value < 0.0005 => "<0.001".to_owned(),
+            Self::Chance => fixed(value, 3),
             Self::Digits => significant(value),
         }
+    }
+}
+
+/// `p = 0.013`, `p < 0.001`.
+pub(crate) fn p_value(value: f64) -> String {
+    let written = Unit::Chance.write(value);
+    match written.strip_prefix('<') {
+        Some(bound) => format!("p < {bound}"),
+        None => format!("p = {written}"),
     }
 }
 
@@ -244,7 +257,7 @@ pub(crate) const METRICS: &[Metric] = &[
     Metric {
         name: "p_adjusted",
         title: "p",
-        unit: Unit::Plain,
+        unit: Unit::Chance,
         better: Better::Neither,
         shown: Shown::From(110),
         value: Value::One(|arm| arm.difference.map(|it| it.p_adjusted)),

@@ -9,7 +9,7 @@ use super::grid::{Cell, Grid, Line, tone, with_arrow};
 use super::page::{self, Figure, Term};
 use super::repeat::{self, Repeat};
 use crate::compare::{Change, Comparison, Pair, Repetitions, Run, SameTexts};
-use crate::metric::{Metric, Unit, metric};
+use crate::metric::{Metric, Unit, metric, p_value};
 use crate::stats::{CONFIDENCE, Interval};
 use crate::summary::Arm;
 
@@ -285,7 +285,7 @@ fn difference(pair: Option<&Pair<'_>>) -> Cell {
         return Cell::none();
     };
     let mut cell = Cell::number(Unit::Points, Some((found.mean, Some(found.interval))));
-    cell.small.push(format!("p = {}", Unit::Plain.write(found.p_adjusted)));
+    cell.small.push(p_value(found.p_adjusted));
     if [pair.first, pair.second].iter().flatten().any(|arm| arm.items != found.items) {
         cell.small.push(format!("{} items", found.items));
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::format::{NONE, interval};
-use crate::metric::{METRICS, Metric, Shown, Unit, Value};
+use crate::metric::{METRICS, Metric, Shown, Unit, Value, p_value};
 use crate::side_by_side::Sheet;
 use crate::stats::CONFIDENCE;
 use crate::summary::Arm;
@@ -189,7 +189,7 @@ fn difference(arm: &Arm, is_baseline: bool) -> Cell {
     if found.items != arm.items {
         cell.small.push(format!("{} items", found.items));
     }
-    cell.small.push(format!("p = {}", Unit::Plain.write(found.p_adjusted)));
+    cell.small.push(p_value(found.p_adjusted));
     cell.tone = tone(found.p_adjusted, found.mean);
     cell
 }

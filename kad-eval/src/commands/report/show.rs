@@ -165,7 +165,7 @@ fn cells(pair: &Pair<'_>) -> [String; 10] {
         percent(pair.second),
         pair.difference
             .map_or_else(none, |d| format!("{} {}", points(d.mean), interval(d.interval, points))),
-        pair.difference.map_or_else(none, |d| Unit::Plain.write(d.p_adjusted)),
+        pair.difference.map_or_else(none, |d| Unit::Chance.write(d.p_adjusted)),
         speed(pair.first),
         speed(pair.second),
         pair.speed.map_or_else(none, |it| {

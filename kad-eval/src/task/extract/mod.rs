@@ -203,10 +203,12 @@ mod tests {
         text: String,
     }
 
-    /// Texts of Nano and of SmolLM2-135M-Instruct, labelled by hand. Where both find an answer, it is
-    /// the same. Missed are formulas that stand neither in a box nor behind `answer is`. What is read
-    /// where there is no answer is the last number of a text that was cut off before it came to one, as
-    /// in published evaluations, or of a sum without a result.
+    /// 122 texts of Nano and of SmolLM2-135M-Instruct, and 66 of Qwen2.5-Coder-0.5B-Instruct, labelled by
+    /// hand; the 66 by somebody who saw neither question nor gold answer nor what is read here. Where
+    /// both find an answer, it is the same but for one text that was cut off in the middle of a check.
+    /// Missed are formulas that stand neither in a box nor behind `answer is`. What is read where there
+    /// is no answer is the last number of a text that was cut off before it came to one, as in published
+    /// evaluations, or of a sum without a result.
     #[test]
     fn agreement_with_labels_made_by_hand() {
         let sample: Vec<Labelled> = include_str!("sample.jsonl")
@@ -214,18 +216,20 @@ mod tests {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         let (mut same, mut missed, mut nothing, mut too_much) = (0, 0, 0, [0, 0]);
+        let mut others = Vec::new();
         for Labelled { item, extractor, options, cut, label, text } in &sample {
-            let found = Extractor::named(extractor).unwrap().read(text, *options);
-            match (label, found) {
+            let extractor = Extractor::named(extractor).unwrap();
+            // A human's spelling is not the canonical one.
+            let label = label.as_ref().map(|label| extractor.gold(label).unwrap());
+            match (label, extractor.read(text, *options)) {
                 (None, None) => nothing += 1,
                 (None, Some(_)) => too_much[usize::from(*cut)] += 1,
                 (Some(_), None) => missed += 1,
-                (Some(label), Some(found)) => {
-                    assert_eq!(found, *label, "{item}: {text}");
-                    same += 1;
-                }
+                (Some(label), Some(found)) if found == label => same += 1,
+                (Some(label), Some(found)) => others.push(format!("{item}: {label}, not {found}")),
             }
         }
-        assert_eq!((same, missed, nothing, too_much), (73, 3, 25, [1, 20]));
+        assert_eq!(others, ["gsm8k test-0014: 20, not 0.2"]);
+        assert_eq!((same, missed, nothing, too_much), (128, 3, 33, [1, 22]));
     }
 }
