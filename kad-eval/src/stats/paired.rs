@@ -139,11 +139,12 @@ mod tests {
         (0..k).map(|i| ((n - i) as f64 / (i + 1) as f64).ln()).sum()
     }
 
-    /// Airway reactivity before and after transplantation, 21 children, 1 and 7 of them changed: as
-    /// given by Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33, 2850–2875. What has no
-    /// disagreement has a closed form, and so has what has nothing else.
+    /// Airway reactivity of 21 children before and after transplantation, 1 and 7 of them changed (an
+    /// example of Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33, 2850–2875), with the
+    /// numbers that the R package ratesci has for it. What has no disagreement has a closed form, and
+    /// so has what has nothing else.
     #[test]
-    fn tango_matches_a_published_example_and_closed_forms() {
+    fn tango_matches_another_program_and_closed_forms() {
         let found = tango(1, 7, 21);
         assert!((found.low + 0.517).abs() < 5e-4 && (found.high + 0.026).abs() < 5e-4, "{found:?}");
         let other = tango(7, 1, 21);
