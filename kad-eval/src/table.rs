@@ -212,6 +212,8 @@ mod tests {
         assert_eq!((difference.p_value, difference.detectable), (2.0 / 64.0, None));
         summary.arms[1].difference = Some(difference);
         assert!(render(&summary).contains("+25.0 –"), "{}", render(&summary));
+        let both = "where they give points: [95 %, bootstrap over items]; p: sign-flip";
+        assert!(render(&summary).contains(both), "{}", render(&summary));
     }
 
     #[test]

@@ -58,9 +58,11 @@ fn json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T> {
 
 /// With its plan and records.
 fn open(folder: &Path) -> Result<Run> {
+    // First: it says what is there instead of a run.
+    let summary = summary(folder)?;
     let (records, texts) = records(folder)?;
     Ok(Run {
-        summary: summary(folder)?,
+        summary,
         plan: json(folder, "plan.json").context(
             "plan and records are needed to compare runs and for pages; the summary alone is shown \
              by naming one run, or with --csv",

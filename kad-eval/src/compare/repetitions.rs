@@ -1,11 +1,12 @@
 //! Runs of one plan: how far their speeds spread, and whether they wrote the same.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
 use super::Run;
+use super::provenance::differences;
 use crate::record::{Record, key};
 
 /// A digest of the tokens of each text; none of items for which nothing was written.
@@ -58,6 +59,8 @@ pub(super) fn same_texts(records: &[&Record], runs: &[&Texts]) -> Option<SameTex
 #[derive(Debug, Serialize)]
 pub(crate) struct Repetitions<'r> {
     pub(crate) runs: usize,
+    /// What differs between them nevertheless, and may make them faster or slower.
+    pub(crate) differ: Vec<String>,
     pub(crate) arms: Vec<Spread<'r>>,
 }
 
@@ -88,7 +91,9 @@ impl<'r> Repetitions<'r> {
         }
         let spread = |place: usize| Spread::of(runs, place);
         let arms = (0..first.summary.arms.len()).filter_map(spread).collect();
-        Some(Self { runs: runs.len(), arms })
+        let changes = others.iter().flat_map(|run| differences(&first.sessions, &run.sessions));
+        let differ: BTreeSet<String> = changes.map(|change| change.key).collect();
+        Some(Self { runs: runs.len(), differ: differ.into_iter().collect(), arms })
     }
 
     /// Whether all texts are the same; none where no texts were written.
@@ -111,7 +116,11 @@ impl<'r> Repetitions<'r> {
                 texts.words()
             ),
         };
-        format!("{} repetitions of one plan{texts}", self.runs)
+        let differ = match self.differ.as_slice() {
+            [] => String::new(),
+            keys => format!("; their speeds are not of the same: {} differ", keys.join(", ")),
+        };
+        format!("{} repetitions of one plan{texts}{differ}", self.runs)
     }
 }
 

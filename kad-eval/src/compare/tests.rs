@@ -85,6 +85,12 @@ fn repetitions_have_their_spread_and_say_whether_texts_are_the_same() {
     assert!((arm.width() - 0.4).abs() < 1e-12);
     assert_eq!(found.texts(), Some(SameTexts { equal: 2, of: 3 }));
     assert!(found.words().contains("ONLY 2 of 3"), "{}", found.words());
+    assert!(!found.words().contains("differ"), "{}", found.words());
+    let [mut one, mut other, _] = repeated([1.0; 3]);
+    one.sessions = vec![serde_json::json!({ "jobs": 1 })];
+    other.sessions = vec![serde_json::json!({ "jobs": 2 })];
+    let apart = [one, other];
+    assert!(Repetitions::of(&apart).unwrap().words().ends_with("not of the same: jobs differ"));
     let two = Repetitions::of(&runs[..2]).unwrap();
     assert_eq!(two.arms[0].median, 10.0, "the mean of the middle two");
     let pair = &pairs([&runs[0], &runs[2]])[0];

@@ -58,6 +58,15 @@ pub(crate) enum Method {
 }
 
 impl Method {
+    /// What is judged so.
+    fn of(self) -> &'static str {
+        match self {
+            Self::Earlier => "of an earlier version",
+            Self::Grades => "where items are right or wrong",
+            Self::Points => "where they give points",
+        }
+    }
+
     /// Interval and test, in words.
     pub(crate) fn words(self) -> &'static str {
         match self {
@@ -167,7 +176,8 @@ pub(crate) fn explained(arms: &[&Arm]) -> Option<String> {
     Some(format!("difference: {methods}, adjusted for all decoders of the task (Holm){seen}"))
 }
 
-/// How these were judged, each method once; none where nothing was.
+/// How these were judged, each method once, and where there are several, what by which; none where
+/// nothing was.
 pub(crate) fn methods(compared: &[&Difference]) -> Option<String> {
     let mut methods: Vec<Method> = Vec::new();
     for it in compared {
@@ -175,8 +185,14 @@ pub(crate) fn methods(compared: &[&Difference]) -> Option<String> {
             methods.push(it.method);
         }
     }
-    let words: Vec<&str> = methods.into_iter().map(Method::words).collect();
-    (!words.is_empty()).then(|| words.join(", or "))
+    match methods.as_slice() {
+        [] => None,
+        [one] => Some(one.words().to_owned()),
+        several => {
+            let each = several.iter().map(|it| format!("{}: {}", it.of(), it.words()));
+            Some(each.collect::<Vec<_>>().join("; "))
+        }
+    }
 }
 
 /// What each comparison in which anything differs would show; none if some would show nothing. What

@@ -72,7 +72,9 @@ fn what_is_no_run_says_what_it_is() {
     lab.run(&["--shard", "1/2"]).succeeds();
     let folder = lab.results();
     kad(&["report", folder.to_str().unwrap()]).fails(2, &["shards", "without --shard"]);
-    kad(&["report", "no/such/run"]).fails(2, &["no folder no/such/run"]);
+    for more in [&[][..], &["no/such/run"], &["--html", "page.html"]] {
+        kad(&[&["report", "no/such/run"], more].concat()).fails(2, &["no folder no/such/run"]);
+    }
     lab.run(&[]).succeeds();
     let above = folder.parent().unwrap();
     kad(&["report", above.to_str().unwrap()])

@@ -24,7 +24,7 @@ pub(super) fn csv(runs: &[Summary]) -> Result<String> {
 /// One run, as the user wants it.
 ///
 /// # Errors
-/// As [`csv`].
+/// If numbers cannot be written.
 pub(super) fn one(args: &ReportArgs, run: &Summary) -> Result<String> {
     match () {
         () if args.json => json(run),
@@ -36,7 +36,7 @@ pub(super) fn one(args: &ReportArgs, run: &Summary) -> Result<String> {
 /// Several, each against the first one.
 ///
 /// # Errors
-/// As [`csv`].
+/// If numbers cannot be written.
 pub(super) fn several(args: &ReportArgs, runs: &[Run]) -> Result<String> {
     let all = Comparisons::of(runs);
     if args.json { json(&all) } else { Ok(all.text(args.markdown)) }
