@@ -3,6 +3,7 @@
 mod dry;
 mod estimate;
 mod pace;
+mod power;
 mod prepare;
 pub(super) mod provenance;
 mod warnings;

@@ -29,10 +29,12 @@ fn a_dry_run_says_what_there_is_to_do_and_touches_nothing() {
         "18 items × decoders left: at most about",
         "passes, all models: ",
         "memory: at most about",
+        "6 items of nano/validation show, with 80 % power at α = 0.05/2 because 2 decoders are",
     ] {
         assert!(text.contains(word), "{word:?} is not in: {text}");
     }
     let found = dry(&lab, &[]);
+    assert!((found["power"][0]["level"].as_f64().unwrap() - 0.025).abs() < 1e-12);
     assert!(!lab.path().join("results").exists(), "nothing is made");
     assert_eq!((&found["items"], &found["done"]), (&18.into(), &0.into()));
     let bases: Vec<&str> = found["arms"]

@@ -260,6 +260,38 @@ fn one_impossible_item_does_not_take_the_run_down() {
     assert_eq!(records[0]["correct"], Value::Bool(false));
 }
 
+/// One prompt that does not fit leaves the others the mass that a rule deferred.
+#[test]
+fn a_prompt_that_is_too_long_defers_nothing() {
+    let toml = SMALL
+        .replace("kind = \"nano\"", "kind = \"arc_challenge\"\nby = \"likelihood\"")
+        .replace("items = 6", "items = 2");
+    let lab = Lab::new(&toml);
+    let data = lab.path().join("data");
+    fs::create_dir_all(data.join("arc_challenge")).unwrap();
+    let item = |id: &str, question: &str| {
+        let choices = serde_json::json!({"label": ["A", "B"], "text": ["3 pens", "4 coins"]});
+        serde_json::json!({"id": id, "question": question, "choices": choices, "answerKey": "B"})
+    };
+    let lines = format!("{}\n{}\n", item("a", &"word ".repeat(500)), item("b", "Which?"));
+    fs::write(data.join("arc_challenge/test.jsonl"), lines).unwrap();
+    lab.run(&["--data", data.to_str().unwrap()]).succeeds();
+    let records = records(&lab);
+    let of = |item: &str, decoder: &str| {
+        records.iter().find(|r| r["item"] == item && r["decoder"] == decoder).unwrap()
+    };
+    let kad = "KAD dual, threshold 0.5";
+    assert_eq!(of("a", kad)["stop"], "prompt_too_long");
+    assert_eq!(of("a", kad)["deferral_mass"], 0.0);
+    assert_eq!(of("a", "aligned alone")["deferral_mass"], Value::Null);
+    let (mass, tokens) = (&of("b", kad)["deferral_mass"], &of("b", kad)["new_tokens"]);
+    let wanted = mass.as_f64().unwrap() / tokens.as_f64().unwrap();
+    let summary = summary(&lab);
+    let arms = summary["arms"].as_array().unwrap();
+    let arm = arms.iter().find(|arm| arm["decoder"] == kad).unwrap();
+    assert!((arm["deferral_mass"].as_f64().unwrap() - wanted).abs() < 1e-12, "{arm}");
+}
+
 /// A disk that is full in the middle of a line: what is whole is kept, and with room the run goes on.
 #[cfg(unix)]
 #[test]

@@ -1,4 +1,5 @@
-//! `kad run --dry-run`: what there is to do, how long it takes and how much memory; nothing is decoded.
+//! `kad run --dry-run`: what there is to do, how long it takes, how much memory and what
+//! it can show; nothing is decoded.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 use super::estimate::{Basis, Row, estimate};
 use super::expected;
+use super::power::Power;
 use super::prepare::Prepared;
 use crate::cli::RunArgs;
 use crate::failure::Failure;
@@ -36,6 +38,9 @@ struct DryRun<'p> {
     /// What is left, one item after the other: at most about. None if nothing is known.
     seconds_left: Option<f64>,
     memory: Memory,
+    /// What it can show.
+    #[serde(skip_serializing_if = "<[Power]>::is_empty")]
+    power: Vec<Power>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: Vec<String>,
 }
@@ -140,6 +145,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
         seconds_left: (!known.is_empty()).then(|| known.iter().sum()),
         arms,
         memory,
+        power: Power::of(experiment, tasks),
         warnings: prepared.left_out.iter().cloned().chain(memory.warning()).collect(),
     };
     let text = match args.json {
@@ -173,6 +179,7 @@ impl DryRun<'_> {
             parts.push("[passes] are measured before, which is not counted in".to_owned());
         }
         parts.push(self.memory());
+        parts.extend(self.power.iter().map(Power::line));
         parts.join("\n")
     }
 
