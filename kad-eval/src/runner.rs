@@ -87,7 +87,7 @@ impl<'p> Session<'p> {
         let mut done = plan
             .check_held(&records, folder.shard())
             .with_context(|| format!("{} cannot be continued", path.display()))?;
-        records.extend(plan.held_elsewhere(folder, &mut done)?);
+        plan.add_elsewhere(folder, &mut done, &mut records)?;
         let is_left = |job: &&Job| !done.contains(&Plan::place(job));
         let left = plan.jobs.iter().filter(is_left).copied().collect();
         Ok(Self { plan, folder, writer, records, left })

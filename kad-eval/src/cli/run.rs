@@ -48,8 +48,8 @@ pub(crate) struct RunArgs {
     /// command without --shard puts their results together
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
-    /// Load plan, data and models, say what there is to do, how long it takes and how much memory, and
-    /// decode nothing; the results folder is not touched. Times are those of items that are done
+    /// Load plan, data and models, say what there is to do, how long it takes, how much memory and what
+    /// differences so many items can show, and decode nothing; the results folder is not touched. Times are those of items that are done
     /// already, else of a few passes that are timed now (a second or two for each set of models), as if
     /// every text went on to max_new_tokens: so at most about. What is drafted and verified counts as
     /// if its target decoded alone, unless a profile predicts it. Memory is what the process holds with

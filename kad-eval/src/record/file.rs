@@ -72,6 +72,7 @@ pub(crate) fn read(
         if wanted(&record) {
             records.push(keep(record));
         }
+        Ok(())
     })?;
     Ok(records)
 }
@@ -79,13 +80,10 @@ pub(crate) fn read(
 /// Gives the records of `path` to `see`, one after the other; none if there is no such file.
 ///
 /// # Errors
-/// If the file cannot be read, or a whole line is no record.
-pub(crate) fn each(path: &Path, see: &mut dyn FnMut(Record)) -> Result<()> {
+/// Those of `see`, and if the file cannot be read, or a whole line is no record.
+pub(crate) fn each(path: &Path, see: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
     if path.exists() {
-        each_line(path, &mut |line, number| {
-            see(parse(line, path, number)?);
-            Ok(())
-        })?;
+        each_line(path, &mut |line, number| see(parse(line, path, number)?))?;
     }
     Ok(())
 }

@@ -47,10 +47,10 @@ pub(crate) fn look(
 
 /// Every record of the folder once.
 fn records(plan: &Plan<'_>, folder: &RunFolder) -> Result<Vec<Record>> {
-    let held = read(&folder.records(), &|_| true, &|it| plan.light(it))?;
+    let mut held = read(&folder.records(), &|_| true, &|it| plan.light(it))?;
     let mut done = plan
         .check_held(&held, None)
         .with_context(|| format!("{} cannot be continued", folder.records().display()))?;
-    let elsewhere = plan.held_elsewhere(folder, &mut done)?;
-    Ok(held.into_iter().chain(elsewhere).collect())
+    plan.add_elsewhere(folder, &mut done, &mut held)?;
+    Ok(held)
 }

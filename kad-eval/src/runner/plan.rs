@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::tally::Tally;
 use super::{RunFolder, Shard, item_seed};
 use crate::config::Experiment;
-use crate::record::{Record, each, read, sort_into};
+use crate::record::{Record, each, sort_into};
 use crate::task::Task;
 
 /// One decoder on one item.
@@ -110,32 +110,41 @@ impl<'p> Plan<'p> {
         spot.map_or(1, |spot| self.tasks[spot.task].items[spot.item].turns.len().max(1))
     }
 
-    /// The items that `records`, of a file of this shard if of one, finish. Refuses records that this plan
-    /// or this shard did not make: every number is computed from them.
+    /// The items that `records`, those of the run's own file, finish. Refuses records that this plan or this
+    /// shard did not make: every number is computed from them.
     ///
     /// # Errors
     /// The first such record, with its line.
     pub(super) fn check_held(&self, records: &[Record], shard: Option<Shard>) -> Result<Done> {
         let mut seen = Done::with_capacity(records.len());
         for (line, record) in (1..).zip(records) {
-            let (problem, advice) = match self.rank(record).filter(|_| self.is_own(record)) {
-                Some((place, _)) if shard.is_some_and(|shard| !shard.has(place)) => {
-                    ("is of another shard", "move the file away and run its shard again")
-                }
-                Some(rank) if seen.insert(rank) => continue,
-                Some(_) => ("stands twice", "move the folder away to start anew"),
-                None => {
-                    ("is not of this plan, or was changed", "move the folder away to start anew")
-                }
-            };
-            bail!(
-                "line {line} (decoder `{}`, task {}, item {}) {problem}; {advice}",
-                record.decoder,
-                record.task,
-                record.item
-            );
+            self.check(record, (line, shard), &mut seen)?;
         }
         Ok(seen)
+    }
+
+    /// The place of `record`, which stands in this line of a file, of this shard if of one; it is `seen` then.
+    fn check(
+        &self,
+        record: &Record,
+        (line, shard): (usize, Option<Shard>),
+        seen: &mut Done,
+    ) -> Result<Rank> {
+        let anew = "move the folder away to start anew";
+        let (problem, advice) = match self.rank(record).filter(|_| self.is_own(record)) {
+            Some((place, _)) if shard.is_some_and(|shard| !shard.has(place)) => {
+                ("is of another shard", "move the file away and run its shard again")
+            }
+            Some(rank) if seen.insert(rank) => return Ok(rank),
+            Some(_) => ("stands twice", anew),
+            None => ("is not of this plan, or was changed", anew),
+        };
+        bail!(
+            "line {line} (decoder `{}`, task {}, item {}) {problem}; {advice}",
+            record.decoder,
+            record.task,
+            record.item
+        )
     }
 
     fn is_own(&self, record: &Record) -> bool {
@@ -149,30 +158,36 @@ impl<'p> Plan<'p> {
         })
     }
 
-    /// What other files of the folder hold of this plan's jobs: those of shards, or for a shard
-    /// those of the others and of whole runs. Records that are `done` already are left out, those that
-    /// are found are then done.
+    /// Adds to `records` what other files of the folder hold of this plan's jobs: those of shards, or for a
+    /// shard those of the others and of whole runs. What is `done` already is left out, what is found is
+    /// done then. One record at a time: there may be as many as memory holds.
     ///
     /// # Errors
     /// If a file cannot be read or holds records of another plan.
-    pub(super) fn held_elsewhere(
+    pub(super) fn add_elsewhere(
         &self,
         folder: &RunFolder,
         done: &mut Done,
-    ) -> Result<Vec<Record>> {
-        let mut found: Vec<Record> = Vec::new();
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
         for (file, shard) in folder.all_records()? {
             if file == folder.records() {
                 continue;
             }
-            let records = read(&file, &|_| true, &|it| self.light(it))?;
-            self.check_held(&records, shard)
+            let (mut seen, mut line) = (Done::new(), 0);
+            let mut add = |record: Record| {
+                line += 1;
+                let (place, decoder) = self.check(&record, (line, shard), &mut seen)?;
+                let own = self.shard.is_none_or(|shard| shard.has(place));
+                if own && done.insert((place, decoder)) {
+                    records.push(self.light(record));
+                }
+                Ok(())
+            };
+            each(&file, &mut add)
                 .with_context(|| format!("{} cannot be continued", file.display()))?;
-            let own = |rank: &Rank| self.shard.is_none_or(|shard| shard.has(rank.0));
-            let new = |it: &Record| self.rank(it).filter(own).is_some_and(|rank| done.insert(rank));
-            found.extend(records.into_iter().filter(new));
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Puts the records of a complete run into one file, in order, whoever made them when.
@@ -197,6 +212,7 @@ impl<'p> Plan<'p> {
             let rank = self.rank(&record);
             sorted &= last <= rank;
             last = rank;
+            Ok(())
         })?;
         Ok(sorted)
     }

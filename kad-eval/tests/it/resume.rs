@@ -174,9 +174,9 @@ fn ctrl_c_is_heard_while_a_text_is_scored() {
     let toml = SMALL
         .replace("kind = \"nano\"\nitems = 6", task)
         .replace("nano:small-base\"", "nano:large-base\"\nbackend = \"naive\"")
-        .replace("nano:small-aligned\"", "nano:small-aligned\"\nbackend = \"naive\"");
+        .replace("nano:small-aligned\"", "nano:large-aligned\"\nbackend = \"naive\"");
     let lab = Lab::new(&toml);
-    fs::write(lab.path().join("long.txt"), "Tom has 3 pens and 4 coins. ".repeat(4000)).unwrap();
+    fs::write(lab.path().join("long.txt"), "Tom has 3 pens and 4 coins. ".repeat(30_000)).unwrap();
     let begun = std::cell::Cell::new(None);
     let stderr = interrupted(&lab, || {
         let runs = fs::read_dir(lab.path().join("results/small")).into_iter().flatten().flatten();
