@@ -160,6 +160,14 @@ impl fmt::Display for EarlyExit {
     }
 }
 
+impl ModelDetails {
+    /// Bytes of its weights while it runs: of the matrices as they are kept, or, where that is not known,
+    /// of the tensors as stored.
+    pub fn weight_bytes_in_use(&self) -> u64 {
+        if self.kept_bytes > 0 { self.kept_bytes } else { self.weight_bytes }
+    }
+}
+
 impl fmt::Display for ModelDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "source       {}", self.source)?;

@@ -24,8 +24,8 @@ const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
 const MAIN: &str = "main";
 
 /// How often a file that another process downloads is asked for; the client waits five seconds
-/// each time.
-const LOCK_ATTEMPTS: usize = 12;
+/// each time: an hour. A process that dies gives up its lock.
+const LOCK_ATTEMPTS: usize = 720;
 
 /// The named file, or the folder with a whole model.
 ///

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use plans::Change;
 use plans::changes;
+pub(crate) use plans::{Change, Leaves, leaves};
+pub(crate) use provenance::by_key;
 use repetitions::same_texts;
 pub(crate) use repetitions::{Repetitions, SameTexts, Texts};
 
@@ -165,7 +166,8 @@ fn speed(first: &[&Record], second: &[&Record], a: &Arm, b: &Arm) -> Option<Rati
         let pairs: Vec<(f64, f64)> =
             records.iter().map(|r| (r.new_tokens as f64, r.seconds)).collect();
         let Interval { low, high } = ratio_bootstrap(&pairs, SEED);
-        (high / low).ln() / 2.0
+        // Without an interval of either there is none of the quotient.
+        if low > 0.0 && high.is_finite() { (high / low).ln() / 2.0 } else { f64::NAN }
     };
     let half = spread(first).hypot(spread(second)).exp();
     Some(Ratio { value, interval: Interval { low: value / half, high: value * half } })

@@ -49,7 +49,6 @@ impl Unit {
         match self {
             Self::Percent => "%",
             Self::Points => "points",
-
             Self::Count | Self::Plain | Self::Fine | Self::Chance | Self::Digits => "",
         }
     }

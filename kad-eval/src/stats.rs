@@ -57,7 +57,8 @@ fn quantile(share: f64) -> f64 {
 }
 
 /// Percentile bootstrap interval for `Σ a / Σ b` over pairs (a, b), resampled together: 10,000
-/// resamples, seeded. A resample without denominator counts as 0. No pairs say nothing: (−∞, ∞).
+/// resamples, seeded. A resample without denominator counts as 0. Fewer than two pairs say nothing:
+/// (−∞, ∞).
 pub(crate) fn ratio_bootstrap(pairs: &[(f64, f64)], seed: u64) -> Interval {
     bootstrap(pairs.len(), seed, |picked| {
         let (a, b) = picked.fold((0.0, 0.0), |sum, i| (sum.0 + pairs[i].0, sum.1 + pairs[i].1));
@@ -66,8 +67,8 @@ pub(crate) fn ratio_bootstrap(pairs: &[(f64, f64)], seed: u64) -> Interval {
 }
 
 /// Percentile bootstrap interval for the mean of `differences` between two decoders on the same
-/// items (Efron and Tibshirani 1993, chapter 13): 10,000 resamples, seeded. No items say nothing:
-/// (−∞, ∞).
+/// items (Efron and Tibshirani 1993, chapter 13): 10,000 resamples, seeded. Fewer than two
+/// items say nothing: (−∞, ∞).
 pub(crate) fn paired_bootstrap(differences: &[f64], seed: u64) -> Interval {
     let n = differences.len();
     bootstrap(n, seed, |picked| picked.map(|i| differences[i]).sum::<f64>() / n as f64)
@@ -79,7 +80,7 @@ fn bootstrap(
     seed: u64,
     statistic: impl Fn(&mut dyn Iterator<Item = usize>) -> f64,
 ) -> Interval {
-    if n == 0 {
+    if n < 2 {
         return Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
     }
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);

@@ -177,12 +177,15 @@ fn conclude_shard(
     warn(warnings);
     ended(finished, "this shard")?;
     output::note(&format!(
-        "shard {shard}: {} items × decoders are done, in {}; when all shards are, the same command without \
-         --shard puts them together (first copy records.shard-*.jsonl and provenance.shard-*.json \
-         of other machines into that folder)",
+        "shard {shard}: {} items × decoders are done, in {}; when all shards are, the same command \
+         without --shard puts them together (first copy records.shard-*.jsonl and \
+         provenance.shard-*.json of other machines into that folder)",
         finished.total,
-        folder.records().display()
+        folder.path().display()
     ));
+    folder
+        .drop_empty_records()
+        .with_context(|| format!("cannot remove {}", folder.records().display()))?;
     Ok(())
 }
 

@@ -19,18 +19,29 @@ pub(crate) struct Change {
 
 /// The keys that differ, in alphabetical order. Entries of lists that have names go by them.
 pub(crate) fn changes(first: &Value, second: &Value) -> Vec<Change> {
-    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
-    flatten(first, String::new(), &mut before);
-    flatten(second, String::new(), &mut after);
-    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    taken_over(differing(&leaves(first), &leaves(second)))
+}
+
+/// Every leaf of a plan by the path to it.
+pub(crate) fn leaves(plan: &Value) -> Leaves {
+    let mut leaves = Leaves::new();
+    flatten(plan, String::new(), &mut leaves);
+    leaves
+}
+
+/// Values by the paths to them.
+pub(crate) type Leaves = BTreeMap<String, Value>;
+
+/// The keys that two do not agree on.
+pub(super) fn differing(first: &Leaves, second: &Leaves) -> Vec<Change> {
+    let keys: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let change = |key: &String| Change {
         key: key.clone(),
         places: 1,
-        first: before.get(key).cloned(),
-        second: after.get(key).cloned(),
+        first: first.get(key).cloned(),
+        second: second.get(key).cloned(),
     };
-    let all = keys.into_iter().map(change).filter(|change| change.first != change.second);
-    taken_over(all.collect())
+    keys.into_iter().map(change).filter(|change| change.first != change.second).collect()
 }
 
 /// Without those that say the same of a longer key as another of its end: `sampling.temperature` of
@@ -49,7 +60,7 @@ fn taken_over(all: Vec<Change>) -> Vec<Change> {
 }
 
 /// Every leaf by the path to it.
-pub(super) fn flatten(value: &Value, path: String, into: &mut BTreeMap<String, Value>) {
+fn flatten(value: &Value, path: String, into: &mut BTreeMap<String, Value>) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
         Value::Object(entries) if !entries.is_empty() => {

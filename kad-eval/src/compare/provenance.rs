@@ -1,10 +1,10 @@
 //! What differs in how two runs came about: program, machine, models and data.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::plans::{Change, flatten};
+use super::plans::{Change, Leaves, differing, leaves};
 
 /// What sessions say of themselves that no number depends on: what does, has a key of its own.
 const COMMAND: &str = "command";
@@ -14,24 +14,14 @@ pub(super) fn differences(first: &[Value], second: &[Value]) -> Vec<Change> {
     if first.is_empty() || second.is_empty() {
         return Vec::new();
     }
-    let (before, after) = (by_key(first), by_key(second));
-    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let change = |key: &String| Change {
-        key: key.clone(),
-        places: 1,
-        first: before.get(key).cloned(),
-        second: after.get(key).cloned(),
-    };
-    keys.into_iter().map(change).filter(|change| change.first != change.second).collect()
+    differing(&by_key(first), &by_key(second))
 }
 
 /// Every key with its value; with all of them where sessions of one run differ.
-fn by_key(sessions: &[Value]) -> BTreeMap<String, Value> {
+pub(crate) fn by_key(sessions: &[Value]) -> Leaves {
     let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for session in sessions {
-        let mut own = BTreeMap::new();
-        flatten(session, String::new(), &mut own);
-        for (key, value) in own.into_iter().filter(|(key, _)| key != COMMAND) {
+        for (key, value) in leaves(session).into_iter().filter(|(key, _)| key != COMMAND) {
             let values = all.entry(key).or_default();
             if !values.contains(&value) {
                 values.push(value);

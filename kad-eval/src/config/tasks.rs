@@ -140,7 +140,7 @@ impl Format {
 
 /// What a task says about a decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Metric {
+pub(crate) enum Measure {
     /// Nothing but speed.
     Speed,
     /// The share of items that are right.
@@ -200,21 +200,21 @@ impl TaskPlan {
     }
 
     /// What it measures.
-    pub(crate) fn metric(&self) -> Metric {
+    pub(crate) fn measure(&self) -> Measure {
         match &self.set {
             TaskSet::SpecBench { .. } | TaskSet::MtBench { .. } | TaskSet::Humaneval => {
-                Metric::Speed
+                Measure::Speed
             }
-            TaskSet::Jsonl(plan) if plan.answer.is_none() => Metric::Speed,
-            TaskSet::Truthfulqa { metric: Truth::Mc2, .. } => Metric::Mean,
-            TaskSet::Perplexity(_) => Metric::Perplexity,
-            _ => Metric::Accuracy,
+            TaskSet::Jsonl(plan) if plan.answer.is_none() => Measure::Speed,
+            TaskSet::Truthfulqa { metric: Truth::Mc2, .. } => Measure::Mean,
+            TaskSet::Perplexity(_) => Measure::Perplexity,
+            _ => Measure::Accuracy,
         }
     }
 
     /// Whether there are right answers.
     pub(crate) fn is_graded(&self) -> bool {
-        matches!(self.metric(), Metric::Accuracy | Metric::Mean)
+        matches!(self.measure(), Measure::Accuracy | Measure::Mean)
     }
 
     /// Whether nothing is written: the decoder's law is asked for probabilities.

@@ -1,5 +1,7 @@
 //! The page that compares runs: what differs in their plans, and in what came out.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -8,7 +10,9 @@ use super::format::{NONE, clip, fixed, interval, parameter};
 use super::grid::{Cell, Grid, Line, tone, with_arrow};
 use super::page::{self, Figure, Term};
 use super::repeat::{self, Repeat};
-use crate::compare::{Change, Comparison, Pair, Repetitions, Run, SameTexts};
+use crate::compare::{
+    Change, Comparison, Leaves, Pair, Repetitions, Run, SameTexts, by_key, leaves,
+};
 use crate::metric::{Metric, Unit, metric, p_value};
 use crate::stats::{CONFIDENCE, Interval};
 use crate::summary::Arm;
@@ -26,12 +30,14 @@ pub(crate) fn comparison(runs: &[Run]) -> Result<String> {
         others.iter().map(|other| Comparison::of(first, other)).collect();
     let repetitions = Repetitions::of(runs);
     let arms: Vec<&Arm> = runs.iter().flat_map(|run| &run.summary.arms).collect();
+    let plans: Vec<Leaves> = runs.iter().map(|run| leaves(&run.plan)).collect();
+    let sessions: Vec<Leaves> = runs.iter().map(|run| by_key(&run.sessions)).collect();
     let page = Page {
         title: sides.iter().map(|side| side.letter.as_str()).collect::<Vec<_>>().join(", "),
         repetitions: repetitions.as_ref().map(Repeated::of),
         same_plans: comparisons.iter().enumerate().filter_map(same_plans).collect(),
-        plans: changes("differs in the plan", &comparisons, |it| &it.plan),
-        runs: changes("differs between the runs", &comparisons, |it| &it.provenance),
+        plans: changes("differs in the plan", &comparisons, |it| &it.plan, &plans),
+        runs: changes("differs between the runs", &comparisons, |it| &it.provenance, &sessions),
         tasks: tasks(runs)
             .into_iter()
             .map(|task| task_view(task, &sides, &comparisons))
@@ -135,7 +141,7 @@ impl Repeated {
     }
 }
 
-/// How many are the same; bad if not all of them.
+/// How many are the same.
 fn texts(same: Option<SameTexts>) -> Cell {
     same.map_or(Cell::none(), |same| Cell::plain(same.words()))
 }
@@ -144,39 +150,31 @@ fn same_plans((place, it): (usize, &Comparison<'_>)) -> Option<String> {
     Some(format!("A and {}: {}", letter(place + 1), it.same_plans()?))
 }
 
-/// Every key that a run has otherwise than the first.
+/// Every key that a run has otherwise than the first, with what each of the `runs` has there.
 fn changes(
     head: &str,
     comparisons: &[Comparison<'_>],
     of: for<'c> fn(&'c Comparison<'_>) -> &'c Vec<Change>,
+    runs: &[Leaves],
 ) -> Grid {
-    let mut keys: Vec<&String> =
-        comparisons.iter().flat_map(|it| of(it).iter().map(|change| &change.key)).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let shown = |value: Option<&serde_json::Value>| {
-        Cell::plain(value.map_or(NONE.to_owned(), ToString::to_string))
-    };
-    let row = |key: &&String| {
-        let own = |it: &Comparison<'_>| of(it).iter().find(|change| &&change.key == key).cloned();
-        let found: Vec<_> = comparisons.iter().map(own).collect();
-        // Where another run agrees with the first, it has what the first has.
-        let first = found.iter().flatten().next().and_then(|change| change.first.clone());
-        let others = found.iter().map(|change| match change {
-            Some(change) => shown(change.second.as_ref()),
-            None => shown(first.as_ref()),
-        });
-        let places = found.iter().flatten().map(|change| change.places).max().unwrap_or(1);
-        let mut name = Cell::plain(key.as_str());
+    let mut keys: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in comparisons.iter().flat_map(of) {
+        let places = keys.entry(&change.key).or_default();
+        *places = change.places.max(*places);
+    }
+    let row = |(key, places): (&str, usize)| {
+        let mut name = Cell::plain(key);
         if places > 1 {
             name.small.push(format!("in {places} places"));
         }
-        let cells = [name, shown(first.as_ref())].into_iter();
-        Line { cells: cells.chain(others).collect(), ..Line::default() }
+        let shown =
+            |run: &Leaves| Cell::plain(run.get(key).map_or(NONE.to_owned(), ToString::to_string));
+        let cells = std::iter::once(name).chain(runs.iter().map(shown)).collect();
+        Line { cells, ..Line::default() }
     };
-    let letters = (0..=comparisons.len()).map(|place| Cell::plain(letter(place)));
+    let letters = (0..runs.len()).map(|place| Cell::plain(letter(place)));
     let header = std::iter::once(Cell::plain(head)).chain(letters).collect();
-    Grid { header, rows: keys.iter().map(row).collect() }
+    Grid { header, rows: keys.into_iter().map(row).collect() }
 }
 
 /// Of all runs, those of the first one first.

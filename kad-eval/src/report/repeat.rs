@@ -112,7 +112,7 @@ impl Repeat {
             "" => String::new(),
             revision => format!(", revision {revision}"),
         };
-        let threads = format!("{}, of items decoded at a time: {}", session.threads, session.jobs);
+        let count = |count: u64| if count > 0 { count.to_string() } else { String::new() };
         let terms = [
             ("Command", session.command.clone()),
             ("Program", format!("kad {}{revision}", session.version)),
@@ -120,7 +120,8 @@ impl Repeat {
             ("Libraries", session.libraries.clone()),
             ("Built for", session.target.clone()),
             ("Processor", session.cpu.clone()),
-            ("Threads", threads),
+            ("Threads", count(session.threads)),
+            ("Items at a time", count(session.jobs)),
             ("Seed", seed),
         ];
         terms.into_iter().filter(|(_, value)| !value.is_empty()).collect()
@@ -209,7 +210,7 @@ mod tests {
     fn what_a_session_does_not_say_is_left_out() {
         let view = of(json!({})).view();
         let terms: Vec<&str> = view.sessions[0].iter().map(|(term, _)| *term).collect();
-        assert_eq!(terms, ["Command", "Program", "Threads", "Seed"]);
+        assert_eq!(terms, ["Command", "Program", "Seed"]);
         assert!(view.tables.is_empty() && view.plan.contains("\"seed\": 7"));
         assert_eq!(Repeat::default().view().plan, "");
     }

@@ -56,6 +56,17 @@ impl RunFolder {
         self.path.join(self.own("records", "jsonl"))
     }
 
+    /// Removes the file of finished items if it is empty, because others have done all of them.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub(crate) fn drop_empty_records(&self) -> std::io::Result<()> {
+        match fs::metadata(self.records()) {
+            Ok(file) if file.len() == 0 => fs::remove_file(self.records()),
+            _ => Ok(()),
+        }
+    }
+
     /// `NAME.EXTENSION`, or what a shard calls it: processes do not write into one file.
     pub(crate) fn own(&self, name: &str, extension: &str) -> String {
         match self.shard {

@@ -193,7 +193,7 @@ fn scored_bytes(text: &str, tokens: &[TokenId], tokenizer: &Tokenizer) -> Result
 /// A text that is longer than the context is read in windows, each of which begins with the last token
 /// of the one before.
 fn in_windows(predictor: &mut dyn Predictor, tokens: &[TokenId]) -> Result<Score> {
-    let mut total = Score::default();
+    let mut total = Score::nothing();
     let (mut nats, window) = (0.0, predictor.context_len().max(2));
     let mut from = 0;
     while from + 1 < tokens.len() {

@@ -199,14 +199,13 @@ fn passes(
 impl OfModel {
     fn of(model: &Model, passes: Vec<PassTime>) -> Self {
         let details = &model.details;
-        let kept = details.kept_bytes;
         Self {
             source: details.source.clone(),
             backend: details.backend.to_string(),
             dtype: details.dtype.to_string(),
             load_seconds: model.loading.map(|loading| loading.seconds),
             resident_bytes: model.loading.and_then(|loading| loading.resident_bytes),
-            weight_bytes: if kept > 0 { kept } else { details.weight_bytes },
+            weight_bytes: details.weight_bytes_in_use(),
             passes,
         }
     }

@@ -202,5 +202,7 @@ fn seen(compared: &[&Difference]) -> Option<f64> {
         return None;
     }
     let differ = compared.iter().filter(|it| it.wins + it.losses > 0);
-    differ.map(|it| it.detectable).reduce(|a, b| Some(a?.max(b?))).flatten()
+    let seen = differ.map(|it| it.detectable).reduce(|a, b| Some(a?.max(b?))).flatten();
+    // Less is written as no difference at all.
+    seen.filter(|share| *share >= 0.0005)
 }

@@ -153,6 +153,7 @@ impl Task {
             part(&item.id);
             item.turns.iter().for_each(|turn| part(turn));
             part(&item.gold);
+            part(item.group.as_deref().unwrap_or_default());
             item.options.iter().for_each(|option| part(&format!("{option:?}")));
             part(&format!("{:?}", item.opening));
         }

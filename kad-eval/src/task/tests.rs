@@ -48,7 +48,7 @@ fn every_set_of_the_catalogue_is_a_kind_of_task() {
         match crate::config::default_task(entry.name) {
             Ok(plan) => {
                 assert_eq!(plan.kind(), entry.name);
-                let metric = format!("{:?}", plan.metric()).to_lowercase();
+                let metric = format!("{:?}", plan.measure()).to_lowercase();
                 assert!(entry.metric.contains(&metric), "{}: {metric}", entry.name);
             }
             Err(error) => assert!(error.to_string().contains("lacks `file`"), "{error}"),
@@ -359,8 +359,6 @@ fn a_plain_reply_ends_where_the_model_asks_itself() {
     for reply in ["Question: And 6?\nAnswer: 7", "\n\nQuestion: And 6?"] {
         assert_eq!(form.cut(reply), "", "{reply:?}");
     }
-    let published = Form::Plain(Frame { before: "Q: ", after: "\nA:", stop: "Q:" });
-    assert_eq!(published.cut("Yes.\n\nQ: And 6?\nA: 7"), "Yes.");
 }
 
 /// What is made up is not read as the answer, also where the prompt has its own head and where nothing

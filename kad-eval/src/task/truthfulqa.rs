@@ -86,7 +86,7 @@ pub(super) fn load(metric: Truth, by: By, from: Loading<'_>) -> Result<Set> {
 }
 
 /// The published frame.
-const QA: Frame = Frame { before: "Q: ", after: "\nA:", stop: "Q:" };
+const QA: Frame = Frame { before: "Q: ", after: "\nA:", stop: "" };
 
 fn problem(
     index: usize,

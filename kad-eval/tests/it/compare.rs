@@ -178,13 +178,36 @@ fn a_summary_alone_is_shown_and_not_compared() {
     assert!(kad(&["report", kept]).succeeds().contains("aligned alone"));
     assert_eq!(
         kad(&["report", kept, "--markdown"]).succeeds(),
-        fs::read_to_string(format!("{run}/summary.md")).unwrap().replace('\r', "")
+        fs::read_to_string(format!("{run}/summary.md")).unwrap()
     );
     assert_eq!(kad(&["report", kept, run, "--csv"]).succeeds().lines().count(), 1 + 3 + 3);
     kad(&["report", kept, run]).fails(1, &["cannot read", "kept/plan.json", "compare"]);
     let record = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/record/deferral-nano");
     let old = kad(&["report", record]).succeeds();
     assert!(old.contains("earlier version of kad"), "{old}");
+}
+
+/// Also where a key of one run says what another one says in a shorter one.
+#[test]
+fn of_three_runs_each_is_shown_with_its_own_plan() {
+    let lab = Lab::new(SMALL);
+    let run = |set: &str| {
+        let out = lab.path().join(set.replace(' ', "-"));
+        let out = out.to_str().unwrap().to_owned();
+        let file = lab.path().join("experiment.toml");
+        let args = ["run", file.to_str().unwrap(), "--limit", "1", "--set", set, "--out", &out];
+        kad(&args).succeeds();
+        let named = fs::read_dir(format!("{out}/small")).unwrap().next().unwrap().unwrap();
+        named.path().display().to_string()
+    };
+    let folders = ["seed=3", "sampling.temperature=0.5"].map(run);
+    let [a, b] = &folders;
+    let c = run("decoders.'aligned alone'.sampling.temperature=0.9");
+    let page = lab.path().join("page.html");
+    kad(&["report", a, b, &c, "--html", page.to_str().unwrap()]).succeeds();
+    let page: String = fs::read_to_string(page).unwrap().split_whitespace().collect();
+    let row = "decoders.alignedalone.sampling.temperature</th><td>0.7</td><td>0.5</td><td>0.9</td>";
+    assert!(page.contains(row), "{page}");
 }
 
 /// As a merging run leaves it that was interrupted, or a run that was killed after its summary.

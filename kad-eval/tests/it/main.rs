@@ -14,6 +14,7 @@ mod experiments;
 mod explain;
 mod generate;
 mod kad;
+mod many;
 mod nano_chains;
 mod plan;
 mod profile;

@@ -58,6 +58,9 @@ fn shards_and_jobs_give_what_one_process_gives() {
     merged.succeeds();
     assert_eq!(records(&sharded), wanted);
     assert_eq!(summary(&sharded), summary(&plain));
+    // A shard of what is done already leaves no file behind.
+    sharded.run(&["--shard", "1/4"]).succeeds();
+    assert!(!sharded.shard_records("1-of-4").exists());
     assert_eq!(files(&sharded), files(&plain), "nothing of the shards is left over");
 }
 

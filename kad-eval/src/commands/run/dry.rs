@@ -59,12 +59,11 @@ struct OfModel {
 impl From<&Model> for OfModel {
     fn from(model: &Model) -> Self {
         let details = &model.details;
-        let kept = details.kept_bytes;
         Self {
             source: details.source.clone(),
             backend: details.backend.to_string(),
             dtype: details.dtype.to_string(),
-            weight_bytes: if kept > 0 { kept } else { details.weight_bytes },
+            weight_bytes: details.weight_bytes_in_use(),
             cache_bytes_per_token: details.cache_bytes,
         }
     }
@@ -236,7 +235,8 @@ impl DryRun<'_> {
         };
         let unknown = self.arms.iter().any(|row| row.seconds_left.is_none());
         let but = if unknown { ", without those that are not known" } else { "" };
-        format!("{left} items × decoders left: at most about {}{but}{together}", duration(seconds))
+        let about = if seconds < 1.0 { "" } else { "at most about " };
+        format!("{left} items × decoders left: {about}{}{but}{together}", duration(seconds))
     }
 
     fn memory(&self) -> String {

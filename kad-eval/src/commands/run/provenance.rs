@@ -82,10 +82,7 @@ impl<'m> From<&'m Model> for ModelProvenance<'m> {
             digest: &model.digest,
             family: &details.family,
             parameters: details.parameters,
-            bytes: match details.kept_bytes {
-                0 => details.weight_bytes,
-                kept => kept,
-            },
+            bytes: details.weight_bytes_in_use(),
             backend: details.backend.to_string(),
             library: details.library.as_deref(),
             dtype: details.dtype.to_string(),
@@ -99,7 +96,7 @@ impl<'m> From<&'m Model> for ModelProvenance<'m> {
 
 /// The command with these arguments, for a shell. Where data are read and results are kept is left
 /// out, and which shard it was: no number depends on it; so is the folder of a file that is named from
-/// the root.
+/// the root, also behind `=`.
 fn command(arguments: impl Iterator<Item = String>) -> String {
     let mut words = vec!["kad".to_owned()];
     let mut follows = false;
@@ -113,9 +110,11 @@ fn command(arguments: impl Iterator<Item = String>) -> String {
         if std::mem::replace(&mut follows, is_left_out && !value) || is_left_out {
             continue;
         }
-        let path = Path::new(&argument);
-        let word = match path.file_name().and_then(|name| name.to_str()) {
-            Some(name) if path.is_absolute() => name.to_owned(),
+        // A path stands alone, or behind `--option=` or `key=`.
+        let (key, path) = argument.rsplit_once('=').map_or(("", &*argument), |it| it);
+        let equals = if key.is_empty() { "" } else { "=" };
+        let word = match Path::new(path).file_name().and_then(|name| name.to_str()) {
+            Some(name) if Path::new(path).is_absolute() => format!("{key}{equals}{name}"),
             _ => argument,
         };
         let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);

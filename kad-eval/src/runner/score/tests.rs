@@ -183,4 +183,7 @@ fn bytes_are_those_of_the_text_behind_what_is_not_scored() {
 fn nothing_scored_is_nothing_deferred() {
     assert_eq!(Score::nothing().deferral_mass, Some(0.0));
     assert_eq!(Score::nothing().likeliest(), None);
+    // So has a text of one token, which nothing comes before.
+    let alone = in_windows(&mut markov(3), &[1]).unwrap();
+    assert_eq!((alone.deferral_mass, alone.tokens), (Some(0.0), 0));
 }
