@@ -111,9 +111,8 @@ impl Better {
 /// Where tables have it; CSV and JSON have all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
-    Always,
-    /// On pages, in Markdown, and on terminals of at least so many columns.
-    From(u16),
+    /// On pages, in Markdown, and on terminals: of small numbers first, as far as there is room.
+    Terminal(usize),
     /// On pages only.
     OnPages,
     /// In CSV only.
@@ -225,7 +224,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "correct",
         unit: Unit::Percent,
         better: Better::Higher,
-        shown: Shown::Always,
+        shown: Shown::Terminal(0),
         value: Value::Ranged(|arm| Some((arm.accuracy, arm.accuracy_interval))),
         explained: "Correct items over finished items, or the mean of their points where an item can \
             be partly right. A text without an answer counts as wrong. The interval is Wilson's score \
@@ -236,7 +235,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "difference",
         unit: Unit::Points,
         better: Better::Higher,
-        shown: Shown::Always,
+        shown: Shown::Terminal(1),
         value: Value::Ranged(|arm| arm.difference.map(|it| (it.mean, it.interval))),
         explained: "Mean over items of own points minus the baseline's, on the items that both \
             finished. The interval is Tango's score interval for paired shares; where items give \
@@ -258,7 +257,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "p",
         unit: Unit::Chance,
         better: Better::Neither,
-        shown: Shown::From(110),
+        shown: Shown::Terminal(2),
         value: Value::One(|arm| arm.difference.map(|it| it.p_adjusted)),
         explained: "Exact McNemar test of no difference (of points, a sign-flip permutation test of \
             the mean: 10,000 seeded draws, or all signs where at most 12 items differ), two-sided, \
@@ -270,7 +269,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "answered",
         unit: Unit::Percent,
         better: Better::Higher,
-        shown: Shown::From(100),
+        shown: Shown::Terminal(7),
         value: Value::One(|arm| Some(arm.answered)),
         explained: "Share of the items whose text gives an answer at all.",
     },
@@ -279,7 +278,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "perplexity",
         unit: Unit::Plain,
         better: Better::Lower,
-        shown: Shown::Always,
+        shown: Shown::Terminal(0),
         value: Value::One(|arm| arm.likelihood.map(|it| it.perplexity)),
         explained: "exp of the mean of −ln π over all tokens of the texts, π the decoder's law. \
             Depends on the vocabulary.",
@@ -289,7 +288,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "bits per byte",
         unit: Unit::Fine,
         better: Better::Lower,
-        shown: Shown::Always,
+        shown: Shown::Terminal(1),
         value: Value::One(|arm| arm.likelihood.map(|it| it.bits_per_byte)),
         explained: "Sum of −log₂ π over all tokens of the texts, over their bytes. Does not depend on \
             the vocabulary.",
@@ -299,7 +298,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "deferral mass",
         unit: Unit::Plain,
         better: Better::Neither,
-        shown: Shown::Always,
+        shown: Shown::Terminal(3),
         value: Value::One(|arm| arm.deferral_mass),
         explained: "Mean over new tokens of the probability, before anything is drawn, that the base \
             model's draw is handed over to the aligned model.",
@@ -309,7 +308,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "deferral rate",
         unit: Unit::Plain,
         better: Better::Neither,
-        shown: Shown::From(130),
+        shown: Shown::Terminal(9),
         value: Value::One(|arm| arm.deferral_rate),
         explained: "Share of the new tokens that the aligned model did draw; its expected value is \
             the mass.",
@@ -319,7 +318,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "accepted",
         unit: Unit::Plain,
         better: Better::Higher,
-        shown: Shown::From(100),
+        shown: Shown::Terminal(6),
         value: Value::One(|arm| arm.drafting.as_ref().map(|it| it.acceptance_rate)),
         explained: "Share of the drafted tokens that were accepted; what follows a rejection counts as \
             rejected.",
@@ -329,7 +328,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "per draft",
         unit: Unit::Plain,
         better: Better::Higher,
-        shown: Shown::From(100),
+        shown: Shown::Terminal(5),
         value: Value::One(|arm| arm.drafting.as_ref().map(|it| it.acceptance_length)),
         explained: "Mean number of accepted tokens over all drafts.",
     },
@@ -356,7 +355,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "tokens/s",
         unit: Unit::Digits,
         better: Better::Higher,
-        shown: Shown::From(100),
+        shown: Shown::Terminal(4),
         value: Value::Ranged(|arm| Some((arm.tokens_per_second, arm.tokens_per_second_interval))),
         explained: "New tokens of all items over their wall-clock time, prompts included. The \
             interval is a bootstrap over items: how much it depends on which items were decoded, and \
@@ -368,7 +367,7 @@ pub(crate) const METRICS: &[Metric] = &[
         title: "passes/token",
         unit: Unit::Plain,
         better: Better::Lower,
-        shown: Shown::From(130),
+        shown: Shown::Terminal(8),
         value: Value::PerModel(|arm| &arm.passes_per_token),
         explained: "Forward passes of each model over all new tokens, with the pass over the prompt \
             counted as one. They do not depend on the machine.",

@@ -1,13 +1,15 @@
 //! The summary as a table: for terminals, as Markdown and as CSV.
 
+mod columns;
 mod csv;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
-use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, TableStyle};
+use comfy_table::{ContentArrangement, Table, TableStyle};
 
-use crate::metric::{METRICS, Metric, Shown};
+use crate::metric::{METRICS, Shown};
 use crate::side_by_side::Sheet;
 use crate::summary::{Arm, Summary, explained};
+use columns::{Column, Columns};
 
 pub(crate) use csv::csv;
 
@@ -57,12 +59,14 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
         } else {
             ", not graded, for speed only".to_owned()
         };
+        let apart = if style == ASCII_MARKDOWN { "\n\n" } else { "\n" };
         let more = [levels(&arms, style), groups(&arms, graded, style)];
-        let more: String = more.into_iter().flatten().map(|table| format!("\n{table}")).collect();
+        let all = std::iter::once(table(&arms, baseline, style)).chain(more.into_iter().flatten());
+        let all = all.collect::<Vec<_>>().join(apart);
         let explained = explained(&arms).map_or(String::new(), |words| format!("\n{words}"));
+        let head = if style == ASCII_MARKDOWN { "## " } else { "" };
         format!(
-            "{name}: {task}, {items} items{unfinished}; intervals 95 %{kind}\n{}{more}{explained}",
-            table(&arms, baseline, style)
+            "{head}{name}: {task}, {items} items{unfinished}; intervals 95 %{kind}\n{all}{explained}"
         )
     });
     let mut text = tables.collect::<Vec<_>>().join("\n\n");
@@ -83,30 +87,27 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
 const SAME_LAW: &str = "executions of a rule (autoregressive, lazy, speculative) have the same law";
 
 /// What each level of each chain did, and where the time went; nothing without chains.
-fn levels(arms: &[&Arm], style: TableStyle) -> Option<Table> {
-    let heads = ["decoder", "level", "accepted", "per draft", "waste", "ms/token"];
-    let mut table = framed(style, heads);
-    let mut any = false;
-    for arm in arms.iter().filter(|arm| !arm.levels.is_empty()) {
-        any = true;
-        for level in &arm.levels {
-            table.add_row([
-                if level.level == 1 { arm.decoder.clone() } else { String::new() },
-                format!("{}: {} by {}", level.level, level.name, level.drafter),
-                format!("{:.3}", level.acceptance_rate),
-                format!(
-                    "{:.2} ± {:.2}",
-                    level.acceptance_length, level.acceptance_length_deviation
-                ),
-                format!("{:.2}", level.waste),
-                if level.level == 1 { milliseconds(arm) } else { String::new() },
-            ]);
-        }
-    }
-    for column in table.column_iter_mut().skip(2) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    any.then_some(table)
+fn levels(arms: &[&Arm], style: TableStyle) -> Option<String> {
+    let rows = || arms.iter().flat_map(|arm| arm.levels.iter().map(move |level| (arm, level)));
+    rows().next()?;
+    let top = |text: String, level: u64| if level == 1 { text } else { String::new() };
+    let length = |it: &crate::summary::Level| {
+        format!("{:.2} ± {:.2}", it.acceptance_length, it.acceptance_length_deviation)
+    };
+    let decoder = rows().map(|(arm, it)| top(arm.decoder.clone(), it.level));
+    let level = rows().map(|(_, it)| format!("{}: {} by {}", it.level, it.name, it.drafter));
+    let rate = rows().map(|(_, it)| format!("{:.3}", it.acceptance_rate));
+    let waste = rows().map(|(_, it)| format!("{:.2}", it.waste));
+    let time = rows().map(|(arm, it)| top(milliseconds(arm), it.level));
+    let columns = vec![
+        Column::words("decoder", decoder),
+        Column::words("level", level),
+        Column::numbers("accepted", 1, rate),
+        Column::numbers("per draft", 0, rows().map(|(_, it)| length(it))),
+        Column::numbers("waste", 2, waste),
+        Column::numbers("ms/token", 3, time),
+    ];
+    Some(Columns(columns).text(style))
 }
 
 /// Of all, and in the passes of each model.
@@ -118,23 +119,24 @@ fn milliseconds(arm: &Arm) -> String {
 }
 
 /// Subjects, categories or levels in rows, decoders in columns; nothing where there is but one.
-fn groups(arms: &[&Arm], graded: bool, style: TableStyle) -> Option<Table> {
+fn groups(arms: &[&Arm], graded: bool, style: TableStyle) -> Option<String> {
     let first = arms.iter().max_by_key(|arm| arm.groups.len()).filter(|a| a.groups.len() > 1)?;
     let unit = if graded { "correct %" } else { "tok/s" };
-    let names = arms.iter().map(|arm| arm.decoder.clone());
-    let mut table = framed(style, [unit.to_owned(), "items".to_owned()].into_iter().chain(names));
-    for group in &first.groups {
-        let cell = |arm: &&Arm| {
-            let own = arm.groups.iter().find(|other| other.name == group.name);
-            own.map_or("–".to_owned(), |own| match graded {
-                true => format!("{:.1}", 100.0 * own.accuracy),
-                false => format!("{:.0}", own.tokens_per_second),
-            })
-        };
-        let row = [group.name.clone(), group.items.to_string()].into_iter();
-        table.add_row(row.chain(arms.iter().map(cell)));
-    }
-    Some(table)
+    let cell = |arm: &Arm, name: &str| {
+        let own = arm.groups.iter().find(|other| other.name == name);
+        own.map_or("–".to_owned(), |own| match graded {
+            true => format!("{:.1}", 100.0 * own.accuracy),
+            false => format!("{:.0}", own.tokens_per_second),
+        })
+    };
+    let names = first.groups.iter().map(|group| group.name.clone());
+    let items = first.groups.iter().map(|group| group.items.to_string());
+    let mut columns = vec![Column::words(unit, names), Column::numbers("items", 0, items)];
+    columns.extend(arms.iter().enumerate().map(|(rank, arm)| {
+        let cells = first.groups.iter().map(|group| cell(arm, &group.name));
+        Column::numbers(&arm.decoder, rank, cells).with_wrapped_head()
+    }));
+    Some(Columns(columns).text(style))
 }
 
 /// Without rows yet; as wide as the terminal at most. Markdown has no width: where a line ends is up
@@ -150,36 +152,19 @@ pub(crate) fn empty(style: TableStyle) -> Table {
     table
 }
 
-fn framed<T: Into<Cell>>(style: TableStyle, header: impl IntoIterator<Item = T>) -> Table {
-    let mut table = empty(style);
-    table.set_header(header.into_iter().map(Into::into).collect::<Vec<Cell>>());
-    table
-}
-
 /// The metrics that the arms have, as far as the terminal is wide enough; pages and files have all.
-fn table(arms: &[&Arm], baseline: &str, style: TableStyle) -> Table {
-    let mut table = framed(style, [""; 0]);
-    let width = table.width().unwrap_or(u16::MAX);
-    let fits = |metric: &&Metric| match metric.shown {
-        Shown::Always => true,
-        Shown::From(least) => width >= least,
-        Shown::OnPages | Shown::Nowhere => false,
-    };
-    let metrics = || METRICS.iter().filter(fits).filter(|metric| metric.is_in(arms));
-    table.set_header(["decoder".to_owned()].into_iter().chain(metrics().map(Metric::head)));
-    for arm in arms {
-        let line = |metric: &Metric| match metric.name {
+fn table(arms: &[&Arm], baseline: &str, style: TableStyle) -> String {
+    let names = arms.iter().map(|arm| arm.decoder.clone());
+    let mut columns = vec![Column::words("decoder", names)];
+    for metric in METRICS.iter().filter(|metric| metric.is_in(arms)) {
+        let Shown::Terminal(rank) = metric.shown else { continue };
+        let line = |arm: &&Arm| match metric.name {
             "difference" if arm.decoder == baseline => "baseline".to_owned(),
             _ => metric.line(arm),
         };
-        let right = |text| Cell::new(text).set_alignment(CellAlignment::Right);
-        let numbers = metrics().map(line).map(right);
-        table.add_row(std::iter::once(Cell::new(&arm.decoder)).chain(numbers));
+        columns.push(Column::numbers(&metric.head(), rank, arms.iter().map(line)));
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    table
+    Columns(columns).text(style)
 }
 
 #[cfg(test)]

@@ -1,0 +1,169 @@
+//! Tables that fit: columns are left out, and it is said which, before numbers are broken.
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, TableStyle, Width};
+
+use super::empty;
+
+/// Names are broken into lines of at least so many letters.
+const LEAST: usize = 16;
+
+/// A column with all its cells.
+pub(super) struct Column {
+    head: String,
+    cells: Vec<String>,
+    /// Those of small numbers are kept first; none is always kept.
+    rank: Option<usize>,
+    /// Whether the head may be broken.
+    wraps: bool,
+}
+
+impl Column {
+    /// Of words, which may be broken; always kept.
+    pub(super) fn words(head: &str, cells: impl Iterator<Item = String>) -> Self {
+        Self { head: head.to_owned(), cells: cells.collect(), rank: None, wraps: true }
+    }
+
+    /// Of numbers, which are kept whole or not at all.
+    pub(super) fn numbers(head: &str, rank: usize, cells: impl Iterator<Item = String>) -> Self {
+        let cells = cells.collect();
+        Self { head: head.to_owned(), cells, rank: Some(rank), wraps: false }
+    }
+
+    /// With a head that may be broken.
+    pub(super) fn with_wrapped_head(self) -> Self {
+        Self { wraps: true, ..self }
+    }
+
+    /// Letters of its widest cell.
+    fn widest(&self) -> usize {
+        let all = self.cells.iter().chain(std::iter::once(&self.head));
+        all.map(|text| text.chars().count()).max().unwrap_or(0)
+    }
+
+    /// What it takes at least.
+    fn least(&self) -> usize {
+        let whole = Self { head: String::new(), cells: self.cells.clone(), ..*self };
+        match (self.rank, self.wraps) {
+            (None, _) => self.widest().min(LEAST),
+            (Some(_), true) => whole.widest().max(self.head.chars().count().min(LEAST)),
+            (Some(_), false) => self.widest(),
+        }
+    }
+}
+
+/// The columns of a table, in the order in which they are shown.
+pub(super) struct Columns(pub(super) Vec<Column>);
+
+/// Room for what stands around a cell, and for the border on one side of it.
+const AROUND: usize = 3;
+
+impl Columns {
+    /// The table, and below it what is left out for want of width.
+    pub(super) fn text(self, style: TableStyle) -> String {
+        let mut table = empty(style);
+        // Markdown has no width, and a file no end of it.
+        let width = table.width().filter(|_| style != ASCII_MARKDOWN).map(usize::from);
+        let kept = self.kept(width);
+        let shown = || self.0.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(it, _)| it);
+        table.set_header(shown().map(|column| column.head.clone()));
+        let rows = self.0.iter().map(|column| column.cells.len()).max().unwrap_or(0);
+        for row in 0..rows {
+            table.add_row(shown().map(|column| {
+                let cell = Cell::new(column.cells.get(row).map_or("", String::as_str));
+                match column.rank {
+                    Some(_) => cell.set_alignment(CellAlignment::Right),
+                    None => cell,
+                }
+            }));
+        }
+        for (column, shown) in table.column_iter_mut().zip(shown()) {
+            let least = shown.least() + AROUND - 1;
+            column.set_constraint(match (shown.rank, shown.wraps) {
+                (Some(_), false) => ColumnConstraint::ContentWidth,
+                _ => ColumnConstraint::LowerBoundary(Width::Fixed(least as u16)),
+            });
+        }
+        let out: Vec<&str> =
+            self.0.iter().zip(&kept).filter(|(_, kept)| !**kept).map(|(it, _)| &*it.head).collect();
+        format!("{table}{}", left_out(&out, width.unwrap_or(0)))
+    }
+
+    /// Which of them fit into `width` letters.
+    fn kept(&self, width: Option<usize>) -> Vec<bool> {
+        let Some(width) = width else { return vec![true; self.0.len()] };
+        let mut kept: Vec<bool> = self.0.iter().map(|column| column.rank.is_none()).collect();
+        let always = self.0.iter().filter(|column| column.rank.is_none());
+        let mut used = 1 + always.map(|column| column.least() + AROUND).sum::<usize>();
+        let mut order: Vec<usize> = (0..self.0.len()).filter(|place| !kept[*place]).collect();
+        order.sort_by_key(|place| self.0[*place].rank);
+        for (first, place) in order.into_iter().enumerate() {
+            let more = self.0[place].least() + AROUND;
+            // One number is shown in any case.
+            if first == 0 || used + more <= width {
+                used += more;
+                kept[place] = true;
+            }
+        }
+        kept
+    }
+}
+
+/// As many as are worth naming.
+const NAMED: usize = 6;
+
+fn left_out(heads: &[&str], width: usize) -> String {
+    let more = heads.len().saturating_sub(NAMED);
+    let named = heads.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match (heads.len(), more) {
+        (0, _) => String::new(),
+        (_, 0) => format!("\nnot shown in {width} columns: {named}; summary.md has all"),
+        _ => format!("\nnot shown in {width} columns: {named} and {more} more; summary.md has all"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Columns {
+        let cells = |text: &str| vec![text.to_owned(); 2].into_iter();
+        Columns(vec![
+            Column::words("decoder", cells("KAD dual, threshold 0.2, at length")),
+            Column::numbers("p", 1, cells("<0.001")),
+            Column::numbers("correct %", 0, cells("92.5 [80.1, 97.4]")),
+            Column::numbers("tokens/s", 2, cells("628 [319, 1358]")),
+        ])
+    }
+
+    #[test]
+    fn what_fits_is_kept_by_rank_and_nothing_is_too_wide() {
+        let all = columns();
+        assert_eq!(all.kept(None), [true; 4]);
+        // 1 + 19 + 20 for the name and the first number, 9 for p, 18 for the last.
+        for (width, wanted) in [
+            (20, [true, false, true, false]),
+            (48, [true, false, true, false]),
+            (49, [true, true, true, false]),
+            (66, [true, true, true, false]),
+            (67, [true, true, true, true]),
+        ] {
+            assert_eq!(all.kept(Some(width)), wanted, "{width}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        assert_eq!(left_out(&[], 80), "");
+        let said = left_out(&["p", "tokens/s"], 80);
+        assert_eq!(said, "\nnot shown in 80 columns: p, tokens/s; summary.md has all");
+        assert!(left_out(&["a"; 9], 80).contains("a, a, a, a, a, a and 3 more;"));
+    }
+
+    #[test]
+    fn markdown_has_everything_in_one_line_each() {
+        let text = columns().text(ASCII_MARKDOWN);
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.contains("| KAD dual, threshold 0.2, at length | <0.001 |"), "{text}");
+    }
+}
