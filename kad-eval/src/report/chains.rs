@@ -27,7 +27,11 @@ pub(super) fn figures(
         format!(
             "Time per token by what takes it, prompts included{}. It holds for the machine and the \
              load of this run alone.",
-            if arms.len() > 1 { "; speed-ups are over the first decoder" } else { "" }
+            if arms.len() > 1 {
+                "; speed-ups are over the baseline, which stands first"
+            } else {
+                ""
+            }
         ),
         label("Time per token of each decoder"),
     );

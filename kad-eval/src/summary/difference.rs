@@ -173,7 +173,9 @@ pub(crate) fn explained(arms: &[&Arm]) -> Option<String> {
         let points = 100.0 * points;
         format!("; so many items show a difference of {points:.1} points with a chance of 80 %, whichever decoder has it")
     });
-    Some(format!("difference: {methods}, adjusted for all decoders of the task (Holm), which intervals are not{seen}"))
+    Some(format!(
+        "difference: {methods}, adjusted for all decoders of the task (Holm), which intervals are not{seen}"
+    ))
 }
 
 /// How these were judged, each method once, and where there are several, what by which; none where

@@ -235,8 +235,8 @@ impl DryRun<'_> {
         };
         let unknown = self.arms.iter().any(|row| row.seconds_left.is_none());
         let but = if unknown { ", without those that are not known" } else { "" };
-        let about = if seconds < 1.0 { "" } else { "at most about " };
-        format!("{left} items × decoders left: {about}{}{but}{together}", duration(seconds))
+        let seconds = seconds.max(1.0);
+        format!("{left} items × decoders left: at most about {}{but}{together}", duration(seconds))
     }
 
     fn memory(&self) -> String {
