@@ -227,10 +227,50 @@ fn records_that_are_not_in_the_summary_are_not_compared() {
     kad(&["report", a, b]).fails(2, &words);
     let page = format!("{a}/page.html");
     kad(&["report", a, b, "--html", &page]).fails(2, &words);
-    kad(&["report", b]).succeeds();
-    let alone = kad(&["report", b, "--html", &page]);
-    assert!(alone.stderr.contains("its records are 19"), "{}", alone.stderr);
-    alone.succeeds();
+    for more in [&[][..], &["--markdown"], &["--csv"], &["--json"], &["--html", &page]] {
+        let alone = kad(&[&["report", b], more].concat());
+        assert!(alone.stderr.contains("its records are 19"), "{more:?}: {}", alone.stderr);
+        let both = kad(&[&["report", a], more].concat());
+        assert_eq!((alone.code, both.code, both.stderr.as_str()), (0, 0, ""), "{more:?}");
+    }
+    // An item that two files hold, and a line that a crash left: no warning.
+    fs::write(&shard, format!("{first}\n{{\"task\":")).unwrap();
+    let twice = kad(&["report", b]);
+    assert_eq!((twice.code, twice.stderr.as_str()), (0, ""));
+}
+
+/// As a run leaves it that was killed before its first summary.
+#[test]
+fn a_run_without_a_summary_is_unfinished_and_left_out() {
+    let (_first, _second, a, b) = runs();
+    let lab = Lab::new(SMALL);
+    lab.run(&["--limit", "2"]).succeeds();
+    let killed = lab.results();
+    fs::remove_file(killed.join("summary.json")).unwrap();
+    let [a, b, killed] = [&a, &b, &killed].map(|path| path.to_str().unwrap());
+    let words = ["is unfinished: 6 records and no summary yet", "`kad run` continues", killed];
+    for folders in [&[killed][..], &[a, killed], &[killed, "--csv"], &[killed, killed, "--csv"]] {
+        kad(&[&["report"], folders].concat()).fails(2, &words);
+    }
+    let left_out = |args: &[&str]| {
+        let ran = kad(&[&["report"], args].concat());
+        let warned = ran.stderr.matches("warning: left out: ").count();
+        assert!(warned == 1 && ran.stderr.contains(words[0]), "{}", ran.stderr);
+        ran.succeeds()
+    };
+    assert_eq!(left_out(&[a, killed, "--csv"]), kad(&["report", a, "--csv"]).succeeds());
+    assert_eq!(left_out(&[killed, a, b]), kad(&["report", a, b]).succeeds());
+    // Nothing is finished yet; shards are no whole run either; what is no run stays an error.
+    fs::write(format!("{killed}/records.jsonl"), "").unwrap();
+    kad(&["report", killed]).fails(2, &["is unfinished: 0 records"]);
+    fs::remove_file(format!("{killed}/records.jsonl")).unwrap();
+    kad(&["report", killed]).fails(2, &["is unfinished: 0 records"]);
+    fs::write(format!("{killed}/records.shard-1-of-2.x.jsonl"), "").unwrap();
+    let shards = kad(&["report", a, killed, "--csv"]);
+    assert!(shards.stderr.contains("not put together"), "{}", shards.stderr);
+    shards.succeeds();
+    let empty = lab.path().to_str().unwrap();
+    kad(&["report", a, empty, "--csv"]).fails(2, &["is no run"]);
 }
 
 #[test]
