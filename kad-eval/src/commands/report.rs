@@ -24,7 +24,9 @@ pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let text = match args.runs.as_slice() {
-        folders if args.csv => show::csv(&each(folders, 1, &shown)?)?,
+        folders if args.csv => {
+            show::csv(&each(folders, 1, &|folder| Ok((folder, shown(folder)?)))?)?
+        }
         [folder] => show::one(args, &shown(folder)?)?,
         folders => show::several(args, &each(folders, 2, &compared)?)?,
     };
@@ -34,10 +36,10 @@ pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {
 
 /// The runs in `folders`. Those that have no summary yet are left out with a warning, if at least
 /// `needed` folders remain.
-fn each<T>(
-    folders: &[PathBuf],
+fn each<'f, T>(
+    folders: &'f [PathBuf],
     needed: usize,
-    open: &dyn Fn(&Path) -> Result<T>,
+    open: &dyn Fn(&'f Path) -> Result<T>,
 ) -> Result<Vec<T>> {
     let begun = folders.iter().map(|folder| unfinished(folder)).collect::<Result<Vec<_>>>()?;
     let enough = begun.iter().filter(|words| words.is_none()).count() >= needed;

@@ -91,7 +91,9 @@ fn a_run_leaves_its_tables_and_its_page_can_be_made_again() {
     let shown = folder.to_str().unwrap();
     let file = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     assert_eq!(kad(&["report", shown, "--markdown"]).succeeds(), file("summary.md"));
-    assert_eq!(kad(&["report", shown, "--csv"]).succeeds(), file("summary.csv"));
+    // But for the folder, which the command names.
+    let named = kad(&["report", shown, "--csv"]).succeeds();
+    assert_eq!(named.replace(shown, ""), file("summary.csv"));
     let again = lab.path().join("again.html");
     let html = |path: &std::path::Path| {
         kad(&["report", shown, "--html", path.to_str().unwrap()]).succeeds()
@@ -163,6 +165,55 @@ fn repetitions_of_one_plan_show_their_spread() {
     let text = fs::read_to_string(&records).unwrap();
     fs::write(&records, text.replacen("\"tokens\":[", "\"tokens\":[1,", 1)).unwrap();
     assert!(report(&[]).succeeds().contains("ONLY 17 of 18 texts"));
+}
+
+/// Two runs of one plan; of the second, an older version kept no jobs and it was continued.
+#[test]
+fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
+    let folders = [Lab::new(SMALL), Lab::new(SMALL)];
+    let [a, b] = folders.each_ref().map(|lab| {
+        lab.run(&[]).succeeds();
+        lab.results().to_str().unwrap().to_owned()
+    });
+    let change = |name: &str, change: &dyn Fn(&mut Value)| {
+        let path = format!("{b}/{name}");
+        let mut value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        change(&mut value);
+        fs::write(path, value.to_string()).unwrap();
+    };
+    change("summary.json", &|summary| {
+        summary.as_object_mut().unwrap().remove("jobs");
+        summary["arms"][2]["stops"] = serde_json::json!({ "eos": 2, "prompt_too_long": 4 });
+    });
+    change("provenance.json", &|sessions| {
+        let mut again = sessions[0].clone();
+        again["jobs"] = 3.into();
+        sessions.as_array_mut().unwrap().insert(0, again);
+    });
+    let csv = kad(&["report", &a, &b, "--csv"]).succeeds();
+    let mut csv = csv::Reader::from_reader(csv.as_bytes());
+    let heads = csv.headers().unwrap().clone();
+    let place = |name: &str| heads.iter().position(|head| head == name).unwrap();
+    let rows: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+    let column = |name: &str| rows.iter().map(|row| &row[place(name)]).collect::<Vec<_>>();
+    assert_eq!(column("folder"), [&a, &a, &a, &b, &b, &b]);
+    assert_eq!(column("jobs"), ["1", "1", "1", "3", "3", "3"]);
+    assert_eq!(column("too_long"), ["0", "0", "0", "0", "0", "4"]);
+    let records = fs::read_to_string(format!("{a}/records.jsonl")).unwrap();
+    let cut_off = |decoder: &&str| {
+        let own = format!("\"decoder\":\"{decoder}\"");
+        let own = records.lines().filter(|line| line.contains(&own));
+        own.filter(|line| line.contains("\"stop\":\"max_tokens\"")).count().to_string()
+    };
+    let mut wanted: Vec<String> = column("decoder").iter().map(cut_off).collect();
+    wanted[5] = "0".to_owned();
+    assert_eq!(column("cut_off"), wanted);
+    assert!(wanted.iter().any(|count| count != "0"), "{wanted:?}");
+    // Where it is not known.
+    fs::remove_file(format!("{b}/provenance.json")).unwrap();
+    let csv = kad(&["report", &b, "--csv"]).succeeds();
+    let row = csv::Reader::from_reader(csv.as_bytes()).records().next().unwrap().unwrap();
+    assert_eq!((&row[place("folder")], &row[place("jobs")]), (b.as_str(), ""));
 }
 
 /// A folder in which only the summary was kept, as some under `experiments/record` are.

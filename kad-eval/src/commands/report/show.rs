@@ -1,5 +1,7 @@
 //! Runs as a table, as Markdown, CSV and JSON.
 
+use std::path::Path;
+
 use anyhow::Result;
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{Cell, CellAlignment, Table, TableStyle};
@@ -13,12 +15,14 @@ use crate::report::{NONE, interval};
 use crate::summary::{Arm, Difference, Summary, methods};
 use crate::table;
 
-/// Runs as CSV.
+/// Runs as CSV, each with the folder it is in.
 ///
 /// # Errors
 /// If numbers cannot be written.
-pub(super) fn csv(runs: &[Summary]) -> Result<String> {
-    table::csv(&runs.iter().collect::<Vec<_>>())
+pub(super) fn csv(runs: &[(&Path, Summary)]) -> Result<String> {
+    let named: Vec<(String, &Summary)> =
+        runs.iter().map(|(folder, run)| (folder.display().to_string(), run)).collect();
+    table::csv(&named.iter().map(|(folder, run)| (folder.as_str(), *run)).collect::<Vec<_>>())
 }
 
 /// One run, as the user wants it.
