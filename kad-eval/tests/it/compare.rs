@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kad::{Lab, SMALL, kad};
 
@@ -26,11 +26,22 @@ fn runs_are_compared_and_the_plans_differences_are_named() {
     for word in ["sampling.temperature", "0.7", "KAD dual, threshold 0.5", "B − A", "alone"] {
         assert!(table.contains(word), "{word} is not in {table}");
     }
+    let only = "only in A: `aligned alone`; only in B: `alone`";
+    for more in [&[][..], &["--markdown"]] {
+        let table = kad(&[&["report", a, b], more].concat()).succeeds();
+        assert!(table.contains(only) && !table.contains("decoders."), "{table}");
+        // One row of numbers each.
+        let rows = table.lines().filter(|row| row.contains("nano/validation"));
+        let of = |name: &str| rows.clone().filter(|row| row.contains(name)).count();
+        assert_eq!((rows.clone().count(), of("aligned alone")), (4, 1), "{table}");
+    }
     assert!(kad(&["report", a, a]).succeeds().contains("their plans are the same"));
 
     let json = kad(&["report", a, b, "--json"]).succeeds();
     let found: Value = serde_json::from_str(&json).unwrap();
     assert!(found["repetitions"].is_null());
+    let [one, other] = ["only_in_first", "only_in_second"].map(|key| &found["comparisons"][0][key]);
+    assert_eq!((one, other), (&json!(["aligned alone"]), &json!(["alone"])));
     let decoders = found["comparisons"][0]["decoders"].as_array().unwrap();
     let named = |name: &str| decoders.iter().find(|pair| pair["decoder"] == name).unwrap();
     let pair = named("KAD dual, threshold 0.5");
@@ -125,6 +136,8 @@ fn runs_are_compared_on_a_page() {
     for part in ["sampling.temperature", "B − A", "B ÷ A", "KAD dual, threshold 0.5", "alone"] {
         assert!(page.contains(part), "{part} is not in the page");
     }
+    let only = "A and B: only in A: `aligned alone`; only in B: `alone`.";
+    assert!(page.contains(only) && !page.contains("decoders.al"), "{only} is not in the page");
     assert_eq!(page.matches("<svg").count(), 2, "accuracy and speed");
     assert!(!page.contains("repetitions of one plan") && !page.contains("<script"));
 }
@@ -183,7 +196,7 @@ fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
     };
     change("summary.json", &|summary| {
         summary.as_object_mut().unwrap().remove("jobs");
-        summary["arms"][2]["stops"] = serde_json::json!({ "eos": 2, "prompt_too_long": 4 });
+        summary["arms"][2]["stops"] = json!({ "eos": 2, "prompt_too_long": 4 });
     });
     change("provenance.json", &|sessions| {
         let mut again = sessions[0].clone();
@@ -356,6 +369,12 @@ fn runs_of_one_plan_that_are_not_the_same_say_in_what() {
     let fewer = kad(&["report", &a, &b]).succeeds();
     assert!(fewer.contains("their plans are the same, the runs are not: "), "{fewer}");
     assert!(fewer.contains("tasks.nano/validation.items") && !fewer.contains("at a time"));
+    let markdown = kad(&["report", &a, &b, "--markdown"]).succeeds();
+    let cells = |line: &str| line.split('|').map(|it| it.trim().to_owned()).collect::<Vec<_>>();
+    let table: Vec<Vec<String>> =
+        markdown.lines().skip_while(|it| !it.contains("shared")).map(cells).collect();
+    let shared = table[0].iter().position(|head| head == "shared").unwrap();
+    assert!(table[2..5].iter().all(|row| row[shared] == "3"), "{markdown}");
     let together = kad(&["report", &a, &c]).succeeds();
     assert!(together.contains("the runs are not: jobs differ"), "{together}");
     assert!(together.contains("B: times are of 2 items at a time"), "{together}");
