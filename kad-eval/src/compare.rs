@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde_json::Value;
 
-use plans::changes;
 pub(crate) use plans::{Change, Leaves, leaves};
+use plans::{changes, decoders, without};
 pub(crate) use provenance::by_key;
 use repetitions::same_texts;
 pub(crate) use repetitions::{Repetitions, SameTexts, Texts};
@@ -37,8 +37,12 @@ pub(crate) struct Run {
 pub(crate) struct Comparison<'r> {
     pub(crate) first: String,
     pub(crate) second: String,
-    /// What differs in their plans.
+    /// What differs in their plans, but for the decoders that only one of them has.
     pub(crate) plan: Vec<Change>,
+    /// Decoders that the second run does not have.
+    pub(crate) only_in_first: Vec<String>,
+    /// Decoders that the first run does not have.
+    pub(crate) only_in_second: Vec<String>,
     /// Whether plan, models, data and libraries are the same.
     pub(crate) same_run_id: bool,
     /// What differs in program, machine, models and data.
@@ -51,10 +55,16 @@ pub(crate) struct Comparison<'r> {
 
 impl<'r> Comparison<'r> {
     pub(crate) fn of(first: &'r Run, second: &'r Run) -> Self {
+        let only_in_first = only_in(first, second);
+        let only_in_second = only_in(second, first);
+        let [one, other] = [(first, &only_in_first), (second, &only_in_second)]
+            .map(|(run, only)| without(&run.plan, only));
         Self {
             first: first.folder.display().to_string(),
             second: second.folder.display().to_string(),
-            plan: changes(&first.plan, &second.plan),
+            plan: changes(&one, &other),
+            only_in_first,
+            only_in_second,
             provenance: provenance::differences(&first.sessions, &second.sessions),
             same_run_id: first.summary.run_id == second.summary.run_id,
             decoders: pairs([first, second]),
@@ -69,10 +79,21 @@ impl<'r> Comparison<'r> {
         said.reduce(|a, b| format!("{a}\n{b}"))
     }
 
+    /// The decoders that only one of them has, where the second run is called `second`.
+    pub(crate) fn only_in_one(&self, second: &str) -> Option<String> {
+        let list = |run: &str, names: &[String]| {
+            let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            (!names.is_empty()).then(|| format!("only in {run}: {}", quoted.join(", ")))
+        };
+        let said = [list("A", &self.only_in_first), list(second, &self.only_in_second)];
+        said.into_iter().flatten().reduce(|a, b| format!("{a}; {b}"))
+    }
+
     /// In a sentence, where there is nothing to list.
     pub(crate) fn same_plans(&self) -> Option<String> {
         let keys: Vec<&str> = self.provenance.iter().map(|it| it.key.as_str()).collect();
-        self.plan.is_empty().then(|| match (keys.is_empty(), self.same_run_id) {
+        let same = [&self.only_in_first, &self.only_in_second].iter().all(|names| names.is_empty());
+        (same && self.plan.is_empty()).then(|| match (keys.is_empty(), self.same_run_id) {
             (true, true) => "their plans are the same".to_owned(),
             (true, false) => {
                 "their plans are the same, the runs are not: models, data or libraries \
@@ -82,6 +103,23 @@ impl<'r> Comparison<'r> {
             _ => format!("their plans are the same, the runs are not: {} differ", keys.join(", ")),
         })
     }
+}
+
+/// The decoders of `run` that `other` does not have.
+fn only_in(run: &Run, other: &Run) -> Vec<String> {
+    let theirs = decoders_of(other);
+    decoders_of(run).into_iter().filter(|name| !theirs.contains(name)).map(str::to_owned).collect()
+}
+
+/// Those of its plan, and those of its numbers, which an earlier plan may have had.
+fn decoders_of(run: &Run) -> Vec<&str> {
+    let mut names = decoders(&run.plan);
+    for arm in &run.summary.arms {
+        if !names.contains(&arm.decoder.as_str()) {
+            names.push(&arm.decoder);
+        }
+    }
+    names
 }
 
 /// A decoder on a task in two runs.

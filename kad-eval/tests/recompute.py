@@ -363,6 +363,9 @@ def check_csv(path, summary, compare):
         wanted |= {key: (arm.get("likelihood") or {}).get(key)
                    for key in ["perplexity", "bits_per_byte"]}
         wanted["difference"] = difference.get("mean")
+        wanted["jobs"] = max(summary.get("jobs", []), default=None)
+        wanted["cut_off"] = arm["stops"].get("max_tokens", 0)
+        wanted["too_long"] = arm["stops"].get("prompt_too_long", 0)
         for end in ["low", "high"]:
             wanted[f"accuracy_{end}"] = arm["accuracy_interval"][end]
             wanted[f"difference_{end}"] = difference["interval"].get(end)

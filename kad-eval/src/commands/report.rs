@@ -13,7 +13,7 @@ use super::speed;
 use crate::cli::ReportArgs;
 use crate::compare::{Run, Texts};
 use crate::failure::{Failure, WrongRequest};
-use crate::record::{Key, Record, key, read};
+use crate::record::{Key, Record, each as each_record, key, lines, read};
 use crate::summary::Summary;
 use crate::{output, report};
 
@@ -24,28 +24,87 @@ pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let text = match args.runs.as_slice() {
-        folders if args.csv => show::csv(&each(folders, &summary)?)?,
-        [folder] => show::one(args, &summary(folder)?)?,
-        folders => show::several(args, &each(folders, &compared)?)?,
+        folders if args.csv => {
+            show::csv(&each(folders, 1, &|folder| Ok((folder, shown(folder)?)))?)?
+        }
+        [folder] => show::one(args, &shown(folder)?)?,
+        folders => show::several(args, &each(folders, 2, &compared)?)?,
     };
     output::print(&text)?;
     Ok(())
 }
 
-fn each<T>(folders: &[PathBuf], open: &dyn Fn(&Path) -> Result<T>) -> Result<Vec<T>> {
-    folders.iter().map(|folder| open(folder)).collect()
+/// The runs in `folders`. Those that have no summary yet are left out with a warning, if at least
+/// `needed` folders remain.
+fn each<'f, T>(
+    folders: &'f [PathBuf],
+    needed: usize,
+    open: &dyn Fn(&'f Path) -> Result<T>,
+) -> Result<Vec<T>> {
+    let begun = folders.iter().map(|folder| unfinished(folder)).collect::<Result<Vec<_>>>()?;
+    let enough = begun.iter().filter(|words| words.is_none()).count() >= needed;
+    let mut runs = Vec::new();
+    for (folder, words) in folders.iter().zip(begun) {
+        match words {
+            Some(words) if enough => output::note(&format!("warning: left out: {words}")),
+            // Where too few remain, what is unfinished is the error.
+            _ => runs.push(open(folder)?),
+        }
+    }
+    Ok(runs)
 }
 
 /// The numbers of the run in `folder`, which need nothing else of it.
 fn summary(folder: &Path) -> Result<Summary> {
     if !folder.join("summary.json").exists() {
-        bail!(WrongRequest(no_run(folder)));
+        bail!(WrongRequest(unfinished(folder)?.unwrap_or_else(|| no_run(folder))));
     }
     let mut summary: Summary = json(folder, "summary.json")?;
     if summary.jobs.is_empty() {
         summary.jobs = report::jobs(folder)?;
     }
     Ok(summary)
+}
+
+/// To be shown by itself: a summary that is not of the records beside it is shown with a warning.
+fn shown(folder: &Path) -> Result<Summary> {
+    let summary = summary(folder)?;
+    let summed = summed(&summary);
+    let held = match count(folder)? {
+        // Lines of several files may be of one item.
+        Some(lines) if lines != summed => Some(distinct(folder)?),
+        lines => lines,
+    };
+    let words = held.and_then(|held| older(folder, summed, held));
+    words.iter().for_each(|words| warn(words));
+    Ok(summary)
+}
+
+fn warn(words: &str) {
+    output::note(&format!("warning: {words}"));
+}
+
+/// The finished items that a summary is of.
+fn summed(summary: &Summary) -> u64 {
+    summary.arms.iter().map(|arm| arm.items).sum()
+}
+
+/// Lines of records in `folder`; none where only the summary was kept.
+fn count(folder: &Path) -> Result<Option<u64>> {
+    let counts = report::record_files(folder)?.into_iter().map(|file| lines(&file));
+    Ok(counts.collect::<Result<Vec<u64>>>()?.into_iter().reduce(|a, b| a + b))
+}
+
+/// What several files hold counts once.
+fn distinct(folder: &Path) -> Result<u64> {
+    let mut seen = HashSet::<Key>::new();
+    for file in report::record_files(folder)? {
+        each_record(&file, &mut |record| {
+            seen.insert(key(&record));
+            Ok(())
+        })?;
+    }
+    Ok(seen.len() as u64)
 }
 
 fn json<T: DeserializeOwned>(folder: &Path, name: &str) -> Result<T> {
@@ -77,21 +136,24 @@ fn open(folder: &Path) -> Result<Run> {
 /// To be compared: its summary is of its records.
 fn compared(folder: &Path) -> Result<Run> {
     let run = open(folder)?;
-    match older(&run) {
+    match stale(&run) {
         Some(words) => bail!(WrongRequest(words)),
         None => Ok(run),
     }
 }
 
+/// As [`older`], of a run whose records are read.
+fn stale(run: &Run) -> Option<String> {
+    older(&run.folder, summed(&run.summary), run.records.len() as u64)
+}
+
 /// What to do where records were added after the summary was written, or are gone.
-fn older(run: &Run) -> Option<String> {
-    let summed: u64 = run.summary.arms.iter().map(|arm| arm.items).sum();
-    let held = run.records.len() as u64;
+fn older(folder: &Path, summed: u64, held: u64) -> Option<String> {
     (summed != held).then(|| {
         format!(
             "{}: its summary.json is of {summed} finished items, its records are {held}; run the \
              command that made it once more: it continues, and sums up anew",
-            run.folder.display()
+            folder.display()
         )
     })
 }
@@ -116,12 +178,42 @@ fn write_page(path: &Path, folders: &[PathBuf]) -> Result<()> {
     let page = match folders {
         [folder] => {
             let run = open(folder)?;
-            older(&run).iter().for_each(|words| output::note(&format!("warning: {words}")));
+            stale(&run).iter().for_each(|words| warn(words));
             report::page(&run.folder, &run.summary, &run.records)?
         }
-        folders => report::comparison(&each(folders, &compared)?)?,
+        folders => report::comparison(&each(folders, 2, &compared)?)?,
     };
     std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What to do about a run that has no summary yet; none of what has one, or is no run.
+fn unfinished(folder: &Path) -> Result<Option<String>> {
+    if folder.join("summary.json").exists() || !folder.is_dir() {
+        return Ok(None);
+    }
+    let shown = folder.display();
+    let files = report::record_files(folder)?;
+    let is_shard = |path: &PathBuf| named(path, "records.shard-");
+    if files.iter().any(is_shard) {
+        return Ok(Some(format!(
+            "{shown} holds shards that are not put together: run the command that made them once \
+             more, without --shard"
+        )));
+    }
+    // The plan is there before the first item is finished.
+    let begun = !files.is_empty() || folder.join("plan.json").exists();
+    let records = count(folder)?.unwrap_or(0);
+    let s = if records == 1 { "" } else { "s" };
+    Ok(begun.then(|| {
+        format!(
+            "{shown} is unfinished: {records} record{s} and no summary yet; the same `kad run` \
+             continues"
+        )
+    }))
+}
+
+fn named(path: &Path, start: &str) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(start))
 }
 
 /// What is there instead of a run.
@@ -132,15 +224,6 @@ fn no_run(folder: &Path) -> String {
     };
     let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     inside.sort();
-    let named = |path: &PathBuf, start: &str| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(start))
-    };
-    if inside.iter().any(|path| named(path, "records.shard-")) {
-        return format!(
-            "{shown} holds shards that are not put together: run the command that made them once \
-             more, without --shard"
-        );
-    }
     match inside.iter().find(|path| path.join("summary.json").exists()) {
         Some(run) => format!("{shown} is no run but holds some: name one, as {}", run.display()),
         None => format!("{shown} is no run: it has no summary.json"),

@@ -22,6 +22,27 @@ pub(crate) fn changes(first: &Value, second: &Value) -> Vec<Change> {
     taken_over(differing(&leaves(first), &leaves(second)))
 }
 
+/// The names of a plan's decoders.
+pub(super) fn decoders(plan: &Value) -> Vec<&str> {
+    let all = plan.get(DECODERS).and_then(Value::as_array);
+    all.into_iter().flatten().filter_map(|decoder| decoder.get("name")?.as_str()).collect()
+}
+
+const DECODERS: &str = "decoders";
+
+/// `plan` without the decoders of these names.
+pub(super) fn without(plan: &Value, names: &[String]) -> Value {
+    let mut plan = plan.clone();
+    if let Some(all) = plan.get_mut(DECODERS).and_then(Value::as_array_mut) {
+        let is_named = |decoder: &Value| {
+            let name = decoder.get("name").and_then(Value::as_str);
+            name.is_some_and(|name| names.iter().any(|it| it == name))
+        };
+        all.retain(|decoder| !is_named(decoder));
+    }
+    plan
+}
+
 /// Every leaf of a plan by the path to it.
 pub(crate) fn leaves(plan: &Value) -> Leaves {
     let mut leaves = Leaves::new();
@@ -118,6 +139,21 @@ mod tests {
         ];
         assert_eq!(found, wanted.map(|(key, a, b)| (key.to_owned(), a, b)));
         assert!(changes(&first, &first).is_empty());
+    }
+
+    /// Also where its name is how another one begins.
+    #[test]
+    fn a_plan_without_a_decoder_has_all_others() {
+        let plan = |names: &[&str]| {
+            let all: Vec<Value> =
+                names.iter().map(|name| json!({ "name": name, "kind": "single" })).collect();
+            json!({ "seed": 1, "decoders": all })
+        };
+        let both = plan(&["sweep 0", "sweep 0.5", "plain"]);
+        assert_eq!(decoders(&both), ["sweep 0", "sweep 0.5", "plain"]);
+        assert_eq!(without(&both, &["sweep 0".to_owned()]), plan(&["sweep 0.5", "plain"]));
+        let none = json!({ "seed": 1 });
+        assert_eq!((decoders(&none).len(), without(&none, &["a".to_owned()])), (0, none.clone()));
     }
 
     /// The second of two tasks of one kind, neither of them named.

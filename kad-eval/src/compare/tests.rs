@@ -113,6 +113,35 @@ fn other_plans_other_models_and_one_folder_are_no_repetitions() {
     assert!(Repetitions::of(&runs).is_none() && Repetitions::of(&runs[..1]).is_none());
 }
 
+/// A sweep that was made longer, and a decoder that the other run has not come to yet.
+#[test]
+fn decoders_that_one_run_has_are_named_once() {
+    let plan = |names: &[&str]| {
+        let all: Vec<Value> = names
+            .iter()
+            .map(|name| serde_json::json!({ "name": name, "kind": "single", "model": "m" }))
+            .collect();
+        serde_json::json!({ "seed": 1, "decoders": all })
+    };
+    let [mut first, mut second, _] = repeated([1.0; 3]);
+    (first.plan, second.plan) = (plan(&["base", "new"]), plan(&["base", "new", "longer", "more"]));
+    let mut arm = second.summary.arms[0].clone();
+    arm.decoder = "new".to_owned();
+    second.summary.arms.push(arm);
+    let found = Comparison::of(&first, &second);
+    assert!(found.plan.is_empty() && found.same_plans().is_none());
+    assert!(found.only_in_first.is_empty());
+    assert_eq!(found.only_in_second, ["longer", "more"]);
+    assert_eq!(found.only_in_one("C").unwrap(), "only in C: `longer`, `more`");
+    let turned = Comparison::of(&second, &first);
+    assert_eq!(turned.only_in_one("B").unwrap(), "only in A: `longer`, `more`");
+    assert_eq!(Comparison::of(&first, &first).only_in_one("B"), None);
+    // Of an earlier plan, whose numbers are still in the summary.
+    second.plan = plan(&["base"]);
+    first.plan = plan(&["base"]);
+    assert_eq!(Comparison::of(&first, &second).only_in_second, ["new"]);
+}
+
 /// Where items can be partly right, what counts is by how much.
 #[test]
 fn points_are_compared_where_there_are_points() {

@@ -88,6 +88,19 @@ pub(crate) fn each(path: &Path, see: &mut dyn FnMut(Record) -> Result<()>) -> Re
     Ok(())
 }
 
+/// How many whole lines `path` has, none of them looked into.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(crate) fn lines(path: &Path) -> Result<u64> {
+    let mut lines = 0;
+    each_line(path, &mut |_, _| {
+        lines += 1;
+        Ok(())
+    })?;
+    Ok(lines)
+}
+
 /// Writes the lines of `sources` to `path`, whole or not at all, in the order of `rank`; of two with
 /// one rank the first is kept. Lines without a rank are left out.
 ///

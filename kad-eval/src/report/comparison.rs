@@ -35,7 +35,7 @@ pub(crate) fn comparison(runs: &[Run]) -> Result<String> {
     let page = Page {
         title: sides.iter().map(|side| side.letter.as_str()).collect::<Vec<_>>().join(", "),
         repetitions: repetitions.as_ref().map(Repeated::of),
-        same_plans: comparisons.iter().enumerate().filter_map(same_plans).collect(),
+        said: comparisons.iter().enumerate().flat_map(said).collect(),
         plans: changes("differs in the plan", &comparisons, |it| &it.plan, &plans),
         runs: changes("differs between the runs", &comparisons, |it| &it.provenance, &sessions),
         tasks: tasks(runs)
@@ -55,8 +55,8 @@ struct Page<'r> {
     title: String,
     sides: Vec<Side<'r>>,
     repetitions: Option<Repeated>,
-    /// In words, of those in which nothing differs.
-    same_plans: Vec<String>,
+    /// In words: of plans in which nothing differs, and of decoders that only one run has.
+    said: Vec<String>,
     plans: Grid,
     /// What differs in program, machine, models and data.
     runs: Grid,
@@ -146,8 +146,10 @@ fn texts(same: Option<SameTexts>) -> Cell {
     same.map_or(Cell::none(), |same| Cell::plain(same.words()))
 }
 
-fn same_plans((place, it): (usize, &Comparison<'_>)) -> Option<String> {
-    Some(format!("A and {}: {}", letter(place + 1), it.same_plans()?))
+fn said((place, it): (usize, &Comparison<'_>)) -> Vec<String> {
+    let second = letter(place + 1);
+    let said = [it.same_plans(), it.only_in_one(&second)];
+    said.into_iter().flatten().map(|words| format!("A and {second}: {words}")).collect()
 }
 
 /// Every key that a run has otherwise than the first, with what each of the `runs` has there.

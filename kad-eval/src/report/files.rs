@@ -51,7 +51,7 @@ pub(crate) fn write(
     let prompts = picks(summary, records).into_iter().filter_map(of).collect();
     folder.write_json("summary.json", summary)?;
     folder.write("summary.md", &(table::markdown(summary) + "\n"))?;
-    folder.write("summary.csv", &table::csv(&[summary])?)?;
+    folder.write("summary.csv", &table::csv(&[("", summary)])?)?;
     folder.write_json(KEPT, &Kept { prompts, expected })?;
     folder.write("report.html", &page(folder.path(), summary, records)?)
 }

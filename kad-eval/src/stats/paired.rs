@@ -52,6 +52,10 @@ fn score(wins: f64, losses: f64, items: f64, difference: f64) -> f64 {
 /// the `wins + losses` items on which they differ at least as uneven as the one found
 /// (McNemar 1947; the exact form is the sign test).
 pub(crate) fn mcnemar(wins: u64, losses: u64) -> f64 {
+    // No split is more even: all of them count, where the sum of their chances is rounded.
+    if wins.abs_diff(losses) <= 1 {
+        return 1.0;
+    }
     let fair = Binomial::new(0.5, wins + losses).expect("1/2 is a probability");
     (2.0 * fair.cdf(wins.min(losses))).min(1.0)
 }
@@ -187,6 +191,10 @@ mod tests {
         for (wins, losses, wanted) in [(5, 0, 0.0625), (4, 1, 0.375), (1, 0, 1.0), (0, 0, 1.0)] {
             assert!((mcnemar(wins, losses) - wanted).abs() < 1e-12, "{wins} : {losses}");
             assert_eq!(mcnemar(wins, losses), mcnemar(losses, wins));
+        }
+        for half in 0..500 {
+            assert_eq!((mcnemar(half, half), mcnemar(half, half + 1)), (1.0, 1.0), "{half}");
+            assert!(mcnemar(half, half + 2) < 1.0, "{half}");
         }
     }
 

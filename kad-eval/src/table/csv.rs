@@ -1,20 +1,26 @@
 //! Summaries as CSV: one line per run, task and decoder.
 
 use anyhow::Result;
+use kad_core::decode::Stop;
 
 use crate::metric::METRICS;
+use crate::runner::PROMPT_TOO_LONG;
 use crate::summary::{Arm, Summary};
 
 /// What stands before the metrics.
-const HEADS: [&str; 7] = ["run", "run_id", "complete", "task", "decoder", "law", "exact"];
+const HEADS: [&str; 11] = [
+    "run", "run_id", "complete", "task", "decoder", "law", "exact", "folder", "jobs", "cut_off",
+    "too_long",
+];
 
-/// Every metric of every arm, unrounded; models have columns of their own.
+/// Every metric of every arm, unrounded; models have columns of their own. A run comes with its folder
+/// as the user named it: runs of one plan differ in nothing else.
 ///
 /// # Errors
 /// If numbers cannot be written.
-pub(crate) fn csv(runs: &[&Summary]) -> Result<String> {
+pub(crate) fn csv(runs: &[(&str, &Summary)]) -> Result<String> {
     let mut models: Vec<&str> = Vec::new();
-    let arms = || runs.iter().flat_map(|run| run.arms.iter().map(move |arm| (*run, arm)));
+    let arms = || runs.iter().flat_map(|run| run.1.arms.iter().map(move |arm| (*run, arm)));
     for model in arms().flat_map(|(_, arm)| arm.passes_per_token.keys()) {
         if !models.contains(&model.as_str()) {
             models.push(model);
@@ -30,7 +36,8 @@ pub(crate) fn csv(runs: &[&Summary]) -> Result<String> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-fn whose(run: &Summary, arm: &Arm) -> [String; 7] {
+fn whose((folder, run): (&str, &Summary), arm: &Arm) -> [String; HEADS.len()] {
+    let ended = |stop: &str| arm.stops.get(stop).copied().unwrap_or(0).to_string();
     [
         run.name.clone(),
         run.run_id.clone(),
@@ -39,5 +46,9 @@ fn whose(run: &Summary, arm: &Arm) -> [String; 7] {
         arm.decoder.clone(),
         arm.law.clone(),
         arm.exact.to_string(),
+        folder.to_owned(),
+        run.jobs.iter().max().map_or(String::new(), u64::to_string),
+        ended(&Stop::MaxTokens.to_string()),
+        ended(PROMPT_TOO_LONG),
     ]
 }

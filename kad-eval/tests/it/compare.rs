@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kad::{Lab, SMALL, kad};
 
@@ -26,11 +26,22 @@ fn runs_are_compared_and_the_plans_differences_are_named() {
     for word in ["sampling.temperature", "0.7", "KAD dual, threshold 0.5", "B − A", "alone"] {
         assert!(table.contains(word), "{word} is not in {table}");
     }
+    let only = "only in A: `aligned alone`; only in B: `alone`";
+    for more in [&[][..], &["--markdown"]] {
+        let table = kad(&[&["report", a, b], more].concat()).succeeds();
+        assert!(table.contains(only) && !table.contains("decoders."), "{table}");
+        // One row of numbers each.
+        let rows = table.lines().filter(|row| row.contains("nano/validation"));
+        let of = |name: &str| rows.clone().filter(|row| row.contains(name)).count();
+        assert_eq!((rows.clone().count(), of("aligned alone")), (4, 1), "{table}");
+    }
     assert!(kad(&["report", a, a]).succeeds().contains("their plans are the same"));
 
     let json = kad(&["report", a, b, "--json"]).succeeds();
     let found: Value = serde_json::from_str(&json).unwrap();
     assert!(found["repetitions"].is_null());
+    let [one, other] = ["only_in_first", "only_in_second"].map(|key| &found["comparisons"][0][key]);
+    assert_eq!((one, other), (&json!(["aligned alone"]), &json!(["alone"])));
     let decoders = found["comparisons"][0]["decoders"].as_array().unwrap();
     let named = |name: &str| decoders.iter().find(|pair| pair["decoder"] == name).unwrap();
     let pair = named("KAD dual, threshold 0.5");
@@ -91,7 +102,9 @@ fn a_run_leaves_its_tables_and_its_page_can_be_made_again() {
     let shown = folder.to_str().unwrap();
     let file = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     assert_eq!(kad(&["report", shown, "--markdown"]).succeeds(), file("summary.md"));
-    assert_eq!(kad(&["report", shown, "--csv"]).succeeds(), file("summary.csv"));
+    // But for the folder, which the command names.
+    let named = kad(&["report", shown, "--csv"]).succeeds();
+    assert_eq!(named.replace(shown, ""), file("summary.csv"));
     let again = lab.path().join("again.html");
     let html = |path: &std::path::Path| {
         kad(&["report", shown, "--html", path.to_str().unwrap()]).succeeds()
@@ -123,6 +136,8 @@ fn runs_are_compared_on_a_page() {
     for part in ["sampling.temperature", "B − A", "B ÷ A", "KAD dual, threshold 0.5", "alone"] {
         assert!(page.contains(part), "{part} is not in the page");
     }
+    let only = "A and B: only in A: `aligned alone`; only in B: `alone`.";
+    assert!(page.contains(only) && !page.contains("decoders.al"), "{only} is not in the page");
     assert_eq!(page.matches("<svg").count(), 2, "accuracy and speed");
     assert!(!page.contains("repetitions of one plan") && !page.contains("<script"));
 }
@@ -163,6 +178,55 @@ fn repetitions_of_one_plan_show_their_spread() {
     let text = fs::read_to_string(&records).unwrap();
     fs::write(&records, text.replacen("\"tokens\":[", "\"tokens\":[1,", 1)).unwrap();
     assert!(report(&[]).succeeds().contains("ONLY 17 of 18 texts"));
+}
+
+/// Two runs of one plan; of the second, an older version kept no jobs and it was continued.
+#[test]
+fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
+    let folders = [Lab::new(SMALL), Lab::new(SMALL)];
+    let [a, b] = folders.each_ref().map(|lab| {
+        lab.run(&[]).succeeds();
+        lab.results().to_str().unwrap().to_owned()
+    });
+    let change = |name: &str, change: &dyn Fn(&mut Value)| {
+        let path = format!("{b}/{name}");
+        let mut value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        change(&mut value);
+        fs::write(path, value.to_string()).unwrap();
+    };
+    change("summary.json", &|summary| {
+        summary.as_object_mut().unwrap().remove("jobs");
+        summary["arms"][2]["stops"] = json!({ "eos": 2, "prompt_too_long": 4 });
+    });
+    change("provenance.json", &|sessions| {
+        let mut again = sessions[0].clone();
+        again["jobs"] = 3.into();
+        sessions.as_array_mut().unwrap().insert(0, again);
+    });
+    let csv = kad(&["report", &a, &b, "--csv"]).succeeds();
+    let mut csv = csv::Reader::from_reader(csv.as_bytes());
+    let heads = csv.headers().unwrap().clone();
+    let place = |name: &str| heads.iter().position(|head| head == name).unwrap();
+    let rows: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+    let column = |name: &str| rows.iter().map(|row| &row[place(name)]).collect::<Vec<_>>();
+    assert_eq!(column("folder"), [&a, &a, &a, &b, &b, &b]);
+    assert_eq!(column("jobs"), ["1", "1", "1", "3", "3", "3"]);
+    assert_eq!(column("too_long"), ["0", "0", "0", "0", "0", "4"]);
+    let records = fs::read_to_string(format!("{a}/records.jsonl")).unwrap();
+    let cut_off = |decoder: &&str| {
+        let own = format!("\"decoder\":\"{decoder}\"");
+        let own = records.lines().filter(|line| line.contains(&own));
+        own.filter(|line| line.contains("\"stop\":\"max_tokens\"")).count().to_string()
+    };
+    let mut wanted: Vec<String> = column("decoder").iter().map(cut_off).collect();
+    wanted[5] = "0".to_owned();
+    assert_eq!(column("cut_off"), wanted);
+    assert!(wanted.iter().any(|count| count != "0"), "{wanted:?}");
+    // Where it is not known.
+    fs::remove_file(format!("{b}/provenance.json")).unwrap();
+    let csv = kad(&["report", &b, "--csv"]).succeeds();
+    let row = csv::Reader::from_reader(csv.as_bytes()).records().next().unwrap().unwrap();
+    assert_eq!((&row[place("folder")], &row[place("jobs")]), (b.as_str(), ""));
 }
 
 /// A folder in which only the summary was kept, as some under `experiments/record` are.
@@ -227,10 +291,50 @@ fn records_that_are_not_in_the_summary_are_not_compared() {
     kad(&["report", a, b]).fails(2, &words);
     let page = format!("{a}/page.html");
     kad(&["report", a, b, "--html", &page]).fails(2, &words);
-    kad(&["report", b]).succeeds();
-    let alone = kad(&["report", b, "--html", &page]);
-    assert!(alone.stderr.contains("its records are 19"), "{}", alone.stderr);
-    alone.succeeds();
+    for more in [&[][..], &["--markdown"], &["--csv"], &["--json"], &["--html", &page]] {
+        let alone = kad(&[&["report", b], more].concat());
+        assert!(alone.stderr.contains("its records are 19"), "{more:?}: {}", alone.stderr);
+        let both = kad(&[&["report", a], more].concat());
+        assert_eq!((alone.code, both.code, both.stderr.as_str()), (0, 0, ""), "{more:?}");
+    }
+    // An item that two files hold, and a line that a crash left: no warning.
+    fs::write(&shard, format!("{first}\n{{\"task\":")).unwrap();
+    let twice = kad(&["report", b]);
+    assert_eq!((twice.code, twice.stderr.as_str()), (0, ""));
+}
+
+/// As a run leaves it that was killed before its first summary.
+#[test]
+fn a_run_without_a_summary_is_unfinished_and_left_out() {
+    let (_first, _second, a, b) = runs();
+    let lab = Lab::new(SMALL);
+    lab.run(&["--limit", "2"]).succeeds();
+    let killed = lab.results();
+    fs::remove_file(killed.join("summary.json")).unwrap();
+    let [a, b, killed] = [&a, &b, &killed].map(|path| path.to_str().unwrap());
+    let words = ["is unfinished: 6 records and no summary yet", "`kad run` continues", killed];
+    for folders in [&[killed][..], &[a, killed], &[killed, "--csv"], &[killed, killed, "--csv"]] {
+        kad(&[&["report"], folders].concat()).fails(2, &words);
+    }
+    let left_out = |args: &[&str]| {
+        let ran = kad(&[&["report"], args].concat());
+        let warned = ran.stderr.matches("warning: left out: ").count();
+        assert!(warned == 1 && ran.stderr.contains(words[0]), "{}", ran.stderr);
+        ran.succeeds()
+    };
+    assert_eq!(left_out(&[a, killed, "--csv"]), kad(&["report", a, "--csv"]).succeeds());
+    assert_eq!(left_out(&[killed, a, b]), kad(&["report", a, b]).succeeds());
+    // Nothing is finished yet; shards are no whole run either; what is no run stays an error.
+    fs::write(format!("{killed}/records.jsonl"), "").unwrap();
+    kad(&["report", killed]).fails(2, &["is unfinished: 0 records"]);
+    fs::remove_file(format!("{killed}/records.jsonl")).unwrap();
+    kad(&["report", killed]).fails(2, &["is unfinished: 0 records"]);
+    fs::write(format!("{killed}/records.shard-1-of-2.x.jsonl"), "").unwrap();
+    let shards = kad(&["report", a, killed, "--csv"]);
+    assert!(shards.stderr.contains("not put together"), "{}", shards.stderr);
+    shards.succeeds();
+    let empty = lab.path().to_str().unwrap();
+    kad(&["report", a, empty, "--csv"]).fails(2, &["is no run"]);
 }
 
 #[test]
@@ -265,6 +369,12 @@ fn runs_of_one_plan_that_are_not_the_same_say_in_what() {
     let fewer = kad(&["report", &a, &b]).succeeds();
     assert!(fewer.contains("their plans are the same, the runs are not: "), "{fewer}");
     assert!(fewer.contains("tasks.nano/validation.items") && !fewer.contains("at a time"));
+    let markdown = kad(&["report", &a, &b, "--markdown"]).succeeds();
+    let cells = |line: &str| line.split('|').map(|it| it.trim().to_owned()).collect::<Vec<_>>();
+    let table: Vec<Vec<String>> =
+        markdown.lines().skip_while(|it| !it.contains("shared")).map(cells).collect();
+    let shared = table[0].iter().position(|head| head == "shared").unwrap();
+    assert!(table[2..5].iter().all(|row| row[shared] == "3"), "{markdown}");
     let together = kad(&["report", &a, &c]).succeeds();
     assert!(together.contains("the runs are not: jobs differ"), "{together}");
     assert!(together.contains("B: times are of 2 items at a time"), "{together}");

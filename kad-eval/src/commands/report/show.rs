@@ -1,5 +1,7 @@
 //! Runs as a table, as Markdown, CSV and JSON.
 
+use std::path::Path;
+
 use anyhow::Result;
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{Cell, CellAlignment, Table, TableStyle};
@@ -13,12 +15,14 @@ use crate::report::{NONE, interval};
 use crate::summary::{Arm, Difference, Summary, methods};
 use crate::table;
 
-/// Runs as CSV.
+/// Runs as CSV, each with the folder it is in.
 ///
 /// # Errors
 /// If numbers cannot be written.
-pub(super) fn csv(runs: &[Summary]) -> Result<String> {
-    table::csv(&runs.iter().collect::<Vec<_>>())
+pub(super) fn csv(runs: &[(&Path, Summary)]) -> Result<String> {
+    let named: Vec<(String, &Summary)> =
+        runs.iter().map(|(folder, run)| (folder.display().to_string(), run)).collect();
+    table::csv(&named.iter().map(|(folder, run)| (folder.as_str(), *run)).collect::<Vec<_>>())
 }
 
 /// One run, as the user wants it.
@@ -83,7 +87,7 @@ impl<'r> Comparisons<'r> {
             pairs.filter_map(|pair| pair.difference.as_ref()).collect();
         let methods = methods(&compared).map_or(String::new(), |words| {
             format!(
-                "B − A: points on the items both finished, {words}, adjusted for all decoders of a task \
+                "shared: items both finished; B − A: points on these, {words}, adjusted for all decoders of a task \
                  (Holm); "
             )
         });
@@ -126,6 +130,7 @@ fn spreads(repetitions: &Repetitions<'_>, style: TableStyle) -> Table {
 fn compared(it: &Comparison<'_>, style: TableStyle) -> Vec<String> {
     let mut parts = vec![format!("A: {}\nB: {}", it.first, it.second)];
     parts.extend(it.same_plans());
+    parts.extend(it.only_in_one("B"));
     for (head, changes) in
         [("differs in the plan", &it.plan), ("differs between the runs", &it.provenance)]
     {
@@ -148,10 +153,11 @@ fn change(Change { key, places, first, second }: &Change) -> [String; 3] {
     [format!("{key}{places}"), shown(first), shown(second)]
 }
 
-const HEADER: [&str; 10] =
-    ["task", "decoder", "A %", "B %", "B − A", "p", "A tok/s", "B tok/s", "B ÷ A", "texts"];
+const HEADER: [&str; 11] = [
+    "task", "decoder", "A %", "B %", "shared", "B − A", "p", "A tok/s", "B tok/s", "B ÷ A", "texts",
+];
 
-fn cells(pair: &Pair<'_>) -> [String; 10] {
+fn cells(pair: &Pair<'_>) -> [String; HEADER.len()] {
     let none = || NONE.to_owned();
     let percent =
         |arm: Option<&Arm>| arm.map_or_else(none, |arm| Unit::Percent.write(arm.accuracy));
@@ -163,6 +169,7 @@ fn cells(pair: &Pair<'_>) -> [String; 10] {
         pair.decoder.to_owned(),
         percent(pair.first),
         percent(pair.second),
+        pair.difference.map_or_else(none, |d| d.items.to_string()),
         pair.difference
             .map_or_else(none, |d| format!("{} {}", points(d.mean), interval(d.interval, points))),
         pair.difference.map_or_else(none, |d| Unit::Chance.write(d.p_adjusted)),
