@@ -30,12 +30,12 @@ Examples:
   kad help run
 
 Results go to stdout, everything else to stderr. Colour and progress bars are for terminals only; \
-NO_COLOR turns colour off, --quiet everything but errors.
+NO_COLOR turns colour off, --quiet everything but warnings and errors.
 
 Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."
 )]
 pub(crate) struct Cli {
-    /// Say only what went wrong: no progress, no notes
+    /// Say only warnings and errors: no progress, no notes
     #[arg(long, short, global = true, display_order = 1000)]
     pub(crate) quiet: bool,
     #[command(subcommand)]

@@ -272,7 +272,9 @@ fn warnings_stand_together_at_the_end_and_in_the_summary() {
     let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     assert_eq!(summary["warnings"], serde_json::to_value(&said).unwrap());
-    assert!(warnings(&lab.run(&["--quiet"])).is_empty());
+    let quiet = lab.run(&["--quiet"]);
+    assert_eq!(warnings(&quiet), said, "what makes a result worthless is never dropped");
+    assert_eq!(quiet.stderr.lines().count(), said.len(), "nothing else is said");
 }
 
 #[test]

@@ -153,7 +153,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
     };
     output::line(&text)?;
     // What is left out was said when it was.
-    memory.warning().iter().for_each(|line| output::note(&format!("warning: {line}")));
+    memory.warning().iter().for_each(|line| output::warning(line));
     Ok(())
 }
 
