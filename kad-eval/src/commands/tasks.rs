@@ -22,6 +22,7 @@ use crate::task::{
 pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
     match command {
         TasksCommand::List { data, json, markdown } => {
+            let data = data.place();
             let data = data.as_deref();
             let text = match (json, markdown) {
                 (true, _) => {
@@ -118,7 +119,8 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     };
     let plan = named(&args.name, experiment.as_ref())?;
     let seed = experiment.as_ref().map_or(0, |experiment| experiment.seed);
-    let from = Loading { data: args.data.as_deref(), seed, limit: None };
+    let data = args.data.place();
+    let from = Loading { data: data.as_deref(), seed, limit: None };
     let task = task::load(&plan, from).with_context(|| format!("task {}", plan.name()))?;
     let held = task.items.len();
     let index = usize::try_from(args.item - 1).unwrap_or(usize::MAX);
