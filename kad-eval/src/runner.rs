@@ -1,6 +1,7 @@
 //! Carries out a plan: every item of every task with every decoder, once, whatever happens.
 
 mod arm;
+mod fit;
 mod folder;
 mod forecast;
 mod look;
@@ -25,6 +26,7 @@ use crate::record::{Record, RecordWriter};
 use crate::task::Task;
 
 pub(crate) use arm::PROMPT_TOO_LONG;
+pub(crate) use fit::too_long;
 pub(crate) use folder::RunFolder;
 pub(crate) use look::{Held, look};
 pub(crate) use memory::{Caches, caches};

@@ -26,7 +26,7 @@ fn a_dry_run_says_what_there_is_to_do_and_touches_nothing() {
         "nano:small-aligned",
         "candle",
         "KAD dual, threshold 0.5",
-        "18 items × decoders left: at most about",
+        "18 items × decoders left: ",
         "passes, all models: ",
         "memory: at most about",
         "6 items of nano/validation show, with 80 % power at α = 0.05/2 because 2 decoders are",

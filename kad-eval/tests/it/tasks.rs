@@ -190,6 +190,8 @@ fn a_prompt_is_shown_as_the_model_reads_it() {
     let data = data.path().to_str().unwrap();
     let options = kad(&["tasks", "show", "truthfulqa", "--data", data]).succeeds();
     assert_eq!(options.matches("\n       * ").count(), 1, "{options}");
+    let hint = "a task of your own is looked up in an experiment: `--model FILE.toml:MODEL`";
+    kad(&["tasks", "show", "capitals"]).fails(2, &["unknown task `capitals`", hint]);
     kad(&["tasks", "show", "mmlo"]).fails(2, &["unknown task `mmlo`", "did you mean `mmlu`?"]);
     kad(&["tasks", "show", "jsonl"]).fails(2, &["jsonl needs keys of yours", "FILE.toml:MODEL"]);
     kad(&["tasks", "show", "nano", "--item", "601"]).fails(2, &["600 items, there is no item 601"]);
@@ -409,5 +411,28 @@ fn a_task_without_any_answer_ends_with_a_warning() {
     }
     let long = format!("{{\"q\": \"{}\", \"a\": 2}}\n", "1 + ".repeat(300));
     let ran = own(task, &long);
-    assert!(ran.stderr.contains("1 of 1 prompts of jsonl/own do not fit"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("jsonl/own: 1 of 1 prompts do not fit"), "{}", ran.stderr);
+}
+
+/// One of three prompts has more words than the context has tokens: said before a run, and by it.
+#[test]
+fn prompts_that_do_not_fit_are_counted_before_anything_is_decoded() {
+    let decoders = format!("{ALIGNED}{}", ALIGNED.replace("\"aligned\"", "\"draft\""));
+    let task = "kind = \"jsonl\"\nname = \"own\"\nfile = \"own.jsonl\"\nprompt = \"{{ q }}\"\n";
+    let lab = lab(&decoders, task, 1.0);
+    let long = "pens ".repeat(300);
+    let lines = format!("{{\"q\": \"Hi\"}}\n{{\"q\": \"{long}\"}}\n{{\"q\": \"34\"}}\n");
+    fs::write(lab.path().join("own.jsonl"), lines).unwrap();
+    let said = "warning: own: 1 of 3 prompts do not fit the context (aligned, draft): those items";
+    let dry = lab.run(&["--dry-run"]);
+    assert!(dry.stderr.contains(said), "{}", dry.stderr);
+    let ran = lab.run(&[]);
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let file = lab.path().join("experiment.toml").display().to_string();
+    let show = |item: &str| {
+        let model = format!("{file}:aligned");
+        kad(&["tasks", "show", "own", "--model", &model, "--item", item]).succeeds()
+    };
+    assert!(show("2").contains("; the context is 256: does not fit"), "{}", show("2"));
+    assert!(!show("1").contains("does not fit"), "{}", show("1"));
 }

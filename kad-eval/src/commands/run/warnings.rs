@@ -7,7 +7,7 @@ use kad_core::decode::Stop;
 use crate::config::Experiment;
 use crate::models::Models;
 use crate::record::Record;
-use crate::runner::{Finished, PROMPT_TOO_LONG};
+use crate::runner::{self, Finished, PROMPT_TOO_LONG};
 use crate::task::{Grading, Task};
 
 /// All of it but the items that failed, the most far-reaching first.
@@ -30,6 +30,20 @@ pub(super) fn warnings(
     }
     said.extend(experiment.decoders.iter().filter_map(|plan| adapted(&plan.name, records)));
     said
+}
+
+/// The prompts that will not fit: known before anything is decoded.
+pub(super) fn too_long(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Vec<String> {
+    let of_task = |task: &Task| {
+        let counts = runner::too_long(experiment, models, task);
+        let mut group = Group::default();
+        for (plan, count) in experiment.decoders.iter().zip(counts).filter(|(_, count)| *count > 0)
+        {
+            group.add(&plan.name, count, task.items.len());
+        }
+        (!group.decoders.is_empty()).then(|| group.sentence(task, Cause::TooLong))
+    };
+    tasks.iter().filter_map(of_task).collect()
 }
 
 /// The items that failed: they are not in the numbers.
@@ -58,10 +72,7 @@ fn of_task(task: &Task, experiment: &Experiment, records: &[Record]) -> Vec<Stri
         let own = |r: &&Record| r.task == task.name && r.decoder == plan.name;
         let own: Vec<&Record> = records.iter().filter(own).collect();
         for (cause, count, of) in causes(task, &own) {
-            let group = groups.entry(cause).or_default();
-            group.decoders.push(&plan.name);
-            group.counts.push(count);
-            group.of.push(of);
+            groups.entry(cause).or_default().add(&plan.name, count, of);
         }
     }
     groups.into_iter().map(|(cause, group)| group.sentence(task, cause)).collect()
@@ -98,7 +109,13 @@ struct Group<'p> {
     of: Vec<usize>,
 }
 
-impl Group<'_> {
+impl<'p> Group<'p> {
+    fn add(&mut self, decoder: &'p str, count: usize, of: usize) {
+        self.decoders.push(decoder);
+        self.counts.push(count);
+        self.of.push(of);
+    }
+
     fn sentence(&self, task: &Task, cause: Cause) -> String {
         let (name, decoders) = (&task.name, named(&self.decoders));
         let (count, of) = (range(&self.counts), range(&self.of));
