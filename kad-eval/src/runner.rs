@@ -86,10 +86,21 @@ impl<'p> Session<'p> {
     ) -> Result<Self> {
         let (plan, path) = (Plan::new(experiment, tasks, folder.shard()), folder.records());
         let (writer, mut records) = RecordWriter::resume(&path, &|it| plan.light(it))?;
-        let mut done = plan
+        let held = plan
             .check_held(&records, folder.shard())
-            .with_context(|| format!("{} cannot be continued", path.display()))?;
-        plan.add_elsewhere(folder, &mut done, &mut records)?;
+            .with_context(|| format!("{} cannot be continued", path.display()))
+            .and_then(|mut done| {
+                plan.add_elsewhere(folder, &mut done, &mut records).map(|()| done)
+            });
+        let done = match held {
+            Ok(done) => done,
+            Err(error) => {
+                drop(writer);
+                // The error says more than a file that stays behind.
+                let _ = folder.drop_empty_records();
+                return Err(error);
+            }
+        };
         let is_left = |job: &&Job| !done.contains(&Plan::place(job));
         let left = plan.jobs.iter().filter(is_left).copied().collect();
         Ok(Self { plan, folder, writer, records, left })

@@ -384,14 +384,16 @@ fn own(task: &str, lines: &str) -> crate::kad::Ran {
 fn faults_of_a_users_file_are_shown_where_they_are() {
     let graded = "prompt = \"{{ q }}\"\nanswer = \"{{ a }}\"\nextractor = \"number\"\n";
     let good = "{\"q\": \"1 + 1\", \"a\": 2}\n";
-    own(graded, &format!("{good}{{\"q\": 1")).fails(1, &["own.jsonl line 2 is malformed"]);
+    own(graded, &format!("{good}{{\"q\": 1"))
+        .fails(2, &["own.jsonl line 2 is malformed", "a JSON object: mend it"]);
     own(graded, &format!("{good}\n{{\"q\": \"2\"}}"))
-        .fails(1, &["own.jsonl line 3", "the `answer` template failed", "the line has: q"]);
+        .fails(2, &["own.jsonl line 3", "the `answer` template failed", "no field `a`", "has: q"]);
     own(graded, "{\"q\": \"2\", \"a\": \"two\"}")
-        .fails(1, &["line 1: `number` finds no answer in \"two\""]);
-    own(graded, "").fails(1, &["holds no items"]);
+        .fails(2, &["line 1: `number` finds no answer in \"two\""]);
+    own(graded, "").fails(2, &["holds no items: write one JSON object per line"]);
+    own(graded, &format!("\u{feff}{good}")).succeeds();
     own(&format!("{graded}id = \"{{{{ q }}}}\""), &format!("{good}{good}"))
-        .fails(1, &["line 2: the id 1 + 1 stands twice"]);
+        .fails(2, &["own.jsonl line 1 and ", "own.jsonl line 2 have the same id, 1 + 1: "]);
     own("prompt = \"{{ q \"", good).fails(2, &["no template", "double braces", "^^^"]);
     own("prompt = \"{{ q }}\"\nanswer = \"{{ a }}\"", good).fails(2, &["needs an `extractor`"]);
     let extractor = |written: &str| graded.replace("\"number\"", written);
