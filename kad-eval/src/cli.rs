@@ -30,12 +30,12 @@ Examples:
   kad help run
 
 Results go to stdout, everything else to stderr. Colour and progress bars are for terminals only; \
-NO_COLOR turns colour off, --quiet everything but errors.
+NO_COLOR turns colour off, --quiet everything but warnings and errors.
 
 Exit codes: 0 done, 1 the work failed, 2 the request was wrong, 130 interrupted."
 )]
 pub(crate) struct Cli {
-    /// Say only what went wrong: no progress, no notes
+    /// Say only warnings and errors: no progress, no notes
     #[arg(long, short, global = true, display_order = 1000)]
     pub(crate) quiet: bool,
     #[command(subcommand)]
@@ -101,6 +101,34 @@ Examples:
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// Where the sets are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DataArgs {
+    /// Folder of benchmark files (gsm8k/test.jsonl or gsm8k/test.parquet, ...), or hf: for those of the
+    /// hub [default: what the environment variable KAD_DATA says]
+    #[arg(long, value_name = "DATA")]
+    data: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// None if nobody said where; a variable that is empty says nothing.
+    pub(crate) fn place(&self) -> Option<PathBuf> {
+        let environment = || std::env::var_os("KAD_DATA").filter(|value| !value.is_empty());
+        self.data.clone().or_else(|| environment().map(PathBuf::from))
+    }
+}
+
+/// A whole number that is not 0.
+fn at_least_one<N>(text: &str) -> Result<N, String>
+where
+    N: std::str::FromStr<Err = std::num::ParseIntError>,
+{
+    if text.parse() == Ok(0_u64) {
+        return Err("at least 1 is needed".to_owned());
+    }
+    text.parse().map_err(|error| format!("{error}: give a whole number from 1 on"))
 }
 
 /// Decode a prompt with one model, a deferring pair, an implicit reward, or a chain

@@ -23,6 +23,9 @@ pub(crate) fn line(text: &str) -> std::io::Result<()> {
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
+/// Whether even warnings are said already.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
 /// Whether notes and progress are wanted.
 pub(crate) fn set_quiet(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
@@ -40,11 +43,20 @@ pub(crate) fn note(text: &str) {
     }
 }
 
-/// Does `work` without notes and progress.
+/// Writes to stderr what may make a result worthless, also if the user wants quiet.
+pub(crate) fn warning(text: &str) {
+    if !SILENT.load(Ordering::Relaxed) {
+        error(&format!("warning: {text}"));
+    }
+}
+
+/// Does `work` without notes, warnings and progress.
 pub(crate) fn without_notes<T>(work: impl FnOnce() -> T) -> T {
-    let before = QUIET.swap(true, Ordering::Relaxed);
+    let quiet = QUIET.swap(true, Ordering::Relaxed);
+    let silent = SILENT.swap(true, Ordering::Relaxed);
     let done = work();
-    QUIET.store(before, Ordering::Relaxed);
+    QUIET.store(quiet, Ordering::Relaxed);
+    SILENT.store(silent, Ordering::Relaxed);
     done
 }
 

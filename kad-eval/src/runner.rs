@@ -1,6 +1,7 @@
 //! Carries out a plan: every item of every task with every decoder, once, whatever happens.
 
 mod arm;
+mod fit;
 mod folder;
 mod forecast;
 mod look;
@@ -25,6 +26,7 @@ use crate::record::{Record, RecordWriter};
 use crate::task::Task;
 
 pub(crate) use arm::PROMPT_TOO_LONG;
+pub(crate) use fit::too_long;
 pub(crate) use folder::RunFolder;
 pub(crate) use look::{Held, look};
 pub(crate) use memory::{Caches, caches};
@@ -84,10 +86,21 @@ impl<'p> Session<'p> {
     ) -> Result<Self> {
         let (plan, path) = (Plan::new(experiment, tasks, folder.shard()), folder.records());
         let (writer, mut records) = RecordWriter::resume(&path, &|it| plan.light(it))?;
-        let mut done = plan
+        let held = plan
             .check_held(&records, folder.shard())
-            .with_context(|| format!("{} cannot be continued", path.display()))?;
-        plan.add_elsewhere(folder, &mut done, &mut records)?;
+            .with_context(|| format!("{} cannot be continued", path.display()))
+            .and_then(|mut done| {
+                plan.add_elsewhere(folder, &mut done, &mut records).map(|()| done)
+            });
+        let done = match held {
+            Ok(done) => done,
+            Err(error) => {
+                drop(writer);
+                // The error says more than a file that stays behind.
+                let _ = folder.drop_empty_records();
+                return Err(error);
+            }
+        };
         let is_left = |job: &&Job| !done.contains(&Plan::place(job));
         let left = plan.jobs.iter().filter(is_left).copied().collect();
         Ok(Self { plan, folder, writer, records, left })

@@ -1,10 +1,11 @@
 //! The arguments of `kad run` and `kad report`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::DataArgs;
 use crate::config::Setting;
 use crate::runner::Shard;
 
@@ -30,19 +31,18 @@ pub(crate) struct RunArgs {
     /// Where results go
     #[arg(long, default_value = "results")]
     pub(crate) out: PathBuf,
-    /// Folder of benchmark files (gsm8k/test.jsonl, ...), or hf: for those of the hub
-    #[arg(long, env = "KAD_DATA")]
-    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
     /// At most this many items of each task
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) limit: Option<u64>,
+    #[arg(long, value_parser = super::at_least_one::<NonZeroU64>)]
+    pub(crate) limit: Option<NonZeroU64>,
     /// Put VALUE in the place of what the file says, as often as you like; entries of lists go by name,
     /// kind or place
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
     /// Texts to decode at a time: the same texts, sooner where passes leave cores idle. Every job
     /// loads the models for itself, and speeds are those of so many at once
-    #[arg(long, default_value = "1", value_name = "N")]
+    #[arg(long, default_value = "1", value_name = "N", value_parser = super::at_least_one::<NonZeroUsize>)]
     pub(crate) jobs: NonZeroUsize,
     /// Only part I of N of the items, as in 2/8, for one of N processes with the same command; the
     /// command without --shard puts their results together

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::{DataArgs, at_least_one};
 use crate::profile::Ask;
 
 /// Measure what the models of an experiment do on this machine
@@ -27,21 +28,20 @@ pub(crate) struct ProfileArgs {
     #[arg(long, value_name = "NAMES")]
     pub(crate) models: Option<String>,
     /// Prompts to decode
-    #[arg(long, default_value_t = 8, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 8, value_parser = at_least_one::<usize>)]
     pub(crate) prompts: usize,
     /// New tokens for each prompt
-    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 64, value_parser = at_least_one::<usize>)]
     pub(crate) tokens: usize,
     /// Passes measured for each width and context [default: as many as fit into 12 seconds, 5 to 41]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = at_least_one::<usize>)]
     pub(crate) rounds: Option<usize>,
     /// Widest pass where acceptance is measured: drafts have one token less than this, than half and than
     /// a quarter of it, text by text
-    #[arg(long, default_value_t = 16, value_name = "TOKENS", value_parser = at_least_one)]
+    #[arg(long, default_value_t = 16, value_name = "TOKENS", value_parser = at_least_one::<usize>)]
     pub(crate) draft_length: usize,
-    /// Folder of benchmark files (gsm8k/test.jsonl, ...), or hf: for the hub
-    #[arg(long, env = "KAD_DATA")]
-    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
 }
 
 /// From a profile, the fastest chain of models
@@ -63,13 +63,13 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     pub(crate) target: Option<String>,
     /// The most levels, the target included
-    #[arg(long, default_value_t = Ask::MAX_LEVELS, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, default_value_t = Ask::MAX_LEVELS, value_name = "N", value_parser = at_least_one::<usize>)]
     pub(crate) max_levels: usize,
     /// The most tokens that a level waits for
-    #[arg(long, default_value_t = Ask::MAX_LENGTH, value_name = "TOKENS", value_parser = at_least_one)]
+    #[arg(long, default_value_t = Ask::MAX_LENGTH, value_name = "TOKENS", value_parser = at_least_one::<usize>)]
     pub(crate) max_length: usize,
     /// How many chains to list
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one::<usize>)]
     pub(crate) chains: usize,
     /// Print one JSON object
     #[arg(long, conflicts_with = "toml")]
@@ -103,17 +103,16 @@ pub(crate) struct BenchArgs {
     #[arg(long, conflicts_with = "decoders")]
     pub(crate) target: Option<String>,
     /// How often every prompt is decoded with every decoder
-    #[arg(long, default_value_t = 5, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 5, value_parser = at_least_one::<usize>)]
     pub(crate) reps: usize,
     /// Prompts to decode
-    #[arg(long, default_value_t = 8, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 8, value_parser = at_least_one::<usize>)]
     pub(crate) prompts: usize,
     /// New tokens for each prompt
-    #[arg(long, default_value_t = 64, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 64, value_parser = at_least_one::<usize>)]
     pub(crate) tokens: usize,
-    /// Folder of benchmark files (gsm8k/test.jsonl, ...), or hf: for the hub
-    #[arg(long, env = "KAD_DATA")]
-    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
     /// Also write the comparison, with charts, as a self-contained page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
@@ -123,13 +122,4 @@ pub(crate) struct BenchArgs {
     /// Print a Markdown table
     #[arg(long)]
     pub(crate) markdown: bool,
-}
-
-/// A count that makes sense only from 1 on.
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("at least 1 is needed".to_owned()),
-        Ok(count) => Ok(count),
-        Err(error) => Err(format!("{error}: give a whole number from 1 on")),
-    }
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use clap::Subcommand;
 use kad_backends::Source;
 
+use super::DataArgs;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TasksCommand {
     /// List the tasks: what they measure, how, where their data is expected
@@ -15,9 +17,8 @@ Examples:
   kad tasks list --data data --json
   kad tasks list --data hf:")]
     List {
-        /// Folder of benchmark files (gsm8k/test.jsonl or gsm8k/test.parquet, ...), or hf: for the hub
-        #[arg(long, env = "KAD_DATA")]
-        data: Option<PathBuf>,
+        #[command(flatten)]
+        data: DataArgs,
         /// Print JSON
         #[arg(long, conflicts_with = "markdown")]
         json: bool,
@@ -52,9 +53,8 @@ pub(crate) struct ShowArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Folder of benchmark files (gsm8k/test.jsonl or gsm8k/test.parquet, ...), or hf: for the hub
-    #[arg(long, env = "KAD_DATA")]
-    pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
 }
 
 /// Whose prompt is shown.

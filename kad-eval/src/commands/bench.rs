@@ -47,7 +47,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let profile = args.profile.as_deref().map(Profile::read).transpose()?;
     let profiled = profile.as_ref().map_or(0, |profile| profile.effort.prompts);
     let (prompts, which) =
-        speed::unseen(&experiment, args.data.as_deref(), profiled, args.prompts)?;
+        speed::unseen(&experiment, args.data.place().as_deref(), profiled, args.prompts)?;
     on_ctrl_c()?;
     let (subjects, models) = load(args, &mut experiment)?;
     if let Some(profile) = &profile {

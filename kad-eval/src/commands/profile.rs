@@ -17,7 +17,7 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
     check_writable(args).map_err(Failure::Request)?;
     let mut subjects = Subjects::of(&experiment, args.models.as_deref())?;
-    let prompts = speed::prompts(&experiment, args.data.as_deref(), 0, args.prompts)?;
+    let prompts = speed::prompts(&experiment, args.data.place().as_deref(), 0, args.prompts)?;
     on_ctrl_c()?;
     let kinds: Vec<DecoderKind> = subjects.kinds().cloned().collect();
     let (models, left_out) = models::load_for(&mut experiment, &kinds)?;

@@ -191,7 +191,7 @@ fn conclude_shard(
 
 /// All that the run has to say as a warning, in one place: below the table, where it is seen.
 fn warn(warnings: &[String]) {
-    warnings.iter().for_each(|line| output::note(&format!("warning: {line}")));
+    warnings.iter().for_each(|line| output::warning(line));
 }
 
 /// Whether everything is done; `what` is the run, or the part of it that was asked for.

@@ -22,6 +22,7 @@ use crate::task::{
 pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
     match command {
         TasksCommand::List { data, json, markdown } => {
+            let data = data.place();
             let data = data.as_deref();
             let text = match (json, markdown) {
                 (true, _) => {
@@ -118,7 +119,8 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     };
     let plan = named(&args.name, experiment.as_ref())?;
     let seed = experiment.as_ref().map_or(0, |experiment| experiment.seed);
-    let from = Loading { data: args.data.as_deref(), seed, limit: None };
+    let data = args.data.place();
+    let from = Loading { data: data.as_deref(), seed, limit: None };
     let task = task::load(&plan, from).with_context(|| format!("task {}", plan.name()))?;
     let held = task.items.len();
     let index = usize::try_from(args.item - 1).unwrap_or(usize::MAX);
@@ -169,7 +171,11 @@ fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known: {}", names.join(", ")),
     };
-    bail!(WrongRequest(format!("unknown task `{name}`; {help}")))
+    let hint = match experiment {
+        Some(_) => "",
+        None => "; a task of your own is looked up in an experiment: `--model FILE.toml:MODEL`",
+    };
+    bail!(WrongRequest(format!("unknown task `{name}`; {help}{hint}")))
 }
 
 /// The model that reads, by its name, with those that may lend it a chat template.
@@ -289,12 +295,21 @@ fn read_by<'m>(
 fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
     let (speaker, tokens) = read_by(name, models, task, item)?;
     output::line(&format!("model    {name}"))?;
-    output::line(&format!("tokens   {}", tokens.len()))?;
+    output::line(&format!("tokens   {}{}", tokens.len(), room(speaker, task, tokens.len())))?;
     output::line(&format!("\n{}", visible(speaker, &tokens)))?;
     for (turn, text) in item.turns.iter().enumerate().skip(1) {
         output::line(&format!("\n[turn {}, after the reply]\n{text}", turn + 1))?;
     }
     Ok(())
+}
+
+/// Whether the prompt fits; a text that is scored is read in windows.
+fn room(speaker: &Model, task: &Task, tokens: usize) -> String {
+    let context = speaker.details.context_len;
+    match tokens >= context && task.grading != Grading::Text {
+        true => format!("; the context is {context}: does not fit"),
+        false => String::new(),
+    }
 }
 
 /// The text of tokens; special ones in brackets.

@@ -30,15 +30,19 @@ fn experiment(file: &Table<'_>) -> Result<Experiment> {
     let name = name(&file.required("name")?)?;
     let question = file.optional("question").map(|v| v.str()).transpose()?.map(str::to_owned);
     let seed = file.optional("seed").map_or(Ok(0), |v| v.count())?;
-    let models = models(&file.required("models")?)?;
+    let models = models(&file.required_as("models", "add `[models.NAME]` with a `source`")?)?;
     let sampling = match file.optional("sampling") {
         Some(value) => read_sampling(&value.table("[sampling]")?, &SamplingPlan::default())?,
         None => SamplingPlan::default(),
     };
     let passes = file.optional("passes").map(|value| passes(&value)).transpose()?;
-    let decoders = decoders(&file.required("decoders")?, &models, &sampling)?;
+    let decoders = decoders(
+        &file.required_as("decoders", "add `[[decoders]]` with a `name` and a `kind`")?,
+        &models,
+        &sampling,
+    )?;
     let baseline = baseline(file.optional("baseline"), &decoders)?;
-    let tasks = tasks(&file.required("tasks")?, &decoders)?;
+    let tasks = tasks(&file.required_as("tasks", "add `[[tasks]]` with a `kind`")?, &decoders)?;
     file.finish()?;
     Ok(Experiment { name, question, seed, models, sampling, passes, decoders, baseline, tasks })
 }

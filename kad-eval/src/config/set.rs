@@ -78,10 +78,29 @@ pub(crate) fn set(text: &str, settings: &[Setting]) -> Result<String> {
         return Ok(text.to_owned());
     };
     for Setting { keys, value, text } in settings {
-        put(document.as_item_mut(), keys, value)
+        check_model(document.as_item(), keys)
+            .and_then(|()| put(document.as_item_mut(), keys, value))
             .map_err(|error| anyhow!(WrongRequest(format!("--set {text}: {error}"))))?;
     }
     Ok(document.to_string())
+}
+
+/// A model that is not in the file would be made, and used by nobody.
+fn check_model(document: &Item, keys: &[String]) -> Result<()> {
+    let [models, name, ..] = keys else { return Ok(()) };
+    let found = document.get("models").and_then(Item::as_table_like);
+    let Some(found) = found.filter(|found| models == "models" && !found.contains_key(name)) else {
+        return Ok(());
+    };
+    let help = match nearest(name, found.iter().map(|(known, _)| known)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("there are {}", quoted(found.iter().map(|(known, _)| known))),
+    };
+    bail!("no model is `{name}`: {help}")
+}
+
+fn quoted<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn put(item: &mut Item, keys: &[String], value: &Value) -> Result<()> {
@@ -156,8 +175,13 @@ fn place(key: &str, labels: &[Vec<String>]) -> Result<usize> {
     let help = match (nearest(key, known.iter().copied()), labels.len()) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, 0) => "the list is empty".to_owned(),
-        (None, count) if known.is_empty() => format!("there are {count}, from 0"),
-        (None, _) => format!("there are {}", known.join(", ")),
+        (None, 1) if known.is_empty() => "the only place is 0".to_owned(),
+        (None, count) if known.is_empty() => format!("places count from 0 to {}", count - 1),
+        (None, 1) => format!("there is {}, at place 0", quoted(known.into_iter())),
+        (None, count) => {
+            let names = quoted(known.into_iter());
+            format!("there are {names}; places count from 0 to {}", count - 1)
+        }
     };
     bail!("no entry is `{key}`: {help}")
 }
@@ -168,6 +192,8 @@ mod tests {
 
     const FILE: &str = r#"
 name = "x"
+[models.large]
+source = "nano:large-base"
 [sampling]
 temperature = 0.7 # warm
 [[decoders]]
@@ -209,20 +235,32 @@ items = 6
 
     #[test]
     fn keys_that_are_not_there_are_made_and_texts_need_no_quotes() {
-        let found = changed(&["models.large.source=nano:large-base", "seed=3"]).unwrap();
-        assert_eq!(found["models"]["large"]["source"].as_str(), Some("nano:large-base"));
+        let found = changed(&["models.large.backend=naive", "seed=3"]).unwrap();
+        assert_eq!(found["models"]["large"]["backend"].as_str(), Some("naive"));
         assert_eq!(found["seed"].as_integer(), Some(3));
+    }
+
+    #[test]
+    fn a_model_that_is_not_in_the_file_is_refused() {
+        for (setting, word) in [
+            ("models.larg.source=nano:draft", "no model is `larg`: did you mean `large`?"),
+            ("models.bse=1", "no model is `bse`: there are `large`"),
+        ] {
+            let error = changed(&[setting]).unwrap_err().to_string();
+            assert!(error.contains(word) && error.contains(setting), "{error}");
+        }
     }
 
     #[test]
     fn keys_that_lead_nowhere_say_so() {
         for (setting, word) in [
             ("decoders.d.name=1", "no entry is `d`"),
-            ("decoders.2.name=1", "there are a b, c"),
+            ("decoders.2.name=1", "there are `a b`, `c`; places count from 0 to 1"),
+            ("tasks.1.items=1", "there is `nano`, at place 0"),
             ("tasks.nanno.items=1", "did you mean `nano`?"),
             ("name.x=1", "`x` has no place"),
-            ("decoders.c.rule.threshold.5=0.1", "no entry is `5`: there are 2, from 0"),
-            ("decoders.'a b'.levels.2.length=1", "there are 2, from 0"),
+            ("decoders.c.rule.threshold.5=0.1", "no entry is `5`: places count from 0 to 1"),
+            ("decoders.'a b'.levels.2.length=1", "places count from 0 to 1"),
         ] {
             let error = changed(&[setting]).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains(setting), "{error}");

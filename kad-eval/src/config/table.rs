@@ -96,6 +96,11 @@ impl<'a> Table<'a> {
     }
 
     pub(crate) fn required(&self, key: &'static str) -> Result<Value<'a>> {
+        self.required_as(key, &format!("add `{key} = …`"))
+    }
+
+    /// As [`required`](Self::required); `help` says how it is written.
+    pub(crate) fn required_as(&self, key: &'static str, help: &str) -> Result<Value<'a>> {
         self.optional(key).ok_or_else(|| {
             let misspelt = self.table.iter().find(|(found, _)| {
                 !self.asked.borrow().contains(&found.get_ref().as_ref())
@@ -105,7 +110,7 @@ impl<'a> Table<'a> {
                 Some((found, _)) => self.unknown(found),
                 None => {
                     let message = format!("{} lacks `{key}`", self.what);
-                    self.source.error(self.head(), &message, Some(format!("add `{key} = …`")))
+                    self.source.error(self.head(), &message, Some(help.to_owned()))
                 }
             }
         })
@@ -222,6 +227,17 @@ impl<'a> Value<'a> {
         self.error(&format!("`{}` must be {wanted}, but this is {found}", self.key), None)
     }
 
+    /// The error for a value that is no list; of `[key]`, how the header of an entry is written.
+    fn no_list(&self) -> ConfigError {
+        let header = self.is_table() && self.source.text[self.value.span()].starts_with('[');
+        if !header {
+            return self.wrong_type("a list");
+        }
+        let help =
+            format!("each entry has a header of its own in double brackets: [[{}]]", self.key);
+        self.error(&format!("`{}` must be a list, but this is one table", self.key), Some(help))
+    }
+
     pub(crate) fn str(&self) -> Result<&'a str> {
         match self.value.get_ref() {
             DeValue::String(text) => Ok(text),
@@ -270,7 +286,7 @@ impl<'a> Value<'a> {
                 .iter()
                 .map(|value| Value { source: self.source, key: self.key.clone(), value })
                 .collect()),
-            _ => Err(self.wrong_type("a list")),
+            _ => Err(self.no_list()),
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) fn load_for(
 ) -> Result<(Models, Vec<String>)> {
     let (models, absent) = load_present(&experiment.models, kinds.iter())?;
     let said: Vec<String> = absent.iter().map(|absent| warning(experiment, absent)).collect();
-    said.iter().for_each(|line| output::note(&format!("warning: {line}")));
+    said.iter().for_each(|line| output::warning(line));
     let is_absent = |name: &str| absent.iter().any(|absent| absent.name == name);
     experiment.decoders.retain(|plan| !plan.kind.models().into_iter().any(is_absent));
     experiment.models.retain(|name, _| !is_absent(name));

@@ -52,8 +52,8 @@ fn fetch(name: &str, plan: &ModelPlan) -> Result<(LoadedModel, Loading)> {
 fn model(loaded: LoadedModel, loading: Option<Loading>) -> Result<Model> {
     let LoadedModel { model, tokenizer, chat_template, eos, details } = loaded;
     if details.law_depends_on_pass {
-        output::note(&format!(
-            "warning: {} rounds activations pass by pass: a chain that verifies with it writes texts \
+        output::warning(&format!(
+            "{} rounds activations pass by pass: a chain that verifies with it writes texts \
              of nearly, not exactly, its law (as a draft it is fine)",
             details.source
         ));

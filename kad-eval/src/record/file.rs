@@ -172,7 +172,8 @@ fn each_line(path: &Path, see: &mut dyn FnMut(&[u8], usize) -> Result<()>) -> Re
 fn parse(line: &[u8], path: &Path, number: usize) -> Result<Record> {
     serde_json::from_slice(line).with_context(|| {
         format!(
-            "{} line {number} is no record of this version; move the folder away to start anew",
+            "{} line {number} is no record of this version: remove line {number} and run again, what \
+             is missing is decoded again",
             path.display()
         )
     })
@@ -222,7 +223,10 @@ mod tests {
         std::fs::write(&path, "{\"decoder\": 3}\n").unwrap();
         let error =
             RecordWriter::resume(&path, &|it| it.without_text(false)).err().unwrap().to_string();
-        assert!(error.contains("line 1 is no record"), "{error}");
+        assert!(
+            error.contains("line 1 is no record") && error.contains("remove line 1 and run again"),
+            "{error}"
+        );
     }
 
     /// Lines of two files become one file in order, each once, byte for byte.

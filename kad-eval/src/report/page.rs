@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value};
+use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, Value};
 use serde::Serialize;
 
 use super::grid;
@@ -53,6 +53,18 @@ pub(super) fn terms(arms: &[&Arm]) -> Vec<Term> {
     grid::metrics(arms).map(term).collect()
 }
 
+/// A line of text as HTML, escaped; what stands between two backticks is code.
+fn code(line: &str) -> String {
+    let (mut html, mut rest) = (String::new(), line);
+    while let Some((before, (inside, after))) =
+        rest.split_once('`').and_then(|(before, behind)| Some((before, behind.split_once('`')?)))
+    {
+        html += &format!("{}<code>{}</code>", HtmlEscape(before), HtmlEscape(inside));
+        rest = after;
+    }
+    html + &HtmlEscape(rest).to_string()
+}
+
 /// Fills `template` with `page`; what it writes is escaped.
 ///
 /// # Errors
@@ -64,6 +76,7 @@ pub(super) fn render(template: &str, page: impl Serialize) -> Result<String> {
         templates.set_syntax(syntax);
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
+        templates.add_filter("code", |line: &str| Value::from_safe_string(code(line)));
         templates.add_global("colours", Serde(colours()));
         templates.add_template("style.css", include_str!("style.css.j2"))?;
         templates.add_template("figure.html", include_str!("figure.html.j2"))?;
@@ -71,4 +84,16 @@ pub(super) fn render(template: &str, page: impl Serialize) -> Result<String> {
         templates.template_from_str(template)?.render(Serde(page))
     };
     fill().context("cannot fill the page's template")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_backticks_is_code_and_everything_is_escaped() {
+        assert_eq!(code("a `b` <c> `<d>`"), "a <code>b</code> &lt;c&gt; <code>&lt;d&gt;</code>");
+        assert_eq!(code("`<a>"), "`&lt;a&gt;", "one alone is a sign like others");
+        assert_eq!(code(""), "");
+    }
 }

@@ -130,14 +130,14 @@ impl<'p> Plan<'p> {
         (line, shard): (usize, Option<Shard>),
         seen: &mut Done,
     ) -> Result<Rank> {
-        let anew = "move the folder away to start anew";
+        let remove = format!("remove line {line} and run again: what is missing is decoded again");
         let (problem, advice) = match self.rank(record).filter(|_| self.is_own(record)) {
             Some((place, _)) if shard.is_some_and(|shard| !shard.has(place)) => {
-                ("is of another shard", "move the file away and run its shard again")
+                ("is of another shard", "move this file away and run its shard again".to_owned())
             }
             Some(rank) if seen.insert(rank) => return Ok(rank),
-            Some(_) => ("stands twice", anew),
-            None => ("is not of this plan, or was changed", anew),
+            Some(_) => ("stands twice", remove),
+            None => ("is not of this plan, or was changed", remove),
         };
         bail!(
             "line {line} (decoder `{}`, task {}, item {}) {problem}; {advice}",

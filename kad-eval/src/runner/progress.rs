@@ -100,7 +100,10 @@ impl<'p> Progress<'p> {
 
     fn tell_forecast(&mut self) {
         for line in self.forecast.news(&self.tally) {
-            self.bar.suspend(|| output::note(&line));
+            self.bar.suspend(|| match line.strip_prefix("warning: ") {
+                Some(warning) => output::warning(warning),
+                None => output::note(&line),
+            });
         }
     }
 }

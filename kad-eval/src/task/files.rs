@@ -206,7 +206,7 @@ fn read_all<T: DeserializeOwned>(paths: &[PathBuf]) -> Result<Records<T>> {
         all.extend(match ending {
             Some("parquet") => parquet::rows(path)?,
             Some("json") => entries(path, &text(path)?)?,
-            _ => lines(path, &text(path)?)?,
+            _ => lines(path, &text(path)?, Maker::Publisher)?,
         });
     }
     Ok(all)
@@ -230,51 +230,85 @@ fn unreadable(path: &Path, error: std::io::Error) -> anyhow::Error {
     anyhow!(error).context(format!("cannot read the task file {}: {help}", path.display()))
 }
 
+/// Who made a file, and so what to do about a mistake in it.
+#[derive(Clone, Copy)]
+pub(super) enum Maker {
+    /// Whoever published the set.
+    Publisher,
+    /// The user.
+    User,
+}
+
+impl Maker {
+    fn about_empty(self) -> &'static str {
+        match self {
+            Maker::Publisher => ": fetch it again",
+            Maker::User => ": write one JSON object per line",
+        }
+    }
+
+    fn about_malformed(self, unit: &str) -> String {
+        match self {
+            Maker::Publisher => format!(
+                "every {unit} is one item, with the fields that docs/TASKS.md and the set's own pages \
+                 name: mend it, or fetch the file again"
+            ),
+            Maker::User => format!("every {unit} is one item, a JSON object: mend it"),
+        }
+    }
+}
+
+/// What an editor may have put before the text.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// Reads JSON lines; blank ones are skipped.
 ///
 /// # Errors
 /// The first line that is malformed, by number.
-pub(super) fn lines<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Records<T>> {
+pub(super) fn lines<T: DeserializeOwned>(
+    path: &Path,
+    text: &str,
+    maker: Maker,
+) -> Result<Records<T>> {
     let path: Arc<Path> = path.into();
+    let text = without_mark(text);
     let numbered = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
     let lines: Records<T> = numbered
         .map(|(number, line)| {
             let at = At { path: path.clone(), unit: "line", number };
             match serde_json::from_str(line) {
                 Ok(record) => Ok((at, record)),
-                Err(error) => Err(malformed(&at, &error)),
+                Err(error) => Err(malformed(&at, &error, maker)),
             }
         })
         .collect::<Result<_>>()?;
-    not_empty(&path, lines)
+    not_empty(&path, lines, maker)
 }
 
-fn malformed(at: &At, error: &serde_json::Error) -> anyhow::Error {
+fn malformed(at: &At, error: &serde_json::Error, maker: Maker) -> anyhow::Error {
     // The parser saw this line alone, so its line number would mislead.
     let (text, place) = (error.to_string(), format!(" at line 1 column {}", error.column()));
     let what = match text.strip_suffix(&place) {
         Some(what) => format!("{what} (column {})", error.column()),
         None => text,
     };
-    anyhow!(
-        "{at} is malformed: {what}; every {} is one item, with the fields that \
-             docs/TASKS.md and the set's own pages name: mend it, or fetch the file again",
-        at.unit
-    )
+    anyhow!("{at} is malformed: {what}; {}", maker.about_malformed(at.unit))
 }
 
 /// Reads one JSON list.
 fn entries<T: DeserializeOwned>(path: &Path, text: &str) -> Result<Records<T>> {
     let path: Arc<Path> = path.into();
-    let entries: Vec<T> = serde_json::from_str(text)
+    let entries: Vec<T> = serde_json::from_str(without_mark(text))
         .with_context(|| format!("{} is malformed: mend it, or fetch it again", path.display()))?;
     let at = |number| At { path: path.clone(), unit: "entry", number };
-    not_empty(&path, (1..).map(at).zip(entries).collect())
+    not_empty(&path, (1..).map(at).zip(entries).collect(), Maker::Publisher)
 }
 
-fn not_empty<T>(path: &Path, records: Records<T>) -> Result<Records<T>> {
+fn not_empty<T>(path: &Path, records: Records<T>, maker: Maker) -> Result<Records<T>> {
     if records.is_empty() {
-        bail!("{} holds no items: fetch it again", path.display());
+        bail!("{} holds no items{}", path.display(), maker.about_empty());
     }
     Ok(records)
 }

@@ -24,7 +24,7 @@ pub(super) fn load(split: &str) -> Result<Set> {
         let (id, turns, gold) = (line.id, vec![line.question], line.answer);
         Problem { item: Item { id, turns, gold, ..Item::default() }, reply }
     };
-    let lines = files::lines(&path, &text)?;
+    let lines = files::lines(&path, &text, files::Maker::Publisher)?;
     Ok(Set {
         problems: lines.into_iter().map(|(_, line)| problem(line)).collect(),
         examples: None,

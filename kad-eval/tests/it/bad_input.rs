@@ -119,6 +119,31 @@ fn a_missing_part_is_named() {
     broken("name = \"small\"", "").run(&[]).fails(2, &["the experiment lacks `name`"]);
     broken("kind = \"single\"\n", "").run(&[]).fails(2, &["[[decoders]] lacks `kind`"]);
     broken(", threshold = [0.2, 0.5]", "").run(&[]).fails(2, &["rule lacks `threshold`"]);
+    let (without, _) = SMALL.split_once("[[tasks]]").unwrap();
+    let words = ["lacks `tasks`", "add `[[tasks]]` with a `kind`"];
+    Lab::new(without).run(&[]).fails(2, &words);
+    let single = SMALL.replace("[[tasks]]", "[tasks]");
+    let words = ["`tasks` must be a list, but this is one table", "double brackets: [[tasks]]"];
+    Lab::new(&single).run(&[]).fails(2, &words);
+}
+
+#[test]
+fn a_number_of_none_and_a_file_that_is_not_named_are_refused_in_words() {
+    let lab = Lab::new(SMALL);
+    lab.run(&["--jobs", "0"]).fails(2, &["at least 1 is needed"]);
+    lab.run(&["--limit", "0"]).fails(2, &["at least 1 is needed"]);
+    let bare = |data: &str| {
+        let mut command = assert_cmd::Command::cargo_bin("kad").unwrap();
+        command.arg("run").env("KAD_DATA", data).assert().code(2).get_output().stderr.clone()
+    };
+    for data in ["", "some-folder"] {
+        let said = String::from_utf8(bare(data)).unwrap();
+        assert!(said.contains("<FILE>") && !said.contains("--data"), "{said}");
+    }
+    let mut list = assert_cmd::Command::cargo_bin("kad").unwrap();
+    let said = list.args(["tasks", "list"]).env("KAD_DATA", "").assert().success();
+    let said = String::from_utf8(said.get_output().stderr.clone()).unwrap();
+    assert!(said.contains("no data folder"), "an empty variable names none: {said}");
 }
 
 #[test]

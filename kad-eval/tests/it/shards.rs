@@ -134,11 +134,20 @@ fn records_that_were_changed_or_are_of_another_shard_are_refused() {
         let words =
             ["records.shard-2-of-2.", "line 1 ", "is of another shard", "run its shard again"];
         lab.run(extra).fails(1, &words);
+        assert!(!lab.results().join("records.jsonl").exists(), "nothing was joined");
     }
     fs::remove_file(&second).unwrap();
     let text = fs::read_to_string(&first).unwrap();
     fs::write(&first, text.replacen("validation-0000", "validation-9999", 1)).unwrap();
-    lab.run(&[]).fails(1, &["records.shard-1-of-2.", "cannot be continued", "line 1 "]);
+    let words =
+        ["records.shard-1-of-2.", "cannot be continued", "line 1 ", "remove line 1 and run"];
+    lab.run(&[]).fails(1, &words);
+    // That is enough: the others are kept, and this one is decoded again.
+    fs::write(&first, text.split_once('\n').unwrap().1).unwrap();
+    lab.run(&[]).succeeds();
+    let plain = Lab::new(SMALL);
+    plain.run(&[]).succeeds();
+    assert_eq!(records(&lab), records(&plain));
 }
 
 /// They write the same plan and try the same folder at the same moment.

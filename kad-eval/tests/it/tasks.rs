@@ -190,6 +190,8 @@ fn a_prompt_is_shown_as_the_model_reads_it() {
     let data = data.path().to_str().unwrap();
     let options = kad(&["tasks", "show", "truthfulqa", "--data", data]).succeeds();
     assert_eq!(options.matches("\n       * ").count(), 1, "{options}");
+    let hint = "a task of your own is looked up in an experiment: `--model FILE.toml:MODEL`";
+    kad(&["tasks", "show", "capitals"]).fails(2, &["unknown task `capitals`", hint]);
     kad(&["tasks", "show", "mmlo"]).fails(2, &["unknown task `mmlo`", "did you mean `mmlu`?"]);
     kad(&["tasks", "show", "jsonl"]).fails(2, &["jsonl needs keys of yours", "FILE.toml:MODEL"]);
     kad(&["tasks", "show", "nano", "--item", "601"]).fails(2, &["600 items, there is no item 601"]);
@@ -382,14 +384,16 @@ fn own(task: &str, lines: &str) -> crate::kad::Ran {
 fn faults_of_a_users_file_are_shown_where_they_are() {
     let graded = "prompt = \"{{ q }}\"\nanswer = \"{{ a }}\"\nextractor = \"number\"\n";
     let good = "{\"q\": \"1 + 1\", \"a\": 2}\n";
-    own(graded, &format!("{good}{{\"q\": 1")).fails(1, &["own.jsonl line 2 is malformed"]);
+    own(graded, &format!("{good}{{\"q\": 1"))
+        .fails(2, &["own.jsonl line 2 is malformed", "a JSON object: mend it"]);
     own(graded, &format!("{good}\n{{\"q\": \"2\"}}"))
-        .fails(1, &["own.jsonl line 3", "the `answer` template failed", "the line has: q"]);
+        .fails(2, &["own.jsonl line 3", "the `answer` template failed", "no field `a`", "has: q"]);
     own(graded, "{\"q\": \"2\", \"a\": \"two\"}")
-        .fails(1, &["line 1: `number` finds no answer in \"two\""]);
-    own(graded, "").fails(1, &["holds no items"]);
+        .fails(2, &["line 1: `number` finds no answer in \"two\""]);
+    own(graded, "").fails(2, &["holds no items: write one JSON object per line"]);
+    own(graded, &format!("\u{feff}{good}")).succeeds();
     own(&format!("{graded}id = \"{{{{ q }}}}\""), &format!("{good}{good}"))
-        .fails(1, &["line 2: the id 1 + 1 stands twice"]);
+        .fails(2, &["own.jsonl line 1 and ", "own.jsonl line 2 have the same id, 1 + 1: "]);
     own("prompt = \"{{ q \"", good).fails(2, &["no template", "double braces", "^^^"]);
     own("prompt = \"{{ q }}\"\nanswer = \"{{ a }}\"", good).fails(2, &["needs an `extractor`"]);
     let extractor = |written: &str| graded.replace("\"number\"", written);
@@ -404,10 +408,33 @@ fn a_task_without_any_answer_ends_with_a_warning() {
     let task = "prompt = \"{{ q }}\"\nanswer = \"{{ a }}\"\nextractor = \"boxed\"\n";
     let ran = own(task, "{\"q\": \"1 + 1\", \"a\": 2}\n{\"q\": \"1 + 2\", \"a\": 3}\n");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    for part in ["`boxed` found no answer in any of the 2 texts of `aligned`", "report.html"] {
+    for part in ["`boxed` found no answer in any of the 2 texts (aligned)", "report.html"] {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
     let long = format!("{{\"q\": \"{}\", \"a\": 2}}\n", "1 + ".repeat(300));
     let ran = own(task, &long);
-    assert!(ran.stderr.contains("1 of 1 prompts of jsonl/own do not fit"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("jsonl/own: 1 of 1 prompts do not fit"), "{}", ran.stderr);
+}
+
+/// One of three prompts has more words than the context has tokens: said before a run, and by it.
+#[test]
+fn prompts_that_do_not_fit_are_counted_before_anything_is_decoded() {
+    let decoders = format!("{ALIGNED}{}", ALIGNED.replace("\"aligned\"", "\"draft\""));
+    let task = "kind = \"jsonl\"\nname = \"own\"\nfile = \"own.jsonl\"\nprompt = \"{{ q }}\"\n";
+    let lab = lab(&decoders, task, 1.0);
+    let long = "pens ".repeat(300);
+    let lines = format!("{{\"q\": \"Hi\"}}\n{{\"q\": \"{long}\"}}\n{{\"q\": \"34\"}}\n");
+    fs::write(lab.path().join("own.jsonl"), lines).unwrap();
+    let said = "warning: own: 1 of 3 prompts do not fit the context (aligned, draft): those items";
+    let dry = lab.run(&["--dry-run"]);
+    assert!(dry.stderr.contains(said), "{}", dry.stderr);
+    let ran = lab.run(&[]);
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let file = lab.path().join("experiment.toml").display().to_string();
+    let show = |item: &str| {
+        let model = format!("{file}:aligned");
+        kad(&["tasks", "show", "own", "--model", &model, "--item", item]).succeeds()
+    };
+    assert!(show("2").contains("; the context is 256: does not fit"), "{}", show("2"));
+    assert!(!show("1").contains("does not fit"), "{}", show("1"));
 }

@@ -12,6 +12,7 @@ use super::estimate::{Basis, Row, estimate};
 use super::expected;
 use super::power::Power;
 use super::prepare::Prepared;
+use super::warnings;
 use crate::cli::RunArgs;
 use crate::failure::Failure;
 use crate::machine;
@@ -130,6 +131,8 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
     let caches = runner::caches(experiment, models, tasks);
     let (jobs, available) = (args.jobs.get(), machine::available_bytes());
     let memory = Memory::of(resident, loaded, &caches, (jobs, available));
+    let new: Vec<String> =
+        warnings::too_long(experiment, models, tasks).into_iter().chain(memory.warning()).collect();
     let known: Vec<f64> = arms.iter().filter_map(|row| row.seconds_left).collect();
     let dry = DryRun {
         name: &experiment.name,
@@ -145,7 +148,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
         arms,
         memory,
         power: Power::of(experiment, tasks),
-        warnings: prepared.left_out.iter().cloned().chain(memory.warning()).collect(),
+        warnings: prepared.left_out.iter().chain(&new).cloned().collect(),
     };
     let text = match args.json {
         true => serde_json::to_string_pretty(&dry).context("cannot write JSON")?,
@@ -153,7 +156,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
     };
     output::line(&text)?;
     // What is left out was said when it was.
-    memory.warning().iter().for_each(|line| output::note(&format!("warning: {line}")));
+    new.iter().for_each(|line| output::warning(line));
     Ok(())
 }
 

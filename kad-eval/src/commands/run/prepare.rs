@@ -1,6 +1,7 @@
 //! Everything before the first token: what a run and a dry run have in common.
 
 use std::io::ErrorKind;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -85,8 +86,9 @@ fn check_writable(folder: &Path, shard: Option<Shard>) -> Result<()> {
 }
 
 fn load_tasks(experiment: &Experiment, args: &RunArgs) -> Result<Vec<Task>> {
+    let (data, limit) = (args.data.place(), args.limit.map(NonZeroU64::get));
     let load = |plan: &config::TaskPlan| {
-        let (data, limit) = (args.data.as_deref(), args.limit);
+        let data = data.as_deref();
         task::load(plan, Loading { data, seed: experiment.seed, limit })
             .with_context(|| format!("task {}", plan.name()))
     };

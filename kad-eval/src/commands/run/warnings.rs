@@ -1,11 +1,13 @@
 //! What a run has to say about its own numbers, in sentences.
 
+use std::collections::BTreeMap;
+
 use kad_core::decode::Stop;
 
 use crate::config::Experiment;
 use crate::models::Models;
 use crate::record::Record;
-use crate::runner::{Finished, PROMPT_TOO_LONG};
+use crate::runner::{self, Finished, PROMPT_TOO_LONG};
 use crate::task::{Grading, Task};
 
 /// All of it but the items that failed, the most far-reaching first.
@@ -24,14 +26,24 @@ pub(super) fn warnings(
         )
     }));
     for task in tasks {
-        for plan in &experiment.decoders {
-            let own = |r: &&Record| r.task == task.name && r.decoder == plan.name;
-            let own: Vec<&Record> = records.iter().filter(own).collect();
-            said.extend(of_arm(task, &plan.name, &own));
-        }
+        said.extend(of_task(task, experiment, records));
     }
     said.extend(experiment.decoders.iter().filter_map(|plan| adapted(&plan.name, records)));
     said
+}
+
+/// The prompts that will not fit: known before anything is decoded.
+pub(super) fn too_long(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Vec<String> {
+    let of_task = |task: &Task| {
+        let counts = runner::too_long(experiment, models, task);
+        let mut group = Group::default();
+        for (plan, count) in experiment.decoders.iter().zip(counts).filter(|(_, count)| *count > 0)
+        {
+            group.add(&plan.name, count, task.items.len());
+        }
+        (!group.decoders.is_empty()).then(|| group.sentence(task, Cause::TooLong))
+    };
+    tasks.iter().filter_map(of_task).collect()
 }
 
 /// The items that failed: they are not in the numbers.
@@ -44,36 +56,102 @@ pub(super) fn failed(finished: &Finished) -> Option<String> {
     ))
 }
 
+/// What can be wrong with the items of a decoder on a task.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    TooLong,
+    CutOff,
+    NoAnswer,
+}
+
 /// Prompts that do not fit, texts that are cut off, and extractors that find nothing at all: more likely
-/// the wrong ones than the models hopeless.
-fn of_arm(task: &Task, decoder: &str, own: &[&Record]) -> Vec<String> {
-    let mut said = Vec::new();
-    let (all, name) = (own.len(), &task.name);
+/// the wrong ones than the models hopeless. Decoders of which the same is true share a sentence.
+fn of_task(task: &Task, experiment: &Experiment, records: &[Record]) -> Vec<String> {
+    let mut groups: BTreeMap<Cause, Group<'_>> = BTreeMap::new();
+    for plan in &experiment.decoders {
+        let own = |r: &&Record| r.task == task.name && r.decoder == plan.name;
+        let own: Vec<&Record> = records.iter().filter(own).collect();
+        for (cause, count, of) in causes(task, &own) {
+            groups.entry(cause).or_default().add(&plan.name, count, of);
+        }
+    }
+    groups.into_iter().map(|(cause, group)| group.sentence(task, cause)).collect()
+}
+
+/// Each with how many items it is true of, and of how many.
+fn causes(task: &Task, own: &[&Record]) -> Vec<(Cause, usize, usize)> {
+    let mut found = Vec::new();
+    let all = own.len();
     let long = own.iter().filter(|record| record.stop == PROMPT_TOO_LONG).count();
     if long > 0 {
-        said.push(format!(
-            "{long} of {all} prompts of {name} do not fit the context of `{decoder}`: those items have \
-             no answer"
-        ));
+        found.push((Cause::TooLong, long, all));
     }
-    let Grading::Answer(extractor) = &task.grading else { return said };
+    if !matches!(task.grading, Grading::Answer(_)) {
+        return found;
+    }
     let texts = all - long;
     let at_limit = Stop::MaxTokens.to_string();
     let cut = own.iter().filter(|record| record.stop == at_limit).count();
     if 2 * cut > texts {
-        said.push(format!(
-            "{cut} of {texts} texts of `{decoder}` on {name} were cut off at `max_new_tokens`: where no \
-             answer is stated, what is read there is no more than the last so far"
-        ));
+        found.push((Cause::CutOff, cut, texts));
     }
     if texts > 0 && own.iter().all(|record| record.answer.is_none()) {
-        said.push(format!(
-            "`{extractor}` found no answer in any of the {texts} texts of `{decoder}` on {name}: look at \
-             some in report.html; if answers are there, the prompt asks for another form than the \
-             extractor reads, and if they are cut off, `max_new_tokens` is too small"
-        ));
+        found.push((Cause::NoAnswer, texts, texts));
     }
-    said
+    found
+}
+
+/// The decoders with one cause on one task: of each how many items, and of how many.
+#[derive(Default)]
+struct Group<'p> {
+    decoders: Vec<&'p str>,
+    counts: Vec<usize>,
+    of: Vec<usize>,
+}
+
+impl<'p> Group<'p> {
+    fn add(&mut self, decoder: &'p str, count: usize, of: usize) {
+        self.decoders.push(decoder);
+        self.counts.push(count);
+        self.of.push(of);
+    }
+
+    fn sentence(&self, task: &Task, cause: Cause) -> String {
+        let (name, decoders) = (&task.name, named(&self.decoders));
+        let (count, of) = (range(&self.counts), range(&self.of));
+        match (cause, &task.grading) {
+            (Cause::TooLong, _) => format!(
+                "{name}: {count} of {of} prompts do not fit the context ({decoders}): those items have \
+                 no answer"
+            ),
+            (Cause::NoAnswer, Grading::Answer(extractor)) => format!(
+                "{name}: `{extractor}` found no answer in any of the {of} texts ({decoders}): look at \
+                 some in report.html; if answers are there, the prompt asks for another form than the \
+                 extractor reads, and if they are cut off, `max_new_tokens` is too small"
+            ),
+            (Cause::CutOff | Cause::NoAnswer, _) => format!(
+                "{name}: {count} of {of} texts were cut off at `max_new_tokens` ({decoders}): where no \
+                 answer is stated, what is read there is no more than the last so far"
+            ),
+        }
+    }
+}
+
+fn range(counts: &[usize]) -> String {
+    let least = counts.iter().min().copied().unwrap_or(0);
+    let most = counts.iter().max().copied().unwrap_or(0);
+    if least == most { most.to_string() } else { format!("{least} to {most}") }
+}
+
+/// So many decoders are named, the others counted.
+const NAMED: usize = 4;
+
+fn named(decoders: &[&str]) -> String {
+    let names = decoders[..decoders.len().min(NAMED)].join(", ");
+    match decoders.len().saturating_sub(NAMED) {
+        0 => names,
+        more => format!("{names} … and {more} more"),
+    }
 }
 
 /// How often a decoder changed its way on the way.
@@ -89,4 +167,51 @@ fn adapted(decoder: &str, records: &[Record]) -> Option<String> {
             own().count()
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::sample;
+    use crate::task::Form;
+
+    fn experiment(decoders: usize) -> Experiment {
+        let decoder = |place| {
+            format!("[[decoders]]\nname = \"d{place}\"\nkind = \"single\"\nmodel = \"m\"\n")
+        };
+        let text = format!(
+            "name = \"x\"\n[models.m]\nsource = \"nano:draft\"\n{}[[tasks]]\nkind = \"nano\"\n",
+            (0..decoders).map(decoder).collect::<String>()
+        );
+        crate::config::read("x.toml", &text).unwrap()
+    }
+
+    /// Three decoders with three and four of four prompts too long: one line, and of the others nothing.
+    #[test]
+    fn decoders_with_one_cause_share_a_line() {
+        let (name, grading) = ("arc".to_owned(), Grading::Options);
+        let task = Task { name, items: Vec::new(), grading, form: Form::Chat };
+        let record = |decoder: &str, item: usize, long: bool| {
+            let stop = if long { PROMPT_TOO_LONG } else { "end" };
+            let (task, stop) = ("arc".to_owned(), stop.to_owned());
+            Record { task, stop, ..sample(decoder, &item.to_string(), true) }
+        };
+        let mut records: Vec<Record> = Vec::new();
+        for (decoder, long) in [("d0", 4), ("d1", 3), ("d2", 4), ("d3", 0)] {
+            records.extend((0..4).map(|item| record(decoder, item, item < long)));
+        }
+        let said = of_task(&task, &experiment(4), &records);
+        let wanted = "arc: 3 to 4 of 4 prompts do not fit the context (d0, d1, d2): those items have \
+                      no answer";
+        assert_eq!(said, [wanted]);
+    }
+
+    #[test]
+    fn a_handful_of_decoders_is_named_and_the_others_are_counted() {
+        assert_eq!(named(&["a"]), "a");
+        assert_eq!(named(&["a", "b", "c", "d"]), "a, b, c, d");
+        let many: Vec<String> = (0..41).map(|place| format!("d{place}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(named(&many), "d0, d1, d2, d3 … and 37 more");
+    }
 }

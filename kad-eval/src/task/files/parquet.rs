@@ -15,7 +15,7 @@ use parquet::record::{Field, Row};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{At, Records, malformed, not_empty, unreadable};
+use super::{At, Maker, Records, malformed, not_empty, unreadable};
 
 /// The rows of a table.
 ///
@@ -32,10 +32,10 @@ pub(super) fn rows<T: DeserializeOwned>(path: &Path) -> Result<Records<T>> {
         let at = At { path: path.clone(), unit: "row", number };
         match serde_json::from_value(row) {
             Ok(record) => Ok((at, record)),
-            Err(error) => Err(malformed(&at, &error)),
+            Err(error) => Err(malformed(&at, &error, Maker::Publisher)),
         }
     };
-    not_empty(&path, (1..).zip(rows).map(record).collect::<Result<_>>()?)
+    not_empty(&path, (1..).zip(rows).map(record).collect::<Result<_>>()?, Maker::Publisher)
 }
 
 fn objects(file: File) -> Result<Vec<Value>, ParquetError> {
