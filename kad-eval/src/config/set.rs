@@ -172,14 +172,16 @@ fn place(key: &str, labels: &[Vec<String>]) -> Result<usize> {
         return Ok(place);
     }
     let known: Vec<&str> = labels.iter().flatten().map(String::as_str).collect();
+    // Of an entry with a name the name: many have one kind.
+    let first = labels.iter().filter_map(|labels| labels.first()).map(String::as_str);
     let help = match (nearest(key, known.iter().copied()), labels.len()) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, 0) => "the list is empty".to_owned(),
         (None, 1) if known.is_empty() => "the only place is 0".to_owned(),
         (None, count) if known.is_empty() => format!("places count from 0 to {}", count - 1),
-        (None, 1) => format!("there is {}, at place 0", quoted(known.into_iter())),
+        (None, 1) => format!("there is {}, at place 0", quoted(first)),
         (None, count) => {
-            let names = quoted(known.into_iter());
+            let names = quoted(first);
             format!("there are {names}; places count from 0 to {}", count - 1)
         }
     };
@@ -201,6 +203,7 @@ name = "a b"
 levels = [{ draft = "m", length = 4 }, { draft = "n", length = 2 }]
 [[decoders]]
 name = "c"
+kind = "deferral"
 rule = { kind = "kad-dual", threshold = [0.2, 0.5] }
 [[tasks]]
 kind = "nano"
