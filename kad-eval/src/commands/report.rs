@@ -46,7 +46,7 @@ fn each<'f, T>(
     let mut runs = Vec::new();
     for (folder, words) in folders.iter().zip(begun) {
         match words {
-            Some(words) if enough => output::note(&format!("warning: left out: {words}")),
+            Some(words) if enough => output::warning(&format!("left out: {words}")),
             // Where too few remain, what is unfinished is the error.
             _ => runs.push(open(folder)?),
         }
@@ -81,7 +81,7 @@ fn shown(folder: &Path) -> Result<Summary> {
 }
 
 fn warn(words: &str) {
-    output::note(&format!("warning: {words}"));
+    output::warning(&words);
 }
 
 /// The finished items that a summary is of.
