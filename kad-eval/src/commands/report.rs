@@ -76,12 +76,8 @@ fn shown(folder: &Path) -> Result<Summary> {
         lines => lines,
     };
     let words = held.and_then(|held| older(folder, summed, held));
-    words.iter().for_each(|words| warn(words));
+    words.iter().for_each(|words| output::warning(words));
     Ok(summary)
-}
-
-fn warn(words: &str) {
-    output::warning(&words);
 }
 
 /// The finished items that a summary is of.
@@ -178,7 +174,7 @@ fn write_page(path: &Path, folders: &[PathBuf]) -> Result<()> {
     let page = match folders {
         [folder] => {
             let run = open(folder)?;
-            stale(&run).iter().for_each(|words| warn(words));
+            stale(&run).iter().for_each(|words| output::warning(words));
             report::page(&run.folder, &run.summary, &run.records)?
         }
         folders => report::comparison(&each(folders, 2, &compared)?)?,
