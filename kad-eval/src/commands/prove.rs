@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use comfy_table::ColumnConstraint;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use indicatif::ProgressBar;
 use kad_core::decode::{Decoder, Emitted, Limits, generate};
 use kad_core::oracle::{TextLaw, enumerate, text_law, total_variation};
@@ -209,8 +209,7 @@ fn print(args: &ProveArgs, proof: &Proof, verdicts: &[Verdict]) -> Result<()> {
         }
         return Ok(());
     }
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = crate::table::empty(UTF8_FULL_CONDENSED);
     table.set_header(["decoder", "claims the law of", "texts", "TV", ""]);
     for verdict in verdicts {
         table.add_row([

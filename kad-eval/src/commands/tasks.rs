@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{ContentArrangement, Table};
 use kad_backends::Source;
 use serde_json::json;
 
@@ -71,9 +70,7 @@ fn items(entry: &Entry) -> String {
 }
 
 fn table(data: Option<&Path>) -> Result<String> {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = crate::table::empty(UTF8_FULL_CONDENSED);
     table.set_header(["task", "measures", "metric", "items", "data", "licence", "source"]);
     for entry in &CATALOGUE {
         let file = entry.file.unwrap_or("–");

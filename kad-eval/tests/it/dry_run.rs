@@ -6,6 +6,8 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
+#[cfg(unix)]
+use crate::kad::interrupt;
 use crate::kad::{Lab, Ran, SMALL};
 
 fn dry(lab: &Lab, extra: &[&str]) -> Value {
@@ -37,12 +39,7 @@ fn a_dry_run_says_what_there_is_to_do_and_touches_nothing() {
     assert!((found["power"][0]["level"].as_f64().unwrap() - 0.025).abs() < 1e-12);
     assert!(!lab.path().join("results").exists(), "nothing is made");
     assert_eq!((&found["items"], &found["done"]), (&18.into(), &0.into()));
-    let bases: Vec<&str> = found["arms"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|arm| arm["basis"].as_str().unwrap())
-        .collect();
+    let bases = bases(&found);
     assert_eq!(bases, ["passes", "all-models", "all-models"]);
     assert!((sum(&found, "seconds_left") - found["seconds_left"].as_f64().unwrap()).abs() < 1e-9);
     assert!(found["seconds_left"].as_f64().unwrap() > 0.0);
@@ -162,12 +159,7 @@ fn what_was_assumed_is_said() {
     let text = "[[tasks]]\nkind = \"perplexity\"\nfile = \"experiment.toml\"\n";
     let lab = Lab::new(&(SMALL.replace("[[tasks]]", chain) + text));
     let found = dry(&lab, &[]);
-    let bases: Vec<&str> = found["arms"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|arm| arm["basis"].as_str().unwrap())
-        .collect();
+    let bases = bases(&found);
     assert_eq!(bases[..4], ["passes", "all-models", "all-models", "target-alone"]);
     assert_eq!(bases[4..], ["scored"; 4]);
     let text = lab.run(&["--dry-run", "--limit", "1"]).succeeds();
@@ -207,12 +199,15 @@ fn ctrl_c_ends_a_dry_run_with_nothing_written() {
         .unwrap();
     let line = first_line(&mut child, "timing passes");
     assert_eq!(line.as_deref(), Some("timing passes of 2 sets of models"));
-    let interrupted =
-        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    assert!(interrupted.unwrap().success());
+    interrupt(&child);
     let code = child.wait().unwrap().code();
     assert_eq!(code, Some(130));
     assert!(!lab.path().join("results").exists());
+}
+
+/// What the estimate of each row rests on.
+fn bases(found: &Value) -> Vec<&str> {
+    found["arms"].as_array().unwrap().iter().map(|arm| arm["basis"].as_str().unwrap()).collect()
 }
 
 /// The first line on stderr that has these words.

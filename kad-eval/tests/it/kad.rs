@@ -55,6 +55,13 @@ fn ran(output: &Output) -> Ran {
     }
 }
 
+/// What Ctrl-C does.
+#[cfg(unix)]
+pub(crate) fn interrupt(child: &std::process::Child) {
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
 /// A folder with an experiment file in it; results go beside it.
 pub(crate) struct Lab {
     folder: TempDir,

@@ -337,8 +337,7 @@ fn an_interrupted_profile_leaves_nothing() {
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let mut lines = stderr.lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("rounds of passes")), "it is measuring now");
-    let pid = child.id().to_string();
-    std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    crate::kad::interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(lines.any(|line| line.contains("interrupted: no profile was written")));
     let left = std::fs::read_dir(bench.lab.path()).unwrap().map(|entry| entry.unwrap().file_name());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, Table};
 use serde::Serialize;
 
 use super::estimate::{Basis, Row, estimate};
@@ -267,9 +267,7 @@ impl DryRun<'_> {
 }
 
 fn framed<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = crate::table::empty(UTF8_FULL_CONDENSED);
     table.set_header(header);
     table
 }

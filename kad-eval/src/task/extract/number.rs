@@ -1,5 +1,7 @@
 //! Numbers in prose.
 
+use std::ops::Range;
+
 use super::{Pattern, boxed, compile};
 
 /// A number: sign, currency, digits with or without thousands separators, decimals, one fraction bar.
@@ -49,7 +51,8 @@ pub(super) fn answer(text: &str) -> Option<String> {
     });
     let boxes = boxed::boxes(&text).into_iter();
     let boxed = boxes.filter_map(|(at, formula)| Some((at, first(result(formula))?)));
-    let stated = said(&text).chain(marked).chain(boxed).max_by_key(|(at, _)| *at);
+    let in_words = said(&text).map(|(place, number)| (place.start, number));
+    let stated = in_words.chain(marked).chain(boxed).max_by_key(|(at, _)| *at);
     stated.map(|(_, number)| number).or_else(|| last(&text))
 }
 
@@ -64,10 +67,7 @@ pub(super) fn in_words(text: &str) -> Option<String> {
             && !next.is_some_and(|c| "\\^_+-*/=({".contains(c))
             && !filler.contains(['\\', '(', '√'])
     };
-    let found = SAID.captures_iter(&text).filter_map(|found| found.get(1));
-    let alone = found.filter(|number| alone(number.start(), number.end()));
-    let starts: Vec<usize> = alone.map(|number| number.start()).collect();
-    said(&text).filter(|(at, _)| starts.contains(at)).last().map(|(_, number)| number)
+    said(&text).filter(|(place, _)| alone(place.start, place.end)).last().map(|(_, number)| number)
 }
 
 /// Whether what is stated is said not to be so.
@@ -75,8 +75,8 @@ pub(super) fn denies(statement: &str) -> bool {
     DENIES.is_match(statement)
 }
 
-/// Where an answer is stated in words, and its number.
-fn said(text: &str) -> impl Iterator<Item = (usize, String)> {
+/// Where a number is stated in words, and which one it states.
+fn said(text: &str) -> impl Iterator<Item = (Range<usize>, String)> {
     SAID.captures_iter(text).filter_map(move |found| {
         let (all, number) = (found.get(0)?, found.get(1)?);
         let denied = denies(&text[all.start()..number.start()]);
@@ -88,7 +88,7 @@ fn said(text: &str) -> impl Iterator<Item = (usize, String)> {
         let whole = result(sentence);
         let result = if whole.len() < sentence.len() { first(whole) } else { None };
         Some((
-            number.start(),
+            number.range(),
             result.unwrap_or_else(|| signed(text, number.start(), number.as_str())),
         ))
     })
