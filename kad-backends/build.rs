@@ -1,9 +1,9 @@
 //! Where libtorch is, noted in what is linked with it.
 //!
 //! A program linked with libtorch asks the loader for it before `main`. So that this works without
-//! `LD_LIBRARY_PATH`, the folder that the build found it in becomes a run path of this crate's tests
-//! and examples. Cargo does not hand such arguments on: a crate that makes a program of this one gets
-//! the folder as `DEP_KAD_BACKENDS_LIBTORCH` in its build script, and says
+//! `LD_LIBRARY_PATH`, the folder that the build found it in becomes a run path of this crate's
+//! tests and examples. Cargo does not hand such arguments on: a crate that makes a program of this
+//! one gets the folder as `DEP_KAD_BACKENDS_LIBTORCH` in its build script, and says
 //! `cargo::rustc-link-arg=-Wl,-rpath,FOLDER` itself, as kad-eval does.
 
 use std::path::PathBuf;

@@ -62,8 +62,8 @@ def deferred(rule, value, p, fallback):
     raise ValueError(rule)
 
 
-def step_law(method, logits, args):
-    """The law of the next token, and the deferred mass of every row."""
+def step_distribution(method, logits, args):
+    """The distribution of the next token, and the deferred mass of every row."""
     rule, _, value = method.partition(":")
     if rule == "greedy":
         best = logits[value].argmax(-1)
@@ -128,8 +128,8 @@ def generate(models, prompts, method, args):
     mass_sum, steps = 0.0, 0
     for _ in range(LIMIT):
         logits = {k: r.read(ids, positions) for k, r in readers.items()}
-        law, mass = step_law(method, logits, args)
-        token = torch.multinomial(law, 1)
+        distribution, mass = step_distribution(method, logits, args)
+        token = torch.multinomial(distribution, 1)
         mass_sum += float(mass[alive].sum())
         steps += int(alive.sum())
         for i in alive.nonzero().flatten().tolist():

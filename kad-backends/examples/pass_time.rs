@@ -1,5 +1,5 @@
-//! What a pass costs: seconds for 1 to 64 tokens at once, all rows of logits returned, as a chain and
-//! as the nodes of a tree in which each has two children.
+//! What a pass costs: seconds for 1 to 64 tokens at once, all rows of logits returned, as a chain
+//! and as the nodes of a tree in which each has two children.
 //!
 //! ```text
 //! cargo run --release -p kad-backends --example pass_time -- SOURCE [DTYPE [BACKEND [CONTEXT]]]

@@ -2,8 +2,8 @@
 
 use kad_core::TokenId;
 
-/// `tokens` in pieces of at most `size`, each with how many of its own are among the last `wanted` of
-/// all.
+/// `tokens` in pieces of at most `size`, each with how many of its own are among the last `wanted`
+/// of all.
 pub(crate) fn chunks(
     tokens: &[TokenId],
     size: usize,

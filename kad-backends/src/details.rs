@@ -32,10 +32,10 @@ pub struct ModelDetails {
     pub layers: usize,
     /// Whose first blocks it is, if it is an early exit; everything below counts its own part.
     pub early_exit: Option<EarlyExit>,
-    /// Numbers in its tensors; a head that is the embedding counts once. Of an ONNX graph, numbers in
-    /// its weights without scales and tables of angles, however they are packed, and once more those
-    /// of a head that it rounded in a copy; `None` where it packs them in a way that kad does not
-    /// know.
+    /// Numbers in its tensors; a head that is the embedding counts once. Of an ONNX graph, numbers
+    /// in its weights without scales and tables of angles, however they are packed, and once more
+    /// those of a head that it rounded in a copy; `None` where it packs them in a way that kad does
+    /// not know.
     pub parameters: Option<u64>,
     /// How many tensors are stored in which type.
     pub stored: Vec<(StoredType, usize)>,
@@ -54,8 +54,8 @@ pub struct ModelDetails {
     pub options: RunOptions,
     /// The backend's library, as far as the machine decides about it when the program runs.
     pub library: Option<String>,
-    /// Whether the law after a token depends on what else is in its pass.
-    pub law_depends_on_pass: bool,
+    /// Whether the distribution after a token depends on what else is in its pass.
+    pub distribution_depends_on_pass: bool,
     /// What to know about how it runs, if anything.
     pub remark: Option<String>,
     /// The most tokens a session may hold.
@@ -116,8 +116,8 @@ impl Counts {
     }
 }
 
-/// A key and a value of `kv_heads · head_dim` numbers in each block: `f64` in `naive`, `f32` elsewhere,
-/// whatever type the weights have.
+/// A key and a value of `kv_heads · head_dim` numbers in each block: `f64` in `naive`, `f32`
+/// elsewhere, whatever type the weights have.
 pub(crate) fn cache_bytes(spec: &DecoderSpec, backend: Backend) -> u64 {
     let number = if backend == Backend::Naive { 8 } else { 4 };
     2 * number * spec.layers as u64 * spec.kv_width() as u64
@@ -161,8 +161,8 @@ impl fmt::Display for EarlyExit {
 }
 
 impl ModelDetails {
-    /// Bytes of its weights while it runs: of the matrices as they are kept, or, where that is not known,
-    /// of the tensors as stored.
+    /// Bytes of its weights while it runs: of the matrices as they are kept, or, where that is not
+    /// known, of the tensors as stored.
     pub fn weight_bytes_in_use(&self) -> u64 {
         if self.kept_bytes > 0 { self.kept_bytes } else { self.weight_bytes }
     }

@@ -29,20 +29,21 @@ pub trait LayeredModel: LanguageModel {
     /// backend that cannot stop early.
     fn early_exit(&self, name: &str, layers: usize) -> Result<Box<dyn LayeredModel>, LoadError>;
 
-    /// What whoever runs it should know about how it runs, for [`ModelDetails`](crate::ModelDetails).
+    /// What whoever runs it should know about how it runs, for
+    /// [`ModelDetails`](crate::ModelDetails).
     fn remark(&self) -> Option<String> {
         None
     }
 
-    /// The library that computes it, as far as the machine decides about that when the program runs:
-    /// its version or its threads. With another one it may be faster or compute other bits.
+    /// The library that computes it, as far as the machine decides about that when the program
+    /// runs: its version or its threads. With another one it may be faster or compute other bits.
     fn library(&self) -> Option<String> {
         None
     }
 
-    /// Whether the law after a token depends on what else is in its pass, beyond rounding: then no
-    /// verification in wide passes is exact.
-    fn law_depends_on_pass(&self) -> bool {
+    /// Whether the distribution after a token depends on what else is in its pass, beyond rounding:
+    /// then no verification in wide passes is exact.
+    fn distribution_depends_on_pass(&self) -> bool {
         false
     }
 }

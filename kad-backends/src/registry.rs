@@ -193,7 +193,7 @@ pub fn load_with(
         backend: request.backend,
         options: *options,
         library: model.library(),
-        law_depends_on_pass: model.law_depends_on_pass(),
+        distribution_depends_on_pass: model.distribution_depends_on_pass(),
         remark: model.remark(),
         context_len: model.context_len(),
         cache_bytes: details::cache_bytes(model.spec(), request.backend),

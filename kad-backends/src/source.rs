@@ -63,13 +63,13 @@ impl Source {
         }
     }
 
-    /// Where the graph for the `ort` backend is looked for, and of which dtype: of a repository of the
-    /// hub the graph of the dtype is fetched, not the safetensors, with what belongs to it; anything
-    /// else is as [`resolve`](Self::resolve) has it.
+    /// Where the graph for the `ort` backend is looked for, and of which dtype: of a repository of
+    /// the hub the graph of the dtype is fetched, not the safetensors, with what belongs to it;
+    /// anything else is as [`resolve`](Self::resolve) has it.
     ///
     /// # Errors
-    /// Those of [`resolve`](Self::resolve), and [`LoadError::Unsupported`] for a dtype that no graph
-    /// has.
+    /// Those of [`resolve`](Self::resolve), and [`LoadError::Unsupported`] for a dtype that no
+    /// graph has.
     pub(crate) fn resolve_graph(
         &self,
         dtype: Dtype,

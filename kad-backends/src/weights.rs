@@ -181,7 +181,8 @@ impl TensorView<'_> {
     /// All elements, row-major, dequantised where needed.
     ///
     /// # Errors
-    /// [`LoadError::WrongSize`] if the bytes do not fit the shape; readers of files have excluded it.
+    /// [`LoadError::WrongSize`] if the bytes do not fit the shape; readers of files have excluded
+    /// it.
     pub fn to_f32(&self) -> Result<Vec<f32>, LoadError> {
         self.check_size()?;
         Ok(dequant::to_f32(self.stored, self.bytes))

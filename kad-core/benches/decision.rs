@@ -8,23 +8,23 @@ mod cases;
 use cases::{SHAPES, SIZES, rules};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use kad_core::deferral::Deferral;
-use kad_core::{Law, Sampling, SamplingSettings, mixture};
+use kad_core::{Distribution, Sampling, SamplingSettings, mixture};
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Calls `bench` with the name of each case, its logits and its law.
-fn for_each_case(mut bench: impl FnMut(BenchmarkId, &[f32], &Law)) {
+/// Calls `bench` with the name of each case, its logits and its distribution.
+fn for_each_case(mut bench: impl FnMut(BenchmarkId, &[f32], &Distribution)) {
     let plain = Sampling::at_temperature(1.0).expect("in range");
     for (shape, logits) in SHAPES {
         for vocab in SIZES {
-            let (logits, mut law) = (logits(vocab), Law::default());
-            plain.law(&logits, &[], &mut law).expect("finite logits");
-            bench(BenchmarkId::new(shape, vocab), &logits, &law);
+            let (logits, mut distribution) = (logits(vocab), Distribution::default());
+            plain.distribution(&logits, &[], &mut distribution).expect("finite logits");
+            bench(BenchmarkId::new(shape, vocab), &logits, &distribution);
         }
     }
 }
 
-fn laws(criterion: &mut Criterion) {
+fn distributions(criterion: &mut Criterion) {
     let default = SamplingSettings::default();
     let settings = [
         ("softmax", default),
@@ -35,10 +35,10 @@ fn laws(criterion: &mut Criterion) {
     for (name, settings) in settings {
         let sampling = Sampling::new(settings).expect("in range");
         let mut group = criterion.benchmark_group(name);
-        let mut out = Law::default();
+        let mut out = Distribution::default();
         for_each_case(|id, logits, _| {
             group.bench_function(id, |b| {
-                b.iter(|| sampling.law(black_box(logits), &[], &mut out));
+                b.iter(|| sampling.distribution(black_box(logits), &[], &mut out));
             });
         });
         group.finish();
@@ -49,8 +49,10 @@ fn decisions(criterion: &mut Criterion) {
     for (name, rule) in rules().expect("in range") {
         let mut group = criterion.benchmark_group(name);
         let mut out = Deferral::default();
-        for_each_case(|id, _, law| {
-            group.bench_function(id, |b| b.iter(|| rule.decide(black_box(law), law, &mut out)));
+        for_each_case(|id, _, distribution| {
+            group.bench_function(id, |b| {
+                b.iter(|| rule.decide(black_box(distribution), distribution, &mut out))
+            });
         });
         group.finish();
     }
@@ -60,11 +62,11 @@ fn mixtures(criterion: &mut Criterion) {
     let rules = rules().expect("in range");
     let (_, rule) = rules.iter().find(|(name, _)| *name == "kad-primal").expect("a rule of ours");
     let mut group = criterion.benchmark_group("mix");
-    let (mut deferral, mut out) = (Deferral::default(), Law::default());
-    for_each_case(|id, _, law| {
-        rule.decide(law, law, &mut deferral);
+    let (mut deferral, mut out) = (Deferral::default(), Distribution::default());
+    for_each_case(|id, _, distribution| {
+        rule.decide(distribution, distribution, &mut deferral);
         group.bench_function(id, |b| {
-            b.iter(|| mixture::mix(black_box(law), law, &deferral, &mut out));
+            b.iter(|| mixture::mix(black_box(distribution), distribution, &deferral, &mut out));
         });
     });
     group.finish();
@@ -77,6 +79,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(600))
         .sample_size(20);
-    targets = laws, decisions, mixtures
+    targets = distributions, decisions, mixtures
 }
 criterion_main!(benches);

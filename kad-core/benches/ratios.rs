@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use cases::{SHAPES, SIZES, rules};
 use kad_core::deferral::{Deferral, Rule};
-use kad_core::{Law, Sampling};
+use kad_core::{Distribution, Sampling};
 
 /// Odd, so that the median is one of them.
 const REPETITIONS: usize = 41;
@@ -28,7 +28,13 @@ fn main() {
     let rules = rules().expect("in range");
     println!(
         "{:<22} {:<7} {:>7} {:>12} {:>12}  {:<21} {:<21}",
-        "rule", "law", "vocab", "softmax [us]", "alone [us]", "alone / softmax", "both / softmax"
+        "rule",
+        "distribution",
+        "vocab",
+        "softmax [us]",
+        "alone [us]",
+        "alone / softmax",
+        "both / softmax"
     );
     for (name, rule) in &rules {
         for (shape, logits) in SHAPES {
@@ -43,15 +49,17 @@ fn main() {
 /// The columns after the vocabulary size.
 fn measure(rule: &Rule, logits: &[f32], repetitions: usize) -> String {
     let softmax = Sampling::at_temperature(1.0).expect("in range");
-    let (mut law, mut deferral) = (Law::default(), Deferral::default());
+    let (mut distribution, mut deferral) = (Distribution::default(), Deferral::default());
     let (mut base, mut alone, mut both) = (Vec::new(), Vec::new(), Vec::new());
     // The first repetition warms up.
     for _ in 0..=repetitions {
-        base.push(seconds(|| softmax.law(black_box(logits), &[], &mut law).expect("finite")));
-        alone.push(seconds(|| rule.decide(black_box(&law), &law, &mut deferral)));
+        base.push(seconds(|| {
+            softmax.distribution(black_box(logits), &[], &mut distribution).expect("finite")
+        }));
+        alone.push(seconds(|| rule.decide(black_box(&distribution), &distribution, &mut deferral)));
         both.push(seconds(|| {
-            softmax.law(black_box(logits), &[], &mut law).expect("finite");
-            rule.decide(black_box(&law), &law, &mut deferral);
+            softmax.distribution(black_box(logits), &[], &mut distribution).expect("finite");
+            rule.decide(black_box(&distribution), &distribution, &mut deferral);
         }));
     }
     let ratio = |times: &[f64]| times.iter().zip(&base).skip(1).map(|(t, b)| t / b).collect();

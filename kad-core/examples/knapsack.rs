@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release -p kad-core --example knapsack`
 //!
-//! Laws are made up: softmax of normal logits of a given spread, and Zipf's. One line for each law
-//! and budget: times of `relax` and `exact`, states looked at, whether the optimum is proved, how
-//! many nats it is above the greedy value, and `bound − value`.
+//! Distributions are made up: softmax of normal logits of a given spread, and Zipf's. One line for
+//! each distribution and budget: times of `relax` and `exact`, states looked at, whether the
+//! optimum is proved, how many nats it is above the greedy value, and `bound − value`.
 
 // A program; the library prints nothing.
 #![allow(clippy::print_stdout)]
@@ -12,11 +12,11 @@
 use std::time::Instant;
 
 use kad_core::knapsack::{ExactLimits, Items, exact, relax};
-use kad_core::{Law, LawError};
+use kad_core::{Distribution, DistributionError};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-fn main() -> Result<(), LawError> {
+fn main() -> Result<(), DistributionError> {
     for vocab in [1_000, 151_936] {
         for spread in [1.0, 2.5, 4.0, 6.0] {
             report(&format!("softmax {spread:.1}"), &softmax_of_normal(vocab, spread)?);
@@ -30,8 +30,8 @@ fn main() -> Result<(), LawError> {
     Ok(())
 }
 
-fn report(name: &str, law: &Law) {
-    let items = Items::surprisal(law);
+fn report(name: &str, distribution: &Distribution) {
+    let items = Items::surprisal(distribution);
     let entropy: f64 = items.values().iter().sum();
     for budget in [0.05, 0.2, 0.4, 0.7] {
         let start = Instant::now();
@@ -43,7 +43,7 @@ fn report(name: &str, law: &Law) {
         println!(
             "V {:6} {name:11} H {entropy:4.1} b {budget:.2}: relax {relaxing:9.1?} exact \
              {solving:9.1?} {:6} states, proved {:5}; greedy misses {:.1e}, bracket {:.1e}",
-            law.len(),
+            distribution.len(),
             found.states,
             found.proved,
             found.value - relaxed.value,
@@ -53,7 +53,7 @@ fn report(name: &str, law: &Law) {
 }
 
 /// `p ∝ e^(spread · z)`, `z` standard normal (Box and Muller), always the same.
-fn softmax_of_normal(vocab: usize, spread: f64) -> Result<Law, LawError> {
+fn softmax_of_normal(vocab: usize, spread: f64) -> Result<Distribution, DistributionError> {
     let mut numbers = ChaCha8Rng::seed_from_u64(7);
     let mut normal = || {
         let (radius, angle): (f64, f64) = (numbers.random(), numbers.random());
@@ -62,7 +62,7 @@ fn softmax_of_normal(vocab: usize, spread: f64) -> Result<Law, LawError> {
     normalised((0..vocab).map(|_| (spread * normal()).exp()).collect())
 }
 
-fn normalised(weights: Vec<f64>) -> Result<Law, LawError> {
+fn normalised(weights: Vec<f64>) -> Result<Distribution, DistributionError> {
     let total: f64 = weights.iter().sum();
-    Law::from_probs(weights.iter().map(|weight| weight / total).collect())
+    Distribution::from_probs(weights.iter().map(|weight| weight / total).collect())
 }

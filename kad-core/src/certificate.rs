@@ -1,29 +1,30 @@
 //! What one deferral decision is worth, and how much better it could have been.
 
 use crate::deferral::Deferral;
+use crate::distribution::Distribution;
 use crate::knapsack::{Items, at_least_the_whole, dual, relax};
-use crate::law::Law;
 use crate::mixture::mix;
 use crate::sum::sum_by;
 
-/// An account of one decision `d` over a base law `p` and an aligned law `q*`: what it hands over,
-/// what that is worth in the knapsack of Hammal et al. (arXiv 2510.27017), bounds on what any
-/// decision of the same budget could be worth, and what it does to the law that is drawn from.
+/// An account of one decision `d` over a base distribution `p` and an aligned distribution `q*`:
+/// what it hands over, what that is worth in the knapsack of Hammal et al. (arXiv 2510.27017),
+/// bounds on what any decision of the same budget could be worth, and what it does to the
+/// distribution that is drawn from.
 ///
 /// Values are in nats. With `b` the budget,
 /// `greedy ≤ optimum ≤ linear = min_μ L(μ)`, and `linear − greedy ≤ 1/e`. An exact optimum for the
 /// same items comes from [`knapsack::exact`](crate::knapsack::exact()).
 ///
 /// ```
-/// use kad_core::{Certificate, Law, deferral::{BaseRule, Deferral, KadPrimal}};
-/// let base = Law::from_probs(vec![0.5, 0.3, 0.2])?;
+/// use kad_core::{Certificate, Distribution, deferral::{BaseRule, Deferral, KadPrimal}};
+/// let base = Distribution::from_probs(vec![0.5, 0.3, 0.2])?;
 /// let mut decision = Deferral::default();
 /// KadPrimal::new(0.25)?.decide(&base, &mut decision);
 /// let told = Certificate::new(&base, &base, &decision, Some(0.25));
 /// assert_eq!((told.mass, told.budget), (0.2, 0.25));
 /// assert_eq!(told.value, told.greedy);
 /// assert!((told.gap - 0.05 * -0.3f64.ln()).abs() < 1e-12);
-/// // Base and aligned law are the same here, and still the mixture is another one: D(1 − D).
+/// // Base and aligned distribution are the same here, and still the mixture is another one: D(1 − D).
 /// assert!((told.tv_base - 0.2 * 0.8).abs() < 1e-12);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -47,15 +48,15 @@ pub struct Certificate {
     pub multiplier: f64,
     /// `linear − greedy` ∈ [0, 1/e]: what rounding the relaxation down can have cost at most.
     pub gap: f64,
-    /// Total variation distance between the mixture and the base law; at most `D`.
+    /// Total variation distance between the mixture and the base distribution; at most `D`.
     pub tv_base: f64,
-    /// Total variation distance between the mixture and the aligned law; at most `1 − D`.
+    /// Total variation distance between the mixture and the aligned distribution; at most `1 − D`.
     pub tv_aligned: f64,
-    /// Probability that a draw of the aligned law is accepted as one of the mixture by
+    /// Probability that a draw of the aligned distribution is accepted as one of the mixture by
     /// speculative decoding, `Σ min(π, q*) = 1 − TV(π, q*)`.
     pub acceptance: f64,
-    /// The mixture `π = (1 − d) p + q* D`, the law of the token.
-    pub mixture: Law,
+    /// The mixture `π = (1 − d) p + q* D`, the distribution of the token.
+    pub mixture: Distribution,
 }
 
 impl Certificate {
@@ -63,12 +64,17 @@ impl Certificate {
     ///
     /// `budget` is the rule's own, as KAD primal has one. A rule without one is held to the mass
     /// that it spent: how well was that placed? (The dual rule then always has `value = linear`: a
-    /// threshold is optimal for what it spends.) A budget of 1 or more admits the whole law,
-    /// whatever its sum rounds to; one that is negative or NaN counts as 0.
+    /// threshold is optimal for what it spends.) A budget of 1 or more admits the whole
+    /// distribution, whatever its sum rounds to; one that is negative or NaN counts as 0.
     ///
     /// Cost: expected `O(V)`, and a few buffers of that size.
-    pub fn new(base: &Law, aligned: &Law, deferral: &Deferral, budget: Option<f64>) -> Self {
-        let mut mixture = Law::default();
+    pub fn new(
+        base: &Distribution,
+        aligned: &Distribution,
+        deferral: &Deferral,
+        budget: Option<f64>,
+    ) -> Self {
+        let mut mixture = Distribution::default();
         let mass = mix(base, aligned, deferral, &mut mixture);
 
         let items = Items::surprisal(base);
@@ -101,8 +107,8 @@ impl Certificate {
     /// same budget, in nats.
     ///
     /// ```
-    /// use kad_core::{Certificate, Law, deferral::{BaseRule, Deferral, RandomDeferral}};
-    /// let base = Law::from_probs(vec![0.7, 0.2, 0.1])?;
+    /// use kad_core::{Certificate, Distribution, deferral::{BaseRule, Deferral, RandomDeferral}};
+    /// let base = Distribution::from_probs(vec![0.7, 0.2, 0.1])?;
     /// let mut decision = Deferral::default();
     /// RandomDeferral::new(0.3)?.decide(&base, &mut decision);
     /// // A coin hands over as much as the two unlikely tokens weigh, but likely ones as well.
@@ -116,7 +122,7 @@ impl Certificate {
 }
 
 /// `Σ min(p, q)`.
-fn overlap(p: &Law, q: &Law) -> f64 {
+fn overlap(p: &Distribution, q: &Distribution) -> f64 {
     let (p, q) = (p.probs(), q.probs());
     sum_by(p.len().min(q.len()), |token| p[token].min(q[token]))
 }

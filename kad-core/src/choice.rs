@@ -1,25 +1,27 @@
 //! Where a decoder's randomness comes from.
 //!
 //! Decoders never hold a generator. They ask a [`ChoiceSource`], which either draws
-//! ([`SampledChoices`]) or walks every possibility ([`oracle::enumerate`](crate::oracle::enumerate)):
-//! the code that is proved to have a law is the code that runs.
+//! ([`SampledChoices`]) or walks every possibility
+//! ([`oracle::enumerate`](crate::oracle::enumerate)): the code that is proved to have a
+//! distribution is the code that runs.
 
 use rand::{Rng, RngExt};
 
-use crate::law::Law;
+use crate::distribution::Distribution;
 use crate::vocab::TokenId;
 
 /// Answers the random questions of a decoder, whose probabilities are `f64` unless something is
 /// proved in another [`Number`](crate::Number). Dyn-safe.
 pub trait ChoiceSource<N = f64> {
-    /// A token distributed as `law`.
-    fn token(&mut self, law: &Law<N>) -> TokenId;
+    /// A token distributed as `distribution`.
+    fn token(&mut self, distribution: &Distribution<N>) -> TokenId;
 
     /// The token at the quantile of uniform number `place`: each place has one uniform, however
-    /// often and for whichever law it is asked, and the tokens of different places are independent.
-    /// So two laws asked at one place give the same token wherever they can agree on it by
-    /// quantiles. Places count from 0 in the life of the source: one source, one text.
-    fn token_at(&mut self, place: usize, law: &Law<N>) -> TokenId;
+    /// often and for whichever distribution it is asked, and the tokens of different places are
+    /// independent. So two distributions asked at one place give the same token wherever they can
+    /// agree on it by quantiles. Places count from 0 in the life of the source: one source, one
+    /// text.
+    fn token_at(&mut self, place: usize, distribution: &Distribution<N>) -> TokenId;
 
     /// `true` with `probability` ∈ [0, 1]. Certain answers (0 and 1) use no randomness.
     fn accept(&mut self, probability: N) -> bool;
@@ -30,10 +32,10 @@ pub trait ChoiceSource<N = f64> {
 /// [`token`](ChoiceSource::token) would have had.
 ///
 /// ```
-/// use kad_core::{ChoiceSource, Law, SampledChoices};
+/// use kad_core::{ChoiceSource, Distribution, SampledChoices};
 /// let mut choices = SampledChoices::seeded(7);
-/// assert_eq!(choices.token(&Law::from_probs(vec![0.0, 1.0])?), 1);
-/// # Ok::<(), kad_core::LawError>(())
+/// assert_eq!(choices.token(&Distribution::from_probs(vec![0.0, 1.0])?), 1);
+/// # Ok::<(), kad_core::DistributionError>(())
 /// ```
 pub struct SampledChoices<R> {
     rng: R,
@@ -56,15 +58,15 @@ impl<R: Rng> SampledChoices<R> {
 }
 
 impl<R: Rng> ChoiceSource for SampledChoices<R> {
-    fn token(&mut self, law: &Law) -> TokenId {
-        law.pick(self.rng.random::<f64>())
+    fn token(&mut self, distribution: &Distribution) -> TokenId {
+        distribution.pick(self.rng.random::<f64>())
     }
 
-    fn token_at(&mut self, place: usize, law: &Law) -> TokenId {
+    fn token_at(&mut self, place: usize, distribution: &Distribution) -> TokenId {
         while self.places.len() <= place {
             self.places.push(self.rng.random());
         }
-        law.pick(self.places[place])
+        distribution.pick(self.places[place])
     }
 
     fn accept(&mut self, probability: f64) -> bool {
@@ -84,9 +86,9 @@ mod tests {
     /// Pins the stream: a change here changes every recorded run.
     #[test]
     fn value_stability() {
-        let law = Law::from_probs(vec![0.125; 8]).unwrap();
+        let distribution = Distribution::from_probs(vec![0.125; 8]).unwrap();
         let mut choices = SampledChoices::seeded(2026);
-        let tokens: Vec<_> = (0..10).map(|_| choices.token(&law)).collect();
+        let tokens: Vec<_> = (0..10).map(|_| choices.token(&distribution)).collect();
         assert_eq!(tokens, STABLE_TOKENS);
     }
 
@@ -95,13 +97,13 @@ mod tests {
     /// n = 200,000, four cells, χ² with 3 degrees of freedom at α = 0.001 (critical value 16.27):
     /// a bias of 0.005 in one cell is caught with a power above 0.99. Fixed seed.
     #[test]
-    fn drawn_frequencies_match_the_law() {
+    fn drawn_frequencies_match_the_distribution() {
         let probs = [0.1, 0.2, 0.3, 0.4];
-        let law = Law::from_probs(probs.to_vec()).unwrap();
+        let distribution = Distribution::from_probs(probs.to_vec()).unwrap();
         let mut choices = SampledChoices::seeded(1);
         let n = 200_000;
         let mut counts = [0u32; 4];
-        (0..n).for_each(|_| counts[choices.token(&law) as usize] += 1);
+        (0..n).for_each(|_| counts[choices.token(&distribution) as usize] += 1);
         let chi2: f64 = probs
             .iter()
             .zip(counts)
@@ -113,10 +115,10 @@ mod tests {
     /// Asked by place, in any order and more than once, the stream is the one asked in turn.
     #[test]
     fn places_have_the_uniforms_of_the_sequence() {
-        let law = Law::from_probs(vec![0.125; 8]).unwrap();
+        let distribution = Distribution::from_probs(vec![0.125; 8]).unwrap();
         let mut choices = SampledChoices::seeded(2026);
         for place in [3, 0, 9, 3, 1] {
-            assert_eq!(choices.token_at(place, &law), STABLE_TOKENS[place]);
+            assert_eq!(choices.token_at(place, &distribution), STABLE_TOKENS[place]);
         }
     }
 
@@ -144,7 +146,7 @@ mod tests {
         let mut choices = SampledChoices::new(Zeros);
         assert!(!choices.accept(0.0));
         assert!(choices.accept(f64::MIN_POSITIVE));
-        assert_eq!(choices.token(&Law::from_probs(vec![0.0, 0.25, 0.75]).unwrap()), 1);
+        assert_eq!(choices.token(&Distribution::from_probs(vec![0.0, 0.25, 0.75]).unwrap()), 1);
     }
 
     #[test]

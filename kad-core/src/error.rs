@@ -153,10 +153,10 @@ fn check_ids(mut tokens: impl Iterator<Item = TokenId>, vocab: usize) -> Result<
     }
 }
 
-/// Numbers that are no law.
+/// Numbers that are no distribution.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum LawError {
+pub enum DistributionError {
     /// A logit or a probability that is not a number, or infinitely large.
     #[error("entry of token {token} is {value}")]
     NotFinite {
@@ -197,16 +197,16 @@ pub enum DecodeError {
         #[source]
         source: ModelError,
     },
-    /// A model's logits are no law.
+    /// A model's logits are no distribution.
     #[error("model `{model}` gave unusable logits after {position} tokens")]
-    Law {
+    Distribution {
         /// The model's name.
         model: String,
         /// Length of the prefix they follow.
         position: usize,
         /// What is wrong with them.
         #[source]
-        source: LawError,
+        source: DistributionError,
     },
     /// Nothing to condition on.
     #[error("the prompt has no tokens: give at least one")]

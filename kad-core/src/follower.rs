@@ -34,7 +34,8 @@ pub struct Follower<'m> {
     tree: TokenTree,
     /// One row for each of its nodes.
     tree_rows: LogitRows,
-    /// How many of its first nodes are tokens of the context that were missing, one after the other.
+    /// How many of its first nodes are tokens of the context that were missing, one after the
+    /// other.
     stem: usize,
 }
 
@@ -134,10 +135,10 @@ impl<'m> Follower<'m> {
         Ok(places.into_iter().map(|place| self.at(place)))
     }
 
-    /// Runs `tree`, which follows `context`, with what is missing of the context in one pass (a long
-    /// prompt in one of its own). [`row_at`](Self::row_at) then knows the row after the context and
-    /// after every path. What is known already is not computed again: a tree may grow pass by pass,
-    /// and a text that goes on along a path keeps that path.
+    /// Runs `tree`, which follows `context`, with what is missing of the context in one pass (a
+    /// long prompt in one of its own). [`row_at`](Self::row_at) then knows the row after the
+    /// context and after every path. What is known already is not computed again: a tree may grow
+    /// pass by pass, and a text that goes on along a path keeps that path.
     ///
     /// Returns whether all these rows are known now. Nothing is done and nothing known anew if the
     /// session has no [tree attention](crate::TreeSession), or the context no room for all nodes

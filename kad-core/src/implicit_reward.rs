@@ -1,8 +1,8 @@
 //! Implicit reward: a base model moved by what alignment did to a small one.
 
+use crate::distribution::Distribution;
 use crate::error::DecodeError;
 use crate::follower::{Follower, SharedFollower};
-use crate::law::Law;
 use crate::model::LanguageModel;
 use crate::predictor::{self, Predictor};
 use crate::sampling::Sampling;
@@ -16,8 +16,8 @@ pub enum ImpossibleInSmall {
     /// They are impossible.
     #[default]
     Exclude,
-    /// `ln q*(y) − ln q(y)` is at most this many nats, for every token. What is not finite is no cap:
-    /// then such tokens are excluded.
+    /// `ln q*(y) − ln q(y)` is at most this many nats, for every token. What is not finite is no
+    /// cap: then such tokens are excluded.
     CapLogRatio(f64),
 }
 
@@ -26,10 +26,11 @@ pub enum ImpossibleInSmall {
 ///
 /// `p` is the base model, `q*` the small aligned one, `q` the small base one. Composed in log
 /// space: `ln π = ln p + ln q* − ln q` up to a constant, in `f64`, and then the sampling settings
-/// as for any model. Temperature commutes with the composition; truncations act on the composed law
-/// and penalties on its scores `logit_p + ln q* − ln q`, not on the factors. At temperature 0 it is the argmax of the composed scores.
-/// A token that `p` or `q*` holds for impossible is impossible; if no token is left the law is an
-/// error, never a guess (the authors' code then draws from all of the vocabulary).
+/// as for any model. Temperature commutes with the composition; truncations act on the composed
+/// distribution and penalties on its scores `logit_p + ln q* − ln q`, not on the factors. At
+/// temperature 0 it is the argmax of the composed scores. A token that `p` or `q*` holds for
+/// impossible is impossible; if no token is left the distribution is an error, never a guess (the
+/// authors' code then draws from all of the vocabulary).
 pub struct ImplicitReward<'m> {
     base: SharedFollower<'m>,
     small: SharedFollower<'m>,
@@ -42,7 +43,7 @@ pub struct ImplicitReward<'m> {
     small_row: Vec<f32>,
 }
 
-/// Which part also drafts for this law.
+/// Which part also drafts for this distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RewardDrafter {
     /// The small base model, `q` (`spec_q` in the authors' code).
@@ -67,8 +68,8 @@ impl<'m> ImplicitReward<'m> {
         Ok(Self::sharing([base?, small?, aligned?], sampling, impossible))
     }
 
-    /// [`new`](Self::new) with the models `[base, small, aligned]` of followers that others ask too:
-    /// a model that also drafts has one cache and runs once after each prefix. They may be one
+    /// [`new`](Self::new) with the models `[base, small, aligned]` of followers that others ask
+    /// too: a model that also drafts has one cache and runs once after each prefix. They may be one
     /// follower.
     pub fn sharing(
         [base, small, aligned]: [SharedFollower<'m>; 3],
@@ -79,8 +80,8 @@ impl<'m> ImplicitReward<'m> {
         Self { base, small, aligned, sampling, impossible, drafter: None, scores, small_row }
     }
 
-    /// Lets one part draft up to `length` tokens at a time: its session is returned to be shared with
-    /// the drafter, and it makes no pass of its own for text that it has drafted.
+    /// Lets one part draft up to `length` tokens at a time: its session is returned to be shared
+    /// with the drafter, and it makes no pass of its own for text that it has drafted.
     pub fn drafted_by(&mut self, drafter: RewardDrafter, length: usize) -> SharedFollower<'m> {
         self.drafter = Some(drafter);
         let follower = match drafter {
@@ -104,10 +105,10 @@ impl<'m> ImplicitReward<'m> {
             ImpossibleInSmall::Exclude => f64::INFINITY,
             ImpossibleInSmall::CapLogRatio(cap) => cap,
         };
-        // A cap compares log-probabilities, and a penalty looks at the sign of scores: both need the
-        // ratio itself. Otherwise a constant changes nothing.
+        // A cap compares log-probabilities, and a penalty looks at the sign of scores: both need
+        // the ratio itself. Otherwise a constant changes nothing.
         let exact = cap.is_finite() || self.sampling.settings().repetition_penalty != 1.0;
-        let normaliser = |row| crate::law::log_normaliser(row).unwrap_or(f64::NAN);
+        let normaliser = |row| crate::distribution::log_normaliser(row).unwrap_or(f64::NAN);
         let offset = if exact { normaliser(small) - normaliser(aligned) } else { 0.0 };
         for (score, (&a, &s)) in self.scores.iter_mut().zip(aligned.iter().zip(small)) {
             *score = composed(*score, f64::from(a), f64::from(s), offset, cap);
@@ -165,13 +166,18 @@ impl Predictor for ImplicitReward<'_> {
         passing.map(|(part, _)| part).try_for_each(|p| predictor::follow_tree(p, context, tree))
     }
 
-    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+    fn distribution(
+        &mut self,
+        context: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         self.compose(context, len)?;
-        let made = self.sampling.law_of_scores(&self.scores, &context[..len], out);
+        let made = self.sampling.distribution_of_scores(&self.scores, &context[..len], out);
         made.map_err(|source| {
             let name = |follower: &SharedFollower| follower.borrow().model().name().to_owned();
             let model = [&self.base, &self.aligned, &self.small].map(name).join("` × `");
-            DecodeError::Law { model, position: len, source }
+            DecodeError::Distribution { model, position: len, source }
         })
     }
 }

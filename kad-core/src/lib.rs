@@ -1,13 +1,14 @@
 //! What kad computes, without saying where the numbers come from.
 //!
-//! This crate knows laws over a vocabulary, rules that hand probability mass from one model to
-//! another, and decoders made of them. It knows no tensor library, no file format and no clock.
+//! This crate knows distributions over a vocabulary, rules that hand probability mass from one
+//! model to another, and decoders made of them. It knows no tensor library, no file format and no
+//! clock.
 //!
 //! | in the papers | here | file |
 //! |---|---|---|
 //! | `V`, its tokens | [`TokenId`], [`Vocab`] | `vocab.rs` |
 //! | logits | [`LogitRows`] | `logits.rs` |
-//! | `p(· | x)`, a next-token law | [`Law`] | `law.rs` |
+//! | `p(· | x)`, a next-token distribution | [`Distribution`] | `distribution.rs` |
 //! | temperature, top-k, top-p | [`Sampling`] | `sampling.rs` |
 //! | a model, one sequence in its cache | [`LanguageModel`], [`Session`] | `model.rs` |
 //! | token trees, tree attention | [`TokenTree`], [`TreeSession`] | `tree.rs`, `model.rs` |
@@ -15,7 +16,7 @@
 //! | `d : V → [0, 1]`, a deferral rule | [`deferral::Rule`] | `deferral/` |
 //! | `π = (1 − d) p + q* Σ d p` | [`mixture`] | `mixture.rs` |
 //! | `π ∝ p q*/q` | [`ImplicitReward`] | `implicit_reward.rs` |
-//! | "target", "drafter": anything with a law | [`Predictor`] | `predictor.rs` |
+//! | "target", "drafter": anything with a distribution | [`Predictor`] | `predictor.rs` |
 //! | the decoding loop | [`decode::generate`], [`decode::Decoder`] | `decode/` |
 //! | "distributed as" | [`oracle::enumerate`] | `oracle/` |
 //!
@@ -27,11 +28,11 @@ pub mod choice;
 mod counted;
 pub mod decode;
 pub mod deferral;
+mod distribution;
 mod error;
 mod follower;
 mod implicit_reward;
 pub mod knapsack;
-mod law;
 mod logits;
 pub mod mixture;
 mod model;
@@ -50,10 +51,10 @@ mod vocab;
 pub use certificate::Certificate;
 pub use choice::{ChoiceSource, SampledChoices};
 pub use counted::{Counted, Counts};
-pub use error::{DecodeError, LawError, ModelError};
+pub use distribution::{Distribution, log_normaliser, log_prob};
+pub use error::{DecodeError, DistributionError, ModelError};
 pub use follower::{Follower, SharedFollower};
 pub use implicit_reward::{ImplicitReward, ImpossibleInSmall, RewardDrafter};
-pub use law::{Law, log_normaliser, log_prob};
 pub use logits::LogitRows;
 pub use mixture::{Mixture, MixturePredictor};
 pub use model::{LanguageModel, Session, TreeSession};

@@ -1,14 +1,14 @@
-//! The law of a base model under deferral, and the two models that make it along a text.
+//! The distribution of a base model under deferral, and the two models that make it along a text.
 
 use crate::choice::ChoiceSource;
 use crate::decode::{Emitted, Origin};
 use crate::deferral::{Deferral, History, Rule};
+use crate::distribution::Distribution;
 use crate::error::DecodeError;
 use crate::follower::{Follower, SharedFollower};
-use crate::law::Law;
 use crate::model::LanguageModel;
 use crate::number::Number;
-use crate::predictor::{self, Predictor, law_at};
+use crate::predictor::{self, Predictor, distribution_at};
 use crate::sampling::Sampling;
 use crate::tree::TokenTree;
 use crate::vocab::TokenId;
@@ -16,19 +16,24 @@ use crate::vocab::TokenId;
 /// Writes `π(y) = (1 − d(y)) p(y) + q*(y) · D` into `out` and returns the deferral mass
 /// `D = Σ d(y) p(y)`.
 ///
-/// `p` is `base`, `q*` is `aligned`. This is the law of: draw from `p`; with probability `d` of
-/// the drawn token discard it and draw from `q*` (arXiv 2510.27017; arXiv 2604.16146).
+/// `p` is `base`, `q*` is `aligned`. This is the distribution of: draw from `p`; with probability
+/// `d` of the drawn token discard it and draw from `q*` (arXiv 2510.27017; arXiv 2604.16146).
 ///
 /// ```
-/// use kad_core::{Law, deferral::{BaseRule, Deferral, KadDual}, mixture::mix};
-/// let (p, q) = (Law::from_probs(vec![0.75, 0.25])?, Law::from_probs(vec![0.0, 1.0])?);
-/// let (mut d, mut pi) = (Deferral::default(), Law::default());
+/// use kad_core::{Distribution, deferral::{BaseRule, Deferral, KadDual}, mixture::mix};
+/// let (p, q) = (Distribution::from_probs(vec![0.75, 0.25])?, Distribution::from_probs(vec![0.0, 1.0])?);
+/// let (mut d, mut pi) = (Deferral::default(), Distribution::default());
 /// KadDual::new(0.4)?.decide(&p, &mut d);
 /// assert_eq!(mix(&p, &q, &d, &mut pi), 0.25);
 /// assert_eq!(pi.probs(), [0.75, 0.25]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn mix(base: &Law, aligned: &Law, deferral: &Deferral, out: &mut Law) -> f64 {
+pub fn mix(
+    base: &Distribution,
+    aligned: &Distribution,
+    deferral: &Deferral,
+    out: &mut Distribution,
+) -> f64 {
     let mass = deferral.mass(base);
     mix_weights(base, aligned, deferral.weights(), mass, out);
     mass
@@ -36,11 +41,11 @@ pub fn mix(base: &Law, aligned: &Law, deferral: &Deferral, out: &mut Law) -> f64
 
 /// [`mix`] for `d` and `D` in any [`Number`].
 pub fn mix_weights<N: Number>(
-    base: &Law<N>,
-    aligned: &Law<N>,
+    base: &Distribution<N>,
+    aligned: &Distribution<N>,
     weights: &[N],
     mass: N,
-    out: &mut Law<N>,
+    out: &mut Distribution<N>,
 ) {
     debug_assert_eq!(base.len(), aligned.len());
     debug_assert_eq!(base.len(), weights.len());
@@ -54,8 +59,8 @@ pub fn mix_weights<N: Number>(
 ///
 /// The base model runs when the mixture is told where the text [goes](Self::follow); the rule
 /// decides position by position, only as far as it is asked; the aligned model is asked only by
-/// rules that compare both laws and by whoever needs its law. All ways of decoding the mixture
-/// (lazily, outright, speculatively) are made of this.
+/// rules that compare both distributions and by whoever needs its distribution. All ways of
+/// decoding the mixture (lazily, outright, speculatively) are made of this.
 pub struct Mixture<'m> {
     base: SharedFollower<'m>,
     aligned: SharedFollower<'m>,
@@ -69,26 +74,27 @@ pub struct Mixture<'m> {
     positions: Vec<Position>,
     /// How many of the positions are decided.
     decided: usize,
-    seen: [Law; 2],
-    /// Prefix length of the aligned law in `seen`, if it is also the one that tokens are drawn from.
+    seen: [Distribution; 2],
+    /// Prefix length of the aligned distribution in `seen`, if it is also the one that tokens are
+    /// drawn from.
     aligned_at: Option<usize>,
 }
 
 /// One decision.
 #[derive(Clone, Debug, Default)]
 pub struct Position {
-    /// The base law that tokens are drawn from.
-    pub base: Law,
+    /// The base distribution that tokens are drawn from.
+    pub base: Distribution,
     /// What the rule hands over.
     pub deferral: Deferral,
-    /// `D`, of the law that tokens are drawn from.
+    /// `D`, of the distribution that tokens are drawn from.
     pub mass: f64,
 }
 
 impl<'m> Mixture<'m> {
     /// `base` and `aligned` share their vocabulary (whoever loads them checks that). The rule sees
-    /// laws under `decision`, tokens have the mixture of the laws under `sampling`. If both are one
-    /// model it has one cache.
+    /// distributions under `decision`, tokens have the mixture of the distributions under
+    /// `sampling`. If both are one model it has one cache.
     ///
     /// # Errors
     /// If a model cannot start a session.
@@ -108,9 +114,9 @@ impl<'m> Mixture<'m> {
         Ok(Self::sharing(base, aligned, rule, sampling, decision))
     }
 
-    /// [`new`](Self::new) with the models of followers that others ask too: a model that also drafts
-    /// for this mixture, or is part of another one, has one cache and runs once after each prefix.
-    /// Both may be one follower.
+    /// [`new`](Self::new) with the models of followers that others ask too: a model that also
+    /// drafts for this mixture, or is part of another one, has one cache and runs once after each
+    /// prefix. Both may be one follower.
     pub fn sharing(
         base: SharedFollower<'m>,
         aligned: SharedFollower<'m>,
@@ -142,7 +148,7 @@ impl<'m> Mixture<'m> {
         self.history.begin(prompt);
     }
 
-    /// The aligned model's session, to draft with or to ask for its laws.
+    /// The aligned model's session, to draft with or to ask for its distributions.
     pub fn aligned(&self) -> &SharedFollower<'m> {
         &self.aligned
     }
@@ -211,7 +217,7 @@ impl<'m> Mixture<'m> {
     /// The decision after the first `len` tokens of the context followed.
     ///
     /// # Errors
-    /// If the aligned model fails (where the rule compares) or logits are no law.
+    /// If the aligned model fails (where the rule compares) or logits are no distribution.
     ///
     /// # Panics
     /// If `len` is not one of the prefixes that were followed.
@@ -227,18 +233,18 @@ impl<'m> Mixture<'m> {
         let len = self.first + self.decided;
         let Position { base, deferral, mass } = &mut self.positions[self.decided];
         let [base_seen, aligned_seen] = &mut self.seen;
-        law_at(&self.base, &self.sampling, &self.context, len, base)?;
-        // One law serves both purposes when the settings agree.
+        distribution_at(&self.base, &self.sampling, &self.context, len, base)?;
+        // One distribution serves both purposes when the settings agree.
         let seen = if self.decision == self.sampling {
             &*base
         } else {
-            law_at(&self.base, &self.decision, &self.context, len, base_seen)?;
+            distribution_at(&self.base, &self.decision, &self.context, len, base_seen)?;
             base_seen
         };
         match self.rule {
             Rule::Base(rule) => rule.decide(seen, deferral),
             Rule::Pair(rule) => {
-                law_at(&self.aligned, &self.decision, &self.context, len, aligned_seen)?;
+                distribution_at(&self.aligned, &self.decision, &self.context, len, aligned_seen)?;
                 rule.decide(seen, aligned_seen, deferral);
                 self.aligned_at = (self.decision == self.sampling).then_some(len);
             }
@@ -252,23 +258,28 @@ impl<'m> Mixture<'m> {
         Ok(())
     }
 
-    /// The aligned law, as tokens are drawn, after the first `len` tokens of the context followed.
+    /// The aligned distribution, as tokens are drawn, after the first `len` tokens of the context
+    /// followed.
     ///
     /// # Errors
-    /// If the aligned model fails or its logits are no law.
-    pub fn aligned_law(&mut self, len: usize, out: &mut Law) -> Result<(), DecodeError> {
+    /// If the aligned model fails or its logits are no distribution.
+    pub fn aligned_distribution(
+        &mut self,
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         if self.aligned_at == Some(len) {
             out.clone_from(&self.seen[1]);
             return Ok(());
         }
-        law_at(&self.aligned, &self.sampling, &self.context, len, out)
+        distribution_at(&self.aligned, &self.sampling, &self.context, len, out)
     }
 
-    /// A token with the law `π` after the first `len` tokens of the context followed: a base draw,
-    /// and an aligned one in its place if the rule hands it over.
+    /// A token with the distribution `π` after the first `len` tokens of the context followed: a
+    /// base draw, and an aligned one in its place if the rule hands it over.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
+    /// If a model fails or its logits are no distribution.
     pub fn draw(
         &mut self,
         len: usize,
@@ -282,8 +293,8 @@ impl<'m> Mixture<'m> {
             return Ok(Emitted { token: drawn, origin: Origin::Base, level: 1, deferral_mass });
         }
         if self.aligned_at != Some(len) {
-            let law = &mut self.seen[1];
-            law_at(&self.aligned, &self.sampling, &self.context, len, law)?;
+            let distribution = &mut self.seen[1];
+            distribution_at(&self.aligned, &self.sampling, &self.context, len, distribution)?;
             self.aligned_at = Some(len);
         }
         let token = choices.token(&self.seen[1]);
@@ -293,18 +304,19 @@ impl<'m> Mixture<'m> {
 
 /// The deferral mixture `π`, computed outright: both models run at every position.
 ///
-/// [`DeferralDecoder`](crate::decode::DeferralDecoder) samples the same law and asks the aligned
-/// model only when a draw is deferred; this form is for whoever needs the law itself.
+/// [`DeferralDecoder`](crate::decode::DeferralDecoder) samples the same distribution and asks the
+/// aligned model only when a draw is deferred; this form is for whoever needs the distribution
+/// itself.
 pub struct MixturePredictor<'m> {
     mixture: Mixture<'m>,
-    aligned: Law,
+    aligned: Distribution,
     mass: Option<f64>,
 }
 
 impl<'m> MixturePredictor<'m> {
-    /// The law of `mixture`.
+    /// The distribution of `mixture`.
     pub fn new(mixture: Mixture<'m>) -> Self {
-        Self { mixture, aligned: Law::default(), mass: None }
+        Self { mixture, aligned: Distribution::default(), mass: None }
     }
 }
 
@@ -329,14 +341,19 @@ impl Predictor for MixturePredictor<'_> {
         predictor::follow_tree(&self.mixture.aligned, context, tree)
     }
 
-    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+    fn distribution(
+        &mut self,
+        context: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         let mixture = &mut self.mixture;
         if len < mixture.first || mixture.context.get(..len) != context.get(..len) {
             mixture.follow(&context[..len], 1)?;
         }
-        // Decided first: a rule that compares both laws has made the aligned one.
+        // Decided first: a rule that compares both distributions has made the aligned one.
         mixture.position(len)?;
-        mixture.aligned_law(len, &mut self.aligned)?;
+        mixture.aligned_distribution(len, &mut self.aligned)?;
         let position = mixture.position(len)?;
         self.mass = Some(mix(&position.base, &self.aligned, &position.deferral, out));
         Ok(())
@@ -353,19 +370,19 @@ mod tests {
     use crate::deferral::{BaseRule, KadPrimal};
     use proptest::prelude::*;
 
-    fn laws() -> impl Strategy<Value = (Law, Law)> {
+    fn distributions() -> impl Strategy<Value = (Distribution, Distribution)> {
         let pair = proptest::collection::vec((0.001..1.0f64, 0.001..1.0f64), 1..12);
         pair.prop_map(|pairs| {
             let (p, q): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-            (Law::proportional(p).unwrap(), Law::proportional(q).unwrap())
+            (Distribution::proportional(p).unwrap(), Distribution::proportional(q).unwrap())
         })
     }
 
     proptest! {
         /// K1 and, for p = q*, K10.
         #[test]
-        fn mass_is_conserved_and_distances_are_bounded((p, q) in laws(), budget in 0.0..=1.0f64) {
-            let (mut d, mut pi) = (Deferral::default(), Law::default());
+        fn mass_is_conserved_and_distances_are_bounded((p, q) in distributions(), budget in 0.0..=1.0f64) {
+            let (mut d, mut pi) = (Deferral::default(), Distribution::default());
             KadPrimal::new(budget).unwrap().decide(&p, &mut d);
             let mass = mix(&p, &q, &d, &mut pi);
             prop_assert!((pi.probs().iter().sum::<f64>() - 1.0).abs() < 1e-12);

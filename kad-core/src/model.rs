@@ -35,7 +35,7 @@ pub trait Session {
     fn tokens(&self) -> &[TokenId];
 
     /// Appends `tokens`, and to `out` one row of logits for each of the last `wanted` of them:
-    /// the law of what follows that token.
+    /// the distribution of what follows that token.
     ///
     /// After an error the session holds what it held before.
     ///
@@ -66,8 +66,8 @@ pub trait Session {
 ///
 /// A trait of its own, not methods of [`Session`] that fail: who has one in hand can use it.
 ///
-/// After a pass the session is *in a tree*: [`tokens`](Session::tokens) is the context that the tree
-/// follows. One path may be [kept](Self::keep_path); [`extend`](Session::extend) and
+/// After a pass the session is *in a tree*: [`tokens`](Session::tokens) is the context that the
+/// tree follows. One path may be [kept](Self::keep_path); [`extend`](Session::extend) and
 /// [`truncate`](Session::truncate) drop the tree first, as keeping no node does.
 ///
 /// ```
@@ -80,7 +80,7 @@ pub trait Session {
 /// let b = tree.push(Some(a), 0);
 /// tree.push(Some(a), 4);
 /// if let Some(session) = session.trees() {
-///     session.extend_tree(&tree, &mut rows)?; // the laws after 1 2 3, 1 2 3 0 and 1 2 3 4
+///     session.extend_tree(&tree, &mut rows)?; // the distributions after 1 2 3, 1 2 3 0 and 1 2 3 4
 ///     session.keep_path(&[a, b])?;
 /// }
 /// assert_eq!(rows.len(), 1 + 3);
@@ -89,8 +89,8 @@ pub trait Session {
 /// ```
 pub trait TreeSession: Session {
     /// Runs `tree` in one pass and appends to `out` one row of logits for each of its nodes, in
-    /// their order: the law of what follows the tokens held and the path to the node. A tree that
-    /// the session is in is dropped first.
+    /// their order: the distribution of what follows the tokens held and the path to the node. A
+    /// tree that the session is in is dropped first.
     ///
     /// # Errors
     /// As [`grow_tree`](Self::grow_tree).

@@ -1,33 +1,34 @@
-//! Laws along a context: what verification, composition and proof agree on.
+//! Distributions along a context: what verification, composition and proof agree on.
 
+use crate::distribution::Distribution;
 use crate::error::DecodeError;
 use crate::follower::{Follower, SharedFollower};
-use crate::law::Law;
 use crate::model::LanguageModel;
 use crate::sampling::Sampling;
 use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
-/// Anything that has a next-token law after any context: a model with its sampling settings, a
-/// deferral mixture of two, an implicit reward. Dyn-safe.
+/// Anything that has a next-token distribution after any context: a model with its sampling
+/// settings, a deferral mixture of two, an implicit reward. Dyn-safe.
 pub trait Predictor {
-    /// Says that a new text begins after `prompt` tokens: laws that depend on where the prompt ends
-    /// need to know. Most do not.
+    /// Says that a new text begins after `prompt` tokens: distributions that depend on where the
+    /// prompt ends need to know. Most do not.
     fn begin(&mut self, _prompt: usize) {}
 
     /// The longest context there can be.
     fn context_len(&self) -> usize;
 
-    /// Announces that laws after the `last` longest prefixes of `context` will be asked for, so
-    /// that a model can make one pass over all of them.
+    /// Announces that distributions after the `last` longest prefixes of `context` will be asked
+    /// for, so that a model can make one pass over all of them.
     ///
     /// # Errors
     /// If a model fails.
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError>;
 
-    /// Announces that laws after `context` and after every path of `tree` that follows it will be
-    /// asked for, so that a model with tree attention can make one pass over all of them. Without
-    /// (the default) the laws after the paths cost passes of their own, and are the same.
+    /// Announces that distributions after `context` and after every path of `tree` that follows it
+    /// will be asked for, so that a model with tree attention can make one pass over all of them.
+    /// Without (the default) the distributions after the paths cost passes of their own, and are
+    /// the same.
     ///
     /// # Errors
     /// If a model fails.
@@ -35,33 +36,40 @@ pub trait Predictor {
         self.follow(context, 1)
     }
 
-    /// Writes into `out` the law after the first `len` tokens of `context`. After a
+    /// Writes into `out` the distribution after the first `len` tokens of `context`. After a
     /// [`follow`](Self::follow) that covers it this makes no pass.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
-    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError>;
+    /// If a model fails or its logits are no distribution.
+    fn distribution(
+        &mut self,
+        context: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError>;
 
-    /// The deferral mass of the law last written, where a rule decided.
+    /// The deferral mass of the distribution last written, where a rule decided.
     fn deferral_mass(&self) -> Option<f64> {
         None
     }
 
-    /// Replaces `out` by the laws after each of the `last` longest prefixes of `context`, the
-    /// shortest prefix first.
+    /// Replaces `out` by the distributions after each of the `last` longest prefixes of `context`,
+    /// the shortest prefix first.
     ///
     /// # Errors
-    /// As [`law`](Self::law).
-    fn laws(
+    /// As [`distribution`](Self::distribution).
+    fn distributions(
         &mut self,
         context: &[TokenId],
         last: usize,
-        out: &mut Vec<Law>,
+        out: &mut Vec<Distribution>,
     ) -> Result<(), DecodeError> {
         self.follow(context, last)?;
-        out.resize_with(last, Law::default);
+        out.resize_with(last, Distribution::default);
         let lengths = context.len() - last + 1..;
-        lengths.zip(out).try_for_each(|(len, law)| self.law(context, len, law))
+        lengths
+            .zip(out)
+            .try_for_each(|(len, distribution)| self.distribution(context, len, distribution))
     }
 }
 
@@ -78,8 +86,13 @@ impl<P: Predictor + ?Sized> Predictor for Box<P> {
     fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
         (**self).follow_tree(context, tree)
     }
-    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
-        (**self).law(context, len, out)
+    fn distribution(
+        &mut self,
+        context: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        (**self).distribution(context, len, out)
     }
     fn deferral_mass(&self) -> Option<f64> {
         (**self).deferral_mass()
@@ -120,8 +133,13 @@ impl Predictor for ModelPredictor<'_> {
         follow_tree(&self.follower, context, tree)
     }
 
-    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
-        law_at(&self.follower, &self.sampling, context, len, out)
+    fn distribution(
+        &mut self,
+        context: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        distribution_at(&self.follower, &self.sampling, context, len, out)
     }
 }
 
@@ -135,18 +153,18 @@ pub(crate) fn follow_tree(
     if follower.follow_tree(context, tree)? { Ok(()) } else { follower.row(context).map(drop) }
 }
 
-/// The law of one model after the first `len` tokens of `context`, into `out`.
-pub(crate) fn law_at(
+/// The distribution of one model after the first `len` tokens of `context`, into `out`.
+pub(crate) fn distribution_at(
     follower: &SharedFollower<'_>,
     sampling: &Sampling,
     context: &[TokenId],
     len: usize,
-    out: &mut Law,
+    out: &mut Distribution,
 ) -> Result<(), DecodeError> {
     let mut follower = follower.borrow_mut();
     let model = follower.model();
     let row = follower.row_at(context, len)?;
-    sampling.law(row, &context[..len], out).map_err(|source| DecodeError::Law {
+    sampling.distribution(row, &context[..len], out).map_err(|source| DecodeError::Distribution {
         model: model.name().to_owned(),
         position: len,
         source,

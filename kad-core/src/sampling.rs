@@ -1,7 +1,7 @@
-//! From logits to the law that tokens are drawn from.
+//! From logits to the distribution that tokens are drawn from.
 
-use crate::error::LawError;
-use crate::law::Law;
+use crate::distribution::Distribution;
+use crate::error::DistributionError;
 use crate::select::{Boundary, Count, boundary, cheapest};
 use crate::softmax::{largest, softmax};
 use crate::sum::sum;
@@ -31,16 +31,16 @@ impl Default for SamplingSettings {
     }
 }
 
-/// Checked settings: the function from logits to a law.
+/// Checked settings: the function from logits to a distribution.
 ///
 /// Order of operations, as in transformers: repetition penalty, temperature, top-k, top-p, min-p.
 ///
 /// ```
-/// use kad_core::{Law, Sampling, SamplingSettings};
+/// use kad_core::{Distribution, Sampling, SamplingSettings};
 /// let sampling = Sampling::new(SamplingSettings { top_k: Some(1), ..Default::default() })?;
-/// let mut law = Law::default();
-/// sampling.law(&[0.0, 3.0, 1.0], &[], &mut law)?;
-/// assert_eq!(law.probs(), [0.0, 1.0, 0.0]);
+/// let mut distribution = Distribution::default();
+/// sampling.distribution(&[0.0, 3.0, 1.0], &[], &mut distribution)?;
+/// assert_eq!(distribution.probs(), [0.0, 1.0, 0.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -102,37 +102,43 @@ impl Sampling {
         &self.0
     }
 
-    /// Writes into `out` the law of these logits after `context`.
+    /// Writes into `out` the distribution of these logits after `context`.
     ///
     /// `softmax(penalised(logits) / temperature)`, truncated and renormalised.
     ///
     /// # Errors
-    /// [`LawError::NotFinite`] for NaN or `+inf`, [`LawError::Empty`] if every logit is `-inf`.
-    pub fn law(&self, logits: &[f32], context: &[TokenId], out: &mut Law) -> Result<(), LawError> {
+    /// [`DistributionError::NotFinite`] for NaN or `+inf`, [`DistributionError::Empty`] if every
+    /// logit is `-inf`.
+    pub fn distribution(
+        &self,
+        logits: &[f32],
+        context: &[TokenId],
+        out: &mut Distribution,
+    ) -> Result<(), DistributionError> {
         let probs = out.probs_mut();
         probs.clear();
         probs.extend(logits.iter().map(|&l| f64::from(l)));
         self.finish(context, out)
     }
 
-    /// As [`law`](Self::law), of scores composed in `f64`.
+    /// As [`distribution`](Self::distribution), of scores composed in `f64`.
     ///
     /// # Errors
-    /// As [`law`](Self::law).
-    pub fn law_of_scores(
+    /// As [`distribution`](Self::distribution).
+    pub fn distribution_of_scores(
         &self,
         scores: &[f64],
         context: &[TokenId],
-        out: &mut Law,
-    ) -> Result<(), LawError> {
+        out: &mut Distribution,
+    ) -> Result<(), DistributionError> {
         let probs = out.probs_mut();
         probs.clear();
         probs.extend_from_slice(scores);
         self.finish(context, out)
     }
 
-    /// Turns the scores that `out` holds into their law.
-    fn finish(&self, context: &[TokenId], out: &mut Law) -> Result<(), LawError> {
+    /// Turns the scores that `out` holds into their distribution.
+    fn finish(&self, context: &[TokenId], out: &mut Distribution) -> Result<(), DistributionError> {
         let settings = &self.0;
         let (probs, room) = out.parts_mut();
         penalise(probs, context, settings.repetition_penalty, room);
@@ -207,9 +213,9 @@ fn normalise(probs: &mut [f64]) {
 mod tests {
     use super::*;
 
-    fn law(settings: SamplingSettings, logits: &[f32], context: &[TokenId]) -> Vec<f64> {
-        let mut out = Law::default();
-        Sampling::new(settings).unwrap().law(logits, context, &mut out).unwrap();
+    fn distribution(settings: SamplingSettings, logits: &[f32], context: &[TokenId]) -> Vec<f64> {
+        let mut out = Distribution::default();
+        Sampling::new(settings).unwrap().distribution(logits, context, &mut out).unwrap();
         out.probs().to_vec()
     }
 
@@ -232,50 +238,55 @@ mod tests {
             // The logits are f32 logarithms: eight digits.
             found.iter().zip(wanted).for_each(|(f, w)| assert!((f - w).abs() < 1e-6));
         };
-        near(law(plain, &logits(), &[]), &[0.1, 0.4, 0.2, 0.3]);
+        near(distribution(plain, &logits(), &[]), &[0.1, 0.4, 0.2, 0.3]);
         let squared = SamplingSettings { temperature: 0.5, ..plain };
-        near(law(squared, &logits(), &[]), &[1. / 30., 16. / 30., 4. / 30., 9. / 30.]);
+        near(distribution(squared, &logits(), &[]), &[1. / 30., 16. / 30., 4. / 30., 9. / 30.]);
         let top_k = SamplingSettings { top_k: Some(2), ..plain };
-        near(law(top_k, &logits(), &[]), &[0.0, 4. / 7., 0.0, 3. / 7.]);
+        near(distribution(top_k, &logits(), &[]), &[0.0, 4. / 7., 0.0, 3. / 7.]);
         let top_p = SamplingSettings { top_p: Some(0.75), ..plain };
-        near(law(top_p, &logits(), &[]), &[0.0, 4. / 9., 2. / 9., 3. / 9.]);
+        near(distribution(top_p, &logits(), &[]), &[0.0, 4. / 9., 2. / 9., 3. / 9.]);
         let min_p = SamplingSettings { min_p: Some(0.6), ..plain };
-        near(law(min_p, &logits(), &[]), &[0.0, 4. / 7., 0.0, 3. / 7.]);
+        near(distribution(min_p, &logits(), &[]), &[0.0, 4. / 7., 0.0, 3. / 7.]);
     }
 
     #[test]
     fn greedy_takes_the_lowest_id_among_equals_and_ignores_scale() {
         let greedy = SamplingSettings { temperature: 0.0, ..Default::default() };
-        close(&law(greedy, &[1.0, 2.0, 2.0], &[]), &[0.0, 1.0, 0.0]);
-        close(&law(greedy, &[1e38, -1e38, 0.0], &[]), &[1.0, 0.0, 0.0]);
+        close(&distribution(greedy, &[1.0, 2.0, 2.0], &[]), &[0.0, 1.0, 0.0]);
+        close(&distribution(greedy, &[1e38, -1e38, 0.0], &[]), &[1.0, 0.0, 0.0]);
     }
 
     #[test]
-    fn a_tiny_temperature_stays_a_law() {
+    fn a_tiny_temperature_stays_a_distribution() {
         let cold = SamplingSettings { temperature: 1e-300, ..Default::default() };
-        close(&law(cold, &[0.0, 5.0, f32::NEG_INFINITY], &[]), &[0.0, 1.0, 0.0]);
+        close(&distribution(cold, &[0.0, 5.0, f32::NEG_INFINITY], &[]), &[0.0, 1.0, 0.0]);
     }
 
     #[test]
     fn penalty_counts_a_repeated_token_once_and_lowers_both_signs() {
         let penalty =
             SamplingSettings { repetition_penalty: 2.0, temperature: 0.0, ..Default::default() };
-        close(&law(penalty, &[4.0, 3.0], &[0, 0, 0]), &[0.0, 1.0]);
+        close(&distribution(penalty, &[4.0, 3.0], &[0, 0, 0]), &[0.0, 1.0]);
         // 4/2 = 2 beats 1: penalised once, not three times.
-        close(&law(penalty, &[4.0, 1.0], &[0, 0, 0]), &[1.0, 0.0]);
-        close(&law(penalty, &[-1.0, -1.5], &[0]), &[0.0, 1.0]);
+        close(&distribution(penalty, &[4.0, 1.0], &[0, 0, 0]), &[1.0, 0.0]);
+        close(&distribution(penalty, &[-1.0, -1.5], &[0]), &[0.0, 1.0]);
     }
 
-    /// A penalty that overflows the logits is an error, not a law of NaN.
+    /// A penalty that overflows the logits is an error, not a distribution of NaN.
     #[test]
     fn an_overflowing_penalty_is_refused() {
         let tiny = SamplingSettings { repetition_penalty: 1e-320, ..Default::default() };
-        let error = Sampling::new(tiny).unwrap().law(&[1.0, 2.0], &[1], &mut Law::default());
-        assert_eq!(error, Err(LawError::NotFinite { token: 1, value: f64::INFINITY }));
+        let error = Sampling::new(tiny).unwrap().distribution(
+            &[1.0, 2.0],
+            &[1],
+            &mut Distribution::default(),
+        );
+        assert_eq!(error, Err(DistributionError::NotFinite { token: 1, value: f64::INFINITY }));
     }
 
-    /// All cuts at once, in their documented order; figures of transformers 5.23.0: TopKLogitsWarper(4),
-    /// TopPLogitsWarper(0.8), MinPLogitsWarper(0.5) on the logarithms of the probabilities.
+    /// All cuts at once, in their documented order; figures of transformers 5.23.0:
+    /// TopKLogitsWarper(4), TopPLogitsWarper(0.8), MinPLogitsWarper(0.5) on the logarithms of the
+    /// probabilities.
     #[test]
     fn cuts_are_applied_in_order_and_each_renormalises() {
         let logits: Vec<f32> =
@@ -286,7 +297,7 @@ mod tests {
             min_p: Some(0.5),
             ..Default::default()
         };
-        let found = law(settings, &logits, &[]);
+        let found = distribution(settings, &logits, &[]);
         for (f, w) in found.iter().zip(COMBINED_CUTS) {
             assert!((f - w).abs() < 1e-6, "{found:?}");
         }
@@ -305,9 +316,9 @@ mod tests {
     }
 
     #[test]
-    fn cuts_of_a_large_law_keep_what_a_sort_keeps() {
+    fn cuts_of_a_large_distribution_keep_what_a_sort_keeps() {
         let (logits, plain) = (tied_logits(), SamplingSettings::default());
-        let full = law(plain, &logits, &[]);
+        let full = distribution(plain, &logits, &[]);
         let order = ranked(&full);
         let kept = |found: &[f64]| -> Vec<usize> {
             let mut kept = ranked(found);
@@ -315,12 +326,13 @@ mod tests {
             kept
         };
         for k in [1, 2, 50, 1000, 4999, 5000, 6000] {
-            let found = law(SamplingSettings { top_k: Some(k), ..plain }, &logits, &[]);
+            let found = distribution(SamplingSettings { top_k: Some(k), ..plain }, &logits, &[]);
             assert_eq!(kept(&found), order[..k.min(5000)], "top-k {k}");
             assert!((found.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         }
         for top_p in [1e-300, 0.001, 0.5, 0.9, 0.999_999] {
-            let found = law(SamplingSettings { top_p: Some(top_p), ..plain }, &logits, &[]);
+            let found =
+                distribution(SamplingSettings { top_p: Some(top_p), ..plain }, &logits, &[]);
             let mut mass = 0.0;
             let wanted = order.iter().take_while(|&&token| {
                 let needed = mass < top_p;

@@ -1,4 +1,4 @@
-//! The cheap end of a law, without sorting it.
+//! The cheap end of a distribution, without sorting it.
 //!
 //! The tokens by rising probability, the higher id first among equals, are cut where their mass
 //! exceeds a budget. A deferral budget, top-p and (counting instead of adding) top-k are this cut.
@@ -6,11 +6,11 @@
 //! **How.** A sample of the probabilities, spread evenly over the ids, estimates where the boundary
 //! is; a *band* of two standard deviations around it holds it almost always. One pass over the row
 //! adds up what is below the band and inside it and writes down the ids inside: if the boundary is
-//! there, the same is done with those few ids, until less than a hundred are left. If it is not, the
-//! two sums say on which side it is. Where a sample is mostly one value, the band is that value
-//! alone, and its ids are divided by counting (half-precision logits have few values). This is
-//! the selection of Floyd and Rivest (Commun. ACM 18, 1975) with mass for rank. Should samples
-//! mislead twelve times in a row, medians halve what is left: linear time in every case.
+//! there, the same is done with those few ids, until less than a hundred are left. If it is not,
+//! the two sums say on which side it is. Where a sample is mostly one value, the band is that value
+//! alone, and its ids are divided by counting (half-precision logits have few values). This is the
+//! selection of Floyd and Rivest (Commun. ACM 18, 1975) with mass for rank. Should samples mislead
+//! twelve times in a row, medians halve what is left: linear time in every case.
 //!
 //! The result is that of a full sort with exact sums, unless a prefix is within 1e-14 of the budget
 //! and its slack: the sums are compensated (`sum.rs`), and an estimate decides only where to
@@ -26,10 +26,10 @@
 //! | full sort | 1431 / 2027 / 5254 | 923 / 1567 / 5462 | 953 / 1576 / 5601 |
 //!
 //! Of these, filling `d` with a constant would take 5 / 7 / 24. Tried and left: bands of 2.5
-//! deviations and samples of half the size (slower on the flat law, within 6 microseconds on the
-//! others), samples of twice the size (3 to 9 microseconds slower on the others, and a band that
-//! missed the boundary doubled the time of the flat law at V = 151,936).
-//! `cargo bench -p kad-core --bench ratios` measures again.
+//! deviations and samples of half the size (slower on the flat distribution, within 6 microseconds
+//! on the others), samples of twice the size (3 to 9 microseconds slower on the others, and a band
+//! that missed the boundary doubled the time of the flat distribution at V = 151,936). `cargo bench
+//! -p kad-core --bench ratios` measures again.
 
 use std::cmp::Ordering;
 
@@ -102,8 +102,8 @@ impl Cost for Count {
 
 /// Finds the longest prefix whose mass fits `budget`: `Σ p ≤ budget (1 + BUDGET_SLACK)`.
 ///
-/// `probs` are non-negative and finite, `[vocab]`; `budget` ≥ 0. `room` is scratch memory: it
-/// grows to `2 vocab + 8` ids once and is not allocated again for the same vocabulary. `None` if all
+/// `probs` are non-negative and finite, `[vocab]`; `budget` ≥ 0. `room` is scratch memory: it grows
+/// to `2 vocab + 8` ids once and is not allocated again for the same vocabulary. `None` if all
 /// tokens fit.
 ///
 /// ```

@@ -5,15 +5,16 @@
 
 use wide::f64x8;
 
-use crate::error::LawError;
-use crate::law;
+use crate::distribution;
+use crate::error::DistributionError;
 use crate::sum::{BLOCK, LANES, Total, vector};
 
 /// The largest of some logits.
 ///
 /// # Errors
-/// [`LawError::NotFinite`] for NaN or `+inf`, [`LawError::Empty`] if every logit is `-inf`.
-pub(crate) fn largest(logits: &[f64]) -> Result<f64, LawError> {
+/// [`DistributionError::NotFinite`] for NaN or `+inf`, [`DistributionError::Empty`] if every logit
+/// is `-inf`.
+pub(crate) fn largest(logits: &[f64]) -> Result<f64, DistributionError> {
     let (mut max, mut usable) = (f64x8::NEG_INFINITY, !f64x8::ZERO);
     for chunk in logits.chunks(LANES) {
         let values = vector(chunk, f64::NEG_INFINITY);
@@ -25,7 +26,7 @@ pub(crate) fn largest(logits: &[f64]) -> Result<f64, LawError> {
     if usable.all() && max > f64::NEG_INFINITY {
         return Ok(max);
     }
-    law::largest(logits.iter().copied())
+    distribution::largest(logits.iter().copied())
 }
 
 /// Replaces logits `l` by `e^((l − largest) / temperature) / Σ`.
@@ -185,13 +186,13 @@ mod tests {
             for bad in [f64::NAN, f64::INFINITY] {
                 let mut row = vec![0.0; length];
                 row[token] = bad;
-                let Err(LawError::NotFinite { token: found, .. }) = largest(&row) else {
+                let Err(DistributionError::NotFinite { token: found, .. }) = largest(&row) else {
                     panic!("{bad} at {token} of {length} passed");
                 };
                 assert_eq!(found as usize, token);
             }
         }
-        assert_eq!(largest(&[f64::NEG_INFINITY; 11]), Err(LawError::Empty));
-        assert_eq!(largest(&[]), Err(LawError::Empty));
+        assert_eq!(largest(&[f64::NEG_INFINITY; 11]), Err(DistributionError::Empty));
+        assert_eq!(largest(&[]), Err(DistributionError::Empty));
     }
 }

@@ -23,7 +23,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The identity of a vocabulary: how many ids a law has, and which strings they stand for.
+/// The identity of a vocabulary: how many ids a distribution has, and which strings they stand for.
 ///
 /// Two models can be combined token by token only if both agree.
 ///
@@ -46,7 +46,7 @@ impl Vocab {
         Self { size, fingerprint }
     }
 
-    /// Number of ids; the width of every row of logits and of every law.
+    /// Number of ids; the width of every row of logits and of every distribution.
     pub fn size(&self) -> usize {
         self.size
     }

@@ -34,9 +34,9 @@ pub(crate) type Texts = Vec<Vec<Text>>;
 pub(crate) struct Arm {
     pub(crate) name: String,
     /// What its tokens are distributed as.
-    pub(crate) law: String,
+    pub(crate) distribution: String,
     /// Whether the baseline's are distributed likewise.
-    pub(crate) law_of_baseline: bool,
+    pub(crate) distribution_of_baseline: bool,
     /// What the profile expects.
     pub(crate) predicted: Option<Ranked>,
     pub(crate) milliseconds_per_token: f64,
@@ -135,8 +135,8 @@ pub(crate) fn arm(
         predicted,
         speedup,
         overhead_percent: 100.0 * (1.0 - sum(|text| text.passing) / seconds),
-        law: String::new(),
-        law_of_baseline: true,
+        distribution: String::new(),
+        distribution_of_baseline: true,
         passes: BTreeMap::new(),
         passes_per_token: BTreeMap::new(),
         first_milliseconds: 1e3 * sum(|text| text.first) / count,
@@ -147,12 +147,12 @@ pub(crate) fn arm(
 }
 
 impl Arm {
-    /// Names the law, says whether it is the baseline's, and shares the time in passes and their number
-    /// out among models as `models` are.
+    /// Names the distribution, says whether it is the baseline's, and shares the time in passes and
+    /// their number out among models as `models` are.
     pub(crate) fn with(
         mut self,
-        law: String,
-        law_of_baseline: bool,
+        distribution: String,
+        distribution_of_baseline: bool,
         models: &BTreeMap<String, InPasses>,
     ) -> Self {
         let passing = self.milliseconds_per_token * (1.0 - self.overhead_percent / 100.0);
@@ -163,16 +163,19 @@ impl Arm {
         };
         self.passes = each(&|own| share(own.seconds));
         self.passes_per_token = each(&|own| own.passes as f64 / self.tokens as f64);
-        self.law = law;
-        self.law_of_baseline = law_of_baseline;
+        self.distribution = distribution;
+        self.distribution_of_baseline = distribution_of_baseline;
         self
     }
 
-    /// What the speed-up says; of another law than the baseline's nothing about plain decoding.
+    /// What the speed-up says; of another distribution than the baseline's nothing about plain
+    /// decoding.
     pub(crate) fn verdict(&self) -> &'static str {
         match &self.speedup {
             None => "baseline",
-            Some(_) if !self.law_of_baseline => "another law than the baseline's: not comparable",
+            Some(_) if !self.distribution_of_baseline => {
+                "another distribution than the baseline's: not comparable"
+            }
             Some(_) if self.texts.len() < 2 => "one prompt says nothing about others",
             Some(speedup) => verdict(speedup),
         }
@@ -199,7 +202,8 @@ fn rate(texts: &Texts, picked: &[Pick]) -> f64 {
 
 /// The middle 95 % of `statistic` over resamples in two stages: prompts, and for each of them its
 /// repetitions (Efron and Tibshirani 1993, chapter 8). Texts of one prompt are alike, so that
-/// repetitions do not count as prompts. A statistic of several decoders sees the same picks of each.
+/// repetitions do not count as prompts. A statistic of several decoders sees the same picks of
+/// each.
 fn resampled(texts: &Texts, statistic: impl Fn(&[Pick]) -> f64) -> Interval {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(SEED);
     let mut values: Vec<f64> = Vec::with_capacity(RESAMPLES);
@@ -295,7 +299,7 @@ mod tests {
         let other = arm("other".to_owned(), None, texts(20, 1.0), Some(&slow));
         assert_eq!(other.verdict(), "faster than plain decoding");
         let other = other.with("x".to_owned(), false, &BTreeMap::new());
-        assert!(other.verdict().contains("another law"), "{other:?}");
+        assert!(other.verdict().contains("another distribution"), "{other:?}");
         let found = arm("slow".to_owned(), None, slow, Some(&texts(20, 1.0))).speedup.unwrap();
         assert_eq!(verdict(&found), "slower than plain decoding: a loss");
     }

@@ -48,23 +48,25 @@ pub(crate) enum Command {
     Report(ReportArgs),
     Generate(Box<GenerateArgs>),
     Score(ScoreArgs),
-    /// Explain one deferral decision: what is handed over, what that is worth, the law that results
+    /// Explain one deferral decision: what is handed over, what that is worth, the distribution
+    /// that results
     ///
-    /// With --base and --aligned: the next token after PROMPT. With --json: the laws are given, one
-    /// JSON object {"p": [...], "q": [...], "rule": {"kind": ...}} per decision, and one JSON line
-    /// comes back for each. Laws that sum to 1 within 1e-9 are used exactly as given, within 1e-3
-    /// they are rescaled. A rule with a history is at its beginning. The first mistake ends the
-    /// stream; the answers before it are out. `budget` is what `value` to `shortfall` are for: the
-    /// rule's own, or the mass spent where the rule has none (`budget_of`).
+    /// With --base and --aligned: the next token after PROMPT. With --json: the distributions are
+    /// given, one JSON object {"p": [...], "q": [...], "rule": {"kind": ...}} per decision, and one
+    /// JSON line comes back for each. Distributions that sum to 1 within 1e-9 are used exactly as
+    /// given, within 1e-3 they are rescaled. A rule with a history is at its beginning. The first
+    /// mistake ends the stream; the answers before it are out. `budget` is what `value` to
+    /// `shortfall` are for: the rule's own, or the mass spent where the rule has none
+    /// (`budget_of`).
     Explain(Box<ExplainArgs>),
-    /// Prove by exact enumeration that decoders have the law they claim
+    /// Prove by exact enumeration that decoders have the distribution they claim
     ///
     /// Works on small table models. Every path of every decoder is walked, nothing is sampled, and
-    /// the law of whole texts is compared with the claimed one, worked out from the models' logits
-    /// by the formulas. Proved means a total variation distance of at most 1e-12.
+    /// the distribution of whole texts is compared with the claimed one, worked out from the
+    /// models' logits by the formulas. Proved means a total variation distance of at most 1e-12.
     ///
-    /// Logits are f32 in kad: the law of a table is the softmax of the f32 logarithms of the
-    /// probabilities given, and the claim uses the same.
+    /// Logits are f32 in kad: the distribution of a table is the softmax of the f32 logarithms of
+    /// the probabilities given, and the claim uses the same.
     Prove(ProveArgs),
     Profile(ProfileArgs),
     Plan(PlanArgs),
@@ -106,8 +108,8 @@ Examples:
 /// Where the sets are.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DataArgs {
-    /// Folder of benchmark files (gsm8k/test.jsonl or gsm8k/test.parquet, ...), or hf: for those of the
-    /// hub [default: what the environment variable KAD_DATA says]
+    /// Folder of benchmark files (gsm8k/test.jsonl or gsm8k/test.parquet, ...), or hf: for those of
+    /// the hub [default: what the environment variable KAD_DATA says]
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
 }
@@ -167,8 +169,8 @@ pub(crate) struct GenerateArgs {
     /// The small base model of implicit reward: base × aligned / small
     #[arg(long, requires = "base", group = "composition")]
     pub(crate) small: Option<Source>,
-    /// Draft for it with MODEL, LENGTH tokens at a time [default: 4]; again for a level below, and so
-    /// on. The last one may be n-gram or suffix-automaton
+    /// Draft for it with MODEL, LENGTH tokens at a time [default: 4]; again for a level below, and
+    /// so on. The last one may be n-gram or suffix-automaton
     #[arg(
         long,
         value_name = "MODEL[:LENGTH]",
@@ -191,8 +193,8 @@ pub(crate) struct GenerateArgs {
     /// The name of that decoder
     #[arg(long, value_name = "NAME", requires = "experiment")]
     pub(crate) decoder: Option<String>,
-    /// How the composed law is decoded; the law is the same [default: lazy, or autoregressive for
-    /// implicit reward]
+    /// How the composed distribution is decoded; the distribution is the same [default: lazy, or
+    /// autoregressive for implicit reward]
     #[arg(long, value_enum, requires = "base", conflicts_with = "model")]
     pub(crate) execution: Option<Way>,
     /// Tokens drafted at a time; implies speculative execution [default: 4]
@@ -201,8 +203,8 @@ pub(crate) struct GenerateArgs {
     /// The part of implicit reward that drafts; implies speculative execution [default: aligned]
     #[arg(long, value_enum, requires = "small", conflicts_with_all = ["model", "rule"])]
     pub(crate) drafter: Option<Drafting>,
-    /// No token of the composed law after a draft that was accepted whole; implies speculative
-    /// execution
+    /// No token of the composed distribution after a draft that was accepted whole; implies
+    /// speculative execution
     #[arg(long, requires = "base", conflicts_with = "model")]
     pub(crate) no_bonus: bool,
     #[command(flatten)]
@@ -216,7 +218,7 @@ pub(crate) struct GenerateArgs {
     /// 0 is greedy
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
-    /// Temperature at which the rule sees the laws [default: 1]
+    /// Temperature at which the rule sees the distributions [default: 1]
     #[arg(
         long,
         allow_negative_numbers = true,
@@ -250,14 +252,14 @@ pub(crate) struct GenerateArgs {
     pub(crate) json: bool,
 }
 
-/// Ways to decode a composed law.
+/// Ways to decode a composed distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Way {
     /// Every model at every token
     Autoregressive,
     /// The aligned model only after a deferred draw
     Lazy,
-    /// The aligned model (or --drafter) drafts, the composed law verifies
+    /// The aligned model (or --drafter) drafts, the composed distribution verifies
     Speculative,
 }
 
@@ -386,10 +388,10 @@ pub(crate) struct ExplainArgs {
     /// System message of the conversation
     #[arg(long, requires = "chat")]
     pub(crate) system: Option<String>,
-    /// Temperature of the laws that tokens are drawn from; 0 is greedy
+    /// Temperature of the distributions that tokens are drawn from; 0 is greedy
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
-    /// Temperature at which the rule sees the laws
+    /// Temperature at which the rule sees the distributions
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_name = "TEMPERATURE")]
     pub(crate) decision_temperature: f64,
     /// How many tokens to list
@@ -407,7 +409,7 @@ Examples:
   kad prove experiments/prove/*.toml
   kad prove my-claim.toml --json
 
-Exit code 1: some decoder does not have the law it claims.")]
+Exit code 1: some decoder does not have the distribution it claims.")]
 pub(crate) struct ProveArgs {
     /// Files that describe models, decoders and claims
     #[arg(required = true, value_name = "FILE")]
@@ -456,7 +458,8 @@ mod tests {
             let own: Vec<&str> = lines.filter(|line| line.starts_with("kad ")).collect();
             assert!(!own.is_empty(), "`{name}` has no example");
             for line in &own {
-                // As far as a shell would give the words to kad; what is continued is not all there.
+                // As far as a shell would give the words to kad; what is continued is not all
+                // there.
                 let words = line.split(['>', '|', '#', '&']).next().unwrap();
                 if !words.ends_with('\\') && !words.contains("help") {
                     let words = shlex::split(words).unwrap();

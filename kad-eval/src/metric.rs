@@ -1,8 +1,8 @@
-//! The numbers of a decoder on a task: what each is called, its unit, which way is better, how it is
-//! aggregated over items, and where it stands in a summary.
+//! The numbers of a decoder on a task: what each is called, its unit, which way is better, how it
+//! is aggregated over items, and where it stands in a summary.
 //!
-//! The table of the terminal, Markdown, CSV, the pages and their part *How the numbers are computed*
-//! are made from this one list.
+//! The table of the terminal, Markdown, CSV, the pages and their part *How the numbers are
+//! computed* are made from this one list.
 
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ impl Unit {
     /// `value` without its unit.
     pub(crate) fn write(self, value: f64) -> String {
         match self {
-            // The perplexity of a text that the law excludes.
+            // The perplexity of a text that the distribution excludes.
             _ if value == f64::INFINITY => "∞".to_owned(),
             Self::Count => fixed(value, 0),
             Self::Percent => percent(value),
@@ -280,7 +280,7 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Lower,
         shown: Shown::Terminal(0),
         value: Value::One(|arm| arm.likelihood.map(|it| it.perplexity)),
-        explained: "exp of the mean of −ln π over all tokens of the texts, π the decoder's law. \
+        explained: "exp of the mean of −ln π over all tokens of the texts, π the decoder's distribution. \
             Depends on the vocabulary.",
     },
     Metric {

@@ -47,8 +47,8 @@ pub(crate) struct Model {
 pub(crate) struct Loading {
     /// Wall clock, fetching included.
     pub(crate) seconds: f64,
-    /// By how much the process grew; none where that cannot be told. Memory that an earlier load gave
-    /// back to the allocator and not to the system is used again and not seen here.
+    /// By how much the process grew; none where that cannot be told. Memory that an earlier load
+    /// gave back to the allocator and not to the system is used again and not seen here.
     pub(crate) resident_bytes: Option<u64>,
 }
 
@@ -74,14 +74,14 @@ pub(crate) fn check_shared(kind: &DecoderKind, models: &Models) -> Result<()> {
 
 /// Every model of every level against the one that speaks for the target.
 fn check_chain(chain: &ChainPlan, models: &Models) -> Result<()> {
-    check_shared(&chain.target.law, models)?;
-    let target = chain.target.law.models().pop().unwrap_or_default();
+    check_shared(&chain.target.distribution, models)?;
+    let target = chain.target.distribution.models().pop().unwrap_or_default();
     let candidates = chain
         .drafts()
         .into_iter()
         .zip(chain.listed().iter().map(Some).chain(std::iter::repeat(None)));
     for (draft, level) in candidates {
-        let names = draft.part().map_or(Vec::new(), |part: &Part| part.law.models());
+        let names = draft.part().map_or(Vec::new(), |part: &Part| part.distribution.models());
         let mistake = |message: String, help: &str| match level.and_then(|l| l.place.as_ref()) {
             Some(place) => WrongRequest(place.error(&message, Some(help.to_owned())).to_string()),
             None => WrongRequest(message),
@@ -137,7 +137,7 @@ pub(crate) fn decoder<'m>(
     decoder::decoder(kind, |name| &models[name].counted, rules, settings)
 }
 
-/// The law of `part` along a text, with fresh sessions of these models.
+/// The distribution of `part` along a text, with fresh sessions of these models.
 ///
 /// # Errors
 /// If a backend cannot start a session, or the rules are another decoder's.
@@ -149,8 +149,8 @@ pub(crate) fn predictor<'m>(
     chain::predictor(part, &|name| &models[name].counted, rules)
 }
 
-/// The model whose tokenizer, chat template and end tokens speak for a decoder: the aligned one, and
-/// of a chain the target's.
+/// The model whose tokenizer, chat template and end tokens speak for a decoder: the aligned one,
+/// and of a chain the target's.
 pub(crate) fn speaker<'m>(kind: &DecoderKind, models: &'m Models) -> &'m Model {
     let names = kind.models();
     &models[names[names.len() - 1]]
@@ -162,8 +162,12 @@ pub(crate) fn eos(kind: &DecoderKind, models: &Models, sampling: &SamplingPlan) 
     if !sampling.stop_at_end {
         return Vec::new();
     }
-    let mut eos: Vec<TokenId> =
-        kind.law().models().iter().flat_map(|name| models[*name].eos.iter().copied()).collect();
+    let mut eos: Vec<TokenId> = kind
+        .distribution()
+        .models()
+        .iter()
+        .flat_map(|name| models[*name].eos.iter().copied())
+        .collect();
     eos.sort_unstable();
     eos.dedup();
     eos

@@ -32,7 +32,7 @@ pub(crate) struct Record {
     /// The subject, category or level that the item belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
-    /// What the decoder's law says about texts, where nothing was written.
+    /// What the decoder's distribution says about texts, where nothing was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scored: Option<Scored>,
     /// The text in runs of one origin each.
@@ -80,7 +80,7 @@ impl Record {
     }
 }
 
-/// Log-probabilities under a decoder's law, in nats.
+/// Log-probabilities under a decoder's distribution, in nats.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Scored {
     /// Of each option, or of the text; none for probability 0.

@@ -33,7 +33,7 @@ pub(crate) use memory::{Caches, caches};
 use plan::{Job, Plan};
 use progress::Progress;
 pub(crate) use prompts::{prompt, typical};
-pub(crate) use score::predictor as law_along;
+pub(crate) use score::predictor as distribution_along;
 pub(crate) use shard::Shard;
 pub(crate) use tally::Tally;
 
@@ -114,15 +114,16 @@ impl<'p> Session<'p> {
     /// Does what is left. Items are the outer loop, decoders the inner one: an interrupted run is
     /// balanced, and decoders meet the same moods of the machine.
     ///
-    /// Every one of `others` decodes items beside `models`: the same models again, because not every
-    /// backend lets threads share one.
+    /// Every one of `others` decodes items beside `models`: the same models again, because not
+    /// every backend lets threads share one.
     ///
-    /// An item that fails is reported and left out; the next session tries it again. With `fail_fast`
-    /// the first one ends the run.
+    /// An item that fails is reported and left out; the next session tries it again. With
+    /// `fail_fast` the first one ends the run.
     ///
     /// # Errors
     /// If the folder cannot be written, if an item shows that the request is wrong, or (with
-    /// `fail_fast`, or if nothing has ever worked) if items fail. What was finished is in the folder.
+    /// `fail_fast`, or if nothing has ever worked) if items fail. What was finished is in the
+    /// folder.
     pub(crate) fn run(
         self,
         (models, others): (&Models, Vec<Models>),

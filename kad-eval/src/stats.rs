@@ -91,8 +91,8 @@ fn bootstrap(
     Interval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) }
 }
 
-/// Holm's step-down adjustment of the p-values of tests that were made together: the chance that any
-/// true hypothesis is among those with an adjusted value of at most α is at most α (Holm 1979).
+/// Holm's step-down adjustment of the p-values of tests that were made together: the chance that
+/// any true hypothesis is among those with an adjusted value of at most α is at most α (Holm 1979).
 ///
 /// p̃₍ᵢ₎ = max over j ≤ i of min(1, (m − j + 1)·p₍ⱼ₎), for p₍₁₎ ≤ … ≤ p₍ₘ₎; in the order given.
 pub(crate) fn holm(p_values: &[f64]) -> Vec<f64> {

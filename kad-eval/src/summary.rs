@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{DecoderKind, Experiment, law_in_words};
+use crate::config::{DecoderKind, Experiment, distribution_in_words};
 use crate::record::{Acceptance, OriginCount, Record};
 use crate::side_by_side::Rows;
 pub(crate) use difference::{Difference, adjust, explained, methods};
@@ -50,7 +50,7 @@ pub(crate) struct Arm {
     /// The sweep's parameter, for rules that have one.
     pub(crate) parameter: Option<f64>,
     /// What the tokens are distributed as.
-    pub(crate) law: String,
+    pub(crate) distribution: String,
     pub(crate) task: String,
     pub(crate) items: u64,
     pub(crate) correct: u64,
@@ -82,7 +82,7 @@ pub(crate) struct Arm {
     pub(crate) tokens_per_second: f64,
     /// Bootstrap over items, 95 %: how much it depends on which items were decoded.
     pub(crate) tokens_per_second_interval: Interval,
-    /// How a composed law is decoded; it has the same law either way.
+    /// How a composed distribution is decoded; it has the same distribution either way.
     pub(crate) execution: Option<String>,
     pub(crate) drafting: Option<Drafting>,
     /// What every level that verifies did, the target first.
@@ -94,7 +94,7 @@ pub(crate) struct Arm {
     /// Where the time went; none if it was not taken.
     #[serde(default)]
     pub(crate) time: Option<Time>,
-    /// Whether the tokens have exactly the law stated.
+    /// Whether the tokens have exactly the distribution stated.
     #[serde(default = "yes")]
     pub(crate) exact: bool,
     /// How often texts ended for which reason.
@@ -116,11 +116,12 @@ pub(crate) struct Group {
     pub(crate) tokens_per_second: f64,
 }
 
-/// How likely a decoder's law holds the texts of a task together.
+/// How likely a decoder's distribution holds the texts of a task together.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Likelihood {
     pub(crate) tokens: u64,
-    /// exp of the mean of −ln π per token; infinite, null in JSON, if the law excludes a text.
+    /// exp of the mean of −ln π per token; infinite, null in JSON, if the distribution excludes a
+    /// text.
     #[serde(deserialize_with = "null_is_infinite")]
     pub(crate) perplexity: f64,
     /// The same in bits per byte of text, which does not depend on the vocabulary.
@@ -199,11 +200,11 @@ pub(crate) fn summarise(
             let compared = graded && !is_baseline;
             let difference =
                 compared.then(|| difference(&own, &baseline, experiment.seed)).flatten();
-            let parameter = match plan.kind.law() {
+            let parameter = match plan.kind.distribution() {
                 DecoderKind::Deferral { rule, .. } => rule.parameter(),
                 _ => None,
             };
-            let law = law_in_words(&plan.kind, &plan.sampling);
+            let distribution = distribution_in_words(&plan.kind, &plan.sampling);
             let (decoder, family) = (plan.name.clone(), plan.family.clone());
             let measured = measure(&own, graded, experiment.seed);
             let execution = plan.kind.execution_in_words();
@@ -212,7 +213,7 @@ pub(crate) fn summarise(
                 decoder,
                 family,
                 parameter,
-                law,
+                distribution,
                 task: task.clone(),
                 difference,
                 execution,
@@ -264,7 +265,7 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> Arm {
         decoder: String::new(),
         family: String::new(),
         parameter: None,
-        law: String::new(),
+        distribution: String::new(),
         task: String::new(),
         items,
         correct,

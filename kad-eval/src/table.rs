@@ -73,18 +73,19 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
     let ways = ["autoregressive", "lazy", "speculative"];
     let mut executions = summary.arms.iter().filter_map(|arm| arm.execution.as_ref());
     if executions.any(|words| ways.iter().any(|way| words.starts_with(way))) {
-        text = format!("{text}\n{SAME_LAW}");
+        text = format!("{text}\n{SAME_DISTRIBUTION}");
     }
     if let Some(words) = summary.at_a_time() {
         text = format!("{text}\n{words}");
     }
     for arm in summary.arms.iter().filter(|arm| !arm.exact) {
-        text = format!("{text}\n{}: {}", arm.decoder, arm.law);
+        text = format!("{text}\n{}: {}", arm.decoder, arm.distribution);
     }
     text
 }
 
-const SAME_LAW: &str = "executions of a rule (autoregressive, lazy, speculative) have the same law";
+const SAME_DISTRIBUTION: &str =
+    "executions of a rule (autoregressive, lazy, speculative) have the same distribution";
 
 /// What each level of each chain did, and where the time went; nothing without chains.
 fn levels(arms: &[&Arm], style: TableStyle) -> Option<String> {
@@ -139,8 +140,8 @@ fn groups(arms: &[&Arm], graded: bool, style: TableStyle) -> Option<String> {
     Some(Columns(columns).text(style))
 }
 
-/// Without rows yet; as wide as the terminal at most. Markdown has no width: where a line ends is up
-/// to who shows it. Nor has a terminal that says 0 and does not know.
+/// Without rows yet; as wide as the terminal at most. Markdown has no width: where a line ends is
+/// up to who shows it. Nor has a terminal that says 0 and does not know.
 pub(crate) fn empty(style: TableStyle) -> Table {
     let mut table = Table::new();
     table.load_style(style);

@@ -1,9 +1,10 @@
-//! What one round of block verification costs, models aside: six drafted tokens over a vocabulary of
-//! 50,257, the target's laws made of logits in every round.
+//! What one round of block verification costs, models aside: six drafted tokens over a vocabulary
+//! of 50,257, the target's distributions made of logits in every round.
 //!
-//! `cargo bench -p kad-polybasic --bench block [-- FILTER]`. `accepted` drafts from the target's own laws; `doubtful` from a law that has its likely tokens
-//! elsewhere, so that weights are small and most lengths are considered; `impossible` tokens that
-//! the target, cut at `top_p`, cannot draw.
+//! `cargo bench -p kad-polybasic --bench block [-- FILTER]`. `accepted` drafts from the target's
+//! own distributions; `doubtful` from a distribution that has its likely tokens elsewhere, so that
+//! weights are small and most lengths are considered; `impossible` tokens that the target, cut at
+//! `top_p`, cannot draw.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use kad_core::decode::{Emitted, Round};
 use kad_core::{
-    ChoiceSource, DecodeError, Law, Predictor, SampledChoices, Sampling, SamplingSettings, TokenId,
+    ChoiceSource, DecodeError, Distribution, Predictor, SampledChoices, Sampling, SamplingSettings,
+    TokenId,
 };
 use kad_polybasic::{Ask, Draft, Drafter, Drafting, Level, PredictorTarget, Stage, Verifier};
 
@@ -31,19 +33,23 @@ impl Predictor for Fixed {
     fn follow(&mut self, _: &[TokenId], _: usize) -> Result<(), DecodeError> {
         Ok(())
     }
-    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
-        self.sampling.law(&self.logits, &context[..len], out).map_err(|source| DecodeError::Law {
-            model: "fixed".to_owned(),
-            position: len,
-            source,
+    fn distribution(
+        &mut self,
+        context: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        self.sampling.distribution(&self.logits, &context[..len], out).map_err(|source| {
+            DecodeError::Distribution { model: "fixed".to_owned(), position: len, source }
         })
     }
 }
 
-/// The same tokens and law in every round: copying a law is all that a draft costs.
+/// The same tokens and distribution in every round: copying a distribution is all that a draft
+/// costs.
 struct Prepared {
     tokens: [TokenId; LENGTH],
-    law: Law,
+    distribution: Distribution,
 }
 
 impl Drafter for Prepared {
@@ -58,24 +64,25 @@ impl Drafter for Prepared {
         _: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
         self.tokens.iter().try_for_each(|&token| {
-            out.push(Emitted::sampled(token), |law| {
-                law.clone_from(&self.law);
+            out.push(Emitted::sampled(token), |distribution| {
+                distribution.clone_from(&self.distribution);
                 Ok(())
             })
         })
     }
 }
 
-/// Zipf's law, `p ∝ 1 / rank`, the ranks scattered over the ids by a prime `factor`.
+/// Zipf's distribution, `p ∝ 1 / rank`, the ranks scattered over the ids by a prime `factor`.
 fn logits(factor: usize) -> Vec<f32> {
     (0..VOCAB).map(|id| -((id * factor % VOCAB + 1) as f32).ln()).collect()
 }
 
-/// Zipf's law under `settings`.
-fn law(factor: usize, settings: SamplingSettings) -> Law {
-    let (sampling, mut law) = (Sampling::new(settings).expect("in range"), Law::default());
-    sampling.law(&logits(factor), &[], &mut law).expect("finite logits");
-    law
+/// Zipf's distribution under `settings`.
+fn distribution(factor: usize, settings: SamplingSettings) -> Distribution {
+    let (sampling, mut distribution) =
+        (Sampling::new(settings).expect("in range"), Distribution::default());
+    sampling.distribution(&logits(factor), &[], &mut distribution).expect("finite logits");
+    distribution
 }
 
 fn rounds(criterion: &mut Criterion) {
@@ -85,7 +92,7 @@ fn rounds(criterion: &mut Criterion) {
     let cases =
         [("accepted", plain, 7919), ("doubtful", plain, 104_729), ("impossible", cut, 104_729)];
     for (name, settings, factor) in cases {
-        let (target, draft) = (law(7919, settings), law(factor, plain));
+        let (target, draft) = (distribution(7919, settings), distribution(factor, plain));
         let mut choices = SampledChoices::seeded(1);
         let tokens = [(); LENGTH].map(|()| {
             let mut draws = std::iter::repeat_with(|| choices.token(&draft));
@@ -95,9 +102,9 @@ fn rounds(criterion: &mut Criterion) {
         let sampling = Sampling::new(settings).expect("in range");
         let target = PredictorTarget::new(Fixed { logits: logits(7919), sampling });
         let drafting = Drafting::of(LENGTH).expect("not empty");
-        let stage = Stage::new(Prepared { tokens, law: draft }, target, drafting);
+        let stage = Stage::new(Prepared { tokens, distribution: draft }, target, drafting);
         let mut stage = stage.verified_by(Verifier::Block);
-        let (mut out, mut told) = (Draft::without_laws(), Vec::new());
+        let (mut out, mut told) = (Draft::without_distributions(), Vec::new());
         let ask = Ask { context: &[0], wanted: 1, room: LENGTH + 1, level: 1, eos: &[] };
         group.bench_function(name, |b| {
             b.iter(|| {

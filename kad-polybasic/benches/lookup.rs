@@ -2,9 +2,9 @@
 //! target.
 //!
 //! `cargo bench -p kad-polybasic --bench lookup` prints, for a guide and a source file of this
-//! repository cut into words and signs, the tokens per round (accepted ones and the one after them) of
-//! drafts of 4 and 8 and of trees of 16 nodes, the share of drafted tokens that are accepted, and the
-//! time per token of drafts of 8.
+//! repository cut into words and signs, the tokens per round (accepted ones and the one after them)
+//! of drafts of 4 and 8 and of trees of 16 nodes, the share of drafted tokens that are accepted,
+//! and the time per token of drafts of 8.
 
 // A table is what this bench is for.
 #![allow(clippy::print_stdout)]

@@ -1,5 +1,5 @@
-//! How long a plan takes: five candidates, up to four levels, lengths up to 16; and the best lengths of
-//! one chain, which a running decoder asks for.
+//! How long a plan takes: five candidates, up to four levels, lengths up to 16; and the best
+//! lengths of one chain, which a running decoder asks for.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kad_polybasic::theory::{

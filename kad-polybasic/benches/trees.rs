@@ -1,14 +1,15 @@
 //! What trees of drafts cost beside the models' passes.
 //!
-//! `cargo bench -p kad-polybasic --bench trees [-- FILTER]`; a benchmark's id is `name/vocabulary`. The
-//! laws are there and only copied: `laws` are the copies alone that growing the tree needs, and
-//! `round, laws` those that a round of a stage needs on top, so the rest is the engine's.
+//! `cargo bench -p kad-polybasic --bench trees [-- FILTER]`; a benchmark's id is `name/vocabulary`.
+//! The distributions are there and only copied: `distributions` are the copies alone that growing
+//! the tree needs, and `round, distributions` those that a round of a stage needs on top, so the
+//! rest is the engine's.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use kad_core::{DecodeError, Law, Predictor, SampledChoices, TokenId};
+use kad_core::{DecodeError, Distribution, Predictor, SampledChoices, TokenId};
 use kad_polybasic::{
     Ask, Draft, DraftTree, Drafting, Level, PredictorTarget, SampledTree, TopKTree, TreeDrafter,
     TreeLimits, TreeStage,
@@ -19,17 +20,19 @@ const DEPTH: usize = 6;
 const TOP_K: usize = 10;
 const NODES: usize = 60;
 
-/// A few laws, which of them by the last token.
-struct Ready(Vec<Law>);
+/// A few distributions, which of them by the last token.
+struct Ready(Vec<Distribution>);
 
 impl Ready {
-    /// Zipf's law, the ranks scattered over the ids.
+    /// Zipf's distribution, the ranks scattered over the ids.
     fn new(vocab: usize) -> Self {
-        let law = |factor: usize| {
-            Law::proportional((0..vocab).map(|id| 1.0 / (id * factor % vocab + 1) as f64))
+        let distribution = |factor: usize| {
+            Distribution::proportional((0..vocab).map(|id| 1.0 / (id * factor % vocab + 1) as f64))
         };
         // Primes that divide none of the sizes.
-        Self([7919, 104_729, 1_299_709].map(|f| law(f).expect("positive weights")).to_vec())
+        Self(
+            [7919, 104_729, 1_299_709].map(|f| distribution(f).expect("positive weights")).to_vec(),
+        )
     }
 }
 
@@ -40,7 +43,12 @@ impl Predictor for Ready {
     fn follow(&mut self, _: &[TokenId], _: usize) -> Result<(), DecodeError> {
         Ok(())
     }
-    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+    fn distribution(
+        &mut self,
+        context: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         out.clone_from(&self.0[context[len - 1] as usize % self.0.len()]);
         Ok(())
     }
@@ -56,13 +64,15 @@ fn trees(criterion: &mut Criterion) {
         let id = |name: &str| BenchmarkId::new(name, vocab);
         let limits = TreeLimits { depth: DEPTH, nodes: 1000 };
         let choices = &mut SampledChoices::seeded(1);
-        // One law after the context and one after each node that is expanded.
-        let mut growing = |name: &str, tree: &mut dyn TreeDrafter, laws: usize| {
-            let (mut out, mut law, mut ready) =
-                (DraftTree::default(), Law::default(), Ready::new(vocab));
-            group.bench_function(id(&format!("{name}, {laws} laws")), |b| {
+        // One distribution after the context and one after each node that is expanded.
+        let mut growing = |name: &str, tree: &mut dyn TreeDrafter, distributions: usize| {
+            let (mut out, mut distribution, mut ready) =
+                (DraftTree::default(), Distribution::default(), Ready::new(vocab));
+            group.bench_function(id(&format!("{name}, {distributions} distributions")), |b| {
                 b.iter(|| {
-                    (0..laws).try_for_each(|i| ready.law(black_box(&[i as u32]), 1, &mut law))
+                    (0..distributions).try_for_each(|i| {
+                        ready.distribution(black_box(&[i as u32]), 1, &mut distribution)
+                    })
                 });
             });
             group.bench_function(id(name), |b| {
@@ -80,7 +90,7 @@ fn trees(criterion: &mut Criterion) {
         let target = PredictorTarget::new(Ready::new(vocab));
         let drafting = Drafting::of(DEPTH).expect("positive");
         let mut stage = TreeStage::new(tree, target, drafting);
-        let (mut made, mut rounds) = (Draft::without_laws(), vec![]);
+        let (mut made, mut rounds) = (Draft::without_distributions(), vec![]);
         group.bench_function(id("round, top-k"), |b| {
             b.iter(|| {
                 made.clear();

@@ -1,8 +1,8 @@
 //! What verifying one drafted token costs, beside the mixture it is verified towards.
 //!
 //! `cargo bench -p kad-polybasic --bench verify [-- FILTER]`; a benchmark's id is `shape/size`.
-//! `general` makes the mixture and then the acceptance (and the residual) from it, `closed` takes the
-//! closed forms, which need neither the mixture nor, for an accepted token, a pass over the
+//! `general` makes the mixture and then the acceptance (and the residual) from it, `closed` takes
+//! the closed forms, which need neither the mixture nor, for an accepted token, a pass over the
 //! vocabulary.
 
 use std::hint::black_box;
@@ -10,25 +10,25 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use kad_core::deferral::{BaseRule, Deferral, KadPrimal};
-use kad_core::{Law, mixture};
+use kad_core::{Distribution, mixture};
 use kad_polybasic::verify::{acceptance, deferred_acceptance, deferred_residual, residual};
 
 const SIZES: [usize; 3] = [32_000, 50_257, 151_936];
 
-/// Two laws that disagree about the order of their tokens, and what a rule makes of them.
+/// Two distributions that disagree about the order of their tokens, and what a rule makes of them.
 struct Case {
-    base: Law,
-    aligned: Law,
+    base: Distribution,
+    aligned: Distribution,
     deferral: Deferral,
     mass: f64,
 }
 
-/// Laws `∝ rank^(−exponent)`, the ranks scattered over the ids: 0.01 is nearly flat, 1 is Zipf's, 3 has
-/// most of its mass on one token.
+/// Distributions `∝ rank^(−exponent)`, the ranks scattered over the ids: 0.01 is nearly flat, 1 is
+/// Zipf's, 3 has most of its mass on one token.
 fn case(vocab: usize, exponent: f64) -> Case {
     let ranked = |factor: usize| {
         let weights = (0..vocab).map(|id| ((id * factor % vocab + 1) as f64).powf(-exponent));
-        Law::proportional(weights).expect("positive weights")
+        Distribution::proportional(weights).expect("positive weights")
     };
     // Primes that divide none of the sizes.
     let (base, aligned) = (ranked(7919), ranked(104_729));
@@ -44,7 +44,7 @@ fn verification(criterion: &mut Criterion) {
         for vocab in SIZES {
             let id = |name: &str| BenchmarkId::new(name, format!("{shape}/{vocab}"));
             let Case { base, aligned, deferral, mass } = case(vocab, exponent);
-            let (mut pi, mut out) = (Law::default(), Law::default());
+            let (mut pi, mut out) = (Distribution::default(), Distribution::default());
             let (token, weights) = (vocab as u32 / 2, deferral.weights());
             group.bench_function(id("general, accepted"), |b| {
                 b.iter(|| {
@@ -59,7 +59,7 @@ fn verification(criterion: &mut Criterion) {
                 });
             });
             group.bench_function(id("closed, accepted"), |b| {
-                let at = |law: &Law| law.prob(token);
+                let at = |distribution: &Distribution| distribution.prob(token);
                 b.iter(|| {
                     let weight = black_box(weights)[token as usize];
                     deferred_acceptance(weight, mass, at(&base), at(&aligned))

@@ -1,5 +1,5 @@
-//! A chain that watches itself: lengths follow the running acceptance, and where speculation loses the
-//! target decodes alone.
+//! A chain that watches itself: lengths follow the running acceptance, and where speculation loses
+//! the target decodes alone.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -70,15 +70,15 @@ impl fmt::Display for Switch {
     }
 }
 
-/// A chain with lengths that adapt. The law is the chain's, exactly: a length is chosen from rounds
-/// that are over, before a token of the next is drawn. That needs levels whose surplus is flushed:
-/// tokens that wait ([`Surplus::Keep`]) are drawn already, the rounds below
-/// tell how, and a length that follows those rounds would choose among tokens it knows of.
+/// A chain with lengths that adapt. The distribution is the chain's, exactly: a length is chosen
+/// from rounds that are over, before a token of the next is drawn. That needs levels whose surplus
+/// is flushed: tokens that wait ([`Surplus::Keep`]) are drawn already, the rounds below tell how,
+/// and a length that follows those rounds would choose among tokens it knows of.
 ///
-/// What it knows is a measured chain (pass times, run lengths: a profile) and its own latest rounds. It
-/// starts each text with the measured chain's lengths, so that a text does not depend on those before
-/// it. Where the rounds are not those of such a chain, the lengths stay as they are for the rest of the
-/// text, and a [remark](Decoder::remarks) says why.
+/// What it knows is a measured chain (pass times, run lengths: a profile) and its own latest
+/// rounds. It starts each text with the measured chain's lengths, so that a text does not depend on
+/// those before it. Where the rounds are not those of such a chain, the lengths stay as they are
+/// for the rest of the text, and a [remark](Decoder::remarks) says why.
 pub struct Adaptive<L> {
     decoder: Speculative<L>,
     lengths: Vec<SharedLength>,
@@ -97,8 +97,8 @@ pub struct Adaptive<L> {
 }
 
 impl<L: Level> Adaptive<L> {
-    /// `decoder` is the chain that `measured` describes, and `lengths` are those of its stages, target
-    /// first.
+    /// `decoder` is the chain that `measured` describes, and `lengths` are those of its stages,
+    /// target first.
     ///
     /// # Errors
     /// If the numbers of `measured` describe no chain of as many levels, a level of it keeps its

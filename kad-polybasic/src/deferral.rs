@@ -2,7 +2,9 @@
 
 use kad_core::decode::Emitted;
 use kad_core::mixture::mix;
-use kad_core::{ChoiceSource, DecodeError, Law, Mixture, ModelPredictor, TokenId, TokenTree};
+use kad_core::{
+    ChoiceSource, DecodeError, Distribution, Mixture, ModelPredictor, TokenId, TokenTree,
+};
 
 use crate::draft::PredictorDrafter;
 use crate::target::{At, Target};
@@ -10,14 +12,15 @@ use crate::verify::{deferred_acceptance, deferred_residual};
 
 /// Verifies drafts of the aligned model `q*` towards the mixture `π` it is part of.
 ///
-/// The aligned laws are those the draft was drawn from, so verification makes one pass of the base
-/// model and none of the aligned one; the bonus token is drawn lazily and needs `q*` with
+/// The aligned distributions are those the draft was drawn from, so verification makes one pass of
+/// the base model and none of the aligned one; the bonus token is drawn lazily and needs `q*` with
 /// probability `D` only. Each position has its own decision and its own budget (the published code
-/// shares one budget among all positions of a window, which is another law for each window).
+/// shares one budget among all positions of a window, which is another distribution for each
+/// window).
 pub struct DeferralTarget<'m> {
     mixture: Mixture<'m>,
     mass: Option<f64>,
-    aligned: Law,
+    aligned: Distribution,
     /// Whether the text asked about is one of several that were announced: the mixture then moves
     /// to each of them.
     in_tree: bool,
@@ -33,7 +36,7 @@ impl<'m> DeferralTarget<'m> {
         let aligned = mixture.aligned().clone();
         aligned.borrow_mut().remember(length + 1);
         let drafter = ModelPredictor::sharing(aligned, mixture.sampling());
-        let aligned = Law::default();
+        let aligned = Distribution::default();
         (PredictorDrafter::new(drafter), Self { mixture, mass: None, aligned, in_tree: false })
     }
 
@@ -70,9 +73,14 @@ impl Target for DeferralTarget<'_> {
         Ok(deferred_acceptance(weight, position.mass, base, aligned))
     }
 
-    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+    fn distribution(
+        &mut self,
+        text: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         self.move_to(&text[..len])?;
-        self.mixture.aligned_law(len, &mut self.aligned)?;
+        self.mixture.aligned_distribution(len, &mut self.aligned)?;
         let position = self.mixture.position(len)?;
         self.mass = Some(mix(&position.base, &self.aligned, &position.deferral, out));
         Ok(())
@@ -82,7 +90,7 @@ impl Target for DeferralTarget<'_> {
         self.mass
     }
 
-    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
+    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError> {
         self.move_to(&at.text[..at.len])?;
         let position = self.mixture.position(at.len)?;
         let weights = position.deferral.weights();

@@ -1,38 +1,38 @@
 //! Tokens proposed before they are verified.
 
 use kad_core::decode::{Emitted, Origin, Round};
-use kad_core::{ChoiceSource, DecodeError, Law, Predictor, TokenId};
+use kad_core::{ChoiceSource, DecodeError, Distribution, Predictor, TokenId};
 
-/// Proposed tokens, each with the law it was really drawn from: verification is exact only if that
-/// is true. A reusable buffer.
+/// Proposed tokens, each with the distribution it was really drawn from: verification is exact only
+/// if that is true. A reusable buffer.
 #[derive(Debug)]
 pub struct Draft {
     tokens: Vec<Emitted>,
     /// Of the tokens, in their order; what is beyond them is memory to be used again.
-    laws: Vec<Law>,
-    keeps_laws: bool,
+    distributions: Vec<Distribution>,
+    keeps_distributions: bool,
 }
 
 impl Default for Draft {
     fn default() -> Self {
-        Self { tokens: Vec::new(), laws: Vec::new(), keeps_laws: true }
+        Self { tokens: Vec::new(), distributions: Vec::new(), keeps_distributions: true }
     }
 }
 
 impl Draft {
-    /// A buffer for a reader who does not look at laws: none is kept.
-    pub fn without_laws() -> Self {
-        Self { keeps_laws: false, ..Self::default() }
+    /// A buffer for a reader who does not look at distributions: none is kept.
+    pub fn without_distributions() -> Self {
+        Self { keeps_distributions: false, ..Self::default() }
     }
 
-    /// An empty one that keeps laws if this one does.
+    /// An empty one that keeps distributions if this one does.
     pub(crate) fn empty_like(&self) -> Self {
-        Self { keeps_laws: self.keeps_laws, ..Self::default() }
+        Self { keeps_distributions: self.keeps_distributions, ..Self::default() }
     }
 
-    /// Whether the laws of the tokens are kept.
-    pub fn keeps_laws(&self) -> bool {
-        self.keeps_laws
+    /// Whether the distributions of the tokens are kept.
+    pub fn keeps_distributions(&self) -> bool {
+        self.keeps_distributions
     }
 
     /// The proposed tokens with their provenance.
@@ -50,9 +50,9 @@ impl Draft {
         self.tokens.is_empty()
     }
 
-    /// The laws the tokens were drawn from; empty if they are not kept.
-    pub fn laws(&self) -> &[Law] {
-        if self.keeps_laws { &self.laws[..self.tokens.len()] } else { &[] }
+    /// The distributions the tokens were drawn from; empty if they are not kept.
+    pub fn distributions(&self) -> &[Distribution] {
+        if self.keeps_distributions { &self.distributions[..self.tokens.len()] } else { &[] }
     }
 
     /// Whether the last token is one of `eos`.
@@ -60,40 +60,40 @@ impl Draft {
         self.tokens.last().is_some_and(|last| eos.contains(&last.token))
     }
 
-    /// Forgets all tokens, keeps the memory of their laws.
+    /// Forgets all tokens, keeps the memory of their distributions.
     pub fn clear(&mut self) {
         self.tokens.clear();
     }
 
-    /// Appends a token of level `level` drawn from the law that `fill` writes.
+    /// Appends a token of level `level` drawn from the distribution that `fill` writes.
     ///
     /// # Errors
     /// Those of `fill`; nothing is appended then.
     pub fn draw<E>(
         &mut self,
         level: usize,
-        choose: impl FnOnce(&Law) -> TokenId,
-        fill: impl FnOnce(&mut Law) -> Result<(), E>,
+        choose: impl FnOnce(&Distribution) -> TokenId,
+        fill: impl FnOnce(&mut Distribution) -> Result<(), E>,
     ) -> Result<TokenId, E> {
-        let law = self.next_law();
-        fill(law)?;
-        let token = choose(law);
+        let distribution = self.next_distribution();
+        fill(distribution)?;
+        let token = choose(distribution);
         self.tokens.push(Emitted { origin: Origin::Drafted, level, ..Emitted::sampled(token) });
         Ok(token)
     }
 
-    /// Appends a token that was decided elsewhere; `fill` writes the law it has and is called only
-    /// if laws are kept.
+    /// Appends a token that was decided elsewhere; `fill` writes the distribution it has and is
+    /// called only if distributions are kept.
     ///
     /// # Errors
     /// Those of `fill`; nothing is appended then.
     pub fn push<E>(
         &mut self,
         emitted: Emitted,
-        fill: impl FnOnce(&mut Law) -> Result<(), E>,
+        fill: impl FnOnce(&mut Distribution) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.keeps_laws {
-            fill(self.next_law())?;
+        if self.keeps_distributions {
+            fill(self.next_distribution())?;
         }
         self.tokens.push(emitted);
         Ok(())
@@ -102,30 +102,30 @@ impl Draft {
     /// Forgets the first `count` tokens, or all if there are fewer.
     pub fn drop_front(&mut self, count: usize) {
         let count = count.min(self.len());
-        if self.keeps_laws {
+        if self.keeps_distributions {
             let len = self.len();
-            self.laws[..len].rotate_left(count);
+            self.distributions[..len].rotate_left(count);
         }
         self.tokens.drain(..count);
     }
 
-    /// Moves the first `count` tokens with their laws to the end of `other`.
+    /// Moves the first `count` tokens with their distributions to the end of `other`.
     pub(crate) fn hand_over(&mut self, count: usize, other: &mut Draft) {
         for index in 0..count.min(self.len()) {
-            if other.keeps_laws {
-                std::mem::swap(other.next_law(), &mut self.laws[index]);
+            if other.keeps_distributions {
+                std::mem::swap(other.next_distribution(), &mut self.distributions[index]);
             }
             other.tokens.push(self.tokens[index]);
         }
         self.drop_front(count);
     }
 
-    fn next_law(&mut self) -> &mut Law {
-        let index = if self.keeps_laws { self.tokens.len() } else { 0 };
-        if self.laws.len() == index {
-            self.laws.push(Law::default());
+    fn next_distribution(&mut self) -> &mut Distribution {
+        let index = if self.keeps_distributions { self.tokens.len() } else { 0 };
+        if self.distributions.len() == index {
+            self.distributions.push(Distribution::default());
         }
-        &mut self.laws[index]
+        &mut self.distributions[index]
     }
 }
 
@@ -161,11 +161,12 @@ pub trait Drafter {
     }
 
     /// Appends a continuation of `ask.context` to `out`, as long as wanted or shorter, and to
-    /// `rounds` the verifications made for it. Whether one more token follows must be decided before
-    /// it is drawn, and each must be independent, given what precedes it, of everything decided so far.
+    /// `rounds` the verifications made for it. Whether one more token follows must be decided
+    /// before it is drawn, and each must be independent, given what precedes it, of everything
+    /// decided so far.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
+    /// If a model fails or its logits are no distribution.
     fn draft(
         &mut self,
         ask: Ask<'_>,
@@ -203,19 +204,19 @@ pub struct PredictorDrafter<P> {
     stop_below: f64,
     by_place: bool,
     text: Vec<TokenId>,
-    law: Law,
+    distribution: Distribution,
 }
 
 impl<P: Predictor> PredictorDrafter<P> {
-    /// Drafts with the law of `predictor`.
+    /// Drafts with the distribution of `predictor`.
     pub fn new(predictor: P) -> Self {
-        let (text, law) = (Vec::new(), Law::default());
-        Self { predictor, prompt: 0, stop_below: 0.0, by_place: false, text, law }
+        let (text, distribution) = (Vec::new(), Distribution::default());
+        Self { predictor, prompt: 0, stop_below: 0.0, by_place: false, text, distribution }
     }
 
-    /// Stops drafting before a token whose law has no probability of at least `confidence` ∈ [0, 1].
-    /// Default: 0, never. The law of the text stays exact: the law looked at does not depend on the
-    /// token that would be drawn from it.
+    /// Stops drafting before a token whose distribution has no probability of at least `confidence`
+    /// ∈ [0, 1]. Default: 0, never. The distribution of the text stays exact: the distribution
+    /// looked at does not depend on the token that would be drawn from it.
     #[must_use]
     pub fn stopping_below(self, confidence: f64) -> Self {
         Self { stop_below: confidence, ..self }
@@ -250,22 +251,22 @@ impl<P: Predictor> Drafter for PredictorDrafter<P> {
         out: &mut Draft,
         _rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
-        let Self { predictor, text, law, .. } = self;
+        let Self { predictor, text, distribution, .. } = self;
         text.clear();
         text.extend_from_slice(ask.context);
         for _ in 0..ask.wanted {
             predictor.follow(text, 1)?;
-            predictor.law(text, text.len(), law)?;
-            if self.stop_below > 0.0 && law.max_prob() < self.stop_below {
+            predictor.distribution(text, text.len(), distribution)?;
+            if self.stop_below > 0.0 && distribution.max_prob() < self.stop_below {
                 break;
             }
             let place = text.len() - self.prompt.min(text.len());
-            let choose = |law: &Law| match self.by_place {
-                true => choices.token_at(place, law),
-                false => choices.token(law),
+            let choose = |distribution: &Distribution| match self.by_place {
+                true => choices.token_at(place, distribution),
+                false => choices.token(distribution),
             };
             let token = out.draw(ask.level, choose, |slot| {
-                std::mem::swap(slot, law);
+                std::mem::swap(slot, distribution);
                 Ok::<_, DecodeError>(())
             })?;
             text.push(token);

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::draft::{Ask, Draft, Drafter};
 
-/// A drafter and the law its drafts are verified towards: what comes out has that law, so a level
-/// is a decoder ([`Speculative`]) and a drafter for the next one ([`Staged`]).
+/// A drafter and the distribution its drafts are verified towards: what comes out has that
+/// distribution, so a level is a decoder ([`Speculative`]) and a drafter for the next one
+/// ([`Staged`]).
 pub trait Level {
     /// Says that a new text begins after `prompt` tokens.
     fn begin(&mut self, prompt: usize);
@@ -15,7 +16,7 @@ pub trait Level {
     /// The longest context there can be.
     fn context_len(&self) -> usize;
 
-    /// Whether its tokens have exactly the law it states with them.
+    /// Whether its tokens have exactly the distribution it states with them.
     fn is_exact(&self) -> bool;
 
     /// As [`Drafter::draws_by_place`]. Default: no.
@@ -28,7 +29,7 @@ pub trait Level {
     /// made, its own last. `ask.wanted` is not looked at.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
+    /// If a model fails or its logits are no distribution.
     fn round(
         &mut self,
         ask: Ask<'_>,
@@ -62,8 +63,9 @@ impl<L: Level + ?Sized> Level for Box<L> {
     }
 }
 
-/// Speculative decoding: the decoder whose target is the uppermost level of a chain. Its law is
-/// exactly that level's, whatever is below: proved by enumeration in this crate's tests.
+/// Speculative decoding: the decoder whose target is the uppermost level of a chain. Its
+/// distribution is exactly that level's, whatever is below: proved by enumeration in this crate's
+/// tests.
 pub struct Speculative<L> {
     level: L,
     eos: Vec<TokenId>,
@@ -75,11 +77,11 @@ impl<L: Level> Speculative<L> {
     /// Decodes with `level`; nothing is drafted after a token of `eos`. All models of a chain share
     /// their vocabulary (whoever loads them checks that).
     pub fn new(level: L, eos: &[TokenId]) -> Self {
-        let (made, rounds) = (Draft::without_laws(), Vec::new());
+        let (made, rounds) = (Draft::without_distributions(), Vec::new());
         Self { level, eos: eos.to_vec(), made, rounds }
     }
 
-    /// Whether the law of the text is exactly the target's.
+    /// Whether the distribution of the text is exactly the target's.
     pub fn is_exact(&self) -> bool {
         self.level.is_exact()
     }
@@ -123,25 +125,27 @@ pub enum Surplus {
     #[default]
     Flush,
     /// They wait, and are proposed next if everything before them was accepted. Whole texts keep
-    /// their law; a single step, asked after a context of the caller's choice, depends on what waits.
+    /// their distribution; a single step, asked after a context of the caller's choice, depends on
+    /// what waits.
     Keep,
 }
 
-/// A level that cannot say which law its tokens have.
+/// A level that cannot say which distribution its tokens have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a level that is not exact drafts for another: its tokens do not have the law it would state, so \
+    "a level that is not exact drafts for another: its tokens do not have the distribution it would state, so \
      nothing above it could be exact; be lenient at the uppermost level or nowhere, and verify what is \
      drawn by place by shared uniforms"
 )]
 pub struct NotExact;
 
 /// A level as the drafter of the one above: rounds are made until as many tokens are there as the
-/// level above wants (its threshold), and handed up with this level's own laws.
+/// level above wants (its threshold), and handed up with this level's own distributions.
 ///
-/// Exact for every exact level: each token has this level's law given those before it, and whether
-/// there is another is decided before it is drawn (arXiv 2510.26527, algorithm 1, in the reading that
-/// keeps the law: the laws handed up are those of the verifying model, never its drafter's).
+/// Exact for every exact level: each token has this level's distribution given those before it, and
+/// whether there is another is decided before it is drawn (arXiv 2510.26527, algorithm 1, in the
+/// reading that keeps the distribution: the distributions handed up are those of the verifying
+/// model, never its drafter's).
 pub struct Staged<L> {
     level: L,
     surplus: Surplus,
@@ -157,7 +161,8 @@ impl<L: Level> Staged<L> {
     /// Drafts with `level`.
     ///
     /// # Errors
-    /// [`NotExact`] if its verification is lenient, or not made for drafts drawn by place that it has.
+    /// [`NotExact`] if its verification is lenient, or not made for drafts drawn by place that it
+    /// has.
     pub fn new(level: L, surplus: Surplus) -> Result<Self, NotExact> {
         if !level.is_exact() {
             return Err(NotExact);
@@ -168,7 +173,7 @@ impl<L: Level> Staged<L> {
 
     /// Keeps of the waiting tokens those that still continue `context`. The context has grown by
     /// tokens of the level above only; where they agree with what waits, the rest is still a draft
-    /// with the right law: it is independent of how its predecessors came to be accepted.
+    /// with the right distribution: it is independent of how its predecessors came to be accepted.
     fn resume(&mut self, context: &[TokenId]) {
         let continued = context.strip_prefix(self.after.as_slice());
         let waiting = self.waiting.tokens().iter().map(|made| made.token);
@@ -220,7 +225,7 @@ impl<L: Level> Drafter for Staged<L> {
         out: &mut Draft,
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
-        if self.waiting.keeps_laws() != out.keeps_laws() {
+        if self.waiting.keeps_distributions() != out.keeps_distributions() {
             self.waiting = out.empty_like();
         }
         self.resume(ask.context);

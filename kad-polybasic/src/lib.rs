@@ -1,13 +1,13 @@
 //! Speculative decoding over any [`Predictor`](kad_core::Predictor): a model, a deferral mixture,
-//! an implicit reward; with any number of levels, and a law that is exactly the target's.
+//! an implicit reward; with any number of levels, and a distribution that is exactly the target's.
 //!
-//! A [`Drafter`] proposes tokens together with the law each was drawn from; a [`Target`] says with
-//! which probability each is accepted and what replaces a rejected one. A [`Stage`] is made of both
-//! and is a [`Level`]: what comes out of it has its target's law. So it can decode
-//! ([`Speculative`]), and it can draft for the next level ([`Staged`]): a chain of n levels is this
-//! recursion. At the bottom there may be a [`LookupDrafter`], which needs no model, or a [`TreeStage`],
-//! which verifies several continuations in one pass. This crate sees models only through `kad-core`
-//! and never a backend, a file or a clock.
+//! A [`Drafter`] proposes tokens together with the distribution each was drawn from; a [`Target`]
+//! says with which probability each is accepted and what replaces a rejected one. A [`Stage`] is
+//! made of both and is a [`Level`]: what comes out of it has its target's distribution. So it can
+//! decode ([`Speculative`]), and it can draft for the next level ([`Staged`]): a chain of n levels
+//! is this recursion. At the bottom there may be a [`LookupDrafter`], which needs no model, or a
+//! [`TreeStage`], which verifies several continuations in one pass. This crate sees models only
+//! through `kad-core` and never a backend, a file or a clock.
 //!
 //! Two levels, then three:
 //!

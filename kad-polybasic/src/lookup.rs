@@ -1,10 +1,10 @@
 //! Drafts without a model: what followed when the text ended like this before.
 //!
-//! A [`Lookup`] remembers a text and finds earlier occurrences of its end. [`NgramLookup`] knows the
-//! occurrences of its last few tokens (prompt lookup), [`SuffixLookup`] those of the longest suffix
-//! there is. As a drafter of one chain ([`LookupDrafter`]) the law of a proposed token is certainty:
-//! it depends on the context alone. Verification then accepts it with the probability the target
-//! gives it. As a drafter of trees: [`LookupTree`](crate::LookupTree).
+//! A [`Lookup`] remembers a text and finds earlier occurrences of its end. [`NgramLookup`] knows
+//! the occurrences of its last few tokens (prompt lookup), [`SuffixLookup`] those of the longest
+//! suffix there is. As a drafter of one chain ([`LookupDrafter`]) the distribution of a proposed
+//! token is certainty: it depends on the context alone. Verification then accepts it with the
+//! probability the target gives it. As a drafter of trees: [`LookupTree`](crate::LookupTree).
 
 mod ngram;
 mod suffix;
@@ -116,12 +116,13 @@ impl<L: Lookup> Drafter for LookupDrafter<L> {
         self.lookup.move_to(ask.context);
         self.found.clear();
         self.lookup.continuation(ask.wanted, &mut self.found);
-        // A token outside the vocabulary has no law; the target will say so of the context it is in.
+        // A token outside the vocabulary has no distribution; the target will say so of the context
+        // it is in.
         let usable = self.found.iter().take_while(|&&token| (token as usize) < self.vocab);
         for &token in usable {
             let drafted = Emitted { origin: Origin::Drafted, ..Emitted::sampled(token) };
-            out.push(Emitted { level: ask.level, ..drafted }, |law| {
-                law.set_certain(self.vocab, token);
+            out.push(Emitted { level: ask.level, ..drafted }, |distribution| {
+                distribution.set_certain(self.vocab, token);
                 Ok::<_, DecodeError>(())
             })?;
             if ask.eos.contains(&token) {

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::rc::Rc;
 
 use kad_core::decode::{Emitted, Origin, Round};
-use kad_core::{ChoiceSource, DecodeError, Law, TokenId};
+use kad_core::{ChoiceSource, DecodeError, Distribution, TokenId};
 
 use crate::draft::{Ask, Draft, Drafter};
 use crate::level::Level;
@@ -40,13 +40,13 @@ impl Drafting {
 }
 
 /// The length of a stage, to be changed between its rounds by whoever holds it too; 0 drafts
-/// nothing and leaves each token to the target. Changing it does not change the law of the text where
-/// the choice is independent of tokens drawn but not emitted. So it may follow everything that came
-/// before, rounds of all levels included, where no level below keeps its surplus: what is decided
-/// then is decided before the tokens of the next round are drawn. Above a level with
-/// [`Surplus::Keep`](crate::Surplus::Keep) tokens wait that are drawn already, and the round that
-/// made them says whether they were accepted or corrected: there a length may follow the emitted text
-/// and a schedule fixed beforehand, and no rounds.
+/// nothing and leaves each token to the target. Changing it does not change the distribution of the
+/// text where the choice is independent of tokens drawn but not emitted. So it may follow
+/// everything that came before, rounds of all levels included, where no level below keeps its
+/// surplus: what is decided then is decided before the tokens of the next round are drawn. Above a
+/// level with [`Surplus::Keep`](crate::Surplus::Keep) tokens wait that are drawn already, and the
+/// round that made them says whether they were accepted or corrected: there a length may follow the
+/// emitted text and a schedule fixed beforehand, and no rounds.
 pub type SharedLength = Rc<Cell<usize>>;
 
 /// A drafter and the target that verifies its drafts, one chain of tokens at a time.
@@ -59,9 +59,9 @@ pub struct Stage<D, T> {
     prompt: usize,
     draft: Draft,
     text: Vec<TokenId>,
-    residual: Law,
-    /// The target's laws along the draft, as far as a verifier needs them together.
-    targets: Vec<Law>,
+    residual: Distribution,
+    /// The target's distributions along the draft, as far as a verifier needs them together.
+    targets: Vec<Distribution>,
     /// The deferral mass with each of them.
     masses: Vec<Option<f64>>,
 }
@@ -73,8 +73,8 @@ enum Verdict {
 }
 
 impl<D: Drafter, T: Target> Stage<D, T> {
-    /// `drafter` and `target` share their vocabulary (whoever loads the models checks that). Verifies
-    /// token by token.
+    /// `drafter` and `target` share their vocabulary (whoever loads the models checks that).
+    /// Verifies token by token.
     pub fn new(drafter: D, target: T, drafting: Drafting) -> Self {
         Self {
             drafter,
@@ -85,7 +85,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
             prompt: 0,
             draft: Draft::default(),
             text: Vec::new(),
-            residual: Law::default(),
+            residual: Distribution::default(),
             targets: Vec::new(),
             masses: Vec::new(),
         }
@@ -95,7 +95,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
     #[must_use]
     pub fn verified_by(self, verifier: Verifier) -> Self {
         let by_place = verifier == Verifier::SharedUniform;
-        let draft = if by_place { Draft::without_laws() } else { Draft::default() };
+        let draft = if by_place { Draft::without_distributions() } else { Draft::default() };
         Self { verifier, draft, ..self }
     }
 
@@ -146,7 +146,9 @@ impl<D: Drafter, T: Target> Stage<D, T> {
                 Verdict::Replaced(token) => (corrected(token, ask.level), false),
             };
             let emitted = Emitted { deferral_mass, ..emitted };
-            out.push(emitted, |law| self.target.take_law(&self.text, len, law))?;
+            out.push(emitted, |distribution| {
+                self.target.take_distribution(&self.text, len, distribution)
+            })?;
             if !accepted {
                 return Ok(index);
             }
@@ -163,11 +165,11 @@ impl<D: Drafter, T: Target> Stage<D, T> {
     ) -> Result<Verdict, DecodeError> {
         let drafted = self.text[len];
         if self.verifier == Verifier::SharedUniform {
-            self.target.law(&self.text, len, &mut self.residual)?;
+            self.target.distribution(&self.text, len, &mut self.residual)?;
             let own = choices.token_at(len - self.prompt.min(len), &self.residual);
             return Ok(if own == drafted { Verdict::Accepted } else { Verdict::Replaced(own) });
         }
-        let at = At { text: &self.text, len, draft: &self.draft.laws()[index] };
+        let at = At { text: &self.text, len, draft: &self.draft.distributions()[index] };
         let mut probability = self.target.acceptance(at)?;
         if let Verifier::Lenient { leniency } = self.verifier {
             probability = lenient_acceptance(probability, leniency);
@@ -191,27 +193,34 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         }
         let Self { target, targets, masses, text, draft, residual, .. } = self;
         if targets.len() < drafted {
-            targets.resize_with(drafted, Law::default);
+            targets.resize_with(drafted, Distribution::default);
         }
         masses.clear();
         let mut block = Block::default();
-        for ((law, made), len) in targets.iter_mut().zip(draft.laws()).zip(context..) {
-            target.law(text, len, law)?;
+        for ((distribution, made), len) in
+            targets.iter_mut().zip(draft.distributions()).zip(context..)
+        {
+            target.distribution(text, len, distribution)?;
             masses.push(target.deferral_mass());
-            if !block.push(law, made, text[len]) {
+            if !block.push(distribution, made, text[len]) {
                 break;
             }
         }
-        let accepted = block.decide(targets, draft.laws(), choices);
+        let accepted = block.decide(targets, draft.distributions(), choices);
         let replacement = (accepted < drafted).then(|| {
-            block.residual(accepted, &targets[accepted], &draft.laws()[accepted], residual);
+            block.residual(
+                accepted,
+                &targets[accepted],
+                &draft.distributions()[accepted],
+                residual,
+            );
             corrected(choices.token(residual), ask.level)
         });
         let made = draft.tokens()[..accepted].iter().copied().chain(replacement);
         for (index, emitted) in made.enumerate() {
             let emitted = Emitted { deferral_mass: masses[index], ..emitted };
-            out.push(emitted, |law| {
-                std::mem::swap(law, &mut targets[index]);
+            out.push(emitted, |distribution| {
+                std::mem::swap(distribution, &mut targets[index]);
                 Ok::<_, DecodeError>(())
             })?;
         }
@@ -231,25 +240,25 @@ pub(crate) struct Own<'a> {
 }
 
 impl Own<'_> {
-    /// Appends it to `out`. `law` is scratch memory.
+    /// Appends it to `out`. `distribution` is scratch memory.
     pub(crate) fn append<T: Target>(
         self,
         target: &mut T,
         choices: &mut dyn ChoiceSource,
-        law: &mut Law,
+        distribution: &mut Distribution,
         out: &mut Draft,
     ) -> Result<(), DecodeError> {
         let (text, len) = (self.text, self.text.len());
         let drawn = if let Some(prompt) = self.by_place {
-            target.law(text, len, law)?;
-            let token = choices.token_at(len - prompt.min(len), law);
+            target.distribution(text, len, distribution)?;
+            let token = choices.token_at(len - prompt.min(len), distribution);
             Emitted { deferral_mass: target.deferral_mass(), ..Emitted::sampled(token) }
         } else {
             target.draw(text, choices)?
         };
         let origin = if self.after_draft { Origin::Bonus } else { drawn.origin };
         let emitted = Emitted { origin, level: self.level, ..drawn };
-        out.push(emitted, |law| target.take_law(text, len, law))
+        out.push(emitted, |distribution| target.take_distribution(text, len, distribution))
     }
 }
 
@@ -289,7 +298,8 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
         let (drafted, ended) = (self.draft.len(), self.draft.has_ended(ask.eos));
         // A drafter that proposes nothing leaves the token to the target.
         let bonus = (self.bonus || drafted == 0) && !ended;
-        // One pass: the law after each prefix that a drafted token follows, and after the last one.
+        // One pass: the distribution after each prefix that a drafted token follows, and after the
+        // last one.
         let verified = if bonus { self.text.len() } else { self.text.len() - 1 };
         self.target.follow(&self.text[..verified], verified - ask.context.len() + 1)?;
 

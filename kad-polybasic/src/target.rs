@@ -1,7 +1,7 @@
-//! Laws that drafts are verified towards.
+//! Distributions that drafts are verified towards.
 
 use kad_core::decode::Emitted;
-use kad_core::{ChoiceSource, DecodeError, Law, Predictor, TokenId, TokenTree};
+use kad_core::{ChoiceSource, DecodeError, Distribution, Predictor, TokenId, TokenTree};
 
 use crate::verify::{acceptance, residual};
 
@@ -12,8 +12,8 @@ pub struct At<'a> {
     pub text: &'a [TokenId],
     /// Length of the prefix of `text` that the token follows.
     pub len: usize,
-    /// The law it was drawn from.
-    pub draft: &'a Law,
+    /// The distribution it was drawn from.
+    pub draft: &'a Distribution,
 }
 
 impl At<'_> {
@@ -23,8 +23,8 @@ impl At<'_> {
     }
 }
 
-/// A law to verify drafts towards. Positions are asked in order and only as far as the draft is
-/// accepted, so a target may leave undone what is not asked.
+/// A distribution to verify drafts towards. Positions are asked in order and only as far as the
+/// draft is accepted, so a target may leave undone what is not asked.
 pub trait Target {
     /// Says that a new text begins after `prompt` tokens.
     fn begin(&mut self, _prompt: usize) {}
@@ -38,9 +38,9 @@ pub trait Target {
     /// If a model fails.
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError>;
 
-    /// Announces that [`law`](Self::law) will be asked after `context` and after paths of `tree` that
-    /// follows it, from the context on and as far as one path is accepted. Default: follows the
-    /// context, so that laws along the tree cost passes one by one.
+    /// Announces that [`distribution`](Self::distribution) will be asked after `context` and after
+    /// paths of `tree` that follows it, from the context on and as far as one path is accepted.
+    /// Default: follows the context, so that distributions along the tree cost passes one by one.
     ///
     /// # Errors
     /// If a model fails.
@@ -51,22 +51,33 @@ pub trait Target {
     /// The probability that the token there is accepted.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
+    /// If a model fails or its logits are no distribution.
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError>;
 
-    /// Writes the target's law after the first `len` tokens of `text`.
+    /// Writes the target's distribution after the first `len` tokens of `text`.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
-    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError>;
+    /// If a model fails or its logits are no distribution.
+    fn distribution(
+        &mut self,
+        text: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError>;
 
-    /// [`law`](Self::law) at the place that `acceptance` or `draw` was asked for last, when nothing
-    /// more is asked there: a target that made the law then may hand it over.
+    /// [`distribution`](Self::distribution) at the place that `acceptance` or `draw` was asked for
+    /// last, when nothing more is asked there: a target that made the distribution then may hand it
+    /// over.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
-    fn take_law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
-        self.law(text, len, out)
+    /// If a model fails or its logits are no distribution.
+    fn take_distribution(
+        &mut self,
+        text: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        self.distribution(text, len, out)
     }
 
     /// The deferral mass at the place asked last, where a rule decided.
@@ -74,17 +85,17 @@ pub trait Target {
         None
     }
 
-    /// Writes the law to draw from if it was rejected. Asked after [`acceptance`](Self::acceptance)
-    /// of the same place.
+    /// Writes the distribution to draw from if it was rejected. Asked after
+    /// [`acceptance`](Self::acceptance) of the same place.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
-    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError>;
+    /// If a model fails or its logits are no distribution.
+    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError>;
 
     /// A token of the target's own after the whole of `text`.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
+    /// If a model fails or its logits are no distribution.
     fn draw(
         &mut self,
         text: &[TokenId],
@@ -108,16 +119,26 @@ impl<T: Target + ?Sized> Target for Box<T> {
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
         (**self).acceptance(at)
     }
-    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
-        (**self).law(text, len, out)
+    fn distribution(
+        &mut self,
+        text: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        (**self).distribution(text, len, out)
     }
-    fn take_law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
-        (**self).take_law(text, len, out)
+    fn take_distribution(
+        &mut self,
+        text: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        (**self).take_distribution(text, len, out)
     }
     fn deferral_mass(&self) -> Option<f64> {
         (**self).deferral_mass()
     }
-    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
+    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError> {
         (**self).residual(at, out)
     }
     fn draw(
@@ -129,23 +150,24 @@ impl<T: Target + ?Sized> Target for Box<T> {
     }
 }
 
-/// Verifies towards any predictor's law.
+/// Verifies towards any predictor's distribution.
 pub struct PredictorTarget<P> {
     predictor: P,
-    law: Law,
-    /// Length of the prefix that `law` follows, until it is handed over or the text moves on.
+    distribution: Distribution,
+    /// Length of the prefix that `distribution` follows, until it is handed over or the text moves
+    /// on.
     made_at: Option<usize>,
 }
 
 impl<P: Predictor> PredictorTarget<P> {
-    /// The law of `predictor`.
+    /// The distribution of `predictor`.
     pub fn new(predictor: P) -> Self {
-        Self { predictor, law: Law::default(), made_at: None }
+        Self { predictor, distribution: Distribution::default(), made_at: None }
     }
 
-    fn make_law(&mut self, text: &[TokenId], len: usize) -> Result<(), DecodeError> {
+    fn make_distribution(&mut self, text: &[TokenId], len: usize) -> Result<(), DecodeError> {
         self.made_at = None;
-        self.predictor.law(text, len, &mut self.law)?;
+        self.predictor.distribution(text, len, &mut self.distribution)?;
         self.made_at = Some(len);
         Ok(())
     }
@@ -171,28 +193,38 @@ impl<P: Predictor> Target for PredictorTarget<P> {
     }
 
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
-        self.make_law(at.text, at.len)?;
-        Ok(acceptance(&self.law, at.draft, at.token()))
+        self.make_distribution(at.text, at.len)?;
+        Ok(acceptance(&self.distribution, at.draft, at.token()))
     }
 
-    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
-        self.predictor.law(text, len, out)
+    fn distribution(
+        &mut self,
+        text: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        self.predictor.distribution(text, len, out)
     }
 
-    fn take_law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+    fn take_distribution(
+        &mut self,
+        text: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         if self.made_at.take() == Some(len) {
-            std::mem::swap(out, &mut self.law);
+            std::mem::swap(out, &mut self.distribution);
             return Ok(());
         }
-        self.law(text, len, out)
+        self.distribution(text, len, out)
     }
 
     fn deferral_mass(&self) -> Option<f64> {
         self.predictor.deferral_mass()
     }
 
-    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
-        residual(&self.law, at.draft, out);
+    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError> {
+        residual(&self.distribution, at.draft, out);
         Ok(())
     }
 
@@ -201,8 +233,8 @@ impl<P: Predictor> Target for PredictorTarget<P> {
         text: &[TokenId],
         choices: &mut dyn ChoiceSource,
     ) -> Result<Emitted, DecodeError> {
-        self.make_law(text, text.len())?;
-        let token = choices.token(&self.law);
+        self.make_distribution(text, text.len())?;
+        let token = choices.token(&self.distribution);
         Ok(Emitted { deferral_mass: self.deferral_mass(), ..Emitted::sampled(token) })
     }
 }

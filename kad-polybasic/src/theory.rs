@@ -1,5 +1,5 @@
-//! What a chain of models will cost, before it runs: closed forms, an exact predictor, a simulator and
-//! a planner. Pure: no clock, no files.
+//! What a chain of models will cost, before it runs: closed forms, an exact predictor, a simulator
+//! and a planner. Pure: no clock, no files.
 //!
 //! | what | where |
 //! |---|---|
@@ -12,8 +12,8 @@
 //! | the best chain and its lengths; what one more model would do | [`Candidates::plan`], [`Candidates::insertions`] |
 //! | better lengths for a running chain | [`Chain::best_lengths`] |
 //!
-//! Where a published statement and the exact one differ, the item says how; each difference is derived
-//! there and tested (P5 to P10 in `tests/it/theory_*.rs`).
+//! Where a published statement and the exact one differ, the item says how; each difference is
+//! derived there and tested (P5 to P10 in `tests/it/theory_*.rs`).
 
 mod chain;
 mod draws;

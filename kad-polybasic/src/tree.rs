@@ -1,15 +1,15 @@
 //! Trees of drafts: several continuations proposed together and verified in one pass of the target.
 //!
-//! A [`TreeDrafter`] grows a [`DraftTree`]; a [`TreeStage`] verifies it from the context on: at each
-//! node it accepts one of the tokens that follow there, or replaces them all. How siblings are
+//! A [`TreeDrafter`] grows a [`DraftTree`]; a [`TreeStage`] verifies it from the context on: at
+//! each node it accepts one of the tokens that follow there, or replaces them all. How siblings are
 //! verified depends on how they came about, and the tree says which:
 //!
 //! - a *list* of candidates that depends on the context alone
 //!   ([`verify::listed`](crate::verify::listed)): [`TopKTree`], [`LookupTree`];
-//! - *draws*, independent of each other, from a law ([`verify::drawn`](crate::verify::drawn)):
-//!   [`SampledTree`].
+//! - *draws*, independent of each other, from a distribution
+//!   ([`verify::drawn`](crate::verify::drawn)): [`SampledTree`].
 //!
-//! What comes out has the target's law, whatever the tree is.
+//! What comes out has the target's distribution, whatever the tree is.
 
 mod explorer;
 mod lookup;
@@ -22,7 +22,7 @@ pub use sampled::SampledTree;
 pub use stage::{TreeStage, TreeVerifier};
 pub use top_k::TopKTree;
 
-use kad_core::{ChoiceSource, DecodeError, Law, TokenId, TokenTree};
+use kad_core::{ChoiceSource, DecodeError, Distribution, TokenId, TokenTree};
 
 use crate::draft::Ask;
 
@@ -70,7 +70,7 @@ pub trait TreeDrafter {
     /// and of what follows other nodes.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
+    /// If a model fails or its logits are no distribution.
     fn grow(
         &mut self,
         ask: Ask<'_>,
@@ -99,7 +99,7 @@ impl<G: TreeDrafter + ?Sized> TreeDrafter for Box<G> {
 }
 
 /// Tokens proposed to follow a context and each other, and how siblings came about. A reusable
-/// buffer: only nodes that siblings are drawn after have a law.
+/// buffer: only nodes that siblings are drawn after have a distribution.
 ///
 /// ```
 /// use kad_polybasic::DraftTree;
@@ -117,11 +117,11 @@ pub struct DraftTree {
     sets: usize,
 }
 
-/// Siblings drawn from one law.
+/// Siblings drawn from one distribution.
 #[derive(Debug, Default)]
 struct Drawn {
     parent: Option<usize>,
-    law: Law,
+    distribution: Distribution,
     /// One node for each draw: a token that was drawn twice is there twice.
     nodes: Vec<usize>,
 }
@@ -130,8 +130,8 @@ struct Drawn {
 pub(crate) enum Siblings<'a> {
     /// Candidates in their order, if any.
     Listed,
-    /// Draws in their order, and their law.
-    Drawn(&'a [usize], &'a Law),
+    /// Draws in their order, and their distribution.
+    Drawn(&'a [usize], &'a Distribution),
 }
 
 impl DraftTree {
@@ -156,9 +156,9 @@ impl DraftTree {
         self.tokens.push(parent, token)
     }
 
-    /// Adds `count` tokens after `parent` (or the context), each drawn by `choose` from the law that
-    /// `fill` writes. Draws of the same token share a node, and each of them is verified. At most
-    /// once for each parent.
+    /// Adds `count` tokens after `parent` (or the context), each drawn by `choose` from the
+    /// distribution that `fill` writes. Draws of the same token share a node, and each of them is
+    /// verified. At most once for each parent.
     ///
     /// # Errors
     /// Those of `fill`; nothing is added then.
@@ -169,18 +169,18 @@ impl DraftTree {
         &mut self,
         parent: Option<usize>,
         count: usize,
-        mut choose: impl FnMut(&Law) -> TokenId,
-        fill: impl FnOnce(&mut Law) -> Result<(), E>,
+        mut choose: impl FnMut(&Distribution) -> TokenId,
+        fill: impl FnOnce(&mut Distribution) -> Result<(), E>,
     ) -> Result<(), E> {
         if self.drawn.len() == self.sets {
             self.drawn.push(Drawn::default());
         }
         let set = &mut self.drawn[self.sets];
-        fill(&mut set.law)?;
+        fill(&mut set.distribution)?;
         set.parent = parent;
         set.nodes.clear();
         for _ in 0..count {
-            set.nodes.push(self.tokens.push(parent, choose(&set.law)));
+            set.nodes.push(self.tokens.push(parent, choose(&set.distribution)));
         }
         self.sets += 1;
         Ok(())
@@ -189,6 +189,6 @@ impl DraftTree {
     /// How the siblings after `parent` came about.
     pub(crate) fn siblings(&self, parent: Option<usize>) -> Siblings<'_> {
         let set = self.drawn[..self.sets].iter().find(|set| set.parent == parent);
-        set.map_or(Siblings::Listed, |set| Siblings::Drawn(&set.nodes, &set.law))
+        set.map_or(Siblings::Listed, |set| Siblings::Drawn(&set.nodes, &set.distribution))
     }
 }

@@ -6,8 +6,8 @@
 //! KAD_MUTATIONS=bonus,room cargo test -p kad-polybasic --test mutations -- --ignored --nocapture
 //! ```
 //!
-//! The second form runs those whose name contains one of the words. The two crates are copied to a temporary
-//! folder; the tree is not touched. One target folder serves all mutations and all runs.
+//! The second form runs those whose name contains one of the words. The two crates are copied to a
+//! temporary folder; the tree is not touched. One target folder serves all mutations and all runs.
 
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]

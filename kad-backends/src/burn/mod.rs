@@ -1,10 +1,10 @@
 //! The interpreter on burn: pure Rust, on a CPU burn's `flex` device.
 //!
-//! Computed by the interpreter that the libraries of tensors share, whose module says what is
-//! kept in which type. A pass over many tokens does not give the bits of passes over one, and its
-//! matrices are multiplied as `(W xᵀ)ᵀ`: burn's product, that of the `gemm` crate, repacks its right
-//! operand at every call, which here is the small one. `f16` has no fast product for more than one
-//! token and `bf16` is widened at every product: on a CPU, ask for `f32`.
+//! Computed by the interpreter that the libraries of tensors share, whose module says what is kept
+//! in which type. A pass over many tokens does not give the bits of passes over one, and its
+//! matrices are multiplied as `(W xᵀ)ᵀ`: burn's product, that of the `gemm` crate, repacks its
+//! right operand at every call, which here is the small one. `f16` has no fast product for more
+//! than one token and `bf16` is widened at every product: on a CPU, ask for `f32`.
 //!
 //! GPUs come with the features `cuda` and `metal`, which compile burn's kernels for them.
 

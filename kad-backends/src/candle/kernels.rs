@@ -97,8 +97,8 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// those in `slots`, in the order in which they are added.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'a> {
-    /// Rows of `stride`, the first of them row `first` of the cache; the head's part of a row starts
-    /// at `offset`.
+    /// Rows of `stride`, the first of them row `first` of the cache; the head's part of a row
+    /// starts at `offset`.
     pub(super) rows: &'a [f32],
     pub(super) first: usize,
     pub(super) stride: usize,

@@ -54,7 +54,8 @@ impl Turns {
         self.cos.clear();
     }
 
-    /// The pass's next token is at `position`. Angles in `f64`, so that late positions lose nothing.
+    /// The pass's next token is at `position`. Angles in `f64`, so that late positions lose
+    /// nothing.
     pub(super) fn push(&mut self, position: usize, frequencies: &[f64]) {
         for frequency in frequencies {
             let (sin, cos) = (position as f64 * frequency).sin_cos();
@@ -121,8 +122,8 @@ impl Cache {
 }
 
 /// Which rows of the caches each token of a pass sees: all rows up to a length, then single ones.
-/// Tokens that follow each other see all up to themselves; a node of a tree sees the tokens that the
-/// tree follows, then its ancestors and itself.
+/// Tokens that follow each other see all up to themselves; a node of a tree sees the tokens that
+/// the tree follows, then its ancestors and itself.
 #[derive(Default)]
 pub(super) struct Sight {
     prefixes: Vec<usize>,
@@ -139,7 +140,8 @@ impl Sight {
         self.ends.clear();
     }
 
-    /// The pass's next token sees the first `prefix` rows, and then those of `slots`, in this order.
+    /// The pass's next token sees the first `prefix` rows, and then those of `slots`, in this
+    /// order.
     pub(super) fn push(&mut self, prefix: usize, slots: impl IntoIterator<Item = usize>) {
         self.prefixes.push(prefix);
         self.slots.extend(slots);

@@ -20,10 +20,10 @@ use crate::weights::{StoredType, TensorView, Weights};
 /// verification passes are worth more as equal bits.
 pub const NARROW: usize = if cfg!(target_feature = "avx512f") { super::CHUNK } else { 64 };
 
-/// Multiplications below which a product stays on one thread; that of a matrix with fewer weights than
-/// `LARGE_MATRIX` does so longer. Waking threads takes 50 to 100 microseconds; a small matrix, which the
-/// caches hold, is done by then. Nano's large model, ms for a pass of 1, 4 and 8 tokens on two threads:
-/// 0.28, 0.90 and 1.64 without the second rule, 0.30, 0.46 and 0.69 with it.
+/// Multiplications below which a product stays on one thread; that of a matrix with fewer weights
+/// than `LARGE_MATRIX` does so longer. Waking threads takes 50 to 100 microseconds; a small matrix,
+/// which the caches hold, is done by then. Nano's large model, ms for a pass of 1, 4 and 8 tokens
+/// on two threads: 0.28, 0.90 and 1.64 without the second rule, 0.30, 0.46 and 0.69 with it.
 const PARALLEL_FROM: usize = 400_000;
 const LARGE_MATRIX: usize = 300_000;
 const LARGE_PRODUCT: usize = 6_000_000;

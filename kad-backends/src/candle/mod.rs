@@ -28,10 +28,10 @@
 //! takes about `k` times as long for `k` tokens. (Figures: a shared machine of the Sapphire Rapids
 //! class; `examples/pass_time.rs` measures yours.)
 //!
-//! A pass over up to [`NARROW`] tokens gives every token the bits that a pass of its own would
-//! have given it, in every dtype, and every node of a tree those of a pass along its path; where the processor has AVX-512, that is every pass. Wider ones
-//! go through candle's product, which rounds in another order. Chunks of [`CHUNK`] tokens bound
-//! the memory of a long prompt.
+//! A pass over up to [`NARROW`] tokens gives every token the bits that a pass of its own would have
+//! given it, in every dtype, and every node of a tree those of a pass along its path; where the
+//! processor has AVX-512, that is every pass. Wider ones go through candle's product, which rounds
+//! in another order. Chunks of [`CHUNK`] tokens bound the memory of a long prompt.
 
 mod expand;
 mod kernels;

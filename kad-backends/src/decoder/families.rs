@@ -60,8 +60,8 @@ impl Family {
     }
 }
 
-/// The window of `tokens` in `layers`, which turn by `rope`; none where it would change nothing: the
-/// whole context fits, and they turn as those that see all of it.
+/// The window of `tokens` in `layers`, which turn by `rope`; none where it would change nothing:
+/// the whole context fits, and they turn as those that see all of it.
 fn window(
     tokens: usize,
     layers: Vec<bool>,

@@ -125,7 +125,8 @@ pub struct Rope {
 pub enum Pairing {
     /// `(i, i + head_dim / 2)`: Hugging Face's layout ("rotate half").
     Halves,
-    /// `(2i, 2i + 1)`: the layout of llama-architecture GGUF files, whose q and k rows are permuted.
+    /// `(2i, 2i + 1)`: the layout of llama-architecture GGUF files, whose q and k rows are
+    /// permuted.
     Interleaved,
 }
 

@@ -1,8 +1,8 @@
 //! The tokenizer in a GGUF file, as the `tokenizer.json` it was made from.
 //!
 //! The metadata hold tokens, types and merges (or scores), but not how a text is cut into words
-//! before merging: `tokenizer.ggml.pre` only names it. The names kad knows are in [`PRETOKENIZERS`];
-//! an unknown one is refused, since a wrong cut gives plausible and wrong ids.
+//! before merging: `tokenizer.ggml.pre` only names it. The names kad knows are in
+//! [`PRETOKENIZERS`]; an unknown one is refused, since a wrong cut gives plausible and wrong ids.
 
 use std::collections::HashMap;
 
@@ -50,8 +50,8 @@ impl Metadata {
     /// Builds the tokenizer.
     ///
     /// # Errors
-    /// [`LoadError::Config`] for metadata that contradict themselves, [`LoadError::Unsupported`] for
-    /// a kind of tokenizer kad does not know.
+    /// [`LoadError::Config`] for metadata that contradict themselves, [`LoadError::Unsupported`]
+    /// for a kind of tokenizer kad does not know.
     pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
         let tokens = Tokens::read(self)?;
         let key = "tokenizer.ggml.model";

@@ -11,10 +11,11 @@ use crate::error::LoadError;
 type Wanted<'a> = &'a dyn Fn(&[&str]) -> Result<Vec<String>, String>;
 
 /// Files of the hub's dataset `repo` (`ORG/NAME`), fetched if need be: of the names in its `folder`
-/// (empty for the top), those that `wanted` gives, in that order; `progress` gets a line now and then.
+/// (empty for the top), those that `wanted` gives, in that order; `progress` gets a line now and
+/// then.
 ///
-/// As with models, files in the hub's cache (`HF_HOME`) are used without asking the hub, also when the
-/// branch has moved on, and what is missing comes from the commit that the cache has.
+/// As with models, files in the hub's cache (`HF_HOME`) are used without asking the hub, also when
+/// the branch has moved on, and what is missing comes from the commit that the cache has.
 ///
 /// # Errors
 /// [`LoadError::NotFound`] if the repository has other files, [`LoadError::Network`] or

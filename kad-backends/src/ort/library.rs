@@ -5,10 +5,11 @@
 //! (`$KAD_CACHE/onnxruntime`, or `kad/onnxruntime` in the user's cache folder), beside the program,
 //! and in the system's library folders.
 //!
-//! **Telemetry.** Builds of 1.29 and later send usage data; a session option does not stop them, the
-//! environment variable [`NO_TELEMETRY`] does. Setting a variable of a running process is not safe in
-//! Rust, so kad does not: it reads the library before loading it, and refuses one that knows the
-//! variable unless the variable is set. The build that the script fetches has no telemetry.
+//! **Telemetry.** Builds of 1.29 and later send usage data; a session option does not stop them,
+//! the environment variable [`NO_TELEMETRY`] does. Setting a variable of a running process is not
+//! safe in Rust, so kad does not: it reads the library before loading it, and refuses one that
+//! knows the variable unless the variable is set. The build that the script fetches has no
+//! telemetry.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

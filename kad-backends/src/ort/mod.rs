@@ -42,8 +42,9 @@ use graph::{Kind, Signature};
 const NAME: &str = "ort";
 
 /// Of passes over one and over two tokens, the share of the logits' range that makes them different
-/// laws and not different roundings. Measured on the graphs of the tests: up to 3e-7 where kernels
-/// differ, 3e-4 with a cache in f16, from 1.1e-2 where activations are rounded to integers by pass.
+/// distributions and not different roundings. Measured on the graphs of the tests: up to 3e-7 where
+/// kernels differ, 3e-4 with a cache in f16, from 1.1e-2 where activations are rounded to integers
+/// by pass.
 const ROUNDED: f32 = 3e-3;
 
 /// Most tokens of one pass: longer prompts are cut into pieces, so that the logits of exported
@@ -58,8 +59,9 @@ pub(crate) const CHUNK: usize = 256;
 /// # Errors
 /// [`LoadError::NotFound`], [`LoadError::Unsupported`] or [`LoadError::Backend`] if ONNX Runtime is
 /// missing, too old or broken, [`LoadError::NoDevice`] if it does not run on the device asked for;
-/// [`LoadError::Corrupt`] for a file it does not read; [`LoadError::Unsupported`] for a graph whose inputs or outputs are not those of a
-/// decoder, with their names; [`LoadError::Config`] if it has another vocabulary than `spec`.
+/// [`LoadError::Corrupt`] for a file it does not read; [`LoadError::Unsupported`] for a graph whose
+/// inputs or outputs are not those of a decoder, with their names; [`LoadError::Config`] if it has
+/// another vocabulary than `spec`.
 pub fn load(
     name: &str,
     files: &ModelFiles,
@@ -302,7 +304,7 @@ impl LayeredModel for OrtModel {
         Err(LoadError::unsupported("early exit", found, &known))
     }
 
-    fn law_depends_on_pass(&self) -> bool {
+    fn distribution_depends_on_pass(&self) -> bool {
         self.signature.rounds_passes
     }
 
@@ -317,7 +319,9 @@ impl LayeredModel for OrtModel {
             Kind::Whole => "no cache: every pass runs the whole text, which is slow; no trees",
         };
         let rounding = match self.signature.rounds_passes {
-            true => "; activations are rounded pass by pass, so a token's law depends on its pass",
+            true => {
+                "; activations are rounded pass by pass, so a token's distribution depends on its pass"
+            }
             false => "",
         };
         Some(format!("{kind}{rounding}"))

@@ -8,9 +8,9 @@
 //! fetches it and prints what to set. The build notes where the library was, and the program looks
 //! for it there, so `LD_LIBRARY_PATH` is needed only once it has moved. The program is linked with
 //! it, so without the library it does not start; the loader then names the file it lacks
-//! (`libtorch_cpu.so: cannot open shared object file`), or of another version the function
-//! (`symbol lookup error: … undefined symbol: …`): set `LD_LIBRARY_PATH` to the `lib` folder of
-//! libtorch 2.13.0. A build with another version stops with `this tch version expects PyTorch 2.13.0`.
+//! (`libtorch_cpu.so: cannot open shared object file`), or of another version the function (`symbol
+//! lookup error: … undefined symbol: …`): set `LD_LIBRARY_PATH` to the `lib` folder of libtorch
+//! 2.13.0. A build with another version stops with `this tch version expects PyTorch 2.13.0`.
 //!
 //! GPUs come with the library: a libtorch for CUDA, or the one for macOS, in place of the script's.
 //! No feature of kad is needed.
@@ -102,7 +102,8 @@ fn cuda_devices(count: i64) -> String {
 /// The number of threads that was asked for first, and the model it was asked for.
 static THREADS: Mutex<Option<(NonZeroUsize, String)>> = Mutex::new(None);
 
-/// libtorch has one number of threads for the whole process, so who asks next must ask for the same.
+/// libtorch has one number of threads for the whole process, so who asks next must ask for the
+/// same.
 fn set_threads(model: &str, asked: Option<NonZeroUsize>) -> Result<(), LoadError> {
     let Some(asked) = asked else { return Ok(()) };
     // What a thread that panicked in here left is still what was set.

@@ -8,8 +8,8 @@
 //! the library multiplies them in: each product takes activations rounded to that type and gives
 //! them back rounded to it. Tensors of GGUF's blocks are dequantised, and rounded once, at load.
 //!
-//! A block's state is `[1, tokens, hidden]`. Attention is computed for all heads at once, those of a
-//! key head one below the other: with `g` query heads to a key head,
+//! A block's state is `[1, tokens, hidden]`. Attention is computed for all heads at once, those of
+//! a key head one below the other: with `g` query heads to a key head,
 //!
 //! ```text
 //! scores  [kv_heads, g · tokens, held] = Q Kᵀ + mask
@@ -120,7 +120,8 @@ pub(crate) trait Tensor: Clone + Send + Sized + 'static {
     fn beside(self, right: Self) -> Outcome<Self>;
     /// `[a, rows.len(), c]`: the rows of the second dimension in this order.
     fn rows(&self, rows: &[usize]) -> Outcome<Self>;
-    /// Overwrites the rows from `at` on along the second dimension, in place if nothing shares them.
+    /// Overwrites the rows from `at` on along the second dimension, in place if nothing shares
+    /// them.
     fn set_rows(&mut self, at: usize, rows: Self) -> Outcome<()>;
 
     /// Sum; a dimension of 1 is repeated.
@@ -129,7 +130,8 @@ pub(crate) trait Tensor: Clone + Send + Sized + 'static {
     fn mul(self, other: &Self) -> Outcome<Self>;
     /// All elements times a number.
     fn scale(self, factor: f64) -> Outcome<Self>;
-    /// `self · weightᵀ`, `[1, tokens, in]` and `[1, out, in]` of one type: the fastest way there is.
+    /// `self · weightᵀ`, `[1, tokens, in]` and `[1, out, in]` of one type: the fastest way there
+    /// is.
     fn times(self, weight: &Self) -> Outcome<Self>;
     /// `self · other`, `[a, b, c]` and `[a, c, d]`.
     fn matmul(self, other: Self) -> Outcome<Self>;

@@ -3,8 +3,8 @@
 use super::{Outcome, Tensor};
 use crate::decoder::spec::{DecoderSpec, Rope};
 
-/// What one token of a pass sees of the cache: its first `prefix` rows, then those of `path`. Read in
-/// this order they are the token's text, the token itself last, so their number is its position
+/// What one token of a pass sees of the cache: its first `prefix` rows, then those of `path`. Read
+/// in this order they are the token's text, the token itself last, so their number is its position
 /// plus one.
 pub(super) struct Sight {
     pub(super) prefix: usize,

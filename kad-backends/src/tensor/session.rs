@@ -30,8 +30,8 @@ impl<'m, T: Tensor> TensorSession<'m, T> {
         Ok(Self { model, tokens: Vec::new(), tree: TokenTree::new(), cache })
     }
 
-    /// Runs one chunk of tokens with these sights, the first of which gets row `first` of the cache,
-    /// and appends the last `wanted` rows of logits to `out`.
+    /// Runs one chunk of tokens with these sights, the first of which gets row `first` of the
+    /// cache, and appends the last `wanted` rows of logits to `out`.
     fn chunk(
         &mut self,
         tokens: &[TokenId],

@@ -18,7 +18,8 @@ macro_rules! suite {
         #[test]
         fn keeps_the_contract_and_agrees_with_naive() {
             for library in $all {
-                // Whether a pass over many tokens has the bits of many passes is reported: it has not.
+                // Whether a pass over many tokens has the bits of many passes is reported: it has
+                // not.
                 library.conforms();
             }
         }

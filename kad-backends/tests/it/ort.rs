@@ -160,8 +160,8 @@ fn what_does_not_belong_together_is_refused() {
     assert!(error.contains("not supported: `pixel_values`; supported: input_ids"), "{error}");
 }
 
-/// A graph that rounds by pass is found by trying it, whoever exported it; rounding of other kinds is
-/// not taken for that.
+/// A graph that rounds by pass is found by trying it, whoever exported it; rounding of other kinds
+/// is not taken for that.
 #[test]
 fn graphs_that_round_by_pass_are_told_from_others() {
     if !library_is_there() {
@@ -170,7 +170,7 @@ fn graphs_that_round_by_pass_are_told_from_others() {
     let by_pass = |path: &Path| {
         let model = open(path).unwrap();
         let said = model.remark().unwrap().contains("depends on its pass");
-        assert_eq!(model.law_depends_on_pass(), said);
+        assert_eq!(model.distribution_depends_on_pass(), said);
         said
     };
     let temporary = tempfile::tempdir().unwrap();
@@ -312,7 +312,8 @@ fn a_request_finds_graph_configuration_and_tokenizer() {
     assert!(error.contains("export one with scripts/export_onnx.py"), "{error}");
 }
 
-/// Trees in the flat layout cost one pass each, whatever their shape; the suite compares the laws.
+/// Trees in the flat layout cost one pass each, whatever their shape; the suite compares the
+/// distributions.
 #[test]
 fn a_tree_that_fails_leaves_the_session_as_it_was() {
     if !library_is_there() {

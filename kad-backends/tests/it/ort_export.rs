@@ -1,7 +1,7 @@
 //! `scripts/export_onnx.py`: what it writes runs and agrees with naive, what it cannot do it says.
 //!
-//! Needs a Python with numpy, onnx and gguf (`KAD_PYTHON`, or `python3`), and the library as `ort.rs`
-//! does; with `KAD_REQUIRE_ORT=1`, as in CI, both have to be there.
+//! Needs a Python with numpy, onnx and gguf (`KAD_PYTHON`, or `python3`), and the library as
+//! `ort.rs` does; with `KAD_REQUIRE_ORT=1`, as in CI, both have to be there.
 
 use std::ffi::OsStr;
 use std::io::Write;

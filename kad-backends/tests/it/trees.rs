@@ -1,5 +1,5 @@
-//! Token trees in the interpreters beyond what the conformance suite tries: more nodes than a chunk,
-//! attention on several threads, and bits.
+//! Token trees in the interpreters beyond what the conformance suite tries: more nodes than a
+//! chunk, attention on several threads, and bits.
 
 use kad_backends::{StoredType, naive};
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};

@@ -1,15 +1,15 @@
-//! What the benches measure: laws, sizes and rules.
+//! What the benches measure: distributions, sizes and rules.
 
 use kad_core::deferral::{BaseRule, Deferral, Rule, RuleError, catalogue};
-use kad_core::{Law, TokenId};
+use kad_core::{Distribution, TokenId};
 
 /// Vocabulary sizes of Llama 2, GPT-2 and Qwen 2.5.
 pub(crate) const SIZES: [usize; 3] = [32_000, 50_257, 151_936];
 
-/// The logits of a law over so many tokens.
+/// The logits of a distribution over so many tokens.
 type Logits = fn(usize) -> Vec<f32>;
 
-/// Shapes of a law.
+/// Shapes of a distribution.
 pub(crate) const SHAPES: [(&str, Logits); 3] = [("flat", flat), ("zipf", zipf), ("peaked", peaked)];
 
 /// Uniform numbers in (0, 1]: xorshift64, the same at every call.
@@ -23,7 +23,7 @@ fn uniforms() -> impl Iterator<Item = f64> {
     })
 }
 
-/// Logits of the uniform law with a tenth of noise.
+/// Logits of the uniform distribution with a tenth of noise.
 fn flat(vocab: usize) -> Vec<f32> {
     uniforms().take(vocab).map(|u| (1.0 + 0.1 * u).ln() as f32).collect()
 }
@@ -34,7 +34,7 @@ fn zipf(vocab: usize) -> Vec<f32> {
     (0..vocab).map(|id| -((id * 7919 % vocab + 1) as f64).ln() as f32).collect()
 }
 
-/// Logits of a law with one token at 0.9 and noise for the rest.
+/// Logits of a distribution with one token at 0.9 and noise for the rest.
 fn peaked(vocab: usize) -> Vec<f32> {
     let mut logits: Vec<f32> = uniforms().take(vocab).map(|u| u.ln() as f32).collect();
     let rest: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
@@ -61,7 +61,7 @@ struct SortedPrimal {
 }
 
 impl BaseRule for SortedPrimal {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         let mut order: Vec<TokenId> = (0..base.len() as TokenId).collect();
         order.sort_unstable_by(|&a, &b| base.prob(a).total_cmp(&base.prob(b)).then(b.cmp(&a)));
         out.fill(base.len(), 0.0);

@@ -9,13 +9,13 @@ use crate::knapsack::{ExactLimits, exact};
 /// Rounding of a few sums of numbers of order 1.
 const ROUNDING: f64 = 1e-12;
 
-fn law(weights: Vec<f64>) -> Law {
+fn distribution(weights: Vec<f64>) -> Distribution {
     let total: f64 = weights.iter().sum();
-    Law::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
+    Distribution::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
 }
 
-/// Two laws over the same 1 to 12 tokens, with impossible and tied ones.
-fn pairs() -> impl Strategy<Value = (Law, Law)> {
+/// Two distributions over the same 1 to 12 tokens, with impossible and tied ones.
+fn pairs() -> impl Strategy<Value = (Distribution, Distribution)> {
     let weight =
         || prop_oneof![1 => Just(0.0), 2 => (1..4u8).prop_map(f64::from), 5 => 1e-6..3.0f64];
     proptest::collection::vec((weight(), weight()), 1..=12)
@@ -23,17 +23,22 @@ fn pairs() -> impl Strategy<Value = (Law, Law)> {
         .prop_filter("both are possible", |(p, q): &(Vec<f64>, Vec<f64>)| {
             p.iter().sum::<f64>() > 0.0 && q.iter().sum::<f64>() > 0.0
         })
-        .prop_map(|(p, q)| (law(p), law(q)))
+        .prop_map(|(p, q)| (distribution(p), distribution(q)))
 }
 
-fn decide(rule: impl BaseRule, base: &Law) -> Deferral {
+fn decide(rule: impl BaseRule, base: &Distribution) -> Deferral {
     let mut decision = Deferral::default();
     rule.decide(base, &mut decision);
     decision
 }
 
 /// The identities that hold for any rule that decides 0 or 1 (A10, K1), by their closed forms.
-fn check_mixture(told: &Certificate, p: &Law, q: &Law, d: &Deferral) -> Result<(), TestCaseError> {
+fn check_mixture(
+    told: &Certificate,
+    p: &Distribution,
+    q: &Distribution,
+    d: &Deferral,
+) -> Result<(), TestCaseError> {
     let (p, q, d) = (p.probs(), q.probs(), d.weights());
     let mass: f64 = p.iter().zip(d).map(|(p, d)| p * d).sum();
     prop_assert!((told.mass - mass).abs() < ROUNDING);
@@ -115,9 +120,9 @@ proptest! {
         prop_assert_eq!(told.tv_base, told.tv_aligned);
     }
 
-    /// Nudging is all or nothing: one of the two laws, and no bound is missed by either.
+    /// Nudging is all or nothing: one of the two distributions, and no bound is missed by either.
     #[test]
-    fn nudging_is_one_of_the_two_laws((p, q) in pairs(), threshold in 0.0..=1.0f64) {
+    fn nudging_is_one_of_the_two_distributions((p, q) in pairs(), threshold in 0.0..=1.0f64) {
         let decision = decide(Nudging::new(threshold).unwrap(), &p);
         let told = Certificate::new(&p, &q, &decision, None);
         check_bounds(&told)?;
@@ -131,7 +136,7 @@ proptest! {
 /// The values of the theory's example: acceptance is not monotone in the budget.
 #[test]
 fn acceptance_falls_and_rises_with_the_budget() {
-    let p = law(vec![0.5, 0.3, 0.2]);
+    let p = distribution(vec![0.5, 0.3, 0.2]);
     for (budget, acceptance) in [(0.0, 1.0), (0.2, 0.84), (0.5, 0.75), (1.0, 1.0)] {
         let decision = decide(KadPrimal::new(budget).unwrap(), &p);
         let told = Certificate::new(&p, &p, &decision, Some(budget));
@@ -139,10 +144,11 @@ fn acceptance_falls_and_rises_with_the_budget() {
     }
 }
 
-/// A law may sum to 1 + 1e-9; a budget of 1 still admits all of it. Bad budgets count as 0.
+/// A distribution may sum to 1 + 1e-9; a budget of 1 still admits all of it. Bad budgets count as
+/// 0.
 #[test]
 fn the_ends_of_the_budget() {
-    let p = Law::from_probs(vec![0.6, 0.4 + 9e-10]).unwrap();
+    let p = Distribution::from_probs(vec![0.6, 0.4 + 9e-10]).unwrap();
     let decision = decide(KadPrimal::new(1.0).unwrap(), &p);
     let told = Certificate::new(&p, &p, &decision, Some(1.0));
     assert_eq!((told.gap, told.multiplier), (0.0, 0.0));

@@ -8,10 +8,10 @@ use crate::vocab::TokenId;
 
 /// Draws from the base model, and from the aligned model instead where the rule hands over.
 ///
-/// Its law is the mixture `π` of [`mix`](crate::mixture::mix). For a rule that looks at the base
-/// law alone the aligned model runs only after a deferred draw (lazily, catching up on the tokens
-/// it missed in one pass): with probability `D` per token, where the published code runs it
-/// whenever any token could be deferred. The law is the same.
+/// Its distribution is the mixture `π` of [`mix`](crate::mixture::mix). For a rule that looks at
+/// the base distribution alone the aligned model runs only after a deferred draw (lazily, catching
+/// up on the tokens it missed in one pass): with probability `D` per token, where the published
+/// code runs it whenever any token could be deferred. The distribution is the same.
 pub struct DeferralDecoder<'m> {
     mixture: Mixture<'m>,
 }

@@ -17,7 +17,7 @@ use crate::vocab::TokenId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Origin {
-    /// The only model, or the composed law as a whole.
+    /// The only model, or the composed distribution as a whole.
     Sampled,
     /// Drawn from the base model and kept.
     Base,
@@ -52,8 +52,8 @@ impl Emitted {
 }
 
 /// Continues contexts. Its only state is what it remembers of them: a step may be asked after any
-/// context, in any order, and the law of its tokens depends on that context (and on where the prompt
-/// in it ends) alone.
+/// context, in any order, and the distribution of its tokens depends on that context (and on where
+/// the prompt in it ends) alone.
 pub trait Decoder {
     /// Says that a new text begins after `prompt` tokens. [`generate()`] does.
     fn begin(&mut self, _prompt: usize) {}
@@ -61,13 +61,14 @@ pub trait Decoder {
     /// The longest context there can be.
     fn context_len(&self) -> usize;
 
-    /// Appends at least one token to `out`, distributed as this decoder's law after `context`.
+    /// Appends at least one token to `out`, distributed as this decoder's distribution after
+    /// `context`.
     ///
     /// `room` ≥ 1 is how many tokens are wanted at most; a step never appends more. It changes how
-    /// many tokens a step yields, never their law.
+    /// many tokens a step yields, never their distribution.
     ///
     /// # Errors
-    /// If a model fails or its logits are no law.
+    /// If a model fails or its logits are no distribution.
     fn step(
         &mut self,
         context: &[TokenId],
@@ -82,8 +83,8 @@ pub trait Decoder {
         &[]
     }
 
-    /// What a reader of the last text should know about how it was decoded: that lengths were changed
-    /// on the way, that speculation was given up. Empty where nothing happened.
+    /// What a reader of the last text should know about how it was decoded: that lengths were
+    /// changed on the way, that speculation was given up. Empty where nothing happened.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
     }

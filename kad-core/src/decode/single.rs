@@ -1,22 +1,22 @@
-//! One token at a time from one law.
+//! One token at a time from one distribution.
 
 use super::{Decoder, Emitted, Step};
 use crate::choice::ChoiceSource;
+use crate::distribution::Distribution;
 use crate::error::DecodeError;
-use crate::law::Law;
 use crate::predictor::Predictor;
 use crate::vocab::TokenId;
 
 /// Plain autoregressive decoding of any predictor.
 pub struct SingleDecoder<P> {
     predictor: P,
-    law: Law,
+    distribution: Distribution,
 }
 
 impl<P: Predictor> SingleDecoder<P> {
-    /// Decodes `predictor`'s law.
+    /// Decodes `predictor`'s distribution.
     pub fn new(predictor: P) -> Self {
-        Self { predictor, law: Law::default() }
+        Self { predictor, distribution: Distribution::default() }
     }
 }
 
@@ -37,8 +37,8 @@ impl<P: Predictor> Decoder for SingleDecoder<P> {
         out: &mut Vec<Emitted>,
     ) -> Result<Step, DecodeError> {
         self.predictor.follow(context, 1)?;
-        self.predictor.law(context, context.len(), &mut self.law)?;
-        let token = choices.token(&self.law);
+        self.predictor.distribution(context, context.len(), &mut self.distribution)?;
+        let token = choices.token(&self.distribution);
         let deferral_mass = self.predictor.deferral_mass();
         out.push(Emitted { deferral_mass, ..Emitted::sampled(token) });
         Ok(Step::default())

@@ -1,8 +1,8 @@
 //! Relatives of the primal rule: the same knapsack, solved or valued differently.
 
 use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
+use crate::distribution::Distribution;
 use crate::knapsack::{ExactLimits, at_least_the_whole, cross_entropy, exact};
-use crate::law::Law;
 use crate::vocab::TokenId;
 
 one_parameter_rule! {
@@ -16,7 +16,7 @@ one_parameter_rule! {
 }
 
 impl BaseRule for KadFractional {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         if let Some(end) = out.defer_cheapest(base, self.budget, |_| true) {
             // Within the slack of the budget nothing may be left.
             let fraction = ((self.budget - end.spent) / end.threshold).max(0.0);
@@ -39,7 +39,7 @@ one_parameter_rule! {
 }
 
 impl BaseRule for KnapsackExact {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         out.items.clear();
         out.items.extend_surprisal(base);
         let budget = at_least_the_whole(self.budget, &out.items);
@@ -58,17 +58,17 @@ one_parameter_rule! {
     /// The primal rule for the value with fallback: hand over what the aligned model is expected to
     /// say better.
     ///
-    /// A deferral saves the base model's loss and costs the aligned model's expected one, so a token
-    /// is worth `p(y) · (−ln p(y) − H(p, q*))` with the cross entropy `H(p, q*) = −Σ p ln q*`. The
-    /// order of tokens is that of [`KadPrimal`](super::KadPrimal), but only tokens of positive value
-    /// are handed over: it is the primal rule at `b` and the dual rule at `α = e^(−H)`, whichever
-    /// hands over less. Where `q*` excludes what `p` allows, nothing is handed over. Not in the
-    /// papers.
+    /// A deferral saves the base model's loss and costs the aligned model's expected one, so a
+    /// token is worth `p(y) · (−ln p(y) − H(p, q*))` with the cross entropy `H(p, q*) = −Σ p ln
+    /// q*`. The order of tokens is that of [`KadPrimal`](super::KadPrimal), but only tokens of
+    /// positive value are handed over: it is the primal rule at `b` and the dual rule at `α =
+    /// e^(−H)`, whichever hands over less. Where `q*` excludes what `p` allows, nothing is handed
+    /// over. Not in the papers.
     KadFallback, "kad-fallback", "KAD fallback", budget
 }
 
 impl PairRule for KadFallback {
-    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let loss = cross_entropy(base, aligned);
         // What the base model holds for impossible costs nothing, as in the other rules.
         out.defer_cheapest(base, self.budget, |p| p == 0.0 || -p.ln() > loss);
@@ -80,7 +80,7 @@ impl PairRule for KadFallback {
 }
 
 /// Moves what is handed over among equal tokens to the higher ids: it weighs and is worth the same.
-fn keep_lower_ids(base: &Law, taken: &mut [bool]) {
+fn keep_lower_ids(base: &Distribution, taken: &mut [bool]) {
     let prob = |token: &TokenId| base.prob(*token);
     let mut order: Vec<TokenId> = (0..taken.len() as TokenId).collect();
     order.sort_unstable_by(|a, b| prob(a).total_cmp(&prob(b)).then(b.cmp(a)));

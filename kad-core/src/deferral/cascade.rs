@@ -5,7 +5,7 @@
 //! Their TokenV1 is [`ConfidenceBet`](super::ConfidenceBet).
 
 use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
-use crate::law::Law;
+use crate::distribution::Distribution;
 
 one_parameter_rule! {
     /// `d ≡ 1[max p < 1 − λ]`, `λ` = margin: Chow's rule; nudging at threshold `1 − λ`.
@@ -13,7 +13,7 @@ one_parameter_rule! {
 }
 
 impl BaseRule for Chow {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         out.all_or_nothing(base, base.max_prob() < 1.0 - self.margin);
     }
 }
@@ -24,7 +24,7 @@ one_parameter_rule! {
 }
 
 impl PairRule for Difference {
-    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         out.all_or_nothing(base, base.max_prob() < aligned.max_prob() - self.margin);
     }
 }
@@ -36,21 +36,21 @@ one_parameter_rule! {
 }
 
 impl PairRule for OptimalCascade {
-    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let cost = self.margin * base.total_variation(aligned);
         out.all_or_nothing(base, base.max_prob() < aligned.max_prob() - cost);
     }
 }
 
 one_parameter_rule! {
-    /// `d(y) = 1[q*(y) < max q* − λ]`, `λ` = margin: keep what the aligned model likes nearly as much
-    /// as its best token (TokenV2, eq. 14 of the paper). At temperature 0 and `λ < 1`: the aligned
-    /// model.
+    /// `d(y) = 1[q*(y) < max q* − λ]`, `λ` = margin: keep what the aligned model likes nearly as
+    /// much as its best token (TokenV2, eq. 14 of the paper). At temperature 0 and `λ < 1`: the
+    /// aligned model.
     CascadeTokenV2, "cascade-token-v2", "cascade token v2", margin
 }
 
 impl PairRule for CascadeTokenV2 {
-    fn decide(&self, _base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, _base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let threshold = aligned.max_prob() - self.margin;
         out.defer_where(aligned, |q| q < threshold);
     }
@@ -63,7 +63,7 @@ one_parameter_rule! {
 }
 
 impl PairRule for CascadeTokenV3 {
-    fn decide(&self, _base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, _base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let threshold = aligned.max_prob() * (1.0 - self.margin);
         out.defer_where(aligned, |q| q < threshold);
     }

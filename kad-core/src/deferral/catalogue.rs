@@ -16,7 +16,7 @@ pub struct RuleInfo {
     pub parameters: &'static [Parameter],
     /// `d(y)`; `max p` is the largest base probability, `max q*` the largest aligned one.
     pub formula: &'static str,
-    /// Which laws it has to see.
+    /// Which distributions it has to see.
     pub looks_at: LooksAt,
     /// Where it comes from.
     pub source: &'static str,
@@ -24,7 +24,7 @@ pub struct RuleInfo {
     pub code_name: Option<&'static str>,
     /// How its decision changes with its first parameter.
     pub monotone: Monotone,
-    /// What greedy decoding with it is, when the rule sees the laws at temperature 0 too.
+    /// What greedy decoding with it is, when the rule sees the distributions at temperature 0 too.
     pub at_zero: AtZero,
     /// Makes the rule from values of all its parameters.
     pub build: fn(&[f64]) -> Result<Rule, RuleError>,
@@ -41,14 +41,14 @@ pub struct Parameter {
     pub default: Option<f64>,
 }
 
-/// Which laws a rule has to see.
+/// Which distributions a rule has to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LooksAt {
-    /// The base law: the aligned model runs only after a deferred draw.
+    /// The base distribution: the aligned model runs only after a deferred draw.
     Base,
-    /// The base law and the aligned one: both models run at every token.
+    /// The base distribution and the aligned one: both models run at every token.
     Both,
-    /// The base law, and what earlier tokens of the text spent.
+    /// The base distribution, and what earlier tokens of the text spent.
     BaseAndHistory,
 }
 
@@ -63,8 +63,8 @@ pub enum Monotone {
     No,
 }
 
-/// What remains of a rule where both laws are one-hot. Parameters at the ends of their ranges may
-/// differ.
+/// What remains of a rule where both distributions are one-hot. Parameters at the ends of their
+/// ranges may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtZero {
     /// Greedy decoding of the base model.
@@ -120,7 +120,8 @@ const fn optional(name: &'static str, range: &'static str, default: f64) -> Para
     Parameter { name, range, default: Some(default) }
 }
 
-/// A rule that looks at the base law alone, is nested and leaves the base model at temperature 0.
+/// A rule that looks at the base distribution alone, is nested and leaves the base model at
+/// temperature 0.
 const fn rule(
     kind: &'static str,
     parameters: &'static [Parameter],

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{BaseRule, Deferral, one_parameter_rule};
-use crate::law::Law;
+use crate::distribution::Distribution;
 
 /// `d ≡ 0`: the base model.
 #[derive(Clone, Copy, Debug)]
@@ -14,26 +14,26 @@ pub struct Never;
 pub struct Always;
 
 one_parameter_rule! {
-    /// `d ≡ r`, `r` = rate: a coin decides, whatever the laws say. `π = (1 − r) p + r q*`.
+    /// `d ≡ r`, `r` = rate: a coin decides, whatever the distributions say. `π = (1 − r) p + r q*`.
     ///
     /// The control that tells whether *where* a rule defers matters, or only how much.
     RandomDeferral, "random", "random", rate
 }
 
 impl BaseRule for Never {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         out.fill(base.len(), 0.0);
     }
 }
 
 impl BaseRule for Always {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         out.fill(base.len(), 1.0);
     }
 }
 
 impl BaseRule for RandomDeferral {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         out.fill(base.len(), self.rate);
     }
 }

@@ -1,22 +1,22 @@
 //! Rules whose decision depends on what they spent earlier in the text.
 //!
-//! What they remember is one number per position, a function of the text alone: the law after a
-//! context stays well defined, and speculation can roll it back.
+//! What they remember is one number per position, a function of the text alone: the distribution
+//! after a context stays well defined, and speculation can roll it back.
 
 use std::fmt;
 
 use super::{BaseRule, Deferral, KadPrimal, RuleError, checked, probability};
-use crate::law::Law;
+use crate::distribution::Distribution;
 use crate::vocab::TokenId;
 
-/// A rule that decides from the base law and one number, its state, which the masses spent so far
-/// have made. Its `Display` names it.
+/// A rule that decides from the base distribution and one number, its state, which the masses spent
+/// so far have made. Its `Display` names it.
 pub trait HistoryRule: fmt::Debug + fmt::Display + Send + Sync {
     /// The state at the first token.
     fn start(&self) -> f64;
 
     /// Writes `d` for every token of `base` into `out`.
-    fn decide(&self, state: f64, base: &Law, out: &mut Deferral);
+    fn decide(&self, state: f64, base: &Distribution, out: &mut Deferral);
 
     /// The state after token number `position` (from 0) was decided with deferral mass `mass`.
     fn next(&self, state: f64, mass: f64, position: usize) -> f64;
@@ -58,7 +58,7 @@ impl HistoryRule for SteeredDual {
         -self.threshold.ln()
     }
 
-    fn decide(&self, multiplier: f64, base: &Law, out: &mut Deferral) {
+    fn decide(&self, multiplier: f64, base: &Distribution, out: &mut Deferral) {
         // The threshold that was given, not what rounding makes of it on the way there and back.
         let threshold =
             if multiplier == self.start() { self.threshold } else { (-multiplier).exp() };
@@ -80,16 +80,16 @@ impl fmt::Display for SteeredDual {
 /// One deferral budget for every `window` tokens, spent under one shared threshold.
 ///
 /// A window may spend the mass `window · b`. Each of its tokens hands over, by rising probability,
-/// what lies below the threshold `e^(−μ)`, the multiplier that the tokens of the window share, and fits
-/// what is left; what earlier tokens saved, later ones may spend. A window as long as the text is a
-/// budget for the sequence. It is the dual rule with a cap: at threshold 1 the first tokens of a window
-/// are handed over whole until nothing is left. Which multiplier spends a budget exactly is known only
-/// afterwards ([`relax`](crate::knapsack::relax) of the window's [`Items`](crate::knapsack::Items)
-/// together); [`SteeredDual`] finds it on the way.
+/// what lies below the threshold `e^(−μ)`, the multiplier that the tokens of the window share, and
+/// fits what is left; what earlier tokens saved, later ones may spend. A window as long as the text
+/// is a budget for the sequence. It is the dual rule with a cap: at threshold 1 the first tokens of
+/// a window are handed over whole until nothing is left. Which multiplier spends a budget exactly
+/// is known only afterwards ([`relax`](crate::knapsack::relax) of the window's
+/// [`Items`](crate::knapsack::Items) together); [`SteeredDual`] finds it on the way.
 ///
-/// As for every rule, what fits is decided on the law the rule sees, and spent is the mass of the law
-/// that tokens are drawn from. (The published code shares one *per-token* budget among a window by
-/// accident; here it is the window's own.) Not in the papers.
+/// As for every rule, what fits is decided on the distribution the rule sees, and spent is the mass
+/// of the distribution that tokens are drawn from. (The published code shares one *per-token*
+/// budget among a window by accident; here it is the window's own.) Not in the papers.
 #[derive(Clone, Copy, Debug)]
 pub struct PooledBudget {
     budget: f64,
@@ -124,7 +124,7 @@ impl HistoryRule for PooledBudget {
         self.pool()
     }
 
-    fn decide(&self, left: f64, base: &Law, out: &mut Deferral) {
+    fn decide(&self, left: f64, base: &Distribution, out: &mut Deferral) {
         match KadPrimal::new(left.clamp(0.0, 1.0)) {
             Ok(fitting) => fitting.decide(base, out),
             // Only NaN, which no sum of masses is.

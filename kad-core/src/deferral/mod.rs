@@ -3,10 +3,10 @@
 //! A rule assigns to each token `y` the probability `d(y) ∈ [0, 1]` that a draw `y` of the base
 //! model is discarded and the aligned model draws instead (`d ∈ {0, 1}` in Hammal et al.,
 //! arXiv 2510.27017; fractional values are the rejection distribution `μ` of arXiv 2604.16146).
-//! The law that results is [`mixture::mix`](crate::mixture::mix).
+//! The distribution that results is [`mixture::mix`](crate::mixture::mix).
 //!
-//! [`catalogue()`] lists every rule: formula, parameters, source, the name in the authors' code, and
-//! how it behaves. The same list is printed by `kad rules` and stands in `docs/RULES.md`.
+//! [`catalogue()`] lists every rule: formula, parameters, source, the name in the authors' code,
+//! and how it behaves. The same list is printed by `kad rules` and stands in `docs/RULES.md`.
 //!
 //! Among tokens of equal probability the lower id counts as the more probable one: it is kept
 //! longer. Comparisons are strict: what equals a threshold is kept, what fills a budget exactly
@@ -35,8 +35,8 @@ pub use relative::{
 };
 pub use threshold::{KadDual, Nudging};
 
+use crate::distribution::Distribution;
 use crate::knapsack::Items;
-use crate::law::Law;
 use crate::sum::dot;
 use crate::vocab::TokenId;
 
@@ -44,21 +44,21 @@ use crate::vocab::TokenId;
 /// model alone until a draw is deferred.
 #[derive(Debug)]
 pub enum Rule {
-    /// Looks at the base law alone.
+    /// Looks at the base distribution alone.
     Base(Box<dyn BaseRule>),
-    /// Compares both laws.
+    /// Compares both distributions.
     Pair(Box<dyn PairRule>),
-    /// Looks at the base law, and at what it has spent so far in this text.
+    /// Looks at the base distribution, and at what it has spent so far in this text.
     History(Box<dyn HistoryRule>),
 }
 
 impl Rule {
-    /// A rule that looks at the base law alone.
+    /// A rule that looks at the base distribution alone.
     pub fn base(rule: impl BaseRule + 'static) -> Self {
         Rule::Base(Box::new(rule))
     }
 
-    /// A rule that compares both laws.
+    /// A rule that compares both distributions.
     pub fn pair(rule: impl PairRule + 'static) -> Self {
         Rule::Pair(Box::new(rule))
     }
@@ -68,8 +68,8 @@ impl Rule {
         Rule::History(Box::new(rule))
     }
 
-    /// The decision of the rule for two laws; a rule with a history is at its beginning.
-    pub fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+    /// The decision of the rule for two distributions; a rule with a history is at its beginning.
+    pub fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         match self {
             Rule::Base(rule) => rule.decide(base, out),
             Rule::Pair(rule) => rule.decide(base, aligned, out),
@@ -97,10 +97,10 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A rule that decides from the base law. Its `Display` names it with its parameters.
+/// A rule that decides from the base distribution. Its `Display` names it with its parameters.
 pub trait BaseRule: fmt::Debug + fmt::Display + Send + Sync {
     /// Writes `d` for every token of `base` into `out`.
-    fn decide(&self, base: &Law, out: &mut Deferral);
+    fn decide(&self, base: &Distribution, out: &mut Deferral);
 
     /// See [`Rule::budget`].
     fn budget(&self) -> Option<f64> {
@@ -108,10 +108,10 @@ pub trait BaseRule: fmt::Debug + fmt::Display + Send + Sync {
     }
 }
 
-/// A rule that decides from the base and the aligned law. Its `Display` names it.
+/// A rule that decides from the base and the aligned distribution. Its `Display` names it.
 pub trait PairRule: fmt::Debug + fmt::Display + Send + Sync {
-    /// Writes `d` for every token into `out`. The laws have the same length.
-    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral);
+    /// Writes `d` for every token into `out`. The distributions have the same length.
+    fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral);
 
     /// See [`Rule::budget`].
     fn budget(&self) -> Option<f64> {
@@ -141,20 +141,20 @@ impl Deferral {
         self.weights.resize(vocab, weight);
     }
 
-    /// `d(y) = f(p(y))` for every token of `law`.
-    pub fn fill_from(&mut self, law: &Law, f: impl Fn(f64) -> f64) {
+    /// `d(y) = f(p(y))` for every token of `distribution`.
+    pub fn fill_from(&mut self, distribution: &Distribution, f: impl Fn(f64) -> f64) {
         self.weights.clear();
-        self.weights.extend(law.probs().iter().map(|&p| f(p)));
+        self.weights.extend(distribution.probs().iter().map(|&p| f(p)));
     }
 
     /// `d(y) = 1` where the probability of `y` satisfies `test`, else 0.
-    pub fn defer_where(&mut self, law: &Law, test: impl Fn(f64) -> bool) {
-        self.fill_from(law, |p| if test(p) { 1.0 } else { 0.0 });
+    pub fn defer_where(&mut self, distribution: &Distribution, test: impl Fn(f64) -> bool) {
+        self.fill_from(distribution, |p| if test(p) { 1.0 } else { 0.0 });
     }
 
-    /// `d ≡ 1` if `all`, else `d ≡ 0`, over the tokens of `law`.
-    pub fn all_or_nothing(&mut self, law: &Law, all: bool) {
-        self.fill(law.len(), if all { 1.0 } else { 0.0 });
+    /// `d ≡ 1` if `all`, else `d ≡ 0`, over the tokens of `distribution`.
+    pub fn all_or_nothing(&mut self, distribution: &Distribution, all: bool) {
+        self.fill(distribution.len(), if all { 1.0 } else { 0.0 });
     }
 
     /// Sets one token's `d`.
@@ -166,7 +166,7 @@ impl Deferral {
     }
 
     /// Deferral mass `D = Σ d(y) p(y)`: the probability that a base draw is handed over.
-    pub fn mass(&self, base: &Law) -> f64 {
+    pub fn mass(&self, base: &Distribution) -> f64 {
         dot(&self.weights, base.probs()).min(1.0)
     }
 }

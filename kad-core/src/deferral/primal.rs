@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{BaseRule, Deferral, RuleError, probability};
-use crate::law::Law;
+use crate::distribution::Distribution;
 use crate::select::{Boundary, cheapest};
 use crate::vocab::TokenId;
 
@@ -37,7 +37,7 @@ impl KadPrimal {
 }
 
 impl BaseRule for KadPrimal {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         out.defer_cheapest(base, self.budget, |_| true);
     }
 
@@ -51,12 +51,12 @@ impl Deferral {
     /// its probability `may` be handed over. Returns where it ends; a budget of 1 has no end.
     pub(super) fn defer_cheapest(
         &mut self,
-        base: &Law,
+        base: &Distribution,
         budget: f64,
         may: impl Fn(f64) -> bool,
     ) -> Option<Boundary> {
         let probs = base.probs();
-        // The law's sum may round to just above 1; the whole of it still fits.
+        // The distribution's sum may round to just above 1; the whole of it still fits.
         let boundary = if budget < 1.0 { cheapest(probs, budget, &mut self.order) } else { None };
         let Some(end) = boundary else {
             self.defer_where(base, may);

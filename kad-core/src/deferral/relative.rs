@@ -6,11 +6,11 @@
 use std::fmt;
 
 use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
-use crate::law::Law;
+use crate::distribution::Distribution;
 
 one_parameter_rule! {
-    /// `d(y) = 1[p(y) < max q* − λ]`, `λ` = margin: the base model keeps a token only if it is about
-    /// as sure of it as the aligned model is of its best one.
+    /// `d(y) = 1[p(y) < max q* − λ]`, `λ` = margin: the base model keeps a token only if it is
+    /// about as sure of it as the aligned model is of its best one.
     ///
     /// The conservative confidence bet of arXiv 2604.16146 (`max_q_minus` in the authors' code).
     /// The same rule, with the models' roles exchanged, is TokenV1 of speculative cascades
@@ -19,7 +19,7 @@ one_parameter_rule! {
 }
 
 impl PairRule for ConfidenceBet {
-    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let threshold = aligned.max_prob() - self.margin;
         out.defer_where(base, |p| p < threshold);
     }
@@ -34,15 +34,15 @@ one_parameter_rule! {
 }
 
 impl PairRule for AggressiveBet {
-    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let threshold = aligned.max_prob() + self.margin;
         out.defer_where(base, |p| p < threshold);
     }
 }
 
 one_parameter_rule! {
-    /// `d(y) = 1[q*(y) < max p + λ]`, `λ` = margin: the base model keeps only what the aligned model
-    /// likes better than the base model likes anything.
+    /// `d(y) = 1[q*(y) < max p + λ]`, `λ` = margin: the base model keeps only what the aligned
+    /// model likes better than the base model likes anything.
     ///
     /// `max_p_plus` in the authors' code, where a comment says the opposite of the line below it
     /// (for that see [`AlignedAbove`]). At temperature 0: the aligned model.
@@ -50,7 +50,7 @@ one_parameter_rule! {
 }
 
 impl PairRule for AlignedBelow {
-    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let threshold = base.max_prob() + self.margin;
         out.defer_where(aligned, |q| q < threshold);
     }
@@ -65,7 +65,7 @@ one_parameter_rule! {
 }
 
 impl PairRule for AlignedAbove {
-    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let threshold = base.max_prob() + self.margin;
         out.defer_where(aligned, |q| q > threshold);
     }
@@ -74,13 +74,13 @@ impl PairRule for AlignedAbove {
 one_parameter_rule! {
     /// `d(y) = 1[p(y) < max p − λ]`, `λ` = margin: keep what comes close to the best token.
     ///
-    /// `token_v2` in the authors' code, after a rule of speculative cascades that looks at the other
-    /// model ([`CascadeTokenV2`](super::CascadeTokenV2)). At temperature 0: the base model.
+    /// `token_v2` in the authors' code, after a rule of speculative cascades that looks at the
+    /// other model ([`CascadeTokenV2`](super::CascadeTokenV2)). At temperature 0: the base model.
     TokenV2, "token-v2", "token v2", margin
 }
 
 impl BaseRule for TokenV2 {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         let threshold = base.max_prob() - self.margin;
         out.defer_where(base, |p| p < threshold);
     }
@@ -96,7 +96,7 @@ one_parameter_rule! {
 }
 
 impl BaseRule for TokenV3 {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         let threshold = base.max_prob() * (1.0 - self.margin);
         out.defer_where(base, |p| p < threshold);
     }
@@ -109,7 +109,7 @@ impl BaseRule for TokenV3 {
 pub struct ArgmaxOnly;
 
 impl BaseRule for ArgmaxOnly {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         let threshold = base.max_prob();
         out.defer_where(base, |p| p < threshold);
     }

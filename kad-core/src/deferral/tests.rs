@@ -2,38 +2,38 @@
 
 use super::*;
 
-fn decide(rule: &dyn BaseRule, law: &Law) -> Vec<f64> {
+fn decide(rule: &dyn BaseRule, distribution: &Distribution) -> Vec<f64> {
     let mut out = Deferral::default();
-    rule.decide(law, &mut out);
+    rule.decide(distribution, &mut out);
     out.weights().to_vec()
 }
 
-fn law(weights: Vec<f64>) -> Law {
+fn distribution(weights: Vec<f64>) -> Distribution {
     let total: f64 = weights.iter().sum();
-    Law::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
+    Distribution::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
 }
 
 /// Thresholds are strict: what equals them is kept.
 #[test]
 fn equality_keeps() {
-    let even = law(vec![0.5, 0.25, 0.25]);
+    let even = distribution(vec![0.5, 0.25, 0.25]);
     assert_eq!(decide(&Nudging::new(0.5).unwrap(), &even), [0.0; 3]);
     assert_eq!(decide(&KadDual::new(0.25).unwrap(), &even), [0.0; 3]);
-    let certain = law(vec![0.0, 1.0]);
+    let certain = distribution(vec![0.0, 1.0]);
     assert_eq!(decide(&Nudging::new(1.0).unwrap(), &certain), [0.0; 2]);
 }
 
 #[test]
 fn ties_keep_the_lower_id() {
-    let flat = law(vec![1.0; 4]);
+    let flat = distribution(vec![1.0; 4]);
     assert_eq!(decide(&KadPrimal::new(0.5).unwrap(), &flat), [0.0, 0.0, 1.0, 1.0]);
 }
 
 #[test]
 fn the_ends_of_the_budget_are_exact() {
-    let law = law(vec![0.0, 0.1, 0.2, 0.7]);
-    assert_eq!(decide(&KadPrimal::new(0.0).unwrap(), &law), [1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(decide(&KadPrimal::new(1.0).unwrap(), &law), [1.0; 4]);
+    let distribution = distribution(vec![0.0, 0.1, 0.2, 0.7]);
+    assert_eq!(decide(&KadPrimal::new(0.0).unwrap(), &distribution), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(decide(&KadPrimal::new(1.0).unwrap(), &distribution), [1.0; 4]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Rules that compare base probabilities with a number.
 
 use super::{BaseRule, Deferral, one_parameter_rule};
-use crate::law::Law;
+use crate::distribution::Distribution;
 
 one_parameter_rule! {
     /// `d(y) = 1[max p < γ]` for all `y`, `γ` = threshold: the aligned model speaks wherever the
@@ -9,12 +9,12 @@ one_parameter_rule! {
     ///
     /// The token-level form of Fei et al. (arXiv 2410.09300) that Hammal et al. compare with (`max`
     /// in their code); the original works on words through an API and is a different algorithm.
-    /// At temperature 0 the base law is one-hot and nothing is deferred.
+    /// At temperature 0 the base distribution is one-hot and nothing is deferred.
     Nudging, "nudging", "nudging", threshold
 }
 
 impl BaseRule for Nudging {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         out.all_or_nothing(base, base.max_prob() < self.threshold);
     }
 }
@@ -29,7 +29,7 @@ one_parameter_rule! {
 }
 
 impl BaseRule for KadDual {
-    fn decide(&self, base: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, out: &mut Deferral) {
         out.defer_where(base, |p| p < self.threshold);
     }
 }

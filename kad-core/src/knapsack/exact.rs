@@ -49,30 +49,31 @@ pub struct Exact {
 /// weights would.
 ///
 /// Departures from the paper:
-/// 1. The bound of a state is the whole relaxation of what is undecided, found by bisection in
-///    sums over the sorted items, not one with the next density alone; rounding it to whole items
-///    gives a solution at each state. The two differ by less than the value of one undecided item.
-///    This is what copes with the tail of a next-token law: 10⁵ items of 10⁻⁸ can free almost any
-///    weight at almost any time, so no single one of them can be ruled out; but once the core has
-///    reached them all states are settled to within 10⁻⁷ of their bounds, and all but the best few
-///    are dropped.
+/// 1. The bound of a state is the whole relaxation of what is undecided, found by bisection in sums
+///    over the sorted items, not one with the next density alone; rounding it to whole items gives
+///    a solution at each state. The two differ by less than the value of one undecided item. This
+///    is what copes with the tail of a next-token distribution: 10⁵ items of 10⁻⁸ can free almost
+///    any weight at almost any time, so no single one of them can be ruled out; but once the core
+///    has reached them all states are settled to within 10⁻⁷ of their bounds, and all but the best
+///    few are dropped.
 /// 2. Nothing is fixed beforehand (the same bounds do it on the way).
 /// 3. The items beyond the critical one are decided first, then those before it, not in turns:
-///    for laws they are few, and it took fewer states nearly everywhere.
-/// 4. If that proves nothing, a bound from the number of items that can fit at all is tried as
-///    well (compare Martello and Toth 1997): it settles uniform laws, whose sets of one size are
-///    all alike.
+///    for distributions they are few, and it took fewer states nearly everywhere.
+/// 4. If that proves nothing, a bound from the number of items that can fit at all is tried as well
+///    (compare Martello and Toth 1997): it settles uniform distributions, whose sets of one size
+///    are all alike.
 ///
-/// **Measured** on softmax and Zipf-like laws with budgets 0.05 to 0.7, release build, a core of a
-/// shared machine, least to most busy (`cargo run --release -p kad-core --example knapsack`):
-/// * Laws of 1 to 3 nats of entropy over 1,000 tokens: all proved, most within 0.5 ms, the slowest
-///   in 6 to 10 ms. The greedy value was up to 0.05 nats short.
+/// **Measured** on softmax and Zipf-like distributions with budgets 0.05 to 0.7, release build, a
+/// core of a shared machine, least to most busy (`cargo run --release -p kad-core --example
+/// knapsack`):
+/// * Distributions of 1 to 3 nats of entropy over 1,000 tokens: all proved, most within 0.5 ms, the
+///   slowest in 6 to 10 ms. The greedy value was up to 0.05 nats short.
 /// * The same kind over 151,936 tokens: 12 to 40 ms, nearly all of it ordering and adding up the
 ///   items; the greedy value was up to 0.11 nats short. With a budget of 0.05 or 0.2 and a heavy
 ///   tail the limit can be reached, in 30 to 100 ms, with `bound − value` below 1e-4.
-/// * Laws that are nearly flat over hundreds of tokens (5 nats and more) have too many near-optimal
-///   sets: the limit is reached, in 10 to 30 ms at 1,000 tokens and 30 to 120 ms at 151,936, with
-///   `bound − value` below 2e-3 nats.
+/// * Distributions that are nearly flat over hundreds of tokens (5 nats and more) have too many
+///   near-optimal sets: the limit is reached, in 10 to 30 ms at 1,000 tokens and 30 to 120 ms at
+///   151,936, with `bound − value` below 2e-3 nats.
 ///
 /// Fitting, weightless and negative items: as in [`relax()`].
 ///

@@ -3,30 +3,30 @@
 use std::cmp::Ordering;
 
 use super::KnapsackError;
-use crate::law::Law;
+use crate::distribution::Distribution;
 use crate::sum::sum_by;
 use crate::vocab::TokenId;
 
 /// Items of a deferral knapsack: for each a weight `w ≥ 0` (what taking it spends) and a value `v`
-/// (what it gains), `[items]` each. Item `i` made from a law is token `i`.
+/// (what it gains), `[items]` each. Item `i` made from a distribution is token `i`.
 ///
 /// A reusable buffer: [`Items::clear`] keeps its memory, and the `extend_` functions append, so
-/// that the tokens of several positions can share one budget. A window of positions with laws
-/// `p₁ … p_K` and a common budget is one knapsack of `K · V` items; the multiplier of its
-/// relaxation is then the same for all positions, which no split of the budget fixed beforehand
+/// that the tokens of several positions can share one budget. A window of positions with
+/// distributions `p₁ … p_K` and a common budget is one knapsack of `K · V` items; the multiplier of
+/// its relaxation is then the same for all positions, which no split of the budget fixed beforehand
 /// achieves:
 ///
 /// ```
-/// use kad_core::{Law, knapsack::{Items, relax}};
-/// let sure = Law::from_probs(vec![0.9, 0.06, 0.04])?;
-/// let unsure = Law::from_probs(vec![0.4, 0.3, 0.3])?;
+/// use kad_core::{Distribution, knapsack::{Items, relax}};
+/// let sure = Distribution::from_probs(vec![0.9, 0.06, 0.04])?;
+/// let unsure = Distribution::from_probs(vec![0.4, 0.3, 0.3])?;
 /// let mut window = Items::default();
 /// window.extend_surprisal(&sure);
 /// window.extend_surprisal(&unsure);
 /// let shared = relax(&window, 0.4);
 /// // 0.04 + 0.06 at the first position and 0.3 at the second: the lower id is kept longer.
 /// assert_eq!(shared.taken, [false, true, true, false, false, true]);
-/// # Ok::<(), kad_core::LawError>(())
+/// # Ok::<(), kad_core::DistributionError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Items {
@@ -70,19 +70,20 @@ impl Items {
         Ok(Self { weights, values, densities })
     }
 
-    /// The deferral knapsack of a base law `p`: `w = p`, `v = −p ln p` in nats, so that the density
-    /// is the surprisal `−ln p` (Hammal et al., arXiv 2510.27017, with the law itself plugged in).
+    /// The deferral knapsack of a base distribution `p`: `w = p`, `v = −p ln p` in nats, so that
+    /// the density is the surprisal `−ln p` (Hammal et al., arXiv 2510.27017, with the distribution
+    /// itself plugged in).
     ///
     /// `v = 0` at `p = 0` (the limit), and where rounding left `p` above 1.
     ///
     /// ```
-    /// use kad_core::{Law, knapsack::Items};
-    /// let items = Items::surprisal(&Law::from_probs(vec![0.5, 0.5, 0.0])?);
+    /// use kad_core::{Distribution, knapsack::Items};
+    /// let items = Items::surprisal(&Distribution::from_probs(vec![0.5, 0.5, 0.0])?);
     /// assert_eq!(items.weights(), [0.5, 0.5, 0.0]);
     /// assert_eq!(items.values(), [0.5 * 2f64.ln(), 0.5 * 2f64.ln(), 0.0]);
-    /// # Ok::<(), kad_core::LawError>(())
+    /// # Ok::<(), kad_core::DistributionError>(())
     /// ```
-    pub fn surprisal(base: &Law) -> Self {
+    pub fn surprisal(base: &Distribution) -> Self {
         let mut items = Self::default();
         items.extend_surprisal(base);
         items
@@ -90,7 +91,7 @@ impl Items {
 
     /// The knapsack that counts the fallback's own error: `w = p`,
     /// `v = p · (−ln p − H(p, q*))` with `H(p, q*) = −Σ p ln q*`, the loss to expect from the
-    /// aligned law `q*` under `p`, in nats.
+    /// aligned distribution `q*` under `p`, in nats.
     ///
     /// [`Items::surprisal`] takes that loss for 0. Here an item is worth taking only if `p` is
     /// below `e^(−H)`: values can be negative, and such items are never taken. If `q*` finds
@@ -99,32 +100,32 @@ impl Items {
     /// beyond the end of `aligned` count as `q* = 0`.
     ///
     /// ```
-    /// use kad_core::{Law, knapsack::{Items, relax}};
-    /// let base = Law::from_probs(vec![0.9, 0.1])?;
-    /// let blind = Law::from_probs(vec![1.0, 0.0])?;
+    /// use kad_core::{Distribution, knapsack::{Items, relax}};
+    /// let base = Distribution::from_probs(vec![0.9, 0.1])?;
+    /// let blind = Distribution::from_probs(vec![1.0, 0.0])?;
     /// assert_eq!(relax(&Items::with_fallback(&base, &blind), 1.0).taken, [false, false]);
     /// assert_eq!(relax(&Items::with_fallback(&base, &base), 1.0).taken, [false, true]);
-    /// # Ok::<(), kad_core::LawError>(())
+    /// # Ok::<(), kad_core::DistributionError>(())
     /// ```
-    pub fn with_fallback(base: &Law, aligned: &Law) -> Self {
+    pub fn with_fallback(base: &Distribution, aligned: &Distribution) -> Self {
         let mut items = Self::default();
         items.extend_with_fallback(base, aligned);
         items
     }
 
     /// Appends the items of [`Items::surprisal`].
-    pub fn extend_surprisal(&mut self, base: &Law) {
+    pub fn extend_surprisal(&mut self, base: &Distribution) {
         self.extend_by_density(base, |p| (-p.ln()).max(0.0));
     }
 
     /// Appends the items of [`Items::with_fallback`].
-    pub fn extend_with_fallback(&mut self, base: &Law, aligned: &Law) {
+    pub fn extend_with_fallback(&mut self, base: &Distribution, aligned: &Distribution) {
         let loss = cross_entropy(base, aligned);
         self.extend_by_density(base, |p| -p.ln() - loss);
     }
 
     /// Appends `w = p`, `v = p · density(p)`; at `p = 0` a weightless item of value 0.
-    fn extend_by_density(&mut self, base: &Law, density: impl Fn(f64) -> f64) {
+    fn extend_by_density(&mut self, base: &Distribution, density: impl Fn(f64) -> f64) {
         self.weights.extend_from_slice(base.probs());
         let possible = |p: f64| (p > 0.0).then(|| density(p));
         let densities = base.probs().iter().map(|&p| possible(p).unwrap_or(f64::INFINITY));
@@ -212,7 +213,7 @@ fn checked_density(item: usize, weight: f64, value: f64) -> Result<f64, Knapsack
 }
 
 /// `H(p, q) = −Σ p ln q` in nats; ∞ if `q = 0` somewhere that `p > 0`.
-pub(crate) fn cross_entropy(p: &Law, q: &Law) -> f64 {
+pub(crate) fn cross_entropy(p: &Distribution, q: &Distribution) -> f64 {
     sum_by(p.len(), |token| {
         let p = p.probs()[token];
         if p > 0.0 { -p * q.prob(token as TokenId).ln() } else { 0.0 }

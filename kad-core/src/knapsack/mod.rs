@@ -4,13 +4,13 @@
 //! maximise  Σ v_i d_i   subject to   Σ w_i d_i ≤ b,   d_i ∈ {0, 1}
 //! ```
 //!
-//! For one position of a base law `p`, `w = p` is the probability of handing token `i` over and
-//! `v = −p ln p` the loss that it saves (Hammal et al., arXiv 2510.27017); other values and several
-//! positions at once go through the same [`Items`].
+//! For one position of a base distribution `p`, `w = p` is the probability of handing token `i`
+//! over and `v = −p ln p` the loss that it saves (Hammal et al., arXiv 2510.27017); other values
+//! and several positions at once go through the same [`Items`].
 //!
 //! | solution | function | cost | quality |
 //! |---|---|---|---|
-//! | primal: fill by density | [`relax()`] | expected `O(n)` | `OPT − G ≤ v_c`, ≤ `1/e` for a law |
+//! | primal: fill by density | [`relax()`] | expected `O(n)` | `OPT − G ≤ v_c`, ≤ `1/e` for a distribution |
 //! | linear relaxation, `d ∈ [0, 1]` | [`relax()`] | the same | `LP ≥ OPT` |
 //! | dual: a price `μ` on weight | [`dual`] | `O(n)` | `L(μ) ≥ LP` for `μ ≥ 0`, equal at `μ*` |
 //! | the optimum | [`exact()`] | see there | within a tolerance, or says that it is not |
@@ -89,7 +89,8 @@ fn at_least_zero(x: f64) -> f64 {
     if x > 0.0 { x } else { 0.0 }
 }
 
-/// A budget for the items of a law: one of 1 or more admits the whole law, whatever its sum rounds to.
+/// A budget for the items of a distribution: one of 1 or more admits the whole distribution,
+/// whatever its sum rounds to.
 pub(crate) fn at_least_the_whole(budget: f64, items: &Items) -> f64 {
     if budget >= 1.0 { budget.max(items.total_weight()) } else { budget }
 }

@@ -35,7 +35,8 @@ pub struct Relaxation {
 /// never. A set fits up to [`BUDGET_SLACK`](super::BUDGET_SLACK); a budget that is negative or NaN
 /// counts as 0.
 ///
-/// Cost: expected `O(n)`, by selection instead of a sort. Sums over the items are compensated, in `f64`.
+/// Cost: expected `O(n)`, by selection instead of a sort. Sums over the items are compensated, in
+/// `f64`.
 ///
 /// ```
 /// use kad_core::knapsack::{Items, dual, relax};

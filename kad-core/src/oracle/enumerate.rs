@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use num_rational::BigRational;
 
 use crate::choice::ChoiceSource;
-use crate::law::Law;
+use crate::distribution::Distribution;
 use crate::number::Number;
 use crate::vocab::TokenId;
 
-/// The exact law of `run`'s result: every sequence of choices is tried once and weighted with its
-/// probability, in `f64` with compensated sums.
+/// The exact distribution of `run`'s result: every sequence of choices is tried once and weighted
+/// with its probability, in `f64` with compensated sums.
 ///
 /// `run` must make all of its choices through the source it is given and depend on nothing else
 /// that varies. The number of runs is the number of paths with positive probability.
@@ -19,11 +19,11 @@ use crate::vocab::TokenId;
 /// The first error of `run`.
 ///
 /// ```
-/// use kad_core::{ChoiceSource, Law, oracle::enumerate};
-/// let coin = Law::from_probs(vec![0.5, 0.5])?;
-/// let law = enumerate(|choices| Ok::<_, ()>(choices.token(&coin) + choices.token(&coin))).unwrap();
-/// assert_eq!(law[&1], 0.5);
-/// # Ok::<(), kad_core::LawError>(())
+/// use kad_core::{ChoiceSource, Distribution, oracle::enumerate};
+/// let coin = Distribution::from_probs(vec![0.5, 0.5])?;
+/// let distribution = enumerate(|choices| Ok::<_, ()>(choices.token(&coin) + choices.token(&coin))).unwrap();
+/// assert_eq!(distribution[&1], 0.5);
+/// # Ok::<(), kad_core::DistributionError>(())
 /// ```
 pub fn enumerate<T: Ord, E>(
     run: impl FnMut(&mut dyn ChoiceSource) -> Result<T, E>,
@@ -37,10 +37,10 @@ pub fn enumerate<T: Ord, E>(
 /// The first error of `run`.
 ///
 /// ```
-/// use kad_core::{ChoiceSource, Law, oracle::{enumerate_exact, ratio}};
-/// let die = Law::proportional(vec![ratio(1, 1); 3]).unwrap();
-/// let law = enumerate_exact(|choices| Ok::<_, ()>(choices.token(&die) == 2)).unwrap();
-/// assert_eq!(law[&true], ratio(1, 3));
+/// use kad_core::{ChoiceSource, Distribution, oracle::{enumerate_exact, ratio}};
+/// let die = Distribution::proportional(vec![ratio(1, 1); 3]).unwrap();
+/// let distribution = enumerate_exact(|choices| Ok::<_, ()>(choices.token(&die) == 2)).unwrap();
+/// assert_eq!(distribution[&true], ratio(1, 3));
 /// ```
 pub fn enumerate_exact<T: Ord, E>(
     run: impl FnMut(&mut dyn ChoiceSource<BigRational>) -> Result<T, E>,
@@ -56,7 +56,7 @@ pub fn ratio(numerator: i64, denominator: i64) -> BigRational {
     BigRational::new(numerator.into(), denominator.into())
 }
 
-/// Total variation ½ Σ |P − Q| between two laws over outcomes.
+/// Total variation ½ Σ |P − Q| between two distributions over outcomes.
 pub fn total_variation<T: Ord, N: Number>(p: &BTreeMap<T, N>, q: &BTreeMap<T, N>) -> N {
     let zero = || N::zero();
     let apart = |a: &N, b: &N| if a > b { a.clone() - b.clone() } else { b.clone() - a.clone() };
@@ -134,18 +134,18 @@ impl<N: Number> Script<N> {
 }
 
 impl<N: Number> ChoiceSource<N> for Script<N> {
-    fn token(&mut self, law: &Law<N>) -> TokenId {
+    fn token(&mut self, distribution: &Distribution<N>) -> TokenId {
         self.choose(|| {
-            let possible = (0..).zip(law.probs()).filter(|(_, p)| **p > N::zero());
+            let possible = (0..).zip(distribution.probs()).filter(|(_, p)| **p > N::zero());
             possible.map(|(token, p)| (token, p.clone())).collect()
         })
     }
 
     /// The uniform of a place is not drawn but narrowed down: a token is possible if its quantiles
     /// meet the interval known so far, as probably as they cover it.
-    fn token_at(&mut self, place: usize, law: &Law<N>) -> TokenId {
+    fn token_at(&mut self, place: usize, distribution: &Distribution<N>) -> TokenId {
         let (low, high) = self.known.get(&place).cloned().unwrap_or_else(|| (N::zero(), N::one()));
-        let within = quantiles(law, &low, &high);
+        let within = quantiles(distribution, &low, &high);
         let width = high - low;
         let answers = || {
             let part = |(token, from, to): &(TokenId, N, N)| {
@@ -173,10 +173,10 @@ impl<N: Number> ChoiceSource<N> for Script<N> {
     }
 }
 
-/// The tokens whose quantiles of `law` meet the interval from `low` to `high`, with where they do.
-/// The last possible token reaches up to 1, whatever the sum was rounded to.
-fn quantiles<N: Number>(law: &Law<N>, low: &N, high: &N) -> Vec<(TokenId, N, N)> {
-    let possible = || (0..).zip(law.probs()).filter(|(_, p)| **p > N::zero());
+/// The tokens whose quantiles of `distribution` meet the interval from `low` to `high`, with where
+/// they do. The last possible token reaches up to 1, whatever the sum was rounded to.
+fn quantiles<N: Number>(distribution: &Distribution<N>, low: &N, high: &N) -> Vec<(TokenId, N, N)> {
+    let possible = || (0..).zip(distribution.probs()).filter(|(_, p)| **p > N::zero());
     let last = possible().last().map(|(token, _)| token);
     let (mut below, mut within) = (N::zero(), Vec::new());
     for (token, p) in possible() {
@@ -198,9 +198,9 @@ mod tests {
     /// Choices that depend on earlier ones, against the numbers worked out by hand.
     #[test]
     fn dependent_choices_multiply() {
-        let first = Law::from_probs(vec![0.25, 0.75]).unwrap();
-        let after_one = Law::from_probs(vec![0.5, 0.0, 0.5]).unwrap();
-        let law = enumerate(|choices| {
+        let first = Distribution::from_probs(vec![0.25, 0.75]).unwrap();
+        let after_one = Distribution::from_probs(vec![0.5, 0.0, 0.5]).unwrap();
+        let distribution = enumerate(|choices| {
             let a = choices.token(&first);
             let b = if a == 1 { choices.token(&after_one) } else { 9 };
             Ok::<_, ()>((a, b, a == 1 && choices.accept(0.2)))
@@ -212,15 +212,17 @@ mod tests {
             ((1, 2, false), 0.375 * 0.8),
             ((1, 2, true), 0.375 * 0.2),
         ]);
-        assert!(total_variation(&law.unwrap(), &wanted) < 1e-15);
+        assert!(total_variation(&distribution.unwrap(), &wanted) < 1e-15);
     }
 
-    /// Two laws asked at one place, against the overlaps of their quantiles; places are independent.
+    /// Two distributions asked at one place, against the overlaps of their quantiles; places are
+    /// independent.
     #[test]
     fn a_place_has_one_uniform() {
-        let law =
-            |weights: &[i64]| Law::proportional(weights.iter().map(|w| ratio(*w, 1))).unwrap();
-        let (thirds, quarters) = (law(&[1, 2]), law(&[1, 2, 1]));
+        let distribution = |weights: &[i64]| {
+            Distribution::proportional(weights.iter().map(|w| ratio(*w, 1))).unwrap()
+        };
+        let (thirds, quarters) = (distribution(&[1, 2]), distribution(&[1, 2, 1]));
         let joint = enumerate_exact(|choices| {
             let first = (choices.token_at(4, &thirds), choices.token_at(4, &quarters));
             let again = choices.token_at(4, &thirds);
@@ -237,13 +239,13 @@ mod tests {
     /// Thirds and sevenths, which `f64` cannot hold, add up to exactly one.
     #[test]
     fn rationals_are_not_rounded() {
-        let thirds = Law::proportional(vec![ratio(1, 1), ratio(2, 1)]).unwrap();
-        let law = enumerate_exact(|choices| {
+        let thirds = Distribution::proportional(vec![ratio(1, 1), ratio(2, 1)]).unwrap();
+        let distribution = enumerate_exact(|choices| {
             Ok::<_, ()>((choices.token(&thirds), choices.accept(ratio(3, 7))))
         });
-        let law = law.unwrap();
-        assert_eq!(law[&(1, true)], ratio(2, 7));
-        assert_eq!(law.values().cloned().sum::<BigRational>(), ratio(1, 1));
+        let distribution = distribution.unwrap();
+        assert_eq!(distribution[&(1, true)], ratio(2, 7));
+        assert_eq!(distribution.values().cloned().sum::<BigRational>(), ratio(1, 1));
     }
 
     #[test]

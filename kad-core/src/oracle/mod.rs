@@ -1,4 +1,4 @@
-//! Proof by enumeration: the exact law of anything that makes its choices through a
+//! Proof by enumeration: the exact distribution of anything that makes its choices through a
 //! [`ChoiceSource`](crate::ChoiceSource).
 
 mod enumerate;
@@ -8,4 +8,4 @@ mod text;
 pub use enumerate::{enumerate, enumerate_exact, ratio, total_variation};
 pub use num_rational::BigRational;
 pub use table::TableModel;
-pub use text::{TextLaw, joint_law, text_law};
+pub use text::{TextDistribution, joint_distribution, text_distribution};

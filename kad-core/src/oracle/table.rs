@@ -11,7 +11,7 @@ use crate::vocab::{Fingerprint, TokenId, Vocab};
 /// A language model given by a table: the logits after a context depend on its last tokens.
 ///
 /// Contexts that the table does not name get logits that are a fixed pseudo-random function of
-/// the seed and the context's suffix, so laws differ from context to context.
+/// the seed and the context's suffix, so distributions differ from context to context.
 #[derive(Clone, Debug)]
 pub struct TableModel {
     name: String,
@@ -23,7 +23,7 @@ pub struct TableModel {
 }
 
 impl TableModel {
-    /// A model over `vocab` tokens whose law depends on the last `order` of them.
+    /// A model over `vocab` tokens whose distribution depends on the last `order` of them.
     ///
     /// Logits lie in [−2, 2). All table models of one size share their vocabulary.
     pub fn random(name: &str, vocab: usize, order: usize, seed: u64) -> Self {

@@ -1,4 +1,4 @@
-//! Laws over whole texts: the one a decoder has, and the one a predictor claims.
+//! Distributions over whole texts: the one a decoder has, and the one a predictor claims.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -10,23 +10,24 @@ use crate::number::Number;
 use crate::predictor::Predictor;
 use crate::vocab::TokenId;
 
-/// A law over continuations, each up to its end.
-pub type TextLaw = BTreeMap<Vec<TokenId>, f64>;
+/// A distribution over continuations, each up to its end.
+pub type TextDistribution = BTreeMap<Vec<TokenId>, f64>;
 
-/// The joint law of the continuations of `prompt` that `decoder` really makes under `limits`.
+/// The joint distribution of the continuations of `prompt` that `decoder` really makes under
+/// `limits`.
 ///
 /// Every path of every step is enumerated, and what [`generate`](crate::decode::generate) does with
-/// a step (ends of text, limits) is done by its own code. The law of a step depends on the context
-/// and on the room left alone (the contract of [`Decoder`]), so each context is enumerated once,
-/// however many paths lead to it.
+/// a step (ends of text, limits) is done by its own code. The distribution of a step depends on the
+/// context and on the room left alone (the contract of [`Decoder`]), so each context is enumerated
+/// once, however many paths lead to it.
 ///
 /// # Errors
 /// The decoder's.
-pub fn text_law(
+pub fn text_distribution(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],
     limits: &Limits,
-) -> Result<TextLaw, DecodeError> {
+) -> Result<TextDistribution, DecodeError> {
     decoder.begin(prompt.len());
     let mut finished: BTreeMap<Vec<TokenId>, <f64 as Number>::Sum> = BTreeMap::new();
     // Shorter texts first: all paths to a context have arrived before it is continued.
@@ -34,7 +35,7 @@ pub fn text_law(
     open.values_mut().for_each(|sum| f64::add_to(sum, 1.0));
     while let Some(((_, text), reached)) = open.pop_first() {
         let reached = f64::total(reached);
-        for ((longer, ended), probability) in step_law(decoder, prompt, &text, limits)? {
+        for ((longer, ended), probability) in step_distribution(decoder, prompt, &text, limits)? {
             let place = if ended {
                 finished.entry(longer).or_default()
             } else {
@@ -46,8 +47,8 @@ pub fn text_law(
     Ok(finished.into_iter().map(|(text, sum)| (text, f64::total(sum))).collect())
 }
 
-/// The law of the text after one more step, and whether it ended there.
-fn step_law(
+/// The distribution of the text after one more step, and whether it ended there.
+fn step_distribution(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],
     text: &[TokenId],
@@ -69,21 +70,21 @@ fn step_law(
     })
 }
 
-/// The joint law over continuations that a predictor claims: the product of its next-token laws,
-/// up to `length` tokens or to the first of `eos`.
+/// The joint distribution over continuations that a predictor claims: the product of its next-token
+/// distributions, up to `length` tokens or to the first of `eos`.
 ///
 /// # Errors
 /// The predictor's.
-pub fn joint_law(
+pub fn joint_distribution(
     predictor: &mut dyn Predictor,
     prompt: &[TokenId],
     length: usize,
     eos: &[TokenId],
-) -> Result<TextLaw, DecodeError> {
+) -> Result<TextDistribution, DecodeError> {
     predictor.begin(prompt.len());
     let mut finished = BTreeMap::new();
     let mut open = vec![(Vec::new(), 1.0)];
-    let mut laws = Vec::new();
+    let mut distributions = Vec::new();
     while let Some((continuation, probability)) = open.pop() {
         let ended = continuation.last().is_some_and(|last| eos.contains(last));
         let context = [prompt, &continuation].concat();
@@ -91,8 +92,8 @@ pub fn joint_law(
             finished.insert(continuation, probability);
             continue;
         }
-        predictor.laws(&context, 1, &mut laws)?;
-        for (token, &p) in (0..).zip(laws[0].probs()).filter(|(_, p)| **p > 0.0) {
+        predictor.distributions(&context, 1, &mut distributions)?;
+        for (token, &p) in (0..).zip(distributions[0].probs()).filter(|(_, p)| **p > 0.0) {
             let longer = [&continuation[..], &[token]].concat();
             open.push((longer, probability * p));
         }

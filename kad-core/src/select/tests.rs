@@ -74,7 +74,7 @@ fn check_one(probs: &[f64], order: &[TokenId], limit: f64, found: Option<Boundar
         let length = order.iter().position(|&token| token == critical).unwrap();
         assert!(order[..length].iter().all(|&token| inside(token)));
         assert!(!order[length..].iter().any(|&token| inside(token)));
-        // Each sum is right to 1e-14, whatever the law.
+        // Each sum is right to 1e-14, whatever the distribution.
         assert_eq!(fitting(probs, &order[..length], boundary.spent * (1.0 + 1e-14)), length);
         let less = boundary.spent * (1.0 - 1e-14);
         // Subnormal sums are exact and have no room for a smaller one.
@@ -139,7 +139,7 @@ proptest! {
 
 const LARGE: usize = 151_936;
 
-fn large_laws() -> Vec<(&'static str, Vec<f64>)> {
+fn large_distributions() -> Vec<(&'static str, Vec<f64>)> {
     let zipf = |i: usize| 1.0 / (i * 7919 % LARGE + 1) as f64;
     let ties = |digits: f64| move |u: f64| (u.ln() * digits).round() / digits;
     vec![
@@ -170,8 +170,8 @@ fn misleading(looked_at: f64, elsewhere: f64) -> Vec<f64> {
 }
 
 #[test]
-fn large_laws_are_selected_as_sorted() {
-    for (name, probs) in large_laws() {
+fn large_distributions_are_selected_as_sorted() {
+    for (name, probs) in large_distributions() {
         let order = sorted(&probs);
         for budget in [0.0, 1e-9, 0.1, 0.4, 0.75, 0.999_999] {
             check(&probs, &order, budget);
@@ -198,7 +198,7 @@ fn decimals_that_sum_to_the_budget_fit() {
 }
 
 #[test]
-fn the_smallest_laws() {
+fn the_smallest_distributions() {
     assert_eq!(cheapest(&[], 0.5, &mut Vec::new()), None);
     assert_eq!(cheapest(&[1.0], 1.0, &mut Vec::new()), None);
     let found = cheapest(&[1.0], 0.999, &mut Vec::new());

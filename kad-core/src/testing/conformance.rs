@@ -322,7 +322,8 @@ mod tests {
     use super::*;
     use crate::vocab::{Fingerprint, Vocab};
 
-    /// A model whose sessions go wrong in a chosen way; its law depends on the sum of its tokens.
+    /// A model whose sessions go wrong in a chosen way; its distribution depends on the sum of its
+    /// tokens.
     struct Faulty(Fault, Vocab);
 
     #[derive(Clone, Copy, PartialEq)]

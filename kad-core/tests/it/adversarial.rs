@@ -1,32 +1,32 @@
-//! Laws that rules and sums have trouble with: one-hot, uniform, tied, with zeros, with numbers
-//! below the smallest normal one, of a single token, and as wide as a real vocabulary.
+//! Distributions that rules and sums have trouble with: one-hot, uniform, tied, with zeros, with
+//! numbers below the smallest normal one, of a single token, and as wide as a real vocabulary.
 
-use kad_core::Law;
+use kad_core::Distribution;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-/// Most tokens of a law that is drawn: few enough to try every subset.
+/// Most tokens of a distribution that is drawn: few enough to try every subset.
 const WIDEST: usize = 10;
 
-/// Laws of 1 to 10 tokens.
-pub(crate) fn laws() -> impl Strategy<Value = Law> {
-    (1..=WIDEST).prop_flat_map(law_over)
+/// Distributions of 1 to 10 tokens.
+pub(crate) fn distributions() -> impl Strategy<Value = Distribution> {
+    (1..=WIDEST).prop_flat_map(distribution_over)
 }
 
-/// Two laws over one vocabulary, sometimes the same law twice.
-pub(crate) fn pairs() -> impl Strategy<Value = (Law, Law)> {
+/// Two distributions over one vocabulary, sometimes the same distribution twice.
+pub(crate) fn pairs() -> impl Strategy<Value = (Distribution, Distribution)> {
     (1..=WIDEST).prop_flat_map(|n| {
-        let different = (law_over(n), law_over(n));
-        prop_oneof![7 => different, 1 => law_over(n).prop_map(|law| (law.clone(), law))]
+        let different = (distribution_over(n), distribution_over(n));
+        prop_oneof![7 => different, 1 => distribution_over(n).prop_map(|distribution| (distribution.clone(), distribution))]
     })
 }
 
-/// Two laws over one vocabulary in which no two tokens of a law are equally probable, and none is
-/// so improbable that its order against another hangs on rounding.
-pub(crate) fn pairs_without_ties() -> impl Strategy<Value = (Law, Law)> {
-    let apart = |law: &Law| {
-        let mut sorted = law.probs().to_vec();
+/// Two distributions over one vocabulary in which no two tokens of a distribution are equally
+/// probable, and none is so improbable that its order against another hangs on rounding.
+pub(crate) fn pairs_without_ties() -> impl Strategy<Value = (Distribution, Distribution)> {
+    let apart = |distribution: &Distribution| {
+        let mut sorted = distribution.probs().to_vec();
         sorted.sort_by(f64::total_cmp);
         sorted.windows(2).all(|pair| pair[1] - pair[0] > 1e-9)
     };
@@ -39,57 +39,61 @@ pub(crate) fn unit() -> impl Strategy<Value = f64> {
     prop_oneof![8 => 0.0..=1.0f64, 1 => Just(0.0), 1 => Just(1.0), 1 => Just(1e-12)]
 }
 
-/// Parameters at which comparisons with this law are decided by equality: the ends, `x`, the
-/// probability of a token, and what the tokens up to it add up to by rising probability.
-pub(crate) fn parameters(law: &Law, x: f64, token: usize) -> [f64; 5] {
-    let mut sorted = law.probs().to_vec();
+/// Parameters at which comparisons with this distribution are decided by equality: the ends, `x`,
+/// the probability of a token, and what the tokens up to it add up to by rising probability.
+pub(crate) fn parameters(distribution: &Distribution, x: f64, token: usize) -> [f64; 5] {
+    let mut sorted = distribution.probs().to_vec();
     sorted.sort_by(f64::total_cmp);
-    let token = token % law.len();
+    let token = token % distribution.len();
     let sum: f64 = sorted[..=token].iter().sum();
-    [0.0, 1.0, x, law.probs()[token].min(1.0), sum.min(1.0)]
+    [0.0, 1.0, x, distribution.probs()[token].min(1.0), sum.min(1.0)]
 }
 
 /// Weights over 300 orders of magnitude, two of them below the smallest normal number.
 const TINY: [f64; 8] = [5e-324, 1e-310, f64::MIN_POSITIVE, 1e-300, 1e-17, 1e-9, 0.5, 1.0];
 
-fn law_over(n: usize) -> BoxedStrategy<Law> {
+fn distribution_over(n: usize) -> BoxedStrategy<Distribution> {
     let plain = collection(1e-6..1.0f64, n);
     let tied = collection(prop_oneof![Just(1.0), Just(2.0), Just(4.0), Just(3.0)], n);
     let gaps = collection(prop_oneof![1 => Just(0.0), 1 => 1e-6..1.0f64], n);
     let tiny = collection(proptest::sample::select(&TINY), n);
     let one_hot = (0..n).prop_map(move |at| {
-        Law::from_probs((0..n).map(|i| f64::from(u8::from(i == at))).collect()).unwrap()
+        Distribution::from_probs((0..n).map(|i| f64::from(u8::from(i == at))).collect()).unwrap()
     });
-    let uniform = Just(Law::proportional(vec![1.0; n]).unwrap());
+    let uniform = Just(Distribution::proportional(vec![1.0; n]).unwrap());
     prop_oneof![3 => plain, 2 => tied, 2 => gaps, 2 => tiny, 1 => one_hot, 1 => uniform].boxed()
 }
 
-fn collection(weight: impl Strategy<Value = f64> + 'static, n: usize) -> BoxedStrategy<Law> {
-    let possible = |weights: Vec<f64>| Law::proportional(weights);
+fn collection(
+    weight: impl Strategy<Value = f64> + 'static,
+    n: usize,
+) -> BoxedStrategy<Distribution> {
+    let possible = |weights: Vec<f64>| Distribution::proportional(weights);
     proptest::collection::vec(weight, n).prop_filter_map("some token is possible", possible).boxed()
 }
 
 /// As wide as the vocabulary of the Qwen2 family.
 pub(crate) const WIDE: usize = 151_936;
 
-/// Laws of 151,936 tokens, by name: peaked with a long tail, near uniform with many ties, mostly
-/// zeros, and with a tail below the smallest normal number. Fixed seeds.
-pub(crate) fn wide_laws() -> Vec<(&'static str, Law)> {
+/// Distributions of 151,936 tokens, by name: peaked with a long tail, near uniform with many ties,
+/// mostly zeros, and with a tail below the smallest normal number. Fixed seeds.
+pub(crate) fn wide_distributions() -> Vec<(&'static str, Distribution)> {
     let mut generator = ChaCha12Rng::seed_from_u64(7);
-    let mut law = |weight: &mut dyn FnMut(usize, f64) -> f64| {
-        Law::proportional((0..WIDE).map(|i| weight(i, generator.random::<f64>()))).unwrap()
+    let mut distribution = |weight: &mut dyn FnMut(usize, f64) -> f64| {
+        Distribution::proportional((0..WIDE).map(|i| weight(i, generator.random::<f64>()))).unwrap()
     };
     vec![
-        ("zipf", law(&mut |i, u| (0.5 + u) / (i as f64 + 1.0))),
-        ("ties", law(&mut |_, u| 1.0 + (3.0 * u).floor())),
-        ("zeros", law(&mut |i, u| if i % 50 == 7 { u } else { 0.0 })),
-        ("denormal", law(&mut |i, u| if i < 4 { 1.0 + u } else { u * 1e-306 })),
+        ("zipf", distribution(&mut |i, u| (0.5 + u) / (i as f64 + 1.0))),
+        ("ties", distribution(&mut |_, u| 1.0 + (3.0 * u).floor())),
+        ("zeros", distribution(&mut |i, u| if i % 50 == 7 { u } else { 0.0 })),
+        ("denormal", distribution(&mut |i, u| if i < 4 { 1.0 + u } else { u * 1e-306 })),
     ]
 }
 
-/// `count` plain laws of `size` tokens, no two alike. Fixed seed.
-pub(crate) fn seeded_laws(count: usize, size: usize, seed: u64) -> Vec<Law> {
+/// `count` plain distributions of `size` tokens, no two alike. Fixed seed.
+pub(crate) fn seeded_distributions(count: usize, size: usize, seed: u64) -> Vec<Distribution> {
     let mut generator = ChaCha12Rng::seed_from_u64(seed);
-    let mut law = || Law::proportional((0..size).map(|_| generator.random::<f64>().powi(3) + 1e-9));
-    (0..count).map(|_| law().unwrap()).collect()
+    let mut distribution =
+        || Distribution::proportional((0..size).map(|_| generator.random::<f64>().powi(3) + 1e-9));
+    (0..count).map(|_| distribution().unwrap()).collect()
 }

@@ -1,9 +1,11 @@
-//! Predictors made of several models: the context of the shortest, and laws wherever they are asked.
+//! Predictors made of several models: the context of the shortest, and distributions wherever they
+//! are asked.
 
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    ImplicitReward, ImpossibleInSmall, Law, Mixture, MixturePredictor, Predictor, Sampling, TokenId,
+    Distribution, ImplicitReward, ImpossibleInSmall, Mixture, MixturePredictor, Predictor,
+    Sampling, TokenId,
 };
 
 fn plain() -> Sampling {
@@ -27,7 +29,8 @@ fn the_shortest_context_counts() {
     }
 }
 
-/// A law may be asked for without an announcement, after any context, longer, shorter or another.
+/// A distribution may be asked for without an announcement, after any context, longer, shorter or
+/// another.
 #[test]
 fn a_mixture_may_be_asked_anywhere() {
     let (base, aligned) = (table(1, 20), table(2, 20));
@@ -40,9 +43,9 @@ fn a_mixture_may_be_asked_anywhere() {
     let texts: [&[TokenId]; 6] =
         [&[1, 2, 3, 4], &[1, 2, 3], &[1, 2, 0], &[4, 2, 0, 1, 1], &[4, 2, 1], &[1, 2, 3, 4]];
     for text in texts {
-        let (mut found, mut wanted) = (Law::default(), Vec::new());
-        walker.law(text, text.len(), &mut found).unwrap();
-        fresh().laws(text, 1, &mut wanted).unwrap();
+        let (mut found, mut wanted) = (Distribution::default(), Vec::new());
+        walker.distribution(text, text.len(), &mut found).unwrap();
+        fresh().distributions(text, 1, &mut wanted).unwrap();
         assert_eq!(found, wanted[0], "{text:?}");
     }
 }

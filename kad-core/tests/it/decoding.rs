@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use kad_core::decode::{Decoder, Emitted, Limits, SingleDecoder, Step, Stop, generate};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    ChoiceSource, DecodeError, LawError, ModelPredictor, SampledChoices, Sampling, TokenId,
+    ChoiceSource, DecodeError, DistributionError, ModelPredictor, SampledChoices, Sampling, TokenId,
 };
 
 fn greedy() -> Sampling {
@@ -71,7 +71,11 @@ fn nan_logits_name_the_model_and_the_place() {
     let limits = Limits { max_new_tokens: 5, eos: vec![] };
     let error = run(&model, &[1], &limits, None).unwrap_err();
     match error {
-        DecodeError::Law { model, position, source: LawError::NotFinite { token: 1, .. } } => {
+        DecodeError::Distribution {
+            model,
+            position,
+            source: DistributionError::NotFinite { token: 1, .. },
+        } => {
             assert_eq!((model.as_str(), position), ("counter", 2));
         }
         other => panic!("{other}"),

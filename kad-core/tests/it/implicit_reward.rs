@@ -1,11 +1,11 @@
-//! K15: implicit reward against the same law composed of probabilities, and which composed laws a
-//! deferral could have made.
+//! K15: implicit reward against the same distribution composed of probabilities, and which composed
+//! distributions a deferral could have made.
 
 use kad_core::mixture::mix_weights;
 use kad_core::oracle::{BigRational, TableModel, ratio};
 use kad_core::{
-    DecodeError, ImplicitReward, ImpossibleInSmall, Law, LawError, Predictor, Sampling,
-    SamplingSettings, TokenId,
+    DecodeError, Distribution, DistributionError, ImplicitReward, ImpossibleInSmall, Predictor,
+    Sampling, SamplingSettings, TokenId,
 };
 use proptest::prelude::*;
 
@@ -15,19 +15,19 @@ use ImpossibleInSmall::{CapLogRatio, Exclude};
 const ROUNDING: f64 = 1e-12;
 pub(crate) const NEVER: f32 = f32::NEG_INFINITY;
 
-/// The law of implicit reward for three rows of logits: p, q, q*.
+/// The distribution of implicit reward for three rows of logits: p, q, q*.
 pub(crate) fn composed(
     rows: &[Vec<f32>; 3],
     temperature: f64,
     impossible: ImpossibleInSmall,
-) -> Result<Law, DecodeError> {
+) -> Result<Distribution, DecodeError> {
     let table = |row: &Vec<f32>| TableModel::random("table", row.len(), 0, 0).with_row(&[], row);
     let [base, small, aligned] = rows.each_ref().map(table);
     let sampling = Sampling::at_temperature(temperature).unwrap();
     let mut reward = ImplicitReward::new(&base, &small, &aligned, sampling, impossible)?;
-    let mut laws = Vec::new();
-    reward.laws(&[0], 1, &mut laws)?;
-    Ok(laws.remove(0))
+    let mut distributions = Vec::new();
+    reward.distributions(&[0], 1, &mut distributions)?;
+    Ok(distributions.remove(0))
 }
 
 /// `softmax(row / temperature)`, as in a textbook.
@@ -39,7 +39,7 @@ fn softmax(row: &[f32], temperature: f64) -> Vec<f64> {
 
 /// `p · min(q*/q, cap)`, normalised, from probabilities; `q = 0` counts as the cap, or as
 /// impossible if there is none. `None` where nothing is left.
-fn by_hand([p, q, q_star]: [&[f64]; 3], cap: Option<f64>) -> Option<Law> {
+fn by_hand([p, q, q_star]: [&[f64]; 3], cap: Option<f64>) -> Option<Distribution> {
     let ratio = |q_star: f64, q: f64| match cap {
         _ if q_star == 0.0 => 0.0,
         None => {
@@ -51,10 +51,10 @@ fn by_hand([p, q, q_star]: [&[f64]; 3], cap: Option<f64>) -> Option<Law> {
         }
         Some(cap) => (q_star / q).min(cap),
     };
-    Law::proportional((0..p.len()).map(|y| p[y] * ratio(q_star[y], q[y])))
+    Distribution::proportional((0..p.len()).map(|y| p[y] * ratio(q_star[y], q[y])))
 }
 
-fn apart(found: &Law, wanted: &Law) -> f64 {
+fn apart(found: &Distribution, wanted: &Distribution) -> f64 {
     found.total_variation(wanted)
 }
 
@@ -92,11 +92,11 @@ proptest! {
     /// the aligned one.
     #[test]
     fn k15_equal_models_cancel([p, q, _] in rows()) {
-        let law = |row: &[f32]| Law::proportional(softmax(row, 1.0)).unwrap();
+        let distribution = |row: &[f32]| Distribution::proportional(softmax(row, 1.0)).unwrap();
         let unmoved = composed(&[p.clone(), q.clone(), q.clone()], 1.0, Exclude).unwrap();
-        prop_assert!(apart(&unmoved, &law(&p)) < ROUNDING);
+        prop_assert!(apart(&unmoved, &distribution(&p)) < ROUNDING);
         let all = composed(&[p.clone(), p, q.clone()], 1.0, Exclude).unwrap();
-        prop_assert!(apart(&all, &law(&q)) < ROUNDING);
+        prop_assert!(apart(&all, &distribution(&q)) < ROUNDING);
     }
 
     /// A constant added to a model's logits changes nothing, capped or not.
@@ -113,8 +113,8 @@ proptest! {
         }
     }
 
-    /// Both policies for what the small model holds for impossible, against the law composed of
-    /// probabilities; where nothing is left, an error that names the models.
+    /// Both policies for what the small model holds for impossible, against the distribution
+    /// composed of probabilities; where nothing is left, an error that names the models.
     #[test]
     fn k15_masks_follow_the_policy(rows in masked_rows(), cap in -2.0..3.0f64) {
         let [p, q, q_star] = rows.each_ref().map(|row| softmax(row, 1.0));
@@ -124,7 +124,7 @@ proptest! {
                 Some(wanted) => prop_assert!(apart(&found.unwrap(), &wanted) < ROUNDING),
                 None => {
                     let error = found.unwrap_err();
-                    let empty = matches!(error, DecodeError::Law { source: LawError::Empty, .. });
+                    let empty = matches!(error, DecodeError::Distribution { source: DistributionError::Empty, .. });
                     prop_assert!(empty, "{error}");
                 }
             }
@@ -139,39 +139,39 @@ proptest! {
         rows[model][token] = f32::NAN;
         for policy in [Exclude, CapLogRatio(1.0)] {
             let error = composed(&rows, 1.0, policy).unwrap_err();
-            let named = matches!(error, DecodeError::Law { source: LawError::NotFinite { .. }, .. });
+            let named = matches!(error, DecodeError::Distribution { source: DistributionError::NotFinite { .. }, .. });
             prop_assert!(named, "{error}");
         }
     }
 }
 
-/// Penalties see the prefix of each law, as for a single model.
+/// Penalties see the prefix of each distribution, as for a single model.
 #[test]
-fn the_penalty_sees_the_prefix_of_each_composed_law() {
+fn the_penalty_sees_the_prefix_of_each_composed_distribution() {
     const TEXT: [TokenId; 4] = [0, 3, 1, 2];
     let [base, small, aligned] = [1, 2, 3].map(|seed| TableModel::random("table", 5, 2, seed));
     let settings = SamplingSettings { repetition_penalty: 1.7, ..Default::default() };
     let sampling = Sampling::new(settings).unwrap();
     let reward = || ImplicitReward::new(&base, &small, &aligned, sampling, Exclude).unwrap();
     let mut together = Vec::new();
-    reward().laws(&TEXT, 3, &mut together).unwrap();
-    for (len, law) in (2..=4).zip(&together) {
+    reward().distributions(&TEXT, 3, &mut together).unwrap();
+    for (len, distribution) in (2..=4).zip(&together) {
         let mut alone = Vec::new();
-        reward().laws(&TEXT[..len], 1, &mut alone).unwrap();
-        assert_eq!(law, &alone[0], "prefix of {len}");
+        reward().distributions(&TEXT[..len], 1, &mut alone).unwrap();
+        assert_eq!(distribution, &alone[0], "prefix of {len}");
     }
 }
 
-fn exact(weights: &[i64]) -> Law<BigRational> {
-    Law::proportional(weights.iter().map(|&w| ratio(w, 1))).unwrap()
+fn exact(weights: &[i64]) -> Distribution<BigRational> {
+    Distribution::proportional(weights.iter().map(|&w| ratio(w, 1))).unwrap()
 }
 
 /// The masses `m` for which `s` is the mixture of `p` and `q*` that hands over the mass `m`:
 /// `max (s − p)/q* ≤ m ≤ min s/q*` within [0, 1]; `None` if there are none.
 fn masses(
-    p: &Law<BigRational>,
-    q_star: &Law<BigRational>,
-    s: &Law<BigRational>,
+    p: &Distribution<BigRational>,
+    q_star: &Distribution<BigRational>,
+    s: &Distribution<BigRational>,
 ) -> Option<[BigRational; 2]> {
     let parts = || p.probs().iter().zip(q_star.probs()).zip(s.probs());
     let low = parts().map(|((p, q), s)| (s - p) / q).fold(ratio(0, 1), std::cmp::Ord::max);
@@ -190,7 +190,7 @@ proptest! {
         let (p, q_star) = (exact(&column(|t| t.0)), exact(&column(|t| t.1)));
         let d: Vec<_> = tokens.iter().map(|t| ratio(t.2, 8)).collect();
         let mass: BigRational = d.iter().zip(p.probs()).map(|(d, p)| d * p).sum();
-        let mut pi = Law::default();
+        let mut pi = Distribution::default();
         mix_weights(&p, &q_star, &d, mass.clone(), &mut pi);
         let found = masses(&p, &q_star, &pi);
         prop_assert!(found.is_some_and(|[low, high]| low <= mass && mass <= high));
@@ -198,8 +198,9 @@ proptest! {
 }
 
 /// The condition is sufficient: `μ = 1 + (q* m − s)/p` is a rejection distribution and makes `s`
-/// exactly, at both ends of the interval. Over every seventh triple of weights 1 to 3 on three tokens, as
-/// `p`, `q`, `q*` of a composed law and as `p`, `s`, `q*` directly. Both answers occur.
+/// exactly, at both ends of the interval. Over every seventh triple of weights 1 to 3 on three
+/// tokens, as `p`, `q`, `q*` of a composed distribution and as `p`, `s`, `q*` directly. Both
+/// answers occur.
 #[test]
 fn k15_what_meets_the_condition_is_a_mixture() {
     let weights = |code: i64| [1 + code % 3, 1 + code / 3 % 3, 1 + code / 9 % 3];
@@ -207,7 +208,7 @@ fn k15_what_meets_the_condition_is_a_mixture() {
     for code in (0..27 * 27 * 27).step_by(7) {
         let [p, q, q_star] = [code, code / 27, code / (27 * 27)].map(|c| exact(&weights(c)));
         let composed = (0..3).map(|y| &p.probs()[y] * &q_star.probs()[y] / &q.probs()[y]);
-        for s in [Law::proportional(composed).unwrap(), q] {
+        for s in [Distribution::proportional(composed).unwrap(), q] {
             match masses(&p, &q_star, &s) {
                 Some(ends) => {
                     made += 1;
@@ -222,7 +223,7 @@ fn k15_what_meets_the_condition_is_a_mixture() {
 
 /// Lying between `p` and `q*` token by token is not enough to be a mixture of them.
 #[test]
-fn k15_a_law_between_the_two_need_not_be_a_mixture() {
+fn k15_a_distribution_between_the_two_need_not_be_a_mixture() {
     let (p, q_star, s) = (exact(&[1, 1, 8]), exact(&[4, 4, 2]), exact(&[4, 1, 5]));
     let mut tokens = p.probs().iter().zip(q_star.probs()).zip(s.probs());
     assert!(tokens.all(|((p, q), s)| p.min(q) <= s && s <= p.max(q)));
@@ -231,16 +232,16 @@ fn k15_a_law_between_the_two_need_not_be_a_mixture() {
 
 fn is_made_by_handing_over(
     m: &BigRational,
-    p: &Law<BigRational>,
-    q_star: &Law<BigRational>,
-    s: &Law<BigRational>,
+    p: &Distribution<BigRational>,
+    q_star: &Distribution<BigRational>,
+    s: &Distribution<BigRational>,
 ) {
     let parts = p.probs().iter().zip(q_star.probs()).zip(s.probs());
     let weights: Vec<_> = parts.map(|((p, q), s)| ratio(1, 1) + (q * m - s) / p).collect();
     assert!(weights.iter().all(|d| &ratio(0, 1) <= d && d <= &ratio(1, 1)));
     let mass: BigRational = weights.iter().zip(p.probs()).map(|(d, p)| d * p).sum();
     assert_eq!(&mass, m);
-    let mut pi = Law::default();
+    let mut pi = Distribution::default();
     mix_weights(p, q_star, &weights, mass, &mut pi);
     assert_eq!(&pi, s);
 }
@@ -250,7 +251,10 @@ fn is_made_by_handing_over(
 fn nan_behind_a_mask_is_an_error() {
     let rows = [vec![0.0, 0.0], vec![NEVER, 0.0], vec![f32::NAN, 0.0]];
     let found = composed(&rows, 1.0, ImpossibleInSmall::Exclude);
-    assert!(matches!(found, Err(DecodeError::Law { source: LawError::NotFinite { .. }, .. })));
+    assert!(matches!(
+        found,
+        Err(DecodeError::Distribution { source: DistributionError::NotFinite { .. }, .. })
+    ));
 }
 
 /// `a − ∞ = −∞` would silently exclude the token.
@@ -258,28 +262,34 @@ fn nan_behind_a_mask_is_an_error() {
 fn an_infinite_logit_of_the_small_model_is_an_error() {
     let rows = [vec![0.0, 0.0], vec![f32::INFINITY, 0.0], vec![0.0, 0.0]];
     let found = composed(&rows, 1.0, ImpossibleInSmall::Exclude);
-    assert!(matches!(found, Err(DecodeError::Law { source: LawError::NotFinite { .. }, .. })));
+    assert!(matches!(
+        found,
+        Err(DecodeError::Distribution { source: DistributionError::NotFinite { .. }, .. })
+    ));
 }
 
-/// With a penalty, which looks at the sign of scores: a cap that never binds is no cap, and a constant
-/// added to the logits of either small model changes nothing.
+/// With a penalty, which looks at the sign of scores: a cap that never binds is no cap, and a
+/// constant added to the logits of either small model changes nothing.
 #[test]
 fn penalties_act_on_scores_that_no_constant_moves() {
-    let law = |aligned: [f32; 2], policy| {
+    let distribution = |aligned: [f32; 2], policy| {
         let settings = SamplingSettings { repetition_penalty: 2.0, ..Default::default() };
         let sampling = Sampling::new(settings).unwrap();
         let [base, small, aligned] = [[1.0, 0.0], [0.0, 0.0], aligned]
             .map(|row| TableModel::random("table", 2, 0, 0).with_row(&[], &row));
         let mut reward = ImplicitReward::new(&base, &small, &aligned, sampling, policy).unwrap();
-        let mut laws = Vec::new();
-        reward.laws(&[0], 1, &mut laws).unwrap();
-        laws.remove(0)
+        let mut distributions = Vec::new();
+        reward.distributions(&[0], 1, &mut distributions).unwrap();
+        distributions.remove(0)
     };
-    // q* = q: the base law, whose token 0 has the logit 1, halved.
+    // q* = q: the base distribution, whose token 0 has the logit 1, halved.
     let wanted = 1.0 / (1.0 + (-0.5f64).exp());
     for aligned in [[0.0, 0.0], [3.0, 3.0], [-7.0, -7.0]] {
         for policy in [Exclude, CapLogRatio(50.0)] {
-            assert!((law(aligned, policy).prob(0) - wanted).abs() < 1e-7, "{aligned:?} {policy:?}");
+            assert!(
+                (distribution(aligned, policy).prob(0) - wanted).abs() < 1e-7,
+                "{aligned:?} {policy:?}"
+            );
         }
     }
 }

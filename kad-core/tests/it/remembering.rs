@@ -3,12 +3,12 @@
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Counted, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, Law, LogitRows, Mixture,
-    MixturePredictor, ModelPredictor, Predictor, Sampling, TokenId,
+    Counted, Distribution, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows,
+    Mixture, MixturePredictor, ModelPredictor, Predictor, Sampling, TokenId,
 };
 use proptest::prelude::*;
 
-use crate::adversarial::laws;
+use crate::adversarial::distributions;
 
 fn text(len: u32) -> Vec<TokenId> {
     (0..len).map(|i| (i * i + i / 3) % 5).collect()
@@ -45,31 +45,32 @@ fn a_growing_text_is_computed_once_and_its_latest_rows_are_kept() {
 /// left for it but the last token that is possible.
 #[test]
 fn the_largest_draw_beyond_the_sum_is_a_possible_token() {
-    let law = Law::from_probs([&[0.0][..], &[0.1; 10], &[0.0, 0.0]].concat()).unwrap();
-    assert_eq!(law.pick(1.0 - f64::EPSILON / 2.0), 10);
-    assert_eq!(law.pick(0.0), 1);
+    let distribution =
+        Distribution::from_probs([&[0.0][..], &[0.1; 10], &[0.0, 0.0]].concat()).unwrap();
+    assert_eq!(distribution.pick(1.0 - f64::EPSILON / 2.0), 10);
+    assert_eq!(distribution.pick(0.0), 1);
 }
 
 proptest! {
     /// Whatever is drawn, at the ends and at every border between tokens, is possible.
     #[test]
-    fn draws_are_possible(law in laws(), uniform in 0.0..1.0f64) {
+    fn draws_are_possible(distribution in distributions(), uniform in 0.0..1.0f64) {
         let mut cumulative = 0.0;
-        let borders = law.probs().iter().map(|p| {
+        let borders = distribution.probs().iter().map(|p| {
             cumulative += p;
             cumulative
         });
         let edges = borders.collect::<Vec<f64>>().into_iter().filter(|&u| u < 1.0);
         for u in edges.chain([0.0, uniform, 1.0 - f64::EPSILON / 2.0]) {
-            prop_assert!(law.prob(law.pick(u)) > 0.0, "{u}");
+            prop_assert!(distribution.prob(distribution.pick(u)) > 0.0, "{u}");
         }
     }
 }
 
 /// A model that drafts and is part of two mixtures: with shared followers it runs once after each
-/// prefix, and the laws are those of mixtures that share nothing.
+/// prefix, and the distributions are those of mixtures that share nothing.
 #[test]
-fn shared_followers_run_once_and_change_no_law() {
+fn shared_followers_run_once_and_change_no_distribution() {
     let tables = [1, 2, 3].map(|seed| TableModel::random("table", 5, 3, seed));
     let [base, rounded, aligned] = tables.each_ref().map(|table| Counted::new(table.clone()));
     let rule = Rule::base(KadDual::new(0.25).unwrap());
@@ -82,15 +83,15 @@ fn shared_followers_run_once_and_change_no_law() {
     };
     let (mut middle, mut top) = (mixture(&rounded), mixture(&base));
     let text = text(24);
-    let mut laws = Vec::new();
+    let mut distributions = Vec::new();
     for end in (4..=text.len()).step_by(4) {
         (end - 3..=end).for_each(|len| _ = drafter.borrow_mut().row(&text[..len]).unwrap());
         for (mixture, own) in [(&mut middle, &tables[1]), (&mut top, &tables[0])] {
-            mixture.laws(&text[..end], 4, &mut laws).unwrap();
+            mixture.distributions(&text[..end], 4, &mut distributions).unwrap();
             let fresh = Mixture::new(own, &tables[2], &rule, plain, plain).unwrap();
             let mut wanted = Vec::new();
-            MixturePredictor::new(fresh).laws(&text[..end], 4, &mut wanted).unwrap();
-            assert_eq!(laws, wanted, "{end}");
+            MixturePredictor::new(fresh).distributions(&text[..end], 4, &mut wanted).unwrap();
+            assert_eq!(distributions, wanted, "{end}");
         }
     }
     assert_eq!(aligned.counts().passes, text.len() as u64);
@@ -105,16 +106,16 @@ fn one_follower_may_be_every_part() {
     let one = Follower::shared(&model).unwrap();
     let parts = [one.clone(), one.clone(), one];
     let mut reward = ImplicitReward::sharing(parts, plain, ImpossibleInSmall::Exclude);
-    let (mut laws, mut wanted) = (Vec::new(), Vec::new());
-    reward.laws(&text(9), 3, &mut laws).unwrap();
+    let (mut distributions, mut wanted) = (Vec::new(), Vec::new());
+    reward.distributions(&text(9), 3, &mut distributions).unwrap();
     assert_eq!(model.counts().passes, 1);
-    ModelPredictor::new(&model, plain).unwrap().laws(&text(9), 3, &mut wanted).unwrap();
-    for (law, wanted) in laws.iter().zip(&wanted) {
-        assert!(law.total_variation(wanted) < 1e-12);
+    ModelPredictor::new(&model, plain).unwrap().distributions(&text(9), 3, &mut wanted).unwrap();
+    for (distribution, wanted) in distributions.iter().zip(&wanted) {
+        assert!(distribution.total_variation(wanted) < 1e-12);
     }
     let rule = Rule::base(KadDual::new(0.25).unwrap());
     let one = Follower::shared(&model).unwrap();
     let mixture = Mixture::sharing(one.clone(), one, &rule, plain, plain);
-    MixturePredictor::new(mixture).laws(&text(9), 3, &mut laws).unwrap();
-    assert_eq!(laws.len(), 3);
+    MixturePredictor::new(mixture).distributions(&text(9), 3, &mut distributions).unwrap();
+    assert_eq!(distributions.len(), 3);
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use kad_core::Law;
+use kad_core::Distribution;
 use kad_core::deferral::{AtZero, LooksAt, Parameter, Rule, RuleInfo, catalogue, named};
 use kad_core::mixture::mix;
 use proptest::prelude::*;
 
-use crate::adversarial::{pairs, parameters, seeded_laws, unit};
-use crate::rule_laws::{decide, rule};
+use crate::adversarial::{pairs, parameters, seeded_distributions, unit};
+use crate::rule_distributions::{decide, rule};
 
 /// `d` of one token, from `p(y)`, `q*(y)`, `max p`, `max q*`, `TV(p, q*)` and the parameter `x`:
 /// the formulas of the papers, written out again. Rules that solve a knapsack are not among them.
@@ -61,7 +61,7 @@ const SOLVERS: [&str; 6] = [
 proptest! {
     #[test]
     fn every_rule_is_its_formula((p, q) in pairs(), x in unit(), token in 0..10usize) {
-        let largest = |law: &Law| law.probs().iter().copied().fold(0.0, f64::max);
+        let largest = |distribution: &Distribution| distribution.probs().iter().copied().fold(0.0, f64::max);
         let (max_p, max_q) = (largest(&p), largest(&q));
         let apart = |(p, q): (&f64, &f64)| (p - q).abs();
         let tv = p.probs().iter().zip(q.probs()).map(apart).sum::<f64>() / 2.0;
@@ -82,9 +82,10 @@ proptest! {
         prop_assert!(random.weights().iter().all(|&d| d == x));
     }
 
-    /// A rule that says it looks at the base law decides the same whatever the aligned law is.
+    /// A rule that says it looks at the base distribution decides the same whatever the aligned
+    /// distribution is.
     #[test]
-    fn base_rules_do_not_look_at_the_aligned_law((p, q) in pairs(), x in unit()) {
+    fn base_rules_do_not_look_at_the_aligned_distribution((p, q) in pairs(), x in unit()) {
         for info in catalogue().iter().filter(|info| info.looks_at != LooksAt::Both) {
             let rule = info.with(x).unwrap();
             let (one, other) = (decide(&rule, &p, &q), decide(&rule, &p, &p));
@@ -93,10 +94,10 @@ proptest! {
     }
 }
 
-/// The field is the variant; and each rule that says it compares both laws really does.
+/// The field is the variant; and each rule that says it compares both distributions really does.
 #[test]
 fn what_a_rule_looks_at_is_what_it_says() {
-    let laws = seeded_laws(300, 4, 3);
+    let distributions = seeded_distributions(300, 4, 3);
     for info in catalogue() {
         let rule = info.with(0.1).unwrap();
         let variant = match rule {
@@ -105,21 +106,22 @@ fn what_a_rule_looks_at_is_what_it_says() {
             Rule::History(_) => LooksAt::BaseAndHistory,
         };
         assert_eq!(variant, info.looks_at, "{}", info.kind);
-        let sees = laws.chunks(3).any(|laws| {
-            let [one, other] = [1, 2].map(|q| decide(&rule, &laws[0], &laws[q]));
+        let sees = distributions.chunks(3).any(|distributions| {
+            let [one, other] = [1, 2].map(|q| decide(&rule, &distributions[0], &distributions[q]));
             one.weights() != other.weights()
         });
         assert_eq!(sees, info.looks_at == LooksAt::Both, "{}", info.kind);
     }
 }
 
-/// Greedy decoding: the base law is one-hot at 1, the aligned law at 2.
+/// Greedy decoding: the base distribution is one-hot at 1, the aligned distribution at 2.
 #[test]
 fn at_temperature_zero_each_rule_is_what_it_says() {
-    let [p, q] = [1, 2]
-        .map(|at| Law::from_probs((0..4).map(|y| f64::from(u8::from(y == at))).collect()).unwrap());
+    let [p, q] = [1, 2].map(|at| {
+        Distribution::from_probs((0..4).map(|y| f64::from(u8::from(y == at))).collect()).unwrap()
+    });
     for info in catalogue() {
-        let mut pi = Law::default();
+        let mut pi = Distribution::default();
         mix(&p, &q, &decide(&info.with(0.35).unwrap(), &p, &q), &mut pi);
         let found = match pi.probs() {
             probs if probs == p.probs() => AtZero::Base,

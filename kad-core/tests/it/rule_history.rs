@@ -1,14 +1,14 @@
 //! Rules with a history, along long texts.
 
-use kad_core::Law;
+use kad_core::Distribution;
 use kad_core::deferral::{Deferral, HistoryRule, PooledBudget, SteeredDual};
 use proptest::prelude::*;
 
-use crate::adversarial::{laws, seeded_laws, unit};
-use crate::rule_laws::spent;
+use crate::adversarial::{distributions, seeded_distributions, unit};
+use crate::rule_distributions::spent;
 
-/// The decisions of a rule along the base laws of a text.
-pub(crate) fn along(rule: &dyn HistoryRule, text: &[Law]) -> Vec<Deferral> {
+/// The decisions of a rule along the base distributions of a text.
+pub(crate) fn along(rule: &dyn HistoryRule, text: &[Distribution]) -> Vec<Deferral> {
     let mut state = rule.start();
     let decisions = text.iter().enumerate().map(|(position, p)| {
         let mut d = Deferral::default();
@@ -20,7 +20,7 @@ pub(crate) fn along(rule: &dyn HistoryRule, text: &[Law]) -> Vec<Deferral> {
 }
 
 /// The masses that a rule spends along a text, and its state at the end.
-fn masses(rule: &dyn HistoryRule, text: &[Law]) -> (Vec<f64>, f64) {
+fn masses(rule: &dyn HistoryRule, text: &[Distribution]) -> (Vec<f64>, f64) {
     let masses: Vec<f64> = along(rule, text).iter().zip(text).map(|(d, p)| spent(d, p)).collect();
     let end = |state, (position, &mass): (usize, &f64)| rule.next(state, mass, position);
     let last = masses.iter().enumerate().fold(rule.start(), end);
@@ -36,7 +36,7 @@ fn mean(numbers: &[f64]) -> f64 {
 /// did. Then what it is for: the mean reaches the target.
 #[test]
 fn the_steered_dual_reaches_its_target() {
-    let text = seeded_laws(4_000, 12, 9);
+    let text = seeded_distributions(4_000, 12, 9);
     for target in [0.05, 0.2, 0.5, 0.8] {
         for (gain, threshold) in [(0.1, 0.5), (0.5, 0.5), (0.5, 1.0), (2.0, 0.01)] {
             let rule = SteeredDual::new(target, gain, threshold).unwrap();
@@ -64,10 +64,10 @@ fn touches_zero(rule: &SteeredDual, masses: &[f64]) -> bool {
 }
 
 proptest! {
-    /// The bound holds for any laws, reached or not.
+    /// The bound holds for any distributions, reached or not.
     #[test]
     fn the_steered_dual_never_drifts_above_its_multiplier(
-        text in proptest::collection::vec(laws(), 1..40), target in unit(), gain in 0.01..3.0f64,
+        text in proptest::collection::vec(distributions(), 1..40), target in unit(), gain in 0.01..3.0f64,
         threshold in 0.01..=1.0f64,
     ) {
         let rule = SteeredDual::new(target, gain, threshold).unwrap();
@@ -83,15 +83,15 @@ proptest! {
     /// is handed over.
     #[test]
     fn no_window_of_the_pool_overspends(
-        text in proptest::collection::vec(laws(), 1..40), budget in unit(), window in 1..6usize,
+        text in proptest::collection::vec(distributions(), 1..40), budget in unit(), window in 1..6usize,
         threshold in unit(),
     ) {
         let rule = PooledBudget::new(budget, window as f64, threshold).unwrap();
         let decisions = along(&rule, &text);
-        for (laws, decisions) in text.chunks(window).zip(decisions.chunks(window)) {
-            let used: f64 = decisions.iter().zip(laws).map(|(d, p)| spent(d, p)).sum();
+        for (distributions, decisions) in text.chunks(window).zip(decisions.chunks(window)) {
+            let used: f64 = decisions.iter().zip(distributions).map(|(d, p)| spent(d, p)).sum();
             prop_assert!(used <= budget * window as f64 * (1.0 + 1e-9), "{used}");
-            for (d, p) in decisions.iter().zip(laws) {
+            for (d, p) in decisions.iter().zip(distributions) {
                 let mut tokens = d.weights().iter().zip(p.probs());
                 prop_assert!(tokens.all(|(&d, &p)| d == 0.0 || p < threshold));
             }
@@ -100,15 +100,15 @@ proptest! {
 }
 
 /// What one token of a window saves, another may spend, and a new window begins with all of it.
-/// Worked out by hand: four laws, windows of 2 tokens with 0.6 between them.
+/// Worked out by hand: four distributions, windows of 2 tokens with 0.6 between them.
 #[test]
 fn a_window_shares_its_budget_and_the_next_has_its_own() {
-    let law = |probs: [f64; 3]| Law::from_probs(probs.to_vec()).unwrap();
+    let distribution = |probs: [f64; 3]| Distribution::from_probs(probs.to_vec()).unwrap();
     let text = [
-        law([0.75, 0.125, 0.125]), // 0.25 fits 0.6, leaves 0.35
-        law([0.5, 0.25, 0.25]),    // 0.25 of 0.35: the rest would make 0.5
-        law([0.25, 0.25, 0.5]),    // a new window: 0.5 fits 0.6, leaves 0.1
-        law([0.5, 0.375, 0.125]),  // nothing fits 0.1
+        distribution([0.75, 0.125, 0.125]), // 0.25 fits 0.6, leaves 0.35
+        distribution([0.5, 0.25, 0.25]),    // 0.25 of 0.35: the rest would make 0.5
+        distribution([0.25, 0.25, 0.5]),    // a new window: 0.5 fits 0.6, leaves 0.1
+        distribution([0.5, 0.375, 0.125]),  // nothing fits 0.1
     ];
     let (masses, _) = masses(&PooledBudget::new(0.3, 2.0, 1.0).unwrap(), &text);
     assert_eq!(masses, [0.25, 0.25, 0.5, 0.0]);
@@ -120,9 +120,9 @@ fn a_steered_rule_keeps_what_equals_its_threshold() {
     for percent in 1..=99 {
         let threshold = f64::from(percent) / 100.0;
         let rule = SteeredDual::new(0.2, 0.5, threshold).unwrap();
-        let law = Law::from_probs(vec![threshold, 1.0 - threshold]).unwrap();
+        let distribution = Distribution::from_probs(vec![threshold, 1.0 - threshold]).unwrap();
         let mut d = kad_core::deferral::Deferral::default();
-        rule.decide(rule.start(), &law, &mut d);
+        rule.decide(rule.start(), &distribution, &mut d);
         assert_eq!(d.weights()[0], 0.0, "{threshold}");
         assert!(rule.to_string().ends_with(&format!("threshold {threshold}")), "{rule}");
     }

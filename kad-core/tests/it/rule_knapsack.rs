@@ -1,12 +1,14 @@
 //! K3, K4, K6 and K7: the rules that solve a knapsack, against a full sort, the linear program's
 //! dual, and every subset.
 
-use kad_core::Law;
+use kad_core::Distribution;
 use kad_core::deferral::{PooledBudget, Rule};
 use proptest::prelude::*;
 
-use crate::adversarial::{laws, pairs, parameters, seeded_laws, unit, wide_laws};
-use crate::rule_laws::{decide, rule, spent, total};
+use crate::adversarial::{
+    distributions, pairs, parameters, seeded_distributions, unit, wide_distributions,
+};
+use crate::rule_distributions::{decide, rule, spent, total};
 use crate::rule_order::ranking;
 
 /// What sums of a few probabilities may lose to rounding, and the slack of a budget.
@@ -14,7 +16,7 @@ const ROUNDING: f64 = 1e-12;
 
 /// K6: what is kept is the smallest top set of mass at least `1 − b`: a prefix of the full sort,
 /// whose rest fits the budget and would not fit with the last token kept.
-fn keeps_the_nucleus(p: &Law, d: &[f64], budget: f64) -> Result<(), String> {
+fn keeps_the_nucleus(p: &Distribution, d: &[f64], budget: f64) -> Result<(), String> {
     let order = ranking(p);
     let kept = order.iter().take_while(|&&token| d[token] < 1.0).count();
     if order[kept..].iter().any(|&token| d[token] < 1.0) {
@@ -28,12 +30,12 @@ fn keeps_the_nucleus(p: &Law, d: &[f64], budget: f64) -> Result<(), String> {
 }
 
 proptest! {
-    /// K3 and K4: the primal rule is worth no more than the optimum, and misses it by at most
-    /// `(b − U)(−ln p_c) ≤ −p_c ln p_c ≤ 1/e`, with the critical token `c`; the better of the two is
+    /// K3 and K4: the primal rule is worth no more than the optimum, and misses it by at most `(b −
+    /// U)(−ln p_c) ≤ −p_c ln p_c ≤ 1/e`, with the critical token `c`; the better of the two is
     /// worth half the optimum.
     #[test]
     fn k4_the_primal_rule_misses_at_most_the_critical_token(
-        p in laws(), x in unit(), token in 0..10usize,
+        p in distributions(), x in unit(), token in 0..10usize,
     ) {
         for budget in parameters(&p, x, token) {
             let d = decide(&rule("kad-primal", budget), &p, &p);
@@ -54,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn k6_what_is_kept_is_the_nucleus(p in laws(), x in unit(), token in 0..10usize) {
+    fn k6_what_is_kept_is_the_nucleus(p in distributions(), x in unit(), token in 0..10usize) {
         for budget in parameters(&p, x, token) {
             let d = decide(&rule("kad-primal", budget), &p, &p);
             let found = keeps_the_nucleus(&p, d.weights(), budget);
@@ -67,7 +69,7 @@ proptest! {
     /// `L(μ) = μ b + Σ (v − μ w)₊` over all breakpoints.
     #[test]
     fn the_fractional_rule_solves_the_linear_program(
-        p in laws(), x in unit(), token in 0..10usize,
+        p in distributions(), x in unit(), token in 0..10usize,
     ) {
         for budget in parameters(&p, x, token) {
             let d = decide(&rule("kad-fractional", budget), &p, &p);
@@ -83,7 +85,7 @@ proptest! {
 
     /// K3 at its upper end: the exact rule is worth the optimum by trying every subset.
     #[test]
-    fn the_exact_rule_reaches_the_optimum(p in laws(), x in unit(), token in 0..10usize) {
+    fn the_exact_rule_reaches_the_optimum(p in distributions(), x in unit(), token in 0..10usize) {
         for budget in parameters(&p, x, token) {
             let found = worth(&p, decide(&rule("knapsack-exact", budget), &p, &p).weights());
             prop_assert!(found >= optimum(&p, budget) - 2e-9, "{budget}: {found}");
@@ -93,7 +95,7 @@ proptest! {
     /// K7: no set of the dual's own mass is worth more, and at the critical probability it is the
     /// primal rule but for ties.
     #[test]
-    fn k7_the_dual_is_optimal_for_what_it_spends(p in laws(), x in unit(), token in 0..10usize) {
+    fn k7_the_dual_is_optimal_for_what_it_spends(p in distributions(), x in unit(), token in 0..10usize) {
         for value in parameters(&p, x, token) {
             let dual = decide(&rule("kad-dual", value), &p, &p);
             let best = optimum(&p, spent(&dual, &p));
@@ -129,19 +131,19 @@ proptest! {
 }
 
 /// `Σ −p ln p · d` in nats.
-fn worth(p: &Law, d: &[f64]) -> f64 {
+fn worth(p: &Distribution, d: &[f64]) -> f64 {
     let value = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
     total(p.probs().iter().zip(d).map(|(&p, d)| d * value(p)))
 }
 
 /// `L(μ) = μ b + Σ p (−ln p − μ)₊`.
-fn dual_value(p: &Law, budget: f64, price: f64) -> f64 {
+fn dual_value(p: &Distribution, budget: f64, price: f64) -> f64 {
     let gain = |&p: &f64| if p > 0.0 { p * (-p.ln() - price).max(0.0) } else { 0.0 };
     price * budget + total(p.probs().iter().map(gain))
 }
 
 /// The optimum of the 0-1 knapsack, by trying every subset; a set fits with a rounding to spare.
-fn optimum(p: &Law, budget: f64) -> f64 {
+fn optimum(p: &Distribution, budget: f64) -> f64 {
     let subsets = (0u32..1 << p.len()).map(|bits| {
         let d: Vec<f64> = (0..p.len()).map(|i| f64::from(bits >> i & 1)).collect();
         let used: f64 = p.probs().iter().zip(&d).map(|(p, d)| d * p).sum();
@@ -152,8 +154,8 @@ fn optimum(p: &Law, budget: f64) -> f64 {
 
 /// K6 where the sort is long and most probabilities are tiny.
 #[test]
-fn k6_the_nucleus_of_a_wide_law() {
-    for (name, p) in wide_laws() {
+fn k6_the_nucleus_of_a_wide_distribution() {
+    for (name, p) in wide_distributions() {
         for budget in [0.0, 1e-9, 0.1, 0.5, 0.999] {
             for kind in ["kad-primal", "kad-fractional"] {
                 let d = decide(&rule(kind, budget), &p, &p);
@@ -167,7 +169,7 @@ fn k6_the_nucleus_of_a_wide_law() {
 /// The pool with a window of one token and no threshold is the primal rule.
 #[test]
 fn a_pool_of_one_token_is_the_primal_rule() {
-    for p in seeded_laws(200, 7, 5) {
+    for p in seeded_distributions(200, 7, 5) {
         for budget in [0.0, 0.05, 0.3, 0.7, 0.999] {
             let pool = Rule::history(PooledBudget::new(budget, 1.0, 1.0).unwrap());
             let [pool, primal] = [pool, rule("kad-primal", budget)].map(|r| decide(&r, &p, &p));
@@ -179,6 +181,6 @@ fn a_pool_of_one_token_is_the_primal_rule() {
 /// A token with `−ln p(y) = H` is worth nothing, and is kept.
 #[test]
 fn the_fallback_rule_keeps_what_equals_its_threshold() {
-    let even = Law::from_probs(vec![0.5, 0.5]).unwrap();
+    let even = Distribution::from_probs(vec![0.5, 0.5]).unwrap();
     assert_eq!(decide(&rule("kad-fallback", 0.5), &even, &even).weights(), [0.0, 0.0]);
 }

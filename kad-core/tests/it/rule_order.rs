@@ -1,13 +1,14 @@
-//! K5 and K8: how decisions change with their parameter, and that the names of tokens do not matter.
+//! K5 and K8: how decisions change with their parameter, and that the names of tokens do not
+//! matter.
 
-use kad_core::Law;
+use kad_core::Distribution;
 use kad_core::deferral::{Deferral, HistoryRule, Monotone, PooledBudget, SteeredDual};
 use kad_core::deferral::{catalogue, named};
 use proptest::prelude::*;
 
-use crate::adversarial::{pairs, pairs_without_ties, parameters, seeded_laws, unit};
+use crate::adversarial::{pairs, pairs_without_ties, parameters, seeded_distributions, unit};
+use crate::rule_distributions::{decide, rule};
 use crate::rule_history::along;
-use crate::rule_laws::{decide, rule};
 
 /// Whether everything that `small` hands over is handed over by `large` at least as surely.
 fn inside(small: &Deferral, large: &Deferral) -> bool {
@@ -15,7 +16,7 @@ fn inside(small: &Deferral, large: &Deferral) -> bool {
 }
 
 /// Token ids from the one kept longest to the one handed over first.
-pub(crate) fn ranking(p: &Law) -> Vec<usize> {
+pub(crate) fn ranking(p: &Distribution) -> Vec<usize> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p.probs()[b].total_cmp(&p.probs()[a]).then(a.cmp(&b)));
     order
@@ -48,8 +49,8 @@ proptest! {
         (p, q) in pairs_without_ties(), x in 0.01..0.99f64, seed in any::<u64>(),
     ) {
         let names = permutation(p.len(), seed);
-        let renamed = |law: &Law| {
-            Law::from_probs(names.iter().map(|&old| law.probs()[old]).collect()).unwrap()
+        let renamed = |distribution: &Distribution| {
+            Distribution::from_probs(names.iter().map(|&old| distribution.probs()[old]).collect()).unwrap()
         };
         for info in catalogue() {
             let rule = info.with(x).unwrap();
@@ -61,8 +62,8 @@ proptest! {
         }
     }
 
-    /// K8 with ties: tokens that are equal in both laws get the same `d`, except where a budget
-    /// ends among them; then the lower id is kept longer.
+    /// K8 with ties: tokens that are equal in both distributions get the same `d`, except where a
+    /// budget ends among them; then the lower id is kept longer.
     #[test]
     fn k8_among_equals_the_lower_id_is_kept((p, q) in pairs(), x in unit(), token in 0..10usize) {
         for info in catalogue() {
@@ -71,7 +72,7 @@ proptest! {
                 let budgeted = info.parameters.first().is_some_and(|p| p.name == "budget");
                 for low in 0..p.len() {
                     for high in low + 1..p.len() {
-                        let same = |law: &Law| law.probs()[low] == law.probs()[high];
+                        let same = |distribution: &Distribution| distribution.probs()[low] == distribution.probs()[high];
                         let (kept, other) = (d.weights()[low], d.weights()[high]);
                         let holds = kept == other || budgeted && kept < other;
                         let equal = same(&p) && (same(&q) || budgeted);
@@ -85,24 +86,28 @@ proptest! {
 
 /// A shuffle of `0..n`, fixed by the seed.
 fn permutation(n: usize, seed: u64) -> Vec<usize> {
-    let keys = &seeded_laws(1, n, seed)[0];
+    let keys = &seeded_distributions(1, n, seed)[0];
     ranking(keys)
 }
 
-/// K5: what the catalogue calls not monotone is not. For the exact rule one law is enough; rules
-/// with a history take a few tokens, because what is spent early is missing later.
+/// K5: what the catalogue calls not monotone is not. For the exact rule one distribution is enough;
+/// rules with a history take a few tokens, because what is spent early is missing later.
 #[test]
 fn k5_rules_called_not_monotone_have_a_counterexample() {
-    let laws = seeded_laws(3_000, 5, 1);
+    let distributions = seeded_distributions(3_000, 5, 1);
     let crossing = |a: &Deferral, b: &Deferral| !inside(a, b) && !inside(b, a);
     let (low, high) = (0.3, 0.45);
-    let exact =
-        |value, p: &Law| decide(&named("knapsack-exact").unwrap().with(value).unwrap(), p, p);
-    assert!(laws.iter().any(|p| crossing(&exact(low, p), &exact(high, p))), "knapsack-exact");
+    let exact = |value, p: &Distribution| {
+        decide(&named("knapsack-exact").unwrap().with(value).unwrap(), p, p)
+    };
+    assert!(
+        distributions.iter().any(|p| crossing(&exact(low, p), &exact(high, p))),
+        "knapsack-exact"
+    );
     let steered = |target| SteeredDual::new(target, 2.0, 0.5).unwrap();
     let pool = |budget| PooledBudget::new(budget, 4.0, 1.0).unwrap();
     let grows_and_shrinks = |low: &dyn HistoryRule, high: &dyn HistoryRule| {
-        let texts = || laws.chunks(4).map(|text| (along(low, text), along(high, text)));
+        let texts = || distributions.chunks(4).map(|text| (along(low, text), along(high, text)));
         let some = |test: &dyn Fn(&Deferral, &Deferral) -> bool| {
             texts().any(|(low, high)| low.iter().zip(&high).any(|(a, b)| test(a, b)))
         };
@@ -120,7 +125,7 @@ fn k5_rules_called_not_monotone_have_a_counterexample() {
 #[test]
 fn the_exact_rule_keeps_the_lower_of_two_equals() {
     const HIGH: f64 = 0.4999999944373154;
-    let p = Law::from_probs(vec![HIGH, 1.1125369168762167e-8, HIGH]).unwrap();
+    let p = Distribution::from_probs(vec![HIGH, 1.1125369168762167e-8, HIGH]).unwrap();
     assert_eq!(
         decide(&rule("knapsack-exact", 0.5000000055626845), &p, &p).weights(),
         [0.0, 1.0, 1.0]

@@ -1,9 +1,10 @@
-//! Token trees: what a follower knows after a tree pass, what it costs, and that laws do not notice.
+//! Token trees: what a follower knows after a tree pass, what it costs, and that distributions do
+//! not notice.
 
 use kad_core::deferral::{HistoryRule, KadDual, PooledBudget, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Counted, DecodeError, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, Law,
+    Counted, DecodeError, Distribution, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel,
     LogitRows, Mixture, MixturePredictor, ModelError, ModelPredictor, Predictor, Sampling, Session,
     TokenId, TokenTree, Vocab,
 };
@@ -11,7 +12,8 @@ use proptest::prelude::*;
 
 const VOCAB: usize = 5;
 
-/// `order` 12 sees every token of the texts here, so that no two prefixes have the same law.
+/// `order` 12 sees every token of the texts here, so that no two prefixes have the same
+/// distribution.
 fn table(seed: u64) -> TableModel {
     TableModel::random("toy", VOCAB, 12, seed)
 }
@@ -214,8 +216,8 @@ fn a_refused_tree_leaves_no_trace() {
 }
 
 proptest! {
-    /// Any sequence of trees, rows and rows at a place, over texts that go back and forth: every row
-    /// is that of a fresh session.
+    /// Any sequence of trees, rows and rows at a place, over texts that go back and forth: every
+    /// row is that of a fresh session.
     #[test]
     fn a_walk_with_trees_returns_the_rows_of_fresh_sessions(
         memory in 1..5usize,
@@ -263,19 +265,19 @@ fn plain() -> Sampling {
     Sampling::at_temperature(1.0).unwrap()
 }
 
-/// The law after a text, made by a predictor that has seen nothing else.
-fn law_alone(predictor: &mut dyn Predictor, text: &[TokenId]) -> Law {
-    let mut laws = Vec::new();
+/// The distribution after a text, made by a predictor that has seen nothing else.
+fn distribution_alone(predictor: &mut dyn Predictor, text: &[TokenId]) -> Distribution {
+    let mut distributions = Vec::new();
     predictor.begin(2);
-    predictor.laws(text, 1, &mut laws).unwrap();
-    laws.remove(0)
+    predictor.distributions(text, 1, &mut distributions).unwrap();
+    distributions.remove(0)
 }
 
-/// Laws after every path of two trees in a row, against one text at a time; the place asked last is
-/// where the text goes on, as in a verification. Returns the passes of each tree.
-fn laws_of_trees(
+/// Distributions after every path of two trees in a row, against one text at a time; the place
+/// asked last is where the text goes on, as in a verification. Returns the passes of each tree.
+fn distributions_of_trees(
     mut predictor: Box<dyn Predictor + '_>,
-    alone: &dyn Fn(&[TokenId]) -> Law,
+    alone: &dyn Fn(&[TokenId]) -> Distribution,
     spent: &dyn Fn() -> u64,
 ) -> Vec<u64> {
     predictor.begin(2);
@@ -284,10 +286,10 @@ fn laws_of_trees(
     for context in [vec![3, 1], vec![3, 1, 1, 3, 0]] {
         let before = spent();
         predictor.follow_tree(&context, &tree).unwrap();
-        let mut found = Law::default();
+        let mut found = Distribution::default();
         let texts = texts(&context, &tree);
         for text in [&context].into_iter().chain(texts.iter().rev()).chain([&texts[2]]) {
-            predictor.law(text, text.len(), &mut found).unwrap();
+            predictor.distribution(text, text.len(), &mut found).unwrap();
             assert_eq!(found, alone(text), "{text:?}");
         }
         passes.push(spent() - before);
@@ -296,7 +298,7 @@ fn laws_of_trees(
 }
 
 #[test]
-fn every_predictor_has_the_laws_of_a_tree_in_one_pass_per_model() {
+fn every_predictor_has_the_distributions_of_a_tree_in_one_pass_per_model() {
     let models = [1, 2, 3].map(|seed| Counted::new(table(seed)));
     let [base, aligned, small] = &models;
     let spent = || models.iter().map(|model| model.counts().passes).sum::<u64>();
@@ -304,9 +306,10 @@ fn every_predictor_has_the_laws_of_a_tree_in_one_pass_per_model() {
     let one = || Box::new(ModelPredictor::new(base, plain()).unwrap()) as Box<dyn Predictor + '_>;
     // The counts of `alone` are not the predictor's: it has models of its own.
     let tables = [1, 2, 3].map(table);
-    let alone =
-        |text: &[TokenId]| law_alone(&mut ModelPredictor::new(&tables[0], plain()).unwrap(), text);
-    assert_eq!(laws_of_trees(one(), &alone, &spent), [1, 1]);
+    let alone = |text: &[TokenId]| {
+        distribution_alone(&mut ModelPredictor::new(&tables[0], plain()).unwrap(), text)
+    };
+    assert_eq!(distributions_of_trees(one(), &alone, &spent), [1, 1]);
 
     let pool: fn() -> Box<dyn HistoryRule> = || Box::new(PooledBudget::new(0.3, 4.0, 1.0).unwrap());
     let rules = [Rule::base(KadDual::new(0.3).unwrap()), Rule::History(pool())];
@@ -314,30 +317,39 @@ fn every_predictor_has_the_laws_of_a_tree_in_one_pass_per_model() {
         let mixture = |base, aligned| {
             MixturePredictor::new(Mixture::new(base, aligned, rule, plain(), plain()).unwrap())
         };
-        let alone = |text: &[TokenId]| law_alone(&mut mixture(&tables[0], &tables[1]), text);
-        let passes = laws_of_trees(Box::new(mixture(base, aligned)), &alone, &spent);
+        let alone =
+            |text: &[TokenId]| distribution_alone(&mut mixture(&tables[0], &tables[1]), text);
+        let passes = distributions_of_trees(Box::new(mixture(base, aligned)), &alone, &spent);
         assert_eq!(passes, [2, 2], "{rule}");
         // One model in both roles has one cache.
-        let alone = |text: &[TokenId]| law_alone(&mut mixture(&tables[0], &tables[0]), text);
-        assert_eq!(laws_of_trees(Box::new(mixture(base, base)), &alone, &spent), [1, 1], "{rule}");
+        let alone =
+            |text: &[TokenId]| distribution_alone(&mut mixture(&tables[0], &tables[0]), text);
+        assert_eq!(
+            distributions_of_trees(Box::new(mixture(base, base)), &alone, &spent),
+            [1, 1],
+            "{rule}"
+        );
     }
 
     let reward = |base, small, aligned| {
         ImplicitReward::new(base, small, aligned, plain(), ImpossibleInSmall::Exclude).unwrap()
     };
-    let alone = |text: &[TokenId]| law_alone(&mut reward(&tables[0], &tables[2], &tables[1]), text);
-    let passes = laws_of_trees(Box::new(reward(base, small, aligned)), &alone, &spent);
+    let alone = |text: &[TokenId]| {
+        distribution_alone(&mut reward(&tables[0], &tables[2], &tables[1]), text)
+    };
+    let passes = distributions_of_trees(Box::new(reward(base, small, aligned)), &alone, &spent);
     assert_eq!(passes, [3, 3]);
 }
 
-/// Without tree attention the laws cost passes and are the same.
+/// Without tree attention the distributions cost passes and are the same.
 #[test]
-fn laws_of_a_tree_do_not_need_tree_attention() {
+fn distributions_of_a_tree_do_not_need_tree_attention() {
     let model = Counted::new(NoTrees(table(1)));
     let table = table(1);
-    let alone =
-        |text: &[TokenId]| law_alone(&mut ModelPredictor::new(&table, plain()).unwrap(), text);
+    let alone = |text: &[TokenId]| {
+        distribution_alone(&mut ModelPredictor::new(&table, plain()).unwrap(), text)
+    };
     let predictor = Box::new(ModelPredictor::new(&model, plain()).unwrap());
-    let passes = laws_of_trees(predictor, &alone, &|| model.counts().passes);
+    let passes = distributions_of_trees(predictor, &alone, &|| model.counts().passes);
     assert!(passes.iter().all(|&passes| passes > 1), "{passes:?}");
 }

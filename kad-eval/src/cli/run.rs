@@ -14,8 +14,8 @@ use crate::runner::Shard;
 /// Results go to OUT/NAME/RUN-ID. The same command continues an interrupted run; a changed plan,
 /// model or data file makes a new run.
 ///
-/// A run that may take longer than a minute says so once every decoder has done an item: how long from
-/// what these took, and how much memory. --dry-run says it before anything is decoded.
+/// A run that may take longer than a minute says so once every decoder has done an item: how long
+/// from what these took, and how much memory. --dry-run says it before anything is decoded.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,8 +36,8 @@ pub(crate) struct RunArgs {
     /// At most this many items of each task
     #[arg(long, value_parser = super::at_least_one::<NonZeroU64>)]
     pub(crate) limit: Option<NonZeroU64>,
-    /// Put VALUE in the place of what the file says, as often as you like; entries of lists go by name,
-    /// kind or place
+    /// Put VALUE in the place of what the file says, as often as you like; entries of lists go by
+    /// name, kind or place
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
     /// Texts to decode at a time: the same texts, sooner where passes leave cores idle. Every job
@@ -48,12 +48,13 @@ pub(crate) struct RunArgs {
     /// command without --shard puts their results together
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
-    /// Load plan, data and models, say what there is to do, how long it takes, how much memory and what
-    /// differences so many items can show, and decode nothing; the results folder is not touched. Times are those of items that are done
-    /// already, else of a few passes that are timed now (a second or two for each set of models), as if
-    /// every text went on to max_new_tokens: so at most about. What is drafted and verified counts as
-    /// if its target decoded alone, unless a profile predicts it. Memory is what the process holds with
-    /// the models loaded, for each job, and keys and values of every session at the longest text
+    /// Load plan, data and models, say what there is to do, how long it takes, how much memory and
+    /// what differences so many items can show, and decode nothing; the results folder is not
+    /// touched. Times are those of items that are done already, else of a few passes that are timed
+    /// now (a second or two for each set of models), as if every text went on to max_new_tokens: so
+    /// at most about. What is drafted and verified counts as if its target decoded alone, unless a
+    /// profile predicts it. Memory is what the process holds with the models loaded, for each job,
+    /// and keys and values of every session at the longest text
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Print the closing summary, or what --dry-run says, as JSON instead of a table
@@ -70,8 +71,8 @@ pub(crate) struct RunArgs {
 /// Show runs that are there, or compare them
 ///
 /// One run: its table. Several: each against the first one, with what differs in their plans; items
-/// are paired where both asked the same. Several runs of one plan (`kad run` with another --out): also
-/// how far their speeds spread, and whether their texts are the same.
+/// are paired where both asked the same. Several runs of one plan (`kad run` with another --out):
+/// also how far their speeds spread, and whether their texts are the same.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -92,7 +93,8 @@ pub(crate) struct ReportArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write a page that needs nothing but itself: of one run its report anew, of several the comparison
+    /// Write a page that needs nothing but itself: of one run its report anew, of several the
+    /// comparison
     #[arg(long, value_name = "FILE", conflicts_with_all = ["markdown", "csv", "json"])]
     pub(crate) html: Option<PathBuf>,
 }

@@ -10,8 +10,8 @@ use crate::profile::Ask;
 /// Measure what the models of an experiment do on this machine
 ///
 /// Pass times by width and context, and how many tokens in a row each model accepts of what cheaper
-/// models, composed decoders and lookups draft for it, on prompts of the experiment's tasks under its
-/// `[sampling]`. Writes a profile for `kad plan`, `kad bench` and `levels = "plan"`.
+/// models, composed decoders and lookups draft for it, on prompts of the experiment's tasks under
+/// its `[sampling]`. Writes a profile for `kad plan`, `kad bench` and `levels = "plan"`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,11 +33,12 @@ pub(crate) struct ProfileArgs {
     /// New tokens for each prompt
     #[arg(long, default_value_t = 64, value_parser = at_least_one::<usize>)]
     pub(crate) tokens: usize,
-    /// Passes measured for each width and context [default: as many as fit into 12 seconds, 5 to 41]
+    /// Passes measured for each width and context [default: as many as fit into 12 seconds, 5 to
+    /// 41]
     #[arg(long, value_name = "N", value_parser = at_least_one::<usize>)]
     pub(crate) rounds: Option<usize>,
-    /// Widest pass where acceptance is measured: drafts have one token less than this, than half and than
-    /// a quarter of it, text by text
+    /// Widest pass where acceptance is measured: drafts have one token less than this, than half
+    /// and than a quarter of it, text by text
     #[arg(long, default_value_t = 16, value_name = "TOKENS", value_parser = at_least_one::<usize>)]
     pub(crate) draft_length: usize,
     #[command(flatten)]
@@ -46,9 +47,10 @@ pub(crate) struct ProfileArgs {
 
 /// From a profile, the fastest chain of models
 ///
-/// Chains of all candidates with the best lengths for each, the time predicted for them, and what one
-/// more level would do, by the published criterion and exactly. Says so if plain decoding is fastest.
-/// The best of many chains by one measurement looks better than it is: `kad bench` is the check.
+/// Chains of all candidates with the best lengths for each, the time predicted for them, and what
+/// one more level would do, by the published criterion and exactly. Says so if plain decoding is
+/// fastest. The best of many chains by one measurement looks better than it is: `kad bench` is the
+/// check.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -58,7 +60,7 @@ Examples:
 pub(crate) struct PlanArgs {
     /// What `kad profile` wrote
     pub(crate) profile: PathBuf,
-    /// The model or decoder whose law the text has [default: the law of
+    /// The model or decoder whose distribution the text has [default: the distribution of
     /// the experiment's baseline; without it, the slowest model that others draft for]
     #[arg(long)]
     pub(crate) target: Option<String>,
@@ -81,9 +83,9 @@ pub(crate) struct PlanArgs {
 
 /// Measure chains against their prediction and against plain decoding
 ///
-/// The plan's best chain, its runner-up and plain decoding (or the decoders named), in random order,
-/// again and again on prompts of the experiment's tasks that the profile was not made from, with the
-/// same seeds. Steps in which a model reads the prompt are not counted. A loss is a loss.
+/// The plan's best chain, its runner-up and plain decoding (or the decoders named), in random
+/// order, again and again on prompts of the experiment's tasks that the profile was not made from,
+/// with the same seeds. Steps in which a model reads the prompt are not counted. A loss is a loss.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -92,13 +94,14 @@ Examples:
 pub(crate) struct BenchArgs {
     /// The experiment file
     pub(crate) file: PathBuf,
-    /// What `kad profile` wrote; without it nothing is predicted and --decoders says what to measure
+    /// What `kad profile` wrote; without it nothing is predicted and --decoders says what to
+    /// measure
     #[arg(long, required_unless_present = "decoders")]
     pub(crate) profile: Option<PathBuf>,
     /// Decoders of the file to measure, separated by commas, instead of the plan's
     #[arg(long, value_name = "NAMES")]
     pub(crate) decoders: Option<String>,
-    /// The model or decoder to plan for [default: the law of
+    /// The model or decoder to plan for [default: the distribution of
     /// the experiment's baseline; without it, the slowest model that others draft for]
     #[arg(long, conflicts_with = "decoders")]
     pub(crate) target: Option<String>,

@@ -17,7 +17,7 @@ use crate::models::planned::{drafter, list_planned, name_of};
 use crate::models::{self, Models};
 use crate::output;
 use crate::profile::{About, Ask, Outlook, Profile, Ranked, Stretch, Subjects};
-use crate::profile::{listed, plain, same_law, tree_definition};
+use crate::profile::{listed, plain, same_distribution, tree_definition};
 
 /// A decoder to be measured.
 struct Contender {
@@ -28,14 +28,16 @@ struct Contender {
 }
 
 impl Contender {
-    /// Whether its tokens have the law of `other`'s.
-    fn same_law(&self, other: &Self) -> bool {
+    /// Whether its tokens have the distribution of `other`'s.
+    fn same_distribution(&self, other: &Self) -> bool {
         let lenient = |one: &Self| match &one.kind {
             DecoderKind::Chain(chain) => chain.leniency().is_some(),
             _ => false,
         };
-        let same = plain(self.kind.law()) == plain(other.kind.law());
-        same && same_law(&self.sampling, &other.sampling) && !lenient(self) && !lenient(other)
+        let same = plain(self.kind.distribution()) == plain(other.kind.distribution());
+        same && same_distribution(&self.sampling, &other.sampling)
+            && !lenient(self)
+            && !lenient(other)
     }
 }
 
@@ -138,7 +140,7 @@ fn planned(args: &BenchArgs, profile: &Profile, subjects: &Subjects) -> Result<V
     };
     let outlook = Outlook::of(profile, &ask)?;
     let target = subjects.part(&outlook.target)?;
-    let kind = plain(&target.law).context("a chain is no target")?;
+    let kind = plain(&target.distribution).context("a chain is no target")?;
     let sampling = target.sampling.clone();
     let name = format!("{}, plain", target.name);
     let predicted =
@@ -158,7 +160,8 @@ fn planned(args: &BenchArgs, profile: &Profile, subjects: &Subjects) -> Result<V
     Ok(found)
 }
 
-/// The decoders named, after plain decoding of the first one's law if it is not among them.
+/// The decoders named, after plain decoding of the first one's distribution if it is not among
+/// them.
 fn named(
     args: &BenchArgs,
     names: &str,
@@ -182,11 +185,12 @@ fn named(
     let Some(first) = found.first() else {
         bail!(WrongRequest("name at least one decoder".to_owned()));
     };
-    let Some(baseline) = plain(first.kind.law()) else {
-        bail!(WrongRequest(format!("`{}` has no law of its own", first.name)));
+    let Some(baseline) = plain(first.kind.distribution()) else {
+        bail!(WrongRequest(format!("`{}` has no distribution of its own", first.name)));
     };
     let sampling = first.sampling.clone();
-    let same = |other: &Contender| other.kind == baseline && same_law(&other.sampling, &sampling);
+    let same =
+        |other: &Contender| other.kind == baseline && same_distribution(&other.sampling, &sampling);
     let place = found.iter().position(same);
     let baseline = match place {
         Some(place) => found.remove(place),
@@ -206,14 +210,15 @@ fn timed(args: &BenchArgs) -> Stretch {
     Stretch { tokens: Some(args.tokens), first_rounds: false }
 }
 
-/// What `profile` expects of this decoder on a stretch of its texts; None if it is one that the theory does not describe.
+/// What `profile` expects of this decoder on a stretch of its texts; None if it is one that the
+/// theory does not describe.
 pub(super) fn predicted(
     profile: &Profile,
     kind: &DecoderKind,
     sampling: &SamplingPlan,
     stretch: Stretch,
 ) -> Result<Option<Ranked>> {
-    let Some(target) = name_of(profile, kind.law(), sampling) else { return Ok(None) };
+    let Some(target) = name_of(profile, kind.distribution(), sampling) else { return Ok(None) };
     let levels: &[LevelPlan] = match kind {
         DecoderKind::Chain(chain) => chain.listed(),
         other if plain(other).as_ref() == Some(other) => &[],

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use kad_core::deferral::{Deferral, Rule};
-use kad_core::{Certificate, Law, TokenId};
+use kad_core::{Certificate, Distribution, TokenId};
 use serde::Serialize;
 
 use crate::cli::ExplainArgs;
@@ -93,7 +93,7 @@ struct Fractional {
 }
 
 impl Answer {
-    fn of(base: &Law, aligned: &Law, rule: &Rule) -> Self {
+    fn of(base: &Distribution, aligned: &Distribution, rule: &Rule) -> Self {
         let mut decision = Deferral::default();
         rule.decide(base, aligned, &mut decision);
         let account = Certificate::new(base, aligned, &decision, rule.budget());

@@ -15,7 +15,7 @@ use kad_core::{SampledChoices, TokenId};
 use serde_json::json;
 
 use crate::cli::GenerateArgs;
-use crate::config::{DecoderKind, SamplingPlan, law_in_words};
+use crate::config::{DecoderKind, SamplingPlan, distribution_in_words};
 use crate::failure::Failure;
 use crate::models::{self, Models, Rules, Settings};
 use crate::output;
@@ -169,7 +169,7 @@ impl Speaking<'_> {
             output::note(&statistics(&made, &done, timing));
             self.decoder.remarks().iter().for_each(|remark| output::note(remark));
             if !self.kind.is_exact() {
-                output::note(&law_in_words(self.kind, self.sampling));
+                output::note(&distribution_in_words(self.kind, self.sampling));
             }
         }
         Ok(text)
@@ -190,7 +190,7 @@ impl Speaking<'_> {
             "origins": made.tokens.iter().map(|t| origin_name(t.origin)).collect::<Vec<_>>(),
             "levels": made.tokens.iter().map(|t| t.level).collect::<Vec<_>>(),
             "deferral_mass": made.tokens.iter().map(|t| t.deferral_mass).collect::<Vec<_>>(),
-            "law": law_in_words(self.kind, self.sampling),
+            "distribution": distribution_in_words(self.kind, self.sampling),
             "execution": self.kind.execution_in_words(),
             "acceptance": self.kind.speculates().then(|| Acceptance::of(&made.steps)),
             "rounds": LevelRecord::of(&made.rounds),

@@ -24,8 +24,9 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     if !left_out.is_empty() {
         subjects = Subjects::of(&experiment, args.models.as_deref())?;
     }
-    for law in &subjects.laws {
-        models::check_shared(&law.law, &models).with_context(|| format!("`{}`", law.name))?;
+    for distribution in &subjects.distributions {
+        models::check_shared(&distribution.distribution, &models)
+            .with_context(|| format!("`{}`", distribution.name))?;
     }
     let effort = Effort {
         tasks: sources(&experiment.tasks),
@@ -70,17 +71,17 @@ fn table(profile: &Profile) -> String {
         "T(4)/T(1)",
         "T(8)/T(1)",
         "T(16)/T(1)",
-        "law ms",
+        "distribution ms",
         "accepted by",
     ]);
     for candidate in &profile.candidates {
         let numbers: [String; 5] = match &candidate.cost {
-            Cost::Law { times, law, .. } => {
+            Cost::Distribution { times, distribution, .. } => {
                 let seconds = |width| times.seconds(width, profile.context);
                 let ratio = |width| format!("{:.2}", seconds(width) / seconds(1));
                 let first = speed::milliseconds(1e3 * seconds(1));
-                let law = speed::milliseconds(1e3 * law.seconds);
-                [first, ratio(4), ratio(8), ratio(16), law]
+                let distribution = speed::milliseconds(1e3 * distribution.seconds);
+                [first, ratio(4), ratio(8), ratio(16), distribution]
             }
             Cost::Lookup { draft_seconds, .. } | Cost::Tree { draft_seconds, .. } => {
                 let none = || "–".to_owned();

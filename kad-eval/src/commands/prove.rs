@@ -1,4 +1,4 @@
-//! `kad prove`: the law that decoders really have against the one they claim.
+//! `kad prove`: the distribution that decoders really have against the one they claim.
 
 mod claimed;
 mod cost;
@@ -13,7 +13,7 @@ use comfy_table::ColumnConstraint;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use indicatif::ProgressBar;
 use kad_core::decode::{Decoder, Emitted, Limits, generate};
-use kad_core::oracle::{TextLaw, enumerate, text_law, total_variation};
+use kad_core::oracle::{TextDistribution, enumerate, text_distribution, total_variation};
 use kad_core::{DecodeError, LanguageModel, TokenId};
 use serde::Serialize;
 
@@ -23,7 +23,8 @@ use crate::failure::Failure;
 use crate::models::{self, Rules, Settings};
 use crate::output;
 
-/// The total variation distance up to which two enumerated laws are one: what rounding may cost.
+/// The total variation distance up to which two enumerated distributions are one: what rounding may
+/// cost.
 const EXACT: f64 = 1e-12;
 
 /// What came out for one decoder.
@@ -31,17 +32,17 @@ const EXACT: f64 = 1e-12;
 struct Verdict {
     proof: String,
     decoder: String,
-    law: String,
+    distribution: String,
     /// Texts of positive probability.
     texts: usize,
     total_variation: f64,
-    /// Whether the two laws are one.
+    /// Whether the two distributions are one.
     proved: bool,
     /// Whether they were said to be.
     exact: bool,
     /// Whether what was said holds.
     holds: bool,
-    /// The text on which both laws differ most.
+    /// The text on which both distributions differ most.
     #[serde(skip_serializing_if = "Option::is_none")]
     worst: Option<Worst>,
 }
@@ -86,29 +87,29 @@ fn verdicts(proof: &Proof) -> Result<Vec<Verdict>> {
     let terminal = output::shows_progress();
     let bar = if terminal { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     bar.enable_steady_tick(Duration::from_secs(1));
-    let law = |plan: &DecoderPlan| {
+    let distribution = |plan: &DecoderPlan| {
         bar.set_message(format!("{}: {}", proof.name, plan.name));
         enumerated(proof, plan).with_context(|| format!("decoder `{}`", plan.name))
     };
-    // Only laws that others are held to are kept: a law may have a million texts.
-    let mut kept: BTreeMap<&str, TextLaw> = BTreeMap::new();
+    // Only distributions that others are held to are kept: a distribution may have a million texts.
+    let mut kept: BTreeMap<&str, TextDistribution> = BTreeMap::new();
     let referred = |name: &str| proof.claims.iter().any(|claim| claim.of.as_deref() == Some(name));
     for plan in proof.claims.iter().map(|claim| &claim.decoder) {
         if referred(&plan.name) {
-            kept.insert(&plan.name, law(plan)?);
+            kept.insert(&plan.name, distribution(plan)?);
         }
     }
     let verdict = |claim: &Claim| match kept.get(claim.decoder.name.as_str()) {
-        Some(law) => verdict(proof, claim, law, &kept),
-        None => verdict(proof, claim, &law(&claim.decoder)?, &kept),
+        Some(distribution) => verdict(proof, claim, distribution, &kept),
+        None => verdict(proof, claim, &distribution(&claim.decoder)?, &kept),
     };
     let verdicts = proof.claims.iter().map(verdict).collect();
     bar.finish_and_clear();
     verdicts
 }
 
-/// The law that the decoder has: the one that `kad run` would decode with.
-fn enumerated(proof: &Proof, plan: &DecoderPlan) -> Result<TextLaw> {
+/// The distribution that the decoder has: the one that `kad run` would decode with.
+fn enumerated(proof: &Proof, plan: &DecoderPlan) -> Result<TextDistribution> {
     let rules = Rules::of(&plan.kind)?;
     let (sampling, decision) = (plan.sampling.sampling()?, plan.sampling.decision()?);
     let settings = Settings { sampling, decision, eos: proof.eos.clone() };
@@ -118,16 +119,17 @@ fn enumerated(proof: &Proof, plan: &DecoderPlan) -> Result<TextLaw> {
     if plan.kind.carries_tokens() {
         return Ok(whole_texts(&mut *decoder, &proof.prompt, &limits)?);
     }
-    Ok(text_law(&mut *decoder, &proof.prompt, &limits)?)
+    Ok(text_distribution(&mut *decoder, &proof.prompt, &limits)?)
 }
 
-/// The law of a decoder whose steps hand tokens on to the next: a step's law depends on more than its
-/// context, so paths are enumerated from the prompt to the end of the text.
+/// The distribution of a decoder whose steps hand tokens on to the next: a step's distribution
+/// depends on more than its context, so paths are enumerated from the prompt to the end of the
+/// text.
 fn whole_texts(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],
     limits: &Limits,
-) -> Result<TextLaw, DecodeError> {
+) -> Result<TextDistribution, DecodeError> {
     enumerate(|choices| {
         let go_on = &mut |_: &Emitted| ControlFlow::Continue(());
         let made = generate(decoder, prompt, limits, choices, go_on)?;
@@ -141,23 +143,24 @@ fn limits(proof: &Proof, plan: &DecoderPlan) -> Limits {
     Limits { max_new_tokens: proof.length.min(own), eos: proof.eos.clone() }
 }
 
-/// Holds the enumerated `law` of a decoder to its claim; `others` are the laws claimed by name.
+/// Holds the enumerated `distribution` of a decoder to its claim; `others` are the distributions
+/// claimed by name.
 fn verdict(
     proof: &Proof,
     claim: &Claim,
-    law: &TextLaw,
-    others: &BTreeMap<&str, TextLaw>,
+    distribution: &TextDistribution,
+    others: &BTreeMap<&str, TextDistribution>,
 ) -> Result<Verdict> {
     let plan = &claim.decoder;
     let formula;
     let claimed = match &claim.of {
         Some(other) => &others[other.as_str()],
         None => {
-            formula = claimed::law(proof, plan, &limits(proof, plan))?;
+            formula = claimed::distribution(proof, plan, &limits(proof, plan))?;
             &formula
         }
     };
-    let total_variation = total_variation(law, claimed);
+    let total_variation = total_variation(distribution, claimed);
     // Written so that NaN proves nothing.
     let proved = total_variation <= EXACT;
     // And NaN is no proof of the opposite.
@@ -166,30 +169,36 @@ fn verdict(
     Ok(Verdict {
         proof: proof.name.clone(),
         decoder: plan.name.clone(),
-        law: in_words(claim),
-        texts: law.len(),
+        distribution: in_words(claim),
+        texts: distribution.len(),
         total_variation,
         proved,
         exact: claim.exact,
         holds,
-        worst: if proved { None } else { worst(law, claimed) },
+        worst: if proved { None } else { worst(distribution, claimed) },
     })
 }
 
-fn worst(law: &TextLaw, claimed: &TextLaw) -> Option<Worst> {
-    let at = |law: &TextLaw, text: &Vec<TokenId>| law.get(text).copied().unwrap_or(0.0);
-    let apart = |text: &Vec<TokenId>| (at(law, text) - at(claimed, text)).abs();
-    let texts = law.keys().chain(claimed.keys());
+fn worst(distribution: &TextDistribution, claimed: &TextDistribution) -> Option<Worst> {
+    let at = |distribution: &TextDistribution, text: &Vec<TokenId>| {
+        distribution.get(text).copied().unwrap_or(0.0)
+    };
+    let apart = |text: &Vec<TokenId>| (at(distribution, text) - at(claimed, text)).abs();
+    let texts = distribution.keys().chain(claimed.keys());
     let text = texts.max_by(|a, b| apart(a).total_cmp(&apart(b)))?;
-    Some(Worst { text: text.clone(), enumerated: at(law, text), claimed: at(claimed, text) })
+    Some(Worst {
+        text: text.clone(),
+        enumerated: at(distribution, text),
+        claimed: at(claimed, text),
+    })
 }
 
-/// Whose law is claimed.
+/// Whose distribution is claimed.
 fn in_words(claim: &Claim) -> String {
     if let Some(other) = &claim.of {
         return format!("`{other}`");
     }
-    match claim.decoder.kind.law() {
+    match claim.decoder.kind.distribution() {
         DecoderKind::Single { model } => model.clone(),
         DecoderKind::Deferral { base, aligned, rule, .. } => {
             format!("{base} deferring to {aligned}: {rule}")
@@ -210,11 +219,11 @@ fn print(args: &ProveArgs, proof: &Proof, verdicts: &[Verdict]) -> Result<()> {
         return Ok(());
     }
     let mut table = crate::table::empty(UTF8_FULL_CONDENSED);
-    table.set_header(["decoder", "claims the law of", "texts", "TV", ""]);
+    table.set_header(["decoder", "claims the distribution of", "texts", "TV", ""]);
     for verdict in verdicts {
         table.add_row([
             verdict.decoder.clone(),
-            verdict.law.clone(),
+            verdict.distribution.clone(),
             verdict.texts.to_string(),
             format!("{:.1e}", verdict.total_variation),
             in_short(verdict).to_owned(),
@@ -233,18 +242,18 @@ fn in_short(verdict: &Verdict) -> &'static str {
     match (verdict.exact, verdict.holds) {
         (true, true) => "proved",
         (true, false) => "NOT PROVED",
-        (false, true) => "another law, as said",
-        (false, false) => "NOT ANOTHER LAW",
+        (false, true) => "another distribution, as said",
+        (false, false) => "NOT ANOTHER DISTRIBUTION",
     }
 }
 
 fn complaint(first: &Verdict, refuted: usize) -> String {
-    let Verdict { proof, decoder, law, total_variation, .. } = first;
+    let Verdict { proof, decoder, distribution, total_variation, .. } = first;
     let others = if refuted > 1 { format!(" (and {} more)", refuted - 1) } else { String::new() };
     if !first.exact {
         return format!(
-            "NOT ANOTHER LAW: `{decoder}` of {proof} is said not to be exact, but has the law of \
-             {law}{others}: total variation {total_variation:e}; leave out `exact = false`"
+            "NOT ANOTHER DISTRIBUTION: `{decoder}` of {proof} is said not to be exact, but has the distribution of \
+             {distribution}{others}: total variation {total_variation:e}; leave out `exact = false`"
         );
     }
     let at = first.worst.as_ref().map_or(String::new(), |worst| {
@@ -252,7 +261,7 @@ fn complaint(first: &Verdict, refuted: usize) -> String {
         format!("; most at the text {text:?}: probability {enumerated}, claimed {claimed}")
     });
     format!(
-        "NOT PROVED: `{decoder}` of {proof} does not have the law of {law}{others}: total variation \
+        "NOT PROVED: `{decoder}` of {proof} does not have the distribution of {distribution}{others}: total variation \
          {total_variation:e}{at}"
     )
 }

@@ -37,9 +37,9 @@ const INTRODUCTION: &str = "\
 
 This file is what `kad rules --markdown` prints; a test compares the two.
 
-At each token the base model draws from its law `p`. A rule says with which probability `d(y)` the
-draw `y` is discarded, and the aligned model draws from its law `q*` instead. The token then has the
-law
+At each token the base model draws from its distribution `p`. A rule says with which probability `d(y)` the
+draw `y` is discarded, and the aligned model draws from its distribution `q*` instead. The token then has the
+distribution
 
 ```text
 π(y) = (1 − d(y)) · p(y) + q*(y) · D,      D = Σ d(y) p(y)
@@ -50,12 +50,12 @@ law
 - **Comparisons are strict.** What equals a threshold is kept; what fills a budget exactly fits.
 - **Budgets** have a relative slack of 1e-12, so that decimals which add up to the budget fit although
   their sum is rounded.
-- **Temperatures.** Rules see both laws at the decision temperature, with nothing cut; tokens are
+- **Temperatures.** Rules see both distributions at the decision temperature, with nothing cut; tokens are
   drawn, and `D` is taken, at the sampling temperature.
 - `1[…]` is 1 where the condition holds and 0 elsewhere; `max p` is the largest base probability,
   `max q*` the largest aligned one; `U` is the mass of the tokens that fit the budget whole.
 - *As it rises* says how the set that is handed over changes with the first parameter; *at T = 0*
-  what greedy decoding is when the rule sees the laws at temperature 0 too, for parameters inside
+  what greedy decoding is when the rule sees the distributions at temperature 0 too, for parameters inside
   their range (at its ends a rule may do otherwise); *in code* is the name in the code that
   accompanies arXiv 2510.27017.
 
@@ -128,9 +128,9 @@ fn parameters(rule: &RuleInfo) -> Vec<String> {
 
 fn looks_at(rule: &RuleInfo) -> &'static str {
     match rule.looks_at {
-        LooksAt::Base => "base law",
-        LooksAt::Both => "both laws",
-        LooksAt::BaseAndHistory => "base law, past masses",
+        LooksAt::Base => "base distribution",
+        LooksAt::Both => "both distributions",
+        LooksAt::BaseAndHistory => "base distribution, past masses",
     }
 }
 

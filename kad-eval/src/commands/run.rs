@@ -136,8 +136,8 @@ impl<'s> Closing<'s> {
     }
 }
 
-/// Prints the table or the summary, then what is to be warned of, and says how the run ended. Whether it
-/// is finished decides the exit code, also if nobody reads the table.
+/// Prints the table or the summary, then what is to be warned of, and says how the run ended.
+/// Whether it is finished decides the exit code, also if nobody reads the table.
 fn conclude(
     args: &RunArgs,
     folder: &RunFolder,
@@ -220,8 +220,8 @@ fn ended(finished: &Finished, what: &str) -> Result<(), Failure> {
     }
 }
 
-/// What the profiles say of the run's decoders: each planned one's own profile, and of the others the
-/// first that knows them.
+/// What the profiles say of the run's decoders: each planned one's own profile, and of the others
+/// the first that knows them.
 fn expected(experiment: &Experiment, profiles: &[(String, Profile)]) -> Result<Expected> {
     let mut decoders = BTreeMap::new();
     for plan in &experiment.decoders {

@@ -47,9 +47,9 @@ pub(super) fn prompts(
 /// Of the draws of a comparison: none is a draw that the profile was made from.
 const OTHER_DRAWS: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Up to `count` prompts that the first `profiled` are not among, with other draws, and in words which
-/// they are: a prediction is tested on what it was not made from. If there are no others, the first
-/// ones.
+/// Up to `count` prompts that the first `profiled` are not among, with other draws, and in words
+/// which they are: a prediction is tested on what it was not made from. If there are no others, the
+/// first ones.
 pub(super) fn unseen(
     experiment: &Experiment,
     data: Option<&Path>,
@@ -71,7 +71,8 @@ pub(super) fn unseen(
     Ok((found, words))
 }
 
-/// Before minutes of measuring: whether the file `path`, given by the option `flag`, can be written.
+/// Before minutes of measuring: whether the file `path`, given by the option `flag`, can be
+/// written.
 pub(super) fn check_writable(path: &Path, what: &str, flag: &str) -> Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     if folder.is_none_or(Path::is_dir) && !path.is_dir() {

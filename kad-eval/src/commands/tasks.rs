@@ -328,9 +328,13 @@ fn how(grading: &Grading) -> String {
     match grading {
         Grading::Speed => "not graded: for speed only".to_owned(),
         Grading::Answer(extractor) => format!("read by `{extractor}` in the reply"),
-        Grading::Options => "the option that the decoder's law holds for likeliest".to_owned(),
-        Grading::RightMass => "the share of the right options in the law's probability".to_owned(),
-        Grading::Text => "the probability of the text by the decoder's law".to_owned(),
+        Grading::Options => {
+            "the option that the decoder's distribution holds for likeliest".to_owned()
+        }
+        Grading::RightMass => {
+            "the share of the right options in the distribution's probability".to_owned()
+        }
+        Grading::Text => "the probability of the text by the decoder's distribution".to_owned(),
     }
 }
 

@@ -102,8 +102,8 @@ fn flatten(value: &Value, path: String, into: &mut BTreeMap<String, Value>) {
     }
 }
 
-/// What an entry of a list is called: decoders by name, tasks by kind; of several, those that follow
-/// have their place beside it.
+/// What an entry of a list is called: decoders by name, tasks by kind; of several, those that
+/// follow have their place beside it.
 fn name(entry: &Value) -> Option<String> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
     text("name").or_else(|| text("kind"))

@@ -125,7 +125,8 @@ impl<'r> Repetitions<'r> {
 }
 
 impl<'r> Spread<'r> {
-    /// Of the arm at `place` of the first run; none if another run has not finished any of its items.
+    /// Of the arm at `place` of the first run; none if another run has not finished any of its
+    /// items.
     fn of(runs: &'r [Run], place: usize) -> Option<Self> {
         let first = runs.first()?;
         let arm = first.summary.arms.get(place)?;

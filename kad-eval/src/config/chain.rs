@@ -48,7 +48,7 @@ pub(super) fn chains(
     let target = table.required("target")?;
     let mut plans = Vec::new();
     for (part, target_words) in names.parts(name, &target, sampling)? {
-        // The target's law, and what the chain says on top of it.
+        // The target's distribution, and what the chain says on top of it.
         let sampling = own_sampling(table, &part.sampling)?;
         let own = Part { sampling: sampling.clone(), ..part };
         let levels = levels(table, name, names, &sampling)?;
@@ -66,8 +66,8 @@ pub(super) fn chains(
 }
 
 impl Names<'_> {
-    /// The laws that `value`, in the chain called `chain`, names: several if it names a sweep, each
-    /// with what distinguishes it in words.
+    /// The distributions that `value`, in the chain called `chain`, names: several if it names a
+    /// sweep, each with what distinguishes it in words.
     fn parts(
         &self,
         chain: &str,
@@ -83,12 +83,16 @@ impl Names<'_> {
             None => swept.collect(),
         };
         if self.models.contains(&found) {
-            let law = DecoderKind::Single { model: found.to_owned() };
-            if decoders.iter().any(|plan| plan.kind != law || plan.sampling != *self.sampling) {
-                let message = format!("`{found}` names a model and a decoder that is another law");
+            let distribution = DecoderKind::Single { model: found.to_owned() };
+            if decoders
+                .iter()
+                .any(|plan| plan.kind != distribution || plan.sampling != *self.sampling)
+            {
+                let message =
+                    format!("`{found}` names a model and a decoder that is another distribution");
                 return Err(value.error(&message, Some("rename the decoder".into())));
             }
-            return Ok(vec![(part(found, law, sampling), String::new())]);
+            return Ok(vec![(part(found, distribution, sampling), String::new())]);
         }
         if decoders.is_empty() {
             let decoders = self.decoders.iter().map(|plan| plan.name.as_str());
@@ -97,10 +101,10 @@ impl Names<'_> {
         }
         let mut parts: Vec<(Part, String)> = Vec::new();
         for plan in decoders {
-            let own = part(&plan.name, law_of(&plan.kind), &plan.sampling);
-            // Executions of one law are one target.
+            let own = part(&plan.name, distribution_of(&plan.kind), &plan.sampling);
+            // Executions of one distribution are one target.
             let same = |(other, _): &(Part, String)| {
-                (&other.law, &other.sampling) == (&own.law, &own.sampling)
+                (&other.distribution, &other.sampling) == (&own.distribution, &own.sampling)
             };
             if !parts.iter().any(same) {
                 let words = plan.name.strip_prefix(found).unwrap_or_default();
@@ -129,7 +133,8 @@ impl Names<'_> {
             let help = "a chain is made of models and of decoders that are no chains";
             return Err(value.error(&message, Some(help.into())));
         }
-        let message = format!("`{found}` is a chain, and chains are made of laws, not of chains");
+        let message =
+            format!("`{found}` is a chain, and chains are made of distributions, not of chains");
         let help = format!("name the target of `{found}` here and write its levels into `levels`");
         Err(value.error(&message, Some(help)))
     }
@@ -149,12 +154,12 @@ impl Names<'_> {
     }
 }
 
-fn part(name: &str, law: DecoderKind, sampling: &SamplingPlan) -> Part {
-    Part { name: name.to_owned(), law: Box::new(law), sampling: sampling.clone() }
+fn part(name: &str, distribution: DecoderKind, sampling: &SamplingPlan) -> Part {
+    Part { name: name.to_owned(), distribution: Box::new(distribution), sampling: sampling.clone() }
 }
 
-/// The same law decoded in the plainest way: how it is decoded is the chain's business.
-fn law_of(kind: &DecoderKind) -> DecoderKind {
+/// The same distribution decoded in the plainest way: how it is decoded is the chain's business.
+fn distribution_of(kind: &DecoderKind) -> DecoderKind {
     let mut kind = kind.clone();
     if let DecoderKind::Deferral { execution, .. } | DecoderKind::ImplicitReward { execution, .. } =
         &mut kind
@@ -241,8 +246,8 @@ fn planned(
         }
         None => {
             let model = |name: &&str| {
-                let law = DecoderKind::Single { model: (*name).to_owned() };
-                DraftPlan::Law(part(name, law, sampling))
+                let distribution = DecoderKind::Single { model: (*name).to_owned() };
+                DraftPlan::Distribution(part(name, distribution, sampling))
             };
             let lookups =
                 [ngram(LONGEST_NGRAM, SHORTEST_NGRAM), automaton(LONGEST_SUFFIX, SHORTEST_SUFFIX)];
@@ -289,7 +294,7 @@ fn draft(
     }
     let mut parts = names.parts(name, value, sampling)?;
     match (parts.pop(), parts.is_empty()) {
-        (Some((part, _)), true) => Ok(DraftPlan::Law(part)),
+        (Some((part, _)), true) => Ok(DraftPlan::Distribution(part)),
         _ => {
             let found = value.str()?;
             let message = format!("`{found}` is a sweep: which of its decoders drafts?");
@@ -356,7 +361,7 @@ impl Level {
         let draft = draft(&drafter, name, names, sampling)?;
         if draft.part().is_none() && !self.lowest {
             let message = format!("`{}` cannot verify what is drafted below it", draft.name());
-            let help = "it has no law of its own: make it the last level";
+            let help = "it has no distribution of its own: make it the last level";
             return Err(drafter.error(&message, Some(help.into())));
         }
         let tree = self.tree(&table, &draft)?;
@@ -441,7 +446,7 @@ impl Level {
     fn leniency(&self, table: &Table<'_>, verifier: &Value<'_>) -> Result<f64> {
         if self.index > 0 {
             let message = "lenient verification below the uppermost level";
-            let help = "its tokens would not have the law that the level above takes them for: be \
+            let help = "its tokens would not have the distribution that the level above takes them for: be \
                         lenient at the first level or nowhere";
             return Err(verifier.error(message, Some(help.into())));
         }

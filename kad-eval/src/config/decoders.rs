@@ -170,9 +170,9 @@ fn cap_log_ratio(value: Value<'_>) -> Result<f64> {
     Err(value.error(&message, Some(help.into())))
 }
 
-/// The ways a composed law is to be decoded: `execution`, which may be a list of those in `ways`
-/// and is the first of them by default, and what belongs to it. Each with what distinguishes it in
-/// words.
+/// The ways a composed distribution is to be decoded: `execution`, which may be a list of those in
+/// `ways` and is the first of them by default, and what belongs to it. Each with what distinguishes
+/// it in words.
 fn executions(
     table: &Table<'_>,
     ways: &[&'static str],

@@ -14,8 +14,8 @@ pub(crate) struct ConfigError {
 }
 
 impl ConfigError {
-    /// `message` says what is wrong with the last of `places` in `text`, which is what the others are
-    /// already; `help` what to write instead.
+    /// `message` says what is wrong with the last of `places` in `text`, which is what the others
+    /// are already; `help` what to write instead.
     pub(crate) fn new(
         file: &str,
         text: &str,

@@ -68,7 +68,7 @@ pub(crate) struct SamplingPlan {
     pub(crate) min_p: Option<f64>,
     pub(crate) repetition_penalty: f64,
     pub(crate) max_new_tokens: u64,
-    /// Temperature at which deferral rules see the laws; nothing is cut there.
+    /// Temperature at which deferral rules see the distributions; nothing is cut there.
     pub(crate) decision_temperature: f64,
     /// Whether an end token ends a text; otherwise it goes on to `max_new_tokens`.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
@@ -103,7 +103,7 @@ impl Default for SamplingPlan {
 }
 
 impl SamplingPlan {
-    /// The law tokens are drawn from.
+    /// The distribution tokens are drawn from.
     pub(crate) fn sampling(&self) -> Result<Sampling, SamplingError> {
         Sampling::new(SamplingSettings {
             temperature: self.temperature,
@@ -114,7 +114,7 @@ impl SamplingPlan {
         })
     }
 
-    /// The law that rules look at.
+    /// The distribution that rules look at.
     pub(crate) fn decision(&self) -> Result<Sampling, SamplingError> {
         Sampling::at_temperature(self.decision_temperature)
             .map_err(|error| SamplingError { key: "decision_temperature", ..error })
@@ -175,10 +175,10 @@ impl DecoderKind {
         }
     }
 
-    /// The kind whose law this one has: its own, or its target's. (Unless it is lenient.)
-    pub(crate) fn law(&self) -> &DecoderKind {
+    /// The kind whose distribution this one has: its own, or its target's. (Unless it is lenient.)
+    pub(crate) fn distribution(&self) -> &DecoderKind {
         match self {
-            DecoderKind::Chain(chain) => &chain.target.law,
+            DecoderKind::Chain(chain) => &chain.target.distribution,
             other => other,
         }
     }
@@ -189,7 +189,7 @@ impl DecoderKind {
             DecoderKind::Deferral { rule, .. } => vec![rule],
             DecoderKind::Single { .. } | DecoderKind::ImplicitReward { .. } => Vec::new(),
             DecoderKind::Chain(chain) => {
-                chain.parts().into_iter().flat_map(|part| part.law.rules()).collect()
+                chain.parts().into_iter().flat_map(|part| part.distribution.rules()).collect()
             }
         }
     }
@@ -232,12 +232,12 @@ impl DecoderKind {
         }
     }
 
-    /// Whether its tokens have exactly the law it is said to have.
+    /// Whether its tokens have exactly the distribution it is said to have.
     pub(crate) fn is_exact(&self) -> bool {
         !matches!(self, DecoderKind::Chain(chain) if chain.leniency().is_some())
     }
 
-    /// How a law is decoded, where there is a choice.
+    /// How a distribution is decoded, where there is a choice.
     pub(crate) fn execution_in_words(&self) -> Option<String> {
         match self {
             DecoderKind::Chain(chain) => Some(chain.in_words()),
@@ -245,7 +245,7 @@ impl DecoderKind {
         }
     }
 
-    /// How a composed law is decoded.
+    /// How a composed distribution is decoded.
     pub(crate) fn execution(&self) -> Option<Execution> {
         match self {
             DecoderKind::Single { .. } | DecoderKind::Chain(_) => None,
@@ -255,7 +255,7 @@ impl DecoderKind {
     }
 }
 
-/// How a composed law is decoded. All ways have the same law.
+/// How a composed distribution is decoded. All ways have the same distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "execution", rename_all = "kebab-case")]
 pub(crate) enum Execution {
@@ -263,11 +263,11 @@ pub(crate) enum Execution {
     Autoregressive,
     /// The aligned model only after a deferred draw.
     Lazy,
-    /// `drafter` drafts and the law is verified.
+    /// `drafter` drafts and the distribution is verified.
     Speculative { draft_length: NonZeroUsize, bonus: bool, drafter: DraftPart },
 }
 
-/// The part of a composed law that drafts for it.
+/// The part of a composed distribution that drafts for it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum DraftPart {

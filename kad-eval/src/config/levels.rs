@@ -18,11 +18,11 @@ pub(crate) struct ChainPlan {
     pub(crate) levels: Levels,
 }
 
-/// A law with the name that the file gives it: a model, or a composed law.
+/// A distribution with the name that the file gives it: a model, or a composed distribution.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Part {
     pub(crate) name: String,
-    pub(crate) law: Box<DecoderKind>,
+    pub(crate) distribution: Box<DecoderKind>,
     pub(crate) sampling: SamplingPlan,
 }
 
@@ -46,8 +46,8 @@ pub(crate) enum Levels {
     },
 }
 
-/// `levels` is a list, with `adapting: true` beside it where lengths adapt, or what is to be planned
-/// from. The measurement that adaptation starts from stays in the profile.
+/// `levels` is a list, with `adapting: true` beside it where lengths adapt, or what is to be
+/// planned from. The measurement that adaptation starts from stays in the profile.
 impl Serialize for ChainPlan {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -87,7 +87,8 @@ pub(crate) struct LevelPlan {
     /// What becomes of tokens beyond `length`; for levels that verify themselves.
     #[serde(serialize_with = "surplus")]
     pub(crate) surplus: Surplus,
-    /// Drafting stops before a token of which the draft law is less sure; the lowest level's.
+    /// Drafting stops before a token of which the draft distribution is less sure; the lowest
+    /// level's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stop_below: Option<f64>,
     /// Drafts as a tree; the lowest level's.
@@ -102,8 +103,8 @@ pub(crate) struct LevelPlan {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum DraftPlan {
-    /// A model or a composed law.
-    Law(Part),
+    /// A model or a composed distribution.
+    Distribution(Part),
     /// What followed the last few tokens when they occurred before.
     NGram { longest: NonZeroUsize, shortest: NonZeroUsize },
     /// What followed the longest suffix that occurred before.
@@ -153,7 +154,7 @@ impl ChainPlan {
         }
     }
 
-    /// The composed or single laws of the chain, the target first.
+    /// The composed or single distributions of the chain, the target first.
     pub(crate) fn parts(&self) -> Vec<&Part> {
         let drafts = self.drafts().into_iter().filter_map(DraftPlan::part);
         std::iter::once(&self.target).chain(drafts).collect()
@@ -162,7 +163,7 @@ impl ChainPlan {
     /// The models it runs, each once. Those of the target come last: they speak for it.
     pub(crate) fn models(&self) -> Vec<&str> {
         let mut names = Vec::new();
-        for name in self.parts().into_iter().rev().flat_map(|part| part.law.models()) {
+        for name in self.parts().into_iter().rev().flat_map(|part| part.distribution.models()) {
             names.retain(|other| *other != name);
             names.push(name);
         }
@@ -177,7 +178,7 @@ impl ChainPlan {
         })
     }
 
-    /// The name of a level's law: 1 is the target, the last one drafts only.
+    /// The name of a level's distribution: 1 is the target, the last one drafts only.
     pub(crate) fn level_name(&self, level: usize) -> String {
         match level.checked_sub(2) {
             None => self.target.name.clone(),
@@ -200,10 +201,10 @@ impl ChainPlan {
 }
 
 impl DraftPlan {
-    /// Its law, if it is one of models.
+    /// Its distribution, if it is one of models.
     pub(crate) fn part(&self) -> Option<&Part> {
         match self {
-            DraftPlan::Law(part) => Some(part),
+            DraftPlan::Distribution(part) => Some(part),
             DraftPlan::NGram { .. } | DraftPlan::SuffixAutomaton { .. } => None,
         }
     }
@@ -211,7 +212,9 @@ impl DraftPlan {
     /// As a level of an experiment file drafts with it.
     pub(crate) fn in_toml(&self) -> String {
         match self {
-            DraftPlan::Law(part) => serde_json::Value::from(part.name.as_str()).to_string(),
+            DraftPlan::Distribution(part) => {
+                serde_json::Value::from(part.name.as_str()).to_string()
+            }
             DraftPlan::NGram { longest, shortest } => {
                 format!("{{ kind = \"n-gram\", longest = {longest}, shortest = {shortest} }}")
             }
@@ -224,7 +227,7 @@ impl DraftPlan {
     /// As files and tables call it.
     pub(crate) fn name(&self) -> String {
         match self {
-            DraftPlan::Law(part) => part.name.clone(),
+            DraftPlan::Distribution(part) => part.name.clone(),
             DraftPlan::NGram { .. } => "n-gram".to_owned(),
             DraftPlan::SuffixAutomaton { .. } => "suffix-automaton".to_owned(),
         }

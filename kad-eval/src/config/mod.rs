@@ -30,7 +30,7 @@ pub(crate) use table::nearest;
 pub(crate) use tasks::{
     By, Choosing, Format, JsonlPlan, MmluPlan, TaskPlan, TaskSet, TextPlan, Truth, default_task,
 };
-pub(crate) use words::law_in_words;
+pub(crate) use words::distribution_in_words;
 
 /// Two parts of a name, with a comma between them if both say something.
 fn joined(a: &str, b: &str) -> String {

@@ -30,12 +30,12 @@ pub(crate) struct Proof {
     pub(crate) claims: Vec<Claim>,
 }
 
-/// A decoder and the law it is held to.
+/// A decoder and the distribution it is held to.
 pub(crate) struct Claim {
     pub(crate) decoder: DecoderPlan,
-    /// The decoder whose law this one should have; without it, that of its own formula.
+    /// The decoder whose distribution this one should have; without it, that of its own formula.
     pub(crate) of: Option<String>,
-    /// Whether it is said to have that law; if not, having it is the mistake.
+    /// Whether it is said to have that distribution; if not, having it is the mistake.
     pub(crate) exact: bool,
 }
 
@@ -97,8 +97,8 @@ fn proof(file: &Table<'_>, bare: &Table<'_>) -> Result<Proof> {
 /// What the entries of a file claim, by their names.
 type Claimed<'a> = BTreeMap<String, Entry<'a>>;
 
-/// The place and the decoder named there as the one with the same law, and whether the law is said
-/// to be the same at all.
+/// The place and the decoder named there as the one with the same distribution, and whether the
+/// distribution is said to be the same at all.
 struct Entry<'a> {
     of: Option<(Value<'a>, String)>,
     exact: bool,
@@ -159,7 +159,7 @@ fn check_chains(plans: &[DecoderPlan], claimed: &Claimed<'_>) -> Result<()> {
             && let Some((at, _)) = claim_of(first, claimed)
         {
             let message = match &chain[..] {
-                [own] => format!("`{own}` claims the law of itself"),
+                [own] => format!("`{own}` claims the distribution of itself"),
                 _ => format!("these claims go in a circle: `{}`", chain.join("` → `")),
             };
             let help = "leave out one `claim`: that decoder is held to its own formula";
@@ -203,7 +203,7 @@ fn model(name: &str, value: &Value<'_>) -> Result<TableModel> {
             let help = "add `rows = { \"\" = [0.5, 0.5] }` or `random = { vocab = 3, order = 2, \
                         seed = 1 }`";
             table.finish()?;
-            Err(table.error(&format!("[models.{name}] has no law"), Some(help.into())))
+            Err(table.error(&format!("[models.{name}] has no distribution"), Some(help.into())))
         }
     }?;
     table.finish()?;
@@ -222,7 +222,7 @@ fn random_model(name: &str, value: &Value<'_>) -> Result<TableModel> {
 fn rows_model(name: &str, value: &Value<'_>) -> Result<TableModel> {
     let table = value.table("rows")?;
     let Some((_, first)) = table.entries().find(|(suffix, _)| suffix.trim().is_empty()) else {
-        let help = "add `\"\" = […]`: the law after contexts that no other row names";
+        let help = "add `\"\" = […]`: the distribution after contexts that no other row names";
         return Err(value.error("`rows` lacks the row `\"\"`", Some(help.into())));
     };
     let vocab = first.list()?.len();

@@ -47,8 +47,8 @@ fn experiment(file: &Table<'_>) -> Result<Experiment> {
     Ok(Experiment { name, question, seed, models, sampling, passes, decoders, baseline, tasks })
 }
 
-/// The error for text that is no TOML. A table or a key that stands twice is shown with its first place:
-/// that is how two models, whose names are keys, come to have one name.
+/// The error for text that is no TOML. A table or a key that stands twice is shown with its first
+/// place: that is how two models, whose names are keys, come to have one name.
 fn no_toml(source: &Source, error: &toml::de::Error) -> ConfigError {
     let span = error.span().unwrap_or(0..0);
     let first = (error.message() == "duplicate key").then(|| first_place(&source.text, span.start));
@@ -63,7 +63,8 @@ fn no_toml(source: &Source, error: &toml::de::Error) -> ConfigError {
     source.twice([first, span], &message, "give each its own name, or leave one out")
 }
 
-/// Where the key or the table of the line that `at` is in stands before: of keys, in the same table.
+/// Where the key or the table of the line that `at` is in stands before: of keys, in the same
+/// table.
 fn first_place(text: &str, at: usize) -> Option<Range<usize>> {
     let label = |line: &str| {
         let line = line.trim();
@@ -162,8 +163,8 @@ fn early_exit(
     Ok(ModelPlan { early_exit, ..whole_plan.clone() })
 }
 
-/// What lies on this machine must be there, unless it is optional; what is fetched is looked for when
-/// the run starts.
+/// What lies on this machine must be there, unless it is optional; what is fetched is looked for
+/// when the run starts.
 fn check_source(text: &str, optional: bool) -> std::result::Result<(), LoadError> {
     let source = kad_backends::Source::from_str(text)?;
     if matches!(source, kad_backends::Source::Nano(_) | kad_backends::Source::Path(_)) {

@@ -113,8 +113,8 @@ impl RulePlan {
         Self::of(info, given.into_iter())
     }
 
-    /// The rules that a table of an experiment file describes: several if a parameter is a list, each
-    /// with what distinguishes it in words.
+    /// The rules that a table of an experiment file describes: several if a parameter is a list,
+    /// each with what distinguishes it in words.
     ///
     /// # Errors
     /// With the place of the mistake.

@@ -176,7 +176,8 @@ impl<'a> Value<'a> {
         self.source.error(self.value.span(), message, help)
     }
 
-    /// The error for a value that is what `first` is already; of one place, that is all there is to show.
+    /// The error for a value that is what `first` is already; of one place, that is all there is to
+    /// show.
     pub(crate) fn twice(&self, first: &Self, message: &str, help: &str) -> ConfigError {
         let places = [first.value.span(), self.value.span()];
         if places[0] == places[1] {

@@ -59,7 +59,8 @@ pub(crate) struct Choosing {
     pub(crate) shuffle: bool,
 }
 
-/// Whether the decoder writes an answer, or its law is asked for the options' probabilities.
+/// Whether the decoder writes an answer, or its distribution is asked for the options'
+/// probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum By {
@@ -217,8 +218,8 @@ impl TaskPlan {
         matches!(self.measure(), Measure::Accuracy | Measure::Mean)
     }
 
-    /// Whether nothing is written: the decoder's law is asked for probabilities.
-    pub(crate) fn scores_law(&self) -> bool {
+    /// Whether nothing is written: the decoder's distribution is asked for probabilities.
+    pub(crate) fn scores_distribution(&self) -> bool {
         match &self.set {
             TaskSet::ArcChallenge(choosing) | TaskSet::CommonsenseQa(choosing) => {
                 choosing.by == By::Likelihood

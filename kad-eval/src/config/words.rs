@@ -2,17 +2,20 @@
 
 use super::{DecoderKind, SamplingPlan};
 
-/// The law of a decoder under `sampling`: of whom, by which rule, at which settings. A chain has the
-/// law of its target, unless it is lenient: then the law is said to be approximate.
-pub(crate) fn law_in_words(kind: &DecoderKind, sampling: &SamplingPlan) -> String {
+/// The distribution of a decoder under `sampling`: of whom, by which rule, at which settings. A
+/// chain has the distribution of its target, unless it is lenient: then the distribution is said to
+/// be approximate.
+pub(crate) fn distribution_in_words(kind: &DecoderKind, sampling: &SamplingPlan) -> String {
     let leniency = match kind {
         DecoderKind::Chain(chain) => chain.leniency(),
         _ => None,
     };
-    let law = target(kind.law(), sampling);
+    let distribution = target(kind.distribution(), sampling);
     match leniency {
-        Some(leniency) => format!("approximate: lenient verification {leniency} towards {law}"),
-        None => format!("exactly {law}"),
+        Some(leniency) => {
+            format!("approximate: lenient verification {leniency} towards {distribution}")
+        }
+        None => format!("exactly {distribution}"),
     }
 }
 
@@ -30,11 +33,11 @@ fn target(kind: &DecoderKind, sampling: &SamplingPlan) -> String {
             let cap = cap_log_ratio.map_or(String::new(), |cap| format!(", log ratio ≤ {cap}"));
             format!("{base} × {aligned} / {small}{cap}, normalised, at {drawn}")
         }
-        DecoderKind::Chain(chain) => target(&chain.target.law, &chain.target.sampling),
+        DecoderKind::Chain(chain) => target(&chain.target.distribution, &chain.target.sampling),
     }
 }
 
-/// Every setting that shapes the law; those without effect are left out.
+/// Every setting that shapes the distribution; those without effect are left out.
 fn settings(plan: &SamplingPlan) -> String {
     let mut words = vec![format!("T = {}", plan.temperature)];
     words.extend(plan.top_k.map(|k| format!("top-k {k}")));

@@ -61,7 +61,7 @@ fn alone<'m>(
     rules: &'m Rules,
     eos: &[TokenId],
 ) -> Result<Box<dyn Decoder + 'm>> {
-    let kind = plain(&part.law).context("a chain is no target of a chain")?;
+    let kind = plain(&part.distribution).context("a chain is no target of a chain")?;
     let (sampling, decision) = (part.sampling.sampling()?, part.sampling.decision()?);
     super::decoder::decoder(
         &kind,
@@ -71,7 +71,7 @@ fn alone<'m>(
     )
 }
 
-/// The law of `part` along a text, with fresh sessions.
+/// The distribution of `part` along a text, with fresh sessions.
 ///
 /// # Errors
 /// If a backend cannot start a session.
@@ -84,14 +84,14 @@ pub(super) fn predictor<'m>(
     Chain { target: part, levels: &[], longest: 0, model, open, lengths, rules }.predictor(part)
 }
 
-/// What looks `draft` up in the text so far, for a vocabulary of `vocab` tokens; None if it is drafted
-/// by a law.
+/// What looks `draft` up in the text so far, for a vocabulary of `vocab` tokens; None if it is
+/// drafted by a distribution.
 ///
 /// # Errors
 /// If the lengths of its matches make no sense.
 pub(crate) fn lookup(draft: &DraftPlan, vocab: usize) -> Result<Option<Box<dyn Drafter>>> {
     Ok(Some(match draft {
-        DraftPlan::Law(_) => return Ok(None),
+        DraftPlan::Distribution(_) => return Ok(None),
         DraftPlan::NGram { longest, shortest } => {
             let lookup = NgramLookup::new(shortest.get(), longest.get())?;
             Box::new(LookupDrafter::new(lookup, vocab))
@@ -103,14 +103,14 @@ pub(crate) fn lookup(draft: &DraftPlan, vocab: usize) -> Result<Option<Box<dyn D
     }))
 }
 
-/// What grows a tree of up to `nodes` nodes from what followed earlier in the text; None if it is drafted
-/// by a law.
+/// What grows a tree of up to `nodes` nodes from what followed earlier in the text; None if it is
+/// drafted by a distribution.
 ///
 /// # Errors
 /// If the lengths of its matches make no sense.
 pub(crate) fn lookup_tree(draft: &DraftPlan, nodes: usize) -> Result<Option<Box<dyn TreeDrafter>>> {
     Ok(Some(match draft {
-        DraftPlan::Law(_) => return Ok(None),
+        DraftPlan::Distribution(_) => return Ok(None),
         DraftPlan::NGram { longest, shortest } => {
             Box::new(LookupTree::new(NgramLookup::new(shortest.get(), longest.get())?, nodes)?)
         }
@@ -138,8 +138,8 @@ impl<'m> Chain<'_, 'm> {
     fn above(&self, index: usize) -> Result<&Part> {
         match index.checked_sub(1).map(|above| &self.levels[above].draft) {
             None => Ok(self.target),
-            Some(DraftPlan::Law(part)) => Ok(part),
-            Some(lookup) => bail!("`{}` has no law to verify towards", lookup.name()),
+            Some(DraftPlan::Distribution(part)) => Ok(part),
+            Some(lookup) => bail!("`{}` has no distribution to verify towards", lookup.name()),
         }
     }
 
@@ -181,53 +181,54 @@ impl<'m> Chain<'_, 'm> {
     /// The mixture `above`, if its own aligned model drafts for it and the closed form of
     /// verification applies.
     fn drafted_by_its_own(&self, plan: &LevelPlan, above: &Part) -> Result<Option<Mixture<'m>>> {
-        let DecoderKind::Deferral { aligned, .. } = &*above.law else {
+        let DecoderKind::Deferral { aligned, .. } = &*above.distribution else {
             return Ok(None);
         };
         let own = DecoderKind::Single { model: aligned.clone() };
         let draft = plan.draft.part();
-        let same_law = match draft.filter(|draft| *draft.law == own) {
+        let same_distribution = match draft.filter(|draft| *draft.distribution == own) {
             Some(draft) => draft.sampling.sampling()? == above.sampling.sampling()?,
             None => false,
         };
-        let applies = same_law && plan.verifier == Verifier::Token;
+        let applies = same_distribution && plan.verifier == Verifier::Token;
         if applies { self.mixture(above).map(Some) } else { Ok(None) }
     }
 
     fn drafter(&self, plan: &LevelPlan) -> Result<Box<dyn Drafter + 'm>> {
         let vocab = self.vocab();
         Ok(match &plan.draft {
-            DraftPlan::Law(part) => {
+            DraftPlan::Distribution(part) => {
                 let drafter = PredictorDrafter::new(self.predictor(part)?)
                     .stopping_below(plan.stop_below.unwrap_or(0.0))
                     .by_place(plan.verifier == Verifier::SharedUniform);
                 Box::new(drafter)
             }
-            lookup => super::lookup(lookup, vocab)?.context("what has no law is looked up")?,
+            lookup => {
+                super::lookup(lookup, vocab)?.context("what has no distribution is looked up")?
+            }
         })
     }
 
     fn tree(&self, plan: &LevelPlan, tree: TreePlan) -> Result<Box<dyn TreeDrafter + 'm>> {
         let nodes = tree.nodes().get();
         Ok(match (&plan.draft, tree) {
-            (DraftPlan::Law(part), TreePlan::TopK { top_k, .. }) => {
+            (DraftPlan::Distribution(part), TreePlan::TopK { top_k, .. }) => {
                 Box::new(TopKTree::new(self.predictor(part)?, top_k.get(), nodes)?)
             }
-            (DraftPlan::Law(part), TreePlan::Sampled { width, .. }) => {
+            (DraftPlan::Distribution(part), TreePlan::Sampled { width, .. }) => {
                 Box::new(SampledTree::new(self.predictor(part)?, width.get(), nodes)?)
             }
-            (DraftPlan::Law(part), TreePlan::Lookup { .. }) => {
+            (DraftPlan::Distribution(part), TreePlan::Lookup { .. }) => {
                 bail!("`{}` is looked up nowhere", part.name)
             }
-            (lookup, _) => {
-                super::lookup_tree(lookup, nodes)?.context("what has no law is looked up")?
-            }
+            (lookup, _) => super::lookup_tree(lookup, nodes)?
+                .context("what has no distribution is looked up")?,
         })
     }
 
     fn predictor(&self, part: &Part) -> Result<Box<dyn Predictor + 'm>> {
         let sampling = part.sampling.sampling()?;
-        Ok(match &*part.law {
+        Ok(match &*part.distribution {
             DecoderKind::Single { model } => {
                 Box::new(ModelPredictor::sharing(self.session(model)?, sampling))
             }
@@ -242,7 +243,7 @@ impl<'m> Chain<'_, 'm> {
     }
 
     fn mixture(&self, part: &Part) -> Result<Mixture<'m>> {
-        let DecoderKind::Deferral { base, aligned, rule, .. } = &*part.law else {
+        let DecoderKind::Deferral { base, aligned, rule, .. } = &*part.distribution else {
             bail!("`{}` is no mixture", part.name);
         };
         let (base, aligned) = (self.session(base)?, self.session(aligned)?);
@@ -263,8 +264,8 @@ impl<'m> Chain<'_, 'm> {
         Ok(session)
     }
 
-    /// More tokens than are ever drafted and not yet verified by the target: each level overshoots its
-    /// threshold by less than one round of the level below it.
+    /// More tokens than are ever drafted and not yet verified by the target: each level overshoots
+    /// its threshold by less than one round of the level below it.
     fn memory(&self) -> usize {
         let length = |level: &LevelPlan| level.length.get().max(self.longest);
         let with_bonus = self.levels.iter().map(|level| length(level).saturating_add(1));
@@ -272,7 +273,7 @@ impl<'m> Chain<'_, 'm> {
     }
 
     fn vocab(&self) -> usize {
-        let speaker = self.target.law.models().pop();
+        let speaker = self.target.distribution.models().pop();
         speaker.map_or(0, |name| (self.model)(name).vocab().size())
     }
 }
@@ -296,17 +297,18 @@ mod tests {
         // One that defers some draws and not others.
         let rule = rules.find(|rule| rule.to_string().contains("0.2")).unwrap().clone();
         let execution = Execution::Autoregressive;
-        let law = DecoderKind::Deferral {
+        let distribution = DecoderKind::Deferral {
             base: "base".to_owned(),
             aligned: "aligned".to_owned(),
             rule,
             execution,
         };
         let sampling = SamplingPlan::default();
-        let target = Part { name: "mixture".to_owned(), law: Box::new(law), sampling };
+        let target =
+            Part { name: "mixture".to_owned(), distribution: Box::new(distribution), sampling };
         let plan = ChainPlan { target, levels: Levels::Listed(Vec::new()) };
         assert_eq!(plan.in_words(), "plain decoding (no chain is faster)");
-        let rules = Rules::of(&plan.target.law).unwrap();
+        let rules = Rules::of(&plan.target.distribution).unwrap();
         let base = Counted::new(TableModel::random("base", 8, 2, 1));
         let aligned = Counted::new(TableModel::random("aligned", 8, 2, 2));
         let model =

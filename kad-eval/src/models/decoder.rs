@@ -17,7 +17,7 @@ use crate::config::{DecoderKind, DraftPart, Execution};
 /// How a decoder sees and draws, beside its models.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Tokens are drawn from this law.
+    /// Tokens are drawn from this distribution.
     pub(crate) sampling: Sampling,
     /// Rules look at this one.
     pub(crate) decision: Sampling,
@@ -25,8 +25,8 @@ pub(crate) struct Settings {
     pub(crate) eos: Vec<TokenId>,
 }
 
-/// A decoder with fresh sessions of the models that `model` finds by name. `rules` are the decoder's
-/// own.
+/// A decoder with fresh sessions of the models that `model` finds by name. `rules` are the
+/// decoder's own.
 ///
 /// # Errors
 /// If a backend cannot start a session, or the rules are another decoder's.

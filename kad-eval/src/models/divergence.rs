@@ -5,7 +5,8 @@ use kad_core::{Follower, TokenId};
 
 use super::Model;
 
-/// The index of the first token that is another; if one text goes on where the other ends, that place.
+/// The index of the first token that is another; if one text goes on where the other ends, that
+/// place.
 pub(crate) fn part_at(a: &[TokenId], b: &[TokenId]) -> Option<usize> {
     let differs = a.iter().zip(b).position(|(a, b)| a != b);
     differs.or((a.len() != b.len()).then(|| a.len().min(b.len())))

@@ -7,8 +7,9 @@ use crate::config::{DecoderKind, Experiment};
 use crate::failure::WrongRequest;
 use crate::output;
 
-/// Loads the models that `kinds` of an experiment use. Optional ones that are not there are taken out
-/// of it with the decoders that need them; says so at once and returns what it said, a line for each.
+/// Loads the models that `kinds` of an experiment use. Optional ones that are not there are taken
+/// out of it with the decoders that need them; says so at once and returns what it said, a line for
+/// each.
 ///
 /// # Errors
 /// The first model that does not load and is not optional; if no decoder is left.

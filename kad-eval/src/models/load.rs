@@ -51,10 +51,10 @@ fn fetch(name: &str, plan: &ModelPlan) -> Result<(LoadedModel, Loading)> {
 
 fn model(loaded: LoadedModel, loading: Option<Loading>) -> Result<Model> {
     let LoadedModel { model, tokenizer, chat_template, eos, details } = loaded;
-    if details.law_depends_on_pass {
+    if details.distribution_depends_on_pass {
         output::warning(&format!(
             "{} rounds activations pass by pass: a chain that verifies with it writes texts \
-             of nearly, not exactly, its law (as a draft it is fine)",
+             of nearly, not exactly, its distribution (as a draft it is fine)",
             details.source
         ));
     }
@@ -74,7 +74,8 @@ pub(crate) struct Absent {
     pub(crate) why: anyhow::Error,
 }
 
-/// Loads the models that `kinds` use; models that are the first layers of another share its weights.
+/// Loads the models that `kinds` use; models that are the first layers of another share its
+/// weights.
 ///
 /// # Errors
 /// The first model that does not load, be it optional or not.
@@ -89,8 +90,8 @@ pub(crate) fn load_all<'p>(
 /// Loads the models that `kinds` use, and says which optional ones are not there.
 ///
 /// # Errors
-/// The first model that does not load and either is not optional or is there and of no use: corrupt,
-/// or asked for what its backend does not do.
+/// The first model that does not load and either is not optional or is there and of no use:
+/// corrupt, or asked for what its backend does not do.
 pub(crate) fn load_present<'p>(
     plans: &BTreeMap<String, ModelPlan>,
     kinds: impl Iterator<Item = &'p DecoderKind>,
@@ -159,8 +160,8 @@ fn without(
     all
 }
 
-/// Whether something is missing: a backend of this build, its library, a graph or the files of a model.
-/// What is there and wrong is a mistake, also of an optional model.
+/// Whether something is missing: a backend of this build, its library, a graph or the files of a
+/// model. What is there and wrong is a mistake, also of an optional model.
 fn is_absence(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<LoadError>()).any(|error| match error {
         LoadError::NotCompiled { .. }

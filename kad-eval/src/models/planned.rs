@@ -10,10 +10,10 @@ use crate::config::{
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
-use crate::profile::{About, Ask, Cost, Outlook, Profile, same_law};
+use crate::profile::{About, Ask, Cost, Outlook, Profile, same_distribution};
 
-/// Every profile that a chain of the experiment is to be planned by, with the chain's name: read before
-/// models are loaded, so that a file that is not there is known early.
+/// Every profile that a chain of the experiment is to be planned by, with the chain's name: read
+/// before models are loaded, so that a file that is not there is known early.
 ///
 /// # Errors
 /// If one cannot be read; where an experiment names a file that is not there.
@@ -44,8 +44,8 @@ pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
     Profile::read(profile).map(Some)
 }
 
-/// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is. `tasks` are
-/// the experiment's; a prompt of the command line is of none.
+/// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is. `tasks`
+/// are the experiment's; a prompt of the command line is of none.
 ///
 /// # Errors
 /// Those of [`fastest_levels`].
@@ -65,7 +65,8 @@ pub(crate) fn list_planned(
 }
 
 /// The fastest levels for `target` made of `candidates`, by the profile in the file `profile`, to
-/// adapt while they run; none if plain decoding is fastest. Candidates that were not profiled are left out with a note.
+/// adapt while they run; none if plain decoding is fastest. Candidates that were not profiled are
+/// left out with a note.
 ///
 /// # Errors
 /// If the profile cannot be read, is stale, or lacks the target.
@@ -82,7 +83,7 @@ pub(crate) fn fastest_levels(
     if let Some(tasks) = tasks {
         profile.check_tasks(path, "FILE.toml", tasks)?;
     }
-    let Some(target) = name_of(&profile, &target.law, &target.sampling) else {
+    let Some(target) = name_of(&profile, &target.distribution, &target.sampling) else {
         bail!(WrongRequest(format!(
             "the profile {} has no `{}`, or one of another rule: make it again with `kad profile`",
             path.display(),
@@ -121,16 +122,17 @@ pub(crate) fn fastest_levels(
     })
 }
 
-/// What the profile calls this law; None for one under other sampling settings, which is another.
+/// What the profile calls this distribution; None for one under other sampling settings, which is
+/// another.
 pub(crate) fn name_of(
     profile: &Profile,
-    law: &DecoderKind,
+    distribution: &DecoderKind,
     sampling: &SamplingPlan,
 ) -> Option<String> {
-    if !same_law(sampling, &profile.about.sampling) {
+    if !same_distribution(sampling, &profile.about.sampling) {
         return None;
     }
-    match law {
+    match distribution {
         DecoderKind::Single { model } => profile.candidate(model).map(|found| found.name.clone()),
         composed => profile.composed(composed).map(str::to_owned),
     }
@@ -139,7 +141,7 @@ pub(crate) fn name_of(
 /// What the profile calls what drafts; None for a lookup with other lengths of match.
 pub(crate) fn drafter(profile: &Profile, draft: &DraftPlan) -> Option<String> {
     if let Some(part) = draft.part() {
-        return name_of(profile, &part.law, &part.sampling);
+        return name_of(profile, &part.distribution, &part.sampling);
     }
     let same =
         |cost: &Cost| matches!(cost, Cost::Lookup { lookup, .. } if lookup.draft() == *draft);
@@ -154,15 +156,16 @@ mod tests {
 
     /// Numbers of one temperature say nothing about another; the length of texts does not matter.
     #[test]
-    fn a_law_is_found_under_its_own_sampling_only() {
-        let profile = sample::profile(vec![sample::law("large", 1.0, 0.1)], Vec::new());
-        let law = DecoderKind::Single { model: "large".to_owned() };
+    fn a_distribution_is_found_under_its_own_sampling_only() {
+        let profile = sample::profile(vec![sample::distribution("large", 1.0, 0.1)], Vec::new());
+        let distribution = DecoderKind::Single { model: "large".to_owned() };
         let mut sampling = profile.about.sampling.clone();
         sampling.max_new_tokens += 1;
-        assert_eq!(name_of(&profile, &law, &sampling).as_deref(), Some("large"));
+        assert_eq!(name_of(&profile, &distribution, &sampling).as_deref(), Some("large"));
         sampling.temperature += 0.5;
-        assert_eq!(name_of(&profile, &law, &sampling), None);
-        let part = Part { name: "large".to_owned(), law: Box::new(law), sampling };
-        assert_eq!(drafter(&profile, &DraftPlan::Law(part)), None);
+        assert_eq!(name_of(&profile, &distribution, &sampling), None);
+        let part =
+            Part { name: "large".to_owned(), distribution: Box::new(distribution), sampling };
+        assert_eq!(drafter(&profile, &DraftPlan::Distribution(part)), None);
     }
 }

@@ -7,8 +7,8 @@ use super::format::Beside;
 /// Of the slowest rounds, the share that is left out: the machine did something else meanwhile.
 const BUSY: f64 = 0.02;
 
-/// Rounds of one pair: tokens drafted, and the seconds that are left when the times of both are taken
-/// off.
+/// Rounds of one pair: tokens drafted, and the seconds that are left when the times of both are
+/// taken off.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rounds {
     points: Vec<Point>,
@@ -24,8 +24,8 @@ pub(super) struct Point {
 }
 
 impl Rounds {
-    /// A round of `drafted` tokens took `seconds`, where its passes by themselves take `expected`. Errors
-    /// count by their share of that: a short round is to be predicted as well as a long one.
+    /// A round of `drafted` tokens took `seconds`, where its passes by themselves take `expected`.
+    /// Errors count by their share of that: a short round is to be predicted as well as a long one.
     pub(super) fn add(&mut self, drafted: usize, seconds: f64, expected: f64) {
         let weight = expected.max(f64::MIN_POSITIVE.sqrt()).powi(-2);
         self.points.push(Point { x: drafted as f64, y: seconds - expected, weight });
@@ -41,7 +41,7 @@ impl Rounds {
 /// A drafter's times as a verifier pays for them.
 pub(super) enum Drafting<'t> {
     /// Passes, and what every token takes besides.
-    Law { times: &'t PassTimes, token: f64 },
+    Distribution { times: &'t PassTimes, token: f64 },
     /// A draft, and what every token of it takes.
     Lookup { draft: f64, token: f64 },
 }
@@ -51,7 +51,7 @@ impl Drafting<'_> {
     /// `after_bonus`.
     pub(super) fn seconds(&self, tokens: usize, context: usize, after_bonus: bool) -> f64 {
         match *self {
-            Self::Law { times, token } => {
+            Self::Distribution { times, token } => {
                 let passes = (0..tokens).map(|at| {
                     let width = 1 + usize::from(after_bonus && at == 0);
                     times.seconds(width, context + at)
@@ -63,9 +63,9 @@ impl Drafting<'_> {
     }
 }
 
-/// `y = a + b x` by weighted least squares under `a ≥ 0` and `b ≥ 0`, without the `busy` share of points
-/// with the largest `y` by their weights. A parabola's least value between bounds is at a bound if it is
-/// not inside: both bounds are tried.
+/// `y = a + b x` by weighted least squares under `a ≥ 0` and `b ≥ 0`, without the `busy` share of
+/// points with the largest `y` by their weights. A parabola's least value between bounds is at a
+/// bound if it is not inside: both bounds are tried.
 pub(super) fn line(mut points: Vec<Point>, busy: f64) -> (f64, f64) {
     points.sort_by(|p, q| (p.y * p.weight.sqrt()).total_cmp(&(q.y * q.weight.sqrt())));
     points.truncate(points.len() - (points.len() as f64 * busy) as usize);
@@ -131,7 +131,8 @@ mod tests {
         }
     }
 
-    /// 2 s where 1 s was expected and 17 s where 10 s were: 7 s more count a hundredth of what 1 s does there.
+    /// 2 s where 1 s was expected and 17 s where 10 s were: 7 s more count a hundredth of what 1 s
+    /// does there.
     #[test]
     fn errors_count_by_their_share() {
         let mut rounds = Rounds::default();
@@ -149,11 +150,11 @@ mod tests {
         let cell = |seconds| PassTime { seconds, standard_error: 0.0 };
         let cells = vec![vec![cell(2.0), cell(3.0)], vec![cell(12.0), cell(13.0)]];
         let times = PassTimes::new(vec![1, 2], vec![0, 10], cells).unwrap();
-        let law = Drafting::Law { times: &times, token: 0.5 };
+        let distribution = Drafting::Distribution { times: &times, token: 0.5 };
         // 2 + 3 + 4 and 3 · 0.5.
-        assert!((law.seconds(3, 0, false) - 10.5).abs() < 1e-12);
-        assert!((law.seconds(3, 0, true) - 11.5).abs() < 1e-12);
-        assert_eq!(law.seconds(0, 0, true), 0.0);
+        assert!((distribution.seconds(3, 0, false) - 10.5).abs() < 1e-12);
+        assert!((distribution.seconds(3, 0, true) - 11.5).abs() < 1e-12);
+        assert_eq!(distribution.seconds(0, 0, true), 0.0);
         let lookup = Drafting::Lookup { draft: 1.0, token: 0.25 };
         assert_eq!(lookup.seconds(2, 7, true), 1.5);
     }

@@ -18,15 +18,16 @@ use crate::machine::Machine;
 /// Of the file's layout; another one is refused.
 const VERSION: u64 = 3;
 
-/// What models, composed laws and lookups do on one machine: how long a pass takes and how far each
-/// accepts what another drafts.
+/// What models, composed distributions and lookups do on one machine: how long a pass takes and how
+/// far each accepts what another drafts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     pub(crate) version: u64,
     /// Whose models and prompts these are.
     pub(crate) experiment: String,
-    /// The law of its baseline, if that was measured: what to plan for unless told otherwise.
+    /// The distribution of its baseline, if that was measured: what to plan for unless told
+    /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<String>,
     /// What was measured, and with what.
@@ -37,19 +38,19 @@ pub(crate) struct Profile {
     pub(crate) context: usize,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) pairs: Vec<Pair>,
-    /// Plain texts of one law, and what the others would have made of them.
+    /// Plain texts of one distribution, and what the others would have made of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) texts: Option<Texts>,
 }
 
-/// Texts that one law wrote by itself, each up to the limit of the effort's tokens, read again by
-/// everything that may draft for it.
+/// Texts that one distribution wrote by itself, each up to the limit of the effort's tokens, read
+/// again by everything that may draft for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Texts {
     /// The candidate that wrote them.
     pub(crate) target: String,
-    /// One for each prompt. Laws, lookups and trees have the names of the candidates.
+    /// One for each prompt. Distributions, lookups and trees have the names of the candidates.
     pub(crate) traces: Vec<Trace>,
 }
 
@@ -112,7 +113,8 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// Tokens that lookups were asked for at each place of a text: what plans may ask of them, at least.
+    /// Tokens that lookups were asked for at each place of a text: what plans may ask of them, at
+    /// least.
     pub(crate) fn looked_up(&self) -> usize {
         self.draft_length.max(Ask::MAX_LENGTH)
     }
@@ -126,7 +128,8 @@ pub(crate) struct Candidate {
     pub(crate) name: String,
     /// The models it runs; none for a lookup.
     pub(crate) models: Vec<String>,
-    /// What a composed law or a tree is made of, so that a changed rule or shape is noticed.
+    /// What a composed distribution or a tree is made of, so that a changed rule or shape is
+    /// noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) definition: Option<String>,
     pub(crate) cost: Cost,
@@ -136,18 +139,18 @@ pub(crate) struct Candidate {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Cost {
-    /// A law: one model's, or one composed of several.
-    Law {
-        /// A pass of all its models over so many tokens after so many others, and the laws after
-        /// each of them.
+    /// A distribution: one model's, or one composed of several.
+    Distribution {
+        /// A pass of all its models over so many tokens after so many others, and the distributions
+        /// after each of them.
         times: PassTimes,
-        /// The part of it that making one law takes.
-        law: PassTime,
-        /// A token of plain decoding beside its pass and law: drawing it, bookkeeping, and what a pass
-        /// takes longer there than by itself; the mean.
+        /// The part of it that making one distribution takes.
+        distribution: PassTime,
+        /// A token of plain decoding beside its pass and distribution: drawing it, bookkeeping, and
+        /// what a pass takes longer there than by itself; the mean.
         token_overhead: f64,
-        /// A token of plain decoding, for composed laws: their decoders do not ask every model for
-        /// every token.
+        /// A token of plain decoding, for composed distributions: their decoders do not ask every
+        /// model for every token.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plain: Option<PassTime>,
     },
@@ -163,8 +166,8 @@ pub(crate) enum Cost {
     Tree {
         /// The level as an experiment file has it.
         toml: String,
-        /// All passes of the drafter for a draft, the mean over rounds; what else a round takes is in
-        /// the pairs' `beside`.
+        /// All passes of the drafter for a draft, the mean over rounds; what else a round takes is
+        /// in the pairs' `beside`.
         draft_seconds: f64,
         /// The nodes of a draft, the mean over rounds.
         nodes: f64,
@@ -195,9 +198,9 @@ pub(crate) struct Pair {
     pub(crate) beside: Beside,
 }
 
-/// What rounds of a verifier and its drafter take longer than the times of both add up to: passes take
-/// longer between those of another model, which leave the processor's caches full of something else,
-/// than one after the other; then acceptance, residual, roll-back.
+/// What rounds of a verifier and its drafter take longer than the times of both add up to: passes
+/// take longer between those of another model, which leave the processor's caches full of something
+/// else, than one after the other; then acceptance, residual, roll-back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Beside {
@@ -284,8 +287,8 @@ impl Profile {
         }
         for Candidate { name, cost, .. } in &self.candidates {
             let seconds = match cost {
-                Cost::Law { law, token_overhead, plain, .. } => {
-                    let spread = [Some(law), plain.as_ref()].into_iter().flatten();
+                Cost::Distribution { distribution, token_overhead, plain, .. } => {
+                    let spread = [Some(distribution), plain.as_ref()].into_iter().flatten();
                     let spread = spread.flat_map(|time| [time.seconds, time.standard_error]);
                     spread.chain([*token_overhead]).collect()
                 }

@@ -36,7 +36,8 @@ pub(crate) struct Measurement<'e> {
     pub(crate) rounds: Option<usize>,
 }
 
-/// Real prompts: for each item the conversation, put into tokens by whoever speaks for a law.
+/// Real prompts: for each item the conversation, put into tokens by whoever speaks for a
+/// distribution.
 pub(crate) struct Prompts {
     /// Seed of the item's draws, and what is asked.
     pub(crate) items: Vec<(u64, Conversation)>,
@@ -59,8 +60,8 @@ impl Prompts {
             .collect())
     }
 
-    /// The prompts for each of `kinds`, of the items that leave room for a token in all models of all
-    /// of them: what is compared is decoded from the same items.
+    /// The prompts for each of `kinds`, of the items that leave room for a token in all models of
+    /// all of them: what is compared is decoded from the same items.
     ///
     /// # Errors
     /// If there is no chat template, or no prompt fits.
@@ -98,7 +99,7 @@ impl Prompts {
     }
 }
 
-/// What plain decoding of one law showed.
+/// What plain decoding of one distribution showed.
 #[derive(Default)]
 struct Plain {
     /// Seconds of a step that read no prompt.
@@ -118,13 +119,13 @@ impl Measurement<'_> {
     pub(crate) fn profile(&self) -> Result<Option<Profile>> {
         let rules = self.rules()?;
         let Some((measured, rounds)) = self.passes(&rules)? else { return Ok(None) };
-        let Some(author) = self.author(&measured) else { bail!("no law is measured") };
+        let Some(author) = self.author(&measured) else { bail!("no distribution is measured") };
         let Some(plain) = self.plain(&rules, author)? else { return Ok(None) };
         let Some(texts) = self.texts(author, &plain[author].texts, &rules)? else {
             return Ok(None);
         };
         let (mut candidates, context) =
-            (self.laws(&measured, &plain), self.context(&measured, &plain));
+            (self.distributions(&measured, &plain), self.context(&measured, &plain));
         for lookup in &self.subjects.lookups {
             candidates.push(self.lookup(*lookup)?);
         }
@@ -132,12 +133,13 @@ impl Measurement<'_> {
         let Some((trees, of_trees)) = self.trees(&candidates, context)? else { return Ok(None) };
         candidates.extend(trees);
         pairs.extend(of_trees);
-        let law = self.subjects.laws.first().context("no law is measured")?;
+        let distribution =
+            self.subjects.distributions.first().context("no distribution is measured")?;
         Ok(Some(Profile {
             version: Profile::VERSION,
             experiment: self.experiment.to_owned(),
             target: self.subjects.baseline.clone(),
-            about: About::now(&law.sampling, self.models),
+            about: About::now(&distribution.sampling, self.models),
             effort: Effort { rounds, ..self.effort.clone() },
             context,
             candidates,
@@ -147,19 +149,23 @@ impl Measurement<'_> {
     }
 
     fn rules(&self) -> Result<Vec<Rules>> {
-        self.subjects.laws.iter().map(|law| Rules::of(&law.law)).collect()
+        self.subjects
+            .distributions
+            .iter()
+            .map(|distribution| Rules::of(&distribution.distribution))
+            .collect()
     }
 
     fn passes(&self, rules: &[Rules]) -> Result<Option<(Vec<Measured>, usize)>> {
-        let laws = &self.subjects.laws;
-        let make = |law: usize| -> Result<Box<dyn Predictor + '_>> {
-            models::predictor(&laws[law], self.models, &rules[law])
+        let distributions = &self.subjects.distributions;
+        let make = |distribution: usize| -> Result<Box<dyn Predictor + '_>> {
+            models::predictor(&distributions[distribution], self.models, &rules[distribution])
         };
-        let prompt = |law: &Part| -> Result<Vec<TokenId>> {
-            let prompts = self.prompts.of(&law.law, self.models)?;
+        let prompt = |distribution: &Part| -> Result<Vec<TokenId>> {
+            let prompts = self.prompts.of(&distribution.distribution, self.models)?;
             Ok(prompts.into_iter().flat_map(|(_, prompt)| prompt).collect())
         };
-        let prompts = laws.iter().map(prompt).collect::<Result<Vec<_>>>()?;
+        let prompts = distributions.iter().map(prompt).collect::<Result<Vec<_>>>()?;
         let mut passes = Passes::new(Grid::default(), make, &prompts, self.rounds)?;
         let progress = Progress::new("rounds of passes", passes.least_rounds());
         let began = Instant::now();
@@ -169,13 +175,16 @@ impl Measurement<'_> {
         if interrupted() { Ok(None) } else { passes.finish().map(Some) }
     }
 
-    /// Whose texts are kept: the law of the baseline, or else the slowest, a model before composed laws.
+    /// Whose texts are kept: the distribution of the baseline, or else the slowest, a model before
+    /// composed distributions.
     fn author(&self, measured: &[Measured]) -> Option<usize> {
-        let laws = &self.subjects.laws;
+        let distributions = &self.subjects.distributions;
         let rank = |at: &usize| {
-            let law = &laws[*at];
-            let (baseline, single) =
-                (self.subjects.baseline.as_ref() == Some(&law.name), law.law.models().len() == 1);
+            let distribution = &distributions[*at];
+            let (baseline, single) = (
+                self.subjects.baseline.as_ref() == Some(&distribution.name),
+                distribution.distribution.models().len() == 1,
+            );
             let shortest = measured[*at].times.contexts().first().copied().unwrap_or(0);
             (baseline, single, measured[*at].times.seconds(1, shortest))
         };
@@ -183,22 +192,25 @@ impl Measurement<'_> {
             let (a, b) = (rank(a), rank(b));
             (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2))
         };
-        (0..laws.len()).max_by(above)
+        (0..distributions.len()).max_by(above)
     }
 
-    /// Plain decoding of every law, text by text: every prompt for the `author`.
+    /// Plain decoding of every distribution, text by text: every prompt for the `author`.
     fn plain(&self, rules: &[Rules], author: usize) -> Result<Option<Vec<Plain>>> {
-        let laws = &self.subjects.laws;
-        let texts = |at: usize| match laws[at].law.models().len() {
+        let distributions = &self.subjects.distributions;
+        let texts = |at: usize| match distributions[at].distribution.models().len() {
             1 if at != author => self.effort.prompts.min(PLAIN_TEXTS),
             _ => self.effort.prompts,
         };
-        let progress = Progress::new("plain texts", (0..laws.len()).map(texts).sum());
+        let progress = Progress::new("plain texts", (0..distributions.len()).map(texts).sum());
         let mut found: Vec<Plain> = Vec::new();
-        for (at, (law, rules)) in laws.iter().zip(rules).enumerate() {
+        for (at, (distribution, rules)) in distributions.iter().zip(rules).enumerate() {
             let mut plain = Plain::default();
-            for (seed, prompt) in self.prompts.of(&law.law, self.models)?.iter().take(texts(at)) {
-                let written = self.written(&law.law, law, rules, prompt, *seed)?;
+            for (seed, prompt) in
+                self.prompts.of(&distribution.distribution, self.models)?.iter().take(texts(at))
+            {
+                let written =
+                    self.written(&distribution.distribution, distribution, rules, prompt, *seed)?;
                 let Some(TimedText { tokens, steps }) = written else { return Ok(None) };
                 plain.add(prompt.len(), &steps);
                 plain.texts.push(Written { prompt: prompt.clone(), tokens });
@@ -209,29 +221,30 @@ impl Measurement<'_> {
         Ok(Some(found))
     }
 
-    /// The steps of one text of a decoder of this kind, which draws from `law`.
+    /// The steps of one text of a decoder of this kind, which draws from `distribution`.
     pub(super) fn text(
         &self,
         kind: &DecoderKind,
-        law: &Part,
+        distribution: &Part,
         rules: &Rules,
         prompt: &[TokenId],
         seed: u64,
     ) -> Result<Option<Vec<StepTime>>> {
-        Ok(self.written(kind, law, rules, prompt, seed)?.map(|text| text.steps))
+        Ok(self.written(kind, distribution, rules, prompt, seed)?.map(|text| text.steps))
     }
 
     /// The same with its tokens.
     fn written(
         &self,
         kind: &DecoderKind,
-        law: &Part,
+        distribution: &Part,
         rules: &Rules,
         prompt: &[TokenId],
         seed: u64,
     ) -> Result<Option<TimedText>> {
-        let eos = models::eos(kind, self.models, &law.sampling);
-        let (sampling, decision) = (law.sampling.sampling()?, law.sampling.decision()?);
+        let eos = models::eos(kind, self.models, &distribution.sampling);
+        let (sampling, decision) =
+            (distribution.sampling.sampling()?, distribution.sampling.decision()?);
         let limits = Limits { max_new_tokens: self.effort.tokens, eos: eos.clone() };
         let settings = Settings { sampling, decision, eos };
         let mut decoder = models::decoder(kind, self.models, rules, &settings)?;
@@ -240,20 +253,21 @@ impl Measurement<'_> {
         Ok(decode(&mut *decoder, prompt, &limits, seed, &clock)?)
     }
 
-    fn laws(&self, measured: &[Measured], plain: &[Plain]) -> Vec<Candidate> {
-        let laws = self.subjects.laws.iter().zip(measured.iter().zip(plain));
-        let candidate = |(law, (measured, plain)): (&Part, (&Measured, &Plain))| {
-            let models: Vec<String> = law.law.models().into_iter().map(str::to_owned).collect();
+    fn distributions(&self, measured: &[Measured], plain: &[Plain]) -> Vec<Candidate> {
+        let distributions = self.subjects.distributions.iter().zip(measured.iter().zip(plain));
+        let candidate = |(distribution, (measured, plain)): (&Part, (&Measured, &Plain))| {
+            let models: Vec<String> =
+                distribution.distribution.models().into_iter().map(str::to_owned).collect();
             let composed = models.len() > 1;
-            // What is left of a token when its pass and its law are taken off. The decoder of a composed
-            // law makes other passes.
+            // What is left of a token when its pass and its distribution are taken off. The decoder
+            // of a composed distribution makes other passes.
             let mut rounds = Rounds::default();
             for (seconds, context) in plain.steps.iter().zip(&plain.contexts) {
                 rounds.add(0, *seconds, measured.times.seconds(1, *context));
             }
-            let cost = Cost::Law {
+            let cost = Cost::Distribution {
                 times: measured.times.clone(),
-                law: measured.law,
+                distribution: measured.distribution,
                 token_overhead: if composed { 0.0 } else { rounds.beside().round },
                 plain: if composed {
                     PassTime::of_samples(&plain.steps).map(|t| mean_of(t, &plain.steps))
@@ -261,30 +275,31 @@ impl Measurement<'_> {
                     None
                 },
             };
-            let definition = composed.then(|| definition(&law.law));
-            Candidate { name: law.name.clone(), models, definition, cost }
+            let definition = composed.then(|| definition(&distribution.distribution));
+            Candidate { name: distribution.name.clone(), models, definition, cost }
         };
-        laws.map(candidate).collect()
+        distributions.map(candidate).collect()
     }
 
-    /// Tokens before the middle of a text, the mean; no fewer than passes were measured after: straight
-    /// lines through two measured contexts say little about shorter ones.
+    /// Tokens before the middle of a text, the mean; no fewer than passes were measured after:
+    /// straight lines through two measured contexts say little about shorter ones.
     fn context(&self, measured: &[Measured], plain: &[Plain]) -> usize {
         let middles: Vec<f64> =
             plain.iter().flat_map(|plain| plain.middles.iter().copied()).collect();
         let mean = (middles.iter().sum::<f64>() / middles.len().max(1) as f64).round() as usize;
-        let shortest = measured.iter().filter_map(|law| law.times.contexts().first());
+        let shortest =
+            measured.iter().filter_map(|distribution| distribution.times.contexts().first());
         mean.max(shortest.max().copied().unwrap_or(0))
     }
 
     /// What looking up takes, by drafting along the prompts as if they were being decoded.
     fn lookup(&self, lookup: Lookup) -> Result<Candidate> {
-        let first = self.subjects.laws.first().context("no law is measured")?;
-        let speaker = models::speaker(&first.law, self.models);
+        let first = self.subjects.distributions.first().context("no distribution is measured")?;
+        let speaker = models::speaker(&first.distribution, self.models);
         let vocab = speaker.details.vocab.size();
         let mut drafter = models::lookup(&lookup.draft(), vocab)?.context("a lookup is one")?;
         let (mut drafts, mut draft) = (Vec::new(), Draft::default());
-        for (seed, prompt) in self.prompts.of(&first.law, self.models)? {
+        for (seed, prompt) in self.prompts.of(&first.distribution, self.models)? {
             let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(seed);
             for len in prompt.len().div_ceil(2)..=prompt.len() {
                 let wanted = self.effort.draft_length;
@@ -324,8 +339,8 @@ pub(super) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// The mean of steps that are of two kinds (with and without a deferred draw), where the median says
-/// little.
+/// The mean of steps that are of two kinds (with and without a deferred draw), where the median
+/// says little.
 fn mean_of(time: PassTime, samples: &[f64]) -> PassTime {
     let n = samples.len() as f64;
     let mean = samples.iter().sum::<f64>() / n;

@@ -1,4 +1,5 @@
-//! What models, composed laws and lookups do on this machine, measured; and what follows from it.
+//! What models, composed distributions and lookups do on this machine, measured; and what follows
+//! from it.
 //!
 //! | what | where |
 //! |---|---|
@@ -31,7 +32,7 @@ pub(crate) use outlook::{Ask, Inserted, Outlook, Ranked, Stretch, Verdict};
 pub(crate) use passes::{Grid, Passes};
 pub(crate) use progress::Progress;
 pub(crate) use stale::sources;
-pub(crate) use subjects::{Subjects, listed, plain, same_law, tree_definition};
+pub(crate) use subjects::{Subjects, listed, plain, same_distribution, tree_definition};
 
 impl Ask {
     /// The most levels that are looked for unless more are asked for, the target included.

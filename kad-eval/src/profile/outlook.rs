@@ -32,9 +32,10 @@ const SHORTLIST: usize = 12;
 /// What is asked of a profile.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
-    /// Whose law the text has; the slowest model that others draft for if absent.
+    /// Whose distribution the text has; the slowest model that others draft for if absent.
     pub(crate) target: Option<String>,
-    /// What may draft; if absent, models and lookups, and for a composed target composed laws too.
+    /// What may draft; if absent, models and lookups, and for a composed target composed
+    /// distributions too.
     pub(crate) drafters: Option<Vec<String>>,
     pub(crate) max_levels: usize,
     pub(crate) max_length: usize,
@@ -142,8 +143,8 @@ impl Outlook {
         Ok(Self { target, context: profile.context, texts, verdict, plain, chains, insertions })
     }
 
-    /// What is expected of one chain on a stretch of the texts, the target first, with the lengths of its
-    /// verifiers; None if `profile` lacks one of its members or pairs.
+    /// What is expected of one chain on a stretch of the texts, the target first, with the lengths
+    /// of its verifiers; None if `profile` lacks one of its members or pairs.
     ///
     /// # Errors
     /// If there is not one length for each verifier.
@@ -194,8 +195,8 @@ fn verdict(best: Option<&Ranked>) -> Verdict {
     }
 }
 
-/// A composed law costs less where one of its models also drafts: that model has read the text. So
-/// chains are planned once for each set of such models, with the times that hold there.
+/// A composed distribution costs less where one of its models also drafts: that model has read the
+/// text. So chains are planned once for each set of such models, with the times that hold there.
 struct Worlds<'p> {
     profile: &'p Profile,
     target: &'p str,
@@ -209,7 +210,7 @@ struct Worlds<'p> {
 struct World {
     names: Vec<String>,
     candidates: Candidates,
-    /// The models of composed laws that draft here.
+    /// The models of composed distributions that draft here.
     drafting: BTreeSet<String>,
 }
 
@@ -249,8 +250,8 @@ impl<'p> Worlds<'p> {
         self.names.iter().filter(|name| parts.contains(name)).collect()
     }
 
-    /// With the models of `drafting` below the composed laws they are part of, and no other model of
-    /// a composed law in the chain.
+    /// With the models of `drafting` below the composed distributions they are part of, and no
+    /// other model of a composed distribution in the chain.
     fn world(&self, drafting: BTreeSet<String>) -> Result<World> {
         let parts = self.parts();
         let within = |name: &&String| {
@@ -293,13 +294,15 @@ impl<'p> Worlds<'p> {
                 let proposer = Proposer::Tree { name, draft_seconds, nodes, depth };
                 Candidate { proposer, round_overhead: 0.0 }
             }
-            Cost::Law { times, token_overhead, .. } => {
+            Cost::Distribution { times, token_overhead, .. } => {
                 let shared = found.models.iter().filter(|model| drafting.contains(*model));
                 let shared = shared.filter(|_| found.models.len() > 1);
                 let times = shared.filter_map(|model| self.profile.candidate(model)).try_fold(
                     times.clone(),
                     |times, part| match &part.cost {
-                        Cost::Law { times: own, law, .. } => without(&times, own, law),
+                        Cost::Distribution { times: own, distribution, .. } => {
+                            without(&times, own, distribution)
+                        }
                         Cost::Lookup { .. } | Cost::Tree { .. } => Ok(times),
                     },
                 )?;
@@ -309,7 +312,7 @@ impl<'p> Worlds<'p> {
         })
     }
 
-    /// All of them: one for each set of the models that composed laws are made of.
+    /// All of them: one for each set of the models that composed distributions are made of.
     fn all(&self) -> Result<Vec<World>> {
         let parts = self.parts();
         let parts: Vec<_> = parts.into_iter().filter(|name| *name != self.target).collect();
@@ -340,7 +343,7 @@ impl<'p> Worlds<'p> {
     /// models takes.
     fn measured_plain(&self) -> Option<PassTime> {
         match &self.profile.candidate(self.target)?.cost {
-            Cost::Law { plain, .. } => *plain,
+            Cost::Distribution { plain, .. } => *plain,
             Cost::Lookup { .. } | Cost::Tree { .. } => None,
         }
     }
@@ -405,11 +408,15 @@ fn inserted(names: &[String], insertion: Insertion) -> Inserted {
 }
 
 /// `times` without the passes of a model that has made them already: its rows are remembered, only
-/// its laws are made again.
-pub(super) fn without(times: &PassTimes, own: &PassTimes, law: &PassTime) -> Result<PassTimes> {
+/// its distributions are made again.
+pub(super) fn without(
+    times: &PassTimes,
+    own: &PassTimes,
+    distribution: &PassTime,
+) -> Result<PassTimes> {
     let row = |(context, cells): (&usize, &Vec<PassTime>)| {
         let cell = |(width, cell): (&usize, &PassTime)| {
-            let passes = own.seconds(*width, *context) - *width as f64 * law.seconds;
+            let passes = own.seconds(*width, *context) - *width as f64 * distribution.seconds;
             PassTime { seconds: (cell.seconds - passes.max(0.0)).max(0.0), ..*cell }
         };
         times.widths().iter().zip(cells).map(cell).collect()
@@ -418,8 +425,8 @@ pub(super) fn without(times: &PassTimes, own: &PassTimes, law: &PassTime) -> Res
     Ok(PassTimes::new(times.widths().to_vec(), times.contexts().to_vec(), cells)?)
 }
 
-/// A chain in words and numbers, replayed if there are texts; its speed-up is over `plain` if that was
-/// measured as a whole.
+/// A chain in words and numbers, replayed if there are texts; its speed-up is over `plain` if that
+/// was measured as a whole.
 fn ranked(chain: &Chain, context: usize, plain: Option<&Ranked>, along: &Along) -> Result<Ranked> {
     let replayed = along.replay(chain)?;
     let (prediction, found, alone) = match &replayed {
@@ -455,9 +462,9 @@ fn ranked(chain: &Chain, context: usize, plain: Option<&Ranked>, along: &Along) 
     })
 }
 
-/// Lemma 3.1 as one would use it: `T_i` of a pass over one token, `L_i` the tokens that a level hands
-/// on per pass, `β` the drafts of the last level. It leaves out that verifying passes are wider, and
-/// that tokens handed on are rejected further up.
+/// Lemma 3.1 as one would use it: `T_i` of a pass over one token, `L_i` the tokens that a level
+/// hands on per pass, `β` the drafts of the last level. It leaves out that verifying passes are
+/// wider, and that tokens handed on are rejected further up.
 fn lemma(chain: &Chain, prediction: &Prediction, context: usize) -> f64 {
     let verifiers = chain.verifiers.iter().zip(&prediction.levels);
     let verifiers: Vec<LemmaLevel> = verifiers

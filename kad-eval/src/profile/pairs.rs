@@ -1,4 +1,5 @@
-//! How far one law accepts what another, or a lookup, drafts for it; and what their rounds take.
+//! How far one distribution accepts what another, or a lookup, drafts for it; and what their rounds
+//! take.
 
 use anyhow::{Context, Result};
 use kad_polybasic::theory::{PassTimes, RunLengths};
@@ -12,9 +13,9 @@ use super::steps::StepTime;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};
 use crate::models::{self, Rules};
 
-/// Drafts are asked for that make passes of these parts of the widest one, text by text. Where a round begins in a
-/// sentence depends on how long drafts are, and with it how far they are right: what is counted must
-/// be of short drafts as well as of long ones.
+/// Drafts are asked for that make passes of these parts of the widest one, text by text. Where a
+/// round begins in a sentence depends on how long drafts are, and with it how far they are right:
+/// what is counted must be of short drafts as well as of long ones.
 const PARTS: [usize; 3] = [1, 2, 4];
 
 /// A chain of two levels, by the indices of its candidates.
@@ -33,8 +34,8 @@ struct Shown {
 }
 
 impl Measurement<'_> {
-    /// Really speculates with every pair that may be worth while, prompt by prompt. None if the user
-    /// interrupted.
+    /// Really speculates with every pair that may be worth while, prompt by prompt. None if the
+    /// user interrupted.
     ///
     /// # Errors
     /// If a model fails.
@@ -46,8 +47,8 @@ impl Measurement<'_> {
         let chains = self.plausible(candidates, context)?;
         let progress = Progress::new("drafted texts", chains.len() * self.effort.prompts);
         let mut pairs = Vec::with_capacity(chains.len());
-        // One chain after the other: between texts of a model that keeps one core busy the other falls
-        // asleep, and the next rounds of a chain would pay for waking it.
+        // One chain after the other: between texts of a model that keeps one core busy the other
+        // falls asleep, and the next rounds of a chain would pay for waking it.
         for chain in &chains {
             let Some(shown) = self.shown(chain, candidates, &progress)? else { return Ok(None) };
             pairs.push(Pair {
@@ -70,11 +71,12 @@ impl Measurement<'_> {
         let rules = Rules::of(chain.kind(0))?;
         let times = chain.times(candidates)?;
         let drafting = drafting(&candidates[chain.drafter])?;
-        let law = &self.subjects.laws[chain.verifier];
+        let distribution = &self.subjects.distributions[chain.verifier];
         let mut shown = Shown::default();
         let prompts = self.prompts.of(chain.kind(0), self.models)?;
         for (text, (seed, prompt)) in prompts.iter().take(self.effort.prompts).enumerate() {
-            let Some(steps) = self.text(chain.kind(text), law, &rules, prompt, *seed)? else {
+            let Some(steps) = self.text(chain.kind(text), distribution, &rules, prompt, *seed)?
+            else {
                 return Ok(None);
             };
             shown.add(&steps, prompt.len(), &times, &drafting)?;
@@ -83,18 +85,20 @@ impl Measurement<'_> {
         Ok(Some(shown))
     }
 
-    /// Chains of two levels whose drafter is cheaper than what it drafts for, and of one vocabulary.
+    /// Chains of two levels whose drafter is cheaper than what it drafts for, and of one
+    /// vocabulary.
     fn plausible(&self, candidates: &[Candidate], context: usize) -> Result<Vec<TwoLevels>> {
         let seconds = |at: usize| match &candidates[at].cost {
-            Cost::Law { times, .. } => times.seconds(1, context),
+            Cost::Distribution { times, .. } => times.seconds(1, context),
             Cost::Lookup { .. } | Cost::Tree { .. } => 0.0,
         };
-        let laws = &self.subjects.laws;
-        let drafts = laws.iter().map(|law| DraftPlan::Law(law.clone()));
+        let distributions = &self.subjects.distributions;
+        let drafts =
+            distributions.iter().map(|distribution| DraftPlan::Distribution(distribution.clone()));
         let lookups = self.subjects.lookups.iter().map(|lookup| lookup.draft());
         let drafts: Vec<DraftPlan> = drafts.chain(lookups).collect();
         let mut found = Vec::new();
-        for (verifier, target) in laws.iter().enumerate() {
+        for (verifier, target) in distributions.iter().enumerate() {
             for (drafter, draft) in drafts.iter().enumerate() {
                 if drafter == verifier || seconds(drafter) >= seconds(verifier) {
                     continue;
@@ -123,15 +127,18 @@ impl TwoLevels {
         &self.kinds[text % self.kinds.len()]
     }
 
-    /// The verifier's times, without the passes of a model that drafts for a law it is part of.
+    /// The verifier's times, without the passes of a model that drafts for a distribution it is
+    /// part of.
     fn times(&self, candidates: &[Candidate]) -> Result<PassTimes> {
         let (verifier, drafter) = (&candidates[self.verifier], &candidates[self.drafter]);
-        let Cost::Law { times, .. } = &verifier.cost else { return Err(lawless(verifier)) };
+        let Cost::Distribution { times, .. } = &verifier.cost else {
+            return Err(no_distribution(verifier));
+        };
         match &drafter.cost {
-            Cost::Law { times: own, law, .. }
+            Cost::Distribution { times: own, distribution, .. }
                 if verifier.models.len() > 1 && verifier.models.contains(&drafter.name) =>
             {
-                without(times, own, law)
+                without(times, own, distribution)
             }
             _ => Ok(times.clone()),
         }
@@ -141,18 +148,18 @@ impl TwoLevels {
 /// What a draft takes by itself.
 fn drafting(drafter: &Candidate) -> Result<Drafting<'_>> {
     match &drafter.cost {
-        Cost::Law { times, token_overhead, .. } => {
-            Ok(Drafting::Law { times, token: *token_overhead })
+        Cost::Distribution { times, token_overhead, .. } => {
+            Ok(Drafting::Distribution { times, token: *token_overhead })
         }
         Cost::Lookup { draft_seconds, token_seconds, .. } => {
             Ok(Drafting::Lookup { draft: *draft_seconds, token: *token_seconds })
         }
-        Cost::Tree { .. } => Err(lawless(drafter)),
+        Cost::Tree { .. } => Err(no_distribution(drafter)),
     }
 }
 
-fn lawless(candidate: &Candidate) -> anyhow::Error {
-    anyhow::anyhow!("`{}` has no law", candidate.name)
+fn no_distribution(candidate: &Candidate) -> anyhow::Error {
+    anyhow::anyhow!("`{}` has no distribution", candidate.name)
 }
 
 impl Shown {
@@ -167,8 +174,8 @@ impl Shown {
         let (mut text, mut after_bonus) = (prompt, false);
         for step in steps {
             let round = step.round.context("a chain has rounds")?;
-            // A draft that ended with an end token or with the room for tokens was as long as it was
-            // asked for; one that the drafter ended of its own accord was not.
+            // A draft that ended with an end token or with the room for tokens was as long as it
+            // was asked for; one that the drafter ended of its own accord was not.
             let asked = round.drafted + usize::from(round.stopped);
             if asked > 0 {
                 self.runs.record(asked, round.drafted, round.accepted)?;

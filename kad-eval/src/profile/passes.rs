@@ -1,10 +1,10 @@
-//! How long passes take: every law at every width after every context, round after round.
+//! How long passes take: every distribution at every width after every context, round after round.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use kad_core::{Law, Predictor, TokenId};
+use kad_core::{Distribution, Predictor, TokenId};
 use kad_polybasic::theory::{PassTime, PassTimes};
 
 use crate::runner::INTERRUPTED;
@@ -40,8 +40,8 @@ impl Grid {
         self.contexts.last().copied().unwrap_or(1)
     }
 
-    /// The contexts that a law of at most `context_len` tokens is measured after: those that leave
-    /// room for the widest pass, or half of what there is.
+    /// The contexts that a distribution of at most `context_len` tokens is measured after: those
+    /// that leave room for the widest pass, or half of what there is.
     fn contexts_in(&self, context_len: usize) -> Vec<usize> {
         let widest = self.widest();
         let fits = |context: &usize| context + widest < context_len;
@@ -74,7 +74,7 @@ const MOST_ROUNDS: usize = 41;
 const UNSETTLED: usize = 3;
 const SETTLED: usize = 4;
 
-/// One law that is measured after one context.
+/// One distribution that is measured after one context.
 struct Course<'m> {
     predictor: Box<dyn Predictor + 'm>,
     context: usize,
@@ -82,27 +82,27 @@ struct Course<'m> {
     /// By width.
     cells: Vec<Samples>,
     /// Memory.
-    law: Law,
+    distribution: Distribution,
 }
 
 #[derive(Default)]
 struct Samples {
-    /// Pass and laws.
+    /// Pass and distributions.
     whole: Vec<f64>,
-    /// One law.
-    law: Vec<f64>,
+    /// One distribution.
+    distribution: Vec<f64>,
 }
 
-/// What was measured of one law.
+/// What was measured of one distribution.
 pub(crate) struct Measured {
     pub(crate) times: PassTimes,
-    pub(crate) law: PassTime,
+    pub(crate) distribution: PassTime,
 }
 
-/// Measures laws side by side.
+/// Measures distributions side by side.
 pub(crate) struct Passes<'m> {
     grid: Grid,
-    /// By law, in the order given; then by context.
+    /// By distribution, in the order given; then by context.
     courses: Vec<Vec<Course<'m>>>,
     /// Text long enough for each of them.
     texts: Vec<Vec<TokenId>>,
@@ -112,9 +112,9 @@ pub(crate) struct Passes<'m> {
 }
 
 impl<'m> Passes<'m> {
-    /// `make` gives a fresh predictor of law `i`; `prompts[i]` is text for it to follow, which is repeated
-    /// as often as need be: what a pass takes does not depend on the tokens. Of the `grid` each law is
-    /// measured where it has room.
+    /// `make` gives a fresh predictor of distribution `i`; `prompts[i]` is text for it to follow,
+    /// which is repeated as often as need be: what a pass takes does not depend on the tokens. Of
+    /// the `grid` each distribution is measured where it has room.
     ///
     /// # Errors
     /// If a backend cannot start a session.
@@ -125,10 +125,10 @@ impl<'m> Passes<'m> {
         wanted: Option<usize>,
     ) -> Result<Self> {
         let mut courses = Vec::with_capacity(prompts.len());
-        for law in 0..prompts.len() {
-            let context_len = make(law)?.context_len();
+        for distribution in 0..prompts.len() {
+            let context_len = make(distribution)?.context_len();
             let course = |context| {
-                Ok(Course::new(make(law)?, context, grid.widths_in(context, context_len)))
+                Ok(Course::new(make(distribution)?, context, grid.widths_in(context, context_len)))
             };
             let contexts = grid.contexts_in(context_len);
             courses.push(contexts.into_iter().map(course).collect::<Result<_>>()?);
@@ -151,15 +151,15 @@ impl<'m> Passes<'m> {
     /// If a model fails.
     pub(crate) fn round(&mut self, began: Instant) -> Result<bool> {
         let counted = self.rounds > 0;
-        // Laws take turns at each width: a busy moment of the machine hits all alike.
+        // Distributions take turns at each width: a busy moment of the machine hits all alike.
         let most = self.courses.iter().map(Vec::len).max().unwrap_or(0);
         for context in 0..most {
             for width in 0..self.grid.widths.len() {
-                for (law, text) in self.courses.iter_mut().zip(&self.texts) {
+                for (distribution, text) in self.courses.iter_mut().zip(&self.texts) {
                     if INTERRUPTED.load(Ordering::Relaxed) {
                         return Ok(false);
                     }
-                    let Some(course) = law.get_mut(context) else { continue };
+                    let Some(course) = distribution.get_mut(context) else { continue };
                     course.measure(width, text, counted)?;
                 }
             }
@@ -173,7 +173,7 @@ impl<'m> Passes<'m> {
         })
     }
 
-    /// What was found, by law; and rounds counted.
+    /// What was found, by distribution; and rounds counted.
     ///
     /// # Errors
     /// If nothing was measured.
@@ -186,11 +186,11 @@ impl<'m> Passes<'m> {
 impl<'m> Course<'m> {
     fn new(predictor: Box<dyn Predictor + 'm>, context: usize, widths: Vec<usize>) -> Self {
         let cells = widths.iter().map(|_| Samples::default()).collect();
-        Self { predictor, context, widths, cells, law: Law::default() }
+        Self { predictor, context, widths, cells, distribution: Distribution::default() }
     }
 
-    /// One pass over the width of index `width`, and the laws after each of its tokens; of passes over
-    /// one token several in a row.
+    /// One pass over the width of index `width`, and the distributions after each of its tokens; of
+    /// passes over one token several in a row.
     fn measure(&mut self, width: usize, text: &[TokenId], counted: bool) -> Result<()> {
         let (index, Some(&width)) = (width, self.widths.get(width)) else { return Ok(()) };
         // Somewhere else by one token, so that nothing of the pass to come is known.
@@ -199,8 +199,8 @@ impl<'m> Course<'m> {
         if width > 1 {
             return self.pass(index, self.context, text, counted);
         }
-        // Wide passes follow another model's. Passes over one token follow each other, and are about
-        // twice as fast once they do: processor and caches have settled.
+        // Wide passes follow another model's. Passes over one token follow each other, and are
+        // about twice as fast once they do: processor and caches have settled.
         let room = self.predictor.context_len() - self.context;
         let run = room.min(UNSETTLED + SETTLED);
         for done in 0..run {
@@ -224,12 +224,12 @@ impl<'m> Course<'m> {
         self.predictor.follow(text, width)?;
         let passed = began.elapsed();
         for len in context + 1..=context + width {
-            self.predictor.law(text, len, &mut self.law)?;
+            self.predictor.distribution(text, len, &mut self.distribution)?;
         }
         let whole = began.elapsed();
         if counted {
             self.cells[index].whole.push(whole.as_secs_f64());
-            self.cells[index].law.push((whole - passed).as_secs_f64() / width as f64);
+            self.cells[index].distribution.push((whole - passed).as_secs_f64() / width as f64);
         }
         Ok(())
     }
@@ -237,8 +237,11 @@ impl<'m> Course<'m> {
 
 fn summary(courses: &[Course<'_>]) -> Result<Measured> {
     const NOTHING: &str = "no pass was measured";
-    let laws: Vec<f64> =
-        courses.iter().flat_map(|c| &c.cells).flat_map(|cell| cell.law.iter().copied()).collect();
+    let distributions: Vec<f64> = courses
+        .iter()
+        .flat_map(|c| &c.cells)
+        .flat_map(|cell| cell.distribution.iter().copied())
+        .collect();
     // A grid has as many widths after every context: those that fit after all of them.
     let columns = courses.iter().map(|course| course.cells.len()).min().unwrap_or(0);
     let row = |course: &Course<'_>| -> Result<Vec<PassTime>> {
@@ -250,14 +253,14 @@ fn summary(courses: &[Course<'_>]) -> Result<Measured> {
     let contexts = courses.iter().map(|course| course.context).collect();
     let widths = courses.first().map_or(Vec::new(), |course| course.widths[..columns].to_vec());
     let times = PassTimes::new(widths, contexts, cells)?;
-    let law = PassTime::of_samples(&laws).context(NOTHING)?;
-    Ok(Measured { times, law })
+    let distribution = PassTime::of_samples(&distributions).context(NOTHING)?;
+    Ok(Measured { times, distribution })
 }
 
-/// The nearest times that do not fall: a pass over more tokens takes no less, so one that seems to was
-/// disturbed, or the one before it. Least squares with weights `1 / error²` (isotonic regression, by
-/// pooling adjacent violators: Ayer et al. 1955). Errors below a hundredth of the time count as that:
-/// a few equal samples prove little.
+/// The nearest times that do not fall: a pass over more tokens takes no less, so one that seems to
+/// was disturbed, or the one before it. Least squares with weights `1 / error²` (isotonic
+/// regression, by pooling adjacent violators: Ayer et al. 1955). Errors below a hundredth of the
+/// time count as that: a few equal samples prove little.
 fn rising(times: &[PassTime]) -> Vec<PassTime> {
     // Weight, weighted mean, how many times are pooled.
     let mut pools: Vec<(f64, f64, usize)> = Vec::with_capacity(times.len());

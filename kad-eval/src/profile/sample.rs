@@ -32,17 +32,17 @@ pub(crate) fn about() -> About {
     }
 }
 
-/// A law whose passes take `first` seconds and `each` more for every further token.
-pub(crate) fn law(name: &str, first: f64, each: f64) -> Candidate {
+/// A distribution whose passes take `first` seconds and `each` more for every further token.
+pub(crate) fn distribution(name: &str, first: f64, each: f64) -> Candidate {
     let widths = vec![1, 2, 16];
     let cell = |&width: &usize| PassTime {
         seconds: first + each * (width as f64 - 1.0),
         standard_error: 0.01 * first,
     };
     let cells = vec![widths.iter().map(cell).collect()];
-    let cost = Cost::Law {
+    let cost = Cost::Distribution {
         times: PassTimes::new(widths, vec![64], cells).unwrap(),
-        law: PassTime { seconds: 0.01 * first, standard_error: 0.0 },
+        distribution: PassTime { seconds: 0.01 * first, standard_error: 0.0 },
         token_overhead: 0.001 * first,
         plain: None,
     };

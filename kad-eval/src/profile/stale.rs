@@ -48,8 +48,8 @@ fn listed(differences: &[Difference]) -> String {
 }
 
 impl Profile {
-    /// Refuses numbers that are not of `now`; `path` and `experiment` are the files, for the command
-    /// that makes new ones.
+    /// Refuses numbers that are not of `now`; `path` and `experiment` are the files, for the
+    /// command that makes new ones.
     ///
     /// # Errors
     /// [`Stale`], naming what differs.
@@ -58,9 +58,9 @@ impl Profile {
     }
 
     /// Refuses acceptances that were counted on prompts of other tasks than `tasks`: they depend on
-    /// the text as they do on the sampling settings. The tasks' order counts, because prompts are taken
-    /// from them in turn and a comparison goes on where the profile stopped. `path` and `experiment`
-    /// as for [`check_fresh`](Self::check_fresh).
+    /// the text as they do on the sampling settings. The tasks' order counts, because prompts are
+    /// taken from them in turn and a comparison goes on where the profile stopped. `path` and
+    /// `experiment` as for [`check_fresh`](Self::check_fresh).
     ///
     /// # Errors
     /// [`Stale`], naming the tasks then and now.
@@ -77,8 +77,8 @@ impl Profile {
     }
 }
 
-/// Where prompts are from: of several tasks also how many items, since they are taken in turn until one
-/// has no more.
+/// Where prompts are from: of several tasks also how many items, since they are taken in turn until
+/// one has no more.
 pub(crate) fn sources(tasks: &[TaskPlan]) -> Vec<String> {
     let source = |task: &TaskPlan| match task.items().filter(|_| tasks.len() > 1) {
         Some(items) => format!("{} ({items} items)", task.name()),
@@ -97,14 +97,15 @@ fn refuse(path: &Path, experiment: &str, differences: Vec<Difference>) -> Result
 
 impl About {
     /// What differs between this, which a profile was made with, and `now`. Models that only one of
-    /// the two names do not: nobody looks at the numbers of a model that does not run, and what runs
-    /// without numbers is found out by whoever asks for them.
+    /// the two names do not: nobody looks at the numbers of a model that does not run, and what
+    /// runs without numbers is found out by whoever asks for them.
     pub(crate) fn differences(&self, now: &Self) -> Vec<Difference> {
         let mut found = self.machine_differences(now);
         let settings = |about: &Self| {
-            // The length of texts is no part of their law.
-            let law = crate::config::SamplingPlan { max_new_tokens: 1, ..about.sampling.clone() };
-            serde_json::to_value(law).unwrap_or_default()
+            // The length of texts is no part of their distribution.
+            let distribution =
+                crate::config::SamplingPlan { max_new_tokens: 1, ..about.sampling.clone() };
+            serde_json::to_value(distribution).unwrap_or_default()
         };
         let (then, settings) = (settings(self), settings(now));
         // A setting that is as usual may be left out.

@@ -36,8 +36,8 @@ pub(crate) struct StepTime {
     pub(crate) by_model: Vec<f64>,
     /// Passes of each model, in the same order.
     pub(crate) passes: Vec<u64>,
-    /// Whether a prompt was read: it is the first step, or some model makes its first pass in it. The
-    /// aligned model of a lazy deferral reads the prompt after the first deferred draw.
+    /// Whether a prompt was read: it is the first step, or some model makes its first pass in it.
+    /// The aligned model of a lazy deferral reads the prompt after the first deferred draw.
     pub(crate) reads_prompt: bool,
     /// Tokens of the text.
     pub(crate) emitted: usize,

@@ -1,4 +1,4 @@
-//! What of an experiment can be measured: its models, its composed laws, and lookups.
+//! What of an experiment can be measured: its models, its composed distributions, and lookups.
 
 use std::num::NonZeroUsize;
 
@@ -41,7 +41,7 @@ impl Lookup {
             DraftPlan::SuffixAutomaton { longest, shortest } => {
                 Some(Lookup::SuffixAutomaton { longest, shortest })
             }
-            DraftPlan::Law(_) => None,
+            DraftPlan::Distribution(_) => None,
         }
     }
 }
@@ -49,12 +49,12 @@ impl Lookup {
 /// What is measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Subjects {
-    /// Models and composed laws, under the experiment's sampling settings.
-    pub(crate) laws: Vec<Part>,
+    /// Models and composed distributions, under the experiment's sampling settings.
+    pub(crate) distributions: Vec<Part>,
     pub(crate) lookups: Vec<Lookup>,
     /// Trees that chains of the experiment grow.
     pub(crate) trees: Vec<LevelPlan>,
-    /// The law of the experiment's baseline, if it is among them.
+    /// The distribution of the experiment's baseline, if it is among them.
     pub(crate) baseline: Option<String>,
 }
 
@@ -63,29 +63,38 @@ impl Subjects {
     /// each. Decoders with sampling settings of their own are left out with a note.
     ///
     /// # Errors
-    /// If a name is neither a model nor a decoder that has a law.
+    /// If a name is neither a model nor a decoder that has a distribution.
     pub(crate) fn of(experiment: &Experiment, only: Option<&str>) -> Result<Self> {
-        let mut laws = laws(experiment);
+        let mut distributions = distributions(experiment);
         if let Some(only) = only {
-            let names = laws.iter().map(|law| law.name.as_str()).collect::<Vec<_>>();
+            let names = distributions
+                .iter()
+                .map(|distribution| distribution.name.as_str())
+                .collect::<Vec<_>>();
             let wanted = listed(only, "model or composed decoder", &names)?;
-            laws.retain(|law| wanted.contains(&law.name));
+            distributions.retain(|distribution| wanted.contains(&distribution.name));
         }
-        let (trees, lookups) = (trees(experiment, &laws), lookups(experiment));
+        let (trees, lookups) = (trees(experiment, &distributions), lookups(experiment));
         let baseline = experiment.decoders.iter().find(|plan| plan.name == experiment.baseline);
         let baseline = baseline.and_then(|plan| {
-            let law = plain(plan.kind.law())?;
-            Some(laws.iter().find(|other| *other.law == law)?.name.clone())
+            let distribution = plain(plan.kind.distribution())?;
+            Some(
+                distributions
+                    .iter()
+                    .find(|other| *other.distribution == distribution)?
+                    .name
+                    .clone(),
+            )
         });
-        Ok(Self { laws, lookups, trees, baseline })
+        Ok(Self { distributions, lookups, trees, baseline })
     }
 
-    /// The law of this name.
+    /// The distribution of this name.
     ///
     /// # Errors
     /// If the experiment has none.
     pub(crate) fn part(&self, name: &str) -> Result<&Part> {
-        self.laws.iter().find(|law| law.name == name).ok_or_else(|| {
+        self.distributions.iter().find(|distribution| distribution.name == name).ok_or_else(|| {
             anyhow!(WrongRequest(format!(
                 "`{name}` of the profile is no model or decoder of this experiment: make a profile \
                  of this one with `kad profile`"
@@ -108,7 +117,7 @@ impl Subjects {
             let draft = match profile.candidate(name).map(|found| &found.cost) {
                 Some(Cost::Lookup { lookup, .. }) => lookup.draft(),
                 Some(Cost::Tree { .. }) => return self.tree(name),
-                _ => DraftPlan::Law(self.part(name)?.clone()),
+                _ => DraftPlan::Distribution(self.part(name)?.clone()),
             };
             let length = length.try_into().context("a level waits for a token at least")?;
             Ok(LevelPlan::of(draft, length))
@@ -127,9 +136,9 @@ impl Subjects {
         })
     }
 
-    /// The kinds of all laws, for whoever loads their models.
+    /// The kinds of all distributions, for whoever loads their models.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = &DecoderKind> {
-        self.laws.iter().map(|law| &*law.law)
+        self.distributions.iter().map(|distribution| &*distribution.distribution)
     }
 }
 
@@ -158,35 +167,36 @@ pub(crate) fn listed(text: &str, what: &str, known: &[&str]) -> Result<Vec<Strin
     Ok(names)
 }
 
-/// Every model alone, and every composed law once.
-fn laws(experiment: &Experiment) -> Vec<Part> {
+/// Every model alone, and every composed distribution once.
+fn distributions(experiment: &Experiment) -> Vec<Part> {
     let sampling = &experiment.sampling;
     let model = |name: &String| Part {
         name: name.clone(),
-        law: Box::new(DecoderKind::Single { model: name.clone() }),
+        distribution: Box::new(DecoderKind::Single { model: name.clone() }),
         sampling: sampling.clone(),
     };
-    let mut laws: Vec<Part> = experiment.models.keys().map(model).collect();
+    let mut distributions: Vec<Part> = experiment.models.keys().map(model).collect();
     for plan in &experiment.decoders {
-        let Some(law) = plain(&plan.kind).filter(|law| !matches!(law, DecoderKind::Single { .. }))
+        let Some(distribution) = plain(&plan.kind)
+            .filter(|distribution| !matches!(distribution, DecoderKind::Single { .. }))
         else {
             continue;
         };
-        if !same_law(&plan.sampling, sampling) {
+        if !same_distribution(&plan.sampling, sampling) {
             output::note(&format!(
                 "note: decoder `{}` has sampling settings of its own and is left out",
                 plan.name
             ));
-        } else if !laws.iter().any(|other| *other.law == law) {
+        } else if !distributions.iter().any(|other| *other.distribution == distribution) {
             let (name, sampling) = (plan.name.clone(), sampling.clone());
-            laws.push(Part { name, law: Box::new(law), sampling });
+            distributions.push(Part { name, distribution: Box::new(distribution), sampling });
         }
     }
-    laws
+    distributions
 }
 
-/// Decoding this law without drafts, in the cheapest way; None for chains, whose target is in the
-/// experiment by itself.
+/// Decoding this distribution without drafts, in the cheapest way; None for chains, whose target is
+/// in the experiment by itself.
 pub(crate) fn plain(kind: &DecoderKind) -> Option<DecoderKind> {
     let mut kind = kind.clone();
     match &mut kind {
@@ -198,8 +208,8 @@ pub(crate) fn plain(kind: &DecoderKind) -> Option<DecoderKind> {
     Some(kind)
 }
 
-/// Whether tokens have the same law, however many of them there are.
-pub(crate) fn same_law(one: &SamplingPlan, other: &SamplingPlan) -> bool {
+/// Whether tokens have the same distribution, however many of them there are.
+pub(crate) fn same_distribution(one: &SamplingPlan, other: &SamplingPlan) -> bool {
     *one == SamplingPlan { max_new_tokens: one.max_new_tokens, ..other.clone() }
 }
 
@@ -217,16 +227,16 @@ fn lookups(experiment: &Experiment) -> Vec<Lookup> {
     chosen.collect()
 }
 
-/// The trees at the bottom of the experiment's chains, each once: those of measured laws and of
-/// lookups, verified as usual.
-fn trees(experiment: &Experiment, laws: &[Part]) -> Vec<LevelPlan> {
+/// The trees at the bottom of the experiment's chains, each once: those of measured distributions
+/// and of lookups, verified as usual.
+fn trees(experiment: &Experiment, distributions: &[Part]) -> Vec<LevelPlan> {
     let mut found: Vec<LevelPlan> = Vec::new();
     for plan in &experiment.decoders {
         let DecoderKind::Chain(chain) = &plan.kind else { continue };
         let Some(level) = chain.listed().last().filter(|level| level.tree.is_some()) else {
             continue;
         };
-        let measured = level.draft.part().is_none_or(|part| laws.contains(part));
+        let measured = level.draft.part().is_none_or(|part| distributions.contains(part));
         let level = LevelPlan { place: None, ..level.clone() };
         let usual = level.verifier == Verifier::Token && level.bonus;
         if measured && usual && !found.contains(&level) {
@@ -241,15 +251,15 @@ pub(crate) fn tree_definition(level: &LevelPlan) -> String {
     serde_json::to_string(level).unwrap_or_default()
 }
 
-/// What a composed law is made of, in words that change when it does.
-pub(super) fn definition(law: &DecoderKind) -> String {
-    serde_json::to_string(&plain(law)).unwrap_or_default()
+/// What a composed distribution is made of, in words that change when it does.
+pub(super) fn definition(distribution: &DecoderKind) -> String {
+    serde_json::to_string(&plain(distribution)).unwrap_or_default()
 }
 
 impl Profile {
-    /// The candidate that is this composed law.
-    pub(crate) fn composed(&self, law: &DecoderKind) -> Option<&str> {
-        let wanted = definition(law);
+    /// The candidate that is this composed distribution.
+    pub(crate) fn composed(&self, distribution: &DecoderKind) -> Option<&str> {
+        let wanted = definition(distribution);
         let found = self.candidates.iter().find(|c| c.definition.as_ref() == Some(&wanted));
         found.map(|candidate| candidate.name.as_str())
     }

@@ -1,8 +1,8 @@
-//! What everything that is measured makes of texts that one law wrote by itself: the data of
-//! [`Chain::replay`](kad_polybasic::theory::Chain::replay).
+//! What everything that is measured makes of texts that one distribution wrote by itself: the data
+//! of [`Chain::replay`](kad_polybasic::theory::Chain::replay).
 
 use anyhow::{Context, Result};
-use kad_core::{ChoiceSource, LanguageModel, Law, SampledChoices, TokenId};
+use kad_core::{ChoiceSource, Distribution, LanguageModel, SampledChoices, TokenId};
 use kad_polybasic::theory::{Trace, TracedDrafts};
 use kad_polybasic::{Ask, Draft, DraftTree, Drafter, TopKTree, TreeDrafter, TreeLimits};
 
@@ -34,9 +34,10 @@ impl Written {
 }
 
 impl Measurement<'_> {
-    /// One pass of every law, and a draft at every place of every lookup and every tree, along `texts`
-    /// of the law of index `target`. Laws of another vocabulary are left out, and so are trees that are
-    /// drawn: what they propose is not for the context to say. None if the user interrupted.
+    /// One pass of every distribution, and a draft at every place of every lookup and every tree,
+    /// along `texts` of the distribution of index `target`. Distributions of another vocabulary are
+    /// left out, and so are trees that are drawn: what they propose is not for the context to say.
+    /// None if the user interrupted.
     ///
     /// # Errors
     /// If a model fails.
@@ -46,17 +47,21 @@ impl Measurement<'_> {
         texts: &[Written],
         rules: &[Rules],
     ) -> Result<Option<Texts>> {
-        let laws = &self.subjects.laws;
-        let target = &laws[target];
-        let eos = models::eos(&target.law, self.models, &target.sampling);
+        let distributions = &self.subjects.distributions;
+        let target = &distributions[target];
+        let eos = models::eos(&target.distribution, self.models, &target.sampling);
         let progress = Progress::new("texts read again", texts.len());
         let mut traces = Vec::with_capacity(texts.len());
         for text in texts.iter().filter(|text| !text.tokens.is_empty()) {
             let mut trace = self.shape(target, text, &eos);
-            for (law, rules) in laws.iter().zip(rules) {
-                if law == target || self.drafts_for(target, &DraftPlan::Law(law.clone())) {
-                    let along = self.law_along(law, rules, text)?;
-                    trace.laws.extend(along.map(|along| (law.name.clone(), along)));
+            for (distribution, rules) in distributions.iter().zip(rules) {
+                if distribution == target
+                    || self.drafts_for(target, &DraftPlan::Distribution(distribution.clone()))
+                {
+                    let along = self.distribution_along(distribution, rules, text)?;
+                    trace
+                        .distributions
+                        .extend(along.map(|along| (distribution.name.clone(), along)));
                 }
             }
             for lookup in &self.subjects.lookups {
@@ -80,7 +85,7 @@ impl Measurement<'_> {
     fn shape(&self, target: &Part, text: &Written, eos: &[TokenId]) -> Trace {
         let (prompt, tokens) = (text.prompt.len(), text.tokens.len());
         let ended = text.tokens.last().is_some_and(|last| eos.contains(last));
-        let names = target.law.models();
+        let names = target.distribution.models();
         let context = names.iter().map(|name| self.models[*name].counted.context_len()).min();
         let room = context.map_or(tokens, |context| context.saturating_sub(prompt));
         let limit = if ended { self.effort.tokens.min(room).max(tokens) } else { tokens };
@@ -95,20 +100,25 @@ impl Measurement<'_> {
         models::check_shared(&chain, self.models).is_ok()
     }
 
-    /// `ln p(y_s | y_<s)` at each place, under the law's own sampling settings. None if the text does not
-    /// fit the law's context.
-    fn law_along(&self, law: &Part, rules: &Rules, text: &Written) -> Result<Option<Vec<f64>>> {
+    /// `ln p(y_s | y_<s)` at each place, under the distribution's own sampling settings. None if
+    /// the text does not fit the distribution's context.
+    fn distribution_along(
+        &self,
+        distribution: &Part,
+        rules: &Rules,
+        text: &Written,
+    ) -> Result<Option<Vec<f64>>> {
         let count = text.tokens.len();
         let context = text.before(count - 1);
-        let mut predictor = models::predictor(law, self.models, rules)?;
+        let mut predictor = models::predictor(distribution, self.models, rules)?;
         if predictor.context_len() < context.len() {
             return Ok(None);
         }
         predictor.begin(text.prompt.len());
         predictor.follow(&context, count)?;
-        let (mut found, mut one) = (Vec::with_capacity(count), Law::default());
+        let (mut found, mut one) = (Vec::with_capacity(count), Distribution::default());
         for (token, len) in text.tokens.iter().zip(text.prompt.len()..) {
-            predictor.law(&context, len, &mut one)?;
+            predictor.distribution(&context, len, &mut one)?;
             found.push(rounded(one.prob(*token)));
         }
         Ok(Some(found))
@@ -121,7 +131,7 @@ impl Measurement<'_> {
         text: &Written,
         eos: &[TokenId],
     ) -> Result<TracedDrafts> {
-        let vocab = models::speaker(&target.law, self.models).details.vocab.size();
+        let vocab = models::speaker(&target.distribution, self.models).details.vocab.size();
         let mut drafter = models::lookup(&lookup.draft(), vocab)?.context("a lookup is one")?;
         drafter.begin(text.prompt.len());
         let (mut found, mut draft) = (TracedDrafts::default(), Draft::default());
@@ -150,8 +160,8 @@ impl Measurement<'_> {
             return Ok(None);
         }
         let rules = match level.draft.part() {
-            Some(part) => Rules::of(&part.law)?,
-            None => Rules::of(&target.law)?,
+            Some(part) => Rules::of(&part.distribution)?,
+            None => Rules::of(&target.distribution)?,
         };
         let Some(mut drafter) = self.listing(level, &rules)? else { return Ok(None) };
         drafter.begin(text.prompt.len());
@@ -178,11 +188,13 @@ impl Measurement<'_> {
         let Some(tree) = level.tree else { return Ok(None) };
         let nodes = tree.nodes().get();
         Ok(match (&level.draft, tree) {
-            (DraftPlan::Law(part), TreePlan::TopK { top_k, .. }) => {
+            (DraftPlan::Distribution(part), TreePlan::TopK { top_k, .. }) => {
                 let predictor = models::predictor(part, self.models, rules)?;
                 Some(Box::new(TopKTree::new(predictor, top_k.get(), nodes)?))
             }
-            (DraftPlan::Law(_), TreePlan::Sampled { .. } | TreePlan::Lookup { .. }) => None,
+            (DraftPlan::Distribution(_), TreePlan::Sampled { .. } | TreePlan::Lookup { .. }) => {
+                None
+            }
             (lookup, _) => models::lookup_tree(lookup, nodes)?,
         })
     }

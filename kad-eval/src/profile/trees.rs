@@ -12,14 +12,14 @@ use super::subjects::tree_definition;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};
 use crate::models::{self, Rules};
 
-/// A tree below a target, by the index of the target among the laws.
+/// A tree below a target, by the index of the target among the distributions.
 struct Grown<'e> {
     verifier: usize,
     level: &'e LevelPlan,
     kind: DecoderKind,
 }
 
-/// What one tree showed, below one law or several.
+/// What one tree showed, below one distribution or several.
 #[derive(Default)]
 struct Shown {
     runs: RunLengths,
@@ -32,8 +32,9 @@ struct Shown {
 }
 
 impl Measurement<'_> {
-    /// Every tree of the experiment below every law that it is cheaper than, really decoding: the
-    /// trees as candidates, and how far each law follows them. None if the user interrupted.
+    /// Every tree of the experiment below every distribution that it is cheaper than, really
+    /// decoding: the trees as candidates, and how far each distribution follows them. None if the
+    /// user interrupted.
     ///
     /// # Errors
     /// If a model fails.
@@ -48,20 +49,21 @@ impl Measurement<'_> {
         let mut costs: Vec<(String, Shown)> = Vec::new();
         for tree in &grown {
             let rules = Rules::of(&tree.kind)?;
-            let law = &self.subjects.laws[tree.verifier];
+            let distribution = &self.subjects.distributions[tree.verifier];
             let mut shown = Shown::default();
             for (seed, prompt) in
                 self.prompts.of(&tree.kind, self.models)?.iter().take(self.effort.prompts)
             {
-                let Some(steps) = self.text(&tree.kind, law, &rules, prompt, *seed)? else {
+                let Some(steps) = self.text(&tree.kind, distribution, &rules, prompt, *seed)?
+                else {
                     return Ok(None);
                 };
-                let place = tree.kind.models().iter().position(|name| *name == law.name);
+                let place = tree.kind.models().iter().position(|name| *name == distribution.name);
                 shown.add(&steps, prompt.len(), place, &candidates[tree.verifier], tree.level)?;
                 progress.one();
             }
             let name = name(tree.level);
-            let verifier = law.name.clone();
+            let verifier = distribution.name.clone();
             pairs.push(Pair {
                 verifier,
                 drafter: name.clone(),
@@ -86,20 +88,21 @@ impl Measurement<'_> {
         let seconds = |name: &str| {
             let found = candidates.iter().find(|candidate| candidate.name == name)?;
             match &found.cost {
-                Cost::Law { times, .. } => Some(times.seconds(1, context)),
+                Cost::Distribution { times, .. } => Some(times.seconds(1, context)),
                 Cost::Lookup { .. } | Cost::Tree { .. } => Some(0.0),
             }
         };
         let mut found = Vec::new();
         for level in &self.subjects.trees {
-            for (verifier, target) in self.subjects.laws.iter().enumerate() {
+            for (verifier, target) in self.subjects.distributions.iter().enumerate() {
                 let drafter = match &level.draft {
-                    DraftPlan::Law(part) => seconds(&part.name),
+                    DraftPlan::Distribution(part) => seconds(&part.name),
                     _ => Some(0.0),
                 };
                 let cheaper = drafter.zip(seconds(&target.name)).is_some_and(|(a, b)| a < b);
-                // Passes of a composed law's own models cannot be told from those of the tree.
-                let single = target.law.models().len() == 1;
+                // Passes of a composed distribution's own models cannot be told from those of the
+                // tree.
+                let single = target.distribution.models().len() == 1;
                 let levels = Levels::Listed(vec![level.clone()]);
                 let kind = DecoderKind::Chain(ChainPlan { target: target.clone(), levels });
                 if cheaper && single && models::check_shared(&kind, self.models).is_ok() {
@@ -126,13 +129,15 @@ impl Shown {
         verifier: &Candidate,
         level: &LevelPlan,
     ) -> Result<()> {
-        let (Some(place), Cost::Law { times, .. }) = (place, &verifier.cost) else { return Ok(()) };
+        let (Some(place), Cost::Distribution { times, .. }) = (place, &verifier.cost) else {
+            return Ok(());
+        };
         let (mut text, depth) = (prompt, level.length.get());
         for step in steps {
             let context = text - 1;
             text += step.emitted;
-            // Where the text ends soon, trees are cut: neither their depth nor their size is the usual
-            // one.
+            // Where the text ends soon, trees are cut: neither their depth nor their size is the
+            // usual one.
             let Some(round) = step.round.filter(|round| round.depth >= depth || round.stopped)
             else {
                 continue;
@@ -157,7 +162,7 @@ impl Shown {
 
     fn candidate(&self, name: String, level: &LevelPlan) -> Candidate {
         let mean = |samples: &[f64]| samples.iter().sum::<f64>() / samples.len().max(1) as f64;
-        let models = level.draft.part().map_or(Vec::new(), |part| part.law.models());
+        let models = level.draft.part().map_or(Vec::new(), |part| part.distribution.models());
         let cost = Cost::Tree {
             toml: level.in_toml(),
             draft_seconds: mean(&self.drafts),

@@ -16,7 +16,8 @@ pub(crate) struct RecordWriter {
 
 impl RecordWriter {
     /// Opens `path` for appending, dropping a last line that a crash left unfinished, and returns
-    /// of the records that are there what `keep` keeps: a long run's texts would not fit into memory.
+    /// of the records that are there what `keep` keeps: a long run's texts would not fit into
+    /// memory.
     ///
     /// # Errors
     /// If the file cannot be opened, or a whole line is no record.
@@ -101,8 +102,8 @@ pub(crate) fn lines(path: &Path) -> Result<u64> {
     Ok(lines)
 }
 
-/// Writes the lines of `sources` to `path`, whole or not at all, in the order of `rank`; of two with
-/// one rank the first is kept. Lines without a rank are left out.
+/// Writes the lines of `sources` to `path`, whole or not at all, in the order of `rank`; of two
+/// with one rank the first is kept. Lines without a rank are left out.
 ///
 /// # Errors
 /// If a file cannot be read or the disk is full; `path` is then what it was.

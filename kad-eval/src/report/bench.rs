@@ -108,7 +108,7 @@ struct Page<'a> {
 #[derive(Serialize)]
 struct Row<'a> {
     decoder: &'a str,
-    law: &'a str,
+    distribution: &'a str,
     /// Each with its interval, or a dash alone.
     measured: Cell,
     speed_up: Cell,
@@ -144,7 +144,7 @@ fn row(arm: &Arm) -> Row<'_> {
     let pair = |estimate: &Estimate| (estimate.value, estimate.interval);
     Row {
         decoder: &arm.name,
-        law: &arm.law,
+        distribution: &arm.distribution,
         measured: Cell::of(Some((arm.milliseconds_per_token, arm.interval)), ms),
         speed_up: Cell::of(arm.speedup.as_ref().map(pair), two),
         verdict: arm.verdict(),
@@ -233,15 +233,15 @@ pub(super) mod sample {
 mod tests {
     use super::sample::{around, ranked};
     use super::*;
-    use crate::profile::sample::law;
+    use crate::profile::sample::distribution;
 
     fn arm(name: &str, members: &[&str], measured: f64, speedup: Option<f64>) -> Arm {
         let estimate = |value| Estimate { value, interval: around(value) };
         let share = 0.9 / members.len() as f64;
         Arm {
             name: name.to_owned(),
-            law: "exactly large at T = 0.7".to_owned(),
-            law_of_baseline: true,
+            distribution: "exactly large at T = 0.7".to_owned(),
+            distribution_of_baseline: true,
             predicted: Some(ranked(members, 0.95 * measured)),
             milliseconds_per_token: measured,
             interval: around(measured),
@@ -260,7 +260,8 @@ mod tests {
     }
 
     fn page(arms: &[Arm]) -> String {
-        let candidates = vec![law("large", 0.020, 0.001), law("small", 0.004, 0.0005)];
+        let candidates =
+            vec![distribution("large", 0.020, 0.001), distribution("small", 0.004, 0.0005)];
         let profile = crate::profile::sample::profile(candidates, vec![]);
         let setting = ["2 threads".to_owned()];
         let (name, profile) = ("a <bench>", Some(&profile));

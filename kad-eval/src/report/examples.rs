@@ -104,8 +104,8 @@ impl<'r> Item<'r> {
         self.records.iter().map(|record| record.earned()).sum::<f64>() / self.records.len() as f64
     }
 
-    /// Decoders by how far they are ahead of the baseline (`sign` 1) or behind it (−1), the furthest
-    /// first; those that are not are left out.
+    /// Decoders by how far they are ahead of the baseline (`sign` 1) or behind it (−1), the
+    /// furthest first; those that are not are left out.
     fn changes(&self, baseline: &str, sign: f64) -> Vec<(f64, &'r str)> {
         let Some(base) = self.records.iter().find(|record| record.decoder == baseline) else {
             return Vec::new();

@@ -33,8 +33,8 @@ struct Prompt {
     text: String,
 }
 
-/// Writes everything that is made of a run's records beside them. `prompt` says what an item of a task
-/// asked.
+/// Writes everything that is made of a run's records beside them. `prompt` says what an item of a
+/// task asked.
 ///
 /// # Errors
 /// If the records cannot be read again (a run does not keep their texts), or the disk is full.

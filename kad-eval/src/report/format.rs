@@ -68,7 +68,8 @@ pub(super) fn clip(text: &str, longest: usize) -> String {
     text.chars().take(longest.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// `text` in at most `longest` characters, without its middle: members of a sweep differ at the end.
+/// `text` in at most `longest` characters, without its middle: members of a sweep differ at the
+/// end.
 pub(super) fn shorten(text: &str, longest: usize) -> String {
     let count = text.chars().count();
     if count <= longest {

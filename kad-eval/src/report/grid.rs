@@ -8,8 +8,9 @@ use crate::side_by_side::Sheet;
 use crate::stats::CONFIDENCE;
 use crate::summary::Arm;
 
-/// Law after law would make a long table unreadable: with more rows they are folded.
-const LAWS_IN_THE_OPEN: usize = 8;
+/// Distribution after distribution would make a long table unreadable: with more rows they are
+/// folded.
+const DISTRIBUTIONS_IN_THE_OPEN: usize = 8;
 
 /// A table as the template draws it.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -83,7 +84,7 @@ impl Grid {
         models.sort_unstable();
         models.dedup();
         let own = own(arms);
-        let mut header = vec![Cell::with("decoder", "law of its tokens")];
+        let mut header = vec![Cell::with("decoder", "distribution of its tokens")];
         for metric in &own {
             match metric.value {
                 Value::PerModel(_) => {
@@ -118,8 +119,8 @@ impl Grid {
         Some(Self { header: header.collect(), rows })
     }
 
-    /// Tasks in rows, decoders in columns: the first number of each; none for a single task or where
-    /// nothing is graded.
+    /// Tasks in rows, decoders in columns: the first number of each; none for a single task or
+    /// where nothing is graded.
     pub(super) fn overview(tasks: &[(&str, Vec<&Arm>)], baseline: &str) -> Option<Self> {
         let accuracy = crate::metric::metric("accuracy")?;
         let graded: Vec<_> = tasks.iter().filter(|(_, arms)| accuracy.is_in(arms)).collect();
@@ -161,9 +162,9 @@ fn own(arms: &[&Arm]) -> Vec<&'static Metric> {
 fn row(arm: &Arm, (metrics, models): (&[&Metric], &[&str]), baseline: &str, rows: usize) -> Line {
     let is_baseline = arm.decoder == baseline;
     let words: Vec<String> =
-        [Some(arm.law.clone()), arm.execution.clone()].into_iter().flatten().collect();
+        [Some(arm.distribution.clone()), arm.execution.clone()].into_iter().flatten().collect();
     let (small, folded) =
-        if rows > LAWS_IN_THE_OPEN { (Vec::new(), words) } else { (words, Vec::new()) };
+        if rows > DISTRIBUTIONS_IN_THE_OPEN { (Vec::new(), words) } else { (words, Vec::new()) };
     let mut cells = vec![Cell { text: arm.decoder.clone(), small, tone: "" }];
     for metric in metrics {
         match metric.value {

@@ -270,7 +270,8 @@ mod tests {
         for arm in &summary.arms {
             let start = page.find(&format!("<th scope=\"row\">{}<", arm.decoder)).unwrap();
             let row = &page[start..][..page[start..].find("</tr>").unwrap()];
-            let mut wanted = vec![arm.law.clone(), arm.items.to_string(), percent(arm.accuracy)];
+            let mut wanted =
+                vec![arm.distribution.clone(), arm.items.to_string(), percent(arm.accuracy)];
             wanted.push(interval(arm.accuracy_interval, percent));
             wanted.extend(arm.difference.iter().map(|d| points(d.mean)));
             wanted.extend(arm.difference.iter().map(|d| interval(d.interval, points)));

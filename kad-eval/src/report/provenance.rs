@@ -6,7 +6,7 @@ use serde::Serialize;
 const ORIGINS: [(&str, &str); 6] = [
     ("base", "drawn by the base model and kept"),
     ("deferred", "underlined: drawn by the aligned model"),
-    ("sampled", "drawn from one law as a whole"),
+    ("sampled", "drawn from one distribution as a whole"),
     ("drafted", "drafted by the level of this number and accepted by all above"),
     ("corrected", "drawn by the level of this number in place of a rejected draft"),
     ("bonus", "drawn by the level of this number after a draft that it accepted whole"),

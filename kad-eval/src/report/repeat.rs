@@ -1,4 +1,5 @@
-//! What is needed to repeat a run: what was asked, of which program, on which machine, of which files.
+//! What is needed to repeat a run: what was asked, of which program, on which machine, of which
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! A made-up run for the tests: three single models, three sweeps and a random control on one task, and a
-//! second task without deferral.
+//! A made-up run for the tests: three single models, three sweeps and a random control on one task,
+//! and a second task without deferral.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ fn arm(family: &str, task: &str, correct: u64) -> Arm {
         decoder: family.to_owned(),
         family: family.to_owned(),
         parameter: None,
-        law: format!("exactly {family} at T = 0.7"),
+        distribution: format!("exactly {family} at T = 0.7"),
         task: task.to_owned(),
         items: ITEMS,
         correct,
@@ -112,7 +112,9 @@ fn sweep((family, name, members): Sweep) -> impl Iterator<Item = Arm> {
     members.iter().map(move |&(parameter, mass, correct)| Arm {
         decoder: format!("{family}, {name} {parameter}"),
         parameter: Some(parameter),
-        law: format!("exactly the mixture of base and aligned, {family} {parameter}, T = 0.7"),
+        distribution: format!(
+            "exactly the mixture of base and aligned, {family} {parameter}, T = 0.7"
+        ),
         deferral_mass: Some(mass),
         deferral_rate: Some(mass * 1.01),
         passes_per_token: BTreeMap::from([

@@ -17,8 +17,8 @@ pub(super) const GRID: RGBColor = rgb(0xdd_dddd);
 /// For what belongs to no model and no family.
 pub(super) const GREY: RGBColor = rgb(0x66_6666);
 
-/// Near Okabe and Ito's hues (jfly.uni-koeln.de/color), moved until all stand out from the paper and
-/// from each other, also without red or green cones; the tests say by how much. Grey is last.
+/// Near Okabe and Ito's hues (jfly.uni-koeln.de/color), moved until all stand out from the paper
+/// and from each other, also without red or green cones; the tests say by how much. Grey is last.
 pub(super) const COLOURS: [RGBColor; 7] = [
     rgb(0x0f_62ca),
     rgb(0xb7_4018),

@@ -32,12 +32,13 @@ pub(super) struct Widths {
 
 impl Widths {
     pub(super) fn of(profile: &Profile) -> Self {
-        let laws = profile.candidates.iter().filter_map(|candidate| match &candidate.cost {
-            Cost::Law { times, .. } => Some((&candidate.name, times)),
-            Cost::Lookup { .. } | Cost::Tree { .. } => None,
-        });
+        let distributions =
+            profile.candidates.iter().filter_map(|candidate| match &candidate.cost {
+                Cost::Distribution { times, .. } => Some((&candidate.name, times)),
+                Cost::Lookup { .. } | Cost::Tree { .. } => None,
+            });
         let curve = |(name, times): (&String, _)| WidthCurve::of(name, times, profile.context);
-        Self { context: profile.context, curves: laws.filter_map(curve).collect() }
+        Self { context: profile.context, curves: distributions.filter_map(curve).collect() }
     }
 }
 

@@ -45,8 +45,8 @@ struct Outcome {
 }
 
 impl Arm<'_> {
-    /// Decodes or scores one item from fresh sessions: its result depends on nothing that ran before.
-    /// `None` if the user interrupted.
+    /// Decodes or scores one item from fresh sessions: its result depends on nothing that ran
+    /// before. `None` if the user interrupted.
     pub(super) fn decode(
         &self,
         seed: u64,
@@ -89,7 +89,7 @@ impl Arm<'_> {
         let kind = &self.plan.kind;
         let Outcome { prompt_tokens, generated, score, answer, spans } = outcome;
         let Generated { tokens: made, steps, rounds, stop, remarks } = generated;
-        let decides = matches!(kind.law(), DecoderKind::Deferral { .. });
+        let decides = matches!(kind.distribution(), DecoderKind::Deferral { .. });
         let written = score.is_none();
         let mass = match &score {
             Some(score) => score.deferral_mass,
@@ -149,7 +149,7 @@ impl Arm<'_> {
         Ok(outcome)
     }
 
-    /// Asks the decoder's law for the probability of every option.
+    /// Asks the decoder's distribution for the probability of every option.
     fn choose(&self, models: &Models, asked: &Asked<'_>) -> Result<Outcome> {
         let (kind, item) = (&self.plan.kind, asked.item);
         let speaker = models::speaker(kind, models);
@@ -164,7 +164,7 @@ impl Arm<'_> {
         Ok(Outcome { prompt_tokens, answer, score: Some(score), ..Outcome::stopped(SCORED) })
     }
 
-    /// Asks the decoder's law for the probability of the item's text.
+    /// Asks the decoder's distribution for the probability of the item's text.
     fn read(&self, models: &Models, item: &Item) -> Result<Outcome> {
         let speaker = models::speaker(&self.plan.kind, models);
         let mut predictor = score::predictor(self.plan, models, &self.rules)?;
@@ -238,8 +238,8 @@ impl Generated {
     }
 }
 
-/// The draws of each turn begin anew, so that they do not depend on how many the turn before took: the
-/// executions of one law take different numbers.
+/// The draws of each turn begin anew, so that they do not depend on how many the turn before took:
+/// the executions of one distribution take different numbers.
 fn turn_seed(seed: u64, turn: usize) -> u64 {
     seed.wrapping_add(turn as u64)
 }
@@ -248,7 +248,8 @@ fn deferred(made: &[Emitted]) -> u64 {
     made.iter().filter(|t| t.origin == Origin::Deferred).count() as u64
 }
 
-/// The text cut where the origin or its level changes. Special tokens are shown as they are written.
+/// The text cut where the origin or its level changes. Special tokens are shown as they are
+/// written.
 fn spans(made: &[Emitted], speaker: &Model) -> Vec<Span> {
     let mut stream = speaker.tokenizer.stream_with_special();
     let mut spans: Vec<Span> = Vec::new();

@@ -7,9 +7,9 @@ use crate::config::{DecoderKind, Experiment};
 use crate::models::{self, Models};
 use crate::task::{Grading, Item, Task};
 
-/// How many prompts of `task` each decoder of the experiment cannot read, in their order. Replies to
-/// earlier turns are not written yet, so conversations may turn out longer; what cannot be made is left
-/// out, its items fail.
+/// How many prompts of `task` each decoder of the experiment cannot read, in their order. Replies
+/// to earlier turns are not written yet, so conversations may turn out longer; what cannot be made
+/// is left out, its items fail.
 pub(crate) fn too_long(experiment: &Experiment, models: &Models, task: &Task) -> Vec<usize> {
     // Which prompts there are depends on the model that speaks.
     let mut known: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -29,9 +29,10 @@ pub(crate) fn too_long(experiment: &Experiment, models: &Models, task: &Task) ->
     experiment.decoders.iter().map(|plan| &plan.kind).map(count).collect()
 }
 
-/// The tokens that the context of the decoder holds. Options are read by its law alone, without drafts.
+/// The tokens that the context of the decoder holds. Options are read by its distribution alone,
+/// without drafts.
 fn context(kind: &DecoderKind, models: &Models, task: &Task) -> usize {
-    let kind = if written(task) { kind } else { kind.law() };
+    let kind = if written(task) { kind } else { kind.distribution() };
     let all = kind.models().into_iter().map(|name| models[name].details.context_len);
     all.min().unwrap_or(0)
 }
@@ -40,8 +41,8 @@ fn written(task: &Task) -> bool {
     matches!(task.grading, Grading::Speed | Grading::Answer(_))
 }
 
-/// The tokens that must fit: a prompt and one more, or an option but its last token, behind which nothing
-/// is asked. None of a text that is scored: it is read in windows.
+/// The tokens that must fit: a prompt and one more, or an option but its last token, behind which
+/// nothing is asked. None of a text that is scored: it is read in windows.
 fn needed(kind: &DecoderKind, models: &Models, task: &Task, item: &Item) -> Option<usize> {
     if task.grading == Grading::Text {
         return None;

@@ -137,8 +137,8 @@ impl RunFolder {
     /// # Errors
     /// If the disk is full or the folder is gone.
     pub(crate) fn write(&self, name: &str, contents: &str) -> Result<()> {
-        // Shards write the same plan at the same time, and on two machines two processes can have one
-        // number.
+        // Shards write the same plan at the same time, and on two machines two processes can have
+        // one number.
         let who = self.shard.map_or("whole".to_owned(), Shard::word);
         let temporary = self.path.join(format!(".{name}.{who}.{}.new", std::process::id()));
         let path = self.path.join(name);

@@ -1,9 +1,9 @@
 //! How long the rest of a run takes, from what its first items took.
 //!
-//! A long run says so once every decoder has done an item, and not before the first one: the run's own
-//! items are the one measurement that costs nothing, whose prompts are the real ones, and that no record
-//! can be touched by; a short run does not pay for it at all. Whoever wants to know before anything is
-//! decoded asks for `--dry-run`, which times passes.
+//! A long run says so once every decoder has done an item, and not before the first one: the run's
+//! own items are the one measurement that costs nothing, whose prompts are the real ones, and that
+//! no record can be touched by; a short run does not pay for it at all. Whoever wants to know
+//! before anything is decoded asks for `--dry-run`, which times passes.
 
 use super::tally::{Arm, Tally};
 use super::{Caches, plan::Plan};
@@ -14,8 +14,8 @@ use crate::task::{Grading, Task};
 /// A run that may take longer than this says so.
 const LONG: f64 = 60.0;
 
-/// How items are asked: what the items of one task take says something about those of another one that
-/// is asked likewise, and nothing about the others.
+/// How items are asked: what the items of one task take says something about those of another one
+/// that is asked likewise, and nothing about the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
     Written,
@@ -157,7 +157,8 @@ mod tests {
         Forecast { manners: manners.to_vec(), open, caches, jobs }
     }
 
-    /// By hand: 9 left of 0.5 s and 8 left of 2 s each, and a second task of 10 items that has not begun.
+    /// By hand: 9 left of 0.5 s and 8 left of 2 s each, and a second task of 10 items that has not
+    /// begun.
     #[test]
     fn the_rest_is_what_is_left_times_what_items_took() {
         let arms =

@@ -18,8 +18,8 @@ pub(crate) struct Held {
     pub(crate) exists: bool,
     /// What is asked for, and of that what is done.
     pub(crate) tally: Tally,
-    /// Seconds and tokens of all that is done of the whole run, also by other shards: what they took
-    /// says what the rest takes.
+    /// Seconds and tokens of all that is done of the whole run, also by other shards: what they
+    /// took says what the rest takes.
     pub(crate) whole: Tally,
 }
 

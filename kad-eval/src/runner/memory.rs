@@ -16,8 +16,8 @@ pub(crate) struct Caches {
     pub(crate) tokens: usize,
 }
 
-/// The most that one of the decoders needs at a time. Prompts that cannot be made are left out: their
-/// items fail.
+/// The most that one of the decoders needs at a time. Prompts that cannot be made are left out:
+/// their items fail.
 pub(crate) fn caches(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Caches {
     let longest = prompts::longest(tasks);
     // Which prompts there are depends on the model that speaks.
@@ -75,7 +75,7 @@ impl Text {
 fn sessions(kind: &DecoderKind) -> Vec<&str> {
     match kind {
         DecoderKind::Chain(chain) => {
-            chain.parts().into_iter().flat_map(|part| part.law.models()).collect()
+            chain.parts().into_iter().flat_map(|part| part.distribution.models()).collect()
         }
         other => other.models(),
     }

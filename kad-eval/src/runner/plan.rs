@@ -110,8 +110,8 @@ impl<'p> Plan<'p> {
         spot.map_or(1, |spot| self.tasks[spot.task].items[spot.item].turns.len().max(1))
     }
 
-    /// The items that `records`, those of the run's own file, finish. Refuses records that this plan or this
-    /// shard did not make: every number is computed from them.
+    /// The items that `records`, those of the run's own file, finish. Refuses records that this
+    /// plan or this shard did not make: every number is computed from them.
     ///
     /// # Errors
     /// The first such record, with its line.
@@ -123,7 +123,8 @@ impl<'p> Plan<'p> {
         Ok(seen)
     }
 
-    /// The place of `record`, which stands in this line of a file, of this shard if of one; it is `seen` then.
+    /// The place of `record`, which stands in this line of a file, of this shard if of one; it is
+    /// `seen` then.
     fn check(
         &self,
         record: &Record,
@@ -158,9 +159,9 @@ impl<'p> Plan<'p> {
         })
     }
 
-    /// Adds to `records` what other files of the folder hold of this plan's jobs: those of shards, or for a
-    /// shard those of the others and of whole runs. What is `done` already is left out, what is found is
-    /// done then. One record at a time: there may be as many as memory holds.
+    /// Adds to `records` what other files of the folder hold of this plan's jobs: those of shards,
+    /// or for a shard those of the others and of whole runs. What is `done` already is left out,
+    /// what is found is done then. One record at a time: there may be as many as memory holds.
     ///
     /// # Errors
     /// If a file cannot be read or holds records of another plan.

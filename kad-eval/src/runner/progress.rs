@@ -1,4 +1,5 @@
-//! How far a run is: on a terminal a bar with a line for each decoder, elsewhere a line now and then.
+//! How far a run is: on a terminal a bar with a line for each decoder, elsewhere a line now and
+//! then.
 
 use std::time::{Duration, Instant};
 
@@ -121,8 +122,8 @@ fn line(tally: &Tally, task: &str, arms: &[Arm]) -> String {
     format!("{}/{} items × decoders, {task}: {done}/{items}", tally.finished(), tally.items())
 }
 
-/// The task at hand, and below it what each of its decoders has done and still needs, in as many lines as
-/// the screen, of so many columns and rows, has room for beside the bar.
+/// The task at hand, and below it what each of its decoders has done and still needs, in as many
+/// lines as the screen, of so many columns and rows, has room for beside the bar.
 fn lines(
     task: &str,
     arms: &[(&str, Arm)],

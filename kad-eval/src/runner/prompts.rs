@@ -32,8 +32,8 @@ pub(crate) fn typical(task: &Task) -> Option<&Item> {
     (!all.is_empty()).then(|| *all.select_nth_unstable_by_key(middle, |item| bytes(item)).1)
 }
 
-/// What a decoder reads of `item` before it writes, all turns without the replies between them; of a
-/// text that is scored, the text.
+/// What a decoder reads of `item` before it writes, all turns without the replies between them; of
+/// a text that is scored, the text.
 ///
 /// # Errors
 /// If the chat template or the tokenizer refuses it.

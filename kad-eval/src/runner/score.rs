@@ -1,15 +1,15 @@
-//! What a decoder's law says about texts that are given: options, or a whole file.
+//! What a decoder's distribution says about texts that are given: options, or a whole file.
 //!
-//! A decoder is a law over next tokens, whatever draws them: a deferral mixture has a probability for
-//! every option although neither of its models has it, and a chain has its target's. So options are
-//! scored by `Σ log π(tᵢ | prompt, t₁ … tᵢ₋₁)` under the decoder's own settings, temperature and cuts
-//! included.
+//! A decoder is a distribution over next tokens, whatever draws them: a deferral mixture has a
+//! probability for every option although neither of its models has it, and a chain has its
+//! target's. So options are scored by `Σ log π(tᵢ | prompt, t₁ … tᵢ₋₁)` under the decoder's own
+//! settings, temperature and cuts included.
 
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use kad_backends::Tokenizer;
-use kad_core::{Law, Predictor, TokenId};
+use kad_core::{Distribution, Predictor, TokenId};
 
 use super::INTERRUPTED;
 use crate::config::{DecoderKind, DecoderPlan, Part};
@@ -17,10 +17,10 @@ use crate::models::{self, Model, Models, Prompt, Rules};
 use crate::record::Scored;
 use crate::task::{Grading, Item, Task, letter};
 
-/// Laws that one pass gives: bounds the memory of long texts, as rows of logits.
+/// Distributions that one pass gives: bounds the memory of long texts, as rows of logits.
 const CHUNK: usize = 64;
 
-/// Log-probabilities in nats; minus infinity where the law excludes a text.
+/// Log-probabilities in nats; minus infinity where the distribution excludes a text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Score {
     log_probs: Vec<f64>,
@@ -31,8 +31,8 @@ pub(super) struct Score {
 }
 
 impl Score {
-    /// Of no text: no token was asked for, so none was deferred. (With no mass at all the sum over the
-    /// items of a decoder that defers would have none.)
+    /// Of no text: no token was asked for, so none was deferred. (With no mass at all the sum over
+    /// the items of a decoder that defers would have none.)
     pub(super) fn nothing() -> Self {
         Self { deferral_mass: Some(0.0), ..Self::default() }
     }
@@ -44,8 +44,8 @@ impl Score {
         Some(letter(best.0))
     }
 
-    /// The share of the right options in the probability of all; none where items are right or wrong.
-    /// If all are impossible, that share is 0.
+    /// The share of the right options in the probability of all; none where items are right or
+    /// wrong. If all are impossible, that share is 0.
     pub(super) fn points(&self, task: &Task, item: &Item) -> Option<f64> {
         if task.grading != Grading::RightMass {
             return None;
@@ -77,7 +77,7 @@ impl Score {
     }
 }
 
-/// The law of a decoder, along texts: its own, or of a chain the target's.
+/// The distribution of a decoder, along texts: its own, or of a chain the target's.
 ///
 /// # Errors
 /// If a backend cannot start a session.
@@ -90,7 +90,7 @@ pub(crate) fn predictor<'m>(
         DecoderKind::Chain(chain) => chain.target.clone(),
         kind => Part {
             name: plan.name.clone(),
-            law: Box::new(kind.clone()),
+            distribution: Box::new(kind.clone()),
             sampling: plan.sampling.clone(),
         },
     };
@@ -106,8 +106,8 @@ pub(super) struct Continuations {
 
 /// The item's options behind `prompt`.
 ///
-/// Each text is tokenised whole, because that is how a model reads it; where a token spans the end of
-/// the prompt in one of them, scoring begins before it in all.
+/// Each text is tokenised whole, because that is how a model reads it; where a token spans the end
+/// of the prompt in one of them, scoring begins before it in all.
 ///
 /// # Errors
 /// If the tokenizer fails, or an option adds no token.
@@ -150,7 +150,7 @@ pub(super) fn options(
     texts: &Continuations,
 ) -> Result<Option<Score>> {
     let longest = texts.texts.iter().map(Vec::len).max().unwrap_or(0);
-    // The law after the last token is not asked for.
+    // The distribution after the last token is not asked for.
     if longest.saturating_sub(1) > predictor.context_len() {
         return Ok(None);
     }
@@ -176,8 +176,8 @@ pub(super) fn text(
 }
 
 /// Bytes of `text` behind its first token, which is not scored: all of them if that is one that the
-/// tokenizer puts before every text. A space that the text does not have and the tokenizer puts before it,
-/// as those of SentencePiece do, is none of them.
+/// tokenizer puts before every text. A space that the text does not have and the tokenizer puts
+/// before it, as those of SentencePiece do, is none of them.
 fn scored_bytes(text: &str, tokens: &[TokenId], tokenizer: &Tokenizer) -> Result<u64> {
     let own = tokenizer.encode(text, false)?;
     let Some(&first) = own.first() else { return Ok(0) };
@@ -190,8 +190,8 @@ fn scored_bytes(text: &str, tokens: &[TokenId], tokenizer: &Tokenizer) -> Result
     Ok(text.len().saturating_sub(first.len() - space) as u64)
 }
 
-/// A text that is longer than the context is read in windows, each of which begins with the last token
-/// of the one before.
+/// A text that is longer than the context is read in windows, each of which begins with the last
+/// token of the one before.
 fn in_windows(predictor: &mut dyn Predictor, tokens: &[TokenId]) -> Result<Score> {
     let mut total = Score::nothing();
     let (mut nats, window) = (0.0, predictor.context_len().max(2));
@@ -210,7 +210,7 @@ fn in_windows(predictor: &mut dyn Predictor, tokens: &[TokenId]) -> Result<Score
 /// `Σ log π(tᵢ | t₁ … tᵢ₋₁)` over the tokens behind the first `from`, which are the prompt.
 fn along(predictor: &mut dyn Predictor, text: &[TokenId], from: usize) -> Result<Score> {
     predictor.begin(from);
-    let mut law = Law::default();
+    let mut distribution = Distribution::default();
     let (mut nats, mut mass) = (0.0, None);
     for start in (from..text.len()).step_by(CHUNK) {
         if INTERRUPTED.load(Ordering::Relaxed) {
@@ -221,8 +221,8 @@ fn along(predictor: &mut dyn Predictor, text: &[TokenId], from: usize) -> Result
         let context = &text[..end - 1];
         predictor.follow(context, end - start).context("cannot score the text")?;
         for (len, &token) in (start..end).zip(&text[start..]) {
-            predictor.law(context, len, &mut law)?;
-            nats += law.prob(token).ln();
+            predictor.distribution(context, len, &mut distribution)?;
+            nats += distribution.prob(token).ln();
             if let Some(deferred) = predictor.deferral_mass() {
                 *mass.get_or_insert(0.0) += deferred;
             }

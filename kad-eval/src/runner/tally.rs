@@ -1,5 +1,5 @@
-//! What every decoder has done on every task, and what it took: progress, forecasts and dry runs are
-//! functions of it.
+//! What every decoder has done on every task, and what it took: progress, forecasts and dry runs
+//! are functions of it.
 
 use super::PROMPT_TOO_LONG;
 use super::plan::Plan;
@@ -95,8 +95,8 @@ impl Tally {
     }
 }
 
-/// How much longer the text of `record` could have been: where nothing is written it is as long as it
-/// is.
+/// How much longer the text of `record` could have been: where nothing is written it is as long as
+/// it is.
 fn stretch(record: &Record, most: u64) -> f64 {
     let written = record.scored.is_none() && record.stop != PROMPT_TOO_LONG;
     match written {

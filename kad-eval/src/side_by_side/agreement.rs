@@ -62,8 +62,8 @@ fn best(row: &[f32]) -> Option<usize> {
     (0..row.len()).reduce(|best, at| if row[at] > row[best] { at } else { best })
 }
 
-/// Every model that has a [`reference()`] against it, along the prompts that `asked` makes for that; None
-/// if the user interrupted.
+/// Every model that has a [`reference()`] against it, along the prompts that `asked` makes for
+/// that; None if the user interrupted.
 ///
 /// # Errors
 /// If a model fails.
@@ -110,10 +110,11 @@ fn rows(model: &Model, text: &[TokenId]) -> Result<Vec<Vec<f32>>> {
     Ok(rows.map(<[f32]>::to_vec).collect())
 }
 
-/// The model that the baseline's tokens come from: of a composed law the one that speaks for it.
+/// The model that the baseline's tokens come from: of a composed distribution the one that speaks
+/// for it.
 pub(super) fn of_baseline(experiment: &Experiment) -> Option<&str> {
     let plan = experiment.decoders.iter().find(|plan| plan.name == experiment.baseline)?;
-    plan.kind.law().models().pop()
+    plan.kind.distribution().models().pop()
 }
 
 /// The model that `name` is compared with: one of the same weights, the baseline's if it is one of

@@ -53,8 +53,8 @@ pub(crate) struct Measured {
     /// How often each pass was measured; the first time, which fills caches, is not among them.
     pub(crate) rounds: usize,
     pub(crate) models: BTreeMap<String, OfModel>,
-    /// Logits, by model; none until all passes are measured. Those that others are compared with are
-    /// not among them.
+    /// Logits, by model; none until all passes are measured. Those that others are compared with
+    /// are not among them.
     pub(crate) agreement: Option<BTreeMap<String, Agreement>>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct OfModel {
     pub(crate) resident_bytes: Option<u64>,
     /// Of its matrices as it keeps them, or of its files where that is not known.
     pub(crate) weight_bytes: u64,
-    /// Of a pass and the laws after its tokens, by width.
+    /// Of a pass and the distributions after its tokens, by width.
     pub(crate) passes: Vec<PassTime>,
 }
 

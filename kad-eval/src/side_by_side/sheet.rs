@@ -208,7 +208,7 @@ fn gap(row: &Row, rows: &Rows) -> Cell {
 fn notes(rows: &Rows) -> Vec<String> {
     let reference = rows.reference.as_deref().unwrap_or(NONE);
     vec![
-        "T(k): median of a pass over k tokens with the laws after each of them. Passes over one token \
+        "T(k): median of a pass over k tokens with the distributions after each of them. Passes over one token \
          follow each other, as in plain decoding; wider ones each follow a pass of another model, as \
          in chains. It holds for this machine and its load alone."
             .to_owned(),

@@ -28,8 +28,8 @@ pub(crate) struct SameTexts {
     pub(crate) gaps: Option<Gaps>,
 }
 
-/// How far the two best logits of the baseline's model are apart where the others' texts first leave
-/// the baseline's.
+/// How far the two best logits of the baseline's model are apart where the others' texts first
+/// leave the baseline's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Gaps {
     pub(crate) smallest: f64,
@@ -43,8 +43,8 @@ impl Gaps {
     }
 
     /// Whether every text parts at a tie that the differences of logits along the prompts can turn:
-    /// each of two logits may be off by the worst of them. None where those differences are so large
-    /// that this would excuse anything.
+    /// each of two logits may be off by the worst of them. None where those differences are so
+    /// large that this would excuse anything.
     pub(crate) fn explained(&self, agreement: &Agreement) -> Option<bool> {
         let turned = 2.0 * agreement.worst;
         (turned <= TIE).then_some(self.largest <= turned)
@@ -106,7 +106,8 @@ fn picks_the_best(plan: &DecoderPlan, baseline: &DecoderPlan) -> bool {
     plain(plan) && plain(baseline)
 }
 
-/// After the prompt of `item` and `text`; None for composed laws, and where the context ends.
+/// After the prompt of `item` and `text`; None for composed distributions, and where the context
+/// ends.
 fn gap(
     baseline: &DecoderPlan,
     models: &Models,
@@ -114,7 +115,7 @@ fn gap(
     (task, item): Item<'_>,
     text: &[TokenId],
 ) -> Result<Option<f64>> {
-    let DecoderKind::Single { model } = baseline.kind.law() else { return Ok(None) };
+    let DecoderKind::Single { model } = baseline.kind.distribution() else { return Ok(None) };
     let task = tasks.iter().find(|other| other.name == task);
     let item = task.and_then(|task| Some((task, task.items.iter().find(|one| one.id == item)?)));
     let Some((task, item)) = item else { return Ok(None) };

@@ -7,8 +7,8 @@ use statrs::distribution::{Binomial, DiscreteCDF};
 use super::{CONFIDENCE, Interval, quantile};
 
 /// Tango's score interval for the difference of two shares on `items` paired items, of which `wins`
-/// were answered rightly by the first alone and `losses` by the second alone (Tango 1998, Statistics
-/// in Medicine 17, 891–908): every δ with |T(δ)| ≤ z₀.₉₇₅,
+/// were answered rightly by the first alone and `losses` by the second alone (Tango 1998,
+/// Statistics in Medicine 17, 891–908): every δ with |T(δ)| ≤ z₀.₉₇₅,
 ///
 /// T(δ) = (wins − losses − n·δ) / √(n·(2q + δ(1 − δ))),
 ///
@@ -143,10 +143,10 @@ mod tests {
         (0..k).map(|i| ((n - i) as f64 / (i + 1) as f64).ln()).sum()
     }
 
-    /// Airway reactivity of 21 children before and after transplantation, 1 and 7 of them changed (an
-    /// example of Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33, 2850–2875), with the
-    /// numbers that the R package ratesci has for it. What has no disagreement has a closed form, and
-    /// so has what has nothing else.
+    /// Airway reactivity of 21 children before and after transplantation, 1 and 7 of them changed
+    /// (an example of Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33, 2850–2875),
+    /// with the numbers that the R package ratesci has for it. What has no disagreement has a
+    /// closed form, and so has what has nothing else.
     #[test]
     fn tango_matches_another_program_and_closed_forms() {
         let found = tango(1, 7, 21);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     /// The share of all outcomes of 20 items that the interval covers, summed over the multinomial
-    /// law. The percentile bootstrap covers 81 % there.
+    /// distribution. The percentile bootstrap covers 81 % there.
     #[test]
     fn tango_covers_what_it_should_on_few_items() {
         let items = 20;
@@ -219,8 +219,8 @@ mod tests {
         }
     }
 
-    /// Many small losses and a few large wins: the mean is on the side of the wins, and what the sign
-    /// test would find is not what happened to it.
+    /// Many small losses and a few large wins: the mean is on the side of the wins, and what the
+    /// sign test would find is not what happened to it.
     #[test]
     fn points_are_tested_by_their_mean_not_by_their_signs() {
         let wins = (0..11).map(|i| 0.5 + 0.02 * f64::from(i));
@@ -253,10 +253,10 @@ mod tests {
     }
 
     /// Against simulation: among 1, 5 and 30 comparisons of which the others find nothing, the test
-    /// finds a difference of that size in about 80 % of 1,000 experiments of 300 items (standard error
-    /// 1.3 points). Summed over all outcomes it is 77.5, 78.1 and 78.7 %: the exact test is a little
-    /// more careful than the approximation. What a single test finds as often, one of 5 finds in 55 %
-    /// and one of 30 in 33 %.
+    /// finds a difference of that size in about 80 % of 1,000 experiments of 300 items (standard
+    /// error 1.3 points). Summed over all outcomes it is 77.5, 78.1 and 78.7 %: the exact test is a
+    /// little more careful than the approximation. What a single test finds as often, one of 5
+    /// finds in 55 % and one of 30 in 33 %.
     #[test]
     fn a_detectable_difference_is_detected() {
         let (items, discordant) = (300, 0.3);

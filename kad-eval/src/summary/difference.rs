@@ -34,8 +34,9 @@ pub(crate) struct Difference {
     /// earlier version did not keep it.
     #[serde(default = "unknown", deserialize_with = "null_is_nan")]
     pub(crate) p_adjusted: f64,
-    /// The smallest difference that so many items would show with a chance of 80 % or more, adjusted
-    /// likewise, if decoders disagreed as often as these do; none if there is no such difference.
+    /// The smallest difference that so many items would show with a chance of 80 % or more,
+    /// adjusted likewise, if decoders disagreed as often as these do; none if there is no such
+    /// difference.
     #[serde(default)]
     pub(crate) detectable: Option<f64>,
 }
@@ -112,8 +113,8 @@ impl Difference {
         found
     }
 
-    /// Of items that both sides have, by `key`; in the order of the keys, so that an interval does not
-    /// depend on that of the items. None if there is no such item.
+    /// Of items that both sides have, by `key`; in the order of the keys, so that an interval does
+    /// not depend on that of the items. None if there is no such item.
     pub(crate) fn paired<K: Ord>(
         own: impl Iterator<Item = (K, f64)>,
         other: impl Iterator<Item = (K, f64)>,

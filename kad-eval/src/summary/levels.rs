@@ -20,8 +20,8 @@ pub(crate) struct Level {
     /// Mean number of accepted tokens per draft, and its standard deviation over drafts.
     pub(crate) acceptance_length: f64,
     pub(crate) acceptance_length_deviation: f64,
-    /// `ω`: tokens that the level handed on for each token of the text. The levels above it rejected
-    /// some, and added some of their own.
+    /// `ω`: tokens that the level handed on for each token of the text. The levels above it
+    /// rejected some, and added some of their own.
     pub(crate) waste: f64,
     /// Tokens (in a tree, nodes) drafted for it for each token of the text.
     pub(crate) drafted_per_token: f64,
@@ -36,7 +36,7 @@ pub(crate) struct Time {
     pub(crate) total: f64,
     /// In the passes of each model.
     pub(crate) passes: BTreeMap<String, f64>,
-    /// Everything else: laws, rules, drafting, verification.
+    /// Everything else: distributions, rules, drafting, verification.
     pub(crate) overhead: f64,
 }
 
@@ -123,7 +123,8 @@ mod tests {
         }
     }
 
-    /// Drafts of 3 with 0, 0, 1, 3 and 3, 3 tokens accepted, by a pencil: mean 10/6, mean square 28/6.
+    /// Drafts of 3 with 0, 0, 1, 3 and 3, 3 tokens accepted, by a pencil: mean 10/6, mean square
+    /// 28/6.
     #[test]
     fn levels_are_pooled_over_records() {
         let records = [record(&[2, 1, 0, 1], 12, 8, 0.25), record(&[0, 0, 0, 2], 6, 8, 0.5)];

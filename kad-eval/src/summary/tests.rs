@@ -154,25 +154,26 @@ fn likelihoods_add_up_over_texts() {
     assert!((found.bits_per_byte - 8.0 / std::f64::consts::LN_2 / 32.0).abs() < 1e-15);
     records[1].scored.as_mut().unwrap().log_probs = vec![None];
     let excluded = read(&records);
-    assert_eq!(excluded.perplexity, f64::INFINITY, "the law excludes one of the texts");
+    assert_eq!(excluded.perplexity, f64::INFINITY, "the distribution excludes one of the texts");
     let json = serde_json::to_string(&excluded).unwrap();
     assert!(json.contains("\"perplexity\":null"), "{json}");
     assert_eq!(serde_json::from_str::<Likelihood>(&json).unwrap(), excluded);
 }
 
 #[test]
-fn laws_say_every_setting_that_shapes_them() {
-    let laws: Vec<String> = summary().arms.into_iter().map(|arm| arm.law).collect();
+fn distributions_say_every_setting_that_shapes_them() {
+    let distributions: Vec<String> =
+        summary().arms.into_iter().map(|arm| arm.distribution).collect();
     assert_eq!(
-        laws[0],
+        distributions[0],
         "exactly the mixture of m and n, KAD dual, threshold 0.25, decided at T = 1, drawn at T = 0.5, top-p 0.9"
     );
-    assert_eq!(laws[1], "exactly n at T = 0, top-p 0.9");
+    assert_eq!(distributions[1], "exactly n at T = 0, top-p 0.9");
 }
 
 proptest! {
-    /// E1: whatever was drafted and accepted, the shares of the histogram sum to 1 and their mean is
-    /// the acceptance length, over all drafts and at each level.
+    /// E1: whatever was drafted and accepted, the shares of the histogram sum to 1 and their mean
+    /// is the acceptance length, over all drafts and at each level.
     #[test]
     fn histograms_sum_to_one_and_their_mean_is_the_acceptance_length(
         texts in prop::collection::vec(

@@ -9,12 +9,21 @@ use crate::summary::{Arm, Summary};
 
 /// What stands before the metrics.
 const HEADS: [&str; 11] = [
-    "run", "run_id", "complete", "task", "decoder", "law", "exact", "folder", "jobs", "cut_off",
+    "run",
+    "run_id",
+    "complete",
+    "task",
+    "decoder",
+    "distribution",
+    "exact",
+    "folder",
+    "jobs",
+    "cut_off",
     "too_long",
 ];
 
-/// Every metric of every arm, unrounded; models have columns of their own. A run comes with its folder
-/// as the user named it: runs of one plan differ in nothing else.
+/// Every metric of every arm, unrounded; models have columns of their own. A run comes with its
+/// folder as the user named it: runs of one plan differ in nothing else.
 ///
 /// # Errors
 /// If numbers cannot be written.
@@ -44,7 +53,7 @@ fn whose((folder, run): (&str, &Summary), arm: &Arm) -> [String; HEADS.len()] {
         run.complete.to_string(),
         arm.task.clone(),
         arm.decoder.clone(),
-        arm.law.clone(),
+        arm.distribution.clone(),
         arm.exact.to_string(),
         folder.to_owned(),
         run.jobs.iter().max().map_or(String::new(), u64::to_string),

@@ -1,5 +1,5 @@
-//! ARC-Challenge (Clark et al., arXiv 1803.05457) and CommonsenseQA (Talmor et al., arXiv 1811.00937),
-//! whose files have one form.
+//! ARC-Challenge (Clark et al., arXiv 1803.05457) and CommonsenseQA (Talmor et al., arXiv
+//! 1811.00937), whose files have one form.
 
 use anyhow::{Result, anyhow};
 use serde::Deserialize;

@@ -213,7 +213,7 @@ pub(crate) const CATALOGUE: [Entry; 13] = [
     },
     Entry {
         name: "perplexity",
-        measures: "how likely the decoder's law holds a text",
+        measures: "how likely the decoder's distribution holds a text",
         metric: "perplexity per token, bits per byte",
         items: 0,
         file: None,

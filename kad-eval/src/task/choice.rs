@@ -71,7 +71,7 @@ impl Question {
         self.item(prompt, step_by_step(), reply)
     }
 
-    /// The published prompt of MMLU: the decoder's law is asked for the letters.
+    /// The published prompt of MMLU: the decoder's distribution is asked for the letters.
     fn scored(self, about: &str) -> Problem {
         let listed: Vec<String> =
             self.lettered().map(|(at, text)| format!("{at}. {text}")).collect();

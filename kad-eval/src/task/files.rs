@@ -59,12 +59,12 @@ impl fmt::Display for At {
 /// Records with their places, in the order of their files.
 pub(super) type Records<T> = Vec<(At, T)>;
 
-/// The records of `file` of the data folder, or of the tables that hold the same: a table beside it,
-/// or the hub's.
+/// The records of `file` of the data folder, or of the tables that hold the same: a table beside
+/// it, or the hub's.
 ///
 /// # Errors
-/// If no place was named or nothing is there: with where to get it. If a record is malformed: with its
-/// place.
+/// If no place was named or nothing is there: with where to get it. If a record is malformed: with
+/// its place.
 pub(super) fn records<T: DeserializeOwned>(data: Option<&Path>, file: &str) -> Result<Records<T>> {
     let get = entry(file).map_or("", |entry| entry.get);
     let found = match Place::of(data)? {

@@ -46,8 +46,8 @@ impl Frame {
 }
 
 impl Form {
-    /// The part of a reply that is one: without a chat template a model may go on with a question of
-    /// its own, whose answer is not asked for. Nothing is left of a reply that begins with one.
+    /// The part of a reply that is one: without a chat template a model may go on with a question
+    /// of its own, whose answer is not asked for. Nothing is left of a reply that begins with one.
     pub(crate) fn cut(self, reply: &str) -> &str {
         let stop = match self {
             Form::Plain(frame) if !frame.stop.is_empty() => frame.stop,

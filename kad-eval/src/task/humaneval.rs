@@ -1,5 +1,5 @@
-//! HumanEval (Chen et al., arXiv 2107.03374): heads of Python functions, for measuring speed. Nothing
-//! that a model writes is run.
+//! HumanEval (Chen et al., arXiv 2107.03374): heads of Python functions, for measuring speed.
+//! Nothing that a model writes is run.
 
 use std::path::Path;
 

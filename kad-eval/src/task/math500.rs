@@ -1,5 +1,5 @@
-//! MATH-500: five hundred problems of MATH (Hendrycks et al., arXiv 2103.03874; the selection is that
-//! of Lightman et al., arXiv 2305.20050).
+//! MATH-500: five hundred problems of MATH (Hendrycks et al., arXiv 2103.03874; the selection is
+//! that of Lightman et al., arXiv 2305.20050).
 
 use std::path::Path;
 

@@ -85,11 +85,12 @@ pub(crate) enum Grading {
     Speed,
     /// The text gives the gold answer.
     Answer(Extractor),
-    /// Nothing is written. The option that the decoder's law holds for likeliest is right.
+    /// Nothing is written. The option that the decoder's distribution holds for likeliest is right.
     Options,
     /// Nothing is written. Points are the share of the right options in the probability of all.
     RightMass,
-    /// Nothing is written. The text of the item is read, and how likely the decoder's law holds it.
+    /// Nothing is written. The text of the item is read, and how likely the decoder's distribution
+    /// holds it.
     Text,
 }
 

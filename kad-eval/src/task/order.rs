@@ -10,8 +10,8 @@ use super::{Opening, Problem};
 use crate::config::TaskSet;
 use crate::failure::WrongRequest;
 
-/// The numbers below `count` in an order that `seed` and `what` decide: by the digest of each, so that
-/// it depends on no generator.
+/// The numbers below `count` in an order that `seed` and `what` decide: by the digest of each, so
+/// that it depends on no generator.
 pub(super) fn shuffled(count: usize, seed: u64, what: &[&str]) -> Vec<usize> {
     let digest = |index: usize| {
         let mut hasher = Sha256::new();
@@ -28,8 +28,8 @@ pub(super) fn shuffled(count: usize, seed: u64, what: &[&str]) -> Vec<usize> {
     order
 }
 
-/// Problems of several groups in turn, each group in its own order, so that the first few are of every
-/// group. `group` numbers the groups.
+/// Problems of several groups in turn, each group in its own order, so that the first few are of
+/// every group. `group` numbers the groups.
 pub(super) fn in_turn(problems: Vec<Problem>, group: impl Fn(&Problem) -> usize) -> Vec<Problem> {
     let mut seen: Vec<usize> = Vec::new();
     let mut placed: Vec<(usize, usize, Problem)> = problems

@@ -1,4 +1,4 @@
-//! How likely a decoder's law holds a text: the perplexity of a file.
+//! How likely a decoder's distribution holds a text: the perplexity of a file.
 
 use anyhow::{Result, bail};
 
@@ -28,7 +28,8 @@ pub(super) fn load(plan: &TextPlan) -> Result<Set> {
 }
 
 /// Consecutive pieces of at most `most` bytes: up to the last line break, else the last space, else
-/// the last whole character. A single character may be longer. Pieces of nothing but space are left out.
+/// the last whole character. A single character may be longer. Pieces of nothing but space are left
+/// out.
 fn pieces(text: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;

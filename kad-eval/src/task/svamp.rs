@@ -30,8 +30,9 @@ enum Answer {
     Text(String),
 }
 
-/// The published file, `SVAMP.json`: all 1,000 problems. The hub's `ChilleD/SVAMP` has 700 of them in a
-/// train split and 300 in a test split; put together in the order of their numbers they are the file.
+/// The published file, `SVAMP.json`: all 1,000 problems. The hub's `ChilleD/SVAMP` has 700 of them
+/// in a train split and 300 in a test split; put together in the order of their numbers they are
+/// the file.
 pub(super) fn load(data: Option<&Path>) -> Result<Set> {
     let mut entries: Records<Entry> = files::records(data, "svamp/SVAMP.json")?;
     files::distinct(&entries, |entry| entry.id.clone())?;

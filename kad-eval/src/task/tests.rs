@@ -1,4 +1,5 @@
-//! Sets as their files have them, written by hand; the prompts, worked examples and orders that follow.
+//! Sets as their files have them, written by hand; the prompts, worked examples and orders that
+//! follow.
 
 use std::path::Path;
 
@@ -361,8 +362,8 @@ fn a_plain_reply_ends_where_the_model_asks_itself() {
     }
 }
 
-/// What is made up is not read as the answer, also where the prompt has its own head and where nothing
-/// stands before it.
+/// What is made up is not read as the answer, also where the prompt has its own head and where
+/// nothing stands before it.
 #[test]
 fn the_answer_to_a_question_of_its_own_is_no_answer() {
     let line = serde_json::json!({"question": "1 + 1?", "answer": "#### 2"}).to_string();

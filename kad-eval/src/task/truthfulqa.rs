@@ -1,4 +1,5 @@
-//! TruthfulQA (Lin et al., arXiv 2109.07958), multiple choice: mc1 has one true option, mc2 several.
+//! TruthfulQA (Lin et al., arXiv 2109.07958), multiple choice: mc1 has one true option, mc2
+//! several.
 //!
 //! The published file lists true options first, so their order is the seed's. (The KAD experiments
 //! leave it as it is: the gold answer is then always A, and what is measured is a liking for A.)
@@ -39,8 +40,8 @@ struct Entry {
     mc2_targets: Targets,
 }
 
-/// Options, each with 1 if it is true and 0 if not: side by side in the authors' file, in two lists in
-/// the hub's.
+/// Options, each with 1 if it is true and 0 if not: side by side in the authors' file, in two lists
+/// in the hub's.
 #[derive(Deserialize)]
 #[serde(
     untagged,

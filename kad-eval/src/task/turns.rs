@@ -33,8 +33,8 @@ impl Line {
     }
 }
 
-/// The published file of Spec-Bench: one part, or all of them in turn, so that the first few items are
-/// of every kind.
+/// The published file of Spec-Bench: one part, or all of them in turn, so that the first few items
+/// are of every kind.
 pub(super) fn spec_bench(part: Option<&str>, data: Option<&Path>) -> Result<Set> {
     let index =
         |category: &str| SPEC_BENCH_PARTS.iter().position(|part| *part == category).unwrap_or(0);

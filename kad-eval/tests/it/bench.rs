@@ -45,8 +45,8 @@ fn compared(temperature: &str) -> Vec<Value> {
     found["decoders"].as_array().unwrap().iter().map(|arm| arm["same_text"].clone()).collect()
 }
 
-/// Greedy texts are plain decoding's whatever verifies; sampled ones by shared uniforms only, and only
-/// those are said to be.
+/// Greedy texts are plain decoding's whatever verifies; sampled ones by shared uniforms only, and
+/// only those are said to be.
 #[test]
 fn texts_that_must_be_those_of_plain_decoding_are() {
     let all = |same: &Value| {

@@ -1,4 +1,5 @@
-//! Chains in experiment files: every mistake with its place, and what a run of chains leaves behind.
+//! Chains in experiment files: every mistake with its place, and what a run of chains leaves
+//! behind.
 
 use std::fs;
 
@@ -75,19 +76,23 @@ fn names_of_drafts_and_targets_are_looked_up_and_the_nearest_is_offered() {
     broken("target = \"dual\"", "target = \"duel\"").fails(2, &["did you mean `dual`?", "^^^"]);
     broken("early_exit_of = \"base\"", "early_exit_of = \"bass\"")
         .fails(2, &["unknown model with a source `bass`", "did you mean `base`?", "^^^"]);
-    let two_laws = CHAINS
+    let two_distributions = CHAINS
         .replace("name = \"dual\"", "name = \"aligned\"")
         .replace("target = \"dual\"", "target = \"aligned\"");
-    Lab::new(&two_laws)
+    Lab::new(&two_distributions)
         .run(&[])
-        .fails(2, &["`aligned` names a model and a decoder that is another law", "^^^"]);
+        .fails(2, &["`aligned` names a model and a decoder that is another distribution", "^^^"]);
 }
 
 #[test]
 fn chains_are_not_parts_of_chains_and_circles_are_shown() {
     broken("target = \"base\"", "target = \"three\"").fails(
         2,
-        &["`three` is a chain, and chains are made of laws", "^^^", "write its levels into"],
+        &[
+            "`three` is a chain, and chains are made of distributions",
+            "^^^",
+            "write its levels into",
+        ],
     );
     broken("target = \"base\"", "target = \"two\"")
         .fails(2, &["`two` is a part of itself", "experiment.toml:", "^^^"]);
@@ -218,7 +223,8 @@ fn numbers(values: &Value) -> Vec<u64> {
 }
 
 /// Sums of the records against each other and against the summary: tokens by origin are the text,
-/// drafts by length are the accepted tokens, what the target emitted is the text, time has no holes.
+/// drafts by length are the accepted tokens, what the target emitted is the text, time has no
+/// holes.
 #[test]
 fn records_and_summary_of_chains_add_up() {
     let lab = Lab::new(CHAINS);
@@ -308,7 +314,7 @@ fn a_model_with_two_parts_has_one_session() {
     assert_eq!(seen, 3);
 }
 
-/// The law is said to be approximate in the table, the summary and by `kad generate`.
+/// The distribution is said to be approximate in the table, the summary and by `kad generate`.
 #[test]
 fn a_lenient_chain_is_called_approximate_everywhere() {
     let lenient = "draft = \"first\", length = 3, verifier = \"lenient\", leniency = 0.25";
@@ -319,17 +325,25 @@ fn a_lenient_chain_is_called_approximate_everywhere() {
     let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     let arms = summary["arms"].as_array().unwrap();
-    let law = |name: &str| arms.iter().find(|arm| arm["decoder"] == name).unwrap();
-    assert_eq!((&law("two")["law"], &law("two")["exact"]), (&words.into(), &false.into()));
-    assert!(law("three")["law"].as_str().unwrap().starts_with("exactly the mixture of base"));
-    assert_eq!(law("three")["exact"], true);
+    let distribution = |name: &str| arms.iter().find(|arm| arm["decoder"] == name).unwrap();
+    assert_eq!(
+        (&distribution("two")["distribution"], &distribution("two")["exact"]),
+        (&words.into(), &false.into())
+    );
+    assert!(
+        distribution("three")["distribution"]
+            .as_str()
+            .unwrap()
+            .starts_with("exactly the mixture of base")
+    );
+    assert_eq!(distribution("three")["exact"], true);
     let file = lab.path().join("experiment.toml");
     let args = ["generate", "--experiment", file.to_str().unwrap(), "--decoder", "two", "Tom"];
     let ran = kad(&[&args[..], &["--max-new-tokens", "5"]].concat());
     assert!(ran.stderr.contains(words), "{}", ran.stderr);
     let json: Value =
         serde_json::from_str(&kad(&[&args[..], &["--json"]].concat()).succeeds()).unwrap();
-    assert_eq!(json["law"], words);
+    assert_eq!(json["distribution"], words);
 }
 
 /// Drafted and verified at one uniform per place, the text is that of plain decoding.

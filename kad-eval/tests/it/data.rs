@@ -11,7 +11,8 @@ use crate::kad::{Lab, SMALL, command};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Where the hub keeps each set of `tests/tables/tables`: repository and folder, from the sets' pages.
+/// Where the hub keeps each set of `tests/tables/tables`: repository and folder, from the sets'
+/// pages.
 const PLACES: [(&str, &str, &str); 7] = [
     ("gsm8k", "openai/gsm8k", "main/"),
     ("svamp", "ChilleD/SVAMP", "data/"),

@@ -1,5 +1,5 @@
-//! What `kad run` says before and while it decodes: dry runs, forecasts, warnings, plans that cannot be
-//! meant.
+//! What `kad run` says before and while it decodes: dry runs, forecasts, warnings, plans that
+//! cannot be meant.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -90,8 +90,8 @@ fn items_that_are_done_are_the_measure() {
     assert_eq!((&finished["done"], &finished["shard"]), (&9.into(), &"1/2".into()));
 }
 
-/// Every text goes on to its limit, so the estimate is of exactly what is then done: within a factor,
-/// because a busy machine is not as fast at one time as at another.
+/// Every text goes on to its limit, so the estimate is of exactly what is then done: within a
+/// factor, because a busy machine is not as fast at one time as at another.
 #[test]
 fn estimated_times_are_of_the_right_size() {
     let toml = SMALL
@@ -222,7 +222,8 @@ fn a_long_run_says_how_long_and_a_short_one_does_not() {
     let short = Lab::new(SMALL).run(&[]);
     assert!(!short.stderr.contains("decoders left"), "{}", short.stderr);
     short.succeeds();
-    // The oracle in f64, to the limit of texts: minutes, of which the test waits for the first items.
+    // The oracle in f64, to the limit of texts: minutes, of which the test waits for the first
+    // items.
     let toml = SMALL
         .replace("items = 6", "items = 600")
         .replace(

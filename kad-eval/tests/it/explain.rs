@@ -41,16 +41,19 @@ fn distance(p: &[f64], q: &[f64]) -> f64 {
 }
 
 /// `π`, its distances and the acceptance from the deferred set, by the formulas.
-fn check_law(answer: &Value, p: &[f64], q: &[f64], d: &[f64]) {
+fn check_distribution(answer: &Value, p: &[f64], q: &[f64], d: &[f64]) {
     let mass: f64 = p.iter().zip(d).map(|(p, d)| p * d).sum();
-    let law: Vec<f64> = (0..p.len()).map(|y| (1.0 - d[y]) * p[y] + q[y] * mass).collect();
+    let distribution: Vec<f64> = (0..p.len()).map(|y| (1.0 - d[y]) * p[y] + q[y] * mass).collect();
     close(answer, "mass", mass);
     close(answer, "value", p.iter().zip(d).map(|(&p, d)| d * surprisal(p)).sum());
-    close(answer, "tv_base", distance(&law, p));
-    close(answer, "tv_aligned", distance(&law, q));
-    close(answer, "acceptance", law.iter().zip(q).map(|(a, b)| a.min(*b)).sum());
+    close(answer, "tv_base", distance(&distribution, p));
+    close(answer, "tv_aligned", distance(&distribution, q));
+    close(answer, "acceptance", distribution.iter().zip(q).map(|(a, b)| a.min(*b)).sum());
     let found = mixture(answer);
-    assert!(found.iter().zip(&law).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {law:?}");
+    assert!(
+        found.iter().zip(&distribution).all(|(a, b)| (a - b).abs() < 1e-12),
+        "{found:?} {distribution:?}"
+    );
 }
 
 /// Worked out by hand. Primal at 0.3: token 2 (mass 0.2) fits, token 1 is critical, a third of it
@@ -60,7 +63,7 @@ fn numbers_by_hand() {
     let primal = answer(&P, &Q, &json!({ "kind": "kad-primal", "budget": 0.3 }));
     assert_eq!(primal["deferred"], json!([2]));
     assert!(primal.get("fractional").is_none(), "{primal}");
-    check_law(&primal, &P, &Q, &[0.0, 0.0, 1.0]);
+    check_distribution(&primal, &P, &Q, &[0.0, 0.0, 1.0]);
     let (greedy, rest) = (-0.2 * 0.2f64.ln(), -0.1 * 0.3f64.ln());
     close(&primal, "greedy", greedy);
     close(&primal, "lp", greedy + rest);
@@ -89,7 +92,7 @@ fn numbers_by_hand() {
     let part = answer(&P, &Q, &json!({ "kind": "kad-fractional", "budget": 0.3 }));
     assert_eq!(part["fractional"][0]["id"], 1);
     assert!((part["fractional"][0]["weight"].as_f64().unwrap() - 1.0 / 3.0).abs() < 1e-12);
-    check_law(&part, &P, &Q, &[0.0, 1.0 / 3.0, 1.0]);
+    check_distribution(&part, &P, &Q, &[0.0, 1.0 / 3.0, 1.0]);
 
     let rules = [
         (json!({ "kind": "kad-dual", "threshold": 0.3 }), [0.0, 0.0, 1.0]),
@@ -101,7 +104,7 @@ fn numbers_by_hand() {
         (json!({ "kind": "kad-pool", "budget": 0.1, "window": 3 }), [0.0, 0.0, 1.0]),
     ];
     for (rule, d) in rules {
-        check_law(&answer(&P, &Q, &rule), &P, &Q, &d);
+        check_distribution(&answer(&P, &Q, &rule), &P, &Q, &d);
     }
 }
 
@@ -126,10 +129,10 @@ fn the_exact_knapsack_is_the_best_of_all_subsets() {
     }
 }
 
-/// Laws are used exactly as given when they sum to one up to rounding: 0.1 + 0.2 fits 0.3, and the
-/// tie with the threshold stays one. A sum that is off by more is rescaled.
+/// Distributions are used exactly as given when they sum to one up to rounding: 0.1 + 0.2 fits 0.3,
+/// and the tie with the threshold stays one. A sum that is off by more is rescaled.
 #[test]
-fn laws_are_rescaled_only_where_they_must_be() {
+fn distributions_are_rescaled_only_where_they_must_be() {
     let p = [0.7 - 4e-10, 0.2, 0.1];
     let told = answer(&p, &Q, &json!({ "kind": "kad-primal", "budget": 0.3 }));
     assert_eq!(told["deferred"], json!([1, 2]));
@@ -227,7 +230,7 @@ fn wrong_requests_are_refused() {
 
 /// A vocabulary of 151,936, three times: reads and answers well within the test's patience.
 #[test]
-fn large_laws_are_answered() {
+fn large_distributions_are_answered() {
     let vocab = 151_936;
     let total: f64 = (1..=vocab).map(f64::from).sum();
     let p: Vec<f64> = (1..=vocab).map(|rank| f64::from(rank) / total).collect();
@@ -289,7 +292,7 @@ fn a_prompt_is_explained_and_its_dump_is_a_request() {
     asked(&["--dump", "--temperature", "0.5"]).fails(2, &["--dump", "give both the same"]);
     asked(&["--temperature", "-1"]).fails(2, &["temperature = -1 is out of range"]);
     let apart = asked(&["--temperature", "0.5"]).succeeds();
-    assert!(apart.contains("see the laws at temperature 1"), "{apart}");
+    assert!(apart.contains("see the distributions at temperature 1"), "{apart}");
     kad(&[&PAIR[..], &[""]].concat()).fails(2, &["the prompt is empty"]);
     kad(&[&PAIR[..], &["--chat", "Hi"]].concat()).succeeds();
 }

@@ -232,7 +232,7 @@ fn levels_of_a_chain_are_marked_and_named() {
 fn json_of_a_chain_says_who_made_what_at_which_level() {
     let made = json(&[&CHAIN[..], &[QUESTION]].concat());
     assert_eq!(made["execution"], "3 levels: 5 by nano:small-aligned, 2 by nano:draft");
-    assert_eq!(made["law"], "exactly model at T = 1");
+    assert_eq!(made["distribution"], "exactly model at T = 1");
     let (origins, levels) =
         (made["origins"].as_array().unwrap(), made["levels"].as_array().unwrap());
     assert_eq!(origins.len(), levels.len());
@@ -258,7 +258,12 @@ fn a_draft_that_has_a_part_already_is_that_part() {
     let names: Vec<&str> = made["passes"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["aligned", "base"]);
     assert_eq!(made["execution"], "2 levels: 3 by aligned");
-    assert!(made["law"].as_str().unwrap().starts_with("exactly the mixture of base and aligned"));
+    assert!(
+        made["distribution"]
+            .as_str()
+            .unwrap()
+            .starts_with("exactly the mixture of base and aligned")
+    );
 }
 
 #[test]

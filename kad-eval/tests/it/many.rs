@@ -76,8 +76,9 @@ fn in_passes(runs: &Path, items: usize) -> f64 {
     records.lines().map(of).sum()
 }
 
-/// Measured: 0.02 to 0.06 ms of the processor beyond the passes, and 1.1 kB: what is kept of a record.
-/// The bound on time is the one that was asked for, that on memory three times what was measured.
+/// Measured: 0.02 to 0.06 ms of the processor beyond the passes, and 1.1 kB: what is kept of a
+/// record. The bound on time is the one that was asked for, that on memory three times what was
+/// measured.
 #[test]
 fn ten_thousand_items_cost_little_time_and_memory() {
     let lab = Lab::new(EXPERIMENT);

@@ -1,5 +1,5 @@
-//! Chains of real models through the fast backend: their texts are those of plain decoding where that
-//! is promised, and distributed as those where it is not.
+//! Chains of real models through the fast backend: their texts are those of plain decoding where
+//! that is promised, and distributed as those where it is not.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -108,12 +108,12 @@ fn sampled_texts_by_shared_uniforms_are_those_of_plain_decoding() {
     identical(Backend::Naive, 2, 24, 0.8, Verifier::SharedUniform);
 }
 
-/// Texts of four tokens, plainly and by a chain of three levels with rejection verification: a two-sample
-/// χ² on joint outcomes.
+/// Texts of four tokens, plainly and by a chain of three levels with rejection verification: a
+/// two-sample χ² on joint outcomes.
 ///
 /// n = 6,000 each; outcomes seen fewer than 20 times are one cell; α = 0.001 by the Wilson–Hilferty
-/// approximation. A chain that put 5 % of the mass elsewhere, spread evenly over 20 likely cells, would be
-/// caught with a power above 0.99. Fixed seeds.
+/// approximation. A chain that put 5 % of the mass elsewhere, spread evenly over 20 likely cells,
+/// would be caught with a power above 0.99. Fixed seeds.
 #[test]
 fn sampled_texts_by_rejection_are_distributed_as_those_of_plain_decoding() {
     let models = ["large-base", "small-base", "draft"].map(|name| load(name, Backend::Candle));

@@ -7,16 +7,16 @@ use tempfile::TempDir;
 
 use crate::kad::kad;
 
-/// A law whose passes take this long at any width.
-fn law(name: &str, seconds: f64) -> Value {
+/// A distribution whose passes take this long at any width.
+fn distribution(name: &str, seconds: f64) -> Value {
     let cell = json!({ "seconds": seconds, "standard_error": 0.001 * seconds });
     json!({
         "name": name,
         "models": [name],
         "cost": {
-            "kind": "law",
+            "kind": "distribution",
             "times": { "widths": [1], "contexts": [64], "cells": [[cell]] },
-            "law": { "seconds": 0.0, "standard_error": 0.0 },
+            "distribution": { "seconds": 0.0, "standard_error": 0.0 },
             "token_overhead": 0.0,
         },
     })
@@ -81,16 +81,17 @@ impl Stored {
 }
 
 fn helpful() -> Stored {
-    let candidates = [law("large", 0.02), law("small", 0.001)];
+    let candidates = [distribution("large", 0.02), distribution("small", 0.001)];
     Stored::new(&profile(&candidates, &[pair("large", "small", 0.8)]).to_string())
 }
 
 fn hopeless() -> Stored {
-    let candidates = [law("large", 0.02), law("small", 0.018)];
+    let candidates = [distribution("large", 0.02), distribution("small", 0.018)];
     Stored::new(&profile(&candidates, &[pair("large", "small", 0.3)]).to_string())
 }
 
-/// `(T_1 + K T_2) (1 − a) / (1 − a^(K+1))`, least over K: the closed form for independent acceptances.
+/// `(T_1 + K T_2) (1 − a) / (1 − a^(K+1))`, least over K: the closed form for independent
+/// acceptances.
 #[test]
 fn the_best_length_is_that_of_the_closed_form() {
     let seconds = |k: i32| (0.02 + 0.001 * f64::from(k)) * 0.2 / (1.0 - 0.8f64.powi(k + 1));
@@ -126,16 +127,17 @@ fn plain_decoding_is_named_where_it_wins() {
     assert!(entry.contains("kind = \"single\"") && entry.contains("model = \"large\""), "{entry}");
 }
 
-/// `large` wrote texts that `small` would have written to the letter; `other` never. By run lengths it
-/// is the other way round.
+/// `large` wrote texts that `small` would have written to the letter; `other` never. By run lengths
+/// it is the other way round.
 fn with_texts() -> Stored {
-    let candidates = [law("large", 0.02), law("small", 0.001), law("other", 0.001)];
+    let candidates =
+        [distribution("large", 0.02), distribution("small", 0.001), distribution("other", 0.001)];
     let pairs = [pair("large", "small", 0.1), pair("large", "other", 0.9)];
     let mut profile = profile(&candidates, &pairs);
     let (small, other) = ([0.0; 6], [-1000.0; 6]);
     let large = [0.0, -0.5, 0.0, 0.0, 0.0, -0.5];
-    let laws = json!({ "large": large, "small": small, "other": other });
-    let text = json!({ "prompt": 9, "limit": 12, "tokens": 6, "ended": true, "laws": laws });
+    let distributions = json!({ "large": large, "small": small, "other": other });
+    let text = json!({ "prompt": 9, "limit": 12, "tokens": 6, "ended": true, "distributions": distributions });
     profile["texts"] = json!({ "target": "large", "traces": [text] });
     Stored::new(&profile.to_string())
 }

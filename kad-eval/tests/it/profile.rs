@@ -113,7 +113,8 @@ fn from_profile_to_bench() {
     let named = ["--decoders", "drafted,mixture, threshold 0.5", "--markdown"];
     let table = kad(&[&common, &little[..], &named].concat()).succeeds();
     // A chain of `large` is compared with the mixture: its speed says nothing about plain decoding.
-    for word in ["| drafted", "another law", "after the 2 of the profile", "baseline", "predicted"]
+    for word in
+        ["| drafted", "another distribution", "after the 2 of the profile", "baseline", "predicted"]
     {
         assert!(table.contains(word), "{word} is not in {table}");
     }
@@ -169,13 +170,16 @@ fn check(profile: &Value) {
         .iter()
         .map(|c| c["name"].as_str().unwrap())
         .collect();
-    let laws = ["draft", "large", "mixture, threshold 0.5", "n-gram", "suffix-automaton"];
-    assert_eq!(names[..5], laws);
+    let distributions = ["draft", "large", "mixture, threshold 0.5", "n-gram", "suffix-automaton"];
+    assert_eq!(names[..5], distributions);
     assert_eq!(names[5..], ["draft, tree of 4, top 2, depth 2"]);
-    for law in &profile["candidates"].as_array().unwrap()[..3] {
-        let cells = law["cost"]["times"]["cells"].as_array().unwrap();
+    for distribution in &profile["candidates"].as_array().unwrap()[..3] {
+        let cells = distribution["cost"]["times"]["cells"].as_array().unwrap();
         let seconds = cells.iter().flat_map(|row| row.as_array().unwrap());
-        assert!(seconds.clone().all(|cell| cell["seconds"].as_f64().unwrap() > 0.0), "{law}");
+        assert!(
+            seconds.clone().all(|cell| cell["seconds"].as_f64().unwrap() > 0.0),
+            "{distribution}"
+        );
         assert!(seconds.count() >= 18, "two contexts, nine widths");
     }
     let pairs = profile["pairs"].as_array().unwrap();
@@ -200,7 +204,8 @@ fn check(profile: &Value) {
     assert!(pair("draft", "n-gram").is_some());
 }
 
-/// Both texts of the baseline's law, and what every candidate makes of each of their tokens.
+/// Both texts of the baseline's distribution, and what every candidate makes of each of their
+/// tokens.
 fn check_texts(profile: &Value) {
     assert_eq!(profile["texts"]["target"], "large");
     let traces = profile["texts"]["traces"].as_array().unwrap();
@@ -209,16 +214,16 @@ fn check_texts(profile: &Value) {
         let tokens = trace["tokens"].as_u64().unwrap() as usize;
         assert!((1..=8).contains(&tokens) && (tokens == 8 || trace["ended"] == true), "{trace}");
         assert!(trace["prompt"].as_u64().unwrap() > 1, "{trace}");
-        let laws = trace["laws"].as_object().unwrap();
-        assert!(laws.keys().eq(["draft", "large", "mixture, threshold 0.5"]), "{trace}");
-        for along in laws.values() {
+        let distributions = trace["distributions"].as_object().unwrap();
+        assert!(distributions.keys().eq(["draft", "large", "mixture, threshold 0.5"]), "{trace}");
+        for along in distributions.values() {
             let along: Vec<f64> =
                 along.as_array().unwrap().iter().map(|log| log.as_f64().unwrap()).collect();
             assert_eq!(along.len(), tokens);
             assert!(along.iter().all(|log| (-1000.0..=0.0).contains(log)), "{along:?}");
         }
         // What it wrote itself it does not rule out.
-        let own = laws["large"].as_array().unwrap();
+        let own = distributions["large"].as_array().unwrap();
         assert!(own.iter().all(|log| log.as_f64().unwrap() > -30.0), "{own:?}");
         let drafts = trace["drafts"].as_object().unwrap();
         let names = ["draft, tree of 4, top 2, depth 2", "n-gram", "suffix-automaton"];
@@ -233,14 +238,16 @@ fn check_texts(profile: &Value) {
 /// whatever its width, everything else nearly nothing.
 fn invent_times(profile: &mut Value) {
     let candidates = profile["candidates"].as_array_mut().unwrap();
-    for candidate in candidates.iter_mut().filter(|candidate| candidate["cost"]["kind"] == "law") {
+    for candidate in
+        candidates.iter_mut().filter(|candidate| candidate["cost"]["kind"] == "distribution")
+    {
         let seconds = if candidate["name"] == "large" { 1e-3 } else { 1e-9 };
         let cost = &mut candidate["cost"];
         let widths = cost["times"]["cells"].as_array_mut().unwrap().iter_mut();
         for cell in widths.flat_map(|cells| cells.as_array_mut().unwrap()) {
             cell["seconds"] = seconds.into();
         }
-        cost["law"]["seconds"] = 1e-9.into();
+        cost["distribution"]["seconds"] = 1e-9.into();
         cost["token_overhead"] = 1e-9.into();
     }
     for pair in profile["pairs"].as_array_mut().unwrap() {

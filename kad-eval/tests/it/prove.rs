@@ -100,7 +100,7 @@ fn every_shipped_proof_holds() {
         assert_eq!(verdict["holds"], true, "{verdict}");
         assert_eq!(verdict["proved"], verdict["exact"], "{verdict}");
         let apart = verdict["total_variation"].as_f64().unwrap();
-        // What is said to be another law is far from it, not rounded away from it.
+        // What is said to be another distribution is far from it, not rounded away from it.
         let proved = verdict["proved"] == true;
         assert!(if proved { apart <= 1e-12 } else { apart > 1e-3 }, "{verdict}");
         assert!(verdict["texts"].as_u64().unwrap() >= 1);
@@ -131,9 +131,9 @@ fn the_small_proof_is_valid() {
     assert!(table.contains("base deferring to aligned: KAD dual, threshold 0.4"), "{table}");
 }
 
-/// Must fail: the base model does not have the law of the pair, and the oracle says where. Both
-/// probabilities by hand: the base model says 2 with probability .25, the aligned model always, and
-/// everything is deferred.
+/// Must fail: the base model does not have the distribution of the pair, and the oracle says where.
+/// Both probabilities by hand: the base model says 2 with probability .25, the aligned model
+/// always, and everything is deferred.
 #[test]
 fn a_false_claim_is_refuted_with_the_text_and_both_probabilities() {
     let text = r#"
@@ -160,7 +160,10 @@ claim = "pair"
 "#;
     prove(text, &[]).fails(
         1,
-        &["NOT PROVED: `alone` of false does not have the law of `pair`", "the text [2]: "],
+        &[
+            "NOT PROVED: `alone` of false does not have the distribution of `pair`",
+            "the text [2]: ",
+        ],
     );
     let ran = prove(text, &["--json"]);
     assert_eq!(ran.code, 1);
@@ -191,7 +194,7 @@ fn mistakes_in_models_are_shown_where_they_are() {
     broken("vocab = 3", "vocab = 0").fails(2, &["this must be 1 or more"]);
     broken("vocab = 3", "vocabulary = 3").fails(2, &["did you mean", "`vocab`"]);
     broken("random = { vocab = 3, order = 2, seed = 1 }", "")
-        .fails(2, &["[models.aligned] has no law"]);
+        .fails(2, &["[models.aligned] has no distribution"]);
     broken("\"\" = [0.5, 0.3, 0.2]", "\"\" = []")
         .fails(2, &["the row `\"\"` is empty", "claim.toml:8:", "one probability for each token"]);
 }
@@ -217,17 +220,18 @@ fn mistakes_in_the_claim_are_shown_where_they_are() {
 const ALONE: &str = "model = \"base\"";
 const RULE: &str = "rule = { kind = \"kad-dual\", threshold = [0.25, 0.4] }";
 
-/// Whoever is held to itself, or to somebody who is held to it, has every law.
+/// Whoever is held to itself, or to somebody who is held to it, has every distribution.
 #[test]
 fn claims_that_prove_nothing_are_refused() {
     let of =
         |line: &str, decoder: &str| (line.to_owned(), format!("{line}\nclaim = \"{decoder}\""));
     let (from, to) = of(ALONE, "alone");
-    broken(&from, &to).fails(2, &["`alone` claims the law of itself", "claim.toml:17:", "^^^"]);
+    broken(&from, &to)
+        .fails(2, &["`alone` claims the distribution of itself", "claim.toml:17:", "^^^"]);
     // One member of a sweep is the other's claim, and its own.
     let (from, to) = of(RULE, "dual, threshold 0.4");
     broken(&from, &to)
-        .fails(2, &["`dual, threshold 0.4` claims the law of itself", "claim.toml:26:"]);
+        .fails(2, &["`dual, threshold 0.4` claims the distribution of itself", "claim.toml:26:"]);
     // Round two corners, each claim well-formed by itself.
     let (from, to) = of(ALONE, "dual");
     let single = SMALL.replace("[0.25, 0.4]", "0.4").replace(&from, &to);
@@ -241,8 +245,9 @@ fn claims_that_prove_nothing_are_refused() {
     // A tail that leads into a circle is told of the circle, at the circle.
     prove(&format!("{open}claim = \"dual\"\n"), &[])
         .fails(2, &["go in a circle: `dual` → `third`", "claim.toml:27:"]);
-    // A chain that ends is no circle: it is followed, and its laws differ.
-    let words = "NOT PROVED: `alone` of small does not have the law of `dual` (and 1 more)";
+    // A chain that ends is no circle: it is followed, and its distributions differ.
+    let words =
+        "NOT PROVED: `alone` of small does not have the distribution of `dual` (and 1 more)";
     prove(&open, &[]).fails(1, &[words]);
 }
 
@@ -261,8 +266,9 @@ fn caps_of_implicit_reward_are_checked_where_they_are() {
         .fails(2, &["unknown key `cap_log_ratio`"]);
 }
 
-/// By hand, with q = (.5, .5, 0), q* = (.5, .25, .25) and a cap of ln 2: the ratios 1, 1/2 and 2 (for
-/// ∞) move the base law (.2, .4, .4) to (.2, .2, .8)/1.2. Without a cap the last token is impossible.
+/// By hand, with q = (.5, .5, 0), q* = (.5, .25, .25) and a cap of ln 2: the ratios 1, 1/2 and 2
+/// (for ∞) move the base distribution (.2, .4, .4) to (.2, .2, .8)/1.2. Without a cap the last
+/// token is impossible.
 #[test]
 fn a_capped_ratio_by_hand() {
     let text = r#"
@@ -353,8 +359,8 @@ target = "large"
 levels = [ { draft = "small", length = 1, verifier = "lenient", leniency = 0.25 } ]
 "#;
 
-/// One draft of a lenient chain by hand: 1 is drafted with 0.6 and accepted with 0.3/0.6/0.75, so more
-/// often than 0.3; 0 is never rejected and 2 neither.
+/// One draft of a lenient chain by hand: 1 is drafted with 0.6 and accepted with 0.3/0.6/0.75, so
+/// more often than 0.3; 0 is never rejected and 2 neither.
 #[test]
 fn a_lenient_chain_is_refuted_unless_it_is_said_not_to_be_exact() {
     let one = CHAIN.replace("length = 3", "length = 2").replace(" } ]", ", bonus = false } ]");
@@ -371,10 +377,11 @@ fn a_lenient_chain_is_refuted_unless_it_is_said_not_to_be_exact() {
     assert_eq!((&verdict["exact"], &verdict["holds"]), (&true.into(), &false.into()));
 
     let said = |toml: &str| prove(&format!("{toml}exact = false\n"), &[]);
-    assert!(said(CHAIN).succeeds().contains("another law, as said"));
+    assert!(said(CHAIN).succeeds().contains("another distribution, as said"));
     let exact = CHAIN.replace("0.25", "0");
     assert!(prove(&exact, &[]).succeeds().contains("proved"));
-    said(&exact).fails(1, &["NOT ANOTHER LAW", "is said not to be exact", "leave out `exact"]);
+    said(&exact)
+        .fails(1, &["NOT ANOTHER DISTRIBUTION", "is said not to be exact", "leave out `exact"]);
     prove(&format!("{CHAIN}exact = 0\n"), &[]).fails(2, &["`exact` must be true or false", "^"]);
 }
 

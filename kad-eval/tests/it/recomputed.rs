@@ -24,7 +24,8 @@ fn agrees(lab: &Lab, least: usize) {
     assert!(numbers > least, "{text}");
 }
 
-/// Puts `value` where `keys` lead in the summary; the script finds that one number, and says `word`.
+/// Puts `value` where `keys` lead in the summary; the script finds that one number, and says
+/// `word`.
 fn finds(lab: &Lab, keys: &str, value: f64, word: &str) {
     let path = lab.results().join("summary.json");
     let kept = fs::read_to_string(&path).unwrap();

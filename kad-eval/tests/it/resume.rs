@@ -165,8 +165,8 @@ fn a_run_that_is_interrupted_after_failures_is_interrupted() {
     }
 }
 
-/// A text whose likelihood takes minutes: the first Ctrl-C is heard in the middle of it, and who made the
-/// records is known although there is none yet.
+/// A text whose likelihood takes minutes: the first Ctrl-C is heard in the middle of it, and who
+/// made the records is known although there is none yet.
 #[cfg(unix)]
 #[test]
 fn ctrl_c_is_heard_while_a_text_is_scored() {
@@ -292,7 +292,8 @@ fn a_prompt_that_is_too_long_defers_nothing() {
     assert!((arm["deferral_mass"].as_f64().unwrap() - wanted).abs() < 1e-12, "{arm}");
 }
 
-/// A disk that is full in the middle of a line: what is whole is kept, and with room the run goes on.
+/// A disk that is full in the middle of a line: what is whole is kept, and with room the run goes
+/// on.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_an_error_and_the_run_goes_on_where_it_ended() {
@@ -302,8 +303,8 @@ fn a_full_disk_is_an_error_and_the_run_goes_on_where_it_ended() {
 
     let lab = Lab::new(&experiment());
     let kad = [&[env!("CARGO_BIN_EXE_kad")], &lab.args()[..]].concat();
-    // A file of the child may have so many blocks of 512 bytes; a larger one is an error as that of a
-    // full disk, where the signal is ignored.
+    // A file of the child may have so many blocks of 512 bytes; a larger one is an error as that of
+    // a full disk, where the signal is ignored.
     let script = "trap '' XFSZ; ulimit -f 40; exec \"$@\"";
     let output = std::process::Command::new("sh")
         .args(["-c", script, "sh"])

@@ -111,7 +111,8 @@ fn parallel_gives_what_one_process_gives() {
         return;
     }
     let site = Site::new(&["parallel.sh"]);
-    // What the file says already: the plan is the same if every shard gets it with its spaces and quotes.
+    // What the file says already: the plan is the same if every shard gets it with its spaces and
+    // quotes.
     let same = "decoders.'aligned alone'.model = 'aligned'";
     let args = ["parallel.sh", "experiment.toml", "4", "--set", same];
     let home = tempfile::tempdir().unwrap();
@@ -145,7 +146,8 @@ fn slurm_tasks_give_what_one_process_gives() {
     site.equals(&plain());
 }
 
-/// Folders of machines that share nothing, copied together; another split did some items a second time.
+/// Folders of machines that share nothing, copied together; another split did some items a second
+/// time.
 #[test]
 fn copied_shards_give_what_one_process_gives() {
     let [here, there] = [(); 2].map(|()| Lab::new(&experiment()));

@@ -64,7 +64,8 @@ fn shards_and_jobs_give_what_one_process_gives() {
     assert_eq!(files(&sharded), files(&plain), "nothing of the shards is left over");
 }
 
-/// Shards and whole runs continue each other, also where a shard was killed in the middle of a line.
+/// Shards and whole runs continue each other, also where a shard was killed in the middle of a
+/// line.
 #[test]
 fn what_one_has_done_no_other_repeats() {
     let plain = Lab::new(&experiment());
@@ -264,8 +265,8 @@ fn many_items_that_fail_do_not_keep_the_others_from_being_done() {
     lab.run(&["--shard", "1/1"]).fails(1, &[&failed]);
 }
 
-/// Every model is loaded three times, and what there is to say of it is said once; where nothing is left,
-/// none is loaded again.
+/// Every model is loaded three times, and what there is to say of it is said once; where nothing is
+/// left, none is loaded again.
 #[test]
 fn further_jobs_load_in_silence() {
     let unused = "[models.spare]\nsource = \"nano:draft\"\n\n[sampling]";

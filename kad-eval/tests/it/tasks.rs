@@ -200,14 +200,14 @@ fn a_prompt_is_shown_as_the_model_reads_it() {
     kad(&["tasks", "show", "nano", "--model", "a.toml"]).fails(2, &["write a.toml:MODEL"]);
 }
 
-/// −ln p of the tokens 2 … n, as `kad score` gives it: from logits, without laws.
+/// −ln p of the tokens 2 … n, as `kad score` gives it: from logits, without distributions.
 fn nll(text: &str, model: &str) -> f64 {
     let json = kad(&["score", "--model", model, "--text", text, "--json"]).succeeds();
     serde_json::from_str::<Value>(&json).unwrap()["nll"].as_f64().unwrap()
 }
 
-/// Worst difference measured, over 176 options under two models: 1.5e-12. Passes of any width give the
-/// same rows, and what differs is the order of sums in `f64`.
+/// Worst difference measured, over 176 options under two models: 1.5e-12. Passes of any width give
+/// the same rows, and what differs is the order of sums in `f64`.
 const NATS: f64 = 1e-11;
 
 #[test]
@@ -247,7 +247,7 @@ fn options_are_scored_as_another_command_scores_their_text() {
     }
     assert_eq!(records[0]["answer"], ["A", "B", "C"][best.1]);
     assert_eq!(records[0]["correct"], options[best.1] == "Tom has 5 pens");
-    // A chain has its target's law, so it gives what the target gives.
+    // A chain has its target's distribution, so it gives what the target gives.
     assert_eq!(records[1]["decoder"], "chain");
     assert_eq!(records[0]["scored"], records[1]["scored"]);
 }

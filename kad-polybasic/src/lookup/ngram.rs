@@ -11,10 +11,10 @@ use crate::tree::{DraftTree, TreeLimits};
 /// lead to continuations that are there already.
 const MOST_OCCURRENCES: usize = 64;
 
-/// Finds the longest n-gram at the end of the text, of `shortest` to `longest` tokens, that occurred
-/// before, and proposes what followed its most recent occurrence (prompt lookup decoding: Saxena
-/// 2023; arXiv 2304.04487). Where the occurrence reaches to the end of the text, what follows is the
-/// proposal itself, so a text that repeats itself goes on being repeated.
+/// Finds the longest n-gram at the end of the text, of `shortest` to `longest` tokens, that
+/// occurred before, and proposes what followed its most recent occurrence (prompt lookup decoding:
+/// Saxena 2023; arXiv 2304.04487). Where the occurrence reaches to the end of the text, what
+/// follows is the proposal itself, so a text that repeats itself goes on being repeated.
 ///
 /// A token costs `longest` look-ups in a table, also when it is forgotten.
 ///

@@ -14,8 +14,8 @@ use crate::tree::{DraftTree, TreeLimits};
 ///
 /// Tokens per round (accepted ones and the one after them) and the share of drafted tokens that are
 /// accepted, drafts of 4 tokens over three texts of this repository (`cargo bench -p kad-polybasic
-/// --bench lookup`): the most frequent successor is at least as good as the latest, and matches of one
-/// token find more, at a lower rate.
+/// --bench lookup`): the most frequent successor is at least as good as the latest, and matches of
+/// one token find more, at a lower rate.
 ///
 /// | | `docs/RULES.md` | `docs/GUIDE.md` | `knapsack/core.rs` |
 /// |---|---|---|---|
@@ -64,7 +64,8 @@ struct State {
     link: Option<usize>,
     /// The states of these strings with a token appended, by token.
     next: Vec<(TokenId, usize)>,
-    /// At how many places they end. Kept of strings no longer than the window, as is the next field.
+    /// At how many places they end. Kept of strings no longer than the window, as is the next
+    /// field.
     count: usize,
     /// The last of those places.
     latest: usize,
@@ -165,8 +166,8 @@ impl SuffixLookup {
         at
     }
 
-    /// The state of the string of `suffix` with `token` appended, which leads to `target` by it: that
-    /// one if the string is its longest, or else a part of it split off.
+    /// The state of the string of `suffix` with `token` appended, which leads to `target` by it:
+    /// that one if the string is its longest, or else a part of it split off.
     fn split(&mut self, suffix: usize, token: TokenId, target: usize) -> usize {
         let longest = self.states[suffix].longest + 1;
         if longest == self.states[target].longest {
@@ -300,8 +301,8 @@ impl Lookup for SuffixLookup {
         }
     }
 
-    /// The continuations that are likeliest by the shares of the successors, best first: a prefix is
-    /// at least as likely as what continues it, so it is always there before.
+    /// The continuations that are likeliest by the shares of the successors, best first: a prefix
+    /// is at least as likely as what continues it, so it is always there before.
     fn tree(&self, limits: TreeLimits, eos: &[TokenId], out: &mut DraftTree) {
         let mut open = BinaryHeap::new();
         let open_after = |open: &mut BinaryHeap<Branch>, found, parent, share: f64, depth| {

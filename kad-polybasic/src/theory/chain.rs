@@ -23,17 +23,18 @@ pub struct VerifyingLevel {
     /// Whether a buffer that is accepted whole is followed by a token of this level's own.
     pub bonus: bool,
     /// What becomes of the tokens a buffer has beyond `length`. Default: they are verified with the
-    /// others, `B ≥ L_i` tokens in one pass. Kept ones are predicted to wait for the next round if all
-    /// of theirs were accepted and no bonus was drawn, to be dropped otherwise, and not to outlive the
-    /// round of the level above. That is an approximation: a decoder also saves them there, and where a
-    /// bonus or a corrected token happens to agree with them, and does a little better than predicted.
+    /// others, `B ≥ L_i` tokens in one pass. Kept ones are predicted to wait for the next round if
+    /// all of theirs were accepted and no bonus was drawn, to be dropped otherwise, and not to
+    /// outlive the round of the level above. That is an approximation: a decoder also saves them
+    /// there, and where a bonus or a corrected token happens to agree with them, and does a little
+    /// better than predicted.
     #[serde(default)]
     pub surplus: Surplus,
-    /// Seconds per round beside the pass: laws, acceptances, roll-back. Default: 0.
+    /// Seconds per round beside the pass: distributions, acceptances, roll-back. Default: 0.
     #[serde(default)]
     pub overhead: f64,
-    /// Seconds per token beside the pass where this model decodes plainly: one law, one draw. Used by
-    /// [`Chain::plain`] alone. Default: 0.
+    /// Seconds per token beside the pass where this model decodes plainly: one distribution, one
+    /// draw. Used by [`Chain::plain`] alone. Default: 0.
     #[serde(default)]
     pub token_overhead: f64,
 }
@@ -52,8 +53,8 @@ pub enum Proposer {
         #[serde(default)]
         overhead: f64,
     },
-    /// Something that is no model, such as a lookup of earlier text: its tokens cost hardly anything,
-    /// and it may propose fewer than it is asked for.
+    /// Something that is no model, such as a lookup of earlier text: its tokens cost hardly
+    /// anything, and it may propose fewer than it is asked for.
     Lookup {
         /// Its name.
         name: String,
@@ -106,8 +107,8 @@ impl Proposer {
 /// A chain of n ≥ 1 levels, target first: n − 1 verifiers and the proposer at the bottom.
 ///
 /// A round of verifier `i` collects a buffer from below until it has its length (one draft for the
-/// lowest verifier, rounds of level `i + 1` for the others), verifies it in one pass and hands on the
-/// accepted tokens and one of its own: the corrected one, or the bonus.
+/// lowest verifier, rounds of level `i + 1` for the others), verifies it in one pass and hands on
+/// the accepted tokens and one of its own: the corrected one, or the bonus.
 ///
 /// ```
 /// use kad_polybasic::theory::{Acceptance, Chain, PassTimes, Proposer, Surplus, VerifyingLevel};
@@ -138,9 +139,9 @@ pub struct Chain {
     /// `M_n`, or the target itself if it decodes alone.
     pub proposer: Proposer,
     /// Measured seconds per token of plain decoding, for targets whose pass is not all it takes: a
-    /// deferral that is drafted by its own aligned model also runs that model. Where given, it is what
-    /// plain decoding costs, after any context; otherwise that is the target's pass over one token and
-    /// its `token_overhead`. Default: not given.
+    /// deferral that is drafted by its own aligned model also runs that model. Where given, it is
+    /// what plain decoding costs, after any context; otherwise that is the target's pass over one
+    /// token and its `token_overhead`. Default: not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain_seconds: Option<f64>,
 }

@@ -1,4 +1,4 @@
-//! Random numbers of the laws that estimates have.
+//! Random numbers of the distributions that estimates have.
 
 use rand::{RngExt, SeedableRng};
 
@@ -26,7 +26,8 @@ impl Draws {
         radius * (std::f64::consts::TAU * self.0.random::<f64>()).cos()
     }
 
-    /// Gamma with this shape > 0 and scale 1 (Marsaglia and Tsang 2000, section 8 for shapes below 1).
+    /// Gamma with this shape > 0 and scale 1 (Marsaglia and Tsang 2000, section 8 for shapes below
+    /// 1).
     fn gamma(&mut self, shape: f64) -> f64 {
         if shape < 1.0 {
             return self.gamma(shape + 1.0) * self.positive().powf(1.0 / shape);
@@ -42,8 +43,8 @@ impl Draws {
         }
     }
 
-    /// A probability that gave `passed` successes and `failed` failures, not both 0, from its posterior
-    /// under a prior that weighs as much as one trial with mean `prior` in (0, 1):
+    /// A probability that gave `passed` successes and `failed` failures, not both 0, from its
+    /// posterior under a prior that weighs as much as one trial with mean `prior` in (0, 1):
     /// Beta(passed + prior, failed + 1 − prior). For `prior` = ½ that is Jeffreys' one.
     pub(super) fn rate(&mut self, passed: u64, failed: u64, prior: f64) -> f64 {
         let for_it = self.gamma(passed as f64 + prior);
@@ -56,12 +57,12 @@ impl Draws {
 mod tests {
     use super::*;
 
-    /// Mean and variance of Beta(s + ¼, f + ¾) over n = 40,000 draws, against their closed forms. Each
-    /// of the 10 comparisons fails by chance with α < 1e-4 (4 standard errors; for the variance with the
-    /// largest kurtosis among these laws); the smallest shift of a
-    /// mean that is caught is 2 % of a standard deviation.
+    /// Mean and variance of Beta(s + ¼, f + ¾) over n = 40,000 draws, against their closed forms.
+    /// Each of the 10 comparisons fails by chance with α < 1e-4 (4 standard errors; for the
+    /// variance with the largest kurtosis among these distributions); the smallest shift of a mean
+    /// that is caught is 2 % of a standard deviation.
     #[test]
-    fn rates_have_the_moments_of_the_beta_law() {
+    fn rates_have_the_moments_of_the_beta_distribution() {
         let n = 40_000.0;
         for (passed, failed) in [(1, 1), (5, 2), (30, 3), (400, 600), (2, 50)] {
             let mut draws = Draws::seeded(11 + passed);

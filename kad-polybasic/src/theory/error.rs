@@ -95,7 +95,7 @@ pub enum TheoryError {
         /// The level: 1 is the target.
         level: usize,
     },
-    /// A chain without verifiers whose only member proposes but knows no law.
+    /// A chain without verifiers whose only member proposes but knows no distribution.
     #[error("`{name}` cannot decode alone: it is no model; put a model above it")]
     NoModel {
         /// The drafter's name.

@@ -1,15 +1,15 @@
-//! Tokens of one draft with independent acceptances: the capped geometric law.
+//! Tokens of one draft with independent acceptances: the capped geometric distribution.
 
 use super::error::{TheoryError, checked_rate};
 
 /// The number `N` of accepted tokens of a draft of `cap` = n tokens, each accepted with probability
 /// `a` if all before it were: `P(N = k) = a^k (1 − a)` for k < n, `P(N = n) = a^n`.
 ///
-/// This is the law behind arXiv 2510.26527, Theorem 3.3 (stability), with `a = 1 − α`. The theorem says
-/// that the variance has a closed form, that it falls as acceptance rises, and that `σ/μ → 0` as
-/// `α → 0`. The closed form is [`variance`](Self::variance); the last claim holds, as
-/// `σ/μ ≈ √(α (n + 1)(2n + 1) / 6n)`; the second does not: the variance is 0 at both ends
-/// and *rises* up to a rate of .78 (n = 4), .876 (n = 8), .934 (n = 16), see
+/// This is the distribution behind arXiv 2510.26527, Theorem 3.3 (stability), with `a = 1 − α`. The
+/// theorem says that the variance has a closed form, that it falls as acceptance rises, and that
+/// `σ/μ → 0` as `α → 0`. The closed form is [`variance`](Self::variance); the last claim holds, as
+/// `σ/μ ≈ √(α (n + 1)(2n + 1) / 6n)`; the second does not: the variance is 0 at both ends and
+/// *rises* up to a rate of .78 (n = 4), .876 (n = 8), .934 (n = 16), see
 /// [`variance_peak`](Self::variance_peak). The coefficient of variation of `N` does fall
 /// throughout; that of `N + 1`, the tokens a round emits, has a peak as well. Nothing of this
 /// distinguishes sampling from greedy decoding.
@@ -58,8 +58,8 @@ impl CappedGeometric {
         self.rate * geometric_sum(self.rate, self.cap)
     }
 
-    /// `Var N = [a − (2n + 1) a^{n+1} (1 − a) − a^{2n+2}] / (1 − a)²` (derived here: the published formula
-    /// could not be read, and a reviewer doubted it). Also that of `N + 1`, with a bonus.
+    /// `Var N = [a − (2n + 1) a^{n+1} (1 − a) − a^{2n+2}] / (1 − a)²` (derived here: the published
+    /// formula could not be read, and a reviewer doubted it). Also that of `N + 1`, with a bonus.
     pub fn variance(&self) -> f64 {
         let (a, n) = (self.rate, self.cap);
         let failure = 1.0 - a;
@@ -91,8 +91,8 @@ impl CappedGeometric {
         self.variance().sqrt() / (self.mean() + 1.0)
     }
 
-    /// The acceptance rate at which the variance is largest for this `cap` ≥ 1; 0 for a cap of 0, where
-    /// there is none. By golden section: the variance rises and then falls.
+    /// The acceptance rate at which the variance is largest for this `cap` ≥ 1; 0 for a cap of 0,
+    /// where there is none. By golden section: the variance rises and then falls.
     pub fn variance_peak(cap: usize) -> f64 {
         if cap == 0 {
             return 0.0;
@@ -112,8 +112,8 @@ impl CappedGeometric {
     }
 }
 
-/// Expected tokens of one round of draft length `K` with independent acceptances: with a bonus
-/// `(1 − a^{K+1}) / (1 − a)` (arXiv 2211.17192, eq. 1), without `(1 − a^K) / (1 − a)`. A draft of no
+/// Expected tokens of one round of draft length `K` with independent acceptances: with a bonus `(1
+/// − a^{K+1}) / (1 − a)` (arXiv 2211.17192, eq. 1), without `(1 − a^K) / (1 − a)`. A draft of no
 /// tokens gives one token either way: the target's own.
 ///
 /// # Errors

@@ -22,8 +22,8 @@ pub struct Insertion {
     pub published: Criterion,
     /// The exact criterion with `T_i` as it was before, for the three levels concerned.
     pub exact: Criterion,
-    /// The exact criterion over all levels, with overheads and with passes as wide as they are in each
-    /// chain: left, seconds per token of the new level; right, what the others save.
+    /// The exact criterion over all levels, with overheads and with passes as wide as they are in
+    /// each chain: left, seconds per token of the new level; right, what the others save.
     pub measured: Criterion,
     /// The chain with the new level and its best lengths.
     pub after: PlannedChain,
@@ -31,9 +31,9 @@ pub struct Insertion {
 
 impl Candidates {
     /// What every candidate that is not in the chain of these members and lengths would do at every
-    /// place of it that it may stand at, with the best lengths of the longer chain; the fastest first.
-    /// Places next to pairs that were not measured are left out. The number of levels is not limited
-    /// here.
+    /// place of it that it may stand at, with the best lengths of the longer chain; the fastest
+    /// first. Places next to pairs that were not measured are left out. The number of levels is not
+    /// limited here.
     ///
     /// # Errors
     /// Those of [`Candidates::plan`] and of [`Candidates::chain`].

@@ -14,11 +14,12 @@ pub struct LemmaLevel {
 /// Lemma 3.1: seconds per token of a chain, `Σ_{i<n} T_i / L_i + β T_n / L_{n−1}`, where `β` is the
 /// number of passes of the last drafter per pass of the level above it.
 ///
-/// What it gives depends on what `L_i` is taken to be. If `L_i` is *final* tokens of the
-/// text per pass of `M_i` (`N / F_i`), it is an identity. If it is the mean number of tokens `M_i`
-/// hands on per pass, as the text of the paper suggests, it leaves out that some of them are rejected
-/// further up, and predicts too little by the waste factor of each level (13 % for T = (22, 7, 1.5), a = (.95, .7), K = 5, μ = 10):
-/// see [`waste`]. Without verifiers it is `β T_n`: plain decoding for `β` = 1.
+/// What it gives depends on what `L_i` is taken to be. If `L_i` is *final* tokens of the text per
+/// pass of `M_i` (`N / F_i`), it is an identity. If it is the mean number of tokens `M_i` hands on
+/// per pass, as the text of the paper suggests, it leaves out that some of them are rejected
+/// further up, and predicts too little by the waste factor of each level (13 % for T = (22, 7,
+/// 1.5), a = (.95, .7), K = 5, μ = 10): see [`waste`]. Without verifiers it is `β T_n`: plain
+/// decoding for `β` = 1.
 ///
 /// ```
 /// use kad_polybasic::theory::{LemmaLevel, lemma_time};
@@ -53,8 +54,8 @@ impl Criterion {
     }
 }
 
-/// A model `M_new` put between `M_i` and `M_{i+1}`, in the papers' terms. Every `L` is *final* tokens
-/// per pass.
+/// A model `M_new` put between `M_i` and `M_{i+1}`, in the papers' terms. Every `L` is *final*
+/// tokens per pass.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InsertionTerms {
     /// `T_i`, seconds of a pass of the level above the new one.
@@ -89,9 +90,9 @@ pub fn published_insertion(terms: &InsertionTerms) -> Criterion {
     }
 }
 
-/// The exact criterion for constant pass times: the chain with the new model is faster if and only if
-/// `T_new / L_new < T_i (1 / L_i − 1 / L_{i-new}) + T_{i+1} (1 / L_{i+1} − 1 / L'_{i+1})`, where for the
-/// last drafter `1 / L_{i+1}` is `β / L_i` before and `β' / L_new` after.
+/// The exact criterion for constant pass times: the chain with the new model is faster if and only
+/// if `T_new / L_new < T_i (1 / L_i − 1 / L_{i-new}) + T_{i+1} (1 / L_{i+1} − 1 / L'_{i+1})`, where
+/// for the last drafter `1 / L_{i+1}` is `β / L_i` before and `β' / L_new` after.
 ///
 /// Sides are seconds per token. Levels other than these three are taken to cost the same per token
 /// before and after: their acceptance does not change, and their buffers only by how far they
@@ -103,9 +104,9 @@ pub fn exact_insertion(terms: &InsertionTerms) -> Criterion {
     Criterion { left: terms.new_seconds / terms.new_tokens, right: above + below }
 }
 
-/// The exact criterion in general, from the seconds per token of each level before and after: what the
-/// new level costs, and what all others save. `inserted` is the new level's place in `after`, counted
-/// from 0.
+/// The exact criterion in general, from the seconds per token of each level before and after: what
+/// the new level costs, and what all others save. `inserted` is the new level's place in `after`,
+/// counted from 0.
 pub fn measured_insertion(before: &[f64], after: &[f64], inserted: usize) -> Criterion {
     let left = after.get(inserted).copied().unwrap_or(f64::NAN);
     Criterion { left, right: before.iter().sum::<f64>() - (after.iter().sum::<f64>() - left) }

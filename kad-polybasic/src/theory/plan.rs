@@ -30,8 +30,9 @@ pub struct Pair {
     pub drafter: usize,
     /// How it accepts them.
     pub acceptance: Acceptance,
-    /// Seconds per round of the verifier beside those of its candidate, because it is this drafter's
-    /// tokens: a pass that follows another model's takes longer than by itself. Default: 0.
+    /// Seconds per round of the verifier beside those of its candidate, because it is this
+    /// drafter's tokens: a pass that follows another model's takes longer than by itself. Default:
+    /// 0.
     #[serde(default)]
     pub round_overhead: f64,
     /// Seconds per token that the drafter proposes at the bottom of a chain, beside those of its
@@ -56,8 +57,8 @@ pub struct Candidates {
     pub candidates: Vec<Candidate>,
     /// Which of them the text is to be distributed as: a model.
     pub target: usize,
-    /// The pairs that were measured: a chain has neighbours from these alone. Of several entries for
-    /// one pair the first counts.
+    /// The pairs that were measured: a chain has neighbours from these alone. Of several entries
+    /// for one pair the first counts.
     pub pairs: Vec<Pair>,
 }
 
@@ -86,8 +87,8 @@ impl Default for PlanLimits {
 /// A chain with its best lengths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedChain {
-    /// Its levels as indices into [`Candidates::candidates`], target first; the target alone is plain
-    /// decoding.
+    /// Its levels as indices into [`Candidates::candidates`], target first; the target alone is
+    /// plain decoding.
     pub members: Vec<usize>,
     /// The best lengths of the verifiers, target first.
     pub lengths: Vec<usize>,
@@ -122,7 +123,8 @@ struct PairTable {
     proposer: Proposer,
 }
 
-/// What stands at the bottom of a chain, with what its tokens take beside for the verifier above it.
+/// What stands at the bottom of a chain, with what its tokens take beside for the verifier above
+/// it.
 fn proposing(candidate: &Proposer, pair: Option<&Pair>) -> Proposer {
     let mut proposer = candidate.clone();
     let more = pair.map_or(0.0, |pair| pair.token_overhead);
@@ -138,8 +140,8 @@ impl Candidates {
     /// Whether these are numbers a plan can be made from.
     ///
     /// # Errors
-    /// If an index is out of range, the target is no model, a time is negative or no number, or a rate
-    /// is no probability.
+    /// If an index is out of range, the target is no model, a time is negative or no number, or a
+    /// rate is no probability.
     pub fn check(&self) -> Result<(), TheoryError> {
         let candidates = self.candidates.len();
         let indices = self.pairs.iter().flat_map(|pair| [pair.verifier, pair.drafter]);
@@ -161,16 +163,16 @@ impl Candidates {
         }
     }
 
-    /// The best chains that start with the target, each with its best lengths: least predicted seconds
-    /// per token over all ordered choices of other candidates (those that are no models at the bottom
-    /// only), all lengths up to the limit, and plain decoding.
+    /// The best chains that start with the target, each with its best lengths: least predicted
+    /// seconds per token over all ordered choices of other candidates (those that are no models at
+    /// the bottom only), all lengths up to the limit, and plain decoding.
     ///
     /// The answer is that of trying everything with [`Chain::predict`] (test P10). It is found by
-    /// branch and bound: laws of rounds are built from the bottom up, so all lengths above a partial
-    /// chain share it, and a part is dropped when even the cheapest round above it, with every buffer
-    /// as long as acceptance makes worth while, cannot undercut the chains already found. (arXiv
-    /// 2510.19705 finds latency-optimal hierarchies in polynomial time, for independent acceptances and
-    /// constant pass times.)
+    /// branch and bound: distributions of rounds are built from the bottom up, so all lengths above
+    /// a partial chain share it, and a part is dropped when even the cheapest round above it, with
+    /// every buffer as long as acceptance makes worth while, cannot undercut the chains already
+    /// found. (arXiv 2510.19705 finds latency-optimal hierarchies in polynomial time, for
+    /// independent acceptances and constant pass times.)
     ///
     /// # Errors
     /// Those of [`Candidates::check`], and if a limit is 0.
@@ -204,8 +206,8 @@ impl Candidates {
     /// These members as a chain, without measured seconds of plain decoding.
     ///
     /// # Errors
-    /// If `members` is empty or names a candidate or a pair that is not there, there is not one length
-    /// for each verifier, or a verifier is no model.
+    /// If `members` is empty or names a candidate or a pair that is not there, there is not one
+    /// length for each verifier, or a verifier is no model.
     pub fn chain(
         &self,
         members: &[usize],

@@ -20,8 +20,8 @@ pub struct Prediction {
     pub levels: Vec<LevelPrediction>,
 }
 
-/// One level's part in a [`Prediction`]. A *round* of a verifier is one verification, which is one pass;
-/// a round of the proposer is one draft.
+/// One level's part in a [`Prediction`]. A *round* of a verifier is one verification, which is one
+/// pass; a round of the proposer is one draft.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LevelPrediction {
     /// The level's name.
@@ -47,29 +47,30 @@ pub struct LevelPrediction {
     pub acceptance_length: f64,
     /// `accepted[k]`: probability that a round accepts k tokens; empty for the proposer.
     pub accepted: Vec<f64>,
-    /// `ω_i`: tokens this level handed on per token of the text; 1 for the target. Below it, more for
-    /// what is rejected above, and less for the bonus tokens of the levels above: without bonuses it is
-    /// at least 1.
+    /// `ω_i`: tokens this level handed on per token of the text; 1 for the target. Below it, more
+    /// for what is rejected above, and less for the bonus tokens of the levels above: without
+    /// bonuses it is at least 1.
     pub waste: f64,
 }
 
 impl Chain {
-    /// What this chain is expected to do after `context` tokens of text (take the middle of the text:
-    /// pass times are nearly linear in it).
+    /// What this chain is expected to do after `context` tokens of text (take the middle of the
+    /// text: pass times are nearly linear in it).
     ///
-    /// Level by level from the bottom, exactly for runs of acceptances that start anew with each round:
-    /// the law of the tokens of a round of level `i + 1` gives, by renewal, the law of the buffer that
-    /// level `i` verifies and how many rounds it took, and so the law of *its* round. With independent
-    /// acceptances and constant times it is a closed recursion. It departs
-    /// from arXiv 2510.26527, Lemma 3.1, in what it counts:
+    /// Level by level from the bottom, exactly for runs of acceptances that start anew with each
+    /// round: the distribution of the tokens of a round of level `i + 1` gives, by renewal, the
+    /// distribution of the buffer that level `i` verifies and how many rounds it took, and so the
+    /// distribution of *its* round. With independent acceptances and constant times it is a closed
+    /// recursion. It departs from arXiv 2510.26527, Lemma 3.1, in what it counts:
     ///
     /// 1. Tokens that a level hands on and a higher one rejects are paid for (the *waste*).
     /// 2. A pass over `B` tokens takes `T_i(B + 1)` if a bonus may follow, `T_i(B)` if not, and
     ///    `T_i(1)` if nothing was proposed.
-    /// 3. After a bonus the level below has two tokens to read instead of one, its own last one and the
-    ///    bonus: its next pass is one token wider, a drafter's `T_n(2)` instead of `T_n(1)`. This is
-    ///    counted once per bonus and for the level just below, whatever becomes of the bonus further
-    ///    up; what that misses is less than one token of width per round of the level above.
+    /// 3. After a bonus the level below has two tokens to read instead of one, its own last one and
+    ///    the bonus: its next pass is one token wider, a drafter's `T_n(2)` instead of `T_n(1)`.
+    ///    This is counted once per bonus and for the level just below, whatever becomes of the
+    ///    bonus further up; what that misses is less than one token of width per round of the level
+    ///    above.
     ///
     /// End tokens and the room left in a text are not modelled.
     ///
@@ -240,7 +241,8 @@ pub(super) fn seconds_per_token(chain: &Chain, inputs: &Inputs) -> f64 {
     }
 }
 
-/// The laws of the rounds of all levels, target first, the drafts last. None without a verifier.
+/// The distributions of the rounds of all levels, target first, the drafts last. None without a
+/// verifier.
 fn rounds_of(chain: &Chain, inputs: &Inputs) -> Option<Vec<Rounds>> {
     let lowest = chain.verifiers.len().checked_sub(1)?;
     let length = draft_length(chain);
@@ -273,7 +275,7 @@ pub(super) fn long_run(rounds: &Rounds) -> f64 {
     sum(&|start| start.seconds) / sum(&Start::tokens)
 }
 
-/// Puts the laws of the rounds together, from the target down.
+/// Puts the distributions of the rounds together, from the target down.
 fn summary(chain: &Chain, rounds: &[Rounds]) -> Prediction {
     let mut visits = stationary(&rounds[0].starts);
     let weighed = |visits: &[f64], of: &dyn Fn(&Start) -> f64, level: &Rounds| -> f64 {
@@ -338,8 +340,8 @@ fn add(sum: &mut Vec<f64>, more: &[f64], share: f64) {
     sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += share * more);
 }
 
-/// How often rounds of the target begin in each of its states, in the long run from a fresh start: the
-/// solution of `π P = π`, `Σ π = 1` over the states that can be reached.
+/// How often rounds of the target begin in each of its states, in the long run from a fresh start:
+/// the solution of `π P = π`, `Σ π = 1` over the states that can be reached.
 fn stationary(starts: &[Start]) -> Vec<f64> {
     if starts.len() == 1 {
         return vec![1.0];

@@ -23,8 +23,8 @@ pub struct Replay {
     pub resamples: usize,
     /// Of the draws: the same seed gives the same numbers on every machine.
     pub seed: u64,
-    /// Whether the target's first round of each text counts, with its tokens. It reads the prompt, and
-    /// a measurement may leave it out.
+    /// Whether the target's first round of each text counts, with its tokens. It reads the prompt,
+    /// and a measurement may leave it out.
     pub first_rounds: bool,
 }
 
@@ -33,13 +33,13 @@ pub struct Replay {
 pub struct Replayed {
     /// The means over all tokens of all texts.
     pub prediction: Prediction,
-    /// Seconds per token of the target alone on the same texts; without first rounds, of all tokens but
-    /// the first of each text.
+    /// Seconds per token of the target alone on the same texts; without first rounds, of all tokens
+    /// but the first of each text.
     pub plain_seconds_per_token: f64,
     /// 95 % intervals: see [`Chain::replay`].
     pub uncertainty: Uncertainty,
-    /// The standard error of the seconds per token that is due to the number of repetitions; None for a
-    /// single one, which does not show it.
+    /// The standard error of the seconds per token that is due to the number of repetitions; None
+    /// for a single one, which does not show it.
     pub monte_carlo_error: Option<f64>,
 }
 
@@ -63,17 +63,18 @@ struct Plain {
 
 impl Chain {
     /// What this chain is expected to do on texts like these, which its target wrote by itself: the
-    /// target's rounds, and all that lies on the text, by the exact law given the text (derived at
-    /// [`TextPlayer`], with what is not exact). Unlike [`predict`](Self::predict), which takes runs of
-    /// acceptances to start anew with each round and texts to go on for ever, it knows where in a text
-    /// acceptance is high, that the last round of a text is partly thrown away, and at which context
-    /// each pass is made.
+    /// target's rounds, and all that lies on the text, by the exact distribution given the text
+    /// (derived at [`TextPlayer`], with what is not exact). Unlike [`predict`](Self::predict),
+    /// which takes runs of acceptances to start anew with each round and texts to go on for ever,
+    /// it knows where in a text acceptance is high, that the last round of a text is partly thrown
+    /// away, and at which context each pass is made.
     ///
-    /// Seconds per token are `Σ seconds / Σ tokens` over all texts. Their interval is a bootstrap of
-    /// `resamples`: texts drawn with replacement (the texts are a sample too), every measured pass time
-    /// from a normal law around its median, cut off at 0. Overheads, run lengths, `plain_seconds` and
-    /// times of what is no model count as known. Of few texts it is too narrow, by a factor of `√(1 − 1/n)`
-    /// and more: a bootstrap knows no text that is not among them.
+    /// Seconds per token are `Σ seconds / Σ tokens` over all texts. Their interval is a bootstrap
+    /// of `resamples`: texts drawn with replacement (the texts are a sample too), every measured
+    /// pass time from a normal distribution around its median, cut off at 0. Overheads, run
+    /// lengths, `plain_seconds` and times of what is no model count as known. Of few texts it is
+    /// too narrow, by a factor of `√(1 − 1/n)` and more: a bootstrap knows no text that is not
+    /// among them.
     ///
     /// ```
     /// use kad_polybasic::theory::*;
@@ -90,9 +91,9 @@ impl Chain {
     /// let times = PassTimes::constant(0.125)?;
     /// let proposer = Proposer::Model { name: "small".into(), times, overhead: 0.0 };
     /// let chain = Chain { verifiers: vec![verifier], proposer, plain_seconds: None };
-    /// // Both laws are certain of every token of a text that ended with its sixth.
-    /// let laws = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
-    /// let trace = Trace { prompt: 9, limit: 64, tokens: 6, ended: true, laws, ..Trace::default() };
+    /// // Both distributions are certain of every token of a text that ended with its sixth.
+    /// let distributions = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
+    /// let trace = Trace { prompt: 9, limit: 64, tokens: 6, ended: true, distributions, ..Trace::default() };
     /// let how = Replay { repetitions: 1, resamples: 100, seed: 1, first_rounds: true };
     /// let found = chain.replay(&[trace.clone()], how)?;
     /// // Two rounds of the large model, and five drafted tokens.
@@ -270,8 +271,9 @@ fn weighed(cells: &[f64], times: &PassTimes) -> f64 {
     cells.iter().zip(times.cells().iter().flatten()).map(|(share, cell)| share * cell.seconds).sum()
 }
 
-/// The standard error of `Σ seconds / Σ tokens` over draws, the texts being what they are: each text
-/// has `√(Σ (e − ē)² · R / (R − 1)) / Σ tokens` for its R ≥ 2 repetitions' `e = seconds − ratio · tokens`.
+/// The standard error of `Σ seconds / Σ tokens` over draws, the texts being what they are: each
+/// text has `√(Σ (e − ē)² · R / (R − 1)) / Σ tokens` for its R ≥ 2 repetitions' `e = seconds −
+/// ratio · tokens`.
 fn error_of_mean(texts: &[Played], ratio: f64, tokens: f64) -> f64 {
     let mut squares = 0.0;
     for text in texts {

@@ -1,9 +1,10 @@
-//! The law of a round, level by level from the bottom: how many tokens it hands on and what it costs.
+//! The distribution of a round, level by level from the bottom: how many tokens it hands on and
+//! what it costs.
 
 use super::chain::Proposer;
 
-/// The law of the rounds of one level. Rounds are independent given how many tokens were kept from the
-/// round before; only a level that keeps its surplus has more than one start.
+/// The distribution of the rounds of one level. Rounds are independent given how many tokens were
+/// kept from the round before; only a level that keeps its surplus has more than one start.
 #[derive(Clone, Debug)]
 pub(super) struct Rounds {
     /// By the number of tokens kept.
@@ -13,7 +14,7 @@ pub(super) struct Rounds {
     pub(super) catch_up: f64,
 }
 
-/// The law of a round that begins with a certain number of kept tokens.
+/// The distribution of a round that begins with a certain number of kept tokens.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Start {
     /// `outcome[kept][emitted]`: joint probabilities.
@@ -42,12 +43,12 @@ pub(super) fn mean(pmf: &[f64]) -> f64 {
     pmf.iter().enumerate().map(|(k, p)| k as f64 * p).sum()
 }
 
-/// The law of drafts of up to `length` tokens. `proposed[k]` = P(at least k proposed).
+/// The distribution of drafts of up to `length` tokens. `proposed[k]` = P(at least k proposed).
 /// `pass[w]` are the drafter's seconds by width, if it is a model.
 pub(super) fn draft(proposer: &Proposer, length: usize, proposed: &[f64], pass: &[f64]) -> Rounds {
     let at_least = |k: usize| if k <= length { proposed[k] } else { 0.0 };
-    let law: Vec<f64> = (0..=length).map(|k| at_least(k) - at_least(k + 1)).collect();
-    let tokens = mean(&law);
+    let distribution: Vec<f64> = (0..=length).map(|k| at_least(k) - at_least(k + 1)).collect();
+    let tokens = mean(&distribution);
     let (pass_seconds, overhead, catch_up) = match proposer {
         Proposer::Model { overhead, .. } => {
             let wider = (pass[2] - pass[1]).max(0.0);
@@ -59,7 +60,7 @@ pub(super) fn draft(proposer: &Proposer, length: usize, proposed: &[f64], pass: 
         Proposer::Tree { draft_seconds, .. } => (*draft_seconds, 0.0, 0.0),
     };
     let seconds = pass_seconds + overhead;
-    let start = Start { outcome: vec![law], pass_seconds, seconds, ..Start::default() };
+    let start = Start { outcome: vec![distribution], pass_seconds, seconds, ..Start::default() };
     Rounds { starts: vec![start], catch_up }
 }
 
@@ -79,8 +80,8 @@ pub(super) struct Stage<'a> {
     pub(super) nodes: Option<usize>,
 }
 
-/// The largest buffer a level of this length can get when the level below hands on at most `emitted`
-/// tokens at a time.
+/// The largest buffer a level of this length can get when the level below hands on at most
+/// `emitted` tokens at a time.
 pub(super) fn largest_buffer(length: usize, emitted: usize) -> usize {
     length - 1 + emitted
 }
@@ -94,8 +95,8 @@ impl Stage<'_> {
         Rounds { starts: vec![start], catch_up }
     }
 
-    /// The rounds of a verifier above another one: each verifies as many rounds of the level below as
-    /// it takes to reach the length.
+    /// The rounds of a verifier above another one: each verifies as many rounds of the level below
+    /// as it takes to reach the length.
     pub(super) fn over_rounds(&self, below: &Rounds) -> Rounds {
         let rows = below.starts.iter().flat_map(|start| &start.outcome);
         let emitted = rows.map(Vec::len).max().unwrap_or(0).saturating_sub(1);
@@ -110,9 +111,10 @@ impl Stage<'_> {
         Rounds { starts, catch_up }
     }
 
-    /// From `kept` tokens to the length: the law of the buffer's size, and the expected rounds of the
-    /// level below by their start. A renewal process stopped at its first passage: whether one more
-    /// round is asked for is decided before it is drawn, so `E B = kept + E R · E e` (Wald).
+    /// From `kept` tokens to the length: the distribution of the buffer's size, and the expected
+    /// rounds of the level below by their start. A renewal process stopped at its first passage:
+    /// whether one more round is asked for is decided before it is drawn, so `E B = kept + E R · E
+    /// e` (Wald).
     fn collect(&self, below: &Rounds, kept: usize, emitted: usize) -> (Vec<f64>, Vec<f64>) {
         let states = below.starts.len();
         let mut rounds = vec![0.0; states];
@@ -166,7 +168,7 @@ impl Stage<'_> {
         buffer.iter().enumerate().filter(|(_, p)| **p > 0.0).map(|(n, p)| p * wider(n)).sum()
     }
 
-    /// Verifies a buffer whose size has the law `buffer`.
+    /// Verifies a buffer whose size has the distribution `buffer`.
     fn verify(&self, buffer: &[f64], rounds: Vec<f64>, below: &Rounds) -> Start {
         let most = self.verified(buffer.len() - 1);
         let mut accepted = vec![0.0; most + 1];

@@ -8,8 +8,8 @@ use super::error::{TheoryError, checked_rate};
 /// this many together. About 9 points of standard error at a rate of one half.
 const TAIL_TRIALS: u64 = 30;
 
-/// The rounds of one ordered pair of models (verifier, drafter), by how many tokens were proposed and
-/// how many of them accepted before the first rejection.
+/// The rounds of one ordered pair of models (verifier, drafter), by how many tokens were proposed
+/// and how many of them accepted before the first rejection.
 ///
 /// Acceptances in a row are not independent: what is easy stays easy for a while. So nothing is
 /// assumed about them but that a run starts anew with each round and that a round's length does not
@@ -17,9 +17,9 @@ const TAIL_TRIALS: u64 = 30;
 ///
 /// `h_j = #(accepted ≥ j) / #(accepted ≥ j − 1 and proposed ≥ j)`
 ///
-/// count every round for as long as it was watched (a round that was accepted whole says nothing about
-/// the position behind its end), and `P(N ≥ k) = Π_{j ≤ k} h_j` (Kaplan and Meier 1958; for independent
-/// positions with rates `a_j` it is `Π a_j`).
+/// count every round for as long as it was watched (a round that was accepted whole says nothing
+/// about the position behind its end), and `P(N ≥ k) = Π_{j ≤ k} h_j` (Kaplan and Meier 1958; for
+/// independent positions with rates `a_j` it is `Π a_j`).
 ///
 /// ```
 /// use kad_polybasic::theory::RunLengths;
@@ -86,10 +86,10 @@ fn add(counts: &mut Vec<u64>, at: usize, count: u64) {
 }
 
 impl RunLengths {
-    /// Counts a round: `asked` tokens were asked of the drafter, which `proposed` that many, the first
-    /// `accepted` of which were accepted. For a buffer verified higher up the chain, and for a draft
-    /// cut short by an end token or the end of the text, `asked` = `proposed`; for a tree both are its
-    /// depth.
+    /// Counts a round: `asked` tokens were asked of the drafter, which `proposed` that many, the
+    /// first `accepted` of which were accepted. For a buffer verified higher up the chain, and for
+    /// a draft cut short by an end token or the end of the text, `asked` = `proposed`; for a tree
+    /// both are its depth.
     ///
     /// # Errors
     /// If more was accepted than proposed, or more proposed than asked for.
@@ -153,23 +153,23 @@ impl RunLengths {
         (rounds > 0).then(|| sum as f64 / rounds as f64)
     }
 
-    /// The share of verified tokens that was accepted, as counted: accepted over accepted and rejected
-    /// ones; tokens behind a rejection count for nothing. None if nothing was verified.
+    /// The share of verified tokens that was accepted, as counted: accepted over accepted and
+    /// rejected ones; tokens behind a rejection count for nothing. None if nothing was verified.
     pub fn rate(&self) -> Option<f64> {
         let (passed, failed) = self.acceptances().sum();
         (passed + failed > 0).then(|| passed as f64 / (passed + failed) as f64)
     }
 
-    /// `P(N ≥ k)`: the probability that at least the first `k` tokens are accepted, if that many are
-    /// proposed. Positions never verified have the rate of the deepest ones that were verified (the
-    /// last 30 trials and more); without any trial nothing is accepted.
+    /// `P(N ≥ k)`: the probability that at least the first `k` tokens are accepted, if that many
+    /// are proposed. Positions never verified have the rate of the deepest ones that were verified
+    /// (the last 30 trials and more); without any trial nothing is accepted.
     pub fn survival(&self, k: usize) -> f64 {
         self.acceptances().survival(k)[k]
     }
 
-    /// The probability that the drafter proposes at least `k` tokens when asked for that many, by the
-    /// hazards of stopping of its own accord. Depths never reached go on as the deepest reached do; a
-    /// drafter never seen to stop does not.
+    /// The probability that the drafter proposes at least `k` tokens when asked for that many, by
+    /// the hazards of stopping of its own accord. Depths never reached go on as the deepest reached
+    /// do; a drafter never seen to stop does not.
     pub fn proposed(&self, k: usize) -> f64 {
         self.proposals().survival(k)[k]
     }
@@ -256,8 +256,8 @@ impl Hazards {
         survival
     }
 
-    /// Successes and failures at the deepest positions that have [`TAIL_TRIALS`] trials together, or
-    /// at all of them.
+    /// Successes and failures at the deepest positions that have [`TAIL_TRIALS`] trials together,
+    /// or at all of them.
     fn tail(&self) -> (u64, u64) {
         let mut sum = (0, 0);
         for (passed, failed) in self.passed.iter().zip(&self.failed).rev() {

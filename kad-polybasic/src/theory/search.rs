@@ -57,14 +57,14 @@ pub(super) fn table_sizes(verifiers: usize, cap: usize, proposer: &Proposer) -> 
 }
 
 impl Ladder<'_> {
-    /// A lower bound on the seconds per token that this verifier hands on, if those of the level below
-    /// are `below` seconds per token it hands on, or more.
+    /// A lower bound on the seconds per token that this verifier hands on, if those of the level
+    /// below are `below` seconds per token it hands on, or more.
     ///
-    /// A round costs at least `m`, the cheapest pass, and `E B · below` for its buffer (Wald). It hands
-    /// on at most `E N + 1` tokens, where `E N ≤ E B` and `E N + 1 ≤ A = Σ_k P(N ≥ k)`. So the quotient
-    /// is at least `(m + (t − 1) below) / t = below + (m − below) / t` for some `t` from 1 to `A`:
-    /// least at `t = A` if `m > below`, and at `t = 1` otherwise. It rises with `below`, so bounds of
-    /// several levels compose.
+    /// A round costs at least `m`, the cheapest pass, and `E B · below` for its buffer (Wald). It
+    /// hands on at most `E N + 1` tokens, where `E N ≤ E B` and `E N + 1 ≤ A = Σ_k P(N ≥ k)`. So
+    /// the quotient is at least `(m + (t − 1) below) / t = below + (m − below) / t` for some `t`
+    /// from 1 to `A`: least at `t = A` if `m > below`, and at `t = 1` otherwise. It rises with
+    /// `below`, so bounds of several levels compose.
     fn bound(&self, rung: usize, below: f64, per_round: f64) -> f64 {
         let Rung { survival, pass, overhead, .. } = &self.rungs[rung];
         let cheapest = pass[1..].iter().copied().fold(f64::INFINITY, f64::min);
@@ -163,11 +163,11 @@ pub struct Lengths {
 }
 
 impl Chain {
-    /// The best lengths from 1 to `cap` for this chain as it is, after `context` tokens of text, or plain
-    /// decoding if that is faster: for adapting a running decoder to the run lengths it counts. A tree
-    /// keeps its depth. Same answer as trying all lengths with [`Chain::predict`]; fast enough to be
-    /// asked every few rounds, except for three and more levels of which one keeps its surplus
-    /// (searched without bounds).
+    /// The best lengths from 1 to `cap` for this chain as it is, after `context` tokens of text, or
+    /// plain decoding if that is faster: for adapting a running decoder to the run lengths it
+    /// counts. A tree keeps its depth. Same answer as trying all lengths with [`Chain::predict`];
+    /// fast enough to be asked every few rounds, except for three and more levels of which one
+    /// keeps its surplus (searched without bounds).
     ///
     /// # Errors
     /// Those of [`Chain::check`], and if `cap` is 0.

@@ -96,9 +96,9 @@ impl Sums {
     }
 }
 
-/// Plays a chain token by token: acceptances and lengths of drafts are choices with their hazards as
-/// probabilities, passes cost what they cost. With the choices of
-/// [`enumerate`](kad_core::oracle::enumerate) it gives exact laws of a few rounds.
+/// Plays a chain token by token: acceptances and lengths of drafts are choices with their hazards
+/// as probabilities, passes cost what they cost. With the choices of
+/// [`enumerate`](kad_core::oracle::enumerate) it gives exact distributions of a few rounds.
 ///
 /// ```
 /// use kad_core::SampledChoices;
@@ -266,8 +266,8 @@ pub(super) fn survives(survival: &[f64], k: usize, choices: &mut dyn ChoiceSourc
     survival[k] > 0.0 && choices.accept(survival[k + 1] / survival[k])
 }
 
-/// Of each verifier P(N ≥ k) up to its largest buffer, and P(at least k proposed) up to the length of a
-/// draft.
+/// Of each verifier P(N ≥ k) up to its largest buffer, and P(at least k proposed) up to the length
+/// of a draft.
 pub(super) fn odds(chain: &Chain) -> (Vec<Vec<f64>>, Vec<f64>) {
     let sizes = chain.verifiers.iter().zip(largest_buffers(chain));
     let survival = sizes.map(|(verifier, largest)| verifier.acceptance.survival(largest)).collect();

@@ -13,40 +13,44 @@ use crate::level::Surplus;
 
 /// Plays a chain along a text `y` that its target wrote, instead of along the texts of chance.
 ///
-/// Let `p_1 … p_n` be the laws of the levels, the target's first. At a place s whose prefix is `y`'s,
-/// level i proposes a token of law `p_{i+1}` and verifies it by `min(1, p_i / p_{i+1})`; what comes out
-/// has the law `p_i`. Of its probability `p_i(y_s)`, `min(p_i, p_{i+1})(y_s)` comes from an accepted
-/// proposal, so that, *given* that it puts out `y_s`, the proposal was `y_s` and was accepted with
+/// Let `p_1 … p_n` be the distributions of the levels, the target's first. At a place s whose
+/// prefix is `y`'s, level i proposes a token of distribution `p_{i+1}` and verifies it by `min(1,
+/// p_i / p_{i+1})`; what comes out has the distribution `p_i`. Of its probability `p_i(y_s)`,
+/// `min(p_i, p_{i+1})(y_s)` comes from an accepted proposal, so that, *given* that it puts out
+/// `y_s`, the proposal was `y_s` and was accepted with
 ///
 /// `P(accepted | y_s) = min(p_i, p_{i+1})(y_s) / p_i(y_s) = min(1, p_{i+1}(y_s) / p_i(y_s))`,
 ///
 /// and otherwise the proposal was another token and was rejected: the residual has no mass where
-/// `p_{i+1} ≥ p_i`, so the text goes on from `y_s` either way. The target puts out `y_s` for certain;
-/// going down from it gives for every token *how deep it agrees with the text*, which is all that
-/// verification asks. A token that a level makes by itself, corrected or bonus, agrees or not among the
-/// levels above it in the same way. What has no law of its own but one certain token, such as a
-/// lookup, agrees where it proposes `y_s`.
+/// `p_{i+1} ≥ p_i`, so the text goes on from `y_s` either way. The target puts out `y_s` for
+/// certain; going down from it gives for every token *how deep it agrees with the text*, which is
+/// all that verification asks. A token that a level makes by itself, corrected or bonus, agrees or
+/// not among the levels above it in the same way. What has no distribution of its own but one
+/// certain token, such as a lookup, agrees where it proposes `y_s`.
 ///
-/// So the rounds of the target, and everything that lies on the text, follow the exact law given `y`:
-/// where acceptance is high and where it is low, where the text ends, and what no longer fits. The rest
-/// is what [`Player`](super::Player) does, with these exceptions and limits:
+/// So the rounds of the target, and everything that lies on the text, follow the exact distribution
+/// given `y`: where acceptance is high and where it is low, where the text ends, and what no longer
+/// fits. The rest is what [`Player`](super::Player) does, with these exceptions and limits:
 ///
-/// 1. From the first token on that is off the text nothing is known of acceptances; they are drawn from
-///    the pairs' run lengths, which start anew there as with a round: where levels part is a hard
-///    place, as those are where rounds begin. No such token outlives the target's round, unless
-///    it waits as a surplus.
-/// 2. A draft that is off the text does not end with an end token before it is as long as asked for.
-/// 3. A pass is as wide as there are tokens that its level has not read (on every level, not only the
-///    one below a bonus), after as many as it has. The prompt counts as read but for its last token. A
-///    token that a level has read and rejected, and that a higher one puts back, counts as unread.
+/// 1. From the first token on that is off the text nothing is known of acceptances; they are drawn
+///    from the pairs' run lengths, which start anew there as with a round: where levels part is a
+///    hard place, as those are where rounds begin. No such token outlives the target's round,
+///    unless it waits as a surplus.
+/// 2. A draft that is off the text does not end with an end token before it is as long as asked
+///    for.
+/// 3. A pass is as wide as there are tokens that its level has not read (on every level, not only
+///    the one below a bonus), after as many as it has. The prompt counts as read but for its last
+///    token. A token that a level has read and rejected, and that a higher one puts back, counts as
+///    unread.
 /// 4. A surplus waits as in [`VerifyingLevel::surplus`](super::VerifyingLevel::surplus).
-/// 5. Verification is token by token; block verification accepts more, and the verification by shared
-///    uniforms less.
-/// 6. A tree that is cut short by the end of the text counts as large as others, and one that begins
-///    off the text as deep. Without a bonus, a tree whose path ends before its depth is taken to have
-///    rejected something there.
+/// 5. Verification is token by token; block verification accepts more, and the verification by
+///    shared uniforms less.
+/// 6. A tree that is cut short by the end of the text counts as large as others, and one that
+///    begins off the text as deep. Without a bonus, a tree whose path ends before its depth is
+///    taken to have rejected something there.
 ///
-/// Acceptances are choices, so [`enumerate`](kad_core::oracle::enumerate) gives exact laws.
+/// Acceptances are choices, so [`enumerate`](kad_core::oracle::enumerate) gives exact
+/// distributions.
 ///
 /// ```
 /// use kad_core::SampledChoices;
@@ -64,9 +68,9 @@ use crate::level::Surplus;
 /// let times = PassTimes::constant(0.125)?;
 /// let proposer = Proposer::Model { name: "small".into(), times, overhead: 0.0 };
 /// let chain = Chain { verifiers: vec![verifier], proposer, plain_seconds: None };
-/// // Both laws are certain of every token of a text that ended with its sixth.
-/// let laws = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
-/// let trace = Trace { prompt: 9, limit: 64, tokens: 6, ended: true, laws, ..Trace::default() };
+/// // Both distributions are certain of every token of a text that ended with its sixth.
+/// let distributions = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
+/// let trace = Trace { prompt: 9, limit: 64, tokens: 6, ended: true, distributions, ..Trace::default() };
 /// let mut player = TextPlayer::new(&chain, &trace)?;
 /// let choices = &mut SampledChoices::seeded(1);
 /// // Three drafted and one bonus token; then a draft that the end of the text cuts short.
@@ -99,7 +103,7 @@ struct Text {
     ended: bool,
     /// `rates[i][s]`: P(level i + 1 agrees at place s, given that level i does); 0 is the target.
     rates: Vec<Vec<f64>>,
-    /// What the proposer drafts, if it has no law.
+    /// What the proposer drafts, if it has no distribution.
     drafts: Option<TracedDrafts>,
 }
 
@@ -132,10 +136,11 @@ impl Place {
 
 impl Text {
     fn new(chain: &Chain, trace: &Trace) -> Self {
-        let law = |name: &str| trace.laws.get(name).map(Vec::as_slice).unwrap_or_default();
+        let distribution =
+            |name: &str| trace.distributions.get(name).map(Vec::as_slice).unwrap_or_default();
         let names = chain.names();
         let rate = |pair: &[&str]| -> Vec<f64> {
-            let along = law(pair[0]).iter().zip(law(pair[1]));
+            let along = distribution(pair[0]).iter().zip(distribution(pair[1]));
             along.map(|(above, below)| (below - above).exp().min(1.0)).collect()
         };
         Self {
@@ -225,8 +230,8 @@ impl<'c> TextPlayer<'c> {
         self.text.ended && on && at == self.text.tokens
     }
 
-    /// How many of the first `levels` levels put out the text's token at place `at`, each if it puts out
-    /// what the ones above do.
+    /// How many of the first `levels` levels put out the text's token at place `at`, each if it
+    /// puts out what the ones above do.
     fn agreement(&self, at: usize, levels: usize, choices: &mut dyn ChoiceSource) -> usize {
         let mut agreeing = 1;
         while agreeing < levels && choices.accept(self.text.rates[agreeing - 1][at]) {
@@ -303,8 +308,8 @@ impl<'c> TextPlayer<'c> {
         Ok(buffer)
     }
 
-    /// Appends what `level` makes of `buffer` up to the first token that it rejects. Returns how many
-    /// it accepts.
+    /// Appends what `level` makes of `buffer` up to the first token that it rejects. Returns how
+    /// many it accepts.
     fn judge(
         &mut self,
         level: usize,

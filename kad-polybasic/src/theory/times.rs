@@ -34,7 +34,8 @@ impl PassTime {
             let (below, part) = (at.floor() as usize, at.fract());
             sorted[below] + part * (sorted[(below + 1).min(last)] - sorted[below])
         };
-        // For a normal law the interquartile range is 1.349 σ, and the median of n has σ √(π / 2n).
+        // For a normal distribution the interquartile range is 1.349 σ, and the median of n has σ
+        // √(π / 2n).
         let sigma = (quantile(0.75) - quantile(0.25)) / 1.349;
         let standard_error = sigma * (std::f64::consts::FRAC_PI_2 / sorted.len() as f64).sqrt();
         Some(Self { seconds: quantile(0.5), standard_error })
@@ -146,8 +147,8 @@ impl PassTimes {
         Line::through(contexts, context).of(at).max(0.0)
     }
 
-    /// Adds to `cells`, row by row, how much each cell of the grid has in [`seconds`](Self::seconds):
-    /// it is `Σ cells · medians` where that is not cut off at 0.
+    /// Adds to `cells`, row by row, how much each cell of the grid has in
+    /// [`seconds`](Self::seconds): it is `Σ cells · medians` where that is not cut off at 0.
     pub(super) fn spread(&self, width: usize, context: usize, cells: &mut Vec<f64>) {
         let Grid { widths, contexts, .. } = &self.grid;
         cells.resize(widths.len() * contexts.len(), 0.0);

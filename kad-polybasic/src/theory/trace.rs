@@ -29,19 +29,20 @@ pub struct Trace {
     pub tokens: usize,
     /// Whether the last of them ended the text. Otherwise the limit did.
     pub ended: bool,
-    /// By the names of laws: `ln p(y_s | y_<s)` for each place s. A token that a law rules out has any
-    /// finite number whose exponential is 0, such as −1000.
-    pub laws: BTreeMap<String, Vec<f64>>,
+    /// By the names of distributions: `ln p(y_s | y_<s)` for each place s. A token that a
+    /// distribution rules out has any finite number whose exponential is 0, such as −1000.
+    pub distributions: BTreeMap<String, Vec<f64>>,
     /// By the names of lookups and of trees whose candidates depend on the context alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drafts: BTreeMap<String, TracedDrafts>,
 }
 
-/// What something that has no law drafts after each beginning of a text.
+/// What something that has no distribution drafts after each beginning of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TracedDrafts {
-    /// Of a lookup, the tokens it proposes; of a tree, its depth. Shorter drafts are beginnings of it.
+    /// Of a lookup, the tokens it proposes; of a tree, its depth. Shorter drafts are beginnings of
+    /// it.
     pub proposed: Vec<usize>,
     /// How many of these the text goes on with; in a tree, on the best path.
     pub agreeing: Vec<usize>,
@@ -58,7 +59,7 @@ impl Trace {
         let tokens = self.tokens.min(limit);
         cut.ended = self.ended && self.tokens <= limit;
         (cut.limit, cut.tokens) = (limit, tokens);
-        cut.laws.values_mut().for_each(|along| along.truncate(tokens));
+        cut.distributions.values_mut().for_each(|along| along.truncate(tokens));
         for drafts in cut.drafts.values_mut() {
             drafts.proposed.truncate(tokens);
             drafts.agreeing.truncate(tokens);
@@ -72,8 +73,8 @@ impl Trace {
         cut
     }
 
-    /// Whether everything that `chain` has is in it: the laws of its verifiers, and what its proposer
-    /// drafts.
+    /// Whether everything that `chain` has is in it: the distributions of its verifiers, and what
+    /// its proposer drafts.
     pub fn covers(&self, chain: &Chain) -> bool {
         self.uncovered(chain).is_none()
     }
@@ -81,14 +82,14 @@ impl Trace {
     /// The first level that is not in it. Plain decoding needs nothing.
     fn uncovered<'c>(&self, chain: &'c Chain) -> Option<&'c str> {
         let verifiers = chain.verifiers.iter().map(|verifier| verifier.name.as_str());
-        let mut laws = verifiers.filter(|name| !self.laws.contains_key(*name));
+        let mut distributions = verifiers.filter(|name| !self.distributions.contains_key(*name));
         let name = chain.proposer.name();
         let proposer = match &chain.proposer {
             _ if chain.verifiers.is_empty() => true,
-            Proposer::Model { .. } => self.laws.contains_key(name),
+            Proposer::Model { .. } => self.distributions.contains_key(name),
             Proposer::Lookup { .. } | Proposer::Tree { .. } => self.drafts.contains_key(name),
         };
-        laws.next().or((!proposer).then_some(name))
+        distributions.next().or((!proposer).then_some(name))
     }
 
     /// Whether its numbers describe a text that `chain` can be replayed along.
@@ -107,11 +108,11 @@ impl Trace {
         if self.limit < self.tokens || (!self.ended && self.limit > self.tokens) {
             return wrong("a limit that does not fit its tokens");
         }
-        for along in self.laws.values() {
+        for along in self.distributions.values() {
             if along.len() != self.tokens {
                 return wrong("not one log-probability for each token");
             }
-            // A law may be a rounding error above 1.
+            // A distribution may be a rounding error above 1.
             if !along.iter().all(|log| log.is_finite() && *log <= 1e-3) {
                 return wrong("a log-probability that is none");
             }

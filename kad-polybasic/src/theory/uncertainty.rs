@@ -24,19 +24,21 @@ pub struct Interval {
 pub struct Uncertainty {
     /// Of the seconds per token.
     pub seconds_per_token: Interval,
-    /// Of plain decoding's seconds per token over the chain's. Both share the target's pass times, so
-    /// it is narrower than their two intervals suggest.
+    /// Of plain decoding's seconds per token over the chain's. Both share the target's pass times,
+    /// so it is narrower than their two intervals suggest.
     pub speedup: Interval,
 }
 
 impl Chain {
-    /// A parametric bootstrap of [`Chain::predict`]: every hazard of the run lengths is drawn anew, from
-    /// Beta(accepted + r, rejected + 1 − r) where r is the pair's rate over all positions (unlike
-    /// resampled counts that is not certain of what never failed in a handful of trials, and unlike a
-    /// flat prior it does not drag a long run of high hazards towards one half); every measured pass time from a normal
-    /// law around its median, cut off at 0 (`plain_seconds`, where given, are not drawn). Middle 95 % of `resamples` predictions; 1,000 are enough
-    /// for two digits. Rates given as [`Acceptance::Rate`](super::Acceptance::Rate), overheads and the
-    /// times of what is no model count as known; so does that a drafter never seen to stop does not.
+    /// A parametric bootstrap of [`Chain::predict`]: every hazard of the run lengths is drawn anew,
+    /// from Beta(accepted + r, rejected + 1 − r) where r is the pair's rate over all positions
+    /// (unlike resampled counts that is not certain of what never failed in a handful of trials,
+    /// and unlike a flat prior it does not drag a long run of high hazards towards one half); every
+    /// measured pass time from a normal distribution around its median, cut off at 0
+    /// (`plain_seconds`, where given, are not drawn). Middle 95 % of `resamples` predictions; 1,000
+    /// are enough for two digits. Rates given as [`Acceptance::Rate`](super::Acceptance::Rate),
+    /// overheads and the times of what is no model count as known; so does that a drafter never
+    /// seen to stop does not.
     ///
     /// What the interval covers is the noise of the measurement, not that a text differs from those
     /// measured on.

@@ -1,6 +1,6 @@
 //! A predictor asked along the paths of a tree that grows.
 
-use kad_core::{DecodeError, Law, Predictor, TokenId, TokenTree};
+use kad_core::{DecodeError, Distribution, Predictor, TokenId, TokenTree};
 
 /// Asks a predictor after paths, having announced them.
 pub(super) struct Explorer<P> {
@@ -32,8 +32,8 @@ impl<P: Predictor> Explorer<P> {
         self.context = context.len();
     }
 
-    /// Announces that the laws after the context and these nodes of `tree` will be asked for; their
-    /// parents have been announced before. A model with tree attention makes one pass.
+    /// Announces that the distributions after the context and these nodes of `tree` will be asked
+    /// for; their parents have been announced before. A model with tree attention makes one pass.
     pub(super) fn announce(
         &mut self,
         tree: &TokenTree,
@@ -46,10 +46,14 @@ impl<P: Predictor> Explorer<P> {
         self.predictor.follow_tree(&self.text[..self.context], &self.asked)
     }
 
-    /// The law after the context and the tokens of a path.
-    pub(super) fn law(&mut self, path: &[TokenId], out: &mut Law) -> Result<(), DecodeError> {
+    /// The distribution after the context and the tokens of a path.
+    pub(super) fn distribution(
+        &mut self,
+        path: &[TokenId],
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         self.text.truncate(self.context);
         self.text.extend_from_slice(path);
-        self.predictor.law(&self.text, self.text.len(), out)
+        self.predictor.distribution(&self.text, self.text.len(), out)
     }
 }

@@ -6,8 +6,9 @@ use super::explorer::Explorer;
 use super::{DraftTree, TreeDrafter, TreeError, TreeLimits};
 use crate::draft::Ask;
 
-/// Draws `width` tokens after the context from a predictor's law, `width` after each of them, and so
-/// on, level by level (SpecInfer, arXiv 2305.09781). A token drawn twice is one node, drawn twice.
+/// Draws `width` tokens after the context from a predictor's distribution, `width` after each of
+/// them, and so on, level by level (SpecInfer, arXiv 2305.09781). A token drawn twice is one node,
+/// drawn twice.
 ///
 /// With `width` 1 this is a [`PredictorDrafter`](crate::PredictorDrafter).
 pub struct SampledTree<P> {
@@ -59,8 +60,8 @@ impl<P: Predictor> TreeDrafter for SampledTree<P> {
                 let count = (*width).min(nodes - out.tokens().len());
                 if count > 0 {
                     let path = parent.map_or(vec![], |node| out.tokens().text(node));
-                    let fill = |law: &mut _| explorer.law(&path, law);
-                    out.draw(parent, count, |law| choices.token(law), fill)?;
+                    let fill = |distribution: &mut _| explorer.distribution(&path, distribution);
+                    out.draw(parent, count, |distribution| choices.token(distribution), fill)?;
                 }
             }
             let level = first..out.tokens().len();

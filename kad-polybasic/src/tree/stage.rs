@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use kad_core::decode::{Emitted, Origin, Round};
-use kad_core::{ChoiceSource, DecodeError, Law, TokenId, TokenTree};
+use kad_core::{ChoiceSource, DecodeError, Distribution, TokenId, TokenTree};
 
 use super::{DraftTree, Siblings, TreeDrafter, TreeLimits};
 use crate::draft::{Ask, Draft};
@@ -20,23 +20,24 @@ pub enum TreeVerifier {
     /// [`drawn`].
     #[default]
     Siblings,
-    /// The target's token is drawn at the uniform of its place, and the tree followed as long as it has
-    /// that token: it decides how many tokens a pass gives, not which. Of a list one is accepted as
-    /// often as by [`Siblings`](Self::Siblings); of `k` draws from q, which the target's token is drawn
-    /// without regard to, with probability `Σ p (1 − (1 − q)^k)`, never more often.
+    /// The target's token is drawn at the uniform of its place, and the tree followed as long as it
+    /// has that token: it decides how many tokens a pass gives, not which. Of a list one is
+    /// accepted as often as by [`Siblings`](Self::Siblings); of `k` draws from q, which the
+    /// target's token is drawn without regard to, with probability `Σ p (1 − (1 − q)^k)`, never
+    /// more often.
     ///
-    /// Where the tree draws nothing (every one here but a [`SampledTree`](super::SampledTree), which
-    /// takes its uniforms from between those of the places) the text is the one that token-by-token
-    /// decoding of the target's law gives for the same seed (deferral decoded lazily draws otherwise),
-    /// token for token, wherever passes of several tokens give the bits of single ones. Levels above
-    /// verify so too: a place has one uniform, and another verifier would meet it again after a
-    /// rejection.
+    /// Where the tree draws nothing (every one here but a [`SampledTree`](super::SampledTree),
+    /// which takes its uniforms from between those of the places) the text is the one that
+    /// token-by-token decoding of the target's distribution gives for the same seed (deferral
+    /// decoded lazily draws otherwise), token for token, wherever passes of several tokens give the
+    /// bits of single ones. Levels above verify so too: a place has one uniform, and another
+    /// verifier would meet it again after a rejection.
     SharedUniform,
 }
 
 /// A drafter of trees and the target that verifies them, one pass for each. As a
 /// [`Level`] it decodes, or drafts for the next level through [`Staged`](crate::Staged): what it
-/// hands up has the target's own laws.
+/// hands up has the target's own distributions.
 ///
 /// ```
 /// use kad_core::{ModelPredictor, Sampling, SampledChoices, decode::{Limits, generate}};
@@ -62,12 +63,12 @@ pub struct TreeStage<G, T> {
     verifier: TreeVerifier,
     prompt: usize,
     tree: DraftTree,
-    /// The part of the tree after whose nodes the target's law may be needed.
+    /// The part of the tree after whose nodes the target's distribution may be needed.
     asked: TokenTree,
     /// The context and what has been accepted.
     text: Vec<TokenId>,
-    law: Law,
-    left: [Law; 2],
+    distribution: Distribution,
+    left: [Distribution; 2],
     siblings: Vec<TokenId>,
 }
 
@@ -85,7 +86,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
             tree: DraftTree::default(),
             asked: TokenTree::new(),
             text: Vec::new(),
-            law: Law::default(),
+            distribution: Distribution::default(),
             left: Default::default(),
             siblings: Vec::new(),
         }
@@ -124,7 +125,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         last.is_none_or(|last| self.bonus && !eos.contains(&last))
     }
 
-    /// One pass: the law after the context and after each node that something may follow.
+    /// One pass: the distribution after the context and after each node that something may follow.
     fn announce(&mut self, ask: Ask<'_>) -> Result<(), DecodeError> {
         let Self { tree, asked, .. } = self;
         let nodes = tree.tokens();
@@ -155,7 +156,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
     ) -> Result<(usize, bool), DecodeError> {
         let (mut at, mut accepted) = (None, 0);
         while self.tree.tokens().children(at).next().is_some() {
-            self.target.law(&self.text, self.text.len(), &mut self.law)?;
+            self.target.distribution(&self.text, self.text.len(), &mut self.distribution)?;
             let deferral_mass = self.target.deferral_mass();
             let token = self.judge(at, choices);
             at = self.tree.tokens().child_with(at, token.token());
@@ -165,8 +166,8 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
             };
             let token = token.token();
             self.text.push(token);
-            out.push(Emitted { token, origin, level, deferral_mass }, |law| {
-                law.clone_from(&self.law);
+            out.push(Emitted { token, origin, level, deferral_mass }, |distribution| {
+                distribution.clone_from(&self.distribution);
                 Ok::<_, DecodeError>(())
             })?;
             if origin == Origin::Corrected {
@@ -177,12 +178,12 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         Ok((accepted, true))
     }
 
-    /// Which token follows node `at`, where the target has the law at hand.
+    /// Which token follows node `at`, where the target has the distribution at hand.
     fn judge(&mut self, at: Option<usize>, choices: &mut dyn ChoiceSource) -> Verdict {
-        let Self { tree, text, law, left, siblings, .. } = self;
+        let Self { tree, text, distribution, left, siblings, .. } = self;
         let nodes = tree.tokens();
         if self.verifier == TreeVerifier::SharedUniform {
-            let token = choices.token_at(text.len() - self.prompt.min(text.len()), law);
+            let token = choices.token_at(text.len() - self.prompt.min(text.len()), distribution);
             let known = nodes.child_with(at, token).is_some();
             return if known { Verdict::Accepted(token) } else { Verdict::Replaced(token) };
         }
@@ -190,11 +191,11 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         let chosen = match tree.siblings(at) {
             Siblings::Listed => {
                 siblings.extend(nodes.children(at).map(|node| nodes.token(node)));
-                listed(law, siblings, choices, &mut left[0])
+                listed(distribution, siblings, choices, &mut left[0])
             }
             Siblings::Drawn(draws, draft) => {
                 siblings.extend(draws.iter().map(|&node| nodes.token(node)));
-                drawn(law, draft, siblings, choices, left)
+                drawn(distribution, draft, siblings, choices, left)
             }
         };
         match chosen {
@@ -251,11 +252,11 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
         let (accepted, whole) = self.descend(ask, choices, out)?;
         let last = self.text[ask.context.len()..].last().copied();
         if whole && self.has_own(last, ask.eos) {
-            let Self { target, text, law, .. } = self;
+            let Self { target, text, distribution, .. } = self;
             let by_place = (self.verifier == TreeVerifier::SharedUniform).then_some(self.prompt);
             let after_draft = !self.tree.tokens().is_empty();
             let own = Own { text, level: ask.level, after_draft, by_place };
-            own.append(target, choices, law, out)?;
+            own.append(target, choices, distribution, out)?;
         }
         let nodes = self.tree.tokens();
         let depth = (0..nodes.len()).map(|node| nodes.depth(node)).max().unwrap_or(0);

@@ -1,23 +1,23 @@
 //! Trees of the likeliest continuations.
 
-use kad_core::{ChoiceSource, DecodeError, Law, Predictor, TokenId, TokenTree};
+use kad_core::{ChoiceSource, DecodeError, Distribution, Predictor, TokenId, TokenTree};
 
 use super::explorer::Explorer;
 use super::{DraftTree, TreeDrafter, TreeError, TreeLimits};
 use crate::draft::Ask;
 
-/// The likeliest continuations by a predictor (EAGLE-2, arXiv 2406.16858): at each depth the `top_k`
-/// new nodes of the highest confidence are expanded by their `top_k` likeliest tokens each; of all
-/// nodes the best are then kept. The confidence of a node is the probability of its path,
-/// `Π q(x_i | x_1 … x_{i−1})`.
+/// The likeliest continuations by a predictor (EAGLE-2, arXiv 2406.16858): at each depth the
+/// `top_k` new nodes of the highest confidence are expanded by their `top_k` likeliest tokens each;
+/// of all nodes the best are then kept. The confidence of a node is the probability of its path, `Π
+/// q(x_i | x_1 … x_{i−1})`.
 ///
-/// A list of candidates: it depends on the context alone. Where tokens are equally likely the lower id
-/// goes first, and where paths are, the one found first.
+/// A list of candidates: it depends on the context alone. Where tokens are equally likely the lower
+/// id goes first, and where paths are, the one found first.
 pub struct TopKTree<P> {
     explorer: Explorer<P>,
     top_k: usize,
     nodes: usize,
-    law: Law,
+    distribution: Distribution,
     best: Vec<(TokenId, f64)>,
     /// All nodes found, with their confidences.
     found: TokenTree,
@@ -25,8 +25,8 @@ pub struct TopKTree<P> {
 }
 
 impl<P: Predictor> TopKTree<P> {
-    /// `top_k` ≥ 1 tokens after each of `top_k` nodes, and `nodes` ≥ 1 kept of them. The paper takes
-    /// 10 and 60.
+    /// `top_k` ≥ 1 tokens after each of `top_k` nodes, and `nodes` ≥ 1 kept of them. The paper
+    /// takes 10 and 60.
     ///
     /// # Errors
     /// If either is 0.
@@ -36,7 +36,7 @@ impl<P: Predictor> TopKTree<P> {
             explorer: Explorer::new(predictor),
             top_k,
             nodes,
-            law: Law::default(),
+            distribution: Distribution::default(),
             best: Vec::new(),
             found: TokenTree::new(),
             confidences: Vec::new(),
@@ -46,12 +46,13 @@ impl<P: Predictor> TopKTree<P> {
     /// Adds the likeliest tokens after `parent`.
     fn expand(&mut self, parent: Option<usize>) -> Result<(), DecodeError> {
         let path = parent.map_or(vec![], |node| self.found.text(node));
-        self.explorer.law(&path, &mut self.law)?;
-        likeliest(&self.law, self.top_k, &mut self.best);
+        self.explorer.distribution(&path, &mut self.distribution)?;
+        likeliest(&self.distribution, self.top_k, &mut self.best);
         let confidence = parent.map_or(1.0, |node| self.confidences[node]);
         for &(token, prob) in &self.best {
             self.found.push(parent, token);
-            // A law may be a rounding error above 1; a path is never likelier than its beginning.
+            // A distribution may be a rounding error above 1; a path is never likelier than its
+            // beginning.
             self.confidences.push(confidence * prob.min(1.0));
         }
         Ok(())
@@ -117,13 +118,13 @@ impl<P: Predictor> TreeDrafter for TopKTree<P> {
 /// most of them hold none.
 const BLOCK: usize = 32;
 
-/// The `count` likeliest possible tokens, the most likely first, the lower id among equals; one pass
-/// over the law, and `O(count)` steps for each token that is among the best so far.
-fn likeliest(law: &Law, count: usize, best: &mut Vec<(TokenId, f64)>) {
+/// The `count` likeliest possible tokens, the most likely first, the lower id among equals; one
+/// pass over the distribution, and `O(count)` steps for each token that is among the best so far.
+fn likeliest(distribution: &Distribution, count: usize, best: &mut Vec<(TokenId, f64)>) {
     best.clear();
     // What the worst of the best has, once there are enough.
     let mut bar = 0.0;
-    for (block, start) in law.probs().chunks(BLOCK).zip((0..).step_by(BLOCK)) {
+    for (block, start) in distribution.probs().chunks(BLOCK).zip((0..).step_by(BLOCK)) {
         // No short circuit: this becomes vector code.
         if !block.iter().fold(false, |some, &prob| some | (prob > bar)) {
             continue;
@@ -152,15 +153,15 @@ mod tests {
         fn the_likeliest_are_the_first_of_a_sort(
             weights in proptest::collection::vec(0..5u32, 1..100), count in 1..9usize,
         ) {
-            let Some(law) = Law::proportional(weights.iter().map(|&w| f64::from(w))) else {
+            let Some(distribution) = Distribution::proportional(weights.iter().map(|&w| f64::from(w))) else {
                 return Ok(());
             };
-            let mut sorted: Vec<_> = (0..).zip(law.probs().iter().copied()).collect();
+            let mut sorted: Vec<_> = (0..).zip(distribution.probs().iter().copied()).collect();
             sorted.sort_by(|a: &(TokenId, f64), b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             sorted.retain(|&(_, p)| p > 0.0);
             sorted.truncate(count);
             let mut best = vec![];
-            likeliest(&law, count, &mut best);
+            likeliest(&distribution, count, &mut best);
             prop_assert_eq!(best, sorted);
         }
     }

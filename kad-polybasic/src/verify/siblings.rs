@@ -1,6 +1,6 @@
 //! Several drafts of one token, and how often one of them can be accepted.
 
-use kad_core::{ChoiceSource, Law, Number, TokenId};
+use kad_core::{ChoiceSource, Distribution, Number, TokenId};
 
 use super::{acceptance, acceptance_rate, probability, ratio_at_most_one, residual};
 
@@ -13,19 +13,20 @@ pub enum Chosen {
     Other(TokenId),
 }
 
-/// Verifies distinct `candidates`, a list that was fixed beforehand, towards `target` = p: candidate
-/// `c_j` is accepted with probability `p(c_j) / (1 − Σ_{i<j} p(c_i))`, or else never comes; after all
-/// of them a token is drawn from what is left ([`listed_residual`]). `left` is scratch memory.
+/// Verifies distinct `candidates`, a list that was fixed beforehand, towards `target` = p:
+/// candidate `c_j` is accepted with probability `p(c_j) / (1 − Σ_{i<j} p(c_i))`, or else never
+/// comes; after all of them a token is drawn from what is left ([`listed_residual`]). `left` is
+/// scratch memory.
 ///
-/// One of them is accepted with probability [`listed_rate`], the most that any exact verification of
-/// a fixed list can reach: the text must contain a candidate that often.
+/// One of them is accepted with probability [`listed_rate`], the most that any exact verification
+/// of a fixed list can reach: the text must contain a candidate that often.
 ///
 /// ```
-/// use kad_core::{Law, oracle::{enumerate_exact, ratio}};
+/// use kad_core::{Distribution, oracle::{enumerate_exact, ratio}};
 /// use kad_polybasic::verify::{Chosen, listed};
-/// let target = Law::proportional([1, 2, 3].map(|weight| ratio(weight, 6))).unwrap();
+/// let target = Distribution::proportional([1, 2, 3].map(|weight| ratio(weight, 6))).unwrap();
 /// let made = enumerate_exact(|choices| {
-///     Ok::<_, ()>(match listed(&target, &[2, 0], choices, &mut Law::default()) {
+///     Ok::<_, ()>(match listed(&target, &[2, 0], choices, &mut Distribution::default()) {
 ///         Chosen::Draft(index) => [2, 0][index],
 ///         Chosen::Other(token) => token,
 ///     })
@@ -33,10 +34,10 @@ pub enum Chosen {
 /// assert_eq!(made.unwrap(), (0..).zip(target.probs().to_vec()).collect());
 /// ```
 pub fn listed<N: Number>(
-    target: &Law<N>,
+    target: &Distribution<N>,
     candidates: &[TokenId],
     choices: &mut dyn ChoiceSource<N>,
-    left: &mut Law<N>,
+    left: &mut Distribution<N>,
 ) -> Chosen {
     let mut remaining = N::one();
     for (index, &token) in candidates.iter().enumerate() {
@@ -51,15 +52,20 @@ pub fn listed<N: Number>(
 }
 
 /// Probability `Σ p(c)` that one of the distinct `candidates` is accepted by [`listed`].
-pub fn listed_rate<N: Number>(target: &Law<N>, candidates: &[TokenId]) -> N {
+pub fn listed_rate<N: Number>(target: &Distribution<N>, candidates: &[TokenId]) -> N {
     let mut sum = N::Sum::default();
     candidates.iter().for_each(|&token| N::add_to(&mut sum, probability(target, token)));
     N::total(sum)
 }
 
-/// The law `∝ p(y) 1[y ∉ candidates]` to draw from when all of a list was rejected, into `out`. Where
-/// the list has all mass, a rejection has a probability of the order of rounding; it is `target` then.
-pub fn listed_residual<N: Number>(target: &Law<N>, candidates: &[TokenId], out: &mut Law<N>) {
+/// The distribution `∝ p(y) 1[y ∉ candidates]` to draw from when all of a list was rejected, into
+/// `out`. Where the list has all mass, a rejection has a probability of the order of rounding; it
+/// is `target` then.
+pub fn listed_residual<N: Number>(
+    target: &Distribution<N>,
+    candidates: &[TokenId],
+    out: &mut Distribution<N>,
+) {
     let probs = || target.probs().iter().cloned();
     let mut rejected = candidates.to_vec();
     rejected.sort_unstable();
@@ -76,19 +82,19 @@ pub fn listed_residual<N: Number>(target: &Law<N>, candidates: &[TokenId], out: 
     }
 }
 
-/// Verifies `drafts`, independent draws from `draft` = q, towards `target` = p in several rounds: each
-/// as a single token towards what the rejections before it have left, `p_1 = p`,
-/// `p_{j+1} ∝ (p_j − q)₊`; after all of them a token is drawn from what is left (SpecInfer, arXiv
-/// 2305.09781). A token that was drawn twice is verified twice: leaving out its second draw is another
-/// law. `left` is scratch memory.
+/// Verifies `drafts`, independent draws from `draft` = q, towards `target` = p in several rounds:
+/// each as a single token towards what the rejections before it have left, `p_1 = p`, `p_{j+1} ∝
+/// (p_j − q)₊`; after all of them a token is drawn from what is left (SpecInfer, arXiv 2305.09781).
+/// A token that was drawn twice is verified twice: leaving out its second draw is another
+/// distribution. `left` is scratch memory.
 ///
 /// One of them is accepted with probability [`multi_round_rate`].
 pub fn drawn<N: Number>(
-    target: &Law<N>,
-    draft: &Law<N>,
+    target: &Distribution<N>,
+    draft: &Distribution<N>,
     drafts: &[TokenId],
     choices: &mut dyn ChoiceSource<N>,
-    left: &mut [Law<N>; 2],
+    left: &mut [Distribution<N>; 2],
 ) -> Chosen {
     let [now, next] = left;
     let mut rejected = false;
@@ -104,10 +110,14 @@ pub fn drawn<N: Number>(
     Chosen::Other(choices.token(if rejected { now } else { target }))
 }
 
-/// Probability `1 − Π_j (1 − Σ min(p_j, q))` that one of `drafts` independent tokens from `draft` = q is
-/// accepted by multi-round verification ([`drawn`]).
-pub fn multi_round_rate<N: Number>(target: &Law<N>, draft: &Law<N>, drafts: usize) -> N {
-    let (mut left, mut next) = (target.clone(), Law::default());
+/// Probability `1 − Π_j (1 − Σ min(p_j, q))` that one of `drafts` independent tokens from `draft` =
+/// q is accepted by multi-round verification ([`drawn`]).
+pub fn multi_round_rate<N: Number>(
+    target: &Distribution<N>,
+    draft: &Distribution<N>,
+    drafts: usize,
+) -> N {
+    let (mut left, mut next) = (target.clone(), Distribution::default());
     let mut rejected = N::one();
     for _ in 0..drafts {
         rejected = rejected * (N::one() - acceptance_rate(&left, draft));
@@ -118,14 +128,18 @@ pub fn multi_round_rate<N: Number>(target: &Law<N>, draft: &Law<N>, drafts: usiz
 }
 
 /// The largest probability with which any exact verification can accept one of `drafts` independent
-/// tokens from `draft` = q: `min_H P(H) + 1 − q(H)^k` over sets `H` of tokens (the optimal transport of
-/// SpecTr, arXiv 2310.15141, by its minimum cut).
+/// tokens from `draft` = q: `min_H P(H) + 1 − q(H)^k` over sets `H` of tokens (the optimal
+/// transport of SpecTr, arXiv 2310.15141, by its minimum cut).
 ///
-/// `−q(H)^k` is concave in `q(H)`, so a minimum lies among the sets of tokens with the smallest ratios
-/// `p/q`: a sort and one pass instead of all subsets.
-pub fn optimal_rate<N: Number>(target: &Law<N>, draft: &Law<N>, drafts: usize) -> N {
+/// `−q(H)^k` is concave in `q(H)`, so a minimum lies among the sets of tokens with the smallest
+/// ratios `p/q`: a sort and one pass instead of all subsets.
+pub fn optimal_rate<N: Number>(
+    target: &Distribution<N>,
+    draft: &Distribution<N>,
+    drafts: usize,
+) -> N {
     let mut tokens: Vec<(&N, &N)> = target.probs().iter().zip(draft.probs()).collect();
-    // p/q rising without dividing by 0; tokens of neither law are equal to all.
+    // p/q rising without dividing by 0; tokens of neither distribution are equal to all.
     tokens.retain(|(p, q)| **p > N::zero() || **q > N::zero());
     tokens.sort_by(|(p, q), (r, s)| {
         let (left, right) = ((*p).clone() * (*s).clone(), (*r).clone() * (*q).clone());

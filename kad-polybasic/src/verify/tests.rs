@@ -1,5 +1,5 @@
 //! S1, S2, K10 and K12 for single tokens, and S1 for texts of several rounds: in rationals, so that
-//! "the same law" means equal, not close.
+//! "the same distribution" means equal, not close.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use proptest::prelude::*;
 
 mod siblings;
 
-type Exact = Law<BigRational>;
+type Exact = Distribution<BigRational>;
 
 fn exact(weights: &[i64]) -> Exact {
-    Law::proportional(weights.iter().map(|&w| ratio(w, 1))).unwrap()
+    Distribution::proportional(weights.iter().map(|&w| ratio(w, 1))).unwrap()
 }
 
 /// Small weights, some of them 0, never all.
@@ -30,20 +30,20 @@ fn triples() -> impl Strategy<Value = (Vec<i64>, Vec<i64>, Vec<i64>)> {
 
 /// Draft, verify, correct: one token.
 fn verified<N: Number>(
-    target: &Law<N>,
-    draft: &Law<N>,
+    target: &Distribution<N>,
+    draft: &Distribution<N>,
     choices: &mut dyn ChoiceSource<N>,
 ) -> TokenId {
     let drafted = choices.token(draft);
     if choices.accept(acceptance(target, draft, drafted)) {
         return drafted;
     }
-    let mut corrected = Law::default();
+    let mut corrected = Distribution::default();
     residual(target, draft, &mut corrected);
     choices.token(&corrected)
 }
 
-fn as_law(made: &BTreeMap<TokenId, BigRational>, size: usize) -> Vec<BigRational> {
+fn as_distribution(made: &BTreeMap<TokenId, BigRational>, size: usize) -> Vec<BigRational> {
     let at = |token| made.get(&token).cloned().unwrap_or_else(|| ratio(0, 1));
     (0..size as TokenId).map(at).collect()
 }
@@ -52,7 +52,7 @@ fn as_law(made: &BTreeMap<TokenId, BigRational>, size: usize) -> Vec<BigRational
 fn mixture(p: &Exact, q: &Exact, eighths: &[i64]) -> (Vec<BigRational>, BigRational, Exact) {
     let d: Vec<_> = eighths.iter().map(|&w| ratio(w.min(8), 8)).collect();
     let mass = d.iter().zip(p.probs()).map(|(d, p)| d * p).sum::<BigRational>();
-    let mut pi = Law::default();
+    let mut pi = Distribution::default();
     mix_weights(p, q, &d, mass.clone(), &mut pi);
     (d, mass, pi)
 }
@@ -60,10 +60,10 @@ fn mixture(p: &Exact, q: &Exact, eighths: &[i64]) -> (Vec<BigRational>, BigRatio
 proptest! {
     /// S1 for one token, and S2.
     #[test]
-    fn a_verified_token_has_exactly_the_targets_law((p, q, _) in triples()) {
+    fn a_verified_token_has_exactly_the_targets_distribution((p, q, _) in triples()) {
         let (target, draft) = (exact(&p), exact(&q));
         let made = enumerate_exact(|choices| Ok::<_, ()>(verified(&target, &draft, choices)));
-        prop_assert_eq!(as_law(&made.unwrap(), target.len()), target.probs());
+        prop_assert_eq!(as_distribution(&made.unwrap(), target.len()), target.probs());
         let accepted: BigRational = (0..target.len())
             .map(|y| &draft.probs()[y] * acceptance(&target, &draft, y as TokenId))
             .sum();
@@ -80,13 +80,13 @@ proptest! {
         let (base, aligned) = (exact(&p), exact(&q));
         let (d, mass, pi) = mixture(&base, &aligned, &d);
         for (y, d) in d.iter().enumerate() {
-            let [p, q] = [&base, &aligned].map(|law| law.probs()[y].clone());
+            let [p, q] = [&base, &aligned].map(|distribution| distribution.probs()[y].clone());
             prop_assert_eq!(
                 deferred_acceptance(d.clone(), mass.clone(), p, q),
                 acceptance(&pi, &aligned, y as TokenId)
             );
         }
-        let (mut closed, mut general) = (Law::default(), Law::default());
+        let (mut closed, mut general) = (Distribution::default(), Distribution::default());
         deferred_residual(&base, &aligned, &d, mass.clone(), &mut closed);
         residual(&pi, &aligned, &mut general);
         prop_assert_eq!(closed, general);
@@ -114,15 +114,15 @@ proptest! {
     }
 }
 
-/// Acceptance and residual put together by hand, over several rounds: two tables that look one token
-/// back, drafts of K, with and without bonus, five tokens. Equality of rationals. (The engine itself is
-/// enumerated in `tests/it/laws.rs`.)
+/// Acceptance and residual put together by hand, over several rounds: two tables that look one
+/// token back, drafts of K, with and without bonus, five tokens. Equality of rationals. (The engine
+/// itself is enumerated in `tests/it/distributions.rs`.)
 #[test]
-fn the_pure_parts_compose_to_exactly_the_targets_law() {
+fn the_pure_parts_compose_to_exactly_the_targets_distribution() {
     let target = [exact(&[1, 2]), exact(&[5, 3]), exact(&[2, 7])];
     let draft = [exact(&[2, 1]), exact(&[1, 6]), exact(&[4, 5])];
-    let after = |laws: &[Exact; 3], text: &[TokenId]| {
-        laws[text.last().map_or(0, |&last| last as usize + 1)].clone()
+    let after = |distributions: &[Exact; 3], text: &[TokenId]| {
+        distributions[text.last().map_or(0, |&last| last as usize + 1)].clone()
     };
     for (length, bonus) in [(1, true), (1, false), (2, true), (2, false), (3, true), (3, false)] {
         let made = enumerate_exact(|choices| {
@@ -162,7 +162,8 @@ fn round(
     round_with(text, length, bonus, false, target, draft, choices);
 }
 
-/// A round; with `full`, a rejected token is replaced by one from the whole law instead of the residual.
+/// A round; with `full`, a rejected token is replaced by one from the whole distribution instead of
+/// the residual.
 fn round_with(
     text: &mut Vec<TokenId>,
     length: usize,
@@ -180,7 +181,7 @@ fn round_with(
     for at in start..text.len() {
         let (p, q) = (target(&text[..at]), draft(&text[..at]));
         if !choices.accept(acceptance(&p, &q, text[at])) {
-            let mut corrected = Law::default();
+            let mut corrected = Distribution::default();
             residual(&p, &q, &mut corrected);
             text.truncate(at);
             text.push(choices.token(if full { &p } else { &corrected }));
@@ -196,22 +197,22 @@ fn round_with(
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Inner {
     Exact,
-    /// It hands up the laws of the model that drafts for it.
-    DraftersLaws,
-    /// After a rejection it draws from its whole law.
-    FullLaw,
+    /// It hands up the distributions of the model that drafts for it.
+    DraftersDistributions,
+    /// After a rejection it draws from its whole distribution.
+    FullDistribution,
 }
 
-/// P1 and P3 in rationals: three tables that look one token back, the lowest drafting K tokens for the
-/// middle one, which makes rounds until μ tokens are there; three tokens. The law is the target's to the
-/// last digit, and neither broken level has it.
+/// P1 and P3 in rationals: three tables that look one token back, the lowest drafting K tokens for
+/// the middle one, which makes rounds until μ tokens are there; three tokens. The distribution is
+/// the target's to the last digit, and neither broken level has it.
 #[test]
-fn p1_three_levels_compose_to_exactly_the_targets_law() {
-    let law = |weights: [[i64; 2]; 3]| weights.map(|w| exact(&w));
+fn p1_three_levels_compose_to_exactly_the_targets_distribution() {
+    let distribution = |weights: [[i64; 2]; 3]| weights.map(|w| exact(&w));
     let models = [
-        law([[1, 2], [5, 3], [2, 7]]),
-        law([[2, 3], [1, 1], [3, 1]]),
-        law([[2, 1], [1, 6], [4, 5]]),
+        distribution([[1, 2], [5, 3], [2, 7]]),
+        distribution([[2, 3], [1, 1], [3, 1]]),
+        distribution([[2, 1], [1, 6], [4, 5]]),
     ];
     let claimed = |text: &[TokenId]| -> BigRational {
         let token = |i: usize| after(&models[0], &text[..i]).probs()[text[i] as usize].clone();
@@ -220,7 +221,7 @@ fn p1_three_levels_compose_to_exactly_the_targets_law() {
     for (k, mu) in [(1, 2), (2, 1)] {
         for (bonus, own) in [(true, true), (true, false), (false, true), (false, false)] {
             // What is broken is seen with one pair of flags.
-            let variants = [Inner::Exact, Inner::DraftersLaws, Inner::FullLaw];
+            let variants = [Inner::Exact, Inner::DraftersDistributions, Inner::FullDistribution];
             for &inner in &variants[..if bonus && own { 3 } else { 1 }] {
                 let made = enumerate_exact(|choices| {
                     let mut text: Vec<TokenId> = Vec::new();
@@ -239,8 +240,8 @@ fn p1_three_levels_compose_to_exactly_the_targets_law() {
     }
 }
 
-fn after(laws: &[Exact; 3], text: &[TokenId]) -> Exact {
-    laws[text.last().map_or(0, |&last| last as usize + 1)].clone()
+fn after(distributions: &[Exact; 3], text: &[TokenId]) -> Exact {
+    distributions[text.last().map_or(0, |&last| last as usize + 1)].clone()
 }
 
 /// One round of the target over rounds of the middle level.
@@ -255,15 +256,15 @@ fn chain_round(
     let start = text.len();
     let mut proposed = text.clone();
     while proposed.len() < start + mu {
-        let full = inner == Inner::FullLaw;
+        let full = inner == Inner::FullDistribution;
         let (p, q) = (|t: &[TokenId]| after(middle, t), |t: &[TokenId]| after(lowest, t));
         round_with(&mut proposed, k, own, full, &p, &q, choices);
     }
-    let handed = if inner == Inner::DraftersLaws { lowest } else { middle };
+    let handed = if inner == Inner::DraftersDistributions { lowest } else { middle };
     for at in start..proposed.len() {
         let (p, q) = (after(target, &proposed[..at]), after(handed, &proposed[..at]));
         if !choices.accept(acceptance(&p, &q, proposed[at])) {
-            let mut corrected = Law::default();
+            let mut corrected = Distribution::default();
             residual(&p, &q, &mut corrected);
             text.push(choices.token(&corrected));
             return;
@@ -275,18 +276,18 @@ fn chain_round(
     }
 }
 
-/// Fault 4 of the published code: equal laws whose sums differ in the last digit leave a residual
-/// without mass, which it normalises to NaN. Here it is a law.
+/// Fault 4 of the published code: equal distributions whose sums differ in the last digit leave a
+/// residual without mass, which it normalises to NaN. Here it is a distribution.
 #[test]
-fn fault_4_a_residual_without_mass_is_still_a_law() {
-    let (third, mut out) = (1.0 / 3.0, Law::default());
-    let flat = Law::from_probs(vec![third; 3]).unwrap();
+fn fault_4_a_residual_without_mass_is_still_a_distribution() {
+    let (third, mut out) = (1.0 / 3.0, Distribution::default());
+    let flat = Distribution::from_probs(vec![third; 3]).unwrap();
     assert_eq!(acceptance_rate(&flat, &flat), 1.0);
     residual(&flat, &flat, &mut out);
     assert_eq!(out, flat);
     // Everything handed over: the mixture is q* times a mass that rounds to just below one.
-    let base = Law::from_probs(vec![0.1; 10]).unwrap();
-    let aligned = Law::proportional((1..=10).map(f64::from)).unwrap();
+    let base = Distribution::from_probs(vec![0.1; 10]).unwrap();
+    let aligned = Distribution::proportional((1..=10).map(f64::from)).unwrap();
     let mass = 1.0 - f64::EPSILON / 2.0;
     deferred_residual(&base, &aligned, &[1.0; 10], mass, &mut out);
     assert!(out.probs().iter().all(|p| p.is_finite()));
@@ -296,17 +297,17 @@ fn fault_4_a_residual_without_mass_is_still_a_law() {
 /// A token that the target excludes is replaced, with certainty.
 #[test]
 fn an_impossible_token_is_never_accepted() {
-    let law = |probs: [f64; 2]| Law::from_probs(probs.to_vec()).unwrap();
-    let (target, draft) = (law([0.0, 1.0]), law([1.0, 0.0]));
+    let distribution = |probs: [f64; 2]| Distribution::from_probs(probs.to_vec()).unwrap();
+    let (target, draft) = (distribution([0.0, 1.0]), distribution([1.0, 0.0]));
     assert_eq!(acceptance(&target, &draft, 0), 0.0);
     let made = enumerate(|choices| Ok::<_, ()>(verified(&target, &draft, choices))).unwrap();
     assert_eq!(made, BTreeMap::from([(1, 1.0)]));
 }
 
 #[test]
-fn equal_laws_leave_the_target() {
-    let flat = Law::proportional(vec![1.0; 3]).unwrap();
-    let mut out = Law::default();
+fn equal_distributions_leave_the_target() {
+    let flat = Distribution::proportional(vec![1.0; 3]).unwrap();
+    let mut out = Distribution::default();
     residual(&flat, &flat, &mut out);
     assert_eq!((acceptance_rate(&flat, &flat), out), (1.0, flat));
 }
@@ -325,8 +326,8 @@ fn lenient_acceptance_is_the_published_ratio() {
     assert!(!Verifier::Lenient { leniency: f64::NAN }.is_exact());
 }
 
-/// The example of the paper: one draft of two tokens, laws (1/3, 2/3) and (2/3, 1/3) at both places;
-/// 11/9 accepted tokens on average where token verification accepts 10/9.
+/// The example of the paper: one draft of two tokens, distributions (1/3, 2/3) and (2/3, 1/3) at
+/// both places; 11/9 accepted tokens on average where token verification accepts 10/9.
 #[test]
 fn s5_block_verification_of_the_papers_example() {
     let (p, q) = (exact(&[1, 2]), exact(&[2, 1]));
@@ -334,44 +335,44 @@ fn s5_block_verification_of_the_papers_example() {
     assert_eq!(accepted, ratio(11, 9));
 }
 
-/// One round of block verification: the law of the tokens it makes, and how many of the draft it
-/// accepts on average. The target's laws do not look back; the draft's do.
+/// One round of block verification: the distribution of the tokens it makes, and how many of the
+/// draft it accepts on average. The target's distributions do not look back; the draft's do.
 fn block_round(
     targets: &[Exact],
     draft: &dyn Fn(&[TokenId]) -> Exact,
     length: usize,
 ) -> (BTreeMap<Vec<TokenId>, BigRational>, BigRational) {
     let made = enumerate_exact(|choices| {
-        let (mut text, mut laws) = (Vec::new(), Vec::new());
+        let (mut text, mut distributions) = (Vec::new(), Vec::new());
         for _ in 0..length {
-            laws.push(draft(&text));
-            text.push(choices.token(&laws[text.len()]));
+            distributions.push(draft(&text));
+            text.push(choices.token(&distributions[text.len()]));
         }
         let mut block = Block::default();
-        let drafted = targets.iter().zip(&laws).zip(&text);
-        // As far as the next law is needed.
+        let drafted = targets.iter().zip(&distributions).zip(&text);
+        // As far as the next distribution is needed.
         let told = drafted.take_while(|((p, q), token)| block.push(p, q, **token)).count();
         let told = &targets[..length.min(told + 1)];
-        let accepted = block.decide(told, &laws, choices);
+        let accepted = block.decide(told, &distributions, choices);
         let mut next = targets[length].clone();
         if accepted < length {
-            block.residual(accepted, &told[accepted], &laws[accepted], &mut next);
+            block.residual(accepted, &told[accepted], &distributions[accepted], &mut next);
         }
         text.truncate(accepted);
         text.push(choices.token(&next));
         Ok::<_, ()>((text, accepted))
     });
-    let (mut law, mut mean) = (BTreeMap::new(), ratio(0, 1));
+    let (mut distribution, mut mean) = (BTreeMap::new(), ratio(0, 1));
     for ((text, accepted), probability) in made.unwrap() {
         mean += ratio(accepted as i64, 1) * &probability;
-        *law.entry(text).or_insert_with(|| ratio(0, 1)) += probability;
+        *distribution.entry(text).or_insert_with(|| ratio(0, 1)) += probability;
     }
-    (law, mean)
+    (distribution, mean)
 }
 
 proptest! {
-    /// S5: the text has exactly the target's law, and at least as many tokens are accepted as token by
-    /// token.
+    /// S5: the text has exactly the target's distribution, and at least as many tokens are accepted
+    /// as token by token.
     #[test]
     fn s5_block_verification_is_exact_and_never_worse(
         p in proptest::collection::vec(weights(3), 4), q in proptest::collection::vec(weights(3), 4),

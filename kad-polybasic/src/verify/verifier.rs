@@ -4,17 +4,17 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Verifier {
     /// Token by token, by [`acceptance`](super::acceptance) and [`residual`](super::residual).
-    /// With a law that is certain (temperature 0) this is greedy matching.
+    /// With a distribution that is certain (temperature 0) this is greedy matching.
     #[default]
     Token,
     /// All tokens at once, by [`Block`](super::Block): never accepts fewer on average.
     Block,
     /// Drafted and target token at the same uniform: accepted where they are equal. The text is the
-    /// one that token-by-token decoding of the target's law gives for the same seed (deferral decoded
-    /// lazily draws otherwise), token for token, wherever passes of several tokens give the bits of
-    /// single ones. Accepts less often than [`Token`](Self::Token):
-    /// `Σ_y |I_p(y) ∩ I_q(y)|` over the quantile intervals of the two laws. Levels above verify so
-    /// too: a place has one uniform, and another verifier would meet it again after a rejection.
+    /// one that token-by-token decoding of the target's distribution gives for the same seed
+    /// (deferral decoded lazily draws otherwise), token for token, wherever passes of several
+    /// tokens give the bits of single ones. Accepts less often than [`Token`](Self::Token): `Σ_y
+    /// |I_p(y) ∩ I_q(y)|` over the quantile intervals of the two distributions. Levels above verify
+    /// so too: a place has one uniform, and another verifier would meet it again after a rejection.
     SharedUniform,
     /// Token by token with [`lenient_acceptance`]: **not exact**. For the uppermost level only.
     Lenient {
@@ -24,7 +24,7 @@ pub enum Verifier {
 }
 
 impl Verifier {
-    /// Whether the law of the text is exactly the target's.
+    /// Whether the distribution of the text is exactly the target's.
     pub fn is_exact(self) -> bool {
         match self {
             Verifier::Token | Verifier::Block | Verifier::SharedUniform => true,

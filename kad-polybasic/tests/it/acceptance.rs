@@ -1,11 +1,11 @@
-//! P2, P4 and P9: what a level accepts depends on its own law and on the one handed up to it, and on
-//! nothing below.
+//! P2, P4 and P9: what a level accepts depends on its own distribution and on the one handed up to
+//! it, and on nothing below.
 
 use std::collections::BTreeMap;
 
 use kad_core::decode::{Decoder, Origin, Round};
 use kad_core::oracle::{TableModel, enumerate, total_variation};
-use kad_core::{DecodeError, Law, Predictor, SampledChoices, TokenId};
+use kad_core::{DecodeError, Distribution, Predictor, SampledChoices, TokenId};
 use kad_polybasic::verify::{acceptance, residual};
 use kad_polybasic::{Surplus, Verifier};
 
@@ -15,19 +15,19 @@ use crate::support::*;
 type Steps = BTreeMap<(Vec<TokenId>, usize), f64>;
 
 fn first_step(decoder: &mut dyn Decoder, room: usize) -> Steps {
-    let law = enumerate(|choices| {
+    let distribution = enumerate(|choices| {
         let mut out = Vec::new();
         decoder.begin(PROMPT.len());
         let step = decoder.step(&PROMPT, room, choices, &mut out)?;
         Ok::<_, DecodeError>((out.iter().map(|made| made.token).collect(), step.accepted))
     });
-    law.unwrap()
+    distribution.unwrap()
 }
 
-fn next_law(model: &TableModel, context: &[TokenId]) -> Law {
-    let mut laws = Vec::new();
-    predictor(model).laws(context, 1, &mut laws).unwrap();
-    laws.remove(0)
+fn next_distribution(model: &TableModel, context: &[TokenId]) -> Distribution {
+    let mut distributions = Vec::new();
+    predictor(model).distributions(context, 1, &mut distributions).unwrap();
+    distributions.remove(0)
 }
 
 /// Plain speculative decoding (arXiv 2211.17192, algorithm 1) written out as sums over drafts: no
@@ -38,7 +38,7 @@ fn textbook(models: &[TableModel], length: usize, bonus: bool) -> Steps {
     while let Some((made, reached)) = open.pop() {
         let context = [&PROMPT[..], &made].concat();
         let ended = made.last() == Some(&EOS);
-        let p = next_law(&models[0], &context);
+        let p = next_distribution(&models[0], &context);
         if made.len() == length || ended {
             if bonus && !ended {
                 add_each(&mut steps, &made, &p, reached, made.len());
@@ -47,14 +47,14 @@ fn textbook(models: &[TableModel], length: usize, bonus: bool) -> Steps {
             }
             continue;
         }
-        let q = next_law(&models[1], &context);
+        let q = next_distribution(&models[1], &context);
         let mut rejected = 0.0;
         for y in 0..3 {
             let accepted = acceptance(&p, &q, y);
             rejected += reached * q.prob(y) * (1.0 - accepted);
             open.push(([&made[..], &[y]].concat(), reached * q.prob(y) * accepted));
         }
-        let mut left = Law::default();
+        let mut left = Distribution::default();
         residual(&p, &q, &mut left);
         add_each(&mut steps, &made, &left, rejected, made.len());
     }
@@ -62,8 +62,14 @@ fn textbook(models: &[TableModel], length: usize, bonus: bool) -> Steps {
     steps
 }
 
-fn add_each(steps: &mut Steps, made: &[TokenId], law: &Law, reached: f64, accepted: usize) {
-    for (y, p) in (0..).zip(law.probs()) {
+fn add_each(
+    steps: &mut Steps,
+    made: &[TokenId],
+    distribution: &Distribution,
+    reached: f64,
+    accepted: usize,
+) {
+    for (y, p) in (0..).zip(distribution.probs()) {
         *steps.entry(([made, &[y]].concat(), accepted)).or_default() += reached * p;
     }
 }
@@ -81,10 +87,10 @@ fn p9_two_levels_are_plain_speculative_decoding() {
 }
 
 /// P2: with exactly `μ` tokens handed up at a time, what the target makes of them and how many it
-/// accepts has the law of two levels, whatever drafts for the middle, verified however, and with
-/// whichever lengths.
+/// accepts has the distribution of two levels, whatever drafts for the middle, verified however,
+/// and with whichever lengths.
 #[test]
-fn p2_acceptance_depends_on_two_laws_alone() {
+fn p2_acceptance_depends_on_two_distributions_alone() {
     let models = tables::<4>();
     let other = TableModel::random("other", 3, 1, 77);
     for (mu, bonus) in [1, 2, 3].into_iter().flat_map(|mu| FLAGS.map(|bonus| (mu, bonus))) {
@@ -111,7 +117,7 @@ fn p2_acceptance_depends_on_two_laws_alone() {
 
 /// Every verification that a first step may make, at any level.
 fn all_rounds(decoder: &mut dyn Decoder) -> Vec<Round> {
-    let law = enumerate(|choices| {
+    let distribution = enumerate(|choices| {
         let mut out = Vec::new();
         decoder.begin(PROMPT.len());
         decoder.step(&PROMPT, 5, choices, &mut out)?;
@@ -122,7 +128,7 @@ fn all_rounds(decoder: &mut dyn Decoder) -> Vec<Round> {
         assert!(levels.iter().all(|&level| rejected(level)), "{levels:?} of {rounds:?}");
         Ok::<_, DecodeError>(rounds)
     });
-    law.unwrap().into_keys().flatten().collect()
+    distribution.unwrap().into_keys().flatten().collect()
 }
 
 /// P4: a level is never rejected by its own model, and its drafter never by itself.
@@ -151,8 +157,9 @@ fn p4_a_model_never_rejects_itself() {
     }
 }
 
-/// P4 for tokens that wait: they are proposed where they belong, or not at all. (Elsewhere they would be
-/// exact drafts too, since each comes with the law it was drawn from, but poor ones.)
+/// P4 for tokens that wait: they are proposed where they belong, or not at all. (Elsewhere they
+/// would be exact drafts too, since each comes with the distribution it was drawn from, but poor
+/// ones.)
 #[test]
 fn p4_tokens_that_wait_are_proposed_in_their_place() {
     let [one, _, other] = tables::<3>();

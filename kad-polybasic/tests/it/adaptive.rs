@@ -1,9 +1,9 @@
-//! Lengths that follow the acceptance: the law stays, speculation that loses ends.
+//! Lengths that follow the acceptance: the distribution stays, speculation that loses ends.
 
 use std::ops::ControlFlow;
 
 use kad_core::decode::{Decoder, Limits, generate};
-use kad_core::oracle::{TableModel, enumerate, joint_law, total_variation};
+use kad_core::oracle::{TableModel, enumerate, joint_distribution, total_variation};
 use kad_core::{DecodeError, ModelPredictor, SampledChoices, Sampling, TokenId};
 use kad_polybasic::theory::{
     Acceptance, Chain, PassTimes, Proposer, RunLengths, Surplus, VerifyingLevel,
@@ -58,9 +58,9 @@ fn adaptive<'m>(
 }
 
 /// A decision after every round, by what was accepted, and back from plain decoding after a token:
-/// the law of whole texts is the target's, and the lengths do change on the way.
+/// the distribution of whole texts is the target's, and the lengths do change on the way.
 #[test]
-fn the_law_does_not_depend_on_what_is_learned() {
+fn the_distribution_does_not_depend_on_what_is_learned() {
     let [large, small] = [1, 2].map(|seed| TableModel::random("table", 3, 2, seed));
     let settings =
         Adaptation { every: 1, patience: 1, prior_rounds: 1, margin: 0.3, ..Default::default() };
@@ -80,7 +80,7 @@ fn the_law_does_not_depend_on_what_is_learned() {
         Ok::<_, DecodeError>(made.tokens.iter().map(|t| t.token).collect::<Vec<_>>())
     });
     let mut target = ModelPredictor::new(&large, plain()).unwrap();
-    let claimed = joint_law(&mut target, &prompt, 5, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut target, &prompt, 5, &[EOS]).unwrap();
     let distance = total_variation(&found.unwrap(), &claimed);
     assert!(distance < 1e-12, "TV = {distance}");
     assert!(switched.contains(&vec![]) && switched.len() > 2, "{switched:?}");
@@ -93,9 +93,9 @@ fn run(decoder: &mut dyn Decoder, tokens: usize) -> u64 {
     made.rounds.iter().map(|round| round.drafted as u64).sum()
 }
 
-/// A drafter that is never right, measured to be right 9 times of 10: drafts shrink, then the target
-/// decodes alone, tries again after 64, 128, … tokens, and says so. What is lost to that, by the
-/// measured times, stays below 5 % of plain decoding.
+/// A drafter that is never right, measured to be right 9 times of 10: drafts shrink, then the
+/// target decodes alone, tries again after 64, 128, … tokens, and says so. What is lost to that, by
+/// the measured times, stays below 5 % of plain decoding.
 #[test]
 fn speculation_that_loses_ends() {
     let never = f32::NEG_INFINITY;
@@ -146,8 +146,8 @@ fn a_description_of_another_chain_is_refused() {
     assert!(error.contains("`large` is a rate"), "{error}");
 }
 
-/// Three levels where two were described: the text has the target's law, and a remark says what is
-/// wrong.
+/// Three levels where two were described: the text has the target's distribution, and a remark says
+/// what is wrong.
 #[test]
 fn rounds_of_a_deeper_chain_end_the_adaptation() {
     let models = [1, 2, 3].map(|seed| TableModel::random("table", 3, 2, seed));

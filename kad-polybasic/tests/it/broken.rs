@@ -1,9 +1,9 @@
-//! P3: what must fail. Each variant is one that was published, or that suggests itself, and each must be
-//! told apart from the exact chain by the enumeration that proves the latter.
+//! P3: what must fail. Each variant is one that was published, or that suggests itself, and each
+//! must be told apart from the exact chain by the enumeration that proves the latter.
 
 use kad_core::decode::{Decoder, Emitted, Round, Step};
-use kad_core::oracle::{TableModel, TextLaw, total_variation};
-use kad_core::{ChoiceSource, DecodeError, Law, ModelPredictor, Predictor, TokenId};
+use kad_core::oracle::{TableModel, TextDistribution, total_variation};
+use kad_core::{ChoiceSource, DecodeError, Distribution, ModelPredictor, Predictor, TokenId};
 use kad_polybasic::{
     Ask, At, Draft, Drafter, Level, NotExact, PredictorDrafter, PredictorTarget, SharedLength,
     Speculative, Stage, Staged, Surplus, Target, Verifier,
@@ -11,12 +11,12 @@ use kad_polybasic::{
 
 use crate::support::*;
 
-/// How far the law of a chain of `drafter` below a target is from the target's.
+/// How far the distribution of a chain of `drafter` below a target is from the target's.
 fn distance(models: &[TableModel; 3], drafter: impl Drafter) -> f64 {
     let target = PredictorTarget::new(predictor(&models[0]));
     let mut decoder = speculative(drafter, target, drafting(2, true));
-    let goal: TextLaw = claimed(predictor(&models[0]), 4);
-    total_variation(&law(&mut decoder, 4), &goal)
+    let goal: TextDistribution = claimed(predictor(&models[0]), 4);
+    total_variation(&distribution(&mut decoder, 4), &goal)
 }
 
 type Middle<'m> = Stage<PredictorDrafter<ModelPredictor<'m>>, PredictorTarget<ModelPredictor<'m>>>;
@@ -33,7 +33,7 @@ fn p3_the_exact_chain_passes_where_the_broken_ones_fail() {
     assert!(distance(&models, Staged::new(middle(&models), Surplus::Flush).unwrap()) < EXACT);
 }
 
-/// Hands up the tokens of a level with the law of the model that drafted for it.
+/// Hands up the tokens of a level with the distribution of the model that drafted for it.
 struct Mislabelled<'m> {
     level: Staged<Middle<'m>>,
     drafter: ModelPredictor<'m>,
@@ -55,9 +55,9 @@ impl Drafter for Mislabelled<'_> {
         self.level.draft(ask, choices, &mut self.draft, rounds)?;
         let mut text = ask.context.to_vec();
         for made in self.draft.tokens() {
-            out.push(*made, |law| {
+            out.push(*made, |distribution| {
                 self.drafter.follow(&text, 1)?;
-                self.drafter.law(&text, text.len(), law)
+                self.drafter.distribution(&text, text.len(), distribution)
             })?;
             text.push(made.token);
         }
@@ -66,7 +66,7 @@ impl Drafter for Mislabelled<'_> {
 }
 
 #[test]
-fn p3_handing_up_the_drafters_law_is_told_apart() {
+fn p3_handing_up_the_drafters_distribution_is_told_apart() {
     let models = tables();
     let level = Staged::new(middle(&models), Surplus::Flush).unwrap();
     let drafter = predictor(&models[2]);
@@ -110,7 +110,8 @@ fn p3_a_lenient_level_is_refused_and_told_apart_where_it_pretends() {
     assert!(distance(&models, Staged::new(strict, Surplus::Flush).unwrap()) < EXACT);
 }
 
-/// After a rejection it draws from the whole law, as the middle level of the published TriForce does.
+/// After a rejection it draws from the whole distribution, as the middle level of the published
+/// TriForce does.
 struct FullAfterRejection<T>(T);
 
 impl<T: Target> Target for FullAfterRejection<T> {
@@ -123,11 +124,16 @@ impl<T: Target> Target for FullAfterRejection<T> {
     fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
         self.0.acceptance(at)
     }
-    fn law(&mut self, text: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
-        self.0.law(text, len, out)
+    fn distribution(
+        &mut self,
+        text: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        self.0.distribution(text, len, out)
     }
-    fn residual(&mut self, at: At<'_>, out: &mut Law) -> Result<(), DecodeError> {
-        self.0.law(at.text, at.len, out)
+    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError> {
+        self.0.distribution(at.text, at.len, out)
     }
     fn draw(
         &mut self,
@@ -139,7 +145,7 @@ impl<T: Target> Target for FullAfterRejection<T> {
 }
 
 #[test]
-fn p3_a_middle_level_that_draws_from_its_whole_law_is_told_apart() {
+fn p3_a_middle_level_that_draws_from_its_whole_distribution_is_told_apart() {
     let models = tables();
     let drafter = PredictorDrafter::new(predictor(&models[2]));
     let target = FullAfterRejection(PredictorTarget::new(predictor(&models[1])));
@@ -166,8 +172,8 @@ impl<D: Drafter> Drafter for Choosy<D> {
         seen.clear();
         inner.draft(Ask { wanted: 1, ..ask }, choices, seen, rounds)?;
         if seen.tokens()[0].token != 0 {
-            out.push(seen.tokens()[0], |law| {
-                law.clone_from(&seen.laws()[0]);
+            out.push(seen.tokens()[0], |distribution| {
+                distribution.clone_from(&seen.distributions()[0]);
                 Ok::<_, DecodeError>(())
             })?;
         }
@@ -216,8 +222,9 @@ impl<L: Level> Decoder for Watching<L> {
     }
 }
 
-/// Two even models over one that says 9/10 and 1/10, two tokens: the law is 3/20, 7/20, 23/100, 27/100
-/// instead of four quarters, by hand. With the surplus flushed the same lengths are exact.
+/// Two even models over one that says 9/10 and 1/10, two tokens: the distribution is 3/20, 7/20,
+/// 23/100, 27/100 instead of four quarters, by hand. With the surplus flushed the same lengths are
+/// exact.
 #[test]
 fn p3_lengths_that_follow_the_rounds_are_not_exact_over_a_kept_surplus() {
     let table = |p: [f32; 2]| TableModel::random("table", 2, 0, 0).with_row(&[], &p.map(f32::ln));
@@ -245,5 +252,5 @@ fn a_lenient_target_says_so() {
     let mut decoder = Speculative::new(lenient, &[EOS]);
     assert!(!decoder.is_exact());
     let goal = claimed(predictor(&models[1]), 3);
-    assert!(total_variation(&law(&mut decoder, 3), &goal) > 0.02);
+    assert!(total_variation(&distribution(&mut decoder, 3), &goal) > 0.02);
 }

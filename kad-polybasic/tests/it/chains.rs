@@ -1,8 +1,9 @@
-//! P1: a chain of levels has exactly the law of its target, by exact enumeration: for two to four
-//! levels, every draft length and threshold, bonus flag and verifier; ends of text included.
+//! P1: a chain of levels has exactly the distribution of its target, by exact enumeration: for two
+//! to four levels, every draft length and threshold, bonus flag and verifier; ends of text
+//! included.
 //!
-//! `law` enumerates step by step; what is carried from one step to the next (surplus, places, lengths)
-//! is only seen where whole texts are enumerated, by `whole`.
+//! `distribution` enumerates step by step; what is carried from one step to the next (surplus,
+//! places, lengths) is only seen where whole texts are enumerated, by `whole`.
 
 use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::oracle::total_variation;
@@ -23,12 +24,12 @@ fn p1_two_and_three_levels() {
         for (mu, k) in (1..=4).flat_map(|mu| (1..=4).map(move |k| (mu, k))) {
             for bonus in 0..4 {
                 let levels = Plan::levels(&[mu, k], bonus, verifier);
-                same(&law(&mut chain(&models, &levels), 4), &shorter, &levels);
+                same(&distribution(&mut chain(&models, &levels), 4), &shorter, &levels);
             }
         }
         for (k, bonus) in (1..=4).flat_map(|k| (0..2).map(move |bonus| (k, bonus))) {
             let levels = Plan::levels(&[k], bonus, verifier);
-            same(&law(&mut chain(&models[..2], &levels), 5), &goal, &levels);
+            same(&distribution(&mut chain(&models[..2], &levels), 5), &goal, &levels);
         }
     }
 }
@@ -41,7 +42,7 @@ fn p1_four_levels() {
         for lengths in [[1, 1, 1], [2, 1, 2], [2, 2, 2], [3, 2, 1], [1, 2, 3], [3, 3, 2]] {
             for bonus in 0..8 {
                 let levels = Plan::levels(&lengths, bonus, verifier);
-                same(&law(&mut chain(&models, &levels), 3), &goal, &levels);
+                same(&distribution(&mut chain(&models, &levels), 3), &goal, &levels);
             }
         }
     }
@@ -64,8 +65,8 @@ fn p1_shared_uniforms() {
     }
 }
 
-/// Each level has its own verifier. Shared uniforms stand above the others here; below them they are
-/// not exact, which is the next test.
+/// Each level has its own verifier. Shared uniforms stand above the others here; below them they
+/// are not exact, which is the next test.
 #[test]
 fn p1_mixed_verifiers() {
     use Verifier::{Block, SharedUniform, Token};
@@ -78,7 +79,7 @@ fn p1_mixed_verifiers() {
                 .iter_mut()
                 .zip(verifiers)
                 .for_each(|(level, verifier)| level.verifier = verifier);
-            same(&law(&mut chain(&models, &levels), 3), &goal, &levels);
+            same(&distribution(&mut chain(&models, &levels), 3), &goal, &levels);
         }
     }
     for below in [Token, Block] {
@@ -90,8 +91,8 @@ fn p1_mixed_verifiers() {
     }
 }
 
-/// A place has one uniform. Block verification rejects a token for what follows it, and what follows
-/// is then drafted again at the same uniforms: a chain of both is not exact, and says so.
+/// A place has one uniform. Block verification rejects a token for what follows it, and what
+/// follows is then drafted again at the same uniforms: a chain of both is not exact, and says so.
 #[test]
 fn p1_drafts_by_place_are_exact_for_shared_uniforms_only() {
     let models = tables::<3>();
@@ -147,7 +148,7 @@ fn p1_confidence_stop() {
                 .map(|model| Box::new(PredictorTarget::new(predictor(model))) as Box<dyn Target>);
             let (mut decoder, _) =
                 chain_over(targets.collect(), Box::new(drafter), &levels, Surplus::Flush);
-            same(&law(&mut decoder, 4), &goal, (confidence, &levels));
+            same(&distribution(&mut decoder, 4), &goal, (confidence, &levels));
         }
     }
 }
@@ -213,7 +214,7 @@ fn p1_lengths_that_follow_acceptance() {
 /// n = 30,000 texts of 4 tokens, χ² over the cells that expect at least 50, α = 0.001; a shift of
 /// 0.02 of the mass between two likely texts is caught with a power above 0.99. Fixed seed.
 #[test]
-fn p1_sampled_texts_follow_the_law() {
+fn p1_sampled_texts_follow_the_distribution() {
     let models = tables::<3>();
     let goal = claimed(predictor(&models[0]), 4);
     let mut decoder =

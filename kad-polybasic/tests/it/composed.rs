@@ -1,5 +1,5 @@
-//! P1 for targets that are made of several models: deferral mixtures of every rule and implicit reward
-//! on top of chains, and mixtures as the middle of one.
+//! P1 for targets that are made of several models: deferral mixtures of every rule and implicit
+//! reward on top of chains, and mixtures as the middle of one.
 
 use kad_core::deferral::{ConfidenceBet, KadDual, KadPrimal, PooledBudget, Rule, catalogue};
 use kad_core::oracle::TableModel;
@@ -39,14 +39,14 @@ fn p1_a_mixture_of_every_rule_above_two_levels() {
             let levels = Plan::levels(&[3, 2], bonus, verifier);
             let targets = vec![target(mixture()), target(predictor(&middle))];
             let (mut decoder, _) = chain_over(targets, drafter(&small), &levels, Surplus::Flush);
-            same(&law(&mut decoder, 4), &goal, (kind, &levels));
+            same(&distribution(&mut decoder, 4), &goal, (kind, &levels));
         }
     }
 }
 
-/// F1: towards the mixture `π` of `p` and `q*`; in the middle the mixture `π̃` of a cheaper `p̃` and the
-/// same `q*`, which also drafts. A mixture that was made to be drafted by its own aligned model hands up
-/// its law as any other level does.
+/// F1: towards the mixture `π` of `p` and `q*`; in the middle the mixture `π̃` of a cheaper `p̃`
+/// and the same `q*`, which also drafts. A mixture that was made to be drafted by its own aligned
+/// model hands up its distribution as any other level does.
 #[test]
 fn p1_a_mixture_verifies_a_cheaper_mixture() {
     let [base, aligned, cheaper] = tables();
@@ -62,7 +62,7 @@ fn p1_a_mixture_verifies_a_cheaper_mixture() {
                 let top = target(MixturePredictor::new(mixture(&base)));
                 let targets = vec![top, Box::new(middle) as Box<dyn Target>];
                 let (mut decoder, _) = chain_over(targets, Box::new(lowest), &levels, surplus);
-                same(&law(&mut decoder, 4), &goal, (kind, &levels));
+                same(&distribution(&mut decoder, 4), &goal, (kind, &levels));
             }
         }
     }
@@ -108,7 +108,7 @@ fn p1_mixtures_at_two_of_four_levels() {
         let top = target(MixturePredictor::new(mixture(&base)));
         let targets: Vec<Box<dyn Target>> = vec![top, target(predictor(&middle)), Box::new(lower)];
         let (mut decoder, _) = chain_over(targets, Box::new(lowest), &levels, Surplus::Flush);
-        same(&law(&mut decoder, 3), &goal, &levels);
+        same(&distribution(&mut decoder, 3), &goal, &levels);
     }
 }
 
@@ -123,10 +123,10 @@ fn p1_implicit_reward_at_either_level() {
         let levels = Plan::levels(&[2, 2], bonus, verifier);
         let above = vec![target(reward()), target(predictor(&aligned))];
         let (mut decoder, _) = chain_over(above, drafter(&small), &levels, Surplus::Flush);
-        same(&law(&mut decoder, 4), &claimed(reward(), 4), &levels);
+        same(&distribution(&mut decoder, 4), &claimed(reward(), 4), &levels);
         let between = vec![target(predictor(&base)), target(reward())];
         let (mut decoder, _) = chain_over(between, drafter(&small), &levels, Surplus::Flush);
-        same(&law(&mut decoder, 4), &claimed(predictor(&base), 4), &levels);
+        same(&distribution(&mut decoder, 4), &claimed(predictor(&base), 4), &levels);
     }
 }
 
@@ -141,6 +141,6 @@ fn p1_each_level_has_its_own_sampling() {
         let targets = vec![target(model(0, 0.7)), target(model(1, temperature))];
         let lowest = PredictorDrafter::new(model(2, 1.6 - temperature));
         let (mut decoder, _) = chain_over(targets, Box::new(lowest), &levels, Surplus::Flush);
-        same(&law(&mut decoder, 4), &goal, temperature);
+        same(&distribution(&mut decoder, 4), &goal, temperature);
     }
 }

@@ -1,10 +1,10 @@
-//! A model that fails in the middle of a round: the error is handed out, and the decoder can be asked
-//! again as if it had not been asked.
+//! A model that fails in the middle of a round: the error is handed out, and the decoder can be
+//! asked again as if it had not been asked.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kad_core::decode::Decoder;
-use kad_core::oracle::{TableModel, TextLaw, enumerate};
+use kad_core::oracle::{TableModel, TextDistribution, enumerate};
 use kad_core::{
     DecodeError, LanguageModel, LogitRows, ModelError, Predictor, SampledChoices, Session, TokenId,
     Vocab,
@@ -76,15 +76,16 @@ impl Session for FailingSession<'_> {
     }
 }
 
-/// A step of one token, then one of two that fails in pass `passes` of model `which` and is asked again:
-/// the law of the text up to the failure and the first token after it. Empty if it never fails.
+/// A step of one token, then one of two that fails in pass `passes` of model `which` and is asked
+/// again: the distribution of the text up to the failure and the first token after it. Empty if it
+/// never fails.
 fn after_failure(
     models: &[Failing; 3],
     levels: &[Plan],
     surplus: Surplus,
     (which, passes): (usize, usize),
-) -> TextLaw {
-    let law = enumerate(|choices| {
+) -> TextDistribution {
+    let distribution = enumerate(|choices| {
         // Fresh sessions: the passes of a path must not depend on the path before it.
         let mut decoder = chain_at(plain(), models, levels, surplus);
         decoder.begin(PROMPT.len());
@@ -101,29 +102,34 @@ fn after_failure(
         }
         Ok::<_, DecodeError>((failed, vec![context[PROMPT.len()], out[0].token]))
     });
-    law.unwrap().into_iter().filter_map(|((failed, text), p)| failed.then_some((text, p))).collect()
+    distribution
+        .unwrap()
+        .into_iter()
+        .filter_map(|((failed, text), p)| failed.then_some((text, p)))
+        .collect()
 }
 
-/// Given the text and the failure, the next token has the target's law: what was drafted before the
-/// failure, and had a part in when it happened, is not drafted from.
+/// Given the text and the failure, the next token has the target's distribution: what was drafted
+/// before the failure, and had a part in when it happened, is not drafted from.
 #[test]
-fn a_step_asked_again_after_a_failure_has_the_right_law() {
+fn a_step_asked_again_after_a_failure_has_the_right_distribution() {
     let models = tables::<3>().map(Failing::new);
     let mut seen = 0;
     for surplus in [Surplus::Flush, Surplus::Keep] {
         for (mu, k, bonus) in [(2, 1, 0), (2, 2, 0), (1, 2, 0), (2, 1, 1), (2, 1, 2)] {
             let levels = Plan::levels(&[mu, k], bonus, Verifier::Token);
             for at in (0..3).flat_map(|which| (0..3).map(move |passes| (which, passes))) {
-                let law = after_failure(&models, &levels, surplus, at);
+                let distribution = after_failure(&models, &levels, surplus, at);
                 for first in 0..3 {
-                    let found = |token| law.get(&vec![first, token]).copied().unwrap_or(0.0);
+                    let found =
+                        |token| distribution.get(&vec![first, token]).copied().unwrap_or(0.0);
                     let total: f64 = (0..3).map(found).sum();
                     if total == 0.0 {
                         continue;
                     }
                     let mut claimed = Vec::new();
                     let context = [&PROMPT[..], &[first]].concat();
-                    predictor(&models[0]).laws(&context, 1, &mut claimed).unwrap();
+                    predictor(&models[0]).distributions(&context, 1, &mut claimed).unwrap();
                     let apart = |token| (found(token) / total - claimed[0].prob(token)).abs();
                     let tv: f64 = (0..3).map(apart).sum::<f64>() / 2.0;
                     assert!(tv < EXACT, "{levels:?}, {surplus:?}, {at:?}, after {first}: {tv}");
@@ -135,7 +141,8 @@ fn a_step_asked_again_after_a_failure_has_the_right_law() {
     assert!(seen > 100, "{seen} failures");
 }
 
-/// Interrupted or not, the text of a seed is the same: shared uniforms belong to places, not to tries.
+/// Interrupted or not, the text of a seed is the same: shared uniforms belong to places, not to
+/// tries.
 #[test]
 fn a_text_by_shared_uniforms_is_not_changed_by_failures() {
     let models = tables::<3>().map(Failing::new);

@@ -1,7 +1,9 @@
 //! What trees of drafts are made of: against all paths there are, and trees written out by hand.
 
 use kad_core::oracle::TableModel;
-use kad_core::{LanguageModel, Law, ModelPredictor, Predictor, SampledChoices, Sampling, TokenId};
+use kad_core::{
+    Distribution, LanguageModel, ModelPredictor, Predictor, SampledChoices, Sampling, TokenId,
+};
 use kad_polybasic::{
     Ask, DraftTree, LookupTree, NgramLookup, SuffixLookup, TopKTree, TreeDrafter, TreeLimits,
 };
@@ -38,9 +40,9 @@ fn the_likeliest_paths_are_kept() {
             if path.len() == depth || path.last() == Some(&EOS) {
                 continue;
             }
-            let (text, mut law) = ([&PROMPT[..], &path].concat(), Law::default());
-            predictor.law(&text, text.len(), &mut law).unwrap();
-            for (token, &q) in (0..).zip(law.probs()) {
+            let (text, mut distribution) = ([&PROMPT[..], &path].concat(), Distribution::default());
+            predictor.distribution(&text, text.len(), &mut distribution).unwrap();
+            for (token, &q) in (0..).zip(distribution.probs()) {
                 let longer = ([&path[..], &[token]].concat(), confidence * q);
                 all.push(longer.clone());
                 open.push(longer);
@@ -66,11 +68,13 @@ fn a_beam_is_expanded_and_the_best_are_kept() {
         for _ in 0..depth {
             let mut next = vec![];
             for (path, confidence) in beam {
-                let (text, mut law) = ([&PROMPT[..], &path].concat(), Law::default());
-                predictor.law(&text, text.len(), &mut law).unwrap();
+                let (text, mut distribution) =
+                    ([&PROMPT[..], &path].concat(), Distribution::default());
+                predictor.distribution(&text, text.len(), &mut distribution).unwrap();
                 let mut tokens: Vec<TokenId> = (0..6).collect();
-                tokens.sort_by(|&a, &b| law.prob(b).total_cmp(&law.prob(a)));
-                let longer = |&y: &TokenId| ([&path[..], &[y]].concat(), confidence * law.prob(y));
+                tokens.sort_by(|&a, &b| distribution.prob(b).total_cmp(&distribution.prob(a)));
+                let longer =
+                    |&y: &TokenId| ([&path[..], &[y]].concat(), confidence * distribution.prob(y));
                 next.extend(tokens[..top_k].iter().map(longer));
             }
             found.extend(next.clone());
@@ -88,7 +92,8 @@ fn a_beam_is_expanded_and_the_best_are_kept() {
     }
 }
 
-/// Certain laws: a path and its beginning are equally likely, and the beginning goes first.
+/// Certain distributions: a path and its beginning are equally likely, and the beginning goes
+/// first.
 #[test]
 fn a_tree_is_connected_where_paths_tie() {
     let never = f32::NEG_INFINITY;

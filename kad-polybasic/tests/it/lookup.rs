@@ -1,7 +1,9 @@
 //! Drafts of what followed before: against a search of the whole text, and texts drafted with them.
 
 use kad_core::decode::{Decoder, Limits, SingleDecoder, generate};
-use kad_core::oracle::{TableModel, enumerate, joint_law, text_law, total_variation};
+use kad_core::oracle::{
+    TableModel, enumerate, joint_distribution, text_distribution, total_variation,
+};
 use kad_core::{DecodeError, ModelPredictor, SampledChoices, Sampling, TokenId, TokenTree};
 use kad_polybasic::{
     Ask, Draft, DraftTree, Drafter, Drafting, Level, Lookup, LookupDrafter, LookupError,
@@ -37,8 +39,8 @@ fn ngram_by_search(
     vec![]
 }
 
-/// Token by token: the longest suffix of what there is that has a successor in the text, and its most
-/// frequent successor there, the latest among equals.
+/// Token by token: the longest suffix of what there is that has a successor in the text, and its
+/// most frequent successor there, the latest among equals.
 fn suffix_by_search(
     text: &[TokenId],
     shortest: usize,
@@ -137,9 +139,10 @@ fn impossible_lengths_are_refused() {
     assert!(error.to_string().contains("3 to 2 tokens"));
 }
 
-/// What is proposed ends at an end token and at a token no model knows; its law is certain.
+/// What is proposed ends at an end token and at a token no model knows; its distribution is
+/// certain.
 #[test]
-fn drafts_end_at_ends_and_have_certain_laws() {
+fn drafts_end_at_ends_and_have_certain_distributions() {
     let drafted = |context: &[TokenId], out: &mut Draft| {
         let mut drafter = LookupDrafter::new(NgramLookup::default(), 9);
         let ask = Ask { context, wanted: 4, room: 4, level: 3, eos: &[EOS] };
@@ -149,12 +152,12 @@ fn drafts_end_at_ends_and_have_certain_laws() {
     };
     let mut out = Draft::default();
     assert_eq!(drafted(&[5, 6, EOS, 7, 5], &mut out), [6, EOS]);
-    assert_eq!(out.laws()[0].probs(), [0., 0., 0., 0., 0., 0., 1., 0., 0.]);
+    assert_eq!(out.distributions()[0].probs(), [0., 0., 0., 0., 0., 0., 1., 0., 0.]);
     assert_eq!(drafted(&[5, 6, 9, 7, 5], &mut Draft::default()), [6]);
     assert!(drafted(&[5, 6, 7], &mut Draft::default()).is_empty());
-    let mut bare = Draft::without_laws();
+    let mut bare = Draft::without_distributions();
     assert_eq!(drafted(&[5, 6, EOS, 7, 5], &mut bare).len(), 2);
-    assert!(bare.laws().is_empty());
+    assert!(bare.distributions().is_empty());
 }
 
 const PROMPT: [TokenId; 5] = [1, 0, 1, 1, 0];
@@ -170,12 +173,12 @@ fn drafters() -> [(&'static str, Box<dyn Drafter>); 2] {
     ]
 }
 
-/// Two levels: the target's law, for every verifier, draft length and bonus.
+/// Two levels: the target's distribution, for every verifier, draft length and bonus.
 #[test]
 fn p1_two_levels_drafted_by_lookup() {
     let model = TableModel::random("table", 3, 2, 1);
     let predictor = || ModelPredictor::new(&model, plain()).unwrap();
-    let claimed = joint_law(&mut predictor(), &PROMPT, 5, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut predictor(), &PROMPT, 5, &[EOS]).unwrap();
     for verifier in [Verifier::Token, Verifier::Block, Verifier::SharedUniform] {
         for (length, bonus) in (1..=3).flat_map(|k| [(k, true), (k, false)]) {
             for (name, drafter) in drafters() {
@@ -183,7 +186,7 @@ fn p1_two_levels_drafted_by_lookup() {
                 let stage = Stage::new(drafter, PredictorTarget::new(predictor()), drafting)
                     .verified_by(verifier);
                 let mut decoder = Speculative::new(stage, &[EOS]);
-                let found = text_law(&mut decoder, &PROMPT, &limits(5)).unwrap();
+                let found = text_distribution(&mut decoder, &PROMPT, &limits(5)).unwrap();
                 let tv = total_variation(&found, &claimed);
                 assert!(tv < EXACT, "{name}, {verifier:?}, K = {length}, bonus {bonus}: {tv}");
             }
@@ -196,7 +199,7 @@ fn p1_two_levels_drafted_by_lookup() {
 fn p1_three_levels_drafted_by_lookup() {
     let models = [1, 2].map(|seed| TableModel::random("table", 3, 2, seed));
     let predictor = |i: usize| ModelPredictor::new(&models[i], plain()).unwrap();
-    let claimed = joint_law(&mut predictor(0), &PROMPT, 4, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut predictor(0), &PROMPT, 4, &[EOS]).unwrap();
     for verifier in [Verifier::Token, Verifier::Block, Verifier::SharedUniform] {
         for (k, mu, surplus) in
             [(2, 2, Surplus::Flush), (3, 2, Surplus::Flush), (2, 3, Surplus::Keep)]
@@ -262,7 +265,7 @@ fn proposals_depend_on_the_context_alone() {
             let (_, fresh) = drafters().into_iter().nth(name).unwrap();
             let [used, fresh] = [&mut used as &mut dyn Level, &mut stage(fresh)].map(|level| {
                 enumerate(|choices| {
-                    let (mut out, mut rounds) = (Draft::without_laws(), vec![]);
+                    let (mut out, mut rounds) = (Draft::without_distributions(), vec![]);
                     let ask = Ask { context, wanted: 1, room: 4, level: 1, eos: &[EOS] };
                     level.round(ask, choices, &mut out, &mut rounds)?;
                     let tokens: Vec<_> = out.tokens().iter().map(|made| made.token).collect();

@@ -7,7 +7,7 @@ use kad_core::decode::{Decoder, Generation, Origin, Step};
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Counted, DecodeError, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, Law,
+    Counted, DecodeError, Distribution, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel,
     LogitRows, Mixture, ModelError, ModelPredictor, Predictor, RewardDrafter, SampledChoices,
     Sampling, Session, TokenId, Vocab,
 };
@@ -85,32 +85,39 @@ fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
     let drafted: usize = made.steps.iter().map(|s| s.drafted).sum();
     let whole = made.steps.iter().filter(|s| s.accepted == s.drafted).count() as u64;
     assert_eq!((base.counts().passes, small.counts().passes), (rounds, rounds));
-    // A bonus token needs the law after the last drafted token, which drafting did not ask for.
+    // A bonus token needs the distribution after the last drafted token, which drafting did not ask
+    // for.
     assert_eq!(aligned.counts().passes, drafted as u64 + whole);
     assert!(made.steps[0].drafted == 12, "{:?}", made.steps[0]);
 }
 
-/// Counts the laws that are made.
-struct CountedLaws<'m>(ModelPredictor<'m>, Rc<Cell<usize>>);
+/// Counts the distributions that are made.
+struct CountedDistributions<'m>(ModelPredictor<'m>, Rc<Cell<usize>>);
 
-impl Predictor for CountedLaws<'_> {
+impl Predictor for CountedDistributions<'_> {
     fn context_len(&self) -> usize {
         self.0.context_len()
     }
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
         self.0.follow(context, last)
     }
-    fn law(&mut self, context: &[TokenId], len: usize, out: &mut Law) -> Result<(), DecodeError> {
+    fn distribution(
+        &mut self,
+        context: &[TokenId],
+        len: usize,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         self.1.set(self.1.get() + 1);
-        self.0.law(context, len, out)
+        self.0.distribution(context, len, out)
     }
 }
 
-/// Behind a token that the target cannot draw no law is made: where laws are certain, as many as token
-/// by token. Where every token may come, those of the whole draft.
+/// Behind a token that the target cannot draw no distribution is made: where distributions are
+/// certain, as many as token by token. Where every token may come, those of the whole draft.
 #[test]
-fn block_verification_makes_no_law_behind_an_impossible_token() {
-    // The drafter is the target but for one law, so that drafts are wrong at any of their places.
+fn block_verification_makes_no_distribution_behind_an_impossible_token() {
+    // The drafter is the target but for one distribution, so that drafts are wrong at any of their
+    // places.
     let large = TableModel::random("table", 6, 1, 1);
     let small = large.clone().with_row(&[0], &[0.0, 0.0, 0.0, 0.0, 0.0, 4.0]);
     let small = small.with_row(&[2], &[4.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
@@ -120,8 +127,8 @@ fn block_verification_makes_no_law_behind_an_impossible_token() {
         let [target, drafter] =
             [&large, &small].map(|model| ModelPredictor::new(model, at(temperature)).unwrap());
         let drafter = PredictorDrafter::new(drafter);
-        let laws = Rc::new(Cell::new(0));
-        let target = PredictorTarget::new(CountedLaws(target, laws.clone()));
+        let distributions = Rc::new(Cell::new(0));
+        let target = PredictorTarget::new(CountedDistributions(target, distributions.clone()));
         let stage = Stage::new(drafter, target, Drafting::of(4).unwrap()).verified_by(verifier);
         let made = run(&mut Speculative::new(stage, &[]), 100);
         let needed = |step: &Step| match temperature {
@@ -130,7 +137,7 @@ fn block_verification_makes_no_law_behind_an_impossible_token() {
         };
         assert!(made.steps.iter().any(|step| step.accepted < step.drafted), "{verifier:?}");
         let expected: usize = made.steps.iter().map(needed).sum();
-        assert_eq!(laws.get(), expected, "temperature {temperature}, {verifier:?}");
+        assert_eq!(distributions.get(), expected, "temperature {temperature}, {verifier:?}");
     }
 }
 
@@ -191,9 +198,9 @@ impl Session for WatchedSession<'_> {
     }
 }
 
-/// The target never computes a row that it has taken back, and a level below hardly ever: only where a
-/// level above puts back a token that this one had before, and its row has been forgotten meanwhile
-/// (79 rows of 24 texts of 300 tokens, most of them where both draw at shared uniforms).
+/// The target never computes a row that it has taken back, and a level below hardly ever: only
+/// where a level above puts back a token that this one had before, and its row has been forgotten
+/// meanwhile (79 rows of 24 texts of 300 tokens, most of them where both draw at shared uniforms).
 #[test]
 fn no_row_is_computed_twice_but_for_tokens_put_back() {
     let watched =
@@ -222,9 +229,9 @@ fn no_row_is_computed_twice_but_for_tokens_put_back() {
     assert!(added <= 3, "{added} rows of 300 tokens");
 }
 
-/// What a chain of three levels costs: one pass of the target per step, one of the middle model per round
-/// of its level, one of the drafter per token it drafts; a row after the context and after each token
-/// proposed, and no other.
+/// What a chain of three levels costs: one pass of the target per step, one of the middle model per
+/// round of its level, one of the drafter per token it drafts; a row after the context and after
+/// each token proposed, and no other.
 #[test]
 fn three_levels_make_one_pass_per_round_and_per_drafted_token() {
     let models = [1, 2, 3].map(|seed| Counted::new(TableModel::random("table", 50, 2, seed)));
@@ -244,8 +251,8 @@ fn three_levels_make_one_pass_per_round_and_per_drafted_token() {
     assert_eq!((drafter.passes, drafter.rows), (drafted(2), drafted(2)));
 }
 
-/// S9: after a long run of three levels, what each model's session says anywhere in the text is what a
-/// fresh session says.
+/// S9: after a long run of three levels, what each model's session says anywhere in the text is
+/// what a fresh session says.
 #[test]
 fn s9_sessions_are_as_fresh_after_a_long_run() {
     let models = [1, 2, 3].map(|seed| TableModel::random("table", 6, 3, seed));

@@ -41,12 +41,12 @@ fn a_step_keeps_to_its_room_and_ends_at_an_end_token() {
 
 /// Everything that one step may yield.
 fn steps(decoder: &mut dyn Decoder, room: usize) -> Vec<Vec<TokenId>> {
-    let law = enumerate(|choices| {
+    let distribution = enumerate(|choices| {
         let mut out = Vec::new();
         decoder.step(&[1, 0], room, choices, &mut out)?;
         Ok::<_, DecodeError>(out.iter().map(|t| t.token).collect::<Vec<_>>())
     });
-    law.unwrap().into_keys().collect()
+    distribution.unwrap().into_keys().collect()
 }
 
 /// What would follow an end token is thrown away, so it is not drafted.
@@ -76,13 +76,13 @@ fn the_shortest_context_counts() {
     }
 }
 
-/// S10 for chains: on every path, for every room, at every level: between one token and `room`, none
-/// after an end; and the rounds reported are those that made the tokens.
+/// S10 for chains: on every path, for every room, at every level: between one token and `room`,
+/// none after an end; and the rounds reported are those that made the tokens.
 #[test]
 fn s10_every_level_keeps_to_its_room_and_reports_its_rounds() {
     let models = tables::<4>();
     let two_steps = |decoder: &mut dyn Decoder, room: usize, what: &str| {
-        let law = enumerate(|choices| {
+        let distribution = enumerate(|choices| {
             decoder.begin(PROMPT.len());
             let (mut context, mut left) = (PROMPT.to_vec(), room);
             while left > 0 && context.last() != Some(&EOS) {
@@ -94,7 +94,7 @@ fn s10_every_level_keeps_to_its_room_and_reports_its_rounds() {
             }
             Ok::<_, DecodeError>(())
         });
-        law.unwrap();
+        distribution.unwrap();
     };
     for verifier in VERIFIERS {
         for lengths in [&[2][..], &[2, 2], &[1, 3], &[3, 1], &[2, 1, 2]] {
@@ -193,7 +193,8 @@ fn a_new_text_begins_with_nothing_waiting() {
     assert_eq!([true, false, true, true].map(&mut rounds_below), [1, 0, 1, 1]);
 }
 
-/// Whoever holds the length of a stage may change it between rounds; 0 leaves the token to the target.
+/// Whoever holds the length of a stage may change it between rounds; 0 leaves the token to the
+/// target.
 #[test]
 fn lengths_may_be_changed_between_rounds() {
     let [model, ..] = tables::<1>();

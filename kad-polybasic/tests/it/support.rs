@@ -1,11 +1,14 @@
-//! What the tests of chains share: models, chains built from a plan, laws of what they make.
+//! What the tests of chains share: models, chains built from a plan, distributions of what they
+//! make.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use kad_core::decode::{Decoder, Generation, Limits, generate};
 use kad_core::deferral::Rule;
-use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
+use kad_core::oracle::{
+    TableModel, TextDistribution, enumerate, joint_distribution, text_distribution, total_variation,
+};
 use kad_core::{
     ChoiceSource, DecodeError, LanguageModel, Mixture, ModelPredictor, Predictor, SampledChoices,
     Sampling, TokenId,
@@ -79,8 +82,8 @@ impl Plan {
         Self { length, bonus, verifier }
     }
 
-    /// Levels with these lengths, all verified alike; the bits of `bonus` are the levels' flags, the
-    /// target's first.
+    /// Levels with these lengths, all verified alike; the bits of `bonus` are the levels' flags,
+    /// the target's first.
     pub(crate) fn levels(lengths: &[usize], bonus: usize, verifier: Verifier) -> Vec<Self> {
         let plan = |(i, &length)| Self::new(length, bonus >> i & 1 == 1, verifier);
         lengths.iter().enumerate().map(plan).collect()
@@ -133,27 +136,32 @@ pub(crate) fn chain<'m, M: LanguageModel>(
     chain_at(plain(), models, levels, Surplus::Flush)
 }
 
-/// The law a predictor claims for texts of `length` tokens.
-pub(crate) fn claimed(mut predictor: impl Predictor, length: usize) -> TextLaw {
-    joint_law(&mut predictor, &PROMPT, length, &[EOS]).unwrap()
+/// The distribution a predictor claims for texts of `length` tokens.
+pub(crate) fn claimed(mut predictor: impl Predictor, length: usize) -> TextDistribution {
+    joint_distribution(&mut predictor, &PROMPT, length, &[EOS]).unwrap()
 }
 
-/// The law a decoder has, step by step.
-pub(crate) fn law(decoder: &mut dyn Decoder, length: usize) -> TextLaw {
-    text_law(decoder, &PROMPT, &limits(length)).unwrap()
+/// The distribution a decoder has, step by step.
+pub(crate) fn distribution(decoder: &mut dyn Decoder, length: usize) -> TextDistribution {
+    text_distribution(decoder, &PROMPT, &limits(length)).unwrap()
 }
 
-/// The law of whole texts, one path at a time: for decoders that carry tokens from step to step.
-pub(crate) fn whole(decoder: &mut dyn Decoder, length: usize) -> TextLaw {
-    let law = enumerate(|choices| {
+/// The distribution of whole texts, one path at a time: for decoders that carry tokens from step to
+/// step.
+pub(crate) fn whole(decoder: &mut dyn Decoder, length: usize) -> TextDistribution {
+    let distribution = enumerate(|choices| {
         let go_on = &mut |_: &_| ControlFlow::Continue(());
         let made = generate(decoder, &PROMPT, &limits(length), choices, go_on)?;
         Ok::<_, DecodeError>(text(&made))
     });
-    law.unwrap()
+    distribution.unwrap()
 }
 
-pub(crate) fn same(found: &TextLaw, claimed: &TextLaw, what: impl std::fmt::Debug) {
+pub(crate) fn same(
+    found: &TextDistribution,
+    claimed: &TextDistribution,
+    what: impl std::fmt::Debug,
+) {
     let distance = total_variation(found, claimed);
     assert!(distance < EXACT, "{what:?}: TV = {distance}");
 }
@@ -179,9 +187,14 @@ pub(crate) fn sampled(decoder: &mut dyn Decoder, length: usize, seed: u64) -> Ve
     text(&run(decoder, &PROMPT, length, &mut SampledChoices::seeded(seed)))
 }
 
-/// Whether `n` sampled texts of at most `length` tokens follow `claimed`: χ² over the cells that expect
-/// at least 50, at α = 0.001 by the approximation of Wilson and Hilferty. Fixed seed.
-pub(crate) fn chi_square(decoder: &mut dyn Decoder, claimed: &TextLaw, length: usize, n: u32) {
+/// Whether `n` sampled texts of at most `length` tokens follow `claimed`: χ² over the cells that
+/// expect at least 50, at α = 0.001 by the approximation of Wilson and Hilferty. Fixed seed.
+pub(crate) fn chi_square(
+    decoder: &mut dyn Decoder,
+    claimed: &TextDistribution,
+    length: usize,
+    n: u32,
+) {
     let mut choices = SampledChoices::seeded(11);
     let mut counts = BTreeMap::<Vec<TokenId>, f64>::new();
     for _ in 0..n {

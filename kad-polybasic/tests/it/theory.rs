@@ -115,18 +115,19 @@ pub(crate) fn chains(
         .prop_map(|(verifiers, proposer)| Chain { verifiers, proposer, plain_seconds: None })
 }
 
-/// Means over the first rounds of a chain: tokens, and by level (passes, tokens handed on, seconds).
+/// Means over the first rounds of a chain: tokens, and by level (passes, tokens handed on,
+/// seconds).
 #[derive(Debug)]
 pub(crate) struct Means {
     pub(crate) tokens: f64,
     pub(crate) levels: Vec<[f64; 3]>,
 }
 
-/// The exact means over the first `rounds` rounds of the target, by playing every path. None if there
-/// are more paths than a test should walk.
+/// The exact means over the first `rounds` rounds of the target, by playing every path. None if
+/// there are more paths than a test should walk.
 pub(crate) fn enumerated(chain: &Chain, rounds: usize) -> Option<Means> {
     let mut paths = 0;
-    let law = enumerate(|choices| {
+    let distribution = enumerate(|choices| {
         paths += 1;
         if paths > 60_000 {
             return Err(());
@@ -142,7 +143,7 @@ pub(crate) fn enumerated(chain: &Chain, rounds: usize) -> Option<Means> {
         Ok((tokens, levels.collect::<Vec<_>>()))
     });
     let mut means = Means { tokens: 0.0, levels: vec![[0.0; 3]; chain.levels()] };
-    for ((tokens, levels), p) in law.ok()? {
+    for ((tokens, levels), p) in distribution.ok()? {
         means.tokens += p * tokens as f64;
         for (sum, (passes, handed_on, seconds)) in means.levels.iter_mut().zip(levels) {
             let one = [passes as f64, handed_on as f64, f64::from_bits(seconds)];
@@ -152,8 +153,8 @@ pub(crate) fn enumerated(chain: &Chain, rounds: usize) -> Option<Means> {
     Some(means)
 }
 
-/// Means of the second round: what it costs to catch up with the first one's bonus is paid there, so
-/// it is a round as all others are.
+/// Means of the second round: what it costs to catch up with the first one's bonus is paid there,
+/// so it is a round as all others are.
 pub(crate) fn second_round(chain: &Chain) -> Option<Means> {
     let (one, mut two) = (enumerated(chain, 1)?, enumerated(chain, 2)?);
     two.tokens -= one.tokens;

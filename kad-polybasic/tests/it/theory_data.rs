@@ -136,9 +136,9 @@ fn runs_go_on_as_their_deepest_positions_do() {
 }
 
 /// Rounds watched for as long as chance has it (drafts of 1 to 8 tokens, the drafter stopping with
-/// probability 0.1 at each, acceptance rising along the run): the hazards are recovered. n = 200,000
-/// rounds; each of the 15 comparisons allows 4 standard errors (α = 6e-5), at most 0.005. Counting
-/// rounds that were accepted whole as ended there would be off by 0.1 and more.
+/// probability 0.1 at each, acceptance rising along the run): the hazards are recovered. n =
+/// 200,000 rounds; each of the 15 comparisons allows 4 standard errors (α = 6e-5), at most 0.005.
+/// Counting rounds that were accepted whole as ended there would be off by 0.1 and more.
 #[test]
 fn censored_rounds_count_for_as_long_as_they_were_watched() {
     let hazard = |position: usize| 0.5 + 0.05 * position as f64;
@@ -167,15 +167,15 @@ fn censored_rounds_count_for_as_long_as_they_were_watched() {
     }
 }
 
-/// The standard error of a median, against the spread of 2,000 medians of 101 normal samples
-/// (sums of 12 uniforms): their standard deviation is known to 1.6 %, the mean of the errors to less,
-/// and the normal formula is for large samples; 6 % are allowed.
+/// The standard error of a median, against the spread of 2,000 medians of 101 normal samples (sums
+/// of 12 uniforms): their standard deviation is known to 1.6 %, the mean of the errors to less, and
+/// the normal formula is for large samples; 6 % are allowed.
 #[test]
 fn medians_know_their_error() {
     let mut choices = SampledChoices::seeded(8);
-    let law = kad_core::Law::from_probs(vec![1.0 / 1024.0; 1024]).unwrap();
+    let distribution = kad_core::Distribution::from_probs(vec![1.0 / 1024.0; 1024]).unwrap();
     let mut normal = || {
-        let uniforms = (0..12).map(|_| f64::from(choices.token(&law)) / 1024.0);
+        let uniforms = (0..12).map(|_| f64::from(choices.token(&distribution)) / 1024.0);
         uniforms.sum::<f64>()
     };
     let (mut medians, mut errors) = (Vec::new(), 0.0);
@@ -218,10 +218,10 @@ fn the_interval_of_a_pass_time_is_its_own() {
     assert!(chain.uncertainty(0, 0, 1).is_err());
 }
 
-/// Coverage: run lengths of 200 rounds each are drawn from a known chain of three, 400 times; the true
-/// seconds per token lie in the interval in 95 % of the cases. Fewer than 91 % or more than 98.5 % in
-/// 400 trials happen by chance with α < 0.001; an interval 20 % too narrow (coverage 88 %) is caught
-/// with probability 0.95.
+/// Coverage: run lengths of 200 rounds each are drawn from a known chain of three, 400 times; the
+/// true seconds per token lie in the interval in 95 % of the cases. Fewer than 91 % or more than
+/// 98.5 % in 400 trials happen by chance with α < 0.001; an interval 20 % too narrow (coverage 88
+/// %) is caught with probability 0.95.
 #[test]
 fn intervals_cover_the_truth() {
     let truth = chain(&[(22.0, 0.9, 8), (7.0, 0.7, 5)], 1.5);

@@ -1,4 +1,5 @@
-//! P5: the capped geometric law against sums over its outcomes, its limits, and where it peaks.
+//! P5: the capped geometric distribution against sums over its outcomes, its limits, and where it
+//! peaks.
 
 use kad_polybasic::theory::{CappedGeometric, expected_tokens};
 
@@ -11,36 +12,39 @@ fn draft(rate: f64, cap: usize) -> CappedGeometric {
 /// Outcomes written out: P(N = 0), …, P(N = n).
 fn outcomes(rate: f64, cap: usize) -> Vec<f64> {
     let mut left = 1.0;
-    let mut law = Vec::new();
+    let mut distribution = Vec::new();
     for _ in 0..cap {
-        law.push(left * (1.0 - rate));
+        distribution.push(left * (1.0 - rate));
         left *= rate;
     }
-    law.push(left);
-    law
+    distribution.push(left);
+    distribution
 }
 
-/// Mean and variance, also where `1 − a` is tiny and the closed form would cancel. Relative 1e-10: the
-/// sum itself loses `n / (1 − a)` roundings at the cap, the closed form `(1 − a)³ n³`, down to 1e-3,
-/// before the other branch is taken.
+/// Mean and variance, also where `1 − a` is tiny and the closed form would cancel. Relative 1e-10:
+/// the sum itself loses `n / (1 − a)` roundings at the cap, the closed form `(1 − a)³ n³`, down to
+/// 1e-3, before the other branch is taken.
 #[test]
 fn p5_moments_are_those_of_the_outcomes() {
     for cap in 0..=24 {
         for rate in [0.0, 0.1, 0.5, 0.7, 0.95, 0.99, 0.995, 0.997, 0.9999, 1.0 - 1e-9] {
-            let law = outcomes(rate, cap);
+            let distribution = outcomes(rate, cap);
             let found = draft(rate, cap);
-            law.iter().enumerate().for_each(|(k, p)| close(found.probability(k), *p, "P(N = k)"));
+            distribution
+                .iter()
+                .enumerate()
+                .for_each(|(k, p)| close(found.probability(k), *p, "P(N = k)"));
             assert_eq!(found.probability(cap + 1), 0.0);
-            let mean: f64 = law.iter().enumerate().map(|(k, p)| k as f64 * p).sum();
+            let mean: f64 = distribution.iter().enumerate().map(|(k, p)| k as f64 * p).sum();
             let square = |(k, p): (usize, &f64)| (k as f64 - mean).powi(2) * p;
-            let variance: f64 = law.iter().enumerate().map(square).sum();
+            let variance: f64 = distribution.iter().enumerate().map(square).sum();
             close(found.mean(), mean, "mean");
             let off = (found.variance() - variance).abs();
             assert!(off <= 1e-10 * variance, "{rate} {cap}: {} {variance}", found.variance());
             let emitted = |bonus: usize| -> f64 {
                 // A rejected or bonus token more; without bonus not after a whole draft.
                 let more = |k: usize| if k < cap || cap == 0 { 1 } else { bonus };
-                law.iter().enumerate().map(|(k, p)| (k + more(k)) as f64 * p).sum()
+                distribution.iter().enumerate().map(|(k, p)| (k + more(k)) as f64 * p).sum()
             };
             close(expected_tokens(rate, cap, true).unwrap(), emitted(1), "tokens with bonus");
             close(expected_tokens(rate, cap, false).unwrap(), emitted(0), "tokens without bonus");

@@ -54,8 +54,8 @@ proptest! {
         prop_assert!(missed.abs() < 1e-9, "the waste explains the difference up to {missed}");
     }
 
-    /// P8: for constant times and a new level just above the drafter of two, the exact criterion says
-    /// whether the chain of three is faster.
+    /// P8: for constant times and a new level just above the drafter of two, the exact criterion
+    /// says whether the chain of three is faster.
     #[test]
     fn p8_the_exact_criterion_decides(
         (large, new, small) in (5.0..30.0f64, 0.5..15.0f64, 0.1..3.0f64),
@@ -135,9 +135,9 @@ fn terms(before: &Prediction, after: &Prediction, place: usize) -> InsertionTerm
     }
 }
 
-/// P6, the numbers: another program (Python) simulated 400,000 tokens of T = (22, 7, 1.5), a = (.95,
-/// .7), K = 5, μ = 10 and printed 8.3387 seconds per token, 7.2608 for the lemma with raw `L_2`, and a
-/// waste of 1.218: within 0.2 %, about one standard error of its sample.
+/// P6, the numbers: another program (Python) simulated 400,000 tokens of T = (22, 7, 1.5), a =
+/// (.95, .7), K = 5, μ = 10 and printed 8.3387 seconds per token, 7.2608 for the lemma with raw
+/// `L_2`, and a waste of 1.218: within 0.2 %, about one standard error of its sample.
 #[test]
 fn p6_the_lemma_as_published_predicts_too_little() {
     let chain = chain(&[(22.0, 0.95, 10), (7.0, 0.7, 5)], 1.5);
@@ -179,10 +179,10 @@ fn p8_simulated_chains_agree_with_the_criterion() {
     assert!(faster > 0 && faster < 6, "both kinds: {faster}");
 }
 
-/// P8, the sides of both criteria by hand. A drafter that lets the target make 4.34 tokens per pass at a
-/// speedup of 2.36 (EAGLE-2 on Vicuna-7B in Spec-Bench) spends 4.34 / 2.36 − 1 = 0.84 passes of the
-/// target per draft. A level between that lifts 4.34 to 10 must cost less than 4.34 (1/4.34 − 1/10) =
-/// 0.566 of a pass of the target; at 0.35 the chain has a speedup of 2.67.
+/// P8, the sides of both criteria by hand. A drafter that lets the target make 4.34 tokens per pass
+/// at a speedup of 2.36 (EAGLE-2 on Vicuna-7B in Spec-Bench) spends 4.34 / 2.36 − 1 = 0.84 passes
+/// of the target per draft. A level between that lifts 4.34 to 10 must cost less than 4.34 (1/4.34
+/// − 1/10) = 0.566 of a pass of the target; at 0.35 the chain has a speedup of 2.67.
 #[test]
 fn p8_the_sides_of_the_criteria() {
     let terms = InsertionTerms {

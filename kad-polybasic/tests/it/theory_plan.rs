@@ -65,8 +65,9 @@ fn check(candidates: &Candidates, limits: &PlanLimits) {
     assert_eq!(different.len(), found.ranked.len(), "each chain once");
 }
 
-/// Two models beside the target and one that may be no model; pairs of random acceptance, a fifth of
-/// them not measured. The target is as slow as all others together, so that chains are worth while.
+/// Two models beside the target and one that may be no model; pairs of random acceptance, a fifth
+/// of them not measured. The target is as slow as all others together, so that chains are worth
+/// while.
 fn candidates() -> impl Strategy<Value = Candidates> {
     let pair = (acceptance(5), 0..5u8, 0.0..0.6f64, 0.0..0.2f64);
     let middle = proptest::collection::vec((times(), 0.0..0.4f64), 2);
@@ -98,7 +99,8 @@ fn candidates() -> impl Strategy<Value = Candidates> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// P10: all chains of up to four levels with lengths up to 3, all of them ranked or the best few.
+    /// P10: all chains of up to four levels with lengths up to 3, all of them ranked or the best
+    /// few.
     #[test]
     fn p10_the_best_chains_are_those_of_exhaustive_search(
         candidates in candidates(),
@@ -141,8 +143,8 @@ fn with_lengths(chain: &Chain, lengths: &[usize]) -> f64 {
     chain.predict(0).unwrap().seconds_per_token
 }
 
-/// P10 on a plausible family, with lengths up to 8: the paper's kind of chain wins, and bounds cut off
-/// most of the others.
+/// P10 on a plausible family, with lengths up to 8: the paper's kind of chain wins, and bounds cut
+/// off most of the others.
 #[test]
 fn p10_a_family_of_models() {
     let family = family(&[22.0, 7.0, 1.5, 0.3], &[0.0, 0.25, 0.5, 0.75]);
@@ -152,7 +154,8 @@ fn p10_a_family_of_models() {
     assert!(best.members.len() == 3 && best.speedup > 2.0, "{best:?}");
 }
 
-/// Models with these seconds per pass; the closer two are in the list of `places`, the more they agree.
+/// Models with these seconds per pass; the closer two are in the list of `places`, the more they
+/// agree.
 fn family(seconds: &[f64], places: &[f64]) -> Candidates {
     let candidate = |&seconds: &f64| Candidate {
         proposer: model(&format!("{seconds} s"), constant(seconds)),

@@ -1,5 +1,5 @@
-//! P7 and P9: the predictor against every path of the chain played out, against long simulations, and
-//! against closed forms.
+//! P7 and P9: the predictor against every path of the chain played out, against long simulations,
+//! and against closed forms.
 
 use kad_polybasic::theory::{
     Acceptance, Candidate, Candidates, Chain, Pair, PassTime, PassTimes, PlanLimits, Proposer,
@@ -35,7 +35,8 @@ fn flush_at_the_top(mut chain: Chain) -> Chain {
 proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 4000, ..ProptestConfig::with_cases(60) })]
 
-    /// P7: models, lookups and trees; counted and independent acceptances; widths, overheads, bonuses.
+    /// P7: models, lookups and trees; counted and independent acceptances; widths, overheads,
+    /// bonuses.
     #[test]
     fn p7_prediction_is_the_mean_over_all_paths(chain in chains(1..=2, 3)) {
         prop_assume!(check_by_enumeration(&flush_at_the_top(chain)));
@@ -47,9 +48,9 @@ proptest! {
         prop_assume!(check_by_enumeration(&flush_at_the_top(chain)));
     }
 
-    /// P7: laws sum to 1, seconds add up, nothing is wasted at the top; of what a level hands on, all but
-    /// one token per round came from below, and all of it if there is no bonus (then `ω ≥ 1`). Plain
-    /// decoding included.
+    /// P7: distributions sum to 1, seconds add up, nothing is wasted at the top; of what a level
+    /// hands on, all but one token per round came from below, and all of it if there is no bonus
+    /// (then `ω ≥ 1`). Plain decoding included.
     #[test]
     fn p7_predictions_are_consistent(chain in chains(0..=3, 6)) {
         prop_assume!(chain.check().is_ok());
@@ -80,8 +81,8 @@ proptest! {
 
 /// P7: three levels with independent acceptances and constant times, with and without bonuses at
 /// either level, against another program: the renewal recursion for three levels written in Python
-/// (double precision, printed in full). Columns: a12, a23, K, μ, bonus at the top, bonus in the middle;
-/// time per token, E R, E B, tokens per round of the target.
+/// (double precision, printed in full). Columns: a12, a23, K, μ, bonus at the top, bonus in the
+/// middle; time per token, E R, E B, tokens per round of the target.
 #[test]
 fn p7_three_levels_match_another_program() {
     #[rustfmt::skip]
@@ -111,8 +112,8 @@ fn p7_three_levels_match_another_program() {
     }
 }
 
-/// Chains too long to enumerate: of three and four levels, with run lengths, kept surplus at the top
-/// and below, a lookup, a tree.
+/// Chains too long to enumerate: of three and four levels, with run lengths, kept surplus at the
+/// top and below, a lookup, a tree.
 fn long_chains() -> Vec<Chain> {
     let cell = |seconds| PassTime { seconds, standard_error: 0.0 };
     let grid = vec![vec![cell(20.0), cell(22.0), cell(31.0)]];
@@ -178,8 +179,8 @@ fn long_chains() -> Vec<Chain> {
     ]
 }
 
-/// P7 for these. n = 200,000 rounds of the target each; per chain the test fails by chance with
-/// α = 6e-5 (4 standard errors), and would catch errors of 0.8 % in the seconds per token. (The third
+/// P7 for these. n = 200,000 rounds of the target each; per chain the test fails by chance with α =
+/// 6e-5 (4 standard errors), and would catch errors of 0.8 % in the seconds per token. (The third
 /// chain and those that keep at the top have dependent rounds, negatively: their standard error is
 /// overstated, which only lowers α.)
 #[test]
@@ -205,8 +206,8 @@ fn p7_prediction_agrees_with_simulation() {
     }
 }
 
-/// A buffer of exactly the threshold that is always accepted and never overshoots: no surplus arises,
-/// so keeping it changes nothing; and what is kept is not drafted again.
+/// A buffer of exactly the threshold that is always accepted and never overshoots: no surplus
+/// arises, so keeping it changes nothing; and what is kept is not drafted again.
 #[test]
 fn p7_kept_tokens_are_not_paid_twice() {
     let mut chain = chain(&[(10.0, 1.0, 4), (5.0, 1.0, 3)], 1.0);
@@ -221,8 +222,9 @@ fn p7_kept_tokens_are_not_paid_twice() {
 }
 
 /// P9: two levels are plain speculative decoding: `(T_1(K + 1) + K T_2 + a^K (T_2(2) − T_2(1))) ÷
-/// (1 − a^{K+1}) / (1 − a)`, and without bonus `(T_1(K) + K T_2) ÷ (1 − a^K) / (1 − a)`; with constant
-/// times the improvement is that of arXiv 2211.17192, Theorem 3.8, `(1 − a^{γ+1}) / (1 − a)(γc + 1)`.
+/// (1 − a^{K+1}) / (1 − a)`, and without bonus `(T_1(K) + K T_2) ÷ (1 − a^K) / (1 − a)`; with
+/// constant times the improvement is that of arXiv 2211.17192, Theorem 3.8, `(1 − a^{γ+1}) / (1 −
+/// a)(γc + 1)`.
 #[test]
 fn p9_two_levels_are_speculative_decoding() {
     let large = PassTimes::linear(20.0, 1.5).unwrap();
@@ -254,8 +256,8 @@ fn p9_two_levels_are_speculative_decoding() {
     close(chain.plain().predict(0).unwrap().seconds_per_token, 1.0, "plain");
 }
 
-/// Plain decoding pays for tokens, not rounds: one pass, one law and one draw, or what was measured.
-/// The planner and the adapting chain compare with the same.
+/// Plain decoding pays for tokens, not rounds: one pass, one distribution and one draw, or what was
+/// measured. The planner and the adapting chain compare with the same.
 #[test]
 fn plain_decoding_costs_what_a_token_costs() {
     let mut costly = chain(&[(1.0, 0.0, 4)], 0.5);

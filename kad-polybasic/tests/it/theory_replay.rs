@@ -1,5 +1,5 @@
-//! Chains replayed along texts: against everything that the engine does on small models, path by path,
-//! and against the predictor where both know the same.
+//! Chains replayed along texts: against everything that the engine does on small models, path by
+//! path, and against the predictor where both know the same.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -45,29 +45,34 @@ pub(crate) fn described(plans: &[Plan], rate: f64) -> Chain {
 fn traced<M: LanguageModel>(models: &[M], text: &[TokenId], limit: usize) -> Trace {
     let whole = [&PROMPT[..], text].concat();
     let along = |model: &M| -> Vec<f64> {
-        let mut laws = Vec::new();
+        let mut distributions = Vec::new();
         let context = &whole[..whole.len() - 1];
-        predictor(model).laws(context, text.len(), &mut laws).unwrap();
-        laws.iter().zip(text).map(|(law, token)| law.prob(*token).ln().max(-1e3)).collect()
+        predictor(model).distributions(context, text.len(), &mut distributions).unwrap();
+        distributions
+            .iter()
+            .zip(text)
+            .map(|(distribution, token)| distribution.prob(*token).ln().max(-1e3))
+            .collect()
     };
-    let laws = models.iter().enumerate();
-    let laws = laws.map(|(at, model)| (format!("level {at}"), along(model))).collect();
+    let distributions = models.iter().enumerate();
+    let distributions =
+        distributions.map(|(at, model)| (format!("level {at}"), along(model))).collect();
     let (prompt, tokens, ended) = (PROMPT.len(), text.len(), text.last() == Some(&EOS));
-    Trace { prompt, limit, tokens, ended, laws, drafts: BTreeMap::new() }
+    Trace { prompt, limit, tokens, ended, distributions, drafts: BTreeMap::new() }
 }
 
 /// Means of some numbers of one text each.
-fn means(law: BTreeMap<Vec<u64>, f64>) -> Vec<f64> {
+fn means(distribution: BTreeMap<Vec<u64>, f64>) -> Vec<f64> {
     let mut sums = Vec::new();
-    for (counts, p) in law {
+    for (counts, p) in distribution {
         sums.resize(counts.len(), 0.0);
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += p * count as f64);
     }
     sums
 }
 
-/// What `chain` does along every text, weighed with the probability that the target writes it: passes of
-/// each level, tokens read by each level, tokens proposed at the bottom.
+/// What `chain` does along every text, weighed with the probability that the target writes it:
+/// passes of each level, tokens read by each level, tokens proposed at the bottom.
 fn replayed(
     chain: &Chain,
     target: &impl LanguageModel,
@@ -77,7 +82,7 @@ fn replayed(
     let mut sums = Vec::new();
     for (text, p) in claimed(predictor(target), length) {
         let trace = trace(&text);
-        let law = enumerate(|choices| {
+        let distribution = enumerate(|choices| {
             let mut player = TextPlayer::new(chain, &trace)?;
             while player.round(choices)? > 0 {}
             let passes = player.levels().map(|level| level.passes);
@@ -85,7 +90,7 @@ fn replayed(
             let proposed = player.levels().last().map(|level| level.handed_on);
             Ok::<_, TheoryError>(passes.chain(read).chain(proposed).collect::<Vec<_>>())
         });
-        let one = means(law.unwrap());
+        let one = means(distribution.unwrap());
         sums.resize(one.len(), 0.0);
         sums.iter_mut().zip(one).for_each(|(sum, one)| *sum += p * one);
     }
@@ -95,7 +100,7 @@ fn replayed(
 /// The expected numbers of all paths of the engine: passes of each model, then tokens that it read
 /// without the beginning of the prompt. Sessions are fresh: they would remember the prompt.
 fn engine<M: LanguageModel>(models: &[Counted<M>], plans: &[Plan], length: usize) -> Vec<f64> {
-    let law = enumerate(|choices| {
+    let distribution = enumerate(|choices| {
         let before: Vec<_> = models.iter().map(Counted::counts).collect();
         let go_on = &mut |_: &_| ControlFlow::Continue(());
         generate(&mut chain(models, plans), &PROMPT, &limits(length), choices, go_on)?;
@@ -106,11 +111,11 @@ fn engine<M: LanguageModel>(models: &[Counted<M>], plans: &[Plan], length: usize
         let numbers = made.iter().map(|made| made.passes).chain(made.iter().map(read));
         Ok::<_, DecodeError>(numbers.collect::<Vec<_>>())
     });
-    means(law.unwrap())
+    means(distribution.unwrap())
 }
 
-/// Laws of two tokens that depend on the last two; the third, which ends texts, has the probability
-/// `ends` gives it.
+/// Distributions of two tokens that depend on the last two; the third, which ends texts, has the
+/// probability `ends` gives it.
 fn table(seed: u64, ends: f32) -> Counted<TableModel> {
     let mut model = TableModel::random("table", 3, 2, seed);
     for context in 0..4u32 {
@@ -141,8 +146,8 @@ fn two_levels_are_replayed_exactly() {
     }
 }
 
-/// Texts that may end at any place, of a target that ends them more readily than its drafter: then no
-/// token off the text ends a draft of two before it is as long as that. Passes of both.
+/// Texts that may end at any place, of a target that ends them more readily than its drafter: then
+/// no token off the text ends a draft of two before it is as long as that. Passes of both.
 #[test]
 fn two_levels_are_replayed_exactly_up_to_the_end_of_a_text() {
     let models = [table(1, 0.3), table(2, 0.2)];
@@ -158,8 +163,8 @@ fn two_levels_are_replayed_exactly_up_to_the_end_of_a_text() {
     }
 }
 
-/// Whatever is below, lengths, bonuses, ends: the rounds of the target follow the exact law given the
-/// text. Off the text anything may be accepted.
+/// Whatever is below, lengths, bonuses, ends: the rounds of the target follow the exact
+/// distribution given the text. Off the text anything may be accepted.
 #[test]
 fn the_targets_rounds_are_exact_over_any_number_of_levels() {
     let models: [TableModel; 4] = tables();
@@ -186,9 +191,9 @@ fn the_targets_rounds_are_exact_over_any_number_of_levels() {
     }
 }
 
-/// Three levels where it does not matter, or is known, how tokens off the text are accepted: a middle
-/// level that hands on one token a round, whatever it is; and one that accepts everything, being the same
-/// model as the one that drafts for it. Passes of all levels.
+/// Three levels where it does not matter, or is known, how tokens off the text are accepted: a
+/// middle level that hands on one token a round, whatever it is; and one that accepts everything,
+/// being the same model as the one that drafts for it. Passes of all levels.
 #[test]
 fn three_levels_are_replayed_exactly() {
     let other = [table(1, 0.0), table(2, 0.0), table(3, 0.0)];
@@ -220,7 +225,7 @@ fn rounds(decoder: &dyn Decoder, sum: &mut [u64; 2]) {
 
 /// The expected numbers of all paths: rounds of the target, tokens drafted for it.
 fn rounds_of_engine(decoder: &mut dyn Decoder, length: usize) -> Vec<f64> {
-    let law = enumerate(|choices| {
+    let distribution = enumerate(|choices| {
         let mut text = PROMPT.to_vec();
         let mut sum = [0, 0];
         decoder.begin(text.len());
@@ -232,7 +237,7 @@ fn rounds_of_engine(decoder: &mut dyn Decoder, length: usize) -> Vec<f64> {
         }
         Ok::<_, DecodeError>(sum.to_vec())
     });
-    means(law.unwrap())
+    means(distribution.unwrap())
 }
 
 /// Both of a lookup, which may end its drafts early or late, with an end token or without.
@@ -318,18 +323,19 @@ fn a_tree_is_replayed_exactly() {
 
 /// Texts along which level i + 1 agrees with level i everywhere at `rates[i]`.
 pub(crate) fn constant(rates: &[f64], tokens: usize) -> Trace {
-    let mut laws = BTreeMap::new();
+    let mut distributions = BTreeMap::new();
     let mut log = -10.0;
     for level in 0..=rates.len() {
-        laws.insert(format!("level {level}"), vec![log; tokens]);
+        distributions.insert(format!("level {level}"), vec![log; tokens]);
         log += rates.get(level).map_or(0.0, |rate| rate.ln());
     }
-    Trace { prompt: 5, limit: tokens, tokens, ended: false, laws, ..Trace::default() }
+    Trace { prompt: 5, limit: tokens, tokens, ended: false, distributions, ..Trace::default() }
 }
 
-/// Acceptances that are the same everywhere: what the predictor assumes. n = 400 texts of 1,000 tokens
-/// each; the seconds of a chain fail by chance with α = 6e-5 (4 standard errors), and an error of 1.8 %
-/// would be caught. What the end of a text wastes, at most one round in some 150, is below 0.5 %.
+/// Acceptances that are the same everywhere: what the predictor assumes. n = 400 texts of 1,000
+/// tokens each; the seconds of a chain fail by chance with α = 6e-5 (4 standard errors), and an
+/// error of 1.8 % would be caught. What the end of a text wastes, at most one round in some 150, is
+/// below 0.5 %.
 #[test]
 fn constant_rates_give_what_is_predicted() {
     let cases: [(&[f64], &[usize], bool); 4] = [
@@ -373,7 +379,8 @@ fn constant_rates_give_what_is_predicted() {
     }
 }
 
-/// By hand: levels that agree everywhere, texts of six tokens that end, drafts of three and a bonus.
+/// By hand: levels that agree everywhere, texts of six tokens that end, drafts of three and a
+/// bonus.
 #[test]
 fn passes_are_as_wide_as_what_was_not_read() {
     let chain = described(&[Plan::new(3, true, TOKEN)], 0.0);
@@ -384,8 +391,8 @@ fn passes_are_as_wide_as_what_was_not_read() {
     // Four tokens; one, and two more of its own.
     let seconds = |player: &TextPlayer<'_>| player.levels().map(|l| l.seconds).collect::<Vec<_>>();
     assert_eq!(seconds(&player), [4.0, 3.0]);
-    // The bonus and the token before it are new to the drafter. The end is no place for a bonus, and
-    // nothing is asked behind it.
+    // The bonus and the token before it are new to the drafter. The end is no place for a bonus,
+    // and nothing is asked behind it.
     assert_eq!(player.round(choices).unwrap(), 2);
     assert_eq!(seconds(&player), [4.0 + 2.0, 3.0 + 2.0 + 1.0]);
     assert_eq!(player.round(choices).unwrap(), 0);
@@ -395,8 +402,8 @@ fn passes_are_as_wide_as_what_was_not_read() {
     assert_eq!((made, seconds(&player)), (vec![4, 1, 0], vec![4.0 + 1.0, 3.0]));
 }
 
-/// Run lengths of one token, never more: the third token of a draft, the first that is off the text, is
-/// accepted as the first of a round would be.
+/// Run lengths of one token, never more: the third token of a draft, the first that is off the
+/// text, is accepted as the first of a round would be.
 #[test]
 fn run_lengths_start_anew_off_the_text() {
     let mut chain = described(&Plan::levels(&[1, 3], 0b11, TOKEN), 0.5);
@@ -404,7 +411,7 @@ fn run_lengths_start_anew_off_the_text() {
     (0..40).for_each(|_| runs.record(3, 3, 1).unwrap());
     chain.verifiers[1].acceptance = runs.into();
     let mut trace = constant(&[1.0, 1.0], 9);
-    trace.laws.get_mut("level 1").unwrap()[2] = -1000.0;
+    trace.distributions.get_mut("level 1").unwrap()[2] = -1000.0;
     let mut player = TextPlayer::new(&chain, &trace).unwrap();
     // Two tokens of the draft and the target's own third.
     assert_eq!(player.round(&mut SampledChoices::seeded(1)).unwrap(), 3);
@@ -412,8 +419,8 @@ fn run_lengths_start_anew_off_the_text() {
     assert_eq!(handed_on, [3, 4, 3]);
 }
 
-/// Surplus that waits is verified next, and paid for once: a middle level of three tokens a round below
-/// a threshold of four, as in the predictor's test.
+/// Surplus that waits is verified next, and paid for once: a middle level of three tokens a round
+/// below a threshold of four, as in the predictor's test.
 #[test]
 fn kept_tokens_are_replayed_once() {
     let mut plans = Plan::levels(&[4, 3], 0, TOKEN);

@@ -6,9 +6,9 @@ use crate::support::Plan;
 use crate::theory::close;
 use crate::theory_replay::{TOKEN, constant, described};
 
-/// Plain decoding by hand; the interval of a time known to 5 % is that of
-/// the time (n = 2,000 resamples: 5 % of the width is 1.5 standard errors of its ends together), and
-/// of texts that differ that of their mean.
+/// Plain decoding by hand; the interval of a time known to 5 % is that of the time (n = 2,000
+/// resamples: 5 % of the width is 1.5 standard errors of its ends together), and of texts that
+/// differ that of their mean.
 #[test]
 fn intervals_are_of_times_and_texts() {
     let plain = |standard_error| {
@@ -29,7 +29,8 @@ fn intervals_are_of_times_and_texts() {
     close(found.uncertainty.speedup.low, 1.0, "a chain that is plain decoding");
     close(found.uncertainty.speedup.high, 1.0, "a chain that is plain decoding");
 
-    // Half of the texts are accepted whole, half not at all: 4 + 3 · ¼ seconds for four tokens or one.
+    // Half of the texts are accepted whole, half not at all: 4 + 3 · ¼ seconds for four tokens or
+    // one.
     let mut chain = described(&[Plan::new(3, true, TOKEN)], 0.0);
     chain.verifiers[0].times = crate::theory::constant(1.0);
     let times = crate::theory::constant(0.25);
@@ -49,8 +50,8 @@ fn intervals_are_of_times_and_texts() {
     assert!(((ends.high - ends.low) / (2.0 * half) - 1.0).abs() < 0.08, "{ends:?} {half}");
 }
 
-/// Without first rounds neither their seconds nor their tokens count, at any level; and a text that is
-/// over then says nothing.
+/// Without first rounds neither their seconds nor their tokens count, at any level; and a text that
+/// is over then says nothing.
 #[test]
 fn first_rounds_can_be_left_out() {
     let chain = described(&[Plan::new(3, true, TOKEN)], 0.0);
@@ -90,12 +91,15 @@ fn traces_that_are_of_no_text_are_refused() {
         let error = chain.replay(&[trace], how).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     };
-    refused(|trace| drop(trace.laws.remove("level 1")), "`level 1`");
+    refused(|trace| drop(trace.distributions.remove("level 1")), "`level 1`");
     refused(|trace| (trace.tokens, trace.limit) = (3, 3), "each token");
     refused(|trace| trace.limit = 5, "limit");
     refused(|trace| trace.limit = 3, "limit");
-    refused(|trace| trace.laws.get_mut("level 0").unwrap()[2] = f64::NAN, "log-probability");
-    refused(|trace| trace.laws.get_mut("level 0").unwrap()[2] = 0.5, "log-probability");
+    refused(
+        |trace| trace.distributions.get_mut("level 0").unwrap()[2] = f64::NAN,
+        "log-probability",
+    );
+    refused(|trace| trace.distributions.get_mut("level 0").unwrap()[2] = 0.5, "log-probability");
     refused(
         |trace| {
             let (proposed, agreeing) = (vec![2; 4], vec![0, 0, 0, 2]);

@@ -1,12 +1,15 @@
-//! S1, S6 to S8 and S10 for trees: their texts have exactly the law of the target, by enumeration.
+//! S1, S6 to S8 and S10 for trees: their texts have exactly the distribution of the target, by
+//! enumeration.
 
 use kad_core::decode::{
     Decoder, Emitted, Generation, Limits, Origin, Round, SingleDecoder, generate,
 };
 use kad_core::deferral::{KadPrimal, PooledBudget, Rule};
-use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
+use kad_core::oracle::{
+    TableModel, TextDistribution, enumerate, joint_distribution, text_distribution, total_variation,
+};
 use kad_core::{
-    ChoiceSource, Counted, DecodeError, LanguageModel, Law, Mixture, MixturePredictor,
+    ChoiceSource, Counted, DecodeError, Distribution, LanguageModel, Mixture, MixturePredictor,
     ModelPredictor, Predictor, SampledChoices, Sampling, TokenId,
 };
 use kad_polybasic::verify::{listed_rate, multi_round_rate, optimal_rate};
@@ -68,30 +71,30 @@ fn drafters(
     ]
 }
 
-fn same(found: &TextLaw, claimed: &TextLaw, what: &str) {
+fn same(found: &TextDistribution, claimed: &TextDistribution, what: &str) {
     let distance = total_variation(found, claimed);
     assert!(distance < EXACT, "{what}: TV = {distance}");
 }
 
-fn distance(decoder: &mut dyn Decoder, claimed: &TextLaw, length: usize) -> f64 {
-    total_variation(&text_law(decoder, &PROMPT, &limits(length)).unwrap(), claimed)
+fn distance(decoder: &mut dyn Decoder, claimed: &TextDistribution, length: usize) -> f64 {
+    total_variation(&text_distribution(decoder, &PROMPT, &limits(length)).unwrap(), claimed)
 }
 
 /// S1: each kind of tree, verified in each way, of each depth and width, with and without bonus, in
 /// texts longer than a round.
 #[test]
-fn s1_every_tree_has_the_targets_law() {
+fn s1_every_tree_has_the_targets_distribution() {
     let [large, _, small] = tables();
     for depth in 1..=3 {
         let texts = depth + 2;
-        let claimed = joint_law(&mut model(&large), &PROMPT, texts, &[EOS]).unwrap();
+        let claimed = joint_distribution(&mut model(&large), &PROMPT, texts, &[EOS]).unwrap();
         for (width, bonus) in (1..=3).flat_map(|width| [(width, true), (width, false)]) {
             for verifier in VERIFIERS {
                 for (name, drafter) in drafters(&small, width) {
                     let target = PredictorTarget::new(model(&large));
                     let drafting = drafting(depth, bonus);
                     let mut decoder = speculative(drafter, target, drafting, verifier);
-                    let found = text_law(&mut decoder, &PROMPT, &limits(texts)).unwrap();
+                    let found = text_distribution(&mut decoder, &PROMPT, &limits(texts)).unwrap();
                     let what = format!("{name} {width}, {verifier:?}, {depth}, bonus {bonus}");
                     same(&found, &claimed, &what);
                 }
@@ -108,7 +111,8 @@ fn a_mixture_is_the_target_of_a_tree() {
     let pool = Rule::history(PooledBudget::new(0.3, 2.0, 0.9).unwrap());
     for rule in [Rule::base(KadPrimal::new(0.4).unwrap()), pool] {
         let mixture = || Mixture::new(&base, &aligned, &rule, plain(), plain()).unwrap();
-        let claimed = joint_law(&mut MixturePredictor::new(mixture()), &PROMPT, 4, &[EOS]).unwrap();
+        let claimed =
+            joint_distribution(&mut MixturePredictor::new(mixture()), &PROMPT, 4, &[EOS]).unwrap();
         for verifier in VERIFIERS {
             for (name, drafter) in drafters(&small, 2) {
                 let target = PredictorTarget::new(MixturePredictor::new(mixture()));
@@ -130,11 +134,11 @@ fn a_mixture_is_the_target_of_a_tree() {
     }
 }
 
-/// A tree at the bottom of three levels: what it hands up has the middle's own laws.
+/// A tree at the bottom of three levels: what it hands up has the middle's own distributions.
 #[test]
 fn p1_a_tree_at_the_bottom_of_a_chain() {
     let [large, middle, small] = tables();
-    let claimed = joint_law(&mut model(&large), &PROMPT, 4, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut model(&large), &PROMPT, 4, &[EOS]).unwrap();
     for (depth, mu, bonus) in [(1, 2, true), (2, 2, false), (2, 3, true), (3, 1, true)] {
         for (tree, chain) in VERIFIERS.into_iter().zip([Verifier::Token, Verifier::SharedUniform]) {
             for (name, drafter) in drafters(&small, 2) {
@@ -181,15 +185,15 @@ impl TreeDrafter for Broken<'_> {
         choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,
     ) -> Result<(), DecodeError> {
-        let mut law = Law::default();
+        let mut distribution = Distribution::default();
         self.predictor.follow(ask.context, 1)?;
-        self.predictor.law(ask.context, ask.context.len(), &mut law)?;
-        let mut tokens = vec![choices.token(&law), choices.token(&law)];
+        self.predictor.distribution(ask.context, ask.context.len(), &mut distribution)?;
+        let mut tokens = vec![choices.token(&distribution), choices.token(&distribution)];
         match self.fault {
             Fault::No => {}
             Fault::ListAsDraws => {
                 tokens = vec![0, 1, 2];
-                tokens.sort_by(|&a, &b| law.prob(b).total_cmp(&law.prob(a)));
+                tokens.sort_by(|&a, &b| distribution.prob(b).total_cmp(&distribution.prob(a)));
                 tokens.truncate(2);
             }
             Fault::DroppedDuplicate => tokens.dedup(),
@@ -199,8 +203,8 @@ impl TreeDrafter for Broken<'_> {
             }
         }
         let (count, mut tokens) = (tokens.len(), tokens.into_iter());
-        let fill = |slot: &mut Law| {
-            *slot = law;
+        let fill = |slot: &mut Distribution| {
+            *slot = distribution;
             Ok(())
         };
         out.draw(None, count, |_| tokens.next().unwrap(), fill)
@@ -210,9 +214,9 @@ impl TreeDrafter for Broken<'_> {
 /// What must not pass for exact: siblings of a list verified as draws, a duplicate that is dropped.
 /// (Draws verified as a list are still exact for one token: given the draws, the list is fixed.)
 #[test]
-fn siblings_verified_as_what_they_are_not_have_another_law() {
+fn siblings_verified_as_what_they_are_not_have_another_distribution() {
     let [large, _, small] = tables();
-    let claimed = joint_law(&mut model(&large), &PROMPT, 3, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut model(&large), &PROMPT, 3, &[EOS]).unwrap();
     for (fault, exact) in [
         (Fault::No, true),
         (Fault::ListAsDraws, false),
@@ -228,37 +232,41 @@ fn siblings_verified_as_what_they_are_not_have_another_law() {
     }
 }
 
-/// The law of one round: its tokens and what it reports.
-fn round_law(
+/// The distribution of one round: its tokens and what it reports.
+fn round_distribution(
     decoder: &mut dyn Decoder,
     room: usize,
 ) -> std::collections::BTreeMap<(Vec<TokenId>, Round), f64> {
-    let law = enumerate(|choices| {
+    let distribution = enumerate(|choices| {
         let mut out = vec![];
         decoder.step(&PROMPT, room, choices, &mut out)?;
         let tokens = out.iter().map(|made| made.token).collect();
         Ok::<_, DecodeError>((tokens, *decoder.rounds().last().unwrap()))
     });
-    law.unwrap()
+    distribution.unwrap()
 }
 
-fn law_after_prompt(model: &mut ModelPredictor) -> Law {
-    let mut law = Law::default();
-    model.law(&PROMPT, PROMPT.len(), &mut law).unwrap();
-    law
+fn distribution_after_prompt(model: &mut ModelPredictor) -> Distribution {
+    let mut distribution = Distribution::default();
+    model.distribution(&PROMPT, PROMPT.len(), &mut distribution).unwrap();
+    distribution
 }
 
-/// S6 and S7: one of the siblings is accepted as often as theory says: `P(C)` for a list, the rate of
-/// multi-round verification for draws, which is no more than the optimum.
+/// S6 and S7: one of the siblings is accepted as often as theory says: `P(C)` for a list, the rate
+/// of multi-round verification for draws, which is no more than the optimum.
 #[test]
 fn s6_s7_siblings_are_accepted_as_often_as_theory_says() {
     let models = [1, 3].map(|seed| TableModel::random("table", 6, 2, seed));
-    let [p, q] = [0, 1].map(|i| law_after_prompt(&mut model(&models[i])));
+    let [p, q] = [0, 1].map(|i| distribution_after_prompt(&mut model(&models[i])));
     let accepted = |drafter: Box<dyn TreeDrafter + '_>, verifier| {
         let target = PredictorTarget::new(model(&models[0]));
         let mut decoder = speculative(drafter, target, drafting(1, true), verifier);
-        let law = round_law(&mut decoder, 2);
-        law.iter().filter(|((_, round), _)| round.accepted == 1).map(|(_, p)| p).sum::<f64>()
+        let distribution = round_distribution(&mut decoder, 2);
+        distribution
+            .iter()
+            .filter(|((_, round), _)| round.accepted == 1)
+            .map(|(_, p)| p)
+            .sum::<f64>()
     };
     for width in 1..=3 {
         let mut tokens: Vec<TokenId> = (0..6).collect();
@@ -277,7 +285,7 @@ fn s6_s7_siblings_are_accepted_as_often_as_theory_says() {
     }
 }
 
-/// Drafts the likeliest token, whose law it takes for certain.
+/// Drafts the likeliest token, whose distribution it takes for certain.
 struct Greedy<'m>(ModelPredictor<'m>);
 
 impl Drafter for Greedy<'_> {
@@ -291,14 +299,14 @@ impl Drafter for Greedy<'_> {
         out: &mut Draft,
         _: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
-        let (mut text, mut law) = (ask.context.to_vec(), Law::default());
+        let (mut text, mut distribution) = (ask.context.to_vec(), Distribution::default());
         for _ in 0..ask.wanted {
-            self.0.law(&text, text.len(), &mut law)?;
+            self.0.distribution(&text, text.len(), &mut distribution)?;
             let token = out.draw(
                 ask.level,
-                |law| law.argmax(),
+                |distribution| distribution.argmax(),
                 |slot| {
-                    slot.set_certain(law.len(), law.argmax());
+                    slot.set_certain(distribution.len(), distribution.argmax());
                     Ok::<_, DecodeError>(())
                 },
             )?;
@@ -317,8 +325,8 @@ fn texts(decoder: &mut dyn Decoder, eos: &[TokenId], seed: u64) -> Generation {
     generate(decoder, &[3, 1, 3], &limits, &mut SampledChoices::seeded(seed), go_on).unwrap()
 }
 
-/// S8: a tree of one path is a chain: tokens, origins, levels and rounds are those of a stage, and so
-/// are the passes of both models.
+/// S8: a tree of one path is a chain: tokens, origins, levels and rounds are those of a stage, and
+/// so are the passes of both models.
 #[test]
 fn s8_a_tree_of_one_path_is_a_chain() {
     let models = [1, 3].map(|seed| Counted::new(TableModel::random("table", 8, 2, seed)));
@@ -368,8 +376,8 @@ fn the_text_of_a_seed_is_that_of_plain_decoding() {
     }
 }
 
-/// S10: on every path and for every room, at least one token, at most `room`, none after an end; what
-/// the round reports agrees with it.
+/// S10: on every path and for every room, at least one token, at most `room`, none after an end;
+/// what the round reports agrees with it.
 #[test]
 fn s10_a_round_keeps_to_its_room_and_ends_at_an_end_token() {
     let [large, _, small] = tables();
@@ -378,7 +386,7 @@ fn s10_a_round_keeps_to_its_room_and_ends_at_an_end_token() {
             for (name, drafter) in drafters(&small, 2) {
                 let target = PredictorTarget::new(model(&large));
                 let mut decoder = speculative(drafter, target, drafting(depth, bonus), verifier);
-                for (tokens, round) in round_law(&mut decoder, room).into_keys() {
+                for (tokens, round) in round_distribution(&mut decoder, room).into_keys() {
                     let what = format!("{name}, room {room}, bonus {bonus}: {tokens:?} {round:?}");
                     assert!((1..=room).contains(&tokens.len()), "{what}");
                     assert!(!tokens[..tokens.len() - 1].contains(&EOS), "{what}");
@@ -402,13 +410,13 @@ fn s10_a_round_keeps_to_its_room_and_ends_at_an_end_token() {
 fn s10_a_full_context() {
     let room = 3;
     let [large, _, small] = tables().map(|table| table.with_context_len(PROMPT.len() + room));
-    let claimed = joint_law(&mut model(&large), &PROMPT, 10, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut model(&large), &PROMPT, 10, &[EOS]).unwrap();
     for verifier in VERIFIERS {
         for (name, drafter) in drafters(&small, 3) {
             let target = PredictorTarget::new(model(&large));
             let mut decoder = speculative(drafter, target, drafting(3, true), verifier);
             assert_eq!(decoder.context_len(), PROMPT.len() + room);
-            for (_, round) in round_law(&mut decoder, room).into_keys() {
+            for (_, round) in round_distribution(&mut decoder, room).into_keys() {
                 assert!(round.drafted <= room, "{name}: {round:?}");
             }
             let distance = distance(&mut decoder, &claimed, 10);
@@ -426,7 +434,7 @@ fn the_depth_may_be_changed_while_decoding() {
     let depth = stage.length();
     let mut decoder = Speculative::new(stage, &[EOS]);
     let reported = |decoder: &mut dyn Decoder| {
-        let rounds = round_law(decoder, 5).into_keys().map(|(_, round)| round);
+        let rounds = round_distribution(decoder, 5).into_keys().map(|(_, round)| round);
         rounds.map(|round| (round.drafted, round.depth)).collect::<std::collections::BTreeSet<_>>()
     };
     assert!(reported(&mut decoder).iter().all(|&(nodes, depth)| nodes > 2 && depth == 2));
@@ -437,7 +445,7 @@ fn the_depth_may_be_changed_while_decoding() {
     decoder.begin(PROMPT.len());
     decoder.step(&PROMPT, 5, &mut choices, &mut made).unwrap();
     assert!(matches!(made[..], [Emitted { origin: Origin::Sampled, .. }]), "{made:?}");
-    let claimed = joint_law(&mut model(&large), &PROMPT, 3, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut model(&large), &PROMPT, 3, &[EOS]).unwrap();
     assert!(distance(&mut decoder, &claimed, 3) < EXACT);
     depth.set(1);
     assert!(reported(&mut decoder).iter().all(|&(_, depth)| depth == 1));

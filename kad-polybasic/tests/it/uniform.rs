@@ -52,10 +52,10 @@ fn a_seed_gives_the_mixtures_text_too() {
     }
 }
 
-/// It is worth something: with close laws most drafts are accepted, and fewer rounds are made than
-/// there are tokens.
+/// It is worth something: with close distributions most drafts are accepted, and fewer rounds are
+/// made than there are tokens.
 #[test]
-fn close_laws_agree_at_most_places() {
+fn close_distributions_agree_at_most_places() {
     let model = TableModel::random("table", 10, 2, 1);
     let levels = [Plan::new(4, true, Verifier::SharedUniform)];
     let targets: Vec<Box<dyn Target>> =
@@ -67,8 +67,8 @@ fn close_laws_agree_at_most_places() {
     assert!(made.steps.len() < 100, "{} rounds for 200 tokens", made.steps.len());
 }
 
-/// A tree verified by shared uniforms hands up tokens drawn by place: below another verifier the chain
-/// is not exact, says so, and is refused below a further level.
+/// A tree verified by shared uniforms hands up tokens drawn by place: below another verifier the
+/// chain is not exact, says so, and is refused below a further level.
 #[test]
 fn a_tree_drawn_by_place_is_exact_below_shared_uniforms_only() {
     let [large, middle, small] = tables();

@@ -251,7 +251,8 @@ pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 /// Finds the settings of Llama 3's scaling that give the file's divisors.
 ///
 /// The file stores the divisors and not the four numbers they were computed from. All published
-/// models share three of them, and the fourth is the largest divisor; whether that is so is checked.
+/// models share three of them, and the fourth is the largest divisor; whether that is so is
+/// checked.
 fn scaling_of_factors(
     rope: &Rope,
     factors: &[f32],

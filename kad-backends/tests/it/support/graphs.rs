@@ -115,8 +115,8 @@ pub(crate) fn naive_model(folder: &Path) -> Box<dyn LayeredModel> {
 const F16: Tolerance = Tolerance { passes: 6e-2, reference: 6e-3 };
 
 /// The reference has the same rounded weights; activations are rounded to 8 bits row by row.
-/// Measured, at logits up to 5.5: 4.3e-6 between passes, 0.32 (q8) and 0.23 (q4) to naive; 5.2 with a
-/// reference whose weights are not rounded.
+/// Measured, at logits up to 5.5: 4.3e-6 between passes, 0.32 (q8) and 0.23 (q4) to naive; 5.2 with
+/// a reference whose weights are not rounded.
 const ROUNDED: Tolerance = Tolerance { passes: 2e-5, reference: 0.7 };
 
 /// Activations are rounded with one scale for a pass. Measured, at logits up to 5.6: 1.2 between

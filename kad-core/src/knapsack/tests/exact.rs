@@ -82,16 +82,16 @@ proptest! {
         prop_assert!((found.value - optimum).abs() <= 1e-9, "{} of {}", found.value, optimum);
     }
 
-    /// The same for laws: surprisal items of whole numbers of 1024ths.
+    /// The same for distributions: surprisal items of whole numbers of 1024ths.
     #[test]
-    fn it_agrees_with_a_table_over_laws(
+    fn it_agrees_with_a_table_over_distributions(
         cuts in proptest::collection::btree_set(1..1024usize, 1..40), budget in 0..=1024usize,
     ) {
         let ends = cuts.iter().copied().chain([1024]);
         let starts = std::iter::once(0).chain(cuts.iter().copied());
         let weights: Vec<usize> = starts.zip(ends).map(|(start, end)| end - start).collect();
-        let law = Law::from_probs(weights.iter().map(|&k| k as f64 / 1024.0).collect()).unwrap();
-        let items = Items::surprisal(&law);
+        let distribution = Distribution::from_probs(weights.iter().map(|&k| k as f64 / 1024.0).collect()).unwrap();
+        let items = Items::surprisal(&distribution);
         let optimum = table_optimum(&weights, items.values(), budget);
         let found = exact(&items, budget as f64 / 1024.0, &ExactLimits::default());
         prop_assert!(found.proved);
@@ -105,7 +105,7 @@ proptest! {
         b in proptest::collection::vec(1e-3..1.0f64, 1..7),
         budget in 0.0..2.0f64, share in 0.0..=1.0f64,
     ) {
-        let (a, b) = (Items::surprisal(&law(&a)), Items::surprisal(&law(&b)));
+        let (a, b) = (Items::surprisal(&distribution(&a)), Items::surprisal(&distribution(&b)));
         let mut window = a.clone();
         window.append(&b);
         let limits = ExactLimits::default();
@@ -138,7 +138,7 @@ fn items_lighter_than_rounding_do_no_harm() {
 #[test]
 fn it_improves_on_greedy_where_it_should() {
     // p = 0.3, 0.3, 0.4 and b = 0.4: greedy takes one 0.3, worth 0.361; 0.4 is worth 0.367.
-    let items = Items::surprisal(&law(&[0.3, 0.3, 0.4]));
+    let items = Items::surprisal(&distribution(&[0.3, 0.3, 0.4]));
     let found = exact(&items, 0.4, &ExactLimits::default());
     assert_eq!(found.taken, [false, false, true]);
     assert!((found.value - 0.4 * (1.0f64 / 0.4).ln()).abs() < 1e-15);
@@ -148,11 +148,11 @@ fn it_improves_on_greedy_where_it_should() {
 #[test]
 fn the_ends_are_exact() {
     let limits = ExactLimits::default();
-    let items = Items::surprisal(&law(&[0.0, 0.2, 0.8]));
+    let items = Items::surprisal(&distribution(&[0.0, 0.2, 0.8]));
     assert_eq!(exact(&items, 0.0, &limits).taken, [true, false, false]);
     assert_eq!(exact(&items, 1.0, &limits).taken, [true; 3]);
     assert_eq!(exact(&items, f64::NAN, &limits).taken, [true, false, false]);
     assert!(exact(&Items::default(), 0.3, &limits).proved);
-    let one_hot = exact(&Items::surprisal(&law(&[0.0, 1.0])), 0.5, &limits);
+    let one_hot = exact(&Items::surprisal(&distribution(&[0.0, 1.0])), 0.5, &limits);
     assert_eq!((one_hot.taken, one_hot.value, one_hot.proved), (vec![true, false], 0.0, true));
 }

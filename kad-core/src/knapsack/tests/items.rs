@@ -4,7 +4,7 @@ use super::*;
 
 proptest! {
     #[test]
-    fn surprisal_is_written_out((p, other) in (laws(), laws())) {
+    fn surprisal_is_written_out((p, other) in (distributions(), distributions())) {
         let items = Items::surprisal(&p);
         prop_assert_eq!(items.weights(), p.probs());
         for (&p, &value) in p.probs().iter().zip(items.values()) {
@@ -32,7 +32,7 @@ proptest! {
         pairs in proptest::collection::vec((1e-3..1.0f64, 1e-3..1.0f64), 1..12),
     ) {
         let (p, q): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
-        let (p, q) = (law(&p), law(&q));
+        let (p, q) = (distribution(&p), distribution(&q));
         let items = Items::with_fallback(&p, &q);
         let divergence: f64 = p.probs().iter().zip(q.probs()).map(|(p, q)| p * (p / q).ln()).sum();
         prop_assert!((items.values().iter().sum::<f64>() + divergence).abs() < 1e-12);
@@ -47,8 +47,8 @@ proptest! {
 /// An infinite expected loss makes no NaN anywhere.
 #[test]
 fn a_fallback_that_rules_tokens_out_is_never_worth_it() {
-    let p = law(&[0.5, 0.0, 0.5]);
-    let items = Items::with_fallback(&p, &law(&[1.0, 0.0, 0.0]));
+    let p = distribution(&[0.5, 0.0, 0.5]);
+    let items = Items::with_fallback(&p, &distribution(&[1.0, 0.0, 0.0]));
     assert_eq!(items.values(), [f64::NEG_INFINITY, 0.0, f64::NEG_INFINITY]);
     for budget in [0.0, 0.5, 1.0, f64::INFINITY] {
         let relaxed = super::super::relax(&items, budget);
@@ -58,8 +58,8 @@ fn a_fallback_that_rules_tokens_out_is_never_worth_it() {
         let best = super::super::exact(&items, budget, &ExactLimits::default());
         assert_eq!((best.value, best.bound, best.proved), (0.0, 0.0, true));
     }
-    // A shorter aligned law says nothing of the rest: 0.
-    assert_eq!(Items::with_fallback(&p, &law(&[1.0])), items);
+    // A shorter aligned distribution says nothing of the rest: 0.
+    assert_eq!(Items::with_fallback(&p, &distribution(&[1.0])), items);
 }
 
 #[test]

@@ -9,18 +9,18 @@ mod relax;
 use proptest::prelude::*;
 
 use super::*;
-use crate::law::Law;
+use crate::distribution::Distribution;
 
 /// Rounding of a few sums of numbers of order 1.
 const ROUNDING: f64 = 1e-12;
 
-fn law(weights: &[f64]) -> Law {
+fn distribution(weights: &[f64]) -> Distribution {
     let total: f64 = weights.iter().sum();
-    Law::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
+    Distribution::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
 }
 
-/// Laws of 1 to 14 tokens: some impossible, some tied, some as unlikely as numbers allow.
-fn laws() -> impl Strategy<Value = Law> {
+/// Distributions of 1 to 14 tokens: some impossible, some tied, some as unlikely as numbers allow.
+fn distributions() -> impl Strategy<Value = Distribution> {
     let weight = prop_oneof![
         1 => Just(0.0),
         1 => Just(5e-324),
@@ -31,7 +31,7 @@ fn laws() -> impl Strategy<Value = Law> {
     let some_likely = |w: &Vec<f64>| w.iter().any(|&w| w > 1e-9);
     proptest::collection::vec(weight, 1..=14)
         .prop_filter("some token is likely", some_likely)
-        .prop_map(|weights| law(&weights))
+        .prop_map(|weights| distribution(&weights))
 }
 
 /// Up to 14 items of any kind: weightless, worthless, harmful, tied.
@@ -45,9 +45,12 @@ fn any_items() -> impl Strategy<Value = Items> {
     })
 }
 
-/// Items of a law or of any kind, and a budget for them.
+/// Items of a distribution or of any kind, and a budget for them.
 fn knapsacks() -> impl Strategy<Value = (Items, f64)> {
-    let items = prop_oneof![laws().prop_map(|law| Items::surprisal(&law)), any_items()];
+    let items = prop_oneof![
+        distributions().prop_map(|distribution| Items::surprisal(&distribution)),
+        any_items()
+    ];
     let eighths = (0..=8u8).prop_map(|k| f64::from(k) / 8.0);
     let share = prop_oneof![1 => Just(0.0), 2 => eighths, 7 => 0.0..1.1f64];
     (items, share).prop_map(|(items, share)| {

@@ -45,14 +45,15 @@ proptest! {
         prop_assert_eq!(relaxed.critical, critical);
     }
 
-    /// K2: `U ≤ b`; everything of a law fits a budget of 1, and 0 defers impossible tokens alone.
+    /// K2: `U ≤ b`; everything of a distribution fits a budget of 1, and 0 defers impossible tokens
+    /// alone.
     #[test]
-    fn the_budget_is_kept_and_its_ends_are_exact(law in laws(), budget in 0.0..1.0f64) {
-        let items = Items::surprisal(&law);
+    fn the_budget_is_kept_and_its_ends_are_exact(distribution in distributions(), budget in 0.0..1.0f64) {
+        let items = Items::surprisal(&distribution);
         prop_assert!(relax(&items, budget).used <= budget * (1.0 + 2.0 * BUDGET_SLACK));
         prop_assert!(relax(&items, 1.0).taken.iter().all(|&taken| taken));
         let nothing = relax(&items, 0.0);
-        for (&p, &taken) in law.probs().iter().zip(&nothing.taken) {
+        for (&p, &taken) in distribution.probs().iter().zip(&nothing.taken) {
             prop_assert_eq!(taken, p == 0.0);
         }
         prop_assert_eq!((nothing.used, nothing.value, nothing.bound), (0.0, 0.0, 0.0));
@@ -102,12 +103,12 @@ proptest! {
     /// K4: `OPT − G ≤ (b − U)(−ln p_c) ≤ −p_c ln p_c ≤ 1/e`, and half the optimum is had by the
     /// better of the greedy set and its critical item.
     #[test]
-    fn rounding_down_costs_at_most_the_critical_item(law in laws(), budget in 0.0..1.0f64) {
-        let items = Items::surprisal(&law);
+    fn rounding_down_costs_at_most_the_critical_item(distribution in distributions(), budget in 0.0..1.0f64) {
+        let items = Items::surprisal(&distribution);
         let relaxed = relax(&items, budget);
         let optimum = brute_force(&items, budget);
         if let Some(critical) = relaxed.critical {
-            let p = law.probs()[critical];
+            let p = distribution.probs()[critical];
             let lost = (budget - relaxed.used) * -p.ln();
             prop_assert!(optimum - relaxed.value <= lost + ROUNDING);
             prop_assert!(lost <= -p * p.ln() + ROUNDING);
@@ -133,20 +134,21 @@ proptest! {
 
     /// K6: what is left is the nucleus, the smallest top set of mass ≥ 1 − b.
     #[test]
-    fn what_is_left_is_the_nucleus(law in laws(), budget in 0.0..0.999f64) {
-        let mut order: Vec<usize> = (0..law.len()).collect();
-        order.sort_by(|&a, &b| law.probs()[b].total_cmp(&law.probs()[a]).then(a.cmp(&b)));
-        let (mut left, mut mass) = (vec![true; law.len()], 0.0);
+    fn what_is_left_is_the_nucleus(distribution in distributions(), budget in 0.0..0.999f64) {
+        let mut order: Vec<usize> = (0..distribution.len()).collect();
+        order.sort_by(|&a, &b| distribution.probs()[b].total_cmp(&distribution.probs()[a]).then(a.cmp(&b)));
+        let (mut left, mut mass) = (vec![true; distribution.len()], 0.0);
         for token in order {
-            // The sums of the two ends of the law round differently; leave out what they decide.
+            // The sums of the two ends of the distribution round differently; leave out what they
+            // decide.
             prop_assume!((mass - (1.0 - budget)).abs() > 1e-14);
             if mass >= 1.0 - budget {
                 break;
             }
             left[token] = false;
-            mass += law.probs()[token];
+            mass += distribution.probs()[token];
         }
-        prop_assert_eq!(relax(&Items::surprisal(&law), budget).taken, left);
+        prop_assert_eq!(relax(&Items::surprisal(&distribution), budget).taken, left);
     }
 
     /// K7: the items above a price are the optimum for the weight that they use, and at the price
@@ -177,12 +179,12 @@ proptest! {
         (weights, budget) in (proptest::collection::vec(1e-3..1.0f64, 1..14), 0.0..1.0f64),
         turn in 0..14usize,
     ) {
-        let law = law(&weights);
-        let mut turned = law.probs().to_vec();
+        let distribution = distribution(&weights);
+        let mut turned = distribution.probs().to_vec();
         let turn = turn % turned.len();
         turned.rotate_left(turn);
-        let mut there = relax(&Items::surprisal(&law), budget).taken;
-        let here = relax(&Items::surprisal(&Law::from_probs(turned).unwrap()), budget).taken;
+        let mut there = relax(&Items::surprisal(&distribution), budget).taken;
+        let here = relax(&Items::surprisal(&Distribution::from_probs(turned).unwrap()), budget).taken;
         there.rotate_left(turn);
         let mut distinct = weights;
         distinct.sort_by(f64::total_cmp);
@@ -193,7 +195,7 @@ proptest! {
 
 #[test]
 fn decimals_that_add_up_to_the_budget_fit() {
-    let items = Items::surprisal(&law(&[0.7, 0.2, 0.1]));
+    let items = Items::surprisal(&distribution(&[0.7, 0.2, 0.1]));
     assert!(items.weights()[1] + items.weights()[2] > 0.3);
     assert_eq!(relax(&items, 0.3).taken, [false, true, true]);
     // The slack is no more than that.
@@ -202,14 +204,14 @@ fn decimals_that_add_up_to_the_budget_fit() {
 
 #[test]
 fn of_equal_tokens_the_lower_id_is_kept_longer() {
-    let items = Items::surprisal(&law(&[1.0; 4]));
+    let items = Items::surprisal(&distribution(&[1.0; 4]));
     assert_eq!(relax(&items, 0.5).taken, [false, false, true, true]);
     assert_eq!(relax(&items, 0.5).critical, Some(1));
 }
 
 #[test]
 fn one_token_and_none() {
-    let sure = Items::surprisal(&law(&[1.0]));
+    let sure = Items::surprisal(&distribution(&[1.0]));
     assert_eq!(sure.values(), [0.0]);
     assert_eq!(relax(&sure, 0.5).critical, Some(0));
     assert_eq!(relax(&sure, 1.0).taken, [true]);
@@ -223,8 +225,8 @@ fn one_token_and_none() {
 
 #[test]
 fn buffers_can_be_used_again() {
-    let mut reused = relax(&Items::surprisal(&law(&[1.0; 9])), 0.7);
-    let items = Items::surprisal(&law(&[0.5, 0.3, 0.2]));
+    let mut reused = relax(&Items::surprisal(&distribution(&[1.0; 9])), 0.7);
+    let items = Items::surprisal(&distribution(&[0.5, 0.3, 0.2]));
     relax_into(&items, 0.25, &mut reused);
     assert_eq!(reused, relax(&items, 0.25));
 }

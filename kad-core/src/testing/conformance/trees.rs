@@ -17,8 +17,8 @@ const TREES: usize = 3;
 /// Steps of the random walk with trees.
 const STEPS: usize = 80;
 
-/// `nodes` random nodes, fewer where siblings would be alike. Half of them follow the newest node, so
-/// that there are long paths too.
+/// `nodes` random nodes, fewer where siblings would be alike. Half of them follow the newest node,
+/// so that there are long paths too.
 fn random_tree(model: &dyn LanguageModel, rng: &mut impl Rng, nodes: usize) -> TokenTree {
     let mut tree = TokenTree::new();
     add_nodes(&mut tree, model, rng, nodes);
@@ -247,8 +247,8 @@ mod tests {
     use super::*;
     use crate::vocab::{Fingerprint, Vocab};
 
-    /// A model whose law after a token depends on everything the token sees, with positions; its
-    /// sessions have trees and go wrong in a chosen way.
+    /// A model whose distribution after a token depends on everything the token sees, with
+    /// positions; its sessions have trees and go wrong in a chosen way.
     struct Faulty(Fault, Vocab);
 
     #[derive(Clone, Copy, Debug, PartialEq)]

@@ -12,7 +12,7 @@ use super::Contender;
 use super::same_text::{SameTexts, compare};
 use crate::bench::{Arm, Text, Texts, arm};
 use crate::cli::BenchArgs;
-use crate::config::law_in_words;
+use crate::config::distribution_in_words;
 use crate::models::{self, Models, Rules, Settings};
 use crate::profile::steps::{InPasses, StepTime, TimedText, decode, in_passes};
 use crate::profile::{Progress, Prompts};
@@ -29,8 +29,8 @@ pub(super) struct Sample {
     pub(super) tokens: Vec<TokenId>,
 }
 
-/// Decodes everything; None if the user interrupted. By decoder; every decoder has the same prompts and
-/// repetitions.
+/// Decodes everything; None if the user interrupted. By decoder; every decoder has the same prompts
+/// and repetitions.
 ///
 /// # Errors
 /// If a model fails, or no prompt fits all models.
@@ -49,8 +49,8 @@ pub(super) fn measure(
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let empty = || prompts.iter().map(|_| Vec::new()).collect();
     let mut found: Vec<Measured> = contenders.iter().map(|_| empty()).collect();
-    // Decoders take turns by all prompts: text by text, each would find the caches full of another's
-    // weights and cores asleep that it needs, as it never does in use.
+    // Decoders take turns by all prompts: text by text, each would find the caches full of
+    // another's weights and cores asleep that it needs, as it never does in use.
     for rep in 0..args.reps {
         order.shuffle(&mut rng);
         for &at in &order {
@@ -145,13 +145,15 @@ pub(super) fn arms(
     same_texts: SameTexts,
 ) -> Vec<Arm> {
     let matched = matched(measured);
-    let same: Vec<bool> = contenders.iter().map(|one| one.same_law(&contenders[0])).collect();
+    let same: Vec<bool> =
+        contenders.iter().map(|one| one.same_distribution(&contenders[0])).collect();
     let baseline = matched.first().map(|(texts, _)| texts.clone()).unwrap_or_default();
     let numbered = contenders.into_iter().zip(matched).zip(same_texts).enumerate();
     let made = numbered.map(|(index, ((one, (texts, models)), same_text))| {
-        let law = law_in_words(&one.kind, &one.sampling);
+        let distribution = distribution_in_words(&one.kind, &one.sampling);
         let baseline = (index > 0).then_some(&baseline);
-        let arm = arm(one.name, one.predicted, texts, baseline).with(law, same[index], &models);
+        let arm =
+            arm(one.name, one.predicted, texts, baseline).with(distribution, same[index], &models);
         Arm { same_text, ..arm }
     });
     made.collect()

@@ -28,7 +28,7 @@ pub(super) fn compare(
     };
     let each = contenders.iter().zip(measured).enumerate();
     each.map(|(index, (one, found))| {
-        if index == 0 || !one.same_law(plain) || !writes_plain_text(one) {
+        if index == 0 || !one.same_distribution(plain) || !writes_plain_text(one) {
             return Ok(None);
         }
         let mut same = SameText::default();
@@ -56,7 +56,7 @@ pub(super) fn compare(
 fn writes_plain_text(one: &Contender) -> bool {
     let shared = match &one.kind {
         DecoderKind::Chain(chain) => {
-            let single = matches!(*chain.target.law, DecoderKind::Single { .. });
+            let single = matches!(*chain.target.distribution, DecoderKind::Single { .. });
             single && chain.listed().iter().all(|level| level.verifier == Verifier::SharedUniform)
         }
         _ => false,
@@ -66,7 +66,7 @@ fn writes_plain_text(one: &Contender) -> bool {
 
 /// How far the target's two best logits after `text` are apart; None for composed targets.
 fn gap(one: &Contender, models: &Models, text: &[TokenId]) -> Result<Option<f64>> {
-    let DecoderKind::Single { model } = one.kind.law() else { return Ok(None) };
+    let DecoderKind::Single { model } = one.kind.distribution() else { return Ok(None) };
     let model = models.get(model).context("the target's model is loaded")?;
     models::top_gap(model, text).map(Some)
 }

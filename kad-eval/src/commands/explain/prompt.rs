@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use kad_backends::{Message, Source};
 use kad_core::deferral::{Deferral, Rule};
-use kad_core::{Certificate, LanguageModel, Law, LogitRows, Sampling, TokenId};
+use kad_core::{Certificate, Distribution, LanguageModel, LogitRows, Sampling, TokenId};
 use serde_json::json;
 
 use super::BudgetOf;
@@ -44,8 +44,8 @@ pub(super) fn run(asked: &Asked<'_>) -> Result<(), Failure> {
     let tokens = tokens(asked, &kind, &models)?;
     let rows = [next_row(&models["base"], &tokens)?, next_row(&models["aligned"], &tokens)?];
     let rule = asked.rule.build().map_err(Failure::request)?;
-    let drawn = laws(&rows, sampling)?;
-    let seen = laws(&rows, decision)?;
+    let drawn = distributions(&rows, sampling)?;
+    let seen = distributions(&rows, decision)?;
     if asked.args.dump {
         let [p, q] = &drawn;
         let request = json!({ "p": p.probs(), "q": q.probs(), "rule": asked.rule });
@@ -59,7 +59,7 @@ fn sampling(asked: &Asked<'_>) -> Result<(Sampling, Sampling)> {
     let ExplainArgs { temperature, decision_temperature, dump, .. } = asked.args;
     if *dump && temperature != decision_temperature {
         return Err(anyhow!(
-            "--dump writes one pair of laws, but --temperature is {temperature} and \
+            "--dump writes one pair of distributions, but --temperature is {temperature} and \
              --decision-temperature {decision_temperature}: give both the same"
         ));
     }
@@ -94,32 +94,33 @@ fn next_row(model: &Model, tokens: &[TokenId]) -> Result<LogitRows> {
     Ok(rows)
 }
 
-fn laws(rows: &[LogitRows; 2], sampling: Sampling) -> Result<[Law; 2]> {
-    let law = |name: &str, rows: &LogitRows| -> Result<Law> {
-        let mut law = Law::default();
-        let made = sampling.law(rows.row(0), &[], &mut law);
+fn distributions(rows: &[LogitRows; 2], sampling: Sampling) -> Result<[Distribution; 2]> {
+    let distribution = |name: &str, rows: &LogitRows| -> Result<Distribution> {
+        let mut distribution = Distribution::default();
+        let made = sampling.distribution(rows.row(0), &[], &mut distribution);
         made.with_context(|| format!("model `{name}` gave unusable logits"))?;
-        Ok(law)
+        Ok(distribution)
     };
-    Ok([law("base", &rows[0])?, law("aligned", &rows[1])?])
+    Ok([distribution("base", &rows[0])?, distribution("aligned", &rows[1])?])
 }
 
-/// A decision and its two accounts: of the law drawn from, and of the law that the rule saw.
+/// A decision and its two accounts: of the distribution drawn from, and of the distribution that
+/// the rule saw.
 struct Explained {
-    drawn: [Law; 2],
+    drawn: [Distribution; 2],
     weights: Vec<f64>,
     budget_of: BudgetOf,
-    law: Certificate,
+    distribution: Certificate,
     knapsack: Certificate,
 }
 
 impl Explained {
-    fn new(drawn: [Law; 2], seen: &[Law; 2], rule: &Rule) -> Self {
+    fn new(drawn: [Distribution; 2], seen: &[Distribution; 2], rule: &Rule) -> Self {
         let mut decision = Deferral::default();
         rule.decide(&seen[0], &seen[1], &mut decision);
         let budget = rule.budget();
         Self {
-            law: Certificate::new(&drawn[0], &drawn[1], &decision, budget),
+            distribution: Certificate::new(&drawn[0], &drawn[1], &decision, budget),
             knapsack: Certificate::new(&seen[0], &seen[1], &decision, budget),
             weights: decision.weights().to_vec(),
             drawn,
@@ -127,11 +128,15 @@ impl Explained {
         }
     }
 
-    /// The tokens with the largest probability under `p`, `q*` or `π`, lower ids first among equals.
+    /// The tokens with the largest probability under `p`, `q*` or `π`, lower ids first among
+    /// equals.
     fn likeliest(&self, n: usize) -> Vec<usize> {
         let largest = |token: usize| {
-            let laws = [&self.drawn[0], &self.drawn[1], &self.law.mixture];
-            laws.map(|law| law.probs()[token]).into_iter().fold(0.0, f64::max)
+            let distributions = [&self.drawn[0], &self.drawn[1], &self.distribution.mixture];
+            distributions
+                .map(|distribution| distribution.probs()[token])
+                .into_iter()
+                .fold(0.0, f64::max)
         };
         let mut order: Vec<(f64, usize)> =
             (0..self.weights.len()).map(|t| (largest(t), t)).collect();
@@ -144,8 +149,8 @@ impl Explained {
         table.load_style(UTF8_FULL_CONDENSED);
         table.set_header(["token", "id", "p", "q*", "d", "π"]);
         for token in self.likeliest(n) {
-            let [p, q] = self.drawn.each_ref().map(|law| law.probs()[token]);
-            let numbers = [p, q, self.weights[token], self.law.mixture.probs()[token]];
+            let [p, q] = self.drawn.each_ref().map(|distribution| distribution.probs()[token]);
+            let numbers = [p, q, self.weights[token], self.distribution.mixture.probs()[token]];
             let numbers = numbers.map(|number| format!("{number:.5}"));
             let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
             let text = format!("{:?}", model.tokenizer.token_text(token as TokenId));
@@ -157,16 +162,22 @@ impl Explained {
 
     /// Name, number and meaning, line by line.
     fn lines(&self) -> Vec<(&'static str, String, &'static str)> {
-        let (law, knapsack) = (&self.law, &self.knapsack);
+        let (distribution, knapsack) = (&self.distribution, &self.knapsack);
         let number = |x: f64| format!("{x:.6}");
         let deferred = self.weights.iter().filter(|d| **d > 0.0).count();
         let of_all = format!("{deferred} of {}", self.weights.len());
         let budget = match self.budget_of {
-            BudgetOf::Rule => "what may be handed over at most of the law the rule sees",
-            BudgetOf::MassSpent => "the mass spent of the law the rule sees: the rule has none",
+            BudgetOf::Rule => "what may be handed over at most of the distribution the rule sees",
+            BudgetOf::MassSpent => {
+                "the mass spent of the distribution the rule sees: the rule has none"
+            }
         };
         vec![
-            ("D", number(law.mass), "deferral mass: how likely the base draw is handed over"),
+            (
+                "D",
+                number(distribution.mass),
+                "deferral mass: how likely the base draw is handed over",
+            ),
             ("tokens deferred", of_all, "tokens with d > 0"),
             ("budget", number(knapsack.budget), budget),
             ("value", number(knapsack.value), "Σ d · (−p ln p), nats: surprisal handed over"),
@@ -180,9 +191,17 @@ impl Explained {
                 "LP − greedy: how far at most the primal solution is from the best",
             ),
             ("shortfall", number(knapsack.shortfall()), SHORTFALL),
-            ("TV(π, p)", number(law.tv_base), "how far the token's law is from the base law"),
-            ("TV(π, q*)", number(law.tv_aligned), "and how far from the aligned one"),
-            ("acceptance", number(law.acceptance), "how likely a token drafted by q* is accepted"),
+            (
+                "TV(π, p)",
+                number(distribution.tv_base),
+                "how far the token's distribution is from the base distribution",
+            ),
+            ("TV(π, q*)", number(distribution.tv_aligned), "and how far from the aligned one"),
+            (
+                "acceptance",
+                number(distribution.acceptance),
+                "how likely a token drafted by q* is accepted",
+            ),
         ]
     }
 }
@@ -193,7 +212,7 @@ fn print(asked: &Asked<'_>, explained: &Explained, model: &Model) -> std::io::Re
     let ExplainArgs { temperature, decision_temperature, top, .. } = asked.args;
     output::line(&format!("{}, next token at temperature {temperature}", asked.rule))?;
     if temperature != decision_temperature {
-        let at = "the rule, and the lines from budget to shortfall, see the laws at temperature";
+        let at = "the rule, and the lines from budget to shortfall, see the distributions at temperature";
         output::line(&format!("{at} {decision_temperature}"))?;
     }
     output::line(&explained.table(*top, model).to_string())?;

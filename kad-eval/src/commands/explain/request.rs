@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use kad_core::deferral::Rule;
-use kad_core::{Law, LawError};
+use kad_core::{Distribution, DistributionError};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -17,15 +17,15 @@ use super::words::QuotedWords;
 use crate::config::{RulePlan, RulePlanError};
 use crate::failure::Failure;
 
-/// How far a sum may be from one for the law to be rescaled; beyond it is a mistake. What decimals
-/// round to is allowed on top, so that 1.001 is as good as 0.999.
+/// How far a sum may be from one for the distribution to be rescaled; beyond it is a mistake. What
+/// decimals round to is allowed on top, so that 1.001 is as good as 0.999.
 const RESCALED: f64 = 1e-3;
 const ROUNDING: f64 = 8.0 * f64::EPSILON;
 
-/// Two laws over one vocabulary and a rule.
+/// Two distributions over one vocabulary and a rule.
 pub(super) struct Decision {
-    pub(super) base: Law,
-    pub(super) aligned: Law,
+    pub(super) base: Distribution,
+    pub(super) aligned: Distribution,
     pub(super) rule: Rule,
 }
 
@@ -121,7 +121,11 @@ fn decision(request: Request) -> Result<Decision> {
         bail!("p has {} entries and q {}: one for each token in both", p.len(), q.len());
     }
     let plan = plan(&rule.0)?;
-    Ok(Decision { base: law("p", p)?, aligned: law("q", q)?, rule: plan.build()? })
+    Ok(Decision {
+        base: distribution("p", p)?,
+        aligned: distribution("q", q)?,
+        rule: plan.build()?,
+    })
 }
 
 fn plan(rule: &Map<String, Value>) -> Result<RulePlan> {
@@ -147,9 +151,9 @@ fn plan(rule: &Map<String, Value>) -> Result<RulePlan> {
     })
 }
 
-/// Exactly the numbers given, if they sum to one as well as rounding lets them: rescaling would move
-/// ties and thresholds.
-fn law(field: &str, entries: Vec<Entry>) -> Result<Law> {
+/// Exactly the numbers given, if they sum to one as well as rounding lets them: rescaling would
+/// move ties and thresholds.
+fn distribution(field: &str, entries: Vec<Entry>) -> Result<Distribution> {
     if entries.is_empty() {
         bail!("{field} is empty: give one probability for each token");
     }
@@ -159,18 +163,18 @@ fn law(field: &str, entries: Vec<Entry>) -> Result<Law> {
         Entry::Other(found) => bail!("{field}[{index}] is {found}, not a probability"),
     };
     let probs = entries.into_iter().enumerate().map(number).collect::<Result<Vec<f64>>>()?;
-    match Law::from_probs(probs.clone()) {
-        Err(LawError::Sum { sum }) if (sum - 1.0).abs() <= RESCALED + ROUNDING => {
-            Law::proportional(probs).with_context(|| format!("{field} sums to 0"))
+    match Distribution::from_probs(probs.clone()) {
+        Err(DistributionError::Sum { sum }) if (sum - 1.0).abs() <= RESCALED + ROUNDING => {
+            Distribution::proportional(probs).with_context(|| format!("{field} sums to 0"))
         }
-        Err(LawError::Sum { sum }) => {
+        Err(DistributionError::Sum { sum }) => {
             bail!("{field} sums to {sum}, not to 1 within {RESCALED:e}")
         }
         other => other.with_context(|| field.to_owned()),
     }
 }
 
-/// An entry of a law: a number, or what else stands there.
+/// An entry of a distribution: a number, or what else stands there.
 enum Entry {
     Number(f64),
     Other(String),

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::io::Read;
 
-/// Passes JSON on and puts those words into quotes, so that a parser comes as far as the place where
-/// they stand and can say which entry it is.
+/// Passes JSON on and puts those words into quotes, so that a parser comes as far as the place
+/// where they stand and can say which entry it is.
 pub(super) struct QuotedWords<R> {
     inner: R,
     ready: VecDeque<u8>,

@@ -28,7 +28,8 @@ pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
     }
     let request = match (&args.experiment, &args.decoder) {
         (Some(file), Some(name)) => from_file(file, name, args)?,
-        // Not refused as the command line is read: what --model excludes it does not ask for either.
+        // Not refused as the command line is read: what --model excludes it does not ask for
+        // either.
         (None, Some(name)) => {
             bail!("--decoder {name} is a decoder of an experiment: name its file with --experiment")
         }
@@ -95,8 +96,8 @@ fn from_flags(args: &GenerateArgs) -> Result<Request> {
     Ok(Request { kind, plans, sampling })
 }
 
-/// The law that the flags compose, drafted for by levels. A model that has a part already is the same
-/// one, others are called by their sources.
+/// The distribution that the flags compose, drafted for by levels. A model that has a part already
+/// is the same one, others are called by their sources.
 fn chain(
     args: &GenerateArgs,
     target: DecoderKind,
@@ -112,29 +113,31 @@ fn chain(
                 let known = plans.iter().find(|(_, plan)| plan.source == text);
                 let name = known.map_or_else(|| text.clone(), |(name, _)| name.clone());
                 plans.entry(name.clone()).or_insert_with(|| plan(source, &args.engine));
-                let law = Box::new(DecoderKind::Single { model: name.clone() });
-                DraftPlan::Law(Part { name, law, sampling: sampling.clone() })
+                let distribution = Box::new(DecoderKind::Single { model: name.clone() });
+                DraftPlan::Distribution(Part { name, distribution, sampling: sampling.clone() })
             }
             (None, Some(lookup)) if index + 1 == drafts.len() => lookup.clone(),
-            (None, _) => bail!("--draft with a lookup comes last: it has no law to verify towards"),
+            (None, _) => {
+                bail!("--draft with a lookup comes last: it has no distribution to verify towards")
+            }
         };
         levels.push(LevelPlan::of(draft, length.unwrap_or(DEFAULT_DRAFT_LENGTH)));
     }
-    let law = match target {
+    let distribution = match target {
         DecoderKind::Deferral { base, aligned, rule, .. } => {
             DecoderKind::Deferral { base, aligned, rule, execution: Execution::Autoregressive }
         }
         other => other,
     };
-    let name = match &law {
+    let name = match &distribution {
         DecoderKind::Single { model } => model.clone(),
         other => other.level_name(1),
     };
-    let target = Part { name, law: Box::new(law), sampling: sampling.clone() };
+    let target = Part { name, distribution: Box::new(distribution), sampling: sampling.clone() };
     Ok(DecoderKind::Chain(ChainPlan { target, levels: Levels::Listed(levels) }))
 }
 
-/// The law that the flags compose; models are called by their roles.
+/// The distribution that the flags compose; models are called by their roles.
 fn composed(args: &GenerateArgs) -> Result<DecoderKind> {
     let [base, small, aligned] = ["base", "small", "aligned"].map(str::to_owned);
     Ok(match &args.rule {

@@ -92,7 +92,7 @@ impl Marks<'_> {
             Origin::Drafted => "drafted and accepted",
             Origin::Corrected => "corrected",
             Origin::Bonus => "bonus",
-            _ => "drawn from the whole law",
+            _ => "drawn from the whole distribution",
         };
         let DecoderKind::Chain(chain) = self.kind else {
             return words.to_owned();
@@ -106,8 +106,8 @@ impl Marks<'_> {
         format!("{word} level {level}, {}", chain.level_name(level))
     }
 
-    /// A piece of text as its origin and level are shown: coloured where stdout has colours, else in
-    /// brackets, with the level's number where there are more than two.
+    /// A piece of text as its origin and level are shown: coloured where stdout has colours, else
+    /// in brackets, with the level's number where there are more than two.
     fn mark(self, piece: &str, origin: Origin, level: usize) -> String {
         let plain =
             anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never;

@@ -1,19 +1,25 @@
-//! The claimed law, from the models' logits and the formulas alone: no decoder, predictor or
-//! sampling code has a part in it. A chain claims the law of its target. Rules are asked for `d`; everything else is written out again.
+//! The claimed distribution, from the models' logits and the formulas alone: no decoder, predictor
+//! or sampling code has a part in it. A chain claims the distribution of its target. Rules are
+//! asked for `d`; everything else is written out again.
 
 use anyhow::{Result, bail};
 use kad_core::decode::Limits;
 use kad_core::deferral::{Deferral, Rule};
-use kad_core::oracle::{TableModel, TextLaw};
-use kad_core::{LanguageModel, Law, LogitRows, Number, TokenId};
+use kad_core::oracle::{TableModel, TextDistribution};
+use kad_core::{Distribution, LanguageModel, LogitRows, Number, TokenId};
 
 use crate::config::{DecoderKind, DecoderPlan, Proof, SamplingPlan};
 use crate::models::Rules;
 
-/// The law of texts that the formula of `plan` gives: the product of its next-token laws.
-pub(super) fn law(proof: &Proof, plan: &DecoderPlan, limits: &Limits) -> Result<TextLaw> {
-    let rules = Rules::of(plan.kind.law())?;
-    let rule = match plan.kind.law() {
+/// The distribution of texts that the formula of `plan` gives: the product of its next-token
+/// distributions.
+pub(super) fn distribution(
+    proof: &Proof,
+    plan: &DecoderPlan,
+    limits: &Limits,
+) -> Result<TextDistribution> {
+    let rules = Rules::of(plan.kind.distribution())?;
+    let rule = match plan.kind.distribution() {
         DecoderKind::Deferral { rule, .. } => Some(rules.rule(rule)?),
         _ => None,
     };
@@ -21,7 +27,7 @@ pub(super) fn law(proof: &Proof, plan: &DecoderPlan, limits: &Limits) -> Result<
         Some(Rule::History(rule)) => rule.start(),
         _ => 0.0,
     };
-    let mut texts = TextLaw::new();
+    let mut texts = TextDistribution::new();
     let mut open = vec![(proof.prompt.clone(), start, 1.0)];
     while let Some((text, state, probability)) = open.pop() {
         let new = &text[proof.prompt.len()..];
@@ -30,7 +36,7 @@ pub(super) fn law(proof: &Proof, plan: &DecoderPlan, limits: &Limits) -> Result<
             texts.insert(new.to_vec(), probability);
             continue;
         }
-        let (next, state) = next_law(proof, plan, rule, &text, state)?;
+        let (next, state) = next_distribution(proof, plan, rule, &text, state)?;
         for (token, p) in (0..).zip(next).filter(|(_, p)| *p > 0.0) {
             open.push(([&text[..], &[token]].concat(), state, probability * p));
         }
@@ -38,8 +44,8 @@ pub(super) fn law(proof: &Proof, plan: &DecoderPlan, limits: &Limits) -> Result<
     Ok(texts)
 }
 
-/// The law of the token after `text`, and the state of a rule with a history after it.
-fn next_law(
+/// The distribution of the token after `text`, and the state of a rule with a history after it.
+fn next_distribution(
     proof: &Proof,
     plan: &DecoderPlan,
     rule: Option<&Rule>,
@@ -48,7 +54,7 @@ fn next_law(
 ) -> Result<(Vec<f64>, f64)> {
     let scores = |name: &str| scores(&proof.models[name], text);
     let drawn = |scores: &[f64]| sampled(scores, text, &plan.sampling);
-    match (plan.kind.law(), rule) {
+    match (plan.kind.distribution(), rule) {
         (DecoderKind::Single { model }, _) => Ok((drawn(&scores(model)?)?, state)),
         (DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. }, _) => {
             let parts = [scores(base)?, scores(small)?, scores(aligned)?];
@@ -60,9 +66,9 @@ fn next_law(
         }
         (DecoderKind::Deferral { base, aligned, .. }, Some(rule)) => {
             let (p_scores, q_scores) = (scores(base)?, scores(aligned)?);
-            let seen = |scores: &[f64]| -> Result<Law> {
-                let law = softmax(scores, plan.sampling.decision_temperature)?;
-                Ok(Law::from_probs(law)?)
+            let seen = |scores: &[f64]| -> Result<Distribution> {
+                let distribution = softmax(scores, plan.sampling.decision_temperature)?;
+                Ok(Distribution::from_probs(distribution)?)
             };
             let mut d = Deferral::default();
             match rule {
@@ -124,37 +130,38 @@ fn sampled(scores: &[f64], text: &[TokenId], plan: &SamplingPlan) -> Result<Vec<
         false => score,
     };
     let scores: Vec<f64> = scores.iter().zip(&seen).map(penalised).collect();
-    let mut law = softmax(&scores, plan.temperature)?;
+    let mut distribution = softmax(&scores, plan.temperature)?;
     // Falling probability, lower ids first among equals: the sort is stable.
-    let mut ranked: Vec<usize> = (0..law.len()).collect();
-    ranked.sort_by(|&a, &b| law[b].total_cmp(&law[a]));
+    let mut ranked: Vec<usize> = (0..distribution.len()).collect();
+    ranked.sort_by(|&a, &b| distribution[b].total_cmp(&distribution[a]));
     if let Some(k) = plan.top_k {
         let kept = ranked.iter().take(usize::try_from(k).unwrap_or(usize::MAX));
-        law = keep(&law, &kept.copied().collect::<Vec<_>>());
+        distribution = keep(&distribution, &kept.copied().collect::<Vec<_>>());
     }
     if let Some(top_p) = plan.top_p.filter(|top_p| *top_p < 1.0) {
         // All that have less than top-p before them: the sums only rise.
         let mut before = Default::default();
         let kept = ranked.iter().copied().take_while(|&y| {
             let short = f64::total(before) < top_p;
-            f64::add_to(&mut before, law[y]);
+            f64::add_to(&mut before, distribution[y]);
             short
         });
         let kept: Vec<usize> = kept.collect();
-        law = keep(&law, &kept);
+        distribution = keep(&distribution, &kept);
     }
     if let Some(min_p) = plan.min_p {
-        let floor = min_p * law.iter().copied().fold(0.0, f64::max);
-        let kept: Vec<usize> = (0..law.len()).filter(|&y| law[y] >= floor).collect();
-        law = keep(&law, &kept);
+        let floor = min_p * distribution.iter().copied().fold(0.0, f64::max);
+        let kept: Vec<usize> =
+            (0..distribution.len()).filter(|&y| distribution[y] >= floor).collect();
+        distribution = keep(&distribution, &kept);
     }
-    Ok(law)
+    Ok(distribution)
 }
 
-fn keep(law: &[f64], kept: &[usize]) -> Vec<f64> {
-    let total = sum(kept.iter().map(|&y| law[y]));
-    let mut cut = vec![0.0; law.len()];
-    kept.iter().for_each(|&y| cut[y] = law[y] / total);
+fn keep(distribution: &[f64], kept: &[usize]) -> Vec<f64> {
+    let total = sum(kept.iter().map(|&y| distribution[y]));
+    let mut cut = vec![0.0; distribution.len()];
+    kept.iter().for_each(|&y| cut[y] = distribution[y] / total);
     cut
 }
 

@@ -73,7 +73,7 @@ fn whole(proof: &Proof, plan: &DecoderPlan) -> f64 {
     texts.last().copied().unwrap_or(f64::NAN)
 }
 
-/// More tokens at a time than any law of texts can be enumerated for.
+/// More tokens at a time than any distribution of texts can be enumerated for.
 const TOO_LONG: usize = 1000;
 
 /// At most so many paths of one step that makes 0, 1, 2, … tokens, up to `room`.
@@ -149,8 +149,8 @@ fn collected(round: &[f64], wanted: usize, room: usize) -> Vec<f64> {
     ways
 }
 
-/// A draft, and after each of its tokens the replacement of a rejected one, or after all of them one
-/// more.
+/// A draft, and after each of its tokens the replacement of a rejected one, or after all of them
+/// one more.
 fn verified(drafts: &[f64], bonus: bool, vocab: f64, room: usize) -> Vec<f64> {
     let mut made = vec![0.0; room + 1];
     for (drafted, paths) in drafts.iter().enumerate().filter(|(_, paths)| **paths > 0.0) {

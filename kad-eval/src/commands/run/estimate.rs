@@ -93,7 +93,7 @@ pub(super) struct Row {
 struct Work {
     prompt: Vec<TokenId>,
     turns: usize,
-    /// Tokens of each text whose laws are asked for; empty where texts are written.
+    /// Tokens of each text whose distributions are asked for; empty where texts are written.
     scored: Vec<usize>,
     grading: Grading,
 }
@@ -148,19 +148,20 @@ impl Work {
     }
 }
 
-/// What decoders have in common whose passes take the same: the kind of their law, and its models.
-fn law_key(plan: &DecoderPlan) -> (&'static str, Vec<&str>) {
-    let law = plan.kind.law();
-    let kind = match law {
+/// What decoders have in common whose passes take the same: the kind of their distribution, and its
+/// models.
+fn distribution_key(plan: &DecoderPlan) -> (&'static str, Vec<&str>) {
+    let distribution = plan.kind.distribution();
+    let kind = match distribution {
         DecoderKind::Single { .. } => "single",
         DecoderKind::Deferral { .. } => "deferral",
         DecoderKind::ImplicitReward { .. } => "implicit reward",
         DecoderKind::Chain(_) => "chain",
     };
-    (kind, law.models())
+    (kind, distribution.models())
 }
 
-/// One law whose passes are timed.
+/// One distribution whose passes are timed.
 struct Subject<'p> {
     plan: &'p DecoderPlan,
     text: Vec<TokenId>,
@@ -184,7 +185,7 @@ pub(super) fn estimate(
             let arm = held.tally.arms[task_at][at];
             let (seconds_per_item, basis) = match held.whole.arms[task_at][at].mean() {
                 Some(mean) => (Some(mean), Basis::Items),
-                None => match (works.get(&(task_at, at)), paces.get(&law_key(plan))) {
+                None => match (works.get(&(task_at, at)), paces.get(&distribution_key(plan))) {
                     (Some(work), Some(pace)) => {
                         let (seconds, basis) = of_passes(plan, work, pace, expected);
                         (Some(seconds), basis)
@@ -209,7 +210,8 @@ pub(super) fn estimate(
     Ok(Some(rows))
 }
 
-/// The work of each task for each decoder that has something left there and has done nothing of it yet.
+/// The work of each task for each decoder that has something left there and has done nothing of it
+/// yet.
 fn works(prepared: &Prepared, held: &Held) -> BTreeMap<(usize, usize), Work> {
     let mut works = BTreeMap::new();
     // Which tokens a prompt has depends on the model that speaks.
@@ -232,7 +234,8 @@ fn works(prepared: &Prepared, held: &Held) -> BTreeMap<(usize, usize), Work> {
 
 type Paces<'p> = BTreeMap<(&'static str, Vec<&'p str>), Pace>;
 
-/// Times every law that `works` asks for, at the lengths they ask for; None if the user interrupted.
+/// Times every distribution that `works` asks for, at the lengths they ask for; None if the user
+/// interrupted.
 fn paces<'p>(
     prepared: &'p Prepared,
     works: &BTreeMap<(usize, usize), Work>,
@@ -247,7 +250,7 @@ fn paces<'p>(
             text: work.prompt.clone(),
             wanted: Wanted { contexts: lengths, scored: false },
         };
-        let wanted = &mut subjects.entry(law_key(plan)).or_insert_with(first).wanted;
+        let wanted = &mut subjects.entry(distribution_key(plan)).or_insert_with(first).wanted;
         let [shortest, longest] = wanted.contexts;
         wanted.contexts = [shortest.min(lengths[0]), longest.max(lengths[1])];
         wanted.scored |= !work.is_written();
@@ -259,7 +262,7 @@ fn paces<'p>(
     let mut paces = Paces::new();
     for (key, Subject { plan, text, wanted }) in subjects {
         let rules = Rules::of(&plan.kind)?;
-        let mut predictor = runner::law_along(plan, &prepared.models, &rules)?;
+        let mut predictor = runner::distribution_along(plan, &prepared.models, &rules)?;
         // What a pass takes does not depend on the tokens.
         let text = text.into_iter().cycle();
         let text: Vec<TokenId> = text.take(wanted.contexts[1] + Pace::BEYOND).collect();

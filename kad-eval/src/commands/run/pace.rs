@@ -1,15 +1,15 @@
-//! What a law takes on this machine, from a few timed passes.
+//! What a distribution takes on this machine, from a few timed passes.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use kad_core::{Law, Predictor, TokenId};
+use kad_core::{Distribution, Predictor, TokenId};
 
 use crate::runner::INTERRUPTED;
 
-/// Tokens that the speed of reading is first tried on: where that shows that a prompt takes long, its time
-/// is worked out from them instead.
+/// Tokens that the speed of reading is first tried on: where that shows that a prompt takes long,
+/// its time is worked out from them instead.
 const PROBE: usize = 32;
 
 /// The longest that one prompt is read for.
@@ -19,7 +19,7 @@ const LONGEST_READING: Duration = Duration::from_millis(800);
 const STEPS: usize = 12;
 const STEPPING: Duration = Duration::from_millis(200);
 
-/// Tokens whose laws are asked for in one pass where texts are scored.
+/// Tokens whose distributions are asked for in one pass where texts are scored.
 const SCORED: usize = 64;
 
 /// A stretch of work on one text.
@@ -27,9 +27,9 @@ const SCORED: usize = 64;
 pub(super) struct Piece {
     /// Tokens that are there before.
     pub(super) context: usize,
-    /// Tokens that are read for the law behind the last of them.
+    /// Tokens that are read for the distribution behind the last of them.
     pub(super) read: usize,
-    /// Tokens that are read for the law behind each of them.
+    /// Tokens that are read for the distribution behind each of them.
     pub(super) scored: usize,
     /// Tokens that are written one by one.
     pub(super) written: usize,
@@ -40,7 +40,8 @@ pub(super) struct Piece {
 pub(super) struct Wanted {
     /// Tokens before them, the fewer first.
     pub(super) contexts: [usize; 2],
-    /// Whether texts are scored, too: wide passes that give all laws are long over a large vocabulary.
+    /// Whether texts are scored, too: wide passes that give all distributions are long over a large
+    /// vocabulary.
     pub(super) scored: bool,
 }
 
@@ -50,13 +51,13 @@ struct Point {
     context: f64,
     /// Seconds per token of a prompt of this length.
     read: f64,
-    /// Seconds of a pass over one token, and the law after it.
+    /// Seconds of a pass over one token, and the distribution after it.
     step: f64,
-    /// Seconds per token whose law is asked for in a wide pass; 0 where none is.
+    /// Seconds per token whose distribution is asked for in a wide pass; 0 where none is.
     scored: f64,
 }
 
-/// What one law takes, at rising contexts.
+/// What one distribution takes, at rising contexts.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pace(Vec<Point>);
 
@@ -64,13 +65,13 @@ impl Pace {
     /// Tokens that are needed behind the last context.
     pub(super) const BEYOND: usize = STEPS + 2 * SCORED;
 
-    /// Times the law of `predictor` along `text`; None if the user interrupted.
+    /// Times the distribution of `predictor` along `text`; None if the user interrupted.
     pub(super) fn measure(
         predictor: &mut dyn Predictor,
         text: &[TokenId],
         wanted: Wanted,
     ) -> Result<Option<Self>> {
-        let mut clock = Clock { predictor, text, at: 0, law: Law::default() };
+        let mut clock = Clock { predictor, text, at: 0, distribution: Distribution::default() };
         clock.predictor.begin(1);
         // Weights may still be on the disk.
         clock.pass(1, 1)?;
@@ -129,17 +130,17 @@ struct Clock<'p> {
     text: &'p [TokenId],
     /// Tokens that are read.
     at: usize,
-    law: Law,
+    distribution: Distribution,
 }
 
 impl Clock<'_> {
-    /// A pass up to `len` tokens of the text and the laws after the `last` of them.
+    /// A pass up to `len` tokens of the text and the distributions after the `last` of them.
     fn pass(&mut self, len: usize, last: usize) -> Result<Duration> {
         let context = &self.text[..len];
         let began = Instant::now();
         self.predictor.follow(context, last)?;
         for len in len + 1 - last..=len {
-            self.predictor.law(context, len, &mut self.law)?;
+            self.predictor.distribution(context, len, &mut self.distribution)?;
         }
         self.at = len;
         Ok(began.elapsed())
@@ -150,8 +151,8 @@ impl Clock<'_> {
         self.predictor.context_len().min(self.text.len()).saturating_sub(self.at)
     }
 
-    /// To the first `len` tokens, the last of which is another one: predictors remember the laws of their
-    /// last pass, and nothing of the passes to come may be known.
+    /// To the first `len` tokens, the last of which is another one: predictors remember the
+    /// distributions of their last pass, and nothing of the passes to come may be known.
     fn go_back(&mut self, len: usize) -> Result<()> {
         let other = (0..2).find(|token| *token != self.text[len - 1]).unwrap_or_default();
         self.predictor.follow(&[&self.text[..len - 1], &[other]].concat(), 1)?;
@@ -177,8 +178,8 @@ impl Clock<'_> {
         Ok(times.get(times.len() / 2).map_or(0.0, Duration::as_secs_f64))
     }
 
-    /// Seconds per token of a wide pass that gives all laws: of the faster one of two, because the first
-    /// makes room for itself.
+    /// Seconds per token of a wide pass that gives all distributions: of the faster one of two,
+    /// because the first makes room for itself.
     fn scored(&mut self) -> Result<f64> {
         let width = SCORED.min(self.room() / 2);
         if width == 0 {
@@ -216,7 +217,8 @@ mod tests {
         let sampling = Sampling::at_temperature(1.0).unwrap();
         let text: Vec<TokenId> = (0..400).map(|i| i % 5).collect();
         let wanted = |contexts| Wanted { contexts, scored: true };
-        // The second context behind what the first one's steps and wide pass lead to, and before it.
+        // The second context behind what the first one's steps and wide pass lead to, and before
+        // it.
         for second in [190, 60] {
             let before = model.counts();
             let mut predictor = ModelPredictor::new(&model, sampling).unwrap();
@@ -227,8 +229,8 @@ mod tests {
             // One to warm up, the probe, the two contexts; steps and a wide pass twice.
             let done = model.counts() - before;
             assert_eq!(done.passes, 4 + 2 * (STEPS as u64 + 2));
-            // What the probe and the first context read, then either what is left to the second or the
-            // one token that leads back to it and is read again.
+            // What the probe and the first context read, then either what is left to the second or
+            // the one token that leads back to it and is read again.
             let to_second = if second == 190 { 190 - 180 } else { 1 + 1 };
             assert_eq!(done.tokens as usize, 40 + 2 * Pace::BEYOND + to_second);
         }

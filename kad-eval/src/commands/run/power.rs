@@ -8,8 +8,8 @@ use crate::config::Experiment;
 use crate::stats::{CONFIDENCE, detectable};
 use crate::task::{Grading, Task};
 
-/// Shares of items that only one of two decoders answers rightly. How large it is nobody knows before
-/// the run: decoders that are nearly the same, and such that are not.
+/// Shares of items that only one of two decoders answers rightly. How large it is nobody knows
+/// before the run: decoders that are nearly the same, and such that are not.
 const DISCORDANT: [f64; 2] = [0.1, 0.3];
 
 /// More names of tasks are counted.
@@ -36,8 +36,8 @@ struct Difference {
 }
 
 impl Power {
-    /// Of the whole run, also where it is done in shards. Tasks in which an item can be partly right, or
-    /// that are not graded, are left out.
+    /// Of the whole run, also where it is done in shards. Tasks in which an item can be partly
+    /// right, or that are not graded, are left out.
     pub(super) fn of(experiment: &Experiment, tasks: &[Task]) -> Vec<Self> {
         let comparisons = experiment.decoders.len().saturating_sub(1);
         let mut by_items: BTreeMap<usize, Vec<String>> = BTreeMap::new();
@@ -95,8 +95,8 @@ impl Power {
 mod tests {
     use super::*;
 
-    /// Against the formula with the normal quantiles of a table: √n·δ = z·√ψ + z₀.₈·√(ψ − δ²), where z is
-    /// that of 1 − 0.05/(2·3).
+    /// Against the formula with the normal quantiles of a table: √n·δ = z·√ψ + z₀.₈·√(ψ − δ²),
+    /// where z is that of 1 − 0.05/(2·3).
     #[test]
     fn every_comparison_has_its_share_of_alpha() {
         let power = Power::with(vec!["t".to_owned()], 1000, 3);

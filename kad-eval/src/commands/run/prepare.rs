@@ -33,9 +33,9 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Reads the plan and the data and loads the models, in the order of what is cheap to find wrong.
-    /// Nothing is written but, unless it is a dry run, a file that is removed again: a run that cannot
-    /// keep its results should not start.
+    /// Reads the plan and the data and loads the models, in the order of what is cheap to find
+    /// wrong. Nothing is written but, unless it is a dry run, a file that is removed again: a run
+    /// that cannot keep its results should not start.
     pub(super) fn new(args: &RunArgs) -> Result<Self, Failure> {
         let mut experiment = experiment(args).map_err(Failure::Request)?;
         let profiles = models::planned::profiles(&experiment)?;

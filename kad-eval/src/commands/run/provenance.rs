@@ -95,8 +95,8 @@ impl<'m> From<&'m Model> for ModelProvenance<'m> {
 }
 
 /// The command with these arguments, for a shell. Where data are read and results are kept is left
-/// out, and which shard it was: no number depends on it; so is the folder of a file that is named from
-/// the root, also behind `=`.
+/// out, and which shard it was: no number depends on it; so is the folder of a file that is named
+/// from the root, also behind `=`.
 fn command(arguments: impl Iterator<Item = String>) -> String {
     let mut words = vec!["kad".to_owned()];
     let mut follows = false;

@@ -18,10 +18,10 @@ pub(super) fn warnings(
     records: &[Record],
 ) -> Vec<String> {
     let mut said = left_out.to_vec();
-    said.extend(models.values().filter(|it| it.details.law_depends_on_pass).map(|model| {
+    said.extend(models.values().filter(|it| it.details.distribution_depends_on_pass).map(|model| {
         format!(
             "{} rounds activations pass by pass: a chain that verifies with it writes texts of nearly, \
-             not exactly, its law (as a draft it is fine)",
+             not exactly, its distribution (as a draft it is fine)",
             model.details.source
         )
     }));
@@ -64,8 +64,9 @@ enum Cause {
     NoAnswer,
 }
 
-/// Prompts that do not fit, texts that are cut off, and extractors that find nothing at all: more likely
-/// the wrong ones than the models hopeless. Decoders of which the same is true share a sentence.
+/// Prompts that do not fit, texts that are cut off, and extractors that find nothing at all: more
+/// likely the wrong ones than the models hopeless. Decoders of which the same is true share a
+/// sentence.
 fn of_task(task: &Task, experiment: &Experiment, records: &[Record]) -> Vec<String> {
     let mut groups: BTreeMap<Cause, Group<'_>> = BTreeMap::new();
     for plan in &experiment.decoders {
@@ -186,7 +187,8 @@ mod tests {
         crate::config::read("x.toml", &text).unwrap()
     }
 
-    /// Three decoders with three and four of four prompts too long: one line, and of the others nothing.
+    /// Three decoders with three and four of four prompts too long: one line, and of the others
+    /// nothing.
     #[test]
     fn decoders_with_one_cause_share_a_line() {
         let (name, grading) = ("arc".to_owned(), Grading::Options);

@@ -31,8 +31,8 @@ pub(in crate::config) fn tasks(
                 let message = format!("the task {} stands twice", task.name());
                 return Err(kind.twice(first, &message, help));
             }
-            if task.scores_law() {
-                check_laws(kind, &task, decoders)?;
+            if task.scores_distribution() {
+                check_distributions(kind, &task, decoders)?;
             }
             tasks.push(task);
         }
@@ -57,8 +57,8 @@ pub(crate) fn default_task(kind: &str) -> Result<TaskPlan> {
     found.into_iter().next().ok_or_else(|| table.error("no task", None))
 }
 
-/// At temperature 0 a law gives all of its mass to one token, and options have none.
-fn check_laws(kind: &Value<'_>, task: &TaskPlan, decoders: &[DecoderPlan]) -> Result<()> {
+/// At temperature 0 a distribution gives all of its mass to one token, and options have none.
+fn check_distributions(kind: &Value<'_>, task: &TaskPlan, decoders: &[DecoderPlan]) -> Result<()> {
     let greedy = |plan: &&DecoderPlan| match &plan.kind {
         DecoderKind::Chain(chain) => chain.target.sampling.temperature == 0.0,
         _ => plan.sampling.temperature == 0.0,
@@ -67,7 +67,7 @@ fn check_laws(kind: &Value<'_>, task: &TaskPlan, decoders: &[DecoderPlan]) -> Re
         return Ok(());
     };
     let message = format!(
-        "{} asks for probabilities, and at temperature 0 the law of `{}` has only 0 and 1",
+        "{} asks for probabilities, and at temperature 0 the distribution of `{}` has only 0 and 1",
         task.name(),
         plan.name
     );

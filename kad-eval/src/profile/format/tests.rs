@@ -3,17 +3,18 @@ use crate::profile::sample;
 
 fn profile() -> Profile {
     let candidates = vec![
-        sample::law("large", 1e-2, 1e-3),
-        sample::law("small", 1e-3, 1e-4),
+        sample::distribution("large", 1e-2, 1e-3),
+        sample::distribution("small", 1e-3, 1e-4),
         sample::lookup("n-gram"),
     ];
     let pairs = vec![sample::pair("large", "small", 0.7), sample::pair("large", "n-gram", 0.3)];
     let mut profile = sample::profile(candidates, pairs);
     profile.about = sample::about();
     profile.candidates[0].definition = Some("a rule".to_owned());
-    let laws = [("large", vec![-0.25, 0.0, -1000.0]), ("small", vec![-1.5, -1e-4, 0.0])];
-    let laws = laws.map(|(name, along)| (name.to_owned(), along)).into();
-    let trace = Trace { prompt: 3, limit: 9, tokens: 3, ended: true, laws, ..Trace::default() };
+    let distributions = [("large", vec![-0.25, 0.0, -1000.0]), ("small", vec![-1.5, -1e-4, 0.0])];
+    let distributions = distributions.map(|(name, along)| (name.to_owned(), along)).into();
+    let trace =
+        Trace { prompt: 3, limit: 9, tokens: 3, ended: true, distributions, ..Trace::default() };
     profile.texts = Some(Texts { target: "large".to_owned(), traces: vec![trace] });
     // A number that decimal digits do not hold.
     profile.about.sampling.temperature = 0.1 + 0.2;

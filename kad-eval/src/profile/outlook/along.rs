@@ -7,8 +7,8 @@ use super::{RESAMPLES, SEED};
 use crate::failure::WrongRequest;
 use crate::profile::format::Profile;
 
-/// Texts played for one prediction, all repetitions together: times of chains of the Nano models have
-/// standard errors of 0.05 to 0.2 % then.
+/// Texts played for one prediction, all repetitions together: times of chains of the Nano models
+/// have standard errors of 0.05 to 0.2 % then.
 const PLAYED: usize = 6000;
 
 /// What part of texts is asked about.
@@ -49,8 +49,8 @@ impl Along {
         self.texts.len()
     }
 
-    /// What `chain` does along them. None if there are none, they do not say all of it, or every text is
-    /// over when anything counts: then there are still the run lengths.
+    /// What `chain` does along them. None if there are none, they do not say all of it, or every
+    /// text is over when anything counts: then there are still the run lengths.
     ///
     /// # Errors
     /// If the traces are of no texts: the profile's file was changed.
@@ -75,7 +75,8 @@ impl Along {
         }
     }
 
-    /// Whether drafts of no law were traced as far as the chain asks for them, in the way it does.
+    /// Whether drafts of no distribution were traced as far as the chain asks for them, in the way
+    /// it does.
     fn reaches(&self, chain: &Chain) -> bool {
         let Some(lowest) = chain.verifiers.last() else { return true };
         match &chain.proposer {

@@ -16,22 +16,22 @@ pub(super) fn target(profile: &Profile, ask: &Ask) -> Result<String> {
         });
     };
     match profile.candidate(name).map(|found| &found.cost) {
-        Some(Cost::Law { .. }) => Ok(name.clone()),
+        Some(Cost::Distribution { .. }) => Ok(name.clone()),
         Some(Cost::Lookup { .. } | Cost::Tree { .. }) => bail!(WrongRequest(format!(
-            "`{name}` drafts only and has no law of its own: name a model or a decoder"
+            "`{name}` drafts only and has no distribution of its own: name a model or a decoder"
         ))),
         None => bail!(unknown(profile, "target", name)),
     }
 }
 
-/// The law of the experiment's baseline; else, of the laws that others draft for, or of all, the slowest,
-/// a model before composed laws.
+/// The distribution of the experiment's baseline; else, of the distributions that others draft for,
+/// or of all, the slowest, a model before composed distributions.
 fn usual_target(profile: &Profile) -> Option<String> {
     if let Some(target) = profile.target.as_ref().filter(|name| profile.candidate(name).is_some()) {
         return Some(target.clone());
     }
     let rank = |found: &Measured| {
-        let Cost::Law { times, .. } = &found.cost else { return None };
+        let Cost::Distribution { times, .. } = &found.cost else { return None };
         let verifies = profile.pairs.iter().any(|pair| pair.verifier == found.name);
         Some((verifies, found.models.len() == 1, times.seconds(1, profile.context)))
     };

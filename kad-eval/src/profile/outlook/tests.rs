@@ -1,5 +1,5 @@
 use super::*;
-use crate::profile::sample::{law, lookup, pair, profile};
+use crate::profile::sample::{distribution, lookup, pair, profile};
 
 fn ask() -> Ask {
     Ask { target: None, drafters: None, max_levels: 4, max_length: 6, chains: 3 }
@@ -7,14 +7,18 @@ fn ask() -> Ask {
 
 /// Three levels are best here.
 fn three_levels() -> Profile {
-    let laws = [law("large", 1e-1, 2e-3), law("middle", 1e-2, 5e-4), law("small", 5e-4, 1e-4)];
+    let distributions = [
+        distribution("large", 1e-1, 2e-3),
+        distribution("middle", 1e-2, 5e-4),
+        distribution("small", 5e-4, 1e-4),
+    ];
     let pairs = [
         pair("large", "middle", 0.95),
         pair("large", "small", 0.5),
         pair("middle", "small", 0.7),
         pair("large", "n-gram", 0.2),
     ];
-    let candidates = laws.into_iter().chain([lookup("n-gram")]).collect();
+    let candidates = distributions.into_iter().chain([lookup("n-gram")]).collect();
     profile(candidates, pairs.to_vec())
 }
 
@@ -22,7 +26,7 @@ fn three_levels() -> Profile {
 fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
     use kad_polybasic::theory::{Surplus, VerifyingLevel};
     let proposer = |name: &str, beside: f64| match &profile.candidate(name).unwrap().cost {
-        Cost::Law { times, token_overhead, .. } => Proposer::Model {
+        Cost::Distribution { times, token_overhead, .. } => Proposer::Model {
             name: name.into(),
             times: times.clone(),
             overhead: token_overhead + beside,
@@ -35,7 +39,8 @@ fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
         },
     };
     let verifier = |(names, &length): (&[&str], &usize)| {
-        let Cost::Law { times, token_overhead, .. } = &profile.candidate(names[0]).unwrap().cost
+        let Cost::Distribution { times, token_overhead, .. } =
+            &profile.candidate(names[0]).unwrap().cost
         else {
             panic!("{} verifies nothing", names[0]);
         };
@@ -91,7 +96,7 @@ fn the_best_chain_is_the_best_of_all() {
     assert!(best.interval.high > best.milliseconds_per_token);
     let shares: f64 = best.levels.iter().map(|level| level.milliseconds_per_token).sum();
     assert!((shares - best.milliseconds_per_token).abs() < 1e-9);
-    // The target's pass, its law in it, and a drawn token.
+    // The target's pass, its distribution in it, and a drawn token.
     assert!((found.plain.milliseconds_per_token - 100.1).abs() < 1e-9);
     assert!((best.speedup - 100.1 / best.milliseconds_per_token).abs() < 1e-9);
 }
@@ -99,8 +104,8 @@ fn the_best_chain_is_the_best_of_all() {
 /// A drafter that is nearly as slow and hardly ever right.
 #[test]
 fn plain_decoding_wins_where_nothing_helps() {
-    let laws = vec![law("large", 1e-2, 9e-3), law("small", 9e-3, 9e-3)];
-    let profile = profile(laws, vec![pair("large", "small", 0.2)]);
+    let distributions = vec![distribution("large", 1e-2, 9e-3), distribution("small", 9e-3, 9e-3)];
+    let profile = profile(distributions, vec![pair("large", "small", 0.2)]);
     let found = Outlook::of(&profile, &ask()).unwrap();
     assert_eq!(found.verdict, Verdict::Plain);
     assert_eq!((&found.best().members, found.best().speedup), (&vec!["large".to_owned()], 1.0));
@@ -114,8 +119,8 @@ fn plain_decoding_wins_where_nothing_helps() {
 /// A few rounds say too little.
 #[test]
 fn few_rounds_leave_it_undecided() {
-    let laws = vec![law("large", 1e-2, 1e-3), law("small", 4e-3, 1e-3)];
-    let mut few = profile(laws, vec![pair("large", "small", 0.7)]);
+    let distributions = vec![distribution("large", 1e-2, 1e-3), distribution("small", 4e-3, 1e-3)];
+    let mut few = profile(distributions, vec![pair("large", "small", 0.7)]);
     let mut runs = kad_polybasic::theory::RunLengths::default();
     for accepted in [0, 1, 3, 0, 2, 1, 5, 0, 2] {
         runs.record(16, 16, accepted).unwrap();
@@ -125,21 +130,21 @@ fn few_rounds_leave_it_undecided() {
     assert_eq!(found.verdict, Verdict::Undecided, "{:?}", found.chains.first());
 }
 
-/// A law of two models, one of which drafts for it: its pass is the other model's alone, and both
-/// models' where somebody else drafts.
+/// A distribution of two models, one of which drafts for it: its pass is the other model's alone,
+/// and both models' where somebody else drafts.
 #[test]
-fn a_model_that_drafts_for_its_own_law_is_run_once() {
-    let mut composed = law("mixture", 1.2e-2, 1.2e-3);
+fn a_model_that_drafts_for_its_own_distribution_is_run_once() {
+    let mut composed = distribution("mixture", 1.2e-2, 1.2e-3);
     composed.models = vec!["large".to_owned(), "small".to_owned()];
     let candidates = vec![
         composed,
-        law("large", 1e-2, 1e-3),
-        law("small", 2e-3, 2e-4),
-        law("other", 2e-3, 2e-4),
+        distribution("large", 1e-2, 1e-3),
+        distribution("small", 2e-3, 2e-4),
+        distribution("other", 2e-3, 2e-4),
     ];
     let pairs = vec![pair("mixture", "small", 0.8), pair("mixture", "other", 0.8)];
     let profile = profile(candidates, pairs);
-    // The slowest law that others draft for, and the only one.
+    // The slowest distribution that others draft for, and the only one.
     assert_eq!(Outlook::of(&profile, &ask()).unwrap().target, "mixture");
     let target = Some("mixture".to_owned());
     let found = Outlook::of(&profile, &Ask { target, ..ask() }).unwrap();
@@ -149,7 +154,8 @@ fn a_model_that_drafts_for_its_own_law_is_run_once() {
     };
     let ((own, lengths), (other, _)) = (seconds("small"), seconds("other"));
     assert!(own < other, "{own} {other}");
-    // By hand: times at each width less the small model's, with a law of 0.01 of its first pass left.
+    // By hand: times at each width less the small model's, with a distribution of 0.01 of its first
+    // pass left.
     let widths = vec![1, 2, 16];
     let cell = |&width: &usize| {
         let more = width as f64 - 1.0;
@@ -167,8 +173,8 @@ fn a_model_that_drafts_for_its_own_law_is_run_once() {
 /// Lemma 3.1 by hand, from the run lengths: `(T_1 + K T_2) / E[tokens]`.
 #[test]
 fn the_published_lemma_stands_beside_it() {
-    let laws = vec![law("large", 1e-2, 1e-3), law("small", 1e-3, 1e-4)];
-    let profile = profile(laws, vec![pair("large", "small", 0.5)]);
+    let distributions = vec![distribution("large", 1e-2, 1e-3), distribution("small", 1e-3, 1e-4)];
+    let profile = profile(distributions, vec![pair("large", "small", 0.5)]);
     let found = Outlook::of(&profile, &ask()).unwrap();
     let best = found.best();
     let length = best.lengths[0];
@@ -184,24 +190,28 @@ fn what_is_not_in_the_profile_is_named() {
     let error = |ask: Ask| format!("{:#}", Outlook::of(&three_levels(), &ask).unwrap_err());
     let target = |name: &str| Ask { target: Some(name.to_owned()), ..ask() };
     assert!(error(target("larg")).contains("did you mean `large`?"));
-    assert!(error(target("n-gram")).contains("has no law of its own"));
+    assert!(error(target("n-gram")).contains("has no distribution of its own"));
     let drafters = Some(vec!["tiny-model".to_owned()]);
     let found = error(Ask { drafters, ..ask() });
     assert!(found.contains("`tiny-model` is not in the profile"), "{found}");
 }
 
-/// A slower composed law is not what a profile of models is about; what nobody drafts for neither.
+/// A slower composed distribution is not what a profile of models is about; what nobody drafts for
+/// neither.
 #[test]
 fn the_usual_target_is_the_slowest_model_that_others_draft_for() {
     let mut profile = three_levels();
-    let mut composed = law("mixture", 1.0, 0.1);
+    let mut composed = distribution("mixture", 1.0, 0.1);
     composed.models = vec!["large".to_owned(), "small".to_owned()];
-    profile.candidates.extend([composed, law("lonely", 2.0, 0.1)]);
+    profile.candidates.extend([composed, distribution("lonely", 2.0, 0.1)]);
     profile.pairs.push(pair("mixture", "small", 0.8));
     let found = Outlook::of(&profile, &ask()).unwrap();
     assert_eq!(found.target, "large");
     let members = || found.chains.iter().flat_map(|chain| &chain.members);
-    assert!(!members().any(|name| name == "mixture"), "composed laws draft for composed laws");
+    assert!(
+        !members().any(|name| name == "mixture"),
+        "composed distributions draft for composed distributions"
+    );
 }
 
 #[test]

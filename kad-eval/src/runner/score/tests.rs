@@ -3,7 +3,7 @@
 use super::*;
 use crate::task::{Choice, Form, Frame};
 
-/// After a token, the law of the next one: a chain with three states, and a mass at each.
+/// After a token, the distribution of the next one: a chain with three states, and a mass at each.
 struct Markov {
     context: usize,
     asked: Vec<usize>,
@@ -22,11 +22,11 @@ impl Predictor for Markov {
         assert!(context.len() <= self.context && last <= context.len().min(CHUNK));
         Ok(())
     }
-    fn law(
+    fn distribution(
         &mut self,
         context: &[TokenId],
         len: usize,
-        out: &mut Law,
+        out: &mut Distribution,
     ) -> Result<(), kad_core::DecodeError> {
         assert!(out.set_proportional(NEXT[context[len - 1] as usize]));
         Ok(())
@@ -48,15 +48,15 @@ fn by_hand(text: &[TokenId], from: usize) -> f64 {
 fn options_are_sums_of_logarithms_behind_the_prompt() {
     let texts = vec![vec![0, 1, 1, 2], vec![0, 1, 0], vec![0, 1, 2, 0]];
     let wanted: Vec<f64> = texts.iter().map(|text| by_hand(text, 2)).collect();
-    let mut law = markov(3);
+    let mut distribution = markov(3);
     let continuations = Continuations { texts, shared: 2 };
-    let score = options(&mut law, &continuations).unwrap().unwrap();
+    let score = options(&mut distribution, &continuations).unwrap().unwrap();
     for (found, wanted) in score.log_probs.iter().zip(&wanted) {
         assert!(found == wanted || (found - wanted).abs() < 1e-12, "{found} against {wanted}");
     }
     assert_eq!(wanted[2], f64::NEG_INFINITY, "2 is never followed by 0");
     assert_eq!((score.tokens, score.deferral_mass), (5, Some(2.5)));
-    assert_eq!(law.asked, [2, 2, 2], "each option begins behind the prompt");
+    assert_eq!(distribution.asked, [2, 2, 2], "each option begins behind the prompt");
     // 0.75 · 0.125 against 0.125: the second.
     assert_eq!(score.likeliest().as_deref(), Some("B"));
     assert_eq!(score.record().log_probs[2], None, "JSON has no infinity");
@@ -68,12 +68,12 @@ fn long_texts_are_read_in_windows_that_share_a_token() {
     let tokens: Vec<TokenId> = (0..300).map(|i| [0, 1, 1, 2, 1, 0, 0][i % 7]).collect();
     let wanted = by_hand(&tokens, 1);
     for context in [2, 10, 65, 299, 300, 1000] {
-        let mut law = markov(context);
-        let found = in_windows(&mut law, &tokens).unwrap();
+        let mut distribution = markov(context);
+        let found = in_windows(&mut distribution, &tokens).unwrap();
         // Sums in another order: worst error measured 1e-12 of 339 nats.
         assert!((found.log_probs[0] - wanted).abs() < 1e-11, "{:?} {wanted}", found.log_probs);
         assert_eq!((found.tokens, found.deferral_mass), (299, Some(149.5)), "each token once");
-        assert_eq!(law.asked.len(), 299usize.div_ceil(context.max(2) - 1));
+        assert_eq!(distribution.asked.len(), 299usize.div_ceil(context.max(2) - 1));
     }
     assert_eq!(in_windows(&mut markov(9), &tokens[..1]).unwrap().tokens, 0);
 }
@@ -130,7 +130,8 @@ fn a_reply_follows_a_space_unless_the_prompt_is_open() {
     }
 }
 
-/// A tokenizer with the words of a text of three letters, and `<s>` before every text if it is asked for.
+/// A tokenizer with the words of a text of three letters, and `<s>` before every text if it is
+/// asked for.
 fn sentence_piece(begins: bool) -> Tokenizer {
     let words = ["<unk>", "<s>", "▁", "a", "b", "▁a", "▁b", "c"];
     let vocab: Vec<(&str, f64)> = words.iter().map(|word| (*word, -(word.len() as f64))).collect();
@@ -154,7 +155,8 @@ fn sentence_piece(begins: bool) -> Tokenizer {
     Tokenizer::from_file(file.path()).unwrap()
 }
 
-/// The space that SentencePiece puts before a text is no byte of it, and what is not scored does not count.
+/// The space that SentencePiece puts before a text is no byte of it, and what is not scored does
+/// not count.
 #[test]
 fn bytes_are_those_of_the_text_behind_what_is_not_scored() {
     let bytes = |text: &str, tokenizer: &Tokenizer| {

@@ -7,8 +7,8 @@ static STATED: Pattern = Pattern::new(|| {
     compile(&format!(r"{STATES}[^\n.$\\]{{0,40}}?(?:\$+([^$\n]+)\$|\\\(([^\n]+?)\\\))"))
 });
 
-/// The contents of the last `\boxed` (or `\fbox`), else of the last `answer is $…$`, else the number of
-/// the last `answer is N`, in canonical form.
+/// The contents of the last `\boxed` (or `\fbox`), else of the last `answer is $…$`, else the
+/// number of the last `answer is N`, in canonical form.
 pub(super) fn answer(text: &str) -> Option<String> {
     let dollars = text.replace("\\$", "");
     let stated = || {
@@ -20,7 +20,8 @@ pub(super) fn answer(text: &str) -> Option<String> {
     found.filter(|formula| !formula.is_empty()).or_else(|| number::in_words(text))
 }
 
-/// The innermost of the last box that is closed: a text that was cut off in a box has no answer there.
+/// The innermost of the last box that is closed: a text that was cut off in a box has no answer
+/// there.
 fn last_box(text: &str) -> Option<&str> {
     boxes(text).pop().map(|(_, contents)| contents)
 }

@@ -3,8 +3,8 @@
 //!
 //! After the string normalisation published with MATH (Hendrycks et al., arXiv 2103.03874,
 //! `math_equivalence.py`), with these differences: numbers are compared by value (`0.50`, `1/2` and
-//! `\frac12` are one, also within a tuple or a list), text wrappers are removed, a mixed number is not a
-//! product, and what is before `=` goes, whatever it is called, but for equations of curves.
+//! `\frac12` are one, also within a tuple or a list), text wrappers are removed, a mixed number is
+//! not a product, and what is before `=` goes, whatever it is called, but for equations of curves.
 
 use super::{Pattern, compile, number};
 
@@ -134,8 +134,8 @@ fn element(text: &str) -> String {
     SLASH.replace_all(text, "\\frac{$1}{$2}").into_owned()
 }
 
-/// What is behind `=` or `\in`: an answer may repeat what was asked for. Several equations stay whole,
-/// and so do those of curves, whose right side says little: `x + y = 0` is not 0.
+/// What is behind `=` or `\in`: an answer may repeat what was asked for. Several equations stay
+/// whole, and so do those of curves, whose right side says little: `x + y = 0` is not 0.
 fn right_side(text: &str) -> &str {
     let member = || {
         let found = text.rmatch_indices("\\in").map(|(at, sign)| (at, &text[at + sign.len()..]));

@@ -1,7 +1,7 @@
 //! Reading an answer out of a text. No answer is `None`, which equals no gold answer.
 //!
-//! Every extractor gives a canonical form, so that answers are compared as strings: one spelling per
-//! number, per formula, per option.
+//! Every extractor gives a canonical form, so that answers are compared as strings: one spelling
+//! per number, per formula, per option.
 
 mod boxed;
 mod math;
@@ -203,12 +203,12 @@ mod tests {
         text: String,
     }
 
-    /// 122 texts of Nano and of SmolLM2-135M-Instruct, and 66 of Qwen2.5-Coder-0.5B-Instruct, labelled by
-    /// hand; the 66 by somebody who saw neither question nor gold answer nor what is read here. Where
-    /// both find an answer, it is the same but for one text that was cut off in the middle of a check.
-    /// Missed are formulas that stand neither in a box nor behind `answer is`. What is read where there
-    /// is no answer is the last number of a text that was cut off before it came to one, as in published
-    /// evaluations, or of a sum without a result.
+    /// 122 texts of Nano and of SmolLM2-135M-Instruct, and 66 of Qwen2.5-Coder-0.5B-Instruct,
+    /// labelled by hand; the 66 by somebody who saw neither question nor gold answer nor what is
+    /// read here. Where both find an answer, it is the same but for one text that was cut off in
+    /// the middle of a check. Missed are formulas that stand neither in a box nor behind `answer
+    /// is`. What is read where there is no answer is the last number of a text that was cut off
+    /// before it came to one, as in published evaluations, or of a sum without a result.
     #[test]
     fn agreement_with_labels_made_by_hand() {
         let sample: Vec<Labelled> = include_str!("sample.jsonl")

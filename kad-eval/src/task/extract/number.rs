@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::{Pattern, boxed, compile};
 
-/// A number: sign, currency, digits with or without thousands separators, decimals, one fraction bar.
+/// A number: sign, currency, digits with or without thousands separators, decimals, one fraction
+/// bar.
 const NUMBER: &str = r"[-+−–]?[$€£]?(?:(?:\d{1,3}(?:,\d{3})+\b|\d+)(?:\.\d+)?|\.\d+)(?:/\d+)?";
 
 static ANY: Pattern = Pattern::new(|| compile(NUMBER));
@@ -38,10 +39,10 @@ static DENIES: Pattern = Pattern::new(|| compile(r"(?i-u:\b(?:not|never|cannot)\
 
 /// The number of the last statement, else the last number, in canonical form.
 ///
-/// Statements are `answer is N`, `#### N` and `\boxed{N}`; the last one counts, because texts correct
-/// themselves, and it counts more than numbers behind it, because texts explain themselves. A
-/// statement that is denied (`is not 5`) or asked (`is 5?`) is none. Of a stated sum
-/// (`40 hours * 2 = 80 hours`) its result counts.
+/// Statements are `answer is N`, `#### N` and `\boxed{N}`; the last one counts, because texts
+/// correct themselves, and it counts more than numbers behind it, because texts explain themselves.
+/// A statement that is denied (`is not 5`) or asked (`is 5?`) is none. Of a stated sum (`40 hours *
+/// 2 = 80 hours`) its result counts.
 pub(super) fn answer(text: &str) -> Option<String> {
     let text = plain(text);
     let marked = MARKED.captures_iter(&text).filter_map(|found| {
@@ -192,8 +193,8 @@ fn decimal(digits: &str) -> String {
 /// More decimals than this are left a fraction.
 const DECIMALS: usize = 12;
 
-/// `above / below`: a decimal if it ends soon, else in lowest terms. None if it is no quotient of two
-/// whole numbers that fit.
+/// `above / below`: a decimal if it ends soon, else in lowest terms. None if it is no quotient of
+/// two whole numbers that fit.
 fn quotient(above: &str, below: &str) -> Option<String> {
     let (above, below): (u64, u64) = (above.parse().ok()?, below.parse().ok()?);
     if below == 0 {

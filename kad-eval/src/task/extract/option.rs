@@ -43,8 +43,8 @@ static VERB: Pattern = Pattern::new(|| compile(r"^(?i-u:is|are|was|and|or|can|ma
 /// A letter in parentheses, capital or not.
 static PARENTHESISED: Pattern = Pattern::new(|| compile(r"\(([A-Za-z])\)"));
 
-/// The letter of the last statement, else the last letter that stands alone, of the first `options`.
-/// Of a line that repeats an option, only its letter counts.
+/// The letter of the last statement, else the last letter that stands alone, of the first
+/// `options`. Of a line that repeats an option, only its letter counts.
 pub(super) fn answer(text: &str, options: usize) -> Option<String> {
     let valid = |c: char| ('A'..).take(options).any(|letter| letter == c);
     let of = |at: usize| {

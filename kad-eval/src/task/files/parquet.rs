@@ -49,8 +49,8 @@ fn objects(file: File) -> Result<Vec<Value>, ParquetError> {
     Ok(rows)
 }
 
-/// The reader panics where the pages of a damaged table contradict its head. Here that is an error as
-/// others are, without a word on stderr.
+/// The reader panics where the pages of a damaged table contradict its head. Here that is an error
+/// as others are, without a word on stderr.
 fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
     /// The hook is the whole process's: who restores it must be who took it.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

@@ -1,8 +1,8 @@
 //! Which files of a folder hold the splits of a published set.
 //!
 //! The hub writes a split as `test-00000-of-00002.parquet`, `test-00001-of-00002.parquet`, with a
-//! digest behind the numbers in older repositories; some sets are `test.jsonl` there; and people who
-//! copy one name it `test.parquet`.
+//! digest behind the numbers in older repositories; some sets are `test.jsonl` there; and people
+//! who copy one name it `test.parquet`.
 
 /// The files that hold these splits, one split after the other; else what is missing, in words.
 pub(super) fn files(names: &[&str], splits: &[&str]) -> Result<Vec<String>, String> {

@@ -3,8 +3,8 @@
 use super::*;
 
 proptest! {
-    /// S6: several drafts of one token: exact, no better than the optimum, and equal to it for one; no
-    /// worse than drawing the target's token without regard to them.
+    /// S6: several drafts of one token: exact, no better than the optimum, and equal to it for one;
+    /// no worse than drawing the target's token without regard to them.
     #[test]
     fn s6_multi_round_verification_is_exact_and_below_the_optimum(
         (p, q, _) in triples(), drafts in 1..4usize,
@@ -17,14 +17,14 @@ proptest! {
                 Chosen::Other(token) => (token, false),
             })
         });
-        let (mut law, mut accepted) = (BTreeMap::new(), ratio(0, 1));
+        let (mut distribution, mut accepted) = (BTreeMap::new(), ratio(0, 1));
         for ((token, by_draft), probability) in made.unwrap() {
             if by_draft {
                 accepted += &probability;
             }
-            *law.entry(token).or_insert_with(|| ratio(0, 1)) += probability;
+            *distribution.entry(token).or_insert_with(|| ratio(0, 1)) += probability;
         }
-        prop_assert_eq!(as_law(&law, target.len()), target.probs());
+        prop_assert_eq!(as_distribution(&distribution, target.len()), target.probs());
         prop_assert_eq!(&accepted, &multi_round_rate(&target, &draft, drafts));
         let optimum = optimal_rate(&target, &draft, drafts);
         prop_assert_eq!(&optimum, &least_cut(&target, &draft, drafts));
@@ -37,9 +37,10 @@ proptest! {
 }
 
 proptest! {
-    /// S7: a list of candidates, whichever it is, leaves exactly the target's law, and the mass of the
-    /// list is how often one of it is accepted, each as often as the target has it. No exact
-    /// verification accepts more: a candidate must not come more often than the target has it.
+    /// S7: a list of candidates, whichever it is, leaves exactly the target's distribution, and the
+    /// mass of the list is how often one of it is accepted, each as often as the target has it. No
+    /// exact verification accepts more: a candidate must not come more often than the target has
+    /// it.
     #[test]
     fn s7_a_list_is_verified_exactly_and_accepted_by_its_mass(
         (p, _, order) in triples(), count in 0..7usize,
@@ -49,46 +50,51 @@ proptest! {
         candidates.sort_by_key(|&token| order[token as usize]);
         candidates.truncate(count);
         let made = enumerate_exact(|choices| {
-            Ok::<_, ()>(match listed(&target, &candidates, choices, &mut Law::default()) {
+            Ok::<_, ()>(match listed(&target, &candidates, choices, &mut Distribution::default()) {
                 Chosen::Draft(index) => (candidates[index], true),
                 Chosen::Other(token) => (token, false),
             })
         });
-        let (mut law, mut accepted) = (BTreeMap::new(), ratio(0, 1));
+        let (mut distribution, mut accepted) = (BTreeMap::new(), ratio(0, 1));
         for ((token, by_list), probability) in made.unwrap() {
             prop_assert_eq!(by_list, candidates.contains(&token));
             if by_list {
                 accepted += &probability;
             }
-            law.insert(token, probability);
+            distribution.insert(token, probability);
         }
-        prop_assert_eq!(as_law(&law, target.len()), target.probs());
+        prop_assert_eq!(as_distribution(&distribution, target.len()), target.probs());
         prop_assert_eq!(accepted, listed_rate(&target, &candidates));
     }
 }
 
-/// A list that has all mass up to rounding: what is rejected with a probability of that order is still
-/// replaced by a token.
+/// A list that has all mass up to rounding: what is rejected with a probability of that order is
+/// still replaced by a token.
 #[test]
 fn a_list_without_a_residual_leaves_the_target() {
-    let law = Law::from_probs(vec![0.1, 0.2, 0.7, 0.0]).unwrap();
-    let mut left = Law::default();
-    listed_residual(&law, &[2, 1, 0], &mut left);
-    assert_eq!(left, law);
-    listed_residual(&law, &[2, 9, 2], &mut left);
+    let distribution = Distribution::from_probs(vec![0.1, 0.2, 0.7, 0.0]).unwrap();
+    let mut left = Distribution::default();
+    listed_residual(&distribution, &[2, 1, 0], &mut left);
+    assert_eq!(left, distribution);
+    listed_residual(&distribution, &[2, 9, 2], &mut left);
     assert!((left.prob(1) - 2.0 / 3.0).abs() < 1e-15 && left.prob(2) == 0.0);
     let made = enumerate(|choices| {
-        Ok::<_, ()>(match listed(&law, &[2, 1, 0], choices, &mut Law::default()) {
-            Chosen::Draft(index) => [2, 1, 0][index],
-            Chosen::Other(token) => token,
-        })
+        Ok::<_, ()>(
+            match listed(&distribution, &[2, 1, 0], choices, &mut Distribution::default()) {
+                Chosen::Draft(index) => [2, 1, 0][index],
+                Chosen::Other(token) => token,
+            },
+        )
     });
     let made = made.unwrap();
-    assert!((0..3).all(|token| (made[&token] - law.prob(token)).abs() < 1e-12), "{made:?}");
+    assert!(
+        (0..3).all(|token| (made[&token] - distribution.prob(token)).abs() < 1e-12),
+        "{made:?}"
+    );
 }
 
-/// Two draws of one token from a law that has it alone: the second is verified towards what the first
-/// rejection has left, and rejected for certain.
+/// Two draws of one token from a distribution that has it alone: the second is verified towards
+/// what the first rejection has left, and rejected for certain.
 #[test]
 fn a_token_drawn_twice_is_verified_twice() {
     let (target, draft) = (exact(&[1, 3]), exact(&[1, 0]));
@@ -104,8 +110,11 @@ fn a_token_drawn_twice_is_verified_twice() {
 
 /// `min_H P(H) + 1 − q(H)^k` over every set of tokens.
 fn least_cut(target: &Exact, draft: &Exact, drafts: usize) -> BigRational {
-    let inside = |law: &Exact, set: u32| -> BigRational {
-        (0..law.len()).filter(|y| set >> y & 1 == 1).map(|y| law.probs()[y].clone()).sum()
+    let inside = |distribution: &Exact, set: u32| -> BigRational {
+        (0..distribution.len())
+            .filter(|y| set >> y & 1 == 1)
+            .map(|y| distribution.probs()[y].clone())
+            .sum()
     };
     let cut = |set| inside(target, set) + ratio(1, 1) - inside(draft, set).pow(drafts as i32);
     (0..1u32 << target.len()).map(cut).min().unwrap()

@@ -1,9 +1,10 @@
-//! S1, S3, S10, K11 and K13: the law of speculative texts is the target's, by exact enumeration over
-//! context-dependent models, for every rule, draft length and bonus; ends of text included.
+//! S1, S3, S10, K11 and K13: the distribution of speculative texts is the target's, by exact
+//! enumeration over context-dependent models, for every rule, draft length and bonus; ends of text
+//! included.
 
 use kad_core::decode::{Decoder, DeferralDecoder, Round, SingleDecoder};
 use kad_core::deferral::{KadPrimal, PooledBudget, Rule, catalogue};
-use kad_core::oracle::{TableModel, enumerate, joint_law};
+use kad_core::oracle::{TableModel, enumerate, joint_distribution};
 use kad_core::{
     ChoiceSource, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
     MixturePredictor, ModelPredictor, Predictor, RewardDrafter, Sampling, SamplingSettings,
@@ -23,11 +24,11 @@ fn models() -> [TableModel; 3] {
     ]
 }
 
-/// K11 and K13: autoregressive, lazy and speculative decoding of the mixture have one law, for every
-/// rule, every K from 1 to 5, with and without bonus. Texts are one token longer than the longest
-/// draft, so that each K is used in full and is followed by a second round.
+/// K11 and K13: autoregressive, lazy and speculative decoding of the mixture have one distribution,
+/// for every rule, every K from 1 to 5, with and without bonus. Texts are one token longer than the
+/// longest draft, so that each K is used in full and is followed by a second round.
 #[test]
-fn k11_every_execution_of_every_rule_has_the_mixtures_law() {
+fn k11_every_execution_of_every_rule_has_the_mixtures_distribution() {
     let [base, aligned, _] = models();
     let sampling = at(0.8);
     // A small window, so that the pool is emptied and refilled within a text.
@@ -38,15 +39,15 @@ fn k11_every_execution_of_every_rule_has_the_mixtures_law() {
         for length in 1..=5 {
             let texts = length.max(3) + 1;
             let mut predictor = MixturePredictor::new(mixture());
-            let claimed = joint_law(&mut predictor, &PROMPT, texts, &[EOS]).unwrap();
-            let eager = law(&mut SingleDecoder::new(predictor), texts);
-            let lazy = law(&mut DeferralDecoder::new(mixture()), texts);
+            let claimed = joint_distribution(&mut predictor, &PROMPT, texts, &[EOS]).unwrap();
+            let eager = distribution(&mut SingleDecoder::new(predictor), texts);
+            let lazy = distribution(&mut DeferralDecoder::new(mixture()), texts);
             same(&eager, &claimed, format!("{}, autoregressive", kind));
             same(&lazy, &claimed, format!("{}, lazy", kind));
             for bonus in [true, false] {
                 let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), length);
                 let mut decoder = speculative(drafter, target, drafting(length, bonus));
-                let found = law(&mut decoder, texts);
+                let found = distribution(&mut decoder, texts);
                 same(&found, &claimed, format!("{}, K = {length}, bonus {bonus}", kind));
             }
         }
@@ -59,12 +60,12 @@ fn any_drafter_may_draft_for_a_mixture() {
     let [base, aligned, small] = models();
     let rule = Rule::base(KadPrimal::new(0.4).unwrap());
     let predictor = || MixturePredictor::new(mixture(&base, &aligned, &rule, at(1.0)));
-    let claimed = joint_law(&mut predictor(), &PROMPT, 4, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut predictor(), &PROMPT, 4, &[EOS]).unwrap();
     for length in 1..=3 {
         let drafter = PredictorDrafter::new(ModelPredictor::new(&small, at(1.3)).unwrap());
         let target = PredictorTarget::new(predictor());
         let mut decoder = speculative(drafter, target, drafting(length, true));
-        same(&law(&mut decoder, 4), &claimed, format!("K = {length}"));
+        same(&distribution(&mut decoder, 4), &claimed, format!("K = {length}"));
     }
 }
 
@@ -75,21 +76,21 @@ fn reward<'m>(models: &'m [TableModel; 3], sampling: Sampling) -> ImplicitReward
 
 /// Both speculative modes of implicit reward, sampled at 0.7, with and without bonus.
 #[test]
-fn implicit_reward_drafted_by_either_small_model_keeps_its_law() {
+fn implicit_reward_drafted_by_either_small_model_keeps_its_distribution() {
     let models = models();
-    let claimed = joint_law(&mut reward(&models, at(0.7)), &PROMPT, 5, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut reward(&models, at(0.7)), &PROMPT, 5, &[EOS]).unwrap();
     for (part, length) in [RewardDrafter::Small, RewardDrafter::Aligned].into_iter().zip([1, 4]) {
         for bonus in [true, false] {
             let mut target = reward(&models, at(0.7));
             let drafter = ModelPredictor::sharing(target.drafted_by(part, length), at(0.7));
             let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(target));
             let mut decoder = speculative(drafter, target, drafting(length, bonus));
-            same(&law(&mut decoder, 5), &claimed, format!("{part:?}, bonus {bonus}"));
+            same(&distribution(&mut decoder, 5), &claimed, format!("{part:?}, bonus {bonus}"));
         }
     }
 }
 
-/// Settings that look at the prefix and cut the law act on both sides of a verification.
+/// Settings that look at the prefix and cut the distribution act on both sides of a verification.
 #[test]
 fn penalties_and_truncation_are_those_of_each_prefix() {
     let [base, _, small] = models();
@@ -101,45 +102,45 @@ fn penalties_and_truncation_are_those_of_each_prefix() {
     };
     let sampling = Sampling::new(settings).unwrap();
     let model = |model| ModelPredictor::new(model, sampling).unwrap();
-    let claimed = joint_law(&mut model(&base), &PROMPT, 4, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut model(&base), &PROMPT, 4, &[EOS]).unwrap();
     for length in 1..=3 {
         let (drafter, target) =
             (PredictorDrafter::new(model(&small)), PredictorTarget::new(model(&base)));
         let mut decoder = speculative(drafter, target, drafting(length, true));
-        same(&law(&mut decoder, 4), &claimed, format!("K = {length}"));
+        same(&distribution(&mut decoder, 4), &claimed, format!("K = {length}"));
     }
 }
 
 /// S10: a context that fills up in the middle of a draft, as well as the limit and the end token
-/// (which the laws above meet at every place).
+/// (which the distributions above meet at every place).
 #[test]
 fn a_full_context_ends_the_text_where_plain_decoding_ends_it() {
     let [base, aligned, _] = models().map(|model| model.with_context_len(PROMPT.len() + 3));
     let model = |model| ModelPredictor::new(model, at(1.0)).unwrap();
-    let claimed = joint_law(&mut model(&base), &PROMPT, 10, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut model(&base), &PROMPT, 10, &[EOS]).unwrap();
     assert!(claimed.keys().all(|text| text.len() <= 3));
     for (length, bonus) in [(2, true), (5, true), (5, false)] {
         let (drafter, target) =
             (PredictorDrafter::new(model(&aligned)), PredictorTarget::new(model(&base)));
         let mut decoder = speculative(drafter, target, drafting(length, bonus));
-        same(&law(&mut decoder, 10), &claimed, format!("K = {length}, bonus {bonus}"));
+        same(&distribution(&mut decoder, 10), &claimed, format!("K = {length}, bonus {bonus}"));
     }
 }
 
-/// Fault 1 of the published code: one budget for all positions of a window. The law must be that of
-/// a budget for each position, and the shared one must be told apart. The numbers are those of the
-/// published rule on three laws at budget 0.4: masses 0.4, 0.1, 0.25 by position, and what the
-/// window's flattened budget leaves of them.
+/// Fault 1 of the published code: one budget for all positions of a window. The distribution must
+/// be that of a budget for each position, and the shared one must be told apart. The numbers are
+/// those of the published rule on three distributions at budget 0.4: masses 0.4, 0.1, 0.25 by
+/// position, and what the window's flattened budget leaves of them.
 #[test]
 fn fault_1_each_position_has_its_own_budget() {
-    let laws =
+    let distributions =
         [[0.6, 0.2, 0.1, 0.06, 0.04], [0.9, 0.05, 0.03, 0.01, 0.01], [0.3, 0.25, 0.2, 0.15, 0.1]];
-    let row = |law: &[f64; 5]| law.map(|p: f64| p.ln() as f32);
+    let row = |distribution: &[f64; 5]| distribution.map(|p: f64| p.ln() as f32);
     // Deterministic text 0, 0, 0: the position is the number of tokens since the prompt.
     let base = TableModel::random("base", 5, 3, 0)
-        .with_row(&[1], &row(&laws[0]))
-        .with_row(&[1, 0], &row(&laws[1]))
-        .with_row(&[1, 0, 0], &row(&laws[2]));
+        .with_row(&[1], &row(&distributions[0]))
+        .with_row(&[1, 0], &row(&distributions[1]))
+        .with_row(&[1, 0, 0], &row(&distributions[2]));
     let aligned = TableModel::random("aligned", 5, 0, 0).with_row(&[], &[0.0; 5]);
     let rule = Rule::base(KadPrimal::new(0.4).unwrap());
     let mut mixture = Mixture::new(&base, &aligned, &rule, at(1.0), at(1.0)).unwrap();
@@ -149,7 +150,8 @@ fn fault_1_each_position_has_its_own_budget() {
         assert!((found - wanted).abs() < 1e-6, "{masses:?}");
     }
     // The published rule sorts the probabilities of all positions together under one budget.
-    let mut all: Vec<(f64, usize)> = (0..3).flat_map(|i| laws[i].map(|p| (p, i))).collect();
+    let mut all: Vec<(f64, usize)> =
+        (0..3).flat_map(|i| distributions[i].map(|p| (p, i))).collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (mut shared, mut spent) = ([0.0; 3], 0.0);
     for (p, position) in all {
@@ -167,33 +169,36 @@ fn fault_1_each_position_has_its_own_budget() {
 
 /// Fault 5 of the published code: where the implicit reward has no mass (one-hot factors that
 /// disagree, as at temperature 0) it draws from the whole vocabulary. Here temperature 0 is the
-/// argmax of the composed scores, and a law without mass is an error.
+/// argmax of the composed scores, and a distribution without mass is an error.
 #[test]
 fn fault_5_implicit_reward_never_draws_at_random() {
     let models = [[3.0, 2.5, 0.0], [0.0, 2.0, 4.0], [0.0, 0.5, 4.5]]
         .map(|row| TableModel::random("table", 3, 0, 0).with_row(&[], &row));
     // The three argmaxes are 0, 2 and 2; the composed scores are 3, 4 and −0.5.
-    let mut laws = Vec::new();
-    reward(&models, at(0.0)).laws(&PROMPT, 1, &mut laws).unwrap();
-    assert_eq!(laws[0].probs(), [0.0, 1.0, 0.0]);
+    let mut distributions = Vec::new();
+    reward(&models, at(0.0)).distributions(&PROMPT, 1, &mut distributions).unwrap();
+    assert_eq!(distributions[0].probs(), [0.0, 1.0, 0.0]);
     let never = f32::NEG_INFINITY;
     let disjoint = [[0.0, never, never], [never, 0.0, never], [0.0, 0.0, 0.0]]
         .map(|row| TableModel::random("table", 3, 0, 0).with_row(&[], &row));
-    let error = reward(&disjoint, at(1.0)).laws(&PROMPT, 1, &mut laws).unwrap_err();
+    let error =
+        reward(&disjoint, at(1.0)).distributions(&PROMPT, 1, &mut distributions).unwrap_err();
     assert!(error.to_string().contains("unusable logits"), "{error}");
 }
 
-/// Sampled texts follow the exact law: enumeration cannot see a generator that is used twice.
+/// Sampled texts follow the exact distribution: enumeration cannot see a generator that is used
+/// twice.
 ///
 /// n = 40,000 texts of 3 tokens, χ² over the cells that expect at least 50, α = 0.001 by the
 /// Wilson–Hilferty approximation; a shift of 0.02 of the mass between two likely texts is caught
 /// with a power above 0.99. Fixed seed.
 #[test]
-fn sampled_texts_follow_the_law() {
+fn sampled_texts_follow_the_distribution() {
     let [base, aligned, _] = models();
     let rule = Rule::base(KadPrimal::new(0.4).unwrap());
     let mixture = || mixture(&base, &aligned, &rule, at(1.0));
-    let claimed = joint_law(&mut MixturePredictor::new(mixture()), &PROMPT, 3, &[EOS]).unwrap();
+    let claimed =
+        joint_distribution(&mut MixturePredictor::new(mixture()), &PROMPT, 3, &[EOS]).unwrap();
     let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), 2);
     let mut decoder = speculative(drafter, target, drafting(2, true));
     chi_square(&mut decoder, &claimed, 3, 40_000);
@@ -215,12 +220,12 @@ fn s3_the_mean_number_of_tokens_is_the_geometric_sum() {
     let [base, aligned] =
         ["base", "aligned"].map(|name| TableModel::random(name, 4, 0, name.len() as u64));
     let model = |model| ModelPredictor::new(model, at(1.0)).unwrap();
-    let laws = [&base, &aligned].map(|table| {
-        let mut laws = Vec::new();
-        model(table).laws(&PROMPT, 1, &mut laws).unwrap();
-        laws.remove(0)
+    let distributions = [&base, &aligned].map(|table| {
+        let mut distributions = Vec::new();
+        model(table).distributions(&PROMPT, 1, &mut distributions).unwrap();
+        distributions.remove(0)
     });
-    let a = kad_polybasic::verify::acceptance_rate(&laws[0], &laws[1]);
+    let a = kad_polybasic::verify::acceptance_rate(&distributions[0], &distributions[1]);
     assert!(0.2 < a && a < 0.95, "a = {a}");
     for length in 1..=5 {
         for bonus in [true, false] {
@@ -261,10 +266,10 @@ fn an_empty_draft_is_plain_decoding() {
     }
     let [base, _, _] = models();
     let model = || ModelPredictor::new(&base, at(1.0)).unwrap();
-    let claimed = joint_law(&mut model(), &PROMPT, 3, &[EOS]).unwrap();
+    let claimed = joint_distribution(&mut model(), &PROMPT, 3, &[EOS]).unwrap();
     for bonus in [true, false] {
         let target = PredictorTarget::new(model());
         let mut decoder = speculative(Silent, target, drafting(2, bonus));
-        same(&law(&mut decoder, 3), &claimed, format!("bonus {bonus}"));
+        same(&distribution(&mut decoder, 3), &claimed, format!("bonus {bonus}"));
     }
 }

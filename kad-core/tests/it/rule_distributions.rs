@@ -1,12 +1,12 @@
-//! K1, K2, K9, K10 and K14: what the mixture of any rule is, over laws that are hard.
+//! K1, K2, K9, K10 and K14: what the mixture of any rule is, over distributions that are hard.
 
 use kad_core::deferral::{Deferral, Rule, RuleInfo, catalogue, named};
 use kad_core::mixture::mix;
 use kad_core::oracle::enumerate;
-use kad_core::{ChoiceSource, Law, LawError, Number, Sampling, SamplingSettings};
+use kad_core::{ChoiceSource, Distribution, DistributionError, Number, Sampling, SamplingSettings};
 use proptest::prelude::*;
 
-use crate::adversarial::{laws, pairs, parameters, unit, wide_laws};
+use crate::adversarial::{distributions, pairs, parameters, unit, wide_distributions};
 
 /// What sums of a few probabilities may lose to rounding.
 const ROUNDING: f64 = 1e-12;
@@ -20,14 +20,14 @@ pub(crate) fn rule(kind: &str, value: f64) -> Rule {
     named(kind).unwrap().with(value).unwrap()
 }
 
-pub(crate) fn decide(rule: &Rule, p: &Law, q: &Law) -> Deferral {
+pub(crate) fn decide(rule: &Rule, p: &Distribution, q: &Distribution) -> Deferral {
     let mut out = Deferral::default();
     rule.decide(p, q, &mut out);
     out
 }
 
 /// `Σ d(y) p(y)`, to about one rounding.
-pub(crate) fn spent(d: &Deferral, p: &Law) -> f64 {
+pub(crate) fn spent(d: &Deferral, p: &Distribution) -> f64 {
     total(d.weights().iter().zip(p.probs()).map(|(d, p)| d * p))
 }
 
@@ -43,15 +43,20 @@ fn rounding(terms: usize) -> f64 {
     (terms as f64 * f64::EPSILON).max(ROUNDING)
 }
 
-fn mixed(p: &Law, q: &Law, d: &Deferral) -> (Law, f64) {
-    let mut pi = Law::default();
+fn mixed(p: &Distribution, q: &Distribution, d: &Deferral) -> (Distribution, f64) {
+    let mut pi = Distribution::default();
     let mass = mix(p, q, d, &mut pi);
     (pi, mass)
 }
 
-/// K1 for one decision: `π` is a law, `π ≥ D q*`, its distances are bounded by `D`, and its ends
-/// are `p` and `q*`.
-fn is_a_mixture(p: &Law, q: &Law, d: &Deferral, what: &str) -> Result<(), String> {
+/// K1 for one decision: `π` is a distribution, `π ≥ D q*`, its distances are bounded by `D`, and
+/// its ends are `p` and `q*`.
+fn is_a_mixture(
+    p: &Distribution,
+    q: &Distribution,
+    d: &Deferral,
+    what: &str,
+) -> Result<(), String> {
     let (pi, mass) = mixed(p, q, d);
     let sum = total(pi.probs().iter().copied());
     let lost = rounding(p.len());
@@ -73,7 +78,11 @@ fn is_a_mixture(p: &Law, q: &Law, d: &Deferral, what: &str) -> Result<(), String
     }
 }
 
-fn with_values(x: f64, p: &Law, token: usize) -> impl Iterator<Item = (&'static RuleInfo, f64)> {
+fn with_values(
+    x: f64,
+    p: &Distribution,
+    token: usize,
+) -> impl Iterator<Item = (&'static RuleInfo, f64)> {
     let values = parameters(p, x, token);
     catalogue().iter().flat_map(move |info| values.map(|value| (info, value)))
 }
@@ -88,10 +97,10 @@ proptest! {
         }
     }
 
-    /// The mixture against what it is the law of: a draw from `p`, handed over with probability `d`
-    /// of what was drawn; every path.
+    /// The mixture against what it is the distribution of: a draw from `p`, handed over with
+    /// probability `d` of what was drawn; every path.
     #[test]
-    fn k1_the_mixture_is_the_law_of_handing_draws_over((p, q) in pairs(), x in unit()) {
+    fn k1_the_mixture_is_the_distribution_of_handing_draws_over((p, q) in pairs(), x in unit()) {
         for info in catalogue() {
             let d = decide(&info.with(x).unwrap(), &p, &q);
             let drawn = enumerate(|choices: &mut dyn ChoiceSource| {
@@ -165,10 +174,10 @@ proptest! {
         }
     }
 
-    /// K10: handing over to a copy of oneself changes the law by `D (1 − D)`, and a draft of the
-    /// copy is accepted with probability `D + (1 − D)²`, if `d ∈ {0, 1}`.
+    /// K10: handing over to a copy of oneself changes the distribution by `D (1 − D)`, and a draft
+    /// of the copy is accepted with probability `D + (1 − D)²`, if `d ∈ {0, 1}`.
     #[test]
-    fn k10_self_deferral_sharpens(p in laws(), x in unit(), token in 0..10usize) {
+    fn k10_self_deferral_sharpens(p in distributions(), x in unit(), token in 0..10usize) {
         for (info, value) in with_values(x, &p, token) {
             let d = decide(&info.with(value).unwrap(), &p, &p);
             if d.weights().iter().all(|&d| d == 0.0 || d == 1.0) {
@@ -181,8 +190,8 @@ proptest! {
         }
     }
 
-    /// K14: whatever finite logits, masks and settings come in, what goes out is a law; and if
-    /// everything is masked, an error.
+    /// K14: whatever finite logits, masks and settings come in, what goes out is a distribution;
+    /// and if everything is masked, an error.
     #[test]
     fn k14_no_logits_make_nan(
         rows in logits(), temperature in temperatures(), x in unit(),
@@ -195,16 +204,16 @@ proptest! {
         let (plain, cut) =
             (Sampling::at_temperature(temperature).unwrap(), Sampling::new(settings).unwrap());
         for sampling in [plain, cut] {
-            let laws = rows.clone().map(|row| {
-                let mut law = Law::default();
-                let made = sampling.law(&row, &[0, 2, 2], &mut law);
+            let distributions = rows.clone().map(|row| {
+                let mut distribution = Distribution::default();
+                let made = sampling.distribution(&row, &[0, 2, 2], &mut distribution);
                 let masked = row.iter().all(|&logit| logit == f32::NEG_INFINITY);
-                (made.map(|()| law), masked)
+                (made.map(|()| distribution), masked)
             });
-            for (law, masked) in &laws {
-                prop_assert_eq!(law.as_ref().err(), masked.then_some(&LawError::Empty));
+            for (distribution, masked) in &distributions {
+                prop_assert_eq!(distribution.as_ref().err(), masked.then_some(&DistributionError::Empty));
             }
-            if let [(Ok(p), _), (Ok(q), _)] = &laws {
+            if let [(Ok(p), _), (Ok(q), _)] = &distributions {
                 let sum: f64 = p.probs().iter().sum();
                 prop_assert!((sum - 1.0).abs() < ROUNDING && p.probs().iter().all(|&p| p >= 0.0));
                 for info in catalogue() {
@@ -243,10 +252,10 @@ fn logits() -> impl Strategy<Value = [Vec<f32>; 2]> {
 
 /// K1, K2 and K14 where sums are long.
 #[test]
-fn wide_laws_are_mixed_without_loss() {
-    let laws = wide_laws();
-    for (index, (name, p)) in laws.iter().enumerate() {
-        let q = &laws[(index + 1) % laws.len()].1;
+fn wide_distributions_are_mixed_without_loss() {
+    let distributions = wide_distributions();
+    for (index, (name, p)) in distributions.iter().enumerate() {
+        let q = &distributions[(index + 1) % distributions.len()].1;
         for info in catalogue() {
             let d = decide(&info.with(0.35).unwrap(), p, q);
             is_a_mixture(p, q, &d, &format!("{} on {name}", info.kind)).unwrap();

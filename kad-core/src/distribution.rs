@@ -1,36 +1,38 @@
-//! Next-token laws.
+//! Next-token distributions.
 
-use crate::error::LawError;
+use crate::error::DistributionError;
 use crate::number::Number;
 use crate::sum::sum_by;
 use crate::vocab::TokenId;
 
-/// How far a law's sum may be from one when it is given from outside.
+/// How far a distribution's sum may be from one when it is given from outside.
 const SUM_TOLERANCE: f64 = 1e-9;
 
 /// A probability distribution over a vocabulary, `[vocab]`, in `f64` (or another [`Number`]: exact
 /// proofs use rationals).
 ///
-/// Entries are finite and non-negative and sum to one (to 1e-9 where given from outside). A `Law` is also a reusable
-/// buffer: the functions that make laws write into one that is there.
+/// Entries are finite and non-negative and sum to one (to 1e-9 where given from outside). A
+/// `Distribution` is also a reusable buffer: the functions that make distributions write into one
+/// that is there.
 ///
 /// ```
-/// use kad_core::Law;
-/// let law = Law::from_probs(vec![0.25, 0.75])?;
-/// assert_eq!(law.argmax(), 1);
-/// assert_eq!(law.pick(0.3), 1);
-/// # Ok::<(), kad_core::LawError>(())
+/// use kad_core::Distribution;
+/// let distribution = Distribution::from_probs(vec![0.25, 0.75])?;
+/// assert_eq!(distribution.argmax(), 1);
+/// assert_eq!(distribution.pick(0.3), 1);
+/// # Ok::<(), kad_core::DistributionError>(())
 /// ```
 #[derive(Debug)]
-pub struct Law<N = f64> {
+pub struct Distribution<N = f64> {
     probs: Vec<N>,
     /// Room for an ordering of the tokens; kept so that truncation allocates nothing per token.
     pub(crate) order: Vec<TokenId>,
-    /// The token that has all of the mass, while it was [`Law::set_certain`] that wrote last.
+    /// The token that has all of the mass, while it was [`Distribution::set_certain`] that wrote
+    /// last.
     certain: Option<TokenId>,
 }
 
-impl<N: Clone> Clone for Law<N> {
+impl<N: Clone> Clone for Distribution<N> {
     fn clone(&self) -> Self {
         Self { probs: self.probs.clone(), order: Vec::new(), certain: self.certain }
     }
@@ -42,20 +44,20 @@ impl<N: Clone> Clone for Law<N> {
     }
 }
 
-impl<N> Default for Law<N> {
+impl<N> Default for Distribution<N> {
     fn default() -> Self {
         Self { probs: Vec::new(), order: Vec::new(), certain: None }
     }
 }
 
-impl<N: PartialEq> PartialEq for Law<N> {
+impl<N: PartialEq> PartialEq for Distribution<N> {
     fn eq(&self, other: &Self) -> bool {
         self.probs == other.probs
     }
 }
 
-impl<N: Number> Law<N> {
-    /// The law of all probabilities, `[vocab]`.
+impl<N: Number> Distribution<N> {
+    /// The distribution of all probabilities, `[vocab]`.
     pub fn probs(&self) -> &[N] {
         &self.probs
     }
@@ -65,25 +67,25 @@ impl<N: Number> Law<N> {
         self.probs.len()
     }
 
-    /// Whether the buffer holds no law yet.
+    /// Whether the buffer holds no distribution yet.
     pub fn is_empty(&self) -> bool {
         self.probs.is_empty()
     }
 
-    /// The law proportional to `weights`, which are non-negative; `None` if they sum to 0 or
-    /// to no finite number.
+    /// The distribution proportional to `weights`, which are non-negative; `None` if they sum to 0
+    /// or to no finite number.
     ///
     /// ```
-    /// use kad_core::Law;
-    /// assert_eq!(Law::proportional([1.0, 3.0]).unwrap().probs(), [0.25, 0.75]);
+    /// use kad_core::Distribution;
+    /// assert_eq!(Distribution::proportional([1.0, 3.0]).unwrap().probs(), [0.25, 0.75]);
     /// ```
     pub fn proportional(weights: impl IntoIterator<Item = N>) -> Option<Self> {
-        let mut law = Self::default();
-        law.set_proportional(weights).then_some(law)
+        let mut distribution = Self::default();
+        distribution.set_proportional(weights).then_some(distribution)
     }
 
-    /// Becomes the law proportional to `weights`, which are non-negative, in the memory it has;
-    /// false, and no law, if they sum to 0 or to no finite number.
+    /// Becomes the distribution proportional to `weights`, which are non-negative, in the memory it
+    /// has; false, and no distribution, if they sum to 0 or to no finite number.
     pub fn set_proportional(&mut self, weights: impl IntoIterator<Item = N>) -> bool {
         self.certain = None;
         self.probs.clear();
@@ -97,32 +99,32 @@ impl<N: Number> Law<N> {
         possible
     }
 
-    /// Gives out the buffer; whoever fills it must leave a law there.
+    /// Gives out the buffer; whoever fills it must leave a distribution there.
     pub(crate) fn probs_mut(&mut self) -> &mut Vec<N> {
         self.certain = None;
         &mut self.probs
     }
 }
 
-impl Law {
+impl Distribution {
     /// Takes probabilities that already sum to one.
     ///
     /// # Errors
     /// If an entry is not finite or negative, or the sum is off by more than 1e-9.
-    pub fn from_probs(probs: Vec<f64>) -> Result<Self, LawError> {
+    pub fn from_probs(probs: Vec<f64>) -> Result<Self, DistributionError> {
         for (token, &value) in (0..).zip(&probs) {
             if !value.is_finite() {
-                return Err(LawError::NotFinite { token, value });
+                return Err(DistributionError::NotFinite { token, value });
             }
             if value < 0.0 {
-                return Err(LawError::Negative { token, value });
+                return Err(DistributionError::Negative { token, value });
             }
         }
         let sum: f64 = probs.iter().sum();
         if (sum - 1.0).abs() <= SUM_TOLERANCE {
             Ok(Self { probs, order: Vec::new(), certain: None })
         } else {
-            Err(LawError::Sum { sum })
+            Err(DistributionError::Sum { sum })
         }
     }
 
@@ -144,7 +146,7 @@ impl Law {
         crate::sum::max(&self.probs, 0.0)
     }
 
-    /// The token at `uniform` ∈ [0, 1) of the cumulative law (inversion).
+    /// The token at `uniform` ∈ [0, 1) of the cumulative distribution (inversion).
     ///
     /// A token of probability 0 is never returned, whatever the rounding of the sums.
     pub fn pick(&self, uniform: f64) -> TokenId {
@@ -162,8 +164,9 @@ impl Law {
         last_possible
     }
 
-    /// Makes this the law of `size` tokens that gives `token` all of the mass. Where it was such a law
-    /// already, of as many tokens, that costs two entries instead of the whole row.
+    /// Makes this the distribution of `size` tokens that gives `token` all of the mass. Where it
+    /// was such a distribution already, of as many tokens, that costs two entries instead of the
+    /// whole row.
     ///
     /// # Panics
     /// If `token` is not below `size`.
@@ -179,8 +182,8 @@ impl Law {
         self.certain = Some(token);
     }
 
-    /// Total variation distance ½ Σ |p − q| to another law over the same vocabulary.
-    pub fn total_variation(&self, other: &Law) -> f64 {
+    /// Total variation distance ½ Σ |p − q| to another distribution over the same vocabulary.
+    pub fn total_variation(&self, other: &Distribution) -> f64 {
         debug_assert_eq!(self.len(), other.len());
         0.5 * sum_by(self.len(), |i| (self.probs[i] - other.probs[i]).abs())
     }
@@ -197,14 +200,15 @@ impl Law {
 /// Stable: the largest logit is subtracted first. `-inf` logits are impossible tokens.
 ///
 /// # Errors
-/// [`LawError::NotFinite`] for NaN or `+inf`, [`LawError::Empty`] if every logit is `-inf`.
+/// [`DistributionError::NotFinite`] for NaN or `+inf`, [`DistributionError::Empty`] if every logit
+/// is `-inf`.
 ///
 /// ```
 /// let nll = -kad_core::log_prob(&[0.0, 0.0], 1)?;
 /// assert!((nll - 2f64.ln()).abs() < 1e-15);
-/// # Ok::<(), kad_core::LawError>(())
+/// # Ok::<(), kad_core::DistributionError>(())
 /// ```
-pub fn log_prob(logits: &[f32], token: TokenId) -> Result<f64, LawError> {
+pub fn log_prob(logits: &[f32], token: TokenId) -> Result<f64, DistributionError> {
     Ok(f64::from(logits[token as usize]) - log_normaliser(logits)?)
 }
 
@@ -212,22 +216,22 @@ pub fn log_prob(logits: &[f32], token: TokenId) -> Result<f64, LawError> {
 ///
 /// # Errors
 /// As [`log_prob`].
-pub fn log_normaliser(logits: &[f32]) -> Result<f64, LawError> {
+pub fn log_normaliser(logits: &[f32]) -> Result<f64, DistributionError> {
     let wide = || logits.iter().map(|&logit| f64::from(logit));
     let max = largest(wide())?;
     Ok(max + sum_by(logits.len(), |i| (f64::from(logits[i]) - max).exp()).ln())
 }
 
-/// The largest of some logits, or why they are no law.
-pub(crate) fn largest(logits: impl Iterator<Item = f64>) -> Result<f64, LawError> {
+/// The largest of some logits, or why they are no distribution.
+pub(crate) fn largest(logits: impl Iterator<Item = f64>) -> Result<f64, DistributionError> {
     let mut max = f64::NEG_INFINITY;
     for (token, logit) in (0..).zip(logits) {
         if logit.is_nan() || logit == f64::INFINITY {
-            return Err(LawError::NotFinite { token, value: logit });
+            return Err(DistributionError::NotFinite { token, value: logit });
         }
         max = max.max(logit);
     }
-    if max == f64::NEG_INFINITY { Err(LawError::Empty) } else { Ok(max) }
+    if max == f64::NEG_INFINITY { Err(DistributionError::Empty) } else { Ok(max) }
 }
 
 #[cfg(test)]
@@ -236,53 +240,56 @@ mod tests {
 
     #[test]
     fn pick_never_returns_an_impossible_token() {
-        let law = Law::from_probs(vec![0.5, 0.5, 0.0]).unwrap();
-        assert_eq!(law.pick(1.0 - f64::EPSILON / 2.0), 1);
-        let law = Law::from_probs(vec![0.0, 1.0]).unwrap();
-        assert_eq!(law.pick(0.0), 1);
+        let distribution = Distribution::from_probs(vec![0.5, 0.5, 0.0]).unwrap();
+        assert_eq!(distribution.pick(1.0 - f64::EPSILON / 2.0), 1);
+        let distribution = Distribution::from_probs(vec![0.0, 1.0]).unwrap();
+        assert_eq!(distribution.pick(0.0), 1);
     }
 
     /// Whatever wrote into the buffer before.
     #[test]
     fn certainty_leaves_nothing_of_what_was_there() {
-        let mut law = Law::default();
-        let mut expect = |change: &dyn Fn(&mut Law), size: usize, token: TokenId| {
-            change(&mut law);
-            law.set_certain(size, token);
+        let mut distribution = Distribution::default();
+        let mut expect = |change: &dyn Fn(&mut Distribution), size: usize, token: TokenId| {
+            change(&mut distribution);
+            distribution.set_certain(size, token);
             let one = (0..size).map(|at| if at == token as usize { 1.0 } else { 0.0 });
-            assert!(law.probs().iter().copied().eq(one), "{law:?}, {token} of {size}");
+            assert!(
+                distribution.probs().iter().copied().eq(one),
+                "{distribution:?}, {token} of {size}"
+            );
         };
         expect(&|_| {}, 4, 1);
         expect(&|_| {}, 4, 3);
         expect(&|_| {}, 4, 3);
         expect(&|_| {}, 5, 0);
         expect(&|_| {}, 4, 2);
-        expect(&|law| assert!(law.set_proportional([1.0, 2.0, 3.0, 4.0])), 4, 0);
-        expect(&|law| assert!(!law.set_proportional([0.0; 4])), 4, 1);
-        expect(&|law| law.probs_mut().fill(0.25), 4, 2);
-        expect(&|law| law.parts_mut().0.fill(0.25), 4, 2);
-        let even = Law::from_probs(vec![0.25; 4]).unwrap();
-        expect(&|law| law.clone_from(&even), 4, 0);
+        expect(&|distribution| assert!(distribution.set_proportional([1.0, 2.0, 3.0, 4.0])), 4, 0);
+        expect(&|distribution| assert!(!distribution.set_proportional([0.0; 4])), 4, 1);
+        expect(&|distribution| distribution.probs_mut().fill(0.25), 4, 2);
+        expect(&|distribution| distribution.parts_mut().0.fill(0.25), 4, 2);
+        let even = Distribution::from_probs(vec![0.25; 4]).unwrap();
+        expect(&|distribution| distribution.clone_from(&even), 4, 0);
         let mut other = even.clone();
         other.set_certain(4, 3);
-        expect(&|law| law.clone_from(&other), 4, 1);
-        expect(&|law| *law = other.clone(), 4, 2);
+        expect(&|distribution| distribution.clone_from(&other), 4, 1);
+        expect(&|distribution| *distribution = other.clone(), 4, 2);
     }
 
     #[test]
     fn unusable_numbers_are_refused_with_their_place() {
         assert_eq!(
-            Law::from_probs(vec![1.5, -0.5]).unwrap_err(),
-            LawError::Negative { token: 1, value: -0.5 }
+            Distribution::from_probs(vec![1.5, -0.5]).unwrap_err(),
+            DistributionError::Negative { token: 1, value: -0.5 }
         );
         assert!(matches!(
             log_prob(&[0.0, f32::NAN], 0).unwrap_err(),
-            LawError::NotFinite { token: 1, .. }
+            DistributionError::NotFinite { token: 1, .. }
         ));
-        assert_eq!(log_prob(&[f32::NEG_INFINITY; 2], 0).unwrap_err(), LawError::Empty);
-        assert!(Law::from_probs(vec![0.5, 0.4]).is_err());
+        assert_eq!(log_prob(&[f32::NEG_INFINITY; 2], 0).unwrap_err(), DistributionError::Empty);
+        assert!(Distribution::from_probs(vec![0.5, 0.4]).is_err());
         for weights in [vec![0.0; 2], vec![f64::MAX; 2], vec![f64::INFINITY, 1.0], vec![f64::NAN]] {
-            assert_eq!(Law::proportional(weights), None);
+            assert_eq!(Distribution::proportional(weights), None);
         }
     }
 }

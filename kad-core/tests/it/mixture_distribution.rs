@@ -1,14 +1,16 @@
 //! K11 and K1 at the level of whole texts: the lazy decoder, the eager mixture and the closed form
-//! have one law, by exact enumeration over every continuation.
+//! have one distribution, by exact enumeration over every continuation.
 
 use std::ops::ControlFlow;
 
 use kad_core::decode::{Decoder, DeferralDecoder, Limits, Origin, SingleDecoder, generate};
 use kad_core::deferral::{Deferral, KadDual, KadPrimal, PairRule, PooledBudget, Rule, catalogue};
-use kad_core::oracle::{TableModel, TextLaw, enumerate, joint_law, text_law, total_variation};
+use kad_core::oracle::{
+    TableModel, TextDistribution, enumerate, joint_distribution, text_distribution, total_variation,
+};
 use kad_core::{
-    ChoiceSource, Counted, DecodeError, LanguageModel, Law, LogitRows, Mixture, MixturePredictor,
-    Sampling, SamplingSettings, TokenId,
+    ChoiceSource, Counted, DecodeError, Distribution, LanguageModel, LogitRows, Mixture,
+    MixturePredictor, Sampling, SamplingSettings, TokenId,
 };
 
 const PROMPT: [TokenId; 2] = [1, 0];
@@ -29,8 +31,8 @@ fn limits() -> Limits {
     Limits { max_new_tokens: LENGTH, eos: vec![EOS] }
 }
 
-/// The law of whole runs, each path from the prompt to its end.
-fn law_of_runs(decoder: &mut dyn Decoder) -> TextLaw {
+/// The distribution of whole runs, each path from the prompt to its end.
+fn distribution_of_runs(decoder: &mut dyn Decoder) -> TextDistribution {
     let run = |choices: &mut dyn ChoiceSource| {
         let mut observe = |_: &_| ControlFlow::Continue(());
         let generation = generate(decoder, &PROMPT, &limits(), choices, &mut observe)?;
@@ -60,7 +62,7 @@ impl std::fmt::Display for KeepWhereBaseLeads {
 }
 
 impl PairRule for KeepWhereBaseLeads {
-    fn decide(&self, base: &Law, aligned: &Law, out: &mut Deferral) {
+    fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         out.fill(base.len(), 0.0);
         for token in 0..base.len() as TokenId {
             out.set(token, f64::from(base.prob(token) < aligned.prob(token)));
@@ -76,17 +78,19 @@ fn rules() -> Vec<Rule> {
 }
 
 #[test]
-fn lazy_eager_and_closed_form_have_one_law() {
+fn lazy_eager_and_closed_form_have_one_distribution() {
     let (base, aligned) = models();
     for rule in rules() {
         for (sampling, decision) in [(at(1.0), at(1.0)), (at(0.7), at(1.0)), (at(1.3), at(0.5))] {
             let mixture = || mixture(&base, &aligned, &rule, sampling, decision);
-            let lazy = law_of_runs(&mut DeferralDecoder::new(mixture()));
+            let lazy = distribution_of_runs(&mut DeferralDecoder::new(mixture()));
             let by_steps =
-                text_law(&mut DeferralDecoder::new(mixture()), &PROMPT, &limits()).unwrap();
-            let eager = law_of_runs(&mut SingleDecoder::new(MixturePredictor::new(mixture())));
+                text_distribution(&mut DeferralDecoder::new(mixture()), &PROMPT, &limits())
+                    .unwrap();
+            let eager =
+                distribution_of_runs(&mut SingleDecoder::new(MixturePredictor::new(mixture())));
             let mut predictor = MixturePredictor::new(mixture());
-            let closed = joint_law(&mut predictor, &PROMPT, LENGTH, &[EOS]).unwrap();
+            let closed = joint_distribution(&mut predictor, &PROMPT, LENGTH, &[EOS]).unwrap();
             let by_hand = by_hand(&base, &aligned, &rule, sampling, decision);
             assert!((lazy.values().sum::<f64>() - 1.0).abs() < EXACT);
             for other in [&by_steps, &eager, &closed, &by_hand] {
@@ -97,24 +101,25 @@ fn lazy_eager_and_closed_form_have_one_law() {
     }
 }
 
-/// The same law from the models' logits and the formula of the paper, sharing no decoder code.
+/// The same distribution from the models' logits and the formula of the paper, sharing no decoder
+/// code.
 fn by_hand(
     base: &TableModel,
     aligned: &TableModel,
     rule: &Rule,
     sampling: Sampling,
     decision: Sampling,
-) -> TextLaw {
-    let law = |model: &TableModel, text: &[TokenId], temperature: f64| -> Law {
+) -> TextDistribution {
+    let distribution = |model: &TableModel, text: &[TokenId], temperature: f64| -> Distribution {
         let mut rows = LogitRows::new(4);
         model.start().unwrap().extend(text, 1, &mut rows).unwrap();
         let weights: Vec<f64> =
             rows.row(0).iter().map(|&l| (f64::from(l) / temperature).exp()).collect();
         let total: f64 = weights.iter().sum();
-        Law::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
+        Distribution::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
     };
     let (draw, see) = (sampling.settings().temperature, decision.settings().temperature);
-    let mut texts = TextLaw::new();
+    let mut texts = TextDistribution::new();
     let begin = if let Rule::History(rule) = rule { rule.start() } else { 0.0 };
     let mut open = vec![(PROMPT.to_vec(), begin, 1.0)];
     while let Some((text, state, probability)) = open.pop() {
@@ -123,14 +128,16 @@ fn by_hand(
             texts.insert(new.to_vec(), probability);
             continue;
         }
-        let (p, q) = (law(base, &text, draw), law(aligned, &text, draw));
+        let (p, q) = (distribution(base, &text, draw), distribution(aligned, &text, draw));
         let mut d = Deferral::default();
         match rule {
-            Rule::Base(rule) => rule.decide(&law(base, &text, see), &mut d),
-            Rule::Pair(rule) => {
-                rule.decide(&law(base, &text, see), &law(aligned, &text, see), &mut d)
-            }
-            Rule::History(rule) => rule.decide(state, &law(base, &text, see), &mut d),
+            Rule::Base(rule) => rule.decide(&distribution(base, &text, see), &mut d),
+            Rule::Pair(rule) => rule.decide(
+                &distribution(base, &text, see),
+                &distribution(aligned, &text, see),
+                &mut d,
+            ),
+            Rule::History(rule) => rule.decide(state, &distribution(base, &text, see), &mut d),
         }
         let deferred: f64 = (0..4).map(|y| d.weights()[y] * p.probs()[y]).sum();
         let state = match rule {
@@ -149,7 +156,7 @@ fn by_hand(
 }
 
 /// Must fail: leaving the deferred mass out of the aligned draw (renormalising what is kept, which
-/// is top-p sampling) is a different law, and the oracle sees it.
+/// is top-p sampling) is a different distribution, and the oracle sees it.
 #[test]
 fn the_oracle_tells_deferral_from_truncation() {
     let (base, aligned) = models();
@@ -159,8 +166,8 @@ fn the_oracle_tells_deferral_from_truncation() {
         Sampling::new(SamplingSettings { top_p: Some(0.65), ..Default::default() }).unwrap();
     let nucleus = kad_core::ModelPredictor::new(&base, nucleus).unwrap();
     let distance = total_variation(
-        &law_of_runs(&mut { lazy }),
-        &law_of_runs(&mut SingleDecoder::new(nucleus)),
+        &distribution_of_runs(&mut { lazy }),
+        &distribution_of_runs(&mut SingleDecoder::new(nucleus)),
     );
     assert!(distance > 0.1, "TV = {distance}");
 }
