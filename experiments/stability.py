@@ -31,7 +31,7 @@ def main():
     summary = json.load(open(sys.argv[1], encoding="utf-8"))
     print("| decoder | mean | deviation | theorem 3.3 | a |")
     print("|---|---|---|---|---|")
-    for decoder in summary["arms"]:
+    for decoder in summary["results"]:
         levels = decoder.get("levels") or []
         if len(levels) != 1 or "length " not in decoder["decoder"]:
             continue

@@ -7,6 +7,9 @@ use kad_core::{DecodeError, ModelError};
 
 use crate::output;
 
+/// Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
+pub(crate) const INTERRUPTED_EXIT: u8 = 130;
+
 /// Why a command stopped, and thereby its exit code.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -31,7 +34,7 @@ impl Failure {
         let (message, code) = match self {
             Failure::Request(error) => (format!("error: {error:#}"), 2),
             Failure::Work(error) => (format!("error: {error:#}"), 1),
-            Failure::Interrupted(message) => (message.clone(), 130),
+            Failure::Interrupted(message) => (message.clone(), INTERRUPTED_EXIT),
             Failure::ReaderGone => return ExitCode::SUCCESS,
         };
         output::error(&message);

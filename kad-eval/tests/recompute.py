@@ -170,32 +170,32 @@ def mean(values):
     return math.fsum(values) / len(values)
 
 
-def check_counts(name, arm, records, compare):
+def check_counts(name, result, records, compare):
     items, tokens = len(records), sum(r["new_tokens"] for r in records)
-    compare.same(f"{name}: items", arm["items"], items)
-    compare.same(f"{name}: new tokens", arm["new_tokens"], tokens)
-    compare.same(f"{name}: tokens per item", arm["tokens_per_item"], tokens / items)
-    compare.same(f"{name}: tokens/s", arm["tokens_per_second"], speed(records))
-    compare.inside(f"{name}: tokens/s", speed(records), arm["tokens_per_second_interval"])
+    compare.same(f"{name}: items", result["items"], items)
+    compare.same(f"{name}: new tokens", result["new_tokens"], tokens)
+    compare.same(f"{name}: tokens per item", result["tokens_per_item"], tokens / items)
+    compare.same(f"{name}: tokens/s", result["tokens_per_second"], speed(records))
+    compare.inside(f"{name}: tokens/s", speed(records), result["tokens_per_second_interval"])
     stops = Counter(r["stop"] for r in records)
-    for stop in set(stops) | set(arm["stops"]):
-        compare.same(f"{name}: {stop}", arm["stops"].get(stop), stops.get(stop))
+    for stop in set(stops) | set(result["stops"]):
+        compare.same(f"{name}: {stop}", result["stops"].get(stop), stops.get(stop))
     for model in {model for r in records for model in r["passes"]}:
         passes = sum(r["passes"].get(model, {"passes": 0})["passes"] for r in records)
-        compare.same(f"{name}: passes of {model}", arm["passes_per_token"][model],
+        compare.same(f"{name}: passes of {model}", result["passes_per_token"][model],
                      passes / max(tokens, 1))
     for key, field in [("deferral_mass", "deferral_mass"), ("deferral_rate", "deferred_tokens")]:
         parts = [r[field] for r in records]
         wanted = None if None in parts else math.fsum(parts) / max(tokens, 1)
-        compare.same(f"{name}: {key}", arm[key], wanted)
+        compare.same(f"{name}: {key}", result[key], wanted)
     origins = Counter()
     for r in records:
         for it in r.get("origins", []):
             origins[it["origin"], it["level"]] += it["tokens"]
-    found = {(it["origin"], it["level"]): it["tokens"] for it in arm["origins"]}
+    found = {(it["origin"], it["level"]): it["tokens"] for it in result["origins"]}
     for key in set(origins) | set(found):
         compare.same(f"{name}: tokens of {key}", found.get(key), origins.get(key))
-    check_time(name, arm["time"], records, tokens, compare)
+    check_time(name, result["time"], records, tokens, compare)
 
 
 def check_time(name, time, records, tokens, compare):
@@ -233,18 +233,18 @@ def check_drafts(name, found, counts, compare):
                      math.sqrt(squares / max(drafts, 1)))
 
 
-def check_chain(name, arm, records, compare):
+def check_chain(name, result, records, compare):
     own = [r["acceptance"] for r in records if r["acceptance"]]
-    compare.same(f"{name}: drafts", 1 if arm["drafting"] else None, 1 if own else None)
+    compare.same(f"{name}: drafts", 1 if result["drafting"] else None, 1 if own else None)
     if own:
-        check_drafts(name, arm["drafting"], own, compare)
+        check_drafts(name, result["drafting"], own, compare)
     tokens = max(sum(r["new_tokens"] for r in records), 1)
     by_level = defaultdict(list)
     for r in records:
         for it in r.get("levels", []):
             by_level[it["level"]].append(it)
-    compare.same(f"{name}: levels", len(arm["levels"]), len(by_level))
-    for level in arm["levels"]:
+    compare.same(f"{name}: levels", len(result["levels"]), len(by_level))
+    for level in result["levels"]:
         counts, what = by_level[level["level"]], f"{name}, level {level['level']}"
         check_drafts(what, level, counts, compare)
         compare.same(f"{what}: handed on", level["waste"],
@@ -253,9 +253,9 @@ def check_chain(name, arm, records, compare):
                      sum(c["drafted"] for c in counts) / tokens)
 
 
-def check_likelihood(name, arm, records, compare):
+def check_likelihood(name, result, records, compare):
     read = [r["scored"] for r in records if r.get("scored") and r["scored"]["bytes"]]
-    found = arm.get("likelihood")
+    found = result.get("likelihood")
     compare.same(f"{name}: texts read", 1 if found else None, 1 if read else None)
     if not read:
         return
@@ -299,51 +299,51 @@ def check_difference(name, found, both, comparisons, compare):
                  detectable_mean(differences, comparisons))
 
 
-def check_grades(name, arm, records, baseline, comparisons, compare):
+def check_grades(name, result, records, baseline, comparisons, compare):
     items, earned = len(records), {r["item"]: points(r) for r in records}
     partly = any("points" in r for r in records)
     for r in records:
         kept = r["points"] if partly else float(r["correct"])
         compare.same(f"{name}: points of {r['item']}", kept, earned[r["item"]])
-    compare.same(f"{name}: correct", arm["correct"], sum(r["correct"] for r in records))
-    compare.same(f"{name}: accuracy", arm["accuracy"], mean(list(earned.values())))
+    compare.same(f"{name}: correct", result["correct"], sum(r["correct"] for r in records))
+    compare.same(f"{name}: accuracy", result["accuracy"], mean(list(earned.values())))
     if partly:
-        compare.inside(f"{name}: accuracy", arm["accuracy"], arm["accuracy_interval"])
+        compare.inside(f"{name}: accuracy", result["accuracy"], result["accuracy_interval"])
     else:
         low, high = wilson(sum(earned.values()), items)
-        compare.same(f"{name}: Wilson, low", arm["accuracy_interval"]["low"], low)
-        compare.same(f"{name}: Wilson, high", arm["accuracy_interval"]["high"], high)
+        compare.same(f"{name}: Wilson, low", result["accuracy_interval"]["low"], low)
+        compare.same(f"{name}: Wilson, high", result["accuracy_interval"]["high"], high)
     answered = sum(r["answer"] is not None for r in records) / items
-    compare.same(f"{name}: answered", arm["answered"], answered)
-    if arm["difference"]:
+    compare.same(f"{name}: answered", result["answered"], answered)
+    if result["difference"]:
         theirs = {r["item"]: points(r) for r in baseline}
         both = [(own, theirs[item]) for item, own in earned.items() if item in theirs]
-        check_difference(name, arm["difference"], both, comparisons, compare)
+        check_difference(name, result["difference"], both, comparisons, compare)
 
 
-def check_groups(name, arm, records, compare):
+def check_groups(name, result, records, compare):
     groups = defaultdict(list)
     for r in records:
         if r.get("group") is not None:
             groups[r["group"]].append(r)
-    compare.same(f"{name}: groups", len(arm.get("groups", [])), len(groups))
-    for found in arm.get("groups", []):
+    compare.same(f"{name}: groups", len(result.get("groups", [])), len(groups))
+    for found in result.get("groups", []):
         own, what = groups[found["name"]], f"{name}, {found['name']}"
         compare.same(f"{what}: items", found["items"], len(own))
         compare.same(f"{what}: tokens/s", found["tokens_per_second"], speed(own))
-        graded = arm["accuracy"] is not None
+        graded = result["accuracy"] is not None
         compare.same(f"{what}: accuracy", found["accuracy"],
                      mean([points(r) for r in own]) if graded else None)
 
 
-def check(arm, records, baseline, comparisons, compare):
-    name = f"{arm['task']} / {arm['decoder']}"
-    check_counts(name, arm, records, compare)
-    check_chain(name, arm, records, compare)
-    check_likelihood(name, arm, records, compare)
-    check_groups(name, arm, records, compare)
-    if arm["accuracy"] is not None:
-        check_grades(name, arm, records, baseline, comparisons, compare)
+def check(result, records, baseline, comparisons, compare):
+    name = f"{result['task']} / {result['decoder']}"
+    check_counts(name, result, records, compare)
+    check_chain(name, result, records, compare)
+    check_likelihood(name, result, records, compare)
+    check_groups(name, result, records, compare)
+    if result["accuracy"] is not None:
+        check_grades(name, result, records, baseline, comparisons, compare)
 
 
 def check_csv(path, summary, compare):
@@ -351,30 +351,30 @@ def check_csv(path, summary, compare):
     if not path.exists():
         return
     rows = list(csv.DictReader(path.open(newline="")))
-    compare.same("lines of summary.csv", len(rows), len(summary["arms"]))
-    for row, arm in zip(rows, summary["arms"]):
-        difference = arm["difference"] or {"interval": {}}
-        wanted = {key: arm[key] for key in ["items", "correct", "accuracy", "answered", "new_tokens",
+    compare.same("lines of summary.csv", len(rows), len(summary["results"]))
+    for row, result in zip(rows, summary["results"]):
+        difference = result["difference"] or {"interval": {}}
+        wanted = {key: result[key] for key in ["items", "correct", "accuracy", "answered", "new_tokens",
                                             "deferral_mass", "deferral_rate", "tokens_per_item",
                                             "tokens_per_second"]}
         wanted |= {key: difference.get(key) for key in ["p_value", "p_adjusted"]}
-        wanted |= {key: (arm["drafting"] or {}).get(key)
+        wanted |= {key: (result["drafting"] or {}).get(key)
                    for key in ["acceptance_rate", "acceptance_length"]}
-        wanted |= {key: (arm.get("likelihood") or {}).get(key)
+        wanted |= {key: (result.get("likelihood") or {}).get(key)
                    for key in ["perplexity", "bits_per_byte"]}
         wanted["difference"] = difference.get("mean")
         wanted["jobs"] = max(summary.get("jobs", []), default=None)
-        wanted["cut_off"] = arm["stops"].get("max_tokens", 0)
-        wanted["too_long"] = arm["stops"].get("prompt_too_long", 0)
+        wanted["cut_off"] = result["stops"].get("max_tokens", 0)
+        wanted["too_long"] = result["stops"].get("prompt_too_long", 0)
         for end in ["low", "high"]:
-            wanted[f"accuracy_{end}"] = arm["accuracy_interval"][end]
+            wanted[f"accuracy_{end}"] = result["accuracy_interval"][end]
             wanted[f"difference_{end}"] = difference["interval"].get(end)
-            wanted[f"tokens_per_second_{end}"] = arm["tokens_per_second_interval"][end]
-        for model, passes in arm["passes_per_token"].items():
+            wanted[f"tokens_per_second_{end}"] = result["tokens_per_second_interval"][end]
+        for model, passes in result["passes_per_token"].items():
             wanted[f"passes_per_token:{model}"] = passes
         for key, value in wanted.items():
             found = float(row[key]) if row[key] else None
-            compare.same(f"summary.csv, {arm['task']} / {arm['decoder']}: {key}", found, value)
+            compare.same(f"summary.csv, {result['task']} / {result['decoder']}: {key}", found, value)
 
 
 def main(folder):
@@ -385,17 +385,17 @@ def main(folder):
         record = json.loads(line)
         groups[record["task"], record["decoder"]].append(record)
     compare, by_task = Comparison(), defaultdict(list)
-    compare.same("arms", len(summary["arms"]), len(groups))
-    for arm in summary["arms"]:
-        baseline = groups[arm["task"], summary["baseline"]]
+    compare.same("results", len(summary["results"]), len(groups))
+    for result in summary["results"]:
+        baseline = groups[result["task"], summary["baseline"]]
         # All of the task but the baseline, if they share an item with it.
         shared = [{r["item"] for r in records} & {r["item"] for r in baseline}
                   for (task, decoder), records in groups.items()
-                  if task == arm["task"] and decoder != summary["baseline"]]
+                  if task == result["task"] and decoder != summary["baseline"]]
         comparisons = sum(bool(items) for items in shared)
-        check(arm, groups[arm["task"], arm["decoder"]], baseline, comparisons, compare)
-        if arm["difference"]:
-            by_task[arm["task"]].append(arm["difference"])
+        check(result, groups[result["task"], result["decoder"]], baseline, comparisons, compare)
+        if result["difference"]:
+            by_task[result["task"]].append(result["difference"])
     for task, differences in by_task.items():
         adjusted = holm([it["p_value"] for it in differences])
         for i, it in enumerate(differences):

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::DataArgs;
 use crate::config::Setting;
-use crate::runner::Shard;
+use crate::run::Shard;
 
 /// Run an experiment described in TOML: models × decoders × tasks
 ///

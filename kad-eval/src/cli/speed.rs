@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{DataArgs, at_least_one};
-use crate::profile::Ask;
+use crate::speed::profile::RankingRequest;
 
 /// Measure what the models of an experiment do on this machine
 ///
@@ -65,10 +65,10 @@ pub(crate) struct PlanArgs {
     #[arg(long)]
     pub(crate) target: Option<String>,
     /// The most levels, the target included
-    #[arg(long, default_value_t = Ask::MAX_LEVELS, value_name = "N", value_parser = at_least_one::<usize>)]
+    #[arg(long, default_value_t = RankingRequest::MAX_LEVELS, value_name = "N", value_parser = at_least_one::<usize>)]
     pub(crate) max_levels: usize,
     /// The most tokens that a level waits for
-    #[arg(long, default_value_t = Ask::MAX_LENGTH, value_name = "TOKENS", value_parser = at_least_one::<usize>)]
+    #[arg(long, default_value_t = RankingRequest::MAX_LENGTH, value_name = "TOKENS", value_parser = at_least_one::<usize>)]
     pub(crate) max_length: usize,
     /// How many chains to list
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one::<usize>)]

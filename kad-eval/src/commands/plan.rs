@@ -8,7 +8,7 @@ use super::speed::{factor, in_words, milliseconds, with_interval};
 use crate::cli::PlanArgs;
 use crate::failure::Failure;
 use crate::output;
-use crate::profile::{About, Ask, Cost, Inserted, Outlook, Profile, Ranked, Verdict};
+use crate::speed::profile::{About, RankingRequest, Cost, Insertion, ChainRanking, Profile, RankedChain, Verdict};
 
 pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
     let profile = Profile::read(&args.profile)?;
@@ -18,47 +18,47 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
             "note: the profile is not of this program and machine: {difference}"
         ));
     }
-    let ask = Ask {
+    let ask = RankingRequest {
         target: args.target.clone(),
         drafters: None,
         max_levels: args.max_levels,
         max_length: args.max_length,
         chains: args.chains,
     };
-    let outlook = Outlook::of(&profile, &ask)?;
+    let ranking = ChainRanking::of(&profile, &ask)?;
     let text = if args.json {
-        serde_json::to_string_pretty(&outlook).context("the plan is no JSON")?
+        serde_json::to_string_pretty(&ranking).context("the plan is no JSON")?
     } else if args.toml {
-        toml(&profile, outlook.best())
+        toml(&profile, ranking.best())
     } else {
-        in_full(&outlook)
+        in_full(&ranking)
     };
     output::line(&text)?;
     Ok(())
 }
 
-fn in_full(outlook: &Outlook) -> String {
+fn in_full(ranking: &ChainRanking) -> String {
     let mut parts = vec![
-        format!("target `{}`; intervals 95 %", outlook.target),
-        source(outlook),
-        ranking(outlook),
-        verdict(outlook),
-        shares(outlook.best()),
+        format!("target `{}`; intervals 95 %", ranking.target),
+        source(ranking),
+        ranking(ranking),
+        verdict(ranking),
+        shares(ranking.best()),
     ];
-    if !outlook.insertions.is_empty() {
-        parts.push(insertions(outlook));
+    if !ranking.insertions.is_empty() {
+        parts.push(insertions(ranking));
     }
     parts.join("\n")
 }
 
 /// What the times are from.
-fn source(outlook: &Outlook) -> String {
-    if outlook.texts == 0 {
-        let target = &outlook.target;
+fn source(ranking: &ChainRanking) -> String {
+    if ranking.texts == 0 {
+        let target = &ranking.target;
         return format!("times from run lengths: the profile has no texts of `{target}`");
     }
-    let texts = outlook.texts;
-    let others = outlook.chains.iter().filter(|chain| !chain.replayed);
+    let texts = ranking.texts;
+    let others = ranking.chains.iter().filter(|chain| !chain.replayed);
     let others: Vec<String> =
         others.map(|chain| in_words(&chain.members, &chain.lengths)).collect();
     let but = match others.len() {
@@ -69,8 +69,8 @@ fn source(outlook: &Outlook) -> String {
 }
 
 /// All chains, and plain decoding in its place among them.
-fn ranking(outlook: &Outlook) -> String {
-    let mut rows: Vec<&Ranked> = outlook.chains.iter().chain([&outlook.plain]).collect();
+fn ranking(ranking: &ChainRanking) -> String {
+    let mut rows: Vec<&RankedChain> = ranking.chains.iter().chain([&ranking.plain]).collect();
     rows.sort_by(|a, b| a.milliseconds_per_token.total_cmp(&b.milliseconds_per_token));
     let mut table = new_table(&["chain", "ms/token", "tokens/s", "speed-up", "Lemma 3.1 ms/token"]);
     for chain in rows {
@@ -91,19 +91,19 @@ fn ranking(outlook: &Outlook) -> String {
 }
 
 /// `ms [low, high]`.
-fn interval_ms(chain: &Ranked) -> String {
+fn interval_ms(chain: &RankedChain) -> String {
     let (low, high) = (chain.interval.low, chain.interval.high);
     with_interval(chain.milliseconds_per_token, low, high, milliseconds)
 }
 
 /// `2.00× [1.90×, 2.10×]`.
-fn speedup(chain: &Ranked) -> String {
+fn speedup(chain: &RankedChain) -> String {
     let (low, high) = (chain.speedup_interval.low, chain.speedup_interval.high);
     with_interval(chain.speedup, low, high, factor)
 }
 
-fn verdict(outlook: &Outlook) -> String {
-    match (outlook.verdict, outlook.chains.first()) {
+fn verdict(ranking: &ChainRanking) -> String {
+    match (ranking.verdict, ranking.chains.first()) {
         (Verdict::Speculate, Some(best)) => format!(
             "fastest: {}, {} the speed of plain decoding",
             in_words(&best.members, &best.lengths),
@@ -128,7 +128,7 @@ fn verdict(outlook: &Outlook) -> String {
 }
 
 /// Where the time of a chain goes.
-fn shares(chain: &Ranked) -> String {
+fn shares(chain: &RankedChain) -> String {
     let header = ["level", "ms/token", "share %", "passes/token", "accepted", "waste"];
     let mut table = new_table(&header);
     for level in &chain.levels {
@@ -146,13 +146,13 @@ fn shares(chain: &Ranked) -> String {
 }
 
 /// Theorem 3.2 for each candidate and place.
-fn insertions(outlook: &Outlook) -> String {
-    let (best, chain) = (outlook.best(), outlook.chains.first());
-    let base = chain.filter(|_| outlook.verdict != Verdict::Plain).unwrap_or(best);
+fn insertions(ranking: &ChainRanking) -> String {
+    let (best, chain) = (ranking.best(), ranking.chains.first());
+    let base = chain.filter(|_| ranking.verdict != Verdict::Plain).unwrap_or(best);
     let header = ["one more level", "Theorem 3.2", "", "exact, ms/token", "", "with it, ms/token"];
     let mut table = new_table(&header);
-    for Inserted { candidate, level, published, exact, milliseconds_per_token, .. } in
-        &outlook.insertions
+    for Insertion { candidate, level, published, exact, milliseconds_per_token, .. } in
+        &ranking.insertions
     {
         let yes = |holds| if holds { "insert" } else { "leave" };
         let sign = |holds| if holds { "<" } else { "≥" };
@@ -178,7 +178,7 @@ fn insertions(outlook: &Outlook) -> String {
 }
 
 /// The decoder as an experiment file has it.
-fn toml(profile: &Profile, best: &Ranked) -> String {
+fn toml(profile: &Profile, best: &RankedChain) -> String {
     let (target, drafters) =
         best.members.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
     let quoted = |text: &str| serde_json::Value::from(text).to_string();

@@ -4,27 +4,27 @@ use anyhow::{Context, Result};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
-use super::run::on_ctrl_c;
+use crate::interrupt;
 use super::speed;
 use crate::cli::ProfileArgs;
 use crate::config::DecoderKind;
 use crate::failure::Failure;
 use crate::models;
 use crate::output;
-use crate::profile::{Cost, Effort, Measurement, Profile, Subjects, sources};
+use crate::speed::profile::{Cost, Effort, Measurement, Profile, ProfileTargets, sources};
 
 pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
     check_writable(args).map_err(Failure::Request)?;
-    let mut subjects = Subjects::of(&experiment, args.models.as_deref())?;
+    let mut targets = ProfileTargets::of(&experiment, args.models.as_deref())?;
     let prompts = speed::prompts(&experiment, args.data.place().as_deref(), 0, args.prompts)?;
-    on_ctrl_c()?;
-    let kinds: Vec<DecoderKind> = subjects.kinds().cloned().collect();
+    interrupt::listen()?;
+    let kinds: Vec<DecoderKind> = targets.kinds().cloned().collect();
     let (models, left_out) = models::load_for(&mut experiment, &kinds)?;
     if !left_out.is_empty() {
-        subjects = Subjects::of(&experiment, args.models.as_deref())?;
+        targets = ProfileTargets::of(&experiment, args.models.as_deref())?;
     }
-    for distribution in &subjects.distributions {
+    for distribution in &targets.distributions {
         models::check_shared(&distribution.distribution, &models)
             .with_context(|| format!("`{}`", distribution.name))?;
     }
@@ -38,7 +38,7 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     };
     let measurement = Measurement {
         experiment: &experiment.name,
-        subjects: &subjects,
+        targets: &targets,
         models: &models,
         prompts: &prompts,
         effort,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{self, Experiment};
 use crate::failure::WrongRequest;
-use crate::profile::Prompts;
+use crate::speed::profile::Prompts;
 use crate::task::{self, Loading};
 
 /// The experiment in `file`.

@@ -70,7 +70,7 @@ fn items(entry: &Entry) -> String {
 }
 
 fn table(data: Option<&Path>) -> Result<String> {
-    let mut table = crate::table::empty(UTF8_FULL_CONDENSED);
+    let mut table = crate::report::table::empty(UTF8_FULL_CONDENSED);
     table.set_header(["task", "measures", "metric", "items", "data", "licence", "source"]);
     for entry in &CATALOGUE {
         let file = entry.file.unwrap_or("–");

@@ -19,7 +19,7 @@ use super::decoder::{Settings, impossible_in_small};
 use super::rules::Rules;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan};
 use crate::failure::WrongRequest;
-use crate::profile::plain;
+use crate::speed::profile::plain;
 
 /// A decoder of `plan` with fresh sessions of the models that `model` finds by name.
 ///

@@ -27,7 +27,7 @@ pub(super) fn of(files: &[PathBuf]) -> Result<String> {
         file.take(END).read_to_end(&mut bytes)?;
         hasher.update(&bytes);
     }
-    Ok(crate::hex(&hasher.finalize()[..8]))
+    Ok(crate::numbers::hex(&hasher.finalize()[..8]))
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::format::{clip, interval, percent};
-use super::frame::{Axis, Frame};
+use super::crate::numbers::{clip, interval, percent};
+use super::axes::{Axis, Axes};
 use super::plot::{self, Area, Chart, TEXT, WIDTH};
 use super::theme::INK;
-use crate::summary::Arm;
+use crate::analysis::summary::DecoderResult;
 
 /// Room above the bars for the baseline's label, in pixels; below them for the axis.
 const TOP: i32 = 32;
@@ -27,26 +27,26 @@ const LONGEST_LABEL: usize = 40;
 struct Row<'a> {
     label: String,
     /// `None` for a heading.
-    arm: Option<&'a Arm>,
+    result: Option<&'a DecoderResult>,
     indent: i32,
     /// Middle of the line, in pixels below the first.
     y: i32,
 }
 
-/// The chart for `arms`, all of one task; `families` decide the colours. `None` if nothing can be
+/// The chart for `results`, all of one task; `families` decide the colours. `None` if nothing can be
 /// drawn.
-pub(super) fn bars(arms: &[&Arm], families: &[&str], baseline: &str) -> Result<Option<String>> {
-    let arms: Vec<&Arm> = arms.iter().copied().filter(|arm| plot::drawable(arm)).collect();
-    let (rows, height) = layout(&arms, families);
+pub(super) fn bars(results: &[&DecoderResult], families: &[&str], baseline: &str) -> Result<Option<String>> {
+    let results: Vec<&DecoderResult> = results.iter().copied().filter(|result| plot::drawable(result)).collect();
+    let (rows, height) = layout(&results, families);
     if rows.is_empty() {
         return Ok(None);
     }
-    let widest = rows.iter().filter(|row| row.arm.is_some());
+    let widest = rows.iter().filter(|row| row.result.is_some());
     let labels = widest.map(|row| row.indent + plot::width(&row.label)).max().unwrap_or(0) + 24;
-    let shares = arms.iter().flat_map(|arm| [arm.accuracy, arm.accuracy_interval.high]);
+    let shares = results.iter().flat_map(|result| [result.accuracy, result.accuracy_interval.high]);
     let end = plot::axis_end(shares);
     // A decoder alone is compared with nothing.
-    let baseline = arms.iter().find(|arm| arm.decoder == baseline && arms.len() > 1);
+    let baseline = results.iter().find(|result| result.decoder == baseline && results.len() > 1);
     plot::svg((TOP + height + BOTTOM) as u32, |area| {
         let accuracy = Axis {
             range: 0.0..end,
@@ -56,13 +56,13 @@ pub(super) fn bars(arms: &[&Arm], families: &[&str], baseline: &str) -> Result<O
         };
         let y = Axis::hidden(f64::from(height)..0.0);
         let frame =
-            Frame { top: TOP, right: NUMBERS, bottom: BOTTOM, left: labels, x: accuracy, y };
+            Axes { top: TOP, right: NUMBERS, bottom: BOTTOM, left: labels, x: accuracy, y };
         let chart = frame.draw(area)?;
         for row in &rows {
             draw_row(area, &chart, row, families)?;
         }
         match baseline {
-            Some(arm) => draw_baseline(area, &chart, arm, height),
+            Some(result) => draw_baseline(area, &chart, result, height),
             None => Ok(()),
         }
     })
@@ -71,21 +71,21 @@ pub(super) fn bars(arms: &[&Arm], families: &[&str], baseline: &str) -> Result<O
 
 /// Families in order, each as one block: with a heading if it has several members. Returns the
 /// rows and the height of all of them.
-fn layout<'a>(arms: &[&'a Arm], families: &[&str]) -> (Vec<Row<'a>>, i32) {
+fn layout<'a>(results: &[&'a DecoderResult], families: &[&str]) -> (Vec<Row<'a>>, i32) {
     let mut rows = Vec::new();
     let mut top = 0;
     for family in families {
-        let members: Vec<&Arm> = arms.iter().copied().filter(|a| a.family == *family).collect();
+        let members: Vec<&DecoderResult> = results.iter().copied().filter(|a| a.family == *family).collect();
         let alone = members.len() == 1;
         if members.len() > 1 {
             top += if top > 0 { GAP } else { 0 };
-            rows.push(Row { label: (*family).to_owned(), arm: None, indent: 0, y: top + ROW / 2 });
+            rows.push(Row { label: (*family).to_owned(), result: None, indent: 0, y: top + ROW / 2 });
             top += ROW;
         }
-        for &arm in &members {
-            let (name, indent) = if alone { (&*arm.decoder, 0) } else { (own_name(arm), INDENT) };
+        for &result in &members {
+            let (name, indent) = if alone { (&*result.decoder, 0) } else { (own_name(result), INDENT) };
             let label = clip(name, LONGEST_LABEL);
-            rows.push(Row { label, arm: Some(arm), indent, y: top + ROW / 2 });
+            rows.push(Row { label, result: Some(result), indent, y: top + ROW / 2 });
             top += ROW;
         }
         top += if members.len() > 1 { GAP } else { 0 };
@@ -94,39 +94,39 @@ fn layout<'a>(arms: &[&'a Arm], families: &[&str]) -> (Vec<Row<'a>>, i32) {
 }
 
 /// The decoder's name without the family's in front.
-fn own_name(arm: &Arm) -> &str {
-    let rest = arm.decoder.strip_prefix(&arm.family).unwrap_or(&arm.decoder);
+fn own_name(result: &DecoderResult) -> &str {
+    let rest = result.decoder.strip_prefix(&result.family).unwrap_or(&result.decoder);
     let rest = rest.trim_start_matches([',', ' ']);
-    if rest.is_empty() { &arm.decoder } else { rest }
+    if rest.is_empty() { &result.decoder } else { rest }
 }
 
 fn draw_row(area: &Area<'_>, chart: &Chart<'_, '_>, row: &Row<'_>, looks: &[&str]) -> Result<()> {
     let at = |share: f64| chart.backend_coord(&(share, f64::from(row.y)));
     let (left, y) = (8 + row.indent, at(0.0).1);
-    let Some(arm) = row.arm else {
+    let Some(result) = row.result else {
         let bold = plot::text_style(TEXT, INK, HPos::Left);
         let bold = TextStyle { font: bold.font.style(FontStyle::Bold), ..bold };
         return Ok(area.draw(&Text::new(row.label.clone(), (left, y), bold))?);
     };
     plot::write(area, &row.label, (left, y), (TEXT, INK, HPos::Left))?;
-    let colour = plot::look(looks, &arm.family).colour;
-    let (from, to) = (at(0.0), at(arm.accuracy));
+    let colour = plot::look(looks, &result.family).colour;
+    let (from, to) = (at(0.0), at(result.accuracy));
     let corners = [(from.0, y - BAR / 2), (to.0, y + BAR / 2 + 1)];
     area.draw(&Rectangle::new(corners, plot::pale(colour).filled()))?;
-    if let Some(ends) = plot::whisker(arm) {
+    if let Some(ends) = plot::whisker(result) {
         plot::error_bar(area, ends.map(at), INK.stroke_width(1))?;
     }
-    let numbers = format!("{} {}", percent(arm.accuracy), interval(arm.accuracy_interval, percent));
+    let numbers = format!("{} {}", percent(result.accuracy), interval(result.accuracy_interval, percent));
     let right = WIDTH as i32 - 8;
     plot::write(area, &numbers, (right, y), (TEXT, INK, HPos::Right))
 }
 
 /// A vertical line at the baseline's accuracy, labelled above.
-fn draw_baseline(area: &Area<'_>, chart: &Chart<'_, '_>, arm: &Arm, height: i32) -> Result<()> {
-    let [top, bottom] = [0.0, f64::from(height)].map(|y| chart.backend_coord(&(arm.accuracy, y)));
+fn draw_baseline(area: &Area<'_>, chart: &Chart<'_, '_>, result: &DecoderResult, height: i32) -> Result<()> {
+    let [top, bottom] = [0.0, f64::from(height)].map(|y| chart.backend_coord(&(result.accuracy, y)));
     plot::dashed(area, [(top.0, top.1 - 6), bottom], INK.stroke_width(1))?;
     let label =
-        format!("baseline: {}, {} %", clip(&arm.decoder, LONGEST_LABEL), percent(arm.accuracy));
+        format!("baseline: {}, {} %", clip(&result.decoder, LONGEST_LABEL), percent(result.accuracy));
     let half = plot::width(&label) / 2 + 4;
     let x = top.0.clamp(half, WIDTH as i32 - half);
     plot::write(area, &label, (x, top.1 - 17), (TEXT, INK, HPos::Center))
@@ -135,19 +135,19 @@ fn draw_baseline(area: &Area<'_>, chart: &Chart<'_, '_>, arm: &Arm, height: i32)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::fixtures;
 
     #[test]
     fn every_decoder_has_a_row_and_every_sweep_a_heading() {
         let summary = sample::summary();
-        let arms: Vec<&Arm> = summary.arms.iter().filter(|a| a.task == "nano/test").collect();
+        let results: Vec<&DecoderResult> = summary.results.iter().filter(|a| a.task == "nano/test").collect();
         let families = plot::families(&summary);
-        let (rows, height) = layout(&arms, &families);
-        let headings = rows.iter().filter(|row| row.arm.is_none()).count();
-        assert_eq!((headings, rows.len() - headings), (sample::SWEEPS, arms.len()));
+        let (rows, height) = layout(&results, &families);
+        let headings = rows.iter().filter(|row| row.result.is_none()).count();
+        assert_eq!((headings, rows.len() - headings), (sample::SWEEPS, results.len()));
         assert!(rows.windows(2).all(|pair| pair[1].y - pair[0].y >= ROW));
         assert!(rows.iter().all(|row| row.y + ROW / 2 <= height));
-        let chart = bars(&arms, &families, &summary.baseline).unwrap().unwrap();
+        let chart = bars(&results, &families, &summary.baseline).unwrap().unwrap();
         for family in families {
             assert!(chart.contains(family), "{family}");
         }
@@ -158,7 +158,7 @@ mod tests {
     fn nothing_to_draw_is_no_chart() {
         assert_eq!(bars(&[], &[], "x").unwrap(), None);
         let mut summary = sample::summary();
-        summary.arms[0].accuracy = f64::NAN;
-        assert_eq!(bars(&[&summary.arms[0]], &["large base"], "x").unwrap(), None);
+        summary.results[0].accuracy = f64::NAN;
+        assert_eq!(bars(&[&summary.results[0]], &["large base"], "x").unwrap(), None);
     }
 }

@@ -5,14 +5,14 @@ use kad_polybasic::theory::Interval as Expected;
 use serde::Serialize;
 
 use super::Prediction;
-use super::format::{NONE, fixed, interval, milliseconds, parameter};
+use super::crate::numbers::{NONE, fixed, interval, milliseconds, parameter};
 use super::page::{self, Figure};
 use super::predicted::{Comparison, predicted};
 use super::times::{TimeBar, times};
 use super::widths::{Widths, widths};
-use crate::bench::{Arm, Estimate};
-use crate::profile::Profile;
-use crate::stats::{CONFIDENCE, Interval};
+use crate::speed::bench::{BenchResult, Estimate};
+use crate::speed::profile::Profile;
+use crate::analysis::stats::{CONFIDENCE, Interval};
 
 /// What a benchmark measured.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Bench<'a> {
     /// What ran where and how much of it, a line each.
     pub(crate) setting: &'a [String],
     /// The first is what the others are compared with.
-    pub(crate) arms: &'a [Arm],
+    pub(crate) results: &'a [BenchResult],
     /// What the predictions come from.
     pub(crate) profile: Option<&'a Profile>,
 }
@@ -37,27 +37,27 @@ fn seconds(milliseconds: Interval) -> Interval {
     Interval { low: 1e-3 * milliseconds.low, high: 1e-3 * milliseconds.high }
 }
 
-fn bar(arm: &Arm) -> TimeBar {
-    let members = arm.predicted.as_ref().map(|predicted| predicted.members.as_slice());
+fn bar(result: &BenchResult) -> TimeBar {
+    let members = result.predicted.as_ref().map(|predicted| predicted.members.as_slice());
     let mut passes: Vec<(String, f64)> =
-        arm.passes.iter().map(|(model, ms)| (model.clone(), 1e-3 * ms)).collect();
+        result.passes.iter().map(|(model, ms)| (model.clone(), 1e-3 * ms)).collect();
     let place = |name: &String| {
         let members = members.unwrap_or_default();
         members.iter().position(|member| member == name).unwrap_or(members.len())
     };
     passes.sort_by_key(|(name, _)| place(name));
     TimeBar {
-        decoder: arm.name.clone(),
-        total: 1e-3 * arm.milliseconds_per_token,
-        interval: Some(seconds(arm.interval)),
+        decoder: result.name.clone(),
+        total: 1e-3 * result.milliseconds_per_token,
+        interval: Some(seconds(result.interval)),
         passes,
     }
 }
 
-fn comparison(arm: &Arm) -> Option<Comparison> {
-    let (measured, interval) = (1e-3 * arm.milliseconds_per_token, seconds(arm.interval));
-    let predicted = arm.predicted.as_ref().map(Prediction::of);
-    predicted.map(|predicted| compare(&arm.name, &predicted, measured, interval))
+fn comparison(result: &BenchResult) -> Option<Comparison> {
+    let (measured, interval) = (1e-3 * result.milliseconds_per_token, seconds(result.interval));
+    let predicted = result.predicted.as_ref().map(Prediction::of);
+    predicted.map(|predicted| compare(&result.name, &predicted, measured, interval))
 }
 
 /// What a profile says of `decoder`, beside seconds per token that were measured.
@@ -88,7 +88,7 @@ pub(crate) fn bench_html(bench: &Bench<'_>) -> Result<String> {
             name: bench.name,
             setting: bench.setting,
             confidence: parameter(100.0 * CONFIDENCE),
-            rows: bench.arms.iter().map(row).collect(),
+            rows: bench.results.iter().map(row).collect(),
             figures: figures(bench)?,
         },
     )
@@ -137,35 +137,35 @@ impl Cell {
     }
 }
 
-fn row(arm: &Arm) -> Row<'_> {
-    let predicted = arm.predicted.as_ref();
+fn row(result: &BenchResult) -> Row<'_> {
+    let predicted = result.predicted.as_ref();
     let two = |value| fixed(value, 2);
     let ms = |value: f64| milliseconds(1e-3 * value);
     let pair = |estimate: &Estimate| (estimate.value, estimate.interval);
     Row {
-        decoder: &arm.name,
-        distribution: &arm.distribution,
-        measured: Cell::of(Some((arm.milliseconds_per_token, arm.interval)), ms),
-        speed_up: Cell::of(arm.speedup.as_ref().map(pair), two),
-        verdict: arm.verdict(),
-        tone: match arm.speedup.map(|estimate| estimate.interval) {
+        decoder: &result.name,
+        distribution: &result.distribution,
+        measured: Cell::of(Some((result.milliseconds_per_token, result.interval)), ms),
+        speed_up: Cell::of(result.speedup.as_ref().map(pair), two),
+        verdict: result.verdict(),
+        tone: match result.speedup.map(|estimate| estimate.interval) {
             Some(Interval { low, .. }) if low > 1.0 => "good",
             Some(Interval { high, .. }) if high < 1.0 => "bad",
             _ => "faint",
         },
         predicted: Cell::of(predicted.map(|p| (p.milliseconds_per_token, own(p.interval))), ms),
-        ratio: Cell::of(arm.predicted_over_measured.as_ref().map(pair), two),
+        ratio: Cell::of(result.predicted_over_measured.as_ref().map(pair), two),
         lemma: predicted
             .and_then(|it| Prediction::of(it).lemma)
             .map_or(NONE.to_owned(), milliseconds),
-        engine: fixed(arm.overhead_percent, 1),
+        engine: fixed(result.overhead_percent, 1),
     }
 }
 
 fn figures(bench: &Bench<'_>) -> Result<Vec<Figure>> {
     let confidence = parameter(100.0 * CONFIDENCE);
-    let bars: Vec<TimeBar> = bench.arms.iter().map(bar).collect();
-    let comparisons: Vec<Comparison> = bench.arms.iter().filter_map(comparison).collect();
+    let bars: Vec<TimeBar> = bench.results.iter().map(bar).collect();
+    let comparisons: Vec<Comparison> = bench.results.iter().filter_map(comparison).collect();
     let time = Figure::of(
         times(&bars)?,
         format!("Time per token by what takes it, measured, with {confidence} % intervals."),
@@ -200,9 +200,9 @@ pub(super) fn passes(of: &Widths) -> Result<Option<Figure>> {
 
 /// Made-up predictions for the tests.
 #[cfg(test)]
-pub(super) mod sample {
+pub(super) mod fixtures {
     use super::*;
-    use crate::profile::Ranked;
+    use crate::speed::profile::RankedChain;
 
     pub(in crate::report) fn around(value: f64) -> Interval {
         Interval { low: 0.97 * value, high: 1.04 * value }
@@ -213,8 +213,8 @@ pub(super) mod sample {
         Expected { low, high }
     }
 
-    pub(in crate::report) fn ranked(members: &[&str], milliseconds: f64) -> Ranked {
-        Ranked {
+    pub(in crate::report) fn ranked(members: &[&str], milliseconds: f64) -> RankedChain {
+        RankedChain {
             members: members.iter().map(|name| (*name).to_owned()).collect(),
             lengths: vec![4; members.len() - 1],
             milliseconds_per_token: milliseconds,
@@ -231,14 +231,14 @@ pub(super) mod sample {
 
 #[cfg(test)]
 mod tests {
-    use super::sample::{around, ranked};
+    use super::fixtures::{around, ranked};
     use super::*;
-    use crate::profile::sample::distribution;
+    use crate::speed::profile::fixtures::distribution;
 
-    fn arm(name: &str, members: &[&str], measured: f64, speedup: Option<f64>) -> Arm {
+    fn result(name: &str, members: &[&str], measured: f64, speedup: Option<f64>) -> BenchResult {
         let estimate = |value| Estimate { value, interval: around(value) };
         let share = 0.9 / members.len() as f64;
-        Arm {
+        BenchResult {
             name: name.to_owned(),
             distribution: "exactly large at T = 0.7".to_owned(),
             distribution_of_baseline: true,
@@ -259,19 +259,19 @@ mod tests {
         }
     }
 
-    fn page(arms: &[Arm]) -> String {
+    fn page(results: &[BenchResult]) -> String {
         let candidates =
             vec![distribution("large", 0.020, 0.001), distribution("small", 0.004, 0.0005)];
-        let profile = crate::profile::sample::profile(candidates, vec![]);
+        let profile = crate::speed::profile::fixtures::profile(candidates, vec![]);
         let setting = ["2 threads".to_owned()];
         let (name, profile) = ("a <bench>", Some(&profile));
-        bench_html(&Bench { name, setting: &setting, arms, profile }).unwrap()
+        bench_html(&Bench { name, setting: &setting, results, profile }).unwrap()
     }
 
     #[test]
     fn every_number_is_in_the_table_and_every_chart_on_the_page() {
-        let plain = Arm { predicted: None, ..arm("plain", &["large"], 22.1, None) };
-        let page = page(&[plain, arm("a chain", &["large", "small"], 13.0, Some(1.7))]);
+        let plain = BenchResult { predicted: None, ..result("plain", &["large"], 22.1, None) };
+        let page = page(&[plain, result("a chain", &["large", "small"], 13.0, Some(1.7))]);
         let start = page.find("<th scope=\"row\">a chain<").unwrap();
         let row = &page[start..][..page[start..].find("</tr>").unwrap()];
         for number in [
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_targets_passes_come_first_and_the_engine_is_what_they_leave() {
-        let bar = bar(&arm("x", &["target", "middle", "a"], 10.0, None));
+        let bar = bar(&result("x", &["target", "middle", "a"], 10.0, None));
         let names: Vec<&str> = bar.passes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["target", "middle", "a"]);
         let passes: f64 = bar.passes.iter().map(|(_, seconds)| seconds).sum();
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn nothing_outside_the_page_is_named() {
-        let page = page(&[arm("plain", &["large"], 22.1, None)]);
+        let page = page(&[result("plain", &["large"], 22.1, None)]);
         let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
         for outside in ["://", "url(", "@import", " src=", " href=", "<link", "<script", "//"] {
             assert!(!page.contains(outside), "{outside}");
@@ -328,12 +328,12 @@ mod tests {
     #[ignore = "for looking at the page"]
     fn bench_page() {
         let path = std::env::var_os("KAD_SAMPLE").unwrap();
-        let arms = [
-            arm("large, plain", &["large"], 22.1, None),
-            arm("large ← 6 middle ← 3 small", &["large", "middle", "small"], 13.0, Some(1.7)),
-            arm("large ← 4 small", &["large", "small"], 21.5, Some(1.028)),
-            arm("large ← 8 tiny", &["large", "tiny"], 25.0, Some(0.884)),
+        let results = [
+            result("large, plain", &["large"], 22.1, None),
+            result("large ← 6 middle ← 3 small", &["large", "middle", "small"], 13.0, Some(1.7)),
+            result("large ← 4 small", &["large", "small"], 21.5, Some(1.028)),
+            result("large ← 8 tiny", &["large", "tiny"], 25.0, Some(0.884)),
         ];
-        std::fs::write(path, page(&arms)).unwrap();
+        std::fs::write(path, page(&results)).unwrap();
     }
 }

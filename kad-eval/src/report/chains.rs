@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 
-use super::format::fixed;
+use super::crate::numbers::fixed;
 use super::grid::{Cell, Grid, Line};
 use super::lengths::{ChainLengths, LevelLengths, lengths};
 use super::page::Figure;
 use super::predicted::{Comparison, predicted};
 use super::times::{TimeBar, times};
 use super::{Expected, bench};
-use crate::stats::Interval;
-use crate::summary::{Arm, Level};
+use crate::analysis::stats::Interval;
+use crate::analysis::summary::{DecoderResult, Level};
 
 /// The charts of chains for the task `name`, as far as there is something to draw.
 ///
@@ -18,16 +18,16 @@ use crate::summary::{Arm, Level};
 /// If a chart cannot be drawn.
 pub(super) fn figures(
     name: &str,
-    arms: &[&Arm],
+    results: &[&DecoderResult],
     (baseline, expected): (&str, &Expected),
 ) -> Result<Vec<Figure>> {
     let label = |what: &str| format!("{what} on {name}; the numbers are in the tables below");
     let time = Figure::of(
-        times(&bars(arms, baseline))?,
+        times(&bars(results, baseline))?,
         format!(
             "Time per token by what takes it, prompts included{}. It holds for the machine and the \
              load of this run alone.",
-            if arms.len() > 1 {
+            if results.len() > 1 {
                 "; speed-ups are over the baseline, which stands first"
             } else {
                 ""
@@ -35,7 +35,7 @@ pub(super) fn figures(
         ),
         label("Time per token of each decoder"),
     );
-    let chains: Vec<ChainLengths> = arms.iter().map(|arm| chain(arm)).collect();
+    let chains: Vec<ChainLengths> = results.iter().map(|result| chain(result)).collect();
     let accepted = Figure::of(
         lengths(&chains)?,
         "Accepted tokens per draft, for each level that verifies: the target on the left."
@@ -43,7 +43,7 @@ pub(super) fn figures(
         label("Accepted tokens per draft"),
     );
     let comparisons: Vec<Comparison> =
-        arms.iter().filter_map(|arm| comparison(arm, expected)).collect();
+        results.iter().filter_map(|result| comparison(result, expected)).collect();
     let compared = Figure::of(
         predicted(&comparisons)?,
         "Predicted against measured time per token, for the decoders that the profile knows. The \
@@ -55,43 +55,43 @@ pub(super) fn figures(
 }
 
 /// The baseline first.
-fn bars(arms: &[&Arm], baseline: &str) -> Vec<TimeBar> {
-    let mut arms = arms.to_vec();
-    arms.sort_by_key(|arm| arm.decoder != baseline);
-    arms.into_iter().filter_map(bar).collect()
+fn bars(results: &[&DecoderResult], baseline: &str) -> Vec<TimeBar> {
+    let mut results = results.to_vec();
+    results.sort_by_key(|result| result.decoder != baseline);
+    results.into_iter().filter_map(bar).collect()
 }
 
 /// None where the time in passes was not taken.
-fn bar(arm: &Arm) -> Option<TimeBar> {
-    let time = arm.time.as_ref()?;
-    let members = members(&arm.levels);
+fn bar(result: &DecoderResult) -> Option<TimeBar> {
+    let time = result.time.as_ref()?;
+    let members = members(&result.levels);
     let place = |name: &str| members.iter().position(|m| *m == name).unwrap_or(members.len());
     let mut passes: Vec<(String, f64)> =
         time.passes.iter().map(|(name, seconds)| (name.clone(), *seconds)).collect();
     passes.sort_by_key(|(name, _)| place(name));
-    let interval = interval(arm);
-    Some(TimeBar { decoder: arm.decoder.clone(), total: time.total, interval, passes })
+    let interval = interval(result);
+    Some(TimeBar { decoder: result.decoder.clone(), total: time.total, interval, passes })
 }
 
 /// Of the seconds per token; None without an interval of the speed.
-fn interval(arm: &Arm) -> Option<Interval> {
-    let Interval { low, high } = arm.tokens_per_second_interval;
+fn interval(result: &DecoderResult) -> Option<Interval> {
+    let Interval { low, high } = result.tokens_per_second_interval;
     (low > 0.0).then(|| Interval { low: 1.0 / high, high: 1.0 / low })
 }
 
 /// None for decoders that no profile knows.
-fn comparison(arm: &Arm, expected: &Expected) -> Option<Comparison> {
-    let predicted = expected.decoders.get(&arm.decoder)?;
-    let measured_interval = interval(arm)?;
-    Some(bench::compare(&arm.decoder, predicted, 1.0 / arm.tokens_per_second, measured_interval))
+fn comparison(result: &DecoderResult, expected: &Expected) -> Option<Comparison> {
+    let predicted = expected.decoders.get(&result.decoder)?;
+    let measured_interval = interval(result)?;
+    Some(bench::compare(&result.decoder, predicted, 1.0 / result.tokens_per_second, measured_interval))
 }
 
-fn chain(arm: &Arm) -> ChainLengths {
+fn chain(result: &DecoderResult) -> ChainLengths {
     let level = |level: &Level| LevelLengths {
         title: format!("{} verifies {}", level.name, level.drafter),
         counts: level.counts.drafts.lengths.clone(),
     };
-    ChainLengths { decoder: arm.decoder.clone(), levels: arm.levels.iter().map(level).collect() }
+    ChainLengths { decoder: result.decoder.clone(), levels: result.levels.iter().map(level).collect() }
 }
 
 /// Who is at which level, the target first: those that verify, and the last one's drafter.
@@ -101,7 +101,7 @@ pub(super) fn members(levels: &[Level]) -> Vec<&str> {
 }
 
 /// The table of levels; none if nothing is verified.
-pub(super) fn levels(arms: &[&Arm]) -> Option<Grid> {
+pub(super) fn levels(results: &[&DecoderResult]) -> Option<Grid> {
     let header = [
         Cell::plain("decoder"),
         Cell::plain("level"),
@@ -112,9 +112,9 @@ pub(super) fn levels(arms: &[&Arm]) -> Option<Grid> {
         Cell::with("drafted", "per token of the text"),
         Cell::with("handed on ↓", "per token of the text"),
     ];
-    let row = |arm: &Arm, level: &Level| Line {
+    let row = |result: &DecoderResult, level: &Level| Line {
         cells: vec![
-            Cell::plain(&arm.decoder),
+            Cell::plain(&result.decoder),
             Cell::plain(level.level.to_string()),
             Cell::plain(&level.name),
             Cell::plain(&level.drafter),
@@ -128,30 +128,30 @@ pub(super) fn levels(arms: &[&Arm]) -> Option<Grid> {
         ],
         ..Line::default()
     };
-    let of = |arm: &&Arm| arm.levels.iter().map(|level| row(arm, level)).collect::<Vec<_>>();
-    let rows: Vec<Line> = arms.iter().flat_map(of).collect();
+    let of = |result: &&DecoderResult| result.levels.iter().map(|level| row(result, level)).collect::<Vec<_>>();
+    let rows: Vec<Line> = results.iter().flat_map(of).collect();
     (!rows.is_empty()).then(|| Grid { header: header.into(), rows })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::fixtures;
 
-    fn arms() -> Vec<Arm> {
-        sample::chains().arms
+    fn results() -> Vec<DecoderResult> {
+        sample::chains().results
     }
 
     #[test]
     fn the_baseline_is_the_first_bar_and_bars_are_whole() {
-        let arms = arms();
-        let refs: Vec<&Arm> = arms.iter().collect();
-        let last = arms.last().unwrap();
+        let results = results();
+        let refs: Vec<&DecoderResult> = results.iter().collect();
+        let last = results.last().unwrap();
         let bars = bars(&refs, &last.decoder);
-        assert_eq!((bars.len(), &bars[0].decoder), (arms.len(), &last.decoder));
+        assert_eq!((bars.len(), &bars[0].decoder), (results.len(), &last.decoder));
         for bar in &bars {
-            let arm = arms.iter().find(|arm| arm.decoder == bar.decoder).unwrap();
-            let time = arm.time.as_ref().unwrap();
+            let result = results.iter().find(|result| result.decoder == bar.decoder).unwrap();
+            let time = result.time.as_ref().unwrap();
             let passes: f64 = bar.passes.iter().map(|(_, seconds)| seconds).sum();
             assert!((passes + time.overhead - bar.total).abs() < 1e-12);
             let Interval { low, high } = bar.interval.unwrap();
@@ -161,8 +161,8 @@ mod tests {
 
     #[test]
     fn the_target_passes_come_first_whatever_its_name() {
-        let arms = arms();
-        let chain = arms.iter().find(|arm| arm.levels.len() == 2).unwrap();
+        let results = results();
+        let chain = results.iter().find(|result| result.levels.len() == 2).unwrap();
         let names: Vec<String> = bar(chain).unwrap().passes.into_iter().map(|p| p.0).collect();
         assert_eq!(names, ["target", "middle", "small"]);
         assert_eq!(members(&chain.levels), ["target", "middle", "small"]);
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn what_a_profile_expected_is_set_against_what_was_measured() {
-        let arms = arms();
-        let refs: Vec<&Arm> = arms.iter().collect();
+        let results = results();
+        let refs: Vec<&DecoderResult> = results.iter().collect();
         let ranked = bench::sample::ranked(&["target", "small"], 14.0);
         let expected = Expected::of(&[("two levels".to_owned(), ranked)].into(), &[]);
         assert_eq!(comparison(refs[0], &expected), None, "no profile knows it");
@@ -187,20 +187,20 @@ mod tests {
 
     #[test]
     fn a_run_that_took_no_time_in_passes_has_no_bars() {
-        let mut arms = arms();
-        arms.iter_mut().for_each(|arm| arm.time = None);
-        let refs: Vec<&Arm> = arms.iter().collect();
+        let mut results = results();
+        results.iter_mut().for_each(|result| result.time = None);
+        let refs: Vec<&DecoderResult> = results.iter().collect();
         assert_eq!(bars(&refs, "target"), []);
     }
 
     #[test]
     fn every_level_is_a_row_and_a_panel() {
-        let arms = arms();
-        let refs: Vec<&Arm> = arms.iter().collect();
-        let verifying: usize = arms.iter().map(|arm| arm.levels.len()).sum();
+        let results = results();
+        let refs: Vec<&DecoderResult> = results.iter().collect();
+        let verifying: usize = results.iter().map(|result| result.levels.len()).sum();
         assert_eq!(levels(&refs).unwrap().rows.len(), verifying);
         assert!(levels(&refs[..1]).is_none());
-        let panels: usize = refs.iter().map(|arm| chain(arm).levels.len()).sum();
+        let panels: usize = refs.iter().map(|result| chain(result).levels.len()).sum();
         assert_eq!(panels, verifying);
     }
 }

@@ -6,16 +6,16 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::forest::{Block, Scale, forest};
-use super::format::{NONE, clip, fixed, interval, parameter};
+use super::crate::numbers::{NONE, clip, fixed, interval, parameter};
 use super::grid::{Cell, Grid, Line, tone, with_arrow};
 use super::page::{self, Figure, Term};
 use super::repeat::{self, Repeat};
-use crate::compare::{
+use crate::analysis::compare::{
     Change, Comparison, Leaves, Pair, Repetitions, Run, SameTexts, by_key, leaves,
 };
-use crate::metric::{Metric, Unit, metric, p_value};
-use crate::stats::{CONFIDENCE, Interval};
-use crate::summary::Arm;
+use crate::analysis::metric::{Metric, Unit, metric, p_value};
+use crate::analysis::stats::{CONFIDENCE, Interval};
+use crate::analysis::summary::DecoderResult;
 
 const LONGEST_NAME: usize = 60;
 
@@ -29,7 +29,7 @@ pub(crate) fn comparison(runs: &[Run]) -> Result<String> {
     let comparisons: Vec<Comparison<'_>> =
         others.iter().map(|other| Comparison::of(first, other)).collect();
     let repetitions = Repetitions::of(runs);
-    let arms: Vec<&Arm> = runs.iter().flat_map(|run| &run.summary.arms).collect();
+    let results: Vec<&DecoderResult> = runs.iter().flat_map(|run| &run.summary.results).collect();
     let plans: Vec<Leaves> = runs.iter().map(|run| leaves(&run.plan)).collect();
     let sessions: Vec<Leaves> = runs.iter().map(|run| by_key(&run.sessions)).collect();
     let page = Page {
@@ -42,7 +42,7 @@ pub(crate) fn comparison(runs: &[Run]) -> Result<String> {
             .into_iter()
             .map(|task| task_view(task, &sides, &comparisons))
             .collect::<Result<_>>()?,
-        terms: page::terms(&arms),
+        terms: page::terms(&results),
         confidence: parameter(100.0 * CONFIDENCE),
         sides,
     };
@@ -96,8 +96,8 @@ impl<'r> Side<'r> {
     }
 
     /// The decoder's numbers here.
-    fn arm(&self, task: &str, decoder: &str) -> Option<&'r Arm> {
-        self.run.summary.on(task).into_iter().find(|arm| arm.decoder == decoder)
+    fn result(&self, task: &str, decoder: &str) -> Option<&'r DecoderResult> {
+        self.run.summary.on(task).into_iter().find(|result| result.decoder == decoder)
     }
 }
 
@@ -127,11 +127,11 @@ impl Repeated {
             Cell::with("spread", "% of the median"),
             Cell::plain("same texts"),
         ];
-        let rows = repetitions.arms.iter().map(|arm| {
+        let rows = repetitions.results.iter().map(|result| {
             let speeds =
-                [arm.min, arm.median, arm.max].map(|it| Cell::plain(Unit::Digits.write(it)));
-            let words = [Cell::plain(arm.decoder), Cell::plain(arm.task)].into_iter();
-            let rest = [Cell::plain(Unit::Percent.write(arm.width())), texts(arm.texts)];
+                [result.min, result.median, result.max].map(|it| Cell::plain(Unit::Digits.write(it)));
+            let words = [Cell::plain(result.decoder), Cell::plain(result.task)].into_iter();
+            let rest = [Cell::plain(Unit::Percent.write(result.width())), texts(result.texts)];
             Line { cells: words.chain(speeds).chain(rest).collect(), ..Line::default() }
         });
         Self {
@@ -204,9 +204,9 @@ fn task_view<'r>(
     comparisons: &[Comparison<'_>],
 ) -> Result<TaskView<'r>> {
     let mut decoders: Vec<&str> = Vec::new();
-    for arm in sides.iter().flat_map(|side| side.run.summary.on(task)) {
-        if !decoders.contains(&arm.decoder.as_str()) {
-            decoders.push(&arm.decoder);
+    for result in sides.iter().flat_map(|side| side.run.summary.on(task)) {
+        if !decoders.contains(&result.decoder.as_str()) {
+            decoders.push(&result.decoder);
         }
     }
     // What the table has for each run, then for each comparison.
@@ -267,7 +267,7 @@ fn row(
     let mut cells = vec![Cell::plain(decoder)];
     for metric in shown {
         cells.extend(sides.iter().map(|side| {
-            let found = side.arm(task, decoder).and_then(|arm| metric.of(arm));
+            let found = side.result(task, decoder).and_then(|result| metric.of(result));
             Cell::number(metric.unit, found)
         }));
         match metric.name {
@@ -286,7 +286,7 @@ fn difference(pair: Option<&Pair<'_>>) -> Cell {
     };
     let mut cell = Cell::number(Unit::Points, Some((found.mean, Some(found.interval))));
     cell.small.push(p_value(found.p_adjusted));
-    if [pair.first, pair.second].iter().flatten().any(|arm| arm.items != found.items) {
+    if [pair.first, pair.second].iter().flatten().any(|result| result.items != found.items) {
         cell.small.push(format!("{} items", found.items));
     }
     cell.tone = tone(found.p_adjusted, found.mean);
@@ -306,7 +306,7 @@ fn figure(
     sides: &[Side<'_>],
 ) -> Result<Option<Figure>> {
     let mark = |side: &Side<'_>, decoder: &str| -> Option<(f64, Interval)> {
-        let (value, range) = metric.of(side.arm(task, decoder)?)?;
+        let (value, range) = metric.of(side.result(task, decoder)?)?;
         // Where there is a number and no interval, the mark stands alone.
         let alone = Interval { low: value, high: value };
         Some((value, range.map(|range| if range.low.is_nan() { alone } else { range })?))

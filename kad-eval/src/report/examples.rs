@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::format::{fixed, significant};
-use crate::record::Record;
-use crate::summary::Summary;
+use super::crate::numbers::{fixed, significant};
+use crate::run::record::Record;
+use crate::analysis::summary::Summary;
 
 /// Items at either end, per task.
 const EACH: usize = 2;
@@ -34,10 +34,10 @@ pub(crate) fn picks(summary: &Summary, records: &[Record]) -> Vec<Pick> {
 
 fn of_task(task: &str, summary: &Summary, records: &[Record], each: usize) -> Vec<Pick> {
     let items = items(task, records);
-    let arms = summary.on(task);
-    let graded = arms.iter().any(|arm| !arm.accuracy.is_nan());
-    let compared = arms.iter().any(|arm| arm.difference.is_some());
-    let read = arms.iter().any(|arm| arm.likelihood.is_some());
+    let results = summary.on(task);
+    let graded = results.iter().any(|result| !result.accuracy.is_nan());
+    let compared = results.iter().any(|result| result.difference.is_some());
+    let read = results.iter().any(|result| result.likelihood.is_some());
     let first = items.first().map(|item| reason(item, "the first item", &[]));
     let ends = match (graded, compared, read) {
         (true, true, _) => {
@@ -197,24 +197,24 @@ fn by_end(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Scored, sample};
-    use crate::report::sample as summaries;
-    use crate::summary::{Difference, Likelihood};
+    use crate::run::record::{Scored, sample};
+    use crate::report::fixtures as summaries;
+    use crate::analysis::summary::{Difference, Likelihood};
 
     /// A run of the decoders `base`, “x” and “y” on one task.
     fn summary(graded: bool, compared: bool) -> Summary {
         let mut summary = summaries::summary();
-        summary.arms.truncate(3);
+        summary.results.truncate(3);
         summary.baseline = "base".to_owned();
-        for (arm, name) in summary.arms.iter_mut().zip(["base", "x", "y"]) {
-            (arm.decoder, arm.task) = (name.to_owned(), "toy".to_owned());
-            arm.difference = None;
+        for (result, name) in summary.results.iter_mut().zip(["base", "x", "y"]) {
+            (result.decoder, result.task) = (name.to_owned(), "toy".to_owned());
+            result.difference = None;
             if !graded {
-                arm.accuracy = f64::NAN;
+                result.accuracy = f64::NAN;
             }
         }
         if compared {
-            summary.arms[1].difference = Some(Difference::of(&[(1.0, 0.0)], 1));
+            summary.results[1].difference = Some(Difference::of(&[(1.0, 0.0)], 1));
         }
         summary
     }
@@ -302,7 +302,7 @@ mod tests {
 
         let mut read = summary(false, false);
         let likelihood = Likelihood { tokens: 1, perplexity: 2.0, bits_per_byte: 1.0 };
-        read.arms[0].likelihood = Some(likelihood);
+        read.results[0].likelihood = Some(likelihood);
         for (place, record) in records.iter_mut().enumerate() {
             let log_probs = vec![Some([-3.0, -1.0, -9.0][place / 3])];
             record.scored = Some(Scored { log_probs, tokens: 2, bytes: 5 });

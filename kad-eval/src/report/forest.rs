@@ -5,12 +5,12 @@ use std::ops::Range;
 use anyhow::Result;
 use plotters::style::text_anchor::HPos;
 
-use super::format::shorten;
-use super::frame::{Axis, Frame};
+use crate::numbers::shorten;
+use super::axes::{Axis, Axes};
 use super::labels::{self, SWATCH};
 use super::plot::{self, Area, Chart, Look, TEXT};
 use super::theme::{FAINT, INK};
-use crate::stats::Interval;
+use crate::analysis::stats::Interval;
 
 /// Lines of a block, the gap between blocks, and the room for the axis, in pixels.
 const LINE: i32 = 16;
@@ -48,7 +48,7 @@ pub(super) fn forest(blocks: &[Block], runs: &[&str], scale: Scale<'_>) -> Resul
     plot::svg((legend + 12 + height + BOTTOM) as u32, |area| {
         let x = Axis { range, ticks: 9, title: scale.title, number: scale.number };
         let y = Axis::hidden(f64::from(height)..0.0);
-        let chart = Frame { top: legend + 12, right: RIGHT, bottom: BOTTOM, left, x, y };
+        let chart = Axes { top: legend + 12, right: RIGHT, bottom: BOTTOM, left, x, y };
         let chart = chart.draw(area)?;
         labels::legend(area, runs, &places, |run, (x, y)| {
             Look::new(run).mark(area, (x + SWATCH - 14, y))

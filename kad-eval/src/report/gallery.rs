@@ -10,7 +10,7 @@ use super::page::{self, Figure};
 use super::predicted::{Comparison, predicted};
 use super::times::{TimeBar, times};
 use super::widths::{WidthCurve, widths};
-use crate::stats::Interval;
+use crate::analysis::stats::Interval;
 
 const PAGE: &str = r#"<!DOCTYPE html><html lang="en"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">

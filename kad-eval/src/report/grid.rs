@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::format::{NONE, interval};
-use crate::metric::{METRICS, Metric, Shown, Unit, Value, p_value};
-use crate::side_by_side::Sheet;
-use crate::stats::CONFIDENCE;
-use crate::summary::Arm;
+use super::crate::numbers::{NONE, interval};
+use crate::analysis::metric::{METRICS, Metric, Shown, Unit, Value, p_value};
+use crate::report::table::ModelTable;
+use crate::analysis::stats::CONFIDENCE;
+use crate::analysis::summary::DecoderResult;
 
 /// Distribution after distribution would make a long table unreadable: with more rows they are
 /// folded.
@@ -52,7 +52,7 @@ impl Cell {
     }
 
     /// A number in its unit, with its interval.
-    pub(super) fn number(unit: Unit, value: Option<(f64, Option<crate::stats::Interval>)>) -> Self {
+    pub(super) fn number(unit: Unit, value: Option<(f64, Option<crate::analysis::stats::Interval>)>) -> Self {
         let Some((value, range)) = value else { return Self::none() };
         let small = range.map(|range| interval(range, |end| unit.write(end)));
         Self { text: unit.write(value), small: small.into_iter().collect(), tone: "" }
@@ -71,19 +71,19 @@ pub(super) fn head(metric: &Metric) -> Cell {
     Cell { text: title, small: unit.map(str::to_owned).into_iter().collect(), tone: "" }
 }
 
-/// The metrics that `arms` have and pages show.
-pub(super) fn metrics<'m>(arms: &'m [&Arm]) -> impl Iterator<Item = &'static Metric> + 'm {
-    METRICS.iter().filter(|metric| metric.shown != Shown::Nowhere && metric.is_in(arms))
+/// The metrics that `results` have and pages show.
+pub(super) fn metrics<'m>(results: &'m [&DecoderResult]) -> impl Iterator<Item = &'static Metric> + 'm {
+    METRICS.iter().filter(|metric| metric.shown != Shown::Nowhere && metric.is_in(results))
 }
 
 impl Grid {
-    /// All metrics of `arms`, a row each.
-    pub(super) fn of_arms(arms: &[&Arm], baseline: &str) -> Self {
+    /// All metrics of `results`, a row each.
+    pub(super) fn of_arms(results: &[&DecoderResult], baseline: &str) -> Self {
         let mut models: Vec<&str> =
-            arms.iter().flat_map(|arm| arm.passes_per_token.keys()).map(String::as_str).collect();
+            results.iter().flat_map(|result| result.passes_per_token.keys()).map(String::as_str).collect();
         models.sort_unstable();
         models.dedup();
-        let own = own(arms);
+        let own = own(results);
         let mut header = vec![Cell::with("decoder", "distribution of its tokens")];
         for metric in &own {
             match metric.value {
@@ -94,26 +94,26 @@ impl Grid {
             }
         }
         header.push(Cell::plain("stops"));
-        let row = |arm: &&Arm| row(arm, (&own, &models), baseline, arms.len());
-        Self { header, rows: arms.iter().map(row).collect() }
+        let row = |result: &&DecoderResult| row(result, (&own, &models), baseline, results.len());
+        Self { header, rows: results.iter().map(row).collect() }
     }
 
-    /// Subjects, categories or levels in rows, decoders in columns; none where there is but one.
-    pub(super) fn of_groups(arms: &[&Arm]) -> Option<Self> {
+    /// ProfileTargets, categories or levels in rows, decoders in columns; none where there is but one.
+    pub(super) fn of_groups(results: &[&DecoderResult]) -> Option<Self> {
         let first =
-            arms.iter().max_by_key(|arm| arm.groups.len()).filter(|it| it.groups.len() > 1)?;
-        let graded = arms.iter().any(|arm| !arm.accuracy.is_nan());
+            results.iter().max_by_key(|result| result.groups.len()).filter(|it| it.groups.len() > 1)?;
+        let graded = results.iter().any(|result| !result.accuracy.is_nan());
         let unit = if graded { "correct %" } else { "tokens/s" };
         let header = [Cell::plain("part"), Cell::plain("items")].into_iter();
-        let header = header.chain(arms.iter().map(|arm| Cell::with(&arm.decoder, unit)));
+        let header = header.chain(results.iter().map(|result| Cell::with(&result.decoder, unit)));
         let row = |name: &str, items: u64| {
-            let cell = |arm: &&Arm| match arm.groups.iter().find(|group| group.name == name) {
+            let cell = |result: &&DecoderResult| match result.groups.iter().find(|group| group.name == name) {
                 Some(group) if graded => Cell::plain(Unit::Percent.write(group.accuracy)),
                 Some(group) => Cell::plain(Unit::Digits.write(group.tokens_per_second)),
                 None => Cell::none(),
             };
             let cells = [Cell::plain(name), Cell::plain(items.to_string())].into_iter();
-            Line { cells: cells.chain(arms.iter().map(cell)).collect(), ..Line::default() }
+            Line { cells: cells.chain(results.iter().map(cell)).collect(), ..Line::default() }
         };
         let rows = first.groups.iter().map(|group| row(&group.name, group.items)).collect();
         Some(Self { header: header.collect(), rows })
@@ -121,21 +121,21 @@ impl Grid {
 
     /// Tasks in rows, decoders in columns: the first number of each; none for a single task or
     /// where nothing is graded.
-    pub(super) fn overview(tasks: &[(&str, Vec<&Arm>)], baseline: &str) -> Option<Self> {
-        let accuracy = crate::metric::metric("accuracy")?;
-        let graded: Vec<_> = tasks.iter().filter(|(_, arms)| accuracy.is_in(arms)).collect();
+    pub(super) fn overview(tasks: &[(&str, Vec<&DecoderResult>)], baseline: &str) -> Option<Self> {
+        let accuracy = crate::analysis::metric::metric("accuracy")?;
+        let graded: Vec<_> = tasks.iter().filter(|(_, results)| accuracy.is_in(results)).collect();
         if graded.len() < 2 {
             return None;
         }
         let mut names: Vec<&str> = Vec::new();
-        for arm in graded.iter().flat_map(|(_, arms)| arms) {
-            if !names.contains(&arm.decoder.as_str()) {
-                names.push(&arm.decoder);
+        for result in graded.iter().flat_map(|(_, results)| results) {
+            if !names.contains(&result.decoder.as_str()) {
+                names.push(&result.decoder);
             }
         }
         let row = |name: &&str| {
-            let own = |(_, arms): &&(&str, Vec<&Arm>)| {
-                arms.iter().find(|arm| arm.decoder == *name).and_then(|arm| accuracy.of(arm))
+            let own = |(_, results): &&(&str, Vec<&DecoderResult>)| {
+                results.iter().find(|result| result.decoder == *name).and_then(|result| accuracy.of(result))
             };
             let found: Vec<_> = graded.iter().map(own).collect();
             let all: Option<f64> = found.iter().map(|it| it.map(|(value, _)| value)).sum();
@@ -155,39 +155,39 @@ impl Grid {
     }
 }
 
-fn own(arms: &[&Arm]) -> Vec<&'static Metric> {
-    metrics(arms).filter(|metric| metric.name != "p_adjusted").collect()
+fn own(results: &[&DecoderResult]) -> Vec<&'static Metric> {
+    metrics(results).filter(|metric| metric.name != "p_adjusted").collect()
 }
 
-fn row(arm: &Arm, (metrics, models): (&[&Metric], &[&str]), baseline: &str, rows: usize) -> Line {
-    let is_baseline = arm.decoder == baseline;
+fn row(result: &DecoderResult, (metrics, models): (&[&Metric], &[&str]), baseline: &str, rows: usize) -> Line {
+    let is_baseline = result.decoder == baseline;
     let words: Vec<String> =
-        [Some(arm.distribution.clone()), arm.execution.clone()].into_iter().flatten().collect();
+        [Some(result.distribution.clone()), result.execution.clone()].into_iter().flatten().collect();
     let (small, folded) =
         if rows > DISTRIBUTIONS_IN_THE_OPEN { (Vec::new(), words) } else { (words, Vec::new()) };
-    let mut cells = vec![Cell { text: arm.decoder.clone(), small, tone: "" }];
+    let mut cells = vec![Cell { text: result.decoder.clone(), small, tone: "" }];
     for metric in metrics {
         match metric.value {
             Value::PerModel(values) => {
-                let value = |model: &&str| values(arm).get(*model).map(|value| (*value, None));
+                let value = |model: &&str| values(result).get(*model).map(|value| (*value, None));
                 cells.extend(models.iter().map(|m| Cell::number(metric.unit, value(m))));
             }
-            _ if metric.name == "difference" => cells.push(difference(arm, is_baseline)),
-            _ => cells.push(Cell::number(metric.unit, metric.of(arm))),
+            _ if metric.name == "difference" => cells.push(difference(result, is_baseline)),
+            _ => cells.push(Cell::number(metric.unit, metric.of(result))),
         }
     }
-    let stops = arm.stops.iter().map(|(stop, count)| format!("{stop} {count}")).collect();
+    let stops = result.stops.iter().map(|(stop, count)| format!("{stop} {count}")).collect();
     cells.push(Cell { text: String::new(), small: stops, tone: "" });
     Line { is_baseline, folded, cells }
 }
 
 /// With p, and with the number of items where it is not that of the row.
-fn difference(arm: &Arm, is_baseline: bool) -> Cell {
-    let Some(found) = arm.difference else {
+fn difference(result: &DecoderResult, is_baseline: bool) -> Cell {
+    let Some(found) = result.difference else {
         return if is_baseline { Cell::plain("baseline") } else { Cell::none() };
     };
     let mut cell = Cell::number(Unit::Points, Some((found.mean, Some(found.interval))));
-    if found.items != arm.items {
+    if found.items != result.items {
         cell.small.push(format!("{} items", found.items));
     }
     cell.small.push(p_value(found.p_adjusted));
@@ -204,14 +204,14 @@ pub(super) fn tone(p: f64, difference: f64) -> &'static str {
     }
 }
 
-impl From<&Sheet> for Grid {
-    fn from(sheet: &Sheet) -> Self {
-        let cell = |cell: &crate::side_by_side::Cell| Cell {
+impl From<&ModelTable> for Grid {
+    fn from(sheet: &ModelTable) -> Self {
+        let cell = |cell: &crate::speed::model_comparison::Cell| Cell {
             text: cell.text.clone(),
             small: cell.small.iter().cloned().collect(),
             tone: "",
         };
-        let line = |line: &crate::side_by_side::Line| Line {
+        let line = |line: &crate::speed::model_comparison::Line| Line {
             is_baseline: line.is_baseline,
             cells: line.cells.iter().map(cell).collect(),
             ..Line::default()
@@ -226,8 +226,8 @@ impl From<&Sheet> for Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
-    use crate::summary::Group;
+    use crate::report::fixtures;
+    use crate::analysis::summary::Group;
 
     fn texts(row: &Line) -> Vec<&str> {
         row.cells.iter().map(|cell| cell.text.as_str()).collect()
@@ -257,15 +257,15 @@ mod tests {
             accuracy,
             tokens_per_second: 81.3,
         };
-        summary.arms[0].groups = vec![group("x", 0.5), group("y", 0.25)];
-        summary.arms[1].groups = vec![group("y", 1.0)];
-        let arms: Vec<&Arm> = summary.arms[..2].iter().collect();
-        let grid = Grid::of_groups(&arms).unwrap();
+        summary.results[0].groups = vec![group("x", 0.5), group("y", 0.25)];
+        summary.results[1].groups = vec![group("y", 1.0)];
+        let results: Vec<&DecoderResult> = summary.results[..2].iter().collect();
+        let grid = Grid::of_groups(&results).unwrap();
         assert_eq!(texts(&grid.rows[0]), ["x", "7", "50.0", NONE]);
         assert_eq!(texts(&grid.rows[1]), ["y", "7", "25.0", "100.0"]);
-        assert!(Grid::of_groups(&arms[1..]).is_none());
-        summary.arms[0].accuracy = f64::NAN;
-        let grid = Grid::of_groups(&[&summary.arms[0]]).unwrap();
+        assert!(Grid::of_groups(&results[1..]).is_none());
+        summary.results[0].accuracy = f64::NAN;
+        let grid = Grid::of_groups(&[&summary.results[0]]).unwrap();
         assert_eq!(texts(&grid.rows[0])[2], "81.3", "for speed");
     }
 

@@ -3,16 +3,16 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::format::{NONE, fixed, parameter};
+use super::crate::numbers::{NONE, fixed, parameter};
 use super::grid::Grid;
 use super::page::{self, Figure, Term};
 use super::provenance::{self, LegendView, Piece, SpanView};
 use super::tasks::{self, TaskView};
 use super::{Example, Expected, Report, bench, chains, repeat};
-use crate::record::Record;
-use crate::side_by_side::Sheet;
-use crate::stats::CONFIDENCE;
-use crate::summary::{Arm, Summary};
+use crate::run::record::Record;
+use crate::report::table::ModelTable;
+use crate::analysis::stats::CONFIDENCE;
+use crate::analysis::summary::{DecoderResult, Summary};
 use crate::task::letter;
 
 /// Texts of an example that are shown at once; the others are opened by the reader.
@@ -26,8 +26,8 @@ pub(super) fn html(report: &Report<'_>) -> Result<String> {
     let Report { summary, examples, expected, repeat } = *report;
     let spans = examples.iter().flat_map(|example| &example.records).flat_map(|r| &r.spans);
     let made = spans.map(|span| (span.origin.as_str(), span.level));
-    let arms: Vec<&Arm> = summary.arms.iter().collect();
-    let by_task: Vec<(&str, Vec<&Arm>)> =
+    let results: Vec<&DecoderResult> = summary.results.iter().collect();
+    let by_task: Vec<(&str, Vec<&DecoderResult>)> =
         summary.tasks().into_iter().map(|task| (task, summary.on(task))).collect();
     let page = Page {
         name: &summary.name,
@@ -35,7 +35,7 @@ pub(super) fn html(report: &Report<'_>) -> Result<String> {
         run_id: &summary.run_id,
         baseline: &summary.baseline,
         complete: summary.complete,
-        compared: arms.iter().any(|arm| arm.difference.is_some()),
+        compared: results.iter().any(|result| result.difference.is_some()),
         warnings: summary.remarks().collect(),
         models: summary.side_by_side.as_ref().map(ModelsView::of),
         overview: Grid::overview(&by_task, &summary.baseline),
@@ -43,8 +43,8 @@ pub(super) fn html(report: &Report<'_>) -> Result<String> {
         profiles: profiles(expected)?,
         examples: by_task.iter().filter_map(|(task, _)| examples_of(task, report)).collect(),
         legend: provenance::legend(made),
-        terms: page::terms(&arms),
-        has_levels: arms.iter().any(|arm| !arm.levels.is_empty()),
+        terms: page::terms(&results),
+        has_levels: results.iter().any(|result| !result.levels.is_empty()),
         confidence: parameter(100.0 * CONFIDENCE),
         repeat: repeat.view(),
     };
@@ -89,8 +89,8 @@ struct ModelsView {
 }
 
 impl ModelsView {
-    fn of(rows: &crate::side_by_side::Rows) -> Self {
-        let sheet = Sheet::of(rows);
+    fn of(rows: &crate::speed::model_comparison::Rows) -> Self {
+        let sheet = ModelTable::of(rows);
         Self { grid: Grid::from(&sheet), caption: sheet.caption, notes: sheet.notes }
     }
 }
@@ -170,8 +170,8 @@ fn example_view<'a>(example: &'a Example, summary: &'a Summary) -> ExampleView<'
 }
 
 fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
-    let same = |arm: &&Arm| (&arm.decoder, &arm.task) == (&record.decoder, &record.task);
-    let levels = summary.arms.iter().find(same).map(|arm| arm.levels.as_slice());
+    let same = |result: &&DecoderResult| (&result.decoder, &result.task) == (&record.decoder, &record.task);
+    let levels = summary.results.iter().find(same).map(|result| result.levels.as_slice());
     let read = record.scored.as_ref().filter(|scored| scored.bytes > 0 && scored.tokens > 0);
     let likelihood = read.and_then(|scored| {
         let nats: Option<f64> = scored.log_probs.iter().copied().sum();
@@ -200,12 +200,12 @@ fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Scored, Span};
-    use crate::report::format::{interval, percent, points, significant};
+    use crate::run::record::{Scored, Span};
+    use crate::report::crate::numbers::{interval, percent, points, significant};
     use crate::report::repeat::Repeat;
     use crate::report::{plot, sample};
-    use crate::stats::Interval;
-    use crate::summary::{Difference, Likelihood};
+    use crate::analysis::stats::Interval;
+    use crate::analysis::summary::{Difference, Likelihood};
 
     fn page(summary: &Summary, examples: &[Example]) -> String {
         let (expected, repeat) = (Expected::default(), Repeat::default());
@@ -218,7 +218,7 @@ mod tests {
     fn sample_page() {
         let path = std::env::var_os("KAD_SAMPLE").unwrap();
         let mut summary = sample::summary();
-        summary.arms.extend(sample::chains().arms);
+        summary.results.extend(sample::chains().results);
         let examples = [sample::example(), sample::chain_example()];
         std::fs::write(path, page(&summary, &examples)).unwrap();
     }
@@ -247,7 +247,7 @@ mod tests {
     fn texts_that_were_read_have_their_perplexity() {
         let mut summary = sample::summary();
         let likelihood = Likelihood { tokens: 4711, perplexity: 12.3456, bits_per_byte: 0.98765 };
-        summary.arms[0].likelihood = Some(likelihood);
+        summary.results[0].likelihood = Some(likelihood);
         let graded = sample::example();
         let mut read = sample::example();
         read.records.iter_mut().for_each(|record| record.gold = String::new());
@@ -267,22 +267,22 @@ mod tests {
         let summary = sample::summary();
         let page = page(&summary, &[]);
         let page = &page[page.find("<h2>Task nano&#x2f;test").unwrap()..];
-        for arm in &summary.arms {
-            let start = page.find(&format!("<th scope=\"row\">{}<", arm.decoder)).unwrap();
+        for result in &summary.results {
+            let start = page.find(&format!("<th scope=\"row\">{}<", result.decoder)).unwrap();
             let row = &page[start..][..page[start..].find("</tr>").unwrap()];
             let mut wanted =
-                vec![arm.distribution.clone(), arm.items.to_string(), percent(arm.accuracy)];
-            wanted.push(interval(arm.accuracy_interval, percent));
-            wanted.extend(arm.difference.iter().map(|d| points(d.mean)));
-            wanted.extend(arm.difference.iter().map(|d| interval(d.interval, points)));
-            wanted.push(percent(arm.answered));
+                vec![result.distribution.clone(), result.items.to_string(), percent(result.accuracy)];
+            wanted.push(interval(result.accuracy_interval, percent));
+            wanted.extend(result.difference.iter().map(|d| points(d.mean)));
+            wanted.extend(result.difference.iter().map(|d| interval(d.interval, points)));
+            wanted.push(percent(result.answered));
             wanted.extend(
-                [arm.deferral_mass, arm.deferral_rate].iter().flatten().map(|s| fixed(*s, 3)),
+                [result.deferral_mass, result.deferral_rate].iter().flatten().map(|s| fixed(*s, 3)),
             );
-            wanted.extend(arm.passes_per_token.values().map(|passes| fixed(*passes, 3)));
-            wanted.extend([arm.tokens_per_item, arm.tokens_per_second].map(significant));
-            wanted.extend(arm.stops.iter().map(|(stop, count)| format!("{stop} {count}")));
-            if arm.task == "nano/test" {
+            wanted.extend(result.passes_per_token.values().map(|passes| fixed(*passes, 3)));
+            wanted.extend([result.tokens_per_item, result.tokens_per_second].map(significant));
+            wanted.extend(result.stops.iter().map(|(stop, count)| format!("{stop} {count}")));
+            if result.task == "nano/test" {
                 for number in wanted {
                     assert!(row.contains(&format!(">{number}<")), "{number} is not in {row}");
                 }
@@ -322,11 +322,11 @@ mod tests {
         let mut example = sample::example();
         summary.name = evil.to_owned();
         summary.question = Some(evil.to_owned());
-        summary.arms[3].family = evil.to_owned();
-        summary.arms[3].decoder = evil.to_owned();
-        summary.arms[3].task = evil.to_owned();
-        summary.arms[3].stops.insert(evil.to_owned(), 1);
-        summary.arms[3].passes_per_token.insert(evil.to_owned(), 1.0);
+        summary.results[3].family = evil.to_owned();
+        summary.results[3].decoder = evil.to_owned();
+        summary.results[3].task = evil.to_owned();
+        summary.results[3].stops.insert(evil.to_owned(), 1);
+        summary.results[3].passes_per_token.insert(evil.to_owned(), 1.0);
         example.prompt = Some(evil.to_owned());
         example.why = evil.to_owned();
         summary.warnings.push(evil.to_owned());
@@ -389,7 +389,7 @@ mod tests {
     #[test]
     fn alone_a_decoder_is_compared_with_nothing() {
         let mut summary = sample::summary();
-        summary.arms.truncate(1);
+        summary.results.truncate(1);
         let page = page(&summary, &[]);
         for part in ["difference", "baseline:", "deferral", "per draft", "What can be seen"] {
             assert!(!page.contains(part), "{part} is in {page}");
@@ -430,21 +430,21 @@ mod tests {
 
     #[test]
     fn an_empty_summary_makes_a_page() {
-        let summary = Summary { arms: Vec::new(), question: None, ..sample::summary() };
+        let summary = Summary { results: Vec::new(), question: None, ..sample::summary() };
         assert!(page(&summary, &[]).contains("No item is finished yet."));
     }
 
     #[test]
     fn numbers_that_do_not_exist_are_dashes() {
         let mut summary = sample::summary();
-        for arm in &mut summary.arms {
-            arm.tokens_per_second = f64::INFINITY;
-            arm.deferral_mass = arm.deferral_mass.map(|_| f64::NAN);
-            arm.passes_per_token.values_mut().for_each(|passes| *passes = f64::NAN);
-            arm.accuracy = f64::NAN;
+        for result in &mut summary.results {
+            result.tokens_per_second = f64::INFINITY;
+            result.deferral_mass = result.deferral_mass.map(|_| f64::NAN);
+            result.passes_per_token.values_mut().for_each(|passes| *passes = f64::NAN);
+            result.accuracy = f64::NAN;
             let interval = Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
             let none = Difference::of(&[], 1);
-            arm.difference =
+            result.difference =
                 Some(Difference { mean: f64::NAN, interval, p_adjusted: f64::NAN, ..none });
         }
         let page = page(&summary, &[]);

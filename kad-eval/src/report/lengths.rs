@@ -4,7 +4,7 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::format::{fixed, shorten};
+use super::crate::numbers::{fixed, shorten};
 use super::plot::{self, Area, Point, SMALL, TEXT, WIDTH};
 use super::theme::{COLOURS, FAINT, GRID, INK};
 

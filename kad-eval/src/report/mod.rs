@@ -7,8 +7,7 @@ mod comparison;
 mod examples;
 mod files;
 mod forest;
-mod format;
-mod frame;
+mod axes;
 #[cfg(test)]
 mod gallery;
 mod grid;
@@ -21,7 +20,8 @@ mod predicted;
 mod provenance;
 mod repeat;
 #[cfg(test)]
-pub(crate) mod sample;
+pub(crate) mod fixtures;
+pub(crate) mod table;
 mod tasks;
 mod theme;
 mod times;
@@ -32,15 +32,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::profile::{Profile, Ranked};
-use crate::record::Record;
-use crate::stats::Interval;
-use crate::summary::Summary;
+use crate::speed::profile::{Profile, RankedChain};
+use crate::run::record::Record;
+use crate::analysis::stats::Interval;
+use crate::analysis::summary::Summary;
 
 pub(crate) use bench::{Bench, bench_html};
 pub(crate) use comparison::comparison;
 pub(crate) use files::{page, record_files, write};
-pub(crate) use format::{NONE, fixed, interval, milliseconds, percent, points, significant};
+pub(crate) use crate::numbers::{NONE, fixed, interval, milliseconds, percent, points, significant};
 use html::html;
 use repeat::Repeat;
 pub(crate) use repeat::{jobs, sessions};
@@ -71,9 +71,9 @@ impl Expected {
     }
 
     /// `decoders` by their names, and the profiles they are from.
-    pub(crate) fn of(decoders: &BTreeMap<String, Ranked>, profiles: &[Profile]) -> Self {
+    pub(crate) fn of(decoders: &BTreeMap<String, RankedChain>, profiles: &[Profile]) -> Self {
         let prediction =
-            |(name, ranked): (&String, &Ranked)| (name.clone(), Prediction::of(ranked));
+            |(name, ranked): (&String, &RankedChain)| (name.clone(), Prediction::of(ranked));
         Self {
             decoders: decoders.iter().map(prediction).collect(),
             widths: profiles.iter().map(Widths::of).collect(),
@@ -92,7 +92,7 @@ struct Prediction {
 }
 
 impl Prediction {
-    fn of(ranked: &Ranked) -> Self {
+    fn of(ranked: &RankedChain) -> Self {
         let seconds = |milliseconds: f64| 1e-3 * milliseconds;
         let (low, high) = (seconds(ranked.interval.low), seconds(ranked.interval.high));
         let lemma = seconds(ranked.lemma_milliseconds_per_token);

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::grid;
 use super::theme::colours;
-use crate::metric::Metric;
-use crate::summary::Arm;
+use crate::analysis::metric::Metric;
+use crate::analysis::summary::DecoderResult;
 
 /// A chart with what stands above it, and for those who cannot see it.
 #[derive(Clone, Debug, Serialize)]
@@ -43,14 +43,14 @@ pub(super) struct Term {
     explained: &'static str,
 }
 
-/// Of every metric that pages show of `arms`.
-pub(super) fn terms(arms: &[&Arm]) -> Vec<Term> {
+/// Of every metric that pages show of `results`.
+pub(super) fn terms(results: &[&DecoderResult]) -> Vec<Term> {
     let term = |metric: &'static Metric| {
         let words = [metric.unit.name(), metric.better.words()];
         let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
         Term { title: metric.title, remark: words.join(", "), explained: metric.explained }
     };
-    grid::metrics(arms).map(term).collect()
+    grid::metrics(results).map(term).collect()
 }
 
 /// A line of text as HTML, escaped; what stands between two backticks is code.

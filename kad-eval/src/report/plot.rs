@@ -10,8 +10,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::theme::{COLOURS, PAPER};
-use crate::stats::Interval;
-use crate::summary::{Arm, Summary};
+use crate::analysis::stats::Interval;
+use crate::analysis::summary::{DecoderResult, Summary};
 
 /// Width of every chart in pixels.
 pub(super) const WIDTH: u32 = 960;
@@ -85,9 +85,9 @@ impl Look {
 /// The families of `summary` in order of first appearance; the index gives the look.
 pub(super) fn families(summary: &Summary) -> Vec<&str> {
     let mut families: Vec<&str> = Vec::new();
-    for arm in &summary.arms {
-        if !families.contains(&arm.family.as_str()) {
-            families.push(&arm.family);
+    for result in &summary.results {
+        if !families.contains(&result.family.as_str()) {
+            families.push(&result.family);
         }
     }
     families
@@ -103,14 +103,14 @@ pub(super) fn pale(colour: RGBColor) -> RGBAColor {
     colour.mix(0.6)
 }
 
-/// True if the arm's accuracy can be drawn.
-pub(super) fn drawable(arm: &Arm) -> bool {
-    arm.accuracy.is_finite()
+/// True if the result's accuracy can be drawn.
+pub(super) fn drawable(result: &DecoderResult) -> bool {
+    result.accuracy.is_finite()
 }
 
-/// Both ends of the interval of the arm's accuracy, where it has one.
-pub(super) fn whisker(arm: &Arm) -> Option<[f64; 2]> {
-    let Interval { low, high } = arm.accuracy_interval;
+/// Both ends of the interval of the result's accuracy, where it has one.
+pub(super) fn whisker(result: &DecoderResult) -> Option<[f64; 2]> {
+    let Interval { low, high } = result.accuracy_interval;
     (low.is_finite() && high.is_finite()).then_some([low, high])
 }
 

@@ -4,12 +4,12 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::format::{fixed, milliseconds, parameter, shorten};
-use super::frame::{Axis, Frame};
+use super::crate::numbers::{fixed, milliseconds, parameter, shorten};
+use super::axes::{Axis, Axes};
 use super::labels::{self, PITCH, Patch};
 use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT, WIDTH};
 use super::theme::{FAINT, GREY, INK, PAPER};
-use crate::stats::Interval;
+use crate::analysis::stats::Interval;
 
 /// Of the chart's square, in pixels; the list of decoders is on its right.
 const SIDE: i32 = 480;
@@ -70,7 +70,7 @@ pub(super) fn predicted(comparisons: &[Comparison]) -> Result<Option<String>> {
         let (x, y) = (axis("predicted (ms per token)"), axis("measured (ms per token)"));
         let bottom = height - TOP - SIDE;
         let right = WIDTH as i32 - LEFT - SIDE;
-        let chart = Frame { top: TOP, right, bottom, left: LEFT, x, y }.draw(area)?;
+        let chart = Axes { top: TOP, right, bottom, left: LEFT, x, y }.draw(area)?;
         draw_band(area, &chart, range)?;
         let place = |seconds: (f64, f64)| chart.backend_coord(&(1e3 * seconds.0, 1e3 * seconds.1));
         let mark = |(index, &comparison)| Mark { index, comparison, place: &place };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::files::json;
-use super::format::{NONE, significant};
+use super::crate::numbers::{NONE, significant};
 use super::grid::{Cell, Grid, Line};
 
 /// What the folder of a run says about how it came about.

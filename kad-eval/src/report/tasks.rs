@@ -6,13 +6,13 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::bars::bars;
-use super::format::parameter;
+use super::crate::numbers::parameter;
 use super::grid::Grid;
 use super::page::Figure;
 use super::tradeoff::{Effort, MASS, tradeoff};
 use super::{Expected, chains, plot};
-use crate::stats::CONFIDENCE;
-use crate::summary::{Arm, Summary, explained};
+use crate::analysis::stats::CONFIDENCE;
+use crate::analysis::summary::{DecoderResult, Summary, explained};
 
 /// Charts with some rows per decoder are folded where there are more.
 const ROWS_IN_THE_OPEN: usize = 12;
@@ -22,10 +22,10 @@ const ROWS_IN_THE_OPEN: usize = 12;
 pub(super) struct TaskView<'a> {
     name: &'a str,
     figures: Vec<Figure>,
-    arms: Grid,
+    results: Grid,
     /// What the numbers above are.
     notes: Vec<String>,
-    /// Subjects, categories or levels.
+    /// ProfileTargets, categories or levels.
     groups: Option<Grid>,
     /// Of all decoders that verify drafts.
     levels: Option<Grid>,
@@ -42,18 +42,18 @@ pub(super) fn views<'a>(
 ) -> Result<Vec<TaskView<'a>>> {
     let families = plot::families(summary);
     let view = |name: &'a str| {
-        let arms = summary.on(name);
-        let mut figures = figures(name, &arms, (&families, &summary.baseline), largest)?;
-        let of_chains = chains::figures(name, &arms, (&summary.baseline, expected))?;
-        let is_long = arms.len() > ROWS_IN_THE_OPEN;
+        let results = summary.on(name);
+        let mut figures = figures(name, &results, (&families, &summary.baseline), largest)?;
+        let of_chains = chains::figures(name, &results, (&summary.baseline, expected))?;
+        let is_long = results.len() > ROWS_IN_THE_OPEN;
         figures.extend(of_chains.into_iter().map(|it| if is_long { it.folded() } else { it }));
         Ok(TaskView {
             name,
             figures,
-            arms: Grid::of_arms(&arms, &summary.baseline),
-            notes: explained(&arms).into_iter().chain(summary.at_a_time()).collect(),
-            groups: Grid::of_groups(&arms),
-            levels: chains::levels(&arms),
+            results: Grid::of_arms(&results, &summary.baseline),
+            notes: explained(&results).into_iter().chain(summary.at_a_time()).collect(),
+            groups: Grid::of_groups(&results),
+            levels: chains::levels(&results),
         })
     };
     summary.tasks().into_iter().map(view).collect()
@@ -62,14 +62,14 @@ pub(super) fn views<'a>(
 /// The charts of accuracy, as far as there is something to draw.
 fn figures(
     name: &str,
-    arms: &[&Arm],
+    results: &[&DecoderResult],
     (families, baseline): (&[&str], &str),
     largest: &[&str],
 ) -> Result<Vec<Figure>> {
     let confidence = parameter(100.0 * CONFIDENCE);
     let label = |what: &str| format!("{what} on {name}; the numbers are in the table below");
     let accuracy = Figure::of(
-        bars(arms, families, baseline)?,
+        bars(results, families, baseline)?,
         format!(
             "Accuracy of each decoder with its {confidence} % interval; sweeps are grouped by their \
              family."
@@ -77,7 +77,7 @@ fn figures(
         label("Accuracy of each decoder"),
     );
     let mass = Figure::of(
-        tradeoff(arms, families, MASS)?,
+        tradeoff(results, families, MASS)?,
         format!(
             "Accuracy against deferral mass. Each line is a sweep, each mark one of its members \
              with its parameter and {confidence} % interval; decoders without a deferral rule are \
@@ -93,7 +93,7 @@ fn figures(
     };
     let title = format!("passes of {whose} per token");
     let passes = Figure::of(
-        against_passes(arms, families, (&title, largest))?,
+        against_passes(results, families, (&title, largest))?,
         format!(
             "Accuracy against {title}, with the prompt's pass counted as one. {models}. Left and \
              above is better; passes of the other models are in the table."
@@ -105,35 +105,35 @@ fn figures(
 
 /// None where all decoders need the same number of passes.
 fn against_passes(
-    arms: &[&Arm],
+    results: &[&DecoderResult],
     families: &[&str],
     (title, largest): (&str, &[&str]),
 ) -> Result<Option<String>> {
-    let passes = |arm: &Arm| {
-        let own = largest.iter().filter_map(|model| arm.passes_per_token.get(*model));
+    let passes = |result: &DecoderResult| {
+        let own = largest.iter().filter_map(|model| result.passes_per_token.get(*model));
         Some(own.sum::<f64>())
     };
-    let hundredths = |arm: &&Arm| passes(arm).map(|passes| (100.0 * passes).round() as i64);
+    let hundredths = |result: &&DecoderResult| passes(result).map(|passes| (100.0 * passes).round() as i64);
     // Those that do without it are beside the question.
     let different: BTreeSet<i64> =
-        arms.iter().filter_map(hundredths).filter(|passes| *passes > 0).collect();
+        results.iter().filter_map(hundredths).filter(|passes| *passes > 0).collect();
     if largest.is_empty() || different.len() < 2 {
         return Ok(None);
     }
-    tradeoff(arms, families, Effort { title, of: &passes })
+    tradeoff(results, families, Effort { title, of: &passes })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::fixtures;
 
     #[test]
     fn passes_are_drawn_where_decoders_need_more_or_fewer_of_them() {
         let chart = |summary: &Summary, largest: &[&str]| {
-            let arms: Vec<&Arm> = summary.arms.iter().collect();
+            let results: Vec<&DecoderResult> = summary.results.iter().collect();
             let families = plot::families(summary);
-            against_passes(&arms, &families, ("passes", largest)).unwrap()
+            against_passes(&results, &families, ("passes", largest)).unwrap()
         };
         let chains = sample::chains();
         assert!(chart(&chains, &["target"]).unwrap().contains("three levels"));
@@ -152,10 +152,10 @@ mod tests {
             all.iter().filter(|figure| figure["folded"] == true).count()
         };
         assert_eq!(folded(&summary), 0);
-        let chain = summary.arms[2].clone();
+        let chain = summary.results[2].clone();
         summary
-            .arms
-            .extend((0..10).map(|place| Arm { decoder: format!("{place}"), ..chain.clone() }));
+            .results
+            .extend((0..10).map(|place| DecoderResult { decoder: format!("{place}"), ..chain.clone() }));
         assert_eq!(folded(&summary), 2, "times and lengths");
     }
 }

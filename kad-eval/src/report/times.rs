@@ -4,12 +4,12 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::format::{interval, milliseconds, parameter, shorten};
-use super::frame::{Axis, Frame};
+use super::crate::numbers::{interval, milliseconds, parameter, shorten};
+use super::axes::{Axis, Axes};
 use super::labels;
 use super::plot::{self, Area, Chart, Point, SMALL, TEXT, WIDTH};
 use super::theme::{COLOURS, GREY, INK};
-use crate::stats::Interval;
+use crate::analysis::stats::Interval;
 
 /// Room above the bars for the heading of the numbers; below them for the axis, in pixels.
 const HEADING: i32 = 28;
@@ -101,7 +101,7 @@ pub(super) fn times(bars: &[TimeBar]) -> Result<Option<String>> {
             number: &|ms| parameter((1e4 * ms).round() / 1e4),
         };
         let y = Axis::hidden(f64::from(height)..0.0);
-        let chart = Frame { top, right: NUMBERS, bottom: BOTTOM, left: LEFT, x, y }.draw(area)?;
+        let chart = Axes { top, right: NUMBERS, bottom: BOTTOM, left: LEFT, x, y }.draw(area)?;
         labels::legend(area, &names, &places, |part, (x, y)| {
             let corners = [(x + 16, y - 7), (x + SWATCH_END, y + 7)];
             Ok(area.draw(&Rectangle::new(corners, fill(part, models.len())))?)

@@ -4,12 +4,12 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::format::{clip, parameter, percent};
-use super::frame::{Axis, Frame};
+use super::crate::numbers::{clip, parameter, percent};
+use super::axes::{Axis, Axes};
 use super::labels::{self, Patch, SWATCH};
 use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT};
 use super::theme::INK;
-use crate::summary::Arm;
+use crate::analysis::summary::DecoderResult;
 
 const HEIGHT: u32 = 470;
 const LONGEST_LABEL: usize = 24;
@@ -18,53 +18,53 @@ const LONGEST_LABEL: usize = 24;
 #[derive(Clone, Copy)]
 pub(super) struct Effort<'a> {
     pub(super) title: &'a str,
-    /// None for arms that are drawn as lines across the chart.
-    pub(super) of: &'a dyn Fn(&Arm) -> Option<f64>,
+    /// None for results that are drawn as lines across the chart.
+    pub(super) of: &'a dyn Fn(&DecoderResult) -> Option<f64>,
 }
 
 /// The probability that the base model's draw is handed over.
 pub(super) const MASS: Effort<'static> = Effort {
     title: "deferral mass (mean probability per token that the aligned model draws)",
-    of: &|arm| arm.deferral_mass,
+    of: &|result| result.deferral_mass,
 };
 
-/// What is drawn: curves of arms with an effort, lines for those without.
+/// What is drawn: curves of results with an effort, lines for those without.
 struct Content<'a> {
     curves: Vec<Curve<'a>>,
-    references: Vec<(Look, &'a Arm)>,
+    references: Vec<(Look, &'a DecoderResult)>,
 }
 
 /// A family.
 struct Curve<'a> {
     family: &'a str,
     look: Look,
-    /// Effort and arm, in order of effort.
-    points: Vec<(f64, &'a Arm)>,
+    /// Effort and result, in order of effort.
+    points: Vec<(f64, &'a DecoderResult)>,
 }
 
-/// The chart for `arms`, all of one task; `families` decide the looks. `None` if no arm has such an
+/// The chart for `results`, all of one task; `families` decide the looks. `None` if no result has such an
 /// effort.
 pub(super) fn tradeoff(
-    arms: &[&Arm],
+    results: &[&DecoderResult],
     families: &[&str],
     effort: Effort<'_>,
 ) -> Result<Option<String>> {
-    let content = content(arms, families, effort);
+    let content = content(results, families, effort);
     if content.curves.is_empty() {
         return Ok(None);
     }
     let points = || content.curves.iter().flat_map(|curve| &curve.points);
-    let single = content.references.iter().map(|(_, arm)| arm.accuracy);
+    let single = content.references.iter().map(|(_, result)| result.accuracy);
     let x_end = end(points().map(|(effort, _)| *effort).fold(0.0, f64::max));
-    let shares = points().flat_map(|(_, arm)| [arm.accuracy, arm.accuracy_interval.high]);
+    let shares = points().flat_map(|(_, result)| [result.accuracy, result.accuracy_interval.high]);
     let y_end = plot::axis_end(shares.chain(single));
     let names: Vec<&str> = content.curves.iter().map(|curve| curve.family).collect();
     let (places, legend) = labels::legend_places(&names);
-    let widths = content.references.iter().map(|(_, arm)| plot::width(&reference_label(arm)));
+    let widths = content.references.iter().map(|(_, result)| plot::width(&reference_label(result)));
     let right = widths.max().map_or(24, |width| width + 28);
     plot::svg(HEIGHT + legend as u32, |area| {
         let (x, y) = axes(x_end, y_end, effort.title);
-        let frame = Frame { top: legend + 12, right, bottom: 56, left: 64, x, y };
+        let frame = Axes { top: legend + 12, right, bottom: 56, left: 64, x, y };
         let chart = frame.draw(area)?;
         labels::legend(area, &names, &places, |index, (x, y)| {
             let look = content.curves[index].look;
@@ -85,21 +85,21 @@ fn end(most: f64) -> f64 {
     (1.02 * most * 10.0).ceil().max(1.0) / 10.0
 }
 
-fn content<'a>(arms: &[&'a Arm], families: &[&'a str], effort: Effort<'_>) -> Content<'a> {
-    let effort = |arm: &Arm| (effort.of)(arm).filter(|effort| effort.is_finite());
-    let arms: Vec<&Arm> = arms.iter().copied().filter(|arm| plot::drawable(arm)).collect();
+fn content<'a>(results: &[&'a DecoderResult], families: &[&'a str], effort: Effort<'_>) -> Content<'a> {
+    let effort = |result: &DecoderResult| (effort.of)(result).filter(|effort| effort.is_finite());
+    let results: Vec<&DecoderResult> = results.iter().copied().filter(|result| plot::drawable(result)).collect();
     let curves = families.iter().filter_map(|family| {
-        let own = arms.iter().filter(|arm| arm.family == *family);
-        let mut points: Vec<(f64, &Arm)> =
-            own.filter_map(|arm| Some((effort(arm)?, *arm))).collect();
+        let own = results.iter().filter(|result| result.family == *family);
+        let mut points: Vec<(f64, &DecoderResult)> =
+            own.filter_map(|result| Some((effort(result)?, *result))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         let look = plot::look(families, family);
         (!points.is_empty()).then_some(Curve { family, look, points })
     });
-    let single = arms.iter().filter(|arm| effort(arm).is_none());
+    let single = results.iter().filter(|result| effort(result).is_none());
     Content {
         curves: curves.collect(),
-        references: single.map(|arm| (plot::look(families, &arm.family), *arm)).collect(),
+        references: single.map(|result| (plot::look(families, &result.family), *result)).collect(),
     }
 }
 
@@ -119,43 +119,43 @@ fn axes(x_end: f64, y_end: f64, title: &str) -> (Axis<'_>, Axis<'_>) {
     (effort, accuracy)
 }
 
-fn reference_label(arm: &Arm) -> String {
-    format!("{} {}", clip(&arm.decoder, LONGEST_LABEL), percent(arm.accuracy))
+fn reference_label(result: &DecoderResult) -> String {
+    format!("{} {}", clip(&result.decoder, LONGEST_LABEL), percent(result.accuracy))
 }
 
 /// Dashed lines across the chart, each labelled at its right end.
 fn draw_references(
     area: &Area<'_>,
     chart: &Chart<'_, '_>,
-    references: &[(Look, &Arm)],
+    references: &[(Look, &DecoderResult)],
     x_end: f64,
 ) -> Result<()> {
     let (_, bottom) = chart.backend_coord(&(0.0, 0.0));
-    let mut lines: Vec<(i32, &(Look, &Arm))> = references
+    let mut lines: Vec<(i32, &(Look, &DecoderResult))> = references
         .iter()
         .map(|reference| (chart.backend_coord(&(0.0, reference.1.accuracy)).1, reference))
         .collect();
     lines.sort_by_key(|(y, _)| *y);
     let wanted: Vec<i32> = lines.iter().map(|(y, _)| *y).collect();
-    for ((y, (look, arm)), label_y) in lines.iter().zip(labels::spread(&wanted, bottom)) {
+    for ((y, (look, result)), label_y) in lines.iter().zip(labels::spread(&wanted, bottom)) {
         let [left, right] = [0.0, x_end].map(|mass| (chart.backend_coord(&(mass, 0.0)).0, *y));
         plot::dashed(area, [left, right], look.colour.stroke_width(2))?;
         let label = (right.0 + 18, label_y);
         let leader = [(right.0 + 2, *y), (right.0 + 14, label_y)];
         plot::line(area, &leader, look.colour.stroke_width(1))?;
-        plot::write(area, &reference_label(arm), label, (TEXT, INK, HPos::Left))?;
+        plot::write(area, &reference_label(result), label, (TEXT, INK, HPos::Left))?;
     }
     Ok(())
 }
 
-/// A line through the arms of one family, with error bars and marks.
+/// A line through the results of one family, with error bars and marks.
 fn draw_curve(area: &Area<'_>, chart: &Chart<'_, '_>, curve: &Curve<'_>) -> Result<()> {
     let Curve { look, points, .. } = curve;
     let at = |mass: f64, accuracy: f64| chart.backend_coord(&(mass, accuracy));
-    let places: Vec<Point> = points.iter().map(|(mass, arm)| at(*mass, arm.accuracy)).collect();
+    let places: Vec<Point> = points.iter().map(|(mass, result)| at(*mass, result.accuracy)).collect();
     plot::line(area, &places, look.colour.stroke_width(2))?;
-    for ((mass, arm), place) in points.iter().zip(places) {
-        if let Some(ends) = plot::whisker(arm) {
+    for ((mass, result), place) in points.iter().zip(places) {
+        if let Some(ends) = plot::whisker(result) {
             let bar = plot::pale(look.colour).stroke_width(1);
             plot::error_bar(area, ends.map(|share| at(*mass, share)), bar)?;
         }
@@ -164,19 +164,19 @@ fn draw_curve(area: &Area<'_>, chart: &Chart<'_, '_>, curve: &Curve<'_>) -> Resu
     Ok(())
 }
 
-/// Writes each arm's parameter beside its mark. What would cover a mark or another parameter is
+/// Writes each result's parameter beside its mark. What would cover a mark or another parameter is
 /// left out: the table has it.
 fn draw_parameters(area: &Area<'_>, chart: &Chart<'_, '_>, content: &Content<'_>) -> Result<()> {
     let points = || {
         content.curves.iter().flat_map(|Curve { look, points, .. }| {
             points
                 .iter()
-                .map(|(mass, arm)| (chart.backend_coord(&(*mass, arm.accuracy)), *look, *arm))
+                .map(|(mass, result)| (chart.backend_coord(&(*mass, result.accuracy)), *look, *result))
         })
     };
     let mut taken: Vec<Patch> = points().map(|(mark, ..)| Patch::around(mark, 6, 6)).collect();
-    for (mark, look, arm) in points() {
-        let Some(text) = arm.parameter.map(parameter) else {
+    for (mark, look, result) in points() {
+        let Some(text) = result.parameter.map(parameter) else {
             continue;
         };
         if let Some(place) = labels::beside(mark, &text, &taken) {
@@ -190,19 +190,19 @@ fn draw_parameters(area: &Area<'_>, chart: &Chart<'_, '_>, content: &Content<'_>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::fixtures;
 
     #[test]
     fn curves_and_references_share_out_the_families() {
         let summary = sample::summary();
-        let arms: Vec<&Arm> = summary.arms.iter().filter(|a| a.task == "nano/test").collect();
+        let results: Vec<&DecoderResult> = summary.results.iter().filter(|a| a.task == "nano/test").collect();
         let families = plot::families(&summary);
-        let content = content(&arms, &families, MASS);
+        let content = content(&results, &families, MASS);
         assert_eq!(content.curves.len() + content.references.len(), families.len());
         for Curve { points, .. } in &content.curves {
             assert!(points.windows(2).all(|pair| pair[0].0 <= pair[1].0), "in order of mass");
         }
-        let chart = tradeoff(&arms, &families, MASS).unwrap().unwrap();
+        let chart = tradeoff(&results, &families, MASS).unwrap().unwrap();
         for family in families {
             assert!(chart.contains(family), "{family}");
         }
@@ -211,11 +211,11 @@ mod tests {
     #[test]
     fn no_mass_is_no_chart() {
         let mut summary = sample::summary();
-        summary.arms.iter_mut().for_each(|arm| arm.deferral_mass = None);
-        let arms: Vec<&Arm> = summary.arms.iter().collect();
-        assert_eq!(tradeoff(&arms, &plot::families(&summary), MASS).unwrap(), None);
-        summary.arms.iter_mut().for_each(|arm| arm.deferral_mass = Some(f64::NAN));
-        let arms: Vec<&Arm> = summary.arms.iter().collect();
-        assert_eq!(tradeoff(&arms, &plot::families(&summary), MASS).unwrap(), None);
+        summary.results.iter_mut().for_each(|result| result.deferral_mass = None);
+        let results: Vec<&DecoderResult> = summary.results.iter().collect();
+        assert_eq!(tradeoff(&results, &plot::families(&summary), MASS).unwrap(), None);
+        summary.results.iter_mut().for_each(|result| result.deferral_mass = Some(f64::NAN));
+        let results: Vec<&DecoderResult> = summary.results.iter().collect();
+        assert_eq!(tradeoff(&results, &plot::families(&summary), MASS).unwrap(), None);
     }
 }

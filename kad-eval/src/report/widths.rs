@@ -7,12 +7,12 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use serde::{Deserialize, Serialize};
 
-use super::format::{fixed, milliseconds, shorten};
-use super::frame::{Axis, Frame};
+use super::crate::numbers::{fixed, milliseconds, shorten};
+use super::axes::{Axis, Axes};
 use super::labels;
 use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT, WIDTH};
 use super::theme::{FAINT, GRID, INK};
-use crate::profile::{Cost, Profile};
+use crate::speed::profile::{Cost, Profile};
 
 const HEIGHT: i32 = 440;
 const TOP: i32 = 36;
@@ -116,7 +116,7 @@ pub(super) fn widths(curves: &[WidthCurve]) -> Result<Option<String>> {
             title: "time of a pass, T(width) / T(1)",
             number: &|ratio| ((ratio * 100.0).round() / 100.0).to_string(),
         };
-        let chart = Frame { top: TOP, right, bottom: BOTTOM, left: LEFT, x, y }.draw(area)?;
+        let chart = Axes { top: TOP, right, bottom: BOTTOM, left: LEFT, x, y }.draw(area)?;
         let mut measured: Vec<f64> = points().map(|point| point.width).collect();
         measured.sort_by(f64::total_cmp);
         measured.dedup();

@@ -8,7 +8,7 @@ mod catalogue;
 mod choice;
 mod extract;
 mod files;
-mod form;
+mod prompt_format;
 mod gsm8k;
 mod humaneval;
 mod jsonl;
@@ -35,7 +35,7 @@ use crate::failure::WrongRequest;
 pub(crate) use catalogue::{CATALOGUE, Entry, Published};
 pub(crate) use extract::{Extractor, letter};
 pub(crate) use files::{Found, found};
-pub(crate) use form::{Conversation, Form, Frame};
+pub(crate) use prompt_format::{Conversation, Form, Frame};
 pub(crate) use mmlu::SUBJECTS;
 pub(crate) use turns::{MT_BENCH_CATEGORIES, SPEC_BENCH_PARTS};
 
@@ -158,7 +158,7 @@ impl Task {
             item.options.iter().for_each(|option| part(&format!("{option:?}")));
             part(&format!("{:?}", item.opening));
         }
-        crate::hex(&hasher.finalize()[..8])
+        crate::numbers::hex(&hasher.finalize()[..8])
     }
 }
 

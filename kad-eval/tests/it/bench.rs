@@ -42,7 +42,7 @@ fn compared(temperature: &str) -> Vec<Value> {
     let little = ["--prompts", "3", "--tokens", "24", "--reps", "2", "--json"];
     let found = kad(&[&["bench", &file, "--decoders", "by chance,by place"], &little[..]].concat());
     let found: Value = serde_json::from_str(&found.succeeds()).unwrap();
-    found["decoders"].as_array().unwrap().iter().map(|arm| arm["same_text"].clone()).collect()
+    found["decoders"].as_array().unwrap().iter().map(|result| result["same_text"].clone()).collect()
 }
 
 /// Greedy texts are plain decoding's whatever verifies; sampled ones by shared uniforms only, and

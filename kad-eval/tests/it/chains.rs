@@ -269,20 +269,20 @@ fn records_and_summary_of_chains_add_up() {
         assert!(busy > 0.0 && busy <= record["seconds"].as_f64().unwrap(), "{record}");
     }
     let summary: Value = serde_json::from_str(&read("summary.json")).unwrap();
-    for arm in summary["arms"].as_array().unwrap() {
-        let own: Vec<&Value> = records.iter().filter(|r| r["decoder"] == arm["decoder"]).collect();
-        let time = &arm["time"];
+    for result in summary["results"].as_array().unwrap() {
+        let own: Vec<&Value> = records.iter().filter(|r| r["decoder"] == result["decoder"]).collect();
+        let time = &result["time"];
         let parts: f64 =
             time["passes"].as_object().unwrap().values().map(|s| s.as_f64().unwrap()).sum();
         let total = time["total"].as_f64().unwrap();
         assert!((parts + time["overhead"].as_f64().unwrap() - total).abs() < 1e-9 * total);
-        for (index, level) in arm["levels"].as_array().unwrap().iter().enumerate() {
+        for (index, level) in result["levels"].as_array().unwrap().iter().enumerate() {
             let sum = |key: &str| -> u64 {
                 own.iter().map(|record| record["levels"][index][key].as_u64().unwrap()).sum()
             };
             let rate = sum("accepted") as f64 / sum("drafted") as f64;
             assert!((level["acceptance_rate"].as_f64().unwrap() - rate).abs() < 1e-12);
-            let waste = sum("emitted") as f64 / arm["new_tokens"].as_f64().unwrap();
+            let waste = sum("emitted") as f64 / result["new_tokens"].as_f64().unwrap();
             assert!((level["waste"].as_f64().unwrap() - waste).abs() < 1e-12);
         }
     }
@@ -324,8 +324,8 @@ fn a_lenient_chain_is_called_approximate_everywhere() {
     assert!(table.contains(&format!("two: {words}")), "{table}");
     let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
-    let arms = summary["arms"].as_array().unwrap();
-    let distribution = |name: &str| arms.iter().find(|arm| arm["decoder"] == name).unwrap();
+    let results = summary["results"].as_array().unwrap();
+    let distribution = |name: &str| results.iter().find(|result| result["decoder"] == name).unwrap();
     assert_eq!(
         (&distribution("two")["distribution"], &distribution("two")["exact"]),
         (&words.into(), &false.into())
@@ -390,8 +390,8 @@ fn tasks_without_right_answers_are_not_graded() {
     assert!(!table.contains("correct %") && !table.contains("answered"), "{table}");
     let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
-    for arm in summary["arms"].as_array().unwrap() {
-        assert_eq!((&arm["accuracy"], &arm["difference"]), (&Value::Null, &Value::Null));
-        assert!(arm["tokens_per_second"].as_f64().unwrap() > 0.0);
+    for result in summary["results"].as_array().unwrap() {
+        assert_eq!((&result["accuracy"], &result["difference"]), (&Value::Null, &Value::Null));
+        assert!(result["tokens_per_second"].as_f64().unwrap() > 0.0);
     }
 }

@@ -160,13 +160,13 @@ fn repetitions_of_one_plan_show_their_spread() {
     let table = report(&[]).succeeds();
     assert!(table.contains("3 repetitions of one plan: their 18 texts are the same"), "{table}");
     let json: Value = serde_json::from_str(&report(&["--json"]).succeeds()).unwrap();
-    for arm in json["repetitions"]["arms"].as_array().unwrap() {
-        let number = |key: &str| arm[key].as_f64().unwrap();
+    for result in json["repetitions"]["results"].as_array().unwrap() {
+        let number = |key: &str| result[key].as_f64().unwrap();
         let speed = |folder: &String| {
             let text = fs::read_to_string(format!("{folder}/summary.json")).unwrap();
             let summary: Value = serde_json::from_str(&text).unwrap();
-            let arms = summary["arms"].as_array().unwrap().clone();
-            let own = arms.into_iter().find(|it| it["decoder"] == arm["decoder"]).unwrap();
+            let results = summary["results"].as_array().unwrap().clone();
+            let own = results.into_iter().find(|it| it["decoder"] == result["decoder"]).unwrap();
             own["tokens_per_second"].as_f64().unwrap()
         };
         let mut speeds: Vec<f64> = folders.iter().map(speed).collect();
@@ -196,7 +196,7 @@ fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
     };
     change("summary.json", &|summary| {
         summary.as_object_mut().unwrap().remove("jobs");
-        summary["arms"][2]["stops"] = json!({ "eos": 2, "prompt_too_long": 4 });
+        summary["results"][2]["stops"] = json!({ "eos": 2, "prompt_too_long": 4 });
     });
     change("provenance.json", &|sessions| {
         let mut again = sessions[0].clone();
@@ -344,7 +344,7 @@ fn what_an_older_summary_did_not_keep_is_a_dash() {
     let folder = lab.results();
     let path = folder.join("summary.json");
     let mut summary: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    let old = summary["arms"][1]["difference"].as_object_mut().unwrap();
+    let old = summary["results"][1]["difference"].as_object_mut().unwrap();
     old.retain(|key, _| ["items", "mean", "interval", "p_value"].contains(&&**key));
     fs::write(&path, summary.to_string()).unwrap();
     let markdown = kad(&["report", folder.to_str().unwrap(), "--markdown"]).succeeds();

@@ -16,7 +16,7 @@ fn dry(lab: &Lab, extra: &[&str]) -> Value {
 }
 
 fn sum(value: &Value, key: &str) -> f64 {
-    value["arms"].as_array().unwrap().iter().map(|arm| arm[key].as_f64().unwrap()).sum()
+    value["decoders"].as_array().unwrap().iter().map(|decoder| decoder[key].as_f64().unwrap()).sum()
 }
 
 #[test]
@@ -75,15 +75,15 @@ fn items_that_are_done_are_the_measure() {
     let records: Vec<Value> = records.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     for (extra, done, items) in [(&[][..], 3, 6), (&["--shard", "2/2"], 0, 3)] {
         let found = dry(&lab, extra);
-        for arm in found["arms"].as_array().unwrap() {
-            assert_eq!((&arm["done"], &arm["items"]), (&done.into(), &items.into()), "{arm}");
-            assert_eq!(arm["basis"], "items");
-            let own = records.iter().filter(|record| record["decoder"] == arm["decoder"]);
+        for decoder in found["decoders"].as_array().unwrap() {
+            assert_eq!((&decoder["done"], &decoder["items"]), (&done.into(), &items.into()), "{decoder}");
+            assert_eq!(decoder["basis"], "items");
+            let own = records.iter().filter(|record| record["decoder"] == decoder["decoder"]);
             let took: Vec<f64> = own.map(|record| record["seconds"].as_f64().unwrap()).collect();
             let mean = took.iter().sum::<f64>() / took.len() as f64;
-            assert!((arm["seconds_per_item"].as_f64().unwrap() - mean).abs() < 1e-9 * mean);
+            assert!((decoder["seconds_per_item"].as_f64().unwrap() - mean).abs() < 1e-9 * mean);
             let left = f64::from(items - done) * mean;
-            assert!((arm["seconds_left"].as_f64().unwrap() - left).abs() < 1e-9 * left);
+            assert!((decoder["seconds_left"].as_f64().unwrap() - left).abs() < 1e-9 * left);
         }
     }
     let finished = dry(&lab, &["--shard", "1/2"]);
@@ -107,7 +107,7 @@ fn estimated_times_are_of_the_right_size() {
         .filter(|record| record["decoder"] == "aligned alone")
         .map(|record| record["seconds"].as_f64().unwrap())
         .sum();
-    let said = estimated["arms"][0]["seconds_left"].as_f64().unwrap();
+    let said = estimated["decoders"][0]["seconds_left"].as_f64().unwrap();
     assert!(said / took > 0.2 && said / took < 5.0, "estimated {said}, took {took}");
 }
 
@@ -207,7 +207,7 @@ fn ctrl_c_ends_a_dry_run_with_nothing_written() {
 
 /// What the estimate of each row rests on.
 fn bases(found: &Value) -> Vec<&str> {
-    found["arms"].as_array().unwrap().iter().map(|arm| arm["basis"].as_str().unwrap()).collect()
+    found["decoders"].as_array().unwrap().iter().map(|decoder| decoder["basis"].as_str().unwrap()).collect()
 }
 
 /// The first line on stderr that has these words.

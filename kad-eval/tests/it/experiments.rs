@@ -44,19 +44,19 @@ fn a_run_leaves_records_summary_report_and_provenance() {
         serde_json::from_str(&fs::read_to_string(folder.join(name)).unwrap()).unwrap()
     };
     let summary = json("summary.json");
-    let arms = summary["arms"].as_array().unwrap();
-    assert_eq!((arms.len(), &summary["complete"]), (3, &Value::Bool(true)));
+    let results = summary["results"].as_array().unwrap();
+    assert_eq!((results.len(), &summary["complete"]), (3, &Value::Bool(true)));
     let records = fs::read_to_string(folder.join("records.jsonl")).unwrap();
     let records: Vec<Value> = records.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(records.len(), 18);
-    for arm in arms {
-        let own: Vec<&Value> = records.iter().filter(|r| r["decoder"] == arm["decoder"]).collect();
+    for result in results {
+        let own: Vec<&Value> = records.iter().filter(|r| r["decoder"] == result["decoder"]).collect();
         let sum = |key: &str| own.iter().map(|r| r[key].as_f64().unwrap()).sum::<f64>();
         let correct = own.iter().filter(|r| r["correct"] == true).count() as u64;
-        assert_eq!(arm["correct"].as_u64(), Some(correct));
-        if arm["family"] == "KAD dual" {
+        assert_eq!(result["correct"].as_u64(), Some(correct));
+        if result["family"] == "KAD dual" {
             let mass = sum("deferral_mass") / sum("new_tokens");
-            assert!((arm["deferral_mass"].as_f64().unwrap() - mass).abs() < 1e-12);
+            assert!((result["deferral_mass"].as_f64().unwrap() - mass).abs() < 1e-12);
             let passes: f64 =
                 own.iter().map(|r| r["passes"]["aligned"]["passes"].as_f64().unwrap()).sum();
             // Lazy deferral: one aligned pass per deferred token.

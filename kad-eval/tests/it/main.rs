@@ -27,5 +27,6 @@ mod scale;
 mod score;
 mod shards;
 mod side_by_side;
+mod storeys;
 mod tasks;
 mod tidy;

@@ -96,19 +96,19 @@ fn from_profile_to_bench() {
     let common = ["bench", &file, "--profile", &out];
     let found = kad(&[&common, &little[..], &["--target", "large", "--json"]].concat()).succeeds();
     let found: Value = serde_json::from_str(&found).unwrap();
-    let arms = found["decoders"].as_array().unwrap();
-    assert_eq!((arms.len(), arms[0]["name"].as_str()), (3, Some("large, plain")));
-    for arm in arms {
-        let number = |key: &str| arm[key].as_f64().unwrap();
-        let ratio = arm["predicted_over_measured"]["value"].as_f64().unwrap();
-        let predicted = arm["predicted"]["milliseconds_per_token"].as_f64().unwrap();
-        assert!((ratio - predicted / number("milliseconds_per_token")).abs() < 1e-9, "{arm}");
-        assert!((0.0..100.0).contains(&number("overhead_percent")), "{arm}");
-        let passes = arm["passes_per_token"]["large"].as_f64().unwrap();
-        assert!(passes > 0.0 && passes <= 1.0, "{arm}");
-        assert_eq!(arm["texts"].as_array().unwrap().len(), 2, "{arm}");
+    let decoders = found["decoders"].as_array().unwrap();
+    assert_eq!((decoders.len(), decoders[0]["name"].as_str()), (3, Some("large, plain")));
+    for decoder in decoders {
+        let number = |key: &str| decoder[key].as_f64().unwrap();
+        let ratio = decoder["predicted_over_measured"]["value"].as_f64().unwrap();
+        let predicted = decoder["predicted"]["milliseconds_per_token"].as_f64().unwrap();
+        assert!((ratio - predicted / number("milliseconds_per_token")).abs() < 1e-9, "{decoder}");
+        assert!((0.0..100.0).contains(&number("overhead_percent")), "{decoder}");
+        let passes = decoder["passes_per_token"]["large"].as_f64().unwrap();
+        assert!(passes > 0.0 && passes <= 1.0, "{decoder}");
+        assert_eq!(decoder["texts"].as_array().unwrap().len(), 2, "{decoder}");
     }
-    assert!(arms[0]["speedup"].is_null() && arms[1]["speedup"]["value"].is_number());
+    assert!(decoders[0]["speedup"].is_null() && decoders[1]["speedup"]["value"].is_number());
 
     let named = ["--decoders", "drafted,mixture, threshold 0.5", "--markdown"];
     let table = kad(&[&common, &little[..], &named].concat()).succeeds();
@@ -150,7 +150,7 @@ fn trees_are_candidates() {
     let named = ["bench", &file, "--profile", &out, "--decoders", "grown,drafted"];
     let found = kad(&[&named[..], &little[..]].concat()).succeeds();
     let found: Value = serde_json::from_str(&found).unwrap();
-    let grown = found["decoders"].as_array().unwrap().iter().find(|arm| arm["name"] == "grown");
+    let grown = found["decoders"].as_array().unwrap().iter().find(|decoder| decoder["name"] == "grown");
     assert_eq!(grown.unwrap()["predicted"]["members"], serde_json::json!(["large", name]));
 }
 
@@ -270,7 +270,7 @@ fn planned_levels_need_a_fresh_profile() {
     write(&profile);
     let dry = bench.lab.run(&["--limit", "1", "--dry-run", "--json"]).succeeds();
     let dry: Value = serde_json::from_str(&dry).unwrap();
-    let drafted = dry["arms"].as_array().unwrap().iter().find(|arm| arm["decoder"] == "drafted");
+    let drafted = dry["decoders"].as_array().unwrap().iter().find(|decoder| decoder["decoder"] == "drafted");
     assert_eq!(drafted.unwrap()["basis"], "profile", "{dry}");
     bench.lab.run(&["--limit", "1"]).succeeds();
     let plan = std::fs::read_to_string(bench.lab.results().join("plan.json")).unwrap();

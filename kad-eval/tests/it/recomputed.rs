@@ -48,14 +48,14 @@ fn a_script_of_its_own_finds_the_same_numbers() {
     lab.run(&[]).succeeds();
     agrees(&lab, 200);
     for (keys, word) in [
-        ("/arms/1/difference/p_adjusted", "Holm"),
-        ("/arms/1/difference/detectable", "detectable"),
-        ("/arms/2/difference/interval/low", "Tango, low"),
-        ("/arms/2/difference/interval/high", "Tango, high"),
-        ("/arms/1/difference/wins", "wins"),
-        ("/arms/1/deferral_mass", "deferral_mass"),
-        ("/arms/0/accuracy_interval/low", "Wilson"),
-        ("/arms/0/time/overhead", "the rest of them"),
+        ("/results/1/difference/p_adjusted", "Holm"),
+        ("/results/1/difference/detectable", "detectable"),
+        ("/results/2/difference/interval/low", "Tango, low"),
+        ("/results/2/difference/interval/high", "Tango, high"),
+        ("/results/1/difference/wins", "wins"),
+        ("/results/1/deferral_mass", "deferral_mass"),
+        ("/results/0/accuracy_interval/low", "Wilson"),
+        ("/results/0/time/overhead", "the rest of them"),
     ] {
         finds(&lab, keys, 0.123, word);
     }
@@ -85,10 +85,10 @@ fn levels_of_a_chain_are_recomputed() {
     lab.run(&[]).succeeds();
     agrees(&lab, 150);
     for (keys, word) in [
-        ("/arms/3/drafting/acceptance_rate", "acceptance rate"),
-        ("/arms/3/levels/0/acceptance_length_deviation", "level 1: deviation"),
-        ("/arms/3/levels/1/waste", "level 2: handed on"),
-        ("/arms/3/levels/1/drafted_per_token", "level 2: drafted per token"),
+        ("/results/3/drafting/acceptance_rate", "acceptance rate"),
+        ("/results/3/levels/0/acceptance_length_deviation", "level 1: deviation"),
+        ("/results/3/levels/1/waste", "level 2: handed on"),
+        ("/results/3/levels/1/drafted_per_token", "level 2: drafted per token"),
     ] {
         finds(&lab, keys, 0.123, word);
     }
@@ -162,23 +162,23 @@ piece_bytes = 60
     let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     let place = |test: &dyn Fn(&Value) -> bool| {
-        summary["arms"].as_array().unwrap().iter().position(test).unwrap()
+        summary["results"].as_array().unwrap().iter().position(test).unwrap()
     };
-    let mc2 = place(&|arm| arm["task"] == "truthfulqa/mc2");
-    let other = place(&|arm| arm["difference"]["method"] == "points");
-    assert_eq!(summary["arms"][other]["task"], "truthfulqa/mc2");
-    let differ = ["wins", "losses"].map(|key| summary["arms"][other]["difference"][key].as_u64());
+    let mc2 = place(&|result| result["task"] == "truthfulqa/mc2");
+    let other = place(&|result| result["difference"]["method"] == "points");
+    assert_eq!(summary["results"][other]["task"], "truthfulqa/mc2");
+    let differ = ["wins", "losses"].map(|key| summary["results"][other]["difference"][key].as_u64());
     assert!(differ.iter().map(|it| it.unwrap()).sum::<u64>() > 12, "{differ:?}");
-    let read = place(&|arm| arm["likelihood"].is_object());
-    let grouped = place(&|arm| arm["groups"].is_array());
+    let read = place(&|result| result["likelihood"].is_object());
+    let grouped = place(&|result| result["groups"].is_array());
     // Within its interval, which is checked too.
-    finds(&lab, &format!("/arms/{mc2}/accuracy"), 0.6, "accuracy");
+    finds(&lab, &format!("/results/{mc2}/accuracy"), 0.6, "accuracy");
     for (keys, word) in [
-        (format!("/arms/{other}/difference/detectable"), "detectable"),
-        (format!("/arms/{other}/difference/deviation"), "deviation"),
-        (format!("/arms/{read}/likelihood/perplexity"), "perplexity"),
-        (format!("/arms/{read}/likelihood/bits_per_byte"), "bits per byte"),
-        (format!("/arms/{grouped}/groups/1/accuracy"), "virology"),
+        (format!("/results/{other}/difference/detectable"), "detectable"),
+        (format!("/results/{other}/difference/deviation"), "deviation"),
+        (format!("/results/{read}/likelihood/perplexity"), "perplexity"),
+        (format!("/results/{read}/likelihood/bits_per_byte"), "bits per byte"),
+        (format!("/results/{grouped}/groups/1/accuracy"), "virology"),
     ] {
         finds(&lab, &keys, 0.123, word);
     }

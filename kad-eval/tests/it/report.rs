@@ -61,13 +61,13 @@ fn a_benchmark_is_also_a_page_and_its_parts_add_up() {
     let bench = ["bench", &file, "--profile", &profile];
     let found = kad(&[&bench[..], &little, &names].concat()).succeeds();
     let found: Value = serde_json::from_str(&found).unwrap();
-    for arm in found["decoders"].as_array().unwrap() {
-        let number = |key: &str| arm[key].as_f64().unwrap();
+    for result in found["decoders"].as_array().unwrap() {
+        let number = |key: &str| result[key].as_f64().unwrap();
         let passes: f64 =
-            arm["passes"].as_object().unwrap().values().map(|ms| ms.as_f64().unwrap()).sum();
+            result["passes"].as_object().unwrap().values().map(|ms| ms.as_f64().unwrap()).sum();
         let total = number("milliseconds_per_token");
         let engine = total * number("overhead_percent") / 100.0;
-        assert!((passes + engine - total).abs() < 1e-9 * total, "{arm}");
+        assert!((passes + engine - total).abs() < 1e-9 * total, "{result}");
     }
     let page = std::fs::read_to_string(page).unwrap();
     assert_eq!(page.matches("<svg").count(), 3, "time, prediction, passes");

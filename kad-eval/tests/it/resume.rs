@@ -38,11 +38,11 @@ pub(crate) fn summary(lab: &Lab) -> Value {
     let text = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let mut summary: Value = serde_json::from_str(&text).unwrap();
     summary.as_object_mut().unwrap().remove("jobs");
-    for arm in summary["arms"].as_array_mut().unwrap() {
-        let arm = arm.as_object_mut().unwrap();
-        arm.remove("tokens_per_second");
-        arm.remove("tokens_per_second_interval");
-        arm.remove("time");
+    for result in summary["results"].as_array_mut().unwrap() {
+        let result = result.as_object_mut().unwrap();
+        result.remove("tokens_per_second");
+        result.remove("tokens_per_second_interval");
+        result.remove("time");
     }
     summary
 }
@@ -287,9 +287,9 @@ fn a_prompt_that_is_too_long_defers_nothing() {
     let (mass, tokens) = (&of("b", kad)["deferral_mass"], &of("b", kad)["new_tokens"]);
     let wanted = mass.as_f64().unwrap() / tokens.as_f64().unwrap();
     let summary = summary(&lab);
-    let arms = summary["arms"].as_array().unwrap();
-    let arm = arms.iter().find(|arm| arm["decoder"] == kad).unwrap();
-    assert!((arm["deferral_mass"].as_f64().unwrap() - wanted).abs() < 1e-12, "{arm}");
+    let results = summary["results"].as_array().unwrap();
+    let result = results.iter().find(|result| result["decoder"] == kad).unwrap();
+    assert!((result["deferral_mass"].as_f64().unwrap() - wanted).abs() < 1e-12, "{result}");
 }
 
 /// A disk that is full in the middle of a line: what is whole is kept, and with room the run goes

@@ -104,7 +104,7 @@ fn what_is_not_there_is_left_out_and_said_twice() {
         assert!(file(&lab, name).contains("are left out, they need model"), "{name}");
     }
     let summary = json(&lab, "summary.json");
-    assert_eq!(summary["arms"].as_array().unwrap().len(), 3);
+    assert_eq!(summary["results"].as_array().unwrap().len(), 3);
     assert_eq!(summary["left_out"].as_array().unwrap().len(), 1);
     assert!(json(&lab, "plan.json")["models"].get("absent").is_none());
 }

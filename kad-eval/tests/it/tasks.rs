@@ -285,8 +285,8 @@ fn the_order_of_options_changes_no_score() {
         };
         let wanted = mass(&|i| golds.contains(&i)) / mass(&|_| true);
         assert!((points - wanted).abs() < 1e-12, "{points} {wanted}");
-        let arm = &summary(&lab)["arms"][0];
-        assert_eq!(arm["accuracy"], record["points"]);
+        let result = &summary(&lab)["results"][0];
+        assert_eq!(result["accuracy"], record["points"]);
         assert!(record["deferral_mass"].as_f64().unwrap() > 0.0);
         // Far above what the order of a sum changes, far below what a shifted token would.
         let round = |x: f64| (x * 1e8).round() as i64;
@@ -310,7 +310,7 @@ fn perplexity_is_that_of_another_command() {
     let wanted = nll(text, "nano:small-aligned");
     let found = -record["scored"]["log_probs"][0].as_f64().unwrap();
     assert!((found - wanted).abs() < NATS, "{found} {wanted}");
-    let read = &summary(&lab)["arms"][0]["likelihood"];
+    let read = &summary(&lab)["results"][0]["likelihood"];
     let perplexity = (wanted / tokens).exp();
     assert!((read["perplexity"].as_f64().unwrap() - perplexity).abs() < NATS * perplexity);
     assert!(table.contains("perplexity") && table.contains(&format!("{perplexity:.3}")), "{table}");

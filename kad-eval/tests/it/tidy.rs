@@ -13,10 +13,10 @@ const ARROWS: [(&str, &[&str]); 4] = [
     ("kad-eval", &["kad-core", "kad-backends", "kad-polybasic"]),
 ];
 
-/// Production lines of a file: up to its first test module.
+/// Lines of a file without its test modules.
 const LONGEST_FILE: usize = 500;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
@@ -25,7 +25,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Files below `folder` with this ending.
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(folder) = open.pop() {
@@ -82,9 +82,7 @@ fn core_knows_no_tensors_no_files_and_no_clock() {
 fn files_stay_readable() {
     for name in CRATES {
         for file in files(&root().join(name).join("src"), ".rs") {
-            let text = read(&file);
-            let production = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
-            let lines = production.count();
+            let lines = super::storeys::without_test_modules(&read(&file)).lines().count();
             assert!(lines <= LONGEST_FILE, "{} has {lines} lines", file.display());
         }
     }

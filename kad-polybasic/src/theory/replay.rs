@@ -8,7 +8,7 @@ use super::draws::Draws;
 use super::error::TheoryError;
 use super::predict::{LevelPrediction, Prediction};
 use super::rounds::mean;
-use super::text_player::{Tally, TextPlayer};
+use super::conditional_replay::{Tally, TextPlayer};
 use super::times::PassTimes;
 use super::trace::Trace;
 use super::uncertainty::{Uncertainty, middle};

@@ -10,12 +10,12 @@ use rand::seq::SliceRandom;
 
 use super::Contender;
 use super::same_text::{SameTexts, compare};
-use crate::bench::{Arm, Text, Texts, arm};
+use crate::speed::bench::{BenchResult, Text, Texts, result};
 use crate::cli::BenchArgs;
 use crate::config::distribution_in_words;
 use crate::models::{self, Models, Rules, Settings};
-use crate::profile::steps::{InPasses, StepTime, TimedText, decode, in_passes};
-use crate::profile::{Progress, Prompts};
+use crate::speed::profile::steps::{InPasses, StepTime, TimedText, decode, in_passes};
+use crate::speed::profile::{Progress, Prompts};
 
 /// What was measured of one decoder: `[prompts][repetitions]`.
 pub(super) type Measured = Vec<Vec<Sample>>;
@@ -120,15 +120,15 @@ fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, InPasses>)> {
         vec![Default::default(); measured.len()];
     let (prompts, first) = (measured.first().map_or(0, Vec::len), measured.first());
     for prompt in 0..prompts {
-        let reps = first.map_or(0, |arm| arm[prompt].len());
-        let complete = |rep: &usize| measured.iter().all(|arm| arm[prompt][*rep].text.is_some());
+        let reps = first.map_or(0, |result| result[prompt].len());
+        let complete = |rep: &usize| measured.iter().all(|result| result[prompt][*rep].text.is_some());
         let kept: Vec<usize> = (0..reps).filter(complete).collect();
         if kept.is_empty() {
             continue;
         }
-        for (arm, (texts, models)) in measured.iter().zip(&mut found) {
-            texts.push(kept.iter().filter_map(|&rep| arm[prompt][rep].text).collect());
-            for (model, own) in kept.iter().flat_map(|&rep| &arm[prompt][rep].models) {
+        for (result, (texts, models)) in measured.iter().zip(&mut found) {
+            texts.push(kept.iter().filter_map(|&rep| result[prompt][rep].text).collect());
+            for (model, own) in kept.iter().flat_map(|&rep| &result[prompt][rep].models) {
                 let sum: &mut InPasses = models.entry(model.clone()).or_default();
                 sum.passes += own.passes;
                 sum.seconds += own.seconds;
@@ -139,11 +139,11 @@ fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, InPasses>)> {
 }
 
 /// The first one is the baseline.
-pub(super) fn arms(
+pub(super) fn results(
     contenders: Vec<Contender>,
     measured: &[Measured],
     same_texts: SameTexts,
-) -> Vec<Arm> {
+) -> Vec<BenchResult> {
     let matched = matched(measured);
     let same: Vec<bool> =
         contenders.iter().map(|one| one.same_distribution(&contenders[0])).collect();
@@ -152,9 +152,9 @@ pub(super) fn arms(
     let made = numbered.map(|(index, ((one, (texts, models)), same_text))| {
         let distribution = distribution_in_words(&one.kind, &one.sampling);
         let baseline = (index > 0).then_some(&baseline);
-        let arm =
-            arm(one.name, one.predicted, texts, baseline).with(distribution, same[index], &models);
-        Arm { same_text, ..arm }
+        let result =
+            result(one.name, one.predicted, texts, baseline).with(distribution, same[index], &models);
+        BenchResult { same_text, ..result }
     });
     made.collect()
 }
@@ -182,12 +182,12 @@ mod tests {
             vec![one(Some(40.0), 64.0)],
         ];
         let found = matched(&[a, b]);
-        let seconds = |arm: usize| -> Vec<Vec<f64>> {
-            let texts = found[arm].0.iter();
+        let seconds = |result: usize| -> Vec<Vec<f64>> {
+            let texts = found[result].0.iter();
             texts.map(|reps| reps.iter().map(|text| text.seconds).collect()).collect()
         };
         assert_eq!((seconds(0), seconds(1)), (vec![vec![1.0, 3.0]], vec![vec![10.0, 30.0]]));
-        let own = |arm: usize| (found[arm].1["large"].passes, found[arm].1["large"].seconds);
+        let own = |result: usize| (found[result].1["large"].passes, found[result].1["large"].seconds);
         assert_eq!((own(0), own(1)), ((4, 0.75), (4, 7.0)));
     }
 

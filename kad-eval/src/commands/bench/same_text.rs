@@ -6,7 +6,7 @@ use kad_polybasic::Verifier;
 
 use super::Contender;
 use super::measure::Measured;
-use crate::bench::{Difference, SameText};
+use crate::speed::bench::{Difference, SameText};
 use crate::config::DecoderKind;
 use crate::models::{self, Models, part_at};
 

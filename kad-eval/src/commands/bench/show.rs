@@ -6,11 +6,11 @@ use comfy_table::{Cell, CellAlignment, Table, TableStyle};
 use serde::Serialize;
 
 use super::speed::{factor, milliseconds, with_interval};
-use crate::bench::{Arm, Estimate};
+use crate::speed::bench::{BenchResult, Estimate};
 use crate::cli::BenchArgs;
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
-use crate::profile::Profile;
+use crate::speed::profile::Profile;
 use crate::report;
 
 #[derive(Serialize)]
@@ -22,7 +22,7 @@ struct Comparison<'a> {
     /// Which prompts these are.
     which: &'a str,
     /// The first one is the baseline.
-    decoders: &'a [Arm],
+    decoders: &'a [BenchResult],
 }
 
 /// As the user wants it.
@@ -32,10 +32,10 @@ struct Comparison<'a> {
 pub(super) fn text(
     args: &BenchArgs,
     experiment: &str,
-    arms: &[Arm],
+    results: &[BenchResult],
     which: &str,
 ) -> Result<String> {
-    let prompts = arms.first().map_or(0, |arm| arm.texts.len());
+    let prompts = results.first().map_or(0, |result| result.texts.len());
     if prompts == 0 {
         bail!(WrongRequest(
             "no prompt has a text of every decoder that goes on behind the step which read the \
@@ -46,14 +46,14 @@ pub(super) fn text(
     if args.json {
         let (machine, repetitions) = (Machine::here(), args.reps);
         let comparison =
-            Comparison { experiment, machine, repetitions, prompts, which, decoders: arms };
+            Comparison { experiment, machine, repetitions, prompts, which, decoders: results };
         return Ok(serde_json::to_string_pretty(&comparison)?);
     }
     let style = if args.markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED };
     let head = format!("{experiment}: {}", setting(args, prompts, which).join("; "));
-    let words: Vec<String> = arms.iter().filter_map(in_words).collect();
+    let words: Vec<String> = results.iter().filter_map(in_words).collect();
     let gap = if args.markdown { "\n\n" } else { "\n" };
-    Ok([head, table(arms, style).to_string(), words.join(gap)].join(gap))
+    Ok([head, table(results, style).to_string(), words.join(gap)].join(gap))
 }
 
 /// What was measured, and on what.
@@ -74,13 +74,13 @@ fn setting(args: &BenchArgs, prompts: usize, which: &str) -> [String; 4] {
 pub(super) fn page(
     args: &BenchArgs,
     experiment: &str,
-    arms: &[Arm],
+    results: &[BenchResult],
     which: &str,
     profile: Option<&Profile>,
 ) -> Result<String> {
-    let prompts = arms.first().map_or(0, |arm| arm.texts.len());
+    let prompts = results.first().map_or(0, |result| result.texts.len());
     let setting = setting(args, prompts, which);
-    report::bench_html(&report::Bench { name: experiment, setting: &setting, arms, profile })
+    report::bench_html(&report::Bench { name: experiment, setting: &setting, results, profile })
 }
 
 const HEADER: [&str; 8] = [
@@ -94,32 +94,32 @@ const HEADER: [&str; 8] = [
     "engine %",
 ];
 
-fn table(arms: &[Arm], style: TableStyle) -> Table {
+fn table(results: &[BenchResult], style: TableStyle) -> Table {
     let mut table = Table::new();
     table.load_style(style);
     table.set_header(HEADER);
-    for arm in arms {
+    for result in results {
         let none = || "–".to_owned();
         let number = |value: f64| format!("{value:.2}");
         let numbers = [
-            arm.predicted.as_ref().map_or_else(none, |predicted| {
+            result.predicted.as_ref().map_or_else(none, |predicted| {
                 let (value, ends) = (predicted.milliseconds_per_token, predicted.interval);
                 with_interval(value, ends.low, ends.high, milliseconds)
             }),
             with_interval(
-                arm.milliseconds_per_token,
-                arm.interval.low,
-                arm.interval.high,
+                result.milliseconds_per_token,
+                result.interval.low,
+                result.interval.high,
                 milliseconds,
             ),
-            arm.predicted_over_measured.as_ref().map_or_else(none, |e| estimate(e, number)),
-            arm.lemma_over_measured.map_or_else(none, number),
-            arm.speedup.as_ref().map_or_else(|| "baseline".to_owned(), |e| estimate(e, factor)),
-            format!("{:.1}", arm.tokens_per_second),
-            format!("{:.1}", arm.overhead_percent),
+            result.predicted_over_measured.as_ref().map_or_else(none, |e| estimate(e, number)),
+            result.lemma_over_measured.map_or_else(none, number),
+            result.speedup.as_ref().map_or_else(|| "baseline".to_owned(), |e| estimate(e, factor)),
+            format!("{:.1}", result.tokens_per_second),
+            format!("{:.1}", result.overhead_percent),
         ];
         let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
-        table.add_row(std::iter::once(Cell::new(&arm.name)).chain(numbers));
+        table.add_row(std::iter::once(Cell::new(&result.name)).chain(numbers));
     }
     table
 }
@@ -129,8 +129,8 @@ fn estimate(estimate: &Estimate, number: fn(f64) -> String) -> String {
 }
 
 /// What the comparison with the baseline says; None for the baseline itself.
-fn in_words(arm: &Arm) -> Option<String> {
-    let speedup = arm.speedup.as_ref()?;
-    let texts = arm.same_text.map_or(String::new(), |same| format!("; {same}"));
-    Some(format!("{}: {} ({}){texts}", arm.name, arm.verdict(), estimate(speedup, factor)))
+fn in_words(result: &BenchResult) -> Option<String> {
+    let speedup = result.speedup.as_ref()?;
+    let texts = result.same_text.map_or(String::new(), |same| format!("; {same}"));
+    Some(format!("{}: {} ({}){texts}", result.name, result.verdict(), estimate(speedup, factor)))
 }

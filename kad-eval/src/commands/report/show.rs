@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::ReportArgs;
-use crate::compare::{Change, Comparison, Pair, Repetitions, Run};
-use crate::metric::Unit;
-use crate::report::{NONE, interval};
-use crate::summary::{Arm, Difference, Summary, methods};
-use crate::table;
+use crate::analysis::compare::{Change, Comparison, Pair, Repetitions, Run};
+use crate::analysis::metric::Unit;
+use crate::numbers::{NONE, interval};
+use crate::analysis::summary::{DecoderResult, Difference, Summary, methods};
+use crate::report::table;
 
 /// Runs as CSV, each with the folder it is in.
 ///
@@ -118,11 +118,11 @@ fn table<const N: usize>(
 
 fn spreads(repetitions: &Repetitions<'_>, style: TableStyle) -> Table {
     let header = ["task", "decoder", "least tok/s", "median", "most", "spread %", "same texts"];
-    let rows = repetitions.arms.iter().map(|arm| {
-        let [min, median, max] = [arm.min, arm.median, arm.max].map(|it| Unit::Digits.write(it));
-        let texts = arm.texts.map_or(NONE.to_owned(), |texts| texts.words());
-        let width = Unit::Percent.write(arm.width());
-        [arm.task.to_owned(), arm.decoder.to_owned(), min, median, max, width, texts]
+    let rows = repetitions.results.iter().map(|result| {
+        let [min, median, max] = [result.min, result.median, result.max].map(|it| Unit::Digits.write(it));
+        let texts = result.texts.map_or(NONE.to_owned(), |texts| texts.words());
+        let width = Unit::Percent.write(result.width());
+        [result.task.to_owned(), result.decoder.to_owned(), min, median, max, width, texts]
     });
     table(style, header, 2, rows)
 }
@@ -160,9 +160,9 @@ const HEADER: [&str; 11] = [
 fn cells(pair: &Pair<'_>) -> [String; HEADER.len()] {
     let none = || NONE.to_owned();
     let percent =
-        |arm: Option<&Arm>| arm.map_or_else(none, |arm| Unit::Percent.write(arm.accuracy));
+        |result: Option<&DecoderResult>| result.map_or_else(none, |result| Unit::Percent.write(result.accuracy));
     let speed =
-        |arm: Option<&Arm>| arm.map_or_else(none, |arm| Unit::Digits.write(arm.tokens_per_second));
+        |result: Option<&DecoderResult>| result.map_or_else(none, |result| Unit::Digits.write(result.tokens_per_second));
     let points = |value: f64| Unit::Points.write(value);
     [
         pair.task.to_owned(),

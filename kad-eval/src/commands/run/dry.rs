@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::machine;
 use crate::models::Model;
 use crate::output::{self, duration, size};
-use crate::runner::{self, Caches, Held};
+use crate::run::{self, Caches, Held};
 
 /// All that is printed.
 #[derive(Serialize)]
@@ -32,7 +32,7 @@ struct DryRun<'p> {
     shard: Option<String>,
     jobs: usize,
     models: BTreeMap<&'p str, OfModel>,
-    arms: Vec<Row>,
+    decoders: Vec<Row>,
     /// Items × decoders, of the run or of the shard.
     items: usize,
     done: usize,
@@ -121,7 +121,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
     let Prepared { experiment, tasks, models, run_id, .. } = prepared;
     let held = runner::look(experiment, tasks, (&args.out, run_id), args.shard)?;
     let expected = expected(experiment, &prepared.profiles)?;
-    let Some(arms) = estimate(prepared, &held, &expected)? else {
+    let Some(decoders) = estimate(prepared, &held, &expected)? else {
         let message = "interrupted while passes were timed: nothing was decoded or written";
         return Err(Failure::Interrupted(message.to_owned()));
     };
@@ -133,7 +133,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
     let memory = Memory::of(resident, loaded, &caches, (jobs, available));
     let new: Vec<String> =
         warnings::too_long(experiment, models, tasks).into_iter().chain(memory.warning()).collect();
-    let known: Vec<f64> = arms.iter().filter_map(|row| row.seconds_left).collect();
+    let known: Vec<f64> = decoders.iter().filter_map(|row| row.seconds_left).collect();
     let dry = DryRun {
         name: &experiment.name,
         run_id,
@@ -145,7 +145,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
         items: held.tally.items(),
         done: held.tally.finished(),
         seconds_left: (!known.is_empty()).then(|| known.iter().sum()),
-        arms,
+        decoders,
         memory,
         power: Power::of(experiment, tasks),
         warnings: prepared.left_out.iter().chain(&new).cloned().collect(),
@@ -174,7 +174,7 @@ impl DryRun<'_> {
             self.table().to_string(),
         ];
         let used: BTreeSet<Basis> =
-            self.arms.iter().filter(|row| row.done < row.items).map(|row| row.basis).collect();
+            self.decoders.iter().filter(|row| row.done < row.items).map(|row| row.basis).collect();
         parts.extend(used.iter().map(|basis| format!("{}: {}", basis.word(), basis.meaning())));
         parts.push(self.time(held.tally.left()));
         if measures_passes {
@@ -200,7 +200,7 @@ impl DryRun<'_> {
         let mut table =
             framed(["task", "decoder", "items", "done", "s/item", "left, at most about", "from"]);
         let mut task = "";
-        for row in &self.arms {
+        for row in &self.decoders {
             let shown = if row.task == task { "" } else { &row.task };
             task = &row.task;
             let numbers = [
@@ -236,7 +236,7 @@ impl DryRun<'_> {
                 duration(seconds / jobs as f64)
             ),
         };
-        let unknown = self.arms.iter().any(|row| row.seconds_left.is_none());
+        let unknown = self.decoders.iter().any(|row| row.seconds_left.is_none());
         let but = if unknown { ", without those that are not known" } else { "" };
         let seconds = seconds.max(1.0);
         format!("{left} items × decoders left: at most about {}{but}{together}", duration(seconds))
@@ -267,7 +267,7 @@ impl DryRun<'_> {
 }
 
 fn framed<const N: usize>(header: [&str; N]) -> Table {
-    let mut table = crate::table::empty(UTF8_FULL_CONDENSED);
+    let mut table = crate::report::table::empty(UTF8_FULL_CONDENSED);
     table.set_header(header);
     table
 }

@@ -12,7 +12,7 @@ use crate::config::{DecoderKind, DecoderPlan, Execution};
 use crate::models::{self, Models, Rules};
 use crate::output;
 use crate::report::Expected;
-use crate::runner::{self, Held};
+use crate::run::{self, Held};
 use crate::task::{Choice, Grading, Task};
 
 /// Where a time comes from, and what was assumed.
@@ -182,8 +182,8 @@ pub(super) fn estimate(
     let mut rows = Vec::new();
     for (task_at, task) in prepared.tasks.iter().enumerate() {
         for (at, plan) in prepared.experiment.decoders.iter().enumerate() {
-            let arm = held.tally.arms[task_at][at];
-            let (seconds_per_item, basis) = match held.whole.arms[task_at][at].mean() {
+            let decoder = held.tally.decoders[task_at][at];
+            let (seconds_per_item, basis) = match held.whole.decoders[task_at][at].mean() {
                 Some(mean) => (Some(mean), Basis::Items),
                 None => match (works.get(&(task_at, at)), paces.get(&distribution_key(plan))) {
                     (Some(work), Some(pace)) => {
@@ -196,10 +196,10 @@ pub(super) fn estimate(
             rows.push(Row {
                 task: task.name.clone(),
                 decoder: plan.name.clone(),
-                items: arm.items,
-                done: arm.done,
+                items: decoder.items,
+                done: decoder.done,
                 seconds_per_item,
-                seconds_left: match arm.left() {
+                seconds_left: match decoder.left() {
                     0 => Some(0.0),
                     left => seconds_per_item.map(|seconds| seconds * left as f64),
                 },
@@ -218,8 +218,8 @@ fn works(prepared: &Prepared, held: &Held) -> BTreeMap<(usize, usize), Work> {
     let mut known: HashMap<(usize, &str), Option<Work>> = HashMap::new();
     for (at, plan) in prepared.experiment.decoders.iter().enumerate() {
         for (task_at, task) in prepared.tasks.iter().enumerate() {
-            let measured = held.whole.arms[task_at][at].done > 0;
-            if measured || held.tally.arms[task_at][at].left() == 0 {
+            let measured = held.whole.decoders[task_at][at].done > 0;
+            if measured || held.tally.decoders[task_at][at].left() == 0 {
                 continue;
             }
             let speaker = plan.kind.models().pop().unwrap_or_default();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use kad_core::{Distribution, Predictor, TokenId};
 
-use crate::runner::INTERRUPTED;
+use crate::interrupt;
 
 /// Tokens that the speed of reading is first tried on: where that shows that a prompt takes long,
 /// its time is worked out from them instead.
@@ -92,7 +92,7 @@ impl Pace {
             let step = clock.step()?;
             let scored = if wanted.scored { clock.scored()? } else { 0.0 };
             points.push(Point { context: context as f64, read: seconds / tokens, step, scored });
-            if INTERRUPTED.load(Ordering::Relaxed) {
+            if interrupt::requested() {
                 return Ok(None);
             }
         }
@@ -170,7 +170,7 @@ impl Clock<'_> {
                 continue;
             }
             times.push(time);
-            if began.elapsed() > STEPPING || INTERRUPTED.load(Ordering::Relaxed) {
+            if began.elapsed() > STEPPING || interrupt::requested() {
                 break;
             }
         }

@@ -14,8 +14,10 @@ use crate::config::{self, ChainPlan, DecoderKind, Experiment, Levels};
 use crate::failure::{Failure, WrongRequest};
 use crate::machine;
 use crate::models::{self, Models};
-use crate::profile::Profile;
-use crate::runner::{INTERRUPTED, Shard};
+use crate::speed::profile::Profile;
+use crate::interrupt;
+use crate::speed::planned;
+use crate::run::Shard;
 use crate::task::{self, Loading, Task};
 
 /// A plan with its data and its models.
@@ -38,20 +40,20 @@ impl Prepared {
     /// that cannot keep its results should not start.
     pub(super) fn new(args: &RunArgs) -> Result<Self, Failure> {
         let mut experiment = experiment(args).map_err(Failure::Request)?;
-        let profiles = models::planned::profiles(&experiment)?;
+        let profiles = planned::profiles(&experiment)?;
         if !args.dry_run {
             check_writable(&args.out.join(&experiment.name), args.shard)?;
         }
         let tasks = load_tasks(&experiment, args)?;
         check_size(&experiment, &tasks, args)?;
-        on_ctrl_c()?;
+        interrupt::listen()?;
         let kinds: Vec<DecoderKind> = experiment.decoders.iter().map(|d| d.kind.clone()).collect();
         let bytes_before = machine::resident_bytes();
         let (models, left_out) = models::load_for(&mut experiment, &kinds)?;
         models::check_baseline(&experiment)?;
         check_shared(&experiment, &models)?;
         for plan in &mut experiment.decoders {
-            models::planned::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
+            planned::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
                 .with_context(|| format!("decoder `{}`", plan.name))?;
         }
         let run_id = run_id(&experiment, &models, &tasks)?;
@@ -139,15 +141,5 @@ fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<St
             hasher.update(serde_json::to_vec(measured)?);
         }
     }
-    Ok(crate::hex(&hasher.finalize()[..6]))
-}
-
-/// The first Ctrl-C gives up the item in flight, a second one the process.
-pub(in crate::commands) fn on_ctrl_c() -> Result<()> {
-    ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("cannot listen for Ctrl-C")
+    Ok(crate::numbers::hex(&hasher.finalize()[..6]))
 }

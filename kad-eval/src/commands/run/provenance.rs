@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::machine;
 use crate::models::{Model, Models};
-use crate::runner::RunFolder;
+use crate::run::RunFolder;
 use crate::task::Task;
 
 /// Program and libraries: a run is not continued by others.

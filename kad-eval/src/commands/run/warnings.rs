@@ -6,8 +6,8 @@ use kad_core::decode::Stop;
 
 use crate::config::Experiment;
 use crate::models::Models;
-use crate::record::Record;
-use crate::runner::{self, Finished, PROMPT_TOO_LONG};
+use crate::run::record::Record;
+use crate::run::{self, Finished, PROMPT_TOO_LONG};
 use crate::task::{Grading, Task};
 
 /// All of it but the items that failed, the most far-reaching first.
@@ -173,7 +173,7 @@ fn adapted(decoder: &str, records: &[Record]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::sample;
+    use crate::run::record::sample;
     use crate::task::Form;
 
     fn experiment(decoders: usize) -> Experiment {

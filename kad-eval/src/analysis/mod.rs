@@ -1,0 +1,6 @@
+//! From records to numbers: statistics, metrics, summaries of runs and comparisons between them.
+
+pub(crate) mod compare;
+pub(crate) mod metric;
+pub(crate) mod stats;
+pub(crate) mod summary;

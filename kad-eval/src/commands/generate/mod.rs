@@ -1,0 +1,244 @@
+//! `kad generate`: a prompt in, a stream of text out.
+
+mod request;
+mod show;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal, Read};
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use kad_backends::Message;
+use kad_core::decode::{Decoder, Emitted, Generation, Limits, Origin, generate};
+use kad_core::{SampledChoices, TokenId};
+use serde_json::json;
+
+use crate::cli::GenerateArgs;
+use crate::config::{DecoderKind, SamplingPlan, distribution_in_words};
+use crate::failure::Failure;
+use crate::models::{self, Models, Rules, Settings};
+use crate::output;
+use crate::speed::planned;
+use crate::run::record::{Acceptance, LevelRecord, origin_name};
+use request::Request;
+use show::Printer;
+
+pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
+    let Request { mut kind, plans, sampling } = request::read(args).map_err(Failure::Request)?;
+    let prompt = prompt(args)?;
+    planned::profile_of(&kind)?;
+    let models = models::load_all(&plans, std::iter::once(&kind))?;
+    models::check_shared(&kind, &models)?;
+    planned::list_planned(&mut kind, &models, None)?;
+    let rules = Rules::of(&kind)?;
+    let eos = models::eos(&kind, &models, &sampling);
+    let (drawn, decision) = (sampling.sampling(), sampling.decision());
+    let settings = Settings {
+        sampling: drawn.map_err(anyhow::Error::from)?,
+        decision: decision.map_err(anyhow::Error::from)?,
+        eos: eos.clone(),
+    };
+    let decoder = models::decoder(&kind, &models, &rules, &settings);
+    let mut speaking = Speaking {
+        args,
+        kind: &kind,
+        sampling: &sampling,
+        models: &models,
+        decoder: decoder?,
+        choices: SampledChoices::seeded(args.seed),
+        limits: Limits { max_new_tokens: sampling.max_new_tokens as usize, eos },
+    };
+    match prompt {
+        Some(prompt) => speaking.answer_once(&prompt),
+        None => speaking.converse(),
+    }
+}
+
+/// The prompt given or piped in; `None` for a conversation, line by line.
+fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
+    let prompt = match &args.prompt {
+        Some(prompt) => prompt.clone(),
+        None if args.chat => return Ok(None),
+        None => {
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).context("cannot read the prompt")?;
+            // A line break that ends the input is the terminal's, not the prompt's.
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            line.strip_suffix('\r').unwrap_or(line).to_owned()
+        }
+    };
+    if prompt.is_empty() {
+        return Err(Failure::Request(anyhow!(
+            "the prompt is empty: give one as PROMPT or on stdin"
+        )));
+    }
+    Ok(Some(prompt))
+}
+
+/// A decoder at work on one conversation. Its sessions keep what they have read.
+struct Speaking<'m> {
+    args: &'m GenerateArgs,
+    kind: &'m DecoderKind,
+    sampling: &'m SamplingPlan,
+    models: &'m Models,
+    decoder: Box<dyn Decoder + 'm>,
+    choices: SampledChoices<rand_chacha::ChaCha12Rng>,
+    limits: Limits,
+}
+
+impl Speaking<'_> {
+    fn answer_once(&mut self, prompt: &str) -> Result<(), Failure> {
+        let tokens = if self.args.chat {
+            models::chat_prompt(self.kind, self.models, &self.opening(prompt))?
+        } else {
+            let speaker = models::speaker(self.kind, self.models);
+            speaker.tokenizer.encode(prompt, true).map_err(anyhow::Error::from)?
+        };
+        self.answer(&tokens)?;
+        Ok(())
+    }
+
+    fn opening(&self, prompt: &str) -> Vec<Message> {
+        let system = self.args.system.as_deref().map(Message::system);
+        system.into_iter().chain([Message::user(prompt)]).collect()
+    }
+
+    /// Each line of stdin is a turn; the end of stdin ends the conversation.
+    fn converse(&mut self) -> Result<(), Failure> {
+        let terminal = std::io::stdin().is_terminal();
+        let mut messages: Vec<Message> = Vec::new();
+        let mut turns = 0;
+        if terminal {
+            output::note("one line is one turn; end with Ctrl-D");
+        }
+        for line in std::io::stdin().lock().lines() {
+            let line = line.context("cannot read stdin")?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            turns += 1;
+            if messages.is_empty() {
+                messages = self.opening(&line);
+            } else {
+                messages.push(Message::user(line));
+            }
+            let tokens = models::chat_prompt(self.kind, self.models, &messages)?;
+            let text = self.answer(&tokens)?;
+            messages.push(Message::assistant(text));
+        }
+        if turns == 0 {
+            return Err(Failure::Request(anyhow!("the prompt is empty: nothing came on stdin")));
+        }
+        Ok(())
+    }
+
+    /// Streams one answer and returns its text without end tokens.
+    fn answer(&mut self, prompt: &[TokenId]) -> Result<String, Failure> {
+        let start = Instant::now();
+        let passes_before = passes(self.models);
+        let speaker = models::speaker(self.kind, self.models);
+        let mut printer = Printer::new(self.args, self.kind, speaker.tokenizer.stream());
+        let eos = &self.limits.eos;
+        let mut failed = None;
+        let mut first_token = None;
+        let mut observe = |emitted: &Emitted| {
+            first_token.get_or_insert_with(|| start.elapsed().as_secs_f64());
+            match printer.show(emitted, eos.contains(&emitted.token)) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        let made =
+            generate(&mut *self.decoder, prompt, &self.limits, &mut self.choices, &mut observe)
+                .map_err(anyhow::Error::from)?;
+        if let Some(error) = failed {
+            return Err(Failure::from(error));
+        }
+        let text = printer.finish()?;
+        let seconds = start.elapsed().as_secs_f64();
+        let done = passes(self.models).into_iter().zip(passes_before);
+        let done: BTreeMap<&str, u64> =
+            done.map(|((name, after), (_, before))| (name, after - before)).collect();
+        let timing = Timing { seconds, first_token: first_token.unwrap_or(seconds) };
+        if self.args.json {
+            self.print_json(&text, prompt, &made, &done, timing)?;
+        } else {
+            output::note(&statistics(&made, &done, timing));
+            self.decoder.remarks().iter().for_each(|remark| output::note(remark));
+            if !self.kind.is_exact() {
+                output::note(&distribution_in_words(self.kind, self.sampling));
+            }
+        }
+        Ok(text)
+    }
+
+    fn print_json(
+        &self,
+        text: &str,
+        prompt: &[TokenId],
+        made: &Generation,
+        passes: &BTreeMap<&str, u64>,
+        timing: Timing,
+    ) -> Result<(), Failure> {
+        let object = json!({
+            "text": text,
+            "prompt_tokens": prompt,
+            "tokens": made.tokens.iter().map(|t| t.token).collect::<Vec<_>>(),
+            "origins": made.tokens.iter().map(|t| origin_name(t.origin)).collect::<Vec<_>>(),
+            "levels": made.tokens.iter().map(|t| t.level).collect::<Vec<_>>(),
+            "deferral_mass": made.tokens.iter().map(|t| t.deferral_mass).collect::<Vec<_>>(),
+            "distribution": distribution_in_words(self.kind, self.sampling),
+            "execution": self.kind.execution_in_words(),
+            "acceptance": self.kind.speculates().then(|| Acceptance::of(&made.steps)),
+            "rounds": LevelRecord::of(&made.rounds),
+            "stop": made.stop.to_string(),
+            "passes": passes,
+            "seconds": timing.seconds,
+            "seconds_to_first_token": timing.first_token,
+        });
+        Ok(output::line(&object.to_string())?)
+    }
+}
+
+fn passes(models: &Models) -> Vec<(&str, u64)> {
+    models.iter().map(|(name, model)| (name.as_str(), model.counted.counts().passes)).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Timing {
+    seconds: f64,
+    first_token: f64,
+}
+
+fn statistics(made: &Generation, passes: &BTreeMap<&str, u64>, timing: Timing) -> String {
+    let n = made.tokens.len();
+    let decoding = timing.seconds - timing.first_token;
+    let mut parts = vec![
+        format!("{n} tokens in {:.2} s", timing.seconds),
+        format!("first after {:.2} s", timing.first_token),
+    ];
+    if n > 1 {
+        parts.push(format!("then {:.1} tokens/s", (n - 1) as f64 / decoding));
+    }
+    let deferred = made.tokens.iter().filter(|t| t.origin == Origin::Deferred).count();
+    let masses: Option<f64> = made.tokens.iter().map(|t| t.deferral_mass).sum();
+    let drafts = Acceptance::of(&made.steps);
+    if let Some(mass) = masses {
+        // Only lazy decoding draws the tokens of either model as such.
+        let lazy = made.tokens.iter().any(|t| matches!(t.origin, Origin::Base | Origin::Deferred));
+        let deferred = if lazy { format!("{deferred} deferred, ") } else { String::new() };
+        parts.push(format!("{deferred}mean deferral mass {:.3}", mass / n as f64));
+    }
+    if drafts.drafts() > 0 {
+        let Acceptance { drafted, accepted, .. } = drafts;
+        parts.push(format!("{accepted} of {drafted} drafted tokens accepted"));
+    }
+    let passes: Vec<String> = passes.iter().map(|(name, n)| format!("{name} {n}")).collect();
+    parts.push(format!("passes: {}", passes.join(", ")));
+    parts.push(format!("stop: {}", made.stop));
+    parts.join("; ")
+}

@@ -1,0 +1,27 @@
+//! Ctrl-C: the first one gives up the item in flight, a second one the process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+use crate::failure::INTERRUPTED_EXIT;
+
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the user has pressed Ctrl-C.
+pub(crate) fn requested() -> bool {
+    REQUESTED.load(Ordering::Relaxed)
+}
+
+/// Listens for Ctrl-C from now on.
+///
+/// # Errors
+/// If the system does not let the process listen.
+pub(crate) fn listen() -> Result<()> {
+    ctrlc::set_handler(|| {
+        if REQUESTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED_EXIT.into());
+        }
+    })
+    .context("cannot listen for Ctrl-C")
+}

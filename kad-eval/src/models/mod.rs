@@ -1,0 +1,258 @@
+//! The models of a request: loaded, counted, checked against each other, and made into decoders.
+
+mod chain;
+pub(crate) mod decoder;
+mod digest;
+mod divergence;
+mod left_out;
+mod load;
+mod rules;
+mod timed;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use kad_backends::Message;
+use kad_core::decode::Decoder;
+use kad_core::{LanguageModel, Predictor, TokenId};
+
+pub(crate) use chain::{lookup, lookup_tree};
+pub(crate) use decoder::Settings;
+pub(crate) use divergence::{part_at, top_gap};
+pub(crate) use left_out::{check_baseline, load_for};
+pub(crate) use load::{Absent, load, load_all, load_present};
+pub(crate) use rules::Rules;
+use timed::Timed;
+
+use crate::config::{ChainPlan, DecoderKind, Part, SamplingPlan};
+use crate::failure::WrongRequest;
+use crate::task::{Conversation, Form};
+
+/// A model with everything that comes with it, its passes counted and timed.
+pub(crate) struct Model {
+    pub(crate) counted: Timed<Box<dyn LanguageModel>>,
+    pub(crate) tokenizer: std::sync::Arc<kad_backends::Tokenizer>,
+    pub(crate) chat_template: Option<kad_backends::ChatTemplate>,
+    pub(crate) eos: Vec<TokenId>,
+    pub(crate) details: kad_backends::ModelDetails,
+    /// Of its files: changes when they do.
+    pub(crate) digest: String,
+    /// What it took to load; none for the first layers of another, whose weights it shares.
+    pub(crate) loading: Option<Loading>,
+}
+
+/// What loading a model took.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Loading {
+    /// Wall clock, fetching included.
+    pub(crate) seconds: f64,
+    /// By how much the process grew; none where that cannot be told. Memory that an earlier load
+    /// gave back to the allocator and not to the system is used again and not seen here.
+    pub(crate) resident_bytes: Option<u64>,
+}
+
+/// Models by the names the request gives them.
+pub(crate) type Models = BTreeMap<String, Model>;
+
+/// Refuses a decoder whose models do not share a vocabulary, or whose trees are wider than their
+/// contexts.
+///
+/// # Errors
+/// Both names, both vocabularies, and the first token that differs; in a file, where it is.
+pub(crate) fn check_shared(kind: &DecoderKind, models: &Models) -> Result<()> {
+    if let DecoderKind::Chain(chain) = kind {
+        return check_chain(chain, models);
+    }
+    for pair in kind.models().windows(2) {
+        if let Some(mismatch) = mismatch([pair[0], pair[1]], models) {
+            bail!(WrongRequest(mismatch));
+        }
+    }
+    Ok(())
+}
+
+/// Every model of every level against the one that speaks for the target.
+fn check_chain(chain: &ChainPlan, models: &Models) -> Result<()> {
+    check_shared(&chain.target.distribution, models)?;
+    let target = chain.target.distribution.models().pop().unwrap_or_default();
+    let candidates = chain
+        .drafts()
+        .into_iter()
+        .zip(chain.listed().iter().map(Some).chain(std::iter::repeat(None)));
+    for (draft, level) in candidates {
+        let names = draft.part().map_or(Vec::new(), |part: &Part| part.distribution.models());
+        let mistake = |message: String, help: &str| match level.and_then(|l| l.place.as_ref()) {
+            Some(place) => WrongRequest(place.error(&message, Some(help.to_owned())).to_string()),
+            None => WrongRequest(message),
+        };
+        if let Some(found) = names.iter().find_map(|name| mismatch([target, name], models)) {
+            bail!(mistake(found, "draft with a model that has the target's tokenizer"));
+        }
+        let nodes = level.and_then(|level| level.tree).map_or(0, |tree| tree.nodes().get());
+        let limits = names.iter().map(|name| (*name, models[*name].counted.context_len()));
+        let all = limits.chain([(target, models[target].counted.context_len())]);
+        if let Some((name, limit)) = all.min_by_key(|(_, limit)| *limit).filter(|(_, l)| nodes > *l)
+        {
+            let message = format!(
+                "a tree of {nodes} nodes is wider than the context of `{name}`, {limit} tokens"
+            );
+            bail!(mistake(message, "every node has its place in the context: ask for fewer"));
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with two models for being combined.
+fn mismatch(names: [&str; 2], models: &Models) -> Option<String> {
+    let [one, other] = names.map(|name| &models[name]);
+    let (vocab, other_vocab) = (one.counted.vocab(), other.counted.vocab());
+    let mismatch = vocab.ensure_same(names[0], other_vocab, names[1]).err()?;
+    Some(format!("{mismatch}{}", first_difference(one, other)))
+}
+
+fn first_difference(one: &Model, other: &Model) -> String {
+    let smaller = one.counted.vocab().size().min(other.counted.vocab().size());
+    let text = |model: &Model, id| model.tokenizer.token_text(id);
+    let id = (0..smaller as TokenId).find(|&id| text(one, id) != text(other, id));
+    id.map_or_else(String::new, |id| {
+        format!(
+            "; first difference: token {id} is {:?} against {:?}",
+            text(one, id),
+            text(other, id)
+        )
+    })
+}
+
+/// A decoder of these models with fresh sessions.
+///
+/// # Errors
+/// If a backend cannot start a session, or the rules are another decoder's.
+pub(crate) fn decoder<'m>(
+    kind: &DecoderKind,
+    models: &'m Models,
+    rules: &'m Rules,
+    settings: &Settings,
+) -> Result<Box<dyn Decoder + 'm>> {
+    decoder::decoder(kind, |name| &models[name].counted, rules, settings)
+}
+
+/// The distribution of `part` along a text, with fresh sessions of these models.
+///
+/// # Errors
+/// If a backend cannot start a session, or the rules are another decoder's.
+pub(crate) fn predictor<'m>(
+    part: &Part,
+    models: &'m Models,
+    rules: &'m Rules,
+) -> Result<Box<dyn Predictor + 'm>> {
+    chain::predictor(part, &|name| &models[name].counted, rules)
+}
+
+/// The model whose tokenizer, chat template and end tokens speak for a decoder: the aligned one,
+/// and of a chain the target's.
+pub(crate) fn speaker<'m>(kind: &DecoderKind, models: &'m Models) -> &'m Model {
+    let names = kind.models();
+    &models[names[names.len() - 1]]
+}
+
+/// Tokens that end a text: those of any of the decoder's models, unless `sampling` says that none
+/// does. What drafts has no say: a chain ends where its target would.
+pub(crate) fn eos(kind: &DecoderKind, models: &Models, sampling: &SamplingPlan) -> Vec<TokenId> {
+    if !sampling.stop_at_end {
+        return Vec::new();
+    }
+    let mut eos: Vec<TokenId> = kind
+        .distribution()
+        .models()
+        .iter()
+        .flat_map(|name| models[*name].eos.iter().copied())
+        .collect();
+    eos.sort_unstable();
+    eos.dedup();
+    eos
+}
+
+/// The prompt of a conversation, in tokens.
+///
+/// The speaker's chat template; a model without one borrows any other model's of the request that
+/// speaks the same vocabulary, as the KAD experiments do for base models.
+///
+/// # Errors
+/// If there is no template at all, or it refuses the conversation.
+pub(crate) fn chat_prompt(
+    kind: &DecoderKind,
+    models: &Models,
+    messages: &[Message],
+) -> Result<Vec<TokenId>> {
+    let text = chat_text(kind, models, messages)?;
+    // The template writes the special tokens itself.
+    Ok(speaker(kind, models).tokenizer.encode(&text, false)?)
+}
+
+/// The text before a reply.
+pub(crate) struct Prompt {
+    pub(crate) text: String,
+    /// Whether the tokenizer puts its own special tokens before it: a template writes them itself.
+    add_special: bool,
+}
+
+impl Prompt {
+    /// The tokens of this, and of `more` after it.
+    ///
+    /// # Errors
+    /// If the tokenizer fails.
+    pub(crate) fn tokens(&self, speaker: &Model, more: &str) -> Result<Vec<TokenId>> {
+        let text = [&self.text, more].concat();
+        Ok(speaker.tokenizer.encode(&text, self.add_special)?)
+    }
+}
+
+/// The text of a conversation up to the reply: by a chat template, as [`chat_prompt`], or plain.
+///
+/// A template that refuses the system message, as those of models do that know none, gets it as the
+/// head of the user's first.
+///
+/// # Errors
+/// Those of [`chat_prompt`].
+pub(crate) fn prompt(
+    kind: &DecoderKind,
+    models: &Models,
+    conversation: &Conversation,
+) -> Result<Prompt> {
+    let messages = &conversation.messages;
+    match conversation.form {
+        Form::Plain(frame) => Ok(Prompt { text: frame.text(messages), add_special: true }),
+        Form::Chat => {
+            let text = chat_text(kind, models, messages).or_else(|refusal| {
+                let merged = without_system(messages).ok_or(refusal)?;
+                chat_text(kind, models, &merged)
+            });
+            Ok(Prompt { text: text?, add_special: false })
+        }
+    }
+}
+
+/// The conversation with its system message at the head of the next; none if it has no such.
+fn without_system(messages: &[Message]) -> Option<Vec<Message>> {
+    let [system, user, rest @ ..] = messages else {
+        return None;
+    };
+    let first = Message::user(format!("{}\n\n{}", system.content, user.content));
+    let both = system.role == "system" && user.role == "user";
+    both.then(|| std::iter::once(first).chain(rest.iter().cloned()).collect())
+}
+
+fn chat_text(kind: &DecoderKind, models: &Models, messages: &[Message]) -> Result<String> {
+    let speaker = speaker(kind, models);
+    let lenders = models.values().filter(|m| m.counted.vocab() == speaker.counted.vocab());
+    let template = std::iter::once(speaker).chain(lenders).find_map(|m| m.chat_template.as_ref());
+    let Some(template) = template else {
+        let names = kind.models().join("`, `");
+        bail!(WrongRequest(format!(
+            "no chat template: neither `{names}` nor another model of this vocabulary has one; add \
+             an aligned model of the same family to the request, which lends its own, or give a task \
+             `format = \"plain\"`"
+        )));
+    };
+    template.render(messages, true).context("the chat template failed")
+}

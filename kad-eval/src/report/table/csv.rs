@@ -1,0 +1,63 @@
+//! Summaries as CSV: one line per run, task and decoder.
+
+use anyhow::Result;
+use kad_core::decode::Stop;
+
+use crate::analysis::metric::METRICS;
+use crate::run::PROMPT_TOO_LONG;
+use crate::analysis::summary::{DecoderResult, Summary};
+
+/// What stands before the metrics.
+const HEADS: [&str; 11] = [
+    "run",
+    "run_id",
+    "complete",
+    "task",
+    "decoder",
+    "distribution",
+    "exact",
+    "folder",
+    "jobs",
+    "cut_off",
+    "too_long",
+];
+
+/// Every metric of every result, unrounded; models have columns of their own. A run comes with its
+/// folder as the user named it: runs of one plan differ in nothing else.
+///
+/// # Errors
+/// If numbers cannot be written.
+pub(crate) fn csv(runs: &[(&str, &Summary)]) -> Result<String> {
+    let mut models: Vec<&str> = Vec::new();
+    let results = || runs.iter().flat_map(|run| run.1.results.iter().map(move |result| (*run, result)));
+    for model in results().flat_map(|(_, result)| result.passes_per_token.keys()) {
+        if !models.contains(&model.as_str()) {
+            models.push(model);
+        }
+    }
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let heads = METRICS.iter().flat_map(|metric| metric.csv_heads(&models));
+    writer.write_record(HEADS.map(str::to_owned).into_iter().chain(heads))?;
+    for (run, result) in results() {
+        let numbers = METRICS.iter().flat_map(|metric| metric.csv_cells(result, &models));
+        writer.write_record(whose(run, result).into_iter().chain(numbers))?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+fn whose((folder, run): (&str, &Summary), result: &DecoderResult) -> [String; HEADS.len()] {
+    let ended = |stop: &str| result.stops.get(stop).copied().unwrap_or(0).to_string();
+    [
+        run.name.clone(),
+        run.run_id.clone(),
+        run.complete.to_string(),
+        result.task.clone(),
+        result.decoder.clone(),
+        result.distribution.clone(),
+        result.exact.to_string(),
+        folder.to_owned(),
+        run.jobs.iter().max().map_or(String::new(), u64::to_string),
+        ended(&Stop::MaxTokens.to_string()),
+        ended(PROMPT_TOO_LONG),
+    ]
+}

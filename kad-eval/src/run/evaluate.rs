@@ -1,0 +1,270 @@
+//! One decoder of a plan on one item.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use kad_core::decode::{Emitted, Generation, Limits, Origin, Round, Step, generate};
+use kad_core::{Counts, DecodeError, SampledChoices, TokenId};
+
+use super::score::{self, Score};
+use crate::interrupt;
+use super::item_seed;
+use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
+use crate::models::{self, Model, Models, Rules, Settings};
+use crate::run::record::{Acceptance, LevelRecord, OriginCount, Passes, Record, Span, origin_name};
+use crate::task::{Grading, Item, Task};
+
+/// A decoder of the plan with its rules made.
+pub(super) struct DecoderRunner<'p> {
+    pub(super) plan: &'p DecoderPlan,
+    rules: Rules,
+}
+
+/// Every decoder of the plan.
+pub(super) fn runners(experiment: &Experiment) -> Result<Vec<DecoderRunner<'_>>> {
+    experiment.decoders.iter().map(|plan| Ok(DecoderRunner { plan, rules: Rules::of(&plan.kind)? })).collect()
+}
+
+/// An item of a task, and the seed of its draws.
+struct Asked<'t> {
+    task: &'t Task,
+    item: &'t Item,
+    seed: u64,
+}
+
+/// What became of an item, before passes and time are counted.
+#[derive(Default)]
+struct Outcome {
+    prompt_tokens: u64,
+    generated: Generated,
+    /// Where nothing is written.
+    score: Option<Score>,
+    answer: Option<String>,
+    spans: Vec<Span>,
+}
+
+impl DecoderRunner<'_> {
+    /// Decodes or scores one item from fresh sessions: its result depends on nothing that ran
+    /// before. `None` if the user interrupted.
+    pub(super) fn decode(
+        &self,
+        seed: u64,
+        models: &Models,
+        task: &Task,
+        item: &Item,
+    ) -> Result<Option<Record>> {
+        let seed = item_seed(seed, &task.name, &item.id);
+        let asked = Asked { task, item, seed };
+        let before = self.counts(models);
+        let start = Instant::now();
+        let outcome = match task.grading {
+            Grading::Speed | Grading::Answer(_) => self.converse(models, &asked)?,
+            Grading::Options | Grading::RightMass => self.choose(models, &asked)?,
+            Grading::Text => self.read(models, item)?,
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        if interrupt::requested() {
+            return Ok(None);
+        }
+        let names = self.plan.kind.models().into_iter().map(str::to_owned);
+        let passes = names.zip(self.counts(models).into_iter().zip(before));
+        let passes = passes.map(|(name, (after, before))| {
+            let (done, time) = (after.0 - before.0, after.1.saturating_sub(before.1));
+            let seconds = Some(time.as_secs_f64());
+            (name, Passes { passes: done.passes, tokens: done.tokens, seconds })
+        });
+        Ok(Some(Record { passes: passes.collect(), seconds, ..self.record(&asked, outcome) }))
+    }
+
+    /// What each model did so far.
+    fn counts(&self, models: &Models) -> Vec<(Counts, Duration)> {
+        let counted = |name: &str| &models[name].counted;
+        let names = self.plan.kind.models().into_iter();
+        names.map(counted).map(|model| (model.counts(), model.in_passes())).collect()
+    }
+
+    fn record(&self, asked: &Asked<'_>, outcome: Outcome) -> Record {
+        let Asked { task, item, seed } = *asked;
+        let kind = &self.plan.kind;
+        let Outcome { prompt_tokens, generated, score, answer, spans } = outcome;
+        let Generated { tokens: made, steps, rounds, stop, remarks } = generated;
+        let decides = matches!(kind.distribution(), DecoderKind::Deferral { .. });
+        let written = score.is_none();
+        let mass = match &score {
+            Some(score) => score.deferral_mass,
+            // An empty sum is −0.
+            None => made.iter().map(|t| t.deferral_mass).sum::<Option<f64>>().map(|sum| sum + 0.0),
+        };
+        // Only lazy decoding draws the tokens of either model as such.
+        let lazy = written && kind.execution() == Some(Execution::Lazy);
+        Record {
+            decoder: self.plan.name.clone(),
+            task: task.name.clone(),
+            item: item.id.clone(),
+            seed,
+            gold: item.gold.clone(),
+            correct: task.is_right(item, answer.as_deref()),
+            answer,
+            points: score.as_ref().and_then(|score| score.points(task, item)),
+            group: item.group.clone(),
+            tokens: made.iter().map(|t| t.token).collect(),
+            spans,
+            stop,
+            prompt_tokens,
+            new_tokens: score.as_ref().map_or(made.len() as u64, |score| score.tokens),
+            deferred_tokens: lazy.then(|| deferred(&made)),
+            deferral_mass: mass.filter(|_| decides),
+            acceptance: (written && kind.speculates()).then(|| Acceptance::of(&steps)),
+            levels: LevelRecord::of(&rounds),
+            origins: OriginCount::of(&made),
+            scored: score.map(Score::record),
+            passes: std::collections::BTreeMap::new(),
+            seconds: 0.0,
+            remarks,
+        }
+    }
+
+    /// Writes a reply to each turn; the last one is the answer.
+    fn converse(&self, models: &Models, asked: &Asked<'_>) -> Result<Outcome> {
+        let Asked { task, item, seed } = *asked;
+        let kind = &self.plan.kind;
+        let speaker = models::speaker(kind, models);
+        let (mut outcome, mut replies) = (Outcome::default(), Vec::new());
+        for turn in 0..item.turns.len() {
+            let conversation = task.conversation(item, &replies);
+            let prompt = models::prompt(kind, models, &conversation)?.tokens(speaker, "")?;
+            let made = self.generate(models, &prompt, turn_seed(seed, turn))?;
+            outcome.prompt_tokens += prompt.len() as u64;
+            outcome.spans.extend(spans(&made.tokens, speaker));
+            let tokens: Vec<TokenId> = made.tokens.iter().map(|t| t.token).collect();
+            replies.push(speaker.tokenizer.decode(&tokens, true)?.trim().to_owned());
+            outcome.generated.append(made);
+            let stop = &outcome.generated.stop;
+            if stop == PROMPT_TOO_LONG || interrupt::requested() {
+                break;
+            }
+        }
+        outcome.answer = replies.last().and_then(|reply| task.answer(item, reply));
+        Ok(outcome)
+    }
+
+    /// Asks the decoder's distribution for the probability of every option.
+    fn choose(&self, models: &Models, asked: &Asked<'_>) -> Result<Outcome> {
+        let (kind, item) = (&self.plan.kind, asked.item);
+        let speaker = models::speaker(kind, models);
+        let prompt = models::prompt(kind, models, &asked.task.conversation(item, &[]))?;
+        let texts = score::continuations(&prompt, speaker, item)?;
+        let mut predictor = score::predictor(self.plan, models, &self.rules)?;
+        let prompt_tokens = texts.shared as u64;
+        let Some(score) = score::options(&mut *predictor, &texts)? else {
+            return Ok(Outcome { prompt_tokens, ..Outcome::too_long() });
+        };
+        let answer = score.likeliest();
+        Ok(Outcome { prompt_tokens, answer, score: Some(score), ..Outcome::stopped(SCORED) })
+    }
+
+    /// Asks the decoder's distribution for the probability of the item's text.
+    fn read(&self, models: &Models, item: &Item) -> Result<Outcome> {
+        let speaker = models::speaker(&self.plan.kind, models);
+        let mut predictor = score::predictor(self.plan, models, &self.rules)?;
+        let score = score::text(&mut *predictor, &item.prompt(), &speaker.tokenizer)?;
+        Ok(Outcome { prompt_tokens: 0, score: Some(score), ..Outcome::stopped(SCORED) })
+    }
+
+    /// The continuation. A prompt that does not fit is an item without an answer, not the end of
+    /// the run.
+    fn generate(&self, models: &Models, prompt: &[TokenId], seed: u64) -> Result<Generated> {
+        let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
+        let (sampling, decision) = (plan.sampling()?, plan.decision()?);
+        let eos = models::eos(kind, models, plan);
+        let limits = Limits { max_new_tokens: plan.max_new_tokens as usize, eos };
+        let settings = Settings { sampling, decision, eos: limits.eos.clone() };
+        let mut decoder = models::decoder(kind, models, &self.rules, &settings)?;
+        let mut choices = SampledChoices::seeded(seed);
+        let mut observe = |_: &Emitted| match interrupt::requested() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        match generate(&mut *decoder, prompt, &limits, &mut choices, &mut observe) {
+            Ok(Generation { tokens, steps, rounds, stop }) => {
+                let (stop, remarks) = (stop.to_string(), decoder.remarks());
+                Ok(Generated { tokens, steps, rounds, stop, remarks })
+            }
+            Err(DecodeError::PromptTooLong { .. }) => {
+                Ok(Generated { stop: PROMPT_TOO_LONG.to_owned(), ..Generated::default() })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Why an item has no text, in its record.
+pub(crate) const PROMPT_TOO_LONG: &str = "prompt_too_long";
+
+/// How an item ends for which nothing is written.
+const SCORED: &str = "scored";
+
+impl Outcome {
+    fn stopped(stop: &str) -> Self {
+        let generated = Generated { stop: stop.to_owned(), ..Generated::default() };
+        Self { generated, ..Self::default() }
+    }
+
+    /// Nothing could be said: it has no answer.
+    fn too_long() -> Self {
+        Self { score: Some(Score::nothing()), ..Self::stopped(PROMPT_TOO_LONG) }
+    }
+}
+
+/// A continuation, and why it ended.
+#[derive(Default)]
+struct Generated {
+    tokens: Vec<Emitted>,
+    steps: Vec<Step>,
+    rounds: Vec<Round>,
+    stop: String,
+    remarks: Vec<String>,
+}
+
+impl Generated {
+    /// Adds the reply to the next turn.
+    fn append(&mut self, next: Self) {
+        self.tokens.extend(next.tokens);
+        self.steps.extend(next.steps);
+        self.rounds.extend(next.rounds);
+        self.stop = next.stop;
+        self.remarks.extend(next.remarks);
+    }
+}
+
+/// The draws of each turn begin anew, so that they do not depend on how many the turn before took:
+/// the executions of one distribution take different numbers.
+fn turn_seed(seed: u64, turn: usize) -> u64 {
+    seed.wrapping_add(turn as u64)
+}
+
+fn deferred(made: &[Emitted]) -> u64 {
+    made.iter().filter(|t| t.origin == Origin::Deferred).count() as u64
+}
+
+/// The text cut where the origin or its level changes. Special tokens are shown as they are
+/// written.
+fn spans(made: &[Emitted], speaker: &Model) -> Vec<Span> {
+    let mut stream = speaker.tokenizer.stream_with_special();
+    let mut spans: Vec<Span> = Vec::new();
+    for emitted in made {
+        let (origin, level) = (origin_name(emitted.origin), emitted.level as u64);
+        let text = stream.push(emitted.token);
+        match spans.last_mut() {
+            Some(span) if span.origin == origin && span.level == level => span.text.push_str(&text),
+            _ => spans.push(Span { origin: origin.to_owned(), level, text }),
+        }
+    }
+    let rest = stream.finish();
+    if let Some(span) = spans.last_mut() {
+        span.text.push_str(&rest);
+    }
+    spans
+}

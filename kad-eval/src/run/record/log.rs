@@ -1,0 +1,249 @@
+//! The file of finished items: appended to line by line, and read without keeping its texts.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Record;
+
+/// Appends records to a file, each flushed to the operating system as one whole line.
+pub(crate) struct RecordWriter {
+    file: File,
+    path: PathBuf,
+}
+
+impl RecordWriter {
+    /// Opens `path` for appending, dropping a last line that a crash left unfinished, and returns
+    /// of the records that are there what `keep` keeps: a long run's texts would not fit into
+    /// memory.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or a whole line is no record.
+    pub(crate) fn resume(
+        path: &Path,
+        keep: &dyn Fn(Record) -> Record,
+    ) -> Result<(Self, Vec<Record>)> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .write(true)
+            .truncate(false)
+            .open(path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        let mut records = Vec::new();
+        let whole = each_line(path, &mut |line, number| {
+            records.push(keep(parse(line, path, number)?));
+            Ok(())
+        })?;
+        file.set_len(whole).and_then(|()| file.seek(SeekFrom::End(0)))?;
+        Ok((Self { file, path: path.to_owned() }, records))
+    }
+
+    /// Appends one line.
+    ///
+    /// # Errors
+    /// If the disk is full or the file is gone.
+    pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
+        let mut line = serde_json::to_vec(record)?;
+        line.push(b'\n');
+        self.file.write_all(&line).with_context(|| {
+            format!(
+                "cannot write the record of an item to {}: make room and start the same command again, \
+                 it continues",
+                self.path.display()
+            )
+        })
+    }
+}
+
+/// The records of `path` that are `wanted`, of which `keep` says what remains; none if there is no
+/// such file.
+///
+/// # Errors
+/// If the file cannot be read, or a whole line is no record.
+pub(crate) fn read(
+    path: &Path,
+    wanted: &dyn Fn(&Record) -> bool,
+    keep: &dyn Fn(Record) -> Record,
+) -> Result<Vec<Record>> {
+    let mut records = Vec::new();
+    each(path, &mut |record| {
+        if wanted(&record) {
+            records.push(keep(record));
+        }
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+/// Gives the records of `path` to `see`, one after the other; none if there is no such file.
+///
+/// # Errors
+/// Those of `see`, and if the file cannot be read, or a whole line is no record.
+pub(crate) fn each(path: &Path, see: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
+    if path.exists() {
+        each_line(path, &mut |line, number| see(parse(line, path, number)?))?;
+    }
+    Ok(())
+}
+
+/// How many whole lines `path` has, none of them looked into.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(crate) fn lines(path: &Path) -> Result<u64> {
+    let mut lines = 0;
+    each_line(path, &mut |_, _| {
+        lines += 1;
+        Ok(())
+    })?;
+    Ok(lines)
+}
+
+/// Writes the lines of `sources` to `path`, whole or not at all, in the order of `rank`; of two
+/// with one rank the first is kept. Lines without a rank are left out.
+///
+/// # Errors
+/// If a file cannot be read or the disk is full; `path` is then what it was.
+pub(crate) fn sort_into<R: Ord>(
+    path: &Path,
+    sources: &[PathBuf],
+    rank: &dyn Fn(&Record) -> Option<R>,
+) -> Result<()> {
+    let mut lines: Vec<(R, usize, u64)> = Vec::new();
+    for (source, file) in sources.iter().enumerate() {
+        let mut at = 0;
+        each_line(file, &mut |line, number| {
+            let place = at;
+            at += line.len() as u64 + 1;
+            if !line.is_empty()
+                && let Some(rank) = rank(&parse(line, file, number)?)
+            {
+                lines.push((rank, source, place));
+            }
+            Ok(())
+        })?;
+    }
+    lines.sort();
+    lines.dedup_by(|later, earlier| later.0 == earlier.0);
+    let temporary = path.with_extension("jsonl.new");
+    copy_lines(&temporary, sources, lines.into_iter().map(|(_, source, place)| (source, place)))
+        .and_then(|()| std::fs::rename(&temporary, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn copy_lines(
+    to: &Path,
+    sources: &[PathBuf],
+    lines: impl Iterator<Item = (usize, u64)>,
+) -> std::io::Result<()> {
+    let open = |path: &PathBuf| File::open(path).map(BufReader::new);
+    let mut files = sources.iter().map(open).collect::<std::io::Result<Vec<_>>>()?;
+    let mut out = std::io::BufWriter::new(File::create(to)?);
+    let mut line = Vec::new();
+    for (source, place) in lines {
+        line.clear();
+        files[source].seek(SeekFrom::Start(place))?;
+        files[source].read_until(b'\n', &mut line)?;
+        out.write_all(&line)?;
+    }
+    out.into_inner()?.sync_all()
+}
+
+/// Gives every whole line, without its end, and its number to `see`; the length of them all. A line
+/// counts once its newline is written.
+fn each_line(path: &Path, see: &mut dyn FnMut(&[u8], usize) -> Result<()>) -> Result<u64> {
+    let unreadable = || format!("cannot read {}", path.display());
+    let mut reader = BufReader::new(File::open(path).with_context(unreadable)?);
+    let (mut line, mut whole) = (Vec::new(), 0);
+    for number in 1.. {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line).with_context(unreadable)?;
+        if line.pop() != Some(b'\n') {
+            break;
+        }
+        see(&line, number)?;
+        whole += read as u64;
+    }
+    Ok(whole)
+}
+
+fn parse(line: &[u8], path: &Path, number: usize) -> Result<Record> {
+    serde_json::from_slice(line).with_context(|| {
+        format!(
+            "{} line {number} is no record of this version: remove line {number} and run again, what \
+             is missing is decoded again",
+            path.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::record::sample;
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("records.jsonl");
+        (folder, path)
+    }
+
+    #[test]
+    fn a_torn_line_is_dropped_and_whole_lines_are_kept() {
+        let (_folder, path) = folder();
+        let (first, second) = (sample("a", "0", true), sample("a", "1", false));
+        let (mut writer, _) = RecordWriter::resume(&path, &|it| it.without_text(false)).unwrap();
+        writer.write(&first).unwrap();
+        writer.write(&second).unwrap();
+        drop(writer);
+        let bytes = std::fs::read(&path).unwrap();
+        let light = [first.clone(), second.clone()].map(|it| it.without_text(false));
+        for cut in 0..bytes.len() {
+            std::fs::write(&path, &bytes[..cut]).unwrap();
+            let (mut writer, held) =
+                RecordWriter::resume(&path, &|it| it.without_text(false)).unwrap();
+            let lines = bytes[..cut].iter().filter(|b| **b == b'\n').count();
+            assert_eq!(held, light[..lines]);
+            writer.write(&second).unwrap();
+            let (_, after) = RecordWriter::resume(&path, &|it| it.without_text(false)).unwrap();
+            assert_eq!((after.len(), after.last()), (lines + 1, Some(&light[1])));
+            assert_eq!(
+                read(&path, &|_| true, &|it| it).unwrap().last(),
+                Some(&second),
+                "with its text"
+            );
+        }
+    }
+
+    #[test]
+    fn a_whole_line_that_is_no_record_is_an_error() {
+        let (_folder, path) = folder();
+        std::fs::write(&path, "{\"decoder\": 3}\n").unwrap();
+        let error =
+            RecordWriter::resume(&path, &|it| it.without_text(false)).err().unwrap().to_string();
+        assert!(
+            error.contains("line 1 is no record") && error.contains("remove line 1 and run again"),
+            "{error}"
+        );
+    }
+
+    /// Lines of two files become one file in order, each once, byte for byte.
+    #[test]
+    fn files_are_put_together_in_order() {
+        let (folder, path) = folder();
+        let other = folder.path().join("other.jsonl");
+        let write = |path: &Path, items: &[&str]| {
+            let (mut writer, _) = RecordWriter::resume(path, &|it| it).unwrap();
+            items.iter().for_each(|item| writer.write(&sample("a", item, true)).unwrap());
+        };
+        write(&path, &["3", "1", "9"]);
+        write(&other, &["2", "1"]);
+        let rank = |record: &Record| record.item.parse::<u32>().ok().filter(|n| *n < 9);
+        sort_into(&path, &[path.clone(), other], &rank).unwrap();
+        let found = read(&path, &|_| true, &|it| it).unwrap();
+        assert_eq!(found, ["1", "2", "3"].map(|item| sample("a", item, true)));
+    }
+}

@@ -1,0 +1,316 @@
+//! One JSON line per finished item: everything later steps need, and nothing they could not
+//! recompute.
+
+mod log;
+
+use std::collections::BTreeMap;
+
+use kad_core::TokenId;
+use kad_core::decode::{Emitted, Origin, Round, Step};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use log::{RecordWriter, each, lines, read, sort_into};
+
+/// A finished item of one decoder on one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) decoder: String,
+    pub(crate) task: String,
+    pub(crate) item: String,
+    /// Seed of this item's draws; the same for every decoder.
+    pub(crate) seed: u64,
+    pub(crate) gold: String,
+    /// The answer the text gives, if it gives one.
+    pub(crate) answer: Option<String>,
+    pub(crate) correct: bool,
+    /// The text, token by token. Empty in lines of versions that did not keep it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tokens: Vec<TokenId>,
+    /// Between 0 and 1, where an item can be partly right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) points: Option<f64>,
+    /// The subject, category or level that the item belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+    /// What the decoder's distribution says about texts, where nothing was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scored: Option<Scored>,
+    /// The text in runs of one origin each.
+    pub(crate) spans: Vec<Span>,
+    pub(crate) stop: String,
+    pub(crate) prompt_tokens: u64,
+    /// Tokens written, or, where nothing was written, tokens whose probability was asked for.
+    pub(crate) new_tokens: u64,
+    /// Tokens drawn from the aligned model; only where a rule decided.
+    pub(crate) deferred_tokens: Option<u64>,
+    /// Sum over the new tokens of the deferral mass; only where a rule decided.
+    pub(crate) deferral_mass: Option<f64>,
+    /// What became of drafted tokens; only where tokens were drafted.
+    #[serde(default)]
+    pub(crate) acceptance: Option<Acceptance>,
+    /// What every level that verifies did, the target first; empty where nothing is verified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) levels: Vec<LevelRecord>,
+    /// How many of the new tokens came from where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) origins: Vec<OriginCount>,
+    /// Passes, and tokens processed in them, per model.
+    pub(crate) passes: BTreeMap<String, Passes>,
+    /// Prompt and decoding together, wall clock.
+    pub(crate) seconds: f64,
+    /// What the decoder says about how it went: lengths changed, speculation given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remarks: Vec<String>,
+}
+
+impl Record {
+    /// What the item is worth: its points, or 1 for a right answer.
+    pub(crate) fn earned(&self) -> f64 {
+        self.points.unwrap_or(f64::from(u8::from(self.correct)))
+    }
+
+    /// What remains in memory once it is written: everything but the text, and the tokens only if
+    /// they are compared.
+    pub(crate) fn without_text(mut self, keep_tokens: bool) -> Self {
+        self.spans = Vec::new();
+        if !keep_tokens {
+            self.tokens = Vec::new();
+        }
+        self
+    }
+}
+
+/// Log-probabilities under a decoder's distribution, in nats.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Scored {
+    /// Of each option, or of the text; none for probability 0.
+    pub(crate) log_probs: Vec<Option<f64>>,
+    /// How many tokens they are the sums of.
+    pub(crate) tokens: u64,
+    /// How many bytes of text these tokens are.
+    pub(crate) bytes: u64,
+}
+
+/// A run of text from one origin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Span {
+    pub(crate) origin: String,
+    /// The level that made it; 1 is the target.
+    #[serde(default = "target_level", skip_serializing_if = "is_target")]
+    pub(crate) level: u64,
+    pub(crate) text: String,
+}
+
+fn target_level() -> u64 {
+    1
+}
+
+fn is_target(level: &u64) -> bool {
+    *level == 1
+}
+
+/// New tokens of one origin and level.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OriginCount {
+    pub(crate) origin: String,
+    pub(crate) level: u64,
+    pub(crate) tokens: u64,
+}
+
+impl OriginCount {
+    /// Of all tokens, in the order of origins and levels.
+    pub(crate) fn of(made: &[Emitted]) -> Vec<Self> {
+        let mut counts: BTreeMap<(Origin, usize), u64> = BTreeMap::new();
+        for token in made {
+            *counts.entry((token.origin, token.level)).or_default() += 1;
+        }
+        let count = |((origin, level), tokens)| Self {
+            origin: origin_name(origin).to_owned(),
+            level: level as u64,
+            tokens,
+        };
+        counts.into_iter().map(count).collect()
+    }
+}
+
+/// What one level did with the drafts of the level below it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LevelRecord {
+    /// 1 is the target.
+    pub(crate) level: u64,
+    /// Its verifications, with those of no draft.
+    pub(crate) rounds: u64,
+    /// Tokens it handed on: accepted ones, and its own.
+    pub(crate) emitted: u64,
+    #[serde(flatten)]
+    pub(crate) drafts: Acceptance,
+}
+
+impl LevelRecord {
+    /// Of every level that verified, the target first.
+    pub(crate) fn of(rounds: &[Round]) -> Vec<Self> {
+        let mut levels: BTreeMap<usize, Self> = BTreeMap::new();
+        for round in rounds {
+            let level = levels.entry(round.level).or_default();
+            level.level = round.level as u64;
+            level.rounds += 1;
+            level.emitted += round.emitted as u64;
+            level.drafts.count(round.drafted, round.accepted);
+        }
+        levels.into_values().collect()
+    }
+
+    /// Adds the same level's work on another text.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.rounds += other.rounds;
+        self.emitted += other.emitted;
+        self.drafts.add(&other.drafts);
+    }
+}
+
+/// What became of the drafted tokens of one item.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Acceptance {
+    pub(crate) drafted: u64,
+    pub(crate) accepted: u64,
+    /// How many drafts had 0, 1, 2, … of their tokens accepted.
+    pub(crate) lengths: Vec<u64>,
+}
+
+impl Acceptance {
+    /// Of the steps that drafted.
+    pub(crate) fn of(steps: &[Step]) -> Self {
+        let mut acceptance = Self::default();
+        steps.iter().for_each(|step| acceptance.count(step.drafted, step.accepted));
+        acceptance
+    }
+
+    /// Adds one draft; one of no tokens is none.
+    fn count(&mut self, drafted: usize, accepted: usize) {
+        if drafted > 0 {
+            let lengths = vec![0; accepted].into_iter().chain([1]).collect();
+            self.add(&Self { drafted: drafted as u64, accepted: accepted as u64, lengths });
+        }
+    }
+
+    /// Adds the drafts of another text.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.drafted += other.drafted;
+        self.accepted += other.accepted;
+        let longest = self.lengths.len().max(other.lengths.len());
+        self.lengths.resize(longest, 0);
+        for (sum, count) in self.lengths.iter_mut().zip(&other.lengths) {
+            *sum += count;
+        }
+    }
+
+    /// How many drafts there were.
+    pub(crate) fn drafts(&self) -> u64 {
+        self.lengths.iter().sum()
+    }
+}
+
+/// What one model did for one item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Passes {
+    pub(crate) passes: u64,
+    pub(crate) tokens: u64,
+    /// Time in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seconds: Option<f64>,
+}
+
+/// The word for an origin in records and reports.
+pub(crate) fn origin_name(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Base => "base",
+        Origin::Deferred => "deferred",
+        Origin::Drafted => "drafted",
+        Origin::Corrected => "corrected",
+        Origin::Bonus => "bonus",
+        _ => "sampled",
+    }
+}
+
+/// What makes a record unique within a run: decoder, task and item.
+pub(crate) type Key = (String, String, String);
+
+/// That of `record`.
+pub(crate) fn key(record: &Record) -> Key {
+    (record.decoder.clone(), record.task.clone(), record.item.clone())
+}
+
+#[cfg(test)]
+pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
+    Record {
+        decoder: decoder.to_owned(),
+        task: "toy".to_owned(),
+        item: item.to_owned(),
+        seed: 1,
+        gold: "4".to_owned(),
+        answer: correct.then(|| "4".to_owned()),
+        correct,
+        tokens: vec![5, 0],
+        points: None,
+        group: None,
+        scored: None,
+        spans: vec![Span { origin: "base".to_owned(), level: 1, text: "4".to_owned() }],
+        stop: "eos".to_owned(),
+        prompt_tokens: 3,
+        new_tokens: 2,
+        deferred_tokens: Some(1),
+        acceptance: None,
+        levels: Vec::new(),
+        origins: Vec::new(),
+        deferral_mass: Some(0.5),
+        passes: BTreeMap::from([("m".to_owned(), Passes { passes: 2, tokens: 4, seconds: None })]),
+        seconds: 0.5,
+        remarks: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines of versions before there were levels.
+    #[test]
+    fn records_without_levels_and_times_are_read() {
+        let record = sample("a", "0", true);
+        let json = serde_json::to_string(&record).unwrap();
+        for word in ["levels", "origins", "level", "seconds\":null"] {
+            assert!(!json.contains(&format!("\"{word}")), "{json}");
+        }
+        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+    }
+
+    #[test]
+    fn rounds_are_summed_by_level_and_drafts_counted_by_length() {
+        let round = |level, drafted, accepted, emitted| Round {
+            level,
+            drafted,
+            depth: drafted,
+            accepted,
+            emitted,
+            stopped: false,
+        };
+        let rounds = [round(2, 3, 1, 2), round(2, 3, 3, 4), round(1, 6, 2, 3), round(2, 0, 0, 1)];
+        let acceptance = |drafted, accepted, lengths: &[u64]| Acceptance {
+            drafted,
+            accepted,
+            lengths: lengths.to_vec(),
+        };
+        let wanted = [
+            LevelRecord { level: 1, rounds: 1, emitted: 3, drafts: acceptance(6, 2, &[0, 0, 1]) },
+            LevelRecord {
+                level: 2,
+                rounds: 3,
+                emitted: 7,
+                drafts: acceptance(6, 4, &[0, 1, 0, 1]),
+            },
+        ];
+        assert_eq!(LevelRecord::of(&rounds), wanted);
+        let json = serde_json::to_string(&wanted).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<LevelRecord>>(&json).unwrap(), wanted);
+    }
+}

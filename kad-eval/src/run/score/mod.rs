@@ -1,0 +1,236 @@
+//! What a decoder's distribution says about texts that are given: options, or a whole file.
+//!
+//! A decoder is a distribution over next tokens, whatever draws them: a deferral mixture has a
+//! probability for every option although neither of its models has it, and a chain has its
+//! target's. So options are scored by `Σ log π(tᵢ | prompt, t₁ … tᵢ₋₁)` under the decoder's own
+//! settings, temperature and cuts included.
+
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, bail};
+use kad_backends::Tokenizer;
+use kad_core::{Distribution, Predictor, TokenId};
+
+use crate::interrupt;
+use crate::config::{DecoderKind, DecoderPlan, Part};
+use crate::models::{self, Model, Models, Prompt, Rules};
+use crate::run::record::Scored;
+use crate::task::{Grading, Item, Task, letter};
+
+/// Distributions that one pass gives: bounds the memory of long texts, as rows of logits.
+const CHUNK: usize = 64;
+
+/// Log-probabilities in nats; minus infinity where the distribution excludes a text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Score {
+    log_probs: Vec<f64>,
+    pub(super) tokens: u64,
+    bytes: u64,
+    /// Sum over the tokens; only where a rule decided.
+    pub(super) deferral_mass: Option<f64>,
+}
+
+impl Score {
+    /// Of no text: no token was asked for, so none was deferred. (With no mass at all the sum over
+    /// the items of a decoder that defers would have none.)
+    pub(super) fn nothing() -> Self {
+        Self { deferral_mass: Some(0.0), ..Self::default() }
+    }
+
+    /// The letter of the likeliest option, the first among equals; none if all are impossible.
+    pub(super) fn likeliest(&self) -> Option<String> {
+        let possible = self.log_probs.iter().enumerate().filter(|(_, nats)| nats.is_finite());
+        let best = possible.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)))?;
+        Some(letter(best.0))
+    }
+
+    /// The share of the right options in the probability of all; none where items are right or
+    /// wrong. If all are impossible, that share is 0.
+    pub(super) fn points(&self, task: &Task, item: &Item) -> Option<f64> {
+        if task.grading != Grading::RightMass {
+            return None;
+        }
+        let most = self.log_probs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if most == f64::NEG_INFINITY {
+            return Some(0.0);
+        }
+        let weights = || self.log_probs.iter().map(|nats| (nats - most).exp());
+        let right = weights().zip(&item.options).filter(|(_, option)| option.right);
+        let right: f64 = right.map(|(weight, _)| weight).sum();
+        Some(right / weights().sum::<f64>())
+    }
+
+    /// As records have it.
+    pub(super) fn record(self) -> Scored {
+        let finite = |nats: &f64| Some(*nats).filter(|nats| nats.is_finite());
+        let log_probs = self.log_probs.iter().map(finite).collect();
+        Scored { log_probs, tokens: self.tokens, bytes: self.bytes }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.log_probs.extend(&other.log_probs);
+        self.tokens += other.tokens;
+        self.deferral_mass = match (self.deferral_mass, other.deferral_mass) {
+            (Some(sum), Some(more)) => Some(sum + more),
+            (sum, more) => sum.or(more),
+        };
+    }
+}
+
+/// The distribution of a decoder, along texts: its own, or of a chain the target's.
+///
+/// # Errors
+/// If a backend cannot start a session.
+pub(crate) fn predictor<'m>(
+    plan: &DecoderPlan,
+    models: &'m Models,
+    rules: &'m Rules,
+) -> Result<Box<dyn Predictor + 'm>> {
+    let part = match &plan.kind {
+        DecoderKind::Chain(chain) => chain.target.clone(),
+        kind => Part {
+            name: plan.name.clone(),
+            distribution: Box::new(kind.clone()),
+            sampling: plan.sampling.clone(),
+        },
+    };
+    models::predictor(&part, models, rules)
+}
+
+/// A prompt with each of several options behind it, in tokens.
+pub(super) struct Continuations {
+    pub(super) texts: Vec<Vec<TokenId>>,
+    /// How many tokens all of them begin with, and the prompt alone too: what follows is scored.
+    pub(super) shared: usize,
+}
+
+/// The item's options behind `prompt`.
+///
+/// Each text is tokenised whole, because that is how a model reads it; where a token spans the end
+/// of the prompt in one of them, scoring begins before it in all.
+///
+/// # Errors
+/// If the tokenizer fails, or an option adds no token.
+pub(super) fn continuations(
+    prompt: &Prompt,
+    speaker: &Model,
+    item: &Item,
+) -> Result<Continuations> {
+    let space = if ends_open(&prompt.text) { "" } else { " " };
+    let text = |option: &str| prompt.tokens(speaker, &format!("{space}{option}"));
+    let texts: Vec<Vec<TokenId>> =
+        item.options.iter().map(|option| text(&option.text)).collect::<Result<_>>()?;
+    let shared = shared(&prompt.tokens(speaker, "")?, &texts);
+    if shared == 0 {
+        bail!("the prompt has no token that the options leave as it is");
+    }
+    match texts.iter().position(|text| text.len() <= shared) {
+        Some(empty) => bail!("option {} adds no token to the prompt", letter(empty)),
+        None => Ok(Continuations { texts, shared }),
+    }
+}
+
+/// How many tokens of `prompt` all `texts` begin with.
+fn shared(prompt: &[TokenId], texts: &[Vec<TokenId>]) -> usize {
+    let common = |text: &Vec<TokenId>| text.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+    texts.iter().map(common).min().unwrap_or(0)
+}
+
+/// Whether a reply can follow without a space: after a line break, or a special token as `<|end|>`.
+fn ends_open(text: &str) -> bool {
+    text.chars().next_back().is_none_or(|last| last.is_whitespace() || last == '>')
+}
+
+/// The log-probability of each option; none if one does not fit the context.
+///
+/// # Errors
+/// If a model fails.
+pub(super) fn options(
+    predictor: &mut dyn Predictor,
+    texts: &Continuations,
+) -> Result<Option<Score>> {
+    let longest = texts.texts.iter().map(Vec::len).max().unwrap_or(0);
+    // The distribution after the last token is not asked for.
+    if longest.saturating_sub(1) > predictor.context_len() {
+        return Ok(None);
+    }
+    let mut total = Score::default();
+    for text in &texts.texts {
+        total.add(&along(predictor, text, texts.shared)?);
+    }
+    Ok(Some(total))
+}
+
+/// The log-probability of the tokens of `text`, all but the first, and the bytes that they are.
+///
+/// # Errors
+/// If a model fails.
+pub(super) fn text(
+    predictor: &mut dyn Predictor,
+    text: &str,
+    tokenizer: &Tokenizer,
+) -> Result<Score> {
+    let tokens = tokenizer.encode(text, true)?;
+    let bytes = scored_bytes(text, &tokens, tokenizer)?;
+    Ok(Score { bytes, ..in_windows(predictor, &tokens)? })
+}
+
+/// Bytes of `text` behind its first token, which is not scored: all of them if that is one that the
+/// tokenizer puts before every text. A space that the text does not have and the tokenizer puts
+/// before it, as those of SentencePiece do, is none of them.
+fn scored_bytes(text: &str, tokens: &[TokenId], tokenizer: &Tokenizer) -> Result<u64> {
+    let own = tokenizer.encode(text, false)?;
+    let Some(&first) = own.first() else { return Ok(0) };
+    if tokens.len() > own.len() && !tokens.starts_with(&own) {
+        return Ok(text.len() as u64);
+    }
+    let first = tokenizer.bytes(first);
+    let all: usize = own.iter().map(|id| tokenizer.bytes(*id).len()).sum();
+    let space = usize::from(first.starts_with(b" ") && all > text.len());
+    Ok(text.len().saturating_sub(first.len() - space) as u64)
+}
+
+/// A text that is longer than the context is read in windows, each of which begins with the last
+/// token of the one before.
+fn in_windows(predictor: &mut dyn Predictor, tokens: &[TokenId]) -> Result<Score> {
+    let mut total = Score::nothing();
+    let (mut nats, window) = (0.0, predictor.context_len().max(2));
+    let mut from = 0;
+    while from + 1 < tokens.len() {
+        let end = tokens.len().min(from + window);
+        let part = along(predictor, &tokens[from..end], 1)?;
+        nats += part.log_probs.iter().sum::<f64>();
+        total.add(&Score { log_probs: Vec::new(), ..part });
+        from = end - 1;
+    }
+    total.log_probs = vec![nats];
+    Ok(total)
+}
+
+/// `Σ log π(tᵢ | t₁ … tᵢ₋₁)` over the tokens behind the first `from`, which are the prompt.
+fn along(predictor: &mut dyn Predictor, text: &[TokenId], from: usize) -> Result<Score> {
+    predictor.begin(from);
+    let mut distribution = Distribution::default();
+    let (mut nats, mut mass) = (0.0, None);
+    for start in (from..text.len()).step_by(CHUNK) {
+        if interrupt::requested() {
+            // Nobody asks for what was summed so far: the item is given up.
+            break;
+        }
+        let end = text.len().min(start + CHUNK);
+        let context = &text[..end - 1];
+        predictor.follow(context, end - start).context("cannot score the text")?;
+        for (len, &token) in (start..end).zip(&text[start..]) {
+            predictor.distribution(context, len, &mut distribution)?;
+            nats += distribution.prob(token).ln();
+            if let Some(deferred) = predictor.deferral_mass() {
+                *mass.get_or_insert(0.0) += deferred;
+            }
+        }
+    }
+    let tokens = (text.len() - from) as u64;
+    Ok(Score { log_probs: vec![nats], tokens, bytes: 0, deferral_mass: mass })
+}
+
+#[cfg(test)]
+mod tests;

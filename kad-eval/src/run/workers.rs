@@ -1,0 +1,101 @@
+//! Several items at a time.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result};
+
+use super::evaluate::decoders;
+use super::{Job, Plan};
+use crate::failure::Failure;
+use crate::models::Models;
+use crate::run::record::Record;
+
+/// Of a worker, as much as the main thread of a process has: graphs are walked recursively.
+const STACK: usize = 8 << 20;
+
+/// What becomes of a result, and of which job it is, if of any; an error ends the work.
+pub(super) type See<'s> =
+    &'s mut (dyn FnMut(Option<&Job>, Result<Record>) -> Result<(), Failure> + Send);
+
+/// Decodes `jobs` in this thread with `models` and in one more for each of `others`, and gives each
+/// result to `see` as it is made. Ends early where `see` does, or if the user interrupts.
+///
+/// # Errors
+/// Those of `see`; those of jobs go to it.
+pub(super) fn for_each(
+    plan: &Plan<'_>,
+    jobs: &[Job],
+    models: &Models,
+    others: Vec<Models>,
+    see: See<'_>,
+) -> Result<(), Failure> {
+    let work = Work {
+        plan,
+        jobs,
+        next: AtomicUsize::new(0),
+        ended: AtomicBool::new(false),
+        results: Mutex::new((see, Ok(()))),
+    };
+    thread::scope(|scope| {
+        for models in others {
+            let worker = || {
+                let models = models;
+                work.run(&models);
+            };
+            let spawned = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker);
+            if let Err(error) = spawned {
+                // Those that run already end after the item in their hands.
+                work.ended.store(true, Ordering::Relaxed);
+                return Err(error).context("cannot start a thread; ask for fewer --jobs");
+            }
+        }
+        work.run(models);
+        anyhow::Ok(())
+    })?;
+    work.results.into_inner().unwrap_or_else(PoisonError::into_inner).1
+}
+
+struct Work<'p, 's> {
+    plan: &'p Plan<'p>,
+    jobs: &'p [Job],
+    next: AtomicUsize,
+    ended: AtomicBool,
+    results: Mutex<(See<'s>, Result<(), Failure>)>,
+}
+
+impl Work<'_, '_> {
+    fn run(&self, models: &Models) {
+        let decoders = match decoders(self.plan.experiment) {
+            Ok(decoders) => decoders,
+            Err(error) => return self.give(None, Err(error)),
+        };
+        while !self.ended.load(Ordering::Relaxed) {
+            let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
+                return;
+            };
+            let (decoder, task) = (&decoders[job.decoder], &self.plan.tasks[job.task]);
+            let item = &task.items[job.item];
+            let made = decoder.decode(self.plan.experiment.seed, models, task, item);
+            let made = made.with_context(|| {
+                format!("decoder `{}`, task {}, item {}", decoder.plan.name, task.name, item.id)
+            });
+            match made.transpose() {
+                Some(made) => self.give(Some(job), made),
+                None => self.ended.store(true, Ordering::Relaxed),
+            }
+        }
+    }
+
+    fn give(&self, job: Option<&Job>, made: Result<Record>) {
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        let (see, end) = &mut *results;
+        if end.is_ok() {
+            *end = see(job, made);
+        }
+        if end.is_err() {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Models side by side: what their passes take, how far their logits and their greedy texts agree.
+//!
+//! | what | where |
+//! |---|---|
+//! | what is measured before decoding, and its file | here |
+//! | whose logits are compared with whose, and how far they agree | `agreement.rs` |
+//! | texts that are the baseline's, and the two best logits where they part | `texts.rs` |
+//! | all of it in numbers, a row for each model | `rows.rs` |
+//! | the table, as text, Markdown and for the page | `report/table/model_comparison.rs` |
+
+mod agreement;
+mod rows;
+mod texts;
+
+pub(crate) use texts::SameTexts;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use kad_core::{LanguageModel, ModelPredictor, Predictor, TokenId};
+use kad_polybasic::theory::PassTime;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use agreement::Agreement;
+pub(crate) use rows::{Row, Rows};
+
+use crate::config::{DecoderKind, Experiment, PassesPlan};
+use crate::failure::WrongRequest;
+use crate::machine::Machine;
+use crate::models::{self, Model, Models};
+use crate::speed::profile::{Grid, Passes, Progress};
+use crate::interrupt;
+use crate::run::RunFolder;
+use crate::task::{Conversation, Task};
+
+/// Prompts whose tokens passes run over, and whose logits are compared.
+const PROMPTS: usize = 8;
+
+/// In the folder of a run.
+const FILE: &str = "passes.json";
+
+/// What was measured of every model before decoding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Measured {
+    /// Times hold for nothing else.
+    pub(crate) machine: Machine,
+    /// Tokens before a pass.
+    pub(crate) context: usize,
+    /// Tokens per pass.
+    pub(crate) widths: Vec<usize>,
+    /// How often each pass was measured; the first time, which fills caches, is not among them.
+    pub(crate) rounds: usize,
+    pub(crate) models: BTreeMap<String, OfModel>,
+    /// Logits, by model; none until all passes are measured. Those that others are compared with
+    /// are not among them.
+    pub(crate) agreement: Option<BTreeMap<String, Agreement>>,
+}
+
+/// What was measured of one model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OfModel {
+    pub(crate) source: String,
+    pub(crate) backend: String,
+    pub(crate) dtype: String,
+    /// Seconds until it could run, fetching included; none for the first layers of another.
+    pub(crate) load_seconds: Option<f64>,
+    /// By how much the process had grown then; none where that cannot be told.
+    pub(crate) resident_bytes: Option<u64>,
+    /// Of its matrices as it keeps them, or of its files where that is not known.
+    pub(crate) weight_bytes: u64,
+    /// Of a pass and the distributions after its tokens, by width.
+    pub(crate) passes: Vec<PassTime>,
+}
+
+/// Measures what `passes.json` of `folder` does not hold yet; None if the user interrupted.
+///
+/// # Errors
+/// If a model fails or has no room for the passes asked for, or the file is none of these.
+pub(crate) fn measure(
+    experiment: &Experiment,
+    plan: &PassesPlan,
+    models: &Models,
+    tasks: &[Task],
+    folder: &RunFolder,
+) -> Result<Option<Measured>> {
+    check_room(plan, models)?;
+    let asked = conversations(tasks);
+    let mut measured = match held(plan, models, folder)? {
+        // Times of another machine are not continued on this one.
+        Some(held) if held.machine == Machine::here() => held,
+        _ => {
+            let Some(fresh) = passes(experiment, plan, models, &asked)? else { return Ok(None) };
+            folder.write_json(FILE, &fresh)?;
+            fresh
+        }
+    };
+    if measured.agreement.is_none() {
+        let Some(found) = agreement::compare(experiment, models, &asked)? else { return Ok(None) };
+        measured.agreement = Some(found);
+        folder.write_json(FILE, &measured)?;
+    }
+    Ok(Some(measured))
+}
+
+/// What an earlier session measured of the same models.
+fn held(plan: &PassesPlan, models: &Models, folder: &RunFolder) -> Result<Option<Measured>> {
+    let path = folder.path().join(FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let held: Measured = serde_json::from_str(&text).with_context(|| {
+        format!("{} is no measurement of this version; delete it to measure anew", path.display())
+    })?;
+    let same = held.widths == plan.widths
+        && held.context == plan.context.get()
+        && held.models.keys().eq(models.keys());
+    if !same {
+        bail!("{} is of another plan, or was changed; delete it to measure anew", path.display());
+    }
+    Ok(Some(held))
+}
+
+/// Every model must have room for the widest pass: a table with holes compares little.
+fn check_room(plan: &PassesPlan, models: &Models) -> Result<()> {
+    let (context, widest) = (plan.context.get(), plan.widest());
+    let small = |(_, model): &(&String, &Model)| model.counted.context_len() <= context + widest;
+    let Some((name, model)) = models.iter().find(small) else { return Ok(()) };
+    bail!(WrongRequest(format!(
+        "[passes] asks for passes over {widest} tokens after {context}, but the context of model \
+         `{name}` is {} tokens: lower `context` or `widths`",
+        model.counted.context_len()
+    )))
+}
+
+/// The conversations of the first items, the tasks in turn.
+fn conversations(tasks: &[Task]) -> Vec<Conversation> {
+    let at = |index: usize| {
+        tasks.iter().filter_map(move |task| Some(task.conversation(task.items.get(index)?, &[])))
+    };
+    (0..PROMPTS).flat_map(at).take(PROMPTS).collect()
+}
+
+/// The prompts of these conversations for one model.
+fn prompts(name: &str, models: &Models, asked: &[Conversation]) -> Result<Vec<Vec<TokenId>>> {
+    let kind = DecoderKind::Single { model: name.to_owned() };
+    let speaker = models::speaker(&kind, models);
+    asked.iter().map(|it| models::prompt(&kind, models, it)?.tokens(speaker, "")).collect()
+}
+
+/// Models take turns at each width.
+fn passes(
+    experiment: &Experiment,
+    plan: &PassesPlan,
+    models: &Models,
+    asked: &[Conversation],
+) -> Result<Option<Measured>> {
+    let all: Vec<(&String, &Model)> = models.iter().collect();
+    let sampling = experiment.sampling.sampling()?;
+    let make = |at: usize| -> Result<Box<dyn Predictor + '_>> {
+        Ok(Box::new(ModelPredictor::new(&all[at].1.counted, sampling)?))
+    };
+    let texts = all.iter().map(|(name, _)| Ok(prompts(name, models, asked)?.concat()));
+    let texts = texts.collect::<Result<Vec<_>>>()?;
+    if texts.iter().any(Vec::is_empty) {
+        bail!(WrongRequest("no prompts: [passes] runs over those of the tasks".to_owned()));
+    }
+    let grid = Grid { widths: plan.widths.clone(), contexts: vec![plan.context.get()] };
+    let mut passes = Passes::new(grid, make, &texts, plan.rounds.map(Into::into))?;
+    let progress = Progress::new("rounds of passes", passes.least_rounds());
+    let began = Instant::now();
+    while passes.round(began)? {
+        progress.one();
+    }
+    if interrupt::requested() {
+        return Ok(None);
+    }
+    let (times, rounds) = passes.finish()?;
+    Ok(Some(Measured {
+        machine: Machine::here(),
+        context: plan.context.get(),
+        widths: plan.widths.clone(),
+        rounds,
+        models: all
+            .iter()
+            .zip(&times)
+            .map(|((name, model), found)| {
+                ((*name).clone(), OfModel::of(model, found.times.cells().concat()))
+            })
+            .collect(),
+        agreement: None,
+    }))
+}
+
+impl OfModel {
+    fn of(model: &Model, passes: Vec<PassTime>) -> Self {
+        let details = &model.details;
+        Self {
+            source: details.source.clone(),
+            backend: details.backend.to_string(),
+            dtype: details.dtype.to_string(),
+            load_seconds: model.loading.map(|loading| loading.seconds),
+            resident_bytes: model.loading.and_then(|loading| loading.resident_bytes),
+            weight_bytes: details.weight_bytes_in_use(),
+            passes,
+        }
+    }
+}

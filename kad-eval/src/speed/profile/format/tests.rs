@@ -1,0 +1,85 @@
+use super::*;
+use crate::speed::profile::fixtures;
+
+fn profile() -> Profile {
+    let candidates = vec![
+        sample::distribution("large", 1e-2, 1e-3),
+        sample::distribution("small", 1e-3, 1e-4),
+        sample::lookup("n-gram"),
+    ];
+    let pairs = vec![sample::pair("large", "small", 0.7), sample::pair("large", "n-gram", 0.3)];
+    let mut profile = sample::profile(candidates, pairs);
+    profile.about = sample::about();
+    profile.candidates[0].definition = Some("a rule".to_owned());
+    let distributions = [("large", vec![-0.25, 0.0, -1000.0]), ("small", vec![-1.5, -1e-4, 0.0])];
+    let distributions = distributions.map(|(name, along)| (name.to_owned(), along)).into();
+    let trace =
+        Trace { prompt: 3, limit: 9, tokens: 3, ended: true, distributions, ..Trace::default() };
+    profile.texts = Some(Texts { target: "large".to_owned(), traces: vec![trace] });
+    // A number that decimal digits do not hold.
+    profile.about.sampling.temperature = 0.1 + 0.2;
+    profile
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("profile.json");
+    profile().write(&path).unwrap();
+    assert_eq!(Profile::read(&path).unwrap(), profile());
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(names, [path], "nothing is left beside it");
+}
+
+/// Arrays of numbers take one line each, and nothing else is joined.
+#[test]
+fn numbers_share_lines() {
+    let value = serde_json::json!({ "a": [1, -2.5e-7, 3], "b": ["1", "2"], "c": [[], [4]] });
+    let text = compact(&serde_json::to_string_pretty(&value).unwrap());
+    assert!(text.contains("\n    1, -2.5e-7, 3\n  ],\n"), "{text}");
+    assert!(text.contains("\n    \"1\",\n    \"2\"\n"), "{text}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+}
+
+#[test]
+fn a_profile_that_cannot_be_written_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    // A folder stands where the file should.
+    let path = folder.path().join("profile.json");
+    fs::create_dir(&path).unwrap();
+    let error = format!("{:#}", profile().write(&path).unwrap_err());
+    assert!(error.contains("cannot write the profile"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Each kind of damage, with the words that say what it is and what to do.
+#[test]
+fn damage_is_named() {
+    let whole = serde_json::to_string(&profile()).unwrap();
+    let damaged = |from: &str, to: &str| {
+        assert!(whole.contains(from), "{from} is not in {whole}");
+        whole.replacen(from, to, 1)
+    };
+    for (text, word) in [
+        (whole[..whole.len() / 2].to_owned(), "EOF"),
+        ("{}".to_owned(), "missing field `version`"),
+        (damaged("\"version\":3", "\"version\":7"), "layout 7"),
+        (damaged("\"effort\"", "\"efort\""), "unknown field `efort`"),
+        (damaged("\"drafter\":\"small\"", "\"drafter\":\"tiny\""), "`tiny`, which is no candidate"),
+        (damaged("\"texts\":{\"target\":\"large", "\"texts\":{\"target\":\"tiny"), "`tiny`"),
+        (damaged("\"draft_seconds\":", "\"draft_seconds\":-"), "`n-gram` has a time of -"),
+        (damaged("\"seconds\":0.01", "\"seconds\":-0.01"), "a pass takes -0.01 seconds"),
+        (damaged("\"round\":", "\"round\":-"), "a round of `large` and `small` takes -"),
+        (damaged("\"counts\":[[]", "\"counts\":[[1,1]"), "more accepted than proposed"),
+    ] {
+        let error = format!("{:#}", Profile::parse(&text).unwrap_err());
+        assert!(error.contains(word), "{word:?} is not in: {error}");
+        assert!(error.contains("kad profile"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_comes_with_the_command_that_makes_it() {
+    let error = format!("{:#}", Profile::read(Path::new("nowhere.json")).unwrap_err());
+    assert!(error.contains("nowhere.json") && error.contains("kad profile"), "{error}");
+}

@@ -1,0 +1,222 @@
+use super::*;
+use crate::speed::profile::fixtures::{distribution, lookup, pair, profile};
+
+fn ask() -> RankingRequest {
+    RankingRequest { target: None, drafters: None, max_levels: 4, max_length: 6, chains: 3 }
+}
+
+/// Three levels are best here.
+fn three_levels() -> Profile {
+    let distributions = [
+        distribution("large", 1e-1, 2e-3),
+        distribution("middle", 1e-2, 5e-4),
+        distribution("small", 5e-4, 1e-4),
+    ];
+    let pairs = [
+        pair("large", "middle", 0.95),
+        pair("large", "small", 0.5),
+        pair("middle", "small", 0.7),
+        pair("large", "n-gram", 0.2),
+    ];
+    let candidates = distributions.into_iter().chain([lookup("n-gram")]).collect();
+    profile(candidates, pairs.to_vec())
+}
+
+/// The same numbers as a chain, without the planner.
+fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
+    use kad_polybasic::theory::{Surplus, VerifyingLevel};
+    let proposer = |name: &str, beside: f64| match &profile.candidate(name).unwrap().cost {
+        Cost::Distribution { times, token_overhead, .. } => Proposer::Model {
+            name: name.into(),
+            times: times.clone(),
+            overhead: token_overhead + beside,
+        },
+        Cost::Tree { .. } => unreachable!("no tree is in the sample"),
+        Cost::Lookup { draft_seconds, token_seconds, .. } => Proposer::Lookup {
+            name: name.into(),
+            draft_seconds: *draft_seconds,
+            token_seconds: token_seconds + beside,
+        },
+    };
+    let verifier = |(names, &length): (&[&str], &usize)| {
+        let Cost::Distribution { times, token_overhead, .. } =
+            &profile.candidate(names[0]).unwrap().cost
+        else {
+            panic!("{} verifies nothing", names[0]);
+        };
+        let pair = profile.pair(names[0], names[1]).unwrap();
+        VerifyingLevel {
+            name: names[0].to_owned(),
+            times: times.clone(),
+            acceptance: pair.runs.clone().into(),
+            length,
+            bonus: true,
+            surplus: Surplus::Flush,
+            overhead: pair.beside.round,
+            token_overhead: *token_overhead,
+        }
+    };
+    let verifiers = members.windows(2).zip(lengths).map(verifier).collect();
+    let last = members.windows(2).last().and_then(|pair| profile.pair(pair[0], pair[1]));
+    let beside = last.map_or(0.0, |pair| pair.beside.token);
+    let proposer = proposer(members[members.len() - 1], beside);
+    Chain { verifiers, proposer, plain_seconds: None }
+}
+
+/// By exhaustive search over all chains and lengths.
+#[test]
+fn the_best_chain_is_the_best_of_all() {
+    let profile = three_levels();
+    let orders: [&[&str]; 5] = [
+        &["large"],
+        &["large", "middle"],
+        &["large", "small"],
+        &["large", "n-gram"],
+        &["large", "middle", "small"],
+    ];
+    let mut all = Vec::new();
+    for members in orders {
+        let verifiers = members.len() as u32 - 1;
+        for code in 0..6usize.pow(verifiers) {
+            let lengths: Vec<usize> =
+                (0..verifiers).map(|i| code / 6usize.pow(i) % 6 + 1).collect();
+            let seconds = chain(&profile, members, &lengths).predict(64).unwrap().seconds_per_token;
+            all.push((seconds, members, lengths));
+        }
+    }
+    let (seconds, members, lengths) = all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    let found = ChainRanking::of(&profile, &ask()).unwrap();
+    assert_eq!((found.verdict, found.target.as_str()), (Verdict::Speculate, "large"));
+    let best = found.best();
+    assert!(best.members.iter().eq(members), "{:?}", best.members);
+    assert_eq!(best.lengths, lengths);
+    assert_eq!(best.members.len(), 3, "three levels are what this is about");
+    assert!((best.milliseconds_per_token - 1e3 * seconds).abs() < 1e-9);
+    assert!(best.interval.low < best.milliseconds_per_token);
+    assert!(best.interval.high > best.milliseconds_per_token);
+    let shares: f64 = best.levels.iter().map(|level| level.milliseconds_per_token).sum();
+    assert!((shares - best.milliseconds_per_token).abs() < 1e-9);
+    // The target's pass, its distribution in it, and a drawn token.
+    assert!((found.plain.milliseconds_per_token - 100.1).abs() < 1e-9);
+    assert!((best.speedup - 100.1 / best.milliseconds_per_token).abs() < 1e-9);
+}
+
+/// A drafter that is nearly as slow and hardly ever right.
+#[test]
+fn plain_decoding_wins_where_nothing_helps() {
+    let distributions = vec![distribution("large", 1e-2, 9e-3), distribution("small", 9e-3, 9e-3)];
+    let profile = profile(distributions, vec![pair("large", "small", 0.2)]);
+    let found = ChainRanking::of(&profile, &ask()).unwrap();
+    assert_eq!(found.verdict, Verdict::Plain);
+    assert_eq!((&found.best().members, found.best().speedup), (&vec!["large".to_owned()], 1.0));
+    assert!(found.chains.iter().all(|chain| chain.speedup < 1.0));
+    // The only insertion there is, refused by both criteria.
+    let [inserted] = &found.insertions[..] else { panic!("{:?}", found.insertions) };
+    assert_eq!((inserted.candidate.as_str(), inserted.level), ("small", 2));
+    assert!(!inserted.exact.holds() && !inserted.published.holds());
+}
+
+/// A few rounds say too little.
+#[test]
+fn few_rounds_leave_it_undecided() {
+    let distributions = vec![distribution("large", 1e-2, 1e-3), distribution("small", 4e-3, 1e-3)];
+    let mut few = profile(distributions, vec![pair("large", "small", 0.7)]);
+    let mut runs = kad_polybasic::theory::RunLengths::default();
+    for accepted in [0, 1, 3, 0, 2, 1, 5, 0, 2] {
+        runs.record(16, 16, accepted).unwrap();
+    }
+    few.pairs[0].runs = runs;
+    let found = ChainRanking::of(&few, &ask()).unwrap();
+    assert_eq!(found.verdict, Verdict::Undecided, "{:?}", found.chains.first());
+}
+
+/// A distribution of two models, one of which drafts for it: its pass is the other model's alone,
+/// and both models' where somebody else drafts.
+#[test]
+fn a_model_that_drafts_for_its_own_distribution_is_run_once() {
+    let mut composed = distribution("mixture", 1.2e-2, 1.2e-3);
+    composed.models = vec!["large".to_owned(), "small".to_owned()];
+    let candidates = vec![
+        composed,
+        distribution("large", 1e-2, 1e-3),
+        distribution("small", 2e-3, 2e-4),
+        distribution("other", 2e-3, 2e-4),
+    ];
+    let pairs = vec![pair("mixture", "small", 0.8), pair("mixture", "other", 0.8)];
+    let profile = profile(candidates, pairs);
+    // The slowest distribution that others draft for, and the only one.
+    assert_eq!(ChainRanking::of(&profile, &ask()).unwrap().target, "mixture");
+    let target = Some("mixture".to_owned());
+    let found = ChainRanking::of(&profile, &RankingRequest { target, ..ask() }).unwrap();
+    let seconds = |drafter: &str| {
+        let chain = found.chains.iter().find(|chain| chain.members[1] == drafter).unwrap();
+        (chain.milliseconds_per_token, chain.lengths.clone())
+    };
+    let ((own, lengths), (other, _)) = (seconds("small"), seconds("other"));
+    assert!(own < other, "{own} {other}");
+    // By hand: times at each width less the small model's, with a distribution of 0.01 of its first
+    // pass left.
+    let widths = vec![1, 2, 16];
+    let cell = |&width: &usize| {
+        let more = width as f64 - 1.0;
+        let small = 2e-3 + 2e-4 * more - 0.01 * 2e-3 * width as f64;
+        PassTime { seconds: 1.2e-2 + 1.2e-3 * more - small, standard_error: 0.0 }
+    };
+    let cells = vec![widths.iter().map(cell).collect()];
+    let times = PassTimes::new(widths, vec![64], cells).unwrap();
+    let mut by_hand = chain(&profile, &["mixture", "small"], &lengths);
+    by_hand.verifiers[0].times = times;
+    let wanted = 1e3 * by_hand.predict(64).unwrap().seconds_per_token;
+    assert!((own - wanted).abs() < 1e-9, "{own} {wanted}");
+}
+
+/// Lemma 3.1 by hand, from the run lengths: `(T_1 + K T_2) / E[tokens]`.
+#[test]
+fn the_published_lemma_stands_beside_it() {
+    let distributions = vec![distribution("large", 1e-2, 1e-3), distribution("small", 1e-3, 1e-4)];
+    let profile = profile(distributions, vec![pair("large", "small", 0.5)]);
+    let found = ChainRanking::of(&profile, &ask()).unwrap();
+    let best = found.best();
+    let length = best.lengths[0];
+    let runs = &profile.pair("large", "small").unwrap().runs;
+    let tokens: f64 = 1.0 + (1..=length).map(|k| runs.survival(k)).sum::<f64>();
+    let wanted = (10.0 + length as f64 * 1.0) / tokens;
+    assert!((best.lemma_milliseconds_per_token - wanted).abs() < 1e-9);
+    assert!(best.lemma_milliseconds_per_token < best.milliseconds_per_token, "wider passes");
+}
+
+#[test]
+fn what_is_not_in_the_profile_is_named() {
+    let error = |ask: RankingRequest| format!("{:#}", ChainRanking::of(&three_levels(), &ask).unwrap_err());
+    let target = |name: &str| RankingRequest { target: Some(name.to_owned()), ..ask() };
+    assert!(error(target("larg")).contains("did you mean `large`?"));
+    assert!(error(target("n-gram")).contains("has no distribution of its own"));
+    let drafters = Some(vec!["tiny-model".to_owned()]);
+    let found = error(RankingRequest { drafters, ..ask() });
+    assert!(found.contains("`tiny-model` is not in the profile"), "{found}");
+}
+
+/// A slower composed distribution is not what a profile of models is about; what nobody drafts for
+/// neither.
+#[test]
+fn the_usual_target_is_the_slowest_model_that_others_draft_for() {
+    let mut profile = three_levels();
+    let mut composed = distribution("mixture", 1.0, 0.1);
+    composed.models = vec!["large".to_owned(), "small".to_owned()];
+    profile.candidates.extend([composed, distribution("lonely", 2.0, 0.1)]);
+    profile.pairs.push(pair("mixture", "small", 0.8));
+    let found = ChainRanking::of(&profile, &ask()).unwrap();
+    assert_eq!(found.target, "large");
+    let members = || found.chains.iter().flat_map(|chain| &chain.members);
+    assert!(
+        !members().any(|name| name == "mixture"),
+        "composed distributions draft for composed distributions"
+    );
+}
+
+#[test]
+fn only_what_may_draft_does() {
+    let drafters = Some(vec!["small".to_owned()]);
+    let found = ChainRanking::of(&three_levels(), &RankingRequest { drafters, ..ask() }).unwrap();
+    assert!(found.chains.iter().all(|chain| chain.members == ["large", "small"]));
+}

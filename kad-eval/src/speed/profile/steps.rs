@@ -1,0 +1,155 @@
+//! Decoding with a clock in hand.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use anyhow::Result;
+use kad_core::decode::{Decoder, Limits, Round};
+use kad_core::{DecodeError, SampledChoices, TokenId};
+
+use crate::models::Models;
+use crate::interrupt;
+
+/// What one model has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct InPasses {
+    pub(crate) passes: u64,
+    pub(crate) seconds: f64,
+}
+
+/// What each model has done so far, always in one order.
+pub(crate) type PassClock<'c> = &'c dyn Fn() -> Vec<InPasses>;
+
+/// A continuation and the time it took.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TimedText {
+    pub(crate) tokens: Vec<TokenId>,
+    pub(crate) steps: Vec<StepTime>,
+}
+
+/// One step of a decoder.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StepTime {
+    /// Wall clock.
+    pub(crate) seconds: f64,
+    /// Of these, seconds in passes of each model, in the order of the clock.
+    pub(crate) by_model: Vec<f64>,
+    /// Passes of each model, in the same order.
+    pub(crate) passes: Vec<u64>,
+    /// Whether a prompt was read: it is the first step, or some model makes its first pass in it.
+    /// The aligned model of a lazy deferral reads the prompt after the first deferred draw.
+    pub(crate) reads_prompt: bool,
+    /// Tokens of the text.
+    pub(crate) emitted: usize,
+    /// The target's verification, if there was one.
+    pub(crate) round: Option<Round>,
+}
+
+impl StepTime {
+    /// Seconds in passes.
+    pub(crate) fn passing(&self) -> f64 {
+        self.by_model.iter().sum()
+    }
+}
+
+/// Continues `prompt` and times each step. None if the user interrupted.
+///
+/// # Errors
+/// If a model fails.
+pub(crate) fn decode(
+    decoder: &mut dyn Decoder,
+    prompt: &[TokenId],
+    limits: &Limits,
+    seed: u64,
+    clock: PassClock<'_>,
+) -> Result<Option<TimedText>, DecodeError> {
+    let mut choices = SampledChoices::seeded(seed);
+    let (mut text, mut made, mut steps) = (prompt.to_vec(), Vec::new(), Vec::new());
+    decoder.begin(prompt.len());
+    let fresh = clock();
+    loop {
+        if interrupt::requested() {
+            return Ok(None);
+        }
+        let left = limits.max_new_tokens - (text.len() - prompt.len());
+        let room = decoder.context_len().saturating_sub(text.len()).min(left);
+        if room == 0 {
+            break;
+        }
+        made.clear();
+        let (before, began) = (clock(), Instant::now());
+        decoder.step(&text, room, &mut choices, &mut made)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let after = clock();
+        let end = made.iter().position(|made| limits.eos.contains(&made.token));
+        let emitted = end.map_or(made.len(), |end| end + 1);
+        steps.push(StepTime {
+            seconds,
+            by_model: after.iter().zip(&before).map(|(a, b)| a.seconds - b.seconds).collect(),
+            passes: after.iter().zip(&before).map(|(a, b)| a.passes - b.passes).collect(),
+            reads_prompt: steps.is_empty() || first_passes(&fresh, &before, &after),
+            emitted,
+            round: decoder.rounds().last().copied(),
+        });
+        text.extend(made[..emitted].iter().map(|made| made.token));
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(Some(TimedText { tokens: text.split_off(prompt.len()), steps }))
+}
+
+/// Whether some model that had done nothing since `fresh` has, between `before` and `after`.
+fn first_passes(fresh: &[InPasses], before: &[InPasses], after: &[InPasses]) -> bool {
+    let mut models = fresh.iter().zip(before).zip(after);
+    models.any(|((fresh, before), after)| {
+        before.passes == fresh.passes && after.passes > before.passes
+    })
+}
+
+/// What the models called `names` have done so far.
+pub(crate) fn in_passes(models: &Models, names: &[&str]) -> Vec<InPasses> {
+    let one = |name: &&str| {
+        let counted = &models[*name].counted;
+        let (passes, seconds) = (counted.counts().passes, counted.in_passes().as_secs_f64());
+        InPasses { passes, seconds }
+    };
+    names.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kad_core::decode::DeferralDecoder;
+    use kad_core::oracle::TableModel;
+    use kad_core::{Counted, Mixture, Sampling};
+
+    /// The aligned model of a lazy deferral reads the prompt when it is first asked: that step, and
+    /// the first one, read a prompt, and no other does.
+    #[test]
+    fn a_late_model_reads_the_prompt_late() {
+        let base = Counted::new(TableModel::random("base", 8, 2, 1));
+        let aligned = Counted::new(TableModel::random("aligned", 8, 2, 2));
+        let rule = kad_core::deferral::Rule::base(kad_core::deferral::KadDual::new(0.1).unwrap());
+        let sampling = Sampling::at_temperature(1.0).unwrap();
+        let clock = || {
+            let passes = [&base, &aligned].map(|model| model.counts().passes);
+            passes.map(|passes| InPasses { passes, seconds: passes as f64 }).to_vec()
+        };
+        let limits = Limits { max_new_tokens: 40, eos: Vec::new() };
+        let mut late = 0;
+        for seed in 0..20 {
+            let mixture = Mixture::new(&base, &aligned, &rule, sampling, sampling).unwrap();
+            let mut decoder = DeferralDecoder::new(mixture);
+            let text = decode(&mut decoder, &[0], &limits, seed, &clock).unwrap().unwrap();
+            assert_eq!((text.tokens.len(), text.steps.len()), (40, 40));
+            let asked = text.steps.iter().position(|step| step.by_model[1] > 0.0);
+            for (index, step) in text.steps.iter().enumerate() {
+                assert_eq!(step.reads_prompt, index == 0 || Some(index) == asked, "step {index}");
+                assert_eq!(step.passing(), step.by_model[0] + step.by_model[1]);
+            }
+            late += usize::from(asked.is_some_and(|step| step > 0));
+        }
+        assert!(late > 0, "some text defers later than at once");
+    }
+}

@@ -1,0 +1,205 @@
+//! Arrows inside the two large crates: a room uses its own storey's ground or rooms below, never a
+//! room above.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+/// Rooms of a crate, from the top storey down. Rooms of one storey do not use each other, except on
+/// the last storey: the ground.
+struct House {
+    source: &'static str,
+    storeys: &'static [&'static [&'static str]],
+}
+
+const KAD_EVAL: House = House {
+    source: "kad-eval/src",
+    storeys: &[
+        &["main"],
+        &["lib"],
+        &["commands"],
+        &["cli"],
+        &["report"],
+        &["speed"],
+        &["analysis"],
+        &["run"],
+        &["models"],
+        &["config"],
+        &["task"],
+        &["failure", "interrupt", "machine", "numbers", "output"],
+    ],
+};
+
+/// A use of one room by another.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Arrow {
+    from: String,
+    to: String,
+    file: PathBuf,
+}
+
+impl House {
+    fn storey(&self, room: &str) -> Option<usize> {
+        self.storeys.iter().position(|rooms| rooms.contains(&room))
+    }
+
+    /// Why an arrow is wrong, if it is.
+    fn objection(&self, arrow: &Arrow) -> Option<String> {
+        let Arrow { from, to, file } = arrow;
+        let [above, below] = [from, to].map(|room| self.storey(room));
+        let (Some(above), Some(below)) = (above, below) else {
+            return Some(format!("{}: `{from}` or `{to}` has no storey", file.display()));
+        };
+        let ground = self.storeys.len() - 1;
+        (above >= below && (above, below) != (ground, ground))
+            .then(|| format!("{}: `{from}` must not use `{to}`", file.display()))
+    }
+}
+
+/// The text without its `#[cfg(test)]` modules.
+pub(crate) fn without_test_modules(text: &str) -> String {
+    let mut kept = String::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let module = lines.peek().is_some_and(|next| next.trim_start().starts_with("mod ")
+            || next.trim_start().starts_with("pub(crate) mod "));
+        if line.trim() != "#[cfg(test)]" || !module {
+            kept.push_str(line);
+            kept.push('\n');
+        } else if lines.next().is_some_and(|opening| opening.ends_with('{')) {
+            let end = format!("{indent}}}");
+            lines.by_ref().take_while(|inner| *inner != end).for_each(drop);
+        }
+    }
+    kept
+}
+
+/// Code that is built into the program: neither comments nor test modules.
+fn production(text: &str) -> String {
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    without_test_modules(text).lines().filter(is_code).map(|line| format!("{line}\n")).collect()
+}
+
+/// First segments of the paths behind `crate::`, those in braces too.
+fn rooms_named(text: &str, prefix: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (start, _) in text.match_indices(prefix) {
+        let boundary = text[..start].chars().next_back();
+        if boundary.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let rest = &text[start + prefix.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => found.extend(heads(list)),
+            None => found.extend(word(rest)),
+        }
+    }
+    found
+}
+
+/// The lower-case name that a path begins with: a module, not a type or a macro's variable.
+fn word(text: &str) -> Option<String> {
+    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let name = &text[..end];
+    name.starts_with(|c: char| c.is_lowercase()).then(|| name.to_owned())
+}
+
+/// The first names of the paths in a list, up to the brace that closes it.
+fn heads(list: &str) -> Vec<String> {
+    let (mut depth, mut found, mut at_head) = (0_usize, Vec::new(), true);
+    for (place, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => at_head = true,
+            c if c.is_whitespace() => {}
+            _ if at_head => {
+                found.extend(word(&list[place..]));
+                at_head = false;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Every use of a room by another one, test modules left out.
+fn arrows(source: &Path) -> BTreeSet<Arrow> {
+    let mut files = BTreeMap::new();
+    for file in super::tidy::files(source, ".rs") {
+        files.insert(file.clone(), fs::read_to_string(&file).unwrap());
+    }
+    let tested = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z ]+\))? )?mod (\w+);").unwrap();
+    let mut tests = Vec::new();
+    for (file, text) in &files {
+        let folder = match file.file_name().unwrap().to_str().unwrap() {
+            "mod.rs" | "lib.rs" => file.parent().unwrap().to_owned(),
+            _ => file.with_extension(""),
+        };
+        for found in tested.captures_iter(text) {
+            tests.push(folder.join(&found[1]));
+        }
+    }
+    let mut found = BTreeSet::new();
+    for (file, text) in &files {
+        if tests.iter().any(|test| file.starts_with(test) || file.with_extension("") == *test) {
+            continue;
+        }
+        let inside = file.strip_prefix(source).unwrap();
+        let mut modules: Vec<_> = inside.with_extension("").iter().map(ToOwned::to_owned).collect();
+        let from = modules[0].to_string_lossy().into_owned();
+        if modules.last().unwrap() == "mod" {
+            modules.pop();
+        }
+        let text = production(text);
+        let climb = "super::".repeat(modules.len());
+        let rooms = rooms_named(&text, "crate::").into_iter().chain(rooms_named(&text, &climb));
+        for to in rooms.filter(|to| *to != from) {
+            found.insert(Arrow { from: from.clone(), to, file: file.clone() });
+        }
+    }
+    found
+}
+
+fn objections(house: &House, root: &Path) -> Vec<String> {
+    let found = arrows(&root.join(house.source));
+    found.iter().filter_map(|arrow| house.objection(arrow)).collect()
+}
+
+#[test]
+fn rooms_of_kad_eval_use_only_what_stands_below() {
+    let found = objections(&KAD_EVAL, &super::tidy::root());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_planted_arrow_upward_is_found() {
+    let root = tempfile::tempdir().unwrap();
+    let source = root.path().join("src");
+    let write = |name: &str, text: &str| {
+        let path = source.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let house = House { source: "src", storeys: &[&["lib"], &["top"], &["low"], &["ground"]] };
+    write("lib.rs", "mod ground;\nmod low;\nmod top;\n");
+    write("ground.rs", "pub struct Number;\n");
+    write("top/mod.rs", "use crate::{ground, low::{self, Thing}};\nmod part;\n");
+    write("top/part.rs", "use super::super::low::Thing;\n");
+    write("low/mod.rs", "// crate::top in a comment\n#[cfg(test)]\nmod tests {\n    use crate::top;\n}\n");
+    let none: Vec<String> = Vec::new();
+    assert_eq!(objections(&house, root.path()), none);
+
+    for planted in ["use crate::top::part;", "use crate::{\n    ground,\n    top,\n};", "use super::top;"] {
+        write("low/mod.rs", planted);
+        let found = objections(&house, root.path());
+        assert_eq!(found.len(), 1, "{planted}: {found:?}");
+        assert!(found[0].ends_with("`low` must not use `top`"), "{found:?}");
+    }
+    write("low/mod.rs", "fn f() { crate::attic::g(); }");
+    assert!(objections(&house, root.path())[0].contains("has no storey"));
+}
