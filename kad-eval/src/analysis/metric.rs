@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::numbers::{NONE, fixed, interval, percent, points, significant};
 use crate::analysis::stats::Interval;
 use crate::analysis::summary::DecoderResult;
+use crate::numbers::{NONE, fixed, interval, percent, points, significant};
 
 /// One number.
 #[derive(Debug)]
@@ -158,7 +158,8 @@ impl Metric {
     pub(crate) fn line(&self, result: &DecoderResult) -> String {
         let write = |value: f64| self.unit.write(value);
         if let Value::PerModel(values) = self.value {
-            let each = values(result).iter().map(|(name, value)| format!("{name} {}", write(*value)));
+            let each =
+                values(result).iter().map(|(name, value)| format!("{name} {}", write(*value)));
             return each.collect::<Vec<_>>().join(" ");
         }
         match self.of(result) {
@@ -356,7 +357,9 @@ pub(crate) const METRICS: &[Metric] = &[
         unit: Unit::Digits,
         better: Better::Higher,
         shown: Shown::Terminal(4),
-        value: Value::Ranged(|result| Some((result.tokens_per_second, result.tokens_per_second_interval))),
+        value: Value::Ranged(|result| {
+            Some((result.tokens_per_second, result.tokens_per_second_interval))
+        }),
         explained: "New tokens of all items over their wall-clock time, prompts included. The \
             interval is a bootstrap over items: how much it depends on which items were decoded, and \
             not what another run would give. Where several items are decoded at a time (`--jobs`), it \
@@ -412,8 +415,8 @@ mod tests {
     }
 
     #[test]
-    fn an_arm_in_lines_and_cells() {
-        let summary = sample::summary();
+    fn a_result_in_lines_and_cells() {
+        let summary = fixtures::summary();
         let (plain, swept) = (&summary.results[0], &summary.results[3]);
         let line = |name: &str, result| metric(name).unwrap().line(result);
         assert_eq!(line("accuracy", plain), "12.5 [8.6, 17.8]");

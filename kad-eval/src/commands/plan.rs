@@ -8,7 +8,9 @@ use super::speed::{factor, in_words, milliseconds, with_interval};
 use crate::cli::PlanArgs;
 use crate::failure::Failure;
 use crate::output;
-use crate::speed::profile::{About, RankingRequest, Cost, Insertion, ChainRanking, Profile, RankedChain, Verdict};
+use crate::speed::profile::{
+    About, ChainRanking, Cost, LevelInsertion, Profile, RankedChain, RankingRequest, Verdict,
+};
 
 pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
     let profile = Profile::read(&args.profile)?;
@@ -41,7 +43,7 @@ fn in_full(ranking: &ChainRanking) -> String {
     let mut parts = vec![
         format!("target `{}`; intervals 95 %", ranking.target),
         source(ranking),
-        ranking(ranking),
+        ranked(ranking),
         verdict(ranking),
         shares(ranking.best()),
     ];
@@ -69,7 +71,7 @@ fn source(ranking: &ChainRanking) -> String {
 }
 
 /// All chains, and plain decoding in its place among them.
-fn ranking(ranking: &ChainRanking) -> String {
+fn ranked(ranking: &ChainRanking) -> String {
     let mut rows: Vec<&RankedChain> = ranking.chains.iter().chain([&ranking.plain]).collect();
     rows.sort_by(|a, b| a.milliseconds_per_token.total_cmp(&b.milliseconds_per_token));
     let mut table = new_table(&["chain", "ms/token", "tokens/s", "speed-up", "Lemma 3.1 ms/token"]);
@@ -151,7 +153,7 @@ fn insertions(ranking: &ChainRanking) -> String {
     let base = chain.filter(|_| ranking.verdict != Verdict::Plain).unwrap_or(best);
     let header = ["one more level", "Theorem 3.2", "", "exact, ms/token", "", "with it, ms/token"];
     let mut table = new_table(&header);
-    for Insertion { candidate, level, published, exact, milliseconds_per_token, .. } in
+    for LevelInsertion { candidate, level, published, exact, milliseconds_per_token, .. } in
         &ranking.insertions
     {
         let yes = |holds| if holds { "insert" } else { "leave" };

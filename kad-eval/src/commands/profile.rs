@@ -4,11 +4,11 @@ use anyhow::{Context, Result};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 
-use crate::interrupt;
 use super::speed;
 use crate::cli::ProfileArgs;
 use crate::config::DecoderKind;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::models;
 use crate::output;
 use crate::speed::profile::{Cost, Effort, Measurement, Profile, ProfileTargets, sources};

@@ -4,11 +4,11 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::crate::numbers::{clip, interval, percent};
-use super::axes::{Axis, Axes};
+use super::axes::{Axes, Axis};
 use super::plot::{self, Area, Chart, TEXT, WIDTH};
 use super::theme::INK;
 use crate::analysis::summary::DecoderResult;
+use crate::numbers::{clip, interval, percent};
 
 /// Room above the bars for the baseline's label, in pixels; below them for the axis.
 const TOP: i32 = 32;
@@ -33,10 +33,15 @@ struct Row<'a> {
     y: i32,
 }
 
-/// The chart for `results`, all of one task; `families` decide the colours. `None` if nothing can be
-/// drawn.
-pub(super) fn bars(results: &[&DecoderResult], families: &[&str], baseline: &str) -> Result<Option<String>> {
-    let results: Vec<&DecoderResult> = results.iter().copied().filter(|result| plot::drawable(result)).collect();
+/// The chart for `results`, all of one task; `families` decide the colours. `None` if nothing can
+/// be drawn.
+pub(super) fn bars(
+    results: &[&DecoderResult],
+    families: &[&str],
+    baseline: &str,
+) -> Result<Option<String>> {
+    let results: Vec<&DecoderResult> =
+        results.iter().copied().filter(|result| plot::drawable(result)).collect();
     let (rows, height) = layout(&results, families);
     if rows.is_empty() {
         return Ok(None);
@@ -55,8 +60,7 @@ pub(super) fn bars(results: &[&DecoderResult], families: &[&str], baseline: &str
             number: &|share| format!("{:.0}", 100.0 * share),
         };
         let y = Axis::hidden(f64::from(height)..0.0);
-        let frame =
-            Axes { top: TOP, right: NUMBERS, bottom: BOTTOM, left: labels, x: accuracy, y };
+        let frame = Axes { top: TOP, right: NUMBERS, bottom: BOTTOM, left: labels, x: accuracy, y };
         let chart = frame.draw(area)?;
         for row in &rows {
             draw_row(area, &chart, row, families)?;
@@ -75,15 +79,22 @@ fn layout<'a>(results: &[&'a DecoderResult], families: &[&str]) -> (Vec<Row<'a>>
     let mut rows = Vec::new();
     let mut top = 0;
     for family in families {
-        let members: Vec<&DecoderResult> = results.iter().copied().filter(|a| a.family == *family).collect();
+        let members: Vec<&DecoderResult> =
+            results.iter().copied().filter(|a| a.family == *family).collect();
         let alone = members.len() == 1;
         if members.len() > 1 {
             top += if top > 0 { GAP } else { 0 };
-            rows.push(Row { label: (*family).to_owned(), result: None, indent: 0, y: top + ROW / 2 });
+            rows.push(Row {
+                label: (*family).to_owned(),
+                result: None,
+                indent: 0,
+                y: top + ROW / 2,
+            });
             top += ROW;
         }
         for &result in &members {
-            let (name, indent) = if alone { (&*result.decoder, 0) } else { (own_name(result), INDENT) };
+            let (name, indent) =
+                if alone { (&*result.decoder, 0) } else { (own_name(result), INDENT) };
             let label = clip(name, LONGEST_LABEL);
             rows.push(Row { label, result: Some(result), indent, y: top + ROW / 2 });
             top += ROW;
@@ -116,17 +127,27 @@ fn draw_row(area: &Area<'_>, chart: &Chart<'_, '_>, row: &Row<'_>, looks: &[&str
     if let Some(ends) = plot::whisker(result) {
         plot::error_bar(area, ends.map(at), INK.stroke_width(1))?;
     }
-    let numbers = format!("{} {}", percent(result.accuracy), interval(result.accuracy_interval, percent));
+    let numbers =
+        format!("{} {}", percent(result.accuracy), interval(result.accuracy_interval, percent));
     let right = WIDTH as i32 - 8;
     plot::write(area, &numbers, (right, y), (TEXT, INK, HPos::Right))
 }
 
 /// A vertical line at the baseline's accuracy, labelled above.
-fn draw_baseline(area: &Area<'_>, chart: &Chart<'_, '_>, result: &DecoderResult, height: i32) -> Result<()> {
-    let [top, bottom] = [0.0, f64::from(height)].map(|y| chart.backend_coord(&(result.accuracy, y)));
+fn draw_baseline(
+    area: &Area<'_>,
+    chart: &Chart<'_, '_>,
+    result: &DecoderResult,
+    height: i32,
+) -> Result<()> {
+    let [top, bottom] =
+        [0.0, f64::from(height)].map(|y| chart.backend_coord(&(result.accuracy, y)));
     plot::dashed(area, [(top.0, top.1 - 6), bottom], INK.stroke_width(1))?;
-    let label =
-        format!("baseline: {}, {} %", clip(&result.decoder, LONGEST_LABEL), percent(result.accuracy));
+    let label = format!(
+        "baseline: {}, {} %",
+        clip(&result.decoder, LONGEST_LABEL),
+        percent(result.accuracy)
+    );
     let half = plot::width(&label) / 2 + 4;
     let x = top.0.clamp(half, WIDTH as i32 - half);
     plot::write(area, &label, (x, top.1 - 17), (TEXT, INK, HPos::Center))
@@ -139,12 +160,13 @@ mod tests {
 
     #[test]
     fn every_decoder_has_a_row_and_every_sweep_a_heading() {
-        let summary = sample::summary();
-        let results: Vec<&DecoderResult> = summary.results.iter().filter(|a| a.task == "nano/test").collect();
+        let summary = fixtures::summary();
+        let results: Vec<&DecoderResult> =
+            summary.results.iter().filter(|a| a.task == "nano/test").collect();
         let families = plot::families(&summary);
         let (rows, height) = layout(&results, &families);
         let headings = rows.iter().filter(|row| row.result.is_none()).count();
-        assert_eq!((headings, rows.len() - headings), (sample::SWEEPS, results.len()));
+        assert_eq!((headings, rows.len() - headings), (fixtures::SWEEPS, results.len()));
         assert!(rows.windows(2).all(|pair| pair[1].y - pair[0].y >= ROW));
         assert!(rows.iter().all(|row| row.y + ROW / 2 <= height));
         let chart = bars(&results, &families, &summary.baseline).unwrap().unwrap();
@@ -157,7 +179,7 @@ mod tests {
     #[test]
     fn nothing_to_draw_is_no_chart() {
         assert_eq!(bars(&[], &[], "x").unwrap(), None);
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         summary.results[0].accuracy = f64::NAN;
         assert_eq!(bars(&[&summary.results[0]], &["large base"], "x").unwrap(), None);
     }

@@ -5,14 +5,14 @@ use kad_polybasic::theory::Interval as Expected;
 use serde::Serialize;
 
 use super::Prediction;
-use super::crate::numbers::{NONE, fixed, interval, milliseconds, parameter};
 use super::page::{self, Figure};
 use super::predicted::{Comparison, predicted};
 use super::times::{TimeBar, times};
 use super::widths::{Widths, widths};
+use crate::analysis::stats::{CONFIDENCE, Interval};
+use crate::numbers::{NONE, fixed, interval, milliseconds, parameter};
 use crate::speed::bench::{BenchResult, Estimate};
 use crate::speed::profile::Profile;
-use crate::analysis::stats::{CONFIDENCE, Interval};
 
 /// What a benchmark measured.
 #[derive(Clone, Copy, Debug)]

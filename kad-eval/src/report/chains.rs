@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 
-use super::crate::numbers::fixed;
 use super::grid::{Cell, Grid, Line};
 use super::lengths::{ChainLengths, LevelLengths, lengths};
 use super::page::Figure;
@@ -11,6 +10,7 @@ use super::times::{TimeBar, times};
 use super::{Expected, bench};
 use crate::analysis::stats::Interval;
 use crate::analysis::summary::{DecoderResult, Level};
+use crate::numbers::fixed;
 
 /// The charts of chains for the task `name`, as far as there is something to draw.
 ///
@@ -83,7 +83,12 @@ fn interval(result: &DecoderResult) -> Option<Interval> {
 fn comparison(result: &DecoderResult, expected: &Expected) -> Option<Comparison> {
     let predicted = expected.decoders.get(&result.decoder)?;
     let measured_interval = interval(result)?;
-    Some(bench::compare(&result.decoder, predicted, 1.0 / result.tokens_per_second, measured_interval))
+    Some(bench::compare(
+        &result.decoder,
+        predicted,
+        1.0 / result.tokens_per_second,
+        measured_interval,
+    ))
 }
 
 fn chain(result: &DecoderResult) -> ChainLengths {
@@ -91,7 +96,10 @@ fn chain(result: &DecoderResult) -> ChainLengths {
         title: format!("{} verifies {}", level.name, level.drafter),
         counts: level.counts.drafts.lengths.clone(),
     };
-    ChainLengths { decoder: result.decoder.clone(), levels: result.levels.iter().map(level).collect() }
+    ChainLengths {
+        decoder: result.decoder.clone(),
+        levels: result.levels.iter().map(level).collect(),
+    }
 }
 
 /// Who is at which level, the target first: those that verify, and the last one's drafter.
@@ -128,7 +136,9 @@ pub(super) fn levels(results: &[&DecoderResult]) -> Option<Grid> {
         ],
         ..Line::default()
     };
-    let of = |result: &&DecoderResult| result.levels.iter().map(|level| row(result, level)).collect::<Vec<_>>();
+    let of = |result: &&DecoderResult| {
+        result.levels.iter().map(|level| row(result, level)).collect::<Vec<_>>()
+    };
     let rows: Vec<Line> = results.iter().flat_map(of).collect();
     (!rows.is_empty()).then(|| Grid { header: header.into(), rows })
 }
@@ -139,7 +149,7 @@ mod tests {
     use crate::report::fixtures;
 
     fn results() -> Vec<DecoderResult> {
-        sample::chains().results
+        fixtures::chains().results
     }
 
     #[test]
@@ -172,7 +182,7 @@ mod tests {
     fn what_a_profile_expected_is_set_against_what_was_measured() {
         let results = results();
         let refs: Vec<&DecoderResult> = results.iter().collect();
-        let ranked = bench::sample::ranked(&["target", "small"], 14.0);
+        let ranked = bench::fixtures::ranked(&["target", "small"], 14.0);
         let expected = Expected::of(&[("two levels".to_owned(), ranked)].into(), &[]);
         assert_eq!(comparison(refs[0], &expected), None, "no profile knows it");
         let found = comparison(refs[1], &expected).unwrap();

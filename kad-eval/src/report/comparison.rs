@@ -6,7 +6,6 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::forest::{Block, Scale, forest};
-use super::crate::numbers::{NONE, clip, fixed, interval, parameter};
 use super::grid::{Cell, Grid, Line, tone, with_arrow};
 use super::page::{self, Figure, Term};
 use super::repeat::{self, Repeat};
@@ -16,6 +15,7 @@ use crate::analysis::compare::{
 use crate::analysis::metric::{Metric, Unit, metric, p_value};
 use crate::analysis::stats::{CONFIDENCE, Interval};
 use crate::analysis::summary::DecoderResult;
+use crate::numbers::{NONE, clip, fixed, interval, parameter};
 
 const LONGEST_NAME: usize = 60;
 
@@ -128,8 +128,8 @@ impl Repeated {
             Cell::plain("same texts"),
         ];
         let rows = repetitions.results.iter().map(|result| {
-            let speeds =
-                [result.min, result.median, result.max].map(|it| Cell::plain(Unit::Digits.write(it)));
+            let speeds = [result.min, result.median, result.max]
+                .map(|it| Cell::plain(Unit::Digits.write(it)));
             let words = [Cell::plain(result.decoder), Cell::plain(result.task)].into_iter();
             let rest = [Cell::plain(Unit::Percent.write(result.width())), texts(result.texts)];
             Line { cells: words.chain(speeds).chain(rest).collect(), ..Line::default() }

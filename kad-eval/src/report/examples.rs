@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::crate::numbers::{fixed, significant};
-use crate::run::record::Record;
 use crate::analysis::summary::Summary;
+use crate::numbers::{fixed, significant};
+use crate::run::record::Record;
 
 /// Items at either end, per task.
 const EACH: usize = 2;
@@ -197,9 +197,9 @@ fn by_end(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::record::{Scored, sample};
-    use crate::report::fixtures as summaries;
     use crate::analysis::summary::{Difference, Likelihood};
+    use crate::report::fixtures as summaries;
+    use crate::run::record::{Scored, sample};
 
     /// A run of the decoders `base`, “x” and “y” on one task.
     fn summary(graded: bool, compared: bool) -> Summary {

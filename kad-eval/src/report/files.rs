@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::examples::{Pick, picks};
 use super::repeat::Repeat;
 use super::{Example, Expected, Report, html};
-use crate::run::record::{Record, read};
-use crate::run::RunFolder;
 use crate::analysis::summary::Summary;
 use crate::report::table;
+use crate::run::RunFolder;
+use crate::run::record::{Record, read};
 
 /// What a page needs beside summary, records, plan and provenance.
 const KEPT: &str = "report.json";

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::Example;
-use crate::run::record::{Acceptance, LevelRecord, Record, Span, sample};
 use crate::analysis::stats::{Interval, wilson};
 use crate::analysis::summary::{DecoderResult, Difference, Level, Summary, Time};
+use crate::run::record::{Acceptance, LevelRecord, Record, Span, sample};
 
 /// Families with several members on `nano/test`.
 pub(super) const SWEEPS: usize = 4;

@@ -5,12 +5,12 @@ use std::ops::Range;
 use anyhow::Result;
 use plotters::style::text_anchor::HPos;
 
-use crate::numbers::shorten;
-use super::axes::{Axis, Axes};
+use super::axes::{Axes, Axis};
 use super::labels::{self, SWATCH};
 use super::plot::{self, Area, Chart, Look, TEXT};
 use super::theme::{FAINT, INK};
 use crate::analysis::stats::Interval;
+use crate::numbers::shorten;
 
 /// Lines of a block, the gap between blocks, and the room for the axis, in pixels.
 const LINE: i32 = 16;

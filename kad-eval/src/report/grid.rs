@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::crate::numbers::{NONE, interval};
 use crate::analysis::metric::{METRICS, Metric, Shown, Unit, Value, p_value};
-use crate::report::table::ModelTable;
 use crate::analysis::stats::CONFIDENCE;
 use crate::analysis::summary::DecoderResult;
+use crate::numbers::{NONE, interval};
+use crate::report::table::ModelTable;
 
 /// Distribution after distribution would make a long table unreadable: with more rows they are
 /// folded.
@@ -52,7 +52,10 @@ impl Cell {
     }
 
     /// A number in its unit, with its interval.
-    pub(super) fn number(unit: Unit, value: Option<(f64, Option<crate::analysis::stats::Interval>)>) -> Self {
+    pub(super) fn number(
+        unit: Unit,
+        value: Option<(f64, Option<crate::analysis::stats::Interval>)>,
+    ) -> Self {
         let Some((value, range)) = value else { return Self::none() };
         let small = range.map(|range| interval(range, |end| unit.write(end)));
         Self { text: unit.write(value), small: small.into_iter().collect(), tone: "" }
@@ -72,15 +75,20 @@ pub(super) fn head(metric: &Metric) -> Cell {
 }
 
 /// The metrics that `results` have and pages show.
-pub(super) fn metrics<'m>(results: &'m [&DecoderResult]) -> impl Iterator<Item = &'static Metric> + 'm {
+pub(super) fn metrics<'m>(
+    results: &'m [&DecoderResult],
+) -> impl Iterator<Item = &'static Metric> + 'm {
     METRICS.iter().filter(|metric| metric.shown != Shown::Nowhere && metric.is_in(results))
 }
 
 impl Grid {
     /// All metrics of `results`, a row each.
-    pub(super) fn of_arms(results: &[&DecoderResult], baseline: &str) -> Self {
-        let mut models: Vec<&str> =
-            results.iter().flat_map(|result| result.passes_per_token.keys()).map(String::as_str).collect();
+    pub(super) fn of_results(results: &[&DecoderResult], baseline: &str) -> Self {
+        let mut models: Vec<&str> = results
+            .iter()
+            .flat_map(|result| result.passes_per_token.keys())
+            .map(String::as_str)
+            .collect();
         models.sort_unstable();
         models.dedup();
         let own = own(results);
@@ -98,16 +106,23 @@ impl Grid {
         Self { header, rows: results.iter().map(row).collect() }
     }
 
-    /// ProfileTargets, categories or levels in rows, decoders in columns; none where there is but one.
+    /// ProfileTargets, categories or levels in rows, decoders in columns; none where there is but
+    /// one.
     pub(super) fn of_groups(results: &[&DecoderResult]) -> Option<Self> {
-        let first =
-            results.iter().max_by_key(|result| result.groups.len()).filter(|it| it.groups.len() > 1)?;
+        let first = results
+            .iter()
+            .max_by_key(|result| result.groups.len())
+            .filter(|it| it.groups.len() > 1)?;
         let graded = results.iter().any(|result| !result.accuracy.is_nan());
         let unit = if graded { "correct %" } else { "tokens/s" };
         let header = [Cell::plain("part"), Cell::plain("items")].into_iter();
         let header = header.chain(results.iter().map(|result| Cell::with(&result.decoder, unit)));
         let row = |name: &str, items: u64| {
-            let cell = |result: &&DecoderResult| match result.groups.iter().find(|group| group.name == name) {
+            let cell = |result: &&DecoderResult| match result
+                .groups
+                .iter()
+                .find(|group| group.name == name)
+            {
                 Some(group) if graded => Cell::plain(Unit::Percent.write(group.accuracy)),
                 Some(group) => Cell::plain(Unit::Digits.write(group.tokens_per_second)),
                 None => Cell::none(),
@@ -135,7 +150,10 @@ impl Grid {
         }
         let row = |name: &&str| {
             let own = |(_, results): &&(&str, Vec<&DecoderResult>)| {
-                results.iter().find(|result| result.decoder == *name).and_then(|result| accuracy.of(result))
+                results
+                    .iter()
+                    .find(|result| result.decoder == *name)
+                    .and_then(|result| accuracy.of(result))
             };
             let found: Vec<_> = graded.iter().map(own).collect();
             let all: Option<f64> = found.iter().map(|it| it.map(|(value, _)| value)).sum();
@@ -159,10 +177,17 @@ fn own(results: &[&DecoderResult]) -> Vec<&'static Metric> {
     metrics(results).filter(|metric| metric.name != "p_adjusted").collect()
 }
 
-fn row(result: &DecoderResult, (metrics, models): (&[&Metric], &[&str]), baseline: &str, rows: usize) -> Line {
+fn row(
+    result: &DecoderResult,
+    (metrics, models): (&[&Metric], &[&str]),
+    baseline: &str,
+    rows: usize,
+) -> Line {
     let is_baseline = result.decoder == baseline;
-    let words: Vec<String> =
-        [Some(result.distribution.clone()), result.execution.clone()].into_iter().flatten().collect();
+    let words: Vec<String> = [Some(result.distribution.clone()), result.execution.clone()]
+        .into_iter()
+        .flatten()
+        .collect();
     let (small, folded) =
         if rows > DISTRIBUTIONS_IN_THE_OPEN { (Vec::new(), words) } else { (words, Vec::new()) };
     let mut cells = vec![Cell { text: result.decoder.clone(), small, tone: "" }];
@@ -206,12 +231,12 @@ pub(super) fn tone(p: f64, difference: f64) -> &'static str {
 
 impl From<&ModelTable> for Grid {
     fn from(sheet: &ModelTable) -> Self {
-        let cell = |cell: &crate::speed::model_comparison::Cell| Cell {
+        let cell = |cell: &crate::report::table::Cell| Cell {
             text: cell.text.clone(),
             small: cell.small.iter().cloned().collect(),
             tone: "",
         };
-        let line = |line: &crate::speed::model_comparison::Line| Line {
+        let line = |line: &crate::report::table::Line| Line {
             is_baseline: line.is_baseline,
             cells: line.cells.iter().map(cell).collect(),
             ..Line::default()
@@ -226,8 +251,8 @@ impl From<&ModelTable> for Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::fixtures;
     use crate::analysis::summary::Group;
+    use crate::report::fixtures;
 
     fn texts(row: &Line) -> Vec<&str> {
         row.cells.iter().map(|cell| cell.text.as_str()).collect()
@@ -236,7 +261,7 @@ mod tests {
     /// Right of 200: 25 and 140 and 198 on one task, half as many (12 and 70 and 99) on the other.
     #[test]
     fn several_tasks_have_an_overview_with_their_mean() {
-        let summary = sample::summary();
+        let summary = fixtures::summary();
         let by_task: Vec<_> =
             summary.tasks().into_iter().map(|task| (task, summary.on(task))).collect();
         let grid = Grid::overview(&by_task, "large base").unwrap();
@@ -250,7 +275,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_task_are_rows_and_one_part_is_none() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         let group = |name: &str, accuracy| Group {
             name: name.to_owned(),
             items: 7,

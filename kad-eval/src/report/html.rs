@@ -3,16 +3,16 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::crate::numbers::{NONE, fixed, parameter};
 use super::grid::Grid;
 use super::page::{self, Figure, Term};
 use super::provenance::{self, LegendView, Piece, SpanView};
 use super::tasks::{self, TaskView};
 use super::{Example, Expected, Report, bench, chains, repeat};
-use crate::run::record::Record;
-use crate::report::table::ModelTable;
 use crate::analysis::stats::CONFIDENCE;
 use crate::analysis::summary::{DecoderResult, Summary};
+use crate::numbers::{NONE, fixed, parameter};
+use crate::report::table::ModelTable;
+use crate::run::record::Record;
 use crate::task::letter;
 
 /// Texts of an example that are shown at once; the others are opened by the reader.
@@ -170,7 +170,9 @@ fn example_view<'a>(example: &'a Example, summary: &'a Summary) -> ExampleView<'
 }
 
 fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
-    let same = |result: &&DecoderResult| (&result.decoder, &result.task) == (&record.decoder, &record.task);
+    let same = |result: &&DecoderResult| {
+        (&result.decoder, &result.task) == (&record.decoder, &record.task)
+    };
     let levels = summary.results.iter().find(same).map(|result| result.levels.as_slice());
     let read = record.scored.as_ref().filter(|scored| scored.bytes > 0 && scored.tokens > 0);
     let likelihood = read.and_then(|scored| {
@@ -200,12 +202,12 @@ fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::record::{Scored, Span};
-    use crate::report::crate::numbers::{interval, percent, points, significant};
-    use crate::report::repeat::Repeat;
-    use crate::report::{plot, sample};
     use crate::analysis::stats::Interval;
     use crate::analysis::summary::{Difference, Likelihood};
+    use crate::numbers::{interval, percent, points, significant};
+    use crate::report::repeat::Repeat;
+    use crate::report::{fixtures, plot};
+    use crate::run::record::{Scored, Span};
 
     fn page(summary: &Summary, examples: &[Example]) -> String {
         let (expected, repeat) = (Expected::default(), Repeat::default());
@@ -217,17 +219,17 @@ mod tests {
     #[ignore = "for looking at the page"]
     fn sample_page() {
         let path = std::env::var_os("KAD_SAMPLE").unwrap();
-        let mut summary = sample::summary();
-        summary.results.extend(sample::chains().results);
-        let examples = [sample::example(), sample::chain_example()];
+        let mut summary = fixtures::summary();
+        summary.results.extend(fixtures::chains().results);
+        let examples = [fixtures::example(), fixtures::chain_example()];
         std::fs::write(path, page(&summary, &examples)).unwrap();
     }
 
     #[test]
     fn chains_have_their_charts_levels_and_colours() {
-        let example = sample::chain_example();
-        let without = page(&sample::summary(), &[sample::example()]);
-        let page = page(&sample::chains(), &[example]);
+        let example = fixtures::chain_example();
+        let without = page(&fixtures::summary(), &[fixtures::example()]);
+        let page = page(&fixtures::chains(), &[example]);
         assert_eq!(page.matches("<svg").count(), 3, "accuracy, time, accepted lengths");
         assert!(page.contains("target verifies middle") && page.contains("1.82×"));
         for part in [
@@ -245,11 +247,11 @@ mod tests {
     /// Nothing was written there: no gold answer, nothing right or wrong.
     #[test]
     fn texts_that_were_read_have_their_perplexity() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         let likelihood = Likelihood { tokens: 4711, perplexity: 12.3456, bits_per_byte: 0.98765 };
         summary.results[0].likelihood = Some(likelihood);
-        let graded = sample::example();
-        let mut read = sample::example();
+        let graded = fixtures::example();
+        let mut read = fixtures::example();
         read.records.iter_mut().for_each(|record| record.gold = String::new());
         let page = page(&summary, &[read]);
         for number in ["12.346", "0.9877"] {
@@ -257,21 +259,24 @@ mod tests {
         }
         assert_eq!(page.matches("perplexity\u{a0}↓").count(), 1);
         assert!(!page.contains("Gold answer") && !page.contains("✗ wrong"));
-        let page = self::page(&sample::summary(), &[graded]);
+        let page = self::page(&fixtures::summary(), &[graded]);
         assert!(page.contains("Gold answer") && page.contains("✗ wrong"));
         assert!(!page.contains("perplexity"));
     }
 
     #[test]
     fn every_number_is_in_the_table() {
-        let summary = sample::summary();
+        let summary = fixtures::summary();
         let page = page(&summary, &[]);
         let page = &page[page.find("<h2>Task nano&#x2f;test").unwrap()..];
         for result in &summary.results {
             let start = page.find(&format!("<th scope=\"row\">{}<", result.decoder)).unwrap();
             let row = &page[start..][..page[start..].find("</tr>").unwrap()];
-            let mut wanted =
-                vec![result.distribution.clone(), result.items.to_string(), percent(result.accuracy)];
+            let mut wanted = vec![
+                result.distribution.clone(),
+                result.items.to_string(),
+                percent(result.accuracy),
+            ];
             wanted.push(interval(result.accuracy_interval, percent));
             wanted.extend(result.difference.iter().map(|d| points(d.mean)));
             wanted.extend(result.difference.iter().map(|d| interval(d.interval, points)));
@@ -292,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_head_says_what_was_run_and_what_is_missing() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         let incomplete = page(&summary, &[]);
         for part in [&summary.name, &summary.run_id, summary.question.as_ref().unwrap()] {
             assert!(incomplete.contains(part.as_str()), "{part}");
@@ -304,7 +309,7 @@ mod tests {
 
     #[test]
     fn charts_are_embedded_as_svg_and_name_every_family() {
-        let summary = sample::summary();
+        let summary = fixtures::summary();
         let page = page(&summary, &[]);
         let charts: Vec<&str> = page.split("<svg").skip(1).collect();
         assert_eq!(charts.len(), 3, "two for the task with deferral, one for the other");
@@ -318,8 +323,8 @@ mod tests {
     #[test]
     fn what_models_and_files_say_is_escaped() {
         let evil = "</div><script>alert('x & \"y\"')</script>";
-        let mut summary = sample::summary();
-        let mut example = sample::example();
+        let mut summary = fixtures::summary();
+        let mut example = fixtures::example();
         summary.name = evil.to_owned();
         summary.question = Some(evil.to_owned());
         summary.results[3].family = evil.to_owned();
@@ -341,7 +346,7 @@ mod tests {
 
     #[test]
     fn nothing_outside_the_page_is_named() {
-        let page = page(&sample::summary(), &[sample::example()]);
+        let page = page(&fixtures::summary(), &[fixtures::example()]);
         let page = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
         for outside in ["://", "url(", "@import", " src=", " href=", "<link", "<script", "//"] {
             assert!(!page.contains(outside), "{outside}");
@@ -350,7 +355,7 @@ mod tests {
 
     #[test]
     fn texts_keep_their_whitespace_and_show_their_ends() {
-        let page = page(&sample::summary(), &[sample::example()]);
+        let page = page(&fixtures::summary(), &[fixtures::example()]);
         let newline = "<span class=\"newline\"></span>\n";
         let text = format!("&lt;b&gt;apples&lt;&#x2f;b&gt;.{newline}{newline}  They ate");
         assert!(page.contains(&text), "{page}");
@@ -368,8 +373,8 @@ mod tests {
     /// Thirty decoders: a handful in the open, and none is lost.
     #[test]
     fn texts_of_many_decoders_are_folded_behind_those_the_item_is_shown_for() {
-        let mut summary = sample::summary();
-        let mut example = sample::example();
+        let mut summary = fixtures::summary();
+        let mut example = fixtures::example();
         let text = example.records[2].clone();
         example.records = (0..30)
             .map(|place| Record { decoder: format!("decoder {place}."), ..text.clone() })
@@ -388,7 +393,7 @@ mod tests {
 
     #[test]
     fn alone_a_decoder_is_compared_with_nothing() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         summary.results.truncate(1);
         let page = page(&summary, &[]);
         for part in ["difference", "baseline:", "deferral", "per draft", "What can be seen"] {
@@ -398,26 +403,26 @@ mod tests {
 
     #[test]
     fn examples_say_why_they_are_shown_and_whether_the_prompt_is_kept() {
-        let mut example = sample::example();
-        let kept = page(&sample::summary(), &[example.clone()]);
+        let mut example = fixtures::example();
+        let kept = page(&fixtures::summary(), &[example.clone()]);
         assert!(kept.contains("Shown as the first item.") && kept.contains("How many apples?"));
         example.prompt = None;
-        let lost = page(&sample::summary(), &[example]);
+        let lost = page(&fixtures::summary(), &[example]);
         assert!(lost.contains("What it asked was not kept"), "{lost}");
     }
 
     #[test]
     fn options_have_their_probabilities() {
-        let mut example = sample::example();
+        let mut example = fixtures::example();
         let log_probs = vec![Some(-1.25), None];
         example.records[0].scored = Some(Scored { log_probs, tokens: 9, bytes: 0 });
-        let page = page(&sample::summary(), &[example]);
+        let page = page(&fixtures::summary(), &[example]);
         assert!(page.contains("ln π of the options: A −1.25, B excluded"), "{page}");
     }
 
     #[test]
     fn warnings_stand_in_the_head_and_many_are_folded() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         summary.left_out = vec!["model x is not there".to_owned()];
         summary.warnings = vec!["model x is not there".to_owned(), "cut off".to_owned()];
         let few = page(&summary, &[]);
@@ -430,13 +435,13 @@ mod tests {
 
     #[test]
     fn an_empty_summary_makes_a_page() {
-        let summary = Summary { results: Vec::new(), question: None, ..sample::summary() };
+        let summary = Summary { results: Vec::new(), question: None, ..fixtures::summary() };
         assert!(page(&summary, &[]).contains("No item is finished yet."));
     }
 
     #[test]
     fn numbers_that_do_not_exist_are_dashes() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         for result in &mut summary.results {
             result.tokens_per_second = f64::INFINITY;
             result.deferral_mass = result.deferral_mass.map(|_| f64::NAN);

@@ -4,9 +4,9 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::crate::numbers::{fixed, shorten};
 use super::plot::{self, Area, Point, SMALL, TEXT, WIDTH};
 use super::theme::{COLOURS, FAINT, GRID, INK};
+use crate::numbers::{fixed, shorten};
 
 /// The name of the decoder above its histograms, and the title of each, in pixels.
 const NAME: i32 = 30;

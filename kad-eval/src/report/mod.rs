@@ -1,13 +1,15 @@
 //! What a reader sees of a run: one HTML page that needs nothing but itself.
 
+mod axes;
 mod bars;
 mod bench;
 mod chains;
 mod comparison;
 mod examples;
 mod files;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod forest;
-mod axes;
 #[cfg(test)]
 mod gallery;
 mod grid;
@@ -19,8 +21,6 @@ mod plot;
 mod predicted;
 mod provenance;
 mod repeat;
-#[cfg(test)]
-pub(crate) mod fixtures;
 pub(crate) mod table;
 mod tasks;
 mod theme;
@@ -32,15 +32,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::speed::profile::{Profile, RankedChain};
-use crate::run::record::Record;
 use crate::analysis::stats::Interval;
 use crate::analysis::summary::Summary;
+use crate::run::record::Record;
+use crate::speed::profile::{Profile, RankedChain};
 
 pub(crate) use bench::{Bench, bench_html};
 pub(crate) use comparison::comparison;
 pub(crate) use files::{page, record_files, write};
-pub(crate) use crate::numbers::{NONE, fixed, interval, milliseconds, percent, points, significant};
 use html::html;
 use repeat::Repeat;
 pub(crate) use repeat::{jobs, sessions};

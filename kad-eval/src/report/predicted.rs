@@ -4,12 +4,12 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::crate::numbers::{fixed, milliseconds, parameter, shorten};
-use super::axes::{Axis, Axes};
+use super::axes::{Axes, Axis};
 use super::labels::{self, PITCH, Patch};
 use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT, WIDTH};
 use super::theme::{FAINT, GREY, INK, PAPER};
 use crate::analysis::stats::Interval;
+use crate::numbers::{fixed, milliseconds, parameter, shorten};
 
 /// Of the chart's square, in pixels; the list of decoders is on its right.
 const SIDE: i32 = 480;

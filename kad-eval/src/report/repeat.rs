@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::files::json;
-use super::crate::numbers::{NONE, significant};
 use super::grid::{Cell, Grid, Line};
+use crate::numbers::{NONE, significant};
 
 /// What the folder of a run says about how it came about.
 #[derive(Clone, Debug, Default)]

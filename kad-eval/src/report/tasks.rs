@@ -6,13 +6,13 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::bars::bars;
-use super::crate::numbers::parameter;
 use super::grid::Grid;
 use super::page::Figure;
 use super::tradeoff::{Effort, MASS, tradeoff};
 use super::{Expected, chains, plot};
 use crate::analysis::stats::CONFIDENCE;
 use crate::analysis::summary::{DecoderResult, Summary, explained};
+use crate::numbers::parameter;
 
 /// Charts with some rows per decoder are folded where there are more.
 const ROWS_IN_THE_OPEN: usize = 12;
@@ -50,7 +50,7 @@ pub(super) fn views<'a>(
         Ok(TaskView {
             name,
             figures,
-            results: Grid::of_arms(&results, &summary.baseline),
+            results: Grid::of_results(&results, &summary.baseline),
             notes: explained(&results).into_iter().chain(summary.at_a_time()).collect(),
             groups: Grid::of_groups(&results),
             levels: chains::levels(&results),
@@ -113,7 +113,8 @@ fn against_passes(
         let own = largest.iter().filter_map(|model| result.passes_per_token.get(*model));
         Some(own.sum::<f64>())
     };
-    let hundredths = |result: &&DecoderResult| passes(result).map(|passes| (100.0 * passes).round() as i64);
+    let hundredths =
+        |result: &&DecoderResult| passes(result).map(|passes| (100.0 * passes).round() as i64);
     // Those that do without it are beside the question.
     let different: BTreeSet<i64> =
         results.iter().filter_map(hundredths).filter(|passes| *passes > 0).collect();
@@ -135,16 +136,16 @@ mod tests {
             let families = plot::families(summary);
             against_passes(&results, &families, ("passes", largest)).unwrap()
         };
-        let chains = sample::chains();
+        let chains = fixtures::chains();
         assert!(chart(&chains, &["target"]).unwrap().contains("three levels"));
         assert_eq!(chart(&chains, &[]), None, "nobody knows which is the largest");
         // Each decoder that uses the base model asks it once for each token.
-        assert_eq!(chart(&sample::summary(), &["base"]), None);
+        assert_eq!(chart(&fixtures::summary(), &["base"]), None);
     }
 
     #[test]
     fn charts_with_a_row_for_each_of_many_decoders_are_folded() {
-        let mut summary = sample::chains();
+        let mut summary = fixtures::chains();
         let folded = |summary: &Summary| {
             let views = views(summary, &Expected::default(), &[]).unwrap();
             let figures = serde_json::to_value(&views[0].figures).unwrap();
@@ -153,9 +154,9 @@ mod tests {
         };
         assert_eq!(folded(&summary), 0);
         let chain = summary.results[2].clone();
-        summary
-            .results
-            .extend((0..10).map(|place| DecoderResult { decoder: format!("{place}"), ..chain.clone() }));
+        summary.results.extend(
+            (0..10).map(|place| DecoderResult { decoder: format!("{place}"), ..chain.clone() }),
+        );
         assert_eq!(folded(&summary), 2, "times and lengths");
     }
 }

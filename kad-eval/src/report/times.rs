@@ -4,12 +4,12 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::crate::numbers::{interval, milliseconds, parameter, shorten};
-use super::axes::{Axis, Axes};
+use super::axes::{Axes, Axis};
 use super::labels;
 use super::plot::{self, Area, Chart, Point, SMALL, TEXT, WIDTH};
 use super::theme::{COLOURS, GREY, INK};
 use crate::analysis::stats::Interval;
+use crate::numbers::{interval, milliseconds, parameter, shorten};
 
 /// Room above the bars for the heading of the numbers; below them for the axis, in pixels.
 const HEADING: i32 = 28;

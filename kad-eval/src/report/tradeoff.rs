@@ -4,12 +4,12 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::crate::numbers::{clip, parameter, percent};
-use super::axes::{Axis, Axes};
+use super::axes::{Axes, Axis};
 use super::labels::{self, Patch, SWATCH};
 use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT};
 use super::theme::INK;
 use crate::analysis::summary::DecoderResult;
+use crate::numbers::{clip, parameter, percent};
 
 const HEIGHT: u32 = 470;
 const LONGEST_LABEL: usize = 24;
@@ -42,8 +42,8 @@ struct Curve<'a> {
     points: Vec<(f64, &'a DecoderResult)>,
 }
 
-/// The chart for `results`, all of one task; `families` decide the looks. `None` if no result has such an
-/// effort.
+/// The chart for `results`, all of one task; `families` decide the looks. `None` if no result has
+/// such an effort.
 pub(super) fn tradeoff(
     results: &[&DecoderResult],
     families: &[&str],
@@ -85,9 +85,14 @@ fn end(most: f64) -> f64 {
     (1.02 * most * 10.0).ceil().max(1.0) / 10.0
 }
 
-fn content<'a>(results: &[&'a DecoderResult], families: &[&'a str], effort: Effort<'_>) -> Content<'a> {
+fn content<'a>(
+    results: &[&'a DecoderResult],
+    families: &[&'a str],
+    effort: Effort<'_>,
+) -> Content<'a> {
     let effort = |result: &DecoderResult| (effort.of)(result).filter(|effort| effort.is_finite());
-    let results: Vec<&DecoderResult> = results.iter().copied().filter(|result| plot::drawable(result)).collect();
+    let results: Vec<&DecoderResult> =
+        results.iter().copied().filter(|result| plot::drawable(result)).collect();
     let curves = families.iter().filter_map(|family| {
         let own = results.iter().filter(|result| result.family == *family);
         let mut points: Vec<(f64, &DecoderResult)> =
@@ -152,7 +157,8 @@ fn draw_references(
 fn draw_curve(area: &Area<'_>, chart: &Chart<'_, '_>, curve: &Curve<'_>) -> Result<()> {
     let Curve { look, points, .. } = curve;
     let at = |mass: f64, accuracy: f64| chart.backend_coord(&(mass, accuracy));
-    let places: Vec<Point> = points.iter().map(|(mass, result)| at(*mass, result.accuracy)).collect();
+    let places: Vec<Point> =
+        points.iter().map(|(mass, result)| at(*mass, result.accuracy)).collect();
     plot::line(area, &places, look.colour.stroke_width(2))?;
     for ((mass, result), place) in points.iter().zip(places) {
         if let Some(ends) = plot::whisker(result) {
@@ -169,9 +175,9 @@ fn draw_curve(area: &Area<'_>, chart: &Chart<'_, '_>, curve: &Curve<'_>) -> Resu
 fn draw_parameters(area: &Area<'_>, chart: &Chart<'_, '_>, content: &Content<'_>) -> Result<()> {
     let points = || {
         content.curves.iter().flat_map(|Curve { look, points, .. }| {
-            points
-                .iter()
-                .map(|(mass, result)| (chart.backend_coord(&(*mass, result.accuracy)), *look, *result))
+            points.iter().map(|(mass, result)| {
+                (chart.backend_coord(&(*mass, result.accuracy)), *look, *result)
+            })
         })
     };
     let mut taken: Vec<Patch> = points().map(|(mark, ..)| Patch::around(mark, 6, 6)).collect();
@@ -194,8 +200,9 @@ mod tests {
 
     #[test]
     fn curves_and_references_share_out_the_families() {
-        let summary = sample::summary();
-        let results: Vec<&DecoderResult> = summary.results.iter().filter(|a| a.task == "nano/test").collect();
+        let summary = fixtures::summary();
+        let results: Vec<&DecoderResult> =
+            summary.results.iter().filter(|a| a.task == "nano/test").collect();
         let families = plot::families(&summary);
         let content = content(&results, &families, MASS);
         assert_eq!(content.curves.len() + content.references.len(), families.len());
@@ -210,7 +217,7 @@ mod tests {
 
     #[test]
     fn no_mass_is_no_chart() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         summary.results.iter_mut().for_each(|result| result.deferral_mass = None);
         let results: Vec<&DecoderResult> = summary.results.iter().collect();
         assert_eq!(tradeoff(&results, &plot::families(&summary), MASS).unwrap(), None);

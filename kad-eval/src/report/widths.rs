@@ -7,11 +7,11 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use serde::{Deserialize, Serialize};
 
-use super::crate::numbers::{fixed, milliseconds, shorten};
-use super::axes::{Axis, Axes};
+use super::axes::{Axes, Axis};
 use super::labels;
 use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT, WIDTH};
 use super::theme::{FAINT, GRID, INK};
+use crate::numbers::{fixed, milliseconds, shorten};
 use crate::speed::profile::{Cost, Profile};
 
 const HEIGHT: i32 = 440;

@@ -1,17 +1,16 @@
 //! One decoder of a plan on one item.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use kad_core::decode::{Emitted, Generation, Limits, Origin, Round, Step, generate};
 use kad_core::{Counts, DecodeError, SampledChoices, TokenId};
 
-use super::score::{self, Score};
-use crate::interrupt;
 use super::item_seed;
+use super::score::{self, Score};
 use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
+use crate::interrupt;
 use crate::models::{self, Model, Models, Rules, Settings};
 use crate::run::record::{Acceptance, LevelRecord, OriginCount, Passes, Record, Span, origin_name};
 use crate::task::{Grading, Item, Task};
@@ -24,7 +23,11 @@ pub(super) struct DecoderRunner<'p> {
 
 /// Every decoder of the plan.
 pub(super) fn runners(experiment: &Experiment) -> Result<Vec<DecoderRunner<'_>>> {
-    experiment.decoders.iter().map(|plan| Ok(DecoderRunner { plan, rules: Rules::of(&plan.kind)? })).collect()
+    experiment
+        .decoders
+        .iter()
+        .map(|plan| Ok(DecoderRunner { plan, rules: Rules::of(&plan.kind)? }))
+        .collect()
 }
 
 /// An item of a task, and the seed of its draws.

@@ -106,7 +106,8 @@ impl Forecast {
         rest.longest /= self.jobs as f64;
         let begun = |task: &usize| tally.decoders[*task].iter().any(|decoder| decoder.done > 0);
         let others = (0..tally.decoders.len()).filter(|task| !of_manner(task) && !begun(task));
-        rest.others = others.flat_map(|task| &tally.decoders[task]).map(DecoderProgress::left).sum();
+        rest.others =
+            others.flat_map(|task| &tally.decoders[task]).map(DecoderProgress::left).sum();
         Some(rest)
     }
 
@@ -161,8 +162,10 @@ mod tests {
     /// begun.
     #[test]
     fn the_rest_is_what_is_left_times_what_items_took() {
-        let decoders =
-            vec![vec![decoder(10, 1, 0.5, 1.0), decoder(10, 2, 4.0, 4.0)], vec![decoder(10, 0, 0.0, 0.0); 2]];
+        let decoders = vec![
+            vec![decoder(10, 1, 0.5, 1.0), decoder(10, 2, 4.0, 4.0)],
+            vec![decoder(10, 0, 0.0, 0.0); 2],
+        ];
         let tally = Tally { decoders };
         let alike = forecast(&[Manner::Written; 2], 1).rest(&tally, Manner::Written).unwrap();
         assert_eq!((alike.items, alike.others), (37, 0));

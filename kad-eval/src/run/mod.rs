@@ -1,10 +1,10 @@
 //! Carries out a plan: every item of every task with every decoder, once, whatever happens.
 
-mod evaluate;
 mod context_check;
+mod evaluate;
+mod existing;
 mod folder;
 mod forecast;
-mod existing;
 mod memory;
 mod plan;
 mod progress;
@@ -25,10 +25,10 @@ use crate::models::Models;
 use crate::run::record::{Record, RecordWriter};
 use crate::task::Task;
 
-pub(crate) use evaluate::PROMPT_TOO_LONG;
 pub(crate) use context_check::too_long;
-pub(crate) use folder::RunFolder;
+pub(crate) use evaluate::PROMPT_TOO_LONG;
 pub(crate) use existing::{Held, look};
+pub(crate) use folder::RunFolder;
 pub(crate) use memory::{Caches, caches};
 use plan::{Job, Plan};
 use progress::Progress;
@@ -130,7 +130,7 @@ impl<'p> Session<'p> {
         let (already, jobs) = (records.len(), others.len() + 1);
         let mut progress = Progress::new(&plan, &records, (models, jobs));
         let mut failures = Vec::new();
-        work::for_each(&plan, &left, models, others, &mut |job, made| {
+        workers::for_each(&plan, &left, models, others, &mut |job, made| {
             let error = match made {
                 Ok(record) => {
                     writer.write(&record)?;

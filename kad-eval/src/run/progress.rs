@@ -77,7 +77,8 @@ impl<'p> Progress<'p> {
         if self.terminal {
             self.bar.set_prefix(format!("{speed:.0} tokens/s"));
             let names = self.plan.experiment.decoders.iter().map(|plan| plan.name.as_str());
-            let decoders: Vec<(&str, DecoderProgress)> = names.zip(decoders.iter().copied()).collect();
+            let decoders: Vec<(&str, DecoderProgress)> =
+                names.zip(decoders.iter().copied()).collect();
             let screen = output::screen();
             self.bar.set_message(lines(&record.task, &decoders, self.jobs, screen).join("\n"));
         } else if self.last_line.elapsed() > LINE_EVERY {
@@ -135,13 +136,18 @@ fn lines(
     let shown = if decoders.len() > room { room - 1 } else { decoders.len() };
     let longest = decoders[..shown].iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let width = longest.min(NAME);
-    let count = decoders.iter().map(|(_, decoder)| decoder.items.to_string().len()).max().unwrap_or(1);
+    let count =
+        decoders.iter().map(|(_, decoder)| decoder.items.to_string().len()).max().unwrap_or(1);
     let decoder = |(name, decoder): &(&str, DecoderProgress)| {
         let name = cut(name, width);
         let (done, items) = (decoder.done, decoder.items);
         let took = match decoder.mean() {
             Some(mean) => {
-                let speed = if decoder.seconds > 0.0 { decoder.tokens as f64 / decoder.seconds } else { 0.0 };
+                let speed = if decoder.seconds > 0.0 {
+                    decoder.tokens as f64 / decoder.seconds
+                } else {
+                    0.0
+                };
                 let needs = match decoder.left() {
                     0 => "done".to_owned(),
                     left => format!("{} left", duration(mean * left as f64 / jobs as f64)),
@@ -183,7 +189,10 @@ mod tests {
     fn every_decoder_has_its_line() {
         let decoders = [
             ("base", decoder(100, 20, 400, 10.0)),
-            ("KAD dual, threshold 0.2", DecoderProgress { failed: 2, ..decoder(100, 98, 4000, 49.0) }),
+            (
+                "KAD dual, threshold 0.2",
+                DecoderProgress { failed: 2, ..decoder(100, 98, 4000, 49.0) },
+            ),
             ("late", decoder(100, 0, 0, 0.0)),
         ];
         let found = lines("gsm8k", &decoders, 1, (80, 40));

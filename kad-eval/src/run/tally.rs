@@ -70,13 +70,13 @@ impl Tally {
     /// One more item is done.
     pub(super) fn done(&mut self, plan: &Plan<'_>, record: &Record) {
         let Some((task, decoder)) = plan.decoder(record) else { return };
-        let decoder = &mut self.decoders[task][decoder];
-        decoder.done += 1;
-        decoder.tokens += record.new_tokens;
-        decoder.seconds += record.seconds;
+        let progress = &mut self.decoders[task][decoder];
+        progress.done += 1;
+        progress.tokens += record.new_tokens;
+        progress.seconds += record.seconds;
         let most = plan.experiment.decoders[decoder].sampling.max_new_tokens;
         let most = most.saturating_mul(plan.turns(record) as u64);
-        decoder.longest_seconds += record.seconds * stretch(record, most);
+        progress.longest_seconds += record.seconds * stretch(record, most);
     }
 
     /// Items of all decoders on all tasks.
@@ -114,7 +114,8 @@ mod tests {
     fn a_text_is_stretched_to_its_limit_and_a_score_is_not() {
         let record = Record { new_tokens: 4, ..sample("a", "0", true) };
         assert_eq!((stretch(&record, 40), stretch(&record, 3)), (10.0, 1.0));
-        let scored = Record { scored: Some(crate::run::record::Scored::default()), ..record.clone() };
+        let scored =
+            Record { scored: Some(crate::run::record::Scored::default()), ..record.clone() };
         assert_eq!(stretch(&scored, 40), 1.0);
         let refused = Record { stop: PROMPT_TOO_LONG.to_owned(), new_tokens: 0, ..record };
         assert_eq!(stretch(&refused, 40), 1.0);
@@ -122,9 +123,21 @@ mod tests {
 
     #[test]
     fn means_are_per_item_that_is_done() {
-        let decoder =
-            DecoderProgress { items: 9, done: 4, failed: 1, tokens: 8, seconds: 2.0, longest_seconds: 6.0 };
-        assert_eq!((decoder.left(), decoder.mean(), decoder.longest_mean()), (4, Some(0.5), Some(1.5)));
-        assert_eq!((DecoderProgress::default().mean(), DecoderProgress::default().left()), (None, 0));
+        let decoder = DecoderProgress {
+            items: 9,
+            done: 4,
+            failed: 1,
+            tokens: 8,
+            seconds: 2.0,
+            longest_seconds: 6.0,
+        };
+        assert_eq!(
+            (decoder.left(), decoder.mean(), decoder.longest_mean()),
+            (4, Some(0.5), Some(1.5))
+        );
+        assert_eq!(
+            (DecoderProgress::default().mean(), DecoderProgress::default().left()),
+            (None, 0)
+        );
     }
 }

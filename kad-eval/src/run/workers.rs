@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use super::evaluate::decoders;
+use super::evaluate::runners;
 use super::{Job, Plan};
 use crate::failure::Failure;
 use crate::models::Models;
@@ -67,7 +67,7 @@ struct Work<'p, 's> {
 
 impl Work<'_, '_> {
     fn run(&self, models: &Models) {
-        let decoders = match decoders(self.plan.experiment) {
+        let decoders = match runners(self.plan.experiment) {
             Ok(decoders) => decoders,
             Err(error) => return self.give(None, Err(error)),
         };

@@ -6,9 +6,9 @@ use rand::RngExt;
 use rand::SeedableRng;
 use serde::Serialize;
 
+use crate::analysis::stats::{CONFIDENCE, Interval};
 use crate::speed::profile::RankedChain;
 use crate::speed::profile::steps::InPasses;
-use crate::analysis::stats::{CONFIDENCE, Interval};
 
 const RESAMPLES: usize = 4000;
 

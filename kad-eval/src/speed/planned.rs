@@ -10,7 +10,9 @@ use crate::config::{
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
-use crate::speed::profile::{About, RankingRequest, Cost, ChainRanking, Profile, same_distribution};
+use crate::speed::profile::{
+    About, ChainRanking, Cost, Profile, RankingRequest, same_distribution,
+};
 
 /// Every profile that a chain of the experiment is to be planned by, with the chain's name: read
 /// before models are loaded, so that a file that is not there is known early.
@@ -157,7 +159,8 @@ mod tests {
     /// Numbers of one temperature say nothing about another; the length of texts does not matter.
     #[test]
     fn a_distribution_is_found_under_its_own_sampling_only() {
-        let profile = sample::profile(vec![sample::distribution("large", 1.0, 0.1)], Vec::new());
+        let profile =
+            fixtures::profile(vec![fixtures::distribution("large", 1.0, 0.1)], Vec::new());
         let distribution = DecoderKind::Single { model: "large".to_owned() };
         let mut sampling = profile.about.sampling.clone();
         sampling.max_new_tokens += 1;

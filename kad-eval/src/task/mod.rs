@@ -8,7 +8,6 @@ mod catalogue;
 mod choice;
 mod extract;
 mod files;
-mod prompt_format;
 mod gsm8k;
 mod humaneval;
 mod jsonl;
@@ -17,6 +16,7 @@ mod mmlu;
 mod nano;
 mod order;
 mod perplexity;
+mod prompt_format;
 mod svamp;
 mod truthfulqa;
 mod turns;
@@ -35,8 +35,8 @@ use crate::failure::WrongRequest;
 pub(crate) use catalogue::{CATALOGUE, Entry, Published};
 pub(crate) use extract::{Extractor, letter};
 pub(crate) use files::{Found, found};
-pub(crate) use prompt_format::{Conversation, Form, Frame};
 pub(crate) use mmlu::SUBJECTS;
+pub(crate) use prompt_format::{Conversation, Form, Frame};
 pub(crate) use turns::{MT_BENCH_CATEGORIES, SPEC_BENCH_PARTS};
 
 /// One problem.

@@ -270,7 +270,8 @@ fn records_and_summary_of_chains_add_up() {
     }
     let summary: Value = serde_json::from_str(&read("summary.json")).unwrap();
     for result in summary["results"].as_array().unwrap() {
-        let own: Vec<&Value> = records.iter().filter(|r| r["decoder"] == result["decoder"]).collect();
+        let own: Vec<&Value> =
+            records.iter().filter(|r| r["decoder"] == result["decoder"]).collect();
         let time = &result["time"];
         let parts: f64 =
             time["passes"].as_object().unwrap().values().map(|s| s.as_f64().unwrap()).sum();
@@ -325,7 +326,8 @@ fn a_lenient_chain_is_called_approximate_everywhere() {
     let summary = fs::read_to_string(lab.results().join("summary.json")).unwrap();
     let summary: Value = serde_json::from_str(&summary).unwrap();
     let results = summary["results"].as_array().unwrap();
-    let distribution = |name: &str| results.iter().find(|result| result["decoder"] == name).unwrap();
+    let distribution =
+        |name: &str| results.iter().find(|result| result["decoder"] == name).unwrap();
     assert_eq!(
         (&distribution("two")["distribution"], &distribution("two")["exact"]),
         (&words.into(), &false.into())

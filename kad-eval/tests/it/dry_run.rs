@@ -76,7 +76,11 @@ fn items_that_are_done_are_the_measure() {
     for (extra, done, items) in [(&[][..], 3, 6), (&["--shard", "2/2"], 0, 3)] {
         let found = dry(&lab, extra);
         for decoder in found["decoders"].as_array().unwrap() {
-            assert_eq!((&decoder["done"], &decoder["items"]), (&done.into(), &items.into()), "{decoder}");
+            assert_eq!(
+                (&decoder["done"], &decoder["items"]),
+                (&done.into(), &items.into()),
+                "{decoder}"
+            );
             assert_eq!(decoder["basis"], "items");
             let own = records.iter().filter(|record| record["decoder"] == decoder["decoder"]);
             let took: Vec<f64> = own.map(|record| record["seconds"].as_f64().unwrap()).collect();
@@ -207,7 +211,12 @@ fn ctrl_c_ends_a_dry_run_with_nothing_written() {
 
 /// What the estimate of each row rests on.
 fn bases(found: &Value) -> Vec<&str> {
-    found["decoders"].as_array().unwrap().iter().map(|decoder| decoder["basis"].as_str().unwrap()).collect()
+    found["decoders"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|decoder| decoder["basis"].as_str().unwrap())
+        .collect()
 }
 
 /// The first line on stderr that has these words.

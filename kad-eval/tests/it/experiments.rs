@@ -50,7 +50,8 @@ fn a_run_leaves_records_summary_report_and_provenance() {
     let records: Vec<Value> = records.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(records.len(), 18);
     for result in results {
-        let own: Vec<&Value> = records.iter().filter(|r| r["decoder"] == result["decoder"]).collect();
+        let own: Vec<&Value> =
+            records.iter().filter(|r| r["decoder"] == result["decoder"]).collect();
         let sum = |key: &str| own.iter().map(|r| r[key].as_f64().unwrap()).sum::<f64>();
         let correct = own.iter().filter(|r| r["correct"] == true).count() as u64;
         assert_eq!(result["correct"].as_u64(), Some(correct));

@@ -150,7 +150,8 @@ fn trees_are_candidates() {
     let named = ["bench", &file, "--profile", &out, "--decoders", "grown,drafted"];
     let found = kad(&[&named[..], &little[..]].concat()).succeeds();
     let found: Value = serde_json::from_str(&found).unwrap();
-    let grown = found["decoders"].as_array().unwrap().iter().find(|decoder| decoder["name"] == "grown");
+    let grown =
+        found["decoders"].as_array().unwrap().iter().find(|decoder| decoder["name"] == "grown");
     assert_eq!(grown.unwrap()["predicted"]["members"], serde_json::json!(["large", name]));
 }
 
@@ -270,7 +271,8 @@ fn planned_levels_need_a_fresh_profile() {
     write(&profile);
     let dry = bench.lab.run(&["--limit", "1", "--dry-run", "--json"]).succeeds();
     let dry: Value = serde_json::from_str(&dry).unwrap();
-    let drafted = dry["decoders"].as_array().unwrap().iter().find(|decoder| decoder["decoder"] == "drafted");
+    let drafted =
+        dry["decoders"].as_array().unwrap().iter().find(|decoder| decoder["decoder"] == "drafted");
     assert_eq!(drafted.unwrap()["basis"], "profile", "{dry}");
     bench.lab.run(&["--limit", "1"]).succeeds();
     let plan = std::fs::read_to_string(bench.lab.results().join("plan.json")).unwrap();

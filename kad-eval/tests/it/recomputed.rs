@@ -167,7 +167,8 @@ piece_bytes = 60
     let mc2 = place(&|result| result["task"] == "truthfulqa/mc2");
     let other = place(&|result| result["difference"]["method"] == "points");
     assert_eq!(summary["results"][other]["task"], "truthfulqa/mc2");
-    let differ = ["wins", "losses"].map(|key| summary["results"][other]["difference"][key].as_u64());
+    let differ =
+        ["wins", "losses"].map(|key| summary["results"][other]["difference"][key].as_u64());
     assert!(differ.iter().map(|it| it.unwrap()).sum::<u64>() > 12, "{differ:?}");
     let read = place(&|result| result["likelihood"].is_object());
     let grouped = place(&|result| result["groups"].is_array());

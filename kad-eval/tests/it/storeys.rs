@@ -64,8 +64,10 @@ pub(crate) fn without_test_modules(text: &str) -> String {
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         let indent = &line[..line.len() - line.trim_start().len()];
-        let module = lines.peek().is_some_and(|next| next.trim_start().starts_with("mod ")
-            || next.trim_start().starts_with("pub(crate) mod "));
+        let module = lines.peek().is_some_and(|next| {
+            next.trim_start().starts_with("mod ")
+                || next.trim_start().starts_with("pub(crate) mod ")
+        });
         if line.trim() != "#[cfg(test)]" || !module {
             kept.push_str(line);
             kept.push('\n');
@@ -190,11 +192,16 @@ fn a_planted_arrow_upward_is_found() {
     write("ground.rs", "pub struct Number;\n");
     write("top/mod.rs", "use crate::{ground, low::{self, Thing}};\nmod part;\n");
     write("top/part.rs", "use super::super::low::Thing;\n");
-    write("low/mod.rs", "// crate::top in a comment\n#[cfg(test)]\nmod tests {\n    use crate::top;\n}\n");
+    write(
+        "low/mod.rs",
+        "// crate::top in a comment\n#[cfg(test)]\nmod tests {\n    use crate::top;\n}\n",
+    );
     let none: Vec<String> = Vec::new();
     assert_eq!(objections(&house, root.path()), none);
 
-    for planted in ["use crate::top::part;", "use crate::{\n    ground,\n    top,\n};", "use super::top;"] {
+    for planted in
+        ["use crate::top::part;", "use crate::{\n    ground,\n    top,\n};", "use super::top;"]
+    {
         write("low/mod.rs", planted);
         let found = objections(&house, root.path());
         assert_eq!(found.len(), 1, "{planted}: {found:?}");

@@ -16,6 +16,7 @@
 //! derived there and tested (P5 to P10 in `tests/it/theory_*.rs`).
 
 mod chain;
+mod conditional_replay;
 mod draws;
 mod error;
 mod geometric;
@@ -28,13 +29,13 @@ mod rounds;
 mod runs;
 mod search;
 mod simulate;
-mod conditional_replay;
 mod times;
 mod trace;
 mod uncertainty;
 
 pub use crate::level::Surplus;
 pub use chain::{Chain, Proposer, VerifyingLevel};
+pub use conditional_replay::TextPlayer;
 pub use error::TheoryError;
 pub use geometric::{CappedGeometric, expected_tokens};
 pub use insertion::Insertion;
@@ -48,7 +49,6 @@ pub use replay::{Replay, Replayed};
 pub use runs::{Acceptance, RunLengths};
 pub use search::Lengths;
 pub use simulate::{Player, SimulatedLevel, Simulation};
-pub use conditional_replay::TextPlayer;
 pub use times::{PassTime, PassTimes};
 pub use trace::{Trace, TracedDrafts};
 pub use uncertainty::{Interval, Uncertainty};

@@ -4,11 +4,11 @@ use kad_core::SampledChoices;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Proposer};
+use super::conditional_replay::{Tally, TextPlayer};
 use super::draws::Draws;
 use super::error::TheoryError;
 use super::predict::{LevelPrediction, Prediction};
 use super::rounds::mean;
-use super::conditional_replay::{Tally, TextPlayer};
 use super::times::PassTimes;
 use super::trace::Trace;
 use super::uncertainty::{Uncertainty, middle};

@@ -16,9 +16,9 @@ pub(crate) use provenance::by_key;
 use repetitions::same_texts;
 pub(crate) use repetitions::{Repetitions, SameTexts, Texts};
 
-use crate::run::record::Record;
 use crate::analysis::stats::{Interval, ratio_bootstrap};
 use crate::analysis::summary::{DecoderResult, Difference, Summary, adjust};
+use crate::run::record::Record;
 
 /// A finished or interrupted run, as its folder holds it.
 pub(crate) struct Run {
@@ -161,7 +161,8 @@ pub(crate) fn pairs(runs: [&Run; 2]) -> Vec<Pair<'_>> {
     };
     let [first, second] = runs;
     let (one, other) = (&first.summary.results, &second.summary.results);
-    let both = one.iter().map(|result| (Some(result), find(second, result).map(|place| &other[place])));
+    let both =
+        one.iter().map(|result| (Some(result), find(second, result).map(|place| &other[place])));
     let new = other.iter().filter(|result| find(first, result).is_none());
     let all = both.chain(new.map(|result| (None, Some(result))));
     let mut pairs: Vec<Pair<'_>> = all.filter_map(|results| pair(results, runs)).collect();
@@ -194,7 +195,12 @@ fn difference(first: &[&Record], second: &[&Record]) -> Option<Difference> {
 }
 
 /// None where no time was taken, or a side has nothing.
-fn speed(first: &[&Record], second: &[&Record], a: &DecoderResult, b: &DecoderResult) -> Option<Ratio> {
+fn speed(
+    first: &[&Record],
+    second: &[&Record],
+    a: &DecoderResult,
+    b: &DecoderResult,
+) -> Option<Ratio> {
     let value = b.tokens_per_second / a.tokens_per_second;
     if !value.is_finite() || value <= 0.0 || first.is_empty() || second.is_empty() {
         return None;

@@ -131,7 +131,8 @@ impl<'r> Spread<'r> {
         let first = runs.first()?;
         let result = first.summary.results.get(place)?;
         let speed = |run: &Run| {
-            let same = run.summary.on(&result.task).into_iter().find(|it| it.decoder == result.decoder);
+            let same =
+                run.summary.on(&result.task).into_iter().find(|it| it.decoder == result.decoder);
             same.map(|it| it.tokens_per_second)
         };
         let speeds = runs.iter().map(speed).collect::<Option<Vec<f64>>>()?;

@@ -1,8 +1,8 @@
 //! Two small runs, and what a pencil finds.
 
 use super::*;
-use crate::run::record::sample;
 use crate::report::fixtures as summaries;
+use crate::run::record::sample;
 
 /// A run of this plan, as its folder would hold it.
 fn held(folder: &str, summary: Summary, records: Vec<Record>) -> Run {

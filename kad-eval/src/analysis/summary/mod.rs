@@ -222,7 +222,9 @@ pub(crate) fn summarise(
                 ..measured
             });
         }
-        let own = results[first..].iter_mut().filter_map(|result: &mut DecoderResult| result.difference.as_mut());
+        let own = results[first..]
+            .iter_mut()
+            .filter_map(|result: &mut DecoderResult| result.difference.as_mut());
         adjust(&mut own.collect::<Vec<_>>());
     }
     Summary {

@@ -4,8 +4,8 @@ use kad_core::decode::Round;
 use proptest::prelude::*;
 
 use super::*;
-use crate::run::record::sample;
 use crate::analysis::stats::tango;
+use crate::run::record::sample;
 
 const TOML: &str = r#"
 name = "toy"
@@ -70,8 +70,11 @@ fn summary() -> Summary {
 #[test]
 fn each_number_is_the_one_a_pencil_gives() {
     let summary = summary();
-    let names: Vec<(&str, &str)> =
-        summary.results.iter().map(|result| (result.decoder.as_str(), result.task.as_str())).collect();
+    let names: Vec<(&str, &str)> = summary
+        .results
+        .iter()
+        .map(|result| (result.decoder.as_str(), result.task.as_str()))
+        .collect();
     assert_eq!(names, [("a", "nano/validation"), ("b", "nano/validation"), ("b", "gsm8k")]);
     let a = &summary.results[0];
     assert_eq!((a.items, a.correct, a.accuracy, a.answered), (4, 2, 0.5, 0.75));
@@ -134,7 +137,8 @@ fn points_are_averaged_compared_by_their_mean_and_grouped() {
         Group { name: name.to_owned(), items, accuracy, tokens_per_second }
     };
     assert_eq!(a.groups, [group("x", 2, 0.375), group("y", 1, 0.75)]);
-    let without = crate::analysis::summary::summarise(&experiment, "run", &[sample("a", "0", true)], true);
+    let without =
+        crate::analysis::summary::summarise(&experiment, "run", &[sample("a", "0", true)], true);
     assert!(without.results.iter().all(|result| result.groups.is_empty()));
 }
 

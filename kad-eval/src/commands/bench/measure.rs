@@ -10,10 +10,10 @@ use rand::seq::SliceRandom;
 
 use super::Contender;
 use super::same_text::{SameTexts, compare};
-use crate::speed::bench::{BenchResult, Text, Texts, result};
 use crate::cli::BenchArgs;
 use crate::config::distribution_in_words;
 use crate::models::{self, Models, Rules, Settings};
+use crate::speed::bench::{BenchResult, Text, Texts, result};
 use crate::speed::profile::steps::{InPasses, StepTime, TimedText, decode, in_passes};
 use crate::speed::profile::{Progress, Prompts};
 
@@ -121,7 +121,8 @@ fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, InPasses>)> {
     let (prompts, first) = (measured.first().map_or(0, Vec::len), measured.first());
     for prompt in 0..prompts {
         let reps = first.map_or(0, |result| result[prompt].len());
-        let complete = |rep: &usize| measured.iter().all(|result| result[prompt][*rep].text.is_some());
+        let complete =
+            |rep: &usize| measured.iter().all(|result| result[prompt][*rep].text.is_some());
         let kept: Vec<usize> = (0..reps).filter(complete).collect();
         if kept.is_empty() {
             continue;
@@ -152,8 +153,11 @@ pub(super) fn results(
     let made = numbered.map(|(index, ((one, (texts, models)), same_text))| {
         let distribution = distribution_in_words(&one.kind, &one.sampling);
         let baseline = (index > 0).then_some(&baseline);
-        let result =
-            result(one.name, one.predicted, texts, baseline).with(distribution, same[index], &models);
+        let result = result(one.name, one.predicted, texts, baseline).with(
+            distribution,
+            same[index],
+            &models,
+        );
         BenchResult { same_text, ..result }
     });
     made.collect()
@@ -187,7 +191,8 @@ mod tests {
             texts.map(|reps| reps.iter().map(|text| text.seconds).collect()).collect()
         };
         assert_eq!((seconds(0), seconds(1)), (vec![vec![1.0, 3.0]], vec![vec![10.0, 30.0]]));
-        let own = |result: usize| (found[result].1["large"].passes, found[result].1["large"].seconds);
+        let own =
+            |result: usize| (found[result].1["large"].passes, found[result].1["large"].seconds);
         assert_eq!((own(0), own(1)), ((4, 0.75), (4, 7.0)));
     }
 

@@ -8,15 +8,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::interrupt;
 use super::speed;
 use crate::cli::BenchArgs;
 use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan};
 use crate::failure::{Failure, WrongRequest};
-use crate::speed::planned::{drafter, list_planned, name_of};
+use crate::interrupt;
 use crate::models::{self, Models};
 use crate::output;
-use crate::speed::profile::{About, RankingRequest, ChainRanking, Profile, RankedChain, ReplayRange, ProfileTargets};
+use crate::speed::planned::{drafter, list_planned, name_of};
+use crate::speed::profile::{
+    About, ChainRanking, Profile, ProfileTargets, RankedChain, RankingRequest, ReplayRange,
+};
 use crate::speed::profile::{listed, plain, same_distribution, tree_definition};
 
 /// A decoder to be measured.
@@ -130,7 +132,11 @@ fn check_fresh(
 }
 
 /// Plain decoding, the plan's best chain and its runner-up.
-fn planned(args: &BenchArgs, profile: &Profile, targets: &ProfileTargets) -> Result<Vec<Contender>> {
+fn planned(
+    args: &BenchArgs,
+    profile: &Profile,
+    targets: &ProfileTargets,
+) -> Result<Vec<Contender>> {
     let ask = RankingRequest {
         target: args.target.clone(),
         drafters: None,
@@ -143,8 +149,9 @@ fn planned(args: &BenchArgs, profile: &Profile, targets: &ProfileTargets) -> Res
     let kind = plain(&target.distribution).context("a chain is no target")?;
     let sampling = target.sampling.clone();
     let name = format!("{}, plain", target.name);
-    let predicted =
-        |chain: &RankedChain| ChainRanking::chain(profile, &chain.members, &chain.lengths, true, timed(args));
+    let predicted = |chain: &RankedChain| {
+        ChainRanking::chain(profile, &chain.members, &chain.lengths, true, timed(args))
+    };
     let plain = predicted(&ranking.plain)?;
     let mut found = vec![Contender { name, kind, sampling: sampling.clone(), predicted: plain }];
     for chain in ranking.chains {

@@ -6,9 +6,9 @@ use kad_polybasic::Verifier;
 
 use super::Contender;
 use super::measure::Measured;
-use crate::speed::bench::{Difference, SameText};
 use crate::config::DecoderKind;
 use crate::models::{self, Models, part_at};
+use crate::speed::bench::{Difference, SameText};
 
 /// By decoder; None where texts may be others.
 pub(super) type SameTexts = Vec<Option<SameText>>;

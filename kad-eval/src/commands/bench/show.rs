@@ -6,12 +6,12 @@ use comfy_table::{Cell, CellAlignment, Table, TableStyle};
 use serde::Serialize;
 
 use super::speed::{factor, milliseconds, with_interval};
-use crate::speed::bench::{BenchResult, Estimate};
 use crate::cli::BenchArgs;
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
-use crate::speed::profile::Profile;
 use crate::report;
+use crate::speed::bench::{BenchResult, Estimate};
+use crate::speed::profile::Profile;
 
 #[derive(Serialize)]
 struct Comparison<'a> {

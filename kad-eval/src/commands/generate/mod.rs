@@ -19,8 +19,8 @@ use crate::config::{DecoderKind, SamplingPlan, distribution_in_words};
 use crate::failure::Failure;
 use crate::models::{self, Models, Rules, Settings};
 use crate::output;
-use crate::speed::planned;
 use crate::run::record::{Acceptance, LevelRecord, origin_name};
+use crate::speed::planned;
 use request::Request;
 use show::Printer;
 

@@ -10,11 +10,11 @@ use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 
 use super::speed;
-use crate::cli::ReportArgs;
 use crate::analysis::compare::{Run, Texts};
+use crate::analysis::summary::Summary;
+use crate::cli::ReportArgs;
 use crate::failure::{Failure, WrongRequest};
 use crate::run::record::{Key, Record, each as each_record, key, lines, read};
-use crate::analysis::summary::Summary;
 use crate::{output, report};
 
 pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {

@@ -8,11 +8,11 @@ use comfy_table::{Cell, CellAlignment, Table, TableStyle};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::ReportArgs;
 use crate::analysis::compare::{Change, Comparison, Pair, Repetitions, Run};
 use crate::analysis::metric::Unit;
-use crate::numbers::{NONE, interval};
 use crate::analysis::summary::{DecoderResult, Difference, Summary, methods};
+use crate::cli::ReportArgs;
+use crate::numbers::{NONE, interval};
 use crate::report::table;
 
 /// Runs as CSV, each with the folder it is in.
@@ -119,7 +119,8 @@ fn table<const N: usize>(
 fn spreads(repetitions: &Repetitions<'_>, style: TableStyle) -> Table {
     let header = ["task", "decoder", "least tok/s", "median", "most", "spread %", "same texts"];
     let rows = repetitions.results.iter().map(|result| {
-        let [min, median, max] = [result.min, result.median, result.max].map(|it| Unit::Digits.write(it));
+        let [min, median, max] =
+            [result.min, result.median, result.max].map(|it| Unit::Digits.write(it));
         let texts = result.texts.map_or(NONE.to_owned(), |texts| texts.words());
         let width = Unit::Percent.write(result.width());
         [result.task.to_owned(), result.decoder.to_owned(), min, median, max, width, texts]
@@ -159,10 +160,12 @@ const HEADER: [&str; 11] = [
 
 fn cells(pair: &Pair<'_>) -> [String; HEADER.len()] {
     let none = || NONE.to_owned();
-    let percent =
-        |result: Option<&DecoderResult>| result.map_or_else(none, |result| Unit::Percent.write(result.accuracy));
-    let speed =
-        |result: Option<&DecoderResult>| result.map_or_else(none, |result| Unit::Digits.write(result.tokens_per_second));
+    let percent = |result: Option<&DecoderResult>| {
+        result.map_or_else(none, |result| Unit::Percent.write(result.accuracy))
+    };
+    let speed = |result: Option<&DecoderResult>| {
+        result.map_or_else(none, |result| Unit::Digits.write(result.tokens_per_second))
+    };
     let points = |value: f64| Unit::Points.write(value);
     [
         pair.task.to_owned(),

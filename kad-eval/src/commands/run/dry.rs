@@ -119,7 +119,7 @@ impl Memory {
 
 pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
     let Prepared { experiment, tasks, models, run_id, .. } = prepared;
-    let held = runner::look(experiment, tasks, (&args.out, run_id), args.shard)?;
+    let held = run::look(experiment, tasks, (&args.out, run_id), args.shard)?;
     let expected = expected(experiment, &prepared.profiles)?;
     let Some(decoders) = estimate(prepared, &held, &expected)? else {
         let message = "interrupted while passes were timed: nothing was decoded or written";
@@ -128,7 +128,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
     // After passes were timed: weights may come into memory only as they are read.
     let resident = machine::resident_bytes().unwrap_or(0);
     let loaded = resident.saturating_sub(prepared.bytes_before.unwrap_or(resident));
-    let caches = runner::caches(experiment, models, tasks);
+    let caches = run::caches(experiment, models, tasks);
     let (jobs, available) = (args.jobs.get(), machine::available_bytes());
     let memory = Memory::of(resident, loaded, &caches, (jobs, available));
     let new: Vec<String> =

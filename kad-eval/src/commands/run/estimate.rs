@@ -100,8 +100,8 @@ struct Work {
 
 impl Work {
     fn of(kind: &DecoderKind, models: &Models, task: &Task) -> Option<Self> {
-        let item = runner::typical(task)?;
-        let prompt = runner::prompt(kind, models, task, item).ok();
+        let item = run::typical(task)?;
+        let prompt = run::prompt(kind, models, task, item).ok();
         let prompt = prompt.filter(|tokens| !tokens.is_empty())?;
         let scored = match task.grading {
             Grading::Speed | Grading::Answer(_) => Vec::new(),
@@ -262,7 +262,7 @@ fn paces<'p>(
     let mut paces = Paces::new();
     for (key, Subject { plan, text, wanted }) in subjects {
         let rules = Rules::of(&plan.kind)?;
-        let mut predictor = runner::distribution_along(plan, &prepared.models, &rules)?;
+        let mut predictor = run::distribution_along(plan, &prepared.models, &rules)?;
         // What a pass takes does not depend on the tokens.
         let text = text.into_iter().cycle();
         let text: Vec<TokenId> = text.take(wanted.contexts[1] + Pace::BEYOND).collect();

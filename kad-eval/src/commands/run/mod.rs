@@ -15,17 +15,18 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::bench::predicted;
+use crate::analysis::summary::{Summary, summarise};
 use crate::cli::RunArgs;
 use crate::config::Experiment;
 use crate::failure::Failure;
 use crate::models::{self, Models};
-use crate::speed::profile::{Profile, ReplayRange};
+use crate::output;
+use crate::report::table::{self, ModelTable};
 use crate::report::{self, Expected};
 use crate::run::{Finished, RunFolder, Session, Shard};
-use crate::speed::model_comparison::{self, Measured, Rows, ModelTable};
-use crate::analysis::summary::{Summary, summarise};
+use crate::speed::model_comparison::{self, Measured, Rows};
+use crate::speed::profile::{Profile, ReplayRange};
 use crate::task::{self, Task};
-use crate::{output, table};
 use prepare::Prepared;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
@@ -89,7 +90,7 @@ fn measure(
     folder: &RunFolder,
 ) -> Result<Option<Measured>, Failure> {
     let Some(plan) = &experiment.passes else { return Ok(None) };
-    let measured = side_by_side::measure(experiment, plan, models, tasks, folder)?;
+    let measured = model_comparison::measure(experiment, plan, models, tasks, folder)?;
     let interrupted = || {
         Failure::Interrupted(
             "interrupted while passes were measured: nothing is decoded yet; the same command starts \

@@ -1,6 +1,5 @@
 //! What a distribution takes on this machine, from a few timed passes.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;

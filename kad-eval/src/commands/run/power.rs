@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::config::Experiment;
 use crate::analysis::stats::{CONFIDENCE, detectable};
+use crate::config::Experiment;
 use crate::task::{Grading, Task};
 
 /// Shares of items that only one of two decoders answers rightly. How large it is nobody knows

@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::num::NonZeroU64;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -12,12 +11,12 @@ use super::provenance;
 use crate::cli::RunArgs;
 use crate::config::{self, ChainPlan, DecoderKind, Experiment, Levels};
 use crate::failure::{Failure, WrongRequest};
+use crate::interrupt;
 use crate::machine;
 use crate::models::{self, Models};
-use crate::speed::profile::Profile;
-use crate::interrupt;
-use crate::speed::planned;
 use crate::run::Shard;
+use crate::speed::planned;
+use crate::speed::profile::Profile;
 use crate::task::{self, Loading, Task};
 
 /// A plan with its data and its models.

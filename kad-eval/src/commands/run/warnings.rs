@@ -35,7 +35,7 @@ pub(super) fn warnings(
 /// The prompts that will not fit: known before anything is decoded.
 pub(super) fn too_long(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Vec<String> {
     let of_task = |task: &Task| {
-        let counts = runner::too_long(experiment, models, task);
+        let counts = run::too_long(experiment, models, task);
         let mut group = Group::default();
         for (plan, count) in experiment.decoders.iter().zip(counts).filter(|(_, count)| *count > 0)
         {

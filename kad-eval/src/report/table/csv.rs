@@ -4,8 +4,8 @@ use anyhow::Result;
 use kad_core::decode::Stop;
 
 use crate::analysis::metric::METRICS;
-use crate::run::PROMPT_TOO_LONG;
 use crate::analysis::summary::{DecoderResult, Summary};
+use crate::run::PROMPT_TOO_LONG;
 
 /// What stands before the metrics.
 const HEADS: [&str; 11] = [
@@ -29,7 +29,8 @@ const HEADS: [&str; 11] = [
 /// If numbers cannot be written.
 pub(crate) fn csv(runs: &[(&str, &Summary)]) -> Result<String> {
     let mut models: Vec<&str> = Vec::new();
-    let results = || runs.iter().flat_map(|run| run.1.results.iter().map(move |result| (*run, result)));
+    let results =
+        || runs.iter().flat_map(|run| run.1.results.iter().map(move |result| (*run, result)));
     for model in results().flat_map(|(_, result)| result.passes_per_token.keys()) {
         if !models.contains(&model.as_str()) {
             models.push(model);

@@ -90,7 +90,8 @@ const SAME_DISTRIBUTION: &str =
 
 /// What each level of each chain did, and where the time went; nothing without chains.
 fn levels(results: &[&DecoderResult], style: TableStyle) -> Option<String> {
-    let rows = || results.iter().flat_map(|result| result.levels.iter().map(move |level| (result, level)));
+    let rows =
+        || results.iter().flat_map(|result| result.levels.iter().map(move |level| (result, level)));
     rows().next()?;
     let top = |text: String, level: u64| if level == 1 { text } else { String::new() };
     let length = |it: &crate::analysis::summary::Level| {
@@ -120,9 +121,11 @@ fn milliseconds(result: &DecoderResult) -> String {
     format!("{:.2}: {}", 1e3 * time.total, parts.join(", "))
 }
 
-/// ProfileTargets, categories or levels in rows, decoders in columns; nothing where there is but one.
+/// ProfileTargets, categories or levels in rows, decoders in columns; nothing where there is but
+/// one.
 fn groups(results: &[&DecoderResult], graded: bool, style: TableStyle) -> Option<String> {
-    let first = results.iter().max_by_key(|result| result.groups.len()).filter(|a| a.groups.len() > 1)?;
+    let first =
+        results.iter().max_by_key(|result| result.groups.len()).filter(|a| a.groups.len() > 1)?;
     let unit = if graded { "correct %" } else { "tok/s" };
     let cell = |result: &DecoderResult, name: &str| {
         let own = result.groups.iter().find(|other| other.name == name);
@@ -154,7 +157,8 @@ pub(crate) fn empty(style: TableStyle) -> Table {
     table
 }
 
-/// The metrics that the results have, as far as the terminal is wide enough; pages and files have all.
+/// The metrics that the results have, as far as the terminal is wide enough; pages and files have
+/// all.
 fn table(results: &[&DecoderResult], baseline: &str, style: TableStyle) -> String {
     let names = results.iter().map(|result| result.decoder.clone());
     let mut columns = vec![Column::words("decoder", names)];
@@ -177,7 +181,7 @@ mod tests {
     /// Also where nobody disagrees, and on each task for itself.
     #[test]
     fn every_task_says_what_its_differences_are() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         let method =
             "[95 %, Tango's score interval]; p: exact McNemar test, adjusted for all decoders";
         let tasks = summary.tasks().len();
@@ -194,7 +198,7 @@ mod tests {
 
     #[test]
     fn points_that_are_all_equal_have_no_interval() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         let difference = crate::analysis::summary::Difference::of(&[(0.5, 0.25); 6], 1);
         assert_eq!((difference.p_value, difference.detectable), (2.0 / 64.0, None));
         summary.results[1].difference = Some(difference);
@@ -205,7 +209,7 @@ mod tests {
 
     #[test]
     fn several_items_at_a_time_are_named() {
-        let mut summary = sample::summary();
+        let mut summary = fixtures::summary();
         assert!(!render(&summary).contains("at a time"));
         summary.jobs = vec![1];
         assert!(!render(&summary).contains("at a time"));

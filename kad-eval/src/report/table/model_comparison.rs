@@ -5,8 +5,8 @@ use comfy_table::{Cell as Shown, CellAlignment};
 use kad_polybasic::theory::PassTime;
 use serde::Serialize;
 
-use crate::numbers::{NONE, fixed, milliseconds, significant};
 use super as table;
+use crate::numbers::{NONE, fixed, milliseconds, significant};
 use crate::speed::model_comparison::{Agreement, OfModel, Row, Rows, SameTexts};
 
 /// A table in words.
@@ -228,11 +228,11 @@ fn notes(rows: &Rows) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Agreement;
-    use super::super::rows::Speed;
-    use super::super::texts::Gaps;
     use super::*;
     use crate::analysis::stats::Interval;
+    use crate::speed::model_comparison::Agreement;
+    use crate::speed::model_comparison::Gaps;
+    use crate::speed::model_comparison::Speed;
 
     fn row(name: &str, milliseconds: [f64; 2], worst: Option<f64>, gap: Option<f64>) -> Row {
         let time = |ms: f64| PassTime { seconds: ms / 1e3, standard_error: 1e-5 };

@@ -5,14 +5,12 @@
 //! target's. So options are scored by `Σ log π(tᵢ | prompt, t₁ … tᵢ₋₁)` under the decoder's own
 //! settings, temperature and cuts included.
 
-use std::sync::atomic::Ordering;
-
 use anyhow::{Context, Result, bail};
 use kad_backends::Tokenizer;
 use kad_core::{Distribution, Predictor, TokenId};
 
-use crate::interrupt;
 use crate::config::{DecoderKind, DecoderPlan, Part};
+use crate::interrupt;
 use crate::models::{self, Model, Models, Prompt, Rules};
 use crate::run::record::Scored;
 use crate::task::{Grading, Item, Task, letter};

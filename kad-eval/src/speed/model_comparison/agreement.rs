@@ -1,7 +1,6 @@
 //! How far the logits of two models agree along the same texts.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result};
 use kad_core::{Follower, LanguageModel, TokenId};
@@ -9,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::prompts;
 use crate::config::{Experiment, ModelPlan};
-use crate::models::{Model, Models};
 use crate::interrupt;
+use crate::models::{Model, Models};
 use crate::task::Conversation;
 
 /// The most tokens of a prompt that are compared: every one is a row of the vocabulary's size.

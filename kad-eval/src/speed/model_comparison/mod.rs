@@ -12,10 +12,9 @@ mod agreement;
 mod rows;
 mod texts;
 
-pub(crate) use texts::SameTexts;
+pub(crate) use texts::{Gaps, SameTexts};
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -24,15 +23,15 @@ use kad_polybasic::theory::PassTime;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use agreement::Agreement;
-pub(crate) use rows::{Row, Rows};
+pub(crate) use rows::{Row, Rows, Speed};
 
 use crate::config::{DecoderKind, Experiment, PassesPlan};
 use crate::failure::WrongRequest;
+use crate::interrupt;
 use crate::machine::Machine;
 use crate::models::{self, Model, Models};
-use crate::speed::profile::{Grid, Passes, Progress};
-use crate::interrupt;
 use crate::run::RunFolder;
+use crate::speed::profile::{Grid, Passes, Progress};
 use crate::task::{Conversation, Task};
 
 /// Prompts whose tokens passes run over, and whose logits are compared.

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::agreement::of_baseline;
 use super::texts::{self, SameTexts};
 use super::{Agreement, Measured, OfModel};
+use crate::analysis::stats::{Interval, ratio_bootstrap};
 use crate::config::{DecoderKind, DecoderPlan, Experiment};
 use crate::models::Models;
 use crate::run::record::Record;
-use crate::analysis::stats::{Interval, ratio_bootstrap};
 use crate::task::Task;
 
 /// A row for each decoder with its model, and for each model that no decoder runs by itself.

@@ -1,7 +1,6 @@
 //! Texts that are the baseline's, and the reference's two best logits where they part.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use kad_core::{LanguageModel, TokenId};
@@ -9,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Agreement;
 use crate::config::{DecoderKind, DecoderPlan, Experiment, SamplingPlan};
+use crate::interrupt;
 use crate::models::{self, Models, part_at, top_gap};
 use crate::run::record::Record;
-use crate::interrupt;
 use crate::task::Task;
 
 /// Best logits that are no further apart than this are a tie that rounding may turn: the likelier

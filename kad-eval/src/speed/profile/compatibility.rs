@@ -172,7 +172,7 @@ mod tests {
     /// Every field that is looked at, and only those: one is changed at a time.
     #[test]
     fn every_change_is_named() {
-        let then = sample::about();
+        let then = fixtures::about();
         assert_eq!(then.differences(&then), []);
         type Change = (&'static str, fn(&mut About));
         let changes: [Change; 21] = [
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_error_names_what_differs_and_the_command() {
-        let (then, mut now) = (sample::about(), sample::about());
+        let (then, mut now) = (fixtures::about(), fixtures::about());
         now.machine.threads = 9;
         large(&mut now).dtype = "f16".to_owned();
         let differences = then.differences(&now);
@@ -244,7 +244,7 @@ mod tests {
             let part = part.map(str::to_owned);
             TaskPlan::new(TaskSet::SpecBench { part }, None)
         };
-        let mut profile = sample::profile(vec![], vec![]);
+        let mut profile = fixtures::profile(vec![], vec![]);
         profile.effort.tasks = vec!["nano/test".to_owned(), "gsm8k".to_owned()];
         let check = |tasks: &[TaskPlan]| profile.check_tasks("p.json".as_ref(), "e.toml", tasks);
         assert!(check(&[nano("test"), gsm8k(None)]).is_ok());

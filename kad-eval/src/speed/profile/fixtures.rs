@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
 
-use super::format::{About, RoundOverhead, Candidate, Cost, Effort, Lookup, ModelIdentity, Pair, Profile};
+use super::format::{
+    About, Candidate, Cost, Effort, Lookup, ModelIdentity, Pair, Profile, RoundOverhead,
+};
 use crate::config::SamplingPlan;
 use crate::machine::Machine;
 

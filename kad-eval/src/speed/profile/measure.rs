@@ -1,25 +1,24 @@
 //! Makes a profile: passes first, then texts.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use kad_core::decode::Limits;
 use kad_core::{ChoiceSource, LanguageModel, Predictor, SampledChoices, TokenId};
 use kad_polybasic::theory::PassTime;
-use kad_polybasic::{RankingRequest, Draft};
+use kad_polybasic::{Ask, Draft};
 
-use super::round_overhead::{Point, Rounds, line};
 use super::format::{About, Candidate, Cost, Effort, Lookup, Profile};
 use super::passes::{Grid, Measured, Passes};
 use super::progress::Progress;
+use super::round_overhead::{Point, Rounds, line};
 use super::steps::{StepTime, TimedText, decode, in_passes};
 use super::targets::{ProfileTargets, definition};
 use super::texts::Written;
 use crate::config::{DecoderKind, Part};
 use crate::failure::WrongRequest;
-use crate::models::{self, Models, Rules, Settings};
 use crate::interrupt;
+use crate::models::{self, Models, Rules, Settings};
 use crate::task::Conversation;
 
 /// Plain texts of a single model: enough to see what a token takes beside its pass.
@@ -304,7 +303,7 @@ impl Measurement<'_> {
             for len in prompt.len().div_ceil(2)..=prompt.len() {
                 let wanted = self.effort.draft_length;
                 let context = &prompt[..len];
-                let ask = RankingRequest { context, wanted, room: wanted, level: 2, eos: &[] };
+                let ask = Ask { context, wanted, room: wanted, level: 2, eos: &[] };
                 draft.clear();
                 let began = Instant::now();
                 drafter.draft(ask, choices, &mut draft, &mut Vec::new())?;

@@ -13,25 +13,27 @@
 //! | what rounds take beside passes | `beside.rs` |
 //! | the chains that follow, ranked | `ranking.rs` |
 
-mod round_overhead;
+mod compatibility;
 mod format;
 mod measure;
-mod ranking;
 mod pairs;
 mod passes;
 mod progress;
-mod compatibility;
+mod ranking;
+mod round_overhead;
 pub(crate) mod steps;
 mod targets;
 mod texts;
 mod trees;
 
+pub(crate) use compatibility::sources;
 pub(crate) use format::{About, Cost, Effort, Profile};
 pub(crate) use measure::{Measurement, Prompts};
-pub(crate) use ranking::{RankingRequest, Insertion, ChainRanking, RankedChain, ReplayRange, Verdict};
 pub(crate) use passes::{Grid, Passes};
 pub(crate) use progress::Progress;
-pub(crate) use compatibility::sources;
+pub(crate) use ranking::{
+    ChainRanking, LevelInsertion, RankedChain, RankingRequest, ReplayRange, Verdict,
+};
 pub(crate) use targets::{ProfileTargets, listed, plain, same_distribution, tree_definition};
 
 impl RankingRequest {

@@ -4,11 +4,11 @@
 use anyhow::{Context, Result};
 use kad_polybasic::theory::{PassTimes, RunLengths};
 
-use super::round_overhead::{Drafting, Rounds};
 use super::format::{Candidate, Cost, Pair};
 use super::measure::{Measurement, interrupted};
-use super::ranking::without;
 use super::progress::Progress;
+use super::ranking::without;
+use super::round_overhead::{Drafting, Rounds};
 use super::steps::StepTime;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};
 use crate::models::{self, Rules};

@@ -1,6 +1,5 @@
 //! How long passes take: every distribution at every width after every context, round after round.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};

@@ -1,14 +1,13 @@
 //! Decoding with a clock in hand.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Result;
 use kad_core::decode::{Decoder, Limits, Round};
 use kad_core::{DecodeError, SampledChoices, TokenId};
 
-use crate::models::Models;
 use crate::interrupt;
+use crate::models::Models;
 
 /// What one model has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use kad_core::{ChoiceSource, Distribution, LanguageModel, SampledChoices, TokenId};
 use kad_polybasic::theory::{Trace, TracedDrafts};
-use kad_polybasic::{RankingRequest, Draft, DraftTree, Drafter, TopKTree, TreeDrafter, TreeLimits};
+use kad_polybasic::{Ask, Draft, DraftTree, Drafter, TopKTree, TreeDrafter, TreeLimits};
 
 use super::format::{Lookup, Texts};
 use super::measure::{Measurement, interrupted};
@@ -138,7 +138,7 @@ impl Measurement<'_> {
         let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(self.effort.seed);
         for at in 0..text.tokens.len() {
             let (context, wanted) = (&text.before(at), self.effort.looked_up());
-            let ask = RankingRequest { context, wanted, room: wanted, level: 2, eos };
+            let ask = Ask { context, wanted, room: wanted, level: 2, eos };
             draft.clear();
             drafter.draft(ask, choices, &mut draft, &mut Vec::new())?;
             let proposed = draft.tokens().iter().map(|made| made.token);
@@ -170,7 +170,7 @@ impl Measurement<'_> {
         for at in 0..text.tokens.len() {
             let (context, depth) = (&text.before(at), level.length.get());
             let nodes = drafter.context_len().saturating_sub(context.len());
-            let ask = RankingRequest { context, wanted: depth, room: depth, level: 2, eos };
+            let ask = Ask { context, wanted: depth, room: depth, level: 2, eos };
             tree.clear();
             drafter.grow(ask, TreeLimits { depth, nodes }, choices, &mut tree)?;
             found.proposed.push(depth);

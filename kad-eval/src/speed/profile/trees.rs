@@ -3,10 +3,10 @@
 use anyhow::Result;
 use kad_polybasic::theory::RunLengths;
 
-use super::round_overhead::Rounds;
 use super::format::{Candidate, Cost, Pair};
 use super::measure::{Measurement, interrupted};
 use super::progress::Progress;
+use super::round_overhead::Rounds;
 use super::steps::StepTime;
 use super::targets::tree_definition;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};

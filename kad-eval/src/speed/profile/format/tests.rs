@@ -3,13 +3,13 @@ use crate::speed::profile::fixtures;
 
 fn profile() -> Profile {
     let candidates = vec![
-        sample::distribution("large", 1e-2, 1e-3),
-        sample::distribution("small", 1e-3, 1e-4),
-        sample::lookup("n-gram"),
+        fixtures::distribution("large", 1e-2, 1e-3),
+        fixtures::distribution("small", 1e-3, 1e-4),
+        fixtures::lookup("n-gram"),
     ];
-    let pairs = vec![sample::pair("large", "small", 0.7), sample::pair("large", "n-gram", 0.3)];
-    let mut profile = sample::profile(candidates, pairs);
-    profile.about = sample::about();
+    let pairs = vec![fixtures::pair("large", "small", 0.7), fixtures::pair("large", "n-gram", 0.3)];
+    let mut profile = fixtures::profile(candidates, pairs);
+    profile.about = fixtures::about();
     profile.candidates[0].definition = Some("a rule".to_owned());
     let distributions = [("large", vec![-0.25, 0.0, -1000.0]), ("small", vec![-1.5, -1e-4, 0.0])];
     let distributions = distributions.map(|(name, along)| (name.to_owned(), along)).into();

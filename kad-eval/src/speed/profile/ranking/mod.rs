@@ -9,12 +9,12 @@ use kad_polybasic::theory::{
 };
 use serde::Serialize;
 
-mod replay;
 mod names;
+mod replay;
 
-use self::replay::Replay;
-pub(crate) use self::replay::ReplayRange;
 use self::names::{names, target, unknown};
+pub(crate) use self::replay::ReplayRange;
+use self::replay::ReplayedTexts;
 use super::format::{Cost, Profile};
 
 /// Resamples of the measurement for an interval.
@@ -57,7 +57,7 @@ pub(crate) struct ChainRanking {
     /// The fastest first; plain decoding is not among them.
     pub(crate) chains: Vec<RankedChain>,
     /// What one more level would do to the first of them, or to plain decoding if there is none.
-    pub(crate) insertions: Vec<Insertion>,
+    pub(crate) insertions: Vec<LevelInsertion>,
 }
 
 /// What to do.
@@ -106,7 +106,7 @@ pub(crate) struct LevelShare {
 
 /// One more level, by both criteria.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Insertion {
+pub(crate) struct LevelInsertion {
     pub(crate) candidate: String,
     /// The level it becomes; 1 is the target.
     pub(crate) level: usize,
@@ -133,13 +133,14 @@ impl ChainRanking {
             bonus: true,
             chains: ask.chains,
         };
-        let along = Replay::of(profile, &target, ReplayRange::WHOLE);
-        let texts = along.len();
-        let candidate_sets = CandidateSets { profile, target: &target, names, limits, along };
+        let replay = ReplayedTexts::of(profile, &target, ReplayRange::WHOLE);
+        let texts = replay.len();
+        let candidate_sets = CandidateSets { profile, target: &target, names, limits, replay };
         let plain = candidate_sets.plain()?;
         let chains = candidate_sets.ranked(&plain)?;
         let verdict = verdict(chains.first());
-        let insertions = candidate_sets.insertions(chains.first().filter(|_| verdict != Verdict::Plain))?;
+        let insertions =
+            candidate_sets.insertions(chains.first().filter(|_| verdict != Verdict::Plain))?;
         Ok(Self { target, context: profile.context, texts, verdict, plain, chains, insertions })
     }
 
@@ -155,7 +156,9 @@ impl ChainRanking {
         bonus: bool,
         stretch: ReplayRange,
     ) -> Result<Option<RankedChain>> {
-        let Some(candidate_sets) = CandidateSets::of(profile, members, bonus, stretch) else { return Ok(None) };
+        let Some(candidate_sets) = CandidateSets::of(profile, members, bonus, stretch) else {
+            return Ok(None);
+        };
         let plain = candidate_sets.plain()?;
         if members.len() == 1 {
             return Ok(Some(plain));
@@ -203,7 +206,7 @@ struct CandidateSets<'p> {
     /// The target first.
     names: Vec<String>,
     limits: PlanLimits,
-    replay: Replay,
+    replay: ReplayedTexts,
 }
 
 /// The candidates of one such set.
@@ -226,8 +229,8 @@ impl<'p> CandidateSets<'p> {
         let pairs = members.windows(2).all(|pair| profile.pair(&pair[0], &pair[1]).is_some());
         let limits = PlanLimits { context: profile.context, bonus, ..PlanLimits::default() };
         let target = members.first().filter(|_| known && pairs)?;
-        let along = Replay::of(profile, target, stretch);
-        Some(Self { profile, target, names: members.to_vec(), limits, along })
+        let replay = ReplayedTexts::of(profile, target, stretch);
+        Some(Self { profile, target, names: members.to_vec(), limits, replay })
     }
 
     /// The chain of all of them, in their order.
@@ -366,7 +369,8 @@ impl<'p> CandidateSets<'p> {
             for planned in plan.ranked.into_iter().filter(|planned| planned.members.len() > 1) {
                 let names = || planned.members.iter().map(|&at| &candidate_set.names[at]);
                 if candidate_set.drafting.iter().all(|model| names().any(|name| name == model)) {
-                    let chain = candidate_set.candidates.chain(&planned.members, &planned.lengths, true)?;
+                    let chain =
+                        candidate_set.candidates.chain(&planned.members, &planned.lengths, true)?;
                     found.push((planned.prediction.seconds_per_token, chain));
                 }
             }
@@ -381,7 +385,7 @@ impl<'p> CandidateSets<'p> {
     }
 
     /// What one more level would do to `best`, or to plain decoding.
-    fn insertions(&self, best: Option<&RankedChain>) -> Result<Vec<Insertion>> {
+    fn insertions(&self, best: Option<&RankedChain>) -> Result<Vec<LevelInsertion>> {
         let target = [self.target.to_owned()];
         let (members, lengths) =
             best.map_or((&target[..], &[][..]), |best| (&best.members, &best.lengths));
@@ -395,9 +399,9 @@ impl<'p> CandidateSets<'p> {
     }
 }
 
-fn inserted(names: &[String], insertion: Insertion) -> Insertion {
+fn inserted(names: &[String], insertion: Insertion) -> LevelInsertion {
     let Insertion { candidate, level, published, measured, after, .. } = insertion;
-    Insertion {
+    LevelInsertion {
         candidate: names[candidate].clone(),
         level,
         published,
@@ -427,8 +431,13 @@ pub(super) fn without(
 
 /// A chain in words and numbers, replayed if there are texts; its speed-up is over `plain` if that
 /// was measured as a whole.
-fn ranked(chain: &Chain, context: usize, plain: Option<&RankedChain>, replay: &Replay) -> Result<RankedChain> {
-    let replayed = along.replay(chain)?;
+fn ranked(
+    chain: &Chain,
+    context: usize,
+    plain: Option<&RankedChain>,
+    replay: &ReplayedTexts,
+) -> Result<RankedChain> {
+    let replayed = replay.replay(chain)?;
     let (prediction, found, alone) = match &replayed {
         Some(found) => (found.prediction.clone(), found.uncertainty, found.plain_seconds_per_token),
         None => {

@@ -13,30 +13,30 @@ const PLAYED: usize = 6000;
 
 /// What part of texts is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stretch {
+pub(crate) struct ReplayRange {
     /// Up to so many tokens, if the profile's texts have more.
     pub(crate) tokens: Option<usize>,
     /// Whether the target's first round counts, which reads the prompt.
     pub(crate) first_rounds: bool,
 }
 
-impl Stretch {
+impl ReplayRange {
     /// All of them.
     pub(crate) const WHOLE: Self = Self { tokens: None, first_rounds: true };
 }
 
 /// The texts of one target.
 #[derive(Clone, Debug)]
-pub(super) struct Replay {
+pub(super) struct ReplayedTexts {
     texts: Vec<Trace>,
     first_rounds: bool,
     /// Tokens that lookups were asked for at each place.
     looked_up: usize,
 }
 
-impl Replay {
+impl ReplayedTexts {
     /// Those of `target` that `profile` has; they may be none.
-    pub(super) fn of(profile: &Profile, target: &str, stretch: Stretch) -> Self {
+    pub(super) fn of(profile: &Profile, target: &str, stretch: ReplayRange) -> Self {
         let texts = profile.texts.as_ref().filter(|texts| texts.target == target);
         let cut = |text: &Trace| text.cut(stretch.tokens.unwrap_or(usize::MAX));
         let texts = texts.map_or(Vec::new(), |texts| texts.traces.iter().map(cut).collect());

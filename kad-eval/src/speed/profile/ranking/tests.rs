@@ -187,7 +187,8 @@ fn the_published_lemma_stands_beside_it() {
 
 #[test]
 fn what_is_not_in_the_profile_is_named() {
-    let error = |ask: RankingRequest| format!("{:#}", ChainRanking::of(&three_levels(), &ask).unwrap_err());
+    let error =
+        |ask: RankingRequest| format!("{:#}", ChainRanking::of(&three_levels(), &ask).unwrap_err());
     let target = |name: &str| RankingRequest { target: Some(name.to_owned()), ..ask() };
     assert!(error(target("larg")).contains("did you mean `large`?"));
     assert!(error(target("n-gram")).contains("has no distribution of its own"));
