@@ -89,7 +89,7 @@ struct ModelsView {
 }
 
 impl ModelsView {
-    fn of(rows: &crate::speed::model_comparison::Rows) -> Self {
+    fn of(rows: &crate::analysis::model_comparison::ModelComparison) -> Self {
         let sheet = ModelTable::of(rows);
         Self { grid: Grid::from(&sheet), caption: sheet.caption, notes: sheet.notes }
     }

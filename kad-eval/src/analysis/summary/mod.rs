@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::model_comparison::ModelComparison;
 use crate::config::{DecoderKind, Experiment, distribution_in_words};
 use crate::run::record::{Acceptance, OriginCount, Record};
-use crate::speed::model_comparison::Rows;
 pub(crate) use difference::{Difference, adjust, explained, methods};
 pub(crate) use levels::{Level, Time};
 use levels::{levels, origins, time};
@@ -37,7 +37,7 @@ pub(crate) struct Summary {
     pub(crate) warnings: Vec<String>,
     /// Models side by side, where the experiment measures passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) side_by_side: Option<Rows>,
+    pub(crate) side_by_side: Option<ModelComparison>,
     pub(crate) results: Vec<DecoderResult>,
 }
 

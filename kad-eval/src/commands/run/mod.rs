@@ -15,6 +15,7 @@ use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
 use super::bench::predicted;
+use crate::analysis::model_comparison::PassMeasurements;
 use crate::analysis::summary::{Summary, summarise};
 use crate::cli::RunArgs;
 use crate::config::Experiment;
@@ -24,7 +25,7 @@ use crate::output;
 use crate::report::table::{self, ModelTable};
 use crate::report::{self, Expected};
 use crate::run::{Finished, RunFolder, Session, Shard};
-use crate::speed::model_comparison::{self, Measured, Rows};
+use crate::speed::model_comparison;
 use crate::speed::profile::{Profile, ReplayRange};
 use crate::task::{self, Task};
 use prepare::Prepared;
@@ -54,8 +55,9 @@ fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
     let finished = session.run((&models, others), args.fail_fast).inspect_err(|_| {
         output::note(&format!("finished items are kept in {}", folder.path().display()));
     })?;
-    let side_by_side = measured
-        .map(|measured| Rows::of(&experiment, &models, &tasks, &finished.records, measured));
+    let side_by_side = measured.map(|measured| {
+        model_comparison::comparison(&experiment, &models, &tasks, &finished.records, measured)
+    });
     let said = warnings::warnings(&experiment, (&models, &left_out), &tasks, &finished.records);
     if let Some(shard) = args.shard {
         return conclude_shard(args, &folder, shard, &finished, &said);
@@ -88,7 +90,7 @@ fn measure(
     models: &Models,
     tasks: &[Task],
     folder: &RunFolder,
-) -> Result<Option<Measured>, Failure> {
+) -> Result<Option<PassMeasurements>, Failure> {
     let Some(plan) = &experiment.passes else { return Ok(None) };
     let measured = model_comparison::measure(experiment, plan, models, tasks, folder)?;
     let interrupted = || {

@@ -6,8 +6,10 @@ use kad_polybasic::theory::PassTime;
 use serde::Serialize;
 
 use super as table;
+use crate::analysis::model_comparison::{
+    LogitAgreement, MeasuredModel, ModelComparison, ModelRow, TextAgreement,
+};
 use crate::numbers::{NONE, fixed, milliseconds, significant};
-use crate::speed::model_comparison::{Agreement, OfModel, Row, Rows, SameTexts};
 
 /// A table in words.
 #[derive(Clone, Debug, Serialize)]
@@ -55,15 +57,15 @@ impl Cell {
 
 impl ModelTable {
     /// `rows` in words.
-    pub(crate) fn of(rows: &Rows) -> Self {
-        let line = |row: &Row| Line {
+    pub(crate) fn of(rows: &ModelComparison) -> Self {
+        let line = |row: &ModelRow| Line {
             is_baseline: row.decoder.as_ref() == Some(&rows.baseline),
             cells: cells(row, rows),
         };
         let positions = rows.rows.iter().filter_map(|row| Some(row.agreement.as_ref()?.positions));
         let positions =
             positions.max().map_or(String::new(), |n| format!(", logits over {n} tokens"));
-        let Rows { context, rounds, .. } = rows;
+        let ModelComparison { context, rounds, .. } = rows;
         Self {
             caption: format!(
                 "models side by side: passes after {context} tokens, {rounds} rounds{positions}"
@@ -102,7 +104,7 @@ impl ModelTable {
     }
 }
 
-fn header(rows: &Rows) -> Vec<Cell> {
+fn header(rows: &ModelComparison) -> Vec<Cell> {
     let wider = rows.widths.iter().skip(1).map(|width| Cell::plain(format!("T({width})/T(1)")));
     [Cell::plain("decoder"), Cell::with("model", "backend, dtype"), Cell::plain("tokens/s")]
         .into_iter()
@@ -118,11 +120,11 @@ fn header(rows: &Rows) -> Vec<Cell> {
         .collect()
 }
 
-fn cells(row: &Row, rows: &Rows) -> Vec<Cell> {
+fn cells(row: &ModelRow, rows: &ModelComparison) -> Vec<Cell> {
     let measured = row.measured.as_ref();
     let name = row.decoder.as_deref().unwrap_or(NONE);
     let model = match (&row.model, measured) {
-        (Some(name), Some(OfModel { backend, dtype, .. })) => {
+        (Some(name), Some(MeasuredModel { backend, dtype, .. })) => {
             Cell::with(name, format!("{backend}, {dtype}"))
         }
         _ => Cell::none(),
@@ -153,13 +155,13 @@ fn times(passes: &[PassTime], widths: usize) -> Vec<Cell> {
     std::iter::once(one).chain(wider.iter().map(ratio)).collect()
 }
 
-fn memory(measured: &OfModel) -> Cell {
+fn memory(measured: &MeasuredModel) -> Cell {
     let megabytes = |bytes: u64| fixed(bytes as f64 / 1e6, 1);
     let grown = measured.resident_bytes.map_or(NONE.to_owned(), megabytes);
     Cell::with(grown, format!("weights {}", megabytes(measured.weight_bytes)))
 }
 
-fn logits(row: &Row, rows: &Rows) -> Cell {
+fn logits(row: &ModelRow, rows: &ModelComparison) -> Cell {
     let Some(agreement) = &row.agreement else {
         return if row.model.is_some() { Cell::plain("reference") } else { Cell::none() };
     };
@@ -180,23 +182,23 @@ fn difference(value: f64) -> String {
     }
 }
 
-fn same(row: &Row, rows: &Rows) -> Cell {
+fn same(row: &ModelRow, rows: &ModelComparison) -> Cell {
     match &row.texts {
-        Some(SameTexts { equal, of, .. }) => Cell::plain(format!("{equal} of {of}")),
+        Some(TextAgreement { equal, of, .. }) => Cell::plain(format!("{equal} of {of}")),
         None if row.decoder.as_ref() == Some(&rows.baseline) => Cell::plain("baseline"),
         None => Cell::none(),
     }
 }
 
 /// From the smallest to the largest, and whether rounding explains them.
-fn gap(row: &Row, rows: &Rows) -> Cell {
+fn gap(row: &ModelRow, rows: &ModelComparison) -> Cell {
     let Some(gaps) = row.texts.as_ref().and_then(|texts| texts.gaps) else { return Cell::none() };
     let range = match gaps.smallest == gaps.largest {
         true => difference(gaps.smallest),
         false => format!("{} to {}", difference(gaps.smallest), difference(gaps.largest)),
     };
     // Texts are the baseline's; the difference of logits must be to the same model.
-    let same = |it: &&Agreement| rows.reference.as_ref() == Some(&it.reference);
+    let same = |it: &&LogitAgreement| rows.reference.as_ref() == Some(&it.reference);
     match row.agreement.as_ref().filter(same).and_then(|agreement| gaps.explained(agreement)) {
         Some(true) => Cell::with(range, "ties"),
         Some(false) => Cell::with(range, "NOT ties"),
@@ -204,7 +206,7 @@ fn gap(row: &Row, rows: &Rows) -> Cell {
     }
 }
 
-fn notes(rows: &Rows) -> Vec<String> {
+fn notes(rows: &ModelComparison) -> Vec<String> {
     let reference = rows.reference.as_deref().unwrap_or(NONE);
     vec![
         "T(k): median of a pass over k tokens with the distributions after each of them. Passes over one token \
@@ -229,23 +231,21 @@ fn notes(rows: &Rows) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::model_comparison::{DecoderSpeed, LogitGaps};
     use crate::analysis::stats::Interval;
-    use crate::speed::model_comparison::Agreement;
-    use crate::speed::model_comparison::Gaps;
-    use crate::speed::model_comparison::Speed;
 
-    fn row(name: &str, milliseconds: [f64; 2], worst: Option<f64>, gap: Option<f64>) -> Row {
+    fn row(name: &str, milliseconds: [f64; 2], worst: Option<f64>, gap: Option<f64>) -> ModelRow {
         let time = |ms: f64| PassTime { seconds: ms / 1e3, standard_error: 1e-5 };
         let agreement = |worst| {
             let reference = "one".to_owned();
-            Agreement { reference, positions: 40, worst, same_top: 0.975 }
+            LogitAgreement { reference, positions: 40, worst, same_top: 0.975 }
         };
-        let gaps = gap.map(|gap| Gaps { smallest: gap / 2.0, largest: gap });
+        let gaps = gap.map(|gap| LogitGaps { smallest: gap / 2.0, largest: gap });
         let interval = Interval { low: 90.0, high: 110.0 };
-        Row {
+        ModelRow {
             decoder: Some(format!("on {name}")),
             model: Some(name.to_owned()),
-            measured: Some(OfModel {
+            measured: Some(MeasuredModel {
                 source: "nano:draft".to_owned(),
                 backend: "candle".to_owned(),
                 dtype: "f32".to_owned(),
@@ -255,16 +255,16 @@ mod tests {
                 passes: milliseconds.map(time).to_vec(),
             }),
             agreement: worst.map(agreement),
-            speed: Some(Speed { tokens_per_second: 100.0, interval }),
-            texts: worst.map(|_| SameTexts { equal: 3, of: 4, gaps }),
+            speed: Some(DecoderSpeed { tokens_per_second: 100.0, interval }),
+            texts: worst.map(|_| TextAgreement { equal: 3, of: 4, gaps }),
         }
     }
 
-    fn rows() -> Rows {
+    fn rows() -> ModelComparison {
         let mut chain = row("chain", [1.0, 1.0], None, None);
         chain.model = None;
         chain.measured = None;
-        chain.texts = Some(SameTexts { equal: 4, of: 4, gaps: None });
+        chain.texts = Some(TextAgreement { equal: 4, of: 4, gaps: None });
         let rows = vec![
             row("one", [2.0, 3.0], None, None),
             row("two", [4.0, 10.0], Some(2e-5), Some(4e-5)),
@@ -273,7 +273,7 @@ mod tests {
             chain,
         ];
         let (baseline, reference) = ("on one".to_owned(), Some("one".to_owned()));
-        Rows { context: 16, widths: vec![1, 8], rounds: 5, baseline, reference, rows }
+        ModelComparison { context: 16, widths: vec![1, 8], rounds: 5, baseline, reference, rows }
     }
 
     #[test]

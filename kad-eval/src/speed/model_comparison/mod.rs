@@ -1,36 +1,30 @@
 //! Models side by side: what their passes take, how far their logits and their greedy texts agree.
 //!
-//! | what | where |
+//! | part | file |
 //! |---|---|
-//! | what is measured before decoding, and its file | here |
-//! | whose logits are compared with whose, and how far they agree | `agreement.rs` |
-//! | texts that are the baseline's, and the two best logits where they part | `texts.rs` |
-//! | all of it in numbers, a row for each model | `rows.rs` |
+//! | pass times before decoding, and their file | here |
+//! | agreement of logits | `agreement.rs` |
+//! | texts that equal the baseline's, and the logit gap where they differ | `texts.rs` |
+//! | the numbers, a row for each model | `analysis/model_comparison.rs` |
 //! | the table, as text, Markdown and for the page | `report/table/model_comparison.rs` |
 
 mod agreement;
-mod rows;
 mod texts;
 
-pub(crate) use texts::{Gaps, SameTexts};
-
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use kad_core::{LanguageModel, ModelPredictor, Predictor, TokenId};
 use kad_polybasic::theory::PassTime;
-use serde::{Deserialize, Serialize};
 
-pub(crate) use agreement::Agreement;
-pub(crate) use rows::{Row, Rows, Speed};
-
+use crate::analysis::model_comparison::{MeasuredModel, ModelComparison, PassMeasurements};
 use crate::config::{DecoderKind, Experiment, PassesPlan};
 use crate::failure::WrongRequest;
 use crate::interrupt;
 use crate::machine::Machine;
 use crate::models::{self, Model, Models};
 use crate::run::RunFolder;
+use crate::run::record::Record;
 use crate::speed::profile::{Grid, Passes, Progress};
 use crate::task::{Conversation, Task};
 
@@ -39,41 +33,6 @@ const PROMPTS: usize = 8;
 
 /// In the folder of a run.
 const FILE: &str = "passes.json";
-
-/// What was measured of every model before decoding.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Measured {
-    /// Times hold for nothing else.
-    pub(crate) machine: Machine,
-    /// Tokens before a pass.
-    pub(crate) context: usize,
-    /// Tokens per pass.
-    pub(crate) widths: Vec<usize>,
-    /// How often each pass was measured; the first time, which fills caches, is not among them.
-    pub(crate) rounds: usize,
-    pub(crate) models: BTreeMap<String, OfModel>,
-    /// Logits, by model; none until all passes are measured. Those that others are compared with
-    /// are not among them.
-    pub(crate) agreement: Option<BTreeMap<String, Agreement>>,
-}
-
-/// What was measured of one model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct OfModel {
-    pub(crate) source: String,
-    pub(crate) backend: String,
-    pub(crate) dtype: String,
-    /// Seconds until it could run, fetching included; none for the first layers of another.
-    pub(crate) load_seconds: Option<f64>,
-    /// By how much the process had grown then; none where that cannot be told.
-    pub(crate) resident_bytes: Option<u64>,
-    /// Of its matrices as it keeps them, or of its files where that is not known.
-    pub(crate) weight_bytes: u64,
-    /// Of a pass and the distributions after its tokens, by width.
-    pub(crate) passes: Vec<PassTime>,
-}
 
 /// Measures what `passes.json` of `folder` does not hold yet; None if the user interrupted.
 ///
@@ -85,7 +44,7 @@ pub(crate) fn measure(
     models: &Models,
     tasks: &[Task],
     folder: &RunFolder,
-) -> Result<Option<Measured>> {
+) -> Result<Option<PassMeasurements>> {
     check_room(plan, models)?;
     let asked = conversations(tasks);
     let mut measured = match held(plan, models, folder)? {
@@ -106,14 +65,18 @@ pub(crate) fn measure(
 }
 
 /// What an earlier session measured of the same models.
-fn held(plan: &PassesPlan, models: &Models, folder: &RunFolder) -> Result<Option<Measured>> {
+fn held(
+    plan: &PassesPlan,
+    models: &Models,
+    folder: &RunFolder,
+) -> Result<Option<PassMeasurements>> {
     let path = folder.path().join(FILE);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let held: Measured = serde_json::from_str(&text).with_context(|| {
+    let held: PassMeasurements = serde_json::from_str(&text).with_context(|| {
         format!("{} is no measurement of this version; delete it to measure anew", path.display())
     })?;
     let same = held.widths == plan.widths
@@ -158,7 +121,7 @@ fn passes(
     plan: &PassesPlan,
     models: &Models,
     asked: &[Conversation],
-) -> Result<Option<Measured>> {
+) -> Result<Option<PassMeasurements>> {
     let all: Vec<(&String, &Model)> = models.iter().collect();
     let sampling = experiment.sampling.sampling()?;
     let make = |at: usize| -> Result<Box<dyn Predictor + '_>> {
@@ -180,7 +143,7 @@ fn passes(
         return Ok(None);
     }
     let (times, rounds) = passes.finish()?;
-    Ok(Some(Measured {
+    Ok(Some(PassMeasurements {
         machine: Machine::here(),
         context: plan.context.get(),
         widths: plan.widths.clone(),
@@ -189,24 +152,37 @@ fn passes(
             .iter()
             .zip(&times)
             .map(|((name, model), found)| {
-                ((*name).clone(), OfModel::of(model, found.times.cells().concat()))
+                ((*name).clone(), measured_model(model, found.times.cells().concat()))
             })
             .collect(),
         agreement: None,
     }))
 }
 
-impl OfModel {
-    fn of(model: &Model, passes: Vec<PassTime>) -> Self {
-        let details = &model.details;
-        Self {
-            source: details.source.clone(),
-            backend: details.backend.to_string(),
-            dtype: details.dtype.to_string(),
-            load_seconds: model.loading.map(|loading| loading.seconds),
-            resident_bytes: model.loading.and_then(|loading| loading.resident_bytes),
-            weight_bytes: details.weight_bytes_in_use(),
-            passes,
-        }
+fn measured_model(model: &Model, passes: Vec<PassTime>) -> MeasuredModel {
+    let details = &model.details;
+    MeasuredModel {
+        source: details.source.clone(),
+        backend: details.backend.to_string(),
+        dtype: details.dtype.to_string(),
+        load_seconds: model.loading.map(|loading| loading.seconds),
+        resident_bytes: model.loading.and_then(|loading| loading.resident_bytes),
+        weight_bytes: details.weight_bytes_in_use(),
+        passes,
     }
+}
+
+/// The comparison of the models and decoders of a finished run.
+///
+/// # Errors
+/// If the baseline's model fails where texts differ.
+pub(crate) fn comparison(
+    experiment: &Experiment,
+    models: &Models,
+    tasks: &[Task],
+    records: &[Record],
+    measured: PassMeasurements,
+) -> Result<ModelComparison> {
+    let texts = texts::compare(experiment, models, tasks, records)?;
+    Ok(ModelComparison::of(experiment, measured, texts, records))
 }

@@ -4,51 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use kad_core::{LanguageModel, TokenId};
-use serde::{Deserialize, Serialize};
 
-use super::Agreement;
+use crate::analysis::model_comparison::{LogitGaps, TextAgreement};
 use crate::config::{DecoderKind, DecoderPlan, Experiment, SamplingPlan};
 use crate::interrupt;
 use crate::models::{self, Models, part_at, top_gap};
 use crate::run::record::Record;
 use crate::task::Task;
-
-/// Best logits that are no further apart than this are a tie that rounding may turn: the likelier
-/// token is likelier by a hundredth at most.
-const TIE: f64 = 0.01;
-
-/// How many texts of a decoder are the baseline's, token for token.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct SameTexts {
-    pub(crate) equal: u64,
-    /// Items that both have finished.
-    pub(crate) of: u64,
-    /// Where greedy texts part; none if none do.
-    pub(crate) gaps: Option<Gaps>,
-}
-
-/// How far the two best logits of the baseline's model are apart where the others' texts first
-/// leave the baseline's.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Gaps {
-    pub(crate) smallest: f64,
-    pub(crate) largest: f64,
-}
-
-impl Gaps {
-    fn with(found: Option<Self>, gap: f64) -> Self {
-        let Self { smallest, largest } = found.unwrap_or(Self { smallest: gap, largest: gap });
-        Self { smallest: smallest.min(gap), largest: largest.max(gap) }
-    }
-
-    /// Whether every text parts at a tie that the differences of logits along the prompts can turn:
-    /// each of two logits may be off by the worst of them. None where those differences are so
-    /// large that this would excuse anything.
-    pub(crate) fn explained(&self, agreement: &Agreement) -> Option<bool> {
-        let turned = 2.0 * agreement.worst;
-        (turned <= TIE).then_some(self.largest <= turned)
-    }
-}
 
 /// Of every decoder but the baseline.
 ///
@@ -59,14 +21,14 @@ pub(super) fn compare(
     models: &Models,
     tasks: &[Task],
     records: &[Record],
-) -> Result<BTreeMap<String, SameTexts>> {
+) -> Result<BTreeMap<String, TextAgreement>> {
     let Some(baseline) = experiment.decoders.iter().find(|d| d.name == experiment.baseline) else {
         return Ok(BTreeMap::new());
     };
     let wanted = by_item(&baseline.name, records);
     let mut found = BTreeMap::new();
     for plan in experiment.decoders.iter().filter(|plan| plan.name != baseline.name) {
-        let mut same = SameTexts::default();
+        let mut same = TextAgreement::default();
         for (item, record) in by_item(&plan.name, records) {
             let Some(wanted) = wanted.get(&item) else { continue };
             same.of += 1;
@@ -79,7 +41,7 @@ pub(super) fn compare(
             if !ended && picks_the_best(plan, baseline) && !interrupt::requested() {
                 let text = &wanted.tokens[..at];
                 let gap = gap(baseline, models, tasks, item, text)?;
-                same.gaps = gap.map(|gap| Gaps::with(same.gaps, gap)).or(same.gaps);
+                same.gaps = gap.map(|gap| LogitGaps::with(same.gaps, gap)).or(same.gaps);
             }
         }
         found.insert(plan.name.clone(), same);
@@ -126,24 +88,4 @@ fn gap(
         return Ok(None);
     }
     top_gap(model, &text).map(Some)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn agreement(worst: f64) -> Agreement {
-        Agreement { reference: "r".to_owned(), positions: 9, worst, same_top: 1.0 }
-    }
-
-    #[test]
-    fn ties_are_what_the_difference_of_logits_can_turn() {
-        let gaps = Gaps::with(Some(Gaps::with(None, 3e-5)), 1e-6);
-        assert_eq!(gaps, Gaps { smallest: 1e-6, largest: 3e-5 });
-        assert_eq!(gaps.explained(&agreement(1.5e-5)), Some(true));
-        assert_eq!(gaps.explained(&agreement(1.4e-5)), Some(false));
-        assert_eq!(gaps.explained(&agreement(2.0)), None, "a rounded model, or another one");
-        let wide = Gaps { smallest: 1e-6, largest: 0.4 };
-        assert_eq!(wide.explained(&agreement(0.005)), Some(false));
-    }
 }
