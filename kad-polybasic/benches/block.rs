@@ -15,7 +15,9 @@ use kad_core::{
     ChoiceSource, DecodeError, Distribution, Predictor, SampledChoices, Sampling, SamplingSettings,
     TokenId,
 };
-use kad_polybasic::{Ask, Draft, Drafter, Drafting, Level, PredictorTarget, Stage, Verifier};
+use kad_polybasic::{
+    Draft, DraftRequest, DraftSettings, Drafter, Level, PredictorTarget, Stage, Verifier,
+};
 
 const VOCAB: usize = 50_257;
 const LENGTH: usize = 6;
@@ -58,7 +60,7 @@ impl Drafter for Prepared {
     }
     fn draft(
         &mut self,
-        _: Ask<'_>,
+        _: DraftRequest<'_>,
         _: &mut dyn ChoiceSource,
         out: &mut Draft,
         _: &mut Vec<Round>,
@@ -101,11 +103,11 @@ fn rounds(criterion: &mut Criterion) {
         });
         let sampling = Sampling::new(settings).expect("in range");
         let target = PredictorTarget::new(Fixed { logits: logits(7919), sampling });
-        let drafting = Drafting::of(LENGTH).expect("not empty");
+        let drafting = DraftSettings::of(LENGTH).expect("not empty");
         let stage = Stage::new(Prepared { tokens, distribution: draft }, target, drafting);
         let mut stage = stage.verified_by(Verifier::Block);
         let (mut out, mut told) = (Draft::without_distributions(), Vec::new());
-        let ask = Ask { context: &[0], wanted: 1, room: LENGTH + 1, level: 1, eos: &[] };
+        let ask = DraftRequest { context: &[0], wanted: 1, room: LENGTH + 1, level: 1, eos: &[] };
         group.bench_function(name, |b| {
             b.iter(|| {
                 out.clear();

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use kad_core::{SampledChoices, TokenId};
 use kad_polybasic::{
-    Ask, DraftTree, Lookup, LookupTree, NgramLookup, SuffixLookup, TreeDrafter, TreeLimits,
+    DraftRequest, DraftTree, Lookup, LookupTree, NgramLookup, SuffixLookup, TreeDrafter, TreeLimits,
 };
 
 const TEXTS: [(&str, &str); 3] = [
@@ -75,7 +75,7 @@ fn tree(text: &[TokenId], lookup: impl Lookup, nodes: usize) -> f64 {
     let mut drafter = LookupTree::new(lookup, nodes).expect("positive");
     let per_round = rounds(text, |at| {
         tree.clear();
-        let ask = Ask { context: &text[..at], wanted: 1, room: 9, level: 2, eos: &[] };
+        let ask = DraftRequest { context: &text[..at], wanted: 1, room: 9, level: 2, eos: &[] };
         let limits = TreeLimits { depth: 8, nodes };
         let choices = &mut SampledChoices::seeded(0);
         drafter.grow(ask, limits, choices, &mut tree).expect("no model is asked");

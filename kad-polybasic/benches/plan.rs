@@ -3,7 +3,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kad_polybasic::theory::{
-    Acceptance, Candidate, Candidates, Pair, PassTimes, PlanLimits, Proposer, RunLengths,
+    Acceptance, Candidate, CandidatePair, Candidates, PassTimes, PlanLimits, Proposer, RunLengths,
 };
 
 /// Seconds of one pass of each model, and how much each token more costs.
@@ -37,11 +37,11 @@ fn candidates() -> Candidates {
     let pairs = (0..25).filter(|at| at / 5 < at % 5).map(|at| {
         let (verifier, drafter) = (at / 5, at % 5);
         let rate = 1.0 - 0.06 * (drafter - verifier + 1) as f64;
-        Pair::new(verifier, drafter, runs(rate))
+        CandidatePair::new(verifier, drafter, runs(rate))
     });
     let backwards = (0..25).filter(|at| at / 5 > at % 5).map(|at| {
         let acceptance = Acceptance::Runs(runs(0.8));
-        Pair::new(at / 5, at % 5, acceptance)
+        CandidatePair::new(at / 5, at % 5, acceptance)
     });
     let pairs = pairs.chain(backwards).collect();
     Candidates { candidates: candidates.collect(), target: 0, pairs }

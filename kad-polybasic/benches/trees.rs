@@ -11,8 +11,8 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use kad_core::{DecodeError, Distribution, Predictor, SampledChoices, TokenId};
 use kad_polybasic::{
-    Ask, Draft, DraftTree, Drafting, Level, PredictorTarget, SampledTree, TopKTree, TreeDrafter,
-    TreeLimits, TreeStage,
+    Draft, DraftRequest, DraftSettings, DraftTree, Level, PredictorTarget, SampledTree, TopKTree,
+    TreeDrafter, TreeLimits, TreeStage,
 };
 
 const SIZES: [usize; 2] = [32_000, 151_936];
@@ -54,8 +54,8 @@ impl Predictor for Ready {
     }
 }
 
-fn ask() -> Ask<'static> {
-    Ask { context: &[1, 2, 3], wanted: 1, room: 100, level: 1, eos: &[] }
+fn ask() -> DraftRequest<'static> {
+    DraftRequest { context: &[1, 2, 3], wanted: 1, room: 100, level: 1, eos: &[] }
 }
 
 fn trees(criterion: &mut Criterion) {
@@ -88,7 +88,7 @@ fn trees(criterion: &mut Criterion) {
         growing("sampled", &mut sampled, 1 + NODES / 2);
         let tree = TopKTree::new(Ready::new(vocab), TOP_K, NODES).expect("positive");
         let target = PredictorTarget::new(Ready::new(vocab));
-        let drafting = Drafting::of(DEPTH).expect("positive");
+        let drafting = DraftSettings::of(DEPTH).expect("positive");
         let mut stage = TreeStage::new(tree, target, drafting);
         let (mut made, mut rounds) = (Draft::without_distributions(), vec![]);
         group.bench_function(id("round, top-k"), |b| {

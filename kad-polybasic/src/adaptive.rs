@@ -13,32 +13,39 @@ use crate::theory::{Acceptance, Chain, RunLengths, TheoryError};
 
 /// When a running chain decides anew, and on what.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Adaptation {
+pub struct AdaptiveSettings {
     /// Rounds of the target between decisions. Default: 8.
-    pub every: usize,
+    pub rounds_per_decision: usize,
     /// How many such windows are remembered. Default: 16.
-    pub windows: usize,
+    pub max_windows: usize,
     /// How many rounds the measured acceptance counts as, against the running one. Default: 8.
     pub prior_rounds: u64,
     /// By how much the expected time per token must be below that of plain decoding, as a share of
     /// it. Default: 0.02.
-    pub margin: f64,
+    pub min_gain: f64,
     /// Tokens decoded plainly before speculation is tried again; doubled each time it loses again.
     /// Default: 64.
-    pub patience: usize,
+    pub plain_tokens: usize,
     /// The largest length. Default: 16.
-    pub longest: usize,
+    pub max_length: usize,
 }
 
-impl Default for Adaptation {
+impl Default for AdaptiveSettings {
     fn default() -> Self {
-        Self { every: 8, windows: 16, prior_rounds: 8, margin: 0.02, patience: 64, longest: 16 }
+        Self {
+            rounds_per_decision: 8,
+            max_windows: 16,
+            prior_rounds: 8,
+            min_gain: 0.02,
+            plain_tokens: 64,
+            max_length: 16,
+        }
     }
 }
 
 /// A decision that changed something.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Switch {
+pub struct LengthChange {
     /// Tokens of the text, prompt included, when it was made.
     pub at: usize,
     /// The lengths from there on, target first; empty for plain decoding.
@@ -49,7 +56,7 @@ pub struct Switch {
     pub plain_seconds_per_token: f64,
 }
 
-impl fmt::Display for Switch {
+impl fmt::Display for LengthChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, lengths, seconds_per_token, plain_seconds_per_token: plain } = self;
         let [expected, plain] = [seconds_per_token, plain].map(|seconds| seconds * 1e3);
@@ -79,11 +86,11 @@ impl fmt::Display for Switch {
 /// rounds. It starts each text with the measured chain's lengths, so that a text does not depend on
 /// those before it. Where the rounds are not those of such a chain, the lengths stay as they are
 /// for the rest of the text, and a [remark](Decoder::remarks) says why.
-pub struct Adaptive<L> {
+pub struct AdaptiveDecoder<L> {
     decoder: Speculative<L>,
     lengths: Vec<SharedLength>,
     measured: Chain,
-    settings: Adaptation,
+    settings: AdaptiveSettings,
     /// The latest rounds of each verifier, a window at a time; the last is being filled.
     seen: Vec<VecDeque<RunLengths>>,
     /// Rounds of the target since the last decision.
@@ -91,12 +98,12 @@ pub struct Adaptive<L> {
     /// Tokens to decode plainly before the next try; `None` while speculating.
     plain: Option<usize>,
     patience: usize,
-    switches: Vec<Switch>,
+    changes: Vec<LengthChange>,
     /// Why the lengths of this text adapt no longer.
     stuck: Option<TheoryError>,
 }
 
-impl<L: Level> Adaptive<L> {
+impl<L: Level> AdaptiveDecoder<L> {
     /// `decoder` is the chain that `measured` describes, and `lengths` are those of its stages,
     /// target first.
     ///
@@ -107,12 +114,12 @@ impl<L: Level> Adaptive<L> {
         decoder: Speculative<L>,
         lengths: Vec<SharedLength>,
         measured: Chain,
-        settings: Adaptation,
+        settings: AdaptiveSettings,
     ) -> Result<Self, TheoryError> {
         measured.check()?;
         if lengths.len() != measured.verifiers.len() || lengths.is_empty() {
             let (found, expected) = (lengths.len(), measured.verifiers.len());
-            return Err(TheoryError::Levels { found, expected });
+            return Err(TheoryError::LevelMismatch { found, expected });
         }
         for verifier in &measured.verifiers {
             let name = || verifier.name.clone();
@@ -124,8 +131,8 @@ impl<L: Level> Adaptive<L> {
             }
         }
         let seen = lengths.iter().map(|_| VecDeque::from([RunLengths::default()])).collect();
-        let patience = settings.patience;
-        let (rounds, plain, switches, stuck) = (0, None, Vec::new(), None);
+        let patience = settings.plain_tokens;
+        let (rounds, plain, changes, stuck) = (0, None, Vec::new(), None);
         Ok(Self {
             decoder,
             lengths,
@@ -135,14 +142,14 @@ impl<L: Level> Adaptive<L> {
             rounds,
             plain,
             patience,
-            switches,
+            changes,
             stuck,
         })
     }
 
     /// What was changed since the text began, in order.
-    pub fn switches(&self) -> &[Switch] {
-        &self.switches
+    pub fn changes(&self) -> &[LengthChange] {
+        &self.changes
     }
 
     fn use_lengths(&self, lengths: &[usize]) {
@@ -159,7 +166,7 @@ impl<L: Level> Adaptive<L> {
             let asked = proposed + usize::from(round.stopped);
             let expected = self.seen.len();
             let seen = round.level.checked_sub(1).and_then(|level| self.seen.get_mut(level));
-            let seen = seen.ok_or(TheoryError::Levels { found: round.level, expected })?;
+            let seen = seen.ok_or(TheoryError::LevelMismatch { found: round.level, expected })?;
             if let Some(window) = seen.back_mut() {
                 window.record(asked, proposed, round.accepted)?;
             }
@@ -182,8 +189,8 @@ impl<L: Level> Adaptive<L> {
     fn decide(&mut self, at: usize) -> Result<(), TheoryError> {
         let chain = self.current();
         let plain = chain.plain().predict(at)?.seconds_per_token;
-        let best = chain.best_lengths(at, self.settings.longest)?;
-        let wins = best.seconds_per_token < plain * (1.0 - self.settings.margin);
+        let best = chain.best_lengths(at, self.settings.max_length)?;
+        let wins = best.seconds_per_token < plain * (1.0 - self.settings.min_gain);
         let lengths = if wins { best.lengths } else { Vec::new() };
         let seconds_per_token = if lengths.is_empty() { plain } else { best.seconds_per_token };
         if lengths.is_empty() {
@@ -193,13 +200,18 @@ impl<L: Level> Adaptive<L> {
         } else {
             self.use_lengths(&lengths);
         }
-        if self.switches.last().is_none_or(|last| last.lengths != lengths) {
+        if self.changes.last().is_none_or(|last| last.lengths != lengths) {
             let plain_seconds_per_token = plain;
-            self.switches.push(Switch { at, lengths, seconds_per_token, plain_seconds_per_token });
+            self.changes.push(LengthChange {
+                at,
+                lengths,
+                seconds_per_token,
+                plain_seconds_per_token,
+            });
         }
         for windows in &mut self.seen {
             windows.push_back(RunLengths::default());
-            if windows.len() > self.settings.windows {
+            if windows.len() > self.settings.max_windows {
                 windows.pop_front();
             }
         }
@@ -224,17 +236,17 @@ impl<L: Level> Adaptive<L> {
         }
         self.watch()?;
         self.rounds += 1;
-        if self.rounds >= self.settings.every { self.decide(at) } else { Ok(()) }
+        if self.rounds >= self.settings.rounds_per_decision { self.decide(at) } else { Ok(()) }
     }
 }
 
-impl<L: Level> Decoder for Adaptive<L> {
+impl<L: Level> Decoder for AdaptiveDecoder<L> {
     fn begin(&mut self, prompt: usize) {
         self.seen.iter_mut().for_each(|w| *w = VecDeque::from([RunLengths::default()]));
         self.rounds = 0;
         self.plain = None;
-        self.patience = self.settings.patience;
-        self.switches.clear();
+        self.patience = self.settings.plain_tokens;
+        self.changes.clear();
         self.stuck = None;
         self.use_lengths(&self.measured.lengths());
         self.decoder.begin(prompt);
@@ -267,6 +279,6 @@ impl<L: Level> Decoder for Adaptive<L> {
 
     fn remarks(&self) -> Vec<String> {
         let stuck = self.stuck.iter().map(|why| format!("the lengths adapt no longer: {why}"));
-        self.switches.iter().map(Switch::to_string).chain(stuck).collect()
+        self.changes.iter().map(LengthChange::to_string).chain(stuck).collect()
     }
 }

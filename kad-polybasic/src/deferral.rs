@@ -7,7 +7,7 @@ use kad_core::{
 };
 
 use crate::draft::PredictorDrafter;
-use crate::target::{At, Target};
+use crate::target::{DraftedToken, Target};
 use crate::verify::{deferred_acceptance, deferred_residual};
 
 /// Verifies drafts of the aligned model `q*` towards the mixture `π` it is part of.
@@ -64,9 +64,9 @@ impl Target for DeferralTarget<'_> {
         self.mixture.follow_tree(context, tree)
     }
 
-    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
-        self.move_to(&at.text[..at.len])?;
-        let position = self.mixture.position(at.len)?;
+    fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError> {
+        self.move_to(&at.text[..at.prefix_len])?;
+        let position = self.mixture.position(at.prefix_len)?;
         let weight = position.deferral.weights()[at.token() as usize];
         let (base, aligned) = (position.base.prob(at.token()), at.draft.prob(at.token()));
         self.mass = Some(position.mass);
@@ -90,9 +90,13 @@ impl Target for DeferralTarget<'_> {
         self.mass
     }
 
-    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError> {
-        self.move_to(&at.text[..at.len])?;
-        let position = self.mixture.position(at.len)?;
+    fn residual(
+        &mut self,
+        at: DraftedToken<'_>,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        self.move_to(&at.text[..at.prefix_len])?;
+        let position = self.mixture.position(at.prefix_len)?;
         let weights = position.deferral.weights();
         deferred_residual(&position.base, at.draft, weights, position.mass, out);
         Ok(())

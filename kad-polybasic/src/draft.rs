@@ -131,7 +131,7 @@ impl Draft {
 
 /// What is asked of a drafter.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct DraftRequest<'a> {
     /// What the draft continues.
     pub context: &'a [TokenId],
     /// How many tokens are wanted, ≥ 1. A drafter that makes several at a time may give more.
@@ -156,7 +156,7 @@ pub trait Drafter {
     /// uniform, so a draft that is thrown away has shown something of the next one: only
     /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform) is exact for such drafts. Block
     /// verification, which looks ahead, is not. Default: no.
-    fn draws_by_place(&self) -> bool {
+    fn draws_by_position(&self) -> bool {
         false
     }
 
@@ -169,7 +169,7 @@ pub trait Drafter {
     /// If a model fails or its logits are no distribution.
     fn draft(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -183,12 +183,12 @@ impl<D: Drafter + ?Sized> Drafter for Box<D> {
     fn context_len(&self) -> usize {
         (**self).context_len()
     }
-    fn draws_by_place(&self) -> bool {
-        (**self).draws_by_place()
+    fn draws_by_position(&self) -> bool {
+        (**self).draws_by_position()
     }
     fn draft(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -202,7 +202,7 @@ pub struct PredictorDrafter<P> {
     predictor: P,
     prompt: usize,
     stop_below: f64,
-    by_place: bool,
+    by_position: bool,
     text: Vec<TokenId>,
     distribution: Distribution,
 }
@@ -211,7 +211,7 @@ impl<P: Predictor> PredictorDrafter<P> {
     /// Drafts with the distribution of `predictor`.
     pub fn new(predictor: P) -> Self {
         let (text, distribution) = (Vec::new(), Distribution::default());
-        Self { predictor, prompt: 0, stop_below: 0.0, by_place: false, text, distribution }
+        Self { predictor, prompt: 0, stop_below: 0.0, by_position: false, text, distribution }
     }
 
     /// Stops drafting before a token whose distribution has no probability of at least `confidence`
@@ -225,8 +225,8 @@ impl<P: Predictor> PredictorDrafter<P> {
     /// Draws each token at the uniform of its place in the text: for verification by
     /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform).
     #[must_use]
-    pub fn by_place(self, by_place: bool) -> Self {
-        Self { by_place, ..self }
+    pub fn by_position(self, by_position: bool) -> Self {
+        Self { by_position, ..self }
     }
 }
 
@@ -240,13 +240,13 @@ impl<P: Predictor> Drafter for PredictorDrafter<P> {
         self.predictor.context_len()
     }
 
-    fn draws_by_place(&self) -> bool {
-        self.by_place
+    fn draws_by_position(&self) -> bool {
+        self.by_position
     }
 
     fn draft(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         _rounds: &mut Vec<Round>,
@@ -261,7 +261,7 @@ impl<P: Predictor> Drafter for PredictorDrafter<P> {
                 break;
             }
             let place = text.len() - self.prompt.min(text.len());
-            let choose = |distribution: &Distribution| match self.by_place {
+            let choose = |distribution: &Distribution| match self.by_position {
                 true => choices.token_at(place, distribution),
                 false => choices.token(distribution),
             };

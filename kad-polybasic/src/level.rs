@@ -4,11 +4,11 @@ use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::{ChoiceSource, DecodeError, TokenId};
 use serde::{Deserialize, Serialize};
 
-use crate::draft::{Ask, Draft, Drafter};
+use crate::draft::{Draft, DraftRequest, Drafter};
 
 /// A drafter and the distribution its drafts are verified towards: what comes out has that
 /// distribution, so a level is a decoder ([`Speculative`]) and a drafter for the next one
-/// ([`Staged`]).
+/// ([`LevelDrafter`]).
 pub trait Level {
     /// Says that a new text begins after `prompt` tokens.
     fn begin(&mut self, prompt: usize);
@@ -19,8 +19,8 @@ pub trait Level {
     /// Whether its tokens have exactly the distribution it states with them.
     fn is_exact(&self) -> bool;
 
-    /// As [`Drafter::draws_by_place`]. Default: no.
-    fn draws_by_place(&self) -> bool {
+    /// As [`Drafter::draws_by_position`]. Default: no.
+    fn draws_by_position(&self) -> bool {
         false
     }
 
@@ -32,7 +32,7 @@ pub trait Level {
     /// If a model fails or its logits are no distribution.
     fn round(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -49,12 +49,12 @@ impl<L: Level + ?Sized> Level for Box<L> {
     fn is_exact(&self) -> bool {
         (**self).is_exact()
     }
-    fn draws_by_place(&self) -> bool {
-        (**self).draws_by_place()
+    fn draws_by_position(&self) -> bool {
+        (**self).draws_by_position()
     }
     fn round(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -105,7 +105,7 @@ impl<L: Level> Decoder for Speculative<L> {
     ) -> Result<Step, DecodeError> {
         self.made.clear();
         self.rounds.clear();
-        let ask = Ask { context, wanted: 1, room, level: 1, eos: &self.eos };
+        let ask = DraftRequest { context, wanted: 1, room, level: 1, eos: &self.eos };
         self.level.round(ask, choices, &mut self.made, &mut self.rounds)?;
         out.extend_from_slice(self.made.tokens());
         let own = self.rounds.last().copied().unwrap_or_default();
@@ -146,7 +146,7 @@ pub struct NotExact;
 /// whether there is another is decided before it is drawn (arXiv 2510.26527, algorithm 1, in the
 /// reading that keeps the distribution: the distributions handed up are those of the verifying
 /// model, never its drafter's).
-pub struct Staged<L> {
+pub struct LevelDrafter<L> {
     level: L,
     surplus: Surplus,
     /// Tokens not handed up yet.
@@ -157,7 +157,7 @@ pub struct Staged<L> {
     text: Vec<TokenId>,
 }
 
-impl<L: Level> Staged<L> {
+impl<L: Level> LevelDrafter<L> {
     /// Drafts with `level`.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ impl<L: Level> Staged<L> {
     /// Rounds of the level until as many tokens wait as are wanted.
     fn gather(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
@@ -197,14 +197,14 @@ impl<L: Level> Staged<L> {
             self.text.extend_from_slice(ask.context);
             self.text.extend(self.waiting.tokens().iter().map(|made| made.token));
             let room = ask.room - self.waiting.len();
-            let ask = Ask { context: &self.text, room, ..ask };
+            let ask = DraftRequest { context: &self.text, room, ..ask };
             self.level.round(ask, choices, &mut self.waiting, rounds)?;
         }
         Ok(())
     }
 }
 
-impl<L: Level> Drafter for Staged<L> {
+impl<L: Level> Drafter for LevelDrafter<L> {
     fn begin(&mut self, prompt: usize) {
         self.waiting.clear();
         self.level.begin(prompt);
@@ -214,13 +214,13 @@ impl<L: Level> Drafter for Staged<L> {
         self.level.context_len()
     }
 
-    fn draws_by_place(&self) -> bool {
-        self.level.draws_by_place()
+    fn draws_by_position(&self) -> bool {
+        self.level.draws_by_position()
     }
 
     fn draft(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,

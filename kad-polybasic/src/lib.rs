@@ -4,7 +4,7 @@
 //! A [`Drafter`] proposes tokens together with the distribution each was drawn from; a [`Target`]
 //! says with which probability each is accepted and what replaces a rejected one. A [`Stage`] is
 //! made of both and is a [`Level`]: what comes out of it has its target's distribution. So it can
-//! decode ([`Speculative`]), and it can draft for the next level ([`Staged`]): a chain of n levels
+//! decode ([`Speculative`]), and it can draft for the next level ([`LevelDrafter`]): a chain of n levels
 //! is this recursion. At the bottom there may be a [`LookupDrafter`], which needs no model, or a
 //! [`TreeStage`], which verifies several continuations in one pass. This crate sees models only
 //! through `kad-core` and never a backend, a file or a clock.
@@ -15,15 +15,15 @@
 //! use kad_core::{ModelPredictor, Sampling, SampledChoices, decode::{Limits, generate}};
 //! use kad_core::oracle::TableModel;
 //! use kad_polybasic::{
-//!     Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage, Staged, Surplus,
+//!     DraftSettings, PredictorDrafter, PredictorTarget, Speculative, Stage, LevelDrafter, Surplus,
 //! };
 //! let [large, middle, small] = [1, 2, 3].map(|seed| TableModel::random("table", 9, 2, seed));
 //! let plain = Sampling::at_temperature(1.0)?;
 //! let model = |model| ModelPredictor::new(model, plain);
 //! let drafter = PredictorDrafter::new(model(&small)?);
-//! let middle = Stage::new(drafter, PredictorTarget::new(model(&middle)?), Drafting::of(3)?);
-//! let drafter = Staged::new(middle, Surplus::Flush)?;
-//! let target = Stage::new(drafter, PredictorTarget::new(model(&large)?), Drafting::of(6)?);
+//! let middle = Stage::new(drafter, PredictorTarget::new(model(&middle)?), DraftSettings::of(3)?);
+//! let drafter = LevelDrafter::new(middle, Surplus::Flush)?;
+//! let target = Stage::new(drafter, PredictorTarget::new(model(&large)?), DraftSettings::of(6)?);
 //! let mut decoder = Speculative::new(target, &[]);
 //! let limits = Limits { max_new_tokens: 20, eos: vec![] };
 //! let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
@@ -43,15 +43,15 @@ pub mod theory;
 mod tree;
 pub mod verify;
 
-pub use adaptive::{Adaptation, Adaptive, Switch};
+pub use adaptive::{AdaptiveDecoder, AdaptiveSettings, LengthChange};
 pub use deferral::DeferralTarget;
-pub use draft::{Ask, Draft, Drafter, PredictorDrafter};
-pub use level::{Level, NotExact, Speculative, Staged, Surplus};
+pub use draft::{Draft, DraftRequest, Drafter, PredictorDrafter};
+pub use level::{Level, LevelDrafter, NotExact, Speculative, Surplus};
 pub use lookup::{
     Lookup, LookupDrafter, LookupError, NgramDrafter, NgramLookup, SuffixDrafter, SuffixLookup,
 };
-pub use stage::{Drafting, DraftingError, SharedLength, Stage};
-pub use target::{At, PredictorTarget, Target};
+pub use stage::{DraftSettings, SharedLength, Stage, ZeroDraftLength};
+pub use target::{DraftedToken, PredictorTarget, Target};
 pub use tree::{
     DraftTree, LookupTree, SampledTree, TopKTree, TreeDrafter, TreeError, TreeLimits, TreeStage,
     TreeVerifier,

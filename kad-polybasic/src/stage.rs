@@ -7,14 +7,14 @@ use std::rc::Rc;
 use kad_core::decode::{Emitted, Origin, Round};
 use kad_core::{ChoiceSource, DecodeError, Distribution, TokenId};
 
-use crate::draft::{Ask, Draft, Drafter};
+use crate::draft::{Draft, DraftRequest, Drafter};
 use crate::level::Level;
-use crate::target::{At, Target};
-use crate::verify::{Block, Verifier, lenient_acceptance};
+use crate::target::{DraftedToken, Target};
+use crate::verify::{BlockVerification, Verifier, lenient_acceptance};
 
 /// How much is drafted before it is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drafting {
+pub struct DraftSettings {
     /// Tokens wanted from below before this level verifies them: the draft length `K` of the lowest
     /// level, the threshold `μ` of any other.
     pub length: NonZeroUsize,
@@ -26,15 +26,15 @@ pub struct Drafting {
 /// A draft of no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the draft length is 0: draft at least one token, or decode without a drafter")]
-pub struct DraftingError;
+pub struct ZeroDraftLength;
 
-impl Drafting {
+impl DraftSettings {
     /// `length` ≥ 1 tokens at a time, with bonus tokens.
     ///
     /// # Errors
     /// If `length` is 0.
-    pub fn of(length: usize) -> Result<Self, DraftingError> {
-        let length = NonZeroUsize::new(length).ok_or(DraftingError)?;
+    pub fn of(length: usize) -> Result<Self, ZeroDraftLength> {
+        let length = NonZeroUsize::new(length).ok_or(ZeroDraftLength)?;
         Ok(Self { length, bonus: true })
     }
 }
@@ -75,7 +75,7 @@ enum Verdict {
 impl<D: Drafter, T: Target> Stage<D, T> {
     /// `drafter` and `target` share their vocabulary (whoever loads the models checks that).
     /// Verifies token by token.
-    pub fn new(drafter: D, target: T, drafting: Drafting) -> Self {
+    pub fn new(drafter: D, target: T, drafting: DraftSettings) -> Self {
         Self {
             drafter,
             target,
@@ -94,8 +94,8 @@ impl<D: Drafter, T: Target> Stage<D, T> {
     /// Verifies with `verifier`.
     #[must_use]
     pub fn verified_by(self, verifier: Verifier) -> Self {
-        let by_place = verifier == Verifier::SharedUniform;
-        let draft = if by_place { Draft::without_distributions() } else { Draft::default() };
+        let by_position = verifier == Verifier::SharedUniform;
+        let draft = if by_position { Draft::without_distributions() } else { Draft::default() };
         Self { verifier, draft, ..self }
     }
 
@@ -107,7 +107,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
     /// Fills the draft, and the text with it. Returns how many tokens were wanted.
     fn fill(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         rounds: &mut Vec<Round>,
     ) -> Result<usize, DecodeError> {
@@ -116,7 +116,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         let room = ask.room - usize::from(self.bonus);
         let wanted = self.length.get().min(room);
         if wanted > 0 {
-            let below = Ask { wanted, room, level: ask.level + 1, ..ask };
+            let below = DraftRequest { wanted, room, level: ask.level + 1, ..ask };
             self.drafter.draft(below, choices, &mut self.draft, rounds)?;
         }
         self.text.clear();
@@ -129,7 +129,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
     /// rejected one. Returns how many were accepted.
     fn verify(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
     ) -> Result<usize, DecodeError> {
@@ -169,7 +169,11 @@ impl<D: Drafter, T: Target> Stage<D, T> {
             let own = choices.token_at(len - self.prompt.min(len), &self.residual);
             return Ok(if own == drafted { Verdict::Accepted } else { Verdict::Replaced(own) });
         }
-        let at = At { text: &self.text, len, draft: &self.draft.distributions()[index] };
+        let at = DraftedToken {
+            text: &self.text,
+            prefix_len: len,
+            draft: &self.draft.distributions()[index],
+        };
         let mut probability = self.target.acceptance(at)?;
         if let Verifier::Lenient { leniency } = self.verifier {
             probability = lenient_acceptance(probability, leniency);
@@ -183,7 +187,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
 
     fn verify_block(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
     ) -> Result<usize, DecodeError> {
@@ -196,7 +200,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
             targets.resize_with(drafted, Distribution::default);
         }
         masses.clear();
-        let mut block = Block::default();
+        let mut block = BlockVerification::default();
         for ((distribution, made), len) in
             targets.iter_mut().zip(draft.distributions()).zip(context..)
         {
@@ -236,7 +240,7 @@ pub(crate) struct Own<'a> {
     /// Whether the text ends with a draft, which the token is a bonus of.
     pub(crate) after_draft: bool,
     /// Where tokens are drawn at the uniforms of their places: the length of the prompt.
-    pub(crate) by_place: Option<usize>,
+    pub(crate) by_position: Option<usize>,
 }
 
 impl Own<'_> {
@@ -249,7 +253,7 @@ impl Own<'_> {
         out: &mut Draft,
     ) -> Result<(), DecodeError> {
         let (text, len) = (self.text, self.text.len());
-        let drawn = if let Some(prompt) = self.by_place {
+        let drawn = if let Some(prompt) = self.by_position {
             target.distribution(text, len, distribution)?;
             let token = choices.token_at(len - prompt.min(len), distribution);
             Emitted { deferral_mass: target.deferral_mass(), ..Emitted::sampled(token) }
@@ -279,16 +283,16 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
 
     fn is_exact(&self) -> bool {
         let shared = self.verifier == Verifier::SharedUniform;
-        self.verifier.is_exact() && (shared || !self.drafter.draws_by_place())
+        self.verifier.is_exact() && (shared || !self.drafter.draws_by_position())
     }
 
-    fn draws_by_place(&self) -> bool {
-        self.verifier == Verifier::SharedUniform || self.drafter.draws_by_place()
+    fn draws_by_position(&self) -> bool {
+        self.verifier == Verifier::SharedUniform || self.drafter.draws_by_position()
     }
 
     fn round(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -306,8 +310,8 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
         let accepted = self.verify(ask, choices, out)?;
         if bonus && accepted == drafted {
             let Self { target, text, residual, .. } = self;
-            let by_place = (self.verifier == Verifier::SharedUniform).then_some(self.prompt);
-            let own = Own { text, level: ask.level, after_draft: drafted > 0, by_place };
+            let by_position = (self.verifier == Verifier::SharedUniform).then_some(self.prompt);
+            let own = Own { text, level: ask.level, after_draft: drafted > 0, by_position };
             own.append(target, choices, residual, out)?;
         }
         let emitted = out.len() - before;

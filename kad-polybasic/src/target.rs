@@ -7,19 +7,19 @@ use crate::verify::{acceptance, residual};
 
 /// One drafted token in its place.
 #[derive(Clone, Copy, Debug)]
-pub struct At<'a> {
+pub struct DraftedToken<'a> {
     /// The context with the whole draft appended.
     pub text: &'a [TokenId],
     /// Length of the prefix of `text` that the token follows.
-    pub len: usize,
+    pub prefix_len: usize,
     /// The distribution it was drawn from.
     pub draft: &'a Distribution,
 }
 
-impl At<'_> {
+impl DraftedToken<'_> {
     /// The drafted token.
     pub fn token(&self) -> TokenId {
-        self.text[self.len]
+        self.text[self.prefix_len]
     }
 }
 
@@ -52,7 +52,7 @@ pub trait Target {
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
-    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError>;
+    fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError>;
 
     /// Writes the target's distribution after the first `len` tokens of `text`.
     ///
@@ -90,7 +90,8 @@ pub trait Target {
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
-    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError>;
+    fn residual(&mut self, at: DraftedToken<'_>, out: &mut Distribution)
+    -> Result<(), DecodeError>;
 
     /// A token of the target's own after the whole of `text`.
     ///
@@ -116,7 +117,7 @@ impl<T: Target + ?Sized> Target for Box<T> {
     fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
         (**self).follow_tree(context, tree)
     }
-    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
+    fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError> {
         (**self).acceptance(at)
     }
     fn distribution(
@@ -138,7 +139,11 @@ impl<T: Target + ?Sized> Target for Box<T> {
     fn deferral_mass(&self) -> Option<f64> {
         (**self).deferral_mass()
     }
-    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError> {
+    fn residual(
+        &mut self,
+        at: DraftedToken<'_>,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         (**self).residual(at, out)
     }
     fn draw(
@@ -192,8 +197,8 @@ impl<P: Predictor> Target for PredictorTarget<P> {
         self.predictor.follow_tree(context, tree)
     }
 
-    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
-        self.make_distribution(at.text, at.len)?;
+    fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError> {
+        self.make_distribution(at.text, at.prefix_len)?;
         Ok(acceptance(&self.distribution, at.draft, at.token()))
     }
 
@@ -223,7 +228,11 @@ impl<P: Predictor> Target for PredictorTarget<P> {
         self.predictor.deferral_mass()
     }
 
-    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError> {
+    fn residual(
+        &mut self,
+        at: DraftedToken<'_>,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
         residual(&self.distribution, at.draft, out);
         Ok(())
     }

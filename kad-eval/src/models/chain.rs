@@ -10,9 +10,10 @@ use kad_core::{
     SharedFollower, TokenId,
 };
 use kad_polybasic::{
-    Adaptation, Adaptive, DeferralTarget, Drafter, Drafting, Level, LookupDrafter, LookupTree,
-    NgramLookup, PredictorDrafter, PredictorTarget, SampledTree, SharedLength, Speculative, Stage,
-    Staged, SuffixLookup, TopKTree, TreeDrafter, TreeStage, TreeVerifier, Verifier,
+    AdaptiveDecoder, AdaptiveSettings, DeferralTarget, DraftSettings, Drafter, Level, LevelDrafter,
+    LookupDrafter, LookupTree, NgramLookup, PredictorDrafter, PredictorTarget, SampledTree,
+    SharedLength, Speculative, Stage, SuffixLookup, TopKTree, TreeDrafter, TreeStage, TreeVerifier,
+    Verifier,
 };
 
 use super::decoder::{Settings, impossible_in_small};
@@ -39,8 +40,8 @@ pub(super) fn decoder<'m>(
                 .to_owned()
         )),
     };
-    let settings = Adaptation::default();
-    let longest = if measured.is_some() { settings.longest } else { 0 };
+    let settings = AdaptiveSettings::default();
+    let longest = if measured.is_some() { settings.max_length } else { 0 };
     let (open, lengths) = (RefCell::default(), RefCell::default());
     let chain = Chain { target: &plan.target, levels, longest, model, open, lengths, rules };
     if levels.is_empty() {
@@ -50,7 +51,7 @@ pub(super) fn decoder<'m>(
     let decoder = Speculative::new(chain.level(0)?, eos);
     let Some(measured) = measured else { return Ok(Box::new(decoder)) };
     let lengths: Vec<SharedLength> = chain.lengths.take().into_iter().rev().collect();
-    Ok(Box::new(Adaptive::new(decoder, lengths, (**measured).clone(), settings)?))
+    Ok(Box::new(AdaptiveDecoder::new(decoder, lengths, (**measured).clone(), settings)?))
 }
 
 /// Plain decoding of `part` as a profile measures it: a deferral runs its aligned model only after
@@ -147,13 +148,13 @@ impl<'m> Chain<'_, 'm> {
     fn level(&self, index: usize) -> Result<Box<dyn Level + 'm>> {
         let plan = &self.levels[index];
         let above = self.above(index)?;
-        let drafting = Drafting { length: plan.length, bonus: plan.bonus };
+        let drafting = DraftSettings { length: plan.length, bonus: plan.bonus };
         let lowest = index + 1 == self.levels.len();
         if let (Some(tree), true) = (plan.tree, lowest) {
             let target = PredictorTarget::new(self.predictor(above)?);
-            let by_place = plan.verifier == Verifier::SharedUniform;
+            let by_position = plan.verifier == Verifier::SharedUniform;
             let verifier =
-                if by_place { TreeVerifier::SharedUniform } else { TreeVerifier::Siblings };
+                if by_position { TreeVerifier::SharedUniform } else { TreeVerifier::Siblings };
             let stage = TreeStage::new(self.tree(plan, tree)?, target, drafting);
             return Ok(self.done(stage.length(), stage.verified_by(verifier)));
         }
@@ -166,7 +167,7 @@ impl<'m> Chain<'_, 'm> {
         let drafter: Box<dyn Drafter + 'm> = if lowest {
             self.drafter(plan)?
         } else {
-            Box::new(Staged::new(self.level(index + 1)?, plan.surplus)?)
+            Box::new(LevelDrafter::new(self.level(index + 1)?, plan.surplus)?)
         };
         let target = PredictorTarget::new(self.predictor(above)?);
         let stage = Stage::new(drafter, target, drafting).verified_by(plan.verifier);
@@ -200,7 +201,7 @@ impl<'m> Chain<'_, 'm> {
             DraftPlan::Distribution(part) => {
                 let drafter = PredictorDrafter::new(self.predictor(part)?)
                     .stopping_below(plan.stop_below.unwrap_or(0.0))
-                    .by_place(plan.verifier == Verifier::SharedUniform);
+                    .by_position(plan.verifier == Verifier::SharedUniform);
                 Box::new(drafter)
             }
             lookup => {

@@ -7,7 +7,7 @@ use kad_core::{
     RewardDrafter, Sampling, TokenId,
 };
 use kad_polybasic::{
-    DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage,
+    DeferralTarget, DraftSettings, PredictorDrafter, PredictorTarget, Speculative, Stage,
 };
 
 use super::chain;
@@ -71,7 +71,7 @@ fn deferring<'m>(
         Execution::Lazy => Box::new(DeferralDecoder::new(mixture)),
         Execution::Speculative { draft_length: length, bonus, .. } => {
             let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, length.get());
-            let stage = Stage::new(drafter, target, Drafting { length, bonus });
+            let stage = Stage::new(drafter, target, DraftSettings { length, bonus });
             Box::new(Speculative::new(stage, eos))
         }
     }
@@ -92,7 +92,7 @@ fn rewarding<'m>(
             };
             let drafter = ModelPredictor::sharing(reward.drafted_by(part, length.get()), sampling);
             let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
-            let stage = Stage::new(drafter, target, Drafting { length, bonus });
+            let stage = Stage::new(drafter, target, DraftSettings { length, bonus });
             Box::new(Speculative::new(stage, eos))
         }
     }

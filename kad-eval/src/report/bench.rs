@@ -1,7 +1,7 @@
 //! The page of a benchmark: what was expected of chains, and what they did.
 
 use anyhow::Result;
-use kad_polybasic::theory::Interval as Expected;
+use kad_polybasic::theory::BootstrapInterval as Expected;
 use serde::Serialize;
 
 use super::Prediction;

@@ -8,8 +8,8 @@ use kad_backends::{Backend, Dtype, LoadedModel, ModelRequest, Tokenizer};
 use kad_core::decode::{Decoder, Limits, SingleDecoder, generate};
 use kad_core::{LanguageModel, ModelPredictor, SampledChoices, Sampling, TokenId};
 use kad_polybasic::{
-    Drafter, Drafting, Level, PredictorDrafter, PredictorTarget, Speculative, Stage, Staged,
-    Surplus, Verifier,
+    DraftSettings, Drafter, Level, LevelDrafter, PredictorDrafter, PredictorTarget, Speculative,
+    Stage, Surplus, Verifier,
 };
 
 /// The shipped models, the target first.
@@ -29,17 +29,17 @@ fn chain<'m>(
     verifier: Verifier,
 ) -> Speculative<Box<dyn Level + 'm>> {
     let model = |i: usize| ModelPredictor::new(&*models[i].model, sampling).unwrap();
-    let by_place = verifier == Verifier::SharedUniform;
+    let by_position = verifier == Verifier::SharedUniform;
     let mut drafter: Box<dyn Drafter + 'm> =
-        Box::new(PredictorDrafter::new(model(levels - 1)).by_place(by_place));
+        Box::new(PredictorDrafter::new(model(levels - 1)).by_position(by_position));
     for (index, length) in (0..levels - 1).rev().zip([4, 6, 8]) {
         let target = PredictorTarget::new(model(index));
-        let stage = Stage::new(drafter, target, Drafting::of(length).unwrap());
+        let stage = Stage::new(drafter, target, DraftSettings::of(length).unwrap());
         let level: Box<dyn Level + 'm> = Box::new(stage.verified_by(verifier));
         if index == 0 {
             return Speculative::new(level, &[]);
         }
-        drafter = Box::new(Staged::new(level, Surplus::Flush).unwrap());
+        drafter = Box::new(LevelDrafter::new(level, Surplus::Flush).unwrap());
     }
     unreachable!("a chain has two levels at least")
 }

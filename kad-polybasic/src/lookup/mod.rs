@@ -15,7 +15,7 @@ pub use suffix::SuffixLookup;
 use kad_core::decode::{Emitted, Origin, Round};
 use kad_core::{ChoiceSource, DecodeError, TokenId};
 
-use crate::draft::{Ask, Draft, Drafter};
+use crate::draft::{Draft, DraftRequest, Drafter};
 use crate::tree::{DraftTree, TreeLimits};
 
 /// A text that grows and shrinks at its end, and what may follow it by what followed before. All
@@ -73,10 +73,10 @@ impl LookupError {
 ///
 /// ```
 /// use kad_core::SampledChoices;
-/// use kad_polybasic::{Ask, Draft, Drafter, LookupDrafter, NgramLookup};
+/// use kad_polybasic::{DraftRequest, Draft, Drafter, LookupDrafter, NgramLookup};
 /// let mut drafter = LookupDrafter::new(NgramLookup::default(), 10);
 /// let mut draft = Draft::default();
-/// let ask = Ask { context: &[7, 1, 2, 3, 4, 1, 2], wanted: 3, room: 3, level: 2, eos: &[] };
+/// let ask = DraftRequest { context: &[7, 1, 2, 3, 4, 1, 2], wanted: 3, room: 3, level: 2, eos: &[] };
 /// drafter.draft(ask, &mut SampledChoices::seeded(0), &mut draft, &mut vec![])?;
 /// assert!(draft.tokens().iter().map(|made| made.token).eq([3, 4, 1]));
 /// # Ok::<(), kad_core::DecodeError>(())
@@ -108,7 +108,7 @@ impl<L: Lookup> Drafter for LookupDrafter<L> {
 
     fn draft(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         _choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         _rounds: &mut Vec<Round>,

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::{TheoryError, checked_seconds};
-use super::runs::Acceptance;
-use super::times::PassTimes;
+use super::pass_times::PassTimes;
+use super::run_lengths::Acceptance;
 use crate::level::Surplus;
 
 /// A level that verifies what the level below proposes: `M_1` … `M_{n−1}`.
@@ -185,7 +185,7 @@ impl Chain {
     pub fn check(&self) -> Result<(), TheoryError> {
         for (index, verifier) in self.verifiers.iter().enumerate() {
             if verifier.length == 0 {
-                return Err(TheoryError::Length { level: index + 1 });
+                return Err(TheoryError::ZeroLength { level: index + 1 });
             }
             verifier.acceptance.check()?;
             checked_seconds("the overhead of a round", verifier.overhead)?;

@@ -1,14 +1,14 @@
-//! A chain played along a text that is known: see [`TextPlayer`].
+//! A chain played along a text that is known: see [`ConditionalReplay`].
 
 use kad_core::ChoiceSource;
 
 use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
-use super::predict::draft_length;
-use super::search::nodes;
-use super::simulate::{SimulatedLevel, odds, survives};
-use super::times::PassTimes;
-use super::trace::{Trace, TracedDrafts};
+use super::length_search::tree_nodes;
+use super::pass_times::PassTimes;
+use super::predictor::draft_length;
+use super::simulator::{SimulatedLevel, acceptance_tables, extends_run};
+use super::text_trace::{TextTrace, TracedDrafts};
 use crate::level::Surplus;
 
 /// Plays a chain along a text `y` that its target wrote, instead of along the texts of chance.
@@ -30,7 +30,7 @@ use crate::level::Surplus;
 ///
 /// So the rounds of the target, and everything that lies on the text, follow the exact distribution
 /// given `y`: where acceptance is high and where it is low, where the text ends, and what no longer
-/// fits. The rest is what [`Player`](super::Player) does, with these exceptions and limits:
+/// fits. The rest is what [`ChainSimulator`](super::ChainSimulator) does, with these exceptions and limits:
 ///
 /// 1. From the first token on that is off the text nothing is known of acceptances; they are drawn
 ///    from the pairs' run lengths, which start anew there as with a round: where levels part is a
@@ -70,17 +70,17 @@ use crate::level::Surplus;
 /// let chain = Chain { verifiers: vec![verifier], proposer, plain_seconds: None };
 /// // Both distributions are certain of every token of a text that ended with its sixth.
 /// let distributions = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
-/// let trace = Trace { prompt: 9, limit: 64, tokens: 6, ended: true, distributions, ..Trace::default() };
-/// let mut player = TextPlayer::new(&chain, &trace)?;
+/// let trace = TextTrace { prompt: 9, limit: 64, tokens: 6, ended: true, distributions, ..TextTrace::default() };
+/// let mut player = ConditionalReplay::new(&chain, &trace)?;
 /// let choices = &mut SampledChoices::seeded(1);
 /// // Three drafted and one bonus token; then a draft that the end of the text cuts short.
 /// assert_eq!([player.round(choices)?, player.round(choices)?, player.round(choices)?], [4, 2, 0]);
 /// assert_eq!(player.seconds(), 2.0 * 1.0 + 5.0 * 0.125);
 /// # Ok::<(), TheoryError>(())
 /// ```
-pub struct TextPlayer<'c> {
+pub struct ConditionalReplay<'c> {
     chain: &'c Chain,
-    text: Text,
+    text: TracedText,
     /// Of each verifier: P(N ≥ k) up to its largest buffer, for what is off the text.
     survival: Vec<Vec<f64>>,
     /// P(at least k proposed) up to the length of a draft.
@@ -92,11 +92,11 @@ pub struct TextPlayer<'c> {
     /// Tokens of the text so far.
     at: usize,
     recording: bool,
-    tallies: Vec<Tally>,
+    totals: Vec<LevelTotals>,
 }
 
 /// A trace as one chain needs it.
-struct Text {
+struct TracedText {
     prompt: usize,
     limit: usize,
     tokens: usize,
@@ -109,7 +109,7 @@ struct Text {
 
 /// What one level did.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct LevelTotals {
     pub(super) done: SimulatedLevel,
     /// `emitted[k]`: rounds that handed on k tokens.
     pub(super) emitted: Vec<u64>,
@@ -121,12 +121,12 @@ pub(super) struct Tally {
 
 /// Where a round begins: behind so many tokens of the text, all of them `y`'s or not.
 #[derive(Clone, Copy)]
-struct Place {
+struct TextPosition {
     at: usize,
     on: bool,
 }
 
-impl Place {
+impl TextPosition {
     /// Behind `tokens` that level `level` puts out.
     fn after(self, level: usize, tokens: &[usize]) -> Self {
         let on = self.on && tokens.iter().all(|&agrees| agrees > level);
@@ -134,8 +134,8 @@ impl Place {
     }
 }
 
-impl Text {
-    fn new(chain: &Chain, trace: &Trace) -> Self {
+impl TracedText {
+    fn new(chain: &Chain, trace: &TextTrace) -> Self {
         let distribution =
             |name: &str| trace.distributions.get(name).map(Vec::as_slice).unwrap_or_default();
         let names = chain.names();
@@ -154,25 +154,25 @@ impl Text {
     }
 }
 
-impl<'c> TextPlayer<'c> {
+impl<'c> ConditionalReplay<'c> {
     /// `chain` at the beginning of the text of `trace`.
     ///
     /// # Errors
-    /// Those of [`Chain::check`] and [`Trace::check`].
-    pub fn new(chain: &'c Chain, trace: &Trace) -> Result<Self, TheoryError> {
+    /// Those of [`Chain::check`] and [`TextTrace::check`].
+    pub fn new(chain: &'c Chain, trace: &TextTrace) -> Result<Self, TheoryError> {
         chain.check()?;
         trace.check(chain)?;
-        let (survival, proposed) = odds(chain);
+        let (survival, proposed) = acceptance_tables(chain);
         let mut player = Self {
             chain,
-            text: Text::new(chain, trace),
+            text: TracedText::new(chain, trace),
             survival,
             proposed,
             kept: Vec::new(),
             read: Vec::new(),
             at: 0,
             recording: true,
-            tallies: vec![Tally::default(); chain.levels()],
+            totals: vec![LevelTotals::default(); chain.levels()],
         };
         player.restart();
         Ok(player)
@@ -193,7 +193,7 @@ impl<'c> TextPlayer<'c> {
 
     /// What each level has done so far, target first.
     pub fn levels(&self) -> impl Iterator<Item = &SimulatedLevel> {
-        self.tallies.iter().map(|tally| &tally.done)
+        self.totals.iter().map(|tally| &tally.done)
     }
 
     /// Whether rounds count from here on. They do at first.
@@ -201,8 +201,8 @@ impl<'c> TextPlayer<'c> {
         self.recording = recording;
     }
 
-    pub(super) fn tallies(&self) -> &[Tally] {
-        &self.tallies
+    pub(super) fn totals(&self) -> &[LevelTotals] {
+        &self.totals
     }
 
     /// One round of the target. Returns how many tokens it makes: none behind the end of the text.
@@ -213,7 +213,7 @@ impl<'c> TextPlayer<'c> {
         if self.at == self.text.tokens {
             return Ok(0);
         }
-        let (place, room) = (Place { at: self.at, on: true }, self.text.limit - self.at);
+        let (place, room) = (TextPosition { at: self.at, on: true }, self.text.limit - self.at);
         let mut made = Vec::new();
         if self.chain.verifiers.is_empty() {
             made = self.draft(place, 1, choices);
@@ -225,8 +225,8 @@ impl<'c> TextPlayer<'c> {
     }
 
     /// Whether a text that goes on with `tokens` of level `level` is over.
-    fn ended(&self, place: Place, level: usize, tokens: &[usize]) -> bool {
-        let Place { at, on } = place.after(level, tokens);
+    fn ended(&self, place: TextPosition, level: usize, tokens: &[usize]) -> bool {
+        let TextPosition { at, on } = place.after(level, tokens);
         self.text.ended && on && at == self.text.tokens
     }
 
@@ -245,7 +245,7 @@ impl<'c> TextPlayer<'c> {
     fn verify(
         &mut self,
         level: usize,
-        place: Place,
+        place: TextPosition,
         room: usize,
         choices: &mut dyn ChoiceSource,
         out: &mut Vec<usize>,
@@ -278,7 +278,7 @@ impl<'c> TextPlayer<'c> {
         }
         self.count(level, out.len() - before);
         if self.recording {
-            self.tallies[level].done.runs.record(buffer.len(), buffer.len(), accepted)?;
+            self.totals[level].done.runs.record(buffer.len(), buffer.len(), accepted)?;
         }
         Ok(())
     }
@@ -287,7 +287,7 @@ impl<'c> TextPlayer<'c> {
     fn fill(
         &mut self,
         level: usize,
-        place: Place,
+        place: TextPosition,
         wanted: usize,
         room: usize,
         choices: &mut dyn ChoiceSource,
@@ -313,7 +313,7 @@ impl<'c> TextPlayer<'c> {
     fn judge(
         &mut self,
         level: usize,
-        place: Place,
+        place: TextPosition,
         buffer: &[usize],
         choices: &mut dyn ChoiceSource,
         out: &mut Vec<usize>,
@@ -325,7 +325,7 @@ impl<'c> TextPlayer<'c> {
                 // The level itself is off the text here.
                 false => {
                     run += 1;
-                    survives(&self.survival[level], run - 1, choices)
+                    extends_run(&self.survival[level], run - 1, choices)
                 }
             };
             let made = match (on, accepted) {
@@ -344,23 +344,28 @@ impl<'c> TextPlayer<'c> {
     }
 
     /// The proposer's draft.
-    fn draft(&mut self, place: Place, wanted: usize, choices: &mut dyn ChoiceSource) -> Vec<usize> {
+    fn draft(
+        &mut self,
+        place: TextPosition,
+        wanted: usize,
+        choices: &mut dyn ChoiceSource,
+    ) -> Vec<usize> {
         let tokens = match (&self.chain.proposer, &self.text.drafts) {
             (Proposer::Lookup { .. } | Proposer::Tree { .. }, Some(drafts)) if place.on => {
                 let count = drafts.proposed[place.at].min(wanted);
                 let agreeing = drafts.agreeing[place.at].min(count);
-                self.looked_up(place, count, agreeing, choices)
+                self.draft_known_agreement(place, count, agreeing, choices)
             }
-            _ => self.drawn(place, wanted, choices),
+            _ => self.draft_token_by_token(place, wanted, choices),
         };
         self.pay_draft(place, tokens.len());
         tokens
     }
 
     /// A draft of which it is known how far it agrees with the text.
-    fn looked_up(
+    fn draft_known_agreement(
         &self,
-        mut place: Place,
+        mut place: TextPosition,
         count: usize,
         agreeing: usize,
         choices: &mut dyn ChoiceSource,
@@ -381,12 +386,17 @@ impl<'c> TextPlayer<'c> {
     }
 
     /// A draft token by token.
-    fn drawn(&self, mut place: Place, wanted: usize, choices: &mut dyn ChoiceSource) -> Vec<usize> {
+    fn draft_token_by_token(
+        &self,
+        mut place: TextPosition,
+        wanted: usize,
+        choices: &mut dyn ChoiceSource,
+    ) -> Vec<usize> {
         let verifiers = self.chain.verifiers.len();
         let mut tokens = Vec::with_capacity(wanted);
         while tokens.len() < wanted
             && !self.ended(place, verifiers, &[])
-            && survives(&self.proposed, tokens.len(), choices)
+            && extends_run(&self.proposed, tokens.len(), choices)
         {
             let agrees = match place.on {
                 true => self.agreement(place.at, verifiers + 1, choices),
@@ -405,7 +415,7 @@ impl<'c> TextPlayer<'c> {
     }
 
     /// The tokens that `level` has to read up to `end`, and those it has read.
-    fn unread(&mut self, level: usize, place: Place, end: usize) -> (usize, usize) {
+    fn unread(&mut self, level: usize, place: TextPosition, end: usize) -> (usize, usize) {
         let before = (self.text.prompt + place.at).saturating_sub(1);
         let read = self.read[level].min(before);
         self.read[level] = end.max(read);
@@ -413,7 +423,7 @@ impl<'c> TextPlayer<'c> {
     }
 
     /// The pass of a verifier over its buffer.
-    fn pass(&mut self, level: usize, place: Place, buffer: &[usize], own: bool) {
+    fn pass(&mut self, level: usize, place: TextPosition, buffer: &[usize], own: bool) {
         let verifier = &self.chain.verifiers[level];
         let text = self.text.prompt + place.at;
         let end = match buffer.len() {
@@ -421,7 +431,7 @@ impl<'c> TextPlayer<'c> {
             tokens => text + tokens - usize::from(!own),
         };
         let lowest = level + 1 == self.chain.verifiers.len();
-        let tree = nodes(&self.chain.proposer).filter(|_| lowest && !buffer.is_empty());
+        let tree = tree_nodes(&self.chain.proposer).filter(|_| lowest && !buffer.is_empty());
         let beside = tree.map_or(0, |nodes| nodes.saturating_sub(buffer.len()));
         let (width, context) = self.unread(level, place, end);
         self.pay_pass(level, &verifier.times, width + beside, context);
@@ -429,7 +439,7 @@ impl<'c> TextPlayer<'c> {
     }
 
     /// What a draft of so many tokens takes.
-    fn pay_draft(&mut self, place: Place, tokens: usize) {
+    fn pay_draft(&mut self, place: TextPosition, tokens: usize) {
         let level = self.chain.verifiers.len();
         let alone = self.chain.plain_seconds.filter(|_| level == 0);
         match (&self.chain.proposer, alone) {
@@ -439,7 +449,7 @@ impl<'c> TextPlayer<'c> {
             }
             (Proposer::Model { times, overhead, .. }, None) => {
                 for index in 0..tokens {
-                    let next = Place { at: place.at + index, ..place };
+                    let next = TextPosition { at: place.at + index, ..place };
                     let end = self.text.prompt + next.at;
                     let (width, context) = self.unread(level, next, end);
                     self.pay_pass(level, times, width, context);
@@ -458,9 +468,9 @@ impl<'c> TextPlayer<'c> {
         self.count(level, tokens);
     }
 
-    fn tally(&mut self, level: usize, change: impl FnOnce(&mut Tally)) {
+    fn tally(&mut self, level: usize, change: impl FnOnce(&mut LevelTotals)) {
         if self.recording {
-            change(&mut self.tallies[level]);
+            change(&mut self.totals[level]);
         }
     }
 

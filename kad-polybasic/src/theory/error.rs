@@ -16,7 +16,7 @@ pub enum TheoryError {
     #[error(
         "the chain has {found} verifying levels, its description {expected}: measure this chain"
     )]
-    Levels {
+    LevelMismatch {
         /// Verifying levels of the chain.
         found: usize,
         /// Those described.
@@ -41,7 +41,7 @@ pub enum TheoryError {
     },
     /// A grid axis that does not rise.
     #[error("{axis} of the pass times are {found:?}: give at least one, from {least} on, rising")]
-    Axis {
+    GridAxis {
         /// Which axis.
         axis: &'static str,
         /// The least value allowed.
@@ -70,7 +70,7 @@ pub enum TheoryError {
         "a round accepted {accepted} of {proposed} proposed tokens where {asked} were asked for: \
          these numbers cannot rise"
     )]
-    Round {
+    ImpossibleRound {
         /// Tokens the drafter was asked for.
         asked: usize,
         /// Tokens it proposed.
@@ -83,7 +83,7 @@ pub enum TheoryError {
         "row {proposed} of the run lengths counts {problem}: \
          it needs at most {proposed} + 1 entries and no more stopped rounds than rounds"
     )]
-    RunTable {
+    ImpossibleRunTable {
         /// Which row.
         proposed: usize,
         /// What is wrong with it.
@@ -91,7 +91,7 @@ pub enum TheoryError {
     },
     /// A level that verifies buffers of no tokens.
     #[error("level {level} has length 0: give at least 1, or leave the level out")]
-    Length {
+    ZeroLength {
         /// The level: 1 is the target.
         level: usize,
     },
@@ -109,7 +109,7 @@ pub enum TheoryError {
     },
     /// A candidate that is not in the list.
     #[error("candidate {index} does not exist: there are {candidates}, counted from 0")]
-    Candidate {
+    UnknownCandidate {
         /// The index asked for.
         index: usize,
         /// How many candidates there are.
@@ -120,7 +120,7 @@ pub enum TheoryError {
         "nothing is known of candidate {verifier} verifying candidate {drafter}: \
          measure that pair, or leave it out of the chain"
     )]
-    Pair {
+    UnmeasuredPair {
         /// The one that would verify.
         verifier: usize,
         /// The one that would propose.
@@ -145,7 +145,7 @@ pub enum TheoryError {
     },
     /// A trace that is of no text.
     #[error("the trace of a text has {problem}")]
-    Trace {
+    InvalidTrace {
         /// What is wrong with it.
         problem: &'static str,
     },
@@ -154,10 +154,10 @@ pub enum TheoryError {
         "there is no token behind the first rounds of the texts: trace longer ones, or count the first \
          rounds"
     )]
-    OneRound,
+    OnlyFirstRounds,
     /// Nothing may be planned.
     #[error("the {what} is 0: give at least 1")]
-    Nothing {
+    Zero {
         /// What is 0.
         what: &'static str,
     },

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::error::TheoryError;
 use super::lemma::{
-    Criterion, InsertionTerms, exact_insertion, measured_insertion, published_insertion,
+    InsertionCriterion, InsertionTerms, exact_insertion, measured_insertion, published_insertion,
 };
-use super::plan::{Candidates, PlanLimits, PlannedChain};
-use super::predict::LevelPrediction;
+use super::planner::{Candidates, PlanLimits, PlannedChain};
+use super::predictor::LevelPrediction;
 
 /// One more model in a chain, by the published and by the exact criterion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,12 +19,12 @@ pub struct Insertion {
     /// The numbers of the papers' formulas: passes at their mean seconds, *final* tokens per pass.
     pub terms: InsertionTerms,
     /// Theorem 3.2 as published.
-    pub published: Criterion,
+    pub published: InsertionCriterion,
     /// The exact criterion with `T_i` as it was before, for the three levels concerned.
-    pub exact: Criterion,
+    pub exact: InsertionCriterion,
     /// The exact criterion over all levels, with overheads and with passes as wide as they are in
     /// each chain: left, seconds per token of the new level; right, what the others save.
-    pub measured: Criterion,
+    pub measured: InsertionCriterion,
     /// The chain with the new level and its best lengths.
     pub after: PlannedChain,
 }

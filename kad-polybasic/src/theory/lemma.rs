@@ -40,14 +40,14 @@ pub fn waste(handed_on: f64, tokens_per_pass: f64) -> f64 {
 
 /// Both sides of a criterion "insert if left < right".
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Criterion {
+pub struct InsertionCriterion {
     /// The left side: the cost.
     pub left: f64,
     /// The right side: the gain.
     pub right: f64,
 }
 
-impl Criterion {
+impl InsertionCriterion {
     /// Whether it says to insert. False if either side is no number.
     pub fn holds(&self) -> bool {
         self.left < self.right
@@ -82,9 +82,9 @@ pub struct InsertionTerms {
 /// It leaves out what the level below costs before and after. So it is sufficient if that does not
 /// rise (`β' / L_new ≤ β / L_i`), and a rule of thumb otherwise. (The theorem has a second
 /// inequality about `T_new / T_{i+1}`, which could not be read.)
-pub fn published_insertion(terms: &InsertionTerms) -> Criterion {
+pub fn published_insertion(terms: &InsertionTerms) -> InsertionCriterion {
     let InsertionTerms { above_before, above_after, .. } = *terms;
-    Criterion {
+    InsertionCriterion {
         left: terms.new_seconds / terms.above_seconds,
         right: terms.new_tokens * (1.0 / above_before - 1.0 / above_after),
     }
@@ -97,17 +97,20 @@ pub fn published_insertion(terms: &InsertionTerms) -> Criterion {
 /// Sides are seconds per token. Levels other than these three are taken to cost the same per token
 /// before and after: their acceptance does not change, and their buffers only by how far they
 /// overshoot their length. [`measured_insertion`] counts all levels.
-pub fn exact_insertion(terms: &InsertionTerms) -> Criterion {
+pub fn exact_insertion(terms: &InsertionTerms) -> InsertionCriterion {
     let InsertionTerms { above_before, above_after, .. } = *terms;
     let above = terms.above_seconds * (1.0 / above_before - 1.0 / above_after);
     let below = terms.below_seconds * (terms.below_before - terms.below_after);
-    Criterion { left: terms.new_seconds / terms.new_tokens, right: above + below }
+    InsertionCriterion { left: terms.new_seconds / terms.new_tokens, right: above + below }
 }
 
 /// The exact criterion in general, from the seconds per token of each level before and after: what
 /// the new level costs, and what all others save. `inserted` is the new level's place in `after`,
 /// counted from 0.
-pub fn measured_insertion(before: &[f64], after: &[f64], inserted: usize) -> Criterion {
+pub fn measured_insertion(before: &[f64], after: &[f64], inserted: usize) -> InsertionCriterion {
     let left = after.get(inserted).copied().unwrap_or(f64::NAN);
-    Criterion { left, right: before.iter().sum::<f64>() - (after.iter().sum::<f64>() - left) }
+    InsertionCriterion {
+        left,
+        right: before.iter().sum::<f64>() - (after.iter().sum::<f64>() - left),
+    }
 }

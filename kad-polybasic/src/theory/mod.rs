@@ -7,48 +7,48 @@
 //! | arXiv 2510.26527, Lemma 3.1 and Theorem 3.2, as published and exactly | [`lemma_time`], [`published_insertion`], [`exact_insertion`] |
 //! | measured times and run lengths | [`PassTimes`], [`RunLengths`] |
 //! | a chain of n levels as data; what it will do, and how surely | [`Chain`], [`Chain::predict`], [`Chain::uncertainty`] |
-//! | the same played out | [`Chain::simulate`], [`Player`] |
-//! | the same along texts that the target wrote | [`Chain::replay`], [`TextPlayer`], [`Trace`] |
+//! | the same played out | [`Chain::simulate`], [`ChainSimulator`] |
+//! | the same along texts that the target wrote | [`Chain::replay`], [`ConditionalReplay`], [`TextTrace`] |
 //! | the best chain and its lengths; what one more model would do | [`Candidates::plan`], [`Candidates::insertions`] |
 //! | better lengths for a running chain | [`Chain::best_lengths`] |
 //!
 //! Where a published statement and the exact one differ, the item says how; each difference is
 //! derived there and tested (P5 to P10 in `tests/it/theory_*.rs`).
 
+mod bootstrap_rng;
+mod capped_geometric;
 mod chain;
 mod conditional_replay;
-mod draws;
 mod error;
-mod geometric;
 mod insertion;
 mod lemma;
-mod plan;
-mod predict;
+mod length_search;
+mod pass_times;
+mod planner;
+mod predictor;
 mod replay;
-mod rounds;
-mod runs;
-mod search;
-mod simulate;
-mod times;
-mod trace;
+mod round_distribution;
+mod run_lengths;
+mod simulator;
+mod text_trace;
 mod uncertainty;
 
 pub use crate::level::Surplus;
+pub use capped_geometric::{CappedGeometric, expected_tokens};
 pub use chain::{Chain, Proposer, VerifyingLevel};
-pub use conditional_replay::TextPlayer;
+pub use conditional_replay::ConditionalReplay;
 pub use error::TheoryError;
-pub use geometric::{CappedGeometric, expected_tokens};
 pub use insertion::Insertion;
 pub use lemma::{
-    Criterion, InsertionTerms, LemmaLevel, exact_insertion, lemma_time, measured_insertion,
-    published_insertion, waste,
+    InsertionCriterion, InsertionTerms, LemmaLevel, exact_insertion, lemma_time,
+    measured_insertion, published_insertion, waste,
 };
-pub use plan::{Candidate, Candidates, Pair, Plan, PlanLimits, PlannedChain};
-pub use predict::{LevelPrediction, Prediction};
-pub use replay::{Replay, Replayed};
-pub use runs::{Acceptance, RunLengths};
-pub use search::Lengths;
-pub use simulate::{Player, SimulatedLevel, Simulation};
-pub use times::{PassTime, PassTimes};
-pub use trace::{Trace, TracedDrafts};
-pub use uncertainty::{Interval, Uncertainty};
+pub use length_search::BestLengths;
+pub use pass_times::{PassTime, PassTimes};
+pub use planner::{Candidate, CandidatePair, Candidates, PlanLimits, PlannedChain, RankedChains};
+pub use predictor::{LevelPrediction, Prediction};
+pub use replay::{ReplayResult, ReplaySettings};
+pub use run_lengths::{Acceptance, RunLengths};
+pub use simulator::{ChainSimulator, SimulatedLevel, Simulation};
+pub use text_trace::{TextTrace, TracedDrafts};
+pub use uncertainty::{BootstrapInterval, Uncertainty};

@@ -3,21 +3,21 @@
 use kad_core::SampledChoices;
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap_rng::BootstrapRng;
 use super::chain::{Chain, Proposer};
-use super::conditional_replay::{Tally, TextPlayer};
-use super::draws::Draws;
+use super::conditional_replay::{ConditionalReplay, LevelTotals};
 use super::error::TheoryError;
-use super::predict::{LevelPrediction, Prediction};
-use super::rounds::mean;
-use super::times::PassTimes;
-use super::trace::Trace;
+use super::pass_times::PassTimes;
+use super::predictor::{LevelPrediction, Prediction};
+use super::round_distribution::mean;
+use super::text_trace::TextTrace;
 use super::uncertainty::{Uncertainty, middle};
 
 /// How a chain is replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Replay {
-    /// How often each text is played, ≥ 1: see [`Replayed::monte_carlo_error`].
+pub struct ReplaySettings {
+    /// How often each text is played, ≥ 1: see [`ReplayResult::monte_carlo_error`].
     pub repetitions: usize,
     /// Resamples for the intervals, ≥ 1; 1,000 are enough for two digits.
     pub resamples: usize,
@@ -30,7 +30,7 @@ pub struct Replay {
 
 /// What was found on the texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Replayed {
+pub struct ReplayResult {
     /// The means over all tokens of all texts.
     pub prediction: Prediction,
     /// Seconds per token of the target alone on the same texts; without first rounds, of all tokens
@@ -44,18 +44,18 @@ pub struct Replayed {
 }
 
 /// What the repetitions of one text add up to, level by level.
-struct Played {
-    tallies: Vec<Tally>,
+struct ReplayedText {
+    totals: Vec<LevelTotals>,
     /// Of each repetition.
     tokens: Vec<f64>,
     seconds: Vec<f64>,
-    plain: Plain,
+    plain: PlainReplay,
 }
 
 /// A text decoded by the target alone.
-struct Plain {
+struct PlainReplay {
     tokens: f64,
-    /// As [`Tally::cells`].
+    /// As [`LevelTotals::cells`].
     cells: Vec<f64>,
     /// Seconds beside.
     seconds: f64,
@@ -64,7 +64,7 @@ struct Plain {
 impl Chain {
     /// What this chain is expected to do on texts like these, which its target wrote by itself: the
     /// target's rounds, and all that lies on the text, by the exact distribution given the text
-    /// (derived at [`TextPlayer`], with what is not exact). Unlike [`predict`](Self::predict),
+    /// (derived at [`ConditionalReplay`], with what is not exact). Unlike [`predict`](Self::predict),
     /// which takes runs of acceptances to start anew with each round and texts to go on for ever,
     /// it knows where in a text acceptance is high, that the last round of a text is partly thrown
     /// away, and at which context each pass is made.
@@ -93,21 +93,25 @@ impl Chain {
     /// let chain = Chain { verifiers: vec![verifier], proposer, plain_seconds: None };
     /// // Both distributions are certain of every token of a text that ended with its sixth.
     /// let distributions = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
-    /// let trace = Trace { prompt: 9, limit: 64, tokens: 6, ended: true, distributions, ..Trace::default() };
-    /// let how = Replay { repetitions: 1, resamples: 100, seed: 1, first_rounds: true };
+    /// let trace = TextTrace { prompt: 9, limit: 64, tokens: 6, ended: true, distributions, ..TextTrace::default() };
+    /// let how = ReplaySettings { repetitions: 1, resamples: 100, seed: 1, first_rounds: true };
     /// let found = chain.replay(&[trace.clone()], how)?;
     /// // Two rounds of the large model, and five drafted tokens.
     /// assert_eq!(found.prediction.seconds_per_token, (2.0 + 5.0 * 0.125) / 6.0);
     /// // The second round makes two tokens.
-    /// let found = chain.replay(&[trace], Replay { first_rounds: false, ..how })?;
+    /// let found = chain.replay(&[trace], ReplaySettings { first_rounds: false, ..how })?;
     /// assert_eq!(found.prediction.seconds_per_token, (1.0 + 2.0 * 0.125) / 2.0);
     /// # Ok::<(), TheoryError>(())
     /// ```
     ///
     /// # Errors
-    /// Those of [`Chain::check`] and [`Trace::check`]; if there is no text, no repetition or no
+    /// Those of [`Chain::check`] and [`TextTrace::check`]; if there is no text, no repetition or no
     /// resample, or nothing is left when the first rounds are taken off.
-    pub fn replay(&self, texts: &[Trace], how: Replay) -> Result<Replayed, TheoryError> {
+    pub fn replay(
+        &self,
+        texts: &[TextTrace],
+        how: ReplaySettings,
+    ) -> Result<ReplayResult, TheoryError> {
         self.check()?;
         for (what, count) in [
             ("number of texts to replay", texts.len()),
@@ -115,7 +119,7 @@ impl Chain {
             ("number of resamples", how.resamples),
         ] {
             if count == 0 {
-                return Err(TheoryError::Nothing { what });
+                return Err(TheoryError::Zero { what });
             }
         }
         let mut choices = SampledChoices::seeded(how.seed);
@@ -123,26 +127,26 @@ impl Chain {
         let played = played.collect::<Result<Vec<_>, _>>()?;
         let tokens: f64 = played.iter().flat_map(|text| &text.tokens).sum();
         if tokens == 0.0 {
-            return Err(TheoryError::OneRound);
+            return Err(TheoryError::OnlyFirstRounds);
         }
-        let all: Vec<&Played> = played.iter().collect();
+        let all: Vec<&ReplayedText> = played.iter().collect();
         let prediction = self.mean_of(&played, tokens);
         let times = self.times();
         let plain_seconds_per_token = self.plain_rate(&all, times.first());
         let error = || error_of_mean(&played, prediction.seconds_per_token, tokens);
         let monte_carlo_error = (how.repetitions > 1).then(error);
         let uncertainty = self.resampled(&played, how)?;
-        Ok(Replayed { prediction, plain_seconds_per_token, uncertainty, monte_carlo_error })
+        Ok(ReplayResult { prediction, plain_seconds_per_token, uncertainty, monte_carlo_error })
     }
 
     /// Plays one text.
     fn play(
         &self,
-        text: &Trace,
-        how: Replay,
+        text: &TextTrace,
+        how: ReplaySettings,
         choices: &mut SampledChoices<impl rand::Rng>,
-    ) -> Result<Played, TheoryError> {
-        let mut player = TextPlayer::new(self, text)?;
+    ) -> Result<ReplayedText, TheoryError> {
+        let mut player = ConditionalReplay::new(self, text)?;
         let (mut tokens, mut seconds) = (Vec::new(), Vec::new());
         for _ in 0..how.repetitions {
             player.restart();
@@ -160,16 +164,16 @@ impl Chain {
             tokens.push(made as f64);
             seconds.push(player.seconds() - before);
         }
-        let tallies = player.tallies().to_vec();
-        Ok(Played { tallies, tokens, seconds, plain: self.plain_text(text, how) })
+        let totals = player.totals().to_vec();
+        Ok(ReplayedText { totals, tokens, seconds, plain: self.plain_text(text, how) })
     }
 
     /// One text decoded by the target alone.
-    fn plain_text(&self, text: &Trace, how: Replay) -> Plain {
+    fn plain_text(&self, text: &TextTrace, how: ReplaySettings) -> PlainReplay {
         let places = usize::from(!how.first_rounds)..text.tokens;
         let tokens = places.len() as f64;
         if let Some(seconds) = self.plain_seconds {
-            return Plain { tokens, cells: Vec::new(), seconds: tokens * seconds };
+            return PlainReplay { tokens, cells: Vec::new(), seconds: tokens * seconds };
         }
         let (times, overhead) = match (self.verifiers.first(), &self.proposer) {
             (Some(target), _) => (Some(&target.times), target.token_overhead),
@@ -182,7 +186,7 @@ impl Chain {
             let context = (text.prompt + place).saturating_sub(1);
             times.iter().for_each(|times| times.spread(1, context, &mut cells));
         }
-        Plain { tokens, cells, seconds: tokens * overhead }
+        PlainReplay { tokens, cells, seconds: tokens * overhead }
     }
 
     /// The pass times of each level; none for what is no model.
@@ -196,10 +200,10 @@ impl Chain {
     }
 
     /// Seconds per token of the target alone on these texts, whose times are `times`.
-    fn plain_rate(&self, texts: &[&Played], times: Option<&Option<PassTimes>>) -> f64 {
+    fn plain_rate(&self, texts: &[&ReplayedText], times: Option<&Option<PassTimes>>) -> f64 {
         let times = times.and_then(Option::as_ref);
         let (mut seconds, mut tokens) = (0.0, 0.0);
-        for Played { plain, .. } in texts {
+        for ReplayedText { plain, .. } in texts {
             seconds += plain.seconds + times.map_or(0.0, |times| weighed(&plain.cells, times));
             tokens += plain.tokens;
         }
@@ -207,11 +211,11 @@ impl Chain {
     }
 
     /// All texts put together.
-    fn mean_of(&self, texts: &[Played], tokens: f64) -> Prediction {
+    fn mean_of(&self, texts: &[ReplayedText], tokens: f64) -> Prediction {
         let mut levels = Vec::new();
         for (level, name) in self.names().into_iter().enumerate() {
-            let mut sum = Tally::default();
-            texts.iter().for_each(|text| sum.add(&text.tallies[level]));
+            let mut sum = LevelTotals::default();
+            texts.iter().for_each(|text| sum.add(&text.totals[level]));
             levels.push(sum.per_token(name, tokens));
         }
         let seconds_per_token = levels.iter().map(|level| level.seconds_per_token).sum();
@@ -219,19 +223,23 @@ impl Chain {
     }
 
     /// The bootstrap.
-    fn resampled(&self, texts: &[Played], how: Replay) -> Result<Uncertainty, TheoryError> {
-        let mut draws = Draws::seeded(how.seed);
+    fn resampled(
+        &self,
+        texts: &[ReplayedText],
+        how: ReplaySettings,
+    ) -> Result<Uncertainty, TheoryError> {
+        let mut draws = BootstrapRng::seeded(how.seed);
         let measured = self.times();
         let (mut found, mut speedups) = (Vec::new(), Vec::new());
         for _ in 0..how.resamples {
-            let redrawn = |times: &PassTimes, draws: &mut Draws| {
+            let redrawn = |times: &PassTimes, draws: &mut BootstrapRng| {
                 times.redrawn(|cell| cell.seconds + cell.standard_error * draws.normal())
             };
             let times: Vec<Option<PassTimes>> = measured
                 .iter()
                 .map(|times| times.as_ref().map(|times| redrawn(times, &mut draws)))
                 .collect();
-            let picked: Vec<&Played> =
+            let picked: Vec<&ReplayedText> =
                 texts.iter().map(|_| &texts[draws.index(texts.len())]).collect();
             let seconds: f64 = picked.iter().map(|text| text.seconds_at(&measured, &times)).sum();
             let tokens: f64 = picked.iter().flat_map(|text| &text.tokens).sum();
@@ -244,16 +252,16 @@ impl Chain {
             (Some(seconds_per_token), Some(speedup)) => {
                 Ok(Uncertainty { seconds_per_token, speedup })
             }
-            _ => Err(TheoryError::OneRound),
+            _ => Err(TheoryError::OnlyFirstRounds),
         }
     }
 }
 
-impl Played {
+impl ReplayedText {
     /// Seconds of all repetitions if passes take `times` instead of `measured`.
     fn seconds_at(&self, measured: &[Option<PassTimes>], times: &[Option<PassTimes>]) -> f64 {
-        let levels = self.tallies.iter().zip(measured.iter().zip(times));
-        let level = |(tally, times): (&Tally, (&Option<PassTimes>, &Option<PassTimes>))| {
+        let levels = self.totals.iter().zip(measured.iter().zip(times));
+        let level = |(tally, times): (&LevelTotals, (&Option<PassTimes>, &Option<PassTimes>))| {
             let more = match times {
                 (Some(measured), Some(times)) => {
                     weighed(&tally.cells, times) - weighed(&tally.cells, measured)
@@ -274,7 +282,7 @@ fn weighed(cells: &[f64], times: &PassTimes) -> f64 {
 /// The standard error of `Σ seconds / Σ tokens` over draws, the texts being what they are: each
 /// text has `√(Σ (e − ē)² · R / (R − 1)) / Σ tokens` for its R ≥ 2 repetitions' `e = seconds −
 /// ratio · tokens`.
-fn error_of_mean(texts: &[Played], ratio: f64, tokens: f64) -> f64 {
+fn error_of_mean(texts: &[ReplayedText], ratio: f64, tokens: f64) -> f64 {
     let mut squares = 0.0;
     for text in texts {
         let repetitions = text.tokens.len() as f64;
@@ -287,7 +295,7 @@ fn error_of_mean(texts: &[Played], ratio: f64, tokens: f64) -> f64 {
     squares.sqrt() / tokens
 }
 
-impl Tally {
+impl LevelTotals {
     /// Adds the rounds of another text.
     fn add(&mut self, other: &Self) {
         self.done.rounds += other.done.rounds;

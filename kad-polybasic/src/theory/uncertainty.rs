@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap_rng::BootstrapRng;
 use super::chain::Chain;
-use super::draws::Draws;
 use super::error::TheoryError;
-use super::predict::{Inputs, seconds_per_token};
+use super::predictor::{PredictionInputs, seconds_per_token};
 
-/// The share of resamples between the ends of an [`Interval`].
+/// The share of resamples between the ends of an [`BootstrapInterval`].
 const CONFIDENCE: f64 = 0.95;
 
 /// A 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Interval {
+pub struct BootstrapInterval {
     /// Its lower end.
     pub low: f64,
     /// Its upper end.
@@ -23,10 +23,10 @@ pub struct Interval {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Uncertainty {
     /// Of the seconds per token.
-    pub seconds_per_token: Interval,
+    pub seconds_per_token: BootstrapInterval,
     /// Of plain decoding's seconds per token over the chain's. Both share the target's pass times,
     /// so it is narrower than their two intervals suggest.
-    pub speedup: Interval,
+    pub speedup: BootstrapInterval,
 }
 
 impl Chain {
@@ -52,15 +52,15 @@ impl Chain {
         seed: u64,
     ) -> Result<Uncertainty, TheoryError> {
         self.check()?;
-        let mut draws = Draws::seeded(seed);
+        let mut draws = BootstrapRng::seeded(seed);
         let (mut seconds, mut speedups) = (Vec::new(), Vec::new());
         for _ in 0..resamples {
-            let inputs = Inputs::drawn(self, context, &mut draws);
+            let inputs = PredictionInputs::resampled(self, context, &mut draws);
             let found = seconds_per_token(self, &inputs);
             seconds.push(found);
             speedups.push(inputs.plain(self) / found);
         }
-        let nothing = TheoryError::Nothing { what: "number of resamples" };
+        let nothing = TheoryError::Zero { what: "number of resamples" };
         match (middle(seconds), middle(speedups)) {
             (Some(seconds_per_token), Some(speedup)) => {
                 Ok(Uncertainty { seconds_per_token, speedup })
@@ -71,9 +71,9 @@ impl Chain {
 }
 
 /// The middle [`CONFIDENCE`] of `values`.
-pub(super) fn middle(mut values: Vec<f64>) -> Option<Interval> {
+pub(super) fn middle(mut values: Vec<f64>) -> Option<BootstrapInterval> {
     values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)?;
     let at = |share: f64| values[(last as f64 * share).round() as usize];
-    Some(Interval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) })
+    Some(BootstrapInterval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) })
 }

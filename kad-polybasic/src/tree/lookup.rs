@@ -3,7 +3,7 @@
 use kad_core::{ChoiceSource, DecodeError};
 
 use super::{DraftTree, TreeDrafter, TreeError, TreeLimits};
-use crate::draft::Ask;
+use crate::draft::DraftRequest;
 use crate::lookup::Lookup;
 
 /// Several continuations that a [`Lookup`] finds, merged into one tree: those of the longest and
@@ -34,7 +34,7 @@ impl<L: Lookup> TreeDrafter for LookupTree<L> {
 
     fn grow(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         limits: TreeLimits,
         _choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,

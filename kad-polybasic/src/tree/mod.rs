@@ -5,14 +5,14 @@
 //! verified depends on how they came about, and the tree says which:
 //!
 //! - a *list* of candidates that depends on the context alone
-//!   ([`verify::listed`](crate::verify::listed)): [`TopKTree`], [`LookupTree`];
+//!   ([`verify::verify_listed`](crate::verify::verify_listed)): [`TopKTree`], [`LookupTree`];
 //! - *draws*, independent of each other, from a distribution
-//!   ([`verify::drawn`](crate::verify::drawn)): [`SampledTree`].
+//!   ([`verify::verify_drawn`](crate::verify::verify_drawn)): [`SampledTree`].
 //!
 //! What comes out has the target's distribution, whatever the tree is.
 
-mod explorer;
 mod lookup;
+mod path_predictor;
 mod sampled;
 mod stage;
 mod top_k;
@@ -24,7 +24,7 @@ pub use top_k::TopKTree;
 
 use kad_core::{ChoiceSource, DecodeError, Distribution, TokenId, TokenTree};
 
-use crate::draft::Ask;
+use crate::draft::DraftRequest;
 
 /// How large a tree may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub trait TreeDrafter {
     /// If a model fails or its logits are no distribution.
     fn grow(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         limits: TreeLimits,
         choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,
@@ -89,7 +89,7 @@ impl<G: TreeDrafter + ?Sized> TreeDrafter for Box<G> {
     }
     fn grow(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         limits: TreeLimits,
         choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,

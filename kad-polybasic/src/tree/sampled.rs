@@ -2,9 +2,9 @@
 
 use kad_core::{ChoiceSource, DecodeError, Predictor};
 
-use super::explorer::Explorer;
+use super::path_predictor::PathPredictor;
 use super::{DraftTree, TreeDrafter, TreeError, TreeLimits};
-use crate::draft::Ask;
+use crate::draft::DraftRequest;
 
 /// Draws `width` tokens after the context from a predictor's distribution, `width` after each of
 /// them, and so on, level by level (SpecInfer, arXiv 2305.09781). A token drawn twice is one node,
@@ -12,7 +12,7 @@ use crate::draft::Ask;
 ///
 /// With `width` 1 this is a [`PredictorDrafter`](crate::PredictorDrafter).
 pub struct SampledTree<P> {
-    explorer: Explorer<P>,
+    explorer: PathPredictor<P>,
     width: usize,
     nodes: usize,
 }
@@ -25,7 +25,7 @@ impl<P: Predictor> SampledTree<P> {
     /// If either is 0.
     pub fn new(predictor: P, width: usize, nodes: usize) -> Result<Self, TreeError> {
         TreeError::check(width, nodes)?;
-        Ok(Self { explorer: Explorer::new(predictor), width, nodes })
+        Ok(Self { explorer: PathPredictor::new(predictor), width, nodes })
     }
 }
 
@@ -40,7 +40,7 @@ impl<P: Predictor> TreeDrafter for SampledTree<P> {
 
     fn grow(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         limits: TreeLimits,
         choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,

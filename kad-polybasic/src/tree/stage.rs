@@ -7,17 +7,17 @@ use kad_core::decode::{Emitted, Origin, Round};
 use kad_core::{ChoiceSource, DecodeError, Distribution, TokenId, TokenTree};
 
 use super::{DraftTree, Siblings, TreeDrafter, TreeLimits};
-use crate::draft::{Ask, Draft};
+use crate::draft::{Draft, DraftRequest};
 use crate::level::Level;
-use crate::stage::{Drafting, Own, SharedLength};
+use crate::stage::{DraftSettings, Own, SharedLength};
 use crate::target::Target;
-use crate::verify::{Chosen, drawn, listed};
+use crate::verify::{SiblingChoice, verify_drawn, verify_listed};
 
 /// A way to verify the tokens that follow one node. Both are exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TreeVerifier {
-    /// As they came about: a list of candidates by [`listed`], draws by
-    /// [`drawn`].
+    /// As they came about: a list of candidates by [`verify_listed`], draws by
+    /// [`verify_drawn`].
     #[default]
     Siblings,
     /// The target's token is drawn at the uniform of its place, and the tree followed as long as it
@@ -36,18 +36,18 @@ pub enum TreeVerifier {
 }
 
 /// A drafter of trees and the target that verifies them, one pass for each. As a
-/// [`Level`] it decodes, or drafts for the next level through [`Staged`](crate::Staged): what it
+/// [`Level`] it decodes, or drafts for the next level through [`LevelDrafter`](crate::LevelDrafter): what it
 /// hands up has the target's own distributions.
 ///
 /// ```
 /// use kad_core::{ModelPredictor, Sampling, SampledChoices, decode::{Limits, generate}};
 /// use kad_core::oracle::TableModel;
-/// use kad_polybasic::{Drafting, PredictorTarget, Speculative, TopKTree, TreeStage};
+/// use kad_polybasic::{DraftSettings, PredictorTarget, Speculative, TopKTree, TreeStage};
 /// let [large, small] = [1, 2].map(|seed| TableModel::random("table", 9, 2, seed));
 /// let plain = Sampling::at_temperature(1.0)?;
 /// let model = |model| ModelPredictor::new(model, plain);
 /// let tree = TopKTree::new(model(&small)?, 3, 8)?;
-/// let stage = TreeStage::new(tree, PredictorTarget::new(model(&large)?), Drafting::of(4)?);
+/// let stage = TreeStage::new(tree, PredictorTarget::new(model(&large)?), DraftSettings::of(4)?);
 /// let limits = Limits { max_new_tokens: 20, eos: vec![] };
 /// let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
 /// let mut decoder = Speculative::new(stage, &[]);
@@ -75,7 +75,7 @@ pub struct TreeStage<G, T> {
 impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
     /// `drafter` and `target` share their vocabulary (whoever loads the models checks that).
     /// `drafting.length` is the depth of the trees.
-    pub fn new(drafter: G, target: T, drafting: Drafting) -> Self {
+    pub fn new(drafter: G, target: T, drafting: DraftSettings) -> Self {
         Self {
             drafter,
             target,
@@ -104,7 +104,11 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
     }
 
     /// Grows the tree, and begins the text. Returns how deep the tree may be.
-    fn grow(&mut self, ask: Ask<'_>, choices: &mut dyn ChoiceSource) -> Result<usize, DecodeError> {
+    fn grow(
+        &mut self,
+        ask: DraftRequest<'_>,
+        choices: &mut dyn ChoiceSource,
+    ) -> Result<usize, DecodeError> {
         self.text.clear();
         self.text.extend_from_slice(ask.context);
         self.tree.clear();
@@ -113,7 +117,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         let nodes = self.context_len().saturating_sub(ask.context.len());
         let limits = TreeLimits { depth: self.depth.get().min(room), nodes };
         if limits.depth > 0 && limits.nodes > 0 {
-            let below = Ask { wanted: limits.depth, room, level: ask.level + 1, ..ask };
+            let below = DraftRequest { wanted: limits.depth, room, level: ask.level + 1, ..ask };
             self.drafter.grow(below, limits, choices, &mut self.tree)?;
         }
         Ok(limits.depth)
@@ -126,7 +130,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
     }
 
     /// One pass: the distribution after the context and after each node that something may follow.
-    fn announce(&mut self, ask: Ask<'_>) -> Result<(), DecodeError> {
+    fn announce(&mut self, ask: DraftRequest<'_>) -> Result<(), DecodeError> {
         let Self { tree, asked, .. } = self;
         let nodes = tree.tokens();
         let mut needed = vec![false; nodes.len()];
@@ -150,7 +154,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
     /// whether the path ended with the tree.
     fn descend(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
     ) -> Result<(usize, bool), DecodeError> {
@@ -191,16 +195,16 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         let chosen = match tree.siblings(at) {
             Siblings::Listed => {
                 siblings.extend(nodes.children(at).map(|node| nodes.token(node)));
-                listed(distribution, siblings, choices, &mut left[0])
+                verify_listed(distribution, siblings, choices, &mut left[0])
             }
             Siblings::Drawn(draws, draft) => {
                 siblings.extend(draws.iter().map(|&node| nodes.token(node)));
-                drawn(distribution, draft, siblings, choices, left)
+                verify_drawn(distribution, draft, siblings, choices, left)
             }
         };
         match chosen {
-            Chosen::Draft(index) => Verdict::Accepted(siblings[index]),
-            Chosen::Other(token) => Verdict::Replaced(token),
+            SiblingChoice::Accepted(index) => Verdict::Accepted(siblings[index]),
+            SiblingChoice::Replaced(token) => Verdict::Replaced(token),
         }
     }
 }
@@ -235,13 +239,13 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
         true
     }
 
-    fn draws_by_place(&self) -> bool {
+    fn draws_by_position(&self) -> bool {
         self.verifier == TreeVerifier::SharedUniform
     }
 
     fn round(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -253,9 +257,9 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
         let last = self.text[ask.context.len()..].last().copied();
         if whole && self.has_own(last, ask.eos) {
             let Self { target, text, distribution, .. } = self;
-            let by_place = (self.verifier == TreeVerifier::SharedUniform).then_some(self.prompt);
+            let by_position = (self.verifier == TreeVerifier::SharedUniform).then_some(self.prompt);
             let after_draft = !self.tree.tokens().is_empty();
-            let own = Own { text, level: ask.level, after_draft, by_place };
+            let own = Own { text, level: ask.level, after_draft, by_position };
             own.append(target, choices, distribution, out)?;
         }
         let nodes = self.tree.tokens();

@@ -2,9 +2,9 @@
 
 use kad_core::{ChoiceSource, DecodeError, Distribution, Predictor, TokenId, TokenTree};
 
-use super::explorer::Explorer;
+use super::path_predictor::PathPredictor;
 use super::{DraftTree, TreeDrafter, TreeError, TreeLimits};
-use crate::draft::Ask;
+use crate::draft::DraftRequest;
 
 /// The likeliest continuations by a predictor (EAGLE-2, arXiv 2406.16858): at each depth the
 /// `top_k` new nodes of the highest confidence are expanded by their `top_k` likeliest tokens each;
@@ -14,7 +14,7 @@ use crate::draft::Ask;
 /// A list of candidates: it depends on the context alone. Where tokens are equally likely the lower
 /// id goes first, and where paths are, the one found first.
 pub struct TopKTree<P> {
-    explorer: Explorer<P>,
+    explorer: PathPredictor<P>,
     top_k: usize,
     nodes: usize,
     distribution: Distribution,
@@ -33,7 +33,7 @@ impl<P: Predictor> TopKTree<P> {
     pub fn new(predictor: P, top_k: usize, nodes: usize) -> Result<Self, TreeError> {
         TreeError::check(top_k, nodes)?;
         Ok(Self {
-            explorer: Explorer::new(predictor),
+            explorer: PathPredictor::new(predictor),
             top_k,
             nodes,
             distribution: Distribution::default(),
@@ -80,7 +80,7 @@ impl<P: Predictor> TreeDrafter for TopKTree<P> {
 
     fn grow(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         limits: TreeLimits,
         _choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,

@@ -9,12 +9,12 @@ use super::{at_most_one, positive_part, probability};
 ///
 /// ```
 /// use kad_core::{Distribution, oracle::{enumerate_exact, ratio}};
-/// use kad_polybasic::verify::Block;
+/// use kad_polybasic::verify::BlockVerification;
 /// // The paper's example: both tokens drafted from (2/3, 1/3), towards (1/3, 2/3).
 /// let distribution = |weights: [i64; 2]| Distribution::proportional(weights.map(|w| ratio(w, 3))).unwrap();
 /// let (target, draft) = (vec![distribution([1, 2]); 2], vec![distribution([2, 1]); 2]);
 /// let made = enumerate_exact(|choices| {
-///     let mut block = Block::default();
+///     let mut block = BlockVerification::default();
 ///     for (p, q) in target.iter().zip(&draft) {
 ///         block.push(p, q, choices.token(q));
 ///     }
@@ -24,21 +24,21 @@ use super::{at_most_one, positive_part, probability};
 /// assert_eq!(ratio(11, 9), mean); // token by token it is 10/9
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Block<N = f64> {
+pub struct BlockVerification<N = f64> {
     /// `w_0 … w_i`, `w_0 = 1`, `w_i = min(1, w_{i−1} p(x_i) / q(x_i))`: how likely the draft up to
     /// there may still be kept. Those from the first 0 on, all of them 0, are left out.
     weights: Vec<N>,
     possible: bool,
 }
 
-impl<N: Number> Default for Block<N> {
+impl<N: Number> Default for BlockVerification<N> {
     /// No token yet.
     fn default() -> Self {
         Self { weights: vec![N::one()], possible: true }
     }
 }
 
-impl<N: Number> Block<N> {
+impl<N: Number> BlockVerification<N> {
     /// The next `token` of the draft, drawn from `draft` = q, towards `target` = p. Returns whether
     /// it may be accepted: if not, nothing behind it may be either, and no distribution behind it
     /// is needed.

@@ -3,9 +3,9 @@
 //! Token verification (Leviathan et al., arXiv 2211.17192, algorithm 1; Chen et al., arXiv
 //! 2302.01318): accept a drafted token, or replace it, so that what comes out has the target's
 //! distribution. Pure: probabilities in, probabilities out, in `f64` or any other [`Number`].
-//! [`Block`] looks at a whole draft instead. Several drafts of one token, the siblings of a tree,
-//! are verified as a fixed list ([`listed`]) or as draws from one distribution ([`drawn`]);
-//! [`optimal_rate`] says what draws can achieve at best.
+//! [`BlockVerification`] looks at a whole draft instead. Several drafts of one token, the siblings of a tree,
+//! are verified as a fixed list ([`verify_listed`]) or as draws from one distribution ([`verify_drawn`]);
+//! [`optimal_acceptance_rate`] says what draws can achieve at best.
 //!
 //! For a deferral mixture drafted by its own aligned model there are closed forms
 //! ([`deferred_acceptance`], [`deferred_residual`]) that never subtract the mixture from its part.
@@ -14,9 +14,10 @@ mod block;
 mod siblings;
 mod verifier;
 
-pub use block::Block;
+pub use block::BlockVerification;
 pub use siblings::{
-    Chosen, drawn, listed, listed_rate, listed_residual, multi_round_rate, optimal_rate,
+    SiblingChoice, listed_acceptance_rate, listed_residual, multi_round_acceptance_rate,
+    optimal_acceptance_rate, verify_drawn, verify_listed,
 };
 pub use verifier::{Verifier, lenient_acceptance};
 

@@ -6,11 +6,11 @@ use super::{acceptance, acceptance_rate, probability, ratio_at_most_one, residua
 
 /// What verification makes of several drafts of one token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chosen {
+pub enum SiblingChoice {
     /// The draft at this index is accepted.
-    Draft(usize),
+    Accepted(usize),
     /// All are rejected; the token in their place.
-    Other(TokenId),
+    Replaced(TokenId),
 }
 
 /// Verifies distinct `candidates`, a list that was fixed beforehand, towards `target` = p:
@@ -18,41 +18,41 @@ pub enum Chosen {
 /// comes; after all of them a token is drawn from what is left ([`listed_residual`]). `left` is
 /// scratch memory.
 ///
-/// One of them is accepted with probability [`listed_rate`], the most that any exact verification
+/// One of them is accepted with probability [`listed_acceptance_rate`], the most that any exact verification
 /// of a fixed list can reach: the text must contain a candidate that often.
 ///
 /// ```
 /// use kad_core::{Distribution, oracle::{enumerate_exact, ratio}};
-/// use kad_polybasic::verify::{Chosen, listed};
+/// use kad_polybasic::verify::{SiblingChoice, verify_listed};
 /// let target = Distribution::proportional([1, 2, 3].map(|weight| ratio(weight, 6))).unwrap();
 /// let made = enumerate_exact(|choices| {
-///     Ok::<_, ()>(match listed(&target, &[2, 0], choices, &mut Distribution::default()) {
-///         Chosen::Draft(index) => [2, 0][index],
-///         Chosen::Other(token) => token,
+///     Ok::<_, ()>(match verify_listed(&target, &[2, 0], choices, &mut Distribution::default()) {
+///         SiblingChoice::Accepted(index) => [2, 0][index],
+///         SiblingChoice::Replaced(token) => token,
 ///     })
 /// });
 /// assert_eq!(made.unwrap(), (0..).zip(target.probs().to_vec()).collect());
 /// ```
-pub fn listed<N: Number>(
+pub fn verify_listed<N: Number>(
     target: &Distribution<N>,
     candidates: &[TokenId],
     choices: &mut dyn ChoiceSource<N>,
     left: &mut Distribution<N>,
-) -> Chosen {
+) -> SiblingChoice {
     let mut remaining = N::one();
     for (index, &token) in candidates.iter().enumerate() {
         let prob = probability(target, token);
         if choices.accept(ratio_at_most_one(prob.clone(), remaining.clone())) {
-            return Chosen::Draft(index);
+            return SiblingChoice::Accepted(index);
         }
         remaining = remaining - prob;
     }
     listed_residual(target, candidates, left);
-    Chosen::Other(choices.token(left))
+    SiblingChoice::Replaced(choices.token(left))
 }
 
-/// Probability `Σ p(c)` that one of the distinct `candidates` is accepted by [`listed`].
-pub fn listed_rate<N: Number>(target: &Distribution<N>, candidates: &[TokenId]) -> N {
+/// Probability `Σ p(c)` that one of the distinct `candidates` is accepted by [`verify_listed`].
+pub fn listed_acceptance_rate<N: Number>(target: &Distribution<N>, candidates: &[TokenId]) -> N {
     let mut sum = N::Sum::default();
     candidates.iter().for_each(|&token| N::add_to(&mut sum, probability(target, token)));
     N::total(sum)
@@ -88,31 +88,31 @@ pub fn listed_residual<N: Number>(
 /// A token that was drawn twice is verified twice: leaving out its second draw is another
 /// distribution. `left` is scratch memory.
 ///
-/// One of them is accepted with probability [`multi_round_rate`].
-pub fn drawn<N: Number>(
+/// One of them is accepted with probability [`multi_round_acceptance_rate`].
+pub fn verify_drawn<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
     drafts: &[TokenId],
     choices: &mut dyn ChoiceSource<N>,
     left: &mut [Distribution<N>; 2],
-) -> Chosen {
+) -> SiblingChoice {
     let [now, next] = left;
     let mut rejected = false;
     for (index, &token) in drafts.iter().enumerate() {
         let target = if rejected { &*now } else { target };
         if choices.accept(acceptance(target, draft, token)) {
-            return Chosen::Draft(index);
+            return SiblingChoice::Accepted(index);
         }
         residual(target, draft, next);
         std::mem::swap(now, next);
         rejected = true;
     }
-    Chosen::Other(choices.token(if rejected { now } else { target }))
+    SiblingChoice::Replaced(choices.token(if rejected { now } else { target }))
 }
 
 /// Probability `1 − Π_j (1 − Σ min(p_j, q))` that one of `drafts` independent tokens from `draft` =
-/// q is accepted by multi-round verification ([`drawn`]).
-pub fn multi_round_rate<N: Number>(
+/// q is accepted by multi-round verification ([`verify_drawn`]).
+pub fn multi_round_acceptance_rate<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
     drafts: usize,
@@ -133,7 +133,7 @@ pub fn multi_round_rate<N: Number>(
 ///
 /// `−q(H)^k` is concave in `q(H)`, so a minimum lies among the sets of tokens with the smallest
 /// ratios `p/q`: a sort and one pass instead of all subsets.
-pub fn optimal_rate<N: Number>(
+pub fn optimal_acceptance_rate<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
     drafts: usize,

@@ -7,7 +7,7 @@ pub enum Verifier {
     /// With a distribution that is certain (temperature 0) this is greedy matching.
     #[default]
     Token,
-    /// All tokens at once, by [`Block`](super::Block): never accepts fewer on average.
+    /// All tokens at once, by [`Block`](super::BlockVerification): never accepts fewer on average.
     Block,
     /// Drafted and target token at the same uniform: accepted where they are equal. The text is the
     /// one that token-by-token decoding of the target's distribution gives for the same seed

@@ -3,25 +3,25 @@
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
-mod acceptance;
-mod adaptive;
-mod broken;
-mod chains;
-mod composed;
-mod distributions;
-mod failures;
-mod growth;
-mod lookup;
-mod passes;
-mod steps;
+mod acceptance_counts;
+mod adaptive_lengths;
+mod chain_distributions;
+mod deferral_distributions;
+mod forward_passes;
+mod inexact_variants;
+mod lookup_drafts;
+mod mixture_chains;
+mod model_failures;
+mod shared_uniforms;
+mod step_invariants;
 mod support;
-mod theory;
-mod theory_data;
-mod theory_geometric;
+mod theory_capped_geometric;
 mod theory_lemma;
-mod theory_plan;
-mod theory_predict;
+mod theory_measurements;
+mod theory_planner;
+mod theory_predictor;
 mod theory_replay;
-mod theory_texts;
-mod trees;
-mod uniform;
+mod theory_replay_totals;
+mod theory_support;
+mod tree_construction;
+mod tree_verification;

@@ -14,8 +14,8 @@ use kad_core::{
     Sampling, TokenId,
 };
 use kad_polybasic::{
-    Drafter, Drafting, Level, PredictorDrafter, PredictorTarget, SharedLength, Speculative, Stage,
-    Staged, Surplus, Target, Verifier,
+    DraftSettings, Drafter, Level, LevelDrafter, PredictorDrafter, PredictorTarget, SharedLength,
+    Speculative, Stage, Surplus, Target, Verifier,
 };
 
 pub(crate) const PROMPT: [TokenId; 2] = [1, 0];
@@ -56,28 +56,28 @@ pub(crate) fn mixture<'m>(
     Mixture::new(base, aligned, rule, sampling, plain()).unwrap()
 }
 
-pub(crate) fn drafting(length: usize, bonus: bool) -> Drafting {
-    Drafting { bonus, ..Drafting::of(length).unwrap() }
+pub(crate) fn drafting(length: usize, bonus: bool) -> DraftSettings {
+    DraftSettings { bonus, ..DraftSettings::of(length).unwrap() }
 }
 
 /// Two levels, token by token.
 pub(crate) fn speculative<D: Drafter, T: Target>(
     drafter: D,
     target: T,
-    drafting: Drafting,
+    drafting: DraftSettings,
 ) -> Speculative<Stage<D, T>> {
     Speculative::new(Stage::new(drafter, target, drafting), &[EOS])
 }
 
 /// One verifying level of a chain: threshold or draft length, bonus, verifier.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct LevelSettings {
     pub(crate) length: usize,
     pub(crate) bonus: bool,
     pub(crate) verifier: Verifier,
 }
 
-impl Plan {
+impl LevelSettings {
     pub(crate) fn new(length: usize, bonus: bool, verifier: Verifier) -> Self {
         Self { length, bonus, verifier }
     }
@@ -96,14 +96,14 @@ pub(crate) type Top<'m> = Box<dyn Level + 'm>;
 pub(crate) fn chain_over<'m>(
     targets: Vec<Box<dyn Target + 'm>>,
     drafter: Box<dyn Drafter + 'm>,
-    levels: &[Plan],
+    levels: &[LevelSettings],
     surplus: Surplus,
 ) -> (Speculative<Top<'m>>, Vec<SharedLength>) {
     assert_eq!(targets.len(), levels.len());
     let (mut below, mut top, mut lengths) = (Some(drafter), None::<Top<'m>>, Vec::new());
     for (target, plan) in targets.into_iter().zip(levels).rev() {
         let drafter = below.take().unwrap_or_else(|| {
-            Box::new(Staged::new(top.take().unwrap(), surplus).unwrap()) as Box<dyn Drafter>
+            Box::new(LevelDrafter::new(top.take().unwrap(), surplus).unwrap()) as Box<dyn Drafter>
         });
         let stage = Stage::new(drafter, target, drafting(plan.length, plan.bonus));
         let stage = stage.verified_by(plan.verifier);
@@ -117,13 +117,13 @@ pub(crate) fn chain_over<'m>(
 pub(crate) fn chain_at<'m, M: LanguageModel>(
     sampling: Sampling,
     models: &'m [M],
-    levels: &[Plan],
+    levels: &[LevelSettings],
     surplus: Surplus,
 ) -> Speculative<Top<'m>> {
     let (drafts, verify) = models.split_last().unwrap();
     let model = |model: &'m M| ModelPredictor::new(model, sampling).unwrap();
-    let by_place = levels.iter().all(|level| level.verifier == Verifier::SharedUniform);
-    let drafter = PredictorDrafter::new(model(drafts)).by_place(by_place);
+    let by_position = levels.iter().all(|level| level.verifier == Verifier::SharedUniform);
+    let drafter = PredictorDrafter::new(model(drafts)).by_position(by_position);
     let target = |m: &'m M| Box::new(PredictorTarget::new(model(m))) as Box<dyn Target>;
     chain_over(verify.iter().map(target).collect(), Box::new(drafter), levels, surplus).0
 }
@@ -131,7 +131,7 @@ pub(crate) fn chain_at<'m, M: LanguageModel>(
 /// The same at temperature 1, with surplus flushed.
 pub(crate) fn chain<'m, M: LanguageModel>(
     models: &'m [M],
-    levels: &[Plan],
+    levels: &[LevelSettings],
 ) -> Speculative<Top<'m>> {
     chain_at(plain(), models, levels, Surplus::Flush)
 }

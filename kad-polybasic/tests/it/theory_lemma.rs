@@ -1,12 +1,13 @@
 //! P6 and P8: Lemma 3.1 and Theorem 3.2 of arXiv 2510.26527, as published and as they hold.
 
 use kad_polybasic::theory::{
-    Acceptance, Candidate, Candidates, Chain, InsertionTerms, LemmaLevel, Pair, PlanLimits,
-    Prediction, exact_insertion, lemma_time, measured_insertion, published_insertion, waste,
+    Acceptance, Candidate, CandidatePair, Candidates, Chain, InsertionTerms, LemmaLevel,
+    PlanLimits, Prediction, exact_insertion, lemma_time, measured_insertion, published_insertion,
+    waste,
 };
 use proptest::prelude::*;
 
-use crate::theory::{chain, close, constant, level, model};
+use crate::theory_support::{chain, close, constant, level, model};
 
 /// A chain of models with constant times: (seconds, rate, length) per verifier.
 fn chains() -> impl Strategy<Value = Chain> {
@@ -91,10 +92,10 @@ proptest! {
             proposer: model("m", kad_polybasic::theory::PassTimes::linear(seconds, 0.3).unwrap()),
             round_overhead: overhead,
         });
-        let pair = |at: usize| Pair {
+        let pair = |at: usize| CandidatePair {
             round_overhead: 0.1 * rates[at],
             token_overhead: 0.01 * rates[at],
-            ..Pair::new(at / 4, at % 4, Acceptance::Rate(rates[at]))
+            ..CandidatePair::new(at / 4, at % 4, Acceptance::Rate(rates[at]))
         };
         let all = Candidates {
             candidates: candidates.collect(),

@@ -10,16 +10,16 @@ use kad_core::{
     ChoiceSource, Counted, Counts, DecodeError, LanguageModel, Predictor, SampledChoices, TokenId,
 };
 use kad_polybasic::theory::{
-    Acceptance, Chain, PassTimes, Proposer, Replay, RunLengths, Surplus, TextPlayer, TheoryError,
-    Trace, TracedDrafts, VerifyingLevel,
+    Acceptance, Chain, ConditionalReplay, PassTimes, Proposer, ReplaySettings, RunLengths, Surplus,
+    TextTrace, TheoryError, TracedDrafts, VerifyingLevel,
 };
 use kad_polybasic::{
-    Ask, Draft, DraftTree, Drafter, NgramDrafter, PredictorTarget, Speculative, TopKTree,
+    Draft, DraftRequest, DraftTree, Drafter, NgramDrafter, PredictorTarget, Speculative, TopKTree,
     TreeDrafter, TreeLimits, TreeStage, Verifier,
 };
 
 use crate::support::*;
-use crate::theory::{close, level as level_of, model};
+use crate::theory_support::{close, level as level_of, model};
 
 pub(crate) const TOKEN: Verifier = Verifier::Token;
 
@@ -33,7 +33,7 @@ fn verifier(level: usize, length: usize, bonus: bool, rate: f64) -> VerifyingLev
 }
 
 /// The same levels as data; off the text, tokens are accepted with probability `rate`.
-pub(crate) fn described(plans: &[Plan], rate: f64) -> Chain {
+pub(crate) fn described(plans: &[LevelSettings], rate: f64) -> Chain {
     let verifiers = plans.iter().enumerate();
     let verifiers = verifiers.map(|(at, plan)| verifier(at, plan.length, plan.bonus, rate));
     let times = PassTimes::linear(1.0, 1.0).unwrap();
@@ -42,7 +42,7 @@ pub(crate) fn described(plans: &[Plan], rate: f64) -> Chain {
 }
 
 /// What `models` make of `text`, the target first.
-fn traced<M: LanguageModel>(models: &[M], text: &[TokenId], limit: usize) -> Trace {
+fn traced<M: LanguageModel>(models: &[M], text: &[TokenId], limit: usize) -> TextTrace {
     let whole = [&PROMPT[..], text].concat();
     let along = |model: &M| -> Vec<f64> {
         let mut distributions = Vec::new();
@@ -58,7 +58,7 @@ fn traced<M: LanguageModel>(models: &[M], text: &[TokenId], limit: usize) -> Tra
     let distributions =
         distributions.map(|(at, model)| (format!("level {at}"), along(model))).collect();
     let (prompt, tokens, ended) = (PROMPT.len(), text.len(), text.last() == Some(&EOS));
-    Trace { prompt, limit, tokens, ended, distributions, drafts: BTreeMap::new() }
+    TextTrace { prompt, limit, tokens, ended, distributions, drafts: BTreeMap::new() }
 }
 
 /// Means of some numbers of one text each.
@@ -77,13 +77,13 @@ fn replayed(
     chain: &Chain,
     target: &impl LanguageModel,
     length: usize,
-    mut trace: impl FnMut(&[TokenId]) -> Trace,
+    mut trace: impl FnMut(&[TokenId]) -> TextTrace,
 ) -> Vec<f64> {
     let mut sums = Vec::new();
     for (text, p) in claimed(predictor(target), length) {
         let trace = trace(&text);
         let distribution = enumerate(|choices| {
-            let mut player = TextPlayer::new(chain, &trace)?;
+            let mut player = ConditionalReplay::new(chain, &trace)?;
             while player.round(choices)? > 0 {}
             let passes = player.levels().map(|level| level.passes);
             let read = player.levels().map(|level| level.seconds.round() as u64);
@@ -99,7 +99,11 @@ fn replayed(
 
 /// The expected numbers of all paths of the engine: passes of each model, then tokens that it read
 /// without the beginning of the prompt. Sessions are fresh: they would remember the prompt.
-fn engine<M: LanguageModel>(models: &[Counted<M>], plans: &[Plan], length: usize) -> Vec<f64> {
+fn engine<M: LanguageModel>(
+    models: &[Counted<M>],
+    plans: &[LevelSettings],
+    length: usize,
+) -> Vec<f64> {
     let distribution = enumerate(|choices| {
         let before: Vec<_> = models.iter().map(Counted::counts).collect();
         let go_on = &mut |_: &_| ControlFlow::Continue(());
@@ -135,7 +139,7 @@ fn two_levels_are_replayed_exactly() {
     let models = [table(1, 0.0), table(2, 0.0)];
     for (length, bonus) in [(1, true), (2, true), (3, true), (1, false), (3, false)] {
         for limit in [1, 2, 5] {
-            let plans = [Plan::new(length, bonus, TOKEN)];
+            let plans = [LevelSettings::new(length, bonus, TOKEN)];
             let wanted = engine(&models, &plans, limit);
             let chain = described(&plans, 0.37);
             let found = replayed(&chain, &models[0], limit, |text| traced(&models, text, limit));
@@ -152,7 +156,7 @@ fn two_levels_are_replayed_exactly() {
 fn two_levels_are_replayed_exactly_up_to_the_end_of_a_text() {
     let models = [table(1, 0.3), table(2, 0.2)];
     for (length, bonus) in [(1, true), (2, true), (1, false), (2, false)] {
-        let plans = [Plan::new(length, bonus, TOKEN)];
+        let plans = [LevelSettings::new(length, bonus, TOKEN)];
         let wanted = engine(&models, &plans, 5);
         let found = replayed(&described(&plans, 0.37), &models[0], 5, |t| traced(&models, t, 5));
         // A draft that ends off the text is verified by a narrower pass: not known here.
@@ -180,7 +184,7 @@ fn the_targets_rounds_are_exact_over_any_number_of_levels() {
         (&[2, 2, 2], 0b010, 3),
     ];
     for (lengths, bonus, limit) in cases {
-        let plans = Plan::levels(lengths, bonus, TOKEN);
+        let plans = LevelSettings::levels(lengths, bonus, TOKEN);
         let models = &models[..=lengths.len()];
         let wanted = engine(models, &plans, limit)[0];
         for rate in [0.2, 0.9] {
@@ -206,7 +210,7 @@ fn three_levels_are_replayed_exactly() {
         ([3, 2], 0b01, &same, 1.0),
         ([4, 1], 0b10, &same, 1.0),
     ] {
-        let plans = Plan::levels(&lengths, bonus, TOKEN);
+        let plans = LevelSettings::levels(&lengths, bonus, TOKEN);
         let wanted = engine(models, &plans, 5);
         let chain = described(&plans, rate);
         let found = replayed(&chain, &models[0], 5, |text| traced(models, text, 5));
@@ -262,7 +266,7 @@ fn a_lookup_is_replayed_exactly() {
             for at in 0..text.len() {
                 let mut draft = Draft::default();
                 let context = &[&PROMPT[..], &text[..at]].concat();
-                let ask = Ask { context, wanted: 9, room: 9, level: 2, eos: &[EOS] };
+                let ask = DraftRequest { context, wanted: 9, room: 9, level: 2, eos: &[EOS] };
                 let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(1);
                 drafter().draft(ask, choices, &mut draft, &mut Vec::new()).unwrap();
                 let proposed = draft.tokens().iter().map(|made| made.token);
@@ -300,7 +304,7 @@ fn a_tree_is_replayed_exactly() {
             let mut drafts = TracedDrafts::default();
             for at in 0..text.len() {
                 let context = &[&PROMPT[..], &text[..at]].concat();
-                let ask = Ask { context, wanted: depth, room: 9, level: 2, eos: &[EOS] };
+                let ask = DraftRequest { context, wanted: depth, room: 9, level: 2, eos: &[EOS] };
                 let mut tree = DraftTree::default();
                 let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(1);
                 let limits = TreeLimits { depth, nodes: 14 };
@@ -322,14 +326,21 @@ fn a_tree_is_replayed_exactly() {
 }
 
 /// Texts along which level i + 1 agrees with level i everywhere at `rates[i]`.
-pub(crate) fn constant(rates: &[f64], tokens: usize) -> Trace {
+pub(crate) fn constant(rates: &[f64], tokens: usize) -> TextTrace {
     let mut distributions = BTreeMap::new();
     let mut log = -10.0;
     for level in 0..=rates.len() {
         distributions.insert(format!("level {level}"), vec![log; tokens]);
         log += rates.get(level).map_or(0.0, |rate| rate.ln());
     }
-    Trace { prompt: 5, limit: tokens, tokens, ended: false, distributions, ..Trace::default() }
+    TextTrace {
+        prompt: 5,
+        limit: tokens,
+        tokens,
+        ended: false,
+        distributions,
+        ..TextTrace::default()
+    }
 }
 
 /// Acceptances that are the same everywhere: what the predictor assumes. n = 400 texts of 1,000
@@ -345,19 +356,19 @@ fn constant_rates_give_what_is_predicted() {
         (&[0.95, 0.85, 0.7], &[8, 5, 3], true),
     ];
     for (rates, lengths, bonus) in cases {
-        let plans: Vec<Plan> =
-            lengths.iter().map(|&length| Plan::new(length, bonus, TOKEN)).collect();
+        let plans: Vec<LevelSettings> =
+            lengths.iter().map(|&length| LevelSettings::new(length, bonus, TOKEN)).collect();
         let mut chain = described(&plans, 0.0);
         for (level, rate) in rates.iter().enumerate() {
             chain.verifiers[level].acceptance = Acceptance::Rate(*rate);
-            // Widths are counted otherwise: see `TextPlayer`.
-            chain.verifiers[level].times = crate::theory::constant(1.0);
+            // Widths are counted otherwise: see `ConditionalReplay`.
+            chain.verifiers[level].times = crate::theory_support::constant(1.0);
             chain.verifiers[level].overhead = 0.25;
         }
-        let times = crate::theory::constant(0.1);
+        let times = crate::theory_support::constant(0.1);
         chain.proposer =
             Proposer::Model { name: chain.proposer.name().into(), times, overhead: 0.05 };
-        let how = Replay { repetitions: 40, resamples: 3, seed: 3, first_rounds: true };
+        let how = ReplaySettings { repetitions: 40, resamples: 3, seed: 3, first_rounds: true };
         let texts = vec![constant(rates, 1000); 10];
         let found = chain.replay(&texts, how).unwrap();
         let predicted = chain.predict(0).unwrap();
@@ -383,13 +394,14 @@ fn constant_rates_give_what_is_predicted() {
 /// bonus.
 #[test]
 fn passes_are_as_wide_as_what_was_not_read() {
-    let chain = described(&[Plan::new(3, true, TOKEN)], 0.0);
-    let trace = Trace { ended: true, limit: 9, ..constant(&[1.0], 6) };
-    let mut player = TextPlayer::new(&chain, &trace).unwrap();
+    let chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.0);
+    let trace = TextTrace { ended: true, limit: 9, ..constant(&[1.0], 6) };
+    let mut player = ConditionalReplay::new(&chain, &trace).unwrap();
     let choices = &mut SampledChoices::seeded(1);
     assert_eq!(player.round(choices).unwrap(), 4);
     // Four tokens; one, and two more of its own.
-    let seconds = |player: &TextPlayer<'_>| player.levels().map(|l| l.seconds).collect::<Vec<_>>();
+    let seconds =
+        |player: &ConditionalReplay<'_>| player.levels().map(|l| l.seconds).collect::<Vec<_>>();
     assert_eq!(seconds(&player), [4.0, 3.0]);
     // The bonus and the token before it are new to the drafter. The end is no place for a bonus,
     // and nothing is asked behind it.
@@ -397,7 +409,7 @@ fn passes_are_as_wide_as_what_was_not_read() {
     assert_eq!(seconds(&player), [4.0 + 2.0, 3.0 + 2.0 + 1.0]);
     assert_eq!(player.round(choices).unwrap(), 0);
     // Cut off instead: the last token has no room for a draft and a bonus.
-    let mut player = TextPlayer::new(&chain, &constant(&[1.0], 5)).unwrap();
+    let mut player = ConditionalReplay::new(&chain, &constant(&[1.0], 5)).unwrap();
     let made: Vec<usize> = (0..3).map(|_| player.round(choices).unwrap()).collect();
     assert_eq!((made, seconds(&player)), (vec![4, 1, 0], vec![4.0 + 1.0, 3.0]));
 }
@@ -406,13 +418,13 @@ fn passes_are_as_wide_as_what_was_not_read() {
 /// text, is accepted as the first of a round would be.
 #[test]
 fn run_lengths_start_anew_off_the_text() {
-    let mut chain = described(&Plan::levels(&[1, 3], 0b11, TOKEN), 0.5);
+    let mut chain = described(&LevelSettings::levels(&[1, 3], 0b11, TOKEN), 0.5);
     let mut runs = RunLengths::default();
     (0..40).for_each(|_| runs.record(3, 3, 1).unwrap());
     chain.verifiers[1].acceptance = runs.into();
     let mut trace = constant(&[1.0, 1.0], 9);
     trace.distributions.get_mut("level 1").unwrap()[2] = -1000.0;
-    let mut player = TextPlayer::new(&chain, &trace).unwrap();
+    let mut player = ConditionalReplay::new(&chain, &trace).unwrap();
     // Two tokens of the draft and the target's own third.
     assert_eq!(player.round(&mut SampledChoices::seeded(1)).unwrap(), 3);
     let handed_on: Vec<u64> = player.levels().map(|level| level.handed_on).collect();
@@ -423,11 +435,11 @@ fn run_lengths_start_anew_off_the_text() {
 /// below a threshold of four, as in the predictor's test.
 #[test]
 fn kept_tokens_are_replayed_once() {
-    let mut plans = Plan::levels(&[4, 3], 0, TOKEN);
+    let mut plans = LevelSettings::levels(&[4, 3], 0, TOKEN);
     plans.iter_mut().for_each(|plan| plan.bonus = false);
     let mut chain = described(&plans, 1.0);
     let trace = constant(&[1.0, 1.0], 120);
-    let how = Replay { repetitions: 1, resamples: 1, seed: 1, first_rounds: true };
+    let how = ReplaySettings { repetitions: 1, resamples: 1, seed: 1, first_rounds: true };
     let passes = |chain: &Chain| -> Vec<f64> {
         let found = chain.replay(std::slice::from_ref(&trace), how).unwrap().prediction;
         found.levels.iter().map(|level| 120.0 * level.passes_per_token).collect()

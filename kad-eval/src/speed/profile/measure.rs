@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use kad_core::decode::Limits;
 use kad_core::{ChoiceSource, LanguageModel, Predictor, SampledChoices, TokenId};
 use kad_polybasic::theory::PassTime;
-use kad_polybasic::{Ask, Draft};
+use kad_polybasic::{Draft, DraftRequest};
 
 use super::format::{About, Candidate, Cost, Effort, Lookup, Profile};
 use super::passes::{Grid, Measured, Passes};
@@ -303,7 +303,7 @@ impl Measurement<'_> {
             for len in prompt.len().div_ceil(2)..=prompt.len() {
                 let wanted = self.effort.draft_length;
                 let context = &prompt[..len];
-                let ask = Ask { context, wanted, room: wanted, level: 2, eos: &[] };
+                let ask = DraftRequest { context, wanted, room: wanted, level: 2, eos: &[] };
                 draft.clear();
                 let began = Instant::now();
                 drafter.draft(ask, choices, &mut draft, &mut Vec::new())?;

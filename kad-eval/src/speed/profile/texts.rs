@@ -3,8 +3,8 @@
 
 use anyhow::{Context, Result};
 use kad_core::{ChoiceSource, Distribution, LanguageModel, SampledChoices, TokenId};
-use kad_polybasic::theory::{Trace, TracedDrafts};
-use kad_polybasic::{Ask, Draft, DraftTree, Drafter, TopKTree, TreeDrafter, TreeLimits};
+use kad_polybasic::theory::{TextTrace, TracedDrafts};
+use kad_polybasic::{Draft, DraftRequest, DraftTree, Drafter, TopKTree, TreeDrafter, TreeLimits};
 
 use super::format::{Lookup, Texts};
 use super::measure::{Measurement, interrupted};
@@ -82,14 +82,14 @@ impl Measurement<'_> {
     }
 
     /// Everything about a text but what others make of it.
-    fn shape(&self, target: &Part, text: &Written, eos: &[TokenId]) -> Trace {
+    fn shape(&self, target: &Part, text: &Written, eos: &[TokenId]) -> TextTrace {
         let (prompt, tokens) = (text.prompt.len(), text.tokens.len());
         let ended = text.tokens.last().is_some_and(|last| eos.contains(last));
         let names = target.distribution.models();
         let context = names.iter().map(|name| self.models[*name].counted.context_len()).min();
         let room = context.map_or(tokens, |context| context.saturating_sub(prompt));
         let limit = if ended { self.effort.tokens.min(room).max(tokens) } else { tokens };
-        Trace { prompt, limit, tokens, ended, ..Trace::default() }
+        TextTrace { prompt, limit, tokens, ended, ..TextTrace::default() }
     }
 
     /// Whether both have one vocabulary.
@@ -138,7 +138,7 @@ impl Measurement<'_> {
         let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(self.effort.seed);
         for at in 0..text.tokens.len() {
             let (context, wanted) = (&text.before(at), self.effort.looked_up());
-            let ask = Ask { context, wanted, room: wanted, level: 2, eos };
+            let ask = DraftRequest { context, wanted, room: wanted, level: 2, eos };
             draft.clear();
             drafter.draft(ask, choices, &mut draft, &mut Vec::new())?;
             let proposed = draft.tokens().iter().map(|made| made.token);
@@ -170,7 +170,7 @@ impl Measurement<'_> {
         for at in 0..text.tokens.len() {
             let (context, depth) = (&text.before(at), level.length.get());
             let nodes = drafter.context_len().saturating_sub(context.len());
-            let ask = Ask { context, wanted: depth, room: depth, level: 2, eos };
+            let ask = DraftRequest { context, wanted: depth, room: depth, level: 2, eos };
             tree.clear();
             drafter.grow(ask, TreeLimits { depth, nodes }, choices, &mut tree)?;
             found.proposed.push(depth);

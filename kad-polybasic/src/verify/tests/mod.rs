@@ -348,7 +348,7 @@ fn block_round(
             distributions.push(draft(&text));
             text.push(choices.token(&distributions[text.len()]));
         }
-        let mut block = Block::default();
+        let mut block = BlockVerification::default();
         let drafted = targets.iter().zip(&distributions).zip(&text);
         // As far as the next distribution is needed.
         let told = drafted.take_while(|((p, q), token)| block.push(p, q, **token)).count();

@@ -12,9 +12,9 @@ proptest! {
         let (target, draft) = (exact(&p), exact(&q));
         let made = enumerate_exact(|choices| {
             let tokens: Vec<_> = (0..drafts).map(|_| choices.token(&draft)).collect();
-            Ok::<_, ()>(match drawn(&target, &draft, &tokens, choices, &mut Default::default()) {
-                Chosen::Draft(index) => (tokens[index], true),
-                Chosen::Other(token) => (token, false),
+            Ok::<_, ()>(match verify_drawn(&target, &draft, &tokens, choices, &mut Default::default()) {
+                SiblingChoice::Accepted(index) => (tokens[index], true),
+                SiblingChoice::Replaced(token) => (token, false),
             })
         });
         let (mut distribution, mut accepted) = (BTreeMap::new(), ratio(0, 1));
@@ -25,8 +25,8 @@ proptest! {
             *distribution.entry(token).or_insert_with(|| ratio(0, 1)) += probability;
         }
         prop_assert_eq!(as_distribution(&distribution, target.len()), target.probs());
-        prop_assert_eq!(&accepted, &multi_round_rate(&target, &draft, drafts));
-        let optimum = optimal_rate(&target, &draft, drafts);
+        prop_assert_eq!(&accepted, &multi_round_acceptance_rate(&target, &draft, drafts));
+        let optimum = optimal_acceptance_rate(&target, &draft, drafts);
         prop_assert_eq!(&optimum, &least_cut(&target, &draft, drafts));
         prop_assert!(accepted <= optimum && accepted >= drawn_by_chance(&target, &draft, drafts));
         if drafts == 1 {
@@ -50,9 +50,9 @@ proptest! {
         candidates.sort_by_key(|&token| order[token as usize]);
         candidates.truncate(count);
         let made = enumerate_exact(|choices| {
-            Ok::<_, ()>(match listed(&target, &candidates, choices, &mut Distribution::default()) {
-                Chosen::Draft(index) => (candidates[index], true),
-                Chosen::Other(token) => (token, false),
+            Ok::<_, ()>(match verify_listed(&target, &candidates, choices, &mut Distribution::default()) {
+                SiblingChoice::Accepted(index) => (candidates[index], true),
+                SiblingChoice::Replaced(token) => (token, false),
             })
         });
         let (mut distribution, mut accepted) = (BTreeMap::new(), ratio(0, 1));
@@ -64,7 +64,7 @@ proptest! {
             distribution.insert(token, probability);
         }
         prop_assert_eq!(as_distribution(&distribution, target.len()), target.probs());
-        prop_assert_eq!(accepted, listed_rate(&target, &candidates));
+        prop_assert_eq!(accepted, listed_acceptance_rate(&target, &candidates));
     }
 }
 
@@ -80,9 +80,9 @@ fn a_list_without_a_residual_leaves_the_target() {
     assert!((left.prob(1) - 2.0 / 3.0).abs() < 1e-15 && left.prob(2) == 0.0);
     let made = enumerate(|choices| {
         Ok::<_, ()>(
-            match listed(&distribution, &[2, 1, 0], choices, &mut Distribution::default()) {
-                Chosen::Draft(index) => [2, 1, 0][index],
-                Chosen::Other(token) => token,
+            match verify_listed(&distribution, &[2, 1, 0], choices, &mut Distribution::default()) {
+                SiblingChoice::Accepted(index) => [2, 1, 0][index],
+                SiblingChoice::Replaced(token) => token,
             },
         )
     });
@@ -99,10 +99,12 @@ fn a_list_without_a_residual_leaves_the_target() {
 fn a_token_drawn_twice_is_verified_twice() {
     let (target, draft) = (exact(&[1, 3]), exact(&[1, 0]));
     let made = enumerate_exact(|choices| {
-        Ok::<_, ()>(match drawn(&target, &draft, &[0, 0], choices, &mut Default::default()) {
-            Chosen::Draft(index) => (0, Some(index)),
-            Chosen::Other(token) => (token, None),
-        })
+        Ok::<_, ()>(
+            match verify_drawn(&target, &draft, &[0, 0], choices, &mut Default::default()) {
+                SiblingChoice::Accepted(index) => (0, Some(index)),
+                SiblingChoice::Replaced(token) => (token, None),
+            },
+        )
     });
     let wanted = [((0, Some(0)), ratio(1, 4)), ((1, None), ratio(3, 4))];
     assert_eq!(made.unwrap(), BTreeMap::from(wanted));

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
-use kad_polybasic::theory::{PassTime, PassTimes, RunLengths, Trace};
+use kad_polybasic::theory::{PassTime, PassTimes, RunLengths, TextTrace};
 use serde::{Deserialize, Serialize};
 
 use super::RankingRequest;
@@ -51,7 +51,7 @@ pub(crate) struct Texts {
     /// The candidate that wrote them.
     pub(crate) target: String,
     /// One for each prompt. Distributions, lookups and trees have the names of the candidates.
-    pub(crate) traces: Vec<Trace>,
+    pub(crate) traces: Vec<TextTrace>,
 }
 
 /// What a profile holds for: as soon as any of it changes, the numbers are of something else.

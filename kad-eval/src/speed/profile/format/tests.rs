@@ -13,8 +13,14 @@ fn profile() -> Profile {
     profile.candidates[0].definition = Some("a rule".to_owned());
     let distributions = [("large", vec![-0.25, 0.0, -1000.0]), ("small", vec![-1.5, -1e-4, 0.0])];
     let distributions = distributions.map(|(name, along)| (name.to_owned(), along)).into();
-    let trace =
-        Trace { prompt: 3, limit: 9, tokens: 3, ended: true, distributions, ..Trace::default() };
+    let trace = TextTrace {
+        prompt: 3,
+        limit: 9,
+        tokens: 3,
+        ended: true,
+        distributions,
+        ..TextTrace::default()
+    };
     profile.texts = Some(Texts { target: "large".to_owned(), traces: vec![trace] });
     // A number that decimal digits do not hold.
     profile.about.sampling.temperature = 0.1 + 0.2;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use kad_polybasic::theory::{
-    Acceptance, Candidate, Candidates, Chain, Criterion, Insertion, Interval, LemmaLevel, Pair,
-    PassTime, PassTimes, PlanLimits, Prediction, Proposer, lemma_time,
+    Acceptance, BootstrapInterval, Candidate, CandidatePair, Candidates, Chain, Insertion,
+    InsertionCriterion, LemmaLevel, PassTime, PassTimes, PlanLimits, Prediction, Proposer,
+    lemma_time,
 };
 use serde::Serialize;
 
@@ -80,11 +81,11 @@ pub(crate) struct RankedChain {
     /// Of the levels that verify, the target's first.
     pub(crate) lengths: Vec<usize>,
     pub(crate) milliseconds_per_token: f64,
-    pub(crate) interval: Interval,
+    pub(crate) interval: BootstrapInterval,
     pub(crate) tokens_per_second: f64,
     /// Plain decoding's time over this one's.
     pub(crate) speedup: f64,
-    pub(crate) speedup_interval: Interval,
+    pub(crate) speedup_interval: BootstrapInterval,
     /// Whether it was replayed along texts; otherwise it was predicted by run lengths.
     pub(crate) replayed: bool,
     /// Lemma 3.1 of arXiv 2510.26527 as published.
@@ -111,9 +112,9 @@ pub(crate) struct LevelInsertion {
     /// The level it becomes; 1 is the target.
     pub(crate) level: usize,
     /// Theorem 3.2 of arXiv 2510.26527: `T_new / T_i < L_new (1 / L_i − 1 / L_{i-new})`.
-    pub(crate) published: Criterion,
+    pub(crate) published: InsertionCriterion,
     /// Milliseconds per token that it costs, and that the other levels save.
-    pub(crate) exact: Criterion,
+    pub(crate) exact: InsertionCriterion,
     pub(crate) milliseconds_per_token: f64,
     pub(crate) lengths: Vec<usize>,
 }
@@ -268,7 +269,7 @@ impl<'p> CandidateSets<'p> {
         let pairs = self.profile.pairs.iter().filter_map(|pair| {
             let (verifier, drafter) =
                 (*index.get(pair.verifier.as_str())?, *index.get(pair.drafter.as_str())?);
-            Some(Pair {
+            Some(CandidatePair {
                 verifier,
                 drafter,
                 acceptance: Acceptance::Runs(pair.runs.clone()),
@@ -336,7 +337,8 @@ impl<'p> CandidateSets<'p> {
             let half = 1.96e3 * measured.standard_error;
             plain.milliseconds_per_token = milliseconds;
             plain.tokens_per_second = 1.0 / measured.seconds;
-            plain.interval = Interval { low: milliseconds - half, high: milliseconds + half };
+            plain.interval =
+                BootstrapInterval { low: milliseconds - half, high: milliseconds + half };
             plain.levels[0].milliseconds_per_token = milliseconds;
         }
         Ok(plain)
@@ -405,7 +407,7 @@ fn inserted(names: &[String], insertion: Insertion) -> LevelInsertion {
         candidate: names[candidate].clone(),
         level,
         published,
-        exact: Criterion { left: 1e3 * measured.left, right: 1e3 * measured.right },
+        exact: InsertionCriterion { left: 1e3 * measured.left, right: 1e3 * measured.right },
         milliseconds_per_token: 1e3 * after.prediction.seconds_per_token,
         lengths: after.lengths,
     }
@@ -454,14 +456,14 @@ fn ranked(
             let over = |plain: f64, seconds: f64| plain / (1e3 * seconds);
             let low = over(plain.interval.low, interval.high);
             let high = over(plain.interval.high, interval.low);
-            (over(plain.milliseconds_per_token, seconds), Interval { low, high })
+            (over(plain.milliseconds_per_token, seconds), BootstrapInterval { low, high })
         }
     };
     Ok(RankedChain {
         members: chain.names().into_iter().map(str::to_owned).collect(),
         lengths: chain.lengths(),
         milliseconds_per_token: 1e3 * seconds,
-        interval: Interval { low: 1e3 * interval.low, high: 1e3 * interval.high },
+        interval: BootstrapInterval { low: 1e3 * interval.low, high: 1e3 * interval.high },
         tokens_per_second: 1.0 / seconds,
         speedup,
         speedup_interval,

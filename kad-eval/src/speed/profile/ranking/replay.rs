@@ -1,7 +1,9 @@
 //! The texts of a profile that chains are replayed along.
 
 use anyhow::{Result, bail};
-use kad_polybasic::theory::{Chain, Proposer, Replay, Replayed, TheoryError, Trace};
+use kad_polybasic::theory::{
+    Chain, Proposer, ReplayResult, ReplaySettings, TextTrace, TheoryError,
+};
 
 use super::{RESAMPLES, SEED};
 use crate::failure::WrongRequest;
@@ -28,7 +30,7 @@ impl ReplayRange {
 /// The texts of one target.
 #[derive(Clone, Debug)]
 pub(super) struct ReplayedTexts {
-    texts: Vec<Trace>,
+    texts: Vec<TextTrace>,
     first_rounds: bool,
     /// Tokens that lookups were asked for at each place.
     looked_up: usize,
@@ -38,7 +40,7 @@ impl ReplayedTexts {
     /// Those of `target` that `profile` has; they may be none.
     pub(super) fn of(profile: &Profile, target: &str, stretch: ReplayRange) -> Self {
         let texts = profile.texts.as_ref().filter(|texts| texts.target == target);
-        let cut = |text: &Trace| text.cut(stretch.tokens.unwrap_or(usize::MAX));
+        let cut = |text: &TextTrace| text.cut(stretch.tokens.unwrap_or(usize::MAX));
         let texts = texts.map_or(Vec::new(), |texts| texts.traces.iter().map(cut).collect());
         let looked_up = profile.effort.looked_up();
         Self { texts, first_rounds: stretch.first_rounds, looked_up }
@@ -54,20 +56,20 @@ impl ReplayedTexts {
     ///
     /// # Errors
     /// If the traces are of no texts: the profile's file was changed.
-    pub(super) fn replay(&self, chain: &Chain) -> Result<Option<Replayed>> {
+    pub(super) fn replay(&self, chain: &Chain) -> Result<Option<ReplayResult>> {
         let covered = self.texts.iter().all(|text| text.covers(chain)) && self.reaches(chain);
         if self.texts.is_empty() || !covered {
             return Ok(None);
         }
-        let how = Replay {
+        let how = ReplaySettings {
             repetitions: PLAYED.div_ceil(self.texts.len()),
             resamples: RESAMPLES,
             seed: SEED,
             first_rounds: self.first_rounds,
         };
         match chain.replay(&self.texts, how) {
-            Err(TheoryError::OneRound) => Ok(None),
-            Err(error @ TheoryError::Trace { .. }) => bail!(WrongRequest(format!(
+            Err(TheoryError::OnlyFirstRounds) => Ok(None),
+            Err(error @ TheoryError::InvalidTrace { .. }) => bail!(WrongRequest(format!(
                 "the profile's texts cannot be used: {error}: the file was changed; make it again with \
                  `kad profile`"
             ))),

@@ -12,15 +12,15 @@ use super::error::TheoryError;
 /// Cut to fewer tokens it is the trace of the text that a smaller limit would have given.
 ///
 /// ```
-/// use kad_polybasic::theory::Trace;
-/// let ended = Trace { prompt: 7, limit: 10, tokens: 4, ended: true, ..Trace::default() };
+/// use kad_polybasic::theory::TextTrace;
+/// let ended = TextTrace { prompt: 7, limit: 10, tokens: 4, ended: true, ..TextTrace::default() };
 /// // A limit of four tokens still lets the text end; one of three does not.
 /// assert!(ended.cut(4).ended);
 /// assert_eq!((ended.cut(3).tokens, ended.cut(3).limit, ended.cut(3).ended), (3, 3, false));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Trace {
+pub struct TextTrace {
     /// Tokens before the text.
     pub prompt: usize,
     /// The most tokens that the text could have had, ≥ `tokens`; equal to it unless the text ended.
@@ -48,7 +48,7 @@ pub struct TracedDrafts {
     pub agreeing: Vec<usize>,
 }
 
-impl Trace {
+impl TextTrace {
     /// The trace of the same text under a limit of `limit` ≥ 1 tokens, if that is smaller.
     #[must_use]
     pub fn cut(&self, limit: usize) -> Self {
@@ -101,7 +101,7 @@ impl Trace {
         if let Some(name) = self.uncovered(chain) {
             return Err(TheoryError::Untraced { name: name.to_owned() });
         }
-        let wrong = |problem| Err(TheoryError::Trace { problem });
+        let wrong = |problem| Err(TheoryError::InvalidTrace { problem });
         if self.tokens == 0 {
             return wrong("no tokens");
         }

@@ -3,9 +3,9 @@
 use rand::{RngExt, SeedableRng};
 
 /// A seeded source: the same seed gives the same numbers on every machine.
-pub(super) struct Draws(rand_chacha::ChaCha8Rng);
+pub(super) struct BootstrapRng(rand_chacha::ChaCha8Rng);
 
-impl Draws {
+impl BootstrapRng {
     pub(super) fn seeded(seed: u64) -> Self {
         Self(rand_chacha::ChaCha8Rng::seed_from_u64(seed))
     }
@@ -65,7 +65,7 @@ mod tests {
     fn rates_have_the_moments_of_the_beta_distribution() {
         let n = 40_000.0;
         for (passed, failed) in [(1, 1), (5, 2), (30, 3), (400, 600), (2, 50)] {
-            let mut draws = Draws::seeded(11 + passed);
+            let mut draws = BootstrapRng::seeded(11 + passed);
             let found: Vec<f64> = (0..40_000).map(|_| draws.rate(passed, failed, 0.25)).collect();
             let (a, b) = (passed as f64 + 0.25, failed as f64 + 0.75);
             let (mean, variance) = (a / (a + b), a * b / ((a + b).powi(2) * (a + b + 1.0)));
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn draws_are_seeded() {
         let three = |seed| {
-            let mut draws = Draws::seeded(seed);
+            let mut draws = BootstrapRng::seeded(seed);
             [draws.normal(), draws.rate(3, 4, 0.5), draws.rate(0, 1, 0.1)]
         };
         assert_eq!(three(5), three(5));

@@ -2,12 +2,12 @@
 //! and against closed forms.
 
 use kad_polybasic::theory::{
-    Acceptance, Candidate, Candidates, Chain, Pair, PassTime, PassTimes, PlanLimits, Proposer,
-    RunLengths, Surplus, TheoryError, VerifyingLevel, expected_tokens,
+    Acceptance, Candidate, CandidatePair, Candidates, Chain, PassTime, PassTimes, PlanLimits,
+    Proposer, RunLengths, Surplus, TheoryError, VerifyingLevel, expected_tokens,
 };
 use proptest::prelude::*;
 
-use crate::theory::{EXACT, chain, chains, close, constant, level, model, second_round};
+use crate::theory_support::{EXACT, chain, chains, close, constant, level, model, second_round};
 
 /// Predicted and exact means of one round as all others are.
 fn check_by_enumeration(chain: &Chain) -> bool {
@@ -285,7 +285,7 @@ fn plain_decoding_costs_what_a_token_costs() {
 
     let model = Proposer::Model { name: "m".into(), times: constant(1.0), overhead: 0.25 };
     let candidate = |proposer| Candidate { proposer, round_overhead: 3.0 };
-    let pair = Pair::new(0, 1, Acceptance::Rate(0.5));
+    let pair = CandidatePair::new(0, 1, Acceptance::Rate(0.5));
     let candidates = vec![candidate(model.clone()), candidate(model)];
     let candidates = Candidates { candidates, target: 0, pairs: vec![pair] };
     let planned = candidates.chain(&[0, 1], &[2], true).unwrap();
@@ -302,10 +302,10 @@ fn p9_pairs_add_their_own_overheads() {
         proposer: Proposer::Model { name: "m".into(), times: constant(seconds), overhead: 0.25 },
         round_overhead: 3.0,
     };
-    let pair = |verifier, drafter| Pair {
+    let pair = |verifier, drafter| CandidatePair {
         round_overhead: 0.5,
         token_overhead: 0.125,
-        ..Pair::new(verifier, drafter, Acceptance::Rate(0.5))
+        ..CandidatePair::new(verifier, drafter, Acceptance::Rate(0.5))
     };
     let candidates = vec![model(10.0), model(2.0), model(1.0)];
     let pairs = vec![pair(0, 1), pair(1, 2)];
@@ -354,7 +354,7 @@ fn impossible_chains_are_refused() {
         change(&mut bad);
         bad.predict(0).unwrap_err()
     };
-    assert_eq!(with(&|c| c.verifiers[0].length = 0), TheoryError::Length { level: 1 });
+    assert_eq!(with(&|c| c.verifiers[0].length = 0), TheoryError::ZeroLength { level: 1 });
     let rate = with(&|c| c.verifiers[0].acceptance = Acceptance::Rate(f64::NAN));
     assert!(matches!(rate, TheoryError::Rate { rate } if rate.is_nan()));
     assert!(matches!(with(&|c| c.verifiers[0].overhead = -1.0), TheoryError::Seconds { .. }));

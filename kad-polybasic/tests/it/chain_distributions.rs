@@ -9,8 +9,8 @@ use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::oracle::total_variation;
 use kad_core::{ChoiceSource, DecodeError, ModelPredictor, TokenId};
 use kad_polybasic::{
-    Level, NotExact, PredictorDrafter, PredictorTarget, SharedLength, Speculative, Stage, Staged,
-    Surplus, Target, Verifier,
+    Level, LevelDrafter, NotExact, PredictorDrafter, PredictorTarget, SharedLength, Speculative,
+    Stage, Surplus, Target, Verifier,
 };
 
 use crate::support::*;
@@ -23,12 +23,12 @@ fn p1_two_and_three_levels() {
     for verifier in [Verifier::Token, Verifier::Block] {
         for (mu, k) in (1..=4).flat_map(|mu| (1..=4).map(move |k| (mu, k))) {
             for bonus in 0..4 {
-                let levels = Plan::levels(&[mu, k], bonus, verifier);
+                let levels = LevelSettings::levels(&[mu, k], bonus, verifier);
                 same(&distribution(&mut chain(&models, &levels), 4), &shorter, &levels);
             }
         }
         for (k, bonus) in (1..=4).flat_map(|k| (0..2).map(move |bonus| (k, bonus))) {
-            let levels = Plan::levels(&[k], bonus, verifier);
+            let levels = LevelSettings::levels(&[k], bonus, verifier);
             same(&distribution(&mut chain(&models[..2], &levels), 5), &goal, &levels);
         }
     }
@@ -41,7 +41,7 @@ fn p1_four_levels() {
     for verifier in [Verifier::Token, Verifier::Block] {
         for lengths in [[1, 1, 1], [2, 1, 2], [2, 2, 2], [3, 2, 1], [1, 2, 3], [3, 3, 2]] {
             for bonus in 0..8 {
-                let levels = Plan::levels(&lengths, bonus, verifier);
+                let levels = LevelSettings::levels(&lengths, bonus, verifier);
                 same(&distribution(&mut chain(&models, &levels), 3), &goal, &levels);
             }
         }
@@ -55,7 +55,7 @@ fn p1_shared_uniforms() {
     let goal = claimed(predictor(&models[0]), 4);
     for lengths in [&[2][..], &[4], &[2, 2], &[3, 1], &[1, 3], &[2, 1, 2], &[3, 2, 1]] {
         for bonus in 0..1 << lengths.len() {
-            let levels = Plan::levels(lengths, bonus, Verifier::SharedUniform);
+            let levels = LevelSettings::levels(lengths, bonus, Verifier::SharedUniform);
             for surplus in [Surplus::Flush, Surplus::Keep] {
                 let models = &models[..=lengths.len()];
                 let mut decoder = chain_at(plain(), models, &levels, surplus);
@@ -74,7 +74,7 @@ fn p1_mixed_verifiers() {
     let goal = claimed(predictor(&models[0]), 3);
     for verifiers in [[Token, Block, Token], [Block, Token, Block], [Token, Token, Block]] {
         for bonus in 0..8 {
-            let mut levels = Plan::levels(&[3, 2, 2], bonus, Token);
+            let mut levels = LevelSettings::levels(&[3, 2, 2], bonus, Token);
             levels
                 .iter_mut()
                 .zip(verifiers)
@@ -84,8 +84,10 @@ fn p1_mixed_verifiers() {
     }
     for below in [Token, Block] {
         for bonus in 0..4 {
-            let levels =
-                [Plan::new(2, bonus & 1 == 1, SharedUniform), Plan::new(2, bonus > 1, below)];
+            let levels = [
+                LevelSettings::new(2, bonus & 1 == 1, SharedUniform),
+                LevelSettings::new(2, bonus > 1, below),
+            ];
             same(&whole(&mut chain(&models[..3], &levels), 3), &goal, levels);
         }
     }
@@ -97,22 +99,24 @@ fn p1_mixed_verifiers() {
 fn p1_drafts_by_place_are_exact_for_shared_uniforms_only() {
     let models = tables::<3>();
     let goal = claimed(predictor(&models[0]), 3);
-    let levels =
-        [Plan::new(3, false, Verifier::Block), Plan::new(1, false, Verifier::SharedUniform)];
+    let levels = [
+        LevelSettings::new(3, false, Verifier::Block),
+        LevelSettings::new(1, false, Verifier::SharedUniform),
+    ];
     let mut decoder = chain(&models, &levels);
     // 0.0079 as measured.
     assert!(total_variation(&whole(&mut decoder, 3), &goal) > 0.005);
     assert!(!decoder.is_exact());
     let stage = |verifier| {
-        let drafter = PredictorDrafter::new(predictor(&models[1])).by_place(true);
+        let drafter = PredictorDrafter::new(predictor(&models[1])).by_position(true);
         let target = PredictorTarget::new(predictor(&models[0]));
         Stage::new(drafter, target, drafting(2, true)).verified_by(verifier)
     };
     assert!(stage(Verifier::SharedUniform).is_exact());
-    assert!(Staged::new(stage(Verifier::SharedUniform), Surplus::Flush).is_ok());
+    assert!(LevelDrafter::new(stage(Verifier::SharedUniform), Surplus::Flush).is_ok());
     for verifier in [Verifier::Token, Verifier::Block] {
         assert!(!stage(verifier).is_exact());
-        assert_eq!(Staged::new(stage(verifier), Surplus::Flush).err(), Some(NotExact));
+        assert_eq!(LevelDrafter::new(stage(verifier), Surplus::Flush).err(), Some(NotExact));
     }
 }
 
@@ -123,7 +127,7 @@ fn p1_kept_surplus() {
     for verifier in [Verifier::Token, Verifier::Block] {
         for lengths in [&[1, 2][..], &[1, 3], &[2, 2], &[2, 3], &[1, 2, 2]] {
             for bonus in 0..1 << lengths.len() {
-                let levels = Plan::levels(lengths, bonus, verifier);
+                let levels = LevelSettings::levels(lengths, bonus, verifier);
                 let models = &models[..=lengths.len()];
                 let mut decoder = chain_at(plain(), models, &levels, Surplus::Keep);
                 same(&whole(&mut decoder, 3), &goal, &levels);
@@ -141,7 +145,7 @@ fn p1_confidence_stop() {
         [Verifier::Token, Verifier::Block].into_iter().flat_map(|v| [0.45, 0.6].map(|c| (v, c)))
     {
         for bonus in 0..4 {
-            let levels = Plan::levels(&[3, 2], bonus, verifier);
+            let levels = LevelSettings::levels(&[3, 2], bonus, verifier);
             let drafter = PredictorDrafter::new(predictor(&models[2])).stopping_below(confidence);
             let targets = models[..2]
                 .iter()
@@ -154,12 +158,12 @@ fn p1_confidence_stop() {
 }
 
 /// Changes the lengths of a chain's levels after each step, by what was accepted in it.
-struct Adaptive<L> {
+struct FollowsAcceptance<L> {
     inner: Speculative<L>,
     lengths: Vec<SharedLength>,
 }
 
-impl<L: Level> Decoder for Adaptive<L> {
+impl<L: Level> Decoder for FollowsAcceptance<L> {
     fn begin(&mut self, prompt: usize) {
         self.lengths.iter().for_each(|length| length.set(2));
         self.inner.begin(prompt);
@@ -196,15 +200,15 @@ fn p1_lengths_that_follow_acceptance() {
         VERIFIERS.into_iter().flat_map(|v| [Surplus::Flush, Surplus::Keep].map(|s| (v, s)))
     {
         for bonus in 0..4 {
-            let levels = Plan::levels(&[2, 2], bonus, verifier);
-            let by_place = verifier == Verifier::SharedUniform;
-            let drafter = PredictorDrafter::new(predictor(&models[2])).by_place(by_place);
+            let levels = LevelSettings::levels(&[2, 2], bonus, verifier);
+            let by_position = verifier == Verifier::SharedUniform;
+            let drafter = PredictorDrafter::new(predictor(&models[2])).by_position(by_position);
             let targets = models[..2]
                 .iter()
                 .map(|model| Box::new(PredictorTarget::new(predictor(model))) as Box<dyn Target>);
             let (inner, lengths) =
                 chain_over(targets.collect(), Box::new(drafter), &levels, surplus);
-            same(&whole(&mut Adaptive { inner, lengths }, 3), &goal, (surplus, &levels));
+            same(&whole(&mut FollowsAcceptance { inner, lengths }, 3), &goal, (surplus, &levels));
         }
     }
 }
@@ -217,8 +221,12 @@ fn p1_lengths_that_follow_acceptance() {
 fn p1_sampled_texts_follow_the_distribution() {
     let models = tables::<3>();
     let goal = claimed(predictor(&models[0]), 4);
-    let mut decoder =
-        chain_at(plain(), &models, &Plan::levels(&[3, 2], 3, Verifier::Token), Surplus::Keep);
+    let mut decoder = chain_at(
+        plain(),
+        &models,
+        &LevelSettings::levels(&[3, 2], 3, Verifier::Token),
+        Surplus::Keep,
+    );
     chi_square(&mut decoder, &goal, 4, 30_000);
 }
 
@@ -235,7 +243,7 @@ fn s4_greedy_texts_are_identical() {
             for (surplus, bonus) in
                 [Surplus::Flush, Surplus::Keep].into_iter().flat_map(|s| [0, 7].map(|b| (s, b)))
             {
-                let levels = Plan::levels(lengths, bonus, verifier);
+                let levels = LevelSettings::levels(lengths, bonus, verifier);
                 let mut decoder = chain_at(at(0.0), &models[..=lengths.len()], &levels, surplus);
                 assert_eq!(sampled(&mut decoder, 60, 1), text, "{levels:?}");
             }

@@ -2,8 +2,8 @@
 
 use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
-use super::predict::{by_width, long_run};
-use super::rounds::{Rounds, Stage, draft, largest_buffer};
+use super::predictor::{by_width, long_run};
+use super::round_distribution::{RoundDistributions, VerifierStep, draft, largest_buffer};
 use crate::level::Surplus;
 
 /// Bounds and costs are sums of rounded products: a bound cuts off only what is worse by more.
@@ -11,7 +11,7 @@ const ROUNDING: f64 = 1e-12;
 
 /// What is needed of one verifier, for buffers of any size that can occur.
 #[derive(Clone, Debug)]
-pub(super) struct Rung<'a> {
+pub(super) struct VerifierTables<'a> {
     pub(super) survival: &'a [f64],
     pub(super) pass: &'a [f64],
     pub(super) overhead: f64,
@@ -19,10 +19,10 @@ pub(super) struct Rung<'a> {
     pub(super) keep: bool,
 }
 
-/// A chain whose lengths are open. `rungs` is target first.
+/// A chain whose lengths are open. `verifiers` is target first.
 #[derive(Clone, Debug)]
-pub(super) struct Ladder<'a> {
-    pub(super) rungs: Vec<Rung<'a>>,
+pub(super) struct LengthSearch<'a> {
+    pub(super) verifiers: Vec<VerifierTables<'a>>,
     pub(super) proposer: &'a Proposer,
     pub(super) proposed: &'a [f64],
     pub(super) pass: &'a [f64],
@@ -43,20 +43,20 @@ pub(super) fn longest_draft(proposer: &Proposer, cap: usize) -> usize {
 }
 
 /// Nodes of a tree.
-pub(super) fn nodes(proposer: &Proposer) -> Option<usize> {
+pub(super) fn tree_nodes(proposer: &Proposer) -> Option<usize> {
     match proposer {
         Proposer::Tree { nodes, .. } => Some(*nodes),
         Proposer::Model { .. } | Proposer::Lookup { .. } => None,
     }
 }
 
-/// How far [`Rung::survival`] and [`Rung::pass`] must reach for this chain.
+/// How far [`VerifierTables::survival`] and [`VerifierTables::pass`] must reach for this chain.
 pub(super) fn table_sizes(verifiers: usize, cap: usize, proposer: &Proposer) -> (usize, usize) {
     let buffer = deepest(verifiers, cap, longest_draft(proposer, cap));
-    (buffer, buffer.max(nodes(proposer).unwrap_or(0)) + 2)
+    (buffer, buffer.max(tree_nodes(proposer).unwrap_or(0)) + 2)
 }
 
-impl Ladder<'_> {
+impl LengthSearch<'_> {
     /// A lower bound on the seconds per token that this verifier hands on, if those of the level
     /// below are `below` seconds per token it hands on, or more.
     ///
@@ -65,23 +65,23 @@ impl Ladder<'_> {
     /// the quotient is at least `(m + (t − 1) below) / t = below + (m − below) / t` for some `t`
     /// from 1 to `A`: least at `t = A` if `m > below`, and at `t = 1` otherwise. It rises with
     /// `below`, so bounds of several levels compose.
-    fn bound(&self, rung: usize, below: f64, per_round: f64) -> f64 {
-        let Rung { survival, pass, overhead, .. } = &self.rungs[rung];
+    fn bound(&self, level: usize, below: f64, per_round: f64) -> f64 {
+        let VerifierTables { survival, pass, overhead, .. } = &self.verifiers[level];
         let cheapest = pass[1..].iter().copied().fold(f64::INFINITY, f64::min);
         let round = cheapest + overhead + per_round;
         let most: f64 = survival.iter().sum();
         if round > below { below + (round - below) / most } else { round }
     }
 
-    /// The same through the verifiers `rung`, …, 0 (the target).
-    fn bound_from(&self, rung: usize, below: f64) -> f64 {
-        (0..=rung).rev().fold(below, |below, rung| self.bound(rung, below, 0.0))
+    /// The same through the verifiers `level`, …, 0 (the target).
+    fn bound_from(&self, level: usize, below: f64) -> f64 {
+        (0..=level).rev().fold(below, |below, level| self.bound(level, below, 0.0))
     }
 
     /// A lower bound on seconds per token for any lengths. 0, no bound, for chains that keep a
     /// surplus, whose rounds are not independent.
     pub(super) fn bound_of_all(&self) -> f64 {
-        let Some(lowest) = self.rungs.len().checked_sub(1) else { return 0.0 };
+        let Some(lowest) = self.verifiers.len().checked_sub(1) else { return 0.0 };
         if self.keeps() {
             return 0.0;
         }
@@ -93,69 +93,70 @@ impl Ladder<'_> {
             Proposer::Tree { draft_seconds, .. } => (0.0, *draft_seconds),
         };
         let drafted = self.bound(lowest, per_token, per_draft);
-        (0..lowest).rev().fold(drafted, |below, rung| self.bound(rung, below, 0.0))
+        (0..lowest).rev().fold(drafted, |below, level| self.bound(level, below, 0.0))
     }
 
     fn keeps(&self) -> bool {
-        self.rungs.iter().any(|rung| rung.keep)
+        self.verifiers.iter().any(|level| level.keep)
     }
 
-    fn stage(&self, rung: usize, length: usize) -> Stage<'_> {
-        let Rung { survival, pass, overhead, bonus, keep } = self.rungs[rung].clone();
-        let drafted = rung + 1 == self.rungs.len();
-        let nodes = if drafted { nodes(self.proposer) } else { None };
-        Stage { length, bonus, keep: keep && !drafted, survival, pass, overhead, nodes }
+    fn stage(&self, level: usize, length: usize) -> VerifierStep<'_> {
+        let VerifierTables { survival, pass, overhead, bonus, keep } =
+            self.verifiers[level].clone();
+        let drafted = level + 1 == self.verifiers.len();
+        let nodes = if drafted { tree_nodes(self.proposer) } else { None };
+        VerifierStep { length, bonus, keep: keep && !drafted, survival, pass, overhead, nodes }
     }
 
     /// The lengths up to `cap`, target first, with the least seconds per token, if that is below
     /// `limit`; of equal ones those found first, which are the shortest at the bottom.
     pub(super) fn best(&self, cap: usize, limit: f64) -> Option<(f64, Vec<usize>)> {
-        let lowest = self.rungs.len().checked_sub(1)?;
-        let mut search = Search { limit, lengths: vec![0; self.rungs.len()], best: None };
+        let lowest = self.verifiers.len().checked_sub(1)?;
+        let mut best = BestSoFar { limit, lengths: vec![0; self.verifiers.len()], found: None };
         let longest = longest_draft(self.proposer, cap);
-        let shortest = if nodes(self.proposer).is_some() { longest } else { 1 };
+        let shortest = if tree_nodes(self.proposer).is_some() { longest } else { 1 };
         for length in shortest..=longest {
             let drafts = draft(self.proposer, length, self.proposed, self.pass);
-            search.lengths[lowest] = length;
-            self.climb(lowest, self.stage(lowest, length).over_draft(&drafts), cap, &mut search);
+            best.lengths[lowest] = length;
+            self.climb(lowest, self.stage(lowest, length).over_draft(&drafts), cap, &mut best);
         }
-        search.best.map(|lengths| (search.limit, lengths))
+        best.found.map(|lengths| (best.limit, lengths))
     }
 
-    /// Tries all lengths of the verifiers above `rung`, whose rounds are given.
-    fn climb(&self, rung: usize, rounds: Rounds, cap: usize, search: &mut Search) {
-        let Some(above) = rung.checked_sub(1) else {
+    /// Tries all lengths of the verifiers above `level`, whose rounds are given.
+    fn climb(&self, level: usize, rounds: RoundDistributions, cap: usize, best: &mut BestSoFar) {
+        let Some(above) = level.checked_sub(1) else {
             let seconds = long_run(&rounds);
-            if seconds < search.limit {
-                search.limit = seconds;
-                search.best = Some(search.lengths.clone());
+            if seconds < best.limit {
+                best.limit = seconds;
+                best.found = Some(best.lengths.clone());
             }
             return;
         };
         if !self.keeps() {
             let below = rounds.starts[0].seconds / rounds.starts[0].tokens();
-            if self.bound_from(above, below) > search.limit * (1.0 + ROUNDING) {
+            if self.bound_from(above, below) > best.limit * (1.0 + ROUNDING) {
                 return;
             }
         }
         for length in 1..=cap {
-            search.lengths[above] = length;
-            self.climb(above, self.stage(above, length).over_rounds(&rounds), cap, search);
+            best.lengths[above] = length;
+            self.climb(above, self.stage(above, length).over_rounds(&rounds), cap, best);
         }
     }
 }
 
 /// The best lengths so far.
-struct Search {
+struct BestSoFar {
     /// Seconds per token that must be undercut.
     limit: f64,
     lengths: Vec<usize>,
-    best: Option<Vec<usize>>,
+    found: Option<Vec<usize>>,
 }
 
 /// How to go on decoding with the models of a chain.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Lengths {
+pub struct BestLengths {
     /// Seconds per token expected.
     pub seconds_per_token: f64,
     /// The lengths of the verifiers, target first; empty if the target had better decode alone.
@@ -171,35 +172,38 @@ impl Chain {
     ///
     /// # Errors
     /// Those of [`Chain::check`], and if `cap` is 0.
-    pub fn best_lengths(&self, context: usize, cap: usize) -> Result<Lengths, TheoryError> {
+    pub fn best_lengths(&self, context: usize, cap: usize) -> Result<BestLengths, TheoryError> {
         self.check()?;
         if cap == 0 {
-            return Err(TheoryError::Nothing { what: "longest length" });
+            return Err(TheoryError::Zero { what: "longest length" });
         }
         let plain = self.plain().predict(context)?.seconds_per_token;
-        let alone = Lengths { seconds_per_token: plain, lengths: Vec::new() };
+        let alone = BestLengths { seconds_per_token: plain, lengths: Vec::new() };
         let Some(lowest) = self.verifiers.last() else { return Ok(alone) };
         let (buffer, width) = table_sizes(self.verifiers.len(), cap, &self.proposer);
         let tables = self.verifiers.iter().map(|verifier| {
             (verifier.acceptance.survival(buffer), by_width(&verifier.times, width, context))
         });
         let tables: Vec<_> = tables.collect();
-        let rungs = self.verifiers.iter().zip(&tables).map(|(verifier, (survival, pass))| Rung {
-            survival,
-            pass,
-            overhead: verifier.overhead,
-            bonus: verifier.bonus,
-            keep: verifier.surplus == Surplus::Keep,
-        });
+        let verifiers =
+            self.verifiers.iter().zip(&tables).map(|(verifier, (survival, pass))| VerifierTables {
+                survival,
+                pass,
+                overhead: verifier.overhead,
+                bonus: verifier.bonus,
+                keep: verifier.surplus == Surplus::Keep,
+            });
         let pass = match &self.proposer {
             Proposer::Model { times, .. } => by_width(times, 2, context),
             Proposer::Lookup { .. } | Proposer::Tree { .. } => Vec::new(),
         };
         let proposed = lowest.acceptance.proposed(longest_draft(&self.proposer, cap));
-        let (rungs, proposer) = (rungs.collect(), &self.proposer);
-        let ladder = Ladder { rungs, proposer, proposed: &proposed, pass: &pass };
-        let best = ladder.best(cap, plain);
-        Ok(best
-            .map_or(alone, |(seconds_per_token, lengths)| Lengths { seconds_per_token, lengths }))
+        let (verifiers, proposer) = (verifiers.collect(), &self.proposer);
+        let search = LengthSearch { verifiers, proposer, proposed: &proposed, pass: &pass };
+        let best = search.best(cap, plain);
+        Ok(best.map_or(alone, |(seconds_per_token, lengths)| BestLengths {
+            seconds_per_token,
+            lengths,
+        }))
     }
 }

@@ -1,10 +1,12 @@
 //! What replays add up to: intervals, first rounds, traces that are of no text.
 
-use kad_polybasic::theory::{Chain, PassTime, PassTimes, Proposer, Replay, Trace, TracedDrafts};
+use kad_polybasic::theory::{
+    Chain, PassTime, PassTimes, Proposer, ReplaySettings, TextTrace, TracedDrafts,
+};
 
-use crate::support::Plan;
-use crate::theory::close;
+use crate::support::LevelSettings;
 use crate::theory_replay::{TOKEN, constant, described};
+use crate::theory_support::close;
 
 /// Plain decoding by hand; the interval of a time known to 5 % is that of the time (n = 2,000
 /// resamples: 5 % of the width is 1.5 standard errors of its ends together), and of texts that
@@ -18,7 +20,7 @@ fn intervals_are_of_times_and_texts() {
             Proposer::Model { name: "level 0".into(), times: times.unwrap(), overhead: 0.5 };
         Chain { verifiers: vec![], proposer, plain_seconds: None }
     };
-    let how = Replay { repetitions: 1, resamples: 2000, seed: 1, first_rounds: true };
+    let how = ReplaySettings { repetitions: 1, resamples: 2000, seed: 1, first_rounds: true };
     let found = plain(0.1).replay(&[constant(&[], 10)], how).unwrap();
     close(found.prediction.seconds_per_token, 2.5, "seconds");
     close(found.plain_seconds_per_token, 2.5, "plain");
@@ -31,11 +33,11 @@ fn intervals_are_of_times_and_texts() {
 
     // Half of the texts are accepted whole, half not at all: 4 + 3 · ¼ seconds for four tokens or
     // one.
-    let mut chain = described(&[Plan::new(3, true, TOKEN)], 0.0);
-    chain.verifiers[0].times = crate::theory::constant(1.0);
-    let times = crate::theory::constant(0.25);
+    let mut chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.0);
+    chain.verifiers[0].times = crate::theory_support::constant(1.0);
+    let times = crate::theory_support::constant(0.25);
     chain.proposer = Proposer::Model { name: "level 1".into(), times, overhead: 0.0 };
-    let texts: Vec<Trace> =
+    let texts: Vec<TextTrace> =
         (0..100).map(|text| constant(&[if text % 2 == 0 { 1.0 } else { 1e-300 }], 40)).collect();
     let found = chain.replay(&texts, how).unwrap();
     let seconds = |text: usize| {
@@ -54,9 +56,9 @@ fn intervals_are_of_times_and_texts() {
 /// is over then says nothing.
 #[test]
 fn first_rounds_can_be_left_out() {
-    let chain = described(&[Plan::new(3, true, TOKEN)], 0.0);
-    let how = Replay { repetitions: 2, resamples: 5, seed: 1, first_rounds: false };
-    let trace = Trace { ended: true, limit: 9, ..constant(&[1.0], 6) };
+    let chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.0);
+    let how = ReplaySettings { repetitions: 2, resamples: 5, seed: 1, first_rounds: false };
+    let trace = TextTrace { ended: true, limit: 9, ..constant(&[1.0], 6) };
     let short = trace.cut(4);
     let found = chain.replay(&[trace, short.clone()], how).unwrap();
     // As in `passes_are_as_wide_as_what_was_not_read`: 2 + 3 seconds for the last two tokens.
@@ -71,10 +73,10 @@ fn first_rounds_can_be_left_out() {
 /// A lookup that is right about the six tokens to come is right about as many as are left of them.
 #[test]
 fn a_cut_text_is_a_text() {
-    let chain = described(&[Plan::new(3, true, TOKEN)], 0.5);
+    let chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.5);
     let drafts = TracedDrafts { proposed: vec![9; 6], agreeing: vec![6, 2, 4, 0, 2, 1] };
     let drafts = [("lookup".to_owned(), drafts)].into();
-    let trace = Trace { ended: true, limit: 9, drafts, ..constant(&[0.5], 6) };
+    let trace = TextTrace { ended: true, limit: 9, drafts, ..constant(&[0.5], 6) };
     for limit in 1..=9 {
         trace.cut(limit).check(&chain).unwrap();
     }
@@ -83,9 +85,9 @@ fn a_cut_text_is_a_text() {
 
 #[test]
 fn traces_that_are_of_no_text_are_refused() {
-    let chain = described(&[Plan::new(3, true, TOKEN)], 0.5);
-    let how = Replay { repetitions: 1, resamples: 1, seed: 1, first_rounds: true };
-    let refused = |change: fn(&mut Trace), words: &str| {
+    let chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.5);
+    let how = ReplaySettings { repetitions: 1, resamples: 1, seed: 1, first_rounds: true };
+    let refused = |change: fn(&mut TextTrace), words: &str| {
         let mut trace = constant(&[0.5], 4);
         change(&mut trace);
         let error = chain.replay(&[trace], how).unwrap_err().to_string();

@@ -3,7 +3,7 @@
 
 use kad_polybasic::theory::{CappedGeometric, expected_tokens};
 
-use crate::theory::close;
+use crate::theory_support::close;
 
 fn draft(rate: f64, cap: usize) -> CappedGeometric {
     CappedGeometric::new(rate, cap).unwrap()

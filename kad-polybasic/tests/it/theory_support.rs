@@ -2,7 +2,8 @@
 
 use kad_core::oracle::enumerate;
 use kad_polybasic::theory::{
-    Acceptance, Chain, PassTime, PassTimes, Player, Proposer, RunLengths, Surplus, VerifyingLevel,
+    Acceptance, Chain, ChainSimulator, PassTime, PassTimes, Proposer, RunLengths, Surplus,
+    VerifyingLevel,
 };
 use proptest::prelude::*;
 use proptest::strategy::Union;
@@ -132,7 +133,7 @@ pub(crate) fn enumerated(chain: &Chain, rounds: usize) -> Option<Means> {
         if paths > 60_000 {
             return Err(());
         }
-        let mut player = Player::new(chain, 0).unwrap();
+        let mut player = ChainSimulator::new(chain, 0).unwrap();
         let mut tokens = 0;
         for _ in 0..rounds {
             tokens += player.round(choices).unwrap();

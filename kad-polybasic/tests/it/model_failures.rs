@@ -81,7 +81,7 @@ impl Session for FailingSession<'_> {
 /// never fails.
 fn after_failure(
     models: &[Failing; 3],
-    levels: &[Plan],
+    levels: &[LevelSettings],
     surplus: Surplus,
     (which, passes): (usize, usize),
 ) -> TextDistribution {
@@ -117,7 +117,7 @@ fn a_step_asked_again_after_a_failure_has_the_right_distribution() {
     let mut seen = 0;
     for surplus in [Surplus::Flush, Surplus::Keep] {
         for (mu, k, bonus) in [(2, 1, 0), (2, 2, 0), (1, 2, 0), (2, 1, 1), (2, 1, 2)] {
-            let levels = Plan::levels(&[mu, k], bonus, Verifier::Token);
+            let levels = LevelSettings::levels(&[mu, k], bonus, Verifier::Token);
             for at in (0..3).flat_map(|which| (0..3).map(move |passes| (which, passes))) {
                 let distribution = after_failure(&models, &levels, surplus, at);
                 for first in 0..3 {
@@ -146,7 +146,7 @@ fn a_step_asked_again_after_a_failure_has_the_right_distribution() {
 #[test]
 fn a_text_by_shared_uniforms_is_not_changed_by_failures() {
     let models = tables::<3>().map(Failing::new);
-    let levels = Plan::levels(&[3, 2], 3, Verifier::SharedUniform);
+    let levels = LevelSettings::levels(&[3, 2], 3, Verifier::SharedUniform);
     let whole = sampled(&mut chain(&models, &levels), 30, 4);
     for which in 0..3 {
         let mut decoder = chain(&models, &levels);

@@ -6,7 +6,7 @@ use kad_polybasic::theory::{
 };
 use proptest::prelude::*;
 
-use crate::theory::{chain, chains, close, constant, level, model, runs};
+use crate::theory_support::{chain, chains, close, constant, level, model, runs};
 
 fn cell(seconds: f64) -> PassTime {
     PassTime { seconds, standard_error: 0.0 }
@@ -85,9 +85,9 @@ fn pass_times_have_limits() {
     let bad = |widths: &[usize], contexts: &[usize], seconds: f64| {
         PassTimes::new(widths.to_vec(), contexts.to_vec(), vec![vec![cell(seconds)]]).unwrap_err()
     };
-    assert!(matches!(bad(&[0], &[0], 1.0), TheoryError::Axis { axis: "widths", .. }));
-    assert!(matches!(bad(&[1, 1], &[0], 1.0), TheoryError::Axis { axis: "widths", .. }));
-    assert!(matches!(bad(&[1], &[], 1.0), TheoryError::Axis { axis: "contexts", .. }));
+    assert!(matches!(bad(&[0], &[0], 1.0), TheoryError::GridAxis { axis: "widths", .. }));
+    assert!(matches!(bad(&[1, 1], &[0], 1.0), TheoryError::GridAxis { axis: "widths", .. }));
+    assert!(matches!(bad(&[1], &[], 1.0), TheoryError::GridAxis { axis: "contexts", .. }));
     assert!(matches!(bad(&[1, 2], &[0], 1.0), TheoryError::GridShape { rows: 1, columns: 2 }));
     assert!(matches!(bad(&[1], &[0], f64::NAN), TheoryError::Seconds { .. }));
     assert!(matches!(bad(&[1], &[0], -1.0), TheoryError::Seconds { .. }));
@@ -100,7 +100,7 @@ fn pass_times_have_limits() {
 fn impossible_rounds_are_refused() {
     let mut runs = RunLengths::default();
     for (asked, proposed, accepted) in [(4, 3, 4), (2, 3, 1)] {
-        let refused = TheoryError::Round { asked, proposed, accepted };
+        let refused = TheoryError::ImpossibleRound { asked, proposed, accepted };
         assert_eq!(runs.record(asked, proposed, accepted), Err(refused));
     }
     assert_eq!(runs, RunLengths::default());

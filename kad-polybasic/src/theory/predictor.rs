@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap_rng::BootstrapRng;
 use super::chain::{Chain, Proposer};
-use super::draws::Draws;
 use super::error::TheoryError;
-use super::rounds::{Rounds, Stage, Start, draft, largest_buffer, mean};
-use super::runs::Acceptance;
-use super::search::nodes;
-use super::times::PassTimes;
+use super::length_search::tree_nodes;
+use super::pass_times::PassTimes;
+use super::round_distribution::{
+    RoundDistribution, RoundDistributions, VerifierStep, draft, largest_buffer, mean,
+};
+use super::run_lengths::Acceptance;
 use crate::level::Surplus;
 
 /// What a chain is expected to do, per token of text.
@@ -30,7 +32,7 @@ pub struct LevelPrediction {
     pub seconds_per_token: f64,
     /// The part of these seconds that is overhead.
     pub overhead_per_token: f64,
-    /// Rounds per token of the text.
+    /// RoundDistributions per token of the text.
     pub rounds_per_token: f64,
     /// Passes per token of the text, `F_i / N`. For a verifier these are its rounds, for a drafting
     /// model its drafted tokens, for what is no model its drafts.
@@ -78,7 +80,7 @@ impl Chain {
     /// Those of [`Chain::check`].
     pub fn predict(&self, context: usize) -> Result<Prediction, TheoryError> {
         self.check()?;
-        let inputs = Inputs::measured(self, context);
+        let inputs = PredictionInputs::measured(self, context);
         Ok(match rounds_of(self, &inputs) {
             None => alone(self, &inputs),
             Some(rounds) => summary(self, &rounds),
@@ -88,7 +90,7 @@ impl Chain {
 
 /// The numbers a prediction is made from: estimates of [`Chain`]'s measurements at one context.
 #[derive(Clone, Debug)]
-pub(super) struct Inputs {
+pub(super) struct PredictionInputs {
     /// Of each verifier: P(N ≥ k) up to its largest buffer.
     survival: Vec<Vec<f64>>,
     /// P(at least k proposed), up to the length of a draft.
@@ -99,21 +101,21 @@ pub(super) struct Inputs {
     drafter: Vec<f64>,
 }
 
-impl Inputs {
+impl PredictionInputs {
     /// As measured: medians and observed hazards.
     fn measured(chain: &Chain, context: usize) -> Self {
         Self::estimated(chain, context, &mut Measured)
     }
 
     /// As they might be as well: see [`Chain::uncertainty`].
-    pub(super) fn drawn(chain: &Chain, context: usize, draws: &mut Draws) -> Self {
+    pub(super) fn resampled(chain: &Chain, context: usize, draws: &mut BootstrapRng) -> Self {
         Self::estimated(chain, context, draws)
     }
 
     fn estimated(chain: &Chain, context: usize, estimate: &mut impl Estimate) -> Self {
         let (mut survival, mut pass) = (Vec::new(), Vec::new());
         for (verifier, largest) in chain.verifiers.iter().zip(largest_buffers(chain)) {
-            let most = largest.max(nodes(&chain.proposer).unwrap_or(0)) + 2;
+            let most = largest.max(tree_nodes(&chain.proposer).unwrap_or(0)) + 2;
             pass.push(by_width(&estimate.times(&verifier.times), most, context));
             survival.push(match &verifier.acceptance {
                 Acceptance::Rate(_) => verifier.acceptance.survival(largest),
@@ -175,9 +177,9 @@ impl Estimate for Measured {
     }
 }
 
-impl Estimate for Draws {
+impl Estimate for BootstrapRng {
     fn rate(&mut self, passed: u64, failed: u64, prior: f64) -> f64 {
-        Draws::rate(self, passed, failed, prior)
+        BootstrapRng::rate(self, passed, failed, prior)
     }
 
     fn times(&mut self, times: &PassTimes) -> PassTimes {
@@ -214,7 +216,7 @@ pub(super) fn by_width(times: &PassTimes, most: usize, context: usize) -> Vec<f6
 }
 
 /// Plain decoding: one pass, one token.
-fn alone(chain: &Chain, inputs: &Inputs) -> Prediction {
+fn alone(chain: &Chain, inputs: &PredictionInputs) -> Prediction {
     let seconds = inputs.plain(chain);
     let pass = inputs.drafter.get(1).map_or(seconds, |pass| pass.min(seconds));
     let level = LevelPrediction {
@@ -234,7 +236,7 @@ fn alone(chain: &Chain, inputs: &Inputs) -> Prediction {
 }
 
 /// Seconds per token alone, without the rest of a [`Prediction`].
-pub(super) fn seconds_per_token(chain: &Chain, inputs: &Inputs) -> f64 {
+pub(super) fn seconds_per_token(chain: &Chain, inputs: &PredictionInputs) -> f64 {
     match rounds_of(chain, inputs) {
         None => inputs.plain(chain),
         Some(rounds) => long_run(&rounds[0]),
@@ -243,20 +245,20 @@ pub(super) fn seconds_per_token(chain: &Chain, inputs: &Inputs) -> f64 {
 
 /// The distributions of the rounds of all levels, target first, the drafts last. None without a
 /// verifier.
-fn rounds_of(chain: &Chain, inputs: &Inputs) -> Option<Vec<Rounds>> {
+fn rounds_of(chain: &Chain, inputs: &PredictionInputs) -> Option<Vec<RoundDistributions>> {
     let lowest = chain.verifiers.len().checked_sub(1)?;
     let length = draft_length(chain);
     let mut found = vec![draft(&chain.proposer, length, &inputs.proposed, &inputs.drafter)];
     for (level, verifier) in chain.verifiers.iter().enumerate().rev() {
         let drafted = level == lowest;
-        let stage = Stage {
+        let stage = VerifierStep {
             length: if drafted { length } else { verifier.length },
             bonus: verifier.bonus,
             keep: verifier.surplus == Surplus::Keep && !drafted,
             survival: &inputs.survival[level],
             pass: &inputs.pass[level],
             overhead: verifier.overhead,
-            nodes: nodes(&chain.proposer).filter(|_| drafted),
+            nodes: tree_nodes(&chain.proposer).filter(|_| drafted),
         };
         let below = &found[lowest - level];
         let rounds = if drafted { stage.over_draft(below) } else { stage.over_rounds(below) };
@@ -267,25 +269,28 @@ fn rounds_of(chain: &Chain, inputs: &Inputs) -> Option<Vec<Rounds>> {
 }
 
 /// Seconds per token of rounds that follow each other, with everything below.
-pub(super) fn long_run(rounds: &Rounds) -> f64 {
+pub(super) fn long_run(rounds: &RoundDistributions) -> f64 {
     let visits = stationary(&rounds.starts);
-    let sum = |of: &dyn Fn(&Start) -> f64| -> f64 {
+    let sum = |of: &dyn Fn(&RoundDistribution) -> f64| -> f64 {
         visits.iter().zip(&rounds.starts).map(|(count, start)| count * of(start)).sum()
     };
-    sum(&|start| start.seconds) / sum(&Start::tokens)
+    sum(&|start| start.seconds) / sum(&RoundDistribution::tokens)
 }
 
 /// Puts the distributions of the rounds together, from the target down.
-fn summary(chain: &Chain, rounds: &[Rounds]) -> Prediction {
+fn summary(chain: &Chain, rounds: &[RoundDistributions]) -> Prediction {
     let mut visits = stationary(&rounds[0].starts);
-    let weighed = |visits: &[f64], of: &dyn Fn(&Start) -> f64, level: &Rounds| -> f64 {
+    let weighed = |visits: &[f64],
+                   of: &dyn Fn(&RoundDistribution) -> f64,
+                   level: &RoundDistributions|
+     -> f64 {
         visits.iter().zip(&level.starts).map(|(count, start)| count * of(start)).sum()
     };
-    let tokens = weighed(&visits, &Start::tokens, &rounds[0]);
+    let tokens = weighed(&visits, &RoundDistribution::tokens, &rounds[0]);
     let (mut levels, mut bonuses) = (Vec::with_capacity(rounds.len()), 0.0);
     for (index, level) in rounds.iter().enumerate() {
         let count: f64 = visits.iter().sum();
-        let handed_on = weighed(&visits, &Start::tokens, level);
+        let handed_on = weighed(&visits, &RoundDistribution::tokens, level);
         let passing =
             weighed(&visits, &|start| start.pass_seconds, level) + bonuses * level.catch_up;
         let (passes, overhead) = own(chain, index, count, handed_on);
@@ -324,7 +329,7 @@ fn own(chain: &Chain, index: usize, rounds: f64, tokens: f64) -> (f64, f64) {
 }
 
 /// Expected rounds of the level below, by their start.
-fn below(visits: &[f64], level: &Rounds) -> Vec<f64> {
+fn below(visits: &[f64], level: &RoundDistributions) -> Vec<f64> {
     let mut sum = Vec::new();
     for (visit, start) in visits.iter().zip(&level.starts) {
         add(&mut sum, &start.below, *visit);
@@ -342,7 +347,7 @@ fn add(sum: &mut Vec<f64>, more: &[f64], share: f64) {
 
 /// How often rounds of the target begin in each of its states, in the long run from a fresh start:
 /// the solution of `π P = π`, `Σ π = 1` over the states that can be reached.
-fn stationary(starts: &[Start]) -> Vec<f64> {
+fn stationary(starts: &[RoundDistribution]) -> Vec<f64> {
     if starts.len() == 1 {
         return vec![1.0];
     }

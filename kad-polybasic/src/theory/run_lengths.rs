@@ -34,15 +34,15 @@ const TAIL_TRIALS: u64 = 30;
 /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Table", into = "Table")]
+#[serde(try_from = "RoundCounts", into = "RoundCounts")]
 pub struct RunLengths {
-    table: Table,
+    table: RoundCounts,
 }
 
 /// What is stored of [`RunLengths`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct RoundCounts {
     /// `counts[proposed][accepted]`, rows as long as needed.
     counts: Vec<Vec<u64>>,
     /// `stopped[proposed]`: how many of those rounds the drafter ended itself, asked for more.
@@ -50,14 +50,14 @@ struct Table {
     stopped: Vec<u64>,
 }
 
-impl TryFrom<Table> for RunLengths {
+impl TryFrom<RoundCounts> for RunLengths {
     type Error = TheoryError;
 
-    fn try_from(table: Table) -> Result<Self, TheoryError> {
+    fn try_from(table: RoundCounts) -> Result<Self, TheoryError> {
         for (proposed, row) in table.counts.iter().enumerate() {
             if row.len() > proposed + 1 {
                 let problem = "more accepted than proposed tokens";
-                return Err(TheoryError::RunTable { proposed, problem });
+                return Err(TheoryError::ImpossibleRunTable { proposed, problem });
             }
         }
         let rounds = |m: usize| table.counts.get(m).map_or(0, |row| row.iter().sum());
@@ -65,13 +65,13 @@ impl TryFrom<Table> for RunLengths {
             None => Ok(Self { table }),
             Some((proposed, _)) => {
                 let problem = "more stopped rounds than rounds";
-                Err(TheoryError::RunTable { proposed, problem })
+                Err(TheoryError::ImpossibleRunTable { proposed, problem })
             }
         }
     }
 }
 
-impl From<RunLengths> for Table {
+impl From<RunLengths> for RoundCounts {
     fn from(runs: RunLengths) -> Self {
         runs.table
     }
@@ -100,9 +100,9 @@ impl RunLengths {
         accepted: usize,
     ) -> Result<(), TheoryError> {
         if accepted > proposed || proposed > asked {
-            return Err(TheoryError::Round { asked, proposed, accepted });
+            return Err(TheoryError::ImpossibleRound { asked, proposed, accepted });
         }
-        let Table { counts, stopped } = &mut self.table;
+        let RoundCounts { counts, stopped } = &mut self.table;
         if counts.len() <= proposed {
             counts.resize(proposed + 1, Vec::new());
         }
@@ -115,7 +115,7 @@ impl RunLengths {
 
     /// Adds the rounds of `other`, of the same pair.
     pub fn merge(&mut self, other: &Self) {
-        let Table { counts, stopped } = &mut self.table;
+        let RoundCounts { counts, stopped } = &mut self.table;
         if counts.len() < other.table.counts.len() {
             counts.resize(other.table.counts.len(), Vec::new());
         }
@@ -140,7 +140,7 @@ impl RunLengths {
         &self.table.counts
     }
 
-    /// Rounds counted.
+    /// RoundDistributions counted.
     pub fn rounds(&self) -> u64 {
         self.table.counts.iter().flatten().sum()
     }

@@ -6,9 +6,9 @@ use kad_core::oracle::{
 };
 use kad_core::{DecodeError, ModelPredictor, SampledChoices, Sampling, TokenId, TokenTree};
 use kad_polybasic::{
-    Ask, Draft, DraftTree, Drafter, Drafting, Level, Lookup, LookupDrafter, LookupError,
-    NgramLookup, PredictorTarget, Speculative, Stage, Staged, SuffixLookup, Surplus, TreeLimits,
-    Verifier,
+    Draft, DraftRequest, DraftSettings, DraftTree, Drafter, Level, LevelDrafter, Lookup,
+    LookupDrafter, LookupError, NgramLookup, PredictorTarget, Speculative, Stage, SuffixLookup,
+    Surplus, TreeLimits, Verifier,
 };
 use proptest::prelude::*;
 
@@ -145,7 +145,7 @@ fn impossible_lengths_are_refused() {
 fn drafts_end_at_ends_and_have_certain_distributions() {
     let drafted = |context: &[TokenId], out: &mut Draft| {
         let mut drafter = LookupDrafter::new(NgramLookup::default(), 9);
-        let ask = Ask { context, wanted: 4, room: 4, level: 3, eos: &[EOS] };
+        let ask = DraftRequest { context, wanted: 4, room: 4, level: 3, eos: &[EOS] };
         drafter.draft(ask, &mut SampledChoices::seeded(0), out, &mut vec![]).unwrap();
         assert!(out.tokens().iter().all(|made| made.level == 3));
         out.tokens().iter().map(|made| made.token).collect::<Vec<_>>()
@@ -182,7 +182,7 @@ fn p1_two_levels_drafted_by_lookup() {
     for verifier in [Verifier::Token, Verifier::Block, Verifier::SharedUniform] {
         for (length, bonus) in (1..=3).flat_map(|k| [(k, true), (k, false)]) {
             for (name, drafter) in drafters() {
-                let drafting = Drafting { bonus, ..Drafting::of(length).unwrap() };
+                let drafting = DraftSettings { bonus, ..DraftSettings::of(length).unwrap() };
                 let stage = Stage::new(drafter, PredictorTarget::new(predictor()), drafting)
                     .verified_by(verifier);
                 let mut decoder = Speculative::new(stage, &[EOS]);
@@ -205,10 +205,10 @@ fn p1_three_levels_drafted_by_lookup() {
             [(2, 2, Surplus::Flush), (3, 2, Surplus::Flush), (2, 3, Surplus::Keep)]
         {
             for (name, drafter) in drafters() {
-                let drafting = |length| Drafting::of(length).unwrap();
+                let drafting = |length| DraftSettings::of(length).unwrap();
                 let middle = Stage::new(drafter, PredictorTarget::new(predictor(1)), drafting(k))
                     .verified_by(verifier);
-                let drafter = Staged::new(middle, surplus).unwrap();
+                let drafter = LevelDrafter::new(middle, surplus).unwrap();
                 let stage = Stage::new(drafter, PredictorTarget::new(predictor(0)), drafting(mu))
                     .verified_by(verifier);
                 let mut decoder = Speculative::new(stage, &[EOS]);
@@ -242,7 +242,7 @@ fn the_text_of_a_seed_is_that_of_plain_decoding() {
         let (wanted, _) = text(&mut SingleDecoder::new(predictor()), seed);
         for (name, drafter) in drafters() {
             let target = PredictorTarget::new(predictor());
-            let stage = Stage::new(drafter, target, Drafting::of(3).unwrap())
+            let stage = Stage::new(drafter, target, DraftSettings::of(3).unwrap())
                 .verified_by(Verifier::SharedUniform);
             let (found, accepted) = text(&mut Speculative::new(stage, &[]), seed);
             assert_eq!(found, wanted, "{name}");
@@ -256,7 +256,7 @@ fn the_text_of_a_seed_is_that_of_plain_decoding() {
 fn proposals_depend_on_the_context_alone() {
     let model = TableModel::random("table", 3, 2, 1);
     let target = || PredictorTarget::new(ModelPredictor::new(&model, plain()).unwrap());
-    let stage = |drafter| Stage::new(drafter, target(), Drafting::of(2).unwrap());
+    let stage = |drafter| Stage::new(drafter, target(), DraftSettings::of(2).unwrap());
     let contexts: [&[TokenId]; 5] =
         [&[1, 0, 1], &[0, 0, 1, 1, 0, 1], &[1], &[0, 0, 1, 1, 0, 0], &[1, 0, 1, 0]];
     for ((_, used), name) in drafters().into_iter().zip(0..) {
@@ -266,7 +266,7 @@ fn proposals_depend_on_the_context_alone() {
             let [used, fresh] = [&mut used as &mut dyn Level, &mut stage(fresh)].map(|level| {
                 enumerate(|choices| {
                     let (mut out, mut rounds) = (Draft::without_distributions(), vec![]);
-                    let ask = Ask { context, wanted: 1, room: 4, level: 1, eos: &[EOS] };
+                    let ask = DraftRequest { context, wanted: 1, room: 4, level: 1, eos: &[EOS] };
                     level.round(ask, choices, &mut out, &mut rounds)?;
                     let tokens: Vec<_> = out.tokens().iter().map(|made| made.token).collect();
                     Ok::<_, DecodeError>((tokens, rounds))

@@ -9,8 +9,8 @@ use kad_polybasic::theory::{
     Acceptance, Chain, PassTimes, Proposer, RunLengths, Surplus, VerifyingLevel,
 };
 use kad_polybasic::{
-    Adaptation, Adaptive, Drafting, Level, PredictorDrafter, PredictorTarget, Speculative, Stage,
-    Staged,
+    AdaptiveDecoder, AdaptiveSettings, DraftSettings, Level, LevelDrafter, PredictorDrafter,
+    PredictorTarget, Speculative, Stage,
 };
 
 const EOS: TokenId = 2;
@@ -47,14 +47,14 @@ fn adaptive<'m>(
     large: &'m TableModel,
     small: &'m TableModel,
     chain: Chain,
-    settings: Adaptation,
-) -> Adaptive<impl Level + 'm> {
+    settings: AdaptiveSettings,
+) -> AdaptiveDecoder<impl Level + 'm> {
     let model = |table: &'m TableModel| ModelPredictor::new(table, plain()).unwrap();
     let (drafter, target) =
         (PredictorDrafter::new(model(small)), PredictorTarget::new(model(large)));
-    let stage = Stage::new(drafter, target, Drafting::of(chain.verifiers[0].length).unwrap());
+    let stage = Stage::new(drafter, target, DraftSettings::of(chain.verifiers[0].length).unwrap());
     let lengths = vec![stage.length()];
-    Adaptive::new(Speculative::new(stage, &[EOS]), lengths, chain, settings).unwrap()
+    AdaptiveDecoder::new(Speculative::new(stage, &[EOS]), lengths, chain, settings).unwrap()
 }
 
 /// A decision after every round, by what was accepted, and back from plain decoding after a token:
@@ -62,8 +62,13 @@ fn adaptive<'m>(
 #[test]
 fn the_distribution_does_not_depend_on_what_is_learned() {
     let [large, small] = [1, 2].map(|seed| TableModel::random("table", 3, 2, seed));
-    let settings =
-        Adaptation { every: 1, patience: 1, prior_rounds: 1, margin: 0.3, ..Default::default() };
+    let settings = AdaptiveSettings {
+        rounds_per_decision: 1,
+        plain_tokens: 1,
+        prior_rounds: 1,
+        min_gain: 0.3,
+        ..Default::default()
+    };
     let mut chain = measured(2);
     // Slow enough for a rejection to tip the scales.
     if let Proposer::Model { times, .. } = &mut chain.proposer {
@@ -76,7 +81,7 @@ fn the_distribution_does_not_depend_on_what_is_learned() {
     let found = enumerate(|choices| {
         let made =
             generate(&mut decoder, &prompt, &limits, choices, &mut |_| ControlFlow::Continue(()))?;
-        switched.extend(decoder.switches().iter().map(|switch| switch.lengths.clone()));
+        switched.extend(decoder.changes().iter().map(|switch| switch.lengths.clone()));
         Ok::<_, DecodeError>(made.tokens.iter().map(|t| t.token).collect::<Vec<_>>())
     });
     let mut target = ModelPredictor::new(&large, plain()).unwrap();
@@ -101,9 +106,9 @@ fn speculation_that_loses_ends() {
     let never = f32::NEG_INFINITY;
     let large = TableModel::random("large", 3, 0, 0).with_row(&[], &[0.0, never, never]);
     let small = TableModel::random("small", 3, 0, 0).with_row(&[], &[never, 0.0, never]);
-    let mut decoder = adaptive(&large, &small, measured(4), Adaptation::default());
+    let mut decoder = adaptive(&large, &small, measured(4), AdaptiveSettings::default());
     let drafted = run(&mut decoder, 700);
-    let switches = decoder.switches();
+    let switches = decoder.changes();
     let alone = switches.iter().position(|switch| switch.lengths.is_empty()).unwrap();
     assert!(switches[alone].at < 100 && switches.len() > alone + 1, "{switches:?}");
     assert_eq!(switches[alone].plain_seconds_per_token, 10e-3);
@@ -115,9 +120,9 @@ fn speculation_that_loses_ends() {
 #[test]
 fn drafts_grow_where_all_is_accepted() {
     let table = TableModel::random("same", 3, 2, 5);
-    let mut decoder = adaptive(&table, &table, measured(2), Adaptation::default());
+    let mut decoder = adaptive(&table, &table, measured(2), AdaptiveSettings::default());
     run(&mut decoder, 2000);
-    let lengths: Vec<usize> = decoder.switches().iter().map(|s| s.lengths[0]).collect();
+    let lengths: Vec<usize> = decoder.changes().iter().map(|s| s.lengths[0]).collect();
     assert!(lengths.is_sorted() && lengths.last().is_some_and(|last| *last > 8), "{lengths:?}");
 }
 
@@ -127,10 +132,13 @@ fn a_description_of_another_chain_is_refused() {
     let model = || ModelPredictor::new(&table, plain()).unwrap();
     let refused = |lengths: usize, chain: Chain| {
         let target = PredictorTarget::new(model());
-        let stage = Stage::new(PredictorDrafter::new(model()), target, Drafting::of(2).unwrap());
+        let stage =
+            Stage::new(PredictorDrafter::new(model()), target, DraftSettings::of(2).unwrap());
         let lengths = (0..lengths).map(|_| stage.length()).collect();
         let decoder = Speculative::new(stage, &[]);
-        Adaptive::new(decoder, lengths, chain, Adaptation::default()).err().map(|e| e.to_string())
+        AdaptiveDecoder::new(decoder, lengths, chain, AdaptiveSettings::default())
+            .err()
+            .map(|e| e.to_string())
     };
     let error = refused(0, measured(2)).unwrap();
     assert!(error.contains("0 verifying levels, its description 1"), "{error}");
@@ -153,14 +161,15 @@ fn rounds_of_a_deeper_chain_end_the_adaptation() {
     let models = [1, 2, 3].map(|seed| TableModel::random("table", 3, 2, seed));
     let [large, middle, small] = &models;
     let model = |table| ModelPredictor::new(table, plain()).unwrap();
-    let drafting = Drafting::of(2).unwrap();
+    let drafting = DraftSettings::of(2).unwrap();
     let target = PredictorTarget::new(model(middle));
     let below = Stage::new(PredictorDrafter::new(model(small)), target, drafting);
-    let below = Staged::new(below, kad_polybasic::Surplus::Flush).unwrap();
+    let below = LevelDrafter::new(below, kad_polybasic::Surplus::Flush).unwrap();
     let stage = Stage::new(below, PredictorTarget::new(model(large)), drafting);
     let lengths = vec![stage.length()];
     let decoder = Speculative::new(stage, &[EOS]);
-    let mut decoder = Adaptive::new(decoder, lengths, measured(2), Adaptation::default()).unwrap();
+    let mut decoder =
+        AdaptiveDecoder::new(decoder, lengths, measured(2), AdaptiveSettings::default()).unwrap();
     run(&mut decoder, 20);
     let [remark] = &decoder.remarks()[..] else { panic!("{:?}", decoder.remarks()) };
     assert!(remark.contains("the chain has 2 verifying levels, its description 1"), "{remark}");

@@ -3,7 +3,7 @@
 use kad_core::{DecodeError, Distribution, Predictor, TokenId, TokenTree};
 
 /// Asks a predictor after paths, having announced them.
-pub(super) struct Explorer<P> {
+pub(super) struct PathPredictor<P> {
     predictor: P,
     /// The paths announced since the last start.
     asked: TokenTree,
@@ -11,7 +11,7 @@ pub(super) struct Explorer<P> {
     context: usize,
 }
 
-impl<P: Predictor> Explorer<P> {
+impl<P: Predictor> PathPredictor<P> {
     pub(super) fn new(predictor: P) -> Self {
         Self { predictor, asked: TokenTree::new(), text: Vec::new(), context: 0 }
     }

@@ -12,8 +12,8 @@ use kad_core::{
     Sampling, Session, TokenId, Vocab,
 };
 use kad_polybasic::{
-    DeferralTarget, Drafting, PredictorDrafter, PredictorTarget, Speculative, Stage, Staged,
-    Surplus, Target, Verifier,
+    DeferralTarget, DraftSettings, LevelDrafter, PredictorDrafter, PredictorTarget, Speculative,
+    Stage, Surplus, Target, Verifier,
 };
 
 use crate::support::*;
@@ -32,7 +32,8 @@ fn each_round_is_one_base_pass_and_the_bonus_is_lazy() {
     let plain = Sampling::at_temperature(1.0).unwrap();
     let mixture = Mixture::new(&base, &aligned, &rule, plain, plain).unwrap();
     let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, 3);
-    let mut decoder = Speculative::new(Stage::new(drafter, target, Drafting::of(3).unwrap()), &[]);
+    let mut decoder =
+        Speculative::new(Stage::new(drafter, target, DraftSettings::of(3).unwrap()), &[]);
     let made = run(&mut decoder, 300);
     let rounds = made.steps.len() as u64;
     let drafted: usize = made.steps.iter().map(|s| s.drafted).sum();
@@ -55,8 +56,10 @@ fn steps_and_provenance_agree() {
     let plain = Sampling::at_temperature(1.0).unwrap();
     let mixture = Mixture::new(&base, &aligned, &rule, plain, plain).unwrap();
     let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, 4);
-    let made =
-        run(&mut Speculative::new(Stage::new(drafter, target, Drafting::of(4).unwrap()), &[]), 101);
+    let made = run(
+        &mut Speculative::new(Stage::new(drafter, target, DraftSettings::of(4).unwrap()), &[]),
+        101,
+    );
     let count = |origin| made.tokens.iter().filter(|t| t.origin == origin).count();
     let accepted: usize = made.steps.iter().map(|s| s.accepted).sum();
     assert_eq!(count(Origin::Drafted), accepted);
@@ -78,7 +81,7 @@ fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
     let drafter = ModelPredictor::sharing(reward.drafted_by(RewardDrafter::Aligned, 12), plain);
     let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
     let made = run(
-        &mut Speculative::new(Stage::new(drafter, target, Drafting::of(12).unwrap()), &[]),
+        &mut Speculative::new(Stage::new(drafter, target, DraftSettings::of(12).unwrap()), &[]),
         200,
     );
     let rounds = made.steps.len() as u64;
@@ -129,7 +132,8 @@ fn block_verification_makes_no_distribution_behind_an_impossible_token() {
         let drafter = PredictorDrafter::new(drafter);
         let distributions = Rc::new(Cell::new(0));
         let target = PredictorTarget::new(CountedDistributions(target, distributions.clone()));
-        let stage = Stage::new(drafter, target, Drafting::of(4).unwrap()).verified_by(verifier);
+        let stage =
+            Stage::new(drafter, target, DraftSettings::of(4).unwrap()).verified_by(verifier);
         let made = run(&mut Speculative::new(stage, &[]), 100);
         let needed = |step: &Step| match temperature {
             0.0 => step.accepted + 1,
@@ -209,7 +213,7 @@ fn no_row_is_computed_twice_but_for_tokens_put_back() {
     for verifier in VERIFIERS {
         for (bonus, surplus) in (0..4).flat_map(|b| [Surplus::Flush, Surplus::Keep].map(|s| (b, s)))
         {
-            let levels = Plan::levels(&[4, 3], bonus, verifier);
+            let levels = LevelSettings::levels(&[4, 3], bonus, verifier);
             run(&mut chain_at(plain(), &models, &levels, surplus), 300);
         }
     }
@@ -222,7 +226,7 @@ fn no_row_is_computed_twice_but_for_tokens_put_back() {
     let (lowest, middle) = DeferralTarget::drafted_by_aligned(mixture(&models[2]), 3);
     let top = PredictorTarget::new(kad_core::MixturePredictor::new(mixture(&models[0])));
     let targets: Vec<Box<dyn Target>> = vec![Box::new(top), Box::new(middle)];
-    let levels = Plan::levels(&[4, 3], 3, Verifier::Token);
+    let levels = LevelSettings::levels(&[4, 3], 3, Verifier::Token);
     let (mut decoder, _) = chain_over(targets, Box::new(lowest), &levels, Surplus::Flush);
     run(&mut decoder, 300);
     let added = again().iter().sum::<usize>() - before.iter().sum::<usize>();
@@ -237,10 +241,10 @@ fn three_levels_make_one_pass_per_round_and_per_drafted_token() {
     let models = [1, 2, 3].map(|seed| Counted::new(TableModel::random("table", 50, 2, seed)));
     let drafter = PredictorDrafter::new(predictor(&models[2]));
     let target = PredictorTarget::new(predictor(&models[1]));
-    let middle = Stage::new(drafter, target, Drafting::of(3).unwrap());
-    let middle = Staged::new(middle, Surplus::Flush).unwrap();
+    let middle = Stage::new(drafter, target, DraftSettings::of(3).unwrap());
+    let middle = LevelDrafter::new(middle, Surplus::Flush).unwrap();
     let target = PredictorTarget::new(predictor(&models[0]));
-    let top = Stage::new(middle, target, Drafting::of(4).unwrap());
+    let top = Stage::new(middle, target, DraftSettings::of(4).unwrap());
     let made = run(&mut Speculative::new(top, &[]), 400);
     let rounds = |level| made.rounds.iter().filter(move |round| round.level == level);
     let drafted = |level| rounds(level).map(|round| round.drafted as u64).sum::<u64>();
@@ -264,7 +268,7 @@ fn s9_sessions_are_as_fresh_after_a_long_run() {
             Box::new(PredictorTarget::new(model(1))),
         ];
         let lowest = Box::new(PredictorDrafter::new(model(2)));
-        let levels = Plan::levels(&[4, 3], bonus, Verifier::Token);
+        let levels = LevelSettings::levels(&[4, 3], bonus, Verifier::Token);
         let (mut decoder, _) = chain_over(targets, lowest, &levels, surplus);
         for length in [1, 2, 7, 150] {
             let mut whole = vec![1, 0, 3];

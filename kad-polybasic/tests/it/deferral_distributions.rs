@@ -10,7 +10,7 @@ use kad_core::{
     MixturePredictor, ModelPredictor, Predictor, RewardDrafter, Sampling, SamplingSettings,
 };
 use kad_polybasic::{
-    Ask, DeferralTarget, Drafter, PredictorDrafter, PredictorTarget, Speculative, Stage,
+    DeferralTarget, DraftRequest, Drafter, PredictorDrafter, PredictorTarget, Speculative, Stage,
 };
 
 use crate::support::*;
@@ -256,7 +256,7 @@ fn an_empty_draft_is_plain_decoding() {
         }
         fn draft(
             &mut self,
-            _: Ask<'_>,
+            _: DraftRequest<'_>,
             _: &mut dyn ChoiceSource,
             _: &mut kad_polybasic::Draft,
             _: &mut Vec<Round>,

@@ -79,7 +79,7 @@ fn add_each(
 fn p9_two_levels_are_plain_speculative_decoding() {
     let models = tables::<2>();
     for (length, bonus) in (1..=4).flat_map(|length| FLAGS.map(|bonus| (length, bonus))) {
-        let levels = [Plan::new(length, bonus, Verifier::Token)];
+        let levels = [LevelSettings::new(length, bonus, Verifier::Token)];
         let found = first_step(&mut chain(&models, &levels), 9);
         let tv = total_variation(&found, &textbook(&models, length, bonus));
         assert!(tv < EXACT, "{levels:?}: {tv}");
@@ -103,12 +103,15 @@ fn p2_acceptance_depends_on_two_distributions_alone() {
             (&other, Verifier::Block, 3, false),
         ] {
             let models = [models[0].clone(), models[1].clone(), lowest.clone()];
-            let levels = [Plan::new(mu, bonus, Verifier::Token), Plan::new(k, own, verifier)];
+            let levels = [
+                LevelSettings::new(mu, bonus, Verifier::Token),
+                LevelSettings::new(k, own, verifier),
+            ];
             let mut decoder = chain_at(plain(), &models, &levels, Surplus::Keep);
             let tv = total_variation(&first_step(&mut decoder, mu + 1), &alone);
             assert!(tv < EXACT, "{levels:?}: {tv}");
         }
-        let levels = Plan::levels(&[mu, 2, 1], usize::from(bonus), Verifier::Token);
+        let levels = LevelSettings::levels(&[mu, 2, 1], usize::from(bonus), Verifier::Token);
         let mut decoder = chain_at(plain(), &models, &levels, Surplus::Keep);
         let tv = total_variation(&first_step(&mut decoder, mu + 1), &alone);
         assert!(tv < EXACT, "{levels:?}: {tv}");
@@ -137,7 +140,7 @@ fn p4_a_model_never_rejects_itself() {
     let [one, other, third] = tables::<3>();
     for verifier in VERIFIERS {
         for bonus in 0..4 {
-            let levels = Plan::levels(&[3, 2], bonus, verifier);
+            let levels = LevelSettings::levels(&[3, 2], bonus, verifier);
             for (models, never) in [
                 ([one.clone(), one.clone(), other.clone()], 1),
                 ([other.clone(), one.clone(), one.clone()], 2),
@@ -165,7 +168,7 @@ fn p4_tokens_that_wait_are_proposed_in_their_place() {
     let [one, _, other] = tables::<3>();
     let models = [one.clone(), one, other];
     for bonus in 0..4 {
-        let levels = Plan::levels(&[2, 6], bonus, Verifier::Token);
+        let levels = LevelSettings::levels(&[2, 6], bonus, Verifier::Token);
         let mut decoder = chain_at(plain(), &models, &levels, Surplus::Keep);
         let made = run(&mut decoder, &PROMPT, 4000, &mut SampledChoices::seeded(6));
         let own = made.rounds.iter().filter(|round| round.level == 1);

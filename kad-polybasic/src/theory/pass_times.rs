@@ -59,15 +59,15 @@ impl PassTime {
 /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Grid", into = "Grid")]
+#[serde(try_from = "StoredPassTimes", into = "StoredPassTimes")]
 pub struct PassTimes {
-    grid: Grid,
+    grid: StoredPassTimes,
 }
 
 /// What is stored of [`PassTimes`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Grid {
+struct StoredPassTimes {
     /// Tokens per pass, rising.
     widths: Vec<usize>,
     /// Tokens before the pass, rising.
@@ -76,15 +76,15 @@ struct Grid {
     cells: Vec<Vec<PassTime>>,
 }
 
-impl TryFrom<Grid> for PassTimes {
+impl TryFrom<StoredPassTimes> for PassTimes {
     type Error = TheoryError;
 
-    fn try_from(grid: Grid) -> Result<Self, TheoryError> {
+    fn try_from(grid: StoredPassTimes) -> Result<Self, TheoryError> {
         Self::new(grid.widths, grid.contexts, grid.cells)
     }
 }
 
-impl From<PassTimes> for Grid {
+impl From<PassTimes> for StoredPassTimes {
     fn from(times: PassTimes) -> Self {
         times.grid
     }
@@ -103,10 +103,10 @@ impl PassTimes {
     ) -> Result<Self, TheoryError> {
         let rising = |axis: &[usize]| !axis.is_empty() && axis.is_sorted_by(|a, b| a < b);
         if !rising(&widths) || widths[0] == 0 {
-            return Err(TheoryError::Axis { axis: "widths", least: 1, found: widths });
+            return Err(TheoryError::GridAxis { axis: "widths", least: 1, found: widths });
         }
         if !rising(&contexts) {
-            return Err(TheoryError::Axis { axis: "contexts", least: 0, found: contexts });
+            return Err(TheoryError::GridAxis { axis: "contexts", least: 0, found: contexts });
         }
         let fits = cells.len() == contexts.len() && cells.iter().all(|r| r.len() == widths.len());
         if !fits {
@@ -117,7 +117,7 @@ impl PassTimes {
             checked_seconds("a pass", cell.seconds)?;
             checked_seconds("the standard error of a pass", cell.standard_error)?;
         }
-        Ok(Self { grid: Grid { widths, contexts, cells } })
+        Ok(Self { grid: StoredPassTimes { widths, contexts, cells } })
     }
 
     /// The same time for every width and context: the `T_i` of the papers.
@@ -141,18 +141,21 @@ impl PassTimes {
 
     /// Seconds of a pass over `width` ≥ 1 tokens after `context` tokens.
     pub fn seconds(&self, width: usize, context: usize) -> f64 {
-        let Grid { widths, contexts, cells } = &self.grid;
-        let across = Line::through(widths, width);
+        let StoredPassTimes { widths, contexts, cells } = &self.grid;
+        let across = LinearInterpolation::through(widths, width);
         let at = |row: usize| across.of(|column| cells[row][column].seconds);
-        Line::through(contexts, context).of(at).max(0.0)
+        LinearInterpolation::through(contexts, context).of(at).max(0.0)
     }
 
     /// Adds to `cells`, row by row, how much each cell of the grid has in
     /// [`seconds`](Self::seconds): it is `Σ cells · medians` where that is not cut off at 0.
     pub(super) fn spread(&self, width: usize, context: usize, cells: &mut Vec<f64>) {
-        let Grid { widths, contexts, .. } = &self.grid;
+        let StoredPassTimes { widths, contexts, .. } = &self.grid;
         cells.resize(widths.len() * contexts.len(), 0.0);
-        let (across, down) = (Line::through(widths, width), Line::through(contexts, context));
+        let (across, down) = (
+            LinearInterpolation::through(widths, width),
+            LinearInterpolation::through(contexts, context),
+        );
         for (row, of_row) in down.shares() {
             for (column, share) in across.shares() {
                 cells[row * widths.len() + column] += of_row * share;
@@ -187,14 +190,14 @@ impl PassTimes {
 }
 
 /// A straight line through two neighbouring grid points, at one place.
-struct Line {
+struct LinearInterpolation {
     from: usize,
     to: usize,
     /// 0 at `from`, 1 at `to`; outside of that beyond the grid.
     part: f64,
 }
 
-impl Line {
+impl LinearInterpolation {
     fn through(axis: &[usize], place: usize) -> Self {
         let last = axis.len() - 1;
         let to =

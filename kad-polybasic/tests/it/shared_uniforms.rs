@@ -5,8 +5,8 @@ use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::{TableModel, total_variation};
 use kad_core::{MixturePredictor, ModelPredictor};
 use kad_polybasic::{
-    DeferralTarget, Level, PredictorTarget, Speculative, Stage, Staged, Surplus, Target, TopKTree,
-    TreeStage, TreeVerifier, Verifier,
+    DeferralTarget, Level, LevelDrafter, PredictorTarget, Speculative, Stage, Surplus, Target,
+    TopKTree, TreeStage, TreeVerifier, Verifier,
 };
 
 use crate::support::*;
@@ -21,7 +21,7 @@ fn a_seed_gives_the_text_of_plain_decoding() {
         for (surplus, bonus) in
             [Surplus::Flush, Surplus::Keep].into_iter().flat_map(|s| [0, 7].map(|b| (s, b)))
         {
-            let levels = Plan::levels(lengths, bonus, Verifier::SharedUniform);
+            let levels = LevelSettings::levels(lengths, bonus, Verifier::SharedUniform);
             let mut decoder = chain_at(at(0.8), &models[..=lengths.len()], &levels, surplus);
             for seed in 0..60 {
                 let text = sampled(&mut SingleDecoder::new(plain()), 50, seed);
@@ -38,11 +38,11 @@ fn a_seed_gives_the_mixtures_text_too() {
     let rule = Rule::base(KadDual::new(0.1).unwrap());
     let mixture = |base| mixture(base, &aligned, &rule, at(0.8));
     for bonus in 0..4 {
-        let levels = Plan::levels(&[4, 3], bonus, Verifier::SharedUniform);
+        let levels = LevelSettings::levels(&[4, 3], bonus, Verifier::SharedUniform);
         let (lowest, middle) = DeferralTarget::drafted_by_aligned(mixture(&cheaper), 3);
         let top = PredictorTarget::new(MixturePredictor::new(mixture(&base)));
         let targets: Vec<Box<dyn Target>> = vec![Box::new(top), Box::new(middle)];
-        let lowest = Box::new(lowest.by_place(true));
+        let lowest = Box::new(lowest.by_position(true));
         let (mut decoder, _) = chain_over(targets, lowest, &levels, Surplus::Flush);
         for seed in 0..60 {
             let mut plain = SingleDecoder::new(MixturePredictor::new(mixture(&base)));
@@ -57,10 +57,10 @@ fn a_seed_gives_the_mixtures_text_too() {
 #[test]
 fn close_distributions_agree_at_most_places() {
     let model = TableModel::random("table", 10, 2, 1);
-    let levels = [Plan::new(4, true, Verifier::SharedUniform)];
+    let levels = [LevelSettings::new(4, true, Verifier::SharedUniform)];
     let targets: Vec<Box<dyn Target>> =
         vec![Box::new(PredictorTarget::new(ModelPredictor::new(&model, at(0.8)).unwrap()))];
-    let drafter = kad_polybasic::PredictorDrafter::new(predictor(&model)).by_place(true);
+    let drafter = kad_polybasic::PredictorDrafter::new(predictor(&model)).by_position(true);
     let (mut decoder, _) = chain_over(targets, Box::new(drafter), &levels, Surplus::Flush);
     let mut choices = kad_core::SampledChoices::seeded(5);
     let made = run(&mut decoder, &PROMPT, 200, &mut choices);
@@ -77,14 +77,14 @@ fn a_tree_drawn_by_place_is_exact_below_shared_uniforms_only() {
         let target = PredictorTarget::new(predictor(&middle));
         let level = TreeStage::new(tree, target, drafting(1, false));
         let level = level.verified_by(TreeVerifier::SharedUniform);
-        let drafter = Staged::new(level, Surplus::Flush).unwrap();
+        let drafter = LevelDrafter::new(level, Surplus::Flush).unwrap();
         let target = PredictorTarget::new(predictor(&large));
         Stage::new(drafter, target, drafting(3, false)).verified_by(verifier)
     };
-    assert!(Staged::new(stage(Verifier::SharedUniform), Surplus::Flush).is_ok());
+    assert!(LevelDrafter::new(stage(Verifier::SharedUniform), Surplus::Flush).is_ok());
     for verifier in [Verifier::Token, Verifier::Block] {
         assert!(!stage(verifier).is_exact(), "{verifier:?}");
-        assert!(Staged::new(stage(verifier), Surplus::Flush).is_err(), "{verifier:?}");
+        assert!(LevelDrafter::new(stage(verifier), Surplus::Flush).is_err(), "{verifier:?}");
     }
     let goal = claimed(predictor(&large), 3);
     let mut decoder = Speculative::new(stage(Verifier::Block), &[EOS]);

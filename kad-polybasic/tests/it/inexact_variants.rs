@@ -5,8 +5,8 @@ use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::oracle::{TableModel, TextDistribution, total_variation};
 use kad_core::{ChoiceSource, DecodeError, Distribution, ModelPredictor, Predictor, TokenId};
 use kad_polybasic::{
-    Ask, At, Draft, Drafter, Level, NotExact, PredictorDrafter, PredictorTarget, SharedLength,
-    Speculative, Stage, Staged, Surplus, Target, Verifier,
+    Draft, DraftRequest, DraftedToken, Drafter, Level, LevelDrafter, NotExact, PredictorDrafter,
+    PredictorTarget, SharedLength, Speculative, Stage, Surplus, Target, Verifier,
 };
 
 use crate::support::*;
@@ -30,12 +30,12 @@ fn middle(models: &[TableModel; 3]) -> Middle<'_> {
 #[test]
 fn p3_the_exact_chain_passes_where_the_broken_ones_fail() {
     let models = tables();
-    assert!(distance(&models, Staged::new(middle(&models), Surplus::Flush).unwrap()) < EXACT);
+    assert!(distance(&models, LevelDrafter::new(middle(&models), Surplus::Flush).unwrap()) < EXACT);
 }
 
 /// Hands up the tokens of a level with the distribution of the model that drafted for it.
 struct Mislabelled<'m> {
-    level: Staged<Middle<'m>>,
+    level: LevelDrafter<Middle<'m>>,
     drafter: ModelPredictor<'m>,
     draft: Draft,
 }
@@ -46,7 +46,7 @@ impl Drafter for Mislabelled<'_> {
     }
     fn draft(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -68,7 +68,7 @@ impl Drafter for Mislabelled<'_> {
 #[test]
 fn p3_handing_up_the_drafters_distribution_is_told_apart() {
     let models = tables();
-    let level = Staged::new(middle(&models), Surplus::Flush).unwrap();
+    let level = LevelDrafter::new(middle(&models), Surplus::Flush).unwrap();
     let drafter = predictor(&models[2]);
     let found = distance(&models, Mislabelled { level, drafter, draft: Draft::default() });
     assert!(found > 0.05, "TV = {found}");
@@ -89,7 +89,7 @@ impl<L: Level> Level for Pretends<L> {
     }
     fn round(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -102,12 +102,12 @@ impl<L: Level> Level for Pretends<L> {
 fn p3_a_lenient_level_is_refused_and_told_apart_where_it_pretends() {
     let models = tables();
     let lenient = || middle(&models).verified_by(Verifier::Lenient { leniency: 0.5 });
-    assert_eq!(Staged::new(lenient(), Surplus::Flush).err(), Some(NotExact));
-    let found = distance(&models, Staged::new(Pretends(lenient()), Surplus::Flush).unwrap());
+    assert_eq!(LevelDrafter::new(lenient(), Surplus::Flush).err(), Some(NotExact));
+    let found = distance(&models, LevelDrafter::new(Pretends(lenient()), Surplus::Flush).unwrap());
     assert!(found > 0.02, "TV = {found}");
     // Without leniency it is token verification.
     let strict = middle(&models).verified_by(Verifier::Lenient { leniency: 0.0 });
-    assert!(distance(&models, Staged::new(strict, Surplus::Flush).unwrap()) < EXACT);
+    assert!(distance(&models, LevelDrafter::new(strict, Surplus::Flush).unwrap()) < EXACT);
 }
 
 /// After a rejection it draws from the whole distribution, as the middle level of the published
@@ -121,7 +121,7 @@ impl<T: Target> Target for FullAfterRejection<T> {
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError> {
         self.0.follow(text, last)
     }
-    fn acceptance(&mut self, at: At<'_>) -> Result<f64, DecodeError> {
+    fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError> {
         self.0.acceptance(at)
     }
     fn distribution(
@@ -132,8 +132,12 @@ impl<T: Target> Target for FullAfterRejection<T> {
     ) -> Result<(), DecodeError> {
         self.0.distribution(text, len, out)
     }
-    fn residual(&mut self, at: At<'_>, out: &mut Distribution) -> Result<(), DecodeError> {
-        self.0.distribution(at.text, at.len, out)
+    fn residual(
+        &mut self,
+        at: DraftedToken<'_>,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError> {
+        self.0.distribution(at.text, at.prefix_len, out)
     }
     fn draw(
         &mut self,
@@ -150,7 +154,7 @@ fn p3_a_middle_level_that_draws_from_its_whole_distribution_is_told_apart() {
     let drafter = PredictorDrafter::new(predictor(&models[2]));
     let target = FullAfterRejection(PredictorTarget::new(predictor(&models[1])));
     let middle = Stage::new(drafter, target, drafting(2, true));
-    let found = distance(&models, Staged::new(middle, Surplus::Flush).unwrap());
+    let found = distance(&models, LevelDrafter::new(middle, Surplus::Flush).unwrap());
     assert!(found > 0.01, "TV = {found}");
 }
 
@@ -163,14 +167,14 @@ impl<D: Drafter> Drafter for Choosy<D> {
     }
     fn draft(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
         let Self(inner, seen) = self;
         seen.clear();
-        inner.draft(Ask { wanted: 1, ..ask }, choices, seen, rounds)?;
+        inner.draft(DraftRequest { wanted: 1, ..ask }, choices, seen, rounds)?;
         if seen.tokens()[0].token != 0 {
             out.push(seen.tokens()[0], |distribution| {
                 distribution.clone_from(&seen.distributions()[0]);
@@ -233,7 +237,7 @@ fn p3_lengths_that_follow_the_rounds_are_not_exact_over_a_kept_surplus() {
         let target = || PredictorTarget::new(predictor(&even));
         let drafter = PredictorDrafter::new(predictor(&skewed));
         let middle = Stage::new(drafter, target(), drafting(2, false));
-        let below = Staged::new(middle, surplus).unwrap();
+        let below = LevelDrafter::new(middle, surplus).unwrap();
         let top = Stage::new(below, target(), drafting(1, false));
         let length = top.length();
         let mut decoder = Watching { decoder: Speculative::new(top, &[]), length };

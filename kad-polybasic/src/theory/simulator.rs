@@ -4,8 +4,8 @@ use kad_core::{ChoiceSource, SampledChoices};
 
 use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
-use super::predict::{draft_length, largest_buffers};
-use super::runs::RunLengths;
+use super::predictor::{draft_length, largest_buffers};
+use super::run_lengths::RunLengths;
 use crate::level::Surplus;
 
 /// What a simulated chain did.
@@ -41,7 +41,7 @@ pub struct SimulatedLevel {
 
 impl Chain {
     /// Plays `rounds` rounds of the target after `context` tokens with draws of this seed: see
-    /// [`Player`]. The same rules as [`Chain::predict`], by another road.
+    /// [`ChainSimulator`]. The same rules as [`Chain::predict`], by another road.
     ///
     /// # Errors
     /// Those of [`Chain::check`], and if `rounds` is 0.
@@ -52,9 +52,9 @@ impl Chain {
         seed: u64,
     ) -> Result<Simulation, TheoryError> {
         if rounds == 0 {
-            return Err(TheoryError::Nothing { what: "number of rounds" });
+            return Err(TheoryError::Zero { what: "number of rounds" });
         }
-        let mut player = Player::new(self, context)?;
+        let mut player = ChainSimulator::new(self, context)?;
         let mut choices = SampledChoices::seeded(seed);
         let mut sums = Sums::default();
         for _ in 0..rounds {
@@ -102,17 +102,17 @@ impl Sums {
 ///
 /// ```
 /// use kad_core::SampledChoices;
-/// use kad_polybasic::theory::{Chain, PassTimes, Player, Proposer};
+/// use kad_polybasic::theory::{Chain, PassTimes, ChainSimulator, Proposer};
 /// let times = PassTimes::constant(0.02)?;
 /// let proposer = Proposer::Model { name: "large".into(), times, overhead: 0.0 };
 /// let chain = Chain { verifiers: vec![], proposer, plain_seconds: None };
-/// let mut player = Player::new(&chain, 0)?;
+/// let mut player = ChainSimulator::new(&chain, 0)?;
 /// // Plain decoding makes one token a round.
 /// assert_eq!(player.round(&mut SampledChoices::seeded(1))?, 1);
 /// assert_eq!(player.seconds(), 0.02);
 /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
 /// ```
-pub struct Player<'c> {
+pub struct ChainSimulator<'c> {
     chain: &'c Chain,
     context: usize,
     /// Of each verifier: P(N ≥ k) up to its largest buffer.
@@ -126,14 +126,14 @@ pub struct Player<'c> {
     behind: Vec<bool>,
 }
 
-impl<'c> Player<'c> {
+impl<'c> ChainSimulator<'c> {
     /// `chain` after `context` tokens, with nothing kept and nothing to catch up with.
     ///
     /// # Errors
     /// Those of [`Chain::check`].
     pub fn new(chain: &'c Chain, context: usize) -> Result<Self, TheoryError> {
         chain.check()?;
-        let (levels, (survival, proposed)) = (chain.levels(), odds(chain));
+        let (levels, (survival, proposed)) = (chain.levels(), acceptance_tables(chain));
         Ok(Self {
             chain,
             context,
@@ -184,7 +184,7 @@ impl<'c> Player<'c> {
         let level = self.chain.verifiers.len();
         let length = draft_length(self.chain);
         let mut tokens = 0;
-        while tokens < length && survives(&self.proposed, tokens, choices) {
+        while tokens < length && extends_run(&self.proposed, tokens, choices) {
             tokens += 1;
         }
         let behind = std::mem::take(&mut self.behind[level]);
@@ -228,7 +228,7 @@ impl<'c> Player<'c> {
         self.pass(level, tokens, lowest);
         let survival = &self.survival[level];
         let mut accepted = 0;
-        while accepted < tokens && survives(survival, accepted, choices) {
+        while accepted < tokens && extends_run(survival, accepted, choices) {
             accepted += 1;
         }
         self.done[level].runs.record(tokens, tokens, accepted)?;
@@ -262,13 +262,13 @@ impl<'c> Player<'c> {
 }
 
 /// Whether a run that survived `k` steps survives one more.
-pub(super) fn survives(survival: &[f64], k: usize, choices: &mut dyn ChoiceSource) -> bool {
+pub(super) fn extends_run(survival: &[f64], k: usize, choices: &mut dyn ChoiceSource) -> bool {
     survival[k] > 0.0 && choices.accept(survival[k + 1] / survival[k])
 }
 
 /// Of each verifier P(N ≥ k) up to its largest buffer, and P(at least k proposed) up to the length
 /// of a draft.
-pub(super) fn odds(chain: &Chain) -> (Vec<Vec<f64>>, Vec<f64>) {
+pub(super) fn acceptance_tables(chain: &Chain) -> (Vec<Vec<f64>>, Vec<f64>) {
     let sizes = chain.verifiers.iter().zip(largest_buffers(chain));
     let survival = sizes.map(|(verifier, largest)| verifier.acceptance.survival(largest)).collect();
     let longest = draft_length(chain);

@@ -1,11 +1,11 @@
 //! P10: the planner against exhaustive search.
 
 use kad_polybasic::theory::{
-    Acceptance, Candidate, Candidates, Chain, Pair, PlanLimits, Proposer, TheoryError,
+    Acceptance, Candidate, CandidatePair, Candidates, Chain, PlanLimits, Proposer, TheoryError,
 };
 use proptest::prelude::*;
 
-use crate::theory::{acceptance, chain, chains, close, constant, model, proposer, times};
+use crate::theory_support::{acceptance, chain, chains, close, constant, model, proposer, times};
 
 /// Every way to choose `verifiers` lengths from 1 to `cap`.
 fn all_lengths(verifiers: usize, cap: usize) -> Vec<Vec<usize>> {
@@ -86,10 +86,10 @@ fn candidates() -> impl Strategy<Value = Candidates> {
             candidates: middle.chain([target, last]).collect(),
             target: 2,
             pairs: pairs
-                .map(|(at, (acceptance, _, round_overhead, token_overhead))| Pair {
+                .map(|(at, (acceptance, _, round_overhead, token_overhead))| CandidatePair {
                     round_overhead,
                     token_overhead,
-                    ..Pair::new(at / 4, at % 4, acceptance)
+                    ..CandidatePair::new(at / 4, at % 4, acceptance)
                 })
                 .collect(),
         }
@@ -165,7 +165,7 @@ fn family(seconds: &[f64], places: &[f64]) -> Candidates {
     let pairs = indices.clone().flat_map(|verifier| {
         indices.clone().map(move |drafter| {
             let rate = 1.0 - 0.4 * (places[verifier] - places[drafter]).abs();
-            Pair::new(verifier, drafter, Acceptance::Rate(rate))
+            CandidatePair::new(verifier, drafter, Acceptance::Rate(rate))
         })
     });
     Candidates {
@@ -184,7 +184,7 @@ fn p10_costs_of_a_draft_are_not_those_of_a_token() {
     for drafter in [lookup, tree] {
         let proposers = [model("target", constant(27.0)), model("small", constant(1.0)), drafter];
         let candidate = |proposer| Candidate { proposer, round_overhead: 0.0 };
-        let pair = |drafter| Pair::new(0, drafter, Acceptance::Rate(0.9));
+        let pair = |drafter| CandidatePair::new(0, drafter, Acceptance::Rate(0.9));
         let candidates = Candidates {
             candidates: proposers.map(candidate).to_vec(),
             target: 0,
@@ -215,10 +215,10 @@ fn impossible_plans_are_refused() {
     let good = family(&[5.0, 1.0], &[0.0, 0.5]);
     let limits = PlanLimits::default();
     let nothing = good.plan(&PlanLimits { max_length: 0, ..limits }).unwrap_err();
-    assert_eq!(nothing, TheoryError::Nothing { what: "longest length" });
+    assert_eq!(nothing, TheoryError::Zero { what: "longest length" });
     let mut bad = good.clone();
     bad.pairs[1].drafter = 7;
-    assert_eq!(bad.plan(&limits), Err(TheoryError::Candidate { index: 7, candidates: 2 }));
+    assert_eq!(bad.plan(&limits), Err(TheoryError::UnknownCandidate { index: 7, candidates: 2 }));
     let mut bad = good.clone();
     bad.candidates[0].proposer =
         Proposer::Lookup { name: "n".into(), draft_seconds: 0.0, token_seconds: 0.0 };
@@ -227,7 +227,7 @@ fn impossible_plans_are_refused() {
     unmeasured.pairs.clear();
     assert_eq!(unmeasured.plan(&limits).unwrap().ranked.len(), 1);
     let missing = unmeasured.chain(&[0, 1], &[3], true).unwrap_err();
-    assert_eq!(missing, TheoryError::Pair { verifier: 0, drafter: 1 });
+    assert_eq!(missing, TheoryError::UnmeasuredPair { verifier: 0, drafter: 1 });
     let count = good.chain(&[0, 1], &[], true).unwrap_err();
     assert_eq!(count, TheoryError::LengthCount { verifiers: 1, lengths: 0 });
     assert!(

@@ -3,12 +3,12 @@
 
 use super::chain::Proposer;
 
-/// The distribution of the rounds of one level. Rounds are independent given how many tokens were
+/// The distribution of the rounds of one level. RoundDistributions are independent given how many tokens were
 /// kept from the round before; only a level that keeps its surplus has more than one start.
 #[derive(Clone, Debug)]
-pub(super) struct Rounds {
+pub(super) struct RoundDistributions {
     /// By the number of tokens kept.
-    pub(super) starts: Vec<Start>,
+    pub(super) starts: Vec<RoundDistribution>,
     /// Seconds that the first pass of a round takes longer for being one token wider, which it is
     /// after a bonus of the level above.
     pub(super) catch_up: f64,
@@ -16,7 +16,7 @@ pub(super) struct Rounds {
 
 /// The distribution of a round that begins with a certain number of kept tokens.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Start {
+pub(super) struct RoundDistribution {
     /// `outcome[kept][emitted]`: joint probabilities.
     pub(super) outcome: Vec<Vec<f64>>,
     /// Probability of each number of accepted tokens. Empty for a draft.
@@ -31,7 +31,7 @@ pub(super) struct Start {
     pub(super) seconds: f64,
 }
 
-impl Start {
+impl RoundDistribution {
     /// Expected tokens handed on.
     pub(super) fn tokens(&self) -> f64 {
         self.outcome.iter().map(|row| mean(row)).sum()
@@ -45,7 +45,12 @@ pub(super) fn mean(pmf: &[f64]) -> f64 {
 
 /// The distribution of drafts of up to `length` tokens. `proposed[k]` = P(at least k proposed).
 /// `pass[w]` are the drafter's seconds by width, if it is a model.
-pub(super) fn draft(proposer: &Proposer, length: usize, proposed: &[f64], pass: &[f64]) -> Rounds {
+pub(super) fn draft(
+    proposer: &Proposer,
+    length: usize,
+    proposed: &[f64],
+    pass: &[f64],
+) -> RoundDistributions {
     let at_least = |k: usize| if k <= length { proposed[k] } else { 0.0 };
     let distribution: Vec<f64> = (0..=length).map(|k| at_least(k) - at_least(k + 1)).collect();
     let tokens = mean(&distribution);
@@ -60,13 +65,18 @@ pub(super) fn draft(proposer: &Proposer, length: usize, proposed: &[f64], pass: 
         Proposer::Tree { draft_seconds, .. } => (*draft_seconds, 0.0, 0.0),
     };
     let seconds = pass_seconds + overhead;
-    let start = Start { outcome: vec![distribution], pass_seconds, seconds, ..Start::default() };
-    Rounds { starts: vec![start], catch_up }
+    let start = RoundDistribution {
+        outcome: vec![distribution],
+        pass_seconds,
+        seconds,
+        ..RoundDistribution::default()
+    };
+    RoundDistributions { starts: vec![start], catch_up }
 }
 
 /// One verifying level, ready for arithmetic.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stage<'a> {
+pub(super) struct VerifierStep<'a> {
     pub(super) length: usize,
     pub(super) bonus: bool,
     pub(super) keep: bool,
@@ -86,18 +96,18 @@ pub(super) fn largest_buffer(length: usize, emitted: usize) -> usize {
     length - 1 + emitted
 }
 
-impl Stage<'_> {
+impl VerifierStep<'_> {
     /// The rounds of the lowest verifier: each verifies one draft.
-    pub(super) fn over_draft(&self, draft: &Rounds) -> Rounds {
+    pub(super) fn over_draft(&self, draft: &RoundDistributions) -> RoundDistributions {
         let buffer = draft.starts[0].outcome[0].clone();
         let start = self.verify(&buffer, vec![1.0], draft);
         let catch_up = self.catch_up(&buffer);
-        Rounds { starts: vec![start], catch_up }
+        RoundDistributions { starts: vec![start], catch_up }
     }
 
     /// The rounds of a verifier above another one: each verifies as many rounds of the level below
     /// as it takes to reach the length.
-    pub(super) fn over_rounds(&self, below: &Rounds) -> Rounds {
+    pub(super) fn over_rounds(&self, below: &RoundDistributions) -> RoundDistributions {
         let rows = below.starts.iter().flat_map(|start| &start.outcome);
         let emitted = rows.map(Vec::len).max().unwrap_or(0).saturating_sub(1);
         let (fresh, rounds) = self.collect(below, 0, emitted);
@@ -108,14 +118,19 @@ impl Stage<'_> {
             let (buffer, rounds) = self.collect(below, kept, emitted);
             starts.push(self.verify(&buffer, rounds, below));
         }
-        Rounds { starts, catch_up }
+        RoundDistributions { starts, catch_up }
     }
 
     /// From `kept` tokens to the length: the distribution of the buffer's size, and the expected
     /// rounds of the level below by their start. A renewal process stopped at its first passage:
     /// whether one more round is asked for is decided before it is drawn, so `E B = kept + E R · E
     /// e` (Wald).
-    fn collect(&self, below: &Rounds, kept: usize, emitted: usize) -> (Vec<f64>, Vec<f64>) {
+    fn collect(
+        &self,
+        below: &RoundDistributions,
+        kept: usize,
+        emitted: usize,
+    ) -> (Vec<f64>, Vec<f64>) {
         let states = below.starts.len();
         let mut rounds = vec![0.0; states];
         if kept >= self.length {
@@ -169,7 +184,12 @@ impl Stage<'_> {
     }
 
     /// Verifies a buffer whose size has the distribution `buffer`.
-    fn verify(&self, buffer: &[f64], rounds: Vec<f64>, below: &Rounds) -> Start {
+    fn verify(
+        &self,
+        buffer: &[f64],
+        rounds: Vec<f64>,
+        below: &RoundDistributions,
+    ) -> RoundDistribution {
         let most = self.verified(buffer.len() - 1);
         let mut accepted = vec![0.0; most + 1];
         let surplus = if self.keep { buffer.len().saturating_sub(self.length + 1) } else { 0 };
@@ -203,6 +223,6 @@ impl Stage<'_> {
         }
         let costs = rounds.iter().zip(&below.starts).map(|(count, start)| count * start.seconds);
         let seconds = pass_seconds + self.overhead + costs.sum::<f64>() + bonus * below.catch_up;
-        Start { outcome, accepted, below: rounds, bonus, pass_seconds, seconds }
+        RoundDistribution { outcome, accepted, below: rounds, bonus, pass_seconds, seconds }
     }
 }

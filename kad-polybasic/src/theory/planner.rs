@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Chain, Proposer, VerifyingLevel};
 use super::error::{TheoryError, checked_seconds};
-use super::predict::{Prediction, by_width};
-use super::runs::Acceptance;
-use super::search::{Ladder, Rung, longest_draft, table_sizes};
+use super::length_search::{LengthSearch, VerifierTables, longest_draft, table_sizes};
+use super::predictor::{Prediction, by_width};
+use super::run_lengths::Acceptance;
 use crate::level::Surplus;
 
 /// A model, or something that only drafts, that a chain may be made of.
@@ -23,7 +23,7 @@ pub struct Candidate {
 /// How one candidate accepts what another proposes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Pair {
+pub struct CandidatePair {
     /// The candidate that verifies.
     pub verifier: usize,
     /// The candidate whose tokens it verifies.
@@ -41,7 +41,7 @@ pub struct Pair {
     pub token_overhead: f64,
 }
 
-impl Pair {
+impl CandidatePair {
     /// Without overheads of their own.
     pub fn new(verifier: usize, drafter: usize, acceptance: impl Into<Acceptance>) -> Self {
         let acceptance = acceptance.into();
@@ -59,7 +59,7 @@ pub struct Candidates {
     pub target: usize,
     /// The pairs that were measured: a chain has neighbours from these alone. Of several entries
     /// for one pair the first counts.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<CandidatePair>,
 }
 
 /// How far a plan looks.
@@ -100,15 +100,15 @@ pub struct PlannedChain {
 
 /// What to decode with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct RankedChains {
     /// Seconds per token of the target alone.
     pub plain_seconds_per_token: f64,
     /// Different chains, the fastest first; plain decoding is one of them, if it is fast enough.
     pub ranked: Vec<PlannedChain>,
 }
 
-/// Tables of one context: seconds by width of each candidate, acceptance of each pair.
-struct Tables {
+/// PlanTables of one context: seconds by width of each candidate, acceptance of each pair.
+struct PlanTables {
     pass: Vec<Vec<f64>>,
     /// `[verifier][drafter]`
     pairs: Vec<Vec<Option<PairTable>>>,
@@ -125,7 +125,7 @@ struct PairTable {
 
 /// What stands at the bottom of a chain, with what its tokens take beside for the verifier above
 /// it.
-fn proposing(candidate: &Proposer, pair: Option<&Pair>) -> Proposer {
+fn proposing(candidate: &Proposer, pair: Option<&CandidatePair>) -> Proposer {
     let mut proposer = candidate.clone();
     let more = pair.map_or(0.0, |pair| pair.token_overhead);
     match &mut proposer {
@@ -146,7 +146,7 @@ impl Candidates {
         let candidates = self.candidates.len();
         let indices = self.pairs.iter().flat_map(|pair| [pair.verifier, pair.drafter]);
         if let Some(index) = indices.chain([self.target]).find(|&index| index >= candidates) {
-            return Err(TheoryError::Candidate { index, candidates });
+            return Err(TheoryError::UnknownCandidate { index, candidates });
         }
         for candidate in &self.candidates {
             candidate.proposer.check()?;
@@ -176,7 +176,7 @@ impl Candidates {
     ///
     /// # Errors
     /// Those of [`Candidates::check`], and if a limit is 0.
-    pub fn plan(&self, limits: &PlanLimits) -> Result<Plan, TheoryError> {
+    pub fn plan(&self, limits: &PlanLimits) -> Result<RankedChains, TheoryError> {
         self.check_with(limits)?;
         let plain_seconds_per_token = self.plain(limits)?;
         let tables = self.tables(limits);
@@ -190,7 +190,8 @@ impl Candidates {
             if bound > limit * (1.0 + 1e-12) {
                 break;
             }
-            let found = self.ladder(&tables, &members, limits).best(limits.max_length, limit);
+            let found =
+                self.length_search(&tables, &members, limits).best(limits.max_length, limit);
             if let Some((seconds, lengths)) = found {
                 ranked.push((seconds, members, lengths));
                 ranked.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -200,7 +201,7 @@ impl Candidates {
         let ranked = ranked.into_iter().map(|(_, members, lengths)| {
             self.planned(members, lengths, plain_seconds_per_token, limits)
         });
-        Ok(Plan { plain_seconds_per_token, ranked: ranked.collect::<Result<_, _>>()? })
+        Ok(RankedChains { plain_seconds_per_token, ranked: ranked.collect::<Result<_, _>>()? })
     }
 
     /// These members as a chain, without measured seconds of plain decoding.
@@ -215,7 +216,7 @@ impl Candidates {
         bonus: bool,
     ) -> Result<Chain, TheoryError> {
         let Some((&last, above)) = members.split_last() else {
-            return Err(TheoryError::Nothing { what: "number of levels" });
+            return Err(TheoryError::Zero { what: "number of levels" });
         };
         if above.len() != lengths.len() {
             let (verifiers, lengths) = (above.len(), lengths.len());
@@ -241,7 +242,8 @@ impl Candidates {
         };
         let (name, times) = (name.clone(), times.clone());
         let measured = self.pair(pair[0], pair[1]);
-        let measured = measured.ok_or(TheoryError::Pair { verifier: pair[0], drafter: pair[1] })?;
+        let measured =
+            measured.ok_or(TheoryError::UnmeasuredPair { verifier: pair[0], drafter: pair[1] })?;
         let overhead = candidate.round_overhead + measured.round_overhead;
         let (acceptance, token_overhead) = (measured.acceptance.clone(), *token_overhead);
         let surplus = Surplus::Flush;
@@ -259,10 +261,10 @@ impl Candidates {
 
     fn candidate(&self, index: usize) -> Result<&Candidate, TheoryError> {
         let candidates = self.candidates.len();
-        self.candidates.get(index).ok_or(TheoryError::Candidate { index, candidates })
+        self.candidates.get(index).ok_or(TheoryError::UnknownCandidate { index, candidates })
     }
 
-    fn pair(&self, verifier: usize, drafter: usize) -> Option<&Pair> {
+    fn pair(&self, verifier: usize, drafter: usize) -> Option<&CandidatePair> {
         self.pairs.iter().find(|pair| (pair.verifier, pair.drafter) == (verifier, drafter))
     }
 
@@ -273,7 +275,7 @@ impl Candidates {
             ("number of chains", limits.chains),
         ] {
             if value == 0 {
-                return Err(TheoryError::Nothing { what });
+                return Err(TheoryError::Zero { what });
             }
         }
         self.check()
@@ -299,8 +301,8 @@ impl Candidates {
         }
         let levels = members.len().max(limits.max_levels);
         let tables = self.tables(&PlanLimits { max_levels: levels, ..*limits });
-        let ladder = self.ladder(&tables, members, limits);
-        match ladder.best(limits.max_length, f64::INFINITY) {
+        let search = self.length_search(&tables, members, limits);
+        match search.best(limits.max_length, f64::INFINITY) {
             None => Ok(None),
             Some((_, lengths)) => self.planned(members.to_vec(), lengths, plain, limits).map(Some),
         }
@@ -324,7 +326,7 @@ impl Candidates {
     }
 
     /// All chains of two levels and more with the bounds of their seconds per token, rising.
-    fn chains(&self, tables: &Tables, limits: &PlanLimits) -> Vec<(f64, Vec<usize>)> {
+    fn chains(&self, tables: &PlanTables, limits: &PlanLimits) -> Vec<(f64, Vec<usize>)> {
         let (mut found, mut open) = (Vec::new(), vec![vec![self.target]]);
         while let Some(members) = open.pop() {
             let Some(&last) = members.last() else { continue };
@@ -336,7 +338,10 @@ impl Candidates {
                     continue;
                 }
                 let longer: Vec<usize> = members.iter().copied().chain([next]).collect();
-                found.push((self.ladder(tables, &longer, limits).bound_of_all(), longer.clone()));
+                found.push((
+                    self.length_search(tables, &longer, limits).bound_of_all(),
+                    longer.clone(),
+                ));
                 open.push(longer);
             }
         }
@@ -344,20 +349,20 @@ impl Candidates {
         found
     }
 
-    fn ladder<'t>(
+    fn length_search<'t>(
         &'t self,
-        tables: &'t Tables,
+        tables: &'t PlanTables,
         members: &[usize],
         limits: &PlanLimits,
-    ) -> Ladder<'t> {
-        let mut rungs = Vec::new();
+    ) -> LengthSearch<'t> {
+        let mut verifiers = Vec::new();
         let mut proposed: &[f64] = &[];
         let last = members.last().copied().unwrap_or(self.target);
         let (mut proposer, pass) = (&self.candidates[last].proposer, &tables.pass[last]);
         for pair in members.windows(2) {
             let Some(table) = &tables.pairs[pair[0]][pair[1]] else { continue };
             (proposed, proposer) = (&table.proposed, &table.proposer);
-            rungs.push(Rung {
+            verifiers.push(VerifierTables {
                 survival: &table.survival,
                 pass: &tables.pass[pair[0]],
                 overhead: self.candidates[pair[0]].round_overhead + table.round_overhead,
@@ -365,10 +370,10 @@ impl Candidates {
                 keep: false,
             });
         }
-        Ladder { rungs, proposer, proposed, pass }
+        LengthSearch { verifiers, proposer, proposed, pass }
     }
 
-    fn tables(&self, limits: &PlanLimits) -> Tables {
+    fn tables(&self, limits: &PlanLimits) -> PlanTables {
         let (cap, verifiers) = (limits.max_length, limits.max_levels.saturating_sub(1).max(1));
         let sizes = self.candidates.iter().map(|c| table_sizes(verifiers, cap, &c.proposer));
         let (buffer, width) =
@@ -390,6 +395,6 @@ impl Candidates {
             })
         };
         let pairs = (0..self.candidates.len()).map(|verifier| row(verifier).collect()).collect();
-        Tables { pass: pass.collect(), pairs }
+        PlanTables { pass: pass.collect(), pairs }
     }
 }

@@ -5,8 +5,8 @@ use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::{TableModel, enumerate};
 use kad_core::{DecodeError, Mixture, ModelPredictor, SampledChoices, TokenId};
 use kad_polybasic::{
-    Ask, DeferralTarget, Draft, Drafter, PredictorDrafter, PredictorTarget, Speculative, Stage,
-    Surplus, Verifier,
+    DeferralTarget, Draft, DraftRequest, Drafter, PredictorDrafter, PredictorTarget, Speculative,
+    Stage, Surplus, Verifier,
 };
 
 use crate::support::*;
@@ -56,7 +56,7 @@ fn a_draft_ends_at_an_end_token() {
     let model = TableModel::random("ends", 3, 0, 0).with_row(&[], &[never, never, 0.0]);
     let mut drafter = PredictorDrafter::new(ModelPredictor::new(&model, plain()).unwrap());
     let mut draft = Draft::default();
-    let ask = Ask { context: &[1], wanted: 5, room: 5, level: 2, eos: &[EOS] };
+    let ask = DraftRequest { context: &[1], wanted: 5, room: 5, level: 2, eos: &[EOS] };
     drafter.draft(ask, &mut SampledChoices::seeded(0), &mut draft, &mut Vec::new()).unwrap();
     assert!(draft.tokens().iter().map(|made| made.token).eq([EOS]));
 }
@@ -99,7 +99,7 @@ fn s10_every_level_keeps_to_its_room_and_reports_its_rounds() {
     for verifier in VERIFIERS {
         for lengths in [&[2][..], &[2, 2], &[1, 3], &[3, 1], &[2, 1, 2]] {
             for bonus in 0..1 << lengths.len() {
-                let levels = Plan::levels(lengths, bonus, verifier);
+                let levels = LevelSettings::levels(lengths, bonus, verifier);
                 for surplus in [Surplus::Flush, Surplus::Keep] {
                     // Four levels have too many paths for more.
                     for room in 1..=if lengths.len() < 3 { 3 } else { 2 } {
@@ -154,7 +154,7 @@ fn check_step(out: &[Emitted], rounds: &[Round], room: usize, what: &str) {
 fn the_rounds_of_a_step_add_up() {
     let models: Vec<_> = (1..5).map(|seed| TableModel::random("table", 8, 2, seed)).collect();
     for verifier in VERIFIERS {
-        let levels = Plan::levels(&[5, 3, 2], 7, verifier);
+        let levels = LevelSettings::levels(&[5, 3, 2], 7, verifier);
         let mut decoder = chain(&models, &levels);
         let made = run(&mut decoder, &PROMPT, 200, &mut SampledChoices::seeded(9));
         let mut pending = [0; 5];
@@ -176,7 +176,7 @@ fn a_new_text_begins_with_nothing_waiting() {
     let model = TableModel::random("table", 4, 0, 0);
     let model = model.with_row(&[], &[0.0, 0.0, f32::NEG_INFINITY, 0.0]);
     let models = [model.clone(), model.clone(), model];
-    let levels = Plan::levels(&[1, 3], 0, Verifier::Token);
+    let levels = LevelSettings::levels(&[1, 3], 0, Verifier::Token);
     let mut decoder = chain_at(plain(), &models, &levels, Surplus::Keep);
     let (mut text, mut choices) = (vec![1, 0], SampledChoices::seeded(2));
     let mut rounds_below = |begin: bool| {
@@ -223,7 +223,7 @@ fn a_drafter_stops_where_it_is_not_sure() {
     let drafted = |confidence: f64, context: &[TokenId]| {
         let mut drafter = PredictorDrafter::new(predictor(&model)).stopping_below(confidence);
         let mut draft = Draft::default();
-        let ask = Ask { context, wanted: 4, room: 4, level: 2, eos: &[] };
+        let ask = DraftRequest { context, wanted: 4, room: 4, level: 2, eos: &[] };
         drafter.draft(ask, &mut SampledChoices::seeded(0), &mut draft, &mut Vec::new()).unwrap();
         draft.len()
     };

@@ -5,7 +5,8 @@ use kad_core::{
     Distribution, LanguageModel, ModelPredictor, Predictor, SampledChoices, Sampling, TokenId,
 };
 use kad_polybasic::{
-    Ask, DraftTree, LookupTree, NgramLookup, SuffixLookup, TopKTree, TreeDrafter, TreeLimits,
+    DraftRequest, DraftTree, LookupTree, NgramLookup, SuffixLookup, TopKTree, TreeDrafter,
+    TreeLimits,
 };
 
 const PROMPT: [TokenId; 4] = [1, 0, 1, 0];
@@ -21,7 +22,7 @@ fn grown(
     context: &[TokenId],
     limits: TreeLimits,
 ) -> Vec<Vec<TokenId>> {
-    let ask = Ask { context, wanted: 1, room: 1, level: 2, eos: &[EOS] };
+    let ask = DraftRequest { context, wanted: 1, room: 1, level: 2, eos: &[EOS] };
     let mut tree = DraftTree::default();
     drafter.grow(ask, limits, &mut SampledChoices::seeded(1), &mut tree).unwrap();
     (0..tree.tokens().len()).map(|node| tree.tokens().text(node)).collect()

@@ -12,12 +12,14 @@ use kad_core::{
     ChoiceSource, Counted, DecodeError, Distribution, LanguageModel, Mixture, MixturePredictor,
     ModelPredictor, Predictor, SampledChoices, Sampling, TokenId,
 };
-use kad_polybasic::verify::{listed_rate, multi_round_rate, optimal_rate};
+use kad_polybasic::verify::{
+    listed_acceptance_rate, multi_round_acceptance_rate, optimal_acceptance_rate,
+};
 use kad_polybasic::{
-    Ask, DeferralTarget, Draft, DraftTree, Drafter, Drafting, LookupTree, NgramLookup,
-    PredictorDrafter, PredictorTarget, SampledTree, Speculative, Stage, Staged, SuffixLookup,
-    Surplus, Target, TopKTree, TreeDrafter, TreeError, TreeLimits, TreeStage, TreeVerifier,
-    Verifier,
+    DeferralTarget, Draft, DraftRequest, DraftSettings, DraftTree, Drafter, LevelDrafter,
+    LookupTree, NgramLookup, PredictorDrafter, PredictorTarget, SampledTree, Speculative, Stage,
+    SuffixLookup, Surplus, Target, TopKTree, TreeDrafter, TreeError, TreeLimits, TreeStage,
+    TreeVerifier, Verifier,
 };
 
 const PROMPT: [TokenId; 4] = [1, 0, 1, 0];
@@ -33,8 +35,8 @@ fn limits(length: usize) -> Limits {
     Limits { max_new_tokens: length, eos: vec![EOS] }
 }
 
-fn drafting(length: usize, bonus: bool) -> Drafting {
-    Drafting { bonus, ..Drafting::of(length).unwrap() }
+fn drafting(length: usize, bonus: bool) -> DraftSettings {
+    DraftSettings { bonus, ..DraftSettings::of(length).unwrap() }
 }
 
 fn model(model: &dyn LanguageModel) -> ModelPredictor<'_> {
@@ -49,7 +51,7 @@ fn tables() -> [TableModel; 3] {
 fn speculative<G: TreeDrafter, T: Target>(
     drafter: G,
     target: T,
-    drafting: Drafting,
+    drafting: DraftSettings,
     verifier: TreeVerifier,
 ) -> Speculative<TreeStage<G, T>> {
     Speculative::new(TreeStage::new(drafter, target, drafting).verified_by(verifier), &[EOS])
@@ -145,7 +147,7 @@ fn p1_a_tree_at_the_bottom_of_a_chain() {
                 let target = PredictorTarget::new(model(&middle));
                 let level =
                     TreeStage::new(drafter, target, drafting(depth, bonus)).verified_by(tree);
-                let drafter = Staged::new(level, Surplus::Flush).unwrap();
+                let drafter = LevelDrafter::new(level, Surplus::Flush).unwrap();
                 let target = PredictorTarget::new(model(&large));
                 let stage = Stage::new(drafter, target, drafting(mu, true)).verified_by(chain);
                 let mut decoder = Speculative::new(stage, &[EOS]);
@@ -180,7 +182,7 @@ impl TreeDrafter for Broken<'_> {
     }
     fn grow(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         _: TreeLimits,
         choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,
@@ -274,14 +276,14 @@ fn s6_s7_siblings_are_accepted_as_often_as_theory_says() {
         for verifier in VERIFIERS {
             let tree = TopKTree::new(model(&models[1]), width, 9).unwrap();
             let found = accepted(Box::new(tree), verifier);
-            let wanted = listed_rate(&p, &tokens[..width]);
+            let wanted = listed_acceptance_rate(&p, &tokens[..width]);
             assert!((found - wanted).abs() < EXACT, "list of {width}: {found}, not {wanted}");
         }
         let tree = SampledTree::new(model(&models[1]), width, 9).unwrap();
         let found = accepted(Box::new(tree), TreeVerifier::Siblings);
-        let wanted = multi_round_rate(&p, &q, width);
+        let wanted = multi_round_acceptance_rate(&p, &q, width);
         assert!((found - wanted).abs() < EXACT, "{width} draws: {found}, not {wanted}");
-        assert!(found <= optimal_rate(&p, &q, width) + EXACT);
+        assert!(found <= optimal_acceptance_rate(&p, &q, width) + EXACT);
     }
 }
 
@@ -294,7 +296,7 @@ impl Drafter for Greedy<'_> {
     }
     fn draft(
         &mut self,
-        ask: Ask<'_>,
+        ask: DraftRequest<'_>,
         _: &mut dyn ChoiceSource,
         out: &mut Draft,
         _: &mut Vec<Round>,

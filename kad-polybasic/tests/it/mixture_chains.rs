@@ -36,7 +36,7 @@ fn p1_a_mixture_of_every_rule_above_two_levels() {
         let goal = claimed(mixture(), 4);
         for (bonus, verifier) in [(3, Verifier::Token), (0, Verifier::Token), (1, Verifier::Block)]
         {
-            let levels = Plan::levels(&[3, 2], bonus, verifier);
+            let levels = LevelSettings::levels(&[3, 2], bonus, verifier);
             let targets = vec![target(mixture()), target(predictor(&middle))];
             let (mut decoder, _) = chain_over(targets, drafter(&small), &levels, Surplus::Flush);
             same(&distribution(&mut decoder, 4), &goal, (kind, &levels));
@@ -57,7 +57,7 @@ fn p1_a_mixture_verifies_a_cheaper_mixture() {
             for (verifier, surplus) in
                 [(Verifier::Token, Surplus::Flush), (Verifier::Block, Surplus::Flush)]
             {
-                let levels = Plan::levels(&[mu, k], bonus, verifier);
+                let levels = LevelSettings::levels(&[mu, k], bonus, verifier);
                 let (lowest, middle) = DeferralTarget::drafted_by_aligned(mixture(&cheaper), k);
                 let top = target(MixturePredictor::new(mixture(&base)));
                 let targets = vec![top, Box::new(middle) as Box<dyn Target>];
@@ -82,9 +82,9 @@ fn p1_a_mixture_verifies_a_cheaper_mixture_in_whole_texts() {
         let goal = claimed(MixturePredictor::new(mixture(&base)), 3);
         for verifier in [Verifier::Token, Verifier::SharedUniform] {
             for bonus in 0..4 {
-                let levels = Plan::levels(&[1, 2], bonus, verifier);
+                let levels = LevelSettings::levels(&[1, 2], bonus, verifier);
                 let (lowest, middle) = DeferralTarget::drafted_by_aligned(mixture(&cheaper), 2);
-                let lowest = lowest.by_place(verifier == Verifier::SharedUniform);
+                let lowest = lowest.by_position(verifier == Verifier::SharedUniform);
                 let top = target(MixturePredictor::new(mixture(&base)));
                 let targets = vec![top, Box::new(middle) as Box<dyn Target>];
                 let (mut decoder, _) =
@@ -103,7 +103,7 @@ fn p1_mixtures_at_two_of_four_levels() {
     let mixture = |base| mixture(base, &aligned, &rule, plain());
     let goal = claimed(MixturePredictor::new(mixture(&base)), 3);
     for bonus in 0..8 {
-        let levels = Plan::levels(&[2, 2, 2], bonus, Verifier::Token);
+        let levels = LevelSettings::levels(&[2, 2, 2], bonus, Verifier::Token);
         let (lowest, lower) = DeferralTarget::drafted_by_aligned(mixture(&cheaper), 2);
         let top = target(MixturePredictor::new(mixture(&base)));
         let targets: Vec<Box<dyn Target>> = vec![top, target(predictor(&middle)), Box::new(lower)];
@@ -120,7 +120,7 @@ fn p1_implicit_reward_at_either_level() {
         ImplicitReward::new(&base, &small, &aligned, at(0.7), ImpossibleInSmall::Exclude).unwrap()
     };
     for (bonus, verifier) in (0..4).flat_map(|b| [(b, Verifier::Token), (b, Verifier::Block)]) {
-        let levels = Plan::levels(&[2, 2], bonus, verifier);
+        let levels = LevelSettings::levels(&[2, 2], bonus, verifier);
         let above = vec![target(reward()), target(predictor(&aligned))];
         let (mut decoder, _) = chain_over(above, drafter(&small), &levels, Surplus::Flush);
         same(&distribution(&mut decoder, 4), &claimed(reward(), 4), &levels);
@@ -137,7 +137,7 @@ fn p1_each_level_has_its_own_sampling() {
     let model = |i: usize, t| ModelPredictor::new(&models[i], at(t)).unwrap();
     let goal = claimed(model(0, 0.7), 4);
     for temperature in [0.0, 0.5, 1.6] {
-        let levels = Plan::levels(&[2, 2], 3, Verifier::Token);
+        let levels = LevelSettings::levels(&[2, 2], 3, Verifier::Token);
         let targets = vec![target(model(0, 0.7)), target(model(1, temperature))];
         let lowest = PredictorDrafter::new(model(2, 1.6 - temperature));
         let (mut decoder, _) = chain_over(targets, Box::new(lowest), &levels, Surplus::Flush);
