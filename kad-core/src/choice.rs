@@ -59,14 +59,14 @@ impl<R: Rng> SampledChoices<R> {
 
 impl<R: Rng> ChoiceSource for SampledChoices<R> {
     fn token(&mut self, distribution: &Distribution) -> TokenId {
-        distribution.pick(self.rng.random::<f64>())
+        distribution.inverse_cdf(self.rng.random::<f64>())
     }
 
     fn token_at(&mut self, place: usize, distribution: &Distribution) -> TokenId {
         while self.places.len() <= place {
             self.places.push(self.rng.random());
         }
-        distribution.pick(self.places[place])
+        distribution.inverse_cdf(self.places[place])
     }
 
     fn accept(&mut self, probability: f64) -> bool {

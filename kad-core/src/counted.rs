@@ -104,14 +104,14 @@ impl Session for CountedSession<'_> {
 impl TreeSession for CountedSession<'_> {
     fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
         let before = out.len();
-        self.inner.trees().ok_or(ModelError::NoTrees)?.grow_tree(tree, out)?;
+        self.inner.trees().ok_or(ModelError::TreesUnsupported)?.grow_tree(tree, out)?;
         let nodes = out.len() - before;
         self.count(nodes, nodes);
         Ok(())
     }
 
     fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
-        self.inner.trees().ok_or(ModelError::NoTrees)?.keep_path(path)
+        self.inner.trees().ok_or(ModelError::TreesUnsupported)?.keep_path(path)
     }
 }
 

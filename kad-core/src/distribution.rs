@@ -19,7 +19,7 @@ const SUM_TOLERANCE: f64 = 1e-9;
 /// use kad_core::Distribution;
 /// let distribution = Distribution::from_probs(vec![0.25, 0.75])?;
 /// assert_eq!(distribution.argmax(), 1);
-/// assert_eq!(distribution.pick(0.3), 1);
+/// assert_eq!(distribution.inverse_cdf(0.3), 1);
 /// # Ok::<(), kad_core::DistributionError>(())
 /// ```
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub struct Distribution<N = f64> {
     probs: Vec<N>,
     /// Room for an ordering of the tokens; kept so that truncation allocates nothing per token.
     pub(crate) order: Vec<TokenId>,
-    /// The token that has all of the mass, while it was [`Distribution::set_certain`] that wrote
+    /// The token that has all of the mass, while it was [`Distribution::set_one_hot`] that wrote
     /// last.
     certain: Option<TokenId>,
 }
@@ -149,7 +149,7 @@ impl Distribution {
     /// The token at `uniform` ∈ [0, 1) of the cumulative distribution (inversion).
     ///
     /// A token of probability 0 is never returned, whatever the rounding of the sums.
-    pub fn pick(&self, uniform: f64) -> TokenId {
+    pub fn inverse_cdf(&self, uniform: f64) -> TokenId {
         let mut cumulative = 0.0;
         let mut last_possible = 0;
         for (token, &p) in (0..).zip(&self.probs) {
@@ -170,7 +170,7 @@ impl Distribution {
     ///
     /// # Panics
     /// If `token` is not below `size`.
-    pub fn set_certain(&mut self, size: usize, token: TokenId) {
+    pub fn set_one_hot(&mut self, size: usize, token: TokenId) {
         match self.certain.take() {
             Some(before) if self.probs.len() == size => self.probs[before as usize] = 0.0,
             _ => {
@@ -239,11 +239,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pick_never_returns_an_impossible_token() {
+    fn inverse_cdf_never_returns_an_impossible_token() {
         let distribution = Distribution::from_probs(vec![0.5, 0.5, 0.0]).unwrap();
-        assert_eq!(distribution.pick(1.0 - f64::EPSILON / 2.0), 1);
+        assert_eq!(distribution.inverse_cdf(1.0 - f64::EPSILON / 2.0), 1);
         let distribution = Distribution::from_probs(vec![0.0, 1.0]).unwrap();
-        assert_eq!(distribution.pick(0.0), 1);
+        assert_eq!(distribution.inverse_cdf(0.0), 1);
     }
 
     /// Whatever wrote into the buffer before.
@@ -252,7 +252,7 @@ mod tests {
         let mut distribution = Distribution::default();
         let mut expect = |change: &dyn Fn(&mut Distribution), size: usize, token: TokenId| {
             change(&mut distribution);
-            distribution.set_certain(size, token);
+            distribution.set_one_hot(size, token);
             let one = (0..size).map(|at| if at == token as usize { 1.0 } else { 0.0 });
             assert!(
                 distribution.probs().iter().copied().eq(one),
@@ -271,7 +271,7 @@ mod tests {
         let even = Distribution::from_probs(vec![0.25; 4]).unwrap();
         expect(&|distribution| distribution.clone_from(&even), 4, 0);
         let mut other = even.clone();
-        other.set_certain(4, 3);
+        other.set_one_hot(4, 3);
         expect(&|distribution| distribution.clone_from(&other), 4, 1);
         expect(&|distribution| *distribution = other.clone(), 4, 2);
     }

@@ -38,7 +38,7 @@ pub enum ModelError {
     },
     /// `extend` by nothing, or with more rows wanted than tokens given.
     #[error("asked for {wanted} rows of logits from {given} new tokens")]
-    RowsWanted {
+    InvalidRowCount {
         /// Rows asked for.
         wanted: usize,
         /// Tokens given.
@@ -46,13 +46,13 @@ pub enum ModelError {
     },
     /// A session without tree attention was asked for a tree.
     #[error("this session computes no token trees: feed it one path at a time")]
-    NoTrees,
+    TreesUnsupported,
     /// `grow_tree` by a tree that is not the present one with nodes added.
     #[error(
         "a tree of {given} nodes does not begin with the {held} nodes of the tree it is to grow \
          from: keep a path of that one first"
     )]
-    OtherTree {
+    NotAnExtension {
         /// Nodes of the tree given.
         given: usize,
         /// Nodes of the tree the session is in.
@@ -63,7 +63,7 @@ pub enum ModelError {
         "nodes {path:?} are no path from the context into the tree of {nodes} nodes: \
          give each node after its parent, beginning with one that has none"
     )]
-    NoPath {
+    InvalidPath {
         /// The nodes given.
         path: Vec<usize>,
         /// Nodes of the tree the session is in.
@@ -83,7 +83,7 @@ impl ModelError {
     /// The checks every backend owes its callers before it computes anything.
     ///
     /// # Errors
-    /// [`ModelError::ContextFull`], [`ModelError::TokenOutOfRange`] or [`ModelError::RowsWanted`].
+    /// [`ModelError::ContextFull`], [`ModelError::TokenOutOfRange`] or [`ModelError::InvalidRowCount`].
     pub fn check_extend(
         held: usize,
         tokens: &[TokenId],
@@ -93,7 +93,7 @@ impl ModelError {
     ) -> Result<(), ModelError> {
         let given = tokens.len();
         if given == 0 || wanted > given {
-            return Err(ModelError::RowsWanted { wanted, given });
+            return Err(ModelError::InvalidRowCount { wanted, given });
         }
         if held + given > limit {
             return Err(ModelError::ContextFull { held, asked: given, limit });
@@ -105,7 +105,7 @@ impl ModelError {
     /// after those of `present`, the tree it is in after `held` tokens.
     ///
     /// # Errors
-    /// [`ModelError::OtherTree`], [`ModelError::RowsWanted`], [`ModelError::ContextFull`] or
+    /// [`ModelError::NotAnExtension`], [`ModelError::InvalidRowCount`], [`ModelError::ContextFull`] or
     /// [`ModelError::TokenOutOfRange`].
     pub fn check_tree(
         held: usize,
@@ -115,10 +115,10 @@ impl ModelError {
         vocab: usize,
     ) -> Result<(), ModelError> {
         if !tree.starts_with(present) {
-            return Err(ModelError::OtherTree { given: tree.len(), held: present.len() });
+            return Err(ModelError::NotAnExtension { given: tree.len(), held: present.len() });
         }
         if tree.len() == present.len() {
-            return Err(ModelError::RowsWanted { wanted: 0, given: 0 });
+            return Err(ModelError::InvalidRowCount { wanted: 0, given: 0 });
         }
         if held + tree.len() > limit {
             return Err(ModelError::ContextFull { held, asked: tree.len(), limit });
@@ -129,12 +129,12 @@ impl ModelError {
     /// The check every backend owes its callers before it keeps a path.
     ///
     /// # Errors
-    /// [`ModelError::NoPath`] if `path` does not lead from the context into `tree`.
+    /// [`ModelError::InvalidPath`] if `path` does not lead from the context into `tree`.
     pub fn check_path(tree: &TokenTree, path: &[usize]) -> Result<(), ModelError> {
         if tree.is_path(path) {
             return Ok(());
         }
-        Err(ModelError::NoPath { path: path.to_vec(), nodes: tree.len() })
+        Err(ModelError::InvalidPath { path: path.to_vec(), nodes: tree.len() })
     }
 
     /// The check every backend owes its callers before it forgets anything.
@@ -224,5 +224,5 @@ pub enum DecodeError {
     },
     /// `max_new_tokens = 0`.
     #[error("max_new_tokens is 0: ask for at least one token")]
-    NothingAsked,
+    NoTokensRequested,
 }

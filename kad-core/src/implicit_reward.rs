@@ -1,8 +1,8 @@
 //! Implicit reward: a base model moved by what alignment did to a small one.
 
+use crate::cached_session::{CachedSession, SharedSession};
 use crate::distribution::Distribution;
 use crate::error::DecodeError;
-use crate::follower::{Follower, SharedFollower};
 use crate::model::LanguageModel;
 use crate::predictor::{self, Predictor};
 use crate::sampling::Sampling;
@@ -12,7 +12,7 @@ use crate::vocab::TokenId;
 /// What to do with tokens that the small base model holds for impossible, `q(y) = 0`, where the
 /// ratio `q*(y)/q(y)` has no value.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum ImpossibleInSmall {
+pub enum UndefinedRatio {
     /// They are impossible.
     #[default]
     Exclude,
@@ -32,11 +32,11 @@ pub enum ImpossibleInSmall {
 /// impossible is impossible; if no token is left the distribution is an error, never a guess (the
 /// authors' code then draws from all of the vocabulary).
 pub struct ImplicitReward<'m> {
-    base: SharedFollower<'m>,
-    small: SharedFollower<'m>,
-    aligned: SharedFollower<'m>,
+    base: SharedSession<'m>,
+    small: SharedSession<'m>,
+    aligned: SharedSession<'m>,
     sampling: Sampling,
-    impossible: ImpossibleInSmall,
+    impossible: UndefinedRatio,
     drafter: Option<RewardDrafter>,
     scores: Vec<f64>,
     /// A copy: all three models may be one.
@@ -62,19 +62,19 @@ impl<'m> ImplicitReward<'m> {
         small: &'m dyn LanguageModel,
         aligned: &'m dyn LanguageModel,
         sampling: Sampling,
-        impossible: ImpossibleInSmall,
+        impossible: UndefinedRatio,
     ) -> Result<Self, DecodeError> {
-        let [base, small, aligned] = [base, small, aligned].map(Follower::shared);
+        let [base, small, aligned] = [base, small, aligned].map(CachedSession::shared);
         Ok(Self::sharing([base?, small?, aligned?], sampling, impossible))
     }
 
-    /// [`new`](Self::new) with the models `[base, small, aligned]` of followers that others ask
+    /// [`new`](Self::new) with the models `[base, small, aligned]` of sessions that others ask
     /// too: a model that also drafts has one cache and runs once after each prefix. They may be one
-    /// follower.
+    /// session.
     pub fn sharing(
-        [base, small, aligned]: [SharedFollower<'m>; 3],
+        [base, small, aligned]: [SharedSession<'m>; 3],
         sampling: Sampling,
-        impossible: ImpossibleInSmall,
+        impossible: UndefinedRatio,
     ) -> Self {
         let (scores, small_row) = (Vec::new(), Vec::new());
         Self { base, small, aligned, sampling, impossible, drafter: None, scores, small_row }
@@ -82,14 +82,14 @@ impl<'m> ImplicitReward<'m> {
 
     /// Lets one part draft up to `length` tokens at a time: its session is returned to be shared
     /// with the drafter, and it makes no pass of its own for text that it has drafted.
-    pub fn drafted_by(&mut self, drafter: RewardDrafter, length: usize) -> SharedFollower<'m> {
+    pub fn drafted_by(&mut self, drafter: RewardDrafter, length: usize) -> SharedSession<'m> {
         self.drafter = Some(drafter);
-        let follower = match drafter {
+        let session = match drafter {
             RewardDrafter::Small => self.small.clone(),
             RewardDrafter::Aligned => self.aligned.clone(),
         };
-        follower.borrow_mut().remember(length + 1);
-        follower
+        session.borrow_mut().remember(length + 1);
+        session
     }
 
     fn compose(&mut self, context: &[TokenId], len: usize) -> Result<(), DecodeError> {
@@ -102,8 +102,8 @@ impl<'m> ImplicitReward<'m> {
         let mut aligned = self.aligned.borrow_mut();
         let (aligned, small) = (aligned.row_at(context, len)?, self.small_row.as_slice());
         let cap = match self.impossible {
-            ImpossibleInSmall::Exclude => f64::INFINITY,
-            ImpossibleInSmall::CapLogRatio(cap) => cap,
+            UndefinedRatio::Exclude => f64::INFINITY,
+            UndefinedRatio::CapLogRatio(cap) => cap,
         };
         // A cap compares log-probabilities, and a penalty looks at the sign of scores: both need
         // the ratio itself. Otherwise a constant changes nothing.
@@ -135,7 +135,7 @@ fn composed(base: f64, aligned: f64, small: f64, offset: f64, cap: f64) -> f64 {
 
 impl<'m> ImplicitReward<'m> {
     /// Each model, and whether it has to pass over a text that has been drafted.
-    fn parts(&self) -> [(&SharedFollower<'m>, bool); 3] {
+    fn parts(&self) -> [(&SharedSession<'m>, bool); 3] {
         [
             (&self.base, true),
             (&self.small, self.drafter != Some(RewardDrafter::Small)),
@@ -146,16 +146,16 @@ impl<'m> ImplicitReward<'m> {
 
 impl Predictor for ImplicitReward<'_> {
     fn context_len(&self) -> usize {
-        let len = |follower: &SharedFollower| follower.borrow().model().context_len();
+        let len = |session: &SharedSession| session.borrow().model().context_len();
         len(&self.base).min(len(&self.small)).min(len(&self.aligned))
     }
 
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
-        for (follower, passes) in self.parts() {
-            let mut follower = follower.borrow_mut();
-            follower.remember(last);
+        for (session, passes) in self.parts() {
+            let mut session = session.borrow_mut();
+            session.remember(last);
             if passes {
-                follower.rows(context, last).map(drop)?;
+                session.rows(context, last).map(drop)?;
             }
         }
         Ok(())
@@ -175,7 +175,7 @@ impl Predictor for ImplicitReward<'_> {
         self.compose(context, len)?;
         let made = self.sampling.distribution_of_scores(&self.scores, &context[..len], out);
         made.map_err(|source| {
-            let name = |follower: &SharedFollower| follower.borrow().model().name().to_owned();
+            let name = |session: &SharedSession| session.borrow().model().name().to_owned();
             let model = [&self.base, &self.aligned, &self.small].map(name).join("` × `");
             DecodeError::Distribution { model, position: len, source }
         })

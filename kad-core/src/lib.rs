@@ -23,6 +23,7 @@
 //! `p` is the large base model and `q*` the small aligned one throughout; inside kad they are
 //! called `base` and `aligned`.
 
+mod cached_session;
 mod certificate;
 pub mod choice;
 mod counted;
@@ -30,7 +31,6 @@ pub mod decode;
 pub mod deferral;
 mod distribution;
 mod error;
-mod follower;
 mod implicit_reward;
 pub mod knapsack;
 mod logits;
@@ -48,13 +48,13 @@ pub mod testing;
 mod tree;
 mod vocab;
 
+pub use cached_session::{CachedSession, SharedSession};
 pub use certificate::Certificate;
 pub use choice::{ChoiceSource, SampledChoices};
 pub use counted::{Counted, Counts};
 pub use distribution::{Distribution, log_normaliser, log_prob};
 pub use error::{DecodeError, DistributionError, ModelError};
-pub use follower::{Follower, SharedFollower};
-pub use implicit_reward::{ImplicitReward, ImpossibleInSmall, RewardDrafter};
+pub use implicit_reward::{ImplicitReward, RewardDrafter, UndefinedRatio};
 pub use logits::LogitRows;
 pub use mixture::{Mixture, MixturePredictor};
 pub use model::{LanguageModel, Session, TreeSession};

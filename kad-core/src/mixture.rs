@@ -1,11 +1,11 @@
 //! The distribution of a base model under deferral, and the two models that make it along a text.
 
+use crate::cached_session::{CachedSession, SharedSession};
 use crate::choice::ChoiceSource;
 use crate::decode::{Emitted, Origin};
 use crate::deferral::{Deferral, History, Rule};
 use crate::distribution::Distribution;
 use crate::error::DecodeError;
-use crate::follower::{Follower, SharedFollower};
 use crate::model::LanguageModel;
 use crate::number::Number;
 use crate::predictor::{self, Predictor, distribution_at};
@@ -62,16 +62,16 @@ pub fn mix_weights<N: Number>(
 /// rules that compare both distributions and by whoever needs its distribution. All ways of
 /// decoding the mixture (lazily, outright, speculatively) are made of this.
 pub struct Mixture<'m> {
-    base: SharedFollower<'m>,
-    aligned: SharedFollower<'m>,
+    base: SharedSession<'m>,
+    aligned: SharedSession<'m>,
     rule: &'m Rule,
     sampling: Sampling,
     decision: Sampling,
     history: History,
     context: Vec<TokenId>,
-    /// Prefix length of `positions[0]`.
+    /// Prefix length of `decisions[0]`.
     first: usize,
-    positions: Vec<Position>,
+    decisions: Vec<Decision>,
     /// How many of the positions are decided.
     decided: usize,
     seen: [Distribution; 2],
@@ -82,7 +82,7 @@ pub struct Mixture<'m> {
 
 /// One decision.
 #[derive(Clone, Debug, Default)]
-pub struct Position {
+pub struct Decision {
     /// The base distribution that tokens are drawn from.
     pub base: Distribution,
     /// What the rule hands over.
@@ -109,17 +109,17 @@ impl<'m> Mixture<'m> {
         // would only cost a cache.
         #[allow(ambiguous_wide_pointer_comparisons)]
         let same = std::ptr::eq(base, aligned);
-        let base = Follower::shared(base)?;
-        let aligned = if same { base.clone() } else { Follower::shared(aligned)? };
+        let base = CachedSession::shared(base)?;
+        let aligned = if same { base.clone() } else { CachedSession::shared(aligned)? };
         Ok(Self::sharing(base, aligned, rule, sampling, decision))
     }
 
-    /// [`new`](Self::new) with the models of followers that others ask too: a model that also
+    /// [`new`](Self::new) with the models of sessions that others ask too: a model that also
     /// drafts for this mixture, or is part of another one, has one cache and runs once after each
-    /// prefix. Both may be one follower.
+    /// prefix. Both may be one session.
     pub fn sharing(
-        base: SharedFollower<'m>,
-        aligned: SharedFollower<'m>,
+        base: SharedSession<'m>,
+        aligned: SharedSession<'m>,
         rule: &'m Rule,
         sampling: Sampling,
         decision: Sampling,
@@ -133,7 +133,7 @@ impl<'m> Mixture<'m> {
             history: History::default(),
             context: Vec::new(),
             first: 0,
-            positions: Vec::new(),
+            decisions: Vec::new(),
             decided: 0,
             seen: Default::default(),
             aligned_at: None,
@@ -149,7 +149,7 @@ impl<'m> Mixture<'m> {
     }
 
     /// The aligned model's session, to draft with or to ask for its distributions.
-    pub fn aligned(&self) -> &SharedFollower<'m> {
+    pub fn aligned(&self) -> &SharedSession<'m> {
         &self.aligned
     }
 
@@ -160,7 +160,7 @@ impl<'m> Mixture<'m> {
 
     /// The longest context both models can hold.
     pub fn context_len(&self) -> usize {
-        let len = |follower: &SharedFollower| follower.borrow().model().context_len();
+        let len = |session: &SharedSession| session.borrow().model().context_len();
         len(&self.base).min(len(&self.aligned))
     }
 
@@ -207,8 +207,8 @@ impl<'m> Mixture<'m> {
         self.context.clear();
         self.context.extend_from_slice(context);
         let rows = context.len() - self.first + 1;
-        if self.positions.len() < rows {
-            self.positions.resize_with(rows, Position::default);
+        if self.decisions.len() < rows {
+            self.decisions.resize_with(rows, Decision::default);
         }
         self.base.borrow_mut().remember(rows);
         rows
@@ -221,17 +221,17 @@ impl<'m> Mixture<'m> {
     ///
     /// # Panics
     /// If `len` is not one of the prefixes that were followed.
-    pub fn position(&mut self, len: usize) -> Result<&Position, DecodeError> {
+    pub fn decision(&mut self, len: usize) -> Result<&Decision, DecodeError> {
         let index = len - self.first;
         while self.decided <= index {
             self.decide_next()?;
         }
-        Ok(&self.positions[index])
+        Ok(&self.decisions[index])
     }
 
     fn decide_next(&mut self) -> Result<(), DecodeError> {
         let len = self.first + self.decided;
-        let Position { base, deferral, mass } = &mut self.positions[self.decided];
+        let Decision { base, deferral, mass } = &mut self.decisions[self.decided];
         let [base_seen, aligned_seen] = &mut self.seen;
         distribution_at(&self.base, &self.sampling, &self.context, len, base)?;
         // One distribution serves both purposes when the settings agree.
@@ -285,10 +285,10 @@ impl<'m> Mixture<'m> {
         len: usize,
         choices: &mut dyn ChoiceSource,
     ) -> Result<Emitted, DecodeError> {
-        let position = self.position(len)?;
-        let deferral_mass = Some(position.mass);
-        let drawn = choices.token(&position.base);
-        let hand_over = position.deferral.weights()[drawn as usize];
+        let decision = self.decision(len)?;
+        let deferral_mass = Some(decision.mass);
+        let drawn = choices.token(&decision.base);
+        let hand_over = decision.deferral.weights()[drawn as usize];
         if !choices.accept(hand_over) {
             return Ok(Emitted { token: drawn, origin: Origin::Base, level: 1, deferral_mass });
         }
@@ -352,10 +352,10 @@ impl Predictor for MixturePredictor<'_> {
             mixture.follow(&context[..len], 1)?;
         }
         // Decided first: a rule that compares both distributions has made the aligned one.
-        mixture.position(len)?;
+        mixture.decision(len)?;
         mixture.aligned_distribution(len, &mut self.aligned)?;
-        let position = mixture.position(len)?;
-        self.mass = Some(mix(&position.base, &self.aligned, &position.deferral, out));
+        let decision = mixture.decision(len)?;
+        self.mass = Some(mix(&decision.base, &self.aligned, &decision.deferral, out));
         Ok(())
     }
 

@@ -40,7 +40,7 @@ pub trait Session {
     /// After an error the session holds what it held before.
     ///
     /// # Errors
-    /// [`ModelError::RowsWanted`] if `tokens` is empty or shorter than `wanted`,
+    /// [`ModelError::InvalidRowCount`] if `tokens` is empty or shorter than `wanted`,
     /// [`ModelError::ContextFull`], [`ModelError::TokenOutOfRange`], or the backend's own.
     fn extend(
         &mut self,
@@ -105,7 +105,7 @@ pub trait TreeSession: Session {
     /// After an error the session holds what it held before.
     ///
     /// # Errors
-    /// [`ModelError::RowsWanted`] if there is nothing new, [`ModelError::OtherTree`] if `tree`
+    /// [`ModelError::InvalidRowCount`] if there is nothing new, [`ModelError::NotAnExtension`] if `tree`
     /// begins otherwise, [`ModelError::ContextFull`] if the tokens held and *all* nodes, each of
     /// which has its place in the cache, are more than the context, and those of
     /// [`extend`](Session::extend).
@@ -115,7 +115,7 @@ pub trait TreeSession: Session {
     /// other nodes. An empty path drops the tree, and there need be none.
     ///
     /// # Errors
-    /// [`ModelError::NoPath`] if `path` is none of the tree; the session is still in it then.
+    /// [`ModelError::InvalidPath`] if `path` is none of the tree; the session is still in it then.
     fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError>;
 }
 

@@ -3,7 +3,7 @@
 use num_rational::BigRational;
 use num_traits::Num;
 
-use crate::sum::{Total, sum};
+use crate::sum::{CompensatedSum, sum};
 
 /// A number that probabilities can be made of: `f64` where text is decoded, [`BigRational`] where
 /// something is proved without rounding.
@@ -27,13 +27,13 @@ pub trait Number: Num + Clone + PartialOrd {
 
 /// What each addition rounds away is kept beside the sum (Neumaier's compensation).
 impl Number for f64 {
-    type Sum = Total;
+    type Sum = CompensatedSum;
 
-    fn add_to(sum: &mut Total, term: f64) {
+    fn add_to(sum: &mut CompensatedSum, term: f64) {
         sum.add(term);
     }
 
-    fn total(sum: Total) -> f64 {
+    fn total(sum: CompensatedSum) -> f64 {
         sum.value()
     }
 

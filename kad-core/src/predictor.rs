@@ -1,8 +1,8 @@
 //! Distributions along a context: what verification, composition and proof agree on.
 
+use crate::cached_session::{CachedSession, SharedSession};
 use crate::distribution::Distribution;
 use crate::error::DecodeError;
-use crate::follower::{Follower, SharedFollower};
 use crate::model::LanguageModel;
 use crate::sampling::Sampling;
 use crate::tree::TokenTree;
@@ -101,7 +101,7 @@ impl<P: Predictor + ?Sized> Predictor for Box<P> {
 
 /// One model under its sampling settings.
 pub struct ModelPredictor<'m> {
-    follower: SharedFollower<'m>,
+    session: SharedSession<'m>,
     sampling: Sampling,
 }
 
@@ -111,26 +111,26 @@ impl<'m> ModelPredictor<'m> {
     /// # Errors
     /// If the model cannot start one.
     pub fn new(model: &'m dyn LanguageModel, sampling: Sampling) -> Result<Self, DecodeError> {
-        Ok(Self::sharing(Follower::shared(model)?, sampling))
+        Ok(Self::sharing(CachedSession::shared(model)?, sampling))
     }
 
-    /// The model of a follower that others ask too.
-    pub fn sharing(follower: SharedFollower<'m>, sampling: Sampling) -> Self {
-        Self { follower, sampling }
+    /// The model of a session that others ask too.
+    pub fn sharing(session: SharedSession<'m>, sampling: Sampling) -> Self {
+        Self { session, sampling }
     }
 }
 
 impl Predictor for ModelPredictor<'_> {
     fn context_len(&self) -> usize {
-        self.follower.borrow().model().context_len()
+        self.session.borrow().model().context_len()
     }
 
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
-        self.follower.borrow_mut().rows(context, last).map(drop)
+        self.session.borrow_mut().rows(context, last).map(drop)
     }
 
     fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
-        follow_tree(&self.follower, context, tree)
+        follow_tree(&self.session, context, tree)
     }
 
     fn distribution(
@@ -139,31 +139,31 @@ impl Predictor for ModelPredictor<'_> {
         len: usize,
         out: &mut Distribution,
     ) -> Result<(), DecodeError> {
-        distribution_at(&self.follower, &self.sampling, context, len, out)
+        distribution_at(&self.session, &self.sampling, context, len, out)
     }
 }
 
 /// The rows after `context` and every path of `tree`; without tree attention, after `context` only.
 pub(crate) fn follow_tree(
-    follower: &SharedFollower<'_>,
+    session: &SharedSession<'_>,
     context: &[TokenId],
     tree: &TokenTree,
 ) -> Result<(), DecodeError> {
-    let mut follower = follower.borrow_mut();
-    if follower.follow_tree(context, tree)? { Ok(()) } else { follower.row(context).map(drop) }
+    let mut session = session.borrow_mut();
+    if session.follow_tree(context, tree)? { Ok(()) } else { session.row(context).map(drop) }
 }
 
 /// The distribution of one model after the first `len` tokens of `context`, into `out`.
 pub(crate) fn distribution_at(
-    follower: &SharedFollower<'_>,
+    session: &SharedSession<'_>,
     sampling: &Sampling,
     context: &[TokenId],
     len: usize,
     out: &mut Distribution,
 ) -> Result<(), DecodeError> {
-    let mut follower = follower.borrow_mut();
-    let model = follower.model();
-    let row = follower.row_at(context, len)?;
+    let mut session = session.borrow_mut();
+    let model = session.model();
+    let row = session.row_at(context, len)?;
     sampling.distribution(row, &context[..len], out).map_err(|source| DecodeError::Distribution {
         model: model.name().to_owned(),
         position: len,

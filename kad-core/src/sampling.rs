@@ -2,7 +2,7 @@
 
 use crate::distribution::Distribution;
 use crate::error::DistributionError;
-use crate::select::{Boundary, Count, boundary, cheapest};
+use crate::select::{Boundary, Count, boundary, tail_boundary};
 use crate::softmax::{largest, softmax};
 use crate::sum::sum;
 use crate::vocab::TokenId;
@@ -15,7 +15,7 @@ pub struct SamplingSettings {
     /// Keep the `k` most probable tokens; lower ids first among equals. Default: all.
     pub top_k: Option<usize>,
     /// Keep the smallest set of most probable tokens with at least this mass, (0, 1]; lower ids
-    /// first among equals. What is cut is what [`cheapest`] gives for the
+    /// first among equals. What is cut is what [`tail_boundary`] gives for the
     /// budget `1 − top_p`. Default: all.
     pub top_p: Option<f64>,
     /// Keep tokens with at least this share of the largest probability, [0, 1]. Default: all.
@@ -183,7 +183,7 @@ fn truncate(probs: &mut [f64], room: &mut Vec<TokenId>, settings: &SamplingSetti
         }
     }
     if let Some(top_p) = settings.top_p.filter(|&top_p| top_p < 1.0) {
-        match cheapest(probs, 1.0 - top_p, room) {
+        match tail_boundary(probs, 1.0 - top_p, room) {
             Some(boundary) => cut_cheap(probs, boundary),
             // The most probable token has the mass alone, however small that is.
             None => one_hot_at(probs, probs.iter().copied().fold(0.0, f64::max)),
@@ -199,7 +199,7 @@ fn truncate(probs: &mut [f64], room: &mut Vec<TokenId>, settings: &SamplingSetti
 /// Makes the tokens of the cheap prefix impossible.
 fn cut_cheap(probs: &mut [f64], boundary: Boundary) {
     for (p, token) in probs.iter_mut().zip(0..) {
-        *p = if boundary.has_before(token, *p) { 0.0 } else { *p };
+        *p = if boundary.contains(token, *p) { 0.0 } else { *p };
     }
     normalise(probs);
 }

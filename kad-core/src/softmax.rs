@@ -7,7 +7,7 @@ use wide::f64x8;
 
 use crate::distribution;
 use crate::error::DistributionError;
-use crate::sum::{BLOCK, LANES, Total, vector};
+use crate::sum::{BLOCK, CompensatedSum, LANES, load};
 
 /// The largest of some logits.
 ///
@@ -17,7 +17,7 @@ use crate::sum::{BLOCK, LANES, Total, vector};
 pub(crate) fn largest(logits: &[f64]) -> Result<f64, DistributionError> {
     let (mut max, mut usable) = (f64x8::NEG_INFINITY, !f64x8::ZERO);
     for chunk in logits.chunks(LANES) {
-        let values = vector(chunk, f64::NEG_INFINITY);
+        let values = load(chunk, f64::NEG_INFINITY);
         // False for NaN and for +inf.
         usable &= values.simd_lt(f64x8::INFINITY);
         max = max.fast_max(values);
@@ -33,7 +33,7 @@ pub(crate) fn largest(logits: &[f64]) -> Result<f64, DistributionError> {
 ///
 /// `largest` is the largest logit, and finite; `temperature` > 0.
 pub(crate) fn softmax(values: &mut [f64], largest: f64, temperature: f64) {
-    let mut total = Total::default();
+    let mut total = CompensatedSum::default();
     for block in values.chunks_mut(BLOCK) {
         // Dividing by 1 changes nothing and takes as long as the exponential.
         total.add(if temperature == 1.0 {
@@ -58,7 +58,7 @@ fn weigh(block: &mut [f64], f: impl Fn(f64x8) -> f64x8) -> f64 {
         total += weights;
     }
     if !rest.is_empty() {
-        let weights = exp_of_negative(f(vector(rest, f64::NEG_INFINITY)));
+        let weights = exp_of_negative(f(load(rest, f64::NEG_INFINITY)));
         rest.copy_from_slice(&weights.to_array()[..rest.len()]);
         total += weights;
     }

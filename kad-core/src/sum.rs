@@ -17,12 +17,12 @@ pub(crate) const LANES: usize = 8;
 
 /// A running sum and what its roundings have lost so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Total {
+pub struct CompensatedSum {
     sum: f64,
     lost: f64,
 }
 
-impl Total {
+impl CompensatedSum {
     /// Adds one term.
     pub fn add(&mut self, term: f64) {
         let sum = self.sum + term;
@@ -40,7 +40,7 @@ impl Total {
 
 /// Eight values as a vector; the missing ones of a short chunk are `padding`.
 #[inline]
-pub(crate) fn vector(chunk: &[f64], padding: f64) -> f64x8 {
+pub(crate) fn load(chunk: &[f64], padding: f64) -> f64x8 {
     if let Ok(lanes) = <[f64; LANES]>::try_from(chunk) {
         return f64x8::from(lanes);
     }
@@ -51,14 +51,14 @@ pub(crate) fn vector(chunk: &[f64], padding: f64) -> f64x8 {
 
 /// `Σ values`.
 pub(crate) fn sum(values: &[f64]) -> f64 {
-    let mut total = Total::default();
+    let mut total = CompensatedSum::default();
     values.chunks(BLOCK).for_each(|block| total.add(block_sum(block)));
     total.value()
 }
 
 /// `Σ_{k < n} term(k)`.
 pub(crate) fn sum_by(n: usize, term: impl Fn(usize) -> f64) -> f64 {
-    let mut total = Total::default();
+    let mut total = CompensatedSum::default();
     for start in (0..n).step_by(BLOCK) {
         let mut lanes = [0.0; 2 * LANES];
         (start..n.min(start + BLOCK)).for_each(|k| lanes[k % (2 * LANES)] += term(k));
@@ -68,8 +68,8 @@ pub(crate) fn sum_by(n: usize, term: impl Fn(usize) -> f64) -> f64 {
 }
 
 /// `[0, t₀, t₀ + t₁, …]`: the sums of every prefix, each to about one rounding.
-pub(crate) fn prefixes(terms: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut total = Total::default();
+pub(crate) fn prefix_sums(terms: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut total = CompensatedSum::default();
     let rest = terms.map(|term| {
         total.add(term);
         total.value()
@@ -90,17 +90,17 @@ pub(crate) fn max(values: &[f64], least: f64) -> f64 {
 
 /// `Σ a b`; the slices have one length.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
-    let mut total = Total::default();
+    let mut total = CompensatedSum::default();
     for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
         let (mut even, mut odd) = (f64x8::ZERO, f64x8::ZERO);
         let (a_pairs, a_rest) = a.as_chunks::<{ 2 * LANES }>();
         let (b_pairs, b_rest) = b.as_chunks::<{ 2 * LANES }>();
         for (a, b) in a_pairs.iter().zip(b_pairs) {
-            even += vector(&a[..LANES], 0.0) * vector(&b[..LANES], 0.0);
-            odd += vector(&a[LANES..], 0.0) * vector(&b[LANES..], 0.0);
+            even += load(&a[..LANES], 0.0) * load(&b[..LANES], 0.0);
+            odd += load(&a[LANES..], 0.0) * load(&b[LANES..], 0.0);
         }
         for (a, b) in a_rest.chunks(LANES).zip(b_rest.chunks(LANES)) {
-            even += vector(a, 0.0) * vector(b, 0.0);
+            even += load(a, 0.0) * load(b, 0.0);
         }
         total.add((even + odd).reduce_add());
     }
@@ -112,8 +112,8 @@ fn block_sum(block: &[f64]) -> f64 {
     let (mut even, mut odd) = (f64x8::ZERO, f64x8::ZERO);
     let mut chunks = block.chunks(LANES);
     while let Some(chunk) = chunks.next() {
-        even += vector(chunk, 0.0);
-        odd += chunks.next().map_or(f64x8::ZERO, |chunk| vector(chunk, 0.0));
+        even += load(chunk, 0.0);
+        odd += chunks.next().map_or(f64x8::ZERO, |chunk| load(chunk, 0.0));
     }
     (even + odd).reduce_add()
 }
@@ -130,7 +130,7 @@ mod tests {
             let terms: Vec<f64> = (1..=n).map(|i| i as f64 / 1024.0).collect();
             assert_eq!(sum(&terms), (n * (n + 1) / 2) as f64 / 1024.0, "{n}");
             assert_eq!(sum_by(n, |k| terms[k]), sum(&terms), "{n}");
-            assert_eq!(prefixes(terms.iter().copied())[n], sum(&terms), "{n}");
+            assert_eq!(prefix_sums(terms.iter().copied())[n], sum(&terms), "{n}");
             assert_eq!(max(&terms, 0.0), n as f64 / 1024.0);
             let signs: Vec<f64> = (1..=n).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
             let alternating = n.div_ceil(2) as f64 * if n % 2 == 0 { 1.0 } else { -1.0 };
@@ -152,7 +152,7 @@ mod tests {
         let large = (1u64 << 53) as f64;
         let term = |k: usize| if k == 0 { large } else { 1.0 };
         assert_eq!((0..4097).map(term).sum::<f64>(), large);
-        assert_eq!(prefixes((0..4097).map(term))[4097], large + 4096.0);
+        assert_eq!(prefix_sums((0..4097).map(term))[4097], large + 4096.0);
         assert!((sum_by(4097, term) - (large + 4096.0)).abs() <= 64.0);
     }
 
@@ -170,7 +170,7 @@ mod tests {
     /// A total keeps what a running sum forgets beside a large term.
     #[test]
     fn a_total_keeps_small_terms() {
-        let mut total = Total::default();
+        let mut total = CompensatedSum::default();
         [1.0, 1e100, 1.0, -1e100].into_iter().for_each(|term| total.add(term));
         assert_eq!(total.value(), 2.0);
         total.add(f64::INFINITY);

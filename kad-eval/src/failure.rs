@@ -74,7 +74,7 @@ fn is_wrong_request(cause: &Cause) -> bool {
         Some(
             DecodeError::EmptyPrompt
                 | DecodeError::PromptTooLong { .. }
-                | DecodeError::NothingAsked
+                | DecodeError::NoTokensRequested
         )
     );
     let loading = matches!(

@@ -66,11 +66,11 @@ impl Target for DeferralTarget<'_> {
 
     fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError> {
         self.move_to(&at.text[..at.prefix_len])?;
-        let position = self.mixture.position(at.prefix_len)?;
-        let weight = position.deferral.weights()[at.token() as usize];
-        let (base, aligned) = (position.base.prob(at.token()), at.draft.prob(at.token()));
-        self.mass = Some(position.mass);
-        Ok(deferred_acceptance(weight, position.mass, base, aligned))
+        let decision = self.mixture.decision(at.prefix_len)?;
+        let weight = decision.deferral.weights()[at.token() as usize];
+        let (base, aligned) = (decision.base.prob(at.token()), at.draft.prob(at.token()));
+        self.mass = Some(decision.mass);
+        Ok(deferred_acceptance(weight, decision.mass, base, aligned))
     }
 
     fn distribution(
@@ -81,8 +81,8 @@ impl Target for DeferralTarget<'_> {
     ) -> Result<(), DecodeError> {
         self.move_to(&text[..len])?;
         self.mixture.aligned_distribution(len, &mut self.aligned)?;
-        let position = self.mixture.position(len)?;
-        self.mass = Some(mix(&position.base, &self.aligned, &position.deferral, out));
+        let decision = self.mixture.decision(len)?;
+        self.mass = Some(mix(&decision.base, &self.aligned, &decision.deferral, out));
         Ok(())
     }
 
@@ -96,9 +96,9 @@ impl Target for DeferralTarget<'_> {
         out: &mut Distribution,
     ) -> Result<(), DecodeError> {
         self.move_to(&at.text[..at.prefix_len])?;
-        let position = self.mixture.position(at.prefix_len)?;
-        let weights = position.deferral.weights();
-        deferred_residual(&position.base, at.draft, weights, position.mass, out);
+        let decision = self.mixture.decision(at.prefix_len)?;
+        let weights = decision.deferral.weights();
+        deferred_residual(&decision.base, at.draft, weights, decision.mass, out);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::deferral::Deferral;
 use crate::distribution::Distribution;
-use crate::knapsack::{Items, at_least_the_whole, dual, relax};
+use crate::knapsack::{Items, dual, effective_budget, relax};
 use crate::mixture::mix;
 use crate::sum::sum_by;
 
@@ -83,7 +83,7 @@ impl Certificate {
             sum_by(weights.len().min(buffer.len()), |token| weights[token] * buffer[token])
         };
         let budget = match budget {
-            Some(budget) => at_least_the_whole(budget.max(0.0), &items),
+            Some(budget) => effective_budget(budget.max(0.0), &items),
             None => decided(items.weights()),
         };
         let relaxed = relax(&items, budget);

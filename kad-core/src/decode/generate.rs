@@ -61,7 +61,7 @@ pub struct Generation {
 /// `max_new_tokens`, however many tokens a step of the decoder yields.
 ///
 /// # Errors
-/// [`DecodeError::EmptyPrompt`], [`DecodeError::PromptTooLong`], [`DecodeError::NothingAsked`], or
+/// [`DecodeError::EmptyPrompt`], [`DecodeError::PromptTooLong`], [`DecodeError::NoTokensRequested`], or
 /// the decoder's.
 pub fn generate(
     decoder: &mut dyn Decoder,
@@ -72,7 +72,7 @@ pub fn generate(
 ) -> Result<Generation, DecodeError> {
     check(prompt.len(), limits.max_new_tokens, decoder.context_len())?;
     decoder.begin(prompt.len());
-    let mut text = Text::resume(prompt, &[]);
+    let mut text = Continuation::resume(prompt, &[]);
     let (mut steps, mut rounds, mut step) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         let room = text.room(limits, decoder.context_len());
@@ -89,12 +89,12 @@ pub fn generate(
 }
 
 /// A text that grows by the tokens of steps.
-pub(crate) struct Text {
+pub(crate) struct Continuation {
     pub(crate) context: Vec<TokenId>,
     pub(crate) tokens: Vec<Emitted>,
 }
 
-impl Text {
+impl Continuation {
     /// Where decoding stands after `made` was appended to `prompt`.
     pub(crate) fn resume(prompt: &[TokenId], made: &[TokenId]) -> Self {
         let tokens = made.iter().map(|&token| Emitted::sampled(token)).collect();
@@ -133,7 +133,7 @@ fn check(prompt: usize, max_new_tokens: usize, limit: usize) -> Result<(), Decod
     if prompt == 0 {
         Err(DecodeError::EmptyPrompt)
     } else if max_new_tokens == 0 {
-        Err(DecodeError::NothingAsked)
+        Err(DecodeError::NoTokensRequested)
     } else if prompt >= limit {
         Err(DecodeError::PromptTooLong { prompt, limit })
     } else {

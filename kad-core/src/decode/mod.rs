@@ -5,7 +5,7 @@ mod generate;
 mod single;
 
 pub use deferral::DeferralDecoder;
-pub(crate) use generate::Text;
+pub(crate) use generate::Continuation;
 pub use generate::{Generation, Limits, Stop, generate};
 pub use single::SingleDecoder;
 

@@ -2,7 +2,7 @@
 
 use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
 use crate::distribution::Distribution;
-use crate::knapsack::{ExactLimits, at_least_the_whole, cross_entropy, exact};
+use crate::knapsack::{ExactLimits, cross_entropy, effective_budget, exact};
 use crate::vocab::TokenId;
 
 one_parameter_rule! {
@@ -17,7 +17,7 @@ one_parameter_rule! {
 
 impl BaseRule for KadFractional {
     fn decide(&self, base: &Distribution, out: &mut Deferral) {
-        if let Some(end) = out.defer_cheapest(base, self.budget, |_| true) {
+        if let Some(end) = out.defer_tail(base, self.budget, |_| true) {
             // Within the slack of the budget nothing may be left.
             let fraction = ((self.budget - end.spent) / end.threshold).max(0.0);
             out.set(end.critical, fraction);
@@ -42,7 +42,7 @@ impl BaseRule for KnapsackExact {
     fn decide(&self, base: &Distribution, out: &mut Deferral) {
         out.items.clear();
         out.items.extend_surprisal(base);
-        let budget = at_least_the_whole(self.budget, &out.items);
+        let budget = effective_budget(self.budget, &out.items);
         let mut best = exact(&out.items, budget, &ExactLimits::default());
         keep_lower_ids(base, &mut best.taken);
         out.weights.clear();
@@ -71,7 +71,7 @@ impl PairRule for KadFallback {
     fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let loss = cross_entropy(base, aligned);
         // What the base model holds for impossible costs nothing, as in the other rules.
-        out.defer_cheapest(base, self.budget, |p| p == 0.0 || -p.ln() > loss);
+        out.defer_tail(base, self.budget, |p| p == 0.0 || -p.ln() > loss);
     }
 
     fn budget(&self) -> Option<f64> {

@@ -17,7 +17,7 @@ pub struct RuleInfo {
     /// `d(y)`; `max p` is the largest base probability, `max q*` the largest aligned one.
     pub formula: &'static str,
     /// Which distributions it has to see.
-    pub looks_at: LooksAt,
+    pub inputs: RuleInputs,
     /// Where it comes from.
     pub source: &'static str,
     /// Its name in the code that accompanies arXiv 2510.27017, if it is there.
@@ -25,7 +25,7 @@ pub struct RuleInfo {
     /// How its decision changes with its first parameter.
     pub monotone: Monotone,
     /// What greedy decoding with it is, when the rule sees the distributions at temperature 0 too.
-    pub at_zero: AtZero,
+    pub greedy_limit: GreedyLimit,
     /// Makes the rule from values of all its parameters.
     pub build: fn(&[f64]) -> Result<Rule, RuleError>,
 }
@@ -43,7 +43,7 @@ pub struct Parameter {
 
 /// Which distributions a rule has to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LooksAt {
+pub enum RuleInputs {
     /// The base distribution: the aligned model runs only after a deferred draw.
     Base,
     /// The base distribution and the aligned one: both models run at every token.
@@ -66,7 +66,7 @@ pub enum Monotone {
 /// What remains of a rule where both distributions are one-hot. Parameters at the ends of their
 /// ranges may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AtZero {
+pub enum GreedyLimit {
     /// Greedy decoding of the base model.
     Base,
     /// Greedy decoding of the aligned model.
@@ -133,11 +133,11 @@ const fn rule(
         kind,
         parameters,
         formula,
-        looks_at: LooksAt::Base,
+        inputs: RuleInputs::Base,
         source,
         code_name: None,
         monotone: Monotone::Grows,
-        at_zero: AtZero::Base,
+        greedy_limit: GreedyLimit::Base,
         build,
     }
 }
@@ -146,21 +146,21 @@ impl RuleInfo {
     const fn code(self, name: &'static str) -> Self {
         Self { code_name: Some(name), ..self }
     }
-    const fn sees(self, looks_at: LooksAt) -> Self {
-        Self { looks_at, ..self }
+    const fn sees(self, inputs: RuleInputs) -> Self {
+        Self { inputs, ..self }
     }
     const fn changes(self, monotone: Monotone) -> Self {
         Self { monotone, ..self }
     }
-    const fn greedy(self, at_zero: AtZero) -> Self {
-        Self { at_zero, ..self }
+    const fn greedy(self, greedy_limit: GreedyLimit) -> Self {
+        Self { greedy_limit, ..self }
     }
 }
 
 static CATALOGUE: [RuleInfo; 23] = {
-    use AtZero::{Aligned, Mixes};
-    use LooksAt::{BaseAndHistory, Both};
+    use GreedyLimit::{Aligned, Mixes};
     use Monotone::{No, Shrinks};
+    use RuleInputs::{BaseAndHistory, Both};
     [
         rule("never", &[], "0", "the base model", |_| Ok(Rule::base(Never))).changes(No),
         rule("always", &[], "1", "the aligned model", |_| Ok(Rule::base(Always)))

@@ -25,7 +25,7 @@ use std::fmt;
 
 pub use budget::{KadFallback, KadFractional, KnapsackExact};
 pub use cascade::{CascadeTokenV2, CascadeTokenV3, Chow, Difference, OptimalCascade};
-pub use catalogue::{AtZero, LooksAt, Monotone, Parameter, RuleInfo, catalogue, named};
+pub use catalogue::{GreedyLimit, Monotone, Parameter, RuleInfo, RuleInputs, catalogue, named};
 pub use constant::{Always, Never, RandomDeferral};
 pub(crate) use history::History;
 pub use history::{HistoryRule, PooledBudget, SteeredDual};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{BaseRule, Deferral, RuleError, probability};
 use crate::distribution::Distribution;
-use crate::select::{Boundary, cheapest};
+use crate::select::{Boundary, tail_boundary};
 use crate::vocab::TokenId;
 
 /// Fills a deferral budget with the tokens the base model likes least (arXiv 2510.27017;
@@ -38,7 +38,7 @@ impl KadPrimal {
 
 impl BaseRule for KadPrimal {
     fn decide(&self, base: &Distribution, out: &mut Deferral) {
-        out.defer_cheapest(base, self.budget, |_| true);
+        out.defer_tail(base, self.budget, |_| true);
     }
 
     fn budget(&self) -> Option<f64> {
@@ -49,7 +49,7 @@ impl BaseRule for KadPrimal {
 impl Deferral {
     /// `d = 1` on the longest prefix by rising probability that fits `budget`, as far as a token of
     /// its probability `may` be handed over. Returns where it ends; a budget of 1 has no end.
-    pub(super) fn defer_cheapest(
+    pub(super) fn defer_tail(
         &mut self,
         base: &Distribution,
         budget: f64,
@@ -57,14 +57,14 @@ impl Deferral {
     ) -> Option<Boundary> {
         let probs = base.probs();
         // The distribution's sum may round to just above 1; the whole of it still fits.
-        let boundary = if budget < 1.0 { cheapest(probs, budget, &mut self.order) } else { None };
+        let boundary =
+            if budget < 1.0 { tail_boundary(probs, budget, &mut self.order) } else { None };
         let Some(end) = boundary else {
             self.defer_where(base, may);
             return None;
         };
         let tokens = 0..probs.len() as TokenId;
-        let deferred =
-            probs.iter().zip(tokens).map(|(&p, token)| end.has_before(token, p) & may(p));
+        let deferred = probs.iter().zip(tokens).map(|(&p, token)| end.contains(token, p) & may(p));
         self.weights.clear();
         self.weights.extend(deferred.map(|deferred| if deferred { 1.0 } else { 0.0 }));
         boundary

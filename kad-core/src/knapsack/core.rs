@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Items;
 use super::relax::Relaxation;
-use crate::sum::prefixes;
+use crate::sum::prefix_sums;
 
 /// Items on one side of the critical one, in the order in which the core takes them in.
 struct Side {
@@ -23,8 +23,8 @@ impl Side {
     fn new(order: Vec<usize>, items: &Items) -> Self {
         let weights: Vec<f64> = order.iter().map(|&item| items.weights()[item]).collect();
         let values: Vec<f64> = order.iter().map(|&item| items.values()[item]).collect();
-        let weight_sums = prefixes(weights.iter().copied());
-        let value_sums = prefixes(values.iter().copied());
+        let weight_sums = prefix_sums(weights.iter().copied());
+        let value_sums = prefix_sums(values.iter().copied());
         Self { items: order, weights, values, weight_sums, value_sums, decided: 0 }
     }
 
@@ -77,7 +77,7 @@ enum Completion {
 }
 
 /// What becomes of a state at best.
-struct Outlook {
+struct Evaluation {
     /// Value of the whole items that complete it.
     value: f64,
     completion: Completion,
@@ -220,45 +220,49 @@ impl Core {
     /// Keeps a state, reached by changing `item` now, if it can still beat the best solution;
     /// and its completion if that does.
     fn keep(&mut self, mut state: State, item: Option<usize>) {
-        let Some(outlook) = self.outlook(&state) else { return };
-        let improves = outlook.value > self.best.value;
-        let level = self.best.value.max(outlook.value) + self.tolerance;
-        let open = outlook.bound > level;
+        let Some(evaluation) = self.evaluate(&state) else { return };
+        let improves = evaluation.value > self.best.value;
+        let level = self.best.value.max(evaluation.value) + self.tolerance;
+        let open = evaluation.bound > level;
         if let Some(item) = item.filter(|_| improves || open) {
             self.changes.push(Change { item, before: state.change });
             state.change = Some(self.changes.len() - 1);
         }
         if improves {
-            let Outlook { value, completion, .. } = outlook;
+            let Evaluation { value, completion, .. } = evaluation;
             self.best = Best { value, change: state.change, completion };
         }
         if open {
-            self.open_bound = self.open_bound.max(outlook.bound);
+            self.open_bound = self.open_bound.max(evaluation.bound);
             self.states.push(state);
         } else {
-            self.closed_bound = self.closed_bound.max(outlook.bound);
+            self.closed_bound = self.closed_bound.max(evaluation.bound);
         }
     }
 
     /// The relaxation of the undecided items, given a state. `None` if it cannot be made to fit.
-    fn outlook(&self, state: &State) -> Option<Outlook> {
+    fn evaluate(&self, state: &State) -> Option<Evaluation> {
         let room = self.capacity - state.weight;
-        if room >= 0.0 { Some(self.filled(state, room)) } else { self.emptied(state, -room) }
+        if room >= 0.0 {
+            Some(self.relax_by_adding(state, room))
+        } else {
+            self.relax_by_dropping(state, -room)
+        }
     }
 
     /// Adds sparse items while they fit, and a part of the next.
-    fn filled(&self, state: &State, room: f64) -> Outlook {
+    fn relax_by_adding(&self, state: &State, room: f64) -> Evaluation {
         let side = &self.sparse;
         let to = side.first_beyond(|weight| weight <= room) - 1;
         let (weight, value) = side.undecided_sums(to);
         let value = state.value + value;
         let part =
             if to < side.items.len() { side.value_of_weight(to, room - weight) } else { 0.0 };
-        Outlook { value, completion: Completion::Adding(side.decided..to), bound: value + part }
+        Evaluation { value, completion: Completion::Adding(side.decided..to), bound: value + part }
     }
 
     /// Drops dense items until the rest fits, and takes a part of the last one back.
-    fn emptied(&self, state: &State, excess: f64) -> Option<Outlook> {
+    fn relax_by_dropping(&self, state: &State, excess: f64) -> Option<Evaluation> {
         let side = &self.dense;
         let to = side.first_beyond(|weight| weight < excess);
         if to > side.items.len() {
@@ -269,6 +273,6 @@ impl Core {
         // `excess` is positive, so at least one item is dropped.
         let part = side.value_of_weight(to - 1, weight - excess);
         let completion = Completion::Dropping(side.decided..to);
-        Some(Outlook { value, completion, bound: value + part })
+        Some(Evaluation { value, completion, bound: value + part })
     }
 }

@@ -2,8 +2,8 @@
 
 use super::core::Core;
 use super::relax::{Relaxation, relax};
-use super::{Items, at_least_zero, capacity};
-use crate::sum::{prefixes, sum_by};
+use super::{Items, capacity, positive_part};
+use crate::sum::{prefix_sums, sum_by};
 
 /// When [`exact`] may stop.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,7 +87,7 @@ pub struct Exact {
 /// ```
 pub fn exact(items: &Items, budget: f64, limits: &ExactLimits) -> Exact {
     let relaxed = relax(items, budget);
-    let tolerance = at_least_zero(limits.tolerance);
+    let tolerance = positive_part(limits.tolerance);
     let mut core = Core::new(items, &relaxed, capacity(budget), tolerance);
     core.grow(limits.states);
 
@@ -116,7 +116,7 @@ fn cardinality_bound(items: &Items, budget: f64, relaxed: &Relaxation) -> f64 {
         numbers.sort_unstable_by(f64::total_cmp);
         numbers
     };
-    let weights = prefixes(sorted(items.weights()).into_iter());
+    let weights = prefix_sums(sorted(items.weights()).into_iter());
     let most = weights.partition_point(|&sum| sum <= capacity(budget)).saturating_sub(1);
     let values = sorted(items.values());
     sum_by(most, |k| values[values.len() - 1 - k])

@@ -81,17 +81,17 @@ pub enum KnapsackError {
 
 /// What a set of weights may add up to; a budget that is negative or NaN counts as 0.
 fn capacity(budget: f64) -> f64 {
-    at_least_zero(budget) * (1.0 + BUDGET_SLACK)
+    positive_part(budget) * (1.0 + BUDGET_SLACK)
 }
 
 /// `max(0, x)`, and 0 for NaN.
-fn at_least_zero(x: f64) -> f64 {
+fn positive_part(x: f64) -> f64 {
     if x > 0.0 { x } else { 0.0 }
 }
 
 /// A budget for the items of a distribution: one of 1 or more admits the whole distribution,
 /// whatever its sum rounds to.
-pub(crate) fn at_least_the_whole(budget: f64, items: &Items) -> f64 {
+pub(crate) fn effective_budget(budget: f64, items: &Items) -> f64 {
     if budget >= 1.0 { budget.max(items.total_weight()) } else { budget }
 }
 

@@ -1,6 +1,6 @@
 //! The linear relaxation, its rounding down, and its dual.
 
-use super::{Items, at_least_zero, capacity};
+use super::{Items, capacity, positive_part};
 use crate::sum::sum_by;
 
 /// The greedy solution of a knapsack and the linear relaxation it comes from. A reusable buffer.
@@ -70,7 +70,7 @@ pub fn relax_into(items: &Items, budget: f64, out: &mut Relaxation) {
         None => (0.0, out.value, 0.0),
         Some(item) => {
             // A critical item has a weight: weightless ones fit every budget.
-            let left = at_least_zero(at_least_zero(budget) - out.used);
+            let left = positive_part(positive_part(budget) - out.used);
             let fraction = (left / items.weights()[item]).min(1.0);
             (fraction, out.value + fraction * items.values()[item], items.density(item))
         }
@@ -115,5 +115,5 @@ pub fn dual(items: &Items, budget: f64, multiplier: f64) -> f64 {
         (weight, multiplier) => weight * multiplier,
     };
     let gain = |item: usize| items.values()[item] - priced(items.weights()[item]);
-    priced(budget) + sum_by(items.len(), |item| at_least_zero(gain(item)))
+    priced(budget) + sum_by(items.len(), |item| positive_part(gain(item)))
 }

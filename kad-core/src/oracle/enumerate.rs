@@ -74,20 +74,24 @@ fn walk<T: Ord, E, N: Number>(
     mut run: impl FnMut(&mut dyn ChoiceSource<N>) -> Result<T, E>,
 ) -> Result<BTreeMap<T, N>, E> {
     let mut sums = BTreeMap::<T, N::Sum>::new();
-    let mut script =
-        Script { path: Vec::new(), position: 0, probability: N::one(), known: BTreeMap::new() };
+    let mut paths = PathEnumerator {
+        path: Vec::new(),
+        position: 0,
+        probability: N::one(),
+        known: BTreeMap::new(),
+    };
     loop {
-        script.restart();
-        let outcome = run(&mut script)?;
-        N::add_to(sums.entry(outcome).or_default(), script.probability.clone());
-        if !script.next_path() {
+        paths.restart();
+        let outcome = run(&mut paths)?;
+        N::add_to(sums.entry(outcome).or_default(), paths.probability.clone());
+        if !paths.next_path() {
             return Ok(sums.into_iter().map(|(outcome, sum)| (outcome, N::total(sum))).collect());
         }
     }
 }
 
 /// A path through the tree of choices: replayed from the start, then extended by first branches.
-struct Script<N> {
+struct PathEnumerator<N> {
     /// For each choice on the path: the branch taken, and the branches not yet tried.
     path: Vec<Branch<N>>,
     position: usize,
@@ -101,7 +105,7 @@ struct Branch<N> {
     untried: Vec<(TokenId, N)>,
 }
 
-impl<N: Number> Script<N> {
+impl<N: Number> PathEnumerator<N> {
     fn restart(&mut self) {
         self.position = 0;
         self.probability = N::one();
@@ -133,7 +137,7 @@ impl<N: Number> Script<N> {
     }
 }
 
-impl<N: Number> ChoiceSource<N> for Script<N> {
+impl<N: Number> ChoiceSource<N> for PathEnumerator<N> {
     fn token(&mut self, distribution: &Distribution<N>) -> TokenId {
         self.choose(|| {
             let possible = (0..).zip(distribution.probs()).filter(|(_, p)| **p > N::zero());

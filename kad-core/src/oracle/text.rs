@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::enumerate::enumerate;
-use crate::decode::{Decoder, Emitted, Limits, Text};
+use crate::decode::{Continuation, Decoder, Emitted, Limits};
 use crate::error::DecodeError;
 use crate::number::Number;
 use crate::predictor::Predictor;
@@ -54,7 +54,7 @@ fn step_distribution(
     text: &[TokenId],
     limits: &Limits,
 ) -> Result<BTreeMap<(Vec<TokenId>, bool), f64>, DecodeError> {
-    let before = Text::resume(prompt, text);
+    let before = Continuation::resume(prompt, text);
     let room = before.room(limits, decoder.context_len());
     if room == 0 {
         return Ok(BTreeMap::from([((text.to_vec(), true), 1.0)]));
@@ -63,7 +63,7 @@ fn step_distribution(
     enumerate(|choices| {
         made.clear();
         decoder.step(&before.context, room, choices, &mut made)?;
-        let mut after = Text::resume(prompt, text);
+        let mut after = Continuation::resume(prompt, text);
         let mut observe = |_: &Emitted| ControlFlow::Continue(());
         let stop = after.take(&made, limits, &mut observe);
         Ok((after.context[prompt.len()..].to_vec(), stop.is_some()))

@@ -37,7 +37,7 @@ use wide::f64x8;
 
 use self::partition::{Band, Candidates};
 use crate::knapsack::BUDGET_SLACK;
-use crate::sum::{LANES, Total};
+use crate::sum::{CompensatedSum, LANES};
 use crate::vocab::TokenId;
 
 mod partition;
@@ -58,7 +58,7 @@ pub struct Boundary {
 
 impl Boundary {
     /// Whether this token, of this probability, is in the prefix.
-    pub fn has_before(&self, token: TokenId, prob: f64) -> bool {
+    pub fn contains(&self, token: TokenId, prob: f64) -> bool {
         // No short circuit: a loop over all tokens becomes vector code.
         (prob < self.threshold) | ((prob == self.threshold) & (token > self.critical))
     }
@@ -107,13 +107,13 @@ impl Cost for Count {
 /// tokens fit.
 ///
 /// ```
-/// use kad_core::select::cheapest;
+/// use kad_core::select::tail_boundary;
 /// // 0.1 and one of the 0.2 fit; among equals the higher id goes first.
-/// let boundary = cheapest(&[0.5, 0.2, 0.2, 0.1], 0.3, &mut Vec::new()).expect("not all fit");
+/// let boundary = tail_boundary(&[0.5, 0.2, 0.2, 0.1], 0.3, &mut Vec::new()).expect("not all fit");
 /// assert_eq!((boundary.critical, boundary.threshold), (1, 0.2));
-/// assert!(boundary.has_before(2, 0.2) && !boundary.has_before(1, 0.2));
+/// assert!(boundary.contains(2, 0.2) && !boundary.contains(1, 0.2));
 /// ```
-pub fn cheapest(probs: &[f64], budget: f64, room: &mut Vec<TokenId>) -> Option<Boundary> {
+pub fn tail_boundary(probs: &[f64], budget: f64, room: &mut Vec<TokenId>) -> Option<Boundary> {
     boundary::<Mass>(probs, budget * (1.0 + BUDGET_SLACK), room)
 }
 
@@ -125,7 +125,7 @@ const FEW: usize = 96;
 const BANDS: usize = 12;
 
 /// The boundary of the longest prefix whose cost is at most `limit` ≥ 0; `None` if all tokens fit.
-/// `room` as in [`cheapest`].
+/// `room` as in [`tail_boundary`].
 pub(crate) fn boundary<C: Cost>(
     probs: &[f64],
     limit: f64,
@@ -136,7 +136,7 @@ pub(crate) fn boundary<C: Cost>(
     if room.len() < needed {
         room.resize(needed, 0);
     }
-    let mut search = Search { probs, limit, spent: Total::default(), open: None, room };
+    let mut search = Search { probs, limit, spent: CompensatedSum::default(), open: None, room };
     for _ in 0..BANDS {
         if search.open.unwrap_or(probs.len()) <= FEW {
             break;
@@ -156,7 +156,7 @@ struct Search<'a> {
     probs: &'a [f64],
     limit: f64,
     /// Cost of the tokens that are known to be in the prefix.
-    spent: Total,
+    spent: CompensatedSum,
     /// How many ids at the front of `room` are still in question; `None`: all tokens.
     open: Option<usize>,
     room: &'a mut [TokenId],
@@ -308,7 +308,7 @@ fn among_equals<C: Cost>(prob: f64, ids: &[TokenId], spent: f64, limit: f64) -> 
 fn one_by_one<C: Cost>(
     probs: &[f64],
     ids: &mut [TokenId],
-    mut spent: Total,
+    mut spent: CompensatedSum,
     limit: f64,
 ) -> Option<Boundary> {
     let (mut low, mut high) = (0, ids.len());

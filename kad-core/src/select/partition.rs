@@ -3,7 +3,7 @@
 use wide::f64x8;
 
 use super::Cost;
-use crate::sum::{BLOCK, LANES, Total, vector};
+use crate::sum::{BLOCK, CompensatedSum, LANES, load};
 use crate::vocab::TokenId;
 
 /// Probabilities between two others, ends included.
@@ -52,34 +52,35 @@ impl Candidates<'_> {
 
     /// One pass over the candidates.
     fn split<C: Cost>(self, band: Band, out: &mut [TokenId]) -> Split {
-        let mut sieve = Sieve::new(band, out);
+        let mut partition = Partition::new(band, out);
         let Candidates { probs, ids } = self;
         if let Some(ids) = ids {
             for block in ids.chunks(BLOCK) {
                 let (full, rest) = block.as_chunks::<LANES>();
-                full.iter().for_each(|ids| sieve.take::<C>(gather(probs, ids), |lane| ids[lane]));
+                full.iter()
+                    .for_each(|ids| partition.take::<C>(gather(probs, ids), |lane| ids[lane]));
                 if !rest.is_empty() {
                     // NaN is in no band.
                     let mut values = [f64::NAN; LANES];
                     values.iter_mut().zip(rest).for_each(|(p, &id)| *p = probs[id as usize]);
-                    sieve.take::<C>(f64x8::from(values), |lane| {
+                    partition.take::<C>(f64x8::from(values), |lane| {
                         rest.get(lane).copied().unwrap_or(0)
                     });
                 }
-                sieve.end_block();
+                partition.end_block();
             }
         } else {
             for (block, start) in probs.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
                 let (full, rest) = block.as_chunks::<LANES>();
                 for (chunk, start) in full.iter().zip((start..).step_by(LANES)) {
-                    sieve.take::<C>(f64x8::from(*chunk), |lane| start + lane as TokenId);
+                    partition.take::<C>(f64x8::from(*chunk), |lane| start + lane as TokenId);
                 }
                 let start = start + (block.len() - rest.len()) as TokenId;
-                sieve.take::<C>(vector(rest, f64::NAN), |lane| start + lane as TokenId);
-                sieve.end_block();
+                partition.take::<C>(load(rest, f64::NAN), |lane| start + lane as TokenId);
+                partition.end_block();
             }
         }
-        sieve.split()
+        partition.split()
     }
 }
 
@@ -111,22 +112,22 @@ const PACKED: [[TokenId; LANES]; 1 << LANES] = {
 };
 
 /// Adds up what is below a band and in it, and writes down the ids of the latter.
-struct Sieve<'a> {
+struct Partition<'a> {
     low: f64x8,
     high: f64x8,
     cheap: f64x8,
     open: f64x8,
-    below: Total,
-    inside: Total,
+    below: CompensatedSum,
+    inside: CompensatedSum,
     found: usize,
     out: &'a mut [TokenId],
 }
 
-impl<'a> Sieve<'a> {
+impl<'a> Partition<'a> {
     fn new(band: Band, out: &'a mut [TokenId]) -> Self {
         let (low, high) = (f64x8::splat(band.low), f64x8::splat(band.high));
         let (cheap, open) = (f64x8::ZERO, f64x8::ZERO);
-        let (below, inside) = (Total::default(), Total::default());
+        let (below, inside) = (CompensatedSum::default(), CompensatedSum::default());
         Self { low, high, cheap, open, below, inside, found: 0, out }
     }
 

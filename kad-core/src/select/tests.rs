@@ -62,15 +62,20 @@ fn check(probs: &[f64], order: &[TokenId], budget: f64) {
     let limit = budget * (1.0 + BUDGET_SLACK);
     let mut all: Vec<TokenId> = (0..probs.len() as TokenId).collect();
     // The way that samples lead to, and the way without them.
-    check_one(probs, order, limit, cheapest(probs, budget, &mut Vec::new()));
-    check_one(probs, order, limit, one_by_one::<Mass>(probs, &mut all, Total::default(), limit));
+    check_one(probs, order, limit, tail_boundary(probs, budget, &mut Vec::new()));
+    check_one(
+        probs,
+        order,
+        limit,
+        one_by_one::<Mass>(probs, &mut all, CompensatedSum::default(), limit),
+    );
 }
 
 fn check_one(probs: &[f64], order: &[TokenId], limit: f64, found: Option<Boundary>) {
     let length = found.map_or(probs.len(), |boundary| {
         let critical = boundary.critical;
         assert_eq!(boundary.threshold, probs[critical as usize]);
-        let inside = |token: TokenId| boundary.has_before(token, probs[token as usize]);
+        let inside = |token: TokenId| boundary.contains(token, probs[token as usize]);
         let length = order.iter().position(|&token| token == critical).unwrap();
         assert!(order[..length].iter().all(|&token| inside(token)));
         assert!(!order[length..].iter().any(|&token| inside(token)));
@@ -128,7 +133,7 @@ proptest! {
         check(&probs, &order, spent.min(1.0));
     }
 
-    /// Counting instead of adding: the boundary of the `n` cheapest is the next one.
+    /// Counting instead of adding: the boundary of the `n` least probable is the next one.
     #[test]
     fn counting_finds_the_rank(weights in weights(), at in 0.0..1.0f64) {
         let (order, n) = (sorted(&weights), (at * weights.len() as f64) as usize);
@@ -189,19 +194,19 @@ fn decimals_that_sum_to_the_budget_fit() {
     let mut probs = vec![0.03; 10];
     probs.push(0.7);
     assert!(probs[..10].iter().sum::<f64>() != 0.3);
-    assert_eq!(cheapest(&probs, 0.3, &mut Vec::new()).unwrap().critical, 10);
+    assert_eq!(tail_boundary(&probs, 0.3, &mut Vec::new()).unwrap().critical, 10);
     let probs = [0.1, 0.2, 0.7];
     assert!(probs[0] + probs[1] > 0.3);
-    assert_eq!(cheapest(&probs, 0.3, &mut Vec::new()).unwrap().critical, 2);
+    assert_eq!(tail_boundary(&probs, 0.3, &mut Vec::new()).unwrap().critical, 2);
     // The slack is for rounding, not for tokens.
-    assert_eq!(cheapest(&probs, 0.3 - 1e-11, &mut Vec::new()).unwrap().critical, 1);
+    assert_eq!(tail_boundary(&probs, 0.3 - 1e-11, &mut Vec::new()).unwrap().critical, 1);
 }
 
 #[test]
 fn the_smallest_distributions() {
-    assert_eq!(cheapest(&[], 0.5, &mut Vec::new()), None);
-    assert_eq!(cheapest(&[1.0], 1.0, &mut Vec::new()), None);
-    let found = cheapest(&[1.0], 0.999, &mut Vec::new());
+    assert_eq!(tail_boundary(&[], 0.5, &mut Vec::new()), None);
+    assert_eq!(tail_boundary(&[1.0], 1.0, &mut Vec::new()), None);
+    let found = tail_boundary(&[1.0], 0.999, &mut Vec::new());
     assert_eq!(found, Some(Boundary { critical: 0, threshold: 1.0, spent: 0.0 }));
 }
 
@@ -209,7 +214,7 @@ fn the_smallest_distributions() {
 #[test]
 fn candidates_that_fit_after_all_end_with_the_dearest() {
     let (probs, mut room) = ([0.1, 0.4, 0.2, 0.2], [2, 3, 0]);
-    let spent = Total::default();
+    let spent = CompensatedSum::default();
     let search = Search { probs: &probs, limit: 0.5, spent, open: Some(3), room: &mut room };
     assert_eq!(search.finish::<Mass>().unwrap().critical, 2);
 }
@@ -219,9 +224,9 @@ fn candidates_that_fit_after_all_end_with_the_dearest() {
 fn the_room_is_only_room() {
     let (mut room, long) = (Vec::new(), normal(noise(5000)));
     let short = normal(noise(300));
-    cheapest(&long, 0.5, &mut room);
+    tail_boundary(&long, 0.5, &mut room);
     let capacity = room.capacity();
-    assert_eq!(cheapest(&short, 0.5, &mut room), cheapest(&short, 0.5, &mut Vec::new()));
-    cheapest(&long, 0.1, &mut room);
+    assert_eq!(tail_boundary(&short, 0.5, &mut room), tail_boundary(&short, 0.5, &mut Vec::new()));
+    tail_boundary(&long, 0.1, &mut room);
     assert_eq!(room.capacity(), capacity);
 }

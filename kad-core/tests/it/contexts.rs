@@ -4,8 +4,8 @@
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Distribution, ImplicitReward, ImpossibleInSmall, Mixture, MixturePredictor, Predictor,
-    Sampling, TokenId,
+    Distribution, ImplicitReward, Mixture, MixturePredictor, Predictor, Sampling, TokenId,
+    UndefinedRatio,
 };
 
 fn plain() -> Sampling {
@@ -23,7 +23,7 @@ fn the_shortest_context_counts() {
         let [base, aligned, small] = [1, 2, 3].map(|i| table(i, lengths[i as usize - 1]));
         let mixture = Mixture::new(&base, &aligned, &rule, plain(), plain()).unwrap();
         assert_eq!(MixturePredictor::new(mixture).context_len(), lengths[0].min(lengths[1]));
-        let exclude = ImpossibleInSmall::Exclude;
+        let exclude = UndefinedRatio::Exclude;
         let reward = ImplicitReward::new(&base, &small, &aligned, plain(), exclude).unwrap();
         assert_eq!(reward.context_len(), 7);
     }

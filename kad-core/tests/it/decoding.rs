@@ -58,7 +58,7 @@ fn impossible_requests_are_refused() {
         Err(DecodeError::PromptTooLong { prompt: 2, limit: 2 })
     ));
     let nothing = Limits { max_new_tokens: 0, eos: vec![] };
-    assert!(matches!(run(&short, &[1], &nothing, None), Err(DecodeError::NothingAsked)));
+    assert!(matches!(run(&short, &[1], &nothing, None), Err(DecodeError::NoTokensRequested)));
     let error = run(&counter(), &[9], &limits, None).unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert_eq!(error.to_string(), "model `counter`");

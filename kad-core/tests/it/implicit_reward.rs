@@ -4,12 +4,12 @@
 use kad_core::mixture::mix_weights;
 use kad_core::oracle::{BigRational, TableModel, ratio};
 use kad_core::{
-    DecodeError, Distribution, DistributionError, ImplicitReward, ImpossibleInSmall, Predictor,
-    Sampling, SamplingSettings, TokenId,
+    DecodeError, Distribution, DistributionError, ImplicitReward, Predictor, Sampling,
+    SamplingSettings, TokenId, UndefinedRatio,
 };
 use proptest::prelude::*;
 
-use ImpossibleInSmall::{CapLogRatio, Exclude};
+use UndefinedRatio::{CapLogRatio, Exclude};
 
 /// Rounding of a few exponentials and products.
 const ROUNDING: f64 = 1e-12;
@@ -19,7 +19,7 @@ pub(crate) const NEVER: f32 = f32::NEG_INFINITY;
 pub(crate) fn composed(
     rows: &[Vec<f32>; 3],
     temperature: f64,
-    impossible: ImpossibleInSmall,
+    impossible: UndefinedRatio,
 ) -> Result<Distribution, DecodeError> {
     let table = |row: &Vec<f32>| TableModel::random("table", row.len(), 0, 0).with_row(&[], row);
     let [base, small, aligned] = rows.each_ref().map(table);
@@ -250,7 +250,7 @@ fn is_made_by_handing_over(
 #[test]
 fn nan_behind_a_mask_is_an_error() {
     let rows = [vec![0.0, 0.0], vec![NEVER, 0.0], vec![f32::NAN, 0.0]];
-    let found = composed(&rows, 1.0, ImpossibleInSmall::Exclude);
+    let found = composed(&rows, 1.0, UndefinedRatio::Exclude);
     assert!(matches!(
         found,
         Err(DecodeError::Distribution { source: DistributionError::NotFinite { .. }, .. })
@@ -261,7 +261,7 @@ fn nan_behind_a_mask_is_an_error() {
 #[test]
 fn an_infinite_logit_of_the_small_model_is_an_error() {
     let rows = [vec![0.0, 0.0], vec![f32::INFINITY, 0.0], vec![0.0, 0.0]];
-    let found = composed(&rows, 1.0, ImpossibleInSmall::Exclude);
+    let found = composed(&rows, 1.0, UndefinedRatio::Exclude);
     assert!(matches!(
         found,
         Err(DecodeError::Distribution { source: DistributionError::NotFinite { .. }, .. })

@@ -1,10 +1,10 @@
-//! What a follower keeps along a long text, and what a draw may never be.
+//! What a session keeps along a long text, and what a draw may never be.
 
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Counted, Distribution, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows,
-    Mixture, MixturePredictor, ModelPredictor, Predictor, Sampling, TokenId,
+    CachedSession, Counted, Distribution, ImplicitReward, LanguageModel, LogitRows, Mixture,
+    MixturePredictor, ModelPredictor, Predictor, Sampling, TokenId, UndefinedRatio,
 };
 use proptest::prelude::*;
 
@@ -27,12 +27,12 @@ fn a_growing_text_is_computed_once_and_its_latest_rows_are_kept() {
     let (table, text) = (TableModel::random("toy", 5, 3, 11), text(80));
     for memory in [1, 3, 12, 30] {
         let model = Counted::new(table.clone());
-        let mut follower = Follower::new(&model).unwrap();
-        follower.remember(memory);
+        let mut session = CachedSession::new(&model).unwrap();
+        session.remember(memory);
         for len in 1..=text.len() {
-            assert_eq!(follower.row(&text[..len]).unwrap(), fresh(&table, &text[..len]));
+            assert_eq!(session.row(&text[..len]).unwrap(), fresh(&table, &text[..len]));
             for earlier in len.saturating_sub(memory - 1).max(1)..len {
-                let row = follower.row_at(&text[..len], earlier).unwrap();
+                let row = session.row_at(&text[..len], earlier).unwrap();
                 assert_eq!(row, fresh(&table, &text[..earlier]), "{earlier} of {len}");
             }
             let counts = model.counts();
@@ -47,8 +47,8 @@ fn a_growing_text_is_computed_once_and_its_latest_rows_are_kept() {
 fn the_largest_draw_beyond_the_sum_is_a_possible_token() {
     let distribution =
         Distribution::from_probs([&[0.0][..], &[0.1; 10], &[0.0, 0.0]].concat()).unwrap();
-    assert_eq!(distribution.pick(1.0 - f64::EPSILON / 2.0), 10);
-    assert_eq!(distribution.pick(0.0), 1);
+    assert_eq!(distribution.inverse_cdf(1.0 - f64::EPSILON / 2.0), 10);
+    assert_eq!(distribution.inverse_cdf(0.0), 1);
 }
 
 proptest! {
@@ -62,12 +62,12 @@ proptest! {
         });
         let edges = borders.collect::<Vec<f64>>().into_iter().filter(|&u| u < 1.0);
         for u in edges.chain([0.0, uniform, 1.0 - f64::EPSILON / 2.0]) {
-            prop_assert!(distribution.prob(distribution.pick(u)) > 0.0, "{u}");
+            prop_assert!(distribution.prob(distribution.inverse_cdf(u)) > 0.0, "{u}");
         }
     }
 }
 
-/// A model that drafts and is part of two mixtures: with shared followers it runs once after each
+/// A model that drafts and is part of two mixtures: with shared sessions it runs once after each
 /// prefix, and the distributions are those of mixtures that share nothing.
 #[test]
 fn shared_followers_run_once_and_change_no_distribution() {
@@ -75,10 +75,10 @@ fn shared_followers_run_once_and_change_no_distribution() {
     let [base, rounded, aligned] = tables.each_ref().map(|table| Counted::new(table.clone()));
     let rule = Rule::base(KadDual::new(0.25).unwrap());
     let plain = Sampling::at_temperature(1.0).unwrap();
-    let drafter = Follower::shared(&aligned).unwrap();
+    let drafter = CachedSession::shared(&aligned).unwrap();
     drafter.borrow_mut().remember(8);
     let mixture = |model| {
-        let base = Follower::shared(model).unwrap();
+        let base = CachedSession::shared(model).unwrap();
         MixturePredictor::new(Mixture::sharing(base, drafter.clone(), &rule, plain, plain))
     };
     let (mut middle, mut top) = (mixture(&rounded), mixture(&base));
@@ -98,14 +98,14 @@ fn shared_followers_run_once_and_change_no_distribution() {
     assert_eq!((base.counts().passes, rounded.counts().passes), (6, 6));
 }
 
-/// Implicit reward of a model with itself is that model, also if all parts are one follower.
+/// Implicit reward of a model with itself is that model, also if all parts are one session.
 #[test]
 fn one_follower_may_be_every_part() {
     let model = Counted::new(TableModel::random("table", 5, 3, 7));
     let plain = Sampling::at_temperature(1.0).unwrap();
-    let one = Follower::shared(&model).unwrap();
+    let one = CachedSession::shared(&model).unwrap();
     let parts = [one.clone(), one.clone(), one];
-    let mut reward = ImplicitReward::sharing(parts, plain, ImpossibleInSmall::Exclude);
+    let mut reward = ImplicitReward::sharing(parts, plain, UndefinedRatio::Exclude);
     let (mut distributions, mut wanted) = (Vec::new(), Vec::new());
     reward.distributions(&text(9), 3, &mut distributions).unwrap();
     assert_eq!(model.counts().passes, 1);
@@ -114,7 +114,7 @@ fn one_follower_may_be_every_part() {
         assert!(distribution.total_variation(wanted) < 1e-12);
     }
     let rule = Rule::base(KadDual::new(0.25).unwrap());
-    let one = Follower::shared(&model).unwrap();
+    let one = CachedSession::shared(&model).unwrap();
     let mixture = Mixture::sharing(one.clone(), one, &rule, plain, plain);
     MixturePredictor::new(mixture).distributions(&text(9), 3, &mut distributions).unwrap();
     assert_eq!(distributions.len(), 3);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use kad_core::Distribution;
-use kad_core::deferral::{AtZero, LooksAt, Parameter, Rule, RuleInfo, catalogue, named};
+use kad_core::deferral::{GreedyLimit, Parameter, Rule, RuleInfo, RuleInputs, catalogue, named};
 use kad_core::mixture::mix;
 use proptest::prelude::*;
 
@@ -86,7 +86,7 @@ proptest! {
     /// distribution is.
     #[test]
     fn base_rules_do_not_look_at_the_aligned_distribution((p, q) in pairs(), x in unit()) {
-        for info in catalogue().iter().filter(|info| info.looks_at != LooksAt::Both) {
+        for info in catalogue().iter().filter(|info| info.inputs != RuleInputs::Both) {
             let rule = info.with(x).unwrap();
             let (one, other) = (decide(&rule, &p, &q), decide(&rule, &p, &p));
             prop_assert_eq!(one.weights(), other.weights(), "{}", info.kind);
@@ -101,16 +101,16 @@ fn what_a_rule_looks_at_is_what_it_says() {
     for info in catalogue() {
         let rule = info.with(0.1).unwrap();
         let variant = match rule {
-            Rule::Base(_) => LooksAt::Base,
-            Rule::Pair(_) => LooksAt::Both,
-            Rule::History(_) => LooksAt::BaseAndHistory,
+            Rule::Base(_) => RuleInputs::Base,
+            Rule::Pair(_) => RuleInputs::Both,
+            Rule::History(_) => RuleInputs::BaseAndHistory,
         };
-        assert_eq!(variant, info.looks_at, "{}", info.kind);
+        assert_eq!(variant, info.inputs, "{}", info.kind);
         let sees = distributions.chunks(3).any(|distributions| {
             let [one, other] = [1, 2].map(|q| decide(&rule, &distributions[0], &distributions[q]));
             one.weights() != other.weights()
         });
-        assert_eq!(sees, info.looks_at == LooksAt::Both, "{}", info.kind);
+        assert_eq!(sees, info.inputs == RuleInputs::Both, "{}", info.kind);
     }
 }
 
@@ -124,11 +124,11 @@ fn at_temperature_zero_each_rule_is_what_it_says() {
         let mut pi = Distribution::default();
         mix(&p, &q, &decide(&info.with(0.35).unwrap(), &p, &q), &mut pi);
         let found = match pi.probs() {
-            probs if probs == p.probs() => AtZero::Base,
-            probs if probs == q.probs() => AtZero::Aligned,
-            _ => AtZero::Mixes,
+            probs if probs == p.probs() => GreedyLimit::Base,
+            probs if probs == q.probs() => GreedyLimit::Aligned,
+            _ => GreedyLimit::Mixes,
         };
-        assert_eq!(found, info.at_zero, "{}: {:?}", info.kind, pi.probs());
+        assert_eq!(found, info.greedy_limit, "{}: {:?}", info.kind, pi.probs());
     }
 }
 

@@ -1,12 +1,12 @@
-//! Token trees: what a follower knows after a tree pass, what it costs, and that distributions do
+//! Token trees: what a session knows after a tree pass, what it costs, and that distributions do
 //! not notice.
 
 use kad_core::deferral::{HistoryRule, KadDual, PooledBudget, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Counted, DecodeError, Distribution, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel,
-    LogitRows, Mixture, MixturePredictor, ModelError, ModelPredictor, Predictor, Sampling, Session,
-    TokenId, TokenTree, Vocab,
+    CachedSession, Counted, DecodeError, Distribution, ImplicitReward, LanguageModel, LogitRows,
+    Mixture, MixturePredictor, ModelError, ModelPredictor, Predictor, Sampling, Session, TokenId,
+    TokenTree, UndefinedRatio, Vocab,
 };
 use proptest::prelude::*;
 
@@ -84,14 +84,14 @@ impl Session for NoTreesSession<'_> {
 fn a_tree_costs_one_pass_from_the_prompt_to_the_leaves() {
     let (table, tree) = (table(1), branching());
     let model = Counted::new(table.clone());
-    let mut follower = Follower::new(&model).unwrap();
+    let mut session = CachedSession::new(&model).unwrap();
     let mut context: Vec<TokenId> = vec![3, 1, 4];
     let mut tokens = 0;
     for round in 1..=4 {
-        assert!(follower.follow_tree(&context, &tree).unwrap());
-        assert_eq!(follower.row_at(&context, context.len()).unwrap(), fresh(&table, &context));
+        assert!(session.follow_tree(&context, &tree).unwrap());
+        assert_eq!(session.row_at(&context, context.len()).unwrap(), fresh(&table, &context));
         for text in texts(&context, &tree) {
-            assert_eq!(follower.row(&text).unwrap(), fresh(&table, &text), "{text:?}");
+            assert_eq!(session.row(&text).unwrap(), fresh(&table, &text), "{text:?}");
         }
         // Round 1 runs the prompt; the others only the token that the tree did not have.
         tokens += tree.len() as u64 + if round == 1 { 3 } else { 1 };
@@ -107,9 +107,9 @@ fn a_tree_costs_one_pass_from_the_prompt_to_the_leaves() {
 #[test]
 fn only_new_nodes_are_computed() {
     let model = Counted::new(table(2));
-    let mut follower = Follower::new(&model).unwrap();
+    let mut session = CachedSession::new(&model).unwrap();
     let context: Vec<TokenId> = vec![3, 1];
-    follower.row(&context).unwrap();
+    session.row(&context).unwrap();
     let tree = branching();
     let mut levels = TokenTree::new();
     for (depth, new) in [(1, 2), (2, 2), (3, 2)] {
@@ -120,17 +120,17 @@ fn only_new_nodes_are_computed() {
             levels.push(parent, tree.token(node));
         }
         let before = model.counts();
-        assert!(follower.follow_tree(&context, &levels).unwrap());
+        assert!(session.follow_tree(&context, &levels).unwrap());
         let spent = model.counts() - before;
         assert_eq!((spent.passes, spent.tokens, spent.rows), (1, new, new), "level {depth}");
     }
     let before = model.counts();
-    follower.follow_tree(&context, &tree).unwrap();
-    follower.follow_tree(&[3, 1, 1], &tree_of(&[(0, 2), (0, 3), (1, 4)])).unwrap();
-    follower.rows(&[3, 1, 1, 3, 4], 4).map(drop).unwrap();
+    session.follow_tree(&context, &tree).unwrap();
+    session.follow_tree(&[3, 1, 1], &tree_of(&[(0, 2), (0, 3), (1, 4)])).unwrap();
+    session.rows(&[3, 1, 1, 3, 4], 4).map(drop).unwrap();
     assert_eq!(model.counts(), before, "all of that was known");
     // Beyond a leaf the path to it is kept.
-    follower.row(&[3, 1, 1, 3, 4, 0]).unwrap();
+    session.row(&[3, 1, 1, 3, 4, 0]).unwrap();
     let spent = model.counts() - before;
     assert_eq!((spent.passes, spent.tokens), (1, 1));
 }
@@ -139,14 +139,14 @@ fn only_new_nodes_are_computed() {
 #[test]
 fn rows_of_kept_paths_are_remembered() {
     let model = Counted::new(table(3));
-    let mut follower = Follower::new(&model).unwrap();
-    follower.remember(6);
+    let mut session = CachedSession::new(&model).unwrap();
+    session.remember(6);
     let mut context: Vec<TokenId> = vec![2];
     for _ in 0..20 {
-        follower.follow_tree(&context, &branching()).unwrap();
+        session.follow_tree(&context, &branching()).unwrap();
         let before = model.counts();
         for len in context.len().saturating_sub(5).max(1)..=context.len() {
-            assert_eq!(follower.row_at(&context, len).unwrap(), fresh(&table(3), &context[..len]));
+            assert_eq!(session.row_at(&context, len).unwrap(), fresh(&table(3), &context[..len]));
         }
         assert_eq!(model.counts(), before);
         context.extend([1, 2]);
@@ -156,13 +156,13 @@ fn rows_of_kept_paths_are_remembered() {
 #[test]
 fn a_prompt_longer_than_a_stem_has_a_pass_of_its_own() {
     let model = Counted::new(table(4));
-    let mut follower = Follower::new(&model).unwrap();
+    let mut session = CachedSession::new(&model).unwrap();
     let context: Vec<TokenId> = (0..40).map(|i| i * i % 5).collect();
-    follower.follow_tree(&context, &branching()).unwrap();
+    session.follow_tree(&context, &branching()).unwrap();
     let counts = model.counts();
     // One token of the prompt is the stem; the others have no rows.
     assert_eq!((counts.passes, counts.tokens, counts.rows), (2, 46, 7));
-    assert_eq!(follower.row_at(&context, 40).unwrap(), fresh(&table(4), &context));
+    assert_eq!(session.row_at(&context, 40).unwrap(), fresh(&table(4), &context));
     assert_eq!(model.counts(), counts);
 }
 
@@ -170,48 +170,48 @@ fn a_prompt_longer_than_a_stem_has_a_pass_of_its_own() {
 fn where_no_tree_fits_nothing_is_done() {
     let tree = branching();
     let without = Counted::new(NoTrees(table(5)));
-    let mut follower = Follower::new(&without).unwrap();
-    assert!(!follower.follow_tree(&[1, 2], &tree).unwrap());
+    let mut session = CachedSession::new(&without).unwrap();
+    assert!(!session.follow_tree(&[1, 2], &tree).unwrap());
     assert_eq!(without.counts().passes, 0);
     // One path needs no tree attention.
-    assert!(follower.follow_tree(&[1, 2], &tree_of(&[(0, 1), (1, 2)])).unwrap());
+    assert!(session.follow_tree(&[1, 2], &tree_of(&[(0, 1), (1, 2)])).unwrap());
     assert_eq!((without.counts().passes, without.counts().rows), (1, 3));
 
     let short = Counted::new(table(5).with_context_len(8));
-    let mut follower = Follower::new(&short).unwrap();
-    assert!(!follower.follow_tree(&[1, 2, 3], &tree).unwrap(), "9 places of 8");
-    assert!(follower.follow_tree(&[1, 2], &tree).unwrap(), "8 places of 8");
+    let mut session = CachedSession::new(&short).unwrap();
+    assert!(!session.follow_tree(&[1, 2, 3], &tree).unwrap(), "9 places of 8");
+    assert!(session.follow_tree(&[1, 2], &tree).unwrap(), "8 places of 8");
     // Another tree on top does not fit beside it, so the first one goes.
     let other = tree_of(&[(0, 2), (0, 3)]);
-    assert!(follower.follow_tree(&[1, 2], &other).unwrap());
-    assert_eq!(follower.row(&[1, 2, 3]).unwrap(), fresh(&table(5), &[1, 2, 3]));
+    assert!(session.follow_tree(&[1, 2], &other).unwrap());
+    assert_eq!(session.row(&[1, 2, 3]).unwrap(), fresh(&table(5), &[1, 2, 3]));
     assert_eq!(short.counts().passes, 2);
 
     for tree in [TokenTree::new(), tree_of(&[(0, 1)]), tree] {
-        let refused = follower.follow_tree(&[], &tree);
+        let refused = session.follow_tree(&[], &tree);
         assert!(matches!(refused, Err(DecodeError::EmptyPrompt)), "{tree:?}");
     }
 }
 
-/// A token that does not exist is an error, and the follower goes on as if it had not been asked.
+/// A token that does not exist is an error, and the session goes on as if it had not been asked.
 #[test]
 fn a_refused_tree_leaves_no_trace() {
     let table = table(6);
-    let mut follower = Follower::new(&table).unwrap();
+    let mut session = CachedSession::new(&table).unwrap();
     let context = [1, 2];
-    follower.follow_tree(&context, &tree_of(&[(0, 1), (0, 2)])).unwrap();
+    session.follow_tree(&context, &tree_of(&[(0, 1), (0, 2)])).unwrap();
     let wrong = tree_of(&[(0, 3), (0, VOCAB as TokenId)]);
     for _ in 0..2 {
-        let error = follower.follow_tree(&context, &wrong).unwrap_err();
+        let error = session.follow_tree(&context, &wrong).unwrap_err();
         let DecodeError::Model { source, .. } = error else { panic!("{error}") };
         assert!(matches!(source, ModelError::TokenOutOfRange { id: 5, .. }), "{source}");
     }
     for text in texts(&context, &branching()) {
-        assert_eq!(follower.row(&text).unwrap(), fresh(&table, &text));
+        assert_eq!(session.row(&text).unwrap(), fresh(&table, &text));
     }
-    follower.follow_tree(&context, &branching()).unwrap();
+    session.follow_tree(&context, &branching()).unwrap();
     for text in texts(&context, &branching()) {
-        assert_eq!(follower.row(&text).unwrap(), fresh(&table, &text));
+        assert_eq!(session.row(&text).unwrap(), fresh(&table, &text));
     }
 }
 
@@ -228,8 +228,8 @@ proptest! {
         ),
     ) {
         let table = table(7);
-        let mut follower = Follower::new(&table).unwrap();
-        follower.remember(memory);
+        let mut session = CachedSession::new(&table).unwrap();
+        session.remember(memory);
         let mut text = vec![1];
         for (kind, back, more, pushes) in steps {
             // Token ids below 3 make the text and the trees meet often.
@@ -238,22 +238,22 @@ proptest! {
             let last = 1 + back % text.len().min(4);
             match kind {
                 0 => {
-                    let found = follower.rows(&text, last).unwrap();
+                    let found = session.rows(&text, last).unwrap();
                     for (row, len) in found.zip(text.len() + 1 - last..) {
                         prop_assert_eq!(row, fresh(&table, &text[..len]));
                     }
                 }
                 1 => {
                     let len = text.len() + 1 - last;
-                    prop_assert_eq!(follower.row_at(&text, len).unwrap(), fresh(&table, &text[..len]));
+                    prop_assert_eq!(session.row_at(&text, len).unwrap(), fresh(&table, &text[..len]));
                 }
                 _ => {
                     let tree = tree_of(&pushes);
-                    prop_assert!(follower.follow_tree(&text, &tree).unwrap());
+                    prop_assert!(session.follow_tree(&text, &tree).unwrap());
                     for path in texts(&text, &tree) {
-                        prop_assert_eq!(follower.row(&path).unwrap(), fresh(&table, &path));
+                        prop_assert_eq!(session.row(&path).unwrap(), fresh(&table, &path));
                     }
-                    let root = follower.row(&text).unwrap();
+                    let root = session.row(&text).unwrap();
                     prop_assert_eq!(root, fresh(&table, &text));
                 }
             }
@@ -332,7 +332,7 @@ fn every_predictor_has_the_distributions_of_a_tree_in_one_pass_per_model() {
     }
 
     let reward = |base, small, aligned| {
-        ImplicitReward::new(base, small, aligned, plain(), ImpossibleInSmall::Exclude).unwrap()
+        ImplicitReward::new(base, small, aligned, plain(), UndefinedRatio::Exclude).unwrap()
     };
     let alone = |text: &[TokenId]| {
         distribution_alone(&mut reward(&tables[0], &tables[2], &tables[1]), text)

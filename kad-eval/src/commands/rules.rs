@@ -1,7 +1,9 @@
 //! `kad rules`: the catalogue of deferral rules, to read, to parse, or as `docs/RULES.md`.
 
 use anyhow::anyhow;
-use kad_core::deferral::{AtZero, LooksAt, Monotone, Parameter, RuleInfo, catalogue, named};
+use kad_core::deferral::{
+    GreedyLimit, Monotone, Parameter, RuleInfo, RuleInputs, catalogue, named,
+};
 use serde_json::{Value, json};
 
 use crate::cli::RulesArgs;
@@ -127,10 +129,10 @@ fn parameters(rule: &RuleInfo) -> Vec<String> {
 }
 
 fn looks_at(rule: &RuleInfo) -> &'static str {
-    match rule.looks_at {
-        LooksAt::Base => "base distribution",
-        LooksAt::Both => "both distributions",
-        LooksAt::BaseAndHistory => "base distribution, past masses",
+    match rule.inputs {
+        RuleInputs::Base => "base distribution",
+        RuleInputs::Both => "both distributions",
+        RuleInputs::BaseAndHistory => "base distribution, past masses",
     }
 }
 
@@ -144,9 +146,9 @@ fn monotone(rule: &RuleInfo) -> &'static str {
 }
 
 fn at_zero(rule: &RuleInfo) -> &'static str {
-    match rule.at_zero {
-        AtZero::Base => "base model",
-        AtZero::Aligned => "aligned model",
-        AtZero::Mixes => "still mixes",
+    match rule.greedy_limit {
+        GreedyLimit::Base => "base model",
+        GreedyLimit::Aligned => "aligned model",
+        GreedyLimit::Mixes => "still mixes",
     }
 }

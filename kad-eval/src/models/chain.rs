@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use kad_core::decode::Decoder;
 use kad_core::{
-    Follower, ImplicitReward, LanguageModel, Mixture, MixturePredictor, ModelPredictor, Predictor,
-    SharedFollower, TokenId,
+    CachedSession, ImplicitReward, LanguageModel, Mixture, MixturePredictor, ModelPredictor,
+    Predictor, SharedSession, TokenId,
 };
 use kad_polybasic::{
     AdaptiveDecoder, AdaptiveSettings, DeferralTarget, DraftSettings, Drafter, Level, LevelDrafter,
@@ -16,7 +16,7 @@ use kad_polybasic::{
     Verifier,
 };
 
-use super::decoder::{Settings, impossible_in_small};
+use super::decoder::{Settings, undefined_ratio};
 use super::rules::Rules;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan};
 use crate::failure::WrongRequest;
@@ -128,7 +128,7 @@ struct Chain<'p, 'm> {
     longest: usize,
     model: &'p dyn Fn(&str) -> &'m dyn LanguageModel,
     /// The sessions so far: a model that drafts and is part of mixtures runs once for each prefix.
-    open: RefCell<BTreeMap<String, SharedFollower<'m>>>,
+    open: RefCell<BTreeMap<String, SharedSession<'m>>>,
     /// The lengths of the stages made so far, the lowest first.
     lengths: RefCell<Vec<SharedLength>>,
     rules: &'m Rules,
@@ -236,7 +236,7 @@ impl<'m> Chain<'_, 'm> {
             DecoderKind::Deferral { .. } => Box::new(MixturePredictor::new(self.mixture(part)?)),
             DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
                 let parts = [self.session(base)?, self.session(small)?, self.session(aligned)?];
-                let impossible = impossible_in_small(*cap_log_ratio);
+                let impossible = undefined_ratio(*cap_log_ratio);
                 Box::new(ImplicitReward::sharing(parts, sampling, impossible))
             }
             DecoderKind::Chain(_) => bail!("a chain is no part of a chain"),
@@ -253,14 +253,14 @@ impl<'m> Chain<'_, 'm> {
     }
 
     /// The session of a model, the same one whoever asks.
-    fn session(&self, name: &str) -> Result<SharedFollower<'m>> {
+    fn session(&self, name: &str) -> Result<SharedSession<'m>> {
         let mut open = self.open.borrow_mut();
         if let Some(session) = open.get(name) {
             // Asked by one part after another, for prefixes of one text: rows of the whole draft.
             session.borrow_mut().remember(self.memory());
             return Ok(session.clone());
         }
-        let session = Follower::shared((self.model)(name))?;
+        let session = CachedSession::shared((self.model)(name))?;
         open.insert(name.to_owned(), session.clone());
         Ok(session)
     }

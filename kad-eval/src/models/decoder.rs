@@ -3,8 +3,8 @@
 use anyhow::Result;
 use kad_core::decode::{Decoder, DeferralDecoder, SingleDecoder};
 use kad_core::{
-    ImplicitReward, ImpossibleInSmall, LanguageModel, Mixture, MixturePredictor, ModelPredictor,
-    RewardDrafter, Sampling, TokenId,
+    ImplicitReward, LanguageModel, Mixture, MixturePredictor, ModelPredictor, RewardDrafter,
+    Sampling, TokenId, UndefinedRatio,
 };
 use kad_polybasic::{
     DeferralTarget, DraftSettings, PredictorDrafter, PredictorTarget, Speculative, Stage,
@@ -48,7 +48,7 @@ pub(crate) fn decoder<'m>(
         }
         DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, execution } => {
             let (base, small, aligned) = (model(base), model(small), model(aligned));
-            let impossible = impossible_in_small(*cap_log_ratio);
+            let impossible = undefined_ratio(*cap_log_ratio);
             let reward = ImplicitReward::new(base, small, aligned, *sampling, impossible)?;
             Ok(rewarding(reward, *execution, *sampling, eos))
         }
@@ -57,8 +57,8 @@ pub(crate) fn decoder<'m>(
 }
 
 /// What to do with tokens that the small model holds for impossible.
-pub(super) fn impossible_in_small(cap_log_ratio: Option<f64>) -> ImpossibleInSmall {
-    cap_log_ratio.map_or(ImpossibleInSmall::Exclude, ImpossibleInSmall::CapLogRatio)
+pub(super) fn undefined_ratio(cap_log_ratio: Option<f64>) -> UndefinedRatio {
+    cap_log_ratio.map_or(UndefinedRatio::Exclude, UndefinedRatio::CapLogRatio)
 }
 
 fn deferring<'m>(

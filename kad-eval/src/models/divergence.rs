@@ -1,7 +1,7 @@
 //! Where two texts part, and how close a call it was there.
 
 use anyhow::Result;
-use kad_core::{Follower, TokenId};
+use kad_core::{CachedSession, TokenId};
 
 use super::Model;
 
@@ -17,7 +17,7 @@ pub(crate) fn part_at(a: &[TokenId], b: &[TokenId]) -> Option<usize> {
 /// # Errors
 /// If the model fails, or has no room for the text.
 pub(crate) fn top_gap(model: &Model, text: &[TokenId]) -> Result<f64> {
-    let mut session = Follower::new(&model.counted)?;
+    let mut session = CachedSession::new(&model.counted)?;
     let mut best = [f32::NEG_INFINITY; 2];
     for &logit in session.row(text)? {
         if logit > best[0] {

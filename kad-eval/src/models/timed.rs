@@ -86,11 +86,13 @@ impl Session for TimedSession<'_> {
 
 impl TreeSession for TimedSession<'_> {
     fn grow_tree(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
-        self.time(|session| session.trees().ok_or(ModelError::NoTrees)?.grow_tree(tree, out))
+        self.time(|session| {
+            session.trees().ok_or(ModelError::TreesUnsupported)?.grow_tree(tree, out)
+        })
     }
 
     fn keep_path(&mut self, path: &[usize]) -> Result<(), ModelError> {
-        self.time(|session| session.trees().ok_or(ModelError::NoTrees)?.keep_path(path))
+        self.time(|session| session.trees().ok_or(ModelError::TreesUnsupported)?.keep_path(path))
     }
 }
 

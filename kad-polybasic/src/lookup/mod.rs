@@ -122,7 +122,7 @@ impl<L: Lookup> Drafter for LookupDrafter<L> {
         for &token in usable {
             let drafted = Emitted { origin: Origin::Drafted, ..Emitted::sampled(token) };
             out.push(Emitted { level: ask.level, ..drafted }, |distribution| {
-                distribution.set_certain(self.vocab, token);
+                distribution.set_one_hot(self.vocab, token);
                 Ok::<_, DecodeError>(())
             })?;
             if ask.eos.contains(&token) {

@@ -6,8 +6,8 @@ use kad_core::decode::{Decoder, DeferralDecoder, Round, SingleDecoder};
 use kad_core::deferral::{KadPrimal, PooledBudget, Rule, catalogue};
 use kad_core::oracle::{TableModel, enumerate, joint_distribution};
 use kad_core::{
-    ChoiceSource, ImplicitReward, ImpossibleInSmall, LanguageModel, LogitRows, Mixture,
-    MixturePredictor, ModelPredictor, Predictor, RewardDrafter, Sampling, SamplingSettings,
+    ChoiceSource, ImplicitReward, LanguageModel, LogitRows, Mixture, MixturePredictor,
+    ModelPredictor, Predictor, RewardDrafter, Sampling, SamplingSettings, UndefinedRatio,
 };
 use kad_polybasic::{
     DeferralTarget, DraftRequest, Drafter, PredictorDrafter, PredictorTarget, Speculative, Stage,
@@ -71,7 +71,7 @@ fn any_drafter_may_draft_for_a_mixture() {
 
 fn reward<'m>(models: &'m [TableModel; 3], sampling: Sampling) -> ImplicitReward<'m> {
     let [base, aligned, small] = models;
-    ImplicitReward::new(base, small, aligned, sampling, ImpossibleInSmall::Exclude).unwrap()
+    ImplicitReward::new(base, small, aligned, sampling, UndefinedRatio::Exclude).unwrap()
 }
 
 /// Both speculative modes of implicit reward, sampled at 0.7, with and without bonus.
@@ -145,7 +145,7 @@ fn fault_1_each_position_has_its_own_budget() {
     let rule = Rule::base(KadPrimal::new(0.4).unwrap());
     let mut mixture = Mixture::new(&base, &aligned, &rule, at(1.0), at(1.0)).unwrap();
     mixture.follow(&[1, 0, 0], 3).unwrap();
-    let masses: Vec<f64> = (1..=3).map(|len| mixture.position(len).unwrap().mass).collect();
+    let masses: Vec<f64> = (1..=3).map(|len| mixture.decision(len).unwrap().mass).collect();
     for (found, wanted) in masses.iter().zip([0.4, 0.1, 0.25]) {
         assert!((found - wanted).abs() < 1e-6, "{masses:?}");
     }

@@ -7,9 +7,9 @@ use kad_core::decode::{Decoder, Generation, Origin, Step};
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    Counted, DecodeError, Distribution, Follower, ImplicitReward, ImpossibleInSmall, LanguageModel,
-    LogitRows, Mixture, ModelError, ModelPredictor, Predictor, RewardDrafter, SampledChoices,
-    Sampling, Session, TokenId, Vocab,
+    CachedSession, Counted, DecodeError, Distribution, ImplicitReward, LanguageModel, LogitRows,
+    Mixture, ModelError, ModelPredictor, Predictor, RewardDrafter, SampledChoices, Sampling,
+    Session, TokenId, UndefinedRatio, Vocab,
 };
 use kad_polybasic::{
     DeferralTarget, DraftSettings, LevelDrafter, PredictorDrafter, PredictorTarget, Speculative,
@@ -77,7 +77,7 @@ fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
     let [base, small, aligned] = &models;
     let plain = Sampling::at_temperature(1.0).unwrap();
     let mut reward =
-        ImplicitReward::new(base, small, aligned, plain, ImpossibleInSmall::Exclude).unwrap();
+        ImplicitReward::new(base, small, aligned, plain, UndefinedRatio::Exclude).unwrap();
     let drafter = ModelPredictor::sharing(reward.drafted_by(RewardDrafter::Aligned, 12), plain);
     let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(reward));
     let made = run(
@@ -260,8 +260,8 @@ fn three_levels_make_one_pass_per_round_and_per_drafted_token() {
 #[test]
 fn s9_sessions_are_as_fresh_after_a_long_run() {
     let models = [1, 2, 3].map(|seed| TableModel::random("table", 6, 3, seed));
-    let followers = [0, 1, 2].map(|i| Follower::shared(&models[i]).unwrap());
-    let model = |i: usize| ModelPredictor::sharing(followers[i].clone(), plain());
+    let sessions = [0, 1, 2].map(|i| CachedSession::shared(&models[i]).unwrap());
+    let model = |i: usize| ModelPredictor::sharing(sessions[i].clone(), plain());
     for (bonus, surplus) in (0..4).flat_map(|b| [Surplus::Flush, Surplus::Keep].map(|s| (b, s))) {
         let targets: Vec<Box<dyn Target>> = vec![
             Box::new(PredictorTarget::new(model(0))),
@@ -273,13 +273,13 @@ fn s9_sessions_are_as_fresh_after_a_long_run() {
         for length in [1, 2, 7, 150] {
             let mut whole = vec![1, 0, 3];
             whole.extend(text(&run(&mut decoder, length)));
-            for (model, follower) in models.iter().zip(&followers) {
+            for (model, session) in models.iter().zip(&sessions) {
                 // From the end to the start, so that the rows still held are asked first.
                 for len in (1..=whole.len()).rev().step_by(3) {
                     let mut fresh = LogitRows::new(6);
                     model.start().unwrap().extend(&whole[..len], 1, &mut fresh).unwrap();
-                    let mut follower = follower.borrow_mut();
-                    assert_eq!(follower.row_at(&whole, len).unwrap(), fresh.row(0), "{len}");
+                    let mut session = session.borrow_mut();
+                    assert_eq!(session.row_at(&whole, len).unwrap(), fresh.row(0), "{len}");
                 }
             }
         }

@@ -4,7 +4,7 @@
 use kad_core::deferral::{ConfidenceBet, KadDual, KadPrimal, PooledBudget, Rule, catalogue};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    ImplicitReward, ImpossibleInSmall, LanguageModel, MixturePredictor, ModelPredictor, Predictor,
+    ImplicitReward, LanguageModel, MixturePredictor, ModelPredictor, Predictor, UndefinedRatio,
 };
 use kad_polybasic::{
     DeferralTarget, Drafter, PredictorDrafter, PredictorTarget, Surplus, Target, Verifier,
@@ -116,9 +116,8 @@ fn p1_mixtures_at_two_of_four_levels() {
 #[test]
 fn p1_implicit_reward_at_either_level() {
     let [base, aligned, small] = tables::<3>();
-    let reward = || {
-        ImplicitReward::new(&base, &small, &aligned, at(0.7), ImpossibleInSmall::Exclude).unwrap()
-    };
+    let reward =
+        || ImplicitReward::new(&base, &small, &aligned, at(0.7), UndefinedRatio::Exclude).unwrap();
     for (bonus, verifier) in (0..4).flat_map(|b| [(b, Verifier::Token), (b, Verifier::Block)]) {
         let levels = LevelSettings::levels(&[2, 2], bonus, verifier);
         let above = vec![target(reward()), target(predictor(&aligned))];

@@ -308,7 +308,7 @@ impl Drafter for Greedy<'_> {
                 ask.level,
                 |distribution| distribution.argmax(),
                 |slot| {
-                    slot.set_certain(distribution.len(), distribution.argmax());
+                    slot.set_one_hot(distribution.len(), distribution.argmax());
                     Ok::<_, DecodeError>(())
                 },
             )?;

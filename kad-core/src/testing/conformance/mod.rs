@@ -165,9 +165,12 @@ impl<'m> Suite<'m> {
             result.expect_err(name)
         };
         let error = refused(&[], 0);
-        assert!(matches!(error, ModelError::RowsWanted { .. }), "{name}: no tokens: {error}");
+        assert!(matches!(error, ModelError::InvalidRowCount { .. }), "{name}: no tokens: {error}");
         let error = refused(&[0], 2);
-        assert!(matches!(error, ModelError::RowsWanted { .. }), "{name}: 2 rows of 1: {error}");
+        assert!(
+            matches!(error, ModelError::InvalidRowCount { .. }),
+            "{name}: 2 rows of 1: {error}"
+        );
         let error = refused(&[0, vocab as TokenId], 1);
         let right =
             matches!(error, ModelError::TokenOutOfRange { id, .. } if id == vocab as TokenId);

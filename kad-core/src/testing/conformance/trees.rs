@@ -129,9 +129,15 @@ impl<'m> Suite<'m> {
             error
         };
         let error = refused(&tree);
-        assert!(matches!(error, ModelError::RowsWanted { .. }), "{name}: nothing new: {error}");
+        assert!(
+            matches!(error, ModelError::InvalidRowCount { .. }),
+            "{name}: nothing new: {error}"
+        );
         let error = refused(&TokenTree::new());
-        assert!(matches!(error, ModelError::OtherTree { .. }), "{name}: another tree: {error}");
+        assert!(
+            matches!(error, ModelError::NotAnExtension { .. }),
+            "{name}: another tree: {error}"
+        );
         let mut wrong = tree.clone();
         wrong.push(Some(0), vocab as TokenId);
         let error = refused(&wrong);
@@ -147,7 +153,7 @@ impl<'m> Suite<'m> {
         assert!(right, "{name}: one node more than the context: {error}");
         for path in [vec![1], vec![0, 0]] {
             let error = self.in_trees(&mut *session).keep_path(&path).expect_err(name);
-            assert!(matches!(error, ModelError::NoPath { .. }), "{name}: {path:?}: {error}");
+            assert!(matches!(error, ModelError::InvalidPath { .. }), "{name}: {path:?}: {error}");
         }
         // After all of this the session is still in its tree.
         self.keep(&mut *session, &tree, &[0]);

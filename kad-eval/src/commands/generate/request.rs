@@ -24,7 +24,7 @@ pub(super) struct Request {
 /// If flags contradict each other, or the file has a mistake or lacks the decoder.
 pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
     if args.max_new_tokens == Some(0) {
-        return Err(DecodeError::NothingAsked.into());
+        return Err(DecodeError::NoTokensRequested.into());
     }
     let request = match (&args.experiment, &args.decoder) {
         (Some(file), Some(name)) => from_file(file, name, args)?,

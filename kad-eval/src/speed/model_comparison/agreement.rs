@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use kad_core::{Follower, LanguageModel, TokenId};
+use kad_core::{CachedSession, LanguageModel, TokenId};
 
 use super::prompts;
 use crate::analysis::model_comparison::{LogitAgreement, LogitDifferences, baseline_model};
@@ -59,7 +59,7 @@ fn rows(model: &Model, text: &[TokenId]) -> Result<Vec<Vec<f32>>> {
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let mut session = Follower::new(&model.counted)?;
+    let mut session = CachedSession::new(&model.counted)?;
     let rows = session.rows(text, text.len()).context("the logits of a prompt")?;
     Ok(rows.map(<[f32]>::to_vec).collect())
 }

@@ -9,9 +9,9 @@ use crate::model::{LanguageModel, Session, TreeSession};
 use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
-/// A follower that several parts of a decoder ask: a model that both drafts and is part of the
+/// A session that several parts of a decoder ask: a model that both drafts and is part of the
 /// target has one cache.
-pub type SharedFollower<'m> = Rc<RefCell<Follower<'m>>>;
+pub type SharedSession<'m> = Rc<RefCell<CachedSession<'m>>>;
 
 /// Most tokens of a context that are run together with the tree that follows it: each of them costs
 /// a row of logits that may not be asked for, and a pass of their own costs more.
@@ -22,7 +22,7 @@ const STEM: usize = 16;
 /// Ask for the rows after any context: what the session shares with it is kept, what differs is
 /// rolled back, what is missing is fed in one pass. The latest rows are remembered and never
 /// computed twice, so a model that is not asked costs nothing.
-pub struct Follower<'m> {
+pub struct CachedSession<'m> {
     model: &'m dyn LanguageModel,
     session: Box<dyn Session + 'm>,
     rows: LogitRows,
@@ -53,7 +53,7 @@ enum Place {
     Node(usize),
 }
 
-impl<'m> Follower<'m> {
+impl<'m> CachedSession<'m> {
     /// Starts an empty session of `model`. The rows of the last request are remembered.
     ///
     /// # Errors
@@ -65,11 +65,11 @@ impl<'m> Follower<'m> {
         Ok(Self { model, session, rows, first: 0, memory: 1, tree, tree_rows, stem: 0 })
     }
 
-    /// A follower to be asked from several places.
+    /// A session to be asked from several places.
     ///
     /// # Errors
     /// If the model cannot start a session.
-    pub fn shared(model: &'m dyn LanguageModel) -> Result<SharedFollower<'m>, DecodeError> {
+    pub fn shared(model: &'m dyn LanguageModel) -> Result<SharedSession<'m>, DecodeError> {
         Ok(Rc::new(RefCell::new(Self::new(model)?)))
     }
 
@@ -145,17 +145,17 @@ impl<'m> Follower<'m> {
     /// side by side; a tree of one path needs neither.
     ///
     /// ```
-    /// use kad_core::{Counted, Follower, TokenTree, oracle::TableModel};
+    /// use kad_core::{Counted, CachedSession, TokenTree, oracle::TableModel};
     /// let model = Counted::new(TableModel::random("toy", 5, 3, 11));
-    /// let mut follower = Follower::new(&model)?;
+    /// let mut session = CachedSession::new(&model)?;
     /// let mut tree = TokenTree::new();
     /// let a = tree.push(None, 3);
     /// tree.push(Some(a), 0);
     /// tree.push(Some(a), 4);
-    /// assert!(follower.follow_tree(&[1, 2], &tree)?);
-    /// follower.row_at(&[1, 2], 2)?;
-    /// follower.row_at(&[1, 2, 3, 0], 4)?;
-    /// follower.row_at(&[1, 2, 3, 4], 4)?;
+    /// assert!(session.follow_tree(&[1, 2], &tree)?);
+    /// session.row_at(&[1, 2], 2)?;
+    /// session.row_at(&[1, 2, 3, 0], 4)?;
+    /// session.row_at(&[1, 2, 3, 4], 4)?;
     /// assert_eq!(model.counts().passes, 1);
     /// # Ok::<(), kad_core::DecodeError>(())
     /// ```
@@ -271,7 +271,7 @@ impl<'m> Follower<'m> {
             true => session.extend_tree(grown, rows),
             false => session.grow_tree(grown, rows),
         };
-        let done = self.session.trees().ok_or(ModelError::NoTrees).and_then(grow);
+        let done = self.session.trees().ok_or(ModelError::TreesUnsupported).and_then(grow);
         done.map_err(|source| {
             // The next call of the session leaves the tree it may still be in.
             self.tree.clear();
@@ -286,7 +286,7 @@ impl<'m> Follower<'m> {
             return Ok(());
         }
         let (held, path) = (self.session.tokens().len(), self.path_of(context));
-        let kept = self.session.trees().ok_or(ModelError::NoTrees);
+        let kept = self.session.trees().ok_or(ModelError::TreesUnsupported);
         kept.and_then(|session| session.keep_path(&path)).map_err(|e| named(self.model, e))?;
         if !path.is_empty() && self.first + self.rows.len() != held + 1 {
             self.rows.clear();

@@ -5,7 +5,7 @@ use crate::oracle::TableModel;
 #[test]
 fn rows_are_those_of_a_fresh_session_wherever_the_context_goes() {
     let model = TableModel::random("toy", 5, 3, 11);
-    let mut follower = Follower::new(&model).unwrap();
+    let mut session = CachedSession::new(&model).unwrap();
     let contexts: [(&[TokenId], usize); 9] = [
         (&[1, 2, 3], 1),
         (&[1, 2, 3], 1),
@@ -20,7 +20,7 @@ fn rows_are_those_of_a_fresh_session_wherever_the_context_goes() {
     for (context, last) in contexts {
         let mut fresh = LogitRows::new(5);
         model.start().unwrap().extend(context, last, &mut fresh).unwrap();
-        let found = follower.rows(context, last).unwrap();
+        let found = session.rows(context, last).unwrap();
         assert!(found.eq(fresh.iter()), "context {context:?}, last {last}");
     }
 }
@@ -31,8 +31,8 @@ fn rows_are_those_of_a_fresh_session_wherever_the_context_goes() {
 fn a_long_walk_returns_the_rows_of_fresh_sessions() {
     let model = TableModel::random("toy", 5, 4, 3);
     for memory in [1, 4] {
-        let mut follower = Follower::new(&model).unwrap();
-        follower.remember(memory);
+        let mut session = CachedSession::new(&model).unwrap();
+        session.remember(memory);
         let mut text = vec![1, 2];
         for step in 0u32..60 {
             text.truncate(text.len() - (step as usize * 7 % 4).min(text.len() - 1));
@@ -40,11 +40,11 @@ fn a_long_walk_returns_the_rows_of_fresh_sessions() {
             let len = text.len() - (step as usize % 3).min(text.len() - 1);
             let mut fresh = LogitRows::new(5);
             model.start().unwrap().extend(&text[..len], 1, &mut fresh).unwrap();
-            assert_eq!(follower.row_at(&text, len).unwrap(), fresh.row(0), "step {step}");
+            assert_eq!(session.row_at(&text, len).unwrap(), fresh.row(0), "step {step}");
             let last = 1 + step as usize % text.len().min(4);
             let mut fresh = LogitRows::new(5);
             model.start().unwrap().extend(&text, last, &mut fresh).unwrap();
-            assert!(follower.rows(&text, last).unwrap().eq(fresh.iter()), "step {step}");
+            assert!(session.rows(&text, last).unwrap().eq(fresh.iter()), "step {step}");
         }
     }
 }
@@ -53,25 +53,25 @@ fn a_long_walk_returns_the_rows_of_fresh_sessions() {
 #[test]
 fn remembered_rows_cost_no_pass() {
     let model = Counted::new(TableModel::random("toy", 5, 3, 11));
-    let mut follower = Follower::new(&model).unwrap();
-    follower.remember(4);
+    let mut session = CachedSession::new(&model).unwrap();
+    session.remember(4);
     let text = [1, 2, 3, 4, 0, 1];
-    (3..=6).for_each(|len| _ = follower.row(&text[..len]).unwrap());
+    (3..=6).for_each(|len| _ = session.row(&text[..len]).unwrap());
     assert_eq!(model.counts().passes, 4);
-    assert_eq!(follower.rows(&text, 4).unwrap().len(), 4);
-    follower.row_at(&text, 3).unwrap();
-    follower.row_at(&text, 6).unwrap();
+    assert_eq!(session.rows(&text, 4).unwrap().len(), 4);
+    session.row_at(&text, 3).unwrap();
+    session.row_at(&text, 6).unwrap();
     assert_eq!((model.counts().passes, model.counts().tokens), (4, 6));
 }
 
 #[test]
 fn nothing_is_computed_twice() {
     let model = Counted::new(TableModel::random("toy", 5, 3, 11));
-    let mut follower = Follower::new(&model).unwrap();
-    follower.rows(&[1, 2, 3, 4], 2).map(drop).unwrap();
-    follower.row(&[1, 2, 3, 4]).unwrap();
-    follower.row(&[1, 2, 3, 4]).unwrap();
+    let mut session = CachedSession::new(&model).unwrap();
+    session.rows(&[1, 2, 3, 4], 2).map(drop).unwrap();
+    session.row(&[1, 2, 3, 4]).unwrap();
+    session.row(&[1, 2, 3, 4]).unwrap();
     assert_eq!(model.counts().passes, 1);
-    follower.row(&[1, 2, 3, 4, 0]).unwrap();
+    session.row(&[1, 2, 3, 4, 0]).unwrap();
     assert_eq!((model.counts().passes, model.counts().tokens), (2, 5));
 }
