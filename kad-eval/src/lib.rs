@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod failure;
+mod files;
 mod interrupt;
 mod machine;
 mod models;

@@ -4,10 +4,10 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::plan;
-use super::run::provenance::ModelProvenance;
 use crate::cli::ModelsCommand;
 use crate::failure::Failure;
 use crate::models::Model;
+use crate::run::provenance::ModelProvenance;
 use crate::{models, output};
 
 pub(super) fn run(command: &ModelsCommand) -> Result<(), Failure> {
@@ -41,7 +41,7 @@ fn list(json: bool) -> Result<()> {
 #[derive(Serialize)]
 struct Inspected<'m> {
     #[serde(flatten)]
-    model: ModelProvenance<'m>,
+    model: ModelProvenance,
     path: &'m std::path::Path,
     format: String,
     layers: usize,

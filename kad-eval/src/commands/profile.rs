@@ -8,6 +8,7 @@ use super::speed;
 use crate::cli::ProfileArgs;
 use crate::config::DecoderKind;
 use crate::failure::Failure;
+use crate::files;
 use crate::interrupt;
 use crate::models;
 use crate::output;
@@ -55,8 +56,7 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
 /// A profile that cannot be kept should not be made.
 fn check_writable(args: &ProfileArgs) -> Result<()> {
     speed::check_writable(&args.out, "profile", "--out")?;
-    let probe = args.out.with_file_name(".kad-profile-probe");
-    std::fs::write(&probe, "kad").and_then(|()| std::fs::remove_file(&probe)).with_context(|| {
+    files::check_writable(files::folder_of(&args.out)).with_context(|| {
         format!("cannot write {}: name another place with `--out`", args.out.display())
     })
 }

@@ -7,7 +7,7 @@ use kad_polybasic::{Surplus, Verifier, theory};
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::experiment::{DecoderKind, SamplingPlan};
+use super::experiment::{DecoderKind, Execution, SamplingPlan};
 use super::table::Place;
 
 /// A target and the levels that draft for it: the first for the target, each next one for the one
@@ -319,4 +319,16 @@ fn surplus<S: Serializer>(value: &Surplus, to: S) -> Result<S::Ok, S::Error> {
         Surplus::Flush => "flush",
         Surplus::Keep => "keep",
     })
+}
+/// Decoding the distribution of `kind` without drafts, with the fewest forward passes; none for a
+/// chain.
+pub(crate) fn plain(kind: &DecoderKind) -> Option<DecoderKind> {
+    let mut kind = kind.clone();
+    match &mut kind {
+        DecoderKind::Single { .. } => {}
+        DecoderKind::Deferral { execution, .. } => *execution = Execution::Lazy,
+        DecoderKind::ImplicitReward { execution, .. } => *execution = Execution::Autoregressive,
+        DecoderKind::Chain(_) => return None,
+    }
+    Some(kind)
 }

@@ -18,9 +18,8 @@ use kad_polybasic::{
 
 use super::decoder::{Settings, undefined_ratio};
 use super::rules::Rules;
-use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan};
+use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan, plain};
 use crate::failure::WrongRequest;
-use crate::speed::profile::plain;
 
 /// A decoder of `plan` with fresh sessions of the models that `model` finds by name.
 ///

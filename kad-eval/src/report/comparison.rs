@@ -84,13 +84,13 @@ impl<'r> Side<'r> {
     fn of((place, run): (usize, &'r Run)) -> Result<Self> {
         Ok(Self {
             letter: letter(place),
-            folder: run.folder.display().to_string(),
+            folder: run.stored.path().display().to_string(),
             name: &run.summary.name,
             run_id: &run.summary.run_id,
             complete: run.summary.complete,
             warnings: run.summary.remarks().collect(),
             at_a_time: run.summary.at_a_time(),
-            repeat: Repeat::of(&run.folder)?.view(),
+            repeat: Repeat::of(&run.stored)?.view(),
             run,
         })
     }

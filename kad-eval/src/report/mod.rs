@@ -39,10 +39,9 @@ use crate::speed::profile::{Profile, RankedChain};
 
 pub(crate) use bench::{Bench, bench_html};
 pub(crate) use comparison::comparison;
-pub(crate) use files::{page, record_files, write};
+pub(crate) use files::{page, write};
 use html::html;
 use repeat::Repeat;
-pub(crate) use repeat::{jobs, sessions};
 use widths::Widths;
 
 /// What the page of a run is made of.

@@ -9,9 +9,11 @@ mod memory;
 mod plan;
 mod progress;
 mod prompts;
+pub(crate) mod provenance;
 pub(crate) mod record;
 mod score;
 mod shard;
+mod stored;
 mod tally;
 mod workers;
 
@@ -33,8 +35,10 @@ pub(crate) use memory::{Caches, caches};
 use plan::{Job, Plan};
 use progress::Progress;
 pub(crate) use prompts::{prompt, typical};
+pub(crate) use provenance::ProvenanceEntry;
 pub(crate) use score::predictor as distribution_along;
 pub(crate) use shard::Shard;
+pub(crate) use stored::{RunFile, StoredRun};
 pub(crate) use tally::Tally;
 
 /// What a run left behind.
@@ -62,7 +66,7 @@ impl Finished {
 const GIVE_UP_AFTER: usize = 10;
 
 /// A run that knows what its folder holds and what is left to do.
-pub(crate) struct Session<'p> {
+pub(crate) struct RunSession<'p> {
     plan: Plan<'p>,
     folder: &'p RunFolder,
     writer: RecordWriter,
@@ -71,7 +75,7 @@ pub(crate) struct Session<'p> {
     left: Vec<Job>,
 }
 
-impl<'p> Session<'p> {
+impl<'p> RunSession<'p> {
     /// Looks at what `folder` holds of its part of the run.
     ///
     /// # Errors

@@ -28,18 +28,14 @@ impl Shard {
         format!("{name}.{}.{run}.{extension}", self.word())
     }
 
-    /// The shard, and the run if it is named, of which [`file`](Self::file) calls something `file`.
+    /// The shard and the run of a file's name, as [`file`](Self::file) makes it.
     pub(crate) fn of_file<'f>(
         file: &'f str,
         name: &str,
         extension: &str,
-    ) -> Option<(Self, Option<&'f str>)> {
+    ) -> Option<(Self, &'f str)> {
         let rest = file.strip_prefix(name)?.strip_prefix(".shard-")?;
-        let rest = rest.strip_suffix(extension)?.strip_suffix('.')?;
-        let (numbers, run) = match rest.split_once('.') {
-            Some((numbers, run)) => (numbers, Some(run)),
-            None => (rest, None),
-        };
+        let (numbers, run) = rest.strip_suffix(extension)?.strip_suffix('.')?.split_once('.')?;
         Some((numbers.replace("-of-", "/").parse().ok()?, run))
     }
 }
@@ -88,9 +84,13 @@ mod tests {
         let file = shard.file("records", "1f0c", "jsonl");
         assert_eq!(file, "records.shard-2-of-12.1f0c.jsonl");
         let of = |file| Shard::of_file(file, "records", "jsonl");
-        assert_eq!(of(&file), Some((shard, Some("1f0c"))));
-        assert_eq!(of("records.shard-2-of-12.jsonl"), Some((shard, None)), "an older version");
-        for other in ["records.jsonl", "records.shard-3-of-2.jsonl", "records.shard-x.jsonl"] {
+        assert_eq!(of(&file), Some((shard, "1f0c")));
+        for other in [
+            "records.jsonl",
+            "records.shard-2-of-12.jsonl",
+            "records.shard-3-of-2.1f0c.jsonl",
+            "records.shard-x.1f0c.jsonl",
+        ] {
             assert_eq!(of(other), None, "{other}");
         }
         for wrong in ["0/2", "3/2", "2", "1/0", "a/b", "1/2/3", ""] {

@@ -28,7 +28,7 @@ const KAD_EVAL: House = House {
         &["models"],
         &["config"],
         &["task"],
-        &["failure", "interrupt", "machine", "numbers", "output"],
+        &["failure", "files", "interrupt", "machine", "numbers", "output"],
     ],
 };
 

@@ -5,7 +5,6 @@ mod provenance;
 mod repetitions;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -19,14 +18,15 @@ pub(crate) use repetitions::{Repetitions, SameTexts, Texts};
 use crate::analysis::stats::{Interval, ratio_bootstrap};
 use crate::analysis::summary::{DecoderResult, Difference, Summary, adjust};
 use crate::run::record::Record;
+use crate::run::{ProvenanceEntry, StoredRun};
 
 /// A finished or interrupted run, as its folder holds it.
 pub(crate) struct Run {
-    pub(crate) folder: PathBuf,
+    pub(crate) stored: StoredRun,
     pub(crate) summary: Summary,
     pub(crate) plan: Value,
-    /// What made it, session by session; empty where that was not kept.
-    pub(crate) sessions: Vec<Value>,
+    /// The sessions that made it; empty where they were not kept.
+    pub(crate) sessions: Vec<ProvenanceEntry>,
     /// Without their texts.
     pub(crate) records: Vec<Record>,
     pub(crate) texts: Texts,
@@ -60,8 +60,8 @@ impl<'r> Comparison<'r> {
         let [one, other] = [(first, &only_in_first), (second, &only_in_second)]
             .map(|(run, only)| without(&run.plan, only));
         Self {
-            first: first.folder.display().to_string(),
-            second: second.folder.display().to_string(),
+            first: first.stored.path().display().to_string(),
+            second: second.stored.path().display().to_string(),
             plan: changes(&one, &other),
             only_in_first,
             only_in_second,

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::plans::{Change, Leaves, differing, leaves};
+use crate::run::ProvenanceEntry;
 
 /// What sessions say of themselves that no number depends on: what does, has a key of its own.
 const COMMAND: &str = "command";
 
 /// The keys on which the sessions of two runs do not agree; nothing where one of them has none.
-pub(super) fn differences(first: &[Value], second: &[Value]) -> Vec<Change> {
+pub(super) fn differences(first: &[ProvenanceEntry], second: &[ProvenanceEntry]) -> Vec<Change> {
     if first.is_empty() || second.is_empty() {
         return Vec::new();
     }
@@ -18,10 +19,11 @@ pub(super) fn differences(first: &[Value], second: &[Value]) -> Vec<Change> {
 }
 
 /// Every key with its value; with all of them where sessions of one run differ.
-pub(crate) fn by_key(sessions: &[Value]) -> Leaves {
+pub(crate) fn by_key(sessions: &[ProvenanceEntry]) -> Leaves {
     let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for session in sessions {
-        for (key, value) in leaves(session).into_iter().filter(|(key, _)| key != COMMAND) {
+        let session = serde_json::to_value(session).unwrap_or_default();
+        for (key, value) in leaves(&session).into_iter().filter(|(key, _)| key != COMMAND) {
             let values = all.entry(key).or_default();
             if !values.contains(&value) {
                 values.push(value);
@@ -46,20 +48,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::run::provenance::sample;
 
-    fn session(jobs: u64, items: u64, command: &str) -> Value {
-        json!({
-            "command": command,
-            "cpu": "x",
-            "jobs": jobs,
-            "models": { "m": { "digest": "1" } },
-            "tasks": { "nano": { "items": items } },
-        })
+    fn session(jobs: usize, items: usize, command: &str) -> ProvenanceEntry {
+        let mut session = ProvenanceEntry { command: command.to_owned(), jobs, ..sample() };
+        session.tasks.values_mut().for_each(|task| task.items = items);
+        session
     }
 
     #[test]
     fn whatever_numbers_may_depend_on_is_named() {
-        let of = |first: &[Value], second: &[Value]| -> Vec<(String, Option<Value>)> {
+        let of = |first: &[ProvenanceEntry],
+                  second: &[ProvenanceEntry]|
+         -> Vec<(String, Option<Value>)> {
             let found = differences(first, second);
             found.into_iter().map(|change| (change.key, change.second)).collect()
         };
@@ -74,7 +75,7 @@ mod tests {
         let turned = [both[1].clone(), both[0].clone()];
         assert!(of(&both, &turned).is_empty());
         let mut other = session(1, 6, "a");
-        other["models"]["m"]["digest"] = json!("2");
+        other.models.values_mut().for_each(|model| model.digest = "2".to_owned());
         assert_eq!(of(&first, &[other])[0].0, "models.m.digest");
         assert!(of(&first, &[]).is_empty(), "not known");
     }

@@ -83,7 +83,8 @@ impl<'r> Repetitions<'r> {
     pub(crate) fn of(runs: &'r [Run]) -> Option<Self> {
         let (first, others) = runs.split_first()?;
         let same = |run: &Run| run.summary.run_id == first.summary.run_id && run.plan == first.plan;
-        let mut folders: Vec<_> = runs.iter().map(|run| run.folder.canonicalize().ok()).collect();
+        let mut folders: Vec<_> =
+            runs.iter().map(|run| run.stored.path().canonicalize().ok()).collect();
         folders.sort();
         folders.dedup();
         if others.is_empty() || !others.iter().all(same) || folders.len() < runs.len() {

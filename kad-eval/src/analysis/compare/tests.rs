@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::report::fixtures as summaries;
+use crate::run::provenance::sample as sample_entry;
 use crate::run::record::sample;
 
 /// A run of this plan, as its folder would hold it.
@@ -9,7 +10,8 @@ fn held(folder: &str, summary: Summary, records: Vec<Record>) -> Run {
     let mut texts = Texts::default();
     records.iter().for_each(|record| texts.add(record));
     let plan = serde_json::json!({ "seed": 1 });
-    Run { folder: folder.into(), summary, plan, sessions: Vec::new(), records, texts }
+    let stored = StoredRun::at(folder);
+    Run { stored, summary, plan, sessions: Vec::new(), records, texts }
 }
 
 /// Items 0 to 5; the second run wins 4 and 5, loses none, and asks 0 otherwise.
@@ -87,8 +89,8 @@ fn repetitions_have_their_spread_and_say_whether_texts_are_the_same() {
     assert!(found.words().contains("ONLY 2 of 3"), "{}", found.words());
     assert!(!found.words().contains("differ"), "{}", found.words());
     let [mut one, mut other, _] = repeated([1.0; 3]);
-    one.sessions = vec![serde_json::json!({ "jobs": 1 })];
-    other.sessions = vec![serde_json::json!({ "jobs": 2 })];
+    one.sessions = vec![ProvenanceEntry { jobs: 1, ..sample_entry() }];
+    other.sessions = vec![ProvenanceEntry { jobs: 2, ..sample_entry() }];
     let apart = [one, other];
     assert!(Repetitions::of(&apart).unwrap().words().ends_with("not of the same: jobs differ"));
     let two = Repetitions::of(&runs[..2]).unwrap();
@@ -109,7 +111,7 @@ fn other_plans_other_models_and_one_folder_are_no_repetitions() {
     assert!(Repetitions::of(&runs).is_none());
     assert_eq!(Comparison::of(&runs[0], &runs[1]).same_plans(), None);
     let mut runs = repeated([1.0, 1.0, 1.0]);
-    runs[1].folder = "./src".into();
+    runs[1].stored = StoredRun::at("./src");
     assert!(Repetitions::of(&runs).is_none() && Repetitions::of(&runs[..1]).is_none());
 }
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use super::speed;
 use crate::cli::BenchArgs;
-use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan};
+use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan, plain};
 use crate::failure::{Failure, WrongRequest};
 use crate::interrupt;
 use crate::models::{self, Models};
@@ -19,7 +19,7 @@ use crate::speed::planned::{drafter, list_planned, name_of};
 use crate::speed::profile::{
     About, ChainRanking, Profile, ProfileTargets, RankedChain, RankingRequest, ReplayRange,
 };
-use crate::speed::profile::{listed, plain, same_distribution, tree_definition};
+use crate::speed::profile::{listed, same_distribution, tree_definition};
 
 /// A decoder to be measured.
 struct Contender {

@@ -1,11 +1,11 @@
 //! `kad run`: from an experiment file to a table and a report.
 
+mod command_line;
 mod dry;
 mod estimate;
 mod pace;
 mod power;
 mod prepare;
-pub(super) mod provenance;
 mod warnings;
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use crate::models::{self, Models};
 use crate::output;
 use crate::report::table::{self, ModelTable};
 use crate::report::{self, Expected};
-use crate::run::{Finished, RunFolder, Session, Shard};
+use crate::run::{Finished, ProvenanceEntry, RunFile, RunFolder, RunSession, Shard};
 use crate::speed::model_comparison;
 use crate::speed::profile::{Profile, ReplayRange};
 use crate::task::{self, Task};
@@ -39,16 +39,17 @@ fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
     let Prepared { experiment, profiles, tasks, models, left_out, run_id, .. } = prepared;
     let expected = expected(&experiment, &profiles)?;
     let folder = RunFolder::open(&args.out, &experiment.name, &run_id, args.shard)?;
-    folder.write_json("plan.json", &experiment)?;
+    folder.write_json(RunFile::Plan, &experiment)?;
     // Shards decode; what is compared on one machine is measured by the run that joins them.
     let measured = match args.shard {
         None => measure(&experiment, &models, &tasks, &folder)?,
         Some(_) => None,
     };
-    let session = Session::begin(&experiment, &tasks, &folder)?;
+    let session = RunSession::begin(&experiment, &tasks, &folder)?;
     if session.left() > 0 {
         // Before anything is decoded: what made a record is known also of a session that is killed.
-        provenance::append(&folder, &models, &tasks, args.jobs.get())?;
+        let command = command_line::command(std::env::args().skip(1));
+        folder.add_provenance(ProvenanceEntry::here(command, &models, &tasks, args.jobs.get()))?;
     }
     let jobs = args.jobs.get().min(session.left());
     let others = (1..jobs).map(|_| again(&experiment)).collect::<Result<Vec<_>>>()?;
@@ -68,12 +69,11 @@ fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
         warnings: said.iter().cloned().chain(warnings::failed(&finished)).collect(),
         ..summarise(&experiment, &run_id, &finished.records, finished.is_complete())
     };
-    provenance::settle(&folder)?;
-    let summary = Summary { jobs: report::jobs(folder.path())?, ..summary };
+    let summary = Summary { jobs: ProvenanceEntry::jobs(&folder.join_provenance()?), ..summary };
     let prompt = |task: &str, item: &str| prompt(&tasks, task, item);
     report::write(&folder, (&summary, &finished.records), &prompt, expected)?;
     if let Some(sheet) = summary.side_by_side.as_ref().map(ModelTable::of) {
-        folder.write("models.md", &sheet.markdown(&summary.left_out))?;
+        folder.write(RunFile::ModelComparison, &sheet.markdown(&summary.left_out))?;
     }
     conclude(args, &folder, &summary, &finished, &said)
 }
@@ -147,7 +147,7 @@ fn conclude(
     finished: &Finished,
     warnings: &[String],
 ) -> Result<(), Failure> {
-    let report = folder.path().join("report.html");
+    let report = folder.stored().file(RunFile::ReportPage);
     let text = match args.json {
         true => {
             let closing = Closing { summary: Some(summary), ..Closing::of(folder, finished) };
@@ -185,10 +185,7 @@ fn conclude_shard(
         finished.total,
         folder.path().display()
     ));
-    folder
-        .drop_empty_records()
-        .with_context(|| format!("cannot remove {}", folder.records().display()))?;
-    Ok(())
+    Ok(folder.drop_empty_records()?)
 }
 
 /// All that the run has to say as a warning, in one place: below the table, where it is seen.

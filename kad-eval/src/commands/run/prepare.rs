@@ -1,20 +1,18 @@
 //! Everything before the first token: what a run and a dry run have in common.
 
-use std::io::ErrorKind;
 use std::num::NonZeroU64;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use super::provenance;
 use crate::cli::RunArgs;
 use crate::config::{self, ChainPlan, DecoderKind, Experiment, Levels};
 use crate::failure::{Failure, WrongRequest};
+use crate::files;
 use crate::interrupt;
 use crate::machine;
 use crate::models::{self, Models};
-use crate::run::Shard;
 use crate::speed::planned;
 use crate::speed::profile::Profile;
 use crate::task::{self, Loading, Task};
@@ -41,7 +39,7 @@ impl Prepared {
         let mut experiment = experiment(args).map_err(Failure::Request)?;
         let profiles = planned::profiles(&experiment)?;
         if !args.dry_run {
-            check_writable(&args.out.join(&experiment.name), args.shard)?;
+            check_writable(&args.out.join(&experiment.name))?;
         }
         let tasks = load_tasks(&experiment, args)?;
         check_size(&experiment, &tasks, args)?;
@@ -72,17 +70,8 @@ fn experiment(args: &RunArgs) -> Result<Experiment> {
 }
 
 /// Before models are loaded.
-fn check_writable(folder: &Path, shard: Option<Shard>) -> Result<()> {
-    // Shards start at once, also on machines whose processes have the same numbers.
-    let who = shard.map_or("whole".to_owned(), Shard::word);
-    let probe = folder.join(format!(".probe.{who}.{}", std::process::id()));
-    let remove = || match std::fs::remove_file(&probe) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    };
-    std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::write(&probe, "kad"))
-        .and_then(|()| remove())
+fn check_writable(folder: &Path) -> Result<()> {
+    files::check_writable(folder)
         .with_context(|| format!("cannot write in the results folder {}", folder.display()))
 }
 
@@ -127,7 +116,7 @@ fn check_shared(experiment: &Experiment, models: &Models) -> Result<()> {
 fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<String> {
     let mut hasher = Sha256::new();
     hasher.update(serde_json::to_vec(experiment)?);
-    hasher.update(provenance::VERSIONS);
+    hasher.update(crate::run::provenance::VERSIONS);
     for (name, model) in models {
         hasher.update(format!("{name} {} {:?}", model.digest, model.details.library));
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::Record;
+use crate::files;
 
 /// Appends records to a file, each flushed to the operating system as one whole line.
 pub(crate) struct RecordWriter {
@@ -128,28 +129,19 @@ pub(crate) fn sort_into<R: Ord>(
     }
     lines.sort();
     lines.dedup_by(|later, earlier| later.0 == earlier.0);
-    let temporary = path.with_extension("jsonl.new");
-    copy_lines(&temporary, sources, lines.into_iter().map(|(_, source, place)| (source, place)))
-        .and_then(|()| std::fs::rename(&temporary, path))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn copy_lines(
-    to: &Path,
-    sources: &[PathBuf],
-    lines: impl Iterator<Item = (usize, u64)>,
-) -> std::io::Result<()> {
-    let open = |path: &PathBuf| File::open(path).map(BufReader::new);
-    let mut files = sources.iter().map(open).collect::<std::io::Result<Vec<_>>>()?;
-    let mut out = std::io::BufWriter::new(File::create(to)?);
-    let mut line = Vec::new();
-    for (source, place) in lines {
-        line.clear();
-        files[source].seek(SeekFrom::Start(place))?;
-        files[source].read_until(b'\n', &mut line)?;
-        out.write_all(&line)?;
-    }
-    out.into_inner()?.sync_all()
+    let copy = |out: &mut std::io::BufWriter<&File>| {
+        let open = |path: &PathBuf| File::open(path).map(BufReader::new);
+        let mut files = sources.iter().map(open).collect::<std::io::Result<Vec<_>>>()?;
+        let mut line = Vec::new();
+        for (_, source, place) in lines {
+            line.clear();
+            files[source].seek(SeekFrom::Start(place))?;
+            files[source].read_until(b'\n', &mut line)?;
+            out.write_all(&line)?;
+        }
+        Ok(())
+    };
+    files::replace(path, copy).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Gives every whole line, without its end, and its number to `see`; the length of them all. A line

@@ -9,7 +9,7 @@ use kad_core::TokenId;
 use kad_core::decode::{Emitted, Origin, Round, Step};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use log::{RecordWriter, each, lines, read, sort_into};
+pub(super) use log::{RecordWriter, each, lines, read, sort_into};
 
 /// A finished item of one decoder on one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -23,16 +23,13 @@ use crate::failure::WrongRequest;
 use crate::interrupt;
 use crate::machine::Machine;
 use crate::models::{self, Model, Models};
-use crate::run::RunFolder;
 use crate::run::record::Record;
+use crate::run::{RunFile, RunFolder};
 use crate::speed::profile::{Grid, Passes, Progress};
 use crate::task::{Conversation, Task};
 
 /// Prompts whose tokens passes run over, and whose logits are compared.
 const PROMPTS: usize = 8;
-
-/// In the folder of a run.
-const FILE: &str = "passes.json";
 
 /// Measures what `passes.json` of `folder` does not hold yet; None if the user interrupted.
 ///
@@ -52,14 +49,14 @@ pub(crate) fn measure(
         Some(held) if held.machine == Machine::here() => held,
         _ => {
             let Some(fresh) = passes(experiment, plan, models, &asked)? else { return Ok(None) };
-            folder.write_json(FILE, &fresh)?;
+            folder.write_json(RunFile::Passes, &fresh)?;
             fresh
         }
     };
     if measured.agreement.is_none() {
         let Some(found) = agreement::compare(experiment, models, &asked)? else { return Ok(None) };
         measured.agreement = Some(found);
-        folder.write_json(FILE, &measured)?;
+        folder.write_json(RunFile::Passes, &measured)?;
     }
     Ok(Some(measured))
 }
@@ -70,15 +67,12 @@ fn held(
     models: &Models,
     folder: &RunFolder,
 ) -> Result<Option<PassMeasurements>> {
-    let path = folder.path().join(FILE);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let held: PassMeasurements = serde_json::from_str(&text).with_context(|| {
+    let stored = folder.stored();
+    let path = stored.file(RunFile::Passes);
+    let held = stored.read::<PassMeasurements>(RunFile::Passes).with_context(|| {
         format!("{} is no measurement of this version; delete it to measure anew", path.display())
     })?;
+    let Some(held) = held else { return Ok(None) };
     let same = held.widths == plan.widths
         && held.context == plan.context.get()
         && held.models.keys().eq(models.keys());

@@ -34,7 +34,7 @@ pub(crate) use progress::Progress;
 pub(crate) use ranking::{
     ChainRanking, LevelInsertion, RankedChain, RankingRequest, ReplayRange, Verdict,
 };
-pub(crate) use targets::{ProfileTargets, listed, plain, same_distribution, tree_definition};
+pub(crate) use targets::{ProfileTargets, listed, same_distribution, tree_definition};
 
 impl RankingRequest {
     /// The most levels that are looked for unless more are asked for, the target included.

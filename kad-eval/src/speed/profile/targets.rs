@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::format::{About, Cost, Lookup, ModelIdentity, Profile};
 use crate::config::{
-    DecoderKind, DraftPlan, Execution, Experiment, LevelPlan, Part, SamplingPlan, nearest,
+    DecoderKind, DraftPlan, Experiment, LevelPlan, Part, SamplingPlan, nearest, plain,
 };
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
@@ -193,19 +193,6 @@ fn distributions(experiment: &Experiment) -> Vec<Part> {
         }
     }
     distributions
-}
-
-/// Decoding this distribution without drafts, in the cheapest way; None for chains, whose target is
-/// in the experiment by itself.
-pub(crate) fn plain(kind: &DecoderKind) -> Option<DecoderKind> {
-    let mut kind = kind.clone();
-    match &mut kind {
-        DecoderKind::Single { .. } => {}
-        DecoderKind::Deferral { execution, .. } => *execution = Execution::Lazy,
-        DecoderKind::ImplicitReward { execution, .. } => *execution = Execution::Autoregressive,
-        DecoderKind::Chain(_) => return None,
-    }
-    Some(kind)
 }
 
 /// Whether tokens have the same distribution, however many of them there are.

@@ -1,10 +1,9 @@
 //! The profile file: JSON, versioned, written whole or not at all.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths, TextTrace};
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::RankingRequest;
 use crate::config::SamplingPlan;
 use crate::failure::WrongRequest;
+use crate::files;
 use crate::machine::Machine;
 
 /// Of the file's layout; another one is refused.
@@ -323,16 +323,8 @@ impl Profile {
     /// If the disk is full or the folder is not there.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let text = compact(&serde_json::to_string_pretty(self)?);
-        let temporary = temporary(path);
-        let written = File::create(&temporary)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&temporary, path));
-        written.with_context(|| format!("cannot write the profile {}", path.display())).inspect_err(
-            |_| {
-                // What is left of the attempt; nobody can be told if that fails too.
-                let _ = fs::remove_file(&temporary);
-            },
-        )
+        files::write(path, &text)
+            .with_context(|| format!("cannot write the profile {}", path.display()))
     }
 }
 
@@ -355,12 +347,6 @@ fn compact(pretty: &str) -> String {
         after_number = is_number;
     }
     text + "\n"
-}
-
-/// Where a file is made before it takes its place, in the same folder.
-fn temporary(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.new"))
 }
 
 #[cfg(test)]

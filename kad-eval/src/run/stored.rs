@@ -1,0 +1,168 @@
+//! Read access to the folder of a run.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::provenance::ProvenanceEntry;
+use super::record::{Key, Record, each, key, lines};
+
+/// A file of a run's folder. Records have files of their own, see [`StoredRun::each_record`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunFile {
+    /// The experiment as JSON, with defaults and sweeps written out.
+    Plan,
+    /// A list of [`ProvenanceEntry`].
+    Provenance,
+    /// Forward passes and logits measured before decoding.
+    Passes,
+    /// The results as JSON, Markdown and CSV.
+    Summary,
+    SummaryMarkdown,
+    SummaryCsv,
+    /// Prompts and predictions that the page shows and no other file holds.
+    ReportData,
+    ReportPage,
+    /// The comparison of models as Markdown.
+    ModelComparison,
+}
+
+impl RunFile {
+    /// The file's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            RunFile::Plan => "plan.json",
+            RunFile::Provenance => "provenance.json",
+            RunFile::Passes => "passes.json",
+            RunFile::Summary => "summary.json",
+            RunFile::SummaryMarkdown => "summary.md",
+            RunFile::SummaryCsv => "summary.csv",
+            RunFile::ReportData => "report.json",
+            RunFile::ReportPage => "report.html",
+            RunFile::ModelComparison => "models.md",
+        }
+    }
+}
+
+/// A run as its folder holds it, to be read only. Nothing is locked: the files are written
+/// atomically, and records line by line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredRun {
+    path: PathBuf,
+}
+
+impl StoredRun {
+    /// The run in the folder `path`, which need not exist.
+    pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Its folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of `file`.
+    pub(crate) fn file(&self, file: RunFile) -> PathBuf {
+        self.path.join(file.name())
+    }
+
+    /// Whether the folder holds `file`.
+    pub(crate) fn has(&self, file: RunFile) -> bool {
+        self.file(file).exists()
+    }
+
+    /// The contents of `file`; none if there is no such file.
+    ///
+    /// # Errors
+    /// If it cannot be read or has another format.
+    pub(crate) fn read<T: DeserializeOwned>(&self, file: RunFile) -> Result<Option<T>> {
+        read_json(&self.file(file))
+    }
+
+    /// The experiment as it was run; none where only results were kept.
+    ///
+    /// # Errors
+    /// As [`StoredRun::read`].
+    pub(crate) fn plan(&self) -> Result<Option<Value>> {
+        self.read(RunFile::Plan)
+    }
+
+    /// The sessions that made the run, in order; empty where they were not kept.
+    ///
+    /// # Errors
+    /// As [`StoredRun::read`].
+    pub(crate) fn provenance(&self) -> Result<Vec<ProvenanceEntry>> {
+        Ok(self.read(RunFile::Provenance)?.unwrap_or_default())
+    }
+
+    /// Whether records of shards wait to be joined.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub(crate) fn has_shards(&self) -> Result<bool> {
+        let files = self.record_files()?;
+        Ok(files.iter().any(|(name, _)| name.starts_with("records.shard-")))
+    }
+
+    /// Number of lines in all files of records, which may hold an item twice; none if there is no
+    /// such file.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub(crate) fn record_lines(&self) -> Result<Option<u64>> {
+        let counts = self.record_files()?.into_iter().map(|(_, path)| lines(&path));
+        Ok(counts.collect::<Result<Vec<u64>>>()?.into_iter().reduce(|a, b| a + b))
+    }
+
+    /// Gives every `wanted` record to `see`, also records of shards; a record that several files
+    /// hold only once.
+    ///
+    /// # Errors
+    /// Errors of `see`; a file that cannot be read or a line that is no record.
+    pub(crate) fn each_record(
+        &self,
+        wanted: &dyn Fn(&Record) -> bool,
+        see: &mut dyn FnMut(Record) -> Result<()>,
+    ) -> Result<()> {
+        let mut seen = HashSet::<Key>::new();
+        for (_, file) in self.record_files()? {
+            each(&file, &mut |record| match wanted(&record) && seen.insert(key(&record)) {
+                true => see(record),
+                false => Ok(()),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Names and paths of the files of records, the file of the whole run first.
+    fn record_files(&self) -> Result<Vec<(String, PathBuf)>> {
+        let unreadable = || format!("cannot read the folder {}", self.path.display());
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path).with_context(unreadable)? {
+            let entry = entry.with_context(unreadable)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.starts_with("records.") && name.ends_with(".jsonl") {
+                files.push((name, entry.path()));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// The contents of a JSON file; none if there is no such file.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text)
+            .map(Some)
+            .with_context(|| format!("{} is not of this version of kad", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
