@@ -1,7 +1,7 @@
-//! One step of decoding without the models: softmax, decisions, mixture, truncation.
+//! Cost of one decoding step without the models: softmax, decision, mixture, truncation.
 //!
 //! `cargo bench -p kad-core --bench decision [-- FILTER]`; groups are operations, and a benchmark's
-//! id is `shape/size`. The ratios are printed by `--bench ratios`.
+//! id is `shape/size`. `--bench ratios` prints ratios to the softmax.
 
 mod cases;
 
@@ -12,7 +12,7 @@ use kad_core::{Distribution, Sampling, SamplingSettings, mixture};
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Calls `bench` with the name of each case, its logits and its distribution.
+/// Calls `bench` with the id, the logits and the distribution of each case.
 fn for_each_case(mut bench: impl FnMut(BenchmarkId, &[f32], &Distribution)) {
     let plain = Sampling::at_temperature(1.0).expect("in range");
     for (shape, logits) in SHAPES {
@@ -74,7 +74,7 @@ fn mixtures(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    // There are more than two hundred of them.
+    // There are more than two hundred benchmarks.
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(600))

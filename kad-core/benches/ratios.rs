@@ -1,9 +1,9 @@
-//! What a decision costs beside the softmax it follows, as a table.
+//! Cost of a deferral decision relative to the softmax before it, as a table.
 //!
 //! `cargo bench -p kad-core --bench ratios`. Each repetition times the softmax, the decision alone
-//! and both in turn on the same row, a few times each, one after the other, so that a slow moment
-//! of the machine falls on all three. The table has the median of the repetitions and, in brackets,
-//! their quartiles: `alone` is decision / softmax, `both` is (softmax + decision) / softmax.
+//! and both in turn on the same row, so that a slow moment of the machine affects all three. The
+//! table shows the median of the repetitions and their quartiles in brackets: `alone` is decision /
+//! softmax, `both` is (softmax + decision) / softmax.
 
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
@@ -19,11 +19,11 @@ use kad_core::{Distribution, Sampling};
 /// Odd, so that the median is one of them.
 const REPETITIONS: usize = 41;
 
-/// Calls timed together.
+/// Calls per measurement.
 const CALLS: u32 = 8;
 
 fn main() {
-    // `cargo bench -- --test` and the like ask for a check, not for figures.
+    // `cargo bench -- --test` and the like ask for a check, not for measurements.
     let repetitions = if std::env::args().any(|arg| arg == "--test") { 1 } else { REPETITIONS };
     let rules = rules().expect("in range");
     println!(

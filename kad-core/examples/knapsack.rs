@@ -1,12 +1,12 @@
-//! How long the deferral knapsack takes, and what the greedy solution misses.
+//! Time of the deferral knapsack, and the value that the greedy solution misses.
 //!
 //! `cargo run --release -p kad-core --example knapsack`
 //!
-//! Distributions are made up: softmax of normal logits of a given spread, and Zipf's. One line for
-//! each distribution and budget: times of `relax` and `exact`, states looked at, whether the
-//! optimum is proved, how many nats it is above the greedy value, and `bound − value`.
+//! Synthetic distributions: softmax of normal logits with a given spread, and Zipf's. One line per
+//! distribution and budget: times of `relax` and `exact`, states examined, proved or not, nats
+//! above the greedy value, and `bound − value`.
 
-// A program; the library prints nothing.
+// The output is the purpose of this program; the library prints nothing.
 #![allow(clippy::print_stdout)]
 
 use std::time::Instant;

@@ -1,35 +1,45 @@
-//! Where a decoder's randomness comes from.
+//! The source of a decoder's randomness.
 //!
-//! Decoders never hold a generator. They ask a [`ChoiceSource`], which either draws
-//! ([`SampledChoices`]) or walks every possibility
-//! ([`oracle::enumerate`](crate::oracle::enumerate)): the code that is proved to have a
-//! distribution is the code that runs.
+//! Decoders never hold a random number generator. They ask a [`ChoiceSource`], which either samples
+//! ([`SampledChoices`]) or enumerates every outcome
+//! ([`oracle::enumerate`](crate::oracle::enumerate)). The code that runs is therefore the code
+//! whose distribution is proved.
 
 use rand::{Rng, RngExt};
 
 use crate::distribution::Distribution;
 use crate::vocab::TokenId;
 
-/// Answers the random questions of a decoder, whose probabilities are `f64` unless something is
-/// proved in another [`Number`](crate::Number). Dyn-safe.
+/// Makes the random choices of a decoder. Probabilities are `f64`, or another
+/// [`Number`](crate::Number) in proofs. Dyn-safe.
+///
+/// ```
+/// use kad_core::{ChoiceSource, Distribution, SampledChoices};
+/// fn two_tokens(choices: &mut dyn ChoiceSource, distribution: &Distribution) -> [u32; 2] {
+///     [choices.token(distribution), choices.token(distribution)]
+/// }
+/// let certain = Distribution::from_probs(vec![0.0, 1.0])?;
+/// assert_eq!(two_tokens(&mut SampledChoices::seeded(7), &certain), [1, 1]);
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 pub trait ChoiceSource<N = f64> {
-    /// A token distributed as `distribution`.
+    /// Samples a token from `distribution`.
     fn token(&mut self, distribution: &Distribution<N>) -> TokenId;
 
-    /// The token at the quantile of uniform number `place`: each place has one uniform, however
-    /// often and for whichever distribution it is asked, and the tokens of different places are
-    /// independent. So two distributions asked at one place give the same token wherever they can
-    /// agree on it by quantiles. Places count from 0 in the life of the source: one source, one
-    /// text.
+    /// Samples a token from `distribution` by inverse transform, with the uniform number that
+    /// belongs to `place`. Each place (0, 1, …) has one uniform for the life of the source: one
+    /// source, one text. Tokens of different places are independent. Two distributions sampled at
+    /// one place are coupled: they give the same token wherever their quantiles agree.
     fn token_at(&mut self, place: usize, distribution: &Distribution<N>) -> TokenId;
 
-    /// `true` with `probability` ∈ [0, 1]. Certain answers (0 and 1) use no randomness.
+    /// True with `probability` ∈ [0, 1]. Probabilities 0 and 1 use no randomness.
     fn accept(&mut self, probability: N) -> bool;
 }
 
-/// Draws from a random generator: one uniform in [0, 1) per uncertain choice. If nothing but
-/// [`token_at`](ChoiceSource::token_at) is asked, place `i` has the uniform that the `i`-th call of
-/// [`token`](ChoiceSource::token) would have had.
+/// Samples with a random number generator: one uniform in [0, 1) per uncertain choice.
+///
+/// If only [`token_at`](ChoiceSource::token_at) is used, place `i` has the uniform that the `i`-th
+/// call of [`token`](ChoiceSource::token) would have had.
 ///
 /// ```
 /// use kad_core::{ChoiceSource, Distribution, SampledChoices};
@@ -39,19 +49,26 @@ pub trait ChoiceSource<N = f64> {
 /// ```
 pub struct SampledChoices<R> {
     rng: R,
-    /// The uniforms of the places asked so far.
+    /// Uniforms drawn so far, indexed by place.
     places: Vec<f64>,
 }
 
 impl SampledChoices<rand_chacha::ChaCha12Rng> {
-    /// ChaCha12 from a seed: the same seed gives the same choices on every machine.
+    /// ChaCha12 from a seed: one seed gives the same choices on every machine.
     pub fn seeded(seed: u64) -> Self {
         Self::new(rand::SeedableRng::seed_from_u64(seed))
     }
 }
 
 impl<R: Rng> SampledChoices<R> {
-    /// Draws from `rng`.
+    /// Samples with `rng`.
+    ///
+    /// ```
+    /// use rand::SeedableRng;
+    /// use kad_core::{ChoiceSource, SampledChoices};
+    /// let mut choices = SampledChoices::new(rand_chacha::ChaCha8Rng::seed_from_u64(1));
+    /// assert!(choices.accept(1.0) && !choices.accept(0.0));
+    /// ```
     pub fn new(rng: R) -> Self {
         Self { rng, places: Vec::new() }
     }
@@ -73,7 +90,7 @@ impl<R: Rng> ChoiceSource for SampledChoices<R> {
         match probability {
             p if p >= 1.0 => true,
             p if p > 0.0 => self.rng.random::<f64>() < p,
-            // 0, and anything that is not a probability.
+            // 0, and NaN.
             _ => false,
         }
     }
@@ -83,7 +100,7 @@ impl<R: Rng> ChoiceSource for SampledChoices<R> {
 mod tests {
     use super::*;
 
-    /// Pins the stream: a change here changes every recorded run.
+    /// Pins the random stream: a change here changes every recorded run.
     #[test]
     fn value_stability() {
         let distribution = Distribution::from_probs(vec![0.125; 8]).unwrap();
@@ -94,8 +111,8 @@ mod tests {
 
     const STABLE_TOKENS: [TokenId; 10] = [3, 0, 5, 5, 5, 3, 0, 3, 4, 5];
 
-    /// n = 200,000, four cells, χ² with 3 degrees of freedom at α = 0.001 (critical value 16.27):
-    /// a bias of 0.005 in one cell is caught with a power above 0.99. Fixed seed.
+    /// χ² test with n = 200,000, four cells, 3 degrees of freedom and α = 0.001 (critical value
+    /// 16.27): detects a bias of 0.005 in one cell with power above 0.99. Fixed seed.
     #[test]
     fn drawn_frequencies_match_the_distribution() {
         let probs = [0.1, 0.2, 0.3, 0.4];
@@ -112,7 +129,7 @@ mod tests {
         assert!(chi2 < 16.27, "χ² = {chi2}");
     }
 
-    /// Asked by place, in any order and more than once, the stream is the one asked in turn.
+    /// Places asked in any order, and repeatedly, get the uniforms of the sequence.
     #[test]
     fn places_have_the_uniforms_of_the_sequence() {
         let distribution = Distribution::from_probs(vec![0.125; 8]).unwrap();
@@ -122,7 +139,7 @@ mod tests {
         }
     }
 
-    /// Draws nothing but zeros.
+    /// A generator of zeros.
     struct Zeros;
 
     impl rand::TryRng for Zeros {
@@ -139,8 +156,8 @@ mod tests {
         }
     }
 
-    /// Fault 16 of the code that accompanies arXiv 2510.27017: it accepts where r ≤ a with
-    /// r ∈ [0, 1), so that r = 0 accepts an impossible token.
+    /// Fault 16 of the code that accompanies arXiv 2510.27017: it accepts if r ≤ a with r ∈ [0, 1),
+    /// so r = 0 accepts an impossible token.
     #[test]
     fn fault_16_a_draw_of_zero_accepts_nothing_impossible() {
         let mut choices = SampledChoices::new(Zeros);

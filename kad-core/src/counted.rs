@@ -1,4 +1,4 @@
-//! What decoding costs, counted where it is spent.
+//! Counters for forward passes, tokens and rows of logits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +8,17 @@ use crate::model::{LanguageModel, Session, TreeSession};
 use crate::tree::TokenTree;
 use crate::vocab::{TokenId, Vocab};
 
-/// A model that counts what is asked of it; no engine keeps counters of its own.
+/// A [`LanguageModel`] that counts the work of its sessions; decoders hold no counters.
+///
+/// ```
+/// use kad_core::{Counted, LanguageModel, LogitRows, oracle::TableModel};
+/// let model = Counted::new(TableModel::random("toy", 5, 3, 11));
+/// let before = model.counts();
+/// model.start()?.extend(&[1, 2, 3], 1, &mut LogitRows::new(5))?;
+/// let spent = model.counts() - before;
+/// assert_eq!((spent.passes, spent.tokens, spent.rows), (1, 3, 1));
+/// # Ok::<(), kad_core::ModelError>(())
+/// ```
 pub struct Counted<M> {
     inner: M,
     passes: AtomicU64,
@@ -16,15 +26,15 @@ pub struct Counted<M> {
     rows: AtomicU64,
 }
 
-/// What a [`Counted`] model has done.
+/// Work of a [`Counted`] model. The difference of two readings is the work between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Successful calls of [`Session::extend`], [`TreeSession::extend_tree`] and
+    /// Forward passes: successful calls of [`Session::extend`], [`TreeSession::extend_tree`] and
     /// [`TreeSession::grow_tree`].
     pub passes: u64,
-    /// Tokens and nodes they ran.
+    /// Tokens and tree nodes in those passes.
     pub tokens: u64,
-    /// Rows of logits they returned.
+    /// Rows of logits returned.
     pub rows: u64,
 }
 
@@ -40,12 +50,12 @@ impl std::ops::Sub for Counts {
 }
 
 impl<M: LanguageModel> Counted<M> {
-    /// Counts from zero.
+    /// Wraps `inner`, with all counters at 0.
     pub fn new(inner: M) -> Self {
         Self { inner, passes: 0.into(), tokens: 0.into(), rows: 0.into() }
     }
 
-    /// The counts so far; subtract two readings for what happened between.
+    /// The counts so far.
     pub fn counts(&self) -> Counts {
         Counts {
             passes: self.passes.load(Ordering::Relaxed),
@@ -116,7 +126,7 @@ impl TreeSession for CountedSession<'_> {
 }
 
 impl CountedSession<'_> {
-    /// One pass.
+    /// Counts one forward pass.
     fn count(&self, tokens: usize, rows: usize) {
         let amounts = [1, tokens as u64, rows as u64];
         for (counter, amount) in self.counters.iter().zip(amounts) {

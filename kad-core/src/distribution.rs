@@ -5,15 +5,15 @@ use crate::number::Number;
 use crate::sum::sum_by;
 use crate::vocab::TokenId;
 
-/// How far a distribution's sum may be from one when it is given from outside.
+/// Largest accepted distance of a sum from 1 for probabilities given by a caller.
 const SUM_TOLERANCE: f64 = 1e-9;
 
-/// A probability distribution over a vocabulary, `[vocab]`, in `f64` (or another [`Number`]: exact
-/// proofs use rationals).
+/// A probability distribution over a vocabulary, `[vocab]`, in `f64` by default. Proofs use exact
+/// rationals (see [`Number`]).
 ///
-/// Entries are finite and non-negative and sum to one (to 1e-9 where given from outside). A
-/// `Distribution` is also a reusable buffer: the functions that make distributions write into one
-/// that is there.
+/// Invariant: entries are finite, non-negative and sum to 1 (to 1e-9 if a caller gave them). A
+/// `Distribution` is also a reusable buffer: functions that compute distributions overwrite an
+/// existing one.
 ///
 /// ```
 /// use kad_core::Distribution;
@@ -25,10 +25,9 @@ const SUM_TOLERANCE: f64 = 1e-9;
 #[derive(Debug)]
 pub struct Distribution<N = f64> {
     probs: Vec<N>,
-    /// Room for an ordering of the tokens; kept so that truncation allocates nothing per token.
+    /// Scratch memory for a token order; kept so that truncation does not allocate per token.
     pub(crate) order: Vec<TokenId>,
-    /// The token that has all of the mass, while it was [`Distribution::set_one_hot`] that wrote
-    /// last.
+    /// The token with probability 1, if [`Distribution::set_one_hot`] was the last writer.
     certain: Option<TokenId>,
 }
 
@@ -37,7 +36,7 @@ impl<N: Clone> Clone for Distribution<N> {
         Self { probs: self.probs.clone(), order: Vec::new(), certain: self.certain }
     }
 
-    /// Into the memory that is there.
+    /// Reuses the memory of `self`.
     fn clone_from(&mut self, other: &Self) {
         self.probs.clone_from(&other.probs);
         self.certain = other.certain;
@@ -57,23 +56,23 @@ impl<N: PartialEq> PartialEq for Distribution<N> {
 }
 
 impl<N: Number> Distribution<N> {
-    /// The distribution of all probabilities, `[vocab]`.
+    /// The probabilities, `[vocab]`.
     pub fn probs(&self) -> &[N] {
         &self.probs
     }
 
-    /// Number of tokens.
+    /// Number of tokens, `vocab`.
     pub fn len(&self) -> usize {
         self.probs.len()
     }
 
-    /// Whether the buffer holds no distribution yet.
+    /// True for an empty buffer, which holds no distribution yet.
     pub fn is_empty(&self) -> bool {
         self.probs.is_empty()
     }
 
-    /// The distribution proportional to `weights`, which are non-negative; `None` if they sum to 0
-    /// or to no finite number.
+    /// The distribution proportional to `weights` ≥ 0: `w / Σ w`. `None` if the sum is 0 or not
+    /// finite.
     ///
     /// ```
     /// use kad_core::Distribution;
@@ -84,8 +83,15 @@ impl<N: Number> Distribution<N> {
         distribution.set_proportional(weights).then_some(distribution)
     }
 
-    /// Becomes the distribution proportional to `weights`, which are non-negative, in the memory it
-    /// has; false, and no distribution, if they sum to 0 or to no finite number.
+    /// Overwrites `self` with `w / Σ w` for `weights` ≥ 0, without allocating. Returns false, and
+    /// leaves no distribution, if the sum is 0 or not finite.
+    ///
+    /// ```
+    /// let mut distribution = kad_core::Distribution::default();
+    /// assert!(distribution.set_proportional([1.0, 1.0]));
+    /// assert_eq!(distribution.probs(), [0.5, 0.5]);
+    /// assert!(!distribution.set_proportional([0.0, 0.0]));
+    /// ```
     pub fn set_proportional(&mut self, weights: impl IntoIterator<Item = N>) -> bool {
         self.certain = None;
         self.probs.clear();
@@ -99,7 +105,7 @@ impl<N: Number> Distribution<N> {
         possible
     }
 
-    /// Gives out the buffer; whoever fills it must leave a distribution there.
+    /// The raw buffer. The caller must leave a distribution in it.
     pub(crate) fn probs_mut(&mut self) -> &mut Vec<N> {
         self.certain = None;
         &mut self.probs
@@ -107,10 +113,11 @@ impl<N: Number> Distribution<N> {
 }
 
 impl Distribution {
-    /// Takes probabilities that already sum to one.
+    /// Takes probabilities that already sum to 1, `[vocab]`.
     ///
     /// # Errors
-    /// If an entry is not finite or negative, or the sum is off by more than 1e-9.
+    /// [`DistributionError::NotFinite`] or [`DistributionError::Negative`] for a bad entry,
+    /// [`DistributionError::Sum`] if the sum differs from 1 by more than 1e-9.
     pub fn from_probs(probs: Vec<f64>) -> Result<Self, DistributionError> {
         for (token, &value) in (0..).zip(&probs) {
             if !value.is_finite() {
@@ -128,7 +135,7 @@ impl Distribution {
         }
     }
 
-    /// Probability of one token; 0 outside the vocabulary.
+    /// Probability of `token`; 0 outside the vocabulary.
     pub fn prob(&self, token: TokenId) -> f64 {
         self.probs.get(token as usize).copied().unwrap_or(0.0)
     }
@@ -141,14 +148,15 @@ impl Distribution {
         best.0
     }
 
-    /// The largest probability.
+    /// The largest probability, `max p`.
     pub fn max_prob(&self) -> f64 {
         crate::sum::max(&self.probs, 0.0)
     }
 
-    /// The token at `uniform` ∈ [0, 1) of the cumulative distribution (inversion).
+    /// Inverse transform sampling: the first token whose cumulative probability exceeds `uniform` ∈
+    /// [0, 1).
     ///
-    /// A token of probability 0 is never returned, whatever the rounding of the sums.
+    /// Never returns a token of probability 0, even where rounding leaves the sum below `uniform`.
     pub fn inverse_cdf(&self, uniform: f64) -> TokenId {
         let mut cumulative = 0.0;
         let mut last_possible = 0;
@@ -164,12 +172,11 @@ impl Distribution {
         last_possible
     }
 
-    /// Makes this the distribution of `size` tokens that gives `token` all of the mass. Where it
-    /// was such a distribution already, of as many tokens, that costs two entries instead of the
-    /// whole row.
+    /// Overwrites `self` with the one-hot distribution of `token` over `size` tokens. Costs two
+    /// writes instead of a whole row if `self` was one-hot over `size` tokens before.
     ///
     /// # Panics
-    /// If `token` is not below `size`.
+    /// If `token >= size`.
     pub fn set_one_hot(&mut self, size: usize, token: TokenId) {
         match self.certain.take() {
             Some(before) if self.probs.len() == size => self.probs[before as usize] = 0.0,
@@ -182,22 +189,24 @@ impl Distribution {
         self.certain = Some(token);
     }
 
-    /// Total variation distance ½ Σ |p − q| to another distribution over the same vocabulary.
+    /// Total variation distance `½ Σ |p − q|` to a distribution over the same vocabulary, in [0,
+    /// 1].
     pub fn total_variation(&self, other: &Distribution) -> f64 {
         debug_assert_eq!(self.len(), other.len());
         0.5 * sum_by(self.len(), |i| (self.probs[i] - other.probs[i]).abs())
     }
 
-    /// The buffer and the room for an ordering, borrowed together.
+    /// The probabilities and the scratch memory, borrowed together.
     pub(crate) fn parts_mut(&mut self) -> (&mut Vec<f64>, &mut Vec<TokenId>) {
         self.certain = None;
         (&mut self.probs, &mut self.order)
     }
 }
 
-/// `log softmax(logits)[token]`, natural logarithm, summed in `f64`.
+/// Log-probability `log softmax(logits)[token]` in nats, summed in `f64`.
 ///
-/// Stable: the largest logit is subtracted first. `-inf` logits are impossible tokens.
+/// The largest logit is subtracted first, so large logits do not overflow. `-inf` marks an
+/// impossible token.
 ///
 /// # Errors
 /// [`DistributionError::NotFinite`] for NaN or `+inf`, [`DistributionError::Empty`] if every logit
@@ -212,7 +221,7 @@ pub fn log_prob(logits: &[f32], token: TokenId) -> Result<f64, DistributionError
     Ok(f64::from(logits[token as usize]) - log_normaliser(logits)?)
 }
 
-/// `log Σ exp(logits)`: what to subtract from every logit to get log-probabilities.
+/// Log partition function `log Σ exp(logits)`: `logit − log_normaliser` is a log-probability.
 ///
 /// # Errors
 /// As [`log_prob`].
@@ -222,7 +231,10 @@ pub fn log_normaliser(logits: &[f32]) -> Result<f64, DistributionError> {
     Ok(max + sum_by(logits.len(), |i| (f64::from(logits[i]) - max).exp()).ln())
 }
 
-/// The largest of some logits, or why they are no distribution.
+/// The largest logit.
+///
+/// # Errors
+/// As [`log_prob`].
 pub(crate) fn largest(logits: impl Iterator<Item = f64>) -> Result<f64, DistributionError> {
     let mut max = f64::NEG_INFINITY;
     for (token, logit) in (0..).zip(logits) {
@@ -246,9 +258,9 @@ mod tests {
         assert_eq!(distribution.inverse_cdf(0.0), 1);
     }
 
-    /// Whatever wrote into the buffer before.
+    /// Every other writer resets the one-hot shortcut.
     #[test]
-    fn certainty_leaves_nothing_of_what_was_there() {
+    fn one_hot_overwrites_all_earlier_content() {
         let mut distribution = Distribution::default();
         let mut expect = |change: &dyn Fn(&mut Distribution), size: usize, token: TokenId| {
             change(&mut distribution);
@@ -277,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_numbers_are_refused_with_their_place() {
+    fn invalid_entries_are_refused_with_their_index() {
         assert_eq!(
             Distribution::from_probs(vec![1.5, -0.5]).unwrap_err(),
             DistributionError::Negative { token: 1, value: -0.5 }

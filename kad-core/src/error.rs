@@ -1,13 +1,13 @@
-//! What can go wrong between a prompt and a token.
+//! Errors of models, distributions and decoders.
 
 use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
-/// A model could not do what a [`Session`](crate::Session) was asked.
+/// A model could not serve a request to a [`Session`](crate::Session).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// More tokens than the model's context holds.
+    /// The request exceeds the model's context length.
     #[error(
         "the context of {limit} tokens is full: {held} held, {asked} more asked; \
          give a shorter text"
@@ -15,75 +15,80 @@ pub enum ModelError {
     ContextFull {
         /// Tokens already in the session.
         held: usize,
-        /// Tokens that were to be appended.
+        /// Tokens to be appended.
         asked: usize,
         /// The model's context length.
         limit: usize,
     },
-    /// A token id that the vocabulary does not have.
+    /// A token id outside the vocabulary.
     #[error("token id {id} is out of range: the vocabulary has ids 0 to {}", vocab.saturating_sub(1))]
     TokenOutOfRange {
-        /// The offending id.
+        /// The id.
         id: TokenId,
         /// Size of the vocabulary.
         vocab: usize,
     },
-    /// `truncate` to a length that was never reached.
+    /// [`truncate`](crate::Session::truncate) to more tokens than the session holds.
     #[error("cannot truncate to {len} tokens: the session holds {held}")]
     TruncatePastEnd {
-        /// The length asked for.
+        /// The length requested.
         len: usize,
-        /// The length there is.
+        /// Tokens in the session.
         held: usize,
     },
-    /// `extend` by nothing, or with more rows wanted than tokens given.
+    /// [`extend`](crate::Session::extend) by no tokens, or with more rows requested than tokens
+    /// given.
     #[error("asked for {wanted} rows of logits from {given} new tokens")]
     InvalidRowCount {
-        /// Rows asked for.
+        /// Rows of logits requested.
         wanted: usize,
         /// Tokens given.
         given: usize,
     },
-    /// A session without tree attention was asked for a tree.
-    #[error("this session computes no token trees: feed it one path at a time")]
+    /// A token tree for a session without tree attention.
+    #[error("this session has no tree attention: feed it one path at a time")]
     TreesUnsupported,
-    /// `grow_tree` by a tree that is not the present one with nodes added.
+    /// [`grow_tree`](crate::TreeSession::grow_tree) with a tree that does not extend the session's.
     #[error(
-        "a tree of {given} nodes does not begin with the {held} nodes of the tree it is to grow \
-         from: keep a path of that one first"
+        "a tree of {given} nodes does not extend the session's tree of {held} nodes: \
+         keep a path of the session's tree first"
     )]
     NotAnExtension {
-        /// Nodes of the tree given.
+        /// Nodes of the new tree.
         given: usize,
-        /// Nodes of the tree the session is in.
+        /// Nodes of the session's tree.
         held: usize,
     },
-    /// `keep_path` of nodes that do not follow each other from the context on.
+    /// [`keep_path`](crate::TreeSession::keep_path) with nodes that are not a path from the
+    /// context.
     #[error(
-        "nodes {path:?} are no path from the context into the tree of {nodes} nodes: \
-         give each node after its parent, beginning with one that has none"
+        "nodes {path:?} are not a path in the tree of {nodes} nodes: \
+         begin after the context and give each node after its parent"
     )]
     InvalidPath {
         /// The nodes given.
         path: Vec<usize>,
-        /// Nodes of the tree the session is in.
+        /// Nodes of the session's tree.
         nodes: usize,
     },
-    /// The library under the backend failed.
+    /// An error of the library below the backend.
     #[error("backend {backend}: {message}")]
     Backend {
-        /// Which backend.
+        /// Name of the backend.
         backend: &'static str,
-        /// Its own words.
+        /// Message of the library.
         message: String,
     },
 }
 
 impl ModelError {
-    /// The checks every backend owes its callers before it computes anything.
+    /// Checks a request to [`extend`](crate::Session::extend): every backend calls this before it
+    /// computes. `held` is the number of tokens in the session, `wanted` the number of rows
+    /// requested.
     ///
     /// # Errors
-    /// [`ModelError::ContextFull`], [`ModelError::TokenOutOfRange`] or [`ModelError::InvalidRowCount`].
+    /// [`ModelError::ContextFull`], [`ModelError::TokenOutOfRange`] or
+    /// [`ModelError::InvalidRowCount`].
     pub fn check_extend(
         held: usize,
         tokens: &[TokenId],
@@ -101,12 +106,12 @@ impl ModelError {
         check_ids(tokens.iter().copied(), vocab)
     }
 
-    /// The checks every backend owes its callers before it computes the nodes of `tree` that come
-    /// after those of `present`, the tree it is in after `held` tokens.
+    /// Checks a request to [`grow_tree`](crate::TreeSession::grow_tree): every backend calls this
+    /// before it computes. `present` is the session's tree and `held` its number of tokens.
     ///
     /// # Errors
-    /// [`ModelError::NotAnExtension`], [`ModelError::InvalidRowCount`], [`ModelError::ContextFull`] or
-    /// [`ModelError::TokenOutOfRange`].
+    /// [`ModelError::NotAnExtension`], [`ModelError::InvalidRowCount`], [`ModelError::ContextFull`]
+    /// or [`ModelError::TokenOutOfRange`].
     pub fn check_tree(
         held: usize,
         present: &TokenTree,
@@ -126,7 +131,7 @@ impl ModelError {
         check_ids(tree.tokens(), vocab)
     }
 
-    /// The check every backend owes its callers before it keeps a path.
+    /// Checks a request to [`keep_path`](crate::TreeSession::keep_path).
     ///
     /// # Errors
     /// [`ModelError::InvalidPath`] if `path` does not lead from the context into `tree`.
@@ -137,7 +142,7 @@ impl ModelError {
         Err(ModelError::InvalidPath { path: path.to_vec(), nodes: tree.len() })
     }
 
-    /// The check every backend owes its callers before it forgets anything.
+    /// Checks a request to [`truncate`](crate::Session::truncate).
     ///
     /// # Errors
     /// [`ModelError::TruncatePastEnd`] if `len` is more than the `held` tokens.
@@ -153,65 +158,65 @@ fn check_ids(mut tokens: impl Iterator<Item = TokenId>, vocab: usize) -> Result<
     }
 }
 
-/// Numbers that are no distribution.
+/// Numbers that do not form a probability distribution.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DistributionError {
-    /// A logit or a probability that is not a number, or infinitely large.
+    /// A NaN or infinite entry.
     #[error("entry of token {token} is {value}")]
     NotFinite {
-        /// Where.
+        /// Index of the entry.
         token: TokenId,
-        /// What was found there.
+        /// Its value.
         value: f64,
     },
-    /// No token is possible.
+    /// All tokens are impossible.
     #[error("no token has a probability above 0")]
     Empty,
     /// A negative probability.
     #[error("probability of token {token} is {value}, below 0")]
     Negative {
-        /// Where.
+        /// Index of the entry.
         token: TokenId,
-        /// What was found there.
+        /// Its value.
         value: f64,
     },
-    /// Probabilities that do not sum to one.
+    /// Probabilities that do not sum to 1.
     #[error("probabilities sum to {sum}, not to 1")]
     Sum {
-        /// Their sum.
+        /// The sum.
         sum: f64,
     },
 }
 
-/// Decoding stopped because something failed.
+/// Decoding failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// A model failed.
     #[error("model `{model}`")]
     Model {
-        /// The model's name.
+        /// Name of the model.
         model: String,
-        /// What it said.
+        /// Error of the model.
         #[source]
         source: ModelError,
     },
-    /// A model's logits are no distribution.
+    /// A model's logits do not form a distribution.
     #[error("model `{model}` gave unusable logits after {position} tokens")]
     Distribution {
-        /// The model's name.
+        /// Name of the model.
         model: String,
-        /// Length of the prefix they follow.
+        /// Length of the prefix that the logits follow.
         position: usize,
-        /// What is wrong with them.
+        /// The defect of the logits.
         #[source]
         source: DistributionError,
     },
-    /// Nothing to condition on.
+    /// An empty prompt or context.
     #[error("the prompt has no tokens: give at least one")]
     EmptyPrompt,
-    /// The prompt alone fills the context.
+    /// The prompt leaves no room in the context for a new token.
     #[error(
         "the prompt has {prompt} tokens but the context holds {limit}, \
          and one must be left for the answer: shorten the prompt"
@@ -219,10 +224,10 @@ pub enum DecodeError {
     PromptTooLong {
         /// Tokens in the prompt.
         prompt: usize,
-        /// The smallest context among the models.
+        /// The smallest context length among the models.
         limit: usize,
     },
-    /// `max_new_tokens = 0`.
+    /// `max_new_tokens` is 0.
     #[error("max_new_tokens is 0: ask for at least one token")]
     NoTokensRequested,
 }

@@ -1,4 +1,4 @@
-//! Implicit reward: a base model moved by what alignment did to a small one.
+//! Implicit reward: a base model reweighted by the ratio of a small aligned to a small base model.
 
 use crate::cached_session::{CachedSession, SharedSession};
 use crate::distribution::Distribution;
@@ -9,28 +9,29 @@ use crate::sampling::Sampling;
 use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
-/// What to do with tokens that the small base model holds for impossible, `q(y) = 0`, where the
-/// ratio `q*(y)/q(y)` has no value.
+/// Policy for tokens with `q(y) = 0` in the small base model, where the ratio `q*(y)/q(y)` is
+/// undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum UndefinedRatio {
-    /// They are impossible.
+    /// Excludes such tokens.
     #[default]
     Exclude,
-    /// `ln q*(y) − ln q(y)` is at most this many nats, for every token. What is not finite is no
-    /// cap: then such tokens are excluded.
+    /// Caps `ln q*(y) − ln q(y)` at this many nats for every token. A value that is not finite
+    /// means no cap: such tokens are then excluded.
     CapLogRatio(f64),
 }
 
-/// `π(y) ∝ p(y) · q*(y) / q(y)`: proxy tuning (Liu et al., arXiv 2401.08565), emulated fine-tuning
-/// (Mitchell et al., arXiv 2310.12962), the implicit-reward baseline of arXiv 2510.27017.
+/// The implicit-reward distribution `π(y) ∝ p(y) · q*(y) / q(y)`: proxy tuning (Liu et al., arXiv
+/// 2401.08565), emulated fine-tuning (Mitchell et al., arXiv 2310.12962), and the implicit-reward
+/// baseline of arXiv 2510.27017.
 ///
-/// `p` is the base model, `q*` the small aligned one, `q` the small base one. Composed in log
-/// space: `ln π = ln p + ln q* − ln q` up to a constant, in `f64`, and then the sampling settings
-/// as for any model. Temperature commutes with the composition; truncations act on the composed
-/// distribution and penalties on its scores `logit_p + ln q* − ln q`, not on the factors. At
-/// temperature 0 it is the argmax of the composed scores. A token that `p` or `q*` holds for
-/// impossible is impossible; if no token is left the distribution is an error, never a guess (the
-/// authors' code then draws from all of the vocabulary).
+/// `p` is the base model, `q*` the small aligned model, `q` the small base model. Composed in log
+/// space in `f64`: `ln π = ln p + ln q* − ln q` up to a constant. The sampling settings then apply
+/// as to any model. Temperature commutes with the composition; truncation acts on the composed
+/// distribution, and penalties on its scores `logit_p + ln q* − ln q`, not on the factors. At
+/// temperature 0 it is the argmax of the composed scores. A token that `p` or `q*` excludes is
+/// impossible. If no token is left, the result is an error (the authors' code then samples from the
+/// whole vocabulary).
 pub struct ImplicitReward<'m> {
     base: SharedSession<'m>,
     small: SharedSession<'m>,
@@ -39,11 +40,11 @@ pub struct ImplicitReward<'m> {
     impossible: UndefinedRatio,
     drafter: Option<RewardDrafter>,
     scores: Vec<f64>,
-    /// A copy: all three models may be one.
+    /// A copy of the row, because all three models may be one.
     small_row: Vec<f32>,
 }
 
-/// Which part also drafts for this distribution.
+/// The part of an [`ImplicitReward`] that also drafts for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RewardDrafter {
     /// The small base model, `q` (`spec_q` in the authors' code).
@@ -53,10 +54,23 @@ pub enum RewardDrafter {
 }
 
 impl<'m> ImplicitReward<'m> {
-    /// `base` p, `small` q, `aligned` q*; all share one vocabulary.
+    /// Starts a session for each of `base` = p, `small` = q and `aligned` = q*, which share one
+    /// vocabulary.
     ///
     /// # Errors
     /// If a model cannot start a session.
+    ///
+    /// ```
+    /// use kad_core::{ImplicitReward, Predictor, Sampling, UndefinedRatio, oracle::TableModel};
+    /// let [base, small, aligned] = [1, 2, 3].map(|seed| TableModel::random("toy", 5, 3, seed));
+    /// let plain = Sampling::at_temperature(1.0)?;
+    /// let mut reward =
+    ///     ImplicitReward::new(&base, &small, &aligned, plain, UndefinedRatio::Exclude)?;
+    /// let mut distributions = Vec::new();
+    /// reward.distributions(&[1, 2], 1, &mut distributions)?;
+    /// assert_eq!(distributions[0].len(), 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(
         base: &'m dyn LanguageModel,
         small: &'m dyn LanguageModel,
@@ -68,9 +82,8 @@ impl<'m> ImplicitReward<'m> {
         Ok(Self::sharing([base?, small?, aligned?], sampling, impossible))
     }
 
-    /// [`new`](Self::new) with the models `[base, small, aligned]` of sessions that others ask
-    /// too: a model that also drafts has one cache and runs once after each prefix. They may be one
-    /// session.
+    /// [`new`](Self::new) with shared sessions of `[base, small, aligned]`: a model that also
+    /// drafts has one KV cache and runs once per prefix. All three may be the same session.
     pub fn sharing(
         [base, small, aligned]: [SharedSession<'m>; 3],
         sampling: Sampling,
@@ -80,15 +93,15 @@ impl<'m> ImplicitReward<'m> {
         Self { base, small, aligned, sampling, impossible, drafter: None, scores, small_row }
     }
 
-    /// Lets one part draft up to `length` tokens at a time: its session is returned to be shared
-    /// with the drafter, and it makes no pass of its own for text that it has drafted.
+    /// Lets one part draft up to `length` tokens at a time. Returns its session for the drafter to
+    /// share; the part then makes no forward pass of its own over text that it drafted.
     pub fn drafted_by(&mut self, drafter: RewardDrafter, length: usize) -> SharedSession<'m> {
         self.drafter = Some(drafter);
         let session = match drafter {
             RewardDrafter::Small => self.small.clone(),
             RewardDrafter::Aligned => self.aligned.clone(),
         };
-        session.borrow_mut().remember(length + 1);
+        session.borrow_mut().keep_rows(length + 1);
         session
     }
 
@@ -105,8 +118,8 @@ impl<'m> ImplicitReward<'m> {
             UndefinedRatio::Exclude => f64::INFINITY,
             UndefinedRatio::CapLogRatio(cap) => cap,
         };
-        // A cap compares log-probabilities, and a penalty looks at the sign of scores: both need
-        // the ratio itself. Otherwise a constant changes nothing.
+        // A cap compares log-probabilities, and a penalty depends on the sign of scores: both need
+        // normalised log-ratios. Otherwise a constant offset changes nothing.
         let exact = cap.is_finite() || self.sampling.settings().repetition_penalty != 1.0;
         let normaliser = |row| crate::distribution::log_normaliser(row).unwrap_or(f64::NAN);
         let offset = if exact { normaliser(small) - normaliser(aligned) } else { 0.0 };
@@ -117,8 +130,8 @@ impl<'m> ImplicitReward<'m> {
     }
 }
 
-/// `p + min(a − s + offset, cap)`, with −∞ wherever the base or the aligned model says impossible,
-/// or the small one does and there is no cap. NaN for whatever no model may say.
+/// `base + min(aligned − small + offset, cap)`. −∞ for a token that the base or the aligned model
+/// excludes, or that the small model excludes if there is no cap; NaN for a NaN or `+inf` logit.
 fn composed(base: f64, aligned: f64, small: f64, offset: f64, cap: f64) -> f64 {
     let never = f64::NEG_INFINITY;
     if [base, aligned, small].iter().any(|logit| logit.is_nan() || *logit == f64::INFINITY) {
@@ -134,7 +147,7 @@ fn composed(base: f64, aligned: f64, small: f64, offset: f64, cap: f64) -> f64 {
 }
 
 impl<'m> ImplicitReward<'m> {
-    /// Each model, and whether it has to pass over a text that has been drafted.
+    /// Each model, and true if it needs a pass of its own over drafted text.
     fn parts(&self) -> [(&SharedSession<'m>, bool); 3] {
         [
             (&self.base, true),
@@ -153,7 +166,7 @@ impl Predictor for ImplicitReward<'_> {
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
         for (session, passes) in self.parts() {
             let mut session = session.borrow_mut();
-            session.remember(last);
+            session.keep_rows(last);
             if passes {
                 session.rows(context, last).map(drop)?;
             }

@@ -1,27 +1,29 @@
-//! What kad computes, without saying where the numbers come from.
+//! Probability mathematics and decoding loops of kad, independent of any backend.
 //!
-//! This crate knows distributions over a vocabulary, rules that hand probability mass from one
-//! model to another, and decoders made of them. It knows no tensor library, no file format and no
-//! clock.
+//! The crate holds next-token distributions, deferral rules, their mixtures, decoders and an oracle
+//! that enumerates a decoder's exact distribution. Models come in through [`LanguageModel`]. The
+//! crate uses no tensor library, no file format and no clock.
 //!
 //! | in the papers | here | file |
 //! |---|---|---|
-//! | `V`, its tokens | [`TokenId`], [`Vocab`] | `vocab.rs` |
+//! | vocabulary `V`, tokens | [`Vocab`], [`TokenId`] | `vocab.rs` |
 //! | logits | [`LogitRows`] | `logits.rs` |
-//! | `p(· | x)`, a next-token distribution | [`Distribution`] | `distribution.rs` |
+//! | next-token distribution `p(· | x)` | [`Distribution`] | `distribution.rs` |
 //! | temperature, top-k, top-p | [`Sampling`] | `sampling.rs` |
-//! | a model, one sequence in its cache | [`LanguageModel`], [`Session`] | `model.rs` |
-//! | token trees, tree attention | [`TokenTree`], [`TreeSession`] | `tree.rs`, `model.rs` |
-//! | cost in passes | [`Counted`] | `counted.rs` |
-//! | `d : V → [0, 1]`, a deferral rule | [`deferral::Rule`] | `deferral/` |
-//! | `π = (1 − d) p + q* Σ d p` | [`mixture`] | `mixture.rs` |
-//! | `π ∝ p q*/q` | [`ImplicitReward`] | `implicit_reward.rs` |
-//! | "target", "drafter": anything with a distribution | [`Predictor`] | `predictor.rs` |
-//! | the decoding loop | [`decode::generate`], [`decode::Decoder`] | `decode/` |
-//! | "distributed as" | [`oracle::enumerate`] | `oracle/` |
+//! | model; one sequence and its KV cache | [`LanguageModel`], [`Session`] | `model.rs` |
+//! | token tree, tree attention | [`TokenTree`], [`TreeSession`] | `tree.rs`, `model.rs` |
+//! | prefix reuse of the KV cache | [`CachedSession`] | `cached_session/` |
+//! | cost in forward passes | [`Counted`] | `counted.rs` |
+//! | deferral rule `d : V → [0, 1]` | [`deferral::Rule`] | `deferral/` |
+//! | deferral mixture `π = (1 − d) p + q* Σ d p` | [`mixture`] | `mixture.rs` |
+//! | deferral knapsack | [`knapsack`] | `knapsack/` |
+//! | implicit reward `π ∝ p q*/q` | [`ImplicitReward`] | `implicit_reward.rs` |
+//! | target, drafter | [`Predictor`] | `predictor.rs` |
+//! | decoding loop | [`decode::generate`], [`decode::Decoder`] | `decode/` |
+//! | distribution of an algorithm's output | [`oracle::enumerate`] | `oracle/` |
 //!
-//! `p` is the large base model and `q*` the small aligned one throughout; inside kad they are
-//! called `base` and `aligned`.
+//! `p` is the large base model and `q*` the small aligned model throughout. The code calls them
+//! `base` and `aligned`.
 
 mod cached_session;
 mod certificate;

@@ -1,8 +1,8 @@
-//! Rows of logits as they cross the boundary between a backend and the rest.
+//! Rows of logits, as a backend hands them to the decoders.
 
-/// A growing stack of logit rows, `[rows, vocab]`, `f32` on the host.
+/// A growable matrix of logits, `[rows, vocab]`, `f32` in host memory.
 ///
-/// The buffer is reused: clearing keeps its memory, so a decoding loop allocates no row per token.
+/// [`clear`](Self::clear) keeps the memory, so a decoding loop does not allocate per token.
 ///
 /// ```
 /// let mut rows = kad_core::LogitRows::new(3);
@@ -16,12 +16,12 @@ pub struct LogitRows {
 }
 
 impl LogitRows {
-    /// No rows yet, each to be `vocab` wide.
+    /// An empty matrix with rows of `vocab` logits.
     pub fn new(vocab: usize) -> Self {
         Self { vocab, data: Vec::new() }
     }
 
-    /// Width of a row.
+    /// Logits per row, `vocab`.
     pub fn vocab(&self) -> usize {
         self.vocab
     }
@@ -31,12 +31,12 @@ impl LogitRows {
         self.data.len().checked_div(self.vocab).unwrap_or(0)
     }
 
-    /// Whether there is no row.
+    /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
 
-    /// Row `index`.
+    /// Row `index`, `[vocab]`.
     ///
     /// # Panics
     /// If `index >= self.len()`.
@@ -67,19 +67,19 @@ impl LogitRows {
         self.data.extend_from_slice(row);
     }
 
-    /// Appends `count` zeroed rows and returns them, `[count, vocab]`, to be filled.
+    /// Appends `count` rows of zeros and returns them, `[count, vocab]`, for the caller to fill.
     pub fn grow(&mut self, count: usize) -> &mut [f32] {
         let start = self.data.len();
         self.data.resize(start + count * self.vocab, 0.0);
         &mut self.data[start..]
     }
 
-    /// Forgets all rows from `len` on.
+    /// Drops all rows from index `len` on.
     pub fn truncate(&mut self, len: usize) {
         self.data.truncate(len * self.vocab);
     }
 
-    /// Forgets the first `count` rows.
+    /// Drops the first `count` rows.
     ///
     /// # Panics
     /// If `count > self.len()`.
@@ -87,7 +87,7 @@ impl LogitRows {
         self.data.drain(..count * self.vocab);
     }
 
-    /// Forgets all rows, keeps the memory.
+    /// Drops all rows and keeps the memory.
     pub fn clear(&mut self) {
         self.data.clear();
     }

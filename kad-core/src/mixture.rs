@@ -1,4 +1,4 @@
-//! The distribution of a base model under deferral, and the two models that make it along a text.
+//! The mixture distribution of deferral, and its two models along a text.
 
 use crate::cached_session::{CachedSession, SharedSession};
 use crate::choice::ChoiceSource;
@@ -13,15 +13,17 @@ use crate::sampling::Sampling;
 use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
-/// Writes `π(y) = (1 − d(y)) p(y) + q*(y) · D` into `out` and returns the deferral mass
-/// `D = Σ d(y) p(y)`.
+/// Writes the deferral mixture `π(y) = (1 − d(y)) p(y) + q*(y) · D` into `out` and returns the
+/// deferral mass `D = Σ d(y) p(y)`.
 ///
-/// `p` is `base`, `q*` is `aligned`. This is the distribution of: draw from `p`; with probability
-/// `d` of the drawn token discard it and draw from `q*` (arXiv 2510.27017; arXiv 2604.16146).
+/// `p` is `base`, `q*` is `aligned`, all `[vocab]`. The mixture is the distribution of this
+/// procedure: sample `y` from `p`; with probability `d(y)` discard it and sample from `q*` (arXiv
+/// 2510.27017; arXiv 2604.16146).
 ///
 /// ```
 /// use kad_core::{Distribution, deferral::{BaseRule, Deferral, KadDual}, mixture::mix};
-/// let (p, q) = (Distribution::from_probs(vec![0.75, 0.25])?, Distribution::from_probs(vec![0.0, 1.0])?);
+/// let p = Distribution::from_probs(vec![0.75, 0.25])?;
+/// let q = Distribution::from_probs(vec![0.0, 1.0])?;
 /// let (mut d, mut pi) = (Deferral::default(), Distribution::default());
 /// KadDual::new(0.4)?.decide(&p, &mut d);
 /// assert_eq!(mix(&p, &q, &d, &mut pi), 0.25);
@@ -39,7 +41,7 @@ pub fn mix(
     mass
 }
 
-/// [`mix`] for `d` and `D` in any [`Number`].
+/// [`mix`] for given `d` and `D`, in any [`Number`].
 pub fn mix_weights<N: Number>(
     base: &Distribution<N>,
     aligned: &Distribution<N>,
@@ -55,12 +57,12 @@ pub fn mix_weights<N: Number>(
     probs.extend(kept.zip(aligned.probs()).map(|(kept, q)| kept + mass.clone() * q.clone()));
 }
 
-/// A base model, an aligned model and the rule between them, along a text that others write.
+/// A base model, an aligned model and the rule between them, along a growing text.
 ///
-/// The base model runs when the mixture is told where the text [goes](Self::follow); the rule
-/// decides position by position, only as far as it is asked; the aligned model is asked only by
-/// rules that compare both distributions and by whoever needs its distribution. All ways of
-/// decoding the mixture (lazily, outright, speculatively) are made of this.
+/// [`follow`](Self::follow) moves to a context and runs the base model. The rule decides position
+/// by position, only as far as it is asked. The aligned model runs only for rules that compare both
+/// distributions and for [`aligned_distribution`](Self::aligned_distribution) and
+/// [`draw`](Self::draw). Lazy, eager and speculative decoding of the mixture all use this type.
 pub struct Mixture<'m> {
     base: SharedSession<'m>,
     aligned: SharedSession<'m>,
@@ -72,32 +74,44 @@ pub struct Mixture<'m> {
     /// Prefix length of `decisions[0]`.
     first: usize,
     decisions: Vec<Decision>,
-    /// How many of the positions are decided.
+    /// Number of positions decided so far.
     decided: usize,
     seen: [Distribution; 2],
-    /// Prefix length of the aligned distribution in `seen`, if it is also the one that tokens are
-    /// drawn from.
+    /// Prefix length of the aligned distribution in `seen`, if tokens may be sampled from it too.
     aligned_at: Option<usize>,
 }
 
-/// One decision.
+/// The deferral decision at one position.
 #[derive(Clone, Debug, Default)]
 pub struct Decision {
-    /// The base distribution that tokens are drawn from.
+    /// The base distribution that tokens are sampled from.
     pub base: Distribution,
-    /// What the rule hands over.
+    /// Deferral probabilities of the rule.
     pub deferral: Deferral,
-    /// `D`, of the distribution that tokens are drawn from.
+    /// Deferral mass `D` under `base`.
     pub mass: f64,
 }
 
 impl<'m> Mixture<'m> {
-    /// `base` and `aligned` share their vocabulary (whoever loads them checks that). The rule sees
-    /// distributions under `decision`, tokens have the mixture of the distributions under
-    /// `sampling`. If both are one model it has one cache.
+    /// Starts a session for each model; one shared session if `base` and `aligned` are the same
+    /// model. The models must share a vocabulary (their loader checks that). The rule sees
+    /// distributions under `decision`; tokens are sampled under `sampling`.
     ///
     /// # Errors
     /// If a model cannot start a session.
+    ///
+    /// ```
+    /// use kad_core::deferral::{KadPrimal, Rule};
+    /// use kad_core::{Mixture, MixturePredictor, Predictor, Sampling, oracle::TableModel};
+    /// let base = TableModel::random("base", 5, 3, 1);
+    /// let aligned = TableModel::random("aligned", 5, 3, 2);
+    /// let (rule, plain) = (Rule::base(KadPrimal::new(0.4)?), Sampling::at_temperature(1.0)?);
+    /// let mixture = Mixture::new(&base, &aligned, &rule, plain, plain)?;
+    /// let mut distributions = Vec::new();
+    /// MixturePredictor::new(mixture).distributions(&[1, 2], 1, &mut distributions)?;
+    /// assert!((distributions[0].probs().iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(
         base: &'m dyn LanguageModel,
         aligned: &'m dyn LanguageModel,
@@ -105,8 +119,8 @@ impl<'m> Mixture<'m> {
         sampling: Sampling,
         decision: Sampling,
     ) -> Result<Self, DecodeError> {
-        // Address and type: a model and its first field share the address. Taking one model for two
-        // would only cost a cache.
+        // Compares address and type, because a model and its first field share the address. A
+        // missed match would only cost a second cache.
         #[allow(ambiguous_wide_pointer_comparisons)]
         let same = std::ptr::eq(base, aligned);
         let base = CachedSession::shared(base)?;
@@ -114,9 +128,9 @@ impl<'m> Mixture<'m> {
         Ok(Self::sharing(base, aligned, rule, sampling, decision))
     }
 
-    /// [`new`](Self::new) with the models of sessions that others ask too: a model that also
-    /// drafts for this mixture, or is part of another one, has one cache and runs once after each
-    /// prefix. Both may be one session.
+    /// [`new`](Self::new) with shared sessions: a model that also drafts for this mixture, or is
+    /// part of another one, has one KV cache and runs once per prefix. Both may be the same
+    /// session.
     pub fn sharing(
         base: SharedSession<'m>,
         aligned: SharedSession<'m>,
@@ -140,32 +154,32 @@ impl<'m> Mixture<'m> {
         }
     }
 
-    /// Says that a new text begins after `prompt` tokens: rules with a
-    /// [history](crate::deferral::HistoryRule) begin theirs there.
+    /// Starts a new text with a prompt of `prompt` tokens: rules with a
+    /// [history](crate::deferral::HistoryRule) start there.
     ///
-    /// Unless told, they begin at the first token and look at the prompt too, row by row.
+    /// Without this call they start at the first token and also decide along the prompt.
     pub fn begin(&mut self, prompt: usize) {
         self.history.begin(prompt);
     }
 
-    /// The aligned model's session, to draft with or to ask for its distributions.
+    /// The aligned model's session, for a drafter to share.
     pub fn aligned(&self) -> &SharedSession<'m> {
         &self.aligned
     }
 
-    /// How tokens are drawn, on both sides.
+    /// The sampling settings of both models.
     pub fn sampling(&self) -> Sampling {
         self.sampling
     }
 
-    /// The longest context both models can hold.
+    /// The longest context that both models hold, in tokens.
     pub fn context_len(&self) -> usize {
         let len = |session: &SharedSession| session.borrow().model().context_len();
         len(&self.base).min(len(&self.aligned))
     }
 
-    /// Moves to `context`; decisions after its `last` longest prefixes may then be asked for. One
-    /// pass of the base model, unless its rows are known.
+    /// Moves to `context` and prepares the decisions after its `last` longest prefixes. Costs one
+    /// forward pass of the base model, unless its rows are known.
     ///
     /// # Errors
     /// If the base model fails.
@@ -177,8 +191,8 @@ impl<'m> Mixture<'m> {
         self.base.borrow_mut().rows(context, rows).map(drop)
     }
 
-    /// Moves to `context`, as [`follow`](Self::follow) by one position, and lets the base model
-    /// pass over all of `tree` at once if it can: following a path of the tree costs nothing then.
+    /// Moves to `context` and runs the base model over all of `tree` in one forward pass, if it has
+    /// tree attention. Following a path of the tree then costs no pass.
     ///
     /// # Errors
     /// If the base model fails.
@@ -189,13 +203,13 @@ impl<'m> Mixture<'m> {
     ) -> Result<(), DecodeError> {
         let rows = self.go_to(context, 1);
         if rows > 1 {
-            // A rule with a history has to catch up first.
+            // A rule with a history first needs the rows of the positions before.
             self.base.borrow_mut().rows(context, rows).map(drop)?;
         }
         predictor::follow_tree(&self.base, context, tree)
     }
 
-    /// Notes where the text is, and returns how many rows of the base model are needed there.
+    /// Records the new context and returns the number of base rows needed at its end.
     fn go_to(&mut self, context: &[TokenId], last: usize) -> usize {
         let wanted = context.len() - last + 1;
         self.first = match self.rule {
@@ -210,17 +224,17 @@ impl<'m> Mixture<'m> {
         if self.decisions.len() < rows {
             self.decisions.resize_with(rows, Decision::default);
         }
-        self.base.borrow_mut().remember(rows);
+        self.base.borrow_mut().keep_rows(rows);
         rows
     }
 
-    /// The decision after the first `len` tokens of the context followed.
+    /// The decision after the first `len` tokens of the current context.
     ///
     /// # Errors
-    /// If the aligned model fails (where the rule compares) or logits are no distribution.
+    /// If the aligned model fails (for rules that compare) or logits do not form a distribution.
     ///
     /// # Panics
-    /// If `len` is not one of the prefixes that were followed.
+    /// If the last [`follow`](Self::follow) did not cover the prefix of length `len`.
     pub fn decision(&mut self, len: usize) -> Result<&Decision, DecodeError> {
         let index = len - self.first;
         while self.decided <= index {
@@ -234,7 +248,7 @@ impl<'m> Mixture<'m> {
         let Decision { base, deferral, mass } = &mut self.decisions[self.decided];
         let [base_seen, aligned_seen] = &mut self.seen;
         distribution_at(&self.base, &self.sampling, &self.context, len, base)?;
-        // One distribution serves both purposes when the settings agree.
+        // With equal settings one distribution serves both purposes.
         let seen = if self.decision == self.sampling {
             &*base
         } else {
@@ -258,11 +272,11 @@ impl<'m> Mixture<'m> {
         Ok(())
     }
 
-    /// The aligned distribution, as tokens are drawn, after the first `len` tokens of the context
-    /// followed.
+    /// Writes the aligned distribution under the sampling settings, after the first `len` tokens of
+    /// the current context, into `out`.
     ///
     /// # Errors
-    /// If the aligned model fails or its logits are no distribution.
+    /// If the aligned model fails or its logits do not form a distribution.
     pub fn aligned_distribution(
         &mut self,
         len: usize,
@@ -275,11 +289,11 @@ impl<'m> Mixture<'m> {
         distribution_at(&self.aligned, &self.sampling, &self.context, len, out)
     }
 
-    /// A token with the distribution `π` after the first `len` tokens of the context followed: a
-    /// base draw, and an aligned one in its place if the rule hands it over.
+    /// Samples a token from `π` after the first `len` tokens of the current context: a base token,
+    /// or an aligned token in its place if the rule defers it.
     ///
     /// # Errors
-    /// If a model fails or its logits are no distribution.
+    /// If a model fails or its logits do not form a distribution.
     pub fn draw(
         &mut self,
         len: usize,
@@ -302,11 +316,10 @@ impl<'m> Mixture<'m> {
     }
 }
 
-/// The deferral mixture `π`, computed outright: both models run at every position.
+/// The deferral mixture `π` as a [`Predictor`]: both models run at every position.
 ///
-/// [`DeferralDecoder`](crate::decode::DeferralDecoder) samples the same distribution and asks the
-/// aligned model only when a draw is deferred; this form is for whoever needs the distribution
-/// itself.
+/// [`DeferralDecoder`](crate::decode::DeferralDecoder) samples from the same distribution and runs
+/// the aligned model only for deferred tokens. Use this type if the distribution itself is needed.
 pub struct MixturePredictor<'m> {
     mixture: Mixture<'m>,
     aligned: Distribution,
@@ -314,7 +327,7 @@ pub struct MixturePredictor<'m> {
 }
 
 impl<'m> MixturePredictor<'m> {
-    /// The distribution of `mixture`.
+    /// The distributions of `mixture`.
     pub fn new(mixture: Mixture<'m>) -> Self {
         Self { mixture, aligned: Distribution::default(), mass: None }
     }
@@ -332,7 +345,7 @@ impl Predictor for MixturePredictor<'_> {
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
         self.mixture.follow(context, last)?;
         let mut aligned = self.mixture.aligned.borrow_mut();
-        aligned.remember(last);
+        aligned.keep_rows(last);
         aligned.rows(context, last).map(drop)
     }
 
@@ -351,7 +364,7 @@ impl Predictor for MixturePredictor<'_> {
         if len < mixture.first || mixture.context.get(..len) != context.get(..len) {
             mixture.follow(&context[..len], 1)?;
         }
-        // Decided first: a rule that compares both distributions has made the aligned one.
+        // Decide first: a rule that compares both distributions has computed the aligned one.
         mixture.decision(len)?;
         mixture.aligned_distribution(len, &mut self.aligned)?;
         let decision = mixture.decision(len)?;
@@ -379,7 +392,7 @@ mod tests {
     }
 
     proptest! {
-        /// K1 and, for p = q*, K10.
+        /// Mass conservation and distance bounds (K1); deferral to a copy, p = q* (K10).
         #[test]
         fn mass_is_conserved_and_distances_are_bounded((p, q) in distributions(), budget in 0.0..=1.0f64) {
             let (mut d, mut pi) = (Deferral::default(), Distribution::default());

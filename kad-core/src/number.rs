@@ -1,23 +1,31 @@
-//! The numbers probabilities are made of.
+//! Number types of probabilities.
 
 use num_rational::BigRational;
 use num_traits::Num;
 
 use crate::sum::{CompensatedSum, sum};
 
-/// A number that probabilities can be made of: `f64` where text is decoded, [`BigRational`] where
-/// something is proved without rounding.
+/// A number type for probabilities: `f64` for decoding, [`BigRational`] for proofs without
+/// rounding.
+///
+/// ```
+/// use kad_core::{Number, oracle::{BigRational, ratio}};
+/// let mut sum = Default::default();
+/// [1.0, 1e-17, -1.0].into_iter().for_each(|term| f64::add_to(&mut sum, term));
+/// assert_eq!(f64::total(sum), 1e-17);
+/// assert_eq!(BigRational::sum_of(&[ratio(1, 3), ratio(1, 6)]), ratio(1, 2));
+/// ```
 pub trait Number: Num + Clone + PartialOrd {
-    /// A sum under way.
+    /// An accumulator.
     type Sum: Default;
 
-    /// Adds `term` to `sum` with as little rounding as the type allows.
+    /// Adds `term` to `sum` with the least rounding error that the type allows.
     fn add_to(sum: &mut Self::Sum, term: Self);
 
-    /// The value of a sum.
+    /// The value of an accumulator.
     fn total(sum: Self::Sum) -> Self;
 
-    /// The sum of all `values`.
+    /// `Σ values`.
     fn sum_of(values: &[Self]) -> Self {
         let mut sum = Self::Sum::default();
         values.iter().for_each(|value| Self::add_to(&mut sum, value.clone()));
@@ -25,7 +33,7 @@ pub trait Number: Num + Clone + PartialOrd {
     }
 }
 
-/// What each addition rounds away is kept beside the sum (Neumaier's compensation).
+/// Compensated summation (Neumaier).
 impl Number for f64 {
     type Sum = CompensatedSum;
 
@@ -42,7 +50,7 @@ impl Number for f64 {
     }
 }
 
-/// Exact.
+/// Exact arithmetic.
 impl Number for BigRational {
     type Sum = Option<BigRational>;
 
@@ -63,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_rounding_loses_is_kept() {
+    fn compensation_keeps_rounding_errors() {
         let terms = [1.0, 1e-17, 1e-17, 1e100, 3.0, -1e100];
         let mut sum = Default::default();
         terms.iter().for_each(|&term| f64::add_to(&mut sum, term));

@@ -1,4 +1,4 @@
-//! Distributions along a context: what verification, composition and proof agree on.
+//! Next-token distributions along a context, shared by decoding, verification and proofs.
 
 use crate::cached_session::{CachedSession, SharedSession};
 use crate::distribution::Distribution;
@@ -8,27 +8,36 @@ use crate::sampling::Sampling;
 use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
-/// Anything that has a next-token distribution after any context: a model with its sampling
-/// settings, a deferral mixture of two, an implicit reward. Dyn-safe.
+/// A source of next-token distributions after any context: a model with its sampling settings, a
+/// deferral mixture of two models, an implicit reward. Dyn-safe.
+///
+/// ```
+/// use kad_core::{ModelPredictor, Predictor, Sampling, oracle::TableModel};
+/// let model = TableModel::random("toy", 5, 3, 11);
+/// let mut predictor = ModelPredictor::new(&model, Sampling::at_temperature(1.0)?)?;
+/// let mut distributions = Vec::new();
+/// predictor.distributions(&[1, 2, 3], 2, &mut distributions)?; // after 1 2 and after 1 2 3
+/// assert_eq!(distributions.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Predictor {
-    /// Says that a new text begins after `prompt` tokens: distributions that depend on where the
-    /// prompt ends need to know. Most do not.
+    /// Starts a new text with a prompt of `prompt` tokens. Only distributions that depend on the
+    /// end of the prompt need this; the default does nothing.
     fn begin(&mut self, _prompt: usize) {}
 
-    /// The longest context there can be.
+    /// The longest context accepted, in tokens.
     fn context_len(&self) -> usize;
 
-    /// Announces that distributions after the `last` longest prefixes of `context` will be asked
-    /// for, so that a model can make one pass over all of them.
+    /// Prepares the distributions after the `last` longest prefixes of `context`, so that a model
+    /// computes all of them in one forward pass.
     ///
     /// # Errors
     /// If a model fails.
     fn follow(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError>;
 
-    /// Announces that distributions after `context` and after every path of `tree` that follows it
-    /// will be asked for, so that a model with tree attention can make one pass over all of them.
-    /// Without (the default) the distributions after the paths cost passes of their own, and are
-    /// the same.
+    /// Prepares the distributions after `context` and after every path of `tree`, so that a model
+    /// with tree attention computes all of them in one forward pass. The default prepares `context`
+    /// alone; the distributions after the paths are then the same and cost passes of their own.
     ///
     /// # Errors
     /// If a model fails.
@@ -36,11 +45,11 @@ pub trait Predictor {
         self.follow(context, 1)
     }
 
-    /// Writes into `out` the distribution after the first `len` tokens of `context`. After a
-    /// [`follow`](Self::follow) that covers it this makes no pass.
+    /// Writes the distribution after the first `len` tokens of `context` into `out`. Needs no
+    /// forward pass after a [`follow`](Self::follow) that covers this prefix.
     ///
     /// # Errors
-    /// If a model fails or its logits are no distribution.
+    /// If a model fails or its logits do not form a distribution.
     fn distribution(
         &mut self,
         context: &[TokenId],
@@ -48,13 +57,13 @@ pub trait Predictor {
         out: &mut Distribution,
     ) -> Result<(), DecodeError>;
 
-    /// The deferral mass of the distribution last written, where a rule decided.
+    /// Deferral mass `D` of the last distribution written; `None` without a deferral rule.
     fn deferral_mass(&self) -> Option<f64> {
         None
     }
 
-    /// Replaces `out` by the distributions after each of the `last` longest prefixes of `context`,
-    /// the shortest prefix first.
+    /// Replaces `out` by the distributions after the `last` longest prefixes of `context`, shortest
+    /// prefix first.
     ///
     /// # Errors
     /// As [`distribution`](Self::distribution).
@@ -99,22 +108,22 @@ impl<P: Predictor + ?Sized> Predictor for Box<P> {
     }
 }
 
-/// One model under its sampling settings.
+/// The next-token distributions of one model under its sampling settings.
 pub struct ModelPredictor<'m> {
     session: SharedSession<'m>,
     sampling: Sampling,
 }
 
 impl<'m> ModelPredictor<'m> {
-    /// A fresh session of `model`.
+    /// Starts a session of `model`.
     ///
     /// # Errors
-    /// If the model cannot start one.
+    /// If the model cannot start a session.
     pub fn new(model: &'m dyn LanguageModel, sampling: Sampling) -> Result<Self, DecodeError> {
         Ok(Self::sharing(CachedSession::shared(model)?, sampling))
     }
 
-    /// The model of a session that others ask too.
+    /// Uses a session that other parts of a decoder share.
     pub fn sharing(session: SharedSession<'m>, sampling: Sampling) -> Self {
         Self { session, sampling }
     }
@@ -143,7 +152,8 @@ impl Predictor for ModelPredictor<'_> {
     }
 }
 
-/// The rows after `context` and every path of `tree`; without tree attention, after `context` only.
+/// Computes the rows after `context` and every path of `tree`; without tree attention, only the row
+/// after `context`.
 pub(crate) fn follow_tree(
     session: &SharedSession<'_>,
     context: &[TokenId],
@@ -153,7 +163,7 @@ pub(crate) fn follow_tree(
     if session.follow_tree(context, tree)? { Ok(()) } else { session.row(context).map(drop) }
 }
 
-/// The distribution of one model after the first `len` tokens of `context`, into `out`.
+/// Writes one model's distribution after the first `len` tokens of `context` into `out`.
 pub(crate) fn distribution_at(
     session: &SharedSession<'_>,
     sampling: &Sampling,

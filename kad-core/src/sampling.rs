@@ -1,4 +1,4 @@
-//! From logits to the distribution that tokens are drawn from.
+//! Sampling settings: from logits to the distribution that tokens are sampled from.
 
 use crate::distribution::Distribution;
 use crate::error::DistributionError;
@@ -7,21 +7,22 @@ use crate::softmax::{largest, softmax};
 use crate::sum::sum;
 use crate::vocab::TokenId;
 
-/// Sampling settings as a user gives them, unchecked.
+/// Sampling settings as given by a user, unchecked; [`Sampling::new`] checks them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SamplingSettings {
-    /// Divides the logits; 0 is greedy (the lowest id among equal maxima). Default 1.
+    /// Divides the logits, ≥ 0. Default 1. At 0 decoding is greedy (lowest id among equal maxima).
     pub temperature: f64,
-    /// Keep the `k` most probable tokens; lower ids first among equals. Default: all.
+    /// Top-k: keeps the `k` ≥ 1 most probable tokens; lower ids first among equals. Default: all.
     pub top_k: Option<usize>,
-    /// Keep the smallest set of most probable tokens with at least this mass, (0, 1]; lower ids
-    /// first among equals. What is cut is what [`tail_boundary`] gives for the
-    /// budget `1 − top_p`. Default: all.
+    /// Top-p (nucleus): keeps the smallest set of most probable tokens with total probability at
+    /// least `top_p` ∈ (0, 1]; lower ids first among equals. Cuts the tail that [`tail_boundary`]
+    /// finds for the budget `1 − top_p`. Default: all.
     pub top_p: Option<f64>,
-    /// Keep tokens with at least this share of the largest probability, [0, 1]. Default: all.
+    /// Min-p: keeps tokens with at least `min_p` ∈ [0, 1] times the largest probability. Default:
+    /// all.
     pub min_p: Option<f64>,
-    /// Divides positive and multiplies negative logits of tokens already in the context
-    /// (prompt included), as in Hugging Face transformers; > 0. Default 1: no effect.
+    /// Divides positive and multiplies negative logits of tokens in the context (prompt included),
+    /// as in Hugging Face transformers; > 0. Default 1: no effect.
     pub repetition_penalty: f64,
 }
 
@@ -31,9 +32,10 @@ impl Default for SamplingSettings {
     }
 }
 
-/// Checked settings: the function from logits to a distribution.
+/// Checked sampling settings: a function from logits to a next-token distribution.
 ///
-/// Order of operations, as in transformers: repetition penalty, temperature, top-k, top-p, min-p.
+/// Order of operations, as in Hugging Face transformers: repetition penalty, temperature, top-k,
+/// top-p, min-p.
 ///
 /// ```
 /// use kad_core::{Distribution, Sampling, SamplingSettings};
@@ -46,20 +48,20 @@ impl Default for SamplingSettings {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling(SamplingSettings);
 
-/// A setting out of range.
+/// A sampling setting is out of range.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{key} = {found} is out of range: {range}")]
 pub struct SamplingError {
-    /// Which setting.
+    /// Name of the setting.
     pub key: &'static str,
-    /// What was given.
+    /// The value given.
     pub found: f64,
-    /// What is allowed.
+    /// The allowed range, in words.
     pub range: &'static str,
 }
 
 impl Sampling {
-    /// Checks the ranges given at [`SamplingSettings`].
+    /// Checks the ranges stated at [`SamplingSettings`].
     ///
     /// # Errors
     /// [`SamplingError`] names the setting, its value and the range; NaN is out of every range.
@@ -89,7 +91,7 @@ impl Sampling {
         Ok(Self(settings))
     }
 
-    /// Sampling at a temperature, nothing cut.
+    /// Sampling at `temperature` ≥ 0 without truncation or penalty.
     ///
     /// # Errors
     /// If the temperature is negative or not finite.
@@ -97,14 +99,15 @@ impl Sampling {
         Self::new(SamplingSettings { temperature, ..Default::default() })
     }
 
-    /// The settings that were checked.
+    /// The checked settings.
     pub fn settings(&self) -> &SamplingSettings {
         &self.0
     }
 
-    /// Writes into `out` the distribution of these logits after `context`.
-    ///
+    /// Writes the next-token distribution after `context` into `out`:
     /// `softmax(penalised(logits) / temperature)`, truncated and renormalised.
+    ///
+    /// `logits` is `[vocab]`; only the repetition penalty reads `context`.
     ///
     /// # Errors
     /// [`DistributionError::NotFinite`] for NaN or `+inf`, [`DistributionError::Empty`] if every
@@ -121,7 +124,7 @@ impl Sampling {
         self.finish(context, out)
     }
 
-    /// As [`distribution`](Self::distribution), of scores composed in `f64`.
+    /// [`distribution`](Self::distribution) for scores in `f64`, `[vocab]`.
     ///
     /// # Errors
     /// As [`distribution`](Self::distribution).
@@ -137,18 +140,18 @@ impl Sampling {
         self.finish(context, out)
     }
 
-    /// Turns the scores that `out` holds into their distribution.
+    /// Turns the scores in `out` into their distribution.
     fn finish(&self, context: &[TokenId], out: &mut Distribution) -> Result<(), DistributionError> {
         let settings = &self.0;
-        let (probs, room) = out.parts_mut();
-        penalise(probs, context, settings.repetition_penalty, room);
+        let (probs, scratch) = out.parts_mut();
+        penalise(probs, context, settings.repetition_penalty, scratch);
         let largest = largest(probs)?;
         if settings.temperature == 0.0 {
             one_hot_at(probs, largest);
             return Ok(());
         }
         softmax(probs, largest, settings.temperature);
-        truncate(probs, room, settings);
+        truncate(probs, scratch, settings);
         Ok(())
     }
 }
@@ -168,24 +171,24 @@ fn penalise(logits: &mut [f64], context: &[TokenId], penalty: f64, seen: &mut Ve
     }
 }
 
-/// 1 at the first entry that equals `largest`, 0 elsewhere.
+/// Sets the first entry equal to `largest` to 1 and all others to 0.
 fn one_hot_at(values: &mut [f64], largest: f64) {
     let best = values.iter().position(|&value| value == largest);
     values.fill(0.0);
     values[best.expect("the largest value is one of them")] = 1.0;
 }
 
-fn truncate(probs: &mut [f64], room: &mut Vec<TokenId>, settings: &SamplingSettings) {
+fn truncate(probs: &mut [f64], scratch: &mut Vec<TokenId>, settings: &SamplingSettings) {
     if let Some(k) = settings.top_k.filter(|&k| k < probs.len()) {
         let cut = (probs.len() - k) as f64;
-        if let Some(boundary) = boundary::<Count>(probs, cut, room) {
+        if let Some(boundary) = boundary::<Count>(probs, cut, scratch) {
             cut_cheap(probs, boundary);
         }
     }
     if let Some(top_p) = settings.top_p.filter(|&top_p| top_p < 1.0) {
-        match tail_boundary(probs, 1.0 - top_p, room) {
+        match tail_boundary(probs, 1.0 - top_p, scratch) {
             Some(boundary) => cut_cheap(probs, boundary),
-            // The most probable token has the mass alone, however small that is.
+            // The most probable token alone reaches `top_p`, and it may be very small.
             None => one_hot_at(probs, probs.iter().copied().fold(0.0, f64::max)),
         }
     }
@@ -196,7 +199,7 @@ fn truncate(probs: &mut [f64], room: &mut Vec<TokenId>, settings: &SamplingSetti
     }
 }
 
-/// Makes the tokens of the cheap prefix impossible.
+/// Sets the probability of the tail to 0 and renormalises.
 fn cut_cheap(probs: &mut [f64], boundary: Boundary) {
     for (p, token) in probs.iter_mut().zip(0..) {
         *p = if boundary.contains(token, *p) { 0.0 } else { *p };
@@ -226,7 +229,7 @@ mod tests {
         }
     }
 
-    /// Logits of the probabilities (.1, .4, .2, .3).
+    /// Logits of the probabilities (0.1, 0.4, 0.2, 0.3).
     fn logits() -> [f32; 4] {
         [1f32.ln(), 4f32.ln(), 2f32.ln(), 3f32.ln()]
     }
@@ -235,7 +238,7 @@ mod tests {
     fn each_setting_has_its_published_effect() {
         let plain = SamplingSettings::default();
         let near = |found: Vec<f64>, wanted: &[f64]| {
-            // The logits are f32 logarithms: eight digits.
+            // The logits are f32 logarithms, accurate to eight digits.
             found.iter().zip(wanted).for_each(|(f, w)| assert!((f - w).abs() < 1e-6));
         };
         near(distribution(plain, &logits(), &[]), &[0.1, 0.4, 0.2, 0.3]);
@@ -267,12 +270,12 @@ mod tests {
         let penalty =
             SamplingSettings { repetition_penalty: 2.0, temperature: 0.0, ..Default::default() };
         close(&distribution(penalty, &[4.0, 3.0], &[0, 0, 0]), &[0.0, 1.0]);
-        // 4/2 = 2 beats 1: penalised once, not three times.
+        // 4/2 = 2 beats 1: the penalty applies once, not three times.
         close(&distribution(penalty, &[4.0, 1.0], &[0, 0, 0]), &[1.0, 0.0]);
         close(&distribution(penalty, &[-1.0, -1.5], &[0]), &[0.0, 1.0]);
     }
 
-    /// A penalty that overflows the logits is an error, not a distribution of NaN.
+    /// A penalty that overflows a logit gives an error instead of NaN.
     #[test]
     fn an_overflowing_penalty_is_refused() {
         let tiny = SamplingSettings { repetition_penalty: 1e-320, ..Default::default() };
@@ -284,7 +287,7 @@ mod tests {
         assert_eq!(error, Err(DistributionError::NotFinite { token: 1, value: f64::INFINITY }));
     }
 
-    /// All cuts at once, in their documented order; figures of transformers 5.23.0:
+    /// All truncations together, in the documented order. Expected values from transformers 5.23.0:
     /// TopKLogitsWarper(4), TopPLogitsWarper(0.8), MinPLogitsWarper(0.5) on the logarithms of the
     /// probabilities.
     #[test]
@@ -303,14 +306,14 @@ mod tests {
         }
     }
 
-    /// Tokens by falling probability, rising id among equals, by sorting.
+    /// Token ids by falling probability, lower ids first among equals.
     fn ranked(probs: &[f64]) -> Vec<usize> {
         let mut order: Vec<usize> = (0..probs.len()).collect();
         order.sort_by(|&a, &b| probs[b].partial_cmp(&probs[a]).unwrap().then(a.cmp(&b)));
         order
     }
 
-    /// A vocabulary of few values, as half-precision logits give: ties at every cut.
+    /// Logits with few distinct values, as in half precision: there are ties at every cut.
     fn tied_logits() -> Vec<f32> {
         (0..5000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 27) as f32 / 8.0).collect()
     }
@@ -344,9 +347,9 @@ mod tests {
         }
     }
 
-    /// 0.3 + 0.1 is above 0.4 in `f64`, and 0.6 still has the mass asked for.
+    /// 0.3 + 0.1 exceeds 0.4 in `f64`; {0.6} still has the requested mass.
     #[test]
-    fn top_p_that_a_set_reaches_in_the_reals_is_reached() {
+    fn a_top_p_reached_in_decimals_is_reached() {
         let mut probs = [0.6, 0.3, 0.1];
         truncate(
             &mut probs,

@@ -1,7 +1,7 @@
-//! `softmax(l / T)` and the exponential under it, eight values at a time.
+//! `softmax(l / T)` and its exponential, eight values at a time.
 //!
-//! Three passes over the row: the largest value, `e^((l − max) / T)` with its sum, the division.
-//! Rows of any length give each value the same bits: a short last chunk is padded to a full vector.
+//! Three sweeps over the row: its maximum, `e^((l − max) / T)` with the sum, and the division. A
+//! short last chunk is padded to a full vector, so a value's bits do not depend on its index.
 
 use wide::f64x8;
 
@@ -9,7 +9,7 @@ use crate::distribution;
 use crate::error::DistributionError;
 use crate::sum::{BLOCK, CompensatedSum, LANES, load};
 
-/// The largest of some logits.
+/// The largest logit.
 ///
 /// # Errors
 /// [`DistributionError::NotFinite`] for NaN or `+inf`, [`DistributionError::Empty`] if every logit
@@ -18,7 +18,7 @@ pub(crate) fn largest(logits: &[f64]) -> Result<f64, DistributionError> {
     let (mut max, mut usable) = (f64x8::NEG_INFINITY, !f64x8::ZERO);
     for chunk in logits.chunks(LANES) {
         let values = load(chunk, f64::NEG_INFINITY);
-        // False for NaN and for +inf.
+        // False for NaN and `+inf`.
         usable &= values.simd_lt(f64x8::INFINITY);
         max = max.fast_max(values);
     }
@@ -35,19 +35,19 @@ pub(crate) fn largest(logits: &[f64]) -> Result<f64, DistributionError> {
 pub(crate) fn softmax(values: &mut [f64], largest: f64, temperature: f64) {
     let mut total = CompensatedSum::default();
     for block in values.chunks_mut(BLOCK) {
-        // Dividing by 1 changes nothing and takes as long as the exponential.
+        // A division by 1 changes nothing and takes as long as the exponential.
         total.add(if temperature == 1.0 {
             weigh(block, |logits| logits - f64x8::splat(largest))
         } else {
             weigh(block, |logits| (logits - f64x8::splat(largest)) / f64x8::splat(temperature))
         });
     }
-    // The largest weight is 1, so the total is between 1 and the length.
+    // The largest weight is 1, so the total lies between 1 and the number of values.
     let share = 1.0 / total.value();
     values.iter_mut().for_each(|value| *value *= share);
 }
 
-/// Replaces every value `x` by `e^f(x)` and returns their sum.
+/// Replaces every value `x` by `e^f(x)` and returns the sum.
 #[inline]
 fn weigh(block: &mut [f64], f: impl Fn(f64x8) -> f64x8) -> f64 {
     let mut total = f64x8::ZERO;
@@ -65,23 +65,23 @@ fn weigh(block: &mut [f64], f: impl Fn(f64x8) -> f64x8) -> f64 {
     total.reduce_add()
 }
 
-/// Nothing larger rounds to a positive number: `e^−746 < 2^−1075`.
+/// Smaller arguments round to 0: `e^−746 < 2^−1075`.
 const LOWEST: f64 = -746.0;
 
-/// `log 2` in two parts; the first has 32 bits after the point, so its product with a whole number
-/// below 2^11 is exact.
+/// `log 2` as the sum of two parts. The first has 32 bits after the binary point, so its product
+/// with an integer below 2^11 is exact.
 const LN_2: [f64; 2] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10];
 
-/// Results are computed this many powers of two too large, so that only the last step can leave
-/// the normal numbers.
+/// Intermediate results are `2^HEADROOM` too large, so that only the last multiplication can
+/// produce a subnormal number.
 const HEADROOM: i32 = 128;
 
-/// Adding and subtracting this rounds to a whole number. The sum holds that number plus the
-/// exponent bias and the headroom in its low bits.
+/// Adding and subtracting this constant rounds to an integer. The low bits of the sum hold that
+/// integer plus the exponent bias and the headroom.
 const ROUNDER: f64 = (3u64 << 51) as f64 + (1023 + HEADROOM) as f64;
 
 /// `(e^f − 1 − f) / f²` on |f| ≤ log 2 / 2, interpolated at ten Chebyshev points with sixty
-/// digits; the truncated series with these coefficients is off by less than 2e-17 of `e^f`.
+/// digits. The truncated series with these coefficients is off by less than 2e-17 of `e^f`.
 const TAIL: [f64; 10] = [
     0.500_000_000_000_000_1,
     0.166_666_666_666_666_69,
@@ -95,10 +95,10 @@ const TAIL: [f64; 10] = [
     2.510_042_415_700_506_7e-8,
 ];
 
-/// `e^x` for `x ≤ 0`, within 1 unit in the last place of the exact value (subnormal results
-/// included); 1 at 0, 0 at `-inf`.
+/// `e^x` for `x ≤ 0`, within one unit in the last place (ulp) of the exact value, subnormal results
+/// included; 1 at 0, 0 at `-inf`.
 ///
-/// `x = r log 2 + f` with whole `r`, `e^x = 2^r e^f`.
+/// `x = r log 2 + f` with an integer `r`, so `e^x = 2^r e^f`.
 #[inline]
 fn exp_of_negative(x: f64x8) -> f64x8 {
     let x = x.fast_max(f64x8::splat(LOWEST));
@@ -123,8 +123,8 @@ mod tests {
         exp_of_negative(f64x8::splat(x)).to_array()[0]
     }
 
-    /// Arguments over the whole range, dense where results are largest and where they are
-    /// subnormal, and at the ends of the reduced range.
+    /// Arguments over the whole range, dense where results are large or subnormal, and at the ends
+    /// of the reduced range.
     fn arguments() -> impl Iterator<Item = f64> {
         let even = (0..2_000_000).map(|i| -746.0 * f64::from(i) / 2e6);
         let small = (0..200_000).map(|i| -f64::from(i) / 1e5);
@@ -137,9 +137,9 @@ mod tests {
         even.chain(small).chain(subnormal).chain(tiny).chain(halves)
     }
 
-    /// The platform's exponential is within 0.6 units of the exact value; ours is within one of it.
+    /// The platform's exponential is within 0.6 ulp of the exact value; this one is within 1 of it.
     #[test]
-    fn the_exponential_is_the_platforms_to_one_unit() {
+    fn the_exponential_is_within_one_ulp_of_the_platforms() {
         let mut different = 0;
         let mut all = 0;
         for x in arguments() {
@@ -155,14 +155,14 @@ mod tests {
     fn the_ends_are_exact() {
         assert_eq!([exp(0.0), exp(-0.0)], [1.0, 1.0]);
         assert_eq!([exp(f64::NEG_INFINITY), exp(-1e308), exp(-745.14)], [0.0; 3]);
-        // The least positive number, and the half of it that rounds to even.
+        // The smallest positive number, and the half of it that rounds to even.
         assert_eq!(exp(-744.5), f64::from_bits(1));
     }
 
-    /// Lengths around one, two vectors and one block: the sum over the row is the only thing by
-    /// which a value learns of the others.
+    /// Lengths around one vector, two vectors and one block. Only the sum over the row may couple a
+    /// value to the others.
     #[test]
-    fn a_value_does_not_depend_on_its_place() {
+    fn a_value_does_not_depend_on_its_index() {
         for length in (1..40).chain(BLOCK - 2..BLOCK + 12) {
             for shift in 0..length.min(9) {
                 let mut row = vec![f64::NEG_INFINITY; length];
@@ -179,9 +179,9 @@ mod tests {
         }
     }
 
-    /// The error names the first bad logit, wherever in a vector it stands.
+    /// The error names the first bad logit in any lane of a vector.
     #[test]
-    fn unusable_logits_are_found_in_any_lane() {
+    fn invalid_logits_are_found_in_any_lane() {
         for (length, token) in [(1, 0), (8, 7), (9, 8), (1000, 993), (BLOCK + 3, BLOCK + 2)] {
             for bad in [f64::NAN, f64::INFINITY] {
                 let mut row = vec![0.0; length];

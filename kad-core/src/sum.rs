@@ -1,21 +1,20 @@
-//! Sums over a vocabulary, fast and to the last digits.
+//! Accurate vectorised sums over a vocabulary.
 //!
-//! A plain running sum of V terms is off by up to V/2 units in the last place and waits for each
-//! addition before the next. Here 16 partial sums run side by side over blocks of
-//! [`BLOCK`] terms and the blocks' sums are added with Neumaier's compensation (Z. angew. Math.
-//! Mech. 54, 1974): at most `BLOCK / 16 + 6` roundings touch any term, whatever V. For
-//! non-negative terms that is a relative error below 8e-15 (`BLOCK / 16 + 16` and 9e-15 for
-//! [`sum_by`]).
+//! A plain running sum of V terms can be off by V/2 ulp, and each addition waits for the one
+//! before. Here 16 partial sums run side by side over blocks of [`BLOCK`] terms, and Neumaier's
+//! compensated summation (Z. angew. Math. Mech. 54, 1974) adds the sums of the blocks. At most
+//! `BLOCK / 16 + 6` roundings touch any term, for every V. For non-negative terms the relative
+//! error is below 8e-15 (`BLOCK / 16 + 16` roundings and 9e-15 for [`sum_by`]).
 
 use wide::f64x8;
 
-/// Terms whose partial sums are kept in plain `f64`.
+/// Terms per block, summed in plain `f64`.
 pub(crate) const BLOCK: usize = 1024;
 
-/// Values in one vector.
+/// `f64` values per vector.
 pub(crate) const LANES: usize = 8;
 
-/// A running sum and what its roundings have lost so far.
+/// A running sum with Neumaier's compensation for rounding errors.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CompensatedSum {
     sum: f64,
@@ -23,7 +22,7 @@ pub struct CompensatedSum {
 }
 
 impl CompensatedSum {
-    /// Adds one term.
+    /// Adds one term and records the rounding error of the addition.
     pub fn add(&mut self, term: f64) {
         let sum = self.sum + term;
         let (large, small) =
@@ -32,13 +31,13 @@ impl CompensatedSum {
         self.sum = sum;
     }
 
-    /// The sum of the terms so far. An infinite one has lost nothing.
+    /// The compensated sum. An infinite sum needs no compensation.
     pub fn value(self) -> f64 {
         if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
     }
 }
 
-/// Eight values as a vector; the missing ones of a short chunk are `padding`.
+/// Up to eight values as a vector, filled up with `padding`.
 #[inline]
 pub(crate) fn load(chunk: &[f64], padding: f64) -> f64x8 {
     if let Ok(lanes) = <[f64; LANES]>::try_from(chunk) {
@@ -67,7 +66,7 @@ pub(crate) fn sum_by(n: usize, term: impl Fn(usize) -> f64) -> f64 {
     total.value()
 }
 
-/// `[0, t₀, t₀ + t₁, …]`: the sums of every prefix, each to about one rounding.
+/// The prefix sums `[0, t₀, t₀ + t₁, …]`, each accurate to about one rounding.
 pub(crate) fn prefix_sums(terms: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut total = CompensatedSum::default();
     let rest = terms.map(|term| {
@@ -77,7 +76,7 @@ pub(crate) fn prefix_sums(terms: impl Iterator<Item = f64>) -> Vec<f64> {
     std::iter::once(0.0).chain(rest).collect()
 }
 
-/// The largest of `values`, and of `least`; NaN is passed over.
+/// `max(least, values…)`; ignores NaN.
 pub(crate) fn max(values: &[f64], least: f64) -> f64 {
     let larger = |a: f64, b: f64| if b > a { b } else { a };
     let mut lanes = [least; 4 * LANES];
@@ -88,7 +87,7 @@ pub(crate) fn max(values: &[f64], least: f64) -> f64 {
     lanes.into_iter().chain(rest.iter().copied()).fold(least, larger)
 }
 
-/// `Σ a b`; the slices have one length.
+/// Dot product `Σ a b` of two slices of one length.
 pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut total = CompensatedSum::default();
     for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
@@ -107,7 +106,7 @@ pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     total.value()
 }
 
-/// The sum of one block.
+/// The plain sum of one block.
 fn block_sum(block: &[f64]) -> f64 {
     let (mut even, mut odd) = (f64x8::ZERO, f64x8::ZERO);
     let mut chunks = block.chunks(LANES);
@@ -122,10 +121,9 @@ fn block_sum(block: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// `1 + 2 + … + n` over a power of two: every term and the whole are exact in `f64`, so any
-    /// rounding shows.
+    /// `(1 + 2 + … + n) / 1024`: all terms and sums are exact in `f64`, so any rounding shows.
     #[test]
-    fn whole_numbers_are_added_exactly_at_any_length() {
+    fn integers_are_added_exactly_at_any_length() {
         for n in [0, 1, 7, 8, 9, 17, BLOCK - 1, BLOCK, BLOCK + 1, 151_936] {
             let terms: Vec<f64> = (1..=n).map(|i| i as f64 / 1024.0).collect();
             assert_eq!(sum(&terms), (n * (n + 1) / 2) as f64 / 1024.0, "{n}");
@@ -146,7 +144,7 @@ mod tests {
         assert!((terms.iter().sum::<f64>() / 15_193.6 - 1.0).abs() > 1e-13);
     }
 
-    /// 2^53 + 1 + 1 + … : a plain loop never leaves 2^53.
+    /// `2^53 + 1 + 1 + …`: a plain loop stays at `2^53`.
     #[test]
     fn small_terms_are_not_lost_behind_a_large_one() {
         let large = (1u64 << 53) as f64;
@@ -167,7 +165,7 @@ mod tests {
         assert_eq!(max(&[], 0.0), 0.0);
     }
 
-    /// A total keeps what a running sum forgets beside a large term.
+    /// The compensation keeps small terms beside a large one.
     #[test]
     fn a_total_keeps_small_terms() {
         let mut total = CompensatedSum::default();

@@ -1,11 +1,12 @@
-//! Several continuations of one text that share their beginnings.
+//! Token trees: several draft continuations that share prefixes.
 
 use crate::vocab::TokenId;
 
-/// Tokens that follow a context, each after its parent or, without one, after the context itself.
+/// A tree of tokens after a context. A node without a parent follows the context itself.
 ///
-/// Nodes are numbered as they come, parents before children; siblings are distinct. The text of a
-/// node is the tokens on the path to it, so no two nodes have the same text.
+/// Nodes are numbered in the order of insertion, so parents come before their children. Siblings
+/// have distinct tokens. The text of a node is the tokens on its path, so no two nodes have the
+/// same text.
 ///
 /// ```
 /// use kad_core::TokenTree;
@@ -31,16 +32,16 @@ struct Node {
 }
 
 impl TokenTree {
-    /// No nodes yet.
+    /// An empty tree.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds `token` after `parent`, or after the context if there is none, and returns the node. A
-    /// token that follows there already is the node it is.
+    /// Adds `token` as a child of `parent`, or of the context, and returns its node. Returns the
+    /// existing node if that child is already there.
     ///
     /// # Panics
-    /// If `parent` is no node.
+    /// If `parent` is not a node.
     pub fn push(&mut self, parent: Option<usize>, token: TokenId) -> usize {
         let depth = parent.map_or(0, |parent| self.nodes[parent].depth) + 1;
         self.child_with(parent, token).unwrap_or_else(|| {
@@ -54,12 +55,12 @@ impl TokenTree {
         self.nodes.len()
     }
 
-    /// Whether there is no node.
+    /// True for a tree without nodes.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// Forgets all nodes, keeps the memory.
+    /// Removes all nodes and keeps the memory.
     pub fn clear(&mut self) {
         self.nodes.clear();
     }
@@ -67,34 +68,34 @@ impl TokenTree {
     /// The token of `node`.
     ///
     /// # Panics
-    /// If `node >= self.len()`, as for everything that takes a node.
+    /// If `node >= self.len()`, as for every method that takes a node.
     pub fn token(&self, node: usize) -> TokenId {
         self.nodes[node].token
     }
 
-    /// The node that `node` follows; `None` if it follows the context.
+    /// The parent of `node`; `None` for a child of the context.
     pub fn parent(&self, node: usize) -> Option<usize> {
         self.nodes[node].parent
     }
 
-    /// How many tokens the path to `node` has: 1 for those that follow the context.
+    /// Number of tokens on the path to `node`: 1 for a child of the context.
     pub fn depth(&self, node: usize) -> usize {
         self.nodes[node].depth
     }
 
-    /// The nodes that follow `parent`, or the context, in the order they came.
+    /// The children of `parent`, or of the context, in the order of insertion.
     pub fn children(&self, parent: Option<usize>) -> impl Iterator<Item = usize> {
-        // Children come after their parents.
+        // Children come after their parent.
         let from = parent.map_or(0, |parent| parent + 1);
         (from..self.len()).filter(move |&node| self.nodes[node].parent == parent)
     }
 
-    /// The node after `parent`, or the context, that has this token.
+    /// The child of `parent`, or of the context, with this token.
     pub fn child_with(&self, parent: Option<usize>, token: TokenId) -> Option<usize> {
         self.children(parent).find(|&node| self.nodes[node].token == token)
     }
 
-    /// The nodes on the way to `node`, the one that follows the context first, `node` last.
+    /// The nodes on the path to `node`, from the child of the context to `node` itself.
     pub fn path(&self, node: usize) -> Vec<usize> {
         let mut path: Vec<_> =
             std::iter::successors(Some(node), |&node| self.nodes[node].parent).collect();
@@ -102,12 +103,12 @@ impl TokenTree {
         path
     }
 
-    /// The tokens on the way to `node`, its own last.
+    /// The tokens on the path to `node`, its own last.
     pub fn text(&self, node: usize) -> Vec<TokenId> {
         self.path(node).into_iter().map(|node| self.nodes[node].token).collect()
     }
 
-    /// The path that `tokens` take from the context on, as far as the tree goes with them.
+    /// The longest path from the context whose tokens begin `tokens`.
     ///
     /// ```
     /// # use kad_core::TokenTree;
@@ -128,8 +129,8 @@ impl TokenTree {
         path
     }
 
-    /// Whether `nodes` is a path that begins at the context: each follows the one before. No nodes
-    /// are one.
+    /// True if `nodes` is a path from the context: each node is a child of the one before. The
+    /// empty path counts.
     pub fn is_path(&self, nodes: &[usize]) -> bool {
         let mut before = None;
         nodes.iter().all(|&node| {
@@ -139,17 +140,17 @@ impl TokenTree {
         })
     }
 
-    /// Whether each node follows the one before it, so that there is one continuation only.
+    /// True if each node is the child of the one before, so that the tree is a single path.
     pub fn is_chain(&self) -> bool {
         self.nodes.iter().enumerate().all(|(node, it)| it.parent == node.checked_sub(1))
     }
 
-    /// Whether the first nodes are those of `other`, all of them.
+    /// True if the first nodes of this tree are the nodes of `other`.
     pub fn starts_with(&self, other: &TokenTree) -> bool {
         self.nodes.starts_with(&other.nodes)
     }
 
-    /// All tokens, in the order of the nodes.
+    /// The tokens of all nodes, in node order.
     pub fn tokens(&self) -> impl ExactSizeIterator<Item = TokenId> + '_ {
         self.nodes.iter().map(|node| node.token)
     }
@@ -161,13 +162,13 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    /// Every path there is, by the definition: a tree is the set of its texts.
+    /// A tree is the set of its texts, by definition.
     fn texts(tree: &TokenTree) -> BTreeSet<Vec<TokenId>> {
         (0..tree.len()).map(|node| tree.text(node)).collect()
     }
 
     proptest! {
-        /// Against a set of texts: sibling dedup (S8), depths, children, paths.
+        /// Against a set of texts: distinct siblings (S8), depths, children, paths.
         #[test]
         fn a_tree_is_the_set_of_its_texts(
             pushes in proptest::collection::vec((0..8usize, 0..3u32), 0..20)
@@ -175,7 +176,7 @@ mod tests {
             let mut tree = TokenTree::new();
             let mut expected = BTreeSet::new();
             for (choice, token) in pushes {
-                // Choice 0, and any choice in an empty tree, is the context.
+                // Choice 0 is the context, as is any choice in an empty tree.
                 let parent = (choice % (tree.len() + 1)).checked_sub(1);
                 let mut text = parent.map_or(vec![], |parent| tree.text(parent));
                 text.push(token);

@@ -1,13 +1,13 @@
-//! Tokens, and when two models may talk about the same ones.
+//! Token ids and the identity of a vocabulary.
 
 use std::fmt;
 
-/// A token's index in its vocabulary.
+/// Index of a token in its vocabulary.
 pub type TokenId = u32;
 
-/// A digest of every (id, token string) pair of a tokenizer.
+/// Digest of all (id, token string) pairs of a tokenizer.
 ///
-/// Whoever loads the tokenizer computes it; this crate only compares.
+/// The loader of the tokenizer computes it; this crate only compares fingerprints.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -23,7 +23,7 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// The identity of a vocabulary: how many ids a distribution has, and which strings they stand for.
+/// Identity of a vocabulary: the number of ids and the fingerprint of their strings.
 ///
 /// Two models can be combined token by token only if both agree.
 ///
@@ -46,17 +46,17 @@ impl Vocab {
         Self { size, fingerprint }
     }
 
-    /// Number of ids; the width of every row of logits and of every distribution.
+    /// Number of ids: the width of a row of logits and of a distribution.
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// Digest of the tokens' strings.
+    /// Digest of the token strings.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// Refuses two models that do not share a vocabulary, naming both.
+    /// Checks that two models share a vocabulary. `name` and `other_name` appear in the error.
     ///
     /// # Errors
     /// [`VocabMismatch`] if the sizes or the fingerprints differ.
@@ -74,7 +74,7 @@ impl Vocab {
     }
 }
 
-/// Two models that were to be combined have different tokens.
+/// Two models with different vocabularies cannot be combined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{}` and `{}` do not share a vocabulary: {} tokens (fingerprint {}) against {} tokens \
@@ -82,7 +82,7 @@ impl Vocab {
     names[0], names[1], vocabs[0].size, vocabs[0].fingerprint, vocabs[1].size, vocabs[1].fingerprint
 )]
 pub struct VocabMismatch {
-    /// The two models' names.
+    /// Names of the two models.
     pub names: [String; 2],
     /// Their vocabularies, in the same order.
     pub vocabs: [Vocab; 2],

@@ -34,7 +34,7 @@ impl<'m> DeferralTarget<'m> {
         length: usize,
     ) -> (PredictorDrafter<ModelPredictor<'m>>, Self) {
         let aligned = mixture.aligned().clone();
-        aligned.borrow_mut().remember(length + 1);
+        aligned.borrow_mut().keep_rows(length + 1);
         let drafter = ModelPredictor::sharing(aligned, mixture.sampling());
         let aligned = Distribution::default();
         (PredictorDrafter::new(drafter), Self { mixture, mass: None, aligned, in_tree: false })

@@ -1,4 +1,4 @@
-//! What the benches measure: distributions, sizes and rules.
+//! Cases of the benchmarks: distributions, vocabulary sizes and rules.
 
 use kad_core::deferral::{BaseRule, Deferral, Rule, RuleError, catalogue};
 use kad_core::{Distribution, TokenId};
@@ -6,10 +6,10 @@ use kad_core::{Distribution, TokenId};
 /// Vocabulary sizes of Llama 2, GPT-2 and Qwen 2.5.
 pub(crate) const SIZES: [usize; 3] = [32_000, 50_257, 151_936];
 
-/// The logits of a distribution over so many tokens.
+/// Makes the logits of a distribution over a vocabulary of this size.
 type Logits = fn(usize) -> Vec<f32>;
 
-/// Shapes of a distribution.
+/// Named shapes of distributions.
 pub(crate) const SHAPES: [(&str, Logits); 3] = [("flat", flat), ("zipf", zipf), ("peaked", peaked)];
 
 /// Uniform numbers in (0, 1]: xorshift64, the same at every call.
@@ -23,7 +23,7 @@ fn uniforms() -> impl Iterator<Item = f64> {
     })
 }
 
-/// Logits of the uniform distribution with a tenth of noise.
+/// Logits of the uniform distribution with 10 % noise.
 fn flat(vocab: usize) -> Vec<f32> {
     uniforms().take(vocab).map(|u| (1.0 + 0.1 * u).ln() as f32).collect()
 }
@@ -34,7 +34,7 @@ fn zipf(vocab: usize) -> Vec<f32> {
     (0..vocab).map(|id| -((id * 7919 % vocab + 1) as f64).ln() as f32).collect()
 }
 
-/// Logits of a distribution with one token at 0.9 and noise for the rest.
+/// Logits of a distribution with one token at 0.9 and noise on the others.
 fn peaked(vocab: usize) -> Vec<f32> {
     let mut logits: Vec<f32> = uniforms().take(vocab).map(|u| u.ln() as f32).collect();
     let rest: f64 = logits.iter().map(|&logit| f64::from(logit).exp()).sum();
@@ -42,8 +42,8 @@ fn peaked(vocab: usize) -> Vec<f32> {
     logits
 }
 
-/// The rules under measurement: all of the catalogue, with 0.4 for what has no default, and the
-/// primal rule by sorting.
+/// The rules to measure: the whole catalogue, with 0.4 for required parameters, and the primal rule
+/// by sorting.
 ///
 /// # Errors
 /// If a parameter is out of range.
@@ -53,8 +53,7 @@ pub(crate) fn rules() -> Result<Vec<(&'static str, Rule)>, RuleError> {
     known.chain([Ok(sorted)]).collect()
 }
 
-/// The primal rule as its definition reads: sort everything, fill the budget. The reference that
-/// selection is measured against.
+/// The primal rule by its definition: sort all tokens, fill the budget. The baseline for selection.
 #[derive(Debug)]
 struct SortedPrimal {
     budget: f64,

@@ -1,4 +1,4 @@
-//! A session that goes where it is asked, at the least cost.
+//! A session with prefix reuse: it moves to any context at the least cost.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,55 +9,54 @@ use crate::model::{LanguageModel, Session, TreeSession};
 use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
-/// A session that several parts of a decoder ask: a model that both drafts and is part of the
-/// target has one cache.
+/// A session shared by several parts of a decoder: a model that both drafts and is part of the
+/// target has one KV cache.
 pub type SharedSession<'m> = Rc<RefCell<CachedSession<'m>>>;
 
-/// Most tokens of a context that are run together with the tree that follows it: each of them costs
-/// a row of logits that may not be asked for, and a pass of their own costs more.
+/// Most tokens of a context that run in one pass with the tree after it. Each costs a row of logits
+/// that may be unused; a pass of their own costs more.
 const STEM: usize = 16;
 
-/// Keeps one session in step with a context that others write.
+/// One session, kept in step with a changing context.
 ///
-/// Ask for the rows after any context: what the session shares with it is kept, what differs is
-/// rolled back, what is missing is fed in one pass. The latest rows are remembered and never
-/// computed twice, so a model that is not asked costs nothing.
+/// Ask for the rows of logits after any context. The session keeps the shared prefix in its KV
+/// cache, rolls back the rest, and runs the missing tokens in one forward pass. The latest rows are
+/// cached too, so no row is computed twice, and a model that is not asked costs nothing.
 pub struct CachedSession<'m> {
     model: &'m dyn LanguageModel,
     session: Box<dyn Session + 'm>,
     rows: LogitRows,
-    /// Prefix length that `rows.row(0)` follows.
+    /// Length of the prefix that `rows.row(0)` follows.
     first: usize,
-    /// How many of the latest rows are remembered at least.
+    /// Number of latest rows to keep, at least.
     memory: usize,
-    /// The tree the session is in; without nodes if it is in none.
+    /// The tree that the session holds; empty without one.
     tree: TokenTree,
-    /// One row for each of its nodes.
+    /// One row per node of `tree`.
     tree_rows: LogitRows,
-    /// How many of its first nodes are tokens of the context that were missing, one after the
-    /// other.
+    /// The number of first nodes of `tree` that are missing tokens of the context, as a chain.
     stem: usize,
 }
 
-/// Where a text ends that begins with the tokens held: among them, or at a node of the tree.
+/// The end of a text that begins with the session's tokens: after some of them, or at a tree node.
 #[derive(Clone, Copy)]
-enum End {
+enum TextEnd {
     Held(usize),
     Node(usize),
 }
 
-/// Where a row is remembered.
+/// The location of a cached row of logits.
 #[derive(Clone, Copy)]
-enum Place {
+enum RowLocation {
     Row(usize),
     Node(usize),
 }
 
 impl<'m> CachedSession<'m> {
-    /// Starts an empty session of `model`. The rows of the last request are remembered.
+    /// Starts an empty session of `model` that keeps the rows of the last request.
     ///
     /// # Errors
-    /// If the model cannot start one.
+    /// If the model cannot start a session.
     pub fn new(model: &'m dyn LanguageModel) -> Result<Self, DecodeError> {
         let session = model.start().map_err(|source| named(model, source))?;
         let rows = LogitRows::new(model.vocab().size());
@@ -65,7 +64,7 @@ impl<'m> CachedSession<'m> {
         Ok(Self { model, session, rows, first: 0, memory: 1, tree, tree_rows, stem: 0 })
     }
 
-    /// A session to be asked from several places.
+    /// Starts a session that several parts of a decoder share.
     ///
     /// # Errors
     /// If the model cannot start a session.
@@ -73,17 +72,17 @@ impl<'m> CachedSession<'m> {
         Ok(Rc::new(RefCell::new(Self::new(model)?)))
     }
 
-    /// Remembers at least the latest `rows` rows from now on; never fewer than before.
-    pub fn remember(&mut self, rows: usize) {
+    /// Keeps at least the latest `rows` rows from now on; never fewer than before.
+    pub fn keep_rows(&mut self, rows: usize) {
         self.memory = self.memory.max(rows);
     }
 
-    /// The model followed.
+    /// The session's model.
     pub fn model(&self) -> &'m dyn LanguageModel {
         self.model
     }
 
-    /// Logits after the whole of `context`.
+    /// Logits after the whole `context`, `[vocab]`.
     ///
     /// # Errors
     /// [`DecodeError::EmptyPrompt`] for an empty context, or the model's own.
@@ -91,8 +90,8 @@ impl<'m> CachedSession<'m> {
         self.row_at(context, context.len())
     }
 
-    /// Logits after the first `len` tokens of `context`. What is known of longer prefixes, and of
-    /// other paths of a [tree](Self::follow_tree), stays known if this row was remembered.
+    /// Logits after the first `len` tokens of `context`, `[vocab]`. Cached rows of longer prefixes
+    /// and of other paths of a [tree](Self::follow_tree) stay cached if this row was cached.
     ///
     /// # Errors
     /// [`DecodeError::EmptyPrompt`] if `len` is 0, or the model's own.
@@ -102,14 +101,14 @@ impl<'m> CachedSession<'m> {
             Some(places) => places[0],
             None => {
                 self.compute(context, 1)?;
-                Place::Row(len - self.first)
+                RowLocation::Row(len - self.first)
             }
         };
         Ok(self.at(place))
     }
 
-    /// Logits after each of the `last` longest prefixes of `context`, shortest prefix first,
-    /// `[last, vocab]`.
+    /// Logits after the `last` longest prefixes of `context`, shortest prefix first, `[last,
+    /// vocab]`.
     ///
     /// # Errors
     /// [`DecodeError::EmptyPrompt`] for an empty context, or the model's own.
@@ -129,20 +128,20 @@ impl<'m> CachedSession<'m> {
             Some(places) => places,
             None => {
                 self.compute(context, last)?;
-                (self.rows.len() - last..self.rows.len()).map(Place::Row).collect()
+                (self.rows.len() - last..self.rows.len()).map(RowLocation::Row).collect()
             }
         };
         Ok(places.into_iter().map(|place| self.at(place)))
     }
 
-    /// Runs `tree`, which follows `context`, with what is missing of the context in one pass (a
-    /// long prompt in one of its own). [`row_at`](Self::row_at) then knows the row after the
-    /// context and after every path. What is known already is not computed again: a tree may grow
-    /// pass by pass, and a text that goes on along a path keeps that path.
+    /// Runs `tree` after `context` in one forward pass, with the missing tokens of the context (a
+    /// long prompt has a pass of its own). The rows after the context and after every path are then
+    /// cached. Known rows are not computed again: a tree may grow pass by pass, and a context that
+    /// continues along a path keeps that path.
     ///
-    /// Returns whether all these rows are known now. Nothing is done and nothing known anew if the
-    /// session has no [tree attention](crate::TreeSession), or the context no room for all nodes
-    /// side by side; a tree of one path needs neither.
+    /// Returns true if all these rows are now cached. Returns false, and does nothing, if the
+    /// session has no [tree attention](crate::TreeSession) or the context cannot hold all nodes
+    /// side by side. A tree of one path needs neither.
     ///
     /// ```
     /// use kad_core::{Counted, CachedSession, TokenTree, oracle::TableModel};
@@ -183,13 +182,13 @@ impl<'m> CachedSession<'m> {
         }
         let room = limit - self.session.tokens().len();
         if !self.is_rooted_at(context) || self.tree.len() + tree.len() > room {
-            self.plant(context)?;
+            self.start_tree(context)?;
         }
         self.grow(tree)?;
         Ok(true)
     }
 
-    /// Whether the row after `context` and those after every path of `tree` are known.
+    /// True if the rows after `context` and after every path of `tree` are cached.
     fn knows(&self, context: &[TokenId], tree: &TokenTree) -> bool {
         let Some(root) = self.end_of(context).filter(|end| self.is_known(*end)) else {
             return false;
@@ -205,41 +204,43 @@ impl<'m> CachedSession<'m> {
         true
     }
 
-    /// Where `context` ends, if it is held or held and a path of the tree.
-    fn end_of(&self, context: &[TokenId]) -> Option<End> {
+    /// The end of `context`, if the session holds it, alone or with a path of the tree.
+    fn end_of(&self, context: &[TokenId]) -> Option<TextEnd> {
         let shared = common_prefix(self.session.tokens(), context);
-        context[shared..].iter().try_fold(End::Held(shared), |end, &token| self.after(end, token))
+        context[shared..]
+            .iter()
+            .try_fold(TextEnd::Held(shared), |end, &token| self.after(end, token))
     }
 
-    /// Where the text ends that is one token longer.
-    fn after(&self, end: End, token: TokenId) -> Option<End> {
+    /// The end of the text with one more token.
+    fn after(&self, end: TextEnd, token: TokenId) -> Option<TextEnd> {
         let held = self.session.tokens();
         match end {
-            End::Held(len) if len < held.len() => {
-                (held[len] == token).then_some(End::Held(len + 1))
+            TextEnd::Held(len) if len < held.len() => {
+                (held[len] == token).then_some(TextEnd::Held(len + 1))
             }
-            End::Held(_) => self.tree.child_with(None, token).map(End::Node),
-            End::Node(node) => self.tree.child_with(Some(node), token).map(End::Node),
+            TextEnd::Held(_) => self.tree.child_with(None, token).map(TextEnd::Node),
+            TextEnd::Node(node) => self.tree.child_with(Some(node), token).map(TextEnd::Node),
         }
     }
 
-    /// Whether the row there is remembered.
-    fn is_known(&self, end: End) -> bool {
+    /// True if the row at this end is cached.
+    fn is_known(&self, end: TextEnd) -> bool {
         match end {
-            End::Held(len) => (self.first..self.first + self.rows.len()).contains(&len),
-            End::Node(_) => true,
+            TextEnd::Held(len) => (self.first..self.first + self.rows.len()).contains(&len),
+            TextEnd::Node(_) => true,
         }
     }
 
-    /// Whether the present tree follows `context`.
+    /// True if the present tree follows `context`.
     fn is_rooted_at(&self, context: &[TokenId]) -> bool {
         let stem = self.tree.tokens().take(self.stem);
         !self.tree.is_empty()
             && self.session.tokens().iter().copied().chain(stem).eq(context.iter().copied())
     }
 
-    /// Makes ready for a tree after `context`: what is missing of it becomes the stem.
-    fn plant(&mut self, context: &[TokenId]) -> Result<(), DecodeError> {
+    /// Prepares a tree after `context`; the missing tokens of the context become the stem.
+    fn start_tree(&mut self, context: &[TokenId]) -> Result<(), DecodeError> {
         let shared = self.roll_back(context)?;
         self.forget(1);
         let root_known = !self.rows.is_empty() && self.first + self.rows.len() == context.len() + 1;
@@ -258,7 +259,7 @@ impl<'m> CachedSession<'m> {
         Ok(())
     }
 
-    /// Adds the nodes of `tree` after the stem, in one pass over those that are new.
+    /// Adds the nodes of `tree` after the stem, in one pass over the new ones.
     fn grow(&mut self, tree: &TokenTree) -> Result<(), DecodeError> {
         let root = self.stem.checked_sub(1);
         let mut nodes = Vec::with_capacity(tree.len());
@@ -273,15 +274,15 @@ impl<'m> CachedSession<'m> {
         };
         let done = self.session.trees().ok_or(ModelError::TreesUnsupported).and_then(grow);
         done.map_err(|source| {
-            // The next call of the session leaves the tree it may still be in.
+            // The next call of the session drops the tree that it may still hold.
             self.tree.clear();
             self.tree_rows.clear();
             named(self.model, source)
         })
     }
 
-    /// Leaves the tree by the path that `context` takes; the rows on it stay known.
-    fn settle(&mut self, context: &[TokenId]) -> Result<(), DecodeError> {
+    /// Leaves the tree by the path of `context`; the rows on that path stay cached.
+    fn leave_tree(&mut self, context: &[TokenId]) -> Result<(), DecodeError> {
         if self.tree.is_empty() {
             return Ok(());
         }
@@ -298,44 +299,45 @@ impl<'m> CachedSession<'m> {
         Ok(())
     }
 
-    /// The path that `context` takes beyond the tokens held.
+    /// The path of `context` in the tree, beyond the session's tokens.
     fn path_of(&self, context: &[TokenId]) -> Vec<usize> {
         let beyond = context.strip_prefix(self.session.tokens());
         beyond.map_or(vec![], |beyond| self.tree.path_along(beyond))
     }
 
-    /// Where the rows after the `last` longest prefixes of `context` are, shortest first, if all of
-    /// them are known.
-    fn places(&self, context: &[TokenId], last: usize) -> Option<Vec<Place>> {
+    /// Locations of the rows after the `last` longest prefixes of `context`, shortest first, if all
+    /// are cached.
+    fn places(&self, context: &[TokenId], last: usize) -> Option<Vec<RowLocation>> {
         let shared = common_prefix(self.session.tokens(), context);
         let path = self.path_of(context);
         let place = |len: usize| match len.checked_sub(shared + 1) {
             None => {
                 let index = len.checked_sub(self.first)?;
-                (index < self.rows.len()).then_some(Place::Row(index))
+                (index < self.rows.len()).then_some(RowLocation::Row(index))
             }
-            Some(beyond) => path.get(beyond).copied().map(Place::Node),
+            Some(beyond) => path.get(beyond).copied().map(RowLocation::Node),
         };
         (context.len() + 1 - last..=context.len()).map(place).collect()
     }
 
-    fn at(&self, place: Place) -> &[f32] {
+    fn at(&self, place: RowLocation) -> &[f32] {
         match place {
-            Place::Row(index) => self.rows.row(index),
-            Place::Node(node) => self.tree_rows.row(node),
+            RowLocation::Row(index) => self.rows.row(index),
+            RowLocation::Node(node) => self.tree_rows.row(node),
         }
     }
 
-    /// Forgets what `context` does not share; how many of its tokens are held.
+    /// Rolls back the tokens that `context` does not share; returns the length of the shared
+    /// prefix.
     fn roll_back(&mut self, context: &[TokenId]) -> Result<usize, DecodeError> {
-        self.settle(context)?;
+        self.leave_tree(context)?;
         let shared = common_prefix(self.session.tokens(), context);
         // Rows beyond the shared prefix belong to tokens that were rolled back.
         self.rows.truncate((shared + 1).saturating_sub(self.first));
         Ok(shared)
     }
 
-    /// Makes the latest rows those after the `last` longest prefixes of `context`.
+    /// Computes the rows after the `last` longest prefixes of `context`.
     fn compute(&mut self, context: &[TokenId], last: usize) -> Result<(), DecodeError> {
         if context.is_empty() {
             return Err(DecodeError::EmptyPrompt);
@@ -343,7 +345,7 @@ impl<'m> CachedSession<'m> {
         let wanted_from = context.len() - last + 1;
         let shared = self.roll_back(context)?;
         let known_to = self.first + self.rows.len();
-        // Rows without a gap go on being remembered.
+        // The cached rows stay if there is no gap between them and the new ones.
         let resume = if !self.rows.is_empty() && (self.first..=known_to).contains(&wanted_from) {
             known_to - 1
         } else {
@@ -356,7 +358,7 @@ impl<'m> CachedSession<'m> {
         Ok(())
     }
 
-    /// Drops the oldest rows, several at a time: each time the others move to the front.
+    /// Drops the oldest rows, several at a time, because each time the others move to the front.
     fn forget(&mut self, last: usize) {
         let keep = self.memory.max(last);
         if self.rows.len() > 2 * keep + 6 {
@@ -366,7 +368,7 @@ impl<'m> CachedSession<'m> {
         }
     }
 
-    /// Makes the session hold `context`, keeping its first `resume` tokens.
+    /// Extends the session to `context` after its first `resume` tokens.
     fn advance(&mut self, context: &[TokenId], resume: usize) -> Result<(), DecodeError> {
         let model = self.model;
         if self.session.tokens().len() > resume {
@@ -378,7 +380,7 @@ impl<'m> CachedSession<'m> {
         }
         let wanted = context.len() + 1 - self.first - self.rows.len();
         self.session.extend(missing, wanted, &mut self.rows).map_err(|source| {
-            // The rows may be half written; the session is as before.
+            // The rows may be half written; the session is unchanged.
             self.rows.clear();
             named(model, source)
         })

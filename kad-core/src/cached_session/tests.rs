@@ -3,7 +3,7 @@ use crate::Counted;
 use crate::oracle::TableModel;
 
 #[test]
-fn rows_are_those_of_a_fresh_session_wherever_the_context_goes() {
+fn rows_equal_those_of_a_fresh_session_after_any_context() {
     let model = TableModel::random("toy", 5, 3, 11);
     let mut session = CachedSession::new(&model).unwrap();
     let contexts: [(&[TokenId], usize); 9] = [
@@ -25,14 +25,13 @@ fn rows_are_those_of_a_fresh_session_wherever_the_context_goes() {
     }
 }
 
-/// A long text with excursions: every row asked for is that of a fresh session, whatever was
-/// remembered or forgotten meanwhile.
+/// A long text with excursions: every requested row equals that of a fresh session, cached or not.
 #[test]
 fn a_long_walk_returns_the_rows_of_fresh_sessions() {
     let model = TableModel::random("toy", 5, 4, 3);
     for memory in [1, 4] {
         let mut session = CachedSession::new(&model).unwrap();
-        session.remember(memory);
+        session.keep_rows(memory);
         let mut text = vec![1, 2];
         for step in 0u32..60 {
             text.truncate(text.len() - (step as usize * 7 % 4).min(text.len() - 1));
@@ -49,12 +48,12 @@ fn a_long_walk_returns_the_rows_of_fresh_sessions() {
     }
 }
 
-/// Rows made one at a time while drafting are there when all of them are asked for together.
+/// Rows made one at a time while drafting are cached when all of them are requested together.
 #[test]
-fn remembered_rows_cost_no_pass() {
+fn cached_rows_cost_no_pass() {
     let model = Counted::new(TableModel::random("toy", 5, 3, 11));
     let mut session = CachedSession::new(&model).unwrap();
-    session.remember(4);
+    session.keep_rows(4);
     let text = [1, 2, 3, 4, 0, 1];
     (3..=6).for_each(|len| _ = session.row(&text[..len]).unwrap());
     assert_eq!(model.counts().passes, 4);

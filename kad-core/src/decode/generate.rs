@@ -1,4 +1,4 @@
-//! From a prompt to its end.
+//! The decoding loop: from a prompt to the end of the text.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -8,25 +8,25 @@ use crate::choice::ChoiceSource;
 use crate::error::DecodeError;
 use crate::vocab::TokenId;
 
-/// When to end a continuation.
+/// Stopping criteria of [`generate`].
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// The most tokens to append, the end token included; at least 1.
+    /// Most tokens to generate, the end token included; at least 1.
     pub max_new_tokens: usize,
-    /// Tokens that end the text. The one that did is part of the result.
+    /// End-of-sequence tokens. The one that ends the text is part of the output.
     pub eos: Vec<TokenId>,
 }
 
-/// Why a continuation ended.
+/// The reason why generation stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stop {
-    /// An end token was drawn.
+    /// An end-of-sequence token was generated.
     Eos,
-    /// `max_new_tokens` were appended.
+    /// `max_new_tokens` tokens were generated.
     MaxTokens,
     /// The smallest context among the models is full.
     ContextFull,
-    /// The caller had enough: a stop string, or an interruption.
+    /// The caller's observer broke off: a stop string or an interruption.
     Caller,
 }
 
@@ -41,28 +41,43 @@ impl fmt::Display for Stop {
     }
 }
 
-/// A finished continuation.
+/// A finished generation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Generation {
-    /// The tokens appended, with their provenance.
+    /// The generated tokens, each with its origin.
     pub tokens: Vec<Emitted>,
-    /// Why there are no more.
+    /// The reason for the end.
     pub stop: Stop,
-    /// What each step did; a step of plain decoding yields one token and drafts none.
+    /// Draft statistics of each step; plain decoding yields one token per step and drafts none.
     pub steps: Vec<Step>,
-    /// The verifications of all steps at every level, in the order they were made.
+    /// The verification rounds of all steps at every level, in time order.
     pub rounds: Vec<Round>,
 }
 
-/// Continues `prompt` until a limit is met or `observe` breaks.
+/// Continues `prompt` until a limit is reached or `observe` breaks.
 ///
-/// `observe` sees each token as it is emitted, in order, and changes nothing but the end: after a
-/// break the token it saw is the last. Nothing is emitted after an end token, and never more than
-/// `max_new_tokens`, however many tokens a step of the decoder yields.
+/// `observe` sees each token in order, as it is emitted. After a break, the token it saw is the
+/// last. The output never goes beyond an end token or `max_new_tokens`, even if a step of the
+/// decoder yields more tokens.
 ///
 /// # Errors
-/// [`DecodeError::EmptyPrompt`], [`DecodeError::PromptTooLong`], [`DecodeError::NoTokensRequested`], or
-/// the decoder's.
+/// [`DecodeError::EmptyPrompt`], [`DecodeError::PromptTooLong`],
+/// [`DecodeError::NoTokensRequested`], or an error of the decoder.
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use kad_core::decode::{Limits, SingleDecoder, Stop, generate};
+/// use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// let model = TableModel::random("toy", 5, 3, 11);
+/// let greedy = ModelPredictor::new(&model, Sampling::at_temperature(0.0)?)?;
+/// let limits = Limits { max_new_tokens: 4, eos: vec![] };
+/// let mut observe = |_: &_| ControlFlow::Continue(());
+/// let mut choices = SampledChoices::seeded(1);
+/// let mut decoder = SingleDecoder::new(greedy);
+/// let made = generate(&mut decoder, &[1, 2], &limits, &mut choices, &mut observe)?;
+/// assert_eq!((made.tokens.len(), made.stop), (4, Stop::MaxTokens));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn generate(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],
@@ -88,26 +103,26 @@ pub fn generate(
     }
 }
 
-/// A text that grows by the tokens of steps.
+/// A prompt and its continuation so far.
 pub(crate) struct Continuation {
     pub(crate) context: Vec<TokenId>,
     pub(crate) tokens: Vec<Emitted>,
 }
 
 impl Continuation {
-    /// Where decoding stands after `made` was appended to `prompt`.
+    /// The state after the tokens `made` were appended to `prompt`.
     pub(crate) fn resume(prompt: &[TokenId], made: &[TokenId]) -> Self {
         let tokens = made.iter().map(|&token| Emitted::sampled(token)).collect();
         Self { context: [prompt, made].concat(), tokens }
     }
 
-    /// How many tokens may still come.
+    /// Number of tokens that may still be appended.
     pub(crate) fn room(&self, limits: &Limits, context_len: usize) -> usize {
         let unfilled = context_len.saturating_sub(self.context.len());
         unfilled.min(limits.max_new_tokens - self.tokens.len())
     }
 
-    /// Appends the tokens of a step up to the first end, and names it.
+    /// Appends the tokens of a step up to the first stopping criterion, and returns its reason.
     pub(crate) fn take(
         &mut self,
         step: &[Emitted],

@@ -1,4 +1,4 @@
-//! The decoding loop, and the decoders it drives.
+//! The decoding loop and the decoders without drafts.
 
 mod deferral;
 mod generate;
@@ -13,62 +13,73 @@ use crate::choice::ChoiceSource;
 use crate::error::DecodeError;
 use crate::vocab::TokenId;
 
-/// Who made a token.
+/// The source of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Origin {
-    /// The only model, or the composed distribution as a whole.
+    /// Sampled from the only model, or from a composed distribution as a whole.
     Sampled,
-    /// Drawn from the base model and kept.
+    /// Sampled from the base model and kept by the deferral rule.
     Base,
-    /// The base draw was handed over; drawn from the aligned model.
+    /// Sampled from the aligned model after the rule deferred the base model's token.
     Deferred,
-    /// Drafted and accepted.
+    /// Drafted and accepted by the target.
     Drafted,
-    /// Drawn from the residual in place of a rejected draft.
+    /// Sampled from the residual distribution after a rejected draft token.
     Corrected,
-    /// Drawn from the target after a draft that was accepted whole.
+    /// Bonus token: sampled from the target after a fully accepted draft.
     Bonus,
 }
 
-/// One token with its provenance.
+/// One generated token with its origin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Emitted {
     /// The token.
     pub token: TokenId,
-    /// Who made it.
+    /// The source of the token.
     pub origin: Origin,
-    /// The level of the chain that made it: 1 is the target, and the only one without a chain.
+    /// The level of the chain that produced the token: 1 is the target, and the only level without
+    /// a chain.
     pub level: usize,
-    /// Probability `D` that the base draw would be handed over here, where a rule decided.
+    /// Deferral mass `D` ∈ [0, 1] at this position, if a deferral rule decided.
     pub deferral_mass: Option<f64>,
 }
 
 impl Emitted {
-    /// A token of the target's own, of which nothing more is known.
+    /// A token sampled from the target, without further information.
     pub fn sampled(token: TokenId) -> Self {
         Self { token, origin: Origin::Sampled, level: 1, deferral_mass: None }
     }
 }
 
-/// Continues contexts. Its only state is what it remembers of them: a step may be asked after any
-/// context, in any order, and the distribution of its tokens depends on that context (and on where
-/// the prompt in it ends) alone.
+/// A decoding algorithm. It may cache contexts but has no other state: steps may follow any
+/// context, in any order, and the distribution of a step's tokens depends only on the context and
+/// on the length of its prompt.
+///
+/// ```
+/// use kad_core::decode::{Decoder, SingleDecoder};
+/// use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// let model = TableModel::random("toy", 5, 3, 11);
+/// let plain = Sampling::at_temperature(1.0)?;
+/// let mut decoder = SingleDecoder::new(ModelPredictor::new(&model, plain)?);
+/// let (mut choices, mut tokens) = (SampledChoices::seeded(1), Vec::new());
+/// decoder.begin(2);
+/// decoder.step(&[1, 2], 8, &mut choices, &mut tokens)?;
+/// assert_eq!(tokens.len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Decoder {
-    /// Says that a new text begins after `prompt` tokens. [`generate()`] does.
+    /// Starts a new text with a prompt of `prompt` tokens. [`generate()`] calls this.
     fn begin(&mut self, _prompt: usize) {}
 
-    /// The longest context there can be.
+    /// The longest context accepted, in tokens.
     fn context_len(&self) -> usize;
 
-    /// Appends at least one token to `out`, distributed as this decoder's distribution after
-    /// `context`.
-    ///
-    /// `room` ≥ 1 is how many tokens are wanted at most; a step never appends more. It changes how
-    /// many tokens a step yields, never their distribution.
+    /// Appends at least one and at most `room` ≥ 1 tokens to `out`, with this decoder's
+    /// distribution after `context`. `room` affects the number of tokens, never their distribution.
     ///
     /// # Errors
-    /// If a model fails or its logits are no distribution.
+    /// If a model fails or its logits do not form a distribution.
     fn step(
         &mut self,
         context: &[TokenId],
@@ -77,41 +88,41 @@ pub trait Decoder {
         out: &mut Vec<Emitted>,
     ) -> Result<Step, DecodeError>;
 
-    /// The verifications of the last step at every level, in the order they were made; the last one
-    /// is the target's. Empty where nothing is verified.
+    /// The verification rounds of the last step at every level, in time order; the target's is the
+    /// last. Empty without verification.
     fn rounds(&self) -> &[Round] {
         &[]
     }
 
-    /// What a reader of the last text should know about how it was decoded: that lengths were
-    /// changed on the way, that speculation was given up. Empty where nothing happened.
+    /// Notes on how the last text was decoded, for its reader: changed draft lengths, speculation
+    /// switched off. Empty if there are none.
     fn remarks(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// One verification in a chain of levels.
+/// One verification round at one level of a chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Round {
-    /// The level that verified: 1 is the target.
+    /// The verifying level: 1 is the target.
     pub level: usize,
-    /// Tokens it was given; in a tree, nodes.
+    /// Draft tokens to verify; in a tree, nodes.
     pub drafted: usize,
-    /// The longest draft it could have accepted: `drafted`, or the depth of a tree.
+    /// The most tokens that could have been accepted: `drafted`, or the depth of a tree.
     pub depth: usize,
-    /// How many tokens it accepted.
+    /// Accepted tokens.
     pub accepted: usize,
-    /// How many it handed on: those, and its own.
+    /// Tokens passed on: the accepted ones and the verifier's own.
     pub emitted: usize,
-    /// Whether the drafter ended the draft of its own accord, shorter than it was asked for.
+    /// True if the drafter ended its draft early, before the requested length.
     pub stopped: bool,
 }
 
-/// What one step did beside its tokens.
+/// Draft statistics of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// Tokens drafted and verified; 0 where nothing was drafted.
+    /// Tokens drafted and verified; 0 without drafts.
     pub drafted: usize,
-    /// How many of them were accepted.
+    /// Accepted tokens.
     pub accepted: usize,
 }

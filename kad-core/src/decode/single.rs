@@ -1,4 +1,4 @@
-//! One token at a time from one distribution.
+//! Plain autoregressive decoding.
 
 use super::{Decoder, Emitted, Step};
 use crate::choice::ChoiceSource;
@@ -7,14 +7,14 @@ use crate::error::DecodeError;
 use crate::predictor::Predictor;
 use crate::vocab::TokenId;
 
-/// Plain autoregressive decoding of any predictor.
+/// Plain autoregressive decoding: samples one token per step from a [`Predictor`].
 pub struct SingleDecoder<P> {
     predictor: P,
     distribution: Distribution,
 }
 
 impl<P: Predictor> SingleDecoder<P> {
-    /// Decodes `predictor`'s distribution.
+    /// A decoder for the distribution of `predictor`.
     pub fn new(predictor: P) -> Self {
         Self { predictor, distribution: Distribution::default() }
     }

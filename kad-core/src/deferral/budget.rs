@@ -1,4 +1,4 @@
-//! Relatives of the primal rule: the same knapsack, solved or valued differently.
+//! Variants of the primal rule: the same knapsack with another solver or another value.
 
 use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
 use crate::distribution::Distribution;
@@ -6,19 +6,19 @@ use crate::knapsack::{ExactLimits, cross_entropy, effective_budget, exact};
 use crate::vocab::TokenId;
 
 one_parameter_rule! {
-    /// [`KadPrimal`](super::KadPrimal) that also hands over the part of the critical token that
-    /// fits: `d(c) = (b − U) / p(c)`, `b` = budget, `U` the mass of what fits whole.
+    /// [`KadPrimal`](super::KadPrimal) plus the fraction of the critical token `c` that fits:
+    /// `d(c) = (b − U) / p(c)`, `b` = budget, `U` = mass of the tokens that fit whole.
     ///
-    /// The solution of the linear relaxation itself: randomised, worth exactly the LP value, and it
-    /// meets the budget with equality, `D = b`, where the primal rule spends anything between
-    /// `b − p(c)` and `b`. Not in the papers. At temperature 0 it is a coin with rate `b`.
+    /// The solution of the linear relaxation: randomised, worth the value of the linear program,
+    /// and it spends the whole budget, `D = b`. The primal rule spends between `b − p(c)` and `b`.
+    /// Not in the papers. At temperature 0 it defers with probability `b`.
     KadFractional, "kad-fractional", "KAD fractional", budget
 }
 
 impl BaseRule for KadFractional {
     fn decide(&self, base: &Distribution, out: &mut Deferral) {
         if let Some(end) = out.defer_tail(base, self.budget, |_| true) {
-            // Within the slack of the budget nothing may be left.
+            // `spent` may exceed the budget by its slack.
             let fraction = ((self.budget - end.spent) / end.threshold).max(0.0);
             out.set(end.critical, fraction);
         }
@@ -31,10 +31,11 @@ impl BaseRule for KadFractional {
 
 one_parameter_rule! {
     /// The optimum of the deferral knapsack, `max Σ −p ln p · d` subject to `Σ p d ≤ b`,
-    /// `b` = budget, which [`KadPrimal`](super::KadPrimal) misses by at most `1/e`.
+    /// `b` = budget. [`KadPrimal`](super::KadPrimal) misses it by at most `1/e` nats.
     ///
-    /// Solved by [`knapsack::exact`](crate::knapsack::exact) within its default limits; beyond them
-    /// it is the best found, never worse than the primal rule. Decisions are not nested in `b`.
+    /// Solved by [`knapsack::exact`](crate::knapsack::exact) within its default limits. Beyond the
+    /// limits it is the best solution found, never worse than the primal rule. Decisions are not
+    /// nested in `b`.
     KnapsackExact, "knapsack-exact", "knapsack exact", budget
 }
 
@@ -55,22 +56,21 @@ impl BaseRule for KnapsackExact {
 }
 
 one_parameter_rule! {
-    /// The primal rule for the value with fallback: hand over what the aligned model is expected to
-    /// say better.
+    /// The primal rule with the aligned model's expected loss subtracted from a token's value.
     ///
-    /// A deferral saves the base model's loss and costs the aligned model's expected one, so a
-    /// token is worth `p(y) · (−ln p(y) − H(p, q*))` with the cross entropy `H(p, q*) = −Σ p ln
-    /// q*`. The order of tokens is that of [`KadPrimal`](super::KadPrimal), but only tokens of
-    /// positive value are handed over: it is the primal rule at `b` and the dual rule at `α =
-    /// e^(−H)`, whichever hands over less. Where `q*` excludes what `p` allows, nothing is handed
-    /// over. Not in the papers.
+    /// A deferral saves the base model's loss and costs the expected loss of the aligned model, so
+    /// a token is worth `p(y) · (−ln p(y) − H(p, q*))` with the cross entropy `H(p, q*) = −Σ p ln
+    /// q*`. Tokens are ordered as in [`KadPrimal`](super::KadPrimal), but only tokens of positive
+    /// value are deferred: the smaller of the primal rule's set at `b` and the dual rule's set at
+    /// `α = e^(−H)`. If `q*` excludes a token that `p` allows, nothing is deferred. Not in the
+    /// papers.
     KadFallback, "kad-fallback", "KAD fallback", budget
 }
 
 impl PairRule for KadFallback {
     fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         let loss = cross_entropy(base, aligned);
-        // What the base model holds for impossible costs nothing, as in the other rules.
+        // Impossible tokens are deferred for free, as in the other rules.
         out.defer_tail(base, self.budget, |p| p == 0.0 || -p.ln() > loss);
     }
 
@@ -79,7 +79,8 @@ impl PairRule for KadFallback {
     }
 }
 
-/// Moves what is handed over among equal tokens to the higher ids: it weighs and is worth the same.
+/// Among tokens of equal probability, moves deferrals to the highest ids. Weight and value of the
+/// set stay the same.
 fn keep_lower_ids(base: &Distribution, taken: &mut [bool]) {
     let prob = |token: &TokenId| base.prob(*token);
     let mut order: Vec<TokenId> = (0..taken.len() as TokenId).collect();

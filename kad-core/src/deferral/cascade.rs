@@ -1,14 +1,14 @@
-//! The rules of speculative cascades (Narasimhan et al., arXiv 2405.19261), with the roles of
-//! proxy-based alignment: what they call the small model and keep is the base model here, what they
-//! defer to is the aligned model.
+//! Rules of speculative cascades (Narasimhan et al., arXiv 2405.19261).
 //!
-//! Their TokenV1 is [`ConfidenceBet`](super::ConfidenceBet).
+//! The roles are those of proxy-based alignment: the paper's small model, whose token is kept, is
+//! the base model here; the paper's large model, which is deferred to, is the aligned model. The
+//! paper's TokenV1 is [`ConfidenceBet`](super::ConfidenceBet).
 
 use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
 use crate::distribution::Distribution;
 
 one_parameter_rule! {
-    /// `d ≡ 1[max p < 1 − λ]`, `λ` = margin: Chow's rule; nudging at threshold `1 − λ`.
+    /// Chow's rule, `d ≡ 1[max p < 1 − λ]`, `λ` = margin: nudging at the threshold `1 − λ`.
     Chow, "chow", "Chow", margin
 }
 
@@ -19,7 +19,7 @@ impl BaseRule for Chow {
 }
 
 one_parameter_rule! {
-    /// `d ≡ 1[max p < max q* − λ]`, `λ` = margin: hand over where the aligned model is surer.
+    /// `d ≡ 1[max p < max q* − λ]`, `λ` = margin: defers if the aligned model is more confident.
     Difference, "difference", "difference", margin
 }
 
@@ -31,7 +31,8 @@ impl PairRule for Difference {
 
 one_parameter_rule! {
     /// `d ≡ 1[max p < max q* − λ · TV(p, q*)]`, `λ` = margin: the paper's optimal rule, in which a
-    /// deferral costs what a rejected draft costs. It gives way the more the models agree.
+    /// deferral costs as much as a rejected draft token. It defers more the closer the models
+    /// agree.
     OptimalCascade, "optimal-cascade", "optimal cascade", margin
 }
 
@@ -43,8 +44,8 @@ impl PairRule for OptimalCascade {
 }
 
 one_parameter_rule! {
-    /// `d(y) = 1[q*(y) < max q* − λ]`, `λ` = margin: keep what the aligned model likes nearly as
-    /// much as its best token (TokenV2, eq. 14 of the paper). At temperature 0 and `λ < 1`: the
+    /// `d(y) = 1[q*(y) < max q* − λ]`, `λ` = margin: keeps tokens within `λ` of the aligned model's
+    /// largest probability (TokenV2, eq. 14 of the paper). At temperature 0 and `λ < 1`: the
     /// aligned model.
     CascadeTokenV2, "cascade-token-v2", "cascade token v2", margin
 }
@@ -57,8 +58,9 @@ impl PairRule for CascadeTokenV2 {
 }
 
 one_parameter_rule! {
-    /// `d(y) = 1[q*(y) < (1 − λ) max q*]`, `λ` = margin: keep what has a fair share of the aligned
-    /// model's best probability (TokenV3). At temperature 0 and `λ < 1`: the aligned model.
+    /// `d(y) = 1[q*(y) < (1 − λ) max q*]`, `λ` = margin: keeps tokens with at least the fraction `1
+    /// − λ` of the aligned model's largest probability (TokenV3). At temperature 0 and `λ < 1`: the
+    /// aligned model.
     CascadeTokenV3, "cascade-token-v3", "cascade token v3", margin
 }
 

@@ -1,4 +1,4 @@
-//! Rules that do not look: the two ends of the scale, and the control between them.
+//! Rules that ignore the distributions: never, always, and at random.
 
 use std::fmt;
 
@@ -6,17 +6,34 @@ use super::{BaseRule, Deferral, one_parameter_rule};
 use crate::distribution::Distribution;
 
 /// `d ≡ 0`: the base model.
+///
+/// ```
+/// use kad_core::{Distribution, deferral::{BaseRule, Deferral, Never}};
+/// let mut d = Deferral::default();
+/// Never.decide(&Distribution::from_probs(vec![0.5, 0.5])?, &mut d);
+/// assert_eq!(d.weights(), [0.0, 0.0]);
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Never;
 
 /// `d ≡ 1`: the aligned model.
+///
+/// ```
+/// use kad_core::{Distribution, deferral::{Always, BaseRule, Deferral}};
+/// let mut d = Deferral::default();
+/// Always.decide(&Distribution::from_probs(vec![0.5, 0.5])?, &mut d);
+/// assert_eq!(d.weights(), [1.0, 1.0]);
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Always;
 
 one_parameter_rule! {
-    /// `d ≡ r`, `r` = rate: a coin decides, whatever the distributions say. `π = (1 − r) p + r q*`.
+    /// `d ≡ r`, `r` = rate: defers at random with one probability for all tokens.
+    /// `π = (1 − r) p + r q*`.
     ///
-    /// The control that tells whether *where* a rule defers matters, or only how much.
+    /// A control: it separates the effect of *where* a rule defers from the effect of how much.
     RandomDeferral, "random", "random", rate
 }
 

@@ -1,22 +1,23 @@
-//! Deferral rules: which tokens of the base model are handed to the aligned one.
+//! Deferral rules: the probability that a base token is handed over to the aligned model.
 //!
-//! A rule assigns to each token `y` the probability `d(y) ∈ [0, 1]` that a draw `y` of the base
-//! model is discarded and the aligned model draws instead (`d ∈ {0, 1}` in Hammal et al.,
-//! arXiv 2510.27017; fractional values are the rejection distribution `μ` of arXiv 2604.16146).
-//! The distribution that results is [`mixture::mix`](crate::mixture::mix).
+//! A rule assigns to each token `y` the probability `d(y) ∈ [0, 1]` that a token `y` sampled from
+//! the base model is discarded and the aligned model samples instead. Hammal et al. (arXiv
+//! 2510.27017) use `d ∈ {0, 1}`; fractional values are the rejection distribution `μ` of arXiv
+//! 2604.16146. [`mixture::mix`](crate::mixture::mix) computes the resulting distribution.
 //!
-//! [`catalogue()`] lists every rule: formula, parameters, source, the name in the authors' code,
-//! and how it behaves. The same list is printed by `kad rules` and stands in `docs/RULES.md`.
+//! [`catalogue()`] lists all rules with formula, parameters, source, the name in the authors' code
+//! and properties. `kad rules` prints the same list, and `docs/RULES.md` is generated from it.
 //!
-//! Among tokens of equal probability the lower id counts as the more probable one: it is kept
-//! longer. Comparisons are strict: what equals a threshold is kept, what fills a budget exactly
-//! fits.
+//! Ties: among tokens of equal probability the lower id counts as the more probable one and is kept
+//! longer. Comparisons are strict: a token equal to a threshold is kept, and tokens that fill a
+//! budget exactly fit.
 
 mod budget;
 mod cascade;
 mod catalogue;
 mod constant;
 mod history;
+mod parameter;
 mod primal;
 mod relative;
 mod threshold;
@@ -25,10 +26,11 @@ use std::fmt;
 
 pub use budget::{KadFallback, KadFractional, KnapsackExact};
 pub use cascade::{CascadeTokenV2, CascadeTokenV3, Chow, Difference, OptimalCascade};
-pub use catalogue::{GreedyLimit, Monotone, Parameter, RuleInfo, RuleInputs, catalogue, named};
+pub use catalogue::{GreedyLimit, Monotone, RuleInfo, RuleInputs, catalogue, named};
 pub use constant::{Always, Never, RandomDeferral};
 pub(crate) use history::History;
 pub use history::{HistoryRule, PooledBudget, SteeredDual};
+pub use parameter::{Parameter, ParameterRange, RuleError};
 pub use primal::KadPrimal;
 pub use relative::{
     AggressiveBet, AlignedAbove, AlignedBelow, ArgmaxOnly, ConfidenceBet, TokenV2, TokenV3,
@@ -40,35 +42,46 @@ use crate::knapsack::Items;
 use crate::sum::dot;
 use crate::vocab::TokenId;
 
-/// A deferral rule. The type says what it has to see, so that a decoder can leave the aligned
-/// model alone until a draw is deferred.
+/// A deferral rule. The variant states the rule's inputs, so a decoder runs the aligned model only
+/// when it is needed.
+///
+/// ```
+/// use kad_core::deferral::{Deferral, KadDual, Rule};
+/// use kad_core::Distribution;
+/// let rule = Rule::base(KadDual::new(0.4)?);
+/// let base = Distribution::from_probs(vec![0.75, 0.25])?;
+/// let mut d = Deferral::default();
+/// rule.decide(&base, &base, &mut d);
+/// assert_eq!((d.weights(), d.mass(&base)), (&[0.0, 1.0][..], 0.25));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum Rule {
-    /// Looks at the base distribution alone.
+    /// Reads the base distribution alone.
     Base(Box<dyn BaseRule>),
     /// Compares both distributions.
     Pair(Box<dyn PairRule>),
-    /// Looks at the base distribution, and at what it has spent so far in this text.
+    /// Reads the base distribution and the masses spent earlier in the text.
     History(Box<dyn HistoryRule>),
 }
 
 impl Rule {
-    /// A rule that looks at the base distribution alone.
+    /// Wraps a rule that reads the base distribution alone.
     pub fn base(rule: impl BaseRule + 'static) -> Self {
         Rule::Base(Box::new(rule))
     }
 
-    /// A rule that compares both distributions.
+    /// Wraps a rule that compares both distributions.
     pub fn pair(rule: impl PairRule + 'static) -> Self {
         Rule::Pair(Box::new(rule))
     }
 
-    /// A rule that remembers what it spent.
+    /// Wraps a rule that depends on the masses spent earlier.
     pub fn history(rule: impl HistoryRule + 'static) -> Self {
         Rule::History(Box::new(rule))
     }
 
-    /// The decision of the rule for two distributions; a rule with a history is at its beginning.
+    /// Writes the decision for two distributions into `out`. A rule with a history starts afresh.
     pub fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral) {
         match self {
             Rule::Base(rule) => rule.decide(base, out),
@@ -77,7 +90,7 @@ impl Rule {
         }
     }
 
-    /// The deferral mass it may spend on one token, if it has a budget of its own.
+    /// Budget: the most deferral mass per token, in [0, 1]; `None` for rules without a budget.
     pub fn budget(&self) -> Option<f64> {
         match self {
             Rule::Base(rule) => rule.budget(),
@@ -97,9 +110,28 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A rule that decides from the base distribution. Its `Display` names it with its parameters.
+/// A rule that reads the base distribution. `Display` gives its name and parameters.
+///
+/// ```
+/// use kad_core::{Distribution, deferral::{BaseRule, Deferral, Rule}};
+/// /// Defers all tokens but the most probable one.
+/// #[derive(Debug)]
+/// struct KeepBest;
+/// impl std::fmt::Display for KeepBest {
+///     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+///         f.write_str("keep best")
+///     }
+/// }
+/// impl BaseRule for KeepBest {
+///     fn decide(&self, base: &Distribution, out: &mut Deferral) {
+///         out.fill(base.len(), 1.0);
+///         out.set(base.argmax(), 0.0);
+///     }
+/// }
+/// assert_eq!(Rule::base(KeepBest).to_string(), "keep best");
+/// ```
 pub trait BaseRule: fmt::Debug + fmt::Display + Send + Sync {
-    /// Writes `d` for every token of `base` into `out`.
+    /// Writes `d(y)` for every token of `base` into `out`.
     fn decide(&self, base: &Distribution, out: &mut Deferral);
 
     /// See [`Rule::budget`].
@@ -108,9 +140,19 @@ pub trait BaseRule: fmt::Debug + fmt::Display + Send + Sync {
     }
 }
 
-/// A rule that decides from the base and the aligned distribution. Its `Display` names it.
+/// A rule that reads both distributions. `Display` gives its name and parameters.
+///
+/// ```
+/// use kad_core::{Distribution, deferral::{Deferral, Difference, PairRule}};
+/// let base = Distribution::from_probs(vec![0.5, 0.5])?;
+/// let aligned = Distribution::from_probs(vec![0.1, 0.9])?;
+/// let mut d = Deferral::default();
+/// Difference::new(0.2)?.decide(&base, &aligned, &mut d);
+/// assert_eq!(d.weights(), [1.0, 1.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait PairRule: fmt::Debug + fmt::Display + Send + Sync {
-    /// Writes `d` for every token into `out`. The distributions have the same length.
+    /// Writes `d(y)` for every token into `out`. Both distributions have the same length.
     fn decide(&self, base: &Distribution, aligned: &Distribution, out: &mut Deferral);
 
     /// See [`Rule::budget`].
@@ -119,45 +161,44 @@ pub trait PairRule: fmt::Debug + fmt::Display + Send + Sync {
     }
 }
 
-/// A decision: `d(y)` for every token, `[vocab]`, each in [0, 1]. A reusable buffer.
+/// A decision: the deferral probabilities `d(y)` ∈ [0, 1], `[vocab]`. A reusable buffer.
 #[derive(Clone, Debug, Default)]
 pub struct Deferral {
     weights: Vec<f64>,
-    // Room for what rules work out on the way, so that a decision allocates nothing per token; only
-    // the exact knapsack does.
+    // Scratch memory of the rules, so that only the exact knapsack allocates per token.
     pub(crate) order: Vec<TokenId>,
     items: Items,
 }
 
 impl Deferral {
-    /// `d(y)` of every token, `[vocab]`.
+    /// The deferral probabilities `d(y)`, `[vocab]`.
     pub fn weights(&self) -> &[f64] {
         &self.weights
     }
 
-    /// The same `d` for all of `vocab` tokens.
+    /// Sets `d ≡ weight` for a vocabulary of `vocab` tokens.
     pub fn fill(&mut self, vocab: usize, weight: f64) {
         self.weights.clear();
         self.weights.resize(vocab, weight);
     }
 
-    /// `d(y) = f(p(y))` for every token of `distribution`.
+    /// Sets `d(y) = f(p(y))` for every token of `distribution`.
     pub fn fill_from(&mut self, distribution: &Distribution, f: impl Fn(f64) -> f64) {
         self.weights.clear();
         self.weights.extend(distribution.probs().iter().map(|&p| f(p)));
     }
 
-    /// `d(y) = 1` where the probability of `y` satisfies `test`, else 0.
+    /// Sets `d(y) = 1` if the probability of `y` satisfies `test`, else 0.
     pub fn defer_where(&mut self, distribution: &Distribution, test: impl Fn(f64) -> bool) {
         self.fill_from(distribution, |p| if test(p) { 1.0 } else { 0.0 });
     }
 
-    /// `d ≡ 1` if `all`, else `d ≡ 0`, over the tokens of `distribution`.
+    /// Sets `d ≡ 1` if `all`, else `d ≡ 0`.
     pub fn all_or_nothing(&mut self, distribution: &Distribution, all: bool) {
         self.fill(distribution.len(), if all { 1.0 } else { 0.0 });
     }
 
-    /// Sets one token's `d`.
+    /// Sets `d(token)`.
     ///
     /// # Panics
     /// If `token` is outside the vocabulary.
@@ -165,42 +206,13 @@ impl Deferral {
         self.weights[token as usize] = weight;
     }
 
-    /// Deferral mass `D = Σ d(y) p(y)`: the probability that a base draw is handed over.
+    /// Deferral mass `D = Σ d(y) p(y)` ∈ [0, 1]: the probability that a base token is deferred.
     pub fn mass(&self, base: &Distribution) -> f64 {
         dot(&self.weights, base.probs()).min(1.0)
     }
 }
 
-/// A rule's parameter is out of range.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{parameter} = {found} of {rule} is out of range: {range}")]
-pub struct RuleError {
-    /// Which rule.
-    pub rule: &'static str,
-    /// Which parameter.
-    pub parameter: &'static str,
-    /// What was given.
-    pub found: f64,
-    /// What is allowed.
-    pub range: &'static str,
-}
-
-/// Most parameters are probabilities or differences of them; NaN is refused.
-fn probability(rule: &'static str, parameter: &'static str, found: f64) -> Result<f64, RuleError> {
-    checked((0.0..=1.0).contains(&found), rule, parameter, found, "between 0 and 1")
-}
-
-fn checked(
-    ok: bool,
-    rule: &'static str,
-    parameter: &'static str,
-    found: f64,
-    range: &'static str,
-) -> Result<f64, RuleError> {
-    if ok { Ok(found) } else { Err(RuleError { rule, parameter, found, range }) }
-}
-
-/// A rule with one parameter in [0, 1]: its type, its checked constructor and its name in words.
+/// Defines a rule with one parameter in [0, 1]: the type, its checked constructor and `Display`.
 macro_rules! one_parameter_rule {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $words:literal, $parameter:ident) => {
         $(#[$doc])*
@@ -210,13 +222,27 @@ macro_rules! one_parameter_rule {
         }
 
         impl $name {
-            #[doc = concat!("Takes the `", stringify!($parameter), "` ∈ [0, 1].")]
+            pub(super) const PARAMETERS: [$crate::deferral::Parameter; 1] =
+                [$crate::deferral::Parameter::required(
+                    stringify!($parameter),
+                    $crate::deferral::ParameterRange::UNIT,
+                )];
+
+            #[doc = concat!("The rule with `", stringify!($parameter), "` ∈ [0, 1].")]
             ///
             /// # Errors
-            /// If it is out of range.
+            /// [`RuleError`](crate::deferral::RuleError) if the value is out of range.
+            ///
+            /// ```
+            #[doc = concat!("use kad_core::deferral::", stringify!($name), ";")]
+            #[doc = concat!("let rule = ", stringify!($name), "::new(0.4)?;")]
+            #[doc = concat!(
+                "assert_eq!(rule.to_string(), \"", $words, ", ", stringify!($parameter), " 0.4\");"
+            )]
+            /// # Ok::<(), kad_core::deferral::RuleError>(())
+            /// ```
             pub fn new($parameter: f64) -> Result<Self, $crate::deferral::RuleError> {
-                let name = stringify!($parameter);
-                Ok(Self { $parameter: $crate::deferral::probability($kind, name, $parameter)? })
+                Ok(Self { $parameter: Self::PARAMETERS[0].check($kind, $parameter)? })
             }
         }
 

@@ -2,23 +2,24 @@
 
 use std::fmt;
 
-use super::{BaseRule, Deferral, RuleError, probability};
+use super::{BaseRule, Deferral, Parameter, ParameterRange, RuleError};
 use crate::distribution::Distribution;
 use crate::select::{Boundary, tail_boundary};
 use crate::vocab::TokenId;
 
-/// Fills a deferral budget with the tokens the base model likes least (arXiv 2510.27017;
-/// `budget_lr` in the authors' code).
+/// Fills a deferral budget with the base model's least probable tokens (Hammal et al., arXiv
+/// 2510.27017; `budget_lr` in the authors' code).
 ///
-/// The knapsack `max Σ −p log p · d` subject to `Σ p · d ≤ b` has density `−log p`, so its
-/// linear relaxation takes tokens by rising `p` until one no longer fits; that one is rounded
-/// down to 0 and so is everything after it. What is kept is the nucleus: the smallest top set of
-/// mass at least `1 − b`. Tokens of probability 0 are always deferred, and `b = 1` defers all.
+/// The knapsack `max Σ −p log p · d` subject to `Σ p · d ≤ b` has the density `−log p`. Its linear
+/// relaxation takes tokens by rising `p` until one does not fit; that token is rounded down to 0,
+/// as is everything after it. The kept tokens are the nucleus: the smallest set of most probable
+/// tokens with mass at least `1 − b`. Tokens of probability 0 are always deferred, and `b = 1`
+/// defers all.
 ///
-/// Tokens that sum to the budget in the reals fit, although their `f64` sum may end just above
-/// ([`BUDGET_SLACK`](crate::knapsack::BUDGET_SLACK)).
+/// Tokens whose probabilities sum to the budget exactly fit, even if the `f64` sum is slightly
+/// larger ([`BUDGET_SLACK`](crate::knapsack::BUDGET_SLACK)).
 ///
-/// Cost: `O(V)`, without sorting and without allocation after the first call; see
+/// Cost: `O(V)`, without sorting, and without allocation after the first call; see
 /// [`select`](crate::select).
 /// At temperature 0, for `b (1 + BUDGET_SLACK) < 1`, nothing of positive probability is deferred.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +28,24 @@ pub struct KadPrimal {
 }
 
 impl KadPrimal {
-    /// Defers at most the mass `budget` = b ∈ [0, 1] at each step.
+    pub(super) const PARAMETERS: [Parameter; 1] =
+        [Parameter::required("budget", ParameterRange::UNIT)];
+
+    /// Defers at most the mass `budget` = b ∈ [0, 1] per token.
     ///
     /// # Errors
-    /// If `budget` is out of range.
+    /// [`RuleError`] if `budget` is out of range.
+    ///
+    /// ```
+    /// use kad_core::{Distribution, deferral::{BaseRule, Deferral, KadPrimal}};
+    /// let base = Distribution::from_probs(vec![0.5, 0.3, 0.2])?;
+    /// let mut d = Deferral::default();
+    /// KadPrimal::new(0.25)?.decide(&base, &mut d);
+    /// assert_eq!(d.weights(), [0.0, 0.0, 1.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(budget: f64) -> Result<Self, RuleError> {
-        Ok(Self { budget: probability("kad-primal", "budget", budget)? })
+        Ok(Self { budget: Self::PARAMETERS[0].check("kad-primal", budget)? })
     }
 }
 
@@ -47,8 +60,8 @@ impl BaseRule for KadPrimal {
 }
 
 impl Deferral {
-    /// `d = 1` on the longest prefix by rising probability that fits `budget`, as far as a token of
-    /// its probability `may` be handed over. Returns where it ends; a budget of 1 has no end.
+    /// Sets `d = 1` on the longest prefix by rising probability that fits `budget`, restricted to
+    /// probabilities that satisfy `may`. Returns the end of the prefix; `None` if all tokens fit.
     pub(super) fn defer_tail(
         &mut self,
         base: &Distribution,
@@ -56,7 +69,8 @@ impl Deferral {
         may: impl Fn(f64) -> bool,
     ) -> Option<Boundary> {
         let probs = base.probs();
-        // The distribution's sum may round to just above 1; the whole of it still fits.
+        // The sum of the probabilities may round to just above 1; the whole distribution still
+        // fits.
         let boundary =
             if budget < 1.0 { tail_boundary(probs, budget, &mut self.order) } else { None };
         let Some(end) = boundary else {

@@ -1,7 +1,7 @@
-//! Rules that compare each token with the best one, of either model.
+//! Rules that compare a token with the most probable token of either model.
 //!
-//! All but the confidence bet come from the code that accompanies arXiv 2510.27017, which names
-//! them after formulas; the names here say what they do.
+//! All but the confidence bet come from the code that accompanies arXiv 2510.27017. That code names
+//! them after formulas.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use super::{BaseRule, Deferral, PairRule, one_parameter_rule};
 use crate::distribution::Distribution;
 
 one_parameter_rule! {
-    /// `d(y) = 1[p(y) < max q* − λ]`, `λ` = margin: the base model keeps a token only if it is
-    /// about as sure of it as the aligned model is of its best one.
+    /// `d(y) = 1[p(y) < max q* − λ]`, `λ` = margin: the base model keeps a token only if its
+    /// probability comes within `λ` of the aligned model's largest one.
     ///
     /// The conservative confidence bet of arXiv 2604.16146 (`max_q_minus` in the authors' code).
-    /// The same rule, with the models' roles exchanged, is TokenV1 of speculative cascades
-    /// (Narasimhan et al., arXiv 2405.19261, eq. 13). At temperature 0: the base model.
+    /// With the models' roles exchanged it is TokenV1 of speculative cascades (Narasimhan et al.,
+    /// arXiv 2405.19261, eq. 13). At temperature 0: the base model.
     ConfidenceBet, "confidence-bet", "confidence bet", margin
 }
 
@@ -26,10 +26,11 @@ impl PairRule for ConfidenceBet {
 }
 
 one_parameter_rule! {
-    /// `d(y) = 1[p(y) < max q* + λ]`, `λ` = margin: the bet with the odds reversed.
+    /// `d(y) = 1[p(y) < max q* + λ]`, `λ` = margin: the confidence bet with the sign of the margin
+    /// reversed.
     ///
-    /// `max_q_plus` in the authors' code; in neither paper's summary. At temperature 0 and `λ > 0`:
-    /// the aligned model.
+    /// `max_q_plus` in the authors' code; not in either paper's summary. At temperature 0 and `λ >
+    /// 0`: the aligned model.
     AggressiveBet, "aggressive-bet", "aggressive bet", margin
 }
 
@@ -41,11 +42,11 @@ impl PairRule for AggressiveBet {
 }
 
 one_parameter_rule! {
-    /// `d(y) = 1[q*(y) < max p + λ]`, `λ` = margin: the base model keeps only what the aligned
-    /// model likes better than the base model likes anything.
+    /// `d(y) = 1[q*(y) < max p + λ]`, `λ` = margin: the base model keeps only tokens that the
+    /// aligned model finds more probable than the base model finds any token.
     ///
-    /// `max_p_plus` in the authors' code, where a comment says the opposite of the line below it
-    /// (for that see [`AlignedAbove`]). At temperature 0: the aligned model.
+    /// `max_p_plus` in the authors' code, where a comment states the opposite condition (the
+    /// condition of [`AlignedAbove`]). At temperature 0: the aligned model.
     AlignedBelow, "aligned-below", "aligned below", margin
 }
 
@@ -57,8 +58,8 @@ impl PairRule for AlignedBelow {
 }
 
 one_parameter_rule! {
-    /// `d(y) = 1[q*(y) > max p + λ]`, `λ` = margin: hand over what the aligned model likes better
-    /// than the base model likes anything.
+    /// `d(y) = 1[q*(y) > max p + λ]`, `λ` = margin: defers tokens that the aligned model finds more
+    /// probable than the base model finds any token.
     ///
     /// `minus_max_p_plus` in the authors' code. At temperature 0: the base model.
     AlignedAbove, "aligned-above", "aligned above", margin
@@ -72,10 +73,11 @@ impl PairRule for AlignedAbove {
 }
 
 one_parameter_rule! {
-    /// `d(y) = 1[p(y) < max p − λ]`, `λ` = margin: keep what comes close to the best token.
+    /// `d(y) = 1[p(y) < max p − λ]`, `λ` = margin: keeps tokens within `λ` of the largest
+    /// probability.
     ///
-    /// `token_v2` in the authors' code, after a rule of speculative cascades that looks at the
-    /// other model ([`CascadeTokenV2`](super::CascadeTokenV2)). At temperature 0: the base model.
+    /// `token_v2` in the authors' code, after a rule of speculative cascades that reads the other
+    /// model ([`CascadeTokenV2`](super::CascadeTokenV2)). At temperature 0: the base model.
     TokenV2, "token-v2", "token v2", margin
 }
 
@@ -87,8 +89,9 @@ impl BaseRule for TokenV2 {
 }
 
 one_parameter_rule! {
-    /// `d(y) = 1[p(y) < (1 − λ) max p]`, `λ` = margin: keep what has a fair share of the best
-    /// token's probability; min-p truncation whose cut mass goes to the aligned model.
+    /// `d(y) = 1[p(y) < (1 − λ) max p]`, `λ` = margin: keeps tokens with at least the fraction `1 −
+    /// λ` of the largest probability. Equals min-p truncation with the cut mass given to the
+    /// aligned model.
     ///
     /// TokenV3 of speculative cascades evaluated on the kept model, as [`TokenV2`] is; not in the
     /// authors' code. At temperature 0: the base model.
@@ -102,9 +105,17 @@ impl BaseRule for TokenV3 {
     }
 }
 
-/// `d(y) = 1[p(y) < max p]`: keep only the most probable token, and exact ties of it.
+/// `d(y) = 1[p(y) < max p]`: keeps only the most probable token and exact ties.
 ///
 /// `token_max` in the authors' code; [`TokenV2`] at margin 0. At temperature 0: the base model.
+///
+/// ```
+/// use kad_core::{Distribution, deferral::{ArgmaxOnly, BaseRule, Deferral}};
+/// let mut d = Deferral::default();
+/// ArgmaxOnly.decide(&Distribution::from_probs(vec![0.2, 0.8])?, &mut d);
+/// assert_eq!(d.weights(), [1.0, 0.0]);
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ArgmaxOnly;
 

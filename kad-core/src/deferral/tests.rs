@@ -1,4 +1,5 @@
-//! Small decisions worked out by hand. The invariants of the theory are properties in `tests/it/`.
+//! Small decisions computed by hand. The invariants of the theory are property tests in
+//! `tests/it/`.
 
 use super::*;
 
@@ -13,9 +14,9 @@ fn distribution(weights: Vec<f64>) -> Distribution {
     Distribution::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
 }
 
-/// Thresholds are strict: what equals them is kept.
+/// Thresholds are strict: a probability equal to the threshold is kept.
 #[test]
-fn equality_keeps() {
+fn a_probability_equal_to_the_threshold_is_kept() {
     let even = distribution(vec![0.5, 0.25, 0.25]);
     assert_eq!(decide(&Nudging::new(0.5).unwrap(), &even), [0.0; 3]);
     assert_eq!(decide(&KadDual::new(0.25).unwrap(), &even), [0.0; 3]);

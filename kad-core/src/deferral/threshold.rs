@@ -1,15 +1,15 @@
-//! Rules that compare base probabilities with a number.
+//! Rules that compare base probabilities with a fixed threshold.
 
 use super::{BaseRule, Deferral, one_parameter_rule};
 use crate::distribution::Distribution;
 
 one_parameter_rule! {
-    /// `d(y) = 1[max p < γ]` for all `y`, `γ` = threshold: the aligned model speaks wherever the
-    /// base model is unsure.
+    /// `d(y) = 1[max p < γ]` for all `y`, `γ` = threshold: the aligned model takes over wherever
+    /// the base model is uncertain.
     ///
     /// The token-level form of Fei et al. (arXiv 2410.09300) that Hammal et al. compare with (`max`
-    /// in their code); the original works on words through an API and is a different algorithm.
-    /// At temperature 0 the base distribution is one-hot and nothing is deferred.
+    /// in their code). The original works on words through an API and is a different algorithm. At
+    /// temperature 0 the base distribution is one-hot and nothing is deferred.
     Nudging, "nudging", "nudging", threshold
 }
 
@@ -23,8 +23,8 @@ one_parameter_rule! {
     /// `d(y) = 1[p(y) < α]`, `α` = threshold: the dual approximation of the deferral knapsack,
     /// `α = e^(−μ)` for a multiplier `μ` (arXiv 2510.27017; `token_wise` in the authors' code).
     ///
-    /// Exactly optimal for the budget it spends, `Σ_{p(y) < α} p(y)`, which differs from step to
-    /// step. At temperature 0 nothing is deferred.
+    /// Optimal for the budget it spends, `Σ_{p(y) < α} p(y)`, which differs from token to token. At
+    /// temperature 0 nothing is deferred.
     KadDual, "kad-dual", "KAD dual", threshold
 }
 

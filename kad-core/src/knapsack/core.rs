@@ -1,4 +1,4 @@
-//! The core of an exact solution: choices that are still open, kept as undominated states.
+//! The expanding core of the exact solver: a dynamic program over undominated states.
 
 use std::ops::Range;
 
@@ -6,16 +6,16 @@ use super::Items;
 use super::relax::Relaxation;
 use crate::sum::prefix_sums;
 
-/// Items on one side of the critical one, in the order in which the core takes them in.
+/// The items on one side of the critical item, in the order in which the core decides them.
 struct Side {
     items: Vec<usize>,
     /// Weights and values, `[items]`.
     weights: Vec<f64>,
     values: Vec<f64>,
-    /// Sums of the first `k`, `[items + 1]`.
+    /// Prefix sums, `[items + 1]`.
     weight_sums: Vec<f64>,
     value_sums: Vec<f64>,
-    /// How many of them the core has decided.
+    /// Number of items decided by the core.
     decided: usize,
 }
 
@@ -32,89 +32,89 @@ impl Side {
         self.decided == self.items.len()
     }
 
-    /// Weight and value of the first `to` items, the decided ones left out.
+    /// Weight and value of the undecided items among the first `to`.
     fn undecided_sums(&self, to: usize) -> (f64, f64) {
         let of = |sums: &[f64]| sums[to] - sums[self.decided];
         (of(&self.weight_sums), of(&self.value_sums))
     }
 
-    /// The first `to` for which the undecided items before it weigh `fits(weight) == false`;
-    /// one past the last if there is none. `fits` holds for small weights.
+    /// The first `to` for which the undecided items before it have a weight with `fits(weight) ==
+    /// false`; one past the last index if there is none. `fits` holds for small weights.
     fn first_beyond(&self, fits: impl Fn(f64) -> bool) -> usize {
         let before = self.weight_sums[self.decided];
         let sums = &self.weight_sums[self.decided..];
         self.decided + sums.partition_point(|sum| fits(sum - before))
     }
 
-    /// What `part` of item `k`'s weight is worth. At most all of it: `part` is a difference of
-    /// sums, whose rounding can be larger than the smallest weights.
+    /// Value of the fraction `part / weight` of item `k`, at most the whole item: `part` is a
+    /// difference of sums, and its rounding error can exceed the smallest weights.
     fn value_of_weight(&self, k: usize, part: f64) -> f64 {
         (part / self.weights[k]).min(1.0) * self.values[k]
     }
 }
 
-/// A choice for every decided item; for the others what the relaxation says.
+/// A choice for every decided item; undecided items are as in the relaxation.
 #[derive(Clone, Copy)]
 struct State {
     weight: f64,
     value: f64,
-    /// Its last departure from the relaxation, in `Core::changes`.
+    /// The last difference from the relaxation, an index into `Core::changes`.
     change: Option<usize>,
 }
 
-/// A decided item whose choice departs from the relaxation's, and the departure before it.
+/// A decided item that differs from the relaxation, and the difference before it.
 struct Change {
     item: usize,
     before: Option<usize>,
 }
 
-/// Undecided items that complete a state to a solution: more of the sparse ones, or without
-/// some of the dense ones.
+/// Undecided items that complete a state to a solution: more of the sparse items, or fewer of the
+/// dense ones.
 #[derive(Clone)]
 enum Completion {
     Adding(Range<usize>),
     Dropping(Range<usize>),
 }
 
-/// What becomes of a state at best.
+/// The best completion of a state, and its bound.
 struct Evaluation {
-    /// Value of the whole items that complete it.
+    /// Value of the completion with whole items.
     value: f64,
     completion: Completion,
-    /// Value of its relaxation.
+    /// Value of the relaxed completion.
     bound: f64,
 }
 
-/// The best solution found.
+/// The best solution found (the incumbent).
 struct Best {
     value: f64,
     change: Option<usize>,
     completion: Completion,
 }
 
-/// The search behind [`exact`](super::exact()): what is decided, and what is still open.
+/// The state of the search behind [`exact`](super::exact()).
 pub(super) struct Core {
-    /// Taken by the relaxation; least dense first.
+    /// Items taken by the relaxation; least dense first.
     dense: Side,
-    /// Not taken; densest first, which is the critical item.
+    /// Items not taken; densest first, beginning with the critical item.
     sparse: Side,
     capacity: f64,
     tolerance: f64,
-    /// Undominated: weight and value both rise.
+    /// Undominated states: weight and value both rise.
     states: Vec<State>,
     changes: Vec<Change>,
     best: Best,
-    /// Largest bound of a state that was given up, and of a state still there.
+    /// Largest bound of an abandoned state, and of an open state.
     closed_bound: f64,
     open_bound: f64,
     examined: usize,
 }
 
 impl Core {
-    /// The core with nothing decided: the greedy solution alone.
+    /// The core before any decision: the greedy solution alone.
     pub(super) fn new(items: &Items, relaxed: &Relaxation, capacity: f64, tolerance: f64) -> Self {
-        // Weightless items are taken already, and taking out or putting in what has no value,
-        // or no weight, gains nothing.
+        // Weightless items are taken already. Dropping an item without weight, or adding one
+        // without value, gains nothing.
         let sorted = |filled: bool| {
             let mut side: Vec<usize> = relaxed.order.clone();
             side.retain(|&item| {
@@ -143,8 +143,7 @@ impl Core {
         core
     }
 
-    /// Decides items until no state is left or the next step might look at more than `limit`
-    /// states in all.
+    /// Decides items until no state is left or the next step might exceed `limit` examined states.
     pub(super) fn grow(&mut self, limit: usize) {
         while !self.states.is_empty() && self.examined + 2 * self.states.len() <= limit {
             if !self.sparse.is_decided() {
@@ -152,23 +151,24 @@ impl Core {
             } else if !self.dense.is_decided() {
                 self.decide(-1.0);
             } else {
-                // Not reached: with all decided a state is its own completion, and was closed.
+                // Not reached: with all items decided, a state is its own completion and was
+                // closed.
                 return;
             }
         }
     }
 
-    /// An upper bound on every solution.
+    /// An upper bound on the value of every solution.
     pub(super) fn bound(&self) -> f64 {
         self.closed_bound.max(self.open_bound).max(self.best.value)
     }
 
-    /// States looked at so far.
+    /// Number of states examined so far.
     pub(super) fn examined(&self) -> usize {
         self.examined
     }
 
-    /// Calls `visit` for every item whose choice in the best solution is not the relaxation's.
+    /// Calls `visit` for every item that the best solution and the relaxation choose differently.
     pub(super) fn for_each_change_of_best(&self, mut visit: impl FnMut(usize)) {
         let mut change = self.best.change;
         while let Some(Change { item, before }) = change.and_then(|index| self.changes.get(index)) {
@@ -184,8 +184,8 @@ impl Core {
 
     /// Decides the next sparse item (`sign` = 1: it may be added) or dense item (−1: dropped).
     ///
-    /// Merges the states with and without the change by weight; of equal weights the more
-    /// valuable comes first, so that a state is undominated if its value is a new maximum.
+    /// Merges the states with and without the change by weight, the more valuable one first among
+    /// equal weights, so that a state is undominated iff its value is a new maximum.
     fn decide(&mut self, sign: f64) {
         let side = if sign > 0.0 { &mut self.sparse } else { &mut self.dense };
         let k = side.decided;
@@ -217,8 +217,8 @@ impl Core {
         }
     }
 
-    /// Keeps a state, reached by changing `item` now, if it can still beat the best solution;
-    /// and its completion if that does.
+    /// Keeps a state, reached by changing `item`, if it can still beat the best solution. Records
+    /// its completion if that beats it already.
     fn keep(&mut self, mut state: State, item: Option<usize>) {
         let Some(evaluation) = self.evaluate(&state) else { return };
         let improves = evaluation.value > self.best.value;
@@ -240,7 +240,8 @@ impl Core {
         }
     }
 
-    /// The relaxation of the undecided items, given a state. `None` if it cannot be made to fit.
+    /// The relaxation of the undecided items, given a state. `None` if the state cannot be made to
+    /// fit.
     fn evaluate(&self, state: &State) -> Option<Evaluation> {
         let room = self.capacity - state.weight;
         if room >= 0.0 {
@@ -250,7 +251,7 @@ impl Core {
         }
     }
 
-    /// Adds sparse items while they fit, and a part of the next.
+    /// Adds sparse items while they fit, and a fraction of the next one.
     fn relax_by_adding(&self, state: &State, room: f64) -> Evaluation {
         let side = &self.sparse;
         let to = side.first_beyond(|weight| weight <= room) - 1;
@@ -261,7 +262,7 @@ impl Core {
         Evaluation { value, completion: Completion::Adding(side.decided..to), bound: value + part }
     }
 
-    /// Drops dense items until the rest fits, and takes a part of the last one back.
+    /// Drops dense items until the rest fits, and takes a fraction of the last one back.
     fn relax_by_dropping(&self, state: &State, excess: f64) -> Option<Evaluation> {
         let side = &self.dense;
         let to = side.first_beyond(|weight| weight < excess);

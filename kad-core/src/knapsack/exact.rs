@@ -1,18 +1,19 @@
-//! The exact optimum, as far as limits allow.
+//! The exact optimum of the knapsack, within limits.
 
 use super::core::Core;
 use super::relax::{Relaxation, relax};
 use super::{Items, capacity, positive_part};
 use crate::sum::{prefix_sums, sum_by};
 
-/// When [`exact`] may stop.
+/// Limits of the search of [`exact`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExactLimits {
-    /// Most states to look at, added up over all steps of the core; default 2^18. A state costs
-    /// some 50 to 100 ns and at most 64 bytes.
+    /// Most states to examine in total; default 2^18. A state costs some 50 to 100 ns and at most
+    /// 64 bytes.
     pub states: usize,
-    /// How far below the optimum a proved solution may be, in the unit of the values (nats);
-    /// default 1e-9. Negative or NaN counts as 0, which only rounding can keep from being proved.
+    /// Largest accepted gap between the bound and a proved solution, in the unit of the values
+    /// (nats); default 1e-9. Negative or NaN counts as 0, which rounding alone can keep from being
+    /// proved.
     pub tolerance: f64,
 }
 
@@ -22,60 +23,61 @@ impl Default for ExactLimits {
     }
 }
 
-/// The best solution that [`exact`] found.
+/// The best solution found by [`exact`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Exact {
-    /// Whether the item is taken, `[items]`.
+    /// True for each item taken, `[items]`.
     pub taken: Vec<bool>,
-    /// Weight used, `Σ w` over what is taken.
+    /// Weight of the items taken, `Σ w`.
     pub used: f64,
-    /// Value, `Σ v` over what is taken; never below the greedy one.
+    /// Value of the items taken, `Σ v`; at least the greedy value.
     pub value: f64,
-    /// An upper bound on the value of every solution, proved or not; at most the relaxation's.
+    /// An upper bound on the value of every solution; at most the value of the relaxation.
     pub bound: f64,
-    /// Whether `bound − value` is within the tolerance.
+    /// True if `bound − value` is within the tolerance.
     pub proved: bool,
-    /// States looked at.
+    /// Number of states examined.
     pub states: usize,
 }
 
-/// The optimum of the 0-1 knapsack: the best set of items that fits `budget`, to within
-/// `limits.tolerance`, or the best one found and a bound if `limits.states` are not enough.
+/// The optimum of the 0-1 knapsack: the most valuable set of items within `budget`, up to
+/// `limits.tolerance`. If `limits.states` do not suffice, the best set found and a bound.
 ///
 /// **Method.** The expanding-core dynamic program of Pisinger (MINKNAP, *Operations Research* 45,
 /// 1997): start from the greedy solution and decide items one by one outwards from the critical
-/// one; keep the undominated pairs (weight, value), and of these drop those whose bound is not
-/// above the best solution. Weights are `f64`, which this method does not mind and a table over
-/// weights would.
+/// item; keep the undominated pairs (weight, value); of these, drop the pairs whose bound does not
+/// exceed the best solution. Weights are `f64`, which rules out a table over weights but not this
+/// method.
 ///
 /// Departures from the paper:
-/// 1. The bound of a state is the whole relaxation of what is undecided, found by bisection in sums
-///    over the sorted items, not one with the next density alone; rounding it to whole items gives
-///    a solution at each state. The two differ by less than the value of one undecided item. This
-///    is what copes with the tail of a next-token distribution: 10⁵ items of 10⁻⁸ can free almost
-///    any weight at almost any time, so no single one of them can be ruled out; but once the core
-///    has reached them all states are settled to within 10⁻⁷ of their bounds, and all but the best
-///    few are dropped.
-/// 2. Nothing is fixed beforehand (the same bounds do it on the way).
-/// 3. The items beyond the critical one are decided first, then those before it, not in turns:
-///    for distributions they are few, and it took fewer states nearly everywhere.
-/// 4. If that proves nothing, a bound from the number of items that can fit at all is tried as well
-///    (compare Martello and Toth 1997): it settles uniform distributions, whose sets of one size
-///    are all alike.
+/// 1. The bound of a state is the whole relaxation of the undecided items, found by bisection in
+///    prefix sums of the sorted items. The paper uses the next density alone. Rounding the
+///    relaxation to whole items gives a solution at each state; the two differ by less than the
+///    value of one undecided item. This handles the tail of a next-token distribution: 10⁵ items of
+///    weight 10⁻⁸ can fill almost any gap, so no single one can be ruled out; but once the core
+///    reaches them, all states are settled to within 10⁻⁷ of their bounds, and all but the best few
+///    are dropped.
+/// 2. No items are fixed in advance; the same bounds fix them during the search.
+/// 3. The items after the critical one are decided first, then the items before it, instead of
+///    alternating: for distributions they are few, and fewer states were examined nearly
+/// everywhere.
+/// 4. If the search proves nothing, a bound from the largest possible number of items is tried
+///    (compare Martello and Toth 1997). It settles uniform distributions, where all sets of one
+/// size    are alike.
 ///
-/// **Measured** on softmax and Zipf-like distributions with budgets 0.05 to 0.7, release build, a
+/// **Measured** on softmax and Zipf-like distributions with budgets 0.05 to 0.7, release build, one
 /// core of a shared machine, least to most busy (`cargo run --release -p kad-core --example
 /// knapsack`):
-/// * Distributions of 1 to 3 nats of entropy over 1,000 tokens: all proved, most within 0.5 ms, the
-///   slowest in 6 to 10 ms. The greedy value was up to 0.05 nats short.
-/// * The same kind over 151,936 tokens: 12 to 40 ms, nearly all of it ordering and adding up the
+/// * 1 to 3 nats of entropy over 1,000 tokens: all proved, most within 0.5 ms, the slowest in 6 to
+///   10 ms. The greedy value was up to 0.05 nats short.
+/// * The same entropies over 151,936 tokens: 12 to 40 ms, nearly all of it sorting and summing the
 ///   items; the greedy value was up to 0.11 nats short. With a budget of 0.05 or 0.2 and a heavy
 ///   tail the limit can be reached, in 30 to 100 ms, with `bound − value` below 1e-4.
-/// * Distributions that are nearly flat over hundreds of tokens (5 nats and more) have too many
-///   near-optimal sets: the limit is reached, in 10 to 30 ms at 1,000 tokens and 30 to 120 ms at
-///   151,936, with `bound − value` below 2e-3 nats.
+/// * Distributions nearly flat over hundreds of tokens (5 nats and more) have too many near-optimal
+///   sets: the limit is reached, in 10 to 30 ms at 1,000 tokens and 30 to 120 ms at 151,936, with
+///   `bound − value` below 2e-3 nats.
 ///
-/// Fitting, weightless and negative items: as in [`relax()`].
+/// Fit, weightless items and negative values: as in [`relax()`].
 ///
 /// ```
 /// use kad_core::knapsack::{ExactLimits, Items, exact, relax};
@@ -95,7 +97,7 @@ pub fn exact(items: &Items, budget: f64, limits: &ExactLimits) -> Exact {
     core.for_each_change_of_best(|item| taken[item] = !taken[item]);
     let (mut used, mut value) = items.totals(&taken);
     if value <= relaxed.value {
-        // A gain that was rounding, if there was one.
+        // An apparent gain was rounding.
         taken.clone_from(&relaxed.taken);
         (used, value) = (relaxed.used, relaxed.value);
     }
@@ -108,8 +110,8 @@ pub fn exact(items: &Items, budget: f64, limits: &ExactLimits) -> Exact {
     Exact { taken, used, value, bound, proved, states: core.examined() }
 }
 
-/// An upper bound that knows how many items can fit at all: no more than the `m` lightest ones do,
-/// so no solution is worth more than the `m` most valuable ones.
+/// An upper bound from cardinality: only the `m` lightest items fit together, so no solution is
+/// worth more than the `m` most valuable ones.
 fn cardinality_bound(items: &Items, budget: f64, relaxed: &Relaxation) -> f64 {
     let sorted = |buffer: &[f64]| {
         let mut numbers: Vec<f64> = relaxed.order.iter().map(|&item| buffer[item]).collect();

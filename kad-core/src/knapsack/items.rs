@@ -1,4 +1,4 @@
-//! The items of a knapsack.
+//! The items of a deferral knapsack: weights, values and densities.
 
 use std::cmp::Ordering;
 
@@ -7,14 +7,13 @@ use crate::distribution::Distribution;
 use crate::sum::sum_by;
 use crate::vocab::TokenId;
 
-/// Items of a deferral knapsack: for each a weight `w ≥ 0` (what taking it spends) and a value `v`
-/// (what it gains), `[items]` each. Item `i` made from a distribution is token `i`.
+/// Items of a deferral knapsack: a weight `w ≥ 0` (the budget it spends) and a value `v` (its gain)
+/// each, `[items]`. Item `i` of a distribution is token `i`.
 ///
-/// A reusable buffer: [`Items::clear`] keeps its memory, and the `extend_` functions append, so
-/// that the tokens of several positions can share one budget. A window of positions with
-/// distributions `p₁ … p_K` and a common budget is one knapsack of `K · V` items; the multiplier of
-/// its relaxation is then the same for all positions, which no split of the budget fixed beforehand
-/// achieves:
+/// A reusable buffer: [`Items::clear`] keeps its memory. The `extend_` functions append, so tokens
+/// of several positions can share one budget. A window of positions with distributions `p₁ … p_K`
+/// and one budget is a knapsack of `K · V` items. The multiplier of its relaxation is the same for
+/// all positions, which no budget split in advance achieves:
 ///
 /// ```
 /// use kad_core::{Distribution, knapsack::{Items, relax}};
@@ -32,20 +31,20 @@ use crate::vocab::TokenId;
 pub struct Items {
     weights: Vec<f64>,
     values: Vec<f64>,
-    /// `v / w`, kept because `−ln p` is known more exactly than the quotient of `−p ln p` and `p`,
-    /// and the order of tokens hangs on it. `+∞` at weight 0 and value ≥ 0.
+    /// Density `v / w`, `+∞` for weight 0 and value ≥ 0. Stored, because `−ln p` is more accurate
+    /// than the quotient of `−p ln p` and `p`, and the order of tokens depends on it.
     densities: Vec<f64>,
 }
 
 impl Items {
-    /// Items of any weights and values, `[items]` each.
+    /// Items with given weights and values, `[items]` each.
     ///
     /// # Errors
-    /// * [`KnapsackError::Length`] if there are not as many values as weights.
+    /// * [`KnapsackError::Length`] if the numbers of weights and values differ.
     /// * [`KnapsackError::Weight`] if a weight is negative or not finite.
     /// * [`KnapsackError::Value`] if a value is not finite.
-    /// * [`KnapsackError::Density`] if `v / w` is too large for a number though `w > 0`.
-    /// * [`KnapsackError::Total`] if all weights, or all values, overflow a number in sum.
+    /// * [`KnapsackError::Density`] if `v / w` overflows although `w > 0`.
+    /// * [`KnapsackError::Total`] if the sum of all weights, or of all values, overflows.
     ///
     /// ```
     /// use kad_core::knapsack::{Items, KnapsackError};
@@ -70,11 +69,11 @@ impl Items {
         Ok(Self { weights, values, densities })
     }
 
-    /// The deferral knapsack of a base distribution `p`: `w = p`, `v = −p ln p` in nats, so that
-    /// the density is the surprisal `−ln p` (Hammal et al., arXiv 2510.27017, with the distribution
-    /// itself plugged in).
+    /// The deferral knapsack of a base distribution `p`: `w = p`, `v = −p ln p` in nats, so the
+    /// density is the surprisal `−ln p` (Hammal et al., arXiv 2510.27017, with the model's own
+    /// distribution as the estimate of the true one).
     ///
-    /// `v = 0` at `p = 0` (the limit), and where rounding left `p` above 1.
+    /// `v = 0` at `p = 0` (the limit), and if rounding left `p` above 1.
     ///
     /// ```
     /// use kad_core::{Distribution, knapsack::Items};
@@ -89,15 +88,15 @@ impl Items {
         items
     }
 
-    /// The knapsack that counts the fallback's own error: `w = p`,
-    /// `v = p · (−ln p − H(p, q*))` with `H(p, q*) = −Σ p ln q*`, the loss to expect from the
-    /// aligned distribution `q*` under `p`, in nats.
+    /// The knapsack that subtracts the aligned model's expected loss: `w = p`,
+    /// `v = p · (−ln p − H(p, q*))` in nats. `H(p, q*) = −Σ p ln q*` is the expected loss of the
+    /// aligned distribution `q*` under `p`.
     ///
-    /// [`Items::surprisal`] takes that loss for 0. Here an item is worth taking only if `p` is
-    /// below `e^(−H)`: values can be negative, and such items are never taken. If `q*` finds
-    /// impossible what `p` does not, `H = ∞`: handing over is never worth it, every token with
-    /// `p > 0` has value `−∞`, and those with `p = 0` weigh and gain nothing as before. Tokens
-    /// beyond the end of `aligned` count as `q* = 0`.
+    /// [`Items::surprisal`] takes that loss as 0. Here an item has a positive value only if `p` is
+    /// below `e^(−H)`; items of negative value are never taken. If `q*` excludes a token that `p`
+    /// allows, `H = ∞` and no deferral is worthwhile: every token with `p > 0` has value `−∞`, and
+    /// tokens with `p = 0` have weight and value 0 as before. Tokens beyond the end of `aligned`
+    /// count as `q* = 0`.
     ///
     /// ```
     /// use kad_core::{Distribution, knapsack::{Items, relax}};
@@ -124,7 +123,7 @@ impl Items {
         self.extend_by_density(base, |p| -p.ln() - loss);
     }
 
-    /// Appends `w = p`, `v = p · density(p)`; at `p = 0` a weightless item of value 0.
+    /// Appends `w = p`, `v = p · density(p)`; weight and value 0 at `p = 0`.
     fn extend_by_density(&mut self, base: &Distribution, density: impl Fn(f64) -> f64) {
         self.weights.extend_from_slice(base.probs());
         let possible = |p: f64| (p > 0.0).then(|| density(p));
@@ -135,14 +134,14 @@ impl Items {
         self.values.extend(values.map(|(&p, &density)| if p > 0.0 { p * density } else { 0.0 }));
     }
 
-    /// Appends all items of `other`; item `i` there is item `len + i` here.
+    /// Appends all items of `other`: its item `i` becomes item `len + i`.
     pub fn append(&mut self, other: &Items) {
         self.weights.extend_from_slice(&other.weights);
         self.values.extend_from_slice(&other.values);
         self.densities.extend_from_slice(&other.densities);
     }
 
-    /// Forgets the items and keeps the memory.
+    /// Removes all items and keeps the memory.
     pub fn clear(&mut self) {
         self.weights.clear();
         self.values.clear();
@@ -154,7 +153,7 @@ impl Items {
         &self.weights
     }
 
-    /// Values `v`, `[items]`: finite, or `−∞` for what is never to be taken.
+    /// Values `v`, `[items]`: finite, or `−∞` for items that are never taken.
     pub fn values(&self) -> &[f64] {
         &self.values
     }
@@ -164,17 +163,17 @@ impl Items {
         self.weights.len()
     }
 
-    /// Whether there are none.
+    /// True if there are no items.
     pub fn is_empty(&self) -> bool {
         self.weights.is_empty()
     }
 
-    /// `Σ w`.
+    /// Total weight `Σ w`.
     pub fn total_weight(&self) -> f64 {
         sum_by(self.len(), |item| self.weights[item])
     }
 
-    /// Weight and value of a set, `[items]`. Summed by index, so that a set has one of each.
+    /// Weight and value of a set, `[items]`; summed by index, so that equal sets have equal sums.
     pub(super) fn totals(&self, taken: &[bool]) -> (f64, f64) {
         let of = |buffer: &[f64]| {
             sum_by(taken.len(), |item| if taken[item] { buffer[item] } else { 0.0 })
@@ -182,13 +181,13 @@ impl Items {
         (of(&self.weights), of(&self.values))
     }
 
-    /// What an item gains per unit of weight; see the field.
+    /// Value per unit of weight; see the field.
     pub(super) fn density(&self, item: usize) -> f64 {
         self.densities[item]
     }
 
-    /// The order in which a relaxed knapsack is filled: density falling; among equals the lighter
-    /// item first (densities of nearby probabilities can round to the same number), then the
+    /// The order in which the relaxation fills the knapsack: falling density; among equals the
+    /// lighter item first (densities of close probabilities can round to one number), then the
     /// higher index.
     pub(super) fn fill_order(&self, a: usize, b: usize) -> Ordering {
         let by_density = self.densities[b].total_cmp(&self.densities[a]);
@@ -196,7 +195,7 @@ impl Items {
     }
 }
 
-/// `v / w` of an item given from outside, or what is wrong with it.
+/// Density `v / w` of a caller's item, or the defect of the item.
 fn checked_density(item: usize, weight: f64, value: f64) -> Result<f64, KnapsackError> {
     if !(weight >= 0.0 && weight.is_finite()) {
         return Err(KnapsackError::Weight { item, found: weight });
@@ -212,7 +211,7 @@ fn checked_density(item: usize, weight: f64, value: f64) -> Result<f64, Knapsack
     if finite { Ok(density) } else { Err(KnapsackError::Density { item, weight, value }) }
 }
 
-/// `H(p, q) = −Σ p ln q` in nats; ∞ if `q = 0` somewhere that `p > 0`.
+/// Cross entropy `H(p, q) = −Σ p ln q` in nats; ∞ if `q = 0` for some token with `p > 0`.
 pub(crate) fn cross_entropy(p: &Distribution, q: &Distribution) -> f64 {
     sum_by(p.len(), |token| {
         let p = p.probs()[token];

@@ -1,42 +1,40 @@
-//! The linear relaxation, its rounding down, and its dual.
+//! The linear relaxation of the knapsack, the greedy solution and the Lagrangian dual.
 
 use super::{Items, capacity, positive_part};
 use crate::sum::sum_by;
 
-/// The greedy solution of a knapsack and the linear relaxation it comes from. A reusable buffer.
+/// The greedy solution of a knapsack and its linear relaxation. A reusable buffer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Relaxation {
-    /// Whether the greedy solution takes the item, `[items]`.
+    /// True for each item of the greedy solution, `[items]`.
     pub taken: Vec<bool>,
-    /// Weight used by the greedy solution, `U = Σ w` over what is taken.
+    /// Weight of the greedy solution, `U = Σ w`.
     pub used: f64,
-    /// Value of the greedy solution, `G = Σ v` over what is taken.
+    /// Value of the greedy solution, `G = Σ v`.
     pub value: f64,
-    /// The critical item `c`: the first that did not fit. `None` if all of value ≥ 0 fit.
+    /// The critical item `c`: the first that does not fit. `None` if all items of value ≥ 0 fit.
     pub critical: Option<usize>,
-    /// The part of the critical item that the relaxation takes, `(b − U) / w_c` ∈ [0, 1]; 0 if
-    /// there is none.
+    /// Fraction of the critical item in the relaxation, `(b − U) / w_c` ∈ [0, 1]; 0 without one.
     pub fraction: f64,
     /// Value of the relaxation, `LP = G + (b − U) · v_c / w_c`: an upper bound on every solution.
     pub bound: f64,
-    /// The optimal multiplier `μ* = v_c / w_c` ≥ 0: what one more unit of budget would gain. 0 if
-    /// everything fits.
+    /// The optimal multiplier `μ* = v_c / w_c` ≥ 0: the gain of one more unit of budget; 0 if all
+    /// fit.
     pub multiplier: f64,
-    /// Room for an ordering; after [`relax_into`]: taken items, then the critical one, then others.
+    /// Scratch order; after [`relax_into`]: taken items, the critical item, others.
     pub(super) order: Vec<usize>,
 }
 
-/// Fills the budget by density `v / w` and stops at the first item that does not fit.
+/// Greedy solution: fills the budget by density `v / w` and stops at the first item that does not
+/// fit.
 ///
-/// Order: density falling; among equals the lighter item first, then the higher index (so that of
-/// two tokens with the same probability the lower id is kept longer). For
-/// [`Items::surprisal`] this is `p` rising, and what is left is the nucleus: the smallest top set
-/// of mass ≥ `1 − b`. Weightless items of value ≥ 0 are always taken, items of negative value
-/// never. A set fits up to [`BUDGET_SLACK`](super::BUDGET_SLACK); a budget that is negative or NaN
-/// counts as 0.
+/// Order: falling density; among equals the lighter item first, then the higher index (so that of
+/// two tokens with equal probability the lower id is kept longer). For [`Items::surprisal`] this is
+/// rising `p`, and the kept tokens are the nucleus: the smallest set of most probable tokens with
+/// mass ≥ `1 − b`. Weightless items of value ≥ 0 are always taken, items of negative value never. A
+/// set fits up to [`BUDGET_SLACK`](super::BUDGET_SLACK); a negative or NaN budget counts as 0.
 ///
-/// Cost: expected `O(n)`, by selection instead of a sort. Sums over the items are compensated, in
-/// `f64`.
+/// Cost: expected `O(n)`, by selection instead of sorting. Sums are compensated, in `f64`.
 ///
 /// ```
 /// use kad_core::knapsack::{Items, dual, relax};
@@ -55,7 +53,7 @@ pub fn relax(items: &Items, budget: f64) -> Relaxation {
     out
 }
 
-/// [`relax`] into buffers that are there.
+/// [`relax`] into an existing buffer.
 pub fn relax_into(items: &Items, budget: f64, out: &mut Relaxation) {
     let mut order = std::mem::take(&mut out.order);
     order.clear();
@@ -69,7 +67,7 @@ pub fn relax_into(items: &Items, budget: f64, out: &mut Relaxation) {
     (out.fraction, out.bound, out.multiplier) = match out.critical {
         None => (0.0, out.value, 0.0),
         Some(item) => {
-            // A critical item has a weight: weightless ones fit every budget.
+            // A critical item has weight > 0: weightless items fit every budget.
             let left = positive_part(positive_part(budget) - out.used);
             let fraction = (left / items.weights()[item]).min(1.0);
             (fraction, out.value + fraction * items.values()[item], items.density(item))
@@ -78,11 +76,11 @@ pub fn relax_into(items: &Items, budget: f64, out: &mut Relaxation) {
     out.order = order;
 }
 
-/// Reorders items so that the longest prefix in filling order whose weight is at most `capacity`
-/// comes first and the item after it is the next in that order; returns the prefix's length.
+/// Reorders items so that the longest prefix in filling order with weight at most `capacity` comes
+/// first, followed by the next item of that order. Returns the length of the prefix.
 ///
-/// Quickselect on the weight instead of the rank: halve the open window, keep the dense half if
-/// all of it fits, else look inside it.
+/// Quickselect on weight instead of rank: halves the open window, takes the denser half if all of
+/// it fits, else continues inside it.
 fn longest_fitting_prefix(order: &mut [usize], items: &Items, capacity: f64) -> usize {
     let (mut low, mut high) = (0, order.len());
     let mut spent = 0.0;
@@ -103,9 +101,9 @@ fn longest_fitting_prefix(order: &mut [usize], items: &Items, capacity: f64) -> 
 
 /// The Lagrangian dual `L(μ) = μ b + Σ max(0, v − μ w)` at `multiplier` = μ ≥ 0.
 ///
-/// Convex in `μ`; an upper bound on every solution that fits `budget` = b ≥ 0, and the smallest,
-/// `min_μ L(μ) = LP`, at [`Relaxation::multiplier`]. The items with `v / w > μ` are the exact
-/// optimum for the budget that they themselves use. A negative `μ` gives a number but no bound.
+/// Convex in `μ`, and an upper bound on every solution within `budget` = b ≥ 0. Its minimum,
+/// `min_μ L(μ) = LP`, is at [`Relaxation::multiplier`]. The items with `v / w > μ` are the exact
+/// optimum for the budget that they use. A negative `μ` gives a number but no bound.
 /// `0 · ∞` is 0 here.
 ///
 /// Cost: `O(n)`.

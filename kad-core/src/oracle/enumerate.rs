@@ -1,4 +1,4 @@
-//! Walks every path of a random procedure.
+//! Exact distributions of random procedures, by enumeration of all paths.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::vocab::TokenId;
 /// The exact distribution of `run`'s result: every sequence of choices is tried once and weighted
 /// with its probability, in `f64` with compensated sums.
 ///
-/// `run` must make all of its choices through the source it is given and depend on nothing else
-/// that varies. The number of runs is the number of paths with positive probability.
+/// `run` must make all of its choices through the given source and must not depend on anything else
+/// that varies. It is called once per path of positive probability.
 ///
 /// # Errors
 /// The first error of `run`.
@@ -31,7 +31,7 @@ pub fn enumerate<T: Ord, E>(
     walk(run)
 }
 
-/// [`enumerate`] without any rounding: for procedures whose probabilities are rationals.
+/// [`enumerate`] without rounding, for procedures with rational probabilities.
 ///
 /// # Errors
 /// The first error of `run`.
@@ -56,7 +56,7 @@ pub fn ratio(numerator: i64, denominator: i64) -> BigRational {
     BigRational::new(numerator.into(), denominator.into())
 }
 
-/// Total variation ½ Σ |P − Q| between two distributions over outcomes.
+/// Total variation distance `½ Σ |P − Q|` between two distributions over outcomes.
 pub fn total_variation<T: Ord, N: Number>(p: &BTreeMap<T, N>, q: &BTreeMap<T, N>) -> N {
     let zero = || N::zero();
     let apart = |a: &N, b: &N| if a > b { a.clone() - b.clone() } else { b.clone() - a.clone() };
@@ -92,16 +92,16 @@ fn walk<T: Ord, E, N: Number>(
 
 /// A path through the tree of choices: replayed from the start, then extended by first branches.
 struct PathEnumerator<N> {
-    /// For each choice on the path: the branch taken, and the branches not yet tried.
+    /// For each choice on the path: the branch taken and the branches not yet tried.
     path: Vec<Branch<N>>,
     position: usize,
     probability: N,
-    /// For each place asked on this path: the interval its uniform must lie in.
+    /// For each place used on this path: the interval that contains its uniform.
     known: BTreeMap<usize, (N, N)>,
 }
 
 struct Branch<N> {
-    /// (answer, its probability); the last one is the one being tried.
+    /// (answer, its probability); the last one is being tried.
     untried: Vec<(TokenId, N)>,
 }
 
@@ -112,7 +112,7 @@ impl<N: Number> PathEnumerator<N> {
         self.known.clear();
     }
 
-    /// Moves to the next untried path; false if there is none.
+    /// Moves to the next untried path; false if none is left.
     fn next_path(&mut self) -> bool {
         debug_assert_eq!(self.position, self.path.len(), "the run must replay its choices");
         while let Some(branch) = self.path.last_mut() {
@@ -145,8 +145,8 @@ impl<N: Number> ChoiceSource<N> for PathEnumerator<N> {
         })
     }
 
-    /// The uniform of a place is not drawn but narrowed down: a token is possible if its quantiles
-    /// meet the interval known so far, as probably as they cover it.
+    /// Narrows the uniform of a place instead of drawing it: a token is possible if its quantiles
+    /// meet the interval known so far, with the covered share of the interval as its probability.
     fn token_at(&mut self, place: usize, distribution: &Distribution<N>) -> TokenId {
         let (low, high) = self.known.get(&place).cloned().unwrap_or_else(|| (N::zero(), N::one()));
         let within = quantiles(distribution, &low, &high);
@@ -171,14 +171,14 @@ impl<N: Number> ChoiceSource<N> for PathEnumerator<N> {
             let answers = || vec![(0, N::one() - probability.clone()), (1, probability.clone())];
             self.choose(answers) == 1
         } else {
-            // 0, and anything that is not a probability.
+            // 0, and NaN.
             false
         }
     }
 }
 
-/// The tokens whose quantiles of `distribution` meet the interval from `low` to `high`, with where
-/// they do. The last possible token reaches up to 1, whatever the sum was rounded to.
+/// The tokens whose quantiles in `distribution` meet the interval from `low` to `high`, each with
+/// the overlap. The last possible token reaches up to 1, whatever the sum rounds to.
 fn quantiles<N: Number>(distribution: &Distribution<N>, low: &N, high: &N) -> Vec<(TokenId, N, N)> {
     let possible = || (0..).zip(distribution.probs()).filter(|(_, p)| **p > N::zero());
     let last = possible().last().map(|(token, _)| token);
@@ -199,7 +199,7 @@ fn quantiles<N: Number>(distribution: &Distribution<N>, low: &N, high: &N) -> Ve
 mod tests {
     use super::*;
 
-    /// Choices that depend on earlier ones, against the numbers worked out by hand.
+    /// Choices that depend on earlier ones, against numbers computed by hand.
     #[test]
     fn dependent_choices_multiply() {
         let first = Distribution::from_probs(vec![0.25, 0.75]).unwrap();
@@ -219,7 +219,7 @@ mod tests {
         assert!(total_variation(&distribution.unwrap(), &wanted) < 1e-15);
     }
 
-    /// Two distributions asked at one place, against the overlaps of their quantiles; places are
+    /// Two distributions sampled at one place, against the overlaps of their quantiles. Places are
     /// independent.
     #[test]
     fn a_place_has_one_uniform() {
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(joint.unwrap(), wanted.collect());
     }
 
-    /// Thirds and sevenths, which `f64` cannot hold, add up to exactly one.
+    /// Thirds and sevenths, which `f64` cannot represent, add up to exactly 1.
     #[test]
     fn rationals_are_not_rounded() {
         let thirds = Distribution::proportional(vec![ratio(1, 1), ratio(2, 1)]).unwrap();

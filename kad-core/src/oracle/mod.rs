@@ -1,4 +1,4 @@
-//! Proof by enumeration: the exact distribution of anything that makes its choices through a
+//! Proof by enumeration: exact distributions of procedures that make their choices through a
 //! [`ChoiceSource`](crate::ChoiceSource).
 
 mod enumerate;

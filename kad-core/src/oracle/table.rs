@@ -1,4 +1,4 @@
-//! Models small enough to enumerate.
+//! Table models: language models small enough to enumerate.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,19 @@ use crate::model::{LanguageModel, Session, TreeSession};
 use crate::tree::TokenTree;
 use crate::vocab::{Fingerprint, TokenId, Vocab};
 
-/// A language model given by a table: the logits after a context depend on its last tokens.
+/// A language model given by a table: its logits depend on the last `order` tokens.
 ///
-/// Contexts that the table does not name get logits that are a fixed pseudo-random function of
-/// the seed and the context's suffix, so distributions differ from context to context.
+/// Suffixes without a row in the table get pseudo-random logits, a fixed function of the seed and
+/// the suffix, so distributions differ from context to context.
+///
+/// ```
+/// use kad_core::{LanguageModel, LogitRows, oracle::TableModel};
+/// let model = TableModel::random("toy", 3, 1, 7).with_row(&[2], &[0.0, 1.0, 2.0]);
+/// let mut rows = LogitRows::new(3);
+/// model.start()?.extend(&[0, 2], 1, &mut rows)?;
+/// assert_eq!(rows.row(0), [0.0, 1.0, 2.0]);
+/// # Ok::<(), kad_core::ModelError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TableModel {
     name: String,
@@ -23,9 +32,9 @@ pub struct TableModel {
 }
 
 impl TableModel {
-    /// A model over `vocab` tokens whose distribution depends on the last `order` of them.
+    /// A model over `vocab` tokens with pseudo-random logits for every suffix of `order` tokens.
     ///
-    /// Logits lie in [−2, 2). All table models of one size share their vocabulary.
+    /// Logits lie in [−2, 2). All table models of one size share one vocabulary.
     pub fn random(name: &str, vocab: usize, order: usize, seed: u64) -> Self {
         Self {
             name: name.to_owned(),
@@ -37,10 +46,11 @@ impl TableModel {
         }
     }
 
-    /// The logits after any context that ends in `suffix`; longer suffixes go first.
+    /// Sets the logits, `[vocab]`, after contexts that end in `suffix`; longer suffixes take
+    /// precedence.
     ///
     /// # Panics
-    /// If `logits` is not as wide as the vocabulary or `suffix` is longer than the order.
+    /// If `logits` is not `vocab` wide or `suffix` is longer than `order`.
     #[must_use]
     pub fn with_row(mut self, suffix: &[TokenId], logits: &[f32]) -> Self {
         assert_eq!(logits.len(), self.vocab.size(), "one logit per token");
@@ -49,7 +59,7 @@ impl TableModel {
         self
     }
 
-    /// Limits the context.
+    /// Sets the context length; default 2^20.
     #[must_use]
     pub fn with_context_len(mut self, tokens: usize) -> Self {
         self.context_len = tokens;
@@ -72,7 +82,7 @@ impl TableModel {
     }
 }
 
-/// Finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit reaches every output bit.
+/// Finaliser of SplitMix64 (Steele, Lea, Flood 2014): every input bit affects every output bit.
 fn mix_bits(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! Distributions over whole texts: the one a decoder has, and the one a predictor claims.
+//! Distributions over whole continuations: of a decoder, and of a predictor.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -10,19 +10,30 @@ use crate::number::Number;
 use crate::predictor::Predictor;
 use crate::vocab::TokenId;
 
-/// A distribution over continuations, each up to its end.
+/// A distribution over complete continuations.
 pub type TextDistribution = BTreeMap<Vec<TokenId>, f64>;
 
-/// The joint distribution of the continuations of `prompt` that `decoder` really makes under
-/// `limits`.
+/// The joint distribution of the continuations of `prompt` that `decoder` makes under `limits`.
 ///
-/// Every path of every step is enumerated, and what [`generate`](crate::decode::generate) does with
-/// a step (ends of text, limits) is done by its own code. The distribution of a step depends on the
-/// context and on the room left alone (the contract of [`Decoder`]), so each context is enumerated
-/// once, however many paths lead to it.
+/// Enumerates every path of every step. The code of [`generate`](crate::decode::generate) handles
+/// stopping criteria. A step's distribution depends only on the context and the room left (the
+/// contract of [`Decoder`]), so each context is enumerated once, however many paths lead to it.
 ///
 /// # Errors
-/// The decoder's.
+/// An error of the decoder.
+///
+/// ```
+/// use kad_core::decode::{Limits, SingleDecoder};
+/// use kad_core::oracle::{TableModel, joint_distribution, text_distribution, total_variation};
+/// use kad_core::{ModelPredictor, Sampling};
+/// let model = TableModel::random("toy", 3, 2, 11);
+/// let predictor = || ModelPredictor::new(&model, Sampling::at_temperature(1.0).unwrap());
+/// let limits = Limits { max_new_tokens: 3, eos: vec![0] };
+/// let found = text_distribution(&mut SingleDecoder::new(predictor()?), &[1], &limits)?;
+/// let expected = joint_distribution(&mut predictor()?, &[1], 3, &[0])?;
+/// assert!(total_variation(&found, &expected) < 1e-12);
+/// # Ok::<(), kad_core::DecodeError>(())
+/// ```
 pub fn text_distribution(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],
@@ -30,7 +41,7 @@ pub fn text_distribution(
 ) -> Result<TextDistribution, DecodeError> {
     decoder.begin(prompt.len());
     let mut finished: BTreeMap<Vec<TokenId>, <f64 as Number>::Sum> = BTreeMap::new();
-    // Shorter texts first: all paths to a context have arrived before it is continued.
+    // Shorter texts first, so that all paths to a context arrive before it is continued.
     let mut open = BTreeMap::from([((0, Vec::new()), <f64 as Number>::Sum::default())]);
     open.values_mut().for_each(|sum| f64::add_to(sum, 1.0));
     while let Some(((_, text), reached)) = open.pop_first() {
@@ -47,7 +58,7 @@ pub fn text_distribution(
     Ok(finished.into_iter().map(|(text, sum)| (text, f64::total(sum))).collect())
 }
 
-/// The distribution of the text after one more step, and whether it ended there.
+/// The distribution of the text after one more step, with a flag for texts that ended there.
 fn step_distribution(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],
@@ -70,11 +81,11 @@ fn step_distribution(
     })
 }
 
-/// The joint distribution over continuations that a predictor claims: the product of its next-token
-/// distributions, up to `length` tokens or to the first of `eos`.
+/// The joint distribution over continuations that a predictor defines: the product of its
+/// next-token distributions, up to `length` tokens or the first token of `eos`.
 ///
 /// # Errors
-/// The predictor's.
+/// An error of the predictor.
 pub fn joint_distribution(
     predictor: &mut dyn Predictor,
     prompt: &[TokenId],

@@ -1,23 +1,25 @@
-//! The cheap end of a distribution, without sorting it.
+//! Selection of the low-probability tail of a distribution, without sorting.
 //!
-//! The tokens by rising probability, the higher id first among equals, are cut where their mass
-//! exceeds a budget. A deferral budget, top-p and (counting instead of adding) top-k are this cut.
+//! Tokens are ordered by rising probability, the higher id first among equals, and cut where their
+//! total probability exceeds a budget. A deferral budget, top-p and top-k (counting tokens instead
+//! of adding probabilities) are this cut.
 //!
-//! **How.** A sample of the probabilities, spread evenly over the ids, estimates where the boundary
-//! is; a *band* of two standard deviations around it holds it almost always. One pass over the row
-//! adds up what is below the band and inside it and writes down the ids inside: if the boundary is
-//! there, the same is done with those few ids, until less than a hundred are left. If it is not,
-//! the two sums say on which side it is. Where a sample is mostly one value, the band is that value
-//! alone, and its ids are divided by counting (half-precision logits have few values). This is the
-//! selection of Floyd and Rivest (Commun. ACM 18, 1975) with mass for rank. Should samples mislead
-//! twelve times in a row, medians halve what is left: linear time in every case.
+//! **Method.** A sample of the probabilities, spread evenly over the ids, gives an estimate of the
+//! boundary. A *band* of two standard deviations around the estimate almost always contains the
+//! boundary. One pass over the row sums the tokens below the band and inside it, and collects the
+//! ids inside. If the boundary is inside, the search repeats on those ids until fewer than a
+//! hundred are left; otherwise the two sums tell its side. If most of a sample is one value, the
+//! band is that value alone and its ids are split by counting (half-precision logits have few
+//! distinct values). This is the selection algorithm of Floyd and Rivest (Commun. ACM 18, 1975)
+//! with mass in place of rank. After twelve misleading samples, medians halve the candidates, so
+//! the time is linear in every case.
 //!
-//! The result is that of a full sort with exact sums, unless a prefix is within 1e-14 of the budget
-//! and its slack: the sums are compensated (`sum.rs`), and an estimate decides only where to
-//! look.
+//! The result equals that of a full sort with exact sums, unless the sum of a prefix is within a
+//! relative 1e-14 of the budget with its slack: the sums are compensated (`sum.rs`), and estimates
+//! only direct the search.
 //!
 //! **Measured** (2-core Xeon with AVX-512, one row at V = 32,000 / 50,257 / 151,936, budget 0.4,
-//! microseconds for the whole decision of the primal rule):
+//! microseconds for a complete decision of the primal rule):
 //!
 //! | | flat | Zipf | one token at 0.9 |
 //! |---|---|---|---|
@@ -25,11 +27,11 @@
 //! | quickselect on the mass over all ids | 181 / 275 / 903 | 184 / 313 / 990 | 188 / 311 / 991 |
 //! | full sort | 1431 / 2027 / 5254 | 923 / 1567 / 5462 | 953 / 1576 / 5601 |
 //!
-//! Of these, filling `d` with a constant would take 5 / 7 / 24. Tried and left: bands of 2.5
-//! deviations and samples of half the size (slower on the flat distribution, within 6 microseconds
-//! on the others), samples of twice the size (3 to 9 microseconds slower on the others, and a band
-//! that missed the boundary doubled the time of the flat distribution at V = 151,936). `cargo bench
-//! -p kad-core --bench ratios` measures again.
+//! Filling `d` with a constant takes 5 / 7 / 24 of these. Alternatives measured: bands of 2.5
+//! deviations and samples of half the size were slower on the flat distribution and within 6
+//! microseconds on the others; samples of twice the size were 3 to 9 microseconds slower on the
+//! others, and a band that missed the boundary doubled the time of the flat distribution at
+//! V = 151,936. `cargo bench -p kad-core --bench ratios` repeats the measurement.
 
 use std::cmp::Ordering;
 
@@ -42,40 +44,40 @@ use crate::vocab::TokenId;
 
 mod partition;
 
-/// Where the longest prefix by rising probability ends that fits a budget.
+/// The end of the tail: of the longest prefix, by rising probability, that fits a budget.
 ///
-/// Among equals the higher id comes first. A token is in the prefix iff its probability is below
-/// `threshold`, or equal to it and its id above `critical`.
+/// Among equals the higher id comes first. A token is in the tail iff its probability is below
+/// `threshold`, or equal to it with an id above `critical`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Boundary {
     /// The first token that does not fit.
     pub critical: TokenId,
-    /// The critical token's probability.
+    /// Probability of the critical token.
     pub threshold: f64,
-    /// What the prefix spends of the budget.
+    /// Total probability of the tail, ≤ budget.
     pub spent: f64,
 }
 
 impl Boundary {
-    /// Whether this token, of this probability, is in the prefix.
+    /// True if `token`, with probability `prob`, is in the tail.
     pub fn contains(&self, token: TokenId, prob: f64) -> bool {
-        // No short circuit: a loop over all tokens becomes vector code.
+        // No short circuit, so that a loop over all tokens compiles to vector code.
         (prob < self.threshold) | ((prob == self.threshold) & (token > self.critical))
     }
 }
 
-/// What a token costs.
+/// Cost of a token against the limit.
 pub(crate) trait Cost {
-    /// The cost of one token of this probability.
+    /// The cost of a token of this probability.
     fn of(prob: f64) -> f64;
-    /// The same for eight tokens.
+    /// The costs of eight tokens.
     fn of_each(probs: f64x8) -> f64x8;
 }
 
-/// A token costs its probability.
+/// Cost = probability: top-p and deferral budgets.
 pub(crate) struct Mass;
 
-/// Every token costs 1.
+/// Cost = 1: top-k.
 pub(crate) struct Count;
 
 impl Cost for Mass {
@@ -100,11 +102,11 @@ impl Cost for Count {
     }
 }
 
-/// Finds the longest prefix whose mass fits `budget`: `Σ p ≤ budget (1 + BUDGET_SLACK)`.
+/// The boundary of the longest tail with total probability `Σ p ≤ budget (1 + BUDGET_SLACK)`;
+/// `None` if all tokens fit.
 ///
-/// `probs` are non-negative and finite, `[vocab]`; `budget` ≥ 0. `room` is scratch memory: it grows
-/// to `2 vocab + 8` ids once and is not allocated again for the same vocabulary. `None` if all
-/// tokens fit.
+/// `probs` are non-negative and finite, `[vocab]`; `budget` ≥ 0. `scratch` is reused memory: it grows
+/// to `2 vocab + 8` ids once and is then reused. Cost: `O(vocab)`.
 ///
 /// ```
 /// use kad_core::select::tail_boundary;
@@ -113,30 +115,30 @@ impl Cost for Count {
 /// assert_eq!((boundary.critical, boundary.threshold), (1, 0.2));
 /// assert!(boundary.contains(2, 0.2) && !boundary.contains(1, 0.2));
 /// ```
-pub fn tail_boundary(probs: &[f64], budget: f64, room: &mut Vec<TokenId>) -> Option<Boundary> {
-    boundary::<Mass>(probs, budget * (1.0 + BUDGET_SLACK), room)
+pub fn tail_boundary(probs: &[f64], budget: f64, scratch: &mut Vec<TokenId>) -> Option<Boundary> {
+    boundary::<Mass>(probs, budget * (1.0 + BUDGET_SLACK), scratch)
 }
 
-/// Up to this many candidates are looked at one by one.
+/// Up to this many candidates are handled by quickselect.
 const FEW: usize = 96;
 
-/// Bands tried before the medians take over. One leaves a fifth of the candidates or fewer unless
-/// the sample misled, and six are enough for any vocabulary there is.
+/// Bands tried before medians take over. A band leaves at most a fifth of the candidates unless the
+/// sample misled, and six bands are enough for any real vocabulary.
 const BANDS: usize = 12;
 
-/// The boundary of the longest prefix whose cost is at most `limit` ≥ 0; `None` if all tokens fit.
-/// `room` as in [`tail_boundary`].
+/// The boundary of the longest tail with cost at most `limit` ≥ 0; `None` if all tokens fit.
+/// `scratch` as in [`tail_boundary`].
 pub(crate) fn boundary<C: Cost>(
     probs: &[f64],
     limit: f64,
-    room: &mut Vec<TokenId>,
+    scratch: &mut Vec<TokenId>,
 ) -> Option<Boundary> {
-    // Candidates are written behind those they are chosen from, eight at a time.
+    // Candidates are written behind their source, eight at a time.
     let needed = 2 * probs.len() + LANES;
-    if room.len() < needed {
-        room.resize(needed, 0);
+    if scratch.len() < needed {
+        scratch.resize(needed, 0);
     }
-    let mut search = Search { probs, limit, spent: CompensatedSum::default(), open: None, room };
+    let mut search = Search { probs, limit, spent: CompensatedSum::default(), open: None, scratch };
     for _ in 0..BANDS {
         if search.open.unwrap_or(probs.len()) <= FEW {
             break;
@@ -151,24 +153,24 @@ pub(crate) fn boundary<C: Cost>(
     search.finish::<C>()
 }
 
-/// The state of a search.
+/// State of a search.
 struct Search<'a> {
     probs: &'a [f64],
     limit: f64,
-    /// Cost of the tokens that are known to be in the prefix.
+    /// Cost of the tokens known to be in the tail.
     spent: CompensatedSum,
-    /// How many ids at the front of `room` are still in question; `None`: all tokens.
+    /// Number of candidate ids at the front of `scratch`; `None`: all tokens.
     open: Option<usize>,
-    room: &'a mut [TokenId],
+    scratch: &'a mut [TokenId],
 }
 
-/// What came of a band.
+/// Result of one band.
 enum Step {
-    /// Fewer tokens are in question.
+    /// Fewer candidates are left.
     Narrowed,
-    /// The boundary is found.
+    /// The boundary.
     Settled(Boundary),
-    /// There is no boundary among the tokens in question.
+    /// All candidates fit.
     AllFit,
 }
 
@@ -176,7 +178,7 @@ impl Search<'_> {
     fn step<C: Cost>(&mut self) -> Step {
         let rest = self.limit - self.spent.value();
         let start = self.open.unwrap_or(0);
-        let (ids, out) = self.room.split_at_mut(start);
+        let (ids, out) = self.scratch.split_at_mut(start);
         let from = Candidates { probs: self.probs, ids: self.open.map(|_| &*ids) };
         let (band, split) = from.narrow::<C>(from.estimate::<C>(rest), rest, out);
         if split.found == 0 {
@@ -188,35 +190,35 @@ impl Search<'_> {
             let spent = self.spent.value();
             return Step::Settled(among_equals::<C>(band.low, equals, spent, self.limit));
         }
-        self.room.copy_within(start..start + split.found, 0);
+        self.scratch.copy_within(start..start + split.found, 0);
         self.open = Some(split.found);
         Step::Narrowed
     }
 
     fn finish<C: Cost>(self) -> Option<Boundary> {
-        let Search { probs, limit, spent, open, room } = self;
+        let Search { probs, limit, spent, open, scratch } = self;
         let Some(open) = open else {
-            let ids = &mut room[..probs.len()];
+            let ids = &mut scratch[..probs.len()];
             ids.iter_mut().zip(0..).for_each(|(id, token)| *id = token);
             return one_by_one::<C>(probs, ids, spent, limit);
         };
-        let ids = &mut room[..open];
+        let ids = &mut scratch[..open];
         one_by_one::<C>(probs, ids, spent, limit).or_else(|| {
-            // The candidates do not all fit by the sum that chose them. Where this sum differs from
-            // it in the last digit, the dearest of them is the boundary.
+            // The candidates do not all fit by the sum that selected them. If this sum differs from
+            // it in the last digit, the most expensive candidate is the boundary.
             let critical = ids.iter().copied().max_by(|&a, &b| cheaper_first(probs, a, b))?;
             Some(Boundary { critical, threshold: probs[critical as usize], spent: limit })
         })
     }
 }
 
-/// Where to look.
+/// Estimates of the boundary from a sample.
 impl Candidates<'_> {
     fn len(self) -> usize {
         self.ids.map_or(self.probs.len(), <[TokenId]>::len)
     }
 
-    /// A band that holds the boundary very probably, from the order statistics of a sample.
+    /// A band that very probably contains the boundary, from the order statistics of a sample.
     fn estimate<C: Cost>(self, rest: f64) -> Band {
         let mut sample = [0.0; LARGEST_SAMPLE];
         let size = sample_size(self.len());
@@ -233,7 +235,7 @@ impl Candidates<'_> {
     }
 }
 
-/// Sorted on the stack at every step.
+/// Largest sample; sorted on the stack at every step.
 const LARGEST_SAMPLE: usize = 512;
 
 fn sample_size(len: usize) -> usize {
@@ -245,14 +247,14 @@ fn sample_size(len: usize) -> usize {
     }
 }
 
-/// Standard deviations of the estimated cost between the boundary and either end of its band.
+/// Half-width of a band, in standard deviations of the estimated cost.
 const MARGIN: f64 = 2.0;
 
-/// The band around the place where the sorted sample, each value standing for `weight`
-/// candidates, has cost `rest`.
+/// The band around the point where the sorted sample reaches the cost `rest`. Each value of the
+/// sample stands for `weight` candidates.
 fn band_of_sample<C: Cost>(sample: &[f64], weight: f64, rest: f64) -> Band {
     let (mut cost, mut variance) = (0.0, 0.0);
-    // The first places where the budget may be spent, is spent, and must be spent.
+    // The first places where the budget may be, is, and must be spent.
     let (mut first, mut middle, mut last) = (sample.len(), sample.len(), sample.len());
     for (place, &value) in sample.iter().enumerate() {
         let step = weight * C::of(value);
@@ -270,7 +272,7 @@ fn band_of_sample<C: Cost>(sample: &[f64], weight: f64, rest: f64) -> Band {
             break;
         }
     }
-    // Where one value is most of the band, that value alone settles it.
+    // If one value is most of the band, that value alone settles it.
     if let Some(&value) = sample.get(middle) {
         let equals = sample.iter().filter(|&&other| other == value).count();
         let within = (last + 1).min(sample.len()) - first;
@@ -286,7 +288,7 @@ fn band_of_sample<C: Cost>(sample: &[f64], weight: f64, rest: f64) -> Band {
     }
 }
 
-/// The boundary among tokens of one probability, ids rising, of which not all fit.
+/// The boundary among tokens of one probability, with rising ids, of which not all fit.
 fn among_equals<C: Cost>(prob: f64, ids: &[TokenId], spent: f64, limit: f64) -> Boundary {
     let cost = C::of(prob);
     let mut fit = (((limit - spent) / cost) as usize).min(ids.len() - 1);
@@ -303,8 +305,8 @@ fn among_equals<C: Cost>(prob: f64, ids: &[TokenId], spent: f64, limit: f64) -> 
     }
 }
 
-/// Quickselect by cost instead of rank: halve the open window, keep the cheap half if all of it
-/// fits, else look inside it. `None` if all of `ids` fit.
+/// Quickselect by cost instead of rank: halves the open window, takes the cheaper half if all of it
+/// fits, else continues inside it. `None` if all of `ids` fit.
 fn one_by_one<C: Cost>(
     probs: &[f64],
     ids: &mut [TokenId],
@@ -328,7 +330,7 @@ fn one_by_one<C: Cost>(
     Some(Boundary { critical, threshold: probs[critical as usize], spent: spent.value() })
 }
 
-/// Rising probability; among equals the higher id first.
+/// Rising probability; the higher id first among equals.
 fn cheaper_first(probs: &[f64], a: TokenId, b: TokenId) -> Ordering {
     probs[a as usize].total_cmp(&probs[b as usize]).then(b.cmp(&a))
 }

@@ -1,4 +1,4 @@
-//! One pass over candidates: what is below a band, what is inside, and the ids of the latter.
+//! Partition of the candidates by a band, in one pass: cost below, cost inside, ids inside.
 
 use wide::f64x8;
 
@@ -6,25 +6,25 @@ use super::Cost;
 use crate::sum::{BLOCK, CompensatedSum, LANES, load};
 use crate::vocab::TokenId;
 
-/// Probabilities between two others, ends included.
+/// A closed interval of probabilities.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Band {
     pub(super) low: f64,
     pub(super) high: f64,
 }
 
-/// What a band makes of its candidates.
+/// Candidates split by a band.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Split {
     /// Cost of the candidates below the band.
     pub(super) below: f64,
-    /// Cost of the candidates in it.
+    /// Cost of the candidates inside the band.
     pub(super) inside: f64,
-    /// How many they are; their ids have been written, rising.
+    /// Number of candidates inside the band; their ids are written in rising order.
     pub(super) found: usize,
 }
 
-/// The tokens among which the boundary is: all, or those with these ids (rising).
+/// The tokens that may be the boundary: all, or those with these ids (rising).
 #[derive(Clone, Copy)]
 pub(super) struct Candidates<'a> {
     pub(super) probs: &'a [f64],
@@ -32,7 +32,7 @@ pub(super) struct Candidates<'a> {
 }
 
 impl Candidates<'_> {
-    /// Splits by the band; if the boundary is not in it after all, by the side where it is.
+    /// Splits by the band; if the boundary is outside the band, by the side that contains it.
     pub(super) fn narrow<C: Cost>(
         self,
         band: Band,
@@ -50,7 +50,7 @@ impl Candidates<'_> {
         (side, self.split::<C>(side, out))
     }
 
-    /// One pass over the candidates.
+    /// Splits by the band, in one pass over the candidates.
     fn split<C: Cost>(self, band: Band, out: &mut [TokenId]) -> Split {
         let mut partition = Partition::new(band, out);
         let Candidates { probs, ids } = self;
@@ -93,7 +93,7 @@ fn gather(probs: &[f64], ids: &[TokenId; LANES]) -> f64x8 {
     f64x8::from(values)
 }
 
-/// For each set of lanes, those lanes first.
+/// For each bit set of lanes, its lanes in rising order.
 const PACKED: [[TokenId; LANES]; 1 << LANES] = {
     let mut packed = [[0; LANES]; 1 << LANES];
     let mut set = 0;
@@ -111,7 +111,7 @@ const PACKED: [[TokenId; LANES]; 1 << LANES] = {
     packed
 };
 
-/// Adds up what is below a band and in it, and writes down the ids of the latter.
+/// Accumulates the costs below and inside a band and collects the ids inside.
 struct Partition<'a> {
     low: f64x8,
     high: f64x8,
@@ -131,7 +131,7 @@ impl<'a> Partition<'a> {
         Self { low, high, cheap, open, below, inside, found: 0, out }
     }
 
-    /// Eight candidates: their probabilities and, by lane, their ids. NaN is in no band.
+    /// Takes eight candidates: their probabilities and, by lane, their ids. NaN is in no band.
     #[inline]
     fn take<C: Cost>(&mut self, values: f64x8, id: impl Fn(usize) -> TokenId) {
         let cost = C::of_each(values);
@@ -139,7 +139,8 @@ impl<'a> Partition<'a> {
         let within = values.simd_ge(self.low) & values.simd_le(self.high);
         self.open += within & cost;
         let set = within.to_bitmask() as usize;
-        // Always eight, so that nothing depends on how many are inside; the rest is overwritten.
+        // Always writes eight ids, so that no branch depends on the number inside; the next call
+        // overwrites the surplus.
         let packed = &PACKED[set % PACKED.len()];
         for (to, &lane) in self.out[self.found..self.found + LANES].iter_mut().zip(packed) {
             *to = id(lane as usize % LANES);
@@ -147,7 +148,7 @@ impl<'a> Partition<'a> {
         self.found += set.count_ones() as usize;
     }
 
-    /// To be called after each [`BLOCK`] of candidates.
+    /// Ends a [`BLOCK`] of candidates: adds its sums to the compensated totals.
     fn end_block(&mut self) {
         self.below.add(std::mem::take(&mut self.cheap).reduce_add());
         self.inside.add(std::mem::take(&mut self.open).reduce_add());

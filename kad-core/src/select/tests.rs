@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A sum of non-negative `f64` without rounding: a whole number of `2^−1074`, in 64-bit words.
-/// Room for 2^77, more than any sum here.
+/// An exact sum of non-negative `f64`: an integer multiple of `2^−1074` in 64-bit words. Holds up
+/// to 2^77.
 #[derive(Clone, Default)]
 struct Exact([u64; 18]);
 
@@ -36,7 +36,7 @@ impl Exact {
     }
 }
 
-/// Tokens by rising probability, falling id among equals.
+/// Token ids by rising probability, the higher id first among equals.
 fn sorted(probs: &[f64]) -> Vec<TokenId> {
     let mut order: Vec<TokenId> = (0..probs.len() as TokenId).collect();
     order.sort_by(|&a, &b| {
@@ -46,7 +46,7 @@ fn sorted(probs: &[f64]) -> Vec<TokenId> {
     order
 }
 
-/// How many of the sorted tokens fit.
+/// The number of sorted tokens that fit.
 fn fitting(probs: &[f64], order: &[TokenId], limit: f64) -> usize {
     let mut sum = Exact::default();
     let fits = order.iter().take_while(|&&token| {
@@ -56,12 +56,12 @@ fn fitting(probs: &[f64], order: &[TokenId], limit: f64) -> usize {
     fits.count()
 }
 
-/// The selection is the sorted prefix; where the exact sum is within 1e-13 of the limit (a tenth of
-/// the slack), either neighbour will do.
+/// Checks that the selection is the sorted prefix. If the exact sum is within 1e-13 of the limit (a
+/// tenth of the slack), either neighbour is accepted.
 fn check(probs: &[f64], order: &[TokenId], budget: f64) {
     let limit = budget * (1.0 + BUDGET_SLACK);
     let mut all: Vec<TokenId> = (0..probs.len() as TokenId).collect();
-    // The way that samples lead to, and the way without them.
+    // With sampled bands and with quickselect alone.
     check_one(probs, order, limit, tail_boundary(probs, budget, &mut Vec::new()));
     check_one(
         probs,
@@ -79,10 +79,10 @@ fn check_one(probs: &[f64], order: &[TokenId], limit: f64, found: Option<Boundar
         let length = order.iter().position(|&token| token == critical).unwrap();
         assert!(order[..length].iter().all(|&token| inside(token)));
         assert!(!order[length..].iter().any(|&token| inside(token)));
-        // Each sum is right to 1e-14, whatever the distribution.
+        // Each sum is accurate to 1e-14 for every distribution.
         assert_eq!(fitting(probs, &order[..length], boundary.spent * (1.0 + 1e-14)), length);
         let less = boundary.spent * (1.0 - 1e-14);
-        // Subnormal sums are exact and have no room for a smaller one.
+        // Subnormal sums are exact, and there is no smaller number to compare with.
         assert!(less == boundary.spent || fitting(probs, &order[..length], less) < length);
         length
     });
@@ -106,7 +106,7 @@ fn noise(n: usize) -> impl Iterator<Item = f64> {
     })
 }
 
-/// Weights with everything that makes selection hard: ties, zeros, subnormals, a spike.
+/// Weights that make selection hard: ties, zeros, subnormals, a spike.
 fn weights() -> impl Strategy<Value = Vec<f64>> {
     let weight = prop_oneof![
         2 => Just(0.0),
@@ -127,13 +127,13 @@ proptest! {
         let order = sorted(&probs);
         check(&probs, &order, budget);
         check(&probs, &order, budget.powi(40));
-        // A budget that some prefix spends exactly, summed as a user would.
+        // A budget that some prefix spends exactly, summed in `f64` like a user's.
         let length = (at * probs.len() as f64) as usize;
         let spent: f64 = order[..length].iter().map(|&token| probs[token as usize]).sum();
         check(&probs, &order, spent.min(1.0));
     }
 
-    /// Counting instead of adding: the boundary of the `n` least probable is the next one.
+    /// With counts as costs, the boundary of the `n` least probable tokens is the next one.
     #[test]
     fn counting_finds_the_rank(weights in weights(), at in 0.0..1.0f64) {
         let (order, n) = (sorted(&weights), (at * weights.len() as f64) as usize);
@@ -160,7 +160,7 @@ fn large_distributions() -> Vec<(&'static str, Vec<f64>)> {
         ("hundreds of values", normal(noise(LARGE).map(ties(128.0)).map(f64::exp))),
         ("cut", normal(noise(LARGE).map(|u| if u < 0.999 { 0.0 } else { u }))),
         ("wide", normal(noise(LARGE).map(|u| (-800.0 * u).exp()))),
-        // The places a sample of 512 looks at are the only expensive, or the only cheap ones.
+        // The sampled ids are the only expensive, or the only cheap, tokens.
         ("dear where looked", misleading(1e4, 1.0)),
         ("cheap where looked", misleading(1e-4, 1.0)),
     ]
@@ -188,7 +188,7 @@ fn large_distributions_are_selected_as_sorted() {
     }
 }
 
-/// Ten tenths of 0.03 make 0.3 in the reals and not in `f64`.
+/// Ten times 0.03 is 0.3 in decimals and not in `f64`.
 #[test]
 fn decimals_that_sum_to_the_budget_fit() {
     let mut probs = vec![0.03; 10];
@@ -198,7 +198,7 @@ fn decimals_that_sum_to_the_budget_fit() {
     let probs = [0.1, 0.2, 0.7];
     assert!(probs[0] + probs[1] > 0.3);
     assert_eq!(tail_boundary(&probs, 0.3, &mut Vec::new()).unwrap().critical, 2);
-    // The slack is for rounding, not for tokens.
+    // The slack covers rounding only, not a token.
     assert_eq!(tail_boundary(&probs, 0.3 - 1e-11, &mut Vec::new()).unwrap().critical, 1);
 }
 
@@ -210,23 +210,26 @@ fn the_smallest_distributions() {
     assert_eq!(found, Some(Boundary { critical: 0, threshold: 1.0, spent: 0.0 }));
 }
 
-/// Sums in two orders may disagree about the last candidate: there is a boundary all the same.
+/// Sums in two orders may disagree about the last candidate; there is a boundary all the same.
 #[test]
-fn candidates_that_fit_after_all_end_with_the_dearest() {
-    let (probs, mut room) = ([0.1, 0.4, 0.2, 0.2], [2, 3, 0]);
+fn candidates_that_all_fit_end_with_the_most_expensive() {
+    let (probs, mut scratch) = ([0.1, 0.4, 0.2, 0.2], [2, 3, 0]);
     let spent = CompensatedSum::default();
-    let search = Search { probs: &probs, limit: 0.5, spent, open: Some(3), room: &mut room };
+    let search = Search { probs: &probs, limit: 0.5, spent, open: Some(3), scratch: &mut scratch };
     assert_eq!(search.finish::<Mass>().unwrap().critical, 2);
 }
 
-/// The room that a first call leaves does not reach into a second.
+/// Scratch memory of one call does not affect the next.
 #[test]
-fn the_room_is_only_room() {
-    let (mut room, long) = (Vec::new(), normal(noise(5000)));
+fn scratch_memory_does_not_affect_results() {
+    let (mut scratch, long) = (Vec::new(), normal(noise(5000)));
     let short = normal(noise(300));
-    tail_boundary(&long, 0.5, &mut room);
-    let capacity = room.capacity();
-    assert_eq!(tail_boundary(&short, 0.5, &mut room), tail_boundary(&short, 0.5, &mut Vec::new()));
-    tail_boundary(&long, 0.1, &mut room);
-    assert_eq!(room.capacity(), capacity);
+    tail_boundary(&long, 0.5, &mut scratch);
+    let capacity = scratch.capacity();
+    assert_eq!(
+        tail_boundary(&short, 0.5, &mut scratch),
+        tail_boundary(&short, 0.5, &mut Vec::new())
+    );
+    tail_boundary(&long, 0.1, &mut scratch);
+    assert_eq!(scratch.capacity(), capacity);
 }

@@ -1,3 +1,3 @@
-//! What other crates test their parts with (feature `testing`): panics are its way of failing.
+//! Test support for other crates (feature `testing`). Failures panic.
 
 pub mod conformance;

@@ -1,5 +1,5 @@
-//! K15: implicit reward against the same distribution composed of probabilities, and which composed
-//! distributions a deferral could have made.
+//! Implicit reward (K15): against the same distribution composed of probabilities, and the
+//! condition under which a deferral mixture can produce it.
 
 use kad_core::mixture::mix_weights;
 use kad_core::oracle::{BigRational, TableModel, ratio};
@@ -11,11 +11,11 @@ use proptest::prelude::*;
 
 use UndefinedRatio::{CapLogRatio, Exclude};
 
-/// Rounding of a few exponentials and products.
+/// Rounding error of a few exponentials and products.
 const ROUNDING: f64 = 1e-12;
 pub(crate) const NEVER: f32 = f32::NEG_INFINITY;
 
-/// The distribution of implicit reward for three rows of logits: p, q, q*.
+/// The implicit-reward distribution for three rows of logits: p, q, q*.
 pub(crate) fn composed(
     rows: &[Vec<f32>; 3],
     temperature: f64,
@@ -30,15 +30,15 @@ pub(crate) fn composed(
     Ok(distributions.remove(0))
 }
 
-/// `softmax(row / temperature)`, as in a textbook.
+/// `softmax(row / temperature)`, by its definition.
 fn softmax(row: &[f32], temperature: f64) -> Vec<f64> {
     let weights: Vec<f64> = row.iter().map(|&l| (f64::from(l) / temperature).exp()).collect();
     let total: f64 = weights.iter().sum();
     weights.iter().map(|w| w / total).collect()
 }
 
-/// `p · min(q*/q, cap)`, normalised, from probabilities; `q = 0` counts as the cap, or as
-/// impossible if there is none. `None` where nothing is left.
+/// `p · min(q*/q, cap)`, normalised, from probabilities. Where `q = 0`, the ratio is the cap, or
+/// the token is excluded without one. `None` if no token is left.
 fn by_hand([p, q, q_star]: [&[f64]; 3], cap: Option<f64>) -> Option<Distribution> {
     let ratio = |q_star: f64, q: f64| match cap {
         _ if q_star == 0.0 => 0.0,
@@ -58,7 +58,7 @@ fn apart(found: &Distribution, wanted: &Distribution) -> f64 {
     found.total_variation(wanted)
 }
 
-/// Three rows of sixteenths, which shift without rounding.
+/// Three rows of multiples of 1/16, which shift without rounding.
 fn rows() -> impl Strategy<Value = [Vec<f32>; 3]> {
     (1..8usize).prop_flat_map(|n| {
         let row = || proptest::collection::vec((-96..96i32).prop_map(|l| l as f32 / 16.0), n);
@@ -66,7 +66,7 @@ fn rows() -> impl Strategy<Value = [Vec<f32>; 3]> {
     })
 }
 
-/// The same with masks.
+/// Three rows with masked tokens.
 fn masked_rows() -> impl Strategy<Value = [Vec<f32>; 3]> {
     (1..8usize).prop_flat_map(|n| {
         let logit = || prop_oneof![1 => Just(NEVER), 4 => -6.0..6.0f32];
@@ -79,7 +79,7 @@ fn masked_rows() -> impl Strategy<Value = [Vec<f32>; 3]> {
 }
 
 proptest! {
-    /// Temperature on the composed scores is temperature on each factor.
+    /// Temperature commutes (K15): on the composed scores it equals temperature on each factor.
     #[test]
     fn k15_temperature_commutes(rows in rows(), temperature in 0.2..5.0f64) {
         let found = composed(&rows, temperature, Exclude).unwrap();
@@ -88,8 +88,7 @@ proptest! {
         prop_assert!(apart(&found, &wanted) < ROUNDING);
     }
 
-    /// No change by alignment leaves the base model; a base model that is the small one becomes
-    /// the aligned one.
+    /// Equal models cancel (K15): q* = q gives the base model, p = q the aligned model.
     #[test]
     fn k15_equal_models_cancel([p, q, _] in rows()) {
         let distribution = |row: &[f32]| Distribution::proportional(softmax(row, 1.0)).unwrap();
@@ -99,7 +98,7 @@ proptest! {
         prop_assert!(apart(&all, &distribution(&q)) < ROUNDING);
     }
 
-    /// A constant added to a model's logits changes nothing, capped or not.
+    /// Shift invariance (K15): a constant added to a model's logits changes nothing, capped or not.
     #[test]
     fn k15_logits_may_be_shifted(rows in rows(), shifts in [-64..64i32, -64..64i32, -64..64i32]) {
         let mut shifted = rows.clone();
@@ -113,8 +112,8 @@ proptest! {
         }
     }
 
-    /// Both policies for what the small model holds for impossible, against the distribution
-    /// composed of probabilities; where nothing is left, an error that names the models.
+    /// Both policies for tokens that the small model excludes (K15), against the composition of
+    /// probabilities; if no token is left, an error that names the models.
     #[test]
     fn k15_masks_follow_the_policy(rows in masked_rows(), cap in -2.0..3.0f64) {
         let [p, q, q_star] = rows.each_ref().map(|row| softmax(row, 1.0));
@@ -131,7 +130,7 @@ proptest! {
         }
     }
 
-    /// NaN from any of the three models is an error that names them.
+    /// NaN from any of the three models is an error that names them (K15).
     #[test]
     fn k15_nan_is_an_error(rows in rows(), model in 0..3usize, token in 0..8usize) {
         let mut rows = rows;
@@ -166,7 +165,7 @@ fn exact(weights: &[i64]) -> Distribution<BigRational> {
     Distribution::proportional(weights.iter().map(|&w| ratio(w, 1))).unwrap()
 }
 
-/// The masses `m` for which `s` is the mixture of `p` and `q*` that hands over the mass `m`:
+/// The deferral masses `m` for which `s` can be a mixture of `p` and `q*`:
 /// `max (s − p)/q* ≤ m ≤ min s/q*` within [0, 1]; `None` if there are none.
 fn masses(
     p: &Distribution<BigRational>,
@@ -180,8 +179,8 @@ fn masses(
 }
 
 proptest! {
-    /// Proposition 1 of arXiv 2604.16146, as an exact condition, necessary: every mixture lies in
-    /// its own interval; in rationals.
+    /// Proposition 1 of arXiv 2604.16146 (K15) as an exact condition, necessary: every mixture lies
+    /// in its own interval, in rationals.
     #[test]
     fn k15_every_mixture_meets_the_condition(
         tokens in proptest::collection::vec((1..9i64, 1..9i64, 0..=8i64), 1..6),
@@ -197,10 +196,10 @@ proptest! {
     }
 }
 
-/// The condition is sufficient: `μ = 1 + (q* m − s)/p` is a rejection distribution and makes `s`
-/// exactly, at both ends of the interval. Over every seventh triple of weights 1 to 3 on three
-/// tokens, as `p`, `q`, `q*` of a composed distribution and as `p`, `s`, `q*` directly. Both
-/// answers occur.
+/// The condition is sufficient (K15): `μ = 1 + (q* m − s)/p` is a rejection distribution and
+/// produces `s` exactly, at both ends of the interval. Over every seventh triple of weights 1 to 3
+/// on three tokens, as `p`, `q`, `q*` of a composed distribution and as `p`, `s`, `q*` directly.
+/// Both outcomes occur.
 #[test]
 fn k15_what_meets_the_condition_is_a_mixture() {
     let weights = |code: i64| [1 + code % 3, 1 + code / 3 % 3, 1 + code / 9 % 3];
@@ -221,7 +220,8 @@ fn k15_what_meets_the_condition_is_a_mixture() {
     assert!(made > 1_000 && impossible > 1_000, "{made} made, {impossible} not");
 }
 
-/// Lying between `p` and `q*` token by token is not enough to be a mixture of them.
+/// A distribution that lies between `p` and `q*` at every token need not be a mixture of them
+/// (K15).
 #[test]
 fn k15_a_distribution_between_the_two_need_not_be_a_mixture() {
     let (p, q_star, s) = (exact(&[1, 1, 8]), exact(&[4, 4, 2]), exact(&[4, 1, 5]));
@@ -246,7 +246,7 @@ fn is_made_by_handing_over(
     assert_eq!(&pi, s);
 }
 
-/// The mask of one model does not hide what another may not say.
+/// A mask in one model does not hide a NaN of another.
 #[test]
 fn nan_behind_a_mask_is_an_error() {
     let rows = [vec![0.0, 0.0], vec![NEVER, 0.0], vec![f32::NAN, 0.0]];
@@ -268,10 +268,10 @@ fn an_infinite_logit_of_the_small_model_is_an_error() {
     ));
 }
 
-/// With a penalty, which looks at the sign of scores: a cap that never binds is no cap, and a
-/// constant added to the logits of either small model changes nothing.
+/// A penalty depends on the sign of scores. Even so, a cap that never binds has no effect, and
+/// neither has a constant added to the logits of a small model.
 #[test]
-fn penalties_act_on_scores_that_no_constant_moves() {
+fn penalties_ignore_a_constant_shift_of_the_logits() {
     let distribution = |aligned: [f32; 2], policy| {
         let settings = SamplingSettings { repetition_penalty: 2.0, ..Default::default() };
         let sampling = Sampling::new(settings).unwrap();
@@ -282,7 +282,7 @@ fn penalties_act_on_scores_that_no_constant_moves() {
         reward.distributions(&[0], 1, &mut distributions).unwrap();
         distributions.remove(0)
     };
-    // q* = q: the base distribution, whose token 0 has the logit 1, halved.
+    // q* = q gives the base distribution, whose token 0 has the logit 1, halved.
     let wanted = 1.0 / (1.0 + (-0.5f64).exp());
     for aligned in [[0.0, 0.0], [3.0, 3.0], [-7.0, -7.0]] {
         for policy in [Exclude, CapLogRatio(50.0)] {

@@ -1,18 +1,18 @@
-//! One binary for all integration tests of kad-core.
+//! All integration tests of kad-core in one binary.
 
-// Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
+// Helpers outside `#[test]` functions unwrap too: a test fails by panicking.
 #![allow(clippy::unwrap_used)]
 
-mod adversarial;
-mod contexts;
-mod decoding;
+mod cached_session;
+mod generation;
+mod hard_distributions;
 mod implicit_reward;
 mod mixture_distribution;
 mod predictors;
-mod remembering;
 mod rule_distributions;
 mod rule_formulas;
 mod rule_history;
+mod rule_invariances;
 mod rule_knapsack;
-mod rule_order;
+mod sampling;
 mod trees;

@@ -1,5 +1,5 @@
-//! K11 and K1 at the level of whole texts: the lazy decoder, the eager mixture and the closed form
-//! have one distribution, by exact enumeration over every continuation.
+//! Lazy and eager decoding have the mixture distribution (K11, K1), over whole texts: every
+//! continuation is enumerated.
 
 use std::ops::ControlFlow;
 
@@ -16,7 +16,7 @@ use kad_core::{
 const PROMPT: [TokenId; 2] = [1, 0];
 const EOS: TokenId = 2;
 const LENGTH: usize = 3;
-/// What exact enumeration in `f64` may lose to rounding; the project's bound for a proof.
+/// Rounding error of an enumeration in `f64`; the project's bound for a proof.
 const EXACT: f64 = 1e-12;
 
 fn models() -> (TableModel, TableModel) {
@@ -31,7 +31,7 @@ fn limits() -> Limits {
     Limits { max_new_tokens: LENGTH, eos: vec![EOS] }
 }
 
-/// The distribution of whole runs, each path from the prompt to its end.
+/// The distribution of complete runs, each from the prompt to its end.
 fn distribution_of_runs(decoder: &mut dyn Decoder) -> TextDistribution {
     let run = |choices: &mut dyn ChoiceSource| {
         let mut observe = |_: &_| ControlFlow::Continue(());
@@ -51,7 +51,7 @@ fn mixture<'m>(
     Mixture::new(base, aligned, rule, sampling, decision).unwrap()
 }
 
-/// Keeps a token only where the base model likes it at least as much as the aligned one.
+/// Keeps a token only where the base model finds it at least as probable as the aligned model.
 #[derive(Debug)]
 struct KeepWhereBaseLeads;
 
@@ -70,7 +70,7 @@ impl PairRule for KeepWhereBaseLeads {
     }
 }
 
-/// Every rule there is, at a middling parameter, and one of a user's own.
+/// Every rule of the catalogue at a middle parameter, and a user's own rule.
 fn rules() -> Vec<Rule> {
     let known = catalogue().iter().map(|rule| rule.with(0.35).unwrap());
     let pool = Rule::history(PooledBudget::new(0.3, 2.0, 0.9).unwrap());
@@ -101,7 +101,7 @@ fn lazy_eager_and_closed_form_have_one_distribution() {
     }
 }
 
-/// The same distribution from the models' logits and the formula of the paper, sharing no decoder
+/// The same distribution from the models' logits and the formula of the paper, without decoder
 /// code.
 fn by_hand(
     base: &TableModel,
@@ -155,8 +155,8 @@ fn by_hand(
     texts
 }
 
-/// Must fail: leaving the deferred mass out of the aligned draw (renormalising what is kept, which
-/// is top-p sampling) is a different distribution, and the oracle sees it.
+/// A negative control: the kept tokens renormalised without the deferred mass (top-p sampling) are
+/// a different distribution, and the oracle detects it.
 #[test]
 fn the_oracle_tells_deferral_from_truncation() {
     let (base, aligned) = models();
@@ -172,7 +172,7 @@ fn the_oracle_tells_deferral_from_truncation() {
     assert!(distance > 0.1, "TV = {distance}");
 }
 
-/// Design: the aligned model is asked with probability D per token, not at every token.
+/// The aligned model runs with probability D per token, not at every token.
 #[test]
 fn the_aligned_model_runs_only_when_a_draw_is_deferred() {
     let (base, aligned) = models();
@@ -189,7 +189,7 @@ fn the_aligned_model_runs_only_when_a_draw_is_deferred() {
     assert_eq!(base.counts().passes, 400);
 }
 
-/// A model that defers to itself has one cache, and makes one pass per token.
+/// A model that defers to itself has one KV cache and makes one forward pass per token.
 #[test]
 fn self_deferral_computes_nothing_twice() {
     let (model, _) = models();

@@ -1,4 +1,4 @@
-//! K1, K2, K9, K10 and K14: what the mixture of any rule is, over distributions that are hard.
+//! The mixture of every rule over hard distributions: K1, K2, K9, K10 and K14.
 
 use kad_core::deferral::{Deferral, Rule, RuleInfo, catalogue, named};
 use kad_core::mixture::mix;
@@ -6,14 +6,14 @@ use kad_core::oracle::enumerate;
 use kad_core::{ChoiceSource, Distribution, DistributionError, Number, Sampling, SamplingSettings};
 use proptest::prelude::*;
 
-use crate::adversarial::{distributions, pairs, parameters, unit, wide_distributions};
+use crate::hard_distributions::{distributions, pairs, parameters, unit, wide_distributions};
 
-/// What sums of a few probabilities may lose to rounding.
+/// Rounding error of sums of a few probabilities.
 const ROUNDING: f64 = 1e-12;
-/// The relative slack with which a budget is compared, so that decimals that add up to it fit.
+/// Relative slack of a budget.
 const SLACK: f64 = 1e-12;
 
-/// The rules with a budget of their own at every token, by kind.
+/// Kinds of the rules with a budget per token.
 const BUDGETED: [&str; 4] = ["kad-primal", "kad-fractional", "knapsack-exact", "kad-fallback"];
 
 pub(crate) fn rule(kind: &str, value: f64) -> Rule {
@@ -38,7 +38,7 @@ pub(crate) fn total(terms: impl Iterator<Item = f64>) -> f64 {
     <f64 as Number>::total(sum)
 }
 
-/// What a plain sum of probabilities may lose: one unit of rounding per term.
+/// Rounding error of a plain sum of probabilities: one unit per term.
 fn rounding(terms: usize) -> f64 {
     (terms as f64 * f64::EPSILON).max(ROUNDING)
 }
@@ -49,8 +49,8 @@ fn mixed(p: &Distribution, q: &Distribution, d: &Deferral) -> (Distribution, f64
     (pi, mass)
 }
 
-/// K1 for one decision: `π` is a distribution, `π ≥ D q*`, its distances are bounded by `D`, and
-/// its ends are `p` and `q*`.
+/// The mixture of one decision (K1): `π` is a distribution, `π ≥ D q*`, its distances are bounded
+/// by `D`, and its ends are `p` and `q*`.
 fn is_a_mixture(
     p: &Distribution,
     q: &Distribution,
@@ -97,10 +97,10 @@ proptest! {
         }
     }
 
-    /// The mixture against what it is the distribution of: a draw from `p`, handed over with
-    /// probability `d` of what was drawn; every path.
+    /// The mixture is the distribution of its procedure (K1): sample from `p`, defer with
+    /// probability `d` of the token. All paths are enumerated.
     #[test]
-    fn k1_the_mixture_is_the_distribution_of_handing_draws_over((p, q) in pairs(), x in unit()) {
+    fn k1_the_mixture_is_the_distribution_of_the_sampling_procedure((p, q) in pairs(), x in unit()) {
         for info in catalogue() {
             let d = decide(&info.with(x).unwrap(), &p, &q);
             let drawn = enumerate(|choices: &mut dyn ChoiceSource| {
@@ -116,8 +116,8 @@ proptest! {
         }
     }
 
-    /// K2: a budget is never exceeded, a budget of 1 hands over everything (kad-fallback only what
-    /// is worth it), a budget of 0 nothing that can be drawn.
+    /// Budgets are kept (K2): never exceeded; a budget of 1 defers everything (kad-fallback: tokens
+    /// of positive value), a budget of 0 nothing of positive probability.
     #[test]
     fn k2_budgets_are_kept((p, q) in pairs(), x in unit(), token in 0..10usize) {
         for kind in BUDGETED {
@@ -138,8 +138,8 @@ proptest! {
         }
     }
 
-    /// K9: nudging is `p` or `q*`; it is the dual where nothing reaches the threshold; Chow's rule
-    /// is nudging at `1 − λ`.
+    /// Nudging is all or nothing (K9): `p` or `q*`; equal to the dual where nothing reaches the
+    /// threshold; Chow's rule is nudging at `1 − λ`.
     #[test]
     fn k9_nudging_is_all_or_nothing((p, q) in pairs(), x in unit(), token in 0..10usize) {
         for threshold in parameters(&p, x, token) {
@@ -158,7 +158,7 @@ proptest! {
         }
     }
 
-    /// K9: keeping the argmax alone is the limit of token v2, and of token v3, at margin 0.
+    /// Argmax-only is the limit of token-v2 and token-v3 at margin 0 (K9).
     #[test]
     fn k9_argmax_only_is_the_limit_of_the_margins((p, q) in pairs()) {
         let best = p.max_prob();
@@ -174,8 +174,8 @@ proptest! {
         }
     }
 
-    /// K10: handing over to a copy of oneself changes the distribution by `D (1 − D)`, and a draft
-    /// of the copy is accepted with probability `D + (1 − D)²`, if `d ∈ {0, 1}`.
+    /// Self-deferral (K10): for `d ∈ {0, 1}` and `q* = p`, the distribution moves by `D (1 − D)`,
+    /// and a draft of the copy is accepted with probability `D + (1 − D)²`.
     #[test]
     fn k10_self_deferral_sharpens(p in distributions(), x in unit(), token in 0..10usize) {
         for (info, value) in with_values(x, &p, token) {
@@ -190,10 +190,10 @@ proptest! {
         }
     }
 
-    /// K14: whatever finite logits, masks and settings come in, what goes out is a distribution;
-    /// and if everything is masked, an error.
+    /// Finite logits, masks and settings always give a distribution (K14); a row without a possible
+    /// token gives an error.
     #[test]
-    fn k14_no_logits_make_nan(
+    fn k14_finite_logits_never_give_nan(
         rows in logits(), temperature in temperatures(), x in unit(),
         cuts in (proptest::option::of(1..6usize), proptest::option::of(0.01..=1.0f64)),
         penalty in 0.1..10.0f64,
@@ -232,7 +232,7 @@ fn temperatures() -> impl Strategy<Value = f64> {
     proptest::sample::select(&TEMPERATURES)
 }
 
-/// Two rows of logits over one vocabulary: any finite number, the largest there are, masks.
+/// Two rows of logits over one vocabulary: any finite number, the largest ones, masks.
 fn logits() -> impl Strategy<Value = [Vec<f32>; 2]> {
     use proptest::num::f32::{NEGATIVE, NORMAL, POSITIVE, SUBNORMAL, ZERO};
     let logit = || {
@@ -250,7 +250,7 @@ fn logits() -> impl Strategy<Value = [Vec<f32>; 2]> {
     })
 }
 
-/// K1, K2 and K14 where sums are long.
+/// Mixtures, budgets and finite results (K1, K2, K14) for long sums.
 #[test]
 fn wide_distributions_are_mixed_without_loss() {
     let distributions = wide_distributions();

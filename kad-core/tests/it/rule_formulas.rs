@@ -1,18 +1,21 @@
-//! The catalogue against the code: every rule is its formula, sees what it says, ends where it says
-//! at temperature 0, and takes the parameters it lists.
+//! The catalogue against the code: formula, inputs, greedy limit and parameter ranges of every
+//! rule.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use kad_core::Distribution;
-use kad_core::deferral::{GreedyLimit, Parameter, Rule, RuleInfo, RuleInputs, catalogue, named};
+use kad_core::deferral::{
+    GreedyLimit, Parameter, ParameterRange, Rule, RuleInfo, RuleInputs, catalogue, named,
+};
 use kad_core::mixture::mix;
 use proptest::prelude::*;
 
-use crate::adversarial::{pairs, parameters, seeded_distributions, unit};
+use crate::hard_distributions::{pairs, parameters, seeded_distributions, unit};
 use crate::rule_distributions::{decide, rule};
 
 /// `d` of one token, from `p(y)`, `q*(y)`, `max p`, `max q*`, `TV(p, q*)` and the parameter `x`:
-/// the formulas of the papers, written out again. Rules that solve a knapsack are not among them.
+/// the formulas of the papers, written again. Rules that solve a knapsack have none.
 fn formula(kind: &str, at: At) -> Option<bool> {
     let At { p, q, max_p, max_q, tv, x } = at;
     Some(match kind {
@@ -32,7 +35,7 @@ fn formula(kind: &str, at: At) -> Option<bool> {
         "optimal-cascade" => max_p < max_q - x * tv,
         "cascade-token-v2" => q < max_q - x,
         "cascade-token-v3" => q < (1.0 - x) * max_q,
-        // At the first token the threshold is the default one, whatever the target.
+        // At the first token the threshold is the default, for every target.
         "kad-steered" => p < 0.5,
         _ => return None,
     })
@@ -48,19 +51,19 @@ struct At {
     x: f64,
 }
 
-/// The rules without such a formula, each with the test that says what it is.
+/// Rules without such a formula, each with the test that defines it.
 const SOLVERS: [&str; 6] = [
     "random",         // here, below
-    "kad-primal",     // k6_what_is_kept_is_the_nucleus
+    "kad-primal",     // k6_the_kept_tokens_are_the_nucleus
     "kad-fractional", // the_fractional_rule_solves_the_linear_program
     "knapsack-exact", // the_exact_rule_reaches_the_optimum
-    "kad-fallback",   // the_fallback_rule_is_a_primal_within_a_dual
+    "kad-fallback",   // the_fallback_rule_is_the_primal_rule_within_the_dual
     "kad-pool",       // a_pool_of_one_token_is_the_primal_rule
 ];
 
 proptest! {
     #[test]
-    fn every_rule_is_its_formula((p, q) in pairs(), x in unit(), token in 0..10usize) {
+    fn every_rule_matches_its_formula((p, q) in pairs(), x in unit(), token in 0..10usize) {
         let largest = |distribution: &Distribution| distribution.probs().iter().copied().fold(0.0, f64::max);
         let (max_p, max_q) = (largest(&p), largest(&q));
         let apart = |(p, q): (&f64, &f64)| (p - q).abs();
@@ -82,10 +85,10 @@ proptest! {
         prop_assert!(random.weights().iter().all(|&d| d == x));
     }
 
-    /// A rule that says it looks at the base distribution decides the same whatever the aligned
-    /// distribution is.
+    /// Rules that state the base distribution as their input decide the same for every aligned
+    /// distribution.
     #[test]
-    fn base_rules_do_not_look_at_the_aligned_distribution((p, q) in pairs(), x in unit()) {
+    fn base_rules_ignore_the_aligned_distribution((p, q) in pairs(), x in unit()) {
         for info in catalogue().iter().filter(|info| info.inputs != RuleInputs::Both) {
             let rule = info.with(x).unwrap();
             let (one, other) = (decide(&rule, &p, &q), decide(&rule, &p, &p));
@@ -94,9 +97,9 @@ proptest! {
     }
 }
 
-/// The field is the variant; and each rule that says it compares both distributions really does.
+/// The stated inputs match the variant of `Rule`, and rules for both distributions depend on both.
 #[test]
-fn what_a_rule_looks_at_is_what_it_says() {
+fn rules_read_exactly_the_inputs_they_state() {
     let distributions = seeded_distributions(300, 4, 3);
     for info in catalogue() {
         let rule = info.with(0.1).unwrap();
@@ -114,9 +117,9 @@ fn what_a_rule_looks_at_is_what_it_says() {
     }
 }
 
-/// Greedy decoding: the base distribution is one-hot at 1, the aligned distribution at 2.
+/// The base distribution is one-hot at token 1, the aligned distribution at token 2.
 #[test]
-fn at_temperature_zero_each_rule_is_what_it_says() {
+fn greedy_limits_are_as_stated() {
     let [p, q] = [1, 2].map(|at| {
         Distribution::from_probs((0..4).map(|y| f64::from(u8::from(y == at))).collect()).unwrap()
     });
@@ -132,15 +135,37 @@ fn at_temperature_zero_each_rule_is_what_it_says() {
     }
 }
 
-/// Values just inside and just outside of a range as the catalogue words it.
-fn edges(parameter: &Parameter) -> (&'static [f64], &'static [f64]) {
-    match parameter.range {
-        "between 0 and 1" => (&[0.0, 0.35, 1.0], &[1.1, -f64::MIN_POSITIVE]),
-        "above 0" => (&[f64::MIN_POSITIVE, 1e9], &[0.0, -1.0]),
-        "above 0, at most 1" => (&[f64::MIN_POSITIVE, 1.0], &[0.0, 1.1]),
-        "a whole number from 1 to 1e9" => (&[1.0, 16.0, 1e9], &[0.0, 1.5, 1e9 + 1.0]),
-        other => panic!("say here what `{other}` lets in"),
+/// Values just inside and just outside of a range, at each of its ends.
+fn edges(range: ParameterRange) -> (Vec<f64>, Vec<f64>) {
+    let (mut inside, mut outside) = (vec![], vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
+    if range.is_whole() {
+        outside.push(1.5);
+    } else {
+        inside.push(0.35);
     }
+    match range.low() {
+        Bound::Included(low) => {
+            inside.push(low);
+            outside.extend([low.next_down(), low - 1.0]);
+        }
+        Bound::Excluded(low) => {
+            inside.push(low.next_up());
+            outside.extend([low, low - 1.0]);
+        }
+        Bound::Unbounded => inside.push(-1e9),
+    }
+    match range.high() {
+        Bound::Included(high) => {
+            inside.push(high);
+            outside.extend([high.next_up(), high + 1.0]);
+        }
+        Bound::Excluded(high) => {
+            inside.push(high.next_down());
+            outside.extend([high, high + 1.0]);
+        }
+        Bound::Unbounded => inside.push(1e9),
+    }
+    (inside, outside)
 }
 
 fn build(info: &RuleInfo, index: usize, value: f64) -> Result<Rule, String> {
@@ -149,17 +174,18 @@ fn build(info: &RuleInfo, index: usize, value: f64) -> Result<Rule, String> {
     (info.build)(&values.collect::<Vec<_>>()).map_err(|error| error.to_string())
 }
 
-/// Each parameter is refused outside of the range the catalogue gives, NaN first, and the message
-/// names rule, parameter and range. Inside it is taken.
+/// Values outside the stated range are refused, NaN included; the message names rule, parameter and
+/// range. Values inside are accepted.
 #[test]
-fn parameters_are_taken_and_refused_as_listed() {
+fn parameter_ranges_are_enforced_as_listed() {
     for info in catalogue() {
         for (index, parameter) in info.parameters.iter().enumerate() {
-            let (inside, outside) = edges(parameter);
-            for &value in inside {
+            let (inside, outside) = edges(parameter.range);
+            for value in inside {
                 build(info, index, value).unwrap();
             }
-            for &value in outside.iter().chain(&[f64::NAN, f64::INFINITY, -0.1]) {
+            // No parameter of any rule may be negative.
+            for value in outside.into_iter().chain([-0.1, -f64::MIN_POSITIVE]) {
                 let error = build(info, index, value).expect_err(info.kind);
                 let Parameter { name, range, .. } = parameter;
                 let wanted = format!("{name} = {value} of {} is out of range: {range}", info.kind);
@@ -172,10 +198,9 @@ fn parameters_are_taken_and_refused_as_listed() {
     }
 }
 
-/// A rule is printed under the words of its kind with its parameters; kinds are unique and are
-/// found by name.
+/// `Display` shows the words of the kind and all parameters; kinds are unique and found by name.
 #[test]
-fn rules_are_printed_as_they_are_called() {
+fn rules_are_displayed_under_their_kind() {
     let kinds: BTreeSet<_> = catalogue().iter().map(|info| info.kind).collect();
     assert_eq!(kinds.len(), catalogue().len());
     assert!(named("no-such-rule").is_none());

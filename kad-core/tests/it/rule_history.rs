@@ -4,7 +4,7 @@ use kad_core::Distribution;
 use kad_core::deferral::{Deferral, HistoryRule, PooledBudget, SteeredDual};
 use proptest::prelude::*;
 
-use crate::adversarial::{distributions, seeded_distributions, unit};
+use crate::hard_distributions::{distributions, seeded_distributions, unit};
 use crate::rule_distributions::spent;
 
 /// The decisions of a rule along the base distributions of a text.
@@ -19,7 +19,7 @@ pub(crate) fn along(rule: &dyn HistoryRule, text: &[Distribution]) -> Vec<Deferr
     decisions.collect()
 }
 
-/// The masses that a rule spends along a text, and its state at the end.
+/// The deferral masses of a rule along a text, and its final state.
 fn masses(rule: &dyn HistoryRule, text: &[Distribution]) -> (Vec<f64>, f64) {
     let masses: Vec<f64> = along(rule, text).iter().zip(text).map(|(d, p)| spent(d, p)).collect();
     let end = |state, (position, &mass): (usize, &f64)| rule.next(state, mass, position);
@@ -31,9 +31,9 @@ fn mean(numbers: &[f64]) -> f64 {
     numbers.iter().sum::<f64>() / numbers.len() as f64
 }
 
-/// The identity behind the steered dual: the updates add up, so the mean misses the target by
-/// `(μ_{T+1} − μ_1) / (η T)` where the multiplier never touched 0, and by no more above it where it
-/// did. Then what it is for: the mean reaches the target.
+/// The sum of the updates of the steered dual: the mean misses the target by `(μ_{T+1} − μ_1) / (η
+/// T)` if the multiplier never reached 0, and exceeds it by no more otherwise. Consequence: the
+/// mean converges to the target.
 #[test]
 fn the_steered_dual_reaches_its_target() {
     let text = seeded_distributions(4_000, 12, 9);
@@ -48,7 +48,7 @@ fn the_steered_dual_reaches_its_target() {
             assert!(miss <= drift + 1e-12, "{what}");
             let touched = touches_zero(&rule, &masses);
             assert!(touched || (miss - drift).abs() < 1e-12, "{what}");
-            // The multiplier stays between 0 and the surprisal of the rarest token, about 21 nats,
+            // The multiplier lies between 0 and the surprisal of the rarest token, about 21 nats,
             // plus one update.
             assert!(miss.abs() <= (21.0 + gain) / (gain * length), "{what}");
         }
@@ -64,7 +64,7 @@ fn touches_zero(rule: &SteeredDual, masses: &[f64]) -> bool {
 }
 
 proptest! {
-    /// The bound holds for any distributions, reached or not.
+    /// The bound holds for any distributions, also before the mean converges.
     #[test]
     fn the_steered_dual_never_drifts_above_its_multiplier(
         text in proptest::collection::vec(distributions(), 1..40), target in unit(), gain in 0.01..3.0f64,
@@ -79,8 +79,8 @@ proptest! {
         }
     }
 
-    /// No window of the pool spends more than `window · b`, and nothing at or above the threshold
-    /// is handed over.
+    /// No window of the pool spends more than `window · b`, and no token at or above the threshold
+    /// is deferred.
     #[test]
     fn no_window_of_the_pool_overspends(
         text in proptest::collection::vec(distributions(), 1..40), budget in unit(), window in 1..6usize,
@@ -99,8 +99,8 @@ proptest! {
     }
 }
 
-/// What one token of a window saves, another may spend, and a new window begins with all of it.
-/// Worked out by hand: four distributions, windows of 2 tokens with 0.6 between them.
+/// Unspent budget moves to later tokens of a window, and a new window starts with a full budget.
+/// Computed by hand: four distributions, windows of 2 tokens with 0.6 between them.
 #[test]
 fn a_window_shares_its_budget_and_the_next_has_its_own() {
     let distribution = |probs: [f64; 3]| Distribution::from_probs(probs.to_vec()).unwrap();
@@ -114,9 +114,9 @@ fn a_window_shares_its_budget_and_the_next_has_its_own() {
     assert_eq!(masses, [0.25, 0.25, 0.5, 0.0]);
 }
 
-/// `e^(ln t)` is not `t` for many decimals; the rule compares with what it was given, and says so.
+/// `e^(ln t)` differs from `t` for many decimals; the rule compares with the threshold as given.
 #[test]
-fn a_steered_rule_keeps_what_equals_its_threshold() {
+fn a_steered_rule_keeps_a_probability_equal_to_its_threshold() {
     for percent in 1..=99 {
         let threshold = f64::from(percent) / 100.0;
         let rule = SteeredDual::new(0.2, 0.5, threshold).unwrap();

@@ -1,21 +1,21 @@
-//! K3, K4, K6 and K7: the rules that solve a knapsack, against a full sort, the linear program's
-//! dual, and every subset.
+//! Knapsack rules (K3, K4, K6, K7) against a full sort, the dual of the linear program and all
+//! subsets.
 
 use kad_core::Distribution;
 use kad_core::deferral::{PooledBudget, Rule};
 use proptest::prelude::*;
 
-use crate::adversarial::{
+use crate::hard_distributions::{
     distributions, pairs, parameters, seeded_distributions, unit, wide_distributions,
 };
 use crate::rule_distributions::{decide, rule, spent, total};
-use crate::rule_order::ranking;
+use crate::rule_invariances::ranking;
 
-/// What sums of a few probabilities may lose to rounding, and the slack of a budget.
+/// Rounding error of sums of a few probabilities, and the slack of a budget.
 const ROUNDING: f64 = 1e-12;
 
-/// K6: what is kept is the smallest top set of mass at least `1 − b`: a prefix of the full sort,
-/// whose rest fits the budget and would not fit with the last token kept.
+/// The kept tokens are the nucleus (K6): the smallest prefix of the full sort with mass at least
+/// `1 − b`. The rest fits the budget, and would not fit with the last kept token.
 fn keeps_the_nucleus(p: &Distribution, d: &[f64], budget: f64) -> Result<(), String> {
     let order = ranking(p);
     let kept = order.iter().take_while(|&&token| d[token] < 1.0).count();
@@ -30,9 +30,9 @@ fn keeps_the_nucleus(p: &Distribution, d: &[f64], budget: f64) -> Result<(), Str
 }
 
 proptest! {
-    /// K3 and K4: the primal rule is worth no more than the optimum, and misses it by at most `(b −
-    /// U)(−ln p_c) ≤ −p_c ln p_c ≤ 1/e`, with the critical token `c`; the better of the two is
-    /// worth half the optimum.
+    /// The primal rule's gap (K3, K4): its value is at most the optimum and misses it by at most
+    /// `(b − U)(−ln p_c) ≤ −p_c ln p_c ≤ 1/e` with the critical token `c`. The better of the primal
+    /// set and `c` alone has at least half the optimum.
     #[test]
     fn k4_the_primal_rule_misses_at_most_the_critical_token(
         p in distributions(), x in unit(), token in 0..10usize,
@@ -56,7 +56,7 @@ proptest! {
     }
 
     #[test]
-    fn k6_what_is_kept_is_the_nucleus(p in distributions(), x in unit(), token in 0..10usize) {
+    fn k6_the_kept_tokens_are_the_nucleus(p in distributions(), x in unit(), token in 0..10usize) {
         for budget in parameters(&p, x, token) {
             let d = decide(&rule("kad-primal", budget), &p, &p);
             let found = keeps_the_nucleus(&p, d.weights(), budget);
@@ -64,9 +64,9 @@ proptest! {
         }
     }
 
-    /// The fractional rule hands over whole what the primal rule does (up to sets that fit by a
-    /// rounding), meets its budget, and is worth the linear program's value: the least
-    /// `L(μ) = μ b + Σ (v − μ w)₊` over all breakpoints.
+    /// The fractional rule defers the primal rule's set whole (up to sets that fit by rounding),
+    /// spends its budget, and has the value of the linear program: the minimum of `L(μ) = μ b + Σ
+    /// (v − μ w)₊` over all breakpoints.
     #[test]
     fn the_fractional_rule_solves_the_linear_program(
         p in distributions(), x in unit(), token in 0..10usize,
@@ -83,7 +83,7 @@ proptest! {
         }
     }
 
-    /// K3 at its upper end: the exact rule is worth the optimum by trying every subset.
+    /// The exact rule reaches the optimum of all subsets (K3).
     #[test]
     fn the_exact_rule_reaches_the_optimum(p in distributions(), x in unit(), token in 0..10usize) {
         for budget in parameters(&p, x, token) {
@@ -92,10 +92,10 @@ proptest! {
         }
     }
 
-    /// K7: no set of the dual's own mass is worth more, and at the critical probability it is the
-    /// primal rule but for ties.
+    /// The dual rule is optimal for its mass (K7): no set of that mass has a larger value. At the
+    /// critical probability it equals the primal rule except for ties.
     #[test]
-    fn k7_the_dual_is_optimal_for_what_it_spends(p in distributions(), x in unit(), token in 0..10usize) {
+    fn k7_the_dual_is_optimal_for_the_mass_it_spends(p in distributions(), x in unit(), token in 0..10usize) {
         for value in parameters(&p, x, token) {
             let dual = decide(&rule("kad-dual", value), &p, &p);
             let best = optimum(&p, spent(&dual, &p));
@@ -112,10 +112,10 @@ proptest! {
         }
     }
 
-    /// The fallback rule is the primal rule where the dual rule at `e^(−H)` hands over too, for
-    /// what can be drawn. Tokens at whose rounding the dual's comparison hangs are left out.
+    /// The fallback rule defers a possible token iff the primal rule and the dual rule at `e^(−H)`
+    /// both do. Tokens within rounding of the dual's threshold are left out.
     #[test]
-    fn the_fallback_rule_is_a_primal_within_a_dual((p, q) in pairs(), budget in unit()) {
+    fn the_fallback_rule_is_the_primal_rule_within_the_dual((p, q) in pairs(), budget in unit()) {
         let loss = total(p.probs().iter().zip(q.probs()).filter(|(p, _)| **p > 0.0)
             .map(|(p, q)| -p * q.ln()));
         let threshold = (-loss).exp();
@@ -142,7 +142,7 @@ fn dual_value(p: &Distribution, budget: f64, price: f64) -> f64 {
     price * budget + total(p.probs().iter().map(gain))
 }
 
-/// The optimum of the 0-1 knapsack, by trying every subset; a set fits with a rounding to spare.
+/// The optimum of the 0-1 knapsack by all subsets; a set fits with one rounding to spare.
 fn optimum(p: &Distribution, budget: f64) -> f64 {
     let subsets = (0u32..1 << p.len()).map(|bits| {
         let d: Vec<f64> = (0..p.len()).map(|i| f64::from(bits >> i & 1)).collect();
@@ -152,7 +152,7 @@ fn optimum(p: &Distribution, budget: f64) -> f64 {
     subsets.fold(0.0, f64::max)
 }
 
-/// K6 where the sort is long and most probabilities are tiny.
+/// The nucleus (K6) of long distributions with mostly tiny probabilities.
 #[test]
 fn k6_the_nucleus_of_a_wide_distribution() {
     for (name, p) in wide_distributions() {
@@ -166,7 +166,7 @@ fn k6_the_nucleus_of_a_wide_distribution() {
     }
 }
 
-/// The pool with a window of one token and no threshold is the primal rule.
+/// The pool with windows of one token and threshold 1 is the primal rule.
 #[test]
 fn a_pool_of_one_token_is_the_primal_rule() {
     for p in seeded_distributions(200, 7, 5) {
@@ -178,9 +178,9 @@ fn a_pool_of_one_token_is_the_primal_rule() {
     }
 }
 
-/// A token with `−ln p(y) = H` is worth nothing, and is kept.
+/// A token with `−ln p(y) = H` has value 0 and is kept.
 #[test]
-fn the_fallback_rule_keeps_what_equals_its_threshold() {
+fn the_fallback_rule_keeps_a_token_of_value_zero() {
     let even = Distribution::from_probs(vec![0.5, 0.5]).unwrap();
     assert_eq!(decide(&rule("kad-fallback", 0.5), &even, &even).weights(), [0.0, 0.0]);
 }

@@ -1,5 +1,5 @@
-//! Token trees: what a session knows after a tree pass, what it costs, and that distributions do
-//! not notice.
+//! Token trees: cached rows and passes of a session after a tree pass, and distributions of
+//! predictors on trees.
 
 use kad_core::deferral::{HistoryRule, KadDual, PooledBudget, Rule};
 use kad_core::oracle::TableModel;
@@ -12,8 +12,7 @@ use proptest::prelude::*;
 
 const VOCAB: usize = 5;
 
-/// `order` 12 sees every token of the texts here, so that no two prefixes have the same
-/// distribution.
+/// Order 12 covers every text here, so no two prefixes have the same distribution.
 fn table(seed: u64) -> TableModel {
     TableModel::random("toy", VOCAB, 12, seed)
 }
@@ -24,7 +23,7 @@ fn fresh(model: &dyn LanguageModel, text: &[TokenId]) -> Vec<f32> {
     rows.row(0).to_vec()
 }
 
-/// Parents and tokens as numbers; parent 0 is the context.
+/// A tree from parents and tokens as numbers; parent 0 is the context.
 fn tree_of(pushes: &[(usize, TokenId)]) -> TokenTree {
     let mut tree = TokenTree::new();
     for &(parent, token) in pushes {
@@ -79,7 +78,7 @@ impl Session for NoTreesSession<'_> {
     }
 }
 
-/// One pass, whatever is missing of the context; no other for any row of the tree.
+/// One pass runs the missing context and the tree; no row of the tree needs another.
 #[test]
 fn a_tree_costs_one_pass_from_the_prompt_to_the_leaves() {
     let (table, tree) = (table(1), branching());
@@ -93,16 +92,16 @@ fn a_tree_costs_one_pass_from_the_prompt_to_the_leaves() {
         for text in texts(&context, &tree) {
             assert_eq!(session.row(&text).unwrap(), fresh(&table, &text), "{text:?}");
         }
-        // Round 1 runs the prompt; the others only the token that the tree did not have.
+        // Round 1 runs the prompt; later rounds only the token that was not in the tree.
         tokens += tree.len() as u64 + if round == 1 { 3 } else { 1 };
         let counts = model.counts();
         assert_eq!((counts.passes, counts.tokens), (round, tokens), "round {round}");
-        // A path of the tree, and a token that is not in it.
+        // A path of the tree, and a token outside it.
         context.extend([1, 3, 4, 2]);
     }
 }
 
-/// What is there is not computed again: the same tree, parts of it, a tree that grows level by
+/// Known nodes are not computed again: the same tree, parts of it, a tree that grows level by
 /// level, a path of it as a context.
 #[test]
 fn only_new_nodes_are_computed() {
@@ -129,18 +128,18 @@ fn only_new_nodes_are_computed() {
     session.follow_tree(&[3, 1, 1], &tree_of(&[(0, 2), (0, 3), (1, 4)])).unwrap();
     session.rows(&[3, 1, 1, 3, 4], 4).map(drop).unwrap();
     assert_eq!(model.counts(), before, "all of that was known");
-    // Beyond a leaf the path to it is kept.
+    // Beyond a leaf, its path is kept.
     session.row(&[3, 1, 1, 3, 4, 0]).unwrap();
     let spent = model.counts() - before;
     assert_eq!((spent.passes, spent.tokens), (1, 1));
 }
 
-/// The rows of kept paths are remembered as others are, no more of them, and no fewer.
+/// Rows of kept paths are cached like other rows: as many, and no fewer.
 #[test]
 fn rows_of_kept_paths_are_remembered() {
     let model = Counted::new(table(3));
     let mut session = CachedSession::new(&model).unwrap();
-    session.remember(6);
+    session.keep_rows(6);
     let mut context: Vec<TokenId> = vec![2];
     for _ in 0..20 {
         session.follow_tree(&context, &branching()).unwrap();
@@ -160,20 +159,20 @@ fn a_prompt_longer_than_a_stem_has_a_pass_of_its_own() {
     let context: Vec<TokenId> = (0..40).map(|i| i * i % 5).collect();
     session.follow_tree(&context, &branching()).unwrap();
     let counts = model.counts();
-    // One token of the prompt is the stem; the others have no rows.
+    // One token of the prompt is the stem; the others return no rows.
     assert_eq!((counts.passes, counts.tokens, counts.rows), (2, 46, 7));
     assert_eq!(session.row_at(&context, 40).unwrap(), fresh(&table(4), &context));
     assert_eq!(model.counts(), counts);
 }
 
 #[test]
-fn where_no_tree_fits_nothing_is_done() {
+fn without_tree_attention_or_room_nothing_is_done() {
     let tree = branching();
     let without = Counted::new(NoTrees(table(5)));
     let mut session = CachedSession::new(&without).unwrap();
     assert!(!session.follow_tree(&[1, 2], &tree).unwrap());
     assert_eq!(without.counts().passes, 0);
-    // One path needs no tree attention.
+    // A single path needs no tree attention.
     assert!(session.follow_tree(&[1, 2], &tree_of(&[(0, 1), (1, 2)])).unwrap());
     assert_eq!((without.counts().passes, without.counts().rows), (1, 3));
 
@@ -181,7 +180,7 @@ fn where_no_tree_fits_nothing_is_done() {
     let mut session = CachedSession::new(&short).unwrap();
     assert!(!session.follow_tree(&[1, 2, 3], &tree).unwrap(), "9 places of 8");
     assert!(session.follow_tree(&[1, 2], &tree).unwrap(), "8 places of 8");
-    // Another tree on top does not fit beside it, so the first one goes.
+    // A second tree does not fit beside the first one, which is dropped.
     let other = tree_of(&[(0, 2), (0, 3)]);
     assert!(session.follow_tree(&[1, 2], &other).unwrap());
     assert_eq!(session.row(&[1, 2, 3]).unwrap(), fresh(&table(5), &[1, 2, 3]));
@@ -193,7 +192,7 @@ fn where_no_tree_fits_nothing_is_done() {
     }
 }
 
-/// A token that does not exist is an error, and the session goes on as if it had not been asked.
+/// After an error for an unknown token the session continues as if it had not been asked.
 #[test]
 fn a_refused_tree_leaves_no_trace() {
     let table = table(6);
@@ -216,8 +215,8 @@ fn a_refused_tree_leaves_no_trace() {
 }
 
 proptest! {
-    /// Any sequence of trees, rows and rows at a place, over texts that go back and forth: every
-    /// row is that of a fresh session.
+    /// Any sequence of trees and rows over texts that go back and forth: every row equals that of a
+    /// fresh session.
     #[test]
     fn a_walk_with_trees_returns_the_rows_of_fresh_sessions(
         memory in 1..5usize,
@@ -229,10 +228,10 @@ proptest! {
     ) {
         let table = table(7);
         let mut session = CachedSession::new(&table).unwrap();
-        session.remember(memory);
+        session.keep_rows(memory);
         let mut text = vec![1];
         for (kind, back, more, pushes) in steps {
-            // Token ids below 3 make the text and the trees meet often.
+            // Token ids below 3 make texts and trees meet often.
             text.truncate(text.len().saturating_sub(back).max(1));
             text.extend(more);
             let last = 1 + back % text.len().min(4);
@@ -265,7 +264,7 @@ fn plain() -> Sampling {
     Sampling::at_temperature(1.0).unwrap()
 }
 
-/// The distribution after a text, made by a predictor that has seen nothing else.
+/// The distribution after a text, from a predictor that has seen nothing else.
 fn distribution_alone(predictor: &mut dyn Predictor, text: &[TokenId]) -> Distribution {
     let mut distributions = Vec::new();
     predictor.begin(2);
@@ -273,8 +272,8 @@ fn distribution_alone(predictor: &mut dyn Predictor, text: &[TokenId]) -> Distri
     distributions.remove(0)
 }
 
-/// Distributions after every path of two trees in a row, against one text at a time; the place
-/// asked last is where the text goes on, as in a verification. Returns the passes of each tree.
+/// Distributions after every path of two trees in a row, against one text at a time. The text
+/// continues at the last position asked, as in a verification. Returns the passes of each tree.
 fn distributions_of_trees(
     mut predictor: Box<dyn Predictor + '_>,
     alone: &dyn Fn(&[TokenId]) -> Distribution,
@@ -304,7 +303,7 @@ fn every_predictor_has_the_distributions_of_a_tree_in_one_pass_per_model() {
     let spent = || models.iter().map(|model| model.counts().passes).sum::<u64>();
 
     let one = || Box::new(ModelPredictor::new(base, plain()).unwrap()) as Box<dyn Predictor + '_>;
-    // The counts of `alone` are not the predictor's: it has models of its own.
+    // `alone` has models of its own, so its passes are not counted.
     let tables = [1, 2, 3].map(table);
     let alone = |text: &[TokenId]| {
         distribution_alone(&mut ModelPredictor::new(&tables[0], plain()).unwrap(), text)
@@ -321,7 +320,7 @@ fn every_predictor_has_the_distributions_of_a_tree_in_one_pass_per_model() {
             |text: &[TokenId]| distribution_alone(&mut mixture(&tables[0], &tables[1]), text);
         let passes = distributions_of_trees(Box::new(mixture(base, aligned)), &alone, &spent);
         assert_eq!(passes, [2, 2], "{rule}");
-        // One model in both roles has one cache.
+        // One model in both roles has one KV cache.
         let alone =
             |text: &[TokenId]| distribution_alone(&mut mixture(&tables[0], &tables[0]), text);
         assert_eq!(
@@ -341,7 +340,7 @@ fn every_predictor_has_the_distributions_of_a_tree_in_one_pass_per_model() {
     assert_eq!(passes, [3, 3]);
 }
 
-/// Without tree attention the distributions cost passes and are the same.
+/// Without tree attention the distributions are the same and cost more passes.
 #[test]
 fn distributions_of_a_tree_do_not_need_tree_attention() {
     let model = Counted::new(NoTrees(table(1)));

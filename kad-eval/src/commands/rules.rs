@@ -106,8 +106,7 @@ fn paragraph(rule: &RuleInfo) -> String {
 }
 
 fn object(rule: &RuleInfo) -> Value {
-    let parameter =
-        |p: &Parameter| json!({ "name": p.name, "range": p.range, "default": p.default });
+    let parameter = |p: &Parameter| json!({ "name": p.name, "range": p.range.to_string(), "default": p.default });
     json!({
         "kind": rule.kind,
         "parameters": rule.parameters.iter().map(parameter).collect::<Vec<_>>(),

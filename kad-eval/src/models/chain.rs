@@ -256,7 +256,7 @@ impl<'m> Chain<'_, 'm> {
         let mut open = self.open.borrow_mut();
         if let Some(session) = open.get(name) {
             // Asked by one part after another, for prefixes of one text: rows of the whole draft.
-            session.borrow_mut().remember(self.memory());
+            session.borrow_mut().keep_rows(self.memory());
             return Ok(session.clone());
         }
         let session = CachedSession::shared((self.model)(name))?;

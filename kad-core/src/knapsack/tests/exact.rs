@@ -1,9 +1,9 @@
-//! The exact optimum.
+//! The exact solver against brute force and dynamic programming.
 
 use super::super::{exact, relax};
 use super::*;
 
-/// What must hold of any answer, proved or not.
+/// Properties of any answer, proved or not.
 fn check_consistent(items: &Items, budget: f64, found: &Exact) -> Result<(), TestCaseError> {
     prop_assert!((found.used - sum(items.weights(), &found.taken)).abs() < ROUNDING);
     prop_assert!((found.value - sum(items.values(), &found.taken)).abs() < ROUNDING);
@@ -13,7 +13,7 @@ fn check_consistent(items: &Items, budget: f64, found: &Exact) -> Result<(), Tes
     Ok(())
 }
 
-/// The textbook table: the best value for every whole weight up to the budget.
+/// Dynamic programming over integer weights: the best value for every weight up to the budget.
 fn table_optimum(weights: &[usize], values: &[f64], budget: usize) -> f64 {
     let mut best = vec![0.0f64; budget + 1];
     for (&weight, &value) in weights.iter().zip(values) {
@@ -28,7 +28,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn it_is_the_best_of_all_subsets((items, budget) in knapsacks()) {
+    fn exact_equals_brute_force((items, budget) in knapsacks()) {
         let found = exact(&items, budget, &ExactLimits::default());
         check_consistent(&items, budget, &found)?;
         prop_assert!(found.proved);
@@ -36,9 +36,9 @@ proptest! {
         prop_assert!((found.value - optimum).abs() <= 1e-9, "{} of {}", found.value, optimum);
     }
 
-    /// With next to no tolerance nothing but rounding is between the two.
+    /// At the smallest tolerance only rounding separates value and bound.
     #[test]
-    fn the_tolerance_is_what_is_lost((items, budget) in knapsacks(), tolerance in 0.0..0.3f64) {
+    fn the_loss_is_within_the_tolerance((items, budget) in knapsacks(), tolerance in 0.0..0.3f64) {
         let optimum = brute_force(&items, budget);
         for tolerance in [tolerance, ROUNDING] {
             let limits = ExactLimits { tolerance, ..Default::default() };
@@ -50,9 +50,9 @@ proptest! {
         }
     }
 
-    /// However early it stops, the optimum lies between value and bound.
+    /// However early the search stops, the optimum lies between value and bound.
     #[test]
-    fn an_answer_cut_short_is_still_a_bracket(
+    fn a_truncated_search_still_brackets_the_optimum(
         (items, budget) in knapsacks(), states in 0..60usize,
     ) {
         let limits = ExactLimits { states, tolerance: 1e-9 };
@@ -67,9 +67,9 @@ proptest! {
         }
     }
 
-    /// Weights k/1024 against the table over whole weights.
+    /// Weights k/1024 against dynamic programming over integers.
     #[test]
-    fn it_agrees_with_a_table_over_whole_weights(
+    fn exact_agrees_with_dynamic_programming(
         pairs in proptest::collection::vec((1..400usize, 0.01..1.0f64), 1..40),
         budget in 0..2000usize,
     ) {
@@ -82,9 +82,9 @@ proptest! {
         prop_assert!((found.value - optimum).abs() <= 1e-9, "{} of {}", found.value, optimum);
     }
 
-    /// The same for distributions: surprisal items of whole numbers of 1024ths.
+    /// Surprisal items with probabilities k/1024 against dynamic programming.
     #[test]
-    fn it_agrees_with_a_table_over_distributions(
+    fn exact_agrees_with_dynamic_programming_on_distributions(
         cuts in proptest::collection::btree_set(1..1024usize, 1..40), budget in 0..=1024usize,
     ) {
         let ends = cuts.iter().copied().chain([1024]);
@@ -117,7 +117,7 @@ proptest! {
     }
 }
 
-/// Rounding of the sums is many times the weight of such items; no bound may grow by it.
+/// The rounding of sums exceeds the weight of such items; no bound may grow by it.
 #[test]
 fn items_lighter_than_rounding_do_no_harm() {
     let mut weights = vec![5e-324; 20];
@@ -134,10 +134,10 @@ fn items_lighter_than_rounding_do_no_harm() {
     assert!(found.proved && found.bound <= relax(&items, 1.0).bound + ROUNDING);
 }
 
-/// Cases where the greedy solution is not the best: worked out by hand.
+/// A case computed by hand where the greedy solution is not optimal.
 #[test]
-fn it_improves_on_greedy_where_it_should() {
-    // p = 0.3, 0.3, 0.4 and b = 0.4: greedy takes one 0.3, worth 0.361; 0.4 is worth 0.367.
+fn exact_improves_on_a_suboptimal_greedy_solution() {
+    // p = 0.3, 0.3, 0.4 and b = 0.4: greedy takes one 0.3, value 0.361; 0.4 has value 0.367.
     let items = Items::surprisal(&distribution(&[0.3, 0.3, 0.4]));
     let found = exact(&items, 0.4, &ExactLimits::default());
     assert_eq!(found.taken, [false, false, true]);

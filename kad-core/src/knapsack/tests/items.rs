@@ -1,16 +1,16 @@
-//! What goes into a knapsack.
+//! Items of a knapsack.
 
 use super::*;
 
 proptest! {
     #[test]
-    fn surprisal_is_written_out((p, other) in (distributions(), distributions())) {
+    fn surprisal_items_match_their_formula((p, other) in (distributions(), distributions())) {
         let items = Items::surprisal(&p);
         prop_assert_eq!(items.weights(), p.probs());
         for (&p, &value) in p.probs().iter().zip(items.values()) {
             prop_assert!(value >= 0.0);
             let expected = if p > 0.0 { p * (1.0 / p).ln() } else { 0.0 };
-            // 1/p overflows for the smallest p only, where −p ln p is 0 for all purposes.
+            // 1/p overflows for the smallest p only, where −p ln p is practically 0.
             prop_assert!((value - expected).abs() < 1e-15 || p < 1e-300);
         }
         let mut window = items.clone();
@@ -25,10 +25,10 @@ proptest! {
         prop_assert!(window.is_empty() && window == Items::default());
     }
 
-    /// `Σ v = H(p) − H(p, q) = −KL(p ‖ q) ≤ 0`, and with all the budget what is taken is
-    /// everything less likely than `e^(−H(p, q))`.
+    /// `Σ v = H(p) − H(p, q) = −KL(p ‖ q) ≤ 0`. With an unlimited budget all tokens less probable
+    /// than `e^(−H(p, q))` are taken.
     #[test]
-    fn the_fallbacks_loss_is_subtracted(
+    fn the_aligned_models_loss_is_subtracted(
         pairs in proptest::collection::vec((1e-3..1.0f64, 1e-3..1.0f64), 1..12),
     ) {
         let (p, q): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
@@ -44,9 +44,9 @@ proptest! {
     }
 }
 
-/// An infinite expected loss makes no NaN anywhere.
+/// An infinite expected loss produces no NaN.
 #[test]
-fn a_fallback_that_rules_tokens_out_is_never_worth_it() {
+fn an_aligned_model_that_excludes_tokens_has_no_positive_value() {
     let p = distribution(&[0.5, 0.0, 0.5]);
     let items = Items::with_fallback(&p, &distribution(&[1.0, 0.0, 0.0]));
     assert_eq!(items.values(), [f64::NEG_INFINITY, 0.0, f64::NEG_INFINITY]);
@@ -58,12 +58,12 @@ fn a_fallback_that_rules_tokens_out_is_never_worth_it() {
         let best = super::super::exact(&items, budget, &ExactLimits::default());
         assert_eq!((best.value, best.bound, best.proved), (0.0, 0.0, true));
     }
-    // A shorter aligned distribution says nothing of the rest: 0.
+    // A shorter aligned distribution counts as 0 beyond its end.
     assert_eq!(Items::with_fallback(&p, &distribution(&[1.0])), items);
 }
 
 #[test]
-fn mistakes_are_told_with_their_place() {
+fn invalid_items_are_refused_with_their_index() {
     let new = |weights: &[f64], values: &[f64]| Items::new(weights.to_vec(), values.to_vec());
     assert_eq!(new(&[1.0], &[]), Err(KnapsackError::Length { weights: 1, values: 0 }));
     for bad in [-1.0, f64::INFINITY] {

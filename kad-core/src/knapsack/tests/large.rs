@@ -1,9 +1,9 @@
-//! Vocabularies of real size.
+//! Knapsacks over vocabularies of real size.
 
 use super::super::{exact, relax};
 use super::*;
 
-/// The vocabulary of Qwen2.
+/// Vocabulary size of Qwen2.
 const VOCAB: usize = 151_936;
 
 fn softmax_of_normal(vocab: usize, spread: f64) -> Distribution {
@@ -15,11 +15,11 @@ fn zipf(vocab: usize, exponent: f64) -> Distribution {
     distribution(&(1..=vocab).map(|rank| (rank as f64).powf(-exponent)).collect::<Vec<_>>())
 }
 
-/// Solves within the limit and returns what is consistent in itself.
+/// Solves within the default limits and checks the consistency of the answer.
 fn solve(distribution: &Distribution, budget: f64) -> Exact {
     let items = Items::surprisal(distribution);
     let found = exact(&items, budget, &ExactLimits::default());
-    // This crate knows no clock: the work is bounded instead, a state being 0.1 µs or less.
+    // This crate has no clock; the number of states bounds the work, at 0.1 µs or less each.
     assert!(found.states <= ExactLimits::default().states);
     let relaxed = relax(&items, budget);
     assert!(found.used <= budget * (1.0 + 2.0 * BUDGET_SLACK));
@@ -30,9 +30,9 @@ fn solve(distribution: &Distribution, budget: f64) -> Exact {
     found
 }
 
-/// Peaked distributions with long tails are solved to the end.
+/// Peaked distributions with long tails are solved exactly.
 #[test]
-fn a_long_tail_does_not_keep_the_optimum_from_being_proved() {
+fn long_tails_are_proved_optimal() {
     for budget in [0.05, 0.2, 0.4, 0.7] {
         assert!(solve(&zipf(VOCAB, 2.0), budget).proved);
     }
@@ -41,10 +41,10 @@ fn a_long_tail_does_not_keep_the_optimum_from_being_proved() {
     }
 }
 
-/// Flat distributions have more near-optimal sets than can be looked at; the bracket is narrow all
+/// Flat distributions have more near-optimal sets than the limit allows; the bracket is narrow all
 /// the same.
 #[test]
-fn a_flat_distribution_runs_into_the_limit_and_says_so() {
+fn flat_distributions_reach_the_limit_and_report_it() {
     for budget in [0.05, 0.4] {
         let found = solve(&softmax_of_normal(VOCAB, 1.0), budget);
         assert!(!found.proved && found.states > ExactLimits::default().states / 2);
@@ -52,7 +52,7 @@ fn a_flat_distribution_runs_into_the_limit_and_says_so() {
     }
 }
 
-/// All sets of a size are alike: ⌊b V⌋ tokens, each worth `ln V / V`.
+/// All sets of one size are alike: ⌊b V⌋ tokens of value `ln V / V` each.
 #[test]
 fn a_uniform_distribution_is_settled_by_counting() {
     let uniform = distribution(&vec![1.0; VOCAB]);
@@ -67,9 +67,9 @@ fn a_uniform_distribution_is_settled_by_counting() {
     }
 }
 
-/// The sums lose nothing: rank-ordered closed form of how many fit, to the last token.
+/// Sums are exact: the number of tokens that fit, in closed form.
 #[test]
-fn a_tail_of_tiny_tokens_is_counted_to_the_last() {
+fn tiny_tokens_are_counted_exactly() {
     // 2^17 tokens of 2^-18 and one of 1/2: every sum is exact in binary.
     let count = 1usize << 17;
     let mut probs = vec![0.5 / count as f64; count];
@@ -82,10 +82,10 @@ fn a_tail_of_tiny_tokens_is_counted_to_the_last() {
     }
 }
 
-/// Dominated states are dropped: the work on fixed distributions, with a little to spare for other
-/// `ln`s.
+/// Dominated states are dropped: the number of states on fixed distributions, with 5 % to spare for
+/// other implementations of `ln`.
 #[test]
-fn the_work_has_not_grown() {
+fn the_number_of_states_has_not_grown() {
     let tied = distribution(&(0..400).map(|token| f64::from(1 + token % 7)).collect::<Vec<_>>());
     let measured =
         [(zipf(1000, 2.0), 0.05, 3740), (zipf(1000, 1.0), 0.4, 18_212), (tied, 0.2503, 27_184)];

@@ -1,5 +1,5 @@
-//! Solutions against all subsets, full sorts, tables and closed forms; the invariants of the
-//! theory (K2 … K8) by their numbers.
+//! Solutions against all subsets, full sorts, dynamic programming and closed forms; invariants K2
+//! to K8 of the theory.
 
 mod exact;
 mod items;
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::distribution::Distribution;
 
-/// Rounding of a few sums of numbers of order 1.
+/// Rounding error of a few sums of numbers of order 1.
 const ROUNDING: f64 = 1e-12;
 
 fn distribution(weights: &[f64]) -> Distribution {
@@ -19,7 +19,7 @@ fn distribution(weights: &[f64]) -> Distribution {
     Distribution::from_probs(weights.iter().map(|w| w / total).collect()).unwrap()
 }
 
-/// Distributions of 1 to 14 tokens: some impossible, some tied, some as unlikely as numbers allow.
+/// Distributions of 1 to 14 tokens with zeros, ties and the smallest positive numbers.
 fn distributions() -> impl Strategy<Value = Distribution> {
     let weight = prop_oneof![
         1 => Just(0.0),
@@ -34,7 +34,7 @@ fn distributions() -> impl Strategy<Value = Distribution> {
         .prop_map(|weights| distribution(&weights))
 }
 
-/// Up to 14 items of any kind: weightless, worthless, harmful, tied.
+/// Up to 14 items of any kind: of weight 0, of value 0, of negative value, tied.
 fn any_items() -> impl Strategy<Value = Items> {
     let eighths = (0..8u8).prop_map(|k| f64::from(k) / 8.0);
     let weight = prop_oneof![1 => Just(0.0), 3 => eighths, 6 => 0.0..1.0f64];
@@ -59,7 +59,7 @@ fn knapsacks() -> impl Strategy<Value = (Items, f64)> {
     })
 }
 
-/// The optimum, by trying every subset.
+/// The optimum by all subsets.
 fn brute_force(items: &Items, budget: f64) -> f64 {
     let limit = budget * (1.0 + BUDGET_SLACK);
     let mut best = 0.0;
@@ -74,12 +74,12 @@ fn brute_force(items: &Items, budget: f64) -> f64 {
     best
 }
 
-/// Plain sum over what is taken.
+/// Plain sum over the items taken.
 fn sum(buffer: &[f64], taken: &[bool]) -> f64 {
     buffer.iter().zip(taken).filter(|(_, taken)| **taken).map(|(x, _)| x).sum()
 }
 
-/// A small generator for fixed inputs: Knuth's multiplicative congruence, upper bits.
+/// A small generator for fixed inputs: Knuth's linear congruential generator, upper bits.
 struct Numbers(u64);
 
 impl Numbers {
@@ -89,7 +89,7 @@ impl Numbers {
         ((self.0 >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
-    /// Box and Muller.
+    /// Standard normal, by Box and Muller.
     fn normal(&mut self) -> f64 {
         (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
     }

@@ -1,9 +1,9 @@
-//! The relaxation, its rounding and its dual.
+//! The relaxation, the greedy solution and the dual.
 
 use super::super::relax;
 use super::*;
 
-/// The definition, by a full sort: taken, and the first that does not fit.
+/// The definition by a full sort: items taken, and the first that does not fit.
 fn sorted_prefix(items: &Items, budget: f64) -> (Vec<bool>, Option<usize>) {
     let (w, v) = (items.weights(), items.values());
     let density = |i: usize| if w[i] > 0.0 { v[i] / w[i] } else { f64::INFINITY };
@@ -22,7 +22,7 @@ fn sorted_prefix(items: &Items, budget: f64) -> (Vec<bool>, Option<usize>) {
     (taken, None)
 }
 
-/// `min_μ L(μ)`: the dual is linear between the densities, so its minimum is at one of them or 0.
+/// `min_μ L(μ)`: the dual is linear between densities, so its minimum is at one of them or at 0.
 fn least_dual(items: &Items, budget: f64) -> f64 {
     let pairs = || items.weights().iter().zip(items.values());
     let at = |multiplier: f64| {
@@ -45,8 +45,8 @@ proptest! {
         prop_assert_eq!(relaxed.critical, critical);
     }
 
-    /// K2: `U ≤ b`; everything of a distribution fits a budget of 1, and 0 defers impossible tokens
-    /// alone.
+    /// The budget is kept (K2): `U ≤ b`; a budget of 1 takes all of a distribution, a budget of 0
+    /// the impossible tokens alone.
     #[test]
     fn the_budget_is_kept_and_its_ends_are_exact(distribution in distributions(), budget in 0.0..1.0f64) {
         let items = Items::surprisal(&distribution);
@@ -62,7 +62,8 @@ proptest! {
         }
     }
 
-    /// K3: `G ≤ OPT ≤ LP = min_μ L(μ) = L(μ*)`, and the fields are what they say.
+    /// The order of solutions (K3): `G ≤ OPT ≤ LP = min_μ L(μ) = L(μ*)`; fields match their
+    /// formulas.
     #[test]
     fn greedy_optimum_relaxation_and_dual_are_in_order((items, budget) in knapsacks()) {
         let relaxed = relax(&items, budget);
@@ -70,7 +71,7 @@ proptest! {
         prop_assert!((relaxed.used - sum(items.weights(), &relaxed.taken)).abs() < ROUNDING);
         prop_assert!((relaxed.value - sum(items.values(), &relaxed.taken)).abs() < ROUNDING);
         prop_assert!(relaxed.value <= optimum + ROUNDING);
-        // A set may use the slack, which is worth what the multiplier says.
+        // A set may use the slack, which is worth the multiplier per unit.
         let slack = relaxed.multiplier * budget * BUDGET_SLACK;
         prop_assert!(optimum <= relaxed.bound + ROUNDING + slack);
         let scale = 1.0 + relaxed.bound;
@@ -89,7 +90,7 @@ proptest! {
         }
     }
 
-    /// K3: no multiplier gives less than LP, and the dual is convex.
+    /// The dual is convex and nowhere below LP (K3).
     #[test]
     fn the_dual_is_convex_and_above_the_relaxation(
         (items, budget) in knapsacks(), a in 0.0..40.0f64, b in 0.0..40.0f64, t in 0.0..=1.0f64,
@@ -100,8 +101,8 @@ proptest! {
         prop_assert!(at(t * a + (1.0 - t) * b) <= t * at(a) + (1.0 - t) * at(b) + 1e-11);
     }
 
-    /// K4: `OPT − G ≤ (b − U)(−ln p_c) ≤ −p_c ln p_c ≤ 1/e`, and half the optimum is had by the
-    /// better of the greedy set and its critical item.
+    /// The greedy gap (K4): `OPT − G ≤ (b − U)(−ln p_c) ≤ −p_c ln p_c ≤ 1/e`; the better of the
+    /// greedy set and the critical item has at least half the optimum.
     #[test]
     fn rounding_down_costs_at_most_the_critical_item(distribution in distributions(), budget in 0.0..1.0f64) {
         let items = Items::surprisal(&distribution);
@@ -122,7 +123,7 @@ proptest! {
         }
     }
 
-    /// K5: set, weight, value and bound grow with the budget; the multiplier falls.
+    /// Solutions are nested (K5): set, weight, value and bound grow with the budget; `μ*` falls.
     #[test]
     fn solutions_are_nested((items, budget) in knapsacks(), part in 0.0..=1.0f64) {
         let (less, more) = (relax(&items, part * budget), relax(&items, budget));
@@ -132,15 +133,15 @@ proptest! {
         prop_assert!(less.multiplier >= more.multiplier);
     }
 
-    /// K6: what is left is the nucleus, the smallest top set of mass ≥ 1 − b.
+    /// The kept tokens are the nucleus (K6): the smallest top set of mass ≥ 1 − b.
     #[test]
-    fn what_is_left_is_the_nucleus(distribution in distributions(), budget in 0.0..0.999f64) {
+    fn the_kept_tokens_are_the_nucleus(distribution in distributions(), budget in 0.0..0.999f64) {
         let mut order: Vec<usize> = (0..distribution.len()).collect();
         order.sort_by(|&a, &b| distribution.probs()[b].total_cmp(&distribution.probs()[a]).then(a.cmp(&b)));
         let (mut left, mut mass) = (vec![true; distribution.len()], 0.0);
         for token in order {
-            // The sums of the two ends of the distribution round differently; leave out what they
-            // decide.
+            // Sums from the two ends of the distribution round differently; cases that depend on it
+            // are left out.
             prop_assume!((mass - (1.0 - budget)).abs() > 1e-14);
             if mass >= 1.0 - budget {
                 break;
@@ -151,10 +152,11 @@ proptest! {
         prop_assert_eq!(relax(&Items::surprisal(&distribution), budget).taken, left);
     }
 
-    /// K7: the items above a price are the optimum for the weight that they use, and at the price
-    /// of the critical item they are the greedy solution, ties apart.
+    /// Multipliers are optimal for their weight (K7): the items above a multiplier are the optimum
+    /// for the weight that they use; at the critical density they are the greedy solution except
+    /// for ties.
     #[test]
-    fn a_price_is_optimal_for_what_it_spends((items, budget) in knapsacks(), price in 0.0..6.0f64) {
+    fn a_multiplier_is_optimal_for_the_weight_it_spends((items, budget) in knapsacks(), price in 0.0..6.0f64) {
         let (w, v) = (items.weights(), items.values());
         let above = |price: f64| -> Vec<bool> {
             let is_above = |i: usize| w[i] == 0.0 || items.density(i) > price;
@@ -173,9 +175,9 @@ proptest! {
         }
     }
 
-    /// K8: reordering the items reorders the solution. (Ties go by index, so values differ here.)
+    /// Permutation invariance (K8). Ties go by index, so values are distinct here.
     #[test]
-    fn order_does_not_matter(
+    fn permuting_items_permutes_the_solution(
         (weights, budget) in (proptest::collection::vec(1e-3..1.0f64, 1..14), 0.0..1.0f64),
         turn in 0..14usize,
     ) {
@@ -198,7 +200,7 @@ fn decimals_that_add_up_to_the_budget_fit() {
     let items = Items::surprisal(&distribution(&[0.7, 0.2, 0.1]));
     assert!(items.weights()[1] + items.weights()[2] > 0.3);
     assert_eq!(relax(&items, 0.3).taken, [false, true, true]);
-    // The slack is no more than that.
+    // The slack is no larger.
     assert_eq!(relax(&items, 0.3 * (1.0 - 1e-11)).taken, [false, false, true]);
 }
 
@@ -210,21 +212,21 @@ fn of_equal_tokens_the_lower_id_is_kept_longer() {
 }
 
 #[test]
-fn one_token_and_none() {
+fn one_item_and_no_items() {
     let sure = Items::surprisal(&distribution(&[1.0]));
     assert_eq!(sure.values(), [0.0]);
     assert_eq!(relax(&sure, 0.5).critical, Some(0));
     assert_eq!(relax(&sure, 1.0).taken, [true]);
     assert_eq!(relax(&Items::default(), 0.5).bound, 0.0);
     assert_eq!(dual(&Items::default(), 0.5, 2.0), 1.0);
-    // 0 · ∞ is 0: a free item under an infinite price.
+    // 0 · ∞ is 0: a weightless item at an infinite multiplier.
     let free = Items::new(vec![0.0], vec![2.0]).unwrap();
     assert_eq!(dual(&free, 0.0, f64::INFINITY), 2.0);
     assert_eq!(dual(&free, f64::INFINITY, 0.0), 2.0);
 }
 
 #[test]
-fn buffers_can_be_used_again() {
+fn a_buffer_can_be_reused() {
     let mut reused = relax(&Items::surprisal(&distribution(&[1.0; 9])), 0.7);
     let items = Items::surprisal(&distribution(&[0.5, 0.3, 0.2]));
     relax_into(&items, 0.25, &mut reused);

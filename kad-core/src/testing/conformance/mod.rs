@@ -1,8 +1,9 @@
-//! One suite for every backend.
+//! The conformance suite for all backends.
 //!
-//! A backend is a promise about [`LanguageModel`] and [`Session`]: whatever way a session came to
-//! hold its tokens, it answers as a fresh one would, and so do the nodes of a token tree. [`check`]
-//! holds a model to it, and to a reference model with the same weights if there is one.
+//! A backend implements the contract of [`LanguageModel`] and [`Session`]: a session answers like a
+//! fresh session with the same tokens, whatever calls led to them, and so do the nodes of a token
+//! tree. [`check`] tests a model against this contract, and against a reference model with the same
+//! weights if there is one.
 //!
 //! ```
 //! use kad_core::oracle::TableModel;
@@ -22,54 +23,53 @@ use crate::vocab::TokenId;
 
 mod trees;
 
-/// Length of the sequences tried; a model with a shorter context is tried up to that.
+/// Length of the test sequences; shorter for a model with a shorter context.
 const LENGTH: usize = 48;
-/// Longest sequence of the random walk: within what backends compute in one piece.
+/// Longest sequence of the random walk: backends compute it in one piece.
 const LONGEST: usize = 64;
-/// Steps of the random walk of `extend` and `truncate`.
+/// Steps of the random walk over `extend` and `truncate`.
 const STEPS: usize = 60;
-/// Most tokens the walk appends at once: the range of verification passes.
+/// Most tokens that the walk appends at once: the size of verification passes.
 const PIECE: usize = 12;
 
-/// Largest differences allowed between two logits, absolute.
+/// Largest accepted differences between two logits, absolute.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tolerance {
-    /// The same model, the tokens arriving in other passes.
+    /// Between rows of one model computed in different forward passes.
     pub passes: f64,
-    /// Against the reference.
+    /// Between the model and the reference.
     pub reference: f64,
 }
 
 impl Tolerance {
-    /// Bit for bit, up to the sign of zero.
+    /// No difference, up to the sign of zero.
     pub const EXACT: Tolerance = Tolerance { passes: 0.0, reference: 0.0 };
 }
 
-/// What was found by a [`check`] that passed.
+/// Results of a [`check`] that passed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Report {
-    /// Worst difference between the same tokens in other passes, those over trees included.
+    /// Largest difference between rows of the same tokens in different passes, trees included.
     pub passes: f64,
-    /// Worst difference between a node of a tree and the same token at the end of its path, and
-    /// between what follows a kept path and a fresh session; 0 without trees.
+    /// Largest difference between a tree node and its path in a fresh session, and between rows
+    /// after a kept path and a fresh session; 0 without trees.
     pub in_trees: f64,
-    /// Worst difference to the reference; 0 without one.
+    /// Largest difference to the reference; 0 without one.
     pub reference: f64,
-    /// Largest logit seen, absolute: what the differences are to be compared with.
+    /// Largest absolute logit, the scale of the differences.
     pub largest: f64,
-    /// Whether a pass over many tokens gave the bits of passes over one, throughout.
+    /// True if a pass over many tokens always gave the same bits as passes over one token.
     pub batch_invariant: bool,
-    /// Rows of logits compared.
+    /// Number of rows compared.
     pub rows: usize,
-    /// Whether sessions have [tree attention](crate::TreeSession), which was then held to its
-    /// contract too.
+    /// True if sessions have [tree attention](crate::TreeSession), which is then tested too.
     pub trees: bool,
 }
 
-/// Holds `model` to the contract of [`Session`], with tokens drawn from `seed`.
+/// Tests `model` against the contract of [`Session`], with tokens drawn from `seed`.
 ///
 /// # Panics
-/// If it breaks it, saying where.
+/// If the model breaks the contract; the message names the check.
 pub fn check(
     model: &dyn LanguageModel,
     reference: Option<&dyn LanguageModel>,
@@ -120,7 +120,7 @@ impl<'m> Suite<'m> {
         self.model.start().unwrap_or_else(|error| panic!("{}: start: {error}", self.model.name()))
     }
 
-    /// Rows of the last `wanted` of `tokens`, appended to what `session` holds.
+    /// Extends `session` by `tokens` and returns the rows of the last `wanted`.
     fn extend(&self, session: &mut dyn Session, tokens: &[TokenId], wanted: usize) -> LogitRows {
         let held = session.tokens().to_vec();
         let mut out = LogitRows::new(self.model.vocab().size());
@@ -133,12 +133,12 @@ impl<'m> Suite<'m> {
         out
     }
 
-    /// All rows of a fresh session that gets `tokens` at once.
+    /// All rows of a fresh session that gets `tokens` in one pass.
     fn fresh(&self, tokens: &[TokenId]) -> LogitRows {
         self.extend(&mut *self.start(), tokens, tokens.len())
     }
 
-    /// Compares rows that should be alike but may have come in other passes.
+    /// Compares rows that must agree within the tolerance but may come from different passes.
     fn alike(&mut self, found: &LogitRows, expected: &LogitRows, what: &str) {
         let worst = worst_difference(found, expected);
         self.report.rows += found.len();
@@ -214,7 +214,7 @@ impl<'m> Suite<'m> {
         }
     }
 
-    /// Wrong tokens, taken back, leave no trace.
+    /// A rollback removes wrong tokens without a trace.
     fn rolled_back(&mut self, tokens: &[TokenId]) {
         let expected = self.fresh(tokens);
         let vocab = self.model.vocab().size() as TokenId;
@@ -232,7 +232,7 @@ impl<'m> Suite<'m> {
         }
     }
 
-    /// Two sessions taking turns do what each does alone, to the bit.
+    /// Two interleaved sessions give the same bits as each alone.
     fn independent(&mut self, tokens: &[TokenId], rng: &mut impl Rng) {
         let others = random_tokens(self.model, rng, tokens.len());
         let half = tokens.len() / 2;
@@ -252,7 +252,7 @@ impl<'m> Suite<'m> {
         assert!([first, second] == expected, "{name}: two sessions touch each other");
     }
 
-    /// A long random sequence of calls; now and then compared with a fresh session.
+    /// A long random sequence of calls; every row is compared with a fresh session.
     fn walk(&mut self, rng: &mut impl Rng) {
         let limit = LONGEST.min(self.model.context_len());
         let mut session = self.start();
@@ -297,18 +297,18 @@ fn tail(rows: &LogitRows, count: usize) -> LogitRows {
     tail
 }
 
-/// Largest absolute difference between two logits; infinite where one is not a number.
+/// Largest absolute difference between two logits; infinite if one is NaN.
 ///
 /// # Panics
-/// If there are more rows of one than of the other.
+/// If the numbers of rows differ.
 pub fn worst_difference(found: &LogitRows, expected: &LogitRows) -> f64 {
     assert_eq!(found.len(), expected.len(), "rows");
     let pairs = found.iter().flatten().zip(expected.iter().flatten());
     worst(pairs.map(|(a, b)| f64::from(*a) - f64::from(*b)))
 }
 
-/// The largest size of these differences; infinite where one is not a number, so that no tolerance
-/// allows it. (`f64::max` prefers numbers.)
+/// Largest absolute value of `differences`; infinite if one is NaN, so that no tolerance accepts it
+/// (`f64::max` ignores NaN).
 ///
 /// ```
 /// use kad_core::testing::conformance::worst;
@@ -325,7 +325,7 @@ mod tests {
     use super::*;
     use crate::vocab::{Fingerprint, Vocab};
 
-    /// A model whose sessions go wrong in a chosen way; its distribution depends on the sum of its
+    /// A model whose sessions have a chosen fault. Its logits depend on a running hash of its
     /// tokens.
     struct Faulty(Fault, Vocab);
 
@@ -340,7 +340,7 @@ mod tests {
     struct FaultySession {
         fault: Fault,
         tokens: Vec<TokenId>,
-        /// The "cache".
+        /// Stands for the KV cache.
         sum: Vec<u32>,
     }
 

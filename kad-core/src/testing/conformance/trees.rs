@@ -1,5 +1,5 @@
-//! The part of the suite for sessions with tree attention: whatever a tree, its nodes have the rows
-//! of fresh sessions that hold the texts of those nodes, and leaving it leaves no trace.
+//! Conformance tests of tree attention: the nodes of a tree have the rows of fresh sessions with
+//! the same texts, and leaving the tree leaves no trace.
 
 use rand::{Rng, RngExt};
 
@@ -10,15 +10,15 @@ use crate::model::{LanguageModel, Session, TreeSession};
 use crate::tree::TokenTree;
 use crate::vocab::TokenId;
 
-/// Most nodes of a tree.
+/// Most nodes of a test tree.
 const NODES: usize = 12;
-/// Random trees after each context tried.
+/// Random trees per context.
 const TREES: usize = 3;
 /// Steps of the random walk with trees.
 const STEPS: usize = 80;
 
-/// `nodes` random nodes, fewer where siblings would be alike. Half of them follow the newest node,
-/// so that there are long paths too.
+/// Up to `nodes` random nodes (equal siblings merge). Half of them follow the newest node, so that
+/// there are long paths too.
 fn random_tree(model: &dyn LanguageModel, rng: &mut impl Rng, nodes: usize) -> TokenTree {
     let mut tree = TokenTree::new();
     add_nodes(&mut tree, model, rng, nodes);
@@ -34,7 +34,7 @@ fn add_nodes(tree: &mut TokenTree, model: &dyn LanguageModel, rng: &mut impl Rng
 }
 
 impl<'m> Suite<'m> {
-    /// All of it, if the model's sessions have trees and there is room for one.
+    /// Runs all tree tests if the sessions have tree attention and room for a tree.
     pub(super) fn trees(&mut self, tokens: &[TokenId], rng: &mut impl Rng) {
         let room = LONGEST.min(self.model.context_len());
         if self.start().trees().is_none() || room < 4 {
@@ -79,7 +79,7 @@ impl<'m> Suite<'m> {
         assert_eq!(session.tokens(), expected, "{name}: tokens held after keeping a path");
     }
 
-    /// Rows of the nodes from `present` on.
+    /// Runs the nodes from index `present` on and returns their rows.
     fn run_tree(&self, session: &mut dyn Session, tree: &TokenTree, present: usize) -> LogitRows {
         let (name, held) = (self.model.name(), session.tokens().to_vec());
         let mut out = LogitRows::new(self.model.vocab().size());
@@ -96,7 +96,7 @@ impl<'m> Suite<'m> {
         out
     }
 
-    /// Runs `tree`, node for node against another session that is extended by the path alone.
+    /// Runs `tree` and compares each node with a session that is extended by the node's path alone.
     fn tree_pass(
         &mut self,
         session: &mut dyn Session,
@@ -155,11 +155,11 @@ impl<'m> Suite<'m> {
             let error = self.in_trees(&mut *session).keep_path(&path).expect_err(name);
             assert!(matches!(error, ModelError::InvalidPath { .. }), "{name}: {path:?}: {error}");
         }
-        // After all of this the session is still in its tree.
+        // After all refusals the session still holds its tree.
         self.keep(&mut *session, &tree, &[0]);
     }
 
-    /// S8: a tree of one path is a chain.
+    /// A tree of one path equals a chain (S8).
     fn one_path(&mut self, held: &[TokenId], tokens: &[TokenId]) {
         let mut chain = TokenTree::new();
         for (node, &token) in tokens.iter().enumerate() {
@@ -170,7 +170,8 @@ impl<'m> Suite<'m> {
         self.alike(&found, &expected, "a tree of one path");
     }
 
-    /// Every path of the tree kept in turn, and none: what follows is as in a fresh session (S9).
+    /// After each path is kept in turn, and after none, the session continues like a fresh one
+    /// (S9).
     fn each_path_kept(&mut self, held: &[TokenId], tree: &TokenTree, rng: &mut impl Rng) {
         for last in (0..tree.len()).map(Some).chain([None]) {
             let mut session = self.holding(held);
@@ -190,7 +191,7 @@ impl<'m> Suite<'m> {
         }
     }
 
-    /// The same tree in several passes.
+    /// One tree grown in several passes.
     fn grown(&mut self, held: &[TokenId], tree: &TokenTree) {
         let mut session = self.holding(held);
         let (mut part, mut present) = (TokenTree::new(), 0);
@@ -203,7 +204,7 @@ impl<'m> Suite<'m> {
         }
     }
 
-    /// A long random sequence of everything a session can do; all rows against fresh sessions.
+    /// A long random sequence of all operations of a session; all rows against fresh sessions.
     fn walk_with_trees(&mut self, limit: usize, rng: &mut impl Rng) {
         let mut session = self.start();
         let mut tree = TokenTree::new();
@@ -253,8 +254,8 @@ mod tests {
     use super::*;
     use crate::vocab::{Fingerprint, Vocab};
 
-    /// A model whose distribution after a token depends on everything the token sees, with
-    /// positions; its sessions have trees and go wrong in a chosen way.
+    /// A model whose sessions have trees and a chosen fault. The logits after a token depend on
+    /// everything that the token sees, with positions.
     struct Faulty(Fault, Vocab);
 
     #[derive(Clone, Copy, Debug, PartialEq)]
@@ -277,7 +278,7 @@ mod tests {
         fault: Fault,
         tokens: Vec<TokenId>,
         tree: TokenTree,
-        /// The "cache": token and position.
+        /// Stands for the KV cache: token and position.
         rows: Vec<(TokenId, usize)>,
     }
 
@@ -414,7 +415,7 @@ mod tests {
         assert!(!without.trees && without.rows < report.rows, "{without:?}");
     }
 
-    /// Each fault alone, and by the check that is there for it.
+    /// Each fault is found alone, by the check written for it.
     #[test]
     fn each_fault_is_found_and_named() {
         let faults = [

@@ -1,4 +1,4 @@
-//! Ends of texts, and inputs that are no good.
+//! Stop reasons of generation, and invalid requests.
 
 use std::ops::ControlFlow;
 
@@ -12,7 +12,7 @@ fn greedy() -> Sampling {
     Sampling::at_temperature(0.0).unwrap()
 }
 
-/// Counts up from the last token: 1 → 2 → 3 → 0 → 1.
+/// Greedy output counts up from the last token: 1 → 2 → 3 → 0 → 1.
 fn counter() -> TableModel {
     let row =
         |next: usize| -> Vec<f32> { (0..4).map(|i| f32::from(u8::from(i == next))).collect() };
@@ -38,7 +38,7 @@ fn run(
 }
 
 #[test]
-fn every_end_is_named() {
+fn every_stop_reason_is_reported() {
     let limits = |max_new_tokens, eos: &[TokenId]| Limits { max_new_tokens, eos: eos.to_vec() };
     let model = counter();
     assert_eq!(run(&model, &[1], &limits(5, &[0]), None).unwrap(), (vec![2, 3, 0], Stop::Eos));
@@ -66,7 +66,7 @@ fn impossible_requests_are_refused() {
 }
 
 #[test]
-fn nan_logits_name_the_model_and_the_place() {
+fn nan_logits_name_the_model_and_the_position() {
     let model = counter().with_row(&[2], &[0.0, f32::NAN, 0.0, 0.0]);
     let limits = Limits { max_new_tokens: 5, eos: vec![] };
     let error = run(&model, &[1], &limits, None).unwrap_err();
@@ -82,7 +82,7 @@ fn nan_logits_name_the_model_and_the_place() {
     }
 }
 
-/// A step may yield several tokens; limits and end tokens cut it anywhere.
+/// Yields three tokens per step; limits and end tokens may cut a step anywhere.
 struct Burst;
 
 impl Decoder for Burst {
@@ -103,7 +103,7 @@ impl Decoder for Burst {
 }
 
 #[test]
-fn a_burst_is_cut_at_the_limit_and_at_the_end_token() {
+fn a_multi_token_step_is_cut_at_the_limit_and_at_the_end_token() {
     let mut observe = |_: &Emitted| ControlFlow::Continue(());
     let mut choices = SampledChoices::seeded(0);
     let mut tokens = |max_new_tokens, eos| {

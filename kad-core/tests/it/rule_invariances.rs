@@ -1,21 +1,22 @@
-//! K5 and K8: how decisions change with their parameter, and that the names of tokens do not
-//! matter.
+//! Monotonicity in the parameter (K5) and invariance to permutations of the tokens (K8).
 
 use kad_core::Distribution;
 use kad_core::deferral::{Deferral, HistoryRule, Monotone, PooledBudget, SteeredDual};
 use kad_core::deferral::{catalogue, named};
 use proptest::prelude::*;
 
-use crate::adversarial::{pairs, pairs_without_ties, parameters, seeded_distributions, unit};
+use crate::hard_distributions::{
+    pairs, pairs_without_ties, parameters, seeded_distributions, unit,
+};
 use crate::rule_distributions::{decide, rule};
 use crate::rule_history::along;
 
-/// Whether everything that `small` hands over is handed over by `large` at least as surely.
+/// True if `large` defers every token with at least the probability of `small`.
 fn inside(small: &Deferral, large: &Deferral) -> bool {
     small.weights().iter().zip(large.weights()).all(|(small, large)| small <= large)
 }
 
-/// Token ids from the one kept longest to the one handed over first.
+/// Token ids from the last to be deferred to the first.
 pub(crate) fn ranking(p: &Distribution) -> Vec<usize> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p.probs()[b].total_cmp(&p.probs()[a]).then(a.cmp(&b)));
@@ -23,7 +24,7 @@ pub(crate) fn ranking(p: &Distribution) -> Vec<usize> {
 }
 
 proptest! {
-    /// K5 for every rule that the catalogue calls monotone.
+    /// Decisions are nested (K5) for every rule that the catalogue calls monotone.
     #[test]
     fn k5_decisions_are_nested_as_the_catalogue_says(
         (p, q) in pairs(), x in unit(), y in unit(), token in 0..10usize,
@@ -43,9 +44,9 @@ proptest! {
         }
     }
 
-    /// K8: renaming the tokens renames the decision.
+    /// Permutation invariance (K8): permuting the tokens permutes the decision.
     #[test]
-    fn k8_decisions_do_not_depend_on_the_names_of_tokens(
+    fn k8_permuting_tokens_permutes_the_decision(
         (p, q) in pairs_without_ties(), x in 0.01..0.99f64, seed in any::<u64>(),
     ) {
         let names = permutation(p.len(), seed);
@@ -62,8 +63,8 @@ proptest! {
         }
     }
 
-    /// K8 with ties: tokens that are equal in both distributions get the same `d`, except where a
-    /// budget ends among them; then the lower id is kept longer.
+    /// Ties (K8): tokens equal in both distributions get the same `d`, unless a budget ends among
+    /// them; then the lower id is kept longer.
     #[test]
     fn k8_among_equals_the_lower_id_is_kept((p, q) in pairs(), x in unit(), token in 0..10usize) {
         for info in catalogue() {
@@ -84,14 +85,15 @@ proptest! {
     }
 }
 
-/// A shuffle of `0..n`, fixed by the seed.
+/// A permutation of `0..n`, fixed by the seed.
 fn permutation(n: usize, seed: u64) -> Vec<usize> {
     let keys = &seeded_distributions(1, n, seed)[0];
     ranking(keys)
 }
 
-/// K5: what the catalogue calls not monotone is not. For the exact rule one distribution is enough;
-/// rules with a history take a few tokens, because what is spent early is missing later.
+/// Rules that the catalogue calls not monotone have a counterexample (K5). One distribution
+/// suffices for the exact rule; rules with a history need a few tokens, because mass spent early is
+/// missing later.
 #[test]
 fn k5_rules_called_not_monotone_have_a_counterexample() {
     let distributions = seeded_distributions(3_000, 5, 1);
@@ -121,7 +123,7 @@ fn k5_rules_called_not_monotone_have_a_counterexample() {
     assert_eq!(kinds, ["knapsack-exact", "kad-steered", "kad-pool"], "one counterexample each");
 }
 
-/// The optimum may be reached with either of two equals.
+/// Either of two equal tokens reaches the optimum; the rule keeps the lower id.
 #[test]
 fn the_exact_rule_keeps_the_lower_of_two_equals() {
     const HIGH: f64 = 0.4999999944373154;

@@ -1,12 +1,12 @@
-//! Distributions that rules and sums have trouble with: one-hot, uniform, tied, with zeros, with
-//! numbers below the smallest normal one, of a single token, and as wide as a real vocabulary.
+//! Distributions that are hard for rules and sums: one-hot, uniform, tied, with zeros, with
+//! subnormal probabilities, of a single token, and as wide as a real vocabulary.
 
 use kad_core::Distribution;
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 
-/// Most tokens of a distribution that is drawn: few enough to try every subset.
+/// Most tokens of a generated distribution: few enough to try every subset.
 const WIDEST: usize = 10;
 
 /// Distributions of 1 to 10 tokens.
@@ -14,7 +14,7 @@ pub(crate) fn distributions() -> impl Strategy<Value = Distribution> {
     (1..=WIDEST).prop_flat_map(distribution_over)
 }
 
-/// Two distributions over one vocabulary, sometimes the same distribution twice.
+/// Two distributions over one vocabulary, sometimes the same one twice.
 pub(crate) fn pairs() -> impl Strategy<Value = (Distribution, Distribution)> {
     (1..=WIDEST).prop_flat_map(|n| {
         let different = (distribution_over(n), distribution_over(n));
@@ -22,8 +22,8 @@ pub(crate) fn pairs() -> impl Strategy<Value = (Distribution, Distribution)> {
     })
 }
 
-/// Two distributions over one vocabulary in which no two tokens of a distribution are equally
-/// probable, and none is so improbable that its order against another hangs on rounding.
+/// Two distributions over one vocabulary, each without equal probabilities and without
+/// probabilities so small that their order depends on rounding.
 pub(crate) fn pairs_without_ties() -> impl Strategy<Value = (Distribution, Distribution)> {
     let apart = |distribution: &Distribution| {
         let mut sorted = distribution.probs().to_vec();
@@ -34,13 +34,13 @@ pub(crate) fn pairs_without_ties() -> impl Strategy<Value = (Distribution, Distr
     (1..=WIDEST).prop_flat_map(move |n| (one(n), one(n)))
 }
 
-/// Parameters in [0, 1], the ends included.
+/// Parameters in [0, 1], ends included.
 pub(crate) fn unit() -> impl Strategy<Value = f64> {
     prop_oneof![8 => 0.0..=1.0f64, 1 => Just(0.0), 1 => Just(1.0), 1 => Just(1e-12)]
 }
 
-/// Parameters at which comparisons with this distribution are decided by equality: the ends, `x`,
-/// the probability of a token, and what the tokens up to it add up to by rising probability.
+/// Parameters at which comparisons with this distribution are tight: the ends, `x`, the probability
+/// of a token, and the total probability of the tokens up to it.
 pub(crate) fn parameters(distribution: &Distribution, x: f64, token: usize) -> [f64; 5] {
     let mut sorted = distribution.probs().to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -49,7 +49,7 @@ pub(crate) fn parameters(distribution: &Distribution, x: f64, token: usize) -> [
     [0.0, 1.0, x, distribution.probs()[token].min(1.0), sum.min(1.0)]
 }
 
-/// Weights over 300 orders of magnitude, two of them below the smallest normal number.
+/// Weights over 300 orders of magnitude, two of them subnormal.
 const TINY: [f64; 8] = [5e-324, 1e-310, f64::MIN_POSITIVE, 1e-300, 1e-17, 1e-9, 0.5, 1.0];
 
 fn distribution_over(n: usize) -> BoxedStrategy<Distribution> {
@@ -72,11 +72,11 @@ fn collection(
     proptest::collection::vec(weight, n).prop_filter_map("some token is possible", possible).boxed()
 }
 
-/// As wide as the vocabulary of the Qwen2 family.
+/// Vocabulary size of the Qwen2 family.
 pub(crate) const WIDE: usize = 151_936;
 
-/// Distributions of 151,936 tokens, by name: peaked with a long tail, near uniform with many ties,
-/// mostly zeros, and with a tail below the smallest normal number. Fixed seeds.
+/// Named distributions of 151,936 tokens: peaked with a long tail, near uniform with many ties,
+/// mostly zeros, and with a subnormal tail. Fixed seeds.
 pub(crate) fn wide_distributions() -> Vec<(&'static str, Distribution)> {
     let mut generator = ChaCha12Rng::seed_from_u64(7);
     let mut distribution = |weight: &mut dyn FnMut(usize, f64) -> f64| {
@@ -90,7 +90,7 @@ pub(crate) fn wide_distributions() -> Vec<(&'static str, Distribution)> {
     ]
 }
 
-/// `count` plain distributions of `size` tokens, no two alike. Fixed seed.
+/// `count` distinct distributions of `size` tokens. Fixed seed.
 pub(crate) fn seeded_distributions(count: usize, size: usize, seed: u64) -> Vec<Distribution> {
     let mut generator = ChaCha12Rng::seed_from_u64(seed);
     let mut distribution =

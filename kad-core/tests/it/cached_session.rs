@@ -1,15 +1,11 @@
-//! What a session keeps along a long text, and what a draw may never be.
+//! Cached sessions along a long text: rows of logits, and forward passes spent.
 
 use kad_core::deferral::{KadDual, Rule};
 use kad_core::oracle::TableModel;
 use kad_core::{
-    CachedSession, Counted, Distribution, ImplicitReward, LanguageModel, LogitRows, Mixture,
-    MixturePredictor, ModelPredictor, Predictor, Sampling, TokenId, UndefinedRatio,
+    CachedSession, Counted, ImplicitReward, LanguageModel, LogitRows, Mixture, MixturePredictor,
+    ModelPredictor, Predictor, Sampling, TokenId, UndefinedRatio,
 };
-use proptest::prelude::*;
-
-use crate::adversarial::distributions;
-
 fn text(len: u32) -> Vec<TokenId> {
     (0..len).map(|i| (i * i + i / 3) % 5).collect()
 }
@@ -20,15 +16,15 @@ fn fresh(model: &dyn LanguageModel, context: &[TokenId]) -> Vec<f32> {
     rows.row(0).to_vec()
 }
 
-/// A text that grows token by token for longer than anything is remembered: each token is computed
-/// once, and the rows that must be remembered are there, and are those of fresh sessions.
+/// A text grows token by token beyond the cached rows: each token is computed once, and the rows
+/// that must be cached equal those of fresh sessions.
 #[test]
 fn a_growing_text_is_computed_once_and_its_latest_rows_are_kept() {
     let (table, text) = (TableModel::random("toy", 5, 3, 11), text(80));
     for memory in [1, 3, 12, 30] {
         let model = Counted::new(table.clone());
         let mut session = CachedSession::new(&model).unwrap();
-        session.remember(memory);
+        session.keep_rows(memory);
         for len in 1..=text.len() {
             assert_eq!(session.row(&text[..len]).unwrap(), fresh(&table, &text[..len]));
             for earlier in len.saturating_sub(memory - 1).max(1)..len {
@@ -41,42 +37,16 @@ fn a_growing_text_is_computed_once_and_its_latest_rows_are_kept() {
     }
 }
 
-/// Ten tenths add up to 1 − 2⁻⁵³, which is also the largest number a generator draws: nothing is
-/// left for it but the last token that is possible.
+/// A model drafts and is part of two mixtures. With shared sessions it runs once per prefix, and
+/// the distributions equal those of mixtures that share nothing.
 #[test]
-fn the_largest_draw_beyond_the_sum_is_a_possible_token() {
-    let distribution =
-        Distribution::from_probs([&[0.0][..], &[0.1; 10], &[0.0, 0.0]].concat()).unwrap();
-    assert_eq!(distribution.inverse_cdf(1.0 - f64::EPSILON / 2.0), 10);
-    assert_eq!(distribution.inverse_cdf(0.0), 1);
-}
-
-proptest! {
-    /// Whatever is drawn, at the ends and at every border between tokens, is possible.
-    #[test]
-    fn draws_are_possible(distribution in distributions(), uniform in 0.0..1.0f64) {
-        let mut cumulative = 0.0;
-        let borders = distribution.probs().iter().map(|p| {
-            cumulative += p;
-            cumulative
-        });
-        let edges = borders.collect::<Vec<f64>>().into_iter().filter(|&u| u < 1.0);
-        for u in edges.chain([0.0, uniform, 1.0 - f64::EPSILON / 2.0]) {
-            prop_assert!(distribution.prob(distribution.inverse_cdf(u)) > 0.0, "{u}");
-        }
-    }
-}
-
-/// A model that drafts and is part of two mixtures: with shared sessions it runs once after each
-/// prefix, and the distributions are those of mixtures that share nothing.
-#[test]
-fn shared_followers_run_once_and_change_no_distribution() {
+fn shared_sessions_run_once_and_change_no_distribution() {
     let tables = [1, 2, 3].map(|seed| TableModel::random("table", 5, 3, seed));
     let [base, rounded, aligned] = tables.each_ref().map(|table| Counted::new(table.clone()));
     let rule = Rule::base(KadDual::new(0.25).unwrap());
     let plain = Sampling::at_temperature(1.0).unwrap();
     let drafter = CachedSession::shared(&aligned).unwrap();
-    drafter.borrow_mut().remember(8);
+    drafter.borrow_mut().keep_rows(8);
     let mixture = |model| {
         let base = CachedSession::shared(model).unwrap();
         MixturePredictor::new(Mixture::sharing(base, drafter.clone(), &rule, plain, plain))
@@ -98,9 +68,9 @@ fn shared_followers_run_once_and_change_no_distribution() {
     assert_eq!((base.counts().passes, rounded.counts().passes), (6, 6));
 }
 
-/// Implicit reward of a model with itself is that model, also if all parts are one session.
+/// Implicit reward of a model with itself is that model, even if one session serves all parts.
 #[test]
-fn one_follower_may_be_every_part() {
+fn one_session_may_serve_every_part() {
     let model = Counted::new(TableModel::random("table", 5, 3, 7));
     let plain = Sampling::at_temperature(1.0).unwrap();
     let one = CachedSession::shared(&model).unwrap();
