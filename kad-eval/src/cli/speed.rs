@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{DataArgs, at_least_one};
-use crate::speed::profile::RankingRequest;
+use crate::speed::chain_ranking::RankingRequest;
 
 /// Measure what the models of an experiment do on this machine
 ///

@@ -8,9 +8,10 @@ use super::speed::{factor, in_words, milliseconds, with_interval};
 use crate::cli::PlanArgs;
 use crate::failure::Failure;
 use crate::output;
-use crate::speed::profile::{
-    About, ChainRanking, Cost, LevelInsertion, Profile, RankedChain, RankingRequest, Verdict,
+use crate::speed::chain_ranking::{
+    ChainRanking, LevelInsertion, RankedChain, RankingRequest, Verdict,
 };
+use crate::speed::profile::{About, Cost, Profile};
 
 pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
     let profile = Profile::read(&args.profile)?;

@@ -4,10 +4,9 @@ use std::num::NonZeroUsize;
 
 use kad_polybasic::{Surplus, Verifier};
 
-use super::decoders::own_sampling;
 use super::experiment::{DecoderKind, DecoderPlan, Execution, SamplingPlan};
 use super::levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan};
-use super::read::{known, unknown};
+use super::read::{known, own_sampling, unknown};
 use super::table::{Table, Value};
 use super::{ConfigError, joined};
 

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use super::chain::{self, Names};
 use super::experiment::{DecoderKind, DecoderPlan, DraftPart, Execution, SamplingPlan};
-use super::read::{known, read_sampling, visible};
+use super::read::{known, own_sampling, visible};
 use super::table::{Table, Value};
 use super::{ConfigError, RulePlan, joined};
 
@@ -96,14 +96,6 @@ impl<'a> Entry<'a> {
     ) -> Result<Vec<DecoderPlan>> {
         let sampling = own_sampling(&self.table, sampling)?;
         decoder(&self.table, self.kind, self.name.str()?, models, &sampling)
-    }
-}
-
-/// The `sampling` of a decoder, on top of `default`.
-pub(super) fn own_sampling(table: &Table<'_>, default: &SamplingPlan) -> Result<SamplingPlan> {
-    match table.optional("sampling") {
-        Some(own) => read_sampling(&own.table("the decoder's sampling")?, default),
-        None => Ok(default.clone()),
     }
 }
 

@@ -297,6 +297,24 @@ impl LevelPlan {
     }
 }
 
+/// Decoding the distribution of `kind` without drafts, with the fewest forward passes; none for a
+/// chain.
+pub(crate) fn plain_decoding(kind: &DecoderKind) -> Option<DecoderKind> {
+    let mut kind = kind.clone();
+    match &mut kind {
+        DecoderKind::Single { .. } => {}
+        DecoderKind::Deferral { execution, .. } => *execution = Execution::Lazy,
+        DecoderKind::ImplicitReward { execution, .. } => *execution = Execution::Autoregressive,
+        DecoderKind::Chain(_) => return None,
+    }
+    Some(kind)
+}
+
+/// True if tokens have the same distribution; the length of texts may differ.
+pub(crate) fn same_distribution(one: &SamplingPlan, other: &SamplingPlan) -> bool {
+    *one == SamplingPlan { max_new_tokens: one.max_new_tokens, ..other.clone() }
+}
+
 /// The verifier as files name it.
 pub(crate) fn verifier_name(verifier: Verifier) -> &'static str {
     match verifier {
@@ -319,16 +337,4 @@ fn surplus<S: Serializer>(value: &Surplus, to: S) -> Result<S::Ok, S::Error> {
         Surplus::Flush => "flush",
         Surplus::Keep => "keep",
     })
-}
-/// Decoding the distribution of `kind` without drafts, with the fewest forward passes; none for a
-/// chain.
-pub(crate) fn plain(kind: &DecoderKind) -> Option<DecoderKind> {
-    let mut kind = kind.clone();
-    match &mut kind {
-        DecoderKind::Single { .. } => {}
-        DecoderKind::Deferral { execution, .. } => *execution = Execution::Lazy,
-        DecoderKind::ImplicitReward { execution, .. } => *execution = Execution::Autoregressive,
-        DecoderKind::Chain(_) => return None,
-    }
-    Some(kind)
 }

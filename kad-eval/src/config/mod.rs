@@ -20,7 +20,9 @@ pub(crate) use error::ConfigError;
 pub(crate) use experiment::{
     DecoderKind, DecoderPlan, DraftPart, EarlyExit, Execution, Experiment, ModelPlan, SamplingPlan,
 };
-pub(crate) use levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan, plain};
+pub(crate) use levels::{
+    ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan, plain_decoding, same_distribution,
+};
 pub(crate) use passes::PassesPlan;
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;

@@ -186,6 +186,14 @@ where
     value.str()?.parse().map_err(|error: T::Err| value.error(&error.to_string(), None))
 }
 
+/// The `sampling` of a decoder, on top of `default`.
+pub(super) fn own_sampling(table: &Table<'_>, default: &SamplingPlan) -> Result<SamplingPlan> {
+    match table.optional("sampling") {
+        Some(own) => read_sampling(&own.table("the decoder's sampling")?, default),
+        None => Ok(default.clone()),
+    }
+}
+
 /// Settings in `table`, on top of `default`.
 pub(super) fn read_sampling(table: &Table<'_>, default: &SamplingPlan) -> Result<SamplingPlan> {
     let float = |key| table.optional(key).map(|v| v.float()).transpose();

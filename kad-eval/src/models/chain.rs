@@ -18,7 +18,9 @@ use kad_polybasic::{
 
 use super::decoder::{Settings, undefined_ratio};
 use super::rules::Rules;
-use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan, plain};
+use crate::config::{
+    ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan, plain_decoding,
+};
 use crate::failure::WrongRequest;
 
 /// A decoder of `plan` with fresh sessions of the models that `model` finds by name.
@@ -61,7 +63,7 @@ fn alone<'m>(
     rules: &'m Rules,
     eos: &[TokenId],
 ) -> Result<Box<dyn Decoder + 'm>> {
-    let kind = plain(&part.distribution).context("a chain is no target of a chain")?;
+    let kind = plain_decoding(&part.distribution).context("a chain is no target of a chain")?;
     let (sampling, decision) = (part.sampling.sampling()?, part.sampling.decision()?);
     super::decoder::decoder(
         &kind,

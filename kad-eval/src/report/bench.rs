@@ -202,7 +202,7 @@ pub(super) fn passes(of: &Widths) -> Result<Option<Figure>> {
 #[cfg(test)]
 pub(super) mod fixtures {
     use super::*;
-    use crate::speed::profile::RankedChain;
+    use crate::speed::chain_ranking::RankedChain;
 
     pub(in crate::report) fn around(value: f64) -> Interval {
         Interval { low: 0.97 * value, high: 1.04 * value }

@@ -35,7 +35,8 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::stats::Interval;
 use crate::analysis::summary::Summary;
 use crate::run::record::Record;
-use crate::speed::profile::{Profile, RankedChain};
+use crate::speed::chain_ranking::RankedChain;
+use crate::speed::profile::Profile;
 
 pub(crate) use bench::{Bench, bench_html};
 pub(crate) use comparison::comparison;

@@ -1,6 +1,7 @@
-//! Random numbers of the distributions that estimates have.
+//! Random draws for the bootstrap: pass times, acceptance rates, texts.
 
 use rand::{RngExt, SeedableRng};
+use rand_distr::{Beta, StandardNormal};
 
 /// A seeded source: the same seed gives the same numbers on every machine.
 pub(super) struct BootstrapRng(rand_chacha::ChaCha8Rng);
@@ -10,46 +11,22 @@ impl BootstrapRng {
         Self(rand_chacha::ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// In (0, 1]: its logarithm is finite.
-    fn positive(&mut self) -> f64 {
-        1.0 - self.0.random::<f64>()
-    }
-
-    /// One of `count` ≥ 1 things.
+    /// An index below `count` ≥ 1, uniform.
     pub(super) fn index(&mut self, count: usize) -> usize {
         self.0.random_range(0..count)
     }
 
-    /// Standard normal (Box and Muller 1958).
+    /// Standard normal.
     pub(super) fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * self.positive().ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.0.random::<f64>()).cos()
+        self.0.sample(StandardNormal)
     }
 
-    /// Gamma with this shape > 0 and scale 1 (Marsaglia and Tsang 2000, section 8 for shapes below
-    /// 1).
-    fn gamma(&mut self, shape: f64) -> f64 {
-        if shape < 1.0 {
-            return self.gamma(shape + 1.0) * self.positive().powf(1.0 / shape);
-        }
-        let d = shape - 1.0 / 3.0;
-        let c = 1.0 / (9.0 * d).sqrt();
-        loop {
-            let x = self.normal();
-            let cube = (1.0 + c * x).powi(3);
-            if cube > 0.0 && self.positive().ln() < 0.5 * x * x + d * (1.0 - cube + cube.ln()) {
-                return d * cube;
-            }
-        }
-    }
-
-    /// A probability that gave `passed` successes and `failed` failures, not both 0, from its
-    /// posterior under a prior that weighs as much as one trial with mean `prior` in (0, 1):
-    /// Beta(passed + prior, failed + 1 − prior). For `prior` = ½ that is Jeffreys' one.
+    /// A probability after `passed` successes and `failed` failures, not both 0, drawn from its
+    /// posterior Beta(passed + prior, failed + 1 − prior). The prior weighs as much as one trial
+    /// and has the mean `prior` in (0, 1); `prior` = ½ is Jeffreys' prior.
     pub(super) fn rate(&mut self, passed: u64, failed: u64, prior: f64) -> f64 {
-        let for_it = self.gamma(passed as f64 + prior);
-        let against = self.gamma(failed as f64 + 1.0 - prior);
-        for_it / (for_it + against)
+        let posterior = Beta::new(passed as f64 + prior, failed as f64 + 1.0 - prior);
+        self.0.sample(posterior.expect("the prior's mean lies inside (0, 1)"))
     }
 }
 

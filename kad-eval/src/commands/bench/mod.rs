@@ -1,7 +1,5 @@
 //! `kad bench`: chains against their prediction and against plain decoding.
 
-mod measure;
-mod same_text;
 mod show;
 
 use std::path::Path;
@@ -10,38 +8,17 @@ use anyhow::{Context, Result, bail};
 
 use super::speed;
 use crate::cli::BenchArgs;
-use crate::config::{ChainPlan, DecoderKind, Experiment, LevelPlan, Levels, SamplingPlan, plain};
+use crate::config::{
+    ChainPlan, DecoderKind, Experiment, Levels, SamplingPlan, plain_decoding, same_distribution,
+};
 use crate::failure::{Failure, WrongRequest};
 use crate::interrupt;
 use crate::models::{self, Models};
 use crate::output;
-use crate::speed::planned::{drafter, list_planned, name_of};
-use crate::speed::profile::{
-    About, ChainRanking, Profile, ProfileTargets, RankedChain, RankingRequest, ReplayRange,
-};
-use crate::speed::profile::{listed, same_distribution, tree_definition};
-
-/// A decoder to be measured.
-struct Contender {
-    name: String,
-    kind: DecoderKind,
-    sampling: SamplingPlan,
-    predicted: Option<RankedChain>,
-}
-
-impl Contender {
-    /// Whether its tokens have the distribution of `other`'s.
-    fn same_distribution(&self, other: &Self) -> bool {
-        let lenient = |one: &Self| match &one.kind {
-            DecoderKind::Chain(chain) => chain.leniency().is_some(),
-            _ => false,
-        };
-        let same = plain(self.kind.distribution()) == plain(other.kind.distribution());
-        same && same_distribution(&self.sampling, &other.sampling)
-            && !lenient(self)
-            && !lenient(other)
-    }
-}
+use crate::speed::bench::{self, BenchDecoder, BenchSettings};
+use crate::speed::chain_ranking::{ChainRanking, RankedChain, RankingRequest, ReplayRange};
+use crate::speed::planned_levels::{list_planned, predicted};
+use crate::speed::profile::{About, Profile, ProfileTargets, listed};
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
@@ -70,7 +47,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
             profile.effort.tokens, args.tokens
         ));
     }
-    let contenders = match (&args.decoders, &profile) {
+    let decoders = match (&args.decoders, &profile) {
         (Some(names), _) => named(args, names, &experiment, profile.as_ref())?,
         (None, Some(profile)) => planned(args, profile, &targets)?,
         (None, None) => {
@@ -78,15 +55,15 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
             return Err(Failure::request(anyhow::anyhow!(message)));
         }
     };
-    for contender in &contenders {
-        models::check_shared(&contender.kind, &models)
-            .with_context(|| format!("decoder `{}`", contender.name))?;
+    for decoder in &decoders {
+        models::check_shared(&decoder.kind, &models)
+            .with_context(|| format!("decoder `{}`", decoder.name))?;
     }
-    let Some((measured, same)) = measure::measure(args, &contenders, &models, &prompts)? else {
+    let settings = BenchSettings { tokens: args.tokens, reps: args.reps };
+    let Some(results) = bench::measure(settings, decoders, &models, &prompts)? else {
         let message = "interrupted: a comparison of unequal parts would say nothing";
         return Err(Failure::Interrupted(message.to_owned()));
     };
-    let results = measure::results(contenders, &measured, same);
     let text = show::text(args, &experiment.name, &results, &which)?;
     if let Some(path) = &args.html {
         let page = show::page(args, &experiment.name, &results, &which, profile.as_ref())?;
@@ -136,7 +113,7 @@ fn planned(
     args: &BenchArgs,
     profile: &Profile,
     targets: &ProfileTargets,
-) -> Result<Vec<Contender>> {
+) -> Result<Vec<BenchDecoder>> {
     let ask = RankingRequest {
         target: args.target.clone(),
         drafters: None,
@@ -146,14 +123,14 @@ fn planned(
     };
     let ranking = ChainRanking::of(profile, &ask)?;
     let target = targets.part(&ranking.target)?;
-    let kind = plain(&target.distribution).context("a chain is no target")?;
+    let kind = plain_decoding(&target.distribution).context("a chain is no target")?;
     let sampling = target.sampling.clone();
     let name = format!("{}, plain", target.name);
     let predicted = |chain: &RankedChain| {
         ChainRanking::chain(profile, &chain.members, &chain.lengths, true, timed(args))
     };
     let plain = predicted(&ranking.plain)?;
-    let mut found = vec![Contender { name, kind, sampling: sampling.clone(), predicted: plain }];
+    let mut found = vec![BenchDecoder { name, kind, sampling: sampling.clone(), predicted: plain }];
     for chain in ranking.chains {
         let levels = targets.levels(profile, &chain.members, &chain.lengths)?;
         let kind = DecoderKind::Chain(ChainPlan {
@@ -162,7 +139,7 @@ fn planned(
         });
         let name = speed::in_words(&chain.members, &chain.lengths);
         let predicted = predicted(&chain)?;
-        found.push(Contender { name, kind, sampling: sampling.clone(), predicted });
+        found.push(BenchDecoder { name, kind, sampling: sampling.clone(), predicted });
     }
     Ok(found)
 }
@@ -174,7 +151,7 @@ fn named(
     names: &str,
     experiment: &Experiment,
     profile: Option<&Profile>,
-) -> Result<Vec<Contender>> {
+) -> Result<Vec<BenchDecoder>> {
     let wanted = listed(names, "decoder", &decoder_names(experiment))?;
     let expected = |kind: &DecoderKind, sampling: &SamplingPlan| match profile {
         Some(profile) => predicted(profile, kind, sampling, timed(args)),
@@ -182,7 +159,7 @@ fn named(
     };
     let mut found = Vec::new();
     for plan in experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name)) {
-        found.push(Contender {
+        found.push(BenchDecoder {
             name: plan.name.clone(),
             kind: plan.kind.clone(),
             sampling: plan.sampling.clone(),
@@ -192,16 +169,17 @@ fn named(
     let Some(first) = found.first() else {
         bail!(WrongRequest("name at least one decoder".to_owned()));
     };
-    let Some(baseline) = plain(first.kind.distribution()) else {
+    let Some(baseline) = plain_decoding(first.kind.distribution()) else {
         bail!(WrongRequest(format!("`{}` has no distribution of its own", first.name)));
     };
     let sampling = first.sampling.clone();
-    let same =
-        |other: &Contender| other.kind == baseline && same_distribution(&other.sampling, &sampling);
+    let same = |other: &BenchDecoder| {
+        other.kind == baseline && same_distribution(&other.sampling, &sampling)
+    };
     let place = found.iter().position(same);
     let baseline = match place {
         Some(place) => found.remove(place),
-        None => Contender {
+        None => BenchDecoder {
             name: "plain decoding".to_owned(),
             predicted: expected(&baseline, &sampling)?,
             sampling,
@@ -215,45 +193,4 @@ fn named(
 /// What is timed of each text: at most so many tokens, and not the step that reads the prompt.
 fn timed(args: &BenchArgs) -> ReplayRange {
     ReplayRange { tokens: Some(args.tokens), first_rounds: false }
-}
-
-/// What `profile` expects of this decoder on a stretch of its texts; None if it is one that the
-/// theory does not describe.
-pub(super) fn predicted(
-    profile: &Profile,
-    kind: &DecoderKind,
-    sampling: &SamplingPlan,
-    stretch: ReplayRange,
-) -> Result<Option<RankedChain>> {
-    let Some(target) = name_of(profile, kind.distribution(), sampling) else { return Ok(None) };
-    let levels: &[LevelPlan] = match kind {
-        DecoderKind::Chain(chain) => chain.listed(),
-        other if plain(other).as_ref() == Some(other) => &[],
-        _ => return Ok(None),
-    };
-    let usual = |level: &LevelPlan| {
-        let usual = LevelPlan {
-            place: level.place.clone(),
-            ..LevelPlan::of(level.draft.clone(), level.length)
-        };
-        let usual = LevelPlan { bonus: level.bonus, tree: level.tree, ..usual };
-        *level == usual && level.bonus == levels[0].bonus
-    };
-    if !levels.iter().all(usual) {
-        return Ok(None);
-    }
-    let tree = |level: &LevelPlan| {
-        let wanted = tree_definition(&LevelPlan { place: None, ..level.clone() });
-        let found = profile.candidates.iter().find(|c| c.definition.as_ref() == Some(&wanted));
-        found.map(|candidate| candidate.name.clone())
-    };
-    let drafters = levels.iter().map(|level| match level.tree {
-        Some(_) => tree(level),
-        None => drafter(profile, &level.draft),
-    });
-    let Some(drafters) = drafters.collect::<Option<Vec<_>>>() else { return Ok(None) };
-    let members: Vec<String> = std::iter::once(target).chain(drafters).collect();
-    let lengths: Vec<usize> = levels.iter().map(|level| level.length.get()).collect();
-    let bonus = levels.first().is_none_or(|level| level.bonus);
-    ChainRanking::chain(profile, &members, &lengths, bonus, stretch)
 }

@@ -20,17 +20,17 @@ use crate::failure::Failure;
 use crate::models::{self, Models, Rules, Settings};
 use crate::output;
 use crate::run::record::{Acceptance, LevelRecord, origin_name};
-use crate::speed::planned;
+use crate::speed::planned_levels;
 use request::Request;
 use show::Printer;
 
 pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let Request { mut kind, plans, sampling } = request::read(args).map_err(Failure::Request)?;
     let prompt = prompt(args)?;
-    planned::profile_of(&kind)?;
+    planned_levels::profile_of(&kind)?;
     let models = models::load_all(&plans, std::iter::once(&kind))?;
     models::check_shared(&kind, &models)?;
-    planned::list_planned(&mut kind, &models, None)?;
+    planned_levels::list_planned(&mut kind, &models, None)?;
     let rules = Rules::of(&kind)?;
     let eos = models::eos(&kind, &models, &sampling);
     let (drawn, decision) = (sampling.sampling(), sampling.decision());

@@ -14,7 +14,6 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow};
 use serde::Serialize;
 
-use super::bench::predicted;
 use crate::analysis::model_comparison::PassMeasurements;
 use crate::analysis::summary::{Summary, summarise};
 use crate::cli::RunArgs;
@@ -25,8 +24,10 @@ use crate::output;
 use crate::report::table::{self, ModelTable};
 use crate::report::{self, Expected};
 use crate::run::{Finished, ProvenanceEntry, RunFile, RunFolder, RunSession, Shard};
+use crate::speed::chain_ranking::ReplayRange;
 use crate::speed::model_comparison;
-use crate::speed::profile::{Profile, ReplayRange};
+use crate::speed::planned_levels::predicted;
+use crate::speed::profile::Profile;
 use crate::task::{self, Task};
 use prepare::Prepared;
 

@@ -13,7 +13,7 @@ use crate::files;
 use crate::interrupt;
 use crate::machine;
 use crate::models::{self, Models};
-use crate::speed::planned;
+use crate::speed::planned_levels;
 use crate::speed::profile::Profile;
 use crate::task::{self, Loading, Task};
 
@@ -37,7 +37,7 @@ impl Prepared {
     /// that cannot keep its results should not start.
     pub(super) fn new(args: &RunArgs) -> Result<Self, Failure> {
         let mut experiment = experiment(args).map_err(Failure::Request)?;
-        let profiles = planned::profiles(&experiment)?;
+        let profiles = planned_levels::profiles(&experiment)?;
         if !args.dry_run {
             check_writable(&args.out.join(&experiment.name))?;
         }
@@ -50,7 +50,7 @@ impl Prepared {
         models::check_baseline(&experiment)?;
         check_shared(&experiment, &models)?;
         for plan in &mut experiment.decoders {
-            planned::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
+            planned_levels::list_planned(&mut plan.kind, &models, Some(&experiment.tasks))
                 .with_context(|| format!("decoder `{}`", plan.name))?;
         }
         let run_id = run_id(&experiment, &models, &tasks)?;

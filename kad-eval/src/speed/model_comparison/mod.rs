@@ -25,7 +25,8 @@ use crate::machine::Machine;
 use crate::models::{self, Model, Models};
 use crate::run::record::Record;
 use crate::run::{RunFile, RunFolder};
-use crate::speed::profile::{Grid, Passes, Progress};
+use crate::speed::profile::{Grid, Passes};
+use crate::speed::progress::Progress;
 use crate::task::{Conversation, Task};
 
 /// Prompts whose tokens passes run over, and whose logits are compared.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
-use super::format::{About, ModelIdentity, Profile};
+use super::file::{About, ModelIdentity, Profile};
 use crate::config::TaskPlan;
 use crate::failure::WrongRequest;
 

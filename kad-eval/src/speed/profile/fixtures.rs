@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
 
-use super::format::{
+use super::file::{
     About, Candidate, Cost, Effort, Lookup, ModelIdentity, Pair, Profile, RoundOverhead,
 };
 use crate::config::SamplingPlan;

@@ -8,17 +8,17 @@ use kad_core::{ChoiceSource, LanguageModel, Predictor, SampledChoices, TokenId};
 use kad_polybasic::theory::PassTime;
 use kad_polybasic::{Draft, DraftRequest};
 
-use super::format::{About, Candidate, Cost, Effort, Lookup, Profile};
+use super::file::{About, Candidate, Cost, Effort, Lookup, Profile};
 use super::passes::{Grid, Measured, Passes};
-use super::progress::Progress;
 use super::round_overhead::{Point, Rounds, line};
-use super::steps::{StepTime, TimedText, decode, in_passes};
 use super::targets::{ProfileTargets, definition};
-use super::texts::Written;
+use super::traces::Written;
 use crate::config::{DecoderKind, Part};
 use crate::failure::WrongRequest;
 use crate::interrupt;
 use crate::models::{self, Models, Rules, Settings};
+use crate::speed::progress::Progress;
+use crate::speed::timed_decoding::{StepTime, TimedText, decode, in_passes};
 use crate::task::Conversation;
 
 /// Plain texts of a single model: enough to see what a token takes beside its pass.

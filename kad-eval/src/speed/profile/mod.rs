@@ -14,34 +14,20 @@
 //! | the chains that follow, ranked | `ranking.rs` |
 
 mod compatibility;
-mod format;
+mod file;
 mod measure;
 mod pairs;
 mod passes;
-mod progress;
-mod ranking;
 mod round_overhead;
-pub(crate) mod steps;
 mod targets;
-mod texts;
+mod traces;
 mod trees;
 
 pub(crate) use compatibility::sources;
-pub(crate) use format::{About, Cost, Effort, Profile};
+pub(crate) use file::{About, Candidate, Cost, Effort, Profile};
 pub(crate) use measure::{Measurement, Prompts};
-pub(crate) use passes::{Grid, Passes};
-pub(crate) use progress::Progress;
-pub(crate) use ranking::{
-    ChainRanking, LevelInsertion, RankedChain, RankingRequest, ReplayRange, Verdict,
-};
-pub(crate) use targets::{ProfileTargets, listed, same_distribution, tree_definition};
-
-impl RankingRequest {
-    /// The most levels that are looked for unless more are asked for, the target included.
-    pub(crate) const MAX_LEVELS: usize = 4;
-    /// The most tokens that a level waits for unless more are asked for.
-    pub(crate) const MAX_LENGTH: usize = 16;
-}
+pub(crate) use passes::{Grid, Passes, times_without};
+pub(crate) use targets::{ProfileTargets, listed, tree_definition};
 
 #[cfg(test)]
 pub(crate) mod fixtures;

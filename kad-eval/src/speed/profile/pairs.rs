@@ -4,14 +4,14 @@
 use anyhow::{Context, Result};
 use kad_polybasic::theory::{PassTimes, RunLengths};
 
-use super::format::{Candidate, Cost, Pair};
+use super::file::{Candidate, Cost, Pair};
 use super::measure::{Measurement, interrupted};
-use super::progress::Progress;
-use super::ranking::without;
+use super::passes::times_without;
 use super::round_overhead::{Drafting, Rounds};
-use super::steps::StepTime;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};
 use crate::models::{self, Rules};
+use crate::speed::progress::Progress;
+use crate::speed::timed_decoding::StepTime;
 
 /// Drafts are asked for that make passes of these parts of the widest one, text by text. Where a
 /// round begins in a sentence depends on how long drafts are, and with it how far they are right:
@@ -138,7 +138,7 @@ impl TwoLevels {
             Cost::Distribution { times: own, distribution, .. }
                 if verifier.models.len() > 1 && verifier.models.contains(&drafter.name) =>
             {
-                without(times, own, distribution)
+                times_without(times, own, distribution)
             }
             _ => Ok(times.clone()),
         }

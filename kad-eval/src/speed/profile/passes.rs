@@ -281,6 +281,24 @@ fn rising(times: &[PassTime]) -> Vec<PassTime> {
     pooled.collect()
 }
 
+/// `times` without the passes of a model that has made them already: its rows are remembered, only
+/// its distributions are made again.
+pub(crate) fn times_without(
+    times: &PassTimes,
+    own: &PassTimes,
+    distribution: &PassTime,
+) -> Result<PassTimes> {
+    let row = |(context, cells): (&usize, &Vec<PassTime>)| {
+        let cell = |(width, cell): (&usize, &PassTime)| {
+            let passes = own.seconds(*width, *context) - *width as f64 * distribution.seconds;
+            PassTime { seconds: (cell.seconds - passes.max(0.0)).max(0.0), ..*cell }
+        };
+        times.widths().iter().zip(cells).map(cell).collect()
+    };
+    let cells = times.contexts().iter().zip(times.cells()).map(row).collect();
+    Ok(PassTimes::new(times.widths().to_vec(), times.contexts().to_vec(), cells)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

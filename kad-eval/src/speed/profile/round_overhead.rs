@@ -2,7 +2,7 @@
 
 use kad_polybasic::theory::PassTimes;
 
-use super::format::RoundOverhead;
+use super::file::RoundOverhead;
 
 /// Of the slowest rounds, the share that is left out: the machine did something else meanwhile.
 const BUSY: f64 = 0.02;

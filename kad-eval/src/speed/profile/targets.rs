@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::format::{About, Cost, Lookup, ModelIdentity, Profile};
+use super::file::{About, Cost, Lookup, ModelIdentity, Profile};
 use crate::config::{
-    DecoderKind, DraftPlan, Experiment, LevelPlan, Part, SamplingPlan, nearest, plain,
+    DecoderKind, DraftPlan, Experiment, LevelPlan, Part, SamplingPlan, nearest, plain_decoding,
+    same_distribution,
 };
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
@@ -77,7 +78,7 @@ impl ProfileTargets {
         let (trees, lookups) = (trees(experiment, &distributions), lookups(experiment));
         let baseline = experiment.decoders.iter().find(|plan| plan.name == experiment.baseline);
         let baseline = baseline.and_then(|plan| {
-            let distribution = plain(plan.kind.distribution())?;
+            let distribution = plain_decoding(plan.kind.distribution())?;
             Some(
                 distributions
                     .iter()
@@ -177,7 +178,7 @@ fn distributions(experiment: &Experiment) -> Vec<Part> {
     };
     let mut distributions: Vec<Part> = experiment.models.keys().map(model).collect();
     for plan in &experiment.decoders {
-        let Some(distribution) = plain(&plan.kind)
+        let Some(distribution) = plain_decoding(&plan.kind)
             .filter(|distribution| !matches!(distribution, DecoderKind::Single { .. }))
         else {
             continue;
@@ -193,11 +194,6 @@ fn distributions(experiment: &Experiment) -> Vec<Part> {
         }
     }
     distributions
-}
-
-/// Whether tokens have the same distribution, however many of them there are.
-pub(crate) fn same_distribution(one: &SamplingPlan, other: &SamplingPlan) -> bool {
-    *one == SamplingPlan { max_new_tokens: one.max_new_tokens, ..other.clone() }
 }
 
 /// Of each kind those that the experiment's chains use, or the usual ones.
@@ -240,7 +236,7 @@ pub(crate) fn tree_definition(level: &LevelPlan) -> String {
 
 /// What a composed distribution is made of, in words that change when it does.
 pub(super) fn definition(distribution: &DecoderKind) -> String {
-    serde_json::to_string(&plain(distribution)).unwrap_or_default()
+    serde_json::to_string(&plain_decoding(distribution)).unwrap_or_default()
 }
 
 impl Profile {

@@ -3,14 +3,14 @@
 use anyhow::Result;
 use kad_polybasic::theory::RunLengths;
 
-use super::format::{Candidate, Cost, Pair};
+use super::file::{Candidate, Cost, Pair};
 use super::measure::{Measurement, interrupted};
-use super::progress::Progress;
 use super::round_overhead::Rounds;
-use super::steps::StepTime;
 use super::targets::tree_definition;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};
 use crate::models::{self, Rules};
+use crate::speed::progress::Progress;
+use crate::speed::timed_decoding::StepTime;
 
 /// A tree below a target, by the index of the target among the distributions.
 struct Grown<'e> {

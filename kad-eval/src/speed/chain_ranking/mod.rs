@@ -5,18 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, bail};
 use kad_polybasic::theory::{
     Acceptance, BootstrapInterval, Candidate, CandidatePair, Candidates, Chain, Insertion,
-    InsertionCriterion, LemmaLevel, PassTime, PassTimes, PlanLimits, Prediction, Proposer,
-    lemma_time,
+    InsertionCriterion, LemmaLevel, PassTime, PlanLimits, Prediction, Proposer, lemma_time,
 };
 use serde::Serialize;
 
-mod names;
+mod members;
 mod replay;
 
-use self::names::{names, target, unknown};
+use self::members::{members, target, unknown};
 pub(crate) use self::replay::ReplayRange;
 use self::replay::ReplayedTexts;
-use super::format::{Cost, Profile};
+use super::profile::{Cost, Effort, Profile, times_without};
 
 /// Resamples of the measurement for an interval.
 const RESAMPLES: usize = 1000;
@@ -42,6 +41,13 @@ pub(crate) struct RankingRequest {
     pub(crate) max_length: usize,
     /// How many chains to name.
     pub(crate) chains: usize,
+}
+
+impl RankingRequest {
+    /// The most levels that are looked for unless more are asked for, the target included.
+    pub(crate) const MAX_LEVELS: usize = 4;
+    /// The most tokens that a level waits for unless more are asked for.
+    pub(crate) const MAX_LENGTH: usize = Effort::LOOKED_UP;
 }
 
 /// Chains by what they are expected to take.
@@ -126,7 +132,7 @@ impl ChainRanking {
     /// If the target or a drafter is not in the profile, or cannot be what is asked.
     pub(crate) fn of(profile: &Profile, ask: &RankingRequest) -> Result<Self> {
         let target = target(profile, ask)?;
-        let names = names(profile, &target, ask)?;
+        let names = members(profile, &target, ask)?;
         let limits = PlanLimits {
             context: profile.context,
             max_length: ask.max_length,
@@ -305,7 +311,7 @@ impl<'p> CandidateSets<'p> {
                     times.clone(),
                     |times, part| match &part.cost {
                         Cost::Distribution { times: own, distribution, .. } => {
-                            without(&times, own, distribution)
+                            times_without(&times, own, distribution)
                         }
                         Cost::Lookup { .. } | Cost::Tree { .. } => Ok(times),
                     },
@@ -411,24 +417,6 @@ fn inserted(names: &[String], insertion: Insertion) -> LevelInsertion {
         milliseconds_per_token: 1e3 * after.prediction.seconds_per_token,
         lengths: after.lengths,
     }
-}
-
-/// `times` without the passes of a model that has made them already: its rows are remembered, only
-/// its distributions are made again.
-pub(super) fn without(
-    times: &PassTimes,
-    own: &PassTimes,
-    distribution: &PassTime,
-) -> Result<PassTimes> {
-    let row = |(context, cells): (&usize, &Vec<PassTime>)| {
-        let cell = |(width, cell): (&usize, &PassTime)| {
-            let passes = own.seconds(*width, *context) - *width as f64 * distribution.seconds;
-            PassTime { seconds: (cell.seconds - passes.max(0.0)).max(0.0), ..*cell }
-        };
-        times.widths().iter().zip(cells).map(cell).collect()
-    };
-    let cells = times.contexts().iter().zip(times.cells()).map(row).collect();
-    Ok(PassTimes::new(times.widths().to_vec(), times.contexts().to_vec(), cells)?)
 }
 
 /// A chain in words and numbers, replayed if there are texts; its speed-up is over `plain` if that

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths, TextTrace};
 use serde::{Deserialize, Serialize};
 
-use super::RankingRequest;
 use crate::config::SamplingPlan;
 use crate::failure::WrongRequest;
 use crate::files;
@@ -113,10 +112,13 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
+    /// Lookups are asked for this many tokens at least.
+    pub(crate) const LOOKED_UP: usize = 16;
+
     /// Tokens that lookups were asked for at each place of a text: what plans may ask of them, at
     /// least.
     pub(crate) fn looked_up(&self) -> usize {
-        self.draft_length.max(RankingRequest::MAX_LENGTH)
+        self.draft_length.max(Self::LOOKED_UP)
     }
 }
 

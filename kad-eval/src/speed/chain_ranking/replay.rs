@@ -7,7 +7,7 @@ use kad_polybasic::theory::{
 
 use super::{RESAMPLES, SEED};
 use crate::failure::WrongRequest;
-use crate::speed::profile::format::Profile;
+use crate::speed::profile::Profile;
 
 /// Texts played for one prediction, all repetitions together: times of chains of the Nano models
 /// have standard errors of 0.05 to 0.2 % then.

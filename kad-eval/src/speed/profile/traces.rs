@@ -6,12 +6,12 @@ use kad_core::{ChoiceSource, Distribution, LanguageModel, SampledChoices, TokenI
 use kad_polybasic::theory::{TextTrace, TracedDrafts};
 use kad_polybasic::{Draft, DraftRequest, DraftTree, Drafter, TopKTree, TreeDrafter, TreeLimits};
 
-use super::format::{Lookup, Texts};
+use super::file::{Lookup, Texts};
 use super::measure::{Measurement, interrupted};
-use super::progress::Progress;
 use super::trees::name;
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan};
 use crate::models::{self, Rules};
+use crate::speed::progress::Progress;
 
 /// Digits behind the point that are kept of a log-probability: a probability is known to 0.005 %.
 const DIGITS: i32 = 4;

@@ -1,3 +1,5 @@
+use kad_polybasic::theory::PassTimes;
+
 use super::*;
 use crate::speed::profile::fixtures::{distribution, lookup, pair, profile};
 

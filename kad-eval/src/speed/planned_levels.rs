@@ -6,13 +6,13 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{
     ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part, SamplingPlan, TaskPlan,
+    plain_decoding, same_distribution,
 };
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
-use crate::speed::profile::{
-    About, ChainRanking, Cost, Profile, RankingRequest, same_distribution,
-};
+use crate::speed::chain_ranking::{ChainRanking, RankedChain, RankingRequest, ReplayRange};
+use crate::speed::profile::{About, Cost, Profile, tree_definition};
 
 /// Every profile that a chain of the experiment is to be planned by, with the chain's name: read
 /// before models are loaded, so that a file that is not there is known early.
@@ -149,6 +149,47 @@ pub(crate) fn drafter(profile: &Profile, draft: &DraftPlan) -> Option<String> {
         |cost: &Cost| matches!(cost, Cost::Lookup { lookup, .. } if lookup.draft() == *draft);
     let found = profile.candidates.iter().find(|candidate| same(&candidate.cost));
     found.map(|candidate| candidate.name.clone())
+}
+
+/// What `profile` expects of this decoder on a stretch of its texts; None if it is one that the
+/// theory does not describe.
+pub(crate) fn predicted(
+    profile: &Profile,
+    kind: &DecoderKind,
+    sampling: &SamplingPlan,
+    stretch: ReplayRange,
+) -> Result<Option<RankedChain>> {
+    let Some(target) = name_of(profile, kind.distribution(), sampling) else { return Ok(None) };
+    let levels: &[LevelPlan] = match kind {
+        DecoderKind::Chain(chain) => chain.listed(),
+        other if plain_decoding(other).as_ref() == Some(other) => &[],
+        _ => return Ok(None),
+    };
+    let usual = |level: &LevelPlan| {
+        let usual = LevelPlan {
+            place: level.place.clone(),
+            ..LevelPlan::of(level.draft.clone(), level.length)
+        };
+        let usual = LevelPlan { bonus: level.bonus, tree: level.tree, ..usual };
+        *level == usual && level.bonus == levels[0].bonus
+    };
+    if !levels.iter().all(usual) {
+        return Ok(None);
+    }
+    let tree = |level: &LevelPlan| {
+        let wanted = tree_definition(&LevelPlan { place: None, ..level.clone() });
+        let found = profile.candidates.iter().find(|c| c.definition.as_ref() == Some(&wanted));
+        found.map(|candidate| candidate.name.clone())
+    };
+    let drafters = levels.iter().map(|level| match level.tree {
+        Some(_) => tree(level),
+        None => drafter(profile, &level.draft),
+    });
+    let Some(drafters) = drafters.collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let members: Vec<String> = std::iter::once(target).chain(drafters).collect();
+    let lengths: Vec<usize> = levels.iter().map(|level| level.length.get()).collect();
+    let bonus = levels.first().is_none_or(|level| level.bonus);
+    ChainRanking::chain(profile, &members, &lengths, bonus, stretch)
 }
 
 #[cfg(test)]

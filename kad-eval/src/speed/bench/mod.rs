@@ -1,5 +1,8 @@
 //! What repeated measurements of several decoders on the same prompts say.
 
+mod decode;
+mod same_text;
+
 use std::collections::BTreeMap;
 
 use rand::RngExt;
@@ -7,13 +10,48 @@ use rand::SeedableRng;
 use serde::Serialize;
 
 use crate::analysis::stats::{CONFIDENCE, Interval};
-use crate::speed::profile::RankedChain;
-use crate::speed::profile::steps::InPasses;
+use crate::config::{DecoderKind, SamplingPlan, plain_decoding, same_distribution};
+use crate::speed::chain_ranking::RankedChain;
+use crate::speed::timed_decoding::InPasses;
+
+pub(crate) use self::decode::measure;
 
 const RESAMPLES: usize = 4000;
 
 /// Of the resamples: the same measurements always give the same intervals.
 const SEED: u64 = 1;
+
+/// A decoder to be measured.
+pub(crate) struct BenchDecoder {
+    pub(crate) name: String,
+    pub(crate) kind: DecoderKind,
+    pub(crate) sampling: SamplingPlan,
+    pub(crate) predicted: Option<RankedChain>,
+}
+
+impl BenchDecoder {
+    /// Whether its tokens have the distribution of `other`'s.
+    fn same_distribution(&self, other: &Self) -> bool {
+        let lenient = |one: &Self| match &one.kind {
+            DecoderKind::Chain(chain) => chain.leniency().is_some(),
+            _ => false,
+        };
+        let same =
+            plain_decoding(self.kind.distribution()) == plain_decoding(other.kind.distribution());
+        same && same_distribution(&self.sampling, &other.sampling)
+            && !lenient(self)
+            && !lenient(other)
+    }
+}
+
+/// How much is decoded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BenchSettings {
+    /// The most new tokens of a text.
+    pub(crate) tokens: usize,
+    /// Texts of each prompt and decoder.
+    pub(crate) reps: usize,
+}
 
 /// One text, without the step that read its prompt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

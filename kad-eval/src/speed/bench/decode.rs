@@ -8,14 +8,14 @@ use kad_core::decode::Limits;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 
-use super::Contender;
 use super::same_text::{SameTexts, compare};
-use crate::cli::BenchArgs;
+use super::{BenchDecoder, BenchSettings};
+use super::{BenchResult, Text, Texts, result};
 use crate::config::distribution_in_words;
 use crate::models::{self, Models, Rules, Settings};
-use crate::speed::bench::{BenchResult, Text, Texts, result};
-use crate::speed::profile::steps::{InPasses, StepTime, TimedText, decode, in_passes};
-use crate::speed::profile::{Progress, Prompts};
+use crate::speed::profile::Prompts;
+use crate::speed::progress::Progress;
+use crate::speed::timed_decoding::{InPasses, StepTime, TimedText, decode, in_passes};
 
 /// What was measured of one decoder: `[prompts][repetitions]`.
 pub(super) type Measured = Vec<Vec<Sample>>;
@@ -29,34 +29,45 @@ pub(super) struct Sample {
     pub(super) tokens: Vec<TokenId>,
 }
 
-/// Decodes everything; None if the user interrupted. By decoder; every decoder has the same prompts
-/// and repetitions.
+/// The results of all decoders on the same prompts and repetitions; None if the user interrupted.
+/// The first decoder is the baseline.
 ///
 /// # Errors
 /// If a model fails, or no prompt fits all models.
-pub(super) fn measure(
-    args: &BenchArgs,
-    contenders: &[Contender],
+pub(crate) fn measure(
+    settings: BenchSettings,
+    decoders: Vec<BenchDecoder>,
+    models: &Models,
+    prompts: &Prompts,
+) -> Result<Option<Vec<BenchResult>>> {
+    let measured = texts(settings, &decoders, models, prompts)?;
+    Ok(measured.map(|(measured, same)| results(decoders, &measured, same)))
+}
+
+/// All texts by decoder, and the comparison with the baseline's.
+fn texts(
+    settings: BenchSettings,
+    decoders: &[BenchDecoder],
     models: &Models,
     prompts: &Prompts,
 ) -> Result<Option<(Vec<Measured>, SameTexts)>> {
     let rules: Vec<Rules> =
-        contenders.iter().map(|one| Rules::of(&one.kind)).collect::<Result<_>>()?;
-    let kinds: Vec<_> = contenders.iter().map(|one| &one.kind).collect();
+        decoders.iter().map(|one| Rules::of(&one.kind)).collect::<Result<_>>()?;
+    let kinds: Vec<_> = decoders.iter().map(|one| &one.kind).collect();
     let prompts = prompts.common(&kinds, models)?;
-    let progress = Progress::new("texts", args.reps * prompts.len() * contenders.len());
-    let mut order: Vec<usize> = (0..contenders.len()).collect();
+    let progress = Progress::new("texts", settings.reps * prompts.len() * decoders.len());
+    let mut order: Vec<usize> = (0..decoders.len()).collect();
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let empty = || prompts.iter().map(|_| Vec::new()).collect();
-    let mut found: Vec<Measured> = contenders.iter().map(|_| empty()).collect();
+    let mut found: Vec<Measured> = decoders.iter().map(|_| empty()).collect();
     // Decoders take turns by all prompts: text by text, each would find the caches full of
     // another's weights and cores asleep that it needs, as it never does in use.
-    for rep in 0..args.reps {
+    for rep in 0..settings.reps {
         order.shuffle(&mut rng);
         for &at in &order {
-            let one = &contenders[at];
+            let one = &decoders[at];
             let eos = models::eos(&one.kind, models, &one.sampling);
-            let limits = Limits { max_new_tokens: args.tokens, eos };
+            let limits = Limits { max_new_tokens: settings.tokens, eos };
             for (prompt, (seed, texts)) in prompts.iter().enumerate() {
                 // Another draw each time, the same one for every decoder.
                 let seed = seed.wrapping_add(1_000_003 * rep as u64);
@@ -67,13 +78,13 @@ pub(super) fn measure(
             }
         }
     }
-    let same = compare(contenders, &found, &prompts, models)?;
+    let same = compare(decoders, &found, &prompts, models)?;
     Ok(Some((found, same)))
 }
 
 /// One text with fresh sessions.
 fn text(
-    one: &Contender,
+    one: &BenchDecoder,
     models: &Models,
     rules: &Rules,
     prompt: &[TokenId],
@@ -88,7 +99,7 @@ fn text(
     Ok(decode(&mut *decoder, prompt, limits, seed, &clock)?)
 }
 
-fn sample(one: &Contender, made: TimedText) -> Sample {
+fn sample(one: &BenchDecoder, made: TimedText) -> Sample {
     let later = || made.steps.iter().filter(|step| !step.reads_prompt);
     let own = |index: usize| InPasses {
         passes: later().map(|step| step.passes[index]).sum(),
@@ -140,16 +151,15 @@ fn matched(measured: &[Measured]) -> Vec<(Texts, BTreeMap<String, InPasses>)> {
 }
 
 /// The first one is the baseline.
-pub(super) fn results(
-    contenders: Vec<Contender>,
+fn results(
+    decoders: Vec<BenchDecoder>,
     measured: &[Measured],
     same_texts: SameTexts,
 ) -> Vec<BenchResult> {
     let matched = matched(measured);
-    let same: Vec<bool> =
-        contenders.iter().map(|one| one.same_distribution(&contenders[0])).collect();
+    let same: Vec<bool> = decoders.iter().map(|one| one.same_distribution(&decoders[0])).collect();
     let baseline = matched.first().map(|(texts, _)| texts.clone()).unwrap_or_default();
-    let numbered = contenders.into_iter().zip(matched).zip(same_texts).enumerate();
+    let numbered = decoders.into_iter().zip(matched).zip(same_texts).enumerate();
     let made = numbered.map(|(index, ((one, (texts, models)), same_text))| {
         let distribution = distribution_in_words(&one.kind, &one.sampling);
         let baseline = (index > 0).then_some(&baseline);

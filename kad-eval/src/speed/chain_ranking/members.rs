@@ -5,7 +5,7 @@ use anyhow::{Result, anyhow, bail};
 use super::RankingRequest;
 use crate::config::nearest;
 use crate::failure::WrongRequest;
-use crate::speed::profile::format::{Candidate as Measured, Cost, Profile};
+use crate::speed::profile::{Candidate, Cost, Profile};
 
 /// The target that was asked for, or the one that stands to reason.
 pub(super) fn target(profile: &Profile, ask: &RankingRequest) -> Result<String> {
@@ -30,7 +30,7 @@ fn usual_target(profile: &Profile) -> Option<String> {
     if let Some(target) = profile.target.as_ref().filter(|name| profile.candidate(name).is_some()) {
         return Some(target.clone());
     }
-    let rank = |found: &Measured| {
+    let rank = |found: &Candidate| {
         let Cost::Distribution { times, .. } = &found.cost else { return None };
         let verifies = profile.pairs.iter().any(|pair| pair.verifier == found.name);
         Some((verifies, found.models.len() == 1, times.seconds(1, profile.context)))
@@ -54,8 +54,12 @@ pub(super) fn unknown(profile: &Profile, what: &str, name: &str) -> WrongRequest
 }
 
 /// The target first, then what may draft for it.
-pub(super) fn names(profile: &Profile, target: &str, ask: &RankingRequest) -> Result<Vec<String>> {
-    let composed = |candidate: &&Measured| candidate.models.len() > 1;
+pub(super) fn members(
+    profile: &Profile,
+    target: &str,
+    ask: &RankingRequest,
+) -> Result<Vec<String>> {
+    let composed = |candidate: &&Candidate| candidate.models.len() > 1;
     let of_composed = profile.candidate(target).is_some_and(|found| composed(&found));
     let all = profile.candidates.iter().filter(|other| of_composed || !composed(other));
     let all = || all.map(|candidate| candidate.name.clone()).collect();

@@ -4,29 +4,28 @@ use anyhow::{Context, Result};
 use kad_core::TokenId;
 use kad_polybasic::Verifier;
 
-use super::Contender;
-use super::measure::Measured;
+use super::decode::Measured;
+use super::{BenchDecoder, Difference, SameText};
 use crate::config::DecoderKind;
 use crate::models::{self, Models, part_at};
-use crate::speed::bench::{Difference, SameText};
 
 /// By decoder; None where texts may be others.
 pub(super) type SameTexts = Vec<Option<SameText>>;
 
-/// Of each contender whose texts must be the first one's: how many are. The others have None.
+/// Of each decoder whose texts must be the first one's: how many are. The others have None.
 ///
 /// # Errors
 /// If the target fails where texts part.
 pub(super) fn compare(
-    contenders: &[Contender],
+    decoders: &[BenchDecoder],
     measured: &[Measured],
     prompts: &[(u64, Vec<Vec<TokenId>>)],
     models: &Models,
 ) -> Result<SameTexts> {
-    let (Some(plain), Some(wanted)) = (contenders.first(), measured.first()) else {
+    let (Some(plain), Some(wanted)) = (decoders.first(), measured.first()) else {
         return Ok(Vec::new());
     };
-    let each = contenders.iter().zip(measured).enumerate();
+    let each = decoders.iter().zip(measured).enumerate();
     each.map(|(index, (one, found))| {
         if index == 0 || !one.same_distribution(plain) || !writes_plain_text(one) {
             return Ok(None);
@@ -53,7 +52,7 @@ pub(super) fn compare(
 }
 
 /// At temperature 0, or verified by the uniforms of plain decoding throughout.
-fn writes_plain_text(one: &Contender) -> bool {
+fn writes_plain_text(one: &BenchDecoder) -> bool {
     let shared = match &one.kind {
         DecoderKind::Chain(chain) => {
             let single = matches!(*chain.target.distribution, DecoderKind::Single { .. });
@@ -65,7 +64,7 @@ fn writes_plain_text(one: &Contender) -> bool {
 }
 
 /// How far the target's two best logits after `text` are apart; None for composed targets.
-fn gap(one: &Contender, models: &Models, text: &[TokenId]) -> Result<Option<f64>> {
+fn gap(one: &BenchDecoder, models: &Models, text: &[TokenId]) -> Result<Option<f64>> {
     let DecoderKind::Single { model } = one.kind.distribution() else { return Ok(None) };
     let model = models.get(model).context("the target's model is loaded")?;
     models::top_gap(model, text).map(Some)
