@@ -6,8 +6,10 @@
 //! KAD_MUTATIONS=bonus,room cargo test -p kad-polybasic --test mutations -- --ignored --nocapture
 //! ```
 //!
-//! The second form runs those whose name contains one of the words. The two crates are copied to a
-//! temporary folder; the tree is not touched. One target folder serves all mutations and all runs.
+//! The second form runs the mutations whose name contains one of the words. `KAD_MUTATED_CRATES`
+//! restricts them to crates: a mutation runs if it edits, or is caught by a test of, one of them. The
+//! two crates are copied to a temporary folder; the tree is not touched. One target folder serves all
+//! mutations and all runs.
 
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -53,6 +55,11 @@ struct Edit {
 }
 
 impl Mutation {
+    /// Whether it edits the crate, or a test of the crate must catch it.
+    fn concerns(&self, name: &str) -> bool {
+        self.package == name || self.edit.iter().any(|edit| edit.file.starts_with(name))
+    }
+
     /// The files it changes, with their new text.
     fn apply(&self, root: &Path) -> Result<BTreeMap<PathBuf, String>, String> {
         let mut files = BTreeMap::new();
@@ -95,8 +102,10 @@ fn every_mutation_applies() {
 fn every_mutation_is_caught_by_its_test() {
     let wanted = std::env::var("KAD_MUTATIONS").unwrap_or_default();
     let wants = |m: &Mutation| wanted.split(',').any(|word| m.name.contains(word));
-    let chosen: Vec<_> = mutations().into_iter().filter(wants).collect();
-    assert!(!chosen.is_empty(), "no mutation is called `{wanted}`");
+    let crates = std::env::var("KAD_MUTATED_CRATES").unwrap_or_else(|_| CRATES.join(","));
+    let concerned = |m: &Mutation| crates.split(',').any(|name| m.concerns(name));
+    let chosen: Vec<_> = mutations().into_iter().filter(wants).filter(concerned).collect();
+    assert!(!chosen.is_empty(), "no mutation of {crates} is called `{wanted}`");
     let copy = Copy::of_workspace();
     copy.passes_unmutated(&chosen);
     let mut failures = Vec::new();
