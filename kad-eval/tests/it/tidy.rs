@@ -1,4 +1,4 @@
-//! Rules about the tree itself: arrows between crates, sizes of files, links in documents.
+//! Rules about the source tree: uses between crates, sizes of files, names and links in documents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -107,5 +107,43 @@ fn links_in_documents_lead_somewhere() {
             let found = file.parent().unwrap().join(path);
             assert!(found.exists(), "{} links to {target}, which is not there", file.display());
         }
+    }
+}
+
+/// Paths of files and folders of ours between backticks, without wildcards and placeholders.
+fn named_files(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2).filter(|name| {
+        let first = name.split_once('/').map_or("", |(first, _)| first);
+        (CRATES.contains(&first) || ["docs", "experiments", "scripts"].contains(&first))
+            && !name.contains("NAME")
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    })
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    let recorded = root().join("experiments/record");
+    for file in files(&root(), ".md").iter().filter(|file| !file.starts_with(&recorded)) {
+        for name in named_files(&read(file)) {
+            assert!(root().join(name).exists(), "{} names {name}", file.display());
+        }
+    }
+}
+
+#[test]
+fn invariants_that_tests_cite_are_listed() {
+    let testing = read(&root().join("docs/TESTING.md"));
+    let pattern = regex::Regex::new(r"\b[KSPE][0-9]{1,2}\b").unwrap();
+    let check = |name: &str, text: &str| {
+        for cited in pattern.find_iter(text).map(|found| found.as_str()) {
+            assert!(testing.contains(&format!("| {cited} | ")), "{name} cites {cited}");
+        }
+    };
+    check("docs/TESTING.md", &testing);
+    let sources = CRATES.iter().flat_map(|name| files(&root().join(name), ".rs"));
+    for file in sources {
+        let text = read(&file);
+        let comments = text.lines().filter(|line| line.trim_start().starts_with("//"));
+        comments.for_each(|line| check(&file.display().to_string(), line));
     }
 }
