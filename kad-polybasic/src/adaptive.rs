@@ -1,5 +1,5 @@
-//! A chain that watches itself: lengths follow the running acceptance, and where speculation loses
-//! the target decodes alone.
+//! A decoder that adapts: draft lengths follow the acceptance seen, and the target decodes alone
+//! where speculation is slower.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -11,22 +11,23 @@ use crate::level::{Level, Speculative, Surplus};
 use crate::stage::SharedLength;
 use crate::theory::{Acceptance, Chain, RunLengths, TheoryError};
 
-/// When a running chain decides anew, and on what.
+/// Settings of an [`AdaptiveDecoder`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdaptiveSettings {
-    /// Rounds of the target between decisions. Default: 8.
+    /// Rounds of the target between two decisions; together they are a *window*. Default: 8.
     pub rounds_per_decision: usize,
-    /// How many such windows are remembered. Default: 16.
+    /// Windows remembered, the latest ones. Default: 16.
     pub max_windows: usize,
-    /// How many rounds the measured acceptance counts as, against the running one. Default: 8.
+    /// Weight of the measured acceptance, in rounds, against the rounds seen while decoding.
+    /// Default: 8.
     pub prior_rounds: u64,
-    /// By how much the expected time per token must be below that of plain decoding, as a share of
-    /// it. Default: 0.02.
+    /// The smallest gain that makes speculation worth while, as a share of the seconds per token of
+    /// plain decoding. Default: 0.02.
     pub min_gain: f64,
-    /// Tokens decoded plainly before speculation is tried again; doubled each time it loses again.
-    /// Default: 64.
+    /// Tokens that the target decodes alone before speculation is tried again. Doubled each time
+    /// speculation loses again. Default: 64.
     pub plain_tokens: usize,
-    /// The largest length. Default: 16.
+    /// The largest draft length or threshold, in tokens. Default: 16.
     pub max_length: usize,
 }
 
@@ -43,16 +44,16 @@ impl Default for AdaptiveSettings {
     }
 }
 
-/// A decision that changed something.
+/// A change of the lengths.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LengthChange {
-    /// Tokens of the text, prompt included, when it was made.
+    /// Tokens of the text at the change, prompt included.
     pub at: usize,
-    /// The lengths from there on, target first; empty for plain decoding.
+    /// The new lengths, target first; empty for plain decoding.
     pub lengths: Vec<usize>,
-    /// Seconds per token expected of them.
+    /// Predicted seconds per token with the new lengths.
     pub seconds_per_token: f64,
-    /// Seconds per token expected of plain decoding.
+    /// Predicted seconds per token of plain decoding.
     pub plain_seconds_per_token: f64,
 }
 
@@ -63,53 +64,103 @@ impl fmt::Display for LengthChange {
         if lengths.is_empty() {
             write!(
                 f,
-                "from token {at} on plain decoding: {plain:.2} ms per token, no chain is faster"
+                "from token {at} on: plain decoding, {plain:.2} ms per token; no chain is faster"
             )
         } else {
             let lengths: Vec<String> = lengths.iter().map(ToString::to_string).collect();
             let lengths = lengths.join(", ");
             write!(
                 f,
-                "from token {at} on lengths {lengths}: {expected:.2} ms per token expected, \
-                 {plain:.2} of plain decoding"
+                "from token {at} on: lengths {lengths}, {expected:.2} ms per token expected; \
+                 plain decoding takes {plain:.2} ms"
             )
         }
     }
 }
 
-/// A chain with lengths that adapt. The distribution is the chain's, exactly: a length is chosen
-/// from rounds that are over, before a token of the next is drawn. That needs levels whose surplus
-/// is flushed: tokens that wait ([`Surplus::Keep`]) are drawn already, the rounds below tell how,
-/// and a length that follows those rounds would choose among tokens it knows of.
+/// A chain whose lengths adapt while it decodes. The text has the target's distribution, exactly: a
+/// length is chosen from finished rounds, before any token of the next round is drawn.
 ///
-/// What it knows is a measured chain (pass times, run lengths: a profile) and its own latest
-/// rounds. It starts each text with the measured chain's lengths, so that a text does not depend on
-/// those before it. Where the rounds are not those of such a chain, the lengths stay as they are
-/// for the rest of the text, and a [remark](Decoder::remarks) says why.
+/// This needs levels that flush their surplus. Kept tokens ([`Surplus::Keep`]) are drawn already,
+/// and the rounds below reveal something about them. A length chosen from those rounds would select
+/// among known tokens.
+///
+/// The decision uses a measured chain (pass times and run lengths, as a profile states them) and
+/// the decoder's own latest rounds. Each text starts with the lengths of the measured chain, so a
+/// text does not depend on earlier texts. If the rounds do not fit the measured chain, the lengths
+/// stay fixed for the rest of the text, and a [remark](Decoder::remarks) gives the reason.
+///
+/// ```
+/// use kad_core::{ModelPredictor, Sampling, SampledChoices, decode::{Limits, generate}};
+/// use kad_core::oracle::TableModel;
+/// use kad_polybasic::theory::{Acceptance, Chain, PassTimes, Proposer, RunLengths, VerifyingLevel};
+/// use kad_polybasic::{
+///     AdaptiveDecoder, AdaptiveSettings, DraftSettings, PredictorDrafter, PredictorTarget,
+///     Speculative, Stage, Surplus,
+/// };
+/// // Passes of 10 ms and 1 ms; half of the drafts of one token were accepted.
+/// let mut runs = RunLengths::default();
+/// for accepted in [0, 1] {
+///     runs.record(1, 1, accepted)?;
+/// }
+/// let measured = Chain {
+///     verifiers: vec![VerifyingLevel {
+///         name: "large".into(),
+///         times: PassTimes::constant(10e-3)?,
+///         acceptance: Acceptance::Runs(runs),
+///         length: 2,
+///         bonus: true,
+///         surplus: Surplus::Flush,
+///         overhead: 0.0,
+///         token_overhead: 0.0,
+///     }],
+///     proposer: Proposer::Model {
+///         name: "small".into(),
+///         times: PassTimes::constant(1e-3)?,
+///         overhead: 0.0,
+///     },
+///     plain_seconds: None,
+/// };
+/// // Two equal models: everything is accepted, so drafts grow.
+/// let table = TableModel::random("table", 3, 2, 5);
+/// let sampling = Sampling::at_temperature(1.0)?;
+/// let model = || ModelPredictor::new(&table, sampling);
+/// let drafter = PredictorDrafter::new(model()?);
+/// let stage = Stage::new(drafter, PredictorTarget::new(model()?), DraftSettings::of(2)?);
+/// let lengths = vec![stage.length()];
+/// let decoder = Speculative::new(stage, &[]);
+/// let mut decoder =
+///     AdaptiveDecoder::new(decoder, lengths, measured, AdaptiveSettings::default())?;
+/// let limits = Limits { max_new_tokens: 400, eos: vec![] };
+/// let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
+/// generate(&mut decoder, &[0], &limits, &mut SampledChoices::seeded(7), go_on)?;
+/// assert!(decoder.changes().last().is_some_and(|change| change.lengths[0] > 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct AdaptiveDecoder<L> {
     decoder: Speculative<L>,
     lengths: Vec<SharedLength>,
     measured: Chain,
     settings: AdaptiveSettings,
-    /// The latest rounds of each verifier, a window at a time; the last is being filled.
+    /// The latest rounds of each verifier, one entry per window. The last window is being filled.
     seen: Vec<VecDeque<RunLengths>>,
     /// Rounds of the target since the last decision.
     rounds: usize,
-    /// Tokens to decode plainly before the next try; `None` while speculating.
+    /// Tokens left to decode plainly; `None` while speculating.
     plain: Option<usize>,
     patience: usize,
     changes: Vec<LengthChange>,
-    /// Why the lengths of this text adapt no longer.
+    /// The reason that the lengths of this text no longer adapt.
     stuck: Option<TheoryError>,
 }
 
 impl<L: Level> AdaptiveDecoder<L> {
-    /// `decoder` is the chain that `measured` describes, and `lengths` are those of its stages,
-    /// target first.
+    /// Adapts `decoder`, the chain that `measured` describes. `lengths` are the lengths of its
+    /// stages ([`Stage::length`](crate::Stage::length)), target first.
     ///
     /// # Errors
-    /// If the numbers of `measured` describe no chain of as many levels, a level of it keeps its
-    /// surplus, or its acceptance is a rate: rounds can be counted with counted rounds only.
+    /// If `measured` is no valid chain ([`Chain::check`]) or has another number of levels; if a
+    /// level keeps its surplus; if an acceptance is a rate, which counted rounds cannot update.
     pub fn new(
         decoder: Speculative<L>,
         lengths: Vec<SharedLength>,
@@ -147,7 +198,7 @@ impl<L: Level> AdaptiveDecoder<L> {
         })
     }
 
-    /// What was changed since the text began, in order.
+    /// The changes since the text began, in order.
     pub fn changes(&self) -> &[LengthChange] {
         &self.changes
     }
@@ -174,7 +225,7 @@ impl<L: Level> AdaptiveDecoder<L> {
         Ok(())
     }
 
-    /// The measured chain with what was seen since weighed in.
+    /// The measured chain, updated with the rounds seen.
     fn current(&self) -> Chain {
         let mut chain = self.measured.clone();
         for (verifier, windows) in chain.verifiers.iter_mut().zip(&self.seen) {
@@ -219,12 +270,12 @@ impl<L: Level> AdaptiveDecoder<L> {
         Ok(())
     }
 
-    /// After a step that appended `tokens` tokens and made the text `at` tokens long.
+    /// Records a step that appended `tokens` tokens and left a text of `at` tokens.
     fn adapt(&mut self, tokens: usize, at: usize) -> Result<(), TheoryError> {
         if let Some(left) = self.plain {
             self.plain = left.checked_sub(tokens).filter(|left| *left > 0);
             if self.plain.is_none() {
-                // A new try starts from what was measured, and the latest of what led here.
+                // A new attempt starts from the measured chain and the last two windows.
                 for windows in &mut self.seen {
                     windows.drain(..windows.len().saturating_sub(2));
                 }
@@ -267,7 +318,7 @@ impl<L: Level> Decoder for AdaptiveDecoder<L> {
         let step = self.decoder.step(context, room, choices, out)?;
         let tokens = out.len() - before;
         if self.stuck.is_none() {
-            // The text is right with any lengths, so it goes on with those there are.
+            // The text is exact with any lengths, so decoding goes on with the present ones.
             self.stuck = self.adapt(tokens, context.len() + tokens).err();
         }
         Ok(step)
@@ -278,7 +329,7 @@ impl<L: Level> Decoder for AdaptiveDecoder<L> {
     }
 
     fn remarks(&self) -> Vec<String> {
-        let stuck = self.stuck.iter().map(|why| format!("the lengths adapt no longer: {why}"));
+        let stuck = self.stuck.iter().map(|why| format!("the lengths no longer adapt: {why}"));
         self.changes.iter().map(LengthChange::to_string).chain(stuck).collect()
     }
 }

@@ -10,25 +10,44 @@ use crate::draft::PredictorDrafter;
 use crate::target::{DraftedToken, Target};
 use crate::verify::{deferred_acceptance, deferred_residual};
 
-/// Verifies drafts of the aligned model `q*` towards the mixture `π` it is part of.
+/// Verifies drafts of the aligned model `q*` against the deferral mixture `π` that it is part of.
 ///
-/// The aligned distributions are those the draft was drawn from, so verification makes one pass of
-/// the base model and none of the aligned one; the bonus token is drawn lazily and needs `q*` with
-/// probability `D` only. Each position has its own decision and its own budget (the published code
-/// shares one budget among all positions of a window, which is another distribution for each
-/// window).
+/// The draft already holds the aligned distributions, so verification makes one pass of the base
+/// model and none of the aligned model. The bonus token is drawn lazily: it needs `q*` with
+/// probability `D`, the deferral mass.
+///
+/// Each position has its own decision and its own budget. The published code shares one budget
+/// among all positions of a window, so that the distribution depends on the window.
+///
+/// ```
+/// use kad_core::deferral::{KadDual, Rule};
+/// use kad_core::{Mixture, Sampling, SampledChoices, decode::{Limits, generate}};
+/// use kad_core::oracle::TableModel;
+/// use kad_polybasic::{DeferralTarget, DraftSettings, Speculative, Stage};
+/// let [base, aligned] = [1, 2].map(|seed| TableModel::random("table", 9, 2, seed));
+/// let (rule, sampling) = (Rule::base(KadDual::new(0.2)?), Sampling::at_temperature(1.0)?);
+/// let mixture = Mixture::new(&base, &aligned, &rule, sampling, sampling)?;
+/// let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, 4);
+/// let stage = Stage::new(drafter, target, DraftSettings::of(4)?);
+/// let limits = Limits { max_new_tokens: 20, eos: vec![] };
+/// let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
+/// let mut decoder = Speculative::new(stage, &[]);
+/// let made = generate(&mut decoder, &[0], &limits, &mut SampledChoices::seeded(7), go_on)?;
+/// assert_eq!(made.tokens.len(), 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct DeferralTarget<'m> {
     mixture: Mixture<'m>,
     mass: Option<f64>,
     aligned: Distribution,
-    /// Whether the text asked about is one of several that were announced: the mixture then moves
-    /// to each of them.
+    /// Whether several continuations were announced. The mixture then moves to each text it is
+    /// asked about.
     in_tree: bool,
 }
 
 impl<'m> DeferralTarget<'m> {
-    /// The target, and the only drafter it is made for: both share the aligned model's session.
-    /// `length` is the longest draft.
+    /// The target and its drafter, which share the session of the aligned model. No other drafter
+    /// fits. `length` is the longest draft, in tokens.
     pub fn drafted_by_aligned(
         mixture: Mixture<'m>,
         length: usize,

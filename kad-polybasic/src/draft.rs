@@ -1,14 +1,28 @@
-//! Tokens proposed before they are verified.
+//! Drafts: tokens proposed before they are verified, and the drafters that propose them.
 
 use kad_core::decode::{Emitted, Origin, Round};
 use kad_core::{ChoiceSource, DecodeError, Distribution, Predictor, TokenId};
 
-/// Proposed tokens, each with the distribution it was really drawn from: verification is exact only
-/// if that is true. A reusable buffer.
+/// Proposed tokens with the distribution that each was drawn from. A reusable buffer.
+///
+/// Verification is exact only if every token really was drawn from the distribution beside it.
+///
+/// ```
+/// use kad_core::{Distribution, DistributionError};
+/// use kad_polybasic::Draft;
+/// let mut draft = Draft::default();
+/// let token = draft.draw(2, |distribution| distribution.argmax(), |distribution| {
+///     *distribution = Distribution::from_probs(vec![0.25, 0.75])?;
+///     Ok::<_, DistributionError>(())
+/// })?;
+/// assert_eq!((token, draft.len()), (1, 1));
+/// assert_eq!(draft.distributions()[0].probs(), [0.25, 0.75]);
+/// # Ok::<(), DistributionError>(())
+/// ```
 #[derive(Debug)]
 pub struct Draft {
     tokens: Vec<Emitted>,
-    /// Of the tokens, in their order; what is beyond them is memory to be used again.
+    /// One per token, in order. Entries beyond the tokens are memory for later tokens.
     distributions: Vec<Distribution>,
     keeps_distributions: bool,
 }
@@ -20,37 +34,37 @@ impl Default for Draft {
 }
 
 impl Draft {
-    /// A buffer for a reader who does not look at distributions: none is kept.
+    /// An empty buffer that stores tokens only, for readers that need no distributions.
     pub fn without_distributions() -> Self {
         Self { keeps_distributions: false, ..Self::default() }
     }
 
-    /// An empty one that keeps distributions if this one does.
+    /// An empty buffer that stores distributions if this one does.
     pub(crate) fn empty_like(&self) -> Self {
         Self { keeps_distributions: self.keeps_distributions, ..Self::default() }
     }
 
-    /// Whether the distributions of the tokens are kept.
+    /// Whether distributions are stored.
     pub fn keeps_distributions(&self) -> bool {
         self.keeps_distributions
     }
 
-    /// The proposed tokens with their provenance.
+    /// The proposed tokens with their origin and level.
     pub fn tokens(&self) -> &[Emitted] {
         &self.tokens
     }
 
-    /// How many tokens there are.
+    /// Number of proposed tokens.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Whether nothing is proposed.
+    /// Whether no token is proposed.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
-    /// The distributions the tokens were drawn from; empty if they are not kept.
+    /// One distribution per token, in order; empty if distributions are not stored.
     pub fn distributions(&self) -> &[Distribution] {
         if self.keeps_distributions { &self.distributions[..self.tokens.len()] } else { &[] }
     }
@@ -60,15 +74,16 @@ impl Draft {
         self.tokens.last().is_some_and(|last| eos.contains(&last.token))
     }
 
-    /// Forgets all tokens, keeps the memory of their distributions.
+    /// Removes all tokens and keeps the memory of their distributions.
     pub fn clear(&mut self) {
         self.tokens.clear();
     }
 
-    /// Appends a token of level `level` drawn from the distribution that `fill` writes.
+    /// Draws a token from the distribution that `fill` writes, by `choose`, and appends it as a
+    /// draft of level `level`. Returns the token.
     ///
     /// # Errors
-    /// Those of `fill`; nothing is appended then.
+    /// The error of `fill`; nothing is appended then.
     pub fn draw<E>(
         &mut self,
         level: usize,
@@ -82,11 +97,11 @@ impl Draft {
         Ok(token)
     }
 
-    /// Appends a token that was decided elsewhere; `fill` writes the distribution it has and is
-    /// called only if distributions are kept.
+    /// Appends a token that was drawn elsewhere. `fill` writes its distribution, and is called only
+    /// if distributions are stored.
     ///
     /// # Errors
-    /// Those of `fill`; nothing is appended then.
+    /// The error of `fill`; nothing is appended then.
     pub fn push<E>(
         &mut self,
         emitted: Emitted,
@@ -99,7 +114,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Forgets the first `count` tokens, or all if there are fewer.
+    /// Removes the first `count` tokens, or all if there are fewer.
     pub fn drop_front(&mut self, count: usize) {
         let count = count.min(self.len());
         if self.keeps_distributions {
@@ -129,41 +144,57 @@ impl Draft {
     }
 }
 
-/// What is asked of a drafter.
+/// A request for a draft.
 #[derive(Clone, Copy, Debug)]
 pub struct DraftRequest<'a> {
-    /// What the draft continues.
+    /// The tokens before the draft, prompt included.
     pub context: &'a [TokenId],
-    /// How many tokens are wanted, ≥ 1. A drafter that makes several at a time may give more.
+    /// Tokens wanted, ≥ 1. A drafter that makes several tokens at a time may return more.
     pub wanted: usize,
-    /// The most that can be used, ≥ `wanted`.
+    /// The most tokens that the caller can use, ≥ `wanted`.
     pub room: usize,
-    /// The level of the drafter in its chain; the target is level 1.
+    /// The drafter's level in its chain; the target is level 1.
     pub level: usize,
-    /// Tokens that end a text: nothing is proposed after one of them.
+    /// Tokens that end a text. Nothing is proposed after one of them.
     pub eos: &'a [TokenId],
 }
 
-/// Proposes continuations.
+/// Proposes tokens for a target to verify.
+///
+/// ```
+/// use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// use kad_polybasic::{Draft, DraftRequest, Drafter, PredictorDrafter};
+/// let model = TableModel::random("small", 9, 2, 1);
+/// let predictor = ModelPredictor::new(&model, Sampling::at_temperature(1.0)?)?;
+/// let mut drafter = PredictorDrafter::new(predictor);
+/// let mut draft = Draft::default();
+/// let request = DraftRequest { context: &[1, 2], wanted: 3, room: 3, level: 2, eos: &[] };
+/// drafter.draft(request, &mut SampledChoices::seeded(0), &mut draft, &mut vec![])?;
+/// assert_eq!((draft.len(), draft.distributions().len()), (3, 3));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Drafter {
-    /// Says that a new text begins after `prompt` tokens.
+    /// Starts a new text whose prompt has `prompt` tokens. Default: does nothing.
     fn begin(&mut self, _prompt: usize) {}
 
-    /// The longest context there can be.
+    /// The longest context, in tokens.
     fn context_len(&self) -> usize;
 
-    /// Whether its tokens are drawn at the uniforms of their places in the text. A place has one
-    /// uniform, so a draft that is thrown away has shown something of the next one: only
-    /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform) is exact for such drafts. Block
-    /// verification, which looks ahead, is not. Default: no.
+    /// Whether tokens are drawn at the uniform number of their position in the text. Default: no.
+    ///
+    /// A position has one uniform number. A discarded draft has therefore revealed part of the next
+    /// draft, so such drafts are exact only under
+    /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform). Block verification, which looks
+    /// ahead, is not exact for them.
     fn draws_by_position(&self) -> bool {
         false
     }
 
-    /// Appends a continuation of `ask.context` to `out`, as long as wanted or shorter, and to
-    /// `rounds` the verifications made for it. Whether one more token follows must be decided
-    /// before it is drawn, and each must be independent, given what precedes it, of everything
-    /// decided so far.
+    /// Appends a continuation of `ask.context` to `out`, as long as wanted or shorter, and the
+    /// verifications made for it to `rounds`.
+    ///
+    /// Two conditions make the result exact. The decision to draft one more token is made before
+    /// that token is drawn. Given its prefix, each token is independent of every decision so far.
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
@@ -197,7 +228,21 @@ impl<D: Drafter + ?Sized> Drafter for Box<D> {
     }
 }
 
-/// Drafts from any predictor, one token at a time.
+/// Drafts with any predictor, one token per pass.
+///
+/// ```
+/// # use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// # use kad_polybasic::{Draft, DraftRequest, Drafter, PredictorDrafter};
+/// # let model = TableModel::random("small", 9, 2, 1);
+/// let predictor = ModelPredictor::new(&model, Sampling::at_temperature(1.0)?)?;
+/// // No token of this model has a probability of 1: the drafter stops at once.
+/// let mut drafter = PredictorDrafter::new(predictor).stopping_below(1.0);
+/// let mut draft = Draft::default();
+/// let request = DraftRequest { context: &[1, 2], wanted: 3, room: 3, level: 2, eos: &[] };
+/// drafter.draft(request, &mut SampledChoices::seeded(0), &mut draft, &mut vec![])?;
+/// assert!(draft.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct PredictorDrafter<P> {
     predictor: P,
     prompt: usize,
@@ -208,22 +253,24 @@ pub struct PredictorDrafter<P> {
 }
 
 impl<P: Predictor> PredictorDrafter<P> {
-    /// Drafts with the distribution of `predictor`.
+    /// A drafter with the distributions of `predictor`.
     pub fn new(predictor: P) -> Self {
         let (text, distribution) = (Vec::new(), Distribution::default());
         Self { predictor, prompt: 0, stop_below: 0.0, by_position: false, text, distribution }
     }
 
-    /// Stops drafting before a token whose distribution has no probability of at least `confidence`
-    /// ∈ [0, 1]. Default: 0, never. The distribution of the text stays exact: the distribution
-    /// looked at does not depend on the token that would be drawn from it.
+    /// Stops drafting where the most likely token has a probability below `confidence` ∈ [0, 1].
+    /// Default: 0, which never stops.
+    ///
+    /// The text stays exact: the decision depends on the distribution and not on the token drawn
+    /// from it.
     #[must_use]
     pub fn stopping_below(self, confidence: f64) -> Self {
         Self { stop_below: confidence, ..self }
     }
 
-    /// Draws each token at the uniform of its place in the text: for verification by
-    /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform).
+    /// Draws each token at the uniform number of its position in the text, for verification by
+    /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform). Default: no.
     #[must_use]
     pub fn by_position(self, by_position: bool) -> Self {
         Self { by_position, ..self }
@@ -260,9 +307,9 @@ impl<P: Predictor> Drafter for PredictorDrafter<P> {
             if self.stop_below > 0.0 && distribution.max_prob() < self.stop_below {
                 break;
             }
-            let place = text.len() - self.prompt.min(text.len());
+            let position = text.len() - self.prompt.min(text.len());
             let choose = |distribution: &Distribution| match self.by_position {
-                true => choices.token_at(place, distribution),
+                true => choices.token_at(position, distribution),
                 false => choices.token(distribution),
             };
             let token = out.draw(ask.level, choose, |slot| {

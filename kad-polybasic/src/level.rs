@@ -1,4 +1,4 @@
-//! What decodes is a verified level; what drafts for the level above may be one too.
+//! Levels: a verified level decodes, or drafts for the level above.
 
 use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::{ChoiceSource, DecodeError, TokenId};
@@ -6,17 +6,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::draft::{Draft, DraftRequest, Drafter};
 
-/// A drafter and the distribution its drafts are verified towards: what comes out has that
-/// distribution, so a level is a decoder ([`Speculative`]) and a drafter for the next one
-/// ([`LevelDrafter`]).
+/// A drafter and the target that verifies its drafts. The output has the target's distribution, so
+/// a level is a decoder ([`Speculative`]) and a drafter for the level above ([`LevelDrafter`]).
+///
+/// ```
+/// use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// use kad_polybasic::{
+///     Draft, DraftRequest, DraftSettings, Level, PredictorDrafter, PredictorTarget, Stage,
+/// };
+/// let [large, small] = [1, 2].map(|seed| TableModel::random("table", 9, 2, seed));
+/// let sampling = Sampling::at_temperature(1.0)?;
+/// let model = |model| ModelPredictor::new(model, sampling);
+/// let drafter = PredictorDrafter::new(model(&small)?);
+/// let mut level = Stage::new(drafter, PredictorTarget::new(model(&large)?), DraftSettings::of(3)?);
+/// let request = DraftRequest { context: &[1, 2], wanted: 1, room: 10, level: 1, eos: &[] };
+/// let (mut out, mut rounds) = (Draft::default(), vec![]);
+/// level.round(request, &mut SampledChoices::seeded(0), &mut out, &mut rounds)?;
+/// // The accepted tokens and one of the target's own.
+/// assert_eq!(rounds[0].drafted, 3);
+/// assert_eq!(out.len(), rounds[0].accepted + 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Level {
-    /// Says that a new text begins after `prompt` tokens.
+    /// Starts a new text whose prompt has `prompt` tokens.
     fn begin(&mut self, prompt: usize);
 
-    /// The longest context there can be.
+    /// The longest context, in tokens.
     fn context_len(&self) -> usize;
 
-    /// Whether its tokens have exactly the distribution it states with them.
+    /// Whether its tokens have the distributions it states with them, exactly.
     fn is_exact(&self) -> bool;
 
     /// As [`Drafter::draws_by_position`]. Default: no.
@@ -24,9 +42,9 @@ pub trait Level {
         false
     }
 
-    /// One round: a draft, its verification, and what follows it. Appends at least one and at most
-    /// `ask.room` tokens to `out`, nothing after an end token, and to `rounds` the verifications
-    /// made, its own last. `ask.wanted` is not looked at.
+    /// Makes one round: a draft, its verification, and a corrected or a bonus token. Appends
+    /// between one and `ask.room` tokens to `out`, none after an end token. Appends the
+    /// verifications made to `rounds`, its own last. Ignores `ask.wanted`.
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
@@ -63,9 +81,11 @@ impl<L: Level + ?Sized> Level for Box<L> {
     }
 }
 
-/// Speculative decoding: the decoder whose target is the uppermost level of a chain. Its
-/// distribution is exactly that level's, whatever is below: proved by enumeration in this crate's
-/// tests.
+/// The decoder whose target is the highest level of a chain. The text has that level's
+/// distribution, whatever the levels below: the tests of this crate prove it by enumerating every
+/// outcome.
+///
+/// [The crate](crate) has an example.
 pub struct Speculative<L> {
     level: L,
     eos: Vec<TokenId>,
@@ -74,14 +94,14 @@ pub struct Speculative<L> {
 }
 
 impl<L: Level> Speculative<L> {
-    /// Decodes with `level`; nothing is drafted after a token of `eos`. All models of a chain share
-    /// their vocabulary (whoever loads them checks that).
+    /// Decodes with `level`. Nothing is drafted after a token of `eos`. All models of a chain must
+    /// share their vocabulary; the caller checks that.
     pub fn new(level: L, eos: &[TokenId]) -> Self {
         let (made, rounds) = (Draft::without_distributions(), Vec::new());
         Self { level, eos: eos.to_vec(), made, rounds }
     }
 
-    /// Whether the distribution of the text is exactly the target's.
+    /// Whether the text has the target's distribution, exactly.
     pub fn is_exact(&self) -> bool {
         self.level.is_exact()
     }
@@ -117,43 +137,49 @@ impl<L: Level> Decoder for Speculative<L> {
     }
 }
 
-/// What happens to tokens of a level beyond the threshold of the level above.
+/// Treatment of the *surplus*: the tokens that a level produced beyond the threshold of the level
+/// above.
+///
+/// A round may emit several tokens, so a level that needs 5 tokens to reach the threshold may
+/// produce 7. The surplus is then 2 tokens. The top level has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Surplus {
-    /// They are verified with the others: no token waits, a pass may be wider than the threshold.
+    /// Verifies the surplus together with the tokens up to the threshold. No token waits, and a
+    /// pass may be wider than the threshold.
     #[default]
     Flush,
-    /// They wait, and are proposed next if everything before them was accepted. Whole texts keep
-    /// their distribution; a single step, asked after a context of the caller's choice, depends on
-    /// what waits.
+    /// Keeps the surplus for the next draft, if every token before it was accepted. Whole texts
+    /// keep their distribution. The distribution of a single step, asked after an arbitrary
+    /// context, depends on the tokens kept.
     Keep,
 }
 
-/// A level that cannot say which distribution its tokens have.
+/// The error for a drafting level that is not exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a level that is not exact drafts for another: its tokens do not have the distribution it would state, so \
-     nothing above it could be exact; be lenient at the uppermost level or nowhere, and verify what is \
-     drawn by place by shared uniforms"
+    "a level that is not exact drafts for another level, so no level above it is exact: verify \
+     leniently at the highest level only, and verify tokens drawn by position by shared uniforms"
 )]
 pub struct NotExact;
 
-/// A level as the drafter of the one above: rounds are made until as many tokens are there as the
-/// level above wants (its threshold), and handed up with this level's own distributions.
+/// A level that drafts for the level above. It makes rounds until as many tokens wait as that level
+/// wants (its threshold), and hands them up with its own target's distributions.
 ///
-/// Exact for every exact level: each token has this level's distribution given those before it, and
-/// whether there is another is decided before it is drawn (arXiv 2510.26527, algorithm 1, in the
-/// reading that keeps the distribution: the distributions handed up are those of the verifying
-/// model, never its drafter's).
+/// Exact for every exact level: each token has this level's distribution given its prefix, and the
+/// decision to make one more round is made before its tokens are drawn. This is arXiv 2510.26527,
+/// algorithm 1, in the reading that keeps the distribution: the distributions handed up are those
+/// of the verifying model, never those of its drafter.
+///
+/// [The crate](crate) has an example of three levels.
 pub struct LevelDrafter<L> {
     level: L,
     surplus: Surplus,
-    /// Tokens not handed up yet.
+    /// Tokens produced and not handed up yet.
     waiting: Draft,
-    /// What they follow.
+    /// The text before the waiting tokens.
     after: Vec<TokenId>,
-    /// The context of the round at hand.
+    /// Scratch memory: the context of the current round.
     text: Vec<TokenId>,
 }
 
@@ -161,8 +187,8 @@ impl<L: Level> LevelDrafter<L> {
     /// Drafts with `level`.
     ///
     /// # Errors
-    /// [`NotExact`] if its verification is lenient, or not made for drafts drawn by place that it
-    /// has.
+    /// [`NotExact`] if verification is lenient, or if it is not by shared uniforms although tokens
+    /// below are drawn by position.
     pub fn new(level: L, surplus: Surplus) -> Result<Self, NotExact> {
         if !level.is_exact() {
             return Err(NotExact);
@@ -171,9 +197,9 @@ impl<L: Level> LevelDrafter<L> {
         Ok(Self { level, surplus, waiting, after, text })
     }
 
-    /// Keeps of the waiting tokens those that still continue `context`. The context has grown by
-    /// tokens of the level above only; where they agree with what waits, the rest is still a draft
-    /// with the right distribution: it is independent of how its predecessors came to be accepted.
+    /// Keeps those waiting tokens that still continue `context`. The context has grown by tokens of
+    /// the level above only. Where these agree with the waiting tokens, the rest is still a draft
+    /// with the right distribution: it does not depend on how its prefix came to be accepted.
     fn resume(&mut self, context: &[TokenId]) {
         let continued = context.strip_prefix(self.after.as_slice());
         let waiting = self.waiting.tokens().iter().map(|made| made.token);
@@ -185,7 +211,7 @@ impl<L: Level> LevelDrafter<L> {
         }
     }
 
-    /// Rounds of the level until as many tokens wait as are wanted.
+    /// Makes rounds of the level until `ask.wanted` tokens wait.
     fn gather(
         &mut self,
         ask: DraftRequest<'_>,
@@ -230,7 +256,7 @@ impl<L: Level> Drafter for LevelDrafter<L> {
         }
         self.resume(ask.context);
         if let Err(error) = self.gather(ask, choices, rounds) {
-            // Which pass fails depends on what was drawn, so what waits is no longer a fair draft.
+            // The pass that fails depends on the tokens drawn, so the waiting tokens are biased.
             self.waiting.clear();
             return Err(error);
         }

@@ -1,4 +1,4 @@
-//! One verified level: draft, verify, correct.
+//! A stage: drafts, verifies and corrects one chain of tokens.
 
 use std::cell::Cell;
 use std::num::NonZeroUsize;
@@ -12,24 +12,34 @@ use crate::level::Level;
 use crate::target::{DraftedToken, Target};
 use crate::verify::{BlockVerification, Verifier, lenient_acceptance};
 
-/// How much is drafted before it is verified.
+/// The settings of a stage.
+///
+/// ```
+/// use kad_polybasic::DraftSettings;
+/// let settings = DraftSettings::of(5)?;
+/// assert!(settings.bonus);
+/// // Disable the bonus token after a fully accepted draft.
+/// let settings = DraftSettings { bonus: false, ..settings };
+/// assert!(DraftSettings::of(0).is_err());
+/// # Ok::<(), kad_polybasic::ZeroDraftLength>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DraftSettings {
-    /// Tokens wanted from below before this level verifies them: the draft length `K` of the lowest
-    /// level, the threshold `μ` of any other.
+    /// Tokens wanted from below before this level verifies, ≥ 1: the draft length of the lowest
+    /// stage, the threshold of any other.
     pub length: NonZeroUsize,
-    /// Whether a draft that is accepted whole is followed by a token of the level's own, which its
-    /// pass has paid for. Default: yes. (The code that accompanies arXiv 2510.27017 does not.)
+    /// Whether a bonus token follows a fully accepted draft, from the pass that verified it.
+    /// Default: yes. (The code published with arXiv 2510.27017 draws none.)
     pub bonus: bool,
 }
 
-/// A draft of no tokens.
+/// The error for a draft length of 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the draft length is 0: draft at least one token, or decode without a drafter")]
 pub struct ZeroDraftLength;
 
 impl DraftSettings {
-    /// `length` ≥ 1 tokens at a time, with bonus tokens.
+    /// A draft length of `length` ≥ 1 tokens, with bonus tokens.
     ///
     /// # Errors
     /// If `length` is 0.
@@ -39,17 +49,43 @@ impl DraftSettings {
     }
 }
 
-/// The length of a stage, to be changed between its rounds by whoever holds it too; 0 drafts
-/// nothing and leaves each token to the target. Changing it does not change the distribution of the
-/// text where the choice is independent of tokens drawn but not emitted. So it may follow
-/// everything that came before, rounds of all levels included, where no level below keeps its
-/// surplus: what is decided then is decided before the tokens of the next round are drawn. Above a
-/// level with [`Surplus::Keep`](crate::Surplus::Keep) tokens wait that are drawn already, and the
-/// round that made them says whether they were accepted or corrected: there a length may follow the
-/// emitted text and a schedule fixed beforehand, and no rounds.
+/// The length of a stage, shared so that it can be changed between rounds. With 0 nothing is
+/// drafted and the target decodes each token.
+///
+/// The text keeps its distribution if the choice of the length is independent of tokens that are
+/// drawn but not emitted. If every level below flushes its surplus, the length may depend on
+/// everything so far, the rounds of all levels included. Above a level that keeps its surplus
+/// ([`Surplus::Keep`](crate::Surplus::Keep)) tokens wait that are already drawn, and the rounds
+/// below reveal something about them. There the length may depend on the emitted text and on a
+/// fixed schedule, but not on the rounds.
 pub type SharedLength = Rc<Cell<usize>>;
 
-/// A drafter and the target that verifies its drafts, one chain of tokens at a time.
+/// A drafter and the target that verifies its drafts, each draft a chain of tokens.
+///
+/// ```
+/// use kad_core::{ModelPredictor, Sampling, SampledChoices, decode::{Limits, generate}};
+/// use kad_core::oracle::TableModel;
+/// use kad_polybasic::{
+///     DraftSettings, PredictorDrafter, PredictorTarget, Speculative, Stage, Verifier,
+/// };
+/// let [large, small] = [1, 2].map(|seed| TableModel::random("table", 9, 2, seed));
+/// let sampling = Sampling::at_temperature(1.0)?;
+/// let model = |model| ModelPredictor::new(model, sampling);
+/// let drafter = PredictorDrafter::new(model(&small)?);
+/// let stage = Stage::new(drafter, PredictorTarget::new(model(&large)?), DraftSettings::of(3)?)
+///     .verified_by(Verifier::Block);
+/// let length = stage.length();
+/// let mut decoder = Speculative::new(stage, &[]);
+/// let limits = Limits { max_new_tokens: 20, eos: vec![] };
+/// // Drafts of 3 tokens first, of 1 token after the first step.
+/// let go_on = &mut |_: &_| {
+///     length.set(1);
+///     std::ops::ControlFlow::Continue(())
+/// };
+/// let made = generate(&mut decoder, &[0], &limits, &mut SampledChoices::seeded(7), go_on)?;
+/// assert_eq!((made.rounds[0].drafted, made.rounds[1].drafted), (3, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Stage<D, T> {
     drafter: D,
     target: T,
@@ -60,21 +96,21 @@ pub struct Stage<D, T> {
     draft: Draft,
     text: Vec<TokenId>,
     residual: Distribution,
-    /// The target's distributions along the draft, as far as a verifier needs them together.
+    /// Block verification only: the target's distributions along the draft.
     targets: Vec<Distribution>,
-    /// The deferral mass with each of them.
+    /// Block verification only: the deferral mass beside each of them.
     masses: Vec<Option<f64>>,
 }
 
-/// What verification says about one drafted token.
-enum Verdict {
+/// The outcome of verifying one drafted token.
+enum TokenVerdict {
     Accepted,
     Replaced(TokenId),
 }
 
 impl<D: Drafter, T: Target> Stage<D, T> {
-    /// `drafter` and `target` share their vocabulary (whoever loads the models checks that).
-    /// Verifies token by token.
+    /// A stage that verifies token by token. `drafter` and `target` must share their vocabulary;
+    /// the caller checks that.
     pub fn new(drafter: D, target: T, drafting: DraftSettings) -> Self {
         Self {
             drafter,
@@ -91,7 +127,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         }
     }
 
-    /// Verifies with `verifier`.
+    /// Verifies with `verifier` instead. Default: [`Verifier::Token`].
     #[must_use]
     pub fn verified_by(self, verifier: Verifier) -> Self {
         let by_position = verifier == Verifier::SharedUniform;
@@ -99,12 +135,12 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         Self { verifier, draft, ..self }
     }
 
-    /// The draft length, to be changed while decoding.
+    /// The draft length, which may be changed between rounds: see [`SharedLength`].
     pub fn length(&self) -> SharedLength {
         Rc::clone(&self.length)
     }
 
-    /// Fills the draft, and the text with it. Returns how many tokens were wanted.
+    /// Requests a draft and appends it to the text. Returns the number of tokens requested.
     fn fill(
         &mut self,
         ask: DraftRequest<'_>,
@@ -125,8 +161,8 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         Ok(wanted)
     }
 
-    /// Appends the tokens of the draft that are accepted, and the one that replaces the first
-    /// rejected one. Returns how many were accepted.
+    /// Appends the accepted tokens of the draft and the replacement of the first rejected one.
+    /// Returns the number of accepted tokens.
     fn verify(
         &mut self,
         ask: DraftRequest<'_>,
@@ -139,11 +175,11 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         let drafted = self.draft.len();
         for index in 0..drafted {
             let len = ask.context.len() + index;
-            let verdict = self.judge(index, len, choices)?;
+            let verdict = self.verify_token(index, len, choices)?;
             let deferral_mass = self.target.deferral_mass();
             let (emitted, accepted) = match verdict {
-                Verdict::Accepted => (self.draft.tokens()[index], true),
-                Verdict::Replaced(token) => (corrected(token, ask.level), false),
+                TokenVerdict::Accepted => (self.draft.tokens()[index], true),
+                TokenVerdict::Replaced(token) => (corrected(token, ask.level), false),
             };
             let emitted = Emitted { deferral_mass, ..emitted };
             out.push(emitted, |distribution| {
@@ -156,18 +192,22 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         Ok(drafted)
     }
 
-    /// Decides about token `index` of the draft, which follows the first `len` of the text.
-    fn judge(
+    /// Verifies token `index` of the draft, which follows the first `len` tokens of the text.
+    fn verify_token(
         &mut self,
         index: usize,
         len: usize,
         choices: &mut dyn ChoiceSource,
-    ) -> Result<Verdict, DecodeError> {
+    ) -> Result<TokenVerdict, DecodeError> {
         let drafted = self.text[len];
         if self.verifier == Verifier::SharedUniform {
             self.target.distribution(&self.text, len, &mut self.residual)?;
             let own = choices.token_at(len - self.prompt.min(len), &self.residual);
-            return Ok(if own == drafted { Verdict::Accepted } else { Verdict::Replaced(own) });
+            return Ok(if own == drafted {
+                TokenVerdict::Accepted
+            } else {
+                TokenVerdict::Replaced(own)
+            });
         }
         let at = DraftedToken {
             text: &self.text,
@@ -179,10 +219,10 @@ impl<D: Drafter, T: Target> Stage<D, T> {
             probability = lenient_acceptance(probability, leniency);
         }
         if choices.accept(probability) {
-            return Ok(Verdict::Accepted);
+            return Ok(TokenVerdict::Accepted);
         }
         self.target.residual(at, &mut self.residual)?;
-        Ok(Verdict::Replaced(choices.token(&self.residual)))
+        Ok(TokenVerdict::Replaced(choices.token(&self.residual)))
     }
 
     fn verify_block(
@@ -232,19 +272,19 @@ impl<D: Drafter, T: Target> Stage<D, T> {
     }
 }
 
-/// A token of the target's own after a text that was verified to its end.
-pub(crate) struct Own<'a> {
+/// A token of the target's own after a text that is verified to its end.
+pub(crate) struct OwnToken<'a> {
     pub(crate) text: &'a [TokenId],
-    /// The level it is of.
+    /// The level of the token.
     pub(crate) level: usize,
-    /// Whether the text ends with a draft, which the token is a bonus of.
+    /// Whether the text ends with a draft, so that the token is a bonus token.
     pub(crate) after_draft: bool,
-    /// Where tokens are drawn at the uniforms of their places: the length of the prompt.
+    /// The prompt length, if tokens are drawn by position.
     pub(crate) by_position: Option<usize>,
 }
 
-impl Own<'_> {
-    /// Appends it to `out`. `distribution` is scratch memory.
+impl OwnToken<'_> {
+    /// Draws the token and appends it to `out`. `distribution` is scratch memory.
     pub(crate) fn append<T: Target>(
         self,
         target: &mut T,
@@ -300,10 +340,10 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
         let before = out.len();
         let wanted = self.fill(ask, choices, rounds)?;
         let (drafted, ended) = (self.draft.len(), self.draft.has_ended(ask.eos));
-        // A drafter that proposes nothing leaves the token to the target.
+        // After an empty draft the token is the target's.
         let bonus = (self.bonus || drafted == 0) && !ended;
-        // One pass: the distribution after each prefix that a drafted token follows, and after the
-        // last one.
+        // One pass gives the distribution after each prefix that a drafted token follows, and after
+        // the whole draft if a bonus token may follow.
         let verified = if bonus { self.text.len() } else { self.text.len() - 1 };
         self.target.follow(&self.text[..verified], verified - ask.context.len() + 1)?;
 
@@ -311,7 +351,7 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
         if bonus && accepted == drafted {
             let Self { target, text, residual, .. } = self;
             let by_position = (self.verifier == Verifier::SharedUniform).then_some(self.prompt);
-            let own = Own { text, level: ask.level, after_draft: drafted > 0, by_position };
+            let own = OwnToken { text, level: ask.level, after_draft: drafted > 0, by_position };
             own.append(target, choices, residual, out)?;
         }
         let emitted = out.len() - before;

@@ -1,18 +1,18 @@
-//! Distributions that drafts are verified towards.
+//! Targets: the distributions that drafts are verified against.
 
 use kad_core::decode::Emitted;
 use kad_core::{ChoiceSource, DecodeError, Distribution, Predictor, TokenId, TokenTree};
 
 use crate::verify::{acceptance, residual};
 
-/// One drafted token in its place.
+/// A drafted token, its prefix and its distribution.
 #[derive(Clone, Copy, Debug)]
 pub struct DraftedToken<'a> {
-    /// The context with the whole draft appended.
+    /// The context followed by the whole draft.
     pub text: &'a [TokenId],
-    /// Length of the prefix of `text` that the token follows.
+    /// The token follows the first `prefix_len` tokens of `text`.
     pub prefix_len: usize,
-    /// The distribution it was drawn from.
+    /// The distribution that the token was drawn from.
     pub draft: &'a Distribution,
 }
 
@@ -23,24 +23,41 @@ impl DraftedToken<'_> {
     }
 }
 
-/// A distribution to verify drafts towards. Positions are asked in order and only as far as the
-/// draft is accepted, so a target may leave undone what is not asked.
+/// A distribution that drafts are verified against.
+///
+/// Positions are asked in order, and only as far as the draft is accepted. A target need not
+/// compute the rest.
+///
+/// ```
+/// use kad_core::{Distribution, ModelPredictor, Sampling, oracle::TableModel};
+/// use kad_polybasic::{DraftedToken, PredictorTarget, Target};
+/// let model = TableModel::random("large", 2, 0, 0).with_row(&[], &[0.0, 0.0]);
+/// let predictor = ModelPredictor::new(&model, Sampling::at_temperature(1.0)?)?;
+/// let mut target = PredictorTarget::new(predictor);
+/// // One pass: the distributions after the context [0] and after the draft [0, 1].
+/// let text = [0, 1];
+/// target.follow(&text, 2)?;
+/// let draft = Distribution::from_probs(vec![0.2, 0.8])?;
+/// let drafted = DraftedToken { text: &text, prefix_len: 1, draft: &draft };
+/// assert_eq!(target.acceptance(drafted)?, 0.5 / 0.8);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Target {
-    /// Says that a new text begins after `prompt` tokens.
+    /// Starts a new text whose prompt has `prompt` tokens. Default: does nothing.
     fn begin(&mut self, _prompt: usize) {}
 
-    /// The longest context there can be.
+    /// The longest context, in tokens.
     fn context_len(&self) -> usize;
 
-    /// Announces that the target will be asked after the `last` longest prefixes of `text`.
+    /// Prepares the distributions after the `last` longest prefixes of `text`, in one pass.
     ///
     /// # Errors
     /// If a model fails.
     fn follow(&mut self, text: &[TokenId], last: usize) -> Result<(), DecodeError>;
 
-    /// Announces that [`distribution`](Self::distribution) will be asked after `context` and after
-    /// paths of `tree` that follows it, from the context on and as far as one path is accepted.
-    /// Default: follows the context, so that distributions along the tree cost passes one by one.
+    /// Prepares [`distribution`](Self::distribution) after `context` and along the paths of `tree`,
+    /// which follows it. Default: follows `context` only, so that each distribution along the tree
+    /// costs a pass.
     ///
     /// # Errors
     /// If a model fails.
@@ -48,7 +65,7 @@ pub trait Target {
         self.follow(context, 1)
     }
 
-    /// The probability that the token there is accepted.
+    /// The probability of accepting the token: `min(1, p(x) / q(x))`.
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
@@ -65,9 +82,9 @@ pub trait Target {
         out: &mut Distribution,
     ) -> Result<(), DecodeError>;
 
-    /// [`distribution`](Self::distribution) at the place that `acceptance` or `draw` was asked for
-    /// last, when nothing more is asked there: a target that made the distribution then may hand it
-    /// over.
+    /// [`distribution`](Self::distribution) at the position that `acceptance` or `draw` was last
+    /// asked for, if nothing else is asked there. A target that computed the distribution then may
+    /// move it out. Default: `distribution`.
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
@@ -80,20 +97,21 @@ pub trait Target {
         self.distribution(text, len, out)
     }
 
-    /// The deferral mass at the place asked last, where a rule decided.
+    /// The deferral mass at the position asked last. Default: `None`, for targets without a
+    /// deferral rule.
     fn deferral_mass(&self) -> Option<f64> {
         None
     }
 
-    /// Writes the distribution to draw from if it was rejected. Asked after
-    /// [`acceptance`](Self::acceptance) of the same place.
+    /// Writes the residual, the distribution that replaces the token after a rejection. Asked after
+    /// [`acceptance`](Self::acceptance) of the same token.
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
     fn residual(&mut self, at: DraftedToken<'_>, out: &mut Distribution)
     -> Result<(), DecodeError>;
 
-    /// A token of the target's own after the whole of `text`.
+    /// Draws a token of the target's own after the whole of `text`.
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
@@ -155,17 +173,16 @@ impl<T: Target + ?Sized> Target for Box<T> {
     }
 }
 
-/// Verifies towards any predictor's distribution.
+/// Verifies against the distributions of any predictor. [`Target`] has an example.
 pub struct PredictorTarget<P> {
     predictor: P,
     distribution: Distribution,
-    /// Length of the prefix that `distribution` follows, until it is handed over or the text moves
-    /// on.
+    /// `distribution` follows this many tokens. `None` once it is moved out or the text changes.
     made_at: Option<usize>,
 }
 
 impl<P: Predictor> PredictorTarget<P> {
-    /// The distribution of `predictor`.
+    /// A target with the distributions of `predictor`.
     pub fn new(predictor: P) -> Self {
         Self { predictor, distribution: Distribution::default(), made_at: None }
     }

@@ -1,10 +1,10 @@
-//! Drafts without a model: what followed when the text ended like this before.
+//! Drafts from earlier text, without a model (prompt lookup).
 //!
-//! A [`Lookup`] remembers a text and finds earlier occurrences of its end. [`NgramLookup`] knows
-//! the occurrences of its last few tokens (prompt lookup), [`SuffixLookup`] those of the longest
-//! suffix there is. As a drafter of one chain ([`LookupDrafter`]) the distribution of a proposed
-//! token is certainty: it depends on the context alone. Verification then accepts it with the
-//! probability the target gives it. As a drafter of trees: [`LookupTree`](crate::LookupTree).
+//! A [`Lookup`] stores a text and finds earlier occurrences of its end. [`NgramLookup`] matches the
+//! last few tokens, [`SuffixLookup`] the longest suffix that occurred before. [`LookupDrafter`]
+//! drafts a chain of tokens; the proposal depends on the context alone, so its distribution is
+//! certain of each token, and verification accepts a token with the probability that the target
+//! gives it. [`LookupTree`](crate::LookupTree) drafts a tree.
 
 mod ngram;
 mod suffix;
@@ -18,8 +18,19 @@ use kad_core::{ChoiceSource, DecodeError, TokenId};
 use crate::draft::{Draft, DraftRequest, Drafter};
 use crate::tree::{DraftTree, TreeLimits};
 
-/// A text that grows and shrinks at its end, and what may follow it by what followed before. All
-/// answers depend on the present text alone, not on how it came to be.
+/// An index of a text that grows and shrinks at its end. All answers depend on the present text
+/// alone.
+///
+/// ```
+/// use kad_polybasic::{Lookup, NgramLookup};
+/// let mut lookup = NgramLookup::default();
+/// lookup.move_to(&[1, 2, 3, 1]);
+/// let mut found = vec![];
+/// lookup.continuation(2, &mut found);
+/// assert_eq!(found, [2, 3]);
+/// lookup.pop();
+/// assert_eq!(lookup.tokens(), [1, 2, 3]);
+/// ```
 pub trait Lookup {
     /// The text.
     fn tokens(&self) -> &[TokenId];
@@ -27,18 +38,18 @@ pub trait Lookup {
     /// Appends a token.
     fn push(&mut self, token: TokenId);
 
-    /// Forgets the last token, if there is one.
+    /// Removes the last token, if there is one.
     fn pop(&mut self);
 
-    /// Appends to `out` the most promising continuation of the text, `count` tokens or fewer;
-    /// nothing if its end is new.
+    /// Appends the best continuation of the text to `out`, at most `count` tokens. Appends nothing
+    /// if the end of the text has not occurred before.
     fn continuation(&self, count: usize, out: &mut Vec<TokenId>);
 
-    /// Adds several continuations to `out` as lists of candidates, the most promising first, within
-    /// `limits`; nothing follows a token of `eos`.
+    /// Adds several continuations to `out` as lists of candidates, the best first, within `limits`.
+    /// Nothing follows a token of `eos`.
     fn tree(&self, limits: TreeLimits, eos: &[TokenId], out: &mut DraftTree);
 
-    /// Makes `context` the text; costs as many steps as there are tokens to forget and to append.
+    /// Changes the text to `context`, in as many steps as there are tokens to remove and to append.
     fn move_to(&mut self, context: &[TokenId]) {
         let shared = self.tokens().iter().zip(context).take_while(|(a, b)| a == b).count();
         while self.tokens().len() > shared {
@@ -48,16 +59,16 @@ pub trait Lookup {
     }
 }
 
-/// Which lengths of match make no sense.
+/// The error for impossible match lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "matches of {shortest} to {longest} tokens were asked for: the shortest must be at least 1 and \
      no longer than the longest"
 )]
 pub struct LookupError {
-    /// The shortest match asked for.
+    /// The shortest match requested, in tokens.
     pub shortest: usize,
-    /// The longest match asked for.
+    /// The longest match requested, in tokens.
     pub longest: usize,
 }
 
@@ -68,8 +79,8 @@ impl LookupError {
     }
 }
 
-/// Drafts the most promising continuation of a [`Lookup`]. Needs no model and no randomness, so it
-/// may draft for any verifier.
+/// Drafts the best continuation of a [`Lookup`]. It needs no model and no randomness, so it fits
+/// every verifier.
 ///
 /// ```
 /// use kad_core::SampledChoices;
@@ -87,21 +98,21 @@ pub struct LookupDrafter<L> {
     found: Vec<TokenId>,
 }
 
-/// Prompt lookup: `LookupDrafter::new(NgramLookup::default(), vocab)`.
+/// N-gram lookup: `LookupDrafter::new(NgramLookup::default(), vocab)`.
 pub type NgramDrafter = LookupDrafter<NgramLookup>;
 
 /// Suffix lookup: `LookupDrafter::new(SuffixLookup::default(), vocab)`.
 pub type SuffixDrafter = LookupDrafter<SuffixLookup>;
 
 impl<L: Lookup> LookupDrafter<L> {
-    /// Drafts what `lookup` finds, for models of `vocab` tokens.
+    /// Drafts the continuations of `lookup` for models whose vocabulary has `vocab` tokens.
     pub fn new(lookup: L, vocab: usize) -> Self {
         Self { lookup, vocab, found: Vec::new() }
     }
 }
 
 impl<L: Lookup> Drafter for LookupDrafter<L> {
-    /// No limit of its own.
+    /// Unlimited.
     fn context_len(&self) -> usize {
         usize::MAX
     }
@@ -116,8 +127,8 @@ impl<L: Lookup> Drafter for LookupDrafter<L> {
         self.lookup.move_to(ask.context);
         self.found.clear();
         self.lookup.continuation(ask.wanted, &mut self.found);
-        // A token outside the vocabulary has no distribution; the target will say so of the context
-        // it is in.
+        // A token outside the vocabulary has no distribution. The target reports it when the
+        // context contains it.
         let usable = self.found.iter().take_while(|&&token| (token as usize) < self.vocab);
         for &token in usable {
             let drafted = Emitted { origin: Origin::Drafted, ..Emitted::sampled(token) };

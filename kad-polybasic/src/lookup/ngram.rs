@@ -1,4 +1,4 @@
-//! Occurrences of the last few tokens.
+//! Lookup of the last few tokens.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,16 @@ use kad_core::TokenId;
 use super::{Lookup, LookupError};
 use crate::tree::{DraftTree, TreeLimits};
 
-/// How many occurrences of an n-gram are looked at for a tree: most of those of a frequent token
-/// lead to continuations that are there already.
+/// The most occurrences of an n-gram that a tree uses. Most occurrences of a frequent token lead to
+/// continuations that are already in the tree.
 const MOST_OCCURRENCES: usize = 64;
 
-/// Finds the longest n-gram at the end of the text, of `shortest` to `longest` tokens, that
-/// occurred before, and proposes what followed its most recent occurrence (prompt lookup decoding:
-/// Saxena 2023; arXiv 2304.04487). Where the occurrence reaches to the end of the text, what
-/// follows is the proposal itself, so a text that repeats itself goes on being repeated.
+/// Finds the longest n-gram of `shortest` to `longest` tokens at the end of the text that occurred
+/// before, and proposes the tokens after its latest occurrence (prompt lookup decoding: Saxena
+/// 2023; arXiv 2304.04487). If the occurrence reaches to the end of the text, the proposal
+/// continues with itself, so a repeating text goes on repeating.
 ///
-/// A token costs `longest` look-ups in a table, also when it is forgotten.
+/// Appending or removing a token costs `longest` hash-table look-ups.
 ///
 /// ```
 /// use kad_polybasic::{Lookup, NgramLookup};
@@ -31,31 +31,32 @@ pub struct NgramLookup {
     shortest: usize,
     longest: usize,
     text: Vec<TokenId>,
-    /// The n-gram that is another one followed by a token. Number 0 is the empty one.
+    /// The n-gram that results from an n-gram and the next token. Number 0 is the empty n-gram.
     longer: HashMap<(usize, TokenId), usize>,
-    /// Where each n-gram ended last, as an index of the text.
+    /// The latest position at which each n-gram ended, as an index of the text.
     latest: Vec<Option<usize>>,
-    /// For each token of the text, the n-grams of 1 to `longest` tokens that it ends.
+    /// For each token of the text, the n-grams of 1 to `longest` tokens that end with it.
     ends: Vec<End>,
 }
 
-/// An n-gram at one place of the text.
+/// An n-gram that ends at one position of the text.
 #[derive(Clone, Copy)]
 struct End {
     ngram: usize,
-    /// Where it ended before.
+    /// The previous position at which it ended.
     before: Option<usize>,
 }
 
 impl Default for NgramLookup {
-    /// 3 tokens, or 2, or 1.
+    /// Matches of 1 to 3 tokens.
     fn default() -> Self {
         Self::of(1, 3)
     }
 }
 
 impl NgramLookup {
-    /// Looks for the last `longest` ≥ `shortest` ≥ 1 tokens, then for fewer.
+    /// Matches the last `longest` tokens, then fewer, down to `shortest`; 1 ≤ `shortest` ≤
+    /// `longest`.
     ///
     /// # Errors
     /// If `shortest` is 0 or more than `longest`.
@@ -69,12 +70,13 @@ impl NgramLookup {
         Self { shortest, longest, text, longer, latest, ends }
     }
 
-    /// The n-gram of `length` tokens that ends at token `at`, if the text has that many.
+    /// The n-gram of `length` tokens that ends at token `at`, if the text has that many tokens.
     fn end(&self, at: usize, length: usize) -> Option<End> {
         (length <= at + 1).then(|| self.ends[at * self.longest + length - 1])
     }
 
-    /// Where the end of the text occurred before: the longest match first, the latest among equals.
+    /// The earlier positions of the end of the text: the longest match first, the latest among
+    /// equals.
     fn occurrences(&self) -> impl Iterator<Item = usize> {
         let last = self.text.len().checked_sub(1);
         (self.shortest..=self.longest).rev().flat_map(move |length| {
@@ -84,7 +86,7 @@ impl NgramLookup {
         })
     }
 
-    /// What followed token `at`, read on into itself.
+    /// The tokens after token `at`, continued with themselves beyond the end of the text.
     fn after(&self, at: usize) -> impl Iterator<Item = TokenId> {
         self.text[at + 1..].iter().copied().cycle()
     }
@@ -101,7 +103,7 @@ impl Lookup for NgramLookup {
         let mut shorter = at.checked_sub(1).map(|before| before * self.longest);
         let mut prefix = Some(0);
         for _ in 0..self.longest {
-            // Beyond the beginning of the text there is no n-gram.
+            // No n-gram reaches beyond the beginning of the text.
             let Some(start) = prefix else {
                 self.ends.push(End { ngram: 0, before: None });
                 continue;

@@ -1,4 +1,4 @@
-//! Occurrences of the longest suffix there is.
+//! Lookup of the longest suffix that occurred before.
 
 use std::collections::BinaryHeap;
 
@@ -7,15 +7,14 @@ use kad_core::TokenId;
 use super::{Lookup, LookupError};
 use crate::tree::{DraftTree, TreeLimits};
 
-/// Finds the longest suffix of the text, of `shortest` to `longest` tokens, that occurred before,
-/// and proposes the token that followed its occurrences most often, the latest among equals; then
-/// the same for the text with that token, and so on (in the manner of SuffixDecoding,
-/// arXiv 2411.04975).
+/// Finds the longest suffix of `shortest` to `longest` tokens that occurred before and proposes its
+/// most frequent next token, the latest among equals. It repeats this for the text with that token,
+/// and so on (in the manner of SuffixDecoding, arXiv 2411.04975).
 ///
-/// Tokens per round (accepted ones and the one after them) and the share of drafted tokens that are
-/// accepted, drafts of 4 tokens over three texts of this repository (`cargo bench -p kad-polybasic
-/// --bench lookup`): the most frequent successor is at least as good as the latest, and matches of
-/// one token find more, at a lower rate.
+/// The table shows tokens per round (accepted tokens and the one after them) and the share of
+/// drafted tokens that is accepted, for drafts of 4 tokens over three texts of this repository
+/// (`cargo bench -p kad-polybasic --bench lookup`). The most frequent next token is at least as
+/// good as the latest one. Matches of one token find more, at a lower acceptance rate.
 ///
 /// | | `docs/RULES.md` | `docs/GUIDE.md` | `knapsack/core.rs` |
 /// |---|---|---|---|
@@ -25,9 +24,9 @@ use crate::tree::{DraftTree, TreeLimits};
 /// | this, 1 to 32 | 2.13, 0.36 | 1.72, 0.22 | 2.13, 0.32 |
 /// | this, 2 to 32 | 1.95, 0.45 | 1.55, 0.26 | 1.98, 0.37 |
 ///
-/// A suffix automaton (Blumer et al., Theoretical Computer Science 40, 1985), built as the text
-/// grows and taken back step by step as it shrinks. A token costs up to `longest` steps to count,
-/// and the automaton's own, which are constant on average over a growing text.
+/// A suffix automaton (Blumer et al., Theoretical Computer Science 40, 1985) that follows the text
+/// as it grows and is undone step by step as it shrinks. A token costs up to `longest` steps for
+/// counting, and the steps of the automaton, which are constant on average over a growing text.
 ///
 /// ```
 /// use kad_polybasic::{Lookup, SuffixLookup};
@@ -45,43 +44,43 @@ pub struct SuffixLookup {
     states: Vec<State>,
     /// The state of the whole text.
     whole: usize,
-    /// The state of its last `longest + 1` tokens: counted are strings up to this length, the
-    /// longest match and a token after it.
+    /// The state of the last `longest + 1` tokens. Strings up to this length are counted: the
+    /// longest match and one token after it.
     window: usize,
-    /// How to take back what was done, token by token.
+    /// Edits to undo, in order.
     edits: Vec<Edit>,
     marks: Vec<Mark>,
 }
 
 const ROOT: usize = 0;
 
-/// Strings that end at the same places of the text, of which one is the longest; the others are its
-/// suffixes that are longer than the link's.
+/// A set of strings that end at the same positions of the text. One is the longest; the others are
+/// its suffixes longer than the longest string of the link.
 #[derive(Clone)]
 struct State {
     longest: usize,
-    /// The state of the longest suffix that ends at more places.
+    /// The state of the longest suffix that ends at more positions.
     link: Option<usize>,
-    /// The states of these strings with a token appended, by token.
+    /// The states of these strings followed by one token, sorted by token.
     next: Vec<(TokenId, usize)>,
-    /// At how many places they end. Kept of strings no longer than the window, as is the next
-    /// field.
+    /// Number of positions at which the strings end. Kept for strings no longer than the window, as
+    /// is `latest`.
     count: usize,
-    /// The last of those places.
+    /// The last of these positions.
     latest: usize,
 }
 
-/// How something was before.
+/// A change to the automaton, with the previous value.
 enum Edit {
     /// The transition of a state by a token.
     Next(usize, TokenId, Option<usize>),
     /// The link of a state.
     Link(usize, Option<usize>),
-    /// A state was counted once more; the place before.
+    /// A state was counted once more; the previous latest position.
     Counted(usize, usize),
 }
 
-/// Where things stood before a token came.
+/// The state of the lookup before a token was appended.
 struct Mark {
     edits: usize,
     states: usize,
@@ -89,7 +88,7 @@ struct Mark {
     window: usize,
 }
 
-/// A string that ends a text and occurs in it: its state and length.
+/// A string that ends the text and occurs in it: its state and its length.
 #[derive(Clone, Copy)]
 struct Match {
     state: usize,
@@ -113,7 +112,7 @@ impl Default for SuffixLookup {
 }
 
 impl SuffixLookup {
-    /// Looks for matches of at least `shortest` ≥ 1 tokens, looking back `longest` ≥ `shortest`.
+    /// Matches of `shortest` to `longest` tokens; 1 ≤ `shortest` ≤ `longest`.
     ///
     /// # Errors
     /// If `shortest` is 0 or more than `longest`.
@@ -150,13 +149,13 @@ impl SuffixLookup {
         self.edits.push(Edit::Link(state, before));
     }
 
-    /// Length of the longest suffix of `state` that is in another state; 0 for the root.
+    /// Length of the longest suffix of `state` that belongs to another state; 0 for the root.
     fn link_length(&self, state: usize) -> usize {
         self.states[state].link.map_or(0, |link| self.states[link].longest)
     }
 
-    /// Follows transitions of `token` up the suffixes of `from`: adds those that are missing, and
-    /// returns the first suffix that has one.
+    /// Goes up the suffixes of `from`, adds the missing transitions by `token`, and returns the
+    /// first suffix that already has one.
     fn add_whole(&mut self, from: usize, token: TokenId, whole: usize) -> Option<usize> {
         let mut at = Some(from);
         while let Some(state) = at.filter(|&state| self.next(state, token).is_none()) {
@@ -166,8 +165,8 @@ impl SuffixLookup {
         at
     }
 
-    /// The state of the string of `suffix` with `token` appended, which leads to `target` by it:
-    /// that one if the string is its longest, or else a part of it split off.
+    /// The state of the string `suffix` followed by `token`, whose transition leads to `target`.
+    /// That is `target` if the string is its longest one; otherwise a part split off from it.
     fn split(&mut self, suffix: usize, token: TokenId, target: usize) -> usize {
         let longest = self.states[suffix].longest + 1;
         if longest == self.states[target].longest {
@@ -184,7 +183,7 @@ impl SuffixLookup {
         part
     }
 
-    /// Counts the new place for all suffixes of the window.
+    /// Counts the new position for all suffixes of the window.
     fn count(&mut self, at: usize) {
         let mut state = self.window;
         while let Some(link) = self.states[state].link {
@@ -196,7 +195,7 @@ impl SuffixLookup {
         }
     }
 
-    /// `state` as that of the suffix of `length` tokens.
+    /// The state of the suffix of `state` that has `length` tokens.
     fn shortened(&self, mut state: usize, length: usize) -> usize {
         while let Some(link) = self.states[state].link.filter(|_| self.link_length(state) >= length)
         {
@@ -211,18 +210,18 @@ impl SuffixLookup {
         self.with_successor(Match { state: self.shortened(self.window, length), length })
     }
 
-    /// The longest suffix of `found` that is followed by something.
+    /// The longest suffix of `found` that some token follows.
     fn with_successor(&self, found: Match) -> Option<Match> {
         let State { link, next, .. } = &self.states[found.state];
         let found = match (next.is_empty(), link) {
-            // It occurs at the end of the text alone; its link elsewhere too.
+            // It occurs only at the end of the text; its link occurs elsewhere too.
             (true, &Some(state)) => Match { state, length: self.states[state].longest },
             _ => found,
         };
         (found.length >= self.shortest).then_some(found)
     }
 
-    /// What followed it.
+    /// The tokens that followed the match.
     fn successors(&self, found: Match) -> impl Iterator<Item = Successor> {
         self.states[found.state].next.iter().map(|&(token, state)| {
             let State { count, latest, .. } = self.states[state];
@@ -230,7 +229,7 @@ impl SuffixLookup {
         })
     }
 
-    /// The match once that token is appended too.
+    /// The match after appending that token.
     fn followed(&self, found: Match, by: Successor) -> Option<Match> {
         let length = (found.length + 1).min(self.longest);
         self.with_successor(Match { state: self.shortened(by.state, length), length })
@@ -252,13 +251,13 @@ impl Lookup for SuffixLookup {
         let longest = self.text.len();
         self.states.push(State { longest, link: Some(ROOT), next: vec![], count: 0, latest: 0 });
         if let Some(suffix) = self.add_whole(from, token, self.whole) {
-            // The filter of `add_whole` was false here.
+            // The loop in `add_whole` ended because this transition exists.
             if let Some(target) = self.next(suffix, token) {
                 let link = self.split(suffix, token, target);
                 self.states[self.whole].link = Some(link);
             }
         }
-        // If the window's state was split just now, both parts go on to the same state.
+        // If the window's state was just split, both parts lead to the same state.
         let grown = self.next(self.window, token).unwrap_or(self.whole);
         self.window = self.shortened(grown, (held + 1).min(self.longest + 1));
         self.count(longest - 1);
@@ -301,8 +300,8 @@ impl Lookup for SuffixLookup {
         }
     }
 
-    /// The continuations that are likeliest by the shares of the successors, best first: a prefix
-    /// is at least as likely as what continues it, so it is always there before.
+    /// The most likely continuations by the shares of the next tokens, best first. A prefix is at
+    /// least as likely as its continuation, so it is always in the tree before it.
     fn tree(&self, limits: TreeLimits, eos: &[TokenId], out: &mut DraftTree) {
         let mut open = BinaryHeap::new();
         let open_after = |open: &mut BinaryHeap<Branch>, found, parent, share: f64, depth| {
@@ -326,9 +325,9 @@ impl Lookup for SuffixLookup {
     }
 }
 
-/// A continuation that may be added to a tree.
+/// A continuation that may be added to the tree.
 struct Branch {
-    /// The product of the shares of the tokens on it.
+    /// The product of the shares of its tokens.
     share: f64,
     latest: usize,
     parent: Option<usize>,
@@ -338,7 +337,7 @@ struct Branch {
 }
 
 impl Ord for Branch {
-    /// The largest share first, then the latest, then the shortest.
+    /// The largest share first, then the latest occurrence, then the shortest.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let by_share = self.share.total_cmp(&other.share);
         by_share.then(self.latest.cmp(&other.latest)).then(other.depth.cmp(&self.depth))

@@ -3,7 +3,7 @@
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Beta, StandardNormal};
 
-/// A seeded source: the same seed gives the same numbers on every machine.
+/// A seeded generator. The same seed gives the same numbers on every machine.
 pub(super) struct BootstrapRng(rand_chacha::ChaCha8Rng);
 
 impl BootstrapRng {
@@ -11,7 +11,7 @@ impl BootstrapRng {
         Self(rand_chacha::ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// An index below `count` ≥ 1, uniform.
+    /// A uniform index below `count` ≥ 1.
     pub(super) fn index(&mut self, count: usize) -> usize {
         self.0.random_range(0..count)
     }

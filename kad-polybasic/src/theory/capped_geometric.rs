@@ -1,18 +1,21 @@
-//! Tokens of one draft with independent acceptances: the capped geometric distribution.
+//! Accepted tokens of one draft with independent acceptance: the capped geometric distribution.
 
 use super::error::{TheoryError, checked_rate};
 
 /// The number `N` of accepted tokens of a draft of `cap` = n tokens, each accepted with probability
-/// `a` if all before it were: `P(N = k) = a^k (1 − a)` for k < n, `P(N = n) = a^n`.
+/// `a` if all tokens before it were: `P(N = k) = a^k (1 − a)` for k < n, `P(N = n) = a^n`.
 ///
-/// This is the distribution behind arXiv 2510.26527, Theorem 3.3 (stability), with `a = 1 − α`. The
-/// theorem says that the variance has a closed form, that it falls as acceptance rises, and that
-/// `σ/μ → 0` as `α → 0`. The closed form is [`variance`](Self::variance); the last claim holds, as
-/// `σ/μ ≈ √(α (n + 1)(2n + 1) / 6n)`; the second does not: the variance is 0 at both ends and
-/// *rises* up to a rate of .78 (n = 4), .876 (n = 8), .934 (n = 16), see
-/// [`variance_peak`](Self::variance_peak). The coefficient of variation of `N` does fall
-/// throughout; that of `N + 1`, the tokens a round emits, has a peak as well. Nothing of this
-/// distinguishes sampling from greedy decoding.
+/// This is the distribution of arXiv 2510.26527, Theorem 3.3 (stability), with `a = 1 − α`. The
+/// theorem makes three claims:
+///
+/// 1. The variance has a closed form: true, see [`variance`](Self::variance).
+/// 2. The variance falls as acceptance rises: false. It is 0 at both ends and *rises* up to a rate
+///    of .78 (n = 4), .876 (n = 8), .934 (n = 16): see [`variance_peak`](Self::variance_peak). The
+///    coefficient of variation of `N` does fall throughout. That of `N + 1`, the tokens a round
+///    emits, has a peak too.
+/// 3. `σ/μ → 0` as `α → 0`: true, as `σ/μ ≈ √(α (n + 1)(2n + 1) / 6n)`.
+///
+/// None of this distinguishes sampling from greedy decoding.
 ///
 /// ```
 /// use kad_polybasic::theory::CappedGeometric;
@@ -27,15 +30,16 @@ pub struct CappedGeometric {
     cap: usize,
 }
 
-/// Below this `α n` the numerator of the closed variance, about `(α n)³ / 3n`, is a difference of
-/// numbers so much larger that a sum of n terms is better.
+/// Below this `α n`, the numerator of the closed form, about `(α n)³ / 3n`, is a difference of much
+/// larger numbers, and a sum of n terms is more accurate.
 const CANCELLATION: f64 = 0.1;
 
-/// Golden-section steps: each shrinks the interval by 0.618, together to less than 1e-12.
+/// Golden-section steps. Each shrinks the interval by a factor of 0.618, all together to less than
+/// 1e-12.
 const PEAK_STEPS: usize = 60;
 
 impl CappedGeometric {
-    /// Acceptance `rate` ∈ [0, 1], at most `cap` tokens.
+    /// A draft of at most `cap` tokens with acceptance `rate` ∈ [0, 1].
     ///
     /// # Errors
     /// If the rate is no probability.
@@ -43,7 +47,7 @@ impl CappedGeometric {
         Ok(Self { rate: checked_rate(rate)?, cap })
     }
 
-    /// `P(N = k)`.
+    /// `P(N = k)`; 0 for k > n.
     pub fn probability(&self, k: usize) -> f64 {
         let reached = power(self.rate, k);
         match k.cmp(&self.cap) {
@@ -58,8 +62,8 @@ impl CappedGeometric {
         self.rate * geometric_sum(self.rate, self.cap)
     }
 
-    /// `Var N = [a − (2n + 1) a^{n+1} (1 − a) − a^{2n+2}] / (1 − a)²` (derived here: the published
-    /// formula could not be read, and a reviewer doubted it). Also that of `N + 1`, with a bonus.
+    /// `Var N = [a − (2n + 1) a^{n+1} (1 − a) − a^{2n+2}] / (1 − a)²`, which is also the variance
+    /// of `N + 1`. Derived here, because the published formula was not legible.
     pub fn variance(&self) -> f64 {
         let (a, n) = (self.rate, self.cap);
         let failure = 1.0 - a;
@@ -67,7 +71,7 @@ impl CappedGeometric {
             let tail = (2 * n + 1) as f64 * power(a, n + 1) * failure + power(a, 2 * n + 2);
             return (a - tail) / (failure * failure);
         }
-        // Of the shortfall n − N, whose mean and mean square are both small.
+        // Mean and mean square of the shortfall n − N, both small here.
         let (mut first, mut second) = (0.0, 0.0);
         for k in 0..n {
             let (short, p) = ((n - k) as f64, power(a, k) * failure);
@@ -85,14 +89,14 @@ impl CappedGeometric {
         }
     }
 
-    /// `σ/μ` of the emitted tokens `N + 1`, the corrected or the bonus token counted. It is *not*
+    /// `σ/μ` of the emitted tokens `N + 1`, which include the corrected or bonus token. *Not*
     /// monotone in the rate.
     pub fn emitted_variation(&self) -> f64 {
         self.variance().sqrt() / (self.mean() + 1.0)
     }
 
-    /// The acceptance rate at which the variance is largest for this `cap` ≥ 1; 0 for a cap of 0,
-    /// where there is none. By golden section: the variance rises and then falls.
+    /// The acceptance rate of the largest variance for this `cap` ≥ 1; 0 for a cap of 0, where the
+    /// variance is 0. Found by golden-section search: the variance rises and then falls.
     pub fn variance_peak(cap: usize) -> f64 {
         if cap == 0 {
             return 0.0;
@@ -112,9 +116,16 @@ impl CappedGeometric {
     }
 }
 
-/// Expected tokens of one round of draft length `K` with independent acceptances: with a bonus `(1
-/// − a^{K+1}) / (1 − a)` (arXiv 2211.17192, eq. 1), without `(1 − a^K) / (1 − a)`. A draft of no
-/// tokens gives one token either way: the target's own.
+/// Expected tokens of one round of draft length `length` = K with independent acceptance `rate` = a
+/// ∈ [0, 1]: with a bonus token `(1 − a^{K+1}) / (1 − a)` (arXiv 2211.17192, eq. 1), without
+/// `(1 − a^K) / (1 − a)`. An empty draft gives one token in both cases.
+///
+/// ```
+/// use kad_polybasic::theory::expected_tokens;
+/// assert_eq!(expected_tokens(0.5, 2, true)?, 1.75);
+/// assert_eq!(expected_tokens(0.5, 2, false)?, 1.5);
+/// # Ok::<(), kad_polybasic::theory::TheoryError>(())
+/// ```
 ///
 /// # Errors
 /// If the rate is no probability.

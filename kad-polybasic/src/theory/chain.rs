@@ -1,4 +1,4 @@
-//! A chain of levels as plain data: what is predicted, simulated and planned.
+//! A chain of levels as plain data, the input of predictor, simulator and planner.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,70 +7,73 @@ use super::pass_times::PassTimes;
 use super::run_lengths::Acceptance;
 use crate::level::Surplus;
 
-/// A level that verifies what the level below proposes: `M_1` … `M_{n−1}`.
+/// A level that verifies the tokens of the level below: `M_1` … `M_{n−1}`. [`Chain`] has an
+/// example.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyingLevel {
     /// The model's name.
     pub name: String,
-    /// Its pass times `T_i`.
+    /// Seconds per pass, `T_i`.
     pub times: PassTimes,
-    /// How it accepts what the level below proposes.
+    /// Acceptance of the tokens of the level below.
     pub acceptance: Acceptance,
-    /// `L_i` ≥ 1, in tokens: for the level above the drafter the draft length `K`, above that the
-    /// threshold `μ` a buffer must reach. Trees have their depth instead.
+    /// Tokens wanted before verification, ≥ 1: the draft length `K` for the lowest verifier, the
+    /// threshold `μ` for the others. Ignored above a tree, which has its depth.
     pub length: usize,
-    /// Whether a buffer that is accepted whole is followed by a token of this level's own.
+    /// Whether a bonus token follows a fully accepted buffer.
     pub bonus: bool,
-    /// What becomes of the tokens a buffer has beyond `length`. Default: they are verified with the
-    /// others, `B ≥ L_i` tokens in one pass. Kept ones are predicted to wait for the next round if
-    /// all of theirs were accepted and no bonus was drawn, to be dropped otherwise, and not to
-    /// outlive the round of the level above. That is an approximation: a decoder also saves them
-    /// there, and where a bonus or a corrected token happens to agree with them, and does a little
-    /// better than predicted.
+    /// The treatment of tokens beyond `length`. Default: [`Surplus::Flush`], which verifies a
+    /// buffer of `B ≥ length` tokens in one pass.
+    ///
+    /// For [`Surplus::Keep`] the model is an approximation: kept tokens wait for the next round if
+    /// all tokens before them were accepted and no bonus was drawn; otherwise they are dropped; and
+    /// they do not outlive the round of the level above. A decoder also keeps them in that case,
+    /// and where a bonus or corrected token agrees with them, so it is slightly faster than
+    /// predicted.
     #[serde(default)]
     pub surplus: Surplus,
-    /// Seconds per round beside the pass: distributions, acceptances, roll-back. Default: 0.
+    /// Overhead, in seconds per round: distributions, acceptance, rollback. Default: 0.
     #[serde(default)]
     pub overhead: f64,
-    /// Seconds per token beside the pass where this model decodes plainly: one distribution, one
-    /// draw. Used by [`Chain::plain`] alone. Default: 0.
+    /// Overhead, in seconds per token, of this model in plain decoding: one distribution, one draw.
+    /// Used by [`Chain::plain`] only. Default: 0.
     #[serde(default)]
     pub token_overhead: f64,
 }
 
-/// The last level of a chain. Without a verifier above it, it decodes alone.
+/// The lowest level of a chain. Without a verifier above it, it decodes alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Proposer {
-    /// A model, one token per pass.
+    /// A model; one token per pass.
     Model {
-        /// Its name.
+        /// The name.
         name: String,
-        /// Its pass times `T_n`.
+        /// Seconds per pass, `T_n`.
         times: PassTimes,
-        /// Seconds per token beside the pass. Default: 0.
+        /// Overhead, in seconds per token. Default: 0.
         #[serde(default)]
         overhead: f64,
     },
-    /// Something that is no model, such as a lookup of earlier text: its tokens cost hardly
-    /// anything, and it may propose fewer than it is asked for.
+    /// A lookup of earlier text or another drafter that is no model. It may propose fewer tokens
+    /// than requested.
     Lookup {
-        /// Its name.
+        /// The name.
         name: String,
-        /// Seconds per draft, however short.
+        /// Seconds per draft, independent of its length.
         draft_seconds: f64,
         /// Seconds per proposed token.
         token_seconds: f64,
     },
-    /// Something that drafts a tree of a fixed number of nodes. The run lengths of its verifier are
-    /// those of the accepted depth, and the verifier's pass is as wide as the tree.
+    /// A drafter of trees with a fixed number of nodes. The run lengths of its verifier count the
+    /// accepted depth, and the verifier's pass is as wide as the tree.
     Tree {
-        /// Its name.
+        /// The name.
         name: String,
-        /// Seconds per draft, all passes of the drafter included.
+        /// Seconds per draft, including all passes of the drafter.
         draft_seconds: f64,
-        /// Nodes of a tree, without the root that is the last token of the text.
+        /// Nodes of a tree; its root, the last token of the text, is not counted.
         nodes: usize,
         /// The longest path, in tokens.
         depth: usize,
@@ -78,14 +81,14 @@ pub enum Proposer {
 }
 
 impl Proposer {
-    /// Its name.
+    /// The name.
     pub fn name(&self) -> &str {
         match self {
             Self::Model { name, .. } | Self::Lookup { name, .. } | Self::Tree { name, .. } => name,
         }
     }
 
-    /// Seconds, counts: are they any?
+    /// Checks times and counts.
     pub(super) fn check(&self) -> Result<(), TheoryError> {
         match self {
             Self::Model { overhead, .. } => checked_seconds("the overhead of a token", *overhead)?,
@@ -106,9 +109,9 @@ impl Proposer {
 
 /// A chain of n ≥ 1 levels, target first: n − 1 verifiers and the proposer at the bottom.
 ///
-/// A round of verifier `i` collects a buffer from below until it has its length (one draft for the
-/// lowest verifier, rounds of level `i + 1` for the others), verifies it in one pass and hands on
-/// the accepted tokens and one of its own: the corrected one, or the bonus.
+/// In one round, verifier `i` collects a buffer from below until it has its length: one draft for
+/// the lowest verifier, rounds of level `i + 1` for the others. It verifies the buffer in one pass
+/// and hands on the accepted tokens and one of its own, the corrected or the bonus token.
 ///
 /// ```
 /// use kad_polybasic::theory::{Acceptance, Chain, PassTimes, Proposer, Surplus, VerifyingLevel};
@@ -136,18 +139,18 @@ impl Proposer {
 pub struct Chain {
     /// `M_1` … `M_{n−1}`; empty for plain decoding.
     pub verifiers: Vec<VerifyingLevel>,
-    /// `M_n`, or the target itself if it decodes alone.
+    /// `M_n`, or the target itself in plain decoding.
     pub proposer: Proposer,
-    /// Measured seconds per token of plain decoding, for targets whose pass is not all it takes: a
-    /// deferral that is drafted by its own aligned model also runs that model. Where given, it is
-    /// what plain decoding costs, after any context; otherwise that is the target's pass over one
-    /// token and its `token_overhead`. Default: not given.
+    /// Measured seconds per token of plain decoding, at any context length. Needed if plain
+    /// decoding costs more than the target's pass: a deferral mixture drafted by its own aligned
+    /// model also runs that model. Default: `None`, which takes the target's pass over one token
+    /// and its `token_overhead`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain_seconds: Option<f64>,
 }
 
 impl Chain {
-    /// Levels, n.
+    /// The number of levels, n.
     pub fn levels(&self) -> usize {
         self.verifiers.len() + 1
     }
@@ -158,13 +161,13 @@ impl Chain {
         verifiers.chain([self.proposer.name()]).collect()
     }
 
-    /// The lengths `L_1` … `L_{n−1}`.
+    /// The lengths of the verifiers, target first.
     pub fn lengths(&self) -> Vec<usize> {
         self.verifiers.iter().map(|verifier| verifier.length).collect()
     }
 
-    /// The target decoding alone: its pass over one token and `token_overhead` per token, or
-    /// `plain_seconds` where given.
+    /// Plain decoding with the target of this chain: per token its pass over one token and its
+    /// `token_overhead`, or `plain_seconds` if given.
     pub fn plain(&self) -> Self {
         let proposer = match self.verifiers.first() {
             None => self.proposer.clone(),
@@ -177,11 +180,11 @@ impl Chain {
         Self { verifiers: Vec::new(), proposer, plain_seconds: self.plain_seconds }
     }
 
-    /// Whether its numbers describe a chain.
+    /// Checks that the numbers describe a chain.
     ///
     /// # Errors
-    /// If a length is 0, a rate is no probability, a time is negative or no number, or what is no
-    /// model would decode alone.
+    /// If a length is 0, a rate is no probability, a time is negative or no number, or the only
+    /// level is no model.
     pub fn check(&self) -> Result<(), TheoryError> {
         for (index, verifier) in self.verifiers.iter().enumerate() {
             if verifier.length == 0 {

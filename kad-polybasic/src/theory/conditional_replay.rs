@@ -1,55 +1,55 @@
-//! A chain played along a text that is known: see [`ConditionalReplay`].
+//! Simulation of a chain along a given text: see [`ConditionalReplay`].
 
 use kad_core::ChoiceSource;
 
 use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
 use super::length_search::tree_nodes;
+use super::level_totals::LevelTotals;
 use super::pass_times::PassTimes;
 use super::predictor::draft_length;
 use super::simulator::{SimulatedLevel, acceptance_tables, extends_run};
 use super::text_trace::{TextTrace, TracedDrafts};
 use crate::level::Surplus;
 
-/// Plays a chain along a text `y` that its target wrote, instead of along the texts of chance.
+/// Simulates a chain along a text `y` that its target wrote, instead of along random texts.
 ///
-/// Let `p_1 … p_n` be the distributions of the levels, the target's first. At a place s whose
-/// prefix is `y`'s, level i proposes a token of distribution `p_{i+1}` and verifies it by `min(1,
-/// p_i / p_{i+1})`; what comes out has the distribution `p_i`. Of its probability `p_i(y_s)`,
-/// `min(p_i, p_{i+1})(y_s)` comes from an accepted proposal, so that, *given* that it puts out
-/// `y_s`, the proposal was `y_s` and was accepted with
+/// Let `p_1 … p_n` be the distributions of the levels, the target's first. At a position s after a
+/// prefix of `y`, level i receives a token with distribution `p_{i+1}` and accepts it with
+/// probability `min(1, p_i / p_{i+1})`; its output has distribution `p_i`. Of the probability
+/// `p_i(y_s)`, the part `min(p_i, p_{i+1})(y_s)` comes from an accepted proposal. So, *given* the
+/// output `y_s`, the proposal was `y_s` and was accepted with
 ///
-/// `P(accepted | y_s) = min(p_i, p_{i+1})(y_s) / p_i(y_s) = min(1, p_{i+1}(y_s) / p_i(y_s))`,
+/// `P(accepted | y_s) = min(p_i, p_{i+1})(y_s) / p_i(y_s) = min(1, p_{i+1}(y_s) / p_i(y_s))`.
 ///
-/// and otherwise the proposal was another token and was rejected: the residual has no mass where
-/// `p_{i+1} ≥ p_i`, so the text goes on from `y_s` either way. The target puts out `y_s` for
-/// certain; going down from it gives for every token *how deep it agrees with the text*, which is
-/// all that verification asks. A token that a level makes by itself, corrected or bonus, agrees or
-/// not among the levels above it in the same way. What has no distribution of its own but one
-/// certain token, such as a lookup, agrees where it proposes `y_s`.
+/// Otherwise another token was proposed and rejected: the residual has no mass where
+/// `p_{i+1} ≥ p_i`. The text goes on from `y_s` in both cases. The target outputs `y_s` with
+/// certainty; going down from it, each level agrees with the text or does not, and this *depth of
+/// agreement* of every token is all that verification needs. A token that a level makes itself,
+/// corrected or bonus, agrees among the levels above it in the same way. A lookup, which has no
+/// distribution of its own but one certain token, agrees where it proposes `y_s`.
 ///
-/// So the rounds of the target, and everything that lies on the text, follow the exact distribution
-/// given `y`: where acceptance is high and where it is low, where the text ends, and what no longer
-/// fits. The rest is what [`ChainSimulator`](super::ChainSimulator) does, with these exceptions and limits:
+/// So the rounds of the target and everything on the text follow the exact distribution given `y`:
+/// the positions of high and low acceptance, the end of the text, and the tokens that no longer
+/// fit. Everything else follows [`ChainSimulator`](super::ChainSimulator), with these exceptions
+/// and limits:
 ///
-/// 1. From the first token on that is off the text nothing is known of acceptances; they are drawn
-///    from the pairs' run lengths, which start anew there as with a round: where levels part is a
-///    hard place, as those are where rounds begin. No such token outlives the target's round,
-///    unless it waits as a surplus.
-/// 2. A draft that is off the text does not end with an end token before it is as long as asked
-///    for.
-/// 3. A pass is as wide as there are tokens that its level has not read (on every level, not only
-///    the one below a bonus), after as many as it has. The prompt counts as read but for its last
-///    token. A token that a level has read and rejected, and that a higher one puts back, counts as
-///    unread.
-/// 4. A surplus waits as in [`VerifyingLevel::surplus`](super::VerifyingLevel::surplus).
-/// 5. Verification is token by token; block verification accepts more, and the verification by
-///    shared uniforms less.
-/// 6. A tree that is cut short by the end of the text counts as large as others, and one that
-///    begins off the text as deep. Without a bonus, a tree whose path ends before its depth is
-///    taken to have rejected something there.
+/// 1. From the first token off the text on, acceptance is unknown and is drawn from the pairs' run
+///    lengths, which start anew there as in a round: levels part at hard positions, and rounds
+///    begin at such positions too. No token off the text outlives the target's round, unless it
+///    waits as surplus.
+/// 2. A draft off the text does not end with an end token before it has its requested length.
+/// 3. The width of a pass is the number of tokens that its level has not read (at every level, not
+///    only below a bonus); its context is the number that it has read. The prompt counts as read
+///    except for its last token. A token that a level has read and rejected, and that a higher
+///    level puts back, counts as unread.
+/// 4. Surplus waits as in [`VerifyingLevel::surplus`](super::VerifyingLevel::surplus).
+/// 5. Verification is token by token. Block verification accepts more, shared uniforms accept less.
+/// 6. A tree cut short by the end of the text counts as large as others, and one that begins off
+///    the text as deep. Without a bonus token, a tree whose path ends before its depth is taken to
+///    have rejected a token there.
 ///
-/// Acceptances are choices, so [`enumerate`](kad_core::oracle::enumerate) gives exact
+/// Acceptances are random choices, so [`enumerate`](kad_core::oracle::enumerate) gives exact
 /// distributions.
 ///
 /// ```
@@ -81,13 +81,13 @@ use crate::level::Surplus;
 pub struct ConditionalReplay<'c> {
     chain: &'c Chain,
     text: TracedText,
-    /// Of each verifier: P(N ≥ k) up to its largest buffer, for what is off the text.
+    /// Per verifier: P(N ≥ k) up to its largest buffer, for tokens off the text.
     survival: Vec<Vec<f64>>,
     /// P(at least k proposed) up to the length of a draft.
     proposed: Vec<f64>,
-    /// Tokens of each level's buffer that wait.
+    /// Kept tokens of each level, by depth of agreement.
     kept: Vec<Vec<usize>>,
-    /// Tokens each level has read, the prompt included.
+    /// Tokens that each level has read, the prompt included.
     read: Vec<usize>,
     /// Tokens of the text so far.
     at: usize,
@@ -95,31 +95,21 @@ pub struct ConditionalReplay<'c> {
     totals: Vec<LevelTotals>,
 }
 
-/// A trace as one chain needs it.
+/// The trace of a text, prepared for one chain.
 struct TracedText {
     prompt: usize,
     limit: usize,
     tokens: usize,
     ended: bool,
-    /// `rates[i][s]`: P(level i + 1 agrees at place s, given that level i does); 0 is the target.
+    /// `rates[i][s]`: P(level i + 1 agrees at position s, given that level i does); 0 is the
+    /// target.
     rates: Vec<Vec<f64>>,
-    /// What the proposer drafts, if it has no distribution.
+    /// The proposer's drafts, if it has no distribution.
     drafts: Option<TracedDrafts>,
 }
 
-/// What one level did.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LevelTotals {
-    pub(super) done: SimulatedLevel,
-    /// `emitted[k]`: rounds that handed on k tokens.
-    pub(super) emitted: Vec<u64>,
-    /// By cell of the grid of its pass times, row by row: how often passes took that long.
-    pub(super) cells: Vec<f64>,
-    /// Of its seconds, those beside passes.
-    pub(super) overhead: f64,
-}
-
-/// Where a round begins: behind so many tokens of the text, all of them `y`'s or not.
+/// The position at which a round begins: the number of tokens before it, and whether all of them
+/// agree with the text.
 #[derive(Clone, Copy)]
 struct TextPosition {
     at: usize,
@@ -127,7 +117,7 @@ struct TextPosition {
 }
 
 impl TextPosition {
-    /// Behind `tokens` that level `level` puts out.
+    /// The position after `tokens` of level `level`.
     fn after(self, level: usize, tokens: &[usize]) -> Self {
         let on = self.on && tokens.iter().all(|&agrees| agrees > level);
         Self { at: self.at + tokens.len(), on }
@@ -155,7 +145,7 @@ impl TracedText {
 }
 
 impl<'c> ConditionalReplay<'c> {
-    /// `chain` at the beginning of the text of `trace`.
+    /// Starts `chain` at the beginning of the text of `trace`.
     ///
     /// # Errors
     /// Those of [`Chain::check`] and [`TextTrace::check`].
@@ -178,7 +168,7 @@ impl<'c> ConditionalReplay<'c> {
         Ok(player)
     }
 
-    /// Goes back to the beginning of the text; what was counted stays.
+    /// Goes back to the beginning of the text and keeps the totals.
     pub fn restart(&mut self) {
         let levels = self.chain.levels();
         self.at = 0;
@@ -191,12 +181,12 @@ impl<'c> ConditionalReplay<'c> {
         self.levels().map(|level| level.seconds).sum()
     }
 
-    /// What each level has done so far, target first.
+    /// The totals of each level so far, target first.
     pub fn levels(&self) -> impl Iterator<Item = &SimulatedLevel> {
-        self.totals.iter().map(|tally| &tally.done)
+        self.totals.iter().map(|totals| &totals.done)
     }
 
-    /// Whether rounds count from here on. They do at first.
+    /// Sets whether the following rounds count. Default: yes.
     pub(super) fn record(&mut self, recording: bool) {
         self.recording = recording;
     }
@@ -205,33 +195,34 @@ impl<'c> ConditionalReplay<'c> {
         &self.totals
     }
 
-    /// One round of the target. Returns how many tokens it makes: none behind the end of the text.
+    /// Simulates one round of the target. Returns the number of tokens it makes: 0 after the end of
+    /// the text.
     ///
     /// # Errors
-    /// None for a checked chain: rounds that cannot be counted would be a mistake of this function.
+    /// None for a checked chain: only a defect of this function could count an impossible round.
     pub fn round(&mut self, choices: &mut dyn ChoiceSource) -> Result<usize, TheoryError> {
         if self.at == self.text.tokens {
             return Ok(0);
         }
-        let (place, room) = (TextPosition { at: self.at, on: true }, self.text.limit - self.at);
+        let (position, room) = (TextPosition { at: self.at, on: true }, self.text.limit - self.at);
         let mut made = Vec::new();
         if self.chain.verifiers.is_empty() {
-            made = self.draft(place, 1, choices);
+            made = self.draft(position, 1, choices);
         } else {
-            self.verify(0, place, room, choices, &mut made)?;
+            self.verify(0, position, room, choices, &mut made)?;
         }
         self.at += made.len();
         Ok(made.len())
     }
 
-    /// Whether a text that goes on with `tokens` of level `level` is over.
-    fn ended(&self, place: TextPosition, level: usize, tokens: &[usize]) -> bool {
-        let TextPosition { at, on } = place.after(level, tokens);
+    /// Whether the text is over after `tokens` of level `level`.
+    fn ended(&self, position: TextPosition, level: usize, tokens: &[usize]) -> bool {
+        let TextPosition { at, on } = position.after(level, tokens);
         self.text.ended && on && at == self.text.tokens
     }
 
-    /// How many of the first `levels` levels put out the text's token at place `at`, each if it
-    /// puts out what the ones above do.
+    /// The number of the first `levels` levels that output the text's token at position `at`, each
+    /// given that the levels above do.
     fn agreement(&self, at: usize, levels: usize, choices: &mut dyn ChoiceSource) -> usize {
         let mut agreeing = 1;
         while agreeing < levels && choices.accept(self.text.rates[agreeing - 1][at]) {
@@ -240,34 +231,35 @@ impl<'c> ConditionalReplay<'c> {
         agreeing
     }
 
-    /// One round of a verifier. Appends to `out`, for every token that it hands on, how many levels
-    /// agree with the text there: 0 behind a token that does not.
+    /// Simulates one round of a verifier. Appends the depth of agreement of each token that it
+    /// hands on to `out`: the number of levels that agree with the text there, and 0 after a token
+    /// that does not.
     fn verify(
         &mut self,
         level: usize,
-        place: TextPosition,
+        position: TextPosition,
         room: usize,
         choices: &mut dyn ChoiceSource,
         out: &mut Vec<usize>,
     ) -> Result<(), TheoryError> {
         let verifier = &self.chain.verifiers[level];
         let lowest = level + 1 == self.chain.verifiers.len();
-        // As the engine: a bonus token must fit.
+        // A bonus token must fit, as in `Stage`.
         let room = room - usize::from(verifier.bonus);
         let wanted = if lowest { draft_length(self.chain) } else { verifier.length }.min(room);
-        let mut buffer = self.fill(level, place, wanted, room, choices)?;
+        let mut buffer = self.fill(level, position, wanted, room, choices)?;
         let keeps = verifier.surplus == Surplus::Keep && !lowest;
         let count = if keeps { buffer.len().min(wanted) } else { buffer.len() };
         let surplus = buffer.split_off(count);
-        let ended = self.ended(place, level + 1, &buffer);
-        // Where nothing is proposed the token is this level's own.
+        let ended = self.ended(position, level + 1, &buffer);
+        // After an empty proposal the token is this level's own.
         let own = (verifier.bonus || buffer.is_empty()) && !ended;
-        self.pass(level, place, &buffer, own);
+        self.pass(level, position, &buffer, own);
         let before = out.len();
-        let accepted = self.judge(level, place, &buffer, choices, out);
+        let accepted = self.verify_buffer(level, position, &buffer, choices, out);
         if accepted == buffer.len() {
             if own {
-                let next = place.after(level, &out[before..]);
+                let next = position.after(level, &out[before..]);
                 out.push(match next.on {
                     true => self.agreement(next.at, level + 1, choices),
                     false => 0,
@@ -287,38 +279,38 @@ impl<'c> ConditionalReplay<'c> {
     fn fill(
         &mut self,
         level: usize,
-        place: TextPosition,
+        position: TextPosition,
         wanted: usize,
         room: usize,
         choices: &mut dyn ChoiceSource,
     ) -> Result<Vec<usize>, TheoryError> {
-        // What the levels below have kept does not outlive a round of this one.
+        // Tokens kept by the levels below do not outlive a round of this level.
         self.kept[level + 1..].iter_mut().for_each(Vec::clear);
         let mut buffer = std::mem::take(&mut self.kept[level]);
         if wanted == 0 {
             return Ok(Vec::new());
         }
         if level + 1 == self.chain.verifiers.len() {
-            return Ok(self.draft(place, wanted, choices));
+            return Ok(self.draft(position, wanted, choices));
         }
-        while buffer.len() < wanted && !self.ended(place, level + 1, &buffer) {
-            let next = place.after(level + 1, &buffer);
+        while buffer.len() < wanted && !self.ended(position, level + 1, &buffer) {
+            let next = position.after(level + 1, &buffer);
             self.verify(level + 1, next, room - buffer.len(), choices, &mut buffer)?;
         }
         Ok(buffer)
     }
 
-    /// Appends what `level` makes of `buffer` up to the first token that it rejects. Returns how
-    /// many it accepts.
-    fn judge(
+    /// Verifies `buffer` at `level` and appends its output up to the first rejected token. Returns
+    /// the number of accepted tokens.
+    fn verify_buffer(
         &mut self,
         level: usize,
-        place: TextPosition,
+        position: TextPosition,
         buffer: &[usize],
         choices: &mut dyn ChoiceSource,
         out: &mut Vec<usize>,
     ) -> usize {
-        let (mut on, mut run) = (place.on, 0);
+        let (mut on, mut run) = (position.on, 0);
         for (index, &agrees) in buffer.iter().enumerate() {
             let accepted = match on && agrees > level {
                 true => agrees > level + 1,
@@ -336,7 +328,7 @@ impl<'c> ConditionalReplay<'c> {
             out.push(made);
             on &= made > level;
             if !accepted {
-                self.rewind(level, place.at + index);
+                self.rewind(level, position.at + index);
                 return index;
             }
         }
@@ -346,110 +338,110 @@ impl<'c> ConditionalReplay<'c> {
     /// The proposer's draft.
     fn draft(
         &mut self,
-        place: TextPosition,
+        position: TextPosition,
         wanted: usize,
         choices: &mut dyn ChoiceSource,
     ) -> Vec<usize> {
         let tokens = match (&self.chain.proposer, &self.text.drafts) {
-            (Proposer::Lookup { .. } | Proposer::Tree { .. }, Some(drafts)) if place.on => {
-                let count = drafts.proposed[place.at].min(wanted);
-                let agreeing = drafts.agreeing[place.at].min(count);
-                self.draft_known_agreement(place, count, agreeing, choices)
+            (Proposer::Lookup { .. } | Proposer::Tree { .. }, Some(drafts)) if position.on => {
+                let count = drafts.proposed[position.at].min(wanted);
+                let agreeing = drafts.agreeing[position.at].min(count);
+                self.draft_known_agreement(position, count, agreeing, choices)
             }
-            _ => self.draft_token_by_token(place, wanted, choices),
+            _ => self.draft_token_by_token(position, wanted, choices),
         };
-        self.pay_draft(place, tokens.len());
+        self.pay_draft(position, tokens.len());
         tokens
     }
 
-    /// A draft of which it is known how far it agrees with the text.
+    /// A draft whose agreement with the text is known.
     fn draft_known_agreement(
         &self,
-        mut place: TextPosition,
+        mut position: TextPosition,
         count: usize,
         agreeing: usize,
         choices: &mut dyn ChoiceSource,
     ) -> Vec<usize> {
         let verifiers = self.chain.verifiers.len();
         let mut tokens = Vec::with_capacity(count);
-        while tokens.len() < count && !self.ended(place, verifiers, &[]) {
+        while tokens.len() < count && !self.ended(position, verifiers, &[]) {
             let mut agrees = 0;
-            if place.on {
-                // A token that all levels above put out is accepted if and only if it is proposed.
-                agrees = self.agreement(place.at, verifiers, choices);
+            if position.on {
+                // A token that all levels above output is accepted if and only if it is proposed.
+                agrees = self.agreement(position.at, verifiers, choices);
                 agrees += usize::from(agrees == verifiers && tokens.len() < agreeing);
             }
             tokens.push(agrees);
-            place = place.after(verifiers, &[agrees]);
+            position = position.after(verifiers, &[agrees]);
         }
         tokens
     }
 
-    /// A draft token by token.
+    /// A draft, token by token.
     fn draft_token_by_token(
         &self,
-        mut place: TextPosition,
+        mut position: TextPosition,
         wanted: usize,
         choices: &mut dyn ChoiceSource,
     ) -> Vec<usize> {
         let verifiers = self.chain.verifiers.len();
         let mut tokens = Vec::with_capacity(wanted);
         while tokens.len() < wanted
-            && !self.ended(place, verifiers, &[])
+            && !self.ended(position, verifiers, &[])
             && extends_run(&self.proposed, tokens.len(), choices)
         {
-            let agrees = match place.on {
-                true => self.agreement(place.at, verifiers + 1, choices),
+            let agrees = match position.on {
+                true => self.agreement(position.at, verifiers + 1, choices),
                 false => 0,
             };
             tokens.push(agrees);
-            place = place.after(verifiers, &[agrees]);
+            position = position.after(verifiers, &[agrees]);
         }
         tokens
     }
 
-    /// The tokens from place `at` on are no longer what `level` and those below it have read.
+    /// Marks the tokens from position `at` on as unread by `level` and the levels below.
     fn rewind(&mut self, level: usize, at: usize) {
         let known = self.text.prompt + at;
         self.read[level..].iter_mut().for_each(|read| *read = (*read).min(known));
     }
 
-    /// The tokens that `level` has to read up to `end`, and those it has read.
-    fn unread(&mut self, level: usize, place: TextPosition, end: usize) -> (usize, usize) {
-        let before = (self.text.prompt + place.at).saturating_sub(1);
+    /// The number of tokens that `level` has to read up to `end`, and of those it has read.
+    fn unread(&mut self, level: usize, position: TextPosition, end: usize) -> (usize, usize) {
+        let before = (self.text.prompt + position.at).saturating_sub(1);
         let read = self.read[level].min(before);
         self.read[level] = end.max(read);
         (end.saturating_sub(read).max(1), read)
     }
 
-    /// The pass of a verifier over its buffer.
-    fn pass(&mut self, level: usize, place: TextPosition, buffer: &[usize], own: bool) {
+    /// Adds the pass of a verifier over its buffer.
+    fn pass(&mut self, level: usize, position: TextPosition, buffer: &[usize], own: bool) {
         let verifier = &self.chain.verifiers[level];
-        let text = self.text.prompt + place.at;
+        let text = self.text.prompt + position.at;
         let end = match buffer.len() {
             0 => text,
             tokens => text + tokens - usize::from(!own),
         };
         let lowest = level + 1 == self.chain.verifiers.len();
         let tree = tree_nodes(&self.chain.proposer).filter(|_| lowest && !buffer.is_empty());
-        let beside = tree.map_or(0, |nodes| nodes.saturating_sub(buffer.len()));
-        let (width, context) = self.unread(level, place, end);
-        self.pay_pass(level, &verifier.times, width + beside, context);
+        let extra_nodes = tree.map_or(0, |nodes| nodes.saturating_sub(buffer.len()));
+        let (width, context) = self.unread(level, position, end);
+        self.pay_pass(level, &verifier.times, width + extra_nodes, context);
         self.pay(level, 0.0, verifier.overhead);
     }
 
-    /// What a draft of so many tokens takes.
-    fn pay_draft(&mut self, place: TextPosition, tokens: usize) {
+    /// Adds the cost of a draft of `tokens` tokens.
+    fn pay_draft(&mut self, position: TextPosition, tokens: usize) {
         let level = self.chain.verifiers.len();
         let alone = self.chain.plain_seconds.filter(|_| level == 0);
         match (&self.chain.proposer, alone) {
             (Proposer::Model { .. }, Some(seconds)) => {
                 self.pay(level, seconds, 0.0);
-                self.tally(level, |tally| tally.done.passes += 1);
+                self.update_totals(level, |totals| totals.done.passes += 1);
             }
             (Proposer::Model { times, overhead, .. }, None) => {
                 for index in 0..tokens {
-                    let next = TextPosition { at: place.at + index, ..place };
+                    let next = TextPosition { at: position.at + index, ..position };
                     let end = self.text.prompt + next.at;
                     let (width, context) = self.unread(level, next, end);
                     self.pay_pass(level, times, width, context);
@@ -458,48 +450,48 @@ impl<'c> ConditionalReplay<'c> {
             }
             (Proposer::Lookup { draft_seconds, token_seconds, .. }, _) => {
                 self.pay(level, draft_seconds + tokens as f64 * token_seconds, 0.0);
-                self.tally(level, |tally| tally.done.passes += 1);
+                self.update_totals(level, |totals| totals.done.passes += 1);
             }
             (Proposer::Tree { draft_seconds, .. }, _) => {
                 self.pay(level, *draft_seconds, 0.0);
-                self.tally(level, |tally| tally.done.passes += 1);
+                self.update_totals(level, |totals| totals.done.passes += 1);
             }
         }
         self.count(level, tokens);
     }
 
-    fn tally(&mut self, level: usize, change: impl FnOnce(&mut LevelTotals)) {
+    fn update_totals(&mut self, level: usize, change: impl FnOnce(&mut LevelTotals)) {
         if self.recording {
             change(&mut self.totals[level]);
         }
     }
 
-    /// One pass.
+    /// Adds one pass.
     fn pay_pass(&mut self, level: usize, times: &PassTimes, width: usize, context: usize) {
-        self.tally(level, |tally| {
-            tally.done.passes += 1;
-            tally.done.seconds += times.seconds(width, context);
-            times.spread(width, context, &mut tally.cells);
+        self.update_totals(level, |totals| {
+            totals.done.passes += 1;
+            totals.done.seconds += times.seconds(width, context);
+            times.spread(width, context, &mut totals.cells);
         });
     }
 
-    /// Seconds that are of no pass time, and seconds beside passes.
+    /// Adds seconds outside the grid of pass times, and overhead.
     fn pay(&mut self, level: usize, seconds: f64, overhead: f64) {
-        self.tally(level, |tally| {
-            tally.done.seconds += seconds + overhead;
-            tally.overhead += overhead;
+        self.update_totals(level, |totals| {
+            totals.done.seconds += seconds + overhead;
+            totals.overhead += overhead;
         });
     }
 
-    /// One round that handed on so many tokens.
+    /// Counts one round that handed on `tokens` tokens.
     fn count(&mut self, level: usize, tokens: usize) {
-        self.tally(level, |tally| {
-            tally.done.rounds += 1;
-            tally.done.handed_on += tokens as u64;
-            if tally.emitted.len() <= tokens {
-                tally.emitted.resize(tokens + 1, 0);
+        self.update_totals(level, |totals| {
+            totals.done.rounds += 1;
+            totals.done.handed_on += tokens as u64;
+            if totals.emitted.len() <= tokens {
+                totals.emitted.resize(tokens + 1, 0);
             }
-            tally.emitted[tokens] += 1;
+            totals.emitted[tokens] += 1;
         });
     }
 }

@@ -1,57 +1,59 @@
-//! What cannot be predicted.
+//! Errors of prediction and planning.
 
 /// Numbers that describe no chain, no measurement or no plan.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TheoryError {
-    /// A time that is none.
+    /// A time that is negative or no number.
     #[error("{what} takes {seconds} seconds: give a finite number that is not negative")]
     Seconds {
-        /// What was timed.
+        /// The thing that takes this time.
         what: &'static str,
-        /// The time found.
+        /// The time found, in seconds.
         seconds: f64,
     },
-    /// A running chain and its description that differ.
+    /// A running chain whose number of levels differs from its description.
     #[error(
         "the chain has {found} verifying levels, its description {expected}: measure this chain"
     )]
     LevelMismatch {
         /// Verifying levels of the chain.
         found: usize,
-        /// Those described.
+        /// Verifying levels of the description.
         expected: usize,
     },
-    /// A chain that adapts and lets tokens wait.
+    /// An adapting chain with a level that keeps its surplus.
     #[error(
-        "`{name}` keeps its surplus in a chain whose lengths adapt, which would not be exact: \
+        "`{name}` keeps its surplus in a chain with adapting lengths, which is not exact: \
          flush the surplus, or fix the lengths"
     )]
     KeptSurplus {
         /// The level's name.
         name: String,
     },
-    /// A chain that adapts and has nothing to add its rounds to.
+    /// An adapting chain with a fixed acceptance rate, which counted rounds cannot update.
     #[error(
-        "the acceptance of `{name}` is a rate, which no round can change: count its run lengths"
+        "the acceptance of `{name}` is a rate, which rounds cannot update: give counted run lengths"
     )]
     FixedRate {
         /// The level's name.
         name: String,
     },
-    /// A grid axis that does not rise.
-    #[error("{axis} of the pass times are {found:?}: give at least one, from {least} on, rising")]
+    /// A grid axis that is empty or does not rise.
+    #[error(
+        "the {axis} of the pass times are {found:?}: give rising numbers, at least one, none below {least}"
+    )]
     GridAxis {
-        /// Which axis.
+        /// The axis.
         axis: &'static str,
-        /// The least value allowed.
+        /// The smallest value allowed.
         least: usize,
-        /// What was found.
+        /// The values found.
         found: Vec<usize>,
     },
     /// A grid whose cells do not fit its axes.
     #[error(
-        "the pass times are no table of {rows} contexts by {columns} widths: give one cell each"
+        "the pass times do not fill a grid of {rows} contexts by {columns} widths: give one cell for each"
     )]
     GridShape {
         /// Contexts on the axis.
@@ -59,111 +61,110 @@ pub enum TheoryError {
         /// Widths on the axis.
         columns: usize,
     },
-    /// A probability that is none.
+    /// A rate that is no probability.
     #[error("an acceptance rate is {rate}: give a number from 0 to 1")]
     Rate {
-        /// What was found.
+        /// The rate found.
         rate: f64,
     },
-    /// A round that accepted more than was proposed, or proposed more than was asked.
+    /// A round with more accepted than proposed tokens, or more proposed than requested.
     #[error(
-        "a round accepted {accepted} of {proposed} proposed tokens where {asked} were asked for: \
-         these numbers cannot rise"
+        "a round with {asked} tokens requested, {proposed} proposed and {accepted} accepted: \
+         none of these numbers may exceed the one before it"
     )]
     ImpossibleRound {
-        /// Tokens the drafter was asked for.
+        /// Tokens requested from the drafter.
         asked: usize,
-        /// Tokens it proposed.
+        /// Tokens proposed.
         proposed: usize,
-        /// Tokens that were accepted.
+        /// Tokens accepted.
         accepted: usize,
     },
-    /// A table of run lengths that no rounds can have given.
+    /// A table of run lengths that no rounds can have produced.
     #[error(
         "row {proposed} of the run lengths counts {problem}: \
          it needs at most {proposed} + 1 entries and no more stopped rounds than rounds"
     )]
     ImpossibleRunTable {
-        /// Which row.
+        /// The row.
         proposed: usize,
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// A level that verifies buffers of no tokens.
+    /// A verifying level of length 0.
     #[error("level {level} has length 0: give at least 1, or leave the level out")]
     ZeroLength {
         /// The level: 1 is the target.
         level: usize,
     },
-    /// A chain without verifiers whose only member proposes but knows no distribution.
+    /// A chain whose only level is no model and cannot decode.
     #[error("`{name}` cannot decode alone: it is no model; put a model above it")]
     NoModel {
         /// The drafter's name.
         name: String,
     },
-    /// A tree of no nodes.
+    /// A tree of 0 nodes.
     #[error("the trees of `{name}` have 0 nodes: give at least 1")]
     NoNodes {
         /// The drafter's name.
         name: String,
     },
-    /// A candidate that is not in the list.
+    /// An index outside the list of candidates.
     #[error("candidate {index} does not exist: there are {candidates}, counted from 0")]
     UnknownCandidate {
-        /// The index asked for.
+        /// The index.
         index: usize,
-        /// How many candidates there are.
+        /// The number of candidates.
         candidates: usize,
     },
-    /// Two candidates of which it is not known how one accepts what the other proposes.
+    /// A pair of candidates without measured acceptance.
     #[error(
-        "nothing is known of candidate {verifier} verifying candidate {drafter}: \
+        "the acceptance of candidate {drafter} by candidate {verifier} was not measured: \
          measure that pair, or leave it out of the chain"
     )]
     UnmeasuredPair {
-        /// The one that would verify.
+        /// The verifier, as an index.
         verifier: usize,
-        /// The one that would propose.
+        /// The drafter, as an index.
         drafter: usize,
     },
-    /// Not one length for each verifier.
+    /// A number of lengths that differs from the number of verifiers.
     #[error("{lengths} lengths for {verifiers} verifiers: give one for each level but the last")]
     LengthCount {
-        /// Levels that verify.
+        /// Verifiers of the chain.
         verifiers: usize,
         /// Lengths given.
         lengths: usize,
     },
-    /// A level that was not noted along a text.
+    /// A level that is missing in the trace of a text.
     #[error(
-        "the texts do not say what `{name}` would have written there: trace it along them, or predict \
-         from run lengths"
+        "the traces of the texts lack `{name}`: trace it along the texts, or predict from run lengths"
     )]
     Untraced {
         /// The level's name.
         name: String,
     },
-    /// A trace that is of no text.
+    /// A trace that describes no text.
     #[error("the trace of a text has {problem}")]
     InvalidTrace {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Texts that are over when anything would count.
+    /// Texts that end with their first round, which does not count.
     #[error(
-        "there is no token behind the first rounds of the texts: trace longer ones, or count the first \
-         rounds"
+        "the texts end with their first rounds, which do not count: trace longer texts, or count the \
+         first rounds"
     )]
     OnlyFirstRounds,
-    /// Nothing may be planned.
+    /// A count of 0.
     #[error("the {what} is 0: give at least 1")]
     Zero {
-        /// What is 0.
+        /// The thing that is 0.
         what: &'static str,
     },
 }
 
-/// `seconds` if it is a time.
+/// `seconds`, if it is finite and not negative.
 pub(super) fn checked_seconds(what: &'static str, seconds: f64) -> Result<f64, TheoryError> {
     if seconds.is_finite() && seconds >= 0.0 {
         Ok(seconds)
@@ -172,7 +173,7 @@ pub(super) fn checked_seconds(what: &'static str, seconds: f64) -> Result<f64, T
     }
 }
 
-/// `rate` if it is a probability.
+/// `rate`, if it is a probability.
 pub(super) fn checked_rate(rate: f64) -> Result<f64, TheoryError> {
     if (0.0..=1.0).contains(&rate) { Ok(rate) } else { Err(TheoryError::Rate { rate }) }
 }

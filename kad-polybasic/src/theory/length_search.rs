@@ -1,4 +1,4 @@
-//! The best lengths of one chain: depth first from the bottom, cut off by a bound.
+//! The best lengths of one chain: depth-first search from the bottom, with branch and bound.
 
 use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
@@ -6,10 +6,10 @@ use super::predictor::{by_width, long_run};
 use super::round_distribution::{RoundDistributions, VerifierStep, draft, largest_buffer};
 use crate::level::Surplus;
 
-/// Bounds and costs are sums of rounded products: a bound cuts off only what is worse by more.
+/// Relative tolerance of the bound, because bounds and costs are rounded sums.
 const ROUNDING: f64 = 1e-12;
 
-/// What is needed of one verifier, for buffers of any size that can occur.
+/// The tables of one verifier, for buffers of every possible size.
 #[derive(Clone, Debug)]
 pub(super) struct VerifierTables<'a> {
     pub(super) survival: &'a [f64],
@@ -19,7 +19,7 @@ pub(super) struct VerifierTables<'a> {
     pub(super) keep: bool,
 }
 
-/// A chain whose lengths are open. `verifiers` is target first.
+/// A chain whose lengths are to be found. `verifiers` is target first.
 #[derive(Clone, Debug)]
 pub(super) struct LengthSearch<'a> {
     pub(super) verifiers: Vec<VerifierTables<'a>>,
@@ -42,7 +42,7 @@ pub(super) fn longest_draft(proposer: &Proposer, cap: usize) -> usize {
     }
 }
 
-/// Nodes of a tree.
+/// The number of nodes, for a drafter of trees.
 pub(super) fn tree_nodes(proposer: &Proposer) -> Option<usize> {
     match proposer {
         Proposer::Tree { nodes, .. } => Some(*nodes),
@@ -50,15 +50,15 @@ pub(super) fn tree_nodes(proposer: &Proposer) -> Option<usize> {
     }
 }
 
-/// How far [`VerifierTables::survival`] and [`VerifierTables::pass`] must reach for this chain.
+/// The required sizes of [`VerifierTables::survival`] and [`VerifierTables::pass`] for this chain.
 pub(super) fn table_sizes(verifiers: usize, cap: usize, proposer: &Proposer) -> (usize, usize) {
     let buffer = deepest(verifiers, cap, longest_draft(proposer, cap));
     (buffer, buffer.max(tree_nodes(proposer).unwrap_or(0)) + 2)
 }
 
 impl LengthSearch<'_> {
-    /// A lower bound on the seconds per token that this verifier hands on, if those of the level
-    /// below are `below` seconds per token it hands on, or more.
+    /// A lower bound on the seconds per token that this verifier hands on, if the level below costs
+    /// at least `below` seconds per token that it hands on.
     ///
     /// A round costs at least `m`, the cheapest pass, and `E B · below` for its buffer (Wald). It
     /// hands on at most `E N + 1` tokens, where `E N ≤ E B` and `E N + 1 ≤ A = Σ_k P(N ≥ k)`. So
@@ -78,8 +78,8 @@ impl LengthSearch<'_> {
         (0..=level).rev().fold(below, |below, level| self.bound(level, below, 0.0))
     }
 
-    /// A lower bound on seconds per token for any lengths. 0, no bound, for chains that keep a
-    /// surplus, whose rounds are not independent.
+    /// A lower bound on seconds per token for any lengths. 0, which is no bound, for chains that
+    /// keep a surplus: their rounds are not independent.
     pub(super) fn bound_of_all(&self) -> f64 {
         let Some(lowest) = self.verifiers.len().checked_sub(1) else { return 0.0 };
         if self.keeps() {
@@ -108,8 +108,8 @@ impl LengthSearch<'_> {
         VerifierStep { length, bonus, keep: keep && !drafted, survival, pass, overhead, nodes }
     }
 
-    /// The lengths up to `cap`, target first, with the least seconds per token, if that is below
-    /// `limit`; of equal ones those found first, which are the shortest at the bottom.
+    /// The lengths up to `cap`, target first, with the fewest seconds per token, if these are below
+    /// `limit`. Among equal ones those found first, which are the shortest at the bottom.
     pub(super) fn best(&self, cap: usize, limit: f64) -> Option<(f64, Vec<usize>)> {
         let lowest = self.verifiers.len().checked_sub(1)?;
         let mut best = BestSoFar { limit, lengths: vec![0; self.verifiers.len()], found: None };
@@ -146,29 +146,57 @@ impl LengthSearch<'_> {
     }
 }
 
-/// The best lengths so far.
+/// The best lengths found so far.
 struct BestSoFar {
-    /// Seconds per token that must be undercut.
+    /// Seconds per token to undercut.
     limit: f64,
     lengths: Vec<usize>,
     found: Option<Vec<usize>>,
 }
 
-/// How to go on decoding with the models of a chain.
+/// The best lengths of a chain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BestLengths {
-    /// Seconds per token expected.
+    /// Predicted seconds per token.
     pub seconds_per_token: f64,
-    /// The lengths of the verifiers, target first; empty if the target had better decode alone.
+    /// The lengths of the verifiers, target first; empty if plain decoding is fastest.
     pub lengths: Vec<usize>,
 }
 
 impl Chain {
-    /// The best lengths from 1 to `cap` for this chain as it is, after `context` tokens of text, or
-    /// plain decoding if that is faster: for adapting a running decoder to the run lengths it
-    /// counts. A tree keeps its depth. Same answer as trying all lengths with [`Chain::predict`];
-    /// fast enough to be asked every few rounds, except for three and more levels of which one
-    /// keeps its surplus (searched without bounds).
+    /// The best lengths from 1 to `cap` of this chain after `context` tokens of text, or plain
+    /// decoding if that is faster. A tree keeps its depth.
+    ///
+    /// Meant for adapting a running decoder. The result equals that of trying all lengths with
+    /// [`Chain::predict`]. It is fast enough to be computed every few rounds, except for three or
+    /// more levels of which one keeps its surplus: these are searched without bounds.
+    ///
+    /// ```
+    /// use kad_polybasic::theory::{Acceptance, Chain, PassTimes, Proposer, Surplus, VerifyingLevel};
+    /// let chain = |rate| {
+    ///     let target = VerifyingLevel {
+    ///         name: "large".into(),
+    ///         times: PassTimes::constant(22e-3)?,
+    ///         acceptance: Acceptance::Rate(rate),
+    ///         length: 5,
+    ///         bonus: true,
+    ///         surplus: Surplus::Flush,
+    ///         overhead: 0.0,
+    ///         token_overhead: 0.0,
+    ///     };
+    ///     let times = PassTimes::constant(1.5e-3)?;
+    ///     let proposer = Proposer::Model { name: "small".into(), times, overhead: 0.0 };
+    ///     Ok::<_, kad_polybasic::theory::TheoryError>(Chain {
+    ///         verifiers: vec![target],
+    ///         proposer,
+    ///         plain_seconds: None,
+    ///     })
+    /// };
+    /// // Higher acceptance allows longer drafts; without acceptance the target decodes alone.
+    /// assert!(chain(0.9)?.best_lengths(0, 16)?.lengths > chain(0.6)?.best_lengths(0, 16)?.lengths);
+    /// assert!(chain(0.0)?.best_lengths(0, 16)?.lengths.is_empty());
+    /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Chain::check`], and if `cap` is 0.

@@ -1,19 +1,41 @@
-//! What a chain of models will cost, before it runs: closed forms, an exact predictor, a simulator
-//! and a planner. Pure: no clock, no files.
+//! The speed of a chain of models, predicted from measurements: closed forms, an exact predictor, a
+//! simulator, a replay and a planner. Pure: no clock, no files.
 //!
-//! | what | where |
+//! | question | answer |
 //! |---|---|
-//! | tokens of one draft: mean, variance, where it peaks | [`CappedGeometric`], [`expected_tokens`] |
-//! | arXiv 2510.26527, Lemma 3.1 and Theorem 3.2, as published and exactly | [`lemma_time`], [`published_insertion`], [`exact_insertion`] |
-//! | measured times and run lengths | [`PassTimes`], [`RunLengths`] |
-//! | a chain of n levels as data; what it will do, and how surely | [`Chain`], [`Chain::predict`], [`Chain::uncertainty`] |
-//! | the same played out | [`Chain::simulate`], [`ChainSimulator`] |
-//! | the same along texts that the target wrote | [`Chain::replay`], [`ConditionalReplay`], [`TextTrace`] |
-//! | the best chain and its lengths; what one more model would do | [`Candidates::plan`], [`Candidates::insertions`] |
+//! | mean and variance of the accepted tokens of one draft | [`CappedGeometric`], [`expected_tokens`] |
+//! | arXiv 2510.26527, Lemma 3.1 and Theorem 3.2, as published and exact | [`lemma_time`], [`published_insertion`], [`exact_insertion`] |
+//! | measured seconds per pass and accepted run lengths | [`PassTimes`], [`RunLengths`] |
+//! | seconds per token of a chain of n levels, with uncertainty | [`Chain`], [`Chain::predict`], [`Chain::uncertainty`] |
+//! | the same by simulation | [`Chain::simulate`], [`ChainSimulator`] |
+//! | the same on texts that the target wrote | [`Chain::replay`], [`ConditionalReplay`], [`TextTrace`] |
+//! | the best chain and lengths; the effect of one more model | [`Candidates::plan`], [`Candidates::insertions`] |
 //! | better lengths for a running chain | [`Chain::best_lengths`] |
 //!
-//! Where a published statement and the exact one differ, the item says how; each difference is
-//! derived there and tested (P5 to P10 in `tests/it/theory_*.rs`).
+//! Where the exact statement differs from the published one, the item states the difference and
+//! derives it; tests P5 to P10 in `tests/it/theory_*.rs` check it.
+//!
+//! *Plain decoding* is decoding with the target alone, one token per pass. *Overhead* is time
+//! beyond the models' passes. Times are in seconds, lengths in tokens.
+//!
+//! ```
+//! use kad_polybasic::theory::{Acceptance, Candidate, CandidatePair, Candidates, PassTimes, PlanLimits, Proposer};
+//! let model = |name: &str, seconds| {
+//!     let times = PassTimes::constant(seconds)?;
+//!     let proposer = Proposer::Model { name: name.into(), times, overhead: 0.0 };
+//!     Ok::<_, kad_polybasic::theory::TheoryError>(Candidate { proposer, round_overhead: 0.0 })
+//! };
+//! let candidates = Candidates {
+//!     candidates: vec![model("large", 22e-3)?, model("small", 1.5e-3)?],
+//!     target: 0,
+//!     pairs: vec![CandidatePair::new(0, 1, Acceptance::Rate(0.7))],
+//! };
+//! let plan = candidates.plan(&PlanLimits::default())?;
+//! // The small model drafts for the large one.
+//! assert_eq!(plan.ranked[0].members, [0, 1]);
+//! assert!(plan.ranked[0].speedup > 2.0);
+//! # Ok::<(), kad_polybasic::theory::TheoryError>(())
+//! ```
 
 mod bootstrap_rng;
 mod capped_geometric;
@@ -23,6 +45,7 @@ mod error;
 mod insertion;
 mod lemma;
 mod length_search;
+mod level_totals;
 mod pass_times;
 mod planner;
 mod predictor;

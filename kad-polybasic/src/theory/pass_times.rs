@@ -1,23 +1,23 @@
-//! How long a pass takes: measured on a grid of widths and contexts, interpolated between.
+//! Seconds per pass, measured on a grid of widths and context lengths and interpolated between.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::{TheoryError, checked_seconds};
 
-/// One cell of a grid: how long passes of one width after one context took.
+/// One cell of a grid: the seconds of passes of one width after one context length.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PassTime {
-    /// Median of the passes measured, in seconds.
+    /// Median of the measured passes, in seconds.
     pub seconds: f64,
-    /// Standard error of that median, in seconds; 0 if it is taken for certain.
+    /// Standard error of that median, in seconds; 0 for a known time.
     pub standard_error: f64,
 }
 
 impl PassTime {
-    /// The median of `samples` (seconds) and its standard error, from the interquartile range:
-    /// `√(π/2) · (IQR / 1.349) / √n`, which is the normal one and does not mind a few slow passes.
-    /// None without samples.
+    /// The median of `samples` (seconds) and its standard error from the interquartile range:
+    /// `√(π/2) · (IQR / 1.349) / √n`, which is that of normal samples and robust against a few slow
+    /// passes. `None` without samples.
     ///
     /// ```
     /// use kad_polybasic::theory::PassTime;
@@ -34,19 +34,18 @@ impl PassTime {
             let (below, part) = (at.floor() as usize, at.fract());
             sorted[below] + part * (sorted[(below + 1).min(last)] - sorted[below])
         };
-        // For a normal distribution the interquartile range is 1.349 σ, and the median of n has σ
-        // √(π / 2n).
+        // For a normal distribution the interquartile range is 1.349 σ, and the median of n samples
+        // has a standard deviation of σ √(π / 2n).
         let sigma = (quantile(0.75) - quantile(0.25)) / 1.349;
         let standard_error = sigma * (std::f64::consts::FRAC_PI_2 / sorted.len() as f64).sqrt();
         Some(Self { seconds: quantile(0.5), standard_error })
     }
 }
 
-/// `T(width, context)`, the seconds of one pass over `width` tokens after `context` tokens.
+/// `T(width, context)`: seconds of one pass over `width` tokens after `context` tokens.
 ///
-/// Between the grid's widths and contexts the median is interpolated bilinearly. Outside it is
-/// continued on the line through the two nearest grid points (constantly, if there is only one),
-/// but never below 0.
+/// Bilinear interpolation between the grid's widths and contexts. Outside, linear extrapolation
+/// through the two nearest grid points (constant if there is only one), cut off at 0.
 ///
 /// ```
 /// use kad_polybasic::theory::{PassTime, PassTimes};
@@ -64,13 +63,13 @@ pub struct PassTimes {
     grid: StoredPassTimes,
 }
 
-/// What is stored of [`PassTimes`].
+/// The stored form of [`PassTimes`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StoredPassTimes {
-    /// Tokens per pass, rising.
+    /// Tokens per pass, strictly rising.
     widths: Vec<usize>,
-    /// Tokens before the pass, rising.
+    /// Tokens before the pass, strictly rising.
     contexts: Vec<usize>,
     /// `[contexts, widths]`.
     cells: Vec<Vec<PassTime>>,
@@ -91,7 +90,8 @@ impl From<PassTimes> for StoredPassTimes {
 }
 
 impl PassTimes {
-    /// `cells` is `[contexts, widths]`; `widths` ≥ 1 and `contexts` ≥ 0 rise strictly.
+    /// A grid of measured times, `cells` = `[contexts, widths]`. `widths` ≥ 1 and `contexts` ≥ 0
+    /// rise strictly.
     ///
     /// # Errors
     /// If an axis is empty or does not rise, a width is 0, the shape does not fit, or a time is
@@ -120,7 +120,7 @@ impl PassTimes {
         Ok(Self { grid: StoredPassTimes { widths, contexts, cells } })
     }
 
-    /// The same time for every width and context: the `T_i` of the papers.
+    /// The same time for every width and context: the `T_i` of arXiv 2510.26527.
     ///
     /// # Errors
     /// If `seconds` is negative or no number.
@@ -129,8 +129,8 @@ impl PassTimes {
         Self::new(vec![1], vec![0], vec![vec![cell]])
     }
 
-    /// `first` seconds for a pass over one token and `each` more for every further one, after any
-    /// context.
+    /// `first` seconds for a pass over one token and `each` seconds for every further token, after
+    /// any context.
     ///
     /// # Errors
     /// If either is negative or no number.
@@ -147,8 +147,8 @@ impl PassTimes {
         LinearInterpolation::through(contexts, context).of(at).max(0.0)
     }
 
-    /// Adds to `cells`, row by row, how much each cell of the grid has in
-    /// [`seconds`](Self::seconds): it is `Σ cells · medians` where that is not cut off at 0.
+    /// Adds the weight of each grid cell in [`seconds`](Self::seconds) to `cells`, row by row: the
+    /// result is `Σ weight · median` unless it is cut off at 0.
     pub(super) fn spread(&self, width: usize, context: usize, cells: &mut Vec<f64>) {
         let StoredPassTimes { widths, contexts, .. } = &self.grid;
         cells.resize(widths.len() * contexts.len(), 0.0);
@@ -163,23 +163,22 @@ impl PassTimes {
         }
     }
 
-    /// The grid's widths, rising.
+    /// The widths of the grid, strictly rising.
     pub fn widths(&self) -> &[usize] {
         &self.grid.widths
     }
 
-    /// The grid's contexts, rising.
+    /// The context lengths of the grid, strictly rising.
     pub fn contexts(&self) -> &[usize] {
         &self.grid.contexts
     }
 
-    /// The grid, `[contexts, widths]`.
+    /// The cells of the grid, `[contexts, widths]`.
     pub fn cells(&self) -> &[Vec<PassTime>] {
         &self.grid.cells
     }
 
-    /// The same grid with every median replaced by what `draw` makes of it, at least 0: for
-    /// resampling.
+    /// The same grid with every median replaced by `draw(cell)`, at least 0; for the bootstrap.
     pub(super) fn redrawn(&self, mut draw: impl FnMut(PassTime) -> f64) -> Self {
         let mut grid = self.grid.clone();
         for cell in grid.cells.iter_mut().flatten() {
@@ -189,11 +188,11 @@ impl PassTimes {
     }
 }
 
-/// A straight line through two neighbouring grid points, at one place.
+/// Linear interpolation between two neighbouring grid points, at one position.
 struct LinearInterpolation {
     from: usize,
     to: usize,
-    /// 0 at `from`, 1 at `to`; outside of that beyond the grid.
+    /// 0 at `from`, 1 at `to`; outside [0, 1] beyond the grid.
     part: f64,
 }
 
@@ -210,7 +209,7 @@ impl LinearInterpolation {
         Self { from, to, part }
     }
 
-    /// The two grid points and what each counts; twice the same one where there is only one.
+    /// The two grid points and their weights; the same point twice if there is only one.
     fn shares(&self) -> [(usize, f64); 2] {
         [(self.from, 1.0 - self.part), (self.to, self.part)]
     }

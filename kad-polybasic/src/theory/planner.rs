@@ -1,4 +1,4 @@
-//! The planner: which models, in which order, with which lengths.
+//! The planner: the best models of a chain, their order and their lengths.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,72 +9,72 @@ use super::predictor::{Prediction, by_width};
 use super::run_lengths::Acceptance;
 use crate::level::Surplus;
 
-/// A model, or something that only drafts, that a chain may be made of.
+/// A model or another drafter that a chain may contain. [The module](super) has an example.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Candidate {
-    /// What it is at the bottom of a chain; a model may stand anywhere, the others only there.
+    /// Its role at the bottom of a chain. A model may stand at any level, other drafters only at
+    /// the bottom.
     pub proposer: Proposer,
-    /// Seconds per round beside the pass when it verifies. Default: 0.
+    /// Overhead as a verifier, in seconds per round. Default: 0.
     #[serde(default)]
     pub round_overhead: f64,
 }
 
-/// How one candidate accepts what another proposes.
+/// The measured acceptance of an ordered pair of candidates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CandidatePair {
-    /// The candidate that verifies.
+    /// The verifier, an index into [`Candidates::candidates`].
     pub verifier: usize,
-    /// The candidate whose tokens it verifies.
+    /// The drafter, an index into [`Candidates::candidates`].
     pub drafter: usize,
-    /// How it accepts them.
+    /// Acceptance of the drafter's tokens by the verifier.
     pub acceptance: Acceptance,
-    /// Seconds per round of the verifier beside those of its candidate, because it is this
-    /// drafter's tokens: a pass that follows another model's takes longer than by itself. Default:
-    /// 0.
+    /// Additional overhead of the verifier with this drafter, in seconds per round: a pass just
+    /// after another model's pass takes longer. Default: 0.
     #[serde(default)]
     pub round_overhead: f64,
-    /// Seconds per token that the drafter proposes at the bottom of a chain, beside those of its
-    /// candidate. Default: 0. Not for trees, which are charged by the draft.
+    /// Additional overhead of the drafter at the bottom of a chain, in seconds per token. Default:
+    /// 0. Ignored for trees, which cost per draft.
     #[serde(default)]
     pub token_overhead: f64,
 }
 
 impl CandidatePair {
-    /// Without overheads of their own.
+    /// A pair without additional overhead.
     pub fn new(verifier: usize, drafter: usize, acceptance: impl Into<Acceptance>) -> Self {
         let acceptance = acceptance.into();
         Self { verifier, drafter, acceptance, round_overhead: 0.0, token_overhead: 0.0 }
     }
 }
 
-/// What a plan is made from.
+/// The input of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Candidates {
     /// Models and other drafters.
     pub candidates: Vec<Candidate>,
-    /// Which of them the text is to be distributed as: a model.
+    /// The target: the index of the model whose distribution the text must have.
     pub target: usize,
-    /// The pairs that were measured: a chain has neighbours from these alone. Of several entries
-    /// for one pair the first counts.
+    /// The measured pairs. A chain has only these pairs as neighbours. If a pair is listed several
+    /// times, the first entry counts.
     pub pairs: Vec<CandidatePair>,
 }
 
-/// How far a plan looks.
+/// The limits of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanLimits {
-    /// Tokens of text that pass times are taken after. Default: 256.
+    /// Context length at which pass times are taken, in tokens. Default: 256.
     pub context: usize,
-    /// The largest length of a level, in tokens. Default: 16.
+    /// The largest length of a level, in tokens, ≥ 1. Default: 16.
     pub max_length: usize,
-    /// The largest number of levels, the target included. Default: 4.
+    /// The largest number of levels, the target included, ≥ 1. Default: 4.
     pub max_levels: usize,
-    /// Whether verifiers draw a bonus. Default: yes.
+    /// Whether verifiers draw bonus tokens. Default: yes.
     pub bonus: bool,
-    /// How many chains to name. Default: 5.
+    /// The number of chains to return, ≥ 1. Default: 5.
     pub chains: usize,
 }
 
@@ -87,27 +87,27 @@ impl Default for PlanLimits {
 /// A chain with its best lengths.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedChain {
-    /// Its levels as indices into [`Candidates::candidates`], target first; the target alone is
+    /// The levels as indices into [`Candidates::candidates`], target first. The target alone is
     /// plain decoding.
     pub members: Vec<usize>,
     /// The best lengths of the verifiers, target first.
     pub lengths: Vec<usize>,
-    /// What it is expected to do.
+    /// The prediction for this chain.
     pub prediction: Prediction,
-    /// Seconds per token of plain decoding over its own.
+    /// Speed-up: seconds per token of plain decoding over those of this chain.
     pub speedup: f64,
 }
 
-/// What to decode with.
+/// The fastest chains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RankedChains {
-    /// Seconds per token of the target alone.
+    /// Seconds per token of plain decoding.
     pub plain_seconds_per_token: f64,
-    /// Different chains, the fastest first; plain decoding is one of them, if it is fast enough.
+    /// Different chains, the fastest first. Includes plain decoding, if it is fast enough.
     pub ranked: Vec<PlannedChain>,
 }
 
-/// PlanTables of one context: seconds by width of each candidate, acceptance of each pair.
+/// Seconds by width of each candidate and acceptance of each pair, at one context length.
 struct PlanTables {
     pass: Vec<Vec<f64>>,
     /// `[verifier][drafter]`
@@ -119,12 +119,11 @@ struct PairTable {
     survival: Vec<f64>,
     proposed: Vec<f64>,
     round_overhead: f64,
-    /// The drafter, if it is at the bottom.
+    /// The drafter, for the bottom of a chain.
     proposer: Proposer,
 }
 
-/// What stands at the bottom of a chain, with what its tokens take beside for the verifier above
-/// it.
+/// The candidate as the proposer of a chain, with the overhead of its pair.
 fn proposing(candidate: &Proposer, pair: Option<&CandidatePair>) -> Proposer {
     let mut proposer = candidate.clone();
     let more = pair.map_or(0.0, |pair| pair.token_overhead);
@@ -137,7 +136,7 @@ fn proposing(candidate: &Proposer, pair: Option<&CandidatePair>) -> Proposer {
 }
 
 impl Candidates {
-    /// Whether these are numbers a plan can be made from.
+    /// Checks that a plan can be made from these numbers.
     ///
     /// # Errors
     /// If an index is out of range, the target is no model, a time is negative or no number, or a
@@ -163,16 +162,17 @@ impl Candidates {
         }
     }
 
-    /// The best chains that start with the target, each with its best lengths: least predicted
-    /// seconds per token over all ordered choices of other candidates (those that are no models at
-    /// the bottom only), all lengths up to the limit, and plain decoding.
+    /// The fastest chains that start with the target, each with its best lengths: the fewest
+    /// predicted seconds per token over all ordered choices of other candidates (lookups and trees
+    /// at the bottom only), over all lengths up to the limit, and over plain decoding. [The
+    /// module](super) has an example.
     ///
-    /// The answer is that of trying everything with [`Chain::predict`] (test P10). It is found by
-    /// branch and bound: distributions of rounds are built from the bottom up, so all lengths above
-    /// a partial chain share it, and a part is dropped when even the cheapest round above it, with
-    /// every buffer as long as acceptance makes worth while, cannot undercut the chains already
-    /// found. (arXiv 2510.19705 finds latency-optimal hierarchies in polynomial time, for
-    /// independent acceptances and constant pass times.)
+    /// The result equals exhaustive search with [`Chain::predict`] (test P10). It is found by
+    /// branch and bound. Distributions of rounds are built from the bottom up, so all lengths above
+    /// a partial chain share it. A partial chain is dropped if even the cheapest round above it,
+    /// with every buffer as long as its acceptance allows, is slower than the chains found. (arXiv
+    /// 2510.19705 finds latency-optimal hierarchies in polynomial time, for independent acceptance
+    /// and constant pass times.)
     ///
     /// # Errors
     /// Those of [`Candidates::check`], and if a limit is 0.
@@ -186,7 +186,7 @@ impl Candidates {
                 Some((worst, ..)) => *worst,
                 None => f64::INFINITY,
             };
-            // Chains come by their bounds: all that follow are worse.
+            // Chains are sorted by their bounds, so all later ones are slower.
             if bound > limit * (1.0 + 1e-12) {
                 break;
             }
@@ -204,11 +204,12 @@ impl Candidates {
         Ok(RankedChains { plain_seconds_per_token, ranked: ranked.collect::<Result<_, _>>()? })
     }
 
-    /// These members as a chain, without measured seconds of plain decoding.
+    /// The chain of `members` (indices into [`Candidates::candidates`], target first) with
+    /// `lengths`, one per verifier. `plain_seconds` is not set.
     ///
     /// # Errors
-    /// If `members` is empty or names a candidate or a pair that is not there, there is not one
-    /// length for each verifier, or a verifier is no model.
+    /// If `members` is empty or names an unknown candidate or an unmeasured pair, if the number of
+    /// lengths differs from the number of verifiers, or if a verifier is no model.
     pub fn chain(
         &self,
         members: &[usize],
@@ -281,13 +282,13 @@ impl Candidates {
         self.check()
     }
 
-    /// Seconds per token of the target alone.
+    /// Seconds per token of plain decoding.
     pub(super) fn plain(&self, limits: &PlanLimits) -> Result<f64, TheoryError> {
         let alone = self.chain(&[self.target], &[], limits.bonus)?;
         Ok(alone.predict(limits.context)?.seconds_per_token)
     }
 
-    /// The best lengths of this chain and what they give; None if a pair in it was not measured.
+    /// The chain of `members` with its best lengths; `None` if a pair in it was not measured.
     pub(super) fn best_of(
         &self,
         members: &[usize],
@@ -312,7 +313,7 @@ impl Candidates {
         matches!(self.candidates[index].proposer, Proposer::Model { .. })
     }
 
-    /// These members with these lengths, predicted.
+    /// The chain of `members` with `lengths`, predicted.
     pub(super) fn planned(
         &self,
         members: Vec<usize>,
@@ -325,7 +326,7 @@ impl Candidates {
         Ok(PlannedChain { members, lengths, prediction, speedup })
     }
 
-    /// All chains of two levels and more with the bounds of their seconds per token, rising.
+    /// All chains of at least two levels with the lower bounds of their seconds per token, rising.
     fn chains(&self, tables: &PlanTables, limits: &PlanLimits) -> Vec<(f64, Vec<usize>)> {
         let (mut found, mut open) = (Vec::new(), vec![vec![self.target]]);
         while let Some(members) = open.pop() {

@@ -13,68 +13,69 @@ use super::round_distribution::{
 use super::run_lengths::Acceptance;
 use crate::level::Surplus;
 
-/// What a chain is expected to do, per token of text.
+/// The predicted speed of a chain, per token of text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// Seconds per token.
     pub seconds_per_token: f64,
-    /// Level by level, target first; their seconds add up to those above.
+    /// One entry per level, target first. Their seconds add up to `seconds_per_token`.
     pub levels: Vec<LevelPrediction>,
 }
 
-/// One level's part in a [`Prediction`]. A *round* of a verifier is one verification, which is one
-/// pass; a round of the proposer is one draft.
+/// One level of a [`Prediction`]. A *round* of a verifier is one verification, which is one pass; a
+/// round of the proposer is one draft.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LevelPrediction {
-    /// The level's name.
+    /// The name of the level.
     pub name: String,
     /// Seconds per token of the text spent at this level: passes and overhead.
     pub seconds_per_token: f64,
-    /// The part of these seconds that is overhead.
+    /// The overhead in these seconds.
     pub overhead_per_token: f64,
-    /// RoundDistributions per token of the text.
+    /// Rounds per token of the text.
     pub rounds_per_token: f64,
     /// Passes per token of the text, `F_i / N`. For a verifier these are its rounds, for a drafting
-    /// model its drafted tokens, for what is no model its drafts.
+    /// model its drafted tokens, for a lookup or a tree its drafts.
     pub passes_per_token: f64,
-    /// Mean seconds of such a pass, without overhead: the `T_i` at the widths that occur.
+    /// Mean seconds per pass, without overhead: `T_i` at the widths that occur.
     pub seconds_per_pass: f64,
-    /// Mean number of tokens a round hands on. (What the papers call `L_i` is either this or
-    /// `1 / passes_per_token`; they agree at the top, where nothing is wasted.)
+    /// Mean tokens handed on per round. (The papers use `L_i` for this number and for
+    /// `1 / passes_per_token`. They agree for the target, which wastes nothing.)
     pub tokens_per_round: f64,
     /// `emitted[k]`: probability that a round hands on k tokens.
     pub emitted: Vec<f64>,
-    /// Mean number of tokens a round accepts, without the corrected or the bonus token; 0 for the
-    /// proposer.
+    /// The acceptance length: mean accepted tokens per round, without the corrected or bonus token;
+    /// 0 for the proposer.
     pub acceptance_length: f64,
     /// `accepted[k]`: probability that a round accepts k tokens; empty for the proposer.
     pub accepted: Vec<f64>,
-    /// `ω_i`: tokens this level handed on per token of the text; 1 for the target. Below it, more
-    /// for what is rejected above, and less for the bonus tokens of the levels above: without
-    /// bonuses it is at least 1.
+    /// The waste factor `ω_i`: tokens handed on per token of the text. 1 for the target. Below,
+    /// rejections further up raise it, and bonus tokens of higher levels lower it; without bonus
+    /// tokens it is at least 1.
     pub waste: f64,
 }
 
 impl Chain {
-    /// What this chain is expected to do after `context` tokens of text (take the middle of the
-    /// text: pass times are nearly linear in it).
+    /// The predicted speed of this chain after `context` tokens of text. Use the middle of the
+    /// text: pass times are nearly linear in the context length. [`Chain`] has an example.
     ///
-    /// Level by level from the bottom, exactly for runs of acceptances that start anew with each
-    /// round: the distribution of the tokens of a round of level `i + 1` gives, by renewal, the
-    /// distribution of the buffer that level `i` verifies and how many rounds it took, and so the
-    /// distribution of *its* round. With independent acceptances and constant times it is a closed
-    /// recursion. It departs from arXiv 2510.26527, Lemma 3.1, in what it counts:
+    /// The result is exact if runs of acceptances start anew with each round. It is computed level
+    /// by level from the bottom. By renewal, the distribution of the tokens of a round of level
+    /// `i + 1` gives the distribution of the buffer that level `i` verifies and of the rounds it
+    /// took, and so the distribution of a round of level `i`. With independent acceptance and
+    /// constant times this is a closed recursion. It departs from arXiv 2510.26527, Lemma 3.1, in
+    /// three points:
     ///
     /// 1. Tokens that a level hands on and a higher one rejects are paid for (the *waste*).
     /// 2. A pass over `B` tokens takes `T_i(B + 1)` if a bonus may follow, `T_i(B)` if not, and
     ///    `T_i(1)` if nothing was proposed.
-    /// 3. After a bonus the level below has two tokens to read instead of one, its own last one and
-    ///    the bonus: its next pass is one token wider, a drafter's `T_n(2)` instead of `T_n(1)`.
-    ///    This is counted once per bonus and for the level just below, whatever becomes of the
-    ///    bonus further up; what that misses is less than one token of width per round of the level
-    ///    above.
+    /// 3. After a bonus token the level below reads two tokens instead of one, its own last one and
+    ///    the bonus, so its next pass is one token wider: `T_n(2)` instead of `T_n(1)` for a
+    ///    drafter. This is counted once per bonus and only for the level just below, whatever
+    ///    happens to the bonus further up. The error is less than one token of width per round of
+    ///    the level above.
     ///
-    /// End tokens and the room left in a text are not modelled.
+    /// Not modelled: end tokens and the limit on the text's length.
     ///
     /// # Errors
     /// Those of [`Chain::check`].
@@ -88,26 +89,26 @@ impl Chain {
     }
 }
 
-/// The numbers a prediction is made from: estimates of [`Chain`]'s measurements at one context.
+/// The input of a prediction: estimates from the measurements of a [`Chain`] at one context length.
 #[derive(Clone, Debug)]
 pub(super) struct PredictionInputs {
-    /// Of each verifier: P(N ≥ k) up to its largest buffer.
+    /// Per verifier: P(N ≥ k) up to its largest buffer.
     survival: Vec<Vec<f64>>,
     /// P(at least k proposed), up to the length of a draft.
     proposed: Vec<f64>,
-    /// Of each verifier: seconds by width.
+    /// Per verifier: seconds by width.
     pass: Vec<Vec<f64>>,
-    /// The drafter's seconds by width; empty if it is no model.
+    /// The drafter's seconds by width; empty for lookups and trees.
     drafter: Vec<f64>,
 }
 
 impl PredictionInputs {
-    /// As measured: medians and observed hazards.
+    /// Point estimates: medians and observed hazards.
     fn measured(chain: &Chain, context: usize) -> Self {
         Self::estimated(chain, context, &mut Measured)
     }
 
-    /// As they might be as well: see [`Chain::uncertainty`].
+    /// One bootstrap resample: see [`Chain::uncertainty`].
     pub(super) fn resampled(chain: &Chain, context: usize, draws: &mut BootstrapRng) -> Self {
         Self::estimated(chain, context, draws)
     }
@@ -142,7 +143,7 @@ impl PredictionInputs {
         Self { survival, proposed, pass, drafter }
     }
 
-    /// Seconds per token of the target alone.
+    /// Seconds per token of plain decoding.
     pub(super) fn plain(&self, chain: &Chain) -> f64 {
         if let Some(seconds) = chain.plain_seconds {
             return seconds;
@@ -150,21 +151,21 @@ impl PredictionInputs {
         match (chain.verifiers.first(), &chain.proposer) {
             (Some(target), _) => self.pass[0][1] + target.token_overhead,
             (None, Proposer::Model { overhead, .. }) => self.drafter[1] + overhead,
-            // Refused by `Chain::check`.
+            // Excluded by `Chain::check`.
             (None, Proposer::Lookup { .. } | Proposer::Tree { .. }) => f64::NAN,
         }
     }
 }
 
-/// How measurements become the numbers of a prediction.
+/// The choice of point estimates or resamples.
 trait Estimate {
-    /// A probability with this many successes and failures, not both 0, expected at `prior`.
+    /// A probability after this many successes and failures, not both 0, expected at `prior`.
     fn rate(&mut self, passed: u64, failed: u64, prior: f64) -> f64;
-    /// Pass times.
+    /// Seconds per pass.
     fn times(&mut self, times: &PassTimes) -> PassTimes;
 }
 
-/// As they are.
+/// Point estimates.
 struct Measured;
 
 impl Estimate for Measured {
@@ -187,7 +188,7 @@ impl Estimate for BootstrapRng {
     }
 }
 
-/// Tokens of a draft: the lowest verifier's length, or the depth of a tree; 1 for a model alone.
+/// Tokens of a draft: the lowest verifier's length, the depth of a tree, or 1 for a model alone.
 pub(super) fn draft_length(chain: &Chain) -> usize {
     match (&chain.proposer, chain.verifiers.last()) {
         (_, None) => 1,
@@ -235,7 +236,7 @@ fn alone(chain: &Chain, inputs: &PredictionInputs) -> Prediction {
     Prediction { seconds_per_token: seconds, levels: vec![level] }
 }
 
-/// Seconds per token alone, without the rest of a [`Prediction`].
+/// Seconds per token, without the rest of a [`Prediction`].
 pub(super) fn seconds_per_token(chain: &Chain, inputs: &PredictionInputs) -> f64 {
     match rounds_of(chain, inputs) {
         None => inputs.plain(chain),
@@ -243,7 +244,7 @@ pub(super) fn seconds_per_token(chain: &Chain, inputs: &PredictionInputs) -> f64
     }
 }
 
-/// The distributions of the rounds of all levels, target first, the drafts last. None without a
+/// The distributions of the rounds of all levels, target first, the drafts last. `None` without a
 /// verifier.
 fn rounds_of(chain: &Chain, inputs: &PredictionInputs) -> Option<Vec<RoundDistributions>> {
     let lowest = chain.verifiers.len().checked_sub(1)?;
@@ -268,7 +269,7 @@ fn rounds_of(chain: &Chain, inputs: &PredictionInputs) -> Option<Vec<RoundDistri
     Some(found)
 }
 
-/// Seconds per token of rounds that follow each other, with everything below.
+/// Seconds per token in the long run, all levels below included.
 pub(super) fn long_run(rounds: &RoundDistributions) -> f64 {
     let visits = stationary(&rounds.starts);
     let sum = |of: &dyn Fn(&RoundDistribution) -> f64| -> f64 {
@@ -277,7 +278,7 @@ pub(super) fn long_run(rounds: &RoundDistributions) -> f64 {
     sum(&|start| start.seconds) / sum(&RoundDistribution::tokens)
 }
 
-/// Puts the distributions of the rounds together, from the target down.
+/// Combines the distributions of the rounds into a prediction, from the target down.
 fn summary(chain: &Chain, rounds: &[RoundDistributions]) -> Prediction {
     let mut visits = stationary(&rounds[0].starts);
     let weighed = |visits: &[f64],
@@ -293,7 +294,7 @@ fn summary(chain: &Chain, rounds: &[RoundDistributions]) -> Prediction {
         let handed_on = weighed(&visits, &RoundDistribution::tokens, level);
         let passing =
             weighed(&visits, &|start| start.pass_seconds, level) + bonuses * level.catch_up;
-        let (passes, overhead) = own(chain, index, count, handed_on);
+        let (passes, overhead) = passes_and_overhead(chain, index, count, handed_on);
         let (mut emitted, mut accepted) = (Vec::new(), Vec::new());
         for (visit, start) in visits.iter().zip(&level.starts) {
             start.outcome.iter().for_each(|row| add(&mut emitted, row, visit / count));
@@ -319,8 +320,9 @@ fn summary(chain: &Chain, rounds: &[RoundDistributions]) -> Prediction {
     Prediction { seconds_per_token, levels }
 }
 
-/// Passes and seconds of overhead of a level that made `rounds` rounds and handed on `tokens`.
-fn own(chain: &Chain, index: usize, rounds: f64, tokens: f64) -> (f64, f64) {
+/// Passes and overhead in seconds of a level that made `rounds` rounds and handed on `tokens`
+/// tokens.
+fn passes_and_overhead(chain: &Chain, index: usize, rounds: f64, tokens: f64) -> (f64, f64) {
     match (chain.verifiers.get(index), &chain.proposer) {
         (Some(verifier), _) => (rounds, rounds * verifier.overhead),
         (None, Proposer::Model { overhead, .. }) => (tokens, tokens * overhead),
@@ -328,7 +330,7 @@ fn own(chain: &Chain, index: usize, rounds: f64, tokens: f64) -> (f64, f64) {
     }
 }
 
-/// Expected rounds of the level below, by their start.
+/// Expected rounds of the level below, by their state.
 fn below(visits: &[f64], level: &RoundDistributions) -> Vec<f64> {
     let mut sum = Vec::new();
     for (visit, start) in visits.iter().zip(&level.starts) {
@@ -337,7 +339,7 @@ fn below(visits: &[f64], level: &RoundDistributions) -> Vec<f64> {
     sum
 }
 
-/// Adds `share · more` to `sum`, which grows if need be.
+/// Adds `share · more` to `sum`, which grows as needed.
 fn add(sum: &mut Vec<f64>, more: &[f64], share: f64) {
     if sum.len() < more.len() {
         sum.resize(more.len(), 0.0);
@@ -345,8 +347,8 @@ fn add(sum: &mut Vec<f64>, more: &[f64], share: f64) {
     sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += share * more);
 }
 
-/// How often rounds of the target begin in each of its states, in the long run from a fresh start:
-/// the solution of `π P = π`, `Σ π = 1` over the states that can be reached.
+/// Long-run frequency of the target's states, from a fresh start: the solution of `π P = π`,
+/// `Σ π = 1` over the reachable states.
 fn stationary(starts: &[RoundDistribution]) -> Vec<f64> {
     if starts.len() == 1 {
         return vec![1.0];
@@ -361,7 +363,7 @@ fn stationary(starts: &[RoundDistribution]) -> Vec<f64> {
         reached.extend(new.collect::<Vec<_>>());
         next += 1;
     }
-    // Rows: the balance of each state but the first, whose row says that the shares add up to 1.
+    // Rows: the balance of each state but the first, whose row states that the shares add up to 1.
     let size = reached.len();
     let mut rows: Vec<Vec<f64>> = (0..size).map(|_| vec![1.0; size + 1]).collect();
     for (row, &to) in rows.iter_mut().zip(&reached).skip(1) {
@@ -376,8 +378,8 @@ fn stationary(starts: &[RoundDistribution]) -> Vec<f64> {
     visits
 }
 
-/// Solves a system of equations, each a row of coefficients and the right side, by elimination with
-/// row pivots.
+/// Solves a linear system by elimination with row pivots. Each row holds the coefficients and the
+/// right side.
 fn solve(mut rows: Vec<Vec<f64>>) -> Vec<f64> {
     let size = rows.len();
     for column in 0..size {

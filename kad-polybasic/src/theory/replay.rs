@@ -1,80 +1,80 @@
-//! What a chain is expected to do on texts that the target wrote: see [`Chain::replay`].
+//! Expected speed of a chain on texts that the target wrote: see [`Chain::replay`].
 
 use kad_core::SampledChoices;
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap_rng::BootstrapRng;
 use super::chain::{Chain, Proposer};
-use super::conditional_replay::{ConditionalReplay, LevelTotals};
+use super::conditional_replay::ConditionalReplay;
 use super::error::TheoryError;
+use super::level_totals::LevelTotals;
 use super::pass_times::PassTimes;
-use super::predictor::{LevelPrediction, Prediction};
-use super::round_distribution::mean;
+use super::predictor::Prediction;
 use super::text_trace::TextTrace;
 use super::uncertainty::{Uncertainty, middle};
 
-/// How a chain is replayed.
+/// Settings of [`Chain::replay`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaySettings {
-    /// How often each text is played, ≥ 1: see [`ReplayResult::monte_carlo_error`].
+    /// Repetitions of each text, ≥ 1: see [`ReplayResult::monte_carlo_error`].
     pub repetitions: usize,
     /// Resamples for the intervals, ≥ 1; 1,000 are enough for two digits.
     pub resamples: usize,
-    /// Of the draws: the same seed gives the same numbers on every machine.
+    /// Seed of the random numbers. The same seed gives the same result on every machine.
     pub seed: u64,
-    /// Whether the target's first round of each text counts, with its tokens. It reads the prompt,
-    /// and a measurement may leave it out.
+    /// Whether the first round of the target in each text counts, with its tokens. It reads the
+    /// prompt, so a measurement may leave it out.
     pub first_rounds: bool,
 }
 
-/// What was found on the texts.
+/// The result of [`Chain::replay`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplayResult {
-    /// The means over all tokens of all texts.
+    /// Means over all tokens of all texts.
     pub prediction: Prediction,
-    /// Seconds per token of the target alone on the same texts; without first rounds, of all tokens
+    /// Seconds per token of plain decoding on the same texts; without first rounds, over all tokens
     /// but the first of each text.
     pub plain_seconds_per_token: f64,
-    /// 95 % intervals: see [`Chain::replay`].
+    /// 95 % confidence intervals: see [`Chain::replay`].
     pub uncertainty: Uncertainty,
-    /// The standard error of the seconds per token that is due to the number of repetitions; None
-    /// for a single one, which does not show it.
+    /// The standard error of the seconds per token due to the finite number of repetitions; `None`
+    /// for a single repetition.
     pub monte_carlo_error: Option<f64>,
 }
 
-/// What the repetitions of one text add up to, level by level.
+/// The totals of all repetitions of one text, level by level.
 struct ReplayedText {
     totals: Vec<LevelTotals>,
-    /// Of each repetition.
+    /// One entry per repetition.
     tokens: Vec<f64>,
     seconds: Vec<f64>,
     plain: PlainReplay,
 }
 
-/// A text decoded by the target alone.
+/// Plain decoding of one text.
 struct PlainReplay {
     tokens: f64,
     /// As [`LevelTotals::cells`].
     cells: Vec<f64>,
-    /// Seconds beside.
+    /// Overhead, in seconds.
     seconds: f64,
 }
 
 impl Chain {
-    /// What this chain is expected to do on texts like these, which its target wrote by itself: the
-    /// target's rounds, and all that lies on the text, by the exact distribution given the text
-    /// (derived at [`ConditionalReplay`], with what is not exact). Unlike [`predict`](Self::predict),
-    /// which takes runs of acceptances to start anew with each round and texts to go on for ever,
-    /// it knows where in a text acceptance is high, that the last round of a text is partly thrown
-    /// away, and at which context each pass is made.
+    /// The expected speed of this chain on texts like `texts`, which its target wrote alone. The
+    /// rounds of the target, and everything on the text, follow their exact distribution given the
+    /// text ([`ConditionalReplay`] derives it and lists the approximations).
     ///
-    /// Seconds per token are `Σ seconds / Σ tokens` over all texts. Their interval is a bootstrap
-    /// of `resamples`: texts drawn with replacement (the texts are a sample too), every measured
-    /// pass time from a normal distribution around its median, cut off at 0. Overheads, run
-    /// lengths, `plain_seconds` and times of what is no model count as known. Of few texts it is
-    /// too narrow, by a factor of `√(1 − 1/n)` and more: a bootstrap knows no text that is not
-    /// among them.
+    /// [`predict`](Self::predict) assumes that runs of acceptances start anew with each round and
+    /// that texts never end. Replay knows where in a text acceptance is high, that the last round
+    /// of a text is partly discarded, and the context length of each pass.
+    ///
+    /// Seconds per token are `Σ seconds / Σ tokens` over all texts. Their confidence interval is a
+    /// bootstrap of `how.resamples` resamples: texts are drawn with replacement, and every measured
+    /// pass time from a normal distribution around its median, cut off at 0. Fixed: overheads, run
+    /// lengths, `plain_seconds`, times of lookups and trees. For n texts the interval is too narrow
+    /// by a factor of at least `√(1 − 1/n)`.
     ///
     /// ```
     /// use kad_polybasic::theory::*;
@@ -139,7 +139,7 @@ impl Chain {
         Ok(ReplayResult { prediction, plain_seconds_per_token, uncertainty, monte_carlo_error })
     }
 
-    /// Plays one text.
+    /// Replays one text.
     fn play(
         &self,
         text: &TextTrace,
@@ -168,28 +168,28 @@ impl Chain {
         Ok(ReplayedText { totals, tokens, seconds, plain: self.plain_text(text, how) })
     }
 
-    /// One text decoded by the target alone.
+    /// Plain decoding of one text.
     fn plain_text(&self, text: &TextTrace, how: ReplaySettings) -> PlainReplay {
-        let places = usize::from(!how.first_rounds)..text.tokens;
-        let tokens = places.len() as f64;
+        let positions = usize::from(!how.first_rounds)..text.tokens;
+        let tokens = positions.len() as f64;
         if let Some(seconds) = self.plain_seconds {
             return PlainReplay { tokens, cells: Vec::new(), seconds: tokens * seconds };
         }
         let (times, overhead) = match (self.verifiers.first(), &self.proposer) {
             (Some(target), _) => (Some(&target.times), target.token_overhead),
             (None, Proposer::Model { times, overhead, .. }) => (Some(times), *overhead),
-            // Refused by `Chain::check`.
+            // Excluded by `Chain::check`.
             (None, Proposer::Lookup { .. } | Proposer::Tree { .. }) => (None, f64::NAN),
         };
         let mut cells = Vec::new();
-        for place in places {
-            let context = (text.prompt + place).saturating_sub(1);
+        for position in positions {
+            let context = (text.prompt + position).saturating_sub(1);
             times.iter().for_each(|times| times.spread(1, context, &mut cells));
         }
         PlainReplay { tokens, cells, seconds: tokens * overhead }
     }
 
-    /// The pass times of each level; none for what is no model.
+    /// The pass times of each level; `None` for lookups and trees.
     fn times(&self) -> Vec<Option<PassTimes>> {
         let verifiers = self.verifiers.iter().map(|verifier| Some(verifier.times.clone()));
         let proposer = match &self.proposer {
@@ -199,7 +199,8 @@ impl Chain {
         verifiers.chain([proposer]).collect()
     }
 
-    /// Seconds per token of the target alone on these texts, whose times are `times`.
+    /// Seconds per token of plain decoding on these texts. `times` starts with the target's pass
+    /// times.
     fn plain_rate(&self, texts: &[&ReplayedText], times: Option<&Option<PassTimes>>) -> f64 {
         let times = times.and_then(Option::as_ref);
         let (mut seconds, mut tokens) = (0.0, 0.0);
@@ -210,7 +211,7 @@ impl Chain {
         seconds / tokens
     }
 
-    /// All texts put together.
+    /// Means over all texts.
     fn mean_of(&self, texts: &[ReplayedText], tokens: f64) -> Prediction {
         let mut levels = Vec::new();
         for (level, name) in self.names().into_iter().enumerate() {
@@ -261,27 +262,27 @@ impl ReplayedText {
     /// Seconds of all repetitions if passes take `times` instead of `measured`.
     fn seconds_at(&self, measured: &[Option<PassTimes>], times: &[Option<PassTimes>]) -> f64 {
         let levels = self.totals.iter().zip(measured.iter().zip(times));
-        let level = |(tally, times): (&LevelTotals, (&Option<PassTimes>, &Option<PassTimes>))| {
+        let level = |(totals, times): (&LevelTotals, (&Option<PassTimes>, &Option<PassTimes>))| {
             let more = match times {
                 (Some(measured), Some(times)) => {
-                    weighed(&tally.cells, times) - weighed(&tally.cells, measured)
+                    weighed(&totals.cells, times) - weighed(&totals.cells, measured)
                 }
                 _ => 0.0,
             };
-            tally.done.seconds + more
+            totals.done.seconds + more
         };
         levels.map(level).sum()
     }
 }
 
-/// `Σ cells · medians`.
+/// `Σ weight · median` over the cells of a grid.
 fn weighed(cells: &[f64], times: &PassTimes) -> f64 {
     cells.iter().zip(times.cells().iter().flatten()).map(|(share, cell)| share * cell.seconds).sum()
 }
 
-/// The standard error of `Σ seconds / Σ tokens` over draws, the texts being what they are: each
-/// text has `√(Σ (e − ē)² · R / (R − 1)) / Σ tokens` for its R ≥ 2 repetitions' `e = seconds −
-/// ratio · tokens`.
+/// The standard error of `Σ seconds / Σ tokens` over repetitions, for fixed texts: each text
+/// contributes `√(Σ (e − ē)² · R / (R − 1)) / Σ tokens`, with `e = seconds − ratio · tokens` of its
+/// R ≥ 2 repetitions.
 fn error_of_mean(texts: &[ReplayedText], ratio: f64, tokens: f64) -> f64 {
     let mut squares = 0.0;
     for text in texts {
@@ -293,50 +294,4 @@ fn error_of_mean(texts: &[ReplayedText], ratio: f64, tokens: f64) -> f64 {
         squares += sum * repetitions / (repetitions - 1.0);
     }
     squares.sqrt() / tokens
-}
-
-impl LevelTotals {
-    /// Adds the rounds of another text.
-    fn add(&mut self, other: &Self) {
-        self.done.rounds += other.done.rounds;
-        self.done.passes += other.done.passes;
-        self.done.handed_on += other.done.handed_on;
-        self.done.seconds += other.done.seconds;
-        self.done.runs.merge(&other.done.runs);
-        self.overhead += other.overhead;
-        if self.emitted.len() < other.emitted.len() {
-            self.emitted.resize(other.emitted.len(), 0);
-        }
-        self.emitted.iter_mut().zip(&other.emitted).for_each(|(sum, more)| *sum += more);
-    }
-
-    /// As a part of texts of so many tokens.
-    fn per_token(&self, name: &str, tokens: f64) -> LevelPrediction {
-        let (rounds, passes) = (self.done.rounds as f64, self.done.passes as f64);
-        let over = |sum: f64, count: f64| if count > 0.0 { sum / count } else { 0.0 };
-        let shares = |counts: &[u64]| -> Vec<f64> {
-            counts.iter().map(|&count| over(count as f64, rounds)).collect()
-        };
-        let mut accepted = Vec::new();
-        for row in self.done.runs.counts() {
-            if accepted.len() < row.len() {
-                accepted.resize(row.len(), 0);
-            }
-            accepted.iter_mut().zip(row).for_each(|(sum, count)| *sum += count);
-        }
-        let accepted = shares(&accepted);
-        LevelPrediction {
-            name: name.to_owned(),
-            seconds_per_token: self.done.seconds / tokens,
-            overhead_per_token: self.overhead / tokens,
-            rounds_per_token: rounds / tokens,
-            passes_per_token: passes / tokens,
-            seconds_per_pass: over(self.done.seconds - self.overhead, passes),
-            tokens_per_round: over(self.done.handed_on as f64, rounds),
-            emitted: shares(&self.emitted),
-            acceptance_length: mean(&accepted),
-            accepted,
-            waste: self.done.handed_on as f64 / tokens,
-        }
-    }
 }

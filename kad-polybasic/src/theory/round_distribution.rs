@@ -1,33 +1,32 @@
-//! The distribution of a round, level by level from the bottom: how many tokens it hands on and
-//! what it costs.
+//! The distribution of a round, level by level from the bottom: tokens handed on, and cost.
 
 use super::chain::Proposer;
 
-/// The distribution of the rounds of one level. RoundDistributions are independent given how many tokens were
-/// kept from the round before; only a level that keeps its surplus has more than one start.
+/// The distribution of the rounds of one level. Rounds are independent given the number of tokens
+/// kept from the round before. Only a level that keeps its surplus has more than one such state.
 #[derive(Clone, Debug)]
 pub(super) struct RoundDistributions {
-    /// By the number of tokens kept.
+    /// One distribution per number of kept tokens.
     pub(super) starts: Vec<RoundDistribution>,
-    /// Seconds that the first pass of a round takes longer for being one token wider, which it is
-    /// after a bonus of the level above.
+    /// Extra seconds of a round's first pass if it is one token wider, as it is after a bonus token
+    /// of the level above.
     pub(super) catch_up: f64,
 }
 
-/// The distribution of a round that begins with a certain number of kept tokens.
+/// The distribution of a round that starts with a given number of kept tokens.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RoundDistribution {
     /// `outcome[kept][emitted]`: joint probabilities.
     pub(super) outcome: Vec<Vec<f64>>,
     /// Probability of each number of accepted tokens. Empty for a draft.
     pub(super) accepted: Vec<f64>,
-    /// Expected rounds of the level below, by their start. Empty for a draft.
+    /// Expected rounds of the level below, by their kept tokens. Empty for a draft.
     pub(super) below: Vec<f64>,
-    /// Probability that it ends in a bonus.
+    /// Probability of a bonus token at the end.
     pub(super) bonus: f64,
-    /// Expected seconds of this level's own pass; of a draft, of all its passes.
+    /// Expected seconds of this level's own pass; for a draft, of all its passes.
     pub(super) pass_seconds: f64,
-    /// Expected seconds of everything: passes, overheads, the levels below.
+    /// Expected seconds in total: passes, overhead, levels below.
     pub(super) seconds: f64,
 }
 
@@ -44,7 +43,7 @@ pub(super) fn mean(pmf: &[f64]) -> f64 {
 }
 
 /// The distribution of drafts of up to `length` tokens. `proposed[k]` = P(at least k proposed).
-/// `pass[w]` are the drafter's seconds by width, if it is a model.
+/// `pass[w]` = the drafter's seconds by width, if it is a model.
 pub(super) fn draft(
     proposer: &Proposer,
     length: usize,
@@ -74,7 +73,7 @@ pub(super) fn draft(
     RoundDistributions { starts: vec![start], catch_up }
 }
 
-/// One verifying level, ready for arithmetic.
+/// One verifying level with its tables.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VerifierStep<'a> {
     pub(super) length: usize,
@@ -82,22 +81,22 @@ pub(super) struct VerifierStep<'a> {
     pub(super) keep: bool,
     /// `survival[k]` = P(N ≥ k), up to the largest buffer.
     pub(super) survival: &'a [f64],
-    /// Seconds by width, up to the largest buffer and two more.
+    /// Seconds by width, up to the largest buffer and two more tokens.
     pub(super) pass: &'a [f64],
-    /// Seconds per round.
+    /// Overhead, in seconds per round.
     pub(super) overhead: f64,
-    /// The width of every buffer, if it is a tree.
+    /// The width of every buffer, for trees.
     pub(super) nodes: Option<usize>,
 }
 
-/// The largest buffer a level of this length can get when the level below hands on at most
-/// `emitted` tokens at a time.
+/// The largest buffer of a level with this length, if the level below hands on at most `emitted`
+/// tokens per round.
 pub(super) fn largest_buffer(length: usize, emitted: usize) -> usize {
     length - 1 + emitted
 }
 
 impl VerifierStep<'_> {
-    /// The rounds of the lowest verifier: each verifies one draft.
+    /// The rounds of the lowest verifier, each over one draft.
     pub(super) fn over_draft(&self, draft: &RoundDistributions) -> RoundDistributions {
         let buffer = draft.starts[0].outcome[0].clone();
         let start = self.verify(&buffer, vec![1.0], draft);
@@ -105,15 +104,15 @@ impl VerifierStep<'_> {
         RoundDistributions { starts: vec![start], catch_up }
     }
 
-    /// The rounds of a verifier above another one: each verifies as many rounds of the level below
-    /// as it takes to reach the length.
+    /// The rounds of a verifier above another one, each over as many rounds of the level below as
+    /// its length takes.
     pub(super) fn over_rounds(&self, below: &RoundDistributions) -> RoundDistributions {
         let rows = below.starts.iter().flat_map(|start| &start.outcome);
         let emitted = rows.map(Vec::len).max().unwrap_or(0).saturating_sub(1);
         let (fresh, rounds) = self.collect(below, 0, emitted);
         let catch_up = self.catch_up(&fresh);
         let mut starts = vec![self.verify(&fresh, rounds, below)];
-        // A surplus is less than what the last round of the level below handed on.
+        // A surplus is smaller than the last round of the level below.
         for kept in 1..if self.keep { emitted } else { 1 } {
             let (buffer, rounds) = self.collect(below, kept, emitted);
             starts.push(self.verify(&buffer, rounds, below));
@@ -121,10 +120,10 @@ impl VerifierStep<'_> {
         RoundDistributions { starts, catch_up }
     }
 
-    /// From `kept` tokens to the length: the distribution of the buffer's size, and the expected
-    /// rounds of the level below by their start. A renewal process stopped at its first passage:
-    /// whether one more round is asked for is decided before it is drawn, so `E B = kept + E R · E
-    /// e` (Wald).
+    /// Collects tokens from `kept` up to the length. Returns the distribution of the buffer's size
+    /// and the expected rounds of the level below by their state. A renewal process stopped at its
+    /// first passage: the decision for one more round is made before it is drawn, so
+    /// `E B = kept + E R · E e` (Wald).
     fn collect(
         &self,
         below: &RoundDistributions,
@@ -162,19 +161,19 @@ impl VerifierStep<'_> {
         (stop, rounds)
     }
 
-    /// How many tokens of a buffer of `size` are verified.
+    /// The number of verified tokens in a buffer of `size`.
     fn verified(&self, size: usize) -> usize {
         if self.keep { size.min(self.length) } else { size }
     }
 
-    /// Width of the pass that verifies `tokens`: with a bonus, the token before them is read too.
-    /// Nothing to verify is a pass over one token.
+    /// Width of the pass that verifies `tokens`. With a bonus token, the pass also reads the last
+    /// verified token. Without tokens to verify, it reads one token.
     fn width(&self, tokens: usize) -> usize {
         let drafted = if tokens == 0 { 0 } else { self.nodes.unwrap_or(tokens) };
         (drafted + usize::from(self.bonus)).max(1)
     }
 
-    /// Expected seconds that the pass over such a buffer takes longer for being one token wider.
+    /// Expected extra seconds of the pass over this buffer if it is one token wider.
     fn catch_up(&self, buffer: &[f64]) -> f64 {
         let wider = |size: usize| {
             let width = self.width(self.verified(size));
@@ -195,7 +194,7 @@ impl VerifierStep<'_> {
         let surplus = if self.keep { buffer.len().saturating_sub(self.length + 1) } else { 0 };
         let mut outcome = vec![vec![0.0; most + 2]; surplus + 1];
         let (mut bonus, mut pass_seconds) = (0.0, 0.0);
-        // P(more than k tokens are verified), for the rejections: those of position k + 1.
+        // P(more than k tokens are verified): the rejections at position k + 1.
         let mut longer = vec![0.0; most + 1];
         for (size, p) in buffer.iter().enumerate().filter(|(_, p)| **p > 0.0) {
             let tokens = self.verified(size);
@@ -206,7 +205,7 @@ impl VerifierStep<'_> {
             let whole = p * self.survival[tokens];
             accepted[tokens] += whole;
             match (tokens, self.bonus) {
-                // Nothing was proposed: the token is this level's own.
+                // After an empty proposal the token is this level's own.
                 (0, _) => outcome[0][1] += whole,
                 (_, true) => {
                     outcome[0][tokens + 1] += whole;

@@ -1,25 +1,25 @@
-//! How many tokens of a draft are accepted in a row: counted, not assumed independent.
+//! Accepted run lengths: counted instead of assumed independent.
 
 use serde::{Deserialize, Serialize};
 
 use super::error::{TheoryError, checked_rate};
 
-/// Trials that positions without enough of their own are estimated from: the deepest ones that have
-/// this many together. About 9 points of standard error at a rate of one half.
+/// Positions that were never tried are estimated from the deepest positions that together have this
+/// many trials. About 9 points of standard error at a rate of one half.
 const TAIL_TRIALS: u64 = 30;
 
-/// The rounds of one ordered pair of models (verifier, drafter), by how many tokens were proposed
-/// and how many of them accepted before the first rejection.
+/// Counted rounds of one ordered pair of models (verifier, drafter), by proposed tokens and by
+/// accepted tokens before the first rejection.
 ///
-/// Acceptances in a row are not independent: what is easy stays easy for a while. So nothing is
-/// assumed about them but that a run starts anew with each round and that a round's length does not
-/// depend on what will be accepted. Then the *hazards*
+/// Consecutive acceptances are not independent: easy text stays easy for a while. The estimate
+/// assumes only that each round starts a new run and that the length of a round does not depend on
+/// its acceptances. The *hazards* are
 ///
 /// `h_j = #(accepted ≥ j) / #(accepted ≥ j − 1 and proposed ≥ j)`
 ///
-/// count every round for as long as it was watched (a round that was accepted whole says nothing
-/// about the position behind its end), and `P(N ≥ k) = Π_{j ≤ k} h_j` (Kaplan and Meier 1958; for
-/// independent positions with rates `a_j` it is `Π a_j`).
+/// and `P(N ≥ k) = Π_{j ≤ k} h_j` (Kaplan and Meier 1958). A fully accepted round is censored: it
+/// counts up to its end and says nothing about later positions. For independent positions with
+/// rates `a_j` the product is `Π a_j`.
 ///
 /// ```
 /// use kad_polybasic::theory::RunLengths;
@@ -39,13 +39,13 @@ pub struct RunLengths {
     table: RoundCounts,
 }
 
-/// What is stored of [`RunLengths`].
+/// The stored form of [`RunLengths`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RoundCounts {
     /// `counts[proposed][accepted]`, rows as long as needed.
     counts: Vec<Vec<u64>>,
-    /// `stopped[proposed]`: how many of those rounds the drafter ended itself, asked for more.
+    /// `stopped[proposed]`: rounds in which the drafter was asked for more tokens and stopped.
     #[serde(default)]
     stopped: Vec<u64>,
 }
@@ -77,7 +77,7 @@ impl From<RunLengths> for RoundCounts {
     }
 }
 
-/// Adds `count` to entry `at`, which is made if need be.
+/// Adds `count` to entry `at`, which is created if needed.
 fn add(counts: &mut Vec<u64>, at: usize, count: u64) {
     if counts.len() <= at {
         counts.resize(at + 1, 0);
@@ -86,13 +86,14 @@ fn add(counts: &mut Vec<u64>, at: usize, count: u64) {
 }
 
 impl RunLengths {
-    /// Counts a round: `asked` tokens were asked of the drafter, which `proposed` that many, the
-    /// first `accepted` of which were accepted. For a buffer verified higher up the chain, and for
-    /// a draft cut short by an end token or the end of the text, `asked` = `proposed`; for a tree
-    /// both are its depth.
+    /// Counts a round: `asked` tokens requested, `proposed` tokens drafted, the first `accepted` of
+    /// them accepted.
+    ///
+    /// For a buffer verified higher up the chain, and for a draft cut short by an end token or the
+    /// end of the text, `asked` = `proposed`. For a tree both are its depth.
     ///
     /// # Errors
-    /// If more was accepted than proposed, or more proposed than asked for.
+    /// If more was accepted than proposed, or more proposed than requested.
     pub fn record(
         &mut self,
         asked: usize,
@@ -113,7 +114,7 @@ impl RunLengths {
         Ok(())
     }
 
-    /// Adds the rounds of `other`, of the same pair.
+    /// Adds the rounds of `other`, which must be of the same pair.
     pub fn merge(&mut self, other: &Self) {
         let RoundCounts { counts, stopped } = &mut self.table;
         if counts.len() < other.table.counts.len() {
@@ -127,7 +128,7 @@ impl RunLengths {
         }
     }
 
-    /// Adds the rounds of `other`, of the same pair, `times` times: to weigh them more.
+    /// Adds the rounds of `other`, which must be of the same pair, `times` times.
     pub fn merge_times(&mut self, other: &Self, times: u64) {
         let mut weighed = other.clone();
         weighed.table.counts.iter_mut().flatten().for_each(|count| *count *= times);
@@ -140,12 +141,12 @@ impl RunLengths {
         &self.table.counts
     }
 
-    /// RoundDistributions counted.
+    /// The number of counted rounds.
     pub fn rounds(&self) -> u64 {
         self.table.counts.iter().flatten().sum()
     }
 
-    /// The mean number of accepted tokens per round, as counted; None without rounds.
+    /// Mean accepted tokens per round, as counted (the acceptance length); `None` without rounds.
     pub fn mean_accepted(&self) -> Option<f64> {
         let rows = self.table.counts.iter();
         let sum: u64 = rows.flat_map(|row| (0..).zip(row).map(|(k, count)| k * count)).sum();
@@ -153,29 +154,29 @@ impl RunLengths {
         (rounds > 0).then(|| sum as f64 / rounds as f64)
     }
 
-    /// The share of verified tokens that was accepted, as counted: accepted over accepted and
-    /// rejected ones; tokens behind a rejection count for nothing. None if nothing was verified.
+    /// Accepted tokens over accepted and rejected tokens, as counted; tokens after a rejection do
+    /// not count. `None` if nothing was verified.
     pub fn rate(&self) -> Option<f64> {
         let (passed, failed) = self.acceptances().sum();
         (passed + failed > 0).then(|| passed as f64 / (passed + failed) as f64)
     }
 
     /// `P(N ≥ k)`: the probability that at least the first `k` tokens are accepted, if that many
-    /// are proposed. Positions never verified have the rate of the deepest ones that were verified
-    /// (the last 30 trials and more); without any trial nothing is accepted.
+    /// are proposed. Positions never verified take the rate of the deepest verified positions with
+    /// at least 30 trials together. Without any trial nothing is accepted.
     pub fn survival(&self, k: usize) -> f64 {
         self.acceptances().survival(k)[k]
     }
 
-    /// The probability that the drafter proposes at least `k` tokens when asked for that many, by
-    /// the hazards of stopping of its own accord. Depths never reached go on as the deepest reached
-    /// do; a drafter never seen to stop does not.
+    /// The probability that the drafter proposes at least `k` tokens when asked for that many, from
+    /// the hazards of stopping. Depths never reached take the rate of the deepest ones reached. A
+    /// drafter never seen to stop does not stop.
     pub fn proposed(&self, k: usize) -> f64 {
         self.proposals().survival(k)[k]
     }
 
-    /// What to expect of a position before it was tried: the rate over all positions, never quite 0
-    /// or 1 (half a trial more of either).
+    /// The expected rate of a position without trials: the rate over all positions, with half a
+    /// success and half a failure added so that it is never 0 or 1.
     pub(super) fn prior(&self) -> f64 {
         let (passed, failed) = self.acceptances().sum();
         (passed as f64 + 0.5) / (passed + failed + 1) as f64
@@ -195,7 +196,7 @@ impl RunLengths {
         hazards
     }
 
-    /// Trials of going on proposing at each position.
+    /// Trials of proposing one more token at each position.
     pub(super) fn proposals(&self) -> Hazards {
         let rows = &self.table.counts;
         let stopped = &self.table.stopped;
@@ -209,12 +210,13 @@ impl RunLengths {
     }
 }
 
-/// Successes and failures at positions 1, 2, …, each tried only after success at the one before.
+/// Successes and failures at positions 1, 2, …, each tried only after a success at the position
+/// before.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Hazards {
     pub(super) passed: Vec<u64>,
     pub(super) failed: Vec<u64>,
-    /// The rate where nothing was ever tried.
+    /// The rate if nothing was ever tried.
     unknown: f64,
 }
 
@@ -234,7 +236,7 @@ impl Hazards {
     }
 
     /// The same with `rate(passed, failed)` for the probability of a position tried at least once.
-    /// It is asked once for each such position up to `most`, and once for all others.
+    /// It is called once for each such position up to `most`, and once for all others.
     pub(super) fn survival_with(
         &self,
         most: usize,
@@ -256,8 +258,8 @@ impl Hazards {
         survival
     }
 
-    /// Successes and failures at the deepest positions that have [`TAIL_TRIALS`] trials together,
-    /// or at all of them.
+    /// Successes and failures at the deepest positions with [`TAIL_TRIALS`] trials together, or at
+    /// all positions.
     fn tail(&self) -> (u64, u64) {
         let mut sum = (0, 0);
         for (passed, failed) in self.passed.iter().zip(&self.failed).rev() {
@@ -270,12 +272,17 @@ impl Hazards {
     }
 }
 
-/// How likely a verifier is to accept what the level below proposes.
+/// Acceptance of the tokens of the level below.
+///
+/// ```
+/// use kad_polybasic::theory::Acceptance;
+/// assert_eq!(Acceptance::Rate(0.5).survival(3), [1.0, 0.5, 0.25, 0.125]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Acceptance {
-    /// Every token with this probability, independently; proposals are as long as asked for. The
-    /// papers' assumption: `a = Σ min(p, q)` in the mean.
+    /// Every token with this probability ∈ [0, 1], independently: the papers' assumption,
+    /// `a = Σ min(p, q)` on average. Proposals are as long as requested.
     Rate(f64),
     /// As counted.
     Runs(RunLengths),
@@ -288,7 +295,8 @@ impl From<RunLengths> for Acceptance {
 }
 
 impl Acceptance {
-    /// `P(N ≥ k)` for `k` = 0, …, `most`.
+    /// `P(N ≥ k)` for `k` = 0, …, `most`: the probability that at least `k` tokens are accepted,
+    /// `[most + 1]`.
     pub fn survival(&self, most: usize) -> Vec<f64> {
         match self {
             Self::Rate(rate) => {
@@ -298,7 +306,7 @@ impl Acceptance {
         }
     }
 
-    /// `P(at least k proposed)` for `k` = 0, …, `most`.
+    /// `P(at least k proposed)` for `k` = 0, …, `most`, `[most + 1]`.
     pub fn proposed(&self, most: usize) -> Vec<f64> {
         match self {
             Self::Rate(_) => vec![1.0; most + 1],
@@ -306,7 +314,7 @@ impl Acceptance {
         }
     }
 
-    /// Itself, if the rate is a probability.
+    /// Checks that a rate is a probability.
     pub(super) fn check(&self) -> Result<(), TheoryError> {
         match self {
             Self::Rate(rate) => checked_rate(*rate).map(|_| ()),

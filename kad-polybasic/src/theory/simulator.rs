@@ -1,4 +1,4 @@
-//! The chain played out token by token: what the predictor is checked against.
+//! Simulation of a chain, token by token: the check of the predictor.
 
 use kad_core::{ChoiceSource, SampledChoices};
 
@@ -8,40 +8,51 @@ use super::predictor::{draft_length, largest_buffers};
 use super::run_lengths::RunLengths;
 use crate::level::Surplus;
 
-/// What a simulated chain did.
+/// The result of [`Chain::simulate`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Simulation {
     /// Tokens of text.
     pub tokens: u64,
-    /// Seconds in all.
+    /// Seconds in total.
     pub seconds: f64,
     /// Seconds per token.
     pub seconds_per_token: f64,
-    /// Its standard error, if the target's rounds are independent (they are unless it keeps a
-    /// surplus), by the delta method for a ratio of means.
+    /// Its standard error by the delta method for a ratio of means, if the rounds of the target are
+    /// independent. They are unless the target keeps a surplus.
     pub standard_error: f64,
-    /// Level by level, target first.
+    /// One entry per level, target first.
     pub levels: Vec<SimulatedLevel>,
 }
 
-/// What one level did.
+/// The totals of one level.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SimulatedLevel {
-    /// Its rounds; drafts, at the bottom.
+    /// Rounds; for the proposer, drafts.
     pub rounds: u64,
-    /// Its passes, counted as in [`LevelPrediction`](super::LevelPrediction).
+    /// Passes, counted as in [`LevelPrediction`](super::LevelPrediction).
     pub passes: u64,
-    /// Tokens it handed on.
+    /// Tokens handed on.
     pub handed_on: u64,
-    /// Seconds it spent, overhead included.
+    /// Seconds, overhead included.
     pub seconds: f64,
-    /// What became of its buffers. Empty for the proposer.
+    /// Proposed and accepted tokens of its buffers. Empty for the proposer.
     pub runs: RunLengths,
 }
 
 impl Chain {
-    /// Plays `rounds` rounds of the target after `context` tokens with draws of this seed: see
-    /// [`ChainSimulator`]. The same rules as [`Chain::predict`], by another road.
+    /// Simulates `rounds` ≥ 1 rounds of the target after `context` tokens with random numbers of
+    /// `seed`. The rules are those of [`Chain::predict`], by another method: see
+    /// [`ChainSimulator`].
+    ///
+    /// ```
+    /// use kad_polybasic::theory::{Chain, PassTimes, Proposer};
+    /// let times = PassTimes::constant(0.5)?;
+    /// let proposer = Proposer::Model { name: "large".into(), times, overhead: 0.0 };
+    /// let chain = Chain { verifiers: vec![], proposer, plain_seconds: None };
+    /// let simulated = chain.simulate(0, 10, 1)?;
+    /// assert_eq!((simulated.tokens, simulated.seconds_per_token), (10, 0.5));
+    /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Chain::check`], and if `rounds` is 0.
@@ -68,7 +79,7 @@ impl Chain {
     }
 }
 
-/// Moments of (tokens, seconds) over rounds.
+/// Sums over rounds for the mean and variance of (tokens, seconds).
 #[derive(Default)]
 struct Sums {
     tokens: f64,
@@ -96,9 +107,9 @@ impl Sums {
     }
 }
 
-/// Plays a chain token by token: acceptances and lengths of drafts are choices with their hazards
-/// as probabilities, passes cost what they cost. With the choices of
-/// [`enumerate`](kad_core::oracle::enumerate) it gives exact distributions of a few rounds.
+/// Simulates a chain token by token. Acceptance and draft lengths are random choices with the
+/// hazards as probabilities; passes cost their measured times. With the choices of
+/// [`enumerate`](kad_core::oracle::enumerate) it gives the exact distribution of a few rounds.
 ///
 /// ```
 /// use kad_core::SampledChoices;
@@ -115,19 +126,19 @@ impl Sums {
 pub struct ChainSimulator<'c> {
     chain: &'c Chain,
     context: usize,
-    /// Of each verifier: P(N ≥ k) up to its largest buffer.
+    /// Per verifier: P(N ≥ k) up to its largest buffer.
     survival: Vec<Vec<f64>>,
     /// P(at least k proposed) up to the length of a draft.
     proposed: Vec<f64>,
     done: Vec<SimulatedLevel>,
-    /// Tokens each level has kept from its last round.
+    /// Tokens that each level has kept from its last round.
     kept: Vec<usize>,
-    /// Whether each level's next pass has a token more to read.
+    /// Whether the next pass of each level reads one more token.
     behind: Vec<bool>,
 }
 
 impl<'c> ChainSimulator<'c> {
-    /// `chain` after `context` tokens, with nothing kept and nothing to catch up with.
+    /// Starts `chain` after `context` tokens, with no tokens kept and none to catch up with.
     ///
     /// # Errors
     /// Those of [`Chain::check`].
@@ -150,20 +161,20 @@ impl<'c> ChainSimulator<'c> {
         self.done.iter().map(|level| level.seconds).sum()
     }
 
-    /// What each level has done so far, target first.
+    /// The totals of each level so far, target first.
     pub fn levels(&self) -> &[SimulatedLevel] {
         &self.done
     }
 
-    /// One round of the target. Returns how many tokens it makes.
+    /// Simulates one round of the target. Returns the number of tokens it makes.
     ///
     /// # Errors
-    /// None for a checked chain: rounds that cannot be counted would be a mistake of this function.
+    /// None for a checked chain: only a defect of this function could count an impossible round.
     pub fn round(&mut self, choices: &mut dyn ChoiceSource) -> Result<usize, TheoryError> {
         self.round_of(0, choices)
     }
 
-    /// One round of a level (0 is the target). Returns how many tokens it hands on.
+    /// Simulates one round of a level (0 is the target). Returns the number of tokens it hands on.
     fn round_of(
         &mut self,
         level: usize,
@@ -179,7 +190,7 @@ impl<'c> ChainSimulator<'c> {
         Ok(emitted)
     }
 
-    /// The proposer's draft.
+    /// Simulates a draft of the proposer.
     fn draft(&mut self, choices: &mut dyn ChoiceSource) -> usize {
         let level = self.chain.verifiers.len();
         let length = draft_length(self.chain);
@@ -213,7 +224,7 @@ impl<'c> ChainSimulator<'c> {
     ) -> Result<usize, TheoryError> {
         let verifier = &self.chain.verifiers[level];
         let lowest = level + 1 == self.chain.verifiers.len();
-        // What the levels below have kept does not outlive a round of this one.
+        // Tokens kept by the levels below do not outlive a round of this level.
         self.kept[level + 1..].fill(0);
         let mut buffer = std::mem::take(&mut self.kept[level]);
         if lowest {
@@ -243,7 +254,7 @@ impl<'c> ChainSimulator<'c> {
         Ok(accepted + 1)
     }
 
-    /// The pass of a level over this many tokens.
+    /// Adds the pass of a level over this many tokens.
     fn pass(&mut self, level: usize, tokens: usize, lowest: bool) {
         let verifier = &self.chain.verifiers[level];
         let drafted = match &self.chain.proposer {
@@ -261,13 +272,13 @@ impl<'c> ChainSimulator<'c> {
     }
 }
 
-/// Whether a run that survived `k` steps survives one more.
+/// Draws whether a run of `k` successes continues.
 pub(super) fn extends_run(survival: &[f64], k: usize, choices: &mut dyn ChoiceSource) -> bool {
     survival[k] > 0.0 && choices.accept(survival[k + 1] / survival[k])
 }
 
-/// Of each verifier P(N ≥ k) up to its largest buffer, and P(at least k proposed) up to the length
-/// of a draft.
+/// P(N ≥ k) per verifier up to its largest buffer, and P(at least k proposed) up to the length of a
+/// draft.
 pub(super) fn acceptance_tables(chain: &Chain) -> (Vec<Vec<f64>>, Vec<f64>) {
     let sizes = chain.verifiers.iter().zip(largest_buffers(chain));
     let survival = sizes.map(|(verifier, largest)| verifier.acceptance.survival(largest)).collect();

@@ -1,4 +1,5 @@
-//! What was noted along a text: the data of [`Chain::replay`](super::Chain::replay).
+//! Probabilities and drafts along a given text: the input of
+//! [`Chain::replay`](super::Chain::replay).
 
 use std::collections::BTreeMap;
 
@@ -7,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::chain::{Chain, Proposer};
 use super::error::TheoryError;
 
-/// One text that the target wrote by itself, and what others would have made of it, place by place.
+/// A text written by the target alone, with the probability that each model gives each of its
+/// tokens.
 ///
-/// Cut to fewer tokens it is the trace of the text that a smaller limit would have given.
+/// Cut to fewer tokens it is the trace under a smaller limit.
 ///
 /// ```
 /// use kad_polybasic::theory::TextTrace;
@@ -21,30 +23,30 @@ use super::error::TheoryError;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextTrace {
-    /// Tokens before the text.
+    /// Tokens of the prompt.
     pub prompt: usize,
-    /// The most tokens that the text could have had, ≥ `tokens`; equal to it unless the text ended.
+    /// The limit on new tokens, ≥ `tokens`; equal to `tokens` unless the text ended.
     pub limit: usize,
-    /// Tokens of the text.
+    /// Tokens of the text, without the prompt.
     pub tokens: usize,
-    /// Whether the last of them ended the text. Otherwise the limit did.
+    /// Whether the last token ended the text; otherwise the limit did.
     pub ended: bool,
-    /// By the names of distributions: `ln p(y_s | y_<s)` for each place s. A token that a
-    /// distribution rules out has any finite number whose exponential is 0, such as −1000.
+    /// By name of the distribution: `ln p(y_s | y_<s)` for each position s, `[tokens]`. For an
+    /// impossible token, any finite number whose exponential is 0, such as −1000.
     pub distributions: BTreeMap<String, Vec<f64>>,
-    /// By the names of lookups and of trees whose candidates depend on the context alone.
+    /// By name of the lookup, or of the tree whose candidates depend on the context alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drafts: BTreeMap<String, TracedDrafts>,
 }
 
-/// What something that has no distribution drafts after each beginning of a text.
+/// The drafts of a lookup or a tree after each prefix of a text, `[tokens]` each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TracedDrafts {
-    /// Of a lookup, the tokens it proposes; of a tree, its depth. Shorter drafts are beginnings of
-    /// it.
+    /// For a lookup, the number of tokens it proposes; for a tree, its depth. Shorter drafts are
+    /// prefixes.
     pub proposed: Vec<usize>,
-    /// How many of these the text goes on with; in a tree, on the best path.
+    /// The number of proposed tokens that agree with the text; for a tree, on the best path.
     pub agreeing: Vec<usize>,
 }
 
@@ -73,13 +75,13 @@ impl TextTrace {
         cut
     }
 
-    /// Whether everything that `chain` has is in it: the distributions of its verifiers, and what
-    /// its proposer drafts.
+    /// Whether the trace covers `chain`: the distributions of its verifiers and the drafts of its
+    /// proposer.
     pub fn covers(&self, chain: &Chain) -> bool {
         self.uncovered(chain).is_none()
     }
 
-    /// The first level that is not in it. Plain decoding needs nothing.
+    /// The first level that the trace does not cover. Plain decoding needs nothing.
     fn uncovered<'c>(&self, chain: &'c Chain) -> Option<&'c str> {
         let verifiers = chain.verifiers.iter().map(|verifier| verifier.name.as_str());
         let mut distributions = verifiers.filter(|name| !self.distributions.contains_key(*name));
@@ -92,11 +94,11 @@ impl TextTrace {
         distributions.next().or((!proposer).then_some(name))
     }
 
-    /// Whether its numbers describe a text that `chain` can be replayed along.
+    /// Checks that the trace describes a text and covers `chain`.
     ///
     /// # Errors
-    /// If a level of `chain` is missing, there is no token, not one number for each, or a number is
-    /// none.
+    /// If a level of `chain` is missing; if there is no token, or not one number per token; if a
+    /// number is no log-probability.
     pub fn check(&self, chain: &Chain) -> Result<(), TheoryError> {
         if let Some(name) = self.uncovered(chain) {
             return Err(TheoryError::Untraced { name: name.to_owned() });
@@ -112,7 +114,7 @@ impl TextTrace {
             if along.len() != self.tokens {
                 return wrong("not one log-probability for each token");
             }
-            // A distribution may be a rounding error above 1.
+            // A distribution may exceed 1 by a rounding error.
             if !along.iter().all(|log| log.is_finite() && *log <= 1e-3) {
                 return wrong("a log-probability that is none");
             }

@@ -1,4 +1,4 @@
-//! How far a prediction can be trusted, by what it was measured from.
+//! Confidence intervals of predictions, by a parametric bootstrap of the measurements.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,41 +7,56 @@ use super::chain::Chain;
 use super::error::TheoryError;
 use super::predictor::{PredictionInputs, seconds_per_token};
 
-/// The share of resamples between the ends of an [`BootstrapInterval`].
+/// The share of resamples inside a [`BootstrapInterval`].
 const CONFIDENCE: f64 = 0.95;
 
-/// A 95 % interval.
+/// A 95 % bootstrap confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BootstrapInterval {
-    /// Its lower end.
+    /// Lower end.
     pub low: f64,
-    /// Its upper end.
+    /// Upper end.
     pub high: f64,
 }
 
-/// 95 % intervals of what is predicted for a chain.
+/// 95 % confidence intervals of a prediction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Uncertainty {
     /// Of the seconds per token.
     pub seconds_per_token: BootstrapInterval,
-    /// Of plain decoding's seconds per token over the chain's. Both share the target's pass times,
-    /// so it is narrower than their two intervals suggest.
+    /// Of the speed-up: seconds per token of plain decoding over those of the chain. Both share the
+    /// target's pass times, so this interval is narrower than the other one suggests.
     pub speedup: BootstrapInterval,
 }
 
 impl Chain {
-    /// A parametric bootstrap of [`Chain::predict`]: every hazard of the run lengths is drawn anew,
-    /// from Beta(accepted + r, rejected + 1 − r) where r is the pair's rate over all positions
-    /// (unlike resampled counts that is not certain of what never failed in a handful of trials,
-    /// and unlike a flat prior it does not drag a long run of high hazards towards one half); every
-    /// measured pass time from a normal distribution around its median, cut off at 0
-    /// (`plain_seconds`, where given, are not drawn). Middle 95 % of `resamples` predictions; 1,000
-    /// are enough for two digits. Rates given as [`Acceptance::Rate`](super::Acceptance::Rate),
-    /// overheads and the times of what is no model count as known; so does that a drafter never
-    /// seen to stop does not.
+    /// 95 % confidence intervals of [`Chain::predict`], by a parametric bootstrap. Each resample
+    /// draws
     ///
-    /// What the interval covers is the noise of the measurement, not that a text differs from those
-    /// measured on.
+    /// - every hazard of the run lengths from Beta(accepted + r, rejected + 1 − r), where r is the
+    ///   pair's rate over all positions. Unlike resampled counts, this does not treat a position
+    ///   without failures in a handful of trials as certain; unlike a flat prior, it does not pull
+    ///   a long run of high hazards towards one half;
+    /// - every measured pass time from a normal distribution around its median, cut off at 0.
+    ///
+    /// The interval is the middle 95 % of `resamples` predictions; 1,000 are enough for two digits.
+    /// Fixed: rates ([`Acceptance::Rate`](super::Acceptance::Rate)), overheads, `plain_seconds`,
+    /// times of lookups and trees, and a drafter that was never seen to stop.
+    ///
+    /// The interval covers the noise of the measurement. It does not cover texts that differ from
+    /// those measured.
+    ///
+    /// ```
+    /// use kad_polybasic::theory::{Chain, PassTime, PassTimes, Proposer};
+    /// let cell = PassTime { seconds: 0.02, standard_error: 0.001 };
+    /// let times = PassTimes::new(vec![1], vec![0], vec![vec![cell]])?;
+    /// let proposer = Proposer::Model { name: "large".into(), times, overhead: 0.0 };
+    /// let chain = Chain { verifiers: vec![], proposer, plain_seconds: None };
+    /// let interval = chain.uncertainty(0, 1000, 7)?.seconds_per_token;
+    /// // About 0.02 ± 1.96 · 0.001.
+    /// assert!(interval.low < 0.019 && 0.021 < interval.high);
+    /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Chain::check`], and if `resamples` is 0.
@@ -70,7 +85,7 @@ impl Chain {
     }
 }
 
-/// The middle [`CONFIDENCE`] of `values`.
+/// The middle [`CONFIDENCE`] of `values`; `None` without values.
 pub(super) fn middle(mut values: Vec<f64>) -> Option<BootstrapInterval> {
     values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)?;

@@ -1,4 +1,4 @@
-//! Trees of what followed before.
+//! Token trees from earlier text.
 
 use kad_core::{ChoiceSource, DecodeError};
 
@@ -6,17 +6,32 @@ use super::{DraftTree, TreeDrafter, TreeError, TreeLimits};
 use crate::draft::DraftRequest;
 use crate::lookup::Lookup;
 
-/// Several continuations that a [`Lookup`] finds, merged into one tree: those of the longest and
-/// latest occurrences of an n-gram, or the likeliest by the counts of a suffix automaton.
+/// The continuations that a [`Lookup`] finds, merged into one tree. An n-gram lookup gives the
+/// continuations of the longest and latest matches, a suffix lookup the most likely ones by its
+/// counts.
 ///
-/// A list of candidates: it depends on the context alone, and costs no model's pass.
+/// The tree is a list of candidates: it depends on the context alone and costs no pass.
+///
+/// ```
+/// use kad_core::SampledChoices;
+/// use kad_polybasic::{DraftRequest, DraftTree, LookupTree, NgramLookup, TreeDrafter, TreeLimits};
+/// let mut drafter = LookupTree::new(NgramLookup::default(), 16)?;
+/// let mut tree = DraftTree::default();
+/// let context = &[5, 6, 5, 7, 5];
+/// let request = DraftRequest { context, wanted: 1, room: 9, level: 2, eos: &[] };
+/// let limits = TreeLimits { depth: 1, nodes: 16 };
+/// drafter.grow(request, limits, &mut SampledChoices::seeded(0), &mut tree)?;
+/// // 5 was followed by 7 and, earlier, by 6.
+/// assert!(tree.tokens().tokens().eq([7, 6]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct LookupTree<L> {
     lookup: L,
     nodes: usize,
 }
 
 impl<L: Lookup> LookupTree<L> {
-    /// At most `nodes` ≥ 1 tokens of what `lookup` finds.
+    /// A tree of at most `nodes` ≥ 1 tokens from `lookup`.
     ///
     /// # Errors
     /// If `nodes` is 0.
@@ -27,7 +42,7 @@ impl<L: Lookup> LookupTree<L> {
 }
 
 impl<L: Lookup> TreeDrafter for LookupTree<L> {
-    /// No limit of its own.
+    /// Unlimited.
     fn context_len(&self) -> usize {
         usize::MAX
     }

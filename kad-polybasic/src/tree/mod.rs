@@ -1,15 +1,15 @@
-//! Trees of drafts: several continuations proposed together and verified in one pass of the target.
+//! Token trees: several continuations drafted together and verified in one pass of the target.
 //!
-//! A [`TreeDrafter`] grows a [`DraftTree`]; a [`TreeStage`] verifies it from the context on: at
-//! each node it accepts one of the tokens that follow there, or replaces them all. How siblings are
-//! verified depends on how they came about, and the tree says which:
+//! A [`TreeDrafter`] grows a [`DraftTree`] and a [`TreeStage`] verifies it from the context on. At
+//! each node the stage accepts one of the tokens that follow, or replaces them all. The
+//! verification of siblings depends on their origin, which the tree records:
 //!
-//! - a *list* of candidates that depends on the context alone
-//!   ([`verify::verify_listed`](crate::verify::verify_listed)): [`TopKTree`], [`LookupTree`];
-//! - *draws*, independent of each other, from a distribution
-//!   ([`verify::verify_drawn`](crate::verify::verify_drawn)): [`SampledTree`].
+//! - a *list* of candidates that depends on the context alone, verified by
+//!   [`verify_listed`](crate::verify::verify_listed): [`TopKTree`], [`LookupTree`];
+//! - *draws* from one distribution, independent of each other, verified by
+//!   [`verify_drawn`](crate::verify::verify_drawn): [`SampledTree`].
 //!
-//! What comes out has the target's distribution, whatever the tree is.
+//! The output has the target's distribution, whatever the tree is.
 
 mod lookup;
 mod path_predictor;
@@ -26,25 +26,25 @@ use kad_core::{ChoiceSource, DecodeError, Distribution, TokenId, TokenTree};
 
 use crate::draft::DraftRequest;
 
-/// How large a tree may be.
+/// The limits on the size of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeLimits {
-    /// The most tokens on a path.
+    /// The most tokens on a path from the context.
     pub depth: usize,
-    /// The most nodes.
+    /// The most nodes, the context not counted.
     pub nodes: usize,
 }
 
-/// A tree of no nodes.
+/// The error for a tree without siblings or without nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a tree of {siblings} siblings and {nodes} nodes was asked for: both must be at least 1, or \
      decode without a drafter"
 )]
 pub struct TreeError {
-    /// The siblings asked for, where they are a parameter; else 1.
+    /// The number of siblings requested; 1 for drafters without this parameter.
     pub siblings: usize,
-    /// The nodes asked for.
+    /// The number of nodes requested.
     pub nodes: usize,
 }
 
@@ -54,20 +54,35 @@ impl TreeError {
     }
 }
 
-/// Proposes several continuations at once.
+/// Proposes several continuations at once, as a token tree.
+///
+/// ```
+/// use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// use kad_polybasic::{DraftRequest, DraftTree, TopKTree, TreeDrafter, TreeLimits};
+/// let model = TableModel::random("small", 9, 2, 1);
+/// let predictor = ModelPredictor::new(&model, Sampling::at_temperature(1.0)?)?;
+/// let mut drafter = TopKTree::new(predictor, 2, 100)?;
+/// let mut tree = DraftTree::default();
+/// let request = DraftRequest { context: &[1, 2], wanted: 1, room: 9, level: 2, eos: &[] };
+/// let limits = TreeLimits { depth: 2, nodes: 100 };
+/// drafter.grow(request, limits, &mut SampledChoices::seeded(0), &mut tree)?;
+/// // Two tokens after the context, two after each of them.
+/// assert_eq!(tree.tokens().len(), 2 + 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait TreeDrafter {
-    /// Says that a new text begins after `prompt` tokens.
+    /// Starts a new text whose prompt has `prompt` tokens. Default: does nothing.
     fn begin(&mut self, _prompt: usize) {}
 
-    /// The longest context there can be.
+    /// The longest context, in tokens.
     fn context_len(&self) -> usize;
 
-    /// Adds continuations of `ask.context` to `out`, which is empty, within `limits`; `ask.wanted`
-    /// and `ask.room` are not looked at. Nothing follows a token of `ask.eos`.
+    /// Adds continuations of `ask.context` to `out`, which is empty, within `limits`. Ignores
+    /// `ask.wanted` and `ask.room`. Nothing follows a token of `ask.eos`.
     ///
-    /// A list of candidates must depend on the context alone. How many siblings are drawn after a
-    /// node must be decided before the first of them is, and each must be independent of the others
-    /// and of what follows other nodes.
+    /// Conditions for an exact result: a list of candidates depends on the context alone. The
+    /// number of draws after a node is fixed before the first of them. Each draw is independent of
+    /// the others and of the tokens after other nodes.
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
@@ -98,8 +113,8 @@ impl<G: TreeDrafter + ?Sized> TreeDrafter for Box<G> {
     }
 }
 
-/// Tokens proposed to follow a context and each other, and how siblings came about. A reusable
-/// buffer: only nodes that siblings are drawn after have a distribution.
+/// A tree of proposed tokens after a context, with the origin of all siblings. A reusable buffer.
+/// Only nodes followed by draws have a distribution.
 ///
 /// ```
 /// use kad_polybasic::DraftTree;
@@ -112,7 +127,7 @@ impl<G: TreeDrafter + ?Sized> TreeDrafter for Box<G> {
 #[derive(Debug, Default)]
 pub struct DraftTree {
     tokens: TokenTree,
-    /// The first `sets` are of this tree; what is beyond them is memory to be used again.
+    /// Sets of draws. The first `sets` belong to this tree; the others are memory for later trees.
     drawn: Vec<Drawn>,
     sets: usize,
 }
@@ -122,33 +137,33 @@ pub struct DraftTree {
 struct Drawn {
     parent: Option<usize>,
     distribution: Distribution,
-    /// One node for each draw: a token that was drawn twice is there twice.
+    /// One node per draw. A token drawn twice is listed twice.
     nodes: Vec<usize>,
 }
 
-/// What follows a node.
+/// The tokens after a node.
 pub(crate) enum Siblings<'a> {
-    /// Candidates in their order, if any.
+    /// Candidates in their order; possibly none.
     Listed,
-    /// Draws in their order, and their distribution.
+    /// The draws in their order, and the distribution they come from.
     Drawn(&'a [usize], &'a Distribution),
 }
 
 impl DraftTree {
-    /// The tokens. Siblings that are a list stand in its order.
+    /// The tokens. Listed siblings stand in the order of their list.
     pub fn tokens(&self) -> &TokenTree {
         &self.tokens
     }
 
-    /// Forgets all nodes, keeps the memory.
+    /// Removes all nodes and keeps the memory.
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.sets = 0;
     }
 
-    /// Adds `token` to the candidates that follow `parent` (or the context), as the last of them,
-    /// and returns its node; one that is there already stays where it is. After a parent with
-    /// [draws](Self::draw) nothing but these is verified.
+    /// Adds `token` as the last candidate after `parent`, or after the context if `parent` is
+    /// `None`, and returns its node. A token that is already a candidate keeps its place.
+    /// Candidates beside [draws](Self::draw) of the same parent are not verified.
     ///
     /// # Panics
     /// If `parent` is no node.
@@ -157,11 +172,11 @@ impl DraftTree {
     }
 
     /// Adds `count` tokens after `parent` (or the context), each drawn by `choose` from the
-    /// distribution that `fill` writes. Draws of the same token share a node, and each of them is
-    /// verified. At most once for each parent.
+    /// distribution that `fill` writes. Draws of the same token share a node, and each draw is
+    /// verified. May be called once per parent.
     ///
     /// # Errors
-    /// Those of `fill`; nothing is added then.
+    /// The error of `fill`; nothing is added then.
     ///
     /// # Panics
     /// If `parent` is no node.
@@ -186,7 +201,7 @@ impl DraftTree {
         Ok(())
     }
 
-    /// How the siblings after `parent` came about.
+    /// The origin of the siblings after `parent`.
     pub(crate) fn siblings(&self, parent: Option<usize>) -> Siblings<'_> {
         let set = self.drawn[..self.sets].iter().find(|set| set.parent == parent);
         set.map_or(Siblings::Listed, |set| Siblings::Drawn(&set.nodes, &set.distribution))

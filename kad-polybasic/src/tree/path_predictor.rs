@@ -1,11 +1,11 @@
-//! A predictor asked along the paths of a tree that grows.
+//! A predictor that is asked along the paths of a growing tree.
 
 use kad_core::{DecodeError, Distribution, Predictor, TokenId, TokenTree};
 
-/// Asks a predictor after paths, having announced them.
+/// A predictor of the tokens after the paths of a tree.
 pub(super) struct PathPredictor<P> {
     predictor: P,
-    /// The paths announced since the last start.
+    /// The paths announced in the current tree.
     asked: TokenTree,
     text: Vec<TokenId>,
     context: usize,
@@ -24,7 +24,7 @@ impl<P: Predictor> PathPredictor<P> {
         self.predictor.context_len()
     }
 
-    /// Begins a tree after `context`.
+    /// Starts a tree after `context`.
     pub(super) fn start(&mut self, context: &[TokenId]) {
         self.asked.clear();
         self.text.clear();
@@ -32,8 +32,8 @@ impl<P: Predictor> PathPredictor<P> {
         self.context = context.len();
     }
 
-    /// Announces that the distributions after the context and these nodes of `tree` will be asked
-    /// for; their parents have been announced before. A model with tree attention makes one pass.
+    /// Prepares the distributions after the context and after these nodes of `tree`, whose parents
+    /// are announced already. A model with tree attention makes one pass.
     pub(super) fn announce(
         &mut self,
         tree: &TokenTree,
@@ -46,7 +46,7 @@ impl<P: Predictor> PathPredictor<P> {
         self.predictor.follow_tree(&self.text[..self.context], &self.asked)
     }
 
-    /// The distribution after the context and the tokens of a path.
+    /// Writes the distribution after the context and the tokens of `path`.
     pub(super) fn distribution(
         &mut self,
         path: &[TokenId],

@@ -1,4 +1,4 @@
-//! Trees of independent draws.
+//! Token trees of independent draws.
 
 use kad_core::{ChoiceSource, DecodeError, Predictor};
 
@@ -6,11 +6,23 @@ use super::path_predictor::PathPredictor;
 use super::{DraftTree, TreeDrafter, TreeError, TreeLimits};
 use crate::draft::DraftRequest;
 
-/// Draws `width` tokens after the context from a predictor's distribution, `width` after each of
-/// them, and so on, level by level (SpecInfer, arXiv 2305.09781). A token drawn twice is one node,
-/// drawn twice.
+/// Draws `width` tokens after the context from a predictor's distribution, `width` tokens after
+/// each of them, and so on, depth by depth (SpecInfer, arXiv 2305.09781). A token drawn twice is
+/// one node with two draws. With `width` 1 this is a [`PredictorDrafter`](crate::PredictorDrafter).
 ///
-/// With `width` 1 this is a [`PredictorDrafter`](crate::PredictorDrafter).
+/// ```
+/// use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// use kad_polybasic::{DraftRequest, DraftTree, SampledTree, TreeDrafter, TreeLimits};
+/// let model = TableModel::random("small", 9, 2, 1);
+/// let predictor = ModelPredictor::new(&model, Sampling::at_temperature(1.0)?)?;
+/// let mut drafter = SampledTree::new(predictor, 2, 5)?;
+/// let mut tree = DraftTree::default();
+/// let request = DraftRequest { context: &[1, 2], wanted: 1, room: 9, level: 2, eos: &[] };
+/// let limits = TreeLimits { depth: 3, nodes: 100 };
+/// drafter.grow(request, limits, &mut SampledChoices::seeded(0), &mut tree)?;
+/// assert!(tree.tokens().len() <= 5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SampledTree<P> {
     explorer: PathPredictor<P>,
     width: usize,
@@ -18,8 +30,8 @@ pub struct SampledTree<P> {
 }
 
 impl<P: Predictor> SampledTree<P> {
-    /// `width` ≥ 1 siblings, and at most `nodes` ≥ 1 nodes: the level where they are spent is the
-    /// last, and the last siblings drawn are fewer.
+    /// A tree with `width` ≥ 1 siblings and at most `nodes` ≥ 1 nodes. The depth at which the nodes
+    /// run out is the last, and its last siblings are fewer.
     ///
     /// # Errors
     /// If either is 0.
@@ -48,7 +60,7 @@ impl<P: Predictor> TreeDrafter for SampledTree<P> {
         let Self { explorer, width, nodes } = self;
         let nodes = limits.nodes.min(*nodes);
         explorer.start(ask.context);
-        // The parents of the next level, the context at first; the nodes from `first` on are new.
+        // The parents of the next depth, the context at first. Nodes from `first` on are new.
         let (mut parents, mut first) = (vec![None], 0);
         for _ in 0..limits.depth {
             if parents.is_empty() || out.tokens().len() >= nodes {
@@ -56,7 +68,7 @@ impl<P: Predictor> TreeDrafter for SampledTree<P> {
             }
             explorer.announce(out.tokens(), parents.iter().flatten().copied())?;
             for parent in parents.drain(..) {
-                // Decided from the nodes there are, before the draws it is about.
+                // The number of draws is fixed before they are drawn.
                 let count = (*width).min(nodes - out.tokens().len());
                 if count > 0 {
                     let path = parent.map_or(vec![], |node| out.tokens().text(node));

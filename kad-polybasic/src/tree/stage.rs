@@ -1,4 +1,4 @@
-//! One verified level over trees: grow, verify, correct.
+//! A stage over token trees: grows, verifies and corrects.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -9,35 +9,37 @@ use kad_core::{ChoiceSource, DecodeError, Distribution, TokenId, TokenTree};
 use super::{DraftTree, Siblings, TreeDrafter, TreeLimits};
 use crate::draft::{Draft, DraftRequest};
 use crate::level::Level;
-use crate::stage::{DraftSettings, Own, SharedLength};
+use crate::stage::{DraftSettings, OwnToken, SharedLength};
 use crate::target::Target;
 use crate::verify::{SiblingChoice, verify_drawn, verify_listed};
 
-/// A way to verify the tokens that follow one node. Both are exact.
+/// The verification of the tokens that follow one node. Both variants are exact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TreeVerifier {
-    /// As they came about: a list of candidates by [`verify_listed`], draws by
-    /// [`verify_drawn`].
+    /// By origin: a list of candidates by [`verify_listed`], draws by [`verify_drawn`].
     #[default]
     Siblings,
-    /// The target's token is drawn at the uniform of its place, and the tree followed as long as it
-    /// has that token: it decides how many tokens a pass gives, not which. Of a list one is
-    /// accepted as often as by [`Siblings`](Self::Siblings); of `k` draws from q, which the
-    /// target's token is drawn without regard to, with probability `Σ p (1 − (1 − q)^k)`, never
-    /// more often.
+    /// Draws the target's token at the uniform number of its position and follows the tree as long
+    /// as it contains that token. The tree then decides the number of tokens per pass, not the
+    /// tokens.
     ///
-    /// Where the tree draws nothing (every one here but a [`SampledTree`](super::SampledTree),
-    /// which takes its uniforms from between those of the places) the text is the one that
-    /// token-by-token decoding of the target's distribution gives for the same seed (deferral
-    /// decoded lazily draws otherwise), token for token, wherever passes of several tokens give the
-    /// bits of single ones. Levels above verify so too: a place has one uniform, and another
-    /// verifier would meet it again after a rejection.
+    /// From a list a token is accepted as often as by [`Siblings`](Self::Siblings). From `k` draws
+    /// from q, which are independent of the target's token, one is accepted with probability
+    /// `Σ p (1 − (1 − q)^k)`, which is never more often.
+    ///
+    /// If the tree draws nothing (all trees here but [`SampledTree`](super::SampledTree), whose
+    /// draws use uniform numbers in between), the text equals that of decoding the target token by
+    /// token with the same seed, if passes over several tokens give the same bits as passes over
+    /// one. (Lazily decoded deferral draws differently.)
+    ///
+    /// All levels above must verify by shared uniforms too: a position has one uniform number, and
+    /// another verifier would meet it again after a rejection.
     SharedUniform,
 }
 
-/// A drafter of trees and the target that verifies them, one pass for each. As a
-/// [`Level`] it decodes, or drafts for the next level through [`LevelDrafter`](crate::LevelDrafter): what it
-/// hands up has the target's own distributions.
+/// A drafter of token trees and the target that verifies each tree in one pass. As a [`Level`] it
+/// decodes, or it drafts for the level above through [`LevelDrafter`](crate::LevelDrafter), with
+/// the target's own distributions.
 ///
 /// ```
 /// use kad_core::{ModelPredictor, Sampling, SampledChoices, decode::{Limits, generate}};
@@ -63,9 +65,9 @@ pub struct TreeStage<G, T> {
     verifier: TreeVerifier,
     prompt: usize,
     tree: DraftTree,
-    /// The part of the tree after whose nodes the target's distribution may be needed.
+    /// The nodes after which the target's distribution may be needed.
     asked: TokenTree,
-    /// The context and what has been accepted.
+    /// The context and the tokens accepted so far.
     text: Vec<TokenId>,
     distribution: Distribution,
     left: [Distribution; 2],
@@ -73,8 +75,8 @@ pub struct TreeStage<G, T> {
 }
 
 impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
-    /// `drafter` and `target` share their vocabulary (whoever loads the models checks that).
-    /// `drafting.length` is the depth of the trees.
+    /// A stage with the default verifier. `drafting.length` is the depth of the trees. `drafter`
+    /// and `target` must share their vocabulary; the caller checks that.
     pub fn new(drafter: G, target: T, drafting: DraftSettings) -> Self {
         Self {
             drafter,
@@ -92,18 +94,18 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         }
     }
 
-    /// Verifies with `verifier`.
+    /// Verifies with `verifier` instead. Default: [`TreeVerifier::Siblings`].
     #[must_use]
     pub fn verified_by(self, verifier: TreeVerifier) -> Self {
         Self { verifier, ..self }
     }
 
-    /// The depth of the trees, to be changed while decoding; 0 drafts nothing.
+    /// The depth of the trees, which may be changed between rounds; 0 drafts nothing.
     pub fn length(&self) -> SharedLength {
         Rc::clone(&self.depth)
     }
 
-    /// Grows the tree, and begins the text. Returns how deep the tree may be.
+    /// Grows the tree and starts the text. Returns the largest depth that the tree may have.
     fn grow(
         &mut self,
         ask: DraftRequest<'_>,
@@ -112,7 +114,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         self.text.clear();
         self.text.extend_from_slice(ask.context);
         self.tree.clear();
-        // A bonus token must fit, and all nodes side by side.
+        // Leave room for a bonus token, and for all nodes side by side.
         let room = ask.room - usize::from(self.bonus);
         let nodes = self.context_len().saturating_sub(ask.context.len());
         let limits = TreeLimits { depth: self.depth.get().min(room), nodes };
@@ -123,13 +125,14 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         Ok(limits.depth)
     }
 
-    /// Whether a token of the target's own comes where the tree ends, after `last` or, in a tree of
-    /// no nodes, after the context.
+    /// Whether a token of the target's own follows the end of the tree: after the token `last`, or
+    /// after the context if the tree is empty.
     fn has_own(&self, last: Option<TokenId>, eos: &[TokenId]) -> bool {
         last.is_none_or(|last| self.bonus && !eos.contains(&last))
     }
 
-    /// One pass: the distribution after the context and after each node that something may follow.
+    /// Prepares, in one pass, the distributions after the context and after each node that another
+    /// token may follow.
     fn announce(&mut self, ask: DraftRequest<'_>) -> Result<(), DecodeError> {
         let Self { tree, asked, .. } = self;
         let nodes = tree.tokens();
@@ -149,8 +152,8 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         self.target.follow_tree(ask.context, asked)
     }
 
-    /// Follows the tree from the context on as far as its tokens are accepted, and appends them and
-    /// the one that replaces the first rejected siblings. Returns how many were accepted, and
+    /// Follows the tree from the context as long as its tokens are accepted. Appends them and the
+    /// replacement of the first rejected siblings. Returns the number of accepted tokens, and
     /// whether the path ended with the tree.
     fn descend(
         &mut self,
@@ -162,11 +165,11 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         while self.tree.tokens().children(at).next().is_some() {
             self.target.distribution(&self.text, self.text.len(), &mut self.distribution)?;
             let deferral_mass = self.target.deferral_mass();
-            let token = self.judge(at, choices);
+            let token = self.verify_siblings(at, choices);
             at = self.tree.tokens().child_with(at, token.token());
             let (origin, level) = match token {
-                Verdict::Accepted(_) => (Origin::Drafted, ask.level + 1),
-                Verdict::Replaced(_) => (Origin::Corrected, ask.level),
+                SiblingVerdict::Accepted(_) => (Origin::Drafted, ask.level + 1),
+                SiblingVerdict::Replaced(_) => (Origin::Corrected, ask.level),
             };
             let token = token.token();
             self.text.push(token);
@@ -182,14 +185,22 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         Ok((accepted, true))
     }
 
-    /// Which token follows node `at`, where the target has the distribution at hand.
-    fn judge(&mut self, at: Option<usize>, choices: &mut dyn ChoiceSource) -> Verdict {
+    /// Decides the token after node `at`, whose target distribution is at hand.
+    fn verify_siblings(
+        &mut self,
+        at: Option<usize>,
+        choices: &mut dyn ChoiceSource,
+    ) -> SiblingVerdict {
         let Self { tree, text, distribution, left, siblings, .. } = self;
         let nodes = tree.tokens();
         if self.verifier == TreeVerifier::SharedUniform {
             let token = choices.token_at(text.len() - self.prompt.min(text.len()), distribution);
             let known = nodes.child_with(at, token).is_some();
-            return if known { Verdict::Accepted(token) } else { Verdict::Replaced(token) };
+            return if known {
+                SiblingVerdict::Accepted(token)
+            } else {
+                SiblingVerdict::Replaced(token)
+            };
         }
         siblings.clear();
         let chosen = match tree.siblings(at) {
@@ -203,23 +214,23 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
             }
         };
         match chosen {
-            SiblingChoice::Accepted(index) => Verdict::Accepted(siblings[index]),
-            SiblingChoice::Replaced(token) => Verdict::Replaced(token),
+            SiblingChoice::Accepted(index) => SiblingVerdict::Accepted(siblings[index]),
+            SiblingChoice::Replaced(token) => SiblingVerdict::Replaced(token),
         }
     }
 }
 
-/// What verification says about the tokens that follow a node.
+/// The outcome of verifying the tokens after a node.
 #[derive(Clone, Copy)]
-enum Verdict {
+enum SiblingVerdict {
     Accepted(TokenId),
     Replaced(TokenId),
 }
 
-impl Verdict {
+impl SiblingVerdict {
     fn token(self) -> TokenId {
         match self {
-            Verdict::Accepted(token) | Verdict::Replaced(token) => token,
+            SiblingVerdict::Accepted(token) | SiblingVerdict::Replaced(token) => token,
         }
     }
 }
@@ -259,7 +270,7 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
             let Self { target, text, distribution, .. } = self;
             let by_position = (self.verifier == TreeVerifier::SharedUniform).then_some(self.prompt);
             let after_draft = !self.tree.tokens().is_empty();
-            let own = Own { text, level: ask.level, after_draft, by_position };
+            let own = OwnToken { text, level: ask.level, after_draft, by_position };
             own.append(target, choices, distribution, out)?;
         }
         let nodes = self.tree.tokens();

@@ -1,4 +1,4 @@
-//! Trees of the likeliest continuations.
+//! Token trees of the most likely continuations.
 
 use kad_core::{ChoiceSource, DecodeError, Distribution, Predictor, TokenId, TokenTree};
 
@@ -6,27 +6,29 @@ use super::path_predictor::PathPredictor;
 use super::{DraftTree, TreeDrafter, TreeError, TreeLimits};
 use crate::draft::DraftRequest;
 
-/// The likeliest continuations by a predictor (EAGLE-2, arXiv 2406.16858): at each depth the
-/// `top_k` new nodes of the highest confidence are expanded by their `top_k` likeliest tokens each;
-/// of all nodes the best are then kept. The confidence of a node is the probability of its path, `Π
-/// q(x_i | x_1 … x_{i−1})`.
+/// The most likely continuations by a predictor (EAGLE-2, arXiv 2406.16858). At each
+/// depth, the `top_k` new nodes of highest confidence are expanded by their `top_k` most likely
+/// tokens. The nodes of highest confidence are then kept. The confidence of a node is the
+/// probability of its path, `Π q(x_i | x_1 … x_{i−1})`.
 ///
-/// A list of candidates: it depends on the context alone. Where tokens are equally likely the lower
-/// id goes first, and where paths are, the one found first.
+/// The tree is a list of candidates: it depends on the context alone. Among equally likely tokens
+/// the lower ID comes first, among equally likely paths the one found first.
+///
+/// [`TreeDrafter`] has an example.
 pub struct TopKTree<P> {
     explorer: PathPredictor<P>,
     top_k: usize,
     nodes: usize,
     distribution: Distribution,
     best: Vec<(TokenId, f64)>,
-    /// All nodes found, with their confidences.
+    /// All nodes found.
     found: TokenTree,
     confidences: Vec<f64>,
 }
 
 impl<P: Predictor> TopKTree<P> {
-    /// `top_k` ≥ 1 tokens after each of `top_k` nodes, and `nodes` ≥ 1 kept of them. The paper
-    /// takes 10 and 60.
+    /// A tree with `top_k` ≥ 1 tokens after each of `top_k` nodes per depth, and the best `nodes` ≥
+    /// 1 nodes kept. The paper uses 10 and 60.
     ///
     /// # Errors
     /// If either is 0.
@@ -43,7 +45,7 @@ impl<P: Predictor> TopKTree<P> {
         })
     }
 
-    /// Adds the likeliest tokens after `parent`.
+    /// Adds the most likely tokens after `parent`.
     fn expand(&mut self, parent: Option<usize>) -> Result<(), DecodeError> {
         let path = parent.map_or(vec![], |node| self.found.text(node));
         self.explorer.distribution(&path, &mut self.distribution)?;
@@ -51,14 +53,14 @@ impl<P: Predictor> TopKTree<P> {
         let confidence = parent.map_or(1.0, |node| self.confidences[node]);
         for &(token, prob) in &self.best {
             self.found.push(parent, token);
-            // A distribution may be a rounding error above 1; a path is never likelier than its
-            // beginning.
+            // A distribution may exceed 1 by a rounding error; a path must not be more likely than
+            // its prefix.
             self.confidences.push(confidence * prob.min(1.0));
         }
         Ok(())
     }
 
-    /// Orders nodes by falling confidence, those found first among equals, and leaves the first
+    /// Sorts nodes by falling confidence, the earlier node first among equals, and keeps the first
     /// `count`.
     fn keep_best(&self, nodes: &mut Vec<usize>, count: usize) {
         let order = |&a: &usize, &b: &usize| {
@@ -103,8 +105,8 @@ impl<P: Predictor> TreeDrafter for TopKTree<P> {
         }
         let mut kept: Vec<_> = (0..self.found.len()).collect();
         self.keep_best(&mut kept, limits.nodes.min(self.nodes));
-        // Whatever is kept, its parent is too, and has been listed: confidence never grows along a
-        // path, and a parent was found before its children, so it goes first among equals as well.
+        // The parent of a kept node is kept and listed before it: confidence never grows along a
+        // path, and a parent was found before its children, which decides ties.
         for node in kept {
             let (path, token) = (self.found.text(node), self.found.token(node));
             let parent = out.tokens().path_along(&path[..path.len() - 1]).last().copied();
@@ -114,18 +116,19 @@ impl<P: Predictor> TreeDrafter for TopKTree<P> {
     }
 }
 
-/// Tokens that are compared with the best so far at once: enough for vector code, few enough that
-/// most of them hold none.
+/// Tokens compared with the best so far at a time: enough for SIMD code, and few enough that most
+/// blocks contain no better token.
 const BLOCK: usize = 32;
 
-/// The `count` likeliest possible tokens, the most likely first, the lower id among equals; one
-/// pass over the distribution, and `O(count)` steps for each token that is among the best so far.
+/// Writes the `count` most likely possible tokens, the most likely first and the lower ID first
+/// among equals. One pass over the distribution, and `O(count)` steps for each token that is among
+/// the best so far.
 fn likeliest(distribution: &Distribution, count: usize, best: &mut Vec<(TokenId, f64)>) {
     best.clear();
-    // What the worst of the best has, once there are enough.
+    // The probability of the worst token kept, once `count` are kept.
     let mut bar = 0.0;
     for (block, start) in distribution.probs().chunks(BLOCK).zip((0..).step_by(BLOCK)) {
-        // No short circuit: this becomes vector code.
+        // Without short circuit the compiler emits SIMD code.
         if !block.iter().fold(false, |some, &prob| some | (prob > bar)) {
             continue;
         }
@@ -148,7 +151,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Against a full sort; few different probabilities, so that there are ties and zeros.
+        /// Compared with a full sort. Few distinct probabilities, so that ties and zeros occur.
         #[test]
         fn the_likeliest_are_the_first_of_a_sort(
             weights in proptest::collection::vec(0..5u32, 1..100), count in 1..9usize,

@@ -1,11 +1,11 @@
-//! Block verification (Sun et al., arXiv 2403.10444): a draft is accepted up to a place that is
-//! chosen by looking at all of it, never worse than token by token.
+//! Block verification (Sun et al., arXiv 2403.10444): the accepted prefix is chosen by looking at
+//! the whole draft. On average at least as many tokens are accepted as token by token.
 
 use kad_core::{ChoiceSource, Distribution, Number, TokenId};
 
 use super::{at_most_one, positive_part, probability};
 
-/// Block verification of one draft, which is told the target's distributions one after the other.
+/// Block verification of one draft. The target's distributions are added one after the other.
 ///
 /// ```
 /// use kad_core::{Distribution, oracle::{enumerate_exact, ratio}};
@@ -25,26 +25,25 @@ use super::{at_most_one, positive_part, probability};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockVerification<N = f64> {
-    /// `w_0 … w_i`, `w_0 = 1`, `w_i = min(1, w_{i−1} p(x_i) / q(x_i))`: how likely the draft up to
-    /// there may still be kept. Those from the first 0 on, all of them 0, are left out.
+    /// `w_0 … w_i` with `w_0 = 1`, `w_i = min(1, w_{i−1} p(x_i) / q(x_i))`: the probability weight
+    /// of keeping the first i tokens. Weights from the first 0 on are left out; all of them are 0.
     weights: Vec<N>,
     possible: bool,
 }
 
 impl<N: Number> Default for BlockVerification<N> {
-    /// No token yet.
+    /// An empty draft.
     fn default() -> Self {
         Self { weights: vec![N::one()], possible: true }
     }
 }
 
 impl<N: Number> BlockVerification<N> {
-    /// The next `token` of the draft, drawn from `draft` = q, towards `target` = p. Returns whether
-    /// it may be accepted: if not, nothing behind it may be either, and no distribution behind it
+    /// Adds the next `token` of the draft, drawn from `draft` = q, against `target` = p. Returns
+    /// whether the token may be accepted. If not, no later token may be, and no later distribution
     /// is needed.
     ///
-    /// Every distribution before that is: a weight that has fallen may rise again, so the longest
-    /// length alone depends on the probability of each token.
+    /// All earlier distributions are needed: a weight that has fallen may rise again.
     pub fn push(
         &mut self,
         target: &Distribution<N>,
@@ -60,23 +59,24 @@ impl<N: Number> BlockVerification<N> {
         self.possible
     }
 
-    /// How many tokens of the draft are accepted: the longest length `i` for which a choice of
-    /// probability `h_i` turns out well, from the longest to the shortest; else none. `drafts` are
-    /// the distributions of the whole draft, `targets` those that were told.
+    /// Draws the number of accepted tokens: the largest length `i`, from the longest down, whose
+    /// choice of probability `h_i` succeeds, or else 0. `drafts` are the distributions of the whole
+    /// draft, `targets` those that were added.
     ///
-    /// `h_γ = w_γ` for the whole draft, else `h_i = S_i / (S_i + 1 − w_i)` with `S_i = Σ_y (w_i p(y
-    /// | x_1…x_i) − q(y | x_1…x_i))₊`, made only when it is asked for. If all were accepted the
-    /// next token is the target's own, else it is drawn from [`residual`](Self::residual).
+    /// `h_γ = w_γ` for the whole draft of γ tokens, else `h_i = S_i / (S_i + 1 − w_i)` with
+    /// `S_i = Σ_y (w_i p(y | x_1…x_i) − q(y | x_1…x_i))₊`, computed only when needed. If all are
+    /// accepted, the next token is the target's own; otherwise it is drawn from
+    /// [`residual`](Self::residual).
     ///
     /// # Panics
-    /// If there are fewer distributions than tokens were told.
+    /// If there are fewer distributions than added tokens.
     pub fn decide(
         &self,
         targets: &[Distribution<N>],
         drafts: &[Distribution<N>],
         choices: &mut dyn ChoiceSource<N>,
     ) -> usize {
-        // A length of weight 0 is accepted with probability 0: it is not asked for.
+        // A length of weight 0 has no chance and is skipped.
         let longest = (1..self.weights.len()).rev().find(|&length| {
             let weight = &self.weights[length];
             choices.accept(match drafts.get(length) {
@@ -87,11 +87,12 @@ impl<N: Number> BlockVerification<N> {
         longest.unwrap_or(0)
     }
 
-    /// The distribution `∝ (w_τ p − q)₊` to draw from after τ = `accepted` tokens of a draft that
-    /// goes on, into `out`: `target` = p and `draft` = q after them. Without excess it is `target`.
+    /// Writes the residual `∝ (w_τ p − q)₊` after τ = `accepted` tokens of a longer draft into
+    /// `out`; `target` = p and `draft` = q after these tokens. Without positive excess it is
+    /// `target`.
     ///
     /// # Panics
-    /// If more were accepted than may be.
+    /// If `accepted` is larger than the number of tokens that may be accepted.
     pub fn residual(
         &self,
         accepted: usize,
@@ -109,7 +110,7 @@ impl<N: Number> BlockVerification<N> {
 /// `target` = p and `draft` = q are accepted, given that no longer prefix is.
 fn acceptance<N: Number>(weight: &N, target: &Distribution<N>, draft: &Distribution<N>) -> N {
     let missing = N::one() - weight.clone();
-    // `S / S`, or no excess and nothing missing: 1 either way, without a pass over the vocabulary.
+    // `S / S`, or no excess and nothing missing: 1 in both cases, without reading the vocabulary.
     if missing == N::zero() {
         return N::one();
     }
@@ -119,7 +120,7 @@ fn acceptance<N: Number>(weight: &N, target: &Distribution<N>, draft: &Distribut
     excess.clone() / (excess + missing)
 }
 
-/// `(w p − q)₊`, token by token.
+/// `(w p − q)₊` of each token.
 fn excess<N: Number>(
     weight: &N,
     target: &Distribution<N>,

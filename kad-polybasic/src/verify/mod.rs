@@ -1,14 +1,16 @@
-//! Verification of drafted tokens.
+//! Verification of drafted tokens: the formulas, without models.
 //!
-//! Token verification (Leviathan et al., arXiv 2211.17192, algorithm 1; Chen et al., arXiv
-//! 2302.01318): accept a drafted token, or replace it, so that what comes out has the target's
-//! distribution. Pure: probabilities in, probabilities out, in `f64` or any other [`Number`].
-//! [`BlockVerification`] looks at a whole draft instead. Several drafts of one token, the siblings of a tree,
-//! are verified as a fixed list ([`verify_listed`]) or as draws from one distribution ([`verify_drawn`]);
-//! [`optimal_acceptance_rate`] says what draws can achieve at best.
+//! Token verification accepts a drafted token or replaces it, so that the result has the target's
+//! distribution (Leviathan et al., arXiv 2211.17192, algorithm 1; Chen et al., arXiv 2302.01318).
+//! All functions are pure: probabilities in, probabilities out, in `f64` or any other [`Number`].
 //!
-//! For a deferral mixture drafted by its own aligned model there are closed forms
-//! ([`deferred_acceptance`], [`deferred_residual`]) that never subtract the mixture from its part.
+//! | drafted | verified by |
+//! |---|---|
+//! | one token | [`acceptance`], [`residual`] |
+//! | a chain of tokens, as a whole | [`BlockVerification`] |
+//! | a fixed list of candidates for one position | [`verify_listed`] |
+//! | independent draws for one position | [`verify_drawn`]; [`optimal_acceptance_rate`] is the upper bound |
+//! | one token of a deferral mixture's own aligned model | [`deferred_acceptance`], [`deferred_residual`]: closed forms, which never subtract the mixture from its part |
 
 mod block;
 mod siblings;
@@ -23,11 +25,21 @@ pub use verifier::{Verifier, lenient_acceptance};
 
 use kad_core::{Distribution, Number, TokenId};
 
-/// Probability `min(1, p(x) / q(x))` that `token`, drafted from `draft` = q, is accepted for
-/// `target` = p.
+/// The probability `min(1, p(x) / q(x))` of accepting `token` = x, drafted from `draft` = q, for
+/// `target` = p (arXiv 2211.17192, section 2.3).
 ///
-/// A token the draft distribution gives probability 0 cannot have been drafted from it; it is never
-/// accepted.
+/// A token with `q(x) = 0` cannot have been drafted from `draft` and is never accepted. Tokens
+/// outside the vocabulary have probability 0.
+///
+/// ```
+/// use kad_core::Distribution;
+/// use kad_polybasic::verify::acceptance;
+/// let target = Distribution::from_probs(vec![0.5, 0.5])?;
+/// let draft = Distribution::from_probs(vec![0.75, 0.25])?;
+/// assert_eq!(acceptance(&target, &draft, 0), 0.5 / 0.75);
+/// assert_eq!(acceptance(&target, &draft, 1), 1.0);
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 pub fn acceptance<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
@@ -36,7 +48,17 @@ pub fn acceptance<N: Number>(
     ratio_at_most_one(probability(target, token), probability(draft, token))
 }
 
-/// Probability `Σ min(p, q) = 1 − TV(p, q)` that a token drafted from `draft` is accepted.
+/// The acceptance rate `Σ min(p, q) = 1 − TV(p, q)` ∈ [0, 1]: the probability that a token drafted
+/// from `draft` = q is accepted for `target` = p (arXiv 2211.17192, corollary 3.6).
+///
+/// ```
+/// use kad_core::Distribution;
+/// use kad_polybasic::verify::acceptance_rate;
+/// let target = Distribution::from_probs(vec![0.5, 0.5])?;
+/// let draft = Distribution::from_probs(vec![0.75, 0.25])?;
+/// assert_eq!(acceptance_rate(&target, &draft), 0.75);
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 pub fn acceptance_rate<N: Number>(target: &Distribution<N>, draft: &Distribution<N>) -> N {
     let mut sum = N::Sum::default();
     for (p, q) in target.probs().iter().zip(draft.probs()) {
@@ -45,7 +67,8 @@ pub fn acceptance_rate<N: Number>(target: &Distribution<N>, draft: &Distribution
     N::total(sum)
 }
 
-/// The distribution `(p − q)₊ / Σ (p − q)₊` to draw from after a rejection, into `out`.
+/// Writes the residual `(p − q)₊ / Σ (p − q)₊`, the distribution to draw from after a rejection,
+/// into `out`.
 ///
 /// ```
 /// use kad_core::Distribution;
@@ -58,8 +81,8 @@ pub fn acceptance_rate<N: Number>(target: &Distribution<N>, draft: &Distribution
 /// # Ok::<(), kad_core::DistributionError>(())
 /// ```
 ///
-/// Where no token has more mass in `target` than in `draft` the distributions are equal up to
-/// rounding, and a rejection has a probability of that order: the residual is then `target` itself.
+/// If no token has more mass in `target` than in `draft`, the distributions are equal up to
+/// rounding and a rejection has a probability of that order. The residual is then `target`.
 pub fn residual<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
@@ -71,11 +94,18 @@ pub fn residual<N: Number>(
     }
 }
 
-/// Probability that `token`, drafted from the aligned distribution `q*`, is accepted for the
-/// deferral mixture `π`: `min(1, D + (1 − d) p / q*)`, which is `D` for a token that is handed over
-/// and `min(1, D + p/q*)` for one that is kept.
+/// The probability of accepting a token that was drafted from the aligned distribution `q*`, for
+/// the deferral mixture `π`: `min(1, D + (1 − d) p / q*)`. This is `D` for a deferred token (d = 1)
+/// and `min(1, D + p / q*)` for a kept one (d = 0).
 ///
-/// `weight` = d(token), `mass` = D, `base` = p(token), `aligned` = q*(token).
+/// `weight` = d(x) ∈ [0, 1] is the token's deferral weight, `mass` = D the deferral mass, `base` =
+/// p(x) and `aligned` = q*(x) its probabilities. Equals [`acceptance`] for `π = (1 − d) p + D q*`.
+///
+/// ```
+/// use kad_polybasic::verify::deferred_acceptance;
+/// assert_eq!(deferred_acceptance(1.0, 0.25, 0.5, 0.5), 0.25);
+/// assert_eq!(deferred_acceptance(0.0, 0.25, 0.25, 0.5), 0.75);
+/// ```
 pub fn deferred_acceptance<N: Number>(weight: N, mass: N, base: N, aligned: N) -> N {
     if aligned > N::zero() {
         at_most_one(mass + (N::one() - weight) * base / aligned)
@@ -84,12 +114,24 @@ pub fn deferred_acceptance<N: Number>(weight: N, mass: N, base: N, aligned: N) -
     }
 }
 
-/// The distribution to draw from when a token drafted from `aligned` = q* was rejected for the
-/// mixture of it with `base` = p: `∝ ((1 − d) p − (1 − D) q*)₊`, into `out`.
+/// Writes the residual of a token drafted from `aligned` = q* and rejected for its mixture with
+/// `base` = p: `∝ ((1 − d) p − (1 − D) q*)₊`, into `out`.
 ///
-/// Only tokens that are (in part) kept occur. `weights` = d, `mass` = D. Where the residual has no
-/// mass, which is so up to rounding when everything is handed over, it is `aligned` itself: the
-/// mixture then.
+/// Only tokens that are at least partly kept occur. `weights` = d, one per token; `mass` = D. If
+/// the residual has no mass, which happens up to rounding when everything is deferred, it is
+/// `aligned`, which the mixture then equals.
+///
+/// ```
+/// use kad_core::Distribution;
+/// use kad_polybasic::verify::deferred_residual;
+/// let base = Distribution::from_probs(vec![0.5, 0.5])?;
+/// let aligned = Distribution::from_probs(vec![0.75, 0.25])?;
+/// let mut corrected = Distribution::default();
+/// // Token 0 is deferred, token 1 kept.
+/// deferred_residual(&base, &aligned, &[1.0, 0.0], 0.5, &mut corrected);
+/// assert_eq!(corrected.probs(), [0.0, 1.0]);
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 pub fn deferred_residual<N: Number>(
     base: &Distribution<N>,
     aligned: &Distribution<N>,

@@ -1,25 +1,25 @@
-//! Several drafts of one token, and how often one of them can be accepted.
+//! Verification of several candidates for one position (siblings in a token tree), and their
+//! acceptance rates.
 
 use kad_core::{ChoiceSource, Distribution, Number, TokenId};
 
 use super::{acceptance, acceptance_rate, probability, ratio_at_most_one, residual};
 
-/// What verification makes of several drafts of one token.
+/// The outcome of verifying several candidates for one position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SiblingChoice {
-    /// The draft at this index is accepted.
+    /// The candidate at this index is accepted.
     Accepted(usize),
-    /// All are rejected; the token in their place.
+    /// All candidates are rejected; this token replaces them.
     Replaced(TokenId),
 }
 
-/// Verifies distinct `candidates`, a list that was fixed beforehand, towards `target` = p:
-/// candidate `c_j` is accepted with probability `p(c_j) / (1 − Σ_{i<j} p(c_i))`, or else never
-/// comes; after all of them a token is drawn from what is left ([`listed_residual`]). `left` is
-/// scratch memory.
+/// Verifies a list of distinct `candidates`, fixed beforehand, against `target` = p. Candidate
+/// `c_j` is accepted with probability `p(c_j) / (1 − Σ_{i<j} p(c_i))`. After all of them a token is
+/// drawn from the rest ([`listed_residual`]). `left` is scratch memory.
 ///
-/// One of them is accepted with probability [`listed_acceptance_rate`], the most that any exact verification
-/// of a fixed list can reach: the text must contain a candidate that often.
+/// One candidate is accepted with probability [`listed_acceptance_rate`]. No exact verification of
+/// a fixed list can accept more often: the target emits a candidate exactly that often.
 ///
 /// ```
 /// use kad_core::{Distribution, oracle::{enumerate_exact, ratio}};
@@ -51,16 +51,16 @@ pub fn verify_listed<N: Number>(
     SiblingChoice::Replaced(choices.token(left))
 }
 
-/// Probability `Σ p(c)` that one of the distinct `candidates` is accepted by [`verify_listed`].
+/// The probability `Σ p(c)` that [`verify_listed`] accepts one of the distinct `candidates`.
 pub fn listed_acceptance_rate<N: Number>(target: &Distribution<N>, candidates: &[TokenId]) -> N {
     let mut sum = N::Sum::default();
     candidates.iter().for_each(|&token| N::add_to(&mut sum, probability(target, token)));
     N::total(sum)
 }
 
-/// The distribution `∝ p(y) 1[y ∉ candidates]` to draw from when all of a list was rejected, into
-/// `out`. Where the list has all mass, a rejection has a probability of the order of rounding; it
-/// is `target` then.
+/// Writes the residual `∝ p(y) 1[y ∉ candidates]` after all of a list was rejected, into `out`. If
+/// the list has all the mass, a rejection has a probability of the order of rounding, and the
+/// residual is `target`.
 pub fn listed_residual<N: Number>(
     target: &Distribution<N>,
     candidates: &[TokenId],
@@ -82,13 +82,28 @@ pub fn listed_residual<N: Number>(
     }
 }
 
-/// Verifies `drafts`, independent draws from `draft` = q, towards `target` = p in several rounds:
-/// each as a single token towards what the rejections before it have left, `p_1 = p`, `p_{j+1} ∝
-/// (p_j − q)₊`; after all of them a token is drawn from what is left (SpecInfer, arXiv 2305.09781).
-/// A token that was drawn twice is verified twice: leaving out its second draw is another
-/// distribution. `left` is scratch memory.
+/// Multi-round verification of `drafts`, independent draws from `draft` = q, against `target` = p
+/// (SpecInfer, arXiv 2305.09781). Each draw is verified as a single token against the residual of
+/// the rejections before it: `p_1 = p`, `p_{j+1} ∝ (p_j − q)₊`. After all of them a token is drawn
+/// from the last residual. `left` is scratch memory.
 ///
-/// One of them is accepted with probability [`multi_round_acceptance_rate`].
+/// A token that was drawn twice is verified twice; skipping its second draw gives another
+/// distribution. One draw is accepted with probability [`multi_round_acceptance_rate`].
+///
+/// ```
+/// use kad_core::{ChoiceSource, Distribution, oracle::{enumerate_exact, ratio}};
+/// use kad_polybasic::verify::{SiblingChoice, verify_drawn};
+/// let distribution = |weights: [i64; 2]| Distribution::proportional(weights.map(|w| ratio(w, 3))).unwrap();
+/// let (target, draft) = (distribution([1, 2]), distribution([2, 1]));
+/// let made = enumerate_exact(|choices| {
+///     let draws = [choices.token(&draft), choices.token(&draft)];
+///     Ok::<_, ()>(match verify_drawn(&target, &draft, &draws, choices, &mut Default::default()) {
+///         SiblingChoice::Accepted(index) => draws[index],
+///         SiblingChoice::Replaced(token) => token,
+///     })
+/// });
+/// assert_eq!(made.unwrap(), (0..).zip(target.probs().to_vec()).collect());
+/// ```
 pub fn verify_drawn<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
@@ -110,8 +125,8 @@ pub fn verify_drawn<N: Number>(
     SiblingChoice::Replaced(choices.token(if rejected { now } else { target }))
 }
 
-/// Probability `1 − Π_j (1 − Σ min(p_j, q))` that one of `drafts` independent tokens from `draft` =
-/// q is accepted by multi-round verification ([`verify_drawn`]).
+/// The probability `1 − Π_j (1 − Σ min(p_j, q))` that [`verify_drawn`] accepts one of `drafts`
+/// independent draws from `draft` = q.
 pub fn multi_round_acceptance_rate<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
@@ -127,19 +142,29 @@ pub fn multi_round_acceptance_rate<N: Number>(
     N::one() - rejected
 }
 
-/// The largest probability with which any exact verification can accept one of `drafts` independent
-/// tokens from `draft` = q: `min_H P(H) + 1 − q(H)^k` over sets `H` of tokens (the optimal
-/// transport of SpecTr, arXiv 2310.15141, by its minimum cut).
+/// The largest probability with which any exact verification can accept one of `drafts` = k
+/// independent draws from `draft` = q: `min_H P(H) + 1 − q(H)^k` over sets `H` of tokens (the
+/// optimal transport of SpecTr, arXiv 2310.15141, by its minimum cut).
 ///
 /// `−q(H)^k` is concave in `q(H)`, so a minimum lies among the sets of tokens with the smallest
-/// ratios `p/q`: a sort and one pass instead of all subsets.
+/// ratios `p/q`. One sort and one pass replace all subsets.
+///
+/// ```
+/// use kad_core::Distribution;
+/// use kad_polybasic::verify::{acceptance_rate, optimal_acceptance_rate};
+/// let target = Distribution::from_probs(vec![0.5, 0.5])?;
+/// let draft = Distribution::from_probs(vec![0.75, 0.25])?;
+/// // For a single draw, token verification is optimal.
+/// assert_eq!(optimal_acceptance_rate(&target, &draft, 1), acceptance_rate(&target, &draft));
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 pub fn optimal_acceptance_rate<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
     drafts: usize,
 ) -> N {
     let mut tokens: Vec<(&N, &N)> = target.probs().iter().zip(draft.probs()).collect();
-    // p/q rising without dividing by 0; tokens of neither distribution are equal to all.
+    // Order by p/q without dividing by 0; tokens with p = q = 0 are equal to all.
     tokens.retain(|(p, q)| **p > N::zero() || **q > N::zero());
     tokens.sort_by(|(p, q), (r, s)| {
         let (left, right) = ((*p).clone() * (*s).clone(), (*r).clone() * (*q).clone());
