@@ -1,10 +1,10 @@
-//! What one round of block verification costs, models aside: six drafted tokens over a vocabulary
-//! of 50,257, the target's distributions made of logits in every round.
+//! Time of one round of block verification, without models: six drafted tokens over a vocabulary of
+//! 50,257; every round computes the target's distributions from logits.
 //!
 //! `cargo bench -p kad-polybasic --bench block [-- FILTER]`. `accepted` drafts from the target's
-//! own distributions; `doubtful` from a distribution that has its likely tokens elsewhere, so that
-//! weights are small and most lengths are considered; `impossible` tokens that the target, cut at
-//! `top_p`, cannot draw.
+//! own distributions. `doubtful` drafts from a distribution whose likely tokens are elsewhere, so
+//! that weights are small and most lengths are considered. `impossible` drafts tokens that the
+//! target, cut at `top_p`, cannot draw.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -47,8 +47,7 @@ impl Predictor for Fixed {
     }
 }
 
-/// The same tokens and distribution in every round: copying a distribution is all that a draft
-/// costs.
+/// The same tokens and distribution in every round: a draft costs only the copy of a distribution.
 struct Prepared {
     tokens: [TokenId; LENGTH],
     distribution: Distribution,
@@ -74,7 +73,7 @@ impl Drafter for Prepared {
     }
 }
 
-/// Zipf's distribution, `p ∝ 1 / rank`, the ranks scattered over the ids by a prime `factor`.
+/// Zipf's distribution, `p ∝ 1 / rank`, the ranks scattered over the IDs by a prime `factor`.
 fn logits(factor: usize) -> Vec<f32> {
     (0..VOCAB).map(|id| -((id * factor % VOCAB + 1) as f32).ln()).collect()
 }
@@ -107,12 +106,13 @@ fn rounds(criterion: &mut Criterion) {
         let stage = Stage::new(Prepared { tokens, distribution: draft }, target, drafting);
         let mut stage = stage.verified_by(Verifier::Block);
         let (mut out, mut told) = (Draft::without_distributions(), Vec::new());
-        let ask = DraftRequest { context: &[0], wanted: 1, room: LENGTH + 1, level: 1, eos: &[] };
+        let request =
+            DraftRequest { context: &[0], wanted: 1, room: LENGTH + 1, level: 1, eos: &[] };
         group.bench_function(name, |b| {
             b.iter(|| {
                 out.clear();
                 told.clear();
-                stage.round(ask, &mut choices, &mut out, &mut told).expect("finite logits");
+                stage.round(request, &mut choices, &mut out, &mut told).expect("finite logits");
                 black_box(out.len())
             });
         });

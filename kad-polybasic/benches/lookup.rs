@@ -1,12 +1,12 @@
-//! How much of a text lookups foresee, and what that costs: no verification, the text is its own
+//! Acceptance and time of lookups over given texts, without verification: the text is its own
 //! target.
 //!
-//! `cargo bench -p kad-polybasic --bench lookup` prints, for a guide and a source file of this
-//! repository cut into words and signs, the tokens per round (accepted ones and the one after them)
-//! of drafts of 4 and 8 and of trees of 16 nodes, the share of drafted tokens that are accepted,
-//! and the time per token of drafts of 8.
+//! `cargo bench -p kad-polybasic --bench lookup` cuts guides and a source file of this repository
+//! into words and signs. It prints the tokens per round (accepted ones and the one after them) for
+//! drafts of 4 and 8 tokens and for trees of 16 nodes, the share of drafted tokens that is
+//! accepted, and the time per token for drafts of 8.
 
-// A table is what this bench is for.
+// The bench prints a table.
 #![allow(clippy::print_stdout)]
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ const TEXTS: [(&str, &str); 3] = [
     ("knapsack/core.rs", include_str!("../../kad-core/src/knapsack/core.rs")),
 ];
 
-/// Words of up to five letters or digits (longer ones in pieces), and every other sign by itself.
+/// Words of up to five letters or digits (longer ones in pieces); every other sign is a token.
 fn tokens(text: &str) -> Vec<TokenId> {
     let mut pieces = vec![String::new()];
     for letter in text.chars() {
@@ -46,8 +46,8 @@ fn tokens(text: &str) -> Vec<TokenId> {
         .collect()
 }
 
-/// Rounds over the whole text, and the tokens drafted, by a drafter that says how many it drafted
-/// after a prefix and how many of them are right.
+/// Tokens per round and share of accepted tokens over the whole text. `draft` returns the number of
+/// tokens drafted after a prefix and the number of these that agree with the text.
 fn rounds(text: &[TokenId], mut draft: impl FnMut(usize) -> (usize, usize)) -> (f64, f64) {
     let (mut at, mut rounds, mut drafted) = (1, 0, 0);
     while at < text.len() {
@@ -65,7 +65,7 @@ fn chain(text: &[TokenId], lookup: &mut impl Lookup, length: usize) -> (f64, f64
         found.clear();
         lookup.continuation(length, &mut found);
         let right = found.iter().zip(&text[at..]).take_while(|(a, b)| a == b).count();
-        // The last round of a text may need less.
+        // The last round of a text may need fewer.
         (found.len(), right.min(text.len() - at - 1))
     })
 }
@@ -75,10 +75,10 @@ fn tree(text: &[TokenId], lookup: impl Lookup, nodes: usize) -> f64 {
     let mut drafter = LookupTree::new(lookup, nodes).expect("positive");
     let per_round = rounds(text, |at| {
         tree.clear();
-        let ask = DraftRequest { context: &text[..at], wanted: 1, room: 9, level: 2, eos: &[] };
+        let request = DraftRequest { context: &text[..at], wanted: 1, room: 9, level: 2, eos: &[] };
         let limits = TreeLimits { depth: 8, nodes };
         let choices = &mut SampledChoices::seeded(0);
-        drafter.grow(ask, limits, choices, &mut tree).expect("no model is asked");
+        drafter.grow(request, limits, choices, &mut tree).expect("no model is asked");
         let right = tree.tokens().path_along(&text[at..]).len();
         (tree.tokens().len(), right.min(text.len() - at - 1))
     });
@@ -106,7 +106,7 @@ fn main() {
         println!("{:>22} | K=4 | rate | K=8 | rate | tree | time", "");
         row(&text, "n-gram 1 to 3", || ngram(1, 3));
         row(&text, "n-gram 2 to 3", || ngram(2, 3));
-        // The longest suffix, but the latest of what followed it.
+        // The longest suffix with its latest next token.
         row(&text, "latest, 1 to 32", || ngram(1, 32));
         row(&text, "latest, 2 to 32", || ngram(2, 32));
         row(&text, "suffix, 1 to 32", || suffix(1, 32));

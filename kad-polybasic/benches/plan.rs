@@ -1,15 +1,15 @@
-//! How long a plan takes: five candidates, up to four levels, lengths up to 16; and the best
-//! lengths of one chain, which a running decoder asks for.
+//! Time of a plan with five candidates, up to four levels and lengths up to 16; and of the best
+//! lengths of one chain, as a running decoder computes them.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kad_polybasic::theory::{
     Acceptance, Candidate, CandidatePair, Candidates, PassTimes, PlanLimits, Proposer, RunLengths,
 };
 
-/// Seconds of one pass of each model, and how much each token more costs.
+/// Seconds of one pass of each model.
 const SECONDS: [f64; 5] = [22e-3, 9e-3, 6e-3, 1.5e-3, 0.4e-3];
 
-/// Rounds of 16 tokens that accept each with `rate`, more of them deep in a run.
+/// Rounds of 16 tokens that accept each token with `rate`, and more deep in a run.
 fn runs(rate: f64) -> RunLengths {
     let mut runs = RunLengths::default();
     let mut left = 1000.0;
@@ -24,7 +24,7 @@ fn runs(rate: f64) -> RunLengths {
     runs
 }
 
-/// Five models that agree the less the more their speed differs.
+/// Five models. The more their speed differs, the lower their acceptance.
 fn candidates() -> Candidates {
     let candidates = SECONDS.iter().enumerate().map(|(index, &seconds)| Candidate {
         proposer: Proposer::Model {

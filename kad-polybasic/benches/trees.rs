@@ -1,9 +1,8 @@
-//! What trees of drafts cost beside the models' passes.
+//! Time of token trees beyond the models' passes.
 //!
-//! `cargo bench -p kad-polybasic --bench trees [-- FILTER]`; a benchmark's id is `name/vocabulary`.
-//! The distributions are there and only copied: `distributions` are the copies alone that growing
-//! the tree needs, and `round, distributions` those that a round of a stage needs on top, so the
-//! rest is the engine's.
+//! `cargo bench -p kad-polybasic --bench trees [-- FILTER]`; a benchmark's ID is `name/vocabulary`.
+//! Distributions are precomputed and only copied. `NAME, N distributions` is the time of the copies
+//! that growing the tree needs; the rest of `NAME` is the engine's.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -20,11 +19,11 @@ const DEPTH: usize = 6;
 const TOP_K: usize = 10;
 const NODES: usize = 60;
 
-/// A few distributions, which of them by the last token.
-struct Ready(Vec<Distribution>);
+/// A few distributions, chosen by the last token.
+struct FixedDistributions(Vec<Distribution>);
 
-impl Ready {
-    /// Zipf's distribution, the ranks scattered over the ids.
+impl FixedDistributions {
+    /// Zipf's distribution, the ranks scattered over the IDs.
     fn new(vocab: usize) -> Self {
         let distribution = |factor: usize| {
             Distribution::proportional((0..vocab).map(|id| 1.0 / (id * factor % vocab + 1) as f64))
@@ -36,7 +35,7 @@ impl Ready {
     }
 }
 
-impl Predictor for Ready {
+impl Predictor for FixedDistributions {
     fn context_len(&self) -> usize {
         usize::MAX
     }
@@ -54,7 +53,7 @@ impl Predictor for Ready {
     }
 }
 
-fn ask() -> DraftRequest<'static> {
+fn request() -> DraftRequest<'static> {
     DraftRequest { context: &[1, 2, 3], wanted: 1, room: 100, level: 1, eos: &[] }
 }
 
@@ -64,10 +63,10 @@ fn trees(criterion: &mut Criterion) {
         let id = |name: &str| BenchmarkId::new(name, vocab);
         let limits = TreeLimits { depth: DEPTH, nodes: 1000 };
         let choices = &mut SampledChoices::seeded(1);
-        // One distribution after the context and one after each node that is expanded.
+        // One distribution after the context and one after each expanded node.
         let mut growing = |name: &str, tree: &mut dyn TreeDrafter, distributions: usize| {
             let (mut out, mut distribution, mut ready) =
-                (DraftTree::default(), Distribution::default(), Ready::new(vocab));
+                (DraftTree::default(), Distribution::default(), FixedDistributions::new(vocab));
             group.bench_function(id(&format!("{name}, {distributions} distributions")), |b| {
                 b.iter(|| {
                     (0..distributions).try_for_each(|i| {
@@ -78,16 +77,18 @@ fn trees(criterion: &mut Criterion) {
             group.bench_function(id(name), |b| {
                 b.iter(|| {
                     out.clear();
-                    tree.grow(ask(), limits, choices, &mut out)
+                    tree.grow(request(), limits, choices, &mut out)
                 });
             });
         };
-        let mut top_k = TopKTree::new(Ready::new(vocab), TOP_K, NODES).expect("positive");
+        let mut top_k =
+            TopKTree::new(FixedDistributions::new(vocab), TOP_K, NODES).expect("positive");
         growing("top-k", &mut top_k, 1 + (DEPTH - 1) * TOP_K);
-        let mut sampled = SampledTree::new(Ready::new(vocab), 2, NODES).expect("positive");
+        let mut sampled =
+            SampledTree::new(FixedDistributions::new(vocab), 2, NODES).expect("positive");
         growing("sampled", &mut sampled, 1 + NODES / 2);
-        let tree = TopKTree::new(Ready::new(vocab), TOP_K, NODES).expect("positive");
-        let target = PredictorTarget::new(Ready::new(vocab));
+        let tree = TopKTree::new(FixedDistributions::new(vocab), TOP_K, NODES).expect("positive");
+        let target = PredictorTarget::new(FixedDistributions::new(vocab));
         let drafting = DraftSettings::of(DEPTH).expect("positive");
         let mut stage = TreeStage::new(tree, target, drafting);
         let (mut made, mut rounds) = (Draft::without_distributions(), vec![]);
@@ -95,7 +96,7 @@ fn trees(criterion: &mut Criterion) {
             b.iter(|| {
                 made.clear();
                 rounds.clear();
-                stage.round(ask(), choices, &mut made, &mut rounds)
+                stage.round(request(), choices, &mut made, &mut rounds)
             });
         });
     }

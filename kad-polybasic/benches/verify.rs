@@ -1,9 +1,8 @@
-//! What verifying one drafted token costs, beside the mixture it is verified towards.
+//! Time of verifying one drafted token of a deferral mixture.
 //!
-//! `cargo bench -p kad-polybasic --bench verify [-- FILTER]`; a benchmark's id is `shape/size`.
-//! `general` makes the mixture and then the acceptance (and the residual) from it, `closed` takes
-//! the closed forms, which need neither the mixture nor, for an accepted token, a pass over the
-//! vocabulary.
+//! `cargo bench -p kad-polybasic --bench verify [-- FILTER]`; a benchmark's ID is `shape/size`.
+//! `general` computes the mixture and from it the acceptance (and the residual). `closed` uses the
+//! closed forms, which need no mixture and, for an accepted token, no pass over the vocabulary.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use kad_polybasic::verify::{acceptance, deferred_acceptance, deferred_residual, 
 
 const SIZES: [usize; 3] = [32_000, 50_257, 151_936];
 
-/// Two distributions that disagree about the order of their tokens, and what a rule makes of them.
+/// Two distributions with different token orders, and the decision of a rule.
 struct Case {
     base: Distribution,
     aligned: Distribution,
@@ -23,7 +22,7 @@ struct Case {
     mass: f64,
 }
 
-/// Distributions `∝ rank^(−exponent)`, the ranks scattered over the ids: 0.01 is nearly flat, 1 is
+/// Distributions `∝ rank^(−exponent)`, the ranks scattered over the IDs: 0.01 is nearly flat, 1 is
 /// Zipf's, 3 has most of its mass on one token.
 fn case(vocab: usize, exponent: f64) -> Case {
     let ranked = |factor: usize| {

@@ -214,12 +214,12 @@ impl<L: Level> AdaptiveDecoder<L> {
         for round in self.decoder.rounds().iter().filter(|round| round.drafted > 0 || round.stopped)
         {
             let proposed = round.depth;
-            let asked = proposed + usize::from(round.stopped);
+            let requested = proposed + usize::from(round.stopped);
             let expected = self.seen.len();
             let seen = round.level.checked_sub(1).and_then(|level| self.seen.get_mut(level));
             let seen = seen.ok_or(TheoryError::LevelMismatch { found: round.level, expected })?;
             if let Some(window) = seen.back_mut() {
-                window.record(asked, proposed, round.accepted)?;
+                window.record(requested, proposed, round.accepted)?;
             }
         }
         Ok(())

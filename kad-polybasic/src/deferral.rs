@@ -83,11 +83,12 @@ impl Target for DeferralTarget<'_> {
         self.mixture.follow_tree(context, tree)
     }
 
-    fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError> {
-        self.move_to(&at.text[..at.prefix_len])?;
-        let decision = self.mixture.decision(at.prefix_len)?;
-        let weight = decision.deferral.weights()[at.token() as usize];
-        let (base, aligned) = (decision.base.prob(at.token()), at.draft.prob(at.token()));
+    fn acceptance(&mut self, drafted: DraftedToken<'_>) -> Result<f64, DecodeError> {
+        self.move_to(&drafted.text[..drafted.prefix_len])?;
+        let decision = self.mixture.decision(drafted.prefix_len)?;
+        let weight = decision.deferral.weights()[drafted.token() as usize];
+        let (base, aligned) =
+            (decision.base.prob(drafted.token()), drafted.draft.prob(drafted.token()));
         self.mass = Some(decision.mass);
         Ok(deferred_acceptance(weight, decision.mass, base, aligned))
     }
@@ -111,13 +112,13 @@ impl Target for DeferralTarget<'_> {
 
     fn residual(
         &mut self,
-        at: DraftedToken<'_>,
+        drafted: DraftedToken<'_>,
         out: &mut Distribution,
     ) -> Result<(), DecodeError> {
-        self.move_to(&at.text[..at.prefix_len])?;
-        let decision = self.mixture.decision(at.prefix_len)?;
+        self.move_to(&drafted.text[..drafted.prefix_len])?;
+        let decision = self.mixture.decision(drafted.prefix_len)?;
         let weights = decision.deferral.weights();
-        deferred_residual(&decision.base, at.draft, weights, decision.mass, out);
+        deferred_residual(&decision.base, drafted.draft, weights, decision.mass, out);
         Ok(())
     }
 

@@ -190,7 +190,7 @@ pub trait Drafter {
         false
     }
 
-    /// Appends a continuation of `ask.context` to `out`, as long as wanted or shorter, and the
+    /// Appends a continuation of `request.context` to `out`, as long as wanted or shorter, and the
     /// verifications made for it to `rounds`.
     ///
     /// Two conditions make the result exact. The decision to draft one more token is made before
@@ -200,7 +200,7 @@ pub trait Drafter {
     /// If a model fails or its logits are no distribution.
     fn draft(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -219,12 +219,12 @@ impl<D: Drafter + ?Sized> Drafter for Box<D> {
     }
     fn draft(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
-        (**self).draft(ask, choices, out, rounds)
+        (**self).draft(request, choices, out, rounds)
     }
 }
 
@@ -293,15 +293,15 @@ impl<P: Predictor> Drafter for PredictorDrafter<P> {
 
     fn draft(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         _rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
         let Self { predictor, text, distribution, .. } = self;
         text.clear();
-        text.extend_from_slice(ask.context);
-        for _ in 0..ask.wanted {
+        text.extend_from_slice(request.context);
+        for _ in 0..request.wanted {
             predictor.follow(text, 1)?;
             predictor.distribution(text, text.len(), distribution)?;
             if self.stop_below > 0.0 && distribution.max_prob() < self.stop_below {
@@ -312,12 +312,12 @@ impl<P: Predictor> Drafter for PredictorDrafter<P> {
                 true => choices.token_at(position, distribution),
                 false => choices.token(distribution),
             };
-            let token = out.draw(ask.level, choose, |slot| {
+            let token = out.draw(request.level, choose, |slot| {
                 std::mem::swap(slot, distribution);
                 Ok::<_, DecodeError>(())
             })?;
             text.push(token);
-            if ask.eos.contains(&token) {
+            if request.eos.contains(&token) {
                 break;
             }
         }

@@ -43,14 +43,14 @@ pub trait Level {
     }
 
     /// Makes one round: a draft, its verification, and a corrected or a bonus token. Appends
-    /// between one and `ask.room` tokens to `out`, none after an end token. Appends the
-    /// verifications made to `rounds`, its own last. Ignores `ask.wanted`.
+    /// between one and `request.room` tokens to `out`, none after an end token. Appends the
+    /// verifications made to `rounds`, its own last. Ignores `request.wanted`.
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
     fn round(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -72,12 +72,12 @@ impl<L: Level + ?Sized> Level for Box<L> {
     }
     fn round(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
-        (**self).round(ask, choices, out, rounds)
+        (**self).round(request, choices, out, rounds)
     }
 }
 
@@ -125,8 +125,8 @@ impl<L: Level> Decoder for Speculative<L> {
     ) -> Result<Step, DecodeError> {
         self.made.clear();
         self.rounds.clear();
-        let ask = DraftRequest { context, wanted: 1, room, level: 1, eos: &self.eos };
-        self.level.round(ask, choices, &mut self.made, &mut self.rounds)?;
+        let request = DraftRequest { context, wanted: 1, room, level: 1, eos: &self.eos };
+        self.level.round(request, choices, &mut self.made, &mut self.rounds)?;
         out.extend_from_slice(self.made.tokens());
         let own = self.rounds.last().copied().unwrap_or_default();
         Ok(Step { drafted: own.drafted, accepted: own.accepted })
@@ -211,20 +211,20 @@ impl<L: Level> LevelDrafter<L> {
         }
     }
 
-    /// Makes rounds of the level until `ask.wanted` tokens wait.
+    /// Makes rounds of the level until `request.wanted` tokens wait.
     fn gather(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
-        while self.waiting.len() < ask.wanted && !self.waiting.has_ended(ask.eos) {
+        while self.waiting.len() < request.wanted && !self.waiting.has_ended(request.eos) {
             self.text.clear();
-            self.text.extend_from_slice(ask.context);
+            self.text.extend_from_slice(request.context);
             self.text.extend(self.waiting.tokens().iter().map(|made| made.token));
-            let room = ask.room - self.waiting.len();
-            let ask = DraftRequest { context: &self.text, room, ..ask };
-            self.level.round(ask, choices, &mut self.waiting, rounds)?;
+            let room = request.room - self.waiting.len();
+            let request = DraftRequest { context: &self.text, room, ..request };
+            self.level.round(request, choices, &mut self.waiting, rounds)?;
         }
         Ok(())
     }
@@ -246,7 +246,7 @@ impl<L: Level> Drafter for LevelDrafter<L> {
 
     fn draft(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
@@ -254,18 +254,18 @@ impl<L: Level> Drafter for LevelDrafter<L> {
         if self.waiting.keeps_distributions() != out.keeps_distributions() {
             self.waiting = out.empty_like();
         }
-        self.resume(ask.context);
-        if let Err(error) = self.gather(ask, choices, rounds) {
+        self.resume(request.context);
+        if let Err(error) = self.gather(request, choices, rounds) {
             // The pass that fails depends on the tokens drawn, so the waiting tokens are biased.
             self.waiting.clear();
             return Err(error);
         }
         let count = match self.surplus {
             Surplus::Flush => self.waiting.len(),
-            Surplus::Keep => ask.wanted.min(self.waiting.len()),
+            Surplus::Keep => request.wanted.min(self.waiting.len()),
         };
         self.after.clear();
-        self.after.extend_from_slice(ask.context);
+        self.after.extend_from_slice(request.context);
         self.after.extend(self.waiting.tokens()[..count].iter().map(|made| made.token));
         self.waiting.hand_over(count, out);
         Ok(())

@@ -26,7 +26,7 @@
 //!
 //! | part | choices |
 //! |---|---|
-//! | the lowest drafter | a model ([`PredictorDrafter`]), earlier text ([`LookupDrafter`]), a tree of continuations verified in one pass ([`TreeStage`]) |
+//! | the lowest drafter | a model ([`PredictorDrafter`]), earlier text ([`LookupDrafter`]), a tree of continuations verified in one pass ([`TreeDrafter`], [`TreeStage`]) |
 //! | a target | any [`Predictor`](kad_core::Predictor): a model, a deferral mixture, an implicit reward ([`PredictorTarget`]); a deferral mixture drafted by its own aligned model ([`DeferralTarget`]) |
 //! | verification | token by token, the whole draft at once, or by shared uniforms ([`Verifier`]) |
 //! | lengths | fixed, or adapted to the acceptance seen while decoding ([`AdaptiveDecoder`]) |
@@ -52,7 +52,7 @@
 //! | `ω` | tokens a level hands on per token of the text | `waste` |
 //! | `π`, `q*`, `d`, `D` | deferral mixture, aligned distribution, deferral weights, deferral mass | [`DeferralTarget`], `aligned`, `weights`, `mass` |
 //!
-//! # Two levels, then three
+//! # Example: three levels
 //!
 //! ```
 //! use kad_core::{ModelPredictor, Sampling, SampledChoices, decode::{Limits, generate}};

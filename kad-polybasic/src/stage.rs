@@ -111,12 +111,12 @@ enum TokenVerdict {
 impl<D: Drafter, T: Target> Stage<D, T> {
     /// A stage that verifies token by token. `drafter` and `target` must share their vocabulary;
     /// the caller checks that.
-    pub fn new(drafter: D, target: T, drafting: DraftSettings) -> Self {
+    pub fn new(drafter: D, target: T, settings: DraftSettings) -> Self {
         Self {
             drafter,
             target,
-            length: Rc::new(Cell::new(drafting.length.get())),
-            bonus: drafting.bonus,
+            length: Rc::new(Cell::new(settings.length.get())),
+            bonus: settings.bonus,
             verifier: Verifier::Token,
             prompt: 0,
             draft: Draft::default(),
@@ -143,20 +143,20 @@ impl<D: Drafter, T: Target> Stage<D, T> {
     /// Requests a draft and appends it to the text. Returns the number of tokens requested.
     fn fill(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         rounds: &mut Vec<Round>,
     ) -> Result<usize, DecodeError> {
         self.draft.clear();
         // A bonus token must fit.
-        let room = ask.room - usize::from(self.bonus);
+        let room = request.room - usize::from(self.bonus);
         let wanted = self.length.get().min(room);
         if wanted > 0 {
-            let below = DraftRequest { wanted, room, level: ask.level + 1, ..ask };
+            let below = DraftRequest { wanted, room, level: request.level + 1, ..request };
             self.drafter.draft(below, choices, &mut self.draft, rounds)?;
         }
         self.text.clear();
-        self.text.extend_from_slice(ask.context);
+        self.text.extend_from_slice(request.context);
         self.text.extend(self.draft.tokens().iter().map(|made| made.token));
         Ok(wanted)
     }
@@ -165,21 +165,21 @@ impl<D: Drafter, T: Target> Stage<D, T> {
     /// Returns the number of accepted tokens.
     fn verify(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
     ) -> Result<usize, DecodeError> {
         if self.verifier == Verifier::Block {
-            return self.verify_block(ask, choices, out);
+            return self.verify_block(request, choices, out);
         }
         let drafted = self.draft.len();
         for index in 0..drafted {
-            let len = ask.context.len() + index;
+            let len = request.context.len() + index;
             let verdict = self.verify_token(index, len, choices)?;
             let deferral_mass = self.target.deferral_mass();
             let (emitted, accepted) = match verdict {
                 TokenVerdict::Accepted => (self.draft.tokens()[index], true),
-                TokenVerdict::Replaced(token) => (corrected(token, ask.level), false),
+                TokenVerdict::Replaced(token) => (corrected(token, request.level), false),
             };
             let emitted = Emitted { deferral_mass, ..emitted };
             out.push(emitted, |distribution| {
@@ -227,11 +227,11 @@ impl<D: Drafter, T: Target> Stage<D, T> {
 
     fn verify_block(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
     ) -> Result<usize, DecodeError> {
-        let (context, drafted) = (ask.context.len(), self.draft.len());
+        let (context, drafted) = (request.context.len(), self.draft.len());
         if drafted == 0 {
             return Ok(0);
         }
@@ -258,7 +258,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
                 &draft.distributions()[accepted],
                 residual,
             );
-            corrected(choices.token(residual), ask.level)
+            corrected(choices.token(residual), request.level)
         });
         let made = draft.tokens()[..accepted].iter().copied().chain(replacement);
         for (index, emitted) in made.enumerate() {
@@ -332,31 +332,32 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
 
     fn round(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
         let before = out.len();
-        let wanted = self.fill(ask, choices, rounds)?;
-        let (drafted, ended) = (self.draft.len(), self.draft.has_ended(ask.eos));
+        let wanted = self.fill(request, choices, rounds)?;
+        let (drafted, ended) = (self.draft.len(), self.draft.has_ended(request.eos));
         // After an empty draft the token is the target's.
         let bonus = (self.bonus || drafted == 0) && !ended;
         // One pass gives the distribution after each prefix that a drafted token follows, and after
         // the whole draft if a bonus token may follow.
         let verified = if bonus { self.text.len() } else { self.text.len() - 1 };
-        self.target.follow(&self.text[..verified], verified - ask.context.len() + 1)?;
+        self.target.follow(&self.text[..verified], verified - request.context.len() + 1)?;
 
-        let accepted = self.verify(ask, choices, out)?;
+        let accepted = self.verify(request, choices, out)?;
         if bonus && accepted == drafted {
             let Self { target, text, residual, .. } = self;
             let by_position = (self.verifier == Verifier::SharedUniform).then_some(self.prompt);
-            let own = OwnToken { text, level: ask.level, after_draft: drafted > 0, by_position };
+            let own =
+                OwnToken { text, level: request.level, after_draft: drafted > 0, by_position };
             own.append(target, choices, residual, out)?;
         }
         let emitted = out.len() - before;
         rounds.push(Round {
-            level: ask.level,
+            level: request.level,
             drafted,
             depth: drafted,
             accepted,

@@ -69,7 +69,7 @@ pub trait Target {
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
-    fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError>;
+    fn acceptance(&mut self, drafted: DraftedToken<'_>) -> Result<f64, DecodeError>;
 
     /// Writes the target's distribution after the first `len` tokens of `text`.
     ///
@@ -108,8 +108,11 @@ pub trait Target {
     ///
     /// # Errors
     /// If a model fails or its logits are no distribution.
-    fn residual(&mut self, at: DraftedToken<'_>, out: &mut Distribution)
-    -> Result<(), DecodeError>;
+    fn residual(
+        &mut self,
+        drafted: DraftedToken<'_>,
+        out: &mut Distribution,
+    ) -> Result<(), DecodeError>;
 
     /// Draws a token of the target's own after the whole of `text`.
     ///
@@ -135,8 +138,8 @@ impl<T: Target + ?Sized> Target for Box<T> {
     fn follow_tree(&mut self, context: &[TokenId], tree: &TokenTree) -> Result<(), DecodeError> {
         (**self).follow_tree(context, tree)
     }
-    fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError> {
-        (**self).acceptance(at)
+    fn acceptance(&mut self, drafted: DraftedToken<'_>) -> Result<f64, DecodeError> {
+        (**self).acceptance(drafted)
     }
     fn distribution(
         &mut self,
@@ -159,10 +162,10 @@ impl<T: Target + ?Sized> Target for Box<T> {
     }
     fn residual(
         &mut self,
-        at: DraftedToken<'_>,
+        drafted: DraftedToken<'_>,
         out: &mut Distribution,
     ) -> Result<(), DecodeError> {
-        (**self).residual(at, out)
+        (**self).residual(drafted, out)
     }
     fn draw(
         &mut self,
@@ -214,9 +217,9 @@ impl<P: Predictor> Target for PredictorTarget<P> {
         self.predictor.follow_tree(context, tree)
     }
 
-    fn acceptance(&mut self, at: DraftedToken<'_>) -> Result<f64, DecodeError> {
-        self.make_distribution(at.text, at.prefix_len)?;
-        Ok(acceptance(&self.distribution, at.draft, at.token()))
+    fn acceptance(&mut self, drafted: DraftedToken<'_>) -> Result<f64, DecodeError> {
+        self.make_distribution(drafted.text, drafted.prefix_len)?;
+        Ok(acceptance(&self.distribution, drafted.draft, drafted.token()))
     }
 
     fn distribution(
@@ -247,10 +250,10 @@ impl<P: Predictor> Target for PredictorTarget<P> {
 
     fn residual(
         &mut self,
-        at: DraftedToken<'_>,
+        drafted: DraftedToken<'_>,
         out: &mut Distribution,
     ) -> Result<(), DecodeError> {
-        residual(&self.distribution, at.draft, out);
+        residual(&self.distribution, drafted.draft, out);
         Ok(())
     }
 

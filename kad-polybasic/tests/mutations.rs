@@ -1,5 +1,5 @@
-//! Would the tests notice? Each entry of `mutations.toml` breaks kad-core or kad-polybasic in one
-//! way and names the test that must fail then.
+//! Mutation testing: each entry of `mutations.toml` introduces one defect into kad-core or
+//! kad-polybasic and names the test that must fail.
 //!
 //! ```sh
 //! cargo test -p kad-polybasic --test mutations -- --ignored --nocapture
@@ -7,11 +7,11 @@
 //! ```
 //!
 //! The second form runs the mutations whose name contains one of the words. `KAD_MUTATED_CRATES`
-//! restricts them to crates: a mutation runs if it edits, or is caught by a test of, one of them. The
-//! two crates are copied to a temporary folder; the tree is not touched. One target folder serves all
-//! mutations and all runs.
+//! restricts them to crates: a mutation runs if it edits one of them or names a test of one of them.
+//! The two crates are copied to a temporary folder; the tree is not touched. All mutations and all
+//! runs share one target folder.
 
-// Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
+// Helpers outside `#[test]` functions unwrap too; a panic fails the test.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 const CRATES: [&str; 2] = ["kad-core", "kad-polybasic"];
-/// A mutated test may loop for ever; then it is stopped, which counts as an error.
+/// A mutated test may loop for ever. It is then stopped, which counts as an error.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(serde::Deserialize)]
@@ -30,14 +30,14 @@ struct List {
     mutation: Vec<Mutation>,
 }
 
-/// One way to break the code.
+/// One defect.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mutation {
     name: String,
     /// The package whose test must fail.
     package: String,
-    /// `lib`, or the name of an integration test.
+    /// `lib` or the name of an integration test.
     target: String,
     /// The full path of the test in that target.
     test: String,
@@ -49,18 +49,18 @@ struct Mutation {
 struct Edit {
     /// Relative to the workspace.
     file: PathBuf,
-    /// Occurs exactly once in the file.
+    /// Must occur exactly once in the file.
     find: String,
     replace: String,
 }
 
 impl Mutation {
-    /// Whether it edits the crate, or a test of the crate must catch it.
+    /// Whether it edits the crate or names a test of the crate.
     fn concerns(&self, name: &str) -> bool {
         self.package == name || self.edit.iter().any(|edit| edit.file.starts_with(name))
     }
 
-    /// The files it changes, with their new text.
+    /// The changed files with their new text.
     fn apply(&self, root: &Path) -> Result<BTreeMap<PathBuf, String>, String> {
         let mut files = BTreeMap::new();
         for Edit { file, find, replace } in &self.edit {
@@ -89,7 +89,7 @@ fn mutations() -> Vec<Mutation> {
     list.mutation
 }
 
-/// The list keeps up with the code: what it replaces is there, once.
+/// Every quoted line occurs in the code, exactly once.
 #[test]
 fn every_mutation_applies() {
     let failures: Vec<_> =
@@ -127,7 +127,7 @@ fn every_mutation_is_caught_by_its_test() {
     assert!(failures.is_empty(), "not caught:\n{}", failures.join("\n"));
 }
 
-/// A copy of the crates in a workspace of their own.
+/// A copy of the two crates in a workspace of their own.
 struct Copy {
     folder: tempfile::TempDir,
     offline: bool,
@@ -149,7 +149,7 @@ impl Copy {
         copy
     }
 
-    /// Runs cargo in the copy; its exit status and what it printed.
+    /// Runs cargo in the copy. Returns its exit status and output.
     fn cargo(&self, arguments: &[&str]) -> (ExitStatus, String) {
         let log = self.folder.path().join("log");
         let out = File::create(&log).unwrap();
@@ -161,7 +161,7 @@ impl Copy {
             .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("mutations"))
             // A failing property is enough; its smallest example is not needed.
             .env("PROPTEST_MAX_SHRINK_ITERS", "0")
-            // The gate builds without; here one crate is built again and again.
+            // CI builds without incremental compilation; here one crate is built again and again.
             .env("CARGO_INCREMENTAL", "1")
             .env("RUST_BACKTRACE", "0")
             .stdout(out.try_clone().unwrap())
@@ -186,7 +186,7 @@ impl Copy {
         self.cargo(&[&["test", "-p", package], &target[..], rest].concat())
     }
 
-    /// Without mutations every named test is there and passes.
+    /// Checks that every named test exists and passes without mutations.
     fn passes_unmutated(&self, mutations: &[Mutation]) {
         let mut targets = BTreeMap::<_, BTreeSet<&str>>::new();
         for m in mutations {
@@ -203,7 +203,7 @@ impl Copy {
         }
     }
 
-    /// Applies a mutation, runs its test, and takes the mutation back.
+    /// Applies a mutation, runs its test and undoes the mutation.
     fn judge(&self, mutation: &Mutation) -> Result<(), String> {
         let changed = mutation.apply(self.folder.path())?;
         let place = |file: &PathBuf| self.folder.path().join(file);
@@ -227,7 +227,7 @@ impl Copy {
         } else if printed.contains(&format!("test {test} ... ok")) {
             Err(format!("survives {test}"))
         } else {
-            Err(format!("{test} came to no end:\n{printed}"))
+            Err(format!("{test} neither passed nor failed:\n{printed}"))
         }
     }
 }
@@ -251,8 +251,8 @@ fn edit_manifest(from: &Path, to: &Path, edit: fn(&mut toml::Table)) {
     fs::write(to, manifest.to_string()).unwrap();
 }
 
-/// The workspace without the crates that are not copied. Dependencies are built as the crates are:
-/// building them for speed takes longer than these tests.
+/// Removes the crates that are not copied from the workspace. Dependencies are built with the
+/// profile of the crates: optimising them takes longer than these tests.
 fn reduce(manifest: &mut toml::Table) {
     let workspace = manifest["workspace"].as_table_mut().unwrap();
     workspace.insert("members".to_owned(), CRATES.to_vec().into());
@@ -262,7 +262,7 @@ fn reduce(manifest: &mut toml::Table) {
     manifest["profile"]["dev"].as_table_mut().unwrap().remove("package");
 }
 
-/// What only this runner needs is not built for each mutation.
+/// Removes dependencies that only this runner needs, to save build time.
 fn drop_runner(manifest: &mut toml::Table) {
     let needed = manifest["dev-dependencies"].as_table_mut().unwrap();
     needed.retain(|name, _| !["serde", "tempfile", "toml"].contains(&name));

@@ -87,8 +87,8 @@ impl LookupError {
 /// use kad_polybasic::{DraftRequest, Draft, Drafter, LookupDrafter, NgramLookup};
 /// let mut drafter = LookupDrafter::new(NgramLookup::default(), 10);
 /// let mut draft = Draft::default();
-/// let ask = DraftRequest { context: &[7, 1, 2, 3, 4, 1, 2], wanted: 3, room: 3, level: 2, eos: &[] };
-/// drafter.draft(ask, &mut SampledChoices::seeded(0), &mut draft, &mut vec![])?;
+/// let request = DraftRequest { context: &[7, 1, 2, 3, 4, 1, 2], wanted: 3, room: 3, level: 2, eos: &[] };
+/// drafter.draft(request, &mut SampledChoices::seeded(0), &mut draft, &mut vec![])?;
 /// assert!(draft.tokens().iter().map(|made| made.token).eq([3, 4, 1]));
 /// # Ok::<(), kad_core::DecodeError>(())
 /// ```
@@ -119,24 +119,24 @@ impl<L: Lookup> Drafter for LookupDrafter<L> {
 
     fn draft(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         _choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         _rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
-        self.lookup.move_to(ask.context);
+        self.lookup.move_to(request.context);
         self.found.clear();
-        self.lookup.continuation(ask.wanted, &mut self.found);
+        self.lookup.continuation(request.wanted, &mut self.found);
         // A token outside the vocabulary has no distribution. The target reports it when the
         // context contains it.
         let usable = self.found.iter().take_while(|&&token| (token as usize) < self.vocab);
         for &token in usable {
             let drafted = Emitted { origin: Origin::Drafted, ..Emitted::sampled(token) };
-            out.push(Emitted { level: ask.level, ..drafted }, |distribution| {
+            out.push(Emitted { level: request.level, ..drafted }, |distribution| {
                 distribution.set_one_hot(self.vocab, token);
                 Ok::<_, DecodeError>(())
             })?;
-            if ask.eos.contains(&token) {
+            if request.eos.contains(&token) {
                 break;
             }
         }

@@ -82,7 +82,7 @@ impl CappedGeometric {
     }
 
     /// `σ/μ` of the accepted tokens `N`; infinite at a = 0, its limit.
-    pub fn variation(&self) -> f64 {
+    pub fn coefficient_of_variation(&self) -> f64 {
         match self.mean() {
             mean if mean > 0.0 => self.variance().sqrt() / mean,
             _ => f64::INFINITY,
@@ -91,7 +91,7 @@ impl CappedGeometric {
 
     /// `σ/μ` of the emitted tokens `N + 1`, which include the corrected or bonus token. *Not*
     /// monotone in the rate.
-    pub fn emitted_variation(&self) -> f64 {
+    pub fn emitted_coefficient_of_variation(&self) -> f64 {
         self.variance().sqrt() / (self.mean() + 1.0)
     }
 

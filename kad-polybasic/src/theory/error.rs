@@ -69,12 +69,12 @@ pub enum TheoryError {
     },
     /// A round with more accepted than proposed tokens, or more proposed than requested.
     #[error(
-        "a round with {asked} tokens requested, {proposed} proposed and {accepted} accepted: \
+        "a round with {requested} tokens requested, {proposed} proposed and {accepted} accepted: \
          none of these numbers may exceed the one before it"
     )]
     ImpossibleRound {
         /// Tokens requested from the drafter.
-        asked: usize,
+        requested: usize,
         /// Tokens proposed.
         proposed: usize,
         /// Tokens accepted.

@@ -71,7 +71,7 @@ impl Chain {
     /// of a text is partly discarded, and the context length of each pass.
     ///
     /// Seconds per token are `Σ seconds / Σ tokens` over all texts. Their confidence interval is a
-    /// bootstrap of `how.resamples` resamples: texts are drawn with replacement, and every measured
+    /// bootstrap of `settings.resamples` resamples: texts are drawn with replacement, and every measured
     /// pass time from a normal distribution around its median, cut off at 0. Fixed: overheads, run
     /// lengths, `plain_seconds`, times of lookups and trees. For n texts the interval is too narrow
     /// by a factor of at least `√(1 − 1/n)`.
@@ -94,12 +94,12 @@ impl Chain {
     /// // Both distributions are certain of every token of a text that ended with its sixth.
     /// let distributions = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
     /// let trace = TextTrace { prompt: 9, limit: 64, tokens: 6, ended: true, distributions, ..TextTrace::default() };
-    /// let how = ReplaySettings { repetitions: 1, resamples: 100, seed: 1, first_rounds: true };
-    /// let found = chain.replay(&[trace.clone()], how)?;
+    /// let settings = ReplaySettings { repetitions: 1, resamples: 100, seed: 1, first_rounds: true };
+    /// let found = chain.replay(&[trace.clone()], settings)?;
     /// // Two rounds of the large model, and five drafted tokens.
     /// assert_eq!(found.prediction.seconds_per_token, (2.0 + 5.0 * 0.125) / 6.0);
     /// // The second round makes two tokens.
-    /// let found = chain.replay(&[trace], ReplaySettings { first_rounds: false, ..how })?;
+    /// let found = chain.replay(&[trace], ReplaySettings { first_rounds: false, ..settings })?;
     /// assert_eq!(found.prediction.seconds_per_token, (1.0 + 2.0 * 0.125) / 2.0);
     /// # Ok::<(), TheoryError>(())
     /// ```
@@ -110,20 +110,20 @@ impl Chain {
     pub fn replay(
         &self,
         texts: &[TextTrace],
-        how: ReplaySettings,
+        settings: ReplaySettings,
     ) -> Result<ReplayResult, TheoryError> {
         self.check()?;
         for (what, count) in [
             ("number of texts to replay", texts.len()),
-            ("number of repetitions", how.repetitions),
-            ("number of resamples", how.resamples),
+            ("number of repetitions", settings.repetitions),
+            ("number of resamples", settings.resamples),
         ] {
             if count == 0 {
                 return Err(TheoryError::Zero { what });
             }
         }
-        let mut choices = SampledChoices::seeded(how.seed);
-        let played = texts.iter().map(|text| self.play(text, how, &mut choices));
+        let mut choices = SampledChoices::seeded(settings.seed);
+        let played = texts.iter().map(|text| self.play(text, settings, &mut choices));
         let played = played.collect::<Result<Vec<_>, _>>()?;
         let tokens: f64 = played.iter().flat_map(|text| &text.tokens).sum();
         if tokens == 0.0 {
@@ -134,8 +134,8 @@ impl Chain {
         let times = self.times();
         let plain_seconds_per_token = self.plain_rate(&all, times.first());
         let error = || error_of_mean(&played, prediction.seconds_per_token, tokens);
-        let monte_carlo_error = (how.repetitions > 1).then(error);
-        let uncertainty = self.resampled(&played, how)?;
+        let monte_carlo_error = (settings.repetitions > 1).then(error);
+        let uncertainty = self.resampled(&played, settings)?;
         Ok(ReplayResult { prediction, plain_seconds_per_token, uncertainty, monte_carlo_error })
     }
 
@@ -143,18 +143,18 @@ impl Chain {
     fn play(
         &self,
         text: &TextTrace,
-        how: ReplaySettings,
+        settings: ReplaySettings,
         choices: &mut SampledChoices<impl rand::Rng>,
     ) -> Result<ReplayedText, TheoryError> {
         let mut player = ConditionalReplay::new(self, text)?;
         let (mut tokens, mut seconds) = (Vec::new(), Vec::new());
-        for _ in 0..how.repetitions {
+        for _ in 0..settings.repetitions {
             player.restart();
-            player.record(how.first_rounds);
+            player.record(settings.first_rounds);
             let (mut made, before) = (0, player.seconds());
             let first = player.round(choices)?;
             player.record(true);
-            made += if how.first_rounds { first } else { 0 };
+            made += if settings.first_rounds { first } else { 0 };
             loop {
                 match player.round(choices)? {
                     0 => break,
@@ -165,12 +165,12 @@ impl Chain {
             seconds.push(player.seconds() - before);
         }
         let totals = player.totals().to_vec();
-        Ok(ReplayedText { totals, tokens, seconds, plain: self.plain_text(text, how) })
+        Ok(ReplayedText { totals, tokens, seconds, plain: self.plain_text(text, settings) })
     }
 
     /// Plain decoding of one text.
-    fn plain_text(&self, text: &TextTrace, how: ReplaySettings) -> PlainReplay {
-        let positions = usize::from(!how.first_rounds)..text.tokens;
+    fn plain_text(&self, text: &TextTrace, settings: ReplaySettings) -> PlainReplay {
+        let positions = usize::from(!settings.first_rounds)..text.tokens;
         let tokens = positions.len() as f64;
         if let Some(seconds) = self.plain_seconds {
             return PlainReplay { tokens, cells: Vec::new(), seconds: tokens * seconds };
@@ -227,12 +227,12 @@ impl Chain {
     fn resampled(
         &self,
         texts: &[ReplayedText],
-        how: ReplaySettings,
+        settings: ReplaySettings,
     ) -> Result<Uncertainty, TheoryError> {
-        let mut draws = BootstrapRng::seeded(how.seed);
+        let mut draws = BootstrapRng::seeded(settings.seed);
         let measured = self.times();
         let (mut found, mut speedups) = (Vec::new(), Vec::new());
-        for _ in 0..how.resamples {
+        for _ in 0..settings.resamples {
             let redrawn = |times: &PassTimes, draws: &mut BootstrapRng| {
                 times.redrawn(|cell| cell.seconds + cell.standard_error * draws.normal())
             };

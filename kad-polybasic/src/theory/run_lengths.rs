@@ -45,7 +45,8 @@ pub struct RunLengths {
 struct RoundCounts {
     /// `counts[proposed][accepted]`, rows as long as needed.
     counts: Vec<Vec<u64>>,
-    /// `stopped[proposed]`: rounds in which the drafter was asked for more tokens and stopped.
+    /// `stopped[proposed]`: rounds in which the drafter stopped although more tokens were
+    /// requested.
     #[serde(default)]
     stopped: Vec<u64>,
 }
@@ -86,29 +87,29 @@ fn add(counts: &mut Vec<u64>, at: usize, count: u64) {
 }
 
 impl RunLengths {
-    /// Counts a round: `asked` tokens requested, `proposed` tokens drafted, the first `accepted` of
-    /// them accepted.
+    /// Counts a round in which `requested` tokens were requested, `proposed` tokens drafted, and
+    /// the first `accepted` of them accepted.
     ///
     /// For a buffer verified higher up the chain, and for a draft cut short by an end token or the
-    /// end of the text, `asked` = `proposed`. For a tree both are its depth.
+    /// end of the text, `requested` = `proposed`. For a tree both are its depth.
     ///
     /// # Errors
     /// If more was accepted than proposed, or more proposed than requested.
     pub fn record(
         &mut self,
-        asked: usize,
+        requested: usize,
         proposed: usize,
         accepted: usize,
     ) -> Result<(), TheoryError> {
-        if accepted > proposed || proposed > asked {
-            return Err(TheoryError::ImpossibleRound { asked, proposed, accepted });
+        if accepted > proposed || proposed > requested {
+            return Err(TheoryError::ImpossibleRound { requested, proposed, accepted });
         }
         let RoundCounts { counts, stopped } = &mut self.table;
         if counts.len() <= proposed {
             counts.resize(proposed + 1, Vec::new());
         }
         add(&mut counts[proposed], accepted, 1);
-        if proposed < asked {
+        if proposed < requested {
             add(stopped, proposed, 1);
         }
         Ok(())
@@ -168,9 +169,9 @@ impl RunLengths {
         self.acceptances().survival(k)[k]
     }
 
-    /// The probability that the drafter proposes at least `k` tokens when asked for that many, from
-    /// the hazards of stopping. Depths never reached take the rate of the deepest ones reached. A
-    /// drafter never seen to stop does not stop.
+    /// The probability that the drafter proposes at least `k` tokens if that many are requested,
+    /// from the hazards of stopping. Depths never reached take the rate of the deepest ones
+    /// reached. A drafter never seen to stop does not stop.
     pub fn proposed(&self, k: usize) -> f64 {
         self.proposals().survival(k)[k]
     }

@@ -49,14 +49,14 @@ impl<L: Lookup> TreeDrafter for LookupTree<L> {
 
     fn grow(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         limits: TreeLimits,
         _choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,
     ) -> Result<(), DecodeError> {
-        self.lookup.move_to(ask.context);
+        self.lookup.move_to(request.context);
         let nodes = limits.nodes.min(self.nodes);
-        self.lookup.tree(TreeLimits { nodes, ..limits }, ask.eos, out);
+        self.lookup.tree(TreeLimits { nodes, ..limits }, request.eos, out);
         Ok(())
     }
 }

@@ -77,8 +77,8 @@ pub trait TreeDrafter {
     /// The longest context, in tokens.
     fn context_len(&self) -> usize;
 
-    /// Adds continuations of `ask.context` to `out`, which is empty, within `limits`. Ignores
-    /// `ask.wanted` and `ask.room`. Nothing follows a token of `ask.eos`.
+    /// Adds continuations of `request.context` to `out`, which is empty, within `limits`. Ignores
+    /// `request.wanted` and `request.room`. Nothing follows a token of `request.eos`.
     ///
     /// Conditions for an exact result: a list of candidates depends on the context alone. The
     /// number of draws after a node is fixed before the first of them. Each draw is independent of
@@ -88,7 +88,7 @@ pub trait TreeDrafter {
     /// If a model fails or its logits are no distribution.
     fn grow(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         limits: TreeLimits,
         choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,
@@ -104,12 +104,12 @@ impl<G: TreeDrafter + ?Sized> TreeDrafter for Box<G> {
     }
     fn grow(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         limits: TreeLimits,
         choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,
     ) -> Result<(), DecodeError> {
-        (**self).grow(ask, limits, choices, out)
+        (**self).grow(request, limits, choices, out)
     }
 }
 

@@ -6,14 +6,14 @@ use kad_core::{DecodeError, Distribution, Predictor, TokenId, TokenTree};
 pub(super) struct PathPredictor<P> {
     predictor: P,
     /// The paths announced in the current tree.
-    asked: TokenTree,
+    announced: TokenTree,
     text: Vec<TokenId>,
     context: usize,
 }
 
 impl<P: Predictor> PathPredictor<P> {
     pub(super) fn new(predictor: P) -> Self {
-        Self { predictor, asked: TokenTree::new(), text: Vec::new(), context: 0 }
+        Self { predictor, announced: TokenTree::new(), text: Vec::new(), context: 0 }
     }
 
     pub(super) fn begin(&mut self, prompt: usize) {
@@ -26,7 +26,7 @@ impl<P: Predictor> PathPredictor<P> {
 
     /// Starts a tree after `context`.
     pub(super) fn start(&mut self, context: &[TokenId]) {
-        self.asked.clear();
+        self.announced.clear();
         self.text.clear();
         self.text.extend_from_slice(context);
         self.context = context.len();
@@ -41,9 +41,9 @@ impl<P: Predictor> PathPredictor<P> {
     ) -> Result<(), DecodeError> {
         for node in nodes {
             let path = tree.text(node).into_iter();
-            path.fold(None, |parent, token| Some(self.asked.push(parent, token)));
+            path.fold(None, |parent, token| Some(self.announced.push(parent, token)));
         }
-        self.predictor.follow_tree(&self.text[..self.context], &self.asked)
+        self.predictor.follow_tree(&self.text[..self.context], &self.announced)
     }
 
     /// Writes the distribution after the context and the tokens of `path`.

@@ -52,14 +52,14 @@ impl<P: Predictor> TreeDrafter for SampledTree<P> {
 
     fn grow(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         limits: TreeLimits,
         choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,
     ) -> Result<(), DecodeError> {
         let Self { explorer, width, nodes } = self;
         let nodes = limits.nodes.min(*nodes);
-        explorer.start(ask.context);
+        explorer.start(request.context);
         // The parents of the next depth, the context at first. Nodes from `first` on are new.
         let (mut parents, mut first) = (vec![None], 0);
         for _ in 0..limits.depth {
@@ -78,7 +78,7 @@ impl<P: Predictor> TreeDrafter for SampledTree<P> {
             }
             let level = first..out.tokens().len();
             first = level.end;
-            let goes_on = |node: &usize| !ask.eos.contains(&out.tokens().token(*node));
+            let goes_on = |node: &usize| !request.eos.contains(&out.tokens().token(*node));
             parents.extend(level.filter(goes_on).map(Some));
         }
         Ok(())

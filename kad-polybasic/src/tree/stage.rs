@@ -66,7 +66,7 @@ pub struct TreeStage<G, T> {
     prompt: usize,
     tree: DraftTree,
     /// The nodes after which the target's distribution may be needed.
-    asked: TokenTree,
+    needed_nodes: TokenTree,
     /// The context and the tokens accepted so far.
     text: Vec<TokenId>,
     distribution: Distribution,
@@ -75,18 +75,18 @@ pub struct TreeStage<G, T> {
 }
 
 impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
-    /// A stage with the default verifier. `drafting.length` is the depth of the trees. `drafter`
+    /// A stage with the default verifier. `settings.length` is the depth of the trees. `drafter`
     /// and `target` must share their vocabulary; the caller checks that.
-    pub fn new(drafter: G, target: T, drafting: DraftSettings) -> Self {
+    pub fn new(drafter: G, target: T, settings: DraftSettings) -> Self {
         Self {
             drafter,
             target,
-            depth: Rc::new(Cell::new(drafting.length.get())),
-            bonus: drafting.bonus,
+            depth: Rc::new(Cell::new(settings.length.get())),
+            bonus: settings.bonus,
             verifier: TreeVerifier::default(),
             prompt: 0,
             tree: DraftTree::default(),
-            asked: TokenTree::new(),
+            needed_nodes: TokenTree::new(),
             text: Vec::new(),
             distribution: Distribution::default(),
             left: Default::default(),
@@ -108,18 +108,19 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
     /// Grows the tree and starts the text. Returns the largest depth that the tree may have.
     fn grow(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
     ) -> Result<usize, DecodeError> {
         self.text.clear();
-        self.text.extend_from_slice(ask.context);
+        self.text.extend_from_slice(request.context);
         self.tree.clear();
         // Leave room for a bonus token, and for all nodes side by side.
-        let room = ask.room - usize::from(self.bonus);
-        let nodes = self.context_len().saturating_sub(ask.context.len());
+        let room = request.room - usize::from(self.bonus);
+        let nodes = self.context_len().saturating_sub(request.context.len());
         let limits = TreeLimits { depth: self.depth.get().min(room), nodes };
         if limits.depth > 0 && limits.nodes > 0 {
-            let below = DraftRequest { wanted: limits.depth, room, level: ask.level + 1, ..ask };
+            let below =
+                DraftRequest { wanted: limits.depth, room, level: request.level + 1, ..request };
             self.drafter.grow(below, limits, choices, &mut self.tree)?;
         }
         Ok(limits.depth)
@@ -133,23 +134,23 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
 
     /// Prepares, in one pass, the distributions after the context and after each node that another
     /// token may follow.
-    fn announce(&mut self, ask: DraftRequest<'_>) -> Result<(), DecodeError> {
-        let Self { tree, asked, .. } = self;
+    fn announce(&mut self, request: DraftRequest<'_>) -> Result<(), DecodeError> {
+        let Self { tree, needed_nodes, .. } = self;
         let nodes = tree.tokens();
         let mut needed = vec![false; nodes.len()];
         for node in (0..nodes.len()).rev() {
-            needed[node] |= self.bonus && !ask.eos.contains(&nodes.token(node));
+            needed[node] |= self.bonus && !request.eos.contains(&nodes.token(node));
             if let Some(parent) = nodes.parent(node) {
                 needed[parent] = true;
             }
         }
-        asked.clear();
+        needed_nodes.clear();
         let mut places = vec![None; nodes.len()];
         for node in (0..nodes.len()).filter(|&node| needed[node]) {
             let parent = nodes.parent(node).and_then(|parent| places[parent]);
-            places[node] = Some(asked.push(parent, nodes.token(node)));
+            places[node] = Some(needed_nodes.push(parent, nodes.token(node)));
         }
-        self.target.follow_tree(ask.context, asked)
+        self.target.follow_tree(request.context, needed_nodes)
     }
 
     /// Follows the tree from the context as long as its tokens are accepted. Appends them and the
@@ -157,7 +158,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
     /// whether the path ended with the tree.
     fn descend(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
     ) -> Result<(usize, bool), DecodeError> {
@@ -168,8 +169,8 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
             let token = self.verify_siblings(at, choices);
             at = self.tree.tokens().child_with(at, token.token());
             let (origin, level) = match token {
-                SiblingVerdict::Accepted(_) => (Origin::Drafted, ask.level + 1),
-                SiblingVerdict::Replaced(_) => (Origin::Corrected, ask.level),
+                SiblingVerdict::Accepted(_) => (Origin::Drafted, request.level + 1),
+                SiblingVerdict::Replaced(_) => (Origin::Corrected, request.level),
             };
             let token = token.token();
             self.text.push(token);
@@ -256,29 +257,29 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
 
     fn round(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         choices: &mut dyn ChoiceSource,
         out: &mut Draft,
         rounds: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
         let before = out.len();
-        let wanted = self.grow(ask, choices)?;
-        self.announce(ask)?;
-        let (accepted, whole) = self.descend(ask, choices, out)?;
-        let last = self.text[ask.context.len()..].last().copied();
-        if whole && self.has_own(last, ask.eos) {
+        let wanted = self.grow(request, choices)?;
+        self.announce(request)?;
+        let (accepted, whole) = self.descend(request, choices, out)?;
+        let last = self.text[request.context.len()..].last().copied();
+        if whole && self.has_own(last, request.eos) {
             let Self { target, text, distribution, .. } = self;
             let by_position = (self.verifier == TreeVerifier::SharedUniform).then_some(self.prompt);
             let after_draft = !self.tree.tokens().is_empty();
-            let own = OwnToken { text, level: ask.level, after_draft, by_position };
+            let own = OwnToken { text, level: request.level, after_draft, by_position };
             own.append(target, choices, distribution, out)?;
         }
         let nodes = self.tree.tokens();
         let depth = (0..nodes.len()).map(|node| nodes.depth(node)).max().unwrap_or(0);
         let (drafted, emitted) = (nodes.len(), out.len() - before);
-        let ended = (0..drafted).any(|node| ask.eos.contains(&nodes.token(node)));
+        let ended = (0..drafted).any(|node| request.eos.contains(&nodes.token(node)));
         let stopped = depth < wanted && !ended;
-        rounds.push(Round { level: ask.level, drafted, depth, accepted, emitted, stopped });
+        rounds.push(Round { level: request.level, drafted, depth, accepted, emitted, stopped });
         Ok(())
     }
 }

@@ -82,20 +82,20 @@ impl<P: Predictor> TreeDrafter for TopKTree<P> {
 
     fn grow(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         limits: TreeLimits,
         _choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,
     ) -> Result<(), DecodeError> {
         self.found.clear();
         self.confidences.clear();
-        self.explorer.start(ask.context);
+        self.explorer.start(request.context);
         let mut parents = vec![None];
         for _ in 0..limits.depth {
             self.explorer.announce(&self.found, parents.iter().flatten().copied())?;
             let first = self.found.len();
             parents.drain(..).try_for_each(|parent| self.expand(parent))?;
-            let goes_on = |&node: &usize| !ask.eos.contains(&self.found.token(node));
+            let goes_on = |&node: &usize| !request.eos.contains(&self.found.token(node));
             let mut level: Vec<_> = (first..self.found.len()).filter(goes_on).collect();
             if level.is_empty() {
                 break;

@@ -1,5 +1,5 @@
-//! P2, P4 and P9: what a level accepts depends on its own distribution and on the one handed up to
-//! it, and on nothing below.
+//! P2, P4 and P9: the acceptance of a level depends on its own distribution and on the one handed
+//! up to it, and on nothing below.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use kad_polybasic::{Surplus, Verifier};
 
 use crate::support::*;
 
-/// What a first step makes, and how many of the proposed tokens it accepts.
+/// The tokens of a first step and its number of accepted tokens.
 type Steps = BTreeMap<(Vec<TokenId>, usize), f64>;
 
 fn first_step(decoder: &mut dyn Decoder, room: usize) -> Steps {
@@ -30,8 +30,8 @@ fn next_distribution(model: &TableModel, context: &[TokenId]) -> Distribution {
     distributions.remove(0)
 }
 
-/// Plain speculative decoding (arXiv 2211.17192, algorithm 1) written out as sums over drafts: no
-/// engine, no choices.
+/// Speculative decoding with two models (arXiv 2211.17192, algorithm 1), written out as sums over
+/// drafts, without the engine.
 fn textbook(models: &[TableModel], length: usize, bonus: bool) -> Steps {
     let mut steps = Steps::new();
     let mut open = vec![(Vec::new(), 1.0)];
@@ -74,7 +74,7 @@ fn add_each(
     }
 }
 
-/// P9: two levels are plain speculative decoding, step for step: tokens and accepted counts.
+/// P9: two levels equal textbook speculative decoding in every step, tokens and accepted counts.
 #[test]
 fn p9_two_levels_are_plain_speculative_decoding() {
     let models = tables::<2>();
@@ -86,9 +86,8 @@ fn p9_two_levels_are_plain_speculative_decoding() {
     }
 }
 
-/// P2: with exactly `μ` tokens handed up at a time, what the target makes of them and how many it
-/// accepts has the distribution of two levels, whatever drafts for the middle, verified however,
-/// and with whichever lengths.
+/// P2: if exactly `μ` tokens are handed up at a time, the target's output and accepted counts have
+/// the distribution of two levels, for every drafter, verifier and length below.
 #[test]
 fn p2_acceptance_depends_on_two_distributions_alone() {
     let models = tables::<4>();
@@ -118,7 +117,7 @@ fn p2_acceptance_depends_on_two_distributions_alone() {
     }
 }
 
-/// Every verification that a first step may make, at any level.
+/// All verifications in a first step, of every level.
 fn all_rounds(decoder: &mut dyn Decoder) -> Vec<Round> {
     let distribution = enumerate(|choices| {
         let mut out = Vec::new();
@@ -134,7 +133,7 @@ fn all_rounds(decoder: &mut dyn Decoder) -> Vec<Round> {
     distribution.unwrap().into_keys().flatten().collect()
 }
 
-/// P4: a level is never rejected by its own model, and its drafter never by itself.
+/// P4: a model never rejects tokens drafted by itself.
 #[test]
 fn p4_a_model_never_rejects_itself() {
     let [one, other, third] = tables::<3>();
@@ -160,11 +159,10 @@ fn p4_a_model_never_rejects_itself() {
     }
 }
 
-/// P4 for tokens that wait: they are proposed where they belong, or not at all. (Elsewhere they
-/// would be exact drafts too, since each comes with the distribution it was drawn from, but poor
-/// ones.)
+/// P4 for kept tokens: they are proposed at their position or not at all. (At another position they
+/// would be exact drafts too, because each has the distribution it was drawn from, but poor ones.)
 #[test]
-fn p4_tokens_that_wait_are_proposed_in_their_place() {
+fn p4_kept_tokens_are_proposed_at_their_position() {
     let [one, _, other] = tables::<3>();
     let models = [one.clone(), one, other];
     for bonus in 0..4 {

@@ -1,4 +1,4 @@
-//! Lengths that follow the acceptance: the distribution stays, speculation that loses ends.
+//! Adaptive lengths keep the distribution, and speculation ends if it is slower.
 
 use std::ops::ControlFlow;
 
@@ -19,7 +19,7 @@ fn plain() -> Sampling {
     Sampling::at_temperature(1.0).unwrap()
 }
 
-/// Two levels whose passes take 10 ms and 1 ms, measured to accept 9 of 10 tokens.
+/// Two levels with passes of 10 ms and 1 ms and a measured acceptance rate of 9/10.
 fn measured(length: usize) -> Chain {
     let mut runs = RunLengths::default();
     for _ in 0..10 {
@@ -57,10 +57,10 @@ fn adaptive<'m>(
     AdaptiveDecoder::new(Speculative::new(stage, &[EOS]), lengths, chain, settings).unwrap()
 }
 
-/// A decision after every round, by what was accepted, and back from plain decoding after a token:
-/// the distribution of whole texts is the target's, and the lengths do change on the way.
+/// Decisions after every round, and one token of plain decoding before the next attempt: whole
+/// texts have the target's distribution, and the lengths do change.
 #[test]
-fn the_distribution_does_not_depend_on_what_is_learned() {
+fn adapting_lengths_keep_the_targets_distribution() {
     let [large, small] = [1, 2].map(|seed| TableModel::random("table", 3, 2, seed));
     let settings = AdaptiveSettings {
         rounds_per_decision: 1,
@@ -70,7 +70,7 @@ fn the_distribution_does_not_depend_on_what_is_learned() {
         ..Default::default()
     };
     let mut chain = measured(2);
-    // Slow enough for a rejection to tip the scales.
+    // Slow enough that one rejection changes the decision.
     if let Proposer::Model { times, .. } = &mut chain.proposer {
         *times = PassTimes::constant(5e-3).unwrap();
     }
@@ -98,11 +98,11 @@ fn run(decoder: &mut dyn Decoder, tokens: usize) -> u64 {
     made.rounds.iter().map(|round| round.drafted as u64).sum()
 }
 
-/// A drafter that is never right, measured to be right 9 times of 10: drafts shrink, then the
-/// target decodes alone, tries again after 64, 128, … tokens, and says so. What is lost to that, by
-/// the measured times, stays below 5 % of plain decoding.
+/// A drafter that is always rejected, measured at an acceptance rate of 9/10. Drafts shrink, then
+/// the target decodes alone and tries again after 64, 128, … tokens. By the measured times, less
+/// than 5 % of plain decoding is lost.
 #[test]
-fn speculation_that_loses_ends() {
+fn slower_speculation_ends() {
     let never = f32::NEG_INFINITY;
     let large = TableModel::random("large", 3, 0, 0).with_row(&[], &[0.0, never, never]);
     let small = TableModel::random("small", 3, 0, 0).with_row(&[], &[never, 0.0, never]);
@@ -112,11 +112,11 @@ fn speculation_that_loses_ends() {
     let alone = switches.iter().position(|switch| switch.lengths.is_empty()).unwrap();
     assert!(switches[alone].at < 100 && switches.len() > alone + 1, "{switches:?}");
     assert_eq!(switches[alone].plain_seconds_per_token, 10e-3);
-    // A rejected token costs 1 ms, a token 10.
+    // A drafted token costs 1 ms, a token of plain decoding 10 ms.
     assert!(drafted as f64 * 1.0 < 0.05 * 700.0 * 10.0, "{drafted} tokens drafted");
 }
 
-/// A drafter that is always right: drafts grow to the cap.
+/// A drafter that is always accepted: drafts grow to the largest length.
 #[test]
 fn drafts_grow_where_all_is_accepted() {
     let table = TableModel::random("same", 3, 2, 5);
@@ -154,10 +154,10 @@ fn a_description_of_another_chain_is_refused() {
     assert!(error.contains("`large` is a rate"), "{error}");
 }
 
-/// Three levels where two were described: the text has the target's distribution, and a remark says
-/// what is wrong.
+/// A chain of three levels described as two: the text has the target's distribution, and a remark
+/// names the difference.
 #[test]
-fn rounds_of_a_deeper_chain_end_the_adaptation() {
+fn rounds_of_another_chain_end_the_adaptation() {
     let models = [1, 2, 3].map(|seed| TableModel::random("table", 3, 2, seed));
     let [large, middle, small] = &models;
     let model = |table| ModelPredictor::new(table, plain()).unwrap();

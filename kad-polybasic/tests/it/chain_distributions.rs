@@ -1,9 +1,8 @@
-//! P1: a chain of levels has exactly the distribution of its target, by exact enumeration: for two
-//! to four levels, every draft length and threshold, bonus flag and verifier; ends of text
-//! included.
+//! P1: a chain has the distribution of its target, by exact enumeration: two to four levels, every
+//! draft length and threshold, bonus flag and verifier, end tokens included.
 //!
-//! `distribution` enumerates step by step; what is carried from one step to the next (surplus,
-//! places, lengths) is only seen where whole texts are enumerated, by `whole`.
+//! `distribution` enumerates step by step. Dependence between steps (surplus, positions, lengths)
+//! shows only where whole texts are enumerated, by `whole_text_distribution`.
 
 use kad_core::decode::{Decoder, Emitted, Round, Step};
 use kad_core::oracle::total_variation;
@@ -24,12 +23,20 @@ fn p1_two_and_three_levels() {
         for (mu, k) in (1..=4).flat_map(|mu| (1..=4).map(move |k| (mu, k))) {
             for bonus in 0..4 {
                 let levels = LevelSettings::levels(&[mu, k], bonus, verifier);
-                same(&distribution(&mut chain(&models, &levels), 4), &shorter, &levels);
+                assert_same_distribution(
+                    &distribution(&mut chain(&models, &levels), 4),
+                    &shorter,
+                    &levels,
+                );
             }
         }
         for (k, bonus) in (1..=4).flat_map(|k| (0..2).map(move |bonus| (k, bonus))) {
             let levels = LevelSettings::levels(&[k], bonus, verifier);
-            same(&distribution(&mut chain(&models[..2], &levels), 5), &goal, &levels);
+            assert_same_distribution(
+                &distribution(&mut chain(&models[..2], &levels), 5),
+                &goal,
+                &levels,
+            );
         }
     }
 }
@@ -42,13 +49,17 @@ fn p1_four_levels() {
         for lengths in [[1, 1, 1], [2, 1, 2], [2, 2, 2], [3, 2, 1], [1, 2, 3], [3, 3, 2]] {
             for bonus in 0..8 {
                 let levels = LevelSettings::levels(&lengths, bonus, verifier);
-                same(&distribution(&mut chain(&models, &levels), 3), &goal, &levels);
+                assert_same_distribution(
+                    &distribution(&mut chain(&models, &levels), 3),
+                    &goal,
+                    &levels,
+                );
             }
         }
     }
 }
 
-/// Places are shared by the steps of a text, so whole texts are enumerated.
+/// Steps of a text share the uniform numbers of its positions, so whole texts are enumerated.
 #[test]
 fn p1_shared_uniforms() {
     let models = tables::<4>();
@@ -59,14 +70,18 @@ fn p1_shared_uniforms() {
             for surplus in [Surplus::Flush, Surplus::Keep] {
                 let models = &models[..=lengths.len()];
                 let mut decoder = chain_at(plain(), models, &levels, surplus);
-                same(&whole(&mut decoder, 4), &goal, (&levels, surplus));
+                assert_same_distribution(
+                    &whole_text_distribution(&mut decoder, 4),
+                    &goal,
+                    (&levels, surplus),
+                );
             }
         }
     }
 }
 
-/// Each level has its own verifier. Shared uniforms stand above the others here; below them they
-/// are not exact, which is the next test.
+/// Each level has its own verifier. Shared uniforms stand above the other verifiers here; below
+/// them they are not exact: see the next test.
 #[test]
 fn p1_mixed_verifiers() {
     use Verifier::{Block, SharedUniform, Token};
@@ -79,7 +94,11 @@ fn p1_mixed_verifiers() {
                 .iter_mut()
                 .zip(verifiers)
                 .for_each(|(level, verifier)| level.verifier = verifier);
-            same(&distribution(&mut chain(&models, &levels), 3), &goal, &levels);
+            assert_same_distribution(
+                &distribution(&mut chain(&models, &levels), 3),
+                &goal,
+                &levels,
+            );
         }
     }
     for below in [Token, Block] {
@@ -88,15 +107,20 @@ fn p1_mixed_verifiers() {
                 LevelSettings::new(2, bonus & 1 == 1, SharedUniform),
                 LevelSettings::new(2, bonus > 1, below),
             ];
-            same(&whole(&mut chain(&models[..3], &levels), 3), &goal, levels);
+            assert_same_distribution(
+                &whole_text_distribution(&mut chain(&models[..3], &levels), 3),
+                &goal,
+                levels,
+            );
         }
     }
 }
 
-/// A place has one uniform. Block verification rejects a token for what follows it, and what
-/// follows is then drafted again at the same uniforms: a chain of both is not exact, and says so.
+/// A position has one uniform number. Block verification rejects a token for its continuation,
+/// which is then drafted again with the same uniforms. A chain of both is not exact, and reports
+/// so.
 #[test]
-fn p1_drafts_by_place_are_exact_for_shared_uniforms_only() {
+fn p1_drafts_by_position_are_exact_only_with_shared_uniforms() {
     let models = tables::<3>();
     let goal = claimed(predictor(&models[0]), 3);
     let levels = [
@@ -104,8 +128,8 @@ fn p1_drafts_by_place_are_exact_for_shared_uniforms_only() {
         LevelSettings::new(1, false, Verifier::SharedUniform),
     ];
     let mut decoder = chain(&models, &levels);
-    // 0.0079 as measured.
-    assert!(total_variation(&whole(&mut decoder, 3), &goal) > 0.005);
+    // Measured: 0.0079.
+    assert!(total_variation(&whole_text_distribution(&mut decoder, 3), &goal) > 0.005);
     assert!(!decoder.is_exact());
     let stage = |verifier| {
         let drafter = PredictorDrafter::new(predictor(&models[1])).by_position(true);
@@ -130,13 +154,13 @@ fn p1_kept_surplus() {
                 let levels = LevelSettings::levels(lengths, bonus, verifier);
                 let models = &models[..=lengths.len()];
                 let mut decoder = chain_at(plain(), models, &levels, Surplus::Keep);
-                same(&whole(&mut decoder, 3), &goal, &levels);
+                assert_same_distribution(&whole_text_distribution(&mut decoder, 3), &goal, &levels);
             }
         }
     }
 }
 
-/// The drafter stops where it is not sure: drafts end anywhere, some are empty.
+/// The drafter stops below a confidence: drafts end anywhere, some are empty.
 #[test]
 fn p1_confidence_stop() {
     let models = tables::<3>();
@@ -152,12 +176,12 @@ fn p1_confidence_stop() {
                 .map(|model| Box::new(PredictorTarget::new(predictor(model))) as Box<dyn Target>);
             let (mut decoder, _) =
                 chain_over(targets.collect(), Box::new(drafter), &levels, Surplus::Flush);
-            same(&distribution(&mut decoder, 4), &goal, (confidence, &levels));
+            assert_same_distribution(&distribution(&mut decoder, 4), &goal, (confidence, &levels));
         }
     }
 }
 
-/// Changes the lengths of a chain's levels after each step, by what was accepted in it.
+/// Changes the lengths of all levels after each step, from the accepted counts.
 struct FollowsAcceptance<L> {
     inner: Speculative<L>,
     lengths: Vec<SharedLength>,
@@ -181,7 +205,7 @@ impl<L: Level> Decoder for FollowsAcceptance<L> {
         let step = self.inner.step(context, room, choices, out)?;
         for (level, length) in self.lengths.iter().enumerate() {
             let rounds = self.inner.rounds().iter().filter(|round| round.level == level + 1);
-            // 0 after a round without an accepted token, which leaves the next to the target.
+            // 0 after a round without accepted tokens, which leaves the next token to the target.
             let accepted = rounds.map(|round| round.accepted).min();
             length.set(accepted.map_or(1, |accepted| 2 * accepted));
         }
@@ -208,15 +232,20 @@ fn p1_lengths_that_follow_acceptance() {
                 .map(|model| Box::new(PredictorTarget::new(predictor(model))) as Box<dyn Target>);
             let (inner, lengths) =
                 chain_over(targets.collect(), Box::new(drafter), &levels, surplus);
-            same(&whole(&mut FollowsAcceptance { inner, lengths }, 3), &goal, (surplus, &levels));
+            assert_same_distribution(
+                &whole_text_distribution(&mut FollowsAcceptance { inner, lengths }, 3),
+                &goal,
+                (surplus, &levels),
+            );
         }
     }
 }
 
-/// Enumeration cannot see a generator that is used twice; sampled texts of three levels can.
+/// Sampled texts of three levels: enumeration cannot detect a random number that is used twice.
 ///
-/// n = 30,000 texts of 4 tokens, χ² over the cells that expect at least 50, α = 0.001; a shift of
-/// 0.02 of the mass between two likely texts is caught with a power above 0.99. Fixed seed.
+/// n = 30,000 texts of 4 tokens, χ² over the cells with an expected count of at least 50, α =
+/// 0.001. A shift of 0.02 of the mass between two likely texts is detected with a power above 0.99.
+/// Fixed seed.
 #[test]
 fn p1_sampled_texts_follow_the_distribution() {
     let models = tables::<3>();
@@ -230,7 +259,7 @@ fn p1_sampled_texts_follow_the_distribution() {
     chi_square(&mut decoder, &goal, 4, 30_000);
 }
 
-/// S4: at temperature 0 the text is the target's own, whatever verifies.
+/// S4: at temperature 0 the text is the target's greedy text, with every verifier.
 #[test]
 fn s4_greedy_texts_are_identical() {
     use kad_core::decode::SingleDecoder;

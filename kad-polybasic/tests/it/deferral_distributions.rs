@@ -1,6 +1,5 @@
-//! S1, S3, S10, K11 and K13: the distribution of speculative texts is the target's, by exact
-//! enumeration over context-dependent models, for every rule, draft length and bonus; ends of text
-//! included.
+//! S1, S3, S10, K11 and K13: speculative texts have the target's distribution, by exact enumeration
+//! over context-dependent models, for every rule, draft length and bonus flag, end tokens included.
 
 use kad_core::decode::{Decoder, DeferralDecoder, Round, SingleDecoder};
 use kad_core::deferral::{KadPrimal, PooledBudget, Rule, catalogue};
@@ -15,7 +14,7 @@ use kad_polybasic::{
 
 use crate::support::*;
 
-/// p, q*, q: each looks further back than one token.
+/// p, q*, q. Each looks back more than one token.
 fn models() -> [TableModel; 3] {
     [
         TableModel::random("base", 3, 2, 1),
@@ -26,9 +25,9 @@ fn models() -> [TableModel; 3] {
 
 /// K11 and K13: autoregressive, lazy and speculative decoding of the mixture have one distribution,
 /// for every rule, every K from 1 to 5, with and without bonus. Texts are one token longer than the
-/// longest draft, so that each K is used in full and is followed by a second round.
+/// longest draft, so that each K is used in full and a second round follows.
 #[test]
-fn k11_every_execution_of_every_rule_has_the_mixtures_distribution() {
+fn k11_k13_every_way_of_decoding_a_mixture_has_its_distribution() {
     let [base, aligned, _] = models();
     let sampling = at(0.8);
     // A small window, so that the pool is emptied and refilled within a text.
@@ -42,19 +41,23 @@ fn k11_every_execution_of_every_rule_has_the_mixtures_distribution() {
             let claimed = joint_distribution(&mut predictor, &PROMPT, texts, &[EOS]).unwrap();
             let eager = distribution(&mut SingleDecoder::new(predictor), texts);
             let lazy = distribution(&mut DeferralDecoder::new(mixture()), texts);
-            same(&eager, &claimed, format!("{}, autoregressive", kind));
-            same(&lazy, &claimed, format!("{}, lazy", kind));
+            assert_same_distribution(&eager, &claimed, format!("{}, autoregressive", kind));
+            assert_same_distribution(&lazy, &claimed, format!("{}, lazy", kind));
             for bonus in [true, false] {
                 let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture(), length);
                 let mut decoder = speculative(drafter, target, drafting(length, bonus));
                 let found = distribution(&mut decoder, texts);
-                same(&found, &claimed, format!("{}, K = {length}, bonus {bonus}", kind));
+                assert_same_distribution(
+                    &found,
+                    &claimed,
+                    format!("{}, K = {length}, bonus {bonus}", kind),
+                );
             }
         }
     }
 }
 
-/// The same target drafted by a third model, through the general form of verification.
+/// The same target drafted by a third model, with the general form of verification.
 #[test]
 fn any_drafter_may_draft_for_a_mixture() {
     let [base, aligned, small] = models();
@@ -65,7 +68,7 @@ fn any_drafter_may_draft_for_a_mixture() {
         let drafter = PredictorDrafter::new(ModelPredictor::new(&small, at(1.3)).unwrap());
         let target = PredictorTarget::new(predictor());
         let mut decoder = speculative(drafter, target, drafting(length, true));
-        same(&distribution(&mut decoder, 4), &claimed, format!("K = {length}"));
+        assert_same_distribution(&distribution(&mut decoder, 4), &claimed, format!("K = {length}"));
     }
 }
 
@@ -74,7 +77,7 @@ fn reward<'m>(models: &'m [TableModel; 3], sampling: Sampling) -> ImplicitReward
     ImplicitReward::new(base, small, aligned, sampling, UndefinedRatio::Exclude).unwrap()
 }
 
-/// Both speculative modes of implicit reward, sampled at 0.7, with and without bonus.
+/// Both speculative modes of implicit reward at temperature 0.7, with and without bonus.
 #[test]
 fn implicit_reward_drafted_by_either_small_model_keeps_its_distribution() {
     let models = models();
@@ -85,12 +88,16 @@ fn implicit_reward_drafted_by_either_small_model_keeps_its_distribution() {
             let drafter = ModelPredictor::sharing(target.drafted_by(part, length), at(0.7));
             let (drafter, target) = (PredictorDrafter::new(drafter), PredictorTarget::new(target));
             let mut decoder = speculative(drafter, target, drafting(length, bonus));
-            same(&distribution(&mut decoder, 5), &claimed, format!("{part:?}, bonus {bonus}"));
+            assert_same_distribution(
+                &distribution(&mut decoder, 5),
+                &claimed,
+                format!("{part:?}, bonus {bonus}"),
+            );
         }
     }
 }
 
-/// Settings that look at the prefix and cut the distribution act on both sides of a verification.
+/// Penalties and truncation, which depend on the prefix, act on both sides of a verification.
 #[test]
 fn penalties_and_truncation_are_those_of_each_prefix() {
     let [base, _, small] = models();
@@ -107,12 +114,12 @@ fn penalties_and_truncation_are_those_of_each_prefix() {
         let (drafter, target) =
             (PredictorDrafter::new(model(&small)), PredictorTarget::new(model(&base)));
         let mut decoder = speculative(drafter, target, drafting(length, true));
-        same(&distribution(&mut decoder, 4), &claimed, format!("K = {length}"));
+        assert_same_distribution(&distribution(&mut decoder, 4), &claimed, format!("K = {length}"));
     }
 }
 
-/// S10: a context that fills up in the middle of a draft, as well as the limit and the end token
-/// (which the distributions above meet at every place).
+/// S10: a context that fills up in the middle of a draft. (The tests above meet the limit and the
+/// end token at every position.)
 #[test]
 fn a_full_context_ends_the_text_where_plain_decoding_ends_it() {
     let [base, aligned, _] = models().map(|model| model.with_context_len(PROMPT.len() + 3));
@@ -123,20 +130,24 @@ fn a_full_context_ends_the_text_where_plain_decoding_ends_it() {
         let (drafter, target) =
             (PredictorDrafter::new(model(&aligned)), PredictorTarget::new(model(&base)));
         let mut decoder = speculative(drafter, target, drafting(length, bonus));
-        same(&distribution(&mut decoder, 10), &claimed, format!("K = {length}, bonus {bonus}"));
+        assert_same_distribution(
+            &distribution(&mut decoder, 10),
+            &claimed,
+            format!("K = {length}, bonus {bonus}"),
+        );
     }
 }
 
 /// Fault 1 of the published code: one budget for all positions of a window. The distribution must
-/// be that of a budget for each position, and the shared one must be told apart. The numbers are
-/// those of the published rule on three distributions at budget 0.4: masses 0.4, 0.1, 0.25 by
-/// position, and what the window's flattened budget leaves of them.
+/// be that of one budget per position, and the shared budget must be detected. The numbers follow
+/// the published rule on three distributions at budget 0.4: masses 0.4, 0.1, 0.25 by position, and
+/// what the window's shared budget leaves of them.
 #[test]
 fn fault_1_each_position_has_its_own_budget() {
     let distributions =
         [[0.6, 0.2, 0.1, 0.06, 0.04], [0.9, 0.05, 0.03, 0.01, 0.01], [0.3, 0.25, 0.2, 0.15, 0.1]];
     let row = |distribution: &[f64; 5]| distribution.map(|p: f64| p.ln() as f32);
-    // Deterministic text 0, 0, 0: the position is the number of tokens since the prompt.
+    // The text is 0, 0, 0 with certainty, so the position is the number of tokens since the prompt.
     let base = TableModel::random("base", 5, 3, 0)
         .with_row(&[1], &row(&distributions[0]))
         .with_row(&[1, 0], &row(&distributions[1]))
@@ -168,7 +179,7 @@ fn fault_1_each_position_has_its_own_budget() {
 }
 
 /// Fault 5 of the published code: where the implicit reward has no mass (one-hot factors that
-/// disagree, as at temperature 0) it draws from the whole vocabulary. Here temperature 0 is the
+/// disagree, as at temperature 0), it draws from the whole vocabulary. Here temperature 0 is the
 /// argmax of the composed scores, and a distribution without mass is an error.
 #[test]
 fn fault_5_implicit_reward_never_draws_at_random() {
@@ -186,12 +197,12 @@ fn fault_5_implicit_reward_never_draws_at_random() {
     assert!(error.to_string().contains("unusable logits"), "{error}");
 }
 
-/// Sampled texts follow the exact distribution: enumeration cannot see a generator that is used
-/// twice.
+/// Sampled texts follow the exact distribution: enumeration cannot detect a random number that is
+/// used twice.
 ///
-/// n = 40,000 texts of 3 tokens, χ² over the cells that expect at least 50, α = 0.001 by the
-/// Wilson–Hilferty approximation; a shift of 0.02 of the mass between two likely texts is caught
-/// with a power above 0.99. Fixed seed.
+/// n = 40,000 texts of 3 tokens, χ² over the cells with an expected count of at least 50, α = 0.001
+/// by the Wilson–Hilferty approximation. A shift of 0.02 of the mass between two likely texts is
+/// detected with a power above 0.99. Fixed seed.
 #[test]
 fn sampled_texts_follow_the_distribution() {
     let [base, aligned, _] = models();
@@ -204,16 +215,16 @@ fn sampled_texts_follow_the_distribution() {
     chi_square(&mut decoder, &claimed, 3, 40_000);
 }
 
-/// The rows of a table model are what the tests above take them for.
+/// Checks the table models that the tests above use.
 #[test]
-fn tables_answer_by_their_longest_suffix() {
+fn table_models_use_their_longest_suffix() {
     let model = TableModel::random("t", 2, 2, 0).with_row(&[1], &[0.0, 1.0]);
     let mut rows = LogitRows::new(2);
     model.start().unwrap().extend(&[0, 1], 1, &mut rows).unwrap();
     assert_eq!(rows.row(0), [0.0, 1.0]);
 }
 
-/// S3: where every token is accepted with one probability `a`, a round of drafts of K makes
+/// S3: if every token is accepted with one probability `a`, a round with drafts of K tokens makes
 /// `(1 − a^(K+1)) / (1 − a)` tokens on average, and `(1 − a^K) / (1 − a)` without the bonus.
 #[test]
 fn s3_the_mean_number_of_tokens_is_the_geometric_sum() {
@@ -246,11 +257,11 @@ fn s3_the_mean_number_of_tokens_is_the_geometric_sum() {
     }
 }
 
-/// A drafter that proposes nothing leaves every token to the target, bonus or not.
+/// A drafter that proposes nothing leaves every token to the target, with and without bonus.
 #[test]
 fn an_empty_draft_is_plain_decoding() {
-    struct Silent;
-    impl Drafter for Silent {
+    struct EmptyDrafter;
+    impl Drafter for EmptyDrafter {
         fn context_len(&self) -> usize {
             100
         }
@@ -269,7 +280,11 @@ fn an_empty_draft_is_plain_decoding() {
     let claimed = joint_distribution(&mut model(), &PROMPT, 3, &[EOS]).unwrap();
     for bonus in [true, false] {
         let target = PredictorTarget::new(model());
-        let mut decoder = speculative(Silent, target, drafting(2, bonus));
-        same(&distribution(&mut decoder, 3), &claimed, format!("bonus {bonus}"));
+        let mut decoder = speculative(EmptyDrafter, target, drafting(2, bonus));
+        assert_same_distribution(
+            &distribution(&mut decoder, 3),
+            &claimed,
+            format!("bonus {bonus}"),
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What speculation costs: no model is asked twice for the same prefix.
+//! Counts of forward passes, rows and distributions: no model computes a prefix twice.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -23,7 +23,7 @@ fn run(decoder: &mut dyn Decoder, tokens: usize) -> Generation {
 }
 
 /// One pass of the base model per round. The aligned model makes one pass per drafted token, and
-/// one more only for a bonus token that is deferred.
+/// one more only for a deferred bonus token.
 #[test]
 fn each_round_is_one_base_pass_and_the_bonus_is_lazy() {
     let base = Counted::new(TableModel::random("base", 6, 2, 1));
@@ -43,13 +43,13 @@ fn each_round_is_one_base_pass_and_the_bonus_is_lazy() {
     assert_eq!(base.counts().passes, rounds);
     let extra = aligned.counts().passes - drafted as u64;
     assert!(0 < extra && extra < whole as u64, "{extra} of {whole} bonus tokens asked for q*");
-    // Every token of the text is computed once, and each rejected or corrected one once more.
+    // Every token of the text is computed once, each rejected or corrected token once more.
     assert!(rounds < 290, "{rounds} rounds for 300 tokens");
 }
 
-/// Acceptance as it is counted agrees with the tokens' provenance.
+/// The accepted counts agree with the origins of the tokens.
 #[test]
-fn steps_and_provenance_agree() {
+fn accepted_counts_and_token_origins_agree() {
     let (base, aligned) =
         (TableModel::random("base", 6, 2, 1), TableModel::random("aligned", 6, 2, 2));
     let rule = Rule::base(KadDual::new(0.3).unwrap());
@@ -68,10 +68,10 @@ fn steps_and_provenance_agree() {
     assert_eq!(made.tokens.len(), 101);
 }
 
-/// Implicit reward drafted by one of its own parts: long drafts, in which the drafter's rows are
-/// remembered, and one pass of the other models per round.
+/// Implicit reward drafted by one of its own parts: long drafts, whose rows the drafter remembers,
+/// and one pass of the other models per round.
 #[test]
-fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
+fn implicit_reward_drafted_by_its_own_part_makes_no_extra_pass() {
     let models = ["base", "small", "aligned"]
         .map(|name| Counted::new(TableModel::random(name, 6, 2, name.len() as u64)));
     let [base, small, aligned] = &models;
@@ -88,13 +88,13 @@ fn a_drafting_part_of_implicit_reward_makes_no_pass_of_its_own() {
     let drafted: usize = made.steps.iter().map(|s| s.drafted).sum();
     let whole = made.steps.iter().filter(|s| s.accepted == s.drafted).count() as u64;
     assert_eq!((base.counts().passes, small.counts().passes), (rounds, rounds));
-    // A bonus token needs the distribution after the last drafted token, which drafting did not ask
-    // for.
+    // A bonus token needs the distribution after the last drafted token, which drafting did not
+    // compute.
     assert_eq!(aligned.counts().passes, drafted as u64 + whole);
     assert!(made.steps[0].drafted == 12, "{:?}", made.steps[0]);
 }
 
-/// Counts the distributions that are made.
+/// Counts the distributions that are computed.
 struct CountedDistributions<'m>(ModelPredictor<'m>, Rc<Cell<usize>>);
 
 impl Predictor for CountedDistributions<'_> {
@@ -115,12 +115,12 @@ impl Predictor for CountedDistributions<'_> {
     }
 }
 
-/// Behind a token that the target cannot draw no distribution is made: where distributions are
-/// certain, as many as token by token. Where every token may come, those of the whole draft.
+/// After a token that the target cannot draw, no distribution is computed: with certain
+/// distributions, as many as token by token; with positive distributions, those of the whole draft.
 #[test]
-fn block_verification_makes_no_distribution_behind_an_impossible_token() {
-    // The drafter is the target but for one distribution, so that drafts are wrong at any of their
-    // places.
+fn block_verification_computes_no_distribution_after_an_impossible_token() {
+    // The drafter equals the target but for one distribution, so that drafts are wrong at any
+    // position.
     let large = TableModel::random("table", 6, 1, 1);
     let small = large.clone().with_row(&[0], &[0.0, 0.0, 0.0, 0.0, 0.0, 4.0]);
     let small = small.with_row(&[2], &[4.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
@@ -145,7 +145,7 @@ fn block_verification_makes_no_distribution_behind_an_impossible_token() {
     }
 }
 
-/// Counts rows that are given out again right after they were rolled back.
+/// Counts rows that are computed again just after they were rolled back.
 struct Watched {
     inner: TableModel,
     again: RefCell<usize>,
@@ -169,9 +169,9 @@ impl LanguageModel for Watched {
 
 struct WatchedSession<'m> {
     inner: Box<dyn Session + 'm>,
-    /// Of each token held: whether the row after it was given out.
+    /// Per token held: whether the row after it was computed.
     rows: Vec<bool>,
-    /// What was rolled back last.
+    /// The tokens rolled back last.
     dropped: Vec<(TokenId, bool)>,
     again: &'m RefCell<usize>,
 }
@@ -202,11 +202,11 @@ impl Session for WatchedSession<'_> {
     }
 }
 
-/// The target never computes a row that it has taken back, and a level below hardly ever: only
-/// where a level above puts back a token that this one had before, and its row has been forgotten
-/// meanwhile (79 rows of 24 texts of 300 tokens, most of them where both draw at shared uniforms).
+/// The target never computes a rolled-back row again. A lower level rarely does: only if a level
+/// above puts back a token that the lower level had before and whose row it has dropped meanwhile
+/// (79 rows of 24 texts of 300 tokens, most of them where both draw with shared uniforms).
 #[test]
-fn no_row_is_computed_twice_but_for_tokens_put_back() {
+fn no_row_is_computed_twice_except_for_tokens_put_back() {
     let watched =
         |seed| Watched { inner: TableModel::random("table", 6, 2, seed), again: RefCell::new(0) };
     let models = [1, 2, 3].map(watched);
@@ -233,9 +233,9 @@ fn no_row_is_computed_twice_but_for_tokens_put_back() {
     assert!(added <= 3, "{added} rows of 300 tokens");
 }
 
-/// What a chain of three levels costs: one pass of the target per step, one of the middle model per
-/// round of its level, one of the drafter per token it drafts; a row after the context and after
-/// each token proposed, and no other.
+/// A chain of three levels makes one pass of the target per step, one of the middle model per round
+/// of its level and one of the drafter per drafted token, with one row after the context and after
+/// each proposed token, and no other row.
 #[test]
 fn three_levels_make_one_pass_per_round_and_per_drafted_token() {
     let models = [1, 2, 3].map(|seed| Counted::new(TableModel::random("table", 50, 2, seed)));
@@ -255,10 +255,10 @@ fn three_levels_make_one_pass_per_round_and_per_drafted_token() {
     assert_eq!((drafter.passes, drafter.rows), (drafted(2), drafted(2)));
 }
 
-/// S9: after a long run of three levels, what each model's session says anywhere in the text is
-/// what a fresh session says.
+/// S9: after a long run of three levels, each model's session gives the same rows as a fresh
+/// session, at every position of the text.
 #[test]
-fn s9_sessions_are_as_fresh_after_a_long_run() {
+fn s9_sessions_after_a_long_run_equal_fresh_sessions() {
     let models = [1, 2, 3].map(|seed| TableModel::random("table", 6, 3, seed));
     let sessions = [0, 1, 2].map(|i| CachedSession::shared(&models[i]).unwrap());
     let model = |i: usize| ModelPredictor::sharing(sessions[i].clone(), plain());

@@ -1,4 +1,4 @@
-//! Drafts of what followed before: against a search of the whole text, and texts drafted with them.
+//! Drafts from earlier text, against a search of the whole text, and texts drafted with them.
 
 use kad_core::decode::{Decoder, Limits, SingleDecoder, generate};
 use kad_core::oracle::{
@@ -19,8 +19,8 @@ fn plain() -> Sampling {
     Sampling::at_temperature(1.0).unwrap()
 }
 
-/// What followed the most recent occurrence of the longest n-gram, by looking at every place; the
-/// text goes on with what is proposed.
+/// Reference: the tokens after the latest occurrence of the longest n-gram, by a search of every
+/// position. The text continues with the proposal.
 fn ngram_by_search(
     text: &[TokenId],
     shortest: usize,
@@ -39,8 +39,8 @@ fn ngram_by_search(
     vec![]
 }
 
-/// Token by token: the longest suffix of what there is that has a successor in the text, and its
-/// most frequent successor there, the latest among equals.
+/// Reference, token by token: the longest suffix that some token follows in the text, and its most
+/// frequent next token, the latest among equals.
 fn suffix_by_search(
     text: &[TokenId],
     shortest: usize,
@@ -75,8 +75,8 @@ fn tree(lookup: &impl Lookup) -> TokenTree {
     tree.tokens().clone()
 }
 
-/// How much of a text is taken back, and what is appended then. Few tokens and long runs, so that
-/// there is much to find.
+/// Pairs of tokens to remove and tokens to append. Few distinct tokens and long runs, so that there
+/// are many matches.
 fn walks() -> impl Strategy<Value = Vec<(usize, Vec<TokenId>)>> {
     let run = (0..4u32, 1..6usize).prop_map(|(token, times)| vec![token; times]);
     let piece = prop_oneof![proptest::collection::vec(0..3u32, 0..12), run];
@@ -86,7 +86,8 @@ fn walks() -> impl Strategy<Value = Vec<(usize, Vec<TokenId>)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// After any growing and shrinking the proposals are those of a search of the present text.
+    /// After any sequence of appending and removing, the proposals equal those of a search of the
+    /// present text.
     #[test]
     fn lookups_find_what_a_search_of_the_text_finds(
         walk in walks(), shortest in 1..4usize, more in 0..4usize,
@@ -109,7 +110,8 @@ proptest! {
             fresh.move_to(&text);
             prop_assert_eq!(&trees.1, &tree(&fresh));
             let found = (continuation(&ngram, 6), continuation(&suffix, 6));
-            // The first path of one, and the first token of the other, are the continuation's.
+            // The n-gram tree starts with the path of the continuation, the suffix tree with its
+            // first token.
             prop_assert_eq!(trees.0.path_along(&found.0).len(), found.0.len().min(3));
             prop_assert_eq!(trees.1.tokens().next(), found.1.first().copied());
             prop_assert_eq!(found.0, ngram_by_search(&text, shortest, longest, 6), "{:?}", text);
@@ -118,7 +120,7 @@ proptest! {
     }
 }
 
-/// A long text that repeats itself token by token, and one that never does.
+/// A long text that repeats one token, and one without repetition.
 #[test]
 fn extreme_texts() {
     let mut suffix = SuffixLookup::default();
@@ -139,14 +141,14 @@ fn impossible_lengths_are_refused() {
     assert!(error.to_string().contains("3 to 2 tokens"));
 }
 
-/// What is proposed ends at an end token and at a token no model knows; its distribution is
+/// Proposals end at an end token and before a token outside the vocabulary; their distributions are
 /// certain.
 #[test]
 fn drafts_end_at_ends_and_have_certain_distributions() {
     let drafted = |context: &[TokenId], out: &mut Draft| {
         let mut drafter = LookupDrafter::new(NgramLookup::default(), 9);
-        let ask = DraftRequest { context, wanted: 4, room: 4, level: 3, eos: &[EOS] };
-        drafter.draft(ask, &mut SampledChoices::seeded(0), out, &mut vec![]).unwrap();
+        let request = DraftRequest { context, wanted: 4, room: 4, level: 3, eos: &[EOS] };
+        drafter.draft(request, &mut SampledChoices::seeded(0), out, &mut vec![]).unwrap();
         assert!(out.tokens().iter().all(|made| made.level == 3));
         out.tokens().iter().map(|made| made.token).collect::<Vec<_>>()
     };
@@ -173,7 +175,7 @@ fn drafters() -> [(&'static str, Box<dyn Drafter>); 2] {
     ]
 }
 
-/// Two levels: the target's distribution, for every verifier, draft length and bonus.
+/// Two levels: the target's distribution, for every verifier, draft length and bonus flag.
 #[test]
 fn p1_two_levels_drafted_by_lookup() {
     let model = TableModel::random("table", 3, 2, 1);
@@ -194,7 +196,7 @@ fn p1_two_levels_drafted_by_lookup() {
     }
 }
 
-/// Three levels, whose lowest contexts are rolled back by the uppermost.
+/// Three levels; the highest rolls back the contexts of the lowest.
 #[test]
 fn p1_three_levels_drafted_by_lookup() {
     let models = [1, 2].map(|seed| TableModel::random("table", 3, 2, seed));
@@ -224,10 +226,10 @@ fn p1_three_levels_drafted_by_lookup() {
     }
 }
 
-/// With shared uniforms the text is that of plain decoding, token for token, and some of it was
+/// With shared uniforms the text equals that of plain decoding, token for token, and some of it was
 /// drafted.
 #[test]
-fn the_text_of_a_seed_is_that_of_plain_decoding() {
+fn a_seed_gives_the_text_of_plain_decoding() {
     let model = TableModel::random("table", 4, 1, 5);
     let predictor = || ModelPredictor::new(&model, plain()).unwrap();
     let text = |decoder: &mut dyn Decoder, seed| {
@@ -251,7 +253,7 @@ fn the_text_of_a_seed_is_that_of_plain_decoding() {
     }
 }
 
-/// A drafter that has been through many contexts proposes what a fresh one does.
+/// A drafter after many contexts proposes the same as a fresh one.
 #[test]
 fn proposals_depend_on_the_context_alone() {
     let model = TableModel::random("table", 3, 2, 1);
@@ -266,8 +268,9 @@ fn proposals_depend_on_the_context_alone() {
             let [used, fresh] = [&mut used as &mut dyn Level, &mut stage(fresh)].map(|level| {
                 enumerate(|choices| {
                     let (mut out, mut rounds) = (Draft::without_distributions(), vec![]);
-                    let ask = DraftRequest { context, wanted: 1, room: 4, level: 1, eos: &[EOS] };
-                    level.round(ask, choices, &mut out, &mut rounds)?;
+                    let request =
+                        DraftRequest { context, wanted: 1, room: 4, level: 1, eos: &[EOS] };
+                    level.round(request, choices, &mut out, &mut rounds)?;
                     let tokens: Vec<_> = out.tokens().iter().map(|made| made.token).collect();
                     Ok::<_, DecodeError>((tokens, rounds))
                 })

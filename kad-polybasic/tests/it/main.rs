@@ -1,6 +1,7 @@
-//! One binary for all integration tests of kad-polybasic.
+//! All integration tests of kad-polybasic in one binary. `docs/TESTING.md` lists the numbered
+//! properties (S1, P1, K11, …) that test names begin with.
 
-// Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
+// Helpers outside `#[test]` functions unwrap too; a panic fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod acceptance_counts;

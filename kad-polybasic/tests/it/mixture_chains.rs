@@ -1,5 +1,5 @@
-//! P1 for targets that are made of several models: deferral mixtures of every rule and implicit
-//! reward on top of chains, and mixtures as the middle of one.
+//! P1 for targets made of several models: deferral mixtures of every rule and implicit reward as
+//! the target of a chain, and mixtures as its middle level.
 
 use kad_core::deferral::{ConfidenceBet, KadDual, KadPrimal, PooledBudget, Rule, catalogue};
 use kad_core::oracle::TableModel;
@@ -27,7 +27,7 @@ fn rules() -> Vec<(&'static str, Rule)> {
     known.chain([("kad-pool, window 2", pool)]).collect()
 }
 
-/// The mixture above a chain of two other models.
+/// A mixture above a chain of two other models.
 #[test]
 fn p1_a_mixture_of_every_rule_above_two_levels() {
     let [base, aligned, middle, small] = tables();
@@ -39,14 +39,14 @@ fn p1_a_mixture_of_every_rule_above_two_levels() {
             let levels = LevelSettings::levels(&[3, 2], bonus, verifier);
             let targets = vec![target(mixture()), target(predictor(&middle))];
             let (mut decoder, _) = chain_over(targets, drafter(&small), &levels, Surplus::Flush);
-            same(&distribution(&mut decoder, 4), &goal, (kind, &levels));
+            assert_same_distribution(&distribution(&mut decoder, 4), &goal, (kind, &levels));
         }
     }
 }
 
-/// F1: towards the mixture `π` of `p` and `q*`; in the middle the mixture `π̃` of a cheaper `p̃`
-/// and the same `q*`, which also drafts. A mixture that was made to be drafted by its own aligned
-/// model hands up its distribution as any other level does.
+/// F1: the target is the mixture `π` of `p` and `q*`; the middle level is the mixture `π̃` of a
+/// cheaper `p̃` and the same `q*`, which also drafts. A mixture drafted by its own aligned model
+/// hands up its distribution as any other level does.
 #[test]
 fn p1_a_mixture_verifies_a_cheaper_mixture() {
     let [base, aligned, cheaper] = tables();
@@ -62,13 +62,13 @@ fn p1_a_mixture_verifies_a_cheaper_mixture() {
                 let top = target(MixturePredictor::new(mixture(&base)));
                 let targets = vec![top, Box::new(middle) as Box<dyn Target>];
                 let (mut decoder, _) = chain_over(targets, Box::new(lowest), &levels, surplus);
-                same(&distribution(&mut decoder, 4), &goal, (kind, &levels));
+                assert_same_distribution(&distribution(&mut decoder, 4), &goal, (kind, &levels));
             }
         }
     }
 }
 
-/// The same with tokens that wait, and with shared uniforms: whole texts.
+/// The same with kept surplus and with shared uniforms, over whole texts.
 #[test]
 fn p1_a_mixture_verifies_a_cheaper_mixture_in_whole_texts() {
     let [base, aligned, cheaper] = tables();
@@ -89,13 +89,13 @@ fn p1_a_mixture_verifies_a_cheaper_mixture_in_whole_texts() {
                 let targets = vec![top, Box::new(middle) as Box<dyn Target>];
                 let (mut decoder, _) =
                     chain_over(targets, Box::new(lowest), &levels, Surplus::Keep);
-                same(&whole(&mut decoder, 3), &goal, &levels);
+                assert_same_distribution(&whole_text_distribution(&mut decoder, 3), &goal, &levels);
             }
         }
     }
 }
 
-/// Two mixtures in a chain of four levels: the uppermost over a middle model over a mixture.
+/// Four levels: a mixture above a model above another mixture.
 #[test]
 fn p1_mixtures_at_two_of_four_levels() {
     let [base, aligned, middle, cheaper] = tables();
@@ -108,11 +108,11 @@ fn p1_mixtures_at_two_of_four_levels() {
         let top = target(MixturePredictor::new(mixture(&base)));
         let targets: Vec<Box<dyn Target>> = vec![top, target(predictor(&middle)), Box::new(lower)];
         let (mut decoder, _) = chain_over(targets, Box::new(lowest), &levels, Surplus::Flush);
-        same(&distribution(&mut decoder, 3), &goal, &levels);
+        assert_same_distribution(&distribution(&mut decoder, 3), &goal, &levels);
     }
 }
 
-/// Implicit reward above two levels, and in the middle.
+/// Implicit reward as the target and as the middle level.
 #[test]
 fn p1_implicit_reward_at_either_level() {
     let [base, aligned, small] = tables::<3>();
@@ -122,14 +122,18 @@ fn p1_implicit_reward_at_either_level() {
         let levels = LevelSettings::levels(&[2, 2], bonus, verifier);
         let above = vec![target(reward()), target(predictor(&aligned))];
         let (mut decoder, _) = chain_over(above, drafter(&small), &levels, Surplus::Flush);
-        same(&distribution(&mut decoder, 4), &claimed(reward(), 4), &levels);
+        assert_same_distribution(&distribution(&mut decoder, 4), &claimed(reward(), 4), &levels);
         let between = vec![target(predictor(&base)), target(reward())];
         let (mut decoder, _) = chain_over(between, drafter(&small), &levels, Surplus::Flush);
-        same(&distribution(&mut decoder, 4), &claimed(predictor(&base), 4), &levels);
+        assert_same_distribution(
+            &distribution(&mut decoder, 4),
+            &claimed(predictor(&base), 4),
+            &levels,
+        );
     }
 }
 
-/// Sampling settings differ from level to level: the target's alone matter.
+/// Sampling settings that differ from level to level: only the target's determine the distribution.
 #[test]
 fn p1_each_level_has_its_own_sampling() {
     let models: [TableModel; 3] = tables();
@@ -140,6 +144,6 @@ fn p1_each_level_has_its_own_sampling() {
         let targets = vec![target(model(0, 0.7)), target(model(1, temperature))];
         let lowest = PredictorDrafter::new(model(2, 1.6 - temperature));
         let (mut decoder, _) = chain_over(targets, Box::new(lowest), &levels, Surplus::Flush);
-        same(&distribution(&mut decoder, 4), &goal, temperature);
+        assert_same_distribution(&distribution(&mut decoder, 4), &goal, temperature);
     }
 }

@@ -1,5 +1,5 @@
-//! A model that fails in the middle of a round: the error is handed out, and the decoder can be
-//! asked again as if it had not been asked.
+//! A model that fails in the middle of a round: the error is returned, and the decoder can repeat
+//! the step.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +13,7 @@ use kad_polybasic::{Surplus, Verifier};
 
 use crate::support::*;
 
-/// Fails once, when the countdown (which its sessions share) reaches 0.
+/// Fails once, when the countdown shared by its sessions reaches 0.
 struct Failing {
     inner: TableModel,
     left: AtomicUsize,
@@ -76,9 +76,9 @@ impl Session for FailingSession<'_> {
     }
 }
 
-/// A step of one token, then one of two that fails in pass `passes` of model `which` and is asked
-/// again: the distribution of the text up to the failure and the first token after it. Empty if it
-/// never fails.
+/// Makes a step of one token, then one of two tokens that fails in pass `passes` of model `which`
+/// and is repeated. Returns the distribution of the text up to the failure and the first token
+/// after it; empty if it never fails.
 fn after_failure(
     models: &[Failing; 3],
     levels: &[LevelSettings],
@@ -86,7 +86,7 @@ fn after_failure(
     (which, passes): (usize, usize),
 ) -> TextDistribution {
     let distribution = enumerate(|choices| {
-        // Fresh sessions: the passes of a path must not depend on the path before it.
+        // Fresh sessions: the passes of one path must not depend on an earlier path.
         let mut decoder = chain_at(plain(), models, levels, surplus);
         decoder.begin(PROMPT.len());
         let (mut context, mut out) = (PROMPT.to_vec(), Vec::new());
@@ -109,8 +109,8 @@ fn after_failure(
         .collect()
 }
 
-/// Given the text and the failure, the next token has the target's distribution: what was drafted
-/// before the failure, and had a part in when it happened, is not drafted from.
+/// Given the text and the failure, the next token has the target's distribution. Tokens drafted
+/// before the failure are discarded, because they influenced when it happened.
 #[test]
 fn a_step_asked_again_after_a_failure_has_the_right_distribution() {
     let models = tables::<3>().map(Failing::new);
@@ -141,8 +141,7 @@ fn a_step_asked_again_after_a_failure_has_the_right_distribution() {
     assert!(seen > 100, "{seen} failures");
 }
 
-/// Interrupted or not, the text of a seed is the same: shared uniforms belong to places, not to
-/// tries.
+/// Failures do not change the text of a seed: shared uniforms belong to positions, not to attempts.
 #[test]
 fn a_text_by_shared_uniforms_is_not_changed_by_failures() {
     let models = tables::<3>().map(Failing::new);
@@ -153,7 +152,8 @@ fn a_text_by_shared_uniforms_is_not_changed_by_failures() {
         decoder.begin(PROMPT.len());
         let (mut context, mut out, mut failures) = (PROMPT.to_vec(), Vec::new(), 0);
         let mut choices = SampledChoices::seeded(4);
-        // No token ends these texts: the chain would stop drafting at one, not the text.
+        // These texts have no end token: the chain would stop drafting at one, but the loop below
+        // would go on.
         while context.len() < PROMPT.len() + 30 {
             models[which].fail_after(context.len() % 3);
             let room = PROMPT.len() + 30 - context.len();

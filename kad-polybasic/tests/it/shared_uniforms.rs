@@ -1,4 +1,4 @@
-//! Verification by shared uniforms: the text is the one of plain decoding, token for token.
+//! Verification by shared uniforms: the text equals that of plain decoding, token for token.
 
 use kad_core::decode::SingleDecoder;
 use kad_core::deferral::{KadDual, Rule};
@@ -31,7 +31,7 @@ fn a_seed_gives_the_text_of_plain_decoding() {
     }
 }
 
-/// The same towards a mixture, drafted by the mixture of a cheaper base model.
+/// The same with a mixture as the target, drafted by the mixture of a cheaper base model.
 #[test]
 fn a_seed_gives_the_mixtures_text_too() {
     let [base, aligned, cheaper] = [1, 2, 3].map(|seed| TableModel::random("table", 10, 2, seed));
@@ -52,8 +52,7 @@ fn a_seed_gives_the_mixtures_text_too() {
     }
 }
 
-/// It is worth something: with close distributions most drafts are accepted, and fewer rounds are
-/// made than there are tokens.
+/// With close distributions most drafts are accepted: there are fewer rounds than tokens.
 #[test]
 fn close_distributions_agree_at_most_places() {
     let model = TableModel::random("table", 10, 2, 1);
@@ -67,10 +66,10 @@ fn close_distributions_agree_at_most_places() {
     assert!(made.steps.len() < 100, "{} rounds for 200 tokens", made.steps.len());
 }
 
-/// A tree verified by shared uniforms hands up tokens drawn by place: below another verifier the
-/// chain is not exact, says so, and is refused below a further level.
+/// A tree verified by shared uniforms hands up tokens drawn by position. Below another verifier the
+/// chain is not exact, reports so, and is refused below a further level.
 #[test]
-fn a_tree_drawn_by_place_is_exact_below_shared_uniforms_only() {
+fn a_tree_drawn_by_position_is_exact_only_below_shared_uniforms() {
     let [large, middle, small] = tables();
     let stage = |verifier| {
         let tree = TopKTree::new(predictor(&small), 2, 5).unwrap();
@@ -88,6 +87,6 @@ fn a_tree_drawn_by_place_is_exact_below_shared_uniforms_only() {
     }
     let goal = claimed(predictor(&large), 3);
     let mut decoder = Speculative::new(stage(Verifier::Block), &[EOS]);
-    let distance = total_variation(&whole(&mut decoder, 3), &goal);
+    let distance = total_variation(&whole_text_distribution(&mut decoder, 3), &goal);
     assert!(distance > 0.005, "TV = {distance}");
 }

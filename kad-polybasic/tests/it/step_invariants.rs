@@ -1,4 +1,4 @@
-//! What one step may yield, and what is not worth drafting.
+//! Invariants of decoding steps: number of tokens, end tokens, reported rounds.
 
 use kad_core::decode::{Decoder, Emitted, Origin, Round};
 use kad_core::deferral::{KadDual, Rule};
@@ -11,9 +11,9 @@ use kad_polybasic::{
 
 use crate::support::*;
 
-/// On every path, for every room: between one token and `room` tokens, and none after an end.
+/// On every path and for every room: between one and `room` tokens, and none after an end token.
 #[test]
-fn a_step_keeps_to_its_room_and_ends_at_an_end_token() {
+fn a_step_stays_within_its_room_and_ends_at_an_end_token() {
     let base = TableModel::random("base", 3, 2, 1);
     let aligned = TableModel::random("aligned", 3, 2, 2);
     let rule = Rule::base(KadDual::new(0.3).unwrap());
@@ -39,7 +39,7 @@ fn a_step_keeps_to_its_room_and_ends_at_an_end_token() {
     }
 }
 
-/// Everything that one step may yield.
+/// All outcomes of one step.
 fn steps(decoder: &mut dyn Decoder, room: usize) -> Vec<Vec<TokenId>> {
     let distribution = enumerate(|choices| {
         let mut out = Vec::new();
@@ -49,15 +49,15 @@ fn steps(decoder: &mut dyn Decoder, room: usize) -> Vec<Vec<TokenId>> {
     distribution.unwrap().into_keys().collect()
 }
 
-/// What would follow an end token is thrown away, so it is not drafted.
+/// Tokens after an end token are discarded, so they are not drafted.
 #[test]
 fn a_draft_ends_at_an_end_token() {
     let never = f32::NEG_INFINITY;
     let model = TableModel::random("ends", 3, 0, 0).with_row(&[], &[never, never, 0.0]);
     let mut drafter = PredictorDrafter::new(ModelPredictor::new(&model, plain()).unwrap());
     let mut draft = Draft::default();
-    let ask = DraftRequest { context: &[1], wanted: 5, room: 5, level: 2, eos: &[EOS] };
-    drafter.draft(ask, &mut SampledChoices::seeded(0), &mut draft, &mut Vec::new()).unwrap();
+    let request = DraftRequest { context: &[1], wanted: 5, room: 5, level: 2, eos: &[EOS] };
+    drafter.draft(request, &mut SampledChoices::seeded(0), &mut draft, &mut Vec::new()).unwrap();
     assert!(draft.tokens().iter().map(|made| made.token).eq([EOS]));
 }
 
@@ -76,10 +76,10 @@ fn the_shortest_context_counts() {
     }
 }
 
-/// S10 for chains: on every path, for every room, at every level: between one token and `room`,
-/// none after an end; and the rounds reported are those that made the tokens.
+/// S10 for chains: on every path, for every room and at every level, between one and `room` tokens,
+/// none after an end token; and the reported rounds are those that made the tokens.
 #[test]
-fn s10_every_level_keeps_to_its_room_and_reports_its_rounds() {
+fn s10_every_level_stays_within_its_room_and_reports_its_rounds() {
     let models = tables::<4>();
     let two_steps = |decoder: &mut dyn Decoder, room: usize, what: &str| {
         let distribution = enumerate(|choices| {
@@ -114,7 +114,7 @@ fn s10_every_level_keeps_to_its_room_and_reports_its_rounds() {
     }
 }
 
-/// One step's tokens against its room and its rounds.
+/// Checks the tokens of one step against its room and its rounds.
 fn check_step(out: &[Emitted], rounds: &[Round], room: usize, what: &str) {
     let what = format!("{what}: {out:?}, {rounds:?}");
     assert!((1..=room).contains(&out.len()), "{what}");
@@ -122,7 +122,7 @@ fn check_step(out: &[Emitted], rounds: &[Round], room: usize, what: &str) {
     for round in rounds {
         assert!(round.accepted <= round.drafted && round.depth == round.drafted, "{what}");
         assert!((1..=room).contains(&round.emitted), "{what}");
-        // What is accepted, and at most one token of its own.
+        // The accepted tokens and at most one token of its own.
         assert!((0..=1).contains(&(round.emitted - round.accepted)), "{what}");
     }
     // The target verifies once, last; each level verifies before the one above.
@@ -135,9 +135,9 @@ fn check_step(out: &[Emitted], rounds: &[Round], room: usize, what: &str) {
     for (index, made) in out.iter().enumerate() {
         let last = index + 1 == out.len();
         match made.origin {
-            // What a level makes itself ends its round; the target's, the step.
+            // A token that a level makes itself ends its round; one of the target ends the step.
             Origin::Corrected | Origin::Bonus => assert!(made.level > 1 || last, "{what}"),
-            // The lowest level drafts; a level whose draft is empty samples.
+            // The lowest level drafts; a level with an empty draft samples.
             Origin::Drafted => assert!(made.level > 1, "{what}"),
             Origin::Sampled => assert!(made.level > 1 || out.len() == 1, "{what}"),
             other => panic!("{other:?}: {what}"),
@@ -149,7 +149,8 @@ fn check_step(out: &[Emitted], rounds: &[Round], room: usize, what: &str) {
     assert!(!has(Origin::Bonus) || (0 < own.drafted && own.accepted == own.drafted), "{what}");
 }
 
-/// With surplus flushed, what a level proposes is what the rounds of the level below handed on.
+/// With the surplus flushed, a level proposes exactly the tokens that the rounds of the level below
+/// handed on.
 #[test]
 fn the_rounds_of_a_step_add_up() {
     let models: Vec<_> = (1..5).map(|seed| TableModel::random("table", 8, 2, seed)).collect();
@@ -169,9 +170,9 @@ fn the_rounds_of_a_step_add_up() {
     }
 }
 
-/// A new text begins without the tokens that waited in the last one, even where it continues them.
+/// A new text begins without the tokens kept in the last one, even if it continues them.
 #[test]
-fn a_new_text_begins_with_nothing_waiting() {
+fn a_new_text_begins_without_kept_tokens() {
     // No token ends a draft early.
     let model = TableModel::random("table", 4, 0, 0);
     let model = model.with_row(&[], &[0.0, 0.0, f32::NEG_INFINITY, 0.0]);
@@ -193,8 +194,7 @@ fn a_new_text_begins_with_nothing_waiting() {
     assert_eq!([true, false, true, true].map(&mut rounds_below), [1, 0, 1, 1]);
 }
 
-/// Whoever holds the length of a stage may change it between rounds; 0 leaves the token to the
-/// target.
+/// The length of a stage may be changed between rounds; with 0 the target makes the token.
 #[test]
 fn lengths_may_be_changed_between_rounds() {
     let [model, ..] = tables::<1>();
@@ -212,10 +212,10 @@ fn lengths_may_be_changed_between_rounds() {
     assert_eq!([4, 0, 1, 7].map(&mut step), [4, 0, 1, 7]);
 }
 
-/// Drafting ends before a token that the drafter is not sure of.
+/// Drafting stops before a token below the drafter's confidence.
 #[test]
 fn a_drafter_stops_where_it_is_not_sure() {
-    // Sure after token 0, undecided after token 1.
+    // Certain after token 0, undecided after token 1.
     let (never, sure) = (f32::NEG_INFINITY, [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY]);
     let model = TableModel::random("table", 3, 1, 0)
         .with_row(&[0], &sure)
@@ -223,8 +223,10 @@ fn a_drafter_stops_where_it_is_not_sure() {
     let drafted = |confidence: f64, context: &[TokenId]| {
         let mut drafter = PredictorDrafter::new(predictor(&model)).stopping_below(confidence);
         let mut draft = Draft::default();
-        let ask = DraftRequest { context, wanted: 4, room: 4, level: 2, eos: &[] };
-        drafter.draft(ask, &mut SampledChoices::seeded(0), &mut draft, &mut Vec::new()).unwrap();
+        let request = DraftRequest { context, wanted: 4, room: 4, level: 2, eos: &[] };
+        drafter
+            .draft(request, &mut SampledChoices::seeded(0), &mut draft, &mut Vec::new())
+            .unwrap();
         draft.len()
     };
     assert_eq!([0.0, 0.5, 0.51].map(|confidence| drafted(confidence, &[0])), [4, 4, 1]);

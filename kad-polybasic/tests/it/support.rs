@@ -1,5 +1,4 @@
-//! What the tests of chains share: models, chains built from a plan, distributions of what they
-//! make.
+//! Shared by the tests of chains: models, chains built from settings, distributions of texts.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -20,7 +19,7 @@ use kad_polybasic::{
 
 pub(crate) const PROMPT: [TokenId; 2] = [1, 0];
 pub(crate) const EOS: TokenId = 2;
-/// What exact enumeration in `f64` may lose to rounding; the project's bound for a proof.
+/// Rounding error of exact enumeration in `f64`; the project's bound for a proof.
 pub(crate) const EXACT: f64 = 1e-12;
 pub(crate) const VERIFIERS: [Verifier; 3] =
     [Verifier::Token, Verifier::Block, Verifier::SharedUniform];
@@ -42,7 +41,8 @@ pub(crate) fn predictor(model: &dyn LanguageModel) -> ModelPredictor<'_> {
     ModelPredictor::new(model, plain()).unwrap()
 }
 
-/// Three tokens, one of which ends the text; each model looks at the last two, or three, tokens.
+/// Models of three tokens, one of which ends the text. Each model looks at the last two or three
+/// tokens.
 pub(crate) fn tables<const N: usize>() -> [TableModel; N] {
     std::array::from_fn(|i| TableModel::random("table", 3, 2 + i % 2, i as u64 + 1))
 }
@@ -60,7 +60,7 @@ pub(crate) fn drafting(length: usize, bonus: bool) -> DraftSettings {
     DraftSettings { bonus, ..DraftSettings::of(length).unwrap() }
 }
 
-/// Two levels, token by token.
+/// Two levels, verified token by token.
 pub(crate) fn speculative<D: Drafter, T: Target>(
     drafter: D,
     target: T,
@@ -69,7 +69,7 @@ pub(crate) fn speculative<D: Drafter, T: Target>(
     Speculative::new(Stage::new(drafter, target, drafting), &[EOS])
 }
 
-/// One verifying level of a chain: threshold or draft length, bonus, verifier.
+/// The settings of one verifying level: draft length or threshold, bonus, verifier.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LevelSettings {
     pub(crate) length: usize,
@@ -82,7 +82,7 @@ impl LevelSettings {
         Self { length, bonus, verifier }
     }
 
-    /// Levels with these lengths, all verified alike; the bits of `bonus` are the levels' flags,
+    /// Levels with these lengths and one verifier. The bits of `bonus` are the levels' bonus flags,
     /// the target's first.
     pub(crate) fn levels(lengths: &[usize], bonus: usize, verifier: Verifier) -> Vec<Self> {
         let plan = |(i, &length)| Self::new(length, bonus >> i & 1 == 1, verifier);
@@ -92,7 +92,7 @@ impl LevelSettings {
 
 pub(crate) type Top<'m> = Box<dyn Level + 'm>;
 
-/// A chain of `targets`, the uppermost first, over `drafter`; and the lengths of its stages.
+/// A chain of `targets`, the highest first, over `drafter`, and the lengths of its stages.
 pub(crate) fn chain_over<'m>(
     targets: Vec<Box<dyn Target + 'm>>,
     drafter: Box<dyn Drafter + 'm>,
@@ -113,7 +113,7 @@ pub(crate) fn chain_over<'m>(
     (Speculative::new(top.unwrap(), &[EOS]), lengths)
 }
 
-/// A chain of `models` under one sampling, the target first, the last one drafting.
+/// A chain of `models` with one sampling, the target first, the drafter last.
 pub(crate) fn chain_at<'m, M: LanguageModel>(
     sampling: Sampling,
     models: &'m [M],
@@ -128,7 +128,7 @@ pub(crate) fn chain_at<'m, M: LanguageModel>(
     chain_over(verify.iter().map(target).collect(), Box::new(drafter), levels, surplus).0
 }
 
-/// The same at temperature 1, with surplus flushed.
+/// The same at temperature 1 with the surplus flushed.
 pub(crate) fn chain<'m, M: LanguageModel>(
     models: &'m [M],
     levels: &[LevelSettings],
@@ -136,19 +136,22 @@ pub(crate) fn chain<'m, M: LanguageModel>(
     chain_at(plain(), models, levels, Surplus::Flush)
 }
 
-/// The distribution a predictor claims for texts of `length` tokens.
+/// The distribution of texts of up to `length` tokens by a predictor's next-token distributions.
 pub(crate) fn claimed(mut predictor: impl Predictor, length: usize) -> TextDistribution {
     joint_distribution(&mut predictor, &PROMPT, length, &[EOS]).unwrap()
 }
 
-/// The distribution a decoder has, step by step.
+/// The distribution of texts by a decoder, enumerated step by step.
 pub(crate) fn distribution(decoder: &mut dyn Decoder, length: usize) -> TextDistribution {
     text_distribution(decoder, &PROMPT, &limits(length)).unwrap()
 }
 
-/// The distribution of whole texts, one path at a time: for decoders that carry tokens from step to
-/// step.
-pub(crate) fn whole(decoder: &mut dyn Decoder, length: usize) -> TextDistribution {
+/// The distribution of texts by a decoder, enumerated text by text: for decoders that keep tokens
+/// from step to step.
+pub(crate) fn whole_text_distribution(
+    decoder: &mut dyn Decoder,
+    length: usize,
+) -> TextDistribution {
     let distribution = enumerate(|choices| {
         let go_on = &mut |_: &_| ControlFlow::Continue(());
         let made = generate(decoder, &PROMPT, &limits(length), choices, go_on)?;
@@ -157,7 +160,7 @@ pub(crate) fn whole(decoder: &mut dyn Decoder, length: usize) -> TextDistributio
     distribution.unwrap()
 }
 
-pub(crate) fn same(
+pub(crate) fn assert_same_distribution(
     found: &TextDistribution,
     claimed: &TextDistribution,
     what: impl std::fmt::Debug,
@@ -170,7 +173,7 @@ pub(crate) fn text(made: &Generation) -> Vec<TokenId> {
     made.tokens.iter().map(|made| made.token).collect()
 }
 
-/// A text of `length` tokens after `prompt` that no token ends.
+/// A text of `length` tokens after `prompt`, without end tokens.
 pub(crate) fn run(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],
@@ -182,13 +185,14 @@ pub(crate) fn run(
     generate(decoder, prompt, &limits, choices, go_on).unwrap()
 }
 
-/// The tokens of one text, drawn with `seed`; no token ends it.
+/// The tokens of one text without end tokens, sampled with `seed`.
 pub(crate) fn sampled(decoder: &mut dyn Decoder, length: usize, seed: u64) -> Vec<TokenId> {
     text(&run(decoder, &PROMPT, length, &mut SampledChoices::seeded(seed)))
 }
 
-/// Whether `n` sampled texts of at most `length` tokens follow `claimed`: χ² over the cells that
-/// expect at least 50, at α = 0.001 by the approximation of Wilson and Hilferty. Fixed seed.
+/// Asserts that `n` sampled texts of at most `length` tokens follow `claimed`: χ² over the cells
+/// with an expected count of at least 50, α = 0.001 by the approximation of Wilson and Hilferty.
+/// Fixed seed.
 pub(crate) fn chi_square(
     decoder: &mut dyn Decoder,
     claimed: &TextDistribution,

@@ -1,5 +1,4 @@
-//! P5: the capped geometric distribution against sums over its outcomes, its limits, and where it
-//! peaks.
+//! P5: the capped geometric distribution against sums over its outcomes, its limits and its peaks.
 
 use kad_polybasic::theory::{CappedGeometric, expected_tokens};
 
@@ -9,7 +8,7 @@ fn draft(rate: f64, cap: usize) -> CappedGeometric {
     CappedGeometric::new(rate, cap).unwrap()
 }
 
-/// Outcomes written out: P(N = 0), …, P(N = n).
+/// The probabilities P(N = 0), …, P(N = n), written out.
 fn outcomes(rate: f64, cap: usize) -> Vec<f64> {
     let mut left = 1.0;
     let mut distribution = Vec::new();
@@ -21,9 +20,9 @@ fn outcomes(rate: f64, cap: usize) -> Vec<f64> {
     distribution
 }
 
-/// Mean and variance, also where `1 − a` is tiny and the closed form would cancel. Relative 1e-10:
-/// the sum itself loses `n / (1 − a)` roundings at the cap, the closed form `(1 − a)³ n³`, down to
-/// 1e-3, before the other branch is taken.
+/// Mean and variance, also where `1 − a` is tiny and the closed form would cancel. Relative
+/// tolerance 1e-10: the sum itself loses `n / (1 − a)` roundings at the cap, the closed form
+/// `(1 − a)³ n³`, down to 1e-3, before the other branch is taken.
 #[test]
 fn p5_moments_are_those_of_the_outcomes() {
     for cap in 0..=24 {
@@ -42,7 +41,8 @@ fn p5_moments_are_those_of_the_outcomes() {
             let off = (found.variance() - variance).abs();
             assert!(off <= 1e-10 * variance, "{rate} {cap}: {} {variance}", found.variance());
             let emitted = |bonus: usize| -> f64 {
-                // A rejected or bonus token more; without bonus not after a whole draft.
+                // One corrected or bonus token more; without bonus, none after a fully accepted
+                // draft.
                 let more = |k: usize| if k < cap || cap == 0 { 1 } else { bonus };
                 distribution.iter().enumerate().map(|(k, p)| (k + more(k)) as f64 * p).sum()
             };
@@ -58,23 +58,27 @@ fn p5_moments_are_those_of_the_outcomes() {
 /// `Var ≈ α n (n + 1)(2n + 1) / 6` and `σ/μ ≈ √(α (n + 1)(2n + 1) / 6n)` as α → 0, with an error of
 /// the order of αn.
 #[test]
-fn p5_everything_becomes_certain_as_rejection_goes_to_0() {
+fn p5_the_variation_vanishes_as_rejection_goes_to_0() {
     for cap in [1, 3, 8, 16, 64] {
         for alpha in [1e-5, 1e-8, 1e-11] {
             let n = cap as f64;
             let found = draft(1.0 - alpha, cap);
-            // The rejection probability that `1 − α` rounded to.
+            // The rejection probability that `1 − α` was rounded to.
             let alpha = 1.0 - (1.0 - alpha);
             let wanted = n * (n + 1.0) * (2.0 * n + 1.0) / 6.0;
             assert!((found.variance() / alpha / wanted - 1.0).abs() < 2.0 * n * alpha + 1e-12);
             let variation = (alpha * (n + 1.0) * (2.0 * n + 1.0) / (6.0 * n)).sqrt();
-            assert!((found.variation() / variation - 1.0).abs() < 2.0 * n * alpha + 1e-12);
+            assert!(
+                (found.coefficient_of_variation() / variation - 1.0).abs()
+                    < 2.0 * n * alpha + 1e-12
+            );
         }
     }
 }
 
 /// The variance is not monotone. Peaks and values as printed by another program (Python, rates in
-/// steps of 0.001); beside the peak it is smaller on both sides, and it rises to and falls from it.
+/// steps of 0.001). The variance is smaller on both sides of the peak, rises to it and falls from
+/// it.
 #[test]
 fn p5_the_variance_rises_and_falls() {
     for (cap, rate, value) in [
@@ -96,17 +100,19 @@ fn p5_the_variance_rises_and_falls() {
     assert_eq!(CappedGeometric::variance_peak(0), 0.0);
 }
 
-/// The coefficient of variation falls with the rate for accepted tokens, but for emitted ones, one
-/// more, it has a peak at .52, .64, .76 (to two digits).
+/// The coefficient of variation of accepted tokens falls with the rate. That of emitted tokens, one
+/// more, has a peak at .52, .64, .76 (two digits).
 #[test]
 fn p5_the_variation_of_emitted_tokens_has_a_peak() {
     for (cap, peak) in [(4, 52), (8, 64), (16, 76)] {
         let rates = || (1..100).map(|i| f64::from(i) / 100.0);
-        let accepted: Vec<f64> = rates().map(|a| draft(a, cap).variation()).collect();
+        let accepted: Vec<f64> =
+            rates().map(|a| draft(a, cap).coefficient_of_variation()).collect();
         assert!(accepted.is_sorted_by(|a, b| a > b), "{cap}");
-        let emitted: Vec<f64> = rates().map(|a| draft(a, cap).emitted_variation()).collect();
+        let emitted: Vec<f64> =
+            rates().map(|a| draft(a, cap).emitted_coefficient_of_variation()).collect();
         let top = (0..99).max_by(|&a, &b| emitted[a].total_cmp(&emitted[b])).unwrap();
         assert_eq!(top + 1, peak, "cap {cap}");
     }
-    assert_eq!(draft(0.0, 4).variation(), f64::INFINITY);
+    assert_eq!(draft(0.0, 4).coefficient_of_variation(), f64::INFINITY);
 }

@@ -1,4 +1,4 @@
-//! P6 and P8: Lemma 3.1 and Theorem 3.2 of arXiv 2510.26527, as published and as they hold.
+//! P6 and P8: Lemma 3.1 and Theorem 3.2 of arXiv 2510.26527, as published and exact.
 
 use kad_polybasic::theory::{
     Acceptance, Candidate, CandidatePair, Candidates, Chain, InsertionTerms, LemmaLevel,
@@ -18,7 +18,7 @@ fn chains() -> impl Strategy<Value = Chain> {
     })
 }
 
-/// The lemma's terms of a predicted chain, with `tokens` for `L_i`.
+/// The lemma's seconds per token of a predicted chain, with `tokens` for `L_i`.
 fn lemma(chain: &Chain, seconds: &[f64], tokens: &[f64]) -> f64 {
     let levels = seconds.iter().zip(tokens).take(chain.verifiers.len());
     let levels = levels.map(|(&seconds, &tokens_per_pass)| LemmaLevel { seconds, tokens_per_pass });
@@ -28,7 +28,7 @@ fn lemma(chain: &Chain, seconds: &[f64], tokens: &[f64]) -> f64 {
 }
 
 proptest! {
-    /// P6: with `L_i := N / F_i` the lemma is an identity, for counts of passes that were played …
+    /// P6: with `L_i := N / F_i` the lemma is an identity, for simulated counts of passes …
     #[test]
     fn p6_the_lemma_is_an_identity_for_final_tokens(chain in chains(), seed: u64) {
         let played = chain.simulate(0, 40, seed).unwrap();
@@ -37,7 +37,8 @@ proptest! {
         let seconds: Vec<f64> =
             played.levels.iter().map(|level| level.seconds / level.passes as f64).collect();
         close(lemma(&chain, &seconds, &tokens), played.seconds_per_token, "played");
-        // … and predicted. With tokens *handed on* per pass it leaves out the waste of each level.
+        // … and for predicted ones. With tokens *handed on* per pass it ignores the waste of each
+        // level.
         let found = chain.predict(0).unwrap();
         let seconds: Vec<f64> = found.levels.iter().map(|level| level.seconds_per_pass).collect();
         let last: Vec<f64> = found.levels.iter().map(|level| 1.0 / level.passes_per_token).collect();
@@ -55,8 +56,8 @@ proptest! {
         prop_assert!(missed.abs() < 1e-9, "the waste explains the difference up to {missed}");
     }
 
-    /// P8: for constant times and a new level just above the drafter of two, the exact criterion
-    /// says whether the chain of three is faster.
+    /// P8: for constant times and a new level just above the drafter of two levels, the exact
+    /// criterion decides whether the chain of three levels is faster.
     #[test]
     fn p8_the_exact_criterion_decides(
         (large, new, small) in (5.0..30.0f64, 0.5..15.0f64, 0.1..3.0f64),
@@ -74,14 +75,14 @@ proptest! {
         close(exact.right - exact.left, gain, "the sides differ by the gain");
         let measured = measured_insertion(&seconds(&before), &seconds(&after), 1);
         close(measured.right - measured.left, gain, "measured");
-        // Sufficient as published, where drafting does not become more.
+        // The published criterion is sufficient if drafting does not increase.
         if published_insertion(&terms).holds() && terms.below_after <= terms.below_before {
             prop_assert!(gain > 0.0);
         }
     }
 
-    /// P8: wherever it goes into a longer chain, the criterion over all levels decides, widths,
-    /// overheads and all.
+    /// P8: at every level of a longer chain, the criterion over all levels decides, with widths and
+    /// overheads.
     #[test]
     fn p8_the_measured_criterion_decides_everywhere(
         rates in proptest::array::uniform16(0.2..1.0f64),
@@ -120,7 +121,7 @@ fn seconds(found: &Prediction) -> Vec<f64> {
     found.levels.iter().map(|level| level.seconds_per_token).collect()
 }
 
-/// The papers' terms for the level at `place` of `after`.
+/// The paper's terms for the level at index `place` of `after`.
 fn terms(before: &Prediction, after: &Prediction, place: usize) -> InsertionTerms {
     let passes =
         |found: &Prediction, at: usize| found.levels.get(at).map_or(0.0, |l| l.passes_per_token);
@@ -136,9 +137,9 @@ fn terms(before: &Prediction, after: &Prediction, place: usize) -> InsertionTerm
     }
 }
 
-/// P6, the numbers: another program (Python) simulated 400,000 tokens of T = (22, 7, 1.5), a =
-/// (.95, .7), K = 5, μ = 10 and printed 8.3387 seconds per token, 7.2608 for the lemma with raw
-/// `L_2`, and a waste of 1.218: within 0.2 %, about one standard error of its sample.
+/// P6, numbers of another program (Python). It simulated 400,000 tokens of T = (22, 7, 1.5), a =
+/// (.95, .7), K = 5, μ = 10 and printed 8.3387 seconds per token, 7.2608 for the lemma with `L_2`
+/// as handed on, and a waste of 1.218. Equal within 0.2 %, about one standard error of its sample.
 #[test]
 fn p6_the_lemma_as_published_predicts_too_little() {
     let chain = chain(&[(22.0, 0.95, 10), (7.0, 0.7, 5)], 1.5);
@@ -153,9 +154,9 @@ fn p6_the_lemma_as_published_predicts_too_little() {
     assert!(published / found.seconds_per_token < 0.88, "13 % less");
 }
 
-/// P8 by simulation: of six insertions the criterion says which are faster, and playing both chains
-/// agrees. n = 100,000 rounds each; a sign is wrong by chance with α < 1e-4 if the gain is above 4
-/// standard errors, about 1 % of the time per token, which is required.
+/// P8 by simulation: for six insertions, the criterion agrees with simulations of both chains. n =
+/// 100,000 rounds each. The gain must exceed 4 standard errors, about 1 % of the time per token; a
+/// sign is then wrong by chance with α < 1e-4.
 #[test]
 fn p8_simulated_chains_agree_with_the_criterion() {
     let mut faster = 0;
@@ -180,10 +181,10 @@ fn p8_simulated_chains_agree_with_the_criterion() {
     assert!(faster > 0 && faster < 6, "both kinds: {faster}");
 }
 
-/// P8, the sides of both criteria by hand. A drafter that lets the target make 4.34 tokens per pass
-/// at a speedup of 2.36 (EAGLE-2 on Vicuna-7B in Spec-Bench) spends 4.34 / 2.36 − 1 = 0.84 passes
-/// of the target per draft. A level between that lifts 4.34 to 10 must cost less than 4.34 (1/4.34
-/// − 1/10) = 0.566 of a pass of the target; at 0.35 the chain has a speedup of 2.67.
+/// P8, both sides of both criteria, by hand. A drafter that lets the target make 4.34 tokens per
+/// pass at a speed-up of 2.36 (EAGLE-2 on Vicuna-7B in Spec-Bench) spends 4.34 / 2.36 − 1 = 0.84
+/// passes of the target per draft. A level between them that raises 4.34 to 10 must cost less than
+/// 4.34 (1/4.34 − 1/10) = 0.566 passes of the target. At 0.35 the chain has a speed-up of 2.67.
 #[test]
 fn p8_the_sides_of_the_criteria() {
     let terms = InsertionTerms {
@@ -202,24 +203,24 @@ fn p8_the_sides_of_the_criteria() {
     let exact = exact_insertion(&terms);
     let before = 2.0 / 2.36;
     assert!((2.0 / (before + exact.left - exact.right) - 2.67).abs() < 0.005, "{exact:?}");
-    // A drafter asked twice as much per token costs that much more.
+    // A drafter that makes twice as many passes per token costs that much more.
     let more = exact_insertion(&InsertionTerms { below_after: 2.0 / 4.34, ..terms });
     close(exact.right - more.right, terms.below_seconds / 4.34, "below");
 }
 
 /// P8: the published inequality is neither necessary nor sufficient.
 #[test]
-fn p8_the_published_inequality_errs_both_ways() {
+fn p8_the_published_inequality_is_neither_necessary_nor_sufficient() {
     let judge = |before: Chain, after: Chain| {
         let (before, after) = (before.predict(0).unwrap(), after.predict(0).unwrap());
         let gain = before.seconds_per_token - after.seconds_per_token;
         (published_insertion(&terms(&before, &after, 1)).holds(), gain)
     };
-    // A new level that asks far more of a drafter that is not cheap.
+    // A new level that needs many more passes of a drafter that is not cheap.
     let (says, gain) =
         judge(chain(&[(22.0, 0.6, 1)], 4.0), chain(&[(22.0, 0.95, 8), (4.0, 0.6, 8)], 4.0));
     assert!(says && gain < 0.0, "{says} {gain}");
-    // A new level that spares a slow drafter most of its passes.
+    // A new level that saves most passes of a slow drafter.
     let (says, gain) =
         judge(chain(&[(22.0, 0.9, 12)], 9.0), chain(&[(22.0, 0.95, 4), (3.0, 0.95, 1)], 9.0));
     assert!(!says && gain > 0.0, "{says} {gain}");

@@ -1,4 +1,5 @@
-//! Measurements as data: pass times, run lengths, and what their noise makes of a prediction.
+//! Measurements as data: pass times, run lengths, and the confidence intervals of predictions made
+//! from them.
 
 use kad_core::{ChoiceSource, SampledChoices};
 use kad_polybasic::theory::{
@@ -13,8 +14,8 @@ fn cell(seconds: f64) -> PassTime {
 }
 
 proptest! {
-    /// A plane with a twist, `a + b w + c x + d w x`, is what bilinear interpolation reproduces, on
-    /// the grid, between, and outside.
+    /// Bilinear interpolation reproduces the bilinear function `a + b w + c x + d w x` on the grid,
+    /// between grid points and outside.
     #[test]
     fn pass_times_are_bilinear(
         [a, b, c, d] in proptest::array::uniform4(0.0..2.0f64),
@@ -31,7 +32,7 @@ proptest! {
         prop_assert!((found - wanted).abs() < 1e-9 * wanted.max(1.0), "{found} {wanted}");
     }
 
-    /// The survival of rounds all watched to the same end is the share of runs that long.
+    /// The survival of uncensored rounds is the share of runs of that length.
     #[test]
     fn runs_of_equal_drafts_survive_as_counted(accepted in proptest::collection::vec(0..=6usize, 1..40)) {
         let mut runs = RunLengths::default();
@@ -47,7 +48,7 @@ proptest! {
         close(runs.rate().unwrap(), mean * accepted.len() as f64 / verified as f64, "rate");
     }
 
-    /// Counting two sets of rounds and merging them is counting all; and they are read as written.
+    /// Merging two counts equals counting all rounds; counts survive serialisation.
     #[test]
     fn runs_merge_and_are_stored((some, others) in (runs(5), runs(5))) {
         let mut both = some.clone();
@@ -63,7 +64,7 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<RunLengths>(&text).unwrap(), both);
     }
 
-    /// Chains are read as written.
+    /// Chains survive serialisation.
     #[test]
     fn chains_are_stored(chain in chains(0..=3, 4)) {
         let text = serde_json::to_string(&chain).unwrap();
@@ -71,8 +72,8 @@ proptest! {
     }
 }
 
-/// Extrapolated times stop at 0; a grid of one cell is constant; malformed grids are refused, also
-/// when read.
+/// Extrapolated times are cut off at 0; a grid of one cell is constant; malformed grids are
+/// refused, also by deserialisation.
 #[test]
 fn pass_times_have_limits() {
     let falling = PassTimes::new(vec![1, 2], vec![0], vec![vec![cell(2.0), cell(1.0)]]).unwrap();
@@ -95,13 +96,13 @@ fn pass_times_have_limits() {
     assert!(serde_json::from_str::<PassTimes>(read).unwrap_err().to_string().contains("rising"));
 }
 
-/// Rounds that cannot be are refused, also when read.
+/// Impossible rounds are refused, also by deserialisation.
 #[test]
 fn impossible_rounds_are_refused() {
     let mut runs = RunLengths::default();
-    for (asked, proposed, accepted) in [(4, 3, 4), (2, 3, 1)] {
-        let refused = TheoryError::ImpossibleRound { asked, proposed, accepted };
-        assert_eq!(runs.record(asked, proposed, accepted), Err(refused));
+    for (requested, proposed, accepted) in [(4, 3, 4), (2, 3, 1)] {
+        let refused = TheoryError::ImpossibleRound { requested, proposed, accepted };
+        assert_eq!(runs.record(requested, proposed, accepted), Err(refused));
     }
     assert_eq!(runs, RunLengths::default());
     for table in [r#"{"counts": [[1, 1]]}"#, r#"{"counts": [[1]], "stopped": [2]}"#] {
@@ -109,52 +110,53 @@ fn impossible_rounds_are_refused() {
     }
 }
 
-/// Positions behind all trials: the rate of the deepest ones, the last 30 trials and more; nothing
-/// known is nothing accepted, and nobody seen to stop.
+/// Positions without trials take the rate of the deepest positions with at least 30 trials
+/// together. Without any trial nothing is accepted and drafters never stop.
 #[test]
-fn runs_go_on_as_their_deepest_positions_do() {
+fn untried_positions_take_the_rate_of_the_deepest_ones() {
     let mut runs = RunLengths::default();
     assert_eq!((runs.survival(0), runs.survival(1), runs.proposed(5)), (1.0, 0.0, 1.0));
     assert_eq!((runs.rounds(), runs.mean_accepted(), runs.rate()), (0, None, None));
     (0..60).for_each(|_| runs.record(2, 2, 0).unwrap());
     (0..30).for_each(|_| runs.record(2, 2, 1).unwrap());
     (0..10).for_each(|_| runs.record(2, 2, 2).unwrap());
-    // 40 of 100, then 10 of 40, which are 30 and more.
+    // 40 of 100, then 10 of 40, which are more than 30 trials.
     close(runs.survival(2), 0.4 * 0.25, "counted");
     close(runs.survival(4), 0.4 * 0.25f64.powi(3), "beyond");
     let mut deeper = runs.clone();
     (2..=3).for_each(|accepted| deeper.record(3, 3, accepted).unwrap());
-    // 42 of 102, 12 of 42, 1 of 2: the last two are 30 and more.
+    // 42 of 102, 12 of 42, 1 of 2: the last two together have more than 30 trials.
     let counted = 42.0 / 102.0 * 12.0 / 42.0 * 0.5;
     close(deeper.survival(3), counted, "counted, three deep");
     close(deeper.survival(5), counted * (13.0f64 / 44.0).powi(2), "beyond three");
-    // 5 rounds asked for 4 that stopped at 1: of 105, 100 went on beyond it, and all of those to 2.
+    // 5 rounds with 4 tokens requested stopped at 1. Of 105 rounds, 100 went on beyond it, and all
+    // of those to 2.
     (0..5).for_each(|_| runs.record(4, 1, 1).unwrap());
     close(runs.proposed(1), 1.0, "first");
     close(runs.proposed(2), 100.0 / 105.0, "second");
     close(runs.proposed(3), 100.0 / 105.0 * 100.0 / 105.0, "beyond");
 }
 
-/// Rounds watched for as long as chance has it (drafts of 1 to 8 tokens, the drafter stopping with
-/// probability 0.1 at each, acceptance rising along the run): the hazards are recovered. n =
-/// 200,000 rounds; each of the 15 comparisons allows 4 standard errors (α = 6e-5), at most 0.005.
-/// Counting rounds that were accepted whole as ended there would be off by 0.1 and more.
+/// Randomly censored rounds recover the hazards: drafts of 1 to 8 tokens, a drafter that stops with
+/// probability 0.1 at each token, acceptance that rises along the run. n = 200,000 rounds; each of
+/// the 15 comparisons allows 4 standard errors (α = 6e-5), at most 0.005. Without censoring the
+/// error would be at least 0.1.
 #[test]
-fn censored_rounds_count_for_as_long_as_they_were_watched() {
+fn censored_rounds_recover_the_hazards() {
     let hazard = |position: usize| 0.5 + 0.05 * position as f64;
     let mut choices = SampledChoices::seeded(3);
     let mut runs = RunLengths::default();
     for round in 0..200_000 {
-        let asked = 1 + round % 8;
+        let requested = 1 + round % 8;
         let mut proposed = 0;
-        while proposed < asked && !choices.accept(0.1) {
+        while proposed < requested && !choices.accept(0.1) {
             proposed += 1;
         }
         let mut accepted = 0;
         while accepted < proposed && choices.accept(hazard(accepted)) {
             accepted += 1;
         }
-        runs.record(asked, proposed, accepted).unwrap();
+        runs.record(requested, proposed, accepted).unwrap();
     }
     let (mut survival, mut goes_on) = (1.0, 1.0);
     for k in 1..=8 {
@@ -168,10 +170,10 @@ fn censored_rounds_count_for_as_long_as_they_were_watched() {
 }
 
 /// The standard error of a median, against the spread of 2,000 medians of 101 normal samples (sums
-/// of 12 uniforms): their standard deviation is known to 1.6 %, the mean of the errors to less, and
-/// the normal formula is for large samples; 6 % are allowed.
+/// of 12 uniforms). The spread is known to 1.6 %, the mean of the standard errors more precisely,
+/// and the normal formula holds for large samples; the tolerance is 6 %.
 #[test]
-fn medians_know_their_error() {
+fn standard_errors_of_medians_match_their_spread() {
     let mut choices = SampledChoices::seeded(8);
     let distribution = kad_core::Distribution::from_probs(vec![1.0 / 1024.0; 1024]).unwrap();
     let mut normal = || {
@@ -190,11 +192,11 @@ fn medians_know_their_error() {
     assert!((errors / variance.sqrt() - 1.0).abs() < 0.06, "{errors} {}", variance.sqrt());
 }
 
-/// Noise in the target's pass time alone: seconds per token are linear in it, so the interval is
-/// ± 1.96 standard errors over the tokens of a round. 4,000 resamples leave 3 % of its width as
-/// noise; 8 % are allowed. The speedup shares the draw.
+/// Noise in the target's pass time alone: seconds per token are linear in it, so the interval is ±
+/// 1.96 standard errors over the tokens of a round. 4,000 resamples leave 3 % of its width as
+/// noise; the tolerance is 8 %. The speed-up uses the same draw.
 #[test]
-fn the_interval_of_a_pass_time_is_its_own() {
+fn noise_of_a_pass_time_gives_the_normal_interval() {
     let noisy = PassTime { seconds: 20.0, standard_error: 0.5 };
     let times = PassTimes::new(vec![1], vec![0], vec![vec![noisy]]).unwrap();
     let target = VerifyingLevel { times, ..level(1.0, 0.7, 4, true) };
@@ -218,12 +220,12 @@ fn the_interval_of_a_pass_time_is_its_own() {
     assert!(chain.uncertainty(0, 0, 1).is_err());
 }
 
-/// Coverage: run lengths of 200 rounds each are drawn from a known chain of three, 400 times; the
-/// true seconds per token lie in the interval in 95 % of the cases. Fewer than 91 % or more than
-/// 98.5 % in 400 trials happen by chance with α < 0.001; an interval 20 % too narrow (coverage 88
-/// %) is caught with probability 0.95.
+/// Coverage: run lengths of 200 rounds each are drawn 400 times from a known chain of three levels.
+/// The interval contains the true seconds per token in 95 % of the cases. Fewer than 91 % or more
+/// than 98.5 % of 400 trials happen by chance with α < 0.001. An interval that is 20 % too narrow
+/// (coverage 88 %) is detected with probability 0.95.
 #[test]
-fn intervals_cover_the_truth() {
+fn intervals_cover_the_true_value() {
     let truth = chain(&[(22.0, 0.9, 8), (7.0, 0.7, 5)], 1.5);
     let seconds = truth.predict(0).unwrap().seconds_per_token;
     let mut choices = SampledChoices::seeded(12);

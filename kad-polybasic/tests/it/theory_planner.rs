@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::theory_support::{acceptance, chain, chains, close, constant, model, proposer, times};
 
-/// Every way to choose `verifiers` lengths from 1 to `cap`.
+/// All choices of `verifiers` lengths from 1 to `cap`.
 fn all_lengths(verifiers: usize, cap: usize) -> Vec<Vec<usize>> {
     (0..verifiers).fold(vec![vec![]], |shorter, _| {
         let longer = |lengths: &Vec<usize>| {
@@ -17,7 +17,7 @@ fn all_lengths(verifiers: usize, cap: usize) -> Vec<Vec<usize>> {
     })
 }
 
-/// Every ordered choice of candidates that starts with the target, up to `levels` long.
+/// All ordered choices of candidates that start with the target, up to `levels` long.
 fn all_members(candidates: &Candidates, levels: usize) -> Vec<Vec<usize>> {
     let mut found = vec![vec![candidates.target]];
     for at in 0.. {
@@ -30,7 +30,7 @@ fn all_members(candidates: &Candidates, levels: usize) -> Vec<Vec<usize>> {
     found
 }
 
-/// Each possible chain with the seconds per token of its best lengths, the fastest first.
+/// Every possible chain with the seconds per token of its best lengths, the fastest first.
 fn exhaustive(candidates: &Candidates, limits: &PlanLimits) -> Vec<(f64, Vec<usize>)> {
     let mut ranked = Vec::new();
     for members in all_members(candidates, limits.max_levels) {
@@ -52,7 +52,7 @@ fn check(candidates: &Candidates, limits: &PlanLimits) {
     assert_eq!(found.ranked.len(), wanted.len().min(limits.chains));
     for (place, (planned, (seconds, _))) in found.ranked.iter().zip(&wanted).enumerate() {
         close(planned.prediction.seconds_per_token, *seconds, &format!("place {place}"));
-        // The same chain, unless another one is as fast; and with lengths that are its best.
+        // The same chain unless another is as fast, and with its best lengths.
         let (own, _) = wanted.iter().find(|(_, members)| *members == planned.members).unwrap();
         close(*own, *seconds, "the chain at this place");
         let chain = candidates.chain(&planned.members, &planned.lengths, limits.bonus).unwrap();
@@ -65,8 +65,8 @@ fn check(candidates: &Candidates, limits: &PlanLimits) {
     assert_eq!(different.len(), found.ranked.len(), "each chain once");
 }
 
-/// Two models beside the target and one that may be no model; pairs of random acceptance, a fifth
-/// of them not measured. The target is as slow as all others together, so that chains are worth
+/// The target, two models, and one candidate of any kind. Pairs have random acceptance; a fifth of
+/// them is not measured. The target is as slow as all others together, so that chains are worth
 /// while.
 fn candidates() -> impl Strategy<Value = Candidates> {
     let pair = (acceptance(5), 0..5u8, 0.0..0.6f64, 0.0..0.2f64);
@@ -99,8 +99,7 @@ fn candidates() -> impl Strategy<Value = Candidates> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// P10: all chains of up to four levels with lengths up to 3, all of them ranked or the best
-    /// few.
+    /// P10: all chains of up to four levels with lengths up to 3, all ranked or the best few.
     #[test]
     fn p10_the_best_chains_are_those_of_exhaustive_search(
         candidates in candidates(),
@@ -110,7 +109,7 @@ proptest! {
         check(&candidates, &PlanLimits { context: 0, max_length: 3, max_levels: 4, bonus, chains });
     }
 
-    /// P10: the best lengths of one chain, or plain decoding; surplus kept or not.
+    /// P10: the best lengths of one chain or plain decoding, with surplus kept or flushed.
     #[test]
     fn p10_the_best_lengths_are_those_of_exhaustive_search(chain in chains(1..=3, 1), slow in 1.0..40.0f64) {
         let mut chain = chain;
@@ -143,10 +142,10 @@ fn with_lengths(chain: &Chain, lengths: &[usize]) -> f64 {
     chain.predict(0).unwrap().seconds_per_token
 }
 
-/// P10 on a plausible family, with lengths up to 8: the paper's kind of chain wins, and bounds cut
-/// off most of the others.
+/// P10 on a plausible model family with lengths up to 8: a chain of three levels wins, and bounds
+/// exclude most of the others.
 #[test]
-fn p10_a_family_of_models() {
+fn p10_a_model_family_is_planned_as_by_exhaustive_search() {
     let family = family(&[22.0, 7.0, 1.5, 0.3], &[0.0, 0.25, 0.5, 0.75]);
     let limits = PlanLimits { max_length: 8, max_levels: 3, ..PlanLimits::default() };
     check(&family, &limits);
@@ -154,8 +153,8 @@ fn p10_a_family_of_models() {
     assert!(best.members.len() == 3 && best.speedup > 2.0, "{best:?}");
 }
 
-/// Models with these seconds per pass; the closer two are in the list of `places`, the more they
-/// agree.
+/// Models with these seconds per pass. The closer two models are in `places`, the higher their
+/// acceptance.
 fn family(seconds: &[f64], places: &[f64]) -> Candidates {
     let candidate = |&seconds: &f64| Candidate {
         proposer: model(&format!("{seconds} s"), constant(seconds)),
@@ -175,8 +174,8 @@ fn family(seconds: &[f64], places: &[f64]) -> Candidates {
     }
 }
 
-/// P10 where what is no model costs much per draft and little per token: a bound that charged its
-/// drafts by the token would cut it off.
+/// P10 for lookups and trees that cost much per draft and little per token. A bound that charged
+/// their drafts by the token would exclude them.
 #[test]
 fn p10_costs_of_a_draft_are_not_those_of_a_token() {
     let lookup = Proposer::Lookup { name: "n".into(), draft_seconds: 5.0, token_seconds: 0.01 };
@@ -198,7 +197,7 @@ fn p10_costs_of_a_draft_are_not_those_of_a_token() {
     }
 }
 
-/// Where drafting cannot pay, the plan is plain decoding.
+/// If drafting does not pay, the plan is plain decoding.
 #[test]
 fn p10_plain_decoding_is_a_plan() {
     let slow = family(&[5.0, 5.0, 6.0], &[0.0, 0.5, 1.0]);
@@ -209,7 +208,7 @@ fn p10_plain_decoding_is_a_plan() {
     assert_eq!((lengths.lengths, lengths.seconds_per_token), (vec![], 5.0));
 }
 
-/// What cannot be planned is refused, with the reason.
+/// Impossible input is refused with the reason.
 #[test]
 fn impossible_plans_are_refused() {
     let good = family(&[5.0, 1.0], &[0.0, 0.5]);

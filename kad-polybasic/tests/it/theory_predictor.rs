@@ -1,5 +1,5 @@
-//! P7 and P9: the predictor against every path of the chain played out, against long simulations,
-//! and against closed forms.
+//! P7 and P9: the predictor against every path of the simulated chain, against long simulations and
+//! against closed forms.
 
 use kad_polybasic::theory::{
     Acceptance, Candidate, CandidatePair, Candidates, Chain, PassTime, PassTimes, PlanLimits,
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::theory_support::{EXACT, chain, chains, close, constant, level, model, second_round};
 
-/// Predicted and exact means of one round as all others are.
+/// Compares predicted and exact means of a typical round. False if there are too many paths.
 fn check_by_enumeration(chain: &Chain) -> bool {
     let Some(exact) = second_round(chain) else { return false };
     let found = chain.predict(0).unwrap();
@@ -24,7 +24,7 @@ fn check_by_enumeration(chain: &Chain) -> bool {
     true
 }
 
-/// Keeping a surplus at the top has a memory longer than one round: simulated below instead.
+/// A surplus kept at the top has a memory longer than one round; long simulations cover it below.
 fn flush_at_the_top(mut chain: Chain) -> Chain {
     if let Some(target) = chain.verifiers.first_mut() {
         target.surplus = Surplus::Flush;
@@ -35,21 +35,21 @@ fn flush_at_the_top(mut chain: Chain) -> Chain {
 proptest! {
     #![proptest_config(ProptestConfig { max_global_rejects: 4000, ..ProptestConfig::with_cases(60) })]
 
-    /// P7: models, lookups and trees; counted and independent acceptances; widths, overheads,
+    /// P7: models, lookups and trees; counted and independent acceptance; widths, overheads,
     /// bonuses.
     #[test]
     fn p7_prediction_is_the_mean_over_all_paths(chain in chains(1..=2, 3)) {
         prop_assume!(check_by_enumeration(&flush_at_the_top(chain)));
     }
 
-    /// P7: four levels, of which the second may keep a surplus.
+    /// P7: four levels; the second may keep a surplus.
     #[test]
     fn p7_prediction_is_the_mean_over_all_paths_of_four_levels(chain in chains(3..=3, 2)) {
         prop_assume!(check_by_enumeration(&flush_at_the_top(chain)));
     }
 
-    /// P7: distributions sum to 1, seconds add up, nothing is wasted at the top; of what a level
-    /// hands on, all but one token per round came from below, and all of it if there is no bonus
+    /// P7: distributions sum to 1, seconds add up, and nothing is wasted at the top. Of the tokens
+    /// that a level hands on, all but one per round came from below, and all of them without bonus
     /// (then `ω ≥ 1`). Plain decoding included.
     #[test]
     fn p7_predictions_are_consistent(chain in chains(0..=3, 6)) {
@@ -79,10 +79,10 @@ proptest! {
     }
 }
 
-/// P7: three levels with independent acceptances and constant times, with and without bonuses at
-/// either level, against another program: the renewal recursion for three levels written in Python
-/// (double precision, printed in full). Columns: a12, a23, K, μ, bonus at the top, bonus in the
-/// middle; time per token, E R, E B, tokens per round of the target.
+/// P7: three levels with independent acceptance and constant times, with and without bonuses at
+/// either level, against another program: the renewal recursion for three levels in Python (double
+/// precision, printed in full). Columns: a12, a23, K, μ, bonus at the top, bonus in the middle;
+/// time per token, E R, E B, tokens per round of the target.
 #[test]
 fn p7_three_levels_match_another_program() {
     #[rustfmt::skip]
@@ -112,17 +112,17 @@ fn p7_three_levels_match_another_program() {
     }
 }
 
-/// Chains too long to enumerate: of three and four levels, with run lengths, kept surplus at the
-/// top and below, a lookup, a tree.
+/// Chains too long to enumerate: three and four levels, with run lengths, kept surplus at the top
+/// and below, a lookup, a tree.
 fn long_chains() -> Vec<Chain> {
     let cell = |seconds| PassTime { seconds, standard_error: 0.0 };
     let grid = vec![vec![cell(20.0), cell(22.0), cell(31.0)]];
     let times = PassTimes::new(vec![1, 4, 16], vec![0], grid).unwrap();
     let mut runs = RunLengths::default();
-    for (asked, proposed, accepted, times) in
+    for (requested, proposed, accepted, times) in
         [(6, 6, 6, 30), (6, 6, 0, 20), (6, 6, 2, 9), (6, 3, 3, 8), (6, 3, 1, 6), (6, 0, 0, 5)]
     {
-        (0..times).for_each(|_| runs.record(asked, proposed, accepted).unwrap());
+        (0..times).for_each(|_| runs.record(requested, proposed, accepted).unwrap());
     }
     let counted = |length, bonus| VerifyingLevel {
         times: times.clone(),
@@ -150,7 +150,7 @@ fn long_chains() -> Vec<Chain> {
             proposer: drafter(),
             plain_seconds: None,
         },
-        // Every buffer is accepted, none is dropped: the surplus alone decides.
+        // Every buffer is accepted and none is dropped: only the surplus matters.
         Chain {
             verifiers: vec![keeping(7, 1.0), middle()],
             proposer: drafter(),
@@ -179,10 +179,10 @@ fn long_chains() -> Vec<Chain> {
     ]
 }
 
-/// P7 for these. n = 200,000 rounds of the target each; per chain the test fails by chance with α =
-/// 6e-5 (4 standard errors), and would catch errors of 0.8 % in the seconds per token. (The third
-/// chain and those that keep at the top have dependent rounds, negatively: their standard error is
-/// overstated, which only lowers α.)
+/// P7 for these chains. n = 200,000 rounds of the target each. Per chain the test fails by chance
+/// with α = 6e-5 (4 standard errors), and detects errors of 0.8 % in the seconds per token. (The
+/// rounds of the third chain and of those that keep a surplus at the top depend negatively on each
+/// other: their standard error is overstated, which only lowers α.)
 #[test]
 fn p7_prediction_agrees_with_simulation() {
     for (seed, chain) in long_chains().iter().enumerate() {
@@ -194,7 +194,7 @@ fn p7_prediction_agrees_with_simulation() {
         assert!(off < error, "chain {seed}: {found:?} against {played:?}");
         let tokens = played.tokens as f64;
         for (predicted, level) in found.levels.iter().zip(&played.levels) {
-            // Passes and tokens of each level: within 2 %, seven standard errors at least.
+            // Passes and tokens of each level: within 2 %, at least seven standard errors.
             for (found, played) in [
                 (predicted.passes_per_token, level.passes as f64 / tokens),
                 (predicted.waste, level.handed_on as f64 / tokens),
@@ -206,8 +206,8 @@ fn p7_prediction_agrees_with_simulation() {
     }
 }
 
-/// A buffer of exactly the threshold that is always accepted and never overshoots: no surplus
-/// arises, so keeping it changes nothing; and what is kept is not drafted again.
+/// P7: without rejections and bonus tokens, kept tokens are not drafted again: flushed buffers have
+/// 6 tokens, kept ones 4.
 #[test]
 fn p7_kept_tokens_are_not_paid_twice() {
     let mut chain = chain(&[(10.0, 1.0, 4), (5.0, 1.0, 3)], 1.0);
@@ -221,10 +221,10 @@ fn p7_kept_tokens_are_not_paid_twice() {
     close(kept.levels[1].waste, 1.0, "nothing is lost");
 }
 
-/// P9: two levels are plain speculative decoding: `(T_1(K + 1) + K T_2 + a^K (T_2(2) − T_2(1))) ÷
-/// (1 − a^{K+1}) / (1 − a)`, and without bonus `(T_1(K) + K T_2) ÷ (1 − a^K) / (1 − a)`; with
-/// constant times the improvement is that of arXiv 2211.17192, Theorem 3.8, `(1 − a^{γ+1}) / (1 −
-/// a)(γc + 1)`.
+/// P9: two levels are speculative decoding:
+/// `(T_1(K + 1) + K T_2 + a^K (T_2(2) − T_2(1))) ÷ (1 − a^{K+1}) / (1 − a)`, and without bonus
+/// `(T_1(K) + K T_2) ÷ (1 − a^K) / (1 − a)`. With constant times the improvement is that of arXiv
+/// 2211.17192, Theorem 3.8: `(1 − a^{γ+1}) / (1 − a)(γc + 1)`.
 #[test]
 fn p9_two_levels_are_speculative_decoding() {
     let large = PassTimes::linear(20.0, 1.5).unwrap();
@@ -256,16 +256,16 @@ fn p9_two_levels_are_speculative_decoding() {
     close(chain.plain().predict(0).unwrap().seconds_per_token, 1.0, "plain");
 }
 
-/// Plain decoding pays for tokens, not rounds: one pass, one distribution and one draw, or what was
-/// measured. The planner and the adapting chain compare with the same.
+/// Plain decoding costs per token: one pass, one distribution and one draw, or the measured
+/// seconds. Planner and adapting chain compare with the same number.
 #[test]
-fn plain_decoding_costs_what_a_token_costs() {
+fn p9_plain_decoding_costs_the_same_everywhere() {
     let mut costly = chain(&[(1.0, 0.0, 4)], 0.5);
     costly.verifiers[0].overhead = 3.0;
     costly.verifiers[0].token_overhead = 0.25;
     let plain = |chain: &Chain| {
         let seconds = chain.plain().predict(0).unwrap().seconds_per_token;
-        // Nothing is accepted: plain decoding is best, and a chain wins nothing.
+        // Nothing is accepted, so plain decoding is best.
         let best = chain.best_lengths(0, 3).unwrap();
         assert_eq!((best.lengths, best.seconds_per_token), (vec![], seconds));
         let played = chain.plain().simulate(0, 3, 1).unwrap().seconds_per_token;
@@ -294,8 +294,8 @@ fn plain_decoding_costs_what_a_token_costs() {
     close(alone, candidates.plan(&limits).unwrap().plain_seconds_per_token, "as the planner");
 }
 
-/// What a pair takes beside its candidates is paid by each round of its verifier, and by each token
-/// that its drafter proposes at the bottom, but not by that of a drafter which verifies itself.
+/// The overhead of a pair is paid by each round of its verifier, and by each token of its drafter
+/// at the bottom of the chain; a drafter that itself verifies pays no token overhead.
 #[test]
 fn p9_pairs_add_their_own_overheads() {
     let model = |seconds| Candidate {
@@ -310,7 +310,8 @@ fn p9_pairs_add_their_own_overheads() {
     let candidates = vec![model(10.0), model(2.0), model(1.0)];
     let pairs = vec![pair(0, 1), pair(1, 2)];
     let candidates = Candidates { candidates, target: 0, pairs };
-    // A draft of one token, a pass, 3 + 0.5 a round: half of the rounds have two tokens, half one.
+    // A draft of one token, a pass, 3 + 0.5 per round; half of the rounds make two tokens, half
+    // one.
     let two = candidates.chain(&[0, 1], &[1], true).unwrap().predict(0).unwrap();
     close(two.seconds_per_token, (2.0 + 0.25 + 0.125 + 10.0 + 3.5) / 1.5, "two levels");
     let three = candidates.chain(&[0, 1, 2], &[1, 1], true).unwrap();
@@ -320,10 +321,10 @@ fn p9_pairs_add_their_own_overheads() {
     assert_eq!(overhead, 0.375);
 }
 
-/// P9: a drafter that proposes nothing, or whose tokens are never accepted, leaves the target its
-/// passes: `T_1(1)`, or `T_1(K + 1) + K T_2`, per token.
+/// P9: if nothing is proposed or accepted, the target's passes cost `T_1(1)`, or
+/// `T_1(K + 1) + K T_2`, per token.
 #[test]
-fn p9_what_is_never_accepted_costs_all_it_costs() {
+fn p9_rejected_drafts_cost_full_passes() {
     let mut runs = RunLengths::default();
     (0..9).for_each(|_| runs.record(5, 0, 0).unwrap());
     let times = PassTimes::linear(10.0, 1.0).unwrap();
@@ -345,7 +346,7 @@ fn p9_what_is_never_accepted_costs_all_it_costs() {
     close(wrong.predict(0).unwrap().seconds_per_token, 15.0 + 10.0, "wrong");
 }
 
-/// What is no chain is refused, with the reason.
+/// Impossible chains are refused with the reason.
 #[test]
 fn impossible_chains_are_refused() {
     let good = chain(&[(2.0, 0.5, 3)], 1.0);

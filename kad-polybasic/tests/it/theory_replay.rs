@@ -1,5 +1,5 @@
-//! Chains replayed along texts: against everything that the engine does on small models, path by
-//! path, and against the predictor where both know the same.
+//! Replay of chains along texts, against all paths of the engine on small models, and against the
+//! predictor where both have the same input.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ use crate::theory_support::{close, level as level_of, model};
 
 pub(crate) const TOKEN: Verifier = Verifier::Token;
 
-/// A verifier whose passes take a second for each token they read.
+/// A verifier whose passes take one second per token read.
 fn verifier(level: usize, length: usize, bonus: bool, rate: f64) -> VerifyingLevel {
     VerifyingLevel {
         name: format!("level {level}"),
@@ -32,7 +32,7 @@ fn verifier(level: usize, length: usize, bonus: bool, rate: f64) -> VerifyingLev
     }
 }
 
-/// The same levels as data; off the text, tokens are accepted with probability `rate`.
+/// The same levels as data. Off the text, tokens are accepted with probability `rate`.
 pub(crate) fn described(plans: &[LevelSettings], rate: f64) -> Chain {
     let verifiers = plans.iter().enumerate();
     let verifiers = verifiers.map(|(at, plan)| verifier(at, plan.length, plan.bonus, rate));
@@ -41,7 +41,7 @@ pub(crate) fn described(plans: &[LevelSettings], rate: f64) -> Chain {
     Chain { verifiers: verifiers.collect(), proposer, plain_seconds: None }
 }
 
-/// What `models` make of `text`, the target first.
+/// The trace of `text` by `models`, the target first.
 fn traced<M: LanguageModel>(models: &[M], text: &[TokenId], limit: usize) -> TextTrace {
     let whole = [&PROMPT[..], text].concat();
     let along = |model: &M| -> Vec<f64> {
@@ -61,7 +61,7 @@ fn traced<M: LanguageModel>(models: &[M], text: &[TokenId], limit: usize) -> Tex
     TextTrace { prompt, limit, tokens, ended, distributions, drafts: BTreeMap::new() }
 }
 
-/// Means of some numbers of one text each.
+/// Means of the numbers of one text.
 fn means(distribution: BTreeMap<Vec<u64>, f64>) -> Vec<f64> {
     let mut sums = Vec::new();
     for (counts, p) in distribution {
@@ -71,7 +71,7 @@ fn means(distribution: BTreeMap<Vec<u64>, f64>) -> Vec<f64> {
     sums
 }
 
-/// What `chain` does along every text, weighed with the probability that the target writes it:
+/// The replay of `chain` along every text, weighted with the text's probability under the target:
 /// passes of each level, tokens read by each level, tokens proposed at the bottom.
 fn replayed(
     chain: &Chain,
@@ -97,8 +97,8 @@ fn replayed(
     sums
 }
 
-/// The expected numbers of all paths of the engine: passes of each model, then tokens that it read
-/// without the beginning of the prompt. Sessions are fresh: they would remember the prompt.
+/// The engine's means over all paths: passes of each model, then tokens it read, without the
+/// beginning of the prompt. Sessions are fresh, because a used one remembers the prompt.
 fn engine<M: LanguageModel>(
     models: &[Counted<M>],
     plans: &[LevelSettings],
@@ -118,12 +118,12 @@ fn engine<M: LanguageModel>(
     means(distribution.unwrap())
 }
 
-/// Distributions of two tokens that depend on the last two; the third, which ends texts, has the
-/// probability `ends` gives it.
+/// A model of two tokens with distributions that depend on the last two tokens. The third token,
+/// which ends texts, has probability `ends`.
 fn table(seed: u64, ends: f32) -> Counted<TableModel> {
     let mut model = TableModel::random("table", 3, 2, seed);
     for context in 0..4u32 {
-        // Anything irregular.
+        // Any irregular numbers.
         let odds = ((seed as f32 + 1.3) * (context as f32 + 0.7) * 12.9).sin() * 2.0;
         let rest = 1.0 + odds.exp();
         let logits = [0.0, odds, (ends / (1.0 - ends) * rest).ln().max(-1e9)];
@@ -150,8 +150,8 @@ fn two_levels_are_replayed_exactly() {
     }
 }
 
-/// Texts that may end at any place, of a target that ends them more readily than its drafter: then
-/// no token off the text ends a draft of two before it is as long as that. Passes of both.
+/// Texts that may end at any position, with a target that ends them more readily than its drafter:
+/// then no token off the text ends a draft of two before its full length. Passes of both models.
 #[test]
 fn two_levels_are_replayed_exactly_up_to_the_end_of_a_text() {
     let models = [table(1, 0.3), table(2, 0.2)];
@@ -159,7 +159,8 @@ fn two_levels_are_replayed_exactly_up_to_the_end_of_a_text() {
         let plans = [LevelSettings::new(length, bonus, TOKEN)];
         let wanted = engine(&models, &plans, 5);
         let found = replayed(&described(&plans, 0.37), &models[0], 5, |t| traced(&models, t, 5));
-        // A draft that ends off the text is verified by a narrower pass: not known here.
+        // A draft that ends off the text is verified by a narrower pass, which replay does not
+        // know.
         let numbers = if length == 1 { 4 } else { 2 };
         for at in 0..numbers {
             close(found[at], wanted[at], &format!("{length} {bonus}: number {at}"));
@@ -167,8 +168,8 @@ fn two_levels_are_replayed_exactly_up_to_the_end_of_a_text() {
     }
 }
 
-/// Whatever is below, lengths, bonuses, ends: the rounds of the target follow the exact
-/// distribution given the text. Off the text anything may be accepted.
+/// The rounds of the target follow the exact distribution given the text, for every level below,
+/// length, bonus flag and end. Acceptance off the text does not matter.
 #[test]
 fn the_targets_rounds_are_exact_over_any_number_of_levels() {
     let models: [TableModel; 4] = tables();
@@ -195,9 +196,9 @@ fn the_targets_rounds_are_exact_over_any_number_of_levels() {
     }
 }
 
-/// Three levels where it does not matter, or is known, how tokens off the text are accepted: a
-/// middle level that hands on one token a round, whatever it is; and one that accepts everything,
-/// being the same model as the one that drafts for it. Passes of all levels.
+/// Three levels for which acceptance off the text is irrelevant or known: a middle level that
+/// always hands on one token per round, and one that accepts everything because its drafter is the
+/// same model. Passes of all levels.
 #[test]
 fn three_levels_are_replayed_exactly() {
     let other = [table(1, 0.0), table(2, 0.0), table(3, 0.0)];
@@ -220,14 +221,14 @@ fn three_levels_are_replayed_exactly() {
     }
 }
 
-/// Rounds of the target and tokens drafted for it.
+/// Counts rounds of the target and tokens drafted for it.
 fn rounds(decoder: &dyn Decoder, sum: &mut [u64; 2]) {
     for round in decoder.rounds().iter().filter(|round| round.level == 1) {
         *sum = [sum[0] + 1, sum[1] + round.drafted as u64];
     }
 }
 
-/// The expected numbers of all paths: rounds of the target, tokens drafted for it.
+/// The engine's means over all paths: rounds of the target, tokens drafted for it.
 fn rounds_of_engine(decoder: &mut dyn Decoder, length: usize) -> Vec<f64> {
     let distribution = enumerate(|choices| {
         let mut text = PROMPT.to_vec();
@@ -244,7 +245,7 @@ fn rounds_of_engine(decoder: &mut dyn Decoder, length: usize) -> Vec<f64> {
     means(distribution.unwrap())
 }
 
-/// Both of a lookup, which may end its drafts early or late, with an end token or without.
+/// Both counts for a lookup, whose drafts may be short and may or may not end with an end token.
 #[test]
 fn a_lookup_is_replayed_exactly() {
     let target = Counted::new(TableModel::random("table", 3, 2, 5));
@@ -266,9 +267,9 @@ fn a_lookup_is_replayed_exactly() {
             for at in 0..text.len() {
                 let mut draft = Draft::default();
                 let context = &[&PROMPT[..], &text[..at]].concat();
-                let ask = DraftRequest { context, wanted: 9, room: 9, level: 2, eos: &[EOS] };
+                let request = DraftRequest { context, wanted: 9, room: 9, level: 2, eos: &[EOS] };
                 let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(1);
-                drafter().draft(ask, choices, &mut draft, &mut Vec::new()).unwrap();
+                drafter().draft(request, choices, &mut draft, &mut Vec::new()).unwrap();
                 let proposed = draft.tokens().iter().map(|made| made.token);
                 drafts.proposed.push(draft.len());
                 drafts
@@ -283,7 +284,7 @@ fn a_lookup_is_replayed_exactly() {
     }
 }
 
-/// Rounds of the target over trees of the likeliest tokens: of two after each node, so that shorter
+/// Rounds of the target over trees of the two most likely tokens after each node, so that shallower
 /// trees are the upper parts of deeper ones.
 #[test]
 fn a_tree_is_replayed_exactly() {
@@ -304,11 +305,12 @@ fn a_tree_is_replayed_exactly() {
             let mut drafts = TracedDrafts::default();
             for at in 0..text.len() {
                 let context = &[&PROMPT[..], &text[..at]].concat();
-                let ask = DraftRequest { context, wanted: depth, room: 9, level: 2, eos: &[EOS] };
+                let request =
+                    DraftRequest { context, wanted: depth, room: 9, level: 2, eos: &[EOS] };
                 let mut tree = DraftTree::default();
                 let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(1);
                 let limits = TreeLimits { depth, nodes: 14 };
-                grown().grow(ask, limits, choices, &mut tree).unwrap();
+                grown().grow(request, limits, choices, &mut tree).unwrap();
                 let (mut node, mut agreeing) = (None, 0);
                 while let Some(next) =
                     text.get(at + agreeing).and_then(|t| tree.tokens().child_with(node, *t))
@@ -325,7 +327,7 @@ fn a_tree_is_replayed_exactly() {
     }
 }
 
-/// Texts along which level i + 1 agrees with level i everywhere at `rates[i]`.
+/// A text along which level i + 1 agrees with level i everywhere at `rates[i]`.
 pub(crate) fn constant(rates: &[f64], tokens: usize) -> TextTrace {
     let mut distributions = BTreeMap::new();
     let mut log = -10.0;
@@ -343,10 +345,9 @@ pub(crate) fn constant(rates: &[f64], tokens: usize) -> TextTrace {
     }
 }
 
-/// Acceptances that are the same everywhere: what the predictor assumes. n = 400 texts of 1,000
-/// tokens each; the seconds of a chain fail by chance with α = 6e-5 (4 standard errors), and an
-/// error of 1.8 % would be caught. What the end of a text wastes, at most one round in some 150, is
-/// below 0.5 %.
+/// Constant acceptance, as the predictor assumes. n = 400 texts of 1,000 tokens each. The seconds
+/// of a chain fail by chance with α = 6e-5 (4 standard errors), and an error of 1.8 % is detected.
+/// The end of a text wastes at most one round in about 150, less than 0.5 %.
 #[test]
 fn constant_rates_give_what_is_predicted() {
     let cases: [(&[f64], &[usize], bool); 4] = [
@@ -361,7 +362,7 @@ fn constant_rates_give_what_is_predicted() {
         let mut chain = described(&plans, 0.0);
         for (level, rate) in rates.iter().enumerate() {
             chain.verifiers[level].acceptance = Acceptance::Rate(*rate);
-            // Widths are counted otherwise: see `ConditionalReplay`.
+            // Widths are counted differently: see `ConditionalReplay`.
             chain.verifiers[level].times = crate::theory_support::constant(1.0);
             chain.verifiers[level].overhead = 0.25;
         }
@@ -390,34 +391,34 @@ fn constant_rates_give_what_is_predicted() {
     }
 }
 
-/// By hand: levels that agree everywhere, texts of six tokens that end, drafts of three and a
-/// bonus.
+/// By hand: levels that agree everywhere, texts of six tokens that end, drafts of three tokens and
+/// a bonus.
 #[test]
-fn passes_are_as_wide_as_what_was_not_read() {
+fn passes_read_the_unread_tokens() {
     let chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.0);
     let trace = TextTrace { ended: true, limit: 9, ..constant(&[1.0], 6) };
     let mut player = ConditionalReplay::new(&chain, &trace).unwrap();
     let choices = &mut SampledChoices::seeded(1);
     assert_eq!(player.round(choices).unwrap(), 4);
-    // Four tokens; one, and two more of its own.
+    // Four tokens; then one, and two more of its own.
     let seconds =
         |player: &ConditionalReplay<'_>| player.levels().map(|l| l.seconds).collect::<Vec<_>>();
     assert_eq!(seconds(&player), [4.0, 3.0]);
-    // The bonus and the token before it are new to the drafter. The end is no place for a bonus,
-    // and nothing is asked behind it.
+    // The bonus token and the token before it are new to the drafter. No bonus token follows the
+    // end, and no distribution is needed after it.
     assert_eq!(player.round(choices).unwrap(), 2);
     assert_eq!(seconds(&player), [4.0 + 2.0, 3.0 + 2.0 + 1.0]);
     assert_eq!(player.round(choices).unwrap(), 0);
-    // Cut off instead: the last token has no room for a draft and a bonus.
+    // Cut off by the limit instead: the last token has no room for a draft and a bonus token.
     let mut player = ConditionalReplay::new(&chain, &constant(&[1.0], 5)).unwrap();
     let made: Vec<usize> = (0..3).map(|_| player.round(choices).unwrap()).collect();
     assert_eq!((made, seconds(&player)), (vec![4, 1, 0], vec![4.0 + 1.0, 3.0]));
 }
 
-/// Run lengths of one token, never more: the third token of a draft, the first that is off the
-/// text, is accepted as the first of a round would be.
+/// Run lengths of one token: the third token of a draft, the first off the text, is accepted like
+/// the first token of a round.
 #[test]
-fn run_lengths_start_anew_off_the_text() {
+fn run_lengths_restart_off_the_text() {
     let mut chain = described(&LevelSettings::levels(&[1, 3], 0b11, TOKEN), 0.5);
     let mut runs = RunLengths::default();
     (0..40).for_each(|_| runs.record(3, 3, 1).unwrap());
@@ -431,7 +432,7 @@ fn run_lengths_start_anew_off_the_text() {
     assert_eq!(handed_on, [3, 4, 3]);
 }
 
-/// Surplus that waits is verified next, and paid for once: a middle level of three tokens a round
+/// Kept surplus is verified next and paid for once: a middle level with three tokens per round
 /// below a threshold of four, as in the predictor's test.
 #[test]
 fn kept_tokens_are_replayed_once() {

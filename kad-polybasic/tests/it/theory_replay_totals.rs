@@ -1,4 +1,4 @@
-//! What replays add up to: intervals, first rounds, traces that are of no text.
+//! Totals of replays: confidence intervals, first rounds, invalid traces.
 
 use kad_polybasic::theory::{
     Chain, PassTime, PassTimes, Proposer, ReplaySettings, TextTrace, TracedDrafts,
@@ -8,11 +8,11 @@ use crate::support::LevelSettings;
 use crate::theory_replay::{TOKEN, constant, described};
 use crate::theory_support::close;
 
-/// Plain decoding by hand; the interval of a time known to 5 % is that of the time (n = 2,000
-/// resamples: 5 % of the width is 1.5 standard errors of its ends together), and of texts that
-/// differ that of their mean.
+/// Plain decoding by hand. The interval of a time known to 5 % is that of the time (n = 2,000
+/// resamples: 5 % of the width is 1.5 standard errors of both ends together). The interval over
+/// differing texts is that of their mean.
 #[test]
-fn intervals_are_of_times_and_texts() {
+fn intervals_reflect_pass_times_and_texts() {
     let plain = |standard_error| {
         let cell = |seconds| PassTime { seconds, standard_error };
         let times = PassTimes::new(vec![1], vec![0, 10], vec![vec![cell(2.0)], vec![cell(2.0)]]);
@@ -24,15 +24,15 @@ fn intervals_are_of_times_and_texts() {
     let found = plain(0.1).replay(&[constant(&[], 10)], how).unwrap();
     close(found.prediction.seconds_per_token, 2.5, "seconds");
     close(found.plain_seconds_per_token, 2.5, "plain");
-    // The contexts 4 to 13 lie around 8.5: the shares of the two times.
+    // The contexts 4 to 13 average 8.5, which gives the weights of the two times.
     let half = 1.96 * 0.1 * (0.15f64.powi(2) + 0.85f64.powi(2)).sqrt();
     let ends = found.uncertainty.seconds_per_token;
     assert!(((ends.high - ends.low) / (2.0 * half) - 1.0).abs() < 0.08, "{ends:?} {half}");
     close(found.uncertainty.speedup.low, 1.0, "a chain that is plain decoding");
     close(found.uncertainty.speedup.high, 1.0, "a chain that is plain decoding");
 
-    // Half of the texts are accepted whole, half not at all: 4 + 3 · ¼ seconds for four tokens or
-    // one.
+    // Half of the texts are fully accepted, half not at all: 4 + 3 · ¼ seconds for four tokens or
+    // for one.
     let mut chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.0);
     chain.verifiers[0].times = crate::theory_support::constant(1.0);
     let times = crate::theory_support::constant(0.25);
@@ -52,8 +52,8 @@ fn intervals_are_of_times_and_texts() {
     assert!(((ends.high - ends.low) / (2.0 * half) - 1.0).abs() < 0.08, "{ends:?} {half}");
 }
 
-/// Without first rounds neither their seconds nor their tokens count, at any level; and a text that
-/// is over then says nothing.
+/// Without first rounds, neither their seconds nor their tokens count, at any level. A text that
+/// ends with its first round then says nothing.
 #[test]
 fn first_rounds_can_be_left_out() {
     let chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.0);
@@ -61,7 +61,7 @@ fn first_rounds_can_be_left_out() {
     let trace = TextTrace { ended: true, limit: 9, ..constant(&[1.0], 6) };
     let short = trace.cut(4);
     let found = chain.replay(&[trace, short.clone()], how).unwrap();
-    // As in `passes_are_as_wide_as_what_was_not_read`: 2 + 3 seconds for the last two tokens.
+    // As in `passes_read_the_unread_tokens`: 2 + 3 seconds for the last two tokens.
     close(found.prediction.seconds_per_token, 2.5, "seconds");
     close(found.prediction.levels[0].passes_per_token, 0.5, "passes");
     close(found.prediction.levels[1].passes_per_token, 1.0, "drafted");
@@ -70,9 +70,9 @@ fn first_rounds_can_be_left_out() {
     assert!(error.to_string().contains("longer"), "{error}");
 }
 
-/// A lookup that is right about the six tokens to come is right about as many as are left of them.
+/// A lookup that predicts the next six tokens predicts at most the tokens that are left.
 #[test]
-fn a_cut_text_is_a_text() {
+fn a_cut_trace_is_valid() {
     let chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.5);
     let drafts = TracedDrafts { proposed: vec![9; 6], agreeing: vec![6, 2, 4, 0, 2, 1] };
     let drafts = [("lookup".to_owned(), drafts)].into();
@@ -84,7 +84,7 @@ fn a_cut_text_is_a_text() {
 }
 
 #[test]
-fn traces_that_are_of_no_text_are_refused() {
+fn invalid_traces_are_refused() {
     let chain = described(&[LevelSettings::new(3, true, TOKEN)], 0.5);
     let how = ReplaySettings { repetitions: 1, resamples: 1, seed: 1, first_rounds: true };
     let refused = |change: fn(&mut TextTrace), words: &str| {

@@ -1,4 +1,4 @@
-//! What the tests of the theory share: chains made at random, and their exact means by enumeration.
+//! Shared by the tests of the theory: random chains and their exact means by enumeration.
 
 use kad_core::oracle::enumerate;
 use kad_polybasic::theory::{
@@ -8,12 +8,12 @@ use kad_polybasic::theory::{
 use proptest::prelude::*;
 use proptest::strategy::Union;
 
-/// What sums of products of probabilities may lose to rounding.
+/// Rounding error of sums of products of probabilities.
 pub(crate) const EXACT: f64 = 1e-12;
 
 #[track_caller]
 pub(crate) fn close(found: f64, wanted: f64, what: &str) {
-    // NaN fails.
+    // Written so that NaN fails.
     let within = (found - wanted).abs() <= EXACT * wanted.abs().max(1.0);
     assert!(within, "{what}: found {found}, wanted {wanted}");
 }
@@ -26,7 +26,7 @@ pub(crate) fn model(name: &str, times: PassTimes) -> Proposer {
     Proposer::Model { name: name.into(), times, overhead: 0.0 }
 }
 
-/// A verifier with constant times and independent acceptances.
+/// A verifier with constant times and independent acceptance.
 pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> VerifyingLevel {
     VerifyingLevel {
         name: format!("level of {seconds} s"),
@@ -40,14 +40,14 @@ pub(crate) fn level(seconds: f64, rate: f64, length: usize, bonus: bool) -> Veri
     }
 }
 
-/// Verifiers (seconds, rate, length) over a drafter, with bonuses.
+/// A chain of verifiers (seconds, rate, length) with bonus tokens over a drafter.
 pub(crate) fn chain(verifiers: &[(f64, f64, usize)], drafter: f64) -> Chain {
     let level = |&(seconds, rate, length): &(f64, f64, usize)| level(seconds, rate, length, true);
     let verifiers = verifiers.iter().map(level).collect();
     Chain { verifiers, proposer: model("drafter", constant(drafter)), plain_seconds: None }
 }
 
-/// Counted rounds: (asked − proposed, proposed − accepted, accepted) each.
+/// Counted rounds, each from (requested − proposed, proposed, accepted).
 pub(crate) fn runs(longest: usize) -> impl Strategy<Value = RunLengths> {
     let round = (0..=1usize, 0..=longest, 0..=longest);
     proptest::collection::vec(round, 0..30).prop_map(|rounds| {
@@ -67,7 +67,7 @@ pub(crate) fn acceptance(longest: usize) -> impl Strategy<Value = Acceptance> {
     Union::new_weighted(vec![(1, never), (1, always), (6, rates), (6, counted)])
 }
 
-/// Times over widths 1, 3, 6 in no order, so that wider may be cheaper.
+/// Random times at widths 1, 3, 6, so that wider passes may be cheaper.
 pub(crate) fn times() -> impl Strategy<Value = PassTimes> {
     proptest::array::uniform3(0.1..9.0f64).prop_map(|seconds| {
         let cell = |seconds| PassTime { seconds, standard_error: 0.0 };
@@ -107,7 +107,7 @@ fn verifier(longest: usize) -> impl Strategy<Value = VerifyingLevel> {
     )
 }
 
-/// Chains of everything there is, with lengths up to `longest`.
+/// Chains with every kind of level and proposer, with lengths up to `longest`.
 pub(crate) fn chains(
     verifiers: std::ops::RangeInclusive<usize>,
     longest: usize,
@@ -116,7 +116,7 @@ pub(crate) fn chains(
         .prop_map(|(verifiers, proposer)| Chain { verifiers, proposer, plain_seconds: None })
 }
 
-/// Means over the first rounds of a chain: tokens, and by level (passes, tokens handed on,
+/// Means over the first rounds of a chain: tokens, and per level (passes, tokens handed on,
 /// seconds).
 #[derive(Debug)]
 pub(crate) struct Means {
@@ -124,8 +124,8 @@ pub(crate) struct Means {
     pub(crate) levels: Vec<[f64; 3]>,
 }
 
-/// The exact means over the first `rounds` rounds of the target, by playing every path. None if
-/// there are more paths than a test should walk.
+/// The exact means over the first `rounds` rounds of the target, by simulating every path. `None`
+/// if there are too many paths for a test.
 pub(crate) fn enumerated(chain: &Chain, rounds: usize) -> Option<Means> {
     let mut paths = 0;
     let distribution = enumerate(|choices| {
@@ -138,7 +138,7 @@ pub(crate) fn enumerated(chain: &Chain, rounds: usize) -> Option<Means> {
         for _ in 0..rounds {
             tokens += player.round(choices).unwrap();
         }
-        // Seconds are not negative: their bits are ordered as they are.
+        // Seconds are not negative, so their bits have their order.
         let levels = player.levels().iter();
         let levels = levels.map(|l| (l.passes, l.handed_on, l.seconds.to_bits()));
         Ok((tokens, levels.collect::<Vec<_>>()))
@@ -154,8 +154,8 @@ pub(crate) fn enumerated(chain: &Chain, rounds: usize) -> Option<Means> {
     Some(means)
 }
 
-/// Means of the second round: what it costs to catch up with the first one's bonus is paid there,
-/// so it is a round as all others are.
+/// Means of the second round. It pays for catching up with the bonus token of the first round, so
+/// it is typical of all later rounds.
 pub(crate) fn second_round(chain: &Chain) -> Option<Means> {
     let (one, mut two) = (enumerated(chain, 1)?, enumerated(chain, 2)?);
     two.tokens -= one.tokens;

@@ -1,4 +1,4 @@
-//! What trees of drafts are made of: against all paths there are, and trees written out by hand.
+//! Construction of token trees, against all possible paths and against trees written out by hand.
 
 use kad_core::oracle::TableModel;
 use kad_core::{
@@ -16,25 +16,25 @@ fn model(model: &dyn LanguageModel) -> ModelPredictor<'_> {
     ModelPredictor::new(model, Sampling::at_temperature(1.0).unwrap()).unwrap()
 }
 
-/// All texts in a tree, in the order of its nodes.
+/// The texts of all nodes of a tree, in the order of its nodes.
 fn grown(
     drafter: &mut dyn TreeDrafter,
     context: &[TokenId],
     limits: TreeLimits,
 ) -> Vec<Vec<TokenId>> {
-    let ask = DraftRequest { context, wanted: 1, room: 1, level: 2, eos: &[EOS] };
+    let request = DraftRequest { context, wanted: 1, room: 1, level: 2, eos: &[EOS] };
     let mut tree = DraftTree::default();
-    drafter.grow(ask, limits, &mut SampledChoices::seeded(1), &mut tree).unwrap();
+    drafter.grow(request, limits, &mut SampledChoices::seeded(1), &mut tree).unwrap();
     (0..tree.tokens().len()).map(|node| tree.tokens().text(node)).collect()
 }
 
-/// The best paths by confidence, each after its beginning, against all paths there are.
+/// The best paths by confidence, each after its prefix, against all possible paths.
 #[test]
 fn the_likeliest_paths_are_kept() {
     let table = TableModel::random("table", 5, 3, 3);
     let mut predictor = model(&table);
     for (depth, nodes) in [(1, 3), (2, 7), (3, 10), (3, 40), (4, 200)] {
-        // Every path, with its confidence; wide enough that none is lost on the way.
+        // Every path with its confidence; wide enough that none is dropped on the way.
         let mut all: Vec<(Vec<TokenId>, f64)> = vec![];
         let mut open = vec![(vec![], 1.0)];
         while let Some((path, confidence)) = open.pop() {
@@ -58,7 +58,8 @@ fn the_likeliest_paths_are_kept() {
     }
 }
 
-/// The beam of EAGLE-2 by its definition: `top_k` of each of the `top_k` best of the last depth.
+/// The beam of EAGLE-2 by its definition: `top_k` tokens after each of the `top_k` best nodes of
+/// the last depth.
 #[test]
 fn a_beam_is_expanded_and_the_best_are_kept() {
     let table = TableModel::random("table", 6, 3, 4);
@@ -93,10 +94,9 @@ fn a_beam_is_expanded_and_the_best_are_kept() {
     }
 }
 
-/// Certain distributions: a path and its beginning are equally likely, and the beginning goes
-/// first.
+/// Certain distributions: a path and its prefix are equally likely, and the prefix comes first.
 #[test]
-fn a_tree_is_connected_where_paths_tie() {
+fn a_tree_is_connected_if_paths_tie() {
     let never = f32::NEG_INFINITY;
     let table = TableModel::random("table", 4, 0, 0).with_row(&[], &[never, 0.0, never, 0.0]);
     let certain = TableModel::random("table", 4, 0, 0).with_row(&[], &[never, 0.0, never, never]);
@@ -107,8 +107,8 @@ fn a_tree_is_connected_where_paths_tie() {
     assert_eq!(grown(&mut tree, &PROMPT, limits), [vec![1], vec![3], vec![1, 1]]);
 }
 
-/// The tree of an n-gram: what followed its occurrences, the longest match first and the latest of
-/// each, as far as there is room.
+/// The tree of an n-gram lookup: the tokens after its occurrences, the longest match first and the
+/// latest of each, up to the limit.
 #[test]
 fn a_lookup_tree_merges_what_followed() {
     //         0  1  2  3  4  5  6  7  8  9 10 11
@@ -125,9 +125,9 @@ fn a_lookup_tree_merges_what_followed() {
     assert_eq!(grown(&mut ngrams(9), &[5, EOS, 7, 5], limits), [[5, EOS][1..].to_vec()]);
 }
 
-/// The tree of a suffix automaton: the likeliest paths by the counts of what followed.
+/// The tree of a suffix lookup: the most likely paths by the counts of the next tokens.
 #[test]
-fn a_suffix_tree_goes_by_counts() {
+fn a_suffix_tree_is_ordered_by_counts() {
     // After 1: 3 3 3 2 4; after 1 3: 0 5 5.
     let text = [1, 3, 0, 1, 3, 5, 1, 3, 5, 1, EOS, 0, 1, 4, 9, 1];
     let mut tree = LookupTree::new(SuffixLookup::new(1, 1).unwrap(), 6).unwrap();

@@ -1,4 +1,4 @@
-//! S1, S6 to S8 and S10 for trees: their texts have exactly the distribution of the target, by
+//! S1, S6 to S8 and S10 for trees: their texts have the target's distribution, by exact
 //! enumeration.
 
 use kad_core::decode::{
@@ -43,7 +43,7 @@ fn model(model: &dyn LanguageModel) -> ModelPredictor<'_> {
     ModelPredictor::new(model, plain()).unwrap()
 }
 
-/// The target, the middle, the drafter.
+/// The target, the middle model, the drafter.
 fn tables() -> [TableModel; 3] {
     [1, 2, 3].map(|seed| TableModel::random("table", 3, 2, seed))
 }
@@ -57,7 +57,7 @@ fn speculative<G: TreeDrafter, T: Target>(
     Speculative::new(TreeStage::new(drafter, target, drafting).verified_by(verifier), &[EOS])
 }
 
-/// Every kind of tree of this width. The nodes of sampled trees are few: all of their draws are
+/// Every kind of tree of this width. Sampled trees have few nodes, because all of their draws are
 /// enumerated.
 fn drafters(
     small: &dyn LanguageModel,
@@ -73,7 +73,7 @@ fn drafters(
     ]
 }
 
-fn same(found: &TextDistribution, claimed: &TextDistribution, what: &str) {
+fn assert_same_distribution(found: &TextDistribution, claimed: &TextDistribution, what: &str) {
     let distance = total_variation(found, claimed);
     assert!(distance < EXACT, "{what}: TV = {distance}");
 }
@@ -82,8 +82,8 @@ fn distance(decoder: &mut dyn Decoder, claimed: &TextDistribution, length: usize
     total_variation(&text_distribution(decoder, &PROMPT, &limits(length)).unwrap(), claimed)
 }
 
-/// S1: each kind of tree, verified in each way, of each depth and width, with and without bonus, in
-/// texts longer than a round.
+/// S1: each kind of tree with each verifier, depth and width, with and without bonus, in texts of
+/// more than one round.
 #[test]
 fn s1_every_tree_has_the_targets_distribution() {
     let [large, _, small] = tables();
@@ -98,7 +98,7 @@ fn s1_every_tree_has_the_targets_distribution() {
                     let mut decoder = speculative(drafter, target, drafting, verifier);
                     let found = text_distribution(&mut decoder, &PROMPT, &limits(texts)).unwrap();
                     let what = format!("{name} {width}, {verifier:?}, {depth}, bonus {bonus}");
-                    same(&found, &claimed, &what);
+                    assert_same_distribution(&found, &claimed, &what);
                 }
             }
         }
@@ -106,7 +106,7 @@ fn s1_every_tree_has_the_targets_distribution() {
 }
 
 /// The mixture of two models as the target, drafted by its aligned model (one session for both) and
-/// by a third one; rules with and without a history.
+/// by a third model; rules with and without a history.
 #[test]
 fn a_mixture_is_the_target_of_a_tree() {
     let [base, aligned, small] = tables();
@@ -136,7 +136,7 @@ fn a_mixture_is_the_target_of_a_tree() {
     }
 }
 
-/// A tree at the bottom of three levels: what it hands up has the middle's own distributions.
+/// A tree at the bottom of three levels hands up the distributions of the middle model.
 #[test]
 fn p1_a_tree_at_the_bottom_of_a_chain() {
     let [large, middle, small] = tables();
@@ -158,7 +158,7 @@ fn p1_a_tree_at_the_bottom_of_a_chain() {
     }
 }
 
-/// A broken drafter: changes what a sound one would have said of its siblings.
+/// An inexact drafter: misreports the origin of its siblings.
 struct Broken<'m> {
     predictor: ModelPredictor<'m>,
     fault: Fault,
@@ -168,11 +168,11 @@ struct Broken<'m> {
 enum Fault {
     /// None: two draws.
     No,
-    /// The two likeliest tokens are given out as draws.
+    /// Reports the two most likely tokens as draws.
     ListAsDraws,
-    /// A token drawn twice is verified once.
+    /// Reports a token drawn twice once.
     DroppedDuplicate,
-    /// Drawn tokens are given out as a list.
+    /// Reports drawn tokens as a list.
     DrawsAsList,
 }
 
@@ -182,14 +182,14 @@ impl TreeDrafter for Broken<'_> {
     }
     fn grow(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         _: TreeLimits,
         choices: &mut dyn ChoiceSource,
         out: &mut DraftTree,
     ) -> Result<(), DecodeError> {
         let mut distribution = Distribution::default();
-        self.predictor.follow(ask.context, 1)?;
-        self.predictor.distribution(ask.context, ask.context.len(), &mut distribution)?;
+        self.predictor.follow(request.context, 1)?;
+        self.predictor.distribution(request.context, request.context.len(), &mut distribution)?;
         let mut tokens = vec![choices.token(&distribution), choices.token(&distribution)];
         match self.fault {
             Fault::No => {}
@@ -213,10 +213,10 @@ impl TreeDrafter for Broken<'_> {
     }
 }
 
-/// What must not pass for exact: siblings of a list verified as draws, a duplicate that is dropped.
-/// (Draws verified as a list are still exact for one token: given the draws, the list is fixed.)
+/// Detects a list verified as draws and a dropped duplicate. (Draws verified as a list are still
+/// exact for one token: given the draws, the list is fixed.)
 #[test]
-fn siblings_verified_as_what_they_are_not_have_another_distribution() {
+fn siblings_verified_by_the_wrong_rule_are_detected() {
     let [large, _, small] = tables();
     let claimed = joint_distribution(&mut model(&large), &PROMPT, 3, &[EOS]).unwrap();
     for (fault, exact) in [
@@ -234,7 +234,7 @@ fn siblings_verified_as_what_they_are_not_have_another_distribution() {
     }
 }
 
-/// The distribution of one round: its tokens and what it reports.
+/// The distribution of one round: its tokens and its report.
 fn round_distribution(
     decoder: &mut dyn Decoder,
     room: usize,
@@ -254,8 +254,8 @@ fn distribution_after_prompt(model: &mut ModelPredictor) -> Distribution {
     distribution
 }
 
-/// S6 and S7: one of the siblings is accepted as often as theory says: `P(C)` for a list, the rate
-/// of multi-round verification for draws, which is no more than the optimum.
+/// S6 and S7: one of the siblings is accepted with the predicted probability: `P(C)` for a list,
+/// the multi-round rate for draws, which is no more than the optimum.
 #[test]
 fn s6_s7_siblings_are_accepted_as_often_as_theory_says() {
     let models = [1, 3].map(|seed| TableModel::random("table", 6, 2, seed));
@@ -287,7 +287,7 @@ fn s6_s7_siblings_are_accepted_as_often_as_theory_says() {
     }
 }
 
-/// Drafts the likeliest token, whose distribution it takes for certain.
+/// Drafts the most likely token and states its distribution as certain.
 struct Greedy<'m>(ModelPredictor<'m>);
 
 impl Drafter for Greedy<'_> {
@@ -296,16 +296,16 @@ impl Drafter for Greedy<'_> {
     }
     fn draft(
         &mut self,
-        ask: DraftRequest<'_>,
+        request: DraftRequest<'_>,
         _: &mut dyn ChoiceSource,
         out: &mut Draft,
         _: &mut Vec<Round>,
     ) -> Result<(), DecodeError> {
-        let (mut text, mut distribution) = (ask.context.to_vec(), Distribution::default());
-        for _ in 0..ask.wanted {
+        let (mut text, mut distribution) = (request.context.to_vec(), Distribution::default());
+        for _ in 0..request.wanted {
             self.0.distribution(&text, text.len(), &mut distribution)?;
             let token = out.draw(
-                ask.level,
+                request.level,
                 |distribution| distribution.argmax(),
                 |slot| {
                     slot.set_one_hot(distribution.len(), distribution.argmax());
@@ -313,7 +313,7 @@ impl Drafter for Greedy<'_> {
                 },
             )?;
             text.push(token);
-            if ask.eos.contains(&token) {
+            if request.eos.contains(&token) {
                 break;
             }
         }
@@ -327,8 +327,8 @@ fn texts(decoder: &mut dyn Decoder, eos: &[TokenId], seed: u64) -> Generation {
     generate(decoder, &[3, 1, 3], &limits, &mut SampledChoices::seeded(seed), go_on).unwrap()
 }
 
-/// S8: a tree of one path is a chain: tokens, origins, levels and rounds are those of a stage, and
-/// so are the passes of both models.
+/// S8: a tree of one path equals a chain: tokens, origins, levels, rounds and passes of both
+/// models.
 #[test]
 fn s8_a_tree_of_one_path_is_a_chain() {
     let models = [1, 3].map(|seed| Counted::new(TableModel::random("table", 8, 2, seed)));
@@ -359,9 +359,9 @@ fn s8_a_tree_of_one_path_is_a_chain() {
     }
 }
 
-/// With shared uniforms the text is that of plain decoding, token for token.
+/// With shared uniforms the text equals that of plain decoding, token for token.
 #[test]
-fn the_text_of_a_seed_is_that_of_plain_decoding() {
+fn a_seed_gives_the_text_of_plain_decoding() {
     let models = [1, 3].map(|seed| TableModel::random("table", 8, 1, seed));
     let tokens = |made: &Generation| made.tokens.iter().map(|t| t.token).collect::<Vec<_>>();
     for seed in 0..5 {
@@ -378,10 +378,10 @@ fn the_text_of_a_seed_is_that_of_plain_decoding() {
     }
 }
 
-/// S10: on every path and for every room, at least one token, at most `room`, none after an end;
-/// what the round reports agrees with it.
+/// S10: on every path and for every room, between one and `room` tokens, none after an end token,
+/// and the round's report agrees.
 #[test]
-fn s10_a_round_keeps_to_its_room_and_ends_at_an_end_token() {
+fn s10_a_round_stays_within_its_room_and_ends_at_an_end_token() {
     let [large, _, small] = tables();
     for (room, depth) in (1..=4).flat_map(|room| [(room, 1), (room, 3)]) {
         for (bonus, verifier) in [true, false].into_iter().zip(VERIFIERS) {
@@ -427,7 +427,7 @@ fn s10_a_full_context() {
     }
 }
 
-/// The depth is changed between rounds; at 0 nothing is drafted and the target decodes alone.
+/// The depth may change between rounds; at 0 nothing is drafted and the target decodes alone.
 #[test]
 fn the_depth_may_be_changed_while_decoding() {
     let [large, _, small] = tables();
@@ -442,7 +442,7 @@ fn the_depth_may_be_changed_while_decoding() {
     assert!(reported(&mut decoder).iter().all(|&(nodes, depth)| nodes > 2 && depth == 2));
     depth.set(0);
     assert!(reported(&mut decoder).iter().eq(&[(0, 0)]));
-    // Nothing was drafted, so nothing is a bonus.
+    // Nothing was drafted, so no token is a bonus token.
     let (mut choices, mut made) = (SampledChoices::seeded(2), Vec::new());
     decoder.begin(PROMPT.len());
     decoder.step(&PROMPT, 5, &mut choices, &mut made).unwrap();
@@ -454,7 +454,7 @@ fn the_depth_may_be_changed_while_decoding() {
     assert!(distance(&mut decoder, &claimed, 3) < EXACT);
 }
 
-/// One pass of the target per round, and one of the drafter per depth, whatever the width.
+/// One pass of the target per round and one of the drafter per depth, for every width.
 #[test]
 fn each_round_is_one_pass() {
     let models = [1, 3].map(|seed| Counted::new(TableModel::random("table", 8, 2, seed)));
@@ -469,7 +469,7 @@ fn each_round_is_one_pass() {
         let stage = TreeStage::new(tree, target, drafting(3, true));
         let made = texts(&mut Speculative::new(stage, &[]), &[], 2);
         let passes = [0, 1].map(|i| (models[i].counts().passes - before[i].passes) as usize);
-        // Three deep, but for the end of the text.
+        // Depth 3, except near the end of the text.
         let (mut room, mut depths) = (90, 0);
         for round in &made.rounds {
             depths += (room - 1).min(3);
@@ -487,7 +487,7 @@ fn each_round_is_one_pass() {
 }
 
 #[test]
-fn trees_of_nothing_are_refused() {
+fn empty_trees_are_refused() {
     let [large, ..] = tables();
     let error = TreeError { siblings: 0, nodes: 3 };
     assert_eq!(TopKTree::new(model(&large), 0, 3).err(), Some(error));

@@ -1,5 +1,5 @@
-//! S1, S2, K10 and K12 for single tokens, and S1 for texts of several rounds: in rationals, so that
-//! "the same distribution" means equal, not close.
+//! S1, S2, K10 and K12 for single tokens, and S1 for texts of several rounds, in rational numbers:
+//! distributions are compared for equality.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn exact(weights: &[i64]) -> Exact {
     Distribution::proportional(weights.iter().map(|&w| ratio(w, 1))).unwrap()
 }
 
-/// Small weights, some of them 0, never all.
+/// Small weights; some of them, never all, are 0.
 fn weights(n: usize) -> impl Strategy<Value = Vec<i64>> {
     proptest::collection::vec(0..7i64, n).prop_filter("possible", |w| w.iter().any(|&w| w > 0))
 }
@@ -28,7 +28,7 @@ fn triples() -> impl Strategy<Value = (Vec<i64>, Vec<i64>, Vec<i64>)> {
     })
 }
 
-/// Draft, verify, correct: one token.
+/// Drafts, verifies and corrects one token.
 fn verified<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
@@ -48,7 +48,7 @@ fn as_distribution(made: &BTreeMap<TokenId, BigRational>, size: usize) -> Vec<Bi
     (0..size as TokenId).map(at).collect()
 }
 
-/// d in eighths, the mass it spends, and the mixture.
+/// The weights d in eighths, their deferral mass, and the mixture.
 fn mixture(p: &Exact, q: &Exact, eighths: &[i64]) -> (Vec<BigRational>, BigRational, Exact) {
     let d: Vec<_> = eighths.iter().map(|&w| ratio(w.min(8), 8)).collect();
     let mass = d.iter().zip(p.probs()).map(|(d, p)| d * p).sum::<BigRational>();
@@ -60,7 +60,7 @@ fn mixture(p: &Exact, q: &Exact, eighths: &[i64]) -> (Vec<BigRational>, BigRatio
 proptest! {
     /// S1 for one token, and S2.
     #[test]
-    fn a_verified_token_has_exactly_the_targets_distribution((p, q, _) in triples()) {
+    fn s1_a_verified_token_has_the_targets_distribution((p, q, _) in triples()) {
         let (target, draft) = (exact(&p), exact(&q));
         let made = enumerate_exact(|choices| Ok::<_, ()>(verified(&target, &draft, choices)));
         prop_assert_eq!(as_distribution(&made.unwrap(), target.len()), target.probs());
@@ -73,10 +73,10 @@ proptest! {
         prop_assert_eq!(accepted, ratio(1, 1) - twice_tv / ratio(2, 1));
     }
 
-    /// K12: the closed forms of the mixture are the general ones, and its rejections have exactly
-    /// the mass 1 − a.
+    /// K12: the closed forms of the mixture equal the general ones, and the rejections have the
+    /// mass 1 − a, exactly.
     #[test]
-    fn closed_forms_are_the_general_ones((p, q, d) in triples()) {
+    fn k12_closed_forms_equal_the_general_ones((p, q, d) in triples()) {
         let (base, aligned) = (exact(&p), exact(&q));
         let (d, mass, pi) = mixture(&base, &aligned, &d);
         for (y, d) in d.iter().enumerate() {
@@ -90,7 +90,7 @@ proptest! {
         deferred_residual(&base, &aligned, &d, mass.clone(), &mut closed);
         residual(&pi, &aligned, &mut general);
         prop_assert_eq!(closed, general);
-        // a = D + Σ min((1 − D) q*, (1 − d) p), of which the first form is the definition.
+        // a = D + Σ min((1 − D) q*, (1 − d) p).
         let kept = |y: usize| {
             let (a, b) = (
                 (ratio(1, 1) - &mass) * &aligned.probs()[y],
@@ -102,11 +102,11 @@ proptest! {
         prop_assert_eq!(rate, acceptance_rate(&pi, &aligned));
     }
 
-    /// K10: deferring to a copy of itself is accepted with probability D + (1 − D)².
+    /// K10: deferral to a copy of the same model is accepted with probability D + (1 − D)².
     #[test]
-    fn self_deferral_accepts_as_the_closed_form_says((p, _, d) in triples()) {
+    fn k10_self_deferral_accepts_as_the_closed_form_says((p, _, d) in triples()) {
         let base = exact(&p);
-        // Only 0-1 decisions: a fractional one changes less.
+        // Only decisions of 0 or 1: a fractional weight changes the closed form.
         let d: Vec<i64> = d.iter().map(|&w| if w > 0 { 8 } else { 0 }).collect();
         let (_, mass, pi) = mixture(&base, &base, &d);
         let rest = ratio(1, 1) - &mass;
@@ -114,11 +114,11 @@ proptest! {
     }
 }
 
-/// Acceptance and residual put together by hand, over several rounds: two tables that look one
-/// token back, drafts of K, with and without bonus, five tokens. Equality of rationals. (The engine
-/// itself is enumerated in `tests/it/distributions.rs`.)
+/// Acceptance and residual composed by hand over several rounds: two tables that look one token
+/// back, drafts of K tokens, with and without bonus, five tokens. Equality of rationals.
+/// (`tests/it/deferral_distributions.rs` enumerates the engine itself.)
 #[test]
-fn the_pure_parts_compose_to_exactly_the_targets_distribution() {
+fn acceptance_and_residual_compose_to_the_targets_distribution() {
     let target = [exact(&[1, 2]), exact(&[5, 3]), exact(&[2, 7])];
     let draft = [exact(&[2, 1]), exact(&[1, 6]), exact(&[4, 5])];
     let after = |distributions: &[Exact; 3], text: &[TokenId]| {
@@ -162,8 +162,7 @@ fn round(
     round_with(text, length, bonus, false, target, draft, choices);
 }
 
-/// A round; with `full`, a rejected token is replaced by one from the whole distribution instead of
-/// the residual.
+/// A round. With `full`, the whole distribution replaces the residual after a rejection.
 fn round_with(
     text: &mut Vec<TokenId>,
     length: usize,
@@ -193,21 +192,21 @@ fn round_with(
     }
 }
 
-/// How a level below the target is broken, or not.
+/// The defect of a middle level.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Inner {
     Exact,
     /// It hands up the distributions of the model that drafts for it.
     DraftersDistributions,
-    /// After a rejection it draws from its whole distribution.
+    /// It draws from its whole distribution after a rejection.
     FullDistribution,
 }
 
 /// P1 and P3 in rationals: three tables that look one token back, the lowest drafting K tokens for
-/// the middle one, which makes rounds until μ tokens are there; three tokens. The distribution is
-/// the target's to the last digit, and neither broken level has it.
+/// the middle one, which makes rounds until μ tokens wait; texts of three tokens. The exact chain
+/// has the target's distribution, and neither defective level has it.
 #[test]
-fn p1_three_levels_compose_to_exactly_the_targets_distribution() {
+fn p1_three_levels_compose_to_the_targets_distribution() {
     let distribution = |weights: [[i64; 2]; 3]| weights.map(|w| exact(&w));
     let models = [
         distribution([[1, 2], [5, 3], [2, 7]]),
@@ -220,7 +219,7 @@ fn p1_three_levels_compose_to_exactly_the_targets_distribution() {
     };
     for (k, mu) in [(1, 2), (2, 1)] {
         for (bonus, own) in [(true, true), (true, false), (false, true), (false, false)] {
-            // What is broken is seen with one pair of flags.
+            // One pair of flags is enough to detect the defects.
             let variants = [Inner::Exact, Inner::DraftersDistributions, Inner::FullDistribution];
             for &inner in &variants[..if bonus && own { 3 } else { 1 }] {
                 let made = enumerate_exact(|choices| {
@@ -277,7 +276,7 @@ fn chain_round(
 }
 
 /// Fault 4 of the published code: equal distributions whose sums differ in the last digit leave a
-/// residual without mass, which it normalises to NaN. Here it is a distribution.
+/// residual without mass, which it normalises to NaN. Here the residual is a distribution.
 #[test]
 fn fault_4_a_residual_without_mass_is_still_a_distribution() {
     let (third, mut out) = (1.0 / 3.0, Distribution::default());
@@ -285,7 +284,7 @@ fn fault_4_a_residual_without_mass_is_still_a_distribution() {
     assert_eq!(acceptance_rate(&flat, &flat), 1.0);
     residual(&flat, &flat, &mut out);
     assert_eq!(out, flat);
-    // Everything handed over: the mixture is q* times a mass that rounds to just below one.
+    // Everything deferred: the mixture is q* times a mass that rounds to just below one.
     let base = Distribution::from_probs(vec![0.1; 10]).unwrap();
     let aligned = Distribution::proportional((1..=10).map(f64::from)).unwrap();
     let mass = 1.0 - f64::EPSILON / 2.0;
@@ -294,7 +293,7 @@ fn fault_4_a_residual_without_mass_is_still_a_distribution() {
     assert!((out.probs().iter().sum::<f64>() - 1.0).abs() < 1e-12);
 }
 
-/// A token that the target excludes is replaced, with certainty.
+/// A token that the target excludes is always replaced.
 #[test]
 fn an_impossible_token_is_never_accepted() {
     let distribution = |probs: [f64; 2]| Distribution::from_probs(probs.to_vec()).unwrap();
@@ -312,7 +311,7 @@ fn equal_distributions_leave_the_target() {
     assert_eq!((acceptance_rate(&flat, &flat), out), (1.0, flat));
 }
 
-/// `min(1, p / ((1 − ℓ) q))` from `min(1, p/q)`, and 0 for what is impossible, for every ℓ up to 1.
+/// `min(1, p / ((1 − ℓ) q))` from `min(1, p/q)`, and 0 for impossible tokens, for every ℓ up to 1.
 #[test]
 fn lenient_acceptance_is_the_published_ratio() {
     for leniency in [0.0, 0.25, 0.5, 1.0] {
@@ -326,8 +325,8 @@ fn lenient_acceptance_is_the_published_ratio() {
     assert!(!Verifier::Lenient { leniency: f64::NAN }.is_exact());
 }
 
-/// The example of the paper: one draft of two tokens, distributions (1/3, 2/3) and (2/3, 1/3) at
-/// both places; 11/9 accepted tokens on average where token verification accepts 10/9.
+/// The paper's example: one draft of two tokens, distributions (1/3, 2/3) and (2/3, 1/3) at both
+/// positions. Block verification accepts 11/9 tokens on average, token verification 10/9.
 #[test]
 fn s5_block_verification_of_the_papers_example() {
     let (p, q) = (exact(&[1, 2]), exact(&[2, 1]));
@@ -335,8 +334,8 @@ fn s5_block_verification_of_the_papers_example() {
     assert_eq!(accepted, ratio(11, 9));
 }
 
-/// One round of block verification: the distribution of the tokens it makes, and how many of the
-/// draft it accepts on average. The target's distributions do not look back; the draft's do.
+/// One round of block verification: the distribution of its tokens and its mean number of accepted
+/// tokens. The target's distributions do not look back; the draft's do.
 fn block_round(
     targets: &[Exact],
     draft: &dyn Fn(&[TokenId]) -> Exact,
@@ -350,7 +349,7 @@ fn block_round(
         }
         let mut block = BlockVerification::default();
         let drafted = targets.iter().zip(&distributions).zip(&text);
-        // As far as the next distribution is needed.
+        // Added only as far as the next distribution is needed.
         let told = drafted.take_while(|((p, q), token)| block.push(p, q, **token)).count();
         let told = &targets[..length.min(told + 1)];
         let accepted = block.decide(told, &distributions, choices);
@@ -371,8 +370,8 @@ fn block_round(
 }
 
 proptest! {
-    /// S5: the text has exactly the target's distribution, and at least as many tokens are accepted
-    /// as token by token.
+    /// S5: the text has the target's distribution, exactly, and at least as many tokens are
+    /// accepted as token by token.
     #[test]
     fn s5_block_verification_is_exact_and_never_worse(
         p in proptest::collection::vec(weights(3), 4), q in proptest::collection::vec(weights(3), 4),
@@ -392,7 +391,7 @@ proptest! {
     }
 }
 
-/// Texts shorter than the longest go on as the target says, so that all can be compared.
+/// Shorter texts are continued by the target, so that all can be compared.
 fn texts_completed(
     made: BTreeMap<Vec<TokenId>, BigRational>,
     targets: &[Exact],
@@ -411,7 +410,7 @@ fn texts_completed(
     whole
 }
 
-/// Mean number of accepted tokens of token verification.
+/// Mean accepted tokens of token verification.
 fn token_by_token(
     targets: &[Exact],
     draft: &dyn Fn(&[TokenId]) -> Exact,

@@ -1,10 +1,10 @@
-//! S6, S7: several drafts of one token, in rationals.
+//! S6 and S7: several candidates for one position, in rational numbers.
 
 use super::*;
 
 proptest! {
-    /// S6: several drafts of one token: exact, no better than the optimum, and equal to it for one;
-    /// no worse than drawing the target's token without regard to them.
+    /// S6: multi-round verification is exact, accepts no more than the optimum and equals it for
+    /// one draw, and accepts no less than independent draws of the target's token.
     #[test]
     fn s6_multi_round_verification_is_exact_and_below_the_optimum(
         (p, q, _) in triples(), drafts in 1..4usize,
@@ -37,12 +37,12 @@ proptest! {
 }
 
 proptest! {
-    /// S7: a list of candidates, whichever it is, leaves exactly the target's distribution, and the
-    /// mass of the list is how often one of it is accepted, each as often as the target has it. No
-    /// exact verification accepts more: a candidate must not come more often than the target has
-    /// it.
+    /// S7: every list of candidates leaves the target's distribution, exactly. One of them is
+    /// accepted with the probability of the list, each with its own probability. No exact
+    /// verification accepts more, because a candidate must not occur more often than under the
+    /// target.
     #[test]
-    fn s7_a_list_is_verified_exactly_and_accepted_by_its_mass(
+    fn s7_a_list_is_verified_exactly_and_accepted_with_its_probability(
         (p, _, order) in triples(), count in 0..7usize,
     ) {
         let target = exact(&p);
@@ -68,8 +68,8 @@ proptest! {
     }
 }
 
-/// A list that has all mass up to rounding: what is rejected with a probability of that order is
-/// still replaced by a token.
+/// A list with all the mass up to rounding: a rejection, with a probability of that order, still
+/// gives a token.
 #[test]
 fn a_list_without_a_residual_leaves_the_target() {
     let distribution = Distribution::from_probs(vec![0.1, 0.2, 0.7, 0.0]).unwrap();
@@ -93,8 +93,8 @@ fn a_list_without_a_residual_leaves_the_target() {
     );
 }
 
-/// Two draws of one token from a distribution that has it alone: the second is verified towards
-/// what the first rejection has left, and rejected for certain.
+/// Two draws of one token from a distribution with no other token: the second is verified against
+/// the residual of the first, and rejected with certainty.
 #[test]
 fn a_token_drawn_twice_is_verified_twice() {
     let (target, draft) = (exact(&[1, 3]), exact(&[1, 0]));
@@ -122,7 +122,7 @@ fn least_cut(target: &Exact, draft: &Exact, drafts: usize) -> BigRational {
     (0..1u32 << target.len()).map(cut).min().unwrap()
 }
 
-/// `Σ p (1 − (1 − q)^k)`: how often a token of the target is among independent draws.
+/// `Σ p (1 − (1 − q)^k)`: the probability that the target's token is among independent draws.
 fn drawn_by_chance(target: &Exact, draft: &Exact, drafts: usize) -> BigRational {
     let found = |q: &BigRational| ratio(1, 1) - (ratio(1, 1) - q).pow(drafts as i32);
     target.probs().iter().zip(draft.probs()).map(|(p, q)| p * found(q)).sum()
