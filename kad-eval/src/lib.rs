@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod failure;
 mod files;
+mod forecast;
 mod interrupt;
 mod machine;
 mod models;

@@ -3,5 +3,6 @@
 pub(crate) mod compare;
 pub(crate) mod metric;
 pub(crate) mod model_comparison;
+pub(crate) mod power;
 pub(crate) mod stats;
 pub(crate) mod summary;

@@ -1,6 +1,7 @@
 //! The models of a request: loaded, counted, checked against each other, and made into decoders.
 
 mod chain;
+mod continuations;
 pub(crate) mod decoder;
 mod digest;
 mod divergence;
@@ -17,6 +18,7 @@ use kad_core::decode::Decoder;
 use kad_core::{LanguageModel, Predictor, TokenId};
 
 pub(crate) use chain::{lookup, lookup_tree};
+pub(crate) use continuations::{Continuations, continuations, distribution_predictor};
 pub(crate) use decoder::Settings;
 pub(crate) use divergence::{part_at, top_gap};
 pub(crate) use left_out::{check_baseline, load_for};

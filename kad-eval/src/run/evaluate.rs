@@ -7,8 +7,8 @@ use anyhow::Result;
 use kad_core::decode::{Emitted, Generation, Limits, Origin, Round, Step, generate};
 use kad_core::{Counts, DecodeError, SampledChoices, TokenId};
 
-use super::item_seed;
 use super::score::{self, Score};
+use super::seed::item_seed;
 use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
 use crate::interrupt;
 use crate::models::{self, Model, Models, Rules, Settings};
@@ -158,8 +158,8 @@ impl DecoderRunner<'_> {
         let (kind, item) = (&self.plan.kind, asked.item);
         let speaker = models::speaker(kind, models);
         let prompt = models::prompt(kind, models, &asked.task.conversation(item, &[]))?;
-        let texts = score::continuations(&prompt, speaker, item)?;
-        let mut predictor = score::predictor(self.plan, models, &self.rules)?;
+        let texts = models::continuations(&prompt, speaker, item)?;
+        let mut predictor = models::distribution_predictor(self.plan, models, &self.rules)?;
         let prompt_tokens = texts.shared as u64;
         let Some(score) = score::options(&mut *predictor, &texts)? else {
             return Ok(Outcome { prompt_tokens, ..Outcome::too_long() });
@@ -171,7 +171,7 @@ impl DecoderRunner<'_> {
     /// Asks the decoder's distribution for the probability of the item's text.
     fn read(&self, models: &Models, item: &Item) -> Result<Outcome> {
         let speaker = models::speaker(&self.plan.kind, models);
-        let mut predictor = score::predictor(self.plan, models, &self.rules)?;
+        let mut predictor = models::distribution_predictor(self.plan, models, &self.rules)?;
         let score = score::text(&mut *predictor, &item.prompt(), &speaker.tokenizer)?;
         Ok(Outcome { prompt_tokens: 0, score: Some(score), ..Outcome::stopped(SCORED) })
     }

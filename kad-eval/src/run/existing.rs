@@ -1,38 +1,37 @@
-//! What a run's folder holds already, without touching it.
+//! An existing run, read without touching its folder.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::plan::{Done, Plan};
-use super::{RunFolder, Shard, Tally};
+use super::{RunFolder, Shard};
 use crate::config::Experiment;
+use crate::forecast::Tally;
 use crate::run::record::{Record, read};
 use crate::task::Task;
 
-/// A run as far as it is done.
-pub(crate) struct Held {
-    /// Where it is or would be.
+/// The finished part of a run.
+pub(crate) struct ExistingRun {
+    /// The run's folder, which need not exist.
     pub(crate) folder: PathBuf,
-    /// Whether that is there.
     pub(crate) exists: bool,
-    /// What is asked for, and of that what is done.
+    /// Progress of this run, or of the shard that is asked for.
     pub(crate) tally: Tally,
-    /// Seconds and tokens of all that is done of the whole run, also by other shards: what they
-    /// took says what the rest takes.
+    /// Progress of the whole run, by all shards.
     pub(crate) whole: Tally,
 }
 
-/// Looks into `out/name/run_id`; nothing is made, written or locked.
+/// Reads `out/name/run_id`; nothing is created, written or locked.
 ///
 /// # Errors
 /// If a file cannot be read, or holds records that this plan did not make.
-pub(crate) fn look(
+pub(crate) fn find(
     experiment: &Experiment,
     tasks: &[Task],
     (out, run_id): (&Path, &str),
     shard: Option<Shard>,
-) -> Result<Held> {
+) -> Result<ExistingRun> {
     let plan = Plan::new(experiment, tasks, None);
     let folder = RunFolder::unlocked(out, &experiment.name, run_id);
     let exists = folder.path().is_dir();
@@ -42,7 +41,7 @@ pub(crate) fn look(
     let is_mine = |record: &&Record| own.rank(record).is_some_and(|rank| mine.contains(&rank));
     let tally = own.tally(records.iter().filter(is_mine));
     let whole = plan.tally(records.iter());
-    Ok(Held { folder: folder.path().to_owned(), exists, tally, whole })
+    Ok(ExistingRun { folder: folder.path().to_owned(), exists, tally, whole })
 }
 
 /// Every record of the folder once.

@@ -1,45 +1,34 @@
 //! Carries out a plan: every item of every task with every decoder, once, whatever happens.
 
-mod context_check;
 mod evaluate;
 mod existing;
 mod folder;
-mod forecast;
-mod memory;
 mod plan;
-mod progress;
-mod prompts;
 pub(crate) mod provenance;
 pub(crate) mod record;
 mod score;
+mod seed;
 mod shard;
 mod stored;
-mod tally;
 mod workers;
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use crate::config::Experiment;
 use crate::failure::Failure;
+use crate::forecast::Progress;
 use crate::interrupt;
 use crate::models::Models;
 use crate::run::record::{Record, RecordWriter};
 use crate::task::Task;
 
-pub(crate) use context_check::too_long;
 pub(crate) use evaluate::PROMPT_TOO_LONG;
-pub(crate) use existing::{Held, look};
+pub(crate) use existing::find;
 pub(crate) use folder::RunFolder;
-pub(crate) use memory::{Caches, caches};
 use plan::{Job, Plan};
-use progress::Progress;
-pub(crate) use prompts::{prompt, typical};
 pub(crate) use provenance::ProvenanceEntry;
-pub(crate) use score::predictor as distribution_along;
 pub(crate) use shard::Shard;
 pub(crate) use stored::{RunFile, StoredRun};
-pub(crate) use tally::Tally;
 
 /// What a run left behind.
 pub(crate) struct Finished {
@@ -132,13 +121,16 @@ impl<'p> RunSession<'p> {
     ) -> Result<Finished, Failure> {
         let Self { plan, folder, mut writer, mut records, left } = self;
         let (already, jobs) = (records.len(), others.len() + 1);
-        let mut progress = Progress::new(&plan, &records, (models, jobs));
+        let tally = plan.tally(records.iter());
+        let mut progress = Progress::new(plan.experiment, plan.tasks, tally, (models, jobs));
         let mut failures = Vec::new();
         workers::for_each(&plan, &left, models, others, &mut |job, made| {
             let error = match made {
                 Ok(record) => {
                     writer.write(&record)?;
-                    progress.item(&record);
+                    if let Some((place, spent)) = plan.spent(&record) {
+                        progress.done(place, spent);
+                    }
                     records.push(plan.light(record));
                     return Ok(());
                 }
@@ -168,31 +160,5 @@ impl<'p> RunSession<'p> {
             plan.settle(folder)?;
         }
         Ok(finished)
-    }
-}
-
-/// Seed of an item's draws: a digest of the experiment's seed, the task and the item, so that it
-/// does not depend on the order of items, on resuming, or on the other decoders.
-fn item_seed(seed: u64, task: &str, item: &str) -> u64 {
-    let mut hasher = Sha256::new();
-    hasher.update(seed.to_le_bytes());
-    for part in [task, item] {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    let digest = hasher.finalize();
-    u64::from_le_bytes(std::array::from_fn(|i| digest[i]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::item_seed;
-
-    /// Pinned: a change here changes every recorded run.
-    #[test]
-    fn item_seeds_are_stable_and_separate() {
-        assert_ne!(item_seed(7, "nano/test", "0"), item_seed(7, "nano/test", "1"));
-        assert_ne!(item_seed(7, "ab", "c"), item_seed(7, "a", "bc"));
-        assert_eq!(item_seed(7, "nano/test", "0"), 6_154_549_645_527_077_684);
     }
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use super::tally::Tally;
-use super::{RunFolder, Shard, item_seed};
+use super::seed::item_seed;
+use super::{PROMPT_TOO_LONG, RunFolder, Shard};
 use crate::config::Experiment;
+use crate::forecast::{DecoderProgress, Tally};
 use crate::run::record::{Record, each, sort_into};
 use crate::task::Task;
 
@@ -91,23 +92,31 @@ impl<'p> Plan<'p> {
         Some((spot.place, *self.decoders.get(record.decoder.as_str())?))
     }
 
-    /// How much each decoder has to do on each task, and with `records` what it took so far.
+    /// Items of each decoder on each task, with the tokens and seconds of `records`.
     pub(super) fn tally<'r>(&self, records: impl Iterator<Item = &'r Record>) -> Tally {
-        let mut tally = Tally::new(self);
-        records.for_each(|record| tally.done(self, record));
+        let mut tally = Tally::new(self.tasks.len(), self.experiment.decoders.len());
+        let item = DecoderProgress { items: 1, ..DecoderProgress::default() };
+        self.jobs.iter().for_each(|job| tally.add((job.task, job.decoder), item));
+        let spent = records.filter_map(|record| self.spent(record));
+        spent.for_each(|(place, spent)| tally.add(place, spent));
         tally
     }
 
-    /// The task and the decoder of `record`, by their places in the file.
-    pub(super) fn decoder(&self, record: &Record) -> Option<(usize, usize)> {
+    /// The task and the decoder of `record`, by their places in the file, and its tokens and
+    /// seconds; None if it is not of this plan.
+    pub(super) fn spent(&self, record: &Record) -> Option<((usize, usize), DecoderProgress)> {
         let spot = self.items.get(&(record.task.as_str(), record.item.as_str()))?;
-        Some((spot.task, *self.decoders.get(record.decoder.as_str())?))
-    }
-
-    /// How many replies the item of `record` asks for.
-    pub(super) fn turns(&self, record: &Record) -> usize {
-        let spot = self.items.get(&(record.task.as_str(), record.item.as_str()));
-        spot.map_or(1, |spot| self.tasks[spot.task].items[spot.item].turns.len().max(1))
+        let decoder = *self.decoders.get(record.decoder.as_str())?;
+        let turns = self.tasks[spot.task].items[spot.item].turns.len().max(1) as u64;
+        let most = self.experiment.decoders[decoder].sampling.max_new_tokens.saturating_mul(turns);
+        let spent = DecoderProgress {
+            done: 1,
+            tokens: record.new_tokens,
+            seconds: record.seconds,
+            longest_seconds: record.seconds * stretch(record, most),
+            ..DecoderProgress::default()
+        };
+        Some(((spot.task, decoder), spent))
     }
 
     /// The items that `records`, those of the run's own file, finish. Refuses records that this
@@ -216,5 +225,30 @@ impl<'p> Plan<'p> {
             Ok(())
         })?;
         Ok(sorted)
+    }
+}
+
+/// Ratio of `most`, the token limit, to the length of the text in `record`; 1 where nothing was
+/// generated.
+fn stretch(record: &Record, most: u64) -> f64 {
+    match record.scored.is_none() && record.stop != PROMPT_TOO_LONG {
+        true => most.max(record.new_tokens) as f64 / record.new_tokens.max(1) as f64,
+        false => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::record::{Scored, sample};
+
+    #[test]
+    fn a_text_is_stretched_to_its_limit_and_a_score_is_not() {
+        let record = Record { new_tokens: 4, ..sample("a", "0", true) };
+        assert_eq!((stretch(&record, 40), stretch(&record, 3)), (10.0, 1.0));
+        let scored = Record { scored: Some(Scored::default()), ..record.clone() };
+        assert_eq!(stretch(&scored, 40), 1.0);
+        let refused = Record { stop: PROMPT_TOO_LONG.to_owned(), new_tokens: 0, ..record };
+        assert_eq!(stretch(&refused, 40), 1.0);
     }
 }

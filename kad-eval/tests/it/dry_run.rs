@@ -1,5 +1,4 @@
-//! What `kad run` says before and while it decodes: dry runs, forecasts, warnings, plans that
-//! cannot be meant.
+//! `kad run --dry-run`, remaining times, warnings, and sweeps that are too large.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -20,18 +19,18 @@ fn sum(value: &Value, key: &str) -> f64 {
 }
 
 #[test]
-fn a_dry_run_says_what_there_is_to_do_and_touches_nothing() {
+fn a_dry_run_shows_the_run_and_touches_nothing() {
     let lab = Lab::new(SMALL);
     let text = lab.run(&["--dry-run"]).succeeds();
     for word in [
-        "not there yet",
+        "does not exist yet",
         "nano:small-aligned",
         "candle",
         "KAD dual, threshold 0.5",
         "18 items × decoders left: ",
         "passes, all models: ",
         "memory: at most about",
-        "6 items of nano/validation show, with 80 % power at α = 0.05/2 because 2 decoders are",
+        "minimum detectable difference on 6 items of nano/validation (80 % power, α = 0.05/2 for 2",
     ] {
         assert!(text.contains(word), "{word:?} is not in: {text}");
     }
@@ -66,9 +65,9 @@ fn listing(lab: &Lab) -> Vec<(String, std::time::SystemTime, u64)> {
     found
 }
 
-/// Items that are done say what the others take: the mean of their seconds, by the records.
+/// The estimate is the mean time of the finished items, by their records.
 #[test]
-fn items_that_are_done_are_the_measure() {
+fn finished_items_give_the_estimate() {
     let lab = Lab::new(SMALL);
     lab.run(&["--shard", "1/2"]).succeeds();
     let records = fs::read_to_string(lab.shard_records("1-of-2")).unwrap();
@@ -94,8 +93,8 @@ fn items_that_are_done_are_the_measure() {
     assert_eq!((&finished["done"], &finished["shard"]), (&9.into(), &"1/2".into()));
 }
 
-/// Every text goes on to its limit, so the estimate is of exactly what is then done: within a
-/// factor, because a busy machine is not as fast at one time as at another.
+/// Every text reaches its limit, so the estimate is of exactly the work that follows. Equal within
+/// a factor: a busy machine is not equally fast at all times.
 #[test]
 fn estimated_times_are_of_the_right_size() {
     let toml = SMALL
@@ -115,7 +114,7 @@ fn estimated_times_are_of_the_right_size() {
     assert!(said / took > 0.2 && said / took < 5.0, "estimated {said}, took {took}");
 }
 
-/// The caches of nano by hand: keys and values of 2 models in `f32`; jobs hold them each.
+/// KV caches of two nano models by hand, in `f32`; every job has its own.
 #[test]
 fn memory_is_made_of_parts_that_add_up() {
     let lab = Lab::new(SMALL);
@@ -155,9 +154,9 @@ fn memory_is_made_of_parts_that_add_up() {
     assert_eq!(longest, prompts.max().unwrap() + 40, "the longest prompt and 40 new tokens");
 }
 
-/// Chains by what their target takes alone, scores by their known tokens.
+/// Chains are estimated as their target alone, scores by their known tokens.
 #[test]
-fn what_was_assumed_is_said() {
+fn the_basis_of_an_estimate_is_named() {
     let chain = "[[decoders]]\nname = \"chain\"\nkind = \"chain\"\ntarget = \"aligned\"\n\
                  levels = [{ draft = \"base\", length = 3 }]\n\n[[tasks]]";
     let text = "[[tasks]]\nkind = \"perplexity\"\nfile = \"experiment.toml\"\n";
@@ -209,7 +208,7 @@ fn ctrl_c_ends_a_dry_run_with_nothing_written() {
     assert!(!lab.path().join("results").exists());
 }
 
-/// What the estimate of each row rests on.
+/// The basis of each estimate.
 fn bases(found: &Value) -> Vec<&str> {
     found["decoders"]
         .as_array()
@@ -219,20 +218,19 @@ fn bases(found: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// The first line on stderr that has these words.
+/// The first line on stderr with these words.
 fn first_line(child: &mut std::process::Child, words: &str) -> Option<String> {
     let stderr = BufReader::new(child.stderr.take().unwrap());
     stderr.lines().map(Result::unwrap).find(|line| line.contains(words))
 }
 
-/// A run of more than a minute says so, from its first items; a short one does not.
+/// A run of more than a minute says so after its first items; a short one does not.
 #[test]
 fn a_long_run_says_how_long_and_a_short_one_does_not() {
     let short = Lab::new(SMALL).run(&[]);
     assert!(!short.stderr.contains("decoders left"), "{}", short.stderr);
     short.succeeds();
-    // The oracle in f64, to the limit of texts: minutes, of which the test waits for the first
-    // items.
+    // The oracle in f64 with texts of full length takes minutes; the test waits for the first items.
     let toml = SMALL
         .replace("items = 6", "items = 600")
         .replace(
@@ -278,7 +276,7 @@ fn warnings_stand_together_at_the_end_and_in_the_summary() {
     let summary: Value = serde_json::from_str(&summary).unwrap();
     assert_eq!(summary["warnings"], serde_json::to_value(&said).unwrap());
     let quiet = lab.run(&["--quiet"]);
-    assert_eq!(warnings(&quiet), said, "what makes a result worthless is never dropped");
+    assert_eq!(warnings(&quiet), said, "warnings are never dropped");
     assert_eq!(quiet.stderr.lines().count(), said.len(), "nothing else is said");
 }
 
@@ -302,7 +300,7 @@ fn the_closing_summary_is_json_if_asked_for() {
 }
 
 #[test]
-fn a_sweep_that_got_out_of_hand_is_refused_without_yes() {
+fn a_very_large_sweep_is_refused_without_yes() {
     let values: Vec<String> = (0..1000).map(|i| format!("0.{i:03}")).collect();
     let toml = SMALL.replace("[0.2, 0.5]", &format!("[{}]", values.join(", ")));
     let lab = Lab::new(&toml);
@@ -310,7 +308,7 @@ fn a_sweep_that_got_out_of_hand_is_refused_without_yes() {
     lab.run(&[]).fails(2, &words);
     lab.run(&["--limit", "1"]).fails(2, &["1001 results"]);
     assert_eq!(dry(&lab, &["--limit", "1"])["items"], 1001);
-    // A slip of the pen is found before it takes memory.
+    // A typing error is found before it takes memory.
     let values: Vec<String> = (1..=400_000).map(|i| format!("{i}e-7")).collect();
     let toml = SMALL.replace("[0.2, 0.5]", &format!("[{}]", values.join(", ")));
     Lab::new(&toml).run(&["--yes"]).fails(2, &["a sweep of 400000 decoders", "experiment.toml:"]);

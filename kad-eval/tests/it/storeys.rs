@@ -25,6 +25,7 @@ const KAD_EVAL: House = House {
         &["speed"],
         &["analysis"],
         &["run"],
+        &["forecast"],
         &["models"],
         &["config"],
         &["task"],

@@ -1,10 +1,7 @@
 //! `kad run`: from an experiment file to a table and a report.
 
 mod command_line;
-mod dry;
-mod estimate;
-mod pace;
-mod power;
+mod dry_run;
 mod prepare;
 mod warnings;
 
@@ -33,7 +30,7 @@ use prepare::Prepared;
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let prepared = Prepared::new(args)?;
-    if args.dry_run { dry::run(args, &prepared) } else { decode(args, prepared) }
+    if args.dry_run { dry_run::run(args, &prepared) } else { decode(args, prepared) }
 }
 
 fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use kad_core::decode::Stop;
 
 use crate::config::Experiment;
+use crate::forecast;
 use crate::models::Models;
 use crate::run::record::Record;
-use crate::run::{self, Finished, PROMPT_TOO_LONG};
+use crate::run::{Finished, PROMPT_TOO_LONG};
 use crate::task::{Grading, Task};
 
 /// All of it but the items that failed, the most far-reaching first.
@@ -35,7 +36,7 @@ pub(super) fn warnings(
 /// The prompts that will not fit: known before anything is decoded.
 pub(super) fn too_long(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Vec<String> {
     let of_task = |task: &Task| {
-        let counts = run::too_long(experiment, models, task);
+        let counts = forecast::too_long(experiment, models, task);
         let mut group = Group::default();
         for (plan, count) in experiment.decoders.iter().zip(counts).filter(|(_, count)| *count > 0)
         {

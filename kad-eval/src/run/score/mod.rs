@@ -5,13 +5,12 @@
 //! target's. So options are scored by `Σ log π(tᵢ | prompt, t₁ … tᵢ₋₁)` under the decoder's own
 //! settings, temperature and cuts included.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use kad_backends::Tokenizer;
 use kad_core::{Distribution, Predictor, TokenId};
 
-use crate::config::{DecoderKind, DecoderPlan, Part};
 use crate::interrupt;
-use crate::models::{self, Model, Models, Prompt, Rules};
+use crate::models::Continuations;
 use crate::run::record::Scored;
 use crate::task::{Grading, Item, Task, letter};
 
@@ -73,70 +72,6 @@ impl Score {
             (sum, more) => sum.or(more),
         };
     }
-}
-
-/// The distribution of a decoder, along texts: its own, or of a chain the target's.
-///
-/// # Errors
-/// If a backend cannot start a session.
-pub(crate) fn predictor<'m>(
-    plan: &DecoderPlan,
-    models: &'m Models,
-    rules: &'m Rules,
-) -> Result<Box<dyn Predictor + 'm>> {
-    let part = match &plan.kind {
-        DecoderKind::Chain(chain) => chain.target.clone(),
-        kind => Part {
-            name: plan.name.clone(),
-            distribution: Box::new(kind.clone()),
-            sampling: plan.sampling.clone(),
-        },
-    };
-    models::predictor(&part, models, rules)
-}
-
-/// A prompt with each of several options behind it, in tokens.
-pub(super) struct Continuations {
-    pub(super) texts: Vec<Vec<TokenId>>,
-    /// How many tokens all of them begin with, and the prompt alone too: what follows is scored.
-    pub(super) shared: usize,
-}
-
-/// The item's options behind `prompt`.
-///
-/// Each text is tokenised whole, because that is how a model reads it; where a token spans the end
-/// of the prompt in one of them, scoring begins before it in all.
-///
-/// # Errors
-/// If the tokenizer fails, or an option adds no token.
-pub(super) fn continuations(
-    prompt: &Prompt,
-    speaker: &Model,
-    item: &Item,
-) -> Result<Continuations> {
-    let space = if ends_open(&prompt.text) { "" } else { " " };
-    let text = |option: &str| prompt.tokens(speaker, &format!("{space}{option}"));
-    let texts: Vec<Vec<TokenId>> =
-        item.options.iter().map(|option| text(&option.text)).collect::<Result<_>>()?;
-    let shared = shared(&prompt.tokens(speaker, "")?, &texts);
-    if shared == 0 {
-        bail!("the prompt has no token that the options leave as it is");
-    }
-    match texts.iter().position(|text| text.len() <= shared) {
-        Some(empty) => bail!("option {} adds no token to the prompt", letter(empty)),
-        None => Ok(Continuations { texts, shared }),
-    }
-}
-
-/// How many tokens of `prompt` all `texts` begin with.
-fn shared(prompt: &[TokenId], texts: &[Vec<TokenId>]) -> usize {
-    let common = |text: &Vec<TokenId>| text.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-    texts.iter().map(common).min().unwrap_or(0)
-}
-
-/// Whether a reply can follow without a space: after a line break, or a special token as `<|end|>`.
-fn ends_open(text: &str) -> bool {
-    text.chars().next_back().is_none_or(|last| last.is_whitespace() || last == '>')
 }
 
 /// The log-probability of each option; none if one does not fit the context.

@@ -78,15 +78,6 @@ fn long_texts_are_read_in_windows_that_share_a_token() {
     assert_eq!(in_windows(&mut markov(9), &tokens[..1]).unwrap().tokens, 0);
 }
 
-/// Where a token spans the end of the prompt, all options are scored from before it.
-#[test]
-fn scoring_begins_where_the_first_option_departs_from_the_prompt() {
-    let texts = [vec![1, 2, 3, 8], vec![1, 2, 9], vec![1, 2, 3, 4, 5]];
-    assert_eq!(shared(&[1, 2, 3], &texts), 2);
-    assert_eq!(shared(&[1, 2, 3], &texts[..1]), 3);
-    assert_eq!(shared(&[1, 2, 3], &[vec![4]]), 0);
-}
-
 fn item(right: &[bool]) -> Item {
     let choice = |right: &bool| Choice { text: "x".to_owned(), right: *right };
     Item { options: right.iter().map(choice).collect(), ..Item::default() }
@@ -119,15 +110,6 @@ fn the_first_of_equals_is_chosen_and_nothing_of_what_cannot_be() {
     assert_eq!(likeliest(&[f64::NEG_INFINITY, -9.0]).as_deref(), Some("B"));
     assert_eq!(likeliest(&[f64::NEG_INFINITY; 3]), None);
     assert_eq!(likeliest(&[]), None);
-}
-
-#[test]
-fn a_reply_follows_a_space_unless_the_prompt_is_open() {
-    for (text, open) in
-        [("Answer:", false), ("[/INST]", false), ("assistant\n", true), ("<|a|>", true), ("", true)]
-    {
-        assert_eq!(ends_open(text), open, "{text:?}");
-    }
 }
 
 /// A tokenizer with the words of a text of three letters, and `<s>` before every text if it is

@@ -1,44 +1,44 @@
-//! What differences a run can show, before anything is decoded.
+//! Minimum detectable differences of an experiment, known before anything is decoded.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::analysis::stats::{CONFIDENCE, detectable};
+use super::stats::{CONFIDENCE, detectable};
 use crate::config::Experiment;
 use crate::task::{Grading, Task};
 
-/// Shares of items that only one of two decoders answers rightly. How large it is nobody knows
-/// before the run: decoders that are nearly the same, and such that are not.
+/// Assumed shares of items that exactly one of two decoders answers correctly: similar decoders,
+/// and different ones.
 const DISCORDANT: [f64; 2] = [0.1, 0.3];
 
-/// More names of tasks are counted.
+/// Tasks named at most; further ones are counted.
 const MOST_NAMES: usize = 3;
 
-/// Of tasks with so many items each.
+/// Minimum detectable differences on tasks of so many items each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Power {
+pub(crate) struct Power {
     tasks: Vec<String>,
     items: usize,
-    /// Decoders that are compared with the baseline, on each task.
+    /// Decoders compared with the baseline on each task.
     comparisons: usize,
-    /// α of one of them, so that all together have that of the intervals (Bonferroni).
+    /// Significance level α of each comparison: that of the intervals, divided by the number of
+    /// comparisons (Bonferroni).
     level: f64,
-    differences: Vec<Difference>,
+    differences: Vec<Detectable>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Difference {
-    /// The share of the items that only one of the two answers rightly.
+struct Detectable {
+    /// Assumed share of items that exactly one of the two decoders answers correctly.
     discordant: f64,
-    /// The smallest difference of accuracies that is found with a chance of 80 %; None if none is.
+    /// Minimum detectable difference of accuracies at 80 % power; None if there is none.
     detectable: Option<f64>,
 }
 
 impl Power {
-    /// Of the whole run, also where it is done in shards. Tasks in which an item can be partly
-    /// right, or that are not graded, are left out.
-    pub(super) fn of(experiment: &Experiment, tasks: &[Task]) -> Vec<Self> {
+    /// Of the whole run, also for a shard. Tasks without right and wrong answers are left out.
+    pub(crate) fn of(experiment: &Experiment, tasks: &[Task]) -> Vec<Self> {
         let comparisons = experiment.decoders.len().saturating_sub(1);
         let mut by_items: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         let is_graded =
@@ -52,7 +52,7 @@ impl Power {
 
     fn with(tasks: Vec<String>, items: usize, comparisons: usize) -> Self {
         let level = (1.0 - CONFIDENCE) / comparisons as f64;
-        let difference = |discordant| Difference {
+        let difference = |discordant| Detectable {
             discordant,
             detectable: detectable(items as u64, discordant, level),
         };
@@ -60,33 +60,28 @@ impl Power {
         Self { tasks, items, comparisons, level, differences }
     }
 
-    /// A sentence.
-    pub(super) fn line(&self) -> String {
+    /// One sentence.
+    pub(crate) fn line(&self) -> String {
         let Self { tasks, items, comparisons, .. } = self;
         let more = match tasks.len().saturating_sub(MOST_NAMES) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
         let names = tasks[..tasks.len().min(MOST_NAMES)].join(", ");
-        let seen = |it: &Difference| {
-            let points = it.detectable.map_or("no difference".to_owned(), |difference| {
-                format!("a difference of {:.1} points", 100.0 * difference)
-            });
-            format!(
-                "{points} if only one of the two is right on {:.0} % of them",
-                100.0 * it.discordant
-            )
-        };
-        let seen: Vec<String> = self.differences.iter().map(seen).collect();
         let alpha = 1.0 - CONFIDENCE;
-        let (level, with) = match comparisons {
-            1 => (format!("α = {alpha:.2}"), "one decoder is".to_owned()),
-            _ => (format!("α = {alpha:.2}/{comparisons}"), format!("{comparisons} decoders are")),
+        let level = match comparisons {
+            1 => format!("α = {alpha:.2}"),
+            _ => format!("α = {alpha:.2}/{comparisons} for {comparisons} comparisons"),
         };
+        let detectable = |it: &Detectable| {
+            let points =
+                it.detectable.map_or("none".to_owned(), |it| format!("{:.1} points", 100.0 * it));
+            format!("{points} if decoders disagree on {:.0} % of them", 100.0 * it.discordant)
+        };
+        let differences: Vec<String> = self.differences.iter().map(detectable).collect();
         format!(
-            "{items} items of {names}{more} show, with 80 % power at {level} because {with} compared with \
-             the baseline: {}",
-            seen.join("; ")
+            "minimum detectable difference on {items} items of {names}{more} (80 % power, {level}): {}",
+            differences.join(", ")
         )
     }
 }
@@ -108,7 +103,7 @@ mod tests {
         }
         let line = power.line();
         for word in
-            ["1000 items of t show", "α = 0.05/3", "3.2 points if", "on 10 %", "5.6 points if"]
+            ["1000 items of t (", "α = 0.05/3 for 3", "3.2 points if", "on 10 %", "5.6 points if"]
         {
             assert!(line.contains(word), "{word:?} is not in: {line}");
         }
@@ -118,9 +113,7 @@ mod tests {
     fn few_items_show_nothing_and_many_tasks_are_counted() {
         let names = (0..57).map(|i| format!("mmlu/{i}")).collect();
         let line = Power::with(names, 6, 1).line();
-        for word in
-            ["mmlu/0, mmlu/1, mmlu/2 and 54 more", "no difference if", "α = 0.05 because one"]
-        {
+        for word in ["mmlu/0, mmlu/1, mmlu/2 and 54 more (", ": none if", "α = 0.05)"] {
             assert!(line.contains(word), "{word:?} is not in: {line}");
         }
     }

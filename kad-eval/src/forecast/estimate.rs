@@ -1,0 +1,257 @@
+//! Time of a run before anything is decoded: from finished items, from a profile, or from passes
+//! that are timed now.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use anyhow::Result;
+use kad_core::TokenId;
+use serde::Serialize;
+
+use super::decode_times::{DecodeTimes, Request, TokenCounts};
+use super::tally::Tally;
+use super::work::{Mode, Work, by_speaker, typical};
+use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
+use crate::models::{self, Models, Rules};
+use crate::output;
+use crate::task::Task;
+
+/// Source of an estimated time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Basis {
+    Items,
+    Scored,
+    Passes,
+    AllModels,
+    TargetAlone,
+    Profile,
+    Unknown,
+}
+
+impl Basis {
+    /// Its words in a table, and their meaning below it.
+    pub(crate) fn words(self) -> [&'static str; 2] {
+        match self {
+            Basis::Items => ["items done", "mean of this decoder's finished items of this task"],
+            Basis::Scored => ["passes, scored", "timed passes over the tokens of a typical item"],
+            Basis::Passes => [
+                "passes",
+                "timed passes for a typical prompt and texts of max_new_tokens: an upper bound",
+            ],
+            Basis::AllModels => [
+                "passes, all models",
+                "the same with a pass of every model at every token; the decoder asks the aligned \
+                 model only where it defers",
+            ],
+            Basis::TargetAlone => [
+                "passes, target alone",
+                "the same as if the target decoded alone: accepted drafts make it faster, rejected \
+                 ones slower",
+            ],
+            Basis::Profile => [
+                "profile",
+                "time per token predicted by the profile of a planned chain, after a timed prompt, \
+                 for texts of max_new_tokens",
+            ],
+            Basis::Unknown => ["unknown", "no prompt can be made: these items will fail"],
+        }
+    }
+}
+
+/// Estimated time of one decoder on one task.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Estimate {
+    pub(crate) task: String,
+    pub(crate) decoder: String,
+    pub(crate) items: usize,
+    pub(crate) done: usize,
+    /// None if unknown; so is the next.
+    pub(crate) seconds_per_item: Option<f64>,
+    pub(crate) seconds_left: Option<f64>,
+    pub(crate) basis: Basis,
+}
+
+/// The experiment, its models and its tasks, loaded.
+#[derive(Clone, Copy)]
+pub(crate) struct Loaded<'p> {
+    pub(crate) experiment: &'p Experiment,
+    pub(crate) models: &'p Models,
+    pub(crate) tasks: &'p [Task],
+}
+
+/// The estimate of every decoder on every task, in the order of the file; None if the user
+/// interrupted. `own` counts the items that are asked for, `whole` those of all shards: their mean
+/// time is the estimate where there is one. `predicted` gives the seconds per token that a profile
+/// predicts for a decoder.
+///
+/// # Errors
+/// If a model fails.
+pub(crate) fn estimate(
+    loaded: Loaded<'_>,
+    (own, whole): (&Tally, &Tally),
+    predicted: &dyn Fn(&str) -> Option<f64>,
+) -> Result<Option<Vec<Estimate>>> {
+    let Loaded { experiment, models, tasks } = loaded;
+    let mut estimates = Vec::new();
+    // The work of every estimate that finished items do not give.
+    let mut works: Vec<(usize, &DecoderPlan, Rc<Option<Work>>)> = Vec::new();
+    for (task, (own, whole)) in tasks.iter().zip(own.decoders.iter().zip(&whole.decoders)) {
+        let work = by_speaker(experiment, |kind| Work::of(kind, models, task, typical(task)?));
+        for (at, (plan, work)) in experiment.decoders.iter().zip(work).enumerate() {
+            let (own, mean) = (own[at], whole[at].mean());
+            if mean.is_none() && own.left() > 0 {
+                works.push((estimates.len(), plan, work));
+            }
+            estimates.push(Estimate {
+                task: task.name.clone(),
+                decoder: plan.name.clone(),
+                items: own.items,
+                done: own.done,
+                seconds_per_item: mean,
+                seconds_left: if own.left() == 0 { Some(0.0) } else { None },
+                basis: mean.map_or(Basis::Unknown, |_| Basis::Items),
+            });
+        }
+    }
+    let known = works.iter().filter_map(|(_, plan, work)| Some((*plan, work.as_ref().as_ref()?)));
+    let Some(times) = time_passes(models, known)? else { return Ok(None) };
+    for &(place, plan, ref work) in &works {
+        if let (Some(work), Some(times)) = (&**work, times.get(&distribution_key(plan))) {
+            let (seconds, basis) = seconds_per_item(plan, work, times, predicted);
+            estimates[place] =
+                Estimate { seconds_per_item: Some(seconds), basis, ..estimates[place].clone() };
+        }
+    }
+    for it in &mut estimates {
+        let left = (it.items - it.done) as f64;
+        it.seconds_left = it.seconds_left.or(it.seconds_per_item.map(|seconds| seconds * left));
+    }
+    Ok(Some(estimates))
+}
+
+/// Equal for decoders whose distributions take the same passes.
+fn distribution_key(plan: &DecoderPlan) -> (&'static str, Vec<&str>) {
+    let distribution = plan.kind.distribution();
+    let kind = match distribution {
+        DecoderKind::Single { .. } => "single",
+        DecoderKind::Deferral { .. } => "deferral",
+        DecoderKind::ImplicitReward { .. } => "implicit reward",
+        DecoderKind::Chain(_) => "chain",
+    };
+    (kind, distribution.models())
+}
+
+type TimesByDistribution<'p> = BTreeMap<(&'static str, Vec<&'p str>), DecodeTimes>;
+
+/// Times every distribution once, at the shortest prompt and the longest text in the middle of its
+/// generation; None if the user interrupted.
+fn time_passes<'p>(
+    models: &Models,
+    works: impl Iterator<Item = (&'p DecoderPlan, &'p Work)>,
+) -> Result<Option<TimesByDistribution<'p>>> {
+    let mut requests: BTreeMap<_, (&DecoderPlan, &Work, Request)> = BTreeMap::new();
+    for (plan, work) in works {
+        let contexts = [work.prompt.len(), work.middle(plan.sampling.max_new_tokens as usize)];
+        let first = (plan, work, Request { contexts, scored: false });
+        let (.., request) = requests.entry(distribution_key(plan)).or_insert(first);
+        let [shortest, longest] = request.contexts;
+        request.contexts = [shortest.min(contexts[0]), longest.max(contexts[1])];
+        request.scored |= work.mode != Mode::Generate;
+    }
+    if !requests.is_empty() {
+        let plural = if requests.len() == 1 { "" } else { "s" };
+        output::note(&format!("timing passes of {} set{plural} of models", requests.len()));
+    }
+    let mut times = BTreeMap::new();
+    for (key, (plan, work, request)) in requests {
+        let rules = Rules::of(&plan.kind)?;
+        let mut predictor = models::distribution_predictor(plan, models, &rules)?;
+        // A pass takes the same time whatever the tokens are.
+        let text = work.prompt.iter().copied().cycle();
+        let text: Vec<TokenId> = text.take(request.contexts[1] + DecodeTimes::BEYOND).collect();
+        match DecodeTimes::measure(&mut *predictor, &text, request)? {
+            Some(found) => _ = times.insert(key, found),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(times))
+}
+
+/// Seconds of a typical item.
+fn seconds_per_item(
+    plan: &DecoderPlan,
+    work: &Work,
+    times: &DecodeTimes,
+    predicted: &dyn Fn(&str) -> Option<f64>,
+) -> (f64, Basis) {
+    let new = plan.sampling.max_new_tokens as usize;
+    let passes = work.passes(new);
+    let seconds = passes.iter().map(|part| times.seconds(part)).sum();
+    if work.mode != Mode::Generate {
+        return (seconds, Basis::Scored);
+    }
+    if let Some(per_token) = predicted(&plan.name).filter(|_| plan.kind.speculates()) {
+        let prefilled = |part: &TokenCounts| {
+            times.seconds(&TokenCounts { generated: 0, ..*part }) + new as f64 * per_token
+        };
+        return (passes.iter().map(prefilled).sum(), Basis::Profile);
+    }
+    let basis = match plan.kind.execution() {
+        _ if plan.kind.speculates() => Basis::TargetAlone,
+        Some(Execution::Lazy) => Basis::AllModels,
+        _ => Basis::Passes,
+    };
+    (seconds, basis)
+}
+
+impl Work {
+    /// The texts of the item, if every reply has `new` tokens.
+    fn passes(&self, new: usize) -> Vec<TokenCounts> {
+        let (prompt, turns, none) = (self.prompt.len(), self.turns, TokenCounts::default());
+        match self.mode {
+            // Every turn is prefilled anew with all before it.
+            Mode::Generate => (0..turns)
+                .map(|turn| prompt * (turn + 1) / turns + turn * new)
+                .map(|prefilled| TokenCounts { prefilled, generated: new, ..none })
+                .collect(),
+            Mode::Options => {
+                let option = |&scored| TokenCounts { cached: prompt, scored, ..none };
+                let prompt = TokenCounts { prefilled: prompt, ..none };
+                std::iter::once(prompt).chain(self.options.iter().map(option)).collect()
+            }
+            Mode::Text => vec![TokenCounts { scored: prompt, ..none }],
+        }
+    }
+
+    /// Tokens of the longest text in the middle of its generation.
+    fn middle(&self, new: usize) -> usize {
+        let new = if self.mode == Mode::Generate { new } else { 0 };
+        self.prompt.len() + new * self.turns / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(mode: Mode, turns: usize, options: &[usize]) -> Work {
+        Work { mode, prompt: vec![0; 10], turns, options: options.to_vec() }
+    }
+
+    #[test]
+    fn turns_are_prefilled_anew_with_the_replies_before_them() {
+        let passes = work(Mode::Generate, 2, &[]).passes(7);
+        let turn = |prefilled| TokenCounts { prefilled, generated: 7, ..TokenCounts::default() };
+        assert_eq!(passes, [turn(5), turn(10 + 7)]);
+    }
+
+    #[test]
+    fn options_share_their_prompt_and_texts_are_scored_whole() {
+        let none = TokenCounts::default();
+        let option = |scored| TokenCounts { cached: 10, scored, ..none };
+        let prompt = TokenCounts { prefilled: 10, ..none };
+        assert_eq!(work(Mode::Options, 1, &[2, 3]).passes(7), [prompt, option(2), option(3)]);
+        assert_eq!(work(Mode::Text, 1, &[]).passes(7), [TokenCounts { scored: 10, ..none }]);
+    }
+}

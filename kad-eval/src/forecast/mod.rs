@@ -1,0 +1,15 @@
+//! Time and memory of a run: estimated before it, and shown while it decodes.
+
+mod decode_times;
+mod estimate;
+mod memory;
+mod progress;
+mod remaining;
+mod tally;
+mod work;
+
+pub(crate) use estimate::{Basis, Estimate, Loaded, estimate};
+pub(crate) use memory::{Caches, Memory};
+pub(crate) use progress::Progress;
+pub(crate) use tally::{DecoderProgress, Tally};
+pub(crate) use work::too_long;

@@ -1,0 +1,226 @@
+//! Progress of a run: on a terminal a bar with a line for each decoder, elsewhere a line every 15
+//! seconds.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::memory::{Caches, Memory};
+use super::remaining::Forecast;
+use super::tally::{DecoderProgress, Tally};
+use crate::config::Experiment;
+use crate::models::Models;
+use crate::numbers::clip;
+use crate::output::{self, duration};
+use crate::task::Task;
+
+const LINE_EVERY: Duration = Duration::from_secs(15);
+
+/// Decoders shown at most: more would push everything else off the screen.
+const MOST_LINES: usize = 12;
+
+/// Columns of a decoder's name at most.
+const NAME: usize = 40;
+
+const BAR: &str =
+    "{elapsed_precise} {wide_bar} {pos}/{len} items × decoders, {prefix}, {eta} left\n{msg}";
+
+/// Shows progress, and once the remaining time.
+pub(crate) struct Progress<'p> {
+    experiment: &'p Experiment,
+    tasks: &'p [Task],
+    tally: Tally,
+    forecast: Forecast,
+    caches: Caches,
+    bar: ProgressBar,
+    jobs: usize,
+    /// New tokens of this session.
+    tokens: u64,
+    started: Instant,
+    last_line: Instant,
+}
+
+impl<'p> Progress<'p> {
+    /// `tally` is of the items that are done already; `jobs` items are decoded at a time with copies
+    /// of `models`.
+    pub(crate) fn new(
+        experiment: &'p Experiment,
+        tasks: &'p [Task],
+        tally: Tally,
+        (models, jobs): (&Models, usize),
+    ) -> Self {
+        let DecoderProgress { items, done, .. } = tally.total();
+        let bar = match output::shows_progress() {
+            true => ProgressBar::new(items as u64),
+            false => ProgressBar::hidden(),
+        };
+        bar.set_position(done as u64);
+        bar.reset_eta();
+        if let Ok(style) = ProgressStyle::with_template(BAR) {
+            bar.set_style(style);
+        }
+        if done > 0 {
+            output::note(&format!("continuing: {done} of {items} items × decoders are done"));
+        }
+        let caches = match done < items {
+            true => Caches::largest(experiment, models, tasks),
+            false => Caches::default(),
+        };
+        let (forecast, now) = (Forecast::new(tasks, jobs), Instant::now());
+        let (tokens, started, last_line) = (0, now, now);
+        let mut new = Self {
+            experiment,
+            tasks,
+            tally,
+            forecast,
+            caches,
+            bar,
+            jobs,
+            tokens,
+            started,
+            last_line,
+        };
+        new.say_remaining();
+        new
+    }
+
+    /// An item of a task by a decoder is finished; `spent` are its tokens and seconds.
+    pub(crate) fn done(&mut self, (task, decoder): (usize, usize), spent: DecoderProgress) {
+        self.tally.add((task, decoder), spent);
+        self.bar.inc(1);
+        self.tokens += spent.tokens;
+        self.say_remaining();
+        let speed = self.tokens as f64 / self.started.elapsed().as_secs_f64();
+        let (name, decoders) = (&self.tasks[task].name, &self.tally.decoders[task]);
+        if !self.bar.is_hidden() {
+            self.bar.set_prefix(format!("{speed:.0} tokens/s"));
+            let names = self.experiment.decoders.iter().map(|plan| plan.name.as_str());
+            let decoders: Vec<_> = names.zip(decoders.iter().copied()).collect();
+            self.bar.set_message(lines(name, &decoders, self.jobs, output::screen()).join("\n"));
+        } else if self.last_line.elapsed() > LINE_EVERY {
+            self.last_line = Instant::now();
+            output::note(&format!("{}, {speed:.0} tokens/s", line(&self.tally, name, decoders)));
+        }
+    }
+
+    /// An item failed, of a task by a decoder unless none is known; the run continues.
+    pub(crate) fn failed(&mut self, place: Option<(usize, usize)>, message: &str) {
+        if let Some(place) = place {
+            self.tally.add(place, DecoderProgress { failed: 1, ..DecoderProgress::default() });
+        }
+        self.bar.inc(1);
+        self.bar.suspend(|| output::error(&format!("failed: {message}")));
+        self.say_remaining();
+    }
+
+    fn say_remaining(&mut self) {
+        for remaining in self.forecast.news(&self.tally) {
+            // The models of all jobs are loaded.
+            let memory = Memory::now(0, self.caches, self.jobs);
+            self.bar.suspend(|| {
+                output::note(&remaining.line(&memory));
+                memory.warning().iter().for_each(|line| output::warning(line));
+            });
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Progress of the run and of the current task.
+fn line(tally: &Tally, task: &str, decoders: &[DecoderProgress]) -> String {
+    let (all, own): (DecoderProgress, DecoderProgress) = (tally.total(), decoders.iter().sum());
+    format!("{}/{} items × decoders, {task}: {}/{}", all.done, all.items, own.done, own.items)
+}
+
+/// The current task, and below it finished items, speed and remaining time of each of its decoders,
+/// as many as a screen of so many columns and rows has room for.
+fn lines(
+    task: &str,
+    decoders: &[(&str, DecoderProgress)],
+    jobs: usize,
+    (columns, rows): (usize, usize),
+) -> Vec<String> {
+    // Without the bar, the task, and the line of the cursor.
+    let room = rows.saturating_sub(3).clamp(1, MOST_LINES);
+    let shown = if decoders.len() > room { room - 1 } else { decoders.len() };
+    let longest = decoders[..shown].iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = longest.min(NAME);
+    let digits = decoders.iter().map(|(_, it)| it.items.to_string().len()).max().unwrap_or(1);
+    let decoder = |(name, it): &(&str, DecoderProgress)| {
+        let (name, DecoderProgress { done, items, failed, tokens, seconds, .. }) =
+            (clip(name, width), *it);
+        let mut line = format!("  {name:<width$}  {done:>digits$}/{items}");
+        if let Some(mean) = it.mean() {
+            let speed = if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 };
+            let left = match it.left() {
+                0 => "done".to_owned(),
+                left => format!("{} left", duration(mean * left as f64 / jobs as f64)),
+            };
+            line += &format!("  {speed:>5.0} tokens/s  {left}");
+        }
+        if failed > 0 {
+            line += &format!("  {failed} failed");
+        }
+        line
+    };
+    let mut lines = vec![task.to_owned()];
+    lines.extend(decoders[..shown].iter().map(decoder));
+    if shown < decoders.len() {
+        lines.push(format!("  … and {} more", decoders.len() - shown));
+    }
+    // A line that wraps would leave a part of itself on the screen.
+    lines.iter().map(|line| clip(line, columns.saturating_sub(1))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder(items: usize, done: usize, tokens: u64, seconds: f64) -> DecoderProgress {
+        DecoderProgress { items, done, tokens, seconds, ..DecoderProgress::default() }
+    }
+
+    #[test]
+    fn every_decoder_has_its_line() {
+        let decoders = [
+            ("base", decoder(100, 20, 400, 10.0)),
+            (
+                "KAD dual, threshold 0.2",
+                DecoderProgress { failed: 2, ..decoder(100, 98, 4000, 49.0) },
+            ),
+            ("late", decoder(100, 0, 0, 0.0)),
+        ];
+        let found = lines("gsm8k", &decoders, 1, (80, 40));
+        let wanted = [
+            "gsm8k",
+            "  base                      20/100     40 tokens/s  40 s left",
+            "  KAD dual, threshold 0.2   98/100     82 tokens/s  done  2 failed",
+            "  late                       0/100",
+        ];
+        assert_eq!(found, wanted);
+        assert!(lines("gsm8k", &decoders, 2, (80, 40))[1].ends_with("20 s left"), "two at a time");
+    }
+
+    #[test]
+    fn decoders_that_do_not_fit_on_the_screen_are_counted() {
+        let decoders = vec![("some decoder", decoder(9, 1, 5, 1.0)); 30];
+        let found = lines("task", &decoders, 1, (80, 60));
+        assert_eq!((found.len(), found[12].as_str()), (13, "  … and 19 more"));
+        let found = lines("task", &decoders, 1, (20, 6));
+        assert_eq!((found.len(), found[3].as_str()), (4, "  … and 28 more"));
+        assert!(found.iter().all(|line| line.chars().count() < 20), "{found:?}");
+        assert_eq!(lines("task", &decoders, 1, (80, 1)).len(), 2, "never nothing");
+    }
+
+    #[test]
+    fn a_plain_line_names_the_task() {
+        let decoders = vec![vec![decoder(5, 5, 1, 1.0)], vec![decoder(7, 2, 1, 1.0)]];
+        let tally = Tally { decoders };
+        assert_eq!(line(&tally, "mmlu", &tally.decoders[1]), "7/12 items × decoders, mmlu: 2/7");
+    }
+}

@@ -1,0 +1,164 @@
+//! Remaining time of a run, from its first items.
+//!
+//! It is said once every decoder has finished an item: the run's own items have the real prompts and
+//! cost nothing extra. `--dry-run` times passes beforehand instead.
+
+use super::memory::Memory;
+use super::tally::{DecoderProgress, Tally};
+use super::work::Mode;
+use crate::output::{duration, size};
+use crate::task::Task;
+
+/// Seconds; shorter runs say nothing.
+const LONG: f64 = 60.0;
+
+/// Remaining work of the tasks of one mode.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Remaining {
+    /// Items of all decoders.
+    items: usize,
+    /// If the other items take as long as the finished ones.
+    seconds: f64,
+    /// If every text continues to its limit.
+    longest_seconds: f64,
+    /// Items of other modes, of which none is finished: not counted in.
+    others: usize,
+}
+
+/// Says the remaining time once for every mode.
+pub(super) struct Forecast {
+    /// By task.
+    modes: Vec<Mode>,
+    /// Modes whose remaining time has not been said.
+    open: Vec<Mode>,
+    jobs: usize,
+}
+
+impl Forecast {
+    pub(super) fn new(tasks: &[Task], jobs: usize) -> Self {
+        let open = vec![Mode::Generate, Mode::Options, Mode::Text];
+        Self { modes: tasks.iter().map(Mode::of).collect(), open, jobs }
+    }
+
+    /// Remaining times that are known now for the first time, if they are long.
+    pub(super) fn news(&mut self, tally: &Tally) -> Vec<Remaining> {
+        let (mut news, mut open) = (Vec::new(), Vec::new());
+        for mode in std::mem::take(&mut self.open) {
+            match self.remaining(tally, mode) {
+                Some(remaining) if remaining.longest_seconds > LONG => news.push(remaining),
+                Some(_) => {}
+                None => open.push(mode),
+            }
+        }
+        self.open = open;
+        news
+    }
+
+    /// None as long as a decoder has not finished an item of this mode.
+    fn remaining(&self, tally: &Tally, mode: Mode) -> Option<Remaining> {
+        let mut found = Remaining::default();
+        let (own, others): (Vec<_>, Vec<_>) =
+            tally.decoders.iter().zip(&self.modes).partition(|(_, of_task)| **of_task == mode);
+        let decoders = tally.decoders.first().map_or(0, Vec::len);
+        for decoder in 0..decoders {
+            let own = || own.iter().map(|(task, _)| &task[decoder]);
+            let all: DecoderProgress = own().sum();
+            let (Some(mean), Some(longest)) = (all.mean(), all.longest_mean()) else {
+                // A decoder whose items all fail is not waited for.
+                if all.left() == 0 || all.failed > 0 {
+                    continue;
+                }
+                return None;
+            };
+            for task in own() {
+                let left = task.left() as f64 / self.jobs as f64;
+                found.items += task.left();
+                found.seconds += left * task.mean().unwrap_or(mean);
+                found.longest_seconds += left * task.longest_mean().unwrap_or(longest);
+            }
+        }
+        let unknown = others.iter().filter(|(task, _)| task.iter().all(|it| it.done == 0));
+        found.others = unknown.flat_map(|(task, _)| *task).map(DecoderProgress::left).sum();
+        Some(found)
+    }
+}
+
+impl Remaining {
+    pub(super) fn line(&self, memory: &Memory) -> String {
+        let Self { items, others, .. } = self;
+        let (likely, longest) = (duration(self.seconds), duration(self.longest_seconds));
+        let time = if likely == longest {
+            format!("about {likely}")
+        } else {
+            format!(
+                "about {likely} if texts stay as long as the first ones, at most about {longest}"
+            )
+        };
+        let others = match others {
+            0 => String::new(),
+            _ => format!(" (without {others} of other kinds of tasks)"),
+        };
+        format!(
+            "{items} items × decoders left: {time}{others}; peak memory at most about {}. \
+             `--dry-run` says this beforehand; `--limit N` takes fewer items, `--jobs N` and \
+             `--shard I/N` decode in parallel",
+            size(memory.peak_bytes)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Caches;
+    use super::*;
+
+    fn decoder(items: usize, done: usize, seconds: f64, longest_seconds: f64) -> DecoderProgress {
+        DecoderProgress { items, done, seconds, longest_seconds, ..DecoderProgress::default() }
+    }
+
+    fn forecast(modes: &[Mode], jobs: usize) -> Forecast {
+        Forecast { modes: modes.to_vec(), ..Forecast::new(&[], jobs) }
+    }
+
+    /// By hand: 9 left of 0.5 s and 8 left of 2 s each, and a second task of 10 items that has not
+    /// begun.
+    #[test]
+    fn the_remaining_time_is_items_left_times_their_mean() {
+        let decoders = vec![
+            vec![decoder(10, 1, 0.5, 1.0), decoder(10, 2, 4.0, 4.0)],
+            vec![decoder(10, 0, 0.0, 0.0); 2],
+        ];
+        let tally = Tally { decoders };
+        let alike = forecast(&[Mode::Generate; 2], 1).remaining(&tally, Mode::Generate).unwrap();
+        assert_eq!((alike.items, alike.others), (37, 0));
+        assert!((alike.seconds - (19.0 * 0.5 + 18.0 * 2.0)).abs() < 1e-12);
+        assert!((alike.longest_seconds - (19.0 * 1.0 + 18.0 * 2.0)).abs() < 1e-12);
+        let other = forecast(&[Mode::Generate, Mode::Options], 2);
+        let found = other.remaining(&tally, Mode::Generate).unwrap();
+        assert_eq!((found.items, found.others), (17, 20));
+        assert!((found.seconds - (9.0 * 0.5 + 8.0 * 2.0) / 2.0).abs() < 1e-12);
+        assert_eq!(other.remaining(&tally, Mode::Options), None, "it has not begun");
+    }
+
+    #[test]
+    fn it_waits_for_every_decoder_and_speaks_once_if_it_is_long() {
+        let mut forecast = forecast(&[Mode::Generate], 1);
+        let tally = |second| Tally { decoders: vec![vec![decoder(100, 1, 1.0, 8.0), second]] };
+        assert!(forecast.news(&tally(decoder(100, 0, 0.0, 0.0))).is_empty());
+        let news = forecast.news(&tally(decoder(100, 1, 1.0, 8.0)));
+        let line = news[0].line(&Memory::now(0, Caches::default(), 1));
+        assert!(line.starts_with("198 items × decoders left: about 3 min if"), "{line}");
+        assert!(line.contains("at most about 26 min;") && news.len() == 1, "{line}");
+        assert!(forecast.news(&tally(decoder(100, 2, 2.0, 9.0))).is_empty(), "once");
+    }
+
+    #[test]
+    fn a_short_rest_and_a_decoder_that_fails_are_no_news() {
+        let short = Tally { decoders: vec![vec![decoder(10, 1, 1.0, 2.0)]] };
+        assert!(forecast(&[Mode::Generate], 1).news(&short).is_empty());
+        let broken = DecoderProgress { items: 100, failed: 1, ..DecoderProgress::default() };
+        let tally = Tally { decoders: vec![vec![broken, decoder(100, 1, 1.0, 8.0)]] };
+        let found = forecast(&[Mode::Generate], 1).remaining(&tally, Mode::Generate).unwrap();
+        assert_eq!(found.items, 99, "the others are not kept waiting");
+    }
+}

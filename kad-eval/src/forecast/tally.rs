@@ -1,0 +1,105 @@
+//! Items, tokens and seconds of every decoder on every task so far: progress lines, remaining times
+//! and dry runs are functions of them.
+
+use std::iter::Sum;
+use std::ops::AddAssign;
+
+/// Progress of one decoder on one task.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct DecoderProgress {
+    /// Items of this run, or of this shard of it.
+    pub(crate) items: usize,
+    /// Finished items.
+    pub(crate) done: usize,
+    /// Items that failed in this session; the next session tries them again.
+    pub(crate) failed: usize,
+    /// New tokens of the finished items.
+    pub(crate) tokens: u64,
+    /// Seconds of the finished items.
+    pub(crate) seconds: f64,
+    /// The same if every text had continued to `max_new_tokens` at its own speed.
+    pub(crate) longest_seconds: f64,
+}
+
+impl DecoderProgress {
+    /// Items that are neither finished nor failed.
+    pub(crate) fn left(&self) -> usize {
+        self.items.saturating_sub(self.done + self.failed)
+    }
+
+    /// Mean seconds per item; none before the first.
+    pub(crate) fn mean(&self) -> Option<f64> {
+        (self.done > 0).then(|| self.seconds / self.done as f64)
+    }
+
+    /// Mean seconds per item of full length; none before the first.
+    pub(crate) fn longest_mean(&self) -> Option<f64> {
+        (self.done > 0).then(|| self.longest_seconds / self.done as f64)
+    }
+}
+
+impl AddAssign for DecoderProgress {
+    fn add_assign(&mut self, other: Self) {
+        self.items += other.items;
+        self.done += other.done;
+        self.failed += other.failed;
+        self.tokens += other.tokens;
+        self.seconds += other.seconds;
+        self.longest_seconds += other.longest_seconds;
+    }
+}
+
+impl<'p> Sum<&'p Self> for DecoderProgress {
+    fn sum<I: Iterator<Item = &'p Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, one| {
+            sum += *one;
+            sum
+        })
+    }
+}
+
+/// Progress of every decoder on every task, in the order of the experiment file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tally {
+    /// `[tasks][decoders]`.
+    pub(crate) decoders: Vec<Vec<DecoderProgress>>,
+}
+
+impl Tally {
+    /// Without any item.
+    pub(crate) fn new(tasks: usize, decoders: usize) -> Self {
+        Self { decoders: vec![vec![DecoderProgress::default(); decoders]; tasks] }
+    }
+
+    /// Adds to the progress of a decoder on a task.
+    pub(crate) fn add(&mut self, (task, decoder): (usize, usize), more: DecoderProgress) {
+        self.decoders[task][decoder] += more;
+    }
+
+    /// The sum over all tasks and decoders.
+    pub(crate) fn total(&self) -> DecoderProgress {
+        self.decoders.iter().flatten().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_per_finished_item() {
+        let failed = DecoderProgress { items: 5, failed: 1, ..DecoderProgress::default() };
+        let done = DecoderProgress {
+            items: 4,
+            done: 4,
+            tokens: 8,
+            seconds: 2.0,
+            longest_seconds: 6.0,
+            ..DecoderProgress::default()
+        };
+        assert_eq!((failed.left(), failed.mean(), failed.longest_mean()), (4, None, None));
+        let sum: DecoderProgress = [failed, done].iter().sum();
+        assert_eq!((sum.items, sum.done, sum.failed, sum.tokens), (9, 4, 1, 8));
+        assert_eq!((sum.left(), sum.mean(), sum.longest_mean()), (4, Some(0.5), Some(1.5)));
+    }
+}

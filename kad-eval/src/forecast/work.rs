@@ -1,0 +1,166 @@
+//! Token counts of items: times, KV-cache memory and prompts that do not fit follow from them.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use kad_core::TokenId;
+
+use crate::config::{DecoderKind, Experiment};
+use crate::models::{self, Models};
+use crate::task::{Grading, Item, Task};
+
+/// How a task asks its items. The time of an item says nothing about items of another mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Replies are generated.
+    Generate,
+    /// Options are scored behind a prompt.
+    Options,
+    /// A whole text is scored.
+    Text,
+}
+
+impl Mode {
+    pub(super) fn of(task: &Task) -> Self {
+        match task.grading {
+            Grading::Speed | Grading::Answer(_) => Mode::Generate,
+            Grading::Options | Grading::RightMass => Mode::Options,
+            Grading::Text => Mode::Text,
+        }
+    }
+}
+
+/// The tokens of one item, as one decoder reads them.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    pub(super) mode: Mode,
+    /// The prompt, all turns without the replies between them; or the scored text.
+    pub(super) prompt: Vec<TokenId>,
+    pub(super) turns: usize,
+    /// Tokens of each option.
+    pub(super) options: Vec<usize>,
+}
+
+impl Work {
+    /// None if the chat template or the tokenizer refuses the item, which will fail in the run.
+    pub(super) fn of(
+        kind: &DecoderKind,
+        models: &Models,
+        task: &Task,
+        item: &Item,
+    ) -> Option<Self> {
+        let (mode, speaker) = (Mode::of(task), models::speaker(kind, models));
+        let (turns, mut options) = (item.turns.len().max(1), Vec::new());
+        let conversation = || task.conversation(item, &vec![String::new(); turns - 1]);
+        let prompt = || models::prompt(kind, models, &conversation()).ok();
+        let prompt = match mode {
+            Mode::Generate => prompt()?.tokens(speaker, "").ok()?,
+            Mode::Options => {
+                let texts = models::continuations(&prompt()?, speaker, item).ok()?;
+                options.extend(texts.texts.iter().map(|text| text.len() - texts.shared));
+                texts.texts.first()?[..texts.shared].to_vec()
+            }
+            Mode::Text => speaker.tokenizer.encode(&item.prompt(), true).ok()?,
+        };
+        (!prompt.is_empty()).then_some(Self { mode, prompt, turns, options })
+    }
+
+    /// Tokens of the longest text if every reply has `new` tokens.
+    pub(super) fn longest(&self, new: usize) -> usize {
+        let more = match self.mode {
+            Mode::Generate => new.saturating_mul(self.turns),
+            Mode::Options => self.options.iter().copied().max().unwrap_or(0),
+            Mode::Text => 0,
+        };
+        self.prompt.len().saturating_add(more)
+    }
+
+    /// The least context length: the prompt and one token, or an option but its last token, after
+    /// which no distribution is needed. None for scored texts: they are read in windows.
+    fn needed(&self) -> Option<usize> {
+        match self.mode {
+            Mode::Generate => Some(self.prompt.len() + 1),
+            Mode::Options => Some(self.longest(0) - 1),
+            Mode::Text => None,
+        }
+    }
+}
+
+/// `make` for each decoder, once per speaker: an item's tokens depend on the speaking model alone.
+pub(super) fn by_speaker<T>(
+    experiment: &Experiment,
+    make: impl Fn(&DecoderKind) -> T,
+) -> impl Iterator<Item = Rc<T>> {
+    let mut known: HashMap<&str, Rc<T>> = HashMap::new();
+    experiment.decoders.iter().map(move |plan| {
+        let speaker = plan.kind.models().pop().unwrap_or_default();
+        known.entry(speaker).or_insert_with(|| Rc::new(make(&plan.kind))).clone()
+    })
+}
+
+/// Number of prompts of `task` that do not fit the context of each decoder, in their order. Replies
+/// to earlier turns are not known, so conversations can become longer; items without a prompt are
+/// left out.
+pub(crate) fn too_long(experiment: &Experiment, models: &Models, task: &Task) -> Vec<usize> {
+    let mode = Mode::of(task);
+    if mode == Mode::Text {
+        return vec![0; experiment.decoders.len()];
+    }
+    let needed = by_speaker(experiment, |kind| -> Vec<usize> {
+        let of = |item| Work::of(kind, models, task, item)?.needed();
+        task.items.iter().filter_map(of).collect()
+    });
+    let count = |(kind, needed): (&DecoderKind, Rc<Vec<usize>>)| {
+        // Options are read by the decoder's distribution alone, without drafts.
+        let kind = if mode == Mode::Generate { kind } else { kind.distribution() };
+        let contexts = kind.models().into_iter().map(|name| models[name].details.context_len);
+        let context = contexts.min().unwrap_or(0);
+        needed.iter().filter(|needed| **needed > context).count()
+    };
+    experiment.decoders.iter().map(|plan| &plan.kind).zip(needed).map(count).collect()
+}
+
+/// The items of the most bytes over all tasks: tokenizing all of them would take too long.
+pub(super) fn longest(tasks: &[Task]) -> Vec<(&Task, &Item)> {
+    /// The item of the most tokens is among so many of the most bytes.
+    const TRIED: usize = 3;
+    let mut all: Vec<(&Task, &Item)> =
+        tasks.iter().flat_map(|task| task.items.iter().map(move |item| (task, item))).collect();
+    all.sort_by_cached_key(|(_, item)| std::cmp::Reverse(bytes(item)));
+    all.truncate(TRIED);
+    all
+}
+
+/// The item of the median number of bytes; none of a task without items.
+pub(super) fn typical(task: &Task) -> Option<&Item> {
+    let mut all: Vec<&Item> = task.items.iter().collect();
+    let middle = all.len() / 2;
+    (!all.is_empty()).then(|| *all.select_nth_unstable_by_key(middle, |item| bytes(item)).1)
+}
+
+fn bytes(item: &Item) -> usize {
+    let shots = item.opening.shots.iter().flatten().map(String::len);
+    let options = item.options.iter().map(|option| option.text.len()).max();
+    item.turns.iter().map(String::len).chain(shots).sum::<usize>() + options.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Form;
+
+    fn task(lengths: &[usize]) -> Task {
+        let item = |&len: &usize| Item { turns: vec!["x".repeat(len)], ..Item::default() };
+        let items = lengths.iter().map(item).collect();
+        Task { name: "t".to_owned(), items, grading: Grading::Speed, form: Form::Chat }
+    }
+
+    #[test]
+    fn the_longest_and_the_median_are_found_by_bytes() {
+        let tasks = [task(&[5, 1, 9, 3]), task(&[7, 2])];
+        let sizes: Vec<usize> = longest(&tasks).into_iter().map(|(_, item)| bytes(item)).collect();
+        assert_eq!(sizes, [9, 7, 5]);
+        assert_eq!(typical(&task(&[4, 100, 1])).map(bytes), Some(4));
+        assert!(typical(&task(&[])).is_none() && longest(&[]).is_empty());
+    }
+}

@@ -1,0 +1,29 @@
+//! The seed of each item.
+
+use sha2::{Digest, Sha256};
+
+/// Seed of an item's draws: a digest of the experiment's seed, the task and the item, so that it
+/// does not depend on the order of items, on resuming, or on the other decoders.
+pub(super) fn item_seed(seed: u64, task: &str, item: &str) -> u64 {
+    let mut hasher = Sha256::new();
+    hasher.update(seed.to_le_bytes());
+    for part in [task, item] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let digest = hasher.finalize();
+    u64::from_le_bytes(std::array::from_fn(|i| digest[i]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::item_seed;
+
+    /// Pinned: a change here changes every recorded run.
+    #[test]
+    fn item_seeds_are_stable_and_separate() {
+        assert_ne!(item_seed(7, "nano/test", "0"), item_seed(7, "nano/test", "1"));
+        assert_ne!(item_seed(7, "ab", "c"), item_seed(7, "a", "bc"));
+        assert_eq!(item_seed(7, "nano/test", "0"), 6_154_549_645_527_077_684);
+    }
+}
