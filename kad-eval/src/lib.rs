@@ -15,6 +15,7 @@ mod machine;
 mod models;
 mod numbers;
 mod output;
+mod proof;
 mod report;
 mod run;
 mod speed;

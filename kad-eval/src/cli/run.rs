@@ -11,11 +11,11 @@ use crate::run::Shard;
 
 /// Run an experiment described in TOML: models × decoders × tasks
 ///
-/// Results go to OUT/NAME/RUN-ID. The same command continues an interrupted run; a changed plan,
-/// model or data file makes a new run.
+/// Results are written to OUT/NAME/RUN-ID. The same command continues an interrupted run. Changed
+/// settings, models or data make a new run.
 ///
-/// A run that may take longer than a minute says so once every decoder has done an item: how long
-/// from what these took, and how much memory. --dry-run says it before anything is decoded.
+/// A run longer than a minute prints its remaining time and peak memory once every decoder has
+/// finished an item. --dry-run estimates both before anything is decoded.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,53 +26,53 @@ Examples:
   kad run experiments/kad-nano.toml --set sampling.temperature=0 --set models.base.backend=naive
   seq 8 | parallel kad run my-gsm8k.toml --shard {}/8 && kad run my-gsm8k.toml")]
 pub(crate) struct RunArgs {
-    /// The experiment file
+    /// Experiment file
     pub(crate) file: PathBuf,
-    /// Where results go
+    /// Results folder
     #[arg(long, default_value = "results")]
     pub(crate) out: PathBuf,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-    /// At most this many items of each task
+    /// Items per task at most [default: as in the file]
     #[arg(long, value_parser = super::at_least_one::<NonZeroU64>)]
     pub(crate) limit: Option<NonZeroU64>,
-    /// Put VALUE in the place of what the file says, as often as you like; entries of lists go by
-    /// name, kind or place
+    /// Override a value of the experiment file; repeatable. List entries are chosen by name, kind
+    /// or index
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) set: Vec<Setting>,
-    /// Texts to decode at a time: the same texts, sooner where passes leave cores idle. Every job
-    /// loads the models for itself, and speeds are those of so many at once
+    /// Items decoded in parallel. Texts do not depend on it; every job loads its own copy of the
+    /// models, and measured speeds are those of N parallel decoders
     #[arg(long, default_value = "1", value_name = "N", value_parser = super::at_least_one::<NonZeroUsize>)]
     pub(crate) jobs: NonZeroUsize,
-    /// Only part I of N of the items, as in 2/8, for one of N processes with the same command; the
-    /// command without --shard puts their results together
+    /// Decode part I of N of the items, for example 2/8; the same command without --shard then
+    /// merges the parts
     #[arg(long, value_name = "I/N")]
     pub(crate) shard: Option<Shard>,
-    /// Load plan, data and models, say what there is to do, how long it takes, how much memory and
-    /// what differences so many items can show, and decode nothing; the results folder is not
-    /// touched. Times are those of items that are done already, else of a few passes that are timed
-    /// now (a second or two for each set of models), as if every text went on to max_new_tokens: so
-    /// at most about. What is drafted and verified counts as if its target decoded alone, unless a
-    /// profile predicts it. Memory is what the process holds with the models loaded, for each job,
-    /// and keys and values of every session at the longest text
+    /// Show items, estimated time, peak memory and minimum detectable differences; decode nothing
+    ///
+    /// The results folder is not touched. Times are means of finished items, or else of a few
+    /// forward passes timed now (a second or two per set of models) for texts of max_new_tokens: an
+    /// upper bound. Speculative decoders count as their target alone unless a profile predicts
+    /// their speed. Memory is that of the models, for each job, and of the KV caches at the longest
+    /// text.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Print the closing summary, or what --dry-run says, as JSON instead of a table
+    /// Print the summary, or the dry run, as JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,
-    /// Run also a plan whose sweeps make more than 1,000 decoders
+    /// Allow sweeps of more than 1,000 decoders
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Stop at the first item that fails instead of reporting it and going on
+    /// Stop at the first item that fails instead of reporting it and continuing
     #[arg(long)]
     pub(crate) fail_fast: bool,
 }
 
-/// Show runs that are there, or compare them
+/// Show the table of a finished run, or compare runs
 ///
-/// One run: its table. Several: each against the first one, with what differs in their plans; items
-/// are paired where both asked the same. Several runs of one plan (`kad run` with another --out):
-/// also how far their speeds spread, and whether their texts are the same.
+/// Several runs are each compared with the first one: differences of their settings, and of their
+/// results on the items that both have. Repetitions of one run (`kad run` with another --out) are
+/// also compared text by text, with the spread of their speeds.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -81,20 +81,19 @@ Examples:
   kad report results/*/* --csv > all.csv
   kad report r1/kad-nano/1f0c8a2b9d3e r2/kad-nano/1f0c8a2b9d3e --html repetitions.html")]
 pub(crate) struct ReportArgs {
-    /// Folders of runs, as `kad run` printed them
+    /// Run folders, OUT/NAME/RUN-ID
     #[arg(required = true, value_name = "FOLDER")]
     pub(crate) runs: Vec<PathBuf>,
     /// Print Markdown
     #[arg(long, conflicts_with_all = ["csv", "json"])]
     pub(crate) markdown: bool,
-    /// Print one line per run, task and decoder
+    /// Print CSV, one line per run, task and decoder
     #[arg(long, conflicts_with = "json")]
     pub(crate) csv: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-    /// Write a page that needs nothing but itself: of one run its report anew, of several the
-    /// comparison
+    /// Write a self-contained HTML page: the report of one run, or the comparison of several
     #[arg(long, value_name = "FILE", conflicts_with_all = ["markdown", "csv", "json"])]
     pub(crate) html: Option<PathBuf>,
 }

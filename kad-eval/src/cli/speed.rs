@@ -7,11 +7,12 @@ use clap::Args;
 use super::{DataArgs, at_least_one};
 use crate::speed::chain_ranking::RankingRequest;
 
-/// Measure what the models of an experiment do on this machine
+/// Measure forward-pass times and acceptance lengths of an experiment's models
 ///
-/// Pass times by width and context, and how many tokens in a row each model accepts of what cheaper
-/// models, composed decoders and lookups draft for it, on prompts of the experiment's tasks under
-/// its `[sampling]`. Writes a profile for `kad plan`, `kad bench` and `levels = "plan"`.
+/// Forward passes are timed by width and context length. Acceptance is measured for every pair of a
+/// target and a cheaper drafter (model, composed decoder or lookup), on prompts of the experiment's
+/// tasks under its `[sampling]`. Writes a profile for `kad plan`, `kad bench` and
+/// `levels = "plan"`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -20,37 +21,36 @@ Examples:
 pub(crate) struct ProfileArgs {
     /// The experiment file
     pub(crate) file: PathBuf,
-    /// Where the profile goes
+    /// Profile to write
     #[arg(long, default_value = "profile.json")]
     pub(crate) out: PathBuf,
-    /// Only these models and decoders, separated by commas [default: all models and every deferral
+    /// Models and decoders to measure, separated by commas [default: all models and every deferral
     /// and implicit-reward decoder]
     #[arg(long, value_name = "NAMES")]
     pub(crate) models: Option<String>,
-    /// Prompts to decode
+    /// Number of prompts
     #[arg(long, default_value_t = 8, value_parser = at_least_one::<usize>)]
     pub(crate) prompts: usize,
-    /// New tokens for each prompt
+    /// New tokens per prompt
     #[arg(long, default_value_t = 64, value_parser = at_least_one::<usize>)]
     pub(crate) tokens: usize,
-    /// Passes measured for each width and context [default: as many as fit into 12 seconds, 5 to
-    /// 41]
+    /// Timed passes for each width and context [default: 5 to 41, as many as fit into 12 seconds]
     #[arg(long, value_name = "N", value_parser = at_least_one::<usize>)]
     pub(crate) rounds: Option<usize>,
-    /// Widest pass where acceptance is measured: drafts have one token less than this, than half
-    /// and than a quarter of it, text by text
+    /// Widest verification pass when acceptance is measured: draft lengths are TOKENS − 1,
+    /// TOKENS/2 − 1 and TOKENS/4 − 1 in turn
     #[arg(long, default_value_t = 16, value_name = "TOKENS", value_parser = at_least_one::<usize>)]
     pub(crate) draft_length: usize,
     #[command(flatten)]
     pub(crate) data: DataArgs,
 }
 
-/// From a profile, the fastest chain of models
+/// Predict the fastest chain of draft models from a profile
 ///
-/// Chains of all candidates with the best lengths for each, the time predicted for them, and what
-/// one more level would do, by the published criterion and exactly. Says so if plain decoding is
-/// fastest. The best of many chains by one measurement looks better than it is: `kad bench` is the
-/// check.
+/// Ranks chains by predicted time per token, each with its best draft lengths, and shows the effect
+/// of one more level by the published criterion and by exact prediction. Plain decoding is ranked
+/// too. The predicted winner of many chains tends to look faster than it is: check it with
+/// `kad bench`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -58,19 +58,19 @@ Examples:
   kad plan profile.json --target large --max-levels 3
   kad plan profile.json --toml >> my.toml")]
 pub(crate) struct PlanArgs {
-    /// What `kad profile` wrote
+    /// Profile written by `kad profile`
     pub(crate) profile: PathBuf,
-    /// The model or decoder whose distribution the text has [default: the distribution of
-    /// the experiment's baseline; without it, the slowest model that others draft for]
+    /// Target model or decoder, whose distribution the text has [default: that of the experiment's
+    /// baseline, or else the slowest model with a drafter]
     #[arg(long)]
     pub(crate) target: Option<String>,
-    /// The most levels, the target included
+    /// Levels at most, target included
     #[arg(long, default_value_t = RankingRequest::MAX_LEVELS, value_name = "N", value_parser = at_least_one::<usize>)]
     pub(crate) max_levels: usize,
-    /// The most tokens that a level waits for
+    /// Draft length of a level at most
     #[arg(long, default_value_t = RankingRequest::MAX_LENGTH, value_name = "TOKENS", value_parser = at_least_one::<usize>)]
     pub(crate) max_length: usize,
-    /// How many chains to list
+    /// Number of chains to list
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = at_least_one::<usize>)]
     pub(crate) chains: usize,
     /// Print one JSON object
@@ -81,11 +81,11 @@ pub(crate) struct PlanArgs {
     pub(crate) toml: bool,
 }
 
-/// Measure chains against their prediction and against plain decoding
+/// Measure the speed of chains against plain decoding and against their prediction
 ///
-/// The plan's best chain, its runner-up and plain decoding (or the decoders named), in random
-/// order, again and again on prompts of the experiment's tasks that the profile was not made from,
-/// with the same seeds. Steps in which a model reads the prompt are not counted. A loss is a loss.
+/// Measures the two best chains of the profile and plain decoding, or the decoders in --decoders:
+/// in random order, with the same seeds, on prompts that the profile did not use. Prefill is not
+/// counted.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -94,29 +94,29 @@ Examples:
 pub(crate) struct BenchArgs {
     /// The experiment file
     pub(crate) file: PathBuf,
-    /// What `kad profile` wrote; without it nothing is predicted and --decoders says what to
-    /// measure
+    /// Profile written by `kad profile`; without it there are no predictions, and --decoders is
+    /// required
     #[arg(long, required_unless_present = "decoders")]
     pub(crate) profile: Option<PathBuf>,
-    /// Decoders of the file to measure, separated by commas, instead of the plan's
+    /// Decoders of the experiment to measure, separated by commas, instead of the best chains
     #[arg(long, value_name = "NAMES")]
     pub(crate) decoders: Option<String>,
-    /// The model or decoder to plan for [default: the distribution of
-    /// the experiment's baseline; without it, the slowest model that others draft for]
+    /// Target model or decoder [default: that of the experiment's baseline, or else the slowest
+    /// model with a drafter]
     #[arg(long, conflicts_with = "decoders")]
     pub(crate) target: Option<String>,
-    /// How often every prompt is decoded with every decoder
+    /// Repetitions of every prompt with every decoder
     #[arg(long, default_value_t = 5, value_parser = at_least_one::<usize>)]
     pub(crate) reps: usize,
-    /// Prompts to decode
+    /// Number of prompts
     #[arg(long, default_value_t = 8, value_parser = at_least_one::<usize>)]
     pub(crate) prompts: usize,
-    /// New tokens for each prompt
+    /// New tokens per prompt
     #[arg(long, default_value_t = 64, value_parser = at_least_one::<usize>)]
     pub(crate) tokens: usize,
     #[command(flatten)]
     pub(crate) data: DataArgs,
-    /// Also write the comparison, with charts, as a self-contained page
+    /// Also write the comparison with charts as a self-contained HTML page
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
     /// Print one JSON object

@@ -10,7 +10,7 @@ use super::DataArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TasksCommand {
-    /// List the tasks: what they measure, how, where their data is expected
+    /// List the tasks: metric, prompt, and place of their data
     #[command(after_help = "\
 Examples:
   kad tasks list
@@ -22,13 +22,13 @@ Examples:
         /// Print JSON
         #[arg(long, conflicts_with = "markdown")]
         json: bool,
-        /// Print Markdown: the table of docs/TASKS.md
+        /// Print Markdown, the table of docs/TASKS.md
         #[arg(long)]
         markdown: bool,
     },
-    /// Show an item of a task: the prompt as a model reads it, and the right answer
+    /// Show an item of a task: the prompt as a model reads it, and the correct answer
     ///
-    /// Tokens that are special to the model stand in ⟦brackets⟧.
+    /// Special tokens of the model stand in ⟦brackets⟧.
     #[command(after_help = "\
 Examples:
   kad tasks show nano --model nano:large-aligned
@@ -41,13 +41,13 @@ Examples:
 /// The arguments of `kad tasks show`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ShowArgs {
-    /// A kind of task, or the name of a task of FILE.toml
+    /// Kind of task, or the name of a task in FILE.toml
     pub(crate) name: String,
-    /// Who reads it: FILE.toml:MODEL of an experiment, or nano:NAME, a path, hf:ORG/REPO,
-    /// pypi:PACKAGE==VERSION. Without, the messages are shown
+    /// Model whose prompt is shown: FILE.toml:MODEL of an experiment, or nano:NAME, a path,
+    /// hf:ORG/REPO, pypi:PACKAGE==VERSION [default: none, chat messages are shown]
     #[arg(long, value_name = "MODEL")]
-    pub(crate) model: Option<Reader>,
-    /// Which item, from 1
+    pub(crate) model: Option<PromptModel>,
+    /// Index of the item, from 1
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) item: u64,
     /// Print JSON
@@ -57,23 +57,23 @@ pub(crate) struct ShowArgs {
     pub(crate) data: DataArgs,
 }
 
-/// Whose prompt is shown.
+/// The model whose prompt is shown.
 #[derive(Clone, Debug)]
-pub(crate) enum Reader {
+pub(crate) enum PromptModel {
     /// A model of an experiment.
     Experiment { file: PathBuf, model: String },
-    /// A model by itself.
+    /// A model without an experiment.
     Source(Source),
 }
 
-impl FromStr for Reader {
+impl FromStr for PromptModel {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.rsplit_once(".toml:") {
             Some((file, model)) => {
                 let file = PathBuf::from(format!("{file}.toml"));
-                Ok(Reader::Experiment { file, model: model.to_owned() })
+                Ok(PromptModel::Experiment { file, model: model.to_owned() })
             }
             None if text.ends_with(".toml") => {
                 Err(format!("which model of {text}? write {text}:MODEL"))
@@ -81,7 +81,7 @@ impl FromStr for Reader {
             None => {
                 let source =
                     text.parse().map_err(|error: kad_backends::LoadError| error.to_string());
-                source.map(Reader::Source)
+                source.map(PromptModel::Source)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! One file per command.
+//! The commands: one file or folder each.
 
 mod bench;
 mod explain;
@@ -22,10 +22,10 @@ use crate::config::ModelPlan;
 use crate::failure::Failure;
 use crate::output;
 
-/// Carries out the command line.
+/// Runs a command.
 ///
 /// # Errors
-/// With the exit code in the kind of failure.
+/// The failure, whose kind gives the exit code.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     output::set_quiet(cli.quiet);
     match cli.command {
@@ -50,7 +50,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// A model named on the command line.
+/// The plan of a model on the command line.
 fn plan(source: &kad_backends::Source, engine: &crate::cli::EngineArgs) -> ModelPlan {
     ModelPlan {
         source: source.to_string(),

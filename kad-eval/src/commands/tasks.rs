@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::plan;
 use super::speed::experiment;
-use crate::cli::{EngineArgs, Reader, ShowArgs, TasksCommand};
+use crate::cli::{EngineArgs, PromptModel, ShowArgs, TasksCommand};
 use crate::config::{DecoderKind, Experiment, ModelPlan, TaskPlan, default_task, nearest};
 use crate::failure::{Failure, WrongRequest};
 use crate::models::{self, Model, Models};
@@ -111,7 +111,9 @@ fn markdown() -> String {
 
 fn show(args: &ShowArgs) -> Result<(), Failure> {
     let experiment = match &args.model {
-        Some(Reader::Experiment { file, .. }) => Some(experiment(file).map_err(Failure::Request)?),
+        Some(PromptModel::Experiment { file, .. }) => {
+            Some(experiment(file).map_err(Failure::Request)?)
+        }
         _ => None,
     };
     let plan = named(&args.name, experiment.as_ref())?;
@@ -177,12 +179,12 @@ fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
 
 /// The model that reads, by its name, with those that may lend it a chat template.
 fn readers(
-    reader: &Reader,
+    reader: &PromptModel,
     experiment: Option<Experiment>,
     task: &Task,
 ) -> Result<(String, Models)> {
     let (name, plans) = match (reader, experiment) {
-        (Reader::Experiment { file, model }, Some(experiment)) => {
+        (PromptModel::Experiment { file, model }, Some(experiment)) => {
             let names = || experiment.models.keys().map(String::as_str);
             if !names().any(|name| name == model) {
                 let near = nearest(model, names()).map(|near| format!("; did you mean `{near}`?"));
@@ -197,11 +199,11 @@ fn readers(
             }
             (model.clone(), experiment.models)
         }
-        (Reader::Source(source), _) => {
+        (PromptModel::Source(source), _) => {
             let name = source.to_string();
             (name.clone(), [(name, alone(source))].into())
         }
-        (Reader::Experiment { file, .. }, None) => bail!("{} was not read", file.display()),
+        (PromptModel::Experiment { file, .. }, None) => bail!("{} was not read", file.display()),
     };
     let single = |name: &str| DecoderKind::Single { model: name.to_owned() };
     let mut models = models::load_all(&only(&plans, &name), std::iter::once(&single(&name)))?;

@@ -32,15 +32,6 @@ pub(super) struct TokenCounts {
     pub(super) generated: usize,
 }
 
-/// Passes to be timed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Request {
-    /// Tokens before them, in rising order.
-    pub(super) contexts: [usize; 2],
-    /// Also wide passes that give all distributions: over a large vocabulary they are slow.
-    pub(super) scored: bool,
-}
-
 /// Seconds after one context.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct AtContext {
@@ -61,18 +52,20 @@ impl DecodeTimes {
     /// Tokens of the text needed after the last context.
     pub(super) const BEYOND: usize = STEPS + 2 * SCORED;
 
-    /// Times `predictor` along `text`; None if the user interrupted.
+    /// Times `predictor` along `text` after two `contexts` in rising order; None if the user
+    /// interrupted. Scoring passes are timed on request only: over a large vocabulary they are slow.
     pub(super) fn measure(
         predictor: &mut dyn Predictor,
         text: &[TokenId],
-        request: Request,
+        contexts: [usize; 2],
+        scores: bool,
     ) -> Result<Option<Self>> {
         let mut timer = Timer { predictor, text, at: 0, distribution: Distribution::default() };
         timer.predictor.begin(1);
         // Weights may have to be read from disk first.
         timer.pass(1, 1)?;
         let room = timer.predictor.context_len().min(text.len()).saturating_sub(Self::BEYOND);
-        let contexts = request.contexts.map(|context| context.clamp(2, room.max(2)));
+        let contexts = contexts.map(|context| context.clamp(2, room.max(2)));
         let probe = PROBE.min(contexts[0]);
         let mut seconds = timer.pass(probe, 1)?.as_secs_f64();
         let mut tokens = (probe - 1) as f64;
@@ -86,7 +79,7 @@ impl DecodeTimes {
                 tokens += more;
             }
             let step = timer.step()?;
-            let scored = if request.scored { timer.scored()? } else { 0.0 };
+            let scored = if scores { timer.scored()? } else { 0.0 };
             all.push(AtContext {
                 context: context as f64,
                 prefill: seconds / tokens,
@@ -215,15 +208,13 @@ mod tests {
         let model = Counted::new(TableModel::random("toy", 5, 2, 1));
         let sampling = Sampling::at_temperature(1.0).unwrap();
         let text: Vec<TokenId> = (0..400).map(|i| i % 5).collect();
-        let request = |contexts| Request { contexts, scored: true };
         // The second context behind what the first one's steps and wide pass lead to, and before
         // it.
         for second in [190, 60] {
             let before = model.counts();
             let mut predictor = ModelPredictor::new(&model, sampling).unwrap();
-            let found = DecodeTimes::measure(&mut predictor, &text, request([40, second]))
-                .unwrap()
-                .unwrap();
+            let found =
+                DecodeTimes::measure(&mut predictor, &text, [40, second], true).unwrap().unwrap();
             let contexts: Vec<f64> = found.0.iter().map(|times| times.context).collect();
             assert_eq!(contexts, [40.0, second as f64]);
             assert!(found.0.iter().all(|it| it.prefill > 0.0 && it.step > 0.0 && it.scored > 0.0));
@@ -238,16 +229,13 @@ mod tests {
         // Contexts that leave no room for all of it.
         let mut predictor = ModelPredictor::new(&model, sampling).unwrap();
         for tokens in 2..20 {
-            DecodeTimes::measure(&mut predictor, &text[..tokens], request([1, 50]))
-                .unwrap()
-                .unwrap();
+            DecodeTimes::measure(&mut predictor, &text[..tokens], [1, 50], true).unwrap().unwrap();
         }
-        let far =
-            DecodeTimes::measure(&mut predictor, &text, request([500, 900])).unwrap().unwrap();
+        let far = DecodeTimes::measure(&mut predictor, &text, [500, 900], true).unwrap().unwrap();
         assert_eq!(far.0[1].context, (400 - DecodeTimes::BEYOND) as f64);
-        let (before, request) = (model.counts(), Request { scored: false, ..request([40, 60]) });
+        let before = model.counts();
         let mut predictor = ModelPredictor::new(&model, sampling).unwrap();
-        DecodeTimes::measure(&mut predictor, &text, request).unwrap().unwrap();
+        DecodeTimes::measure(&mut predictor, &text, [40, 60], false).unwrap().unwrap();
         assert_eq!((model.counts() - before).passes, 4 + 2 * STEPS as u64, "no wide passes");
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use kad_core::TokenId;
 use serde::Serialize;
 
-use super::decode_times::{DecodeTimes, Request, TokenCounts};
+use super::decode_times::{DecodeTimes, TokenCounts};
 use super::tally::Tally;
 use super::work::{Mode, Work, by_speaker, typical};
 use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
@@ -72,14 +72,6 @@ pub(crate) struct Estimate {
     pub(crate) basis: Basis,
 }
 
-/// The experiment, its models and its tasks, loaded.
-#[derive(Clone, Copy)]
-pub(crate) struct Loaded<'p> {
-    pub(crate) experiment: &'p Experiment,
-    pub(crate) models: &'p Models,
-    pub(crate) tasks: &'p [Task],
-}
-
 /// The estimate of every decoder on every task, in the order of the file; None if the user
 /// interrupted. `own` counts the items that are asked for, `whole` those of all shards: their mean
 /// time is the estimate where there is one. `predicted` gives the seconds per token that a profile
@@ -88,11 +80,10 @@ pub(crate) struct Loaded<'p> {
 /// # Errors
 /// If a model fails.
 pub(crate) fn estimate(
-    loaded: Loaded<'_>,
+    (experiment, models, tasks): (&Experiment, &Models, &[Task]),
     (own, whole): (&Tally, &Tally),
     predicted: &dyn Fn(&str) -> Option<f64>,
 ) -> Result<Option<Vec<Estimate>>> {
-    let Loaded { experiment, models, tasks } = loaded;
     let mut estimates = Vec::new();
     // The work of every estimate that finished items do not give.
     let mut works: Vec<(usize, &DecoderPlan, Rc<Option<Work>>)> = Vec::new();
@@ -150,27 +141,26 @@ fn time_passes<'p>(
     models: &Models,
     works: impl Iterator<Item = (&'p DecoderPlan, &'p Work)>,
 ) -> Result<Option<TimesByDistribution<'p>>> {
-    let mut requests: BTreeMap<_, (&DecoderPlan, &Work, Request)> = BTreeMap::new();
+    let mut requests: BTreeMap<_, (&DecoderPlan, &Work, [usize; 2], bool)> = BTreeMap::new();
     for (plan, work) in works {
-        let contexts = [work.prompt.len(), work.middle(plan.sampling.max_new_tokens as usize)];
-        let first = (plan, work, Request { contexts, scored: false });
-        let (.., request) = requests.entry(distribution_key(plan)).or_insert(first);
-        let [shortest, longest] = request.contexts;
-        request.contexts = [shortest.min(contexts[0]), longest.max(contexts[1])];
-        request.scored |= work.mode != Mode::Generate;
+        let own = [work.prompt.len(), work.middle(plan.sampling.max_new_tokens as usize)];
+        let request = requests.entry(distribution_key(plan)).or_insert((plan, work, own, false));
+        let (.., contexts, scores) = request;
+        *contexts = [contexts[0].min(own[0]), contexts[1].max(own[1])];
+        *scores |= work.mode != Mode::Generate;
     }
     if !requests.is_empty() {
         let plural = if requests.len() == 1 { "" } else { "s" };
         output::note(&format!("timing passes of {} set{plural} of models", requests.len()));
     }
     let mut times = BTreeMap::new();
-    for (key, (plan, work, request)) in requests {
+    for (key, (plan, work, contexts, scores)) in requests {
         let rules = Rules::of(&plan.kind)?;
         let mut predictor = models::distribution_predictor(plan, models, &rules)?;
         // A pass takes the same time whatever the tokens are.
         let text = work.prompt.iter().copied().cycle();
-        let text: Vec<TokenId> = text.take(request.contexts[1] + DecodeTimes::BEYOND).collect();
-        match DecodeTimes::measure(&mut *predictor, &text, request)? {
+        let text: Vec<TokenId> = text.take(contexts[1] + DecodeTimes::BEYOND).collect();
+        match DecodeTimes::measure(&mut *predictor, &text, contexts, scores)? {
             Some(found) => _ = times.insert(key, found),
             None => return Ok(None),
         }

@@ -8,7 +8,7 @@ mod remaining;
 mod tally;
 mod work;
 
-pub(crate) use estimate::{Basis, Estimate, Loaded, estimate};
+pub(crate) use estimate::{Basis, Estimate, estimate};
 pub(crate) use memory::{Caches, Memory};
 pub(crate) use progress::Progress;
 pub(crate) use tally::{DecoderProgress, Tally};

@@ -133,7 +133,7 @@ impl Drop for Progress<'_> {
 
 /// Progress of the run and of the current task.
 fn line(tally: &Tally, task: &str, decoders: &[DecoderProgress]) -> String {
-    let (all, own): (DecoderProgress, DecoderProgress) = (tally.total(), decoders.iter().sum());
+    let (all, own) = (tally.total(), DecoderProgress::sum(decoders));
     format!("{}/{} items × decoders, {task}: {}/{}", all.done, all.items, own.done, own.items)
 }
 

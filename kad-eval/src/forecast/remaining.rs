@@ -62,7 +62,7 @@ impl Forecast {
         let decoders = tally.decoders.first().map_or(0, Vec::len);
         for decoder in 0..decoders {
             let own = || own.iter().map(|(task, _)| &task[decoder]);
-            let all: DecoderProgress = own().sum();
+            let all = DecoderProgress::sum(own());
             let (Some(mean), Some(longest)) = (all.mean(), all.longest_mean()) else {
                 // A decoder whose items all fail is not waited for.
                 if all.left() == 0 || all.failed > 0 {

@@ -1,9 +1,6 @@
 //! Items, tokens and seconds of every decoder on every task so far: progress lines, remaining times
 //! and dry runs are functions of them.
 
-use std::iter::Sum;
-use std::ops::AddAssign;
-
 /// Progress of one decoder on one task.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct DecoderProgress {
@@ -22,6 +19,18 @@ pub(crate) struct DecoderProgress {
 }
 
 impl DecoderProgress {
+    /// The sum of several.
+    pub(super) fn sum<'p>(all: impl IntoIterator<Item = &'p Self>) -> Self {
+        all.into_iter().fold(Self::default(), |sum, one| Self {
+            items: sum.items + one.items,
+            done: sum.done + one.done,
+            failed: sum.failed + one.failed,
+            tokens: sum.tokens + one.tokens,
+            seconds: sum.seconds + one.seconds,
+            longest_seconds: sum.longest_seconds + one.longest_seconds,
+        })
+    }
+
     /// Items that are neither finished nor failed.
     pub(crate) fn left(&self) -> usize {
         self.items.saturating_sub(self.done + self.failed)
@@ -35,26 +44,6 @@ impl DecoderProgress {
     /// Mean seconds per item of full length; none before the first.
     pub(crate) fn longest_mean(&self) -> Option<f64> {
         (self.done > 0).then(|| self.longest_seconds / self.done as f64)
-    }
-}
-
-impl AddAssign for DecoderProgress {
-    fn add_assign(&mut self, other: Self) {
-        self.items += other.items;
-        self.done += other.done;
-        self.failed += other.failed;
-        self.tokens += other.tokens;
-        self.seconds += other.seconds;
-        self.longest_seconds += other.longest_seconds;
-    }
-}
-
-impl<'p> Sum<&'p Self> for DecoderProgress {
-    fn sum<I: Iterator<Item = &'p Self>>(all: I) -> Self {
-        all.fold(Self::default(), |mut sum, one| {
-            sum += *one;
-            sum
-        })
     }
 }
 
@@ -73,12 +62,13 @@ impl Tally {
 
     /// Adds to the progress of a decoder on a task.
     pub(crate) fn add(&mut self, (task, decoder): (usize, usize), more: DecoderProgress) {
-        self.decoders[task][decoder] += more;
+        let progress = &mut self.decoders[task][decoder];
+        *progress = DecoderProgress::sum([&*progress, &more]);
     }
 
     /// The sum over all tasks and decoders.
     pub(crate) fn total(&self) -> DecoderProgress {
-        self.decoders.iter().flatten().sum()
+        DecoderProgress::sum(self.decoders.iter().flatten())
     }
 }
 
@@ -98,7 +88,7 @@ mod tests {
             ..DecoderProgress::default()
         };
         assert_eq!((failed.left(), failed.mean(), failed.longest_mean()), (4, None, None));
-        let sum: DecoderProgress = [failed, done].iter().sum();
+        let sum = DecoderProgress::sum([&failed, &done]);
         assert_eq!((sum.items, sum.done, sum.failed, sum.tokens), (9, 4, 1, 8));
         assert_eq!((sum.left(), sum.mean(), sum.longest_mean()), (4, Some(0.5), Some(1.5)));
     }

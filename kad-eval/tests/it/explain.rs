@@ -169,12 +169,12 @@ fn wrong_entries_are_named() {
     let never = r#""rule":{"kind":"never"}"#;
     let p = |entries: &str| format!(r#"{{"p":[{entries}],"q":[0.2,0.3,0.5],{never}}}"#);
     for (entries, words) in [
-        ("0.5,0.3,NaN", "p[2] is NaN"),
-        ("Infinity,0,0", "p[0] is Infinity"),
-        ("0.5,-Infinity,0", "p[1] is -Infinity"),
+        ("0.5,0.3,NaN", "line 1 column 15 (JSON has no NaN and no Infinity)"),
+        ("Infinity,0,0", "line 1 column 7 (JSON has no NaN and no Infinity)"),
+        ("0.5,-Infinity,0", "line 1 column 12 (JSON has no NaN and no Infinity)"),
         ("0.5,null,0.5", "p[1] is null"),
         ("0.5,\"a\",0.5", "p[1] is \"a\""),
-        ("0.5,[1],0.5", "p[1] is a list"),
+        ("0.5,[1],0.5", "p[1] is [1]"),
         ("1.5,-0.5,0", "p[1] is -0.5: negative"),
         ("0.5,0.3,0.3", "p sums to 1.1"),
         ("0.5,0.5", "p has 2 entries and q 3"),
@@ -215,7 +215,7 @@ fn wrong_requests_are_refused() {
         .fails(2, &["unknown field `tau`", "line 1"]);
     ask(r#"{"p":[1.0],"q":[1.0]}"#).fails(2, &["missing field `rule`"]);
     ask("{\"p\":[1.0],\n]").fails(2, &["line 2"]);
-    ask("").fails(2, &["stdin: there is no decision"]);
+    ask("").fails(2, &["stdin: no decision given"]);
     ask(r#"[[1.0],[1.0],{"kind":"never"}]"#).fails(2, &["stdin: object 1", "expected an object"]);
     ask(r#"{"p":[1.0],"p":[1.0],"q":[1.0],"rule":{"kind":"never"}}"#)
         .fails(2, &["duplicate field `p`"]);
@@ -277,12 +277,12 @@ fn a_prompt_is_explained_and_its_dump_is_a_request() {
     let line = |text: &str, name: &str| {
         text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned()
     };
-    let words = "may be handed over at most";
+    let words = "largest deferral mass allowed";
     assert!(line(&text, "budget ").contains("0.400000") && line(&text, "budget ").contains(words));
-    assert!(line(&text, "shortfall ").contains("the best decision of this budget"), "{text}");
+    assert!(line(&text, "shortfall ").contains("the best decision with this budget"), "{text}");
     let dual = [&PAIR[..6], &["kad-dual=0.4", "34 + 27 ="]].concat();
     let dual = kad(&dual).succeeds();
-    assert!(line(&dual, "budget ").contains("mass spent"), "{dual}");
+    assert!(line(&dual, "budget ").contains("deferral mass spent"), "{dual}");
     let told = answers(&asked(&["--dump"]).succeeds()).remove(0);
     let line = text.lines().find(|line| line.starts_with("D ")).unwrap();
     let mass: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
@@ -292,7 +292,7 @@ fn a_prompt_is_explained_and_its_dump_is_a_request() {
     asked(&["--dump", "--temperature", "0.5"]).fails(2, &["--dump", "give both the same"]);
     asked(&["--temperature", "-1"]).fails(2, &["temperature = -1 is out of range"]);
     let apart = asked(&["--temperature", "0.5"]).succeeds();
-    assert!(apart.contains("see the distributions at temperature 1"), "{apart}");
+    assert!(apart.contains("use the distributions at decision temperature 1"), "{apart}");
     kad(&[&PAIR[..], &[""]].concat()).fails(2, &["the prompt is empty"]);
     kad(&[&PAIR[..], &["--chat", "Hi"]].concat()).succeeds();
 }

@@ -377,11 +377,11 @@ fn a_lenient_chain_is_refuted_unless_it_is_said_not_to_be_exact() {
     assert_eq!((&verdict["exact"], &verdict["holds"]), (&true.into(), &false.into()));
 
     let said = |toml: &str| prove(&format!("{toml}exact = false\n"), &[]);
-    assert!(said(CHAIN).succeeds().contains("another distribution, as said"));
+    assert!(said(CHAIN).succeeds().contains("another distribution, as claimed"));
     let exact = CHAIN.replace("0.25", "0");
     assert!(prove(&exact, &[]).succeeds().contains("proved"));
     said(&exact)
-        .fails(1, &["NOT ANOTHER DISTRIBUTION", "is said not to be exact", "leave out `exact"]);
+        .fails(1, &["NOT ANOTHER DISTRIBUTION", "is claimed not to be exact", "remove `exact"]);
     prove(&format!("{CHAIN}exact = 0\n"), &[]).fails(2, &["`exact` must be true or false", "^"]);
 }
 

@@ -24,7 +24,7 @@ const KAD_EVAL: House = House {
         &["report"],
         &["speed"],
         &["analysis"],
-        &["run"],
+        &["proof", "run"],
         &["forecast"],
         &["models"],
         &["config"],

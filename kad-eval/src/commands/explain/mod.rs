@@ -1,8 +1,7 @@
-//! `kad explain`: one deferral decision, in numbers.
+//! `kad explain`: the numbers behind one deferral decision.
 
 mod prompt;
 mod request;
-mod words;
 
 use std::path::Path;
 
@@ -29,7 +28,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     }
 }
 
-/// One answer line for each decision in `file`, as soon as it is read.
+/// Answers each decision in `file` with a line, as soon as it is read.
 fn answer_all(file: &Path) -> Result<(), Failure> {
     let mut answered = 0;
     for decision in request::read(file)? {
@@ -39,8 +38,7 @@ fn answer_all(file: &Path) -> Result<(), Failure> {
         answered += 1;
     }
     if answered == 0 {
-        let message =
-            "there is no decision: give {\"p\": […], \"q\": […], \"rule\": {\"kind\": …}}";
+        let message = "no decision given: write {\"p\": […], \"q\": […], \"rule\": {\"kind\": …}}";
         return Err(Failure::request(anyhow!("{}: {message}", request::name(file))));
     }
     Ok(())
@@ -48,13 +46,13 @@ fn answer_all(file: &Path) -> Result<(), Failure> {
 
 #[derive(Serialize)]
 struct Answer {
-    /// Tokens that are handed over for certain, `d = 1`.
+    /// Tokens that are always deferred, `d = 1`.
     deferred: Vec<TokenId>,
-    /// Tokens that are handed over in part, `0 < d < 1`.
+    /// Tokens that are deferred with a probability, `0 < d < 1`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fractional: Vec<Fractional>,
     mass: f64,
-    /// What the numbers from `value` to `shortfall` are for, and whose it is.
+    /// Budget of the numbers from `value` to `shortfall`, and its origin.
     budget: f64,
     budget_of: BudgetOf,
     value: f64,
@@ -70,13 +68,13 @@ struct Answer {
     mixture: Vec<f64>,
 }
 
-/// Where the budget of a certificate comes from.
+/// Origin of a certificate's budget.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum BudgetOf {
-    /// It is a parameter of the rule.
+    /// A parameter of the rule.
     Rule,
-    /// The rule has none: it is the mass that the decision spent.
+    /// The deferral mass of the decision, because the rule has no budget.
     MassSpent,
 }
 

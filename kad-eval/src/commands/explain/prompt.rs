@@ -1,4 +1,4 @@
-//! The decision about the token after a prompt.
+//! The deferral decision about the next token after a prompt.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::models::{self, Model, Models};
 use crate::output;
 
-/// The arguments, with those there that this form needs.
+/// The arguments that explain a prompt.
 pub(super) struct Asked<'a> {
     pub(super) args: &'a ExplainArgs,
     pub(super) text: &'a str,
@@ -104,8 +104,7 @@ fn distributions(rows: &[LogitRows; 2], sampling: Sampling) -> Result<[Distribut
     Ok([distribution("base", &rows[0])?, distribution("aligned", &rows[1])?])
 }
 
-/// A decision and its two accounts: of the distribution drawn from, and of the distribution that
-/// the rule saw.
+/// A decision with two certificates: at the sampling temperature and at the decision temperature.
 struct Explained {
     drawn: [Distribution; 2],
     weights: Vec<f64>,
@@ -128,8 +127,7 @@ impl Explained {
         }
     }
 
-    /// The tokens with the largest probability under `p`, `q*` or `π`, lower ids first among
-    /// equals.
+    /// The tokens of the largest probability under `p`, `q*` or `π`; among equals the lower IDs.
     fn likeliest(&self, n: usize) -> Vec<usize> {
         let largest = |token: usize| {
             let distributions = [&self.drawn[0], &self.drawn[1], &self.distribution.mixture];
@@ -145,8 +143,7 @@ impl Explained {
     }
 
     fn table(&self, n: usize, model: &Model) -> Table {
-        let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED);
+        let mut table = crate::report::table::empty(UTF8_FULL_CONDENSED);
         table.set_header(["token", "id", "p", "q*", "d", "π"]);
         for token in self.likeliest(n) {
             let [p, q] = self.drawn.each_ref().map(|distribution| distribution.probs()[token]);
@@ -160,59 +157,76 @@ impl Explained {
         table
     }
 
-    /// Name, number and meaning, line by line.
+    /// Name, number and meaning of each line.
     fn lines(&self) -> Vec<(&'static str, String, &'static str)> {
         let (distribution, knapsack) = (&self.distribution, &self.knapsack);
         let number = |x: f64| format!("{x:.6}");
         let deferred = self.weights.iter().filter(|d| **d > 0.0).count();
         let of_all = format!("{deferred} of {}", self.weights.len());
         let budget = match self.budget_of {
-            BudgetOf::Rule => "what may be handed over at most of the distribution the rule sees",
+            BudgetOf::Rule => "largest deferral mass allowed, at the decision temperature",
             BudgetOf::MassSpent => {
-                "the mass spent of the distribution the rule sees: the rule has none"
+                "deferral mass spent, at the decision temperature: the rule has no budget"
             }
         };
         vec![
             (
                 "D",
                 number(distribution.mass),
-                "deferral mass: how likely the base draw is handed over",
+                "deferral mass: probability that the base model's token is deferred",
             ),
             ("tokens deferred", of_all, "tokens with d > 0"),
             ("budget", number(knapsack.budget), budget),
-            ("value", number(knapsack.value), "Σ d · (−p ln p), nats: surprisal handed over"),
-            ("greedy", number(knapsack.greedy), "value of the primal solution for this budget"),
-            ("LP", number(knapsack.linear), "bound: no decision of this budget is worth more"),
-            ("dual", number(knapsack.dual), "the same bound from the multiplier alone"),
-            ("multiplier", number(knapsack.multiplier), "nats per unit of budget; α = e^(−μ)"),
+            ("value", number(knapsack.value), "Σ d · (−p ln p), nats: surprisal deferred"),
+            (
+                "greedy",
+                number(knapsack.greedy),
+                "value of the greedy (primal) solution with this budget",
+            ),
+            (
+                "LP",
+                number(knapsack.linear),
+                "upper bound: value of the fractional optimum with this budget",
+            ),
+            ("dual", number(knapsack.dual), "the same bound from the dual problem"),
+            (
+                "multiplier",
+                number(knapsack.multiplier),
+                "μ, nats per unit of budget; threshold α = e^(−μ)",
+            ),
             (
                 "gap",
                 number(knapsack.gap),
-                "LP − greedy: how far at most the primal solution is from the best",
+                "LP − greedy: largest possible loss of the greedy solution",
             ),
             ("shortfall", number(knapsack.shortfall()), SHORTFALL),
             (
                 "TV(π, p)",
                 number(distribution.tv_base),
-                "how far the token's distribution is from the base distribution",
+                "total variation distance of the resulting distribution from base",
             ),
-            ("TV(π, q*)", number(distribution.tv_aligned), "and how far from the aligned one"),
+            (
+                "TV(π, q*)",
+                number(distribution.tv_aligned),
+                "total variation distance of the resulting distribution from aligned",
+            ),
             (
                 "acceptance",
                 number(distribution.acceptance),
-                "how likely a token drafted by q* is accepted",
+                "probability that a token drafted from q* is accepted",
             ),
         ]
     }
 }
 
-const SHORTFALL: &str = "LP − value: how far at most from the best decision of this budget";
+const SHORTFALL: &str =
+    "LP − value: largest possible loss against the best decision with this budget";
 
 fn print(asked: &Asked<'_>, explained: &Explained, model: &Model) -> std::io::Result<()> {
     let ExplainArgs { temperature, decision_temperature, top, .. } = asked.args;
     output::line(&format!("{}, next token at temperature {temperature}", asked.rule))?;
     if temperature != decision_temperature {
-        let at = "the rule, and the lines from budget to shortfall, see the distributions at temperature";
+        let at = "the rule, and budget to shortfall, use the distributions at decision temperature";
         output::line(&format!("{at} {decision_temperature}"))?;
     }
     output::line(&explained.table(*top, model).to_string())?;

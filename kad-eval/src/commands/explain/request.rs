@@ -1,4 +1,4 @@
-//! Decisions to explain, one JSON object after another.
+//! Decisions to explain, as a sequence of JSON objects.
 
 use std::fmt;
 use std::fs::File;
@@ -10,15 +10,14 @@ use kad_core::deferral::Rule;
 use kad_core::{Distribution, DistributionError};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::words::QuotedWords;
 use crate::config::{RulePlan, RulePlanError};
 use crate::failure::Failure;
 
-/// How far a sum may be from one for the distribution to be rescaled; beyond it is a mistake. What
-/// decimals round to is allowed on top, so that 1.001 is as good as 0.999.
+/// Largest difference from 1 of a sum that is normalised instead of refused, and the rounding error
+/// allowed on top of it, so that 1.001 is accepted like 0.999.
 const RESCALED: f64 = 1e-3;
 const ROUNDING: f64 = 8.0 * f64::EPSILON;
 
@@ -32,7 +31,7 @@ pub(super) struct Decision {
 /// The decisions in `file` (`-` is stdin), read one by one.
 ///
 /// # Errors
-/// If there is no such file; each decision with its own mistake.
+/// If the file cannot be opened; of each decision, if it is invalid.
 pub(super) fn read(
     file: &Path,
 ) -> Result<impl Iterator<Item = Result<Decision, Failure>>, Failure> {
@@ -43,10 +42,13 @@ pub(super) fn read(
         let opened = File::open(file).with_context(|| format!("cannot read the decisions {name}"));
         Box::new(opened.map_err(Failure::Request)?)
     };
-    let input = BufReader::new(QuotedWords::new(input));
-    let requests = serde_json::Deserializer::from_reader(input).into_iter::<Request>();
+    let requests = serde_json::Deserializer::from_reader(BufReader::new(input)).into_iter();
     Ok((1..).zip(requests).map(move |(number, request)| {
-        let decision = request.map_err(anyhow::Error::from).and_then(decision);
+        let request = request.map_err(|error: serde_json::Error| match error.is_syntax() {
+            true => anyhow!("{error} (JSON has no NaN and no Infinity)"),
+            false => error.into(),
+        });
+        let decision = request.and_then(decision);
         decision.with_context(|| format!("{name}: object {number}")).map_err(Failure::Request)
     }))
 }
@@ -56,14 +58,14 @@ pub(super) fn name(file: &Path) -> String {
     if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() }
 }
 
-/// A JSON object; what serde derives would take a list of the fields as well.
+/// A JSON object: derived code would also accept a list of the fields.
 struct Request(Fields);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    p: Vec<Entry>,
-    q: Vec<Entry>,
+    p: Vec<Value>,
+    q: Vec<Value>,
     rule: RuleObject,
 }
 
@@ -86,7 +88,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
     }
 }
 
-/// The entries of a rule's object, no name twice.
+/// A rule's object without duplicate names.
 struct RuleObject(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for RuleObject {
@@ -143,7 +145,7 @@ fn plan(rule: &Map<String, Value>) -> Result<RulePlan> {
     let given = given.collect::<Result<Vec<_>>>()?;
     let given = given.iter().map(|(name, value)| (name.as_str(), *value));
     RulePlan::new(kind, given).map_err(|error| match error {
-        // The way of the command line would mislead here.
+        // The message of the command line has another syntax.
         RulePlanError::Missing { kind, parameter } => {
             anyhow!("{kind} needs its {parameter}: {{\"kind\": \"{kind}\", \"{parameter}\": 0.4}}")
         }
@@ -151,16 +153,16 @@ fn plan(rule: &Map<String, Value>) -> Result<RulePlan> {
     })
 }
 
-/// Exactly the numbers given, if they sum to one as well as rounding lets them: rescaling would
-/// move ties and thresholds.
-fn distribution(field: &str, entries: Vec<Entry>) -> Result<Distribution> {
+/// The given numbers, unchanged if their sum is 1 up to rounding: normalising would move ties and
+/// thresholds.
+fn distribution(field: &str, entries: Vec<Value>) -> Result<Distribution> {
     if entries.is_empty() {
         bail!("{field} is empty: give one probability for each token");
     }
-    let number = |(index, entry)| match entry {
-        Entry::Number(number) if number < 0.0 => bail!("{field}[{index}] is {number}: negative"),
-        Entry::Number(number) => Ok(number),
-        Entry::Other(found) => bail!("{field}[{index}] is {found}, not a probability"),
+    let number = |(index, entry): (usize, Value)| match entry.as_f64() {
+        Some(number) if number < 0.0 => bail!("{field}[{index}] is {number}: negative"),
+        Some(number) => Ok(number),
+        None => bail!("{field}[{index}] is {entry}, not a probability"),
     };
     let probs = entries.into_iter().enumerate().map(number).collect::<Result<Vec<f64>>>()?;
     match Distribution::from_probs(probs.clone()) {
@@ -171,54 +173,5 @@ fn distribution(field: &str, entries: Vec<Entry>) -> Result<Distribution> {
             bail!("{field} sums to {sum}, not to 1 within {RESCALED:e}")
         }
         other => other.with_context(|| field.to_owned()),
-    }
-}
-
-/// An entry of a distribution: a number, or what else stands there.
-enum Entry {
-    Number(f64),
-    Other(String),
-}
-
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(EntryVisitor)
-    }
-}
-
-struct EntryVisitor;
-
-impl<'de> Visitor<'de> for EntryVisitor {
-    type Value = Entry;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a probability")
-    }
-    fn visit_f64<E>(self, number: f64) -> Result<Entry, E> {
-        Ok(Entry::Number(number))
-    }
-    fn visit_u64<E>(self, number: u64) -> Result<Entry, E> {
-        Ok(Entry::Number(number as f64))
-    }
-    fn visit_i64<E>(self, number: i64) -> Result<Entry, E> {
-        Ok(Entry::Number(number as f64))
-    }
-    fn visit_str<E>(self, word: &str) -> Result<Entry, E> {
-        let number = ["NaN", "Infinity", "-Infinity"].contains(&word);
-        Ok(Entry::Other(if number { word.to_owned() } else { format!("{word:?}") }))
-    }
-    fn visit_bool<E>(self, found: bool) -> Result<Entry, E> {
-        Ok(Entry::Other(found.to_string()))
-    }
-    fn visit_unit<E>(self) -> Result<Entry, E> {
-        Ok(Entry::Other("null".to_owned()))
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entry, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Entry::Other("a list".to_owned()))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Entry, A::Error> {
-        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Entry::Other("an object".to_owned()))
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use kad_core::DecodeError;
 
-use crate::cli::{Draft, Drafting, GenerateArgs, Show, Way};
+use crate::cli::{DraftLevel, DrafterModel, ExecutionMode, GenerateArgs, Show};
 use crate::commands::plan;
 use crate::config::{
     self, ChainPlan, DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, DraftPlan, Execution, LevelPlan,
@@ -101,12 +101,12 @@ fn from_flags(args: &GenerateArgs) -> Result<Request> {
 fn chain(
     args: &GenerateArgs,
     target: DecoderKind,
-    drafts: &[Draft],
+    drafts: &[DraftLevel],
     sampling: &SamplingPlan,
     plans: &mut BTreeMap<String, ModelPlan>,
 ) -> Result<DecoderKind> {
     let mut levels = Vec::new();
-    for (index, Draft { source, lookup, length }) in drafts.iter().enumerate() {
+    for (index, DraftLevel { source, lookup, length }) in drafts.iter().enumerate() {
         let draft = match (source, lookup) {
             (Some(source), _) => {
                 let text = source.to_string();
@@ -146,7 +146,7 @@ fn composed(args: &GenerateArgs) -> Result<DecoderKind> {
             DecoderKind::Deferral { base, aligned, rule, execution }
         }
         None if args.small.is_some() => {
-            if args.execution == Some(Way::Lazy) {
+            if args.execution == Some(ExecutionMode::Lazy) {
                 bail!(
                     "--execution lazy does not go with --small: implicit reward needs all of its \
                      models for every token"
@@ -168,9 +168,9 @@ fn execution(args: &GenerateArgs, default: Execution) -> Result<Execution> {
     let drafting = drafting.into_iter().find_map(|(flag, given)| given.then_some(flag));
     let plain = match args.execution {
         None if drafting.is_none() => Some(default),
-        Some(Way::Autoregressive) => Some(Execution::Autoregressive),
-        Some(Way::Lazy) => Some(Execution::Lazy),
-        None | Some(Way::Speculative) => None,
+        Some(ExecutionMode::Autoregressive) => Some(Execution::Autoregressive),
+        Some(ExecutionMode::Lazy) => Some(Execution::Lazy),
+        None | Some(ExecutionMode::Speculative) => None,
     };
     match (plain, drafting) {
         (Some(plain), Some(flag)) => {
@@ -181,8 +181,8 @@ fn execution(args: &GenerateArgs, default: Execution) -> Result<Execution> {
             draft_length: args.draft_length.unwrap_or(DEFAULT_DRAFT_LENGTH),
             bonus: !args.no_bonus,
             drafter: match args.drafter {
-                Some(Drafting::Small) => DraftPart::Small,
-                Some(Drafting::Aligned) | None => DraftPart::Aligned,
+                Some(DrafterModel::Small) => DraftPart::Small,
+                Some(DrafterModel::Aligned) | None => DraftPart::Aligned,
             },
         }),
     }

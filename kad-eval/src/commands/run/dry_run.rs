@@ -15,7 +15,7 @@ use super::warnings;
 use crate::analysis::power::Power;
 use crate::cli::RunArgs;
 use crate::failure::Failure;
-use crate::forecast::{self, Basis, Caches, Estimate, Loaded, Memory};
+use crate::forecast::{self, Basis, Caches, Estimate, Memory};
 use crate::machine;
 use crate::models::Model;
 use crate::output::{self, duration, size};
@@ -76,8 +76,8 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
     let existing = run::find(experiment, tasks, (&args.out, run_id), args.shard)?;
     let expected = expected(experiment, &prepared.profiles)?;
     let predicted = |decoder: &str| expected.seconds_per_token(decoder);
-    let loaded = Loaded { experiment, models, tasks };
-    let estimates = forecast::estimate(loaded, (&existing.tally, &existing.whole), &predicted)?;
+    let tallies = (&existing.tally, &existing.whole);
+    let estimates = forecast::estimate((experiment, models, tasks), tallies, &predicted)?;
     let Some(decoders) = estimates else {
         let message = "interrupted while passes were timed: nothing was decoded or written";
         return Err(Failure::Interrupted(message.to_owned()));

@@ -1,22 +1,22 @@
-//! How much an enumeration has to do, before it starts.
+//! The size of an enumeration, before it starts.
 
 use anyhow::{Result, bail};
 
 use crate::config::{ChainPlan, DecoderKind, DecoderPlan, Execution, LevelPlan, Proof, TreePlan};
 
-/// The most contexts, and paths of single steps, that a decoder is enumerated over: minutes.
+/// Contexts and paths of single steps that are enumerated at most: minutes of work.
 const CONTEXTS: f64 = 1e6;
 const PATHS: f64 = 3e7;
 
 /// Refuses a proof that would not finish.
 ///
 /// # Errors
-/// With the numbers and what to change.
-pub(super) fn check(proof: &Proof) -> Result<()> {
+/// The two numbers, and the settings to change.
+pub(crate) fn check(proof: &Proof) -> Result<()> {
     for claim in &proof.claims {
         let plan = &claim.decoder;
         let (contexts, paths) = work(proof, plan);
-        // Written so that an overflow is refused.
+        // An overflow is refused too.
         if !(contexts <= CONTEXTS && paths <= PATHS) {
             let (name, length, vocab) = (&plan.name, proof.length, proof.vocab);
             let lengths = match plan.kind {
@@ -33,7 +33,7 @@ pub(super) fn check(proof: &Proof) -> Result<()> {
     Ok(())
 }
 
-/// At most so many contexts, and paths of one step from each of them.
+/// Upper bounds of the contexts, and of the paths of one step from each of them.
 fn work(proof: &Proof, plan: &DecoderPlan) -> (f64, f64) {
     let vocab = proof.vocab as f64;
     if plan.kind.carries_tokens() {
@@ -49,7 +49,7 @@ fn work(proof: &Proof, plan: &DecoderPlan) -> (f64, f64) {
         let step: f64 = step(&plan.kind, vocab, proof.length - position).iter().sum();
         paths += here * step;
         here *= going_on;
-        // No need to count on to a length of a billion.
+        // The length may be a billion.
         if here == 0.0 || !(contexts <= CONTEXTS && paths <= PATHS) {
             break;
         }
@@ -57,7 +57,7 @@ fn work(proof: &Proof, plan: &DecoderPlan) -> (f64, f64) {
     (contexts, paths)
 }
 
-/// Paths of whole texts, each from the prompt to its end.
+/// Paths of whole texts, from the prompt to the end.
 fn whole(proof: &Proof, plan: &DecoderPlan) -> f64 {
     let mut texts = vec![1.0];
     for room in 1..=proof.length {
@@ -65,7 +65,7 @@ fn whole(proof: &Proof, plan: &DecoderPlan) -> f64 {
         let all = step.iter().enumerate().skip(1).map(|(made, paths)| paths * texts[room - made]);
         let all: f64 = all.sum();
         texts.push(all);
-        // No need to count on; what overflowed stays so.
+        // The length may be a billion; an overflow stays one.
         if all > PATHS || all.is_nan() {
             break;
         }
@@ -73,10 +73,10 @@ fn whole(proof: &Proof, plan: &DecoderPlan) -> f64 {
     texts.last().copied().unwrap_or(f64::NAN)
 }
 
-/// More tokens at a time than any distribution of texts can be enumerated for.
+/// Tokens per step that no enumeration can reach.
 const TOO_LONG: usize = 1000;
 
-/// At most so many paths of one step that makes 0, 1, 2, … tokens, up to `room`.
+/// Upper bounds of the paths of one step that makes 0, 1, 2, … tokens, up to `room`.
 fn step(kind: &DecoderKind, vocab: f64, room: usize) -> Vec<f64> {
     let drafted = match (kind, kind.execution()) {
         (DecoderKind::Chain(chain), _) => {
@@ -119,7 +119,7 @@ fn round(chain: &ChainPlan, index: usize, vocab: f64, room: usize) -> Vec<f64> {
     verified(&drafts, level.bonus, vocab, room)
 }
 
-/// Ways in which the lowest level drafts `drafted` tokens.
+/// Number of ways in which the lowest level drafts `drafted` tokens.
 fn lowest(level: &LevelPlan, vocab: f64, drafted: usize) -> f64 {
     match (level.draft.part(), level.tree) {
         // Proposed, not drawn.
@@ -129,12 +129,12 @@ fn lowest(level: &LevelPlan, vocab: f64, drafted: usize) -> f64 {
     }
 }
 
-/// Drafts of one length only.
+/// Drafts of a single length.
 fn one_draft(drafted: usize, room: usize, ways: impl Fn(usize) -> f64) -> Vec<f64> {
     (0..=room).map(|length| if length == drafted { ways(length) } else { 0.0 }).collect()
 }
 
-/// Ways to collect tokens of rounds until `wanted` are there.
+/// Number of ways to collect tokens of rounds until there are `wanted`.
 fn collected(round: &[f64], wanted: usize, room: usize) -> Vec<f64> {
     let mut ways = vec![0.0; room + 1];
     ways[0] = 1.0;
@@ -149,8 +149,8 @@ fn collected(round: &[f64], wanted: usize, room: usize) -> Vec<f64> {
     ways
 }
 
-/// A draft, and after each of its tokens the replacement of a rejected one, or after all of them
-/// one more.
+/// Verification of a draft: each of its tokens may be rejected and replaced, and after all of them
+/// comes the bonus token.
 fn verified(drafts: &[f64], bonus: bool, vocab: f64, room: usize) -> Vec<f64> {
     let mut made = vec![0.0; room + 1];
     for (drafted, paths) in drafts.iter().enumerate().filter(|(_, paths)| **paths > 0.0) {

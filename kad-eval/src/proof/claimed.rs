@@ -1,6 +1,6 @@
-//! The claimed distribution, from the models' logits and the formulas alone: no decoder, predictor
-//! or sampling code has a part in it. A chain claims the distribution of its target. Rules are
-//! asked for `d`; everything else is written out again.
+//! The claimed distribution, from the models' logits by formula. It shares no decoder, predictor or
+//! sampling code with the enumeration; only the rules' `d` is taken from them. A chain claims the
+//! distribution of its target.
 
 use anyhow::{Result, bail};
 use kad_core::decode::Limits;
@@ -11,7 +11,7 @@ use kad_core::{Distribution, LanguageModel, LogitRows, Number, TokenId};
 use crate::config::{DecoderKind, DecoderPlan, Proof, SamplingPlan};
 use crate::models::Rules;
 
-/// The distribution of texts that the formula of `plan` gives: the product of its next-token
+/// The distribution over texts by the formula of `plan`: the product of its next-token
 /// distributions.
 pub(super) fn distribution(
     proof: &Proof,
@@ -44,7 +44,7 @@ pub(super) fn distribution(
     Ok(texts)
 }
 
-/// The distribution of the token after `text`, and the state of a rule with a history after it.
+/// The next-token distribution after `text`, and the new state of a rule with a history.
 fn next_distribution(
     proof: &Proof,
     plan: &DecoderPlan,
@@ -91,7 +91,7 @@ fn next_distribution(
     }
 }
 
-/// `ln p + ln q* − ln q` up to a constant; impossible for one of them is impossible.
+/// `ln p + ln q* − ln q` up to a constant; −∞ where one of them is.
 fn excluding([p, q, q_star]: &[Vec<f64>; 3]) -> Vec<f64> {
     let never = f64::NEG_INFINITY;
     let composed = |y: usize| match [p[y], q[y], q_star[y]].contains(&never) {
@@ -101,8 +101,7 @@ fn excluding([p, q, q_star]: &[Vec<f64>; 3]) -> Vec<f64> {
     (0..p.len()).map(composed).collect()
 }
 
-/// `ln p + min(ln q*/q, cap)` up to a constant, where `q*/0` is above every cap; impossible for `p`
-/// or `q*` is impossible.
+/// `ln p + min(ln q*/q, cap)` up to a constant, with `q*/0 = ∞`; −∞ where `p` or `q*` is zero.
 fn capped([p, q, q_star]: &[Vec<f64>; 3], cap: f64) -> Result<Vec<f64>> {
     let (q, q_star) = (softmax(q, 1.0)?, softmax(q_star, 1.0)?);
     let composed = |y: usize| match q_star[y] > 0.0 {
@@ -119,7 +118,7 @@ fn scores(model: &TableModel, text: &[TokenId]) -> Result<Vec<f64>> {
     Ok(rows.row(0).iter().map(|&logit| f64::from(logit)).collect())
 }
 
-/// Penalty, temperature, top-k, top-p, min-p, in this order; each cut renormalises.
+/// Repetition penalty, temperature, top-k, top-p and min-p in this order; each cut renormalises.
 fn sampled(scores: &[f64], text: &[TokenId], plan: &SamplingPlan) -> Result<Vec<f64>> {
     let penalty = plan.repetition_penalty;
     let mut seen = vec![false; scores.len()];
@@ -131,7 +130,7 @@ fn sampled(scores: &[f64], text: &[TokenId], plan: &SamplingPlan) -> Result<Vec<
     };
     let scores: Vec<f64> = scores.iter().zip(&seen).map(penalised).collect();
     let mut distribution = softmax(&scores, plan.temperature)?;
-    // Falling probability, lower ids first among equals: the sort is stable.
+    // By falling probability; the sort is stable, so lower IDs come first among equals.
     let mut ranked: Vec<usize> = (0..distribution.len()).collect();
     ranked.sort_by(|&a, &b| distribution[b].total_cmp(&distribution[a]));
     if let Some(k) = plan.top_k {
@@ -139,7 +138,7 @@ fn sampled(scores: &[f64], text: &[TokenId], plan: &SamplingPlan) -> Result<Vec<
         distribution = keep(&distribution, &kept.copied().collect::<Vec<_>>());
     }
     if let Some(top_p) = plan.top_p.filter(|top_p| *top_p < 1.0) {
-        // All that have less than top-p before them: the sums only rise.
+        // Tokens whose predecessors sum to less than top-p.
         let mut before = Default::default();
         let kept = ranked.iter().copied().take_while(|&y| {
             let short = f64::total(before) < top_p;
@@ -165,7 +164,7 @@ fn keep(distribution: &[f64], kept: &[usize]) -> Vec<f64> {
     cut
 }
 
-/// `softmax(scores / temperature)`; at temperature 0 the lowest of the largest.
+/// `softmax(scores / temperature)`; at temperature 0 the lowest ID among the largest scores.
 fn softmax(scores: &[f64], temperature: f64) -> Result<Vec<f64>> {
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let Some(best) = scores.iter().position(|&score| score == largest && score.is_finite()) else {
