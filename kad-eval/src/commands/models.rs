@@ -37,7 +37,7 @@ fn list(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// What `kad models inspect --json` prints.
+/// The JSON of `kad models inspect --json`.
 #[derive(Serialize)]
 struct Inspected<'m> {
     #[serde(flatten)]
@@ -45,9 +45,9 @@ struct Inspected<'m> {
     path: &'m std::path::Path,
     format: String,
     layers: usize,
-    /// Of the tensors as stored.
+    /// Size of the stored tensors.
     weight_bytes: u64,
-    /// Of the matrices as they are kept while it runs: what a pass reads.
+    /// Size of the matrices in memory: the bytes that a forward pass reads.
     kept_bytes: u64,
     has_chat_template: bool,
     end_tokens: Vec<u32>,

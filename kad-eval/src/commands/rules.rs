@@ -1,4 +1,4 @@
-//! `kad rules`: the catalogue of deferral rules, to read, to parse, or as `docs/RULES.md`.
+//! `kad rules`: the catalogue of deferral rules, as text, JSON or `docs/RULES.md`.
 
 use anyhow::anyhow;
 use kad_core::deferral::{
@@ -33,35 +33,33 @@ pub(super) fn run(args: &RulesArgs) -> Result<(), Failure> {
     Ok(output::print(&text)?)
 }
 
-/// What `docs/RULES.md` says before its table.
+/// The head of `docs/RULES.md`.
 const INTRODUCTION: &str = "\
 # Deferral rules
 
-This file is what `kad rules --markdown` prints; a test compares the two.
+This file is the output of `kad rules --markdown`; a test compares the two.
 
-At each token the base model draws from its distribution `p`. A rule says with which probability `d(y)` the
-draw `y` is discarded, and the aligned model draws from its distribution `q*` instead. The token then has the
-distribution
+At each position the base model draws a token `y` from its distribution `p`. With the rule's probability `d(y)`,
+that draw is discarded and the aligned model draws from its distribution `q*` instead. The resulting token has
+the distribution
 
 ```text
 π(y) = (1 − d(y)) · p(y) + q*(y) · D,      D = Σ d(y) p(y)
 ```
 
-- **Ties.** Among tokens of equal probability the lower id counts as the more probable one: it is
+- **Ties.** Among tokens of equal probability, the lower ID counts as the more probable one and is
   kept longer.
-- **Comparisons are strict.** What equals a threshold is kept; what fills a budget exactly fits.
-- **Budgets** have a relative slack of 1e-12, so that decimals which add up to the budget fit although
-  their sum is rounded.
-- **Temperatures.** Rules see both distributions at the decision temperature, with nothing cut; tokens are
-  drawn, and `D` is taken, at the sampling temperature.
-- `1[…]` is 1 where the condition holds and 0 elsewhere; `max p` is the largest base probability,
-  `max q*` the largest aligned one; `U` is the mass of the tokens that fit the budget whole.
-- *As it rises* says how the set that is handed over changes with the first parameter; *at T = 0*
-  what greedy decoding is when the rule sees the distributions at temperature 0 too, for parameters inside
-  their range (at its ends a rule may do otherwise); *in code* is the name in the code that
-  accompanies arXiv 2510.27017.
+- **Comparisons are strict.** A probability equal to the threshold is kept; a set that fills the budget exactly fits.
+- **Budgets** have a relative tolerance of 1e-12, so that decimals that sum to the budget fit despite rounding.
+- **Temperatures.** Rules compare the full distributions at the decision temperature. Tokens are drawn, and
+  `D` is computed, with the sampling settings.
+- `1[…]` is 1 if the condition holds and 0 otherwise; `max p` and `max q*` are the largest base and
+  aligned probabilities; `U` is the total probability of the tokens that fit into the budget.
+- *As it rises*: change of the deferred set as the first parameter rises. *At T = 0*: result of greedy
+  decoding with decision temperature 0, for parameters strictly inside their ranges. *In code*: name in
+  the code of arXiv 2510.27017.
 
-In files a rule is written `{ kind = \"kad-dual\", threshold = 0.4 }`, on the command line
+Experiment files write a rule as `{ kind = \"kad-dual\", threshold = 0.4 }`, the command line as
 `--rule kad-dual=0.4` or `--rule kad-pool=0.3,window=8`.
 
 ";

@@ -1,4 +1,4 @@
-//! `kad score`: how likely a text is.
+//! `kad score`: negative log-likelihood and perplexity of a text.
 
 use anyhow::{Context, Result};
 use kad_core::{LanguageModel, LogitRows, TokenId, log_normaliser, log_prob};
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::models::{self, Model};
 use crate::output;
 
-/// Rows of logits held at once: bounds the memory of long texts.
+/// Rows of logits in memory at a time, for long texts.
 const CHUNK: usize = 64;
 
 #[derive(Serialize)]
@@ -18,7 +18,7 @@ struct Score {
     tokens: Vec<TokenId>,
     /// −Σ log p(token | prefix) over tokens 2…n, nats.
     nll: f64,
-    /// exp(nll / (n − 1)); none for a single token.
+    /// exp(nll / (n − 1)); None for a single token.
     perplexity: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<Vec<Next>>,
@@ -73,7 +73,7 @@ fn score(model: &Model, tokens: Vec<TokenId>, top: Option<usize>) -> Result<Scor
     Ok(Score { tokens, nll, perplexity, next })
 }
 
-/// The `n` likeliest tokens, lower ids first among equals.
+/// The `n` most probable tokens; among equals the lower IDs.
 fn likeliest(model: &Model, row: &[f32], n: usize) -> Result<Vec<Next>> {
     let mut order: Vec<TokenId> = (0..row.len() as TokenId).collect();
     order.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]));

@@ -1,4 +1,4 @@
-//! `kad tasks`: what there is to measure, and what a model is asked.
+//! `kad tasks`: the list of tasks, and the prompts of their items.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
             output::line(text.trim_end())?;
             if data.is_none() && !json && !markdown {
                 output::note(
-                    "no data folder: name it with `--data DIR` or in KAD_DATA; hf: is the hub",
+                    "no data folder: give one by `--data DIR` or KAD_DATA; `hf:` is the Hugging Face hub",
                 );
             }
             Ok(())
@@ -146,7 +146,7 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The task of this name: of the experiment, or a kind by itself.
+/// The task of this name: in the experiment, or a kind with default settings.
 fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
     let own = experiment.map_or(&[][..], |experiment| &experiment.tasks);
     let of_kind = |plan: &&TaskPlan| plan.kind() == name;
@@ -158,7 +158,7 @@ fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
     if kinds.clone().any(|kind| kind == name) {
         return default_task(name).map_err(|error| {
             let message = format!(
-                "{name} needs keys of yours: describe it in an experiment and name that with \
+                "{name} needs settings: describe it in an experiment and give that by \
                  `--model FILE.toml:MODEL`: {error}"
             );
             WrongRequest(message).into()
@@ -172,12 +172,13 @@ fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
     };
     let hint = match experiment {
         Some(_) => "",
-        None => "; a task of your own is looked up in an experiment: `--model FILE.toml:MODEL`",
+        None => "; for a task of your experiment, add `--model FILE.toml:MODEL`",
     };
     bail!(WrongRequest(format!("unknown task `{name}`; {help}{hint}")))
 }
 
-/// The model that reads, by its name, with those that may lend it a chat template.
+/// The name of the model whose prompt is shown, and the loaded models: that one, and others until
+/// one has a chat template.
 fn readers(
     reader: &PromptModel,
     experiment: Option<Experiment>,
@@ -217,7 +218,7 @@ fn readers(
     Ok((name, models))
 }
 
-/// One model, and the one whose first layers it is.
+/// One model, and the model whose first layers it is.
 fn only(
     plans: &std::collections::BTreeMap<String, ModelPlan>,
     name: &str,
@@ -231,7 +232,7 @@ fn alone(source: &Source) -> ModelPlan {
     plan(source, &EngineArgs::default())
 }
 
-/// What `kad tasks show` prints, for programs.
+/// The JSON of `kad tasks show`.
 fn shown_as_json(
     task: &Task,
     item: &Item,
@@ -302,16 +303,16 @@ fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
     Ok(())
 }
 
-/// Whether the prompt fits; a text that is scored is read in windows.
+/// A note if the prompt does not fit the context; scored texts are read in windows.
 fn room(speaker: &Model, task: &Task, tokens: usize) -> String {
     let context = speaker.details.context_len;
     match tokens >= context && task.grading != Grading::Text {
-        true => format!("; the context is {context}: does not fit"),
+        true => format!(": more than the context length, {context}"),
         false => String::new(),
     }
 }
 
-/// The text of tokens; special ones in brackets.
+/// The text of tokens, with special tokens in brackets.
 fn visible(speaker: &Model, tokens: &[kad_core::TokenId]) -> String {
     let mut stream = speaker.tokenizer.stream_with_special();
     let mut text = String::new();
@@ -325,22 +326,20 @@ fn visible(speaker: &Model, tokens: &[kad_core::TokenId]) -> String {
     text + &stream.finish()
 }
 
-/// How an answer is found.
+/// The way in which an answer is graded.
 fn how(grading: &Grading) -> String {
     match grading {
-        Grading::Speed => "not graded: for speed only".to_owned(),
-        Grading::Answer(extractor) => format!("read by `{extractor}` in the reply"),
-        Grading::Options => {
-            "the option that the decoder's distribution holds for likeliest".to_owned()
-        }
+        Grading::Speed => "not graded, measures speed only".to_owned(),
+        Grading::Answer(extractor) => format!("extracted from the reply by `{extractor}`"),
+        Grading::Options => "the most probable option under the decoder's distribution".to_owned(),
         Grading::RightMass => {
-            "the share of the right options in the distribution's probability".to_owned()
+            "probability of the correct options, as a share of all options".to_owned()
         }
-        Grading::Text => "the probability of the text by the decoder's distribution".to_owned(),
+        Grading::Text => "likelihood of the text under the decoder's distribution".to_owned(),
     }
 }
 
-/// What is right, and how it is found.
+/// Prints the correct answer and the way in which it is graded.
 fn answer(task: &Task, item: &Item) -> std::io::Result<()> {
     output::line(&format!("\nanswer   {}", how(&task.grading)))?;
     if matches!(task.grading, Grading::Options | Grading::RightMass) {

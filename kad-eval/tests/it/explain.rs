@@ -1,4 +1,4 @@
-//! `kad explain`: decisions against numbers worked out in the test, and every bad input.
+//! `kad explain`: decisions against numbers computed in the test, and invalid input.
 
 use serde_json::{Value, json};
 
@@ -77,14 +77,14 @@ fn numbers_by_hand() {
     close(&primal, "tv_aligned", 0.4);
     assert!((mixture(&primal)[0] - 0.54).abs() < 1e-12);
 
-    // Nudging hands over everything, and is held to that; a coin is held to what it spent.
+    // Nudging defers everything; its budget is that. The budget of a coin is the mass it spent.
     let nudging = answer(&P, &Q, &json!({ "kind": "nudging", "threshold": 0.6 }));
     close(&nudging, "budget", 1.0);
     close(&nudging, "shortfall", 0.0);
     let coin = answer(&P, &Q, &json!({ "kind": "random", "rate": 0.5 }));
     assert_eq!(coin["budget_of"], "mass-spent");
     close(&coin, "budget", 0.5);
-    // The best half: tokens 2 and 1 whole. The coin hands over half of each token's surprisal.
+    // The best half: tokens 2 and 1 whole. The coin defers half of each token's surprisal.
     close(&coin, "gap", 0.0);
     let half = P.map(surprisal).iter().sum::<f64>() / 2.0;
     close(&coin, "shortfall", surprisal(0.2) + surprisal(0.3) - half);
@@ -108,7 +108,7 @@ fn numbers_by_hand() {
     }
 }
 
-/// The exact knapsack against all subsets; the bounds around it.
+/// The exact knapsack against all subsets, between its bounds.
 #[test]
 fn the_exact_knapsack_is_the_best_of_all_subsets() {
     let p = [0.26, 0.22, 0.17, 0.13, 0.1, 0.07, 0.05];
@@ -129,10 +129,10 @@ fn the_exact_knapsack_is_the_best_of_all_subsets() {
     }
 }
 
-/// Distributions are used exactly as given when they sum to one up to rounding: 0.1 + 0.2 fits 0.3,
-/// and the tie with the threshold stays one. A sum that is off by more is rescaled.
+/// Distributions whose sum is 1 up to rounding are used as given: 0.1 + 0.2 fits 0.3, and a tie with
+/// the threshold stays one. Others are normalised.
 #[test]
-fn distributions_are_rescaled_only_where_they_must_be() {
+fn distributions_are_normalised_only_where_needed() {
     let p = [0.7 - 4e-10, 0.2, 0.1];
     let told = answer(&p, &Q, &json!({ "kind": "kad-primal", "budget": 0.3 }));
     assert_eq!(told["deferred"], json!([1, 2]));
@@ -141,7 +141,7 @@ fn distributions_are_rescaled_only_where_they_must_be() {
     let short = [0.5, 0.3, 0.1995];
     let told = answer(&short, &Q, &json!({ "kind": "never" }));
     assert!((mixture(&told)[0] - 0.5 / 0.9995).abs() < 1e-12);
-    // As far above one as below.
+    // Equally far above and below 1.
     for (last, sum) in [(0.199, 0.999), (0.201, 1.001)] {
         let told = answer(&[0.5, 0.3, last], &Q, &json!({ "kind": "never" }));
         assert!((mixture(&told)[0] - 0.5 / sum).abs() < 1e-12);
@@ -228,7 +228,7 @@ fn wrong_requests_are_refused() {
     kad(&["explain", "--json", "-", "--system", "x"]).fails(2, &["--system"]);
 }
 
-/// A vocabulary of 151,936, three times: reads and answers well within the test's patience.
+/// Three decisions over a vocabulary of 151,936 tokens.
 #[test]
 fn large_distributions_are_answered() {
     let vocab = 151_936;

@@ -1,4 +1,4 @@
-//! `kad generate` as a user sees it.
+//! `kad generate`: texts, marks, statistics and refused flags.
 
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ fn json(args: &[&str]) -> Value {
 
 #[test]
 fn the_same_seed_gives_the_same_text_and_another_seed_another() {
-    // Raw text at a high temperature: forty draws that two seeds cannot share by accident.
+    // At a high temperature, two seeds do not draw the same forty tokens by accident.
     let at = |seed| {
         let hot = ["--temperature", "1.5", "--max-new-tokens", "40", "--seed", seed, "Tom"];
         json(&[&["generate", "--model", "nano:small-base"], &hot[..]].concat())
@@ -96,7 +96,7 @@ fn greedy_is_greedy_on_both_backends() {
     assert_eq!(with("candle")["tokens"], with("naive")["tokens"]);
 }
 
-/// `kad generate … | head -c 1`: the reader goes away, nobody panics.
+/// `kad generate … | head -c 1`: the closed pipe causes no panic.
 #[cfg(unix)]
 #[test]
 fn a_closed_pipe_is_no_panic() {
@@ -118,7 +118,7 @@ fn a_piped_prompt_is_the_prompt_without_its_line_break() {
     assert_eq!(kad_with_input(&args, "34 + 27 =\n").succeeds(), given);
 }
 
-/// Without colours, deferred text stands in brackets; flags that mean nothing here are refused.
+/// Without colours, deferred text stands in brackets; flags without effect are refused.
 #[test]
 fn provenance_shows_without_colour_and_only_where_there_is_any() {
     let shown = kad(&[&PAIR[..], &["--show", "provenance", QUESTION]].concat()).succeeds();
@@ -148,7 +148,8 @@ fn flags_that_contradict_each_other_are_refused() {
     let pair = |extra: &[&str]| kad(&[&PAIR[..], extra, &["Hi"]].concat());
     for way in ["lazy", "autoregressive"] {
         for flag in [&["--draft-length", "3"][..], &["--no-bonus"]] {
-            let words = format!("{} is for --execution speculative, but {way}", flag[0]);
+            let words =
+                format!("{} needs --execution speculative, but --execution is {way}", flag[0]);
             pair(&[&["--execution", way], flag].concat()).fails(2, &[&words]);
         }
     }
@@ -164,9 +165,9 @@ fn flags_that_contradict_each_other_are_refused() {
             .fails(2, &["cannot be used with", flag[0]]);
     }
     let reward = |extra: &[&str]| kad(&[&REWARD[..], extra, &["Hi"]].concat());
-    reward(&["--execution", "lazy"]).fails(2, &["--execution lazy does not go with --small"]);
+    reward(&["--execution", "lazy"]).fails(2, &["--execution lazy cannot be used with --small"]);
     reward(&["--execution", "autoregressive", "--drafter", "small"])
-        .fails(2, &["--drafter is for --execution speculative, but autoregressive"]);
+        .fails(2, &["--drafter needs --execution speculative, but --execution is autoregressive"]);
     reward(&["--decision-temperature", "0.5"]).fails(2, &["cannot be used with"]);
 }
 
@@ -190,11 +191,11 @@ fn json_says_how_it_was_decoded_and_what_became_of_drafts() {
 
     let made = json(&[&REWARD[..], &["--drafter", "small", "Hi"]].concat());
     assert_eq!(made["execution"], "speculative, 4 drafted by small");
-    // The drafter makes the passes of its drafts, one for each token.
+    // The drafter makes one pass per drafted token.
     assert!(made["passes"]["small"].as_u64() >= made["acceptance"]["drafted"].as_u64(), "{made}");
 }
 
-/// Without colours every origin that can stand beside another has its own brackets.
+/// Without colours, origins differ by their brackets.
 #[test]
 fn bonus_tokens_have_braces_without_colour() {
     let drafted = ["--draft-length", "2", "--show", "provenance", QUESTION];
@@ -215,7 +216,7 @@ const CHAIN: [&str; 8] = [
     "--chat",
 ];
 
-/// Levels are numbered in marks and legend, and the marks are the whole difference.
+/// Marks and legend number the levels; without the marks the text is unchanged.
 #[test]
 fn levels_of_a_chain_are_marked_and_named() {
     let ran = kad(&[&CHAIN[..], &["--show", "provenance", QUESTION]].concat());
@@ -246,11 +247,11 @@ fn json_of_a_chain_says_who_made_what_at_which_level() {
     let rounds = made["rounds"].as_array().unwrap();
     assert_eq!(rounds[0]["emitted"].as_u64(), Some(levels.len() as u64), "{made}");
     assert_eq!(rounds.len(), 2);
-    // The target passes over the prompt and over every draft.
+    // The target makes one pass for the prompt and one per draft.
     assert_eq!(made["passes"]["model"], rounds[0]["rounds"]);
 }
 
-/// The aligned model named twice is one model, with one session.
+/// The aligned model given twice is loaded once, with one session.
 #[test]
 fn a_draft_that_has_a_part_already_is_that_part() {
     let drafted = ["--draft", "nano:small-aligned:3", "--max-new-tokens", "12", QUESTION];
@@ -271,7 +272,7 @@ fn wrong_chains_on_the_command_line_say_what_is_right() {
     let model = ["generate", "--model", "nano:draft"];
     let with = |flags: &[&str]| kad(&[&model[..], flags, &["Hi"]].concat());
     with(&["--draft", "nano:draft:0"]).fails(2, &["at least one token"]);
-    with(&["--draft", "n-gram:3", "--draft", "nano:draft"]).fails(2, &["comes last"]);
+    with(&["--draft", "n-gram:3", "--draft", "nano:draft"]).fails(2, &["must be the last one"]);
     with(&["--draft", "nano:drafty"]).fails(2, &["drafty"]);
     with(&["--draft", "n-gram", "--draft-length", "3"]).fails(2, &["cannot be used with"]);
     with(&["--decoder", "x"]).fails(2, &["--experiment"]);

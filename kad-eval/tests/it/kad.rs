@@ -1,4 +1,4 @@
-//! Runs the program and looks at what it says.
+//! Runs `kad`, and small experiments in temporary folders.
 
 use std::path::Path;
 use std::process::Output;
@@ -13,7 +13,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Asserts the exit code and that stderr contains every one of `words`; no panic, ever.
+    /// Asserts the exit code, all `words` on stderr, and that nothing panicked.
     pub(crate) fn fails(self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "stderr: {}", self.stderr);
         for word in words {
@@ -22,7 +22,7 @@ impl Ran {
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
     }
 
-    /// Asserts success and gives stdout.
+    /// Asserts success and returns stdout.
     pub(crate) fn succeeds(self) -> String {
         assert_eq!(self.code, 0, "stderr: {}", self.stderr);
         self.stdout
@@ -40,7 +40,7 @@ pub(crate) fn kad_with_input(args: &[&str], stdin: &str) -> Ran {
 
 pub(crate) fn command() -> Command {
     let mut command = Command::cargo_bin("kad").unwrap();
-    // Nothing of the machine's own settings may leak into a test.
+    // Tests must not depend on the environment.
     command.env_remove("KAD_DATA").env_remove("KAD_NANO");
     command
 }
@@ -55,14 +55,14 @@ fn ran(output: &Output) -> Ran {
     }
 }
 
-/// What Ctrl-C does.
+/// Sends Ctrl-C.
 #[cfg(unix)]
 pub(crate) fn interrupt(child: &std::process::Child) {
     let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.unwrap().success());
 }
 
-/// A folder with an experiment file in it; results go beside it.
+/// A temporary folder with an experiment file and its results.
 pub(crate) struct Lab {
     folder: TempDir,
 }
@@ -90,7 +90,7 @@ impl Lab {
         ["run", file, "--out", out]
     }
 
-    /// The only run's folder.
+    /// The folder of the only run.
     pub(crate) fn results(&self) -> std::path::PathBuf {
         let only = |folder: &Path| {
             let mut entries = std::fs::read_dir(folder).unwrap();
@@ -101,7 +101,7 @@ impl Lab {
         only(&only(&self.folder.path().join("results")))
     }
 
-    /// The file of finished items of a shard of the only run, as `1-of-2`.
+    /// The record file of a shard of the only run; `shard` is like `1-of-2`.
     pub(crate) fn shard_records(&self, shard: &str) -> std::path::PathBuf {
         let results = self.results();
         let run = results.file_name().unwrap().to_str().unwrap();
@@ -109,7 +109,7 @@ impl Lab {
     }
 }
 
-/// A small, valid experiment; tests break it in one place.
+/// A small, valid experiment, which tests change in one place.
 pub(crate) const SMALL: &str = r#"
 name = "small"
 seed = 3

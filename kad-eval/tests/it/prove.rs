@@ -1,4 +1,4 @@
-//! `kad prove`: the shipped proofs hold, a false claim does not, and mistakes are shown.
+//! `kad prove`: shipped proofs hold, a false claim fails, and invalid files are refused.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ fn prove(text: &str, extra: &[&str]) -> Ran {
     kad(&[&["prove", file.to_str().unwrap()], extra].concat())
 }
 
-/// A small, valid proof; tests break it in one place.
+/// A small, valid proof, which tests change in one place.
 const SMALL: &str = r#"
 name = "small"
 prompt = [0]
@@ -63,8 +63,8 @@ fn shipped() -> Vec<String> {
     files
 }
 
-/// A text that does not outlast a draft and its bonus token has no second round after it: what
-/// follows a draft that was accepted whole would go unproved.
+/// Texts must be longer than a draft and its bonus token. Otherwise no round follows a fully
+/// accepted draft, and that case would remain unproved.
 #[test]
 fn shipped_proofs_have_texts_longer_than_their_longest_draft() {
     for file in shipped() {
@@ -75,7 +75,7 @@ fn shipped_proofs_have_texts_longer_than_their_longest_draft() {
         };
         let (length, mut drafts) = (numbers("length"), numbers("draft_length"));
         assert_eq!(text.matches("draft_length").count(), drafts.len());
-        // The lowest level of a chain: the levels above take what it drafts in several rounds.
+        // The lowest level of a chain: the levels above take its drafts in several rounds.
         for level in text.split("levels = [").skip(1).filter_map(|rest| rest.split("\n]").next()) {
             let lowest = level.lines().last().unwrap();
             let number = |key: &str| {
@@ -100,7 +100,7 @@ fn every_shipped_proof_holds() {
         assert_eq!(verdict["holds"], true, "{verdict}");
         assert_eq!(verdict["proved"], verdict["exact"], "{verdict}");
         let apart = verdict["total_variation"].as_f64().unwrap();
-        // What is said to be another distribution is far from it, not rounded away from it.
+        // Distributions that are claimed to differ do so by more than rounding.
         let proved = verdict["proved"] == true;
         assert!(if proved { apart <= 1e-12 } else { apart > 1e-3 }, "{verdict}");
         assert!(verdict["texts"].as_u64().unwrap() >= 1);
@@ -109,7 +109,7 @@ fn every_shipped_proof_holds() {
             *rules.entry(name.split(',').next().unwrap().to_owned()).or_default() += 1;
         }
     }
-    // All rules, each in all ways: two a token at a time, and five draft lengths twice.
+    // All rules in all executions: two token by token, and five draft lengths twice.
     let kinds: Vec<Value> = serde_json::from_str(&kad(&["rules", "--json"]).succeeds()).unwrap();
     for kind in kinds {
         let kind = kind["kind"].as_str().unwrap();
@@ -131,9 +131,8 @@ fn the_small_proof_is_valid() {
     assert!(table.contains("base deferring to aligned: KAD dual, threshold 0.4"), "{table}");
 }
 
-/// Must fail: the base model does not have the distribution of the pair, and the oracle says where.
-/// Both probabilities by hand: the base model says 2 with probability .25, the aligned model
-/// always, and everything is deferred.
+/// Must fail: the base model does not have the distribution of the pair. By hand: the base model
+/// draws 2 with probability .25, the aligned model always, and everything is deferred.
 #[test]
 fn a_false_claim_is_refuted_with_the_text_and_both_probabilities() {
     let text = r#"
@@ -169,7 +168,7 @@ claim = "pair"
     assert_eq!(ran.code, 1);
     let verdict: Value = serde_json::from_str(ran.stdout.lines().nth(1).unwrap()).unwrap();
     assert_eq!(verdict["proved"], false);
-    // Logits cross as f32: eight digits.
+    // Logits are f32: eight digits.
     let close = |value: &Value, wanted: f64| (value.as_f64().unwrap() - wanted).abs() < 1e-6;
     assert!(close(&verdict["total_variation"], 0.75), "{verdict}");
     assert!(close(&verdict["worst"]["enumerated"], 0.25), "{verdict}");
@@ -220,7 +219,7 @@ fn mistakes_in_the_claim_are_shown_where_they_are() {
 const ALONE: &str = "model = \"base\"";
 const RULE: &str = "rule = { kind = \"kad-dual\", threshold = [0.25, 0.4] }";
 
-/// Whoever is held to itself, or to somebody who is held to it, has every distribution.
+/// A claim that refers to itself, directly or through others, would hold for any distribution.
 #[test]
 fn claims_that_prove_nothing_are_refused() {
     let of =
@@ -232,7 +231,7 @@ fn claims_that_prove_nothing_are_refused() {
     let (from, to) = of(RULE, "dual, threshold 0.4");
     broken(&from, &to)
         .fails(2, &["`dual, threshold 0.4` claims the distribution of itself", "claim.toml:26:"]);
-    // Round two corners, each claim well-formed by itself.
+    // A circle of three claims, each of them valid alone.
     let (from, to) = of(ALONE, "dual");
     let single = SMALL.replace("[0.25, 0.4]", "0.4").replace(&from, &to);
     let (from, to) = of(&RULE.replace("[0.25, 0.4]", "0.4"), "third");
@@ -242,10 +241,10 @@ fn claims_that_prove_nothing_are_refused() {
         2,
         &["go in a circle: `alone` → `dual` → `third`", "claim.toml:17:", "leave out one `claim`"],
     );
-    // A tail that leads into a circle is told of the circle, at the circle.
+    // A claim that leads into a circle is refused with the circle.
     prove(&format!("{open}claim = \"dual\"\n"), &[])
         .fails(2, &["go in a circle: `dual` → `third`", "claim.toml:27:"]);
-    // A chain that ends is no circle: it is followed, and its distributions differ.
+    // A sequence of claims that ends is valid; here the distributions differ.
     let words =
         "NOT PROVED: `alone` of small does not have the distribution of `dual` (and 1 more)";
     prove(&open, &[]).fails(1, &[words]);
@@ -311,14 +310,14 @@ claim = "without"
 "#;
     let ran = prove(text, &["--json"]);
     for line in ran.stdout.lines() {
-        // Logits cross as f32: seven digits, not twelve.
+        // Logits are f32: seven digits, not twelve.
         let verdict: Value = serde_json::from_str(line).unwrap();
         assert!(verdict["total_variation"].as_f64().unwrap() < 1e-7, "{verdict}");
     }
     assert_eq!(ran.stdout.lines().count(), 4);
 }
 
-/// The file's length ends texts, however long; a decoder's own limit ends them earlier.
+/// Texts end at the file's length, or earlier at the decoder's own limit.
 #[test]
 fn texts_end_at_the_length_or_at_the_decoders_own_limit() {
     let text = r#"
@@ -372,7 +371,7 @@ fn a_lenient_chain_is_refuted_unless_it_is_said_not_to_be_exact() {
     let pairs = (0..9).map(|i| pi[i / 3] * pi[i % 3] - p[i / 3] * p[i % 3]);
     let wanted = pairs.map(f64::abs).sum::<f64>() / 2.0;
     let found = verdict["total_variation"].as_f64().unwrap();
-    // Logits cross as f32: eight digits.
+    // Logits are f32: eight digits.
     assert!((found - wanted).abs() < 1e-6, "{found} {wanted}");
     assert_eq!((&verdict["exact"], &verdict["holds"]), (&true.into(), &false.into()));
 
@@ -385,7 +384,7 @@ fn a_lenient_chain_is_refuted_unless_it_is_said_not_to_be_exact() {
     prove(&format!("{CHAIN}exact = 0\n"), &[]).fails(2, &["`exact` must be true or false", "^"]);
 }
 
-/// The estimate of a chain's paths grows with its levels, and with tokens that wait.
+/// The estimated paths of a chain grow with its levels and lengths.
 #[test]
 fn chains_that_would_not_finish_are_refused() {
     let exact = CHAIN.replace(", verifier = \"lenient\", leniency = 0.25", "");

@@ -1,4 +1,4 @@
-//! `kad rules`, and the document that is its output.
+//! `kad rules`, and `docs/RULES.md` against its output.
 
 use std::fs;
 use std::path::Path;

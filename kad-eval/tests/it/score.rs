@@ -1,4 +1,4 @@
-//! `kad score` against its own definition and against the other backend.
+//! `kad score` against its definition and against another backend.
 
 use serde_json::Value;
 
@@ -20,8 +20,8 @@ fn perplexity_is_the_exponential_of_the_mean() {
     assert!(found.get("next").is_none());
 }
 
-/// The chain rule: nll(text) − nll(text without its last token) = −log p(last token), which the
-/// list of next tokens states on its own.
+/// Chain rule: nll(text) − nll(text without its last token) = −log p(last token), as in the list of
+/// next tokens.
 #[test]
 fn nll_adds_up_token_by_token() {
     let whole = score(&["--text", TEXT]);
@@ -33,7 +33,7 @@ fn nll_adds_up_token_by_token() {
     let next = part["next"].as_array().unwrap();
     let last = next.iter().find(|n| n["id"] == tokens[tokens.len() - 1]).unwrap();
     let step = whole["nll"].as_f64().unwrap() - part["nll"].as_f64().unwrap();
-    // Two runs of different shapes in f32: the candle backend's own rounding.
+    // Passes of different shapes round differently in f32.
     assert!((step + last["logprob"].as_f64().unwrap()).abs() < 1e-3, "{step}");
     let total: f64 = next.iter().map(|n| n["logprob"].as_f64().unwrap().exp()).sum();
     assert!((total - 1.0).abs() < 1e-6, "{total}");

@@ -190,10 +190,10 @@ fn a_prompt_is_shown_as_the_model_reads_it() {
     let data = data.path().to_str().unwrap();
     let options = kad(&["tasks", "show", "truthfulqa", "--data", data]).succeeds();
     assert_eq!(options.matches("\n       * ").count(), 1, "{options}");
-    let hint = "a task of your own is looked up in an experiment: `--model FILE.toml:MODEL`";
+    let hint = "for a task of your experiment, add `--model FILE.toml:MODEL`";
     kad(&["tasks", "show", "capitals"]).fails(2, &["unknown task `capitals`", hint]);
     kad(&["tasks", "show", "mmlo"]).fails(2, &["unknown task `mmlo`", "did you mean `mmlu`?"]);
-    kad(&["tasks", "show", "jsonl"]).fails(2, &["jsonl needs keys of yours", "FILE.toml:MODEL"]);
+    kad(&["tasks", "show", "jsonl"]).fails(2, &["jsonl needs settings", "FILE.toml:MODEL"]);
     kad(&["tasks", "show", "nano", "--item", "601"]).fails(2, &["600 items, there is no item 601"]);
     kad(&["tasks", "show", "nano", "--model", &own("bse")])
         .fails(2, &["no model `bse`", "did you mean `base`?"]);
@@ -435,6 +435,6 @@ fn prompts_that_do_not_fit_are_counted_before_anything_is_decoded() {
         let model = format!("{file}:aligned");
         kad(&["tasks", "show", "own", "--model", &model, "--item", item]).succeeds()
     };
-    assert!(show("2").contains("; the context is 256: does not fit"), "{}", show("2"));
-    assert!(!show("1").contains("does not fit"), "{}", show("1"));
+    assert!(show("2").contains(": more than the context length, 256"), "{}", show("2"));
+    assert!(!show("1").contains("more than the context length"), "{}", show("1"));
 }

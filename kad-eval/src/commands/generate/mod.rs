@@ -1,4 +1,4 @@
-//! `kad generate`: a prompt in, a stream of text out.
+//! `kad generate`: streams the text after a prompt.
 
 mod request;
 mod show;
@@ -40,7 +40,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
         eos: eos.clone(),
     };
     let decoder = models::decoder(&kind, &models, &rules, &settings);
-    let mut speaking = Speaking {
+    let mut conversation = Conversation {
         args,
         kind: &kind,
         sampling: &sampling,
@@ -50,12 +50,12 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
         limits: Limits { max_new_tokens: sampling.max_new_tokens as usize, eos },
     };
     match prompt {
-        Some(prompt) => speaking.answer_once(&prompt),
-        None => speaking.converse(),
+        Some(prompt) => conversation.answer_once(&prompt),
+        None => conversation.converse(),
     }
 }
 
-/// The prompt given or piped in; `None` for a conversation, line by line.
+/// The prompt from the arguments or stdin; None for a conversation.
 fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
     let prompt = match &args.prompt {
         Some(prompt) => prompt.clone(),
@@ -63,7 +63,7 @@ fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
         None => {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text).context("cannot read the prompt")?;
-            // A line break that ends the input is the terminal's, not the prompt's.
+            // The last line break ends the input, not the prompt.
             let line = text.strip_suffix('\n').unwrap_or(&text);
             line.strip_suffix('\r').unwrap_or(line).to_owned()
         }
@@ -76,8 +76,8 @@ fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
     Ok(Some(prompt))
 }
 
-/// A decoder at work on one conversation. Its sessions keep what they have read.
-struct Speaking<'m> {
+/// One conversation with a decoder, whose sessions keep their KV caches between turns.
+struct Conversation<'m> {
     args: &'m GenerateArgs,
     kind: &'m DecoderKind,
     sampling: &'m SamplingPlan,
@@ -87,7 +87,7 @@ struct Speaking<'m> {
     limits: Limits,
 }
 
-impl Speaking<'_> {
+impl Conversation<'_> {
     fn answer_once(&mut self, prompt: &str) -> Result<(), Failure> {
         let tokens = if self.args.chat {
             models::chat_prompt(self.kind, self.models, &self.opening(prompt))?
@@ -104,7 +104,7 @@ impl Speaking<'_> {
         system.into_iter().chain([Message::user(prompt)]).collect()
     }
 
-    /// Each line of stdin is a turn; the end of stdin ends the conversation.
+    /// Answers each line of stdin as a user turn.
     fn converse(&mut self) -> Result<(), Failure> {
         let terminal = std::io::stdin().is_terminal();
         let mut messages: Vec<Message> = Vec::new();
@@ -128,12 +128,12 @@ impl Speaking<'_> {
             messages.push(Message::assistant(text));
         }
         if turns == 0 {
-            return Err(Failure::Request(anyhow!("the prompt is empty: nothing came on stdin")));
+            return Err(Failure::Request(anyhow!("the prompt is empty: stdin has no text")));
         }
         Ok(())
     }
 
-    /// Streams one answer and returns its text without end tokens.
+    /// Streams one reply and returns its text without end tokens.
     fn answer(&mut self, prompt: &[TokenId]) -> Result<String, Failure> {
         let start = Instant::now();
         let passes_before = passes(self.models);
@@ -228,7 +228,7 @@ fn statistics(made: &Generation, passes: &BTreeMap<&str, u64>, timing: Timing) -
     let masses: Option<f64> = made.tokens.iter().map(|t| t.deferral_mass).sum();
     let drafts = Acceptance::of(&made.steps);
     if let Some(mass) = masses {
-        // Only lazy decoding draws the tokens of either model as such.
+        // Only lazy decoding draws each token from one of the two models.
         let lazy = made.tokens.iter().any(|t| matches!(t.origin, Origin::Base | Origin::Deferred));
         let deferred = if lazy { format!("{deferred} deferred, ") } else { String::new() };
         parts.push(format!("{deferred}mean deferral mass {:.3}", mass / n as f64));

@@ -1,4 +1,4 @@
-//! What is to be decoded: from flags, or a decoder of an experiment file.
+//! The decoder to run, from flags or from an experiment file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,23 +13,24 @@ use crate::config::{
     Levels, ModelPlan, Part, SamplingPlan,
 };
 
-/// What to decode, with which models, and how tokens are drawn.
+/// A decoder, its models and its sampling settings.
 pub(super) struct Request {
     pub(super) kind: DecoderKind,
     pub(super) plans: BTreeMap<String, ModelPlan>,
     pub(super) sampling: SamplingPlan,
 }
 
+/// The decoder that the arguments describe.
+///
 /// # Errors
-/// If flags contradict each other, or the file has a mistake or lacks the decoder.
+/// If flags contradict each other, the file is invalid, or it lacks the decoder.
 pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
     if args.max_new_tokens == Some(0) {
         return Err(DecodeError::NoTokensRequested.into());
     }
     let request = match (&args.experiment, &args.decoder) {
         (Some(file), Some(name)) => from_file(file, name, args)?,
-        // Not refused as the command line is read: what --model excludes it does not ask for
-        // either.
+        // clap does not report --decoder without --experiment where --model is given.
         (None, Some(name)) => {
             bail!("--decoder {name} is a decoder of an experiment: name its file with --experiment")
         }
@@ -37,8 +38,8 @@ pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
     };
     if args.show == Some(Show::Provenance) && matches!(request.kind, DecoderKind::Single { .. }) {
         bail!(
-            "--show provenance marks who made which token, but one model alone makes all of them: \
-             add --draft to --model, or compose two models"
+            "--show provenance marks tokens by model, but a single model produces all of them: add \
+             --draft to --model, or use two models"
         );
     }
     Ok(request)
@@ -96,8 +97,8 @@ fn from_flags(args: &GenerateArgs) -> Result<Request> {
     Ok(Request { kind, plans, sampling })
 }
 
-/// The distribution that the flags compose, drafted for by levels. A model that has a part already
-/// is the same one, others are called by their sources.
+/// A chain with the composed distribution as its target. Draft models that are already loaded are
+/// shared; others are named by their sources.
 fn chain(
     args: &GenerateArgs,
     target: DecoderKind,
@@ -118,7 +119,9 @@ fn chain(
             }
             (None, Some(lookup)) if index + 1 == drafts.len() => lookup.clone(),
             (None, _) => {
-                bail!("--draft with a lookup comes last: it has no distribution to verify towards")
+                bail!(
+                    "--draft with a lookup must be the last one: a lookup has no distribution to verify with"
+                )
             }
         };
         levels.push(LevelPlan::of(draft, length.unwrap_or(DEFAULT_DRAFT_LENGTH)));
@@ -137,7 +140,7 @@ fn chain(
     Ok(DecoderKind::Chain(ChainPlan { target, levels: Levels::Listed(levels) }))
 }
 
-/// The distribution that the flags compose; models are called by their roles.
+/// The distribution that the flags compose; models are named by their roles.
 fn composed(args: &GenerateArgs) -> Result<DecoderKind> {
     let [base, small, aligned] = ["base", "small", "aligned"].map(str::to_owned);
     Ok(match &args.rule {
@@ -148,8 +151,8 @@ fn composed(args: &GenerateArgs) -> Result<DecoderKind> {
         None if args.small.is_some() => {
             if args.execution == Some(ExecutionMode::Lazy) {
                 bail!(
-                    "--execution lazy does not go with --small: implicit reward needs all of its \
-                     models for every token"
+                    "--execution lazy cannot be used with --small: implicit reward needs all of its \
+                     models at every token"
                 );
             }
             let execution = execution(args, Execution::Autoregressive)?;
@@ -174,7 +177,7 @@ fn execution(args: &GenerateArgs, default: Execution) -> Result<Execution> {
     };
     match (plain, drafting) {
         (Some(plain), Some(flag)) => {
-            bail!("{flag} is for --execution speculative, but {plain} was asked for")
+            bail!("{flag} needs --execution speculative, but --execution is {plain}")
         }
         (Some(plain), None) => Ok(plain),
         (None, _) => Ok(Execution::Speculative {

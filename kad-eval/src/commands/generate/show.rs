@@ -1,4 +1,4 @@
-//! Text as it comes, with marks for who made which part of it.
+//! Streaming text, with marks for the model and level that produced each part.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ use crate::cli::{GenerateArgs, Show};
 use crate::config::DecoderKind;
 use crate::output;
 
-/// Shows tokens as they come.
+/// Prints tokens as they are generated.
 pub(super) struct Printer<'a> {
     args: &'a GenerateArgs,
     marks: Marks<'a>,
     stream: TokenStream<'a>,
     text: String,
-    /// What has been shown, for the legend: by level, then by origin.
+    /// Levels and origins shown so far, for the legend.
     seen: BTreeSet<(usize, Origin)>,
 }
 
@@ -31,8 +31,10 @@ impl<'a> Printer<'a> {
         Self { args, marks, stream, text: String::new(), seen: BTreeSet::new() }
     }
 
+    /// Prints a token unless it `ends` the text.
+    ///
     /// # Errors
-    /// If nobody reads.
+    /// If stdout is closed.
     pub(super) fn show(&mut self, emitted: &Emitted, ends: bool) -> Result<()> {
         if ends {
             return Ok(());
@@ -51,10 +53,10 @@ impl<'a> Printer<'a> {
         Ok(output::print(&shown)?)
     }
 
-    /// The whole text; prints what is left of it, and the legend.
+    /// The whole text; prints the rest of it, and the legend.
     ///
     /// # Errors
-    /// If nobody reads.
+    /// If stdout is closed.
     pub(super) fn finish(mut self) -> Result<String> {
         let rest = self.stream.finish();
         self.text.push_str(&rest);
@@ -72,19 +74,19 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// How tokens of a decoder are marked.
+/// The marks of a decoder's tokens.
 #[derive(Clone, Copy)]
 struct Marks<'a> {
     kind: &'a DecoderKind,
 }
 
 impl Marks<'_> {
-    /// Whether a level above the lowest is not the target: then marks say which.
+    /// True for chains of more than two levels: their marks have level numbers.
     fn is_deep(self) -> bool {
         matches!(self.kind, DecoderKind::Chain(chain) if chain.listed().len() > 1)
     }
 
-    /// What the mark of an origin means.
+    /// The meaning of a mark.
     fn meaning(self, origin: Origin, level: usize) -> String {
         let words = match origin {
             Origin::Base => "kept from base",
@@ -92,7 +94,7 @@ impl Marks<'_> {
             Origin::Drafted => "drafted and accepted",
             Origin::Corrected => "corrected",
             Origin::Bonus => "bonus",
-            _ => "drawn from the whole distribution",
+            _ => "drawn from the composed distribution",
         };
         let DecoderKind::Chain(chain) = self.kind else {
             return words.to_owned();
@@ -106,8 +108,8 @@ impl Marks<'_> {
         format!("{word} level {level}, {}", chain.level_name(level))
     }
 
-    /// A piece of text as its origin and level are shown: coloured where stdout has colours, else
-    /// in brackets, with the level's number where there are more than two.
+    /// A piece of text with its mark: a colour where stdout has colours, or else brackets, with the
+    /// level's number if there are more than two levels.
     fn mark(self, piece: &str, origin: Origin, level: usize) -> String {
         let plain =
             anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never;
@@ -121,7 +123,7 @@ impl Marks<'_> {
             (Origin::Corrected, false) => piece.color(colour(level)).underline().to_string(),
             (Origin::Bonus, true) => format!("{{{piece}}}{below}"),
             (Origin::Bonus, false) => piece.color(colour(level)).italic().to_string(),
-            // The level's own, where nothing was drafted for it.
+            // Drawn by a level without a draft.
             (_, true) if level > 1 => format!("⟨{piece}⟩{below}"),
             (_, false) if level > 1 => piece.color(colour(level)).bold().to_string(),
             _ => piece.to_owned(),
@@ -129,7 +131,7 @@ impl Marks<'_> {
     }
 }
 
-/// One for each level; a chain of more levels begins again.
+/// The colour of a level; colours repeat after the fifth.
 fn colour(level: usize) -> AnsiColors {
     const COLOURS: [AnsiColors; 5] = [
         AnsiColors::Yellow,
