@@ -1,4 +1,4 @@
-//! How a command ends when it does not succeed.
+//! Errors of commands and their exit codes.
 
 use std::process::ExitCode;
 
@@ -7,10 +7,10 @@ use kad_core::{DecodeError, ModelError};
 
 use crate::output;
 
-/// Exit code after Ctrl-C, as shells have it: 128 + SIGINT.
+/// Exit code after Ctrl-C, as in shells: 128 + SIGINT.
 pub(crate) const INTERRUPTED_EXIT: u8 = 130;
 
-/// Why a command stopped, and thereby its exit code.
+/// The reason why a command stopped.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The request cannot be carried out as written: exit code 2.
@@ -19,17 +19,17 @@ pub(crate) enum Failure {
     Work(anyhow::Error),
     /// The user interrupted; what was finished is kept: exit code 130.
     Interrupted(String),
-    /// Whoever read the output went away: nothing to say, exit code 0.
+    /// The reader of the output closed the pipe: no message, exit code 0.
     ReaderGone,
 }
 
 impl Failure {
-    /// Marks an error as the request's fault.
+    /// An error of the request.
     pub(crate) fn request(error: impl Into<anyhow::Error>) -> Self {
         Failure::Request(error.into())
     }
 
-    /// Prints the message to stderr and gives the exit code.
+    /// Prints the message to stderr and returns the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let (message, code) = match self {
             Failure::Request(error) => (format!("error: {error:#}"), 2),
@@ -42,14 +42,14 @@ impl Failure {
     }
 }
 
-/// A request that cannot be carried out as written, found deep in the work.
+/// An error of the request that is found during the work.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct WrongRequest(pub(crate) String);
 
 impl From<anyhow::Error> for Failure {
-    /// Sorts by what the chain of causes says: a closed pipe, a request that names what is not
-    /// there or cannot be combined, or work that failed.
+    /// Sorts an error by its causes: a closed pipe, a request (of things that are absent or cannot be
+    /// combined), or work that failed.
     fn from(error: anyhow::Error) -> Self {
         if error.chain().any(is_closed_pipe) {
             Failure::ReaderGone

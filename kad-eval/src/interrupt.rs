@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one gives up the item in flight, a second one the process.
+//! Ctrl-C: the first one gives up the current item, the second one ends the process.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +16,7 @@ pub(crate) fn requested() -> bool {
 /// Listens for Ctrl-C from now on.
 ///
 /// # Errors
-/// If the system does not let the process listen.
+/// If the system refuses.
 pub(crate) fn listen() -> Result<()> {
     ctrlc::set_handler(|| {
         if REQUESTED.swap(true, Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! The two streams: results on stdout, everything else on stderr.
+//! Results go to stdout, everything else to stderr.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,27 +23,27 @@ pub(crate) fn line(text: &str) -> std::io::Result<()> {
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Whether even warnings are said already.
+/// Whether warnings are off too.
 static SILENT: AtomicBool = AtomicBool::new(false);
 
-/// Whether notes and progress are wanted.
+/// Turns notes and progress off or on.
 pub(crate) fn set_quiet(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
 }
 
-/// Whether somebody looks at stderr and wants to see progress.
+/// Whether progress is shown: stderr is a terminal and the user does not want quiet.
 pub(crate) fn shows_progress() -> bool {
     !QUIET.load(Ordering::Relaxed) && std::io::stderr().is_terminal()
 }
 
-/// Writes a line to stderr, unless the user wants quiet.
+/// Writes a line to stderr, except under `--quiet`.
 pub(crate) fn note(text: &str) {
     if !QUIET.load(Ordering::Relaxed) {
         error(text);
     }
 }
 
-/// Writes to stderr what may make a result worthless, also if the user wants quiet.
+/// Writes a warning to stderr, also under `--quiet`.
 pub(crate) fn warning(text: &str) {
     if !SILENT.load(Ordering::Relaxed) {
         error(&format!("warning: {text}"));
@@ -60,20 +60,20 @@ pub(crate) fn without_notes<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Writes a line to stderr in any case. Nobody can be told if that fails.
+/// Writes a line to stderr. A failure is ignored: there is nowhere to report it.
 pub(crate) fn error(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
-/// Columns and rows of the terminal behind stderr.
+/// Columns and rows of the terminal of stderr.
 pub(crate) fn screen() -> (usize, usize) {
     let (rows, columns) = console::Term::stderr().size();
     (columns.into(), rows.into())
 }
 
-/// Seconds as people say them: two units at most, none of them smaller than a second.
+/// A duration for people: at most two units, none smaller than a second.
 pub(crate) fn duration(seconds: f64) -> String {
-    // A cast of NaN is 0, and one of what is too large the largest number.
+    // The cast saturates; NaN becomes 0.
     let whole = seconds.round() as u64;
     let (minutes, hours, days) = (whole.saturating_add(30) / 60, whole / 3600, whole / 86400);
     match whole {
@@ -85,7 +85,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// Bytes as people say them.
+/// Bytes in MB or GB.
 pub(crate) fn size(bytes: u64) -> String {
     let bytes = bytes as f64;
     if bytes < 1e9 { format!("{:.1} MB", bytes / 1e6) } else { format!("{:.1} GB", bytes / 1e9) }

@@ -1,4 +1,4 @@
-//! From the plan of a chain to its levels, with one session for each model in it.
+//! Builds the decoder of a chain from its plan, with one session for each model.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::config::{
 };
 use crate::failure::WrongRequest;
 
-/// A decoder of `plan` with fresh sessions of the models that `model` finds by name.
+/// The decoder of `plan`. `model` finds models by name; their sessions are new.
 ///
 /// # Errors
 /// If a backend cannot start a session, or the levels are not planned yet.
@@ -46,7 +46,7 @@ pub(super) fn decoder<'m>(
     let (open, lengths) = (RefCell::default(), RefCell::default());
     let chain = Chain { target: &plan.target, levels, longest, model, open, lengths, rules };
     if levels.is_empty() {
-        // A plan may find that plain decoding is fastest.
+        // A plan may find plain decoding fastest.
         return alone(&plan.target, model, rules, eos);
     }
     let decoder = Speculative::new(chain.level(0)?, eos);
@@ -55,8 +55,8 @@ pub(super) fn decoder<'m>(
     Ok(Box::new(AdaptiveDecoder::new(decoder, lengths, (**measured).clone(), settings)?))
 }
 
-/// Plain decoding of `part` as a profile measures it: a deferral runs its aligned model only after
-/// deferred draws.
+/// Plain decoding of `part`, as a profile measures it: a deferral mixture runs its aligned model
+/// only after a deferred draw.
 fn alone<'m>(
     part: &Part,
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
@@ -73,7 +73,7 @@ fn alone<'m>(
     )
 }
 
-/// The distribution of `part` along a text, with fresh sessions.
+/// The next-token distributions of `part` along a text, with new sessions.
 ///
 /// # Errors
 /// If a backend cannot start a session.
@@ -86,11 +86,11 @@ pub(super) fn predictor<'m>(
     Chain { target: part, levels: &[], longest: 0, model, open, lengths, rules }.predictor(part)
 }
 
-/// What looks `draft` up in the text so far, for a vocabulary of `vocab` tokens; None if it is
-/// drafted by a distribution.
+/// The drafter that looks `draft` up in the text so far, for a vocabulary of `vocab` tokens; none
+/// where a distribution drafts.
 ///
 /// # Errors
-/// If the lengths of its matches make no sense.
+/// If the longest match is shorter than the shortest.
 pub(crate) fn lookup(draft: &DraftPlan, vocab: usize) -> Result<Option<Box<dyn Drafter>>> {
     Ok(Some(match draft {
         DraftPlan::Distribution(_) => return Ok(None),
@@ -105,11 +105,11 @@ pub(crate) fn lookup(draft: &DraftPlan, vocab: usize) -> Result<Option<Box<dyn D
     }))
 }
 
-/// What grows a tree of up to `nodes` nodes from what followed earlier in the text; None if it is
-/// drafted by a distribution.
+/// The drafter of a token tree of up to `nodes` nodes, from continuations earlier in the text; none
+/// where a distribution drafts.
 ///
 /// # Errors
-/// If the lengths of its matches make no sense.
+/// If the longest match is shorter than the shortest.
 pub(crate) fn lookup_tree(draft: &DraftPlan, nodes: usize) -> Result<Option<Box<dyn TreeDrafter>>> {
     Ok(Some(match draft {
         DraftPlan::Distribution(_) => return Ok(None),
@@ -125,18 +125,18 @@ pub(crate) fn lookup_tree(draft: &DraftPlan, nodes: usize) -> Result<Option<Box<
 struct Chain<'p, 'm> {
     target: &'p Part,
     levels: &'p [LevelPlan],
-    /// What a length may grow to; 0 if lengths stay.
+    /// The most that a draft length may grow to; 0 if lengths are fixed.
     longest: usize,
     model: &'p dyn Fn(&str) -> &'m dyn LanguageModel,
-    /// The sessions so far: a model that drafts and is part of mixtures runs once for each prefix.
+    /// Sessions so far. A model that drafts and is part of a mixture runs once for each prefix.
     open: RefCell<BTreeMap<String, SharedSession<'m>>>,
-    /// The lengths of the stages made so far, the lowest first.
+    /// Draft lengths of the stages made so far, the lowest level first.
     lengths: RefCell<Vec<SharedLength>>,
     rules: &'m Rules,
 }
 
 impl<'m> Chain<'_, 'm> {
-    /// What verifies the drafts of level `index`.
+    /// The distribution that verifies the drafts of level `index`.
     fn above(&self, index: usize) -> Result<&Part> {
         match index.checked_sub(1).map(|above| &self.levels[above].draft) {
             None => Ok(self.target),
@@ -145,7 +145,7 @@ impl<'m> Chain<'_, 'm> {
         }
     }
 
-    /// The stage at which drafts of level `index` are verified.
+    /// The stage that verifies the drafts of level `index`.
     fn level(&self, index: usize) -> Result<Box<dyn Level + 'm>> {
         let plan = &self.levels[index];
         let above = self.above(index)?;
@@ -253,11 +253,11 @@ impl<'m> Chain<'_, 'm> {
         Ok(Mixture::sharing(base, aligned, self.rules.rule(rule)?, sampling, decision))
     }
 
-    /// The session of a model, the same one whoever asks.
+    /// The one session of a model.
     fn session(&self, name: &str) -> Result<SharedSession<'m>> {
         let mut open = self.open.borrow_mut();
         if let Some(session) = open.get(name) {
-            // Asked by one part after another, for prefixes of one text: rows of the whole draft.
+            // Several parts ask for prefixes of one text: keep the rows of the whole draft.
             session.borrow_mut().keep_rows(self.memory());
             return Ok(session.clone());
         }
@@ -266,8 +266,8 @@ impl<'m> Chain<'_, 'm> {
         Ok(session)
     }
 
-    /// More tokens than are ever drafted and not yet verified by the target: each level overshoots
-    /// its threshold by less than one round of the level below it.
+    /// An upper bound of the tokens drafted and not yet verified by the target: each level exceeds
+    /// its draft length by less than one round of the level below it.
     fn memory(&self) -> usize {
         let length = |level: &LevelPlan| level.length.get().max(self.longest);
         let with_bonus = self.levels.iter().map(|level| length(level).saturating_add(1));
@@ -289,14 +289,13 @@ mod tests {
     use kad_core::{Counted, SampledChoices};
     use std::ops::ControlFlow;
 
-    /// The aligned model makes one pass per deferred token, as lazy decoding does, and is not asked
-    /// for every token.
+    /// The aligned model runs once per deferred token, as in lazy decoding, not once per token.
     #[test]
     fn a_target_that_nothing_drafts_for_is_decoded_lazily() {
         let toml = include_str!("../../../experiments/quickstart.toml");
         let file = crate::config::read("quickstart.toml", toml).unwrap();
         let mut rules = file.decoders.iter().flat_map(|plan| plan.kind.rules());
-        // One that defers some draws and not others.
+        // A rule that defers some draws.
         let rule = rules.find(|rule| rule.to_string().contains("0.2")).unwrap().clone();
         let execution = Execution::Autoregressive;
         let distribution = DecoderKind::Deferral {

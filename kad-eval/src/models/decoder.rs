@@ -1,4 +1,4 @@
-//! From a plan and loaded models to a decoder.
+//! Builds a decoder from its plan and loaded models.
 
 use anyhow::Result;
 use kad_core::decode::{Decoder, DeferralDecoder, SingleDecoder};
@@ -14,19 +14,19 @@ use super::chain;
 use super::rules::Rules;
 use crate::config::{DecoderKind, DraftPart, Execution};
 
-/// How a decoder sees and draws, beside its models.
+/// Settings of a decoder beside its models.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Tokens are drawn from this distribution.
+    /// The distribution that tokens are drawn from.
     pub(crate) sampling: Sampling,
-    /// Rules look at this one.
+    /// The distribution that deferral rules see.
     pub(crate) decision: Sampling,
     /// Tokens that end a text.
     pub(crate) eos: Vec<TokenId>,
 }
 
-/// A decoder with fresh sessions of the models that `model` finds by name. `rules` are the
-/// decoder's own.
+/// The decoder `kind`. `model` finds models by name; their sessions are new. `rules` are made by
+/// [`Rules::of`] the same kind.
 ///
 /// # Errors
 /// If a backend cannot start a session, or the rules are another decoder's.

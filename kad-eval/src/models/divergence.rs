@@ -1,18 +1,18 @@
-//! Where two texts part, and how close a call it was there.
+//! The first difference of two texts, and the logit gap there.
 
 use anyhow::Result;
 use kad_core::{CachedSession, TokenId};
 
 use super::Model;
 
-/// The index of the first token that is another; if one text goes on where the other ends, that
-/// place.
+/// Index of the first token in which two texts differ; the length of the shorter text where it is a
+/// prefix of the other. None for equal texts.
 pub(crate) fn part_at(a: &[TokenId], b: &[TokenId]) -> Option<usize> {
     let differs = a.iter().zip(b).position(|(a, b)| a != b);
     differs.or((a.len() != b.len()).then(|| a.len().min(b.len())))
 }
 
-/// How far the two best logits after `text` are apart.
+/// Difference of the two largest logits after `text`.
 ///
 /// # Errors
 /// If the model fails, or has no room for the text.
@@ -34,7 +34,7 @@ mod tests {
     use super::part_at;
 
     #[test]
-    fn texts_differ_where_the_first_token_does_or_one_ends() {
+    fn texts_differ_at_the_first_other_token_or_at_the_end_of_the_shorter() {
         assert_eq!(part_at(&[1, 2, 3], &[1, 2, 3]), None);
         assert_eq!(part_at(&[1, 2, 3], &[1, 4, 3]), Some(1));
         assert_eq!(part_at(&[1, 2], &[1, 2, 3]), Some(2));

@@ -1,4 +1,4 @@
-//! Optional models that are not there, and what an experiment is without them.
+//! Optional models that are absent, and the experiment without them.
 
 use anyhow::{Result, bail};
 
@@ -7,12 +7,11 @@ use crate::config::{DecoderKind, Experiment};
 use crate::failure::WrongRequest;
 use crate::output;
 
-/// Loads the models that `kinds` of an experiment use. Optional ones that are not there are taken
-/// out of it with the decoders that need them; says so at once and returns what it said, a line for
-/// each.
+/// Loads the models that `kinds` of an experiment use. Optional models that are absent are removed
+/// from it, with the decoders that need them. Warns at once, and returns the warnings.
 ///
 /// # Errors
-/// The first model that does not load and is not optional; if no decoder is left.
+/// The first model that does not load and is not optional; an experiment without decoders.
 pub(crate) fn load_for(
     experiment: &mut Experiment,
     kinds: &[DecoderKind],
@@ -32,10 +31,10 @@ pub(crate) fn load_for(
     Ok((models, said))
 }
 
-/// Refuses an experiment whose baseline was left out: nothing is left to compare with.
+/// Refuses an experiment whose baseline was left out.
 ///
 /// # Errors
-/// With its name, and what to do.
+/// If it was.
 pub(crate) fn check_baseline(experiment: &Experiment) -> Result<()> {
     let baseline = &experiment.baseline;
     if experiment.decoders.iter().any(|plan| plan.name == *baseline) {
@@ -47,7 +46,7 @@ pub(crate) fn check_baseline(experiment: &Experiment) -> Result<()> {
     )))
 }
 
-/// What is left out with one model, why, and what to do about it.
+/// A warning of the decoders left out with one model, and why.
 fn warning(experiment: &Experiment, absent: &Absent) -> String {
     let needs = |kind: &DecoderKind| kind.models().contains(&absent.name.as_str());
     let decoders = experiment.decoders.iter().filter(|plan| needs(&plan.kind));

@@ -1,4 +1,4 @@
-//! Loading the models of a request.
+//! Loads the models of a request.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use kad_backends::{LoadError, LoadedModel, ModelRequest};
 use kad_core::LanguageModel;
 
 use super::timed::Timed;
-use super::{Loading, Model, Models, digest};
+use super::{LoadCost, Model, Models, digest};
 use crate::config::{DecoderKind, EarlyExit, ModelPlan};
 use crate::failure::WrongRequest;
 use crate::{machine, output};
 
-/// Loads one model, showing on a terminal what is going on.
+/// Loads one model, with progress on a terminal.
 ///
 /// # Errors
-/// With the model's name and source, and the backend's own words.
+/// If the model cannot be loaded: its name and source, and the backend's error.
 pub(crate) fn load(name: &str, plan: &ModelPlan) -> Result<Model> {
     let (loaded, loading) = fetch(name, plan)?;
     model(loaded, Some(loading))
 }
 
-fn fetch(name: &str, plan: &ModelPlan) -> Result<(LoadedModel, Loading)> {
+fn fetch(name: &str, plan: &ModelPlan) -> Result<(LoadedModel, LoadCost)> {
     let bar = if output::shows_progress() {
         ProgressBar::new_spinner().with_message(format!("loading {name}"))
     } else {
@@ -46,10 +46,10 @@ fn fetch(name: &str, plan: &ModelPlan) -> Result<(LoadedModel, Loading)> {
     let resident_bytes = grown.map(|(before, after)| after.saturating_sub(before));
     let loaded =
         loaded.with_context(|| format!("cannot load model `{name}` from {}", plan.source))?;
-    Ok((loaded, Loading { seconds, resident_bytes }))
+    Ok((loaded, LoadCost { seconds, resident_bytes }))
 }
 
-fn model(loaded: LoadedModel, loading: Option<Loading>) -> Result<Model> {
+fn model(loaded: LoadedModel, loading: Option<LoadCost>) -> Result<Model> {
     let LoadedModel { model, tokenizer, chat_template, eos, details } = loaded;
     if details.distribution_depends_on_pass {
         output::warning(&format!(
@@ -65,20 +65,19 @@ fn model(loaded: LoadedModel, loading: Option<Loading>) -> Result<Model> {
     Ok(Model { counted, tokenizer, chat_template, eos, details, digest, loading })
 }
 
-/// An optional model that is not there.
+/// An optional model that is absent.
 #[derive(Debug)]
 pub(crate) struct Absent {
-    /// Its name in the request.
+    /// Name in the request.
     pub(crate) name: String,
-    /// Why, and what to do about it.
+    /// The reason, and the remedy.
     pub(crate) why: anyhow::Error,
 }
 
-/// Loads the models that `kinds` use; models that are the first layers of another share its
-/// weights.
+/// Loads the models that `kinds` use. Early exits share the weights of their model.
 ///
 /// # Errors
-/// The first model that does not load, be it optional or not.
+/// The first model that does not load, optional or not.
 pub(crate) fn load_all<'p>(
     plans: &BTreeMap<String, ModelPlan>,
     kinds: impl Iterator<Item = &'p DecoderKind>,
@@ -87,11 +86,11 @@ pub(crate) fn load_all<'p>(
     absent.into_iter().next().map_or(Ok(models), |absent| Err(absent.why))
 }
 
-/// Loads the models that `kinds` use, and says which optional ones are not there.
+/// Loads the models that `kinds` use; returns them and the optional ones that are absent.
 ///
 /// # Errors
-/// The first model that does not load and either is not optional or is there and of no use:
-/// corrupt, or asked for what its backend does not do.
+/// The first model that does not load, if it is not optional, or is present and unusable: corrupt,
+/// or with options that its backend does not support.
 pub(crate) fn load_present<'p>(
     plans: &BTreeMap<String, ModelPlan>,
     kinds: impl Iterator<Item = &'p DecoderKind>,
@@ -131,7 +130,7 @@ pub(crate) fn load_present<'p>(
     Ok((models, absent))
 }
 
-/// The models among `used` that are the first layers of the one called `name`.
+/// The models among `used` that are early exits of the model `name`.
 fn exits_of<'p>(
     name: &str,
     used: &BTreeSet<&'p str>,
@@ -141,7 +140,7 @@ fn exits_of<'p>(
     used.iter().filter_map(exit).filter(|(_, exit)| exit.of == name).collect()
 }
 
-/// A model that is not there, and what would be made of it.
+/// An absent model, with its early exits.
 fn without(
     name: &str,
     whole_used: bool,
@@ -160,8 +159,8 @@ fn without(
     all
 }
 
-/// Whether something is missing: a backend of this build, its library, a graph or the files of a
-/// model. What is there and wrong is a mistake, also of an optional model.
+/// Whether a part is missing: a backend of this build, its library, a graph or the files of a model.
+/// A part that is present and wrong is an error, also of an optional model.
 fn is_absence(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<LoadError>()).any(|error| match error {
         LoadError::NotCompiled { .. }

@@ -1,4 +1,4 @@
-//! The models of a request: loaded, counted, checked against each other, and made into decoders.
+//! Loads the models of a request, checks them against each other and makes decoders of them.
 
 mod chain;
 mod continuations;
@@ -30,37 +30,37 @@ use crate::config::{ChainPlan, DecoderKind, Part, SamplingPlan};
 use crate::failure::WrongRequest;
 use crate::task::{Conversation, Form};
 
-/// A model with everything that comes with it, its passes counted and timed.
+/// A model with its tokenizer and metadata. Its forward passes are counted and timed.
 pub(crate) struct Model {
     pub(crate) counted: Timed<Box<dyn LanguageModel>>,
     pub(crate) tokenizer: std::sync::Arc<kad_backends::Tokenizer>,
     pub(crate) chat_template: Option<kad_backends::ChatTemplate>,
     pub(crate) eos: Vec<TokenId>,
     pub(crate) details: kad_backends::ModelDetails,
-    /// Of its files: changes when they do.
+    /// Digest of its files.
     pub(crate) digest: String,
-    /// What it took to load; none for the first layers of another, whose weights it shares.
-    pub(crate) loading: Option<Loading>,
+    /// Cost of loading; none for an early exit, which shares the weights of another model.
+    pub(crate) loading: Option<LoadCost>,
 }
 
-/// What loading a model took.
+/// Cost of loading a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Loading {
+pub(crate) struct LoadCost {
     /// Wall clock, fetching included.
     pub(crate) seconds: f64,
-    /// By how much the process grew; none where that cannot be told. Memory that an earlier load
-    /// gave back to the allocator and not to the system is used again and not seen here.
+    /// Growth of the process in memory; none where the system does not report it. Memory that an
+    /// earlier load returned to the allocator is reused and not counted.
     pub(crate) resident_bytes: Option<u64>,
 }
 
 /// Models by the names the request gives them.
 pub(crate) type Models = BTreeMap<String, Model>;
 
-/// Refuses a decoder whose models do not share a vocabulary, or whose trees are wider than their
-/// contexts.
+/// Refuses a decoder whose models do not share a vocabulary, or whose token trees have more nodes
+/// than their context length.
 ///
 /// # Errors
-/// Both names, both vocabularies, and the first token that differs; in a file, where it is.
+/// Names both models, both vocabularies and the first token that differs, and the place in the file.
 pub(crate) fn check_shared(kind: &DecoderKind, models: &Models) -> Result<()> {
     if let DecoderKind::Chain(chain) = kind {
         return check_chain(chain, models);
@@ -73,7 +73,7 @@ pub(crate) fn check_shared(kind: &DecoderKind, models: &Models) -> Result<()> {
     Ok(())
 }
 
-/// Every model of every level against the one that speaks for the target.
+/// Compares every model of every level with the target's.
 fn check_chain(chain: &ChainPlan, models: &Models) -> Result<()> {
     check_shared(&chain.target.distribution, models)?;
     let target = chain.target.distribution.models().pop().unwrap_or_default();
@@ -104,7 +104,7 @@ fn check_chain(chain: &ChainPlan, models: &Models) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with two models for being combined.
+/// The reason why two models cannot be combined; none if they can.
 fn mismatch(names: [&str; 2], models: &Models) -> Option<String> {
     let [one, other] = names.map(|name| &models[name]);
     let (vocab, other_vocab) = (one.counted.vocab(), other.counted.vocab());
@@ -125,7 +125,7 @@ fn first_difference(one: &Model, other: &Model) -> String {
     })
 }
 
-/// A decoder of these models with fresh sessions.
+/// The decoder `kind` of these models, with new sessions.
 ///
 /// # Errors
 /// If a backend cannot start a session, or the rules are another decoder's.
@@ -138,7 +138,7 @@ pub(crate) fn decoder<'m>(
     decoder::decoder(kind, |name| &models[name].counted, rules, settings)
 }
 
-/// The distribution of `part` along a text, with fresh sessions of these models.
+/// The next-token distributions of `part` along a text, with new sessions of these models.
 ///
 /// # Errors
 /// If a backend cannot start a session, or the rules are another decoder's.
@@ -150,15 +150,15 @@ pub(crate) fn predictor<'m>(
     chain::predictor(part, &|name| &models[name].counted, rules)
 }
 
-/// The model whose tokenizer, chat template and end tokens speak for a decoder: the aligned one,
-/// and of a chain the target's.
+/// The model whose tokenizer, chat template and end tokens a decoder uses: its aligned model, of a
+/// chain the target's.
 pub(crate) fn speaker<'m>(kind: &DecoderKind, models: &'m Models) -> &'m Model {
     let names = kind.models();
     &models[names[names.len() - 1]]
 }
 
-/// Tokens that end a text: those of any of the decoder's models, unless `sampling` says that none
-/// does. What drafts has no say: a chain ends where its target would.
+/// Tokens that end a text: the end tokens of all models of the decoder, of a chain those of its
+/// target; none where `sampling` turns them off.
 pub(crate) fn eos(kind: &DecoderKind, models: &Models, sampling: &SamplingPlan) -> Vec<TokenId> {
     if !sampling.stop_at_end {
         return Vec::new();
@@ -176,11 +176,11 @@ pub(crate) fn eos(kind: &DecoderKind, models: &Models, sampling: &SamplingPlan) 
 
 /// The prompt of a conversation, in tokens.
 ///
-/// The speaker's chat template; a model without one borrows any other model's of the request that
-/// speaks the same vocabulary, as the KAD experiments do for base models.
+/// Uses the speaker's chat template. A model without one borrows the template of another model of
+/// the request with the same vocabulary, as the KAD experiments do for base models.
 ///
 /// # Errors
-/// If there is no template at all, or it refuses the conversation.
+/// If there is no template, or it refuses the conversation.
 pub(crate) fn chat_prompt(
     kind: &DecoderKind,
     models: &Models,
@@ -191,15 +191,15 @@ pub(crate) fn chat_prompt(
     Ok(speaker(kind, models).tokenizer.encode(&text, false)?)
 }
 
-/// The text before a reply.
+/// The prompt as text.
 pub(crate) struct Prompt {
     pub(crate) text: String,
-    /// Whether the tokenizer puts its own special tokens before it: a template writes them itself.
+    /// Whether the tokenizer adds its special tokens. A chat template writes them itself.
     add_special: bool,
 }
 
 impl Prompt {
-    /// The tokens of this, and of `more` after it.
+    /// The tokens of the prompt followed by `more`.
     ///
     /// # Errors
     /// If the tokenizer fails.
@@ -209,13 +209,13 @@ impl Prompt {
     }
 }
 
-/// The text of a conversation up to the reply: by a chat template, as [`chat_prompt`], or plain.
+/// The prompt of a conversation as text: by a chat template, as in [`chat_prompt`], or plain.
 ///
-/// A template that refuses the system message, as those of models do that know none, gets it as the
-/// head of the user's first.
+/// For a template that refuses the system message, that message goes to the head of the first user
+/// message.
 ///
 /// # Errors
-/// Those of [`chat_prompt`].
+/// As [`chat_prompt`].
 pub(crate) fn prompt(
     kind: &DecoderKind,
     models: &Models,
@@ -234,7 +234,7 @@ pub(crate) fn prompt(
     }
 }
 
-/// The conversation with its system message at the head of the next; none if it has no such.
+/// The messages with the system message at the head of the user's; none without a system message.
 fn without_system(messages: &[Message]) -> Option<Vec<Message>> {
     let [system, user, rest @ ..] = messages else {
         return None;

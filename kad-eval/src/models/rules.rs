@@ -1,18 +1,18 @@
-//! The rules that decide in a decoder, made beforehand: they must outlive it.
+//! The deferral rules of a decoder. They are built before it, because it borrows them.
 
 use anyhow::{Context, Result};
 use kad_core::deferral::Rule;
 
 use crate::config::{DecoderKind, RulePlan};
 
-/// The core's rules of one decoder, each once.
+/// The rules of one decoder, each once.
 pub(crate) struct Rules(Vec<(RulePlan, Rule)>);
 
 impl Rules {
     /// The rules of `kind`: none for a single model, several for a chain of mixtures.
     ///
     /// # Errors
-    /// If a parameter is out of range, which it is not once the plan is made.
+    /// If a parameter is out of range; parameters of a checked plan are not.
     pub(crate) fn of(kind: &DecoderKind) -> Result<Self> {
         let mut rules: Vec<(RulePlan, Rule)> = Vec::new();
         for plan in kind.rules() {
@@ -26,7 +26,7 @@ impl Rules {
     /// The rule that `plan` describes.
     ///
     /// # Errors
-    /// If the decoder that these rules are of has no such rule.
+    /// If the decoder has no such rule.
     pub(crate) fn rule(&self, plan: &RulePlan) -> Result<&Rule> {
         let found = self.0.iter().find(|(other, _)| other == plan);
         let (_, rule) = found.with_context(|| format!("{plan} is no rule of this decoder"))?;

@@ -1,4 +1,4 @@
-//! Time in passes, taken at the rim: the engines have no clock.
+//! Counts and times the forward passes of a model. The decoders themselves have no clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use kad_core::{
     TreeSession, Vocab,
 };
 
-/// A model whose passes are counted and timed.
+/// A model whose forward passes are counted and timed.
 pub(crate) struct Timed<M> {
     inner: Counted<M>,
     nanoseconds: AtomicU64,
@@ -20,12 +20,12 @@ impl<M: LanguageModel> Timed<M> {
         Self { inner: Counted::new(inner), nanoseconds: 0.into() }
     }
 
-    /// The counts so far; subtract two readings for what happened between.
+    /// Passes and tokens so far. Subtract two readings for the passes between them.
     pub(crate) fn counts(&self) -> Counts {
         self.inner.counts()
     }
 
-    /// The time spent in passes so far.
+    /// Time in passes so far.
     pub(crate) fn in_passes(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use kad_core::oracle::TableModel;
 
-    /// A pass that sleeps: all of its time, and none of what happens between passes, is counted.
+    /// A model whose passes sleep: their time is counted, the time between them is not.
     struct Slow(TableModel);
 
     struct SlowSession<'m>(Box<dyn Session + 'm>);
@@ -153,6 +153,6 @@ mod tests {
         let all = start.elapsed();
         assert!(model.in_passes() >= 2 * NAP && model.in_passes() + 3 * NAP <= all);
         assert_eq!((model.counts().passes, model.counts().tokens), (2, 3));
-        assert!(session.trees().is_none(), "no more than the model can");
+        assert!(session.trees().is_none(), "the model has no trees, so its timed session has none");
     }
 }

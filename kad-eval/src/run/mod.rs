@@ -3,6 +3,7 @@
 mod evaluate;
 mod existing;
 mod folder;
+mod identity;
 mod plan;
 pub(crate) mod provenance;
 pub(crate) mod record;
@@ -25,6 +26,7 @@ use crate::task::Task;
 pub(crate) use evaluate::PROMPT_TOO_LONG;
 pub(crate) use existing::find;
 pub(crate) use folder::RunFolder;
+pub(crate) use identity::run_id;
 use plan::{Job, Plan};
 pub(crate) use provenance::ProvenanceEntry;
 pub(crate) use shard::Shard;

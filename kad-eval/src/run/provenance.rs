@@ -15,9 +15,6 @@ use crate::machine::Machine;
 use crate::models::{Model, Models};
 use crate::task::Task;
 
-/// Program and libraries: a run is not continued by others.
-pub(crate) const VERSIONS: &str = concat!(env!("CARGO_PKG_VERSION"), "; ", env!("KAD_LIBRARIES"));
-
 /// Features that change numbers or speeds, and whether this program was built with them.
 const FEATURES: [(&str, bool); 8] = [
     ("accelerate", cfg!(feature = "accelerate")),

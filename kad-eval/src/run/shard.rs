@@ -1,11 +1,11 @@
-//! A part of a run, for one of several processes.
+//! The part of a run that one of several processes does.
 
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-/// Every `count`-th item, from the `index`-th (the first is 1), with all of its decoders: what is
-/// compared stays together.
+/// Every `count`-th item from the `index`-th, counted from 1, with all decoders: an item that
+/// decoders are compared on is not split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
     index: NonZeroUsize,
@@ -13,17 +13,17 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Whether the item at this place of the run, over all tasks, belongs to it.
+    /// Whether the shard has the item at `place`, counted from 0 over all tasks.
     pub(crate) fn has(self, place: usize) -> bool {
         place % self.count == self.index.get() - 1
     }
 
-    /// `shard-2-of-8`, as files are called.
+    /// `shard-2-of-8`, as in names of files.
     pub(crate) fn word(self) -> String {
         format!("shard-{}-of-{}", self.index, self.count)
     }
 
-    /// `NAME.shard-2-of-8.RUN.EXTENSION`: which run it is of goes with a file that is copied.
+    /// `NAME.shard-2-of-8.RUN.EXTENSION`: a copied file still names its run.
     pub(crate) fn file(self, name: &str, run: &str, extension: &str) -> String {
         format!("{name}.{}.{run}.{extension}", self.word())
     }

@@ -1,4 +1,4 @@
-//! Several items at a time.
+//! Decodes several items at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,18 +12,19 @@ use crate::failure::Failure;
 use crate::models::Models;
 use crate::run::record::Record;
 
-/// Of a worker, as much as the main thread of a process has: graphs are walked recursively.
+/// Bytes of a worker's stack, as of a main thread: graphs are walked recursively.
 const STACK: usize = 8 << 20;
 
-/// What becomes of a result, and of which job it is, if of any; an error ends the work.
+/// Receives each result and its job (none where no job was begun); an error ends the work.
 pub(super) type See<'s> =
     &'s mut (dyn FnMut(Option<&Job>, Result<Record>) -> Result<(), Failure> + Send);
 
-/// Decodes `jobs` in this thread with `models` and in one more for each of `others`, and gives each
-/// result to `see` as it is made. Ends early where `see` does, or if the user interrupts.
+/// Decodes `jobs` in this thread with `models`, and in one more thread for each of `others`. Gives
+/// each result, also an error, to `see` as it is made. Ends early if `see` fails or the user
+/// interrupts.
 ///
 /// # Errors
-/// Those of `see`; those of jobs go to it.
+/// Errors of `see`; a thread that cannot start.
 pub(super) fn for_each(
     plan: &Plan<'_>,
     jobs: &[Job],
@@ -46,7 +47,7 @@ pub(super) fn for_each(
             };
             let spawned = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, worker);
             if let Err(error) = spawned {
-                // Those that run already end after the item in their hands.
+                // Running workers end after their current item.
                 work.ended.store(true, Ordering::Relaxed);
                 return Err(error).context("cannot start a thread; ask for fewer --jobs");
             }

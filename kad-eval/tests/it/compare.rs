@@ -195,13 +195,8 @@ fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
         fs::write(path, value.to_string()).unwrap();
     };
     change("summary.json", &|summary| {
-        summary.as_object_mut().unwrap().remove("jobs");
+        summary["jobs"] = json!([3]);
         summary["results"][2]["stops"] = json!({ "eos": 2, "prompt_too_long": 4 });
-    });
-    change("provenance.json", &|sessions| {
-        let mut again = sessions[0].clone();
-        again["jobs"] = 3.into();
-        sessions.as_array_mut().unwrap().insert(0, again);
     });
     let csv = kad(&["report", &a, &b, "--csv"]).succeeds();
     let mut csv = csv::Reader::from_reader(csv.as_bytes());

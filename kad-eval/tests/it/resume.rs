@@ -105,6 +105,19 @@ fn a_complete_run_is_not_repeated_and_a_changed_plan_is_another_run() {
     assert_eq!(runs, 2);
 }
 
+/// The threads that share a forward pass, not the processors of the machine.
+#[test]
+fn provenance_records_the_threads_that_were_set() {
+    for threads in ["1", "3"] {
+        let lab = Lab::new(&SMALL.replace("items = 6", "items = 1"));
+        let mut command = crate::kad::command();
+        command.args(lab.args()).env("RAYON_NUM_THREADS", threads).assert().success();
+        let text = fs::read_to_string(lab.results().join("provenance.json")).unwrap();
+        let sessions: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(sessions[0]["threads"].to_string(), threads);
+    }
+}
+
 #[test]
 fn two_processes_do_not_write_into_one_run() {
     let lab = Lab::new(&long_experiment());

@@ -97,7 +97,7 @@ fn open(stored: &StoredRun) -> Result<Run> {
     })?;
     let plan = stored.plan()?.with_context(|| {
         format!(
-            "{} is missing: plan and records are needed to compare runs and for pages; the summary \
+            "cannot read {}: plan and records are needed to compare runs and for pages; the summary \
              alone is shown by naming one run, or with --csv",
             stored.file(RunFile::Plan).display()
         )

@@ -4,15 +4,15 @@ use std::num::NonZeroU64;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
 
 use crate::cli::RunArgs;
-use crate::config::{self, ChainPlan, DecoderKind, Experiment, Levels};
+use crate::config::{self, DecoderKind, Experiment};
 use crate::failure::{Failure, WrongRequest};
 use crate::files;
 use crate::interrupt;
 use crate::machine;
 use crate::models::{self, Models};
+use crate::run::run_id;
 use crate::speed::planned_levels;
 use crate::speed::profile::Profile;
 use crate::task::{self, Loading, Task};
@@ -108,26 +108,4 @@ fn check_shared(experiment: &Experiment, models: &Models) -> Result<()> {
         models::check_shared(&plan.kind, models).with_context(|| format!("decoder `{}`", plan.name))
     };
     experiment.decoders.iter().try_for_each(check)
-}
-
-/// A digest of everything that decides the numbers: the plan, the models' files, the items, the
-/// libraries. (Not the revision: whoever works on kad itself sees in the provenance which
-/// revisions made a run.)
-fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<String> {
-    let mut hasher = Sha256::new();
-    hasher.update(serde_json::to_vec(experiment)?);
-    hasher.update(crate::run::provenance::VERSIONS);
-    for (name, model) in models {
-        hasher.update(format!("{name} {} {:?}", model.digest, model.details.library));
-    }
-    tasks.iter().for_each(|task| hasher.update(task.digest()));
-    // A planned chain goes on as its profile's times say.
-    for plan in &experiment.decoders {
-        if let DecoderKind::Chain(ChainPlan { levels: Levels::Adapting { measured, .. }, .. }) =
-            &plan.kind
-        {
-            hasher.update(serde_json::to_vec(measured)?);
-        }
-    }
-    Ok(crate::numbers::hex(&hasher.finalize()[..6]))
 }

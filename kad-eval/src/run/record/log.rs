@@ -1,4 +1,4 @@
-//! The file of finished items: appended to line by line, and read without keeping its texts.
+//! The file of records: appended line by line, read record by record.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -9,16 +9,15 @@ use anyhow::{Context, Result};
 use super::Record;
 use crate::files;
 
-/// Appends records to a file, each flushed to the operating system as one whole line.
+/// Appends records to a file, each as one write of a whole line.
 pub(crate) struct RecordWriter {
     file: File,
     path: PathBuf,
 }
 
 impl RecordWriter {
-    /// Opens `path` for appending, dropping a last line that a crash left unfinished, and returns
-    /// of the records that are there what `keep` keeps: a long run's texts would not fit into
-    /// memory.
+    /// Opens `path` for appending, and cuts off a last line that a crash left unfinished. Returns its
+    /// records, reduced by `keep`: the texts of a long run would not fit into memory.
     ///
     /// # Errors
     /// If the file cannot be opened, or a whole line is no record.
@@ -59,8 +58,7 @@ impl RecordWriter {
     }
 }
 
-/// The records of `path` that are `wanted`, of which `keep` says what remains; none if there is no
-/// such file.
+/// The `wanted` records of `path`, reduced by `keep`; none if there is no such file.
 ///
 /// # Errors
 /// If the file cannot be read, or a whole line is no record.
@@ -82,7 +80,7 @@ pub(crate) fn read(
 /// Gives the records of `path` to `see`, one after the other; none if there is no such file.
 ///
 /// # Errors
-/// Those of `see`, and if the file cannot be read, or a whole line is no record.
+/// Errors of `see`; a file that cannot be read, a whole line that is no record.
 pub(crate) fn each(path: &Path, see: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
     if path.exists() {
         each_line(path, &mut |line, number| see(parse(line, path, number)?))?;
@@ -90,7 +88,7 @@ pub(crate) fn each(path: &Path, see: &mut dyn FnMut(Record) -> Result<()>) -> Re
     Ok(())
 }
 
-/// How many whole lines `path` has, none of them looked into.
+/// Number of whole lines of `path`, which are not parsed.
 ///
 /// # Errors
 /// If the file cannot be read.
@@ -103,11 +101,11 @@ pub(crate) fn lines(path: &Path) -> Result<u64> {
     Ok(lines)
 }
 
-/// Writes the lines of `sources` to `path`, whole or not at all, in the order of `rank`; of two
-/// with one rank the first is kept. Lines without a rank are left out.
+/// Writes the lines of `sources` to `path` in the order of `rank`, atomically. Of lines with the same
+/// rank the first is kept; lines without a rank are left out.
 ///
 /// # Errors
-/// If a file cannot be read or the disk is full; `path` is then what it was.
+/// If a file cannot be read or the disk is full; `path` is then unchanged.
 pub(crate) fn sort_into<R: Ord>(
     path: &Path,
     sources: &[PathBuf],
@@ -144,8 +142,8 @@ pub(crate) fn sort_into<R: Ord>(
     files::replace(path, copy).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Gives every whole line, without its end, and its number to `see`; the length of them all. A line
-/// counts once its newline is written.
+/// Gives every whole line, without its newline, and its number to `see`; returns their length in
+/// bytes. A line without newline is not whole.
 fn each_line(path: &Path, see: &mut dyn FnMut(&[u8], usize) -> Result<()>) -> Result<u64> {
     let unreadable = || format!("cannot read {}", path.display());
     let mut reader = BufReader::new(File::open(path).with_context(unreadable)?);

@@ -1,5 +1,4 @@
-//! One JSON line per finished item: everything later steps need, and nothing they could not
-//! recompute.
+//! Records: one JSON line per finished item and decoder, from which all results are computed.
 
 mod log;
 
@@ -11,66 +10,65 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use log::{RecordWriter, each, lines, read, sort_into};
 
-/// A finished item of one decoder on one task.
+/// One item of a task, finished by one decoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) decoder: String,
     pub(crate) task: String,
     pub(crate) item: String,
-    /// Seed of this item's draws; the same for every decoder.
+    /// Seed of the item's draws; the same for every decoder.
     pub(crate) seed: u64,
     pub(crate) gold: String,
-    /// The answer the text gives, if it gives one.
+    /// The answer extracted from the text; none where the text gives no answer.
     pub(crate) answer: Option<String>,
     pub(crate) correct: bool,
-    /// The text, token by token. Empty in lines of versions that did not keep it.
+    /// The tokens of the text; empty where nothing was written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) tokens: Vec<TokenId>,
-    /// Between 0 and 1, where an item can be partly right.
+    /// Points between 0 and 1, where an item can be partly right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) points: Option<f64>,
-    /// The subject, category or level that the item belongs to.
+    /// Subject, category or level of the item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
-    /// What the decoder's distribution says about texts, where nothing was written.
+    /// Log-probabilities of given texts, where nothing was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scored: Option<Scored>,
-    /// The text in runs of one origin each.
+    /// The text, cut where the origin of tokens changes.
     pub(crate) spans: Vec<Span>,
     pub(crate) stop: String,
     pub(crate) prompt_tokens: u64,
-    /// Tokens written, or, where nothing was written, tokens whose probability was asked for.
+    /// Tokens written; where nothing was written, tokens scored.
     pub(crate) new_tokens: u64,
-    /// Tokens drawn from the aligned model; only where a rule decided.
+    /// Tokens drawn from the aligned model; only of lazy deferral.
     pub(crate) deferred_tokens: Option<u64>,
-    /// Sum over the new tokens of the deferral mass; only where a rule decided.
+    /// Sum of the deferral mass over the new tokens; only of deferral mixtures.
     pub(crate) deferral_mass: Option<f64>,
-    /// What became of drafted tokens; only where tokens were drafted.
-    #[serde(default)]
+    /// Acceptance of drafts; only of speculative decoders.
     pub(crate) acceptance: Option<Acceptance>,
-    /// What every level that verifies did, the target first; empty where nothing is verified.
+    /// Verification of every level, the target first; empty where nothing is verified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) levels: Vec<LevelRecord>,
-    /// How many of the new tokens came from where.
+    /// New tokens by origin and level.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) origins: Vec<OriginCount>,
-    /// Passes, and tokens processed in them, per model.
+    /// Forward passes of each model.
     pub(crate) passes: BTreeMap<String, Passes>,
-    /// Prompt and decoding together, wall clock.
+    /// Wall-clock time of the item, prompt included.
     pub(crate) seconds: f64,
-    /// What the decoder says about how it went: lengths changed, speculation given up.
+    /// Remarks of the decoder: draft lengths changed, speculation given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) remarks: Vec<String>,
 }
 
 impl Record {
-    /// What the item is worth: its points, or 1 for a right answer.
+    /// The item's points, or 1 for a right answer and 0 for a wrong one.
     pub(crate) fn earned(&self) -> f64 {
         self.points.unwrap_or(f64::from(u8::from(self.correct)))
     }
 
-    /// What remains in memory once it is written: everything but the text, and the tokens only if
-    /// they are compared.
+    /// The record as it is kept in memory: without its text, and without tokens unless
+    /// `keep_tokens`.
     pub(crate) fn without_text(mut self, keep_tokens: bool) -> Self {
         self.spans = Vec::new();
         if !keep_tokens {
@@ -83,19 +81,19 @@ impl Record {
 /// Log-probabilities under a decoder's distribution, in nats.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Scored {
-    /// Of each option, or of the text; none for probability 0.
+    /// One for each option, or one for the text; none for probability 0.
     pub(crate) log_probs: Vec<Option<f64>>,
-    /// How many tokens they are the sums of.
+    /// Number of tokens scored.
     pub(crate) tokens: u64,
-    /// How many bytes of text these tokens are.
+    /// Bytes of text of these tokens.
     pub(crate) bytes: u64,
 }
 
-/// A run of text from one origin.
+/// A piece of text from one origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Span {
     pub(crate) origin: String,
-    /// The level that made it; 1 is the target.
+    /// The level that made it; 1 is the target, and is not written.
     #[serde(default = "target_level", skip_serializing_if = "is_target")]
     pub(crate) level: u64,
     pub(crate) text: String,
@@ -109,7 +107,7 @@ fn is_target(level: &u64) -> bool {
     *level == 1
 }
 
-/// New tokens of one origin and level.
+/// Number of new tokens of one origin and level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OriginCount {
     pub(crate) origin: String,
@@ -118,7 +116,7 @@ pub(crate) struct OriginCount {
 }
 
 impl OriginCount {
-    /// Of all tokens, in the order of origins and levels.
+    /// Counts all tokens, in the order of origins and levels.
     pub(crate) fn of(made: &[Emitted]) -> Vec<Self> {
         let mut counts: BTreeMap<(Origin, usize), u64> = BTreeMap::new();
         for token in made {
@@ -133,21 +131,21 @@ impl OriginCount {
     }
 }
 
-/// What one level did with the drafts of the level below it.
+/// Verification of the drafts of the level below.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LevelRecord {
     /// 1 is the target.
     pub(crate) level: u64,
-    /// Its verifications, with those of no draft.
+    /// Verifications, also of empty drafts.
     pub(crate) rounds: u64,
-    /// Tokens it handed on: accepted ones, and its own.
+    /// Tokens handed on: accepted ones, and its own.
     pub(crate) emitted: u64,
     #[serde(flatten)]
     pub(crate) drafts: Acceptance,
 }
 
 impl LevelRecord {
-    /// Of every level that verified, the target first.
+    /// One for every level that verified, the target first.
     pub(crate) fn of(rounds: &[Round]) -> Vec<Self> {
         let mut levels: BTreeMap<usize, Self> = BTreeMap::new();
         for round in rounds {
@@ -160,7 +158,7 @@ impl LevelRecord {
         levels.into_values().collect()
     }
 
-    /// Adds the same level's work on another text.
+    /// Adds the counts of the same level on another text.
     pub(crate) fn add(&mut self, other: &Self) {
         self.rounds += other.rounds;
         self.emitted += other.emitted;
@@ -168,24 +166,24 @@ impl LevelRecord {
     }
 }
 
-/// What became of the drafted tokens of one item.
+/// Acceptance of drafts: the acceptance rate is `accepted / drafted`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Acceptance {
     pub(crate) drafted: u64,
     pub(crate) accepted: u64,
-    /// How many drafts had 0, 1, 2, … of their tokens accepted.
+    /// Number of drafts of which 0, 1, 2, … tokens were accepted.
     pub(crate) lengths: Vec<u64>,
 }
 
 impl Acceptance {
-    /// Of the steps that drafted.
+    /// Counts the drafts of `steps`.
     pub(crate) fn of(steps: &[Step]) -> Self {
         let mut acceptance = Self::default();
         steps.iter().for_each(|step| acceptance.count(step.drafted, step.accepted));
         acceptance
     }
 
-    /// Adds one draft; one of no tokens is none.
+    /// Adds one draft; an empty draft does not count.
     fn count(&mut self, drafted: usize, accepted: usize) {
         if drafted > 0 {
             let lengths = vec![0; accepted].into_iter().chain([1]).collect();
@@ -193,7 +191,7 @@ impl Acceptance {
         }
     }
 
-    /// Adds the drafts of another text.
+    /// Adds the counts of another text.
     pub(crate) fn add(&mut self, other: &Self) {
         self.drafted += other.drafted;
         self.accepted += other.accepted;
@@ -204,23 +202,24 @@ impl Acceptance {
         }
     }
 
-    /// How many drafts there were.
+    /// Number of drafts.
     pub(crate) fn drafts(&self) -> u64 {
         self.lengths.iter().sum()
     }
 }
 
-/// What one model did for one item.
+/// Forward passes of one model for one item.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Passes {
     pub(crate) passes: u64,
+    /// Tokens processed in the passes.
     pub(crate) tokens: u64,
-    /// Time in them.
+    /// Time in the passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seconds: Option<f64>,
 }
 
-/// The word for an origin in records and reports.
+/// The name of an origin in records and reports.
 pub(crate) fn origin_name(origin: Origin) -> &'static str {
     match origin {
         Origin::Base => "base",
@@ -232,10 +231,10 @@ pub(crate) fn origin_name(origin: Origin) -> &'static str {
     }
 }
 
-/// What makes a record unique within a run: decoder, task and item.
+/// Decoder, task and item: unique within a run.
 pub(crate) type Key = (String, String, String);
 
-/// That of `record`.
+/// The key of `record`.
 pub(crate) fn key(record: &Record) -> Key {
     (record.decoder.clone(), record.task.clone(), record.item.clone())
 }
@@ -273,9 +272,8 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
 mod tests {
     use super::*;
 
-    /// Lines of versions before there were levels.
     #[test]
-    fn records_without_levels_and_times_are_read() {
+    fn empty_fields_are_left_out_and_read_back() {
         let record = sample("a", "0", true);
         let json = serde_json::to_string(&record).unwrap();
         for word in ["levels", "origins", "level", "seconds\":null"] {
