@@ -19,7 +19,10 @@ mod proof;
 mod report;
 mod run;
 mod speed;
-mod task;
+pub mod task;
+mod toml_table;
+
+pub use toml_table::ConfigError;
 
 use std::process::ExitCode;
 

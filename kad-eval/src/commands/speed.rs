@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::config::{self, Experiment};
 use crate::failure::WrongRequest;
 use crate::speed::profile::Prompts;
-use crate::task::{self, Loading};
+use crate::task::{self, LoadOptions, TaskPlan};
 
 /// The experiment in `file`.
 pub(super) fn experiment(file: &Path) -> Result<Experiment> {
@@ -24,8 +24,8 @@ pub(super) fn prompts(
     count: usize,
 ) -> Result<Prompts> {
     let most = skip.saturating_add(count);
-    let load = |plan: &config::TaskPlan| {
-        let from = Loading { data, seed: experiment.seed, limit: Some(most as u64) };
+    let load = |plan: &TaskPlan| {
+        let from = LoadOptions { data, seed: experiment.seed, limit: Some(most as u64) };
         task::load(plan, from).with_context(|| format!("task {}", plan.name()))
     };
     let tasks = experiment.tasks.iter().map(load).collect::<Result<Vec<_>>>()?;

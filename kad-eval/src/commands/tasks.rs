@@ -10,13 +10,14 @@ use serde_json::json;
 use super::plan;
 use super::speed::experiment;
 use crate::cli::{EngineArgs, PromptModel, ShowArgs, TasksCommand};
-use crate::config::{DecoderKind, Experiment, ModelPlan, TaskPlan, default_task, nearest};
+use crate::config::{DecoderKind, Experiment, ModelPlan};
 use crate::failure::{Failure, WrongRequest};
 use crate::models::{self, Model, Models};
 use crate::output;
 use crate::task::{
-    self, CATALOGUE, Entry, Form, Found, Grading, Item, Loading, Published, Task, letter,
+    self, Found, Grading, Item, KINDS, LoadOptions, PromptFormat, Task, TaskKind, TaskPlan, letter,
 };
+use crate::toml_table::nearest;
 
 pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
     match command {
@@ -43,51 +44,51 @@ pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
 }
 
 fn listed(data: Option<&Path>) -> Result<Vec<serde_json::Value>> {
-    let entry = |entry: &Entry| {
-        let found = match task::found(entry, data)? {
-            Found::Unasked => None,
+    let about = |kind: &&TaskKind| {
+        let found = match kind.found(data)? {
+            Found::NotAsked => None,
             Found::InFolder | Found::OnHub => Some(true),
             Found::Missing => Some(false),
         };
         Ok(json!({
-            "name": entry.name,
-            "measures": entry.measures,
-            "metric": entry.metric,
-            "items": (entry.items > 0).then_some(entry.items),
-            "file": entry.file,
-            "hub": entry.hub.as_ref().map(Published::place),
+            "name": kind.name,
+            "measures": kind.measures,
+            "metric": kind.metric,
+            "items": (kind.items > 0).then_some(kind.items),
+            "file": kind.file(),
+            "hub": kind.hub(),
             "found": found,
-            "licence": entry.licence,
-            "source": entry.get,
-            "keys": entry.keys,
+            "licence": kind.licence,
+            "source": kind.source,
+            "keys": kind.keys,
         }))
     };
-    CATALOGUE.iter().map(entry).collect()
+    KINDS.iter().map(about).collect()
 }
 
-fn items(entry: &Entry) -> String {
-    if entry.items > 0 { entry.items.to_string() } else { "yours".to_owned() }
+fn items(kind: &TaskKind) -> String {
+    if kind.items > 0 { kind.items.to_string() } else { "yours".to_owned() }
 }
 
 fn table(data: Option<&Path>) -> Result<String> {
     let mut table = crate::report::table::empty(UTF8_FULL_CONDENSED);
     table.set_header(["task", "measures", "metric", "items", "data", "licence", "source"]);
-    for entry in &CATALOGUE {
-        let file = entry.file.unwrap_or("–");
-        let place = match (task::found(entry, data)?, &entry.hub) {
-            (Found::OnHub, Some(hub)) => format!("hub: {}", hub.place()),
+    for kind in &KINDS {
+        let file = kind.file().unwrap_or_else(|| "–".to_owned());
+        let place = match (kind.found(data)?, kind.hub()) {
+            (Found::OnHub, Some(hub)) => format!("hub: {hub}"),
             (Found::InFolder, _) => format!("{file} found"),
             (Found::Missing, _) => format!("{file} MISSING"),
-            _ => file.to_owned(),
+            _ => file,
         };
         table.add_row([
-            entry.name,
-            entry.measures,
-            entry.metric,
-            &items(entry),
+            kind.name,
+            kind.measures,
+            kind.metric,
+            &items(kind),
             &place,
-            entry.licence,
-            entry.get,
+            kind.licence,
+            kind.source,
         ]);
     }
     Ok(table.to_string())
@@ -97,16 +98,16 @@ fn table(data: Option<&Path>) -> Result<String> {
 fn markdown() -> String {
     let head = "| task | measures | metric | items | file | licence | source | on the hub |\n\
                 |---|---|---|---|---|---|---|---|\n";
-    let row = |entry: &Entry| {
-        let file = entry.file.map_or("–".to_owned(), |file| format!("`{file}`"));
-        let hub = entry.hub.as_ref().map_or("–".to_owned(), Published::place);
-        let Entry { name, measures, metric, licence, get, .. } = entry;
+    let row = |kind: &&TaskKind| {
+        let file = kind.file().map_or("–".to_owned(), |file| format!("`{file}`"));
+        let hub = kind.hub().unwrap_or_else(|| "–".to_owned());
+        let TaskKind { name, measures, metric, licence, source, .. } = kind;
         format!(
-            "| `{name}` | {measures} | {metric} | {} | {file} | {licence} | {get} | {hub} |\n",
-            items(entry)
+            "| `{name}` | {measures} | {metric} | {} | {file} | {licence} | {source} | {hub} |\n",
+            items(kind)
         )
     };
-    head.to_owned() + &CATALOGUE.iter().map(row).collect::<String>()
+    head.to_owned() + &KINDS.iter().map(row).collect::<String>()
 }
 
 fn show(args: &ShowArgs) -> Result<(), Failure> {
@@ -119,7 +120,7 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     let plan = named(&args.name, experiment.as_ref())?;
     let seed = experiment.as_ref().map_or(0, |experiment| experiment.seed);
     let data = args.data.place();
-    let from = Loading { data: data.as_deref(), seed, limit: None };
+    let from = LoadOptions { data: data.as_deref(), seed, limit: None };
     let task = task::load(&plan, from).with_context(|| format!("task {}", plan.name()))?;
     let held = task.items.len();
     let index = usize::try_from(args.item - 1).unwrap_or(usize::MAX);
@@ -154,9 +155,9 @@ fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
     if let Some(plan) = found {
         return Ok(plan.clone());
     }
-    let kinds = CATALOGUE.iter().map(|entry| entry.name);
+    let kinds = KINDS.iter().map(|kind| kind.name);
     if kinds.clone().any(|kind| kind == name) {
-        return default_task(name).map_err(|error| {
+        return TaskPlan::from_toml(&format!("kind = \"{name}\"")).map_err(|error| {
             let message = format!(
                 "{name} needs settings: describe it in an experiment and give that by \
                  `--model FILE.toml:MODEL`: {error}"
@@ -210,7 +211,7 @@ fn readers(
     let mut models = models::load_all(&only(&plans, &name), std::iter::once(&single(&name)))?;
     let lacks = |models: &Models| !models.values().any(|model| model.chat_template.is_some());
     for other in plans.keys().filter(|other| **other != name) {
-        if task.form != Form::Chat || !lacks(&models) {
+        if task.format != PromptFormat::Chat || !lacks(&models) {
             break;
         }
         models.extend(models::load_all(&only(&plans, other), std::iter::once(&single(other)))?);
@@ -255,7 +256,7 @@ fn shown_as_json(
         "turns": item.turns,
         "options": options.collect::<Vec<_>>(),
         "gold": Some(&item.gold).filter(|gold| !gold.is_empty()),
-        "answer": how(&task.grading),
+        "answer": task.grading.to_string(),
     });
     if let Some((name, models)) = reader {
         let (speaker, tokens) = read_by(name, models, task, item)?;
@@ -326,22 +327,9 @@ fn visible(speaker: &Model, tokens: &[kad_core::TokenId]) -> String {
     text + &stream.finish()
 }
 
-/// The way in which an answer is graded.
-fn how(grading: &Grading) -> String {
-    match grading {
-        Grading::Speed => "not graded, measures speed only".to_owned(),
-        Grading::Answer(extractor) => format!("extracted from the reply by `{extractor}`"),
-        Grading::Options => "the most probable option under the decoder's distribution".to_owned(),
-        Grading::RightMass => {
-            "probability of the correct options, as a share of all options".to_owned()
-        }
-        Grading::Text => "likelihood of the text under the decoder's distribution".to_owned(),
-    }
-}
-
 /// Prints the correct answer and the way in which it is graded.
 fn answer(task: &Task, item: &Item) -> std::io::Result<()> {
-    output::line(&format!("\nanswer   {}", how(&task.grading)))?;
+    output::line(&format!("\nanswer   {}", task.grading))?;
     if matches!(task.grading, Grading::Options | Grading::RightMass) {
         for (index, option) in item.options.iter().enumerate() {
             let mark = if option.right { "*" } else { " " };

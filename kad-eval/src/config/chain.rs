@@ -1,25 +1,25 @@
-//! `kind = "chain"`: a target, and levels that draft for it.
+//! `kind = "chain"`: a target, and the levels that draft for it.
 
 use std::num::NonZeroUsize;
 
 use kad_polybasic::{Surplus, Verifier};
 
 use super::experiment::{DecoderKind, DecoderPlan, Execution, SamplingPlan};
-use super::levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan};
-use super::read::{known, own_sampling, unknown};
-use super::table::{Table, Value};
-use super::{ConfigError, joined};
+use super::levels::{ChainPlan, DraftPlan, LevelPlan, Levels, NamedDistribution, TreePlan};
+use super::read;
+use super::{joined, product};
+use crate::toml_table::{ConfigError, Table, Value};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-/// What the parts of a chain can be.
+/// The names that the parts of a chain can have.
 pub(super) struct Names<'n> {
     pub(super) models: Vec<&'n str>,
-    /// The decoders that are no chains.
+    /// The decoders that are not chains.
     pub(super) decoders: Vec<DecoderPlan>,
     /// The chains, and the names that each refers to.
     pub(super) chains: Vec<(String, Vec<String>)>,
-    /// The file's own settings.
+    /// The settings of the file.
     pub(super) sampling: &'n SamplingPlan,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn references(table: &Table<'_>) -> Vec<String> {
     named.filter_map(|value| value.str().ok().map(str::to_owned)).collect()
 }
 
-/// The chains that a table describes: several if its target or a length is a sweep.
+/// The chains of a table: several if its target or a length is a sweep.
 ///
 /// # Errors
 /// The first mistake, with its place.
@@ -47,9 +47,9 @@ pub(super) fn chains(
     let target = table.required("target")?;
     let mut plans = Vec::new();
     for (part, target_words) in names.parts(name, &target, sampling)? {
-        // The target's distribution, and what the chain says on top of it.
-        let sampling = own_sampling(table, &part.sampling)?;
-        let own = Part { sampling: sampling.clone(), ..part };
+        // The chain's own settings are on top of the target's.
+        let sampling = read::sampling(table, read::OWN_SAMPLING, &part.sampling)?;
+        let own = NamedDistribution { sampling: sampling.clone(), ..part };
         let levels = levels(table, name, names, &sampling)?;
         target.check_members(plans.len() + levels.len())?;
         for (levels, words) in levels {
@@ -65,14 +65,14 @@ pub(super) fn chains(
 }
 
 impl Names<'_> {
-    /// The distributions that `value`, in the chain called `chain`, names: several if it names a
-    /// sweep, each with what distinguishes it in words.
+    /// The distributions that `value` names in the chain called `chain`, each with the words that
+    /// distinguish it: several if it names a sweep.
     fn parts(
         &self,
         chain: &str,
         value: &Value<'_>,
         sampling: &SamplingPlan,
-    ) -> Result<Vec<(Part, String)>> {
+    ) -> Result<Vec<(NamedDistribution, String)>> {
         let found = value.str()?;
         self.refuse_chain(chain, value, found)?;
         let named = self.decoders.iter().filter(|plan| plan.name == found);
@@ -83,26 +83,26 @@ impl Names<'_> {
         };
         if self.models.contains(&found) {
             let distribution = DecoderKind::Single { model: found.to_owned() };
-            if decoders
-                .iter()
-                .any(|plan| plan.kind != distribution || plan.sampling != *self.sampling)
-            {
-                let message =
-                    format!("`{found}` names a model and a decoder that is another distribution");
-                return Err(value.error(&message, Some("rename the decoder".into())));
+            let same =
+                |plan: &&DecoderPlan| plan.kind == distribution && plan.sampling == *self.sampling;
+            if !decoders.iter().all(same) {
+                let error = value.error(format!(
+                    "`{found}` names a model and a decoder with another distribution"
+                ));
+                return Err(error.help("rename the decoder"));
             }
             return Ok(vec![(part(found, distribution, sampling), String::new())]);
         }
         if decoders.is_empty() {
             let decoders = self.decoders.iter().map(|plan| plan.name.as_str());
             let all = self.models.iter().copied().chain(decoders);
-            return Err(unknown(value, "model or decoder", found, all));
+            return Err(value.unknown("model or decoder", all));
         }
-        let mut parts: Vec<(Part, String)> = Vec::new();
+        let mut parts: Vec<(NamedDistribution, String)> = Vec::new();
         for plan in decoders {
             let own = part(&plan.name, distribution_of(&plan.kind), &plan.sampling);
-            // Executions of one distribution are one target.
-            let same = |(other, _): &(Part, String)| {
+            // The executions of one distribution are one target.
+            let same = |(other, _): &(NamedDistribution, String)| {
                 (&other.distribution, &other.sampling) == (&own.distribution, &own.sampling)
             };
             if !parts.iter().any(same) {
@@ -117,9 +117,9 @@ impl Names<'_> {
         Ok(parts)
     }
 
-    /// Refuses a chain as part of a chain, and says so if they refer to each other in a circle.
+    /// Refuses a chain as a part of a chain; of a circle of chains, it shows the circle.
     fn refuse_chain(&self, chain: &str, value: &Value<'_>, found: &str) -> Result<()> {
-        // What names a model means the model.
+        // A name of a model means the model.
         let is_chain = self.chains.iter().any(|(name, _)| name == found);
         if !is_chain || self.models.contains(&found) {
             return Ok(());
@@ -129,16 +129,16 @@ impl Names<'_> {
                 [own, _] if own == found => format!("`{own}` is a part of itself"),
                 _ => format!("these decoders are parts of each other: `{}`", path.join("` → `")),
             };
-            let help = "a chain is made of models and of decoders that are no chains";
-            return Err(value.error(&message, Some(help.into())));
+            let help = "a chain is made of models and of decoders that are not chains";
+            return Err(value.error(message).help(help));
         }
         let message =
             format!("`{found}` is a chain, and chains are made of distributions, not of chains");
         let help = format!("name the target of `{found}` here and write its levels into `levels`");
-        Err(value.error(&message, Some(help)))
+        Err(value.error(message).help(help))
     }
 
-    /// The names from `here` on to `end`, after those `passed`.
+    /// The names on the way from `here` to `end`, after the names `passed`.
     fn path<'p>(&'p self, here: &'p str, end: &str, passed: &[&'p str]) -> Option<Vec<&'p str>> {
         if here == end {
             return Some(passed.to_vec());
@@ -153,11 +153,15 @@ impl Names<'_> {
     }
 }
 
-fn part(name: &str, distribution: DecoderKind, sampling: &SamplingPlan) -> Part {
-    Part { name: name.to_owned(), distribution: Box::new(distribution), sampling: sampling.clone() }
+fn part(name: &str, distribution: DecoderKind, sampling: &SamplingPlan) -> NamedDistribution {
+    NamedDistribution {
+        name: name.to_owned(),
+        distribution: Box::new(distribution),
+        sampling: sampling.clone(),
+    }
 }
 
-/// The same distribution decoded in the plainest way: how it is decoded is the chain's business.
+/// The distribution with the plainest execution: the chain decides how it is decoded.
 fn distribution_of(kind: &DecoderKind) -> DecoderKind {
     let mut kind = kind.clone();
     if let DecoderKind::Deferral { execution, .. } | DecoderKind::ImplicitReward { execution, .. } =
@@ -177,32 +181,26 @@ fn levels(
 ) -> Result<Vec<(Levels, String)>> {
     let value = table.required("levels")?;
     if value.is_str() {
-        known(&value, "kind of levels", ["plan"].into_iter())?;
+        value.known("kind of levels", ["plan"].into_iter())?;
         return Ok(vec![(planned(table, name, names, sampling)?, String::new())]);
     }
     let entries = value.list()?;
     let [upper @ .., _] = &entries[..] else {
         let help = "write `levels = [ { draft = \"…\", length = 4 } ]`, or use `kind = \"single\"`";
-        return Err(value.error("a chain without levels drafts nothing", Some(help.into())));
+        return Err(value.error("a chain without levels drafts nothing").help(help));
     };
     let mut chains = vec![(Vec::new(), String::new())];
     for (index, entry) in entries.iter().enumerate() {
         let place = Level { index, lowest: index == upper.len() };
         let swept = place.read(entry, name, names, sampling)?;
-        let many = swept.len() > 1;
         value.check_members(chains.len().saturating_mul(swept.len()))?;
-        let longer = |(above, words): &(Vec<LevelPlan>, String)| {
-            let with = |level: &LevelPlan| {
-                let own = match (many, entries.len()) {
-                    (false, _) => String::new(),
-                    (true, 1) => format!("length {}", level.length),
-                    (true, _) => format!("{} length {}", level.draft.name(), level.length),
-                };
-                ([&above[..], std::slice::from_ref(level)].concat(), joined(words, &own))
-            };
-            swept.iter().map(with).collect::<Vec<_>>()
+        let words = |level: &LevelPlan| match (swept.len(), entries.len()) {
+            (1, _) => String::new(),
+            (_, 1) => format!("length {}", level.length),
+            _ => format!("{} length {}", level.draft.name(), level.length),
         };
-        chains = chains.iter().flat_map(longer).collect();
+        let swept: Vec<_> = swept.iter().map(|level| (level.clone(), words(level))).collect();
+        chains = product(&chains, &swept);
     }
     for (levels, _) in &chains {
         check_uniforms(levels)?;
@@ -210,9 +208,9 @@ fn levels(
     Ok(chains.into_iter().map(|(levels, words)| (Levels::Listed(levels), words)).collect())
 }
 
-/// Refuses uniforms of places at some levels only: a drafted token that does not come from the
-/// uniform of its place agrees with the target by accident, and a verifier that looks ahead would
-/// condition the uniforms of places to come.
+/// Refuses "same-uniform" at some levels only. A draft that is not drawn from its position's uniform
+/// agrees with the target by accident, and a verifier that looks ahead would condition the uniforms
+/// of later positions.
 fn check_uniforms(levels: &[LevelPlan]) -> Result<()> {
     let by_place = |level: &&LevelPlan| level.verifier == Verifier::SharedUniform;
     let Some(without) = levels.iter().find(|level| !by_place(level)) else {
@@ -222,14 +220,14 @@ fn check_uniforms(levels: &[LevelPlan]) -> Result<()> {
         (Some(_), Some(place)) => {
             let message = "\"same-uniform\" verifies at every level of a chain or at none";
             let help = "write `verifier = \"same-uniform\"` here too";
-            Err(place.error(message, Some(help.into())))
+            Err(place.error(message).help(help))
         }
         _ => Ok(()),
     }
 }
 
-/// `levels = "plan"`, with `profile` and the `candidates` to draft: by default every model, and the
-/// lookups.
+/// `levels = "plan"`, with a `profile` and the `candidates` that may draft: by default every model
+/// and both lookups.
 fn planned(
     table: &Table<'_>,
     name: &str,
@@ -238,50 +236,38 @@ fn planned(
 ) -> Result<Levels> {
     let value = table.required("profile")?;
     let profile = value.path()?;
-    let candidates = match table.optional("candidates") {
-        Some(value) => {
-            let read = |value: &Value<'_>| draft(value, name, names, sampling);
-            value.list()?.iter().map(read).collect::<Result<_>>()?
-        }
-        None => {
-            let model = |name: &&str| {
-                let distribution = DecoderKind::Single { model: (*name).to_owned() };
-                DraftPlan::Distribution(part(name, distribution, sampling))
-            };
-            let lookups =
-                [ngram(LONGEST_NGRAM, SHORTEST_NGRAM), automaton(LONGEST_SUFFIX, SHORTEST_SUFFIX)];
-            names.models.iter().map(model).chain(lookups).collect()
-        }
-    };
+    let candidates = table.get("candidates", |value| {
+        value.list()?.iter().map(|value| draft(value, name, names, sampling)).collect()
+    })?;
+    let candidates = candidates.unwrap_or_else(|| {
+        let model = |name: &&str| {
+            let distribution = DecoderKind::Single { model: (*name).to_owned() };
+            DraftPlan::Distribution(part(name, distribution, sampling))
+        };
+        names.models.iter().map(model).chain(LOOKUPS.map(|(_, lookup)| lookup)).collect()
+    });
     Ok(Levels::Planned { profile, candidates, place: value.place() })
 }
 
-const LONGEST_NGRAM: NonZeroUsize = NonZeroUsize::new(3).unwrap();
-const SHORTEST_NGRAM: NonZeroUsize = NonZeroUsize::new(1).unwrap();
-const LONGEST_SUFFIX: NonZeroUsize = NonZeroUsize::new(32).unwrap();
-const SHORTEST_SUFFIX: NonZeroUsize = NonZeroUsize::new(2).unwrap();
-
-fn ngram(longest: NonZeroUsize, shortest: NonZeroUsize) -> DraftPlan {
-    DraftPlan::NGram { longest, shortest }
+const fn at_least(count: usize) -> NonZeroUsize {
+    NonZeroUsize::new(count).unwrap()
 }
 
-fn automaton(longest: NonZeroUsize, shortest: NonZeroUsize) -> DraftPlan {
-    DraftPlan::SuffixAutomaton { longest, shortest }
-}
-
-/// What drafts without a model.
-const LOOKUPS: [&str; 2] = ["n-gram", "suffix-automaton"];
+/// Drafters without a model, with their defaults.
+const LOOKUPS: [(&str, DraftPlan); 2] = [
+    ("n-gram", DraftPlan::NGram { longest: at_least(3), shortest: at_least(1) }),
+    (
+        "suffix-automaton",
+        DraftPlan::SuffixAutomaton { longest: at_least(32), shortest: at_least(2) },
+    ),
+];
 
 /// A lookup with its defaults.
 pub(crate) fn lookup(name: &str) -> Option<DraftPlan> {
-    match name {
-        "n-gram" => Some(ngram(LONGEST_NGRAM, SHORTEST_NGRAM)),
-        "suffix-automaton" => Some(automaton(LONGEST_SUFFIX, SHORTEST_SUFFIX)),
-        _ => None,
-    }
+    LOOKUPS.into_iter().find(|(known, _)| *known == name).map(|(_, lookup)| lookup)
 }
 
-/// What drafts: a name, or a table for what is no model.
+/// The drafter of a level: the name of a distribution, or the table of a lookup.
 fn draft(
     value: &Value<'_>,
     name: &str,
@@ -299,36 +285,33 @@ fn draft(
             let message = format!("`{found}` is a sweep: which of its decoders drafts?");
             let members = names.decoders.iter().filter(|plan| plan.family == found);
             let members: Vec<&str> = members.map(|plan| plan.name.as_str()).collect();
-            Err(value.error(&message, Some(format!("name one: {}", members.join("; ")))))
+            Err(value.error(message).help(format!("name one: {}", members.join("; "))))
         }
     }
 }
 
 fn lookup_table(table: &Table<'_>) -> Result<DraftPlan> {
     let kind = table.required("kind")?;
-    let least = |key, default| match table.optional(key) {
-        Some(value) => value.at_least_one("look for one token or more"),
-        None => Ok(default),
-    };
-    let is_ngram = known(&kind, "drafter", LOOKUPS.into_iter())? == "n-gram";
-    let (most, fewest) = match is_ngram {
-        true => (LONGEST_NGRAM, SHORTEST_NGRAM),
-        false => (LONGEST_SUFFIX, SHORTEST_SUFFIX),
-    };
-    let (longest, shortest) = (least("longest", most)?, least("shortest", fewest)?);
-    if shortest > longest {
-        let message = format!("`shortest = {shortest}` is more than `longest = {longest}`");
-        return Err(table.error(&message, None));
+    let names = LOOKUPS.iter().map(|(name, _)| *name);
+    let mut plan = lookup(kind.str()?).ok_or_else(|| kind.unknown("drafter", names))?;
+    if let DraftPlan::NGram { longest, shortest }
+    | DraftPlan::SuffixAutomaton { longest, shortest } = &mut plan
+    {
+        let least = |value: &Value<'_>| value.at_least_one("look for one token or more");
+        *longest = table.get("longest", least)?.unwrap_or(*longest);
+        *shortest = table.get("shortest", least)?.unwrap_or(*shortest);
+        if shortest > longest {
+            let message = format!("`shortest = {shortest}` is more than `longest = {longest}`");
+            return Err(table.error(message));
+        }
     }
-    let plan = if is_ngram { ngram(longest, shortest) } else { automaton(longest, shortest) };
     table.finish()?;
     Ok(plan)
 }
 
-fn siblings<'a>(tree: &Table<'a>) -> Result<&'a str> {
-    let ways = ["top-k", "sampled"].into_iter();
-    let found = tree.optional("siblings").map(|v| known(&v, "way to choose siblings", ways));
-    found.unwrap_or(Ok("top-k"))
+/// Are the siblings of a tree the top-k tokens? Else they are sampled.
+fn siblings(value: &Value<'_>) -> Result<bool> {
+    value.one_of("way to choose siblings", &[("top-k", true), ("sampled", false)])
 }
 
 /// `width + width² + … + width^depth`.
@@ -347,7 +330,7 @@ struct Level {
 }
 
 impl Level {
-    /// One level, once for each of its lengths.
+    /// One level, once per length.
     fn read(
         &self,
         value: &Value<'_>,
@@ -358,10 +341,10 @@ impl Level {
         let table = value.table("a level")?;
         let drafter = table.required("draft")?;
         let draft = draft(&drafter, name, names, sampling)?;
-        if draft.part().is_none() && !self.lowest {
+        if draft.distribution().is_none() && !self.lowest {
             let message = format!("`{}` cannot verify what is drafted below it", draft.name());
-            let help = "it has no distribution of its own: make it the last level";
-            return Err(drafter.error(&message, Some(help.into())));
+            let help = "it has no distribution: make it the last level";
+            return Err(drafter.error(message).help(help));
         }
         let tree = self.tree(&table, &draft)?;
         let lengths = match tree {
@@ -373,7 +356,7 @@ impl Level {
             }
         };
         let plan = LevelPlan {
-            bonus: table.optional("bonus").map_or(Ok(true), |value| value.bool())?,
+            bonus: table.get("bonus", Value::bool)?.unwrap_or(true),
             verifier: self.verifier(&table, tree.map(|(tree, _)| tree))?,
             surplus: self.surplus(&table)?,
             stop_below: self.stop_below(&table, &draft, tree.is_some())?,
@@ -395,26 +378,25 @@ impl Level {
             return Ok(None);
         };
         if !self.lowest {
-            let help =
-                "only the last level drafts as a tree: the others hand up what they verified";
-            return Err(value.error("a level above another drafts a chain", Some(help.into())));
+            let help = "the others hand up the tokens that they verified";
+            return Err(value.error("only the last level drafts a tree").help(help));
         }
         if let Some(length) = table.optional("length") {
             let help = "leave out `length`: the tree has its `depth`";
-            return Err(length.error("a tree has no `length`", Some(help.into())));
+            return Err(length.error("a tree has no `length`").help(help));
         }
         let tree = value.table("tree")?;
-        let least = |value: Value<'_>| value.at_least_one("a tree has at least one node");
-        let count = |key| tree.required(key).and_then(least);
+        let least = |value: &Value<'_>| value.at_least_one("a tree has at least one node");
+        let count = |key| least(&tree.required(key)?);
         let depth = count("depth")?;
-        let plan = if draft.part().is_none() {
+        let plan = if draft.distribution().is_none() {
             TreePlan::Lookup { nodes: count("nodes")? }
-        } else if siblings(&tree)? == "top-k" {
+        } else if tree.get("siblings", siblings)?.unwrap_or(true) {
             TreePlan::TopK { top_k: count("top_k")?, nodes: count("nodes")? }
         } else {
             let width = count("width")?;
             let all = all_nodes(width, depth);
-            TreePlan::Sampled { width, nodes: tree.optional("nodes").map_or(Ok(all), least)? }
+            TreePlan::Sampled { width, nodes: tree.get("nodes", least)?.unwrap_or(all) }
         };
         tree.finish()?;
         Ok(Some((plan, depth)))
@@ -425,14 +407,14 @@ impl Level {
             return Ok(Verifier::Token);
         };
         let names = ["token", "block", "same-uniform", "lenient"];
-        let found = known(&value, "verifier", names.into_iter())?;
+        let found = value.known("verifier", names.into_iter())?;
         if matches!(tree, Some(TreePlan::Sampled { .. })) && found == "same-uniform" {
             let help = "the siblings draw uniforms of their own: take top-k siblings";
-            return Err(value.error("sampled siblings have no place", Some(help.into())));
+            return Err(value.error("sampled siblings have no place").help(help));
         }
         if tree.is_some() && (found == "block" || found == "lenient") {
             let help = "trees are verified by \"token\" or \"same-uniform\"";
-            return Err(value.error(&format!("`{found}` verifies no trees"), Some(help.into())));
+            return Err(value.error(format!("`{found}` verifies no trees")).help(help));
         }
         Ok(match found {
             "block" => Verifier::Block,
@@ -447,7 +429,7 @@ impl Level {
             let message = "lenient verification below the uppermost level";
             let help = "its tokens would not have the distribution that the level above takes them for: be \
                         lenient at the first level or nowhere";
-            return Err(verifier.error(message, Some(help.into())));
+            return Err(verifier.error(message).help(help));
         }
         let value = table.required("leniency")?;
         let leniency = value.float()?;
@@ -455,19 +437,20 @@ impl Level {
             return Ok(leniency);
         }
         let message = format!("leniency = {leniency} is out of range: 0 (exact) or above, below 1");
-        Err(value.error(&message, None))
+        Err(value.error(message))
     }
 
     fn surplus(&self, table: &Table<'_>) -> Result<Surplus> {
         let Some(value) = table.optional("surplus") else {
             return Ok(Surplus::Flush);
         };
-        let found = known(&value, "treatment of the surplus", ["flush", "keep"].into_iter())?;
+        let words = [("flush", Surplus::Flush), ("keep", Surplus::Keep)];
+        let surplus = value.one_of("treatment of the surplus", &words)?;
         if self.lowest {
-            let help = "leave it out: the last level drafts no more than it is asked for";
-            return Err(value.error("the last level has no surplus", Some(help.into())));
+            let help = "leave it out: the last level drafts no more tokens than asked for";
+            return Err(value.error("the last level has no surplus").help(help));
         }
-        Ok(if found == "keep" { Surplus::Keep } else { Surplus::Flush })
+        Ok(surplus)
     }
 
     fn stop_below(&self, table: &Table<'_>, draft: &DraftPlan, tree: bool) -> Result<Option<f64>> {
@@ -477,11 +460,11 @@ impl Level {
         let confidence = value.float()?;
         if !(0.0..=1.0).contains(&confidence) {
             let message = format!("stop_below = {confidence} is out of range: between 0 and 1");
-            return Err(value.error(&message, None));
+            return Err(value.error(message));
         }
-        if !self.lowest || tree || draft.part().is_none() {
-            let help = "it is for the last level, where a model drafts token by token";
-            return Err(value.error("nothing is stopped here by confidence", Some(help.into())));
+        if !self.lowest || tree || draft.distribution().is_none() {
+            let help = "it is for the last level, if a model drafts there token by token";
+            return Err(value.error("`stop_below` has no effect here").help(help));
         }
         Ok(Some(confidence))
     }

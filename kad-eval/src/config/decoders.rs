@@ -5,16 +5,16 @@ use std::num::NonZeroUsize;
 
 use super::chain::{self, Names};
 use super::experiment::{DecoderKind, DecoderPlan, DraftPart, Execution, SamplingPlan};
-use super::read::{known, own_sampling, visible};
-use super::table::{Table, Value};
-use super::{ConfigError, RulePlan, joined};
+use super::{RulePlan, joined, read};
+use crate::toml_table::{ConfigError, Table, Value};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-/// Tokens drafted at a time where a file does not say.
+/// Tokens per draft of speculative execution, unless a file says otherwise.
 pub(crate) const DEFAULT_DRAFT_LENGTH: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
-/// The `[[decoders]]` of a file; `models` are the names it gives its models.
+/// The `[[decoders]]` of a file with these `models`. Entries may have `more_keys`, which the caller
+/// reads.
 ///
 /// # Errors
 /// The first mistake, with its place.
@@ -22,9 +22,10 @@ pub(crate) fn decoders<M>(
     value: &Value<'_>,
     models: &BTreeMap<String, M>,
     sampling: &SamplingPlan,
+    more_keys: &[&'static str],
 ) -> Result<Vec<DecoderPlan>> {
-    let entries = value.list()?.iter().map(Entry::read).collect::<Result<Vec<_>>>()?;
-    // Chains are made of the others, wherever those stand.
+    let entries = value.list()?.iter().map(DecoderEntry::read).collect::<Result<Vec<_>>>()?;
+    // Chains are made of the other decoders, which may come later in the file.
     let mut made: Vec<Vec<DecoderPlan>> = Vec::new();
     for entry in &entries {
         made.push(if entry.is_chain() { Vec::new() } else { entry.plans(models, sampling)? });
@@ -32,14 +33,18 @@ pub(crate) fn decoders<M>(
     let names = Names {
         models: models.keys().map(String::as_str).collect(),
         decoders: made.concat(),
-        chains: entries.iter().filter(|entry| entry.is_chain()).map(Entry::references).collect(),
+        chains: entries
+            .iter()
+            .filter(|entry| entry.is_chain())
+            .map(DecoderEntry::references)
+            .collect(),
         sampling,
     };
     for (entry, plans) in entries.iter().zip(&mut made).filter(|(entry, _)| entry.is_chain()) {
         *plans = chain::chains(&entry.table, entry.name.str()?, &names, sampling)?;
     }
     let mut decoders: Vec<DecoderPlan> = Vec::new();
-    let mut called: HashMap<String, &Entry<'_>> = HashMap::new();
+    let mut called: HashMap<String, &DecoderEntry<'_>> = HashMap::new();
     for (entry, plans) in entries.iter().zip(made) {
         for plan in plans {
             if let Some(first) = called.insert(plan.name.clone(), entry) {
@@ -47,38 +52,39 @@ pub(crate) fn decoders<M>(
             }
             decoders.push(plan);
         }
+        entry.table.allow(more_keys);
         entry.table.finish()?;
     }
     if decoders.is_empty() {
-        return Err(value.error("no decoders", Some("add a `[[decoders]]` entry".into())));
+        return Err(value.error("no decoders").help("add a `[[decoders]]` entry"));
     }
     Ok(decoders)
 }
 
-/// One table of `[[decoders]]`.
-struct Entry<'a> {
+/// One entry of `[[decoders]]`.
+struct DecoderEntry<'a> {
     table: Table<'a>,
     name: Value<'a>,
     kind: &'a str,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> DecoderEntry<'a> {
     fn read(value: &Value<'a>) -> Result<Self> {
         let table = value.table("[[decoders]]")?;
         let name = table.required("name")?;
-        visible(&name, "a decoder's name")?;
-        let kind = known(&table.required("kind")?, "decoder kind", KINDS.into_iter())?;
+        name.visible("a decoder's name")?;
+        let kind = table.required("kind")?.known("decoder kind", KINDS.into_iter())?;
         Ok(Self { table, name, kind })
     }
 
-    /// The error for a decoder called `name`, as one of `first` is.
+    /// The error for a decoder called `name`, which is also a decoder of `first`.
     fn twice(&self, first: &Self, name: &str) -> ConfigError {
         let message = format!("two decoders are called `{name}`");
         let help = match std::ptr::eq(self, first) {
-            true => "a value of the sweep stands twice: leave one out",
+            true => "a value is given twice in the sweep: leave one out",
             false => "give each its own name",
         };
-        self.name.twice(&first.name, &message, help)
+        self.name.repeats(&first.name, message).help(help)
     }
 
     fn is_chain(&self) -> bool {
@@ -94,7 +100,7 @@ impl<'a> Entry<'a> {
         models: &BTreeMap<String, M>,
         sampling: &SamplingPlan,
     ) -> Result<Vec<DecoderPlan>> {
-        let sampling = own_sampling(&self.table, sampling)?;
+        let sampling = read::sampling(&self.table, read::OWN_SAMPLING, sampling)?;
         decoder(&self.table, self.kind, self.name.str()?, models, &sampling)
     }
 }
@@ -108,7 +114,7 @@ fn decoder<M>(
 ) -> Result<Vec<DecoderPlan>> {
     let model = |key| {
         let value = table.required(key)?;
-        known(&value, "model", models.keys().map(String::as_str)).map(str::to_owned)
+        value.known("model", models.keys().map(String::as_str)).map(str::to_owned)
     };
     let kinds = match kind {
         "single" => vec![(DecoderKind::Single { model: model("model")? }, String::new())],
@@ -129,12 +135,12 @@ fn decoder<M>(
         }
         _ => {
             let (base, small, aligned) = (model("base")?, model("small")?, model("aligned")?);
-            let cap_log_ratio = table.optional("cap_log_ratio").map(cap_log_ratio).transpose()?;
+            let cap_log_ratio = table.get("cap_log_ratio", cap_log_ratio)?;
             let kind = |execution| {
                 let (base, small, aligned) = (base.clone(), small.clone(), aligned.clone());
                 DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, execution }
             };
-            // Implicit reward needs all of its models for every token: there is no lazy way.
+            // Implicit reward needs all of its models for every token: there is no lazy execution.
             let ways = ["autoregressive", "speculative"];
             let executions = executions(table, &ways, &["aligned", "small"])?;
             executions.into_iter().map(|(way, words)| (kind(way), words)).collect()
@@ -151,20 +157,19 @@ fn decoder<M>(
 
 const KINDS: [&str; 4] = ["single", "deferral", "implicit-reward", "chain"];
 
-fn cap_log_ratio(value: Value<'_>) -> Result<f64> {
+fn cap_log_ratio(value: &Value<'_>) -> Result<f64> {
     let cap = value.float()?;
-    // Written so that NaN is refused.
+    // NaN fails this comparison.
     if cap > 0.0 && cap.is_finite() {
         return Ok(cap);
     }
     let message = format!("cap_log_ratio = {cap} is out of range: above 0 and finite, in nats");
-    let help = "leave it out to make tokens impossible that are so for the small base model";
-    Err(value.error(&message, Some(help.into())))
+    let help = "without it, tokens that are impossible for the small base model stay impossible";
+    Err(value.error(message).help(help))
 }
 
-/// The ways a composed distribution is to be decoded: `execution`, which may be a list of those in
-/// `ways` and is the first of them by default, and what belongs to it. Each with what distinguishes
-/// it in words.
+/// The executions of a composed distribution, each with the words that distinguish it: `execution`,
+/// one or several of `ways` and by default the first, with the keys that belong to it.
 fn executions(
     table: &Table<'_>,
     ways: &[&'static str],
@@ -172,8 +177,9 @@ fn executions(
 ) -> Result<Vec<(Execution, String)>> {
     let chosen: Vec<&str> = match table.optional("execution") {
         Some(value) => {
-            let known = |value| known(value, "execution", ways.iter().copied());
-            value.sweep()?.iter().map(known).collect::<Result<_>>()?
+            let values = value.sweep()?;
+            let known = values.iter().map(|value| value.known("execution", ways.iter().copied()));
+            known.collect::<Result<_>>()?
         }
         None => vec![ways[0]],
     };
@@ -195,15 +201,19 @@ fn speculative(
     drafters: &[&str],
     word: &str,
 ) -> Result<Vec<(Execution, String)>> {
-    let bonus = table.optional("bonus").map_or(Ok(true), |value| value.bool())?;
+    let bonus = table.get("bonus", Value::bool)?.unwrap_or(true);
     let drafter = match table.optional("drafter") {
-        Some(value) if known(&value, "drafter", drafters.iter().copied())? == "small" => {
+        Some(value) if value.known("drafter", drafters.iter().copied())? == "small" => {
             DraftPart::Small
         }
         _ => DraftPart::Aligned,
     };
     let lengths = match table.optional("draft_length") {
-        Some(value) => value.sweep()?.iter().map(draft_length).collect::<Result<Vec<_>>>()?,
+        Some(value) => {
+            let help = "draft at least one token, or choose another execution";
+            let lengths = value.sweep()?;
+            lengths.iter().map(|length| length.at_least_one(help)).collect::<Result<Vec<_>>>()?
+        }
         None => vec![DEFAULT_DRAFT_LENGTH],
     };
     let swept = lengths.len() > 1;
@@ -212,12 +222,4 @@ fn speculative(
         (Execution::Speculative { draft_length, bonus, drafter }, joined(word, &words))
     });
     Ok(made.collect())
-}
-
-fn draft_length(value: &Value<'_>) -> Result<NonZeroUsize> {
-    let length = usize::try_from(value.count()?).unwrap_or(usize::MAX);
-    NonZeroUsize::new(length).ok_or_else(|| {
-        let help = "draft at least one token, or choose another execution";
-        value.error("`draft_length = 0` drafts nothing", Some(help.into()))
-    })
 }

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::RulePlan;
 use super::levels::ChainPlan;
 use super::passes::PassesPlan;
-use super::tasks::TaskPlan;
+use crate::task::TaskPlan;
 
-/// Models × decoders × tasks.
+/// An experiment: every decoder on every item of every task.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Experiment {
     pub(crate) name: String,
@@ -20,16 +20,16 @@ pub(crate) struct Experiment {
     pub(crate) seed: u64,
     pub(crate) models: BTreeMap<String, ModelPlan>,
     pub(crate) sampling: SamplingPlan,
-    /// What is measured of every model before decoding, if anything.
+    /// Forward passes to time before decoding.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) passes: Option<PassesPlan>,
     pub(crate) decoders: Vec<DecoderPlan>,
-    /// Name of the decoder that the others are compared with.
+    /// The name of the decoder that the others are compared with.
     pub(crate) baseline: String,
     pub(crate) tasks: Vec<TaskPlan>,
 }
 
-/// Where a model comes from and how it runs.
+/// A model: its source, and the backend that runs it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ModelPlan {
     pub(crate) source: String,
@@ -37,15 +37,15 @@ pub(crate) struct ModelPlan {
     pub(crate) backend: Backend,
     #[serde(serialize_with = "as_text")]
     pub(crate) dtype: Dtype,
-    /// Threads and device, of a backend that has the choice.
+    /// Threads and device, for backends that have the choice.
     #[serde(flatten)]
     pub(crate) options: RunOptions,
-    /// Where its backend or its files are not there, the run goes on without it and without the
+    /// If its backend or its files are not there, the run goes on without it and without the
     /// decoders that need it.
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) optional: bool,
-    /// Only the first layers of another model, with its head and without a copy of its weights; the
-    /// other fields are that model's.
+    /// Set if it is the first layers of another model, with its head and without a copy of its
+    /// weights. The other fields are those of that model.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(crate) early_exit: Option<EarlyExit>,
 }
@@ -59,7 +59,7 @@ pub(crate) struct EarlyExit {
     pub(crate) layers: usize,
 }
 
-/// How tokens are drawn, and when rules look.
+/// The settings of sampling, and of the distributions that deferral rules see.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SamplingPlan {
     pub(crate) temperature: f64,
@@ -68,9 +68,9 @@ pub(crate) struct SamplingPlan {
     pub(crate) min_p: Option<f64>,
     pub(crate) repetition_penalty: f64,
     pub(crate) max_new_tokens: u64,
-    /// Temperature at which deferral rules see the distributions; nothing is cut there.
+    /// The temperature of the distributions that deferral rules see; no top-k, top-p or min-p there.
     pub(crate) decision_temperature: f64,
-    /// Whether an end token ends a text; otherwise it goes on to `max_new_tokens`.
+    /// Does an end token end a text? Else it goes on to `max_new_tokens`.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub(crate) stop_at_end: bool,
 }
@@ -103,7 +103,7 @@ impl Default for SamplingPlan {
 }
 
 impl SamplingPlan {
-    /// The distribution tokens are drawn from.
+    /// The sampling of tokens.
     pub(crate) fn sampling(&self) -> Result<Sampling, SamplingError> {
         Sampling::new(SamplingSettings {
             temperature: self.temperature,
@@ -114,14 +114,14 @@ impl SamplingPlan {
         })
     }
 
-    /// The distribution that rules look at.
+    /// The sampling settings of the distributions that rules see.
     pub(crate) fn decision(&self) -> Result<Sampling, SamplingError> {
         Sampling::at_temperature(self.decision_temperature)
             .map_err(|error| SamplingError { key: "decision_temperature", ..error })
     }
 }
 
-/// One decoder; a sweep has become several.
+/// One decoder; a sweep makes several.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct DecoderPlan {
     /// Unique; a member of a sweep carries its parameter: `kad primal, budget 0.3`.
@@ -130,11 +130,11 @@ pub(crate) struct DecoderPlan {
     pub(crate) family: String,
     #[serde(flatten)]
     pub(crate) kind: DecoderKind,
-    /// The experiment's settings with this decoder's own on top.
+    /// The experiment's settings, with this decoder's own on top.
     pub(crate) sampling: SamplingPlan,
 }
 
-/// What a decoder is made of.
+/// The composition of a decoder.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum DecoderKind {
@@ -148,24 +148,24 @@ pub(crate) enum DecoderKind {
         #[serde(flatten)]
         execution: Execution,
     },
-    /// A base model moved by what alignment did to a small one.
+    /// A base model times the ratio of a small aligned model to its base model.
     ImplicitReward {
         base: String,
         small: String,
         aligned: String,
-        /// The most that `ln q*(y) − ln q(y)` counts, in nats, above 0; without it, tokens with
+        /// The maximum of `ln q*(y) − ln q(y)`, in nats, above 0. Without it, tokens with
         /// `q(y) = 0` are impossible.
         #[serde(skip_serializing_if = "Option::is_none")]
         cap_log_ratio: Option<f64>,
         #[serde(flatten)]
         execution: Execution,
     },
-    /// One of the others, drafted for by levels.
+    /// A target of one of the other kinds, with levels that draft for it.
     Chain(ChainPlan),
 }
 
 impl DecoderKind {
-    /// The models it runs. The one whose chat template and end tokens lead comes last.
+    /// The models it runs. The last one gives the chat template and the end tokens.
     pub(crate) fn models(&self) -> Vec<&str> {
         match self {
             DecoderKind::Single { model } => vec![model],
@@ -175,7 +175,8 @@ impl DecoderKind {
         }
     }
 
-    /// The kind whose distribution this one has: its own, or its target's. (Unless it is lenient.)
+    /// The kind with the same distribution and the plainest execution: itself, or its target. A
+    /// lenient chain only approximates it.
     pub(crate) fn distribution(&self) -> &DecoderKind {
         match self {
             DecoderKind::Chain(chain) => &chain.target.distribution,
@@ -183,24 +184,26 @@ impl DecoderKind {
         }
     }
 
-    /// The rules that decide in it, the target's first.
+    /// Its deferral rules, the target's first.
     pub(crate) fn rules(&self) -> Vec<&RulePlan> {
         match self {
             DecoderKind::Deferral { rule, .. } => vec![rule],
             DecoderKind::Single { .. } | DecoderKind::ImplicitReward { .. } => Vec::new(),
-            DecoderKind::Chain(chain) => {
-                chain.parts().into_iter().flat_map(|part| part.distribution.rules()).collect()
-            }
+            DecoderKind::Chain(chain) => chain
+                .distributions()
+                .into_iter()
+                .flat_map(|part| part.distribution.rules())
+                .collect(),
         }
     }
 
-    /// Whether tokens are drafted and verified.
+    /// Are tokens drafted and verified?
     pub(crate) fn speculates(&self) -> bool {
         matches!(self, DecoderKind::Chain(_))
             || matches!(self.execution(), Some(Execution::Speculative { .. }))
     }
 
-    /// What level `level` of its chain runs: 1 is the target. Empty where there is no such level.
+    /// The name of level `level`: 1 is the target. Empty if there is no such level.
     pub(crate) fn level_name(&self, level: usize) -> String {
         match (self, self.execution(), level) {
             (DecoderKind::Chain(chain), ..) => chain.level_name(level),
@@ -222,7 +225,7 @@ impl DecoderKind {
         }
     }
 
-    /// Whether tokens wait from one step of it to the next.
+    /// Are verified tokens kept from one step to the next?
     pub(crate) fn carries_tokens(&self) -> bool {
         match self {
             DecoderKind::Chain(chain) => {
@@ -232,12 +235,12 @@ impl DecoderKind {
         }
     }
 
-    /// Whether its tokens have exactly the distribution it is said to have.
+    /// Is its distribution the stated one, exactly (lossless)?
     pub(crate) fn is_exact(&self) -> bool {
         !matches!(self, DecoderKind::Chain(chain) if chain.leniency().is_some())
     }
 
-    /// How a distribution is decoded, where there is a choice.
+    /// The execution in words, if there is a choice.
     pub(crate) fn execution_in_words(&self) -> Option<String> {
         match self {
             DecoderKind::Chain(chain) => Some(chain.in_words()),
@@ -245,7 +248,7 @@ impl DecoderKind {
         }
     }
 
-    /// How a composed distribution is decoded.
+    /// The execution of a composed distribution.
     pub(crate) fn execution(&self) -> Option<Execution> {
         match self {
             DecoderKind::Single { .. } | DecoderKind::Chain(_) => None,
@@ -255,19 +258,19 @@ impl DecoderKind {
     }
 }
 
-/// How a composed distribution is decoded. All ways have the same distribution.
+/// The execution of a composed distribution. All executions have the same distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "execution", rename_all = "kebab-case")]
 pub(crate) enum Execution {
     /// Every model at every token, a token at a time, as published.
     Autoregressive,
-    /// The aligned model only after a deferred draw.
+    /// The aligned model runs only after a deferred draw.
     Lazy,
-    /// `drafter` drafts and the distribution is verified.
+    /// `drafter` drafts; the distribution verifies.
     Speculative { draft_length: NonZeroUsize, bonus: bool, drafter: DraftPart },
 }
 
-/// The part of a composed distribution that drafts for it.
+/// The model of a composed distribution that drafts for it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum DraftPart {

@@ -1,4 +1,4 @@
-//! What a chain of levels is made of.
+//! The plan of a speculative chain: a target and its levels.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -8,19 +8,19 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::experiment::{DecoderKind, Execution, SamplingPlan};
-use super::table::Place;
+use crate::toml_table::Place;
 
-/// A target and the levels that draft for it: the first for the target, each next one for the one
-/// before it.
+/// A target and the levels below it. The first level drafts for the target, each further one for the
+/// level before it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChainPlan {
-    pub(crate) target: Part,
+    pub(crate) target: NamedDistribution,
     pub(crate) levels: Levels,
 }
 
-/// A distribution with the name that the file gives it: a model, or a composed distribution.
+/// A distribution with its name in the file: of one model, or composed of several.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Part {
+pub(crate) struct NamedDistribution {
     pub(crate) name: String,
     pub(crate) distribution: Box<DecoderKind>,
     pub(crate) sampling: SamplingPlan,
@@ -30,24 +30,24 @@ pub(crate) struct Part {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Levels {
     Listed(Vec<LevelPlan>),
-    /// Listed by a plan: lengths start as listed and adapt to what is accepted.
+    /// Listed by a plan. Lengths start as listed and adapt to the acceptance measured while decoding.
     Adapting {
         levels: Vec<LevelPlan>,
-        /// What the profile says about this chain.
+        /// The profile's measurements of this chain.
         measured: Box<theory::Chain>,
     },
-    /// The best chain by a profile of this machine; listed once the models are loaded.
+    /// The fastest chain by a profile of this machine; listed once the models are loaded.
     Planned {
         profile: PathBuf,
-        /// What may draft.
+        /// The drafters to choose from.
         candidates: Vec<DraftPlan>,
-        /// Where the file is named, if it is not there once it is needed.
+        /// The place of the profile's name, for an error if it is not there.
         place: Place,
     },
 }
 
-/// `levels` is a list, with `adapting: true` beside it where lengths adapt, or what is to be
-/// planned from. The measurement that adaptation starts from stays in the profile.
+/// As `plan.json` has it: `levels` is a list, with `adapting: true` beside it if lengths adapt, or
+/// the profile and the candidates to plan from. Measurements stay in the profile.
 impl Serialize for ChainPlan {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -73,41 +73,40 @@ impl Serialize for ChainPlan {
     }
 }
 
-/// One level: what drafts, and how the level above takes it.
+/// One level: a drafter, and the verification by the level above.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct LevelPlan {
     pub(crate) draft: DraftPlan,
-    /// Tokens wanted before the level above verifies them; the depth of a tree.
+    /// Tokens per draft, in tokens before the level above verifies; the depth of a tree.
     pub(crate) length: NonZeroUsize,
-    /// Whether the level above adds a token of its own to a draft that is accepted whole.
+    /// Does the level above add a bonus token to a fully accepted draft?
     pub(crate) bonus: bool,
-    /// How the level above verifies.
+    /// The verifier of the level above.
     #[serde(serialize_with = "verifier")]
     pub(crate) verifier: Verifier,
-    /// What becomes of tokens beyond `length`; for levels that verify themselves.
+    /// The treatment of verified tokens beyond `length`; for levels that verify.
     #[serde(serialize_with = "surplus")]
     pub(crate) surplus: Surplus,
-    /// Drafting stops before a token of which the draft distribution is less sure; the lowest
-    /// level's.
+    /// Drafting stops before a token of lower draft probability; for the last level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stop_below: Option<f64>,
-    /// Drafts as a tree; the lowest level's.
+    /// The tree of drafts; for the last level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tree: Option<TreePlan>,
-    /// Where it is written, for mistakes that show only once the models are loaded.
+    /// Its place in the file, for mistakes that show only once the models are loaded.
     #[serde(skip)]
     pub(crate) place: Option<Place>,
 }
 
-/// What drafts.
+/// A drafter.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum DraftPlan {
     /// A model or a composed distribution.
-    Distribution(Part),
-    /// What followed the last few tokens when they occurred before.
+    Distribution(NamedDistribution),
+    /// The tokens that followed an earlier occurrence of the last few tokens.
     NGram { longest: NonZeroUsize, shortest: NonZeroUsize },
-    /// What followed the longest suffix that occurred before.
+    /// The tokens that followed an earlier occurrence of the longest suffix that has one.
     SuffixAutomaton { longest: NonZeroUsize, shortest: NonZeroUsize },
 }
 
@@ -115,12 +114,12 @@ pub(crate) enum DraftPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum TreePlan {
-    /// The `nodes` most confident of those that `top_k` of each level and their `top_k` likeliest
-    /// continuations make.
+    /// Top-k siblings: of the `top_k` likeliest continuations of the `top_k` best nodes per depth,
+    /// the `nodes` with the highest probability.
     TopK { top_k: NonZeroUsize, nodes: NonZeroUsize },
-    /// `width` independent draws after every node, level by level, until `nodes` are there.
+    /// Sampled siblings: `width` independent draws after every node, depth by depth, up to `nodes`.
     Sampled { width: NonZeroUsize, nodes: NonZeroUsize },
-    /// What followed several earlier occurrences.
+    /// The continuations of several earlier occurrences.
     Lookup { nodes: NonZeroUsize },
 }
 
@@ -144,7 +143,7 @@ impl ChainPlan {
         }
     }
 
-    /// What drafts, or may.
+    /// The drafters, or the candidates of a plan.
     pub(crate) fn drafts(&self) -> Vec<&DraftPlan> {
         match &self.levels {
             Levels::Listed(levels) | Levels::Adapting { levels, .. } => {
@@ -154,23 +153,25 @@ impl ChainPlan {
         }
     }
 
-    /// The composed or single distributions of the chain, the target first.
-    pub(crate) fn parts(&self) -> Vec<&Part> {
-        let drafts = self.drafts().into_iter().filter_map(DraftPlan::part);
+    /// The distributions of the chain, the target first; lookups have none.
+    pub(crate) fn distributions(&self) -> Vec<&NamedDistribution> {
+        let drafts = self.drafts().into_iter().filter_map(DraftPlan::distribution);
         std::iter::once(&self.target).chain(drafts).collect()
     }
 
-    /// The models it runs, each once. Those of the target come last: they speak for it.
+    /// The models it runs, each once; the target's come last, because they speak for the chain.
     pub(crate) fn models(&self) -> Vec<&str> {
         let mut names = Vec::new();
-        for name in self.parts().into_iter().rev().flat_map(|part| part.distribution.models()) {
+        for name in
+            self.distributions().into_iter().rev().flat_map(|part| part.distribution.models())
+        {
             names.retain(|other| *other != name);
             names.push(name);
         }
         names
     }
 
-    /// How much more often than exact a token is accepted, if that is not 0.
+    /// The leniency of its verification, if it is not 0.
     pub(crate) fn leniency(&self) -> Option<f64> {
         self.listed().iter().find_map(|level| match level.verifier {
             Verifier::Lenient { leniency } if leniency > 0.0 => Some(leniency),
@@ -178,7 +179,7 @@ impl ChainPlan {
         })
     }
 
-    /// The name of a level's distribution: 1 is the target, the last one drafts only.
+    /// The name of a level: 1 is the target. Empty if there is no such level.
     pub(crate) fn level_name(&self, level: usize) -> String {
         match level.checked_sub(2) {
             None => self.target.name.clone(),
@@ -201,15 +202,15 @@ impl ChainPlan {
 }
 
 impl DraftPlan {
-    /// Its distribution, if it is one of models.
-    pub(crate) fn part(&self) -> Option<&Part> {
+    /// Its distribution; lookups have none.
+    pub(crate) fn distribution(&self) -> Option<&NamedDistribution> {
         match self {
             DraftPlan::Distribution(part) => Some(part),
             DraftPlan::NGram { .. } | DraftPlan::SuffixAutomaton { .. } => None,
         }
     }
 
-    /// As a level of an experiment file drafts with it.
+    /// As `draft` of a level in an experiment file.
     pub(crate) fn in_toml(&self) -> String {
         match self {
             DraftPlan::Distribution(part) => {
@@ -224,7 +225,7 @@ impl DraftPlan {
         }
     }
 
-    /// As files and tables call it.
+    /// Its name in files and tables.
     pub(crate) fn name(&self) -> String {
         match self {
             DraftPlan::Distribution(part) => part.name.clone(),
@@ -235,7 +236,7 @@ impl DraftPlan {
 }
 
 impl LevelPlan {
-    /// `length` tokens of `draft`, with all else by default.
+    /// Drafts of `length` tokens, with the defaults for everything else.
     pub(crate) fn of(draft: DraftPlan, length: NonZeroUsize) -> Self {
         Self {
             draft,
@@ -249,8 +250,7 @@ impl LevelPlan {
         }
     }
 
-    /// What is drafted, and what departs from the defaults.
-    /// As an experiment file has it; for levels verified as usual.
+    /// As a level of an experiment file, for levels with the default verification.
     pub(crate) fn in_toml(&self) -> String {
         let draft = self.draft.in_toml();
         let depth = self.length;
@@ -269,7 +269,7 @@ impl LevelPlan {
         format!("{{ draft = {draft}, {shape} }}")
     }
 
-    /// What a profile calls its tree, whose depth is said beside it; None if it drafts no tree.
+    /// The name of its tree in profiles, without the depth; None if it drafts no tree.
     pub(crate) fn tree_name(&self) -> Option<String> {
         let name = self.draft.name();
         self.tree.map(|tree| match tree {
@@ -279,6 +279,7 @@ impl LevelPlan {
         })
     }
 
+    /// The drafts, and everything that is not the default.
     fn in_words(&self) -> String {
         let mut words = vec![format!("{} by {}", self.length, self.draft.name())];
         words.extend(self.tree.map(|tree| match tree {
@@ -297,7 +298,7 @@ impl LevelPlan {
     }
 }
 
-/// Decoding the distribution of `kind` without drafts, with the fewest forward passes; none for a
+/// The distribution of `kind` without drafts, decoded in the fewest forward passes; None for a
 /// chain.
 pub(crate) fn plain_decoding(kind: &DecoderKind) -> Option<DecoderKind> {
     let mut kind = kind.clone();
@@ -310,12 +311,12 @@ pub(crate) fn plain_decoding(kind: &DecoderKind) -> Option<DecoderKind> {
     Some(kind)
 }
 
-/// True if tokens have the same distribution; the length of texts may differ.
+/// Do tokens have the same distribution under both? The length of texts may differ.
 pub(crate) fn same_distribution(one: &SamplingPlan, other: &SamplingPlan) -> bool {
     *one == SamplingPlan { max_new_tokens: one.max_new_tokens, ..other.clone() }
 }
 
-/// The verifier as files name it.
+/// The verifier's name in files.
 pub(crate) fn verifier_name(verifier: Verifier) -> &'static str {
     match verifier {
         Verifier::Token => "token",

@@ -1,40 +1,49 @@
-//! Experiments in TOML: what a file may say, and what it means once checked.
+//! Experiment files: read, checked, sweeps expanded.
 
 mod chain;
 mod decoders;
-mod error;
 mod experiment;
+mod in_words;
 mod levels;
 mod passes;
 mod prove;
 mod read;
 mod rule;
 mod set;
-mod table;
 mod tasks;
-mod words;
 
 pub(crate) use chain::lookup;
 pub(crate) use decoders::DEFAULT_DRAFT_LENGTH;
-pub(crate) use error::ConfigError;
 pub(crate) use experiment::{
     DecoderKind, DecoderPlan, DraftPart, EarlyExit, Execution, Experiment, ModelPlan, SamplingPlan,
 };
+pub(crate) use in_words::distribution_in_words;
 pub(crate) use levels::{
-    ChainPlan, DraftPlan, LevelPlan, Levels, Part, TreePlan, plain_decoding, same_distribution,
+    ChainPlan, DraftPlan, LevelPlan, Levels, NamedDistribution, TreePlan, plain_decoding,
+    same_distribution,
 };
 pub(crate) use passes::PassesPlan;
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::read;
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};
 pub(crate) use set::{Setting, set};
-pub(crate) use table::nearest;
-pub(crate) use tasks::{
-    By, Choosing, Format, JsonlPlan, MmluPlan, TaskPlan, TaskSet, TextPlan, Truth, default_task,
-};
-pub(crate) use words::distribution_in_words;
 
-/// Two parts of a name, with a comma between them if both say something.
+/// The members of a product of sweeps, each with the words that distinguish it: every one of
+/// `members` followed by every one of `values`.
+fn product<T: Clone>(
+    members: &[(Vec<T>, String)],
+    values: &[(T, String)],
+) -> Vec<(Vec<T>, String)> {
+    let each = |(member, words): &(Vec<T>, String)| {
+        let with = |(value, own): &(T, String)| {
+            ([&member[..], std::slice::from_ref(value)].concat(), joined(words, own))
+        };
+        values.iter().map(with).collect::<Vec<_>>()
+    };
+    members.iter().flat_map(each).collect()
+}
+
+/// Two phrases of a name, with a comma between them if neither is empty.
 fn joined(a: &str, b: &str) -> String {
     let comma = if a.is_empty() || b.is_empty() { "" } else { ", " };
     format!("{a}{comma}{b}")

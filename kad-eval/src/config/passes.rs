@@ -1,28 +1,27 @@
-//! `[passes]`: what a run measures of every model before it decodes.
+//! `[passes]`: forward passes that a run times before it decodes.
 
 use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
-use super::ConfigError;
-use super::table::Value;
+use crate::toml_table::{ConfigError, Value};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-/// Tokens per pass, unless a file says otherwise.
+/// Tokens per forward pass, unless a file says otherwise.
 const WIDTHS: [usize; 6] = [1, 2, 4, 8, 16, 32];
 
-/// Tokens before a pass, unless a file says otherwise.
+/// Context length of a pass in tokens, unless a file says otherwise.
 const CONTEXT: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 
-/// Passes of these widths after so many tokens.
+/// Forward passes to time, of every model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct PassesPlan {
-    /// Tokens per pass: 1 and wider ones, rising.
+    /// Tokens per pass, increasing from 1.
     pub(crate) widths: Vec<usize>,
-    /// Tokens before the pass.
+    /// Tokens in the KV cache before the pass.
     pub(crate) context: NonZeroUsize,
-    /// How often each is measured; without it, as often as `kad profile` does.
+    /// Repetitions of each pass; by default as many as `kad profile` makes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) rounds: Option<NonZeroUsize>,
 }
@@ -40,15 +39,14 @@ impl PassesPlan {
 /// The first mistake, with its place.
 pub(super) fn passes(value: &Value<'_>) -> Result<PassesPlan> {
     let table = value.table("[passes]")?;
-    let widths = table.optional("widths").map_or(Ok(WIDTHS.to_vec()), |value| widths(&value))?;
-    let context = table.optional("context");
-    let context = context.map(|value| value.at_least_one("a pass follows one token at least"));
-    let rounds = table.optional("rounds");
-    let rounds =
-        rounds.map(|value| value.at_least_one("leave it out for as many as take some seconds"));
+    let count = |key, help| table.get(key, |value| value.at_least_one(help));
+    let plan = PassesPlan {
+        widths: table.get("widths", widths)?.unwrap_or_else(|| WIDTHS.to_vec()),
+        context: count("context", "a pass follows one token at least")?.unwrap_or(CONTEXT),
+        rounds: count("rounds", "leave it out for as many as take some seconds")?,
+    };
     table.finish()?;
-    let context = context.transpose()?.unwrap_or(CONTEXT);
-    Ok(PassesPlan { widths, context, rounds: rounds.transpose()? })
+    Ok(plan)
 }
 
 fn widths(value: &Value<'_>) -> Result<Vec<usize>> {
@@ -59,6 +57,6 @@ fn widths(value: &Value<'_>) -> Result<Vec<usize>> {
     if widths.first() == Some(&1) && widths.is_sorted_by(|a, b| a < b) {
         return Ok(widths);
     }
-    let help = "begin with 1, which the others are compared with, and let them rise: [1, 2, 4, 8]";
-    Err(value.error("these are no widths of passes", Some(help.to_owned())))
+    let help = "begin with 1, the width to compare with, and increase: [1, 2, 4, 8]";
+    Err(value.error("widths must increase from 1").help(help))
 }

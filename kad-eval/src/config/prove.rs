@@ -1,127 +1,107 @@
-//! Files of `kad prove`: small table models, and decoders of them.
+//! Files of `kad prove`: small table models, and decoders made of them.
 
 use std::collections::BTreeMap;
 
 use kad_core::oracle::TableModel;
 use kad_core::{LanguageModel, TokenId};
-use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
 use super::decoders::decoders;
 use super::experiment::{DecoderPlan, SamplingPlan};
-use super::read::{known, read_sampling, visible};
-use super::table::{Source, Table, Value};
+use super::read;
+use crate::toml_table::{ConfigError, Table, Value, parse};
 
 type Result<T> = std::result::Result<T, ConfigError>;
 
-/// How far the sum of a table's row may be from one.
+/// The largest distance from one of the sum of a table's row.
 const SUM_TOLERANCE: f64 = 1e-9;
 
-/// Something to prove.
+/// A file of claims to prove.
 pub(crate) struct Proof {
     pub(crate) name: String,
     pub(crate) prompt: Vec<TokenId>,
-    /// The most tokens a text has.
+    /// The most tokens of a text.
     pub(crate) length: usize,
     pub(crate) eos: Vec<TokenId>,
-    /// Tokens of every model.
+    /// The vocabulary size of every model.
     pub(crate) vocab: usize,
     pub(crate) models: BTreeMap<String, TableModel>,
     pub(crate) claims: Vec<Claim>,
 }
 
-/// A decoder and the distribution it is held to.
+/// A claim that a decoder has a distribution.
 pub(crate) struct Claim {
     pub(crate) decoder: DecoderPlan,
-    /// The decoder whose distribution this one should have; without it, that of its own formula.
+    /// The decoder with the claimed distribution; None for the decoder's own formula.
     pub(crate) of: Option<String>,
-    /// Whether it is said to have that distribution; if not, having it is the mistake.
+    /// Does the file claim this distribution? Else the proof fails if the decoder has it.
     pub(crate) exact: bool,
 }
 
 /// Checks the proof in `text`; `file` is its name in messages.
 ///
 /// # Errors
-/// The first mistake, with its line, a caret and what to write instead.
+/// The first mistake, with its line, a caret and the remedy.
 pub(crate) fn read_proof(file: &str, text: &str) -> Result<Proof> {
-    let source = Source { file: file.to_owned(), text: text.to_owned() };
-    let parsed = DeTable::parse(&source.text)
-        .map_err(|error| source.error(error.span().unwrap_or(0..0), error.message(), None))?;
-    // The decoders of experiments know no claims: they are read without them.
-    let mut bare = parsed.get_ref().clone();
-    strip_claims(&mut bare);
-    let whole = 0..source.text.len();
-    let bare = Table::new(&source, "the proof", &bare, whole.clone());
-    proof(&Table::new(&source, "the proof", parsed.get_ref(), whole), &bare)
+    parse(file, text, "the proof", proof)
 }
 
-fn strip_claims(file: &mut DeTable<'_>) {
-    if let Some(DeValue::Array(entries)) = file.get_mut("decoders").map(|value| value.get_mut()) {
-        for entry in entries.iter_mut() {
-            if let DeValue::Table(table) = entry.get_mut() {
-                table.remove("claim");
-                table.remove("exact");
-            }
-        }
-    }
-}
+/// Keys of decoders that only proofs have.
+const CLAIM_KEYS: [&str; 2] = ["claim", "exact"];
 
-fn proof(file: &Table<'_>, bare: &Table<'_>) -> Result<Proof> {
-    let name = visible(&file.required("name")?, "a proof's name")?.to_owned();
+fn proof(file: &Table<'_>) -> Result<Proof> {
+    let name = file.required("name")?.visible("a proof's name")?.to_owned();
     let (vocab, models) = models(&file.required("models")?)?;
     let prompt = tokens(&file.required("prompt")?, vocab)?;
     if prompt.is_empty() {
         let help = "give at least one token id, as `prompt = [0]`";
-        return Err(file.required("prompt")?.error("the prompt is empty", Some(help.into())));
+        return Err(file.required("prompt")?.error("the prompt is empty").help(help));
     }
     let eos = file.optional("eos").map_or(Ok(Vec::new()), |value| tokens(&value, vocab))?;
-    let length = count(&file.required("length")?)?;
-    // Texts end at `length`, unless a decoder's own settings say earlier.
+    let length = file.required("length")?.at_least_one("a text has some tokens")?.get();
+    // Texts end at `length`, or earlier by a decoder's own settings.
     let plain = SamplingPlan { max_new_tokens: u64::MAX, ..SamplingPlan::default() };
-    let sampling = match file.optional("sampling") {
-        Some(value) => read_sampling(&value.table("[sampling]")?, &plain)?,
-        None => plain,
-    };
-    let plans = decoders(&bare.required("decoders")?, &models, &sampling)?;
+    let sampling = read::sampling(file, "[sampling]", &plain)?;
+    let plans = decoders(&file.required("decoders")?, &models, &sampling, &CLAIM_KEYS)?;
     if plans.iter().any(|plan| !plan.sampling.stop_at_end) {
         let help = "leave out `eos` instead: without one, no token ends a text";
         return Err(file
             .required("decoders")?
-            .error("`stop_at_end` says nothing here", Some(help.into())));
+            .error("`stop_at_end` has no effect here")
+            .help(help));
     }
     let claims = claims(&file.required("decoders")?, plans)?;
     file.finish()?;
     Ok(Proof { name, prompt, length, eos, vocab, models, claims })
 }
 
-/// What the entries of a file claim, by their names.
-type Claimed<'a> = BTreeMap<String, Entry<'a>>;
+/// The claims of the entries of a file, by their names.
+type Claimed<'a> = BTreeMap<String, ClaimEntry<'a>>;
 
-/// The place and the decoder named there as the one with the same distribution, and whether the
-/// distribution is said to be the same at all.
-struct Entry<'a> {
+/// The claim of one entry.
+struct ClaimEntry<'a> {
+    /// The value of `claim`, and the decoder that it names.
     of: Option<(Value<'a>, String)>,
     exact: bool,
 }
 
-/// Puts every decoder together with what its entry of the file claims.
+/// Puts every decoder together with the claim of its entry.
 fn claims(value: &Value<'_>, plans: Vec<DecoderPlan>) -> Result<Vec<Claim>> {
     let mut claimed = Claimed::new();
     for entry in value.list()? {
         let table = entry.table("[[decoders]]")?;
         let name = table.required("name")?;
         let names = plans.iter().map(|plan| plan.name.as_str());
-        let exact = table.optional("exact").map_or(Ok(true), |value| value.bool())?;
+        let exact = table.get("exact", Value::bool)?.unwrap_or(true);
         let of = match table.optional("claim") {
             Some(claim) => {
-                let of = known(&claim, "decoder", names)?.to_owned();
+                let of = claim.known("decoder", names)?.to_owned();
                 Some((claim, of))
             }
             None => None,
         };
-        if claimed.insert(name.str()?.to_owned(), Entry { of, exact }).is_some() {
+        if claimed.insert(name.str()?.to_owned(), ClaimEntry { of, exact }).is_some() {
             let message = format!("two decoders are called `{}`", name.str()?);
-            return Err(name.error(&message, Some("give each its own name".into())));
+            return Err(name.error(message).help("give each its own name"));
         }
     }
     check_chains(&plans, &claimed)?;
@@ -140,8 +120,8 @@ fn claim_of<'c, 'a>(
     claimed.get(&plan.family)?.of.as_ref()
 }
 
-/// Refuses claims that come back to where they began: they would hold whatever the decoders do.
-/// Every other chain ends at a decoder that is held to its own formula.
+/// Refuses claims that go in a circle: they would hold for any decoders. Every other sequence of
+/// claims ends at a decoder that is held to its own formula.
 fn check_chains(plans: &[DecoderPlan], claimed: &Claimed<'_>) -> Result<()> {
     for first in plans {
         let mut chain = vec![first.name.as_str()];
@@ -154,7 +134,7 @@ fn check_chains(plans: &[DecoderPlan], claimed: &Claimed<'_>) -> Result<()> {
             here = plans.iter().find(|plan| plan.name == *of);
         }
         let back = here.and_then(|plan| claim_of(plan, claimed));
-        // A circle further on is reported where it begins.
+        // A circle that begins later is reported there.
         if back.is_some_and(|(_, of)| *of == first.name)
             && let Some((at, _)) = claim_of(first, claimed)
         {
@@ -163,13 +143,13 @@ fn check_chains(plans: &[DecoderPlan], claimed: &Claimed<'_>) -> Result<()> {
                 _ => format!("these claims go in a circle: `{}`", chain.join("` → `")),
             };
             let help = "leave out one `claim`: that decoder is held to its own formula";
-            return Err(at.error(&message, Some(help.into())));
+            return Err(at.error(message).help(help));
         }
     }
     Ok(())
 }
 
-/// The models, and the size of the vocabulary they share.
+/// The models, and the size of their shared vocabulary.
 fn models(value: &Value<'_>) -> Result<(usize, BTreeMap<String, TableModel>)> {
     let mut models: BTreeMap<String, TableModel> = BTreeMap::new();
     for (name, value) in value.table("[models]")?.entries() {
@@ -181,13 +161,13 @@ fn models(value: &Value<'_>) -> Result<(usize, BTreeMap<String, TableModel>)> {
             let (name, other) = (model.name(), other.vocab().size());
             let message = format!("`{name}` has {size} tokens, but `{first}` has {other}");
             let help = "models that are combined have one vocabulary";
-            return Err(value.error(&message, Some(help.into())));
+            return Err(value.error(message).help(help));
         }
         models.insert(name.to_owned(), model);
     }
     match models.first_key_value() {
         Some((_, first)) => Ok((first.vocab().size(), models)),
-        None => Err(value.error("no models", Some("add `[models.NAME]` with `rows`".into()))),
+        None => Err(value.error("no models").help("add `[models.NAME]` with `rows`")),
     }
 }
 
@@ -196,14 +176,12 @@ fn model(name: &str, value: &Value<'_>) -> Result<TableModel> {
     let model = match (table.optional("rows"), table.optional("random")) {
         (Some(rows), None) => rows_model(name, &rows),
         (None, Some(random)) => random_model(name, &random),
-        (Some(_), Some(random)) => {
-            Err(random.error("a model has `rows` or is `random`, not both", None))
-        }
+        (Some(_), Some(random)) => Err(random.error("a model has `rows` or is `random`, not both")),
         (None, None) => {
             let help = "add `rows = { \"\" = [0.5, 0.5] }` or `random = { vocab = 3, order = 2, \
                         seed = 1 }`";
             table.finish()?;
-            Err(table.error(&format!("[models.{name}] has no distribution"), Some(help.into())))
+            Err(table.error(format!("[models.{name}] has no distribution")).help(help))
         }
     }?;
     table.finish()?;
@@ -212,7 +190,7 @@ fn model(name: &str, value: &Value<'_>) -> Result<TableModel> {
 
 fn random_model(name: &str, value: &Value<'_>) -> Result<TableModel> {
     let table = value.table("random")?;
-    let vocab = count(&table.required("vocab")?)?;
+    let vocab = table.required("vocab")?.at_least_one("a vocabulary has some tokens")?.get();
     let order = table.required("order")?.count()?;
     let seed = table.optional("seed").map_or(Ok(0), |value| value.count())?;
     table.finish()?;
@@ -223,18 +201,18 @@ fn rows_model(name: &str, value: &Value<'_>) -> Result<TableModel> {
     let table = value.table("rows")?;
     let Some((_, first)) = table.entries().find(|(suffix, _)| suffix.trim().is_empty()) else {
         let help = "add `\"\" = […]`: the distribution after contexts that no other row names";
-        return Err(value.error("`rows` lacks the row `\"\"`", Some(help.into())));
+        return Err(value.error("`rows` lacks the row `\"\"`").help(help));
     };
     let vocab = first.list()?.len();
     if vocab == 0 {
         let help = "give one probability for each token of the vocabulary";
-        return Err(first.error("the row `\"\"` is empty", Some(help.into())));
+        return Err(first.error("the row `\"\"` is empty").help(help));
     }
     let mut rows: BTreeMap<Vec<TokenId>, Vec<f32>> = BTreeMap::new();
     for (suffix, value) in table.entries() {
         let logits = row(&value, vocab)?;
         if rows.insert(tokens_of(suffix, &value, vocab)?, logits).is_some() {
-            return Err(value.error(&format!("two rows for the suffix \"{suffix}\""), None));
+            return Err(value.error(format!("two rows for the suffix \"{suffix}\"")));
         }
     }
     let order = rows.keys().map(Vec::len).max().unwrap_or(0);
@@ -242,14 +220,15 @@ fn rows_model(name: &str, value: &Value<'_>) -> Result<TableModel> {
     Ok(rows.iter().fold(empty, |model, (suffix, logits)| model.with_row(suffix, logits)))
 }
 
-/// The tokens that a row's key names: ids between spaces.
+/// The tokens of a row's key: ids between spaces.
 fn tokens_of(suffix: &str, value: &Value<'_>, vocab: usize) -> Result<Vec<TokenId>> {
     let token = |word: &str| match word.parse::<TokenId>() {
         Ok(token) if (token as usize) < vocab => Ok(token),
         _ => {
-            let message = format!("the suffix \"{suffix}\" names `{word}`, which is no token id");
+            let message =
+                format!("the suffix \"{suffix}\" names `{word}`, which is not a token id");
             let help = format!("write ids from 0 to {} with spaces between", vocab - 1);
-            Err(value.error(&message, Some(help)))
+            Err(value.error(message).help(help))
         }
     };
     suffix.split_whitespace().map(token).collect()
@@ -261,12 +240,12 @@ fn row(value: &Value<'_>, vocab: usize) -> Result<Vec<f32>> {
     let sum: f64 = probs.iter().sum();
     if probs.len() != vocab {
         let message = format!("this row has {} probabilities, the row \"\" {vocab}", probs.len());
-        Err(value.error(&message, Some("give one for every token".into())))
+        Err(value.error(message).help("give one for every token"))
     } else if (sum - 1.0).abs() <= SUM_TOLERANCE {
         Ok(probs.iter().map(|p| p.ln() as f32).collect())
     } else {
         let help = "they must sum to 1; \"1/3\" is written as a string";
-        Err(value.error(&format!("the probabilities sum to {sum}"), Some(help.into())))
+        Err(value.error(format!("the probabilities sum to {sum}")).help(help))
     }
 }
 
@@ -274,14 +253,14 @@ fn row(value: &Value<'_>, vocab: usize) -> Result<Vec<f32>> {
 fn probability(value: &Value<'_>) -> Result<f64> {
     let found = match value.str() {
         Ok(text) => fraction(text).ok_or_else(|| {
-            value.error(&format!("`{text}` is no fraction"), Some("write \"1/3\"".into()))
+            value.error(format!("`{text}` is not a fraction")).help("write \"1/3\"")
         })?,
         Err(_) => value.float()?,
     };
     if (0.0..=1.0).contains(&found) {
         Ok(found)
     } else {
-        Err(value.error(&format!("{found} is no probability: between 0 and 1"), None))
+        Err(value.error(format!("{found} is not a probability: write a number between 0 and 1")))
     }
 }
 
@@ -296,16 +275,8 @@ fn tokens(value: &Value<'_>, vocab: usize) -> Result<Vec<TokenId>> {
         Ok(token) if (token as usize) < vocab => Ok(token),
         _ => {
             let help = format!("the models have the tokens 0 to {}", vocab - 1);
-            Err(value.error("unknown token id", Some(help)))
+            Err(value.error("unknown token id").help(help))
         }
     };
     value.list()?.iter().map(token).collect()
-}
-
-/// A whole number of at least 1.
-fn count(value: &Value<'_>) -> Result<usize> {
-    match usize::try_from(value.count()?).unwrap_or(usize::MAX) {
-        0 => Err(value.error("this must be 1 or more", None)),
-        number => Ok(number),
-    }
 }

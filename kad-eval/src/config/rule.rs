@@ -1,4 +1,4 @@
-//! A deferral rule with its parameters, from any of the places where one can be written.
+//! A deferral rule with the values of its parameters, from a file or the command line.
 
 use std::fmt;
 
@@ -6,9 +6,8 @@ use kad_core::deferral::{Rule, RuleError, RuleInfo, catalogue, named};
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use super::read::unknown as unknown_name;
-use super::table::{Table, nearest};
-use super::{ConfigError, joined};
+use super::product;
+use crate::toml_table::{ConfigError, Table, Value, nearest};
 
 /// A rule of the catalogue and the values of its parameters, all in range.
 #[derive(Clone, Debug)]
@@ -17,7 +16,7 @@ pub(crate) struct RulePlan {
     values: Vec<f64>,
 }
 
-/// Why a rule that is no part of an experiment file is refused.
+/// The error of a rule that is not written in an experiment file.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum RulePlanError {
     #[error("unknown rule `{found}`{hint}")]
@@ -113,8 +112,8 @@ impl RulePlan {
         Self::of(info, given.into_iter())
     }
 
-    /// The rules that a table of an experiment file describes: several if a parameter is a list,
-    /// each with what distinguishes it in words.
+    /// The rules of a table in an experiment file, each with the words that distinguish it: several
+    /// if a parameter is a list.
     ///
     /// # Errors
     /// With the place of the mistake.
@@ -122,35 +121,31 @@ impl RulePlan {
         let kind = table.required("kind")?;
         let name = kind.str()?;
         let kinds = || catalogue().iter().map(|rule| rule.kind);
-        let info = named(name).ok_or_else(|| unknown_name(&kind, "rule", name, kinds()))?;
+        let info = named(name).ok_or_else(|| kind.unknown("rule", kinds()))?;
         let mut plans = vec![(Vec::new(), String::new())];
         for parameter in info.parameters {
             let given = table.optional(parameter.name);
             let values = match (&given, parameter.default) {
-                (Some(given), _) => given.floats()?,
+                (Some(given), _) => numbers(given)?,
                 (None, Some(default)) => vec![default],
-                (None, None) => table.required(parameter.name)?.floats()?,
+                (None, None) => numbers(&table.required(parameter.name)?)?,
             };
             let swept = values.len() > 1;
             if let Some(given) = &given {
                 given.check_members(plans.len().saturating_mul(values.len()))?;
             }
-            let longer = |plan: &(Vec<f64>, String)| {
-                let (chosen, words) = plan;
-                let name = parameter.name;
-                let with = |value: &f64| {
-                    let own = if swept { format!("{name} {value}") } else { String::new() };
-                    ([&chosen[..], &[*value]].concat(), joined(words, &own))
-                };
-                values.iter().map(with).collect::<Vec<_>>()
+            let words = |value: f64| match swept {
+                true => format!("{} {value}", parameter.name),
+                false => String::new(),
             };
-            plans = plans.iter().flat_map(longer).collect();
+            let values: Vec<_> = values.into_iter().map(|value| (value, words(value))).collect();
+            plans = product(&plans, &values);
         }
         let made = plans.into_iter().map(|(values, words)| {
             let plan = Self { info, values };
             plan.build().map_err(|error| match table.optional(error.parameter) {
-                Some(at) => at.error(&error.to_string(), None),
-                None => table.error(&error.to_string(), None),
+                Some(at) => at.error(error.to_string()),
+                None => table.error(error.to_string()),
             })?;
             Ok((plan, words))
         });
@@ -159,7 +154,7 @@ impl RulePlan {
         Ok(made)
     }
 
-    /// The value of its first parameter: what sweeps and plots go by.
+    /// The value of its first parameter, the axis of sweeps and plots.
     pub(crate) fn parameter(&self) -> Option<f64> {
         self.values.first().copied()
     }
@@ -167,13 +162,18 @@ impl RulePlan {
     /// The core's rule.
     ///
     /// # Errors
-    /// If a parameter is out of range, which it is not once the plan is made.
+    /// If a parameter is out of range, which the plan has checked.
     pub(crate) fn build(&self) -> Result<Rule, RuleError> {
         (self.info.build)(&self.values)
     }
 }
 
-/// The error for a rule that is not there, with the nearest one that is.
+/// A number, or the numbers of a sweep.
+fn numbers(value: &Value<'_>) -> Result<Vec<f64>, ConfigError> {
+    value.sweep()?.iter().map(Value::float).collect()
+}
+
+/// The error for an unknown rule, with the nearest known one.
 pub(crate) fn unknown(kind: &str) -> RulePlanError {
     let kinds = || catalogue().iter().map(|rule| rule.kind);
     let hint = match nearest(kind, kinds()) {
@@ -189,7 +189,7 @@ impl PartialEq for RulePlan {
     }
 }
 
-/// In words, as the core's rule calls itself.
+/// In the words of the core's rule.
 impl fmt::Display for RulePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.build() {
@@ -199,7 +199,7 @@ impl fmt::Display for RulePlan {
     }
 }
 
-/// As files write it: `{"kind": "kad-dual", "threshold": 0.4}`.
+/// As experiment files have it: `{"kind": "kad-dual", "threshold": 0.4}`.
 impl Serialize for RulePlan {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(Some(1 + self.values.len()))?;

@@ -1,14 +1,14 @@
-//! Changes to an experiment file that are made on the command line.
+//! `--set`: changes to an experiment file on the command line.
 
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow, bail};
 use toml_edit::{DocumentMut, Item, Key, Table, Value};
 
-use super::nearest;
 use crate::failure::WrongRequest;
+use crate::toml_table::nearest;
 
-/// `KEY=VALUE`: a place in the file and what stands there instead.
+/// `KEY=VALUE`: a key of the file and its new value.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     keys: Vec<String>,
@@ -19,7 +19,7 @@ pub(crate) struct Setting {
 impl FromStr for Setting {
     type Err = String;
 
-    /// The key is dotted as in TOML, the value is a TOML value; what is none is a text.
+    /// The key is dotted as in TOML. The value is a TOML value, or else a text.
     fn from_str(text: &str) -> Result<Self, String> {
         let no_key = || "write KEY=VALUE, as in sampling.temperature=0.7".to_owned();
         let (key, value) = split(text).ok_or_else(no_key)?;
@@ -33,13 +33,13 @@ impl FromStr for Setting {
     }
 }
 
-/// What to write instead of a key that is none, because of a name in it if that is why.
+/// The error for a malformed key, with quotes around the names that need them.
 fn no_name(key: &str, help: &str) -> String {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let parts: Vec<&str> = key.split('.').collect();
     let is_word = |part: &&str| !part.is_empty() && !part.contains(['"', '\'']);
     if !parts.iter().all(is_word) {
-        return format!("`{key}` is no key; {help}");
+        return format!("`{key}` is not a key; {help}");
     }
     let quoted = |part: &&str| match part.chars().all(is_bare) {
         true => (*part).to_owned(),
@@ -47,12 +47,12 @@ fn no_name(key: &str, help: &str) -> String {
     };
     let quoted: Vec<String> = parts.iter().map(quoted).collect();
     format!(
-        "`{key}` is no key: names with spaces or other signs need quotes, as in \"{}=VALUE\"",
+        "`{key}` is not a key: names with spaces or other signs need quotes, as in \"{}=VALUE\"",
         quoted.join(".")
     )
 }
 
-/// At the first `=` outside of quotes.
+/// Splits at the first `=` outside of quotes.
 fn split(text: &str) -> Option<(&str, &str)> {
     let mut quote = None;
     for (at, c) in text.char_indices() {
@@ -66,15 +66,15 @@ fn split(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The file `text` with every setting made, in their order. Entries of lists go by name (decoders),
-/// kind (tasks) or place (the first is 0).
+/// The file `text` with the settings made in order. Entries of lists are named by name (decoders),
+/// kind (tasks) or index (from 0).
 ///
 /// # Errors
-/// If a key leads through something that has no keys, or to an entry that is not there. Whether the
-/// keys mean anything is for the reader of the file to say.
+/// If a key leads through a value without keys, or to an entry that is not there. Unknown keys are
+/// refused by the reader of the file.
 pub(crate) fn set(text: &str, settings: &[Setting]) -> Result<String> {
     let Ok(mut document) = text.parse::<DocumentMut>() else {
-        // Its reader says what is wrong with the file, and where.
+        // The reader of the file shows the mistake at its place.
         return Ok(text.to_owned());
     };
     for Setting { keys, value, text } in settings {
@@ -85,7 +85,7 @@ pub(crate) fn set(text: &str, settings: &[Setting]) -> Result<String> {
     Ok(document.to_string())
 }
 
-/// A model that is not in the file would be made, and used by nobody.
+/// Refuses a model that is not in the file: it would be added, and no decoder would use it.
 fn check_model(document: &Item, keys: &[String]) -> Result<()> {
     let [models, name, ..] = keys else { return Ok(()) };
     let found = document.get("models").and_then(Item::as_table_like);
@@ -105,7 +105,7 @@ fn quoted<'n>(names: impl Iterator<Item = &'n str>) -> String {
 
 fn put(item: &mut Item, keys: &[String], value: &Value) -> Result<()> {
     let Some((key, rest)) = keys.split_first() else {
-        // The line keeps its comment.
+        // Keeps the comment of the line.
         let decor = item.as_value().map(|old| old.decor().clone());
         let mut value = value.clone();
         if let Some(decor) = decor {
@@ -145,7 +145,7 @@ fn put(item: &mut Item, keys: &[String], value: &Value) -> Result<()> {
         bail!("there is nothing below it: `{key}` has no place");
     };
     let mut new = Table::new();
-    // `[a]` need not be written for `[a.b]`.
+    // Writes `[a.b]` without `[a]`.
     new.set_implicit(true);
     put(table.entry(key).or_insert(Item::Table(new)), rest, value)
 }
@@ -158,7 +158,7 @@ fn names<'i>(get: impl Fn(&str) -> Option<&'i str>) -> Vec<String> {
     ["name", "kind"].iter().filter_map(|key| get(key)).map(str::to_owned).collect()
 }
 
-/// The place of the entry that `key` means.
+/// The index of the entry that `key` names.
 fn place(key: &str, labels: &[Vec<String>]) -> Result<usize> {
     let mut found = (0..labels.len()).filter(|&place| labels[place].iter().any(|it| it == key));
     match (found.next(), found.next()) {
@@ -172,7 +172,7 @@ fn place(key: &str, labels: &[Vec<String>]) -> Result<usize> {
         return Ok(place);
     }
     let known: Vec<&str> = labels.iter().flatten().map(String::as_str).collect();
-    // Of an entry with a name the name: many have one kind.
+    // The name if there is one: many entries have the same kind.
     let first = labels.iter().filter_map(|labels| labels.first()).map(String::as_str);
     let help = match (nearest(key, known.iter().copied()), labels.len()) {
         (Some(near), _) => format!("did you mean `{near}`?"),

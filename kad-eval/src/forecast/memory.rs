@@ -46,7 +46,7 @@ impl Caches {
 fn sessions(kind: &DecoderKind) -> Vec<&str> {
     match kind {
         DecoderKind::Chain(chain) => {
-            chain.parts().into_iter().flat_map(|part| part.distribution.models()).collect()
+            chain.distributions().into_iter().flat_map(|part| part.distribution.models()).collect()
         }
         other => other.models(),
     }

@@ -147,12 +147,12 @@ fn bytes(item: &Item) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Form;
+    use crate::task::PromptFormat;
 
     fn task(lengths: &[usize]) -> Task {
         let item = |&len: &usize| Item { turns: vec!["x".repeat(len)], ..Item::default() };
         let items = lengths.iter().map(item).collect();
-        Task { name: "t".to_owned(), items, grading: Grading::Speed, form: Form::Chat }
+        Task { name: "t".to_owned(), items, grading: Grading::Speed, format: PromptFormat::Chat }
     }
 
     #[test]

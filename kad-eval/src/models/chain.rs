@@ -19,7 +19,8 @@ use kad_polybasic::{
 use super::decoder::{Settings, undefined_ratio};
 use super::rules::Rules;
 use crate::config::{
-    ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan, plain_decoding,
+    ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, NamedDistribution, TreePlan,
+    plain_decoding,
 };
 use crate::failure::WrongRequest;
 
@@ -58,7 +59,7 @@ pub(super) fn decoder<'m>(
 /// Plain decoding of `part`, as a profile measures it: a deferral mixture runs its aligned model
 /// only after a deferred draw.
 fn alone<'m>(
-    part: &Part,
+    part: &NamedDistribution,
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
     rules: &'m Rules,
     eos: &[TokenId],
@@ -78,7 +79,7 @@ fn alone<'m>(
 /// # Errors
 /// If a backend cannot start a session.
 pub(super) fn predictor<'m>(
-    part: &Part,
+    part: &NamedDistribution,
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
     rules: &'m Rules,
 ) -> Result<Box<dyn Predictor + 'm>> {
@@ -123,7 +124,7 @@ pub(crate) fn lookup_tree(draft: &DraftPlan, nodes: usize) -> Result<Option<Box<
 }
 
 struct Chain<'p, 'm> {
-    target: &'p Part,
+    target: &'p NamedDistribution,
     levels: &'p [LevelPlan],
     /// The most that a draft length may grow to; 0 if lengths are fixed.
     longest: usize,
@@ -137,7 +138,7 @@ struct Chain<'p, 'm> {
 
 impl<'m> Chain<'_, 'm> {
     /// The distribution that verifies the drafts of level `index`.
-    fn above(&self, index: usize) -> Result<&Part> {
+    fn above(&self, index: usize) -> Result<&NamedDistribution> {
         match index.checked_sub(1).map(|above| &self.levels[above].draft) {
             None => Ok(self.target),
             Some(DraftPlan::Distribution(part)) => Ok(part),
@@ -182,12 +183,16 @@ impl<'m> Chain<'_, 'm> {
 
     /// The mixture `above`, if its own aligned model drafts for it and the closed form of
     /// verification applies.
-    fn drafted_by_its_own(&self, plan: &LevelPlan, above: &Part) -> Result<Option<Mixture<'m>>> {
+    fn drafted_by_its_own(
+        &self,
+        plan: &LevelPlan,
+        above: &NamedDistribution,
+    ) -> Result<Option<Mixture<'m>>> {
         let DecoderKind::Deferral { aligned, .. } = &*above.distribution else {
             return Ok(None);
         };
         let own = DecoderKind::Single { model: aligned.clone() };
-        let draft = plan.draft.part();
+        let draft = plan.draft.distribution();
         let same_distribution = match draft.filter(|draft| *draft.distribution == own) {
             Some(draft) => draft.sampling.sampling()? == above.sampling.sampling()?,
             None => false,
@@ -228,7 +233,7 @@ impl<'m> Chain<'_, 'm> {
         })
     }
 
-    fn predictor(&self, part: &Part) -> Result<Box<dyn Predictor + 'm>> {
+    fn predictor(&self, part: &NamedDistribution) -> Result<Box<dyn Predictor + 'm>> {
         let sampling = part.sampling.sampling()?;
         Ok(match &*part.distribution {
             DecoderKind::Single { model } => {
@@ -244,7 +249,7 @@ impl<'m> Chain<'_, 'm> {
         })
     }
 
-    fn mixture(&self, part: &Part) -> Result<Mixture<'m>> {
+    fn mixture(&self, part: &NamedDistribution) -> Result<Mixture<'m>> {
         let DecoderKind::Deferral { base, aligned, rule, .. } = &*part.distribution else {
             bail!("`{}` is no mixture", part.name);
         };
@@ -305,8 +310,11 @@ mod tests {
             execution,
         };
         let sampling = SamplingPlan::default();
-        let target =
-            Part { name: "mixture".to_owned(), distribution: Box::new(distribution), sampling };
+        let target = NamedDistribution {
+            name: "mixture".to_owned(),
+            distribution: Box::new(distribution),
+            sampling,
+        };
         let plan = ChainPlan { target, levels: Levels::Listed(Vec::new()) };
         assert_eq!(plan.in_words(), "plain decoding (no chain is faster)");
         let rules = Rules::of(&plan.target.distribution).unwrap();

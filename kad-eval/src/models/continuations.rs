@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use kad_core::{Predictor, TokenId};
 
 use super::{Model, Models, Prompt, Rules, predictor};
-use crate::config::{DecoderKind, DecoderPlan, Part};
+use crate::config::{DecoderKind, DecoderPlan, NamedDistribution};
 use crate::task::{Item, letter};
 
 /// The next-token distribution of a decoder along a text: its own, or the target's of a chain.
@@ -18,7 +18,7 @@ pub(crate) fn distribution_predictor<'m>(
 ) -> Result<Box<dyn Predictor + 'm>> {
     let part = match &plan.kind {
         DecoderKind::Chain(chain) => chain.target.clone(),
-        kind => Part {
+        kind => NamedDistribution {
             name: plan.name.clone(),
             distribution: Box::new(kind.clone()),
             sampling: plan.sampling.clone(),

@@ -26,9 +26,9 @@ pub(crate) use load::{Absent, load, load_all, load_present};
 pub(crate) use rules::Rules;
 use timed::Timed;
 
-use crate::config::{ChainPlan, DecoderKind, Part, SamplingPlan};
+use crate::config::{ChainPlan, DecoderKind, NamedDistribution, SamplingPlan};
 use crate::failure::WrongRequest;
-use crate::task::{Conversation, Form};
+use crate::task::{Conversation, PromptFormat};
 
 /// A model with its tokenizer and metadata. Its forward passes are counted and timed.
 pub(crate) struct Model {
@@ -82,9 +82,11 @@ fn check_chain(chain: &ChainPlan, models: &Models) -> Result<()> {
         .into_iter()
         .zip(chain.listed().iter().map(Some).chain(std::iter::repeat(None)));
     for (draft, level) in candidates {
-        let names = draft.part().map_or(Vec::new(), |part: &Part| part.distribution.models());
+        let names = draft
+            .distribution()
+            .map_or(Vec::new(), |part: &NamedDistribution| part.distribution.models());
         let mistake = |message: String, help: &str| match level.and_then(|l| l.place.as_ref()) {
-            Some(place) => WrongRequest(place.error(&message, Some(help.to_owned())).to_string()),
+            Some(place) => WrongRequest(place.error(message).help(help).to_string()),
             None => WrongRequest(message),
         };
         if let Some(found) = names.iter().find_map(|name| mismatch([target, name], models)) {
@@ -143,7 +145,7 @@ pub(crate) fn decoder<'m>(
 /// # Errors
 /// If a backend cannot start a session, or the rules are another decoder's.
 pub(crate) fn predictor<'m>(
-    part: &Part,
+    part: &NamedDistribution,
     models: &'m Models,
     rules: &'m Rules,
 ) -> Result<Box<dyn Predictor + 'm>> {
@@ -222,9 +224,11 @@ pub(crate) fn prompt(
     conversation: &Conversation,
 ) -> Result<Prompt> {
     let messages = &conversation.messages;
-    match conversation.form {
-        Form::Plain(frame) => Ok(Prompt { text: frame.text(messages), add_special: true }),
-        Form::Chat => {
+    match conversation.format {
+        PromptFormat::Plain(format) => {
+            Ok(Prompt { text: format.text(messages), add_special: true })
+        }
+        PromptFormat::Chat => {
             let text = chat_text(kind, models, messages).or_else(|refusal| {
                 let merged = without_system(messages).ok_or(refusal)?;
                 chat_text(kind, models, &merged)

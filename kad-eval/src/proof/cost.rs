@@ -121,7 +121,7 @@ fn round(chain: &ChainPlan, index: usize, vocab: f64, room: usize) -> Vec<f64> {
 
 /// Number of ways in which the lowest level drafts `drafted` tokens.
 fn lowest(level: &LevelPlan, vocab: f64, drafted: usize) -> f64 {
-    match (level.draft.part(), level.tree) {
+    match (level.draft.distribution(), level.tree) {
         // Proposed, not drawn.
         (None, _) | (_, Some(TreePlan::TopK { .. } | TreePlan::Lookup { .. })) => 1.0,
         (Some(_), Some(TreePlan::Sampled { nodes, .. })) => vocab.powf(nodes.get() as f64),

@@ -5,14 +5,15 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::config::{
-    ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, Part, SamplingPlan, TaskPlan,
-    plain_decoding, same_distribution,
+    ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, NamedDistribution,
+    SamplingPlan, plain_decoding, same_distribution,
 };
 use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
 use crate::speed::chain_ranking::{ChainRanking, RankedChain, RankingRequest, ReplayRange};
 use crate::speed::profile::{About, Cost, Profile, tree_definition};
+use crate::task::TaskPlan;
 
 /// Every profile that a chain of the experiment is to be planned by, with the chain's name: read
 /// before models are loaded, so that a file that is not there is known early.
@@ -41,7 +42,7 @@ pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
     if !profile.is_file() {
         let message = format!("there is no profile {}", profile.display());
         let help = "make it with `kad profile`; the path is taken from the folder of this file";
-        bail!(WrongRequest(place.error(&message, Some(help.to_owned())).to_string()));
+        bail!(WrongRequest(place.error(message).help(help).to_string()));
     }
     Profile::read(profile).map(Some)
 }
@@ -73,7 +74,7 @@ pub(crate) fn list_planned(
 /// # Errors
 /// If the profile cannot be read, is stale, or lacks the target.
 pub(crate) fn fastest_levels(
-    target: &Part,
+    target: &NamedDistribution,
     profile: &Path,
     candidates: &[DraftPlan],
     models: &Models,
@@ -142,7 +143,7 @@ pub(crate) fn name_of(
 
 /// What the profile calls what drafts; None for a lookup with other lengths of match.
 pub(crate) fn drafter(profile: &Profile, draft: &DraftPlan) -> Option<String> {
-    if let Some(part) = draft.part() {
+    if let Some(part) = draft.distribution() {
         return name_of(profile, &part.distribution, &part.sampling);
     }
     let same =
@@ -208,8 +209,11 @@ mod tests {
         assert_eq!(name_of(&profile, &distribution, &sampling).as_deref(), Some("large"));
         sampling.temperature += 0.5;
         assert_eq!(name_of(&profile, &distribution, &sampling), None);
-        let part =
-            Part { name: "large".to_owned(), distribution: Box::new(distribution), sampling };
+        let part = NamedDistribution {
+            name: "large".to_owned(),
+            distribution: Box::new(distribution),
+            sampling,
+        };
         assert_eq!(drafter(&profile, &DraftPlan::Distribution(part)), None);
     }
 }

@@ -1,63 +1,67 @@
 //! GSM8K (Cobbe et al., arXiv 2110.14168): grade-school word problems, zero-shot chain of thought.
 
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use anyhow::{Context, Result};
 use regex::Regex;
 use serde::Deserialize;
 
-use super::files::{self, Records};
-use super::{Extractor, Frame, Grading, Item, Opening, Problem, Set};
+use super::{
+    DataFiles, Extractor, Grading, HubFiles, Item, Opening, SolvedItem, TaskKind, TaskSet,
+};
 
-/// The system prompt of the KAD experiments (Hammal et al., their `configs/tasks.py`).
-pub(super) const STEP_BY_STEP: &str =
-    "Answer the question by walking through the reasoning step by step.";
+pub(super) static KIND: TaskKind = TaskKind {
+    name: "gsm8k",
+    measures: "grade-school word problems, steps and a number",
+    metric: "accuracy",
+    items: 1319,
+    files: Some(DataFiles {
+        items: "test.jsonl",
+        examples: Some("train.jsonl"),
+        hub: Some(HubFiles {
+            repo: "openai/gsm8k",
+            folder: "main",
+            items: &["test"],
+            examples: Some("train"),
+        }),
+    }),
+    licence: "MIT",
+    source: "github.com/openai/grade-school-math (grade_school_math/data)",
+    keys: "",
+    sets: |_| {
+        let grading = Grading::Answer(Extractor::Number);
+        Ok(vec![TaskSet::new((), grading, |(), options| KIND.load(options, item))])
+    },
+};
 
-/// The opening of every item of the KAD experiments.
+/// The opening of every item in the KAD experiments (Hammal et al., their `configs/tasks.py`): a
+/// system message.
 pub(super) fn step_by_step() -> Arc<Opening> {
-    Arc::new(Opening { system: Some(STEP_BY_STEP.to_owned()), shots: Vec::new() })
+    let system = "Answer the question by walking through the reasoning step by step.";
+    Arc::new(Opening { system: Some(system.to_owned()), shots: Vec::new() })
 }
 
-/// `<<16-3-4=9>>`: what the published answers have for a calculator.
-static CALCULATOR: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("<<[^>]*>>").expect("the pattern is a constant"));
-
 #[derive(Deserialize)]
-struct Line {
+struct Gsm8kRow {
     question: String,
+    /// Steps, `####` and the number.
     answer: String,
 }
 
-/// The published files: `test.jsonl`, and `train.jsonl` for examples if it is there.
-pub(super) fn load(data: Option<&Path>) -> Result<Set> {
-    let examples = files::optional(data, "gsm8k/train.jsonl")?;
-    Ok(Set {
-        problems: problems(files::records(data, "gsm8k/test.jsonl")?, "test")?,
-        examples: examples.map(|lines| problems(lines, "train")).transpose()?,
-        grading: Grading::Answer(Extractor::Number),
-        frame: Frame::QUESTION,
-    })
+fn item(split: &str, index: usize, row: Gsm8kRow) -> Result<SolvedItem> {
+    let (steps, gold) = steps_and_gold(&row.answer).context("the answer has no `#### number`")?;
+    let reply = format!("{steps}\nThe answer is {gold}.");
+    let id = format!("{split}-{index:04}");
+    let (turns, opening) = (vec![row.question], step_by_step());
+    Ok(SolvedItem { item: Item { id, turns, gold, opening, ..Item::default() }, reply })
 }
 
-fn problems(lines: Records<Line>, split: &str) -> Result<Vec<Problem>> {
-    let opening = step_by_step();
-    let lines = lines.into_iter().enumerate();
-    lines
-        .map(|(index, (at, line))| {
-            let parts = parts(&line.answer);
-            let (steps, gold) =
-                parts.with_context(|| format!("{at}: the answer has no `#### number`"))?;
-            let reply = format!("{steps}\nThe answer is {gold}.");
-            let id = format!("{split}-{index:04}");
-            let (turns, opening) = (vec![line.question], opening.clone());
-            Ok(Problem { item: Item { id, turns, gold, opening, ..Item::default() }, reply })
-        })
-        .collect()
-}
+/// `<<16-3-4=9>>`: an annotation for a calculator.
+static CALCULATOR: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("<<[^>]*>>").expect("the pattern is a constant"));
 
 /// The steps before `####`, and the number after it.
-fn parts(answer: &str) -> Option<(String, String)> {
+fn steps_and_gold(answer: &str) -> Option<(String, String)> {
     let (steps, gold) = answer.rsplit_once("####")?;
     let steps = CALCULATOR.replace_all(steps.trim(), "").into_owned();
     Some((steps, Extractor::Number.gold(gold)?))

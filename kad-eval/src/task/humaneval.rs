@@ -1,31 +1,42 @@
 //! HumanEval (Chen et al., arXiv 2107.03374): heads of Python functions, for measuring speed.
 //! Nothing that a model writes is run.
 
-use std::path::Path;
-
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::files::{self, Records};
-use super::{Frame, Grading, Item, Problem, Set};
+use super::{DataFiles, Grading, HubFiles, Item, PlainFormat, SolvedItem, TaskKind, TaskSet};
+
+pub(super) static KIND: TaskKind = TaskKind {
+    name: "humaneval",
+    measures: "speed on heads of Python functions; nothing is run",
+    metric: "speed",
+    items: 164,
+    files: Some(DataFiles {
+        items: "HumanEval.jsonl",
+        examples: None,
+        hub: Some(HubFiles {
+            repo: "openai/openai_humaneval",
+            folder: "openai_humaneval",
+            items: &["test"],
+            examples: None,
+        }),
+    }),
+    licence: "MIT",
+    source: "github.com/openai/human-eval (data, unpacked)",
+    keys: "",
+    sets: |_| {
+        let set = TaskSet::new((), Grading::Speed, |(), options| KIND.load(options, item));
+        // The head of the function is itself the beginning of a plain text.
+        Ok(vec![TaskSet { plain: PlainFormat::NONE, ..set }])
+    },
+};
 
 #[derive(Deserialize)]
-struct Line {
+struct HumanEvalRow {
     task_id: String,
     prompt: String,
 }
 
-/// The published file, unpacked: `HumanEval.jsonl`.
-pub(super) fn load(data: Option<&Path>) -> Result<Set> {
-    let lines: Records<Line> = files::records(data, "humaneval/HumanEval.jsonl")?;
-    files::distinct(&lines, |line| line.task_id.clone())?;
-    let item = |line: Line| Item { id: line.task_id, turns: vec![line.prompt], ..Item::default() };
-    let problem = |line| Problem { item: item(line), reply: String::new() };
-    Ok(Set {
-        problems: lines.into_iter().map(|(_, line)| problem(line)).collect(),
-        examples: None,
-        grading: Grading::Speed,
-        // In plain text the head of the function is itself the beginning.
-        frame: Frame::NONE,
-    })
+fn item(_: &str, _: usize, row: HumanEvalRow) -> Result<SolvedItem> {
+    Ok(Item { id: row.task_id, turns: vec![row.prompt], ..Item::default() }.into())
 }

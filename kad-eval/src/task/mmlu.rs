@@ -2,77 +2,74 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Result, anyhow, bail};
-use serde::Deserialize;
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
-use super::choice::{self, Question};
-use super::files::{self, Records};
-use super::{Loading, Problem, Set, order};
-use crate::config::MmluPlan;
+use super::multiple_choice::{AnswerMode, Question};
+use super::{
+    DataFiles, HubFiles, LoadOptions, LoadedItems, Shots, SolvedItem, TaskKind, TaskSet, parts,
+};
+use crate::toml_table::{ConfigError, Table};
 
-/// Its subjects, as its files name them.
-pub(crate) const SUBJECTS: [&str; 57] = [
-    "abstract_algebra",
-    "anatomy",
-    "astronomy",
-    "business_ethics",
-    "clinical_knowledge",
-    "college_biology",
-    "college_chemistry",
-    "college_computer_science",
-    "college_mathematics",
-    "college_medicine",
-    "college_physics",
-    "computer_security",
-    "conceptual_physics",
-    "econometrics",
-    "electrical_engineering",
-    "elementary_mathematics",
-    "formal_logic",
-    "global_facts",
-    "high_school_biology",
-    "high_school_chemistry",
-    "high_school_computer_science",
-    "high_school_european_history",
-    "high_school_geography",
-    "high_school_government_and_politics",
-    "high_school_macroeconomics",
-    "high_school_mathematics",
-    "high_school_microeconomics",
-    "high_school_physics",
-    "high_school_psychology",
-    "high_school_statistics",
-    "high_school_us_history",
-    "high_school_world_history",
-    "human_aging",
-    "human_sexuality",
-    "international_law",
-    "jurisprudence",
-    "logical_fallacies",
-    "machine_learning",
-    "management",
-    "marketing",
-    "medical_genetics",
-    "miscellaneous",
-    "moral_disputes",
-    "moral_scenarios",
-    "nutrition",
-    "philosophy",
-    "prehistory",
-    "professional_accounting",
-    "professional_law",
-    "professional_medicine",
-    "professional_psychology",
-    "public_relations",
-    "security_studies",
-    "sociology",
-    "us_foreign_policy",
-    "virology",
-    "world_religions",
-];
+pub(super) static KIND: TaskKind = TaskKind {
+    name: "mmlu",
+    measures: "knowledge in 57 subjects, multiple choice",
+    metric: "accuracy",
+    items: 14_042,
+    files: Some(DataFiles {
+        items: "test.jsonl",
+        examples: Some("dev.jsonl"),
+        hub: Some(HubFiles {
+            repo: "cais/mmlu",
+            folder: "all",
+            items: &["test"],
+            examples: Some("dev"),
+        }),
+    }),
+    licence: "MIT",
+    source: "the hub's cais/mmlu, all, splits test and dev",
+    keys: "subject = NAME or a list; by = \"answer\" | \"likelihood\"; shuffle = true",
+    sets,
+};
+
+/// The subjects by the names in the files, between spaces.
+const SUBJECTS: &str = "abstract_algebra anatomy astronomy business_ethics clinical_knowledge \
+    college_biology college_chemistry college_computer_science college_mathematics \
+    college_medicine college_physics computer_security conceptual_physics econometrics \
+    electrical_engineering elementary_mathematics formal_logic global_facts high_school_biology \
+    high_school_chemistry high_school_computer_science high_school_european_history \
+    high_school_geography high_school_government_and_politics high_school_macroeconomics \
+    high_school_mathematics high_school_microeconomics high_school_physics \
+    high_school_psychology high_school_statistics high_school_us_history \
+    high_school_world_history human_aging human_sexuality international_law jurisprudence \
+    logical_fallacies machine_learning management marketing medical_genetics miscellaneous \
+    moral_disputes moral_scenarios nutrition philosophy prehistory professional_accounting \
+    professional_law professional_medicine professional_psychology public_relations \
+    security_studies sociology us_foreign_policy virology world_religions";
+
+fn subjects() -> Vec<&'static str> {
+    SUBJECTS.split_whitespace().collect()
+}
+
+#[derive(Serialize)]
+struct MmluKeys {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    #[serde(flatten)]
+    mode: AnswerMode,
+}
+
+fn sets(table: &Table<'_>) -> Result<Vec<TaskSet>, ConfigError> {
+    let mode = AnswerMode::read(table)?;
+    let set = |subject: Option<String>| {
+        let set = mode.set(MmluKeys { subject: subject.clone(), mode }, load);
+        TaskSet { part: subject, shots: Shots::OfGroup, ..set }
+    };
+    Ok(parts::read(table, "subject", &subjects())?.into_iter().map(set).collect())
+}
 
 #[derive(Deserialize)]
-struct Line {
+struct MmluRow {
     question: String,
     subject: String,
     choices: Vec<String>,
@@ -80,50 +77,19 @@ struct Line {
     answer: usize,
 }
 
-/// The test split: one subject, or all of them in turn; examples are of the dev split.
-pub(super) fn load(plan: &MmluPlan, from: Loading<'_>) -> Result<Set> {
-    let read = |lines| problems(plan, lines, from.seed);
-    let lines: Records<Line> = files::records(from.data, "mmlu/test.jsonl")?;
-    let count = lines.len();
-    let problems = read(lines)?;
-    if problems.is_empty() {
-        let subject = plan.subject.as_deref().unwrap_or("any subject");
-        bail!("mmlu has no question about {subject} among its {count}: fetch the whole set");
-    }
-    let examples = files::optional(from.data, "mmlu/dev.jsonl")?.map(read).transpose()?;
-    let place = |problem: &Problem| {
-        let subject = problem.item.group.as_deref();
-        SUBJECTS.iter().position(|known| Some(*known) == subject).unwrap_or(SUBJECTS.len())
-    };
-    let by = plan.choosing.by;
-    Ok(Set {
-        problems: order::in_turn(problems, place),
-        examples,
-        grading: choice::grading(by),
-        frame: choice::frame(by),
-    })
-}
-
-fn problems(plan: &MmluPlan, lines: Records<Line>, seed: u64) -> Result<Vec<Problem>> {
+/// The test split: one subject, or all of them in turn. Worked examples are of the dev split.
+fn load(keys: &MmluKeys, options: LoadOptions<'_>) -> Result<LoadedItems> {
     let mut counts: HashMap<String, usize> = HashMap::new();
-    let mut problems = Vec::new();
-    for (at, line) in lines {
-        if plan.subject.as_ref().is_some_and(|subject| *subject != line.subject) {
-            continue;
-        }
-        let count = counts.entry(line.subject.clone()).or_default();
-        let id = format!("{}-{count:04}", line.subject);
+    let item = |_: &str, _: usize, row: MmluRow| -> Result<SolvedItem> {
+        let count = counts.entry(row.subject.clone()).or_default();
+        let id = format!("{}-{count:04}", row.subject);
         *count += 1;
-        let about = line.subject.replace('_', " ");
-        let question = Question {
-            id,
-            text: line.question,
-            options: line.choices,
-            right: line.answer,
-            group: Some(line.subject),
-        };
-        question.check().map_err(|problem| anyhow!("{at}: {problem}"))?;
-        problems.push(question.problem(plan.choosing, seed, &about));
-    }
-    Ok(problems)
+        let about = row.subject.replace('_', " ");
+        let (text, group) = (row.question, Some(row.subject));
+        let question = Question { id, text, options: row.choices, right: row.answer, group };
+        question.solved(keys.mode, options.seed, &about)
+    };
+    let LoadedItems { items, examples } = KIND.load(options, item)?;
+    let items = parts::select(KIND.name, items, keys.subject.as_deref(), &subjects())?;
+    Ok(LoadedItems { items, examples })
 }

@@ -1,39 +1,53 @@
-//! Word problems of the shipped small world (`experiments/nano`).
+//! Word problems of the small world that the nano models are trained on (`experiments/nano`).
 
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use kad_backends::Source;
 use serde::Deserialize;
+use serde_json::json;
 
-use super::{Extractor, Frame, Grading, Item, Problem, Set, files};
+use super::data::{self, Author};
+use super::{Extractor, Grading, Item, LoadedItems, SolvedItem, TaskKind, TaskSet, kind};
+
+pub(super) static KIND: TaskKind = TaskKind {
+    name: "nano",
+    measures: "word problems of the shipped small world",
+    metric: "accuracy",
+    items: 2100,
+    files: None,
+    licence: "MIT or Apache-2.0",
+    source: "kad itself (experiments/nano/data)",
+    keys: "split = \"validation\" | \"test\"",
+    sets: |table| {
+        let splits = [("validation", "validation"), ("test", "test")];
+        let split = table.get("split", |value| value.one_of("split", &splits))?;
+        let split = split.unwrap_or("validation");
+        let grading = Grading::Answer(Extractor::StatedNumber);
+        let set = TaskSet::new(json!({ "split": split }), grading, move |_, _| load(split));
+        Ok(vec![TaskSet { part: Some(split.to_owned()), ..set }])
+    },
+};
 
 #[derive(Deserialize)]
-struct Line {
+struct NanoRow {
     id: String,
     question: String,
     answer: String,
 }
 
-/// The problems of `split` (`validation` or `test`).
-pub(super) fn load(split: &str) -> Result<Set> {
+fn load(split: &str) -> Result<LoadedItems> {
     let path = file(split)?;
-    let text = files::text(&path)?;
-    let problem = |line: Line| {
-        let reply = format!("The answer is {}.", line.answer);
-        let (id, turns, gold) = (line.id, vec![line.question], line.answer);
-        Problem { item: Item { id, turns, gold, ..Item::default() }, reply }
-    };
-    let lines = files::lines(&path, &text, files::Maker::Publisher)?;
-    Ok(Set {
-        problems: lines.into_iter().map(|(_, line)| problem(line)).collect(),
-        examples: None,
-        grading: Grading::Answer(Extractor::StatedNumber),
-        frame: Frame::QUESTION,
-    })
+    let rows = data::lines(&path, &data::text(&path)?, Author::Publisher)?;
+    let items = kind::solved(rows, |_, row: NanoRow| {
+        let reply = format!("The answer is {}.", row.answer);
+        let (id, turns, gold) = (row.id, vec![row.question], row.answer);
+        Ok(SolvedItem { item: Item { id, turns, gold, ..Item::default() }, reply })
+    })?;
+    Ok(LoadedItems { items, examples: None })
 }
 
-/// The problems lie beside the models: `data` and `models` are neighbours.
+/// The file of a split: the folder `data` lies beside the folder of the nano models.
 fn file(split: &str) -> Result<PathBuf> {
     let Some(name) = kad_backends::nano_models().into_iter().next() else {
         bail!("no nano models are found: run inside a checkout of the project, or set KAD_NANO");

@@ -1,35 +1,66 @@
-//! How likely a decoder's distribution holds a text: the perplexity of a file.
+//! Perplexity of a text of the user: the probability of its tokens under a decoder's distribution.
 
 use anyhow::{Result, bail};
+use serde::Serialize;
 
-use super::{Frame, Grading, Item, Problem, Set};
-use crate::config::TextPlan;
+use super::plan::UserFile;
+use super::{Grading, Item, LoadOptions, LoadedItems, PlainFormat, SolvedItem, TaskKind, TaskSet};
 use crate::failure::WrongRequest;
+use crate::toml_table::{ConfigError, Table};
 
-/// The text in pieces, each an item that is read from its beginning: so items do not depend on a
-/// model's context or tokens, and a run can stop between them. The first token of a piece has no
-/// context and is not counted, unless the tokenizer puts one before it.
-pub(super) fn load(plan: &TextPlan) -> Result<Set> {
-    let path = &plan.file.path;
+pub(super) static KIND: TaskKind = TaskKind {
+    name: "perplexity",
+    measures: "the probability of a text under the decoder's distribution",
+    metric: "perplexity per token, bits per byte",
+    items: 0,
+    files: None,
+    licence: "of your text",
+    source: "a text file of yours",
+    keys: "file = PATH; piece_bytes = 2000",
+    sets,
+};
+
+#[derive(Serialize)]
+struct PerplexityKeys {
+    file: UserFile,
+    piece_bytes: usize,
+}
+
+/// About 500 tokens of English.
+const DEFAULT_PIECE_BYTES: usize = 2000;
+
+fn sets(table: &Table<'_>) -> Result<Vec<TaskSet>, ConfigError> {
+    let bytes = table.get("piece_bytes", |value| value.at_least_one("a piece has some text"))?;
+    let piece_bytes = bytes.map_or(DEFAULT_PIECE_BYTES, std::num::NonZero::get);
+    let file = UserFile::read(&table.required("file")?)?;
+    let part = Some(file.stem());
+    let set = TaskSet::new(PerplexityKeys { file, piece_bytes }, Grading::Text, load);
+    Ok(vec![TaskSet { part, plain: PlainFormat::NONE, ..set }])
+}
+
+/// The text in pieces. Each is an item that is read from its beginning: so items do not depend on a
+/// model's context length or tokens, and a run can stop between them. The first token of a piece
+/// has no context and is not counted, unless the tokenizer puts one before it.
+fn load(keys: &PerplexityKeys, _: LoadOptions<'_>) -> Result<LoadedItems> {
+    let path = &keys.file.path;
     let text = std::fs::read_to_string(path).map_err(|error| {
         let help = "a relative path is taken from the folder of the experiment file";
         WrongRequest(format!("cannot read the text {}: {error}; {help}", path.display()))
     })?;
-    let most = usize::try_from(plan.piece_bytes).unwrap_or(usize::MAX);
-    let problem = |(index, piece): (usize, &str)| {
+    let item = |(index, piece): (usize, &str)| -> SolvedItem {
         let (id, turns) = (format!("piece-{index:05}"), vec![piece.to_owned()]);
-        Problem { item: Item { id, turns, ..Item::default() }, reply: String::new() }
+        Item { id, turns, ..Item::default() }.into()
     };
-    let problems: Vec<Problem> = pieces(&text, most).into_iter().enumerate().map(problem).collect();
-    if problems.is_empty() {
+    let items: Vec<_> = pieces(&text, keys.piece_bytes).into_iter().enumerate().map(item).collect();
+    if items.is_empty() {
         bail!(WrongRequest(format!("the text {} is empty", path.display())));
     }
-    Ok(Set { problems, examples: None, grading: Grading::Text, frame: Frame::NONE })
+    Ok(LoadedItems { items, examples: None })
 }
 
-/// Consecutive pieces of at most `most` bytes: up to the last line break, else the last space, else
-/// the last whole character. A single character may be longer. Pieces of nothing but space are left
-/// out.
+/// Consecutive pieces of at most `most` bytes, each up to its last line break, else its last space,
+/// else its last whole character. A single character may be longer. Pieces of
+/// white space are left out.
 fn pieces(text: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;
@@ -48,7 +79,7 @@ fn end(rest: &str, most: usize) -> usize {
     }
     let whole = (0..=most).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(0);
     let head = &rest[..whole];
-    // A break at the very beginning would leave nothing of the piece.
+    // A break at the very beginning would leave an empty piece.
     let after = |c: char| head.rfind(c).map(|at| at + c.len_utf8());
     after('\n')
         .or_else(|| head.rfind(' ').filter(|at| *at > 0))

@@ -2,40 +2,54 @@
 
 use kad_backends::Message;
 
-/// A conversation and how it becomes text.
+/// A conversation, and the format of its prompt.
 #[derive(Clone, Debug)]
-pub(crate) struct Conversation {
-    pub(crate) messages: Vec<Message>,
-    pub(crate) form: Form,
+pub struct Conversation {
+    /// In order, up to the one that a decoder replies to.
+    pub messages: Vec<Message>,
+    /// Of the whole conversation.
+    pub format: PromptFormat,
 }
 
-/// How a conversation becomes text.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Form {
-    /// By the chat template of whoever speaks.
+/// The way a conversation becomes the text of a prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PromptFormat {
+    /// By the chat template of the decoder's leading model.
     Chat,
-    /// Without one: what the user says stands in a frame.
-    Plain(Frame),
+    /// Without a chat template.
+    Plain(PlainFormat),
 }
 
-/// What stands around a question in plain text.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Frame {
-    pub(crate) before: &'static str,
-    pub(crate) after: &'static str,
-    /// What a line begins with by which a model asks a next question of its own; empty for none.
-    pub(crate) stop: &'static str,
+/// Plain text around the user's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainFormat {
+    /// Before a user's message.
+    pub before: &'static str,
+    /// After a user's message; the reply follows.
+    pub after: &'static str,
+    /// Beginning of a line with which a model starts another question by itself; empty for none.
+    pub stop: &'static str,
 }
 
-impl Frame {
-    /// The usual one.
-    pub(crate) const QUESTION: Self =
-        Self { before: "Question: ", after: "\nAnswer:", stop: "Question:" };
-    /// None: the text as it is.
-    pub(crate) const NONE: Self = Self { before: "", after: "", stop: "" };
+impl Conversation {
+    /// The prompt without a chat template: up to the beginning of the reply. None if the format is
+    /// [`PromptFormat::Chat`], which takes a model's template.
+    pub fn plain(&self) -> Option<String> {
+        match self.format {
+            PromptFormat::Plain(format) => Some(format.text(&self.messages)),
+            PromptFormat::Chat => None,
+        }
+    }
+}
 
-    /// The conversation in plain text, up to where the reply begins.
-    pub(crate) fn text(self, messages: &[Message]) -> String {
+impl PlainFormat {
+    /// `Question: …`, line break, `Answer:`.
+    pub const QUESTION: Self = Self { before: "Question: ", after: "\nAnswer:", stop: "Question:" };
+    /// Nothing around the text.
+    pub const NONE: Self = Self { before: "", after: "", stop: "" };
+
+    /// The conversation as plain text, up to the beginning of the reply.
+    pub fn text(self, messages: &[Message]) -> String {
         let part = |message: &Message| match message.role.as_str() {
             "user" => format!("{}{}{}", self.before, message.content, self.after),
             "assistant" => format!(" {}\n\n", message.content.trim()),
@@ -45,12 +59,12 @@ impl Frame {
     }
 }
 
-impl Form {
-    /// The part of a reply that is one: without a chat template a model may go on with a question
-    /// of its own, whose answer is not asked for. Nothing is left of a reply that begins with one.
-    pub(crate) fn cut(self, reply: &str) -> &str {
+impl PromptFormat {
+    /// The reply up to a further question that the model asks itself: without a chat template,
+    /// models may go on so. Nothing is left of a reply that begins with one.
+    pub fn cut(self, reply: &str) -> &str {
         let stop = match self {
-            Form::Plain(frame) if !frame.stop.is_empty() => frame.stop,
+            PromptFormat::Plain(format) if !format.stop.is_empty() => format.stop,
             _ => return reply,
         };
         let mut end = 0;

@@ -1,79 +1,94 @@
-//! SVAMP (Patel et al., arXiv 2103.07191): word problems that differ in what is asked.
-
-use std::path::Path;
+//! SVAMP (Patel et al., arXiv 2103.07191): word problems that differ in the question asked.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::files::{self, At, Records};
 use super::gsm8k::step_by_step;
-use super::{Extractor, Frame, Grading, Item, Problem, Set};
+use super::{
+    DataFiles, Extractor, Grading, HubFiles, Item, LoadOptions, LoadedItems, SolvedItem, TaskKind,
+    TaskSet,
+};
+
+pub(super) static KIND: TaskKind = TaskKind {
+    name: "svamp",
+    measures: "word problems that differ only in the question",
+    metric: "accuracy",
+    items: 1000,
+    files: Some(DataFiles {
+        items: "SVAMP.json",
+        examples: None,
+        hub: Some(HubFiles {
+            repo: "ChilleD/SVAMP",
+            folder: "data",
+            items: &["train", "test"],
+            examples: None,
+        }),
+    }),
+    licence: "MIT",
+    source: "github.com/arkilpatel/SVAMP",
+    keys: "",
+    sets: |_| Ok(vec![TaskSet::new((), Grading::Answer(Extractor::Number), load)]),
+};
+
+/// The 1,000 items in the order of their numbers, which is that of the authors' file. The hub has
+/// 700 of them in a train split and 300 in a test split.
+fn load((): &(), options: LoadOptions<'_>) -> Result<LoadedItems> {
+    let mut loaded = KIND.load(options, item)?;
+    loaded.items.sort_by_key(|solved| {
+        // `chal-17`
+        let number = solved.item.id.rsplit('-').next().and_then(|number| number.parse().ok());
+        number.unwrap_or(u64::MAX)
+    });
+    Ok(loaded)
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct SvampRow {
     #[serde(rename = "ID")]
     id: String,
     body: String,
     question: String,
     equation: String,
-    answer: Answer,
+    answer: SvampAnswer,
     #[serde(rename = "Type")]
     kind: String,
 }
 
-/// A number in the authors' file, the text of one in the hub's.
+/// A number in the authors' file, its text on the hub.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "`Answer` is neither a number nor a text")]
-enum Answer {
+enum SvampAnswer {
     Number(f64),
     Text(String),
 }
 
-/// The published file, `SVAMP.json`: all 1,000 problems. The hub's `ChilleD/SVAMP` has 700 of them
-/// in a train split and 300 in a test split; put together in the order of their numbers they are
-/// the file.
-pub(super) fn load(data: Option<&Path>) -> Result<Set> {
-    let mut entries: Records<Entry> = files::records(data, "svamp/SVAMP.json")?;
-    files::distinct(&entries, |entry| entry.id.clone())?;
-    // `chal-17`
-    entries.sort_by_key(|(_, entry)| {
-        let number = entry.id.rsplit('-').next().and_then(|number| number.parse().ok());
-        number.unwrap_or(u64::MAX)
-    });
-    Ok(Set {
-        problems: entries.into_iter().map(problem).collect::<Result<_>>()?,
-        examples: None,
-        grading: Grading::Answer(Extractor::Number),
-        frame: Frame::QUESTION,
-    })
-}
-
-fn problem((at, entry): (At, Entry)) -> Result<Problem> {
-    let answer = match entry.answer {
-        Answer::Number(number) => number.to_string(),
-        Answer::Text(text) => text,
+fn item(_: &str, _: usize, row: SvampRow) -> Result<SolvedItem> {
+    let answer = match row.answer {
+        SvampAnswer::Number(number) => number.to_string(),
+        SvampAnswer::Text(text) => text,
     };
     let gold = Extractor::Number.gold(&answer);
-    let gold = gold.with_context(|| format!("{at}: the answer {answer:?} is no number"))?;
-    let number = |text: &str| Extractor::Number.gold(text).unwrap_or_default();
-    let sum: Vec<String> = entry
-        .equation
-        .split_whitespace()
-        .map(|part| if part.parse::<f64>().is_ok() { number(part) } else { part.to_owned() })
-        .collect();
-    let sum = sum.join(" ");
-    // One pair of parentheses around all of it says nothing.
-    let bare = sum.strip_prefix("( ").and_then(|rest| rest.strip_suffix(" )"));
-    let bare = bare.filter(|inside| !inside.contains(['(', ')']));
+    let gold = gold.with_context(|| format!("the answer {answer:?} is not a number"))?;
+    let reply = format!("{} = {gold}. The answer is {gold}.", sum(&row.equation));
     let item = Item {
-        id: entry.id,
-        turns: vec![format!("{} {}", entry.body.trim(), entry.question.trim())],
-        gold: gold.clone(),
-        group: Some(entry.kind),
+        id: row.id,
+        turns: vec![format!("{} {}", row.body.trim(), row.question.trim())],
+        gold,
+        group: Some(row.kind),
         opening: step_by_step(),
         ..Item::default()
     };
-    let reply = format!("{} = {gold}. The answer is {gold}.", bare.unwrap_or(&sum));
-    Ok(Problem { item, reply })
+    Ok(SolvedItem { item, reply })
+}
+
+/// `( 3.0 - 0.5 )` as `3 - 0.5`: canonical numbers, without parentheses around the whole.
+fn sum(equation: &str) -> String {
+    let number = |text: &str| Extractor::Number.gold(text).unwrap_or_default();
+    let words = equation.split_whitespace();
+    let words =
+        words.map(|word| if word.parse::<f64>().is_ok() { number(word) } else { word.to_owned() });
+    let sum = words.collect::<Vec<String>>().join(" ");
+    let bare = sum.strip_prefix("( ").and_then(|rest| rest.strip_suffix(" )"));
+    bare.filter(|inside| !inside.contains(['(', ')'])).unwrap_or(&sum).to_owned()
 }

@@ -301,13 +301,16 @@ fn two_of_one_name_are_shown_with_both_places() {
         .fails(2, &["two decoders are called `KAD dual, threshold 0.5`", "the first is here"]);
     broken("[0.2, 0.5]", "[0.2, 0.20]").run(&[]).fails(
         2,
-        &["two decoders are called `KAD dual, threshold 0.2`", "a value of the sweep stands twice"],
+        &[
+            "two decoders are called `KAD dual, threshold 0.2`",
+            "a value is given twice in the sweep",
+        ],
     );
     let lab = Lab::new(&format!("{SMALL}\n[[tasks]]\nkind = \"nano\"\n"));
     lab.run(&[]).fails(
         2,
         &[
-            "the task nano/validation stands twice",
+            "two tasks are called nano/validation",
             "28 │",
             "32 │",
             "the first is here",
@@ -321,7 +324,7 @@ fn two_of_one_name_are_shown_with_both_places() {
     );
     broken("max_new_tokens = 40", "max_new_tokens = 40\ntemperature = 1")
         .run(&[])
-        .fails(2, &["`temperature` stands twice", "12 │", "14 │"]);
+        .fails(2, &["`temperature` is given twice", "12 │", "14 │"]);
 }
 
 #[test]

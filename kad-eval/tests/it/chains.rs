@@ -81,7 +81,7 @@ fn names_of_drafts_and_targets_are_looked_up_and_the_nearest_is_offered() {
         .replace("target = \"dual\"", "target = \"aligned\"");
     Lab::new(&two_distributions)
         .run(&[])
-        .fails(2, &["`aligned` names a model and a decoder that is another distribution", "^^^"]);
+        .fails(2, &["`aligned` names a model and a decoder with another distribution", "^^^"]);
 }
 
 #[test]
@@ -140,11 +140,11 @@ fn what_belongs_to_one_level_is_refused_at_another() {
         .fails(2, &["the last level has no surplus", "^^^"]);
     let upper = |to: &str| broken("draft = \"aligned\", length = 4", to);
     upper("draft = \"aligned\", length = 4, stop_below = 0.3")
-        .fails(2, &["nothing is stopped here by confidence", "^^^"]);
+        .fails(2, &["`stop_below` has no effect here", "^^^"]);
     upper("draft = { kind = \"n-gram\" }, length = 4")
         .fails(2, &["`n-gram` cannot verify what is drafted below it", "make it the last level"]);
     upper("draft = \"aligned\", tree = { top_k = 2, depth = 2, nodes = 3 }")
-        .fails(2, &["a level above another drafts a chain", "^^^"]);
+        .fails(2, &["only the last level drafts a tree", "^^^"]);
     upper("draft = \"aligned\", length = 4, verifier = \"same-uniform\"")
         .fails(2, &["at every level of a chain or at none", "experiment.toml:28:", "^^^"]);
     upper("draft = \"aligned\", length = 4, verifier = \"blok\"")

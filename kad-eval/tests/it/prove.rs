@@ -182,15 +182,15 @@ fn mistakes_in_models_are_shown_where_they_are() {
         .fails(2, &["this row has 2 probabilities, the row \"\" 3", "claim.toml:8:", "^^^"]);
     broken("[0.1, 0.8, 0.1]", "[0.1, 0.8, 0.2]")
         .fails(2, &["the probabilities sum to 1.1", "claim.toml:8:", "^^^"]);
-    broken("[0.1, 0.8, 0.1]", "[-0.1, 1, 0.1]").fails(2, &["-0.1 is no probability", "^^^"]);
-    broken("[0.1, 0.8, 0.1]", "[nan, 1, 0.1]").fails(2, &["NaN is no probability", "^^^"]);
+    broken("[0.1, 0.8, 0.1]", "[-0.1, 1, 0.1]").fails(2, &["-0.1 is not a probability", "^^^"]);
+    broken("[0.1, 0.8, 0.1]", "[nan, 1, 0.1]").fails(2, &["NaN is not a probability", "^^^"]);
     broken("\"0 1\"", "\"0 3\"")
         .fails(2, &["the suffix \"0 3\" names `3`", "ids from 0 to 2", "^^^"]);
     broken("\"0 1\"", "\" 1\"").fails(2, &["two rows for the suffix"]);
     broken("\"\" =", "\"2\" =").fails(2, &["`rows` lacks the row `\"\"`"]);
-    broken("\"1/3\", \"1/3\"", "\"1/3\", \"a third\"").fails(2, &["`a third` is no fraction"]);
+    broken("\"1/3\", \"1/3\"", "\"1/3\", \"a third\"").fails(2, &["`a third` is not a fraction"]);
     broken("vocab = 3", "vocab = 4").fails(2, &["`base` has 3 tokens, but `aligned` has 4"]);
-    broken("vocab = 3", "vocab = 0").fails(2, &["this must be 1 or more"]);
+    broken("vocab = 3", "vocab = 0").fails(2, &["`vocab = 0`: must be 1 or more"]);
     broken("vocab = 3", "vocabulary = 3").fails(2, &["did you mean", "`vocab`"]);
     broken("random = { vocab = 3, order = 2, seed = 1 }", "")
         .fails(2, &["[models.aligned] has no distribution"]);
@@ -203,7 +203,7 @@ fn mistakes_in_the_claim_are_shown_where_they_are() {
     broken("prompt = [0]", "prompt = [3]").fails(2, &["unknown token id", "tokens 0 to 2", "^"]);
     broken("prompt = [0]", "prompt = []").fails(2, &["the prompt is empty", "^^"]);
     broken("eos = [2]", "eos = [7]").fails(2, &["unknown token id", "claim.toml:5:"]);
-    broken("length = 2", "length = 0").fails(2, &["this must be 1 or more"]);
+    broken("length = 2", "length = 0").fails(2, &["`length = 0`: must be 1 or more"]);
     broken("name = \"small\"", "name = \"\"").fails(2, &["a proof's name is one line", "^^"]);
     broken("name = \"alone\"", "name = \"\"").fails(2, &["a decoder's name is one line", "^^"]);
     broken("length = 2", "lenght = 2").fails(2, &["did you mean `length`?"]);

@@ -29,6 +29,7 @@ const KAD_EVAL: House = House {
         &["models"],
         &["config"],
         &["task"],
+        &["toml_table"],
         &["failure", "files", "interrupt", "machine", "numbers", "output"],
     ],
 };

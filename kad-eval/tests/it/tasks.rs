@@ -394,7 +394,7 @@ fn faults_of_a_users_file_are_shown_where_they_are() {
     own(graded, &format!("\u{feff}{good}")).succeeds();
     own(&format!("{graded}id = \"{{{{ q }}}}\""), &format!("{good}{good}"))
         .fails(2, &["own.jsonl line 1 and ", "own.jsonl line 2 have the same id, 1 + 1: "]);
-    own("prompt = \"{{ q \"", good).fails(2, &["no template", "double braces", "^^^"]);
+    own("prompt = \"{{ q \"", good).fails(2, &["not a template", "double braces", "^^^"]);
     own("prompt = \"{{ q }}\"\nanswer = \"{{ a }}\"", good).fails(2, &["needs an `extractor`"]);
     let extractor = |written: &str| graded.replace("\"number\"", written);
     own(&extractor("\"nummer\""), good).fails(2, &["did you mean `number`?"]);

@@ -185,7 +185,7 @@ pub(crate) fn summarise(
 ) -> Summary {
     let mut results = Vec::new();
     for task in &experiment.tasks {
-        let (task, graded) = (task.name(), task.is_graded());
+        let (task, graded) = (task.name(), task.grading().is_graded());
         let of = |decoder: &str| -> Vec<&Record> {
             records.iter().filter(|r| r.task == task && r.decoder == decoder).collect()
         };

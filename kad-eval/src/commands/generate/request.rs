@@ -10,7 +10,7 @@ use crate::cli::{DraftLevel, DrafterModel, ExecutionMode, GenerateArgs, Show};
 use crate::commands::plan;
 use crate::config::{
     self, ChainPlan, DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, DraftPlan, Execution, LevelPlan,
-    Levels, ModelPlan, Part, SamplingPlan,
+    Levels, ModelPlan, NamedDistribution, SamplingPlan,
 };
 
 /// A decoder, its models and its sampling settings.
@@ -115,7 +115,11 @@ fn chain(
                 let name = known.map_or_else(|| text.clone(), |(name, _)| name.clone());
                 plans.entry(name.clone()).or_insert_with(|| plan(source, &args.engine));
                 let distribution = Box::new(DecoderKind::Single { model: name.clone() });
-                DraftPlan::Distribution(Part { name, distribution, sampling: sampling.clone() })
+                DraftPlan::Distribution(NamedDistribution {
+                    name,
+                    distribution,
+                    sampling: sampling.clone(),
+                })
             }
             (None, Some(lookup)) if index + 1 == drafts.len() => lookup.clone(),
             (None, _) => {
@@ -136,7 +140,11 @@ fn chain(
         DecoderKind::Single { model } => model.clone(),
         other => other.level_name(1),
     };
-    let target = Part { name, distribution: Box::new(distribution), sampling: sampling.clone() };
+    let target = NamedDistribution {
+        name,
+        distribution: Box::new(distribution),
+        sampling: sampling.clone(),
+    };
     Ok(DecoderKind::Chain(ChainPlan { target, levels: Levels::Listed(levels) }))
 }
 

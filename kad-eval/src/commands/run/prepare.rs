@@ -15,7 +15,7 @@ use crate::models::{self, Models};
 use crate::run::run_id;
 use crate::speed::planned_levels;
 use crate::speed::profile::Profile;
-use crate::task::{self, Loading, Task};
+use crate::task::{self, LoadOptions, Task, TaskPlan};
 
 /// A plan with its data and its models.
 pub(super) struct Prepared {
@@ -77,9 +77,9 @@ fn check_writable(folder: &Path) -> Result<()> {
 
 fn load_tasks(experiment: &Experiment, args: &RunArgs) -> Result<Vec<Task>> {
     let (data, limit) = (args.data.place(), args.limit.map(NonZeroU64::get));
-    let load = |plan: &config::TaskPlan| {
+    let load = |plan: &TaskPlan| {
         let data = data.as_deref();
-        task::load(plan, Loading { data, seed: experiment.seed, limit })
+        task::load(plan, LoadOptions { data, seed: experiment.seed, limit })
             .with_context(|| format!("task {}", plan.name()))
     };
     experiment.tasks.iter().map(load).collect()

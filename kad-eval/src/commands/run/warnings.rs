@@ -175,7 +175,7 @@ fn adapted(decoder: &str, records: &[Record]) -> Option<String> {
 mod tests {
     use super::*;
     use crate::run::record::sample;
-    use crate::task::Form;
+    use crate::task::PromptFormat;
 
     fn experiment(decoders: usize) -> Experiment {
         let decoder = |place| {
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn decoders_with_one_cause_share_a_line() {
         let (name, grading) = ("arc".to_owned(), Grading::Options);
-        let task = Task { name, items: Vec::new(), grading, form: Form::Chat };
+        let task = Task { name, items: Vec::new(), grading, format: PromptFormat::Chat };
         let record = |decoder: &str, item: usize, long: bool| {
             let stop = if long { PROMPT_TOO_LONG } else { "end" };
             let (task, stop) = ("arc".to_owned(), stop.to_owned());

@@ -1,7 +1,7 @@
 //! Scores against sums by hand.
 
 use super::*;
-use crate::task::{Choice, Form, Frame};
+use crate::task::{Choice, PlainFormat, PromptFormat};
 
 /// After a token, the distribution of the next one: a chain with three states, and a mass at each.
 struct Markov {
@@ -84,8 +84,8 @@ fn item(right: &[bool]) -> Item {
 }
 
 fn task(grading: Grading) -> Task {
-    let form = Form::Plain(Frame::NONE);
-    Task { name: "t".to_owned(), items: Vec::new(), grading, form }
+    let format = PromptFormat::Plain(PlainFormat::NONE);
+    Task { name: "t".to_owned(), items: Vec::new(), grading, format }
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use anyhow::{Result, anyhow, bail};
 
 use super::RankingRequest;
-use crate::config::nearest;
 use crate::failure::WrongRequest;
 use crate::speed::profile::{Candidate, Cost, Profile};
+use crate::toml_table::nearest;
 
 /// The target that was asked for, or the one that stands to reason.
 pub(super) fn target(profile: &Profile, ask: &RankingRequest) -> Result<String> {

@@ -7,8 +7,8 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use super::file::{About, ModelIdentity, Profile};
-use crate::config::TaskPlan;
 use crate::failure::WrongRequest;
+use crate::task::TaskPlan;
 
 /// Something that was otherwise when the profile was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +166,6 @@ fn differ<T: PartialEq + ToString>(found: &mut Vec<Difference>, what: String, th
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TaskSet;
     use crate::speed::profile::fixtures;
 
     /// Every field that is looked at, and only those: one is changed at a time.
@@ -238,11 +237,15 @@ mod tests {
     /// command; how many items of them are taken matters where there are several.
     #[test]
     fn acceptance_on_other_prompts_is_refused() {
-        let nano = |split: &str| TaskPlan::new(TaskSet::Nano { split: split.to_owned() }, None);
-        let gsm8k = |items| TaskPlan::new(TaskSet::Gsm8k, items);
+        let plan = |kind: &str, key: &str| {
+            TaskPlan::from_toml(&format!("kind = \"{kind}\"\n{key}")).unwrap()
+        };
+        let nano = |split: &str| plan("nano", &format!("split = \"{split}\""));
+        let gsm8k = |items: Option<u64>| {
+            plan("gsm8k", &items.map_or(String::new(), |items| format!("items = {items}")))
+        };
         let bench = |part: Option<&str>| {
-            let part = part.map(str::to_owned);
-            TaskPlan::new(TaskSet::SpecBench { part }, None)
+            plan("spec_bench", &part.map_or(String::new(), |part| format!("part = \"{part}\"")))
         };
         let mut profile = fixtures::profile(vec![], vec![]);
         profile.effort.tasks = vec!["nano/test".to_owned(), "gsm8k".to_owned()];
@@ -252,7 +255,7 @@ mod tests {
         assert_eq!(alone(Some(3)), alone(None));
         for (tasks, now) in [
             (vec![nano("test"), gsm8k(Some(3))], "nano/test, gsm8k (3 items) now"),
-            (vec![nano("train"), gsm8k(None)], "nano/train, gsm8k now"),
+            (vec![nano("validation"), gsm8k(None)], "nano/validation, gsm8k now"),
             (vec![gsm8k(None), nano("test")], "gsm8k, nano/test now"),
             (vec![nano("test")], "nano/test now"),
             (vec![nano("test"), gsm8k(None), bench(None)], "nano/test, gsm8k, spec_bench now"),

@@ -13,7 +13,7 @@ use super::passes::{Grid, Measured, Passes};
 use super::round_overhead::{Point, Rounds, line};
 use super::targets::{ProfileTargets, definition};
 use super::traces::Written;
-use crate::config::{DecoderKind, Part};
+use crate::config::{DecoderKind, NamedDistribution};
 use crate::failure::WrongRequest;
 use crate::interrupt;
 use crate::models::{self, Models, Rules, Settings};
@@ -160,7 +160,7 @@ impl Measurement<'_> {
         let make = |distribution: usize| -> Result<Box<dyn Predictor + '_>> {
             models::predictor(&distributions[distribution], self.models, &rules[distribution])
         };
-        let prompt = |distribution: &Part| -> Result<Vec<TokenId>> {
+        let prompt = |distribution: &NamedDistribution| -> Result<Vec<TokenId>> {
             let prompts = self.prompts.of(&distribution.distribution, self.models)?;
             Ok(prompts.into_iter().flat_map(|(_, prompt)| prompt).collect())
         };
@@ -224,7 +224,7 @@ impl Measurement<'_> {
     pub(super) fn text(
         &self,
         kind: &DecoderKind,
-        distribution: &Part,
+        distribution: &NamedDistribution,
         rules: &Rules,
         prompt: &[TokenId],
         seed: u64,
@@ -236,7 +236,7 @@ impl Measurement<'_> {
     fn written(
         &self,
         kind: &DecoderKind,
-        distribution: &Part,
+        distribution: &NamedDistribution,
         rules: &Rules,
         prompt: &[TokenId],
         seed: u64,
@@ -254,29 +254,30 @@ impl Measurement<'_> {
 
     fn distributions(&self, measured: &[Measured], plain: &[Plain]) -> Vec<Candidate> {
         let distributions = self.targets.distributions.iter().zip(measured.iter().zip(plain));
-        let candidate = |(distribution, (measured, plain)): (&Part, (&Measured, &Plain))| {
-            let models: Vec<String> =
-                distribution.distribution.models().into_iter().map(str::to_owned).collect();
-            let composed = models.len() > 1;
-            // What is left of a token when its pass and its distribution are taken off. The decoder
-            // of a composed distribution makes other passes.
-            let mut rounds = Rounds::default();
-            for (seconds, context) in plain.steps.iter().zip(&plain.contexts) {
-                rounds.add(0, *seconds, measured.times.seconds(1, *context));
-            }
-            let cost = Cost::Distribution {
-                times: measured.times.clone(),
-                distribution: measured.distribution,
-                token_overhead: if composed { 0.0 } else { rounds.beside().round },
-                plain: if composed {
-                    PassTime::of_samples(&plain.steps).map(|t| mean_of(t, &plain.steps))
-                } else {
-                    None
-                },
+        let candidate =
+            |(distribution, (measured, plain)): (&NamedDistribution, (&Measured, &Plain))| {
+                let models: Vec<String> =
+                    distribution.distribution.models().into_iter().map(str::to_owned).collect();
+                let composed = models.len() > 1;
+                // What is left of a token when its pass and its distribution are taken off. The decoder
+                // of a composed distribution makes other passes.
+                let mut rounds = Rounds::default();
+                for (seconds, context) in plain.steps.iter().zip(&plain.contexts) {
+                    rounds.add(0, *seconds, measured.times.seconds(1, *context));
+                }
+                let cost = Cost::Distribution {
+                    times: measured.times.clone(),
+                    distribution: measured.distribution,
+                    token_overhead: if composed { 0.0 } else { rounds.beside().round },
+                    plain: if composed {
+                        PassTime::of_samples(&plain.steps).map(|t| mean_of(t, &plain.steps))
+                    } else {
+                        None
+                    },
+                };
+                let definition = composed.then(|| definition(&distribution.distribution));
+                Candidate { name: distribution.name.clone(), models, definition, cost }
             };
-            let definition = composed.then(|| definition(&distribution.distribution));
-            Candidate { name: distribution.name.clone(), models, definition, cost }
-        };
         distributions.map(candidate).collect()
     }
 

@@ -6,13 +6,14 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::file::{About, Cost, Lookup, ModelIdentity, Profile};
 use crate::config::{
-    DecoderKind, DraftPlan, Experiment, LevelPlan, Part, SamplingPlan, nearest, plain_decoding,
+    DecoderKind, DraftPlan, Experiment, LevelPlan, NamedDistribution, SamplingPlan, plain_decoding,
     same_distribution,
 };
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
 use crate::models::Models;
 use crate::output;
+use crate::toml_table::nearest;
 use kad_polybasic::Verifier;
 
 /// Lookups where the experiment names none.
@@ -51,7 +52,7 @@ impl Lookup {
 #[derive(Clone, Debug)]
 pub(crate) struct ProfileTargets {
     /// Models and composed distributions, under the experiment's sampling settings.
-    pub(crate) distributions: Vec<Part>,
+    pub(crate) distributions: Vec<NamedDistribution>,
     pub(crate) lookups: Vec<Lookup>,
     /// Trees that chains of the experiment grow.
     pub(crate) trees: Vec<LevelPlan>,
@@ -94,7 +95,7 @@ impl ProfileTargets {
     ///
     /// # Errors
     /// If the experiment has none.
-    pub(crate) fn part(&self, name: &str) -> Result<&Part> {
+    pub(crate) fn part(&self, name: &str) -> Result<&NamedDistribution> {
         self.distributions.iter().find(|distribution| distribution.name == name).ok_or_else(|| {
             anyhow!(WrongRequest(format!(
                 "`{name}` of the profile is no model or decoder of this experiment: make a profile \
@@ -169,14 +170,14 @@ pub(crate) fn listed(text: &str, what: &str, known: &[&str]) -> Result<Vec<Strin
 }
 
 /// Every model alone, and every composed distribution once.
-fn distributions(experiment: &Experiment) -> Vec<Part> {
+fn distributions(experiment: &Experiment) -> Vec<NamedDistribution> {
     let sampling = &experiment.sampling;
-    let model = |name: &String| Part {
+    let model = |name: &String| NamedDistribution {
         name: name.clone(),
         distribution: Box::new(DecoderKind::Single { model: name.clone() }),
         sampling: sampling.clone(),
     };
-    let mut distributions: Vec<Part> = experiment.models.keys().map(model).collect();
+    let mut distributions: Vec<NamedDistribution> = experiment.models.keys().map(model).collect();
     for plan in &experiment.decoders {
         let Some(distribution) = plain_decoding(&plan.kind)
             .filter(|distribution| !matches!(distribution, DecoderKind::Single { .. }))
@@ -190,7 +191,11 @@ fn distributions(experiment: &Experiment) -> Vec<Part> {
             ));
         } else if !distributions.iter().any(|other| *other.distribution == distribution) {
             let (name, sampling) = (plan.name.clone(), sampling.clone());
-            distributions.push(Part { name, distribution: Box::new(distribution), sampling });
+            distributions.push(NamedDistribution {
+                name,
+                distribution: Box::new(distribution),
+                sampling,
+            });
         }
     }
     distributions
@@ -212,14 +217,14 @@ fn lookups(experiment: &Experiment) -> Vec<Lookup> {
 
 /// The trees at the bottom of the experiment's chains, each once: those of measured distributions
 /// and of lookups, verified as usual.
-fn trees(experiment: &Experiment, distributions: &[Part]) -> Vec<LevelPlan> {
+fn trees(experiment: &Experiment, distributions: &[NamedDistribution]) -> Vec<LevelPlan> {
     let mut found: Vec<LevelPlan> = Vec::new();
     for plan in &experiment.decoders {
         let DecoderKind::Chain(chain) = &plan.kind else { continue };
         let Some(level) = chain.listed().last().filter(|level| level.tree.is_some()) else {
             continue;
         };
-        let measured = level.draft.part().is_none_or(|part| distributions.contains(part));
+        let measured = level.draft.distribution().is_none_or(|part| distributions.contains(part));
         let level = LevelPlan { place: None, ..level.clone() };
         let usual = level.verifier == Verifier::Token && level.bonus;
         if measured && usual && !found.contains(&level) {

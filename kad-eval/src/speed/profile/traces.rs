@@ -9,7 +9,9 @@ use kad_polybasic::{Draft, DraftRequest, DraftTree, Drafter, TopKTree, TreeDraft
 use super::file::{Lookup, Texts};
 use super::measure::{Measurement, interrupted};
 use super::trees::name;
-use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Part, TreePlan};
+use crate::config::{
+    ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, NamedDistribution, TreePlan,
+};
 use crate::models::{self, Rules};
 use crate::speed::progress::Progress;
 
@@ -82,7 +84,7 @@ impl Measurement<'_> {
     }
 
     /// Everything about a text but what others make of it.
-    fn shape(&self, target: &Part, text: &Written, eos: &[TokenId]) -> TextTrace {
+    fn shape(&self, target: &NamedDistribution, text: &Written, eos: &[TokenId]) -> TextTrace {
         let (prompt, tokens) = (text.prompt.len(), text.tokens.len());
         let ended = text.tokens.last().is_some_and(|last| eos.contains(last));
         let names = target.distribution.models();
@@ -93,7 +95,7 @@ impl Measurement<'_> {
     }
 
     /// Whether both have one vocabulary.
-    fn drafts_for(&self, target: &Part, draft: &DraftPlan) -> bool {
+    fn drafts_for(&self, target: &NamedDistribution, draft: &DraftPlan) -> bool {
         let level = LevelPlan::of(draft.clone(), std::num::NonZeroUsize::MIN);
         let levels = Levels::Listed(vec![level]);
         let chain = DecoderKind::Chain(ChainPlan { target: target.clone(), levels });
@@ -104,7 +106,7 @@ impl Measurement<'_> {
     /// the text does not fit the distribution's context.
     fn distribution_along(
         &self,
-        distribution: &Part,
+        distribution: &NamedDistribution,
         rules: &Rules,
         text: &Written,
     ) -> Result<Option<Vec<f64>>> {
@@ -127,7 +129,7 @@ impl Measurement<'_> {
     fn lookup_along(
         &self,
         lookup: Lookup,
-        target: &Part,
+        target: &NamedDistribution,
         text: &Written,
         eos: &[TokenId],
     ) -> Result<TracedDrafts> {
@@ -152,14 +154,14 @@ impl Measurement<'_> {
     fn tree_along(
         &self,
         level: &LevelPlan,
-        target: &Part,
+        target: &NamedDistribution,
         text: &Written,
         eos: &[TokenId],
     ) -> Result<Option<TracedDrafts>> {
         if !self.drafts_for(target, &level.draft) {
             return Ok(None);
         }
-        let rules = match level.draft.part() {
+        let rules = match level.draft.distribution() {
             Some(part) => Rules::of(&part.distribution)?,
             None => Rules::of(&target.distribution)?,
         };

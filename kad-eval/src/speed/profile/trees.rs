@@ -162,7 +162,8 @@ impl Shown {
 
     fn candidate(&self, name: String, level: &LevelPlan) -> Candidate {
         let mean = |samples: &[f64]| samples.iter().sum::<f64>() / samples.len().max(1) as f64;
-        let models = level.draft.part().map_or(Vec::new(), |part| part.distribution.models());
+        let models =
+            level.draft.distribution().map_or(Vec::new(), |part| part.distribution.models());
         let cost = Cost::Tree {
             toml: level.in_toml(),
             draft_seconds: mean(&self.drafts),

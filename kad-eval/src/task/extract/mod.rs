@@ -1,7 +1,7 @@
-//! Reading an answer out of a text. No answer is `None`, which equals no gold answer.
+//! Extractors: they read the answer in a text.
 //!
 //! Every extractor gives a canonical form, so that answers are compared as strings: one spelling
-//! per number, per formula, per option.
+//! per number, formula and option. No answer is `None`, which is never equal to a gold answer.
 
 mod boxed;
 mod math;
@@ -13,35 +13,64 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::Serialize;
 
-pub(crate) use option::letter;
+pub use option::letter;
 
-/// A way to read an answer, by the name that files give it.
+/// Reads the answer in a text.
+///
+/// ```
+/// use kad_eval::task::Extractor;
+///
+/// // The second argument is the number of options of a multiple-choice question.
+/// let read = |extractor: Extractor, text: &str| extractor.read(text, 4);
+///
+/// let text = "The answer is 1,234. It has 4 digits.";
+/// assert_eq!(read(Extractor::Number, text).as_deref(), Some("1234"));
+/// assert_eq!(read(Extractor::Number, "half of it: 1/2").as_deref(), Some("0.5"));
+///
+/// assert_eq!(read(Extractor::StatedNumber, "The answer is 7.").as_deref(), Some("7"));
+/// assert_eq!(read(Extractor::StatedNumber, "so it is 7"), None);
+///
+/// assert_eq!(read(Extractor::Boxed, r"so $\boxed{\frac12}$").as_deref(), Some("0.5"));
+/// assert_eq!(read(Extractor::Boxed, r"\boxed{x = 2\pi}").as_deref(), Some(r"2\pi"));
+///
+/// assert_eq!(read(Extractor::Option, "I think the answer is (B).").as_deref(), Some("B"));
+/// assert_eq!(read(Extractor::Option, "The answer is E."), None, "there are four options");
+///
+/// assert_eq!(read(Extractor::Line, "\n yes \n no").as_deref(), Some("yes"));
+/// assert_eq!(read(Extractor::Text, " a b\n").as_deref(), Some("a b"));
+///
+/// let city = Extractor::pattern(r"capital is (\w+)")?;
+/// assert_eq!(read(city, "Its capital is Paris.").as_deref(), Some("Paris"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) enum Extractor {
+pub enum Extractor {
     /// The number of the last statement (`The answer is 5`, `#### 5`, `\boxed{5}`), else the last
-    /// number.
+    /// number. Named `number`.
     Number,
-    /// The number of the last sentence `The answer is N.`, word for word.
+    /// The number of the last sentence `The answer is N.`, word for word. Named `stated-number`.
     StatedNumber,
-    /// The formula in the last `\boxed`, else in the last `answer is $…$`, else the stated number.
+    /// The formula in the last `\boxed`, else in the last `answer is $…$`, else the number of the
+    /// last `answer is N`. Named `boxed`.
     Boxed,
-    /// The letter of the last statement, else the last letter that is neither article nor pronoun.
+    /// The letter of the last statement, else the last letter that is neither the article A nor the
+    /// pronoun I. Named `option`.
     Option,
-    /// The first line that is not empty.
+    /// The first line that is not empty. Named `line`.
     Line,
-    /// The whole text without the space around it.
+    /// The whole text without the space around it. Named `text`.
     Text,
-    /// The first group of the last match, or the whole match.
+    /// The first group of the last match, or the whole match if there is no group.
     Pattern(Regex),
 }
 
 impl Extractor {
-    /// Those that have a name in files; a pattern is given as `{ regex = "…" }`.
-    pub(crate) const NAMES: [&'static str; 6] =
+    /// The names in experiment files. A pattern is written `{ regex = "…" }` there.
+    pub const NAMES: [&'static str; 6] =
         ["number", "stated-number", "boxed", "option", "line", "text"];
 
-    /// The extractor of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    /// The extractor of one of the [`NAMES`](Self::NAMES).
+    pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "number" => Extractor::Number,
             "stated-number" => Extractor::StatedNumber,
@@ -53,8 +82,17 @@ impl Extractor {
         })
     }
 
-    /// The answer that `text` gives; `options` is how many there are to choose from, if any.
-    pub(crate) fn read(&self, text: &str, options: usize) -> Option<String> {
+    /// The extractor of a regular expression.
+    ///
+    /// # Errors
+    /// If it does not compile.
+    pub fn pattern(pattern: &str) -> Result<Self, regex::Error> {
+        Regex::new(pattern).map(Extractor::Pattern)
+    }
+
+    /// The answer in `text`, in canonical form. `options` is the number of options of a
+    /// multiple-choice question; only [`Option`](Self::Option) looks at it.
+    pub fn read(&self, text: &str, options: usize) -> Option<String> {
         let found = match self {
             Extractor::Number => number::answer(text),
             Extractor::StatedNumber => number::stated_word_for_word(text),
@@ -73,8 +111,17 @@ impl Extractor {
         found.filter(|answer| !answer.is_empty())
     }
 
-    /// A gold answer in the form that [`read`](Self::read) gives; None where it has no such form.
-    pub(crate) fn gold(&self, answer: &str) -> Option<String> {
+    /// The canonical form of a gold answer, equal to what [`read`](Self::read) gives for a right
+    /// reply. None if the answer has no such form.
+    ///
+    /// ```
+    /// use kad_eval::task::Extractor;
+    ///
+    /// assert_eq!(Extractor::Number.gold("1,234.0").as_deref(), Some("1234"));
+    /// assert_eq!(Extractor::Option.gold("(b)").as_deref(), Some("B"));
+    /// assert_eq!(Extractor::Option.gold("Paris"), None);
+    /// ```
+    pub fn gold(&self, answer: &str) -> Option<String> {
         let answer = answer.trim();
         match self {
             Extractor::Number | Extractor::StatedNumber => number::answer(answer),
@@ -95,6 +142,7 @@ impl Extractor {
     }
 }
 
+/// The name in experiment files; `regex …` for a pattern.
 impl std::fmt::Display for Extractor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -121,24 +169,20 @@ impl Serialize for Extractor {
     }
 }
 
-/// `The answer is`, `**Answer**:`, `answer =`: what an answer follows at once, or nearly so.
+/// The words that state an answer: `The answer is`, `**Answer**:`, `answer =`.
 const STATES: &str = r"(?i-u:\banswer\b[*_]*\s*(?:is|are|was|be|=|:)[*_:]*)";
 
-/// A pattern that is a constant.
+/// Compiles a constant pattern.
 fn compile(pattern: &str) -> Regex {
     Regex::new(pattern).expect("the pattern is a constant, and tests compile it")
 }
 
-/// A lazily compiled constant pattern.
+/// A constant pattern, compiled when it is first used.
 type Pattern = LazyLock<Regex>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn read(extractor: &str, text: &str) -> Option<String> {
-        Extractor::named(extractor).unwrap().read(text, 4)
-    }
 
     #[test]
     fn every_name_has_its_extractor() {
@@ -149,19 +193,24 @@ mod tests {
     }
 
     #[test]
-    fn lines_texts_and_patterns() {
-        assert_eq!(read("line", "\n  yes \nno"), Some("yes".to_owned()));
-        assert_eq!(read("line", " \n "), None);
-        assert_eq!(read("text", " a b\n"), Some("a b".to_owned()));
-        assert_eq!(read("text", " "), None);
-        let pattern = |pattern: &str| Extractor::Pattern(Regex::new(pattern).unwrap());
-        let text = "colour: red; colour: blue";
-        assert_eq!(pattern(r"colour: (\w+)").read(text, 0), Some("blue".to_owned()));
-        assert_eq!(pattern(r"colour: \w+").read(text, 0), Some("colour: blue".to_owned()));
-        assert_eq!(pattern(r"shape: (\w+)").read(text, 0), None);
+    fn golden_answers() {
+        let (mut section, mut options, mut cases) = (None, 0, 0);
+        for line in include_str!("golden.txt").lines() {
+            if let Some(title) = line.strip_prefix("== ") {
+                let title = title.strip_suffix(" ==").unwrap();
+                let (name, count) = title.split_once(" of ").unwrap_or((title, "0"));
+                (section, options) = (Extractor::named(name), count.parse().unwrap());
+            } else if !line.is_empty() && !line.starts_with("//") {
+                let (text, wanted) = line.rsplit_once(" → ").unwrap();
+                let found = section.as_ref().unwrap().read(&text.replace('⏎', "\n"), options);
+                assert_eq!(found.as_deref().unwrap_or("∅"), wanted, "{text}");
+                cases += 1;
+            }
+        }
+        assert_eq!(cases, 203);
     }
 
-    /// The fault of the published code: "no answer" was a string that equalled "no gold answer".
+    /// A fault of published code: "no answer" was a string, and equal to "no gold answer".
     #[test]
     fn no_answer_is_never_the_gold_answer() {
         for name in Extractor::NAMES {
@@ -170,12 +219,10 @@ mod tests {
             assert_eq!(extractor.gold(""), None, "{name}");
             assert_eq!(extractor.gold(" \n"), None, "{name}");
         }
-        assert_eq!(read("number", "NaN"), None);
         assert_eq!(Extractor::Number.gold("NaN"), None);
-        assert_eq!(read("option", "NaN"), None);
     }
 
-    /// A gold answer is a fixed point: what is canonical stays as it is.
+    /// Gold answers are fixed points: a canonical form stays as it is.
     #[test]
     fn gold_answers_are_in_the_form_that_is_read() {
         for (name, golds) in [
@@ -191,24 +238,37 @@ mod tests {
         }
     }
 
-    /// A text of one of our runs, and the answer that a human reads in it.
+    #[test]
+    fn patterns_give_their_first_group() {
+        let text = "colour: red; colour: blue";
+        for (pattern, wanted) in [
+            (r"colour: (\w+)", Some("blue")),
+            (r"colour: \w+", Some("colour: blue")),
+            (r"shape: (\w+)", None),
+        ] {
+            let extractor = Extractor::pattern(pattern).unwrap();
+            assert_eq!(extractor.read(text, 0).as_deref(), wanted);
+        }
+    }
+
+    /// A text of one of our runs, and the answer that a person reads in it.
     #[derive(serde::Deserialize)]
     struct Labelled {
         item: String,
         extractor: String,
         options: usize,
-        /// Whether it ended because there was no more room.
+        /// Was it cut off at `max_new_tokens`?
         cut: bool,
         label: Option<String>,
         text: String,
     }
 
-    /// 122 texts of Nano and of SmolLM2-135M-Instruct, and 66 of Qwen2.5-Coder-0.5B-Instruct,
-    /// labelled by hand; the 66 by somebody who saw neither question nor gold answer nor what is
-    /// read here. Where both find an answer, it is the same but for one text that was cut off in
-    /// the middle of a check. Missed are formulas that stand neither in a box nor behind `answer
-    /// is`. What is read where there is no answer is the last number of a text that was cut off
-    /// before it came to one, as in published evaluations, or of a sum without a result.
+    /// 122 texts of Nano and SmolLM2-135M-Instruct and 66 of Qwen2.5-Coder-0.5B-Instruct, labelled
+    /// by hand; the 66 by a person who saw neither question nor gold answer nor extracted answer.
+    /// If label and extractor both have an answer, it is the same but for one text, which was cut
+    /// off in the middle of a check. The missed answers are formulas neither in a box nor after
+    /// `answer is`. Of texts without an answer, the extractor reads the last number if the text was
+    /// cut off, as published evaluations do, or of a sum without a result.
     #[test]
     fn agreement_with_labels_made_by_hand() {
         let sample: Vec<Labelled> = include_str!("sample.jsonl")
@@ -219,7 +279,7 @@ mod tests {
         let mut others = Vec::new();
         for Labelled { item, extractor, options, cut, label, text } in &sample {
             let extractor = Extractor::named(extractor).unwrap();
-            // A human's spelling is not the canonical one.
+            // A person's spelling is not the canonical one.
             let label = label.as_ref().map(|label| extractor.gold(label).unwrap());
             match (label, extractor.read(text, *options)) {
                 (None, None) => nothing += 1,

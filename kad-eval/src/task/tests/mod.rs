@@ -1,37 +1,56 @@
-//! Sets as their files have them, written by hand; the prompts, worked examples and orders that
-//! follow.
+//! Files of every task, written by hand: their prompts, worked examples and orders.
 
 use std::path::Path;
 
 use proptest::prelude::*;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::config::{By, Choosing, MmluPlan, Truth};
 
-/// A data folder with one file.
-fn folder(file: &str, text: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path(), file, text);
-    folder
+/// A data folder.
+struct Data(tempfile::TempDir);
+
+impl Data {
+    /// With one file.
+    fn new(file: &str, text: &str) -> Self {
+        let data = Self(tempfile::tempdir().unwrap());
+        data.write(file, text);
+        data
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        let path = self.0.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// The loaded task of this kind with these keys.
+    fn task(&self, kind: &str, keys: &str, seed: u64) -> Task {
+        loaded(self.0.path(), kind, keys, seed)
+    }
+
+    /// Loading fails, and the message has these words.
+    fn refuses(&self, kind: &str, keys: &str, words: &[&str]) {
+        refuses(self.0.path(), kind, keys, words);
+    }
 }
 
-fn write(folder: &Path, file: &str, text: &str) {
-    let path = folder.join(file);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, text).unwrap();
+/// The plan of this kind with these keys.
+fn plan(kind: &str, keys: &str) -> TaskPlan {
+    TaskPlan::from_toml(&format!("kind = '{kind}'\n{keys}")).unwrap()
 }
 
-fn plan(set: TaskSet) -> TaskPlan {
-    TaskPlan::new(set, None)
+fn loaded(data: &Path, kind: &str, keys: &str, seed: u64) -> Task {
+    load(&plan(kind, keys), LoadOptions { data: Some(data), seed, limit: None }).unwrap()
 }
 
-fn loaded(plan: &TaskPlan, folder: &Path, seed: u64) -> Task {
-    load(plan, Loading { data: Some(folder), seed, limit: None }).unwrap()
-}
-
-fn failed(plan: &TaskPlan, folder: &Path) -> String {
-    let error = load(plan, Loading { data: Some(folder), ..Loading::default() }).unwrap_err();
-    format!("{error:#}")
+fn refuses(data: &Path, kind: &str, keys: &str, words: &[&str]) {
+    let options = LoadOptions { data: Some(data), ..LoadOptions::default() };
+    let error = format!("{:#}", load(&plan(kind, keys), options).unwrap_err());
+    for word in words {
+        assert!(error.contains(word), "{word:?} is not in {error}");
+    }
 }
 
 /// `role: content` of every message.
@@ -40,21 +59,78 @@ fn asked(task: &Task, item: usize) -> Vec<String> {
     messages.into_iter().map(|m| format!("{}: {}", m.role, m.content)).collect()
 }
 
-const WRITTEN: Choosing = Choosing { by: By::Answer, shuffle: false };
-const SCORED: Choosing = Choosing { by: By::Likelihood, shuffle: false };
-
 #[test]
-fn every_set_of_the_catalogue_is_a_kind_of_task() {
-    for entry in &CATALOGUE {
-        match crate::config::default_task(entry.name) {
+fn every_kind_has_a_plan_with_its_metric_and_reads_no_key_of_others() {
+    for kind in KINDS {
+        let text = format!("kind = '{}'", kind.name);
+        match TaskPlan::from_toml(&text) {
             Ok(plan) => {
-                assert_eq!(plan.kind(), entry.name);
-                let metric = format!("{:?}", plan.measure()).to_lowercase();
-                assert!(entry.metric.contains(&metric), "{}: {metric}", entry.name);
+                assert_eq!(plan.kind(), kind.name);
+                let metric = match plan.grading() {
+                    Grading::Speed => "speed",
+                    Grading::Answer(_) | Grading::Options => "accuracy",
+                    Grading::RightMass | Grading::Text => panic!("{} by default", kind.name),
+                };
+                assert!(kind.metric.contains(metric), "{}: {metric}", kind.name);
             }
             Err(error) => assert!(error.to_string().contains("lacks `file`"), "{error}"),
         }
-        assert!(entry.file.is_none_or(|file| file.starts_with(entry.name)), "{}", entry.name);
+        let error = TaskPlan::from_toml(&format!("{text}\nfile = 'a'\nprompt = 'b'\nkey = 1"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("unknown key"), "{}: {error}", kind.name);
+    }
+}
+
+/// The content of `plan.json`.
+#[test]
+fn plans_are_written_with_their_keys() {
+    for (kind, keys, wanted) in [
+        ("nano", "", json!({"split": "validation"})),
+        ("gsm8k", "items = 3\nshots = 2", json!({"items": 3, "shots": 2})),
+        ("svamp", "name = 'sums'\nformat = 'plain'", json!({"name": "sums", "format": "plain"})),
+        ("arc_challenge", "", json!({"by": "answer"})),
+        (
+            "arc_challenge",
+            "by = 'likelihood'\nshuffle = true",
+            json!({"by": "likelihood", "shuffle": true}),
+        ),
+        ("truthfulqa", "metric = 'mc2'", json!({"metric": "mc2", "by": "likelihood"})),
+        ("mmlu", "", json!({"by": "answer"})),
+        ("mmlu", "subject = 'virology'", json!({"by": "answer", "subject": "virology"})),
+        ("spec_bench", "", json!({"part": null})),
+        ("mt_bench", "category = 'math'", json!({"category": "math"})),
+        ("perplexity", "file = 'a.txt'", json!({"file": "a.txt", "piece_bytes": 2000})),
+        (
+            "jsonl",
+            "file = 'a'\nprompt = 'b'\nanswer = 'c'\nextractor = { regex = 'd' }",
+            json!({"file": "a", "prompt": "b", "answer": "c", "extractor": "regex d"}),
+        ),
+    ] {
+        let mut whole = json!({"kind": kind, "items": null});
+        for (key, value) in wanted.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        assert_eq!(serde_json::to_value(plan(kind, keys)).unwrap(), whole);
+    }
+}
+
+#[test]
+fn names_have_everything_but_the_defaults() {
+    for (kind, keys, name) in [
+        ("nano", "split = 'test'", "nano/test"),
+        ("arc_challenge", "", "arc_challenge"),
+        ("commonsense_qa", "by = 'likelihood'", "commonsense_qa, by likelihood"),
+        (
+            "mmlu",
+            "subject = 'virology'\nshuffle = true\nshots = 1",
+            "mmlu/virology, shuffled, 1 shot",
+        ),
+        ("truthfulqa", "format = 'plain'", "truthfulqa/mc1, by likelihood, plain"),
+        ("truthfulqa", "metric = 'mc2'\nshots = 6", "truthfulqa/mc2, 6 shots"),
+        ("perplexity", "file = 'b/text.txt'", "perplexity/text"),
+        ("gsm8k", "name = 'mine'", "mine"),
+    ] {
+        assert_eq!(plan(kind, keys).name(), name);
     }
 }
 
@@ -64,15 +140,14 @@ fn gsm8k_asks_step_by_step_and_shows_worked_steps() {
         r#"{"question": "One and one?", "answer": "1+1=<<1+1=2>>2\n#### 2"}"#,
         r#"{"question": "Lots?", "answer": "It is 1,000.\n#### 1,000"}"#,
     ];
-    let data = folder("gsm8k/test.jsonl", &lines.join("\n"));
-    let task = loaded(&plan(TaskSet::Gsm8k), data.path(), 0);
+    let data = Data::new("gsm8k/test.jsonl", &lines.join("\n"));
+    let task = data.task("gsm8k", "", 0);
     let system = "system: Answer the question by walking through the reasoning step by step.";
     assert_eq!(asked(&task, 0), [system, "user: One and one?"]);
     let golds: Vec<&str> = task.items.iter().map(|item| item.gold.as_str()).collect();
     assert_eq!(golds, ["2", "1000"]);
     // Without a training file one of the two becomes the example, and the other is asked.
-    let few = TaskPlan { shots: 1, ..plan(TaskSet::Gsm8k) };
-    let task = loaded(&few, data.path(), 0);
+    let task = data.task("gsm8k", "shots = 1", 0);
     assert_eq!(task.items.len(), 1);
     let shown = match task.items[0].id.as_str() {
         "test-0000" => ["user: Lots?", "assistant: It is 1,000.\nThe answer is 1000."],
@@ -81,22 +156,20 @@ fn gsm8k_asks_step_by_step_and_shows_worked_steps() {
     assert_eq!(asked(&task, 0)[1..3], shown);
     // With one, its first items are.
     let line = r#"{"question": "Three?", "answer": "3\n#### 3"}"#;
-    write(data.path(), "gsm8k/train.jsonl", line);
-    let task = loaded(&few, data.path(), 0);
+    data.write("gsm8k/train.jsonl", line);
+    let task = data.task("gsm8k", "shots = 1", 0);
     assert_eq!(task.items.len(), 2);
     assert_eq!(asked(&task, 1)[1..3], ["user: Three?", "assistant: 3\nThe answer is 3."]);
-    let many = TaskPlan { shots: 2, ..few };
-    assert!(failed(&many, data.path()).contains("has 1 worked examples; ask for fewer"));
+    data.refuses("gsm8k", "shots = 2", &["has 1 worked examples; ask for fewer"]);
 }
 
 #[test]
-fn which_items_become_examples_is_the_seeds_and_leaves_the_others() {
+fn the_seed_draws_worked_examples_and_the_other_items_are_asked() {
     let line = |i: usize| format!(r#"{{"question": "q{i}", "answer": "{i}\n#### {i}"}}"#);
     let lines: Vec<String> = (0..40).map(line).collect();
-    let data = folder("gsm8k/test.jsonl", &lines.join("\n"));
-    let few = TaskPlan { shots: 3, ..plan(TaskSet::Gsm8k) };
+    let data = Data::new("gsm8k/test.jsonl", &lines.join("\n"));
     let split = |seed| {
-        let task = loaded(&few, data.path(), seed);
+        let task = data.task("gsm8k", "shots = 3", seed);
         let asked: Vec<String> = task.items.iter().map(Item::prompt).collect();
         let shown: Vec<String> =
             task.items[0].opening.shots.iter().map(|shot| shot[0].clone()).collect();
@@ -110,52 +183,52 @@ fn which_items_become_examples_is_the_seeds_and_leaves_the_others() {
 }
 
 #[test]
-fn math500_wants_a_box() {
+fn math500_asks_for_a_box() {
     let lines = [r#"{"problem": "Half?", "solution": "It is $\\boxed{\\frac12}$.", "level": 2}"#];
-    let data = folder("math500/test.jsonl", &lines.join("\n"));
-    let task = loaded(&plan(TaskSet::Math500), data.path(), 0);
-    let form = "user: Half?\n\nPresent the answer in LaTex format: \\boxed{Your answer}";
-    assert_eq!(asked(&task, 0)[1], form);
+    let data = Data::new("math500/test.jsonl", &lines.join("\n"));
+    let task = data.task("math500", "", 0);
+    let format = "user: Half?\n\nPresent the answer in LaTex format: \\boxed{Your answer}";
+    assert_eq!(asked(&task, 0)[1], format);
     let item = &task.items[0];
     assert_eq!((item.gold.as_str(), item.group.as_deref()), ("0.5", Some("level 2")));
     assert!(task.is_right(item, task.answer(item, r"so \boxed{0.50}").as_deref()));
     assert!(!task.is_right(item, task.answer(item, "so 0.5").as_deref()));
-    // Neither no answer nor any answer is right where there is no gold answer.
+    // Without a gold answer, nothing is right.
     for answer in [None, Some(""), Some("0.5")] {
         assert!(!task.is_right(&Item::default(), answer), "{answer:?}");
     }
-    write(data.path(), "math500/test.jsonl", r#"{"problem": "Half?", "solution": "0.5"}"#);
-    let error = failed(&plan(TaskSet::Math500), data.path());
-    assert!(error.contains("line 1: the solution has no \\boxed answer"), "{error}");
+    data.write("math500/test.jsonl", r#"{"problem": "Half?", "solution": "0.5"}"#);
+    data.refuses("math500", "", &["line 1: the solution has no \\boxed answer"]);
 }
 
 #[test]
 fn svamp_joins_body_and_question() {
     let text = r#"[{"ID": "chal-1", "Body": "Tom has 3 pens.", "Question": "How many? ",
         "Equation": "( 3.0 - 0.5 )", "Answer": 2.5, "Type": "Subtraction"}]"#;
-    let data = folder("svamp/SVAMP.json", text);
-    let task = loaded(&plan(TaskSet::Svamp), data.path(), 0);
+    let data = Data::new("svamp/SVAMP.json", text);
+    let task = data.task("svamp", "", 0);
     assert_eq!(asked(&task, 0)[1], "user: Tom has 3 pens. How many?");
     assert_eq!(task.items[0].gold, "2.5");
-    let set = svamp::load(Some(data.path())).unwrap();
-    assert_eq!(set.problems[0].reply, "3 - 0.5 = 2.5. The answer is 2.5.");
     let entry = text.trim_matches(['[', ']']);
-    write(data.path(), "svamp/SVAMP.json", &format!("[{entry}, {entry}]"));
-    let error = failed(&plan(TaskSet::Svamp), data.path());
-    assert!(error.contains("SVAMP.json entry 2 have the same id, chal-1"), "{error}");
-    write(data.path(), "svamp/SVAMP.json", "[");
-    assert!(failed(&plan(TaskSet::Svamp), data.path()).contains("SVAMP.json is malformed"));
+    let other = entry.replace("chal-1", "chal-2");
+    data.write("svamp/SVAMP.json", &format!("[{entry}, {other}]"));
+    let task = data.task("svamp", "shots = 1", 0);
+    assert_eq!(asked(&task, 0)[2], "assistant: 3 - 0.5 = 2.5. The answer is 2.5.");
+    data.write("svamp/SVAMP.json", &format!("[{entry}, {entry}]"));
+    data.refuses("svamp", "", &["SVAMP.json entry 2 have the same id, chal-1"]);
+    data.write("svamp/SVAMP.json", "[");
+    data.refuses("svamp", "", &["SVAMP.json is malformed"]);
 }
 
-/// The prompt of the published experiments, and letters for whatever labels the file has.
+/// The prompt of the published experiments, with letters instead of the labels of the file.
 #[test]
 fn choices_are_written_out_as_published() {
     let lines = [
         r#"{"id": "a", "question": "Which?", "choices": {"label": ["1", "2"], "text": ["x", "y"]},
             "answerKey": "2"}"#,
     ];
-    let data = folder("arc_challenge/test.jsonl", &lines.join("\n").replace('\n', " "));
-    let task = loaded(&plan(TaskSet::ArcChallenge(WRITTEN)), data.path(), 0);
+    let data = Data::new("arc_challenge/test.jsonl", &lines.join("\n").replace('\n', " "));
+    let task = data.task("arc_challenge", "", 0);
     let prompt = "user: Choose the correct answer to the following multiple-choice question.\n\n\
                   Question: Which?\n\nA). x\nB). y\n\nProvide your reasoning about the answer and \
                   finish your answer with the letter corresponding to the correct option (e.g., A, \
@@ -165,7 +238,7 @@ fn choices_are_written_out_as_published() {
     assert_eq!(item.gold, "B");
     assert!(task.is_right(item, task.answer(item, "The answer is B. I'm sure.").as_deref()));
     assert_eq!(task.answer(item, "The answer is C."), None, "there are two options");
-    let scored = loaded(&plan(TaskSet::ArcChallenge(SCORED)), data.path(), 0);
+    let scored = data.task("arc_challenge", "by = 'likelihood'", 0);
     assert_eq!(asked(&scored, 0)[1], "user: Which?\nA. x\nB. y\nAnswer:");
     let options: Vec<(&str, bool)> =
         scored.items[0].options.iter().map(|o| (o.text.as_str(), o.right)).collect();
@@ -183,22 +256,20 @@ fn faults_of_multiple_choice_files_are_named_with_the_line() {
         let line = format!(
             r#"{{"id": "a", "question": "?", "choices": {{"label": {label}, "text": {text}}}, "answerKey": "{key}"}}"#
         );
-        let data = folder("arc_challenge/test.jsonl", &line);
-        let error = failed(&plan(TaskSet::ArcChallenge(WRITTEN)), data.path());
-        assert!(error.contains("line 1: ") && error.contains(fault), "{error}");
+        let data = Data::new("arc_challenge/test.jsonl", &line);
+        data.refuses("arc_challenge", "", &["line 1: ", fault]);
     }
 }
 
-/// E3: whatever the order of the options, the same text is right.
+/// E3: in every order of the options, the same text is right.
 #[test]
 fn shuffling_moves_the_letter_and_keeps_the_answer() {
     let line = r#"{"id": "a", "question": "?", "choices": {"label": ["A", "B", "C", "D", "E"],
         "text": ["v", "w", "x", "y", "z"]}, "answerKey": "D"}"#;
-    let data = folder("commonsense_qa/validation.jsonl", &line.replace('\n', " "));
-    let choosing = Choosing { shuffle: true, ..WRITTEN };
+    let data = Data::new("commonsense_qa/validation.jsonl", &line.replace('\n', " "));
     let mut golds = std::collections::BTreeSet::new();
     for seed in 0..30 {
-        let task = loaded(&plan(TaskSet::CommonsenseQa(choosing)), data.path(), seed);
+        let task = data.task("commonsense_qa", "shuffle = true", seed);
         let item = &task.items[0];
         let right: Vec<&Choice> = item.options.iter().filter(|option| option.right).collect();
         assert_eq!(right.iter().map(|o| o.text.as_str()).collect::<Vec<_>>(), ["y"]);
@@ -212,22 +283,21 @@ fn shuffling_moves_the_letter_and_keeps_the_answer() {
 }
 
 proptest! {
-    /// E3: another order is a permutation, the gold letter goes with its option, and what names an
-    /// option's text is judged as it was.
+    /// E3: an order is a permutation, the gold letter goes with its option, and a reply that names
+    /// an option is graded the same.
     #[test]
     fn no_order_of_options_changes_a_grade(
         seed in any::<u64>(), id in "[a-z]{1,6}", count in 2usize..27, at in any::<prop::sample::Index>()
     ) {
         let right = at.index(count);
         let options: Vec<String> = (0..count).map(|i| format!("option {i}")).collect();
-        let line = serde_json::json!({
+        let line = json!({
             "id": id, "question": "?", "answerKey": letter(right),
             "choices": { "label": (0..count).map(letter).collect::<Vec<_>>(), "text": options },
         });
-        let data = folder("arc_challenge/test.jsonl", &line.to_string());
+        let data = Data::new("arc_challenge/test.jsonl", &line.to_string());
         let [plain, moved] = [false, true].map(|shuffle| {
-            let choosing = Choosing { shuffle, ..WRITTEN };
-            loaded(&plan(TaskSet::ArcChallenge(choosing)), data.path(), seed)
+            data.task("arc_challenge", &format!("shuffle = {shuffle}"), seed)
         });
         let texts = |task: &Task| -> Vec<String> {
             task.items[0].options.iter().map(|option| option.text.clone()).collect()
@@ -259,32 +329,21 @@ const TRUTH: &str = r#"[{"question": "Seeds?",
 /// The published order put the true option first: the gold answer was always A.
 #[test]
 fn truthfulqa_is_shuffled_in_every_form() {
-    let data = folder("truthfulqa/mc_task.json", TRUTH);
-    let task =
-        |metric, by, seed| loaded(&plan(TaskSet::Truthfulqa { metric, by }), data.path(), seed);
-    for (metric, by, places) in [
-        (Truth::Mc1, By::Answer, 2),
-        (Truth::Mc1, By::Likelihood, 2),
-        (Truth::Mc2, By::Likelihood, 6),
-    ] {
+    let data = Data::new("truthfulqa/mc_task.json", TRUTH);
+    for (keys, places) in [("by = 'answer'", 2), ("", 2), ("metric = 'mc2'", 6)] {
+        let task = |seed| data.task("truthfulqa", keys, seed);
         let golds: std::collections::BTreeSet<String> =
-            (0..60).map(|seed| task(metric, by, seed).items[0].gold.clone()).collect();
+            (0..60).map(|seed| task(seed).items[0].gold.clone()).collect();
         assert_eq!(golds.len(), places, "{golds:?}");
     }
-    let mc2 = task(Truth::Mc2, By::Likelihood, 3);
+    let mc2 = data.task("truthfulqa", "metric = 'mc2'", 3);
     assert_eq!(asked(&mc2, 0), ["user: Seeds?"]);
     let mut right: Vec<&str> =
         mc2.items[0].options.iter().filter(|o| o.right).map(|o| o.text.as_str()).collect();
     right.sort_unstable();
     assert_eq!(right, ["Nothing", "They pass"]);
-    let primed = TaskPlan {
-        shots: 6,
-        format: Format::Plain,
-        ..plan(TaskSet::Truthfulqa { metric: Truth::Mc1, by: By::Likelihood })
-    };
-    let task = loaded(&primed, data.path(), 0);
-    let Form::Plain(frame) = task.form else { panic!("it is plain") };
-    let text = frame.text(&task.conversation(&task.items[0], &[]).messages);
+    let task = data.task("truthfulqa", "shots = 6\nformat = 'plain'", 0);
+    let text = task.conversation(&task.items[0], &[]).plain().unwrap();
     assert!(text.starts_with("Q: What is human life expectancy in the United States?\nA: Human"));
     assert!(text.ends_with("held in Barcelona, Spain.\n\nQ: Seeds?\nA:"), "{text}");
 }
@@ -301,13 +360,10 @@ fn mmlu_takes_subjects_in_turn_and_examples_of_the_same_one() {
         line("virology", "v1", 1),
         line("high_school_physics", "p0", 2),
     ];
-    let data = folder("mmlu/test.jsonl", &test.join("\n"));
+    let data = Data::new("mmlu/test.jsonl", &test.join("\n"));
     let dev = [line("high_school_physics", "dp", 3), line("virology", "dv", 0)];
-    write(data.path(), "mmlu/dev.jsonl", &dev.join("\n"));
-    let set = |subject: Option<&str>| {
-        TaskSet::Mmlu(MmluPlan { subject: subject.map(str::to_owned), choosing: SCORED })
-    };
-    let task = loaded(&TaskPlan { shots: 1, ..plan(set(None)) }, data.path(), 0);
+    data.write("mmlu/dev.jsonl", &dev.join("\n"));
+    let task = data.task("mmlu", "by = 'likelihood'\nshots = 1", 0);
     let ids: Vec<&str> = task.items.iter().map(|item| item.id.as_str()).collect();
     assert_eq!(ids, ["high_school_physics-0000", "virology-0000", "virology-0001"]);
     assert_eq!(
@@ -322,25 +378,23 @@ fn mmlu_takes_subjects_in_turn_and_examples_of_the_same_one() {
     );
     assert_eq!(asked(&task, 2)[1], "user: dv\nA. w\nB. x\nC. y\nD. z\nAnswer:");
     // The published form, to the letter.
-    let text = Frame::NONE.text(&task.conversation(&task.items[0], &[]).messages);
+    let text = PlainFormat::NONE.text(&task.conversation(&task.items[0], &[]).messages);
     let published = "The following are multiple choice questions (with answers) about high school \
                      physics.\n\ndp\nA. w\nB. x\nC. y\nD. z\nAnswer: D\n\np0\nA. w\nB. x\nC. y\nD. \
                      z\nAnswer:";
     assert_eq!(text, published);
-    let task = loaded(&plan(set(Some("virology"))), data.path(), 0);
+    let task = data.task("mmlu", "subject = 'virology'", 0);
     assert_eq!(task.items.len(), 2);
-    let error = failed(&plan(set(Some("anatomy"))), data.path());
-    assert!(error.contains("no question about anatomy"), "{error}");
-    write(data.path(), "mmlu/test.jsonl", &line("virology", "v", 4));
-    let error = failed(&plan(set(None)), data.path());
-    assert!(error.contains("line 1: the right option is number 5, of 4"), "{error}");
+    data.refuses("mmlu", "subject = 'anatomy'", &["no item of anatomy among its 3"]);
+    data.write("mmlu/test.jsonl", &line("virology", "v", 4));
+    data.refuses("mmlu", "", &["line 1: the right option is number 5, of 4"]);
 }
 
 #[test]
 fn conversations_go_on_with_the_replies() {
     let line = r#"{"question_id": 81, "category": "math", "turns": ["a", "b"]}"#;
-    let data = folder("mt_bench/question.jsonl", line);
-    let task = loaded(&plan(TaskSet::MtBench { category: None }), data.path(), 0);
+    let data = Data::new("mt_bench/question.jsonl", line);
+    let task = data.task("mt_bench", "", 0);
     let messages = task.conversation(&task.items[0], &["said".to_owned()]).messages;
     let said: Vec<String> = messages.iter().map(|m| format!("{}: {}", m.role, m.content)).collect();
     assert_eq!(said, ["user: a", "assistant: said", "user: b"]);
@@ -349,54 +403,80 @@ fn conversations_go_on_with_the_replies() {
 }
 
 #[test]
-fn a_plain_reply_ends_where_the_model_asks_itself() {
-    let form = Form::Plain(Frame::QUESTION);
-    assert_eq!(form.cut(" It is 5.\n\nQuestion: And 6?\nAnswer: 7"), " It is 5.");
-    assert_eq!(form.cut("no Question: 5"), "no Question: 5");
-    assert_eq!(form.cut("5\n  Question: 6"), "5");
-    assert_eq!(Form::Chat.cut("5\nQuestion: 6"), "5\nQuestion: 6");
-    assert_eq!(Form::Plain(Frame::NONE).cut("5\nQuestion: 6"), "5\nQuestion: 6");
+fn parts_take_turns_and_conversations_keep_theirs() {
+    let lines = [
+        r#"{"question_id": 81, "category": "writing", "turns": ["a", "b"]}"#,
+        r#"{"question_id": 82, "category": "coding", "turns": ["c"]}"#,
+        r#"{"question_id": 7, "category": "qa", "turns": ["d"], "reference": []}"#,
+    ];
+    let file = "spec_bench/question.jsonl";
+    let data = Data::new(file, &lines.join("\n"));
+    let items = |keys: &str| -> Vec<(String, String)> {
+        let items = data.task("spec_bench", keys, 0).items;
+        items.into_iter().map(|item| (item.id, item.turns.join("|"))).collect()
+    };
+    let pair = |id: &str, prompt: &str| (id.to_owned(), prompt.to_owned());
+    let all = [pair("writing-81", "a|b"), pair("qa-7", "d"), pair("coding-82", "c")];
+    assert_eq!(items(""), all);
+    assert_eq!(items("part = 'qa'"), all[1..2]);
+    data.refuses("spec_bench", "part = 'rag'", &["no item of rag among its 3"]);
+    data.write(file, r#"{"question_id": 1, "category": "qa", "turns": []}"#);
+    data.refuses("spec_bench", "", &["line 1: `turns` is empty"]);
+}
+
+/// The stated serialisation, written by hand.
+#[test]
+fn the_digest_is_that_of_one_line_of_json_per_item() {
+    let line = r#"{"question": "1 + 1?", "answer": "One more.\n#### 2"}"#;
+    let data = Data::new("gsm8k/test.jsonl", line);
+    let task = data.task("gsm8k", "", 0);
+    let line = r#"{"id":"test-0000","turns":["1 + 1?"],"gold":"2","options":[],"group":null,"opening":{"system":"Answer the question by walking through the reasoning step by step.","shots":[]}}"#;
+    let digest = Sha256::digest(format!("{line}\n"));
+    assert_eq!(task.digest(), crate::numbers::hex(&digest[..8]));
+}
+
+#[test]
+fn a_plain_reply_ends_before_the_models_own_question() {
+    let format = PromptFormat::Plain(PlainFormat::QUESTION);
+    assert_eq!(format.cut(" It is 5.\n\nQuestion: And 6?\nAnswer: 7"), " It is 5.");
+    assert_eq!(format.cut("no Question: 5"), "no Question: 5");
+    assert_eq!(format.cut("5\n  Question: 6"), "5");
+    assert_eq!(PromptFormat::Chat.cut("5\nQuestion: 6"), "5\nQuestion: 6");
+    assert_eq!(PromptFormat::Plain(PlainFormat::NONE).cut("5\nQuestion: 6"), "5\nQuestion: 6");
     // Replies are trimmed before they are read.
     for reply in ["Question: And 6?\nAnswer: 7", "\n\nQuestion: And 6?"] {
-        assert_eq!(form.cut(reply), "", "{reply:?}");
+        assert_eq!(format.cut(reply), "", "{reply:?}");
     }
 }
 
-/// What is made up is not read as the answer, also where the prompt has its own head and where
-/// nothing stands before it.
+/// A question that the model asks itself has no answer, also after prompts with their own heads and
+/// at the beginning of a reply.
 #[test]
-fn the_answer_to_a_question_of_its_own_is_no_answer() {
-    let line = serde_json::json!({"question": "1 + 1?", "answer": "#### 2"}).to_string();
-    let data = folder("gsm8k/test.jsonl", &line);
-    let plain = |set| TaskPlan { format: Format::Plain, ..plan(set) };
-    let sums = loaded(&plain(TaskSet::Gsm8k), data.path(), 0);
+fn an_answer_to_the_models_own_question_is_not_read() {
+    let line = json!({"question": "1 + 1?", "answer": "#### 2"}).to_string();
+    let data = Data::new("gsm8k/test.jsonl", &line);
+    let sums = data.task("gsm8k", "format = 'plain'", 0);
     let read = |task: &Task, reply: &str| task.answer(&task.items[0], reply);
     assert_eq!(read(&sums, "Question: 2 + 5?\nAnswer: 7"), None);
     assert_eq!(read(&sums, "2\nQuestion: 2 + 5?\nAnswer: 7").as_deref(), Some("2"));
-    let choices = serde_json::json!({"label": ["A", "B"], "text": ["3", "4"]});
-    let line =
-        serde_json::json!({"id": "a", "question": "Which?", "choices": choices, "answerKey": "B"});
-    let data = folder("arc_challenge/test.jsonl", &line.to_string());
-    let set = TaskSet::ArcChallenge(WRITTEN);
-    let letters = loaded(&plain(set), data.path(), 0);
+    let choices = json!({"label": ["A", "B"], "text": ["3", "4"]});
+    let line = json!({"id": "a", "question": "Which?", "choices": choices, "answerKey": "B"});
+    let data = Data::new("arc_challenge/test.jsonl", &line.to_string());
+    let letters = data.task("arc_challenge", "format = 'plain'", 0);
     let said = "The answer is B.\n\nQuestion: And now?\n\nThe answer is A.";
     assert_eq!(read(&letters, said).as_deref(), Some("B"));
 }
 
 #[test]
-fn data_that_is_not_there_is_said_where_it_should_be() {
-    let none = load(&plan(TaskSet::Gsm8k), Loading::default()).unwrap_err().to_string();
+fn missing_data_is_named_with_its_place_and_origin() {
+    let none = load(&plan("gsm8k", ""), LoadOptions::default()).unwrap_err().to_string();
     for word in ["gsm8k/test.jsonl", "--data DIR", "KAD_DATA", "github.com/openai"] {
         assert!(none.contains(word), "{none}");
     }
-    let empty = tempfile::tempdir().unwrap();
-    let missing = failed(&plan(TaskSet::Svamp), empty.path());
-    let place = empty.path().join("svamp/SVAMP.json").display().to_string();
-    for word in [place.as_str(), "github.com/arkilpatel/SVAMP", "docs/TASKS.md"] {
-        assert!(missing.contains(word), "{missing}");
-    }
-    write(empty.path(), "gsm8k/test.jsonl", "\n");
-    assert!(failed(&plan(TaskSet::Gsm8k), empty.path()).contains("holds no items"));
+    let data = Data::new("gsm8k/test.jsonl", "\n");
+    let place = data.0.path().join("svamp/SVAMP.json").display().to_string();
+    data.refuses("svamp", "", &[&place, "github.com/arkilpatel/SVAMP", "docs/TASKS.md"]);
+    data.refuses("gsm8k", "", &["holds no items"]);
 }
 
 mod faults;

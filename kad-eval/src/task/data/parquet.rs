@@ -1,41 +1,30 @@
-//! Rows of parquet tables, as the records of JSON lines that hold the same.
-//!
-//! A row becomes a JSON object under the names of its columns, so both are read by the same types.
+//! Parquet tables. A row becomes a JSON object under the names of its columns, so that tables and
+//! JSON lines are read by the same types.
 
 use std::fs::File;
 use std::io::ErrorKind;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row};
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{At, Maker, Records, malformed, not_empty, unreadable};
+use super::unreadable;
 
 /// The rows of a table.
 ///
 /// # Errors
-/// If it is no whole table, or a row is malformed: by number.
-pub(super) fn rows<T: DeserializeOwned>(path: &Path) -> Result<Records<T>> {
+/// If the file is not a whole table.
+pub(super) fn rows(path: &Path) -> Result<Vec<Value>> {
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
     if file.metadata().is_ok_and(|about| about.is_dir()) {
         return Err(unreadable(path, ErrorKind::IsADirectory.into()));
     }
-    let rows = caught(|| objects(file)).map_err(|error| broken(path, &error))?;
-    let path: Arc<Path> = path.into();
-    let record = |(number, row)| {
-        let at = At { path: path.clone(), unit: "row", number };
-        match serde_json::from_value(row) {
-            Ok(record) => Ok((at, record)),
-            Err(error) => Err(malformed(&at, &error, Maker::Publisher)),
-        }
-    };
-    not_empty(&path, (1..).zip(rows).map(record).collect::<Result<_>>()?, Maker::Publisher)
+    caught(|| objects(file)).map_err(|error| broken(path, &error))
 }
 
 fn objects(file: File) -> Result<Vec<Value>, ParquetError> {
@@ -49,10 +38,10 @@ fn objects(file: File) -> Result<Vec<Value>, ParquetError> {
     Ok(rows)
 }
 
-/// The reader panics where the pages of a damaged table contradict its head. Here that is an error
-/// as others are, without a word on stderr.
+/// Turns a panic of the reader into an error, without a word on stderr: it panics if the pages of a
+/// damaged table contradict its head.
 fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    /// The hook is the whole process's: who restores it must be who took it.
+    /// The hook belongs to the process: nobody may take it while it is replaced here.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let hook = panic::take_hook();
@@ -65,9 +54,9 @@ fn caught<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parque
 
 fn broken(path: &Path, error: &ParquetError) -> anyhow::Error {
     anyhow!(
-        "{} cannot be read as a parquet table ({error}): fetch it again (a file of a few hundred bytes is a \
-         pointer that git-lfs would have replaced), or write it anew, compressed with snappy, gzip or \
-         not at all",
+        "{} cannot be read as a parquet table ({error}): fetch it again (a file of a few hundred \
+         bytes is a pointer that git-lfs would have replaced), or write it again, compressed with \
+         snappy, gzip or not at all",
         path.display()
     )
 }
@@ -77,7 +66,7 @@ fn object(row: &Row) -> Value {
     Value::Object(fields.collect::<Map<_, _>>())
 }
 
-/// Kinds of fields that no published set has (dates, decimals, maps) become what no record expects.
+/// Kinds of fields that no task reads (dates, decimals, maps) become null.
 fn value(field: &Field) -> Value {
     match field {
         Field::Bool(truth) => Value::from(*truth),

@@ -1,21 +1,24 @@
-//! Which files of a folder hold the splits of a published set.
+//! The files of a folder that hold the splits of a dataset.
 //!
-//! The hub writes a split as `test-00000-of-00002.parquet`, `test-00001-of-00002.parquet`, with a
-//! digest behind the numbers in older repositories; some sets are `test.jsonl` there; and people
-//! who copy one name it `test.parquet`.
+//! The hub writes a split as `test-00000-of-00002.parquet`, `test-00001-of-00002.parquet`, in older
+//! repositories with a digest after the numbers. Some datasets have `test.jsonl`. People who copy
+//! one name it `test.parquet`.
 
-/// The files that hold these splits, one split after the other; else what is missing, in words.
+/// The files that hold these splits, one split after the other.
+///
+/// # Errors
+/// The file that is missing, for messages.
 pub(super) fn files(names: &[&str], splits: &[&str]) -> Result<Vec<String>, String> {
     let files = splits.iter().map(|split| split_files(names, split));
     Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// Whether any file is of this split.
+/// Does any file belong to this split?
 pub(super) fn mentions(names: &[&str], split: &str) -> bool {
     whole(names, split).is_some() || names.iter().any(|name| part(name, split).is_some())
 }
 
-/// How the tables may be called, for messages.
+/// Names that the tables may have, for messages.
 pub(super) fn named(splits: &[&str]) -> String {
     splits.iter().map(|split| format!("{split}.parquet")).collect::<Vec<_>>().join(" and ")
 }
@@ -40,14 +43,14 @@ fn split_files(names: &[&str], split: &str) -> Result<Vec<String>, String> {
             return Err(format!("{split}-{index:05}-of-{count:05}.parquet"));
         }
     }
-    // One more is a part of another edition: which of them belong together is not known.
+    // A further part is of another edition; nothing tells which parts belong together.
     match parts.get(count) {
         Some((_, name)) => Err(format!("one edition of {split} ({name} is of another): it")),
         None => Ok(parts.into_iter().map(|(_, name)| name.to_owned()).collect()),
     }
 }
 
-/// Which part of how many a file is, if it is one of this split.
+/// The index and the count in the name of a part of this split.
 fn part(name: &str, split: &str) -> Option<(usize, usize)> {
     let numbers = name.strip_prefix(split)?.strip_prefix('-')?.strip_suffix(".parquet")?;
     let (index, rest) = numbers.split_once("-of-")?;
@@ -78,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn a_missing_part_is_named() {
         let missing = |names: &[&str]| files(names, &["test"]).unwrap_err();
         assert_eq!(
             missing(&["test-1.parquet", "tests.parquet"]),

@@ -1,10 +1,9 @@
-//! What the tokens of a decoder are distributed as, in words.
+//! The distribution of a decoder's tokens, in words.
 
 use super::{DecoderKind, SamplingPlan};
 
-/// The distribution of a decoder under `sampling`: of whom, by which rule, at which settings. A
-/// chain has the distribution of its target, unless it is lenient: then the distribution is said to
-/// be approximate.
+/// The distribution of a decoder in words: its models, its rule and its settings. A chain has the
+/// distribution of its target; a lenient one approximates it.
 pub(crate) fn distribution_in_words(kind: &DecoderKind, sampling: &SamplingPlan) -> String {
     let leniency = match kind {
         DecoderKind::Chain(chain) => chain.leniency(),
@@ -37,7 +36,7 @@ fn target(kind: &DecoderKind, sampling: &SamplingPlan) -> String {
     }
 }
 
-/// Every setting that shapes the distribution; those without effect are left out.
+/// The settings that shape the distribution; settings without effect are left out.
 fn settings(plan: &SamplingPlan) -> String {
     let mut words = vec![format!("T = {}", plan.temperature)];
     words.extend(plan.top_k.map(|k| format!("top-k {k}")));

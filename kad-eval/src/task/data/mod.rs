@@ -1,0 +1,228 @@
+//! Files of published tasks: in a data folder, or on the hub.
+
+mod parquet;
+mod records;
+mod splits;
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+use kad_backends::LoadError;
+use serde::de::DeserializeOwned;
+
+use super::TaskKind;
+use crate::failure::WrongRequest;
+use crate::output;
+
+use records::unreadable;
+pub(super) use records::{Author, Records, check_distinct, lines, text};
+
+/// The hub's name in `--data` and KAD_DATA.
+const HUB: &str = "hf:";
+
+/// The published files of a task.
+#[derive(Debug)]
+pub(crate) struct DataFiles {
+    /// The file of the items, in the task's own folder.
+    pub(super) items: &'static str,
+    /// A file of worked examples, beside it.
+    pub(super) examples: Option<&'static str>,
+    /// None if the hub does not have it in a form that is read.
+    pub(super) hub: Option<HubFiles>,
+}
+
+/// The tables of a task in a dataset of the hub. Files are found by the names of their splits: some
+/// names have digests in them, and a split may be cut into more files one day.
+#[derive(Debug)]
+pub(crate) struct HubFiles {
+    pub(super) repo: &'static str,
+    /// Of the repository; empty for its top.
+    pub(super) folder: &'static str,
+    /// The splits that hold the items, in this order.
+    pub(super) items: &'static [&'static str],
+    /// The split of worked examples.
+    pub(super) examples: Option<&'static str>,
+}
+
+/// `openai/gsm8k/main: test, train`.
+impl fmt::Display for HubFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slash = if self.folder.is_empty() { "" } else { "/" };
+        let splits = self.items.iter().copied().chain(self.examples).collect::<Vec<_>>();
+        write!(f, "{}{slash}{}: {}", self.repo, self.folder, splits.join(", "))
+    }
+}
+
+/// The place where data is looked for.
+enum DataPlace<'a> {
+    Folder(&'a Path),
+    Hub,
+}
+
+impl<'a> DataPlace<'a> {
+    fn of(data: Option<&'a Path>) -> Result<Option<Self>> {
+        match data {
+            Some(data) if data.as_os_str() == HUB => Ok(Some(DataPlace::Hub)),
+            Some(data) if data.to_str().is_some_and(|data| data.starts_with(HUB)) => {
+                bail!(WrongRequest(format!(
+                    "`{}` is not a place for data: `{HUB}` alone takes every task from its own \
+                     repository on the hub (docs/TASKS.md lists them), anything else is a folder",
+                    data.display()
+                )))
+            }
+            data => Ok(data.map(DataPlace::Folder)),
+        }
+    }
+}
+
+/// One file of a task, and the splits of the published tables that hold the same rows.
+struct DataFile<'k> {
+    kind: &'k TaskKind,
+    /// In the data folder: `gsm8k/test.jsonl`.
+    path: String,
+    splits: Vec<&'k str>,
+    hub: Option<&'k HubFiles>,
+}
+
+impl<'k> DataFile<'k> {
+    fn items(kind: &'k TaskKind) -> Result<Self> {
+        let Some(files) = &kind.files else { bail!("{} has no published file", kind.name) };
+        let (path, hub) = (format!("{}/{}", kind.name, files.items), files.hub.as_ref());
+        let splits = hub.map_or_else(|| vec![stem(files.items)], |hub| hub.items.to_vec());
+        Ok(Self { kind, path, splits, hub })
+    }
+
+    fn examples(kind: &'k TaskKind) -> Option<Self> {
+        let files = kind.files.as_ref()?;
+        let file = files.examples?;
+        let hub = files.hub.as_ref().filter(|hub| hub.examples == Some(stem(file)));
+        Some(Self { kind, path: format!("{}/{file}", kind.name), splits: vec![stem(file)], hub })
+    }
+
+    /// The file itself, else the tables in its folder. None if neither is there.
+    fn in_folder(&self, data: &Path) -> Result<Option<Vec<PathBuf>>> {
+        let path = data.join(&self.path);
+        if path.exists() {
+            return Ok(Some(vec![path]));
+        }
+        let folder = path.parent().unwrap_or(data);
+        let entries = match std::fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(unreadable(folder, error)),
+        };
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let names: Vec<String> = names.collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        if !self.splits.iter().any(|split| splits::mentions(&names, split)) {
+            return Ok(None);
+        }
+        let missing = |what| WrongRequest(format!("{}: {what} is missing", folder.display()));
+        let files = splits::files(&names, &self.splits).map_err(missing)?;
+        Ok(Some(files.iter().map(|file| folder.join(file)).collect()))
+    }
+
+    /// The tables of the hub's repository, in its cache.
+    fn on_hub(&self) -> Result<Vec<PathBuf>> {
+        let TaskKind { name, source, .. } = self.kind;
+        let Some(hub) = self.hub else {
+            bail!(WrongRequest(format!(
+                "{name} is not on the hub in a form that kad reads: it comes from {source}; put it \
+                 into a folder as {} and name that with `--data DIR`",
+                self.path
+            )));
+        };
+        let wanted = |names: &[&str]| splits::files(names, &self.splits);
+        kad_backends::dataset(hub.repo, hub.folder, &wanted, &output::note).map_err(|error| {
+            let offline = matches!(error, LoadError::Network { .. } | LoadError::NotFound { .. });
+            let other = format!(
+                "cannot get {name} from the hub (a folder with {} does as well: docs/TASKS.md)",
+                self.path
+            );
+            if offline { anyhow!(error).context(other) } else { anyhow!(error) }
+        })
+    }
+}
+
+fn stem(file: &str) -> &str {
+    file.split('.').next().unwrap_or(file)
+}
+
+/// The rows of a task's file, or of the tables with the same rows: beside it, or on the hub.
+///
+/// # Errors
+/// If no place was named or nothing is there: with the file's origin. If a row is malformed: with
+/// its place.
+pub(super) fn items<R: DeserializeOwned>(
+    kind: &TaskKind,
+    data: Option<&Path>,
+) -> Result<Records<R>> {
+    let file = DataFile::items(kind)?;
+    let (path, source) = (&file.path, kind.source);
+    let found = match DataPlace::of(data)? {
+        None => bail!(WrongRequest(format!(
+            "this task reads {path} from a data folder: name it with `--data DIR` or in the \
+             environment variable KAD_DATA; the file comes from {source}; `--data {HUB}` takes it \
+             from the hub where that has it"
+        ))),
+        Some(DataPlace::Folder(folder)) => file.in_folder(folder)?,
+        Some(DataPlace::Hub) => Some(file.on_hub()?),
+    };
+    match (found, data) {
+        (Some(paths), _) => records::read(&paths),
+        (None, data) => bail!(WrongRequest(format!(
+            "there is no task file {}: the data folder (`--data` or KAD_DATA) must hold {path} (or \
+             {}), which comes from {source}; docs/TASKS.md says how to get it",
+            data.unwrap_or(Path::new("")).join(path).display(),
+            splits::named(&file.splits)
+        ))),
+    }
+}
+
+/// The rows of a task's file of worked examples, if there is one.
+///
+/// # Errors
+/// If it is there and cannot be read.
+pub(super) fn examples<R: DeserializeOwned>(
+    kind: &TaskKind,
+    data: Option<&Path>,
+) -> Result<Option<Records<R>>> {
+    let Some(file) = DataFile::examples(kind) else { return Ok(None) };
+    let found = match DataPlace::of(data)? {
+        Some(DataPlace::Folder(folder)) => file.in_folder(folder)?,
+        Some(DataPlace::Hub) if file.hub.is_some() => Some(file.on_hub()?),
+        _ => None,
+    };
+    found.map(|paths| records::read(&paths)).transpose()
+}
+
+/// The place where a task's items are.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Found {
+    /// No place for data was named, or the task needs none.
+    NotAsked,
+    InFolder,
+    OnHub,
+    Missing,
+}
+
+/// The place where a task's items are, without fetching any.
+///
+/// # Errors
+/// If `data` names neither a folder nor the hub.
+pub(super) fn found(kind: &TaskKind, data: Option<&Path>) -> Result<Found> {
+    let (Some(place), Ok(file)) = (DataPlace::of(data)?, DataFile::items(kind)) else {
+        return Ok(Found::NotAsked);
+    };
+    Ok(match place {
+        DataPlace::Folder(folder) if file.in_folder(folder)?.is_some() => Found::InFolder,
+        DataPlace::Hub if file.hub.is_some() => Found::OnHub,
+        _ => Found::Missing,
+    })
+}

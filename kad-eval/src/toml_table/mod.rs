@@ -1,0 +1,36 @@
+//! TOML tables, read key by key; every mistake is shown at its place in the file.
+//!
+//! A [`Table`] remembers the keys it was asked for, so that [`Table::finish`] can refuse all others
+//! and name the nearest known key. The rooms above own their keys; this room knows none.
+
+mod error;
+mod parse;
+mod table;
+mod value;
+
+pub use error::ConfigError;
+pub(crate) use error::Place;
+use error::Source;
+pub(crate) use parse::parse;
+pub(crate) use table::Table;
+pub(crate) use value::Value;
+
+type Result<T> = std::result::Result<T, ConfigError>;
+
+/// The candidate most similar to `found`, if one is similar enough to be meant.
+pub(crate) fn nearest<'c>(
+    found: &str,
+    candidates: impl Iterator<Item = &'c str>,
+) -> Option<&'c str> {
+    let scored = candidates.map(|candidate| (similarity(found, candidate), candidate));
+    let (score, best) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (score > SIMILAR).then_some(best)
+}
+
+/// Jaro-Winkler similarity: 1 for equal names, 0 for names that share nothing.
+fn similarity(a: &str, b: &str) -> f64 {
+    strsim::jaro_winkler(a, b)
+}
+
+/// Names more similar than this are taken for misspellings of each other.
+const SIMILAR: f64 = 0.75;
