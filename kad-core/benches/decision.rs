@@ -60,7 +60,8 @@ fn decisions(criterion: &mut Criterion) {
 
 fn mixtures(criterion: &mut Criterion) {
     let rules = rules().expect("in range");
-    let (_, rule) = rules.iter().find(|(name, _)| *name == "kad-primal").expect("a rule of ours");
+    let (_, rule) =
+        rules.iter().find(|(name, _)| *name == "kad-primal").expect("a rule of the catalogue");
     let mut group = criterion.benchmark_group("mix");
     let (mut deferral, mut out) = (Deferral::default(), Distribution::default());
     for_each_case(|id, _, distribution| {

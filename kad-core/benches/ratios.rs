@@ -28,13 +28,7 @@ fn main() {
     let rules = rules().expect("in range");
     println!(
         "{:<22} {:<7} {:>7} {:>12} {:>12}  {:<21} {:<21}",
-        "rule",
-        "distribution",
-        "vocab",
-        "softmax [us]",
-        "alone [us]",
-        "alone / softmax",
-        "both / softmax"
+        "rule", "shape", "vocab", "softmax [us]", "alone [us]", "alone / softmax", "both / softmax"
     );
     for (name, rule) in &rules {
         for (shape, logits) in SHAPES {

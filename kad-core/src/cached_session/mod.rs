@@ -22,6 +22,16 @@ const STEM: usize = 16;
 /// Ask for the rows of logits after any context. The session keeps the shared prefix in its KV
 /// cache, rolls back the rest, and runs the missing tokens in one forward pass. The latest rows are
 /// cached too, so no row is computed twice, and a model that is not asked costs nothing.
+///
+/// ```
+/// use kad_core::{CachedSession, Counted, oracle::TableModel};
+/// let model = Counted::new(TableModel::random("toy", 5, 3, 11));
+/// let mut session = CachedSession::new(&model)?;
+/// session.row(&[1, 2, 3, 4])?;
+/// session.row(&[1, 2, 0])?; // rolls back to 1 2 and runs one token
+/// assert_eq!((model.counts().passes, model.counts().tokens), (2, 5));
+/// # Ok::<(), kad_core::DecodeError>(())
+/// ```
 pub struct CachedSession<'m> {
     model: &'m dyn LanguageModel,
     session: Box<dyn Session + 'm>,

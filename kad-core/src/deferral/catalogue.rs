@@ -304,7 +304,7 @@ static CATALOGUE: [RuleInfo; 23] = {
         rule(
             "kad-pool",
             &PooledBudget::PARAMETERS,
-            "as kad-primal with what is left of window · budget, where p(y) < threshold",
+            "as kad-primal with the unspent part of window · budget, where p(y) < threshold",
             OURS,
             |v| Ok(Rule::history(PooledBudget::new(v[0], v[1], v[2])?)),
         )

@@ -60,10 +60,10 @@ pub struct Exact {
 /// 2. No items are fixed in advance; the same bounds fix them during the search.
 /// 3. The items after the critical one are decided first, then the items before it, instead of
 ///    alternating: for distributions they are few, and fewer states were examined nearly
-/// everywhere.
+///    everywhere.
 /// 4. If the search proves nothing, a bound from the largest possible number of items is tried
 ///    (compare Martello and Toth 1997). It settles uniform distributions, where all sets of one
-/// size    are alike.
+///    size are alike.
 ///
 /// **Measured** on softmax and Zipf-like distributions with budgets 0.05 to 0.7, release build, one
 /// core of a shared machine, least to most busy (`cargo run --release -p kad-core --example

@@ -54,7 +54,7 @@ impl TableModel {
     #[must_use]
     pub fn with_row(mut self, suffix: &[TokenId], logits: &[f32]) -> Self {
         assert_eq!(logits.len(), self.vocab.size(), "one logit per token");
-        assert!(suffix.len() <= self.order, "the model looks at {} tokens only", self.order);
+        assert!(suffix.len() <= self.order, "the model depends on {} tokens only", self.order);
         self.rows.insert(suffix.to_vec(), logits.to_vec());
         self
     }

@@ -127,7 +127,7 @@ fn only_new_nodes_are_computed() {
     session.follow_tree(&context, &tree).unwrap();
     session.follow_tree(&[3, 1, 1], &tree_of(&[(0, 2), (0, 3), (1, 4)])).unwrap();
     session.rows(&[3, 1, 1, 3, 4], 4).map(drop).unwrap();
-    assert_eq!(model.counts(), before, "all of that was known");
+    assert_eq!(model.counts(), before, "all of these rows were cached");
     // Beyond a leaf, its path is kept.
     session.row(&[3, 1, 1, 3, 4, 0]).unwrap();
     let spent = model.counts() - before;
@@ -178,8 +178,8 @@ fn without_tree_attention_or_room_nothing_is_done() {
 
     let short = Counted::new(table(5).with_context_len(8));
     let mut session = CachedSession::new(&short).unwrap();
-    assert!(!session.follow_tree(&[1, 2, 3], &tree).unwrap(), "9 places of 8");
-    assert!(session.follow_tree(&[1, 2], &tree).unwrap(), "8 places of 8");
+    assert!(!session.follow_tree(&[1, 2, 3], &tree).unwrap(), "9 slots of 8");
+    assert!(session.follow_tree(&[1, 2], &tree).unwrap(), "8 slots of 8");
     // A second tree does not fit beside the first one, which is dropped.
     let other = tree_of(&[(0, 2), (0, 3)]);
     assert!(session.follow_tree(&[1, 2], &other).unwrap());

@@ -66,7 +66,7 @@ Experiment files write a rule as `{ kind = \"kad-dual\", threshold = 0.4 }`, the
 
 fn markdown(rules: &[RuleInfo]) -> String {
     let head = "\
-| kind | parameters | d(y) | looks at | as it rises | at T = 0 | in code | source |
+| kind | parameters | d(y) | inputs | as it rises | at T = 0 | in code | source |
 |---|---|---|---|---|---|---|---|
 ";
     let row = |rule: &RuleInfo| {
@@ -94,7 +94,7 @@ fn paragraph(rule: &RuleInfo) -> String {
         rule.kind.to_owned(),
         format!("  d(y)        {}", rule.formula),
         format!("  parameters  {parameters}"),
-        format!("  looks at    {}", looks_at(rule)),
+        format!("  inputs      {}", looks_at(rule)),
         format!("  as it rises {}", monotone(rule)),
         format!("  at T = 0    {}", at_zero(rule)),
     ];

@@ -160,9 +160,10 @@ impl<'m> Suite<'m> {
         let mut out = LogitRows::new(vocab);
         let mut refused = |tokens: &[TokenId], wanted: usize| {
             let result = session.extend(tokens, wanted, &mut out);
-            assert!(out.is_empty(), "{name}: rows were written by a refused call");
+            let error = result.expect_err(&format!("{name}: an invalid request was accepted"));
+            assert!(out.is_empty(), "{name}: a refused call wrote rows");
             assert_eq!(session.tokens(), held, "{name}: a refused call changed the session");
-            result.expect_err(name)
+            error
         };
         let error = refused(&[], 0);
         assert!(matches!(error, ModelError::InvalidRowCount { .. }), "{name}: no tokens: {error}");
@@ -192,7 +193,7 @@ impl<'m> Suite<'m> {
             assert!(logit.is_finite(), "{name}: a logit is {logit}");
             self.report.largest = self.report.largest.max(f64::from(logit.abs()));
         }
-        assert!(once == again, "{name}: the same call gave other bits the second time");
+        assert!(once == again, "{name}: a repeated call gave different bits");
     }
 
     fn wanted(&mut self, tokens: &[TokenId]) {
@@ -249,7 +250,7 @@ impl<'m> Suite<'m> {
         let first = self.extend(&mut *first, &tokens[half..], wanted);
         let second = self.extend(&mut *second, &others[half..], wanted);
         let name = self.model.name();
-        assert!([first, second] == expected, "{name}: two sessions touch each other");
+        assert!([first, second] == expected, "{name}: one session affects another");
     }
 
     /// A long random sequence of calls; every row is compared with a fresh session.
@@ -424,6 +425,6 @@ mod tests {
         let message = failure(Fault::LooksAtThePass).unwrap();
         assert!(message.contains("the last rows") || message.contains("one token at a time"));
         let message = failure(Fault::HasNoLimit).unwrap();
-        assert!(message.contains("faulty"), "{message}");
+        assert!(message.contains("an invalid request was accepted"), "{message}");
     }
 }

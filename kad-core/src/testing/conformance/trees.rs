@@ -59,7 +59,7 @@ impl<'m> Suite<'m> {
 
     fn in_trees<'s>(&self, session: &'s mut dyn Session) -> &'s mut dyn TreeSession {
         let name = self.model.name();
-        session.trees().unwrap_or_else(|| panic!("{name}: a session has lost its trees"))
+        session.trees().unwrap_or_else(|| panic!("{name}: a session lost its tree attention"))
     }
 
     fn holding(&self, tokens: &[TokenId]) -> Box<dyn Session + 'm> {
@@ -123,20 +123,21 @@ impl<'m> Suite<'m> {
         self.run_tree(&mut *session, &tree, 0);
         let mut out = LogitRows::new(vocab);
         let mut refused = |tree: &TokenTree| {
-            let error = self.in_trees(&mut *session).grow_tree(tree, &mut out).expect_err(name);
-            assert!(out.is_empty(), "{name}: rows were written by a refused call");
+            let grown = self.in_trees(&mut *session).grow_tree(tree, &mut out);
+            let error = grown.expect_err(&format!("{name}: an invalid tree was accepted"));
+            assert!(out.is_empty(), "{name}: a refused call wrote rows");
             assert_eq!(session.tokens(), held, "{name}: a refused call changed the session");
             error
         };
         let error = refused(&tree);
         assert!(
             matches!(error, ModelError::InvalidRowCount { .. }),
-            "{name}: nothing new: {error}"
+            "{name}: a tree without new nodes: {error}"
         );
         let error = refused(&TokenTree::new());
         assert!(
             matches!(error, ModelError::NotAnExtension { .. }),
-            "{name}: another tree: {error}"
+            "{name}: a tree with other nodes: {error}"
         );
         let mut wrong = tree.clone();
         wrong.push(Some(0), vocab as TokenId);
@@ -152,7 +153,8 @@ impl<'m> Suite<'m> {
         let right = matches!(error, ModelError::ContextFull { held: h, .. } if h == held.len());
         assert!(right, "{name}: one node more than the context: {error}");
         for path in [vec![1], vec![0, 0]] {
-            let error = self.in_trees(&mut *session).keep_path(&path).expect_err(name);
+            let kept = self.in_trees(&mut *session).keep_path(&path);
+            let error = kept.expect_err(&format!("{name}: an invalid path was accepted"));
             assert!(matches!(error, ModelError::InvalidPath { .. }), "{name}: {path:?}: {error}");
         }
         // After all refusals the session still holds its tree.
@@ -427,8 +429,8 @@ mod tests {
             (Fault::KeepsNothing, "after a path was kept"),
             (Fault::LeavesTheTreeInTheCache, "random walk with trees"),
             (Fault::ForgetsTheTreeThatGrows, "a node of a tree that grew"),
-            (Fault::TakesAnyPath, "faulty"),
-            (Fault::CountsDepthForRoom, "faulty"),
+            (Fault::TakesAnyPath, "an invalid path was accepted"),
+            (Fault::CountsDepthForRoom, "an invalid tree was accepted"),
         ];
         for (fault, expected) in faults {
             for seed in 1..4 {
