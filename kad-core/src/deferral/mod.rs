@@ -1,4 +1,4 @@
-//! Deferral rules: the probability that a base token is handed over to the aligned model.
+//! Deferral rules: the probability that a base token is deferred to the aligned model.
 //!
 //! A rule assigns to each token `y` the probability `d(y) ∈ [0, 1]` that a token `y` sampled from
 //! the base model is discarded and the aligned model samples instead. Hammal et al. (arXiv

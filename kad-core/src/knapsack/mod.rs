@@ -13,7 +13,7 @@
 //! | primal: fill by density | [`relax()`] | expected `O(n)` | `OPT − G ≤ v_c`, ≤ `1/e` for a distribution |
 //! | linear relaxation, `d ∈ [0, 1]` | [`relax()`] | the same | `LP ≥ OPT` |
 //! | dual: a price `μ` on weight | [`dual`] | `O(n)` | `L(μ) ≥ LP` for `μ ≥ 0`, equal at `μ*` |
-//! | the optimum | [`exact()`] | see there | within a tolerance, or says that it is not |
+//! | the optimum | [`exact()`] | see there | within a tolerance, or flagged as unproved |
 //!
 //! `G ≤ OPT ≤ LP = min_μ L(μ)` (Dantzig 1957). The ½-approximation is `max(G, v_c) ≥ OPT / 2` for a
 //! critical item `c` that fits on its own.

@@ -9,7 +9,8 @@ use crate::distribution::Distribution;
 use crate::number::Number;
 use crate::vocab::TokenId;
 
-/// The exact distribution of `run`'s result: every sequence of choices is tried once and weighted
+/// The exact distribution of `run`'s result: every sequence of /// let two = |choices: &mut dyn ChoiceSource| Ok::<_, ()>(choices.token(&coin) + choices.token(&coin));
+/// let distribution = enumerate(two).unwrap(); is tried once and weighted
 /// with its probability, in `f64` with compensated sums.
 ///
 /// `run` must make all of its choices through the given source and must not depend on anything else
@@ -21,7 +22,10 @@ use crate::vocab::TokenId;
 /// ```
 /// use kad_core::{ChoiceSource, Distribution, oracle::enumerate};
 /// let coin = Distribution::from_probs(vec![0.5, 0.5])?;
-/// let distribution = enumerate(|choices| Ok::<_, ()>(choices.token(&coin) + choices.token(&coin))).unwrap();
+/// let two_coins = |choices: &mut dyn ChoiceSource| {
+///     Ok::<_, ()>(choices.token(&coin) + choices.token(&coin))
+/// };
+/// let distribution = enumerate(two_coins).unwrap();
 /// assert_eq!(distribution[&1], 0.5);
 /// # Ok::<(), kad_core::DistributionError>(())
 /// ```

@@ -115,8 +115,8 @@ const PACKED: [[TokenId; LANES]; 1 << LANES] = {
 struct Partition<'a> {
     low: f64x8,
     high: f64x8,
-    cheap: f64x8,
-    open: f64x8,
+    block_below: f64x8,
+    block_inside: f64x8,
     below: CompensatedSum,
     inside: CompensatedSum,
     found: usize,
@@ -126,18 +126,18 @@ struct Partition<'a> {
 impl<'a> Partition<'a> {
     fn new(band: Band, out: &'a mut [TokenId]) -> Self {
         let (low, high) = (f64x8::splat(band.low), f64x8::splat(band.high));
-        let (cheap, open) = (f64x8::ZERO, f64x8::ZERO);
+        let (block_below, block_inside) = (f64x8::ZERO, f64x8::ZERO);
         let (below, inside) = (CompensatedSum::default(), CompensatedSum::default());
-        Self { low, high, cheap, open, below, inside, found: 0, out }
+        Self { low, high, block_below, block_inside, below, inside, found: 0, out }
     }
 
     /// Takes eight candidates: their probabilities and, by lane, their ids. NaN is in no band.
     #[inline]
     fn take<C: Cost>(&mut self, values: f64x8, id: impl Fn(usize) -> TokenId) {
         let cost = C::of_each(values);
-        self.cheap += values.simd_lt(self.low) & cost;
+        self.block_below += values.simd_lt(self.low) & cost;
         let within = values.simd_ge(self.low) & values.simd_le(self.high);
-        self.open += within & cost;
+        self.block_inside += within & cost;
         let set = within.to_bitmask() as usize;
         // Always writes eight ids, so that no branch depends on the number inside; the next call
         // overwrites the surplus.
@@ -150,8 +150,8 @@ impl<'a> Partition<'a> {
 
     /// Ends a [`BLOCK`] of candidates: adds its sums to the compensated totals.
     fn end_block(&mut self) {
-        self.below.add(std::mem::take(&mut self.cheap).reduce_add());
-        self.inside.add(std::mem::take(&mut self.open).reduce_add());
+        self.below.add(std::mem::take(&mut self.block_below).reduce_add());
+        self.inside.add(std::mem::take(&mut self.block_inside).reduce_add());
     }
 
     fn split(self) -> Split {

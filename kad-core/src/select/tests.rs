@@ -161,8 +161,8 @@ fn large_distributions() -> Vec<(&'static str, Vec<f64>)> {
         ("cut", normal(noise(LARGE).map(|u| if u < 0.999 { 0.0 } else { u }))),
         ("wide", normal(noise(LARGE).map(|u| (-800.0 * u).exp()))),
         // The sampled ids are the only expensive, or the only cheap, tokens.
-        ("dear where looked", misleading(1e4, 1.0)),
-        ("cheap where looked", misleading(1e-4, 1.0)),
+        ("expensive where sampled", misleading(1e4, 1.0)),
+        ("cheap where sampled", misleading(1e-4, 1.0)),
     ]
 }
 

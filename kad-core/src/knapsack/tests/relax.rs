@@ -156,15 +156,15 @@ proptest! {
     /// for the weight that they use; at the critical density they are the greedy solution except
     /// for ties.
     #[test]
-    fn a_multiplier_is_optimal_for_the_weight_it_spends((items, budget) in knapsacks(), price in 0.0..6.0f64) {
+    fn a_multiplier_is_optimal_for_the_weight_it_spends((items, budget) in knapsacks(), multiplier in 0.0..6.0f64) {
         let (w, v) = (items.weights(), items.values());
-        let above = |price: f64| -> Vec<bool> {
-            let is_above = |i: usize| w[i] == 0.0 || items.density(i) > price;
+        let above = |multiplier: f64| -> Vec<bool> {
+            let is_above = |i: usize| w[i] == 0.0 || items.density(i) > multiplier;
             (0..items.len()).map(|i| v[i] >= 0.0 && is_above(i)).collect()
         };
-        let dear = above(price);
-        let spent = sum(w, &dear);
-        prop_assert!((sum(v, &dear) - brute_force(&items, spent)).abs() < 1e-11);
+        let set = above(multiplier);
+        let spent = sum(w, &set);
+        prop_assert!((sum(v, &set) - brute_force(&items, spent)).abs() < 1e-11);
         let relaxed = relax(&items, budget);
         if let Some(critical) = relaxed.critical {
             prop_assert!(is_subset(&above(items.density(critical)), &relaxed.taken));
@@ -213,10 +213,10 @@ fn of_equal_tokens_the_lower_id_is_kept_longer() {
 
 #[test]
 fn one_item_and_no_items() {
-    let sure = Items::surprisal(&distribution(&[1.0]));
-    assert_eq!(sure.values(), [0.0]);
-    assert_eq!(relax(&sure, 0.5).critical, Some(0));
-    assert_eq!(relax(&sure, 1.0).taken, [true]);
+    let certain = Items::surprisal(&distribution(&[1.0]));
+    assert_eq!(certain.values(), [0.0]);
+    assert_eq!(relax(&certain, 0.5).critical, Some(0));
+    assert_eq!(relax(&certain, 1.0).taken, [true]);
     assert_eq!(relax(&Items::default(), 0.5).bound, 0.0);
     assert_eq!(dual(&Items::default(), 0.5, 2.0), 1.0);
     // 0 · ∞ is 0: a weightless item at an infinite multiplier.
