@@ -40,7 +40,7 @@ pub struct DeferralTarget<'m> {
     mixture: Mixture<'m>,
     mass: Option<f64>,
     aligned: Distribution,
-    /// Whether several continuations were announced. The mixture then moves to each text it is
+    /// True if several continuations were announced. The mixture then moves to each text it is
     /// asked about.
     in_tree: bool,
 }

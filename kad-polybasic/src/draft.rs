@@ -5,7 +5,7 @@ use kad_core::{ChoiceSource, DecodeError, Distribution, Predictor, TokenId};
 
 /// Proposed tokens with the distribution that each was drawn from. A reusable buffer.
 ///
-/// Verification is exact only if every token really was drawn from the distribution beside it.
+/// Verification is exact only if every token really was drawn from its distribution.
 ///
 /// ```
 /// use kad_core::{Distribution, DistributionError};
@@ -44,7 +44,7 @@ impl Draft {
         Self { keeps_distributions: self.keeps_distributions, ..Self::default() }
     }
 
-    /// Whether distributions are stored.
+    /// True if distributions are stored.
     pub fn keeps_distributions(&self) -> bool {
         self.keeps_distributions
     }
@@ -59,7 +59,7 @@ impl Draft {
         self.tokens.len()
     }
 
-    /// Whether no token is proposed.
+    /// True if no token is proposed.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
@@ -69,7 +69,7 @@ impl Draft {
         if self.keeps_distributions { &self.distributions[..self.tokens.len()] } else { &[] }
     }
 
-    /// Whether the last token is one of `eos`.
+    /// True if the last token is one of `eos`.
     pub fn has_ended(&self, eos: &[TokenId]) -> bool {
         self.tokens.last().is_some_and(|last| eos.contains(&last.token))
     }
@@ -180,7 +180,7 @@ pub trait Drafter {
     /// The longest context, in tokens.
     fn context_len(&self) -> usize;
 
-    /// Whether tokens are drawn at the uniform number of their position in the text. Default: no.
+    /// True if tokens are drawn at the uniform number of their position in the text. Default: false.
     ///
     /// A position has one uniform number. A discarded draft has therefore revealed part of the next
     /// draft, so such drafts are exact only under
@@ -270,7 +270,7 @@ impl<P: Predictor> PredictorDrafter<P> {
     }
 
     /// Draws each token at the uniform number of its position in the text, for verification by
-    /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform). Default: no.
+    /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform). Default: false.
     #[must_use]
     pub fn by_position(self, by_position: bool) -> Self {
         Self { by_position, ..self }

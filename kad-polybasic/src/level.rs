@@ -18,7 +18,8 @@ use crate::draft::{Draft, DraftRequest, Drafter};
 /// let sampling = Sampling::at_temperature(1.0)?;
 /// let model = |model| ModelPredictor::new(model, sampling);
 /// let drafter = PredictorDrafter::new(model(&small)?);
-/// let mut level = Stage::new(drafter, PredictorTarget::new(model(&large)?), DraftSettings::of(3)?);
+/// let target = PredictorTarget::new(model(&large)?);
+/// let mut level = Stage::new(drafter, target, DraftSettings::of(3)?);
 /// let request = DraftRequest { context: &[1, 2], wanted: 1, room: 10, level: 1, eos: &[] };
 /// let (mut out, mut rounds) = (Draft::default(), vec![]);
 /// level.round(request, &mut SampledChoices::seeded(0), &mut out, &mut rounds)?;
@@ -34,10 +35,10 @@ pub trait Level {
     /// The longest context, in tokens.
     fn context_len(&self) -> usize;
 
-    /// Whether its tokens have the distributions it states with them, exactly.
+    /// True if its tokens have the distributions it states with them, exactly.
     fn is_exact(&self) -> bool;
 
-    /// As [`Drafter::draws_by_position`]. Default: no.
+    /// As [`Drafter::draws_by_position`]. Default: false.
     fn draws_by_position(&self) -> bool {
         false
     }
@@ -101,7 +102,7 @@ impl<L: Level> Speculative<L> {
         Self { level, eos: eos.to_vec(), made, rounds }
     }
 
-    /// Whether the text has the target's distribution, exactly.
+    /// True if the text has the target's distribution, exactly.
     pub fn is_exact(&self) -> bool {
         self.level.is_exact()
     }

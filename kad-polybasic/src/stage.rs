@@ -28,8 +28,8 @@ pub struct DraftSettings {
     /// Tokens wanted from below before this level verifies, ≥ 1: the draft length of the lowest
     /// stage, the threshold of any other.
     pub length: NonZeroUsize,
-    /// Whether a bonus token follows a fully accepted draft, from the pass that verified it.
-    /// Default: yes. (The code published with arXiv 2510.27017 draws none.)
+    /// True if a bonus token follows a fully accepted draft, from the pass that verified it.
+    /// Default: true. (The code published with arXiv 2510.27017 draws none.)
     pub bonus: bool,
 }
 
@@ -98,7 +98,7 @@ pub struct Stage<D, T> {
     residual: Distribution,
     /// Block verification only: the target's distributions along the draft.
     targets: Vec<Distribution>,
-    /// Block verification only: the deferral mass beside each of them.
+    /// Block verification only: the deferral mass of each of them.
     masses: Vec<Option<f64>>,
 }
 
@@ -277,7 +277,7 @@ pub(crate) struct OwnToken<'a> {
     pub(crate) text: &'a [TokenId],
     /// The level of the token.
     pub(crate) level: usize,
-    /// Whether the text ends with a draft, so that the token is a bonus token.
+    /// True if the text ends with a draft, so that the token is a bonus token.
     pub(crate) after_draft: bool,
     /// The prompt length, if tokens are drawn by position.
     pub(crate) by_position: Option<usize>,

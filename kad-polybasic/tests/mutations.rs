@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The second form runs the mutations whose name contains one of the words. `KAD_MUTATED_CRATES`
-//! restricts them to crates: a mutation runs if it edits one of them or names a test of one of them.
-//! The two crates are copied to a temporary folder; the tree is not touched. All mutations and all
+//! restricts them to crates: a mutation runs if it edits, or names a test of, one of them. The two
+//! crates are copied to a temporary folder; the tree is not touched. All mutations and all
 //! runs share one target folder.
 
 // Helpers outside `#[test]` functions unwrap too; a panic fails the test.
@@ -55,7 +55,7 @@ struct Edit {
 }
 
 impl Mutation {
-    /// Whether it edits the crate or names a test of the crate.
+    /// True if it edits the crate or names a test of the crate.
     fn concerns(&self, name: &str) -> bool {
         self.package == name || self.edit.iter().any(|edit| edit.file.starts_with(name))
     }

@@ -87,7 +87,8 @@ impl LookupError {
 /// use kad_polybasic::{DraftRequest, Draft, Drafter, LookupDrafter, NgramLookup};
 /// let mut drafter = LookupDrafter::new(NgramLookup::default(), 10);
 /// let mut draft = Draft::default();
-/// let request = DraftRequest { context: &[7, 1, 2, 3, 4, 1, 2], wanted: 3, room: 3, level: 2, eos: &[] };
+/// let context = &[7, 1, 2, 3, 4, 1, 2];
+/// let request = DraftRequest { context, wanted: 3, room: 3, level: 2, eos: &[] };
 /// drafter.draft(request, &mut SampledChoices::seeded(0), &mut draft, &mut vec![])?;
 /// assert!(draft.tokens().iter().map(|made| made.token).eq([3, 4, 1]));
 /// # Ok::<(), kad_core::DecodeError>(())

@@ -21,7 +21,7 @@ pub struct VerifyingLevel {
     /// Tokens wanted before verification, ≥ 1: the draft length `K` for the lowest verifier, the
     /// threshold `μ` for the others. Ignored above a tree, which has its depth.
     pub length: usize,
-    /// Whether a bonus token follows a fully accepted buffer.
+    /// True if a bonus token follows a fully accepted buffer.
     pub bonus: bool,
     /// The treatment of tokens beyond `length`. Default: [`Surplus::Flush`], which verifies a
     /// buffer of `B ≥ length` tokens in one pass.

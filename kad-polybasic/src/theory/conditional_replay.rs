@@ -70,12 +70,13 @@ use crate::level::Surplus;
 /// let chain = Chain { verifiers: vec![verifier], proposer, plain_seconds: None };
 /// // Both distributions are certain of every token of a text that ended with its sixth.
 /// let distributions = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
-/// let trace = TextTrace { prompt: 9, limit: 64, tokens: 6, ended: true, distributions, ..TextTrace::default() };
-/// let mut player = ConditionalReplay::new(&chain, &trace)?;
+/// let (prompt, limit, tokens, ended) = (9, 64, 6, true);
+/// let trace = TextTrace { prompt, limit, tokens, ended, distributions, ..Default::default() };
+/// let mut replay = ConditionalReplay::new(&chain, &trace)?;
 /// let choices = &mut SampledChoices::seeded(1);
 /// // Three drafted and one bonus token; then a draft that the end of the text cuts short.
-/// assert_eq!([player.round(choices)?, player.round(choices)?, player.round(choices)?], [4, 2, 0]);
-/// assert_eq!(player.seconds(), 2.0 * 1.0 + 5.0 * 0.125);
+/// assert_eq!([replay.round(choices)?, replay.round(choices)?, replay.round(choices)?], [4, 2, 0]);
+/// assert_eq!(replay.seconds(), 2.0 * 1.0 + 5.0 * 0.125);
 /// # Ok::<(), TheoryError>(())
 /// ```
 pub struct ConditionalReplay<'c> {
@@ -148,7 +149,7 @@ impl<'c> ConditionalReplay<'c> {
     /// Starts `chain` at the beginning of the text of `trace`.
     ///
     /// # Errors
-    /// Those of [`Chain::check`] and [`TextTrace::check`].
+    /// Errors of [`Chain::check`] and [`TextTrace::check`].
     pub fn new(chain: &'c Chain, trace: &TextTrace) -> Result<Self, TheoryError> {
         chain.check()?;
         trace.check(chain)?;
@@ -186,7 +187,7 @@ impl<'c> ConditionalReplay<'c> {
         self.totals.iter().map(|totals| &totals.done)
     }
 
-    /// Sets whether the following rounds count. Default: yes.
+    /// Sets whether the following rounds count. Default: true.
     pub(super) fn record(&mut self, recording: bool) {
         self.recording = recording;
     }
@@ -215,7 +216,7 @@ impl<'c> ConditionalReplay<'c> {
         Ok(made.len())
     }
 
-    /// Whether the text is over after `tokens` of level `level`.
+    /// True if the text is over after `tokens` of level `level`.
     fn ended(&self, position: TextPosition, level: usize, tokens: &[usize]) -> bool {
         let TextPosition { at, on } = position.after(level, tokens);
         self.text.ended && on && at == self.text.tokens

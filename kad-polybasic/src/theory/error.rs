@@ -88,7 +88,7 @@ pub enum TheoryError {
     ImpossibleRunTable {
         /// The row.
         proposed: usize,
-        /// What is wrong with it.
+        /// The defect.
         problem: &'static str,
     },
     /// A verifying level of length 0.
@@ -147,7 +147,7 @@ pub enum TheoryError {
     /// A trace that describes no text.
     #[error("the trace of a text has {problem}")]
     InvalidTrace {
-        /// What is wrong with it.
+        /// The defect.
         problem: &'static str,
     },
     /// Texts that end with their first round, which does not count.

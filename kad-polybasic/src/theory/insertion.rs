@@ -39,7 +39,8 @@ impl Candidates {
     ///
     /// ```
     /// use kad_polybasic::theory::{
-    ///     Acceptance, Candidate, CandidatePair, Candidates, PassTimes, PlanLimits, Proposer, TheoryError,
+    ///     Acceptance, Candidate, CandidatePair, Candidates, PassTimes, PlanLimits, Proposer,
+    ///     TheoryError,
     /// };
     /// let model = |seconds: f64| {
     ///     let times = PassTimes::constant(seconds)?;
@@ -62,7 +63,7 @@ impl Candidates {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Candidates::plan`] and of [`Candidates::chain`].
+    /// Errors of [`Candidates::plan`] and of [`Candidates::chain`].
     pub fn insertions(
         &self,
         members: &[usize],

@@ -57,7 +57,7 @@ pub struct InsertionCriterion {
 }
 
 impl InsertionCriterion {
-    /// Whether the model should be inserted. False if either side is no number.
+    /// True if the model should be inserted. False if either side is no number.
     pub fn holds(&self) -> bool {
         self.left < self.right
     }

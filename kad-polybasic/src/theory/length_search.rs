@@ -172,7 +172,9 @@ impl Chain {
     /// more levels of which one keeps its surplus: these are searched without bounds.
     ///
     /// ```
-    /// use kad_polybasic::theory::{Acceptance, Chain, PassTimes, Proposer, Surplus, VerifyingLevel};
+    /// use kad_polybasic::theory::{
+    ///     Acceptance, Chain, PassTimes, Proposer, Surplus, VerifyingLevel,
+    /// };
     /// let chain = |rate| {
     ///     let target = VerifyingLevel {
     ///         name: "large".into(),
@@ -193,13 +195,14 @@ impl Chain {
     ///     })
     /// };
     /// // Higher acceptance allows longer drafts; without acceptance the target decodes alone.
-    /// assert!(chain(0.9)?.best_lengths(0, 16)?.lengths > chain(0.6)?.best_lengths(0, 16)?.lengths);
-    /// assert!(chain(0.0)?.best_lengths(0, 16)?.lengths.is_empty());
+    /// let [high, low, none] = [0.9, 0.6, 0.0].map(|rate| chain(rate)?.best_lengths(0, 16));
+    /// assert!(high?.lengths > low?.lengths);
+    /// assert!(none?.lengths.is_empty());
     /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
     /// ```
     ///
     /// # Errors
-    /// Those of [`Chain::check`], and if `cap` is 0.
+    /// Errors of [`Chain::check`], and if `cap` is 0.
     pub fn best_lengths(&self, context: usize, cap: usize) -> Result<BestLengths, TheoryError> {
         self.check()?;
         if cap == 0 {

@@ -19,7 +19,9 @@
 //! beyond the models' passes. Times are in seconds, lengths in tokens.
 //!
 //! ```
-//! use kad_polybasic::theory::{Acceptance, Candidate, CandidatePair, Candidates, PassTimes, PlanLimits, Proposer};
+//! use kad_polybasic::theory::{
+//!     Acceptance, Candidate, CandidatePair, Candidates, PassTimes, PlanLimits, Proposer,
+//! };
 //! let model = |name: &str, seconds| {
 //!     let times = PassTimes::constant(seconds)?;
 //!     let proposer = Proposer::Model { name: name.into(), times, overhead: 0.0 };

@@ -72,7 +72,7 @@ pub struct PlanLimits {
     pub max_length: usize,
     /// The largest number of levels, the target included, ≥ 1. Default: 4.
     pub max_levels: usize,
-    /// Whether verifiers draw bonus tokens. Default: yes.
+    /// True if verifiers draw bonus tokens. Default: true.
     pub bonus: bool,
     /// The number of chains to return, ≥ 1. Default: 5.
     pub chains: usize,
@@ -175,7 +175,7 @@ impl Candidates {
     /// and constant pass times.)
     ///
     /// # Errors
-    /// Those of [`Candidates::check`], and if a limit is 0.
+    /// Errors of [`Candidates::check`], and if a limit is 0.
     pub fn plan(&self, limits: &PlanLimits) -> Result<RankedChains, TheoryError> {
         self.check_with(limits)?;
         let plain_seconds_per_token = self.plain(limits)?;

@@ -78,7 +78,7 @@ impl Chain {
     /// Not modelled: end tokens and the limit on the text's length.
     ///
     /// # Errors
-    /// Those of [`Chain::check`].
+    /// Errors of [`Chain::check`].
     pub fn predict(&self, context: usize) -> Result<Prediction, TheoryError> {
         self.check()?;
         let inputs = PredictionInputs::measured(self, context);

@@ -23,7 +23,7 @@ pub struct ReplaySettings {
     pub resamples: usize,
     /// Seed of the random numbers. The same seed gives the same result on every machine.
     pub seed: u64,
-    /// Whether the first round of the target in each text counts, with its tokens. It reads the
+    /// True if the first round of the target in each text counts, with its tokens. It reads the
     /// prompt, so a measurement may leave it out.
     pub first_rounds: bool,
 }
@@ -71,10 +71,10 @@ impl Chain {
     /// of a text is partly discarded, and the context length of each pass.
     ///
     /// Seconds per token are `Σ seconds / Σ tokens` over all texts. Their confidence interval is a
-    /// bootstrap of `settings.resamples` resamples: texts are drawn with replacement, and every measured
-    /// pass time from a normal distribution around its median, cut off at 0. Fixed: overheads, run
-    /// lengths, `plain_seconds`, times of lookups and trees. For n texts the interval is too narrow
-    /// by a factor of at least `√(1 − 1/n)`.
+    /// bootstrap of `settings.resamples` resamples: texts are drawn with replacement, and every
+    /// measured pass time from a normal distribution around its median, cut off at 0. Fixed:
+    /// overheads, run lengths, `plain_seconds`, times of lookups and trees. For n texts the
+    /// interval is too narrow by a factor of at least `√(1 − 1/n)`.
     ///
     /// ```
     /// use kad_polybasic::theory::*;
@@ -93,8 +93,10 @@ impl Chain {
     /// let chain = Chain { verifiers: vec![verifier], proposer, plain_seconds: None };
     /// // Both distributions are certain of every token of a text that ended with its sixth.
     /// let distributions = ["large", "small"].map(|name| (name.to_owned(), vec![0.0; 6])).into();
-    /// let trace = TextTrace { prompt: 9, limit: 64, tokens: 6, ended: true, distributions, ..TextTrace::default() };
-    /// let settings = ReplaySettings { repetitions: 1, resamples: 100, seed: 1, first_rounds: true };
+    /// let (prompt, limit, tokens, ended) = (9, 64, 6, true);
+    /// let trace = TextTrace { prompt, limit, tokens, ended, distributions, ..Default::default() };
+    /// let settings =
+    ///     ReplaySettings { repetitions: 1, resamples: 100, seed: 1, first_rounds: true };
     /// let found = chain.replay(&[trace.clone()], settings)?;
     /// // Two rounds of the large model, and five drafted tokens.
     /// assert_eq!(found.prediction.seconds_per_token, (2.0 + 5.0 * 0.125) / 6.0);
@@ -105,8 +107,8 @@ impl Chain {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Chain::check`] and [`TextTrace::check`]; if there is no text, no repetition or no
-    /// resample, or nothing is left when the first rounds are taken off.
+    /// Errors of [`Chain::check`] and [`TextTrace::check`]; if there is no text, no repetition or
+    /// no resample; if no token is left without the first rounds.
     pub fn replay(
         &self,
         texts: &[TextTrace],

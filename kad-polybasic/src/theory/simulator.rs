@@ -55,7 +55,7 @@ impl Chain {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Chain::check`], and if `rounds` is 0.
+    /// Errors of [`Chain::check`], and if `rounds` is 0.
     pub fn simulate(
         &self,
         context: usize,
@@ -117,10 +117,10 @@ impl Sums {
 /// let times = PassTimes::constant(0.02)?;
 /// let proposer = Proposer::Model { name: "large".into(), times, overhead: 0.0 };
 /// let chain = Chain { verifiers: vec![], proposer, plain_seconds: None };
-/// let mut player = ChainSimulator::new(&chain, 0)?;
+/// let mut simulator = ChainSimulator::new(&chain, 0)?;
 /// // Plain decoding makes one token a round.
-/// assert_eq!(player.round(&mut SampledChoices::seeded(1))?, 1);
-/// assert_eq!(player.seconds(), 0.02);
+/// assert_eq!(simulator.round(&mut SampledChoices::seeded(1))?, 1);
+/// assert_eq!(simulator.seconds(), 0.02);
 /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
 /// ```
 pub struct ChainSimulator<'c> {
@@ -133,7 +133,7 @@ pub struct ChainSimulator<'c> {
     done: Vec<SimulatedLevel>,
     /// Tokens that each level has kept from its last round.
     kept: Vec<usize>,
-    /// Whether the next pass of each level reads one more token.
+    /// True if the next pass of each level reads one more token.
     behind: Vec<bool>,
 }
 
@@ -141,7 +141,7 @@ impl<'c> ChainSimulator<'c> {
     /// Starts `chain` after `context` tokens, with no tokens kept and none to catch up with.
     ///
     /// # Errors
-    /// Those of [`Chain::check`].
+    /// Errors of [`Chain::check`].
     pub fn new(chain: &'c Chain, context: usize) -> Result<Self, TheoryError> {
         chain.check()?;
         let (levels, (survival, proposed)) = (chain.levels(), acceptance_tables(chain));

@@ -29,7 +29,7 @@ pub struct TextTrace {
     pub limit: usize,
     /// Tokens of the text, without the prompt.
     pub tokens: usize,
-    /// Whether the last token ended the text; otherwise the limit did.
+    /// True if the last token ended the text; otherwise the limit did.
     pub ended: bool,
     /// By name of the distribution: `ln p(y_s | y_<s)` for each position s, `[tokens]`. For an
     /// impossible token, any finite number whose exponential is 0, such as −1000.
@@ -75,7 +75,7 @@ impl TextTrace {
         cut
     }
 
-    /// Whether the trace covers `chain`: the distributions of its verifiers and the drafts of its
+    /// True if the trace covers `chain`: the distributions of its verifiers and the drafts of its
     /// proposer.
     pub fn covers(&self, chain: &Chain) -> bool {
         self.uncovered(chain).is_none()

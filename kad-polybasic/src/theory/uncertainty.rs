@@ -36,7 +36,7 @@ impl Chain {
     /// - every hazard of the run lengths from Beta(accepted + r, rejected + 1 − r), where r is the
     ///   pair's rate over all positions. Unlike resampled counts, this does not treat a position
     ///   without failures in a handful of trials as certain; unlike a flat prior, it does not pull
-    ///   a long run of high hazards towards one half;
+    ///   a long run of high hazards to one half;
     /// - every measured pass time from a normal distribution around its median, cut off at 0.
     ///
     /// The interval is the middle 95 % of `resamples` predictions; 1,000 are enough for two digits.
@@ -59,7 +59,7 @@ impl Chain {
     /// ```
     ///
     /// # Errors
-    /// Those of [`Chain::check`], and if `resamples` is 0.
+    /// Errors of [`Chain::check`], and if `resamples` is 0.
     pub fn uncertainty(
         &self,
         context: usize,

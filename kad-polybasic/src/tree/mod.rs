@@ -163,7 +163,7 @@ impl DraftTree {
 
     /// Adds `token` as the last candidate after `parent`, or after the context if `parent` is
     /// `None`, and returns its node. A token that is already a candidate keeps its place.
-    /// Candidates beside [draws](Self::draw) of the same parent are not verified.
+    /// If the parent also has [draws](Self::draw), only these are verified.
     ///
     /// # Panics
     /// If `parent` is no node.

@@ -126,7 +126,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
         Ok(limits.depth)
     }
 
-    /// Whether a token of the target's own follows the end of the tree: after the token `last`, or
+    /// True if a token of the target's own follows the end of the tree: after the token `last`, or
     /// after the context if the tree is empty.
     fn has_own(&self, last: Option<TokenId>, eos: &[TokenId]) -> bool {
         last.is_none_or(|last| self.bonus && !eos.contains(&last))

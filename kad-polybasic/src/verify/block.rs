@@ -10,8 +10,9 @@ use super::{at_most_one, positive_part, probability};
 /// ```
 /// use kad_core::{Distribution, oracle::{enumerate_exact, ratio}};
 /// use kad_polybasic::verify::BlockVerification;
-/// // The paper's example: both tokens drafted from (2/3, 1/3), towards (1/3, 2/3).
-/// let distribution = |weights: [i64; 2]| Distribution::proportional(weights.map(|w| ratio(w, 3))).unwrap();
+/// // The paper's example: both tokens drafted from (2/3, 1/3), for the target (1/3, 2/3).
+/// let distribution =
+///     |weights: [i64; 2]| Distribution::proportional(weights.map(|w| ratio(w, 3))).unwrap();
 /// let (target, draft) = (vec![distribution([1, 2]); 2], vec![distribution([2, 1]); 2]);
 /// let made = enumerate_exact(|choices| {
 ///     let mut block = BlockVerification::default();

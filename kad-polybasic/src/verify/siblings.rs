@@ -93,7 +93,8 @@ pub fn listed_residual<N: Number>(
 /// ```
 /// use kad_core::{ChoiceSource, Distribution, oracle::{enumerate_exact, ratio}};
 /// use kad_polybasic::verify::{SiblingChoice, verify_drawn};
-/// let distribution = |weights: [i64; 2]| Distribution::proportional(weights.map(|w| ratio(w, 3))).unwrap();
+/// let distribution =
+///     |weights: [i64; 2]| Distribution::proportional(weights.map(|w| ratio(w, 3))).unwrap();
 /// let (target, draft) = (distribution([1, 2]), distribution([2, 1]));
 /// let made = enumerate_exact(|choices| {
 ///     let draws = [choices.token(&draft), choices.token(&draft)];

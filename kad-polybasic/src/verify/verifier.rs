@@ -38,7 +38,7 @@ pub enum Verifier {
 }
 
 impl Verifier {
-    /// Whether the text has the target's distribution, exactly.
+    /// True if the text has the target's distribution, exactly.
     pub fn is_exact(self) -> bool {
         match self {
             Verifier::Token | Verifier::Block | Verifier::SharedUniform => true,

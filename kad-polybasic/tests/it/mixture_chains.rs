@@ -44,7 +44,7 @@ fn p1_a_mixture_of_every_rule_above_two_levels() {
     }
 }
 
-/// F1: the target is the mixture `π` of `p` and `q*`; the middle level is the mixture `π̃` of a
+/// The target is the mixture `π` of `p` and `q*`; the middle level is the mixture `π̃` of a
 /// cheaper `p̃` and the same `q*`, which also drafts. A mixture drafted by its own aligned model
 /// hands up its distribution as any other level does.
 #[test]

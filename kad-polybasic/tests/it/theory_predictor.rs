@@ -259,7 +259,7 @@ fn p9_two_levels_are_speculative_decoding() {
 /// Plain decoding costs per token: one pass, one distribution and one draw, or the measured
 /// seconds. Planner and adapting chain compare with the same number.
 #[test]
-fn p9_plain_decoding_costs_the_same_everywhere() {
+fn plain_decoding_costs_the_same_everywhere() {
     let mut costly = chain(&[(1.0, 0.0, 4)], 0.5);
     costly.verifiers[0].overhead = 3.0;
     costly.verifiers[0].token_overhead = 0.25;
