@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use kad_core::Vocab;
 
+use crate::backend::Backend;
 use crate::decoder;
 use crate::decoder::spec::DecoderSpec;
+use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::files::Format;
-use crate::options::{Device, RunOptions};
-use crate::registry::Backend;
-use crate::weights::{StoredType, Weights};
+use crate::run_options::RunOptions;
+use crate::stored_type::StoredType;
+use crate::weights::Weights;
 
 /// What a loaded model is; prints as a table.
 #[derive(Clone, Debug)]

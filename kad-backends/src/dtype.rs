@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::decoder::{EMBEDDING, HEAD};
-use crate::error::LoadError;
-use crate::weights::StoredType;
+use crate::stored_type::StoredType;
+use crate::unknown_name::UnknownName;
 
 /// The type of the weights in memory while a model runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -84,11 +84,11 @@ impl fmt::Display for Dtype {
 }
 
 impl FromStr for Dtype {
-    type Err = LoadError;
+    type Err = UnknownName;
 
-    fn from_str(text: &str) -> Result<Self, LoadError> {
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
         let found = Self::ALL.iter().find(|(_, name)| *name == text);
-        found.map(|(dtype, _)| *dtype).ok_or_else(|| LoadError::UnknownName {
+        found.map(|(dtype, _)| *dtype).ok_or_else(|| UnknownName {
             kind: "dtype",
             given: text.to_owned(),
             known: Self::ALL.iter().map(|(_, name)| (*name).to_owned()).collect(),

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::options::Device;
+use crate::backend::Backend;
+use crate::device::Device;
+use crate::unknown_name::{UnknownName, listed};
 
 /// A model, or a part of it, could not be loaded. Nothing is left half done on disk.
 #[derive(Debug, thiserror::Error)]
@@ -20,16 +22,9 @@ pub enum LoadError {
         /// What is wrong with it.
         what: String,
     },
-    /// A name that is none of the names there are.
-    #[error("unknown {kind} `{given}`; known: {}", list(known))]
-    UnknownName {
-        /// What sort of name: "backend", "dtype", "nano model".
-        kind: &'static str,
-        /// The name given.
-        given: String,
-        /// The names there are.
-        known: Vec<String>,
-    },
+    /// A backend, device, dtype or shipped model of an unknown name.
+    #[error(transparent)]
+    UnknownName(#[from] UnknownName),
     /// A file or folder that is not there.
     #[error("{what} not found at {}: {advice}", path.display())]
     NotFound {
@@ -103,7 +98,7 @@ pub enum LoadError {
         found: u64,
     },
     /// Something kad understands and does not do.
-    #[error("{what} is not supported: {found}; supported: {}", list(known))]
+    #[error("{what} is not supported: {found}; supported: {}", listed(known))]
     Unsupported {
         /// The subject: "model type", "rope scaling".
         what: &'static str,
@@ -201,10 +196,22 @@ impl LoadError {
         let known = known.iter().map(|&name| name.to_owned()).collect();
         LoadError::Unsupported { what, found: found.into(), known }
     }
-}
 
-fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    /// That `backend` cannot run `model` on `device`: what was `found`, and what to do.
+    pub(crate) fn no_device(
+        (backend, device): (Backend, Device),
+        model: &str,
+        found: impl Into<String>,
+        advice: &str,
+    ) -> LoadError {
+        LoadError::NoDevice {
+            model: model.to_owned(),
+            backend: backend.name(),
+            device,
+            found: found.into(),
+            advice: advice.to_owned(),
+        }
+    }
 }
 
 fn near_names(near: &[String]) -> String {

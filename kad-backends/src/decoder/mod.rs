@@ -15,7 +15,7 @@
 //! up to this one, or over the latest of them ([`spec::Window`]). A matrix is `[out, in]`,
 //! row-major.
 
-pub mod families;
+pub(crate) mod family;
 pub mod spec;
 
 use spec::{DecoderSpec, NormPlace, Norms, QueryKeyNorm};
@@ -117,7 +117,7 @@ impl Slot {
     /// feed-forward layer where there are no norms after layers, and else the norm *of* attention.
     ///
     /// ```
-    /// # use kad_backends::decoder::{Slot, families::from_hf_config};
+    /// # use kad_backends::{decoder::Slot, families::from_hf_config};
     /// # let spec = from_hf_config(&serde_json::json!({"model_type": "llama", "vocab_size": 8,
     /// #     "hidden_size": 8, "num_hidden_layers": 4, "num_attention_heads": 2,
     /// #     "intermediate_size": 8, "max_position_embeddings": 8}))?;

@@ -14,8 +14,9 @@ use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree
 use ort::session::SessionInputValue;
 use ort::value::{Tensor, TensorElementType as Type, TensorRef};
 
+use super::errors::broken;
 use super::graph::{self, Input};
-use super::{CHUNK, OrtModel, broken, push_rows};
+use super::{CHUNK, OrtModel};
 use crate::chunks::chunks;
 
 /// Added to the score of what is not seen: its weight is `exp(−1e30) = 0` exactly.
@@ -88,7 +89,7 @@ impl<'m> FlatSession<'m> {
         }
         let mut graph = self.model.graph.borrow_mut();
         let outputs = graph.run(inputs).map_err(broken)?;
-        let width = push_rows(&outputs, &signature.logits, pass.wanted, out)?;
+        let width = graph::push_rows(&outputs, &signature.logits, pass.wanted, out)?;
         let expected = pass.ids.len() * self.model.spec.kv_width();
         for (input, buffer) in signature.past().zip(&mut self.cache) {
             let (shape, rows) = graph::floats(&outputs[input.present.as_str()])?;

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use half::f16;
-use kad_core::ModelError;
+use kad_core::{LogitRows, ModelError};
 use ort::memory::Allocator;
-use ort::session::Session as Graph;
+use ort::session::{Session as Graph, SessionOutputs};
 use ort::value::{DynValue, Outlet, Shape, Tensor, TensorElementType as Type, ValueType};
 
-use super::broken;
+use super::errors::broken;
 use crate::error::LoadError;
 
 /// How a graph is run.
@@ -265,4 +265,25 @@ fn cut<T: Copy>(shape: &Shape, data: &[T], len: usize) -> Result<([usize; 4], Ve
     let rows = data.chunks_exact((held * width).max(1));
     let kept = rows.flat_map(|head| &head[..len * width]).copied().collect();
     Ok(([batch as usize, heads as usize, len, width], kept))
+}
+
+/// Appends the last `wanted` of the rows of logits in `outputs`, `[.., rows, width]`, each cut to
+/// the vocabulary; the width of a row before that.
+pub(super) fn push_rows(
+    outputs: &SessionOutputs<'_>,
+    name: &str,
+    wanted: usize,
+    out: &mut LogitRows,
+) -> Result<usize, ModelError> {
+    let value = outputs.get(name).ok_or_else(|| broken(format!("no output `{name}`")))?;
+    let (shape, data) = floats(value)?;
+    let width = shape.last().map_or(0, |&width| width as usize);
+    let rows = data.len().checked_div(width).unwrap_or(0);
+    if rows < wanted || width < out.vocab() {
+        return Err(broken(format!("`{name}` has shape {shape:?}, {wanted} rows were expected")));
+    }
+    for row in data.chunks_exact(width).skip(rows - wanted) {
+        out.push_row(&row[..out.vocab()]);
+    }
+    Ok(width)
 }

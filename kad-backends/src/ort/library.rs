@@ -17,7 +17,7 @@ use std::sync::Mutex;
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
-use super::{NAME, failed};
+use super::errors::{NAME, failed};
 use crate::error::LoadError;
 use crate::weights::Storage;
 

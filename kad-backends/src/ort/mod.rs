@@ -12,11 +12,12 @@
 //!
 //! The first is how the ecosystem exports decoders, the last how `scripts/export_onnx.py` does if
 //! asked; the second is slow, and the details of the model say so. Weights are kept as the
-//! graph has them: a dtype chooses among a model's graphs (`onnx.rs`).
+//! graph has them: a dtype chooses among a model's graphs (`files/onnx/`).
 //!
 //! A pass over `k` tokens does not give the bits of `k` passes over one: the library chooses its
 //! kernels by shape.
 
+mod errors;
 mod flat;
 mod graph;
 mod library;
@@ -29,17 +30,17 @@ use std::path::Path;
 use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, Vocab};
 use ort::ErrorCode;
 use ort::ep::{self, ExecutionProvider};
-use ort::session::{Session as Graph, SessionOutputs};
+use ort::session::Session as Graph;
 
+use crate::backend::Backend;
 use crate::decoder::spec::DecoderSpec;
+use crate::device::Device;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::options::{Device, RunOptions};
-use crate::registry::Backend;
+use crate::run_options::RunOptions;
+use errors::{NAME, broken, failed};
 use graph::{Kind, Signature};
-
-const NAME: &str = "ort";
 
 /// Of passes over one and over two tokens, the share of the logits' range that makes them different
 /// distributions and not different roundings. Measured on the graphs of the tests: up to 3e-7 where
@@ -110,14 +111,6 @@ pub fn load(
     Ok(Box::new(model))
 }
 
-fn failed(error: ort::Error) -> LoadError {
-    LoadError::Backend { backend: NAME, message: error.to_string() }
-}
-
-fn broken(message: impl ToString) -> ModelError {
-    ModelError::Backend { backend: NAME, message: message.to_string() }
-}
-
 fn open(model: &str, path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
     let cuda = cuda(model, options.device)?;
     let environment = library::environment()?;
@@ -150,7 +143,7 @@ fn open(model: &str, path: &Path, options: &RunOptions) -> Result<Graph, LoadErr
 /// the files of its weights, memory).
 fn unloadable(path: &Path, code: ErrorCode, words: &str) -> LoadError {
     let unreadable = [ErrorCode::InvalidProtobuf, ErrorCode::InvalidGraph, ErrorCode::NoModel];
-    let has_graph = crate::onnx::read(path).is_ok_and(|tensors| tensors.has_graph);
+    let has_graph = crate::files::onnx::read(path).is_ok_and(|tensors| tensors.has_graph);
     if unreadable.contains(&code) || !has_graph {
         return LoadError::corrupt(path, words);
     }
@@ -169,7 +162,7 @@ pub(crate) fn cuda(model: &str, device: Device) -> Result<Option<ep::CUDA>, Load
         Device::Metal => {
             let found = "kad runs ONNX graphs on the CPU and on CUDA only";
             let advice = "use the tch or burn backend, or device = \"cpu\"";
-            Err(device.absent(model, Backend::Ort, found, advice))
+            Err(LoadError::no_device((Backend::Ort, device), model, found, advice))
         }
         Device::Cuda(number) => {
             library::environment()?;
@@ -185,7 +178,7 @@ pub(crate) fn cuda(model: &str, device: Device) -> Result<Option<ep::CUDA>, Load
 fn no_cuda(model: &str, device: Device, found: &str) -> LoadError {
     let advice = "set ORT_DYLIB_PATH to one of its GPU builds (onnxruntime-gpu), on a machine with \
                   an NVIDIA GPU, CUDA and cuDNN, or use device = \"cpu\"";
-    device.absent(model, Backend::Ort, found, advice)
+    LoadError::no_device((Backend::Ort, device), model, found, advice)
 }
 
 /// A graph with what belongs to it.
@@ -252,27 +245,6 @@ impl OrtModel {
     fn check(&self, held: usize, tokens: &[TokenId], wanted: usize) -> Result<(), ModelError> {
         ModelError::check_extend(held, tokens, wanted, self.context_len(), self.vocab.size())
     }
-}
-
-/// Appends the last `wanted` of the rows of logits in `outputs`, `[.., rows, width]`, each cut to
-/// the vocabulary; the width of a row before that.
-fn push_rows(
-    outputs: &SessionOutputs<'_>,
-    name: &str,
-    wanted: usize,
-    out: &mut LogitRows,
-) -> Result<usize, ModelError> {
-    let value = outputs.get(name).ok_or_else(|| broken(format!("no output `{name}`")))?;
-    let (shape, data) = graph::floats(value)?;
-    let width = shape.last().map_or(0, |&width| width as usize);
-    let rows = data.len().checked_div(width).unwrap_or(0);
-    if rows < wanted || width < out.vocab() {
-        return Err(broken(format!("`{name}` has shape {shape:?}, {wanted} rows were expected")));
-    }
-    for row in data.chunks_exact(width).skip(rows - wanted) {
-        out.push_row(&row[..out.vocab()]);
-    }
-    Ok(width)
 }
 
 impl LanguageModel for OrtModel {

@@ -6,8 +6,9 @@ use kad_core::{LogitRows, ModelError, Session, TokenId};
 use ort::session::SessionInputValue;
 use ort::value::DynValue;
 
+use super::errors::broken;
 use super::graph::{self, Input, Kind, Role};
-use super::{CHUNK, OrtModel, broken, push_rows};
+use super::{CHUNK, OrtModel};
 use crate::chunks::chunks;
 
 /// One text. The cache may hold more tokens than the text: what a truncation leaves is cut off
@@ -120,7 +121,7 @@ impl<'m> PastSession<'m> {
         }
         let mut graph = self.model.graph.borrow_mut();
         let mut outputs = graph.run(inputs).map_err(broken)?;
-        let width = push_rows(&outputs, &signature.logits, wanted, out)?;
+        let width = graph::push_rows(&outputs, &signature.logits, wanted, out)?;
         let mut grown = Vec::with_capacity(self.cache.len());
         for input in signature.past() {
             let missing = || broken(format!("no output `{}`", input.present));

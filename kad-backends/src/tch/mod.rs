@@ -21,13 +21,15 @@ use std::sync::{Arc, Mutex};
 use ::tch::{Cuda, Device as Place, Kind, TchError, Tensor as Array};
 use kad_core::Vocab;
 
+use crate::backend::Backend;
 use crate::decoder::spec::DecoderSpec;
+use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
-use crate::options::{Device, RunOptions};
-use crate::registry::Backend;
-use crate::tensor::{self, Float, Outcome, Tensor};
+use crate::run_options::RunOptions;
+use crate::tensor;
+use crate::tensor::operations::{Float, Outcome, Tensor};
 use crate::weights::Weights;
 
 /// Makes a model of `spec`, its matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
@@ -77,12 +79,12 @@ pub(crate) fn place(model: &str, device: Device) -> Result<Place, LoadError> {
             if (number as i64) < count {
                 return Ok(Place::Cuda(number));
             }
-            Err(device.absent(model, Backend::Tch, cuda_devices(count), NO_CUDA))
+            Err(LoadError::no_device((Backend::Tch, device), model, cuda_devices(count), NO_CUDA))
         }
         Device::Metal if ::tch::utils::has_mps() => Ok(Place::Mps),
         Device::Metal => {
             let found = "libtorch sees no Metal device (MPS)";
-            Err(device.absent(model, Backend::Tch, found, NO_METAL))
+            Err(LoadError::no_device((Backend::Tch, device), model, found, NO_METAL))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One block: attention and the feed-forward layer.
 
+use super::operations::{Float, Outcome, Tensor};
 use super::pass::Pass;
-use super::{Float, Outcome, Tensor};
 use crate::decoder::spec::{Activation, DecoderSpec, QueryKeyNorm};
 
 /// Weights of one block; a clone shares them.

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::{Float, Outcome, Tensor};
+use super::operations::{Float, Outcome, Tensor};
 
 /// `[a, b, c]`, row-major, always `f32`; rounding to another type is kept in the numbers.
 #[derive(Clone)]

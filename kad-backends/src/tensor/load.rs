@@ -5,7 +5,8 @@ use std::sync::Arc;
 use kad_core::Vocab;
 
 use super::block::{Attention, Block, FeedForward};
-use super::{Float, Outcome, Tensor, TensorModel};
+use super::model::TensorModel;
+use super::operations::{Float, Outcome, Tensor};
 use crate::decoder::spec::{DecoderSpec, Pairing};
 use crate::decoder::{self, EMBEDDING, FINAL_NORM, HEAD, Slot};
 use crate::dtype::Dtype;

@@ -1,6 +1,6 @@
 //! What the tokens of one pass share across all blocks: rotations and masks.
 
-use super::{Outcome, Tensor};
+use super::operations::{Outcome, Tensor};
 use crate::decoder::spec::{DecoderSpec, Rope};
 
 /// What one token of a pass sees of the cache: its first `prefix` rows, then those of `path`. Read

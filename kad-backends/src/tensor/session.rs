@@ -3,8 +3,9 @@
 use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession};
 
 use super::block::Cache;
+use super::model::TensorModel;
+use super::operations::{Outcome, Tensor, model_error};
 use super::pass::{Pass, Sight};
-use super::{Outcome, Tensor, TensorModel, model_error};
 use crate::chunks::chunks;
 
 /// Most tokens computed at once, so that a long prompt needs no more memory than a short one.

@@ -15,7 +15,8 @@ use crate::decoder::spec::{
 use crate::decoder::tensors;
 use crate::dtype::Dtype;
 use crate::naive;
-use crate::weights::{StoredType, Weights};
+use crate::stored_type::StoredType;
+use crate::weights::Weights;
 
 const SEED: u64 = 5;
 

@@ -1,9 +1,9 @@
 //! Configurations of published models, and what is refused.
 
-use kad_backends::decoder::families::from_hf_config;
 use kad_backends::decoder::spec::{
     Activation, DecoderSpec, NormPlace, Norms, Pairing, QueryKeyNorm, Rope, RopeScaling, Scales,
 };
+use kad_backends::families::from_hf_config;
 use serde_json::{Value, json};
 
 fn llama() -> Value {

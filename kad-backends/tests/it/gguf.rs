@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use half::f16;
-use kad_backends::decoder::families::from_gguf;
 use kad_backends::decoder::spec::{Activation, RopeScaling};
+use kad_backends::families::from_gguf;
 use kad_backends::gguf::{Gguf, Value};
 use kad_backends::{Format, LoadError, ModelFiles, StoredType};
 use tempfile::tempdir;

@@ -16,13 +16,13 @@ mod golden;
 mod interpreters;
 #[cfg(feature = "tensors")]
 mod libraries;
+mod load;
 #[cfg(feature = "ort")]
 mod ort;
 #[cfg(feature = "ort")]
 mod ort_export;
 mod quantise;
 mod real_files;
-mod registry;
 mod sources;
 mod support;
 #[cfg(feature = "tch")]

@@ -20,7 +20,7 @@ fn a_path_is_taken_as_it_is() {
 fn an_unknown_nano_model_lists_the_known_ones() {
     let error = Source::Nano("no-such-model".into()).resolve(&|_| ()).unwrap_err();
     match error {
-        LoadError::UnknownName { known, .. } => assert_eq!(known, nano_models()),
+        LoadError::UnknownName(error) => assert_eq!(error.known, nano_models()),
         // A checkout whose models have not been trained yet.
         LoadError::NotFound { advice, .. } => assert!(advice.contains("KAD_NANO")),
         other => panic!("{other}"),

@@ -34,6 +34,23 @@ const KAD_EVAL: House = House {
     ],
 };
 
+const KAD_BACKENDS: House = House {
+    source: "kad-backends/src",
+    storeys: &[
+        &["lib"],
+        &["load"],
+        &["details"],
+        &["dispatch"],
+        &["burn", "candle", "naive", "ort", "tch"],
+        &["source", "tensor"],
+        &["files"],
+        &["dtype", "early_exit", "text"],
+        &["decoder"],
+        &["weights"],
+        &["backend", "chunks", "device", "error", "run_options", "stored_type", "unknown_name"],
+    ],
+};
+
 /// A use of one room by another.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Arrow {
@@ -177,6 +194,12 @@ fn objections(house: &House, root: &Path) -> Vec<String> {
 #[test]
 fn rooms_of_kad_eval_use_only_what_stands_below() {
     let found = objections(&KAD_EVAL, &super::tidy::root());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn rooms_of_kad_backends_use_only_what_stands_below() {
+    let found = objections(&KAD_BACKENDS, &super::tidy::root());
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kad_backends::decoder::families::{from_gguf, from_hf_config};
 use kad_backends::decoder::spec::DecoderSpec;
+use kad_backends::families::{from_gguf, from_hf_config};
 use kad_backends::gguf::Gguf;
 use kad_backends::{StoredType, Weights};
 use kad_core::testing::conformance::worst;

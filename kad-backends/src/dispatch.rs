@@ -1,0 +1,138 @@
+//! From a [`Backend`] to its code: the only place that asks which backends this build has.
+
+use kad_core::Vocab;
+
+use crate::backend::Backend;
+use crate::decoder::{EMBEDDING, HEAD};
+use crate::dtype::Dtype;
+use crate::early_exit::LayeredModel;
+use crate::error::LoadError;
+use crate::files::ModelFiles;
+use crate::naive;
+use crate::run_options::RunOptions;
+use crate::stored_type::StoredType;
+
+impl Backend {
+    fn not_compiled(self) -> LoadError {
+        LoadError::NotCompiled { backend: self.name(), feature: self.name() }
+    }
+
+    pub(crate) fn check_compiled(self) -> Result<(), LoadError> {
+        match Self::compiled().any(|backend| backend == self) {
+            true => Ok(()),
+            false => Err(self.not_compiled()),
+        }
+    }
+
+    /// Refuses what the backend cannot do, before anything is fetched for it.
+    pub(crate) fn check_options(self, model: &str, options: &RunOptions) -> Result<(), LoadError> {
+        match (self, options.threads) {
+            (Backend::Ort | Backend::Tch, _) | (_, None) => {}
+            (_, Some(threads)) => {
+                let found = format!("`threads` for `{model}` with the {self} backend");
+                let known = [
+                    "the ort and tch backends",
+                    &format!("RAYON_NUM_THREADS={threads} before kad starts, for all models"),
+                ];
+                return Err(LoadError::unsupported("run option", found, &known));
+            }
+        }
+        match self {
+            _ if options.device.is_cpu() => Ok(()),
+            #[cfg(feature = "burn")]
+            Backend::Burn => crate::burn::place(model, options.device).map(drop),
+            #[cfg(feature = "tch")]
+            Backend::Tch => crate::tch::place(model, options.device).map(drop),
+            #[cfg(feature = "ort")]
+            Backend::Ort => crate::ort::cuda(model, options.device).map(drop),
+            _ => Err(LoadError::no_device(
+                (self, options.device),
+                model,
+                "its kernels are kad's own, for the CPU",
+                "use the tch or ort backend for a GPU, or device = \"cpu\"",
+            )),
+        }
+    }
+
+    /// The type that `asked` means for these files.
+    pub(crate) fn dtype(self, asked: Dtype, files: &ModelFiles) -> Result<Dtype, LoadError> {
+        let stored = files.weights.stored_types();
+        let quantised = stored.keys().any(|stored| stored.is_quantized());
+        let refused = |found, known: &[&str]| Err(LoadError::unsupported("dtype", found, known));
+        match (self, asked) {
+            // It has chosen the graph.
+            (Backend::Ort, asked) => Ok(asked),
+            (_, Dtype::Int8 | Dtype::Q8 | Dtype::Q4) => refused(
+                format!("{asked}, which is for ONNX graphs, with the {self} backend"),
+                &["auto", "f32", "q8_0 and q4_0 with the candle backend", "the ort backend"],
+            ),
+            (Backend::Candle, Dtype::Auto) if quantised => Ok(Dtype::Quantized),
+            (Backend::Candle, Dtype::Quantized) if !quantised => refused(
+                format!("quantized, of {} without quantised tensors", files.path.display()),
+                &["auto", "f32", "f16", "bf16", "q8_0", "q4_0"],
+            ),
+            (Backend::Candle, Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0) => Ok(asked),
+            (Backend::Naive, asked) if !matches!(asked, Dtype::Auto | Dtype::F32) => refused(
+                format!("{asked} with the naive backend"),
+                &["auto", "f32 (computed in f64)"],
+            ),
+            // No products over blocks: a GGUF file is dequantised as it is loaded.
+            (_, Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0) => refused(
+                format!("{asked} with the {self} backend"),
+                &["auto", "f32", "f16", "bf16", "any of them with the candle backend"],
+            ),
+            (_, Dtype::Auto) => Ok(Dtype::F32),
+            (_, asked) => Ok(asked),
+        }
+    }
+
+    /// The type that it keeps a tensor in under `dtype`; `None` for what is no matrix, and for
+    /// backends that do not say.
+    pub(crate) fn keeps(
+        self,
+        name: &str,
+        stored: StoredType,
+        shape: &[usize],
+        dtype: Dtype,
+    ) -> Option<StoredType> {
+        let table = name == EMBEDDING || name == HEAD;
+        match self {
+            _ if shape.len() != 2 => None,
+            Backend::Candle => Some(dtype.kept(name, stored, shape)),
+            // The tensor libraries' embedding and head are `f32`: logits are not rounded.
+            Backend::Burn | Backend::Tch if table => Some(StoredType::F32),
+            Backend::Burn | Backend::Tch => Some(dtype.kept(name, stored, shape)),
+            Backend::Ort | Backend::Naive => None,
+        }
+    }
+
+    #[allow(
+        unused_variables,
+        reason = "a build without tensor libraries needs no dtype or options"
+    )]
+    pub(crate) fn run(
+        self,
+        name: &str,
+        files: &ModelFiles,
+        vocab: Vocab,
+        dtype: Dtype,
+        options: &RunOptions,
+    ) -> Result<Box<dyn LayeredModel>, LoadError> {
+        let (spec, weights) = (&files.spec, &files.weights);
+        match self {
+            #[cfg(feature = "candle")]
+            Backend::Candle => crate::candle::load(name, spec, weights, vocab, dtype),
+            #[cfg(feature = "burn")]
+            Backend::Burn => {
+                crate::burn::load_on(name, spec, weights, vocab, (dtype, options.device))
+            }
+            #[cfg(feature = "tch")]
+            Backend::Tch => crate::tch::load_with(name, spec, weights, vocab, (dtype, options)),
+            #[cfg(feature = "ort")]
+            Backend::Ort => crate::ort::load(name, files, vocab, options),
+            Backend::Naive => naive::load(name, spec, weights, vocab),
+            #[allow(unreachable_patterns, reason = "a build with every backend")]
+            absent => Err(absent.not_compiled()),
+        }
+    }
+}

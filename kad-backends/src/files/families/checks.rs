@@ -1,0 +1,53 @@
+//! Settings that `config.json` and GGUF metadata share.
+
+use crate::decoder::spec::{DecoderSpec, Rope, Window};
+use crate::error::LoadError;
+
+/// The window of `tokens` in `layers`, which turn by `rope`; none where it would change nothing:
+/// the whole context fits, and they turn as those that see all of it.
+pub(super) fn window(
+    tokens: usize,
+    layers: Vec<bool>,
+    (whole, rope): (&Rope, Rope),
+    context: usize,
+) -> Option<Window> {
+    (tokens < context || rope != *whole).then_some(Window { tokens, layers, rope })
+}
+
+/// Gemma's pattern: of every `period` layers the last one sees all, the others have the window.
+pub(super) fn every_nth_sees_all(layers: usize, period: usize) -> Vec<bool> {
+    (1..=layers).map(|layer| !layer.is_multiple_of(period)).collect()
+}
+
+/// Refuses a number of layers that no model has, before anything is made for each of them.
+pub(super) fn check_layers(layers: usize) -> Result<(), String> {
+    const MOST_LAYERS: usize = 1 << 12;
+    if layers > MOST_LAYERS { Err(format!("is {layers}, which no model has")) } else { Ok(()) }
+}
+
+/// Refuses what no interpreter can run, and sizes no model has, before anyone allocates by them.
+pub(super) fn check(
+    spec: &DecoderSpec,
+    wrong: impl Fn(&str, String) -> LoadError,
+) -> Result<(), LoadError> {
+    const LARGEST: usize = 1 << 24;
+    spec.check()?;
+    let sizes = [
+        ("vocabulary size", spec.vocab_rows),
+        ("hidden size", spec.hidden),
+        ("number of heads", spec.heads),
+        ("head size", spec.head_dim),
+        ("feed-forward size", spec.ffn),
+        ("context length", spec.context_len),
+    ];
+    if let Some((what, size)) = sizes.into_iter().find(|(_, size)| *size > LARGEST) {
+        return Err(wrong(what, format!("is {size}, which no model has")));
+    }
+    let possible =
+        |rope: &Rope| rope.frequencies(spec.head_dim).into_iter().all(|f| f.is_finite() && f > 0.0);
+    let ropes = [&spec.rope].into_iter().chain(spec.window.iter().map(|window| &window.rope));
+    match ropes.into_iter().find(|rope| !possible(rope)) {
+        Some(rope) => Err(wrong("rotary embedding", format!("{rope:?} is impossible"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,16 @@
+//! Errors of ONNX Runtime as errors of this crate.
+
+use kad_core::ModelError;
+
+use crate::error::LoadError;
+
+/// The backend's name.
+pub(super) const NAME: &str = "ort";
+
+pub(super) fn failed(error: ort::Error) -> LoadError {
+    LoadError::Backend { backend: NAME, message: error.to_string() }
+}
+
+pub(super) fn broken(message: impl ToString) -> ModelError {
+    ModelError::Backend { backend: NAME, message: message.to_string() }
+}
