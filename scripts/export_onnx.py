@@ -5,32 +5,33 @@
     .venv/bin/python scripts/export_onnx.py MODEL [--layout past|flat] [--type f32|int8|q8|q4]
                                             [--external] [--out FILE]
 
-MODEL is a folder in Hugging Face's layout (config.json and safetensors) or a .gguf file, of one of
-these families: Llama, Mistral, Qwen2, Qwen3 (dense), OLMo-2, Gemma 3 (text). Anything else is
-refused. No torch. The graph goes to MODEL/onnx/model.onnx, or beside the .gguf file; with `_flat`,
-`_int8`, `_q8`, `_q4` before `.onnx` for what was asked for. kad finds configuration and tokenizer
-in the folder above, or in the .gguf file beside it. Weights beyond 1 GB, or of any size with
+MODEL is a folder in Hugging Face's layout (config.json and safetensors) or a .gguf file. Families:
+Llama, Mistral, Qwen2, Qwen3 (dense), OLMo-2, Gemma 3 (text). Other models are refused. PyTorch is
+not needed. The graph goes to MODEL/onnx/model.onnx, or beside the .gguf file. The layout and the
+type add `_flat`, `_int8`, `_q8` or `_q4` before `.onnx`. kad finds configuration and tokenizer in
+the folder above the graph, or in the .gguf file beside it. Weights above 1 GB, or of any size with
 --external, go to a file beside the graph.
 
-Layouts, with P tokens in the cache and T new ones:
+Layouts, with P tokens in the KV cache and T new tokens:
 
-  past   as the ecosystem exports: input_ids, position_ids [B, T], attention_mask [B, P + T],
+  past   layout of common exporters: input_ids, position_ids [B, T], attention_mask [B, P + T],
          past_key_values.N.{key,value} [B, kv_heads, P, head_dim]
            -> logits [B, T, vocab], present.N.{key,value} [B, kv_heads, P + T, head_dim]
-  flat   kad's own: input_ids, positions [T], mask [T, P + T] (added to the scores: 0 for what a
-         token sees, -1e30 for the rest), rows [R] (the tokens whose logits are wanted),
-         past_key.N, past_value.N [P, kv_heads, head_dim]
+  flat   kad's own layout: input_ids, positions [T], mask [T, P + T] (added to the attention scores:
+         0 for visible positions, -1e30 for hidden ones), rows [R] (indices of the tokens whose
+         logits are returned), past_key.N, past_value.N [P, kv_heads, head_dim]
            -> logits [R, vocab], new_key.N, new_value.N [T, kv_heads, head_dim]
-         Only new rows come out, so that rolling back costs nothing, and the mask can be a tree's.
+         The graph returns new rows only, so rollback costs nothing. The mask can describe a token
+         tree.
 
-Types of the matrices (the embedding, norms and sums stay f32):
+Types of the matrices (embedding, norms and sums stay f32):
 
-  f32    as they are; other types of the file are widened
-  int8   8 bits, one scale per output; activations are rounded to 8 bits with ONE scale for all
-         tokens of a pass (DynamicQuantizeMatMul). What a token gives therefore depends on which
-         tokens share its pass: good for a drafter, but no exact target
-  q8     8 bits in blocks of 32 (MatMulNBits), activations rounded row by row
-  q4     4 bits in blocks of 32 (MatMulNBits), the head 8 bits
+  f32    unrounded; other types in the file are widened
+  int8   8 bits, one scale per output. Activations are rounded to 8 bits with ONE scale for all
+         tokens of a forward pass (DynamicQuantizeMatMul), so a token's logits depend on the other
+         tokens of its pass. Use it for drafters, not for an exact target
+  q8     8 bits in blocks of 32 (MatMulNBits); activations are rounded row by row
+  q4     4 bits in blocks of 32 (MatMulNBits); the head has 8 bits
 """
 
 import argparse
@@ -46,16 +47,16 @@ from model_files import Model, Refused, ffn_norm
 
 OPSET, IR_VERSION = 17, 8
 BLOCK = 32
-HIDDEN = -1e30  # added to the score of what is not seen: exp gives 0 exactly
-# A protobuf holds 2 GiB; weights beyond this go to a file beside the graph.
+HIDDEN = -1e30  # added to the score of a hidden position: exp underflows to 0
+# A protobuf holds at most 2 GiB; more weights than this go to a file beside the graph.
 INLINE_BYTES = 1 << 30
 
 
-# ---------------------------------------------------------------- rounding weights
+# ---------------------------------------------------------------- quantising weights
 
 
 def per_output(matrix):
-    """[out, in] as int8 [in, out] and one scale per output."""
+    """Quantises a matrix [out, in] to int8 [in, out] with one scale per output."""
     scale = np.abs(matrix).max(axis=1) / 127
     scale = np.where(scale > 0, scale, 1).astype(np.float32)
     rounded = np.rint(matrix / scale[:, None]).clip(-127, 127)
@@ -63,13 +64,13 @@ def per_output(matrix):
 
 
 def in_blocks(matrix, bits):
-    """[out, in] as MatMulNBits wants it: bytes [out, blocks, BLOCK * bits / 8], scales."""
+    """Quantises a matrix [out, in] for MatMulNBits: bytes [out, blocks, BLOCK * bits / 8], scales."""
     out, width = matrix.shape
     blocks = -(-width // BLOCK)
     padded = np.zeros((out, blocks * BLOCK), np.float32)
     padded[:, :width] = matrix
     padded = padded.reshape(out, blocks, BLOCK)
-    # The number of largest size gets the end of the range that has one step more.
+    # The number of largest magnitude becomes the end of the range with one step more.
     at = np.abs(padded).argmax(axis=2, keepdims=True)
     zero = 1 << (bits - 1)
     scale = (np.take_along_axis(padded, at, axis=2) / -zero).astype(np.float32)
@@ -84,7 +85,7 @@ def in_blocks(matrix, bits):
 
 
 class Graph:
-    """Nodes and constants, added in order."""
+    """An ONNX graph under construction: nodes and constants in order."""
 
     def __init__(self, kind):
         self.kind, self.nodes, self.constants, self.count = kind, [], {}, 0
@@ -107,7 +108,7 @@ class Graph:
         return self.constant(f"number_{value}", np.float32(value))
 
     def linear(self, x, name, matrix, bias=None, head=False):
-        """x [N, in] times the matrix [out, in], plus the bias."""
+        """x [N, in] times the transposed matrix [out, in], plus the bias: [N, out]."""
         if self.kind == "f32":
             more = [self.constant(name + ".bias", bias)] if bias is not None else []
             return self.op("Gemm", x, self.constant(name, matrix), *more, transB=1)
@@ -132,12 +133,12 @@ class Graph:
 
 
 def norm(graph, model, x, name):
-    """The norm called `name` over the last dimension of x."""
+    """RMSNorm over the last dimension of x with the weight of this name."""
     return graph.norm(x, f"{name}.weight", model.tensor(f"{name}.weight"), model.eps)
 
 
 def rotate(graph, x, cos, sin, half):
-    """Turns pairs (i, i + half) of x [B, heads, T, head_dim]."""
+    """Rotary embedding: rotates pairs (i, i + half) of x [B, heads, T, head_dim]."""
     first = graph.op("Slice", x, graph.ints(0), graph.ints(half), graph.ints(-1))
     last = graph.op("Slice", x, graph.ints(half), graph.ints(2 * half), graph.ints(-1))
     turned = [
@@ -148,7 +149,7 @@ def rotate(graph, x, cos, sin, half):
 
 
 def attention(graph, model, layer, x, shared, past):
-    """The attention of one block over x [N, hidden]; `past` adds the cache to keys and values."""
+    """Attention of one layer on x [N, hidden]; `past` prepends the cache to keys and values."""
     prefix = f"model.layers.{layer}.self_attn."
     groups, dim = model.heads // model.kv_heads, model.head_dim
 
@@ -169,7 +170,7 @@ def attention(graph, model, layer, x, shared, past):
     turn = lambda heads: rotate(graph, heads, cos, sin, dim // 2)
     queries = turn(project("q", model.heads))
     keys, values = past(layer, turn(project("k", model.kv_heads)), project("v", model.kv_heads))
-    # Query heads that share a key head get a dimension of their own: [B, kv_heads, groups, T, dim].
+    # Grouped-query attention: [B, kv_heads, groups, T, dim].
     shape = graph.op("Concat", shared["batch"], graph.ints(model.kv_heads, groups),
                      shared["tokens"], graph.ints(dim), axis=0)
     scale = graph.number(model.attention_scale)
@@ -211,14 +212,14 @@ def feed_forward(graph, model, layer, x):
 
 
 def decoder(graph, model, ids, shared, past, rows=None):
-    """Logits [N or R, vocab] of ids [N]."""
+    """Logits [N or R, vocab] after ids [N]."""
     embedding, place = model.tensor("model.embed_tokens.weight"), model.family.place
     x = graph.op("Gather", graph.constant("model.embed_tokens.weight", embedding), ids)
     if model.embedding_scale != 1:
         x = graph.op("Mul", x, graph.number(model.embedding_scale))
 
     def added(x, layer, compute, before, after):
-        """x with what a layer computes, normed before or after or both."""
+        """x + sublayer(x), with a norm before or after the sublayer or both."""
         prefix = f"model.layers.{layer}."
         y = norm(graph, model, x, prefix + before) if place != "after" else x
         y = compute(y)
@@ -233,13 +234,13 @@ def decoder(graph, model, ids, shared, past, rows=None):
     x = graph.op("Gather", x, rows) if rows else x
     x = norm(graph, model, x, "model.norm")
     name = "model.embed_tokens.weight" if model.tied else "lm_head.weight"
-    # A rounded head cannot share the embedding's constant.
+    # A quantised head cannot share the embedding's constant.
     own = name if graph.kind == "f32" else "head"
     return graph.linear(x, own, model.tensor(name), head=True)
 
 
 def turns(graph, model, positions, frequencies, kind=""):
-    """cos and sin [B, 1, T, head_dim / 2] of positions [B, T], from tables made in float64."""
+    """cos and sin [B, 1, T, head_dim / 2] of positions [B, T], from tables computed in float64."""
     angles = np.arange(model.context, dtype=np.float64)[:, None] * frequencies
     def look_up(name, table):
         rows = graph.op("Gather", graph.constant(name + kind, table.astype(np.float32)), positions)
@@ -248,11 +249,11 @@ def turns(graph, model, positions, frequencies, kind=""):
 
 
 def local(graph, model, positions, mask):
-    """cos, sin and mask of the layers that have a window, if there are any.
+    """cos, sin and mask of the layers with sliding-window attention; None if there are none.
 
-    Of a token at position t those at t - window < s <= t stay in the mask. How many columns of its
-    row a token sees up to a column is that column's position and one, in a tree of tokens too: so
-    positions of what is in the cache are not needed.
+    A token at position t attends to positions s with t - window < s <= t. The number of visible
+    columns up to a column is that column's position plus one, also in a token tree. So the positions
+    of cached tokens are not an input.
     """
     if not model.window:
         return None
@@ -270,7 +271,7 @@ def info(name, kind, *shape):
 
 
 def past_layout(graph, model):
-    """Inputs and outputs as the ecosystem has them."""
+    """Inputs and outputs of common exporters."""
     floats, ints = TensorProto.FLOAT, TensorProto.INT64
     inputs = [info("input_ids", ints, "batch", "tokens"),
               info("attention_mask", ints, "batch", "total"),
@@ -291,7 +292,7 @@ def past_layout(graph, model):
     batch = graph.op("Slice", shape, graph.ints(0), graph.ints(1))
     tokens = graph.op("Slice", shape, graph.ints(1), graph.ints(2))
     cos, sin = turns(graph, model, "position_ids", model.frequencies)
-    # Token t stands at total - tokens + t and sees keys up to there, where the mask has ones.
+    # Token t has position total - tokens + t and sees earlier keys where attention_mask is 1.
     total = graph.op("Slice", graph.op("Shape", "attention_mask"), graph.ints(1), graph.ints(2))
     scalar = lambda x: graph.op("Squeeze", x, graph.ints(0))
     zero, one = graph.constant("zero", np.int64(0)), graph.constant("one", np.int64(1))
@@ -313,7 +314,7 @@ def past_layout(graph, model):
 
 
 def flat_layout(graph, model):
-    """kad's own: one text, the cache in rows, the mask given in full."""
+    """kad's own layout: one sequence, the cache as rows, the whole mask as input."""
     floats, ints = TensorProto.FLOAT, TensorProto.INT64
     inputs = [info("input_ids", ints, "tokens"), info("positions", ints, "tokens"),
               info("mask", floats, "tokens", "total"), info("rows", ints, "wanted")]
@@ -348,7 +349,7 @@ LAYOUTS = {"past": past_layout, "flat": flat_layout}
 
 
 def export(model, layout, kind):
-    """The model as an ONNX message."""
+    """Builds the ONNX message of the model."""
     graph = Graph(kind)
     inputs, outputs = LAYOUTS[layout](graph, model)
     model.check_all_used()
@@ -362,11 +363,11 @@ def export(model, layout, kind):
 
 
 def save(message, path, external=False):
-    """Writes the graph, and its weights beside it if that is wanted or they are large."""
+    """Writes the graph; the weights go to a file beside it with `external` or if they are large."""
     path.parent.mkdir(parents=True, exist_ok=True)
     held = sum(len(constant.raw_data) for constant in message.graph.initializer)
     weights = path.with_suffix(".onnx_data")
-    weights.unlink(missing_ok=True)  # onnx appends to one that is there
+    weights.unlink(missing_ok=True)  # onnx appends to an existing file
     onnx.save_model(message, str(path), save_as_external_data=external or held > INLINE_BYTES,
                     location=weights.name)
 
@@ -384,8 +385,8 @@ def main():
     parser.add_argument("model", help="a folder with config.json, or a .gguf file")
     parser.add_argument("--layout", choices=LAYOUTS, default="past")
     parser.add_argument("--type", choices=("f32", "int8", "q8", "q4"), default="f32")
-    parser.add_argument("--external", action="store_true", help="weights in a file of their own")
-    parser.add_argument("--out", type=pathlib.Path, help="where the graph goes")
+    parser.add_argument("--external", action="store_true", help="write the weights to a separate file")
+    parser.add_argument("--out", type=pathlib.Path, help="path of the graph")
     args = parser.parse_args()
     try:
         model = Model(args.model)

@@ -1,8 +1,8 @@
-"""Models as kad's exporter reads them: Hugging Face folders and GGUF files.
+"""Reads models for kad's exporter: Hugging Face folders and GGUF files.
 
-`Model` has the sizes, what its family does (`FAMILIES`, and windows, scales and frequencies that
-files say), and its tensors as float32 under Hugging Face's names, norms as they are multiplied.
-What a file asks for and the exporter does not do is `Refused`.
+`Model` holds the sizes, the properties of the family (`FAMILIES`, and windows, scales and
+frequencies from the file), and the tensors as float32 under Hugging Face's names. Norm weights are
+the factors of the formula. A setting that the exporter does not support raises `Refused`.
 """
 
 import json
@@ -14,21 +14,21 @@ import numpy as np
 
 
 class Refused(Exception):
-    """What was asked for cannot be done; the text says why and what can."""
+    """The request is not supported; the text names the reason and the supported values."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """What a family does; the default is Llama.
+    """Properties of a model family; the defaults are Llama's.
 
-    place      where the norms of a layer f stand: "before", h + f(n(h)); "after", h + n(f(h));
+    place      position of the norms of a sublayer f: "before", h + f(n(h)); "after", h + n(f(h));
                "both", h + m(f(n(h)))
-    heads      what norms queries and keys: None, each "head" by itself, or the "whole" projection
-    bias       whether queries, keys and values have one
+    heads      norm of queries and keys: None, per "head", or over the "whole" projection
+    bias       query, key and value projections have a bias
     gemma      window pattern, scales, activation and norms of Gemma 3
-    eps        of the norms, where a configuration has none
-    sizes      settings whose defaults in other programs are sizes of one model, so that a file has
-               to say them
+    eps        default of the norms' epsilon
+    sizes      settings that the configuration must contain, because their defaults in other programs
+               are the sizes of one model
     """
 
     place: str = "before"
@@ -48,7 +48,7 @@ FAMILIES = {
     "olmo2": Family(place="after", heads="whole", eps=1e-5),
     "gemma3_text": Family(place="both", heads="head", gemma=True, sizes=NEWER),
 }
-# Architectures of GGUF files; Mistral's are Llama's.
+# Architecture names in GGUF files; Mistral files say "llama".
 GGUF_FAMILIES = {"llama": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "olmo2": "olmo2",
                  "gemma3": "gemma3_text"}
 
@@ -94,7 +94,7 @@ def scaled_frequencies(theta, head_dim, scaling):
 
 
 def rounded(value, dtype):
-    """`value` in the type that the model is loaded in, as a float."""
+    """`value` rounded to the dtype of the model, as a float."""
     bits = np.float32(value).view(np.uint32)
     if dtype == "bfloat16":
         bits = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1)))
@@ -107,22 +107,22 @@ def rounded(value, dtype):
 
 
 def every_nth_sees_all(layers, period):
-    """Gemma's pattern: the last of every `period` layers sees all, the others have the window."""
+    """Gemma's pattern: every `period`-th layer has full attention, the others the window."""
     return [(layer + 1) % period != 0 for layer in range(layers)]
 
 
 class Model:
-    """Sizes and tensors (float32, Hugging Face's names and order of rotary pairs).
+    """Sizes and tensors of a model (float32, Hugging Face's names and order of rotary pairs).
 
     hidden, ffn, layers, heads, kv_heads, head_dim, context   sizes
-    family, name            a Family, and what the file calls it
-    eps                     of the norms
+    family, name            a Family, and its name in the file
+    eps                     epsilon of the norms
     activation              "silu" or "gelu_tanh"
-    frequencies             radians per position of each pair of a head, [head_dim / 2]
-    local_frequencies       those of the layers that have a window
-    window, windowed        how many tokens those layers see, and which they are
-    embedding_scale         what embeddings are multiplied by
-    attention_scale         what products of queries and keys are multiplied by
+    frequencies             rotary frequencies in radians per position, [head_dim / 2]
+    local_frequencies       rotary frequencies of the layers with a window
+    window, windowed        window length in tokens, and one flag per layer
+    embedding_scale         factor of the embeddings
+    attention_scale         factor of the products of queries and keys
     """
 
     def __init__(self, path):
@@ -140,7 +140,7 @@ class Model:
             self.window = None
 
     def read_folder(self):
-        """config.json and safetensors, in one file or in shards."""
+        """Reads config.json and safetensors, in one file or in shards."""
         config_path = self.path / "config.json"
         if not config_path.is_file():
             raise Refused(f"{self.path} has no config.json")
@@ -163,21 +163,21 @@ class Model:
         self.window, self.windowed = window_of(config, self.name), windowed(config, self.name)
         self.read_weights()
         if self.family.gemma:
-            # Its files leave out the 1 of every norm.
+            # Gemma files store weight - 1 for every norm.
             for name in self.tensors:
                 if name.endswith("norm.weight"):
                     self.tensors[name] = self.tensors[name] + np.float32(1)
         self.tied = config.get("tie_word_embeddings", self.family.gemma) or False
 
     def read_gemma(self, config):
-        """Gemma 3's scales: the root of the width, in the type that the model is loaded in."""
+        """Gemma 3's scales: sqrt(hidden), rounded to the dtype of the model."""
         self.activation = "gelu_tanh"
         dtype = config.get("dtype") or config.get("torch_dtype")
         self.embedding_scale = rounded(self.hidden ** 0.5, dtype)
         self.attention_scale = config["query_pre_attn_scalar"] ** -0.5
 
     def read_ropes(self, config):
-        """Frequencies of both kinds of layers, in the old layout of config.json or the new one."""
+        """Reads the frequencies of both kinds of layers from the old or new layout of config.json."""
         table = config.get("rope_parameters") or config.get("rope_scaling") or {}
         theta = config.get("rope_theta") or 10000.0
         local = {"rope_theta": config.get("rope_local_base_freq") or 10000.0}
@@ -205,7 +205,7 @@ class Model:
             self.tensors.update(read_safetensors(self.path / name))
 
     def read_gguf(self):
-        """Metadata and tensors, dequantised."""
+        """Reads metadata and dequantised tensors."""
         try:
             import gguf
         except ImportError:
@@ -243,10 +243,10 @@ class Model:
         self.tied = "lm_head.weight" not in self.tensors
 
     def read_gguf_gemma(self, own):
-        """What files of Gemma 3 say, and what they leave to the reader."""
+        """Reads Gemma 3's settings; fills in those that its files leave out."""
         self.activation = "gelu_tanh"
         self.embedding_scale = rounded(self.hidden ** 0.5, None)
-        if self.layers == 62:  # the largest one, of 27 billion parameters
+        if self.layers == 62:  # Gemma 3 27B
             self.attention_scale = (self.hidden // self.heads) ** -0.5
         theta = own("rope.freq_base_swa") or 10000.0
         self.local_frequencies = scaled_frequencies(theta, self.head_dim, {})
@@ -257,7 +257,7 @@ class Model:
                              else every_nth_sees_all(self.layers, pattern))
 
     def unpermute(self):
-        """GGUF keeps rows 2i and 2i + 1 of a Llama head as a pair, Hugging Face i and i + half."""
+        """Reorders rows of Llama heads: GGUF pairs rows 2i and 2i + 1, Hugging Face i and i + half."""
         for name in list(self.tensors):
             heads = {"q_proj": self.heads, "k_proj": self.kv_heads}.get(name.split(".")[-2])
             if heads:
@@ -272,7 +272,7 @@ class Model:
         return self.tensors[name]
 
     def check_all_used(self):
-        """Refuses a model with a tensor that nothing asked for: it would be computed wrongly."""
+        """Refuses a model with an unused tensor: the graph would compute something else."""
         copies = ("lm_head.weight",) if self.tied else ()
         for name in self.tensors:
             if name not in self.used and name not in copies and "rotary_emb" not in name:
@@ -285,7 +285,7 @@ class Model:
 
 
 def check_config(config, family):
-    """Refuses what the graph does not compute."""
+    """Refuses settings that the graph does not compute."""
     wrong = [key for key in ("attention_bias", "mlp_bias", "quantization_config", "clip_qkv",
                              "attn_logit_softcapping", "final_logit_softcapping",
                              "use_bidirectional_attention") if config.get(key)]
@@ -306,19 +306,19 @@ def check_config(config, family):
 
 
 def window_of(config, name):
-    """Tokens of a window; where Mistral's file does not say, what transformers takes."""
+    """Window length in tokens; for Mistral the default is that of transformers."""
     return config.get("sliding_window", 4096 if name == "mistral" else None)
 
 
 def windowed(config, name):
-    """Which layers see the latest tokens only."""
+    """One flag per layer: True for sliding-window attention."""
     layers, window = config["num_hidden_layers"], window_of(config, name)
     kinds = config.get("layer_types")
     listed = kinds and [kind == "sliding_attention" for kind in kinds]
     if kinds and set(kinds) - {"sliding_attention", "full_attention"}:
         raise Refused(f"`layer_types` = {kinds} is not exported")
     if name in ("qwen2", "qwen3"):
-        # Qwen writes a window that it does not use unless it is switched on.
+        # Qwen files name a window also where use_sliding_window is off.
         first = config.get("max_window_layers")
         first = 28 if first is None else first
         flags = listed or [layer >= first for layer in range(layers)]
@@ -337,7 +337,7 @@ def windowed(config, name):
 
 
 def check_gguf(own, model):
-    """Refuses what the graph does not compute."""
+    """Refuses settings that the graph does not compute."""
     for key in ("expert_count", "logit_scale", "residual_scale", "embedding_scale",
                 "attention.scale", "attn_logit_softcapping", "final_logit_softcapping",
                 "attention.clamp_kqv"):
@@ -365,7 +365,7 @@ GGUF_NAMES = {
 
 
 def ffn_norm(place):
-    """Hugging Face's name of the norm before the feed-forward layer."""
+    """Hugging Face's name of the norm before the feed-forward network."""
     return "post_attention_layernorm" if place == "before" else "pre_feedforward_layernorm"
 
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# libtorch 2.13.0 for CPU, as the `tch` backend wants it, from a Python package index alone.
+# Installs libtorch 2.13.0 for CPU, the library of the `tch` backend, from a Python package index.
 #
 #   scripts/setup-libtorch.sh [DEST]        (default: .libtorch beside the workspace)
 #
-# Needs pip and python3 (any version), x86_64 Linux with glibc 2.28 or later; no compiler. Downloads
-# 540 MB once, leaves 490 MB in DEST, wants 1.1 GB free on the way, takes a minute. Run again, it
-# sees that DEST is complete and only prints what to set.
+# Needs pip and python3 (any version) and x86_64 Linux with glibc 2.28 or later; no compiler.
+# Downloads 540 MB once, keeps 490 MB in DEST, needs 1.1 GB while it runs, takes a minute. If DEST
+# is already complete, it only prints the settings.
 #
-# There is no wheel of libtorch for CPU alone, so it is cut out of the one for CUDA: libtorch_cpu.so
-# and what it needs, without the kernels for GPUs. It was linked to two small CUDA libraries that it
-# calls only where there is a GPU; they are taken from their own wheels. Every download is checked
-# against the sha256 below. Exit code 3: there is nothing to fetch it with or from.
+# There is no CPU-only wheel of libtorch. The script extracts libtorch_cpu.so and its dependencies
+# from the CUDA wheel, without the GPU kernels. libtorch_cpu.so links two small CUDA libraries that
+# it calls only on machines with a GPU; they come from their own wheels. Every download is checked
+# against the sha256 below. Exit code 3: python3, pip or the package index is missing.
 set -euo pipefail
 
 VERSION=2.13.0
@@ -48,8 +48,8 @@ The program remembers this folder. Only if you move it, or for doctests, set als
 EOF
 }
 
-# Written last, so that an interrupted run is not taken for a finished one, and with the libraries'
-# hashes, so that a spoilt one is not either. (torch-sys reads build-version.)
+# The file `complete` is written last and holds the hashes of the libraries, so that an interrupted
+# or damaged installation is detected. (torch-sys reads build-version.)
 hashes() { (cd "$dest/lib" && sha256sum ./*.so*); }
 if [ "$(cat "$dest/build-version" 2>/dev/null)" = "$VERSION+cpu" ] &&
     [ "$(cat "$dest/complete" 2>/dev/null)" = "$(hashes)" ]; then
@@ -59,7 +59,7 @@ fi
 
 case "$(uname -s)-$(uname -m)" in
 Linux-x86_64) ;;
-*) unfetched "this recipe is for x86_64 Linux, and this is $(uname -s)-$(uname -m);" \
+*) unfetched "this script supports x86_64 Linux, not $(uname -s)-$(uname -m);" \
     "unpack libtorch $VERSION from pytorch.org and set LIBTORCH to its folder" ;;
 esac
 python3 -c '' || unfetched "python3 is needed"
@@ -71,7 +71,7 @@ rm -rf "$wheels"
 mkdir "$wheels"
 trap 'rm -rf "$wheels"' EXIT
 
-# The hash decides which file of a release is meant.
+# The hash selects one file of the release.
 cat >"$wheels/requirements.txt" <<EOF
 torch==$VERSION --hash=sha256:$TORCH_SHA256
 nvidia-cuda-runtime==$CUDART --hash=sha256:$CUDART_SHA256
@@ -84,13 +84,13 @@ python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-bin
     2>"$wheels/said" || {
     cat "$wheels/said" >&2
     if grep -qi 'do not match the hashes\|no space left' "$wheels/said"; then
-        fail "what was fetched is not the published file, or 1.1 GB do not fit: try again, or report it"
+        fail "the downloaded file is not the published one, or 1.1 GB are not free: try again, or report it"
     fi
-    unfetched "pip could not fetch torch $VERSION: is there a package index?"
+    unfetched "pip could not fetch torch $VERSION: check the network and the package index"
 }
 
 python3 - "$wheels" "$dest" <<'EOF'
-"""Unpacks what libtorch for CPU is made of."""
+"""Unpacks the libraries and headers of libtorch for CPU."""
 import pathlib
 import shutil
 import sys
@@ -131,8 +131,8 @@ for wheel in sorted(wheels.glob("*.whl")):
 if missing:
     sys.exit(f"setup-libtorch: the wheels lack {sorted(missing)}")
 
-# libtorch.so holds no code: it names the libraries that are libtorch, the one for CUDA among them.
-# That name is replaced by that of a library which is there; it is shorter, so nothing moves.
+# libtorch.so holds no code; it only lists libraries, among them libtorch_cuda.so. The shorter name
+# libtorch_cpu.so replaces that entry in place, so no offset changes.
 umbrella = dest / "lib" / "libtorch.so"
 content = umbrella.read_bytes()
 old, new = b"\0libtorch_cuda.so\0", b"\0libtorch_cpu.so\0\0"
@@ -141,7 +141,7 @@ if content.count(old) != 1:
 umbrella.write_bytes(content.replace(old, new))
 EOF
 
-# The loader itself says whether everything is there.
+# Loading the library checks that its dependencies are complete.
 LD_LIBRARY_PATH="$dest/lib" python3 -c \
     'import ctypes, sys; ctypes.CDLL(sys.argv[1] + "/lib/libtorch.so")' "$dest" ||
     fail "the library in $dest does not load: it needs glibc 2.28 or later and libstdc++"

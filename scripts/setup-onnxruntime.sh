@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# ONNX Runtime 1.28.0 for CPU, as the `ort` backend loads it, from a Python package index alone.
+# Installs ONNX Runtime 1.28.0 for CPU, the library of the `ort` backend, from a Python package index.
 #
 #   scripts/setup-onnxruntime.sh [DEST]     (default: $KAD_CACHE/onnxruntime, else the user's cache
-#                                            folder; kad looks there without being told)
+#                                            folder; kad searches there by itself)
 #
-# Needs pip and python3 (any version), x86_64 or aarch64 Linux with glibc 2.28 or later. Downloads
-# 19 MB once, leaves 24 MB in DEST, takes seconds. Run again, it sees that DEST is complete and only
-# prints what to set.
+# Needs pip and python3 (any version) and x86_64 or aarch64 Linux with glibc 2.28 or later. Downloads
+# 19 MB once, keeps 24 MB in DEST, takes seconds. If DEST is already complete, it only prints the
+# settings.
 #
-# 1.28.0 on purpose: the builds of 1.29 and later send telemetry. The wheel is checked against the
-# sha256 below, and the library in it for what the telemetry needs. Exit code 3: there is nothing to
-# fetch it with or from.
+# Why 1.28.0: the builds of 1.29 and later send telemetry. The wheel is checked against the sha256
+# below, and the library in it for the name of the telemetry variable. Exit code 3: python3, pip or
+# the package index is missing.
 set -euo pipefail
 
 VERSION=1.28.0
 case $(uname -s)-$(uname -m) in
     Linux-x86_64) SHA256=a166b78ee04f3a37fa1ef82034b6a3ce96d9684e582d4d30b296de83e9998bb5 ;;
     Linux-aarch64) SHA256=8d66f9ceb29909c70839e4e4fb3435c7b490050d8f162bd5f3aba4ca01ee517f ;;
-    *) echo "setup-onnxruntime: this recipe is for Linux, and this is $(uname -s)-$(uname -m): get" \
-            "ONNX Runtime $VERSION for it and set ORT_DYLIB_PATH" >&2
+    *) echo "setup-onnxruntime: this script supports Linux on x86_64 and aarch64, not" \
+            "$(uname -s)-$(uname -m): install ONNX Runtime $VERSION and set ORT_DYLIB_PATH" >&2
        exit 3 ;;
 esac
 MARK="$VERSION $SHA256"
@@ -47,7 +47,7 @@ To run kad with it (nothing is needed to build), set
 EOF
 }
 
-# The mark is written last and names the library it was made with.
+# The mark is written last and holds the hash of the library.
 mark() { echo "$MARK $(sha256sum <"$library" | cut -d' ' -f1)"; }
 if [ -f "$library" ] && [ "$(cat "$dest/complete" 2>/dev/null)" = "$(mark)" ]; then
     print_settings
@@ -60,7 +60,7 @@ python3 -m pip --version >/dev/null 2>&1 || unfetched "pip is missing: install p
 work=$(mktemp -d "$dest/download.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# The wheel's library does not depend on the version of Python it is made for.
+# The library in the wheel is the same for every version of Python.
 python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
     --implementation cp --abi cp311 --platform "manylinux_2_28_$(uname -m)" \
     --platform "manylinux_2_27_$(uname -m)" --dest "$work" "onnxruntime==$VERSION" ||
@@ -87,7 +87,7 @@ with open(f"{work}/libonnxruntime.so", "wb") as file:
 PY
 rm "$wheel"
 mv "$work"/* "$dest/"
-# Whether it loads is for the loader to say: glibc may be too old, or another C library.
+# Loading the library checks that this machine's C library is recent enough.
 ORT_DISABLE_TELEMETRY=1 python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$library" ||
     fail "the library in $dest does not load: it needs glibc 2.28 or later and libstdc++"
 mark >"$dest/complete"

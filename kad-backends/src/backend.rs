@@ -5,10 +5,18 @@ use std::str::FromStr;
 
 use crate::unknown_name::UnknownName;
 
-/// What runs a model.
+/// A library or an interpreter that runs models.
+///
+/// ```
+/// use kad_backends::Backend;
+/// let backend: Backend = "naive".parse()?;
+/// assert_eq!(backend, Backend::Naive);
+/// assert_eq!(Backend::default(), Backend::Candle);
+/// # Ok::<(), kad_backends::UnknownName>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Backend {
-    /// The candle library: pure Rust, the fast one.
+    /// kad's CPU kernels on candle tensors: pure Rust, the fastest on a CPU.
     #[default]
     Candle,
     /// The burn library on its `flex` device: pure Rust.
@@ -17,11 +25,11 @@ pub enum Backend {
     Tch,
     /// ONNX Runtime, which runs exported ONNX graphs.
     Ort,
-    /// Plain `f64` Rust, slow and always there: the oracle of the others.
+    /// Plain `f64` loops, slow and always compiled: the reference of the other backends.
     Naive,
 }
 
-/// Every backend, its name, and whether this build has it. The feature that adds one has its name.
+/// Backend, name, and true if this build contains it. The cargo feature has the same name.
 const BACKENDS: &[(Backend, &str, bool)] = &[
     (Backend::Candle, "candle", cfg!(feature = "candle")),
     (Backend::Burn, "burn", cfg!(feature = "burn")),
@@ -50,7 +58,7 @@ impl FromStr for Backend {
 }
 
 impl Backend {
-    /// The backends of this build, in the order in which reports list them.
+    /// The backends of this build, in the order of reports.
     ///
     /// ```
     /// use kad_backends::Backend;
@@ -60,12 +68,12 @@ impl Backend {
         BACKENDS.iter().filter(|(.., compiled)| *compiled).map(|(backend, ..)| *backend)
     }
 
-    /// Every backend, in this build or not.
+    /// All backends, compiled or not.
     pub fn all() -> impl Iterator<Item = Backend> {
         BACKENDS.iter().map(|(backend, ..)| *backend)
     }
 
-    /// Its name in files, on the command line and among the cargo features.
+    /// Name in experiment files, on the command line and of the cargo feature.
     pub fn name(self) -> &'static str {
         BACKENDS.iter().find(|(backend, ..)| *backend == self).map_or("", |(_, name, _)| name)
     }

@@ -1,9 +1,8 @@
-//! Long passes in pieces.
+//! Splits long prompts into chunks of bounded size.
 
 use kad_core::TokenId;
 
-/// `tokens` in pieces of at most `size`, each with how many of its own are among the last `wanted`
-/// of all.
+/// Chunks of at most `size` tokens, each with the number of its tokens among the last `wanted` of all.
 pub(crate) fn chunks(
     tokens: &[TokenId],
     size: usize,
@@ -20,7 +19,7 @@ pub(crate) fn chunks(
 mod tests {
     use super::*;
 
-    /// Against marking each token by itself.
+    /// Compared with marking each token separately.
     #[test]
     fn the_last_tokens_are_wanted_wherever_pieces_end() {
         for count in 0..12 {

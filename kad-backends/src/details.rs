@@ -1,4 +1,4 @@
-//! What a loaded model is, for reports.
+//! Description of a loaded model for reports.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,72 +17,69 @@ use crate::run_options::RunOptions;
 use crate::stored_type::StoredType;
 use crate::weights::Weights;
 
-/// What a loaded model is; prints as a table.
+/// Description of a loaded model; [`Display`](fmt::Display) prints it as a table.
 #[derive(Clone, Debug)]
 pub struct ModelDetails {
-    /// The source as written.
+    /// The source as given.
     pub source: String,
-    /// The folder or file it was resolved to.
+    /// Folder or file of the resolved source.
     pub path: PathBuf,
-    /// The files that it and its tokenizer were read from, or may have been, sorted.
+    /// Files of model and tokenizer, sorted. May include unread configuration files.
     pub files: Vec<PathBuf>,
-    /// What it is stored as.
+    /// File format.
     pub format: Format,
-    /// Its family.
+    /// Model family.
     pub family: String,
-    /// Its blocks.
+    /// Number of layers.
     pub layers: usize,
-    /// Whose first blocks it is, if it is an early exit; everything below counts its own part.
+    /// The whole model, if this is an early exit. The counts below cover the early exit only.
     pub early_exit: Option<EarlyExit>,
-    /// Numbers in its tensors; a head that is the embedding counts once. Of an ONNX graph, numbers
-    /// in its weights without scales and tables of angles, however they are packed, and once more
-    /// those of a head that it rounded in a copy; `None` where it packs them in a way that kad does
-    /// not know.
+    /// Number of weights; a tied head counts once. For an ONNX graph: without quantisation scales and
+    /// rotary tables; a head quantised in a copy counts again; `None` for an unknown packing.
     pub parameters: Option<u64>,
-    /// How many tensors are stored in which type.
+    /// Number of tensors per stored type.
     pub stored: Vec<(StoredType, usize)>,
-    /// Bytes of its tensors as stored; of an ONNX graph, bytes of its files.
+    /// Bytes of the stored tensors; for an ONNX graph, bytes of its files.
     pub weight_bytes: u64,
-    /// The type it was asked to compute with.
+    /// The dtype of the request, with `auto` resolved.
     pub dtype: Dtype,
-    /// How many of its matrices are kept in which type while it runs, which differs from `dtype`
-    /// where that asks for blocks and a matrix has none; empty for `naive`, which widens all.
+    /// Number of matrices per type in memory. A matrix that cannot be quantised to `dtype` stays as
+    /// stored. Empty for `naive` and `ort`.
     pub kept: Vec<(StoredType, usize)>,
-    /// Bytes of these matrices: what a pass reads.
+    /// Bytes of these matrices, read by every forward pass.
     pub kept_bytes: u64,
-    /// What runs it.
+    /// Backend.
     pub backend: Backend,
-    /// How: on which device and threads.
+    /// Threads and device.
     pub options: RunOptions,
-    /// The backend's library, as far as the machine decides about it when the program runs.
+    /// Version or threads of the backend's library, if they are settled at run time.
     pub library: Option<String>,
-    /// Whether the distribution after a token depends on what else is in its pass.
+    /// True if the distribution after a token depends on the other tokens of its forward pass.
     pub distribution_depends_on_pass: bool,
-    /// What to know about how it runs, if anything.
+    /// A note about the model's cache, speed or rounding.
     pub remark: Option<String>,
-    /// The most tokens a session may hold.
+    /// Context length: the largest number of tokens in a session.
     pub context_len: usize,
-    /// Bytes of keys and values that a session keeps of each token it holds, as far as the
-    /// architecture tells: a graph may keep fewer.
+    /// KV cache bytes per token of a session, by the architecture; an ONNX graph may need fewer.
     pub cache_bytes: u64,
-    /// Size and fingerprint of its vocabulary.
+    /// Size and fingerprint of the vocabulary.
     pub vocab: Vocab,
-    /// The type of every tensor in the file.
+    /// Stored type of every tensor in the file.
     pub(crate) types: Arc<BTreeMap<String, StoredType>>,
 }
 
-/// The first blocks of another model.
+/// The model that an early exit was taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EarlyExit {
-    /// The name of the model it was taken from.
+    /// Name of the whole model.
     pub of: String,
-    /// The blocks of that model.
+    /// Number of layers of the whole model.
     pub of_layers: usize,
 }
 
-/// Tensors of a model, counted.
+/// Numbers and bytes of a model's tensors.
 #[derive(Default)]
-pub(crate) struct Counts {
+pub(crate) struct TensorCounts {
     pub(crate) parameters: u64,
     pub(crate) stored: BTreeMap<StoredType, usize>,
     pub(crate) bytes: u64,
@@ -90,13 +87,13 @@ pub(crate) struct Counts {
     pub(crate) kept_bytes: u64,
 }
 
-/// The type of every tensor by its name.
+/// Stored type of every tensor, by name.
 pub(crate) fn types(weights: &Weights) -> Arc<BTreeMap<String, StoredType>> {
     Arc::new(weights.tensors().map(|tensor| (tensor.name.to_owned(), tensor.stored)).collect())
 }
 
-impl Counts {
-    /// Counts the tensors that `spec` needs, stored in `types` and kept as `backend` keeps them.
+impl TensorCounts {
+    /// Counts the tensors of `spec`, stored as `types` and held in memory by `backend`.
     pub(crate) fn of(
         spec: &DecoderSpec,
         types: &BTreeMap<String, StoredType>,
@@ -109,7 +106,7 @@ impl Counts {
             counts.parameters += shape.iter().map(|&n| n as u64).product::<u64>();
             *counts.stored.entry(stored).or_default() += 1;
             counts.bytes += stored.bytes_for(&shape).unwrap_or(0);
-            if let Some(kept) = backend.keeps(&name, stored, &shape, dtype) {
+            if let Some(kept) = backend.kept_type(&name, stored, &shape, dtype) {
                 *counts.kept.entry(kept).or_default() += 1;
                 counts.kept_bytes += kept.bytes_for(&shape).unwrap_or(0);
             }
@@ -118,18 +115,18 @@ impl Counts {
     }
 }
 
-/// A key and a value of `kv_heads · head_dim` numbers in each block: `f64` in `naive`, `f32`
-/// elsewhere, whatever type the weights have.
+/// KV cache bytes per token: `2 · layers · kv_heads · head_dim` numbers, `f64` for `naive` and `f32`
+/// for the other backends.
 pub(crate) fn cache_bytes(spec: &DecoderSpec, backend: Backend) -> u64 {
     let number = if backend == Backend::Naive { 8 } else { 4 };
     2 * number * spec.layers as u64 * spec.kv_width() as u64
 }
 
 impl ModelDetails {
-    /// Of the early exit that runs `spec`, taken from the model called `name`.
+    /// Details of the early exit with `spec`, taken from the model `name`.
     pub(crate) fn early_exit(&self, name: &str, spec: &DecoderSpec) -> Self {
         let of = || EarlyExit { of: name.to_owned(), of_layers: self.layers };
-        let counts = Counts::of(spec, &self.types, self.backend, self.dtype);
+        let counts = TensorCounts::of(spec, &self.types, self.backend, self.dtype);
         Self {
             layers: spec.layers,
             early_exit: Some(self.early_exit.clone().unwrap_or_else(of)),
@@ -145,7 +142,7 @@ impl ModelDetails {
 }
 
 impl ModelDetails {
-    /// Which matrices a dtype of blocks could not round.
+    /// A note about matrices that could not be quantised.
     fn left_as_stored(&self) -> String {
         let plain = self.kept.iter().filter(|(kept, _)| !kept.is_quantized());
         let plain: Vec<String> = plain.map(|(kept, _)| kept.to_string()).collect();
@@ -163,8 +160,7 @@ impl fmt::Display for EarlyExit {
 }
 
 impl ModelDetails {
-    /// Bytes of its weights while it runs: of the matrices as they are kept, or, where that is not
-    /// known, of the tensors as stored.
+    /// Weight bytes in memory: `kept_bytes`, or `weight_bytes` if the former is unknown.
     pub fn weight_bytes_in_use(&self) -> u64 {
         if self.kept_bytes > 0 { self.kept_bytes } else { self.weight_bytes }
     }

@@ -7,13 +7,13 @@ use serde::{Serialize, Serializer};
 
 use crate::unknown_name::UnknownName;
 
-/// What computes the passes of a model. Weights, caches and masks are there; logits are copied to
-/// the host.
+/// The processor that computes the forward passes of a model. It holds weights, KV caches and masks;
+/// logits are copied to the host.
 ///
 /// | device | `tch` | `ort` | `burn` | `candle`, `naive` |
 /// |---|---|---|---|---|
 /// | `cpu` | yes | yes | yes | yes |
-/// | `cuda`, `cuda:N` | a libtorch for CUDA | a GPU build of ONNX Runtime | kad built with `cuda` | no: their kernels are kad's own |
+/// | `cuda`, `cuda:N` | a libtorch for CUDA | a GPU build of ONNX Runtime | kad built with `cuda` | no: kad's own kernels are for the CPU |
 /// | `metal` | a libtorch for macOS | no | kad built with `metal` | no |
 ///
 /// ```
@@ -26,17 +26,17 @@ use crate::unknown_name::UnknownName;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
-    /// The processor.
+    /// The CPU.
     #[default]
     Cpu,
-    /// An NVIDIA GPU by its number; `cuda` is the first, `cuda:0`.
+    /// An NVIDIA GPU by its number; `cuda` means `cuda:0`.
     Cuda(usize),
     /// The GPU of a Mac.
     Metal,
 }
 
 impl Device {
-    /// Whether it is the processor.
+    /// True for the CPU.
     pub fn is_cpu(&self) -> bool {
         *self == Device::Cpu
     }

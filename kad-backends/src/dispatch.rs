@@ -1,4 +1,4 @@
-//! From a [`Backend`] to its code: the only place that asks which backends this build has.
+//! Calls the code of a [`Backend`]; the only file with a `cfg` per backend.
 
 use kad_core::Vocab;
 
@@ -24,7 +24,7 @@ impl Backend {
         }
     }
 
-    /// Refuses what the backend cannot do, before anything is fetched for it.
+    /// Refuses unsupported options before a download starts.
     pub(crate) fn check_options(self, model: &str, options: &RunOptions) -> Result<(), LoadError> {
         match (self, options.threads) {
             (Backend::Ort | Backend::Tch, _) | (_, None) => {}
@@ -40,11 +40,11 @@ impl Backend {
         match self {
             _ if options.device.is_cpu() => Ok(()),
             #[cfg(feature = "burn")]
-            Backend::Burn => crate::burn::place(model, options.device).map(drop),
+            Backend::Burn => crate::burn::find_device(model, options.device).map(drop),
             #[cfg(feature = "tch")]
-            Backend::Tch => crate::tch::place(model, options.device).map(drop),
+            Backend::Tch => crate::tch::find_device(model, options.device).map(drop),
             #[cfg(feature = "ort")]
-            Backend::Ort => crate::ort::cuda(model, options.device).map(drop),
+            Backend::Ort => crate::ort::cuda_provider(model, options.device).map(drop),
             _ => Err(LoadError::no_device(
                 (self, options.device),
                 model,
@@ -54,13 +54,17 @@ impl Backend {
         }
     }
 
-    /// The type that `asked` means for these files.
-    pub(crate) fn dtype(self, asked: Dtype, files: &ModelFiles) -> Result<Dtype, LoadError> {
+    /// Resolves `auto` and refuses a dtype that the backend does not support for these files.
+    pub(crate) fn resolve_dtype(
+        self,
+        asked: Dtype,
+        files: &ModelFiles,
+    ) -> Result<Dtype, LoadError> {
         let stored = files.weights.stored_types();
         let quantised = stored.keys().any(|stored| stored.is_quantized());
         let refused = |found, known: &[&str]| Err(LoadError::unsupported("dtype", found, known));
         match (self, asked) {
-            // It has chosen the graph.
+            // The dtype has already selected the graph.
             (Backend::Ort, asked) => Ok(asked),
             (_, Dtype::Int8 | Dtype::Q8 | Dtype::Q4) => refused(
                 format!("{asked}, which is for ONNX graphs, with the {self} backend"),
@@ -76,7 +80,7 @@ impl Backend {
                 format!("{asked} with the naive backend"),
                 &["auto", "f32 (computed in f64)"],
             ),
-            // No products over blocks: a GGUF file is dequantised as it is loaded.
+            // No quantised products: GGUF files are dequantised at load.
             (_, Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0) => refused(
                 format!("{asked} with the {self} backend"),
                 &["auto", "f32", "f16", "bf16", "any of them with the candle backend"],
@@ -86,9 +90,8 @@ impl Backend {
         }
     }
 
-    /// The type that it keeps a tensor in under `dtype`; `None` for what is no matrix, and for
-    /// backends that do not say.
-    pub(crate) fn keeps(
+    /// Type of a matrix in memory under `dtype`; `None` for vectors, and for `ort` and `naive`.
+    pub(crate) fn kept_type(
         self,
         name: &str,
         stored: StoredType,
@@ -99,7 +102,7 @@ impl Backend {
         match self {
             _ if shape.len() != 2 => None,
             Backend::Candle => Some(dtype.kept(name, stored, shape)),
-            // The tensor libraries' embedding and head are `f32`: logits are not rounded.
+            // `burn` and `tch` keep embedding and head in `f32`, so that logits are not rounded.
             Backend::Burn | Backend::Tch if table => Some(StoredType::F32),
             Backend::Burn | Backend::Tch => Some(dtype.kept(name, stored, shape)),
             Backend::Ort | Backend::Naive => None,
@@ -110,7 +113,7 @@ impl Backend {
         unused_variables,
         reason = "a build without tensor libraries needs no dtype or options"
     )]
-    pub(crate) fn run(
+    pub(crate) fn load_model(
         self,
         name: &str,
         files: &ModelFiles,

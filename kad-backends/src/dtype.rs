@@ -1,4 +1,4 @@
-//! The number type a model computes with.
+//! Number types of weights in memory.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,11 +7,18 @@ use crate::decoder::{EMBEDDING, HEAD};
 use crate::stored_type::StoredType;
 use crate::unknown_name::UnknownName;
 
-/// The type of the weights in memory while a model runs.
+/// Number type of a model's weights in memory.
+///
+/// ```
+/// use kad_backends::Dtype;
+/// assert_eq!("q4_0".parse::<Dtype>()?, Dtype::Q4_0);
+/// assert_eq!(Dtype::default().to_string(), "auto");
+/// # Ok::<(), kad_backends::UnknownName>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dtype {
-    /// As stored, where the backend has fast kernels for that: quantised stays quantised, anything
-    /// else becomes `f32`.
+    /// `candle` keeps quantised weights and widens all others to `f32`; the other interpreters use
+    /// `f32`; `ort` selects the unquantised graph.
     #[default]
     Auto,
     /// IEEE single precision.
@@ -20,19 +27,18 @@ pub enum Dtype {
     F16,
     /// bfloat16.
     BF16,
-    /// The file's quantised blocks; refused for a file that has none.
+    /// The quantised blocks of the file; an error if the file has none.
     Quantized,
-    /// Rounded at load to GGML's blocks of 32 with 8 bits each: 8.5 bits per weight.
+    /// Quantised at load to GGML blocks of 32 with 8 bits each: 8.5 bits per weight.
     Q8_0,
-    /// Rounded at load to GGML's blocks of 32 with 4 bits each: 4.5 bits per weight; embedding and
-    /// head to Q8_0, because every token depends on them.
+    /// Quantised at load to GGML blocks of 32 with 4 bits each: 4.5 bits per weight. Embedding and
+    /// head become Q8_0, because every token depends on them.
     Q4_0,
-    /// An ONNX graph that its exporter rounded to 8 bits. This and the next two name a file and are
-    /// for the `ort` backend, which takes weights as the graph has them.
+    /// For the `ort` backend: the ONNX graph with 8-bit weights, one scale per output.
     Int8,
-    /// An ONNX graph that its exporter rounded to blocks of 8 bits.
+    /// For the `ort` backend: the ONNX graph with blocks of 8-bit weights.
     Q8,
-    /// An ONNX graph that its exporter rounded to blocks of 4 bits.
+    /// For the `ort` backend: the ONNX graph with blocks of 4-bit weights.
     Q4,
 }
 
@@ -50,9 +56,9 @@ impl Dtype {
         (Dtype::Q4, "q4"),
     ];
 
-    /// The type that the matrix `name` is kept in, stored as `stored` in the given shape.
+    /// The type in memory of the matrix `name` of this shape, stored as `stored`.
     ///
-    /// A matrix whose rows are not whole blocks cannot be rounded to blocks and stays as stored.
+    /// A matrix whose rows are not whole blocks cannot be quantised and stays as stored.
     ///
     /// ```
     /// use kad_backends::{Dtype, StoredType, decoder::EMBEDDING};

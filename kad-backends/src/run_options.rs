@@ -1,4 +1,4 @@
-//! How a backend runs a model, where it has a choice.
+//! Threads and device of a model.
 
 use std::num::NonZeroUsize;
 
@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use crate::device::Device;
 
-/// Choices about running a model that change how fast it is and not what it computes, up to the
-/// rounding of another processor. A backend refuses what it cannot do.
+/// Threads and device of a model. They change its speed and, up to rounding, not its results.
+/// [`load_with`](crate::load_with) refuses an option that the backend does not support.
 ///
 /// ```
 /// use kad_backends::{Device, RunOptions};
@@ -18,18 +18,17 @@ use crate::device::Device;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RunOptions {
-    /// Threads that share one pass; as many as the machine has if absent. Of `ort` for each model,
-    /// of `tch` for all models of the process; the others take their number from
-    /// `RAYON_NUM_THREADS`.
+    /// Threads of one forward pass; default: all cores. `ort` has a number per model, `tch` one for
+    /// all models of the process. The other backends refuse it and use `RAYON_NUM_THREADS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<NonZeroUsize>,
-    /// What computes.
+    /// Processor of the forward passes; default: the CPU.
     #[serde(skip_serializing_if = "Device::is_cpu")]
     pub device: Device,
 }
 
 impl RunOptions {
-    /// Whether nothing was chosen.
+    /// True if no option is set.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -1,8 +1,14 @@
-//! The number types of stored weights.
+//! Number types of stored weights.
 
 use std::fmt;
 
-/// How a tensor's numbers are stored.
+/// Number type of a stored tensor: plain floats, or a quantised type of GGML.
+///
+/// ```
+/// use kad_backends::StoredType;
+/// assert_eq!(StoredType::Q4_0.bytes_for(&[2, 64]), Some(2 * 2 * 18));
+/// assert_eq!(StoredType::Q4_0.bytes_for(&[2, 40]), None, "rows of 40 are not whole blocks");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StoredType {
     /// IEEE single precision.
@@ -11,24 +17,24 @@ pub enum StoredType {
     F16,
     /// bfloat16.
     BF16,
-    /// GGML blocks of 32: 4-bit, scale.
+    /// GGML blocks of 32: 4 bits each, one scale.
     Q4_0,
-    /// GGML blocks of 32: 4-bit, scale and minimum.
+    /// GGML blocks of 32: 4 bits each, one scale and one minimum.
     Q4_1,
-    /// GGML blocks of 32: 5-bit, scale.
+    /// GGML blocks of 32: 5 bits each, one scale.
     Q5_0,
-    /// GGML blocks of 32: 8-bit, scale.
+    /// GGML blocks of 32: 8 bits each, one scale.
     Q8_0,
-    /// GGML super-blocks of 256: 4-bit.
+    /// GGML super-blocks of 256: 4 bits each.
     Q4K,
-    /// GGML super-blocks of 256: 5-bit.
+    /// GGML super-blocks of 256: 5 bits each.
     Q5K,
-    /// GGML super-blocks of 256: 6-bit.
+    /// GGML super-blocks of 256: 6 bits each.
     Q6K,
 }
 
 impl StoredType {
-    /// Elements in a block; 1 for plain types.
+    /// Elements per block; 1 for plain types.
     pub fn block_len(self) -> usize {
         match self {
             Self::F32 | Self::F16 | Self::BF16 => 1,
@@ -37,7 +43,7 @@ impl StoredType {
         }
     }
 
-    /// Bytes of a block.
+    /// Bytes per block.
     pub fn block_bytes(self) -> usize {
         match self {
             Self::F32 => 4,
@@ -52,13 +58,13 @@ impl StoredType {
         }
     }
 
-    /// Whether the numbers lie in quantised blocks.
+    /// True for types with quantised blocks.
     pub fn is_quantized(self) -> bool {
         self.block_len() > 1
     }
 
-    /// Bytes of a tensor of that shape; `None` if its rows are not whole blocks, or if the number
-    /// does not fit.
+    /// Bytes of a tensor of this shape; `None` if its rows are not whole blocks or the number exceeds
+    /// `u64`.
     pub fn bytes_for(self, shape: &[usize]) -> Option<u64> {
         let row = *shape.last().unwrap_or(&1);
         if !row.is_multiple_of(self.block_len()) {

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use ::burn::tensor::{DType, Device as Place, Int, Tensor as Array, TensorData, activation};
+use ::burn::tensor::{DType, Device as BurnDevice, Int, Tensor as Array, TensorData, activation};
 use kad_core::Vocab;
 
 use crate::backend::Backend;
@@ -20,7 +20,7 @@ use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::tensor;
-use crate::tensor::operations::{Float, Outcome, Tensor};
+use crate::tensor::operations::{FloatType, OpResult, Tensor};
 use crate::weights::Weights;
 
 /// Makes a model of `spec`, its matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
@@ -52,21 +52,21 @@ pub fn load_on(
     vocab: Vocab,
     (dtype, device): (Dtype, Device),
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
-    let place = place(name, device)?;
-    tensor::load::<Burn>(name, spec, weights, vocab, (dtype, place))
+    let place = find_device(name, device)?;
+    tensor::load::<BurnTensor>(name, spec, weights, vocab, (dtype, place))
 }
 
 /// burn's word for a device.
 ///
 /// # Errors
 /// [`LoadError::NoDevice`] if this build lacks what runs there, or burn does not see it.
-pub(crate) fn place(model: &str, device: Device) -> Result<Place, LoadError> {
+pub(crate) fn find_device(model: &str, device: Device) -> Result<BurnDevice, LoadError> {
     let absent = |found: &str, advice: &str| {
         let advice = format!("{advice}, or use device = \"cpu\"");
         Err(LoadError::no_device((Backend::Burn, device), model, found, &advice))
     };
     let (there, number) = match device {
-        Device::Cpu => return Ok(Place::flex()),
+        Device::Cpu => return Ok(BurnDevice::flex()),
         Device::Cuda(number) => (cuda_devices(), number),
         Device::Metal => (metal_devices(), 0),
     };
@@ -88,7 +88,7 @@ pub(crate) fn place(model: &str, device: Device) -> Result<Place, LoadError> {
 }
 
 /// `None` where burn was built without it.
-fn cuda_devices() -> Option<Vec<Place>> {
+fn cuda_devices() -> Option<Vec<BurnDevice>> {
     #[cfg(feature = "cuda")]
     let devices = Some(seen(::burn::tensor::DeviceType::Cuda));
     #[cfg(not(feature = "cuda"))]
@@ -97,7 +97,7 @@ fn cuda_devices() -> Option<Vec<Place>> {
 }
 
 /// `None` where burn was built without it.
-fn metal_devices() -> Option<Vec<Place>> {
+fn metal_devices() -> Option<Vec<BurnDevice>> {
     #[cfg(feature = "metal")]
     let devices = Some(seen(::burn::tensor::DeviceType::Metal));
     #[cfg(not(feature = "metal"))]
@@ -106,48 +106,53 @@ fn metal_devices() -> Option<Vec<Place>> {
 }
 
 #[cfg(any(feature = "cuda", feature = "metal"))]
-fn seen(kind: ::burn::tensor::DeviceType) -> Vec<Place> {
-    Place::enumerate(kind).into_iter().collect()
+fn seen(kind: ::burn::tensor::DeviceType) -> Vec<BurnDevice> {
+    BurnDevice::enumerate(kind).into_iter().collect()
 }
 
 /// burn panics where an operation does not fit its operands, which the interpreter excludes; what
 /// can fail otherwise is reading a result.
 #[derive(Clone)]
-struct Burn(Array<3>);
+struct BurnTensor(Array<3>);
 
-impl Burn {
-    fn of(array: Array<3>) -> Outcome<Self> {
+impl BurnTensor {
+    fn of(array: Array<3>) -> OpResult<Self> {
         Ok(Self(array))
     }
 }
 
-fn dtype_of(float: Float) -> DType {
+fn dtype_of(float: FloatType) -> DType {
     match float {
-        Float::F32 => DType::F32,
-        Float::F16 => DType::F16,
-        Float::BF16 => DType::BF16,
+        FloatType::F32 => DType::F32,
+        FloatType::F16 => DType::F16,
+        FloatType::BF16 => DType::BF16,
     }
 }
 
-impl Tensor for Burn {
+impl Tensor for BurnTensor {
     const BACKEND: &'static str = "burn";
-    type Device = Place;
+    type Device = BurnDevice;
 
-    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3], place: &Place) -> Outcome<Self> {
+    fn from_bytes(
+        bytes: Vec<u8>,
+        float: FloatType,
+        shape: [usize; 3],
+        place: &BurnDevice,
+    ) -> OpResult<Self> {
         let dtype = dtype_of(float);
         let data = TensorData::from_bytes_vec(bytes, shape, dtype);
         Self::of(Array::from_data(data, (place, dtype)))
     }
 
-    fn zeros(shape: [usize; 3], place: &Place) -> Outcome<Self> {
+    fn zeros(shape: [usize; 3], place: &BurnDevice) -> OpResult<Self> {
         Self::of(Array::zeros(shape, (place, DType::F32)))
     }
 
-    fn to_f32(self) -> Outcome<Vec<f32>> {
+    fn to_f32(self) -> OpResult<Vec<f32>> {
         self.0.try_into_vec_as::<f32>().map_err(|error| error.to_string())
     }
 
-    fn to_float(self, float: Float) -> Outcome<Self> {
+    fn to_float(self, float: FloatType) -> OpResult<Self> {
         Self::of(self.0.cast(dtype_of(float)))
     }
 
@@ -155,47 +160,47 @@ impl Tensor for Burn {
         self.0.dims()
     }
 
-    fn reshape(self, shape: [usize; 3]) -> Outcome<Self> {
+    fn reshape(self, shape: [usize; 3]) -> OpResult<Self> {
         Self::of(self.0.reshape(shape))
     }
 
-    fn swap(self, one: usize, other: usize) -> Outcome<Self> {
+    fn swap_dims(self, one: usize, other: usize) -> OpResult<Self> {
         Self::of(self.0.swap_dims(one, other))
     }
 
-    fn narrow(&self, dim: usize, from: usize, len: usize) -> Outcome<Self> {
+    fn narrow(&self, dim: usize, from: usize, len: usize) -> OpResult<Self> {
         Self::of(self.0.clone().narrow(dim, from, len))
     }
 
-    fn beside(self, right: Self) -> Outcome<Self> {
+    fn concat(self, right: Self) -> OpResult<Self> {
         Self::of(Array::cat(vec![self.0, right.0], 2))
     }
 
-    fn rows(&self, rows: &[usize]) -> Outcome<Self> {
+    fn select_rows(&self, rows: &[usize]) -> OpResult<Self> {
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let rows = Array::<1, Int>::from_data(&rows[..], (&self.0.device(), DType::I64));
         Self::of(self.0.clone().select(1, rows))
     }
 
-    fn set_rows(&mut self, at: usize, rows: Self) -> Outcome<()> {
+    fn set_rows(&mut self, at: usize, rows: Self) -> OpResult<()> {
         let ([a, _, c], len) = (self.shape(), rows.shape()[1]);
         self.0.inplace(|array| array.slice_assign([0..a, at..at + len, 0..c], rows.0));
         Ok(())
     }
 
-    fn add(self, other: &Self) -> Outcome<Self> {
+    fn add(self, other: &Self) -> OpResult<Self> {
         Self::of(self.0 + other.0.clone())
     }
 
-    fn mul(self, other: &Self) -> Outcome<Self> {
+    fn mul(self, other: &Self) -> OpResult<Self> {
         Self::of(self.0 * other.0.clone())
     }
 
-    fn scale(self, factor: f64) -> Outcome<Self> {
+    fn scale(self, factor: f64) -> OpResult<Self> {
         Self::of(self.0.mul_scalar(factor))
     }
 
-    fn times(self, weight: &Self) -> Outcome<Self> {
+    fn linear(self, weight: &Self) -> OpResult<Self> {
         let (state, weight) = (self.0, weight.0.clone());
         match state.dims()[1] {
             1 => Self::of(state.matmul(weight.swap_dims(1, 2))),
@@ -203,24 +208,24 @@ impl Tensor for Burn {
         }
     }
 
-    fn matmul(self, other: Self) -> Outcome<Self> {
+    fn matmul(self, other: Self) -> OpResult<Self> {
         Self::of(self.0.matmul(other.0))
     }
 
-    fn rms_norm(self, weight: &Self, eps: f64) -> Outcome<Self> {
+    fn rms_norm(self, weight: &Self, eps: f64) -> OpResult<Self> {
         let scale = self.0.clone().square().mean_dim(2).add_scalar(eps).sqrt().recip();
         Self::of(self.0 * scale * weight.0.clone())
     }
 
-    fn softmax(self) -> Outcome<Self> {
+    fn softmax(self) -> OpResult<Self> {
         Self::of(activation::softmax(self.0, 2))
     }
 
-    fn silu(self) -> Outcome<Self> {
+    fn silu(self) -> OpResult<Self> {
         Self::of(activation::silu(self.0))
     }
 
-    fn gelu_tanh(self) -> Outcome<Self> {
+    fn gelu_tanh(self) -> OpResult<Self> {
         Self::of(activation::gelu_approximate(self.0))
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 /// What one head of one token sees of a cache: parts of the first `prefix` of `rows` and then of
 /// those in `slots`, in the order in which they are added.
 #[derive(Clone, Copy)]
-pub(super) struct Seen<'a> {
+pub(super) struct HeadRows<'a> {
     /// Rows of `stride`, the first of them row `first` of the cache; the head's part of a row
     /// starts at `offset`.
     pub(super) rows: &'a [f32],
@@ -111,7 +111,7 @@ pub(super) struct Seen<'a> {
 /// `out[i] = scale · query · keys[i]` for the keys seen.
 ///
 /// Four keys are taken side by side where they are neighbours; a key gets the same bits either way.
-pub(super) fn scores(query: &[f32], keys: Seen<'_>, scale: f32, out: &mut [f32]) {
+pub(super) fn scores(query: &[f32], keys: HeadRows<'_>, scale: f32, out: &mut [f32]) {
     let width = query.len();
     let key = |row: usize| &keys.rows[row * keys.stride + keys.offset..][..width];
     let (before, path) = out.split_at_mut(keys.prefix);
@@ -132,8 +132,8 @@ pub(super) fn scores(query: &[f32], keys: Seen<'_>, scale: f32, out: &mut [f32])
 /// `out ← Σ_i weights[i] · values[i]` over the values seen, added in the order of `i`.
 ///
 /// Two loops, not one over a chained iterator: that made a pass of a small model 13 % slower.
-pub(super) fn weighted_sum(weights: &[f32], values: Seen<'_>, out: &mut [f32]) {
-    let Seen { rows, first, stride, offset, prefix, slots } = values;
+pub(super) fn weighted_sum(weights: &[f32], values: HeadRows<'_>, out: &mut [f32]) {
+    let HeadRows { rows, first, stride, offset, prefix, slots } = values;
     let (whole, last) = weights.split_at(prefix);
     let before = || rows[..prefix * stride].chunks_exact(stride).zip(whole);
     let path = || slots.iter().map(|slot| &rows[(slot - first) * stride..][..stride]).zip(last);

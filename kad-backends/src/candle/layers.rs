@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use wide::f32x16;
 
-use super::kernels::{self, Seen};
+use super::kernels::{self, HeadRows};
 use crate::decoder::spec::{Activation, DecoderSpec, Pairing};
 
 /// Multiplications below which attention stays on one thread.
@@ -42,12 +42,12 @@ pub(super) fn scale(rows: &mut [f32], factor: f32) {
 
 /// Sines and cosines of one pass, `[tokens, head_dim / 2]` each, for all blocks that turn alike.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct RotaryTable {
     sin: Vec<f32>,
     cos: Vec<f32>,
 }
 
-impl Turns {
+impl RotaryTable {
     /// A new pass begins.
     pub(super) fn clear(&mut self) {
         self.sin.clear();
@@ -97,12 +97,12 @@ fn turn(x: f32, y: f32, sin: f32, cos: f32) -> (f32, f32) {
 /// Grows by doubling, never beyond what is used: a context of 32,768 costs nothing until it is
 /// there.
 #[derive(Default)]
-pub(super) struct Cache {
+pub(super) struct KvCache {
     pub(super) keys: Vec<f32>,
     pub(super) values: Vec<f32>,
 }
 
-impl Cache {
+impl KvCache {
     /// Forgets all rows of `width` from row `len` on.
     pub(super) fn truncate(&mut self, len: usize, width: usize) {
         self.keys.truncate(len * width);
@@ -125,14 +125,14 @@ impl Cache {
 /// Tokens that follow each other see all up to themselves; a node of a tree sees the tokens that
 /// the tree follows, then its ancestors and itself.
 #[derive(Default)]
-pub(super) struct Sight {
+pub(super) struct AttendedRows {
     prefixes: Vec<usize>,
     slots: Vec<usize>,
     /// Where each token's slots end.
     ends: Vec<usize>,
 }
 
-impl Sight {
+impl AttendedRows {
     /// A new pass begins.
     pub(super) fn clear(&mut self) {
         self.prefixes.clear();
@@ -164,8 +164,8 @@ impl Sight {
 pub(super) fn attention(
     spec: &DecoderSpec,
     (queries, stride): (&[f32], usize),
-    cache: &Cache,
-    (sight, window): (&Sight, usize),
+    cache: &KvCache,
+    (sight, window): (&AttendedRows, usize),
     out: &mut [f32],
 ) {
     let (width, group) = (spec.kv_width(), spec.heads / spec.kv_heads * spec.head_dim);
@@ -178,7 +178,7 @@ pub(super) fn attention(
         weights.resize(prefix.len() + slots.len(), 0.0);
         let (first, prefix, offset) = (prefix.start, prefix.len(), kv_head * spec.head_dim);
         let (keys, values) = (&cache.keys[first * width..], &cache.values[first * width..]);
-        let seen = |rows| Seen { rows, first, stride: width, offset, prefix, slots };
+        let seen = |rows| HeadRows { rows, first, stride: width, offset, prefix, slots };
         let queries = &queries[token * stride + kv_head * group..][..group];
         let heads = queries.chunks_exact(spec.head_dim).zip(out.chunks_exact_mut(spec.head_dim));
         for (query, out) in heads {

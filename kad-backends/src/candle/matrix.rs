@@ -37,27 +37,27 @@ const CACHE_LINE: usize = 64;
 
 /// Matrices `[out_i, in]` of one width on top of each other, applied together: `[Σ out_i, in]`.
 pub(super) struct Matrix {
-    parts: Vec<Part>,
+    parts: Vec<MatrixPart>,
     width: usize,
     rows: usize,
 }
 
-struct Part {
-    storage: Storage,
+struct MatrixPart {
+    storage: PartStorage,
     rows: usize,
 }
 
 /// Where the numbers are.
 #[derive(Clone)]
-enum Storage {
+enum PartStorage {
     /// A candle tensor of `f32`.
     Float(Tensor),
     /// As stored, in a mapped file or in memory; expanded row by row when used.
     Stored { weights: Arc<Weights>, name: String },
 }
 
-/// Numbers at hand for one product.
-enum Numbers<'a> {
+/// PartValues at hand for one product.
+enum PartValues<'a> {
     Float(StorageRef<'a>),
     Stored(StoredType, &'a [u8]),
 }
@@ -84,17 +84,18 @@ impl Matrix {
         let storage = match dtype.kept(name, view.stored, view.shape) {
             StoredType::F32 => float(&view)?,
             kept if kept == view.stored => {
-                Storage::Stored { weights: weights.clone(), name: name.to_owned() }
+                PartStorage::Stored { weights: weights.clone(), name: name.to_owned() }
             }
             kept => rounded(&view, kept)?,
         };
         let width = view.shape.last().copied().unwrap_or(0);
-        Ok(Matrix { parts: vec![Part { storage, rows }], width, rows })
+        Ok(Matrix { parts: vec![MatrixPart { storage, rows }], width, rows })
     }
 
     /// The same numbers, not copied, cut to the first `rows` rows.
     pub(super) fn share(&self, rows: usize) -> Matrix {
-        let parts = self.parts.iter().map(|p| Part { storage: p.storage.clone(), rows }).collect();
+        let parts =
+            self.parts.iter().map(|p| MatrixPart { storage: p.storage.clone(), rows }).collect();
         Matrix { parts, width: self.width, rows }
     }
 
@@ -136,7 +137,7 @@ impl Matrix {
         let serial = threads == 1 || out.len() * self.width < from;
         let tasks = if serial { 1 } else { threads * TASKS_PER_THREAD };
         let step = self.rows.div_ceil(tasks).next_multiple_of(ROWS);
-        let numbers: Vec<Numbers> =
+        let numbers: Vec<PartValues> =
             self.parts.iter().map(|part| part.storage.numbers()).collect::<Result<_, _>>()?;
         let (mut pieces, mut rest) = (Vec::new(), out);
         for (part, numbers) in self.parts.iter().zip(&numbers) {
@@ -145,7 +146,7 @@ impl Matrix {
             let cut = here.chunks_mut(step * tokens).enumerate();
             pieces.extend(cut.map(|(i, out)| (numbers, i * step, out)));
         }
-        let run = |(numbers, first, out): (&Numbers, usize, &mut [f32])| {
+        let run = |(numbers, first, out): (&PartValues, usize, &mut [f32])| {
             numbers.times(first, inputs, self.width, tokens, out)
         };
         if serial {
@@ -172,25 +173,25 @@ impl Matrix {
     }
 }
 
-fn float(view: &TensorView<'_>) -> Result<Storage, LoadError> {
+fn float(view: &TensorView<'_>) -> Result<PartStorage, LoadError> {
     let tensor = Tensor::from_vec(view.to_f32()?, view.shape, &Device::Cpu);
-    Ok(Storage::Float(tensor.map_err(super::load_error)?))
+    Ok(PartStorage::Float(tensor.map_err(super::load_error)?))
 }
 
 /// A copy in another type, each number or block rounded once.
-fn rounded(view: &TensorView<'_>, kept: StoredType) -> Result<Storage, LoadError> {
+fn rounded(view: &TensorView<'_>, kept: StoredType) -> Result<PartStorage, LoadError> {
     let name = view.name.to_owned();
     let tensor = (name.clone(), kept, view.shape.to_vec(), view.round_to(kept)?);
-    Ok(Storage::Stored { weights: Arc::new(Weights::from_memory(vec![tensor])), name })
+    Ok(PartStorage::Stored { weights: Arc::new(Weights::from_memory(vec![tensor])), name })
 }
 
-impl Storage {
-    fn numbers(&self) -> candle_core::Result<Numbers<'_>> {
+impl PartStorage {
+    fn numbers(&self) -> candle_core::Result<PartValues<'_>> {
         match self {
-            Storage::Float(tensor) => Ok(Numbers::Float(tensor.storage_and_layout().0)),
-            Storage::Stored { weights, name } => {
+            PartStorage::Float(tensor) => Ok(PartValues::Float(tensor.storage_and_layout().0)),
+            PartStorage::Stored { weights, name } => {
                 let view = weights.tensor(name).map_err(candle_core::Error::wrap)?;
-                Ok(Numbers::Stored(view.stored, view.bytes))
+                Ok(PartValues::Stored(view.stored, view.bytes))
             }
         }
     }
@@ -198,8 +199,8 @@ impl Storage {
     /// All of it as a candle tensor of `f32`, for one product only unless it is one already.
     fn tensor(&self, width: usize) -> candle_core::Result<Tensor> {
         match self {
-            Storage::Float(tensor) => Ok(tensor.clone()),
-            Storage::Stored { weights, name } => {
+            PartStorage::Float(tensor) => Ok(tensor.clone()),
+            PartStorage::Stored { weights, name } => {
                 let view = weights.tensor(name).map_err(candle_core::Error::wrap)?;
                 let values = view.to_f32().map_err(candle_core::Error::wrap)?;
                 let rows = values.len() / width;
@@ -209,7 +210,7 @@ impl Storage {
     }
 }
 
-impl Numbers<'_> {
+impl PartValues<'_> {
     /// Rows `from..from + count` as `f32`, in place where they are that already.
     fn rows<'s>(
         &'s self,
@@ -219,8 +220,10 @@ impl Numbers<'_> {
         scratch: &'s mut Vec<f32>,
     ) -> candle_core::Result<&'s [f32]> {
         match self {
-            Numbers::Float(storage) => Ok(&floats(storage)?[from * width..(from + count) * width]),
-            Numbers::Stored(stored, bytes) => {
+            PartValues::Float(storage) => {
+                Ok(&floats(storage)?[from * width..(from + count) * width])
+            }
+            PartValues::Stored(stored, bytes) => {
                 let row_bytes = width / stored.block_len() * stored.block_bytes();
                 scratch.resize(count * width, 0.0);
                 let bytes = &bytes[from * row_bytes..(from + count) * row_bytes];
@@ -235,7 +238,7 @@ impl Numbers<'_> {
     /// Stored rows are read in stretches of a few kilobytes with arithmetic between, which the
     /// processor does not look ahead over by itself.
     fn fetch(&self, from: usize, width: usize) {
-        if let Numbers::Stored(stored, bytes) = self {
+        if let PartValues::Stored(stored, bytes) = self {
             let row_bytes = width / stored.block_len() * stored.block_bytes();
             let next = bytes.get(from * row_bytes..).unwrap_or_default();
             next.iter()

@@ -44,12 +44,12 @@ use kad_core::{
     LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession, Vocab,
 };
 
-use self::layers::{Cache, Sight, Turns};
+use self::layers::{AttendedRows, KvCache, RotaryTable};
 use self::matrix::Matrix;
 pub use self::matrix::NARROW;
 use crate::chunks::chunks;
 use crate::decoder::spec::{DecoderSpec, Pairing, Rope};
-use crate::decoder::{self, EMBEDDING, FINAL_NORM, HEAD, Slot};
+use crate::decoder::{self, EMBEDDING, FINAL_NORM, HEAD, LayerTensor};
 use crate::dtype::Dtype;
 use crate::early_exit::{self, LayeredModel};
 use crate::error::LoadError;
@@ -60,7 +60,7 @@ pub const CHUNK: usize = 128;
 
 /// Makes a model of `spec`; see the module for what `dtype` does.
 ///
-/// Rows of logits are `vocab.size()` wide, also where the embedding is padded to more.
+/// Activations of logits are `vocab.size()` wide, also where the embedding is padded to more.
 ///
 /// # Errors
 /// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
@@ -121,24 +121,25 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn block(&self, layer: usize) -> Result<Arc<Block>, LoadError> {
-        let biases = [Slot::QueryBias, Slot::KeyBias, Slot::ValueBias];
+    fn block(&self, layer: usize) -> Result<Arc<Layer>, LoadError> {
+        let biases = [LayerTensor::QueryBias, LayerTensor::KeyBias, LayerTensor::ValueBias];
         let biases = biases.into_iter().filter(|slot| slot.is_in(self.spec));
-        let bias = |slot: Slot| self.weights.tensor(&slot.name(self.spec, layer))?.to_f32();
+        let bias = |slot: LayerTensor| self.weights.tensor(&slot.name(self.spec, layer))?.to_f32();
         let bias = biases.map(bias).collect::<Result<Vec<_>, _>>()?.concat();
         let rope = self.spec.rope_of(layer);
-        Ok(Arc::new(Block {
-            attention_norm: self.norm(Slot::AttentionNorm, layer)?,
-            query_key_value: self.stack(&[Slot::Query, Slot::Key, Slot::Value], layer)?,
+        Ok(Arc::new(Layer {
+            attention_norm: self.norm(LayerTensor::AttentionNorm, layer)?,
+            query_key_value: self
+                .stack(&[LayerTensor::Query, LayerTensor::Key, LayerTensor::Value], layer)?,
             bias,
-            query_norm: self.norm(Slot::QueryNorm, layer)?,
-            key_norm: self.norm(Slot::KeyNorm, layer)?,
-            output: self.stack(&[Slot::Output], layer)?,
-            attention_post_norm: self.norm(Slot::AttentionPostNorm, layer)?,
-            ffn_norm: self.norm(Slot::FfnNorm, layer)?,
-            gate_up: self.stack(&[Slot::Gate, Slot::Up], layer)?,
-            down: self.stack(&[Slot::Down], layer)?,
-            ffn_post_norm: self.norm(Slot::FfnPostNorm, layer)?,
+            query_norm: self.norm(LayerTensor::QueryNorm, layer)?,
+            key_norm: self.norm(LayerTensor::KeyNorm, layer)?,
+            output: self.stack(&[LayerTensor::Output], layer)?,
+            attention_post_norm: self.norm(LayerTensor::AttentionPostNorm, layer)?,
+            ffn_norm: self.norm(LayerTensor::FfnNorm, layer)?,
+            gate_up: self.stack(&[LayerTensor::Gate, LayerTensor::Up], layer)?,
+            down: self.stack(&[LayerTensor::Down], layer)?,
+            ffn_post_norm: self.norm(LayerTensor::FfnPostNorm, layer)?,
             rope: ropes(self.spec).iter().position(|other| *other == rope).unwrap_or(0),
             pairing: rope.pairing,
             window: self.spec.window_of(layer).unwrap_or(usize::MAX),
@@ -146,13 +147,13 @@ impl Loader<'_> {
     }
 
     /// The norm's weight, if blocks have it.
-    fn norm(&self, slot: Slot, layer: usize) -> Result<Option<Vec<f32>>, LoadError> {
+    fn norm(&self, slot: LayerTensor, layer: usize) -> Result<Option<Vec<f32>>, LoadError> {
         let read = || decoder::norm_weight(self.spec, self.weights, &slot.name(self.spec, layer));
         Ok(slot.is_in(self.spec).then(read).transpose()?.map(rounded))
     }
 
-    fn stack(&self, slots: &[Slot], layer: usize) -> Result<Matrix, LoadError> {
-        let load = |slot: &Slot| {
+    fn stack(&self, slots: &[LayerTensor], layer: usize) -> Result<Matrix, LoadError> {
+        let load = |slot: &LayerTensor| {
             let rows = slot.shape(self.spec)[0];
             Matrix::load(self.weights, &slot.name(self.spec, layer), rows, self.dtype)
         };
@@ -180,7 +181,7 @@ fn model_error(error: candle_core::Error) -> ModelError {
 }
 
 /// Weights of one block, and what it sees.
-struct Block {
+struct Layer {
     attention_norm: Option<Vec<f32>>,
     query_key_value: Matrix,
     /// Of all three projections; empty if the model has none.
@@ -207,7 +208,7 @@ struct CandleModel {
     vocab: Vocab,
     spec: DecoderSpec,
     embedding: Arc<Matrix>,
-    blocks: Vec<Arc<Block>>,
+    blocks: Vec<Arc<Layer>>,
     final_norm: Arc<Vec<f32>>,
     head: Arc<Matrix>,
     /// Of each of [`ropes`], `[head_dim / 2]`.
@@ -238,10 +239,10 @@ impl LanguageModel for CandleModel {
         self.spec.context_len
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
-        let cache = self.blocks.iter().map(|_| Cache::default()).collect();
-        let turns = self.frequencies.iter().map(|_| Turns::default()).collect();
+        let cache = self.blocks.iter().map(|_| KvCache::default()).collect();
+        let turns = self.frequencies.iter().map(|_| RotaryTable::default()).collect();
         let (tokens, tree, rows) =
-            (Vec::new(), TokenTree::new(), Rows { turns, ..Rows::default() });
+            (Vec::new(), TokenTree::new(), Activations { turns, ..Activations::default() });
         Ok(Box::new(CandleSession { model: self, tokens, tree, cache, rows }))
     }
 }
@@ -251,16 +252,16 @@ struct CandleSession<'m> {
     tokens: Vec<TokenId>,
     /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
     tree: TokenTree,
-    cache: Vec<Cache>,
-    rows: Rows,
+    cache: Vec<KvCache>,
+    rows: Activations,
 }
 
 /// Activations of one chunk, `[tokens, …]`; kept so that a token allocates nothing.
 #[derive(Default)]
-struct Rows {
+struct Activations {
     /// One for each of [`ropes`].
-    turns: Vec<Turns>,
-    sight: Sight,
+    turns: Vec<RotaryTable>,
+    sight: AttendedRows,
     state: Vec<f32>,
     normed: Vec<f32>,
     query_key_value: Vec<f32>,
@@ -350,10 +351,10 @@ impl TreeSession for CandleSession<'_> {
     }
 }
 
-impl Rows {
+impl Activations {
     /// A new chunk begins.
     fn clear(&mut self) {
-        self.turns.iter_mut().for_each(Turns::clear);
+        self.turns.iter_mut().for_each(RotaryTable::clear);
         self.sight.clear();
     }
 
@@ -410,13 +411,13 @@ impl CandleSession<'_> {
     }
 }
 
-impl Block {
+impl Layer {
     /// `h ← h + n₂(O · attention(…))`, appending keys and values to the cache.
     fn attend(
         &self,
         spec: &DecoderSpec,
-        rows: &mut Rows,
-        cache: &mut Cache,
+        rows: &mut Activations,
+        cache: &mut KvCache,
     ) -> candle_core::Result<()> {
         layers::normed(&rows.state, &self.attention_norm, spec.norm_eps, &mut rows.normed);
         let (queries, keys) = (spec.query_width(), spec.kv_width());
@@ -444,7 +445,7 @@ impl Block {
     }
 
     /// `h ← h + n₄(Down · (act(Gate x) ∘ Up x))` with `x = n₃(h)`.
-    fn feed_forward(&self, spec: &DecoderSpec, rows: &mut Rows) -> candle_core::Result<()> {
+    fn feed_forward(&self, spec: &DecoderSpec, rows: &mut Activations) -> candle_core::Result<()> {
         layers::normed(&rows.state, &self.ffn_norm, spec.norm_eps, &mut rows.normed);
         let tokens = rows.state.len() / spec.hidden;
         rows.gate_up.resize(tokens * self.gate_up.rows(), 0.0);

@@ -1,9 +1,9 @@
-//! The families of models.
+//! Model families.
 
 use super::spec::{NormPlace, Norms, QueryKeyNorm};
 use crate::error::LoadError;
 
-/// What a file says it is, where that decides more than its settings say.
+/// A model family; it determines properties that the settings of a file leave out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Llama,
@@ -15,7 +15,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// The family called `name` in `known`; `what` is being looked for.
+    /// The family `name` in the table `known`; `what` describes the name in the error.
     pub(crate) fn named(
         name: &str,
         known: &[(&str, Family)],
@@ -26,7 +26,7 @@ impl Family {
         found.ok_or_else(|| LoadError::unsupported(what, name, &names))
     }
 
-    /// Its norms, in files that hold their weights as they are.
+    /// Norms of the family, for files that store norm weights unchanged.
     pub(crate) fn norms(self) -> Norms {
         let (place, query_key) = match self {
             Family::Llama | Family::Mistral | Family::Qwen2 => {

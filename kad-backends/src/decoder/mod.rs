@@ -1,6 +1,6 @@
-//! Decoder-only transformers as data, and what every interpreter of that data shares.
+//! Decoder-only transformers: architecture, tensor names and shapes, shared by all interpreters.
 //!
-//! One block, with `n(x) = x / sqrt(mean(x²) + ε) · weight`, each time with a weight of its own:
+//! One layer, with RMSNorm `n(x) = x / sqrt(mean(x²) + ε) · weight`, a separate weight for each norm:
 //!
 //! ```text
 //! x = n₁(h)      q, k, v = n_q(Q x + b_q), n_k(K x + b_k), V x + b_v
@@ -9,11 +9,11 @@
 //! h ← h + n₄(Down · (act(Gate x) ∘ Up x))
 //! ```
 //!
-//! `h = scale · Embedding[token]` before the first one and `logits = Head · n(h)` after the last
-//! one. Which of `n₁` to `n₄` there are, and `n_q`, `n_k`, and the biases, the family says
-//! ([`DecoderSpec`]); what is not there is left out, and a scale is 1. The sum runs over the tokens
-//! up to this one, or over the latest of them ([`spec::Window`]). A matrix is `[out, in]`,
-//! row-major.
+//! The first layer starts from `h = scale · Embedding[token]`; after the last layer
+//! `logits = Head · n(h)`. A [`DecoderSpec`] states the norms `n₁` to `n₄`, `n_q` and `n_k`, the biases
+//! and the scales of a model; an absent norm is the identity, an absent scale 1. The sum runs over the
+//! tokens up to the current one, or over the latest of them ([`spec::Window`]). Matrices are
+//! `[out, in]`, row-major.
 
 pub(crate) mod family;
 pub mod spec;
@@ -23,21 +23,21 @@ use spec::{DecoderSpec, NormPlace, Norms, QueryKeyNorm};
 use crate::error::LoadError;
 use crate::weights::Weights;
 
-/// The embedding, `[vocab_rows, hidden]`.
+/// Name of the embedding, `[vocab_rows, hidden]`.
 pub const EMBEDDING: &str = "model.embed_tokens.weight";
-/// Weight of the norm before the head, `[hidden]`.
+/// Name of the final norm's weight, `[hidden]`.
 pub const FINAL_NORM: &str = "model.norm.weight";
-/// The output projection of models that do not reuse the embedding, `[vocab_rows, hidden]`.
+/// Name of the head (output projection) of models without a tied head, `[vocab_rows, hidden]`.
 pub const HEAD: &str = "lm_head.weight";
 
-/// The name of the matrix that makes logits.
+/// Name of the matrix that computes the logits: the embedding for a tied head.
 pub fn head_name(spec: &DecoderSpec) -> &'static str {
     if spec.tied_head { EMBEDDING } else { HEAD }
 }
 
-/// Tensors of one block.
+/// The tensors of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub enum LayerTensor {
     /// Norm before attention, `[hidden]`.
     AttentionNorm,
     /// Query projection, `[heads · head_dim, hidden]`.
@@ -46,115 +46,118 @@ pub enum Slot {
     Key,
     /// Value projection, `[kv_heads · head_dim, hidden]`.
     Value,
-    /// Bias of the queries.
+    /// Bias of the queries, `[heads · head_dim]`.
     QueryBias,
-    /// Bias of the keys.
+    /// Bias of the keys, `[kv_heads · head_dim]`.
     KeyBias,
-    /// Bias of the values.
+    /// Bias of the values, `[kv_heads · head_dim]`.
     ValueBias,
-    /// Norm of the queries, `[head_dim]` or, of all heads together, `[heads · head_dim]`.
+    /// Norm of the queries: `[head_dim]` per head, or `[heads · head_dim]` over all heads.
     QueryNorm,
-    /// Norm of the keys, `[head_dim]` or, of all heads together, `[kv_heads · head_dim]`.
+    /// Norm of the keys: `[head_dim]` per head, or `[kv_heads · head_dim]` over all heads.
     KeyNorm,
     /// Output projection of attention, `[hidden, heads · head_dim]`.
     Output,
-    /// Norm of what attention adds to the residual stream, `[hidden]`.
+    /// Norm of the attention's output, `[hidden]`.
     AttentionPostNorm,
-    /// Norm before the feed-forward layer, `[hidden]`.
+    /// Norm before the feed-forward network, `[hidden]`.
     FfnNorm,
-    /// Gate, `[ffn, hidden]`.
+    /// Gate projection of the feed-forward network, `[ffn, hidden]`.
     Gate,
-    /// What the gate multiplies, `[ffn, hidden]`.
+    /// Up projection of the feed-forward network, `[ffn, hidden]`.
     Up,
-    /// Back to the residual stream, `[hidden, ffn]`.
+    /// Down projection of the feed-forward network, `[hidden, ffn]`.
     Down,
-    /// Norm of what the feed-forward layer adds to the residual stream, `[hidden]`.
+    /// Norm of the feed-forward network's output, `[hidden]`.
     FfnPostNorm,
 }
 
-impl Slot {
-    /// Every slot that a block of some family has.
-    pub const ALL: [Slot; 16] = [
-        Slot::AttentionNorm,
-        Slot::Query,
-        Slot::Key,
-        Slot::Value,
-        Slot::QueryBias,
-        Slot::KeyBias,
-        Slot::ValueBias,
-        Slot::QueryNorm,
-        Slot::KeyNorm,
-        Slot::Output,
-        Slot::AttentionPostNorm,
-        Slot::FfnNorm,
-        Slot::Gate,
-        Slot::Up,
-        Slot::Down,
-        Slot::FfnPostNorm,
+impl LayerTensor {
+    /// All tensors that a layer of some family has.
+    pub const ALL: [LayerTensor; 16] = [
+        LayerTensor::AttentionNorm,
+        LayerTensor::Query,
+        LayerTensor::Key,
+        LayerTensor::Value,
+        LayerTensor::QueryBias,
+        LayerTensor::KeyBias,
+        LayerTensor::ValueBias,
+        LayerTensor::QueryNorm,
+        LayerTensor::KeyNorm,
+        LayerTensor::Output,
+        LayerTensor::AttentionPostNorm,
+        LayerTensor::FfnNorm,
+        LayerTensor::Gate,
+        LayerTensor::Up,
+        LayerTensor::Down,
+        LayerTensor::FfnPostNorm,
     ];
 
-    /// Whether a block of `spec` has it.
+    /// True if a layer of `spec` has this tensor.
     pub fn is_in(self, spec: &DecoderSpec) -> bool {
         match self {
-            Slot::QueryBias | Slot::KeyBias | Slot::ValueBias => spec.qkv_bias,
+            LayerTensor::QueryBias | LayerTensor::KeyBias | LayerTensor::ValueBias => spec.qkv_bias,
             other => other.goes_with(spec.norms),
         }
     }
 
-    /// Whether it is no norm, or one of `norms`.
+    /// False for a norm that is not among `norms`.
     pub(crate) fn goes_with(self, norms: Norms) -> bool {
         match self {
-            Slot::AttentionNorm | Slot::FfnNorm => norms.place != NormPlace::After,
-            Slot::AttentionPostNorm | Slot::FfnPostNorm => norms.place != NormPlace::Before,
-            Slot::QueryNorm | Slot::KeyNorm => norms.query_key != QueryKeyNorm::None,
+            LayerTensor::AttentionNorm | LayerTensor::FfnNorm => norms.place != NormPlace::After,
+            LayerTensor::AttentionPostNorm | LayerTensor::FfnPostNorm => {
+                norms.place != NormPlace::Before
+            }
+            LayerTensor::QueryNorm | LayerTensor::KeyNorm => norms.query_key != QueryKeyNorm::None,
             _ => true,
         }
     }
 
-    /// Hugging Face's name of this tensor in block `layer` of a model of `spec`.
+    /// Hugging Face's name of this tensor in layer `layer` of a model of `spec`.
     ///
-    /// Only one name depends on the family: `post_attention_layernorm` is the norm *before* the
-    /// feed-forward layer where there are no norms after layers, and else the norm *of* attention.
+    /// One name depends on the family. `post_attention_layernorm` is the norm before the feed-forward
+    /// network if sublayers have no norm on their output, and the norm of the attention's output
+    /// otherwise.
     ///
     /// ```
-    /// # use kad_backends::{decoder::Slot, families::from_hf_config};
+    /// # use kad_backends::{decoder::LayerTensor, families::from_hf_config};
     /// # let spec = from_hf_config(&serde_json::json!({"model_type": "llama", "vocab_size": 8,
     /// #     "hidden_size": 8, "num_hidden_layers": 4, "num_attention_heads": 2,
     /// #     "intermediate_size": 8, "max_position_embeddings": 8}))?;
-    /// assert_eq!(Slot::Query.name(&spec, 3), "model.layers.3.self_attn.q_proj.weight");
+    /// assert_eq!(LayerTensor::Query.name(&spec, 3), "model.layers.3.self_attn.q_proj.weight");
     /// # Ok::<(), kad_backends::LoadError>(())
     /// ```
     pub fn name(self, spec: &DecoderSpec, layer: usize) -> String {
         let kind = match self {
-            Slot::QueryBias | Slot::KeyBias | Slot::ValueBias => "bias",
+            LayerTensor::QueryBias | LayerTensor::KeyBias | LayerTensor::ValueBias => "bias",
             _ => "weight",
         };
         format!("model.layers.{layer}.{}.{kind}", self.module(spec.norms.place))
     }
 
-    /// Hugging Face's name of what it is a weight or a bias of, inside a block.
+    /// Hugging Face's name of the module of this weight or bias, relative to the layer.
     pub(crate) fn module(self, place: NormPlace) -> &'static str {
         match self {
-            Slot::AttentionNorm => "input_layernorm",
-            Slot::Query | Slot::QueryBias => "self_attn.q_proj",
-            Slot::Key | Slot::KeyBias => "self_attn.k_proj",
-            Slot::Value | Slot::ValueBias => "self_attn.v_proj",
-            Slot::QueryNorm => "self_attn.q_norm",
-            Slot::KeyNorm => "self_attn.k_norm",
-            Slot::Output => "self_attn.o_proj",
-            Slot::AttentionPostNorm => "post_attention_layernorm",
-            Slot::FfnNorm => match place {
+            LayerTensor::AttentionNorm => "input_layernorm",
+            LayerTensor::Query | LayerTensor::QueryBias => "self_attn.q_proj",
+            LayerTensor::Key | LayerTensor::KeyBias => "self_attn.k_proj",
+            LayerTensor::Value | LayerTensor::ValueBias => "self_attn.v_proj",
+            LayerTensor::QueryNorm => "self_attn.q_norm",
+            LayerTensor::KeyNorm => "self_attn.k_norm",
+            LayerTensor::Output => "self_attn.o_proj",
+            LayerTensor::AttentionPostNorm => "post_attention_layernorm",
+            LayerTensor::FfnNorm => match place {
                 NormPlace::Before => "post_attention_layernorm",
                 NormPlace::After | NormPlace::Both => "pre_feedforward_layernorm",
             },
-            Slot::Gate => "mlp.gate_proj",
-            Slot::Up => "mlp.up_proj",
-            Slot::Down => "mlp.down_proj",
-            Slot::FfnPostNorm => "post_feedforward_layernorm",
+            LayerTensor::Gate => "mlp.gate_proj",
+            LayerTensor::Up => "mlp.up_proj",
+            LayerTensor::Down => "mlp.down_proj",
+            LayerTensor::FfnPostNorm => "post_feedforward_layernorm",
         }
     }
 
-    /// Its dimensions, slowest first.
+    /// Shape of the tensor, the slowest-varying dimension first.
     pub fn shape(self, spec: &DecoderSpec) -> Vec<usize> {
         let (queries, keys) = (spec.query_width(), spec.kv_width());
         let normed = |width: usize| match spec.norms.query_key {
@@ -162,24 +165,26 @@ impl Slot {
             QueryKeyNorm::None | QueryKeyNorm::Head => vec![spec.head_dim],
         };
         match self {
-            Slot::AttentionNorm | Slot::AttentionPostNorm | Slot::FfnNorm | Slot::FfnPostNorm => {
+            LayerTensor::AttentionNorm
+            | LayerTensor::AttentionPostNorm
+            | LayerTensor::FfnNorm
+            | LayerTensor::FfnPostNorm => {
                 vec![spec.hidden]
             }
-            Slot::Query => vec![queries, spec.hidden],
-            Slot::Key | Slot::Value => vec![keys, spec.hidden],
-            Slot::QueryBias => vec![queries],
-            Slot::KeyBias | Slot::ValueBias => vec![keys],
-            Slot::QueryNorm => normed(queries),
-            Slot::KeyNorm => normed(keys),
-            Slot::Output => vec![spec.hidden, queries],
-            Slot::Gate | Slot::Up => vec![spec.ffn, spec.hidden],
-            Slot::Down => vec![spec.hidden, spec.ffn],
+            LayerTensor::Query => vec![queries, spec.hidden],
+            LayerTensor::Key | LayerTensor::Value => vec![keys, spec.hidden],
+            LayerTensor::QueryBias => vec![queries],
+            LayerTensor::KeyBias | LayerTensor::ValueBias => vec![keys],
+            LayerTensor::QueryNorm => normed(queries),
+            LayerTensor::KeyNorm => normed(keys),
+            LayerTensor::Output => vec![spec.hidden, queries],
+            LayerTensor::Gate | LayerTensor::Up => vec![spec.ffn, spec.hidden],
+            LayerTensor::Down => vec![spec.hidden, spec.ffn],
         }
     }
 }
 
-/// The weight of the norm called `name`, `[width]`, as the formula has it: 1 is added where files
-/// hold `weight − 1`.
+/// The weight of the norm `name`, `[width]`, as in the formula: adds 1 if files store `weight − 1`.
 ///
 /// # Errors
 /// [`LoadError::MissingTensor`] or [`LoadError::WrongSize`].
@@ -193,7 +198,7 @@ pub fn norm_weight(
     Ok(stored.into_iter().map(|stored| f64::from(stored) + missing).collect())
 }
 
-/// Every tensor of the model with its shape: what a file must hold.
+/// Name and shape of every tensor of the model.
 pub fn tensors(spec: &DecoderSpec) -> Vec<(String, Vec<usize>)> {
     let table = vec![spec.vocab_rows, spec.hidden];
     let mut all =
@@ -202,16 +207,15 @@ pub fn tensors(spec: &DecoderSpec) -> Vec<(String, Vec<usize>)> {
         all.push((HEAD.to_owned(), table));
     }
     for layer in 0..spec.layers {
-        let slots = Slot::ALL.into_iter().filter(|slot| slot.is_in(spec));
+        let slots = LayerTensor::ALL.into_iter().filter(|slot| slot.is_in(spec));
         all.extend(slots.map(|slot| (slot.name(spec, layer), slot.shape(spec))));
     }
     all
 }
 
-/// Checks, before anything is computed, that the specification makes sense and that every tensor
-/// it needs is there in the right shape.
+/// Checks the specification, and the presence and shape of every tensor.
 ///
-/// `vocab` is the tokenizer's size: an embedding may have more rows, never fewer.
+/// `vocab` is the size of the tokenizer's vocabulary. The embedding may have more rows, but not fewer.
 ///
 /// # Errors
 /// [`LoadError::Config`], [`LoadError::MissingTensor`] or [`LoadError::WrongShape`].

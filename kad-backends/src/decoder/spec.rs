@@ -1,21 +1,32 @@
-//! A decoder-only architecture as data.
+//! Specification of a decoder-only architecture.
 
 use crate::error::LoadError;
 
-/// Everything an interpreter has to know to run a model, whatever family it comes from.
+/// Sizes and options of a decoder-only transformer of any family: the input of every interpreter.
 ///
-/// Made from Hugging Face `config.json` or GGUF metadata by [`families`](super::families); one
-/// interpreter per backend reads it. A new family is a function that fills this in, and a new
-/// field only where it does something no earlier family did.
+/// [`families`](crate::families) reads it from a Hugging Face `config.json` or from GGUF metadata.
+///
+/// ```
+/// use kad_backends::families::from_hf_config;
+/// let config = serde_json::json!({
+///     "model_type": "llama", "vocab_size": 49152, "hidden_size": 576, "num_hidden_layers": 30,
+///     "num_attention_heads": 9, "num_key_value_heads": 3, "intermediate_size": 1536,
+///     "max_position_embeddings": 8192,
+/// });
+/// let spec = from_hf_config(&config)?;
+/// assert_eq!((spec.head_dim, spec.query_width(), spec.kv_width()), (64, 576, 192));
+/// assert_eq!(spec.attention_scale(), 0.125);
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderSpec {
-    /// Family name as the file gives it (`llama`, `qwen2`), for messages.
+    /// Name of the family in the file (`llama`, `qwen2`), for messages.
     pub family: String,
-    /// Rows of the embedding; may exceed the tokenizer's size when the file pads it.
+    /// Rows of the embedding; a padded embedding has more rows than the tokenizer has tokens.
     pub vocab_rows: usize,
     /// Width of the residual stream.
     pub hidden: usize,
-    /// Number of blocks.
+    /// Number of layers.
     pub layers: usize,
     /// Query heads.
     pub heads: usize,
@@ -23,41 +34,42 @@ pub struct DecoderSpec {
     pub kv_heads: usize,
     /// Width of one head.
     pub head_dim: usize,
-    /// Inner width of the gated feed-forward layer.
+    /// Inner width of the gated feed-forward network.
     pub ffn: usize,
-    /// Longest context the model was made for, in tokens.
+    /// Context length in tokens.
     pub context_len: usize,
     /// ε of RMSNorm: `x / sqrt(mean(x²) + ε) · weight`.
     pub norm_eps: f64,
-    /// Which norms a block has.
+    /// Norms of a layer.
     pub norms: Norms,
-    /// Rotary position embedding; of layers with a window, see [`Window::rope`].
+    /// Rotary position embedding of layers with full attention.
     pub rope: Rope,
-    /// The layers that see the latest tokens only; `None` if every layer sees the whole text.
+    /// Layers with sliding-window attention; `None` if all layers have full attention.
     pub window: Option<Window>,
-    /// Constants that embeddings and attention scores are multiplied by.
+    /// Factors of embeddings and attention scores.
     pub scales: Scales,
-    /// Whether the query, key and value projections add a bias.
+    /// True if the query, key and value projections have a bias.
     pub qkv_bias: bool,
-    /// Whether the output projection is the embedding.
+    /// True if the head is the embedding.
     pub tied_head: bool,
-    /// Gate of the feed-forward layer: `down(act(gate(x)) · up(x))`.
+    /// Activation of the feed-forward network: `down(act(gate(x)) · up(x))`.
     pub activation: Activation,
 }
 
-/// Which norms a block has, and how files hold their weights. The default is Llama's: one before
-/// attention, one before the feed-forward layer.
+/// Norms of a layer, and their storage in files. The default is Llama's: one norm before attention, one
+/// before the feed-forward network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Norms {
-    /// Where a layer's norms stand.
+    /// Position of the norms of attention and feed-forward network.
     pub place: NormPlace,
-    /// What normalises queries and keys, before they are rotated.
+    /// Norm of queries and keys before the rotation.
     pub query_key: QueryKeyNorm,
-    /// Whether files hold `weight − 1` for every norm, the final one too (Gemma).
+    /// True if files store `weight − 1` for every norm, including the final one (Gemma).
     pub minus_one: bool,
 }
 
-/// Where the norms of a layer `f` (attention, feed-forward) stand; `h` is the residual stream.
+/// Position of the norms `n` of a sublayer `f` (attention or feed-forward network); `h` is the residual
+/// stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NormPlace {
     /// `h + f(n(h))`: Llama, Qwen.
@@ -69,37 +81,37 @@ pub enum NormPlace {
     Both,
 }
 
-/// RMSNorm of queries and of keys, with a weight for each of the two.
+/// RMSNorm of queries and keys, with separate weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueryKeyNorm {
-    /// None.
+    /// No norm.
     #[default]
     None,
-    /// Of each head by itself, all with the same weight `[head_dim]`: Qwen3, Gemma 3.
+    /// Over each head, with one weight `[head_dim]` for all heads: Qwen3, Gemma 3.
     Head,
-    /// Of the whole projection, all heads together: OLMo-2.
+    /// Over the whole projection, all heads together: OLMo-2.
     Whole,
 }
 
-/// Sliding-window attention: the token at position `t` sees those at `s` with
-/// `t − tokens < s ≤ t`. In a tree of tokens a position is a depth.
+/// Sliding-window attention: the token at position `t` attends to positions `s` with
+/// `t − tokens < s ≤ t`. In a token tree the position counts the tokens on the path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
-    /// How many tokens are seen, the token itself included.
+    /// Length of the window in tokens, including the current token.
     pub tokens: usize,
-    /// Whether layer `i` has the window, for at least as many layers as the model has.
+    /// `layers[i]` is true if layer `i` has the window; at least as long as the number of layers.
     pub layers: Vec<bool>,
-    /// Rotary position embedding of these layers (Gemma 3 gives them a base of their own).
+    /// Rotary position embedding of these layers (Gemma 3 uses another base for them).
     pub rope: Rope,
 }
 
-/// Constant factors. The default is Llama's.
+/// Constant factors of embeddings and attention scores. The default is Llama's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scales {
-    /// Rows of the embedding are multiplied by this before the first block: `√hidden` for Gemma 3,
-    /// rounded to the type of the embedding; 1 for others. The head is not scaled.
+    /// Factor of the embedding rows before the first layer: `√hidden` for Gemma 3, rounded to the type
+    /// of the embedding; 1 for other families. A tied head is not scaled.
     pub embedding: f64,
-    /// What products `query · key` are multiplied by; `None` stands for `1 / √head_dim`.
+    /// Factor of the products `query · key`; `None` means `1 / √head_dim`.
     pub attention: Option<f64>,
 }
 
@@ -109,31 +121,31 @@ impl Default for Scales {
     }
 }
 
-/// Rotary position embedding: pair `i` of a head at position `t` turns by `t · frequency(i)`.
+/// Rotary position embedding: pair `i` of a head at position `t` is rotated by `t · frequency(i)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
     /// Base θ of the frequencies `θ^(−2i / head_dim)`.
     pub theta: f64,
-    /// Which two coordinates make pair `i`.
+    /// Coordinates of pair `i`.
     pub pairing: Pairing,
-    /// How frequencies are changed for longer contexts.
+    /// Scaling of the frequencies for longer contexts.
     pub scaling: RopeScaling,
 }
 
-/// Which coordinates of a head rotate together.
+/// The two coordinates of pair `i` of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairing {
     /// `(i, i + head_dim / 2)`: Hugging Face's layout ("rotate half").
     Halves,
-    /// `(2i, 2i + 1)`: the layout of llama-architecture GGUF files, whose q and k rows are
-    /// permuted.
+    /// `(2i, 2i + 1)`: the layout of GGUF files of the architecture `llama`, which permute the rows of
+    /// query and key projections.
     Interleaved,
 }
 
-/// Frequency scaling.
+/// Scaling of the rotary frequencies.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RopeScaling {
-    /// As trained.
+    /// No scaling.
     None,
     /// All frequencies divided by a factor.
     Linear {
@@ -146,14 +158,14 @@ pub enum RopeScaling {
         factor: f64,
         /// Wavelengths above `original_context / low_freq_factor` are divided by `factor`.
         low_freq_factor: f64,
-        /// Wavelengths below `original_context / high_freq_factor` are left alone.
+        /// Wavelengths below `original_context / high_freq_factor` are unchanged.
         high_freq_factor: f64,
         /// Context length before scaling.
         original_context: usize,
     },
 }
 
-/// Nonlinearity of the gate.
+/// Activation function of the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// `x · sigmoid(x)`.
@@ -163,27 +175,27 @@ pub enum Activation {
 }
 
 impl DecoderSpec {
-    /// Width of all query heads together: `heads · head_dim`.
+    /// Width of all query heads: `heads · head_dim`.
     pub fn query_width(&self) -> usize {
         self.heads * self.head_dim
     }
 
-    /// Width of all key (or value) heads together: `kv_heads · head_dim`.
+    /// Width of all key (or value) heads: `kv_heads · head_dim`.
     pub fn kv_width(&self) -> usize {
         self.kv_heads * self.head_dim
     }
 
-    /// What products `query · key` are multiplied by before the softmax.
+    /// Factor of the products `query · key` before the softmax.
     pub fn attention_scale(&self) -> f64 {
         self.scales.attention.unwrap_or_else(|| 1.0 / (self.head_dim as f64).sqrt())
     }
 
-    /// How many tokens a position of block `layer` sees, itself included; `None` for all.
+    /// Window length of layer `layer` in tokens, including the current token; `None` for full attention.
     pub fn window_of(&self, layer: usize) -> Option<usize> {
         self.windowed(layer).map(|window| window.tokens)
     }
 
-    /// Rotary position embedding of block `layer`.
+    /// Rotary position embedding of layer `layer`.
     pub fn rope_of(&self, layer: usize) -> &Rope {
         self.windowed(layer).map_or(&self.rope, |window| &window.rope)
     }
@@ -192,11 +204,10 @@ impl DecoderSpec {
         self.window.as_ref().filter(|window| window.layers.get(layer) == Some(&true))
     }
 
-    /// Refuses sizes no interpreter can run: zeros, an odd `head_dim`, query heads that do not
-    /// share key heads evenly.
+    /// Checks the sizes: none is zero, `head_dim` is even, `kv_heads` divides `heads`.
     ///
     /// # Errors
-    /// [`LoadError::Config`], naming Hugging Face's key of the first setting that is wrong.
+    /// [`LoadError::Config`] with Hugging Face's key of the first wrong setting.
     pub fn check(&self) -> Result<(), LoadError> {
         let sizes = [
             ("vocab_size", self.vocab_rows),
@@ -278,7 +289,7 @@ impl Rope {
 }
 
 impl RopeScaling {
-    /// Comparisons that NaN fails.
+    /// Written so that NaN fails every comparison.
     fn is_possible(&self) -> bool {
         match *self {
             RopeScaling::None => true,
@@ -300,7 +311,7 @@ impl RopeScaling {
             RopeScaling::Linear { factor } => frequency / factor,
             RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => {
                 let turns = original_context as f64 * frequency / std::f64::consts::TAU;
-                // 0 for wavelengths that do not fit the old context, 1 for those that fit often.
+                // 0 for wavelengths longer than the original context, 1 for short wavelengths.
                 let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor))
                     .clamp(0.0, 1.0);
                 frequency * (kept + (1.0 - kept) / factor)
@@ -328,7 +339,7 @@ mod tests {
         assert!(halved.iter().zip(&found).all(|(half, full)| half * 2.0 == *full));
     }
 
-    /// The case distinction of the Llama 3 release, on wavelengths, next to our closed form.
+    /// Compares our closed form with the case distinction on wavelengths of the Llama 3 release.
     #[test]
     fn llama3_scaling_agrees_with_its_case_distinction() {
         let (factor, low, high, old) = (8.0, 1.0, 4.0, 8192usize);
@@ -354,7 +365,7 @@ mod tests {
             seen[case] += 1;
             assert!((scaled / expected - 1.0).abs() < 1e-14, "{scaled} against {expected}");
         }
-        // Published Llama 3.1 settings: 29 pairs keep their frequency, 29 are divided, 6 between.
+        // Published settings of Llama 3.1: 29 pairs unchanged, 29 divided, 6 in between.
         assert_eq!(seen, [29, 29, 6]);
     }
 

@@ -1,4 +1,4 @@
-//! A model's files, a folder or one GGUF, read into the parts that backends need.
+//! Opens a model's files: a folder with safetensors, a GGUF file, or an ONNX graph.
 
 pub mod families;
 pub mod gguf;
@@ -21,14 +21,14 @@ use crate::text::tokenizer::SpecialIds;
 use crate::text::{self, ChatTemplate, Tokenizer};
 use crate::weights::Weights;
 
-/// What a model is stored as.
+/// File format of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A folder in Hugging Face's layout.
+    /// A folder in Hugging Face's layout: `config.json`, `tokenizer.json`, safetensors.
     SafeTensors,
-    /// One file with everything in it.
+    /// One GGUF file with configuration, tokenizer and weights.
     Gguf,
-    /// A graph, with configuration and tokenizer of one of the others.
+    /// An ONNX graph with the configuration and tokenizer of a folder or a GGUF file.
     Onnx,
 }
 
@@ -42,30 +42,39 @@ impl fmt::Display for Format {
     }
 }
 
-/// All of a model but a backend to run it.
+/// A model's opened files: specification, weights, tokenizer and chat template.
+///
+/// ```
+/// use kad_backends::{Format, ModelFiles, Source, nano_models};
+/// # if nano_models().is_empty() { return Ok(()); }
+/// let path = Source::Nano("large-base".to_owned()).resolve(&|_| ())?;
+/// let files = ModelFiles::open(&path)?;
+/// assert_eq!((files.format, files.spec.layers), (Format::SafeTensors, 5));
+/// assert!(files.weights.contains("model.norm.weight"));
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 pub struct ModelFiles {
-    /// The folder or file.
+    /// Folder or file.
     pub path: PathBuf,
-    /// What it is stored as.
+    /// File format.
     pub format: Format,
-    /// Its architecture.
+    /// Architecture.
     pub spec: DecoderSpec,
-    /// Its tensors, checked to be exactly those of the architecture; none for an ONNX graph, which
-    /// has them inside.
+    /// The tensors of the architecture; empty for an ONNX graph, which contains its weights.
     pub weights: Arc<Weights>,
-    /// The ONNX graph, if that is what was asked for.
+    /// Path of the ONNX graph, for [`Format::Onnx`].
     pub graph: Option<PathBuf>,
-    /// Its tokenizer.
+    /// Tokenizer.
     pub tokenizer: Tokenizer,
-    /// Its chat template, if it has one.
+    /// Chat template; base models have none.
     pub chat_template: Option<ChatTemplate>,
-    /// Tokens that end its output, in rising order.
+    /// Tokens that end the model's output, in ascending order.
     pub eos: Vec<TokenId>,
 }
 
 impl ModelFiles {
-    /// Opens a folder (`config.json`, `tokenizer.json`, safetensors; or a single `.gguf`) or a
-    /// `.gguf` file. The weights are mapped, not read.
+    /// Opens a `.gguf` file, or a folder with `config.json`, `tokenizer.json` and safetensors or with a
+    /// single `.gguf` file. The weights are memory-mapped. Missing and superfluous tensors are errors.
     ///
     /// # Errors
     /// [`LoadError`] in most of its variants.
@@ -91,8 +100,8 @@ impl ModelFiles {
         Ok(files)
     }
 
-    /// Opens what belongs to an ONNX graph: `path` is the graph, or what [`open`](Self::open) takes
-    /// with a graph in it or beside it (`files/onnx/`). No weights are opened.
+    /// Opens configuration and tokenizer of an ONNX graph. `path` is the graph, or a path as for
+    /// [`open`](Self::open) with a graph in the folder or beside the file. No weights are opened.
     ///
     /// # Errors
     /// [`LoadError`] in most of its variants.
@@ -100,9 +109,9 @@ impl ModelFiles {
         Self::open_graph(path, Dtype::Auto)
     }
 
-    /// [`open_onnx`](Self::open_onnx) of the graph of this dtype.
+    /// [`open_onnx`](Self::open_onnx) for the graph of this dtype.
     pub(crate) fn open_graph(path: &Path, dtype: Dtype) -> Result<Self, LoadError> {
-        let onnx::Place { graph, model } = onnx::find(path, dtype)?;
+        let onnx::GraphLocation { graph, model } = onnx::find(path, dtype)?;
         let files = match model.is_dir() {
             true => open_onnx_folder(&model)?,
             false => open_gguf(&model)?,
@@ -112,11 +121,8 @@ impl ModelFiles {
     }
 }
 
-/// The file, or the files of the folder.
-///
-/// # Errors
-/// If the folder cannot be read.
-pub(crate) fn beside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// The file itself, or the files of the folder.
+pub(crate) fn files_at(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -125,7 +131,7 @@ pub(crate) fn beside(path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(paths.filter(|path| path.is_file()).collect())
 }
 
-/// The only `.gguf` of a folder that has no `config.json`.
+/// The only `.gguf` file of a folder without `config.json`.
 fn gguf_in(folder: &Path) -> Result<Option<PathBuf>, LoadError> {
     if folder.join(CONFIG).is_file() {
         return Ok(None);
@@ -173,7 +179,7 @@ fn open_folder(folder: &Path) -> Result<ModelFiles, LoadError> {
     describe_folder(folder, &config, spec, safetensors::open_folder(folder)?)
 }
 
-/// The folder around a graph, which may be of a family that no interpreter of ours knows.
+/// Opens the folder of a graph; its family may be unknown to the interpreters.
 fn open_onnx_folder(folder: &Path) -> Result<ModelFiles, LoadError> {
     let config = read_config(folder)?;
     let spec = onnx::spec(&config)?;
@@ -184,7 +190,7 @@ fn read_config(folder: &Path) -> Result<Json, LoadError> {
     read_json(&folder.join(CONFIG))?.ok_or_else(|| missing(folder, CONFIG))
 }
 
-/// Everything of a folder but spec and weights.
+/// Reads tokenizer, end tokens and chat template of a folder.
 fn describe_folder(
     folder: &Path,
     config: &Json,
@@ -230,7 +236,7 @@ fn missing(folder: &Path, file: &str) -> LoadError {
     }
 }
 
-/// The parsed file, or `None` if there is none.
+/// The parsed file, or `None` if it does not exist.
 fn read_json(path: &Path) -> Result<Option<Json>, LoadError> {
     if !path.is_file() {
         return Ok(None);
@@ -240,7 +246,7 @@ fn read_json(path: &Path) -> Result<Option<Json>, LoadError> {
     parsed.map(Some).map_err(|error| LoadError::corrupt(path, format!("it is no JSON: {error}")))
 }
 
-/// A token given as its text or as an object around it.
+/// A token given as a string or as an object with `content`.
 fn token_of(settings: &Json, key: &str) -> Option<String> {
     let value = settings.get(key)?;
     value.as_str().or_else(|| value.get("content")?.as_str()).map(str::to_owned)
@@ -256,7 +262,7 @@ fn ids_of(settings: &Json, key: &str) -> BTreeSet<TokenId> {
     }
 }
 
-/// `chat_template.jinja`, or what `tokenizer_config.json` holds: a text, or a list of named ones.
+/// `chat_template.jinja`, or the template of `tokenizer_config.json`: a string or a list of named ones.
 fn template_of(folder: &Path, settings: &Json) -> Result<Option<String>, LoadError> {
     let path = folder.join("chat_template.jinja");
     if path.is_file() {

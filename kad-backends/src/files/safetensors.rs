@@ -1,4 +1,4 @@
-//! A folder's safetensors files: one, or several with an index.
+//! Reads safetensors: a single file, or shards with an index.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use serde::Deserialize;
 
 use crate::error::LoadError;
 use crate::stored_type::StoredType;
-use crate::weights::{Entry, Storage, Weights};
+use crate::weights::{FileBytes, TensorLocation, Weights};
 
-/// A model in one file.
+/// File name of an unsharded model.
 pub(crate) const SINGLE: &str = "model.safetensors";
-/// Which tensor is in which of several files.
+/// File name of the index from tensors to shards.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 #[derive(Deserialize)]
@@ -20,10 +20,10 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The shards an index names, each once.
+/// The distinct shards of an index.
 ///
 /// # Errors
-/// [`LoadError::Corrupt`] if it is no index, or names a file outside its folder.
+/// [`LoadError::Corrupt`] if the file is no index, or names a file outside its folder.
 pub(crate) fn shards_of(path: &Path) -> Result<Vec<String>, LoadError> {
     let shards: BTreeSet<String> = read_index(path)?.weight_map.into_values().collect();
     Ok(shards.into_iter().collect())
@@ -40,7 +40,7 @@ fn read_index(path: &Path) -> Result<Index, LoadError> {
     }
 }
 
-/// Maps the folder's files and reads their headers.
+/// Maps the folder's safetensors files and reads their headers.
 pub(crate) fn open_folder(folder: &Path) -> Result<Weights, LoadError> {
     let index_path = folder.join(INDEX);
     if !index_path.is_file() {
@@ -79,7 +79,7 @@ fn open_files(files: &[PathBuf]) -> Result<Weights, LoadError> {
                 advice: "fetch the model again, or complete the folder".to_owned(),
             });
         }
-        let storage = Storage::map(path)?;
+        let storage = FileBytes::map(path)?;
         for (name, entry) in entries(file, storage.bytes(), path)? {
             if index.insert(name.clone(), entry).is_some() {
                 let what = format!("tensor `{name}` is also in another shard");
@@ -91,7 +91,11 @@ fn open_files(files: &[PathBuf]) -> Result<Weights, LoadError> {
     Ok(Weights::assemble(storages, index))
 }
 
-fn entries(file: usize, bytes: &[u8], path: &Path) -> Result<Vec<(String, Entry)>, LoadError> {
+fn entries(
+    file: usize,
+    bytes: &[u8],
+    path: &Path,
+) -> Result<Vec<(String, TensorLocation)>, LoadError> {
     let parsed = SafeTensors::deserialize(bytes)
         .map_err(|error| LoadError::corrupt(path, error.to_string()))?;
     let mut entries = Vec::with_capacity(parsed.len());
@@ -100,7 +104,7 @@ fn entries(file: usize, bytes: &[u8], path: &Path) -> Result<Vec<(String, Entry)
         let begin = view.data().as_ptr() as usize - bytes.as_ptr() as usize;
         let range = begin..begin + view.data().len();
         let shape = view.shape().to_vec();
-        entries.push((name.to_owned(), Entry { file, bytes: range, stored, shape }));
+        entries.push((name.to_owned(), TensorLocation { file, bytes: range, stored, shape }));
     }
     Ok(entries)
 }

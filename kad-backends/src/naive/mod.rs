@@ -14,7 +14,7 @@ use kad_core::{
 };
 
 use crate::decoder::spec::{DecoderSpec, Pairing};
-use crate::decoder::{self, EMBEDDING, FINAL_NORM, Slot};
+use crate::decoder::{self, EMBEDDING, FINAL_NORM, LayerTensor};
 use crate::early_exit::{self, LayeredModel};
 use crate::error::LoadError;
 use crate::weights::Weights;
@@ -83,31 +83,36 @@ struct Projection {
 
 impl Layer {
     fn read(spec: &DecoderSpec, weights: &Weights, index: usize) -> Result<Self, LoadError> {
-        let matrix = |slot: Slot| read(weights, &slot.name(spec, index));
-        let bias = |slot: Slot| slot.is_in(spec).then(|| matrix(slot)).transpose();
-        let norm = |slot: Slot| {
+        let matrix = |slot: LayerTensor| read(weights, &slot.name(spec, index));
+        let bias = |slot: LayerTensor| slot.is_in(spec).then(|| matrix(slot)).transpose();
+        let norm = |slot: LayerTensor| {
             let norm = || decoder::norm_weight(spec, weights, &slot.name(spec, index));
             slot.is_in(spec).then(norm).transpose()
         };
-        let (query_bias, query_norm) = (bias(Slot::QueryBias)?, norm(Slot::QueryNorm)?);
-        let (key_bias, key_norm) = (bias(Slot::KeyBias)?, norm(Slot::KeyNorm)?);
+        let (query_bias, query_norm) =
+            (bias(LayerTensor::QueryBias)?, norm(LayerTensor::QueryNorm)?);
+        let (key_bias, key_norm) = (bias(LayerTensor::KeyBias)?, norm(LayerTensor::KeyNorm)?);
         let rope = spec.rope_of(index);
         Ok(Self {
-            attention_norm: norm(Slot::AttentionNorm)?,
-            query: Projection { matrix: matrix(Slot::Query)?, bias: query_bias, norm: query_norm },
-            key: Projection { matrix: matrix(Slot::Key)?, bias: key_bias, norm: key_norm },
+            attention_norm: norm(LayerTensor::AttentionNorm)?,
+            query: Projection {
+                matrix: matrix(LayerTensor::Query)?,
+                bias: query_bias,
+                norm: query_norm,
+            },
+            key: Projection { matrix: matrix(LayerTensor::Key)?, bias: key_bias, norm: key_norm },
             value: Projection {
-                matrix: matrix(Slot::Value)?,
-                bias: bias(Slot::ValueBias)?,
+                matrix: matrix(LayerTensor::Value)?,
+                bias: bias(LayerTensor::ValueBias)?,
                 norm: None,
             },
-            output: matrix(Slot::Output)?,
-            attention_post_norm: norm(Slot::AttentionPostNorm)?,
-            ffn_norm: norm(Slot::FfnNorm)?,
-            gate: matrix(Slot::Gate)?,
-            up: matrix(Slot::Up)?,
-            down: matrix(Slot::Down)?,
-            ffn_post_norm: norm(Slot::FfnPostNorm)?,
+            output: matrix(LayerTensor::Output)?,
+            attention_post_norm: norm(LayerTensor::AttentionPostNorm)?,
+            ffn_norm: norm(LayerTensor::FfnNorm)?,
+            gate: matrix(LayerTensor::Gate)?,
+            up: matrix(LayerTensor::Up)?,
+            down: matrix(LayerTensor::Down)?,
+            ffn_post_norm: norm(LayerTensor::FfnPostNorm)?,
             frequencies: rope.frequencies(spec.head_dim),
             pairing: rope.pairing,
             window: spec.window_of(index).unwrap_or(usize::MAX),
@@ -152,7 +157,7 @@ impl LanguageModel for NaiveModel {
         self.spec.context_len
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
-        let cache = self.layers.iter().map(|_| Cache::default()).collect();
+        let cache = self.layers.iter().map(|_| KvCache::default()).collect();
         let (tokens, tree) = (Vec::new(), TokenTree::new());
         Ok(Box::new(NaiveSession { model: self, tokens, tree, cache }))
     }
@@ -160,7 +165,7 @@ impl LanguageModel for NaiveModel {
 
 /// Keys (rotated) and values of one block, `[tokens, kv_heads · head_dim]` each.
 #[derive(Default)]
-struct Cache {
+struct KvCache {
     keys: Vec<f64>,
     values: Vec<f64>,
 }
@@ -170,7 +175,7 @@ struct NaiveSession<'m> {
     tokens: Vec<TokenId>,
     /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
     tree: TokenTree,
-    cache: Vec<Cache>,
+    cache: Vec<KvCache>,
 }
 
 impl Session for NaiveSession<'_> {
@@ -259,7 +264,7 @@ impl NaiveModel {
     ///
     /// `seen` are the rows of the cache that hold its text: its own comes last, and how many there
     /// are before is its position.
-    fn token(&self, token: TokenId, seen: &[usize], cache: &mut [Cache]) -> Vec<f64> {
+    fn token(&self, token: TokenId, seen: &[usize], cache: &mut [KvCache]) -> Vec<f64> {
         let (hidden, eps) = (self.spec.hidden, self.spec.norm_eps);
         let at = token as usize * hidden;
         let scaled = self.embedding[at..at + hidden].iter().map(|x| x * self.spec.scales.embedding);
@@ -283,7 +288,13 @@ impl NaiveModel {
     }
 
     /// All heads of one block, `[heads · head_dim]`, before the output projection.
-    fn attend(&self, layer: &Layer, input: &[f64], seen: &[usize], cache: &mut Cache) -> Vec<f64> {
+    fn attend(
+        &self,
+        layer: &Layer,
+        input: &[f64],
+        seen: &[usize],
+        cache: &mut KvCache,
+    ) -> Vec<f64> {
         let (spec, position) = (&self.spec, seen.len() - 1);
         let turn =
             |head: &mut [f64]| ops::rotate(head, position, &layer.frequencies, layer.pairing);

@@ -15,7 +15,7 @@ use ort::session::SessionInputValue;
 use ort::value::{Tensor, TensorElementType as Type, TensorRef};
 
 use super::errors::broken;
-use super::graph::{self, Input};
+use super::graph::{self, GraphInput};
 use super::{CHUNK, OrtModel};
 use crate::chunks::chunks;
 
@@ -32,7 +32,7 @@ pub(super) struct FlatSession<'m> {
 }
 
 /// One pass: which tokens, where they stand, and what each sees.
-struct Pass<'a> {
+struct FlatPass<'a> {
     ids: &'a [TokenId],
     positions: Vec<usize>,
     /// `[T, P + T]`.
@@ -48,7 +48,8 @@ pub(super) fn width(model: &OrtModel) -> Result<usize, ModelError> {
     let mut session = FlatSession::new(model);
     let mut width = 0;
     for held in 0..2 {
-        let pass = Pass { ids: &[0], positions: vec![held], mask: vec![0.0; held + 1], wanted: 1 };
+        let pass =
+            FlatPass { ids: &[0], positions: vec![held], mask: vec![0.0; held + 1], wanted: 1 };
         width = session.pass(&pass, &mut LogitRows::new(0))?;
     }
     Ok(width)
@@ -76,7 +77,7 @@ impl<'m> FlatSession<'m> {
     }
 
     /// Runs one pass and adds its rows to the cache; the columns of the logits.
-    fn pass(&mut self, pass: &Pass<'_>, out: &mut LogitRows) -> Result<usize, ModelError> {
+    fn pass(&mut self, pass: &FlatPass<'_>, out: &mut LogitRows) -> Result<usize, ModelError> {
         let (signature, past) = (&self.model.signature, self.rows());
         let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
         let mut cache = self.cache.iter();
@@ -105,7 +106,7 @@ impl<'m> FlatSession<'m> {
     /// The cache of one input as a view of our buffer.
     fn rows_of<'v>(
         &self,
-        input: &Input,
+        input: &GraphInput,
         buffer: &'v [f32],
         rows: usize,
     ) -> Result<SessionInputValue<'v>, ModelError> {
@@ -136,7 +137,7 @@ impl<'m> FlatSession<'m> {
             let mask = (0..ids.len() * total)
                 .map(|at| if sees(at / total, at % total) { 0.0 } else { HIDDEN })
                 .collect();
-            let pass = Pass { ids, positions: (held..total).collect(), mask, wanted };
+            let pass = FlatPass { ids, positions: (held..total).collect(), mask, wanted };
             self.pass(&pass, out)?;
         }
         Ok(())
@@ -156,12 +157,16 @@ impl<'m> FlatSession<'m> {
         }
         let positions = (present..tree.len()).map(|node| held + tree.depth(node) - 1).collect();
         let wanted = ids.len();
-        self.pass(&Pass { ids: &ids, positions, mask, wanted }, out).map(drop)
+        self.pass(&FlatPass { ids: &ids, positions, mask, wanted }, out).map(drop)
     }
 }
 
-impl Pass<'_> {
-    fn feed<'v>(&self, input: &Input, past: usize) -> Result<SessionInputValue<'v>, ModelError> {
+impl FlatPass<'_> {
+    fn feed<'v>(
+        &self,
+        input: &GraphInput,
+        past: usize,
+    ) -> Result<SessionInputValue<'v>, ModelError> {
         let count = self.ids.len();
         let integers = |len: usize, values: &mut dyn Iterator<Item = usize>| {
             graph::integers(input.element, &[len], values)

@@ -13,7 +13,7 @@ use crate::error::LoadError;
 
 /// How a graph is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum GraphKind {
     /// Keys and values go in and come out, `[1, kv_heads, tokens, head_dim]`.
     Past,
     /// The whole text goes in every time.
@@ -24,7 +24,7 @@ pub(super) enum Kind {
 
 /// What one input of a graph is fed with; `P` tokens are in the cache, `T` are new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum InputRole {
     /// Token ids, `[1, T]`.
     Ids,
     /// Ones, `[1, P + T]`.
@@ -44,23 +44,23 @@ pub(super) enum Role {
 }
 
 /// Names that inputs go by, besides those of the cache.
-const ROLES: [(&str, Role); 9] = [
-    ("input_ids", Role::Ids),
-    ("attention_mask", Role::Mask),
-    ("position_ids", Role::Positions),
-    ("cache_position", Role::CachePositions),
-    ("token_type_ids", Role::Segments),
-    ("use_cache_branch", Role::UseCache),
-    ("num_logits_to_keep", Role::RowsKept),
-    ("logits_to_keep", Role::RowsKept),
-    ("past_key_values.N.{key,value}", Role::Past),
+const ROLES: [(&str, InputRole); 9] = [
+    ("input_ids", InputRole::Ids),
+    ("attention_mask", InputRole::Mask),
+    ("position_ids", InputRole::Positions),
+    ("cache_position", InputRole::CachePositions),
+    ("token_type_ids", InputRole::Segments),
+    ("use_cache_branch", InputRole::UseCache),
+    ("num_logits_to_keep", InputRole::RowsKept),
+    ("logits_to_keep", InputRole::RowsKept),
+    ("past_key_values.N.{key,value}", InputRole::Past),
 ];
 
 /// One input.
 #[derive(Clone, Debug)]
-pub(super) struct Input {
+pub(super) struct GraphInput {
     pub(super) name: String,
-    pub(super) role: Role,
+    pub(super) role: InputRole,
     pub(super) element: Type,
     /// Declared dimensions, −1 for those that vary.
     pub(super) shape: Vec<i64>,
@@ -71,9 +71,9 @@ pub(super) struct Input {
 /// Inputs and outputs of a graph that kad can run.
 #[derive(Clone, Debug)]
 pub(super) struct Signature {
-    pub(super) kind: Kind,
+    pub(super) kind: GraphKind,
     /// Those of the cache in the order in which sessions keep them.
-    pub(super) inputs: Vec<Input>,
+    pub(super) inputs: Vec<GraphInput>,
     /// The output with the logits.
     pub(super) logits: String,
     /// Whether activations are rounded with one scale for all tokens of a pass.
@@ -94,7 +94,7 @@ impl Signature {
         let names: Vec<&str> = graph.inputs().iter().map(Outlet::name).collect();
         let flat = names.contains(&"mask") && names.contains(&"rows");
         let roles = match flat {
-            true => FLAT.map(|name| (name, Role::Past)).to_vec(),
+            true => FLAT.map(|name| (name, InputRole::Past)).to_vec(),
             false => ROLES.to_vec(),
         };
         let unknown: Vec<&str> =
@@ -113,10 +113,10 @@ impl Signature {
             let found = "`mask` and `rows` without `past_key.N` and `past_value.N`";
             return Err(LoadError::unsupported("input of an ONNX graph", found, &["all of them"]));
         }
-        let kind = match (flat, inputs.iter().any(|input| input.role == Role::Past)) {
-            (true, _) => Kind::Flat,
-            (false, true) => Kind::Past,
-            (false, false) => Kind::Whole,
+        let kind = match (flat, inputs.iter().any(|input| input.role == InputRole::Past)) {
+            (true, _) => GraphKind::Flat,
+            (false, true) => GraphKind::Past,
+            (false, false) => GraphKind::Whole,
         };
         // Only our own script says so; the library does not show the nodes of a graph.
         let weights = graph.metadata().ok().and_then(|metadata| metadata.custom("kad.type"));
@@ -125,8 +125,10 @@ impl Signature {
     }
 
     /// Inputs that are parts of the cache.
-    pub(super) fn past(&self) -> impl Iterator<Item = &Input> {
-        self.inputs.iter().filter(|input| input.role == Role::Past && !input.present.is_empty())
+    pub(super) fn past(&self) -> impl Iterator<Item = &GraphInput> {
+        self.inputs
+            .iter()
+            .filter(|input| input.role == InputRole::Past && !input.present.is_empty())
     }
 
     /// Key heads and width of one, where the cache declares them.
@@ -159,12 +161,16 @@ fn cache_part(name: &str) -> Option<&str> {
     }
 }
 
-fn role(name: &str, roles: &[(&str, Role)]) -> Option<Role> {
+fn role(name: &str, roles: &[(&str, InputRole)]) -> Option<InputRole> {
     let named = roles.iter().find(|(known, _)| *known == name).map(|(_, role)| *role);
-    named.or_else(|| cache_part(name).map(|_| Role::Past))
+    named.or_else(|| cache_part(name).map(|_| InputRole::Past))
 }
 
-fn read(input: &Outlet, roles: &[(&str, Role)], outputs: &[&str]) -> Result<Input, LoadError> {
+fn read(
+    input: &Outlet,
+    roles: &[(&str, InputRole)],
+    outputs: &[&str],
+) -> Result<GraphInput, LoadError> {
     let name = input.name();
     let refused = |found: String| {
         Err(LoadError::unsupported("input of an ONNX graph", found, &["those of a decoder"]))
@@ -183,7 +189,7 @@ fn read(input: &Outlet, roles: &[(&str, Role)], outputs: &[&str]) -> Result<Inpu
     if !part.is_empty() && !matches!(ty, Type::Float32 | Type::Float16) {
         return refused(format!("`{name}` in {ty}: a cache is float or float16"));
     }
-    Ok(Input {
+    Ok(GraphInput {
         name: name.to_owned(),
         role,
         element: ty,

@@ -19,7 +19,7 @@ use ort::logging::LogLevel;
 
 use super::errors::{NAME, failed};
 use crate::error::LoadError;
-use crate::weights::Storage;
+use crate::weights::FileBytes;
 
 /// Where the user says the library is.
 pub(super) const PATH: &str = "ORT_DYLIB_PATH";
@@ -123,7 +123,7 @@ fn library_name() -> String {
 /// Refuses a library that would send telemetry.
 fn refuse_telemetry(path: &Path) -> Result<(), LoadError> {
     let off = std::env::var(NO_TELEMETRY).is_ok_and(|value| value == "1");
-    let library = Storage::map(path)?;
+    let library = FileBytes::map(path)?;
     let knows = library.bytes().windows(NO_TELEMETRY.len()).any(|at| at == NO_TELEMETRY.as_bytes());
     if off || !knows {
         return Ok(());

@@ -40,7 +40,7 @@ use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::run_options::RunOptions;
 use errors::{NAME, broken, failed};
-use graph::{Kind, Signature};
+use graph::{GraphKind, Signature};
 
 /// Of passes over one and over two tokens, the share of the logits' range that makes them different
 /// distributions and not different roundings. Measured on the graphs of the tests: up to 3e-7 where
@@ -101,7 +101,7 @@ pub fn load(
     spec.layers = layers;
     (spec.kv_heads, spec.head_dim) =
         signature.cache_shape().unwrap_or((spec.kv_heads, spec.head_dim));
-    if signature.kind == Kind::Flat && spec.kv_width() == 0 {
+    if signature.kind == GraphKind::Flat && spec.kv_width() == 0 {
         let found = "dimensions of `past_key.N` that vary";
         return Err(LoadError::unsupported("ONNX graph", found, &["the script's own"]));
     }
@@ -112,7 +112,7 @@ pub fn load(
 }
 
 fn open(model: &str, path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
-    let cuda = cuda(model, options.device)?;
+    let cuda = cuda_provider(model, options.device)?;
     let environment = library::environment()?;
     let available = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let threads = options.threads.map_or(available, NonZeroUsize::get);
@@ -156,7 +156,7 @@ fn unloadable(path: &Path, code: ErrorCode, words: &str) -> LoadError {
 /// # Errors
 /// [`LoadError::NoDevice`] if the library was built without it, and what keeps the library from
 /// being loaded.
-pub(crate) fn cuda(model: &str, device: Device) -> Result<Option<ep::CUDA>, LoadError> {
+pub(crate) fn cuda_provider(model: &str, device: Device) -> Result<Option<ep::CUDA>, LoadError> {
     match device {
         Device::Cpu => Ok(None),
         Device::Metal => {
@@ -200,8 +200,8 @@ impl OrtModel {
             message: format!("{} does not run: {error}", path.display()),
         };
         let width = match self.signature.kind {
-            Kind::Flat => flat::width(self),
-            Kind::Past | Kind::Whole => past::width(self),
+            GraphKind::Flat => flat::width(self),
+            GraphKind::Past | GraphKind::Whole => past::width(self),
         };
         let (width, expected) = (width.map_err(unusable)?, self.spec.vocab_rows);
         if width == expected {
@@ -259,8 +259,8 @@ impl LanguageModel for OrtModel {
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
         Ok(match self.signature.kind {
-            Kind::Flat => Box::new(flat::FlatSession::new(self)),
-            Kind::Past | Kind::Whole => Box::new(past::PastSession::new(self)?),
+            GraphKind::Flat => Box::new(flat::FlatSession::new(self)),
+            GraphKind::Past | GraphKind::Whole => Box::new(past::PastSession::new(self)?),
         })
     }
 }
@@ -286,9 +286,9 @@ impl LayeredModel for OrtModel {
 
     fn remark(&self) -> Option<String> {
         let kind = match self.signature.kind {
-            Kind::Past => "the cache goes in and out with each pass; no trees",
-            Kind::Flat => "the cache stays; trees",
-            Kind::Whole => "no cache: every pass runs the whole text, which is slow; no trees",
+            GraphKind::Past => "the cache goes in and out with each pass; no trees",
+            GraphKind::Flat => "the cache stays; trees",
+            GraphKind::Whole => "no cache: every pass runs the whole text, which is slow; no trees",
         };
         let rounding = match self.signature.rounds_passes {
             true => {

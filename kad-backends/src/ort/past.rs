@@ -7,7 +7,7 @@ use ort::session::SessionInputValue;
 use ort::value::DynValue;
 
 use super::errors::broken;
-use super::graph::{self, Input, Kind, Role};
+use super::graph::{self, GraphInput, GraphKind, InputRole};
 use super::{CHUNK, OrtModel};
 use crate::chunks::chunks;
 
@@ -43,7 +43,7 @@ impl<'m> PastSession<'m> {
 
     /// An empty cache.
     fn forget_all(&mut self) -> Result<(), ModelError> {
-        let nothing = |input: &Input| {
+        let nothing = |input: &GraphInput| {
             let &[_, heads, _, width] = &input.shape[..] else {
                 return Err(broken(format!("`{}` has not four dimensions", input.name)));
             };
@@ -74,7 +74,7 @@ impl<'m> PastSession<'m> {
     /// What an input gets for `ids` after `past` tokens of which the graph has a cache.
     fn feed<'v>(
         &self,
-        input: &Input,
+        input: &GraphInput,
         ids: &[TokenId],
         past: usize,
         wanted: usize,
@@ -84,18 +84,18 @@ impl<'m> PastSession<'m> {
             graph::integers(input.element, shape, values)
         };
         let value = match input.role {
-            Role::Ids => make(&[1, count], &mut ids.iter().map(|&id| id as usize)),
-            Role::Mask => make(&[1, total], &mut std::iter::repeat_n(1, total)),
-            Role::Positions => make(&[1, count], &mut (past..total)),
-            Role::CachePositions => make(&[count], &mut (past..total)),
-            Role::Segments => make(&[1, count], &mut std::iter::repeat_n(0, count)),
-            Role::UseCache => make(&[1], &mut std::iter::once(usize::from(past > 0))),
+            InputRole::Ids => make(&[1, count], &mut ids.iter().map(|&id| id as usize)),
+            InputRole::Mask => make(&[1, total], &mut std::iter::repeat_n(1, total)),
+            InputRole::Positions => make(&[1, count], &mut (past..total)),
+            InputRole::CachePositions => make(&[count], &mut (past..total)),
+            InputRole::Segments => make(&[1, count], &mut std::iter::repeat_n(0, count)),
+            InputRole::UseCache => make(&[1], &mut std::iter::once(usize::from(past > 0))),
             // 0 would mean all.
-            Role::RowsKept => {
+            InputRole::RowsKept => {
                 let shape: &[usize] = if input.shape.is_empty() { &[] } else { &[1] };
                 make(shape, &mut std::iter::once(wanted.max(1)))
             }
-            Role::Past => Err(broken(format!("`{}` is fed from the cache", input.name))),
+            InputRole::Past => Err(broken(format!("`{}` is fed from the cache", input.name))),
         };
         value.map(SessionInputValue::from)
     }
@@ -113,7 +113,7 @@ impl<'m> PastSession<'m> {
         let mut cache = self.cache.iter();
         for input in &signature.inputs {
             let value = match (input.role, cache.len()) {
-                (Role::Past, 1..) => cache.next().map(SessionInputValue::from),
+                (InputRole::Past, 1..) => cache.next().map(SessionInputValue::from),
                 _ => None,
             };
             let value = value.map_or_else(|| self.feed(input, ids, past, wanted), Ok)?;
@@ -128,7 +128,7 @@ impl<'m> PastSession<'m> {
             let value = outputs.remove(&input.present).ok_or_else(missing)?;
             grown.push(expect_tokens(value, &input.present, past + ids.len())?);
         }
-        if signature.kind == Kind::Past {
+        if signature.kind == GraphKind::Past {
             self.cache = grown;
             self.cached = past + ids.len();
         }
@@ -143,7 +143,7 @@ impl<'m> PastSession<'m> {
         wanted: usize,
         out: &mut LogitRows,
     ) -> Result<usize, ModelError> {
-        if self.model.signature.kind == Kind::Whole {
+        if self.model.signature.kind == GraphKind::Whole {
             let text = [&self.tokens[..], tokens].concat();
             let width = self.pass(&text, wanted, out)?;
             self.tokens = text;

@@ -1,4 +1,4 @@
-//! Where a model comes from, as users write it, and how that becomes a path on this machine.
+//! Model sources: parsing, and resolution to a local path.
 
 mod hub;
 mod nano;
@@ -14,7 +14,7 @@ pub use self::pypi::verify;
 use crate::dtype::Dtype;
 use crate::error::LoadError;
 
-/// Where a model comes from.
+/// Location of a model's files.
 ///
 /// ```
 /// use kad_backends::Source;
@@ -27,35 +27,43 @@ use crate::error::LoadError;
 pub enum Source {
     /// `nano:NAME`: one of the small models shipped with the project.
     Nano(String),
-    /// A folder with `config.json`, `tokenizer.json` and safetensors, a `.gguf` file, or an `.onnx`
-    /// graph with the rest of one of them in its folder.
+    /// A folder with `config.json`, `tokenizer.json` and safetensors; a `.gguf` file; or an `.onnx` graph
+    /// beside the configuration and tokenizer of either.
     Path(PathBuf),
     /// `hf:ORG/REPO[@REVISION][/FILE]`: a repository of the Hugging Face hub.
     Hub {
         /// `ORG/REPO`.
         repo: String,
-        /// Branch, tag or commit; the hub's `main` if absent.
+        /// Branch, tag or commit; default: `main`.
         revision: Option<String>,
-        /// A single file, such as a `.gguf`; the whole model if absent.
+        /// A single file, such as a `.gguf`; default: the whole model.
         file: Option<String>,
     },
     /// `pypi:PACKAGE==VERSION[/FILE]`: a model file inside a Python wheel.
     Pypi {
-        /// Name on the package index.
+        /// Name of the package in the index.
         package: String,
         /// Exact version.
         version: String,
-        /// Path or name of the file inside the wheel; its only `.gguf` if absent.
+        /// Path or name of the file in the wheel; default: its only `.gguf`.
         file: Option<String>,
     },
 }
 
 impl Source {
-    /// The folder or file on this machine, fetched if need be; `progress` gets a line now and then.
+    /// The local folder or file, downloaded if necessary; `progress` receives lines of text.
+    ///
+    /// ```
+    /// use kad_backends::{Source, nano_models};
+    /// # if nano_models().is_empty() { return Ok(()); }
+    /// let path = Source::Nano("large-base".to_owned()).resolve(&|line| eprintln!("{line}"))?;
+    /// assert!(path.join("config.json").is_file());
+    /// # Ok::<(), kad_backends::LoadError>(())
+    /// ```
     ///
     /// # Errors
-    /// [`LoadError::UnknownName`] or [`LoadError::NotFound`] for what is not there,
-    /// [`LoadError::Network`], [`LoadError::Pip`], [`LoadError::Io`] for what cannot be fetched.
+    /// [`LoadError::UnknownName`] or [`LoadError::NotFound`] for a missing model;
+    /// [`LoadError::Network`], [`LoadError::Pip`] or [`LoadError::Io`] for a failed download.
     pub fn resolve(&self, progress: &dyn Fn(&str)) -> Result<PathBuf, LoadError> {
         match self {
             Source::Nano(name) => nano::find(name),
@@ -69,13 +77,13 @@ impl Source {
         }
     }
 
-    /// Where the graph for the `ort` backend is looked for, and of which dtype: of a repository of
-    /// the hub the graph of the dtype is fetched, not the safetensors, with what belongs to it;
-    /// anything else is as [`resolve`](Self::resolve) has it.
+    /// Path and dtype for the search of the `ort` backend's graph. From the hub, the graph of the dtype is
+    /// downloaded instead of the safetensors, and the result is the graph with [`Dtype::Auto`]. Other
+    /// sources are resolved as in [`resolve`](Self::resolve).
     ///
     /// # Errors
-    /// Those of [`resolve`](Self::resolve), and [`LoadError::Unsupported`] for a dtype that no
-    /// graph has.
+    /// The errors of [`resolve`](Self::resolve), and [`LoadError::Unsupported`] for a dtype without
+    /// graphs.
     pub(crate) fn resolve_graph(
         &self,
         dtype: Dtype,
@@ -117,7 +125,7 @@ impl FromStr for Source {
             Some(("nano", name)) => parse_nano(name),
             Some(("hf", rest)) => parse_hub(rest),
             Some(("pypi", rest)) => parse_pypi(rest),
-            // A longer word before a colon is a scheme, a single letter may be a drive.
+            // A word before a colon is a scheme; a single letter may be a drive.
             Some((scheme, _)) if is_scheme(scheme) && !Path::new(given).exists() => {
                 Err(format!("`{scheme}:` is none of nano:, hf:, pypi: and there is no such file"))
             }
@@ -132,7 +140,7 @@ fn is_scheme(word: &str) -> bool {
     word.len() > 1 && word.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
-/// A name that is safe as one component of a path, an address or a command line.
+/// True for a name that is safe as a component of a path, a URL or a command line.
 fn is_name(word: &str) -> bool {
     let mut chars = word.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -200,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_read_and_written_back() {
+    fn every_form_survives_parsing_and_printing() {
         for text in [
             "nano:large-base",
             "hf:org/repo",
@@ -220,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_forms_say_what_is_wrong() {
+    fn errors_name_the_defect_of_a_source() {
         for (text, wanted) in [
             ("", "it is empty"),
             ("nano:", "nano model ``"),

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::error::LoadError;
 use crate::unknown_name::UnknownName;
 
-/// Below a checkout's root.
+/// Folder of the shipped models in a checkout.
 const NANO_FOLDER: &str = "experiments/nano/models";
 
-/// Folders that may hold the shipped models, the user's choice first.
+/// Existing folders for the shipped models: `KAD_NANO` first, then the checkouts above the working
+/// directory and of the build.
 fn nano_folders() -> Vec<PathBuf> {
     let chosen = std::env::var_os("KAD_NANO").map(PathBuf::from);
     let here = std::env::current_dir().unwrap_or_default();
@@ -17,7 +18,13 @@ fn nano_folders() -> Vec<PathBuf> {
     chosen.into_iter().chain(above).chain(built).filter(|folder| folder.is_dir()).collect()
 }
 
-/// Names of the shipped models that can be found from here.
+/// Names of the available shipped models, sorted.
+///
+/// ```
+/// for name in kad_backends::nano_models() {
+///     println!("nano:{name}");
+/// }
+/// ```
 pub fn nano_models() -> Vec<String> {
     let mut names: Vec<String> = nano_folders().iter().flat_map(|f| models_in(f)).collect();
     names.sort();

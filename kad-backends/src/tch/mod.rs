@@ -18,7 +18,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
-use ::tch::{Cuda, Device as Place, Kind, TchError, Tensor as Array};
+use ::tch::{Cuda, Device as TchDevice, Kind, TchError, Tensor as Array};
 use kad_core::Vocab;
 
 use crate::backend::Backend;
@@ -29,7 +29,7 @@ use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::run_options::RunOptions;
 use crate::tensor;
-use crate::tensor::operations::{Float, Outcome, Tensor};
+use crate::tensor::operations::{FloatType, OpResult, Tensor};
 use crate::weights::Weights;
 
 /// Makes a model of `spec`, its matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
@@ -62,26 +62,26 @@ pub fn load_with(
     vocab: Vocab,
     (dtype, options): (Dtype, &RunOptions),
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
-    let place = place(name, options.device)?;
+    let place = find_device(name, options.device)?;
     set_threads(name, options.threads)?;
-    tensor::load::<Torch>(name, spec, weights, vocab, (dtype, place))
+    tensor::load::<TchTensor>(name, spec, weights, vocab, (dtype, place))
 }
 
 /// libtorch's word for a device.
 ///
 /// # Errors
 /// [`LoadError::NoDevice`] if libtorch does not see it.
-pub(crate) fn place(model: &str, device: Device) -> Result<Place, LoadError> {
+pub(crate) fn find_device(model: &str, device: Device) -> Result<TchDevice, LoadError> {
     match device {
-        Device::Cpu => Ok(Place::Cpu),
+        Device::Cpu => Ok(TchDevice::Cpu),
         Device::Cuda(number) => {
             let count = if Cuda::is_available() { Cuda::device_count() } else { 0 };
             if (number as i64) < count {
-                return Ok(Place::Cuda(number));
+                return Ok(TchDevice::Cuda(number));
             }
             Err(LoadError::no_device((Backend::Tch, device), model, cuda_devices(count), NO_CUDA))
         }
-        Device::Metal if ::tch::utils::has_mps() => Ok(Place::Mps),
+        Device::Metal if ::tch::utils::has_mps() => Ok(TchDevice::Mps),
         Device::Metal => {
             let found = "libtorch sees no Metal device (MPS)";
             Err(LoadError::no_device((Backend::Tch, device), model, found, NO_METAL))
@@ -126,30 +126,30 @@ fn set_threads(model: &str, asked: Option<NonZeroUsize>) -> Result<(), LoadError
     Ok(())
 }
 
-struct Torch(Array);
+struct TchTensor(Array);
 
 /// Shares the numbers: libtorch counts references, atomically.
-impl Clone for Torch {
+impl Clone for TchTensor {
     fn clone(&self) -> Self {
         Self(self.0.shallow_clone())
     }
 }
 
-fn done(result: Result<Array, TchError>) -> Outcome<Torch> {
-    result.map(Torch).map_err(words)
+fn wrap(result: Result<Array, TchError>) -> OpResult<TchTensor> {
+    result.map(TchTensor).map_err(first_line)
 }
 
 /// libtorch's message without the trace of its own functions.
-fn words(error: TchError) -> String {
+fn first_line(error: TchError) -> String {
     let message = error.to_string();
     message.lines().next().unwrap_or_default().to_owned()
 }
 
-fn kind_of(float: Float) -> Kind {
+fn kind_of(float: FloatType) -> Kind {
     match float {
-        Float::F32 => Kind::Float,
-        Float::F16 => Kind::Half,
-        Float::BF16 => Kind::BFloat16,
+        FloatType::F32 => Kind::Float,
+        FloatType::F16 => Kind::Half,
+        FloatType::BF16 => Kind::BFloat16,
     }
 }
 
@@ -157,9 +157,9 @@ fn sizes(shape: [usize; 3]) -> [i64; 3] {
     shape.map(|size| size as i64)
 }
 
-impl Tensor for Torch {
+impl Tensor for TchTensor {
     const BACKEND: &'static str = "tch";
-    type Device = Place;
+    type Device = TchDevice;
 
     /// Its version is settled when kad is built, the number of its threads by `threads` or by
     /// `OMP_NUM_THREADS`.
@@ -167,26 +167,31 @@ impl Tensor for Torch {
         Some(format!("libtorch with {} threads", ::tch::get_num_threads()))
     }
 
-    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3], place: &Place) -> Outcome<Self> {
+    fn from_bytes(
+        bytes: Vec<u8>,
+        float: FloatType,
+        shape: [usize; 3],
+        place: &TchDevice,
+    ) -> OpResult<Self> {
         let array = Array::f_from_data_size(&bytes, &sizes(shape), kind_of(float));
         // On the CPU it only shares the numbers.
-        done(array.map_err(words)?.f_to_device(*place))
+        wrap(array.map_err(first_line)?.f_to_device(*place))
     }
 
-    fn zeros(shape: [usize; 3], place: &Place) -> Outcome<Self> {
-        done(Array::f_zeros(sizes(shape), (Kind::Float, *place)))
+    fn zeros(shape: [usize; 3], place: &TchDevice) -> OpResult<Self> {
+        wrap(Array::f_zeros(sizes(shape), (Kind::Float, *place)))
     }
 
-    fn to_f32(self) -> Outcome<Vec<f32>> {
+    fn to_f32(self) -> OpResult<Vec<f32>> {
         let mut numbers = vec![0.0; self.0.numel()];
-        let array = self.0.f_to_device(Place::Cpu).map_err(words)?;
-        let array = array.f_contiguous().map_err(words)?;
-        array.f_copy_data(&mut numbers, array.numel()).map_err(words)?;
+        let array = self.0.f_to_device(TchDevice::Cpu).map_err(first_line)?;
+        let array = array.f_contiguous().map_err(first_line)?;
+        array.f_copy_data(&mut numbers, array.numel()).map_err(first_line)?;
         Ok(numbers)
     }
 
-    fn to_float(self, float: Float) -> Outcome<Self> {
-        done(self.0.f_to_kind(kind_of(float)))
+    fn to_float(self, float: FloatType) -> OpResult<Self> {
+        wrap(self.0.f_to_kind(kind_of(float)))
     }
 
     fn shape(&self) -> [usize; 3] {
@@ -195,71 +200,71 @@ impl Tensor for Torch {
         std::array::from_fn(|_| sizes.next().unwrap_or(1))
     }
 
-    fn reshape(self, shape: [usize; 3]) -> Outcome<Self> {
-        done(self.0.f_reshape(sizes(shape)))
+    fn reshape(self, shape: [usize; 3]) -> OpResult<Self> {
+        wrap(self.0.f_reshape(sizes(shape)))
     }
 
-    fn swap(self, one: usize, other: usize) -> Outcome<Self> {
-        done(self.0.f_transpose(one as i64, other as i64))
+    fn swap_dims(self, one: usize, other: usize) -> OpResult<Self> {
+        wrap(self.0.f_transpose(one as i64, other as i64))
     }
 
-    fn narrow(&self, dim: usize, from: usize, len: usize) -> Outcome<Self> {
-        done(self.0.f_narrow(dim as i64, from as i64, len as i64))
+    fn narrow(&self, dim: usize, from: usize, len: usize) -> OpResult<Self> {
+        wrap(self.0.f_narrow(dim as i64, from as i64, len as i64))
     }
 
-    fn beside(self, right: Self) -> Outcome<Self> {
-        done(Array::f_cat(&[self.0, right.0], 2))
+    fn concat(self, right: Self) -> OpResult<Self> {
+        wrap(Array::f_cat(&[self.0, right.0], 2))
     }
 
-    fn rows(&self, rows: &[usize]) -> Outcome<Self> {
+    fn select_rows(&self, rows: &[usize]) -> OpResult<Self> {
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
-        let rows = Array::f_from_slice(&rows).map_err(words)?;
-        let rows = rows.f_to_device(self.0.device()).map_err(words)?;
-        done(self.0.f_index_select(1, &rows))
+        let rows = Array::f_from_slice(&rows).map_err(first_line)?;
+        let rows = rows.f_to_device(self.0.device()).map_err(first_line)?;
+        wrap(self.0.f_index_select(1, &rows))
     }
 
-    fn set_rows(&mut self, at: usize, rows: Self) -> Outcome<()> {
+    fn set_rows(&mut self, at: usize, rows: Self) -> OpResult<()> {
         let mut place = self.narrow(1, at, rows.shape()[1])?;
-        place.0.f_copy_(&rows.0).map_err(words)
+        place.0.f_copy_(&rows.0).map_err(first_line)
     }
 
-    fn add(self, other: &Self) -> Outcome<Self> {
-        done(self.0.f_add(&other.0))
+    fn add(self, other: &Self) -> OpResult<Self> {
+        wrap(self.0.f_add(&other.0))
     }
 
-    fn mul(self, other: &Self) -> Outcome<Self> {
-        done(self.0.f_mul(&other.0))
+    fn mul(self, other: &Self) -> OpResult<Self> {
+        wrap(self.0.f_mul(&other.0))
     }
 
-    fn scale(self, factor: f64) -> Outcome<Self> {
-        done(self.0.f_mul_scalar(factor))
+    fn scale(self, factor: f64) -> OpResult<Self> {
+        wrap(self.0.f_mul_scalar(factor))
     }
 
-    fn times(self, weight: &Self) -> Outcome<Self> {
+    fn linear(self, weight: &Self) -> OpResult<Self> {
         // One matrix, not a stack of one: libtorch takes its fastest product then.
-        let weight = weight.0.f_squeeze_dim(0).map_err(words)?;
-        done(self.0.f_linear::<Array>(&weight, None))
+        let weight = weight.0.f_squeeze_dim(0).map_err(first_line)?;
+        wrap(self.0.f_linear::<Array>(&weight, None))
     }
 
-    fn matmul(self, other: Self) -> Outcome<Self> {
-        done(self.0.f_matmul(&other.0))
+    fn matmul(self, other: Self) -> OpResult<Self> {
+        wrap(self.0.f_matmul(&other.0))
     }
 
-    fn rms_norm(self, weight: &Self, eps: f64) -> Outcome<Self> {
-        let weight = weight.0.f_reshape([-1]).map_err(words)?;
+    fn rms_norm(self, weight: &Self, eps: f64) -> OpResult<Self> {
+        let weight = weight.0.f_reshape([-1]).map_err(first_line)?;
         let width = weight.size();
-        done(self.0.f_rms_norm(width, Some(weight), eps))
+        wrap(self.0.f_rms_norm(width, Some(weight), eps))
     }
 
-    fn softmax(self) -> Outcome<Self> {
-        done(self.0.f_softmax(2, Kind::Float))
+    fn softmax(self) -> OpResult<Self> {
+        wrap(self.0.f_softmax(2, Kind::Float))
     }
 
-    fn silu(self) -> Outcome<Self> {
-        done(self.0.f_silu())
+    fn silu(self) -> OpResult<Self> {
+        wrap(self.0.f_silu())
     }
 
-    fn gelu_tanh(self) -> Outcome<Self> {
-        done(self.0.f_gelu("tanh"))
+    fn gelu_tanh(self) -> OpResult<Self> {
+        wrap(self.0.f_gelu("tanh"))
     }
 }

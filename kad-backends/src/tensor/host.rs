@@ -2,17 +2,17 @@
 
 use half::{bf16, f16};
 
-use super::operations::{Float, Outcome, Tensor};
+use super::operations::{FloatType, OpResult, Tensor};
 
 /// `[a, b, c]`, row-major, always `f32`; rounding to another type is kept in the numbers.
 #[derive(Clone)]
-pub(super) struct Host {
+pub(super) struct HostTensor {
     shape: [usize; 3],
     numbers: Vec<f32>,
 }
 
-impl Host {
-    fn make(shape: [usize; 3], number: impl Fn([usize; 3]) -> f32) -> Outcome<Self> {
+impl HostTensor {
+    fn make(shape: [usize; 3], number: impl Fn([usize; 3]) -> f32) -> OpResult<Self> {
         let mut numbers = Vec::new();
         for a in 0..shape[0] {
             for b in 0..shape[1] {
@@ -27,19 +27,19 @@ impl Host {
         self.numbers[(a * self.shape[1] + b) * self.shape[2] + c]
     }
 
-    fn each(mut self, change: impl Fn(f32) -> f32) -> Outcome<Self> {
+    fn each(mut self, change: impl Fn(f32) -> f32) -> OpResult<Self> {
         self.numbers.iter_mut().for_each(|x| *x = change(*x));
         Ok(self)
     }
 
     /// Row by row of the last dimension.
-    fn each_row(mut self, change: impl Fn(&mut [f32])) -> Outcome<Self> {
+    fn each_row(mut self, change: impl Fn(&mut [f32])) -> OpResult<Self> {
         let width = self.shape[2];
         self.numbers.chunks_exact_mut(width).for_each(change);
         Ok(self)
     }
 
-    fn with(&self, other: &Self, both: impl Fn(f32, f32) -> f32) -> Outcome<Self> {
+    fn with(&self, other: &Self, both: impl Fn(f32, f32) -> f32) -> OpResult<Self> {
         for (one, other) in self.shape.iter().zip(other.shape) {
             assert!(*one == other || other == 1, "{:?} with {other:?}", self.shape);
         }
@@ -48,34 +48,34 @@ impl Host {
     }
 }
 
-impl Tensor for Host {
+impl Tensor for HostTensor {
     const BACKEND: &'static str = "host";
     type Device = ();
 
-    fn from_bytes(bytes: Vec<u8>, float: Float, shape: [usize; 3], _: &()) -> Outcome<Self> {
+    fn from_bytes(bytes: Vec<u8>, float: FloatType, shape: [usize; 3], _: &()) -> OpResult<Self> {
         let pairs = || bytes.as_chunks::<2>().0.iter();
         let numbers: Vec<f32> = match float {
-            Float::F32 => bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect(),
-            Float::F16 => pairs().map(|x| f16::from_le_bytes(*x).to_f32()).collect(),
-            Float::BF16 => pairs().map(|x| bf16::from_le_bytes(*x).to_f32()).collect(),
+            FloatType::F32 => bytes.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x)).collect(),
+            FloatType::F16 => pairs().map(|x| f16::from_le_bytes(*x).to_f32()).collect(),
+            FloatType::BF16 => pairs().map(|x| bf16::from_le_bytes(*x).to_f32()).collect(),
         };
         assert_eq!(numbers.len(), shape.iter().product::<usize>());
         Ok(Self { shape, numbers })
     }
 
-    fn zeros(shape: [usize; 3], _: &()) -> Outcome<Self> {
+    fn zeros(shape: [usize; 3], _: &()) -> OpResult<Self> {
         Self::make(shape, |_| 0.0)
     }
 
-    fn to_f32(self) -> Outcome<Vec<f32>> {
+    fn to_f32(self) -> OpResult<Vec<f32>> {
         Ok(self.numbers)
     }
 
-    fn to_float(self, float: Float) -> Outcome<Self> {
+    fn to_float(self, float: FloatType) -> OpResult<Self> {
         self.each(|x| match float {
-            Float::F32 => x,
-            Float::F16 => f16::from_f32(x).to_f32(),
-            Float::BF16 => bf16::from_f32(x).to_f32(),
+            FloatType::F32 => x,
+            FloatType::F16 => f16::from_f32(x).to_f32(),
+            FloatType::BF16 => bf16::from_f32(x).to_f32(),
         })
     }
 
@@ -83,12 +83,12 @@ impl Tensor for Host {
         self.shape
     }
 
-    fn reshape(self, shape: [usize; 3]) -> Outcome<Self> {
+    fn reshape(self, shape: [usize; 3]) -> OpResult<Self> {
         assert_eq!(self.numbers.len(), shape.iter().product::<usize>());
         Ok(Self { shape, ..self })
     }
 
-    fn swap(self, one: usize, other: usize) -> Outcome<Self> {
+    fn swap_dims(self, one: usize, other: usize) -> OpResult<Self> {
         let mut shape = self.shape;
         shape.swap(one, other);
         Self::make(shape, |mut at| {
@@ -97,7 +97,7 @@ impl Tensor for Host {
         })
     }
 
-    fn narrow(&self, dim: usize, from: usize, len: usize) -> Outcome<Self> {
+    fn narrow(&self, dim: usize, from: usize, len: usize) -> OpResult<Self> {
         let mut shape = self.shape;
         shape[dim] = len;
         Self::make(shape, |mut at| {
@@ -106,7 +106,7 @@ impl Tensor for Host {
         })
     }
 
-    fn beside(self, right: Self) -> Outcome<Self> {
+    fn concat(self, right: Self) -> OpResult<Self> {
         let ([a, b, left], width) = (self.shape, self.shape[2] + right.shape[2]);
         Self::make([a, b, width], |[a, b, c]| match c.checked_sub(left) {
             None => self.at([a, b, c]),
@@ -114,12 +114,12 @@ impl Tensor for Host {
         })
     }
 
-    fn rows(&self, rows: &[usize]) -> Outcome<Self> {
+    fn select_rows(&self, rows: &[usize]) -> OpResult<Self> {
         let [a, _, c] = self.shape;
         Self::make([a, rows.len(), c], |[a, b, c]| self.at([a, rows[b], c]))
     }
 
-    fn set_rows(&mut self, at: usize, rows: Self) -> Outcome<()> {
+    fn set_rows(&mut self, at: usize, rows: Self) -> OpResult<()> {
         let new = at..at + rows.shape[1];
         assert!(new.end <= self.shape[1]);
         *self = Self::make(self.shape, |[a, b, c]| match new.contains(&b) {
@@ -129,23 +129,23 @@ impl Tensor for Host {
         Ok(())
     }
 
-    fn add(self, other: &Self) -> Outcome<Self> {
+    fn add(self, other: &Self) -> OpResult<Self> {
         self.with(other, |x, y| x + y)
     }
 
-    fn mul(self, other: &Self) -> Outcome<Self> {
+    fn mul(self, other: &Self) -> OpResult<Self> {
         self.with(other, |x, y| x * y)
     }
 
-    fn scale(self, factor: f64) -> Outcome<Self> {
+    fn scale(self, factor: f64) -> OpResult<Self> {
         self.each(|x| x * factor as f32)
     }
 
-    fn times(self, weight: &Self) -> Outcome<Self> {
-        self.matmul(weight.clone().swap(1, 2)?)
+    fn linear(self, weight: &Self) -> OpResult<Self> {
+        self.matmul(weight.clone().swap_dims(1, 2)?)
     }
 
-    fn matmul(self, other: Self) -> Outcome<Self> {
+    fn matmul(self, other: Self) -> OpResult<Self> {
         assert_eq!((self.shape[0], self.shape[2]), (other.shape[0], other.shape[1]));
         let shape = [self.shape[0], self.shape[1], other.shape[2]];
         Self::make(shape, |[a, b, d]| {
@@ -153,7 +153,7 @@ impl Tensor for Host {
         })
     }
 
-    fn rms_norm(self, weight: &Self, eps: f64) -> Outcome<Self> {
+    fn rms_norm(self, weight: &Self, eps: f64) -> OpResult<Self> {
         assert_eq!(weight.shape, [1, 1, self.shape[2]]);
         self.each_row(|row| {
             let mean = row.iter().map(|x| x * x).sum::<f32>() / row.len() as f32;
@@ -162,7 +162,7 @@ impl Tensor for Host {
         })
     }
 
-    fn softmax(self) -> Outcome<Self> {
+    fn softmax(self) -> OpResult<Self> {
         self.each_row(|row| {
             let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             row.iter_mut().for_each(|x| *x = (*x - highest).exp());
@@ -171,11 +171,11 @@ impl Tensor for Host {
         })
     }
 
-    fn silu(self) -> Outcome<Self> {
+    fn silu(self) -> OpResult<Self> {
         self.each(|x| x / (1.0 + (-x).exp()))
     }
 
-    fn gelu_tanh(self) -> Outcome<Self> {
+    fn gelu_tanh(self) -> OpResult<Self> {
         let root = (2.0 / std::f32::consts::PI).sqrt();
         self.each(|x| 0.5 * x * (1.0 + (root * (x + 0.044715 * x * x * x)).tanh()))
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use kad_core::Vocab;
 
-use super::block::{Attention, Block, FeedForward};
+use super::layer::{Attention, FeedForward, Layer};
 use super::model::TensorModel;
-use super::operations::{Float, Outcome, Tensor};
+use super::operations::{FloatType, OpResult, Tensor};
 use crate::decoder::spec::{DecoderSpec, Pairing};
-use crate::decoder::{self, EMBEDDING, FINAL_NORM, HEAD, Slot};
+use crate::decoder::{self, EMBEDDING, FINAL_NORM, HEAD, LayerTensor};
 use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
@@ -27,7 +27,7 @@ pub(crate) fn load<T: Tensor>(
     (dtype, device): (Dtype, T::Device),
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
     decoder::check(spec, weights, vocab.size())?;
-    let loader = Loader::<T> { spec, weights, float: Float::of(dtype, T::BACKEND)?, device };
+    let loader = Loader::<T> { spec, weights, float: FloatType::of(dtype, T::BACKEND)?, device };
     let embedding = loader.table(EMBEDDING)?;
     let head = match spec.tied_head {
         true => embedding.clone(),
@@ -47,57 +47,59 @@ pub(crate) fn load<T: Tensor>(
 }
 
 /// A library's words become an error of loading.
-fn done<T: Tensor, V>(outcome: Outcome<V>) -> Result<V, LoadError> {
+fn done<T: Tensor, V>(outcome: OpResult<V>) -> Result<V, LoadError> {
     outcome.map_err(|message| LoadError::Backend { backend: T::BACKEND, message })
 }
 
 struct Loader<'a, T: Tensor> {
     spec: &'a DecoderSpec,
     weights: &'a Weights,
-    float: Float,
+    float: FloatType,
     device: T::Device,
 }
 
 impl<T: Tensor> Loader<'_, T> {
-    fn make(&self, bytes: Vec<u8>, float: Float, shape: [usize; 3]) -> Result<T, LoadError> {
+    fn make(&self, bytes: Vec<u8>, float: FloatType, shape: [usize; 3]) -> Result<T, LoadError> {
         done::<T, _>(T::from_bytes(bytes, float, shape, &self.device))
     }
 
-    fn block(&self, layer: usize) -> Result<Block<T>, LoadError> {
-        use Slot::{Down, Gate, Key, KeyBias, Output, Query, QueryBias, Up, Value, ValueBias};
+    fn block(&self, layer: usize) -> Result<Layer<T>, LoadError> {
+        use LayerTensor::{
+            Down, Gate, Key, KeyBias, Output, Query, QueryBias, Up, Value, ValueBias,
+        };
         let spec = self.spec;
-        Ok(Block {
+        Ok(Layer {
             attention: Attention {
-                norm: self.slot_norm(Slot::AttentionNorm, layer)?,
+                norm: self.slot_norm(LayerTensor::AttentionNorm, layer)?,
                 query_key_value: self.matrix(&[Query, Key, Value], layer)?,
                 bias: match spec.qkv_bias {
                     true => Some(self.bias(&[QueryBias, KeyBias, ValueBias], layer)?),
                     false => None,
                 },
-                query_norm: self.slot_norm(Slot::QueryNorm, layer)?,
-                key_norm: self.slot_norm(Slot::KeyNorm, layer)?,
+                query_norm: self.slot_norm(LayerTensor::QueryNorm, layer)?,
+                key_norm: self.slot_norm(LayerTensor::KeyNorm, layer)?,
                 output: self.matrix(&[Output], layer)?,
-                post_norm: self.slot_norm(Slot::AttentionPostNorm, layer)?,
+                post_norm: self.slot_norm(LayerTensor::AttentionPostNorm, layer)?,
                 windowed: spec.window_of(layer).is_some(),
             },
             feed_forward: FeedForward {
-                norm: self.slot_norm(Slot::FfnNorm, layer)?,
+                norm: self.slot_norm(LayerTensor::FfnNorm, layer)?,
                 gate_up: self.matrix(&[Gate, Up], layer)?,
                 down: self.matrix(&[Down], layer)?,
-                post_norm: self.slot_norm(Slot::FfnPostNorm, layer)?,
+                post_norm: self.slot_norm(LayerTensor::FfnPostNorm, layer)?,
             },
         })
     }
 
     /// The embedding or the head, `f32`: `[1, vocab_rows, hidden]`.
     fn table(&self, name: &str) -> Result<T, LoadError> {
-        let bytes = self.weights.tensor(name)?.round_to(Float::F32.stored())?;
+        let bytes = self.weights.tensor(name)?.round_to(FloatType::F32.stored())?;
         let shape = [1, self.spec.vocab_rows, self.spec.hidden];
-        self.make(bytes, Float::F32, shape)
+        self.make(bytes, FloatType::F32, shape)
     }
 
     /// Matrices of one input, one below the other, in the model's type.
-    fn matrix(&self, slots: &[Slot], layer: usize) -> Result<T, LoadError> {
+    fn matrix(&self, slots: &[LayerTensor], layer: usize) -> Result<T, LoadError> {
         let (mut bytes, mut rows, mut width) = (Vec::new(), 0, 0);
         for &slot in slots {
             let matrix = self.weights.tensor(&slot.name(self.spec, layer))?;
@@ -111,17 +113,17 @@ impl<T: Tensor> Loader<'_, T> {
     }
 
     /// Biases beside each other, `f32`.
-    fn bias(&self, slots: &[Slot], layer: usize) -> Result<T, LoadError> {
+    fn bias(&self, slots: &[LayerTensor], layer: usize) -> Result<T, LoadError> {
         let mut bytes = Vec::new();
         for &slot in slots {
             let stored = self.weights.tensor(&slot.name(self.spec, layer))?;
-            bytes.extend(self.in_halves(slot, stored.round_to(Float::F32.stored())?, 4));
+            bytes.extend(self.in_halves(slot, stored.round_to(FloatType::F32.stored())?, 4));
         }
         let width = bytes.len() / 4;
-        self.make(bytes, Float::F32, [1, 1, width])
+        self.make(bytes, FloatType::F32, [1, 1, width])
     }
 
-    fn slot_norm(&self, slot: Slot, layer: usize) -> Result<Option<T>, LoadError> {
+    fn slot_norm(&self, slot: LayerTensor, layer: usize) -> Result<Option<T>, LoadError> {
         if !slot.is_in(self.spec) {
             return Ok(None);
         }
@@ -141,12 +143,12 @@ impl<T: Tensor> Loader<'_, T> {
     /// `[1, 1, width]` of `f32`.
     fn row(&self, bytes: Vec<u8>) -> Result<T, LoadError> {
         let width = bytes.len() / 4;
-        self.make(bytes, Float::F32, [1, 1, width])
+        self.make(bytes, FloatType::F32, [1, 1, width])
     }
 
     /// What belongs to the coordinates of queries or keys, `row_bytes` for each, in the order of
     /// [`Pairing::Halves`]: pair `i` of a head lies at `(i, i + half)` and not at `(2i, 2i + 1)`.
-    fn in_halves(&self, slot: Slot, bytes: Vec<u8>, row_bytes: usize) -> Vec<u8> {
+    fn in_halves(&self, slot: LayerTensor, bytes: Vec<u8>, row_bytes: usize) -> Vec<u8> {
         if self.spec.rope.pairing == Pairing::Halves || !is_rotated(slot) {
             return bytes;
         }
@@ -161,7 +163,7 @@ impl<T: Tensor> Loader<'_, T> {
 }
 
 /// Whether its rows are coordinates of queries or keys, head by head.
-fn is_rotated(slot: Slot) -> bool {
-    use Slot::{Key, KeyBias, KeyNorm, Query, QueryBias, QueryNorm};
+fn is_rotated(slot: LayerTensor) -> bool {
+    use LayerTensor::{Key, KeyBias, KeyNorm, Query, QueryBias, QueryNorm};
     matches!(slot, Query | Key | QueryBias | KeyBias | QueryNorm | KeyNorm)
 }

@@ -23,9 +23,9 @@
 //! the other order are moved at load; what a query and a key have in common does not depend on the
 //! order of their coordinates.
 
-mod block;
 #[cfg(test)]
 mod host;
+mod layer;
 mod load;
 mod model;
 pub(crate) mod operations;

@@ -2,8 +2,8 @@
 
 use kad_core::{LanguageModel, ModelError, Session, Vocab};
 
-use super::block::Block;
-use super::operations::{Float, Tensor, model_error};
+use super::layer::Layer;
+use super::operations::{FloatType, Tensor, model_error};
 use super::session::TensorSession;
 use crate::decoder::spec::DecoderSpec;
 use crate::early_exit::{self, LayeredModel};
@@ -15,11 +15,11 @@ pub(super) struct TensorModel<T: Tensor> {
     pub(super) name: String,
     pub(super) vocab: Vocab,
     pub(super) spec: DecoderSpec,
-    pub(super) float: Float,
+    pub(super) float: FloatType,
     pub(super) device: T::Device,
     /// `[1, vocab_rows, hidden]`.
     pub(super) embedding: T,
-    pub(super) blocks: Vec<Block<T>>,
+    pub(super) blocks: Vec<Layer<T>>,
     pub(super) final_norm: T,
     /// `[1, vocab, hidden]`; of a tied head, rows of the embedding.
     pub(super) head: T,

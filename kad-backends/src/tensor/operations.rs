@@ -7,26 +7,26 @@ use crate::error::LoadError;
 use crate::stored_type::StoredType;
 
 /// A number, or the library's words for what went wrong.
-pub(crate) type Outcome<T> = Result<T, String>;
+pub(crate) type OpResult<T> = Result<T, String>;
 
 /// What the matrices of the blocks are kept and multiplied in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Float {
+pub(crate) enum FloatType {
     F32,
     F16,
     BF16,
 }
 
-impl Float {
+impl FloatType {
     /// What `dtype` means for a library of tensors.
     ///
     /// # Errors
     /// [`LoadError::Unsupported`] for blocks, which have no products here.
-    pub(super) fn of(dtype: Dtype, backend: &str) -> Result<Float, LoadError> {
+    pub(super) fn of(dtype: Dtype, backend: &str) -> Result<FloatType, LoadError> {
         match dtype {
-            Dtype::Auto | Dtype::F32 => Ok(Float::F32),
-            Dtype::F16 => Ok(Float::F16),
-            Dtype::BF16 => Ok(Float::BF16),
+            Dtype::Auto | Dtype::F32 => Ok(FloatType::F32),
+            Dtype::F16 => Ok(FloatType::F16),
+            Dtype::BF16 => Ok(FloatType::BF16),
             _ => {
                 let found = format!("{dtype} with the {backend} backend");
                 Err(LoadError::unsupported("dtype", found, &["auto", "f32", "f16", "bf16"]))
@@ -36,9 +36,9 @@ impl Float {
 
     pub(super) fn stored(self) -> StoredType {
         match self {
-            Float::F32 => StoredType::F32,
-            Float::F16 => StoredType::F16,
-            Float::BF16 => StoredType::BF16,
+            FloatType::F32 => StoredType::F32,
+            FloatType::F16 => StoredType::F16,
+            FloatType::BF16 => StoredType::BF16,
         }
     }
 }
@@ -61,57 +61,57 @@ pub(crate) trait Tensor: Clone + Send + Sized + 'static {
     /// From little-endian bytes of the type.
     fn from_bytes(
         bytes: Vec<u8>,
-        float: Float,
+        float: FloatType,
         shape: [usize; 3],
         device: &Self::Device,
-    ) -> Outcome<Self>;
+    ) -> OpResult<Self>;
     /// An `f32` array of zeros that nothing else shares.
-    fn zeros(shape: [usize; 3], device: &Self::Device) -> Outcome<Self>;
+    fn zeros(shape: [usize; 3], device: &Self::Device) -> OpResult<Self>;
     /// All numbers, of an `f32` array, copied to the host.
-    fn to_f32(self) -> Outcome<Vec<f32>>;
+    fn to_f32(self) -> OpResult<Vec<f32>>;
     /// The same numbers, rounded to the type; an array of the type already is only shared.
-    fn to_float(self, float: Float) -> Outcome<Self>;
+    fn to_float(self, float: FloatType) -> OpResult<Self>;
     /// `[a, b, c]`.
     fn shape(&self) -> [usize; 3];
 
     /// The same numbers in another shape.
-    fn reshape(self, shape: [usize; 3]) -> Outcome<Self>;
+    fn reshape(self, shape: [usize; 3]) -> OpResult<Self>;
     /// With two dimensions exchanged.
-    fn swap(self, one: usize, other: usize) -> Outcome<Self>;
+    fn swap_dims(self, one: usize, other: usize) -> OpResult<Self>;
     /// `len` places from `from` on along a dimension; of any type. It may share the numbers.
-    fn narrow(&self, dim: usize, from: usize, len: usize) -> Outcome<Self>;
+    fn narrow(&self, dim: usize, from: usize, len: usize) -> OpResult<Self>;
     /// Self, and `right` behind it along the last dimension.
-    fn beside(self, right: Self) -> Outcome<Self>;
+    fn concat(self, right: Self) -> OpResult<Self>;
     /// `[a, rows.len(), c]`: the rows of the second dimension in this order.
-    fn rows(&self, rows: &[usize]) -> Outcome<Self>;
+    fn select_rows(&self, rows: &[usize]) -> OpResult<Self>;
     /// Overwrites the rows from `at` on along the second dimension, in place if nothing shares
     /// them.
-    fn set_rows(&mut self, at: usize, rows: Self) -> Outcome<()>;
+    fn set_rows(&mut self, at: usize, rows: Self) -> OpResult<()>;
 
     /// Sum; a dimension of 1 is repeated.
-    fn add(self, other: &Self) -> Outcome<Self>;
+    fn add(self, other: &Self) -> OpResult<Self>;
     /// Product of the elements; a dimension of 1 is repeated.
-    fn mul(self, other: &Self) -> Outcome<Self>;
+    fn mul(self, other: &Self) -> OpResult<Self>;
     /// All elements times a number.
-    fn scale(self, factor: f64) -> Outcome<Self>;
+    fn scale(self, factor: f64) -> OpResult<Self>;
     /// `self · weightᵀ`, `[1, tokens, in]` and `[1, out, in]` of one type: the fastest way there
     /// is.
-    fn times(self, weight: &Self) -> Outcome<Self>;
+    fn linear(self, weight: &Self) -> OpResult<Self>;
     /// `self · other`, `[a, b, c]` and `[a, c, d]`.
-    fn matmul(self, other: Self) -> Outcome<Self>;
+    fn matmul(self, other: Self) -> OpResult<Self>;
     /// `x / sqrt(mean(x²) + ε) · weight` along the last dimension; weight `[1, 1, c]`.
-    fn rms_norm(self, weight: &Self, eps: f64) -> Outcome<Self>;
+    fn rms_norm(self, weight: &Self, eps: f64) -> OpResult<Self>;
     /// Along the last dimension.
-    fn softmax(self) -> Outcome<Self>;
+    fn softmax(self) -> OpResult<Self>;
     /// `x · sigmoid(x)`.
-    fn silu(self) -> Outcome<Self>;
+    fn silu(self) -> OpResult<Self>;
     /// Gaussian error linear unit, tanh approximation.
-    fn gelu_tanh(self) -> Outcome<Self>;
+    fn gelu_tanh(self) -> OpResult<Self>;
 
     /// From numbers of the host.
-    fn from_f32(numbers: &[f32], shape: [usize; 3], device: &Self::Device) -> Outcome<Self> {
+    fn from_f32(numbers: &[f32], shape: [usize; 3], device: &Self::Device) -> OpResult<Self> {
         let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        Self::from_bytes(bytes, Float::F32, shape, device)
+        Self::from_bytes(bytes, FloatType::F32, shape, device)
     }
 }
 

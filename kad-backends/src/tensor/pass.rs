@@ -1,17 +1,17 @@
 //! What the tokens of one pass share across all blocks: rotations and masks.
 
-use super::operations::{Outcome, Tensor};
+use super::operations::{OpResult, Tensor};
 use crate::decoder::spec::{DecoderSpec, Rope};
 
 /// What one token of a pass sees of the cache: its first `prefix` rows, then those of `path`. Read
 /// in this order they are the token's text, the token itself last, so their number is its position
 /// plus one.
-pub(super) struct Sight {
+pub(super) struct TokenContext {
     pub(super) prefix: usize,
     pub(super) path: Vec<usize>,
 }
 
-impl Sight {
+impl TokenContext {
     /// A token at `position` that follows the tokens before it.
     pub(super) fn of_text(position: usize) -> Self {
         Self { prefix: position + 1, path: Vec::new() }
@@ -28,17 +28,17 @@ impl Sight {
 }
 
 /// Rotations and masks of one pass.
-pub(super) struct Pass<T> {
+pub(super) struct PassInputs<T> {
     /// The first row of the cache that the pass writes.
     pub(super) first: usize,
     /// Of blocks that see the whole text.
-    whole: View<T>,
+    whole: RotaryAndMask<T>,
     /// Of blocks with a window, if the model has such.
-    window: Option<View<T>>,
+    window: Option<RotaryAndMask<T>>,
 }
 
 /// What the blocks of one kind share.
-pub(super) struct View<T> {
+pub(super) struct RotaryAndMask<T> {
     /// `[tokens, 1, head_dim]`: cosines, twice.
     pub(super) cos: T,
     /// `[tokens, 1, head_dim]`: sines, the first half negative.
@@ -47,14 +47,14 @@ pub(super) struct View<T> {
     pub(super) mask: Option<T>,
 }
 
-impl<T: Tensor> Pass<T> {
+impl<T: Tensor> PassInputs<T> {
     /// For tokens of these sights, of which the first gets row `first` of the cache.
     pub(super) fn new(
         spec: &DecoderSpec,
         device: &T::Device,
         first: usize,
-        sights: &[Sight],
-    ) -> Outcome<Self> {
+        sights: &[TokenContext],
+    ) -> OpResult<Self> {
         let rows = first + sights.len();
         let view = |rope: &Rope, window: usize| {
             let shape = [sights.len(), 1, spec.head_dim];
@@ -64,14 +64,14 @@ impl<T: Tensor> Pass<T> {
             let shape = [1, group * sights.len(), rows];
             let mask = mask(rows, window, sights)
                 .map(|mask| T::from_f32(&mask.repeat(group), shape, device));
-            Outcome::Ok(View { cos, sin, mask: mask.transpose()? })
+            OpResult::Ok(RotaryAndMask { cos, sin, mask: mask.transpose()? })
         };
         let window = spec.window.as_ref().map(|window| view(&window.rope, window.tokens));
         Ok(Self { first, whole: view(&spec.rope, usize::MAX)?, window: window.transpose()? })
     }
 
     /// What the blocks of one kind share.
-    pub(super) fn view(&self, windowed: bool) -> &View<T> {
+    pub(super) fn view(&self, windowed: bool) -> &RotaryAndMask<T> {
         match &self.window {
             Some(window) if windowed => window,
             _ => &self.whole,
@@ -80,7 +80,7 @@ impl<T: Tensor> Pass<T> {
 }
 
 /// Cosines and sines; angles in `f64`, so that late positions lose nothing.
-fn rotations(rope: &Rope, head_dim: usize, sights: &[Sight]) -> (Vec<f32>, Vec<f32>) {
+fn rotations(rope: &Rope, head_dim: usize, sights: &[TokenContext]) -> (Vec<f32>, Vec<f32>) {
     let frequencies = rope.frequencies(head_dim);
     let (mut cos, mut sin) = (Vec::new(), Vec::new());
     for sight in sights {
@@ -95,7 +95,7 @@ fn rotations(rope: &Rope, head_dim: usize, sights: &[Sight]) -> (Vec<f32>, Vec<f
 
 /// `[sights.len(), rows]`: 0 for what a token sees, the latest `window` tokens of its text, and −∞
 /// for the rest; `None` if all is seen.
-fn mask(rows: usize, window: usize, sights: &[Sight]) -> Option<Vec<f32>> {
+fn mask(rows: usize, window: usize, sights: &[TokenContext]) -> Option<Vec<f32>> {
     let mut mask = vec![f32::NEG_INFINITY; sights.len() * rows];
     let mut all = true;
     for (mask, sight) in mask.chunks_exact_mut(rows).zip(sights) {

@@ -2,10 +2,10 @@
 
 use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession};
 
-use super::block::Cache;
+use super::layer::KvCache;
 use super::model::TensorModel;
-use super::operations::{Outcome, Tensor, model_error};
-use super::pass::{Pass, Sight};
+use super::operations::{OpResult, Tensor, model_error};
+use super::pass::{PassInputs, TokenContext};
 use crate::chunks::chunks;
 
 /// Most tokens computed at once, so that a long prompt needs no more memory than a short one.
@@ -20,14 +20,14 @@ pub(super) struct TensorSession<'m, T: Tensor> {
     /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
     tree: TokenTree,
     /// Of each block; rows behind the tokens and the nodes are left from what was forgotten.
-    cache: Vec<Cache<T>>,
+    cache: Vec<KvCache<T>>,
 }
 
 impl<'m, T: Tensor> TensorSession<'m, T> {
-    pub(super) fn new(model: &'m TensorModel<T>) -> Outcome<Self> {
+    pub(super) fn new(model: &'m TensorModel<T>) -> OpResult<Self> {
         let rows = ROOM.min(model.spec.context_len);
-        let cache = model.blocks.iter().map(|_| Cache::new(&model.spec, &model.device, rows));
-        let cache = cache.collect::<Outcome<_>>()?;
+        let cache = model.blocks.iter().map(|_| KvCache::new(&model.spec, &model.device, rows));
+        let cache = cache.collect::<OpResult<_>>()?;
         Ok(Self { model, tokens: Vec::new(), tree: TokenTree::new(), cache })
     }
 
@@ -36,15 +36,15 @@ impl<'m, T: Tensor> TensorSession<'m, T> {
     fn chunk(
         &mut self,
         tokens: &[TokenId],
-        (first, sights): (usize, &[Sight]),
+        (first, sights): (usize, &[TokenContext]),
         wanted: usize,
         out: &mut LogitRows,
-    ) -> Outcome<()> {
+    ) -> OpResult<()> {
         let (model, spec) = (self.model, &self.model.spec);
         self.reserve(first, first + tokens.len())?;
-        let pass = Pass::new(spec, &model.device, first, sights)?;
+        let pass = PassInputs::new(spec, &model.device, first, sights)?;
         let ids: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
-        let mut state = model.embedding.rows(&ids)?;
+        let mut state = model.embedding.select_rows(&ids)?;
         if spec.scales.embedding != 1.0 {
             state = state.scale(spec.scales.embedding)?;
         }
@@ -54,18 +54,18 @@ impl<'m, T: Tensor> TensorSession<'m, T> {
         if wanted > 0 {
             let last = state.narrow(1, tokens.len() - wanted, wanted)?;
             let last = last.rms_norm(&model.final_norm, spec.norm_eps)?;
-            let logits = last.times(&model.head)?.to_f32()?;
+            let logits = last.linear(&model.head)?.to_f32()?;
             out.grow(wanted).copy_from_slice(&logits);
         }
         Ok(())
     }
 
     /// Makes room for `rows` tokens, of which the first `held` are there.
-    fn reserve(&mut self, held: usize, rows: usize) -> Outcome<()> {
+    fn reserve(&mut self, held: usize, rows: usize) -> OpResult<()> {
         let (spec, device) = (&self.model.spec, &self.model.device);
         for cache in self.cache.iter_mut().filter(|cache| cache.capacity() < rows) {
             let room = rows.max(2 * cache.capacity()).min(spec.context_len);
-            cache.move_to(Cache::new(spec, device, room)?, held)?;
+            cache.move_to(KvCache::new(spec, device, room)?, held)?;
         }
         Ok(())
     }
@@ -88,7 +88,8 @@ impl<T: Tensor> Session for TensorSession<'_, T> {
         let rows_before = out.len();
         for (chunk, wanted) in chunks(tokens, CHUNK, wanted) {
             let first = self.tokens.len();
-            let sights: Vec<Sight> = (first..first + chunk.len()).map(Sight::of_text).collect();
+            let sights: Vec<TokenContext> =
+                (first..first + chunk.len()).map(TokenContext::of_text).collect();
             if let Err(message) = self.chunk(chunk, (first, &sights), wanted, out) {
                 out.truncate(rows_before);
                 self.tokens.truncate(held);
@@ -120,9 +121,9 @@ impl<T: Tensor> TreeSession for TensorSession<'_, T> {
         for (first, chunk) in (present..).step_by(CHUNK).zip(new.chunks(CHUNK)) {
             let sight = |node| {
                 let path = tree.path(node).into_iter().map(|node| held + node).collect();
-                Sight { prefix: held, path }
+                TokenContext { prefix: held, path }
             };
-            let sights: Vec<Sight> = (first..first + chunk.len()).map(sight).collect();
+            let sights: Vec<TokenContext> = (first..first + chunk.len()).map(sight).collect();
             if let Err(message) = self.chunk(chunk, (held + first, &sights), chunk.len(), out) {
                 out.truncate(rows_before);
                 return Err(model_error::<T>(message));

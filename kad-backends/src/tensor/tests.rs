@@ -7,7 +7,7 @@ use kad_core::{Fingerprint, Vocab};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::host::Host;
+use super::host::HostTensor;
 use crate::decoder::spec::{
     Activation, DecoderSpec, NormPlace, Norms, Pairing, QueryKeyNorm, Rope, RopeScaling, Scales,
     Window,
@@ -94,7 +94,7 @@ fn agreement(dtype: Dtype, stored: StoredType, tolerance: Tolerance) -> Vec<Repo
         let vocab = Vocab::new(spec.vocab_rows - 1, Fingerprint([7; 32]));
         let weights = weights(&spec, stored);
         let reference = naive::load("naive", &spec, &weights, vocab).unwrap();
-        let model = super::load::<Host>("host", &spec, &weights, vocab, (dtype, ())).unwrap();
+        let model = super::load::<HostTensor>("host", &spec, &weights, vocab, (dtype, ())).unwrap();
         let report = check(&*model, Some(&*reference), tolerance, SEED);
         println!("{dtype}: {report:?}");
         report

@@ -1,4 +1,4 @@
-//! Chat templates: a conversation to the text its model was trained on.
+//! Chat templates: render a conversation in the format of the model's training.
 
 use std::collections::BTreeMap;
 
@@ -8,20 +8,20 @@ use minijinja::{Environment, Error, ErrorKind, context};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
-use super::date::today;
+use super::date::{now, strftime};
 use crate::error::LoadError;
 
-/// One turn of a conversation.
+/// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
     /// `system`, `user` or `assistant`.
     pub role: String,
-    /// What was said.
+    /// Text of the message.
     pub content: String,
 }
 
 impl Message {
-    /// A turn of the user.
+    /// A message of the user.
     pub fn user(content: impl Into<String>) -> Self {
         Self { role: "user".to_owned(), content: content.into() }
     }
@@ -31,17 +31,28 @@ impl Message {
         Self { role: "system".to_owned(), content: content.into() }
     }
 
-    /// A turn of the model.
+    /// A message of the model.
     pub fn assistant(content: impl Into<String>) -> Self {
         Self { role: "assistant".to_owned(), content: content.into() }
     }
 }
 
-/// A compiled chat template, rendered as the `transformers` library does: Jinja with `trim_blocks`
-/// and `lstrip_blocks`, Python's string methods, `raise_exception`, `strftime_now` and `tojson`.
+/// A compiled chat template, rendered as in the library `transformers`: Jinja with `trim_blocks` and
+/// `lstrip_blocks`, Python's string methods, `raise_exception`, `strftime_now` and `tojson`.
 ///
-/// `enable_thinking` is false. The result contains the special tokens as text, the beginning of
-/// sequence too if the template writes it: encode it without adding special tokens.
+/// `strftime_now` uses UTC; the environment variable `SOURCE_DATE_EPOCH` fixes its date.
+/// `enable_thinking` is false. The rendered text contains special tokens as text, including the
+/// beginning-of-sequence token if the template writes it: encode it with `add_special = false`.
+///
+/// ```
+/// use kad_backends::{ChatTemplate, Message};
+/// let source = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}\n{% endfor %}\
+///               {% if add_generation_prompt %}<|assistant|>{% endif %}";
+/// let template = ChatTemplate::new(source, "<s>", "</s>")?;
+/// let text = template.render(&[Message::user("Hi")], true)?;
+/// assert_eq!(text, "<|user|>Hi</s>\n<|assistant|>");
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
@@ -49,14 +60,14 @@ pub struct ChatTemplate {
     eos_token: String,
 }
 
-/// The template's name inside its environment, for messages.
+/// Name of the template in error messages.
 const NAME: &str = "chat_template";
 
 impl ChatTemplate {
-    /// Compiles `source`; `bos_token` and `eos_token` are the texts it may refer to.
+    /// Compiles the template `source`; `bos_token` and `eos_token` are variables of the template.
     ///
     /// # Errors
-    /// [`LoadError::Template`] with the line of a mistake.
+    /// [`LoadError::Template`] with the line of a syntax error.
     pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, LoadError> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -64,16 +75,16 @@ impl ChatTemplate {
         environment
             .set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", raise_exception);
-        environment.add_function("strftime_now", |format: String| today().format(&format));
+        environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", to_json);
         environment.add_template_owned(NAME, without_generation_tags(source)).map_err(failed)?;
         Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
     }
 
-    /// The conversation as text; `add_generation_prompt` appends the head of the model's next turn.
+    /// Renders the conversation; `add_generation_prompt` appends the beginning of the model's answer.
     ///
     /// # Errors
-    /// [`LoadError::Template`], also for what the template itself refuses.
+    /// [`LoadError::Template`], also from the template's own `raise_exception`.
     pub fn render(
         &self,
         messages: &[Message],
@@ -86,7 +97,7 @@ impl ChatTemplate {
             bos_token => self.bos_token.as_str(),
             eos_token => self.eos_token.as_str(),
             enable_thinking => false,
-            // Present and none, as `transformers` passes them: templates test `is not none`.
+            // `transformers` passes `none` for these, and templates test `is not none`.
             tools => Value::from(()),
             documents => Value::from(()),
         };
@@ -104,7 +115,12 @@ fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message))
 }
 
-/// `{% generation %}` marks text for training and renders as it is; minijinja does not know it.
+fn strftime_now(format: String) -> Result<String, Error> {
+    let invalid = |error: jiff::Error| Error::new(ErrorKind::InvalidOperation, error.to_string());
+    strftime(now(), &format).map_err(invalid)
+}
+
+/// Replaces `{% generation %}`, which marks text for training and is unknown to minijinja.
 fn without_generation_tags(source: &str) -> String {
     let mut out = source.to_owned();
     for (tag, harmless) in [("endgeneration", "endif"), ("generation", "if true")] {
@@ -118,7 +134,7 @@ fn without_generation_tags(source: &str) -> String {
     out
 }
 
-/// Templates indent by 2 or 4; a file must not make us ask for all memory.
+/// Widest indent: templates use 2 or 4, and a huge one would exhaust the memory.
 const WIDEST_INDENT: usize = 64;
 
 /// Python's `json.dumps(value, ensure_ascii=False, indent=indent)`.
@@ -128,7 +144,7 @@ fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
         let message = format!("tojson: an indent above {WIDEST_INDENT}");
         return Err(Error::new(ErrorKind::InvalidOperation, message));
     }
-    // `transformers` accepts these as well; their defaults are the only ones seen in templates.
+    // Further options of `transformers`; templates use their defaults only.
     let _: (Option<Value>, Option<Value>, Option<Value>) =
         (options.get("ensure_ascii")?, options.get("separators")?, options.get("sort_keys")?);
     options.assert_all_used()?;
@@ -147,7 +163,7 @@ fn to_json(value: Value, options: Kwargs) -> Result<Value, Error> {
     Ok(Value::from_safe_string(text))
 }
 
-/// A space after every comma and colon.
+/// Formats JSON with a space after every comma and colon.
 struct PythonSpacing;
 
 impl Formatter for PythonSpacing {
@@ -175,7 +191,7 @@ impl Formatter for PythonSpacing {
     }
 }
 
-/// The template among several named ones that plain conversations use.
+/// The template for plain conversations among several named ones.
 pub(crate) fn default_of(named: BTreeMap<String, String>) -> Option<String> {
     let mut named = named;
     named.remove("default").or_else(|| (named.len() == 1).then(|| named.pop_first())?.map(|t| t.1))
@@ -190,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_leave_no_lines_of_their_own() {
+    fn block_tags_leave_no_empty_lines() {
         let source = "{{ bos_token }}\n  {% for m in messages %}\n[{{ m['role'].upper() }}] \
                       {{ m.content | trim }}\n  {% endfor %}\n{% if tools is not none %}x{% endif %}";
         assert_eq!(render(source, &[Message::user(" hi ")]).unwrap(), "<s>\n[USER] hi\n");
@@ -207,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_spaced_as_python_does() {
+    fn json_has_the_spacing_of_python() {
         let source = "{{ messages | tojson }}";
         let out = render(source, &[Message::user("<é> \"q\" & 'a'")]).unwrap();
         assert_eq!(out, r#"[{"role": "user", "content": "<é> \"q\" & 'a'"}]"#);
@@ -216,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn generation_tags_are_transparent() {
+    fn generation_tags_render_their_content() {
         let source =
             "{%- generation -%} a {%- endgeneration -%}{% generation %}b{% endgeneration %}";
         assert_eq!(render(source, &[]).unwrap(), "ab");

@@ -1,130 +1,50 @@
-//! Today's date, for chat templates that write it into the prompt.
+//! The current date for chat templates that write it into the prompt.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
+use jiff::tz::TimeZone;
+use jiff::{Error, Timestamp};
 
-/// A moment in UTC.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    days: i64,
-    second_of_day: i64,
-}
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
-/// The first of January 1970 was a Thursday.
-const WEEKDAYS: [&str; 7] =
-    ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
-
-/// Now, or the second that `SOURCE_DATE_EPOCH` gives, so that prompts can be made again.
-pub(crate) fn today() -> Moment {
+/// Now, or the second in `SOURCE_DATE_EPOCH`, which makes prompts reproducible.
+pub(super) fn now() -> Timestamp {
     let fixed = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse::<u32>().ok());
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
-    Moment::at(fixed.map_or_else(now, i64::from))
+    let fixed = fixed.and_then(|second| Timestamp::from_second(second.into()).ok());
+    fixed.unwrap_or_else(Timestamp::now)
 }
 
-impl Moment {
-    fn at(seconds: i64) -> Self {
-        const DAY: i64 = 86_400;
-        Self { days: seconds.div_euclid(DAY), second_of_day: seconds.rem_euclid(DAY) }
-    }
-
-    /// Year, month from 1, day from 1.
-    fn date(self) -> (i64, usize, i64) {
-        let (mut year, mut days) = (1970, self.days);
-        while days < 0 {
-            year -= 1;
-            days += year_len(year);
-        }
-        while days >= year_len(year) {
-            days -= year_len(year);
-            year += 1;
-        }
-        let mut month = 1;
-        while days >= month_len(year, month) {
-            days -= month_len(year, month);
-            month += 1;
-        }
-        (year, month, days + 1)
-    }
-
-    /// `strftime` for the fields that occur in templates; others are left as they stand.
-    pub(crate) fn format(self, format: &str) -> String {
-        let (year, month, day) = self.date();
-        let weekday = WEEKDAYS[self.days.rem_euclid(7) as usize];
-        let name = MONTHS[month - 1];
-        let seconds = self.second_of_day;
-        let mut out = String::new();
-        let mut chars = format.chars();
-        while let Some(c) = chars.next() {
-            if c != '%' {
-                out.push(c);
-                continue;
-            }
-            match chars.next() {
-                Some('d') => out += &format!("{day:02}"),
-                Some('m') => out += &format!("{month:02}"),
-                Some('Y') => out += &year.to_string(),
-                Some('y') => out += &format!("{:02}", year.rem_euclid(100)),
-                Some('B') => out += name,
-                Some('b') => out += &name[..3],
-                Some('A') => out += weekday,
-                Some('a') => out += &weekday[..3],
-                Some('H') => out += &format!("{:02}", seconds / 3600),
-                Some('M') => out += &format!("{:02}", seconds / 60 % 60),
-                Some('S') => out += &format!("{:02}", seconds % 60),
-                Some('%') | None => out.push('%'),
-                Some(other) => out.extend(['%', other]),
-            }
-        }
-        out
-    }
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn year_len(year: i64) -> i64 {
-    if is_leap(year) { 366 } else { 365 }
-}
-
-fn month_len(year: i64, month: usize) -> i64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
+/// Python's `strftime` in UTC and the locale `C`; unknown directives stay in the text.
+pub(super) fn strftime(time: Timestamp, format: &str) -> Result<String, Error> {
+    let config = Config::new().custom(PosixCustom::new()).lenient(true);
+    let fields = BrokenDownTime::from(&time.to_zoned_datetime(TimeZone::UTC));
+    fields.to_string_with_config(&config, format)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Moment;
+    use super::*;
+
+    fn at(second: i64, format: &str) -> String {
+        strftime(Timestamp::from_second(second).unwrap(), format).unwrap()
+    }
 
     #[test]
     fn known_moments() {
         // GNU date -u -d @N '+%A %d %b %Y %H:%M:%S'
-        for (seconds, wanted) in [
+        for (second, wanted) in [
             (0, "Thursday 01 Jan 1970 00:00:00"),
             (951_782_399, "Monday 28 Feb 2000 23:59:59"),
             (951_782_400, "Tuesday 29 Feb 2000 00:00:00"),
             (1_735_689_599, "Tuesday 31 Dec 2024 23:59:59"),
             (-1, "Wednesday 31 Dec 1969 23:59:59"),
         ] {
-            assert_eq!(Moment::at(seconds).format("%A %d %b %Y %H:%M:%S"), wanted);
+            assert_eq!(at(second, "%A %d %b %Y %H:%M:%S"), wanted);
         }
-        assert_eq!(Moment::at(0).format("100%% %y-%m %B %a %Q %"), "100% 70-01 January Thu %Q %");
+    }
+
+    #[test]
+    fn directives_of_python_are_known_and_others_stay() {
+        assert_eq!(at(0, "100%% %y-%m %B %a %E %"), "100% 70-01 January Thu %E %");
+        // date -u -d @0 '+%-d %e %I %p %j %c %x %X'
+        let wanted = "1  1 12 AM 001 Thu Jan  1 00:00:00 1970 01/01/70 00:00:00";
+        assert_eq!(at(0, "%-d %e %I %p %j %c %x %X"), wanted);
     }
 }

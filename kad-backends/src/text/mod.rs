@@ -1,4 +1,4 @@
-//! From text to token ids and back, and from conversations to text.
+//! Tokenizers and chat templates.
 
 mod chat;
 mod date;

@@ -1,4 +1,4 @@
-//! Text to token ids and back.
+//! Tokenizers: text to token ids and back.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,38 +8,49 @@ use sha2::{Digest, Sha256};
 
 use crate::error::LoadError;
 
-/// A tokenizer, whichever file it was read from.
+/// A tokenizer from a `tokenizer.json` or a GGUF file.
+///
+/// ```
+/// use kad_backends::{ModelFiles, Source, nano_models};
+/// # if nano_models().is_empty() { return Ok(()); }
+/// let path = Source::Nano("large-base".to_owned()).resolve(&|_| ())?;
+/// let tokenizer = ModelFiles::open(&path)?.tokenizer;
+/// let ids = tokenizer.encode("Tom has 12 apples.", false)?;
+/// assert_eq!(tokenizer.decode(&ids, true)?, "Tom has 12 apples.");
+/// assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab().size()));
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     vocab: Vocab,
-    spelling: Spelling,
+    spelling: ByteEncoding,
     special: BTreeSet<TokenId>,
     ids: SpecialIds,
 }
 
-/// Tokens with a role that the tokenizer's own file does not tell.
+/// Beginning-of-sequence and end-of-text tokens, which `tokenizer.json` does not name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SpecialIds {
     pub(crate) bos: Option<TokenId>,
     pub(crate) eos: BTreeSet<TokenId>,
 }
 
-/// How a token's string in the vocabulary spells its bytes.
+/// Encoding of a token's bytes in its vocabulary string.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Spelling {
+enum ByteEncoding {
     /// GPT-2's alphabet: one printable character per byte.
     ByteLevel,
     /// `▁` is a space, `<0xNN>` a byte.
     SentencePiece,
-    /// As it stands.
+    /// UTF-8.
     Plain,
 }
 
 impl Tokenizer {
-    /// Reads a `tokenizer.json`. Truncation and padding that it may ask for are switched off.
+    /// Reads a `tokenizer.json`. Its truncation and padding are disabled.
     ///
     /// # Errors
-    /// [`LoadError::Io`], [`LoadError::Tokenizer`].
+    /// [`LoadError::Io`]; [`LoadError::Corrupt`] for an unusable file.
     pub fn from_file(path: &Path) -> Result<Self, LoadError> {
         let json = std::fs::read(path).map_err(LoadError::io(path))?;
         Self::from_json(&json, SpecialIds::default()).map_err(|error| match error {
@@ -52,7 +63,7 @@ impl Tokenizer {
         let mut inner = parse(json)?;
         inner.with_truncation(None).map_err(failed)?;
         inner.with_padding(None);
-        // A set of pairs: two strings may share an id, and both then belong to the identity.
+        // A set of pairs: two strings may share an id, and both are part of the fingerprint.
         let tokens: BTreeSet<(TokenId, String)> =
             inner.get_vocab(true).into_iter().map(|(text, id)| (id, text)).collect();
         let size = tokens.last().map_or(0, |(id, _)| *id as usize + 1);
@@ -62,17 +73,18 @@ impl Tokenizer {
         let added = inner.get_added_tokens_decoder();
         let special = added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id).collect();
         let vocab = Vocab::new(size, fingerprint(&tokens));
-        Ok(Self { spelling: Spelling::of(&inner)?, inner, vocab, special, ids })
+        Ok(Self { spelling: ByteEncoding::of(&inner)?, inner, vocab, special, ids })
     }
 
     pub(crate) fn set_special(&mut self, ids: SpecialIds) {
         self.ids = ids;
     }
 
-    /// Token ids of `text`. Special tokens written out in it (`<|im_end|>`) become one token.
+    /// Token ids of `text`. A special token in the text (`<|im_end|>`) becomes one token.
     ///
-    /// `add_special` lets the tokenizer add what its model expects around a text, such as the
-    /// beginning of sequence. Say false for the text of a chat template, which writes it itself.
+    /// With `add_special` the tokenizer adds the special tokens that the model expects around a text,
+    /// such as the beginning-of-sequence token. Use false for rendered chat templates, which contain
+    /// them.
     ///
     /// # Errors
     /// [`LoadError::Tokenizer`].
@@ -81,7 +93,7 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
-    /// The text of `ids`; bytes that are no UTF-8 become `U+FFFD`.
+    /// Text of `ids`; invalid UTF-8 becomes `U+FFFD`. `skip_special` leaves out special tokens.
     ///
     /// # Errors
     /// [`LoadError::Tokenizer`].
@@ -89,7 +101,7 @@ impl Tokenizer {
         guarded(|| self.inner.decode(ids, skip_special))
     }
 
-    /// One token for people to read: its text, or `\xNN` for bytes that are no text by themselves.
+    /// Readable text of one token; bytes that are no UTF-8 are shown as `\xNN`.
     pub fn token_text(&self, id: TokenId) -> String {
         let bytes = self.bytes(id);
         match String::from_utf8(bytes) {
@@ -101,53 +113,53 @@ impl Tokenizer {
         }
     }
 
-    /// The bytes a token stands for; none for an id without a token.
+    /// Bytes of a token; empty for an unknown id.
     pub fn bytes(&self, id: TokenId) -> Vec<u8> {
         self.inner.id_to_token(id).map_or_else(Vec::new, |token| self.spelling.bytes(&token))
     }
 
-    /// Size and fingerprint. The size is the largest id plus one.
+    /// Size and fingerprint of the vocabulary. The size is the largest id plus one.
     pub fn vocab(&self) -> Vocab {
         self.vocab
     }
 
-    /// The id of a token by its string in the vocabulary.
+    /// Id of a token by its vocabulary string.
     pub fn id_of(&self, token: &str) -> Option<TokenId> {
         self.inner.token_to_id(token)
     }
 
-    /// The string of a token in the vocabulary.
+    /// Vocabulary string of a token.
     pub fn token(&self, id: TokenId) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// Whether a token is a control token, left out of output.
+    /// True for control tokens, which are not part of the output.
     pub fn is_special(&self, id: TokenId) -> bool {
         self.special.contains(&id)
     }
 
-    /// The beginning of sequence, whether or not [`encode`](Self::encode) adds it.
+    /// The beginning-of-sequence token, even if [`encode`](Self::encode) does not add it.
     pub fn bos(&self) -> Option<TokenId> {
         self.ids.bos
     }
 
-    /// Tokens that end a text or a turn.
+    /// Tokens that end a text or a message.
     pub fn eos(&self) -> Vec<TokenId> {
         self.ids.eos.iter().copied().collect()
     }
 
-    /// Turns ids into text as they come, special tokens left out.
+    /// Incremental decoder without special tokens.
     pub fn stream(&self) -> TokenStream<'_> {
         TokenStream { tokenizer: self, pending: Vec::new(), show_special: false }
     }
 
-    /// Turns ids into text as they come, special tokens shown.
+    /// Incremental decoder that shows special tokens.
     pub fn stream_with_special(&self) -> TokenStream<'_> {
         TokenStream { show_special: true, ..self.stream() }
     }
 }
 
-/// Parses; syntax errors are found first, for a better message.
+/// Parses a `tokenizer.json`; checks the JSON syntax first for a better message.
 fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, LoadError> {
     let wrong = |message: String| LoadError::Tokenizer { message };
     let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(json);
@@ -155,10 +167,10 @@ fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, LoadError> {
     guarded(|| tokenizers::Tokenizer::from_bytes(json))
 }
 
-/// Runs the library, which panics on some settings of some parts (a damaged `Precompiled`
-/// normaliser, a pre-tokenizer of length 0), and makes an error of that.
+/// Turns a panic of the tokenizer library into an error. It panics for some damaged settings (a
+/// `Precompiled` normaliser, a pre-tokenizer of length 0).
 fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, LoadError> {
-    // What is observed after a panic is dropped with the error, or immutable.
+    // State observed after a panic is immutable or dropped with the error.
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(result) => result.map_err(failed),
         Err(_) => {
@@ -172,7 +184,7 @@ fn failed(error: tokenizers::Error) -> LoadError {
     LoadError::Tokenizer { message: error.to_string() }
 }
 
-/// SHA-256 over id, length and bytes of every token, in the order of the ids.
+/// SHA-256 over id, length and bytes of every token, in ascending order of ids.
 fn fingerprint(tokens: &BTreeSet<(TokenId, String)>) -> Fingerprint {
     let mut hasher = Sha256::new();
     for (id, text) in tokens {
@@ -183,7 +195,7 @@ fn fingerprint(tokens: &BTreeSet<(TokenId, String)>) -> Fingerprint {
     Fingerprint(hasher.finalize().into())
 }
 
-impl Spelling {
+impl ByteEncoding {
     fn of(tokenizer: &tokenizers::Tokenizer) -> Result<Self, LoadError> {
         let decoder = serde_json::to_string(&tokenizer.get_decoder())
             .map_err(|error| LoadError::Tokenizer { message: error.to_string() })?;
@@ -199,7 +211,7 @@ impl Spelling {
     fn bytes(self, token: &str) -> Vec<u8> {
         let literal = || token.as_bytes().to_vec();
         match self {
-            // A token with a character outside the alphabet was added as it stands.
+            // A token with a character outside the alphabet was added literally.
             Self::ByteLevel => {
                 token.chars().map(byte_of).collect::<Option<_>>().unwrap_or_else(literal)
             }
@@ -212,8 +224,8 @@ impl Spelling {
     }
 }
 
-/// The byte of a character of GPT-2's alphabet: printable Latin-1 characters are themselves, and
-/// the 68 other bytes, in order, are the characters from 256 on.
+/// Byte of a character of GPT-2's alphabet. Printable Latin-1 characters stand for themselves, the
+/// characters from 256 on for the 68 other bytes in order.
 fn byte_of(c: char) -> Option<u8> {
     let is_itself = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     match u32::from(c) {
@@ -222,25 +234,38 @@ fn byte_of(c: char) -> Option<u8> {
     }
 }
 
-/// The byte of `<0xNN>`.
+/// Byte of `<0xNN>`.
 fn byte_token(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     u8::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 2)
 }
 
-/// Text that grows by tokens; half a character is held back until the rest of it arrives.
+/// Incremental decoder: turns tokens into text as they are generated. An incomplete character is held
+/// back until its last byte arrives.
+///
+/// ```
+/// use kad_backends::{ModelFiles, Source, nano_models};
+/// # if nano_models().is_empty() { return Ok(()); }
+/// let path = Source::Nano("large-base".to_owned()).resolve(&|_| ())?;
+/// let tokenizer = ModelFiles::open(&path)?.tokenizer;
+/// let mut stream = tokenizer.stream();
+/// let ids = tokenizer.encode("12 apples", false)?;
+/// let mut text: String = ids.iter().map(|&id| stream.push(id)).collect();
+/// text += &stream.finish();
+/// assert_eq!(text, "12 apples");
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 pub struct TokenStream<'t> {
     tokenizer: &'t Tokenizer,
-    /// Bytes that may be the beginning of a character: three at most between calls.
+    /// Bytes of an incomplete character: at most three between calls.
     pending: Vec<u8>,
     show_special: bool,
 }
 
 impl TokenStream<'_> {
-    /// The text that `id` completes, often empty. Bytes that can never become a character are
-    /// shown as `U+FFFD`.
+    /// The text completed by the token `id`; often empty. Invalid bytes become `U+FFFD`.
     ///
-    /// A space at the beginning is kept: a stream continues a text.
+    /// A leading space is kept, because a stream continues a text.
     pub fn push(&mut self, id: TokenId) -> String {
         if self.show_special || !self.tokenizer.is_special(id) {
             self.pending.extend(self.tokenizer.bytes(id));
@@ -260,7 +285,7 @@ impl TokenStream<'_> {
         }
     }
 
-    /// What is left at the end: half a character, shown as `U+FFFD`, or nothing.
+    /// The rest: `U+FFFD` for an incomplete character, or nothing.
     pub fn finish(self) -> String {
         String::from_utf8_lossy(&self.pending).into_owned()
     }
@@ -286,8 +311,8 @@ mod tests {
 
     #[test]
     fn sentence_piece_spells_bytes_and_spaces() {
-        assert_eq!(Spelling::SentencePiece.bytes("<0xE2>"), [0xe2]);
-        assert_eq!(Spelling::SentencePiece.bytes("▁the"), b" the");
-        assert_eq!(Spelling::SentencePiece.bytes("<0xE>"), b"<0xE>");
+        assert_eq!(ByteEncoding::SentencePiece.bytes("<0xE2>"), [0xe2]);
+        assert_eq!(ByteEncoding::SentencePiece.bytes("▁the"), b" the");
+        assert_eq!(ByteEncoding::SentencePiece.bytes("<0xE>"), b"<0xE>");
     }
 }

@@ -1,7 +1,7 @@
-//! Stored numbers to `f32`, written from the block layouts.
+//! Dequantisation: stored numbers to `f32`.
 //!
-//! Plain types are widened. GGML's quantised types come in blocks of consecutive elements of a row;
-//! with `q` the stored integer, `d` and `m` half-precision numbers of the block:
+//! Plain types are widened. GGML's quantised types store blocks of consecutive elements of a row. With
+//! `q` the stored integer, and `d` and `m` half-precision numbers of the block:
 //!
 //! | type | block | bytes | element |
 //! |---|---|---|---|
@@ -13,17 +13,17 @@
 //! | Q5_K | 256 | `d`, `m`, 12 of scales, 32 of fifth bits, 128 of nibbles | `d s q − m t` |
 //! | Q6_K | 256 | 128 of nibbles, 64 of high bits, 16 of `i8` scales `s`, `d` | `d s (q − 32)` |
 //!
-//! The K types give each run of 32 (Q6_K: 16) elements its own scale `s` (and minimum `t`).
+//! The K types have a scale `s` (and a minimum `t`) for each run of 32 elements (Q6_K: 16).
 
 use half::{bf16, f16};
 use rayon::prelude::*;
 
 use crate::stored_type::StoredType;
 
-/// Blocks that one task expands: enough to outweigh handing it to a thread.
+/// Blocks per parallel task: enough to outweigh the cost of a task.
 const BLOCKS_PER_TASK: usize = 256;
 
-/// Expands `bytes`, which hold whole blocks of `stored`.
+/// Dequantises `bytes`, whole blocks of `stored`.
 ///
 /// # Panics
 /// In debug builds, if `bytes` is not a whole number of blocks.
@@ -106,8 +106,8 @@ fn q8_0(block: &[u8], out: &mut [f32]) {
 
 /// Scale and minimum of run `i` of eight, six bits each.
 ///
-/// The first four pairs lie in the low six bits of bytes 0..4 and 4..8. Of the others the low four
-/// bits share bytes 8..12, and the high two fill the gaps left above.
+/// The first four pairs are the low six bits of bytes 0..4 and 4..8. The other four pairs have their low
+/// four bits in bytes 8..12 and their high two bits in the free bits of bytes 0..8.
 fn scale_and_minimum(packed: &[u8], i: usize) -> (f32, f32) {
     let (scale, minimum) = if i < 4 {
         (packed[i] & 63, packed[i + 4] & 63)
@@ -127,7 +127,7 @@ fn q5_k(block: &[u8], out: &mut [f32]) {
     k_with_minimum(block, &block[48..], out, |run, i| (fifth[i] >> run & 1) << 4);
 }
 
-/// Runs `2j` and `2j + 1` share 32 bytes: the even one takes the low nibbles.
+/// Runs `2j` and `2j + 1` share 32 bytes; the even run has the low nibbles.
 fn k_with_minimum(block: &[u8], packed: &[u8], out: &mut [f32], high: impl Fn(usize, usize) -> u8) {
     let (d, m) = (f16_at(block, 0), f16_at(block, 2));
     for (run, out) in out.chunks_exact_mut(32).enumerate() {
@@ -141,8 +141,8 @@ fn k_with_minimum(block: &[u8], packed: &[u8], out: &mut [f32], high: impl Fn(us
     }
 }
 
-/// Each half of 128 elements has 64 bytes of nibbles, 32 of high bit pairs and 8 scales; run `r` of
-/// four takes the bytes of nibbles `32 (r mod 2)..`, low for `r < 2`, and bit pair `r`.
+/// Each half of 128 elements has 64 bytes of nibbles, 32 of high bit pairs, and 8 scales. Run `r` of four
+/// uses the nibble bytes `32 (r mod 2)..` (low nibbles for `r < 2`) and bit pair `r`.
 fn q6_k(block: &[u8], out: &mut [f32]) {
     let d = f16_at(block, 208);
     for (half, out) in out.chunks_exact_mut(128).enumerate() {

@@ -1,4 +1,4 @@
-//! Tensors as they lie in a file: mapped, named, typed; nothing is copied until asked for.
+//! Named tensors in memory-mapped files.
 
 pub(crate) mod dequant;
 mod quant;
@@ -8,13 +8,13 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
-use self::quant::Refusal;
+use self::quant::QuantError;
 use crate::error::LoadError;
 use crate::stored_type::StoredType;
 use crate::unknown_name::nearest;
 
-/// All tensors of one model, under their Hugging Face names
-/// (`model.layers.0.self_attn.q_proj.weight`), whatever file they come from.
+/// All tensors of one model under their Hugging Face names
+/// (`model.layers.0.self_attn.q_proj.weight`). Files are memory-mapped; nothing is copied.
 ///
 /// ```
 /// use kad_backends::{StoredType, Weights};
@@ -26,63 +26,66 @@ use crate::unknown_name::nearest;
 /// # Ok::<(), kad_backends::LoadError>(())
 /// ```
 pub struct Weights {
-    files: Vec<Storage>,
-    index: BTreeMap<String, Entry>,
+    files: Vec<FileBytes>,
+    index: BTreeMap<String, TensorLocation>,
 }
 
-pub(crate) enum Storage {
+pub(crate) enum FileBytes {
     Mapped(memmap2::Mmap),
     Memory(Vec<u8>),
 }
 
-/// Where a tensor lies; made only by readers that have checked it against the file.
-pub(crate) struct Entry {
+/// Position, type and shape of a tensor in its file, checked against the file's length.
+pub(crate) struct TensorLocation {
     pub(crate) file: usize,
     pub(crate) bytes: Range<usize>,
     pub(crate) stored: StoredType,
     pub(crate) shape: Vec<usize>,
 }
 
-/// One tensor, borrowed from the mapped file. Row-major, `[out, in]` for a projection.
+/// One tensor, borrowed from the mapped file. Row-major; a projection has the shape `[out, in]`.
 #[derive(Clone, Copy)]
 pub struct TensorView<'a> {
-    /// Name, for messages.
+    /// Name of the tensor, for messages.
     pub name: &'a str,
-    /// Element or block type.
+    /// Stored number type.
     pub stored: StoredType,
-    /// Dimensions, slowest first.
+    /// Dimensions, the slowest-varying first.
     pub shape: &'a [usize],
     /// The stored bytes.
     pub bytes: &'a [u8],
 }
 
-/// How many similar names a missing tensor's error lists.
+/// Number of similar names in the error for a missing tensor.
 const NEAR_NAMES: usize = 3;
 
 impl Weights {
-    /// Puts what a reader found together; every entry lies inside its file.
-    pub(crate) fn assemble(files: Vec<Storage>, index: BTreeMap<String, Entry>) -> Self {
+    /// Combines files with an index; every entry lies inside its file.
+    pub(crate) fn assemble(files: Vec<FileBytes>, index: BTreeMap<String, TensorLocation>) -> Self {
         debug_assert!(index.values().all(|e| e.bytes.end <= files[e.file].bytes().len()));
         Self { files, index }
     }
 
-    /// Weights that were never in a file: (name, type, shape, little-endian bytes).
+    /// Weights from memory: (name, type, shape, little-endian bytes).
     ///
-    /// A tensor whose bytes do not fit its shape is reported when it is read.
+    /// A wrong number of bytes is reported when the tensor is read.
     pub fn from_memory(tensors: Vec<(String, StoredType, Vec<usize>, Vec<u8>)>) -> Self {
         let mut files = Vec::with_capacity(tensors.len());
         let mut index = BTreeMap::new();
         for (name, stored, shape, bytes) in tensors {
-            index.insert(name, Entry { file: files.len(), bytes: 0..bytes.len(), stored, shape });
-            files.push(Storage::Memory(bytes));
+            index.insert(
+                name,
+                TensorLocation { file: files.len(), bytes: 0..bytes.len(), stored, shape },
+            );
+            files.push(FileBytes::Memory(bytes));
         }
         Self { files, index }
     }
 
-    /// The tensor of that name.
+    /// The tensor `name`.
     ///
     /// # Errors
-    /// [`LoadError::MissingTensor`], with the names nearest to it.
+    /// [`LoadError::MissingTensor`] with similar names.
     pub fn tensor(&self, name: &str) -> Result<TensorView<'_>, LoadError> {
         match self.index.get_key_value(name) {
             Some((name, entry)) => Ok(self.view(name, entry)),
@@ -108,44 +111,44 @@ impl Weights {
         self.index.iter().map(|(name, entry)| self.view(name, entry))
     }
 
-    /// Bytes of all tensors as stored.
+    /// Stored bytes of all tensors.
     pub fn total_bytes(&self) -> u64 {
         self.index.values().map(|entry| entry.bytes.len() as u64).sum()
     }
 
-    /// Numbers in all tensors.
+    /// Number of elements of all tensors.
     pub fn parameters(&self) -> u64 {
         self.tensors().map(|tensor| tensor.elements()).sum()
     }
 
-    /// How many tensors are stored in which way.
+    /// Number of tensors per stored type.
     pub fn stored_types(&self) -> BTreeMap<StoredType, usize> {
         let mut counts = BTreeMap::new();
         self.index.values().for_each(|entry| *counts.entry(entry.stored).or_default() += 1);
         counts
     }
 
-    fn view<'a>(&'a self, name: &'a str, entry: &'a Entry) -> TensorView<'a> {
+    fn view<'a>(&'a self, name: &'a str, entry: &'a TensorLocation) -> TensorView<'a> {
         let bytes = &self.files[entry.file].bytes()[entry.bytes.clone()];
         TensorView { name, stored: entry.stored, shape: &entry.shape, bytes }
     }
 }
 
-impl Storage {
+impl FileBytes {
     /// Maps a whole file.
     pub(crate) fn map(path: &Path) -> Result<Self, LoadError> {
         let file = File::open(path).map_err(LoadError::io(path))?;
-        // SAFETY: the map is read-only; as with every mapped model file, another process that
-        // truncates or rewrites the file while it is open is outside what we can defend against.
+        // SAFETY: the map is read-only. As with every mapped model file, we cannot defend against a
+        // process that truncates or rewrites the file while it is open.
         #[allow(unsafe_code)]
         let map = unsafe { memmap2::Mmap::map(&file) };
-        map.map(Storage::Mapped).map_err(LoadError::io(path))
+        map.map(FileBytes::Mapped).map_err(LoadError::io(path))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         match self {
-            Storage::Mapped(map) => map,
-            Storage::Memory(bytes) => bytes,
+            FileBytes::Mapped(map) => map,
+            FileBytes::Memory(bytes) => bytes,
         }
     }
 }
@@ -156,24 +159,23 @@ impl TensorView<'_> {
         self.shape.iter().fold(1u64, |product, &n| product.saturating_mul(n as u64))
     }
 
-    /// All elements, row-major, dequantised where needed.
+    /// All elements, row-major, widened or dequantised to `f32`.
     ///
     /// # Errors
-    /// [`LoadError::WrongSize`] if the bytes do not fit the shape; readers of files have excluded
-    /// it.
+    /// [`LoadError::WrongSize`] if the number of bytes contradicts the shape; impossible for tensors
+    /// read from files.
     pub fn to_f32(&self) -> Result<Vec<f32>, LoadError> {
         self.check_size()?;
         Ok(dequant::to_f32(self.stored, self.bytes))
     }
 
-    /// Its bytes in another type: every number (GGML's blocks: every block of 32 of a row) is
-    /// dequantised and rounded once. A tensor that is of that type already is only copied.
+    /// The tensor's bytes in another type: each number (for Q8_0 and Q4_0, each block of 32) is
+    /// dequantised and rounded once. A tensor of this type already is only copied.
     ///
-    /// Of the quantised types, Q8_0 and Q4_0 can be asked for; their rounding is GGML's own, so
-    /// that a model rounded here has the bits of one that its tools wrote. Within a block with
-    /// scale `d`, a number moves by at most `d / 2` (Q8_0, `d = max abs / 127`) or, towards the
-    /// side where the range ends at `7 d`, by `d` (Q4_0, `d = max abs / 8`), besides the rounding
-    /// of `d` to half precision.
+    /// Quantised targets are Q8_0 and Q4_0, rounded as GGML does, so that the bits equal those of
+    /// GGML's tools. The error of a number in a block with scale `d` is at most `d / 2` for Q8_0
+    /// (`d = max abs / 127`) and at most `d` for Q4_0 (`d = max abs / 8`, where the range ends at
+    /// `7 d`), plus the rounding of `d` to half precision.
     ///
     /// ```
     /// use kad_backends::{StoredType, Weights};
@@ -187,9 +189,9 @@ impl TensorView<'_> {
     /// ```
     ///
     /// # Errors
-    /// [`LoadError::WrongSize`] if the bytes do not fit the shape; [`LoadError::Unsupported`] if
-    /// rows are not whole blocks, for a type that cannot be rounded to, and for blocks with a
-    /// number that is not finite or too large for a half-precision scale.
+    /// [`LoadError::WrongSize`] if the number of bytes contradicts the shape.
+    /// [`LoadError::Unsupported`] if rows are not whole blocks, for other targets, and for a block
+    /// with a number that is not finite or too large for a half-precision scale.
     pub fn round_to(&self, to: StoredType) -> Result<Vec<u8>, LoadError> {
         self.check_size()?;
         if to == self.stored {
@@ -206,15 +208,15 @@ impl TensorView<'_> {
             return Err(refused(why));
         }
         quant::from_f32(to, &dequant::to_f32(self.stored, self.bytes)).map_err(|why| match why {
-            Refusal::Type => refused("not one of the types below".to_owned()),
-            Refusal::Value { index, value } => refused(format!(
+            QuantError::Type => refused("not one of the types below".to_owned()),
+            QuantError::Value { index, value } => refused(format!(
                 "element {index} is {value}, which no scale of that type can hold; \
                  load the model as f32"
             )),
         })
     }
 
-    /// Checks that there are as many bytes as shape and type need.
+    /// Checks the number of bytes against shape and type.
     ///
     /// # Errors
     /// [`LoadError::WrongSize`].
@@ -227,7 +229,7 @@ impl TensorView<'_> {
         Err(LoadError::WrongSize { name: self.name.to_owned(), expected, found })
     }
 
-    /// Checks the dimensions.
+    /// Checks the shape.
     ///
     /// # Errors
     /// [`LoadError::WrongShape`].

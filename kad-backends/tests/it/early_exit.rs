@@ -115,7 +115,7 @@ fn exits_that_are_none_are_refused_and_say_what_there_is() {
         );
         assert_eq!(message(4, layers), Some(wanted));
     }
-    assert!(message(1, 1).unwrap().contains("has one layer and nowhere to exit"));
+    assert!(message(1, 1).unwrap().contains("a model with one layer has no early exit"));
 }
 
 fn loaded(source: &str, backend: Backend) -> LoadedModel {

@@ -1,10 +1,10 @@
-//! Settings that `config.json` and GGUF metadata share.
+//! Checks and defaults shared by `config.json` and GGUF metadata.
 
 use crate::decoder::spec::{DecoderSpec, Rope, Window};
 use crate::error::LoadError;
 
-/// The window of `tokens` in `layers`, which turn by `rope`; none where it would change nothing:
-/// the whole context fits, and they turn as those that see all of it.
+/// The window of `tokens` in `layers` with the rotary embedding `rope`. `None` if it changes nothing: the
+/// window covers the whole context, and `rope` equals that of the other layers.
 pub(super) fn window(
     tokens: usize,
     layers: Vec<bool>,
@@ -14,18 +14,18 @@ pub(super) fn window(
     (tokens < context || rope != *whole).then_some(Window { tokens, layers, rope })
 }
 
-/// Gemma's pattern: of every `period` layers the last one sees all, the others have the window.
+/// Gemma's pattern: every `period`-th layer has full attention, the others the window.
 pub(super) fn every_nth_sees_all(layers: usize, period: usize) -> Vec<bool> {
     (1..=layers).map(|layer| !layer.is_multiple_of(period)).collect()
 }
 
-/// Refuses a number of layers that no model has, before anything is made for each of them.
+/// Refuses an absurd number of layers before anything is allocated per layer.
 pub(super) fn check_layers(layers: usize) -> Result<(), String> {
     const MOST_LAYERS: usize = 1 << 12;
     if layers > MOST_LAYERS { Err(format!("is {layers}, which no model has")) } else { Ok(()) }
 }
 
-/// Refuses what no interpreter can run, and sizes no model has, before anyone allocates by them.
+/// Refuses impossible specifications and absurd sizes before anything is allocated by them.
 pub(super) fn check(
     spec: &DecoderSpec,
     wrong: impl Fn(&str, String) -> LoadError,

@@ -1,4 +1,4 @@
-//! Hugging Face's `config.json` to a [`DecoderSpec`].
+//! Reads a [`DecoderSpec`] from Hugging Face's `config.json`.
 
 use half::{bf16, f16};
 use serde_json::Value as Json;
@@ -10,7 +10,7 @@ use crate::decoder::spec::{
 };
 use crate::error::LoadError;
 
-/// What `model_type` may be.
+/// Supported values of `model_type`.
 const FAMILIES: [(&str, Family); 6] = [
     ("llama", Family::Llama),
     ("mistral", Family::Mistral),
@@ -21,12 +21,24 @@ const FAMILIES: [(&str, Family); 6] = [
 ];
 const ROPE_SCALINGS: [&str; 3] = ["default", "linear", "llama3"];
 
-/// Reads a Hugging Face `config.json`, old layout (`rope_theta`, `rope_scaling`) or new
-/// (`rope_parameters`).
+/// Reads the specification from a Hugging Face `config.json` in the old layout (`rope_theta`,
+/// `rope_scaling`) or the new one (`rope_parameters`).
+///
+/// ```
+/// use kad_backends::families::from_hf_config;
+/// let config = serde_json::json!({
+///     "model_type": "qwen2", "vocab_size": 151936, "hidden_size": 896, "num_hidden_layers": 24,
+///     "num_attention_heads": 14, "num_key_value_heads": 2, "intermediate_size": 4864,
+///     "max_position_embeddings": 32768, "tie_word_embeddings": true,
+/// });
+/// let spec = from_hf_config(&config)?;
+/// assert!(spec.qkv_bias && spec.tied_head);
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 ///
 /// # Errors
-/// [`LoadError::Config`] for a setting that is missing or impossible, [`LoadError::Unsupported`]
-/// for one that kad's interpreters do not do.
+/// [`LoadError::Config`] for a missing or impossible setting, [`LoadError::Unsupported`] for a
+/// setting that kad's interpreters do not support.
 pub fn from_hf_config(config: &Json) -> Result<DecoderSpec, LoadError> {
     let config = Config { json: config };
     let name =
@@ -66,7 +78,7 @@ pub fn from_hf_config(config: &Json) -> Result<DecoderSpec, LoadError> {
     Ok(spec)
 }
 
-/// `config.json`, asked for one setting at a time; `null` is as good as absent.
+/// Typed access to the settings of `config.json`; `null` counts as absent.
 struct Config<'a> {
     json: &'a Json,
 }
@@ -119,7 +131,7 @@ impl<'a> Config<'a> {
 
     fn kv_heads(&self, family: Family, heads: usize) -> Result<usize, LoadError> {
         match family {
-            // Their defaults in transformers are sizes of one model.
+            // The defaults of transformers are the sizes of one model, so the file must state them.
             Family::Qwen3 | Family::Gemma3 => self.size("num_key_value_heads"),
             _ => Ok(self.optional_size("num_key_value_heads")?.unwrap_or(heads)),
         }
@@ -147,8 +159,8 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Gemma's scales: `√hidden` in the type the model is loaded in, which the configuration names,
-    /// and `1 / √query_pre_attn_scalar`.
+    /// Gemma's scales: `√hidden`, rounded to the dtype of the configuration, and
+    /// `1 / √query_pre_attn_scalar`.
     fn scales(&self, family: Family, hidden: usize) -> Result<Scales, LoadError> {
         if family != Family::Gemma3 {
             return Ok(Scales::default());
@@ -168,11 +180,11 @@ impl<'a> Config<'a> {
         Ok(Scales { embedding, attention: Some(1.0 / scalar.sqrt()) })
     }
 
-    /// Rotary embeddings of the layers that see all and of those with a window.
+    /// Rotary embeddings of the layers with full attention and of those with a window.
     fn ropes(&self, family: Family) -> Result<(Rope, Rope), LoadError> {
-        /// Where the configuration says nothing.
+        /// Default of the base θ.
         const DEFAULT_THETA: f64 = 10_000.0;
-        // transformers 5 moved base and scaling into one table, or one for each kind of layer.
+        // transformers 5 moved base and scaling into one table, or one per kind of layer.
         let name =
             if self.get("rope_parameters").is_some() { "rope_parameters" } else { "rope_scaling" };
         let table = self.table(name)?;
@@ -194,7 +206,7 @@ impl<'a> Config<'a> {
         Ok((table.rope(name, theta, self)?, local))
     }
 
-    /// A table inside, empty if it is not there.
+    /// The nested table `key`; empty if absent.
     fn table(&self, key: &str) -> Result<Config<'a>, LoadError> {
         match self.get(key) {
             None => Ok(Config { json: &Json::Null }),
@@ -203,8 +215,8 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// `self` is the table called `name`, `whole` the configuration around it; `theta` is the base
-    /// if the table has none.
+    /// Rotary embedding of the table `self` called `name`, inside the configuration `whole`. `theta` is
+    /// the default base.
     fn rope(&self, name: &str, theta: Option<f64>, whole: &Config<'_>) -> Result<Rope, LoadError> {
         if self.number("partial_rotary_factor")?.is_some_and(|part| part != 1.0) {
             let found = format!("`{name}.partial_rotary_factor` other than 1");
@@ -244,7 +256,7 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Which layers see the latest tokens only, and how many.
+    /// Sliding window: length and layers.
     fn window(
         &self,
         family: Family,
@@ -252,7 +264,7 @@ impl<'a> Config<'a> {
         (layers, context): (usize, usize),
     ) -> Result<Option<Window>, LoadError> {
         let tokens = match (family, self.json.get("sliding_window")) {
-            // What transformers takes where Mistral's file does not say; `null` says there is none.
+            // The default of transformers for Mistral; `null` means no window.
             (Family::Mistral, None) => Some(4096),
             _ => self.optional_size("sliding_window")?,
         };
@@ -260,7 +272,7 @@ impl<'a> Config<'a> {
         let flags: Vec<bool> = match family {
             Family::Llama | Family::Olmo2 => vec![false; layers],
             Family::Mistral => vec![tokens.is_some(); layers],
-            // Qwen writes a window that it does not use unless it is switched on.
+            // Qwen files name a window also where `use_sliding_window` is off.
             Family::Qwen2 | Family::Qwen3 if self.flag("use_sliding_window")? != Some(true) => {
                 vec![false; layers]
             }
@@ -292,7 +304,7 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Whether each layer has a window, if there is a list.
+    /// `layer_types` as one flag per layer: true for a window.
     fn layer_types(&self) -> Result<Option<Vec<bool>>, LoadError> {
         let kind = |kind: &Json| match kind.as_str() {
             Some("full_attention") => Ok(false),
@@ -310,7 +322,7 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Refuses settings that would change the computation and that no field of the spec stands for.
+    /// Refuses settings that would change the computation and have no field in the specification.
     fn refuse_the_rest(&self) -> Result<(), LoadError> {
         for key in ["attention_bias", "mlp_bias", "use_bidirectional_attention"] {
             if self.flag(key)? == Some(true) {

@@ -1,20 +1,20 @@
-//! GGUF metadata to a [`DecoderSpec`].
+//! Reads a [`DecoderSpec`] from GGUF metadata.
 
 use super::checks::{check, check_layers, every_nth_sees_all, window};
 use crate::decoder::family::Family;
 use crate::decoder::spec::{Activation, DecoderSpec, Pairing, Rope, RopeScaling, Scales, Window};
-use crate::decoder::{EMBEDDING, HEAD, Slot};
+use crate::decoder::{EMBEDDING, HEAD, LayerTensor};
 use crate::error::LoadError;
 use crate::files::gguf::{ARCHITECTURES, Metadata, Value};
 use crate::weights::Weights;
 
-/// The largest Gemma 3, of 27 billion parameters, has this many layers; no other has.
+/// Number of layers of Gemma 3 27B; no other Gemma 3 has as many.
 const LAYERS_OF_GEMMA3_27B: usize = 62;
 
-/// Reads GGUF metadata; the number of rows and the tied head are seen from the weights.
+/// Reads the specification from GGUF metadata. The weights tell the embedding rows and a tied head.
 ///
 /// # Errors
-/// As [`from_hf_config`](super::from_hf_config).
+/// The errors of [`from_hf_config`](super::from_hf_config).
 pub fn from_gguf(metadata: &Metadata, weights: &Weights) -> Result<DecoderSpec, LoadError> {
     let key = "general.architecture";
     let name = metadata.text(key)?.ok_or_else(|| metadata.wrong(key, "is missing"))?;
@@ -41,25 +41,25 @@ pub fn from_gguf(metadata: &Metadata, weights: &Weights) -> Result<DecoderSpec, 
         ffn: gguf.size("feed_forward_length")?,
         context_len,
         norm_eps: gguf.number("attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6),
-        // Converters have added the 1 that Gemma's own files leave out.
+        // Converters add the 1 that Gemma's own files leave out.
         norms: family.norms(),
         window: gguf.window(&rope, layers, context_len)?,
         rope,
         scales: gguf.scales(hidden, heads, layers),
         qkv_bias: false,
         tied_head: !weights.contains(HEAD),
-        // No key says it.
+        // GGUF has no key for the activation.
         activation: match family {
             Family::Gemma3 => Activation::GeluTanh,
             _ => Activation::Silu,
         },
     };
-    spec.qkv_bias = weights.contains(&Slot::QueryBias.name(&spec, 0));
+    spec.qkv_bias = weights.contains(&LayerTensor::QueryBias.name(&spec, 0));
     check(&spec, |key, what| metadata.wrong(key, what))?;
     Ok(spec)
 }
 
-/// The architecture's own keys, `llama.*` and so on.
+/// Typed access to the keys of the architecture, such as `llama.*`.
 struct GgufConfig<'a> {
     metadata: &'a Metadata,
     name: &'a str,
@@ -75,11 +75,11 @@ impl GgufConfig<'_> {
         self.metadata.number(&self.key(key))
     }
 
-    /// A size, or one size per layer if all are equal.
+    /// A size; also a list of one size per layer if all are equal.
     fn optional_size(&self, key: &str) -> Result<Option<usize>, LoadError> {
         let key = self.key(key);
         if let Some(Value::Array(values)) = self.metadata.get(&key) {
-            // One number per layer, in whatever integer type the writer's language has.
+            // Writers use different integer types.
             let natural = |value: &Value| match value {
                 Value::Unsigned(n) => usize::try_from(*n).ok(),
                 Value::Signed(n) => usize::try_from(*n).ok(),
@@ -113,7 +113,7 @@ impl GgufConfig<'_> {
             return Err(LoadError::unsupported("rotary embedding", found, &["all coordinates"]));
         }
         let theta = self.number("rope.freq_base")?.unwrap_or(10_000.0);
-        // llama files permute the rows of q and k, others do not.
+        // Only files of the architecture `llama` permute the rows of query and key projections.
         let pairing = match self.family {
             Family::Llama => Pairing::Interleaved,
             _ => Pairing::Halves,
@@ -138,14 +138,14 @@ impl GgufConfig<'_> {
         }
     }
 
-    /// Gemma 3's window; its layers turn as if nothing had been scaled for longer contexts.
+    /// Gemma 3's sliding window; its layers have no rotary scaling.
     fn window(
         &self,
         whole: &Rope,
         layers: usize,
         context: usize,
     ) -> Result<Option<Window>, LoadError> {
-        /// Both are those of every published Gemma 3, whose files need not say them.
+        /// Defaults: the values of every published Gemma 3.
         const PERIOD: usize = 6;
         const THETA: f64 = 10_000.0;
         let tokens = self.optional_size("attention.sliding_window")?;
@@ -171,7 +171,7 @@ impl GgufConfig<'_> {
         Ok(window(tokens, flags, (whole, local), context))
     }
 
-    /// Gemma 3's scales. No key says them.
+    /// Gemma 3's scales; GGUF has no keys for them.
     fn scales(&self, hidden: usize, heads: usize, layers: usize) -> Scales {
         if self.family != Family::Gemma3 {
             return Scales::default();
@@ -185,7 +185,7 @@ impl GgufConfig<'_> {
     fn scaling(&self) -> Result<RopeScaling, LoadError> {
         let kind = self.metadata.text(&self.key("rope.scaling.type"))?;
         let factor = self.number("rope.scaling.factor")?.or(self.number("rope.scale_linear")?);
-        // A factor without a type is linear scaling; 0 and 1 stand for none.
+        // A factor without a type means linear scaling; 0 and 1 mean none.
         match (kind, factor.filter(|&factor| factor != 0.0 && factor != 1.0)) {
             (Some("none"), _) | (None | Some("linear"), None) => Ok(RopeScaling::None),
             (None | Some("linear"), Some(factor)) => Ok(RopeScaling::Linear { factor }),
@@ -216,7 +216,7 @@ impl GgufConfig<'_> {
                     let context = self.number("context_length")?;
                     self.family == Family::Gemma3 || context.is_some_and(|all| window >= all)
                 }
-                // What attention is scaled by is 1 / √head_dim where nothing is said.
+                // The default is 1 / √head_dim.
                 ("attention.scale", Some(_)) => false,
                 (_, Some(value)) => key.ends_with("scale") && value == 1.0,
             };
@@ -229,14 +229,13 @@ impl GgufConfig<'_> {
     }
 }
 
-/// Divisors of the frequencies, `[head_dim / 2]`; only files of Llama 3.1 and later have it.
+/// Tensor of frequency divisors, `[head_dim / 2]`, in files of Llama 3.1 and later.
 pub(super) const ROPE_FACTORS: &str = "rope_freqs.weight";
 
-/// Finds the settings of Llama 3's scaling that give the file's divisors.
+/// The settings of Llama 3's scaling that produce the file's divisors.
 ///
-/// The file stores the divisors and not the four numbers they were computed from. All published
-/// models share three of them, and the fourth is the largest divisor; whether that is so is
-/// checked.
+/// The file stores the divisors instead of the four settings. All published models share three
+/// settings, and the fourth is the largest divisor. The result is checked against the divisors.
 fn scaling_of_factors(
     rope: &Rope,
     factors: &[f32],

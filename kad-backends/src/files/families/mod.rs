@@ -1,4 +1,4 @@
-//! Families of models: functions from a file's configuration to a [`DecoderSpec`].
+//! Reads a [`DecoderSpec`] from the configuration of a model family.
 //!
 //! | family | Hugging Face `model_type` | GGUF architecture |
 //! |---|---|---|
@@ -9,7 +9,7 @@
 //! | OLMo-2 | `olmo2` | `olmo2` |
 //! | Gemma 3, text | `gemma3_text` | `gemma3` |
 //!
-//! A setting that changes what the model computes is honoured or refused, never ignored.
+//! A setting that changes the computation is applied or refused, never ignored.
 
 mod checks;
 mod config;
@@ -23,9 +23,9 @@ use crate::decoder::{HEAD, tensors};
 use crate::error::LoadError;
 use crate::weights::Weights;
 
-/// Checks that the file has exactly the architecture's tensors, in the right shapes.
+/// Checks that the file has the architecture's tensors in the right shapes, and no others.
 ///
-/// A tensor too many is as wrong as one too few: it stands for something the spec leaves out.
+/// A superfluous tensor is an error too: it belongs to an operation that the spec lacks.
 ///
 /// # Errors
 /// [`LoadError::MissingTensor`], [`LoadError::WrongShape`], [`LoadError::Unsupported`].
@@ -36,7 +36,7 @@ pub(crate) fn check_tensors(spec: &DecoderSpec, weights: &Weights) -> Result<(),
     }
     let expected: std::collections::BTreeSet<&str> =
         expected.iter().map(|(name, _)| name.as_str()).collect();
-    // Copies of what the spec already says.
+    // Tensors that repeat information of the specification.
     let redundant = |name: &str| {
         name == gguf::ROPE_FACTORS
             || name.ends_with(".rotary_emb.inv_freq")

@@ -1,4 +1,4 @@
-//! The key-value pairs of a GGUF file.
+//! Key-value pairs of a GGUF file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use super::reader::{Reader, Value};
 use crate::error::LoadError;
 
-/// The key-value pairs at the head of a GGUF file.
+/// Key-value pairs of a GGUF file, with typed access.
 #[derive(Debug)]
 pub struct Metadata {
     path: PathBuf,
     pairs: BTreeMap<String, Value>,
 }
 
-/// Alignment of the tensors' bytes when `general.alignment` is absent.
+/// Alignment of the tensor bytes if `general.alignment` is absent.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
 impl Metadata {
@@ -26,20 +26,20 @@ impl Metadata {
         Ok(Self { path: path.to_owned(), pairs: pairs(reader, count)? })
     }
 
-    /// The value of `key`, if it is there.
+    /// The value of `key`; `None` if absent.
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.pairs.get(key)
     }
 
-    /// All pairs, in alphabetical order.
+    /// All pairs in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.pairs.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// A text, if the key is there.
+    /// The string of `key`; `None` if absent.
     ///
     /// # Errors
-    /// [`LoadError::Config`] if it is of another type.
+    /// [`LoadError::Config`] for a value of another type.
     pub fn text(&self, key: &str) -> Result<Option<&str>, LoadError> {
         match self.get(key) {
             None => Ok(None),
@@ -48,10 +48,10 @@ impl Metadata {
         }
     }
 
-    /// A natural number, if the key is there.
+    /// The non-negative integer of `key`; `None` if absent.
     ///
     /// # Errors
-    /// [`LoadError::Config`] if it is of another type or negative.
+    /// [`LoadError::Config`] for a value of another type and for a negative number.
     pub fn natural(&self, key: &str) -> Result<Option<u64>, LoadError> {
         match self.get(key) {
             None => Ok(None),
@@ -61,10 +61,10 @@ impl Metadata {
         }
     }
 
-    /// A number, if the key is there.
+    /// The number of `key`; `None` if absent.
     ///
     /// # Errors
-    /// [`LoadError::Config`] if it is of another type or not finite.
+    /// [`LoadError::Config`] for a value of another type and for a number that is not finite.
     pub fn number(&self, key: &str) -> Result<Option<f64>, LoadError> {
         match self.get(key) {
             None => Ok(None),
@@ -75,10 +75,10 @@ impl Metadata {
         }
     }
 
-    /// A truth value, if the key is there.
+    /// The boolean of `key`; `None` if absent.
     ///
     /// # Errors
-    /// [`LoadError::Config`] if it is of another type.
+    /// [`LoadError::Config`] for a value of another type.
     pub fn flag(&self, key: &str) -> Result<Option<bool>, LoadError> {
         match self.get(key) {
             None => Ok(None),
@@ -87,10 +87,10 @@ impl Metadata {
         }
     }
 
-    /// An array, if the key is there.
+    /// The array of `key`; `None` if absent.
     ///
     /// # Errors
-    /// [`LoadError::Config`] if it is of another type.
+    /// [`LoadError::Config`] for a value of another type.
     pub fn array(&self, key: &str) -> Result<Option<&[Value]>, LoadError> {
         match self.get(key) {
             None => Ok(None),
@@ -108,7 +108,7 @@ impl Metadata {
     pub(super) fn alignment(&self) -> Result<u64, LoadError> {
         let key = "general.alignment";
         let alignment = self.natural(key)?.unwrap_or(DEFAULT_ALIGNMENT);
-        // A bound keeps the padded start of the data from overflowing.
+        // The bound prevents an overflow of the padded start of the data.
         if !alignment.is_power_of_two() || alignment > 1 << 20 {
             return Err(self.wrong(key, format!("is {alignment}, not a small power of two")));
         }

@@ -1,9 +1,9 @@
-//! GGUF, versions 2 and 3: metadata and tensors of a model in one file.
+//! Reads GGUF files, versions 2 and 3: metadata and tensors of a model.
 //!
-//! Layout, little-endian: magic `GGUF`, version, number of tensors, number of metadata pairs, the
-//! pairs, the tensors' descriptions, padding to the alignment, the tensors' bytes. Dimensions are
-//! stored fastest first and turned round here. Tensors get their Hugging Face names, so everything
-//! after this module sees one naming scheme.
+//! Layout, little-endian: magic `GGUF`, version, number of tensors, number of metadata pairs, metadata
+//! pairs, tensor descriptions, padding to the alignment, tensor bytes. The file lists the
+//! fastest-varying dimension first; this module reverses the order. Tensors get their Hugging Face
+//! names.
 
 mod metadata;
 mod names;
@@ -19,29 +19,35 @@ pub use reader::Value;
 
 use crate::error::LoadError;
 use crate::stored_type::StoredType;
-use crate::weights::{Entry, Storage, Weights};
+use crate::weights::{FileBytes, TensorLocation, Weights};
 use reader::Reader;
 
 /// An opened GGUF file.
+///
+/// ```no_run
+/// use kad_backends::gguf::Gguf;
+/// let file = Gguf::open("model.gguf".as_ref())?;
+/// println!("{:?}: {} weights", file.metadata.text("general.name")?, file.weights.parameters());
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 pub struct Gguf {
-    /// Its key-value pairs.
+    /// Key-value pairs.
     pub metadata: Metadata,
-    /// Its tensors, under Hugging Face names.
+    /// Tensors under Hugging Face names.
     pub weights: Weights,
 }
 
-/// No architecture has tensors of more dimensions.
+/// Most dimensions of a tensor.
 const MAX_DIMS: u32 = 4;
 
 impl Gguf {
-    /// Maps the file and reads everything but the tensors' bytes.
+    /// Maps the file and reads metadata and tensor descriptions.
     ///
     /// # Errors
-    /// [`LoadError::Io`], [`LoadError::Corrupt`] for a file that is no GGUF, is truncated or
-    /// contradicts itself, [`LoadError::Unsupported`] for a version or a tensor type kad cannot
-    /// read.
+    /// [`LoadError::Io`]; [`LoadError::Corrupt`] for a file that is no GGUF, is truncated or
+    /// contradicts itself; [`LoadError::Unsupported`] for an unknown version or tensor type.
     pub fn open(path: &Path) -> Result<Self, LoadError> {
-        let storage = Storage::map(path)?;
+        let storage = FileBytes::map(path)?;
         let mut reader = Reader::new(storage.bytes(), path);
         let (tensor_count, pair_count) = header(&mut reader)?;
         let metadata = Metadata::read(&mut reader, pair_count, path)?;
@@ -62,7 +68,7 @@ impl Gguf {
     }
 }
 
-/// Number of tensors, number of pairs.
+/// Number of tensors and number of metadata pairs.
 fn header(reader: &mut Reader<'_>) -> Result<(usize, usize), LoadError> {
     let magic = reader.magic()?;
     if &magic != b"GGUF" {
@@ -74,28 +80,28 @@ fn header(reader: &mut Reader<'_>) -> Result<(usize, usize), LoadError> {
         let found = format!("{version}{endianness}");
         return Err(LoadError::unsupported("GGUF version", found, &["2", "3"]));
     }
-    // A tensor: name length, number of dimensions, one of them, type, offset. A pair: key length,
-    // type, a byte.
+    // Smallest sizes. A tensor: name length, number of dimensions, one dimension, type, offset. A pair:
+    // key length, type, one byte.
     let tensors = reader.count(8 + 4 + 8 + 4 + 8, "the number of tensors")?;
     let pairs = reader.count(8 + 4 + 1, "the number of metadata pairs")?;
     Ok((tensors, pairs))
 }
 
-/// A tensor's description as it stands in the file.
-struct Info {
+/// Description of a tensor in the file.
+struct TensorInfo {
     name: String,
-    /// Slowest first.
+    /// Slowest-varying dimension first.
     shape: Vec<usize>,
     stored: StoredType,
-    /// From the start of the tensors' bytes.
+    /// Offset from the start of the tensor bytes.
     offset: u64,
 }
 
-fn infos(reader: &mut Reader<'_>, count: usize) -> Result<Vec<Info>, LoadError> {
+fn infos(reader: &mut Reader<'_>, count: usize) -> Result<Vec<TensorInfo>, LoadError> {
     (0..count).map(|i| info(reader, i)).collect()
 }
 
-fn info(reader: &mut Reader<'_>, i: usize) -> Result<Info, LoadError> {
+fn info(reader: &mut Reader<'_>, i: usize) -> Result<TensorInfo, LoadError> {
     let name = reader.text(&format!("the name of tensor {i}"))?;
     let what = format!("the description of tensor `{name}`");
     let dims = reader.u32(&what)?;
@@ -109,18 +115,18 @@ fn info(reader: &mut Reader<'_>, i: usize) -> Result<Info, LoadError> {
     }
     shape.reverse();
     let stored = stored_type(reader.u32(&what)?, &name)?;
-    Ok(Info { name, shape, stored, offset: reader.u64(&what)? })
+    Ok(TensorInfo { name, shape, stored, offset: reader.u64(&what)? })
 }
 
-impl Info {
+impl TensorInfo {
     fn locate(
         &self,
         start: u64,
         alignment: u64,
         file_len: u64,
         path: &Path,
-    ) -> Result<Entry, LoadError> {
-        let Info { name, shape, stored, offset } = self;
+    ) -> Result<TensorLocation, LoadError> {
+        let TensorInfo { name, shape, stored, offset } = self;
         let corrupt = |what: String| LoadError::corrupt(path, format!("tensor `{name}` {what}"));
         let len = stored.bytes_for(shape).ok_or_else(|| {
             corrupt(format!("has shape {shape:?}, which is not made of whole {stored} blocks"))
@@ -130,7 +136,7 @@ impl Info {
         }
         let begin = start.checked_add(*offset);
         match begin.and_then(|begin| Some((begin, begin.checked_add(len)?))) {
-            Some((begin, end)) if end <= file_len => Ok(Entry {
+            Some((begin, end)) if end <= file_len => Ok(TensorLocation {
                 file: 0,
                 bytes: begin as usize..end as usize,
                 stored: *stored,
@@ -143,7 +149,7 @@ impl Info {
     }
 }
 
-/// Types kad expands, by their number in the file.
+/// Supported tensor types by their number in the file.
 const TYPES: [(u32, StoredType); 10] = [
     (0, StoredType::F32),
     (1, StoredType::F16),

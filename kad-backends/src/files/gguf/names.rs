@@ -1,10 +1,10 @@
-//! GGUF tensor names to Hugging Face ones.
+//! Names of architectures and tensors in GGUF files.
 
-use crate::decoder::Slot;
+use crate::decoder::LayerTensor;
 use crate::decoder::family::Family;
 use crate::decoder::spec::Norms;
 
-/// What `general.architecture` may be.
+/// Supported values of `general.architecture`.
 pub(crate) const ARCHITECTURES: [(&str, Family); 5] = [
     ("llama", Family::Llama),
     ("qwen2", Family::Qwen2),
@@ -13,42 +13,41 @@ pub(crate) const ARCHITECTURES: [(&str, Family); 5] = [
     ("gemma3", Family::Gemma3),
 ];
 
-/// Names outside the blocks.
+/// Tensor names outside the layers: GGUF, Hugging Face.
 const GLOBAL: [(&str, &str); 3] =
     [("token_embd", "model.embed_tokens"), ("output_norm", "model.norm"), ("output", "lm_head")];
 
-/// Names inside block `i`, `blk.{i}.` and so on.
-const IN_BLOCK: [(&str, Slot); 13] = [
-    ("attn_norm", Slot::AttentionNorm),
-    ("attn_q", Slot::Query),
-    ("attn_k", Slot::Key),
-    ("attn_v", Slot::Value),
-    ("attn_q_norm", Slot::QueryNorm),
-    ("attn_k_norm", Slot::KeyNorm),
-    ("attn_output", Slot::Output),
-    ("post_attention_norm", Slot::AttentionPostNorm),
-    ("ffn_norm", Slot::FfnNorm),
-    ("ffn_gate", Slot::Gate),
-    ("ffn_up", Slot::Up),
-    ("ffn_down", Slot::Down),
-    ("post_ffw_norm", Slot::FfnPostNorm),
+/// Tensor names inside layer `i`, after the prefix `blk.{i}.`.
+const IN_BLOCK: [(&str, LayerTensor); 13] = [
+    ("attn_norm", LayerTensor::AttentionNorm),
+    ("attn_q", LayerTensor::Query),
+    ("attn_k", LayerTensor::Key),
+    ("attn_v", LayerTensor::Value),
+    ("attn_q_norm", LayerTensor::QueryNorm),
+    ("attn_k_norm", LayerTensor::KeyNorm),
+    ("attn_output", LayerTensor::Output),
+    ("post_attention_norm", LayerTensor::AttentionPostNorm),
+    ("ffn_norm", LayerTensor::FfnNorm),
+    ("ffn_gate", LayerTensor::Gate),
+    ("ffn_up", LayerTensor::Up),
+    ("ffn_down", LayerTensor::Down),
+    ("post_ffw_norm", LayerTensor::FfnPostNorm),
 ];
 
-/// The norms of an architecture, by which tensors are named; Llama's if it is unknown.
+/// Norms of an architecture, on which tensor names depend; Llama's for an unknown architecture.
 pub(super) fn norms_of(architecture: &str) -> Norms {
     let found = ARCHITECTURES.iter().find(|(name, _)| *name == architecture);
     found.map_or_else(Norms::default, |(_, family)| family.norms())
 }
 
-/// The Hugging Face name of a tensor in a model whose norms are `norms`, or `None` for one that
-/// has none in the families kad knows.
+/// Hugging Face's name of a tensor in a model with `norms`; `None` for an unknown tensor.
 pub(super) fn to_hugging_face(name: &str, norms: Norms) -> Option<String> {
     let (stem, kind) = name.rsplit_once('.')?;
     if let Some((_, hf)) = GLOBAL.iter().find(|(gguf, _)| *gguf == stem) {
         return Some(format!("{hf}.{kind}"));
     }
     let (block, stem) = stem.strip_prefix("blk.")?.split_once('.')?;
-    // A norm that the family does not have keeps its name, and is refused under it.
+    // A norm that the family does not have keeps its GGUF name; the error for it shows that name.
     let known = IN_BLOCK.iter().find(|(gguf, slot)| *gguf == stem && slot.goes_with(norms));
     known.map(|(_, slot)| format!("model.layers.{block}.{}.{kind}", slot.module(norms.place)))
 }

@@ -1,15 +1,16 @@
-//! Bytes of a GGUF file, read with every length checked before it is believed.
+//! Reads the bytes of a GGUF file and checks every length first.
 
 use std::path::Path;
 
 use crate::error::LoadError;
 
-/// Nested arrays are legal and unused; deeper than this is an attack on the stack.
+/// Deepest nesting of arrays, against stack overflow; real files do not nest arrays.
 const MAX_DEPTH: usize = 4;
-/// Far above any vocabulary; a value takes more memory than its byte in the file.
+/// Most elements of an array, far above any vocabulary: one element takes more memory than its byte in
+/// the file.
 const MAX_ELEMENTS: usize = 1 << 22;
 
-/// A metadata value; the eight integer and two float types are widened.
+/// A metadata value; integers and floats are widened to 64 bits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// `u8`, `u16`, `u32`, `u64`.
@@ -18,15 +19,15 @@ pub enum Value {
     Signed(i64),
     /// `f32`, `f64`.
     Float(f64),
-    /// A byte that is 0 or 1.
+    /// A byte 0 or 1.
     Bool(bool),
-    /// UTF-8.
+    /// A UTF-8 string.
     Text(String),
-    /// Elements of one type.
+    /// An array of elements of one type.
     Array(Vec<Value>),
 }
 
-/// A position in the file; what it reads next is named, so that errors can say it.
+/// A cursor in the file. Every read names its subject for the error message.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -75,7 +76,7 @@ impl<'a> Reader<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A count of things that take `least` bytes each: refused if the file cannot hold them.
+    /// A count of elements of at least `least` bytes each; an error if they do not fit into the file.
     pub(super) fn count(&mut self, least: usize, what: &str) -> Result<usize, LoadError> {
         let count = self.u64(what)?;
         let left = self.bytes.len() - self.at;
@@ -130,7 +131,7 @@ impl<'a> Reader<'a> {
 
     fn elements(&mut self, what: &str, depth: usize) -> Result<Value, LoadError> {
         let tag = self.u32(what)?;
-        // The smallest encoding of one element, so that a false count allocates nothing.
+        // The smallest encoding of one element, so that a false count does not allocate memory.
         let least = match tag {
             0 | 1 | 7 => 1,
             2 | 3 => 2,

@@ -1,8 +1,8 @@
-//! The tokenizer in a GGUF file, as the `tokenizer.json` it was made from.
+//! Rebuilds the `tokenizer.json` of a GGUF file.
 //!
-//! The metadata hold tokens, types and merges (or scores), but not how a text is cut into words
-//! before merging: `tokenizer.ggml.pre` only names it. The names kad knows are in
-//! [`PRETOKENIZERS`]; an unknown one is refused, since a wrong cut gives plausible and wrong ids.
+//! The metadata hold tokens, token types and merges (or scores). They only name the pre-tokenizer, in
+//! `tokenizer.ggml.pre`. [`PRETOKENIZERS`] lists the supported names; an unknown name is refused, because
+//! a wrong pre-tokenizer would produce plausible but wrong token ids.
 
 use std::collections::HashMap;
 
@@ -13,48 +13,48 @@ use super::reader::Value;
 use crate::error::LoadError;
 use crate::text::tokenizer::{SpecialIds, Tokenizer};
 
-/// Kinds of tokens, `tokenizer.ggml.token_type`.
+/// Values of `tokenizer.ggml.token_type`.
 const UNKNOWN: u64 = 2;
 const CONTROL: u64 = 3;
 const USER_DEFINED: u64 = 4;
 const UNUSED: u64 = 5;
 
-/// How words are cut: the names in `tokenizer.ggml.pre`, and which cut they stand for.
-const PRETOKENIZERS: [(&str, Cut); 10] = [
-    ("smollm", Cut::Digits),
-    ("starcoder", Cut::Digits),
-    ("qwen2", Cut::Qwen2),
-    ("deepseek-r1-qwen", Cut::Qwen2),
-    ("llama-bpe", Cut::Llama3),
-    ("llama3", Cut::Llama3),
-    ("llama-v3", Cut::Llama3),
-    // OLMo-2's files carry the name of the first model that was cut so.
-    ("dbrx", Cut::Cl100k),
-    ("gpt-2", Cut::Gpt2),
-    ("default", Cut::Default),
+/// Pre-tokenizers by their names in `tokenizer.ggml.pre`.
+const PRETOKENIZERS: [(&str, PreTokenizer); 10] = [
+    ("smollm", PreTokenizer::Digits),
+    ("starcoder", PreTokenizer::Digits),
+    ("qwen2", PreTokenizer::Qwen2),
+    ("deepseek-r1-qwen", PreTokenizer::Qwen2),
+    ("llama-bpe", PreTokenizer::Llama3),
+    ("llama3", PreTokenizer::Llama3),
+    ("llama-v3", PreTokenizer::Llama3),
+    // The name in OLMo-2's files: the first model with this pre-tokenizer.
+    ("dbrx", PreTokenizer::Cl100k),
+    ("gpt-2", PreTokenizer::Gpt2),
+    ("default", PreTokenizer::Default),
 ];
 
 #[derive(Clone, Copy, PartialEq)]
-enum Cut {
-    /// Every digit alone, then as GPT-2.
+enum PreTokenizer {
+    /// Each digit alone, the rest as GPT-2.
     Digits,
     Gpt2,
     Qwen2,
     Llama3,
-    /// As Llama 3, but words that are tokens are made by merging like any other.
+    /// As Llama 3, but without `ignore_merges`.
     Cl100k,
-    /// What llama.cpp does with files that name nothing.
+    /// The default of llama.cpp for files without a name.
     Default,
 }
 
 impl Metadata {
-    /// Builds the tokenizer.
+    /// Builds the tokenizer of the file.
     ///
     /// # Errors
-    /// [`LoadError::Config`] for metadata that contradict themselves, [`LoadError::Unsupported`]
-    /// for a kind of tokenizer kad does not know.
+    /// [`LoadError::Config`] for contradictory metadata, [`LoadError::Unsupported`] for an unknown kind
+    /// of tokenizer or pre-tokenizer.
     pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
-        let tokens = Tokens::read(self)?;
+        let tokens = TokenTable::read(self)?;
         let key = "tokenizer.ggml.model";
         let json = match self.text(key)?.ok_or_else(|| self.wrong(key, "is missing"))? {
             "gpt2" => byte_level(self, &tokens)?,
@@ -82,12 +82,12 @@ impl Metadata {
     }
 }
 
-struct Tokens<'a> {
+struct TokenTable<'a> {
     texts: Vec<&'a str>,
     types: Vec<u64>,
 }
 
-impl<'a> Tokens<'a> {
+impl<'a> TokenTable<'a> {
     fn read(metadata: &'a Metadata) -> Result<Self, LoadError> {
         let key = "tokenizer.ggml.tokens";
         let texts = texts(metadata, key)?;
@@ -113,7 +113,7 @@ impl<'a> Tokens<'a> {
         Ok(Self { texts, types })
     }
 
-    /// Ids and texts of the tokens there are: rows that a converter padded have none.
+    /// Ids and texts of the tokens, without the padding of converters.
     fn present(&self) -> impl Iterator<Item = (usize, &'a str)> {
         let padding =
             |id: usize| self.types[id] == UNUSED && self.texts[id] == format!("[PAD{id}]");
@@ -124,7 +124,7 @@ impl<'a> Tokens<'a> {
         Json::Object(self.present().map(|(id, text)| (text.to_owned(), json!(id))).collect())
     }
 
-    /// Tokens that are found in a text as they stand; control tokens can be left out of output.
+    /// `added_tokens`: control tokens (special) and user-defined tokens.
     fn added(&self) -> Json {
         let token = |(id, text): (usize, &str)| {
             let special = match self.types[id] {
@@ -149,15 +149,15 @@ fn texts<'a>(metadata: &'a Metadata, key: &str) -> Result<Vec<&'a str>, LoadErro
     metadata.array(key)?.unwrap_or_default().iter().map(text).collect()
 }
 
-/// A byte-level BPE tokenizer, as GPT-2's.
-fn byte_level(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Json, LoadError> {
+/// A byte-level BPE tokenizer like GPT-2's.
+fn byte_level(metadata: &Metadata, tokens: &TokenTable<'_>) -> Result<Json, LoadError> {
     let key = "tokenizer.ggml.pre";
     let pre = metadata.text(key)?.unwrap_or("default");
     let known = || PRETOKENIZERS.map(|(name, _)| name);
-    let cut = PRETOKENIZERS.iter().find(|(name, _)| *name == pre).map(|(_, cut)| *cut);
-    let cut = cut.ok_or_else(|| LoadError::unsupported("GGUF pre-tokenizer", pre, &known()))?;
+    let kind = PRETOKENIZERS.iter().find(|(name, _)| *name == pre).map(|(_, kind)| *kind);
+    let kind = kind.ok_or_else(|| LoadError::unsupported("GGUF pre-tokenizer", pre, &known()))?;
     let key = "tokenizer.ggml.merges";
-    // A token may begin with a space, so the separator is looked for behind the first character.
+    // A token may begin with a space, so the search for the separator starts at the second character.
     let merge = |merge: &str| {
         let second = merge.char_indices().nth(1).map_or(merge.len(), |(at, _)| at);
         let space = merge[second..].find(' ').map(|at| at + second);
@@ -166,14 +166,15 @@ fn byte_level(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Json, LoadErro
         Ok::<_, LoadError>(json!([&merge[..space], &merge[space + 1..]]))
     };
     let merges: Json = texts(metadata, key)?.into_iter().map(merge).collect::<Result<_, _>>()?;
-    // Words that are tokens are not taken apart, whatever the merges say.
-    let ignore_merges = cut == Cut::Llama3;
-    let add_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(cut == Cut::Llama3);
+    // Llama 3 encodes a word that is itself a token as this token, regardless of the merges.
+    let ignore_merges = kind == PreTokenizer::Llama3;
+    let add_bos =
+        metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(kind == PreTokenizer::Llama3);
     Ok(json!({
         "version": "1.0",
         "added_tokens": tokens.added(),
-        "normalizer": if cut == Cut::Qwen2 { json!({"type": "NFC"}) } else { Json::Null },
-        "pre_tokenizer": pre_tokenizer(cut),
+        "normalizer": if kind == PreTokenizer::Qwen2 { json!({"type": "NFC"}) } else { Json::Null },
+        "pre_tokenizer": pre_tokenizer(kind),
         "post_processor": post_processor(metadata, tokens, add_bos)?,
         "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
         "model": {
@@ -182,23 +183,25 @@ fn byte_level(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Json, LoadErro
     }))
 }
 
-fn pre_tokenizer(cut: Cut) -> Json {
+fn pre_tokenizer(kind: PreTokenizer) -> Json {
     const CONTRACTIONS: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
     const GPT2: &str =
         r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
     let split = |regex: &str| json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false});
-    // Words with at most one other sign before them, numbers in groups of `digits`.
+    // Words with at most one preceding symbol; numbers in groups of `digits`.
     let modern = |digits: &str| {
         split(&format!(
             r"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
         ))
     };
-    let mut steps = match cut {
-        Cut::Digits => vec![json!({"type": "Digits", "individual_digits": true}), split(GPT2)],
-        Cut::Gpt2 => vec![split(GPT2)],
-        Cut::Qwen2 => vec![modern(r"\p{N}")],
-        Cut::Llama3 | Cut::Cl100k => vec![modern(r"\p{N}{1,3}")],
-        Cut::Default => vec![
+    let mut steps = match kind {
+        PreTokenizer::Digits => {
+            vec![json!({"type": "Digits", "individual_digits": true}), split(GPT2)]
+        }
+        PreTokenizer::Gpt2 => vec![split(GPT2)],
+        PreTokenizer::Qwen2 => vec![modern(r"\p{N}")],
+        PreTokenizer::Llama3 | PreTokenizer::Cl100k => vec![modern(r"\p{N}{1,3}")],
+        PreTokenizer::Default => vec![
             split(r"[\p{P}\$\+<=>\^~\|]+"),
             split(GPT2),
             split(r"\p{N}+"),
@@ -211,10 +214,10 @@ fn pre_tokenizer(cut: Cut) -> Json {
     json!({"type": "Sequence", "pretokenizers": steps})
 }
 
-/// Puts the beginning (and end) of sequence where the file wants them.
+/// Adds the beginning-of-sequence and end-of-sequence tokens that the file asks for.
 fn post_processor(
     metadata: &Metadata,
-    tokens: &Tokens<'_>,
+    tokens: &TokenTable<'_>,
     add_bos: bool,
 ) -> Result<Json, LoadError> {
     let add_eos = metadata.flag("tokenizer.ggml.add_eos_token")?.unwrap_or(false);
@@ -244,9 +247,9 @@ fn post_processor(
     }))
 }
 
-/// SentencePiece's BPE: merges are ranked by the score of what they make, unknown characters are
-/// spelt in bytes, and a space is `▁`.
-fn sentence_piece(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Json, LoadError> {
+/// A SentencePiece BPE tokenizer: merges are ranked by the score of their result, unknown characters
+/// fall back to bytes, and `▁` stands for a space.
+fn sentence_piece(metadata: &Metadata, tokens: &TokenTable<'_>) -> Result<Json, LoadError> {
     let scores = scores(metadata, tokens)?;
     let unknown = tokens.types.iter().position(|&kind| kind == UNKNOWN);
     let prefix = metadata.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
@@ -276,7 +279,7 @@ fn sentence_piece(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Json, Load
     }))
 }
 
-fn scores(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Vec<f64>, LoadError> {
+fn scores(metadata: &Metadata, tokens: &TokenTable<'_>) -> Result<Vec<f64>, LoadError> {
     let key = "tokenizer.ggml.scores";
     let score = |value: &Value| match value {
         Value::Float(score) if !score.is_nan() => Ok(*score),
@@ -291,9 +294,9 @@ fn scores(metadata: &Metadata, tokens: &Tokens<'_>) -> Result<Vec<f64>, LoadErro
     Err(metadata.wrong(key, what))
 }
 
-/// Every way to make a token of two, the best-scored token first; among the ways to make one
-/// token, the one whose parts come first in the vocabulary.
-fn merges_by_score(tokens: &Tokens<'_>, scores: &[f64]) -> Json {
+/// All pairs of tokens that concatenate to a token: the resulting token with the highest score first,
+/// then in vocabulary order.
+fn merges_by_score(tokens: &TokenTable<'_>, scores: &[f64]) -> Json {
     const NORMAL: u64 = 1;
     let ids: HashMap<&str, usize> = tokens.present().map(|(id, text)| (text, id)).collect();
     let mut merges = Vec::new();

@@ -1,10 +1,10 @@
-//! Which ONNX graph belongs to a model, and which model to a graph.
+//! Finds the ONNX graph of a model, and the model of an ONNX graph.
 //!
-//! A graph has no tokenizer and no configuration. They are in the folder of the graph, in the one
-//! above (exports put graphs into `onnx/`), or in a `.gguf` file beside it whose name the graph's
-//! begins with (`m.gguf`, `m_int8.onnx`).
+//! A graph has no tokenizer and no configuration. They are in the folder of the graph, in the folder
+//! above (exporters use a subfolder `onnx/`), or in a `.gguf` file beside it whose name begins the graph's
+//! name (`m.gguf`, `m_int8.onnx`).
 //!
-//! Where a model has several graphs a dtype tells which, by the names that exporters give them:
+//! If a model has several graphs, the dtype selects one by the names that exporters use:
 //!
 //! | dtype | graph |
 //! |---|---|
@@ -14,10 +14,11 @@
 //! | `q8` | `model_q8.onnx` |
 //! | `q4` | `model_q4.onnx` |
 //!
-//! in the model's folder or in `onnx/` there; of `m.gguf` beside it, with `m` for `model`.
+//! The graph is in the model's folder or its subfolder `onnx/`. For `m.gguf` it is beside that file, with
+//! `m` in place of `model`.
 
+mod protobuf;
 mod tensors;
-mod wire;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,21 +33,21 @@ use crate::files::families;
 
 const CONFIG: &str = "config.json";
 const EXTENSION: &str = "onnx";
-/// Where a model's graphs may be below its folder, the preferred place first.
+/// Subfolders with graphs, the preferred first.
 const FOLDERS: [&str; 2] = ["", "onnx"];
 const EXPORT: &str = "scripts/export_onnx.py";
 
-/// A graph, and where its tokenizer and configuration are: a folder or a `.gguf` file.
+/// A graph, and the folder or `.gguf` file with its tokenizer and configuration.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct GraphLocation {
     pub(crate) graph: PathBuf,
     pub(crate) model: PathBuf,
 }
 
-/// What the name of a graph ends with, before `.onnx`, the preferred first.
+/// Endings of a graph's name before `.onnx`, the preferred first.
 ///
 /// # Errors
-/// [`LoadError::Unsupported`] for a dtype that no graph has.
+/// [`LoadError::Unsupported`] for a dtype without graphs.
 fn endings(dtype: Dtype) -> Result<&'static [&'static str], LoadError> {
     match dtype {
         Dtype::Auto | Dtype::F32 => Ok(&[""]),
@@ -56,32 +57,31 @@ fn endings(dtype: Dtype) -> Result<&'static [&'static str], LoadError> {
         Dtype::Q4 => Ok(&["_q4"]),
         Dtype::BF16 | Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0 => {
             let found =
-                format!("{dtype} with the ort backend, whose weights are as the graph has them");
+                format!("{dtype} with the ort backend, which uses the weights of the graph");
             let known = ["auto", "f32", "f16", "int8", "q8", "q4"];
             Err(LoadError::unsupported("dtype", found, &known))
         }
     }
 }
 
-/// Where below a model's folder its graph of this dtype may be, the preferred place first.
+/// Relative paths of a graph of this dtype in a model's folder, the preferred first.
 ///
 /// # Errors
-/// [`LoadError::Unsupported`] for a dtype that no graph has.
-pub(crate) fn places(dtype: Dtype) -> Result<Vec<String>, LoadError> {
+/// [`LoadError::Unsupported`] for a dtype without graphs.
+pub(crate) fn candidate_paths(dtype: Dtype) -> Result<Vec<String>, LoadError> {
     let endings = endings(dtype)?;
     let both = FOLDERS.iter().flat_map(|folder| endings.iter().map(move |end| (folder, end)));
     Ok(both.map(|(folder, end)| in_below(folder, &format!("model{end}.{EXTENSION}"))).collect())
 }
 
-/// Of these files of a model, the graph of this dtype; any, if there is only one and none was asked
-/// for.
+/// Selects the graph of this dtype among a model's files; for `auto` also the only graph of any name.
 ///
 /// # Errors
-/// [`LoadError::Unsupported`] for a dtype that no graph has; what graphs there are, if it is none
-/// of them.
+/// [`LoadError::Unsupported`] for a dtype without graphs. The inner error describes the existing
+/// graphs if none has the dtype; it is empty if there are no graphs.
 pub(crate) fn choose(files: &[&str], dtype: Dtype) -> Result<Result<String, String>, LoadError> {
-    let places = places(dtype)?;
-    let there = places.iter().find(|place| files.contains(&place.as_str()));
+    let candidates = candidate_paths(dtype)?;
+    let there = candidates.iter().find(|place| files.contains(&place.as_str()));
     let in_place = |file: &str| {
         let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
         has_extension(Path::new(file), EXTENSION) && FOLDERS.contains(&folder)
@@ -93,22 +93,22 @@ pub(crate) fn choose(files: &[&str], dtype: Dtype) -> Result<Result<String, Stri
         (None, [], _) => Err(String::new()),
         (None, graphs, _) => Err(format!(
             "no {}, but {}: choose one with dtype (f32, f16, int8, q8, q4) or by its path",
-            places.join(" or "),
+            candidates.join(" or "),
             graphs.join(", ")
         )),
     })
 }
 
-/// The graph that `path` is or has, with the model it belongs to.
+/// The graph at or below `path`, with its model.
 ///
 /// # Errors
-/// [`LoadError::NotFound`] if there is no graph of this dtype, none that is preferred among
-/// several, or no model that it belongs to; [`LoadError::Unsupported`] for a dtype that no graph
-/// has, and for one beside a path that names the graph already; [`LoadError::Io`].
-pub(crate) fn find(path: &Path, dtype: Dtype) -> Result<Place, LoadError> {
+/// [`LoadError::NotFound`] if there is no graph of this dtype, an ambiguous choice, or no model.
+/// [`LoadError::Unsupported`] for a dtype without graphs, and for a dtype together with the path of a
+/// graph. [`LoadError::Io`].
+pub(crate) fn find(path: &Path, dtype: Dtype) -> Result<GraphLocation, LoadError> {
     if has_extension(path, EXTENSION) {
         check_named(path, dtype)?;
-        return Ok(Place { graph: path.to_owned(), model: model_of(path)? });
+        return Ok(GraphLocation { graph: path.to_owned(), model: model_of(path)? });
     }
     if path.is_dir() {
         return in_folder(path, dtype);
@@ -117,14 +117,14 @@ pub(crate) fn find(path: &Path, dtype: Dtype) -> Result<Place, LoadError> {
     let named = |ending: &&str| PathBuf::from(format!("{}{ending}.{EXTENSION}", stem.display()));
     let graph = endings(dtype)?.iter().map(named).find(|graph| graph.is_file());
     match graph.filter(|_| has_extension(path, "gguf")) {
-        Some(graph) => Ok(Place { graph, model: path.to_owned() }),
+        Some(graph) => Ok(GraphLocation { graph, model: path.to_owned() }),
         None => {
             Err(missing(path, format!("it should be beside the file; {}", export(path, dtype))))
         }
     }
 }
 
-/// Refuses a file that is no graph, and a dtype beside one that is.
+/// Refuses a file that is no graph, and a dtype together with the path of a graph.
 ///
 /// # Errors
 /// [`LoadError::Unsupported`].
@@ -144,7 +144,7 @@ fn missing(path: &Path, advice: String) -> LoadError {
     LoadError::NotFound { what: "an ONNX graph".to_owned(), path: path.to_owned(), advice }
 }
 
-/// How to make a graph of this dtype.
+/// Advice for exporting a graph of this dtype.
 fn export(path: &Path, dtype: Dtype) -> String {
     match dtype {
         Dtype::Int8 | Dtype::Q8 | Dtype::Q4 => {
@@ -154,7 +154,7 @@ fn export(path: &Path, dtype: Dtype) -> String {
     }
 }
 
-/// The graphs in a model's folder, `model.onnx` or `onnx/model.onnx`.
+/// Relative paths of the graphs in a model's folder.
 pub(crate) fn graphs_below(path: &Path) -> Result<Vec<String>, LoadError> {
     let mut names = Vec::new();
     for below in FOLDERS {
@@ -166,17 +166,17 @@ pub(crate) fn graphs_below(path: &Path) -> Result<Vec<String>, LoadError> {
     Ok(names)
 }
 
-/// The path of a file in one of [`FOLDERS`].
+/// Relative path of a file in one of [`FOLDERS`].
 fn in_below(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-fn in_folder(path: &Path, dtype: Dtype) -> Result<Place, LoadError> {
+fn in_folder(path: &Path, dtype: Dtype) -> Result<GraphLocation, LoadError> {
     let names = graphs_below(path)?;
     match choose(&names.iter().map(String::as_str).collect::<Vec<_>>(), dtype)? {
         Ok(graph) => {
             let graph = path.join(graph);
-            Ok(Place { model: model_of(&graph)?, graph })
+            Ok(GraphLocation { model: model_of(&graph)?, graph })
         }
         Err(others) if others.is_empty() => Err(missing(path, export(path, dtype))),
         Err(others) => Err(missing(path, others)),
@@ -187,7 +187,7 @@ fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found == extension)
 }
 
-/// Files with that extension, by name.
+/// Files with this extension, sorted by name.
 fn files_of(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, LoadError> {
     let entries = std::fs::read_dir(folder).map_err(LoadError::io(folder))?;
     let paths = entries.flatten().map(|entry| entry.path());
@@ -206,7 +206,7 @@ fn model_of(graph: &Path) -> Result<PathBuf, LoadError> {
             None => false,
         })
     };
-    // Of m.gguf and m-large.gguf, the longer name is the one meant by m-large.onnx.
+    // With m.gguf and m-large.gguf, the longer name belongs to m-large.onnx.
     let beside = files_of(&folder, "gguf")?.into_iter().filter(named);
     if let Some(file) = beside.max_by_key(|file| file.as_os_str().len()) {
         return Ok(file);
@@ -223,19 +223,18 @@ fn model_of(graph: &Path) -> Result<PathBuf, LoadError> {
     })
 }
 
-/// What a graph consists of: its file, and those of its weights.
-pub(crate) fn parts(graph: &Path, weights: &BTreeSet<String>) -> Vec<PathBuf> {
+/// All files of a graph: the graph and its weight files.
+pub(crate) fn files_of_graph(graph: &Path, weights: &BTreeSet<String>) -> Vec<PathBuf> {
     let folder = folder_of(graph);
     weights.iter().map(|file| folder.join(file)).chain([graph.to_owned()]).collect()
 }
 
-/// Whether a file beside a graph can be of its model: a configuration, tokenizer or template, or a
-/// `.gguf` that has them.
-pub(crate) fn describes(path: &Path) -> bool {
+/// True for a configuration, tokenizer, chat template or `.gguf` file beside a graph.
+pub(crate) fn describes_model(path: &Path) -> bool {
     ["json", "jinja", "gguf"].iter().any(|extension| has_extension(path, extension))
 }
 
-/// Where a file is, also if its name is all of its path.
+/// Folder of a file; `.` for a bare file name.
 fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
@@ -243,8 +242,8 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-/// What `config.json` says, of a family that kad knows; otherwise as much as any configuration
-/// says, because the graph needs no more: sizes it leaves out are 0.
+/// Specification of the model of a graph. For a family unknown to kad, only the sizes that common
+/// configurations name; missing sizes are 0.
 ///
 /// # Errors
 /// [`LoadError::Config`] without `vocab_size` or a context length.
@@ -252,7 +251,7 @@ pub(crate) fn spec(config: &Json) -> Result<DecoderSpec, LoadError> {
     if let Ok(spec) = families::from_hf_config(config) {
         return Ok(spec);
     }
-    // The names that other families have for them.
+    // Alternative names in other families.
     let size = |keys: &[&str]| {
         let found = keys.iter().find_map(|key| config.get(*key)?.as_u64());
         found.and_then(|size| usize::try_from(size).ok()).unwrap_or(0)

@@ -1,43 +1,42 @@
-//! The tensors of a graph, read from its file without the library: how many numbers a model has,
-//! and which other files hold them.
+//! Counts the weights of an ONNX graph and lists its weight files, without ONNX Runtime.
 //!
-//! Weights are initialisers. Which of them count is told by type, by the operator that takes them
-//! and, for tables of angles, by name:
+//! Weights are initialisers. Their type, the operator that uses them and, for rotary tables, their name
+//! decide the count:
 //!
-//! | initialiser | counts |
+//! | initialiser | count |
 //! |---|---|
-//! | floating point, of more than one number | its elements |
-//! | integers that an operator multiplies or looks up by row | its elements |
-//! | blocks that `MatMulNBits` and its kind multiply | `K · N`, which their attributes say |
-//! | scales and zero points | no: they belong to weights that are counted |
-//! | sines and cosines of positions | no: they follow from the configuration |
-//! | shapes, indices, masks | no |
-//! | bytes that go to an operator which kad does not know | nobody knows: the graph has no count |
+//! | floats, more than one element | its elements |
+//! | integers of a matrix product or a row lookup | its elements |
+//! | packed matrices of `MatMulNBits` and similar operators | `K · N`, from the operator's attributes |
+//! | scales and zero points | 0: they belong to counted weights |
+//! | sines and cosines of positions | 0: they follow from the configuration |
+//! | shapes, indices, masks | 0 |
+//! | bytes of an unknown operator | unknown, and so is the count of the graph |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::wire::{Fields, Value, numbers, text};
+use super::protobuf::{Fields, Value, numbers, text};
 use crate::error::LoadError;
-use crate::weights::Storage;
+use crate::weights::FileBytes;
 
-/// What kad reads of a graph's file.
+/// Number of weights and weight files of a graph.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Tensors {
-    /// Numbers in its weights, where that can be known.
+pub(crate) struct GraphWeights {
+    /// Number of weights; `None` if unknown.
     pub(crate) parameters: Option<u64>,
-    /// Files beside the graph that hold some of them, as the graph names them.
+    /// Weight files beside the graph, by their names in the graph.
     pub(crate) files: BTreeSet<String>,
-    /// Whether the file has a graph at all.
+    /// True if the file contains a graph.
     pub(crate) has_graph: bool,
 }
 
-/// Reads the file of a graph; one that is no graph has no tensors.
+/// Reads the file of a graph; a file of another kind has no weights.
 ///
 /// # Errors
 /// [`LoadError::Io`].
-pub(crate) fn read(graph: &Path) -> Result<Tensors, LoadError> {
-    Ok(tensors(Storage::map(graph)?.bytes()))
+pub(crate) fn read(graph: &Path) -> Result<GraphWeights, LoadError> {
+    Ok(tensors(FileBytes::map(graph)?.bytes()))
 }
 
 /// Field numbers of `onnx.proto`.
@@ -60,13 +59,13 @@ mod field {
     pub(super) const ENTRY_VALUE: u64 = 2;
 }
 
-/// What the elements of a tensor are, by `TensorProto.DataType`.
+/// Element type of a tensor, by `TensorProto.DataType`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Element {
     Float,
-    /// Bytes, which may hold several numbers each.
+    /// Bytes, possibly with several packed numbers each.
     Byte,
-    /// Integers of fewer bits, of which the shape tells the number.
+    /// Integers of fewer than 8 bits; the shape counts the numbers.
     Small,
     Other,
 }
@@ -84,16 +83,16 @@ impl Element {
     }
 }
 
-/// How an operator uses an initialiser.
+/// Role of an initialiser in the operator that uses it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Use {
-    /// Its elements are weights.
+enum WeightUse {
+    /// Each element is a weight.
     Weights,
-    /// It stands for so many weights.
-    Stands(u64),
-    /// It belongs to weights that are counted elsewhere.
-    Aside,
-    /// kad does not know.
+    /// It packs this number of weights.
+    Packed(u64),
+    /// Scales, zero points, masks and the like.
+    NoWeights,
+    /// The operator is unknown.
     Unknown,
 }
 
@@ -103,7 +102,7 @@ struct Initializer<'a> {
     name: &'a str,
 }
 
-fn tensors(model: &[u8]) -> Tensors {
+fn tensors(model: &[u8]) -> GraphWeights {
     let (mut found, mut uses, mut files) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     let mut graphs: Vec<&[u8]> = Fields(model).all(field::MODEL_GRAPH).collect();
     let has_graph = !graphs.is_empty();
@@ -115,20 +114,20 @@ fn tensors(model: &[u8]) -> Tensors {
         for node in Fields(graph).all(field::GRAPH_NODE) {
             let inputs = Fields(node).all(field::NODE_INPUT).enumerate();
             for (place, name) in inputs.filter(|(_, name)| !name.is_empty()) {
-                uses.entry(name).or_insert_with(|| Usage { node, place });
+                uses.entry(name).or_insert_with(|| FirstUse { node, place });
             }
-            // The branches of a condition.
+            // Subgraphs: the branches of a condition.
             let attributes = Fields(node).all(field::NODE_ATTRIBUTE);
             graphs.extend(attributes.flat_map(|it| Fields(it).all(field::ATTRIBUTE_GRAPH)));
         }
     }
     let counted = found.iter().map(|tensor| count(tensor, uses.get(tensor.name.as_bytes())));
     let parameters: Option<u64> = counted.sum();
-    Tensors { parameters: parameters.filter(|&count| count > 0), files, has_graph }
+    GraphWeights { parameters: parameters.filter(|&count| count > 0), files, has_graph }
 }
 
-/// The first node that takes an initialiser.
-struct Usage<'a> {
+/// The first node that uses an initialiser, and the input's index.
+struct FirstUse<'a> {
     node: &'a [u8],
     place: usize,
 }
@@ -143,67 +142,69 @@ fn initializer(tensor: &[u8]) -> Initializer<'_> {
     }
 }
 
-/// The file that holds a tensor, if that is not the graph's.
+/// The external file of a tensor.
 fn external(tensor: &[u8]) -> Option<&str> {
     let mut entries = Fields(tensor).all(field::TENSOR_EXTERNAL);
     let place = entries.find(|entry| text(entry, field::ENTRY_KEY) == "location")?;
     Some(text(place, field::ENTRY_VALUE))
 }
 
-/// How many weights an initialiser is; `None` if that cannot be known.
-fn count(tensor: &Initializer<'_>, usage: Option<&Usage<'_>>) -> Option<u64> {
-    let used = usage.map_or(Use::Aside, |usage| usage.of(tensor));
+/// Number of weights in an initialiser; `None` if unknown.
+fn count(tensor: &Initializer<'_>, usage: Option<&FirstUse<'_>>) -> Option<u64> {
+    let used = usage.map_or(WeightUse::NoWeights, |usage| usage.of(tensor));
     match (tensor.element, used) {
-        (Element::Other, _) | (_, Use::Aside) => Some(0),
-        (_, Use::Stands(count)) => Some(count),
+        (Element::Other, _) | (_, WeightUse::NoWeights) => Some(0),
+        (_, WeightUse::Packed(count)) => Some(count),
         (Element::Float, _) if tensor.elements == 1 || is_beside_weights(tensor.name) => Some(0),
-        (Element::Float, _) | (_, Use::Weights) => Some(tensor.elements),
-        (_, Use::Unknown) => None,
+        (Element::Float, _) | (_, WeightUse::Weights) => Some(tensor.elements),
+        (_, WeightUse::Unknown) => None,
     }
 }
 
-/// Tables of angles, and scales that an exporter applies in an operation of their own.
+/// True for rotary tables, and for scales that an exporter applies in separate operations.
 fn is_beside_weights(name: &str) -> bool {
     let last = name.rsplit(['/', '.']).next().unwrap_or_default();
     let angles = last.split('_').any(|word| matches!(word, "cos" | "sin"));
     angles || last == "inv_freq" || last.ends_with("scale") || last.ends_with("zero_point")
 }
 
-impl Usage<'_> {
-    fn of(&self, tensor: &Initializer<'_>) -> Use {
+impl FirstUse<'_> {
+    fn of(&self, tensor: &Initializer<'_>) -> WeightUse {
         let own = matches!(text(self.node, field::NODE_DOMAIN), "" | "ai.onnx");
         let operator = text(self.node, field::NODE_OPERATOR);
         match (operator, self.place) {
             ("MatMulNBits" | "MatMulBnb4" | "MatMulFpQ4", 1) => self.product(),
-            ("MatMulNBits" | "MatMulBnb4" | "MatMulFpQ4", 2..=4) => Use::Aside,
+            ("MatMulNBits" | "MatMulBnb4" | "MatMulFpQ4", 2..=4) => WeightUse::NoWeights,
             ("GatherBlockQuantized", 0) => self.rows(tensor),
-            ("GatherBlockQuantized", _) => Use::Aside,
-            ("DynamicQuantizeMatMul" | "MatMulInteger", 2 | 3) => Use::Aside,
-            ("MatMulIntegerToFloat", 2..=5) | ("DequantizeLinear", 1 | 2) => Use::Aside,
-            ("QLinearMatMul", place) if place != 3 => Use::Aside,
-            ("DynamicQuantizeMatMul" | "MatMulIntegerToFloat" | "MatMulInteger", _) => Use::Weights,
-            ("QLinearMatMul" | "DequantizeLinear" | "Gather", _) => Use::Weights,
-            _ if tensor.element == Element::Float => Use::Weights,
-            // Masks and the like.
-            _ if own => Use::Aside,
-            _ => Use::Unknown,
+            ("GatherBlockQuantized", _) => WeightUse::NoWeights,
+            ("DynamicQuantizeMatMul" | "MatMulInteger", 2 | 3) => WeightUse::NoWeights,
+            ("MatMulIntegerToFloat", 2..=5) | ("DequantizeLinear", 1 | 2) => WeightUse::NoWeights,
+            ("QLinearMatMul", place) if place != 3 => WeightUse::NoWeights,
+            ("DynamicQuantizeMatMul" | "MatMulIntegerToFloat" | "MatMulInteger", _) => {
+                WeightUse::Weights
+            }
+            ("QLinearMatMul" | "DequantizeLinear" | "Gather", _) => WeightUse::Weights,
+            _ if tensor.element == Element::Float => WeightUse::Weights,
+            // Masks and similar constants.
+            _ if own => WeightUse::NoWeights,
+            _ => WeightUse::Unknown,
         }
     }
 
-    /// `K · N` of a product with a packed matrix.
-    fn product(&self) -> Use {
+    /// `K · N` of a matrix product with a packed matrix.
+    fn product(&self) -> WeightUse {
         let sizes = self.attribute("K").zip(self.attribute("N"));
-        sizes.map_or(Use::Unknown, |(k, n)| Use::Stands(k.saturating_mul(n)))
+        sizes.map_or(WeightUse::Unknown, |(k, n)| WeightUse::Packed(k.saturating_mul(n)))
     }
 
-    /// Rows of packed numbers, several to a byte.
-    fn rows(&self, tensor: &Initializer<'_>) -> Use {
-        // What it is if it is left out.
+    /// Number of weights in rows of packed numbers.
+    fn rows(&self, tensor: &Initializer<'_>) -> WeightUse {
+        // The operator's default.
         let bits = self.attribute("bits").unwrap_or(4);
         match (tensor.element, 8u64.checked_div(bits)) {
-            (Element::Byte, Some(each)) => Use::Stands(tensor.elements.saturating_mul(each)),
-            (Element::Small, _) => Use::Weights,
-            _ => Use::Unknown,
+            (Element::Byte, Some(each)) => WeightUse::Packed(tensor.elements.saturating_mul(each)),
+            (Element::Small, _) => WeightUse::Weights,
+            _ => WeightUse::Unknown,
         }
     }
 
@@ -266,7 +267,7 @@ mod tests {
     const INT4: u64 = 22;
 
     #[test]
-    fn what_is_packed_counts_as_what_it_stands_for() {
+    fn packed_weights_are_counted_unpacked() {
         let sides = [tensor("s", FLOAT, &[6, 2]), tensor("z", UINT8, &[6, 1])];
         let product = |attributes: &[(&str, u64)]| {
             let nodes = [node("MatMulNBits", &["x", "w", "s", "z"], attributes)];
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_counted_wrong() {
+    fn unknown_operators_make_the_count_unknown() {
         let known = || vec![node("Gather", &["e", "ids"], &[]), tensor("e", FLOAT, &[9, 4])];
         assert_eq!(parameters(&known()), Some(36));
         let with = |more: &[Vec<u8>]| parameters(&[&known()[..], more].concat());
@@ -293,7 +294,7 @@ mod tests {
         let packed = [node("QMoE", &["x", "w"], &[]), tensor("w", UINT8, &[3, 5])];
         assert_eq!(with(&packed), None);
         for damaged in [&b""[..], b"no graph", &[0x3a, 0xff]] {
-            assert_eq!(tensors(damaged), Tensors::default());
+            assert_eq!(tensors(damaged), GraphWeights::default());
         }
     }
 
@@ -310,7 +311,7 @@ mod tests {
         assert_eq!(found.parameters, Some(8));
     }
 
-    /// The same model from safetensors has as many; the tables of angles are the graph's own.
+    /// Compared with the safetensors of the same model.
     #[test]
     fn a_graph_has_as_many_parameters_as_its_model() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/onnx");
@@ -323,7 +324,7 @@ mod tests {
                 let path = folder.join(graph).with_extension("onnx");
                 if path.is_file() {
                     let (parameters, files) = (Some(expected), BTreeSet::new());
-                    let expected = Tensors { parameters, files, has_graph: true };
+                    let expected = GraphWeights { parameters, files, has_graph: true };
                     assert_eq!(read(&path).unwrap(), expected, "{}", path.display());
                     compared += 1;
                 }

@@ -1,39 +1,47 @@
-//! Datasets: a few files of one folder of a repository.
+//! Datasets of the hub: files of one folder of a repository.
 
 use std::path::{Path, PathBuf};
 
 use hf_hub::RepoType;
 
-use super::repository::{Hub, MAIN};
+use super::repository::{MAIN, Repository};
 use crate::error::LoadError;
 
-/// Of the names in a folder of a repository, those that are wanted; or which one is missing.
-type Wanted<'a> = &'a dyn Fn(&[&str]) -> Result<Vec<String>, String>;
+/// Selects files among the names in a folder; the error names the missing file.
+type ChooseFiles<'a> = &'a dyn Fn(&[&str]) -> Result<Vec<String>, String>;
 
-/// Files of the hub's dataset `repo` (`ORG/NAME`), fetched if need be: of the names in its `folder`
-/// (empty for the top), those that `wanted` gives, in that order; `progress` gets a line now and
-/// then.
+/// Fetches files of the hub's dataset `repo` (`ORG/NAME`). `wanted` selects them among the file names in
+/// `folder` (empty for the top folder); the result has its order. `progress` receives lines of text.
 ///
-/// As with models, files in the hub's cache (`HF_HOME`) are used without asking the hub, also when
-/// the branch has moved on, and what is missing comes from the commit that the cache has.
+/// As with models, files in the hub's cache (`HF_HOME`) are used without a request, even if the branch
+/// has moved. Missing files come from the cached commit.
+///
+/// ```no_run
+/// let wanted = |names: &[&str]| match names.contains(&"train.jsonl") {
+///     true => Ok(vec!["train.jsonl".to_owned()]),
+///     false => Err("train.jsonl".to_owned()),
+/// };
+/// let paths = kad_backends::dataset("org/dataset", "data", &wanted, &|line| eprintln!("{line}"))?;
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 ///
 /// # Errors
-/// [`LoadError::NotFound`] if the repository has other files, [`LoadError::Network`] or
-/// [`LoadError::Io`] for what cannot be fetched.
+/// [`LoadError::NotFound`] if the repository lacks a file; [`LoadError::Network`] or
+/// [`LoadError::Io`] for a failed download.
 pub fn dataset(
     repo: &str,
     folder: &str,
-    wanted: Wanted<'_>,
+    wanted: ChooseFiles<'_>,
     progress: &dyn Fn(&str),
 ) -> Result<Vec<PathBuf>, LoadError> {
-    Hub::new(repo, RepoType::Dataset, MAIN)?.files(folder, wanted, progress)
+    Repository::new(repo, RepoType::Dataset, MAIN)?.files(folder, wanted, progress)
 }
 
-impl Hub<'_> {
+impl Repository<'_> {
     fn files(
         &self,
         folder: &str,
-        wanted: Wanted<'_>,
+        wanted: ChooseFiles<'_>,
         progress: &dyn Fn(&str),
     ) -> Result<Vec<PathBuf>, LoadError> {
         if let Some(cached) = self.cached_folder().map(|cached| cached.join(folder)) {
@@ -63,7 +71,7 @@ impl Hub<'_> {
     }
 }
 
-/// Names of the files in a folder of the cache; a link whose file is gone is none.
+/// Names of the files in a cache folder, without dangling links.
 fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.filter(|entry| entry.path().is_file());
@@ -98,7 +106,7 @@ mod tests {
         ];
         let (root, (asked, fetched)) = (tempfile::tempdir().unwrap(), channel());
         let endpoint = Some(hub_with(&files, asked));
-        let hub = |endpoint: &Option<String>| Hub {
+        let hub = |endpoint: &Option<String>| Repository {
             repo: "org/set",
             kind: RepoType::Dataset,
             revision: MAIN,
@@ -121,7 +129,7 @@ mod tests {
         let place = Path::new("datasets--org--set/snapshots").join(COMMIT).join("main/a.parquet");
         assert!(paths[0].ends_with(place), "{}", paths[0].display());
 
-        // The second time nothing is asked for; what is gone is, and nobody answers.
+        // The second time there is no request. For the deleted file there is one, without an answer.
         let offline = Some("http://127.0.0.1:1".to_owned());
         assert_eq!(hub(&offline).files("main", &wanted, &|_| ()).unwrap(), paths);
         std::fs::remove_file(&paths[1]).unwrap();

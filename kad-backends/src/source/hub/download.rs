@@ -1,4 +1,4 @@
-//! One file of the hub, with progress.
+//! Downloads a file of the hub and reports the progress.
 
 use std::path::PathBuf;
 
@@ -10,12 +10,12 @@ pub(super) fn download(
     file: &str,
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf, ApiError> {
-    let report = Report { file, progress, size: 0, done: 0, told: 0 };
+    let report = DownloadProgress { file, progress, size: 0, done: 0, told: 0 };
     api.download_with_progress(file, report)
 }
 
-/// Says how far a download is, in steps of five percent.
-struct Report<'a> {
+/// Reports the progress of a download in steps of 5 %.
+struct DownloadProgress<'a> {
     file: &'a str,
     progress: &'a dyn Fn(&str),
     size: usize,
@@ -23,10 +23,10 @@ struct Report<'a> {
     told: usize,
 }
 
-/// Smaller files come without words.
+/// Smallest size in bytes with progress reports.
 const WORTH_REPORTING: usize = 10_000_000;
 
-impl Progress for Report<'_> {
+impl Progress for DownloadProgress<'_> {
     fn init(&mut self, size: usize, _file: &str) {
         self.size = size;
     }

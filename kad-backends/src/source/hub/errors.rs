@@ -1,11 +1,11 @@
-//! Errors of the hub with advice for the person who reads them.
+//! Errors of the hub, with advice.
 
 use hf_hub::api::sync::ApiError;
 
-use super::repository::Hub;
+use super::repository::Repository;
 use crate::error::LoadError;
 
-impl Hub<'_> {
+impl Repository<'_> {
     pub(super) fn error(&self, what: &str, error: &ApiError) -> LoadError {
         LoadError::Network {
             asked: format!("{} ({what})", self.name()),
@@ -56,10 +56,10 @@ impl Hub<'_> {
     }
 }
 
-/// The status with which the hub refused.
+/// HTTP status of a refused request.
 pub(super) fn status(error: &ApiError) -> Option<u16> {
     match error {
-        // The client's error type has no name here; these are all its words for a status.
+        // The client does not export its error type; this is its message for a status.
         ApiError::RequestError(error) => {
             error.to_string().strip_prefix("http status: ")?.parse().ok()
         }

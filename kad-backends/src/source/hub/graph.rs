@@ -3,19 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use super::model::{OPTIONAL, REQUIRED};
-use super::repository::Hub;
+use super::repository::Repository;
 use crate::error::LoadError;
 use crate::files::onnx;
 
-/// Of a repository's files, its graph; or the words for what graphs it has.
-type Choice<'a> = &'a dyn Fn(&[&str]) -> Result<Result<String, String>, LoadError>;
+/// Selects the graph among a repository's files. The inner error describes the existing graphs.
+type ChooseGraph<'a> = &'a dyn Fn(&[&str]) -> Result<Result<String, String>, LoadError>;
 
-impl Hub<'_> {
-    /// A graph, with all that belongs to it in the same folder or above. The graph itself says
-    /// which other files hold its weights.
+impl Repository<'_> {
+    /// Fetches a graph with its configuration, tokenizer and weight files, which the graph names.
     pub(super) fn graph(
         &self,
-        choose: Choice<'_>,
+        choose: ChooseGraph<'_>,
         progress: &dyn Fn(&str),
     ) -> Result<PathBuf, LoadError> {
         let cached = self.cached_folder();
@@ -58,7 +57,7 @@ impl Hub<'_> {
         self.not_found("an ONNX graph", advice.to_owned())
     }
 
-    /// That a file is not among these.
+    /// Error for a file that the repository lacks; lists the related files it has.
     fn lacks(&self, file: &str, names: &[&str]) -> LoadError {
         let related = |name: &&&str| name.contains(".onnx") || name.ends_with(".json");
         let related: Vec<&str> = names.iter().filter(related).copied().collect();
@@ -70,9 +69,9 @@ impl Hub<'_> {
     }
 }
 
-/// The graph that would be chosen, if a folder has it with all that belongs to it. One that was
-/// chosen for want of others is not taken: the hub may have others.
-fn complete_graph(folder: &Path, choose: Choice<'_>) -> Option<PathBuf> {
+/// The selected graph of a cached folder, if all of its files are cached. A graph that would be selected
+/// only because it is the only one does not count: the hub may have others.
+fn complete_graph(folder: &Path, choose: ChooseGraph<'_>) -> Option<PathBuf> {
     let files = onnx::graphs_below(folder).ok()?;
     let mut files: Vec<&str> = files.iter().map(String::as_str).collect();
     files.push("another.onnx");
@@ -85,7 +84,7 @@ fn complete_graph(folder: &Path, choose: Choice<'_>) -> Option<PathBuf> {
     complete.then_some(path)
 }
 
-/// The path of a file that `graph` calls `file`.
+/// Path in the repository of a file that `graph` names.
 fn beside(graph: &str, file: &str) -> String {
     graph.rsplit_once('/').map_or(file.to_owned(), |(folder, _)| format!("{folder}/{file}"))
 }

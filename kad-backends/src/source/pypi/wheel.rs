@@ -1,4 +1,4 @@
-//! A wheel: its folder in the cache, and the choice among its files.
+//! A wheel's folder in the cache, and the choice among its files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,24 +7,24 @@ use super::record::is_intact;
 use crate::error::LoadError;
 use crate::unknown_name::nearest;
 
-/// In a wheel's folder: the files taken out.
+/// Subfolder with the extracted files.
 const FILES: &str = "files";
-/// Beside a cached file: the folder with its record. No entry of a wheel is kept under this name.
+/// Folder of the record beside a cached file. Wheel entries of this name are ignored.
 pub(super) const RECORDS: &str = ".sha256";
-/// In a wheel's folder: the paths of the files it has.
+/// File with the paths of all files of the wheel.
 pub(super) const LISTING: &str = "entries.txt";
-/// Begins the names of folders that are in use only while a process fetches.
+/// Prefix of temporary folders.
 pub(super) const TEMPORARY: &str = ".fetch-";
 
 pub(super) struct Wheel<'a> {
     pub(super) package: &'a str,
     pub(super) version: &'a str,
-    /// Where its files are kept.
+    /// Cache folder of the wheel.
     pub(super) folder: PathBuf,
 }
 
 impl<'a> Wheel<'a> {
-    /// One folder for all spellings that pip takes for the same package.
+    /// All spellings of a package name share one folder, as in pip.
     pub(super) fn new(package: &'a str, version: &'a str, root: &Path) -> Self {
         Wheel { package, version, folder: root.join(format!("{}=={version}", normalized(package))) }
     }
@@ -33,8 +33,8 @@ impl<'a> Wheel<'a> {
         format!("{}=={}", self.package, self.version)
     }
 
-    /// The cached file. What the cache complains of is said and fetched again: the wheel itself
-    /// has the last word, a damaged cache has none.
+    /// The cached file. A damaged cache entry is reported and counts as absent, so that the file is
+    /// downloaded again.
     pub(super) fn trusted(&self, file: Option<&str>, progress: &dyn Fn(&str)) -> Option<PathBuf> {
         self.cached(file).unwrap_or_else(|complaint| {
             progress(&format!("not usable from the cache: {complaint}"));
@@ -42,27 +42,27 @@ impl<'a> Wheel<'a> {
         })
     }
 
-    /// The cached file if it is complete and as it was recorded.
+    /// The cached file if it is complete and equals its record.
     pub(super) fn cached(&self, file: Option<&str>) -> Result<Option<PathBuf>, LoadError> {
-        // There once the wheel has been unpacked.
+        // The listing exists once the wheel has been unpacked.
         let Ok(listing) = fs::read_to_string(self.folder.join(LISTING)) else { return Ok(None) };
         let names: Vec<String> = listing.lines().map(str::to_owned).collect();
         let path = self.path_of(self.choose(&names, file)?);
         Ok(is_intact(&path)?.then_some(path))
     }
 
-    /// Where an entry of the wheel is kept.
+    /// Path of a wheel entry in the cache.
     pub(super) fn path_of(&self, entry: &str) -> PathBuf {
         self.folder.join(FILES).join(entry)
     }
 
-    /// Deletes what killed processes left. Only for the holder of the lock.
+    /// Deletes temporary folders of killed processes. Requires the lock.
     pub(super) fn sweep(&self) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         for entry in entries
             .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes()))
         {
-            // What cannot be deleted costs room and does no harm.
+            // A leftover that cannot be deleted is harmless.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -71,7 +71,7 @@ impl<'a> Wheel<'a> {
         LoadError::Pip { requirement: self.requirement(), message }
     }
 
-    /// The entry that is meant by `file`, or the only model.
+    /// The entry for `file`, or the only model of the wheel.
     pub(super) fn choose<'n>(
         &self,
         names: &'n [String],
@@ -99,7 +99,7 @@ impl<'a> Wheel<'a> {
         }
     }
 
-    /// The entry whose path is `file`, or the only one whose file name is.
+    /// The entry with the path `file`, or the only one with this file name.
     fn named<'n>(&self, names: &'n [String], file: &str) -> Result<&'n str, LoadError> {
         if let Some(exact) = names.iter().find(|name| *name == file) {
             return Ok(exact);
@@ -127,7 +127,7 @@ impl<'a> Wheel<'a> {
     }
 }
 
-/// The name under which the package index knows a package (PEP 503).
+/// Normalised package name (PEP 503).
 pub(super) fn normalized(package: &str) -> String {
     let mut name = String::new();
     for c in package.chars() {
@@ -139,7 +139,7 @@ pub(super) fn normalized(package: &str) -> String {
     name
 }
 
-/// A path that stays inside the folder it is joined to, and off the records.
+/// True for a path that stays inside its folder and outside the records.
 pub(super) fn is_plain(entry: &str) -> bool {
     let strange = |c: char| c.is_control() || c == '\\' || c == ':';
     !entry.contains(strange)

@@ -1,12 +1,12 @@
 //! One block: attention and the feed-forward layer.
 
-use super::operations::{Float, Outcome, Tensor};
-use super::pass::Pass;
+use super::operations::{FloatType, OpResult, Tensor};
+use super::pass::PassInputs;
 use crate::decoder::spec::{Activation, DecoderSpec, QueryKeyNorm};
 
 /// Weights of one block; a clone shares them.
 #[derive(Clone)]
-pub(super) struct Block<T> {
+pub(super) struct Layer<T> {
     pub(super) attention: Attention<T>,
     pub(super) feed_forward: FeedForward<T>,
 }
@@ -38,14 +38,14 @@ pub(super) struct FeedForward<T> {
 
 /// Keys (rotated) and values of one block, `[kv_heads, rows, head_dim]` each, of which the session
 /// says how many rows hold something.
-pub(super) struct Cache<T> {
+pub(super) struct KvCache<T> {
     keys: T,
     values: T,
 }
 
-impl<T: Tensor> Cache<T> {
+impl<T: Tensor> KvCache<T> {
     /// Room for `rows` tokens.
-    pub(super) fn new(spec: &DecoderSpec, device: &T::Device, rows: usize) -> Outcome<Self> {
+    pub(super) fn new(spec: &DecoderSpec, device: &T::Device, rows: usize) -> OpResult<Self> {
         let shape = [spec.kv_heads, rows, spec.head_dim];
         Ok(Self { keys: T::zeros(shape, device)?, values: T::zeros(shape, device)? })
     }
@@ -56,7 +56,7 @@ impl<T: Tensor> Cache<T> {
     }
 
     /// Becomes `larger`, with its own first `held` rows.
-    pub(super) fn move_to(&mut self, mut larger: Self, held: usize) -> Outcome<()> {
+    pub(super) fn move_to(&mut self, mut larger: Self, held: usize) -> OpResult<()> {
         if held > 0 {
             larger.keys.set_rows(0, self.keys.narrow(1, 0, held)?)?;
             larger.values.set_rows(0, self.values.narrow(1, 0, held)?)?;
@@ -66,40 +66,40 @@ impl<T: Tensor> Cache<T> {
     }
 
     /// Moves `rows` to where the row `held` is, in their order.
-    pub(super) fn keep(&mut self, held: usize, rows: &[usize]) -> Outcome<()> {
-        let (keys, values) = (self.keys.rows(rows)?, self.values.rows(rows)?);
+    pub(super) fn keep(&mut self, held: usize, rows: &[usize]) -> OpResult<()> {
+        let (keys, values) = (self.keys.select_rows(rows)?, self.values.select_rows(rows)?);
         self.keys.set_rows(held, keys)?;
         self.values.set_rows(held, values)
     }
 
-    fn set(&mut self, at: usize, keys: T, values: T) -> Outcome<()> {
+    fn set(&mut self, at: usize, keys: T, values: T) -> OpResult<()> {
         self.keys.set_rows(at, keys)?;
         self.values.set_rows(at, values)
     }
 }
 
 /// `state · weightᵀ`, multiplied in the type that the weight has.
-fn product<T: Tensor>(state: T, weight: &T, float: Float) -> Outcome<T> {
-    state.to_float(float)?.times(weight)?.to_float(Float::F32)
+fn product<T: Tensor>(state: T, weight: &T, float: FloatType) -> OpResult<T> {
+    state.to_float(float)?.linear(weight)?.to_float(FloatType::F32)
 }
 
-fn norm<T: Tensor>(state: T, weight: &Option<T>, eps: f64) -> Outcome<T> {
+fn norm<T: Tensor>(state: T, weight: &Option<T>, eps: f64) -> OpResult<T> {
     match weight {
         Some(weight) => state.rms_norm(weight, eps),
         None => Ok(state),
     }
 }
 
-impl<T: Tensor> Block<T> {
+impl<T: Tensor> Layer<T> {
     /// The state `[1, tokens, hidden]` after this block; keys and values go to the cache.
     pub(super) fn run(
         &self,
         spec: &DecoderSpec,
-        float: Float,
+        float: FloatType,
         state: T,
-        pass: &Pass<T>,
-        cache: &mut Cache<T>,
-    ) -> Outcome<T> {
+        pass: &PassInputs<T>,
+        cache: &mut KvCache<T>,
+    ) -> OpResult<T> {
         let added = self.attention.run(spec, float, state.clone(), pass, cache)?;
         let state = state.add(&added)?;
         let added = self.feed_forward.run(spec, float, state.clone())?;
@@ -108,7 +108,7 @@ impl<T: Tensor> Block<T> {
 }
 
 impl<T: Tensor> FeedForward<T> {
-    fn run(&self, spec: &DecoderSpec, float: Float, state: T) -> Outcome<T> {
+    fn run(&self, spec: &DecoderSpec, float: FloatType, state: T) -> OpResult<T> {
         let state = norm(state, &self.norm, spec.norm_eps)?;
         let gate_up = product(state, &self.gate_up, float)?;
         let (gate, up) = (gate_up.narrow(2, 0, spec.ffn)?, gate_up.narrow(2, spec.ffn, spec.ffn)?);
@@ -125,11 +125,11 @@ impl<T: Tensor> Attention<T> {
     fn run(
         &self,
         spec: &DecoderSpec,
-        float: Float,
+        float: FloatType,
         state: T,
-        pass: &Pass<T>,
-        cache: &mut Cache<T>,
-    ) -> Outcome<T> {
+        pass: &PassInputs<T>,
+        cache: &mut KvCache<T>,
+    ) -> OpResult<T> {
         let tokens = state.shape()[1];
         let state = norm(state, &self.norm, spec.norm_eps)?;
         let mut all = product(state, &self.query_key_value, float)?;
@@ -140,8 +140,8 @@ impl<T: Tensor> Attention<T> {
         let queries = self.turned(spec, all.narrow(2, 0, wide)?, &self.query_norm, pass)?;
         let keys = self.turned(spec, all.narrow(2, wide, narrow)?, &self.key_norm, pass)?;
         let values = all.narrow(2, wide + narrow, narrow)?;
-        let values = values.reshape([tokens, spec.kv_heads, spec.head_dim])?.swap(0, 1)?;
-        cache.set(pass.first, keys.swap(0, 1)?, values)?;
+        let values = values.reshape([tokens, spec.kv_heads, spec.head_dim])?.swap_dims(0, 1)?;
+        cache.set(pass.first, keys.swap_dims(0, 1)?, values)?;
         let attended = self.attend(spec, queries, pass, cache)?;
         let added = product(attended, &self.output, float)?;
         norm(added, &self.post_norm, spec.norm_eps)
@@ -153,8 +153,8 @@ impl<T: Tensor> Attention<T> {
         spec: &DecoderSpec,
         rows: T,
         weight: &Option<T>,
-        pass: &Pass<T>,
-    ) -> Outcome<T> {
+        pass: &PassInputs<T>,
+    ) -> OpResult<T> {
         let [_, tokens, width] = rows.shape();
         let shape = [tokens, width / spec.head_dim, spec.head_dim];
         let heads = match spec.norms.query_key {
@@ -162,7 +162,7 @@ impl<T: Tensor> Attention<T> {
             _ => norm(rows.reshape(shape)?, weight, spec.norm_eps)?,
         };
         let half = spec.head_dim / 2;
-        let other = heads.narrow(2, half, half)?.beside(heads.narrow(2, 0, half)?)?;
+        let other = heads.narrow(2, half, half)?.concat(heads.narrow(2, 0, half)?)?;
         let view = pass.view(self.windowed);
         heads.mul(&view.cos)?.add(&other.mul(&view.sin)?)
     }
@@ -172,20 +172,20 @@ impl<T: Tensor> Attention<T> {
         &self,
         spec: &DecoderSpec,
         queries: T,
-        pass: &Pass<T>,
-        cache: &Cache<T>,
-    ) -> Outcome<T> {
+        pass: &PassInputs<T>,
+        cache: &KvCache<T>,
+    ) -> OpResult<T> {
         let (tokens, dim) = (queries.shape()[0], spec.head_dim);
         let (group, rows) = (spec.heads / spec.kv_heads, pass.first + tokens);
-        let queries = queries.scale(spec.attention_scale())?.swap(0, 1)?;
+        let queries = queries.scale(spec.attention_scale())?.swap_dims(0, 1)?;
         let queries = queries.reshape([spec.kv_heads, group * tokens, dim])?;
-        let keys = cache.keys.narrow(1, 0, rows)?.swap(1, 2)?;
+        let keys = cache.keys.narrow(1, 0, rows)?.swap_dims(1, 2)?;
         let mut scores = queries.matmul(keys)?;
         if let Some(mask) = &pass.view(self.windowed).mask {
             scores = scores.add(mask)?;
         }
         let attended = scores.softmax()?.matmul(cache.values.narrow(1, 0, rows)?)?;
-        let attended = attended.reshape([spec.heads, tokens, dim])?.swap(0, 1)?;
+        let attended = attended.reshape([spec.heads, tokens, dim])?.swap_dims(0, 1)?;
         attended.reshape([1, tokens, spec.query_width()])
     }
 }

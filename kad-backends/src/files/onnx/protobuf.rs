@@ -1,14 +1,14 @@
-//! Protocol buffers, as far as ONNX files need them: a message is fields, one after the other.
+//! A minimal reader of protocol buffers for ONNX files.
 
-/// The content of a field.
+/// Value of a field.
 pub(super) enum Value<'a> {
-    /// A whole number, as all of them are sent.
+    /// An integer (varint).
     Number(u64),
-    /// A text, packed numbers, or a message of its own.
+    /// A string, packed numbers, or a nested message.
     Bytes(&'a [u8]),
 }
 
-/// The fields of a message, with their numbers; ends early where the bytes make no sense.
+/// Iterator over the numbered fields of a message; ends at malformed bytes.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
@@ -24,7 +24,7 @@ impl<'a> Iterator for Fields<'a> {
                     let len = usize::try_from(number(&mut self.0)?).ok()?;
                     return Some((field, Value::Bytes(take(&mut self.0, len)?)));
                 }
-                // Floating-point numbers, which nobody here asks for.
+                // Fixed-size numbers are skipped.
                 1 => _ = take(&mut self.0, 8)?,
                 5 => _ = take(&mut self.0, 4)?,
                 _ => return None,
@@ -34,7 +34,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The messages and texts with this number.
+    /// The messages and strings with this field number.
     pub(super) fn all(self, field: u64) -> impl Iterator<Item = &'a [u8]> {
         self.filter_map(move |(found, value)| match value {
             Value::Bytes(bytes) if found == field => Some(bytes),
@@ -43,7 +43,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The numbers of a repeated field, packed or not.
+/// The numbers of a repeated field, packed or unpacked.
 pub(super) fn numbers(message: &[u8], field: u64) -> Vec<u64> {
     let mut found = Vec::new();
     for (_, value) in Fields(message).filter(|(at, _)| *at == field) {
@@ -57,13 +57,13 @@ pub(super) fn numbers(message: &[u8], field: u64) -> Vec<u64> {
     found
 }
 
-/// The last text with this number, or nothing.
+/// The last string with this field number; empty if absent.
 pub(super) fn text(message: &[u8], field: u64) -> &str {
     let bytes = Fields(message).all(field).last().unwrap_or_default();
     std::str::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Seven bits a byte, the lowest first.
+/// A varint: seven bits per byte, the lowest first.
 fn number(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
