@@ -1,10 +1,9 @@
-//! Where libtorch is, noted in what is linked with it.
+//! Adds the folder of libtorch as a run path to this crate's tests and examples.
 //!
-//! A program linked with libtorch asks the loader for it before `main`. So that this works without
-//! `LD_LIBRARY_PATH`, the folder that the build found it in becomes a run path of this crate's
-//! tests and examples. Cargo does not hand such arguments on: a crate that makes a program of this
-//! one gets the folder as `DEP_KAD_BACKENDS_LIBTORCH` in its build script, and says
-//! `cargo::rustc-link-arg=-Wl,-rpath,FOLDER` itself, as kad-eval does.
+//! The loader needs libtorch before `main` runs; the run path makes `LD_LIBRARY_PATH` unnecessary.
+//! Cargo does not pass link arguments to dependent crates. The build script of a program gets the
+//! folder as `DEP_KAD_BACKENDS_LIBTORCH` and prints `cargo::rustc-link-arg=-Wl,-rpath,FOLDER`
+//! itself, as kad-eval's does.
 
 use std::path::PathBuf;
 
@@ -19,8 +18,8 @@ fn main() {
     }
 }
 
-/// The folder of the library, as torch-sys looks for it; none where it is not linked, where it is
-/// the system's own, or where the linker knows no run paths.
+/// Folder of libtorch, found as torch-sys does. `None` if it is not linked, if the system's copy is
+/// used, or if the platform has no run paths.
 fn libtorch() -> Option<PathBuf> {
     let feature = |name: &str| std::env::var_os(format!("CARGO_FEATURE_{name}")).is_some();
     let system = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();

@@ -2,7 +2,8 @@
 
 use kad_core::TokenId;
 
-/// Chunks of at most `size` tokens, each with the number of its tokens among the last `wanted` of all.
+/// Chunks of at most `size` tokens, each with the number of its tokens among the last `wanted` of
+/// all.
 pub(crate) fn chunks(
     tokens: &[TokenId],
     size: usize,

@@ -34,8 +34,8 @@ pub struct ModelDetails {
     pub layers: usize,
     /// The whole model, if this is an early exit. The counts below cover the early exit only.
     pub early_exit: Option<EarlyExit>,
-    /// Number of weights; a tied head counts once. For an ONNX graph: without quantisation scales and
-    /// rotary tables; a head quantised in a copy counts again; `None` for an unknown packing.
+    /// Number of weights; a tied head counts once. For an ONNX graph: without quantisation scales
+    /// and rotary tables; a head quantised in a copy counts again; `None` for an unknown packing.
     pub parameters: Option<u64>,
     /// Number of tensors per stored type.
     pub stored: Vec<(StoredType, usize)>,
@@ -115,8 +115,8 @@ impl TensorCounts {
     }
 }
 
-/// KV cache bytes per token: `2 · layers · kv_heads · head_dim` numbers, `f64` for `naive` and `f32`
-/// for the other backends.
+/// KV cache bytes per token: `2 · layers · kv_heads · head_dim` numbers, `f64` for `naive` and
+/// `f32` for the other backends.
 pub(crate) fn cache_bytes(spec: &DecoderSpec, backend: Backend) -> u64 {
     let number = if backend == Backend::Naive { 8 } else { 4 };
     2 * number * spec.layers as u64 * spec.kv_width() as u64

@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer};
 
 use crate::unknown_name::UnknownName;
 
-/// The processor that computes the forward passes of a model. It holds weights, KV caches and masks;
-/// logits are copied to the host.
+/// The processor that computes the forward passes of a model. It holds weights, KV caches and
+/// masks; logits are copied to the host.
 ///
 /// | device | `tch` | `ort` | `burn` | `candle`, `naive` |
 /// |---|---|---|---|---|

@@ -1,11 +1,11 @@
 //! Early exit: a model made of the first layers of another model, with shared weights.
 //!
 //! Let `h_i` be the residual stream after layer `i` of `n`, and `norm` the final norm of
-//! [`decoder`](crate::decoder). The model computes `logits = Head · norm(h_n)`; its early exit after
-//! `k < n` layers computes `Head · norm(h_k)`. An early exit is a cheap drafter: it needs no second
-//! file, has the same vocabulary, and no weight is in memory twice. See Zhang et al., *Draft & Verify*
-//! (arXiv 2309.08168), and Elhoushi et al., *LayerSkip* (arXiv 2404.16710). Its acceptance rate may be
-//! low, because the head was not trained on early layers.
+//! [`decoder`](crate::decoder). The model computes `logits = Head · norm(h_n)`; its early exit
+//! after `k < n` layers computes `Head · norm(h_k)`. An early exit is a cheap drafter: it needs no
+//! second file, has the same vocabulary, and no weight is in memory twice. See Zhang et al., *Draft
+//! & Verify* (arXiv 2309.08168), and Elhoushi et al., *LayerSkip* (arXiv 2404.16710). Its
+//! acceptance rate may be low, because the head was not trained on early layers.
 
 use kad_core::LanguageModel;
 
@@ -35,8 +35,8 @@ pub trait LayeredModel: LanguageModel {
 
     /// The model `name` made of the first `layers` layers, the final norm and the head.
     ///
-    /// Its weights are shared with this model, not copied; its sessions and KV caches are its own. It
-    /// may outlive this model.
+    /// Its weights are shared with this model, not copied; its sessions and KV caches are its own.
+    /// It may outlive this model.
     ///
     /// # Errors
     /// [`LoadError::Config`] unless `0 < layers < spec().layers`; [`LoadError::Unsupported`] from a

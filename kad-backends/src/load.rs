@@ -76,7 +76,8 @@ impl LoadedModel {
     /// ```
     ///
     /// # Errors
-    /// [`LoadError::Config`] unless `layers` is at least 1 and less than the model's number of layers.
+    /// [`LoadError::Config`] unless `layers` is at least 1 and less than the model's number of
+    /// layers.
     pub fn early_exit(&self, name: &str, layers: usize) -> Result<LoadedModel, LoadError> {
         let model = self.model.early_exit(name, layers)?;
         let details = self.details.early_exit(self.model.name(), model.spec());
@@ -108,8 +109,8 @@ impl LoadedModel {
 /// ```
 ///
 /// # Errors
-/// [`LoadError`]: the source cannot be fetched, its files are incomplete or corrupt, the architecture
-/// is unknown, or the backend is not compiled in or refuses the request.
+/// [`LoadError`]: the source cannot be fetched, its files are incomplete or corrupt, the
+/// architecture is unknown, or the backend is not compiled in or refuses the request.
 pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedModel, LoadError> {
     load_with(request, &RunOptions::default(), progress)
 }
@@ -130,8 +131,9 @@ pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedMod
 /// ```
 ///
 /// # Errors
-/// The errors of [`load`]; [`LoadError::Unsupported`] if the backend cannot set the number of threads,
-/// [`LoadError::NoDevice`] if the backend, the build or the machine does not have the device.
+/// The errors of [`load`]; [`LoadError::Unsupported`] if the backend cannot set the number of
+/// threads, [`LoadError::NoDevice`] if the backend, the build or the machine does not have the
+/// device.
 pub fn load_with(
     request: &ModelRequest,
     options: &RunOptions,

@@ -63,8 +63,8 @@ impl StoredType {
         self.block_len() > 1
     }
 
-    /// Bytes of a tensor of this shape; `None` if its rows are not whole blocks or the number exceeds
-    /// `u64`.
+    /// Bytes of a tensor of this shape; `None` if its rows are not whole blocks or the number
+    /// exceeds `u64`.
     pub fn bytes_for(self, shape: &[usize]) -> Option<u64> {
         let row = *shape.last().unwrap_or(&1);
         if !row.is_multiple_of(self.block_len()) {

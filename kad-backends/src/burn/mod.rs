@@ -1,12 +1,12 @@
-//! The interpreter on burn: pure Rust, on a CPU burn's `flex` device.
+//! The backend `burn`: the shared interpreter of the tensor libraries on burn, in pure Rust.
 //!
-//! Computed by the interpreter that the libraries of tensors share, whose module says what is kept
-//! in which type. A pass over many tokens does not give the bits of passes over one, and its
-//! matrices are multiplied as `(W xᵀ)ᵀ`: burn's product, that of the `gemm` crate, repacks its
-//! right operand at every call, which here is the small one. `f16` has no fast product for more
-//! than one token and `bf16` is widened at every product: on a CPU, ask for `f32`.
+//! On a CPU it uses burn's `flex` device. The module `tensor` states the number types. It is not
+//! batch invariant: a forward pass over several tokens returns other bits than several passes. Its
+//! products are computed as `(W xᵀ)ᵀ`, because burn's product (from the crate `gemm`) repacks its
+//! right operand in every call, which this way is the small one. On a CPU use `f32`: `f16` has no
+//! fast product for more than one token, and `bf16` is widened in every product.
 //!
-//! GPUs come with the features `cuda` and `metal`, which compile burn's kernels for them.
+//! The features `cuda` and `metal` compile burn's GPU kernels.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ use crate::tensor;
 use crate::tensor::operations::{FloatType, OpResult, Tensor};
 use crate::weights::Weights;
 
-/// Makes a model of `spec`, its matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
+/// Loads a model of `spec` with matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
 ///
-/// Rows of logits are `vocab.size()` wide, also where the embedding is padded to more.
+/// Logits have `vocab.size()` columns, even if the embedding is padded to more rows.
 ///
 /// # Errors
 /// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
-/// [`LoadError::WrongSize`] if weights and specification do not belong together, and
+/// [`LoadError::WrongSize`] if weights and specification contradict each other;
 /// [`LoadError::Unsupported`] for another dtype.
 pub fn load(
     name: &str,
@@ -41,10 +41,10 @@ pub fn load(
     load_on(name, spec, weights, vocab, (dtype, Device::Cpu))
 }
 
-/// [`load`] with a choice of device.
+/// [`load`] on a device.
 ///
 /// # Errors
-/// As [`load`], and [`LoadError::NoDevice`].
+/// The errors of [`load`], and [`LoadError::NoDevice`].
 pub fn load_on(
     name: &str,
     spec: &DecoderSpec,
@@ -56,10 +56,10 @@ pub fn load_on(
     tensor::load::<BurnTensor>(name, spec, weights, vocab, (dtype, place))
 }
 
-/// burn's word for a device.
+/// burn's handle of a device.
 ///
 /// # Errors
-/// [`LoadError::NoDevice`] if this build lacks what runs there, or burn does not see it.
+/// [`LoadError::NoDevice`] if this build lacks the GPU kernels, or burn does not find the device.
 pub(crate) fn find_device(model: &str, device: Device) -> Result<BurnDevice, LoadError> {
     let absent = |found: &str, advice: &str| {
         let advice = format!("{advice}, or use device = \"cpu\"");
@@ -87,7 +87,7 @@ pub(crate) fn find_device(model: &str, device: Device) -> Result<BurnDevice, Loa
     }
 }
 
-/// `None` where burn was built without it.
+/// The devices found by burn; `None` if burn was built without support.
 fn cuda_devices() -> Option<Vec<BurnDevice>> {
     #[cfg(feature = "cuda")]
     let devices = Some(seen(::burn::tensor::DeviceType::Cuda));
@@ -96,7 +96,7 @@ fn cuda_devices() -> Option<Vec<BurnDevice>> {
     devices
 }
 
-/// `None` where burn was built without it.
+/// The devices found by burn; `None` if burn was built without support.
 fn metal_devices() -> Option<Vec<BurnDevice>> {
     #[cfg(feature = "metal")]
     let devices = Some(seen(::burn::tensor::DeviceType::Metal));
@@ -110,8 +110,8 @@ fn seen(kind: ::burn::tensor::DeviceType) -> Vec<BurnDevice> {
     BurnDevice::enumerate(kind).into_iter().collect()
 }
 
-/// burn panics where an operation does not fit its operands, which the interpreter excludes; what
-/// can fail otherwise is reading a result.
+/// A burn tensor. burn panics on operands of wrong sizes, which the interpreter excludes. Reading a
+/// result can fail.
 #[derive(Clone)]
 struct BurnTensor(Array<3>);
 

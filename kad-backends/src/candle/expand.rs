@@ -1,7 +1,7 @@
-//! Stored rows to `f32`, sixteen elements at a time.
+//! Fast dequantisation of stored rows, sixteen elements at a time, for the matrix products.
 //!
-//! Gives bit for bit what [`dequant`](crate::weights::dequant) gives, whose table of layouts it follows;
-//! this one runs inside every matrix product, so it is written for speed.
+//! Returns the same bits as [`dequant`](crate::weights::dequant), which documents the block
+//! layouts.
 
 use bytemuck::cast;
 use half::f16;
@@ -9,7 +9,7 @@ use wide::{f32x16, i8x16, i16x16, i32x16};
 
 use crate::stored_type::StoredType;
 
-/// Expands whole blocks of `stored` into `out`.
+/// Dequantises whole blocks of `stored` into `out`.
 pub(super) fn expand(stored: StoredType, bytes: &[u8], out: &mut [f32]) {
     match stored {
         StoredType::F32 => each::<4, 1>(bytes, out, |b, out| out[0] = f32::from_le_bytes(*b)),
@@ -44,7 +44,7 @@ fn each<const BYTES: usize, const LEN: usize>(
     }
 }
 
-/// Sixteen halves at a time, then what is left.
+/// Sixteen half-precision numbers at a time, then the rest.
 fn f16s(bytes: &[u8], out: &mut [f32]) {
     let done = out.len() / 16 * 16;
     each::<32, 16>(bytes, out, |block, out| {
@@ -54,8 +54,8 @@ fn f16s(bytes: &[u8], out: &mut [f32]) {
     each::<2, 1>(&bytes[done * 2..], &mut out[done..], |b, out| out[0] = half_at(b, 0));
 }
 
-/// IEEE half to single precision by moving bits: exponent and fraction go 13 places up, the
-/// exponent's bias from 15 to 127.
+/// Converts half to single precision with bit operations: exponent and fraction move up by 13 bits,
+/// and the bias of the exponent changes from 15 to 127.
 #[inline(always)]
 fn widen_halves(halves: i16x16) -> f32x16 {
     const REBIAS: i32 = (127 - 15) << 23;
@@ -65,7 +65,7 @@ fn widen_halves(halves: i16x16) -> f32x16 {
     let normal = moved + i32x16::splat(REBIAS);
     // Infinity and NaN keep the highest exponent.
     let normal = normal + (moved.simd_gt(i32x16::splat(INFINITE - 1)) & i32x16::splat(REBIAS));
-    // Subnormal halves are normal singles: put a one before the fraction, then subtract it.
+    // Subnormal halves are normal singles: set a leading one before the fraction, then subtract it.
     let one: f32x16 = cast(i32x16::splat(REBIAS + (1 << 23)));
     let subnormal: i32x16 = cast(cast::<i32x16, f32x16>(normal + i32x16::splat(1 << 23)) - one);
     let is_subnormal = moved.simd_lt(i32x16::splat(1 << 23));
@@ -137,7 +137,7 @@ fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
     put(out, 16, float(sixteen(block, 18)) * d);
 }
 
-/// Q4_K and Q5_K: eight runs of 32, two to each 32 bytes of nibbles.
+/// Q4_K and Q5_K: eight runs of 32 elements, two runs per 32 bytes of nibbles.
 fn k_with_minimum(block: &[u8], packed: &[u8], fifth: Option<&[u8]>, out: &mut [f32; 256]) {
     let (d, m) = (half_at(block, 0), half_at(block, 2));
     for run in 0..8 {
@@ -155,7 +155,7 @@ fn k_with_minimum(block: &[u8], packed: &[u8], fifth: Option<&[u8]>, out: &mut [
     }
 }
 
-/// Six-bit scale and minimum of a run; the last four runs keep their high bits in the first bytes.
+/// Six-bit scale and minimum of a run; the high bits of the last four runs are in the first bytes.
 fn scale_and_minimum(packed: &[u8], run: usize) -> (f32, f32) {
     let (scale, minimum) = if run < 4 {
         (packed[run] & 63, packed[run + 4] & 63)
@@ -166,7 +166,7 @@ fn scale_and_minimum(packed: &[u8], run: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(minimum))
 }
 
-/// Two halves of 128; in each, four runs of 32 with a pair of high bits per element.
+/// Two halves of 128 elements, each with four runs of 32; a pair of high bits per element.
 fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
     let d = half_at(block, 208);
     for piece in 0..16 {
@@ -204,7 +204,7 @@ mod tests {
         StoredType::Q6K,
     ];
 
-    /// Blocks of every bit pattern, the few that are not numbers as scales left out.
+    /// Random blocks of every type; blocks whose scale is NaN or infinite are skipped.
     #[test]
     fn every_type_expands_to_the_bits_of_the_plain_version() {
         let mut state = 1u64;

@@ -1,9 +1,9 @@
-//! Sums over sixteen lanes: the inner loops.
+//! Vector kernels with sixteen lanes: the inner loops.
 //!
-//! A dot product keeps sixteen running sums, adds them at the end, then adds what is left of a
-//! width that is no multiple of sixteen. How many of them are computed side by side changes how
-//! often memory is read, never the order of one sum: this is what makes a pass over many tokens
-//! give the bits of many passes over one.
+//! A dot product has sixteen running sums. At the end it adds them, then the elements beyond the
+//! last multiple of sixteen. Several dot products are computed at once to save memory reads; this
+//! never changes the order of a sum. So a pass over many tokens returns the bits of many passes
+//! over one.
 
 use std::array::from_fn;
 
@@ -11,13 +11,13 @@ use wide::f32x16;
 
 pub(super) const LANES: usize = 16;
 
-/// Tokens taken side by side: as many sums as the processor has registers for, four rows each.
+/// Tokens per tile: with four rows, the sums fill the processor's vector registers.
 const TOKENS: usize = if cfg!(target_feature = "avx512f") { 4 } else { 2 };
 
-/// Rows taken side by side.
+/// Rows per tile.
 pub(super) const ROWS: usize = 4;
 
-/// `out[r][t] = rows[r] · inputs[t]`, all of one width.
+/// `out[r][t] = rows[r] · inputs[t]`, all of the same width.
 #[inline(always)]
 fn tile<const R: usize, const T: usize>(rows: [&[f32]; R], inputs: [&[f32]; T]) -> [[f32; T]; R] {
     let (width, whole) = (inputs[0].len(), inputs[0].len() / LANES);
@@ -44,8 +44,9 @@ fn tile<const R: usize, const T: usize>(rows: [&[f32]; R], inputs: [&[f32]; T]) 
     out
 }
 
-/// `out[r][t] = rows[r] · inputs[t]` for all `tokens` inputs, `R` rows of `width`, `out` being
-/// `[R, tokens]`.
+/// `out[r][t] = rows[r] · inputs[t]` for `R` rows of `width` and all inputs.
+///
+/// `out` is `[R, tokens]`.
 fn block<const R: usize>(rows: &[f32], inputs: &[f32], width: usize, out: &mut [f32]) {
     let tokens = out.len() / R;
     let rows: [&[f32]; R] = from_fn(|r| &rows[r * width..(r + 1) * width]);
@@ -93,24 +94,24 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     tile([a], [b])[0][0]
 }
 
-/// What one head of one token sees of a cache: parts of the first `prefix` of `rows` and then of
-/// those in `slots`, in the order in which they are added.
+/// The cache rows visible to one head of one token: the first `prefix` of `rows`, then `slots`.
+/// Sums run in this order.
 #[derive(Clone, Copy)]
 pub(super) struct HeadRows<'a> {
-    /// Rows of `stride`, the first of them row `first` of the cache; the head's part of a row
-    /// starts at `offset`.
+    /// Rows of length `stride`, starting with row `first` of the cache; the head's columns start at
+    /// `offset`.
     pub(super) rows: &'a [f32],
     pub(super) first: usize,
     pub(super) stride: usize,
     pub(super) offset: usize,
     pub(super) prefix: usize,
-    /// Rows of the cache, from `first` on.
+    /// Indices of cache rows, at least `first`.
     pub(super) slots: &'a [usize],
 }
 
-/// `out[i] = scale · query · keys[i]` for the keys seen.
+/// `out[i] = scale · query · keys[i]` for the visible keys.
 ///
-/// Four keys are taken side by side where they are neighbours; a key gets the same bits either way.
+/// Adjacent keys are computed four at a time, with the same bits.
 pub(super) fn scores(query: &[f32], keys: HeadRows<'_>, scale: f32, out: &mut [f32]) {
     let width = query.len();
     let key = |row: usize| &keys.rows[row * keys.stride + keys.offset..][..width];
@@ -129,9 +130,9 @@ pub(super) fn scores(query: &[f32], keys: HeadRows<'_>, scale: f32, out: &mut [f
     }
 }
 
-/// `out ← Σ_i weights[i] · values[i]` over the values seen, added in the order of `i`.
+/// `out ← Σ_i weights[i] · values[i]` over the visible values, in the order of `i`.
 ///
-/// Two loops, not one over a chained iterator: that made a pass of a small model 13 % slower.
+/// Two loops, because one loop over a chained iterator made a pass of a small model 13 % slower.
 pub(super) fn weighted_sum(weights: &[f32], values: HeadRows<'_>, out: &mut [f32]) {
     let HeadRows { rows, first, stride, offset, prefix, slots } = values;
     let (whole, last) = weights.split_at(prefix);
@@ -163,7 +164,7 @@ fn lane(values: &[f32]) -> f32x16 {
     f32x16::new(lane)
 }
 
-/// `values ← f(values)`, element by element.
+/// `values ← f(values)` elementwise.
 pub(super) fn map(values: &mut [f32], f: impl Fn(f32x16) -> f32x16) {
     let (lanes, rest) = values.as_chunks_mut::<LANES>();
     for values in lanes {
@@ -173,7 +174,7 @@ pub(super) fn map(values: &mut [f32], f: impl Fn(f32x16) -> f32x16) {
     rest.copy_from_slice(&done[..rest.len()]);
 }
 
-/// `a ← f(a, b)`, element by element.
+/// `a ← f(a, b)` elementwise.
 pub(super) fn zip(a: &mut [f32], b: &[f32], f: impl Fn(f32x16, f32x16) -> f32x16) {
     let (a_lanes, a_rest) = a.as_chunks_mut::<LANES>();
     let (b_lanes, b_rest) = b.as_chunks::<LANES>();

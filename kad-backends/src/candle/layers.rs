@@ -1,4 +1,4 @@
-//! What a block does between its matrix products, on host rows `[tokens, width]`.
+//! The operations of a layer other than matrix products, on rows `[tokens, width]`.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::decoder::spec::{Activation, DecoderSpec, Pairing};
 /// Multiplications below which attention stays on one thread.
 const PARALLEL_FROM: usize = 2_000_000;
 
-/// `rows ← x / sqrt(mean(x²) + ε) · weight` for every stretch of the weight's width.
+/// `x ← x / sqrt(mean(x²) + ε) · weight` for each part `x` of `rows` of the weight's width.
 pub(super) fn rms_norm(rows: &mut [f32], weight: &[f32], eps: f64) {
     let width = weight.len();
     for row in rows.chunks_exact_mut(width) {
@@ -21,14 +21,14 @@ pub(super) fn rms_norm(rows: &mut [f32], weight: &[f32], eps: f64) {
     }
 }
 
-/// The norm where there is one, and nothing where not.
+/// RMSNorm in place; nothing for `None`.
 pub(super) fn norm_in_place(rows: &mut [f32], weight: &Option<Vec<f32>>, eps: f64) {
     if let Some(weight) = weight {
         rms_norm(rows, weight, eps);
     }
 }
 
-/// `out ← n(input)`, or the input where there is no norm.
+/// `out ← n(input)`; a copy for `None`.
 pub(super) fn normed(input: &[f32], weight: &Option<Vec<f32>>, eps: f64, out: &mut Vec<f32>) {
     out.clear();
     out.extend_from_slice(input);
@@ -40,7 +40,8 @@ pub(super) fn scale(rows: &mut [f32], factor: f32) {
     kernels::map(rows, |x| x * f32x16::splat(factor));
 }
 
-/// Sines and cosines of one pass, `[tokens, head_dim / 2]` each, for all blocks that turn alike.
+/// Sines and cosines of one pass, `[tokens, head_dim / 2]` each, for layers with the same rotary
+/// embedding.
 #[derive(Default)]
 pub(super) struct RotaryTable {
     sin: Vec<f32>,
@@ -48,14 +49,14 @@ pub(super) struct RotaryTable {
 }
 
 impl RotaryTable {
-    /// A new pass begins.
+    /// Starts a new pass.
     pub(super) fn clear(&mut self) {
         self.sin.clear();
         self.cos.clear();
     }
 
-    /// The pass's next token is at `position`. Angles in `f64`, so that late positions lose
-    /// nothing.
+    /// Adds the pass's next token at `position`. Angles in `f64`, so that late positions keep their
+    /// precision.
     pub(super) fn push(&mut self, position: usize, frequencies: &[f64]) {
         for frequency in frequencies {
             let (sin, cos) = (position as f64 * frequency).sin_cos();
@@ -64,7 +65,7 @@ impl RotaryTable {
         }
     }
 
-    /// Rotates the first `heads` heads of a row that belongs to token `token` of the pass.
+    /// Rotates all heads of `row`, which belongs to token `token` of the pass.
     pub(super) fn rotate(&self, row: &mut [f32], token: usize, head_dim: usize, pairing: Pairing) {
         let half = head_dim / 2;
         let part = token * half..(token + 1) * half;
@@ -92,10 +93,9 @@ fn turn(x: f32, y: f32, sin: f32, cos: f32) -> (f32, f32) {
     (x * cos - y * sin, x * sin + y * cos)
 }
 
-/// Keys (rotated) and values of one block, `[tokens, kv_heads · head_dim]` each.
+/// KV cache of one layer: rotated keys and values, `[tokens, kv_heads · head_dim]` each.
 ///
-/// Grows by doubling, never beyond what is used: a context of 32,768 costs nothing until it is
-/// there.
+/// It grows with the text, so a long context length costs nothing until it is used.
 #[derive(Default)]
 pub(super) struct KvCache {
     pub(super) keys: Vec<f32>,
@@ -103,14 +103,14 @@ pub(super) struct KvCache {
 }
 
 impl KvCache {
-    /// Forgets all rows of `width` from row `len` on.
+    /// Removes all rows of `width` from row `len` on.
     pub(super) fn truncate(&mut self, len: usize, width: usize) {
         self.keys.truncate(len * width);
         self.values.truncate(len * width);
     }
 
-    /// Keeps the first `len` rows of `width`, and behind them those of `slots`, which ascend from
-    /// there; forgets all others.
+    /// Keeps the first `len` rows of `width`, followed by the rows `slots`, which ascend from `len`
+    /// on. Removes all others.
     pub(super) fn keep(&mut self, len: usize, slots: &[usize], width: usize) {
         for rows in [&mut self.keys, &mut self.values] {
             for (to, &from) in (len..).zip(slots) {
@@ -121,34 +121,33 @@ impl KvCache {
     }
 }
 
-/// Which rows of the caches each token of a pass sees: all rows up to a length, then single ones.
-/// Tokens that follow each other see all up to themselves; a node of a tree sees the tokens that
-/// the tree follows, then its ancestors and itself.
+/// Cache rows visible to each token of a pass: a prefix, then single rows. A token of a text sees
+/// all rows up to itself. A node of a token tree sees the text before the tree, its ancestors and
+/// itself.
 #[derive(Default)]
 pub(super) struct AttendedRows {
     prefixes: Vec<usize>,
     slots: Vec<usize>,
-    /// Where each token's slots end.
+    /// End of each token's slots.
     ends: Vec<usize>,
 }
 
 impl AttendedRows {
-    /// A new pass begins.
+    /// Starts a new pass.
     pub(super) fn clear(&mut self) {
         self.prefixes.clear();
         self.slots.clear();
         self.ends.clear();
     }
 
-    /// The pass's next token sees the first `prefix` rows, and then those of `slots`, in this
-    /// order.
+    /// Adds the pass's next token, which sees the first `prefix` rows, then `slots`.
     pub(super) fn push(&mut self, prefix: usize, slots: impl IntoIterator<Item = usize>) {
         self.prefixes.push(prefix);
         self.slots.extend(slots);
         self.ends.push(self.slots.len());
     }
 
-    /// What token `token` of the pass sees, the latest `window` rows at most.
+    /// Rows visible to token `token` of the pass: at most the latest `window` rows.
     fn of(&self, token: usize, window: usize) -> (Range<usize>, &[usize]) {
         let from = token.checked_sub(1).map_or(0, |before| self.ends[before]);
         let (prefix, slots) = (self.prefixes[token], &self.slots[from..self.ends[token]]);
@@ -157,24 +156,25 @@ impl AttendedRows {
     }
 }
 
-/// Attention of the pass's tokens, each to what it sees of the cache, which holds them already: the
-/// latest `window` rows of its sight.
+/// Attention of the pass's tokens, whose keys and values are in the cache already. Each token
+/// attends to at most the latest `window` of its visible rows.
 ///
-/// `queries` holds rows of `stride`, the heads first; `out` is `[tokens, heads · head_dim]`.
+/// `queries` has rows of `stride`, which start with the query heads; `out` is
+/// `[tokens, heads · head_dim]`.
 pub(super) fn attention(
     spec: &DecoderSpec,
     (queries, stride): (&[f32], usize),
     cache: &KvCache,
-    (sight, window): (&AttendedRows, usize),
+    (visible, window): (&AttendedRows, usize),
     out: &mut [f32],
 ) {
     let (width, group) = (spec.kv_width(), spec.heads / spec.kv_heads * spec.head_dim);
     let tokens = queries.len() / stride;
     let scale = spec.attention_scale() as f32;
-    // One piece: the query heads of one token that share a key head.
+    // One piece of work: the query heads of one token that share a key head.
     let piece = |index: usize, out: &mut [f32], weights: &mut Vec<f32>| {
         let (token, kv_head) = (index / spec.kv_heads, index % spec.kv_heads);
-        let (prefix, slots) = sight.of(token, window);
+        let (prefix, slots) = visible.of(token, window);
         weights.resize(prefix.len() + slots.len(), 0.0);
         let (first, prefix, offset) = (prefix.start, prefix.len(), kv_head * spec.head_dim);
         let (keys, values) = (&cache.keys[first * width..], &cache.values[first * width..]);
@@ -198,7 +198,7 @@ pub(super) fn attention(
     }
 }
 
-/// `gate ← act(gate) ∘ up` for rows `[gate, up]` of `2 · ffn`; packed to rows of `ffn`.
+/// `out = act(gate) ∘ up` for rows `[gate, up]` of `2 · ffn`; `out` has rows of `ffn`.
 pub(super) fn gated(activation: Activation, gate_up: &mut [f32], ffn: usize, out: &mut Vec<f32>) {
     out.clear();
     for row in gate_up.chunks_exact_mut(2 * ffn) {
@@ -226,10 +226,10 @@ fn gelu_tanh(x: f32x16) -> f32x16 {
 mod tests {
     use super::*;
 
-    /// The formula with its tanh, in `f64`; also where the exponential has no `f32`.
+    /// Compared with the tanh formula in `f64`, also where the exponential overflows `f32`.
     #[test]
-    fn gelu_is_its_formula_far_out_too() {
-        /// Relative to the input. Worst measured: 1.01e-7.
+    fn gelu_agrees_with_its_formula_for_large_inputs_too() {
+        /// Relative to the input. Largest measured: 1.01e-7.
         const ROUNDING: f64 = 3e-7;
         let mut differences = Vec::new();
         for step in -4000..=4000 {

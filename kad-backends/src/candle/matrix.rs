@@ -1,4 +1,4 @@
-//! Matrices in the type they are kept in, and their products with rows of `f32`.
+//! Weight matrices of any type in memory, and their products with `f32` rows.
 
 use std::sync::Arc;
 
@@ -12,30 +12,30 @@ use crate::error::LoadError;
 use crate::stored_type::StoredType;
 use crate::weights::{TensorView, Weights};
 
-/// The most tokens in a pass for which the own kernel is used; wider ones go through candle's
-/// matrix product.
+/// Most tokens in a pass for kad's own kernel; larger passes use candle's matrix product.
 ///
-/// The own kernel reads every weight once whatever the number of tokens, and its sums do not
-/// depend on that number. With AVX-512 it was the faster one at every width tried (to 512 tokens),
-/// so it takes all chunks; without, candle's was from about 16 tokens on, but the widths of
-/// verification passes are worth more as equal bits.
+/// kad's kernel reads every weight once, and its sums do not depend on the number of tokens. With
+/// AVX-512 it was faster at every tested number of tokens (up to 512), so it computes all chunks.
+/// Without AVX-512, candle's product was faster from about 16 tokens on. Verification passes still
+/// use kad's kernel, because equal bits matter more there.
 pub const NARROW: usize = if cfg!(target_feature = "avx512f") { super::CHUNK } else { 64 };
 
-/// Multiplications below which a product stays on one thread; that of a matrix with fewer weights
-/// than `LARGE_MATRIX` does so longer. Waking threads takes 50 to 100 microseconds; a small matrix,
-/// which the caches hold, is done by then. Nano's large model, ms for a pass of 1, 4 and 8 tokens
-/// on two threads: 0.28, 0.90 and 1.64 without the second rule, 0.30, 0.46 and 0.69 with it.
+/// Multiplications below which a product stays on one thread; `LARGE_PRODUCT` for a matrix with
+/// fewer weights than `LARGE_MATRIX`. Waking threads takes 50 to 100 microseconds; a small matrix
+/// in the processor's caches is finished by then. Nano's large model, ms per pass over 1, 4 and 8
+/// tokens on two threads: 0.28, 0.90 and 1.64 without the second limit, 0.30, 0.46 and 0.69 with
+/// it.
 const PARALLEL_FROM: usize = 400_000;
 const LARGE_MATRIX: usize = 300_000;
 const LARGE_PRODUCT: usize = 6_000_000;
 
-/// Tasks per thread: more than one, so that a thread that was late does not hold up the others.
+/// Tasks per thread: more than one, so that a late thread does not delay the others.
 const TASKS_PER_THREAD: usize = 2;
 
-/// Bytes that the processor fetches at once.
+/// Bytes of a cache line.
 const CACHE_LINE: usize = 64;
 
-/// Matrices `[out_i, in]` of one width on top of each other, applied together: `[Σ out_i, in]`.
+/// Stacked matrices `[out_i, in]` with the same input, applied together: `[Σ out_i, in]`.
 pub(super) struct Matrix {
     parts: Vec<MatrixPart>,
     width: usize,
@@ -47,32 +47,31 @@ struct MatrixPart {
     rows: usize,
 }
 
-/// Where the numbers are.
+/// Numbers of a matrix in memory.
 #[derive(Clone)]
 enum PartStorage {
     /// A candle tensor of `f32`.
     Float(Tensor),
-    /// As stored, in a mapped file or in memory; expanded row by row when used.
+    /// Stored bytes, memory-mapped or in memory; each row is dequantised when used.
     Stored { weights: Arc<Weights>, name: String },
 }
 
-/// PartValues at hand for one product.
+/// Borrowed numbers of a matrix for one product.
 enum PartValues<'a> {
     Float(StorageRef<'a>),
     Stored(StoredType, &'a [u8]),
 }
 
 impl Matrix {
-    /// Stacks matrices of one width.
+    /// Stacks matrices of the same width.
     pub(super) fn stack(parts: Vec<Matrix>) -> Matrix {
         let width = parts.first().map_or(0, |part| part.width);
         let rows = parts.iter().map(|part| part.rows).sum();
         Matrix { parts: parts.into_iter().flat_map(|part| part.parts).collect(), width, rows }
     }
 
-    /// Takes the first `rows` rows of the tensor `name`, in the type that `dtype` asks for.
-    ///
-    /// What is stored in that type already is kept without copying it.
+    /// The first `rows` rows of the tensor `name` in the type of `dtype`. A tensor stored in this
+    /// type is not copied.
     pub(super) fn load(
         weights: &Arc<Weights>,
         name: &str,
@@ -92,19 +91,19 @@ impl Matrix {
         Ok(Matrix { parts: vec![MatrixPart { storage, rows }], width, rows })
     }
 
-    /// The same numbers, not copied, cut to the first `rows` rows.
+    /// The first `rows` rows, sharing the numbers.
     pub(super) fn share(&self, rows: usize) -> Matrix {
         let parts =
             self.parts.iter().map(|p| MatrixPart { storage: p.storage.clone(), rows }).collect();
         Matrix { parts, width: self.width, rows }
     }
 
-    /// Rows: the width of a product.
+    /// Number of rows, the width of a product.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Appends row `index` of a matrix of one part to `out`.
+    /// Appends row `index` to `out`; for a matrix of one part.
     pub(super) fn row(&self, index: usize, out: &mut Vec<f32>) -> candle_core::Result<()> {
         let (from, mut scratch) = (out.len(), Vec::new());
         out.resize(from + self.width, 0.0);
@@ -113,7 +112,7 @@ impl Matrix {
         Ok(())
     }
 
-    /// `out = inputs · matrixᵀ`: inputs `[tokens, in]`, out `[tokens, Σ out_i]`.
+    /// `out = inputs · matrixᵀ`: `inputs` is `[tokens, in]`, `out` is `[tokens, Σ out_i]`.
     pub(super) fn apply(&self, inputs: &[f32], out: &mut [f32]) -> candle_core::Result<()> {
         let tokens = inputs.len() / self.width;
         if tokens == 1 {
@@ -129,7 +128,7 @@ impl Matrix {
         Ok(())
     }
 
-    /// The own kernel; `out` is `[Σ out_i, tokens]`.
+    /// The product by kad's kernel; `out` is `[Σ out_i, tokens]`.
     fn narrow(&self, inputs: &[f32], tokens: usize, out: &mut [f32]) -> candle_core::Result<()> {
         let threads = rayon::current_num_threads();
         let large = self.rows * self.width >= LARGE_MATRIX;
@@ -156,9 +155,9 @@ impl Matrix {
         }
     }
 
-    /// candle's product; `out` is `[Σ out_i, tokens]`.
+    /// The product by candle; `out` is `[Σ out_i, tokens]`.
     ///
-    /// The weight is the left operand: the other way round candle repacks it on every call.
+    /// The weight is the left operand, because candle repacks the right operand in every call.
     fn wide(&self, inputs: &[f32], tokens: usize, out: &mut [f32]) -> candle_core::Result<()> {
         let inputs = Tensor::from_slice(inputs, (tokens, self.width), &Device::Cpu)?.t()?;
         let mut rest = out;
@@ -178,7 +177,7 @@ fn float(view: &TensorView<'_>) -> Result<PartStorage, LoadError> {
     Ok(PartStorage::Float(tensor.map_err(super::load_error)?))
 }
 
-/// A copy in another type, each number or block rounded once.
+/// A copy in another type; each number or block is rounded once.
 fn rounded(view: &TensorView<'_>, kept: StoredType) -> Result<PartStorage, LoadError> {
     let name = view.name.to_owned();
     let tensor = (name.clone(), kept, view.shape.to_vec(), view.round_to(kept)?);
@@ -196,7 +195,7 @@ impl PartStorage {
         }
     }
 
-    /// All of it as a candle tensor of `f32`, for one product only unless it is one already.
+    /// The matrix as a candle tensor of `f32`; stored bytes are widened for one product only.
     fn tensor(&self, width: usize) -> candle_core::Result<Tensor> {
         match self {
             PartStorage::Float(tensor) => Ok(tensor.clone()),
@@ -211,7 +210,7 @@ impl PartStorage {
 }
 
 impl PartValues<'_> {
-    /// Rows `from..from + count` as `f32`, in place where they are that already.
+    /// Rows `from..from + count` as `f32`; borrowed if they are `f32` already.
     fn rows<'s>(
         &'s self,
         from: usize,
@@ -233,10 +232,10 @@ impl PartValues<'_> {
         }
     }
 
-    /// Has the rows that come next on their way while these are computed.
+    /// Prefetches the next rows while the current ones are computed.
     ///
-    /// Stored rows are read in stretches of a few kilobytes with arithmetic between, which the
-    /// processor does not look ahead over by itself.
+    /// Stored rows are read in parts of a few kilobytes with arithmetic in between; the processor's
+    /// own prefetcher does not bridge the gap.
     fn fetch(&self, from: usize, width: usize) {
         if let PartValues::Stored(stored, bytes) = self {
             let row_bytes = width / stored.block_len() * stored.block_bytes();
@@ -248,7 +247,7 @@ impl PartValues<'_> {
         }
     }
 
-    /// `out = rows · inputsᵀ`, `[n, tokens]`, for as many rows from `first` on as `out` has.
+    /// `out = rows · inputsᵀ`, `[n, tokens]`, for the `n` rows from `first` on.
     fn times(
         &self,
         first: usize,
@@ -276,11 +275,11 @@ fn floats<'s>(storage: &'s StorageRef<'_>) -> candle_core::Result<&'s [f32]> {
     }
 }
 
-/// A hint to the processor to bring the cache line of `byte` near; nothing where it has none.
+/// Prefetches the cache line of `byte`; a no-op on processors other than x86-64.
 #[inline(always)]
 fn prefetch(byte: &u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing the program can see; the address is that of a reference.
+    // SAFETY: a prefetch has no visible effect, and the address comes from a reference.
     #[allow(unsafe_code)]
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -290,7 +289,7 @@ fn prefetch(byte: &u8) {
     let _ = byte;
 }
 
-/// `[n, tokens]` to `[tokens, n]`.
+/// Transposes `[n, tokens]` to `[tokens, n]`.
 fn transpose(columns: &[f32], tokens: usize, out: &mut [f32]) {
     let n = columns.len() / tokens;
     for (token, row) in out.chunks_exact_mut(n).enumerate() {
@@ -307,7 +306,7 @@ mod tests {
     const WIDTH: usize = 72;
     const ROWS_OF_PARTS: [usize; 2] = [33, 18];
 
-    /// Two parts, one of them kept in two bytes, and inputs for `tokens` tokens.
+    /// Two stacked matrices, one in `f32` and one in `bf16`, and inputs for `tokens` tokens.
     fn example(tokens: usize) -> (Matrix, Vec<f32>) {
         let number = |i: usize| (i * 7919 % 199) as f32 / 100.0 - 1.0;
         let bytes = |rows: usize| (0..rows * WIDTH).flat_map(|i| number(i).to_le_bytes()).collect();
@@ -333,10 +332,10 @@ mod tests {
         }
     }
 
-    /// Sums of 72 products below 1; worst difference measured: 5.7e-6.
+    /// Sums of 72 products below 1; largest difference measured: 5.7e-6.
     const ROUNDING: f32 = 2e-5;
 
-    /// Whichever of the two a width takes on this machine, both are right.
+    /// Both products are correct, whichever this machine uses for a number of tokens.
     #[test]
     fn own_kernel_and_library_product_agree() {
         for tokens in [1, 3, 64, 100] {

@@ -1,37 +1,38 @@
-//! The fast interpreter: weights in candle tensors or as they are stored, candle's matrix product
-//! where many tokens meet them, own kernels where few do.
+//! The backend `candle`: a fast CPU interpreter with kad's own kernels, and candle's matrix product
+//! for long prompts.
 //!
-//! Activations are `f32` rows on the host in every dtype; what a dtype changes is how the matrices
-//! are kept (norms and biases are always `f32`):
+//! Activations are `f32` rows on the host in every dtype, and so are norms and biases. The dtype is
+//! the type of the matrices in memory:
 //!
-//! | dtype | matrices | against the stored numbers |
+//! | dtype | matrices in memory | values |
 //! |---|---|---|
-//! | `auto` | as stored, mapped, never copied (`f32` tensors: candle's) | the same |
-//! | `f32` | candle tensors of `f32` | the same |
-//! | `quantized` | GGUF blocks as stored, mapped; refused if there are none | the same |
-//! | `f16`, `bf16` | two bytes each | rounded once, unless stored so |
-//! | `q8_0` | GGML blocks, 34 bytes for 32 weights | rounded once, unless stored so |
-//! | `q4_0` | GGML blocks, 18 bytes for 32 weights; embedding and head as `q8_0` | the same |
+//! | `auto` | as stored, memory-mapped (`f32`: candle tensors) | as stored |
+//! | `f32` | candle tensors of `f32` | as stored |
+//! | `quantized` | GGUF blocks as stored, memory-mapped; an error if there are none | as stored |
+//! | `f16`, `bf16` | two bytes per weight | rounded once, unless stored in this type |
+//! | `q8_0` | GGML blocks, 34 bytes for 32 weights | rounded once, unless stored in this type |
+//! | `q4_0` | GGML blocks, 18 bytes for 32 weights; embedding and head as `q8_0` | as for `q8_0` |
 //!
-//! A matrix whose rows are not whole blocks stays as stored under the last two; where that is every
-//! matrix, they are refused. What is kept has no part in the sums, so the first three give the same
-//! bits, and `q8_0` those of a GGUF file with these blocks. `auto` is the
-//! fastest of them for a model larger than the processor's caches: a token needs every weight
-//! once, and fewer bytes are fetched in less time. SmolLM2-135M from Q4_1, ms per pass of 1 and 8
-//! tokens on two threads: `quantized` 18 and 28, `bf16` 24 and 36, `f32` 27 and 44. A model that
-//! fits the caches is better widened once: Nano's large one from `f16`, on one thread, takes
-//! 0.27 ms as `f32` and 0.35 as stored. So [`crate::load`] turns `auto` into `quantized` for a
-//! file with quantised tensors and into `f32` for any other; a large `bf16` model is best asked for
-//! as `bf16`.
+//! For `q8_0` and `q4_0`, a matrix whose rows are not whole blocks stays as stored; if no matrix
+//! can be quantised, the dtype is refused. The type in memory does not change the sums. So the
+//! first three dtypes return the same bits, and `q8_0` returns those of a GGUF file with the same
+//! blocks.
 //!
-//! candle's own quantised product is not used: it rounds the activations to eight bits too, and
-//! takes about `k` times as long for `k` tokens. (Figures: a shared machine of the Sapphire Rapids
-//! class; `examples/pass_time.rs` measures yours.)
+//! For a model larger than the processor's caches, fewer bytes mean less time, because every token
+//! reads all weights. SmolLM2-135M from Q4_1, ms per pass over 1 and 8 tokens on two threads:
+//! `quantized` 18 and 28, `bf16` 24 and 36, `f32` 27 and 44. A model that fits the caches is faster
+//! when widened once: Nano's large model from `f16`, on one thread, takes 0.27 ms as `f32` and 0.35
+//! ms as stored. Therefore [`crate::load`] resolves `auto` to `quantized` for a file with quantised
+//! tensors and to `f32` otherwise; for a large `bf16` model, request `bf16`. (Measured on a shared
+//! machine of the Sapphire Rapids class; `examples/pass_time.rs` measures another machine.)
 //!
-//! A pass over up to [`NARROW`] tokens gives every token the bits that a pass of its own would have
-//! given it, in every dtype, and every node of a tree those of a pass along its path; where the
-//! processor has AVX-512, that is every pass. Wider ones go through candle's product, which rounds
-//! in another order. Chunks of [`CHUNK`] tokens bound the memory of a long prompt.
+//! candle's own quantised product is not used. It also rounds the activations to eight bits, and
+//! takes about `k` times as long for `k` tokens.
+//!
+//! Passes over up to [`NARROW`] tokens are batch invariant in every dtype: a token gets the bits of
+//! a pass over this token alone, and a node of a token tree those of a pass along its path. On
+//! processors with AVX-512 this holds for every pass. Larger passes use candle's product, whose
+//! sums run in another order. Chunks of [`CHUNK`] tokens bound the memory of a long prompt.
 
 mod expand;
 mod kernels;
@@ -55,17 +56,28 @@ use crate::early_exit::{self, LayeredModel};
 use crate::error::LoadError;
 use crate::weights::Weights;
 
-/// Most tokens computed at once, so that a long prompt needs no more memory than a short one.
+/// Most tokens per pass, which bounds the memory of a long prompt.
 pub const CHUNK: usize = 128;
 
-/// Makes a model of `spec`; see the module for what `dtype` does.
+/// Loads a model of `spec`; the module documents the effect of `dtype`.
 ///
-/// Activations of logits are `vocab.size()` wide, also where the embedding is padded to more.
+/// Logits have `vocab.size()` columns, even if the embedding is padded to more rows.
+///
+/// ```
+/// use kad_backends::{Dtype, ModelFiles, Source, candle, nano_models};
+/// # if nano_models().is_empty() { return Ok(()); }
+/// let files = ModelFiles::open(&Source::Nano("large-base".to_owned()).resolve(&|_| ())?)?;
+/// let vocab = files.tokenizer.vocab();
+/// let model = candle::load("base", &files.spec, &files.weights, vocab, Dtype::BF16)?;
+/// assert_eq!(model.spec().layers, 5);
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 ///
 /// # Errors
 /// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
-/// [`LoadError::WrongSize`] if weights and specification do not belong together,
-/// [`LoadError::Unsupported`] for `quantized` where nothing is, or candle's own.
+/// [`LoadError::WrongSize`] if weights and specification contradict each other;
+/// [`LoadError::Unsupported`] for `quantized` without quantised tensors and for dtypes of ONNX
+/// graphs; [`LoadError::Backend`] from candle.
 pub fn load(
     name: &str,
     spec: &DecoderSpec,
@@ -94,7 +106,7 @@ pub fn load(
     }))
 }
 
-/// Refuses a dtype of blocks under which not one matrix would be kept in blocks.
+/// Refuses a quantised dtype if no matrix would be quantised in memory.
 fn check_blocks(weights: &Weights, dtype: Dtype) -> Result<(), LoadError> {
     let mut matrices = weights.tensors().filter(|tensor| tensor.shape.len() == 2);
     let found = match dtype {
@@ -146,7 +158,7 @@ impl Loader<'_> {
         }))
     }
 
-    /// The norm's weight, if blocks have it.
+    /// Weight of a norm; `None` if the layers lack it.
     fn norm(&self, slot: LayerTensor, layer: usize) -> Result<Option<Vec<f32>>, LoadError> {
         let read = || decoder::norm_weight(self.spec, self.weights, &slot.name(self.spec, layer));
         Ok(slot.is_in(self.spec).then(read).transpose()?.map(rounded))
@@ -161,13 +173,13 @@ impl Loader<'_> {
     }
 }
 
-/// The different rotary embeddings of a model: layers with a window may have their own.
+/// The distinct rotary embeddings of a model; layers with a window may have another one.
 fn ropes(spec: &DecoderSpec) -> Vec<&Rope> {
     let windowed = spec.window.iter().map(|window| &window.rope);
     [&spec.rope].into_iter().chain(windowed.filter(|rope| **rope != spec.rope)).collect()
 }
 
-/// To the type of activations.
+/// Rounds to `f32`, the type of activations.
 fn rounded(weight: Vec<f64>) -> Vec<f32> {
     weight.into_iter().map(|weight| weight as f32).collect()
 }
@@ -180,11 +192,11 @@ fn model_error(error: candle_core::Error) -> ModelError {
     ModelError::Backend { backend: "candle", message: error.to_string() }
 }
 
-/// Weights of one block, and what it sees.
+/// Weights of one layer, with its rotary embedding and window.
 struct Layer {
     attention_norm: Option<Vec<f32>>,
     query_key_value: Matrix,
-    /// Of all three projections; empty if the model has none.
+    /// Biases of the three projections; empty if the model has none.
     bias: Vec<f32>,
     query_norm: Option<Vec<f32>>,
     key_norm: Option<Vec<f32>>,
@@ -194,14 +206,14 @@ struct Layer {
     gate_up: Matrix,
     down: Matrix,
     ffn_post_norm: Option<Vec<f32>>,
-    /// Which of [`ropes`] turns its queries and keys.
+    /// Index of its rotary embedding in [`ropes`].
     rope: usize,
     pairing: Pairing,
-    /// How many tokens each token sees, itself included.
+    /// Window length in tokens, including the current token; `usize::MAX` for full attention.
     window: usize,
 }
 
-/// A clone shares all weights.
+/// The model; clones share all weights.
 #[derive(Clone)]
 struct CandleModel {
     name: String,
@@ -211,7 +223,7 @@ struct CandleModel {
     blocks: Vec<Arc<Layer>>,
     final_norm: Arc<Vec<f32>>,
     head: Arc<Matrix>,
-    /// Of each of [`ropes`], `[head_dim / 2]`.
+    /// Frequencies of each of [`ropes`], `[head_dim / 2]`.
     frequencies: Vec<Vec<f64>>,
 }
 
@@ -240,9 +252,9 @@ impl LanguageModel for CandleModel {
     }
     fn start(&self) -> Result<Box<dyn Session + '_>, ModelError> {
         let cache = self.blocks.iter().map(|_| KvCache::default()).collect();
-        let turns = self.frequencies.iter().map(|_| RotaryTable::default()).collect();
+        let rotary = self.frequencies.iter().map(|_| RotaryTable::default()).collect();
         let (tokens, tree, rows) =
-            (Vec::new(), TokenTree::new(), Activations { turns, ..Activations::default() });
+            (Vec::new(), TokenTree::new(), Activations { rotary, ..Activations::default() });
         Ok(Box::new(CandleSession { model: self, tokens, tree, cache, rows }))
     }
 }
@@ -250,25 +262,26 @@ impl LanguageModel for CandleModel {
 struct CandleSession<'m> {
     model: &'m CandleModel,
     tokens: Vec<TokenId>,
-    /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
+    /// Token tree after the tokens: node `n` has row `tokens.len() + n` of the cache.
     tree: TokenTree,
     cache: Vec<KvCache>,
     rows: Activations,
 }
 
-/// Activations of one chunk, `[tokens, …]`; kept so that a token allocates nothing.
+/// Buffers for the activations of one chunk, `[tokens, …]`; reused, so that a token allocates
+/// nothing.
 #[derive(Default)]
 struct Activations {
-    /// One for each of [`ropes`].
-    turns: Vec<RotaryTable>,
-    sight: AttendedRows,
+    /// One table for each of [`ropes`].
+    rotary: Vec<RotaryTable>,
+    visible: AttendedRows,
     state: Vec<f32>,
     normed: Vec<f32>,
     query_key_value: Vec<f32>,
     attended: Vec<f32>,
     gate_up: Vec<f32>,
     gated: Vec<f32>,
-    /// What a block adds to the state.
+    /// Output of a sublayer, to be added to the residual stream.
     delta: Vec<f32>,
 }
 
@@ -292,8 +305,8 @@ impl Session for CandleSession<'_> {
             let first = self.tokens.len();
             self.rows.clear();
             for position in first..first + chunk.len() {
-                self.rows.turn(position, &model.frequencies);
-                self.rows.sight.push(position + 1, []);
+                self.rows.add_position(position, &model.frequencies);
+                self.rows.visible.push(position + 1, []);
             }
             if let Err(error) = self.chunk(chunk, wanted, out) {
                 out.truncate(rows_before);
@@ -327,8 +340,8 @@ impl TreeSession for CandleSession<'_> {
             self.rows.clear();
             for node in first..first + chunk.len() {
                 let path = tree.path(node);
-                self.rows.turn(held + path.len() - 1, &model.frequencies);
-                self.rows.sight.push(held, path.into_iter().map(|node| held + node));
+                self.rows.add_position(held + path.len() - 1, &model.frequencies);
+                self.rows.visible.push(held, path.into_iter().map(|node| held + node));
             }
             if let Err(error) = self.chunk(chunk, chunk.len(), out) {
                 out.truncate(rows_before);
@@ -352,36 +365,36 @@ impl TreeSession for CandleSession<'_> {
 }
 
 impl Activations {
-    /// A new chunk begins.
+    /// Starts a new chunk.
     fn clear(&mut self) {
-        self.turns.iter_mut().for_each(RotaryTable::clear);
-        self.sight.clear();
+        self.rotary.iter_mut().for_each(RotaryTable::clear);
+        self.visible.clear();
     }
 
-    /// The chunk's next token is at `position`; `frequencies` are those of the model.
-    fn turn(&mut self, position: usize, frequencies: &[Vec<f64>]) {
-        for (turns, frequencies) in self.turns.iter_mut().zip(frequencies) {
-            turns.push(position, frequencies);
+    /// Adds the chunk's next token at `position`; `frequencies` are those of the model.
+    fn add_position(&mut self, position: usize, frequencies: &[Vec<f64>]) {
+        for (rotary, frequencies) in self.rotary.iter_mut().zip(frequencies) {
+            rotary.push(position, frequencies);
         }
     }
 }
 
 impl CandleSession<'_> {
-    /// Forgets the tree, and the tokens from position `len` on.
+    /// Removes the tree and the tokens from position `len` on.
     fn forget(&mut self, len: usize) {
         self.tree.clear();
         self.tokens.truncate(len);
         self.crop(len);
     }
 
-    /// Forgets all rows of the cache from row `len` on.
+    /// Removes all cache rows from row `len` on.
     fn crop(&mut self, len: usize) {
         let width = self.model.spec.kv_width();
         self.cache.iter_mut().for_each(|cache| cache.truncate(len, width));
     }
 
-    /// Runs the tokens that the rows' `turns` and `sight` were made for, at most [`CHUNK`]. Their
-    /// keys and values are appended to the cache, and `wanted` rows of logits to `out`.
+    /// Runs at most [`CHUNK`] tokens, whose positions and visible rows are set in `self.rows`.
+    /// Appends keys and values to the cache and `wanted` rows of logits to `out`.
     fn chunk(
         &mut self,
         tokens: &[TokenId],
@@ -412,7 +425,7 @@ impl CandleSession<'_> {
 }
 
 impl Layer {
-    /// `h ← h + n₂(O · attention(…))`, appending keys and values to the cache.
+    /// `h ← h + n₂(O · attention(…))`; appends keys and values to the cache.
     fn attend(
         &self,
         spec: &DecoderSpec,
@@ -424,19 +437,19 @@ impl Layer {
         let (stride, tokens) = (queries + 2 * keys, rows.state.len() / spec.hidden);
         rows.query_key_value.resize(tokens * stride, 0.0);
         self.query_key_value.apply(&rows.normed, &mut rows.query_key_value)?;
-        let turns = &rows.turns[self.rope];
+        let rotary = &rows.rotary[self.rope];
         for (token, row) in rows.query_key_value.chunks_exact_mut(stride).enumerate() {
             row.iter_mut().zip(&self.bias).for_each(|(x, bias)| *x += bias);
             let (rotated, values) = row.split_at_mut(queries + keys);
             layers::norm_in_place(&mut rotated[..queries], &self.query_norm, spec.norm_eps);
             layers::norm_in_place(&mut rotated[queries..], &self.key_norm, spec.norm_eps);
-            turns.rotate(rotated, token, spec.head_dim, self.pairing);
+            rotary.rotate(rotated, token, spec.head_dim, self.pairing);
             cache.keys.extend_from_slice(&rotated[queries..]);
             cache.values.extend_from_slice(values);
         }
         rows.attended.resize(tokens * queries, 0.0);
         let queries = (&rows.query_key_value[..], stride);
-        layers::attention(spec, queries, cache, (&rows.sight, self.window), &mut rows.attended);
+        layers::attention(spec, queries, cache, (&rows.visible, self.window), &mut rows.attended);
         rows.delta.resize(rows.state.len(), 0.0);
         self.output.apply(&rows.attended, &mut rows.delta)?;
         layers::norm_in_place(&mut rows.delta, &self.attention_post_norm, spec.norm_eps);

@@ -1,6 +1,7 @@
 //! Decoder-only transformers: architecture, tensor names and shapes, shared by all interpreters.
 //!
-//! One layer, with RMSNorm `n(x) = x / sqrt(mean(x²) + ε) · weight`, a separate weight for each norm:
+//! One layer, with RMSNorm `n(x) = x / sqrt(mean(x²) + ε) · weight`, a separate weight for each
+//! norm:
 //!
 //! ```text
 //! x = n₁(h)      q, k, v = n_q(Q x + b_q), n_k(K x + b_k), V x + b_v
@@ -10,8 +11,8 @@
 //! ```
 //!
 //! The first layer starts from `h = scale · Embedding[token]`; after the last layer
-//! `logits = Head · n(h)`. A [`DecoderSpec`] states the norms `n₁` to `n₄`, `n_q` and `n_k`, the biases
-//! and the scales of a model; an absent norm is the identity, an absent scale 1. The sum runs over the
+//! `logits = Head · n(h)`. A [`DecoderSpec`] states the norms `n₁` to `n₄`, `n_q`, `n_k`, the biases and the
+//! scales of a model; an absent norm is the identity, an absent scale 1. The sum runs over the
 //! tokens up to the current one, or over the latest of them ([`spec::Window`]). Matrices are
 //! `[out, in]`, row-major.
 
@@ -115,9 +116,9 @@ impl LayerTensor {
 
     /// Hugging Face's name of this tensor in layer `layer` of a model of `spec`.
     ///
-    /// One name depends on the family. `post_attention_layernorm` is the norm before the feed-forward
-    /// network if sublayers have no norm on their output, and the norm of the attention's output
-    /// otherwise.
+    /// One name depends on the family. `post_attention_layernorm` is the norm before the
+    /// feed-forward network if sublayers have no norm on their output, and the norm of the
+    /// attention's output otherwise.
     ///
     /// ```
     /// # use kad_backends::{decoder::LayerTensor, families::from_hf_config};
@@ -215,7 +216,8 @@ pub fn tensors(spec: &DecoderSpec) -> Vec<(String, Vec<usize>)> {
 
 /// Checks the specification, and the presence and shape of every tensor.
 ///
-/// `vocab` is the size of the tokenizer's vocabulary. The embedding may have more rows, but not fewer.
+/// `vocab` is the size of the tokenizer's vocabulary. The embedding may have more rows, but not
+/// fewer.
 ///
 /// # Errors
 /// [`LoadError::Config`], [`LoadError::MissingTensor`] or [`LoadError::WrongShape`].

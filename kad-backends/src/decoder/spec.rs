@@ -56,8 +56,8 @@ pub struct DecoderSpec {
     pub activation: Activation,
 }
 
-/// Norms of a layer, and their storage in files. The default is Llama's: one norm before attention, one
-/// before the feed-forward network.
+/// Norms of a layer, and their storage in files. The default is Llama's: one norm before attention,
+/// one before the feed-forward network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Norms {
     /// Position of the norms of attention and feed-forward network.
@@ -68,8 +68,8 @@ pub struct Norms {
     pub minus_one: bool,
 }
 
-/// Position of the norms `n` of a sublayer `f` (attention or feed-forward network); `h` is the residual
-/// stream.
+/// Position of the norms `n` of a sublayer `f` (attention or feed-forward network); `h` is the
+/// residual stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NormPlace {
     /// `h + f(n(h))`: Llama, Qwen.
@@ -108,8 +108,8 @@ pub struct Window {
 /// Constant factors of embeddings and attention scores. The default is Llama's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scales {
-    /// Factor of the embedding rows before the first layer: `√hidden` for Gemma 3, rounded to the type
-    /// of the embedding; 1 for other families. A tied head is not scaled.
+    /// Factor of the embedding rows before the first layer: `√hidden` for Gemma 3, rounded to the
+    /// type of the embedding; 1 for other families. A tied head is not scaled.
     pub embedding: f64,
     /// Factor of the products `query · key`; `None` means `1 / √head_dim`.
     pub attention: Option<f64>,
@@ -137,8 +137,8 @@ pub struct Rope {
 pub enum Pairing {
     /// `(i, i + head_dim / 2)`: Hugging Face's layout ("rotate half").
     Halves,
-    /// `(2i, 2i + 1)`: the layout of GGUF files of the architecture `llama`, which permute the rows of
-    /// query and key projections.
+    /// `(2i, 2i + 1)`: the layout of GGUF files of the architecture `llama`, which permute the rows
+    /// of query and key projections.
     Interleaved,
 }
 
@@ -190,7 +190,8 @@ impl DecoderSpec {
         self.scales.attention.unwrap_or_else(|| 1.0 / (self.head_dim as f64).sqrt())
     }
 
-    /// Window length of layer `layer` in tokens, including the current token; `None` for full attention.
+    /// Window length of layer `layer` in tokens, including the current token; `None` for full
+    /// attention.
     pub fn window_of(&self, layer: usize) -> Option<usize> {
         self.windowed(layer).map(|window| window.tokens)
     }

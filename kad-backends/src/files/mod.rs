@@ -73,8 +73,9 @@ pub struct ModelFiles {
 }
 
 impl ModelFiles {
-    /// Opens a `.gguf` file, or a folder with `config.json`, `tokenizer.json` and safetensors or with a
-    /// single `.gguf` file. The weights are memory-mapped. Missing and superfluous tensors are errors.
+    /// Opens a `.gguf` file, or a folder with `config.json`, `tokenizer.json` and safetensors or
+    /// with a single `.gguf` file. The weights are memory-mapped. Missing and superfluous tensors
+    /// are errors.
     ///
     /// # Errors
     /// [`LoadError`] in most of its variants.
@@ -262,7 +263,8 @@ fn ids_of(settings: &Json, key: &str) -> BTreeSet<TokenId> {
     }
 }
 
-/// `chat_template.jinja`, or the template of `tokenizer_config.json`: a string or a list of named ones.
+/// `chat_template.jinja`, or the template of `tokenizer_config.json`: a string or a list of named
+/// ones.
 fn template_of(folder: &Path, settings: &Json) -> Result<Option<String>, LoadError> {
     let path = folder.join("chat_template.jinja");
     if path.is_file() {

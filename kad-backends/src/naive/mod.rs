@@ -1,9 +1,8 @@
-//! The interpreter everything else is compared with: `f64`, loops, no tricks.
+//! The reference interpreter: plain loops in `f64`.
 //!
-//! It is compiled into every build, runs every architecture a [`DecoderSpec`] can describe, and is
-//! never fast. A token's numbers are computed
-//! by the same additions in the same order whatever pass it arrives in, so passes of any size give
-//! the same bits.
+//! It is part of every build, runs every [`DecoderSpec`], and is slow. It is batch invariant: the
+//! logits of a token have the same bits in every forward pass, because its sums always run in the
+//! same order.
 
 mod ops;
 
@@ -19,13 +18,23 @@ use crate::early_exit::{self, LayeredModel};
 use crate::error::LoadError;
 use crate::weights::Weights;
 
-/// Makes a model of `spec` with all weights widened to `f64` (8 bytes per parameter).
+/// Loads a model of `spec` with all weights widened to `f64` (8 bytes per weight).
 ///
-/// Rows of logits are `vocab.size()` wide, also where the embedding is padded to more.
+/// Logits have `vocab.size()` columns, even if the embedding is padded to more rows.
+///
+/// ```
+/// use kad_backends::{ModelFiles, Source, naive, nano_models};
+/// # if nano_models().is_empty() { return Ok(()); }
+/// let files = ModelFiles::open(&Source::Nano("large-base".to_owned()).resolve(&|_| ())?)?;
+/// let vocab = files.tokenizer.vocab();
+/// let model = naive::load("base", &files.spec, &files.weights, vocab)?;
+/// assert_eq!(model.context_len(), files.spec.context_len);
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 ///
 /// # Errors
 /// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
-/// [`LoadError::WrongSize`] if weights and specification do not belong together.
+/// [`LoadError::WrongSize`] if weights and specification contradict each other.
 pub fn load(
     name: &str,
     spec: &DecoderSpec,
@@ -54,7 +63,7 @@ fn read(weights: &Weights, name: &str) -> Result<Vec<f64>, LoadError> {
     Ok(weights.tensor(name)?.to_f32()?.into_iter().map(f64::from).collect())
 }
 
-/// Weights of one block, named as in [`decoder`], and what else is its own.
+/// Weights of one layer, named as in [`decoder`], with its rotary embedding and window.
 struct Layer {
     attention_norm: Option<Vec<f64>>,
     query: Projection,
@@ -70,11 +79,11 @@ struct Layer {
     /// Radians per position, `[head_dim / 2]`.
     frequencies: Vec<f64>,
     pairing: Pairing,
-    /// How many tokens are seen, `usize::MAX` for all.
+    /// Window length in tokens; `usize::MAX` for full attention.
     window: usize,
 }
 
-/// What makes queries, keys or values: `n(matrix · x + bias)`.
+/// Projection to queries, keys or values: `n(matrix · x + bias)`.
 struct Projection {
     matrix: Vec<f64>,
     bias: Option<Vec<f64>>,
@@ -120,7 +129,7 @@ impl Layer {
     }
 }
 
-/// A clone shares all weights.
+/// The model; clones share all weights.
 #[derive(Clone)]
 struct NaiveModel {
     name: String,
@@ -129,7 +138,7 @@ struct NaiveModel {
     embedding: Arc<Vec<f64>>,
     layers: Vec<Arc<Layer>>,
     final_norm: Arc<Vec<f64>>,
-    /// May be the embedding.
+    /// The embedding, for a tied head.
     head: Arc<Vec<f64>>,
 }
 
@@ -163,7 +172,7 @@ impl LanguageModel for NaiveModel {
     }
 }
 
-/// Keys (rotated) and values of one block, `[tokens, kv_heads · head_dim]` each.
+/// KV cache of one layer: rotated keys and values, `[tokens, kv_heads · head_dim]` each.
 #[derive(Default)]
 struct KvCache {
     keys: Vec<f64>,
@@ -173,7 +182,7 @@ struct KvCache {
 struct NaiveSession<'m> {
     model: &'m NaiveModel,
     tokens: Vec<TokenId>,
-    /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
+    /// Token tree after the tokens: node `n` has row `tokens.len() + n` of the cache.
     tree: TokenTree,
     cache: Vec<KvCache>,
 }
@@ -247,7 +256,7 @@ impl TreeSession for NaiveSession<'_> {
 }
 
 impl NaiveSession<'_> {
-    /// Forgets the tree, and the tokens from position `len` on.
+    /// Removes the tree and the tokens from position `len` on.
     fn forget(&mut self, len: usize) {
         self.tree.clear();
         self.tokens.truncate(len);
@@ -260,10 +269,11 @@ impl NaiveSession<'_> {
 }
 
 impl NaiveModel {
-    /// Runs one token through all blocks, appending to the cache; the residual stream, `[hidden]`.
+    /// Runs one token through all layers and appends to the cache; returns the residual stream,
+    /// `[hidden]`.
     ///
-    /// `seen` are the rows of the cache that hold its text: its own comes last, and how many there
-    /// are before is its position.
+    /// `seen` lists the cache rows of the token's text; the last one is the token's own row. The
+    /// number of rows before it is the token's position.
     fn token(&self, token: TokenId, seen: &[usize], cache: &mut [KvCache]) -> Vec<f64> {
         let (hidden, eps) = (self.spec.hidden, self.spec.norm_eps);
         let at = token as usize * hidden;
@@ -287,7 +297,7 @@ impl NaiveModel {
         state
     }
 
-    /// All heads of one block, `[heads · head_dim]`, before the output projection.
+    /// Attention of all heads of one layer, `[heads · head_dim]`, before the output projection.
     fn attend(
         &self,
         layer: &Layer,
@@ -332,7 +342,7 @@ impl Projection {
         if let Some(bias) = &self.bias {
             ops::add(&mut row, bias);
         }
-        // A norm of heads has their width, one of the whole projection is as wide as that.
+        // The norm's width is that of one head or of the whole projection.
         let width = self.norm.as_ref().map_or(row.len(), Vec::len);
         let parts = row.chunks_exact(width);
         parts.flat_map(|part| ops::normed(part.to_vec(), &self.norm, eps)).collect()

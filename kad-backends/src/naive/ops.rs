@@ -9,7 +9,7 @@ pub(super) fn times(matrix: &[f64], input: &[f64]) -> Vec<f64> {
     matrix.chunks_exact(input.len()).map(|row| dot(row, input)).collect()
 }
 
-/// Four running sums, so that the processor can work on four additions at a time.
+/// Dot product with four running sums, so that the processor can run four additions in parallel.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 4];
     let (a4, a_rest) = a.as_chunks::<4>();
@@ -28,7 +28,7 @@ pub(super) fn add(to: &mut [f64], from: &[f64]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
 }
 
-/// The norm with that weight, or the input where there is none.
+/// RMSNorm with this weight; the identity for `None`.
 pub(super) fn normed(input: Vec<f64>, weight: &Option<Vec<f64>>, eps: f64) -> Vec<f64> {
     match weight {
         Some(weight) => rms_norm(&input, weight, eps),
@@ -43,7 +43,7 @@ pub(super) fn rms_norm(input: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
     input.iter().zip(weight).map(|(x, weight)| x * scale * weight).collect()
 }
 
-/// Turns pair `i` of `head` by `position · frequencies[i]` radians.
+/// Rotary embedding: rotates pair `i` of `head` by `position · frequencies[i]` radians.
 pub(super) fn rotate(head: &mut [f64], position: usize, frequencies: &[f64], pairing: Pairing) {
     for (i, frequency) in frequencies.iter().enumerate() {
         let (first, second) = match pairing {
@@ -57,7 +57,7 @@ pub(super) fn rotate(head: &mut [f64], position: usize, frequencies: &[f64], pai
     }
 }
 
-/// `part` of each of the rows `seen`, in their order; `rows` is `[tokens, width]`.
+/// The columns `part` of the rows `seen`, in their order; `rows` is `[tokens, width]`.
 pub(super) fn parts<'a>(
     rows: &'a [f64],
     width: usize,
@@ -67,7 +67,7 @@ pub(super) fn parts<'a>(
     seen.iter().map(|row| &rows[row * width..][part.clone()]).collect()
 }
 
-/// `Σ_t softmax_t(scale · query · key_t) value_t` over the tokens that this head sees.
+/// `Σ_t softmax_t(scale · query · key_t) value_t` over the visible tokens of a head.
 pub(super) fn attention(query: &[f64], scale: f64, keys: &[&[f64]], values: &[&[f64]]) -> Vec<f64> {
     let scores: Vec<f64> = keys.iter().map(|key| dot(query, key) * scale).collect();
     let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -82,7 +82,7 @@ pub(super) fn attention(query: &[f64], scale: f64, keys: &[&[f64]], values: &[&[
     out
 }
 
-/// The gate's nonlinearity.
+/// Activation function of the gate.
 pub(super) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Silu => x / (1.0 + (-x).exp()),

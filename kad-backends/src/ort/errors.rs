@@ -1,10 +1,10 @@
-//! Errors of ONNX Runtime as errors of this crate.
+//! Converts errors of ONNX Runtime to errors of kad.
 
 use kad_core::ModelError;
 
 use crate::error::LoadError;
 
-/// The backend's name.
+/// Name of the backend.
 pub(super) const NAME: &str = "ort";
 
 pub(super) fn failed(error: ort::Error) -> LoadError {

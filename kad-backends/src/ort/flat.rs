@@ -1,10 +1,11 @@
-//! Sessions over kad's own layout: the cache is ours, rolling back is forgetting rows.
+//! Sessions over graphs of kad's flat layout. kad owns the KV cache, and rollback drops rows.
 //!
-//! Per pass over `T` tokens after `P` rows of cache, with `i` the block:
+//! Inputs and outputs of a pass over `T` tokens after `P` cached rows, for each layer `i`:
 //!
 //! ```text
-//! input_ids [T], positions [T], mask [T, P + T] (0, or −1e30 where a token does not look),
-//! rows [R] (of which tokens logits are wanted), past_key.i, past_value.i [P, kv_heads, head_dim]
+//! input_ids [T], positions [T], mask [T, P + T] (0 for visible positions, −1e30 for hidden ones),
+//! rows [R] (indices of the tokens whose logits are returned),
+//! past_key.i, past_value.i [P, kv_heads, head_dim]
 //!   → logits [R, vocab], new_key.i, new_value.i [T, kv_heads, head_dim]
 //! ```
 
@@ -19,19 +20,19 @@ use super::graph::{self, GraphInput};
 use super::{CHUNK, OrtModel};
 use crate::chunks::chunks;
 
-/// Added to the score of what is not seen: its weight is `exp(−1e30) = 0` exactly.
+/// Added to the score of a hidden position; its weight underflows to `exp(−1e30) = 0`.
 const HIDDEN: f32 = -1e30;
 
-/// One text, and the tree behind it: node `n` has row `tokens.len() + n` of the cache.
+/// A session with a token tree after the text: node `n` has row `tokens.len() + n` of the cache.
 pub(super) struct FlatSession<'m> {
     model: &'m OrtModel,
     tokens: Vec<TokenId>,
     tree: TokenTree,
-    /// One buffer per input of the cache, `[rows, kv_heads · head_dim]`.
+    /// One buffer per cache input, `[rows, kv_heads · head_dim]`.
     cache: Vec<Vec<f32>>,
 }
 
-/// One pass: which tokens, where they stand, and what each sees.
+/// One forward pass: tokens, positions and mask.
 struct FlatPass<'a> {
     ids: &'a [TokenId],
     positions: Vec<usize>,
@@ -40,10 +41,11 @@ struct FlatPass<'a> {
     wanted: usize,
 }
 
-/// Columns of the logits.
+/// Number of columns of the logits.
 ///
 /// # Errors
-/// If the graph does not run over one token, or not again over its own cache.
+/// [`ModelError::Backend`] if the graph does not run on one token, or on a second one with its own
+/// cache.
 pub(super) fn width(model: &OrtModel) -> Result<usize, ModelError> {
     let mut session = FlatSession::new(model);
     let mut width = 0;
@@ -61,12 +63,12 @@ impl<'m> FlatSession<'m> {
         Self { model, tokens: Vec::new(), tree: TokenTree::new(), cache }
     }
 
-    /// Numbers in one row of the cache.
+    /// Numbers per cache row.
     fn row_len(&self) -> usize {
         self.model.spec.kv_width()
     }
 
-    /// Rows of the cache.
+    /// Number of cache rows.
     fn rows(&self) -> usize {
         self.cache.first().map_or(0, |buffer| buffer.len() / self.row_len())
     }
@@ -76,7 +78,8 @@ impl<'m> FlatSession<'m> {
         self.cache.iter_mut().for_each(|buffer| buffer.truncate(rows * width));
     }
 
-    /// Runs one pass and adds its rows to the cache; the columns of the logits.
+    /// Runs one pass and appends its rows to the cache; returns the number of columns of the
+    /// logits.
     fn pass(&mut self, pass: &FlatPass<'_>, out: &mut LogitRows) -> Result<usize, ModelError> {
         let (signature, past) = (&self.model.signature, self.rows());
         let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
@@ -103,7 +106,7 @@ impl<'m> FlatSession<'m> {
         Ok(width)
     }
 
-    /// The cache of one input as a view of our buffer.
+    /// A cache input as a view of its buffer.
     fn rows_of<'v>(
         &self,
         input: &GraphInput,
@@ -116,7 +119,7 @@ impl<'m> FlatSession<'m> {
             return Err(broken(format!("`{}` is not float", input.name)));
         }
         if rows == 0 {
-            // A view needs something to point to.
+            // A view cannot be empty.
             let value = Tensor::<f32>::new(&Default::default(), shape).map_err(broken)?;
             return Ok(SessionInputValue::from(value));
         }
@@ -143,7 +146,7 @@ impl<'m> FlatSession<'m> {
         Ok(())
     }
 
-    /// The pass over the nodes of `tree` from `present` on.
+    /// Runs one pass over the new nodes of `tree`.
     fn tree_pass(&mut self, tree: &TokenTree, out: &mut LogitRows) -> Result<(), ModelError> {
         let (held, present) = (self.tokens.len(), self.tree.len());
         let ids: Vec<TokenId> = tree.tokens().skip(present).collect();
@@ -171,7 +174,7 @@ impl FlatPass<'_> {
         let integers = |len: usize, values: &mut dyn Iterator<Item = usize>| {
             graph::integers(input.element, &[len], values)
         };
-        // At least one: a product with no rows is a corner nobody tests.
+        // At least one, because ONNX Runtime's products with zero rows are hardly tested.
         let rows = self.wanted.max(1);
         let value = match input.name.as_str() {
             "input_ids" => integers(count, &mut self.ids.iter().map(|&id| id as usize)),
@@ -238,7 +241,7 @@ impl TreeSession for FlatSession<'_> {
         ModelError::check_path(&self.tree, path)?;
         let (held, width) = (self.tokens.len(), self.row_len());
         for buffer in &mut self.cache {
-            // Nodes come after their parents, so a row moves only to where it is or before.
+            // Nodes follow their parents, so a row never moves to a later position.
             for (place, node) in path.iter().enumerate() {
                 let from = (held + node) * width;
                 buffer.copy_within(from..from + width, (held + place) * width);

@@ -1,4 +1,4 @@
-//! What a graph takes and gives, read from the names and shapes it declares.
+//! Inputs and outputs of a graph, recognised by their declared names and shapes.
 
 use std::borrow::Cow;
 
@@ -11,18 +11,18 @@ use ort::value::{DynValue, Outlet, Shape, Tensor, TensorElementType as Type, Val
 use super::errors::broken;
 use crate::error::LoadError;
 
-/// How a graph is run.
+/// Kind of graph, by its handling of the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GraphKind {
-    /// Keys and values go in and come out, `[1, kv_heads, tokens, head_dim]`.
+    /// The whole cache is input and output: `[1, kv_heads, tokens, head_dim]`.
     Past,
-    /// The whole text goes in every time.
+    /// No cache: the input is the whole text.
     Whole,
-    /// kad's own: rows of the cache go in, new rows come out.
+    /// kad's own layout: cached rows are inputs, new rows are outputs.
     Flat,
 }
 
-/// What one input of a graph is fed with; `P` tokens are in the cache, `T` are new.
+/// Meaning of a graph's input, with `P` cached tokens and `T` new ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InputRole {
     /// Token ids, `[1, T]`.
@@ -33,17 +33,17 @@ pub(super) enum InputRole {
     Positions,
     /// The same, `[T]`.
     CachePositions,
-    /// Zeros, `[1, T]`: one text, one segment.
+    /// Zeros, `[1, T]`: all tokens are of one segment.
     Segments,
-    /// Whether there is a cache, `[1]`: which branch of a merged graph is run.
+    /// 1 if the cache is not empty, `[1]`: selects the branch of a merged graph.
     UseCache,
-    /// How many of the last rows of logits are computed, a scalar or `[1]`.
+    /// Number of rows of logits to compute, from the end; a scalar or `[1]`.
     RowsKept,
-    /// A part of the cache.
+    /// Keys or values of a layer.
     Past,
 }
 
-/// Names that inputs go by, besides those of the cache.
+/// Known names of inputs.
 const ROLES: [(&str, InputRole); 9] = [
     ("input_ids", InputRole::Ids),
     ("attention_mask", InputRole::Mask),
@@ -56,35 +56,35 @@ const ROLES: [(&str, InputRole); 9] = [
     ("past_key_values.N.{key,value}", InputRole::Past),
 ];
 
-/// One input.
+/// One input of a graph.
 #[derive(Clone, Debug)]
 pub(super) struct GraphInput {
     pub(super) name: String,
     pub(super) role: InputRole,
     pub(super) element: Type,
-    /// Declared dimensions, −1 for those that vary.
+    /// Declared dimensions; −1 for variable ones.
     pub(super) shape: Vec<i64>,
-    /// The output that continues a part of the cache.
+    /// For a cache input, the output with the new cache.
     pub(super) present: String,
 }
 
-/// Inputs and outputs of a graph that kad can run.
+/// Inputs and outputs of a supported graph.
 #[derive(Clone, Debug)]
 pub(super) struct Signature {
     pub(super) kind: GraphKind,
-    /// Those of the cache in the order in which sessions keep them.
+    /// All inputs; sessions keep their cache in the order of the cache inputs.
     pub(super) inputs: Vec<GraphInput>,
-    /// The output with the logits.
+    /// Name of the output with the logits.
     pub(super) logits: String,
-    /// Whether activations are rounded with one scale for all tokens of a pass.
+    /// True if activations are quantised with one scale for all tokens of a pass.
     pub(super) rounds_passes: bool,
 }
 
 impl Signature {
-    /// Reads and checks it.
+    /// Reads and checks the inputs and outputs of a graph.
     ///
     /// # Errors
-    /// [`LoadError::Unsupported`], with the names that kad does not know.
+    /// [`LoadError::Unsupported`] with the unknown names.
     pub(super) fn read(graph: &Graph) -> Result<Self, LoadError> {
         let outputs: Vec<&str> = graph.outputs().iter().map(Outlet::name).collect();
         let logits = outputs.iter().find(|name| **name == "logits").ok_or_else(|| {
@@ -118,40 +118,42 @@ impl Signature {
             (false, true) => GraphKind::Past,
             (false, false) => GraphKind::Whole,
         };
-        // Only our own script says so; the library does not show the nodes of a graph.
+        // Only kad's export script writes this key. ONNX Runtime does not expose the nodes of a
+        // graph.
         let weights = graph.metadata().ok().and_then(|metadata| metadata.custom("kad.type"));
         let rounds_passes = weights.is_some_and(|weights| weights == "int8");
         Ok(Self { kind, inputs, logits: (*logits).to_owned(), rounds_passes })
     }
 
-    /// Inputs that are parts of the cache.
+    /// The cache inputs.
     pub(super) fn past(&self) -> impl Iterator<Item = &GraphInput> {
         self.inputs
             .iter()
             .filter(|input| input.role == InputRole::Past && !input.present.is_empty())
     }
 
-    /// Key heads and width of one, where the cache declares them.
+    /// Number of key heads and their width, if the cache inputs declare them.
     pub(super) fn cache_shape(&self) -> Option<(usize, usize)> {
         let shape = &self.past().next()?.shape;
         let size = |dim: Option<&i64>| usize::try_from(*dim?).ok().filter(|&size| size > 0);
         Some((size(shape.get(1))?, size(shape.last())?))
     }
 
-    /// Blocks, where the cache shows how many there are.
+    /// Number of layers, if there are cache inputs.
     pub(super) fn layers(&self) -> Option<usize> {
         Some(self.past().count() / 2).filter(|&layers| layers > 0)
     }
 }
 
-/// Inputs of kad's own layout, besides the cache.
+/// Inputs of kad's flat layout besides the cache.
 const FLAT: [&str; 4] = ["input_ids", "positions", "mask", "rows"];
 
 fn listed(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// `layer.key` of `past_key_values.layer.key`, `key.layer` of `past_key.layer`.
+/// Suffix of a cache input: `layer.key` of `past_key_values.layer.key`, `key.layer` of
+/// `past_key.layer`.
 fn cache_part(name: &str) -> Option<&str> {
     let (stem, part) = name.split_once('.')?;
     match stem {
@@ -198,7 +200,7 @@ fn read(
     })
 }
 
-/// A tensor of integers, or of truth values, in the type an input declares.
+/// A tensor of integers or booleans in the declared type of an input.
 pub(super) fn integers(
     element: Type,
     shape: &[usize],
@@ -227,7 +229,7 @@ pub(super) fn integers(
     value.map_err(broken)
 }
 
-/// A tensor without elements.
+/// An empty tensor.
 pub(super) fn empty(element: Type, shape: [usize; 4]) -> Result<DynValue, ModelError> {
     let allocator = Allocator::default();
     let value = match element {
@@ -237,7 +239,7 @@ pub(super) fn empty(element: Type, shape: [usize; 4]) -> Result<DynValue, ModelE
     value.map_err(broken)
 }
 
-/// Shape and numbers of a tensor in `f32` or `f16`.
+/// Shape and numbers of an `f32` or `f16` tensor.
 pub(super) fn floats(value: &DynValue) -> Result<(Shape, Cow<'_, [f32]>), ModelError> {
     if let Ok((shape, data)) = value.try_extract_tensor::<f32>() {
         return Ok((shape.clone(), Cow::Borrowed(data)));
@@ -246,7 +248,7 @@ pub(super) fn floats(value: &DynValue) -> Result<(Shape, Cow<'_, [f32]>), ModelE
     Ok((shape.clone(), Cow::Owned(data.iter().map(|x| x.to_f32()).collect())))
 }
 
-/// The first `len` tokens of a part of the cache, `[batch, heads, tokens, width]`, copied.
+/// Copies the first `len` tokens of a cache tensor `[batch, heads, tokens, width]`.
 pub(super) fn shortened(value: &DynValue, len: usize) -> Result<DynValue, ModelError> {
     if let Ok((shape, data)) = value.try_extract_tensor::<f32>() {
         return cut(shape, data, len).and_then(|(shape, kept)| match kept.is_empty() {
@@ -273,8 +275,8 @@ fn cut<T: Copy>(shape: &Shape, data: &[T], len: usize) -> Result<([usize; 4], Ve
     Ok(([batch as usize, heads as usize, len, width], kept))
 }
 
-/// Appends the last `wanted` of the rows of logits in `outputs`, `[.., rows, width]`, each cut to
-/// the vocabulary; the width of a row before that.
+/// Appends the last `wanted` rows of the logits `[.., rows, width]` in `outputs`, each cut to the
+/// vocabulary; returns `width`.
 pub(super) fn push_rows(
     outputs: &SessionOutputs<'_>,
     name: &str,

@@ -1,15 +1,14 @@
-//! Finding ONNX Runtime's library on this machine, and starting it without telemetry.
+//! Finds the library ONNX Runtime and loads it without telemetry.
 //!
-//! Nothing of it is needed to build kad. It is looked for in `ORT_DYLIB_PATH` (a file or a folder;
-//! nowhere else if that is set), then where `scripts/setup-onnxruntime.sh` puts it
-//! (`$KAD_CACHE/onnxruntime`, or `kad/onnxruntime` in the user's cache folder), beside the program,
-//! and in the system's library folders.
+//! The build does not need the library. At run time kad searches `ORT_DYLIB_PATH` (a file or a
+//! folder; if set, nowhere else), the destination of `scripts/setup-onnxruntime.sh`
+//! (`$KAD_CACHE/onnxruntime`, or `kad/onnxruntime` in the user's cache folder), the folder of the
+//! program, and the system's library folders.
 //!
-//! **Telemetry.** Builds of 1.29 and later send usage data; a session option does not stop them,
-//! the environment variable [`NO_TELEMETRY`] does. Setting a variable of a running process is not
-//! safe in Rust, so kad does not: it reads the library before loading it, and refuses one that
-//! knows the variable unless the variable is set. The build that the script fetches has no
-//! telemetry.
+//! **Telemetry.** Builds of 1.29 and later send usage data. A session option does not stop them;
+//! the environment variable [`NO_TELEMETRY`] does. kad cannot set it safely in a running process.
+//! So it reads the library file before loading it, and refuses a library that contains the
+//! variable's name unless the variable is set. The build of the script has no telemetry.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -21,24 +20,24 @@ use super::errors::{NAME, failed};
 use crate::error::LoadError;
 use crate::weights::FileBytes;
 
-/// Where the user says the library is.
+/// Environment variable with the path of the library.
 pub(super) const PATH: &str = "ORT_DYLIB_PATH";
-/// The variable that switches telemetry off in the builds that have it.
+/// Environment variable that disables telemetry in builds that have it.
 const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 const SCRIPT: &str = "scripts/setup-onnxruntime.sh";
 const FOLDERS: [&str; 4] =
     ["/usr/local/lib", "/usr/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
 
-/// The process's environment: ONNX Runtime allows one, and it lives as long as the process.
+/// The environment of ONNX Runtime: one per process, for the life of the process.
 static ENVIRONMENT: Mutex<Option<Environment>> = Mutex::new(None);
 
-/// Loads the library if that has not been done, and gives its environment.
+/// The environment; loads the library on the first call.
 ///
 /// # Errors
-/// [`LoadError::NotFound`] where there is none, [`LoadError::Unsupported`] for one that is too old
-/// or would send telemetry, [`LoadError::Backend`] for one that does not load.
+/// [`LoadError::NotFound`] if there is no library, [`LoadError::Unsupported`] if it is too old or
+/// would send telemetry, [`LoadError::Backend`] if it does not load.
 pub(super) fn environment() -> Result<Environment, LoadError> {
-    // A thread that panicked in here left no environment, which is what `None` says.
+    // After a panic the value is `None`, which is correct.
     let mut started = ENVIRONMENT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some(environment) = &*started {
         return Ok(environment.clone());
@@ -47,7 +46,7 @@ pub(super) fn environment() -> Result<Environment, LoadError> {
     refuse_telemetry(&path)?;
     let builder = ort::init_from(&path).map_err(|error| refused(&path, error))?;
     let environment = builder.with_telemetry(false).build().map_err(failed)?;
-    // What fails comes back as an error; nothing is to be printed beside it.
+    // Errors are returned; the library must not print them as well.
     environment.set_log_level(LogLevel::Fatal);
     *started = Some(environment.clone());
     Ok(environment)
@@ -67,7 +66,7 @@ fn refused(path: &Path, error: ort::LoadDynamicError) -> LoadError {
     }
 }
 
-/// The first library there is.
+/// The first library found.
 fn find() -> Result<PathBuf, LoadError> {
     let chosen = std::env::var_os(PATH).filter(|path| !path.is_empty()).map(PathBuf::from);
     let places = chosen.map_or_else(usual_places, |path| vec![path]);
@@ -93,7 +92,7 @@ fn usual_places() -> Vec<PathBuf> {
     own.into_iter().chain(beside).chain(FOLDERS.map(PathBuf::from)).collect()
 }
 
-/// The library of a folder; of several versions the latest.
+/// The library in a folder; the latest of several versions.
 fn library_in(folder: &Path) -> Option<PathBuf> {
     let plain = folder.join(library_name());
     if plain.is_file() {
@@ -109,7 +108,7 @@ fn library_in(folder: &Path) -> Option<PathBuf> {
     found.into_iter().max_by_key(|path| version(path))
 }
 
-/// The numbers in the file's name: 1.28.0 comes after 1.9.0.
+/// The numbers in the file name, so that 1.28.0 comes after 1.9.0.
 fn version(path: &Path) -> Vec<u64> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()

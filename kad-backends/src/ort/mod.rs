@@ -1,21 +1,21 @@
-//! ONNX Runtime: runs a decoder that somebody exported as an ONNX graph.
+//! The backend `ort`: runs decoders exported as ONNX graphs on ONNX Runtime.
 //!
-//! Every other backend interprets a [`DecoderSpec`]; here the graph *is* the architecture, so kad
-//! takes whatever family was exported and reads what to feed it from the names of its inputs
-//! (`graph.rs`). Three kinds are run:
+//! The other backends interpret a [`DecoderSpec`]. Here the graph defines the architecture, so any
+//! model family works. The names of the inputs tell kad their meaning (`graph.rs`). There are three
+//! kinds of graphs:
 //!
-//! | kind | inputs beside the token ids | cache | roll-back | trees |
+//! | kind | inputs besides token ids | KV cache | rollback | token trees |
 //! |---|---|---|---|---|
-//! | past | `past_key_values.N.{key,value}` `[1, kv_heads, past, head_dim]` | values of the library, fed back as they are | copies the shorter part, once, when the text goes on | no: the mask has one row for all |
+//! | past | `past_key_values.N.{key,value}` `[1, kv_heads, past, head_dim]` | tensors of the library, fed back unchanged | copies the kept part once, in the next pass | no: the mask has one row for all tokens |
 //! | whole | none | none: each pass runs the whole text | free | no |
-//! | flat | `past_key.N`, `past_value.N` `[past, kv_heads, head_dim]`, `mask` `[T, past + T]` | buffers of ours, which only new rows are added to | free | yes |
+//! | flat | `past_key.N`, `past_value.N` `[past, kv_heads, head_dim]`, `mask` `[T, past + T]` | kad's buffers; the graph returns new rows only | free | yes |
 //!
-//! The first is how the ecosystem exports decoders, the last how `scripts/export_onnx.py` does if
-//! asked; the second is slow, and the details of the model say so. Weights are kept as the
-//! graph has them: a dtype chooses among a model's graphs (`files/onnx/`).
+//! Common exporters write the kind *past*, and `scripts/export_onnx.py --layout flat` writes
+//! *flat*. The kind *whole* is slow, as the model's details say. Weights stay as in the graph; the
+//! dtype selects one of the model's graphs (`files/onnx/`).
 //!
-//! A pass over `k` tokens does not give the bits of `k` passes over one: the library chooses its
-//! kernels by shape.
+//! The backend is not batch invariant: a forward pass over `k` tokens returns other bits than `k`
+//! passes, because ONNX Runtime selects its kernels by shape.
 
 mod errors;
 mod flat;
@@ -42,27 +42,34 @@ use crate::run_options::RunOptions;
 use errors::{NAME, broken, failed};
 use graph::{GraphKind, Signature};
 
-/// Of passes over one and over two tokens, the share of the logits' range that makes them different
-/// distributions and not different roundings. Measured on the graphs of the tests: up to 3e-7 where
-/// kernels differ, 3e-4 with a cache in f16, from 1.1e-2 where activations are rounded to integers
-/// by pass.
+/// Smallest difference between passes over one and two tokens, relative to the range of the logits,
+/// that counts as different distributions instead of rounding. Measured on the test graphs: up to
+/// 3e-7 for different kernels, 3e-4 with a cache in f16, and from 1.1e-2 on for activations
+/// quantised per pass.
 const ROUNDED: f32 = 3e-3;
 
-/// Most tokens of one pass: longer prompts are cut into pieces, so that the logits of exported
-/// graphs, which have a row for every token, stay in bounds.
+/// Most tokens per pass. Exported graphs return logits for every token of a pass, so this bounds
+/// their memory.
 pub(crate) const CHUNK: usize = 256;
 
-/// Loads the graph of `files` and runs it over two tokens, one after the other.
+/// Loads the graph of `files` and tests it with two tokens.
 ///
-/// Of the configuration beside it, the size of the vocabulary and the context length are used.
-/// `vocab` is the tokenizer's.
+/// The configuration provides the vocabulary size and the context length. `vocab` is the
+/// tokenizer's vocabulary.
+///
+/// ```no_run
+/// use kad_backends::{ModelFiles, RunOptions, ort};
+/// let files = ModelFiles::open_onnx("model".as_ref())?;
+/// let model = ort::load("model", &files, files.tokenizer.vocab(), &RunOptions::default())?;
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 ///
 /// # Errors
 /// [`LoadError::NotFound`], [`LoadError::Unsupported`] or [`LoadError::Backend`] if ONNX Runtime is
-/// missing, too old or broken, [`LoadError::NoDevice`] if it does not run on the device asked for;
-/// [`LoadError::Corrupt`] for a file it does not read; [`LoadError::Unsupported`] for a graph whose
-/// inputs or outputs are not those of a decoder, with their names; [`LoadError::Config`] if it has
-/// another vocabulary than `spec`.
+/// missing, too old or broken; [`LoadError::NoDevice`] if it does not support the device;
+/// [`LoadError::Corrupt`] for an unreadable file; [`LoadError::Unsupported`] with the names of
+/// inputs or outputs that are not those of a decoder; [`LoadError::Config`] if the graph
+/// contradicts the configuration.
 pub fn load(
     name: &str,
     files: &ModelFiles,
@@ -84,7 +91,7 @@ pub fn load(
     }
     let graph = open(name, path, options)?;
     let signature = Signature::read(&graph)?;
-    // What the graph declares holds, also of families whose configuration kad does not read.
+    // The graph's declarations override the configuration, whose family kad may not know.
     let mut spec = files.spec.clone();
     let layers = signature.layers().unwrap_or(spec.layers);
     if spec.layers > 0 && layers != spec.layers {
@@ -124,7 +131,7 @@ fn open(model: &str, path: &Path, options: &RunOptions) -> Result<Graph, LoadErr
         .map_err(failed)?
         .with_intra_threads(threads)
         .map_err(plain)?
-        // Its threads would go on spinning between passes, and take the cores of other backends.
+        // Otherwise its threads spin between passes and take the cores of other backends.
         .with_config_entry("session.force_spinning_stop", "1")
         .map_err(plain)?;
     if let Some(cuda) = cuda {
@@ -134,13 +141,13 @@ fn open(model: &str, path: &Path, options: &RunOptions) -> Result<Graph, LoadErr
     }
     builder.commit_from_file(path).map_err(|error| match options.device {
         Device::Cpu => unloadable(path, error.code(), &error.to_string()),
-        // It may be the graph, the GPU or its driver: the library's words tell.
+        // The cause may be the graph, the GPU or its driver; the library's message tells.
         device => no_cuda(model, device, &format!("{} does not load: {error}", path.display())),
     })
 }
 
-/// Whose fault it is that a graph does not load: the file's, or that of what it needs (an operator,
-/// the files of its weights, memory).
+/// The error for a graph that does not load: a corrupt file, or a missing operator, weight file or
+/// memory.
 fn unloadable(path: &Path, code: ErrorCode, words: &str) -> LoadError {
     let unreadable = [ErrorCode::InvalidProtobuf, ErrorCode::InvalidGraph, ErrorCode::NoModel];
     let has_graph = crate::files::onnx::read(path).is_ok_and(|tensors| tensors.has_graph);
@@ -151,11 +158,11 @@ fn unloadable(path: &Path, code: ErrorCode, words: &str) -> LoadError {
     LoadError::Backend { backend: NAME, message }
 }
 
-/// What runs a graph on this device, if it is not the CPU.
+/// ONNX Runtime's CUDA provider for a GPU; `None` for the CPU.
 ///
 /// # Errors
-/// [`LoadError::NoDevice`] if the library was built without it, and what keeps the library from
-/// being loaded.
+/// [`LoadError::NoDevice`] if the library has no support for the device; the errors of loading the
+/// library.
 pub(crate) fn cuda_provider(model: &str, device: Device) -> Result<Option<ep::CUDA>, LoadError> {
     match device {
         Device::Cpu => Ok(None),
@@ -181,19 +188,19 @@ fn no_cuda(model: &str, device: Device, found: &str) -> LoadError {
     LoadError::no_device((Backend::Ort, device), model, found, advice)
 }
 
-/// A graph with what belongs to it.
+/// A model: a loaded graph with its specification.
 struct OrtModel {
     name: String,
     vocab: Vocab,
     spec: DecoderSpec,
     signature: Signature,
-    /// The library's `run` wants to be alone; passes of one model never overlap.
+    /// The library's `run` needs exclusive access; passes of one model never overlap.
     graph: RefCell<Graph>,
 }
 
 impl OrtModel {
-    /// Runs two tokens, compares the width of their logits with the configuration, and sees whether
-    /// one pass over both gives about what two passes give.
+    /// Runs two tokens. Checks the number of logits against the configuration, and compares one
+    /// pass over both tokens with two passes.
     fn probe(&mut self, path: &Path) -> Result<(), LoadError> {
         let unusable = |error: ModelError| LoadError::Backend {
             backend: NAME,
@@ -218,8 +225,8 @@ impl OrtModel {
         })
     }
 
-    /// The largest difference between the logits of two tokens in one pass and in two, over the
-    /// range of those logits.
+    /// Largest difference between the logits of two tokens in one pass and in two passes, relative
+    /// to the range of the logits.
     fn passes_apart(&self) -> Result<f32, ModelError> {
         let last = self.vocab.size().saturating_sub(1) as TokenId;
         let (tokens, mut together, mut apart) =
@@ -241,7 +248,7 @@ impl OrtModel {
         Ok(together.iter().zip(apart.iter()).map(share).fold(0.0, f32::max))
     }
 
-    /// Checks what every session checks before it computes.
+    /// Checks a session's request before the pass.
     fn check(&self, held: usize, tokens: &[TokenId], wanted: usize) -> Result<(), ModelError> {
         ModelError::check_extend(held, tokens, wanted, self.context_len(), self.vocab.size())
     }

@@ -1,4 +1,4 @@
-//! Sessions over graphs as the ecosystem exports them: with past keys and values, or without.
+//! Sessions over graphs of common exporters, with past keys and values or without a cache.
 
 use std::borrow::Cow;
 
@@ -11,20 +11,21 @@ use super::graph::{self, GraphInput, GraphKind, InputRole};
 use super::{CHUNK, OrtModel};
 use crate::chunks::chunks;
 
-/// One text. The cache may hold more tokens than the text: what a truncation leaves is cut off
-/// when the text goes on, so that several truncations copy once, and one to nothing copies nothing.
+/// A session. After a rollback the cache holds more tokens than the text; it is cut in the next
+/// pass. So several rollbacks cost one copy, and a rollback to the empty text costs none.
 pub(super) struct PastSession<'m> {
     model: &'m OrtModel,
     tokens: Vec<TokenId>,
-    /// One value per input of the cache, `[1, kv_heads, cached, head_dim]`.
+    /// One value per cache input, `[1, kv_heads, cached, head_dim]`.
     cache: Vec<DynValue>,
     cached: usize,
 }
 
-/// Columns of the logits.
+/// Number of columns of the logits.
 ///
 /// # Errors
-/// If the graph does not run over one token, or not again over its own cache.
+/// [`ModelError::Backend`] if the graph does not run on one token, or on a second one with its own
+/// cache.
 pub(super) fn width(model: &OrtModel) -> Result<usize, ModelError> {
     let mut session = PastSession::new(model)?;
     let mut width = 0;
@@ -41,7 +42,7 @@ impl<'m> PastSession<'m> {
         Ok(session)
     }
 
-    /// An empty cache.
+    /// Empties the cache.
     fn forget_all(&mut self) -> Result<(), ModelError> {
         let nothing = |input: &GraphInput| {
             let &[_, heads, _, width] = &input.shape[..] else {
@@ -56,7 +57,7 @@ impl<'m> PastSession<'m> {
         Ok(())
     }
 
-    /// Makes the cache, if there is one, as long as the text.
+    /// Cuts the cache to the length of the text.
     fn cut(&mut self) -> Result<(), ModelError> {
         let len = self.tokens.len();
         if self.cached == len || self.cache.is_empty() {
@@ -71,7 +72,7 @@ impl<'m> PastSession<'m> {
         Ok(())
     }
 
-    /// What an input gets for `ids` after `past` tokens of which the graph has a cache.
+    /// Value of an input for the new tokens `ids` after `past` cached tokens.
     fn feed<'v>(
         &self,
         input: &GraphInput,
@@ -90,7 +91,7 @@ impl<'m> PastSession<'m> {
             InputRole::CachePositions => make(&[count], &mut (past..total)),
             InputRole::Segments => make(&[1, count], &mut std::iter::repeat_n(0, count)),
             InputRole::UseCache => make(&[1], &mut std::iter::once(usize::from(past > 0))),
-            // 0 would mean all.
+            // 0 means all rows.
             InputRole::RowsKept => {
                 let shape: &[usize] = if input.shape.is_empty() { &[] } else { &[1] };
                 make(shape, &mut std::iter::once(wanted.max(1)))
@@ -100,7 +101,8 @@ impl<'m> PastSession<'m> {
         value.map(SessionInputValue::from)
     }
 
-    /// Runs `ids` after what the cache has; the columns of the logits.
+    /// Runs one pass over `ids` after the cached tokens; returns the number of columns of the
+    /// logits.
     fn pass(
         &mut self,
         ids: &[TokenId],
@@ -135,8 +137,8 @@ impl<'m> PastSession<'m> {
         Ok(width)
     }
 
-    /// All of `tokens`, in pieces, or the whole text where there is no cache; the columns of the
-    /// logits.
+    /// Runs `tokens` in chunks, or the whole text if there is no cache; returns the number of
+    /// columns of the logits.
     fn run(
         &mut self,
         tokens: &[TokenId],
@@ -158,7 +160,7 @@ impl<'m> PastSession<'m> {
     }
 }
 
-/// Refuses a cache of another length: one that forgets by itself, or one of fixed size.
+/// Refuses a cache of another length, such as a sliding or a fixed-size cache.
 fn expect_tokens(value: DynValue, name: &str, tokens: usize) -> Result<DynValue, ModelError> {
     let shape = value.shape();
     match shape.get(2) {
@@ -185,7 +187,7 @@ impl Session for PastSession<'_> {
         self.model.check(held, tokens, wanted)?;
         let result = self.run(tokens, wanted, out);
         if result.is_err() {
-            // The cache may have grown: its first rows are still those of the text.
+            // The cache may have grown, but its first rows still belong to the text.
             self.tokens.truncate(held);
             out.truncate(rows);
         }

@@ -27,8 +27,8 @@ use crate::error::LoadError;
 pub enum Source {
     /// `nano:NAME`: one of the small models shipped with the project.
     Nano(String),
-    /// A folder with `config.json`, `tokenizer.json` and safetensors; a `.gguf` file; or an `.onnx` graph
-    /// beside the configuration and tokenizer of either.
+    /// A folder with `config.json`, `tokenizer.json` and safetensors; a `.gguf` file; or an `.onnx`
+    /// graph beside the configuration and tokenizer of either.
     Path(PathBuf),
     /// `hf:ORG/REPO[@REVISION][/FILE]`: a repository of the Hugging Face hub.
     Hub {
@@ -77,9 +77,9 @@ impl Source {
         }
     }
 
-    /// Path and dtype for the search of the `ort` backend's graph. From the hub, the graph of the dtype is
-    /// downloaded instead of the safetensors, and the result is the graph with [`Dtype::Auto`]. Other
-    /// sources are resolved as in [`resolve`](Self::resolve).
+    /// Path and dtype for the search of the `ort` backend's graph. From the hub, the graph of the
+    /// dtype is downloaded instead of the safetensors, and the result is the graph with
+    /// [`Dtype::Auto`]. Other sources are resolved as in [`resolve`](Self::resolve).
     ///
     /// # Errors
     /// The errors of [`resolve`](Self::resolve), and [`LoadError::Unsupported`] for a dtype without

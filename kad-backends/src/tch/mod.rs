@@ -1,19 +1,20 @@
-//! The interpreter on libtorch, the library under PyTorch.
+//! The backend `tch`: the shared interpreter of the tensor libraries on libtorch, the library of
+//! PyTorch.
 //!
-//! Computed by the interpreter that the libraries of tensors share, whose module says what is
-//! kept in which type. `bf16` is the fast one where the processor multiplies it (AVX512-BF16). A
-//! pass over many tokens does not give the bits of passes over one.
+//! The module `tensor` states the number types. `bf16` is fast on processors with AVX512-BF16. The
+//! backend is not batch invariant: a forward pass over several tokens returns other bits than
+//! several passes.
 //!
-//! Building wants libtorch 2.13.0 in `LIBTORCH` and a C++ compiler: `scripts/setup-libtorch.sh`
-//! fetches it and prints what to set. The build notes where the library was, and the program looks
-//! for it there, so `LD_LIBRARY_PATH` is needed only once it has moved. The program is linked with
-//! it, so without the library it does not start; the loader then names the file it lacks
-//! (`libtorch_cpu.so: cannot open shared object file`), or of another version the function (`symbol
-//! lookup error: … undefined symbol: …`): set `LD_LIBRARY_PATH` to the `lib` folder of libtorch
-//! 2.13.0. A build with another version stops with `this tch version expects PyTorch 2.13.0`.
+//! The build needs libtorch 2.13.0 in `LIBTORCH` and a C++ compiler. `scripts/setup-libtorch.sh`
+//! installs libtorch and prints the settings. With another version the build stops:
+//! `this tch version expects PyTorch 2.13.0`. The program is linked with libtorch and searches for it in the
+//! folder of the build; set `LD_LIBRARY_PATH` to libtorch's `lib` folder if it has moved. Without
+//! libtorch the program does not start. The loader names the missing file (`libtorch_cpu.so: cannot
+//! open shared object file`) or, with another version, the missing function (`symbol lookup error:
+//! … undefined symbol: …`).
 //!
-//! GPUs come with the library: a libtorch for CUDA, or the one for macOS, in place of the script's.
-//! No feature of kad is needed.
+//! For a GPU, use a libtorch for CUDA or for macOS instead of the script's. No cargo feature is
+//! needed.
 
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
@@ -32,14 +33,14 @@ use crate::tensor;
 use crate::tensor::operations::{FloatType, OpResult, Tensor};
 use crate::weights::Weights;
 
-/// Makes a model of `spec`, its matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
+/// Loads a model of `spec` with matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
 ///
-/// Rows of logits are `vocab.size()` wide, also where the embedding is padded to more.
+/// Logits have `vocab.size()` columns, even if the embedding is padded to more rows.
 ///
 /// # Errors
 /// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
-/// [`LoadError::WrongSize`] if weights and specification do not belong together,
-/// [`LoadError::Unsupported`] for another dtype, and libtorch's own.
+/// [`LoadError::WrongSize`] if weights and specification contradict each other;
+/// [`LoadError::Unsupported`] for another dtype; [`LoadError::Backend`] from libtorch.
 pub fn load(
     name: &str,
     spec: &DecoderSpec,
@@ -50,11 +51,11 @@ pub fn load(
     load_with(name, spec, weights, vocab, (dtype, &RunOptions::default()))
 }
 
-/// [`load`] with a choice of device and threads.
+/// [`load`] with a device and a number of threads.
 ///
 /// # Errors
-/// As [`load`]; [`LoadError::NoDevice`]; [`LoadError::Unsupported`] for another number of threads
-/// than an earlier model asked for, because libtorch has one for all.
+/// The errors of [`load`]; [`LoadError::NoDevice`]; [`LoadError::Unsupported`] if an earlier model
+/// set another number of threads, because libtorch has one for the whole process.
 pub fn load_with(
     name: &str,
     spec: &DecoderSpec,
@@ -67,10 +68,10 @@ pub fn load_with(
     tensor::load::<TchTensor>(name, spec, weights, vocab, (dtype, place))
 }
 
-/// libtorch's word for a device.
+/// libtorch's handle of a device.
 ///
 /// # Errors
-/// [`LoadError::NoDevice`] if libtorch does not see it.
+/// [`LoadError::NoDevice`] if libtorch does not find it.
 pub(crate) fn find_device(model: &str, device: Device) -> Result<TchDevice, LoadError> {
     match device {
         Device::Cpu => Ok(TchDevice::Cpu),
@@ -101,14 +102,14 @@ fn cuda_devices(count: i64) -> String {
     }
 }
 
-/// The number of threads that was asked for first, and the model it was asked for.
+/// The number of threads in use, and the model that set it.
 static THREADS: Mutex<Option<(NonZeroUsize, String)>> = Mutex::new(None);
 
-/// libtorch has one number of threads for the whole process, so who asks next must ask for the
-/// same.
+/// Sets the number of threads. libtorch has one number for the whole process, so all models must
+/// request the same.
 fn set_threads(model: &str, asked: Option<NonZeroUsize>) -> Result<(), LoadError> {
     let Some(asked) = asked else { return Ok(()) };
-    // What a thread that panicked in here left is still what was set.
+    // After a panic the stored number is still the one that was set.
     let mut settled = THREADS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     match &*settled {
         Some((threads, _)) if *threads == asked => return Ok(()),
@@ -128,7 +129,7 @@ fn set_threads(model: &str, asked: Option<NonZeroUsize>) -> Result<(), LoadError
 
 struct TchTensor(Array);
 
-/// Shares the numbers: libtorch counts references, atomically.
+/// Clones share the numbers; libtorch counts references atomically.
 impl Clone for TchTensor {
     fn clone(&self) -> Self {
         Self(self.0.shallow_clone())
@@ -139,7 +140,7 @@ fn wrap(result: Result<Array, TchError>) -> OpResult<TchTensor> {
     result.map(TchTensor).map_err(first_line)
 }
 
-/// libtorch's message without the trace of its own functions.
+/// First line of libtorch's message, without its stack trace.
 fn first_line(error: TchError) -> String {
     let message = error.to_string();
     message.lines().next().unwrap_or_default().to_owned()
@@ -161,8 +162,7 @@ impl Tensor for TchTensor {
     const BACKEND: &'static str = "tch";
     type Device = TchDevice;
 
-    /// Its version is settled when kad is built, the number of its threads by `threads` or by
-    /// `OMP_NUM_THREADS`.
+    /// Number of threads, from `threads` or `OMP_NUM_THREADS`. The version is fixed at build time.
     fn library() -> Option<String> {
         Some(format!("libtorch with {} threads", ::tch::get_num_threads()))
     }
@@ -174,7 +174,7 @@ impl Tensor for TchTensor {
         place: &TchDevice,
     ) -> OpResult<Self> {
         let array = Array::f_from_data_size(&bytes, &sizes(shape), kind_of(float));
-        // On the CPU it only shares the numbers.
+        // On the CPU this shares the numbers.
         wrap(array.map_err(first_line)?.f_to_device(*place))
     }
 
@@ -195,7 +195,7 @@ impl Tensor for TchTensor {
     }
 
     fn shape(&self) -> [usize; 3] {
-        // Made of three dimensions and never of others.
+        // All arrays have three dimensions.
         let mut sizes = self.0.size().into_iter().map(|size| size as usize);
         std::array::from_fn(|_| sizes.next().unwrap_or(1))
     }
@@ -241,7 +241,7 @@ impl Tensor for TchTensor {
     }
 
     fn linear(self, weight: &Self) -> OpResult<Self> {
-        // One matrix, not a stack of one: libtorch takes its fastest product then.
+        // libtorch's fastest product needs a matrix instead of a batch of one.
         let weight = weight.0.f_squeeze_dim(0).map_err(first_line)?;
         wrap(self.0.f_linear::<Array>(&weight, None))
     }

@@ -1,10 +1,10 @@
-//! A library of tensors for tests: vectors and loops, each operation as its definition reads.
+//! A tensor library for tests: vectors and loops, written after the definition of each operation.
 
 use half::{bf16, f16};
 
 use super::operations::{FloatType, OpResult, Tensor};
 
-/// `[a, b, c]`, row-major, always `f32`; rounding to another type is kept in the numbers.
+/// An array `[a, b, c]`, row-major, always `f32`; numbers of other types are stored rounded.
 #[derive(Clone)]
 pub(super) struct HostTensor {
     shape: [usize; 3],
@@ -32,7 +32,7 @@ impl HostTensor {
         Ok(self)
     }
 
-    /// Row by row of the last dimension.
+    /// Changes each row of the last dimension.
     fn each_row(mut self, change: impl Fn(&mut [f32])) -> OpResult<Self> {
         let width = self.shape[2];
         self.numbers.chunks_exact_mut(width).for_each(change);

@@ -1,61 +1,61 @@
-//! One block: attention and the feed-forward layer.
+//! One layer: attention and feed-forward network.
 
 use super::operations::{FloatType, OpResult, Tensor};
 use super::pass::PassInputs;
 use crate::decoder::spec::{Activation, DecoderSpec, QueryKeyNorm};
 
-/// Weights of one block; a clone shares them.
+/// Weights of one layer; clones share them.
 #[derive(Clone)]
 pub(super) struct Layer<T> {
     pub(super) attention: Attention<T>,
     pub(super) feed_forward: FeedForward<T>,
 }
 
-/// Weights of attention. Norms are there if the model has them.
+/// Weights of attention; `None` for norms that the model lacks.
 #[derive(Clone)]
 pub(super) struct Attention<T> {
     pub(super) norm: Option<T>,
-    /// Three matrices, one below the other.
+    /// Three stacked matrices.
     pub(super) query_key_value: T,
     pub(super) bias: Option<T>,
     pub(super) query_norm: Option<T>,
     pub(super) key_norm: Option<T>,
     pub(super) output: T,
     pub(super) post_norm: Option<T>,
-    /// Whether this block sees the latest tokens only.
+    /// True for sliding-window attention.
     pub(super) windowed: bool,
 }
 
-/// Weights of the feed-forward layer.
+/// Weights of the feed-forward network.
 #[derive(Clone)]
 pub(super) struct FeedForward<T> {
     pub(super) norm: Option<T>,
-    /// Two matrices, one below the other.
+    /// Two stacked matrices.
     pub(super) gate_up: T,
     pub(super) down: T,
     pub(super) post_norm: Option<T>,
 }
 
-/// Keys (rotated) and values of one block, `[kv_heads, rows, head_dim]` each, of which the session
-/// says how many rows hold something.
+/// KV cache of one layer: rotated keys and values, `[kv_heads, rows, head_dim]` each. The session
+/// knows the number of used rows.
 pub(super) struct KvCache<T> {
     keys: T,
     values: T,
 }
 
 impl<T: Tensor> KvCache<T> {
-    /// Room for `rows` tokens.
+    /// A cache with room for `rows` tokens.
     pub(super) fn new(spec: &DecoderSpec, device: &T::Device, rows: usize) -> OpResult<Self> {
         let shape = [spec.kv_heads, rows, spec.head_dim];
         Ok(Self { keys: T::zeros(shape, device)?, values: T::zeros(shape, device)? })
     }
 
-    /// How many rows there is room for.
+    /// Number of rows.
     pub(super) fn capacity(&self) -> usize {
         self.keys.shape()[1]
     }
 
-    /// Becomes `larger`, with its own first `held` rows.
+    /// Copies its first `held` rows into `larger` and becomes it.
     pub(super) fn move_to(&mut self, mut larger: Self, held: usize) -> OpResult<()> {
         if held > 0 {
             larger.keys.set_rows(0, self.keys.narrow(1, 0, held)?)?;
@@ -65,7 +65,7 @@ impl<T: Tensor> KvCache<T> {
         Ok(())
     }
 
-    /// Moves `rows` to where the row `held` is, in their order.
+    /// Moves `rows`, in their order, to the positions from `held` on.
     pub(super) fn keep(&mut self, held: usize, rows: &[usize]) -> OpResult<()> {
         let (keys, values) = (self.keys.select_rows(rows)?, self.values.select_rows(rows)?);
         self.keys.set_rows(held, keys)?;
@@ -78,7 +78,7 @@ impl<T: Tensor> KvCache<T> {
     }
 }
 
-/// `state · weightᵀ`, multiplied in the type that the weight has.
+/// `state · weightᵀ`, multiplied in the type of the weight.
 fn product<T: Tensor>(state: T, weight: &T, float: FloatType) -> OpResult<T> {
     state.to_float(float)?.linear(weight)?.to_float(FloatType::F32)
 }
@@ -91,7 +91,8 @@ fn norm<T: Tensor>(state: T, weight: &Option<T>, eps: f64) -> OpResult<T> {
 }
 
 impl<T: Tensor> Layer<T> {
-    /// The state `[1, tokens, hidden]` after this block; keys and values go to the cache.
+    /// The residual stream `[1, tokens, hidden]` after this layer; writes keys and values to the
+    /// cache.
     pub(super) fn run(
         &self,
         spec: &DecoderSpec,
@@ -137,8 +138,8 @@ impl<T: Tensor> Attention<T> {
             all = all.add(bias)?;
         }
         let (wide, narrow) = (spec.query_width(), spec.kv_width());
-        let queries = self.turned(spec, all.narrow(2, 0, wide)?, &self.query_norm, pass)?;
-        let keys = self.turned(spec, all.narrow(2, wide, narrow)?, &self.key_norm, pass)?;
+        let queries = self.rotated(spec, all.narrow(2, 0, wide)?, &self.query_norm, pass)?;
+        let keys = self.rotated(spec, all.narrow(2, wide, narrow)?, &self.key_norm, pass)?;
         let values = all.narrow(2, wide + narrow, narrow)?;
         let values = values.reshape([tokens, spec.kv_heads, spec.head_dim])?.swap_dims(0, 1)?;
         cache.set(pass.first, keys.swap_dims(0, 1)?, values)?;
@@ -147,8 +148,9 @@ impl<T: Tensor> Attention<T> {
         norm(added, &self.post_norm, spec.norm_eps)
     }
 
-    /// Normalised and rotated, `[tokens, heads, head_dim]`, of `[1, tokens, heads · head_dim]`.
-    fn turned(
+    /// Norm and rotary embedding of queries or keys: `[1, tokens, heads · head_dim]` to
+    /// `[tokens, heads, head_dim]`.
+    fn rotated(
         &self,
         spec: &DecoderSpec,
         rows: T,
@@ -167,7 +169,7 @@ impl<T: Tensor> Attention<T> {
         heads.mul(&view.cos)?.add(&other.mul(&view.sin)?)
     }
 
-    /// All heads, `[1, tokens, heads · head_dim]`, before the output projection.
+    /// Attention of all heads, `[1, tokens, heads · head_dim]`, before the output projection.
     fn attend(
         &self,
         spec: &DecoderSpec,

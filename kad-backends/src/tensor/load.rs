@@ -1,4 +1,4 @@
-//! From named bytes to tensors.
+//! Loads a model's weights into tensors.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::weights::Weights;
 
-/// Makes a model of `spec` whose tensors are `T`, in this dtype and on this device.
+/// Loads a model of `spec` on the tensor library `T` with this dtype and device.
 ///
 /// # Errors
-/// Those of [`decoder::check`], [`LoadError::Unsupported`] for a dtype of blocks and for weights
-/// that the dtype cannot hold, and [`LoadError::Backend`].
+/// The errors of [`decoder::check`]; [`LoadError::Unsupported`] for a quantised dtype and for
+/// weights out of the dtype's range; [`LoadError::Backend`].
 pub(crate) fn load<T: Tensor>(
     name: &str,
     spec: &DecoderSpec,
@@ -46,7 +46,7 @@ pub(crate) fn load<T: Tensor>(
     }))
 }
 
-/// A library's words become an error of loading.
+/// Turns a library's message into a [`LoadError`].
 fn done<T: Tensor, V>(outcome: OpResult<V>) -> Result<V, LoadError> {
     outcome.map_err(|message| LoadError::Backend { backend: T::BACKEND, message })
 }
@@ -91,14 +91,14 @@ impl<T: Tensor> Loader<'_, T> {
         })
     }
 
-    /// The embedding or the head, `f32`: `[1, vocab_rows, hidden]`.
+    /// Embedding or head as `f32`: `[1, vocab_rows, hidden]`.
     fn table(&self, name: &str) -> Result<T, LoadError> {
         let bytes = self.weights.tensor(name)?.round_to(FloatType::F32.stored())?;
         let shape = [1, self.spec.vocab_rows, self.spec.hidden];
         self.make(bytes, FloatType::F32, shape)
     }
 
-    /// Matrices of one input, one below the other, in the model's type.
+    /// Stacks matrices that share an input, in the model's type.
     fn matrix(&self, slots: &[LayerTensor], layer: usize) -> Result<T, LoadError> {
         let (mut bytes, mut rows, mut width) = (Vec::new(), 0, 0);
         for &slot in slots {
@@ -112,7 +112,7 @@ impl<T: Tensor> Loader<'_, T> {
         self.make(bytes, self.float, [1, rows, width])
     }
 
-    /// Biases beside each other, `f32`.
+    /// Concatenated biases as `f32`.
     fn bias(&self, slots: &[LayerTensor], layer: usize) -> Result<T, LoadError> {
         let mut bytes = Vec::new();
         for &slot in slots {
@@ -140,14 +140,14 @@ impl<T: Tensor> Loader<'_, T> {
         Ok(weight.into_iter().flat_map(|weight| (weight as f32).to_le_bytes()).collect())
     }
 
-    /// `[1, 1, width]` of `f32`.
+    /// An `f32` row `[1, 1, width]`.
     fn row(&self, bytes: Vec<u8>) -> Result<T, LoadError> {
         let width = bytes.len() / 4;
         self.make(bytes, FloatType::F32, [1, 1, width])
     }
 
-    /// What belongs to the coordinates of queries or keys, `row_bytes` for each, in the order of
-    /// [`Pairing::Halves`]: pair `i` of a head lies at `(i, i + half)` and not at `(2i, 2i + 1)`.
+    /// Reorders rows of queries or keys, `row_bytes` each, for [`Pairing::Halves`]: pair `i` of a
+    /// head moves from `(2i, 2i + 1)` to `(i, i + half)`.
     fn in_halves(&self, slot: LayerTensor, bytes: Vec<u8>, row_bytes: usize) -> Vec<u8> {
         if self.spec.rope.pairing == Pairing::Halves || !is_rotated(slot) {
             return bytes;
@@ -162,7 +162,7 @@ impl<T: Tensor> Loader<'_, T> {
     }
 }
 
-/// Whether its rows are coordinates of queries or keys, head by head.
+/// True if the tensor's rows are coordinates of queries or keys.
 fn is_rotated(slot: LayerTensor) -> bool {
     use LayerTensor::{Key, KeyBias, KeyNorm, Query, QueryBias, QueryNorm};
     matches!(slot, Query | Key | QueryBias | KeyBias | QueryNorm | KeyNorm)

@@ -1,27 +1,27 @@
-//! One interpreter of [`DecoderSpec`] for libraries of tensors.
+//! The interpreter of `DecoderSpec` shared by the tensor libraries `burn` and `tch`.
 //!
-//! A library implements [`Tensor`], some twenty operations on arrays of three dimensions; loading,
-//! sessions, the cache, token trees, early exits, chunks of long prompts and errors are here, once.
+//! A library implements `Tensor`, about twenty operations on arrays of three dimensions. Loading,
+//! sessions, KV cache, token trees, early exits, chunks of long prompts and errors are implemented
+//! here.
 //!
-//! The residual stream, norms, rotations, attention with its cache, embedding, head and logits are
-//! `f32` in every dtype. A dtype says what the matrices of the blocks are kept in, and what type
-//! the library multiplies them in: each product takes activations rounded to that type and gives
-//! them back rounded to it. Tensors of GGUF's blocks are dequantised, and rounded once, at load.
+//! The residual stream, norms, rotary embedding, attention with its KV cache, embedding, head and
+//! logits are `f32` in every dtype. The dtype is the type of the layers' matrices and of their
+//! products: activations are rounded to it before each product, and so is the result. Quantised
+//! GGUF tensors are dequantised at load and rounded once.
 //!
-//! A block's state is `[1, tokens, hidden]`. Attention is computed for all heads at once, those of
-//! a key head one below the other: with `g` query heads to a key head,
+//! The residual stream is `[1, tokens, hidden]`. Attention is computed for all heads at once. The
+//! query heads of one key head are stacked: with `g` query heads per key head,
 //!
 //! ```text
-//! scores  [kv_heads, g · tokens, held] = Q Kᵀ + mask
+//! scores  [kv_heads, g · tokens, rows] = Q Kᵀ + mask
 //! output  [kv_heads, g · tokens, head_dim] = softmax(scores) V
 //! ```
 //!
-//! where the mask is 0 for what a token sees and −∞ elsewhere: a text, a window of its latest
-//! tokens, and the paths of a token tree differ in the mask and the positions alone.
+//! The mask is 0 for visible positions and −∞ for hidden ones. Full attention, sliding windows and
+//! token trees differ only in masks and positions.
 //!
-//! Rotations turn pairs `(i, i + head_dim / 2)`. The rows of queries and keys that a file keeps in
-//! the other order are moved at load; what a query and a key have in common does not depend on the
-//! order of their coordinates.
+//! Rotary embedding rotates pairs `(i, i + head_dim / 2)`. If a file stores query and key rows in
+//! the interleaved order, they are reordered at load; dot products do not depend on the order.
 
 #[cfg(test)]
 mod host;

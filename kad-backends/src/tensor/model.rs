@@ -1,4 +1,4 @@
-//! A model on a library of tensors.
+//! A model on a tensor library.
 
 use kad_core::{LanguageModel, ModelError, Session, Vocab};
 
@@ -9,7 +9,7 @@ use crate::decoder::spec::DecoderSpec;
 use crate::early_exit::{self, LayeredModel};
 use crate::error::LoadError;
 
-/// A clone shares all weights.
+/// The model; clones share all weights.
 #[derive(Clone)]
 pub(super) struct TensorModel<T: Tensor> {
     pub(super) name: String,
@@ -21,7 +21,7 @@ pub(super) struct TensorModel<T: Tensor> {
     pub(super) embedding: T,
     pub(super) blocks: Vec<Layer<T>>,
     pub(super) final_norm: T,
-    /// `[1, vocab, hidden]`; of a tied head, rows of the embedding.
+    /// `[1, vocab, hidden]`; for a tied head, the first rows of the embedding.
     pub(super) head: T,
 }
 

@@ -1,4 +1,4 @@
-//! The operations that the interpreter asks of a library of tensors.
+//! The operations that a tensor library provides to the interpreter.
 
 use kad_core::ModelError;
 
@@ -6,10 +6,10 @@ use crate::dtype::Dtype;
 use crate::error::LoadError;
 use crate::stored_type::StoredType;
 
-/// A number, or the library's words for what went wrong.
+/// A value, or the library's error message.
 pub(crate) type OpResult<T> = Result<T, String>;
 
-/// What the matrices of the blocks are kept and multiplied in.
+/// Number type of the layers' matrices and their products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FloatType {
     F32,
@@ -18,10 +18,10 @@ pub(crate) enum FloatType {
 }
 
 impl FloatType {
-    /// What `dtype` means for a library of tensors.
+    /// Number type of `dtype`.
     ///
     /// # Errors
-    /// [`LoadError::Unsupported`] for blocks, which have no products here.
+    /// [`LoadError::Unsupported`] for quantised types.
     pub(super) fn of(dtype: Dtype, backend: &str) -> Result<FloatType, LoadError> {
         match dtype {
             Dtype::Auto | Dtype::F32 => Ok(FloatType::F32),
@@ -43,72 +43,71 @@ impl FloatType {
     }
 }
 
-/// An array `[a, b, c]` of a library, row-major, on one device; a clone shares its numbers.
+/// An array `[a, b, c]` on a device, row-major; clones share its numbers.
 ///
-/// Operations are of `f32` unless they say otherwise. Their sizes fit: the interpreter sees to it.
+/// Operations take `f32` arrays unless stated otherwise. The interpreter guarantees matching sizes.
 pub(crate) trait Tensor: Clone + Send + Sized + 'static {
-    /// The backend's name, for errors.
+    /// Name of the backend, for errors.
     const BACKEND: &'static str;
 
-    /// Where arrays are.
+    /// The library's device type.
     type Device: Clone + Send;
 
-    /// What [`LayeredModel::library`] says.
+    /// Result of `LayeredModel::library`.
     fn library() -> Option<String> {
         None
     }
 
-    /// From little-endian bytes of the type.
+    /// An array from little-endian bytes of the type.
     fn from_bytes(
         bytes: Vec<u8>,
         float: FloatType,
         shape: [usize; 3],
         device: &Self::Device,
     ) -> OpResult<Self>;
-    /// An `f32` array of zeros that nothing else shares.
+    /// An unshared `f32` array of zeros.
     fn zeros(shape: [usize; 3], device: &Self::Device) -> OpResult<Self>;
-    /// All numbers, of an `f32` array, copied to the host.
+    /// All numbers of an `f32` array, copied to the host.
     fn to_f32(self) -> OpResult<Vec<f32>>;
-    /// The same numbers, rounded to the type; an array of the type already is only shared.
+    /// The numbers rounded to the type; shared if the array has the type already.
     fn to_float(self, float: FloatType) -> OpResult<Self>;
     /// `[a, b, c]`.
     fn shape(&self) -> [usize; 3];
 
     /// The same numbers in another shape.
     fn reshape(self, shape: [usize; 3]) -> OpResult<Self>;
-    /// With two dimensions exchanged.
+    /// Exchanges two dimensions.
     fn swap_dims(self, one: usize, other: usize) -> OpResult<Self>;
-    /// `len` places from `from` on along a dimension; of any type. It may share the numbers.
+    /// The slice `from..from + len` of a dimension; any type. It may share the numbers.
     fn narrow(&self, dim: usize, from: usize, len: usize) -> OpResult<Self>;
-    /// Self, and `right` behind it along the last dimension.
+    /// Concatenates `self` and `right` along the last dimension.
     fn concat(self, right: Self) -> OpResult<Self>;
-    /// `[a, rows.len(), c]`: the rows of the second dimension in this order.
+    /// `[a, rows.len(), c]`: selects rows of the second dimension in this order.
     fn select_rows(&self, rows: &[usize]) -> OpResult<Self>;
-    /// Overwrites the rows from `at` on along the second dimension, in place if nothing shares
-    /// them.
+    /// Overwrites rows of the second dimension from `at` on, in place if the array is unshared.
     fn set_rows(&mut self, at: usize, rows: Self) -> OpResult<()>;
 
-    /// Sum; a dimension of 1 is repeated.
+    /// Elementwise sum; `other` is broadcast along dimensions of size 1.
     fn add(self, other: &Self) -> OpResult<Self>;
-    /// Product of the elements; a dimension of 1 is repeated.
+    /// Elementwise product; `other` is broadcast along dimensions of size 1.
     fn mul(self, other: &Self) -> OpResult<Self>;
-    /// All elements times a number.
+    /// Product with a number.
     fn scale(self, factor: f64) -> OpResult<Self>;
-    /// `self · weightᵀ`, `[1, tokens, in]` and `[1, out, in]` of one type: the fastest way there
-    /// is.
+    /// `self · weightᵀ` by the library's fastest product: `[1, tokens, in]` and `[1, out, in]`,
+    /// both of the same type.
     fn linear(self, weight: &Self) -> OpResult<Self>;
-    /// `self · other`, `[a, b, c]` and `[a, c, d]`.
+    /// Batched product `self · other`: `[a, b, c]` and `[a, c, d]`.
     fn matmul(self, other: Self) -> OpResult<Self>;
     /// `x / sqrt(mean(x²) + ε) · weight` along the last dimension; weight `[1, 1, c]`.
     fn rms_norm(self, weight: &Self, eps: f64) -> OpResult<Self>;
-    /// Along the last dimension.
+    /// Softmax along the last dimension.
     fn softmax(self) -> OpResult<Self>;
     /// `x · sigmoid(x)`.
     fn silu(self) -> OpResult<Self>;
     /// Gaussian error linear unit, tanh approximation.
     fn gelu_tanh(self) -> OpResult<Self>;
 
-    /// From numbers of the host.
+    /// An array from numbers on the host.
     fn from_f32(numbers: &[f32], shape: [usize; 3], device: &Self::Device) -> OpResult<Self> {
         let bytes = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
         Self::from_bytes(bytes, FloatType::F32, shape, device)

@@ -1,4 +1,4 @@
-//! One sequence on a library of tensors.
+//! A session on a tensor library.
 
 use kad_core::{LanguageModel, LogitRows, ModelError, Session, TokenId, TokenTree, TreeSession};
 
@@ -8,18 +8,18 @@ use super::operations::{OpResult, Tensor, model_error};
 use super::pass::{PassInputs, TokenContext};
 use crate::chunks::chunks;
 
-/// Most tokens computed at once, so that a long prompt needs no more memory than a short one.
+/// Most tokens per pass, which bounds the memory of a long prompt.
 const CHUNK: usize = 128;
 
-/// Rows that a cache begins with; it doubles when they are used up.
+/// Initial rows of a KV cache; it grows by doubling.
 const ROOM: usize = 64;
 
 pub(super) struct TensorSession<'m, T: Tensor> {
     model: &'m TensorModel<T>,
     tokens: Vec<TokenId>,
-    /// The tree the session is in: node `n` has row `tokens.len() + n` of the cache.
+    /// Token tree after the tokens: node `n` has row `tokens.len() + n` of the cache.
     tree: TokenTree,
-    /// Of each block; rows behind the tokens and the nodes are left from what was forgotten.
+    /// One cache per layer; rows behind the tokens and nodes are unused.
     cache: Vec<KvCache<T>>,
 }
 
@@ -31,18 +31,18 @@ impl<'m, T: Tensor> TensorSession<'m, T> {
         Ok(Self { model, tokens: Vec::new(), tree: TokenTree::new(), cache })
     }
 
-    /// Runs one chunk of tokens with these sights, the first of which gets row `first` of the
-    /// cache, and appends the last `wanted` rows of logits to `out`.
+    /// Runs one chunk of tokens with these contexts. The first token gets row `first` of the cache.
+    /// Appends the last `wanted` rows of logits to `out`.
     fn chunk(
         &mut self,
         tokens: &[TokenId],
-        (first, sights): (usize, &[TokenContext]),
+        (first, contexts): (usize, &[TokenContext]),
         wanted: usize,
         out: &mut LogitRows,
     ) -> OpResult<()> {
         let (model, spec) = (self.model, &self.model.spec);
         self.reserve(first, first + tokens.len())?;
-        let pass = PassInputs::new(spec, &model.device, first, sights)?;
+        let pass = PassInputs::new(spec, &model.device, first, contexts)?;
         let ids: Vec<usize> = tokens.iter().map(|&token| token as usize).collect();
         let mut state = model.embedding.select_rows(&ids)?;
         if spec.scales.embedding != 1.0 {
@@ -60,7 +60,7 @@ impl<'m, T: Tensor> TensorSession<'m, T> {
         Ok(())
     }
 
-    /// Makes room for `rows` tokens, of which the first `held` are there.
+    /// Grows the caches to `rows` rows and keeps the first `held`.
     fn reserve(&mut self, held: usize, rows: usize) -> OpResult<()> {
         let (spec, device) = (&self.model.spec, &self.model.device);
         for cache in self.cache.iter_mut().filter(|cache| cache.capacity() < rows) {
@@ -88,9 +88,9 @@ impl<T: Tensor> Session for TensorSession<'_, T> {
         let rows_before = out.len();
         for (chunk, wanted) in chunks(tokens, CHUNK, wanted) {
             let first = self.tokens.len();
-            let sights: Vec<TokenContext> =
+            let contexts: Vec<TokenContext> =
                 (first..first + chunk.len()).map(TokenContext::of_text).collect();
-            if let Err(message) = self.chunk(chunk, (first, &sights), wanted, out) {
+            if let Err(message) = self.chunk(chunk, (first, &contexts), wanted, out) {
                 out.truncate(rows_before);
                 self.tokens.truncate(held);
                 return Err(model_error::<T>(message));
@@ -119,12 +119,12 @@ impl<T: Tensor> TreeSession for TensorSession<'_, T> {
         ModelError::check_tree(held, &self.tree, tree, limit, vocab)?;
         let new: Vec<TokenId> = tree.tokens().skip(present).collect();
         for (first, chunk) in (present..).step_by(CHUNK).zip(new.chunks(CHUNK)) {
-            let sight = |node| {
+            let context = |node| {
                 let path = tree.path(node).into_iter().map(|node| held + node).collect();
                 TokenContext { prefix: held, path }
             };
-            let sights: Vec<TokenContext> = (first..first + chunk.len()).map(sight).collect();
-            if let Err(message) = self.chunk(chunk, (held + first, &sights), chunk.len(), out) {
+            let contexts: Vec<TokenContext> = (first..first + chunk.len()).map(context).collect();
+            if let Err(message) = self.chunk(chunk, (held + first, &contexts), chunk.len(), out) {
                 out.truncate(rows_before);
                 return Err(model_error::<T>(message));
             }
@@ -137,7 +137,7 @@ impl<T: Tensor> TreeSession for TensorSession<'_, T> {
         ModelError::check_path(&self.tree, path)?;
         let held = self.tokens.len();
         let rows: Vec<usize> = path.iter().map(|node| held + node).collect();
-        // A path that begins with the first nodes, in their order, is where it belongs already.
+        // A path made of the first nodes in order is in place already.
         if rows.iter().enumerate().any(|(place, &row)| row != held + place) {
             for cache in &mut self.cache {
                 cache.keep(held, &rows).map_err(model_error::<T>)?;

@@ -1,4 +1,4 @@
-//! The interpreter on vectors and loops against naive, for every kind of block.
+//! Compares the interpreter on the test library with `naive`, for every kind of layer.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ fn llama() -> DecoderSpec {
     }
 }
 
-/// What a family may do beyond Llama, a bit of everything in each.
+/// Specifications that combine the options of all families.
 fn specs() -> Vec<DecoderSpec> {
     let norms = |place, query_key, minus_one| Norms { place, query_key, minus_one };
     let window =
@@ -90,7 +90,7 @@ fn weights(spec: &DecoderSpec, stored: StoredType) -> Arc<Weights> {
 
 fn agreement(dtype: Dtype, stored: StoredType, tolerance: Tolerance) -> Vec<Report> {
     let one = |spec: DecoderSpec| {
-        // One row less than the embedding has.
+        // One row fewer than the embedding.
         let vocab = Vocab::new(spec.vocab_rows - 1, Fingerprint([7; 32]));
         let weights = weights(&spec, stored);
         let reference = naive::load("naive", &spec, &weights, vocab).unwrap();
@@ -102,9 +102,9 @@ fn agreement(dtype: Dtype, stored: StoredType, tolerance: Tolerance) -> Vec<Repo
     specs().into_iter().map(one).collect()
 }
 
-/// The same loops for every token, so a pass of any size and a tree have the same bits.
+/// The test library is batch invariant, so passes of any size and trees have the same bits.
 #[test]
-fn every_kind_of_block_agrees_with_naive() {
+fn every_kind_of_layer_agrees_with_naive() {
     /// Measured: 2.1e-6, logits up to 4.2.
     const F32: Tolerance = Tolerance { passes: 0.0, reference: 5e-6 };
     for report in agreement(Dtype::F32, StoredType::F32, F32) {
@@ -112,10 +112,9 @@ fn every_kind_of_block_agrees_with_naive() {
     }
 }
 
-/// Activations are rounded to the type before each product, so it is as far from naive as the type
-/// is coarse.
+/// Activations are rounded to the type before each product, which bounds the agreement.
 #[test]
-fn plain_types_of_two_bytes_agree_with_naive_on_the_same_weights() {
+fn f16_and_bf16_agree_with_naive_on_the_same_weights() {
     /// Measured: 3.9e-3.
     const F16: Tolerance = Tolerance { passes: 0.0, reference: 1e-2 };
     /// Measured: 4.3e-2.

@@ -37,8 +37,8 @@ impl Message {
     }
 }
 
-/// A compiled chat template, rendered as in the library `transformers`: Jinja with `trim_blocks` and
-/// `lstrip_blocks`, Python's string methods, `raise_exception`, `strftime_now` and `tojson`.
+/// A compiled chat template, rendered as in the library `transformers`: Jinja with `trim_blocks`
+/// and `lstrip_blocks`, Python's string methods, `raise_exception`, `strftime_now` and `tojson`.
 ///
 /// `strftime_now` uses UTC; the environment variable `SOURCE_DATE_EPOCH` fixes its date.
 /// `enable_thinking` is false. The rendered text contains special tokens as text, including the
@@ -81,7 +81,8 @@ impl ChatTemplate {
         Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
     }
 
-    /// Renders the conversation; `add_generation_prompt` appends the beginning of the model's answer.
+    /// Renders the conversation; `add_generation_prompt` appends the beginning of the model's
+    /// answer.
     ///
     /// # Errors
     /// [`LoadError::Template`], also from the template's own `raise_exception`.

@@ -82,9 +82,9 @@ impl Tokenizer {
 
     /// Token ids of `text`. A special token in the text (`<|im_end|>`) becomes one token.
     ///
-    /// With `add_special` the tokenizer adds the special tokens that the model expects around a text,
-    /// such as the beginning-of-sequence token. Use false for rendered chat templates, which contain
-    /// them.
+    /// With `add_special` the tokenizer adds the special tokens that the model expects around a
+    /// text, such as the beginning-of-sequence token. Use false for rendered chat templates, which
+    /// contain them.
     ///
     /// # Errors
     /// [`LoadError::Tokenizer`].
@@ -240,8 +240,8 @@ fn byte_token(token: &str) -> Option<u8> {
     u8::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 2)
 }
 
-/// Incremental decoder: turns tokens into text as they are generated. An incomplete character is held
-/// back until its last byte arrives.
+/// Incremental decoder: turns tokens into text as they are generated. An incomplete character is
+/// held back until its last byte arrives.
 ///
 /// ```
 /// use kad_backends::{ModelFiles, Source, nano_models};

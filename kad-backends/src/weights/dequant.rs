@@ -1,7 +1,7 @@
 //! Dequantisation: stored numbers to `f32`.
 //!
-//! Plain types are widened. GGML's quantised types store blocks of consecutive elements of a row. With
-//! `q` the stored integer, and `d` and `m` half-precision numbers of the block:
+//! Plain types are widened. GGML's quantised types store blocks of consecutive elements of a row.
+//! With `q` the stored integer, and `d` and `m` half-precision numbers of the block:
 //!
 //! | type | block | bytes | element |
 //! |---|---|---|---|
@@ -106,8 +106,8 @@ fn q8_0(block: &[u8], out: &mut [f32]) {
 
 /// Scale and minimum of run `i` of eight, six bits each.
 ///
-/// The first four pairs are the low six bits of bytes 0..4 and 4..8. The other four pairs have their low
-/// four bits in bytes 8..12 and their high two bits in the free bits of bytes 0..8.
+/// The first four pairs are the low six bits of bytes 0..4 and 4..8. The other four pairs have
+/// their low four bits in bytes 8..12 and their high two bits in the free bits of bytes 0..8.
 fn scale_and_minimum(packed: &[u8], i: usize) -> (f32, f32) {
     let (scale, minimum) = if i < 4 {
         (packed[i] & 63, packed[i + 4] & 63)
@@ -141,8 +141,8 @@ fn k_with_minimum(block: &[u8], packed: &[u8], out: &mut [f32], high: impl Fn(us
     }
 }
 
-/// Each half of 128 elements has 64 bytes of nibbles, 32 of high bit pairs, and 8 scales. Run `r` of four
-/// uses the nibble bytes `32 (r mod 2)..` (low nibbles for `r < 2`) and bit pair `r`.
+/// Each half of 128 elements has 64 bytes of nibbles, 32 of high bit pairs, and 8 scales. Run `r`
+/// of four uses the nibble bytes `32 (r mod 2)..` (low nibbles for `r < 2`) and bit pair `r`.
 fn q6_k(block: &[u8], out: &mut [f32]) {
     let d = f16_at(block, 208);
     for (half, out) in out.chunks_exact_mut(128).enumerate() {

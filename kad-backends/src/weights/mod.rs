@@ -162,8 +162,8 @@ impl TensorView<'_> {
     /// All elements, row-major, widened or dequantised to `f32`.
     ///
     /// # Errors
-    /// [`LoadError::WrongSize`] if the number of bytes contradicts the shape; impossible for tensors
-    /// read from files.
+    /// [`LoadError::WrongSize`] if the number of bytes contradicts the shape; impossible for
+    /// tensors read from files.
     pub fn to_f32(&self) -> Result<Vec<f32>, LoadError> {
         self.check_size()?;
         Ok(dequant::to_f32(self.stored, self.bytes))

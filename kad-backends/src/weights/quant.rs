@@ -1,8 +1,8 @@
 //! Quantisation: `f32` to the types that weights can have in memory.
 //!
 //! The block formats and their rounding follow GGML's reference code (`quantize_row_q8_0_ref` and
-//! `quantize_row_q4_0_ref` in `ggml-quants.c`), operation by operation in `f32`. For a block `x` of 32
-//! numbers; `d` is stored in half precision but used unrounded:
+//! `quantize_row_q4_0_ref` in `ggml-quants.c`), operation by operation in `f32`. For a block `x` of
+//! 32 numbers; `d` is stored in half precision but used unrounded:
 //!
 //! | type | `d` | stored integer |
 //! |---|---|---|
@@ -10,8 +10,8 @@
 //! | Q4_0 | `x_m / −8`, `x_m` the first number of largest magnitude | `min(15, ⌊x / d + 8.5⌋)` |
 //!
 //! Q4_0 represents the number of largest magnitude exactly at −8, up to the rounding of `d`. On the
-//! other side, numbers above 7.5 `d` are clamped to 7 `d`. `/ d` is computed as a product with `1 / d`, as
-//! in the reference code.
+//! other side, numbers above 7.5 `d` are clamped to 7 `d`. Division by `d` is a product with
+//! `1 / d`, as in the reference code.
 
 use half::{bf16, f16};
 use rayon::prelude::*;

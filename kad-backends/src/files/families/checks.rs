@@ -3,8 +3,8 @@
 use crate::decoder::spec::{DecoderSpec, Rope, Window};
 use crate::error::LoadError;
 
-/// The window of `tokens` in `layers` with the rotary embedding `rope`. `None` if it changes nothing: the
-/// window covers the whole context, and `rope` equals that of the other layers.
+/// The window of `tokens` in `layers` with the rotary embedding `rope`. `None` if it changes
+/// nothing: the window covers the whole context, and `rope` equals that of the other layers.
 pub(super) fn window(
     tokens: usize,
     layers: Vec<bool>,

@@ -215,8 +215,8 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// Rotary embedding of the table `self` called `name`, inside the configuration `whole`. `theta` is
-    /// the default base.
+    /// Rotary embedding of the table `self` called `name`, inside the configuration `whole`.
+    /// `theta` is the default base.
     fn rope(&self, name: &str, theta: Option<f64>, whole: &Config<'_>) -> Result<Rope, LoadError> {
         if self.number("partial_rotary_factor")?.is_some_and(|part| part != 1.0) {
             let found = format!("`{name}.partial_rotary_factor` other than 1");

@@ -1,7 +1,7 @@
 //! Reads GGUF files, versions 2 and 3: metadata and tensors of a model.
 //!
-//! Layout, little-endian: magic `GGUF`, version, number of tensors, number of metadata pairs, metadata
-//! pairs, tensor descriptions, padding to the alignment, tensor bytes. The file lists the
+//! Layout, little-endian: magic `GGUF`, version, number of tensors, number of metadata pairs,
+//! metadata pairs, tensor descriptions, padding to the alignment, tensor bytes. The file lists the
 //! fastest-varying dimension first; this module reverses the order. Tensors get their Hugging Face
 //! names.
 
@@ -80,8 +80,8 @@ fn header(reader: &mut Reader<'_>) -> Result<(usize, usize), LoadError> {
         let found = format!("{version}{endianness}");
         return Err(LoadError::unsupported("GGUF version", found, &["2", "3"]));
     }
-    // Smallest sizes. A tensor: name length, number of dimensions, one dimension, type, offset. A pair:
-    // key length, type, one byte.
+    // Smallest sizes. A tensor: name length, number of dimensions, one dimension, type, offset. A
+    // pair: key length, type, one byte.
     let tensors = reader.count(8 + 4 + 8 + 4 + 8, "the number of tensors")?;
     let pairs = reader.count(8 + 4 + 1, "the number of metadata pairs")?;
     Ok((tensors, pairs))

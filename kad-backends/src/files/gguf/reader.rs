@@ -6,8 +6,8 @@ use crate::error::LoadError;
 
 /// Deepest nesting of arrays, against stack overflow; real files do not nest arrays.
 const MAX_DEPTH: usize = 4;
-/// Most elements of an array, far above any vocabulary: one element takes more memory than its byte in
-/// the file.
+/// Most elements of an array, far above any vocabulary: one element takes more memory than its byte
+/// in the file.
 const MAX_ELEMENTS: usize = 1 << 22;
 
 /// A metadata value; integers and floats are widened to 64 bits.
@@ -76,7 +76,8 @@ impl<'a> Reader<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A count of elements of at least `least` bytes each; an error if they do not fit into the file.
+    /// A count of elements of at least `least` bytes each; an error if they do not fit into the
+    /// file.
     pub(super) fn count(&mut self, least: usize, what: &str) -> Result<usize, LoadError> {
         let count = self.u64(what)?;
         let left = self.bytes.len() - self.at;

@@ -1,8 +1,8 @@
 //! Rebuilds the `tokenizer.json` of a GGUF file.
 //!
-//! The metadata hold tokens, token types and merges (or scores). They only name the pre-tokenizer, in
-//! `tokenizer.ggml.pre`. [`PRETOKENIZERS`] lists the supported names; an unknown name is refused, because
-//! a wrong pre-tokenizer would produce plausible but wrong token ids.
+//! The metadata hold tokens, token types and merges (or scores). They only name the pre-tokenizer,
+//! in `tokenizer.ggml.pre`. [`PRETOKENIZERS`] lists the supported names; an unknown name is
+//! refused, because a wrong pre-tokenizer would produce plausible but wrong token ids.
 
 use std::collections::HashMap;
 
@@ -51,8 +51,8 @@ impl Metadata {
     /// Builds the tokenizer of the file.
     ///
     /// # Errors
-    /// [`LoadError::Config`] for contradictory metadata, [`LoadError::Unsupported`] for an unknown kind
-    /// of tokenizer or pre-tokenizer.
+    /// [`LoadError::Config`] for contradictory metadata, [`LoadError::Unsupported`] for an unknown
+    /// kind of tokenizer or pre-tokenizer.
     pub fn tokenizer(&self) -> Result<Tokenizer, LoadError> {
         let tokens = TokenTable::read(self)?;
         let key = "tokenizer.ggml.model";
@@ -157,7 +157,8 @@ fn byte_level(metadata: &Metadata, tokens: &TokenTable<'_>) -> Result<Json, Load
     let kind = PRETOKENIZERS.iter().find(|(name, _)| *name == pre).map(|(_, kind)| *kind);
     let kind = kind.ok_or_else(|| LoadError::unsupported("GGUF pre-tokenizer", pre, &known()))?;
     let key = "tokenizer.ggml.merges";
-    // A token may begin with a space, so the search for the separator starts at the second character.
+    // A token may begin with a space, so the search for the separator starts at the second
+    // character.
     let merge = |merge: &str| {
         let second = merge.char_indices().nth(1).map_or(merge.len(), |(at, _)| at);
         let space = merge[second..].find(' ').map(|at| at + second);
@@ -247,8 +248,8 @@ fn post_processor(
     }))
 }
 
-/// A SentencePiece BPE tokenizer: merges are ranked by the score of their result, unknown characters
-/// fall back to bytes, and `▁` stands for a space.
+/// A SentencePiece BPE tokenizer: merges are ranked by the score of their result, unknown
+/// characters fall back to bytes, and `▁` stands for a space.
 fn sentence_piece(metadata: &Metadata, tokens: &TokenTable<'_>) -> Result<Json, LoadError> {
     let scores = scores(metadata, tokens)?;
     let unknown = tokens.types.iter().position(|&kind| kind == UNKNOWN);
@@ -294,8 +295,8 @@ fn scores(metadata: &Metadata, tokens: &TokenTable<'_>) -> Result<Vec<f64>, Load
     Err(metadata.wrong(key, what))
 }
 
-/// All pairs of tokens that concatenate to a token: the resulting token with the highest score first,
-/// then in vocabulary order.
+/// All pairs of tokens that concatenate to a token: the resulting token with the highest score
+/// first, then in vocabulary order.
 fn merges_by_score(tokens: &TokenTable<'_>, scores: &[f64]) -> Json {
     const NORMAL: u64 = 1;
     let ids: HashMap<&str, usize> = tokens.present().map(|(id, text)| (text, id)).collect();

@@ -1,8 +1,8 @@
 //! Finds the ONNX graph of a model, and the model of an ONNX graph.
 //!
-//! A graph has no tokenizer and no configuration. They are in the folder of the graph, in the folder
-//! above (exporters use a subfolder `onnx/`), or in a `.gguf` file beside it whose name begins the graph's
-//! name (`m.gguf`, `m_int8.onnx`).
+//! A graph has no tokenizer and no configuration. They are in the folder of the graph, in the
+//! folder above (exporters use a subfolder `onnx/`), or in a `.gguf` file beside it whose name
+//! begins the graph's name (`m.gguf`, `m_int8.onnx`).
 //!
 //! If a model has several graphs, the dtype selects one by the names that exporters use:
 //!
@@ -14,8 +14,8 @@
 //! | `q8` | `model_q8.onnx` |
 //! | `q4` | `model_q4.onnx` |
 //!
-//! The graph is in the model's folder or its subfolder `onnx/`. For `m.gguf` it is beside that file, with
-//! `m` in place of `model`.
+//! The graph is in the model's folder or its subfolder `onnx/`. For `m.gguf` it is beside that
+//! file, with `m` in place of `model`.
 
 mod protobuf;
 mod tensors;
@@ -74,7 +74,8 @@ pub(crate) fn candidate_paths(dtype: Dtype) -> Result<Vec<String>, LoadError> {
     Ok(both.map(|(folder, end)| in_below(folder, &format!("model{end}.{EXTENSION}"))).collect())
 }
 
-/// Selects the graph of this dtype among a model's files; for `auto` also the only graph of any name.
+/// Selects the graph of this dtype among a model's files; for `auto` also the only graph of any
+/// name.
 ///
 /// # Errors
 /// [`LoadError::Unsupported`] for a dtype without graphs. The inner error describes the existing
@@ -103,8 +104,8 @@ pub(crate) fn choose(files: &[&str], dtype: Dtype) -> Result<Result<String, Stri
 ///
 /// # Errors
 /// [`LoadError::NotFound`] if there is no graph of this dtype, an ambiguous choice, or no model.
-/// [`LoadError::Unsupported`] for a dtype without graphs, and for a dtype together with the path of a
-/// graph. [`LoadError::Io`].
+/// [`LoadError::Unsupported`] for a dtype without graphs, and for a dtype together with the path of
+/// a graph. [`LoadError::Io`].
 pub(crate) fn find(path: &Path, dtype: Dtype) -> Result<GraphLocation, LoadError> {
     if has_extension(path, EXTENSION) {
         check_named(path, dtype)?;

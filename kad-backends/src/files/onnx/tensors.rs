@@ -1,7 +1,7 @@
 //! Counts the weights of an ONNX graph and lists its weight files, without ONNX Runtime.
 //!
-//! Weights are initialisers. Their type, the operator that uses them and, for rotary tables, their name
-//! decide the count:
+//! Weights are initialisers. Their type, the operator that uses them and, for rotary tables, their
+//! name decide the count:
 //!
 //! | initialiser | count |
 //! |---|---|

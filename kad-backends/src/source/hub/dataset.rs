@@ -10,11 +10,12 @@ use crate::error::LoadError;
 /// Selects files among the names in a folder; the error names the missing file.
 type ChooseFiles<'a> = &'a dyn Fn(&[&str]) -> Result<Vec<String>, String>;
 
-/// Fetches files of the hub's dataset `repo` (`ORG/NAME`). `wanted` selects them among the file names in
-/// `folder` (empty for the top folder); the result has its order. `progress` receives lines of text.
+/// Fetches files of the hub's dataset `repo` (`ORG/NAME`). `wanted` selects them among the file
+/// names in `folder` (empty for the top folder); the result has its order. `progress` receives
+/// lines of text.
 ///
-/// As with models, files in the hub's cache (`HF_HOME`) are used without a request, even if the branch
-/// has moved. Missing files come from the cached commit.
+/// As with models, files in the hub's cache (`HF_HOME`) are used without a request, even if the
+/// branch has moved. Missing files come from the cached commit.
 ///
 /// ```no_run
 /// let wanted = |names: &[&str]| match names.contains(&"train.jsonl") {
@@ -129,7 +130,8 @@ mod tests {
         let place = Path::new("datasets--org--set/snapshots").join(COMMIT).join("main/a.parquet");
         assert!(paths[0].ends_with(place), "{}", paths[0].display());
 
-        // The second time there is no request. For the deleted file there is one, without an answer.
+        // The second time there is no request. For the deleted file there is one, without an
+        // answer.
         let offline = Some("http://127.0.0.1:1".to_owned());
         assert_eq!(hub(&offline).files("main", &wanted, &|_| ()).unwrap(), paths);
         std::fs::remove_file(&paths[1]).unwrap();

@@ -69,8 +69,8 @@ impl Repository<'_> {
     }
 }
 
-/// The selected graph of a cached folder, if all of its files are cached. A graph that would be selected
-/// only because it is the only one does not count: the hub may have others.
+/// The selected graph of a cached folder, if all of its files are cached. A graph that would be
+/// selected only because it is the only one does not count: the hub may have others.
 fn complete_graph(folder: &Path, choose: ChooseGraph<'_>) -> Option<PathBuf> {
     let files = onnx::graphs_below(folder).ok()?;
     let mut files: Vec<&str> = files.iter().map(String::as_str).collect();

@@ -21,9 +21,9 @@ use crate::files::onnx;
 
 /// The given file, or the folder of the whole model.
 ///
-/// A complete copy in the cache is used without a request, even if the branch has moved. Missing files
-/// come from the cached commit of the branch. So runs stay reproducible until the cached copy is deleted
-/// or another program updates it.
+/// A complete copy in the cache is used without a request, even if the branch has moved. Missing
+/// files come from the cached commit of the branch. So runs stay reproducible until the cached copy
+/// is deleted or another program updates it.
 pub(crate) fn fetch(
     repo: &str,
     revision: Option<&str>,
@@ -37,8 +37,8 @@ pub(crate) fn fetch(
     }
 }
 
-/// Fetches an ONNX graph with configuration, tokenizer and weight files: the given graph, or the graph of
-/// this dtype. Fetches no safetensors.
+/// Fetches an ONNX graph with configuration, tokenizer and weight files: the given graph, or the
+/// graph of this dtype. Fetches no safetensors.
 pub(crate) fn fetch_graph(
     repo: &str,
     revision: Option<&str>,

@@ -9,8 +9,8 @@ use hf_hub::{Cache, Repo, RepoType};
 use super::download::download;
 use crate::error::LoadError;
 
-/// Attempts for a file locked by another process. The client waits five seconds per attempt, one hour
-/// in all. The lock of a dead process is released.
+/// Attempts for a file locked by another process. The client waits five seconds per attempt, one
+/// hour in all. The lock of a dead process is released.
 const LOCK_ATTEMPTS: usize = 720;
 
 /// Default branch.

