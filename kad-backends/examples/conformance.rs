@@ -1,15 +1,15 @@
-//! The conformance matrix: every backend of this build, in every dtype that it computes, with a
-//! small random model of every family, held to the suite of `kad_core::testing` and compared with
-//! `naive` on the same weights. The tests run the same suite on the same models.
+//! The conformance matrix: runs the suite of `kad_core::testing` on every backend of this build, in
+//! every dtype, with a small random model of every family, and compares the logits with `naive` on
+//! the same weights. The tests run the same suite on the same models.
 //!
 //! ```text
 //! cargo run -p kad-backends --example conformance --features burn,tch,ort
 //! cargo run -p kad-backends --example conformance -- --json
 //! ```
 //!
-//! What this build lacks, or what lacks its library, is said under the table and no failure, unless
-//! there is `--strict`. `--json` prints everything that was measured instead of the table. The
-//! process ends with 1 if a cell fails.
+//! Missing backends and libraries are listed under the table; they are failures only with
+//! `--strict`. `--json` prints all measurements instead of the table. The exit code is 1 if a cell
+//! fails.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -24,10 +24,10 @@ use serde_json::{Value as Json, json};
 #[allow(dead_code, reason = "the tests use the rest")]
 mod support;
 
-use support::library::Library;
+use support::backends::BackendCase;
 use support::tiny;
 
-/// The columns: small models of `support/tiny.rs`, and the folders of `tests/onnx`.
+/// Columns: the small models of `support/tiny.rs`, and the folders of `tests/onnx`.
 const FAMILIES: [&str; 6] = ["llama", "qwen2", "mistral", "qwen3", "olmo2", "gemma3"];
 
 fn main() -> ExitCode {
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     // A failed check panics and is reported in its cell.
     std::panic::set_hook(Box::new(|_| ()));
     let mut matrix = Matrix::default();
-    matrix.libraries();
+    matrix.interpreters();
     matrix.graphs();
     matrix.missing();
     match has("--json") {
@@ -51,27 +51,27 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(strictly || matrix.fails().next().is_some()))
 }
 
-/// What a check found, or the text it failed with.
+/// Result of a check, or its failure message.
 type Cell = Result<Report, String>;
 
-struct Row {
+/// One backend in one dtype.
+struct MatrixRow {
     backend: &'static str,
     dtype: String,
-    /// One per family; none where there is no such model.
+    /// One per family; `None` if there is no such model.
     cells: Vec<Option<Cell>>,
-    /// Worst difference to the logits of transformers over the models of `tests/golden`, where
-    /// weights are not rounded.
+    /// Largest difference from the logits of transformers over the models of `tests/golden`.
     transformers: Option<Result<f64, String>>,
 }
 
 #[derive(Default)]
 struct Matrix {
-    rows: Vec<Row>,
-    /// Backends that did not run, and what to do.
+    rows: Vec<MatrixRow>,
+    /// Backends that did not run, with the remedy.
     absent: Vec<(&'static str, String)>,
 }
 
-/// The result of `run`, or the text it panicked with.
+/// The result of `run`, or its panic message.
 fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -81,9 +81,9 @@ fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
 }
 
 impl Matrix {
-    /// Backends that interpret a `DecoderSpec`; what it is at goes to stderr.
-    fn libraries(&mut self) {
-        for library in Library::all() {
+    /// Runs the interpreters; reports the progress on stderr.
+    fn interpreters(&mut self) {
+        for library in BackendCase::all() {
             eprintln!("{} {}", library.name, library.dtype);
             let blocks = library.stored.iter().any(|stored| stored.is_quantized());
             let specs = [
@@ -99,24 +99,24 @@ impl Matrix {
                 Some(caught(|| library.check(&spec)))
             });
             let stored: Vec<String> = library.stored.iter().map(ToString::to_string).collect();
-            self.rows.push(Row {
+            self.rows.push(MatrixRow {
                 backend: library.name,
                 dtype: match blocks {
                     true => format!("{} ({})", library.dtype, stored.join(", ")),
                     false => library.dtype.to_string(),
                 },
                 cells: cells.into(),
-                transformers: caught(|| library.apart_from_transformers()).transpose(),
+                transformers: caught(|| library.difference_from_transformers()).transpose(),
             });
         }
     }
 
-    /// ONNX graphs.
+    /// Runs the ONNX graphs.
     #[cfg(feature = "ort")]
     fn graphs(&mut self) {
         use kad_backends::LoadError;
         use support::graphs::{ALL, PAST, folder, open};
-        // What fails otherwise fails in every cell below.
+        // Other errors show up in every cell below.
         if let Err(error @ LoadError::NotFound { .. }) = open(&folder("llama").join(PAST.file)) {
             self.absent.push(("ort", error.to_string()));
             return;
@@ -126,7 +126,7 @@ impl Matrix {
             let has = |family: &&str| graphs.families.contains(family);
             let check =
                 |family| Some(family).filter(has).map(|family| caught(|| graphs.check(family)));
-            self.rows.push(Row {
+            self.rows.push(MatrixRow {
                 backend: "ort",
                 dtype: graphs.what.to_owned(),
                 cells: FAMILIES.map(check).into(),
@@ -138,7 +138,7 @@ impl Matrix {
     #[cfg(not(feature = "ort"))]
     fn graphs(&mut self) {}
 
-    /// Backends that this build does not have.
+    /// Lists the backends that are not compiled.
     fn missing(&mut self) {
         for backend in Backend::all().map(Backend::name) {
             let here = self.rows.iter().any(|row| row.backend == backend)
@@ -182,14 +182,14 @@ impl Matrix {
     fn json(&self) -> Json {
         let absent = |(backend, advice): &(&str, String)| json!({"backend": backend, "do": advice});
         json!({
-            "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "rows": self.rows.iter().map(MatrixRow::json).collect::<Vec<_>>(),
             "not_run": self.absent.iter().map(absent).collect::<Vec<_>>(),
             "failed": self.fails().collect::<Vec<_>>(),
         })
     }
 }
 
-impl Row {
+impl MatrixRow {
     fn reports(&self) -> impl Iterator<Item = &Report> {
         self.cells.iter().flatten().flatten()
     }

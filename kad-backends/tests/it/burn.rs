@@ -1,6 +1,7 @@
-//! The burn backend: the suite of `libraries.rs`, whose tolerances are in `support/library.rs`.
+//! The burn backend: the suite of `tensor_libraries.rs` with the tolerances of
+//! `support/backends.rs`.
 
-use crate::libraries::suite;
-use crate::support::library::{BURN, Library};
+use crate::support::backends::{BURN, BackendCase};
+use crate::tensor_libraries::suite;
 
 suite!(BURN);

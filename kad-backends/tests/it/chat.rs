@@ -1,4 +1,4 @@
-//! Chat templates against what `transformers` renders.
+//! Compares rendered chat templates with those of `transformers`.
 
 use kad_backends::{ChatTemplate, Message, ModelFiles, Source, nano_models};
 use serde_json::json;
@@ -7,7 +7,7 @@ use tempfile::tempdir;
 use crate::support::hf;
 
 #[test]
-fn chatml_adds_its_system_prompt_only_where_none_is_given() {
+fn chatml_adds_its_system_prompt_only_without_a_given_one() {
     let template = ChatTemplate::new(hf::CHATML, "", "").unwrap();
     let text = template.render(&[Message::user("Hi")], true).unwrap();
     let system = "<|im_start|>system\nBe brief.<|im_end|>\n";
@@ -47,7 +47,7 @@ fn a_folder_may_keep_its_template_in_three_places() {
 }
 
 #[test]
-fn nano_templates_are_read_back_from_their_tokens() {
+fn rendered_nano_templates_survive_tokenization() {
     for name in nano_models() {
         let path = Source::Nano(name.clone()).resolve(&|_| ()).unwrap();
         let files = ModelFiles::open(&path).unwrap();
@@ -60,7 +60,7 @@ fn nano_templates_are_read_back_from_their_tokens() {
 }
 
 #[test]
-fn an_indent_that_would_take_all_memory_is_refused() {
+fn a_huge_indent_is_refused() {
     let template = "{{ messages | tojson(indent=9223372036854775807) }}";
     let template = ChatTemplate::new(template, "", "").unwrap();
     assert!(template.render(&[Message::user("Hi")], true).is_err());

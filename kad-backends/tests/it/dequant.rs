@@ -1,4 +1,4 @@
-//! Own dequantisation against candle's, on random data that candle quantised.
+//! Compares kad's dequantisation with candle's on random data quantised by candle.
 #![cfg(feature = "candle")]
 
 use candle_core::quantized::{GgmlDType, QTensor};
@@ -8,7 +8,7 @@ use kad_backends::{StoredType, Weights};
 use crate::support::random;
 
 #[test]
-fn every_block_type_expands_to_the_bits_candle_gives() {
+fn every_block_type_dequantises_to_the_bits_of_candle() {
     let pairs = [
         (GgmlDType::F16, StoredType::F16),
         (GgmlDType::BF16, StoredType::BF16),
@@ -23,7 +23,7 @@ fn every_block_type_expands_to_the_bits_candle_gives() {
     ];
     let (rows, columns) = (65, 512);
     for (seed, (theirs, ours)) in pairs.into_iter().enumerate() {
-        // Rows of very different sizes, so that scales use their whole range.
+        // Rows of very different magnitudes, so that scales use their whole range.
         let mut values = random(seed as u64, rows * columns, 1.0);
         for (row, values) in values.chunks_mut(columns).enumerate() {
             values.iter_mut().for_each(|value| *value *= (row as f32 / 4.0 - 8.0).exp2());

@@ -1,10 +1,10 @@
-//! Devices and threads: who has them, and what is said where there are none.
+//! Devices and threads: the backends that support them, and the errors of the others.
 
 use std::num::NonZeroUsize;
 
 use kad_backends::{Backend, Device, Dtype, LoadError, ModelRequest, RunOptions, load_with};
 
-/// What loading a model that is not there says: options are refused before it is looked for.
+/// The error for a missing model with these options; options are checked before the model.
 fn refusal(backend: Backend, options: RunOptions) -> LoadError {
     let request = ModelRequest {
         name: "draft".to_owned(),
@@ -20,7 +20,7 @@ fn on(device: &str) -> RunOptions {
 }
 
 #[test]
-fn names_are_read_and_written_back() {
+fn device_names_survive_parsing_and_printing() {
     for (text, device) in [
         ("cpu", Device::Cpu),
         ("cuda", Device::Cuda(0)),
@@ -37,9 +37,9 @@ fn names_are_read_and_written_back() {
     }
 }
 
-/// No machine that runs this has a hundred GPUs.
+/// No test machine has a hundred GPUs.
 #[test]
-fn a_gpu_that_is_not_there_says_what_is_and_what_to_do() {
+fn the_error_for_a_missing_gpu_names_the_devices_and_the_remedy() {
     for (backend, found, advice) in [
         (Backend::Naive, "its kernels are kad's own", "use the tch or ort backend for a GPU"),
         (Backend::Candle, "its kernels are kad's own", "use the tch or ort backend for a GPU"),
@@ -62,10 +62,10 @@ fn a_gpu_that_is_not_there_says_what_is_and_what_to_do() {
     }
 }
 
-/// ONNX Runtime has tests of its own, for it needs the library.
+/// ONNX Runtime has its own tests, which need the library.
 #[cfg(not(target_os = "macos"))]
 #[test]
-fn metal_is_refused_where_there_is_none() {
+fn metal_is_refused_without_a_mac() {
     for backend in Backend::compiled() {
         let error = refusal(backend, on("metal"));
         assert!(matches!(error, LoadError::NoDevice { .. }), "{error}");
@@ -82,7 +82,7 @@ fn metal_is_refused_where_there_is_none() {
 }
 
 #[test]
-fn threads_of_a_shared_pool_are_set_by_its_variable() {
+fn threads_of_rayon_are_refused_with_its_variable() {
     let options = RunOptions { threads: NonZeroUsize::new(3), ..RunOptions::default() };
     for backend in [Backend::Candle, Backend::Burn, Backend::Naive] {
         if !Backend::compiled().any(|compiled| compiled == backend) {
@@ -94,10 +94,10 @@ fn threads_of_a_shared_pool_are_set_by_its_variable() {
     }
 }
 
-/// One number for the process, which other tests set as well: in a process of its own.
+/// In a separate process, because other tests set the number of threads too.
 #[cfg(feature = "tch")]
 #[test]
-fn models_on_libtorch_agree_about_threads() {
+fn models_on_libtorch_share_one_number_of_threads() {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--ignored", "--exact", "devices::threads_of_libtorch", "--nocapture"]);
     let output = command.output().unwrap();
@@ -121,7 +121,7 @@ fn threads_of_libtorch() {
         let options = RunOptions { threads: NonZeroUsize::new(threads), ..RunOptions::default() };
         load_with(&request, &options, &|_| ()).map(|loaded| loaded.details.options)
     };
-    // Nobody's number, and not that of this machine.
+    // Neither a default nor the number of cores.
     let options = load("first", 7).unwrap();
     assert_eq!(options.threads, NonZeroUsize::new(7));
     assert_eq!(::tch::get_num_threads(), 7);

@@ -1,4 +1,4 @@
-//! Early exits against models that never had the later blocks.
+//! Compares early exits with models loaded with fewer layers.
 
 use std::sync::Arc;
 
@@ -25,11 +25,11 @@ fn rows(model: &dyn LanguageModel) -> LogitRows {
     out
 }
 
-/// For every family: the exit after `k` blocks has the
-/// bits of a model whose specification has `k`, and of nothing else.
-fn is_the_model_of_fewer_layers(load: &Load, types: &[StoredType]) {
+/// For every family: the exit after `k` layers has the bits of a model with `k` layers, and those
+/// of no other.
+fn equals_the_model_with_fewer_layers(load: &Load, types: &[StoredType]) {
     for spec in tiny::all() {
-        // Only the GGUF model's rows are whole blocks.
+        // Only the GGUF model has rows of whole blocks.
         let types = if spec.hidden == 256 { types } else { &[] };
         let whole = DecoderSpec { layers: LAYERS, ..spec };
         let weights = tiny::weights(&whole, types, SEED);
@@ -44,7 +44,7 @@ fn is_the_model_of_fewer_layers(load: &Load, types: &[StoredType]) {
             assert!(found != earlier, "block {layers} does nothing, so the test sees nothing");
             earlier = found;
         }
-        // An exit of an exit is an exit, and outlives what it was taken from.
+        // The exit of an exit is an exit, and may outlive its source.
         let exit = model.early_exit("exit", LAYERS - 1).unwrap();
         drop(model);
         let again = exit.early_exit("again", 1).unwrap();
@@ -56,8 +56,8 @@ fn is_the_model_of_fewer_layers(load: &Load, types: &[StoredType]) {
 }
 
 #[test]
-fn naive_exits_are_the_models_of_fewer_layers() {
-    is_the_model_of_fewer_layers(
+fn naive_exits_equal_models_with_fewer_layers() {
+    equals_the_model_with_fewer_layers(
         &|spec, weights| naive::load("m", spec, weights, tiny::vocab()),
         &[],
     );
@@ -65,23 +65,23 @@ fn naive_exits_are_the_models_of_fewer_layers() {
 
 #[cfg(feature = "candle")]
 #[test]
-fn candle_exits_are_the_models_of_fewer_layers() {
+fn candle_exits_equal_models_with_fewer_layers() {
     use kad_backends::candle;
     for dtype in [Dtype::F32, Dtype::F16] {
         let load = move |spec: &DecoderSpec, weights: &Arc<Weights>| {
             candle::load("m", spec, weights, tiny::vocab(), dtype)
         };
-        is_the_model_of_fewer_layers(&load, &[]);
+        equals_the_model_with_fewer_layers(&load, &[]);
     }
     let stored = |spec: &DecoderSpec, weights: &Arc<Weights>| {
         candle::load("m", spec, weights, tiny::vocab(), Dtype::Auto)
     };
-    is_the_model_of_fewer_layers(&stored, &[StoredType::Q4K, StoredType::Q8_0]);
+    equals_the_model_with_fewer_layers(&stored, &[StoredType::Q4K, StoredType::Q8_0]);
 }
 
-/// Each has a cache of its own: what one does the other does not see.
+/// Each session has its own cache.
 #[test]
-fn sessions_of_a_model_and_its_exit_do_not_meet() {
+fn sessions_of_a_model_and_its_exit_are_independent() {
     let spec = DecoderSpec { layers: LAYERS, ..llama() };
     let model = naive::load("m", &spec, &tiny::weights(&spec, &[], SEED), tiny::vocab()).unwrap();
     let exit = model.early_exit("exit", 2).unwrap();
@@ -90,7 +90,7 @@ fn sessions_of_a_model_and_its_exit_do_not_meet() {
     let (mut found, mut found_exit) = (LogitRows::new(size), LogitRows::new(size));
     for (i, token) in TOKENS.iter().enumerate() {
         one.extend(&[*token], 1, &mut found).unwrap();
-        // Ahead, and back again.
+        // Extend, then roll back.
         other.extend(&TOKENS[i..], 0, &mut found_exit).unwrap();
         other.truncate(i).unwrap();
         other.extend(&[*token], 1, &mut found_exit).unwrap();
@@ -100,7 +100,7 @@ fn sessions_of_a_model_and_its_exit_do_not_meet() {
 }
 
 #[test]
-fn exits_that_are_none_are_refused_and_say_what_there_is() {
+fn impossible_exits_are_refused_with_the_possible_ones() {
     let message = |all: usize, layers: usize| {
         let spec = DecoderSpec { layers: all, ..llama() };
         let weights = tiny::weights(&spec, &[], SEED);
@@ -124,9 +124,9 @@ fn loaded(source: &str, backend: Backend) -> LoadedModel {
     load(&request, &|_| ()).unwrap()
 }
 
-/// What belongs to a model goes with its exit; what is counted is the exit's own part.
+/// An exit shares tokenizer and template; its details count its own layers.
 #[test]
-fn a_loaded_exit_shares_what_the_model_has_and_counts_its_own() {
+fn a_loaded_exit_shares_the_tokenizer_and_counts_its_own_weights() {
     let folder = tempfile::tempdir().unwrap();
     hf::write_single(folder.path());
     let file = folder.path().join("other.gguf");
@@ -158,14 +158,14 @@ fn a_loaded_exit_shares_what_the_model_has_and_counts_its_own() {
     }
 }
 
-/// Five layers of Nano in files of `f16`: an exit reads 2 · (embedding + blocks + norm) bytes.
+/// Five layers of Nano in `f16`: an exit has 2 · (embedding + layers + norm) bytes.
 #[test]
 fn an_exit_of_nano_is_named_after_the_model_that_was_loaded() {
     let whole = loaded("nano:large-base", Backend::Naive);
     let exit = whole.early_exit("exit", 3).unwrap().early_exit("shorter", 1).unwrap();
     let shown = exit.details.to_string();
     assert!(shown.contains("first 1 of 5 of whole"), "{shown}");
-    // Card of the model: width 192, 6 heads to 2, hidden 512, 512 tokens.
+    // The model card: width 192, 6 query heads, 2 key heads, feed-forward width 512, 512 tokens.
     let block = 2 * 192 * 192 + 2 * 64 * 192 + 3 * 512 * 192 + 2 * 192;
     let parameters = 512 * 192 + block + 192;
     assert_eq!(exit.details.parameters, Some(parameters));

@@ -1,4 +1,4 @@
-//! Configurations of published models, and what is refused.
+//! Configurations of published models, and refused settings.
 
 use kad_backends::decoder::spec::{
     Activation, DecoderSpec, NormPlace, Norms, Pairing, QueryKeyNorm, Rope, RopeScaling, Scales,
@@ -50,7 +50,7 @@ fn smollm2_is_read() {
         activation: Activation::Silu,
     };
     assert_eq!(from_hf_config(&llama()).unwrap(), expected);
-    // transformers 5 writes the same model so:
+    // The same model as written by transformers 5.
     let mut new = with(json!({"rope_parameters": {"rope_theta": 100000.0, "rope_type": "default"},
                               "dtype": "bfloat16", "head_dim": 64}));
     for gone in ["rope_theta", "rope_scaling", "torch_dtype"] {
@@ -60,8 +60,8 @@ fn smollm2_is_read() {
 }
 
 #[test]
-fn families_differ_where_they_should() {
-    // Qwen2.5 writes a window and switches it off.
+fn families_have_their_defaults() {
+    // Qwen2.5 names a window and disables it.
     let qwen =
         with(json!({"model_type": "qwen2", "sliding_window": 100, "use_sliding_window": false,
                            "rope_theta": 1e6, "attention_bias": null}));
@@ -80,13 +80,13 @@ fn families_differ_where_they_should() {
     let spec = from_hf_config(&window).unwrap();
     assert_eq!((spec.window_of(0), spec.window_of(29)), (Some(4096), Some(4096)));
     assert_eq!((spec.window_of(30), spec.rope_of(0)), (None, &spec.rope));
-    // As transformers reads a file that does not say.
+    // The default of transformers.
     let silent = from_hf_config(&with(json!({"model_type": "mistral"}))).unwrap();
     assert_eq!(silent.window, spec.window);
 }
 
 #[test]
-fn a_window_of_qwen_begins_where_the_file_says() {
+fn the_window_of_qwen_starts_at_max_window_layers() {
     let window = |changes: Value| {
         let mut config = with(json!({"model_type": "qwen2", "sliding_window": 64,
                                      "use_sliding_window": true}));
@@ -142,7 +142,7 @@ fn olmo2_is_read() {
     assert_eq!((spec.tied_head, spec.activation), (false, Activation::Silu));
 }
 
-/// Gemma-3-1B, as published and as transformers 5 writes it.
+/// Gemma-3-1B as published, and as written by transformers 5.
 #[test]
 fn gemma3_is_read() {
     let old = json!({
@@ -159,7 +159,7 @@ fn gemma3_is_read() {
     let norms = Norms { place: NormPlace::Both, query_key: QueryKeyNorm::Head, minus_one: true };
     assert_eq!((spec.norms, spec.activation), (norms, Activation::GeluTanh));
     assert!(spec.tied_head, "published files leave out what is Gemma's default");
-    // √1152 = 33.94, which bfloat16 does not have.
+    // √1152 = 33.94 is rounded in bfloat16.
     assert_eq!(spec.scales, Scales { embedding: 34.0, attention: Some(0.0625) });
     let whole: Vec<usize> = (0..26).filter(|&layer| spec.window_of(layer).is_none()).collect();
     assert_eq!((whole, spec.window_of(0)), (vec![5, 11, 17, 23], Some(512)));
@@ -179,7 +179,7 @@ fn gemma3_is_read() {
     }
     assert_eq!(from_hf_config(&new).unwrap(), spec);
 
-    // Linear scaling is of the layers that see all; the type of the model rounds the scale.
+    // Linear scaling applies to layers with full attention; the dtype rounds the embedding scale.
     let mut scaled = old.clone();
     scaled["rope_scaling"] = json!({"factor": 8.0, "rope_type": "linear"});
     scaled["torch_dtype"] = json!("float32");
@@ -187,7 +187,7 @@ fn gemma3_is_read() {
     assert_eq!(spec.rope_of(5).scaling, RopeScaling::Linear { factor: 8.0 });
     assert_eq!(spec.rope_of(0).scaling, RopeScaling::None);
     assert_eq!(spec.scales.embedding, f64::from(1152f32.sqrt()));
-    // Windows as long as the context still turn as they do.
+    // A window as long as the context still has its own rotary embedding.
     let mut long = old.clone();
     long["sliding_window"] = json!(32768);
     assert_eq!(from_hf_config(&long).unwrap().rope_of(0).theta, 1e4);
@@ -239,7 +239,7 @@ fn scalings_are_read_in_both_spellings() {
 }
 
 #[test]
-fn what_would_be_ignored_is_refused() {
+fn settings_without_support_are_refused() {
     for (changes, wanted) in [
         (
             json!({"model_type": "mamba"}),

@@ -20,7 +20,7 @@ fn error_of(folder: &Path) -> String {
 }
 
 #[test]
-fn one_file_and_three_shards_hold_the_same_tensors() {
+fn a_single_file_and_three_shards_hold_the_same_tensors() {
     let (single, sharded) = (tempdir().unwrap(), tempdir().unwrap());
     hf::write_single(single.path());
     hf::write_sharded(sharded.path());
@@ -40,7 +40,7 @@ fn one_file_and_three_shards_hold_the_same_tensors() {
 }
 
 #[test]
-fn every_file_adds_its_end_of_sequence() {
+fn end_tokens_of_all_files_are_collected() {
     let folder = tempdir().unwrap();
     hf::write_single(folder.path());
     // config.json says 0, tokenizer_config.json <|im_end|> = 2.
@@ -52,7 +52,7 @@ fn every_file_adds_its_end_of_sequence() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_files_are_named() {
     let folder = tempdir().unwrap();
     let path = folder.path();
     assert!(error_of(path).contains("config.json not found"));
@@ -108,7 +108,7 @@ fn truncated_weights_are_refused_at_every_length() {
 }
 
 #[test]
-fn broken_json_is_named() {
+fn files_with_broken_json_are_named() {
     let folder = tempdir().unwrap();
     for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
         hf::write_single(folder.path());
@@ -141,7 +141,7 @@ fn damaged_json_never_panics() {
     }
 }
 
-/// Both made the tokenizer library panic.
+/// Both once made the tokenizer library panic.
 #[test]
 fn malformed_tokenizers_are_errors() {
     let folder = tempdir().unwrap();

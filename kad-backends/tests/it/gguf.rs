@@ -1,4 +1,4 @@
-//! GGUF files: what is read back, and what is refused.
+//! GGUF files: values read back, and refused files.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn error_of(writer: &Writer) -> String {
 }
 
 #[test]
-fn metadata_of_every_type_come_back() {
+fn metadata_of_every_type_are_read() {
     let mut writer = Writer::default();
     writer
         .pair("u8", Meta::U8(200))
@@ -74,7 +74,7 @@ fn metadata_of_every_type_come_back() {
 }
 
 #[test]
-fn tensors_of_every_type_come_back_with_rows_first() {
+fn tensors_of_every_type_are_read_with_rows_first() {
     let kinds = [
         (0, StoredType::F32),
         (1, StoredType::F16),
@@ -108,14 +108,14 @@ fn tensors_of_every_type_come_back_with_rows_first() {
 }
 
 #[test]
-fn a_whole_model_is_read_and_named_as_hugging_face_does() {
+fn a_whole_model_is_read_under_hugging_face_names() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     let architectures = ["llama", "qwen2", "qwen3", "olmo2", "gemma3"];
     for arch in architectures {
         let pairing = if arch == "llama" { "Interleaved" } else { "Halves" };
         fs::write(&path, small_model(arch).bytes()).unwrap();
-        // The folder holds one file, so its path does as well.
+        // The folder of a single file works as well.
         for path in [&path, folder.path()] {
             let files = ModelFiles::open(path).unwrap();
             assert_eq!((files.format, files.spec.family.as_str()), (Format::Gguf, arch));
@@ -132,9 +132,9 @@ fn a_whole_model_is_read_and_named_as_hugging_face_does() {
     assert!(error.contains("2 .gguf files: give the path of one"), "{error}");
 }
 
-/// What files of Gemma 3 do not say is what its published models have.
+/// Settings missing in Gemma 3 files are those of the published models.
 #[test]
-fn gemma3_files_leave_things_unsaid() {
+fn missing_settings_of_gemma3_files_have_defaults() {
     let spec = |changes: Vec<(&str, Meta)>| {
         let mut writer = small_model("gemma3");
         for (key, value) in changes {
@@ -151,7 +151,7 @@ fn gemma3_files_leave_things_unsaid() {
 
     let scaling = ("rope.scaling.factor", Meta::F32(8.0));
     let local = spec(vec![window(), scaling, ("rope.freq_base", Meta::F32(1e6))]);
-    // Five of six layers have the window, so both layers of this one.
+    // Five of six layers have the window, so both layers of this model do.
     assert_eq!((local.window_of(0), local.window_of(1)), (Some(16), Some(16)));
     assert_eq!((local.rope_of(0).theta, &local.rope_of(0).scaling), (1e4, &RopeScaling::None));
     assert_eq!(local.rope.theta, 1e6);
@@ -172,7 +172,7 @@ fn truncated_files_are_refused_at_every_length() {
     let whole = small_model("llama").bytes();
     let folder = tempdir().unwrap();
     let path = folder.path().join("model.gguf");
-    // Every byte of the first keys, then strides through tokens, descriptions and tensors.
+    // Every length in the first keys, then in steps through tokens, descriptions and tensors.
     let cuts = (0..400).chain((400..whole.len()).step_by(53)).chain([whole.len() - 1]);
     for cut in cuts {
         fs::write(&path, &whole[..cut]).unwrap();
@@ -209,7 +209,7 @@ fn damaged_files_never_panic() {
 }
 
 #[test]
-fn false_headers_are_named() {
+fn false_headers_are_refused_with_the_defect() {
     let message = |bytes: &[u8]| open(bytes).map(|_| ()).unwrap_err().to_string();
     let whole = small_model("llama").bytes();
     let with = |at: usize, new: &[u8]| {
@@ -246,7 +246,7 @@ fn false_headers_are_named() {
 }
 
 #[test]
-fn metadata_that_do_not_fit_are_named() {
+fn contradictory_metadata_are_refused_by_key() {
     let cases: [(&str, Meta, &str); 15] = [
         (
             "general.architecture",
@@ -278,7 +278,7 @@ fn metadata_that_do_not_fit_are_named() {
         let error = error_of(&writer);
         assert!(error.contains(wanted), "{key}: {error}");
     }
-    // One size per layer is one size, signed or not.
+    // A list of equal sizes counts as one size, signed or not.
     let mut writer = small_model("llama");
     writer.pair("llama.attention.head_count_kv", Meta::I32s(vec![2, 2]));
     let (folder, path) = written(&writer);
@@ -296,8 +296,8 @@ fn metadata_that_do_not_fit_are_named() {
 fn llama_3_scaling_is_recognised_by_its_divisors() {
     let mut writer = small_model("llama");
     writer.pair("llama.rope.freq_base", Meta::F32(500_000.0));
-    // Of 4 pairs at base 500000 and context 8192: wavelengths 6.28, 167, 4443, 118143.
-    // The third lies between 8192/4 and 8192, so part of its frequency is kept.
+    // Wavelengths of 4 pairs with base 500000: 6.28, 167, 4443, 118143; original context 8192.
+    // The third is between 8192/4 and 8192, so it is scaled in part.
     let turns = 8192.0 * 500_000f64.powf(-0.5) / std::f64::consts::TAU;
     let kept = (turns - 1.0) / 3.0;
     let third = (1.0 / (kept + (1.0 - kept) / 32.0)) as f32;
@@ -329,7 +329,7 @@ fn half_precision_from_a_file_is_exact() {
 }
 
 #[test]
-fn a_folder_with_a_configuration_is_no_gguf() {
+fn a_folder_with_a_configuration_is_not_read_as_gguf() {
     let folder = tempdir().unwrap();
     hf::write_single(folder.path());
     fs::write(folder.path().join("extra.gguf"), "junk").unwrap();

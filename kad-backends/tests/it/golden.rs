@@ -1,4 +1,4 @@
-//! Both interpreters against numbers that transformers computed: `tests/golden/make.py`.
+//! Compares all backends with logits computed by transformers (`tests/golden/make.py`).
 
 use kad_backends::decoder::spec::{
     Activation, DecoderSpec, NormPlace, Norms, QueryKeyNorm, RopeScaling, Scales, Window,
@@ -6,13 +6,13 @@ use kad_backends::decoder::spec::{
 use kad_backends::naive;
 use kad_core::LogitRows;
 
+use crate::support::backends::{BackendCase, NAIVE_ROUNDING};
 use crate::support::golden::{ALL, GGUF, Golden};
-use crate::support::library::{Library, NAIVE_ROUNDING};
 
-/// Naive computes in `f64` and rounds its logits once, so it has to give the nearest `f32` of the
-/// expected number, every time.
+/// `naive` computes in `f64` and rounds its logits once, so each logit must be the `f32` nearest to
+/// the expected number.
 #[test]
-fn naive_gives_the_numbers_of_transformers_rounded_once() {
+fn naive_returns_the_logits_of_transformers_rounded_once() {
     for (name, golden) in Golden::all() {
         let model = naive::load(&name, &golden.spec, &golden.weights, golden.vocab()).unwrap();
         let mut rows = LogitRows::new(golden.vocab().size());
@@ -27,9 +27,9 @@ fn naive_gives_the_numbers_of_transformers_rounded_once() {
     }
 }
 
-/// The files cover what the names promise.
+/// The golden models have the options of their families.
 #[test]
-fn the_golden_models_have_what_their_families_have() {
+fn the_golden_models_have_the_options_of_their_families() {
     let spec = |name: &str| Golden::read(name).spec;
     let window = |name: &str| spec(name).window.unwrap();
     let (llama, qwen2, mistral) = (spec("llama"), spec("qwen2"), spec("mistral"));
@@ -47,7 +47,7 @@ fn the_golden_models_have_what_their_families_have() {
     assert!(spec("olmo2").heads > spec("olmo2").kv_heads && !spec("olmo2").tied_head);
     let gemma3 = spec("gemma3");
     assert_eq!(gemma3.norms, norms(NormPlace::Both, QueryKeyNorm::Head, true));
-    // √24 = 4.898979…, and the bfloat16 next to it.
+    // √24 = 4.898979…, rounded to bfloat16.
     assert_eq!(gemma3.scales, Scales { embedding: 4.90625, attention: Some(1.0 / 12f64.sqrt()) });
     let local = window("gemma3");
     assert_eq!((local.tokens, &local.layers[..]), (4, &[true, false, true][..]));
@@ -55,7 +55,7 @@ fn the_golden_models_have_what_their_families_have() {
     assert_eq!(gemma3.rope.scaling, RopeScaling::Linear { factor: 2.5 });
     for name in GGUF {
         let (file, mut folder) = (Golden::read_gguf(name).spec, spec(name));
-        // In the file the 1 is added, and 1 / √8 is what is not said.
+        // The file stores the norms with 1 added, and leaves out the scale 1 / √8.
         folder.norms.minus_one = false;
         folder.scales.attention = None;
         folder.family.clone_from(&file.family);
@@ -63,8 +63,8 @@ fn the_golden_models_have_what_their_families_have() {
     }
 }
 
-/// `spec` with one switch after the other set otherwise, as far as it has them.
-fn otherwise(spec: &DecoderSpec) -> Vec<DecoderSpec> {
+/// Variants of `spec`, each with one option changed.
+fn variants(spec: &DecoderSpec) -> Vec<DecoderSpec> {
     let with = |change: &dyn Fn(&mut DecoderSpec)| {
         let mut other = spec.clone();
         change(&mut other);
@@ -91,7 +91,7 @@ fn otherwise(spec: &DecoderSpec) -> Vec<DecoderSpec> {
     if spec.norms.place == NormPlace::Both {
         all.push(with(&|other| other.norms.place = NormPlace::Before));
     }
-    // Rounding to float32 is not to be seen, rounding to bfloat16 is.
+    // Rounding to float32 is below the tolerance, rounding to bfloat16 is not.
     let root = (spec.hidden as f64).sqrt();
     if spec.norms.minus_one && (spec.scales.embedding / root - 1.0).abs() > 1e-4 {
         all.push(with(&|other| other.scales.embedding = root));
@@ -104,15 +104,15 @@ fn otherwise(spec: &DecoderSpec) -> Vec<DecoderSpec> {
     all
 }
 
-/// Each switch of each family changes the golden logits: leaving it out could not go unseen.
+/// Each option of each family changes the golden logits, so a missing option would be detected.
 #[test]
-fn a_switch_that_is_left_out_would_be_seen() {
-    /// Thousands of times what rounding costs. Least measured: 8.5e-3, for the rounding of Gemma's
-    /// scale of embeddings to bfloat16.
+fn a_missing_option_would_be_detected() {
+    /// Thousands of times the rounding error. Smallest measured: 8.5e-3, for the rounding of
+    /// Gemma's embedding scale to bfloat16.
     const SEEN: f64 = 1e-3;
     for name in ALL {
         let golden = Golden::read(name);
-        let wrong = otherwise(&golden.spec);
+        let wrong = variants(&golden.spec);
         let worst = wrong.iter().map(|wrong| {
             let model = naive::load(name, wrong, &golden.weights, golden.vocab()).unwrap();
             let worst = golden.worst(&*model);
@@ -126,8 +126,8 @@ fn a_switch_that_is_left_out_would_be_seen() {
 
 #[test]
 fn every_backend_and_dtype_agrees_with_transformers() {
-    for library in Library::all() {
-        let worst = library.apart_from_transformers();
+    for library in BackendCase::all() {
+        let worst = library.difference_from_transformers();
         println!("{} {}: worst difference {worst:?}", library.name, library.dtype);
     }
 }

@@ -1,4 +1,4 @@
-//! The interpreters against the contract of a session, against each other, and at their edges.
+//! Tests the interpreters with the conformance suite, against each other, and at their limits.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use kad_backends::{LayeredModel, LoadError, Weights, naive};
 use kad_core::testing::conformance::worst_difference;
 use kad_core::{LanguageModel, LogitRows, TokenId};
 
-use crate::support::library::{NAIVE, SEED};
+use crate::support::backends::{NAIVE, SEED};
 use crate::support::tiny::{self, llama, qwen2};
 
 fn naive_model(spec: &DecoderSpec, weights: &Arc<Weights>) -> Box<dyn LanguageModel> {
@@ -25,7 +25,7 @@ fn some_tokens(model: &dyn LanguageModel, count: usize) -> Vec<TokenId> {
 }
 
 #[test]
-fn naive_keeps_the_contract_to_the_bit() {
+fn naive_conforms_and_is_batch_invariant() {
     for spec in tiny::all() {
         let report = NAIVE.check(&spec);
         println!("naive, {}: {report:?}", spec.family);
@@ -33,9 +33,8 @@ fn naive_keeps_the_contract_to_the_bit() {
     }
 }
 
-/// The same model with the rows of its queries and keys put into GGUF's order.
-///
-/// Pair `i` of a head is rows `(i, i + half)` in one order and `(2i, 2i + 1)` in the other.
+/// The same model with query and key rows in GGUF's order: pair `i` of a head moves from rows
+/// `(i, i + half)` to `(2i, 2i + 1)`.
 fn interleaved(spec: &DecoderSpec, weights: &Weights) -> (DecoderSpec, Arc<Weights>) {
     let (half, row_bytes) = (spec.head_dim / 2, spec.hidden * 4);
     let tensors = weights.tensors().map(|t| {
@@ -54,22 +53,22 @@ fn interleaved(spec: &DecoderSpec, weights: &Weights) -> (DecoderSpec, Arc<Weigh
     (DecoderSpec { rope, ..spec.clone() }, weights)
 }
 
-/// The golden files hold one order only; this ties the other one to it.
+/// The golden files have one order only; this test covers the other.
 #[test]
-fn both_orders_of_rotary_pairs_are_the_same_model() {
+fn both_orders_of_rotary_pairs_agree() {
     let weights = tiny::weights(&llama(), &[], SEED);
     let (spec, permuted) = interleaved(&llama(), &weights);
     let (model, other) = (naive_model(&llama(), &weights), naive_model(&spec, &permuted));
     let tokens = some_tokens(&*model, 20);
     let (found, expected) = (rows(&*other, &tokens), rows(&*model, &tokens));
     let wrong = rows(&*naive_model(&spec, &weights), &tokens);
-    // The last bit of an f32 may fall on the other side: logits are below 4.
+    // The last bit of an f32 may differ: logits are below 4.
     let worst = |a: &LogitRows| worst_difference(a, &expected);
     assert!(worst(&found) <= 2.4e-7, "{:e}", worst(&found));
     assert!(worst(&wrong) > 0.1, "the test would see nothing");
 }
 
-/// Rows are as wide as the tokenizer, not as the padded embedding, and the rest is the same.
+/// Logits have the width of the tokenizer instead of the padded embedding, and the same values.
 #[test]
 fn padding_of_the_embedding_is_cut_off() {
     let spec = qwen2();
@@ -83,8 +82,8 @@ fn padding_of_the_embedding_is_cut_off() {
     }
 }
 
-/// One interpreter, every way a model can fail to fit its specification.
-fn refuses_what_does_not_fit(
+/// Models that contradict their specification in every way.
+fn refuses_contradictory_models(
     load: impl Fn(&DecoderSpec, &Arc<Weights>) -> Result<Box<dyn LayeredModel>, LoadError>,
 ) {
     let weights = tiny::weights(&llama(), &[], SEED);
@@ -113,8 +112,8 @@ fn refuses_what_does_not_fit(
 }
 
 #[test]
-fn naive_refuses_what_does_not_fit() {
-    refuses_what_does_not_fit(|spec, weights| naive::load("m", spec, weights, tiny::vocab()));
+fn naive_refuses_contradictory_models() {
+    refuses_contradictory_models(|spec, weights| naive::load("m", spec, weights, tiny::vocab()));
 }
 
 #[cfg(feature = "candle")]
@@ -126,11 +125,11 @@ mod candle {
     use kad_core::testing::conformance::{Report, Tolerance, check, worst};
 
     use super::*;
-    use crate::support::library::{CANDLE, CANDLE_TOLERANCE};
+    use crate::support::backends::{CANDLE, CANDLE_TOLERANCE};
     use crate::support::tiny::{gemma3, gguf_llama, mistral};
 
-    /// The same for hundreds of tokens. Measured: 2.7e-6, with K types 2.7e-5 and, where candle's
-    /// product takes part, 5.4e-5.
+    /// The same for hundreds of tokens. Measured: 2.7e-6, with K types 2.7e-5, and with candle's
+    /// product 5.4e-5.
     const LONG: f64 = 2e-4;
 
     fn model(spec: &DecoderSpec, weights: &Arc<Weights>, dtype: Dtype) -> Box<dyn LanguageModel> {
@@ -148,7 +147,7 @@ mod candle {
     }
 
     #[test]
-    fn every_dtype_agrees_with_naive_and_keeps_the_contract_to_the_bit() {
+    fn every_dtype_agrees_with_naive_and_is_batch_invariant() {
         for library in CANDLE {
             let blocks = library.stored.iter().any(|stored| stored.is_quantized());
             for spec in tiny::all() {
@@ -166,7 +165,7 @@ mod candle {
     }
 
     #[test]
-    fn weights_of_two_bytes_agree_with_naive_on_the_same_weights() {
+    fn f16_and_bf16_weights_agree_with_naive_on_the_same_weights() {
         for spec in tiny::all() {
             for stored in [StoredType::F16, StoredType::BF16] {
                 agrees(&spec, &[stored], Dtype::Auto);
@@ -185,9 +184,9 @@ mod candle {
         }
     }
 
-    /// Sums run over the same numbers in the same order wherever they are kept.
+    /// Sums run over the same numbers in the same order for any type in memory.
     #[test]
-    fn how_weights_are_kept_changes_no_bit() {
+    fn the_type_in_memory_changes_no_bit() {
         use StoredType::{BF16, F16, Q4_1, Q6K, Q8_0};
         for types in [vec![F16], vec![BF16], vec![Q4_1, Q8_0, Q6K]] {
             let weights = tiny::weights(&gguf_llama(), &types, SEED);
@@ -198,9 +197,9 @@ mod candle {
         }
     }
 
-    /// Rounding the weights ourselves or reading rounded ones is the same model.
+    /// Weights rounded at load and rounded weights in a file are the same model.
     #[test]
-    fn asking_for_two_bytes_rounds_each_weight_once() {
+    fn f16_and_bf16_round_each_weight_once() {
         for (stored, dtype) in [(StoredType::F16, Dtype::F16), (StoredType::BF16, Dtype::BF16)] {
             let rounded = model(&llama(), &tiny::weights(&llama(), &[], SEED), dtype);
             let read = model(&llama(), &tiny::weights(&llama(), &[stored], SEED), dtype);
@@ -209,7 +208,7 @@ mod candle {
         }
     }
 
-    /// Passes wider than the own kernel takes, and prompts of several chunks.
+    /// Passes with more tokens than kad's kernel handles, and prompts of several chunks.
     #[test]
     fn prompts_of_any_length_agree_with_naive() {
         let narrow = [llama(), mistral(), gemma3()].map(|spec| (spec, vec![]));
@@ -224,7 +223,7 @@ mod candle {
                 println!("{count} tokens at once: worst difference {worst:.2e}");
                 assert!(worst <= LONG, "{count} tokens: {worst:e}");
             }
-            // Wanted rows that begin in one chunk and end in the next.
+            // Requested rows that start in one chunk and end in the next.
             let (tokens, wanted) = (some_tokens(&*fast, candle::CHUNK + 20), 50);
             let mut last = LogitRows::new(fast.vocab().size());
             fast.start().unwrap().extend(&tokens, wanted, &mut last).unwrap();
@@ -238,9 +237,9 @@ mod candle {
     }
 
     #[test]
-    fn candle_refuses_what_does_not_fit() {
+    fn candle_refuses_contradictory_models() {
         for dtype in [Dtype::F32, Dtype::F16] {
-            refuses_what_does_not_fit(|spec, weights| {
+            refuses_contradictory_models(|spec, weights| {
                 candle::load("m", spec, weights, tiny::vocab(), dtype)
             });
         }
@@ -249,10 +248,10 @@ mod candle {
         assert!(matches!(error.err(), Some(LoadError::Unsupported { what: "dtype", .. })));
     }
 
-    /// Worst measured: 7.7e-6, logits up to 20.
+    /// Largest measured: 7.7e-6, logits up to 20.
     const NANO: Tolerance = Tolerance { passes: 0.0, reference: 3e-5 };
 
-    /// Nano's models are shipped, but not with every copy of this crate.
+    /// A copy of this crate may lack Nano's models.
     fn nano_names() -> Vec<String> {
         let names = nano_models();
         assert!(names.len() >= 5, "Nano is part of the checkout: {names:?}");
@@ -268,7 +267,7 @@ mod candle {
     }
 
     #[test]
-    fn nano_models_keep_the_contract_and_agree_with_naive() {
+    fn nano_models_conform_and_agree_with_naive() {
         for name in nano_names() {
             let slow = nano(&name, Backend::Naive, Dtype::Auto).model;
             for dtype in [Dtype::F32, Dtype::F16] {
@@ -284,7 +283,7 @@ mod candle {
     /// Measured: 6.5e-5 and 1.7e-5 in eight rows.
     const REAL: f64 = 2e-4;
 
-    /// A published model, only where someone has it: `KAD_TEST_MODEL` is its source.
+    /// A published model, if `KAD_TEST_MODEL` names its source.
     #[test]
     fn a_real_model_agrees_with_naive() {
         let Ok(source) = std::env::var("KAD_TEST_MODEL") else {

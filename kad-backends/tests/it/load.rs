@@ -1,4 +1,4 @@
-//! Requests that end in a model, and those that do not.
+//! Loading models by request, and refused requests.
 
 use kad_backends::{Backend, Dtype, LoadError, ModelRequest, Source, load, nano_models};
 use kad_core::LogitRows;
@@ -9,13 +9,13 @@ fn request(source: &str, backend: Backend, dtype: Dtype) -> ModelRequest {
     ModelRequest { name: "m".into(), source: source.parse().unwrap(), backend, dtype }
 }
 
-/// The backends that read weights; ONNX graphs have tests of their own.
+/// The backends that read weights; ONNX graphs have their own tests.
 fn interpreters() -> impl Iterator<Item = Backend> {
     Backend::compiled().filter(|backend| *backend != Backend::Ort)
 }
 
 #[test]
-fn names_are_read_and_written_back() {
+fn backend_and_dtype_names_survive_parsing_and_printing() {
     for backend in Backend::all() {
         assert_eq!(backend.name().parse::<Backend>().unwrap(), backend);
         assert_eq!(backend.to_string(), backend.name());
@@ -30,14 +30,14 @@ fn names_are_read_and_written_back() {
 }
 
 #[test]
-fn a_source_that_is_not_there_is_an_error_and_not_a_panic() {
+fn a_missing_source_is_an_error() {
     let wanted = request("./no/such/folder", Backend::Naive, Dtype::Auto);
     let found = load(&wanted, &|_| ()).map(|_| ());
     assert!(matches!(found, Err(LoadError::NotFound { .. })), "{found:?}");
     assert_eq!(wanted.source, Source::Path("./no/such/folder".into()));
 }
 
-/// Loads and decodes a token; which numbers come out is the interpreters' tests' business.
+/// Loads a model and runs one token; other tests check the numbers.
 fn runs(source: &str, backend: Backend) {
     let loaded = load(&request(source, backend, Dtype::Auto), &|_| ())
         .unwrap_or_else(|error| panic!("{source} on {backend}: {error}"));
@@ -75,7 +75,7 @@ fn every_nano_model_runs_on_every_backend() {
 }
 
 #[test]
-fn a_tokenizer_smaller_than_the_embedding_sets_the_width() {
+fn a_tokenizer_smaller_than_the_embedding_sets_the_width_of_logits() {
     let mut writer = gguf::small_model("llama");
     let rows = crate::support::small_bpe().tokens.len();
     let embedding = writer.tensors.iter_mut().find(|t| t.name == "token_embd.weight").unwrap();
@@ -89,7 +89,7 @@ fn a_tokenizer_smaller_than_the_embedding_sets_the_width() {
 }
 
 #[test]
-fn a_dtype_that_makes_no_sense_is_refused() {
+fn an_unsupported_dtype_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     hf::write_single(folder.path());
     let source = folder.path().to_str().unwrap();
@@ -102,9 +102,9 @@ fn a_dtype_that_makes_no_sense_is_refused() {
     }
 }
 
-/// Whichever this build lacks: three with default features, none where all are asked for.
+/// For the backends that this build lacks: three with default features.
 #[test]
-fn a_backend_left_out_says_how_to_get_it() {
+fn the_error_for_a_missing_backend_names_its_feature() {
     for backend in Backend::all() {
         let name = backend.name();
         if Backend::compiled().any(|compiled| compiled == backend) {
@@ -118,7 +118,7 @@ fn a_backend_left_out_says_how_to_get_it() {
 
 #[cfg(feature = "tensors")]
 #[test]
-fn libraries_of_tensors_compute_in_plain_types_only() {
+fn tensor_libraries_refuse_quantised_dtypes() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.gguf");
     std::fs::write(&file, gguf::small_model("llama").bytes()).unwrap();

@@ -1,6 +1,6 @@
 //! Integration tests of kad-backends: one binary, one file per subject.
 
-// The lint spares test functions, not the helpers they share.
+// The lint excludes test functions, but not their helpers.
 #![allow(clippy::unwrap_used)]
 
 #[cfg(feature = "burn")]
@@ -14,8 +14,6 @@ mod folder;
 mod gguf;
 mod golden;
 mod interpreters;
-#[cfg(feature = "tensors")]
-mod libraries;
 mod load;
 #[cfg(feature = "ort")]
 mod ort;
@@ -27,5 +25,7 @@ mod sources;
 mod support;
 #[cfg(feature = "tch")]
 mod tch;
+#[cfg(feature = "tensors")]
+mod tensor_libraries;
 mod tokenizers;
 mod trees;

@@ -1,7 +1,7 @@
-//! ONNX Runtime: graphs made by `tests/onnx/make.py`, against naive with the same weights.
+//! ONNX Runtime: compares the graphs of `tests/onnx/make.py` with `naive` on the same weights.
 //!
-//! Needs the library at run time (`scripts/setup-onnxruntime.sh`). Without it these tests say on
-//! stderr that they were skipped; with `KAD_REQUIRE_ORT=1`, as in CI, they fail instead.
+//! Needs the library at run time (`scripts/setup-onnxruntime.sh`). Without it these tests are
+//! skipped with a note on stderr; with `KAD_REQUIRE_ORT=1`, as in CI, they fail.
 
 use std::io::Write;
 use std::num::NonZeroUsize;
@@ -18,7 +18,7 @@ use crate::support::graphs::{
 };
 
 #[test]
-fn past_and_flat_graphs_keep_the_contract_and_agree_with_naive() {
+fn past_and_flat_graphs_conform_and_agree_with_naive() {
     if !library_is_there() {
         return;
     }
@@ -27,9 +27,9 @@ fn past_and_flat_graphs_keep_the_contract_and_agree_with_naive() {
     }
 }
 
-/// Without a cache, with inputs that say what kad knows, with as few rows as are wanted.
+/// Graphs without a cache, with redundant inputs, and with a limited number of rows of logits.
 #[test]
-fn graphs_of_other_exporters_keep_the_contract_and_agree_with_naive() {
+fn graphs_of_other_exporters_conform_and_agree_with_naive() {
     if !library_is_there() {
         return;
     }
@@ -49,9 +49,9 @@ fn a_cache_and_logits_of_half_precision_are_read() {
     assert!(report.reference > 1e-4, "the graph rounds: {report:?}");
 }
 
-/// Rounded weights, and activations rounded row by row or, by `int8`, with one scale for a pass.
+/// Quantised weights, with activations rounded row by row or, for `int8`, with one scale per pass.
 #[test]
-fn rounded_graphs_keep_the_contract_and_int8_sees_its_pass() {
+fn quantised_graphs_conform_and_int8_depends_on_its_pass() {
     if !library_is_there() {
         return;
     }
@@ -68,10 +68,10 @@ pub(crate) fn rows(model: &dyn LanguageModel, tokens: &[TokenId], wanted: usize)
     out
 }
 
-/// Prompts of several pieces of 256 tokens, with rows that begin in one and end in the next.
+/// Prompts of several chunks of 256 tokens, with rows that start in one chunk and end in the next.
 /// Measured against naive: 1.5e-5.
 #[test]
-fn long_prompts_run_in_pieces() {
+fn long_prompts_run_in_chunks() {
     if !library_is_there() {
         return;
     }
@@ -86,10 +86,10 @@ fn long_prompts_run_in_pieces() {
     }
 }
 
-/// The graphs' tables of angles end at 600 tokens, whatever a configuration says: the third piece
-/// fails, after two that did not.
+/// The rotary tables of the graphs end at 600 tokens, regardless of the configuration: the third
+/// chunk fails after two that succeed.
 #[test]
-fn a_pass_that_fails_leaves_the_session_as_it_was() {
+fn a_failed_pass_leaves_the_session_unchanged() {
     if !library_is_there() {
         return;
     }
@@ -103,7 +103,7 @@ fn a_pass_that_fails_leaves_the_session_as_it_was() {
         let error = session.extend(&tokens[50..], 590, &mut out).unwrap_err().to_string();
         assert!(error.starts_with("backend ort:"), "{error}");
         assert_eq!((session.tokens(), out.len()), (&tokens[..50], 1), "as before the failure");
-        // And it goes on as if nothing had happened.
+        // The session continues as before.
         session.extend(&tokens[50..60], 1, &mut out).unwrap();
         assert_eq!(out.row(1), rows_after(&*model, &tokens[..50], &tokens[50..60]).row(0));
     }
@@ -140,7 +140,7 @@ fn refusal(graph: &Path) -> String {
 }
 
 #[test]
-fn what_does_not_belong_together_is_refused() {
+fn graphs_that_contradict_their_configuration_are_refused() {
     if !library_is_there() {
         return;
     }
@@ -160,10 +160,10 @@ fn what_does_not_belong_together_is_refused() {
     assert!(error.contains("not supported: `pixel_values`; supported: input_ids"), "{error}");
 }
 
-/// A graph that rounds by pass is found by trying it, whoever exported it; rounding of other kinds
-/// is not taken for that.
+/// Graphs that quantise activations per pass are detected by a test run, for any exporter; other
+/// rounding is not mistaken for it.
 #[test]
-fn graphs_that_round_by_pass_are_told_from_others() {
+fn graphs_that_quantise_per_pass_are_detected() {
     if !library_is_there() {
         return;
     }
@@ -178,7 +178,7 @@ fn graphs_that_round_by_pass_are_told_from_others() {
         let from = file.unwrap().path();
         let to = temporary.path().join(from.file_name().unwrap());
         let mut bytes = std::fs::read(&from).unwrap();
-        // The name under which our script says so.
+        // The metadata key of kad's export script.
         let marks: Vec<usize> = (0..bytes.len().saturating_sub(8))
             .filter(|&at| &bytes[at..at + 8] == b"kad.type")
             .collect();
@@ -208,7 +208,7 @@ fn a_corrupt_graph_is_an_error_with_its_name() {
 }
 
 #[test]
-fn a_graph_needs_no_family_that_the_interpreters_know() {
+fn a_graph_of_an_unknown_family_runs() {
     if !library_is_there() {
         return;
     }
@@ -225,7 +225,7 @@ fn a_graph_needs_no_family_that_the_interpreters_know() {
 }
 
 #[test]
-fn options_are_honoured_or_refused() {
+fn options_are_applied_or_refused() {
     if !library_is_there() {
         return;
     }
@@ -255,7 +255,7 @@ fn an_early_exit_is_refused_with_the_reason() {
     assert!(error.contains("of `ort`: an ONNX graph runs as a whole"), "{error}");
 }
 
-/// A graph without a path of its own is found where exports put it, or named.
+/// A graph is found in the places of common exporters, or by its path.
 #[test]
 fn a_request_finds_graph_configuration_and_tokenizer() {
     if !library_is_there() {
@@ -289,7 +289,7 @@ fn a_request_finds_graph_configuration_and_tokenizer() {
     assert!(shown.contains("parameters   1576"), "{shown}");
     let error = refused(root, Dtype::BF16);
     assert!(error.contains("bf16 with the ort backend"), "{error}");
-    // A dtype names a graph, and not the one it would be rounded to.
+    // A dtype selects a graph; nothing is rounded at load.
     let error = refused(root, Dtype::F16);
     assert!(error.contains("no model_fp16.onnx or onnx/model_fp16.onnx, but "), "{error}");
     assert!(error.contains("onnx/model.onnx: choose one with dtype"), "{error}");
@@ -312,10 +312,10 @@ fn a_request_finds_graph_configuration_and_tokenizer() {
     assert!(error.contains("export one with scripts/export_onnx.py"), "{error}");
 }
 
-/// Trees in the flat layout cost one pass each, whatever their shape; the suite compares the
+/// A tree in the flat layout costs one pass, whatever its shape; the suite compares the
 /// distributions.
 #[test]
-fn a_tree_that_fails_leaves_the_session_as_it_was() {
+fn a_failed_tree_leaves_the_session_unchanged() {
     if !library_is_there() {
         return;
     }
@@ -325,7 +325,7 @@ fn a_tree_that_fails_leaves_the_session_as_it_was() {
     let mut out = LogitRows::new(24);
     session.extend(&[1; 594], 1, &mut out).unwrap();
     let mut tree = TokenTree::new();
-    // Nine nodes one after another end behind the last position that the graph has angles for.
+    // A path of nine nodes ends after the last position of the graph's rotary tables.
     for node in 0..9usize {
         tree.push(node.checked_sub(1), 2);
     }
@@ -336,11 +336,11 @@ fn a_tree_that_fails_leaves_the_session_as_it_was() {
     assert_eq!(out.row(1), rows_after(&*model, &[1; 594], &[5]).row(0));
 }
 
-/// What another process says that looks for the library somewhere else: which one is loaded is
-/// settled once per process, and from the environment.
+/// The error of another process with these variables. The library is loaded once per process, by
+/// the environment.
 fn in_another_process(variables: &[(&str, &Path)]) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "ort::prints_what_loading_says", "--nocapture"]);
+    command.args(["--ignored", "--exact", "ort::prints_the_error_of_loading", "--nocapture"]);
     command.env_remove("ORT_DISABLE_TELEMETRY");
     variables.iter().for_each(|(name, value)| _ = command.env(name, value));
     let output = command.output().unwrap();
@@ -350,7 +350,7 @@ fn in_another_process(variables: &[(&str, &Path)]) -> String {
 
 #[test]
 #[ignore = "run by the tests below, in a process of its own"]
-fn prints_what_loading_says() {
+fn prints_the_error_of_loading() {
     match open(&folder("llama").join("past.onnx")) {
         Ok(_) => println!("it loads"),
         Err(error) => println!("{error}"),
@@ -358,7 +358,7 @@ fn prints_what_loading_says() {
 }
 
 #[test]
-fn a_missing_library_is_an_error_that_says_what_to_do() {
+fn a_missing_library_is_an_error_with_the_remedy() {
     let nowhere = Path::new("/no/such/libonnxruntime.so");
     let said = in_another_process(&[("ORT_DYLIB_PATH", nowhere)]);
     assert!(said.contains("libonnxruntime not found at /no/such/libonnxruntime.so: "), "{said}");
@@ -368,7 +368,7 @@ fn a_missing_library_is_an_error_that_says_what_to_do() {
     assert!(said.contains("libonnxruntime not found"), "{said}");
 }
 
-/// A library that is made from `code` in `folder`, if there is a C compiler; says loudly if not.
+/// Compiles a library from `code` in `folder`; without a C compiler, notes it on stderr.
 fn compiled(folder: &Path, code: &str) -> Option<PathBuf> {
     let (source, path) = (folder.join("library.c"), folder.join("libonnxruntime.so"));
     std::fs::write(&source, code).unwrap();
@@ -382,7 +382,7 @@ fn compiled(folder: &Path, code: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn a_library_that_is_none_is_an_error() {
+fn a_file_that_is_no_library_is_an_error() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("libonnxruntime.so");
     std::fs::write(&path, "no library").unwrap();
@@ -391,9 +391,9 @@ fn a_library_that_is_none_is_an_error() {
     assert!(said.contains("or run scripts/setup-onnxruntime.sh"), "{said}");
 }
 
-/// A library of another kind, as where the variable names libtorch's or the C library.
+/// A library of another kind, such as libtorch or the C library.
 #[test]
-fn a_library_that_is_another_one_is_an_error() {
+fn another_library_is_an_error() {
     let temporary = tempfile::tempdir().unwrap();
     let Some(path) = compiled(temporary.path(), "int answer(void) { return 42; }\n") else {
         return;
@@ -404,9 +404,9 @@ fn a_library_that_is_another_one_is_an_error() {
     assert!(said.contains("set ORT_DYLIB_PATH to another library or run scripts/setup"), "{said}");
 }
 
-/// The variable switches it off; a library that does not know the variable has none.
+/// The variable disables telemetry; a library without its name has no telemetry.
 #[test]
-fn a_library_with_telemetry_is_refused_unless_it_is_switched_off() {
+fn a_library_with_telemetry_is_refused_unless_disabled() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("libonnxruntime.so.1.31.1");
     std::fs::write(&path, "\x7fELF \0ORT_DISABLE_TELEMETRY\0").unwrap();
@@ -417,9 +417,9 @@ fn a_library_with_telemetry_is_refused_unless_it_is_switched_off() {
     assert!(said.contains("failed to load from"), "{said}");
 }
 
-/// A library of our own that says it is 1.17.
+/// A test library that reports version 1.17.
 #[test]
-fn a_library_that_is_too_old_is_refused_with_its_version() {
+fn an_old_library_is_refused_with_its_version() {
     let temporary = tempfile::tempdir().unwrap();
     let code = "static const char *version(void) { return \"1.17.3\"; }\n\
                 static const void *api(unsigned n) { (void)n; return 0; }\n\

@@ -1,7 +1,7 @@
-//! `scripts/export_onnx.py`: what it writes runs and agrees with naive, what it cannot do it says.
+//! `scripts/export_onnx.py`: its graphs agree with `naive`, and it refuses unsupported models.
 //!
-//! Needs a Python with numpy, onnx and gguf (`KAD_PYTHON`, or `python3`), and the library as
-//! `ort.rs` does; with `KAD_REQUIRE_ORT=1`, as in CI, both have to be there.
+//! Needs a Python with numpy, onnx and gguf (`KAD_PYTHON`, or `python3`) and ONNX Runtime; with
+//! `KAD_REQUIRE_ORT=1`, as in CI, both are required.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -17,7 +17,7 @@ use crate::support::gguf::{Meta, small_model};
 use crate::support::golden::{self, Golden};
 use crate::support::graphs::{FAMILIES, SEED, folder, library_is_there, naive_model, open};
 
-/// A Python that has what the export script needs: `KAD_PYTHON`, or `python3`.
+/// A Python with the export script's packages: `KAD_PYTHON`, or `python3`.
 fn python() -> Option<String> {
     let python = std::env::var("KAD_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let output = Command::new(&python).args(["-c", "import numpy, onnx, gguf"]).output();
@@ -33,10 +33,10 @@ fn python() -> Option<String> {
     None
 }
 
-/// Runs the export script; what it prints, or says on failure.
+/// Runs the export script; returns its output, or its error message.
 fn export(python: &str, arguments: &[&OsStr]) -> Result<String, String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/export_onnx.py");
-    // Nothing is to be written into the checkout.
+    // Do not write into the checkout.
     let mut command = Command::new(python);
     command.arg("-B").arg(script).args(arguments);
     let output = command.output().unwrap();
@@ -47,7 +47,7 @@ fn export(python: &str, arguments: &[&OsStr]) -> Result<String, String> {
     }
 }
 
-/// A folder of Nano's, copied so that nothing is written into the checkout.
+/// A copy of a Nano model, so that nothing is written into the checkout.
 fn nano_copy(name: &str) -> Option<tempfile::TempDir> {
     let from = Source::Nano(name.to_owned()).resolve(&|_| ()).ok()?;
     let temporary = tempfile::tempdir().unwrap();
@@ -60,12 +60,12 @@ fn nano_copy(name: &str) -> Option<tempfile::TempDir> {
     Some(temporary)
 }
 
-/// Worst measured, at logits up to 13.3: 1.3e-5 between passes, 1.1e-5 to naive.
+/// Largest measured, at logits up to 13.3: 1.3e-5 between passes, 1.1e-5 to naive.
 const NANO: Tolerance = Tolerance { passes: 4e-5, reference: 4e-5 };
 
-/// How far the mean and the worst logit of a rounded Nano may be from naive, twice what was
-/// measured (q8 0.043 and 0.38, int8 0.14 and 0.91, q4 0.50 and 4.2; logits up to 13), and whether
-/// a token's logits depend on which others share its pass (measured: 0.27 for int8, else 3.2e-6).
+/// Limits of the mean and the largest difference of a quantised Nano from naive, twice the measured
+/// ones (q8 0.043 and 0.38, int8 0.14 and 0.91, q4 0.50 and 4.2; logits up to 13); and true if a
+/// token's logits depend on the other tokens of its pass (measured: 0.27 for int8, else 3.2e-6).
 const ROUNDED: [(&str, f64, f64, bool); 3] =
     [("q8", 0.09, 0.8, false), ("int8", 0.28, 1.9, true), ("q4", 1.0, 8.4, false)];
 
@@ -76,7 +76,7 @@ fn details(folder: &Path, backend: Backend, dtype: Dtype) -> ModelDetails {
 }
 
 #[test]
-fn nano_as_the_script_exports_it_agrees_with_naive() {
+fn exported_nano_agrees_with_naive() {
     let (true, Some(python)) = (library_is_there(), python()) else { return };
     let Some(temporary) = nano_copy("small-aligned") else { return };
     let slow = naive_model(temporary.path());
@@ -118,14 +118,14 @@ fn nano_as_the_script_exports_it_agrees_with_naive() {
         let chosen = details(temporary.path(), Backend::Ort, kind.parse().unwrap());
         assert!(chosen.path.ends_with(format!("onnx/model_{kind}.onnx")), "{chosen}");
         let plain = details(temporary.path(), Backend::Naive, Dtype::Auto);
-        // Packed numbers count as numbers; the head is the embedding, and rounded a copy of it.
+        // Packed weights are counted unpacked. A quantised tied head is a copy and counts again.
         let expected = plain.parameters.map(|count| count + 512 * slow.spec().hidden as u64);
         assert_eq!(chosen.parameters, expected, "{kind}");
     }
 }
 
 #[test]
-fn the_script_refuses_what_it_would_compute_wrongly() {
+fn the_script_refuses_unsupported_settings() {
     let Some(python) = python() else { return };
     let changes: [(&str, serde_json::Value, &str); 7] = [
         ("model_type", "gpt2".into(), "model type `gpt2`; llama, mistral, qwen2, qwen3,"),
@@ -149,9 +149,9 @@ fn the_script_refuses_what_it_would_compute_wrongly() {
     assert!(said.contains("neither a folder with config.json nor a .gguf file"), "{said}");
 }
 
-/// The committed graphs are what the script writes today.
+/// The committed graphs equal the output of the script.
 #[test]
-fn committed_graphs_are_those_of_the_script() {
+fn committed_graphs_equal_the_output_of_the_script() {
     let (true, Some(python)) = (library_is_there(), python()) else { return };
     for family in FAMILIES {
         for layout in ["past", "flat"] {
@@ -166,7 +166,7 @@ fn committed_graphs_are_those_of_the_script() {
     }
 }
 
-/// A model of `tests/golden` with a tokenizer, in a folder of its own.
+/// A model of `tests/golden` with a tokenizer in a temporary folder.
 fn golden_folder(name: &str, tokens: usize) -> tempfile::TempDir {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     let temporary = tempfile::tempdir().unwrap();
@@ -184,10 +184,10 @@ fn golden_folder(name: &str, tokens: usize) -> tempfile::TempDir {
     temporary
 }
 
-/// Numbers of another program, for every family and both kinds of files.
-/// Worst measured: 4.7e-6 (Qwen2), at logits up to 7.3.
+/// Compared with transformers, for every family and both file formats.
+/// Largest measured: 4.7e-6 (Qwen2), at logits up to 7.3.
 #[test]
-fn every_family_from_either_format_gives_the_numbers_of_transformers() {
+fn every_family_from_either_format_agrees_with_transformers() {
     const WORST: f64 = 1.5e-5;
     let (true, Some(python)) = (library_is_there(), python()) else { return };
     let folders = golden::ALL.map(|name| (name, None));
@@ -211,10 +211,10 @@ fn every_family_from_either_format_gives_the_numbers_of_transformers() {
     }
 }
 
-/// A `.gguf` file with a tokenizer of its own: the graph goes beside it, and is found by its name.
-/// Worst measured, at logits up to 2.2: 7.2e-7 between passes, 1.1e-6 to naive.
+/// A `.gguf` file with a tokenizer: the graph is written beside it and found by its name.
+/// Largest measured, at logits up to 2.2: 7.2e-7 between passes, 1.1e-6 to naive.
 #[test]
-fn a_graph_beside_a_gguf_file_takes_everything_else_from_it() {
+fn a_graph_beside_a_gguf_file_uses_its_tokenizer() {
     const GGUF: Tolerance = Tolerance { passes: 3e-6, reference: 3e-6 };
     let (true, Some(python)) = (library_is_there(), python()) else { return };
     let temporary = tempfile::tempdir().unwrap();
@@ -231,16 +231,16 @@ fn a_graph_beside_a_gguf_file_takes_everything_else_from_it() {
     }
 }
 
-/// What a protobuf cannot hold goes to a file beside the graph; `--external` does it to small ones.
+/// Weights too large for a protobuf go to a file beside the graph; `--external` forces it.
 #[test]
-fn weights_in_a_file_of_their_own_are_the_same_weights() {
+fn external_weights_are_the_same_weights() {
     let (true, Some(python)) = (library_is_there(), python()) else { return };
     let Some(temporary) = nano_copy("draft") else { return };
     let tokens: Vec<TokenId> = (0..20).map(|i| i * 97 % 512).collect();
     let path = temporary.path().join("onnx/model.onnx");
     let data = path.with_extension("onnx_data");
     let mut found = Vec::new();
-    // Again without it: what the other call left beside the graph is gone.
+    // Without the option, the file of the earlier call is deleted.
     for external in [true, false] {
         let flag: &[&OsStr] = if external { &["--external".as_ref()] } else { &[] };
         export(&python, &[&[temporary.path().as_os_str()], flag].concat()).unwrap();
@@ -257,7 +257,7 @@ fn weights_in_a_file_of_their_own_are_the_same_weights() {
     assert!(error.contains("model.onnx") && error.contains("model.onnx_data"), "{error}");
 }
 
-/// `model.safetensors` of the folder `root` with the tensor `name` called `other`.
+/// Renames the tensor `name` to `other` in `model.safetensors` of the folder `root`.
 fn rename_tensor(root: &Path, name: &str, other: &str) {
     let path = root.join("model.safetensors");
     let bytes = std::fs::read(&path).unwrap();
@@ -271,14 +271,14 @@ fn rename_tensor(root: &Path, name: &str, other: &str) {
 }
 
 #[test]
-fn the_script_names_tensors_that_are_missing_or_too_many() {
+fn the_script_names_missing_and_superfluous_tensors() {
     let Some(python) = python() else { return };
     let norm = "model.layers.1.input_layernorm.weight";
     let temporary = with_config(|_| ());
     rename_tensor(temporary.path(), norm, "model.layers.1.other.weight");
     let said = export(&python, &[temporary.path().as_ref()]).unwrap_err();
     assert!(said.contains(&format!("tensor `{norm}` is missing from")), "{said}");
-    // A family whose blocks have fewer tensors than the file.
+    // A family whose layers have fewer tensors than the file.
     let temporary = with_config(|config| {
         config["num_hidden_layers"] = 1.into();
     });
@@ -288,7 +288,7 @@ fn the_script_names_tensors_that_are_missing_or_too_many() {
 }
 
 #[test]
-fn the_script_refuses_gguf_files_that_it_would_compute_wrongly() {
+fn the_script_refuses_unsupported_gguf_settings() {
     let Some(python) = python() else { return };
     let temporary = tempfile::tempdir().unwrap();
     let path: PathBuf = temporary.path().join("model.gguf");

@@ -1,5 +1,5 @@
-//! Weights rounded to GGML's blocks: the bytes against its own tools and a slow oracle, and the
-//! models made of them.
+//! Weights quantised to GGML's blocks: compares the bytes with GGML's own tools and a slow
+//! reference, and the models with `naive`.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ fn rounded(values: &[f32], to: StoredType) -> Vec<u8> {
     tensor(values).tensor("w").unwrap().round_to(to).unwrap()
 }
 
-/// Blocks of sizes from 2⁻²⁰ to 2¹³.
+/// Blocks of magnitudes from 2⁻²⁰ to 2¹³.
 fn blocks(seed: u64, count: usize) -> Vec<f32> {
     let mut values = random(seed, count * BLOCK, 1.0);
     for (i, block) in values.chunks_mut(BLOCK).enumerate() {
@@ -30,10 +30,10 @@ fn blocks(seed: u64, count: usize) -> Vec<f32> {
     values
 }
 
-/// `tests/golden/blocks/make.py`: zeros, ties, either sign first, numbers beside a half, scales
-/// that are subnormal and zero in half precision.
+/// The blocks of `tests/golden/blocks/make.py`: zeros, ties of magnitude with either sign first,
+/// numbers next to halves, scales that are subnormal or zero in half precision.
 #[test]
-fn bytes_are_those_of_ggmls_python_package() {
+fn bytes_equal_those_of_ggmls_python_package() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/blocks");
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let values: Vec<f32> =
@@ -56,10 +56,10 @@ fn bytes_are_those_of_ggmls_python_package() {
 
 #[cfg(feature = "candle")]
 #[test]
-fn bytes_are_those_of_candles_quantiser() {
+fn bytes_equal_those_of_candles_quantiser() {
     use candle_core::quantized::{GgmlDType, QTensor};
     use candle_core::{Device, Tensor};
-    // More than one task of the parallel loop.
+    // More than one parallel task.
     let values = blocks(11, 5000);
     let theirs = Tensor::from_slice(&values, (5000, BLOCK), &Device::Cpu).unwrap();
     for (kind, to) in [(GgmlDType::Q8_0, StoredType::Q8_0), (GgmlDType::Q4_0, StoredType::Q4_0)] {
@@ -68,17 +68,17 @@ fn bytes_are_those_of_candles_quantiser() {
     }
 }
 
-/// In `f64`, from what the format can represent: each number's stored integer is the nearest one
-/// of the format's range, by trying all of them.
+/// In `f64`, by trying every integer of the format: each number is stored as the nearest
+/// representable one.
 #[test]
-fn every_number_goes_to_the_nearest_of_its_block() {
+fn every_number_is_rounded_to_the_nearest_of_its_block() {
     let values = blocks(5, 340);
     for to in BLOCKS {
         let bytes = rounded(&values, to);
         for (values, bytes) in values.chunks(BLOCK).zip(bytes.chunks(to.block_bytes())) {
             let (d, range) = exact_scale(values, to);
             let stored = f16::from_le_bytes([bytes[0], bytes[1]]).to_f64();
-            // Half a unit of the eleventh bit, or of the smallest subnormal.
+            // Half a unit of the eleventh bit or of the smallest subnormal.
             let allowed = (d.abs() / 2048.0).max(f64::powi(2.0, -25)) * (1.0 + 1e-6);
             assert!((stored - d).abs() <= allowed, "{to}: scale {stored} for {d}");
             for (i, &value) in values.iter().enumerate() {
@@ -92,7 +92,7 @@ fn every_number_goes_to_the_nearest_of_its_block() {
     }
 }
 
-/// The scale before it is rounded, and the integers of the format.
+/// The unrounded scale, and the integers of the format.
 fn exact_scale(values: &[f32], to: StoredType) -> (f64, std::ops::RangeInclusive<i32>) {
     let size = values.iter().map(|x| f64::from(x.abs())).fold(0.0, f64::max);
     if to == StoredType::Q8_0 {
@@ -102,7 +102,7 @@ fn exact_scale(values: &[f32], to: StoredType) -> (f64, std::ops::RangeInclusive
     (f64::from(*first) / -8.0, -8..=7)
 }
 
-/// Element `i`'s integer, read from the format's description.
+/// The integer of element `i`, by the definition of the format.
 fn integer(block: &[u8], i: usize, stored: StoredType) -> i32 {
     match stored {
         StoredType::Q8_0 => i32::from(block[2 + i] as i8),
@@ -111,7 +111,7 @@ fn integer(block: &[u8], i: usize, stored: StoredType) -> i32 {
 }
 
 #[test]
-fn what_is_rounded_already_stays_as_it_is() {
+fn quantised_weights_stay_unchanged() {
     let values = blocks(9, 64);
     for to in BLOCKS {
         let bytes = rounded(&values, to);
@@ -125,7 +125,7 @@ fn what_is_rounded_already_stays_as_it_is() {
 }
 
 #[test]
-fn what_has_no_blocks_is_refused_with_its_name() {
+fn tensors_without_whole_blocks_are_refused_by_name() {
     let view = |shape: &[usize], value: f32, to| {
         let values = vec![value; shape.iter().product()];
         let tensor = ("w".to_owned(), StoredType::F32, shape.to_vec(), f32_bytes(&values));
@@ -160,7 +160,7 @@ mod models {
 
     const SEED: u64 = 3;
 
-    /// As in `interpreters.rs`: only sums are rounded. Worst measured: 5.0e-6.
+    /// As in `interpreters.rs`, only sums are rounded. Largest measured: 5.0e-6.
     const TINY: Tolerance = Tolerance { passes: 0.0, reference: 5e-5 };
 
     fn model(spec: &DecoderSpec, weights: &Arc<Weights>, dtype: Dtype) -> Box<dyn LayeredModel> {
@@ -173,7 +173,7 @@ mod models {
         out
     }
 
-    /// The weights that a dtype stands for, written out: which matrix goes to which type.
+    /// The weights of a dtype: each matrix in its type.
     fn by_hand(weights: &Weights, dtype: Dtype) -> Arc<Weights> {
         let tensors = weights.tensors().map(|t| {
             let table = t.name == EMBEDDING || t.name == HEAD;
@@ -187,15 +187,15 @@ mod models {
         Arc::new(Weights::from_memory(tensors.collect()))
     }
 
-    /// A head of its own, biases, and a down projection whose rows are not whole blocks.
+    /// An untied head, biases, and a down projection whose rows are not whole blocks.
     fn mixed() -> DecoderSpec {
         DecoderSpec { hidden: 64, head_dim: 16, ffn: 40, ..qwen2() }
     }
 
-    /// Rounding the weights at load or reading rounded ones is the same model, and it is the one
-    /// that the oracle runs.
+    /// Weights quantised at load and quantised weights in a file are the same model, and it agrees
+    /// with `naive`.
     #[test]
-    fn a_model_rounded_at_load_is_the_model_of_rounded_weights() {
+    fn a_model_quantised_at_load_equals_one_with_quantised_weights() {
         use StoredType::{BF16, F16, F32, Q4_1, Q6K};
         for dtype in [Dtype::Q8_0, Dtype::Q4_0] {
             for (spec, types) in [
@@ -232,14 +232,14 @@ mod models {
         }
     }
 
-    /// Files of either format, and what the details say of it.
+    /// Files of either format, and the model details.
     #[test]
-    fn files_are_rounded_at_load_and_the_details_say_so() {
+    fn files_are_quantised_at_load_and_the_details_show_it() {
         let folder = tempfile::tempdir().unwrap();
         hf::write_single(folder.path());
         let file = folder.path().join("other.gguf");
         std::fs::write(&file, gguf::small_model("qwen2").bytes()).unwrap();
-        // Two blocks of seven matrices and the embedding; a feed-forward layer 48 wide.
+        // Two layers of seven matrices and the embedding; feed-forward width 48.
         let cases = [
             (Dtype::Q8_0, "2 F32, 13 Q8_0"),
             (Dtype::Q4_0, "2 F32, 12 Q4_0, 1 Q8_0"),

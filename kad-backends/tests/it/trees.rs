@@ -1,5 +1,5 @@
-//! Token trees in the interpreters beyond what the conformance suite tries: more nodes than a
-//! chunk, attention on several threads, and bits.
+//! Token trees beyond the conformance suite: more nodes than a chunk, attention on several threads,
+//! and equality of bits.
 
 use kad_backends::{StoredType, naive};
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
@@ -12,7 +12,7 @@ pub(crate) fn tokens(count: usize) -> Vec<TokenId> {
     (0..count).map(|i| (i * 7919 % tiny::vocab().size()) as TokenId).collect()
 }
 
-/// `nodes` nodes of many shapes: long paths, and siblings far from each other.
+/// A tree of `nodes` nodes with long paths and distant siblings.
 pub(crate) fn tree(nodes: usize) -> TokenTree {
     let mut tree = TokenTree::new();
     for step in 0.. {
@@ -26,7 +26,7 @@ pub(crate) fn tree(nodes: usize) -> TokenTree {
     tree
 }
 
-/// Rows of all nodes after `held` tokens.
+/// Logits of all nodes after the tokens `held`.
 pub(crate) fn tree_rows(
     model: &dyn LanguageModel,
     held: &[TokenId],
@@ -39,7 +39,7 @@ pub(crate) fn tree_rows(
     out
 }
 
-/// Rows of the last `wanted` of `tokens`.
+/// Logits after the last `wanted` of `tokens`.
 fn chain_rows(model: &dyn LanguageModel, tokens: &[TokenId], wanted: usize) -> LogitRows {
     let mut out = LogitRows::new(model.vocab().size());
     let mut session = model.start().unwrap();
@@ -62,7 +62,7 @@ fn nodes_of_naive_have_the_bits_of_their_texts() {
     }
 }
 
-/// Eight times a tree of which a path is kept.
+/// Eight rounds of a tree with a kept path.
 #[cfg(any(feature = "candle", feature = "tensors"))]
 pub(crate) fn keep_paths(session: &mut dyn kad_core::Session, out: &mut LogitRows) {
     for round in 0..8 {
@@ -85,8 +85,8 @@ mod candle {
     use super::*;
     use crate::support::tiny::{gemma3, gguf_llama, llama, mistral, olmo2, qwen2, qwen3};
 
-    /// Worst measured, 200 nodes after 60 tokens: 2.0e-6, with K types 2.6e-5. Twice that is what
-    /// candle's product, which takes part where there is no AVX-512, has cost prompts.
+    /// Largest measured, 200 nodes after 60 tokens: 2.0e-6, with K types 2.6e-5. candle's product,
+    /// used without AVX-512, doubles it for prompts.
     const WIDE: f64 = 2e-4;
 
     fn models() -> Vec<(DecoderSpec, Vec<StoredType>, Dtype)> {
@@ -110,7 +110,7 @@ mod candle {
         candle::load("candle", spec, &weights, tiny::vocab(), dtype).unwrap()
     }
 
-    /// More nodes than a chunk: parents in chunks before, and attention on several threads.
+    /// More nodes than a chunk: parents in earlier chunks, and attention on several threads.
     #[test]
     fn trees_of_several_chunks_agree_with_naive() {
         let (held, tree) = (tokens(60), tree(200));
@@ -129,11 +129,11 @@ mod candle {
         }
     }
 
-    /// Every node has the bits of a pass over its token alone, after its path.
+    /// Every node has the bits of a pass over its token alone after its path.
     #[test]
     fn nodes_have_the_bits_of_their_texts() {
         let held = tokens(70);
-        // Wider trees go through candle's product where there is no AVX-512.
+        // Without AVX-512, larger trees use candle's product.
         let tree = tree(candle::NARROW.min(100));
         for (spec, types, dtype) in models() {
             let model = load(&spec, &types, dtype);
@@ -151,7 +151,7 @@ mod candle {
         }
     }
 
-    /// S8, to the bit, at every width: also where candle's product takes part.
+    /// S8 with equal bits, for every number of nodes, also with candle's product.
     #[test]
     fn a_tree_of_one_path_has_the_bits_of_a_chain() {
         for (spec, types, dtype) in models() {
@@ -168,7 +168,7 @@ mod candle {
         }
     }
 
-    /// A session that has kept paths round after round holds the bits of one that never saw a tree.
+    /// After rounds of kept paths, a session has the bits of one without trees.
     #[test]
     fn kept_paths_leave_the_cache_of_a_fresh_session() {
         for (spec, types, dtype) in models() {

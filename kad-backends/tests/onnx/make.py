@@ -37,13 +37,13 @@ CONFIGS = {
     # A window in every layer.
     "mistral": dict(SHARED, model_type="mistral", rms_norm_eps=1e-5, tie_word_embeddings=False,
                     sliding_window=7, rope_theta=1e4),
-    # Norms of heads, a window in the last layer only.
+    # Norms per head, a window in the last layer only.
     "qwen3": dict(SHARED, model_type="qwen3", rms_norm_eps=1e-6, tie_word_embeddings=True,
                   use_sliding_window=True, sliding_window=20, max_window_layers=1, rope_theta=1e6),
-    # Norms after layers and of whole projections.
+    # Norms after sublayers and over whole projections.
     "olmo2": dict(SHARED, model_type="olmo2", rms_norm_eps=1e-6, tie_word_embeddings=False,
                   rope_theta=5e5),
-    # Norms before and after, windows with a rotary base of their own, scales.
+    # Norms before and after sublayers, windows with another rotary base, scales.
     "gemma3": dict(SHARED, model_type="gemma3_text", num_hidden_layers=3, rms_norm_eps=1e-6,
                    hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=6,
                    sliding_window=9, sliding_window_pattern=2, rope_theta=1e4,
@@ -69,11 +69,11 @@ def main():
 
 
 def rounded(folder, kind):
-    """The Llama model with rounded matrices: the graph, and safetensors of what its bytes mean."""
+    """The Llama model with quantised matrices: the graph, and safetensors of dequantised weights."""
     folder.mkdir(exist_ok=True)
     graph = export_onnx.export(export_onnx.Model(HERE / "llama"), "past", kind)
     onnx.save_model(graph, str(folder / "past.onnx"))
-    # The embedding is not rounded, and the head is.
+    # The head is quantised, the embedding is not.
     config = dict(CONFIGS["llama"], tie_word_embeddings=False)
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer(VOCAB)) + "\n")
@@ -89,7 +89,7 @@ def rounded(folder, kind):
 
 
 def unrounded(values, scale, attributes):
-    """The matrix [out, in] that a node's bytes stand for, by the description of its operator."""
+    """Dequantises the matrix [out, in] of a node, by the definition of its operator."""
     if values.dtype == np.int8:
         return np.ascontiguousarray(values.T * scale[:, None], np.float32)
     if attributes["bits"] == 4:
@@ -100,7 +100,7 @@ def unrounded(values, scale, attributes):
 
 
 def variants(folder):
-    """Graphs beside the script's own."""
+    """Writes graphs that differ from the script's."""
     load = lambda: onnx.load(str(folder / "past.onnx"))
     save = lambda name, graph: onnx.save_model(graph, str(folder / f"{name}.onnx"))
     save("whole", without_past(load()))
@@ -179,7 +179,7 @@ def tensors(config, seed):
     queries, keys = config["num_attention_heads"] * dim, config["num_key_value_heads"] * dim
     family = model_files.FAMILIES[config["model_type"]]
     draw = lambda *shape: rng.normal(0, 0.6, shape).astype(np.float32)
-    # Gemma's files leave out the 1 of every norm.
+    # Gemma files store weight - 1 for every norm.
     low, high = (-0.5, 0.5) if family.gemma else (0.5, 1.5)
     norm = lambda width=hidden: rng.uniform(low, high, width).astype(np.float32)
     found = {"model.embed_tokens.weight": draw(VOCAB, hidden), "model.norm.weight": norm()}

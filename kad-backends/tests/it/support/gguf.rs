@@ -1,4 +1,4 @@
-//! A writer of small GGUF files, from the format's description.
+//! Writes small GGUF files by the specification of the format.
 
 use super::{SmallBpe, f32_bytes, random, small_bpe};
 
@@ -88,7 +88,7 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
     out.extend(text.as_bytes());
 }
 
-/// A tensor: shape slowest first, type number, bytes.
+/// A tensor: shape with the slowest-varying dimension first, type number, bytes.
 pub(crate) struct Tensor {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
@@ -127,7 +127,7 @@ impl Writer {
         self.tensor(name, shape, 0, f32_bytes(&values))
     }
 
-    /// The file; nothing follows the last tensor's bytes.
+    /// The bytes of the file.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut out = b"GGUF".to_vec();
         out.extend(3u32.to_le_bytes());
@@ -211,7 +211,7 @@ pub(crate) fn small_model(arch: &str) -> Writer {
     writer
 }
 
-/// Norms in a block of that architecture.
+/// Norms of a layer of the architecture.
 fn norms(arch: &str) -> &[&str] {
     match arch {
         "qwen3" => &["attn_norm", "attn_q_norm", "attn_k_norm", "ffn_norm"],

@@ -1,4 +1,4 @@
-//! The models of `tests/golden` with the logits that transformers computed for them.
+//! The models of `tests/golden` with the logits computed by transformers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 pub(crate) const ALL: [&str; 8] =
     ["llama", "qwen2", "mistral", "qwen3", "qwen3-plain", "olmo2", "gemma3", "gemma3-plain"];
 
-/// Those that are there as GGUF too.
+/// Folders that also have a GGUF file.
 pub(crate) const GGUF: [&str; 3] = ["qwen3-plain", "olmo2", "gemma3-plain"];
 
 pub(crate) struct Golden {
@@ -55,7 +55,7 @@ impl Golden {
         }
     }
 
-    /// The same model from GGUF.
+    /// The same model from its GGUF file.
     pub(crate) fn read_gguf(name: &str) -> Golden {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         let gguf = Gguf::open(&folder.join("model.gguf")).unwrap();
@@ -63,7 +63,7 @@ impl Golden {
         Golden { spec, weights: Arc::new(gguf.weights), ..Golden::read(name) }
     }
 
-    /// Every file, and what to call it.
+    /// All models with their names.
     pub(crate) fn all() -> impl Iterator<Item = (String, Golden)> {
         let folders = ALL.map(|name| (name.to_owned(), Golden::read(name)));
         let files = GGUF.map(|name| (format!("{name}, GGUF"), Golden::read_gguf(name)));
@@ -74,7 +74,7 @@ impl Golden {
         Vocab::new(self.spec.vocab_rows, Fingerprint([1; 32]))
     }
 
-    /// Worst absolute difference to the expected logits.
+    /// Largest absolute difference from the expected logits.
     pub(crate) fn worst(&self, model: &dyn LanguageModel) -> f64 {
         let mut rows = LogitRows::new(self.vocab().size());
         let mut session = model.start().unwrap();

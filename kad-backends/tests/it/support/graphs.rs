@@ -1,4 +1,4 @@
-//! ONNX graphs of `tests/onnx`, and models that run them.
+//! The ONNX graphs of `tests/onnx` as models.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,23 +9,23 @@ use kad_core::testing::conformance::{Report, Tolerance, check};
 
 pub(crate) const SEED: u64 = 5;
 
-/// Worst measured, at logits up to 6.6: 1.4e-5 between passes, 2.4e-5 (Gemma 3) to naive.
+/// Largest measured, at logits up to 6.6: 1.4e-5 between passes, 2.4e-5 (Gemma 3) to naive.
 const F32: Tolerance = Tolerance { passes: 4e-5, reference: 7e-5 };
 
 /// Folders of `tests/onnx`: one family each.
 pub(crate) const FAMILIES: [&str; 6] = ["llama", "qwen2", "mistral", "qwen3", "olmo2", "gemma3"];
 
-/// Graphs of one kind, and what was measured of them.
+/// Graphs of one kind with their tolerance.
 #[derive(Clone, Copy)]
 pub(crate) struct Graphs {
     pub(crate) file: &'static str,
-    /// What is in them, for reports.
+    /// Description for reports.
     pub(crate) what: &'static str,
-    /// Families that have one, in folders of `tests/onnx` with their names.
+    /// Families with such a graph, by their folders in `tests/onnx`.
     pub(crate) families: &'static [&'static str],
-    /// The folder, if it is not the family's.
+    /// The folder, if it has another name than the family.
     pub(crate) folder: Option<&'static str>,
-    /// Whether their sessions have trees.
+    /// True if sessions support token trees.
     pub(crate) trees: bool,
     pub(crate) tolerance: Tolerance,
 }
@@ -50,12 +50,12 @@ pub(crate) const Q4: Graphs = Graphs { what: "q4, past", folder: Some("q4"), ..Q
 pub(crate) const INT8: Graphs =
     Graphs { what: "int8, past", folder: Some("int8"), tolerance: ROUNDED_INT8, ..Q8 };
 
-/// Every kind that the matrix shows.
+/// All kinds of the conformance matrix.
 #[allow(dead_code, reason = "the tests name them one by one")]
 pub(crate) const ALL: [Graphs; 7] = [PAST, FLAT, WHOLE, HALF, Q8, Q4, INT8];
 
 impl Graphs {
-    /// The conformance suite and agreement with naive on the same weights, rounded ones too.
+    /// Runs the conformance suite and compares with naive on the same (rounded) weights.
     ///
     /// # Panics
     /// If it fails.
@@ -94,13 +94,13 @@ pub(crate) fn open(graph: &Path) -> Result<Box<dyn LayeredModel>, LoadError> {
     open_with(graph, &RunOptions::default())
 }
 
-/// Whether the library is there; says so loudly if not.
+/// True if ONNX Runtime is available; otherwise notes it on stderr.
 pub(crate) fn library_is_there() -> bool {
     let Err(error) = open(&folder("llama").join("past.onnx")) else { return true };
     let absent = matches!(&error, LoadError::NotFound { what, .. } if what == "libonnxruntime");
     assert!(absent, "{error}");
     assert!(std::env::var_os("KAD_REQUIRE_ORT").is_none(), "KAD_REQUIRE_ORT is set, but {error}");
-    // Not through the macros, whose output is captured when a test passes.
+    // The macros' output is captured when a test passes.
     _ = writeln!(std::io::stderr(), "SKIPPED a test of the ort backend: {error}");
     false
 }
@@ -110,15 +110,15 @@ pub(crate) fn naive_model(folder: &Path) -> Box<dyn LayeredModel> {
     naive::load("naive", &files.spec, &files.weights, vocab_of(&files)).unwrap()
 }
 
-/// Half precision has 11 bits: a logit near 6 moves by up to 2e-3 when it is rounded, and tokens of
-/// other passes are seen through a rounded cache. Measured: 1.9e-3 to naive, 2.0e-2 between passes.
+/// Half precision has 11 bits: rounding moves a logit near 6 by up to 2e-3, and the cache of
+/// earlier passes is rounded too. Measured: 1.9e-3 to naive, 2.0e-2 between passes.
 const F16: Tolerance = Tolerance { passes: 6e-2, reference: 6e-3 };
 
 /// The reference has the same rounded weights; activations are rounded to 8 bits row by row.
-/// Measured, at logits up to 5.5: 4.3e-6 between passes, 0.32 (q8) and 0.23 (q4) to naive; 5.2 with
-/// a reference whose weights are not rounded.
+/// Measured, at logits up to 5.5: 4.3e-6 between passes, 0.32 (q8) and 0.23 (q4) to naive; 5.2 to a
+/// reference with unrounded weights.
 const ROUNDED: Tolerance = Tolerance { passes: 2e-5, reference: 0.7 };
 
-/// Activations are rounded with one scale for a pass. Measured, at logits up to 5.6: 1.2 between
+/// Activations are rounded with one scale per pass. Measured, at logits up to 5.6: 1.2 between
 /// passes, 0.74 to naive.
 const ROUNDED_INT8: Tolerance = Tolerance { passes: 2.5, reference: 1.5 };

@@ -1,4 +1,4 @@
-//! A writer of small model folders in Hugging Face's layout.
+//! Writes small model folders in Hugging Face's layout.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -83,7 +83,7 @@ fn write_json(folder: &Path, file: &str, value: &Value) {
     std::fs::write(folder.join(file), value.to_string()).unwrap();
 }
 
-/// A folder with one weights file.
+/// Writes a folder with a single weights file.
 pub(crate) fn write_single(folder: &Path) {
     write_json(folder, "config.json", &config());
     write_json(folder, "tokenizer.json", &tokenizer());
@@ -93,7 +93,7 @@ pub(crate) fn write_single(folder: &Path) {
     std::fs::write(folder.join("model.safetensors"), safetensors(&tensors())).unwrap();
 }
 
-/// The same model in three shards.
+/// Writes the same model in three shards.
 pub(crate) fn write_sharded(folder: &Path) {
     write_single(folder);
     std::fs::remove_file(folder.join("model.safetensors")).unwrap();

@@ -1,18 +1,18 @@
-//! Model files made by the tests themselves.
+//! Test models and files.
 
+#[allow(dead_code, reason = "each feature and the example `conformance` use a part")]
+pub(crate) mod backends;
 pub(crate) mod gguf;
 pub(crate) mod golden;
 #[cfg(feature = "ort")]
 pub(crate) mod graphs;
 pub(crate) mod hf;
-#[allow(dead_code, reason = "what is compiled, and the example beside the tests, use parts of it")]
-pub(crate) mod library;
 pub(crate) mod tiny;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Numbers in `[-scale, scale)` from a seed.
+/// Random numbers in `[-scale, scale)`.
 pub(crate) fn random(seed: u64, count: usize, scale: f32) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..count).map(|_| (rng.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0) * scale).collect()
@@ -23,7 +23,7 @@ pub(crate) fn f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// GPT-2's character of every byte, as its authors define it.
+/// GPT-2's character of every byte, by its definition.
 pub(crate) fn byte_alphabet() -> Vec<char> {
     let printable = |byte: u32| {
         (33..=126).contains(&byte) || (161..=172).contains(&byte) || (174..=255).contains(&byte)
@@ -38,7 +38,7 @@ pub(crate) fn byte_alphabet() -> Vec<char> {
         .collect()
 }
 
-/// A small byte-level BPE: three special tokens, the bytes, and what the merges make.
+/// A small byte-level BPE: three special tokens, the bytes, and the merged tokens.
 pub(crate) struct SmallBpe {
     pub(crate) tokens: Vec<String>,
     pub(crate) merges: Vec<[&'static str; 2]>,
@@ -65,7 +65,7 @@ pub(crate) fn small_bpe() -> SmallBpe {
     SmallBpe { tokens, merges }
 }
 
-/// Texts that separate tokenizers: cases, numbers, blanks, scripts, code, emoji.
+/// Texts on which tokenizers differ: cases, numbers, white space, scripts, code, emoji.
 pub(crate) const TEXTS: [&str; 20] = [
     "hello world",
     "Hello, World! It's 12:30; don't we'LL I'M they'd",

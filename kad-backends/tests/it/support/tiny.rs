@@ -1,4 +1,4 @@
-//! Tiny random models that were never in a file.
+//! Tiny random models in memory.
 
 use std::sync::Arc;
 
@@ -13,22 +13,22 @@ use kad_core::{Fingerprint, Vocab};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Most layers that tests give these models.
+/// Most layers of these models in tests.
 const LAYERS: usize = 4;
 
-/// Embedding rows; one more than the tokenizer's size, as in padded files.
+/// Embedding rows: one more than the tokenizer's size, as in padded files.
 const ROWS: usize = 50;
 
 pub(crate) fn vocab() -> Vocab {
     Vocab::new(ROWS - 1, Fingerprint([7; 32]))
 }
 
-/// Llama: tied head, four query heads to two key heads.
+/// Llama: tied head, four query heads, two key heads.
 pub(crate) fn llama() -> DecoderSpec {
     DecoderSpec {
         family: "llama".into(),
         vocab_rows: ROWS,
-        // No multiple of sixteen: the kernels' odd ends are used too.
+        // No multiple of sixteen, so that the kernels' remainders are tested.
         hidden: 40,
         layers: 2,
         heads: 4,
@@ -47,13 +47,13 @@ pub(crate) fn llama() -> DecoderSpec {
     }
 }
 
-/// Llama as GGUF files hold it, rows wide enough for every block type.
+/// Llama in the layout of GGUF files, with rows of whole blocks of every type.
 pub(crate) fn gguf_llama() -> DecoderSpec {
     let rope = Rope { theta: 1e4, pairing: Pairing::Interleaved, scaling: RopeScaling::None };
     DecoderSpec { rope, ..of_whole_blocks(llama()) }
 }
 
-/// Qwen2: biases, a head of its own, and the other activation for good measure.
+/// Qwen2: biases, an untied head, and the other activation.
 pub(crate) fn qwen2() -> DecoderSpec {
     DecoderSpec {
         family: "qwen2".into(),
@@ -61,7 +61,7 @@ pub(crate) fn qwen2() -> DecoderSpec {
         qkv_bias: true,
         tied_head: false,
         activation: Activation::GeluTanh,
-        // Heads that together are wider than the state.
+        // All heads together are wider than the residual stream.
         head_dim: 12,
         ..llama()
     }
@@ -73,7 +73,7 @@ pub(crate) fn mistral() -> DecoderSpec {
     DecoderSpec { family: "mistral".into(), window: Some(window), ..llama() }
 }
 
-/// Qwen3: norms of heads, and a window in every second layer.
+/// Qwen3: norms per head, and a window in every second layer.
 pub(crate) fn qwen3() -> DecoderSpec {
     let layers = (0..LAYERS).map(|layer| layer % 2 == 1).collect();
     let window = Window { tokens: 20, layers, rope: llama().rope };
@@ -88,13 +88,13 @@ pub(crate) fn qwen3() -> DecoderSpec {
     }
 }
 
-/// OLMo-2: norms after layers and of whole projections.
+/// OLMo-2: norms after sublayers and over whole projections.
 pub(crate) fn olmo2() -> DecoderSpec {
     let norms = Norms { place: NormPlace::After, query_key: QueryKeyNorm::Whole, minus_one: false };
     DecoderSpec { family: "olmo2".into(), norms, tied_head: false, ..llama() }
 }
 
-/// Gemma 3: norms before and after layers and of heads, windows with a rotary base of their own,
+/// Gemma 3: norms before and after sublayers and per head, windows with another rotary base,
 /// scales.
 pub(crate) fn gemma3() -> DecoderSpec {
     let norms = Norms { place: NormPlace::Both, query_key: QueryKeyNorm::Head, minus_one: true };
@@ -112,17 +112,17 @@ pub(crate) fn gemma3() -> DecoderSpec {
     }
 }
 
-/// One model of every kind there is; only the GGUF one's rows are whole blocks.
+/// One model of every family; only the GGUF model has rows of whole blocks.
 pub(crate) fn all() -> [DecoderSpec; 7] {
     [llama(), gguf_llama(), qwen2(), mistral(), qwen3(), olmo2(), gemma3()]
 }
 
-/// `spec` with rows that are whole blocks of every type.
+/// `spec` with rows of whole blocks of every type.
 pub(crate) fn of_whole_blocks(spec: DecoderSpec) -> DecoderSpec {
     DecoderSpec { hidden: 256, heads: 8, kv_heads: 2, head_dim: 32, ffn: 256, ..spec }
 }
 
-/// Weights for `spec`: `f32`, or matrices in `types` by turns.
+/// Weights for `spec`: `f32`, or matrices in `types` in turn.
 pub(crate) fn weights(spec: &DecoderSpec, types: &[StoredType], seed: u64) -> Arc<Weights> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut turns = types.iter().cycle();
@@ -132,7 +132,7 @@ pub(crate) fn weights(spec: &DecoderSpec, types: &[StoredType], seed: u64) -> Ar
             _ => StoredType::F32,
         };
         let width = shape[shape.len() - 1];
-        // Logits of a few units, and gates and attention beyond their linear range.
+        // Logits of a few units; gates and attention outside their linear range.
         let size = match name.as_str() {
             EMBEDDING | HEAD => 0.5,
             _ if shape.len() == 1 => 1.0,
@@ -161,7 +161,7 @@ fn random(rng: &mut impl Rng, stored: StoredType, count: usize, size: f32) -> Ve
     }
 }
 
-/// A block of random bits with scales that keep its elements within about `size`.
+/// A block of random bits with scales that bound its elements by about `size`.
 fn random_block(rng: &mut impl Rng, stored: StoredType, size: f32) -> Vec<u8> {
     let mut block = vec![0; stored.block_bytes()];
     rng.fill_bytes(&mut block);
@@ -173,7 +173,7 @@ fn random_block(rng: &mut impl Rng, stored: StoredType, size: f32) -> Vec<u8> {
         StoredType::Q5_0 => put(0, size / 16.0),
         StoredType::Q8_0 => put(0, size / 128.0),
         StoredType::Q4_1 => (put(0, size / 8.0), put(2, -size)).0,
-        // Mean scale and minimum are 32, the mean of the nibbles 7.5 or 15.5.
+        // Scale and minimum have the mean 32, nibbles 7.5 or 15.5.
         StoredType::Q4K => (put(0, size / 250.0), put(2, size / 32.0)).0,
         StoredType::Q5K => (put(0, size / 500.0), put(2, size / 32.0)).0,
         StoredType::Q6K => put(208, size / 2000.0),

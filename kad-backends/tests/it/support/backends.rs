@@ -1,4 +1,4 @@
-//! Backends that interpret a `DecoderSpec`, in each dtype, with what they were measured to do.
+//! The interpreters in each dtype, with their measured tolerances.
 
 use std::sync::Arc;
 
@@ -18,21 +18,21 @@ pub(crate) type Load =
 
 /// One backend in one dtype.
 #[derive(Clone, Copy)]
-pub(crate) struct Library {
+pub(crate) struct BackendCase {
     pub(crate) name: &'static str,
     pub(crate) load: Load,
     pub(crate) dtype: Dtype,
-    /// What the reference's weights are stored in, so that both have the same numbers.
+    /// Stored type of the weights of model and reference, so that both have the same numbers.
     pub(crate) stored: &'static [StoredType],
     pub(crate) tolerance: Tolerance,
-    /// Against naive where the file holds blocks, whose numbers are rounded once more at load.
+    /// Tolerance to naive for quantised files, whose numbers are rounded again at load.
     pub(crate) dequantised: f64,
-    /// Against transformers in `f64` with the weights of `tests/golden`; none for blocks, which
-    /// those do not fill.
+    /// Tolerance to transformers in `f64` with the weights of `tests/golden`; `None` for quantised
+    /// types, since their rows are not whole blocks.
     pub(crate) transformers: Option<f64>,
 }
 
-impl Library {
+impl BackendCase {
     pub(crate) fn model(
         &self,
         spec: &DecoderSpec,
@@ -41,7 +41,7 @@ impl Library {
         (self.load)(self.name, spec, weights, tiny::vocab(), self.dtype).unwrap()
     }
 
-    /// The conformance suite on a random model of `spec`, and agreement with naive.
+    /// Runs the conformance suite on a random model of `spec`, and compares with naive.
     ///
     /// # Panics
     /// If it fails.
@@ -51,11 +51,11 @@ impl Library {
         check(&*self.model(spec, &weights), Some(&*reference), self.tolerance, SEED)
     }
 
-    /// Worst difference to the logits of transformers, over the models of `tests/golden`.
+    /// Largest difference from the logits of transformers over the models of `tests/golden`.
     ///
     /// # Panics
-    /// If it is larger than was measured.
-    pub(crate) fn apart_from_transformers(&self) -> Option<f64> {
+    /// If it exceeds the tolerance.
+    pub(crate) fn difference_from_transformers(&self) -> Option<f64> {
         let allowed = self.transformers?;
         let worst = Golden::all().map(|(name, golden)| {
             let (load, vocab) = (self.load, golden.vocab());
@@ -68,8 +68,8 @@ impl Library {
     }
 
     /// Every backend of this build in every dtype.
-    pub(crate) fn all() -> Vec<Library> {
-        let all: &[&[Library]] = &[
+    pub(crate) fn all() -> Vec<BackendCase> {
+        let all: &[&[BackendCase]] = &[
             #[cfg(feature = "candle")]
             &CANDLE,
             #[cfg(feature = "burn")]
@@ -82,12 +82,12 @@ impl Library {
     }
 }
 
-/// Half the distance between neighbouring `f32` around the largest golden logit, 7.3: what rounding
-/// a right answer costs. Measured: at most 2.38e-7.
+/// Half the spacing of `f32` at the largest golden logit, 7.3: the rounding error of an exact
+/// result. Measured: at most 2.38e-7.
 pub(crate) const NAIVE_ROUNDING: f64 = 2.4e-7;
 
-/// A token's numbers are computed by the same sums in any pass.
-pub(crate) const NAIVE: Library = Library {
+/// Batch invariant.
+pub(crate) const NAIVE: BackendCase = BackendCase {
     name: "naive",
     load: |name, spec, weights, vocab, _| naive::load(name, spec, weights, vocab),
     dtype: Dtype::F32,
@@ -97,54 +97,54 @@ pub(crate) const NAIVE: Library = Library {
     transformers: Some(NAIVE_ROUNDING),
 };
 
-/// Against naive with the same weights, whatever they are stored in: only sums are rounded.
-/// Worst measured: 3.8e-6 (f32), 4.2e-6 (f16, bf16), 1.7e-5 (K types, whose logits go to 150).
+/// To naive with the same weights in any stored type: only sums are rounded.
+/// Largest measured: 3.8e-6 (f32), 4.2e-6 (f16, bf16), 1.7e-5 (K types, whose logits go to 150).
 #[cfg(feature = "candle")]
 pub(crate) const CANDLE_TOLERANCE: Tolerance = Tolerance { passes: 0.0, reference: 5e-5 };
 
 #[cfg(feature = "candle")]
-const CANDLE_F32: Library = Library {
+const CANDLE_F32: BackendCase = BackendCase {
     name: "candle",
     load: kad_backends::candle::load,
     dtype: Dtype::F32,
     stored: &[StoredType::F32],
     tolerance: CANDLE_TOLERANCE,
     dequantised: CANDLE_TOLERANCE.reference,
-    // Measured: 3.4e-6 (Qwen2) and less.
+    // Measured: at most 3.4e-6 (Qwen2).
     transformers: Some(1e-5),
 };
 
-/// The candle backend in every dtype; blocks of each kind for `quantized`.
+/// The candle backend in every dtype; every quantised type for `quantized`.
 #[cfg(feature = "candle")]
-pub(crate) const CANDLE: [Library; 6] = [
+pub(crate) const CANDLE: [BackendCase; 6] = [
     CANDLE_F32,
-    Library {
+    BackendCase {
         dtype: Dtype::F16,
         stored: &[StoredType::F16],
-        // Weights that are stored in `f32` are rounded. Measured: 9.2e-3 and less.
+        // `f32` weights are rounded. Measured: at most 9.2e-3.
         transformers: Some(3e-2),
         ..CANDLE_F32
     },
-    Library {
+    BackendCase {
         dtype: Dtype::BF16,
         stored: &[StoredType::BF16],
-        // Measured: 8.0e-2 and less.
+        // Measured: at most 8.0e-2.
         transformers: Some(0.2),
         ..CANDLE_F32
     },
-    Library {
+    BackendCase {
         dtype: Dtype::Quantized,
         stored: &[StoredType::Q8_0],
         transformers: None,
         ..CANDLE_F32
     },
-    Library {
+    BackendCase {
         dtype: Dtype::Quantized,
         stored: &[StoredType::Q4_0],
         transformers: None,
         ..CANDLE_F32
     },
-    Library {
+    BackendCase {
         dtype: Dtype::Quantized,
         stored: &[StoredType::Q4K, StoredType::Q5K, StoredType::Q6K],
         transformers: None,
@@ -153,9 +153,9 @@ pub(crate) const CANDLE: [Library; 6] = [
 ];
 
 /// Measured over all families, logits up to 10.8: 1.05e-5 between passes, 1.29e-5 to naive and to
-/// transformers; 5.0e-5 where a file holds blocks (logits up to 20).
+/// transformers; 5.0e-5 for quantised files (logits up to 20).
 #[cfg(feature = "burn")]
-const BURN_F32: Library = Library {
+const BURN_F32: BackendCase = BackendCase {
     name: "burn",
     load: kad_backends::burn::load,
     dtype: Dtype::F32,
@@ -166,9 +166,9 @@ const BURN_F32: Library = Library {
 };
 
 /// Measured over all families, logits up to 10.8: 8.2e-3 between passes, 1.2e-2 to naive and to
-/// transformers; 4.4e-2 where a file holds blocks (logits up to 20).
+/// transformers; 4.4e-2 for quantised files (logits up to 20).
 #[cfg(feature = "burn")]
-const BURN_F16: Library = Library {
+const BURN_F16: BackendCase = BackendCase {
     dtype: Dtype::F16,
     stored: &[StoredType::F16],
     tolerance: Tolerance { passes: 2.5e-2, reference: 4e-2 },
@@ -178,9 +178,9 @@ const BURN_F16: Library = Library {
 };
 
 /// Measured over all families, logits up to 10.8: 3.1e-2 between passes, 1.1e-1 to naive and to
-/// transformers; 3.8e-1 where a file holds blocks (logits up to 20).
+/// transformers; 3.8e-1 for quantised files (logits up to 20).
 #[cfg(feature = "burn")]
-const BURN_BF16: Library = Library {
+const BURN_BF16: BackendCase = BackendCase {
     dtype: Dtype::BF16,
     stored: &[StoredType::BF16],
     tolerance: Tolerance { passes: 0.1, reference: 0.3 },
@@ -191,16 +191,16 @@ const BURN_BF16: Library = Library {
 
 /// The burn backend in every dtype.
 #[cfg(feature = "burn")]
-pub(crate) const BURN: [Library; 3] = [BURN_F32, BURN_F16, BURN_BF16];
+pub(crate) const BURN: [BackendCase; 3] = [BURN_F32, BURN_F16, BURN_BF16];
 
 /// Measured over all families, logits up to 10.8: 1.34e-5 between passes, 1.34e-5 to naive and to
-/// transformers; 4.5e-5 where a file holds blocks (logits up to 20).
+/// transformers; 4.5e-5 for quantised files (logits up to 20).
 #[cfg(feature = "tch")]
-const TCH_F32: Library = Library {
+const TCH_F32: BackendCase = BackendCase {
     name: "tch",
     load: |name, spec, weights, vocab, dtype| {
-        // Products this small gain nothing by threads, and libtorch's wait for each other by
-        // spinning: minutes where another process has one of the cores.
+        // Such small products gain nothing from threads, and libtorch's threads wait by spinning,
+        // which takes minutes if another process uses one of the cores.
         ::tch::set_num_threads(1);
         kad_backends::tch::load(name, spec, weights, vocab, dtype)
     },
@@ -212,9 +212,9 @@ const TCH_F32: Library = Library {
 };
 
 /// Measured over all families, logits up to 10.8: 7.4e-3 between passes, 1.2e-2 to naive and to
-/// transformers; 4.3e-2 where a file holds blocks (logits up to 20).
+/// transformers; 4.3e-2 for quantised files (logits up to 20).
 #[cfg(feature = "tch")]
-const TCH_F16: Library = Library {
+const TCH_F16: BackendCase = BackendCase {
     dtype: Dtype::F16,
     stored: &[StoredType::F16],
     tolerance: Tolerance { passes: 2.5e-2, reference: 4e-2 },
@@ -224,9 +224,9 @@ const TCH_F16: Library = Library {
 };
 
 /// Measured over all families, logits up to 10.8: 3.3e-2 between passes, 1.1e-1 to naive and to
-/// transformers; 3.7e-1 where a file holds blocks (logits up to 20).
+/// transformers; 3.7e-1 for quantised files (logits up to 20).
 #[cfg(feature = "tch")]
-const TCH_BF16: Library = Library {
+const TCH_BF16: BackendCase = BackendCase {
     dtype: Dtype::BF16,
     stored: &[StoredType::BF16],
     tolerance: Tolerance { passes: 0.1, reference: 0.3 },
@@ -237,4 +237,4 @@ const TCH_BF16: Library = Library {
 
 /// The tch backend in every dtype.
 #[cfg(feature = "tch")]
-pub(crate) const TCH: [Library; 3] = [TCH_F32, TCH_F16, TCH_BF16];
+pub(crate) const TCH: [BackendCase; 3] = [TCH_F32, TCH_F16, TCH_BF16];

@@ -1,14 +1,13 @@
-//! What every backend that is a library of tensors is held to: one suite, called from a short file
-//! for each, which says what was measured.
+//! The test suite of the tensor libraries, called from a short file for each.
 
-#![expect(clippy::print_stdout, reason = "what was measured is for the record")]
+#![expect(clippy::print_stdout, reason = "measured differences are for the record")]
 
 use kad_backends::decoder::spec::DecoderSpec;
 use kad_backends::{Dtype, StoredType, naive};
 use kad_core::testing::conformance::{Report, check, worst_difference};
 use kad_core::{LanguageModel, LogitRows, TokenId};
 
-use crate::support::library::{Library, SEED};
+use crate::support::backends::{BackendCase, SEED};
 use crate::support::tiny;
 use crate::trees::{keep_paths, tokens, tree, tree_rows};
 
@@ -16,45 +15,44 @@ use crate::trees::{keep_paths, tokens, tree, tree_rows};
 macro_rules! suite {
     ($all:expr) => {
         #[test]
-        fn keeps_the_contract_and_agrees_with_naive() {
+        fn conforms_and_agrees_with_naive() {
             for library in $all {
-                // Whether a pass over many tokens has the bits of many passes is reported: it has
-                // not.
+                // Not batch invariant; the report says so.
                 library.conforms();
             }
         }
 
         #[test]
-        fn dequantises_what_a_file_holds() {
-            $all.iter().for_each(Library::dequantises);
+        fn dequantises_quantised_files() {
+            $all.iter().for_each(BackendCase::dequantises);
         }
 
         #[test]
         fn texts_and_trees_of_several_chunks_agree_with_naive() {
-            $all.iter().for_each(Library::agrees_with_naive_at_any_length);
+            $all.iter().for_each(BackendCase::agrees_with_naive_at_any_length);
         }
 
         #[test]
-        fn kept_paths_leave_no_trace() {
-            $all.iter().for_each(Library::keeps_paths);
+        fn kept_paths_leave_the_session_unchanged() {
+            $all.iter().for_each(BackendCase::keeps_paths);
         }
 
         #[test]
-        fn early_exits_are_the_models_of_fewer_layers() {
-            $all.iter().for_each(Library::exits_early);
+        fn early_exits_equal_models_with_fewer_layers() {
+            $all.iter().for_each(BackendCase::exits_early);
         }
 
         #[test]
-        fn what_does_not_fit_is_refused() {
-            $all.iter().for_each(Library::refuses);
+        fn contradictory_models_are_refused() {
+            $all.iter().for_each(BackendCase::refuses);
         }
     };
 }
 
 pub(crate) use suite;
 
-impl Library {
-    /// The conformance suite and agreement with naive, for every family: the worst of all.
+impl BackendCase {
+    /// Conformance and agreement with naive for every family; returns the largest differences.
     pub(crate) fn conforms(&self) -> Report {
         let reports: Vec<Report> = tiny::all()
             .iter()
@@ -78,7 +76,7 @@ impl Library {
         worst
     }
 
-    /// Whatever a file keeps its matrices in, the model is that of the numbers it stands for.
+    /// Quantised files are the model of their dequantised weights.
     pub(crate) fn dequantises(&self) {
         use StoredType::{BF16, F16, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0};
         let spec = tiny::gguf_llama();
@@ -93,7 +91,7 @@ impl Library {
         }
     }
 
-    /// Prompts and trees of several chunks, a cache that grows, and the whole context.
+    /// Prompts and trees of several chunks, a growing cache, and the whole context length.
     pub(crate) fn agrees_with_naive_at_any_length(&self) {
         for spec in tiny::all() {
             let weights = tiny::weights(&spec, self.stored, SEED);
@@ -104,7 +102,7 @@ impl Library {
             let text = tokens(spec.context_len);
             let (found, expected) = (rows(&*model, &text), rows(&*slow, &text));
             let long = worst_difference(&found, &expected);
-            // Wanted rows that begin in one chunk and end in the next.
+            // Requested rows that start in one chunk and end in the next.
             let mut last = LogitRows::new(model.vocab().size());
             model.start().unwrap().extend(&text[..148], 50, &mut last).unwrap();
             let mut same = LogitRows::new(model.vocab().size());
@@ -124,7 +122,7 @@ impl Library {
         }
     }
 
-    /// Paths kept round after round leave a session that agrees with one that never saw a tree.
+    /// After rounds of kept paths, a session agrees with one without trees.
     pub(crate) fn keeps_paths(&self) {
         for spec in tiny::all() {
             let model = self.model(&spec, &tiny::weights(&spec, self.stored, SEED));
@@ -142,8 +140,8 @@ impl Library {
         }
     }
 
-    /// An exit has the bits of a model that never had the later blocks, outlives the model, and
-    /// keeps the contract.
+    /// An early exit has the bits of a model with fewer layers, may outlive the model, and
+    /// conforms.
     pub(crate) fn exits_early(&self) {
         for spec in tiny::all() {
             let whole = DecoderSpec { layers: 2, ..spec };
@@ -154,13 +152,13 @@ impl Library {
             let short = self.model(&DecoderSpec { layers: 1, ..whole.clone() }, &weights);
             assert_eq!((exit.name(), exit.spec()), ("exit", short.spec()));
             assert!(rows(&*exit, &tokens(9)) == rows(&*short, &tokens(9)), "{}", whole.family);
-            assert!(rows(&*exit, &tokens(9)) != all, "the second block does nothing");
+            assert!(rows(&*exit, &tokens(9)) != all, "the second layer does nothing");
             assert!(exit.early_exit("none", 1).is_err());
             check(&*exit, None, self.tolerance, SEED);
         }
     }
 
-    /// What does not fit is refused before anything is computed, and so are dtypes of blocks.
+    /// Contradictory models and quantised dtypes are refused at load.
     pub(crate) fn refuses(&self) {
         let spec = tiny::llama();
         let weights = tiny::weights(&spec, &[], SEED);
