@@ -24,6 +24,8 @@ mod toml_table;
 
 pub use toml_table::ConfigError;
 
+pub use analysis::stats;
+
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A two-sided interval.
+/// A two-sided interval; an end that does not exist is NaN, null in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Interval {
+pub struct Interval {
+    /// The lower end.
     #[serde(deserialize_with = "null_is_nan")]
-    pub(crate) low: f64,
+    pub low: f64,
+    /// The upper end.
     #[serde(deserialize_with = "null_is_nan")]
-    pub(crate) high: f64,
+    pub high: f64,
 }
 
 /// A number that need not be there: JSON has no NaN and writes null.

@@ -1,11 +1,10 @@
-"""Recomputes a run's summary from its records, by formulas of its own, and compares; also summary.csv.
+"""Recomputes a run's summary from its records with independent formulas and compares; also summary.csv.
 
     python3 recompute.py results/NAME/RUN-ID
 
-Needs Python 3.9 and nothing else. Prints how many numbers agree; exit code 1 if one does not.
-Not recomputed are the bootstrap intervals, which depend on the generator of random numbers: of
-these it is checked that they contain the estimate. The p of points on more than 12 items, which is
-drawn, may differ by six standard errors.
+Needs Python 3.9 and nothing else. Prints the number of equal numbers; exit code 1 if one differs.
+Bootstrap intervals depend on the random number generator: the script only checks that they contain
+the estimate. The sampled p-value of points on more than 12 items may differ by six standard errors.
 """
 
 import csv
@@ -45,10 +44,10 @@ def mcnemar(wins, losses):
 
 
 def tango(wins, losses, items):
-    """Every δ that the score test does not reject, found by bisection on either side of the one found.
+    """Every δ that the score test does not reject, by bisection on either side of the estimate.
 
-    The chance q of a loss, given δ, is where the likelihood q^losses·(q + δ)^wins·(1 − 2q − δ)^rest is
-    largest: where the derivative of its logarithm changes its sign.
+    Given δ, the probability q of a loss maximises the likelihood q^losses·(q + δ)^wins·(1 − 2q − δ)^rest:
+    the derivative of its logarithm changes its sign there.
     """
     found = (wins - losses) / items
 
@@ -77,8 +76,8 @@ TRIED, DRAWS = 12, 10_000
 
 
 def sign_flip(differences):
-    """The share of means as far from 0 as the one found: of all signs where few items differ, in exact
-    fractions; else of draws of its own, with six standard errors of two such shares beside it."""
+    """The share of sums at least as far from 0 as the one found, and its tolerance: over all signs in exact
+    fractions if few items differ, else over own draws, with six standard errors of two such shares."""
     moved = [Fraction(d) for d in differences if d]
     if len(moved) <= TRIED:
         # Floating-point numbers whose sums ought to be equal need not be.
@@ -96,7 +95,7 @@ def sign_flip(differences):
 
 
 def holm(values):
-    """By its definition: the largest of the products up to the place of each."""
+    """By definition: the largest product up to each rank."""
     ranked = sorted(range(len(values)), key=lambda i: values[i])
     products = [(len(values) - rank) * values[i] for rank, i in enumerate(ranked)]
     return {i: min(1.0, max(products[: rank + 1])) for rank, i in enumerate(ranked)}
@@ -127,7 +126,7 @@ class Comparison:
 
 def detectable(items, discordant, comparisons):
     """The root of √n·δ = z·√ψ + z₀.₈·√(ψ − δ²), by its quadratic equation; none above ψ. The first z
-    is that of 5 % over the number of comparisons."""
+    is for 5 % divided by the number of comparisons."""
     if discordant == 0:
         return None
     certain = NormalDist().inv_cdf(1 - 0.025 / comparisons) * math.sqrt(discordant)
@@ -145,7 +144,7 @@ def detectable_mean(differences, comparisons):
 
 
 def points(record):
-    """From the records' own evidence: log-probabilities, else answer and gold."""
+    """From the evidence in the record: log-probabilities, else answer and gold."""
     scored, gold = record.get("scored"), record["gold"]
     if scored is None:
         return float(record["answer"] is not None and record["answer"] == gold)
@@ -270,7 +269,7 @@ def check_likelihood(name, result, records, compare):
 
 
 def check_difference(name, found, both, comparisons, compare):
-    """Of own points and the baseline's, item by item."""
+    """Pairs are (own points, the baseline's points), item by item."""
     differences = [own - other for own, other in both]
     wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
     graded = all(earned in (0, 1) for pair in both for earned in pair)
@@ -347,7 +346,7 @@ def check(result, records, baseline, comparisons, compare):
 
 
 def check_csv(path, summary, compare):
-    """Unrounded and under the right head; what is not there is empty."""
+    """Unrounded and under the right head; missing numbers are empty."""
     if not path.exists():
         return
     rows = list(csv.DictReader(path.open(newline="")))

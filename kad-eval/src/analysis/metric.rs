@@ -1,8 +1,8 @@
-//! The numbers of a decoder on a task: what each is called, its unit, which way is better, how it
-//! is aggregated over items, and where it stands in a summary.
+//! Metrics of a decoder on a task: name, unit, direction, aggregation over items, and place in a
+//! summary.
 //!
-//! The table of the terminal, Markdown, CSV, the pages and their part *How the numbers are
-//! computed* are made from this one list.
+//! Terminal tables, Markdown, CSV, HTML pages and their section *How the numbers are computed* are
+//! all made from this list.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use crate::analysis::stats::Interval;
 use crate::analysis::summary::DecoderResult;
 use crate::numbers::{NONE, fixed, interval, percent, points, significant};
 
-/// One number.
+/// One metric.
 #[derive(Debug)]
 pub(crate) struct Metric {
     /// The column in CSV.
     pub(crate) name: &'static str,
-    /// The column's head in tables; the unit stands beside it.
+    /// The column's head in tables, without the unit.
     pub(crate) title: &'static str,
     pub(crate) unit: Unit,
     pub(crate) better: Better,
     pub(crate) shown: Shown,
     pub(crate) value: Value,
-    /// How it comes about from the items, in a sentence or some.
+    /// How it is computed from the items, in sentences.
     pub(crate) explained: &'static str,
 }
 
-/// What a number is of, which decides how it is written.
+/// Unit and format of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Count,
@@ -33,9 +33,9 @@ pub(crate) enum Unit {
     Percent,
     /// A difference of such shares.
     Points,
-    /// A share, a probability or a mean that needs three decimals.
+    /// A share, a probability or a mean, with three decimals.
     Plain,
-    /// Needs four.
+    /// With four decimals.
     Fine,
     /// A p-value: never 0.
     Chance,
@@ -44,7 +44,7 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// What stands beside the title.
+    /// The unit beside the title.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Percent => "%",
@@ -56,7 +56,7 @@ impl Unit {
     /// `value` without its unit.
     pub(crate) fn write(self, value: f64) -> String {
         match self {
-            // The perplexity of a text that the distribution excludes.
+            // Perplexity of a text to which the distribution gives probability 0.
             _ if value == f64::INFINITY => "∞".to_owned(),
             Self::Count => fixed(value, 0),
             Self::Percent => percent(value),
@@ -79,17 +79,17 @@ pub(crate) fn p_value(value: f64) -> String {
     }
 }
 
-/// Which way one would like it to go.
+/// The direction of improvement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Better {
     Higher,
     Lower,
-    /// It says how a decoder works, not how well.
+    /// The metric describes a decoder and does not rate it.
     Neither,
 }
 
 impl Better {
-    /// RoundOverhead a title.
+    /// The sign beside a title.
     pub(crate) fn arrow(self) -> &'static str {
         match self {
             Self::Higher => "↑",
@@ -108,18 +108,18 @@ impl Better {
     }
 }
 
-/// Where tables have it; CSV and JSON have all.
+/// The tables that show a metric; CSV and JSON have all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shown {
-    /// On pages, in Markdown, and on terminals: of small numbers first, as far as there is room.
+    /// Pages, Markdown and terminals; terminals keep small ranks first, as far as there is room.
     Terminal(usize),
-    /// On pages only.
+    /// Pages only.
     OnPages,
-    /// In CSV only.
+    /// CSV only.
     Nowhere,
 }
 
-/// Where it is found.
+/// The field of a result that holds it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value {
     One(fn(&DecoderResult) -> Option<f64>),
@@ -130,7 +130,7 @@ pub(crate) enum Value {
 }
 
 impl Metric {
-    /// The number and its interval; none where the result has no such number.
+    /// The number and its interval; none if the result lacks it.
     pub(crate) fn of(&self, result: &DecoderResult) -> Option<(f64, Option<Interval>)> {
         let found = match self.value {
             Value::One(value) => value(result).map(|value| (value, None)),
@@ -140,7 +140,7 @@ impl Metric {
         found.filter(|(value, _)| !value.is_nan())
     }
 
-    /// Whether a table of `results` has anything to say under this head.
+    /// True if any of `results` has the metric.
     pub(crate) fn is_in(&self, results: &[&DecoderResult]) -> bool {
         let has = |result: &&DecoderResult| match self.value {
             Value::PerModel(values) => !values(result).is_empty(),
@@ -154,7 +154,7 @@ impl Metric {
         [self.title, self.unit.name()].join(" ").trim_end().to_owned()
     }
 
-    /// The number with its interval, or those of all models, in one line.
+    /// The number with its interval, or the numbers of all models, in one line.
     pub(crate) fn line(&self, result: &DecoderResult) -> String {
         let write = |value: f64| self.unit.write(value);
         if let Value::PerModel(values) = self.value {
@@ -169,7 +169,7 @@ impl Metric {
         }
     }
 
-    /// The heads of its columns in CSV, for the `models` there are.
+    /// The heads of its columns in CSV, given all `models`.
     pub(crate) fn csv_heads(&self, models: &[&str]) -> Vec<String> {
         let name = self.name;
         match self.value {
@@ -179,7 +179,7 @@ impl Metric {
         }
     }
 
-    /// What stands under them, unrounded; what is not there or not finite is empty.
+    /// The cells under these heads, unrounded; missing and infinite numbers are empty.
     pub(crate) fn csv_cells(&self, result: &DecoderResult, models: &[&str]) -> Vec<String> {
         let cell = |value: Option<f64>| {
             let finite = value.filter(|value| value.is_finite());
@@ -200,7 +200,7 @@ impl Metric {
     }
 }
 
-/// All of them, in the order of the tables.
+/// All metrics, in the order of the tables.
 pub(crate) const METRICS: &[Metric] = &[
     Metric {
         name: "items",
@@ -218,7 +218,7 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Higher,
         shown: Shown::Nowhere,
         value: Value::One(|result| Some(result.correct as f64)),
-        explained: "Items whose answer is the right one.",
+        explained: "Items answered correctly.",
     },
     Metric {
         name: "accuracy",
@@ -227,9 +227,9 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Higher,
         shown: Shown::Terminal(0),
         value: Value::Ranged(|result| Some((result.accuracy, result.accuracy_interval))),
-        explained: "Correct items over finished items, or the mean of their points where an item can \
-            be partly right. A text without an answer counts as wrong. The interval is Wilson's score \
-            interval; of points, a bootstrap over items (none if all are the same).",
+        explained: "Accuracy: correct items over finished items, or their mean points where an item \
+            can be partly right. A text without an answer counts as wrong. The interval is Wilson's \
+            score interval; for points, a bootstrap over items (none if all are equal).",
     },
     Metric {
         name: "difference",
@@ -239,9 +239,8 @@ pub(crate) const METRICS: &[Metric] = &[
         shown: Shown::Terminal(1),
         value: Value::Ranged(|result| result.difference.map(|it| (it.mean, it.interval))),
         explained: "Mean over items of own points minus the baseline's, on the items that both \
-            finished. The interval is Tango's score interval for paired shares; where items give \
-            points, a seeded percentile bootstrap over items, each paired with itself (none if all \
-            differ by the same).",
+            finished. The interval is Tango's score interval for paired shares; for points, a seeded \
+            percentile bootstrap over paired items (none if all differences are equal).",
     },
     Metric {
         name: "p_value",
@@ -250,7 +249,7 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Neither,
         shown: Shown::Nowhere,
         value: Value::One(|result| result.difference.map(|it| it.p_value)),
-        explained: "Of no difference, two-sided: the exact McNemar test; of points, a sign-flip \
+        explained: "Two-sided test of no difference: the exact McNemar test; for points, a sign-flip \
             permutation test of the mean.",
     },
     Metric {
@@ -260,10 +259,10 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Neither,
         shown: Shown::Terminal(2),
         value: Value::One(|result| result.difference.map(|it| it.p_adjusted)),
-        explained: "Exact McNemar test of no difference (of points, a sign-flip permutation test of \
-            the mean: 10,000 seeded draws, or all signs where at most 12 items differ), two-sided, \
-            adjusted by Holm's method for all decoders that are compared with the baseline on the \
-            task. With few items it finds nothing, whatever the interval says.",
+        explained: "Two-sided exact McNemar test of no difference (for points, a sign-flip \
+            permutation test of the mean: 10,000 seeded draws, or all signs if at most 12 items \
+            differ), Holm-adjusted over the decoders compared with the baseline on the task. With few \
+            items it finds nothing, whatever the interval says.",
     },
     Metric {
         name: "answered",
@@ -272,7 +271,7 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Higher,
         shown: Shown::Terminal(7),
         value: Value::One(|result| Some(result.answered)),
-        explained: "Share of the items whose text gives an answer at all.",
+        explained: "Share of the items whose text contains an answer.",
     },
     Metric {
         name: "perplexity",
@@ -281,8 +280,8 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Lower,
         shown: Shown::Terminal(0),
         value: Value::One(|result| result.likelihood.map(|it| it.perplexity)),
-        explained: "exp of the mean of −ln π over all tokens of the texts, π the decoder's distribution. \
-            Depends on the vocabulary.",
+        explained: "exp of the mean of −ln π over all tokens of the texts, with π the decoder's \
+            next-token distribution. Depends on the vocabulary.",
     },
     Metric {
         name: "bits_per_byte",
@@ -291,8 +290,8 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Lower,
         shown: Shown::Terminal(1),
         value: Value::One(|result| result.likelihood.map(|it| it.bits_per_byte)),
-        explained: "Sum of −log₂ π over all tokens of the texts, over their bytes. Does not depend on \
-            the vocabulary.",
+        explained: "Sum of −log₂ π over all tokens of the texts, divided by their bytes. Does not \
+            depend on the vocabulary.",
     },
     Metric {
         name: "deferral_mass",
@@ -301,8 +300,8 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Neither,
         shown: Shown::Terminal(3),
         value: Value::One(|result| result.deferral_mass),
-        explained: "Mean over new tokens of the probability, before anything is drawn, that the base \
-            model's draw is handed over to the aligned model.",
+        explained: "Mean over new tokens of the probability, before sampling, of deferring to the \
+            aligned model.",
     },
     Metric {
         name: "deferral_rate",
@@ -311,27 +310,26 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Neither,
         shown: Shown::Terminal(9),
         value: Value::One(|result| result.deferral_rate),
-        explained: "Share of the new tokens that the aligned model did draw; its expected value is \
-            the mass.",
+        explained: "Share of the new tokens drawn from the aligned model; its expected value is the \
+            deferral mass.",
     },
     Metric {
         name: "acceptance_rate",
-        title: "accepted",
+        title: "acceptance rate",
         unit: Unit::Plain,
         better: Better::Higher,
         shown: Shown::Terminal(6),
         value: Value::One(|result| result.drafting.as_ref().map(|it| it.acceptance_rate)),
-        explained: "Share of the drafted tokens that were accepted; what follows a rejection counts as \
-            rejected.",
+        explained: "Accepted over drafted tokens; tokens after a rejection count as not accepted.",
     },
     Metric {
         name: "acceptance_length",
-        title: "per draft",
+        title: "acceptance length",
         unit: Unit::Plain,
         better: Better::Higher,
         shown: Shown::Terminal(5),
         value: Value::One(|result| result.drafting.as_ref().map(|it| it.acceptance_length)),
-        explained: "Mean number of accepted tokens over all drafts.",
+        explained: "Mean number of accepted tokens per draft, bonus tokens not counted.",
     },
     Metric {
         name: "new_tokens",
@@ -340,7 +338,7 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Neither,
         shown: Shown::Nowhere,
         value: Value::One(|result| Some(result.new_tokens as f64)),
-        explained: "Tokens written, or read where texts are only read.",
+        explained: "Tokens generated; for tasks that score given texts, tokens scored.",
     },
     Metric {
         name: "tokens_per_item",
@@ -349,7 +347,7 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Neither,
         shown: Shown::OnPages,
         value: Value::One(|result| Some(result.tokens_per_item)),
-        explained: "New tokens over items.",
+        explained: "New tokens per item.",
     },
     Metric {
         name: "tokens_per_second",
@@ -361,9 +359,9 @@ pub(crate) const METRICS: &[Metric] = &[
             Some((result.tokens_per_second, result.tokens_per_second_interval))
         }),
         explained: "New tokens of all items over their wall-clock time, prompts included. The \
-            interval is a bootstrap over items: how much it depends on which items were decoded, and \
-            not what another run would give. Where several items are decoded at a time (`--jobs`), it \
-            is the rate of one of them, which share the machine. It holds for the machine and the load of this run alone.",
+            interval is a bootstrap over items: it covers the choice of items, not the spread of \
+            repeated runs. Where several items are decoded at a time (`--jobs`), it is the rate of \
+            one item while others share the machine. Valid for this machine and its load only.",
     },
     Metric {
         name: "passes_per_token",
@@ -372,8 +370,8 @@ pub(crate) const METRICS: &[Metric] = &[
         better: Better::Lower,
         shown: Shown::Terminal(8),
         value: Value::PerModel(|result| &result.passes_per_token),
-        explained: "Forward passes of each model over all new tokens, with the pass over the prompt \
-            counted as one. They do not depend on the machine.",
+        explained: "Forward passes of each model per new token; the pass over the prompt counts as \
+            one. Independent of the machine.",
     },
 ];
 
@@ -385,9 +383,9 @@ pub(crate) fn metric(name: &str) -> Option<&'static Metric> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::fixtures;
+    use crate::analysis::fixtures;
 
-    /// Names are columns of files that others read, and every sentence ends.
+    /// Names are columns of files that other programs read.
     #[test]
     fn names_are_unique_and_everything_is_explained() {
         for (place, it) in METRICS.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Which items a report shows, and why: the first of each task, and the best and worst ones.
+//! The items that a report shows as examples: the first of each task, and the best and worst ones.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,8 @@ use crate::analysis::summary::Summary;
 use crate::numbers::{fixed, significant};
 use crate::run::record::Record;
 
-/// Items at either end, per task.
+/// Items at either end, per task; with more than [`MANY_TASKS`] tasks, one.
 const EACH: usize = 2;
-/// With more tasks, one.
 const MANY_TASKS: usize = 6;
 /// Decoders that a reason names.
 const NAMED: usize = 3;
@@ -18,14 +17,14 @@ const NAMED: usize = 3;
 pub(crate) struct Pick {
     pub(crate) task: String,
     pub(crate) item: String,
-    /// Why it is shown, in words.
+    /// The reason, in words.
     pub(crate) why: String,
-    /// Whom it is shown for, beside the baseline.
+    /// The decoders that it is shown for, without the baseline.
     pub(crate) about: Vec<String>,
 }
 
-/// The items to show of every task, in the order of the file. `records` need no texts; their order
-/// decides between equals.
+/// The items to show, task by task in the order of the file. `records` need no texts; their order
+/// breaks ties.
 pub(crate) fn picks(summary: &Summary, records: &[Record]) -> Vec<Pick> {
     let tasks = summary.tasks();
     let each = if tasks.len() > MANY_TASKS { 1 } else { EACH };
@@ -80,12 +79,12 @@ fn of_task(task: &str, summary: &Summary, records: &[Record], each: usize) -> Ve
     picks
 }
 
-/// An item as all decoders answered it.
+/// An item with the records of all decoders.
 struct Item<'r> {
     records: Vec<&'r Record>,
 }
 
-/// Of one task, in order of first appearance.
+/// The items of a task, in order of first appearance.
 fn items<'r>(task: &str, records: &'r [Record]) -> Vec<Item<'r>> {
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let mut items: Vec<Item<'r>> = Vec::new();
@@ -104,8 +103,8 @@ impl<'r> Item<'r> {
         self.records.iter().map(|record| record.earned()).sum::<f64>() / self.records.len() as f64
     }
 
-    /// Decoders by how far they are ahead of the baseline (`sign` 1) or behind it (−1), the
-    /// furthest first; those that are not are left out.
+    /// The decoders ahead of the baseline (`sign` 1) or behind it (−1) with their distance, the
+    /// furthest first.
     fn changes(&self, baseline: &str, sign: f64) -> Vec<(f64, &'r str)> {
         let Some(base) = self.records.iter().find(|record| record.decoder == baseline) else {
             return Vec::new();
@@ -119,7 +118,7 @@ impl<'r> Item<'r> {
         changes
     }
 
-    /// Of the texts that were read, over all decoders.
+    /// Mean ln π per token of given texts, over all decoders.
     fn nats_per_token(&self) -> Option<f64> {
         let read = || self.records.iter().filter_map(|r| r.scored.as_ref()).filter(|s| s.bytes > 0);
         let tokens: u64 = read().map(|scored| scored.tokens).sum();
@@ -141,7 +140,7 @@ fn reason(item: &Item<'_>, why: &str, about: &[&str]) -> Pick {
     Pick { task: task.clone(), item: item.clone(), why: why.to_owned(), about }
 }
 
-/// Where one decoder is furthest from the baseline, then where most are; the first among equals.
+/// The items on which a decoder is furthest from the baseline; among equals, where most are.
 fn by_change(
     items: &[Item<'_>],
     (baseline, sign): (&str, f64),
@@ -154,7 +153,7 @@ fn by_change(
         .filter(|(_, it)| !it.is_empty())
         .collect();
     let key = |it: &[(f64, &str)]| (it[0].0, it.iter().map(|(change, _)| change).sum::<f64>());
-    // Stable: equals stay in the order of the file.
+    // A stable sort: equals stay in the order of the file.
     found.sort_by(|(_, a), (_, b)| {
         let ((a_most, a_sum), (b_most, b_sum)) = (key(a), key(b));
         b_most.total_cmp(&a_most).then(b_sum.total_cmp(&a_sum))
@@ -176,7 +175,7 @@ fn by_change(
     found.iter().take(each).map(pick).collect()
 }
 
-/// The items at both ends of `value`.
+/// The items with the largest and the smallest `value`.
 fn by_end(
     items: &[Item<'_>],
     value: &dyn Fn(&Item<'_>) -> Option<f64>,
@@ -197,8 +196,8 @@ fn by_end(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::fixtures as summaries;
     use crate::analysis::summary::{Difference, Likelihood};
-    use crate::report::fixtures as summaries;
     use crate::run::record::{Scored, sample};
 
     /// A run of the decoders `base`, “x” and “y” on one task.
@@ -219,7 +218,7 @@ mod tests {
         summary
     }
 
-    /// Who is right on which item, item by item: the baseline, x, y.
+    /// Records of the decoders base, x and y, which are right where a row says so.
     fn graded(rows: &[[bool; 3]]) -> Vec<Record> {
         let item = |(item, row): (usize, &[bool; 3])| {
             let each = ["base", "x", "y"].into_iter().zip(*row);
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn alone_a_decoder_shows_what_it_has_right_and_wrong() {
+    fn a_single_decoder_shows_right_and_wrong_items() {
         let records: Vec<Record> = [true, true, true, false]
             .into_iter()
             .zip(0..)

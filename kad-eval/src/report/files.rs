@@ -1,26 +1,27 @@
-//! The files of a run that are functions of its records, and the page of a run from its folder.
+//! The files of a run that are computed from its records, and the page of a run from its folder.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::examples::{Pick, picks};
 use super::repeat::Repeat;
-use super::{Example, Expected, Report, html};
+use super::run_page::{Report, html};
+use super::{Example, Expected};
 use crate::analysis::summary::Summary;
 use crate::report::table;
 use crate::run::record::Record;
 use crate::run::{RunFile, RunFolder, StoredRun};
 
-/// The file [`RunFile::ReportData`]: what no other file of the folder says.
+/// The file [`RunFile::ReportData`]: data of a page that no other file of the folder holds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Kept {
-    /// Of the items that are shown.
+struct PageData {
+    /// Prompts of the items shown.
     prompts: Vec<Prompt>,
-    /// What the profiles of planned chains said.
+    /// Predictions for planned chains.
     expected: Expected,
 }
 
-/// What an item asked.
+/// The prompt of an item.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Prompt {
     task: String,
@@ -28,11 +29,11 @@ struct Prompt {
     text: String,
 }
 
-/// Writes everything that is made of a run's records beside them. `prompt` says what an item of a
-/// task asked.
+/// Writes summary, tables, page data and page of a run. `prompt` renders the prompt of an item of a
+/// task.
 ///
 /// # Errors
-/// If the records cannot be read again (a run does not keep their texts), or the disk is full.
+/// If the records cannot be read again (their texts are not in memory), or the disk is full.
 pub(crate) fn write(
     folder: &RunFolder,
     (summary, records): (&Summary, &[Record]),
@@ -47,7 +48,7 @@ pub(crate) fn write(
     folder.write_json(RunFile::Summary, summary)?;
     folder.write(RunFile::SummaryMarkdown, &(table::markdown(summary) + "\n"))?;
     folder.write(RunFile::SummaryCsv, &table::csv(&[("", summary)])?)?;
-    folder.write_json(RunFile::ReportData, &Kept { prompts, expected })?;
+    folder.write_json(RunFile::ReportData, &PageData { prompts, expected })?;
     folder.write(RunFile::ReportPage, &page(folder.stored(), summary, records)?)
 }
 
@@ -56,21 +57,25 @@ pub(crate) fn write(
 /// # Errors
 /// If a file of the folder cannot be read, or a chart cannot be drawn.
 pub(crate) fn page(run: &StoredRun, summary: &Summary, records: &[Record]) -> Result<String> {
-    // An interrupted run may not have written it yet.
-    let kept: Kept = run.read(RunFile::ReportData)?.unwrap_or_default();
-    let examples = examples(run, picks(summary, records), &kept)?;
+    // Without the file, as after a crash, the page has no prompts.
+    let data: PageData = run.read(RunFile::ReportData)?.unwrap_or_default();
+    let examples = examples(run, picks(summary, records), &data.prompts)?;
     let repeat = Repeat::of(run)?;
-    html(&Report { summary, examples: &examples, expected: &kept.expected, repeat: &repeat })
+    html(&Report { summary, examples: &examples, expected: &data.expected, repeat: &repeat })
 }
 
-/// The texts of the picks, read again.
-fn examples(run: &StoredRun, picks: Vec<Pick>, kept: &Kept) -> Result<Vec<Example>> {
-    let mut examples: Vec<Example> = picks.into_iter().map(Example::without_texts).collect();
-    for example in &mut examples {
-        let own = |it: &&Prompt| (&it.task, &it.item) == (&example.task, &example.item);
-        example.prompt = kept.prompts.iter().find(own).map(|prompt| prompt.text.clone());
-    }
-    let place = |r: &Record| examples.iter().position(|it| it.task == r.task && it.item == r.item);
+/// The picks with their prompts and, read again, their records.
+fn examples(run: &StoredRun, picks: Vec<Pick>, prompts: &[Prompt]) -> Result<Vec<Example>> {
+    let example = |pick: Pick| {
+        let own = |it: &&Prompt| (&it.task, &it.item) == (&pick.task, &pick.item);
+        let prompt = prompts.iter().find(own).map(|prompt| prompt.text.clone());
+        Example { pick, prompt, records: Vec::new() }
+    };
+    let mut examples: Vec<Example> = picks.into_iter().map(example).collect();
+    let place = |r: &Record| {
+        let own = |it: &Example| (&it.pick.task, &it.pick.item) == (&r.task, &r.item);
+        examples.iter().position(own)
+    };
     let mut found = Vec::new();
     run.each_record(&|record| place(record).is_some(), &mut |record| {
         found.extend(place(&record).map(|place| (place, record)));

@@ -1,4 +1,4 @@
-//! How pages are made: a template each, one style for all, nothing fetched, no script.
+//! HTML pages: a template per page, one style, no scripts, nothing fetched.
 
 use anyhow::{Context, Result};
 use minijinja::syntax::SyntaxConfig;
@@ -6,54 +6,66 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, Value};
 use serde::Serialize;
 
-use super::grid;
-use super::theme::colours;
+use super::chart::theme::colours;
+use super::result_tables;
 use crate::analysis::metric::Metric;
+use crate::analysis::stats::CONFIDENCE;
 use crate::analysis::summary::DecoderResult;
+use crate::numbers::parameter;
 
-/// A chart with what stands above it, and for those who cannot see it.
+/// A chart with its caption, and its label for screen readers.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Figure {
     caption: String,
     label: String,
-    /// SVG, to be embedded as it is.
+    /// SVG, embedded without escaping.
     svg: Value,
-    /// To be opened by the reader.
+    /// True if the reader has to unfold it.
     folded: bool,
 }
 
 impl Figure {
     /// None without a chart.
-    pub(super) fn of(svg: Option<String>, caption: String, label: String) -> Option<Self> {
+    pub(super) fn of(
+        svg: Option<String>,
+        caption: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Option<Self> {
+        let (caption, label) = (caption.into(), label.into());
         svg.map(|svg| Self { caption, label, svg: Value::from_safe_string(svg), folded: false })
     }
 
-    /// For charts that are long.
+    /// The same, folded.
     pub(super) fn folded(self) -> Self {
         Self { folded: true, ..self }
     }
 }
 
-/// What a number is and how it is computed.
+/// Confidence of intervals, in percent.
+pub(super) fn confidence() -> String {
+    parameter(100.0 * CONFIDENCE)
+}
+
+/// A metric, explained.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Term {
+pub(super) struct MetricTerm {
     title: &'static str,
     /// Unit and direction.
     remark: String,
     explained: &'static str,
 }
 
-/// Of every metric that pages show of `results`.
-pub(super) fn terms(results: &[&DecoderResult]) -> Vec<Term> {
+/// The metrics of `results` that pages show.
+pub(super) fn terms(results: &[&DecoderResult]) -> Vec<MetricTerm> {
     let term = |metric: &'static Metric| {
         let words = [metric.unit.name(), metric.better.words()];
         let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
-        Term { title: metric.title, remark: words.join(", "), explained: metric.explained }
+        MetricTerm { title: metric.title, remark: words.join(", "), explained: metric.explained }
     };
-    grid::metrics(results).map(term).collect()
+    result_tables::metrics(results).map(term).collect()
 }
 
-/// A line of text as HTML, escaped; what stands between two backticks is code.
+/// A line of text as escaped HTML; text between backticks is code.
 fn code(line: &str) -> String {
     let (mut html, mut rest) = (String::new(), line);
     while let Some((before, (inside, after))) =
@@ -65,10 +77,10 @@ fn code(line: &str) -> String {
     html + &HtmlEscape(rest).to_string()
 }
 
-/// Fills `template` with `page`; what it writes is escaped.
+/// Renders `template` with `page`, escaped.
 ///
 /// # Errors
-/// If the template fails, which does not depend on what models wrote.
+/// If the template fails, which does not depend on generated texts.
 pub(super) fn render(template: &str, page: impl Serialize) -> Result<String> {
     let fill = || {
         let mut templates = Environment::new();
@@ -78,9 +90,11 @@ pub(super) fn render(template: &str, page: impl Serialize) -> Result<String> {
         templates.set_auto_escape_callback(|_| AutoEscape::Html);
         templates.add_filter("code", |line: &str| Value::from_safe_string(code(line)));
         templates.add_global("colours", Serde(colours()));
-        templates.add_template("style.css", include_str!("style.css.j2"))?;
-        templates.add_template("figure.html", include_str!("figure.html.j2"))?;
-        templates.add_template("grid.html", include_str!("grid.html.j2"))?;
+        templates.add_template("base.html", include_str!("templates/base.html.j2"))?;
+        templates.add_template("style.css", include_str!("templates/style.css.j2"))?;
+        templates.add_template("figure.html", include_str!("templates/figure.html.j2"))?;
+        templates.add_template("repeat.html", include_str!("templates/repeat.html.j2"))?;
+        templates.add_template("table.html", include_str!("templates/table.html.j2"))?;
         templates.template_from_str(template)?.render(Serde(page))
     };
     fill().context("cannot fill the page's template")
@@ -91,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_backticks_is_code_and_everything_is_escaped() {
+    fn text_in_backticks_is_code_and_everything_is_escaped() {
         assert_eq!(code("a `b` <c> `<d>`"), "a <code>b</code> &lt;c&gt; <code>&lt;d&gt;</code>");
         assert_eq!(code("`<a>"), "`&lt;a&gt;", "one alone is a sign like others");
         assert_eq!(code(""), "");

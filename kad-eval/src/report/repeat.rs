@@ -1,5 +1,4 @@
-//! What is needed to repeat a run: what was asked, of which program, on which machine, of which
-//! files.
+//! The data needed to repeat a run: command, plan, program, machine, models and items.
 
 use std::collections::BTreeMap;
 
@@ -7,38 +6,38 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::grid::{Cell, Grid, Line};
+use super::table::DataTable;
 use crate::numbers::{NONE, significant};
 use crate::run::provenance::{ModelProvenance, TaskProvenance};
 use crate::run::{ProvenanceEntry, StoredRun};
 
-/// What the folder of a run says about how it came about.
+/// Provenance and plan of a run.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Repeat {
     sessions: Vec<ProvenanceEntry>,
     plan: Value,
 }
 
-/// What the template knows.
+/// The variables of the template.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct View {
-    /// One for each session, with what is said of it.
+pub(super) struct RepeatView {
+    /// Terms with their values, one list per session.
     sessions: Vec<Vec<(&'static str, String)>>,
-    tables: Vec<(&'static str, Grid)>,
-    /// As JSON, defaults and sweeps written out.
+    tables: Vec<(&'static str, DataTable)>,
+    /// JSON with defaults and sweeps expanded.
     plan: String,
 }
 
 impl Repeat {
-    /// From the folder of a run.
+    /// Reads both from the folder of a run.
     ///
     /// # Errors
-    /// If one of its files cannot be read or is something else.
+    /// If one of its files cannot be read or has another form.
     pub(crate) fn of(run: &StoredRun) -> Result<Self> {
         Ok(Self { sessions: run.provenance()?, plan: run.plan()?.unwrap_or_default() })
     }
 
-    /// The models whose passes take the most: those that read the most bytes.
+    /// The models with the most expensive forward passes: they read the most bytes.
     pub(super) fn largest(&self) -> Vec<&str> {
         let models: BTreeMap<&str, u64> = self
             .sessions
@@ -50,12 +49,12 @@ impl Repeat {
         models.into_iter().filter(|(_, size)| Some(*size) == most).map(|(name, _)| name).collect()
     }
 
-    pub(super) fn view(&self) -> View {
+    pub(super) fn view(&self) -> RepeatView {
         let tables = self.sessions.last().map(|last| {
             let all = [("Models", models(last)), ("Data", tasks(last))];
-            all.into_iter().filter(|(_, grid)| !grid.rows.is_empty()).collect()
+            all.into_iter().filter(|(_, table)| !table.rows.is_empty()).collect()
         });
-        View {
+        RepeatView {
             sessions: self.sessions.iter().map(|session| self.terms(session)).collect(),
             tables: tables.unwrap_or_default(),
             plan: match &self.plan {
@@ -82,15 +81,7 @@ impl Repeat {
     }
 }
 
-fn grid<const N: usize>(heads: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Grid {
-    let cells = |row: [String; N]| row.into_iter().map(Cell::plain).collect();
-    Grid {
-        header: heads.map(Cell::plain).into(),
-        rows: rows.map(|row| Line { cells: cells(row), ..Line::default() }).collect(),
-    }
-}
-
-fn models(session: &ProvenanceEntry) -> Grid {
+fn models(session: &ProvenanceEntry) -> DataTable {
     let millions = |n: u64| format!("{} M", significant(n as f64 / 1e6));
     let row = |(name, model): (&String, &ModelProvenance)| {
         let ModelProvenance { source, digest, family, parameters, backend, library, dtype, .. } =
@@ -106,14 +97,14 @@ fn models(session: &ProvenanceEntry) -> Grid {
         ]
     };
     let heads = ["model", "source", "digest", "family", "parameters", "runs on"];
-    grid(heads, session.models.iter().map(row))
+    DataTable::plain(heads, session.models.iter().map(row))
 }
 
-fn tasks(session: &ProvenanceEntry) -> Grid {
+fn tasks(session: &ProvenanceEntry) -> DataTable {
     let row = |(name, task): (&String, &TaskProvenance)| {
         [name.clone(), task.items.to_string(), task.digest.clone()]
     };
-    grid(["task", "items", "digest of the items"], session.tasks.iter().map(row))
+    DataTable::plain(["task", "items", "digest of the items"], session.tasks.iter().map(row))
 }
 
 #[cfg(test)]
@@ -141,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_session_does_not_say_is_left_out() {
+    fn empty_terms_are_left_out() {
         let mut session = ProvenanceEntry {
             command: String::new(),
             features: String::new(),

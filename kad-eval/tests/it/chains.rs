@@ -230,7 +230,7 @@ fn records_and_summary_of_chains_add_up() {
     let lab = Lab::new(CHAINS);
     let table = lab.run(&[]).succeeds();
     assert!(
-        table.contains("1: dual by aligned") && table.contains("2: aligned by draft"),
+        table.contains("1: dual verifies aligned") && table.contains("2: aligned verifies draft"),
         "{table}"
     );
     let read = |name: &str| fs::read_to_string(lab.results().join(name)).unwrap();

@@ -1,4 +1,4 @@
-//! `kad report` on runs that are there.
+//! `kad report`: runs shown and compared.
 
 use std::fs;
 use std::path::PathBuf;
@@ -78,7 +78,7 @@ fn a_run_is_shown_in_every_format() {
 }
 
 #[test]
-fn what_is_no_run_says_what_it_is() {
+fn folders_that_are_no_runs_are_explained() {
     let lab = Lab::new(SMALL);
     lab.run(&["--shard", "1/2"]).succeeds();
     let folder = lab.results();
@@ -93,7 +93,7 @@ fn what_is_no_run_says_what_it_is() {
     kad(&["report"]).fails(2, &["FOLDER"]);
 }
 
-/// What `kad report` prints is also beside the records, and the page is made anew from its folder.
+/// The output of `kad report` equals the files beside the records, and the page can be made again.
 #[test]
 fn a_run_leaves_its_tables_and_its_page_can_be_made_again() {
     let lab = Lab::new(SMALL);
@@ -102,7 +102,7 @@ fn a_run_leaves_its_tables_and_its_page_can_be_made_again() {
     let shown = folder.to_str().unwrap();
     let file = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     assert_eq!(kad(&["report", shown, "--markdown"]).succeeds(), file("summary.md"));
-    // But for the folder, which the command names.
+    // Except for the folder, which the command names.
     let named = kad(&["report", shown, "--csv"]).succeeds();
     assert_eq!(named.replace(shown, ""), file("summary.csv"));
     let again = lab.path().join("again.html");
@@ -117,10 +117,10 @@ fn a_run_leaves_its_tables_and_its_page_can_be_made_again() {
     }
     assert!(!page.contains(lab.path().to_str().unwrap()), "the folder of this machine");
 
-    // A folder of a version that kept no prompts.
+    // As after a crash before the prompts were written.
     fs::remove_file(folder.join("report.json")).unwrap();
     html(&again);
-    assert!(fs::read_to_string(&again).unwrap().contains("What it asked was not kept"));
+    assert!(fs::read_to_string(&again).unwrap().contains("The prompt was not kept"));
     let nowhere = lab.path().join("no/page.html");
     kad(&["report", shown, "--html", nowhere.to_str().unwrap()])
         .fails(2, &["--html", "no such folder"]);
@@ -142,7 +142,7 @@ fn runs_are_compared_on_a_page() {
     assert!(!page.contains("repetitions of one plan") && !page.contains("<script"));
 }
 
-/// Into three folders: the texts are the same, and the spread is of three speeds.
+/// Three folders: the texts are equal, and the spread is over three speeds.
 #[test]
 fn repetitions_of_one_plan_show_their_spread() {
     let lab = Lab::new(SMALL);
@@ -158,7 +158,10 @@ fn repetitions_of_one_plan_show_their_spread() {
         kad(&["report"].into_iter().chain(all).chain(more.iter().copied()).collect::<Vec<_>>())
     };
     let table = report(&[]).succeeds();
-    assert!(table.contains("3 repetitions of one plan: their 18 texts are the same"), "{table}");
+    assert!(
+        table.contains("3 repetitions of one plan: their 18 texts are equal token for token"),
+        "{table}"
+    );
     let json: Value = serde_json::from_str(&report(&["--json"]).succeeds()).unwrap();
     for result in json["repetitions"]["results"].as_array().unwrap() {
         let number = |key: &str| result[key].as_f64().unwrap();
@@ -173,14 +176,14 @@ fn repetitions_of_one_plan_show_their_spread() {
         speeds.sort_by(f64::total_cmp);
         assert_eq!([number("min"), number("median"), number("max")], speeds[..]);
     }
-    // One text that is otherwise.
+    // One text changed.
     let records = format!("{}/records.jsonl", folders[1]);
     let text = fs::read_to_string(&records).unwrap();
     fs::write(&records, text.replacen("\"tokens\":[", "\"tokens\":[1,", 1)).unwrap();
     assert!(report(&[]).succeeds().contains("ONLY 17 of 18 texts"));
 }
 
-/// Two runs of one plan; of the second, an older version kept no jobs and it was continued.
+/// Two runs of one plan; the second was continued with another number of jobs.
 #[test]
 fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
     let folders = [Lab::new(SMALL), Lab::new(SMALL)];
@@ -195,7 +198,7 @@ fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
         fs::write(path, value.to_string()).unwrap();
     };
     change("summary.json", &|summary| {
-        summary["jobs"] = json!([3]);
+        summary["jobs"] = json!([1, 3]);
         summary["results"][2]["stops"] = json!({ "eos": 2, "prompt_too_long": 4 });
     });
     let csv = kad(&["report", &a, &b, "--csv"]).succeeds();
@@ -217,14 +220,9 @@ fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
     wanted[5] = "0".to_owned();
     assert_eq!(column("cut_off"), wanted);
     assert!(wanted.iter().any(|count| count != "0"), "{wanted:?}");
-    // Where it is not known.
-    fs::remove_file(format!("{b}/provenance.json")).unwrap();
-    let csv = kad(&["report", &b, "--csv"]).succeeds();
-    let row = csv::Reader::from_reader(csv.as_bytes()).records().next().unwrap().unwrap();
-    assert_eq!((&row[place("folder")], &row[place("jobs")]), (b.as_str(), ""));
 }
 
-/// A folder in which only the summary was kept, as some under `experiments/record` are.
+/// A folder in which only the summary was kept.
 #[test]
 fn a_summary_alone_is_shown_and_not_compared() {
     let lab = Lab::new(SMALL);
@@ -241,12 +239,9 @@ fn a_summary_alone_is_shown_and_not_compared() {
     );
     assert_eq!(kad(&["report", kept, run, "--csv"]).succeeds().lines().count(), 1 + 3 + 3);
     kad(&["report", kept, run]).fails(1, &["cannot read", "kept/plan.json", "compare"]);
-    let record = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/record/deferral-nano");
-    let old = kad(&["report", record]).succeeds();
-    assert!(old.contains("earlier version of kad"), "{old}");
 }
 
-/// Also where a key of one run says what another one says in a shorter one.
+/// Also if a run changes a key that another run changes through a shorter key.
 #[test]
 fn of_three_runs_each_is_shown_with_its_own_plan() {
     let lab = Lab::new(SMALL);
@@ -269,7 +264,7 @@ fn of_three_runs_each_is_shown_with_its_own_plan() {
     assert!(page.contains(row), "{page}");
 }
 
-/// As a merging run leaves it that was interrupted, or a run that was killed after its summary.
+/// State of a run that was interrupted while merging shards, or killed after its summary.
 #[test]
 fn records_that_are_not_in_the_summary_are_not_compared() {
     let (_first, _second, a, b) = runs();
@@ -298,7 +293,7 @@ fn records_that_are_not_in_the_summary_are_not_compared() {
     assert_eq!((twice.code, twice.stderr.as_str()), (0, ""));
 }
 
-/// As a run leaves it that was killed before its first summary.
+/// State of a run that was killed before its first summary.
 #[test]
 fn a_run_without_a_summary_is_unfinished_and_left_out() {
     let (_first, _second, a, b) = runs();
@@ -319,7 +314,7 @@ fn a_run_without_a_summary_is_unfinished_and_left_out() {
     };
     assert_eq!(left_out(&[a, killed, "--csv"]), kad(&["report", a, "--csv"]).succeeds());
     assert_eq!(left_out(&[killed, a, b]), kad(&["report", a, b]).succeeds());
-    // Nothing is finished yet; shards are no whole run either; what is no run stays an error.
+    // No finished item; shards that are not merged; a folder that is no run stays an error.
     fs::write(format!("{killed}/records.jsonl"), "").unwrap();
     kad(&["report", killed]).fails(2, &["is unfinished: 0 records"]);
     fs::remove_file(format!("{killed}/records.jsonl")).unwrap();
@@ -332,28 +327,9 @@ fn a_run_without_a_summary_is_unfinished_and_left_out() {
     kad(&["report", a, empty, "--csv"]).fails(2, &["is no run"]);
 }
 
-#[test]
-fn what_an_older_summary_did_not_keep_is_a_dash() {
-    let lab = Lab::new(SMALL);
-    lab.run(&[]).succeeds();
-    let folder = lab.results();
-    let path = folder.join("summary.json");
-    let mut summary: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
-    let old = summary["results"][1]["difference"].as_object_mut().unwrap();
-    old.retain(|key, _| ["items", "mean", "interval", "p_value"].contains(&&**key));
-    fs::write(&path, summary.to_string()).unwrap();
-    let markdown = kad(&["report", folder.to_str().unwrap(), "--markdown"]).succeeds();
-    let row = markdown.lines().find(|line| line.contains("KAD dual, threshold 0.2")).unwrap();
-    let p = row.split('|').nth(4).unwrap().trim();
-    assert_eq!(p, "–", "{markdown}");
-    assert!(markdown.contains("earlier version") && !markdown.contains("chance of 80 %"));
-    let json = kad(&["report", folder.to_str().unwrap(), "--json"]).succeeds();
-    assert!(json.contains("\"p_adjusted\": null"), "{json}");
-}
-
 /// One plan; the second run had fewer items, the third decoded two at a time.
 #[test]
-fn runs_of_one_plan_that_are_not_the_same_say_in_what() {
+fn runs_of_one_plan_name_their_differences() {
     let run = |more: &[&str]| {
         let lab = Lab::new(SMALL);
         lab.run(more).succeeds();
@@ -386,7 +362,7 @@ fn runs_of_one_plan_that_are_not_the_same_say_in_what() {
     }
 }
 
-/// What a program writes to a terminal of so many columns.
+/// Prints the output of a program on a terminal with so many columns.
 const TERMINAL: &str = r#"
 import fcntl, os, pty, struct, sys, termios
 child, end = pty.fork()
@@ -407,10 +383,10 @@ while True:
 sys.stdout.buffer.write(text.replace(b"\r\n", b"\n"))
 "#;
 
-/// Markdown has no width, and a terminal that does not know its own has none either.
+/// Markdown has no width, nor has a terminal of unknown width.
 #[cfg(unix)]
 #[test]
-fn tables_are_as_wide_as_what_they_are_for() {
+fn tables_fit_the_terminal() {
     let lab = Lab::new(SMALL);
     lab.run(&[]).succeeds();
     let folder = lab.results();

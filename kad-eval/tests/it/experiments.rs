@@ -33,7 +33,7 @@ fn a_run_leaves_records_summary_report_and_provenance() {
     let table = lab.run(&[]).succeeds();
     assert!(
         table.contains("KAD dual, threshold 0.2")
-            && table.contains("differences to `aligned alone`"),
+            && table.contains("differences from `aligned alone`"),
         "{table}"
     );
     assert!(

@@ -1,4 +1,4 @@
-//! The summary against a script that computes it from the records on its own.
+//! The summary compared with an independent script that recomputes it from the records.
 
 use std::fs;
 use std::process::Command;
@@ -24,14 +24,14 @@ fn agrees(lab: &Lab, least: usize) {
     assert!(numbers > least, "{text}");
 }
 
-/// Puts `value` where `keys` lead in the summary; the script finds that one number, and says
-/// `word`.
+/// Replaces the number at `keys` in the summary by `value`; the script reports this number alone,
+/// with `word`.
 fn finds(lab: &Lab, keys: &str, value: f64, word: &str) {
     let path = lab.results().join("summary.json");
     let kept = fs::read_to_string(&path).unwrap();
     let mut summary: Value = serde_json::from_str(&kept).unwrap();
     *summary.pointer_mut(keys).unwrap() = value.into();
-    // What is left of CSV agrees with the records, not with this.
+    // The CSV still agrees with the records.
     fs::rename(lab.results().join("summary.csv"), lab.path().join("kept.csv")).unwrap();
     fs::write(&path, summary.to_string()).unwrap();
     if let Some((agree, text)) = python(lab) {
@@ -41,9 +41,9 @@ fn finds(lab: &Lab, keys: &str, value: f64, word: &str) {
     fs::rename(lab.path().join("kept.csv"), lab.results().join("summary.csv")).unwrap();
 }
 
-/// Three decoders, graded; then numbers that were tampered with are found.
+/// Three graded decoders; then changed numbers are found.
 #[test]
-fn a_script_of_its_own_finds_the_same_numbers() {
+fn an_independent_script_finds_the_same_numbers() {
     let lab = Lab::new(&SMALL.replace("items = 6", "items = 40"));
     lab.run(&[]).succeeds();
     agrees(&lab, 200);
@@ -78,7 +78,7 @@ target = "aligned"
 levels = [{ draft = "draft", length = 4 }, { draft = { kind = "n-gram" }, length = 2 }]
 "#;
 
-/// Every level's acceptance and waste, with their histograms (E1).
+/// Acceptance and waste of every level, with histograms (E1).
 #[test]
 fn levels_of_a_chain_are_recomputed() {
     let lab = Lab::new(&format!("{SMALL}{CHAIN}"));
@@ -107,7 +107,7 @@ const TRUTHFUL: &str = r#"[
  "mc2_targets": {"10": 1, "9": 0}}
 ]"#;
 
-/// Options by likelihood, points, groups, and texts that are only read.
+/// Options by likelihood, points, groups, and given texts.
 #[test]
 fn likelihoods_points_and_groups_are_recomputed() {
     let tasks = r#"
@@ -137,7 +137,7 @@ piece_bytes = 60
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
-    // Enough for the test of points to draw signs.
+    // Enough items for the permutation test to draw signs.
     let more = |n: u64| {
         let wrong = format!("\"{}\": 0, \"{}\": 0", n + 3, n + 5);
         format!(
@@ -172,7 +172,7 @@ piece_bytes = 60
     assert!(differ.iter().map(|it| it.unwrap()).sum::<u64>() > 12, "{differ:?}");
     let read = place(&|result| result["likelihood"].is_object());
     let grouped = place(&|result| result["groups"].is_array());
-    // Within its interval, which is checked too.
+    // Within its interval, which the script checks too.
     finds(&lab, &format!("/results/{mc2}/accuracy"), 0.6, "accuracy");
     for (keys, word) in [
         (format!("/results/{other}/difference/detectable"), "detectable"),

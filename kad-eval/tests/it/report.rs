@@ -1,4 +1,4 @@
-//! The pages of runs and benchmarks that chains took part in.
+//! Pages of runs and benchmarks with chains.
 
 use serde_json::Value;
 
@@ -71,8 +71,7 @@ fn a_benchmark_is_also_a_page_and_its_parts_add_up() {
     }
     let page = std::fs::read_to_string(page).unwrap();
     assert_eq!(page.matches("<svg").count(), 3, "time, prediction, passes");
-    for part in ["exactly large at T = 0.7", "engine (all but the passes)", "±10 %", " threads · "]
-    {
+    for part in ["exactly large at T = 0.7", "engine (outside passes)", "±10 %", " threads · "] {
         assert!(page.contains(part), "{part} is not in the page");
     }
 }
@@ -87,7 +86,7 @@ fn a_page_that_cannot_be_written_is_known_before_anything_is_measured() {
 }
 
 #[test]
-fn a_planned_chain_is_reported_with_what_was_expected_of_it() {
+fn a_planned_chain_is_reported_with_its_prediction() {
     let (lab, ..) = lab();
     lab.run(&[]).succeeds();
     let page = std::fs::read_to_string(lab.results().join("report.html")).unwrap();
@@ -95,13 +94,13 @@ fn a_planned_chain_is_reported_with_what_was_expected_of_it() {
         "large verifies draft",
         "draft verifies n-gram",
         "<h3>Levels</h3>",
-        "<h2>The profile that chains were planned by</h2>",
-        "where Lemma 3.1 would have it",
+        "<h2>Profile behind the planned chains</h2>",
+        "predicted by Lemma 3.1",
         "title=\"drafted, level ",
     ] {
         assert!(page.contains(part), "{part} is not in the page");
     }
-    // What the profile said is kept in the folder: the page can be made without it.
+    // The predictions are kept in the folder: the page does not need the profile.
     std::fs::remove_file(lab.path().join("profile.json")).unwrap();
     let again = lab.path().join("again.html");
     let folder = lab.results();

@@ -1,7 +1,8 @@
-//! Runs beside each other: what differs in their plans, and in what came out.
+//! Comparison of runs: differences in plans and provenance, and in accuracy, speed and texts by
+//! decoder and task.
 
-mod plans;
-mod provenance;
+mod plan_changes;
+mod provenance_changes;
 mod repetitions;
 
 use std::collections::BTreeSet;
@@ -9,52 +10,53 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use plans::{Change, Leaves, leaves};
-use plans::{changes, decoders, without};
-pub(crate) use provenance::by_key;
+pub(crate) use plan_changes::{KeyChange, LeafValues, leaves};
+use plan_changes::{changes, decoders, without};
+pub(crate) use provenance_changes::by_key;
 use repetitions::same_texts;
-pub(crate) use repetitions::{Repetitions, SameTexts, Texts};
+pub(crate) use repetitions::{EqualTexts, Repetitions, TextDigests};
 
 use crate::analysis::stats::{Interval, ratio_bootstrap};
 use crate::analysis::summary::{DecoderResult, Difference, Summary, adjust};
+use crate::analysis::unique;
 use crate::run::record::Record;
 use crate::run::{ProvenanceEntry, StoredRun};
 
-/// A finished or interrupted run, as its folder holds it.
-pub(crate) struct Run {
+/// A finished or interrupted run, read from its folder.
+pub(crate) struct LoadedRun {
     pub(crate) stored: StoredRun,
     pub(crate) summary: Summary,
     pub(crate) plan: Value,
-    /// The sessions that made it; empty where they were not kept.
+    /// The sessions that made it; empty if they were not kept.
     pub(crate) sessions: Vec<ProvenanceEntry>,
-    /// Without their texts.
+    /// Without texts.
     pub(crate) records: Vec<Record>,
-    pub(crate) texts: Texts,
+    pub(crate) texts: TextDigests,
 }
 
-/// A run against the first one.
+/// A run compared with the first one.
 #[derive(Serialize)]
-pub(crate) struct Comparison<'r> {
+pub(crate) struct RunComparison<'r> {
     pub(crate) first: String,
     pub(crate) second: String,
-    /// What differs in their plans, but for the decoders that only one of them has.
-    pub(crate) plan: Vec<Change>,
-    /// Decoders that the second run does not have.
+    /// Plan keys that differ, without decoders of one run only.
+    pub(crate) plan: Vec<KeyChange>,
+    /// Decoders missing in the second run.
     pub(crate) only_in_first: Vec<String>,
-    /// Decoders that the first run does not have.
+    /// Decoders missing in the first run.
     pub(crate) only_in_second: Vec<String>,
-    /// Whether plan, models, data and libraries are the same.
+    /// True if plan, models, data and libraries are the same.
     pub(crate) same_run_id: bool,
-    /// What differs in program, machine, models and data.
-    pub(crate) provenance: Vec<Change>,
-    pub(crate) decoders: Vec<Pair<'r>>,
-    /// Of which run's times what is to be said.
+    /// Provenance keys that differ: program, machine, models, data.
+    pub(crate) provenance: Vec<KeyChange>,
+    pub(crate) decoders: Vec<DecoderPair<'r>>,
+    /// For the notes about times.
     #[serde(skip)]
     runs: [&'r Summary; 2],
 }
 
-impl<'r> Comparison<'r> {
-    pub(crate) fn of(first: &'r Run, second: &'r Run) -> Self {
+impl<'r> RunComparison<'r> {
+    pub(crate) fn of(first: &'r LoadedRun, second: &'r LoadedRun) -> Self {
         let only_in_first = only_in(first, second);
         let only_in_second = only_in(second, first);
         let [one, other] = [(first, &only_in_first), (second, &only_in_second)]
@@ -65,21 +67,21 @@ impl<'r> Comparison<'r> {
             plan: changes(&one, &other),
             only_in_first,
             only_in_second,
-            provenance: provenance::differences(&first.sessions, &second.sessions),
+            provenance: provenance_changes::differences(&first.sessions, &second.sessions),
             same_run_id: first.summary.run_id == second.summary.run_id,
             decoders: pairs([first, second]),
             runs: [&first.summary, &second.summary],
         }
     }
 
-    /// What the times of either run are of, where several items were decoded at once.
+    /// The meaning of the times of either run, where several items were decoded at a time.
     pub(crate) fn at_a_time(&self) -> Option<String> {
         let said = ["A", "B"].into_iter().zip(self.runs);
         let said = said.filter_map(|(name, run)| Some(format!("{name}: {}", run.at_a_time()?)));
         said.reduce(|a, b| format!("{a}\n{b}"))
     }
 
-    /// The decoders that only one of them has, where the second run is called `second`.
+    /// A sentence about decoders of one run only; `second` is the name of the second run.
     pub(crate) fn only_in_one(&self, second: &str) -> Option<String> {
         let list = |run: &str, names: &[String]| {
             let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -89,15 +91,14 @@ impl<'r> Comparison<'r> {
         said.into_iter().flatten().reduce(|a, b| format!("{a}; {b}"))
     }
 
-    /// In a sentence, where there is nothing to list.
+    /// A sentence about equal plans; none if the plans differ.
     pub(crate) fn same_plans(&self) -> Option<String> {
         let keys: Vec<&str> = self.provenance.iter().map(|it| it.key.as_str()).collect();
         let same = [&self.only_in_first, &self.only_in_second].iter().all(|names| names.is_empty());
         (same && self.plan.is_empty()).then(|| match (keys.is_empty(), self.same_run_id) {
             (true, true) => "their plans are the same".to_owned(),
             (true, false) => {
-                "their plans are the same, the runs are not: models, data or libraries \
-                              differ"
+                "their plans are the same, the runs are not: models, data or libraries differ"
                     .to_owned()
             }
             _ => format!("their plans are the same, the runs are not: {} differ", keys.join(", ")),
@@ -105,76 +106,57 @@ impl<'r> Comparison<'r> {
     }
 }
 
-/// The decoders of `run` that `other` does not have.
-fn only_in(run: &Run, other: &Run) -> Vec<String> {
+/// The decoders of `run` that `other` lacks.
+fn only_in(run: &LoadedRun, other: &LoadedRun) -> Vec<String> {
     let theirs = decoders_of(other);
     decoders_of(run).into_iter().filter(|name| !theirs.contains(name)).map(str::to_owned).collect()
 }
 
-/// Those of its plan, and those of its numbers, which an earlier plan may have had.
-fn decoders_of(run: &Run) -> Vec<&str> {
-    let mut names = decoders(&run.plan);
-    for result in &run.summary.results {
-        if !names.contains(&result.decoder.as_str()) {
-            names.push(&result.decoder);
-        }
-    }
-    names
+/// Decoders of its plan and of its results, which may come from an earlier plan of the run.
+fn decoders_of(run: &LoadedRun) -> Vec<&str> {
+    let results = run.summary.results.iter().map(|result| result.decoder.as_str());
+    unique(decoders(&run.plan).into_iter().chain(results))
 }
 
-/// A decoder on a task in two runs.
+/// A decoder on a task, in two runs.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Pair<'s> {
+pub(crate) struct DecoderPair<'s> {
     pub(crate) decoder: &'s str,
     pub(crate) task: &'s str,
-    /// None where the run has no such decoder or task.
+    /// None if the run lacks the decoder or the task.
     pub(crate) first: Option<&'s DecoderResult>,
     pub(crate) second: Option<&'s DecoderResult>,
-    /// Accuracy of the second run minus that of the first, on the items both finished.
+    /// Accuracy of the second run minus accuracy of the first, on the items both finished.
     pub(crate) difference: Option<Difference>,
-    /// Tokens per second of the second run over those of the first.
-    pub(crate) speed: Option<Ratio>,
-    /// Of the items that both wrote a text for.
-    pub(crate) texts: Option<SameTexts>,
+    /// Tokens per second of the second run over tokens per second of the first.
+    pub(crate) speed: Option<SpeedRatio>,
+    /// On the items with a text of both runs.
+    pub(crate) texts: Option<EqualTexts>,
 }
 
-/// A quotient of two measured numbers.
+/// Ratio of two speeds.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Ratio {
+pub(crate) struct SpeedRatio {
     pub(crate) value: f64,
-    /// Of the items of both runs, resampled apart, 95 %; what differs from one moment of a machine
-    /// to the next is not in it.
+    /// At 95 %, from a bootstrap over the items of each run; it does not cover changes of the
+    /// machine's load.
     pub(crate) interval: Interval,
 }
 
-/// Seeds of resampling: a comparison is the same each time.
+/// Seed of the bootstrap: a comparison is reproducible.
 const SEED: u64 = 1;
 
-/// Every decoder and task of either run, those of the first one first.
-pub(crate) fn pairs(runs: [&Run; 2]) -> Vec<Pair<'_>> {
-    let find = |of: &'_ Run, result: &DecoderResult| {
-        let same = |other: &usize| {
-            let other = &of.summary.results[*other];
-            other.decoder == result.decoder && other.task == result.task
-        };
-        (0..of.summary.results.len()).find(same)
-    };
-    let [first, second] = runs;
-    let (one, other) = (&first.summary.results, &second.summary.results);
-    let both =
-        one.iter().map(|result| (Some(result), find(second, result).map(|place| &other[place])));
-    let new = other.iter().filter(|result| find(first, result).is_none());
-    let all = both.chain(new.map(|result| (None, Some(result))));
-    let mut pairs: Vec<Pair<'_>> = all.filter_map(|results| pair(results, runs)).collect();
+/// Every decoder and task of either run, the first run's first.
+pub(crate) fn pairs(runs: [&LoadedRun; 2]) -> Vec<DecoderPair<'_>> {
+    let all = runs.iter().flat_map(|run| &run.summary.results);
+    let names = unique(all.map(|result| (result.task.as_str(), result.decoder.as_str())));
+    let mut pairs: Vec<DecoderPair<'_>> = names.into_iter().map(|it| pair(it, runs)).collect();
     adjust_by_task(&mut pairs);
     pairs
 }
 
-fn pair<'s>(
-    (first, second): (Option<&'s DecoderResult>, Option<&'s DecoderResult>),
-    runs: [&'s Run; 2],
-) -> Option<Pair<'s>> {
-    let DecoderResult { decoder, task, .. } = first.or(second)?;
+fn pair<'s>((task, decoder): (&'s str, &'s str), runs: [&'s LoadedRun; 2]) -> DecoderPair<'s> {
+    let [first, second] = runs.map(|run| run.summary.result(task, decoder));
     let [one, other] = runs.map(|run| {
         let own = |r: &&Record| r.decoder == *decoder && r.task == *task;
         run.records.iter().filter(own).collect::<Vec<_>>()
@@ -184,41 +166,41 @@ fn pair<'s>(
     let difference = compared.then(|| difference(&one, &other)).flatten();
     let speed = first.zip(second).and_then(|(a, b)| speed(&one, &other, a, b));
     let texts = same_texts(&one, &runs.map(|run| &run.texts));
-    Some(Pair { decoder, task, first, second, difference, speed, texts })
+    DecoderPair { decoder, task, first, second, difference, speed, texts }
 }
 
-/// Paired by item and right answer: where a run asked something else, nothing is compared.
+/// Paired by item and gold answer, so that different questions are not compared.
 fn difference(first: &[&Record], second: &[&Record]) -> Option<Difference> {
     let [before, after] = [first, second]
         .map(|side| side.iter().map(|r| ((r.item.as_str(), r.gold.as_str()), r.earned())));
     Difference::paired(after, before, SEED)
 }
 
-/// None where no time was taken, or a side has nothing.
+/// None without times or without records of a run.
 fn speed(
     first: &[&Record],
     second: &[&Record],
     a: &DecoderResult,
     b: &DecoderResult,
-) -> Option<Ratio> {
+) -> Option<SpeedRatio> {
     let value = b.tokens_per_second / a.tokens_per_second;
     if !value.is_finite() || value <= 0.0 || first.is_empty() || second.is_empty() {
         return None;
     }
-    // The logarithms' intervals are added in quadrature: the runs are independent.
+    // Independent runs: half-widths of the logarithms add in quadrature.
     let spread = |records: &[&Record]| {
         let pairs: Vec<(f64, f64)> =
             records.iter().map(|r| (r.new_tokens as f64, r.seconds)).collect();
         let Interval { low, high } = ratio_bootstrap(&pairs, SEED);
-        // Without an interval of either there is none of the quotient.
+        // Without an interval of either speed there is none of the ratio.
         if low > 0.0 && high.is_finite() { (high / low).ln() / 2.0 } else { f64::NAN }
     };
     let half = spread(first).hypot(spread(second)).exp();
-    Some(Ratio { value, interval: Interval { low: value / half, high: value * half } })
+    Some(SpeedRatio { value, interval: Interval { low: value / half, high: value * half } })
 }
 
-/// For all comparisons of a task.
-fn adjust_by_task(pairs: &mut [Pair<'_>]) {
+/// Adjusts the differences of each task for multiple comparisons.
+fn adjust_by_task(pairs: &mut [DecoderPair<'_>]) {
     let tasks: BTreeSet<&str> = pairs.iter().map(|pair| pair.task).collect();
     for task in tasks {
         let own = pairs.iter_mut().filter(|pair| pair.task == task);

@@ -1,20 +1,20 @@
-//! Runs of one plan: how far their speeds spread, and whether they wrote the same.
+//! Repetitions of one plan: spread of speeds, and equality of texts.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 
-use super::Run;
-use super::provenance::differences;
+use super::LoadedRun;
+use super::provenance_changes::differences;
 use crate::run::record::{Record, key};
 
-/// A digest of the tokens of each text; none of items for which nothing was written.
+/// A digest of the tokens of each generated text, by item.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Texts(HashMap<(String, String, String), u64>);
+pub(crate) struct TextDigests(HashMap<(String, String, String), u64>);
 
-impl Texts {
-    /// Keeps what `record` wrote.
+impl TextDigests {
+    /// Adds the text of `record`, if it has one.
     pub(crate) fn add(&mut self, record: &Record) {
         if !record.tokens.is_empty() {
             let mut hasher = DefaultHasher::new();
@@ -28,22 +28,22 @@ impl Texts {
     }
 }
 
-/// How many texts are the same, token for token.
+/// Number of texts that are equal token for token in all runs compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct SameTexts {
+pub(crate) struct EqualTexts {
     pub(crate) equal: u64,
     pub(crate) of: u64,
 }
 
-impl SameTexts {
+impl EqualTexts {
     pub(crate) fn words(self) -> String {
         format!("{} of {}", self.equal, self.of)
     }
 }
 
-/// Over the items of `records` that every run wrote a text for; none if there are none.
-pub(super) fn same_texts(records: &[&Record], runs: &[&Texts]) -> Option<SameTexts> {
-    let mut same = SameTexts { equal: 0, of: 0 };
+/// On the items of `records` with a text in every run; none without such an item.
+pub(super) fn same_texts(records: &[&Record], runs: &[&TextDigests]) -> Option<EqualTexts> {
+    let mut same = EqualTexts { equal: 0, of: 0 };
     for record in records {
         let Some(texts) = runs.iter().map(|run| run.of(record)).collect::<Option<Vec<u64>>>()
         else {
@@ -59,14 +59,14 @@ pub(super) fn same_texts(records: &[&Record], runs: &[&Texts]) -> Option<SameTex
 #[derive(Debug, Serialize)]
 pub(crate) struct Repetitions<'r> {
     pub(crate) runs: usize,
-    /// What differs between them nevertheless, and may make them faster or slower.
+    /// Provenance keys that differ nevertheless and may change speed.
     pub(crate) differ: Vec<String>,
-    pub(crate) results: Vec<Spread<'r>>,
+    pub(crate) results: Vec<SpeedSpread<'r>>,
 }
 
-/// The speeds of one decoder on one task in all repetitions.
+/// Speeds of one decoder on one task over all repetitions.
 #[derive(Debug, Serialize)]
-pub(crate) struct Spread<'r> {
+pub(crate) struct SpeedSpread<'r> {
     pub(crate) task: &'r str,
     pub(crate) decoder: &'r str,
     /// Tokens per second, in the order of the runs.
@@ -74,15 +74,16 @@ pub(crate) struct Spread<'r> {
     pub(crate) min: f64,
     pub(crate) median: f64,
     pub(crate) max: f64,
-    /// Of the items that all of them wrote a text for.
-    pub(crate) texts: Option<SameTexts>,
+    /// On the items with a text in every repetition.
+    pub(crate) texts: Option<EqualTexts>,
 }
 
 impl<'r> Repetitions<'r> {
-    /// None if `runs` are not of one plan, or one folder stands twice among them.
-    pub(crate) fn of(runs: &'r [Run]) -> Option<Self> {
+    /// None if `runs` have different plans, or one folder occurs twice.
+    pub(crate) fn of(runs: &'r [LoadedRun]) -> Option<Self> {
         let (first, others) = runs.split_first()?;
-        let same = |run: &Run| run.summary.run_id == first.summary.run_id && run.plan == first.plan;
+        let same =
+            |run: &LoadedRun| run.summary.run_id == first.summary.run_id && run.plan == first.plan;
         let mut folders: Vec<_> =
             runs.iter().map(|run| run.stored.path().canonicalize().ok()).collect();
         folders.sort();
@@ -90,51 +91,48 @@ impl<'r> Repetitions<'r> {
         if others.is_empty() || !others.iter().all(same) || folders.len() < runs.len() {
             return None;
         }
-        let spread = |place: usize| Spread::of(runs, place);
+        let spread = |place: usize| SpeedSpread::of(runs, place);
         let results = (0..first.summary.results.len()).filter_map(spread).collect();
         let changes = others.iter().flat_map(|run| differences(&first.sessions, &run.sessions));
         let differ: BTreeSet<String> = changes.map(|change| change.key).collect();
         Some(Self { runs: runs.len(), differ: differ.into_iter().collect(), results })
     }
 
-    /// Whether all texts are the same; none where no texts were written.
-    pub(crate) fn texts(&self) -> Option<SameTexts> {
+    /// Equal texts over all results; none without texts.
+    pub(crate) fn texts(&self) -> Option<EqualTexts> {
         let add =
-            |a: SameTexts, b: SameTexts| SameTexts { equal: a.equal + b.equal, of: a.of + b.of };
+            |a: EqualTexts, b: EqualTexts| EqualTexts { equal: a.equal + b.equal, of: a.of + b.of };
         self.results.iter().filter_map(|result| result.texts).reduce(add)
     }
 
-    /// In a sentence.
+    /// One sentence about texts and differences.
     pub(crate) fn words(&self) -> String {
         let texts = match self.texts() {
             None => String::new(),
             Some(texts) if texts.equal == texts.of => {
-                format!(": their {} texts are the same, token for token", texts.of)
+                format!(": their {} texts are equal token for token", texts.of)
             }
             Some(texts) => format!(
-                ": ONLY {} texts are the same, token for token; passes whose numbers depend on threads \
-                 or on what else is in them can turn near ties",
+                ": ONLY {} texts are equal token for token; near ties can turn where the rounding of a \
+                 pass depends on threads or batches",
                 texts.words()
             ),
         };
         let differ = match self.differ.as_slice() {
             [] => String::new(),
-            keys => format!("; their speeds are not of the same: {} differ", keys.join(", ")),
+            keys => format!("; their speeds are not comparable: {} differ", keys.join(", ")),
         };
         format!("{} repetitions of one plan{texts}{differ}", self.runs)
     }
 }
 
-impl<'r> Spread<'r> {
-    /// Of the result at `place` of the first run; none if another run has not finished any of its
-    /// items.
-    fn of(runs: &'r [Run], place: usize) -> Option<Self> {
+impl<'r> SpeedSpread<'r> {
+    /// For result number `place` of the first run; none if another run lacks it.
+    fn of(runs: &'r [LoadedRun], place: usize) -> Option<Self> {
         let first = runs.first()?;
         let result = first.summary.results.get(place)?;
-        let speed = |run: &Run| {
-            let same =
-                run.summary.on(&result.task).into_iter().find(|it| it.decoder == result.decoder);
-            same.map(|it| it.tokens_per_second)
+        let speed = |run: &LoadedRun| {
+            run.summary.result(&result.task, &result.decoder).map(|it| it.tokens_per_second)
         };
         let speeds = runs.iter().map(speed).collect::<Option<Vec<f64>>>()?;
         let mut sorted = speeds.clone();
@@ -146,7 +144,7 @@ impl<'r> Spread<'r> {
         };
         let own = |r: &&Record| r.decoder == result.decoder && r.task == result.task;
         let records: Vec<&Record> = first.records.iter().filter(own).collect();
-        let texts: Vec<&Texts> = runs.iter().map(|run| &run.texts).collect();
+        let texts: Vec<&TextDigests> = runs.iter().map(|run| &run.texts).collect();
         Some(Self {
             task: &result.task,
             decoder: &result.decoder,
@@ -158,7 +156,7 @@ impl<'r> Spread<'r> {
         })
     }
 
-    /// From the slowest to the fastest, relative to the median.
+    /// (max − min) / median.
     pub(crate) fn width(&self) -> f64 {
         (self.max - self.min) / self.median
     }

@@ -1,17 +1,17 @@
-//! Two small runs, and what a pencil finds.
+//! Comparisons of small runs, by hand.
 
 use super::*;
-use crate::report::fixtures as summaries;
+use crate::analysis::fixtures as summaries;
 use crate::run::provenance::sample as sample_entry;
 use crate::run::record::sample;
 
 /// A run of this plan, as its folder would hold it.
-fn held(folder: &str, summary: Summary, records: Vec<Record>) -> Run {
-    let mut texts = Texts::default();
+fn held(folder: &str, summary: Summary, records: Vec<Record>) -> LoadedRun {
+    let mut texts = TextDigests::default();
     records.iter().for_each(|record| texts.add(record));
     let plan = serde_json::json!({ "seed": 1 });
     let stored = StoredRun::at(folder);
-    Run { stored, summary, plan, sessions: Vec::new(), records, texts }
+    LoadedRun { stored, summary, plan, sessions: Vec::new(), records, texts }
 }
 
 /// Items 0 to 5; the second run wins 4 and 5, loses none, and asks 0 otherwise.
@@ -61,7 +61,7 @@ fn a_side_without_records_has_no_ratio_of_speeds() {
 }
 
 /// Three runs of one decoder on three items, of which one is otherwise in the second run.
-fn repeated(speeds: [f64; 3]) -> [Run; 3] {
+fn repeated(speeds: [f64; 3]) -> [LoadedRun; 3] {
     let run = |place: usize| {
         let mut summary = summaries::summary();
         summary.results.truncate(1);
@@ -85,18 +85,18 @@ fn repetitions_have_their_spread_and_say_whether_texts_are_the_same() {
     let result = &found.results[0];
     assert_eq!((result.min, result.median, result.max), (8.0, 10.0, 12.0));
     assert!((result.width() - 0.4).abs() < 1e-12);
-    assert_eq!(found.texts(), Some(SameTexts { equal: 2, of: 3 }));
+    assert_eq!(found.texts(), Some(EqualTexts { equal: 2, of: 3 }));
     assert!(found.words().contains("ONLY 2 of 3"), "{}", found.words());
     assert!(!found.words().contains("differ"), "{}", found.words());
     let [mut one, mut other, _] = repeated([1.0; 3]);
     one.sessions = vec![ProvenanceEntry { jobs: 1, ..sample_entry() }];
     other.sessions = vec![ProvenanceEntry { jobs: 2, ..sample_entry() }];
     let apart = [one, other];
-    assert!(Repetitions::of(&apart).unwrap().words().ends_with("not of the same: jobs differ"));
+    assert!(Repetitions::of(&apart).unwrap().words().ends_with("not comparable: jobs differ"));
     let two = Repetitions::of(&runs[..2]).unwrap();
     assert_eq!(two.results[0].median, 10.0, "the mean of the middle two");
     let pair = &pairs([&runs[0], &runs[2]])[0];
-    assert_eq!(pair.texts, Some(SameTexts { equal: 3, of: 3 }));
+    assert_eq!(pair.texts, Some(EqualTexts { equal: 3, of: 3 }));
 }
 
 #[test]
@@ -104,12 +104,12 @@ fn other_plans_other_models_and_one_folder_are_no_repetitions() {
     let mut runs = repeated([1.0, 1.0, 1.0]);
     runs[2].summary.run_id = "other".to_owned();
     assert!(Repetitions::of(&runs).is_none());
-    let compared = Comparison::of(&runs[0], &runs[2]);
+    let compared = RunComparison::of(&runs[0], &runs[2]);
     assert!(compared.same_plans().unwrap().ends_with("models, data or libraries differ"));
     let mut runs = repeated([1.0, 1.0, 1.0]);
     runs[1].plan = serde_json::json!({ "seed": 2 });
     assert!(Repetitions::of(&runs).is_none());
-    assert_eq!(Comparison::of(&runs[0], &runs[1]).same_plans(), None);
+    assert_eq!(RunComparison::of(&runs[0], &runs[1]).same_plans(), None);
     let mut runs = repeated([1.0, 1.0, 1.0]);
     runs[1].stored = StoredRun::at("./src");
     assert!(Repetitions::of(&runs).is_none() && Repetitions::of(&runs[..1]).is_none());
@@ -130,18 +130,18 @@ fn decoders_that_one_run_has_are_named_once() {
     let mut result = second.summary.results[0].clone();
     result.decoder = "new".to_owned();
     second.summary.results.push(result);
-    let found = Comparison::of(&first, &second);
+    let found = RunComparison::of(&first, &second);
     assert!(found.plan.is_empty() && found.same_plans().is_none());
     assert!(found.only_in_first.is_empty());
     assert_eq!(found.only_in_second, ["longer", "more"]);
     assert_eq!(found.only_in_one("C").unwrap(), "only in C: `longer`, `more`");
-    let turned = Comparison::of(&second, &first);
+    let turned = RunComparison::of(&second, &first);
     assert_eq!(turned.only_in_one("B").unwrap(), "only in A: `longer`, `more`");
-    assert_eq!(Comparison::of(&first, &first).only_in_one("B"), None);
+    assert_eq!(RunComparison::of(&first, &first).only_in_one("B"), None);
     // Of an earlier plan, whose numbers are still in the summary.
     second.plan = plan(&["base"]);
     first.plan = plan(&["base"]);
-    assert_eq!(Comparison::of(&first, &second).only_in_second, ["new"]);
+    assert_eq!(RunComparison::of(&first, &second).only_in_second, ["new"]);
 }
 
 /// Where items can be partly right, what counts is by how much.

@@ -1,20 +1,27 @@
-//! Two decoders on the same items: interval and test of their difference, and the smallest one that
-//! would be found.
+//! Two decoders on the same items: confidence interval and test of their difference, and the
+//! minimum detectable difference.
 
 use rand::{RngExt, SeedableRng};
 use statrs::distribution::{Binomial, DiscreteCDF};
 
 use super::{CONFIDENCE, Interval, quantile};
 
-/// Tango's score interval for the difference of two shares on `items` paired items, of which `wins`
-/// were answered rightly by the first alone and `losses` by the second alone (Tango 1998,
-/// Statistics in Medicine 17, 891–908): every δ with |T(δ)| ≤ z₀.₉₇₅,
+/// Tango's score interval for the difference of two shares on the same `items`, at [`CONFIDENCE`].
 ///
-/// T(δ) = (wins − losses − n·δ) / √(n·(2q + δ(1 − δ))),
+/// `wins` of the items are right for the first decoder only, `losses` for the second only. The
+/// interval holds every δ in [−1, 1] with |T(δ)| ≤ z₀.₉₇₅, where
 ///
-/// q the most likely chance of a loss if the difference is δ. Without any disagreement it is
-/// ±z²/(n + z²), and not a point. No items say nothing: [−1, 1].
-pub(crate) fn tango(wins: u64, losses: u64, items: u64) -> Interval {
+/// T(δ) = (wins − losses − n·δ) / √(n·(2q + δ(1 − δ)))
+///
+/// and q is the maximum-likelihood probability of a loss given δ. Without wins and losses it is
+/// ±z²/(n + z²), not a point. No items give [−1, 1]. Source: Tango 1998, Statistics in Medicine 17,
+/// 891–908.
+///
+/// ```
+/// let interval = kad_eval::stats::tango(1, 7, 21);
+/// assert!((interval.low + 0.517).abs() < 5e-4 && (interval.high + 0.026).abs() < 5e-4);
+/// ```
+pub fn tango(wins: u64, losses: u64, items: u64) -> Interval {
     if items == 0 {
         return Interval { low: -1.0, high: 1.0 };
     }
@@ -43,16 +50,22 @@ fn score(wins: f64, losses: f64, items: f64, difference: f64) -> f64 {
     let variance = items * (2.0 * loss + rest);
     match variance > 0.0 {
         true => away / variance.sqrt(),
-        // Everything is certain: only the difference that was found is possible.
+        // Without variance only the difference found is possible.
         false => away * f64::INFINITY,
     }
 }
 
-/// Exact two-sided McNemar test: the probability, if both decoders were equally good, of a split of
-/// the `wins + losses` items on which they differ at least as uneven as the one found
-/// (McNemar 1947; the exact form is the sign test).
-pub(crate) fn mcnemar(wins: u64, losses: u64) -> f64 {
-    // No split is more even: all of them count, where the sum of their chances is rounded.
+/// Exact two-sided McNemar test of two decoders on the same items.
+///
+/// `wins` items are right for the first decoder only, `losses` for the second only. With
+/// K ~ Binomial(wins + losses, ½) the p-value is min(1, 2·P(K ≤ min(wins, losses))); without wins
+/// and losses it is 1. Source: McNemar 1947, Psychometrika 12; the exact form is the sign test.
+///
+/// ```
+/// assert_eq!(kad_eval::stats::mcnemar(5, 0), 2.0 / 32.0);
+/// ```
+pub fn mcnemar(wins: u64, losses: u64) -> f64 {
+    // No split is more even: p is 1, which the sum of probabilities would miss by rounding.
     if wins.abs_diff(losses) <= 1 {
         return 1.0;
     }
@@ -60,21 +73,28 @@ pub(crate) fn mcnemar(wins: u64, losses: u64) -> f64 {
     (2.0 * fair.cdf(wins.min(losses))).min(1.0)
 }
 
-/// Of [`sign_flip`], where not all signs are tried.
+/// Random sign assignments of [`sign_flip`].
 const DRAWS: u32 = 10_000;
 
-/// So many differences have all their signs tried.
-const TRIED: usize = 12;
+/// [`sign_flip`] enumerates all signs of at most this many differences.
+const ENUMERATED: usize = 12;
 
-/// Two-sided permutation test of the mean of `differences`: the probability, if each could as well
-/// have had the other sign, of a mean at least as far from 0 as the one found (Fisher 1935, *The
-/// Design of Experiments*, § 21). Exact for up to 12 differences that are not 0; else from 10,000
-/// seeded draws, (1 + those as far) / (1 + draws), which never claims too much (Phipson and Smyth
-/// 2010).
-pub(crate) fn sign_flip(differences: &[f64], seed: u64) -> f64 {
+/// Two-sided permutation test of the mean of paired `differences` being 0.
+///
+/// The p-value is the probability, with an independent fair sign for each difference, that
+/// |Σ ±dᵢ| ≥ |Σ dᵢ|. Differences of 0 do not count. It is exact for up to 12 other differences; for
+/// more it is (1 + extreme draws) / (1 + draws) of 10,000 seeded draws, which is never too small.
+/// Source: Fisher 1935, *The Design of Experiments*, § 21; Phipson and Smyth 2010, Statistical
+/// Applications in Genetics and Molecular Biology 9.
+///
+/// ```
+/// // Of the eight sums ±1 ±2 ±4, the two ±7 are as extreme as 7.
+/// assert_eq!(kad_eval::stats::sign_flip(&[1.0, 2.0, 4.0], 1), 2.0 / 8.0);
+/// ```
+pub fn sign_flip(differences: &[f64], seed: u64) -> f64 {
     let moved: Vec<f64> = differences.iter().copied().filter(|it| *it != 0.0).collect();
     let found = moved.iter().sum::<f64>().abs();
-    // Sums of the same numbers in another order are the same up to this.
+    // Sums of the same numbers in another order are equal up to this.
     let rounding = 1e-12 * moved.iter().map(|it| it.abs()).sum::<f64>();
     let is_as_far = |signs: &mut dyn FnMut() -> u64| {
         let flip = |part: &[f64]| -> f64 {
@@ -83,7 +103,7 @@ pub(crate) fn sign_flip(differences: &[f64], seed: u64) -> f64 {
         };
         moved.chunks(64).map(flip).sum::<f64>().abs() >= found - rounding
     };
-    if moved.len() <= TRIED {
+    if moved.len() <= ENUMERATED {
         let all = 1u64 << moved.len();
         let far = (0..all).filter(|signs| is_as_far(&mut || *signs)).count();
         return far as f64 / all as f64;
@@ -93,15 +113,26 @@ pub(crate) fn sign_flip(differences: &[f64], seed: u64) -> f64 {
     (1.0 + far as f64) / (1.0 + f64::from(DRAWS))
 }
 
-/// The chance with which a difference of [`detectable`] size is found.
-pub(crate) const POWER: f64 = 0.8;
+/// Power of [`detectable`] and [`detectable_mean`].
+pub const POWER: f64 = 0.8;
 
-/// The smallest difference of two accuracies that McNemar's test at `level` finds with a chance of
-/// 80 % on `items` paired items of which the share `discordant` is answered rightly by only one of
-/// the two: the δ at which √items·δ = z₁₋ₗₑᵥₑₗ⸝₂·√ψ + z₀.₈·√(ψ − δ²) (Connor 1987, Biometrics 43;
-/// Miettinen 1968). A normal approximation. None if not even δ = ψ, all of them on one side, is
-/// enough.
-pub(crate) fn detectable(items: u64, discordant: f64, level: f64) -> Option<f64> {
+/// Minimum detectable difference of two accuracies: McNemar's test at significance `level` finds it
+/// with probability [`POWER`].
+///
+/// `discordant` is the share ψ of the `items` that only one of the two decoders answers correctly.
+/// The result is the δ with
+///
+/// √items·δ = z₁₋ₗₑᵥₑₗ⸝₂·√ψ + z₀.₈·√(ψ − δ²),
+///
+/// a normal approximation. None if ψ is not in (0, 1], or δ would exceed ψ. Source: Connor 1987,
+/// Biometrics 43; Miettinen 1968, Biometrics 24.
+///
+/// ```
+/// let difference = kad_eval::stats::detectable(1000, 0.2, 0.05).unwrap();
+/// assert!((difference - 0.0394).abs() < 5e-4);
+/// assert_eq!(kad_eval::stats::detectable(10, 0.1, 0.05), None);
+/// ```
+pub fn detectable(items: u64, discordant: f64, level: f64) -> Option<f64> {
     let (certain, found) = (quantile(1.0 - level / 2.0), quantile(POWER));
     // Rises with the difference.
     let enough = |difference: f64| {
@@ -121,9 +152,14 @@ pub(crate) fn detectable(items: u64, discordant: f64, level: f64) -> Option<f64>
     Some(high)
 }
 
-/// The same for a mean of `items` differences of this standard `deviation`:
-/// (z₁₋ₗₑᵥₑₗ⸝₂ + z₀.₈)·deviation/√items. None if they do not differ among each other.
-pub(crate) fn detectable_mean(items: u64, deviation: f64, level: f64) -> Option<f64> {
+/// Minimum detectable mean of `items` paired differences with standard `deviation` s, at
+/// significance `level` and [`POWER`]: (z₁₋ₗₑᵥₑₗ⸝₂ + z₀.₈)·s/√items. None if s is not positive.
+///
+/// ```
+/// let mean = kad_eval::stats::detectable_mean(400, 0.3, 0.05).unwrap();
+/// assert!((mean - 0.042_024).abs() < 1e-6);
+/// ```
+pub fn detectable_mean(items: u64, deviation: f64, level: f64) -> Option<f64> {
     let wanted = quantile(1.0 - level / 2.0) + quantile(POWER);
     (deviation > 0.0).then(|| wanted * deviation / (items as f64).sqrt())
 }
@@ -144,9 +180,8 @@ mod tests {
     }
 
     /// Airway reactivity of 21 children before and after transplantation, 1 and 7 of them changed
-    /// (an example of Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33, 2850–2875),
-    /// with the numbers that the R package ratesci has for it. What has no disagreement has a
-    /// closed form, and so has what has nothing else.
+    /// (Fagerland, Lydersen and Laake 2014, Statistics in Medicine 33, 2850–2875), with the numbers
+    /// of the R package ratesci. No disagreement and nothing but wins have closed forms.
     #[test]
     fn tango_matches_another_program_and_closed_forms() {
         let found = tango(1, 7, 21);
@@ -162,10 +197,10 @@ mod tests {
         assert_eq!(tango(0, 0, 0), Interval { low: -1.0, high: 1.0 });
     }
 
-    /// The share of all outcomes of 20 items that the interval covers, summed over the multinomial
-    /// distribution. The percentile bootstrap covers 81 % there.
+    /// Coverage on 20 items, summed over the multinomial distribution. The percentile bootstrap
+    /// covers 81 % there.
     #[test]
-    fn tango_covers_what_it_should_on_few_items() {
+    fn tango_has_its_coverage_on_few_items() {
         let items = 20;
         for (win, loss) in [(0.1, 0.05), (0.2, 0.1), (0.05, 0.0), (0.3, 0.3), (0.02, 0.02)] {
             let mut covered = 0.0;
@@ -219,8 +254,8 @@ mod tests {
         }
     }
 
-    /// Many small losses and a few large wins: the mean is on the side of the wins, and what the
-    /// sign test would find is not what happened to it.
+    /// Many small losses and a few large wins: the mean is on the side of the wins, and the sign
+    /// test would find the opposite.
     #[test]
     fn points_are_tested_by_their_mean_not_by_their_signs() {
         let wins = (0..11).map(|i| 0.5 + 0.02 * f64::from(i));

@@ -1,4 +1,4 @@
-//! The difference of two decoders on the same items.
+//! Difference of two decoders on the same items.
 
 use std::collections::BTreeMap;
 
@@ -6,52 +6,37 @@ use serde::{Deserialize, Serialize};
 
 use super::DecoderResult;
 use crate::analysis::stats::{
-    CONFIDENCE, Interval, detectable, detectable_mean, holm, mcnemar, null_is_nan,
-    paired_bootstrap, sign_flip, tango,
+    CONFIDENCE, Interval, POWER, detectable, detectable_mean, holm, mcnemar, paired_bootstrap,
+    sign_flip, tango,
 };
 
-/// Accuracy minus another's on the same items.
+/// Accuracy minus the accuracy of another decoder on the same items.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Difference {
     pub(crate) items: u64,
-    /// Items that earned more, and less.
-    #[serde(default)]
+    /// Items with more points than the other decoder, and with fewer.
     pub(crate) wins: u64,
-    #[serde(default)]
     pub(crate) losses: u64,
     pub(crate) mean: f64,
-    /// Standard deviation of the items' differences; none of fewer than two items.
-    #[serde(default)]
+    /// Standard deviation of the items' differences; none for fewer than two items.
     pub(crate) deviation: Option<f64>,
-    /// How `interval` and `p_value` came about.
-    #[serde(default)]
+    /// The methods behind `interval` and `p_value`.
     pub(crate) method: Method,
-    /// 95 %; NaN, null in JSON, where points give none.
+    /// At 95 %; NaN, null in JSON, for points that all differ by the same.
     pub(crate) interval: Interval,
-    /// Of no difference, two-sided.
+    /// Two-sided test of no difference.
     pub(crate) p_value: f64,
-    /// The same, adjusted for all decoders that are compared on this task (Holm). NaN where an
-    /// earlier version did not keep it.
-    #[serde(default = "unknown", deserialize_with = "null_is_nan")]
+    /// `p_value`, Holm-adjusted over the decoders compared on this task.
     pub(crate) p_adjusted: f64,
-    /// The smallest difference that so many items would show with a chance of 80 % or more,
-    /// adjusted likewise, if decoders disagreed as often as these do; none if there is no such
-    /// difference.
-    #[serde(default)]
+    /// Minimum detectable difference at 80 % power, Bonferroni-adjusted over the decoders compared,
+    /// at the disagreement found; none if there is none.
     pub(crate) detectable: Option<f64>,
 }
 
-fn unknown() -> f64 {
-    f64::NAN
-}
-
-/// How differences are judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Interval and test of a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Method {
-    /// By versions that did not say which.
-    #[default]
-    Earlier,
     /// Items are right or wrong.
     Grades,
     /// Items can be partly right.
@@ -59,32 +44,27 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    /// What is judged so.
-    fn of(self) -> &'static str {
+    /// The items that it is for.
+    fn items(self) -> &'static str {
         match self {
-            Self::Earlier => "of an earlier version",
-            Self::Grades => "where items are right or wrong",
-            Self::Points => "where they give points",
+            Self::Grades => "items right or wrong",
+            Self::Points => "items with points",
         }
     }
 
     /// Interval and test, in words.
     pub(crate) fn words(self) -> &'static str {
         match self {
-            Self::Earlier => {
-                "[95 %, paired bootstrap]; p: exact McNemar test (of points, the sign test; both as an \
-                 earlier version of kad had them)"
-            }
-            Self::Grades => "[95 %, Tango's score interval]; p: exact McNemar test",
+            Self::Grades => "[95 % Tango score interval], p of the exact McNemar test",
             Self::Points => {
-                "[95 %, bootstrap over items]; p: sign-flip permutation test of the mean"
+                "[95 % bootstrap interval over items], p of the sign-flip permutation test of the mean"
             }
         }
     }
 }
 
 impl Difference {
-    /// Of what one decoder earned on each item and what another did.
+    /// From the points of both decoders on each item: (own, other).
     pub(crate) fn of(earned: &[(f64, f64)], seed: u64) -> Self {
         let differences: Vec<f64> = earned.iter().map(|(own, other)| own - other).collect();
         let count = |test: fn(&f64) -> bool| differences.iter().filter(|d| test(d)).count() as u64;
@@ -113,8 +93,8 @@ impl Difference {
         found
     }
 
-    /// Of items that both sides have, by `key`; in the order of the keys, so that an interval does
-    /// not depend on that of the items. None if there is no such item.
+    /// From the items that both sides have, by key. Items are taken in the order of the keys, so
+    /// that the interval does not depend on the order of the records. None without such an item.
     pub(crate) fn paired<K: Ord>(
         own: impl Iterator<Item = (K, f64)>,
         other: impl Iterator<Item = (K, f64)>,
@@ -126,12 +106,11 @@ impl Difference {
         (!both.is_empty()).then(|| Self::of(&both, seed))
     }
 
-    /// What could be seen as one of so many comparisons. Each is found if its own p is at most
-    /// α / comparisons, whatever Holm's method makes of the others.
+    /// Minimum detectable difference as one of several comparisons: with p ≤ α / comparisons it is
+    /// found, whatever Holm's method makes of the others.
     fn detectable_among(&self, comparisons: usize) -> Option<f64> {
         let level = (1.0 - CONFIDENCE) / comparisons as f64;
         match self.method {
-            Method::Earlier => self.detectable,
             Method::Grades => {
                 let differ = (self.wins + self.losses) as f64;
                 detectable(self.items, differ / self.items.max(1) as f64, level)
@@ -141,7 +120,7 @@ impl Difference {
     }
 }
 
-/// Where all are the same, resampling says nothing.
+/// No interval where all differences are equal: resampling says nothing.
 fn bootstrap(differences: &[f64], seed: u64) -> Interval {
     match differences.windows(2).any(|pair| pair[0] != pair[1]) {
         true => paired_bootstrap(differences, seed),
@@ -154,7 +133,7 @@ fn deviation(differences: &[f64], mean: f64) -> Option<f64> {
     (differences.len() > 1).then(|| (squares / (differences.len() - 1) as f64).sqrt())
 }
 
-/// Adjusts the differences of one task for there being several.
+/// Adjusts the differences of one task for multiple comparisons.
 pub(crate) fn adjust(compared: &mut [&mut Difference]) {
     let comparisons = compared.len();
     let adjusted = holm(&compared.iter().map(|it| it.p_value).collect::<Vec<_>>());
@@ -164,48 +143,44 @@ pub(crate) fn adjust(compared: &mut [&mut Difference]) {
     }
 }
 
-/// What intervals and p of `results`, all of one task, are, and what could be seen; none where nothing
-/// is compared.
+/// The note below a table of `results`, all of one task: methods and minimum detectable difference;
+/// none without a comparison.
 pub(crate) fn explained(results: &[&DecoderResult]) -> Option<String> {
     let compared: Vec<&Difference> =
         results.iter().filter_map(|result| result.difference.as_ref()).collect();
     let methods = methods(&compared)?;
-    let seen = seen(&compared).map_or(String::new(), |points| {
-        let points = 100.0 * points;
-        format!("; so many items show a difference of {points:.1} points with a chance of 80 %, whichever decoder has it")
+    let detectable = largest_detectable(&compared).map_or(String::new(), |share| {
+        format!(
+            "; minimum detectable difference: {:.1} points ({:.0} % power)",
+            100.0 * share,
+            100.0 * POWER
+        )
     });
     Some(format!(
-        "difference: {methods}, adjusted for all decoders of the task (Holm), which intervals are not{seen}"
+        "difference: {methods}; p is Holm-adjusted over the decoders of the task, intervals are \
+         not{detectable}"
     ))
 }
 
-/// How these were judged, each method once, and where there are several, what by which; none where
-/// nothing was.
+/// The methods of `compared`, each once; none without a comparison.
 pub(crate) fn methods(compared: &[&Difference]) -> Option<String> {
-    let mut methods: Vec<Method> = Vec::new();
-    for it in compared {
-        if !methods.contains(&it.method) {
-            methods.push(it.method);
-        }
-    }
-    match methods.as_slice() {
+    let has = |method: &Method| compared.iter().any(|it| it.method == *method);
+    let found: Vec<Method> = [Method::Grades, Method::Points].into_iter().filter(has).collect();
+    match found.as_slice() {
         [] => None,
         [one] => Some(one.words().to_owned()),
         several => {
-            let each = several.iter().map(|it| format!("{}: {}", it.of(), it.words()));
+            let each = several.iter().map(|it| format!("{}: {}", it.items(), it.words()));
             Some(each.collect::<Vec<_>>().join("; "))
         }
     }
 }
 
-/// What each comparison in which anything differs would show; none if some would show nothing. What
-/// earlier versions kept was not adjusted.
-fn seen(compared: &[&Difference]) -> Option<f64> {
-    if compared.iter().any(|it| it.method == Method::Earlier) {
-        return None;
-    }
+/// The difference that every comparison in which any item differs would detect; none if one of them
+/// would detect nothing.
+fn largest_detectable(compared: &[&Difference]) -> Option<f64> {
     let differ = compared.iter().filter(|it| it.wins + it.losses > 0);
-    let seen = differ.map(|it| it.detectable).reduce(|a, b| Some(a?.max(b?))).flatten();
+    let found = differ.map(|it| it.detectable).reduce(|a, b| Some(a?.max(b?))).flatten();
     // Less is written as no difference at all.
-    seen.filter(|share| *share >= 0.0005)
+    found.filter(|share| *share >= 0.0005)
 }

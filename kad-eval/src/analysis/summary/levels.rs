@@ -1,4 +1,4 @@
-//! What chains add to a summary: levels, origins of tokens, and where the time went.
+//! Chains in a summary: verification by level, origins of tokens, and time by model.
 
 use std::collections::BTreeMap;
 
@@ -7,36 +7,38 @@ use serde::{Deserialize, Serialize};
 use crate::config::DecoderKind;
 use crate::run::record::{LevelRecord, OriginCount, Record};
 
-/// What one level did with the drafts of the level below it.
+/// Verification of drafts by one level of a chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Level {
     /// 1 is the target.
     pub(crate) level: u64,
-    /// What verifies here, and what drafts for it.
+    /// The verifying model or decoder of this level.
     pub(crate) name: String,
+    /// The drafter below it.
     pub(crate) drafter: String,
-    /// Share of the drafted tokens that were accepted; what follows a rejection counts as rejected.
+    /// Accepted ÷ drafted tokens; tokens after a rejection count as not accepted.
     pub(crate) acceptance_rate: f64,
-    /// Mean number of accepted tokens per draft, and its standard deviation over drafts.
+    /// Mean number of accepted tokens per draft.
     pub(crate) acceptance_length: f64,
+    /// Standard deviation of the accepted tokens over drafts.
     pub(crate) acceptance_length_deviation: f64,
-    /// `ω`: tokens that the level handed on for each token of the text. The levels above it
-    /// rejected some, and added some of their own.
+    /// `ω`: tokens emitted to the level above per token of the text. It exceeds 1 where the levels
+    /// above reject.
     pub(crate) waste: f64,
-    /// Tokens (in a tree, nodes) drafted for it for each token of the text.
+    /// Tokens (in a token tree, nodes) drafted for this level per token of the text.
     pub(crate) drafted_per_token: f64,
-    /// The sums they are made of; `lengths[k]` drafts had k of their tokens accepted.
+    /// The counts behind these numbers; `lengths[k]` drafts had k tokens accepted.
     pub(crate) counts: LevelRecord,
 }
 
 /// Seconds per new token, prompts included.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Time {
-    /// Of wall clock.
+    /// Wall-clock time.
     pub(crate) total: f64,
-    /// In the passes of each model.
+    /// Forward passes, by model.
     pub(crate) passes: BTreeMap<String, f64>,
-    /// Everything else: distributions, rules, drafting, verification.
+    /// The rest: distributions, rules, drafting, verification.
     pub(crate) overhead: f64,
 }
 
@@ -88,7 +90,7 @@ pub(super) fn origins(records: &[&Record]) -> Vec<OriginCount> {
     sums
 }
 
-/// Where the time went, if all records say.
+/// Time by model; none if a record lacks it.
 pub(super) fn time(records: &[&Record]) -> Option<Time> {
     let mut passes: BTreeMap<String, f64> = BTreeMap::new();
     for (model, done) in records.iter().flat_map(|record| &record.passes) {
@@ -98,7 +100,7 @@ pub(super) fn time(records: &[&Record]) -> Option<Time> {
     let per_token = |seconds: f64| seconds / new_tokens.max(1) as f64;
     passes.values_mut().for_each(|seconds| *seconds = per_token(*seconds));
     let total = per_token(records.iter().map(|record| record.seconds).sum());
-    // Two clocks: what is next to nothing must not come out below it.
+    // Two clocks: a tiny rest must not come out negative.
     let overhead = (total - passes.values().sum::<f64>()).max(0.0);
     Some(Time { total, passes, overhead })
 }
@@ -123,8 +125,7 @@ mod tests {
         }
     }
 
-    /// Drafts of 3 with 0, 0, 1, 3 and 3, 3 tokens accepted, by a pencil: mean 10/6, mean square
-    /// 28/6.
+    /// Drafts of 3 with 0, 0, 1, 3 and 3, 3 tokens accepted, by hand: mean 10/6, mean square 28/6.
     #[test]
     fn levels_are_pooled_over_records() {
         let records = [record(&[2, 1, 0, 1], 12, 8, 0.25), record(&[0, 0, 0, 2], 6, 8, 0.5)];
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_split_without_a_rest_or_not_at_all() {
+    fn time_is_split_completely_or_not_at_all() {
         let records = [record(&[1], 1, 1, 0.25), record(&[1], 1, 1, 0.5)];
         let mut records: Vec<Record> = records.into();
         let of = |records: &[Record]| time(&records.iter().collect::<Vec<_>>());
@@ -150,6 +151,6 @@ mod tests {
             Time { total: 0.2, passes: BTreeMap::from([("m".to_owned(), 0.075)]), overhead: 0.125 };
         assert_eq!(of(&records), Some(wanted));
         records.push(sample("a", "1", true));
-        assert_eq!(of(&records), None, "a record of a version that took no time");
+        assert_eq!(of(&records), None, "a record without times");
     }
 }

@@ -1,4 +1,4 @@
-//! From records to the numbers that tables and reports show.
+//! Summary of a run: the numbers of tables and reports, computed from its records.
 
 mod difference;
 mod levels;
@@ -8,15 +8,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::model_comparison::ModelComparison;
-use crate::config::{DecoderKind, Experiment, distribution_in_words};
+use crate::config::{DecoderKind, DecoderPlan, Experiment, distribution_in_words};
 use crate::run::record::{Acceptance, OriginCount, Record};
 pub(crate) use difference::{Difference, adjust, explained, methods};
 pub(crate) use levels::{Level, Time};
 use levels::{levels, origins, time};
 
-use crate::analysis::stats::{Interval, null_is_infinite, null_is_nan, ratio_bootstrap, wilson};
+use crate::analysis::stats::{Interval, ratio_bootstrap, wilson};
+use crate::analysis::unique;
+use crate::numbers::{null_is_infinite, null_is_nan};
 
-/// A run in numbers. Shares are in [0, 1].
+/// The summary of a run, `summary.json`. Shares are in [0, 1].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) name: String,
@@ -26,18 +28,17 @@ pub(crate) struct Summary {
     pub(crate) baseline: String,
     /// False while items are missing.
     pub(crate) complete: bool,
-    /// How many items were decoded at a time, by any of its sessions; empty where it is not known.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Numbers of items decoded at a time, one per setting of its sessions.
     pub(crate) jobs: Vec<u64>,
-    /// Optional models that were not there, and the decoders that needed them: a sentence each.
+    /// Sentences about optional models that are missing, with the decoders that need them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) left_out: Vec<String>,
-    /// What the run has to say about its numbers: a sentence each.
+    /// Sentences about the validity of the numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
-    /// Models side by side, where the experiment measures passes.
+    /// The comparison of models, where the experiment measures passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) side_by_side: Option<ModelComparison>,
+    pub(crate) model_comparison: Option<ModelComparison>,
     pub(crate) results: Vec<DecoderResult>,
 }
 
@@ -49,60 +50,52 @@ pub(crate) struct DecoderResult {
     pub(crate) family: String,
     /// The sweep's parameter, for rules that have one.
     pub(crate) parameter: Option<f64>,
-    /// What the tokens are distributed as.
+    /// The distribution of the tokens, in words.
     pub(crate) distribution: String,
     pub(crate) task: String,
     pub(crate) items: u64,
     pub(crate) correct: u64,
-    /// NaN, null in JSON, where the task is not graded; so are the two that follow.
+    /// NaN, null in JSON, where the task is not graded; likewise `accuracy_interval` and `answered`.
     #[serde(deserialize_with = "null_is_nan")]
     pub(crate) accuracy: f64,
-    /// 95 %: Wilson, or a bootstrap over items where they give points that differ.
+    /// At 95 %: Wilson, or for points a bootstrap over items.
     pub(crate) accuracy_interval: Interval,
-    /// Share of items whose text gives an answer at all.
+    /// Share of items whose text contains an answer.
     #[serde(deserialize_with = "null_is_nan")]
     pub(crate) answered: f64,
-    /// Where items have subjects, categories or levels.
+    /// By subject, category or level of the items.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) groups: Vec<Group>,
-    /// Where texts were read and nothing was written.
+    /// For tasks that score given texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) likelihood: Option<Likelihood>,
-    /// Against the baseline on the items both finished; none for the baseline itself.
+    /// From the baseline, on the items that both finished; none for the baseline itself.
     pub(crate) difference: Option<Difference>,
-    /// Mean over tokens of the probability that the base draw is handed over.
+    /// Mean over tokens of the probability of deferring to the aligned model.
     pub(crate) deferral_mass: Option<f64>,
-    /// Share of tokens that the aligned model drew.
+    /// Share of tokens drawn from the aligned model.
     pub(crate) deferral_rate: Option<f64>,
-    /// Passes of each model per new token; the prompt's pass counts as one.
+    /// Forward passes per new token, by model; the prompt's pass counts as one.
     pub(crate) passes_per_token: BTreeMap<String, f64>,
     pub(crate) new_tokens: u64,
     pub(crate) tokens_per_item: f64,
-    /// New tokens per second of wall clock, prompts included.
+    /// New tokens per second of wall-clock time, prompts included.
     pub(crate) tokens_per_second: f64,
-    /// Bootstrap over items, 95 %: how much it depends on which items were decoded.
+    /// Bootstrap over items, at 95 %.
     pub(crate) tokens_per_second_interval: Interval,
-    /// How a composed distribution is decoded; it has the same distribution either way.
+    /// The execution of a composed distribution; it does not change the distribution.
     pub(crate) execution: Option<String>,
     pub(crate) drafting: Option<Drafting>,
-    /// What every level that verifies did, the target first.
-    #[serde(default)]
+    /// The verifying levels of a chain, the target first.
     pub(crate) levels: Vec<Level>,
-    /// How many of the new tokens came from where.
-    #[serde(default)]
+    /// New tokens by origin and level.
     pub(crate) origins: Vec<OriginCount>,
-    /// Where the time went; none if it was not taken.
-    #[serde(default)]
+    /// Time per new token; none if a record lacks it.
     pub(crate) time: Option<Time>,
-    /// Whether the tokens have exactly the distribution stated.
-    #[serde(default = "yes")]
+    /// Whether the tokens have the stated distribution exactly (lossless).
     pub(crate) exact: bool,
-    /// How often texts ended for which reason.
+    /// Number of texts by the reason they ended.
     pub(crate) stops: BTreeMap<String, u64>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// The items of one subject, category or level.
@@ -116,23 +109,22 @@ pub(crate) struct Group {
     pub(crate) tokens_per_second: f64,
 }
 
-/// How likely a decoder's distribution holds the texts of a task together.
+/// Likelihood of the texts of a task under a decoder's distribution π.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Likelihood {
     pub(crate) tokens: u64,
-    /// exp of the mean of −ln π per token; infinite, null in JSON, if the distribution excludes a
-    /// text.
+    /// exp(−Σ ln π / tokens); infinite, null in JSON, if π is 0 for a text.
     #[serde(deserialize_with = "null_is_infinite")]
     pub(crate) perplexity: f64,
-    /// The same in bits per byte of text, which does not depend on the vocabulary.
+    /// −Σ log₂ π / bytes of text; independent of the vocabulary.
     #[serde(deserialize_with = "null_is_infinite")]
     pub(crate) bits_per_byte: f64,
 }
 
-/// What became of drafted tokens.
+/// Acceptance of drafted tokens, over all drafts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Drafting {
-    /// Share of the drafted tokens that were accepted; what follows a rejection counts as rejected.
+    /// Accepted ÷ drafted tokens; tokens after a rejection count as not accepted.
     pub(crate) acceptance_rate: f64,
     /// Mean number of accepted tokens per draft.
     pub(crate) acceptance_length: f64,
@@ -140,43 +132,42 @@ pub(crate) struct Drafting {
 }
 
 impl Summary {
-    /// What a reader should know before the numbers: each once.
+    /// Sentences to read before the numbers, each once.
     pub(crate) fn remarks(&self) -> impl Iterator<Item = &String> {
         let new = |line: &&String| !self.left_out.contains(*line);
         self.left_out.iter().chain(self.warnings.iter().filter(new))
     }
 
-    /// What a time is of, where several items were decoded at once.
+    /// The meaning of times where several items were decoded at a time.
     pub(crate) fn at_a_time(&self) -> Option<String> {
         let each: Vec<String> = self.jobs.iter().map(u64::to_string).collect();
         self.jobs.iter().any(|jobs| *jobs > 1).then(|| {
             format!(
-                "times are of {} items at a time: tokens/s is the rate of one of those that shared the \
-                 machine, not of all together",
+                "times are of {} items at a time: tokens/s is the rate of one item while others share the \
+                 machine, not the total rate",
                 each.join(" or ")
             )
         })
     }
 
-    /// Its tasks, in the order of the file.
+    /// The tasks, in the order of the file.
     pub(crate) fn tasks(&self) -> Vec<&str> {
-        let mut tasks: Vec<&str> = Vec::new();
-        for result in &self.results {
-            if !tasks.contains(&result.task.as_str()) {
-                tasks.push(&result.task);
-            }
-        }
-        tasks
+        unique(self.results.iter().map(|result| result.task.as_str()))
     }
 
-    /// The decoders on `task`.
+    /// The result of `decoder` on `task`.
+    pub(crate) fn result(&self, task: &str, decoder: &str) -> Option<&DecoderResult> {
+        self.results.iter().find(|result| result.task == task && result.decoder == decoder)
+    }
+
+    /// The results of all decoders on `task`.
     pub(crate) fn on(&self, task: &str) -> Vec<&DecoderResult> {
         self.results.iter().filter(|result| result.task == task).collect()
     }
 }
 
-/// Summarises the records of one run, decoders in the order of the file. Items that several
-/// decoders share are paired.
+/// The summary of a run's records: tasks and decoders in the order of the file, differences from
+/// the baseline paired by item.
 pub(crate) fn summarise(
     experiment: &Experiment,
     run_id: &str,
@@ -190,42 +181,20 @@ pub(crate) fn summarise(
             records.iter().filter(|r| r.task == task && r.decoder == decoder).collect()
         };
         let baseline = of(&experiment.baseline);
-        let first = results.len();
-        for plan in &experiment.decoders {
-            let own = of(&plan.name);
-            if own.is_empty() {
-                continue;
+        let plans = experiment.decoders.iter().map(|plan| (plan, of(&plan.name)));
+        let result = |(plan, own): (&DecoderPlan, Vec<&Record>)| {
+            let compared = graded && plan.name != experiment.baseline;
+            let difference = || difference(&own, &baseline, experiment.seed);
+            DecoderResult {
+                difference: compared.then(difference).flatten(),
+                ..measure(plan, (&task, graded), &own, experiment.seed)
             }
-            let is_baseline = plan.name == experiment.baseline;
-            let compared = graded && !is_baseline;
-            let difference =
-                compared.then(|| difference(&own, &baseline, experiment.seed)).flatten();
-            let parameter = match plan.kind.distribution() {
-                DecoderKind::Deferral { rule, .. } => rule.parameter(),
-                _ => None,
-            };
-            let distribution = distribution_in_words(&plan.kind, &plan.sampling);
-            let (decoder, family) = (plan.name.clone(), plan.family.clone());
-            let measured = measure(&own, graded, experiment.seed);
-            let execution = plan.kind.execution_in_words();
-            let levels = levels(&own, &plan.kind, measured.new_tokens);
-            results.push(DecoderResult {
-                decoder,
-                family,
-                parameter,
-                distribution,
-                task: task.clone(),
-                difference,
-                execution,
-                levels,
-                exact: plan.kind.is_exact(),
-                ..measured
-            });
-        }
-        let own = results[first..]
-            .iter_mut()
-            .filter_map(|result: &mut DecoderResult| result.difference.as_mut());
-        adjust(&mut own.collect::<Vec<_>>());
+        };
+        let mut own: Vec<DecoderResult> =
+            plans.filter(|(_, own)| !own.is_empty()).map(result).collect();
+        let differences = own.iter_mut().filter_map(|result| result.difference.as_mut());
+        adjust(&mut differences.collect::<Vec<_>>());
+        results.extend(own);
     }
     Summary {
         name: experiment.name.clone(),
@@ -236,13 +205,18 @@ pub(crate) fn summarise(
         jobs: Vec::new(),
         left_out: Vec::new(),
         warnings: Vec::new(),
-        side_by_side: None,
+        model_comparison: None,
         results,
     }
 }
 
-/// What the records alone say; the rest is filled in by the caller.
-fn measure(records: &[&Record], graded: bool, seed: u64) -> DecoderResult {
+/// Everything but the difference from the baseline.
+fn measure(
+    plan: &DecoderPlan,
+    (task, graded): (&str, bool),
+    records: &[&Record],
+    seed: u64,
+) -> DecoderResult {
     let items = records.len() as u64;
     let count = |test: fn(&Record) -> bool| records.iter().filter(|r| test(r)).count() as u64;
     let correct = count(|r| r.correct);
@@ -262,22 +236,26 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> DecoderResult {
     passes.values_mut().for_each(|total| *total = per_token(*total));
     let share = |count: u64| count as f64 / items.max(1) as f64;
     let judged = |value: f64| if graded { value } else { f64::NAN };
-    let no_interval = Interval { low: f64::NAN, high: f64::NAN };
+    let timed = records.iter().map(|r| (r.new_tokens as f64, r.seconds)).collect::<Vec<_>>();
     DecoderResult {
-        decoder: String::new(),
-        family: String::new(),
-        parameter: None,
-        distribution: String::new(),
-        task: String::new(),
+        decoder: plan.name.clone(),
+        family: plan.family.clone(),
+        parameter: match plan.kind.distribution() {
+            DecoderKind::Deferral { rule, .. } => rule.parameter(),
+            _ => None,
+        },
+        distribution: distribution_in_words(&plan.kind, &plan.sampling),
+        task: task.to_owned(),
         items,
         correct,
         accuracy: judged(mean(&earned)),
         accuracy_interval: match records.iter().any(|r| r.points.is_some()) {
-            _ if !graded => no_interval,
-            // Where all are the same, resampling says nothing.
-            true if earned.iter().all(|points| *points == earned[0]) => no_interval,
-            true => ratio_bootstrap(&earned, seed),
-            false => wilson(correct, items),
+            true if graded && earned.iter().any(|points| *points != earned[0]) => {
+                ratio_bootstrap(&earned, seed)
+            }
+            false if graded => wilson(correct, items),
+            // Not graded, or equal points: resampling these says nothing.
+            _ => Interval { low: f64::NAN, high: f64::NAN },
         },
         answered: judged(share(count(|r| r.answer.is_some()))),
         groups: groups(records, graded),
@@ -289,16 +267,13 @@ fn measure(records: &[&Record], graded: bool, seed: u64) -> DecoderResult {
         new_tokens,
         tokens_per_item: share(new_tokens),
         tokens_per_second: per_second(new_tokens, records.iter().map(|r| r.seconds).sum()),
-        tokens_per_second_interval: {
-            let pairs = records.iter().map(|r| (r.new_tokens as f64, r.seconds));
-            ratio_bootstrap(&pairs.collect::<Vec<_>>(), seed)
-        },
-        execution: None,
+        tokens_per_second_interval: ratio_bootstrap(&timed, seed),
+        execution: plan.kind.execution_in_words(),
         drafting: drafting(records),
-        levels: Vec::new(),
+        levels: levels(records, &plan.kind, new_tokens),
         origins: origins(records),
         time: time(records),
-        exact: true,
+        exact: plan.kind.is_exact(),
         stops,
     }
 }
@@ -307,7 +282,7 @@ fn mean(pairs: &[(f64, f64)]) -> f64 {
     pairs.iter().map(|(points, _)| points).sum::<f64>() / pairs.len().max(1) as f64
 }
 
-/// The groups by name.
+/// The groups, by name.
 fn groups(records: &[&Record], graded: bool) -> Vec<Group> {
     let mut groups: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
     for record in records {
@@ -328,7 +303,7 @@ fn groups(records: &[&Record], graded: bool) -> Vec<Group> {
     groups.into_iter().map(group).collect()
 }
 
-/// Of the texts that were read; none where there are options, or nothing was read.
+/// None for options and generated texts.
 fn likelihood(records: &[&Record]) -> Option<Likelihood> {
     let texts = || records.iter().filter_map(|r| r.scored.as_ref()).filter(|s| s.bytes > 0);
     let (tokens, bytes) = texts().fold((0, 0), |sum, s| (sum.0 + s.tokens, sum.1 + s.bytes));
@@ -341,7 +316,7 @@ fn likelihood(records: &[&Record]) -> Option<Likelihood> {
     })
 }
 
-/// What became of all drafts together, where there were any.
+/// None without drafts.
 fn drafting(records: &[&Record]) -> Option<Drafting> {
     let mut counts: Option<Acceptance> = None;
     for acceptance in records.iter().filter_map(|r| r.acceptance.as_ref()) {
@@ -353,7 +328,7 @@ fn drafting(records: &[&Record]) -> Option<Drafting> {
     Some(Drafting { acceptance_rate, acceptance_length, counts })
 }
 
-/// 0 where no time has passed: JSON has no infinity.
+/// 0 where no time has passed, because JSON has no infinity.
 fn per_second(tokens: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 }
 }

@@ -1,4 +1,4 @@
-//! `kad report`: finished runs, as tables for people and for programs.
+//! `kad report`: finished runs as tables for people and programs, alone or compared.
 
 mod show;
 
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::speed;
-use crate::analysis::compare::{Run, Texts};
+use crate::analysis::compare::{LoadedRun, TextDigests};
 use crate::analysis::summary::Summary;
 use crate::cli::ReportArgs;
 use crate::failure::{Failure, WrongRequest};
@@ -51,7 +51,7 @@ fn each<'f, T>(
     Ok(opened)
 }
 
-/// The results of a run, without its records.
+/// The summary of a run.
 fn summary(run: &StoredRun) -> Result<Summary> {
     if let Some(summary) = run.read(RunFile::Summary)? {
         return Ok(summary);
@@ -59,7 +59,7 @@ fn summary(run: &StoredRun) -> Result<Summary> {
     bail!(WrongRequest(unfinished(run)?.unwrap_or_else(|| no_run(run.path()))))
 }
 
-/// The results of a run to be shown by itself; warns where its records are others.
+/// The summary of a run shown alone, with a warning if it does not match the records beside it.
 fn shown(run: &StoredRun) -> Result<Summary> {
     let summary = summary(run)?;
     let summed = summed(&summary);
@@ -75,21 +75,21 @@ fn shown(run: &StoredRun) -> Result<Summary> {
         }
         lines => lines,
     };
-    let words = held.and_then(|held| older(run, summed, held));
+    let words = held.and_then(|held| outdated(run, summed, held));
     words.iter().for_each(|words| output::warning(words));
     Ok(summary)
 }
 
-/// Number of finished items that a summary is computed from.
+/// Number of finished items in a summary.
 fn summed(summary: &Summary) -> u64 {
     summary.results.iter().map(|result| result.items).sum()
 }
 
-/// The run with its plan and records. Of texts a digest is kept.
-fn open(stored: &StoredRun) -> Result<Run> {
-    // First: its error says what is there instead of a run.
+/// Reads a run with plan and records, which keep digests of their texts.
+fn open(stored: &StoredRun) -> Result<LoadedRun> {
+    // First, for its message about folders that are no runs.
     let summary = summary(stored)?;
-    let (mut records, mut texts) = (Vec::new(), Texts::default());
+    let (mut records, mut texts) = (Vec::new(), TextDigests::default());
     stored.each_record(&|_| true, &mut |record: Record| {
         texts.add(&record);
         records.push(record.without_text(false));
@@ -103,11 +103,11 @@ fn open(stored: &StoredRun) -> Result<Run> {
         )
     })?;
     let sessions = stored.provenance()?;
-    Ok(Run { stored: stored.clone(), summary, plan, sessions, records, texts })
+    Ok(LoadedRun { stored: stored.clone(), summary, plan, sessions, records, texts })
 }
 
-/// The run to be compared, whose summary must be of its records.
-fn compared(run: &StoredRun) -> Result<Run> {
+/// Reads a run for a comparison, which needs a summary that matches the records.
+fn compared(run: &StoredRun) -> Result<LoadedRun> {
     let run = open(run)?;
     match stale(&run) {
         Some(words) => bail!(WrongRequest(words)),
@@ -115,23 +115,23 @@ fn compared(run: &StoredRun) -> Result<Run> {
     }
 }
 
-/// As [`older`], of a run whose records are read.
-fn stale(run: &Run) -> Option<String> {
-    older(&run.stored, summed(&run.summary), run.records.len() as u64)
+/// As [`outdated`], for a run that is read.
+fn stale(run: &LoadedRun) -> Option<String> {
+    outdated(&run.stored, summed(&run.summary), run.records.len() as u64)
 }
 
-/// What to do where records were added or removed after the summary was written.
-fn older(run: &StoredRun, summed: u64, held: u64) -> Option<String> {
+/// A message if records were added or removed after the summary was written.
+fn outdated(run: &StoredRun, summed: u64, held: u64) -> Option<String> {
     (summed != held).then(|| {
         format!(
-            "{}: its summary.json is of {summed} finished items, its records are {held}; run the \
-             command that made it once more: it continues, and sums up anew",
+            "{}: its summary.json is of {summed} finished items, its records are {held}; run its \
+             command once more to continue and summarise again",
             run.path().display()
         )
     })
 }
 
-/// The page of one run anew, or the page that compares several.
+/// Writes the page of one run, or of a comparison.
 fn write_page(path: &Path, runs: &[StoredRun]) -> Result<()> {
     let page = match runs {
         [run] => {
@@ -144,8 +144,7 @@ fn write_page(path: &Path, runs: &[StoredRun]) -> Result<()> {
     std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What to do about a run without a summary; none for a finished run, and for a folder that holds
-/// no run.
+/// A message about a run without a summary; none for finished runs and other folders.
 fn unfinished(run: &StoredRun) -> Result<Option<String>> {
     if run.has(RunFile::Summary) || !run.path().is_dir() {
         return Ok(None);
@@ -153,12 +152,12 @@ fn unfinished(run: &StoredRun) -> Result<Option<String>> {
     let shown = run.path().display();
     if run.has_shards()? {
         return Ok(Some(format!(
-            "{shown} holds shards that are not put together: run the command that made them once \
-             more, without --shard"
+            "{shown} holds shards that are not put together: run their command once more, without \
+             --shard"
         )));
     }
     let lines = run.record_lines()?;
-    // The plan is there before the first item is finished.
+    // The plan is written before the first item.
     let begun = lines.is_some() || run.has(RunFile::Plan);
     let records = lines.unwrap_or(0);
     let s = if records == 1 { "" } else { "s" };
@@ -170,7 +169,7 @@ fn unfinished(run: &StoredRun) -> Result<Option<String>> {
     }))
 }
 
-/// What is there instead of a run.
+/// A message about a folder that is no run.
 fn no_run(folder: &Path) -> String {
     let shown = folder.display();
     let Ok(entries) = std::fs::read_dir(folder) else {

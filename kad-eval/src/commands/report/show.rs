@@ -1,21 +1,24 @@
-//! Runs as a table, as Markdown, CSV and JSON.
+//! Runs as tables, Markdown, CSV and JSON.
 
 use std::path::Path;
 
 use anyhow::Result;
+use comfy_table::TableStyle;
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
-use comfy_table::{Cell, CellAlignment, Table, TableStyle};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::analysis::compare::{Change, Comparison, Pair, Repetitions, Run};
+use crate::analysis::compare::{DecoderPair, KeyChange, LoadedRun, Repetitions, RunComparison};
 use crate::analysis::metric::Unit;
 use crate::analysis::summary::{DecoderResult, Difference, Summary, methods};
 use crate::cli::ReportArgs;
 use crate::numbers::{NONE, interval};
-use crate::report::table;
+use crate::report::{
+    self,
+    table::{self, DataTable},
+};
 
-/// Runs as CSV, each with the folder it is in.
+/// Runs as CSV, each with its folder.
 ///
 /// # Errors
 /// If numbers cannot be written.
@@ -25,7 +28,7 @@ pub(super) fn csv(runs: &[(&Path, Summary)]) -> Result<String> {
     table::csv(&named.iter().map(|(folder, run)| (folder.as_str(), *run)).collect::<Vec<_>>())
 }
 
-/// One run, as the user wants it.
+/// One run in the format asked for.
 ///
 /// # Errors
 /// If numbers cannot be written.
@@ -37,11 +40,11 @@ pub(super) fn one(args: &ReportArgs, run: &Summary) -> Result<String> {
     }
 }
 
-/// Several, each against the first one.
+/// Several runs, each compared with the first.
 ///
 /// # Errors
 /// If numbers cannot be written.
-pub(super) fn several(args: &ReportArgs, runs: &[Run]) -> Result<String> {
+pub(super) fn several(args: &ReportArgs, runs: &[LoadedRun]) -> Result<String> {
     let all = Comparisons::of(runs);
     if args.json { json(&all) } else { Ok(all.text(args.markdown)) }
 }
@@ -50,21 +53,21 @@ fn json(value: &impl Serialize) -> Result<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-/// Runs, each against the first one.
+/// Runs, each compared with the first.
 #[derive(Serialize)]
 struct Comparisons<'r> {
-    /// Where all runs are of one plan.
+    /// If all runs have the same plan.
     repetitions: Option<Repetitions<'r>>,
-    comparisons: Vec<Comparison<'r>>,
+    comparisons: Vec<RunComparison<'r>>,
 }
 
 impl<'r> Comparisons<'r> {
-    fn of(runs: &'r [Run]) -> Self {
+    fn of(runs: &'r [LoadedRun]) -> Self {
         let others = runs.iter().skip(1);
         let comparisons = runs
             .first()
             .into_iter()
-            .flat_map(|first| others.clone().map(move |other| Comparison::of(first, other)));
+            .flat_map(|first| others.clone().map(move |other| RunComparison::of(first, other)));
         Self { repetitions: Repetitions::of(runs), comparisons: comparisons.collect() }
     }
 
@@ -73,62 +76,33 @@ impl<'r> Comparisons<'r> {
         let style = if markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED };
         let mut parts = Vec::new();
         if let Some(repetitions) = &self.repetitions {
-            parts.extend([repetitions.words(), spreads(repetitions, style).to_string()]);
+            let table = report::repetitions_table(repetitions).render(style, 2);
+            parts.extend([repetitions.words(), table]);
         }
         self.comparisons.iter().for_each(|it| parts.extend(compared(it, style)));
         parts.push(self.explained() + "\n");
         parts.join(gap)
     }
 
-    /// What intervals and p are, and the texts.
+    /// The note below all tables: intervals, p-values and texts.
     fn explained(&self) -> String {
         let pairs = self.comparisons.iter().flat_map(|it| &it.decoders);
         let compared: Vec<&Difference> =
             pairs.filter_map(|pair| pair.difference.as_ref()).collect();
         let methods = methods(&compared).map_or(String::new(), |words| {
             format!(
-                "shared: items both finished; B − A: points on these, {words}, adjusted for all decoders of a task \
-                 (Holm); "
+                "shared: items finished by both; B − A: difference in points on these, {words}; p is \
+                 Holm-adjusted over the decoders of a task; "
             )
         });
         methods + TEXTS
     }
 }
 
-const TEXTS: &str = "texts: the same, token for token; speeds of two runs also differ by what else \
-the machines did";
+const TEXTS: &str =
+    "texts: equal token for token; speeds also differ with the load of the machines";
 
-/// Words in the first columns, numbers in the others.
-fn table<const N: usize>(
-    style: TableStyle,
-    header: [&str; N],
-    words: usize,
-    rows: impl Iterator<Item = [String; N]>,
-) -> Table {
-    let mut table = table::empty(style);
-    table.set_header(header);
-    for row in rows {
-        table.add_row(row.into_iter().enumerate().map(|(column, text)| {
-            let side = if column < words { CellAlignment::Left } else { CellAlignment::Right };
-            Cell::new(text).set_alignment(side)
-        }));
-    }
-    table
-}
-
-fn spreads(repetitions: &Repetitions<'_>, style: TableStyle) -> Table {
-    let header = ["task", "decoder", "least tok/s", "median", "most", "spread %", "same texts"];
-    let rows = repetitions.results.iter().map(|result| {
-        let [min, median, max] =
-            [result.min, result.median, result.max].map(|it| Unit::Digits.write(it));
-        let texts = result.texts.map_or(NONE.to_owned(), |texts| texts.words());
-        let width = Unit::Percent.write(result.width());
-        [result.task.to_owned(), result.decoder.to_owned(), min, median, max, width, texts]
-    });
-    table(style, header, 2, rows)
-}
-
-fn compared(it: &Comparison<'_>, style: TableStyle) -> Vec<String> {
+fn compared(it: &RunComparison<'_>, style: TableStyle) -> Vec<String> {
     let mut parts = vec![format!("A: {}\nB: {}", it.first, it.second)];
     parts.extend(it.same_plans());
     parts.extend(it.only_in_one("B"));
@@ -137,15 +111,15 @@ fn compared(it: &Comparison<'_>, style: TableStyle) -> Vec<String> {
     {
         if !changes.is_empty() {
             let rows = changes.iter().map(change);
-            parts.push(table(style, [head, "A", "B"], 3, rows).to_string());
+            parts.push(DataTable::plain([head, "A", "B"], rows).render(style, 3));
         }
     }
-    parts.push(table(style, HEADER, 2, it.decoders.iter().map(cells)).to_string());
+    parts.push(DataTable::plain(HEADER, it.decoders.iter().map(cells)).render(style, 2));
     parts.extend(it.at_a_time());
     parts
 }
 
-fn change(Change { key, places, first, second }: &Change) -> [String; 3] {
+fn change(KeyChange { key, places, first, second }: &KeyChange) -> [String; 3] {
     let shown = |value: &Option<Value>| value.as_ref().map_or(NONE.into(), Value::to_string);
     let places = match places {
         1 => String::new(),
@@ -158,7 +132,7 @@ const HEADER: [&str; 11] = [
     "task", "decoder", "A %", "B %", "shared", "B − A", "p", "A tok/s", "B tok/s", "B ÷ A", "texts",
 ];
 
-fn cells(pair: &Pair<'_>) -> [String; HEADER.len()] {
+fn cells(pair: &DecoderPair<'_>) -> [String; HEADER.len()] {
     let none = || NONE.to_owned();
     let percent = |result: Option<&DecoderResult>| {
         result.map_or_else(none, |result| Unit::Percent.write(result.accuracy))

@@ -54,7 +54,7 @@ fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
     let finished = session.run((&models, others), args.fail_fast).inspect_err(|_| {
         output::note(&format!("finished items are kept in {}", folder.path().display()));
     })?;
-    let side_by_side = measured.map(|measured| {
+    let model_comparison = measured.map(|measured| {
         model_comparison::comparison(&experiment, &models, &tasks, &finished.records, measured)
     });
     let said = warnings::warnings(&experiment, (&models, &left_out), &tasks, &finished.records);
@@ -63,14 +63,14 @@ fn decode(args: &RunArgs, prepared: Prepared) -> Result<(), Failure> {
     }
     let summary = Summary {
         left_out,
-        side_by_side: side_by_side.transpose()?,
+        model_comparison: model_comparison.transpose()?,
         warnings: said.iter().cloned().chain(warnings::failed(&finished)).collect(),
         ..summarise(&experiment, &run_id, &finished.records, finished.is_complete())
     };
     let summary = Summary { jobs: ProvenanceEntry::jobs(&folder.join_provenance()?), ..summary };
     let prompt = |task: &str, item: &str| prompt(&tasks, task, item);
     report::write(&folder, (&summary, &finished.records), &prompt, expected)?;
-    if let Some(sheet) = summary.side_by_side.as_ref().map(ModelTable::of) {
+    if let Some(sheet) = summary.model_comparison.as_ref().map(ModelTable::of) {
         folder.write(RunFile::ModelComparison, &sheet.markdown(&summary.left_out))?;
     }
     conclude(args, &folder, &summary, &finished, &said)

@@ -1,29 +1,32 @@
 //! The summary as a table: for terminals, as Markdown and as CSV.
 
-mod columns;
 mod csv;
+mod data;
+mod fitted;
 mod model_comparison;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
+use super::result_tables::groups;
 use crate::analysis::metric::{METRICS, Shown};
-use crate::analysis::summary::{DecoderResult, Summary, explained};
-use columns::{Column, Columns};
+use crate::analysis::summary::{DecoderResult, Level, Summary, explained};
+use fitted::{FittedColumn, FittedTable};
 
 pub(crate) use csv::csv;
-pub(crate) use model_comparison::{Cell, Line, ModelTable};
+pub(crate) use data::{DataTable, TableCell, TableRow};
+pub(crate) use model_comparison::ModelTable;
 
-/// One table per task, in the order of the file, as wide as the terminal allows.
+/// For a terminal: one table per task, in the order of the file.
 pub(crate) fn render(summary: &Summary) -> String {
     let text = in_style(summary, UTF8_FULL_CONDENSED);
-    match &summary.side_by_side {
+    match &summary.model_comparison {
         Some(rows) => format!("{text}\n\n{}", ModelTable::of(rows).text()),
         None => text,
     }
 }
 
-/// The same as Markdown, with all columns, and with what else there is to say of the run.
+/// As Markdown, with all columns, name, question and warnings of the run.
 pub(crate) fn markdown(summary: &Summary) -> String {
     let mut text = format!("# {}\n\n", summary.name);
     if let Some(question) = &summary.question {
@@ -36,7 +39,7 @@ pub(crate) fn markdown(summary: &Summary) -> String {
     }
     let tables = in_style(summary, ASCII_MARKDOWN);
     text += &format!("\n{}", tables.replace('\n', "\n\n").replace("|\n\n|", "|\n|"));
-    if let Some(rows) = &summary.side_by_side {
+    if let Some(rows) = &summary.model_comparison {
         text += &format!("\n\n{}", ModelTable::of(rows).markdown(&[]).trim_end());
     }
     text
@@ -52,16 +55,17 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
         let read = results.iter().any(|result| result.likelihood.is_some());
         let compared = results.iter().any(|result| result.difference.is_some());
         let kind = if read {
-            ", read, nothing is written".to_owned()
+            ", given texts scored".to_owned()
         } else if compared {
-            format!(", differences to `{baseline}`")
+            format!(", differences from `{baseline}`")
         } else if graded {
             String::new()
         } else {
-            ", not graded, for speed only".to_owned()
+            ", not graded (speed only)".to_owned()
         };
         let apart = if style == ASCII_MARKDOWN { "\n\n" } else { "\n" };
-        let more = [levels(&results, style), groups(&results, graded, style)];
+        let groups = groups(&results).map(|table| FittedTable::of(&table).text(style));
+        let more = [levels(&results, style), groups];
         let all = std::iter::once(table(&results, baseline, style)).chain(more.into_iter().flatten());
         let all = all.collect::<Vec<_>>().join(apart);
         let explained = explained(&results).map_or(String::new(), |words| format!("\n{words}"));
@@ -88,32 +92,31 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
 const SAME_DISTRIBUTION: &str =
     "executions of a rule (autoregressive, lazy, speculative) have the same distribution";
 
-/// What each level of each chain did, and where the time went; nothing without chains.
+/// Acceptance of each level of each chain, and time by model; none without chains.
 fn levels(results: &[&DecoderResult], style: TableStyle) -> Option<String> {
     let rows =
         || results.iter().flat_map(|result| result.levels.iter().map(move |level| (result, level)));
     rows().next()?;
     let top = |text: String, level: u64| if level == 1 { text } else { String::new() };
-    let length = |it: &crate::analysis::summary::Level| {
-        format!("{:.2} ± {:.2}", it.acceptance_length, it.acceptance_length_deviation)
-    };
+    let length =
+        |it: &Level| format!("{:.2} ± {:.2}", it.acceptance_length, it.acceptance_length_deviation);
     let decoder = rows().map(|(result, it)| top(result.decoder.clone(), it.level));
-    let level = rows().map(|(_, it)| format!("{}: {} by {}", it.level, it.name, it.drafter));
+    let level = rows().map(|(_, it)| format!("{}: {} verifies {}", it.level, it.name, it.drafter));
     let rate = rows().map(|(_, it)| format!("{:.3}", it.acceptance_rate));
     let waste = rows().map(|(_, it)| format!("{:.2}", it.waste));
     let time = rows().map(|(result, it)| top(milliseconds(result), it.level));
     let columns = vec![
-        Column::words("decoder", decoder),
-        Column::words("level", level),
-        Column::numbers("accepted", 1, rate),
-        Column::numbers("per draft", 0, rows().map(|(_, it)| length(it))),
-        Column::numbers("waste", 2, waste),
-        Column::numbers("ms/token", 3, time),
+        FittedColumn::words("decoder", decoder),
+        FittedColumn::words("level", level),
+        FittedColumn::numbers("acceptance rate", 1, rate),
+        FittedColumn::numbers("acceptance length", 0, rows().map(|(_, it)| length(it))),
+        FittedColumn::numbers("waste", 2, waste),
+        FittedColumn::numbers("ms/token", 3, time),
     ];
-    Some(Columns(columns).text(style))
+    Some(FittedTable(columns).text(style))
 }
 
-/// Of all, and in the passes of each model.
+/// Total milliseconds per token, and their parts by model.
 fn milliseconds(result: &DecoderResult) -> String {
     let Some(time) = &result.time else { return "–".to_owned() };
     let passes = time.passes.iter().map(|(model, seconds)| format!("{model} {:.2}", 1e3 * seconds));
@@ -121,31 +124,8 @@ fn milliseconds(result: &DecoderResult) -> String {
     format!("{:.2}: {}", 1e3 * time.total, parts.join(", "))
 }
 
-/// ProfileTargets, categories or levels in rows, decoders in columns; nothing where there is but
-/// one.
-fn groups(results: &[&DecoderResult], graded: bool, style: TableStyle) -> Option<String> {
-    let first =
-        results.iter().max_by_key(|result| result.groups.len()).filter(|a| a.groups.len() > 1)?;
-    let unit = if graded { "correct %" } else { "tok/s" };
-    let cell = |result: &DecoderResult, name: &str| {
-        let own = result.groups.iter().find(|other| other.name == name);
-        own.map_or("–".to_owned(), |own| match graded {
-            true => format!("{:.1}", 100.0 * own.accuracy),
-            false => format!("{:.0}", own.tokens_per_second),
-        })
-    };
-    let names = first.groups.iter().map(|group| group.name.clone());
-    let items = first.groups.iter().map(|group| group.items.to_string());
-    let mut columns = vec![Column::words(unit, names), Column::numbers("items", 0, items)];
-    columns.extend(results.iter().enumerate().map(|(rank, result)| {
-        let cells = first.groups.iter().map(|group| cell(result, &group.name));
-        Column::numbers(&result.decoder, rank, cells).with_wrapped_head()
-    }));
-    Some(Columns(columns).text(style))
-}
-
-/// Without rows yet; as wide as the terminal at most. Markdown has no width: where a line ends is
-/// up to who shows it. Nor has a terminal that says 0 and does not know.
+/// A table without rows, at most as wide as the terminal. Markdown has no width; a terminal of
+/// width 0 does not know its own.
 pub(crate) fn empty(style: TableStyle) -> Table {
     let mut table = Table::new();
     table.load_style(style);
@@ -157,20 +137,19 @@ pub(crate) fn empty(style: TableStyle) -> Table {
     table
 }
 
-/// The metrics that the results have, as far as the terminal is wide enough; pages and files have
-/// all.
+/// The metrics of the results, as far as they fit the terminal.
 fn table(results: &[&DecoderResult], baseline: &str, style: TableStyle) -> String {
     let names = results.iter().map(|result| result.decoder.clone());
-    let mut columns = vec![Column::words("decoder", names)];
+    let mut columns = vec![FittedColumn::words("decoder", names)];
     for metric in METRICS.iter().filter(|metric| metric.is_in(results)) {
         let Shown::Terminal(rank) = metric.shown else { continue };
         let line = |result: &&DecoderResult| match metric.name {
             "difference" if result.decoder == baseline => "baseline".to_owned(),
             _ => metric.line(result),
         };
-        columns.push(Column::numbers(&metric.head(), rank, results.iter().map(line)));
+        columns.push(FittedColumn::numbers(&metric.head(), rank, results.iter().map(line)));
     }
-    Columns(columns).text(style)
+    FittedTable(columns).text(style)
 }
 
 #[cfg(test)]
@@ -178,21 +157,26 @@ mod tests {
     use super::*;
     use crate::report::fixtures;
 
-    /// Also where nobody disagrees, and on each task for itself.
+    /// Also without disagreement, and separately for each task.
     #[test]
-    fn every_task_says_what_its_differences_are() {
+    fn every_task_names_the_methods_of_its_differences() {
         let mut summary = fixtures::summary();
         let method =
-            "[95 %, Tango's score interval]; p: exact McNemar test, adjusted for all decoders";
+            "[95 % Tango score interval], p of the exact McNemar test; p is Holm-adjusted over";
         let tasks = summary.tasks().len();
         assert_eq!(render(&summary).matches(method).count(), tasks);
-        assert_eq!(render(&summary).matches("show a difference of 8.1 points").count(), tasks);
+        assert_eq!(
+            render(&summary)
+                .matches("minimum detectable difference: 8.1 points (80 % power)")
+                .count(),
+            tasks
+        );
         for result in summary.results.iter_mut().filter(|result| result.difference.is_some()) {
             result.difference = Some(crate::analysis::summary::Difference::of(&[(1.0, 1.0); 6], 1));
         }
         let text = render(&summary);
         assert_eq!(text.matches(method).count(), tasks);
-        assert!(!text.contains("show a difference") && !text.contains("0.0 [0.0, 0.0]"), "{text}");
+        assert!(!text.contains("minimum detectable") && !text.contains("0.0 [0.0, 0.0]"), "{text}");
         assert!(text.contains("0.0 [−39.0, +39.0]"), "{text}");
     }
 
@@ -203,7 +187,7 @@ mod tests {
         assert_eq!((difference.p_value, difference.detectable), (2.0 / 64.0, None));
         summary.results[1].difference = Some(difference);
         assert!(render(&summary).contains("+25.0 –"), "{}", render(&summary));
-        let both = "where they give points: [95 %, bootstrap over items]; p: sign-flip";
+        let both = "items with points: [95 % bootstrap interval over items], p of the sign-flip";
         assert!(render(&summary).contains(both), "{}", render(&summary));
     }
 

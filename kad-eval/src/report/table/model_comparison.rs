@@ -1,66 +1,30 @@
-//! The one table of models side by side: for terminals, in Markdown, and for the page's template.
+//! The table that compares models: for terminals, Markdown and pages.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell as Shown, CellAlignment};
 use kad_polybasic::theory::PassTime;
 use serde::Serialize;
 
-use super as table;
+use super::{DataTable, TableCell, TableRow};
 use crate::analysis::model_comparison::{
     LogitAgreement, MeasuredModel, ModelComparison, ModelRow, TextAgreement,
 };
 use crate::numbers::{NONE, fixed, milliseconds, significant};
 
-/// A table in words.
+/// The table of a [`ModelComparison`].
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ModelTable {
     pub(crate) caption: String,
-    pub(crate) header: Vec<Cell>,
-    pub(crate) rows: Vec<Line>,
-    /// What the columns mean.
+    pub(crate) table: DataTable,
+    /// The meaning of the columns.
     pub(crate) notes: Vec<String>,
 }
 
-/// One row.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Line {
-    pub(crate) is_baseline: bool,
-    pub(crate) cells: Vec<Cell>,
-}
-
-/// A word or number, and what stands small below it.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Cell {
-    pub(crate) text: String,
-    pub(crate) small: Option<String>,
-}
-
-impl Cell {
-    fn plain(text: impl Into<String>) -> Self {
-        Self { text: text.into(), small: None }
-    }
-
-    fn with(text: impl Into<String>, small: impl Into<String>) -> Self {
-        Self { text: text.into(), small: Some(small.into()) }
-    }
-
-    fn none() -> Self {
-        Self::plain(NONE)
-    }
-
-    /// Both parts with `between` them.
-    fn joined(&self, between: &str) -> String {
-        let small = self.small.as_ref().map(|small| format!("{between}{small}"));
-        format!("{}{}", self.text, small.unwrap_or_default())
-    }
-}
-
 impl ModelTable {
-    /// `rows` in words.
+    /// The table of `rows`.
     pub(crate) fn of(rows: &ModelComparison) -> Self {
-        let line = |row: &ModelRow| Line {
+        let row = |row: &ModelRow| TableRow {
             is_baseline: row.decoder.as_ref() == Some(&rows.baseline),
-            cells: cells(row, rows),
+            ..TableRow::of(cells(row, rows))
         };
         let positions = rows.rows.iter().filter_map(|row| Some(row.agreement.as_ref()?.positions));
         let positions =
@@ -68,112 +32,109 @@ impl ModelTable {
         let ModelComparison { context, rounds, .. } = rows;
         Self {
             caption: format!(
-                "models side by side: passes after {context} tokens, {rounds} rounds{positions}"
+                "comparison of models: passes after {context} tokens, {rounds} rounds{positions}"
             ),
-            header: header(rows),
-            rows: rows.rows.iter().map(line).collect(),
+            table: DataTable { header: header(rows), rows: rows.rows.iter().map(row).collect() },
             notes: notes(rows),
         }
     }
 
     /// For a terminal.
     pub(crate) fn text(&self) -> String {
-        let mut table = table::empty(UTF8_FULL_CONDENSED);
-        table.set_header(self.header.iter().map(|cell| cell.joined("\n")));
-        for line in &self.rows {
-            let right =
-                |cell: &Cell| Shown::new(cell.joined("\n")).set_alignment(CellAlignment::Right);
-            let first = line.cells.first().map(|cell| Shown::new(cell.joined("\n")));
-            table.add_row(first.into_iter().chain(line.cells.iter().skip(1).map(right)));
-        }
+        let table = self.table.render(UTF8_FULL_CONDENSED, 1);
         format!("{}\n{table}\n{}", self.caption, self.notes.join("\n"))
     }
 
-    /// As a file of its own; `left_out` is what the run went on without.
+    /// As a file of its own; `left_out` are sentences about missing models.
     pub(crate) fn markdown(&self, left_out: &[String]) -> String {
-        let row = |cells: &[Cell]| {
+        let row = |cells: &[TableCell]| {
             let cells = cells.iter().map(|cell| cell.joined("<br>").replace('|', "\\|"));
             format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
         };
-        let rule = "| --- ".to_owned() + &"| ---: ".repeat(self.header.len().saturating_sub(1));
-        let lines = self.rows.iter().map(|line| row(&line.cells)).collect::<String>();
-        let notes = self.notes.iter().map(|note| format!("- {note}\n")).collect::<String>();
-        let left_out = left_out.iter().map(|line| format!("- {line}\n"));
-        let left_out = left_out.collect::<String>();
-        format!("{}\n\n{}{rule}|\n{lines}\n{notes}{left_out}", self.caption, row(&self.header))
+        let DataTable { header, rows } = &self.table;
+        let rule = "| --- ".to_owned() + &"| ---: ".repeat(header.len().saturating_sub(1));
+        let lines = rows.iter().map(|line| row(&line.cells)).collect::<String>();
+        let notes = self.notes.iter().chain(left_out).map(|note| format!("- {note}\n"));
+        let notes = notes.collect::<String>();
+        format!("{}\n\n{}{rule}|\n{lines}\n{notes}", self.caption, row(header))
     }
 }
 
-fn header(rows: &ModelComparison) -> Vec<Cell> {
-    let wider = rows.widths.iter().skip(1).map(|width| Cell::plain(format!("T({width})/T(1)")));
-    [Cell::plain("decoder"), Cell::with("model", "backend, dtype"), Cell::plain("tokens/s")]
-        .into_iter()
-        .chain([Cell::with("T(1)", "ms")])
-        .chain(wider)
-        .chain([
-            Cell::with("memory", "MB"),
-            Cell::with("load", "s"),
-            Cell::with("logits", "worst difference"),
-            Cell::with("texts", "as the baseline's"),
-            Cell::with("gap", "where they part"),
-        ])
-        .collect()
+fn header(rows: &ModelComparison) -> Vec<TableCell> {
+    let wider =
+        rows.widths.iter().skip(1).map(|width| TableCell::plain(format!("T({width})/T(1)")));
+    [
+        TableCell::plain("decoder"),
+        TableCell::with("model", "backend, dtype"),
+        TableCell::plain("tokens/s"),
+    ]
+    .into_iter()
+    .chain([TableCell::with("T(1)", "ms")])
+    .chain(wider)
+    .chain([
+        TableCell::with("memory", "MB"),
+        TableCell::with("load", "s"),
+        TableCell::with("logits", "worst difference"),
+        TableCell::with("texts", "equal to the baseline's"),
+        TableCell::with("gap", "at the difference"),
+    ])
+    .collect()
 }
 
-fn cells(row: &ModelRow, rows: &ModelComparison) -> Vec<Cell> {
+fn cells(row: &ModelRow, rows: &ModelComparison) -> Vec<TableCell> {
     let measured = row.measured.as_ref();
     let name = row.decoder.as_deref().unwrap_or(NONE);
     let model = match (&row.model, measured) {
         (Some(name), Some(MeasuredModel { backend, dtype, .. })) => {
-            Cell::with(name, format!("{backend}, {dtype}"))
+            TableCell::with(name, format!("{backend}, {dtype}"))
         }
-        _ => Cell::none(),
+        _ => TableCell::none(),
     };
-    let speed = row.speed.map_or(Cell::none(), |speed| {
+    let speed = row.speed.map_or(TableCell::none(), |speed| {
         let (low, high) = (significant(speed.interval.low), significant(speed.interval.high));
-        Cell::with(significant(speed.tokens_per_second), format!("[{low}, {high}]"))
+        TableCell::with(significant(speed.tokens_per_second), format!("[{low}, {high}]"))
     });
     let passes = measured.map_or(&[][..], |measured| &measured.passes);
-    let memory = measured.map_or(Cell::none(), memory);
+    let memory = measured.map_or(TableCell::none(), memory);
     let load = measured.and_then(|measured| measured.load_seconds);
-    let load = load.map_or(Cell::none(), |seconds| Cell::plain(fixed(seconds, 2)));
-    [Cell::plain(name), model, speed]
+    let load = load.map_or(TableCell::none(), |seconds| TableCell::plain(fixed(seconds, 2)));
+    [TableCell::plain(name), model, speed]
         .into_iter()
         .chain(times(passes, rows.widths.len()))
         .chain([memory, load, logits(row, rows), same(row, rows), gap(row, rows)])
         .collect()
 }
 
-/// T(1), and how much longer wider passes take.
-fn times(passes: &[PassTime], widths: usize) -> Vec<Cell> {
-    let Some((first, wider)) = passes.split_first() else { return vec![Cell::none(); widths] };
-    let ratio = |time: &PassTime| Cell::plain(fixed(time.seconds / first.seconds, 2));
-    let one = Cell::with(
+/// T(1), and T(k)/T(1) of wider passes.
+fn times(passes: &[PassTime], widths: usize) -> Vec<TableCell> {
+    let Some((first, wider)) = passes.split_first() else { return vec![TableCell::none(); widths] };
+    let ratio = |time: &PassTime| TableCell::plain(fixed(time.seconds / first.seconds, 2));
+    let one = TableCell::with(
         milliseconds(first.seconds),
         format!("± {}", milliseconds(first.standard_error)),
     );
     std::iter::once(one).chain(wider.iter().map(ratio)).collect()
 }
 
-fn memory(measured: &MeasuredModel) -> Cell {
+fn memory(measured: &MeasuredModel) -> TableCell {
     let megabytes = |bytes: u64| fixed(bytes as f64 / 1e6, 1);
     let grown = measured.resident_bytes.map_or(NONE.to_owned(), megabytes);
-    Cell::with(grown, format!("weights {}", megabytes(measured.weight_bytes)))
+    TableCell::with(grown, format!("weights {}", megabytes(measured.weight_bytes)))
 }
 
-fn logits(row: &ModelRow, rows: &ModelComparison) -> Cell {
+fn logits(row: &ModelRow, rows: &ModelComparison) -> TableCell {
     let Some(agreement) = &row.agreement else {
-        return if row.model.is_some() { Cell::plain("reference") } else { Cell::none() };
+        return if row.model.is_some() { TableCell::plain("reference") } else { TableCell::none() };
     };
     let share = format!("same best token {} %", fixed(100.0 * agreement.same_top, 1));
     let whose = match rows.reference.as_ref() == Some(&agreement.reference) {
         true => String::new(),
         false => format!(" (to `{}`)", agreement.reference),
     };
-    Cell::with(format!("{}{whose}", difference(agreement.worst)), share)
+    TableCell::with(format!("{}{whose}", difference(agreement.worst)), share)
 }
 
-/// Of logits: where it is small, its size is what counts.
+/// A difference of logits; small ones by their order of magnitude.
 fn difference(value: f64) -> String {
     match value {
         0.0 => "0".to_owned(),
@@ -182,48 +143,51 @@ fn difference(value: f64) -> String {
     }
 }
 
-fn same(row: &ModelRow, rows: &ModelComparison) -> Cell {
+fn same(row: &ModelRow, rows: &ModelComparison) -> TableCell {
     match &row.texts {
-        Some(TextAgreement { equal, of, .. }) => Cell::plain(format!("{equal} of {of}")),
-        None if row.decoder.as_ref() == Some(&rows.baseline) => Cell::plain("baseline"),
-        None => Cell::none(),
+        Some(TextAgreement { equal, of, .. }) => TableCell::plain(format!("{equal} of {of}")),
+        None if row.decoder.as_ref() == Some(&rows.baseline) => TableCell::plain("baseline"),
+        None => TableCell::none(),
     }
 }
 
-/// From the smallest to the largest, and whether rounding explains them.
-fn gap(row: &ModelRow, rows: &ModelComparison) -> Cell {
-    let Some(gaps) = row.texts.as_ref().and_then(|texts| texts.gaps) else { return Cell::none() };
+/// The range of gaps, and whether rounding explains them.
+fn gap(row: &ModelRow, rows: &ModelComparison) -> TableCell {
+    let Some(gaps) = row.texts.as_ref().and_then(|texts| texts.gaps) else {
+        return TableCell::none();
+    };
     let range = match gaps.smallest == gaps.largest {
         true => difference(gaps.smallest),
         false => format!("{} to {}", difference(gaps.smallest), difference(gaps.largest)),
     };
-    // Texts are the baseline's; the difference of logits must be to the same model.
+    // Texts are compared with the baseline's: the logits must be compared with the same model.
     let same = |it: &&LogitAgreement| rows.reference.as_ref() == Some(&it.reference);
     match row.agreement.as_ref().filter(same).and_then(|agreement| gaps.explained(agreement)) {
-        Some(true) => Cell::with(range, "ties"),
-        Some(false) => Cell::with(range, "NOT ties"),
-        None => Cell::plain(range),
+        Some(true) => TableCell::with(range, "ties"),
+        Some(false) => TableCell::with(range, "NOT ties"),
+        None => TableCell::plain(range),
     }
 }
 
 fn notes(rows: &ModelComparison) -> Vec<String> {
     let reference = rows.reference.as_deref().unwrap_or(NONE);
     vec![
-        "T(k): median of a pass over k tokens with the distributions after each of them. Passes over one token \
-         follow each other, as in plain decoding; wider ones each follow a pass of another model, as \
-         in chains. It holds for this machine and its load alone."
+        "T(k): median time of a forward pass over k tokens with the next-token distribution after each. \
+         Passes over one token follow each other, as in plain decoding; a wider pass follows a pass \
+         of another model, as in chains. Valid for this machine and its load only."
             .to_owned(),
-        "Memory: by how much the process grew while the model was loaded, without what stays in the \
-         mapped file until the first pass; of its weights, the matrices as they are kept, or the \
-         files where that is not known."
+        "memory: growth of the process while the model was loaded, without mapped parts of the file \
+         that the first pass reads; weights: bytes of the matrices in memory, or of the files where \
+         that is not known."
             .to_owned(),
         format!(
-            "Logits: the largest absolute difference after any token of the first prompts, and how \
-             often the best token is the same, against a model of the same weights or `{reference}`."
+            "logits: largest absolute difference after any token of the first prompts, and share of \
+             equal best tokens, to a model with the same weights or to `{reference}`."
         ),
         format!(
-            "Gap: how far the two best logits of `{reference}` are apart where greedy texts first \
-             part. Ties: no further than twice the worst difference of logits, so rounding turns them."
+            "gap: difference between the two largest logits of `{reference}` at the first different \
+             token of greedy texts. Ties: at most twice the worst difference of logits, so that \
+             rounding can turn them."
         ),
     ]
 }
@@ -279,9 +243,9 @@ mod tests {
     #[test]
     fn a_table_golden() {
         let wanted = "\
-models side by side: passes after 16 tokens, 5 rounds, logits over 40 tokens
+comparison of models: passes after 16 tokens, 5 rounds, logits over 40 tokens
 
-| decoder | model<br>backend, dtype | tokens/s | T(1)<br>ms | T(8)/T(1) | memory<br>MB | load<br>s | logits<br>worst difference | texts<br>as the baseline's | gap<br>where they part |
+| decoder | model<br>backend, dtype | tokens/s | T(1)<br>ms | T(8)/T(1) | memory<br>MB | load<br>s | logits<br>worst difference | texts<br>equal to the baseline's | gap<br>at the difference |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 | on one | one<br>candle, f32 | 100<br>[90.0, 110] | 2.00<br>± 0.010 | 1.50 | 2.5<br>weights 1.0 | 0.25 | reference | baseline | – |
 | on two | two<br>candle, f32 | 100<br>[90.0, 110] | 4.00<br>± 0.010 | 2.50 | 2.5<br>weights 1.0 | 0.25 | 2.0e-5<br>same best token 97.5 % | 3 of 4 | 2.0e-5 to 4.0e-5<br>ties |

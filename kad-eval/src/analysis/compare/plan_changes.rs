@@ -1,25 +1,26 @@
-//! What differs between two plans, key by key.
+//! Keys in which two plans differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// A key that two plans do not agree on.
+/// A key with different values in two runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Change {
+pub(crate) struct KeyChange {
     /// As `sampling.temperature` or `decoders.KAD dual.rule.threshold`.
     pub(crate) key: String,
-    /// In how many places: what all decoders take over is named once.
+    /// Number of places: a setting that decoders inherit is listed once.
     pub(crate) places: usize,
-    /// None where a plan has no such key.
+    /// The value in the first run; none if it lacks the key.
     pub(crate) first: Option<Value>,
+    /// The value in the second run, likewise.
     pub(crate) second: Option<Value>,
 }
 
-/// The keys that differ, in alphabetical order. Entries of lists that have names go by them.
-pub(crate) fn changes(first: &Value, second: &Value) -> Vec<Change> {
-    taken_over(differing(&leaves(first), &leaves(second)))
+/// The keys that differ, in alphabetical order; named entries of lists are matched by name.
+pub(crate) fn changes(first: &Value, second: &Value) -> Vec<KeyChange> {
+    without_inherited(differing(&leaves(first), &leaves(second)))
 }
 
 /// The names of a plan's decoders.
@@ -43,20 +44,20 @@ pub(super) fn without(plan: &Value, names: &[String]) -> Value {
     plan
 }
 
-/// Every leaf of a plan by the path to it.
-pub(crate) fn leaves(plan: &Value) -> Leaves {
-    let mut leaves = Leaves::new();
+/// Every leaf value of a plan, by its path.
+pub(crate) fn leaves(plan: &Value) -> LeafValues {
+    let mut leaves = LeafValues::new();
     flatten(plan, String::new(), &mut leaves);
     leaves
 }
 
-/// Values by the paths to them.
-pub(crate) type Leaves = BTreeMap<String, Value>;
+/// Values by path.
+pub(crate) type LeafValues = BTreeMap<String, Value>;
 
-/// The keys that two do not agree on.
-pub(super) fn differing(first: &Leaves, second: &Leaves) -> Vec<Change> {
+/// The keys with different values.
+pub(super) fn differing(first: &LeafValues, second: &LeafValues) -> Vec<KeyChange> {
     let keys: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
-    let change = |key: &String| Change {
+    let change = |key: &String| KeyChange {
         key: key.clone(),
         places: 1,
         first: first.get(key).cloned(),
@@ -65,22 +66,22 @@ pub(super) fn differing(first: &Leaves, second: &Leaves) -> Vec<Change> {
     keys.into_iter().map(change).filter(|change| change.first != change.second).collect()
 }
 
-/// Without those that say the same of a longer key as another of its end: `sampling.temperature` of
-/// the experiment is also that of its decoders.
-fn taken_over(all: Vec<Change>) -> Vec<Change> {
-    let says = |of: &Change, other: &Change| {
+/// Folds inherited changes into one: a change of `sampling.temperature` reappears under
+/// `decoders.NAME.sampling.temperature`.
+fn without_inherited(all: Vec<KeyChange>) -> Vec<KeyChange> {
+    let says = |of: &KeyChange, other: &KeyChange| {
         other.key.ends_with(&format!(".{}", of.key))
             && (&of.first, &of.second) == (&other.first, &other.second)
     };
-    let above = |change: &&Change| !all.iter().any(|of| says(of, change));
-    let count = |change: &Change| Change {
+    let above = |change: &&KeyChange| !all.iter().any(|of| says(of, change));
+    let count = |change: &KeyChange| KeyChange {
         places: 1 + all.iter().filter(|other| says(change, other)).count(),
         ..change.clone()
     };
     all.iter().filter(above).map(count).collect()
 }
 
-/// Every leaf by the path to it.
+/// Adds every leaf of `value` below `path`.
 fn flatten(value: &Value, path: String, into: &mut BTreeMap<String, Value>) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
@@ -102,8 +103,7 @@ fn flatten(value: &Value, path: String, into: &mut BTreeMap<String, Value>) {
     }
 }
 
-/// What an entry of a list is called: decoders by name, tasks by kind; of several, those that
-/// follow have their place beside it.
+/// The name of a list entry: decoders have a name, tasks a kind.
 fn name(entry: &Value) -> Option<String> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str).map(str::to_owned);
     text("name").or_else(|| text("kind"))
@@ -141,7 +141,7 @@ mod tests {
         assert!(changes(&first, &first).is_empty());
     }
 
-    /// Also where its name is how another one begins.
+    /// Even if its name is the beginning of another name.
     #[test]
     fn a_plan_without_a_decoder_has_all_others() {
         let plan = |names: &[&str]| {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_decoders_take_over_is_named_once() {
+    fn inherited_changes_are_listed_once() {
         let plan = |all: f64, own: f64| {
             json!({
                 "sampling": { "temperature": all },

@@ -1,87 +1,82 @@
-//! What the page says of each task: charts, and the tables below them.
+//! The section of a page about a task: charts, with tables below them.
 
 use std::collections::BTreeSet;
 
 use anyhow::Result;
 use serde::Serialize;
 
-use super::bars::bars;
-use super::grid::Grid;
-use super::page::Figure;
-use super::tradeoff::{Effort, MASS, tradeoff};
-use super::{Expected, chains, plot};
-use crate::analysis::stats::CONFIDENCE;
+use super::chart::accuracy::accuracy;
+use super::chart::tradeoff::{CostAxis, MASS, tradeoff};
+use super::page::{self, Figure};
+use super::table::DataTable;
+use super::{Expected, chain_section, chart, result_tables};
 use crate::analysis::summary::{DecoderResult, Summary, explained};
-use crate::numbers::parameter;
 
-/// Charts with some rows per decoder are folded where there are more.
+/// Charts with rows per decoder are folded if there are more decoders.
 const ROWS_IN_THE_OPEN: usize = 12;
 
-/// Everything about one task.
+/// A task.
 #[derive(Serialize)]
-pub(super) struct TaskView<'a> {
+pub(super) struct TaskSection<'a> {
     name: &'a str,
     figures: Vec<Figure>,
-    results: Grid,
-    /// What the numbers above are.
+    results: DataTable,
+    /// Notes below the table.
     notes: Vec<String>,
-    /// ProfileTargets, categories or levels.
-    groups: Option<Grid>,
+    /// By subject, category or level of the items.
+    groups: Option<DataTable>,
     /// Of all decoders that verify drafts.
-    levels: Option<Grid>,
+    levels: Option<DataTable>,
 }
 
-/// Of every task of `summary`; `largest` are the models whose passes take the most.
+/// The sections of all tasks of `summary`; `largest` are the models with the most expensive passes.
 ///
 /// # Errors
 /// If a chart cannot be drawn.
-pub(super) fn views<'a>(
+pub(super) fn sections<'a>(
     summary: &'a Summary,
     expected: &Expected,
     largest: &[&str],
-) -> Result<Vec<TaskView<'a>>> {
-    let families = plot::families(summary);
-    let view = |name: &'a str| {
+) -> Result<Vec<TaskSection<'a>>> {
+    let families = chart::families(summary);
+    let section = |name: &'a str| {
         let results = summary.on(name);
         let mut figures = figures(name, &results, (&families, &summary.baseline), largest)?;
-        let of_chains = chains::figures(name, &results, (&summary.baseline, expected))?;
+        let of_chains = chain_section::figures(name, &results, (&summary.baseline, expected))?;
         let is_long = results.len() > ROWS_IN_THE_OPEN;
         figures.extend(of_chains.into_iter().map(|it| if is_long { it.folded() } else { it }));
-        Ok(TaskView {
+        Ok(TaskSection {
             name,
             figures,
-            results: Grid::of_results(&results, &summary.baseline),
+            results: result_tables::results(&results, &summary.baseline),
             notes: explained(&results).into_iter().chain(summary.at_a_time()).collect(),
-            groups: Grid::of_groups(&results),
-            levels: chains::levels(&results),
+            groups: result_tables::groups(&results),
+            levels: chain_section::levels(&results),
         })
     };
-    summary.tasks().into_iter().map(view).collect()
+    summary.tasks().into_iter().map(section).collect()
 }
 
-/// The charts of accuracy, as far as there is something to draw.
+/// The charts of accuracy, without empty ones.
 fn figures(
     name: &str,
     results: &[&DecoderResult],
     (families, baseline): (&[&str], &str),
     largest: &[&str],
 ) -> Result<Vec<Figure>> {
-    let confidence = parameter(100.0 * CONFIDENCE);
+    let confidence = page::confidence();
     let label = |what: &str| format!("{what} on {name}; the numbers are in the table below");
     let accuracy = Figure::of(
-        bars(results, families, baseline)?,
-        format!(
-            "Accuracy of each decoder with its {confidence} % interval; sweeps are grouped by their \
-             family."
-        ),
+        accuracy(results, families, baseline)?,
+        format!("Accuracy of each decoder with {confidence} % interval, sweeps grouped by family."),
         label("Accuracy of each decoder"),
     );
     let mass = Figure::of(
         tradeoff(results, families, MASS)?,
         format!(
-            "Accuracy against deferral mass. Each line is a sweep, each mark one of its members \
-             with its parameter and {confidence} % interval; decoders without a deferral rule are \
-             dashed."
+            "Accuracy against deferral mass. Each line is a sweep, each mark a decoder with its \
+             parameter and {confidence} % interval; decoders without a deferral rule are dashed \
+             lines."
         ),
         label("Accuracy against deferral mass"),
     );
@@ -91,11 +86,11 @@ fn figures(
     } else {
         ("the largest model", format!("It is {names}"))
     };
-    let title = format!("passes of {whose} per token");
+    let title = format!("forward passes of {whose} per token");
     let passes = Figure::of(
         against_passes(results, families, (&title, largest))?,
         format!(
-            "Accuracy against {title}, with the prompt's pass counted as one. {models}. Left and \
+            "Accuracy against {title}; the pass over the prompt counts as one. {models}. Left and \
              above is better; passes of the other models are in the table."
         ),
         label(&format!("Accuracy against {title}")),
@@ -103,7 +98,7 @@ fn figures(
     Ok([accuracy, mass, passes].into_iter().flatten().collect())
 }
 
-/// None where all decoders need the same number of passes.
+/// None if all decoders need the same number of passes.
 fn against_passes(
     results: &[&DecoderResult],
     families: &[&str],
@@ -111,17 +106,15 @@ fn against_passes(
 ) -> Result<Option<String>> {
     let passes = |result: &DecoderResult| {
         let own = largest.iter().filter_map(|model| result.passes_per_token.get(*model));
-        Some(own.sum::<f64>())
+        own.sum::<f64>()
     };
-    let hundredths =
-        |result: &&DecoderResult| passes(result).map(|passes| (100.0 * passes).round() as i64);
-    // Those that do without it are beside the question.
-    let different: BTreeSet<i64> =
-        results.iter().filter_map(hundredths).filter(|passes| *passes > 0).collect();
+    let hundredths = results.iter().map(|result| (100.0 * passes(result)).round() as i64);
+    // Decoders without this model do not count.
+    let different: BTreeSet<i64> = hundredths.filter(|passes| *passes > 0).collect();
     if largest.is_empty() || different.len() < 2 {
         return Ok(None);
     }
-    tradeoff(results, families, Effort { title, of: &passes })
+    tradeoff(results, families, CostAxis { title, of: &|result| Some(passes(result)) })
 }
 
 #[cfg(test)]
@@ -133,12 +126,12 @@ mod tests {
     fn passes_are_drawn_where_decoders_need_more_or_fewer_of_them() {
         let chart = |summary: &Summary, largest: &[&str]| {
             let results: Vec<&DecoderResult> = summary.results.iter().collect();
-            let families = plot::families(summary);
+            let families = chart::families(summary);
             against_passes(&results, &families, ("passes", largest)).unwrap()
         };
         let chains = fixtures::chains();
         assert!(chart(&chains, &["target"]).unwrap().contains("three levels"));
-        assert_eq!(chart(&chains, &[]), None, "nobody knows which is the largest");
+        assert_eq!(chart(&chains, &[]), None, "the largest is not known");
         // Each decoder that uses the base model asks it once for each token.
         assert_eq!(chart(&fixtures::summary(), &["base"]), None);
     }
@@ -147,8 +140,8 @@ mod tests {
     fn charts_with_a_row_for_each_of_many_decoders_are_folded() {
         let mut summary = fixtures::chains();
         let folded = |summary: &Summary| {
-            let views = views(summary, &Expected::default(), &[]).unwrap();
-            let figures = serde_json::to_value(&views[0].figures).unwrap();
+            let sections = sections(summary, &Expected::default(), &[]).unwrap();
+            let figures = serde_json::to_value(&sections[0].figures).unwrap();
             let all = figures.as_array().unwrap().clone();
             all.iter().filter(|figure| figure["folded"] == true).count()
         };

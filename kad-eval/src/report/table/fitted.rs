@@ -1,47 +1,42 @@
-//! Tables that fit: columns are left out, and it is said which, before numbers are broken.
+//! Terminal tables that fit the width: columns of low rank are left out, and named below.
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, TableStyle, Width};
 
-use super::empty;
+use super::{DataTable, TableCell, empty};
 
-/// Names are broken into lines of at least so many letters.
+/// Text columns are wrapped to no fewer letters than this.
 const LEAST: usize = 16;
 
-/// A column with all its cells.
-pub(super) struct Column {
+/// A column with its cells.
+pub(super) struct FittedColumn {
     head: String,
     cells: Vec<String>,
-    /// Those of small numbers are kept first; none is always kept.
+    /// Small ranks are kept first; a column without a rank is always kept.
     rank: Option<usize>,
-    /// Whether the head may be broken.
+    /// True if the head may be wrapped.
     wraps: bool,
 }
 
-impl Column {
-    /// Of words, which may be broken; always kept.
+impl FittedColumn {
+    /// A column of text, which may be wrapped; always kept.
     pub(super) fn words(head: &str, cells: impl Iterator<Item = String>) -> Self {
         Self { head: head.to_owned(), cells: cells.collect(), rank: None, wraps: true }
     }
 
-    /// Of numbers, which are kept whole or not at all.
+    /// A column of numbers, kept without wrapping or left out.
     pub(super) fn numbers(head: &str, rank: usize, cells: impl Iterator<Item = String>) -> Self {
         let cells = cells.collect();
         Self { head: head.to_owned(), cells, rank: Some(rank), wraps: false }
     }
 
-    /// With a head that may be broken.
-    pub(super) fn with_wrapped_head(self) -> Self {
-        Self { wraps: true, ..self }
-    }
-
-    /// Letters of its widest cell.
+    /// Letters of the widest cell.
     fn widest(&self) -> usize {
         let all = self.cells.iter().chain(std::iter::once(&self.head));
         all.map(|text| text.chars().count()).max().unwrap_or(0)
     }
 
-    /// What it takes at least.
+    /// Its least width in letters.
     fn least(&self) -> usize {
         let whole = Self { head: String::new(), cells: self.cells.clone(), ..*self };
         match (self.rank, self.wraps) {
@@ -52,17 +47,28 @@ impl Column {
     }
 }
 
-/// The columns of a table, in the order in which they are shown.
-pub(super) struct Columns(pub(super) Vec<Column>);
+/// The columns of a table, from left to right.
+pub(super) struct FittedTable(pub(super) Vec<FittedColumn>);
 
-/// Room for what stands around a cell, and for the border on one side of it.
+/// Padding of a cell, and the border on one side of it.
 const AROUND: usize = 3;
 
-impl Columns {
-    /// The table, and below it what is left out for want of width.
+impl FittedTable {
+    /// The columns of `table`: text in the first, numbers in the others.
+    pub(super) fn of(table: &DataTable) -> Self {
+        let column = |(place, head): (usize, &TableCell)| FittedColumn {
+            head: head.joined(", "),
+            cells: table.rows.iter().map(|row| row.cells[place].joined(" ")).collect(),
+            rank: place.checked_sub(1),
+            wraps: true,
+        };
+        Self(table.header.iter().enumerate().map(column).collect())
+    }
+
+    /// The table, and below it the columns left out for lack of width.
     pub(super) fn text(self, style: TableStyle) -> String {
         let mut table = empty(style);
-        // Markdown has no width, and a file no end of it.
+        // Markdown and files have no width.
         let width = table.width().filter(|_| style != ASCII_MARKDOWN).map(usize::from);
         let kept = self.kept(width);
         let shown = || self.0.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(it, _)| it);
@@ -89,7 +95,7 @@ impl Columns {
         format!("{table}{}", left_out(&out, width.unwrap_or(0)))
     }
 
-    /// Which of them fit into `width` letters.
+    /// For each column, whether it fits into `width` letters.
     fn kept(&self, width: Option<usize>) -> Vec<bool> {
         let Some(width) = width else { return vec![true; self.0.len()] };
         let mut kept: Vec<bool> = self.0.iter().map(|column| column.rank.is_none()).collect();
@@ -99,7 +105,7 @@ impl Columns {
         order.sort_by_key(|place| self.0[*place].rank);
         for (first, place) in order.into_iter().enumerate() {
             let more = self.0[place].least() + AROUND;
-            // One number is shown in any case.
+            // One number is always shown.
             if first == 0 || used + more <= width {
                 used += more;
                 kept[place] = true;
@@ -109,7 +115,7 @@ impl Columns {
     }
 }
 
-/// As many as are worth naming.
+/// The most columns named.
 const NAMED: usize = 6;
 
 fn left_out(heads: &[&str], width: usize) -> String {
@@ -126,18 +132,18 @@ fn left_out(heads: &[&str], width: usize) -> String {
 mod tests {
     use super::*;
 
-    fn columns() -> Columns {
+    fn columns() -> FittedTable {
         let cells = |text: &str| vec![text.to_owned(); 2].into_iter();
-        Columns(vec![
-            Column::words("decoder", cells("KAD dual, threshold 0.2, at length")),
-            Column::numbers("p", 1, cells("<0.001")),
-            Column::numbers("correct %", 0, cells("92.5 [80.1, 97.4]")),
-            Column::numbers("tokens/s", 2, cells("628 [319, 1358]")),
+        FittedTable(vec![
+            FittedColumn::words("decoder", cells("KAD dual, threshold 0.2, at length")),
+            FittedColumn::numbers("p", 1, cells("<0.001")),
+            FittedColumn::numbers("correct %", 0, cells("92.5 [80.1, 97.4]")),
+            FittedColumn::numbers("tokens/s", 2, cells("628 [319, 1358]")),
         ])
     }
 
     #[test]
-    fn what_fits_is_kept_by_rank_and_nothing_is_too_wide() {
+    fn columns_are_kept_by_rank_within_the_width() {
         let all = columns();
         assert_eq!(all.kept(None), [true; 4]);
         // 1 + 19 + 20 for the name and the first number, 9 for p, 18 for the last.
@@ -153,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_said() {
+    fn columns_left_out_are_named() {
         assert_eq!(left_out(&[], 80), "");
         let said = left_out(&["p", "tokens/s"], 80);
         assert_eq!(said, "\nnot shown in 80 columns: p, tokens/s; summary.md has all");

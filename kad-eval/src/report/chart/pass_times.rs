@@ -1,5 +1,5 @@
-//! How much longer a pass over several tokens takes than a pass over one: what makes verifying a
-//! draft cheap.
+//! Time of a forward pass over several tokens relative to a pass over one token, which decides the
+//! cost of verifying a draft.
 
 use anyhow::Result;
 use kad_polybasic::theory::{PassTime, PassTimes};
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::axes::{Axes, Axis};
 use super::labels;
-use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT, WIDTH};
 use super::theme::{FAINT, GRID, INK};
+use super::{self as chart, Area, Chart, MarkStyle, Point, SMALL, TEXT, WIDTH};
 use crate::numbers::{fixed, milliseconds, shorten};
 use crate::speed::profile::{Cost, Profile};
 
@@ -19,56 +19,57 @@ const TOP: i32 = 36;
 const LEFT: i32 = 64;
 const BOTTOM: i32 = 56;
 const LONGEST_LABEL: usize = 22;
-/// The normal quantile of a 95 % interval.
+/// z₀.₉₇₅ of the standard normal distribution.
 const NORMAL: f64 = 1.96;
 
-/// The passes of all models of a profile.
+/// Pass times of all models of a profile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Widths {
-    /// Tokens before a pass, about.
-    pub(super) context: usize,
-    pub(super) curves: Vec<WidthCurve>,
+pub(crate) struct PassTimeCurves {
+    /// Approximate number of tokens before a pass.
+    pub(crate) context: usize,
+    pub(crate) curves: Vec<PassTimeCurve>,
 }
 
-impl Widths {
-    pub(super) fn of(profile: &Profile) -> Self {
+impl PassTimeCurves {
+    pub(crate) fn of(profile: &Profile) -> Self {
         let distributions =
             profile.candidates.iter().filter_map(|candidate| match &candidate.cost {
                 Cost::Distribution { times, .. } => Some((&candidate.name, times)),
                 Cost::Lookup { .. } | Cost::Tree { .. } => None,
             });
-        let curve = |(name, times): (&String, _)| WidthCurve::of(name, times, profile.context);
+        let curve = |(name, times): (&String, _)| PassTimeCurve::of(name, times, profile.context);
         Self { context: profile.context, curves: distributions.filter_map(curve).collect() }
     }
 }
 
-/// The passes of one model after one context.
+/// Pass times of one model at one context length.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct WidthCurve {
+pub(crate) struct PassTimeCurve {
     model: String,
     /// Seconds of a pass over one token.
     single: f64,
-    points: Vec<WidthPoint>,
+    points: Vec<PassTimePoint>,
 }
 
 /// A measured width.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct WidthPoint {
+struct PassTimePoint {
     /// Tokens per pass.
     width: f64,
-    /// `v = T(width) / T(1)`, and its 95 % interval.
+    /// `v = T(width) / T(1)`.
     ratio: f64,
+    /// Ends of its 95 % interval.
     low: f64,
     high: f64,
 }
 
-impl WidthCurve {
-    /// The curve of `times` at the measured context nearest to `context`. None if passes over one
-    /// token were not measured, or took no time.
+impl PassTimeCurve {
+    /// The curve of `times` at the measured context length nearest to `context`. None without a
+    /// positive time of passes over one token.
     ///
     /// The interval is the normal one of a ratio of independent medians, `(se v / v)² =
     /// (se T(width) / T(width))² + (se T(1) / T(1))²`; at width 1 there is none.
-    pub(super) fn of(model: &str, times: &PassTimes, context: usize) -> Option<Self> {
+    pub(crate) fn of(model: &str, times: &PassTimes, context: usize) -> Option<Self> {
         let row = nearest(times.contexts(), context)?;
         let cells = &times.cells()[row];
         let single = cells[times.widths().iter().position(|width| *width == 1)?];
@@ -81,7 +82,7 @@ impl WidthCurve {
             let shared = ratio * single.standard_error / single.seconds;
             let spread = if width == 1 { 0.0 } else { NORMAL * own.hypot(shared) };
             let (low, high) = ((ratio - spread).max(0.0), ratio + spread);
-            WidthPoint { width: width as f64, ratio, low, high }
+            PassTimePoint { width: width as f64, ratio, low, high }
         };
         let points = times.widths().iter().zip(cells).map(point).collect();
         Some(Self { model: model.to_owned(), single: single.seconds, points })
@@ -92,23 +93,23 @@ impl WidthCurve {
     }
 }
 
-/// Where the value nearest to `wanted` stands; the lower one of two.
+/// The index of the value nearest to `wanted`; of two, the first.
 fn nearest(values: &[usize], wanted: usize) -> Option<usize> {
     (0..values.len()).min_by_key(|&index| values[index].abs_diff(wanted))
 }
 
-/// The chart for `curves`. `None` if no model was measured at a second width.
-pub(super) fn widths(curves: &[WidthCurve]) -> Result<Option<String>> {
-    let curves: Vec<&WidthCurve> = curves.iter().filter(|c| c.points.len() > 1).collect();
+/// The chart for `curves`; none if no model was measured at two widths.
+pub(crate) fn pass_times(curves: &[PassTimeCurve]) -> Result<Option<String>> {
+    let curves: Vec<&PassTimeCurve> = curves.iter().filter(|c| c.points.len() > 1).collect();
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let (widest, most) =
         points().fold((1.0_f64, 1.0_f64), |(w, v), p| (w.max(p.width), v.max(p.high)));
     if curves.is_empty() || !most.is_finite() {
         return Ok(None);
     }
-    let right = curves.iter().map(|c| plot::width(&label(c))).max().unwrap_or(0) + 32;
+    let right = curves.iter().map(|c| chart::width(&label(c))).max().unwrap_or(0) + 32;
     let top = 1.0 + 1.04 * (most - 1.0).max(0.25);
-    plot::svg(HEIGHT as u32, |area| {
+    chart::svg(HEIGHT as u32, |area| {
         let x = Axis { title: "tokens per pass (width)", ..Axis::hidden(1.0..widest) };
         let y = Axis {
             range: least(points()).min(1.0)..top,
@@ -123,66 +124,65 @@ pub(super) fn widths(curves: &[WidthCurve]) -> Result<Option<String>> {
         draw_widths(area, &chart, &measured)?;
         draw_limit(area, &chart, widest.min(top))?;
         for (index, curve) in curves.iter().enumerate() {
-            draw_curve(area, &chart, (Look::new(index), curve))?;
+            draw_curve(area, &chart, (MarkStyle::new(index), curve))?;
         }
         draw_ends(area, &chart, &curves)
     })
-    .map(Some)
 }
 
-fn least<'a>(points: impl Iterator<Item = &'a WidthPoint>) -> f64 {
+fn least<'a>(points: impl Iterator<Item = &'a PassTimePoint>) -> f64 {
     points.map(|point| point.low).fold(1.0, f64::min)
 }
 
-/// A line and a number at each measured width, as far as they do not touch.
+/// A line and a number at each measured width, as far as there is room.
 fn draw_widths(area: &Area<'_>, chart: &Chart<'_, '_>, measured: &[f64]) -> Result<()> {
     let mut free = i32::MIN;
     for width in measured {
         let text = fixed(*width, 0);
         let x = chart.backend_coord(&(*width, 1.0)).0;
-        let half = plot::width(&text) / 2;
+        let half = chart::width(&text) / 2;
         if x - half >= free {
             free = x + half + 2;
             let bottom = HEIGHT - BOTTOM;
-            plot::line(area, &[(x, TOP), (x, bottom)], GRID.stroke_width(1))?;
-            plot::write(area, &text, (x, bottom + 14), (TEXT, INK, HPos::Center))?;
+            chart::line(area, &[(x, TOP), (x, bottom)], GRID.stroke_width(1))?;
+            chart::write(area, &text, (x, bottom + 14), (TEXT, INK, HPos::Center))?;
         }
     }
     Ok(())
 }
 
-/// Where a pass takes as long as its tokens one by one: verifying saves nothing beyond.
+/// The line T(k) = k·T(1), above which verification saves nothing.
 fn draw_limit(area: &Area<'_>, chart: &Chart<'_, '_>, end: f64) -> Result<()> {
     let ends = [1.0, end].map(|width| chart.backend_coord(&(width, width)));
-    plot::dashed(area, ends, FAINT.stroke_width(1))?;
-    let text = "dashed: as long as one by one";
-    let x = (ends[1].0 + 4).min(WIDTH as i32 - plot::width(text));
-    plot::write(area, text, (x, TOP - 14), (SMALL, FAINT, HPos::Left))
+    chart::dashed(area, ends, FAINT.stroke_width(1))?;
+    let text = "dashed: k single passes";
+    let x = (ends[1].0 + 4).min(WIDTH as i32 - chart::width(text));
+    chart::write(area, text, (x, TOP - 14), (SMALL, FAINT, HPos::Left))
 }
 
-/// The band of the intervals, the line of the medians, and marks where it was measured.
+/// Band of the intervals, line of the medians, and marks at measured widths.
 fn draw_curve(
     area: &Area<'_>,
     chart: &Chart<'_, '_>,
-    (look, curve): (Look, &WidthCurve),
+    (style, curve): (MarkStyle, &PassTimeCurve),
 ) -> Result<()> {
-    let place = |ratio: fn(&WidthPoint) -> f64| {
+    let place = |ratio: fn(&PassTimePoint) -> f64| {
         curve.points.iter().map(move |p| chart.backend_coord(&(p.width, ratio(p))))
     };
     let band: Vec<Point> = place(|p| p.low).chain(place(|p| p.high).rev()).collect();
-    area.draw(&Polygon::new(band, look.colour.mix(0.2).filled()))?;
+    area.draw(&Polygon::new(band, style.colour.mix(0.2).filled()))?;
     let line: Vec<Point> = place(|p| p.ratio).collect();
-    plot::line(area, &line, look.colour.stroke_width(2))?;
-    line.into_iter().try_for_each(|at| look.mark(area, at))
+    chart::line(area, &line, style.colour.stroke_width(2))?;
+    line.into_iter().try_for_each(|at| style.mark(area, at))
 }
 
-fn label(curve: &WidthCurve) -> String {
+fn label(curve: &PassTimeCurve) -> String {
     let (name, ratio) = (shorten(&curve.model, LONGEST_LABEL), fixed(curve.end().1, 2));
     format!("{name}: {ratio} × {} ms", milliseconds(curve.single))
 }
 
 /// Names at the right ends, apart from each other.
-fn draw_ends(area: &Area<'_>, chart: &Chart<'_, '_>, curves: &[&WidthCurve]) -> Result<()> {
+fn draw_ends(area: &Area<'_>, chart: &Chart<'_, '_>, curves: &[&PassTimeCurve]) -> Result<()> {
     let mut ends: Vec<(Point, usize)> = curves
         .iter()
         .enumerate()
@@ -192,9 +192,9 @@ fn draw_ends(area: &Area<'_>, chart: &Chart<'_, '_>, curves: &[&WidthCurve]) -> 
     let wanted: Vec<i32> = ends.iter().map(|((_, y), _)| *y).collect();
     let right = ends.iter().map(|((x, _), _)| *x).max().unwrap_or(0);
     for ((end, index), y) in ends.iter().zip(labels::spread(&wanted, HEIGHT - BOTTOM)) {
-        let colour = Look::new(*index).colour;
-        plot::line(area, &[(end.0 + 7, end.1), (right + 18, y)], colour.stroke_width(1))?;
-        plot::write(area, &label(curves[*index]), (right + 22, y), (TEXT, INK, HPos::Left))?;
+        let colour = MarkStyle::new(*index).colour;
+        chart::line(area, &[(end.0 + 7, end.1), (right + 18, y)], colour.stroke_width(1))?;
+        chart::write(area, &label(curves[*index]), (right + 22, y), (TEXT, INK, HPos::Left))?;
     }
     Ok(())
 }
@@ -218,7 +218,7 @@ mod tests {
             &[(0.020, 0.0), (0.030, 0.0), (0.090, 0.0)],
         ]);
         let ratios = |context| -> Vec<f64> {
-            let curve = WidthCurve::of("large", &times, context).unwrap();
+            let curve = PassTimeCurve::of("large", &times, context).unwrap();
             curve.points.iter().map(|p| p.ratio).collect()
         };
         for (context, wanted) in
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn the_band_is_the_normal_interval_of_a_ratio() {
         let times = times(&[&[(0.010, 0.0003), (0.012, 0.0004), (0.025, 0.001)]]);
-        let curve = WidthCurve::of("large", &times, 0).unwrap();
+        let curve = PassTimeCurve::of("large", &times, 0).unwrap();
         let [one, four, _] = curve.points[..] else { panic!() };
         assert_eq!((one.low, one.high), (1.0, 1.0), "1 by definition");
         let half = 1.96 * (0.04_f64 * 0.04 + 0.036 * 0.036).sqrt();
@@ -246,19 +246,20 @@ mod tests {
     fn a_model_without_passes_over_one_token_has_no_curve() {
         let cell = PassTime { seconds: 1.0, standard_error: 0.0 };
         let times = PassTimes::new(vec![2, 4], vec![0], vec![vec![cell; 2]]).unwrap();
-        assert_eq!(WidthCurve::of("x", &times, 0), None);
-        assert_eq!(WidthCurve::of("x", &PassTimes::constant(0.0).unwrap(), 0), None);
-        let constant = WidthCurve::of("x", &PassTimes::constant(1.0).unwrap(), 0).unwrap();
-        assert_eq!(widths(&[constant]).unwrap(), None, "one width is no curve");
-        assert_eq!(widths(&[]).unwrap(), None);
+        assert_eq!(PassTimeCurve::of("x", &times, 0), None);
+        assert_eq!(PassTimeCurve::of("x", &PassTimes::constant(0.0).unwrap(), 0), None);
+        let constant = PassTimeCurve::of("x", &PassTimes::constant(1.0).unwrap(), 0).unwrap();
+        assert_eq!(pass_times(&[constant]).unwrap(), None, "one width is no curve");
+        assert_eq!(pass_times(&[]).unwrap(), None);
     }
 
     #[test]
     fn every_model_is_named_at_its_end() {
         let times = times(&[&[(0.010, 0.0003), (0.012, 0.0004), (0.025, 0.001)]]);
-        let curves: Vec<WidthCurve> =
-            (0..12).map(|index| WidthCurve::of(&format!("m{index}"), &times, 0).unwrap()).collect();
-        let chart = widths(&curves).unwrap().unwrap();
+        let curves: Vec<PassTimeCurve> = (0..12)
+            .map(|index| PassTimeCurve::of(&format!("m{index}"), &times, 0).unwrap())
+            .collect();
+        let chart = pass_times(&curves).unwrap().unwrap();
         for index in 0..12 {
             assert!(chart.contains(&format!("m{index}: 2.50 × 10.0 ms")), "{chart}");
         }

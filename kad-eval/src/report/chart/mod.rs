@@ -1,6 +1,17 @@
-//! What the charts share: size, text, and the look of each family.
+//! Charts as SVG, one file each; here their common parts: size, text, and the mark of each family.
 //!
-//! The backend knows no fonts, so widths of texts are estimates from above.
+//! The backend knows no fonts, so widths of texts are upper estimates.
+
+pub(crate) mod acceptance;
+pub(crate) mod accuracy;
+mod axes;
+pub(crate) mod forest;
+mod labels;
+pub(crate) mod pass_times;
+pub(crate) mod prediction;
+pub(crate) mod theme;
+pub(crate) mod time;
+pub(crate) mod tradeoff;
 
 use anyhow::Result;
 use plotters::coord::Shift;
@@ -9,23 +20,25 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::theme::{COLOURS, PAPER};
 use crate::analysis::stats::Interval;
 use crate::analysis::summary::{DecoderResult, Summary};
+use crate::analysis::unique;
+use crate::numbers::parameter;
+use theme::{COLOURS, INK, PAPER};
 
 /// Width of every chart in pixels.
-pub(super) const WIDTH: u32 = 960;
+pub(crate) const WIDTH: u32 = 960;
 /// Size of ordinary text in pixels.
-pub(super) const TEXT: f64 = 14.0;
+pub(crate) const TEXT: f64 = 14.0;
 /// Size of remarks beside marks, in pixels.
-pub(super) const SMALL: f64 = 12.0;
+pub(crate) const SMALL: f64 = 12.0;
 
-pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-pub(super) type Chart<'a, 'b> =
+pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Chart<'a, 'b> =
     ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
-pub(super) type Point = (i32, i32);
+pub(crate) type Point = (i32, i32);
 
-/// The shape of a mark: tells families apart without colour.
+/// The shape of a mark tells families apart without colour.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Shape {
     Circle,
@@ -39,21 +52,21 @@ enum Shape {
 const SHAPES: [Shape; 6] =
     [Shape::Circle, Shape::Square, Shape::Triangle, Shape::Diamond, Shape::Ring, Shape::Cross];
 
-/// How a family is drawn, in every chart of a page.
+/// Colour and shape of a family, in every chart of a page.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Look {
-    pub(super) colour: RGBColor,
+pub(crate) struct MarkStyle {
+    pub(crate) colour: RGBColor,
     shape: Shape,
 }
 
-impl Look {
-    /// The look of the `index`-th family. Looks repeat after 42 families.
-    pub(super) fn new(index: usize) -> Self {
+impl MarkStyle {
+    /// The style of the `index`-th family; styles repeat after 42 families.
+    pub(crate) fn new(index: usize) -> Self {
         Self { colour: COLOURS[index % COLOURS.len()], shape: SHAPES[index % SHAPES.len()] }
     }
 
     /// Draws the family's mark around `at`.
-    pub(super) fn mark(self, area: &Area<'_>, at: Point) -> Result<()> {
+    pub(crate) fn mark(self, area: &Area<'_>, at: Point) -> Result<()> {
         let around = |offsets: &[Point]| -> Vec<Point> {
             offsets.iter().map(|(x, y)| (at.0 + x, at.1 + y)).collect()
         };
@@ -82,67 +95,61 @@ impl Look {
     }
 }
 
-/// The families of `summary` in order of first appearance; the index gives the look.
-pub(super) fn families(summary: &Summary) -> Vec<&str> {
-    let mut families: Vec<&str> = Vec::new();
-    for result in &summary.results {
-        if !families.contains(&result.family.as_str()) {
-            families.push(&result.family);
-        }
-    }
-    families
+/// The families of `summary` in order of first appearance.
+pub(crate) fn families(summary: &Summary) -> Vec<&str> {
+    unique(summary.results.iter().map(|result| result.family.as_str()))
 }
 
-/// Where `family` stands in `families`.
-pub(super) fn look(families: &[&str], family: &str) -> Look {
-    Look::new(families.iter().position(|name| *name == family).unwrap_or(0))
+/// The style of `family`, one of `families`.
+pub(crate) fn style(families: &[&str], family: &str) -> MarkStyle {
+    MarkStyle::new(families.iter().position(|name| *name == family).unwrap_or(0))
 }
 
-/// `colour` as a paper shows through it, for areas that lines cross.
-pub(super) fn pale(colour: RGBColor) -> RGBAColor {
+/// A transparent `colour`, for areas that lines cross.
+pub(crate) fn pale(colour: RGBColor) -> RGBAColor {
     colour.mix(0.6)
 }
 
 /// True if the result's accuracy can be drawn.
-pub(super) fn drawable(result: &DecoderResult) -> bool {
+pub(crate) fn drawable(result: &DecoderResult) -> bool {
     result.accuracy.is_finite()
 }
 
-/// Both ends of the interval of the result's accuracy, where it has one.
-pub(super) fn whisker(result: &DecoderResult) -> Option<[f64; 2]> {
+/// Both ends of the interval of the result's accuracy, if it has one.
+pub(crate) fn whisker(result: &DecoderResult) -> Option<[f64; 2]> {
     let Interval { low, high } = result.accuracy_interval;
     (low.is_finite() && high.is_finite()).then_some([low, high])
 }
 
-/// The end of an axis of shares that shows `shares`: a multiple of a tenth, at most 1.
-pub(super) fn axis_end(shares: impl Iterator<Item = f64>) -> f64 {
+/// The end of an axis for `shares`: a multiple of 0.1, at most 1.
+pub(crate) fn axis_end(shares: impl Iterator<Item = f64>) -> f64 {
     let most = shares.fold(0.0, f64::max);
     ((most * 10.0 - 1e-9).ceil().max(1.0) / 10.0).min(1.0)
 }
 
-/// An SVG of `height` pixels, painted by `paint` on paper.
-pub(super) fn svg(
+/// An SVG of `height` pixels, painted by `paint`.
+pub(crate) fn svg(
     height: u32,
     paint: impl for<'a> FnOnce(&Area<'a>) -> Result<()>,
-) -> Result<String> {
+) -> Result<Option<String>> {
     let mut svg = String::new();
     let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
     area.fill(&PAPER)?;
     paint(&area)?;
     area.present()?;
     drop(area);
-    Ok(svg)
+    Ok(Some(svg))
 }
 
-/// The style of text of `size` pixels, beginning, centred or ending at its place.
-pub(super) fn text_style(size: f64, colour: RGBColor, anchor: HPos) -> TextStyle<'static> {
+/// Text of `size` pixels, anchored at its left end, middle or right end.
+pub(crate) fn text_style(size: f64, colour: RGBColor, anchor: HPos) -> TextStyle<'static> {
     // The backend divides sizes by this.
     let font = ("sans-serif", size * 1.24).into_font();
     font.color(&colour).pos(Pos::new(anchor, VPos::Center))
 }
 
-/// Writes `text` beginning, centred or ending at `at`.
-pub(super) fn write(
+/// Writes `text` at `at`, which is its left end, middle or right end.
+pub(crate) fn write(
     area: &Area<'_>,
     text: &str,
     at: Point,
@@ -151,23 +158,35 @@ pub(super) fn write(
     Ok(area.draw(&Text::new(text.to_owned(), at, text_style(size, colour, anchor)))?)
 }
 
-/// About as many pixels as `text` of [`TEXT`] size takes, or more.
-pub(super) fn width(text: &str) -> i32 {
+/// Writes a bold heading with its left end at `at`.
+pub(crate) fn heading(area: &Area<'_>, text: &str, at: Point) -> Result<()> {
+    let style = text_style(TEXT, INK, HPos::Left);
+    let bold = TextStyle { font: style.font.style(FontStyle::Bold), ..style };
+    Ok(area.draw(&Text::new(text.to_owned(), at, bold))?)
+}
+
+/// A number of an axis, without the noise of floating point.
+pub(crate) fn tick(value: &f64) -> String {
+    parameter((1e4 * value).round() / 1e4)
+}
+
+/// An upper estimate of the width in pixels of `text` of size [`TEXT`].
+pub(crate) fn width(text: &str) -> i32 {
     (text.chars().count() as f64 * TEXT * 0.6).ceil() as i32
 }
 
 /// A line through `points`.
-pub(super) fn line(area: &Area<'_>, points: &[Point], style: ShapeStyle) -> Result<()> {
+pub(crate) fn line(area: &Area<'_>, points: &[Point], style: ShapeStyle) -> Result<()> {
     Ok(area.draw(&PathElement::new(points.to_vec(), style))?)
 }
 
 /// A dashed straight line.
-pub(super) fn dashed(area: &Area<'_>, ends: [Point; 2], style: ShapeStyle) -> Result<()> {
+pub(crate) fn dashed(area: &Area<'_>, ends: [Point; 2], style: ShapeStyle) -> Result<()> {
     Ok(area.draw(&DashedPathElement::new(ends, 7, 5, style))?)
 }
 
 /// An error bar between two points on a vertical or horizontal line, with caps.
-pub(super) fn error_bar(area: &Area<'_>, ends: [Point; 2], style: ShapeStyle) -> Result<()> {
+pub(crate) fn error_bar(area: &Area<'_>, ends: [Point; 2], style: ShapeStyle) -> Result<()> {
     const CAP: i32 = 4;
     let vertical = ends[0].0 == ends[1].0;
     let (x, y) = if vertical { (CAP, 0) } else { (0, CAP) };
@@ -183,10 +202,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looks_differ_for_42_families() {
-        let looks: Vec<Look> = (0..42).map(Look::new).collect();
-        for (index, look) in looks.iter().enumerate() {
-            assert!(!looks[..index].contains(look), "{index}");
+    fn styles_differ_for_42_families() {
+        let styles: Vec<MarkStyle> = (0..42).map(MarkStyle::new).collect();
+        for (index, style) in styles.iter().enumerate() {
+            assert!(!styles[..index].contains(style), "{index}");
         }
     }
 
@@ -202,8 +221,8 @@ mod tests {
     #[test]
     fn every_shape_draws() {
         let painted = svg(100, |area| {
-            (0..SHAPES.len()).try_for_each(|index| Look::new(index).mark(area, (20, 20)))
+            (0..SHAPES.len()).try_for_each(|index| MarkStyle::new(index).mark(area, (20, 20)))
         });
-        assert!(painted.unwrap().matches('<').count() > SHAPES.len());
+        assert!(painted.unwrap().unwrap().matches('<').count() > SHAPES.len());
     }
 }

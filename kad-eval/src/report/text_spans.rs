@@ -1,66 +1,64 @@
-//! Texts in the colours of who made them.
+//! Texts coloured by the origin and level of their tokens.
 
 use serde::Serialize;
 
-/// How a token came about, and what the legend says of it. The order is that of the legend.
+/// Origins of tokens with their explanations, in the order of the legend.
 const ORIGINS: [(&str, &str); 6] = [
-    ("base", "drawn by the base model and kept"),
-    ("deferred", "underlined: drawn by the aligned model"),
-    ("sampled", "drawn from one distribution as a whole"),
-    ("drafted", "drafted by the level of this number and accepted by all above"),
-    ("corrected", "drawn by the level of this number in place of a rejected draft"),
-    ("bonus", "drawn by the level of this number after a draft that it accepted whole"),
+    ("base", "sampled from the base model and kept"),
+    ("deferred", "underlined: sampled from the aligned model"),
+    ("sampled", "sampled from one distribution"),
+    ("drafted", "drafted by the level of this number, accepted by all levels above"),
+    ("corrected", "sampled by the level of this number in place of a rejected token"),
+    ("bonus", "sampled by the level of this number after a fully accepted draft"),
 ];
-/// Deeper levels share the last colour.
+/// Levels with their own colour; deeper levels share the last one.
 const COLOURED_LEVELS: u64 = 5;
 
-/// A run of text of one origin and level.
+/// Text of one origin and level.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct SpanView {
     /// In words.
     title: String,
-    /// Classes that the page has styles for.
+    /// Classes of the page's style.
     class: String,
-    pieces: Vec<Piece>,
+    lines: Vec<TextLine>,
 }
 
-/// A text up to the end of a line.
+/// Text up to a line end.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Piece {
+pub(super) struct TextLine {
     text: String,
-    /// Whether a newline follows, which the page also shows as a sign.
+    /// True if a newline follows; the page marks it with a sign.
     newline: bool,
 }
 
-/// An entry of the legend: an origin, at every level that there is.
+/// An entry of the legend: an origin with all its levels.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct LegendView {
+pub(super) struct LegendEntry {
     name: &'static str,
-    looks: Vec<Look>,
+    styles: Vec<SpanStyle>,
     meaning: &'static str,
 }
 
-/// A class and the level that the page shows.
+/// The class of a level, and the level as shown.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-struct Look {
+struct SpanStyle {
     class: String,
     level: Option<u64>,
 }
 
-/// How a text of `origin` and `level` looks. Only levels of a chain are numbered.
+/// The text of a span, with title and class.
 pub(super) fn span(origin: &str, level: u64, text: &str) -> SpanView {
     let level = chain_level(origin, level);
     let title = level.map_or(origin.to_owned(), |level| format!("{origin}, level {level}"));
     let known = ORIGINS.iter().find(|(name, _)| *name == origin).map(|(name, _)| *name);
-    SpanView { title, class: class(known.unwrap_or("other"), level), pieces: pieces(text) }
+    SpanView { title, class: class(known.unwrap_or("other"), level), lines: lines(text) }
 }
 
-/// The level to show. Drafts come from below the target: records of earlier versions, which name no
-/// level, had two.
+/// The level to show: only levels of a chain are numbered.
 fn chain_level(origin: &str, level: u64) -> Option<u64> {
     match origin {
-        "drafted" => Some(level.max(2)),
-        "corrected" | "bonus" => Some(level),
+        "drafted" | "corrected" | "bonus" => Some(level),
         _ => (level > 1).then_some(level),
     }
 }
@@ -69,8 +67,8 @@ fn class(origin: &str, level: Option<u64>) -> String {
     level.map_or(origin.to_owned(), |l| format!("{origin} level-{}", l.min(COLOURED_LEVELS)))
 }
 
-/// What the given origins and levels look like, each once.
-pub(super) fn legend<'a>(made: impl Iterator<Item = (&'a str, u64)>) -> Vec<LegendView> {
+/// The legend of the given origins and levels, each once.
+pub(super) fn legend<'a>(made: impl Iterator<Item = (&'a str, u64)>) -> Vec<LegendEntry> {
     let place = |origin| ORIGINS.iter().position(|(name, _)| *name == origin);
     let mut kinds: Vec<(usize, Option<u64>)> = made
         .filter_map(|(origin, level)| Some((place(origin)?, chain_level(origin, level))))
@@ -79,16 +77,16 @@ pub(super) fn legend<'a>(made: impl Iterator<Item = (&'a str, u64)>) -> Vec<Lege
     kinds.dedup();
     let entry = |(origin, (name, meaning)): (usize, (&'static str, &'static str))| {
         let own = kinds.iter().filter(|(other, _)| *other == origin);
-        let looks: Vec<Look> =
-            own.map(|&(_, level)| Look { class: class(name, level), level }).collect();
-        (!looks.is_empty()).then_some(LegendView { name, looks, meaning })
+        let styles: Vec<SpanStyle> =
+            own.map(|&(_, level)| SpanStyle { class: class(name, level), level }).collect();
+        (!styles.is_empty()).then_some(LegendEntry { name, styles, meaning })
     };
     ORIGINS.into_iter().enumerate().filter_map(entry).collect()
 }
 
-/// Cuts at newlines. Other control characters, which a browser would drop or change, become
-/// their pictures (U+2400…): some tokenizers have end tokens of that kind.
-pub(super) fn pieces(text: &str) -> Vec<Piece> {
+/// Cuts a text at newlines. Other control characters, which browsers drop or change and some
+/// tokenizers use as end tokens, become their pictures (U+2400…).
+pub(super) fn lines(text: &str) -> Vec<TextLine> {
     let picture = |c: char| match c {
         '\t' => c,
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
@@ -98,7 +96,7 @@ pub(super) fn pieces(text: &str) -> Vec<Piece> {
     text.split_inclusive('\n')
         .map(|line| {
             let (text, newline) = line.strip_suffix('\n').map_or((line, false), |l| (l, true));
-            Piece { text: text.chars().map(picture).collect(), newline }
+            TextLine { text: text.chars().map(picture).collect(), newline }
         })
         .collect()
 }
@@ -109,7 +107,7 @@ mod tests {
 
     #[test]
     fn newlines_are_marked_and_control_characters_are_pictures() {
-        let control = pieces("a\tb\r\u{3}\n\u{7f}");
+        let control = lines("a\tb\r\u{3}\n\u{7f}");
         assert_eq!((control[0].text.as_str(), control[0].newline), ("a\tb␍␃", true));
         assert_eq!((control[1].text.as_str(), control[1].newline), ("␡", false));
     }
@@ -126,16 +124,15 @@ mod tests {
         assert_eq!(view("base", 1), wanted("base", "base"));
         assert_eq!(view("base", 2), wanted("base level-2", "base, level 2"));
         assert_eq!(view("drafted", 7), wanted("drafted level-5", "drafted, level 7"));
-        assert_eq!(view("drafted", 1).0, "drafted level-2", "an old record of two levels");
         assert_eq!(view("<x>", 1), wanted("other", "<x>"));
     }
 
     #[test]
-    fn the_legend_has_what_there_is_once_and_in_order() {
+    fn the_legend_has_every_origin_once_and_in_order() {
         let made = [("bonus", 1), ("drafted", 3), ("corrected", 2), ("drafted", 2), ("drafted", 3)];
         let made = made.into_iter().chain([("base", 1)]);
-        let levels = |entry: LegendView| {
-            (entry.name, entry.looks.into_iter().map(|look| look.level).collect::<Vec<_>>())
+        let levels = |entry: LegendEntry| {
+            (entry.name, entry.styles.into_iter().map(|look| look.level).collect::<Vec<_>>())
         };
         let entries: Vec<(&str, Vec<Option<u64>>)> = legend(made).into_iter().map(levels).collect();
         let wanted = [

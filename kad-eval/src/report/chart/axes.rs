@@ -1,4 +1,4 @@
-//! Axes, and the room around them: what every chart with a scale begins with.
+//! Axes with the margins around them.
 
 use std::ops::Range;
 
@@ -6,44 +6,44 @@ use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-use super::plot::{self, Area, Chart, TEXT};
 use super::theme::{FAINT, GRID, INK};
+use super::{self as chart, Area, Chart, TEXT};
 
-/// A scale and what is written along it.
-pub(super) struct Axis<'a> {
-    pub(super) range: Range<f64>,
-    /// About as many numbers as this, at round values; with none there is no grid either.
-    pub(super) ticks: usize,
+/// A scale with its numbers and title.
+pub(crate) struct Axis<'a> {
+    pub(crate) range: Range<f64>,
+    /// Approximate number of ticks, at round values; 0 also hides the grid.
+    pub(crate) ticks: usize,
     /// With the unit.
-    pub(super) title: &'a str,
-    pub(super) number: &'a dyn Fn(&f64) -> String,
+    pub(crate) title: &'a str,
+    pub(crate) number: &'a dyn Fn(&f64) -> String,
 }
 
 impl Axis<'_> {
-    /// A scale without numbers or lines: for rows that are labelled one by one.
-    pub(super) fn hidden(range: Range<f64>) -> Self {
+    /// A scale without numbers or lines, for rows with their own labels.
+    pub(crate) fn hidden(range: Range<f64>) -> Self {
         Self { range, ticks: 0, title: "", number: &|_| String::new() }
     }
 }
 
-/// Two axes and the room around them, in pixels.
-pub(super) struct Axes<'a> {
-    pub(super) top: i32,
-    pub(super) right: i32,
+/// Two axes and the margins around them, in pixels.
+pub(crate) struct Axes<'a> {
+    pub(crate) top: i32,
+    pub(crate) right: i32,
     /// For the numbers and the title of `x`.
-    pub(super) bottom: i32,
-    /// For those of `y`, or the labels of rows.
-    pub(super) left: i32,
-    pub(super) x: Axis<'a>,
-    pub(super) y: Axis<'a>,
+    pub(crate) bottom: i32,
+    /// For numbers and title of `y`, or the labels of rows.
+    pub(crate) left: i32,
+    pub(crate) x: Axis<'a>,
+    pub(crate) y: Axis<'a>,
 }
 
 impl Axes<'_> {
-    /// Draws the axes and their grid, and returns the place to draw in.
+    /// Draws axes and grid, and returns the chart to draw into.
     ///
     /// # Errors
     /// If the backend fails.
-    pub(super) fn draw<'c, 'b>(self, area: &Area<'b>) -> Result<Chart<'c, 'b>> {
+    pub(crate) fn draw<'c, 'b>(self, area: &Area<'b>) -> Result<Chart<'c, 'b>> {
         let Self { top, right, bottom, left, x, y } = self;
         let mut chart = ChartBuilder::on(area)
             .margin_top(top)
@@ -61,9 +61,9 @@ impl Axes<'_> {
             .y_desc(y.title)
             .x_label_formatter(x.number)
             .y_label_formatter(y.number)
-            .x_label_style(plot::text_style(TEXT, INK, HPos::Center))
-            .y_label_style(plot::text_style(TEXT, INK, HPos::Right))
-            .axis_desc_style(plot::text_style(TEXT, INK, HPos::Center));
+            .x_label_style(chart::text_style(TEXT, INK, HPos::Center))
+            .y_label_style(chart::text_style(TEXT, INK, HPos::Right))
+            .axis_desc_style(chart::text_style(TEXT, INK, HPos::Center));
         if x.ticks == 0 {
             mesh.disable_x_mesh();
         }

@@ -1,4 +1,4 @@
-//! Models side by side: optional ones, what passes take, how far logits and texts agree.
+//! Comparison of models: optional models, pass times, agreement of logits and texts.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::kad::{Lab, Ran, kad};
 
-/// One model twice, another one, and one that is nowhere.
+/// One model twice, another model, and a missing one.
 const MODELS: &str = r#"
 name = "models"
 seed = 3
@@ -85,14 +85,14 @@ fn json(lab: &Lab, name: &str) -> Value {
     serde_json::from_str(&file(lab, name)).unwrap()
 }
 
-/// A backend that this build does not have, if there is one.
+/// A backend that is not compiled in, if there is one.
 fn not_compiled() -> Option<&'static str> {
     let all = ["candle", "burn", "tch", "ort"];
     all.into_iter().find(|name| Backend::compiled().all(|backend| backend.name() != *name))
 }
 
 #[test]
-fn what_is_not_there_is_left_out_and_said_twice() {
+fn a_missing_optional_model_is_left_out_with_warnings() {
     let lab = Lab::new(MODELS);
     let ran = lab.run(&[]);
     let warning = "decoders `absent`, `chain` are left out, they need model `absent`: cannot load \
@@ -110,7 +110,7 @@ fn what_is_not_there_is_left_out_and_said_twice() {
 }
 
 #[test]
-fn without_a_word_about_it_a_model_must_be_there() {
+fn a_model_is_required_unless_it_is_optional() {
     run("optional = true", "optional = false").fails(2, &["the model not found", "no/such/model"]);
     run("optional = true", "").fails(2, &["the model not found"]);
     run("optional = true", "optional = 1").fails(2, &["`optional` must be"]);
@@ -124,7 +124,7 @@ fn without_a_word_about_it_a_model_must_be_there() {
     ran.succeeds();
 }
 
-/// Optional says that a model may be away, not that it may be wrong.
+/// An optional model may be missing, but not wrong.
 #[test]
 fn a_mistake_in_an_optional_model_is_a_mistake() {
     run("no/such/model", "nano:darft").fails(2, &["darft"]);
@@ -148,7 +148,7 @@ fn the_run_fails_without_its_baseline_or_without_any_decoder() {
 }
 
 #[test]
-fn first_layers_of_what_is_not_there_are_not_there() {
+fn an_early_exit_of_a_missing_model_is_missing() {
     let exit = "optional = true\n\n[models.first]\nearly_exit_of = \"absent\"\nlayers = 1\n";
     let toml = MODELS
         .replace("optional = true\n", exit)
@@ -190,7 +190,7 @@ fn profiles_and_benchmarks_leave_out_the_same() {
 fn passes_are_measured_and_logits_and_texts_compared() {
     let lab = Lab::new(MODELS);
     let table = lab.run(&[]).succeeds();
-    assert!(table.contains("models side by side: passes after 16 tokens, 1 rounds"), "{table}");
+    assert!(table.contains("comparison of models: passes after 16 tokens, 1 rounds"), "{table}");
     let passes = json(&lab, "passes.json");
     assert_eq!(passes["widths"], serde_json::json!([1, 4]));
     for name in ["fast", "other", "slow"] {
@@ -209,10 +209,10 @@ fn passes_are_measured_and_logits_and_texts_compared() {
     // The same weights in f32 and f64: measured 6.7e-6.
     assert!((1e-9..3e-5).contains(&number(fast, "worst")), "{fast}");
     assert_eq!(number(fast, "same_top"), 1.0);
-    // Measured: a worst difference of 13 and 64 % of best tokens the same, gaps from 7 to 8.
+    // Measured: a worst difference of 13, 64 % equal best tokens, gaps from 7 to 8.
     assert!(number(other, "worst") > 1.0 && number(other, "same_top") < 0.9, "{other}");
     let summary = json(&lab, "summary.json");
-    let rows = summary["side_by_side"]["rows"].as_array().unwrap();
+    let rows = summary["model_comparison"]["rows"].as_array().unwrap();
     let texts = |row: usize| &rows[row]["texts"];
     assert_eq!((&rows[0]["decoder"], texts(0)), (&"slow".into(), &Value::Null));
     assert_eq!((&texts(1)["equal"], &texts(1)["of"]), (&4.into(), &4.into()));
@@ -227,7 +227,7 @@ fn passes_are_measured_and_logits_and_texts_compared() {
     }
 }
 
-/// Decoding goes on beyond end tokens where the file says so, and ends at them where it does not.
+/// Decoding continues beyond end tokens only if the file says so.
 #[test]
 fn texts_may_go_on_beyond_their_end() {
     let toml =
@@ -251,14 +251,14 @@ fn texts_may_go_on_beyond_their_end() {
 }
 
 #[test]
-fn what_is_measured_is_kept_and_what_is_missing_is_made() {
+fn kept_measurements_are_reused_and_missing_ones_made() {
     let lab = Lab::new(MODELS);
     lab.run(&[]).succeeds();
     let kept = file(&lab, "passes.json");
     let again = lab.run(&[]);
     assert!(again.stderr.contains("already complete"), "{}", again.stderr);
     assert_eq!(file(&lab, "passes.json"), kept);
-    // As a run leaves it that was killed between the two.
+    // State of a run that was killed between the two measurements.
     let mut half: Value = serde_json::from_str(&kept).unwrap();
     half["agreement"] = Value::Null;
     let path = lab.results().join("passes.json");

@@ -1,26 +1,26 @@
-//! Where labels go so that none covers another.
+//! Legends, and places of labels without overlap.
 
 use anyhow::Result;
 use plotters::style::text_anchor::HPos;
 
-use super::plot::{self, Area, Point, TEXT, WIDTH};
 use super::theme::INK;
+use super::{self as chart, Area, Point, TEXT, WIDTH};
 
-/// One line of a legend, and its left end, in pixels.
+/// Height of a legend's line, and its left end, in pixels.
 const LEGEND_ROW: i32 = 24;
 const LEGEND_LEFT: i32 = 72;
-/// A legend's line or box, and the gap to the next entry.
-pub(super) const SWATCH: i32 = 40;
+/// Width of a legend's sample, and the gap to the next entry.
+pub(crate) const SWATCH: i32 = 40;
 const SPACE: i32 = 24;
-/// Labels in a column are at least this far apart.
-pub(super) const PITCH: i32 = 18;
+/// Least distance of labels in a column.
+pub(crate) const PITCH: i32 = 18;
 
-/// Where each legend entry begins, flowing into lines from the top, and the height of all lines.
-pub(super) fn legend_places(names: &[&str]) -> (Vec<Point>, i32) {
+/// The left ends of the entries of a legend, broken into lines, and the height of all lines.
+pub(crate) fn legend_places(names: &[&str]) -> (Vec<Point>, i32) {
     let (mut x, mut y) = (LEGEND_LEFT, LEGEND_ROW);
     let mut places = Vec::new();
     for name in names {
-        let width = SWATCH + plot::width(name) + SPACE;
+        let width = SWATCH + chart::width(name) + SPACE;
         if x > LEGEND_LEFT && x + width > WIDTH as i32 {
             (x, y) = (LEGEND_LEFT, y + LEGEND_ROW);
         }
@@ -30,11 +30,11 @@ pub(super) fn legend_places(names: &[&str]) -> (Vec<Point>, i32) {
     (places, y + LEGEND_ROW / 2)
 }
 
-/// Writes the legend's names beside what `swatch` draws in the [`SWATCH`] from the given place on.
+/// Draws a legend; `swatch` draws the sample of an entry in the [`SWATCH`] pixels from its place.
 ///
 /// # Errors
 /// If the backend fails.
-pub(super) fn legend(
+pub(crate) fn legend(
     area: &Area<'_>,
     names: &[&str],
     places: &[Point],
@@ -42,13 +42,13 @@ pub(super) fn legend(
 ) -> Result<()> {
     for (index, (name, &at)) in names.iter().zip(places).enumerate() {
         swatch(index, at)?;
-        plot::write(area, name, (at.0 + SWATCH, at.1), (TEXT, INK, HPos::Left))?;
+        chart::write(area, name, (at.0 + SWATCH, at.1), (TEXT, INK, HPos::Left))?;
     }
     Ok(())
 }
 
-/// Moves sorted heights apart to [`PITCH`], and up where they would leave the chart.
-pub(super) fn spread(wanted: &[i32], bottom: i32) -> Vec<i32> {
+/// Moves sorted heights at least [`PITCH`] apart, and up from below `bottom`.
+pub(crate) fn spread(wanted: &[i32], bottom: i32) -> Vec<i32> {
     let mut heights = wanted.to_vec();
     for i in 1..heights.len() {
         heights[i] = heights[i].max(heights[i - 1] + PITCH);
@@ -61,29 +61,29 @@ pub(super) fn spread(wanted: &[i32], bottom: i32) -> Vec<i32> {
     heights
 }
 
-/// A part of the chart that something covers.
-pub(super) struct Patch {
-    pub(super) middle: Point,
+/// A rectangle that a label or mark covers.
+pub(crate) struct LabelBox {
+    pub(crate) middle: Point,
     half_width: i32,
     half_height: i32,
 }
 
-impl Patch {
-    pub(super) fn around(middle: Point, half_width: i32, half_height: i32) -> Self {
+impl LabelBox {
+    pub(crate) fn around(middle: Point, half_width: i32, half_height: i32) -> Self {
         Self { middle, half_width, half_height }
     }
 
-    pub(super) fn meets(&self, other: &Self) -> bool {
+    pub(crate) fn meets(&self, other: &Self) -> bool {
         (self.middle.0 - other.middle.0).abs() < self.half_width + other.half_width
             && (self.middle.1 - other.middle.1).abs() < self.half_height + other.half_height
     }
 }
 
-/// A place for `text` beside a mark that meets nothing of `taken`.
-pub(super) fn beside(mark: Point, text: &str, taken: &[Patch]) -> Option<Patch> {
-    let half_width = plot::width(text) / 2;
+/// A place for `text` beside a mark, without overlap with `taken`; none if there is none.
+pub(crate) fn beside(mark: Point, text: &str, taken: &[LabelBox]) -> Option<LabelBox> {
+    let half_width = chart::width(text) / 2;
     let mut places = [(1, 1), (1, -1), (-1, -1), (-1, 1)].into_iter().map(|(right, down)| {
-        Patch::around((mark.0 + right * (half_width + 7), mark.1 + down * 13), half_width, 7)
+        LabelBox::around((mark.0 + right * (half_width + 7), mark.1 + down * 13), half_width, 7)
     });
     places.find(|place| !taken.iter().any(|other| place.meets(other)))
 }
@@ -104,14 +104,14 @@ mod tests {
     fn legend_breaks_lines_before_the_edge() {
         let names = ["a long name of a family"; 9];
         let (places, height) = legend_places(&names);
-        assert!(places.iter().all(|(x, _)| x + SWATCH + plot::width(names[0]) <= WIDTH as i32));
+        assert!(places.iter().all(|(x, _)| x + SWATCH + chart::width(names[0]) <= WIDTH as i32));
         assert!(places.iter().all(|(_, y)| y + LEGEND_ROW / 2 <= height));
     }
 
     #[test]
-    fn a_label_evades_what_is_there_or_is_not_written() {
+    fn a_label_avoids_the_others_or_is_not_written() {
         let mark = (100, 100);
-        let mut taken = vec![Patch::around(mark, 6, 6)];
+        let mut taken = vec![LabelBox::around(mark, 6, 6)];
         for _ in 0..4 {
             let place = beside(mark, "0.5", &taken).unwrap();
             assert!(taken.iter().all(|other| !place.meets(other)));

@@ -1,4 +1,4 @@
-//! Time per token of every decoder as stacked bars: the passes of each model, and the rest.
+//! Time per token of each decoder as stacked bars: forward passes by model, and the rest.
 
 use anyhow::Result;
 use plotters::prelude::*;
@@ -6,10 +6,11 @@ use plotters::style::text_anchor::HPos;
 
 use super::axes::{Axes, Axis};
 use super::labels;
-use super::plot::{self, Area, Chart, Point, SMALL, TEXT, WIDTH};
 use super::theme::{COLOURS, GREY, INK};
+use super::{self as chart, Area, Chart, Point, SMALL, TEXT, WIDTH};
 use crate::analysis::stats::Interval;
-use crate::numbers::{interval, milliseconds, parameter, shorten};
+use crate::analysis::unique;
+use crate::numbers::{interval, milliseconds, shorten};
 
 /// Room above the bars for the heading of the numbers; below them for the axis, in pixels.
 const HEADING: i32 = 28;
@@ -19,28 +20,40 @@ const ROW: i32 = 50;
 const NAME: i32 = 10;
 const MIDDLE: i32 = 31;
 const BAR: i32 = 20;
-/// Room on the right for the numbers: time with its interval, and the speed-up.
+/// Room on the right for time with interval, and for the speed-up.
 const NUMBERS: i32 = 236;
 const SPEED_UP: i32 = 52;
 const LONGEST_LABEL: usize = 90;
 const LONGEST_MODEL: usize = 40;
 const LEFT: i32 = 12;
-/// What is not a pass of any model.
-const ENGINE: &str = "engine (all but the passes)";
+/// Time outside forward passes.
+const ENGINE: &str = "engine (outside passes)";
 
 /// Seconds per token of one decoder.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct TimeBar {
-    pub(super) decoder: String,
-    /// All of it, with its 95 % interval.
-    pub(super) total: f64,
-    pub(super) interval: Option<Interval>,
-    /// In passes of each model, the target's first.
-    pub(super) passes: Vec<(String, f64)>,
+pub(crate) struct TimeBar {
+    pub(crate) decoder: String,
+    pub(crate) total: f64,
+    /// Of the total, at 95 %.
+    pub(crate) interval: Option<Interval>,
+    /// Passes by model, the target first.
+    pub(crate) passes: Vec<(String, f64)>,
 }
 
 impl TimeBar {
-    /// What is not spent in passes.
+    /// Passes are sorted by the place of the model in `members`, other models last.
+    pub(crate) fn new(
+        decoder: &str,
+        total: f64,
+        interval: Option<Interval>,
+        (mut passes, members): (Vec<(String, f64)>, &[&str]),
+    ) -> Self {
+        let place = |name: &str| members.iter().position(|it| *it == name);
+        passes.sort_by_key(|(name, _)| place(name).unwrap_or(members.len()));
+        Self { decoder: decoder.to_owned(), total, interval, passes }
+    }
+
+    /// The time outside passes.
     fn engine(&self) -> f64 {
         (self.total - self.passes.iter().map(|(_, seconds)| seconds).sum::<f64>()).max(0.0)
     }
@@ -50,9 +63,8 @@ impl TimeBar {
         positive(self.total) && self.passes.iter().all(|(_, seconds)| positive(*seconds))
     }
 
-    /// Models by their place in `models`, and the engine last; each from where it begins to where
-    /// it ends, in milliseconds.
-    fn segments(&self, models: &[&str]) -> Vec<Segment> {
+    /// The parts from left to right: models in the order of `models`, then the engine.
+    fn segments(&self, models: &[&str]) -> Vec<BarSegment> {
         let mut parts: Vec<(usize, f64)> = self
             .passes
             .iter()
@@ -64,7 +76,7 @@ impl TimeBar {
         let place = |(part, seconds): (usize, f64)| {
             let from = end;
             end += 1e3 * seconds;
-            Segment { part, from, to: end }
+            BarSegment { part, from, to: end }
         };
         parts.into_iter().map(place).collect()
     }
@@ -72,16 +84,16 @@ impl TimeBar {
 
 /// A part of a bar, in milliseconds per token.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Segment {
-    /// The model's place in the legend; after the last one, the engine.
+struct BarSegment {
+    /// Index of the model in the legend; the engine comes after the last one.
     part: usize,
     from: f64,
     to: f64,
 }
 
-/// The chart for `bars`, the first of which the others are compared with. `None` if there is
-/// nothing to draw.
-pub(super) fn times(bars: &[TimeBar]) -> Result<Option<String>> {
+/// The chart for `bars`; the first is the baseline of the speed-ups. None if there is nothing to
+/// draw.
+pub(crate) fn time(bars: &[TimeBar]) -> Result<Option<String>> {
     let bars: Vec<&TimeBar> = bars.iter().filter(|bar| bar.is_drawable()).collect();
     let Some(first) = bars.first() else {
         return Ok(None);
@@ -93,12 +105,12 @@ pub(super) fn times(bars: &[TimeBar]) -> Result<Option<String>> {
     let end = bars.iter().map(|bar| bar.interval.map_or(bar.total, |i| i.high.max(bar.total)));
     let end = 1e3 * end.filter(|s| s.is_finite()).fold(0.0, f64::max).max(1e-6) * 1.02;
     let (top, height) = (legend + HEADING, ROW * bars.len() as i32);
-    plot::svg((top + height + BOTTOM) as u32, |area| {
+    chart::svg((top + height + BOTTOM) as u32, |area| {
         let x = Axis {
             range: 0.0..end,
             ticks: 8,
             title: "time per token (ms), with 95 % intervals",
-            number: &|ms| parameter((1e4 * ms).round() / 1e4),
+            number: &chart::tick,
         };
         let y = Axis::hidden(f64::from(height)..0.0);
         let chart = Axes { top, right: NUMBERS, bottom: BOTTOM, left: LEFT, x, y }.draw(area)?;
@@ -114,27 +126,21 @@ pub(super) fn times(bars: &[TimeBar]) -> Result<Option<String>> {
         }
         Ok(())
     })
-    .map(Some)
 }
 
 const SWATCH_END: i32 = labels::SWATCH - 8;
 
 /// Every model of `bars`, in order of first appearance.
 fn models<'a>(bars: &[&'a TimeBar]) -> Vec<&'a str> {
-    let mut models: Vec<&str> = Vec::new();
-    for (name, _) in bars.iter().flat_map(|bar| &bar.passes) {
-        if !models.contains(&name.as_str()) {
-            models.push(name);
-        }
-    }
-    models
+    let passes = bars.iter().flat_map(|bar| &bar.passes);
+    unique(passes.map(|(name, _)| name.as_str()))
 }
 
-/// Six colours, then the same fainter; grey for the engine, which comes after the last model.
+/// Six colours, then the same fainter; grey for the engine, after the last model.
 fn fill(part: usize, models: usize) -> ShapeStyle {
     let colours = &COLOURS[..COLOURS.len() - 1];
     if part == models {
-        return plot::pale(GREY).filled();
+        return chart::pale(GREY).filled();
     }
     let strength = if part < colours.len() { 0.65 } else { 0.3 };
     colours[part % colours.len()].mix(strength).filled()
@@ -143,9 +149,9 @@ fn fill(part: usize, models: usize) -> ShapeStyle {
 fn headings(area: &Area<'_>, y: i32, alone: bool) -> Result<()> {
     let right = WIDTH as i32 - 8;
     if !alone {
-        plot::write(area, "speed-up", (right, y), (SMALL, INK, HPos::Right))?;
+        chart::write(area, "speed-up", (right, y), (SMALL, INK, HPos::Right))?;
     }
-    plot::write(area, "ms per token", (right - SPEED_UP - 16, y), (SMALL, INK, HPos::Right))
+    chart::write(area, "ms per token", (right - SPEED_UP - 16, y), (SMALL, INK, HPos::Right))
 }
 
 fn draw_bar(
@@ -157,28 +163,28 @@ fn draw_bar(
     let at = |ms: f64| -> Point { chart.backend_coord(&(ms, f64::from(row + MIDDLE))) };
     let y = at(0.0).1;
     let name = shorten(&bar.decoder, LONGEST_LABEL);
-    plot::write(area, &name, (LEFT + 5, y - MIDDLE + NAME), (TEXT, INK, HPos::Left))?;
+    chart::write(area, &name, (LEFT + 5, y - MIDDLE + NAME), (TEXT, INK, HPos::Left))?;
     for segment in bar.segments(models) {
         let (from, to) = (at(segment.from).0, at(segment.to).0);
-        // A line of paper between segments: neighbours differ without their colours.
+        // A gap between segments tells them apart without colour.
         let corners = [(from, y - BAR / 2), ((to - 1).max(from), y + BAR / 2)];
         area.draw(&Rectangle::new(corners, fill(segment.part, models.len())))?;
         let label = milliseconds(1e-3 * (segment.to - segment.from));
-        if plot::width(&label) < to - from - 4 {
+        if chart::width(&label) < to - from - 4 {
             let middle = (from.midpoint(to), y);
-            plot::write(area, &label, middle, (SMALL, INK, HPos::Center))?;
+            chart::write(area, &label, middle, (SMALL, INK, HPos::Center))?;
         }
     }
     if let Some(Interval { low, high }) = bar.interval.filter(|i| i.high.is_finite()) {
-        // Below the middle, so that it does not strike out the numbers in the segments.
+        // Below the numbers in the segments.
         let ends = [at(1e3 * low), at(1e3 * high)].map(|(x, y)| (x, y + BAR / 2 + 4));
-        plot::error_bar(area, ends, INK.stroke_width(1))?;
+        chart::error_bar(area, ends, INK.stroke_width(1))?;
     }
     let right = WIDTH as i32 - 8;
-    plot::write(area, &number(bar), (right - SPEED_UP - 16, y), (TEXT, INK, HPos::Right))?;
+    chart::write(area, &number(bar), (right - SPEED_UP - 16, y), (TEXT, INK, HPos::Right))?;
     let Some(first) = first else { return Ok(()) };
     let speed_up = format!("{:.2}×", first / bar.total);
-    plot::write(area, &speed_up, (right, y), (TEXT, INK, HPos::Right))
+    chart::write(area, &speed_up, (right, y), (TEXT, INK, HPos::Right))
 }
 
 /// The time with its interval, in milliseconds.
@@ -224,7 +230,7 @@ mod tests {
     fn every_decoder_says_its_time_and_its_speed_up() {
         let bars =
             [bar("plain", 0.022, &[("large", 0.02)]), bar("chain", 0.011, &[("large", 0.005)])];
-        let chart = times(&bars).unwrap().unwrap();
+        let chart = time(&bars).unwrap().unwrap();
         for text in ["plain", "chain", "22.0 [20.9, 23.3]", "1.00×", "2.00×", "large", ENGINE] {
             assert!(chart.contains(text), "{text} is not in {chart}");
         }
@@ -232,15 +238,15 @@ mod tests {
 
     #[test]
     fn alone_a_decoder_has_no_speed_up() {
-        let chart = times(&[bar("plain", 0.022, &[("large", 0.02)])]).unwrap().unwrap();
+        let chart = time(&[bar("plain", 0.022, &[("large", 0.02)])]).unwrap().unwrap();
         assert!(chart.contains("22.0 [") && !chart.contains("1.00×"), "{chart}");
         assert!(!chart.contains("speed-up"));
     }
 
     #[test]
-    fn what_is_not_a_time_is_left_out() {
-        assert_eq!(times(&[]).unwrap(), None);
+    fn invalid_times_are_left_out() {
+        assert_eq!(time(&[]).unwrap(), None);
         let odd = [bar("x", f64::NAN, &[]), bar("y", 0.1, &[("large", f64::INFINITY)])];
-        assert_eq!(times(&odd).unwrap(), None);
+        assert_eq!(time(&odd).unwrap(), None);
     }
 }

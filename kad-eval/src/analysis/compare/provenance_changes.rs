@@ -1,25 +1,25 @@
-//! What differs in how two runs came about: program, machine, models and data.
+//! Provenance keys in which two runs differ: program, machine, models and data.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::plans::{Change, Leaves, differing, leaves};
+use super::plan_changes::{KeyChange, LeafValues, differing, leaves};
 use crate::run::ProvenanceEntry;
 
-/// What sessions say of themselves that no number depends on: what does, has a key of its own.
+/// No number depends on the command itself: everything in it that matters has its own key.
 const COMMAND: &str = "command";
 
-/// The keys on which the sessions of two runs do not agree; nothing where one of them has none.
-pub(super) fn differences(first: &[ProvenanceEntry], second: &[ProvenanceEntry]) -> Vec<Change> {
+/// The keys in which the sessions of two runs differ; empty if a run has no sessions.
+pub(super) fn differences(first: &[ProvenanceEntry], second: &[ProvenanceEntry]) -> Vec<KeyChange> {
     if first.is_empty() || second.is_empty() {
         return Vec::new();
     }
     differing(&by_key(first), &by_key(second))
 }
 
-/// Every key with its value; with all of them where sessions of one run differ.
-pub(crate) fn by_key(sessions: &[ProvenanceEntry]) -> Leaves {
+/// Every key with its value, or with all values if the sessions of the run differ.
+pub(crate) fn by_key(sessions: &[ProvenanceEntry]) -> LeafValues {
     let mut all: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for session in sessions {
         let session = serde_json::to_value(session).unwrap_or_default();
@@ -37,7 +37,7 @@ pub(crate) fn by_key(sessions: &[ProvenanceEntry]) -> Leaves {
     all.into_iter().map(merged).collect()
 }
 
-/// In an order that does not depend on that of the sessions.
+/// Sorted, so that the order of the sessions does not matter.
 fn several(mut values: Vec<Value>) -> Value {
     values.sort_by_key(Value::to_string);
     Value::Array(values)
@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_numbers_may_depend_on_is_named() {
+    fn every_key_but_the_command_is_compared() {
         let of = |first: &[ProvenanceEntry],
                   second: &[ProvenanceEntry]|
          -> Vec<(String, Option<Value>)> {
@@ -69,7 +69,7 @@ mod tests {
         let jobs = ("jobs".to_owned(), Some(json!(2)));
         let items = ("tasks.nano.items".to_owned(), Some(json!(3)));
         assert_eq!(of(&first, &[session(2, 3, "a")]), [jobs, items]);
-        // Two sessions of one run, in whatever order.
+        // Two sessions of one run, in either order.
         let both = [session(2, 6, "a"), session(1, 6, "a")];
         assert_eq!(of(&first, &both), [("jobs".to_owned(), Some(json!([1, 2])))]);
         let turned = [both[1].clone(), both[0].clone()];

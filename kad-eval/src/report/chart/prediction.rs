@@ -1,93 +1,83 @@
-//! Predicted against measured time per token: whether a profile says what will happen.
+//! Predicted and measured time per token: the accuracy of a profile's predictions.
 
 use anyhow::Result;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::axes::{Axes, Axis};
-use super::labels::{self, PITCH, Patch};
-use super::plot::{self, Area, Chart, Look, Point, SMALL, TEXT, WIDTH};
+use super::labels::{self, LabelBox, PITCH};
 use super::theme::{FAINT, GREY, INK, PAPER};
+use super::{self as chart, Area, Chart, MarkStyle, Point, SMALL, TEXT, WIDTH};
 use crate::analysis::stats::Interval;
-use crate::numbers::{fixed, milliseconds, parameter, shorten};
+use crate::numbers::{fixed, milliseconds, shorten};
+use crate::report::Prediction;
 
-/// Of the chart's square, in pixels; the list of decoders is on its right.
+/// Side of the square, in pixels; the list of decoders is on its right.
 const SIDE: i32 = 480;
 const TOP: i32 = 16;
 const BOTTOM: i32 = 56;
 const LEFT: i32 = 72;
-/// Where the list begins, and its lines.
+/// Left end of the list, and the height of an entry.
 const LIST: i32 = LEFT + SIDE + 24;
 const LINE: i32 = 40;
-/// What is drawn around the diagonal.
+/// Half-width of the band around the diagonal.
 const BAND: f64 = 0.1;
 const LONGEST_LABEL: usize = 38;
 
-/// What was expected of a decoder and what it did, in seconds per token.
+/// Predicted and measured seconds per token of a decoder.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Comparison {
-    pub(super) decoder: String,
-    pub(super) predicted: f64,
-    /// Both intervals at 95 %.
-    pub(super) predicted_interval: Interval,
-    pub(super) measured: f64,
-    pub(super) measured_interval: Interval,
-    /// What Lemma 3.1 of the polybasic paper says, for chains.
-    pub(super) lemma: Option<f64>,
+pub(crate) struct PredictedMeasured {
+    pub(crate) decoder: String,
+    pub(crate) predicted: Prediction,
+    pub(crate) measured: f64,
+    /// Of the measurement, at 95 %.
+    pub(crate) interval: Interval,
 }
 
-impl Comparison {
+impl PredictedMeasured {
     fn is_drawable(&self) -> bool {
-        let Self { predicted_interval: p, measured_interval: m, .. } = self;
-        let all = [self.predicted, p.low, p.high, self.measured, m.low, m.high];
-        all.into_iter().chain(self.lemma).all(|seconds| seconds.is_finite() && seconds > 0.0)
+        self.extent().all(|ms| ms.is_finite() && ms > 0.0)
     }
 
-    /// Everything of it on either axis, in milliseconds.
+    /// All its coordinates, in milliseconds.
     fn extent(&self) -> impl Iterator<Item = f64> {
-        let Self { predicted_interval: p, measured_interval: m, .. } = self;
-        let all = [self.predicted, p.low, p.high, self.measured, m.low, m.high];
-        all.into_iter().chain(self.lemma).map(|seconds| 1e3 * seconds)
+        let Self { predicted: p, interval: m, .. } = self;
+        let all = [p.seconds, p.interval.low, p.interval.high, self.measured, m.low, m.high];
+        all.into_iter().chain(p.lemma).map(|seconds| 1e3 * seconds)
     }
 }
 
-/// The chart for `comparisons`. `None` if there is nothing to draw.
-pub(super) fn predicted(comparisons: &[Comparison]) -> Result<Option<String>> {
-    let shown: Vec<&Comparison> = comparisons.iter().filter(|c| c.is_drawable()).collect();
+/// The chart for `points`; none if there is nothing to draw.
+pub(crate) fn predicted_measured(points: &[PredictedMeasured]) -> Result<Option<String>> {
+    let shown: Vec<&PredictedMeasured> = points.iter().filter(|c| c.is_drawable()).collect();
     if shown.is_empty() {
         return Ok(None);
     }
     let range = range(&shown);
     let list = TOP + shown.len() as i32 * LINE + 4 * PITCH;
     let height = (TOP + SIDE + BOTTOM).max(list);
-    plot::svg(height as u32, |area| {
-        let axis = |title| Axis {
-            range: range.0..range.1,
-            ticks: 8,
-            title,
-            number: &|ms: &f64| parameter((1e4 * ms).round() / 1e4),
-        };
+    chart::svg(height as u32, |area| {
+        let axis = |title| Axis { range: range.0..range.1, ticks: 8, title, number: &chart::tick };
         let (x, y) = (axis("predicted (ms per token)"), axis("measured (ms per token)"));
         let bottom = height - TOP - SIDE;
         let right = WIDTH as i32 - LEFT - SIDE;
         let chart = Axes { top: TOP, right, bottom, left: LEFT, x, y }.draw(area)?;
         draw_band(area, &chart, range)?;
         let place = |seconds: (f64, f64)| chart.backend_coord(&(1e3 * seconds.0, 1e3 * seconds.1));
-        let mark = |(index, &comparison)| Mark { index, comparison, place: &place };
+        let mark = |(index, &point)| Mark { index, point, place: &place };
         let marks: Vec<Mark<'_>> = shown.iter().enumerate().map(mark).collect();
         marks.iter().try_for_each(|mark| mark.draw_lemma(area))?;
         marks.iter().try_for_each(|mark| mark.draw_bars(area))?;
-        marks.iter().try_for_each(|mark| mark.look().mark(area, mark.place()))?;
+        marks.iter().try_for_each(|mark| mark.style().mark(area, mark.place()))?;
         draw_numbers(area, &marks)?;
         marks.iter().try_for_each(|mark| mark.draw_entry(area))?;
         draw_key(area, TOP + shown.len() as i32 * LINE + PITCH)
     })
-    .map(Some)
 }
 
-/// One scale for both axes, in milliseconds: what is drawn and a little more.
-fn range(shown: &[&Comparison]) -> (f64, f64) {
-    let extent = || shown.iter().flat_map(|comparison| comparison.extent());
+/// The range of both axes in milliseconds, with a margin.
+fn range(shown: &[&PredictedMeasured]) -> (f64, f64) {
+    let extent = || shown.iter().flat_map(|point| point.extent());
     let (least, most) = (extent().fold(f64::INFINITY, f64::min), extent().fold(0.0, f64::max));
     let margin = 0.06 * (most - least).max(0.5 * most);
     ((least - margin).max(0.0), most + margin)
@@ -109,20 +99,20 @@ fn draw_band(area: &Area<'_>, chart: &Chart<'_, '_>, range: (f64, f64)) -> Resul
     let corners: Vec<Point> = band(range).iter().map(at).collect();
     area.draw(&Polygon::new(corners, GREY.mix(0.18).filled()))?;
     let ends = [(range.0, range.0), (range.1, range.1)].map(|place| at(&place));
-    plot::line(area, &ends, FAINT.stroke_width(1))
+    chart::line(area, &ends, FAINT.stroke_width(1))
 }
 
 /// A decoder in the chart.
 struct Mark<'a> {
     index: usize,
-    comparison: &'a Comparison,
-    /// Where a prediction and a measurement are, both in seconds.
+    point: &'a PredictedMeasured,
+    /// The place of a prediction and a measurement, both in seconds.
     place: &'a dyn Fn((f64, f64)) -> Point,
 }
 
 impl Mark<'_> {
-    fn look(&self) -> Look {
-        Look::new(self.index)
+    fn style(&self) -> MarkStyle {
+        MarkStyle::new(self.index)
     }
 
     fn at(&self, predicted: f64, measured: f64) -> Point {
@@ -130,84 +120,88 @@ impl Mark<'_> {
     }
 
     fn place(&self) -> Point {
-        self.at(self.comparison.predicted, self.comparison.measured)
+        self.at(self.point.predicted.seconds, self.point.measured)
     }
 
-    /// A hollow mark at the lemma's prediction, joined to the exact one.
+    /// The place of the lemma's prediction.
     fn lemma(&self) -> Option<Point> {
-        self.comparison.lemma.map(|seconds| self.at(seconds, self.comparison.measured))
+        self.point.predicted.lemma.map(|seconds| self.at(seconds, self.point.measured))
     }
 
     fn draw_lemma(&self, area: &Area<'_>) -> Result<()> {
         let Some(place) = self.lemma() else {
             return Ok(());
         };
-        let colour = self.look().colour;
-        plot::dashed(area, [self.place(), place], plot::pale(colour).stroke_width(1))?;
+        let colour = self.style().colour;
+        chart::dashed(area, [self.place(), place], chart::pale(colour).stroke_width(1))?;
         hollow(area, place, colour)
     }
 
     fn draw_bars(&self, area: &Area<'_>) -> Result<()> {
-        let c = self.comparison;
-        let (p, m) = (c.predicted_interval, c.measured_interval);
-        let style = self.look().colour.stroke_width(1);
-        plot::error_bar(area, [self.at(p.low, c.measured), self.at(p.high, c.measured)], style)?;
-        plot::error_bar(area, [self.at(c.predicted, m.low), self.at(c.predicted, m.high)], style)
+        let c = self.point;
+        let (p, m) = (c.predicted.interval, c.interval);
+        let style = self.style().colour.stroke_width(1);
+        chart::error_bar(area, [self.at(p.low, c.measured), self.at(p.high, c.measured)], style)?;
+        chart::error_bar(
+            area,
+            [self.at(c.predicted.seconds, m.low), self.at(c.predicted.seconds, m.high)],
+            style,
+        )
     }
 
-    /// A line of the list: mark, name, and the numbers below it.
+    /// An entry of the list: mark, name, and the numbers below it.
     fn draw_entry(&self, area: &Area<'_>) -> Result<()> {
-        let c = self.comparison;
+        let c = self.point;
         let y = TOP + self.index as i32 * LINE + LINE / 3;
         let name = format!("{}: {}", self.index + 1, shorten(&c.decoder, LONGEST_LABEL));
-        self.look().mark(area, (LIST, y))?;
-        plot::write(area, &name, (LIST + 14, y), (TEXT, INK, HPos::Left))?;
-        let [predicted, measured] = [c.predicted, c.measured].map(milliseconds);
-        let ratio = fixed(c.predicted / c.measured, 2);
-        let lemma = c.lemma.map(|s| format!("; Lemma 3.1: {}", milliseconds(s)));
+        self.style().mark(area, (LIST, y))?;
+        chart::write(area, &name, (LIST + 14, y), (TEXT, INK, HPos::Left))?;
+        let [predicted, measured] = [c.predicted.seconds, c.measured].map(milliseconds);
+        let ratio = fixed(c.predicted.seconds / c.measured, 2);
+        let lemma = c.predicted.lemma.map(|s| format!("; Lemma 3.1: {}", milliseconds(s)));
         let numbers = format!(
             "predicted {predicted}, measured {measured}: {ratio}{}",
             lemma.unwrap_or_default()
         );
-        plot::write(area, &numbers, (LIST + 14, y + 17), (SMALL, FAINT, HPos::Left))
+        chart::write(area, &numbers, (LIST + 14, y + 17), (SMALL, FAINT, HPos::Left))
     }
 }
 
-/// What stands for a prediction of the lemma: no family looks like it.
+/// The mark of a prediction by the lemma, unlike the mark of any family.
 fn hollow(area: &Area<'_>, at: Point, colour: RGBColor) -> Result<()> {
     let corners = [(0, -6), (6, 0), (0, 6), (-6, 0), (0, -6)].map(|(x, y)| (at.0 + x, at.1 + y));
     area.draw(&Polygon::new(corners.to_vec(), PAPER.filled()))?;
-    plot::line(area, &corners, colour.stroke_width(2))
+    chart::line(area, &corners, colour.stroke_width(2))
 }
 
-/// Each decoder's number beside its mark, where there is room; the list has the look in any case.
+/// Each decoder's number beside its mark, where there is room; the list shows every mark.
 fn draw_numbers(area: &Area<'_>, marks: &[Mark<'_>]) -> Result<()> {
-    let around = |at: Point| Patch::around(at, 7, 7);
-    let mut taken: Vec<Patch> = marks.iter().map(|mark| around(mark.place())).collect();
+    let around = |at: Point| LabelBox::around(at, 7, 7);
+    let mut taken: Vec<LabelBox> = marks.iter().map(|mark| around(mark.place())).collect();
     taken.extend(marks.iter().filter_map(Mark::lemma).map(around));
     for mark in marks {
         let number = (mark.index + 1).to_string();
         if let Some(place) = labels::beside(mark.place(), &number, &taken) {
-            let style = (SMALL, mark.look().colour, HPos::Center);
-            plot::write(area, &number, place.middle, style)?;
+            let style = (SMALL, mark.style().colour, HPos::Center);
+            chart::write(area, &number, place.middle, style)?;
             taken.push(place);
         }
     }
     Ok(())
 }
 
-/// What the lines mean, below the list.
+/// The key below the list.
 fn draw_key(area: &Area<'_>, y: i32) -> Result<()> {
     let text = |line: i32, text| {
-        plot::write(area, text, (LIST + 40, y + line * PITCH), (SMALL, INK, HPos::Left))
+        chart::write(area, text, (LIST + 40, y + line * PITCH), (SMALL, INK, HPos::Left))
     };
     let swatch = |line: i32| [(LIST - 4, y + line * PITCH - 6), (LIST + 28, y + line * PITCH + 6)];
     area.draw(&Rectangle::new(swatch(0), GREY.mix(0.18).filled()))?;
-    plot::line(area, &swatch(0).map(|(x, _)| (x, y)), FAINT.stroke_width(1))?;
+    chart::line(area, &swatch(0).map(|(x, _)| (x, y)), FAINT.stroke_width(1))?;
     text(0, "as predicted, ±10 %")?;
     hollow(area, (LIST + 12, y + PITCH), GREY)?;
-    text(1, "where Lemma 3.1 would have it")?;
-    plot::error_bar(area, swatch(2).map(|(x, _)| (x, y + 2 * PITCH)), GREY.stroke_width(1))?;
+    text(1, "predicted by Lemma 3.1")?;
+    chart::error_bar(area, swatch(2).map(|(x, _)| (x, y + 2 * PITCH)), GREY.stroke_width(1))?;
     text(2, "95 % intervals")
 }
 
@@ -215,15 +209,14 @@ fn draw_key(area: &Area<'_>, y: i32) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn comparison(decoder: &str, predicted: f64, measured: f64) -> Comparison {
+    fn point(decoder: &str, predicted: f64, measured: f64) -> PredictedMeasured {
         let around = |s: f64| Interval { low: 0.97 * s, high: 1.04 * s };
-        Comparison {
+        let lemma = Some(0.87 * predicted);
+        PredictedMeasured {
             decoder: decoder.to_owned(),
-            predicted,
-            predicted_interval: around(predicted),
+            predicted: Prediction { seconds: predicted, interval: around(predicted), lemma },
             measured,
-            measured_interval: around(measured),
-            lemma: Some(0.87 * predicted),
+            interval: around(measured),
         }
     }
 
@@ -249,9 +242,9 @@ mod tests {
 
     #[test]
     fn both_axes_show_every_bar_and_every_lemma() {
-        let all = [comparison("a", 0.010, 0.012), comparison("b", 0.0040, 0.0041)];
+        let all = [point("a", 0.010, 0.012), point("b", 0.0040, 0.0041)];
         let (low, high) = range(&[&all[0], &all[1]]);
-        let extent: Vec<f64> = all.iter().flat_map(Comparison::extent).collect();
+        let extent: Vec<f64> = all.iter().flat_map(PredictedMeasured::extent).collect();
         assert_eq!(extent.len(), 14);
         assert!(extent.iter().all(|ms| low < *ms && *ms < high), "{low} {high} {extent:?}");
         assert!(low > 0.0 && (extent[6] - 8.7).abs() < 1e-9);
@@ -259,8 +252,8 @@ mod tests {
 
     #[test]
     fn every_decoder_is_in_the_list_and_a_loss_too() {
-        let all = [comparison("a chain", 0.010, 0.012), comparison("another", 0.0040, 0.0041)];
-        let chart = predicted(&all).unwrap().unwrap();
+        let all = [point("a chain", 0.010, 0.012), point("another", 0.0040, 0.0041)];
+        let chart = predicted_measured(&all).unwrap().unwrap();
         for text in [
             "1: a chain",
             "predicted 10.0, measured 12.0: 0.83; Lemma 3.1: 8.70",
@@ -272,9 +265,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_left_out() {
-        assert_eq!(predicted(&[]).unwrap(), None);
-        assert_eq!(predicted(&[comparison("x", f64::NAN, 1.0)]).unwrap(), None);
-        assert_eq!(predicted(&[comparison("x", 1.0, 0.0)]).unwrap(), None);
+    fn invalid_times_are_left_out() {
+        assert_eq!(predicted_measured(&[]).unwrap(), None);
+        assert_eq!(predicted_measured(&[point("x", f64::NAN, 1.0)]).unwrap(), None);
+        assert_eq!(predicted_measured(&[point("x", 1.0, 0.0)]).unwrap(), None);
     }
 }
