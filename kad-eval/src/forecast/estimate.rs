@@ -1,14 +1,14 @@
 //! Time of a run before anything is decoded: from finished items, from a profile, or from passes
 //! that are timed now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use anyhow::Result;
 use kad_core::TokenId;
 use serde::Serialize;
 
-use super::decode_times::{DecodeTimes, TokenCounts};
+use super::decode_times::DecodeTimes;
 use super::tally::Tally;
 use super::work::{Mode, Work, by_speaker, typical};
 use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
@@ -108,11 +108,9 @@ pub(crate) fn estimate(
     let known = works.iter().filter_map(|(_, plan, work)| Some((*plan, work.as_ref().as_ref()?)));
     let Some(times) = time_passes(models, known)? else { return Ok(None) };
     for &(place, plan, ref work) in &works {
-        if let (Some(work), Some(times)) = (&**work, times.get(&distribution_key(plan))) {
-            let (seconds, basis) = seconds_per_item(plan, work, times, predicted);
-            estimates[place] =
-                Estimate { seconds_per_item: Some(seconds), basis, ..estimates[place].clone() };
-        }
+        let Some(work) = &**work else { continue };
+        let (seconds, basis) = seconds_per_item(plan, work, times[&key(plan, work)], predicted);
+        (estimates[place].seconds_per_item, estimates[place].basis) = (Some(seconds), basis);
     }
     for it in &mut estimates {
         let left = (it.items - it.done) as f64;
@@ -121,8 +119,10 @@ pub(crate) fn estimate(
     Ok(Some(estimates))
 }
 
-/// Equal for decoders whose distributions take the same passes.
-fn distribution_key(plan: &DecoderPlan) -> (&'static str, Vec<&str>) {
+/// Equal for decoders whose distributions take the same passes in the same mode.
+type Key<'p> = (&'static str, Vec<&'p str>, Mode);
+
+fn key<'p>(plan: &'p DecoderPlan, work: &Work) -> Key<'p> {
     let distribution = plan.kind.distribution();
     let kind = match distribution {
         DecoderKind::Single { .. } => "single",
@@ -130,37 +130,34 @@ fn distribution_key(plan: &DecoderPlan) -> (&'static str, Vec<&str>) {
         DecoderKind::ImplicitReward { .. } => "implicit reward",
         DecoderKind::Chain(_) => "chain",
     };
-    (kind, distribution.models())
+    (kind, distribution.models(), work.mode)
 }
 
-type TimesByDistribution<'p> = BTreeMap<(&'static str, Vec<&'p str>), DecodeTimes>;
-
-/// Times every distribution once, at the shortest prompt and the longest text in the middle of its
-/// generation; None if the user interrupted.
+/// Times every distribution once per mode, in the middle of its longest text; None if the user
+/// interrupted.
 fn time_passes<'p>(
     models: &Models,
     works: impl Iterator<Item = (&'p DecoderPlan, &'p Work)>,
-) -> Result<Option<TimesByDistribution<'p>>> {
-    let mut requests: BTreeMap<_, (&DecoderPlan, &Work, [usize; 2], bool)> = BTreeMap::new();
+) -> Result<Option<BTreeMap<Key<'p>, DecodeTimes>>> {
+    let mut requests: BTreeMap<Key<'_>, (&DecoderPlan, &Work, usize)> = BTreeMap::new();
     for (plan, work) in works {
-        let own = [work.prompt.len(), work.middle(plan.sampling.max_new_tokens as usize)];
-        let request = requests.entry(distribution_key(plan)).or_insert((plan, work, own, false));
-        let (.., contexts, scores) = request;
-        *contexts = [contexts[0].min(own[0]), contexts[1].max(own[1])];
-        *scores |= work.mode != Mode::Generate;
+        let own = work.longest(plan.sampling.max_new_tokens as usize).midpoint(work.prompt.len());
+        let (.., context) = requests.entry(key(plan, work)).or_insert((plan, work, own));
+        *context = own.max(*context);
     }
     if !requests.is_empty() {
-        let plural = if requests.len() == 1 { "" } else { "s" };
-        output::note(&format!("timing passes of {} set{plural} of models", requests.len()));
+        let sets: BTreeSet<_> = requests.keys().map(|(kind, models, _)| (kind, models)).collect();
+        let plural = if sets.len() == 1 { "" } else { "s" };
+        output::note(&format!("timing passes of {} set{plural} of models", sets.len()));
     }
     let mut times = BTreeMap::new();
-    for (key, (plan, work, contexts, scores)) in requests {
+    for (key, (plan, work, context)) in requests {
         let rules = Rules::of(&plan.kind)?;
         let mut predictor = models::distribution_predictor(plan, models, &rules)?;
         // A pass takes the same time whatever the tokens are.
         let text = work.prompt.iter().copied().cycle();
-        let text: Vec<TokenId> = text.take(contexts[1] + DecodeTimes::BEYOND).collect();
-        match DecodeTimes::measure(&mut *predictor, &text, contexts, scores)? {
+        let text: Vec<TokenId> = text.take(context + DecodeTimes::BEYOND).collect();
+        match DecodeTimes::measure(&mut *predictor, &text, context, work.mode)? {
             Some(found) => _ = times.insert(key, found),
             None => return Ok(None),
         }
@@ -172,76 +169,20 @@ fn time_passes<'p>(
 fn seconds_per_item(
     plan: &DecoderPlan,
     work: &Work,
-    times: &DecodeTimes,
+    times: DecodeTimes,
     predicted: &dyn Fn(&str) -> Option<f64>,
 ) -> (f64, Basis) {
-    let new = plan.sampling.max_new_tokens as usize;
-    let passes = work.passes(new);
-    let seconds = passes.iter().map(|part| times.seconds(part)).sum();
+    let seconds = |per_token| times.seconds(work, plan.sampling.max_new_tokens as usize, per_token);
     if work.mode != Mode::Generate {
-        return (seconds, Basis::Scored);
+        return (seconds(None), Basis::Scored);
     }
     if let Some(per_token) = predicted(&plan.name).filter(|_| plan.kind.speculates()) {
-        let prefilled = |part: &TokenCounts| {
-            times.seconds(&TokenCounts { generated: 0, ..*part }) + new as f64 * per_token
-        };
-        return (passes.iter().map(prefilled).sum(), Basis::Profile);
+        return (seconds(Some(per_token)), Basis::Profile);
     }
     let basis = match plan.kind.execution() {
         _ if plan.kind.speculates() => Basis::TargetAlone,
         Some(Execution::Lazy) => Basis::AllModels,
         _ => Basis::Passes,
     };
-    (seconds, basis)
-}
-
-impl Work {
-    /// The texts of the item, if every reply has `new` tokens.
-    fn passes(&self, new: usize) -> Vec<TokenCounts> {
-        let (prompt, turns, none) = (self.prompt.len(), self.turns, TokenCounts::default());
-        match self.mode {
-            // Every turn is prefilled anew with all before it.
-            Mode::Generate => (0..turns)
-                .map(|turn| prompt * (turn + 1) / turns + turn * new)
-                .map(|prefilled| TokenCounts { prefilled, generated: new, ..none })
-                .collect(),
-            Mode::Options => {
-                let option = |&scored| TokenCounts { cached: prompt, scored, ..none };
-                let prompt = TokenCounts { prefilled: prompt, ..none };
-                std::iter::once(prompt).chain(self.options.iter().map(option)).collect()
-            }
-            Mode::Text => vec![TokenCounts { scored: prompt, ..none }],
-        }
-    }
-
-    /// Tokens of the longest text in the middle of its generation.
-    fn middle(&self, new: usize) -> usize {
-        let new = if self.mode == Mode::Generate { new } else { 0 };
-        self.prompt.len() + new * self.turns / 2
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn work(mode: Mode, turns: usize, options: &[usize]) -> Work {
-        Work { mode, prompt: vec![0; 10], turns, options: options.to_vec() }
-    }
-
-    #[test]
-    fn turns_are_prefilled_anew_with_the_replies_before_them() {
-        let passes = work(Mode::Generate, 2, &[]).passes(7);
-        let turn = |prefilled| TokenCounts { prefilled, generated: 7, ..TokenCounts::default() };
-        assert_eq!(passes, [turn(5), turn(10 + 7)]);
-    }
-
-    #[test]
-    fn options_share_their_prompt_and_texts_are_scored_whole() {
-        let none = TokenCounts::default();
-        let option = |scored| TokenCounts { cached: 10, scored, ..none };
-        let prompt = TokenCounts { prefilled: 10, ..none };
-        assert_eq!(work(Mode::Options, 1, &[2, 3]).passes(7), [prompt, option(2), option(3)]);
-        assert_eq!(work(Mode::Text, 1, &[]).passes(7), [TokenCounts { scored: 10, ..none }]);
-    }
+    (seconds(None), basis)
 }

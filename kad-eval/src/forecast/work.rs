@@ -10,7 +10,7 @@ use crate::models::{self, Models};
 use crate::task::{Grading, Item, Task};
 
 /// How a task asks its items. The time of an item says nothing about items of another mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mode {
     /// Replies are generated.
     Generate,

@@ -46,7 +46,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
         sampling: &sampling,
         models: &models,
         decoder: decoder?,
-        choices: SampledChoices::seeded(args.seed),
+        choices: SampledChoices::seeded(args.sampling.seed),
         limits: Limits { max_new_tokens: sampling.max_new_tokens as usize, eos },
     };
     match prompt {

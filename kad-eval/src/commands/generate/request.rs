@@ -25,7 +25,7 @@ pub(super) struct Request {
 /// # Errors
 /// If flags contradict each other, the file is invalid, or it lacks the decoder.
 pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
-    if args.max_new_tokens == Some(0) {
+    if args.sampling.max_new_tokens == Some(0) {
         return Err(DecodeError::NoTokensRequested.into());
     }
     let request = match (&args.experiment, &args.decoder) {
@@ -60,20 +60,23 @@ fn from_file(file: &Path, name: &str, args: &GenerateArgs) -> Result<Request> {
     let wholes: Vec<_> = wholes.filter_map(|(_, plan)| plan.early_exit.as_ref()).collect();
     used.extend(wholes.into_iter().map(|exit| exit.of.clone()));
     experiment.models.retain(|name, _| used.contains(name));
-    let max_new_tokens = args.max_new_tokens.unwrap_or(plan.sampling.max_new_tokens);
+    let max_new_tokens = args.sampling.max_new_tokens.unwrap_or(plan.sampling.max_new_tokens);
     let sampling = SamplingPlan { max_new_tokens, ..plan.sampling.clone() };
     Ok(Request { kind, plans: experiment.models, sampling })
 }
 
 fn from_flags(args: &GenerateArgs) -> Result<Request> {
     let sampling = SamplingPlan {
-        temperature: args.temperature,
-        top_k: args.top_k,
-        top_p: args.top_p,
-        min_p: args.min_p,
-        repetition_penalty: args.repetition_penalty,
-        max_new_tokens: args.max_new_tokens.unwrap_or(SamplingPlan::default().max_new_tokens),
-        decision_temperature: args.decision_temperature.unwrap_or(1.0),
+        temperature: args.sampling.temperature,
+        top_k: args.sampling.top_k,
+        top_p: args.sampling.top_p,
+        min_p: args.sampling.min_p,
+        repetition_penalty: args.sampling.repetition_penalty,
+        max_new_tokens: args
+            .sampling
+            .max_new_tokens
+            .unwrap_or(SamplingPlan::default().max_new_tokens),
+        decision_temperature: args.sampling.decision_temperature.unwrap_or(1.0),
         stop_at_end: true,
     };
     // Before a model is loaded.
