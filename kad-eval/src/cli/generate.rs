@@ -83,22 +83,22 @@ pub(crate) struct GenerateArgs {
     /// Disable the bonus token after a fully accepted draft; implies --execution speculative
     #[arg(long, requires = "base", conflicts_with = "model")]
     pub(crate) no_bonus: bool,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
     /// Apply the model's chat template to the prompt
     #[arg(long)]
     pub(crate) chat: bool,
     /// System message
     #[arg(long, requires = "chat")]
     pub(crate) system: Option<String>,
-    #[command(flatten)]
-    pub(crate) sampling: SamplingArgs,
     /// Extra view of the text
     #[arg(long, value_enum)]
     pub(crate) show: Option<Show>,
     /// Print one JSON object instead of streaming text
     #[arg(long, conflicts_with = "show")]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 /// Sampling settings, and the end of the text.

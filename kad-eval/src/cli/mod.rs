@@ -172,14 +172,14 @@ pub(crate) struct ScoreArgs {
     /// File with the text
     #[arg(long)]
     pub(crate) file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
     /// Also print the N most likely next tokens
     #[arg(long, value_name = "N")]
     pub(crate) top: Option<usize>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 /// The arguments of `kad explain`.
@@ -208,8 +208,6 @@ pub(crate) struct ExplainArgs {
     /// Deferral rule, for example kad-dual=0.4; `kad rules` lists all rules
     #[arg(long, value_parser = RulePlan::parse, required_unless_present = "json")]
     pub(crate) rule: Option<RulePlan>,
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
     /// Apply the model's chat template to the prompt
     #[arg(long)]
     pub(crate) chat: bool,
@@ -228,6 +226,8 @@ pub(crate) struct ExplainArgs {
     /// Print the decision as input for --json instead of explaining it
     #[arg(long)]
     pub(crate) dump: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 /// The arguments of `kad prove`.

@@ -38,10 +38,10 @@ Examples:
     Inspect {
         /// Model: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
         source: Source,
-        #[command(flatten)]
-        engine: EngineArgs,
         /// Print JSON
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        engine: EngineArgs,
     },
 }
