@@ -180,7 +180,8 @@ pub trait Drafter {
     /// The longest context, in tokens.
     fn context_len(&self) -> usize;
 
-    /// True if tokens are drawn at the uniform number of their position in the text. Default: false.
+    /// True if tokens are drawn at the uniform number of their position in the text. Default:
+    /// false.
     ///
     /// A position has one uniform number. A discarded draft has therefore revealed part of the next
     /// draft, so such drafts are exact only under

@@ -86,7 +86,22 @@ impl<L: Level + ?Sized> Level for Box<L> {
 /// distribution, whatever the levels below: the tests of this crate prove it by enumerating every
 /// outcome.
 ///
-/// [The crate](crate) has an example.
+/// ```
+/// use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// use kad_core::decode::{Limits, generate};
+/// use kad_polybasic::{DraftSettings, PredictorDrafter, PredictorTarget, Speculative, Stage};
+/// let [large, small] = [1, 2].map(|seed| TableModel::random("table", 9, 2, seed));
+/// let sampling = Sampling::at_temperature(1.0)?;
+/// let drafter = PredictorDrafter::new(ModelPredictor::new(&small, sampling)?);
+/// let target = PredictorTarget::new(ModelPredictor::new(&large, sampling)?);
+/// let mut decoder = Speculative::new(Stage::new(drafter, target, DraftSettings::of(4)?), &[]);
+/// assert!(decoder.is_exact());
+/// let limits = Limits { max_new_tokens: 20, eos: vec![] };
+/// let go_on = &mut |_: &_| std::ops::ControlFlow::Continue(());
+/// let made = generate(&mut decoder, &[0], &limits, &mut SampledChoices::seeded(7), go_on)?;
+/// assert_eq!(made.tokens.len(), 20);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Speculative<L> {
     level: L,
     eos: Vec<TokenId>,
@@ -172,7 +187,24 @@ pub struct NotExact;
 /// algorithm 1, in the reading that keeps the distribution: the distributions handed up are those
 /// of the verifying model, never those of its drafter.
 ///
-/// [The crate](crate) has an example of three levels.
+/// ```
+/// use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// use kad_polybasic::{
+///     Draft, DraftRequest, DraftSettings, Drafter, LevelDrafter, PredictorDrafter,
+///     PredictorTarget, Stage, Surplus,
+/// };
+/// let [middle, small] = [1, 2].map(|seed| TableModel::random("table", 9, 2, seed));
+/// let sampling = Sampling::at_temperature(1.0)?;
+/// let drafter = PredictorDrafter::new(ModelPredictor::new(&small, sampling)?);
+/// let target = PredictorTarget::new(ModelPredictor::new(&middle, sampling)?);
+/// let level = Stage::new(drafter, target, DraftSettings::of(3)?);
+/// let mut drafter = LevelDrafter::new(level, Surplus::Flush)?;
+/// let (mut draft, mut rounds) = (Draft::default(), vec![]);
+/// let request = DraftRequest { context: &[1, 2], wanted: 6, room: 20, level: 2, eos: &[] };
+/// drafter.draft(request, &mut SampledChoices::seeded(0), &mut draft, &mut rounds)?;
+/// assert!(draft.len() >= 6 && rounds.len() >= 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct LevelDrafter<L> {
     level: L,
     surplus: Surplus,

@@ -122,6 +122,13 @@ impl PassTimes {
 
     /// The same time for every width and context: the `T_i` of arXiv 2510.26527.
     ///
+    /// ```
+    /// use kad_polybasic::theory::PassTimes;
+    /// let times = PassTimes::constant(22e-3)?;
+    /// assert_eq!(times.seconds(6, 1000), 22e-3);
+    /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
+    /// ```
+    ///
     /// # Errors
     /// If `seconds` is negative or no number.
     pub fn constant(seconds: f64) -> Result<Self, TheoryError> {
@@ -131,6 +138,13 @@ impl PassTimes {
 
     /// `first` seconds for a pass over one token and `each` seconds for every further token, after
     /// any context.
+    ///
+    /// ```
+    /// use kad_polybasic::theory::PassTimes;
+    /// let times = PassTimes::linear(3.0, 0.5)?;
+    /// assert_eq!(times.seconds(5, 1000), 5.0);
+    /// # Ok::<(), kad_polybasic::theory::TheoryError>(())
+    /// ```
     ///
     /// # Errors
     /// If either is negative or no number.

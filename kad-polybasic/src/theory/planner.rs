@@ -207,6 +207,26 @@ impl Candidates {
     /// The chain of `members` (indices into [`Candidates::candidates`], target first) with
     /// `lengths`, one per verifier. `plain_seconds` is not set.
     ///
+    /// ```
+    /// use kad_polybasic::theory::{
+    ///     Acceptance, Candidate, CandidatePair, Candidates, PassTimes, Proposer, TheoryError,
+    /// };
+    /// let model = |name: &str, seconds| {
+    ///     let times = PassTimes::constant(seconds)?;
+    ///     let proposer = Proposer::Model { name: name.into(), times, overhead: 0.0 };
+    ///     Ok::<_, TheoryError>(Candidate { proposer, round_overhead: 0.0 })
+    /// };
+    /// let candidates = Candidates {
+    ///     candidates: vec![model("large", 22e-3)?, model("small", 1.5e-3)?],
+    ///     target: 0,
+    ///     pairs: vec![CandidatePair::new(0, 1, Acceptance::Rate(0.7))],
+    /// };
+    /// let chain = candidates.chain(&[0, 1], &[5], true)?;
+    /// assert_eq!(chain.names(), ["large", "small"]);
+    /// assert!(chain.predict(0)?.seconds_per_token < 22e-3);
+    /// # Ok::<(), TheoryError>(())
+    /// ```
+    ///
     /// # Errors
     /// If `members` is empty or names an unknown candidate or an unmeasured pair, if the number of
     /// lengths differs from the number of verifiers, or if a verifier is no model.

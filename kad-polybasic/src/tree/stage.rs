@@ -14,6 +14,19 @@ use crate::target::Target;
 use crate::verify::{SiblingChoice, verify_drawn, verify_listed};
 
 /// The verification of the tokens that follow one node. Both variants are exact.
+///
+/// ```
+/// use kad_core::{ModelPredictor, Sampling, oracle::TableModel};
+/// use kad_polybasic::{DraftSettings, Level, PredictorTarget, TopKTree, TreeStage, TreeVerifier};
+/// let [large, small] = [1, 2].map(|seed| TableModel::random("table", 9, 2, seed));
+/// let sampling = Sampling::at_temperature(1.0)?;
+/// let tree = TopKTree::new(ModelPredictor::new(&small, sampling)?, 3, 8)?;
+/// let target = PredictorTarget::new(ModelPredictor::new(&large, sampling)?);
+/// let stage = TreeStage::new(tree, target, DraftSettings::of(4)?)
+///     .verified_by(TreeVerifier::SharedUniform);
+/// assert!(stage.is_exact() && stage.draws_by_position());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TreeVerifier {
     /// By origin: a list of candidates by [`verify_listed`], draws by [`verify_drawn`].

@@ -52,6 +52,14 @@ pub fn verify_listed<N: Number>(
 }
 
 /// The probability `Σ p(c)` that [`verify_listed`] accepts one of the distinct `candidates`.
+///
+/// ```
+/// use kad_core::Distribution;
+/// use kad_polybasic::verify::listed_acceptance_rate;
+/// let target = Distribution::from_probs(vec![0.5, 0.25, 0.25])?;
+/// assert_eq!(listed_acceptance_rate(&target, &[2, 0]), 0.75);
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 pub fn listed_acceptance_rate<N: Number>(target: &Distribution<N>, candidates: &[TokenId]) -> N {
     let mut sum = N::Sum::default();
     candidates.iter().for_each(|&token| N::add_to(&mut sum, probability(target, token)));
@@ -128,6 +136,16 @@ pub fn verify_drawn<N: Number>(
 
 /// The probability `1 − Π_j (1 − Σ min(p_j, q))` that [`verify_drawn`] accepts one of `drafts`
 /// independent draws from `draft` = q.
+///
+/// ```
+/// use kad_core::Distribution;
+/// use kad_polybasic::verify::{acceptance_rate, multi_round_acceptance_rate};
+/// let target = Distribution::from_probs(vec![0.5, 0.5])?;
+/// let draft = Distribution::from_probs(vec![0.75, 0.25])?;
+/// let [one, two] = [1, 2].map(|drafts| multi_round_acceptance_rate(&target, &draft, drafts));
+/// assert!(one == acceptance_rate(&target, &draft) && one < two);
+/// # Ok::<(), kad_core::DistributionError>(())
+/// ```
 pub fn multi_round_acceptance_rate<N: Number>(
     target: &Distribution<N>,
     draft: &Distribution<N>,
