@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use kad_backends::Source;
 
 use super::EngineArgs;
-use crate::config::{DraftPlan, RulePlan, lookup};
+use crate::config::{Lookup, RulePlan, lookup};
 
 /// Generate text with one model, deferral, an implicit reward, or a chain of draft models
 ///
@@ -162,7 +162,7 @@ pub(crate) enum DrafterModel {
 pub(crate) struct DraftLevel {
     /// None for a lookup.
     pub(crate) source: Option<Source>,
-    pub(crate) lookup: Option<DraftPlan>,
+    pub(crate) lookup: Option<Lookup>,
     pub(crate) length: Option<NonZeroUsize>,
 }
 

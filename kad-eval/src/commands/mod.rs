@@ -11,7 +11,7 @@ mod report;
 mod rules;
 mod run;
 mod score;
-mod speed;
+mod shared;
 mod tasks;
 
 use clap::CommandFactory;

@@ -1,34 +1,35 @@
-//! `kad plan`: from a profile to the fastest chain.
+//! `kad plan`: the fastest chains by a profile.
 
 use anyhow::{Context, Result};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, Table};
 
-use super::speed::{factor, in_words, milliseconds, with_interval};
+use super::shared::{factor, milliseconds, number_row, number_table, with_interval};
 use crate::cli::PlanArgs;
+use crate::config::toml_string;
 use crate::failure::Failure;
+use crate::numbers::NONE;
 use crate::output;
 use crate::speed::chain_ranking::{
-    ChainRanking, LevelInsertion, RankedChain, RankingRequest, Verdict,
+    ChainRanking, LevelInsertion, RankedChain, RankingRequest, Recommendation,
 };
-use crate::speed::profile::{About, Cost, Profile};
+use crate::speed::profile::{CandidateCost, CandidateProfile, Profile};
 
 pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
     let profile = Profile::read(&args.profile)?;
-    let here = About::here(&profile.about);
-    for difference in profile.about.machine_differences(&here) {
+    let here = profile.conditions.on_this_machine();
+    for difference in profile.conditions.differences(&here) {
         output::note(&format!(
-            "note: the profile is not of this program and machine: {difference}"
+            "note: the profile was made by another program or machine: {difference}"
         ));
     }
-    let ask = RankingRequest {
+    let request = RankingRequest {
         target: args.target.clone(),
         drafters: None,
         max_levels: args.max_levels,
         max_length: args.max_length,
         chains: args.chains,
     };
-    let ranking = ChainRanking::of(&profile, &ask)?;
+    let ranking = ChainRanking::of(&profile, &request)?;
     let text = if args.json {
         serde_json::to_string_pretty(&ranking).context("the plan is no JSON")?
     } else if args.toml {
@@ -44,8 +45,8 @@ fn in_full(ranking: &ChainRanking) -> String {
     let mut parts = vec![
         format!("target `{}`; intervals 95 %", ranking.target),
         source(ranking),
-        ranked(ranking),
-        verdict(ranking),
+        chains(ranking),
+        recommendation(ranking),
         shares(ranking.best()),
     ];
     if !ranking.insertions.is_empty() {
@@ -54,7 +55,7 @@ fn in_full(ranking: &ChainRanking) -> String {
     parts.join("\n")
 }
 
-/// What the times are from.
+/// The source of the times: replay or run lengths.
 fn source(ranking: &ChainRanking) -> String {
     if ranking.texts == 0 {
         let target = &ranking.target;
@@ -62,8 +63,7 @@ fn source(ranking: &ChainRanking) -> String {
     }
     let texts = ranking.texts;
     let others = ranking.chains.iter().filter(|chain| !chain.replayed);
-    let others: Vec<String> =
-        others.map(|chain| in_words(&chain.members, &chain.lengths)).collect();
+    let others: Vec<String> = others.map(RankedChain::in_words).collect();
     let but = match others.len() {
         0 => String::new(),
         _ => format!("; from run lengths: {}", others.join(", ")),
@@ -71,24 +71,24 @@ fn source(ranking: &ChainRanking) -> String {
     format!("times from replaying the chains along {texts} texts of the profile{but}")
 }
 
-/// All chains, and plain decoding in its place among them.
-fn ranked(ranking: &ChainRanking) -> String {
+/// All chains, with plain decoding in its place among them.
+fn chains(ranking: &ChainRanking) -> String {
     let mut rows: Vec<&RankedChain> = ranking.chains.iter().chain([&ranking.plain]).collect();
     rows.sort_by(|a, b| a.milliseconds_per_token.total_cmp(&b.milliseconds_per_token));
-    let mut table = new_table(&["chain", "ms/token", "tokens/s", "speed-up", "Lemma 3.1 ms/token"]);
+    let header = ["chain", "ms/token", "tokens/s", "speed-up", "Lemma 3.1 ms/token"];
+    let mut table = number_table(UTF8_FULL_CONDENSED, &header);
     for chain in rows {
-        let plain = chain.lengths.is_empty();
-        let name = in_words(&chain.members, &chain.lengths);
-        add(
-            &mut table,
-            &if plain { format!("{name}, plain") } else { name },
-            [
-                interval_ms(chain),
-                format!("{:.1}", chain.tokens_per_second),
-                if plain { "1".to_owned() } else { speedup(chain) },
-                milliseconds(chain.lemma_milliseconds_per_token),
-            ],
-        );
+        let (name, speedup) = match chain.lengths.is_empty() {
+            true => (format!("{}, plain", chain.in_words()), "1".to_owned()),
+            false => (chain.in_words(), speedup(chain)),
+        };
+        let numbers = [
+            interval_ms(chain),
+            format!("{:.1}", chain.tokens_per_second),
+            speedup,
+            milliseconds(chain.lemma_milliseconds_per_token),
+        ];
+        table.add_row(number_row(&name, numbers));
     }
     table.to_string()
 }
@@ -105,125 +105,101 @@ fn speedup(chain: &RankedChain) -> String {
     with_interval(chain.speedup, low, high, factor)
 }
 
-fn verdict(ranking: &ChainRanking) -> String {
-    match (ranking.verdict, ranking.chains.first()) {
-        (Verdict::Speculate, Some(best)) => format!(
-            "fastest: {}, {} the speed of plain decoding",
-            in_words(&best.members, &best.lengths),
-            speedup(best)
-        ),
-        (Verdict::Undecided, Some(best)) => format!(
-            "{} is expected to be fastest, but not distinguishable from plain decoding: {}; \
-             measure more with `kad profile --prompts N --tokens M`",
-            in_words(&best.members, &best.lengths),
-            speedup(best)
-        ),
-        (_, Some(best)) => format!(
-            "plain decoding is fastest: the best chain, {}, is expected at {} its speed",
-            in_words(&best.members, &best.lengths),
-            speedup(best)
-        ),
-        (_, None) => {
-            "plain decoding is fastest: nothing may draft for this target within these limits"
-                .to_owned()
+fn recommendation(ranking: &ChainRanking) -> String {
+    let Some(best) = ranking.chains.first() else {
+        return "plain decoding is fastest: within these limits there is no drafter for this target"
+            .to_owned();
+    };
+    let (chain, speedup) = (best.in_words(), speedup(best));
+    match ranking.recommendation {
+        Recommendation::Speculate => {
+            format!("fastest: {chain}, {speedup} the speed of plain decoding")
         }
+        Recommendation::Undecided => format!(
+            "{chain} is predicted to be fastest, but not distinguishable from plain decoding: \
+             {speedup}; measure more with `kad profile --prompts N --tokens M`"
+        ),
+        Recommendation::Plain => format!(
+            "plain decoding is fastest: the best chain, {chain}, is predicted at {speedup} its speed"
+        ),
     }
 }
 
-/// Where the time of a chain goes.
+/// The time of a chain by level.
 fn shares(chain: &RankedChain) -> String {
     let header = ["level", "ms/token", "share %", "passes/token", "accepted", "waste"];
-    let mut table = new_table(&header);
+    let mut table = number_table(UTF8_FULL_CONDENSED, &header);
     for level in &chain.levels {
         let share = 100.0 * level.milliseconds_per_token / chain.milliseconds_per_token;
         let numbers = [
             milliseconds(level.milliseconds_per_token),
             format!("{share:.1}"),
             format!("{:.3}", level.passes_per_token),
-            level.acceptance_length.map_or("–".to_owned(), |length| format!("{length:.2}")),
+            level.acceptance_length.map_or(NONE.to_owned(), |length| format!("{length:.2}")),
             format!("{:.2}", level.waste),
         ];
-        add(&mut table, &level.name, numbers);
+        table.add_row(number_row(&level.name, numbers));
     }
-    format!("\n{}, level by level\n{table}", in_words(&chain.members, &chain.lengths))
+    format!("\n{}, level by level\n{table}", chain.in_words())
 }
 
-/// Theorem 3.2 for each candidate and place.
+/// Theorem 3.2 for each candidate and level.
 fn insertions(ranking: &ChainRanking) -> String {
-    let (best, chain) = (ranking.best(), ranking.chains.first());
-    let base = chain.filter(|_| ranking.verdict != Verdict::Plain).unwrap_or(best);
     let header = ["one more level", "Theorem 3.2", "", "exact, ms/token", "", "with it, ms/token"];
-    let mut table = new_table(&header);
+    let mut table = number_table(UTF8_FULL_CONDENSED, &header);
     for LevelInsertion { candidate, level, published, exact, milliseconds_per_token, .. } in
         &ranking.insertions
     {
-        let yes = |holds| if holds { "insert" } else { "leave" };
+        let yes = |holds| if holds { "insert" } else { "leave" }.to_owned();
         let sign = |holds| if holds { "<" } else { "≥" };
         let numbers = [
             format!("{:.3} {} {:.3}", published.left, sign(published.holds()), published.right),
-            yes(published.holds()).to_owned(),
+            yes(published.holds()),
             format!(
                 "{} {} {}",
                 milliseconds(exact.left),
                 sign(exact.holds()),
                 milliseconds(exact.right)
             ),
-            yes(exact.holds()).to_owned(),
+            yes(exact.holds()),
             milliseconds(*milliseconds_per_token),
         ];
-        add(&mut table, &format!("{candidate} as level {level}"), numbers);
+        table.add_row(number_row(&format!("{candidate} as level {level}"), numbers));
     }
     format!(
         "\none more level in {}, from run lengths: cost < gain, as published (Theorem 3.2, \
          arXiv 2510.26527) and exactly\n{table}",
-        in_words(&base.members, &base.lengths)
+        ranking.best().in_words()
     )
 }
 
-/// The decoder as an experiment file has it.
+/// The chain as a decoder of an experiment file.
 fn toml(profile: &Profile, best: &RankedChain) -> String {
-    let (target, drafters) =
-        best.members.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let target = best.members.first().map_or("", String::as_str);
     let level = |(name, length): (&String, &usize)| {
         let draft = match profile.candidate(name).map(|found| &found.cost) {
-            Some(Cost::Lookup { lookup, .. }) => lookup.draft().in_toml(),
-            Some(Cost::Tree { toml, .. }) => return format!("    {toml},"),
-            _ => quoted(name),
+            Some(CandidateCost::Lookup { lookup, .. }) => lookup.in_toml(),
+            Some(CandidateCost::Tree { toml, .. }) => return format!("    {toml},"),
+            _ => toml_string(name),
         };
         format!("    {{ draft = {draft}, length = {length} }},")
     };
-    let entry = format!("[[decoders]]\nname = {}\n", quoted(&format!("{target}, planned")));
-    if drafters.is_empty() {
-        let composed = profile.candidate(target).is_some_and(|found| found.models.len() > 1);
-        if composed {
-            return format!(
-                "# Plain decoding is fastest: the decoder {} as it is.",
-                quoted(target)
-            );
+    let entry = format!("[[decoders]]\nname = {}\n", toml_string(&format!("{target}, planned")));
+    let target_name = toml_string(target);
+    if best.lengths.is_empty() {
+        if profile.candidate(target).is_some_and(CandidateProfile::is_composed) {
+            return format!("# Plain decoding is fastest: the decoder {target_name} as it is.");
         }
-        let model = format!("kind = \"single\"\nmodel = {}", quoted(target));
-        return format!("# Plain decoding is fastest.\n{entry}{model}");
+        return format!(
+            "# Plain decoding is fastest.\n{entry}kind = \"single\"\nmodel = {target_name}"
+        );
     }
-    let levels: Vec<String> = drafters.iter().zip(&best.lengths).map(level).collect();
+    let levels: Vec<String> = best.members.iter().skip(1).zip(&best.lengths).map(level).collect();
     format!(
-        "# Expected: {} ms/token, {} plain decoding's speed.\n{entry}kind = \"chain\"\n\
-         target = {}\nlevels = [\n{}\n]",
+        "# Predicted: {} ms/token, {} the speed of plain decoding.\n{entry}kind = \"chain\"\n\
+         target = {target_name}\nlevels = [\n{}\n]",
         interval_ms(best),
         speedup(best),
-        quoted(target),
         levels.join("\n")
     )
-}
-
-fn new_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header(header.to_vec());
-    table
-}
-
-fn add<const N: usize>(table: &mut Table, name: &str, numbers: [String; N]) {
-    let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
-    table.add_row(std::iter::once(Cell::new(name)).chain(numbers));
 }

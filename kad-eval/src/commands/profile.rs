@@ -1,51 +1,49 @@
-//! `kad profile`: what the models of an experiment do on this machine.
+//! `kad profile`: measures the models of an experiment on this machine.
 
 use anyhow::{Context, Result};
+use comfy_table::Cell;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, Table};
 
-use super::speed;
+use super::shared::{self, milliseconds, number_row, number_table};
 use crate::cli::ProfileArgs;
 use crate::config::DecoderKind;
 use crate::failure::Failure;
 use crate::files;
 use crate::interrupt;
 use crate::models;
+use crate::numbers::NONE;
 use crate::output;
-use crate::speed::profile::{Cost, Effort, Measurement, Profile, ProfileTargets, sources};
+use crate::speed::profile::{
+    CandidateCost, Profile, ProfileSettings, ProfileTargets, Profiler, Prompts, task_names,
+};
 
 pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
-    let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
+    let mut experiment = shared::experiment(&args.file).map_err(Failure::Request)?;
     check_writable(args).map_err(Failure::Request)?;
     let mut targets = ProfileTargets::of(&experiment, args.models.as_deref())?;
-    let prompts = speed::prompts(&experiment, args.data.place().as_deref(), 0, args.prompts)?;
+    let prompts = Prompts::load(&experiment, args.data.place().as_deref(), 0, args.prompts)?;
     interrupt::listen()?;
     let kinds: Vec<DecoderKind> = targets.kinds().cloned().collect();
     let (models, left_out) = models::load_for(&mut experiment, &kinds)?;
     if !left_out.is_empty() {
         targets = ProfileTargets::of(&experiment, args.models.as_deref())?;
     }
-    for distribution in &targets.distributions {
-        models::check_shared(&distribution.distribution, &models)
-            .with_context(|| format!("`{}`", distribution.name))?;
+    for part in &targets.distributions {
+        models::check_shared(&part.distribution, &models)
+            .with_context(|| format!("`{}`", part.name))?;
     }
-    let effort = Effort {
-        tasks: sources(&experiment.tasks),
+    let settings = ProfileSettings {
+        tasks: task_names(&experiment.tasks),
         prompts: prompts.items.len(),
         tokens: args.tokens,
         rounds: 0,
         draft_length: args.draft_length,
         seed: experiment.seed,
     };
-    let measurement = Measurement {
-        experiment: &experiment.name,
-        targets: &targets,
-        models: &models,
-        prompts: &prompts,
-        effort,
-        rounds: args.rounds,
-    };
-    let Some(profile) = measurement.profile()? else {
+    let (experiment, rounds) = (&*experiment.name, args.rounds);
+    let (targets, models, prompts) = (&targets, &models, &prompts);
+    let profiler = Profiler { experiment, targets, models, prompts, settings, rounds };
+    let Some(profile) = profiler.profile()? else {
         return Err(Failure::Interrupted("interrupted: no profile was written".to_owned()));
     };
     profile.write(&args.out)?;
@@ -53,56 +51,47 @@ pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A profile that cannot be kept should not be made.
+/// Refuses to measure a profile that cannot be written.
 fn check_writable(args: &ProfileArgs) -> Result<()> {
-    speed::check_writable(&args.out, "profile", "--out")?;
+    shared::check_writable(&args.out, "profile", "--out")?;
     files::check_writable(files::folder_of(&args.out)).with_context(|| {
         format!("cannot write {}: name another place with `--out`", args.out.display())
     })
 }
 
-/// What each candidate takes, and how often its tokens are accepted by those it may draft for.
+/// Times of each candidate, and its acceptance rate by verifier.
 fn table(profile: &Profile) -> String {
-    let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED);
-    table.set_header([
-        "",
-        "T(1) ms",
-        "T(4)/T(1)",
-        "T(8)/T(1)",
-        "T(16)/T(1)",
-        "distribution ms",
-        "accepted by",
-    ]);
+    let header =
+        ["", "T(1) ms", "T(4)/T(1)", "T(8)/T(1)", "T(16)/T(1)", "distribution ms", "accepted by"];
+    let mut table = number_table(UTF8_FULL_CONDENSED, &header);
     for candidate in &profile.candidates {
+        let none = || NONE.to_owned();
         let numbers: [String; 5] = match &candidate.cost {
-            Cost::Distribution { times, distribution, .. } => {
+            CandidateCost::Distribution { times, distribution, .. } => {
                 let seconds = |width| times.seconds(width, profile.context);
                 let ratio = |width| format!("{:.2}", seconds(width) / seconds(1));
-                let first = speed::milliseconds(1e3 * seconds(1));
-                let distribution = speed::milliseconds(1e3 * distribution.seconds);
+                let first = milliseconds(1e3 * seconds(1));
+                let distribution = milliseconds(1e3 * distribution.seconds);
                 [first, ratio(4), ratio(8), ratio(16), distribution]
             }
-            Cost::Lookup { draft_seconds, .. } | Cost::Tree { draft_seconds, .. } => {
-                let none = || "–".to_owned();
-                // A tree that is looked up makes no pass.
-                let draft =
-                    (*draft_seconds > 0.0).then(|| speed::milliseconds(1e3 * draft_seconds));
+            CandidateCost::Lookup { draft_seconds, .. }
+            | CandidateCost::Tree { draft_seconds, .. } => {
+                // A tree by lookup makes no pass.
+                let draft = (*draft_seconds > 0.0).then(|| milliseconds(1e3 * draft_seconds));
                 [draft.unwrap_or_else(none), none(), none(), none(), none()]
             }
         };
         let pairs = profile.pairs.iter().filter(|pair| pair.drafter == candidate.name);
         let accepted =
             pairs.filter_map(|pair| Some(format!("{} {:.2}", pair.verifier, pair.runs.rate()?)));
-        let accepted = accepted.collect::<Vec<_>>().join("\n");
-        let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
-        let row = std::iter::once(Cell::new(&candidate.name)).chain(numbers);
-        table.add_row(row.chain([Cell::new(accepted)]));
+        let accepted = Cell::new(accepted.collect::<Vec<_>>().join("\n"));
+        table.add_row(number_row(&candidate.name, numbers).into_iter().chain([accepted]));
     }
-    let Effort { prompts, tokens, rounds, .. } = &profile.effort;
+    let ProfileSettings { prompts, tokens, rounds, .. } = &profile.settings;
     format!(
-        "{}: {prompts} prompts × {tokens} tokens, {rounds} rounds of passes, times after {} \
-         tokens; T(1) of a lookup is a draft, of a tree its passes\n{table}",
+        "{}: {prompts} prompts × {tokens} tokens, {rounds} rounds of passes, pass times T(width) \
+         after {} tokens; T(1) of a lookup is the time of a draft, of a tree that of its passes\n\
+         {table}",
         profile.experiment, profile.context
     )
 }

@@ -8,7 +8,7 @@ use kad_backends::Source;
 use serde_json::json;
 
 use super::plan;
-use super::speed::experiment;
+use super::shared::experiment;
 use crate::cli::{EngineArgs, PromptModel, ShowArgs, TasksCommand};
 use crate::config::{DecoderKind, Experiment, ModelPlan};
 use crate::failure::{Failure, WrongRequest};

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use kad_polybasic::{Surplus, Verifier};
 
 use super::experiment::{DecoderKind, DecoderPlan, Execution, SamplingPlan};
-use super::levels::{ChainPlan, DraftPlan, LevelPlan, Levels, NamedDistribution, TreePlan};
+use super::levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Lookup, NamedDistribution, TreePlan};
 use super::read;
 use super::{joined, product};
 use crate::toml_table::{ConfigError, Table, Value};
@@ -244,27 +244,14 @@ fn planned(
             let distribution = DecoderKind::Single { model: (*name).to_owned() };
             DraftPlan::Distribution(part(name, distribution, sampling))
         };
-        names.models.iter().map(model).chain(LOOKUPS.map(|(_, lookup)| lookup)).collect()
+        names.models.iter().map(model).chain(Lookup::DEFAULTS.map(DraftPlan::Lookup)).collect()
     });
     Ok(Levels::Planned { profile, candidates, place: value.place() })
 }
 
-const fn at_least(count: usize) -> NonZeroUsize {
-    NonZeroUsize::new(count).unwrap()
-}
-
-/// Drafters without a model, with their defaults.
-const LOOKUPS: [(&str, DraftPlan); 2] = [
-    ("n-gram", DraftPlan::NGram { longest: at_least(3), shortest: at_least(1) }),
-    (
-        "suffix-automaton",
-        DraftPlan::SuffixAutomaton { longest: at_least(32), shortest: at_least(2) },
-    ),
-];
-
 /// A lookup with its defaults.
-pub(crate) fn lookup(name: &str) -> Option<DraftPlan> {
-    LOOKUPS.into_iter().find(|(known, _)| *known == name).map(|(_, lookup)| lookup)
+pub(crate) fn lookup(name: &str) -> Option<Lookup> {
+    Lookup::DEFAULTS.into_iter().find(|lookup| lookup.name() == name)
 }
 
 /// The drafter of a level: the name of a distribution, or the table of a lookup.
@@ -292,21 +279,18 @@ fn draft(
 
 fn lookup_table(table: &Table<'_>) -> Result<DraftPlan> {
     let kind = table.required("kind")?;
-    let names = LOOKUPS.iter().map(|(name, _)| *name);
+    let names = Lookup::DEFAULTS.iter().map(|lookup| lookup.name());
     let mut plan = lookup(kind.str()?).ok_or_else(|| kind.unknown("drafter", names))?;
-    if let DraftPlan::NGram { longest, shortest }
-    | DraftPlan::SuffixAutomaton { longest, shortest } = &mut plan
-    {
-        let least = |value: &Value<'_>| value.at_least_one("look for one token or more");
-        *longest = table.get("longest", least)?.unwrap_or(*longest);
-        *shortest = table.get("shortest", least)?.unwrap_or(*shortest);
-        if shortest > longest {
-            let message = format!("`shortest = {shortest}` is more than `longest = {longest}`");
-            return Err(table.error(message));
-        }
+    let least = |value: &Value<'_>| value.at_least_one("look for one token or more");
+    plan.longest = table.get("longest", least)?.unwrap_or(plan.longest);
+    plan.shortest = table.get("shortest", least)?.unwrap_or(plan.shortest);
+    let Lookup { longest, shortest, .. } = plan;
+    if shortest > longest {
+        let message = format!("`shortest = {shortest}` is more than `longest = {longest}`");
+        return Err(table.error(message));
     }
     table.finish()?;
-    Ok(plan)
+    Ok(DraftPlan::Lookup(plan))
 }
 
 /// Are the siblings of a tree the top-k tokens? Else they are sampled.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kad_polybasic::{Surplus, Verifier, theory};
 use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::experiment::{DecoderKind, Execution, SamplingPlan};
 use crate::toml_table::Place;
@@ -104,10 +104,30 @@ pub(crate) struct LevelPlan {
 pub(crate) enum DraftPlan {
     /// A model or a composed distribution.
     Distribution(NamedDistribution),
-    /// The tokens that followed an earlier occurrence of the last few tokens.
-    NGram { longest: NonZeroUsize, shortest: NonZeroUsize },
-    /// The tokens that followed an earlier occurrence of the longest suffix that has one.
-    SuffixAutomaton { longest: NonZeroUsize, shortest: NonZeroUsize },
+    /// A lookup in the text so far.
+    #[serde(untagged)]
+    Lookup(Lookup),
+}
+
+/// Drafts the tokens that followed an earlier occurrence of the last ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Lookup {
+    pub(crate) kind: LookupKind,
+    /// The most tokens that are matched.
+    pub(crate) longest: NonZeroUsize,
+    /// The fewest tokens that are matched.
+    pub(crate) shortest: NonZeroUsize,
+}
+
+/// The index of a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LookupKind {
+    /// The n-grams of a few lengths.
+    NGram,
+    /// A suffix automaton, for the longest suffix that has an earlier occurrence.
+    SuffixAutomaton,
 }
 
 /// The shape of a tree of drafts; its depth is the level's length.
@@ -206,22 +226,23 @@ impl DraftPlan {
     pub(crate) fn distribution(&self) -> Option<&NamedDistribution> {
         match self {
             DraftPlan::Distribution(part) => Some(part),
-            DraftPlan::NGram { .. } | DraftPlan::SuffixAutomaton { .. } => None,
+            DraftPlan::Lookup(_) => None,
+        }
+    }
+
+    /// Its lookup; distributions have none.
+    pub(crate) fn lookup(&self) -> Option<Lookup> {
+        match self {
+            DraftPlan::Distribution(_) => None,
+            DraftPlan::Lookup(lookup) => Some(*lookup),
         }
     }
 
     /// As `draft` of a level in an experiment file.
     pub(crate) fn in_toml(&self) -> String {
         match self {
-            DraftPlan::Distribution(part) => {
-                serde_json::Value::from(part.name.as_str()).to_string()
-            }
-            DraftPlan::NGram { longest, shortest } => {
-                format!("{{ kind = \"n-gram\", longest = {longest}, shortest = {shortest} }}")
-            }
-            DraftPlan::SuffixAutomaton { longest, shortest } => format!(
-                "{{ kind = \"suffix-automaton\", longest = {longest}, shortest = {shortest} }}"
-            ),
+            DraftPlan::Distribution(part) => toml_string(&part.name),
+            DraftPlan::Lookup(lookup) => lookup.in_toml(),
         }
     }
 
@@ -229,10 +250,40 @@ impl DraftPlan {
     pub(crate) fn name(&self) -> String {
         match self {
             DraftPlan::Distribution(part) => part.name.clone(),
-            DraftPlan::NGram { .. } => "n-gram".to_owned(),
-            DraftPlan::SuffixAutomaton { .. } => "suffix-automaton".to_owned(),
+            DraftPlan::Lookup(lookup) => lookup.name().to_owned(),
         }
     }
+}
+
+impl Lookup {
+    /// A lookup of each kind with its default lengths.
+    pub(crate) const DEFAULTS: [Self; 2] =
+        [Self::of(LookupKind::NGram, 3, 1), Self::of(LookupKind::SuffixAutomaton, 32, 2)];
+
+    const fn of(kind: LookupKind, longest: usize, shortest: usize) -> Self {
+        let [longest, shortest] =
+            [NonZeroUsize::new(longest).unwrap(), NonZeroUsize::new(shortest).unwrap()];
+        Self { kind, longest, shortest }
+    }
+
+    /// The name of its kind in files and tables.
+    pub(crate) fn name(self) -> &'static str {
+        match self.kind {
+            LookupKind::NGram => "n-gram",
+            LookupKind::SuffixAutomaton => "suffix-automaton",
+        }
+    }
+
+    /// As `draft` of a level in an experiment file.
+    pub(crate) fn in_toml(self) -> String {
+        let Self { longest, shortest, .. } = self;
+        format!("{{ kind = \"{}\", longest = {longest}, shortest = {shortest} }}", self.name())
+    }
+}
+
+/// `text` as a string of TOML.
+pub(crate) fn toml_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 impl LevelPlan {

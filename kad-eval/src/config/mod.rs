@@ -19,8 +19,8 @@ pub(crate) use experiment::{
 };
 pub(crate) use in_words::distribution_in_words;
 pub(crate) use levels::{
-    ChainPlan, DraftPlan, LevelPlan, Levels, NamedDistribution, TreePlan, plain_decoding,
-    same_distribution,
+    ChainPlan, DraftPlan, LevelPlan, Levels, Lookup, LookupKind, NamedDistribution, TreePlan,
+    plain_decoding, same_distribution, toml_string,
 };
 pub(crate) use passes::PassesPlan;
 pub(crate) use prove::{Claim, Proof, read_proof};

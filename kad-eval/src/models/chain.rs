@@ -19,8 +19,8 @@ use kad_polybasic::{
 use super::decoder::{Settings, undefined_ratio};
 use super::rules::Rules;
 use crate::config::{
-    ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, NamedDistribution, TreePlan,
-    plain_decoding,
+    ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Lookup, LookupKind, NamedDistribution,
+    TreePlan, plain_decoding,
 };
 use crate::failure::WrongRequest;
 
@@ -48,7 +48,7 @@ pub(super) fn decoder<'m>(
     let chain = Chain { target: &plan.target, levels, longest, model, open, lengths, rules };
     if levels.is_empty() {
         // A plan may find plain decoding fastest.
-        return alone(&plan.target, model, rules, eos);
+        return plain_decoder(&plan.target, model, rules, eos);
     }
     let decoder = Speculative::new(chain.level(0)?, eos);
     let Some(measured) = measured else { return Ok(Box::new(decoder)) };
@@ -58,7 +58,7 @@ pub(super) fn decoder<'m>(
 
 /// Plain decoding of `part`, as a profile measures it: a deferral mixture runs its aligned model
 /// only after a deferred draw.
-fn alone<'m>(
+fn plain_decoder<'m>(
     part: &NamedDistribution,
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
     rules: &'m Rules,
@@ -87,42 +87,57 @@ pub(super) fn predictor<'m>(
     Chain { target: part, levels: &[], longest: 0, model, open, lengths, rules }.predictor(part)
 }
 
-/// The drafter that looks `draft` up in the text so far, for a vocabulary of `vocab` tokens; none
-/// where a distribution drafts.
+/// The drafter of a lookup, for a vocabulary of `vocab` tokens.
 ///
 /// # Errors
-/// If the longest match is shorter than the shortest.
-pub(crate) fn lookup(draft: &DraftPlan, vocab: usize) -> Result<Option<Box<dyn Drafter>>> {
-    Ok(Some(match draft {
-        DraftPlan::Distribution(_) => return Ok(None),
-        DraftPlan::NGram { longest, shortest } => {
-            let lookup = NgramLookup::new(shortest.get(), longest.get())?;
-            Box::new(LookupDrafter::new(lookup, vocab))
+/// If the shortest match is longer than the longest one.
+pub(crate) fn lookup_drafter(lookup: Lookup, vocab: usize) -> Result<Box<dyn Drafter>> {
+    let (shortest, longest) = (lookup.shortest.get(), lookup.longest.get());
+    Ok(match lookup.kind {
+        LookupKind::NGram => {
+            Box::new(LookupDrafter::new(NgramLookup::new(shortest, longest)?, vocab))
         }
-        DraftPlan::SuffixAutomaton { longest, shortest } => {
-            let lookup = SuffixLookup::new(shortest.get(), longest.get())?;
-            Box::new(LookupDrafter::new(lookup, vocab))
+        LookupKind::SuffixAutomaton => {
+            Box::new(LookupDrafter::new(SuffixLookup::new(shortest, longest)?, vocab))
         }
-    }))
+    })
 }
 
-/// The drafter of a token tree of up to `nodes` nodes, from continuations earlier in the text; none
-/// where a distribution drafts.
+/// The drafter of a token tree. `predictor` makes the predictor of a distribution that drafts.
 ///
 /// # Errors
-/// If the longest match is shorter than the shortest.
-pub(crate) fn lookup_tree(draft: &DraftPlan, nodes: usize) -> Result<Option<Box<dyn TreeDrafter>>> {
-    Ok(Some(match draft {
-        DraftPlan::Distribution(_) => return Ok(None),
-        DraftPlan::NGram { longest, shortest } => {
-            Box::new(LookupTree::new(NgramLookup::new(shortest.get(), longest.get())?, nodes)?)
+/// If `predictor` fails, or the shape does not fit the draft.
+pub(crate) fn tree_drafter<'m>(
+    draft: &DraftPlan,
+    tree: TreePlan,
+    predictor: impl FnOnce(&NamedDistribution) -> Result<Box<dyn Predictor + 'm>>,
+) -> Result<Box<dyn TreeDrafter + 'm>> {
+    let nodes = tree.nodes().get();
+    Ok(match (draft, tree) {
+        (DraftPlan::Distribution(part), TreePlan::TopK { top_k, .. }) => {
+            Box::new(TopKTree::new(predictor(part)?, top_k.get(), nodes)?)
         }
-        DraftPlan::SuffixAutomaton { longest, shortest } => {
-            Box::new(LookupTree::new(SuffixLookup::new(shortest.get(), longest.get())?, nodes)?)
+        (DraftPlan::Distribution(part), TreePlan::Sampled { width, .. }) => {
+            Box::new(SampledTree::new(predictor(part)?, width.get(), nodes)?)
         }
-    }))
+        (DraftPlan::Distribution(part), TreePlan::Lookup { .. }) => {
+            bail!("`{}` is no lookup", part.name)
+        }
+        (DraftPlan::Lookup(lookup), _) => {
+            let (shortest, longest) = (lookup.shortest.get(), lookup.longest.get());
+            match lookup.kind {
+                LookupKind::NGram => {
+                    Box::new(LookupTree::new(NgramLookup::new(shortest, longest)?, nodes)?)
+                }
+                LookupKind::SuffixAutomaton => {
+                    Box::new(LookupTree::new(SuffixLookup::new(shortest, longest)?, nodes)?)
+                }
+            }
+        }
+    })
 }
 
+/// Everything that the levels of one chain share.
 struct Chain<'p, 'm> {
     target: &'p NamedDistribution,
     levels: &'p [LevelPlan],
@@ -157,14 +172,15 @@ impl<'m> Chain<'_, 'm> {
             let by_position = plan.verifier == Verifier::SharedUniform;
             let verifier =
                 if by_position { TreeVerifier::SharedUniform } else { TreeVerifier::Siblings };
-            let stage = TreeStage::new(self.tree(plan, tree)?, target, drafting);
-            return Ok(self.done(stage.length(), stage.verified_by(verifier)));
+            let drafter = tree_drafter(&plan.draft, tree, |part| self.predictor(part))?;
+            let stage = TreeStage::new(drafter, target, drafting);
+            return Ok(self.with_length(stage.length(), stage.verified_by(verifier)));
         }
-        if lowest && let Some(mixture) = self.drafted_by_its_own(plan, above)? {
+        if lowest && let Some(mixture) = self.drafted_by_aligned(plan, above)? {
             let (drafter, target) = DeferralTarget::drafted_by_aligned(mixture, self.memory());
             let drafter = drafter.stopping_below(plan.stop_below.unwrap_or(0.0));
             let stage = Stage::new(drafter, target, drafting);
-            return Ok(self.done(stage.length(), stage));
+            return Ok(self.with_length(stage.length(), stage));
         }
         let drafter: Box<dyn Drafter + 'm> = if lowest {
             self.drafter(plan)?
@@ -173,17 +189,18 @@ impl<'m> Chain<'_, 'm> {
         };
         let target = PredictorTarget::new(self.predictor(above)?);
         let stage = Stage::new(drafter, target, drafting).verified_by(plan.verifier);
-        Ok(self.done(stage.length(), stage))
+        Ok(self.with_length(stage.length(), stage))
     }
 
-    fn done(&self, length: SharedLength, level: impl Level + 'm) -> Box<dyn Level + 'm> {
+    /// Notes the length of a stage.
+    fn with_length(&self, length: SharedLength, level: impl Level + 'm) -> Box<dyn Level + 'm> {
         self.lengths.borrow_mut().push(length);
         Box::new(level)
     }
 
     /// The mixture `above`, if its own aligned model drafts for it and the closed form of
     /// verification applies.
-    fn drafted_by_its_own(
+    fn drafted_by_aligned(
         &self,
         plan: &LevelPlan,
         above: &NamedDistribution,
@@ -202,7 +219,6 @@ impl<'m> Chain<'_, 'm> {
     }
 
     fn drafter(&self, plan: &LevelPlan) -> Result<Box<dyn Drafter + 'm>> {
-        let vocab = self.vocab();
         Ok(match &plan.draft {
             DraftPlan::Distribution(part) => {
                 let drafter = PredictorDrafter::new(self.predictor(part)?)
@@ -210,26 +226,7 @@ impl<'m> Chain<'_, 'm> {
                     .by_position(plan.verifier == Verifier::SharedUniform);
                 Box::new(drafter)
             }
-            lookup => {
-                super::lookup(lookup, vocab)?.context("what has no distribution is looked up")?
-            }
-        })
-    }
-
-    fn tree(&self, plan: &LevelPlan, tree: TreePlan) -> Result<Box<dyn TreeDrafter + 'm>> {
-        let nodes = tree.nodes().get();
-        Ok(match (&plan.draft, tree) {
-            (DraftPlan::Distribution(part), TreePlan::TopK { top_k, .. }) => {
-                Box::new(TopKTree::new(self.predictor(part)?, top_k.get(), nodes)?)
-            }
-            (DraftPlan::Distribution(part), TreePlan::Sampled { width, .. }) => {
-                Box::new(SampledTree::new(self.predictor(part)?, width.get(), nodes)?)
-            }
-            (DraftPlan::Distribution(part), TreePlan::Lookup { .. }) => {
-                bail!("`{}` is looked up nowhere", part.name)
-            }
-            (lookup, _) => super::lookup_tree(lookup, nodes)?
-                .context("what has no distribution is looked up")?,
+            DraftPlan::Lookup(lookup) => lookup_drafter(*lookup, self.vocab())?,
         })
     }
 
@@ -296,7 +293,7 @@ mod tests {
 
     /// The aligned model runs once per deferred token, as in lazy decoding, not once per token.
     #[test]
-    fn a_target_that_nothing_drafts_for_is_decoded_lazily() {
+    fn a_chain_without_levels_is_decoded_lazily() {
         let toml = include_str!("../../../experiments/quickstart.toml");
         let file = crate::config::read("quickstart.toml", toml).unwrap();
         let mut rules = file.decoders.iter().flat_map(|plan| plan.kind.rules());

@@ -7,7 +7,7 @@ use super::Model;
 
 /// Index of the first token in which two texts differ; the length of the shorter text where it is a
 /// prefix of the other. None for equal texts.
-pub(crate) fn part_at(a: &[TokenId], b: &[TokenId]) -> Option<usize> {
+pub(crate) fn first_difference_at(a: &[TokenId], b: &[TokenId]) -> Option<usize> {
     let differs = a.iter().zip(b).position(|(a, b)| a != b);
     differs.or((a.len() != b.len()).then(|| a.len().min(b.len())))
 }
@@ -16,7 +16,7 @@ pub(crate) fn part_at(a: &[TokenId], b: &[TokenId]) -> Option<usize> {
 ///
 /// # Errors
 /// If the model fails, or has no room for the text.
-pub(crate) fn top_gap(model: &Model, text: &[TokenId]) -> Result<f64> {
+pub(crate) fn top_two_gap(model: &Model, text: &[TokenId]) -> Result<f64> {
     let mut session = CachedSession::new(&model.counted)?;
     let mut best = [f32::NEG_INFINITY; 2];
     for &logit in session.row(text)? {
@@ -31,12 +31,12 @@ pub(crate) fn top_gap(model: &Model, text: &[TokenId]) -> Result<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::part_at;
+    use super::first_difference_at;
 
     #[test]
     fn texts_differ_at_the_first_other_token_or_at_the_end_of_the_shorter() {
-        assert_eq!(part_at(&[1, 2, 3], &[1, 2, 3]), None);
-        assert_eq!(part_at(&[1, 2, 3], &[1, 4, 3]), Some(1));
-        assert_eq!(part_at(&[1, 2], &[1, 2, 3]), Some(2));
+        assert_eq!(first_difference_at(&[1, 2, 3], &[1, 2, 3]), None);
+        assert_eq!(first_difference_at(&[1, 2, 3], &[1, 4, 3]), Some(1));
+        assert_eq!(first_difference_at(&[1, 2], &[1, 2, 3]), Some(2));
     }
 }

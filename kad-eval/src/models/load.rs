@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use kad_backends::{LoadError, LoadedModel, ModelRequest};
 use kad_core::LanguageModel;
 
-use super::timed::Timed;
+use super::timed::TimedModel;
 use super::{LoadCost, Model, Models, digest};
 use crate::config::{DecoderKind, EarlyExit, ModelPlan};
 use crate::failure::WrongRequest;
@@ -61,7 +61,7 @@ fn model(loaded: LoadedModel, loading: Option<LoadCost>) -> Result<Model> {
     let digest = digest::of(&details.files)
         .with_context(|| format!("cannot read {} again", details.path.display()))?;
     let model: Box<dyn LanguageModel> = model;
-    let counted = Timed::new(model);
+    let counted = TimedModel::new(model);
     Ok(Model { counted, tokenizer, chat_template, eos, details, digest, loading })
 }
 

@@ -17,14 +17,14 @@ use kad_backends::Message;
 use kad_core::decode::Decoder;
 use kad_core::{LanguageModel, Predictor, TokenId};
 
-pub(crate) use chain::{lookup, lookup_tree};
+pub(crate) use chain::{lookup_drafter, tree_drafter};
 pub(crate) use continuations::{Continuations, continuations, distribution_predictor};
 pub(crate) use decoder::Settings;
-pub(crate) use divergence::{part_at, top_gap};
+pub(crate) use divergence::{first_difference_at, top_two_gap};
 pub(crate) use left_out::{check_baseline, load_for};
 pub(crate) use load::{Absent, load, load_all, load_present};
 pub(crate) use rules::Rules;
-use timed::Timed;
+use timed::TimedModel;
 
 use crate::config::{ChainPlan, DecoderKind, NamedDistribution, SamplingPlan};
 use crate::failure::WrongRequest;
@@ -32,7 +32,7 @@ use crate::task::{Conversation, PromptFormat};
 
 /// A model with its tokenizer and metadata. Its forward passes are counted and timed.
 pub(crate) struct Model {
-    pub(crate) counted: Timed<Box<dyn LanguageModel>>,
+    pub(crate) counted: TimedModel<Box<dyn LanguageModel>>,
     pub(crate) tokenizer: std::sync::Arc<kad_backends::Tokenizer>,
     pub(crate) chat_template: Option<kad_backends::ChatTemplate>,
     pub(crate) eos: Vec<TokenId>,

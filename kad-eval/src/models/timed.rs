@@ -9,12 +9,12 @@ use kad_core::{
 };
 
 /// A model whose forward passes are counted and timed.
-pub(crate) struct Timed<M> {
+pub(crate) struct TimedModel<M> {
     inner: Counted<M>,
     nanoseconds: AtomicU64,
 }
 
-impl<M: LanguageModel> Timed<M> {
+impl<M: LanguageModel> TimedModel<M> {
     /// Counts and times from zero.
     pub(crate) fn new(inner: M) -> Self {
         Self { inner: Counted::new(inner), nanoseconds: 0.into() }
@@ -26,12 +26,12 @@ impl<M: LanguageModel> Timed<M> {
     }
 
     /// Time in passes so far.
-    pub(crate) fn in_passes(&self) -> Duration {
+    pub(crate) fn pass_time(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 }
 
-impl<M: LanguageModel> LanguageModel for Timed<M> {
+impl<M: LanguageModel> LanguageModel for TimedModel<M> {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn passes_are_timed_and_nothing_else() {
-        let model = Timed::new(Slow(TableModel::random("slow", 3, 1, 1)));
+        let model = TimedModel::new(Slow(TableModel::random("slow", 3, 1, 1)));
         let mut session = model.start().unwrap();
         let mut rows = LogitRows::new(3);
         let start = Instant::now();
@@ -151,7 +151,7 @@ mod tests {
         std::thread::sleep(3 * NAP);
         session.extend(&[2], 1, &mut rows).unwrap();
         let all = start.elapsed();
-        assert!(model.in_passes() >= 2 * NAP && model.in_passes() + 3 * NAP <= all);
+        assert!(model.pass_time() >= 2 * NAP && model.pass_time() + 3 * NAP <= all);
         assert_eq!((model.counts().passes, model.counts().tokens), (2, 3));
         assert!(session.trees().is_none(), "the model has no trees, so its timed session has none");
     }

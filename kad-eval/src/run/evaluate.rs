@@ -85,7 +85,7 @@ impl DecoderRunner<'_> {
     fn counts(&self, models: &Models) -> Vec<(Counts, Duration)> {
         let counted = |name: &str| &models[name].counted;
         let names = self.plan.kind.models().into_iter();
-        names.map(counted).map(|model| (model.counts(), model.in_passes())).collect()
+        names.map(counted).map(|model| (model.counts(), model.pass_time())).collect()
     }
 
     fn record(&self, asked: &Asked<'_>, outcome: Outcome) -> Record {

@@ -1,4 +1,4 @@
-//! `levels = "plan"`: the levels that a profile of this machine finds fastest.
+//! `levels = "plan"`: the fastest levels of a chain by a profile of this machine.
 
 use std::path::Path;
 
@@ -12,14 +12,14 @@ use crate::failure::WrongRequest;
 use crate::models::Models;
 use crate::output;
 use crate::speed::chain_ranking::{ChainRanking, RankedChain, RankingRequest, ReplayRange};
-use crate::speed::profile::{About, Cost, Profile, tree_definition};
+use crate::speed::profile::{CandidateCost, Profile, ProfileConditions};
 use crate::task::TaskPlan;
 
-/// Every profile that a chain of the experiment is to be planned by, with the chain's name: read
-/// before models are loaded, so that a file that is not there is known early.
+/// The profiles of all chains of the experiment with planned levels, by the name of the decoder.
+/// They are read before models are loaded, so that a missing file is reported early.
 ///
 /// # Errors
-/// If one cannot be read; where an experiment names a file that is not there.
+/// Those of [`profile_of`].
 pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>> {
     let mut found = Vec::new();
     for plan in &experiment.decoders {
@@ -30,10 +30,10 @@ pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>
     Ok(found)
 }
 
-/// The profile that a chain is to be planned by, if it is.
+/// The profile of a chain with planned levels; None for other decoders.
 ///
 /// # Errors
-/// If it cannot be read; where a file names one that is not there.
+/// If it cannot be read; for a missing file with its place in the experiment.
 pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
     let DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, place, .. }, .. }) = kind
     else {
@@ -47,11 +47,11 @@ pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
     Profile::read(profile).map(Some)
 }
 
-/// Lists the levels of a chain that leaves them to a plan; leaves everything else as it is. `tasks`
-/// are the experiment's; a prompt of the command line is of none.
+/// Replaces planned levels of a chain by the fastest ones; leaves everything else as it is. `tasks`
+/// are the experiment's; None for a prompt of the command line.
 ///
 /// # Errors
-/// Those of [`fastest_levels`].
+/// If the profile cannot be read, was made under other conditions, or lacks the target.
 pub(crate) fn list_planned(
     kind: &mut DecoderKind,
     models: &Models,
@@ -67,26 +67,20 @@ pub(crate) fn list_planned(
     Ok(())
 }
 
-/// The fastest levels for `target` made of `candidates`, by the profile in the file `profile`, to
-/// adapt while they run; none if plain decoding is fastest. Candidates that were not profiled are
-/// left out with a note.
-///
-/// # Errors
-/// If the profile cannot be read, is stale, or lacks the target.
-pub(crate) fn fastest_levels(
+/// The fastest levels for `target` made of `candidates`, whose lengths adapt during decoding; none
+/// if plain decoding is fastest. Candidates that are not in the profile at `path` are left out with
+/// a note.
+fn fastest_levels(
     target: &NamedDistribution,
-    profile: &Path,
+    path: &Path,
     candidates: &[DraftPlan],
     models: &Models,
     tasks: Option<&[TaskPlan]>,
 ) -> Result<Levels> {
-    let path = profile;
     let profile = Profile::read(path)?;
-    profile.check_fresh(path, "FILE.toml", &About::now(&target.sampling, models))?;
-    if let Some(tasks) = tasks {
-        profile.check_tasks(path, "FILE.toml", tasks)?;
-    }
-    let Some(target) = name_of(&profile, &target.distribution, &target.sampling) else {
+    let now = ProfileConditions::now(&target.sampling, models);
+    profile.check(path, "FILE.toml", &now, tasks)?;
+    let Some(target) = distribution_name(&profile, &target.distribution, &target.sampling) else {
         bail!(WrongRequest(format!(
             "the profile {} has no `{}`, or one of another rule: make it again with `kad profile`",
             path.display(),
@@ -95,7 +89,7 @@ pub(crate) fn fastest_levels(
     };
     let mut named = Vec::new();
     for candidate in candidates {
-        match drafter(&profile, candidate) {
+        match drafter_name(&profile, candidate) {
             Some(name) => named.push((name, candidate)),
             None => output::note(&format!(
                 "note: `{}` is not in the profile {} and is no candidate",
@@ -105,13 +99,12 @@ pub(crate) fn fastest_levels(
         }
     }
     let drafters = Some(named.iter().map(|(name, _)| name.clone()).collect());
-    let (max_levels, max_length) = (RankingRequest::MAX_LEVELS, RankingRequest::MAX_LENGTH);
-    let ask = RankingRequest { target: Some(target), drafters, max_levels, max_length, chains: 1 };
-    let ranking = ChainRanking::of(&profile, &ask)?;
+    let request = RankingRequest { target: Some(target), drafters, ..RankingRequest::of(1) };
+    let ranking = ChainRanking::of(&profile, &request)?;
     let best = ranking.best();
     let level = |(name, &length): (&String, &usize)| {
         let (_, draft) = named.iter().find(|(other, _)| other == name).context("a candidate")?;
-        let length = length.try_into().context("a level waits for a token at least")?;
+        let length = length.try_into().context("a level has a length of 1 or more")?;
         Ok(LevelPlan::of((*draft).clone(), length))
     };
     let levels: Vec<LevelPlan> =
@@ -125,14 +118,13 @@ pub(crate) fn fastest_levels(
     })
 }
 
-/// What the profile calls this distribution; None for one under other sampling settings, which is
-/// another.
-pub(crate) fn name_of(
+/// The profile's name of a distribution; None under other sampling settings.
+fn distribution_name(
     profile: &Profile,
     distribution: &DecoderKind,
     sampling: &SamplingPlan,
 ) -> Option<String> {
-    if !same_distribution(sampling, &profile.about.sampling) {
+    if !same_distribution(sampling, &profile.conditions.sampling) {
         return None;
     }
     match distribution {
@@ -141,56 +133,57 @@ pub(crate) fn name_of(
     }
 }
 
-/// What the profile calls what drafts; None for a lookup with other lengths of match.
-pub(crate) fn drafter(profile: &Profile, draft: &DraftPlan) -> Option<String> {
+/// The profile's name of a drafter; None for a lookup with other match lengths.
+fn drafter_name(profile: &Profile, draft: &DraftPlan) -> Option<String> {
     if let Some(part) = draft.distribution() {
-        return name_of(profile, &part.distribution, &part.sampling);
+        return distribution_name(profile, &part.distribution, &part.sampling);
     }
-    let same =
-        |cost: &Cost| matches!(cost, Cost::Lookup { lookup, .. } if lookup.draft() == *draft);
+    let same = |cost: &CandidateCost| match cost {
+        CandidateCost::Lookup { lookup, .. } => draft.lookup() == Some(*lookup),
+        CandidateCost::Distribution { .. } | CandidateCost::Tree { .. } => false,
+    };
     let found = profile.candidates.iter().find(|candidate| same(&candidate.cost));
     found.map(|candidate| candidate.name.clone())
 }
 
-/// What `profile` expects of this decoder on a stretch of its texts; None if it is one that the
-/// theory does not describe.
+/// The prediction of `profile` for a decoder on a range of the profile's texts; None for decoders
+/// that the theory does not describe, or that the profile lacks.
+///
+/// # Errors
+/// If the profile's texts were changed.
 pub(crate) fn predicted(
     profile: &Profile,
     kind: &DecoderKind,
     sampling: &SamplingPlan,
-    stretch: ReplayRange,
+    range: ReplayRange,
 ) -> Result<Option<RankedChain>> {
-    let Some(target) = name_of(profile, kind.distribution(), sampling) else { return Ok(None) };
+    let Some(target) = distribution_name(profile, kind.distribution(), sampling) else {
+        return Ok(None);
+    };
     let levels: &[LevelPlan] = match kind {
         DecoderKind::Chain(chain) => chain.listed(),
         other if plain_decoding(other).as_ref() == Some(other) => &[],
         _ => return Ok(None),
     };
-    let usual = |level: &LevelPlan| {
-        let usual = LevelPlan {
-            place: level.place.clone(),
-            ..LevelPlan::of(level.draft.clone(), level.length)
-        };
-        let usual = LevelPlan { bonus: level.bonus, tree: level.tree, ..usual };
-        *level == usual && level.bonus == levels[0].bonus
+    // Verification, surplus and confidence must be the defaults.
+    let described = |level: &LevelPlan| {
+        let LevelPlan { bonus, tree, ref place, .. } = *level;
+        let default = LevelPlan::of(level.draft.clone(), level.length);
+        let default = LevelPlan { bonus, tree, place: place.clone(), ..default };
+        *level == default && bonus == levels[0].bonus
     };
-    if !levels.iter().all(usual) {
+    if !levels.iter().all(described) {
         return Ok(None);
     }
-    let tree = |level: &LevelPlan| {
-        let wanted = tree_definition(&LevelPlan { place: None, ..level.clone() });
-        let found = profile.candidates.iter().find(|c| c.definition.as_ref() == Some(&wanted));
-        found.map(|candidate| candidate.name.clone())
-    };
     let drafters = levels.iter().map(|level| match level.tree {
-        Some(_) => tree(level),
-        None => drafter(profile, &level.draft),
+        Some(_) => profile.tree(level).map(str::to_owned),
+        None => drafter_name(profile, &level.draft),
     });
     let Some(drafters) = drafters.collect::<Option<Vec<_>>>() else { return Ok(None) };
     let members: Vec<String> = std::iter::once(target).chain(drafters).collect();
     let lengths: Vec<usize> = levels.iter().map(|level| level.length.get()).collect();
     let bonus = levels.first().is_none_or(|level| level.bonus);
-    ChainRanking::chain(profile, &members, &lengths, bonus, stretch)
+    ChainRanking::chain(profile, &members, &lengths, bonus, range)
 }
 
 #[cfg(test)]
@@ -198,22 +191,20 @@ mod tests {
     use super::*;
     use crate::speed::profile::fixtures;
 
-    /// Numbers of one temperature say nothing about another; the length of texts does not matter.
+    /// Numbers of one temperature do not hold for another; the length of texts does not matter.
     #[test]
     fn a_distribution_is_found_under_its_own_sampling_only() {
         let profile =
             fixtures::profile(vec![fixtures::distribution("large", 1.0, 0.1)], Vec::new());
         let distribution = DecoderKind::Single { model: "large".to_owned() };
-        let mut sampling = profile.about.sampling.clone();
+        let mut sampling = profile.conditions.sampling.clone();
         sampling.max_new_tokens += 1;
-        assert_eq!(name_of(&profile, &distribution, &sampling).as_deref(), Some("large"));
+        let name = |sampling: &SamplingPlan| distribution_name(&profile, &distribution, sampling);
+        assert_eq!(name(&sampling).as_deref(), Some("large"));
         sampling.temperature += 0.5;
-        assert_eq!(name_of(&profile, &distribution, &sampling), None);
-        let part = NamedDistribution {
-            name: "large".to_owned(),
-            distribution: Box::new(distribution),
-            sampling,
-        };
-        assert_eq!(drafter(&profile, &DraftPlan::Distribution(part)), None);
+        assert_eq!(name(&sampling), None);
+        let distribution = Box::new(distribution.clone());
+        let part = NamedDistribution { name: "large".to_owned(), distribution, sampling };
+        assert_eq!(drafter_name(&profile, &DraftPlan::Distribution(part)), None);
     }
 }

@@ -1,16 +1,16 @@
-//! How far measuring is: a bar on a terminal, a line at the beginning of each part elsewhere.
+//! Progress of a measurement: a bar on a terminal, elsewhere a line at the beginning of each part.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output;
 
-/// One part of the work.
-pub(crate) struct Progress {
+/// Progress of one part of a measurement.
+pub(crate) struct MeasurementProgress {
     bar: ProgressBar,
 }
 
-impl Progress {
-    /// `total` pieces of `what`.
+impl MeasurementProgress {
+    /// `total` steps, named `what`.
     pub(crate) fn new(what: &str, total: usize) -> Self {
         let bar = if output::shows_progress() {
             ProgressBar::new(total as u64)
@@ -26,13 +26,13 @@ impl Progress {
         Self { bar }
     }
 
-    /// One more is done.
-    pub(crate) fn one(&self) {
+    /// One step is done.
+    pub(crate) fn advance(&self) {
         self.bar.inc(1);
     }
 }
 
-impl Drop for Progress {
+impl Drop for MeasurementProgress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! Decoding with a clock in hand.
+//! Decoding with the time of each step and the forward passes of each model.
 
 use std::time::Instant;
 
@@ -6,20 +6,21 @@ use anyhow::Result;
 use kad_core::decode::{Decoder, Limits, Round};
 use kad_core::{DecodeError, SampledChoices, TokenId};
 
+use crate::config::{DecoderKind, SamplingPlan};
 use crate::interrupt;
-use crate::models::Models;
+use crate::models::{self, Models, Rules, Settings};
 
-/// What one model has done so far.
+/// Forward passes of one model.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct InPasses {
+pub(crate) struct PassTotals {
     pub(crate) passes: u64,
     pub(crate) seconds: f64,
 }
 
-/// What each model has done so far, always in one order.
-pub(crate) type PassClock<'c> = &'c dyn Fn() -> Vec<InPasses>;
+/// Reads the totals of each model so far, always in one order.
+type PassClock<'c> = &'c dyn Fn() -> Vec<PassTotals>;
 
-/// A continuation and the time it took.
+/// A continuation with the time of each step.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TimedText {
     pub(crate) tokens: Vec<TokenId>,
@@ -29,33 +30,64 @@ pub(crate) struct TimedText {
 /// One step of a decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StepTime {
-    /// Wall clock.
+    /// Wall-clock time.
     pub(crate) seconds: f64,
-    /// Of these, seconds in passes of each model, in the order of the clock.
+    /// Seconds in passes of each model, in the order of the clock.
     pub(crate) by_model: Vec<f64>,
     /// Passes of each model, in the same order.
     pub(crate) passes: Vec<u64>,
-    /// Whether a prompt was read: it is the first step, or some model makes its first pass in it.
-    /// The aligned model of a lazy deferral reads the prompt after the first deferred draw.
+    /// True for the first step and for every step with the first pass of some model: the aligned
+    /// model of a lazy deferral reads the prompt after the first deferred draw.
     pub(crate) reads_prompt: bool,
-    /// Tokens of the text.
+    /// New tokens of the text.
     pub(crate) emitted: usize,
-    /// The target's verification, if there was one.
+    /// The round in which the target verified, if the decoder has rounds.
     pub(crate) round: Option<Round>,
 }
 
 impl StepTime {
-    /// Seconds in passes.
+    /// Seconds in passes of all models.
     pub(crate) fn passing(&self) -> f64 {
         self.by_model.iter().sum()
     }
 }
 
-/// Continues `prompt` and times each step. None if the user interrupted.
-///
-/// # Errors
-/// If a model fails.
-pub(crate) fn decode(
+/// A decoder of loaded models whose texts are timed.
+pub(crate) struct TimedDecoder<'m> {
+    pub(crate) kind: &'m DecoderKind,
+    pub(crate) sampling: &'m SamplingPlan,
+    pub(crate) models: &'m Models,
+    /// The rules of `kind`.
+    pub(crate) rules: &'m Rules,
+    pub(crate) max_new_tokens: usize,
+}
+
+impl TimedDecoder<'_> {
+    /// A text with fresh sessions; None if the user interrupted.
+    ///
+    /// # Errors
+    /// If a model fails.
+    pub(crate) fn text(&self, prompt: &[TokenId], seed: u64) -> Result<Option<TimedText>> {
+        let eos = models::eos(self.kind, self.models, self.sampling);
+        let (sampling, decision) = (self.sampling.sampling()?, self.sampling.decision()?);
+        let limits = Limits { max_new_tokens: self.max_new_tokens, eos: eos.clone() };
+        let settings = Settings { sampling, decision, eos };
+        let mut decoder = models::decoder(self.kind, self.models, self.rules, &settings)?;
+        let names = self.kind.models();
+        let clock = || {
+            let totals = |name: &&str| {
+                let counted = &self.models[*name].counted;
+                let seconds = counted.pass_time().as_secs_f64();
+                PassTotals { passes: counted.counts().passes, seconds }
+            };
+            names.iter().map(totals).collect()
+        };
+        Ok(decode_timed(&mut *decoder, prompt, &limits, seed, &clock)?)
+    }
+}
+
+/// Continues `prompt` and times each step; None if the user interrupted.
+fn decode_timed(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],
     limits: &Limits,
@@ -86,7 +118,7 @@ pub(crate) fn decode(
             seconds,
             by_model: after.iter().zip(&before).map(|(a, b)| a.seconds - b.seconds).collect(),
             passes: after.iter().zip(&before).map(|(a, b)| a.passes - b.passes).collect(),
-            reads_prompt: steps.is_empty() || first_passes(&fresh, &before, &after),
+            reads_prompt: steps.is_empty() || has_first_pass(&fresh, &before, &after),
             emitted,
             round: decoder.rounds().last().copied(),
         });
@@ -98,22 +130,12 @@ pub(crate) fn decode(
     Ok(Some(TimedText { tokens: text.split_off(prompt.len()), steps }))
 }
 
-/// Whether some model that had done nothing since `fresh` has, between `before` and `after`.
-fn first_passes(fresh: &[InPasses], before: &[InPasses], after: &[InPasses]) -> bool {
+/// True if some model made its first pass since `fresh` between `before` and `after`.
+fn has_first_pass(fresh: &[PassTotals], before: &[PassTotals], after: &[PassTotals]) -> bool {
     let mut models = fresh.iter().zip(before).zip(after);
     models.any(|((fresh, before), after)| {
         before.passes == fresh.passes && after.passes > before.passes
     })
-}
-
-/// What the models called `names` have done so far.
-pub(crate) fn in_passes(models: &Models, names: &[&str]) -> Vec<InPasses> {
-    let one = |name: &&str| {
-        let counted = &models[*name].counted;
-        let (passes, seconds) = (counted.counts().passes, counted.in_passes().as_secs_f64());
-        InPasses { passes, seconds }
-    };
-    names.iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -123,8 +145,8 @@ mod tests {
     use kad_core::oracle::TableModel;
     use kad_core::{Counted, Mixture, Sampling};
 
-    /// The aligned model of a lazy deferral reads the prompt when it is first asked: that step, and
-    /// the first one, read a prompt, and no other does.
+    /// The aligned model of a lazy deferral reads the prompt in its first pass: that step and the
+    /// first one read a prompt, no other.
     #[test]
     fn a_late_model_reads_the_prompt_late() {
         let base = Counted::new(TableModel::random("base", 8, 2, 1));
@@ -133,14 +155,14 @@ mod tests {
         let sampling = Sampling::at_temperature(1.0).unwrap();
         let clock = || {
             let passes = [&base, &aligned].map(|model| model.counts().passes);
-            passes.map(|passes| InPasses { passes, seconds: passes as f64 }).to_vec()
+            passes.map(|passes| PassTotals { passes, seconds: passes as f64 }).to_vec()
         };
         let limits = Limits { max_new_tokens: 40, eos: Vec::new() };
         let mut late = 0;
         for seed in 0..20 {
             let mixture = Mixture::new(&base, &aligned, &rule, sampling, sampling).unwrap();
             let mut decoder = DeferralDecoder::new(mixture);
-            let text = decode(&mut decoder, &[0], &limits, seed, &clock).unwrap().unwrap();
+            let text = decode_timed(&mut decoder, &[0], &limits, seed, &clock).unwrap().unwrap();
             assert_eq!((text.tokens.len(), text.steps.len()), (40, 40));
             let asked = text.steps.iter().position(|step| step.by_model[1] > 0.0);
             for (index, step) in text.steps.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! `kad bench` where texts must be those of plain decoding.
+//! `kad bench` of decoders whose texts must equal those of plain decoding.
 
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ kind = "nano"
 items = 6
 "#;
 
-/// The comparison of texts of each decoder, the baseline's first.
+/// `same_text` of each decoder, the baseline first.
 fn compared(temperature: &str) -> Vec<Value> {
     let lab = Lab::new(&TEXTS.replace("TEMPERATURE", temperature));
     let file = lab.path().join("experiment.toml").to_str().unwrap().to_owned();
@@ -45,10 +45,10 @@ fn compared(temperature: &str) -> Vec<Value> {
     found["decoders"].as_array().unwrap().iter().map(|result| result["same_text"].clone()).collect()
 }
 
-/// Greedy texts are plain decoding's whatever verifies; sampled ones by shared uniforms only, and
-/// only those are said to be.
+/// Greedy texts equal those of plain decoding with any verifier, sampled texts with shared uniforms
+/// only; other decoders have no comparison of texts.
 #[test]
-fn texts_that_must_be_those_of_plain_decoding_are() {
+fn texts_equal_those_of_plain_decoding_where_they_must() {
     let all = |same: &Value| {
         assert_eq!((same["equal"].as_u64(), same["of"].as_u64()), (Some(6), Some(6)), "{same}");
         assert!(same["first_difference"].is_null(), "{same}");

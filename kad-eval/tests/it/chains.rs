@@ -1,5 +1,4 @@
-//! Chains in experiment files: every mistake with its place, and what a run of chains leaves
-//! behind.
+//! Chains in experiment files: mistakes with their place in the file, and the records of a run.
 
 use std::fs;
 
@@ -7,7 +6,7 @@ use serde_json::Value;
 
 use crate::kad::{Lab, Ran, kad};
 
-/// A small, valid experiment with chains; tests break it in one place.
+/// A small, valid experiment with chains; each test breaks it in one place.
 const CHAINS: &str = r#"
 name = "chains"
 seed = 3
@@ -130,7 +129,7 @@ fn lengths_and_numbers_out_of_range_say_what_to_do() {
 }
 
 #[test]
-fn what_belongs_to_one_level_is_refused_at_another() {
+fn settings_of_one_level_are_refused_at_another() {
     let lenient = "draft = \"draft\", length = 2, verifier = \"lenient\", leniency = 0.1";
     lowest(lenient).fails(
         2,
@@ -222,9 +221,8 @@ fn numbers(values: &Value) -> Vec<u64> {
     values.as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).collect()
 }
 
-/// Sums of the records against each other and against the summary: tokens by origin are the text,
-/// drafts by length are the accepted tokens, what the target emitted is the text, time has no
-/// holes.
+/// Sums of the records and of the summary agree: tokens by origin add up to the text, drafts by
+/// length to the accepted tokens, tokens emitted by the target to the text, times to the total.
 #[test]
 fn records_and_summary_of_chains_add_up() {
     let lab = Lab::new(CHAINS);
@@ -289,8 +287,8 @@ fn records_and_summary_of_chains_add_up() {
     }
 }
 
-/// The aligned model is part of the mixture and drafts for it: it runs once for each prefix, so its
-/// passes hardly exceed the tokens it drafts.
+/// The aligned model is part of the mixture and drafts for it. It runs once for each prefix: its
+/// passes are at most one per drafted token and one per round.
 #[test]
 fn a_model_with_two_parts_has_one_session() {
     let f1 = CHAINS.replace("{ draft = \"aligned\", length = 4 },", "").replace(
@@ -315,7 +313,7 @@ fn a_model_with_two_parts_has_one_session() {
     assert_eq!(seen, 3);
 }
 
-/// The distribution is said to be approximate in the table, the summary and by `kad generate`.
+/// Table, summary and `kad generate` call the distribution approximate.
 #[test]
 fn a_lenient_chain_is_called_approximate_everywhere() {
     let lenient = "draft = \"first\", length = 3, verifier = \"lenient\", leniency = 0.25";
@@ -348,7 +346,7 @@ fn a_lenient_chain_is_called_approximate_everywhere() {
     assert_eq!(json["distribution"], words);
 }
 
-/// Drafted and verified at one uniform per place, the text is that of plain decoding.
+/// With one uniform per position for drafting and verifying, the text equals that of plain decoding.
 #[test]
 fn the_same_uniforms_give_the_same_text() {
     let toml = CHAINS.replace(
@@ -373,7 +371,7 @@ fn the_same_uniforms_give_the_same_text() {
     }
 }
 
-/// Spec-Bench has no right answers: nothing is said about them.
+/// Spec-Bench has no right answers: nothing is graded.
 #[test]
 fn tasks_without_right_answers_are_not_graded() {
     let toml = CHAINS.replace("kind = \"nano\"\nitems = 3", "kind = \"spec_bench\"\nitems = 2");

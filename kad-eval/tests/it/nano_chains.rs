@@ -1,5 +1,5 @@
-//! Chains of real models through the fast backend: their texts are those of plain decoding where
-//! that is promised, and distributed as those where it is not.
+//! Chains of real models: texts equal to those of plain decoding at temperature 0 and with shared
+//! uniforms, and with the same distribution otherwise.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -44,7 +44,7 @@ fn chain<'m>(
     unreachable!("a chain has two levels at least")
 }
 
-/// Questions of the validation set in the models' own form.
+/// Questions of the validation set in the models' own prompt format.
 fn prompts(tokenizer: &Tokenizer, count: usize) -> Vec<Vec<TokenId>> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/nano/data/validation.jsonl");
     let lines = std::fs::read_to_string(file).unwrap();
@@ -72,8 +72,8 @@ fn plain<'m>(model: &'m dyn LanguageModel, sampling: Sampling) -> impl Decoder +
     SingleDecoder::new(ModelPredictor::new(model, sampling).unwrap())
 }
 
-/// `count` prompts × `tokens` tokens, past the end of the answer: identical without exception, for
-/// two, three and four levels.
+/// `count` prompts × `tokens` tokens, past the end of the answer: identical texts for two, three and
+/// four levels.
 fn identical(backend: Backend, count: usize, tokens: usize, temperature: f64, verifier: Verifier) {
     let models = CHAIN.map(|name| load(name, backend));
     let sampling = Sampling::at_temperature(temperature).unwrap();
@@ -90,7 +90,7 @@ fn identical(backend: Backend, count: usize, tokens: usize, temperature: f64, ve
     }
 }
 
-/// S4. Passes of up to 64 tokens give the bits of single ones in this backend.
+/// S4. In this backend, passes of up to 64 tokens give the same bits as passes over one token.
 #[test]
 fn greedy_texts_are_those_of_plain_decoding() {
     identical(Backend::Candle, 50, 128, 0.0, Verifier::Token);

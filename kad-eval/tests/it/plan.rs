@@ -1,4 +1,4 @@
-//! `kad plan` on profiles that were never measured.
+//! `kad plan` on made-up profiles.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::kad::kad;
 
-/// A distribution whose passes take this long at any width.
+/// A distribution whose forward passes take `seconds` at any width.
 fn distribution(name: &str, seconds: f64) -> Value {
     let cell = json!({ "seconds": seconds, "standard_error": 0.001 * seconds });
     json!({
@@ -22,7 +22,7 @@ fn distribution(name: &str, seconds: f64) -> Value {
     })
 }
 
-/// Rounds of 16 tokens, each accepted with probability `rate`, a million of them.
+/// A million rounds of 16 drafted tokens, each accepted with probability `rate`.
 fn pair(verifier: &str, drafter: &str, rate: f64) -> Value {
     let mut counts = vec![Vec::new(); 16];
     let rounds = |k: i32| 1e6 * rate.powi(k) * if k < 16 { 1.0 - rate } else { 1.0 };
@@ -31,15 +31,15 @@ fn pair(verifier: &str, drafter: &str, rate: f64) -> Value {
         "verifier": verifier,
         "drafter": drafter,
         "runs": { "counts": counts, "stopped": [] },
-        "beside": { "round": 0.0, "token": 0.0 },
+        "round_overhead": { "round": 0.0, "token": 0.0 },
     })
 }
 
 fn profile(candidates: &[Value], pairs: &[Value]) -> Value {
     json!({
-        "version": 3,
+        "version": 4,
         "experiment": "toy",
-        "about": {
+        "conditions": {
             "kad": "0.0.0",
             "machine": { "cpu": "Abacus 1", "threads": 2, "target": "wood" },
             "sampling": {
@@ -53,7 +53,7 @@ fn profile(candidates: &[Value], pairs: &[Value]) -> Value {
             },
             "models": {},
         },
-        "effort": {
+        "settings": {
             "tasks": ["toy"], "prompts": 1, "tokens": 1, "rounds": 1, "draft_length": 16, "seed": 1,
         },
         "context": 64,
@@ -62,12 +62,12 @@ fn profile(candidates: &[Value], pairs: &[Value]) -> Value {
     })
 }
 
-struct Stored {
+struct StoredProfile {
     _folder: TempDir,
     path: PathBuf,
 }
 
-impl Stored {
+impl StoredProfile {
     fn new(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("profile.json");
@@ -80,25 +80,25 @@ impl Stored {
     }
 }
 
-fn helpful() -> Stored {
+fn helpful() -> StoredProfile {
     let candidates = [distribution("large", 0.02), distribution("small", 0.001)];
-    Stored::new(&profile(&candidates, &[pair("large", "small", 0.8)]).to_string())
+    StoredProfile::new(&profile(&candidates, &[pair("large", "small", 0.8)]).to_string())
 }
 
-fn hopeless() -> Stored {
+fn hopeless() -> StoredProfile {
     let candidates = [distribution("large", 0.02), distribution("small", 0.018)];
-    Stored::new(&profile(&candidates, &[pair("large", "small", 0.3)]).to_string())
+    StoredProfile::new(&profile(&candidates, &[pair("large", "small", 0.3)]).to_string())
 }
 
-/// `(T_1 + K T_2) (1 − a) / (1 − a^(K+1))`, least over K: the closed form for independent
+/// The minimum over K of `(T_1 + K T_2) (1 − a) / (1 − a^(K+1))`, the closed form for independent
 /// acceptances.
 #[test]
-fn the_best_length_is_that_of_the_closed_form() {
+fn the_best_length_is_the_closed_form_s() {
     let seconds = |k: i32| (0.02 + 0.001 * f64::from(k)) * 0.2 / (1.0 - 0.8f64.powi(k + 1));
     let best = (1..=16).min_by(|a, b| seconds(*a).total_cmp(&seconds(*b))).unwrap();
     let out = kad(&["plan", helpful().path(), "--json"]).succeeds();
     let plan: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(plan["verdict"], "speculate");
+    assert_eq!(plan["recommendation"], "speculate");
     assert_eq!(plan["target"], "large");
     let first = &plan["chains"][0];
     assert_eq!(first["members"], json!(["large", "small"]));
@@ -127,9 +127,9 @@ fn plain_decoding_is_named_where_it_wins() {
     assert!(entry.contains("kind = \"single\"") && entry.contains("model = \"large\""), "{entry}");
 }
 
-/// `large` wrote texts that `small` would have written to the letter; `other` never. By run lengths
-/// it is the other way round.
-fn with_texts() -> Stored {
+/// The texts of `large` have probability 1 under `small` and 0 under `other`; the run lengths say the
+/// opposite.
+fn with_texts() -> StoredProfile {
     let candidates =
         [distribution("large", 0.02), distribution("small", 0.001), distribution("other", 0.001)];
     let pairs = [pair("large", "small", 0.1), pair("large", "other", 0.9)];
@@ -139,16 +139,19 @@ fn with_texts() -> Stored {
     let distributions = json!({ "large": large, "small": small, "other": other });
     let text = json!({ "prompt": 9, "limit": 12, "tokens": 6, "ended": true, "distributions": distributions });
     profile["texts"] = json!({ "target": "large", "traces": [text] });
-    Stored::new(&profile.to_string())
+    StoredProfile::new(&profile.to_string())
 }
 
-/// Known texts outweigh run lengths.
+/// Replay along texts takes precedence over run lengths.
 #[test]
-fn chains_are_ranked_by_what_they_do_on_texts() {
+fn chains_are_ranked_by_replay_along_texts() {
     let stored = with_texts();
     let out = kad(&["plan", stored.path(), "--json"]).succeeds();
     let plan: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!((plan["texts"].as_u64(), plan["verdict"].as_str()), (Some(1), Some("speculate")));
+    assert_eq!(
+        (plan["texts"].as_u64(), plan["recommendation"].as_str()),
+        (Some(1), Some("speculate"))
+    );
     let first = &plan["chains"][0];
     assert_eq!(first["members"], json!(["large", "small"]), "{plan}");
     assert_eq!(first["replayed"], true);
@@ -170,7 +173,7 @@ fn chains_are_ranked_by_what_they_do_on_texts() {
     assert!(text.contains("no texts of `other`"), "{text}");
 }
 
-/// What `--toml` prints is an entry that an experiment accepts.
+/// `--toml` prints a decoder that an experiment accepts.
 #[test]
 fn the_entry_is_toml() {
     let entry = kad(&["plan", helpful().path(), "--toml"]).succeeds();
@@ -187,15 +190,15 @@ fn another_machine_is_noted() {
 }
 
 #[test]
-fn what_cannot_be_planned_says_what_to_do() {
+fn mistakes_of_plans_come_with_a_remedy() {
     let stored = helpful();
     kad(&["plan", stored.path(), "--target", "larg"]).fails(2, &["did you mean `large`?"]);
     kad(&["plan", "nowhere.json"]).fails(2, &["nowhere.json", "kad profile FILE.toml"]);
-    let broken = Stored::new("{\"version\": 1, \"exper");
+    let broken = StoredProfile::new("{\"version\": 1, \"exper");
     kad(&["plan", broken.path()]).fails(2, &["this is no profile", "kad profile"]);
-    let future = Stored::new("{\"version\": 9}");
+    let future = StoredProfile::new("{\"version\": 9}");
     kad(&["plan", future.path()]).fails(2, &["layout 9", "reads layout", "kad profile"]);
-    let empty = Stored::new(&profile(&[], &[]).to_string());
+    let empty = StoredProfile::new(&profile(&[], &[]).to_string());
     kad(&["plan", empty.path()]).fails(2, &["no model that could be a target"]);
     kad(&["plan", stored.path(), "--max-levels", "0"]).fails(2, &["at least 1"]);
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::kad::{Lab, kad};
 
-/// One model more than a pair, a rule, and a chain that a profile is to plan.
+/// Three models, a deferral rule, and chains with a draft and with a token tree.
 const SPEED: &str = r#"
 name = "speed"
 seed = 3
@@ -51,15 +51,15 @@ kind = "nano"
 items = 6
 "#;
 
-/// As little as a profile can be made of.
+/// Arguments of the smallest profile.
 const LITTLE: [&str; 8] =
     ["--prompts", "2", "--tokens", "8", "--rounds", "2", "--draft-length", "4"];
 
-struct Bench {
+struct SpeedLab {
     lab: Lab,
 }
 
-impl Bench {
+impl SpeedLab {
     fn new(toml: &str) -> Self {
         Self { lab: Lab::new(toml) }
     }
@@ -79,11 +79,11 @@ impl Bench {
     }
 }
 
-/// Everything once, end to end: a profile is made, planned from and measured against, and plans a
-/// chain of an experiment.
+/// End to end: a profile is made, chains are planned from it, and measured decoders are compared with
+/// its predictions.
 #[test]
 fn from_profile_to_bench() {
-    let bench = Bench::new(SPEED);
+    let bench = SpeedLab::new(SPEED);
     let profile = bench.profile(&["--models", "large, draft, mixture, threshold 0.5"]);
     check(&profile);
     let (file, out) = (bench.file(), bench.out());
@@ -120,10 +120,10 @@ fn from_profile_to_bench() {
     }
 }
 
-/// A tree of the experiment is measured as the chains grow it, planned with, and predicted.
+/// A token tree of the experiment is measured, planned with and predicted.
 #[test]
 fn trees_are_candidates() {
-    let bench = Bench::new(SPEED);
+    let bench = SpeedLab::new(SPEED);
     let profile = bench.profile(&[]);
     assert_eq!(profile["target"], "large");
     let name = "draft, tree of 4, top 2, depth 2";
@@ -155,16 +155,16 @@ fn trees_are_candidates() {
     assert_eq!(grown.unwrap()["predicted"]["members"], serde_json::json!(["large", name]));
 }
 
-/// What a profile says about itself and about three candidates and two lookups.
+/// Conditions, settings, and three distributions with two lookups and a tree.
 fn check(profile: &Value) {
     assert_eq!(
         (profile["version"].as_u64(), profile["experiment"].as_str()),
-        (Some(3), Some("speed"))
+        (Some(4), Some("speed"))
     );
-    let models = profile["about"]["models"].as_object().unwrap();
+    let models = profile["conditions"]["models"].as_object().unwrap();
     assert!(models.keys().eq(["aligned", "draft", "large"]), "{models:?}");
     assert_eq!(models["draft"]["backend"], "candle");
-    assert_eq!(profile["effort"]["rounds"], 2);
+    assert_eq!(profile["settings"]["rounds"], 2);
     let names: Vec<_> = profile["candidates"]
         .as_array()
         .unwrap()
@@ -205,8 +205,8 @@ fn check(profile: &Value) {
     assert!(pair("draft", "n-gram").is_some());
 }
 
-/// Both texts of the baseline's distribution, and what every candidate makes of each of their
-/// tokens.
+/// Both texts of the baseline's distribution, with probabilities and drafts of every candidate at
+/// every token.
 fn check_texts(profile: &Value) {
     assert_eq!(profile["texts"]["target"], "large");
     let traces = profile["texts"]["traces"].as_array().unwrap();
@@ -223,7 +223,7 @@ fn check_texts(profile: &Value) {
             assert_eq!(along.len(), tokens);
             assert!(along.iter().all(|log| (-1000.0..=0.0).contains(log)), "{along:?}");
         }
-        // What it wrote itself it does not rule out.
+        // Its own tokens have no tiny probability.
         let own = distributions["large"].as_array().unwrap();
         assert!(own.iter().all(|log| log.as_f64().unwrap() > -30.0), "{own:?}");
         let drafts = trace["drafts"].as_object().unwrap();
@@ -235,8 +235,8 @@ fn check_texts(profile: &Value) {
     }
 }
 
-/// Times under which drafting pays, however busy the machine was: a pass of the target takes 1 ms
-/// whatever its width, everything else nearly nothing.
+/// Times for which drafting pays, however busy the machine was: a pass of the target takes 1 ms at any
+/// width, everything else nearly nothing.
 fn invent_times(profile: &mut Value) {
     let candidates = profile["candidates"].as_array_mut().unwrap();
     for candidate in
@@ -252,18 +252,18 @@ fn invent_times(profile: &mut Value) {
         cost["token_overhead"] = 1e-9.into();
     }
     for pair in profile["pairs"].as_array_mut().unwrap() {
-        pair["beside"] = serde_json::json!({ "round": 1e-9, "token": 1e-9 });
+        pair["round_overhead"] = serde_json::json!({ "round": 1e-9, "token": 1e-9 });
     }
 }
 
-/// A profile plans `levels = "plan"`, and no longer does once it is of something else.
+/// A profile plans `levels = "plan"`, and is refused once its conditions or tasks differ.
 #[test]
-fn planned_levels_need_a_fresh_profile() {
+fn planned_levels_need_a_compatible_profile() {
     let toml = SPEED.replace(
         "levels = [{ draft = \"draft\", length = 3 }]",
         "levels = \"plan\"\nprofile = \"profile.json\"\ncandidates = [\"draft\"]",
     );
-    let bench = Bench::new(&toml);
+    let bench = SpeedLab::new(&toml);
     bench.lab.run(&["--limit", "1"]).fails(2, &["profile.json", "kad profile"]);
     let mut profile = bench.profile(&["--models", "large,draft"]);
     invent_times(&mut profile);
@@ -284,8 +284,8 @@ fn planned_levels_need_a_fresh_profile() {
     assert_eq!(levels.as_array().unwrap().len(), 1, "{levels}");
     assert!(levels[0]["length"].as_u64().unwrap() >= 1, "{levels}");
 
-    let threads = profile["about"]["machine"]["threads"].take();
-    profile["about"]["machine"]["threads"] = 99.into();
+    let threads = profile["conditions"]["machine"]["threads"].take();
+    profile["conditions"]["machine"]["threads"] = 99.into();
     write(&profile);
     let words = ["threads: 99 then", "kad profile", "profile.json"];
     bench.lab.run(&["--limit", "1"]).fails(2, &words);
@@ -294,8 +294,8 @@ fn planned_levels_need_a_fresh_profile() {
     kad(&["bench", &file, "--profile", &out, "--reps", "1"])
         .fails(2, &[&words[..], &["experiment.toml"]].concat());
 
-    profile["about"]["machine"]["threads"] = threads;
-    profile["effort"]["tasks"] = serde_json::json!(["gsm8k"]);
+    profile["conditions"]["machine"]["threads"] = threads;
+    profile["settings"]["tasks"] = serde_json::json!(["gsm8k"]);
     write(&profile);
     let words = ["acceptance was measured: gsm8k then", "kad profile", "profile.json"];
     bench.lab.run(&["--limit", "1"]).fails(2, &words);
@@ -304,8 +304,8 @@ fn planned_levels_need_a_fresh_profile() {
 }
 
 #[test]
-fn what_cannot_be_measured_says_why() {
-    let bench = Bench::new(SPEED);
+fn mistakes_of_measurements_come_with_a_reason() {
+    let bench = SpeedLab::new(SPEED);
     let (file, out) = (bench.file(), bench.out());
     let profile = ["profile", &file, "--out", &out];
     kad(&[&profile[..], &["--models", "lrge"]].concat())
@@ -319,7 +319,7 @@ fn what_cannot_be_measured_says_why() {
     kad(&["bench", &file]).fails(2, &["--profile"]);
     kad(&["bench", &file, "--decoders", "plan"]).fails(2, &["did you mean `plain`?"]);
 
-    let empty = Bench::new(&SPEED.replace("kind = \"nano\"\nitems = 6", "kind = \"gsm8k\""));
+    let empty = SpeedLab::new(&SPEED.replace("kind = \"nano\"\nitems = 6", "kind = \"gsm8k\""));
     let data = empty.lab.path().join("gsm8k");
     std::fs::create_dir(&data).unwrap();
     std::fs::write(data.join("test.jsonl"), "").unwrap();
@@ -330,12 +330,12 @@ fn what_cannot_be_measured_says_why() {
     assert!(!std::path::Path::new(&out).exists(), "no half a profile");
 }
 
-/// Ctrl-C in the middle: exit code 130, and nothing beside the experiment.
+/// Ctrl-C during a measurement: exit code 130, and no file but the experiment.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_profile_leaves_nothing() {
     use std::io::{BufRead, BufReader};
-    let bench = Bench::new(SPEED);
+    let bench = SpeedLab::new(SPEED);
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
         .args(["profile", &bench.file(), "--out", &bench.out(), "--rounds", "1000000"])
         .env_remove("KAD_NANO")

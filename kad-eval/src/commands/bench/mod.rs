@@ -1,38 +1,39 @@
-//! `kad bench`: chains against their prediction and against plain decoding.
+//! `kad bench`: chains compared with their prediction and with plain decoding.
 
 mod show;
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 
-use super::speed;
+use super::shared;
 use crate::cli::BenchArgs;
 use crate::config::{
     ChainPlan, DecoderKind, Experiment, Levels, SamplingPlan, plain_decoding, same_distribution,
 };
 use crate::failure::{Failure, WrongRequest};
+use crate::files;
 use crate::interrupt;
 use crate::models::{self, Models};
 use crate::output;
 use crate::speed::bench::{self, BenchDecoder, BenchSettings};
 use crate::speed::chain_ranking::{ChainRanking, RankedChain, RankingRequest, ReplayRange};
 use crate::speed::planned_levels::{list_planned, predicted};
-use crate::speed::profile::{About, Profile, ProfileTargets, listed};
+use crate::speed::profile::{Profile, ProfileConditions, ProfileTargets, Prompts, listed};
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let mut experiment = speed::experiment(&args.file).map_err(Failure::Request)?;
+    let mut experiment = shared::experiment(&args.file).map_err(Failure::Request)?;
     if let Some(path) = &args.html {
-        speed::check_writable(path, "page", "--html")?;
+        shared::check_writable(path, "page", "--html")?;
     }
     let profile = args.profile.as_deref().map(Profile::read).transpose()?;
-    let profiled = profile.as_ref().map_or(0, |profile| profile.effort.prompts);
-    let (prompts, which) =
-        speed::unseen(&experiment, args.data.place().as_deref(), profiled, args.prompts)?;
+    let profiled = profile.as_ref().map_or(0, |profile| profile.settings.prompts);
+    let data = args.data.place();
+    let (prompts, which) = Prompts::held_out(&experiment, data.as_deref(), profiled, args.prompts)?;
     interrupt::listen()?;
     let (targets, models) = load(args, &mut experiment)?;
-    if let Some(profile) = &profile {
-        check_fresh(args, profile, &experiment, &models)?;
+    if let (Some(profile), Some(path)) = (&profile, &args.profile) {
+        let now = ProfileConditions::now(&experiment.sampling, &models);
+        let file = args.file.display().to_string();
+        profile.check(path, &file, &now, Some(&experiment.tasks))?;
     }
     if args.decoders.is_some() {
         for plan in &mut experiment.decoders {
@@ -40,11 +41,12 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
                 .with_context(|| format!("decoder `{}`", plan.name))?;
         }
     }
-    if let Some(profile) = profile.as_ref().filter(|profile| profile.effort.tokens < args.tokens) {
+    if let Some(profile) = profile.as_ref().filter(|profile| profile.settings.tokens < args.tokens)
+    {
         output::note(&format!(
-            "note: the profile's texts have up to {} tokens, and times are predicted for texts like these; \
-             make it with `kad profile --tokens {}` for longer ones",
-            profile.effort.tokens, args.tokens
+            "note: times are predicted for texts of up to {} tokens, as in the profile; make it with \
+             `kad profile --tokens {}` for longer ones",
+            profile.settings.tokens, args.tokens
         ));
     }
     let decoders = match (&args.decoders, &profile) {
@@ -61,20 +63,20 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     }
     let settings = BenchSettings { tokens: args.tokens, reps: args.reps };
     let Some(results) = bench::measure(settings, decoders, &models, &prompts)? else {
-        let message = "interrupted: a comparison of unequal parts would say nothing";
+        let message = "interrupted: nothing is compared, as decoders have unequal numbers of texts";
         return Err(Failure::Interrupted(message.to_owned()));
     };
     let text = show::text(args, &experiment.name, &results, &which)?;
     if let Some(path) = &args.html {
         let page = show::page(args, &experiment.name, &results, &which, profile.as_ref())?;
-        std::fs::write(path, page)
+        files::write(path, &page)
             .with_context(|| format!("cannot write the page {}", path.display()))?;
     }
     output::line(&text)?;
     Ok(())
 }
 
-/// What can be measured, and the models that it takes.
+/// The targets of a profile, and the models of everything that is measured.
 fn load(args: &BenchArgs, experiment: &mut Experiment) -> Result<(ProfileTargets, Models)> {
     let all = experiment.decoders.iter();
     let kinds: Vec<DecoderKind> = match &args.decoders {
@@ -95,39 +97,20 @@ fn decoder_names(experiment: &Experiment) -> Vec<&str> {
     experiment.decoders.iter().map(|plan| plan.name.as_str()).collect()
 }
 
-/// Refuses a profile of something else.
-fn check_fresh(
-    args: &BenchArgs,
-    profile: &Profile,
-    experiment: &Experiment,
-    models: &Models,
-) -> Result<()> {
-    let path = args.profile.as_deref().unwrap_or(Path::new("profile.json"));
-    let file = args.file.display().to_string();
-    profile.check_fresh(path, &file, &About::now(&experiment.sampling, models))?;
-    profile.check_tasks(path, &file, &experiment.tasks)
-}
-
-/// Plain decoding, the plan's best chain and its runner-up.
+/// Plain decoding, and the two fastest chains by the profile.
 fn planned(
     args: &BenchArgs,
     profile: &Profile,
     targets: &ProfileTargets,
 ) -> Result<Vec<BenchDecoder>> {
-    let ask = RankingRequest {
-        target: args.target.clone(),
-        drafters: None,
-        max_levels: RankingRequest::MAX_LEVELS,
-        max_length: RankingRequest::MAX_LENGTH,
-        chains: 2,
-    };
-    let ranking = ChainRanking::of(profile, &ask)?;
+    let request = RankingRequest { target: args.target.clone(), ..RankingRequest::of(2) };
+    let ranking = ChainRanking::of(profile, &request)?;
     let target = targets.part(&ranking.target)?;
     let kind = plain_decoding(&target.distribution).context("a chain is no target")?;
     let sampling = target.sampling.clone();
     let name = format!("{}, plain", target.name);
     let predicted = |chain: &RankedChain| {
-        ChainRanking::chain(profile, &chain.members, &chain.lengths, true, timed(args))
+        ChainRanking::chain(profile, &chain.members, &chain.lengths, true, timed_range(args))
     };
     let plain = predicted(&ranking.plain)?;
     let mut found = vec![BenchDecoder { name, kind, sampling: sampling.clone(), predicted: plain }];
@@ -137,15 +120,14 @@ fn planned(
             target: target.clone(),
             levels: Levels::Listed(levels),
         });
-        let name = speed::in_words(&chain.members, &chain.lengths);
+        let name = chain.in_words();
         let predicted = predicted(&chain)?;
         found.push(BenchDecoder { name, kind, sampling: sampling.clone(), predicted });
     }
     Ok(found)
 }
 
-/// The decoders named, after plain decoding of the first one's distribution if it is not among
-/// them.
+/// The decoders of these names, with plain decoding of the first one's distribution before them.
 fn named(
     args: &BenchArgs,
     names: &str,
@@ -154,7 +136,7 @@ fn named(
 ) -> Result<Vec<BenchDecoder>> {
     let wanted = listed(names, "decoder", &decoder_names(experiment))?;
     let expected = |kind: &DecoderKind, sampling: &SamplingPlan| match profile {
-        Some(profile) => predicted(profile, kind, sampling, timed(args)),
+        Some(profile) => predicted(profile, kind, sampling, timed_range(args)),
         None => Ok(None),
     };
     let mut found = Vec::new();
@@ -176,8 +158,7 @@ fn named(
     let same = |other: &BenchDecoder| {
         other.kind == baseline && same_distribution(&other.sampling, &sampling)
     };
-    let place = found.iter().position(same);
-    let baseline = match place {
+    let baseline = match found.iter().position(same) {
         Some(place) => found.remove(place),
         None => BenchDecoder {
             name: "plain decoding".to_owned(),
@@ -190,7 +171,7 @@ fn named(
     Ok(found)
 }
 
-/// What is timed of each text: at most so many tokens, and not the step that reads the prompt.
-fn timed(args: &BenchArgs) -> ReplayRange {
+/// The timed range of each text: the requested tokens without the step that reads the prompt.
+fn timed_range(args: &BenchArgs) -> ReplayRange {
     ReplayRange { tokens: Some(args.tokens), first_rounds: false }
 }

@@ -1,53 +1,54 @@
-//! The comparison as a table, as Markdown and as JSON.
+//! Results of a benchmark as a table, Markdown, JSON or a page.
 
 use anyhow::{Result, bail};
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
-use comfy_table::{Cell, CellAlignment, Table, TableStyle};
+use comfy_table::{Table, TableStyle};
 use serde::Serialize;
 
-use super::speed::{factor, milliseconds, with_interval};
+use super::shared::{factor, milliseconds, number_row, number_table, with_interval};
 use crate::cli::BenchArgs;
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
+use crate::numbers::{Interval, NONE};
 use crate::report;
 use crate::speed::bench::{BenchResult, Estimate};
 use crate::speed::profile::Profile;
 
 #[derive(Serialize)]
-struct Comparison<'a> {
+struct BenchJson<'a> {
     experiment: &'a str,
     machine: Machine,
     repetitions: usize,
     prompts: usize,
-    /// Which prompts these are.
+    /// Description of the prompts.
     which: &'a str,
     /// The first one is the baseline.
     decoders: &'a [BenchResult],
 }
 
-/// As the user wants it.
+/// In the requested format.
 ///
 /// # Errors
-/// If of every prompt some text ended with its first step.
+/// If for every prompt some text ended with its first step.
 pub(super) fn text(
     args: &BenchArgs,
     experiment: &str,
     results: &[BenchResult],
     which: &str,
 ) -> Result<String> {
-    let prompts = results.first().map_or(0, |result| result.texts.len());
+    let prompts = results.first().map_or(0, BenchResult::prompts);
     if prompts == 0 {
         bail!(WrongRequest(
-            "no prompt has a text of every decoder that goes on behind the step which read the \
-             prompt: ask for more with `--tokens`"
+            "for every prompt some decoder ended with the step that read the prompt: ask for more \
+             with `--tokens` or `--prompts`"
                 .to_owned()
         ));
     }
     if args.json {
         let (machine, repetitions) = (Machine::here(), args.reps);
-        let comparison =
-            Comparison { experiment, machine, repetitions, prompts, which, decoders: results };
-        return Ok(serde_json::to_string_pretty(&comparison)?);
+        let json =
+            BenchJson { experiment, machine, repetitions, prompts, which, decoders: results };
+        return Ok(serde_json::to_string_pretty(&json)?);
     }
     let style = if args.markdown { ASCII_MARKDOWN } else { UTF8_FULL_CONDENSED };
     let head = format!("{experiment}: {}", setting(args, prompts, which).join("; "));
@@ -56,18 +57,18 @@ pub(super) fn text(
     Ok([head, table(results, style).to_string(), words.join(gap)].join(gap))
 }
 
-/// What was measured, and on what.
+/// Size and conditions of the measurement, a line each.
 fn setting(args: &BenchArgs, prompts: usize, which: &str) -> [String; 4] {
     let machine = Machine::here();
     [
         format!("{prompts} prompts × {} repetitions, up to {} tokens", args.reps, args.tokens),
         which.to_owned(),
         format!("{}, {} threads", machine.cpu, machine.threads),
-        "intervals 95 %, steps that read a prompt not timed".to_owned(),
+        "95 % intervals; steps that read a prompt are not timed".to_owned(),
     ]
 }
 
-/// The comparison as a page.
+/// The results as a page.
 ///
 /// # Errors
 /// If a chart cannot be drawn or the template fails.
@@ -78,7 +79,7 @@ pub(super) fn page(
     which: &str,
     profile: Option<&Profile>,
 ) -> Result<String> {
-    let prompts = results.first().map_or(0, |result| result.texts.len());
+    let prompts = results.first().map_or(0, BenchResult::prompts);
     let setting = setting(args, prompts, which);
     report::bench_html(&report::Bench { name: experiment, setting: &setting, results, profile })
 }
@@ -95,31 +96,24 @@ const HEADER: [&str; 8] = [
 ];
 
 fn table(results: &[BenchResult], style: TableStyle) -> Table {
-    let mut table = Table::new();
-    table.load_style(style);
-    table.set_header(HEADER);
+    let mut table = number_table(style, &HEADER);
     for result in results {
-        let none = || "–".to_owned();
+        let none = || NONE.to_owned();
         let number = |value: f64| format!("{value:.2}");
+        let Interval { low, high } = result.interval;
         let numbers = [
             result.predicted.as_ref().map_or_else(none, |predicted| {
                 let (value, ends) = (predicted.milliseconds_per_token, predicted.interval);
                 with_interval(value, ends.low, ends.high, milliseconds)
             }),
-            with_interval(
-                result.milliseconds_per_token,
-                result.interval.low,
-                result.interval.high,
-                milliseconds,
-            ),
+            with_interval(result.milliseconds_per_token, low, high, milliseconds),
             result.predicted_over_measured.as_ref().map_or_else(none, |e| estimate(e, number)),
             result.lemma_over_measured.map_or_else(none, number),
             result.speedup.as_ref().map_or_else(|| "baseline".to_owned(), |e| estimate(e, factor)),
             format!("{:.1}", result.tokens_per_second),
             format!("{:.1}", result.overhead_percent),
         ];
-        let numbers = numbers.map(|text| Cell::new(text).set_alignment(CellAlignment::Right));
-        table.add_row(std::iter::once(Cell::new(&result.name)).chain(numbers));
+        table.add_row(number_row(&result.name, numbers));
     }
     table
 }
@@ -128,7 +122,7 @@ fn estimate(estimate: &Estimate, number: fn(f64) -> String) -> String {
     with_interval(estimate.value, estimate.interval.low, estimate.interval.high, number)
 }
 
-/// What the comparison with the baseline says; None for the baseline itself.
+/// The comparison with the baseline; None for the baseline itself.
 fn in_words(result: &BenchResult) -> Option<String> {
     let speedup = result.speedup.as_ref()?;
     let texts = result.same_text.map_or(String::new(), |same| format!("; {same}"));

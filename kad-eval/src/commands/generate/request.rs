@@ -124,7 +124,7 @@ fn chain(
                     sampling: sampling.clone(),
                 })
             }
-            (None, Some(lookup)) if index + 1 == drafts.len() => lookup.clone(),
+            (None, Some(lookup)) if index + 1 == drafts.len() => DraftPlan::Lookup(*lookup),
             (None, _) => {
                 bail!(
                     "--draft with a lookup must be the last one: a lookup has no distribution to verify with"

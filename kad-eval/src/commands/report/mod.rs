@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use super::speed;
+use super::shared;
 use crate::analysis::compare::{LoadedRun, TextDigests};
 use crate::analysis::summary::Summary;
 use crate::cli::ReportArgs;
@@ -18,7 +18,7 @@ use crate::{output, report};
 pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {
     let runs: Vec<StoredRun> = args.runs.iter().map(StoredRun::at).collect();
     if let Some(path) = &args.html {
-        speed::check_writable(path, "page", "--html")?;
+        shared::check_writable(path, "page", "--html")?;
         write_page(path, &runs)?;
         return Ok(());
     }

@@ -12,7 +12,7 @@ use super::labels;
 use super::theme::{FAINT, GRID, INK};
 use super::{self as chart, Area, Chart, MarkStyle, Point, SMALL, TEXT, WIDTH};
 use crate::numbers::{fixed, milliseconds, shorten};
-use crate::speed::profile::{Cost, Profile};
+use crate::speed::profile::Profile;
 
 const HEIGHT: i32 = 440;
 const TOP: i32 = 36;
@@ -32,11 +32,10 @@ pub(crate) struct PassTimeCurves {
 
 impl PassTimeCurves {
     pub(crate) fn of(profile: &Profile) -> Self {
-        let distributions =
-            profile.candidates.iter().filter_map(|candidate| match &candidate.cost {
-                Cost::Distribution { times, .. } => Some((&candidate.name, times)),
-                Cost::Lookup { .. } | Cost::Tree { .. } => None,
-            });
+        let distributions = profile
+            .candidates
+            .iter()
+            .filter_map(|candidate| Some((&candidate.name, candidate.cost.times()?)));
         let curve = |(name, times): (&String, _)| PassTimeCurve::of(name, times, profile.context);
         Self { context: profile.context, curves: distributions.filter_map(curve).collect() }
     }

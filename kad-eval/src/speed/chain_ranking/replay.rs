@@ -1,4 +1,4 @@
-//! The texts of a profile that chains are replayed along.
+//! Replay of chains along the texts of a profile.
 
 use anyhow::{Result, bail};
 use kad_polybasic::theory::{
@@ -9,21 +9,21 @@ use super::{RESAMPLES, SEED};
 use crate::failure::WrongRequest;
 use crate::speed::profile::Profile;
 
-/// Texts played for one prediction, all repetitions together: times of chains of the Nano models
-/// have standard errors of 0.05 to 0.2 % then.
-const PLAYED: usize = 6000;
+/// Texts replayed for one prediction, all repetitions together: times of chains of the Nano models
+/// then have standard errors of 0.05 to 0.2 %.
+const REPLAYED: usize = 6000;
 
-/// What part of texts is asked about.
+/// The part of each text that is predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReplayRange {
-    /// Up to so many tokens, if the profile's texts have more.
+    /// Maximum number of tokens; None for all.
     pub(crate) tokens: Option<usize>,
-    /// Whether the target's first round counts, which reads the prompt.
+    /// Counts the target's first round, which reads the prompt.
     pub(crate) first_rounds: bool,
 }
 
 impl ReplayRange {
-    /// All of them.
+    /// Whole texts.
     pub(crate) const WHOLE: Self = Self { tokens: None, first_rounds: true };
 }
 
@@ -32,42 +32,42 @@ impl ReplayRange {
 pub(super) struct ReplayedTexts {
     texts: Vec<TextTrace>,
     first_rounds: bool,
-    /// Tokens that lookups were asked for at each place.
-    looked_up: usize,
+    /// Tokens requested of lookups at each position.
+    lookup_length: usize,
 }
 
 impl ReplayedTexts {
-    /// Those of `target` that `profile` has; they may be none.
-    pub(super) fn of(profile: &Profile, target: &str, stretch: ReplayRange) -> Self {
+    /// The texts of `target` in `profile`; there may be none.
+    pub(super) fn of(profile: &Profile, target: &str, range: ReplayRange) -> Self {
         let texts = profile.texts.as_ref().filter(|texts| texts.target == target);
-        let cut = |text: &TextTrace| text.cut(stretch.tokens.unwrap_or(usize::MAX));
+        let cut = |text: &TextTrace| text.cut(range.tokens.unwrap_or(usize::MAX));
         let texts = texts.map_or(Vec::new(), |texts| texts.traces.iter().map(cut).collect());
-        let looked_up = profile.effort.looked_up();
-        Self { texts, first_rounds: stretch.first_rounds, looked_up }
+        let lookup_length = profile.settings.lookup_length();
+        Self { texts, first_rounds: range.first_rounds, lookup_length }
     }
 
-    /// How many.
+    /// Number of texts.
     pub(super) fn len(&self) -> usize {
         self.texts.len()
     }
 
-    /// What `chain` does along them. None if there are none, they do not say all of it, or every
-    /// text is over when anything counts: then there are still the run lengths.
+    /// `chain` replayed along the texts. None if there are none, if they lack data of the chain, or
+    /// if every text ends before anything counts: run lengths predict it then.
     ///
     /// # Errors
-    /// If the traces are of no texts: the profile's file was changed.
+    /// If the traces are inconsistent: the profile's file was changed.
     pub(super) fn replay(&self, chain: &Chain) -> Result<Option<ReplayResult>> {
         let covered = self.texts.iter().all(|text| text.covers(chain)) && self.reaches(chain);
         if self.texts.is_empty() || !covered {
             return Ok(None);
         }
-        let how = ReplaySettings {
-            repetitions: PLAYED.div_ceil(self.texts.len()),
+        let settings = ReplaySettings {
+            repetitions: REPLAYED.div_ceil(self.texts.len()),
             resamples: RESAMPLES,
             seed: SEED,
             first_rounds: self.first_rounds,
         };
-        match chain.replay(&self.texts, how) {
+        match chain.replay(&self.texts, settings) {
             Err(TheoryError::OnlyFirstRounds) => Ok(None),
             Err(error @ TheoryError::InvalidTrace { .. }) => bail!(WrongRequest(format!(
                 "the profile's texts cannot be used: {error}: the file was changed; make it again with \
@@ -77,14 +77,13 @@ impl ReplayedTexts {
         }
     }
 
-    /// Whether drafts of no distribution were traced as far as the chain asks for them, in the way
-    /// it does.
+    /// True if lookups and trees were traced for the chain's draft length and bonus.
     fn reaches(&self, chain: &Chain) -> bool {
         let Some(lowest) = chain.verifiers.last() else { return true };
         match &chain.proposer {
             Proposer::Model { .. } => true,
-            Proposer::Lookup { .. } => lowest.length <= self.looked_up,
-            // Replay would correct a token behind a path that ends early, where no bonus is drawn.
+            Proposer::Lookup { .. } => lowest.length <= self.lookup_length,
+            // Without a bonus, replay would add a token after a path that ends early.
             Proposer::Tree { .. } => lowest.bonus,
         }
     }

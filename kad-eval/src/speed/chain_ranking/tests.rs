@@ -1,9 +1,10 @@
-use kad_polybasic::theory::PassTimes;
+use kad_polybasic::theory::{PassTime, PassTimes, Proposer};
 
 use super::*;
+use crate::speed::profile::CandidateCost;
 use crate::speed::profile::fixtures::{distribution, lookup, pair, profile};
 
-fn ask() -> RankingRequest {
+fn request() -> RankingRequest {
     RankingRequest { target: None, drafters: None, max_levels: 4, max_length: 6, chains: 3 }
 }
 
@@ -27,21 +28,21 @@ fn three_levels() -> Profile {
 /// The same numbers as a chain, without the planner.
 fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
     use kad_polybasic::theory::{Surplus, VerifyingLevel};
-    let proposer = |name: &str, beside: f64| match &profile.candidate(name).unwrap().cost {
-        Cost::Distribution { times, token_overhead, .. } => Proposer::Model {
+    let proposer = |name: &str, overhead: f64| match &profile.candidate(name).unwrap().cost {
+        CandidateCost::Distribution { times, token_overhead, .. } => Proposer::Model {
             name: name.into(),
             times: times.clone(),
-            overhead: token_overhead + beside,
+            overhead: token_overhead + overhead,
         },
-        Cost::Tree { .. } => unreachable!("no tree is in the sample"),
-        Cost::Lookup { draft_seconds, token_seconds, .. } => Proposer::Lookup {
+        CandidateCost::Tree { .. } => unreachable!("no tree is in the sample"),
+        CandidateCost::Lookup { draft_seconds, token_seconds, .. } => Proposer::Lookup {
             name: name.into(),
             draft_seconds: *draft_seconds,
-            token_seconds: token_seconds + beside,
+            token_seconds: token_seconds + overhead,
         },
     };
     let verifier = |(names, &length): (&[&str], &usize)| {
-        let Cost::Distribution { times, token_overhead, .. } =
+        let CandidateCost::Distribution { times, token_overhead, .. } =
             &profile.candidate(names[0]).unwrap().cost
         else {
             panic!("{} verifies nothing", names[0]);
@@ -54,14 +55,14 @@ fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
             length,
             bonus: true,
             surplus: Surplus::Flush,
-            overhead: pair.beside.round,
+            overhead: pair.round_overhead.round,
             token_overhead: *token_overhead,
         }
     };
     let verifiers = members.windows(2).zip(lengths).map(verifier).collect();
     let last = members.windows(2).last().and_then(|pair| profile.pair(pair[0], pair[1]));
-    let beside = last.map_or(0.0, |pair| pair.beside.token);
-    let proposer = proposer(members[members.len() - 1], beside);
+    let overhead = last.map_or(0.0, |pair| pair.round_overhead.token);
+    let proposer = proposer(members[members.len() - 1], overhead);
     Chain { verifiers, proposer, plain_seconds: None }
 }
 
@@ -87,8 +88,8 @@ fn the_best_chain_is_the_best_of_all() {
         }
     }
     let (seconds, members, lengths) = all.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
-    let found = ChainRanking::of(&profile, &ask()).unwrap();
-    assert_eq!((found.verdict, found.target.as_str()), (Verdict::Speculate, "large"));
+    let found = ChainRanking::of(&profile, &request()).unwrap();
+    assert_eq!((found.recommendation, found.target.as_str()), (Recommendation::Speculate, "large"));
     let best = found.best();
     assert!(best.members.iter().eq(members), "{:?}", best.members);
     assert_eq!(best.lengths, lengths);
@@ -108,8 +109,8 @@ fn the_best_chain_is_the_best_of_all() {
 fn plain_decoding_wins_where_nothing_helps() {
     let distributions = vec![distribution("large", 1e-2, 9e-3), distribution("small", 9e-3, 9e-3)];
     let profile = profile(distributions, vec![pair("large", "small", 0.2)]);
-    let found = ChainRanking::of(&profile, &ask()).unwrap();
-    assert_eq!(found.verdict, Verdict::Plain);
+    let found = ChainRanking::of(&profile, &request()).unwrap();
+    assert_eq!(found.recommendation, Recommendation::Plain);
     assert_eq!((&found.best().members, found.best().speedup), (&vec!["large".to_owned()], 1.0));
     assert!(found.chains.iter().all(|chain| chain.speedup < 1.0));
     // The only insertion there is, refused by both criteria.
@@ -128,8 +129,8 @@ fn few_rounds_leave_it_undecided() {
         runs.record(16, 16, accepted).unwrap();
     }
     few.pairs[0].runs = runs;
-    let found = ChainRanking::of(&few, &ask()).unwrap();
-    assert_eq!(found.verdict, Verdict::Undecided, "{:?}", found.chains.first());
+    let found = ChainRanking::of(&few, &request()).unwrap();
+    assert_eq!(found.recommendation, Recommendation::Undecided, "{:?}", found.chains.first());
 }
 
 /// A distribution of two models, one of which drafts for it: its pass is the other model's alone,
@@ -147,9 +148,9 @@ fn a_model_that_drafts_for_its_own_distribution_is_run_once() {
     let pairs = vec![pair("mixture", "small", 0.8), pair("mixture", "other", 0.8)];
     let profile = profile(candidates, pairs);
     // The slowest distribution that others draft for, and the only one.
-    assert_eq!(ChainRanking::of(&profile, &ask()).unwrap().target, "mixture");
+    assert_eq!(ChainRanking::of(&profile, &request()).unwrap().target, "mixture");
     let target = Some("mixture".to_owned());
-    let found = ChainRanking::of(&profile, &RankingRequest { target, ..ask() }).unwrap();
+    let found = ChainRanking::of(&profile, &RankingRequest { target, ..request() }).unwrap();
     let seconds = |drafter: &str| {
         let chain = found.chains.iter().find(|chain| chain.members[1] == drafter).unwrap();
         (chain.milliseconds_per_token, chain.lengths.clone())
@@ -177,7 +178,7 @@ fn a_model_that_drafts_for_its_own_distribution_is_run_once() {
 fn the_published_lemma_stands_beside_it() {
     let distributions = vec![distribution("large", 1e-2, 1e-3), distribution("small", 1e-3, 1e-4)];
     let profile = profile(distributions, vec![pair("large", "small", 0.5)]);
-    let found = ChainRanking::of(&profile, &ask()).unwrap();
+    let found = ChainRanking::of(&profile, &request()).unwrap();
     let best = found.best();
     let length = best.lengths[0];
     let runs = &profile.pair("large", "small").unwrap().runs;
@@ -189,13 +190,14 @@ fn the_published_lemma_stands_beside_it() {
 
 #[test]
 fn what_is_not_in_the_profile_is_named() {
-    let error =
-        |ask: RankingRequest| format!("{:#}", ChainRanking::of(&three_levels(), &ask).unwrap_err());
-    let target = |name: &str| RankingRequest { target: Some(name.to_owned()), ..ask() };
+    let error = |request: RankingRequest| {
+        format!("{:#}", ChainRanking::of(&three_levels(), &request).unwrap_err())
+    };
+    let target = |name: &str| RankingRequest { target: Some(name.to_owned()), ..request() };
     assert!(error(target("larg")).contains("did you mean `large`?"));
     assert!(error(target("n-gram")).contains("has no distribution of its own"));
     let drafters = Some(vec!["tiny-model".to_owned()]);
-    let found = error(RankingRequest { drafters, ..ask() });
+    let found = error(RankingRequest { drafters, ..request() });
     assert!(found.contains("`tiny-model` is not in the profile"), "{found}");
 }
 
@@ -208,7 +210,7 @@ fn the_usual_target_is_the_slowest_model_that_others_draft_for() {
     composed.models = vec!["large".to_owned(), "small".to_owned()];
     profile.candidates.extend([composed, distribution("lonely", 2.0, 0.1)]);
     profile.pairs.push(pair("mixture", "small", 0.8));
-    let found = ChainRanking::of(&profile, &ask()).unwrap();
+    let found = ChainRanking::of(&profile, &request()).unwrap();
     assert_eq!(found.target, "large");
     let members = || found.chains.iter().flat_map(|chain| &chain.members);
     assert!(
@@ -220,6 +222,7 @@ fn the_usual_target_is_the_slowest_model_that_others_draft_for() {
 #[test]
 fn only_what_may_draft_does() {
     let drafters = Some(vec!["small".to_owned()]);
-    let found = ChainRanking::of(&three_levels(), &RankingRequest { drafters, ..ask() }).unwrap();
+    let found =
+        ChainRanking::of(&three_levels(), &RankingRequest { drafters, ..request() }).unwrap();
     assert!(found.chains.iter().all(|chain| chain.members == ["large", "small"]));
 }

@@ -1,4 +1,4 @@
-//! How far the logits of two models agree along the same texts.
+//! Agreement of the logits of two models along the same texts.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::interrupt;
 use crate::models::{Model, Models};
 use crate::task::Conversation;
 
-/// The most tokens of a prompt that are compared: every one is a row of the vocabulary's size.
+/// Maximum number of tokens compared of a prompt: each is a row of the size of the vocabulary.
 const TOKENS: usize = 128;
 
-/// Every model that has a [`reference()`] against it, along the prompts that `asked` makes for
-/// that; None if the user interrupted.
+/// The agreement of every model with its [`reference()`], along the reference's prompts of `asked`;
+/// None if the user interrupted.
 ///
 /// # Errors
 /// If a model fails.
@@ -54,7 +54,7 @@ pub(super) fn compare(
     Ok(Some(found))
 }
 
-/// After each token of `text`, read in one pass.
+/// The logits after each token of `text`, read in one pass.
 fn rows(model: &Model, text: &[TokenId]) -> Result<Vec<Vec<f32>>> {
     if text.is_empty() {
         return Ok(Vec::new());
@@ -64,9 +64,9 @@ fn rows(model: &Model, text: &[TokenId]) -> Result<Vec<Vec<f32>>> {
     Ok(rows.map(<[f32]>::to_vec).collect())
 }
 
-/// The model that `name` is compared with: one of the same weights, the baseline's if it is one of
-/// them and else the first in the order of names; if there is none the baseline's, if it has the
-/// same vocabulary. None for those that others are compared with.
+/// The model that `name` is compared with. Among models of the same weights that is the baseline's,
+/// or else the first by name. If no other model has these weights, it is the baseline's model,
+/// provided that the vocabularies are the same. None for a reference itself.
 fn reference<'m>(name: &str, experiment: &'m Experiment, models: &'m Models) -> Option<&'m str> {
     let weights = |name: &str| experiment.models.get(name).map(weights);
     let vocab = models[name].counted.vocab();
@@ -80,7 +80,7 @@ fn reference<'m>(name: &str, experiment: &'m Experiment, models: &'m Models) -> 
     chosen.filter(|chosen| *chosen != name)
 }
 
-/// What decides the numbers in a model, whatever runs it.
+/// The identity of a model's weights, on any backend.
 fn weights(plan: &ModelPlan) -> (&str, Option<usize>) {
     (&plan.source, plan.early_exit.as_ref().map(|exit| exit.layers))
 }

@@ -1,4 +1,4 @@
-//! Models side by side: what their passes take, how far their logits and their greedy texts agree.
+//! Comparison of models: forward-pass times, agreement of logits, agreement of greedy texts.
 //!
 //! | part | file |
 //! |---|---|
@@ -11,8 +11,6 @@
 mod agreement;
 mod texts;
 
-use std::time::Instant;
-
 use anyhow::{Context, Result, bail};
 use kad_core::{LanguageModel, ModelPredictor, Predictor, TokenId};
 use kad_polybasic::theory::PassTime;
@@ -20,22 +18,20 @@ use kad_polybasic::theory::PassTime;
 use crate::analysis::model_comparison::{MeasuredModel, ModelComparison, PassMeasurements};
 use crate::config::{DecoderKind, Experiment, PassesPlan};
 use crate::failure::WrongRequest;
-use crate::interrupt;
 use crate::machine::Machine;
 use crate::models::{self, Model, Models};
 use crate::run::record::Record;
 use crate::run::{RunFile, RunFolder};
-use crate::speed::profile::{Grid, Passes};
-use crate::speed::progress::Progress;
+use crate::speed::profile::{PassGrid, PassTimer};
 use crate::task::{Conversation, Task};
 
-/// Prompts whose tokens passes run over, and whose logits are compared.
+/// Number of prompts for passes and logits.
 const PROMPTS: usize = 8;
 
-/// Measures what `passes.json` of `folder` does not hold yet; None if the user interrupted.
+/// Measures everything that `passes.json` of `folder` lacks; None if the user interrupted.
 ///
 /// # Errors
-/// If a model fails or has no room for the passes asked for, or the file is none of these.
+/// If a model fails or has no room for the requested passes, or the file cannot be continued.
 pub(crate) fn measure(
     experiment: &Experiment,
     plan: &PassesPlan,
@@ -45,9 +41,9 @@ pub(crate) fn measure(
 ) -> Result<Option<PassMeasurements>> {
     check_room(plan, models)?;
     let asked = conversations(tasks);
-    let mut measured = match held(plan, models, folder)? {
-        // Times of another machine are not continued on this one.
-        Some(held) if held.machine == Machine::here() => held,
+    let mut measured = match existing(plan, models, folder)? {
+        // Times of another machine are measured anew.
+        Some(found) if found.machine == Machine::here() => found,
         _ => {
             let Some(fresh) = passes(experiment, plan, models, &asked)? else { return Ok(None) };
             folder.write_json(RunFile::Passes, &fresh)?;
@@ -62,28 +58,28 @@ pub(crate) fn measure(
     Ok(Some(measured))
 }
 
-/// What an earlier session measured of the same models.
-fn held(
+/// The measurements of an earlier session.
+fn existing(
     plan: &PassesPlan,
     models: &Models,
     folder: &RunFolder,
 ) -> Result<Option<PassMeasurements>> {
     let stored = folder.stored();
     let path = stored.file(RunFile::Passes);
-    let held = stored.read::<PassMeasurements>(RunFile::Passes).with_context(|| {
+    let found = stored.read::<PassMeasurements>(RunFile::Passes).with_context(|| {
         format!("{} is no measurement of this version; delete it to measure anew", path.display())
     })?;
-    let Some(held) = held else { return Ok(None) };
-    let same = held.widths == plan.widths
-        && held.context == plan.context.get()
-        && held.models.keys().eq(models.keys());
+    let Some(found) = found else { return Ok(None) };
+    let same = found.widths == plan.widths
+        && found.context == plan.context.get()
+        && found.models.keys().eq(models.keys());
     if !same {
         bail!("{} is of another plan, or was changed; delete it to measure anew", path.display());
     }
-    Ok(Some(held))
+    Ok(Some(found))
 }
 
-/// Every model must have room for the widest pass: a table with holes compares little.
+/// Refuses a plan with passes that do not fit every model: a table with gaps compares little.
 fn check_room(plan: &PassesPlan, models: &Models) -> Result<()> {
     let (context, widest) = (plan.context.get(), plan.widest());
     let small = |(_, model): &(&String, &Model)| model.counted.context_len() <= context + widest;
@@ -95,7 +91,7 @@ fn check_room(plan: &PassesPlan, models: &Models) -> Result<()> {
     )))
 }
 
-/// The conversations of the first items, the tasks in turn.
+/// The conversations of the first items, from the tasks in turn.
 fn conversations(tasks: &[Task]) -> Vec<Conversation> {
     let at = |index: usize| {
         tasks.iter().filter_map(move |task| Some(task.conversation(task.items.get(index)?, &[])))
@@ -110,7 +106,7 @@ fn prompts(name: &str, models: &Models, asked: &[Conversation]) -> Result<Vec<Ve
     asked.iter().map(|it| models::prompt(&kind, models, it)?.tokens(speaker, "")).collect()
 }
 
-/// Models take turns at each width.
+/// Pass times of all models, which take turns at each width.
 fn passes(
     experiment: &Experiment,
     plan: &PassesPlan,
@@ -127,17 +123,9 @@ fn passes(
     if texts.iter().any(Vec::is_empty) {
         bail!(WrongRequest("no prompts: [passes] runs over those of the tasks".to_owned()));
     }
-    let grid = Grid { widths: plan.widths.clone(), contexts: vec![plan.context.get()] };
-    let mut passes = Passes::new(grid, make, &texts, plan.rounds.map(Into::into))?;
-    let progress = Progress::new("rounds of passes", passes.least_rounds());
-    let began = Instant::now();
-    while passes.round(began)? {
-        progress.one();
-    }
-    if interrupt::requested() {
-        return Ok(None);
-    }
-    let (times, rounds) = passes.finish()?;
+    let grid = PassGrid { widths: plan.widths.clone(), contexts: vec![plan.context.get()] };
+    let timer = PassTimer::new(grid, make, &texts, plan.rounds.map(Into::into))?;
+    let Some((times, rounds)) = timer.measure()? else { return Ok(None) };
     Ok(Some(PassMeasurements {
         machine: Machine::here(),
         context: plan.context.get(),
@@ -147,7 +135,7 @@ fn passes(
             .iter()
             .zip(&times)
             .map(|((name, model), found)| {
-                ((*name).clone(), measured_model(model, found.times.cells().concat()))
+                ((*name).clone(), measured_model(model, found.passes.cells().concat()))
             })
             .collect(),
         agreement: None,

@@ -1,4 +1,5 @@
-//! Texts that are the baseline's, and the reference's two best logits where they part.
+//! Texts that equal the baseline's, and the gap between the reference's two largest logits at the
+//! first difference of others.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +9,14 @@ use kad_core::{LanguageModel, TokenId};
 use crate::analysis::model_comparison::{LogitGaps, TextAgreement};
 use crate::config::{DecoderKind, DecoderPlan, Experiment, SamplingPlan};
 use crate::interrupt;
-use crate::models::{self, Models, part_at, top_gap};
+use crate::models::{self, Models, first_difference_at, top_two_gap};
 use crate::run::record::Record;
 use crate::task::Task;
 
-/// Of every decoder but the baseline.
+/// The comparison of every decoder with the baseline.
 ///
 /// # Errors
-/// If the baseline's model fails where texts part.
+/// If the baseline's model fails at a difference.
 pub(super) fn compare(
     experiment: &Experiment,
     models: &Models,
@@ -32,13 +33,13 @@ pub(super) fn compare(
         for (item, record) in by_item(&plan.name, records) {
             let Some(wanted) = wanted.get(&item) else { continue };
             same.of += 1;
-            let Some(at) = part_at(&record.tokens, &wanted.tokens) else {
+            let Some(at) = first_difference_at(&record.tokens, &wanted.tokens) else {
                 same.equal += 1;
                 continue;
             };
-            // One that only ended earlier, or has no room for its prompt, parted from nothing.
+            // A text that ends earlier, or has no room for its prompt, has no differing token.
             let ended = record.tokens.len().min(wanted.tokens.len()) == at;
-            if !ended && picks_the_best(plan, baseline) && !interrupt::requested() {
+            if !ended && both_greedy(plan, baseline) && !interrupt::requested() {
                 let text = &wanted.tokens[..at];
                 let gap = gap(baseline, models, tasks, item, text)?;
                 same.gaps = gap.map(|gap| LogitGaps::with(same.gaps, gap)).or(same.gaps);
@@ -58,8 +59,8 @@ fn by_item<'r>(decoder: &str, records: &'r [Record]) -> BTreeMap<Item<'r>, &'r R
     known.map(|record| ((record.task.as_str(), record.item.as_str()), record)).collect()
 }
 
-/// Whether both write the best token of the same logits: a gap of other ones decides nothing.
-fn picks_the_best(plan: &DecoderPlan, baseline: &DecoderPlan) -> bool {
+/// True if both write the most likely token of unchanged logits: only then the gap decides.
+fn both_greedy(plan: &DecoderPlan, baseline: &DecoderPlan) -> bool {
     let plain = |plan: &DecoderPlan| {
         let SamplingPlan { temperature, repetition_penalty, .. } = plan.sampling;
         temperature == 0.0 && repetition_penalty == 1.0 && plan.kind.is_exact()
@@ -67,8 +68,8 @@ fn picks_the_best(plan: &DecoderPlan, baseline: &DecoderPlan) -> bool {
     plain(plan) && plain(baseline)
 }
 
-/// After the prompt of `item` and `text`; None for composed distributions, and where the context
-/// ends.
+/// The gap after the prompt of `item` and `text`; None for composed distributions, and where the
+/// context is too short.
 fn gap(
     baseline: &DecoderPlan,
     models: &Models,
@@ -87,5 +88,5 @@ fn gap(
     if text.len() > model.counted.context_len() {
         return Ok(None);
     }
-    top_gap(model, &text).map(Some)
+    top_two_gap(model, &text).map(Some)
 }

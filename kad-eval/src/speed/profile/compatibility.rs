@@ -1,166 +1,134 @@
-//! Whether measured numbers are of what runs now.
+//! Refusal of a profile that was made under other conditions than the present ones.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::file::{About, ModelIdentity, Profile};
+use super::file::{ModelIdentity, Profile, ProfileConditions};
+use crate::config::SamplingPlan;
 use crate::failure::WrongRequest;
+use crate::machine::Machine;
+use crate::models::{Model, Models};
 use crate::task::TaskPlan;
 
-/// Something that was otherwise when the profile was made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Difference {
-    /// What differs: `dtype of model base`.
-    pub(crate) what: String,
-    /// In the profile.
-    pub(crate) then: String,
-    /// Now.
-    pub(crate) now: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} then, {} now", self.what, self.then, self.now)
-    }
-}
-
-/// A profile that is of something else.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the profile {profile} is not of what would run now; {}. Make a new one: \
-     kad profile {experiment} --out {profile}",
-    listed(.differences)
-)]
-pub(crate) struct Stale {
-    /// The profile's file.
-    pub(crate) profile: String,
-    /// The experiment's file.
-    pub(crate) experiment: String,
-    /// At least one.
-    pub(crate) differences: Vec<Difference>,
-}
-
-fn listed(differences: &[Difference]) -> String {
-    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
 impl Profile {
-    /// Refuses numbers that are not of `now`; `path` and `experiment` are the files, for the
-    /// command that makes new ones.
+    /// Refuses a profile whose conditions are not `now`, or whose acceptance rates were measured on
+    /// prompts of other `tasks`: acceptance depends on the text as on the sampling settings. The
+    /// order of tasks counts, because prompts are taken from them in turn and a benchmark goes on
+    /// where the profile stopped. `path` and `experiment` are the files in the command that makes
+    /// a new profile.
     ///
     /// # Errors
-    /// [`Stale`], naming what differs.
-    pub(crate) fn check_fresh(&self, path: &Path, experiment: &str, now: &About) -> Result<()> {
-        refuse(path, experiment, self.about.differences(now))
-    }
-
-    /// Refuses acceptances that were counted on prompts of other tasks than `tasks`: they depend on
-    /// the text as they do on the sampling settings. The tasks' order counts, because prompts are
-    /// taken from them in turn and a comparison goes on where the profile stopped. `path` and
-    /// `experiment` as for [`check_fresh`](Self::check_fresh).
-    ///
-    /// # Errors
-    /// [`Stale`], naming the tasks then and now.
-    pub(crate) fn check_tasks(
+    /// [`WrongRequest`] with everything that differs.
+    pub(crate) fn check(
         &self,
         path: &Path,
         experiment: &str,
-        tasks: &[TaskPlan],
+        now: &ProfileConditions,
+        tasks: Option<&[TaskPlan]>,
     ) -> Result<()> {
-        let what = "tasks on whose prompts acceptance was measured".to_owned();
-        let mut differences = Vec::new();
-        differ(&mut differences, what, &self.effort.tasks.join(", "), &sources(tasks).join(", "));
-        refuse(path, experiment, differences)
+        let mut differences = self.conditions.differences(now);
+        let then = self.settings.tasks.join(", ");
+        let tasks = tasks.map(|tasks| task_names(tasks).join(", "));
+        differences.extend(tasks.filter(|now| *now != then).map(|now| {
+            format!("tasks on whose prompts acceptance was measured: {then} then, {now} now")
+        }));
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let (profile, differences) = (path.display(), differences.join("; "));
+        bail!(WrongRequest(format!(
+            "the profile {profile} was made under other conditions; {differences}. Make a new one: \
+             kad profile {experiment} --out {profile}"
+        )))
     }
 }
 
-/// Where prompts are from: of several tasks also how many items, since they are taken in turn until
-/// one has no more.
-pub(crate) fn sources(tasks: &[TaskPlan]) -> Vec<String> {
-    let source = |task: &TaskPlan| match task.items().filter(|_| tasks.len() > 1) {
+/// The names of tasks. Of several tasks with the number of items, where it is limited: prompts are
+/// taken from them in turn until one has no more.
+pub(crate) fn task_names(tasks: &[TaskPlan]) -> Vec<String> {
+    let name = |task: &TaskPlan| match task.items().filter(|_| tasks.len() > 1) {
         Some(items) => format!("{} ({items} items)", task.name()),
         None => task.name(),
     };
-    tasks.iter().map(source).collect()
+    tasks.iter().map(name).collect()
 }
 
-fn refuse(path: &Path, experiment: &str, differences: Vec<Difference>) -> Result<()> {
-    if differences.is_empty() {
-        return Ok(());
-    }
-    let (profile, experiment) = (path.display().to_string(), experiment.to_owned());
-    bail!(WrongRequest(Stale { profile, experiment, differences }.to_string()))
-}
-
-impl About {
-    /// What differs between this, which a profile was made with, and `now`. Models that only one of
-    /// the two names do not: nobody looks at the numbers of a model that does not run, and what
-    /// runs without numbers is found out by whoever asks for them.
-    pub(crate) fn differences(&self, now: &Self) -> Vec<Difference> {
-        let mut found = self.machine_differences(now);
-        let settings = |about: &Self| {
-            // The length of texts is no part of their distribution.
-            let distribution =
-                crate::config::SamplingPlan { max_new_tokens: 1, ..about.sampling.clone() };
-            serde_json::to_value(distribution).unwrap_or_default()
+impl ProfileConditions {
+    /// The present conditions of `models`.
+    pub(crate) fn now(sampling: &SamplingPlan, models: &Models) -> Self {
+        let identity = |model: &Model| ModelIdentity {
+            source: model.details.source.clone(),
+            layers: model.details.layers,
+            digest: model.digest.clone(),
+            backend: model.details.backend.to_string(),
+            dtype: model.details.dtype.to_string(),
+            device: model.details.options.device.to_string(),
+            threads: model.details.options.threads.map(usize::from),
+            library: model.details.library.clone(),
         };
-        let (then, settings) = (settings(self), settings(now));
-        // A setting that is as usual may be left out.
-        let keys = [&then, &settings].into_iter().filter_map(|of| of.as_object());
-        let keys: BTreeSet<&String> = keys.flat_map(|of| of.keys()).collect();
-        for key in keys {
-            differ(&mut found, format!("sampling {key}"), &then[key], &settings[key]);
+        Self {
+            kad: env!("CARGO_PKG_VERSION").to_owned(),
+            machine: Machine::here(),
+            sampling: sampling.clone(),
+            models: models.iter().map(|(name, model)| (name.clone(), identity(model))).collect(),
         }
-        for (name, then) in &self.models {
-            if let Some(now) = now.models.get(name) {
-                model(&mut found, name, then, now);
-            }
-        }
-        found
     }
 
-    /// The part of the differences that is the program's and the machine's.
-    pub(crate) fn machine_differences(&self, now: &Self) -> Vec<Difference> {
+    /// The same with this program and machine.
+    pub(crate) fn on_this_machine(&self) -> Self {
+        let kad = env!("CARGO_PKG_VERSION").to_owned();
+        Self { kad, machine: Machine::here(), ..self.clone() }
+    }
+
+    /// Everything that is different `now`: `dtype of model large: f32 then, f16 now`. Models that
+    /// only one of the two names do not count: their numbers are not looked at, and a missing
+    /// candidate is noticed where it is needed.
+    pub(crate) fn differences(&self, now: &Self) -> Vec<String> {
         let mut found = Vec::new();
-        differ(&mut found, "version of kad".to_owned(), &self.kad, &now.kad);
-        let (then, now) = (&self.machine, &now.machine);
-        differ(&mut found, "processor".to_owned(), &then.cpu, &now.cpu);
-        differ(&mut found, "threads".to_owned(), &then.threads, &now.threads);
-        differ(&mut found, "built for".to_owned(), &then.target, &now.target);
+        if self.kad != now.kad {
+            found.push(format!("version of kad: {} then, {} now", self.kad, now.kad));
+        }
+        found.extend(differences(&self.machine, &now.machine, |key| match key {
+            "cpu" => "processor".to_owned(),
+            "target" => "built for".to_owned(),
+            key => key.to_owned(),
+        }));
+        // The length of texts does not change their distribution.
+        let [then, sampling] =
+            [self, now].map(|it| SamplingPlan { max_new_tokens: 1, ..it.sampling.clone() });
+        found.extend(differences(&then, &sampling, |key| format!("sampling {key}")));
+        for (name, then) in &self.models {
+            let Some(now) = now.models.get(name) else { continue };
+            found.extend(differences(then, now, |key| match key {
+                "digest" => format!("files of model `{name}`"),
+                key => format!("{key} of model `{name}`"),
+            }));
+        }
         found
     }
 }
 
-fn model(found: &mut Vec<Difference>, name: &str, then: &ModelIdentity, now: &ModelIdentity) {
-    for (what, then, now) in [
-        ("source", &then.source, &now.source),
-        ("files", &then.digest, &now.digest),
-        ("backend", &then.backend, &now.backend),
-        ("dtype", &then.dtype, &now.dtype),
-        ("device", &then.device, &now.device),
-        ("threads", &threads(then), &threads(now)),
-        ("library", &library(then), &library(now)),
-    ] {
-        differ(found, format!("{what} of model `{name}`"), then, now);
-    }
-    differ(found, format!("layers of model `{name}`"), &then.layers, &now.layers);
-}
-
-fn library(model: &ModelIdentity) -> String {
-    model.library.clone().unwrap_or_else(|| "built in".to_owned())
-}
-
-fn threads(model: &ModelIdentity) -> String {
-    model.threads.map_or("all".to_owned(), |threads| threads.to_string())
-}
-
-fn differ<T: PartialEq + ToString>(found: &mut Vec<Difference>, what: String, then: &T, now: &T) {
-    if then != now {
-        found.push(Difference { what, then: then.to_string(), now: now.to_string() });
-    }
+/// The fields in which two structs differ, named by `name`. A field may be left out at its default.
+fn differences<T: Serialize>(then: &T, now: &T, name: impl Fn(&str) -> String) -> Vec<String> {
+    let [then, now] = [then, now].map(|it| match serde_json::to_value(it) {
+        Ok(Value::Object(fields)) => fields,
+        _ => serde_json::Map::new(),
+    });
+    let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+    let text = |value: Option<&Value>| match value {
+        None => "default".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let different = keys.into_iter().filter(|key| then.get(*key) != now.get(*key));
+    let words = different.map(|key| {
+        format!("{}: {} then, {} now", name(key), text(then.get(key)), text(now.get(key)))
+    });
+    words.collect()
 }
 
 #[cfg(test)]
@@ -168,73 +136,79 @@ mod tests {
     use super::*;
     use crate::speed::profile::fixtures;
 
-    /// Every field that is looked at, and only those: one is changed at a time.
+    /// Every field that counts, and only those: one is changed at a time.
     #[test]
     fn every_change_is_named() {
-        let then = fixtures::about();
-        assert_eq!(then.differences(&then), []);
-        type Change = (&'static str, fn(&mut About));
+        let then = fixtures::conditions();
+        assert!(then.differences(&then).is_empty());
+        type Change = (&'static str, fn(&mut ProfileConditions));
         let changes: [Change; 21] = [
-            ("version of kad", |a| a.kad.push('9')),
-            ("processor", |a| a.machine.cpu.push('9')),
-            ("threads", |a| a.machine.threads += 1),
-            ("built for", |a| a.machine.target.push('9')),
-            ("sampling temperature", |a| a.sampling.temperature += 0.1),
-            ("sampling top_k", |a| a.sampling.top_k = Some(9)),
-            ("sampling top_p", |a| a.sampling.top_p = Some(0.9)),
-            ("sampling min_p", |a| a.sampling.min_p = Some(0.1)),
-            ("sampling repetition_penalty", |a| a.sampling.repetition_penalty = 1.1),
-            ("sampling stop_at_end", |a| a.sampling.stop_at_end = false),
-            ("sampling decision_temperature", |a| a.sampling.decision_temperature = 0.5),
-            ("source of model `large`", |a| large(a).source.push('9')),
-            ("files of model `large`", |a| large(a).digest.push('9')),
-            ("backend of model `large`", |a| large(a).backend.push('9')),
-            ("dtype of model `large`", |a| large(a).dtype.push('9')),
-            ("device of model `large`", |a| large(a).device.push('9')),
-            ("threads of model `large`", |a| large(a).threads = Some(9)),
-            ("library of model `large`", |a| large(a).library = Some("9".to_owned())),
-            ("layers of model `large`", |a| large(a).layers += 1),
-            ("", |a| a.sampling.max_new_tokens += 1),
-            ("", |a| {
-                let same = large(a).clone();
-                a.models.insert("other".to_owned(), same);
+            ("version of kad", |it| it.kad.push('9')),
+            ("processor", |it| it.machine.cpu.push('9')),
+            ("threads", |it| it.machine.threads += 1),
+            ("built for", |it| it.machine.target.push('9')),
+            ("sampling temperature", |it| it.sampling.temperature += 0.1),
+            ("sampling top_k", |it| it.sampling.top_k = Some(9)),
+            ("sampling top_p", |it| it.sampling.top_p = Some(0.9)),
+            ("sampling min_p", |it| it.sampling.min_p = Some(0.1)),
+            ("sampling repetition_penalty", |it| it.sampling.repetition_penalty = 1.1),
+            ("sampling stop_at_end", |it| it.sampling.stop_at_end = false),
+            ("sampling decision_temperature", |it| it.sampling.decision_temperature = 0.5),
+            ("source of model `large`", |it| large(it).source.push('9')),
+            ("files of model `large`", |it| large(it).digest.push('9')),
+            ("backend of model `large`", |it| large(it).backend.push('9')),
+            ("dtype of model `large`", |it| large(it).dtype.push('9')),
+            ("device of model `large`", |it| large(it).device.push('9')),
+            ("threads of model `large`", |it| large(it).threads = Some(9)),
+            ("library of model `large`", |it| large(it).library = Some("9".to_owned())),
+            ("layers of model `large`", |it| large(it).layers += 1),
+            ("", |it| it.sampling.max_new_tokens += 1),
+            ("", |it| {
+                let same = large(it).clone();
+                it.models.insert("other".to_owned(), same);
             }),
         ];
         for (what, change) in changes {
             let mut now = then.clone();
             change(&mut now);
             let found = then.differences(&now);
-            let names: Vec<_> = found.iter().map(|difference| difference.what.as_str()).collect();
+            let names: Vec<_> = found.iter().map(|it| it.split(": ").next().unwrap()).collect();
             let wanted: Vec<_> = Some(what).filter(|what| !what.is_empty()).into_iter().collect();
             assert_eq!(names, wanted);
-            let machine = ["version of kad", "processor", "threads", "built for"];
-            let of_machine = then.machine_differences(&now);
-            assert_eq!(of_machine.is_empty(), !machine.contains(&what), "{what}");
         }
+        let here = then.differences(&then.on_this_machine());
+        let machine = ["version of kad", "processor", "threads", "built for"];
+        assert!(
+            here.iter().all(|it| machine.contains(&it.split(": ").next().unwrap())),
+            "{here:?}"
+        );
+        assert!(here.iter().any(|it| it.starts_with("processor: Abacus 1 then")), "{here:?}");
     }
 
-    fn large(about: &mut About) -> &mut ModelIdentity {
-        about.models.get_mut("large").unwrap()
+    fn large(conditions: &mut ProfileConditions) -> &mut ModelIdentity {
+        conditions.models.get_mut("large").unwrap()
     }
 
     #[test]
     fn the_error_names_what_differs_and_the_command() {
-        let (then, mut now) = (fixtures::about(), fixtures::about());
+        let mut profile = fixtures::profile(vec![], vec![]);
+        profile.conditions = fixtures::conditions();
+        let mut now = fixtures::conditions();
         now.machine.threads = 9;
         large(&mut now).dtype = "f16".to_owned();
-        let differences = then.differences(&now);
-        let stale = Stale { profile: "p.json".into(), experiment: "e.toml".into(), differences };
+        let error = profile.check("p.json".as_ref(), "e.toml", &now, None).unwrap_err();
+        assert!(error.is::<WrongRequest>());
         let words = [
-            "threads: 2 then, 9 now",
-            "dtype of model `large`: f32 then, f16 now",
+            "threads: 2 then, 9 now; ",
+            "dtype of model `large`: f32 then, f16 now. ",
             "kad profile e.toml --out p.json",
         ];
-        let text = stale.to_string();
+        let text = error.to_string();
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     }
 
     /// Other tasks, more, fewer, another part or another order are refused with both lists and the
-    /// command; how many items of them are taken matters where there are several.
+    /// command. The number of items counts where there are several tasks.
     #[test]
     fn acceptance_on_other_prompts_is_refused() {
         let plan = |kind: &str, key: &str| {
@@ -248,10 +222,12 @@ mod tests {
             plan("spec_bench", &part.map_or(String::new(), |part| format!("part = \"{part}\"")))
         };
         let mut profile = fixtures::profile(vec![], vec![]);
-        profile.effort.tasks = vec!["nano/test".to_owned(), "gsm8k".to_owned()];
-        let check = |tasks: &[TaskPlan]| profile.check_tasks("p.json".as_ref(), "e.toml", tasks);
+        profile.settings.tasks = vec!["nano/test".to_owned(), "gsm8k".to_owned()];
+        let now = &profile.conditions;
+        let check =
+            |tasks: &[TaskPlan]| profile.check("p.json".as_ref(), "e.toml", now, Some(tasks));
         assert!(check(&[nano("test"), gsm8k(None)]).is_ok());
-        let alone = |items| sources(&[gsm8k(items)]);
+        let alone = |items| task_names(&[gsm8k(items)]);
         assert_eq!(alone(Some(3)), alone(None));
         for (tasks, now) in [
             (vec![nano("test"), gsm8k(Some(3))], "nano/test, gsm8k (3 items) now"),

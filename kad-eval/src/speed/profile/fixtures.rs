@@ -1,18 +1,18 @@
 //! A small profile for tests.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
 
 use super::file::{
-    About, Candidate, Cost, Effort, Lookup, ModelIdentity, Pair, Profile, RoundOverhead,
+    CandidateCost, CandidateProfile, ModelIdentity, PairProfile, Profile, ProfileConditions,
+    ProfileSettings, RoundOverhead,
 };
-use crate::config::SamplingPlan;
+use crate::config::{Lookup, SamplingPlan};
 use crate::machine::Machine;
 
-/// Of models `large`, `middle` and `small` on a machine that does not exist.
-pub(crate) fn about() -> About {
+/// Conditions of the models `large`, `middle` and `small` on a machine that does not exist.
+pub(crate) fn conditions() -> ProfileConditions {
     let machine =
         Machine { cpu: "Abacus 1".to_owned(), threads: 2, target: "wood (beads)".to_owned() };
     let identity = |name: &str| ModelIdentity {
@@ -26,7 +26,7 @@ pub(crate) fn about() -> About {
         library: None,
     };
     let names = ["large", "middle", "small"];
-    About {
+    ProfileConditions {
         kad: env!("CARGO_PKG_VERSION").to_owned(),
         machine,
         sampling: SamplingPlan::default(),
@@ -35,50 +35,55 @@ pub(crate) fn about() -> About {
 }
 
 /// A distribution whose passes take `first` seconds and `each` more for every further token.
-pub(crate) fn distribution(name: &str, first: f64, each: f64) -> Candidate {
+pub(crate) fn distribution(name: &str, first: f64, each: f64) -> CandidateProfile {
     let widths = vec![1, 2, 16];
     let cell = |&width: &usize| PassTime {
         seconds: first + each * (width as f64 - 1.0),
         standard_error: 0.01 * first,
     };
     let cells = vec![widths.iter().map(cell).collect()];
-    let cost = Cost::Distribution {
+    let cost = CandidateCost::Distribution {
         times: PassTimes::new(widths, vec![64], cells).unwrap(),
         distribution: PassTime { seconds: 0.01 * first, standard_error: 0.0 },
         token_overhead: 0.001 * first,
         plain: None,
     };
-    Candidate { name: name.to_owned(), models: vec![name.to_owned()], definition: None, cost }
+    CandidateProfile {
+        name: name.to_owned(),
+        models: vec![name.to_owned()],
+        definition: None,
+        cost,
+    }
 }
 
-/// A lookup that costs hardly anything.
-pub(crate) fn lookup(name: &str) -> Candidate {
-    let lookup = Lookup::NGram { longest: NonZeroUsize::MIN, shortest: NonZeroUsize::MIN };
-    let cost = Cost::Lookup { lookup, draft_seconds: 1e-6, token_seconds: 1e-7 };
-    Candidate { name: name.to_owned(), models: Vec::new(), definition: None, cost }
+/// A lookup of nearly no cost.
+pub(crate) fn lookup(name: &str) -> CandidateProfile {
+    let [lookup, _] = Lookup::DEFAULTS;
+    let cost = CandidateCost::Lookup { lookup, draft_seconds: 1e-6, token_seconds: 1e-7 };
+    CandidateProfile { name: name.to_owned(), models: Vec::new(), definition: None, cost }
 }
 
 /// Rounds of 16 tokens, each accepted with probability `rate`: 10,000 of them, in the numbers that
 /// are expected.
-pub(crate) fn pair(verifier: &str, drafter: &str, rate: f64) -> Pair {
+pub(crate) fn pair(verifier: &str, drafter: &str, rate: f64) -> PairProfile {
     let mut runs = RunLengths::default();
     for accepted in 0..=16 {
         let stopped = if accepted < 16 { 1.0 - rate } else { 1.0 };
         let rounds = (10_000.0 * rate.powi(accepted) * stopped).round() as usize;
         (0..rounds).for_each(|_| runs.record(16, 16, accepted as usize).unwrap());
     }
-    let beside = RoundOverhead { round: 1e-4, token: 2e-5 };
-    Pair { verifier: verifier.to_owned(), drafter: drafter.to_owned(), runs, beside }
+    let round_overhead = RoundOverhead { round: 1e-4, token: 2e-5 };
+    PairProfile { verifier: verifier.to_owned(), drafter: drafter.to_owned(), runs, round_overhead }
 }
 
-/// Put together.
-pub(crate) fn profile(candidates: Vec<Candidate>, pairs: Vec<Pair>) -> Profile {
+/// A profile of these candidates and pairs without texts.
+pub(crate) fn profile(candidates: Vec<CandidateProfile>, pairs: Vec<PairProfile>) -> Profile {
     Profile {
         target: None,
         version: Profile::VERSION,
         experiment: "sample".to_owned(),
-        about: About { models: BTreeMap::new(), ..about() },
-        effort: Effort {
+        conditions: ProfileConditions { models: BTreeMap::new(), ..conditions() },
+        settings: ProfileSettings {
             tasks: vec!["toy".to_owned()],
             prompts: 4,
             tokens: 32,

@@ -1,33 +1,36 @@
-//! What models, composed distributions and lookups do on this machine, measured; and what follows
-//! from it.
+//! Profile of an experiment on this machine: forward-pass times, cost of drafts, acceptance rates.
 //!
-//! | what | where |
+//! | part | file |
 //! |---|---|
-//! | the file | `format.rs` |
-//! | whether it is of what runs now | `stale.rs` |
-//! | decoding with a clock | `steps.rs` |
-//! | what can be measured | `targets.rs` |
-//! | how long passes take | `passes.rs` |
-//! | making a profile | `measure.rs`, of pairs `pairs.rs`, of trees `trees.rs` |
-//! | what everything makes of plain texts | `texts.rs` |
-//! | what rounds take beside passes | `beside.rs` |
-//! | the chains that follow, ranked | `ranking.rs` |
+//! | the profile file | `file/` |
+//! | refusal of a profile made under other conditions | `compatibility.rs` |
+//! | models, composed distributions, lookups and trees of an experiment | `targets.rs` |
+//! | prompts | `prompts.rs` |
+//! | making a profile | `profiler.rs` |
+//! | forward-pass times by width and context length | `passes.rs` |
+//! | acceptance of each drafter by each verifier | `pairs.rs`, of token trees `trees.rs` |
+//! | per-round overhead beyond the models' forward passes | `round_overhead.rs` |
+//! | plain texts with every candidate's probabilities and drafts | `traces.rs` |
 
 mod compatibility;
 mod file;
-mod measure;
 mod pairs;
 mod passes;
+mod profiler;
+mod prompts;
 mod round_overhead;
 mod targets;
 mod traces;
 mod trees;
 
-pub(crate) use compatibility::sources;
-pub(crate) use file::{About, Candidate, Cost, Effort, Profile};
-pub(crate) use measure::{Measurement, Prompts};
-pub(crate) use passes::{Grid, Passes, times_without};
-pub(crate) use targets::{ProfileTargets, listed, tree_definition};
+pub(crate) use compatibility::task_names;
+pub(crate) use file::{
+    CandidateCost, CandidateProfile, Profile, ProfileConditions, ProfileSettings,
+};
+pub(crate) use passes::{PassGrid, PassTimer, times_without};
+pub(crate) use profiler::Profiler;
+pub(crate) use prompts::Prompts;
+pub(crate) use targets::{ProfileTargets, listed};
 
 #[cfg(test)]
 pub(crate) mod fixtures;

@@ -1,101 +1,114 @@
-//! How far one distribution accepts what another, or a lookup, drafts for it; and what their rounds
-//! take.
+//! Acceptance of each drafter by each verifier, and the overhead of their rounds.
 
 use anyhow::{Context, Result};
 use kad_polybasic::theory::{PassTimes, RunLengths};
 
-use super::file::{Candidate, Cost, Pair};
-use super::measure::{Measurement, interrupted};
+use super::file::{CandidateCost, CandidateProfile, PairProfile};
 use super::passes::times_without;
-use super::round_overhead::{Drafting, Rounds};
-use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};
+use super::profiler::Profiler;
+use super::round_overhead::{RoundSamples, draft_seconds};
+use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, NamedDistribution};
+use crate::interrupt;
 use crate::models::{self, Rules};
-use crate::speed::progress::Progress;
+use crate::speed::progress::MeasurementProgress;
 use crate::speed::timed_decoding::StepTime;
 
-/// Drafts are asked for that make passes of these parts of the widest one, text by text. Where a
-/// round begins in a sentence depends on how long drafts are, and with it how far they are right:
-/// what is counted must be of short drafts as well as of long ones.
-const PARTS: [usize; 3] = [1, 2, 4];
+/// Text by text, drafts fill a pass of the widest width divided by one of these. The length of
+/// drafts decides where in a sentence a round begins, and so how much of a draft is accepted:
+/// acceptance must be counted for short drafts as well as for long ones.
+const DIVISORS: [usize; 3] = [1, 2, 4];
 
-/// A chain of two levels, by the indices of its candidates.
-struct TwoLevels {
-    verifier: usize,
-    drafter: usize,
-    /// With drafts of each of the [`PARTS`].
+/// A chain of two levels to be measured.
+struct TwoLevelChain<'c> {
+    target: &'c NamedDistribution,
+    verifier: &'c CandidateProfile,
+    drafter: &'c CandidateProfile,
+    /// A decoder for each of the [`DIVISORS`].
     kinds: Vec<DecoderKind>,
 }
 
-/// What the texts of one pair showed.
+/// Rounds of one pair.
 #[derive(Default)]
-struct Shown {
+struct PairSamples {
     runs: RunLengths,
-    rounds: Rounds,
+    rounds: RoundSamples,
 }
 
-impl Measurement<'_> {
-    /// Really speculates with every pair that may be worth while, prompt by prompt. None if the
-    /// user interrupted.
+/// The chain of `target` and one level below it.
+pub(super) fn two_levels(target: &NamedDistribution, level: LevelPlan) -> DecoderKind {
+    DecoderKind::Chain(ChainPlan { target: target.clone(), levels: Levels::Listed(vec![level]) })
+}
+
+impl Profiler<'_> {
+    /// Decodes with every pair of a verifier and a cheaper drafter; None if the user interrupted.
     ///
     /// # Errors
     /// If a model fails.
     pub(super) fn pairs(
         &self,
-        candidates: &[Candidate],
+        candidates: &[CandidateProfile],
         context: usize,
-    ) -> Result<Option<Vec<Pair>>> {
-        let chains = self.plausible(candidates, context)?;
-        let progress = Progress::new("drafted texts", chains.len() * self.effort.prompts);
+    ) -> Result<Option<Vec<PairProfile>>> {
+        let chains = self.two_level_chains(candidates, context)?;
+        let texts = chains.len() * self.settings.prompts;
+        let progress = MeasurementProgress::new("drafted texts", texts);
         let mut pairs = Vec::with_capacity(chains.len());
         // One chain after the other: between texts of a model that keeps one core busy the other
         // falls asleep, and the next rounds of a chain would pay for waking it.
-        for chain in &chains {
-            let Some(shown) = self.shown(chain, candidates, &progress)? else { return Ok(None) };
-            pairs.push(Pair {
-                verifier: candidates[chain.verifier].name.clone(),
-                drafter: candidates[chain.drafter].name.clone(),
-                beside: shown.rounds.beside(),
-                runs: shown.runs,
+        for TwoLevelChain { target, verifier, drafter, kinds } in &chains {
+            let times = verifier_times(verifier, drafter)?;
+            let mut samples = PairSamples::default();
+            let add =
+                |prompt, steps: &[StepTime]| samples.add(steps, prompt, &times, &drafter.cost);
+            if !self.decode_chain(target, kinds, &progress, add)? {
+                return Ok(None);
+            }
+            pairs.push(PairProfile {
+                verifier: verifier.name.clone(),
+                drafter: drafter.name.clone(),
+                round_overhead: samples.rounds.overhead(),
+                runs: samples.runs,
             });
         }
-        Ok(if interrupted() { None } else { Some(pairs) })
+        Ok((!interrupt::requested()).then_some(pairs))
     }
 
-    /// What a chain shows on all prompts.
-    fn shown(
+    /// Decodes all prompts with a chain below `target`, text `i` with `kinds[i % kinds.len()]`;
+    /// `add` gets the length of each prompt and the steps of its text. False if the user
+    /// interrupted.
+    ///
+    /// # Errors
+    /// If a model or `add` fails.
+    pub(super) fn decode_chain(
         &self,
-        chain: &TwoLevels,
-        candidates: &[Candidate],
-        progress: &Progress,
-    ) -> Result<Option<Shown>> {
-        let rules = Rules::of(chain.kind(0))?;
-        let times = chain.times(candidates)?;
-        let drafting = drafting(&candidates[chain.drafter])?;
-        let distribution = &self.targets.distributions[chain.verifier];
-        let mut shown = Shown::default();
-        let prompts = self.prompts.of(chain.kind(0), self.models)?;
-        for (text, (seed, prompt)) in prompts.iter().take(self.effort.prompts).enumerate() {
-            let Some(steps) = self.text(chain.kind(text), distribution, &rules, prompt, *seed)?
-            else {
-                return Ok(None);
+        target: &NamedDistribution,
+        kinds: &[DecoderKind],
+        progress: &MeasurementProgress,
+        mut add: impl FnMut(usize, &[StepTime]) -> Result<()>,
+    ) -> Result<bool> {
+        let (first, rules) = (&kinds[0], Rules::of(&kinds[0])?);
+        let prompts = self.prompts.of(first, self.models)?;
+        let prompts = prompts.iter().take(self.settings.prompts);
+        for ((seed, prompt), kind) in prompts.zip(kinds.iter().cycle()) {
+            let Some(text) = self.decode(kind, target, &rules, prompt, *seed)? else {
+                return Ok(false);
             };
-            shown.add(&steps, prompt.len(), &times, &drafting)?;
-            progress.one();
+            add(prompt.len(), &text.steps)?;
+            progress.advance();
         }
-        Ok(Some(shown))
+        Ok(true)
     }
 
-    /// Chains of two levels whose drafter is cheaper than what it drafts for, and of one
-    /// vocabulary.
-    fn plausible(&self, candidates: &[Candidate], context: usize) -> Result<Vec<TwoLevels>> {
-        let seconds = |at: usize| match &candidates[at].cost {
-            Cost::Distribution { times, .. } => times.seconds(1, context),
-            Cost::Lookup { .. } | Cost::Tree { .. } => 0.0,
-        };
+    /// Chains of one vocabulary whose drafter is cheaper than their verifier.
+    fn two_level_chains<'c>(
+        &'c self,
+        candidates: &'c [CandidateProfile],
+        context: usize,
+    ) -> Result<Vec<TwoLevelChain<'c>>> {
+        let seconds = |at: usize| candidates[at].cost.pass_seconds(context);
         let distributions = &self.targets.distributions;
-        let drafts =
-            distributions.iter().map(|distribution| DraftPlan::Distribution(distribution.clone()));
-        let lookups = self.targets.lookups.iter().map(|lookup| lookup.draft());
+        let lookups = self.targets.lookups.iter().map(|lookup| DraftPlan::Lookup(*lookup));
+        let drafts = distributions.iter().cloned().map(DraftPlan::Distribution);
         let drafts: Vec<DraftPlan> = drafts.chain(lookups).collect();
         let mut found = Vec::new();
         for (verifier, target) in distributions.iter().enumerate() {
@@ -103,17 +116,16 @@ impl Measurement<'_> {
                 if drafter == verifier || seconds(drafter) >= seconds(verifier) {
                     continue;
                 }
-                let kind = |part: usize| -> Result<DecoderKind> {
-                    // With the token before it, a pass of a width that was measured.
-                    let length = (self.effort.draft_length / part).max(2) - 1;
-                    let length = length.try_into()?;
-                    let levels = Levels::Listed(vec![LevelPlan::of(draft.clone(), length)]);
-                    Ok(DecoderKind::Chain(ChainPlan { target: target.clone(), levels }))
+                let kind = |divisor: usize| -> Result<DecoderKind> {
+                    // With the token before it, a pass of a measured width.
+                    let length = (self.settings.draft_length / divisor).max(2) - 1;
+                    Ok(two_levels(target, LevelPlan::of(draft.clone(), length.try_into()?)))
                 };
-                let kinds: Vec<_> = PARTS.into_iter().map(kind).collect::<Result<_>>()?;
-                // Another vocabulary is no mistake here: those models are of another chain.
+                let kinds: Vec<_> = DIVISORS.into_iter().map(kind).collect::<Result<_>>()?;
+                // Models of another vocabulary are no mistake: they belong to another chain.
                 if models::check_shared(&kinds[0], self.models).is_ok() {
-                    found.push(TwoLevels { verifier, drafter, kinds });
+                    let (verifier, drafter) = (&candidates[verifier], &candidates[drafter]);
+                    found.push(TwoLevelChain { target, verifier, drafter, kinds });
                 }
             }
         }
@@ -121,69 +133,45 @@ impl Measurement<'_> {
     }
 }
 
-impl TwoLevels {
-    /// What decodes text `text`.
-    fn kind(&self, text: usize) -> &DecoderKind {
-        &self.kinds[text % self.kinds.len()]
-    }
-
-    /// The verifier's times, without the passes of a model that drafts for a distribution it is
-    /// part of.
-    fn times(&self, candidates: &[Candidate]) -> Result<PassTimes> {
-        let (verifier, drafter) = (&candidates[self.verifier], &candidates[self.drafter]);
-        let Cost::Distribution { times, .. } = &verifier.cost else {
-            return Err(no_distribution(verifier));
-        };
-        match &drafter.cost {
-            Cost::Distribution { times: own, distribution, .. }
-                if verifier.models.len() > 1 && verifier.models.contains(&drafter.name) =>
-            {
-                times_without(times, own, distribution)
-            }
-            _ => Ok(times.clone()),
-        }
-    }
-}
-
-/// What a draft takes by itself.
-fn drafting(drafter: &Candidate) -> Result<Drafting<'_>> {
+/// The verifier's times; without the passes of the drafter if that is one of its models.
+fn verifier_times(verifier: &CandidateProfile, drafter: &CandidateProfile) -> Result<PassTimes> {
+    let times = verifier
+        .cost
+        .times()
+        .with_context(|| format!("`{}` has no distribution", verifier.name))?;
     match &drafter.cost {
-        Cost::Distribution { times, token_overhead, .. } => {
-            Ok(Drafting::Distribution { times, token: *token_overhead })
+        CandidateCost::Distribution { times: own, distribution, .. }
+            if verifier.is_composed() && verifier.models.contains(&drafter.name) =>
+        {
+            times_without(times, own, distribution)
         }
-        Cost::Lookup { draft_seconds, token_seconds, .. } => {
-            Ok(Drafting::Lookup { draft: *draft_seconds, token: *token_seconds })
-        }
-        Cost::Tree { .. } => Err(no_distribution(drafter)),
+        _ => Ok(times.clone()),
     }
 }
 
-fn no_distribution(candidate: &Candidate) -> anyhow::Error {
-    anyhow::anyhow!("`{}` has no distribution", candidate.name)
-}
-
-impl Shown {
-    /// The rounds of one text, whose verifier and drafter take these times by themselves.
+impl PairSamples {
+    /// Adds the rounds of one text after `prompt` tokens.
     fn add(
         &mut self,
         steps: &[StepTime],
         prompt: usize,
         times: &PassTimes,
-        drafting: &Drafting<'_>,
+        drafter: &CandidateCost,
     ) -> Result<()> {
         let (mut text, mut after_bonus) = (prompt, false);
         for step in steps {
             let round = step.round.context("a chain has rounds")?;
-            // A draft that ended with an end token or with the room for tokens was as long as it
-            // was asked for; one that the drafter ended of its own accord was not.
-            let asked = round.drafted + usize::from(round.stopped);
-            if asked > 0 {
-                self.runs.record(asked, round.drafted, round.accepted)?;
+            // A draft that an end token or the end of the text cut short counts as long as it is;
+            // one that the drafter ended of its own accord was requested one token longer.
+            let requested = round.drafted + usize::from(round.stopped);
+            if requested > 0 {
+                self.runs.record(requested, round.drafted, round.accepted)?;
             }
             if !step.reads_prompt {
                 let context = text - 1;
                 let verifying = times.seconds(round.drafted + 1, context);
-                let drafting = drafting.seconds(round.drafted, context, after_bonus);
+                let drafting = draft_seconds(drafter, round.drafted, context, after_bonus);
+                let drafting = drafting.context("a tree drafts for no pair")?;
                 self.rounds.add(round.drafted, step.seconds, verifying + drafting);
             }
             text += step.emitted;

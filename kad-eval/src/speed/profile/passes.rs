@@ -1,4 +1,4 @@
-//! How long passes take: every distribution at every width after every context, round after round.
+//! Forward-pass times: every distribution at every width after every context length, in rounds.
 
 use std::time::{Duration, Instant};
 
@@ -7,30 +7,31 @@ use kad_core::{Distribution, Predictor, TokenId};
 use kad_polybasic::theory::{PassTime, PassTimes};
 
 use crate::interrupt;
+use crate::speed::progress::MeasurementProgress;
 
-/// Tokens per pass: what chains use, narrow ones closely, since passes grow in steps there.
+/// Tokens per pass. Chains make narrow passes mostly, and times grow in steps there.
 const WIDTHS: [usize; 9] = [1, 2, 3, 4, 6, 8, 12, 16, 32];
 
 /// Tokens before the pass.
 const CONTEXTS: [usize; 3] = [64, 256, 768];
 
-/// Which passes are measured. Neither list is empty, both rise.
+/// Passes to be measured. Neither list is empty, both rise.
 #[derive(Clone, Debug)]
-pub(crate) struct Grid {
+pub(crate) struct PassGrid {
     /// Tokens per pass, 1 first.
     pub(crate) widths: Vec<usize>,
     /// Tokens before the pass.
     pub(crate) contexts: Vec<usize>,
 }
 
-impl Default for Grid {
-    /// What a profile is made of.
+impl Default for PassGrid {
+    /// The grid of a profile.
     fn default() -> Self {
         Self { widths: WIDTHS.to_vec(), contexts: CONTEXTS.to_vec() }
     }
 }
 
-impl Grid {
+impl PassGrid {
     fn widest(&self) -> usize {
         self.widths.last().copied().unwrap_or(1)
     }
@@ -39,13 +40,13 @@ impl Grid {
         self.contexts.last().copied().unwrap_or(1)
     }
 
-    /// The contexts that a distribution of at most `context_len` tokens is measured after: those
-    /// that leave room for the widest pass, or half of what there is.
+    /// The context lengths for a distribution of at most `context_len` tokens: all that leave room
+    /// for the widest pass, or half of `context_len`.
     fn contexts_in(&self, context_len: usize) -> Vec<usize> {
         let widest = self.widest();
         let fits = |context: &usize| context + widest < context_len;
         let mut found: Vec<usize> = self.contexts.iter().copied().filter(fits).collect();
-        // The context may end far beyond the last of them.
+        // The model's context may end far beyond the last of them.
         let far = context_len.saturating_sub(widest + 1).min(self.longest_context());
         if found.last().is_some_and(|last| far >= 2 * last) {
             found.push(far);
@@ -56,110 +57,105 @@ impl Grid {
         found
     }
 
-    /// The widths that fit behind `context` tokens.
+    /// The widths that fit after `context` tokens.
     fn widths_in(&self, context: usize, context_len: usize) -> Vec<usize> {
         self.widths.iter().copied().filter(|width| context + width <= context_len).collect()
     }
 }
 
-/// Every cell is measured this often at least.
-const LEAST_ROUNDS: usize = 5;
+/// Minimum number of rounds.
+const MIN_ROUNDS: usize = 5;
 
-/// More rounds are made only within this time, and never more than [`MOST_ROUNDS`].
+/// More rounds are made only within this time, and never more than [`MAX_ROUNDS`].
 const TIME: Duration = Duration::from_secs(12);
-const MOST_ROUNDS: usize = 41;
+const MAX_ROUNDS: usize = 41;
 
-/// Passes over one token in a row: so many before those that are counted, and so many of these.
-const UNSETTLED: usize = 3;
-const SETTLED: usize = 4;
+/// Passes over one token in a row: discarded at first, counted afterwards.
+const WARM_UP: usize = 3;
+const COUNTED: usize = 4;
 
-/// One distribution that is measured after one context.
-struct Course<'m> {
-    predictor: Box<dyn Predictor + 'm>,
-    context: usize,
-    widths: Vec<usize>,
-    /// By width.
-    cells: Vec<Samples>,
-    /// Memory.
-    distribution: Distribution,
-}
-
-#[derive(Default)]
-struct Samples {
-    /// Pass and distributions.
-    whole: Vec<f64>,
-    /// One distribution.
-    distribution: Vec<f64>,
-}
-
-/// What was measured of one distribution.
-pub(crate) struct Measured {
-    pub(crate) times: PassTimes,
+/// Measured times of one distribution.
+pub(crate) struct DistributionTimes {
+    /// Pass with the next-token distributions after its tokens.
+    pub(crate) passes: PassTimes,
+    /// One next-token distribution alone.
     pub(crate) distribution: PassTime,
 }
 
-/// Measures distributions side by side.
-pub(crate) struct Passes<'m> {
-    grid: Grid,
-    /// By distribution, in the order given; then by context.
-    courses: Vec<Vec<Course<'m>>>,
-    /// Text long enough for each of them.
+/// Measures several distributions in turn.
+pub(crate) struct PassTimer<'m> {
+    grid: PassGrid,
+    /// By distribution, in the order given; then by context length.
+    series: Vec<Vec<PassSeries<'m>>>,
+    /// A long enough text for each distribution.
     texts: Vec<Vec<TokenId>>,
-    /// How many are made; None for as many as there is time for.
+    /// Number of rounds; None for as many as there is time for.
     wanted: Option<usize>,
     rounds: usize,
 }
 
-impl<'m> Passes<'m> {
-    /// `make` gives a fresh predictor of distribution `i`; `prompts[i]` is text for it to follow,
-    /// which is repeated as often as need be: what a pass takes does not depend on the tokens. Of
-    /// the `grid` each distribution is measured where it has room.
+impl<'m> PassTimer<'m> {
+    /// `make` returns a fresh predictor of distribution `i`. `prompts[i]` is the text it follows,
+    /// repeated as often as necessary: the time of a pass does not depend on the tokens. Each
+    /// distribution is measured at the points of `grid` for which it has room.
     ///
     /// # Errors
     /// If a backend cannot start a session.
     pub(crate) fn new(
-        grid: Grid,
+        grid: PassGrid,
         make: impl Fn(usize) -> Result<Box<dyn Predictor + 'm>>,
         prompts: &[Vec<TokenId>],
         wanted: Option<usize>,
     ) -> Result<Self> {
-        let mut courses = Vec::with_capacity(prompts.len());
-        for distribution in 0..prompts.len() {
-            let context_len = make(distribution)?.context_len();
-            let course = |context| {
-                Ok(Course::new(make(distribution)?, context, grid.widths_in(context, context_len)))
+        let mut series = Vec::with_capacity(prompts.len());
+        for index in 0..prompts.len() {
+            let context_len = make(index)?.context_len();
+            let one = |context| {
+                let widths = grid.widths_in(context, context_len);
+                Ok(PassSeries::new(make(index)?, context, widths))
             };
             let contexts = grid.contexts_in(context_len);
-            courses.push(contexts.into_iter().map(course).collect::<Result<_>>()?);
+            series.push(contexts.into_iter().map(one).collect::<Result<_>>()?);
         }
-        let longest = grid.longest_context() + grid.widest().max(UNSETTLED + SETTLED);
+        let longest = grid.longest_context() + grid.widest().max(WARM_UP + COUNTED);
         let text = |prompt: &Vec<TokenId>| prompt.iter().copied().cycle().take(longest).collect();
         let texts = prompts.iter().map(text).collect();
-        Ok(Self { grid, courses, texts, wanted, rounds: 0 })
+        Ok(Self { grid, series, texts, wanted, rounds: 0 })
     }
 
-    /// How many calls of [`round`](Self::round) there are at least.
-    pub(crate) fn least_rounds(&self) -> usize {
-        self.wanted.unwrap_or(LEAST_ROUNDS) + 1
-    }
-
-    /// Measures every cell once. The first round is not counted: it fills caches. Returns whether
-    /// another round is worth its time; `began` is when the first one did.
+    /// Makes all rounds. Returns the times by distribution and the number of rounds counted; None
+    /// if the user interrupted.
     ///
     /// # Errors
-    /// If a model fails.
-    pub(crate) fn round(&mut self, began: Instant) -> Result<bool> {
+    /// If a model fails, or nothing was measured.
+    pub(crate) fn measure(mut self) -> Result<Option<(Vec<DistributionTimes>, usize)>> {
+        let least = self.wanted.unwrap_or(MIN_ROUNDS) + 1;
+        let progress = MeasurementProgress::new("rounds of passes", least);
+        let began = Instant::now();
+        while self.round(began)? {
+            progress.advance();
+        }
+        if interrupt::requested() {
+            return Ok(None);
+        }
+        let times = self.series.iter().map(|series| summary(series)).collect::<Result<_>>()?;
+        Ok(Some((times, self.rounds.saturating_sub(1))))
+    }
+
+    /// Measures every pass once. The first round is not counted: it fills caches. Returns whether
+    /// another round is worth its time; the first one began at `began`.
+    fn round(&mut self, began: Instant) -> Result<bool> {
         let counted = self.rounds > 0;
         // Distributions take turns at each width: a busy moment of the machine hits all alike.
-        let most = self.courses.iter().map(Vec::len).max().unwrap_or(0);
+        let most = self.series.iter().map(Vec::len).max().unwrap_or(0);
         for context in 0..most {
             for width in 0..self.grid.widths.len() {
-                for (distribution, text) in self.courses.iter_mut().zip(&self.texts) {
+                for (distribution, text) in self.series.iter_mut().zip(&self.texts) {
                     if interrupt::requested() {
                         return Ok(false);
                     }
-                    let Some(course) = distribution.get_mut(context) else { continue };
-                    course.measure(width, text, counted)?;
+                    let Some(series) = distribution.get_mut(context) else { continue };
+                    series.measure(width, text, counted)?;
                 }
             }
         }
@@ -168,42 +164,53 @@ impl<'m> Passes<'m> {
         let next = began.elapsed().mul_f64((self.rounds + 1) as f64 / self.rounds as f64);
         Ok(match self.wanted {
             Some(wanted) => made < wanted,
-            None => made < LEAST_ROUNDS || (made < MOST_ROUNDS && next < TIME),
+            None => made < MIN_ROUNDS || (made < MAX_ROUNDS && next < TIME),
         })
-    }
-
-    /// What was found, by distribution; and rounds counted.
-    ///
-    /// # Errors
-    /// If nothing was measured.
-    pub(crate) fn finish(self) -> Result<(Vec<Measured>, usize)> {
-        let measured = self.courses.iter().map(|courses| summary(courses));
-        Ok((measured.collect::<Result<_>>()?, self.rounds.saturating_sub(1)))
     }
 }
 
-impl<'m> Course<'m> {
+/// Passes of one distribution after one context length.
+struct PassSeries<'m> {
+    predictor: Box<dyn Predictor + 'm>,
+    context: usize,
+    widths: Vec<usize>,
+    /// By width.
+    samples: Vec<PassSamples>,
+    /// Reused memory.
+    distribution: Distribution,
+}
+
+/// Seconds of repeated passes of one width.
+#[derive(Default)]
+struct PassSamples {
+    /// Pass with its next-token distributions.
+    whole: Vec<f64>,
+    /// One distribution.
+    distribution: Vec<f64>,
+}
+
+impl<'m> PassSeries<'m> {
     fn new(predictor: Box<dyn Predictor + 'm>, context: usize, widths: Vec<usize>) -> Self {
-        let cells = widths.iter().map(|_| Samples::default()).collect();
-        Self { predictor, context, widths, cells, distribution: Distribution::default() }
+        let samples = widths.iter().map(|_| PassSamples::default()).collect();
+        Self { predictor, context, widths, samples, distribution: Distribution::default() }
     }
 
-    /// One pass over the width of index `width`, and the distributions after each of its tokens; of
-    /// passes over one token several in a row.
+    /// One pass of the width of index `width` with its distributions; several passes in a row over
+    /// one token.
     fn measure(&mut self, width: usize, text: &[TokenId], counted: bool) -> Result<()> {
         let (index, Some(&width)) = (width, self.widths.get(width)) else { return Ok(()) };
-        // Somewhere else by one token, so that nothing of the pass to come is known.
+        // Another last token, so that nothing of the pass to come is cached.
         let other = (0..2).find(|token| *token != text[self.context]).unwrap_or_default();
         self.predictor.follow(&[&text[..self.context], &[other]].concat(), 1)?;
         if width > 1 {
             return self.pass(index, self.context, text, counted);
         }
-        // Wide passes follow another model's. Passes over one token follow each other, and are
-        // about twice as fast once they do: processor and caches have settled.
+        // In use, wide passes follow another model's passes, but passes over one token follow each
+        // other: those are about twice as fast once processor and caches have settled.
         let room = self.predictor.context_len() - self.context;
-        let run = room.min(UNSETTLED + SETTLED);
+        let run = room.min(WARM_UP + COUNTED);
         for done in 0..run {
-            let settled = done >= UNSETTLED.min(run - 1);
+            let settled = done >= WARM_UP.min(run - 1);
             self.pass(index, self.context + done, text, counted && settled)?;
         }
         Ok(())
@@ -227,41 +234,39 @@ impl<'m> Course<'m> {
         }
         let whole = began.elapsed();
         if counted {
-            self.cells[index].whole.push(whole.as_secs_f64());
-            self.cells[index].distribution.push((whole - passed).as_secs_f64() / width as f64);
+            self.samples[index].whole.push(whole.as_secs_f64());
+            self.samples[index].distribution.push((whole - passed).as_secs_f64() / width as f64);
         }
         Ok(())
     }
 }
 
-fn summary(courses: &[Course<'_>]) -> Result<Measured> {
+fn summary(series: &[PassSeries<'_>]) -> Result<DistributionTimes> {
     const NOTHING: &str = "no pass was measured";
-    let distributions: Vec<f64> = courses
-        .iter()
-        .flat_map(|c| &c.cells)
-        .flat_map(|cell| cell.distribution.iter().copied())
-        .collect();
-    // A grid has as many widths after every context: those that fit after all of them.
-    let columns = courses.iter().map(|course| course.cells.len()).min().unwrap_or(0);
-    let row = |course: &Course<'_>| -> Result<Vec<PassTime>> {
-        let cells = course.cells[..columns].iter();
+    let samples = series.iter().flat_map(|one| &one.samples);
+    let distributions: Vec<f64> =
+        samples.flat_map(|samples| samples.distribution.iter().copied()).collect();
+    // `PassTimes` has the same widths after every context: those that fit after all of them.
+    let columns = series.iter().map(|one| one.samples.len()).min().unwrap_or(0);
+    let row = |one: &PassSeries<'_>| -> Result<Vec<PassTime>> {
+        let cells = one.samples[..columns].iter();
         let cells = cells.map(|cell| PassTime::of_samples(&cell.whole).context(NOTHING));
-        Ok(rising(&cells.collect::<Result<Vec<_>>>()?))
+        Ok(isotonic(&cells.collect::<Result<Vec<_>>>()?))
     };
-    let cells = courses.iter().map(row).collect::<Result<_>>()?;
-    let contexts = courses.iter().map(|course| course.context).collect();
-    let widths = courses.first().map_or(Vec::new(), |course| course.widths[..columns].to_vec());
-    let times = PassTimes::new(widths, contexts, cells)?;
+    let cells = series.iter().map(row).collect::<Result<_>>()?;
+    let contexts = series.iter().map(|one| one.context).collect();
+    let widths = series.first().map_or(Vec::new(), |one| one.widths[..columns].to_vec());
+    let passes = PassTimes::new(widths, contexts, cells)?;
     let distribution = PassTime::of_samples(&distributions).context(NOTHING)?;
-    Ok(Measured { times, distribution })
+    Ok(DistributionTimes { passes, distribution })
 }
 
-/// The nearest times that do not fall: a pass over more tokens takes no less, so one that seems to
-/// was disturbed, or the one before it. Least squares with weights `1 / error²` (isotonic
-/// regression, by pooling adjacent violators: Ayer et al. 1955). Errors below a hundredth of the
-/// time count as that: a few equal samples prove little.
-fn rising(times: &[PassTime]) -> Vec<PassTime> {
-    // Weight, weighted mean, how many times are pooled.
+/// Weighted isotonic regression by pooling adjacent violators (Ayer et al. 1955): the nearest
+/// times that never fall, by least squares with weights `1 / error²`. A pass over more tokens takes
+/// no less time, so a time that falls was disturbed, or the one before it. Errors below 1 % of the
+/// time count as 1 %: a few equal samples prove little.
+fn isotonic(times: &[PassTime]) -> Vec<PassTime> {
+    // Weight, weighted mean, number of pooled times.
     let mut pools: Vec<(f64, f64, usize)> = Vec::with_capacity(times.len());
     for time in times {
         let error = time.standard_error.max(0.01 * time.seconds).max(f64::MIN_POSITIVE.sqrt());
@@ -281,8 +286,8 @@ fn rising(times: &[PassTime]) -> Vec<PassTime> {
     pooled.collect()
 }
 
-/// `times` without the passes of a model that has made them already: its rows are remembered, only
-/// its distributions are made again.
+/// `times` of a composed distribution without the passes of one of its models, which has made them
+/// already as the drafter. Its rows are remembered; only its distributions are made again.
 pub(crate) fn times_without(
     times: &PassTimes,
     own: &PassTimes,
@@ -308,7 +313,7 @@ mod tests {
 
     #[test]
     fn contexts_fit_the_model() {
-        let grid = Grid::default();
+        let grid = PassGrid::default();
         assert_eq!(grid.contexts_in(2048), [64, 256, 768]);
         assert_eq!(grid.contexts_in(256), [64, 223]);
         assert_eq!(grid.contexts_in(512), [64, 256]);
@@ -316,7 +321,7 @@ mod tests {
         assert_eq!(grid.contexts_in(40), [20]);
         assert_eq!(grid.widths_in(20, 40), [1, 2, 3, 4, 6, 8, 12, 16]);
         assert_eq!(grid.contexts_in(1), [1]);
-        let asked = Grid { widths: vec![1, 32], contexts: vec![128] };
+        let asked = PassGrid { widths: vec![1, 32], contexts: vec![128] };
         assert_eq!(asked.contexts_in(256), [128]);
     }
 
@@ -327,20 +332,20 @@ mod tests {
         let model = Counted::new(TableModel::random("toy", 5, 2, 1));
         let sampling = Sampling::at_temperature(1.0).unwrap();
         let predictor = Box::new(ModelPredictor::new(&model, sampling).unwrap());
-        let mut course = Course::new(predictor, 7, WIDTHS.to_vec());
+        let mut series = PassSeries::new(predictor, 7, WIDTHS.to_vec());
         let text: Vec<TokenId> = (0..64).map(|i| i % 5).collect();
         // The context is read; from then on what is measured, and one token to go elsewhere.
-        course.measure(0, &text, true).unwrap();
+        series.measure(0, &text, true).unwrap();
         for (index, width) in WIDTHS.iter().enumerate().rev().chain(WIDTHS.iter().enumerate()) {
             let before = model.counts();
-            course.cells[index].whole.clear();
-            course.measure(index, &text, true).unwrap();
+            series.samples[index].whole.clear();
+            series.measure(index, &text, true).unwrap();
             let done = model.counts() - before;
             // Going elsewhere is one more.
-            let passes = if *width == 1 { (UNSETTLED + SETTLED) as u64 } else { 1 };
+            let passes = if *width == 1 { (WARM_UP + COUNTED) as u64 } else { 1 };
             assert_eq!((done.passes, done.tokens), (1 + passes, 1 + passes * *width as u64));
-            let counted = if *width == 1 { SETTLED } else { 1 };
-            assert_eq!(course.cells[index].whole.len(), counted);
+            let counted = if *width == 1 { COUNTED } else { 1 };
+            assert_eq!(series.samples[index].whole.len(), counted);
         }
     }
 
@@ -352,9 +357,9 @@ mod tests {
     #[test]
     fn a_disturbed_pass_is_pooled_with_its_neighbours() {
         let honest = times(&[(1.0, 0.1), (1.5, 0.1), (3.0, 0.1)]);
-        assert_eq!(rising(&honest), honest);
+        assert_eq!(isotonic(&honest), honest);
         // 9 ± 2 before 1 ± 1: weights 1/4 and 1, mean (9/4 + 1) / (5/4) = 2.6.
-        let found = rising(&times(&[(0.5, 0.1), (9.0, 2.0), (1.0, 1.0), (4.0, 0.1)]));
+        let found = isotonic(&times(&[(0.5, 0.1), (9.0, 2.0), (1.0, 1.0), (4.0, 0.1)]));
         let seconds: Vec<f64> = found.iter().map(|time| time.seconds).collect();
         assert_eq!((seconds[0], seconds[3]), (0.5, 4.0));
         assert!((seconds[1] - 2.6).abs() < 1e-12 && seconds[1] == seconds[2], "{seconds:?}");
@@ -374,7 +379,7 @@ mod tests {
                 let all: f64 = (a..=b).map(weight).sum();
                 (a..=b).map(|at| weight(at) * pairs[at].0).sum::<f64>() / all
             };
-            for (at, found) in rising(&times(&pairs)).iter().enumerate() {
+            for (at, found) in isotonic(&times(&pairs)).iter().enumerate() {
                 let least = |a| (at..7).map(|b| mean(a, b)).fold(f64::INFINITY, f64::min);
                 let wanted = (0..=at).map(least).fold(f64::NEG_INFINITY, f64::max);
                 assert!((found.seconds - wanted).abs() < 1e-9, "{pairs:?}");

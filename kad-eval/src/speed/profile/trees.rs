@@ -1,112 +1,100 @@
-//! What trees of drafts cost, and how deep they are accepted.
+//! Token trees: cost of their drafts, and depth to which verifiers accept them.
 
 use anyhow::Result;
-use kad_polybasic::theory::RunLengths;
+use kad_polybasic::theory::{PassTimes, RunLengths};
 
-use super::file::{Candidate, Cost, Pair};
-use super::measure::{Measurement, interrupted};
-use super::round_overhead::Rounds;
+use super::file::{CandidateCost, CandidateProfile, PairProfile};
+use super::pairs::two_levels;
+use super::profiler::Profiler;
+use super::round_overhead::RoundSamples;
 use super::targets::tree_definition;
-use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels};
-use crate::models::{self, Rules};
-use crate::speed::progress::Progress;
+use crate::config::{DecoderKind, LevelPlan, NamedDistribution};
+use crate::interrupt;
+use crate::models;
+use crate::speed::progress::MeasurementProgress;
 use crate::speed::timed_decoding::StepTime;
 
-/// A tree below a target, by the index of the target among the distributions.
-struct Grown<'e> {
-    verifier: usize,
-    level: &'e LevelPlan,
+/// A chain of a target and a token tree to be measured.
+struct TreeChain<'c> {
+    target: &'c NamedDistribution,
+    /// The target's pass times, and its place among the models of the chain.
+    times: &'c PassTimes,
+    place: usize,
+    level: &'c LevelPlan,
     kind: DecoderKind,
 }
 
-/// What one tree showed, below one distribution or several.
+/// Rounds of one tree, below one target or several.
 #[derive(Default)]
-struct Shown {
+struct TreeSamples {
     runs: RunLengths,
     /// Seconds in passes of the drafter, by draft.
     drafts: Vec<f64>,
+    /// Nodes, by draft.
     nodes: Vec<f64>,
-    /// What was left of each round when the drafts of this tree and the verifier's pass over it are
-    /// taken off.
-    rounds: Rounds,
+    rounds: RoundSamples,
 }
 
-impl Measurement<'_> {
-    /// Every tree of the experiment below every distribution that it is cheaper than, really
-    /// decoding: the trees as candidates, and how far each distribution follows them. None if the
-    /// user interrupted.
+impl Profiler<'_> {
+    /// Decodes with every tree of the experiment below every target that it is cheaper than.
+    /// Returns the trees as candidates, and their pairs; None if the user interrupted.
     ///
     /// # Errors
     /// If a model fails.
     pub(super) fn trees(
         &self,
-        candidates: &[Candidate],
+        candidates: &[CandidateProfile],
         context: usize,
-    ) -> Result<Option<(Vec<Candidate>, Vec<Pair>)>> {
-        let grown = self.grown(candidates, context);
-        let progress = Progress::new("texts with trees", grown.len() * self.effort.prompts);
-        let (mut trees, mut pairs): (Vec<Candidate>, Vec<Pair>) = (Vec::new(), Vec::new());
-        let mut costs: Vec<(String, Shown)> = Vec::new();
-        for tree in &grown {
-            let rules = Rules::of(&tree.kind)?;
-            let distribution = &self.targets.distributions[tree.verifier];
-            let mut shown = Shown::default();
-            for (seed, prompt) in
-                self.prompts.of(&tree.kind, self.models)?.iter().take(self.effort.prompts)
-            {
-                let Some(steps) = self.text(&tree.kind, distribution, &rules, prompt, *seed)?
-                else {
-                    return Ok(None);
-                };
-                let place = tree.kind.models().iter().position(|name| *name == distribution.name);
-                shown.add(&steps, prompt.len(), place, &candidates[tree.verifier], tree.level)?;
-                progress.one();
+    ) -> Result<Option<(Vec<CandidateProfile>, Vec<PairProfile>)>> {
+        let chains = self.tree_chains(candidates, context);
+        let texts = chains.len() * self.settings.prompts;
+        let progress = MeasurementProgress::new("texts with trees", texts);
+        let (mut pairs, mut trees): (_, Vec<(&LevelPlan, TreeSamples)>) = (Vec::new(), Vec::new());
+        for chain in &chains {
+            let mut samples = TreeSamples::default();
+            let add = |prompt, steps: &[StepTime]| samples.add(steps, prompt, chain);
+            let kinds = std::slice::from_ref(&chain.kind);
+            if !self.decode_chain(chain.target, kinds, &progress, add)? {
+                return Ok(None);
             }
-            let name = name(tree.level);
-            let verifier = distribution.name.clone();
-            pairs.push(Pair {
-                verifier,
-                drafter: name.clone(),
-                runs: shown.runs.clone(),
-                beside: shown.rounds.beside(),
+            pairs.push(PairProfile {
+                verifier: chain.target.name.clone(),
+                drafter: tree_name(chain.level),
+                runs: samples.runs.clone(),
+                round_overhead: samples.rounds.overhead(),
             });
-            match costs.iter_mut().find(|(other, _)| *other == name) {
-                Some((_, all)) => all.join(shown),
-                None => costs.push((name, shown)),
+            match trees.iter_mut().find(|(level, _)| tree_name(level) == tree_name(chain.level)) {
+                Some((_, all)) => all.join(samples),
+                None => trees.push((chain.level, samples)),
             }
         }
-        for (name, shown) in costs {
-            let Some(tree) = grown.iter().find(|tree| self::name(tree.level) == name) else {
-                continue;
-            };
-            trees.push(shown.candidate(name, tree.level));
-        }
-        Ok(if interrupted() { None } else { Some((trees, pairs)) })
+        let trees = trees.into_iter().map(|(level, samples)| samples.candidate(level)).collect();
+        Ok((!interrupt::requested()).then_some((trees, pairs)))
     }
 
-    fn grown(&self, candidates: &[Candidate], context: usize) -> Vec<Grown<'_>> {
-        let seconds = |name: &str| {
-            let found = candidates.iter().find(|candidate| candidate.name == name)?;
-            match &found.cost {
-                Cost::Distribution { times, .. } => Some(times.seconds(1, context)),
-                Cost::Lookup { .. } | Cost::Tree { .. } => Some(0.0),
-            }
-        };
+    fn tree_chains<'c>(
+        &'c self,
+        candidates: &'c [CandidateProfile],
+        context: usize,
+    ) -> Vec<TreeChain<'c>> {
+        let cost = |name: &str| Some(&candidates.iter().find(|found| found.name == name)?.cost);
         let mut found = Vec::new();
         for level in &self.targets.trees {
-            for (verifier, target) in self.targets.distributions.iter().enumerate() {
-                let drafter = match &level.draft {
-                    DraftPlan::Distribution(part) => seconds(&part.name),
-                    _ => Some(0.0),
-                };
-                let cheaper = drafter.zip(seconds(&target.name)).is_some_and(|(a, b)| a < b);
-                // Passes of a composed distribution's own models cannot be told from those of the
+            let drafter = match level.draft.distribution() {
+                Some(part) => cost(&part.name).map(|cost| cost.pass_seconds(context)),
+                None => Some(0.0),
+            };
+            for target in &self.targets.distributions {
+                let kind = two_levels(target, level.clone());
+                // Passes of the models of a composed distribution cannot be told from those of the
                 // tree.
                 let single = target.distribution.models().len() == 1;
-                let levels = Levels::Listed(vec![level.clone()]);
-                let kind = DecoderKind::Chain(ChainPlan { target: target.clone(), levels });
-                if cheaper && single && models::check_shared(&kind, self.models).is_ok() {
-                    found.push(Grown { verifier, level, kind });
+                let place = kind.models().iter().position(|name| *name == target.name);
+                let times = cost(&target.name).and_then(CandidateCost::times);
+                let (Some(place), Some(times), true) = (place, times, single) else { continue };
+                let cheaper = drafter.is_some_and(|drafter| drafter < times.seconds(1, context));
+                if cheaper && models::check_shared(&kind, self.models).is_ok() {
+                    found.push(TreeChain { target, times, place, level, kind });
                 }
             }
         }
@@ -114,38 +102,27 @@ impl Measurement<'_> {
     }
 }
 
-/// As candidates are called: trees that differ in their depth differ.
-pub(super) fn name(level: &LevelPlan) -> String {
+/// The name of a tree as a candidate: trees of different depth differ.
+pub(super) fn tree_name(level: &LevelPlan) -> String {
     format!("{}, depth {}", level.tree_name().unwrap_or_default(), level.length)
 }
 
-impl Shown {
-    /// The rounds of one text, whose verifier has index `place` among the models of its decoder.
-    fn add(
-        &mut self,
-        steps: &[StepTime],
-        prompt: usize,
-        place: Option<usize>,
-        verifier: &Candidate,
-        level: &LevelPlan,
-    ) -> Result<()> {
-        let (Some(place), Cost::Distribution { times, .. }) = (place, &verifier.cost) else {
-            return Ok(());
-        };
-        let (mut text, depth) = (prompt, level.length.get());
+impl TreeSamples {
+    /// Adds the rounds of one text after `prompt` tokens.
+    fn add(&mut self, steps: &[StepTime], prompt: usize, chain: &TreeChain<'_>) -> Result<()> {
+        let (mut text, depth) = (prompt, chain.level.length.get());
         for step in steps {
             let context = text - 1;
             text += step.emitted;
-            // Where the text ends soon, trees are cut: neither their depth nor their size is the
-            // usual one.
+            // Close to the end of the text, trees are cut: neither depth nor size is the usual one.
             let Some(round) = step.round.filter(|round| round.depth >= depth || round.stopped)
             else {
                 continue;
             };
             self.runs.record(depth, depth, round.accepted.min(depth))?;
             if !step.reads_prompt {
-                let draft = step.passing() - step.by_model[place];
-                let verifying = times.seconds(round.drafted + 1, context);
+                let draft = step.passing() - step.by_model[chain.place];
+                let verifying = chain.times.seconds(round.drafted + 1, context);
                 self.drafts.push(draft);
                 self.nodes.push(round.drafted as f64);
                 self.rounds.add(0, step.seconds, draft + verifying);
@@ -160,17 +137,21 @@ impl Shown {
         self.nodes.extend(other.nodes);
     }
 
-    fn candidate(&self, name: String, level: &LevelPlan) -> Candidate {
+    fn candidate(&self, level: &LevelPlan) -> CandidateProfile {
         let mean = |samples: &[f64]| samples.iter().sum::<f64>() / samples.len().max(1) as f64;
         let models =
             level.draft.distribution().map_or(Vec::new(), |part| part.distribution.models());
-        let cost = Cost::Tree {
+        let cost = CandidateCost::Tree {
             toml: level.in_toml(),
             draft_seconds: mean(&self.drafts),
             nodes: mean(&self.nodes),
             depth: level.length.get(),
         };
-        let models = models.into_iter().map(str::to_owned).collect();
-        Candidate { name, models, definition: Some(tree_definition(level)), cost }
+        CandidateProfile {
+            name: tree_name(level),
+            models: models.into_iter().map(str::to_owned).collect(),
+            definition: Some(tree_definition(level)),
+            cost,
+        }
     }
 }

@@ -1,68 +1,63 @@
-//! The profile file: JSON, versioned, written whole or not at all.
+//! The profile file: JSON with a layout version.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths, TextTrace};
 use serde::{Deserialize, Serialize};
 
-use crate::config::SamplingPlan;
+use crate::config::{Lookup, SamplingPlan};
 use crate::failure::WrongRequest;
 use crate::files;
 use crate::machine::Machine;
 
-/// Of the file's layout; another one is refused.
-const VERSION: u64 = 3;
+const AGAIN: &str = "make it again with `kad profile FILE.toml --out PROFILE`";
 
-/// What models, composed distributions and lookups do on one machine: how long a pass takes and how
-/// far each accepts what another drafts.
+/// Measurements of models, composed distributions and lookups on one machine: pass times, and how
+/// far each verifier accepts each drafter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     pub(crate) version: u64,
-    /// Whose models and prompts these are.
+    /// Name of the experiment.
     pub(crate) experiment: String,
-    /// The distribution of its baseline, if that was measured: what to plan for unless told
-    /// otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The distribution of the experiment's baseline, if it was measured: the default target.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<String>,
-    /// What was measured, and with what.
-    pub(crate) about: About,
-    /// How it was measured.
-    pub(crate) effort: Effort,
-    /// Tokens before the middle of a text, the mean over the prompts: where passes are looked up.
+    pub(crate) conditions: ProfileConditions,
+    pub(crate) settings: ProfileSettings,
+    /// Context length at which pass times are looked up: tokens before the middle of a text, the
+    /// mean over the prompts.
     pub(crate) context: usize,
-    pub(crate) candidates: Vec<Candidate>,
-    pub(crate) pairs: Vec<Pair>,
-    /// Plain texts of one distribution, and what the others would have made of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) texts: Option<Texts>,
+    pub(crate) candidates: Vec<CandidateProfile>,
+    pub(crate) pairs: Vec<PairProfile>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) texts: Option<TracedTexts>,
 }
 
-/// Texts that one distribution wrote by itself, each up to the limit of the effort's tokens, read
-/// again by everything that may draft for it.
+/// Plain texts of one distribution, each with the probabilities and drafts of every candidate that
+/// may draft for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Texts {
+pub(crate) struct TracedTexts {
     /// The candidate that wrote them.
     pub(crate) target: String,
     /// One for each prompt. Distributions, lookups and trees have the names of the candidates.
     pub(crate) traces: Vec<TextTrace>,
 }
 
-/// What a profile holds for: as soon as any of it changes, the numbers are of something else.
+/// The conditions of a measurement: under others, its numbers do not hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct About {
+pub(crate) struct ProfileConditions {
     /// Version of this program.
     pub(crate) kad: String,
     pub(crate) machine: Machine,
-    /// How tokens are drawn: acceptance depends on it.
+    /// Sampling settings: acceptance depends on them.
     pub(crate) sampling: SamplingPlan,
-    /// By the names the experiment gives them.
+    /// By the names in the experiment.
     pub(crate) models: BTreeMap<String, ModelIdentity>,
 }
 
@@ -71,138 +66,116 @@ pub(crate) struct About {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelIdentity {
     pub(crate) source: String,
-    /// Its blocks: an early exit has fewer than its source.
+    /// Number of layers: an early exit has fewer than its source.
     pub(crate) layers: usize,
-    /// Of its files.
+    /// Digest of the model's files.
     pub(crate) digest: String,
     pub(crate) backend: String,
     pub(crate) dtype: String,
-    /// What computes.
-    #[serde(default = "ModelIdentity::processor")]
     pub(crate) device: String,
-    /// Threads, where the file asks for a number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Number of threads, if the experiment sets it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) threads: Option<usize>,
-    /// The version of the backend's library, where that is found when the program runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Version of the backend's library, if it is found at run time.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) library: Option<String>,
 }
 
-impl ModelIdentity {
-    /// What computed the models of profiles that do not say.
-    fn processor() -> String {
-        kad_backends::Device::Cpu.to_string()
-    }
-}
-
-/// How much was decoded to measure.
+/// Size of a measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Effort {
-    /// Where the prompts are from.
+pub(crate) struct ProfileSettings {
+    /// Tasks of the prompts.
     pub(crate) tasks: Vec<String>,
     pub(crate) prompts: usize,
-    /// The most new tokens for each of them.
+    /// Maximum number of new tokens of a text.
     pub(crate) tokens: usize,
-    /// Passes measured for each width and context.
+    /// Rounds of passes for each width and context length.
     pub(crate) rounds: usize,
-    /// The width of the passes that verify the longest drafts.
+    /// Width of the passes that verify the longest drafts.
     pub(crate) draft_length: usize,
     pub(crate) seed: u64,
 }
 
-impl Effort {
-    /// Lookups are asked for this many tokens at least.
-    pub(crate) const LOOKED_UP: usize = 16;
+impl ProfileSettings {
+    /// Minimum of [`lookup_length`](Self::lookup_length).
+    pub(crate) const MIN_LOOKUP_LENGTH: usize = 16;
 
-    /// Tokens that lookups were asked for at each place of a text: what plans may ask of them, at
-    /// least.
-    pub(crate) fn looked_up(&self) -> usize {
-        self.draft_length.max(Self::LOOKED_UP)
+    /// Tokens requested of a lookup at each position of a text.
+    pub(crate) fn lookup_length(&self) -> usize {
+        self.draft_length.max(Self::MIN_LOOKUP_LENGTH)
     }
 }
 
-/// What can be a level of a chain.
+/// Measurements of a candidate for a level of a chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Candidate {
-    /// The experiment's name for it.
+pub(crate) struct CandidateProfile {
+    /// Its name in the experiment.
     pub(crate) name: String,
     /// The models it runs; none for a lookup.
     pub(crate) models: Vec<String>,
-    /// What a composed distribution or a tree is made of, so that a changed rule or shape is
-    /// noticed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The parts of a composed distribution or a tree, so that a changed rule or shape is noticed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) definition: Option<String>,
-    pub(crate) cost: Cost,
+    pub(crate) cost: CandidateCost,
 }
 
-/// What a candidate's work takes, in seconds.
+/// Seconds of a candidate's work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum Cost {
-    /// A distribution: one model's, or one composed of several.
+pub(crate) enum CandidateCost {
+    /// The distribution of one model, or one composed of several.
     Distribution {
-        /// A pass of all its models over so many tokens after so many others, and the distributions
-        /// after each of them.
+        /// A forward pass of all its models by width and context length, with the next-token
+        /// distributions after its tokens.
         times: PassTimes,
-        /// The part of it that making one distribution takes.
+        /// One next-token distribution, which is part of the pass.
         distribution: PassTime,
-        /// A token of plain decoding beside its pass and distribution: drawing it, bookkeeping, and
-        /// what a pass takes longer there than by itself; the mean.
+        /// A token of plain decoding beyond its pass and distribution, the mean: sampling,
+        /// bookkeeping, and slower passes than alone.
         token_overhead: f64,
-        /// A token of plain decoding, for composed distributions: their decoders do not ask every
+        /// A token of plain decoding of a composed distribution: its decoder does not run every
         /// model for every token.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         plain: Option<PassTime>,
     },
-    /// Earlier text, looked up.
+    /// A lookup in the text so far.
     Lookup {
         lookup: Lookup,
-        /// A draft, however short.
+        /// A draft, whatever its length.
         draft_seconds: f64,
         /// Each of its tokens.
         token_seconds: f64,
     },
-    /// A tree of drafts in the shape that the experiment's chains have.
+    /// A token tree of the shape that a chain of the experiment has.
     Tree {
-        /// The level as an experiment file has it.
+        /// The level as in an experiment file.
         toml: String,
-        /// All passes of the drafter for a draft, the mean over rounds; what else a round takes is
-        /// in the pairs' `beside`.
+        /// All passes of the drafter for a draft, the mean over rounds. The rest of a round is in
+        /// the overhead of the pair.
         draft_seconds: f64,
-        /// The nodes of a draft, the mean over rounds.
+        /// Nodes of a draft, the mean over rounds.
         nodes: f64,
-        /// The longest path.
+        /// Length of the longest path.
         depth: usize,
     },
 }
 
-/// What is looked up; the keys of experiment files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) enum Lookup {
-    /// What followed the last few tokens when they occurred before.
-    NGram { longest: NonZeroUsize, shortest: NonZeroUsize },
-    /// What followed the longest suffix that occurred before.
-    SuffixAutomaton { longest: NonZeroUsize, shortest: NonZeroUsize },
-}
-
-/// Who verified whom.
+/// Measurements of a verifier and its drafter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Pair {
+pub(crate) struct PairProfile {
     pub(crate) verifier: String,
     pub(crate) drafter: String,
-    /// How many tokens in a row were accepted.
+    /// Numbers of tokens accepted in a row.
     pub(crate) runs: RunLengths,
-    /// What their rounds take beside the times of both.
-    pub(crate) beside: RoundOverhead,
+    pub(crate) round_overhead: RoundOverhead,
 }
 
-/// What rounds of a verifier and its drafter take longer than the times of both add up to: passes
-/// take longer between those of another model, which leave the processor's caches full of something
-/// else, than one after the other; then acceptance, residual, roll-back.
+/// Per-round overhead beyond the models' forward passes. Passes are slower between passes of
+/// another model, which leave the processor's caches full of other weights, than one after the
+/// other; then there are acceptance, residual and rollback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RoundOverhead {
@@ -212,20 +185,58 @@ pub(crate) struct RoundOverhead {
     pub(crate) token: f64,
 }
 
+impl CandidateProfile {
+    /// True for distributions and trees of several models.
+    pub(crate) fn is_composed(&self) -> bool {
+        self.models.len() > 1
+    }
+}
+
+impl CandidateCost {
+    /// Pass times of a distribution.
+    pub(crate) fn times(&self) -> Option<&PassTimes> {
+        match self {
+            Self::Distribution { times, .. } => Some(times),
+            Self::Lookup { .. } | Self::Tree { .. } => None,
+        }
+    }
+
+    /// Seconds of a pass over one token after `context` tokens; 0 without models.
+    pub(super) fn pass_seconds(&self, context: usize) -> f64 {
+        self.times().map_or(0.0, |times| times.seconds(1, context))
+    }
+
+    /// Every number of it that must be finite and ≥ 0.
+    fn numbers(&self) -> Vec<f64> {
+        match self {
+            Self::Distribution { distribution, token_overhead, plain, .. } => {
+                let times = [Some(distribution), plain.as_ref()].into_iter().flatten();
+                let times = times.flat_map(|time| [time.seconds, time.standard_error]);
+                times.chain([*token_overhead]).collect()
+            }
+            Self::Lookup { draft_seconds, token_seconds, .. } => {
+                vec![*draft_seconds, *token_seconds]
+            }
+            Self::Tree { draft_seconds, nodes, .. } => vec![*draft_seconds, *nodes],
+        }
+    }
+}
+
 impl Profile {
-    /// Version of the layout that is written here.
-    pub(crate) const VERSION: u64 = VERSION;
+    /// Version of the layout; files of another one are refused.
+    pub(crate) const VERSION: u64 = 4;
 
     /// Reads a profile.
     ///
     /// # Errors
-    /// If the file is not there, is no profile, or one of another layout; with what to do.
+    /// If the file cannot be read, is no profile, or has another layout; with the command that
+    /// makes one.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| {
-            let again = "make one with `kad profile FILE.toml --out PROFILE`";
+            let path = path.display();
             anyhow!(WrongRequest(format!(
-                "cannot read the profile {}: {error}; {again}",
-                path.display()
+                "cannot read the profile {path}: {error}; make one with `kad profile FILE.toml --out \
+                 PROFILE`"
             )))
         })?;
         Self::parse(&text).with_context(|| format!("{} cannot be used", path.display()))
@@ -234,95 +245,70 @@ impl Profile {
     /// The profile in `text`.
     ///
     /// # Errors
-    /// If it is no profile, or one of another layout.
+    /// If it is no profile, or has another layout.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
             version: u64,
         }
-        const AGAIN: &str = "make it again with `kad profile FILE.toml --out PROFILE`";
         let wrong = |error: serde_json::Error| {
             anyhow!(WrongRequest(format!("this is no profile: {error}; {AGAIN}")))
         };
         let Version { version } = serde_json::from_str(text).map_err(wrong)?;
-        if version != VERSION {
+        if version != Self::VERSION {
             bail!(WrongRequest(format!(
-                "this profile has layout {version}, kad {} reads layout {VERSION}; {AGAIN}",
-                env!("CARGO_PKG_VERSION")
+                "this profile has layout {version}, kad {} reads layout {}; {AGAIN}",
+                env!("CARGO_PKG_VERSION"),
+                Self::VERSION
             )));
         }
         let profile: Self = serde_json::from_str(text).map_err(wrong)?;
-        profile.check()?;
-        Ok(profile)
+        match profile.damage() {
+            None => Ok(profile),
+            Some(what) => bail!(WrongRequest(format!("{what}: the file was changed; {AGAIN}"))),
+        }
     }
 
-    /// Whether pairs are of candidates, and seconds are seconds.
-    fn check(&self) -> Result<()> {
-        for pair in &self.pairs {
-            for name in [&pair.verifier, &pair.drafter] {
-                if self.candidate(name).is_none() {
-                    bail!(WrongRequest(format!(
-                        "the pair (`{}`, `{}`) names `{name}`, which is no candidate: the file was \
-                         changed; make it again with `kad profile`",
-                        pair.verifier, pair.drafter
-                    )));
-                }
-            }
-        }
-        if let Some(texts) = &self.texts
-            && self.candidate(&texts.target).is_none()
-        {
-            bail!(WrongRequest(format!(
-                "the texts are of `{}`, which is no candidate: the file was changed; make it again \
-                 with `kad profile`",
-                texts.target
-            )));
-        }
+    /// A name that is no candidate, or an impossible number.
+    fn damage(&self) -> Option<String> {
+        let unknown = |name: &String| self.candidate(name).is_none();
         let bad = |seconds: &f64| !(seconds.is_finite() && *seconds >= 0.0);
-        for Pair { verifier, drafter, beside, .. } in &self.pairs {
-            if let Some(found) = [beside.round, beside.token].iter().find(|seconds| bad(seconds)) {
-                bail!(WrongRequest(format!(
-                    "a round of `{verifier}` and `{drafter}` takes {found} seconds beside their \
-                     passes: the file was changed; make it again with `kad profile`"
-                )));
+        let pair = |pair: &PairProfile| {
+            let PairProfile { verifier, drafter, round_overhead, .. } = pair;
+            let pair = format!("the pair (`{verifier}`, `{drafter}`)");
+            if let Some(name) = [verifier, drafter].into_iter().find(|name| unknown(name)) {
+                return Some(format!("{pair} names `{name}`, which is no candidate"));
             }
-        }
-        for Candidate { name, cost, .. } in &self.candidates {
-            let seconds = match cost {
-                Cost::Distribution { distribution, token_overhead, plain, .. } => {
-                    let spread = [Some(distribution), plain.as_ref()].into_iter().flatten();
-                    let spread = spread.flat_map(|time| [time.seconds, time.standard_error]);
-                    spread.chain([*token_overhead]).collect()
-                }
-                Cost::Lookup { draft_seconds, token_seconds, .. } => {
-                    vec![*draft_seconds, *token_seconds]
-                }
-                Cost::Tree { draft_seconds, nodes, .. } => vec![*draft_seconds, *nodes],
-            };
-            if let Some(found) = seconds.iter().find(|seconds| bad(seconds)) {
-                bail!(WrongRequest(format!(
-                    "`{name}` has a time of {found} seconds: the file was changed; make it again \
-                     with `kad profile`"
-                )));
-            }
-        }
-        Ok(())
+            let found = [round_overhead.round, round_overhead.token].into_iter().find(bad)?;
+            Some(format!("{pair} has a round overhead of {found} seconds"))
+        };
+        let candidate = |CandidateProfile { name, cost, .. }: &CandidateProfile| {
+            let found = cost.numbers().into_iter().find(bad)?;
+            Some(format!("`{name}` has a time of {found} seconds"))
+        };
+        let texts = self
+            .texts
+            .as_ref()
+            .filter(|texts| unknown(&texts.target))
+            .map(|texts| format!("the texts are of `{}`, which is no candidate", texts.target));
+        let pairs = self.pairs.iter().find_map(pair);
+        pairs.or(texts).or_else(|| self.candidates.iter().find_map(candidate))
     }
 
     /// The candidate of this name.
-    pub(crate) fn candidate(&self, name: &str) -> Option<&Candidate> {
+    pub(crate) fn candidate(&self, name: &str) -> Option<&CandidateProfile> {
         self.candidates.iter().find(|candidate| candidate.name == name)
     }
 
-    /// How `verifier` accepts what `drafter` proposes, if that was measured.
-    pub(crate) fn pair(&self, verifier: &str, drafter: &str) -> Option<&Pair> {
+    /// The measurements of `verifier` with `drafter`, if there are any.
+    pub(crate) fn pair(&self, verifier: &str, drafter: &str) -> Option<&PairProfile> {
         self.pairs.iter().find(|pair| pair.verifier == verifier && pair.drafter == drafter)
     }
 
-    /// Writes the file whole or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
-    /// If the disk is full or the folder is not there.
+    /// If the disk is full or the folder does not exist.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let text = compact(&serde_json::to_string_pretty(self)?);
         files::write(path, &text)
@@ -330,7 +316,7 @@ impl Profile {
     }
 }
 
-/// Numbers that follow each other in an array share a line: they are most of a profile.
+/// Puts consecutive numbers of an array on one line: they are most of a profile.
 fn compact(pretty: &str) -> String {
     let number = |line: &str| {
         let line = line.trim_start();

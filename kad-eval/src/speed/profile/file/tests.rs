@@ -9,7 +9,7 @@ fn profile() -> Profile {
     ];
     let pairs = vec![fixtures::pair("large", "small", 0.7), fixtures::pair("large", "n-gram", 0.3)];
     let mut profile = fixtures::profile(candidates, pairs);
-    profile.about = fixtures::about();
+    profile.conditions = fixtures::conditions();
     profile.candidates[0].definition = Some("a rule".to_owned());
     let distributions = [("large", vec![-0.25, 0.0, -1000.0]), ("small", vec![-1.5, -1e-4, 0.0])];
     let distributions = distributions.map(|(name, along)| (name.to_owned(), along)).into();
@@ -21,9 +21,9 @@ fn profile() -> Profile {
         distributions,
         ..TextTrace::default()
     };
-    profile.texts = Some(Texts { target: "large".to_owned(), traces: vec![trace] });
+    profile.texts = Some(TracedTexts { target: "large".to_owned(), traces: vec![trace] });
     // A number that decimal digits do not hold.
-    profile.about.sampling.temperature = 0.1 + 0.2;
+    profile.conditions.sampling.temperature = 0.1 + 0.2;
     profile
 }
 
@@ -69,13 +69,13 @@ fn damage_is_named() {
     for (text, word) in [
         (whole[..whole.len() / 2].to_owned(), "EOF"),
         ("{}".to_owned(), "missing field `version`"),
-        (damaged("\"version\":3", "\"version\":7"), "layout 7"),
-        (damaged("\"effort\"", "\"efort\""), "unknown field `efort`"),
+        (damaged("\"version\":4", "\"version\":7"), "layout 7"),
+        (damaged("\"settings\"", "\"setings\""), "unknown field `setings`"),
         (damaged("\"drafter\":\"small\"", "\"drafter\":\"tiny\""), "`tiny`, which is no candidate"),
         (damaged("\"texts\":{\"target\":\"large", "\"texts\":{\"target\":\"tiny"), "`tiny`"),
         (damaged("\"draft_seconds\":", "\"draft_seconds\":-"), "`n-gram` has a time of -"),
         (damaged("\"seconds\":0.01", "\"seconds\":-0.01"), "a pass takes -0.01 seconds"),
-        (damaged("\"round\":", "\"round\":-"), "a round of `large` and `small` takes -"),
+        (damaged("\"round\":", "\"round\":-"), "(`large`, `small`) has a round overhead of -"),
         (damaged("\"counts\":[[]", "\"counts\":[[1,1]"), "more accepted than proposed"),
     ] {
         let error = format!("{:#}", Profile::parse(&text).unwrap_err());

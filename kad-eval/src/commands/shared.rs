@@ -1,0 +1,77 @@
+//! Helpers of several commands: reading an experiment, checking an output file, tables of numbers.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use comfy_table::{Cell, CellAlignment, Table, TableStyle};
+
+use crate::config::{self, Experiment};
+use crate::failure::WrongRequest;
+
+/// The experiment in `file`.
+pub(super) fn experiment(file: &Path) -> Result<Experiment> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the experiment {}", file.display()))?;
+    Ok(config::read(&file.display().to_string(), &text)?)
+}
+
+/// Refuses a file that cannot be written, before minutes of measuring. `flag` is the option that
+/// names it.
+pub(super) fn check_writable(path: &Path, what: &str, flag: &str) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_none_or(Path::is_dir) && !path.is_dir() {
+        return Ok(());
+    }
+    let why = if path.is_dir() { "it is a folder" } else { "there is no such folder" };
+    bail!(WrongRequest(format!(
+        "cannot write the {what} {}: {why}; give `{flag}` a file in a folder that is there",
+        path.display()
+    )))
+}
+
+/// A table without rows.
+pub(super) fn number_table(style: TableStyle, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(style);
+    table.set_header(header.to_vec());
+    table
+}
+
+/// A row of a table: a name on the left, numbers on the right.
+pub(super) fn number_row(name: &str, numbers: impl IntoIterator<Item = String>) -> Vec<Cell> {
+    let number = |text| Cell::new(text).set_alignment(CellAlignment::Right);
+    std::iter::once(Cell::new(name)).chain(numbers.into_iter().map(number)).collect()
+}
+
+/// Three significant digits or so.
+pub(super) fn milliseconds(value: f64) -> String {
+    let decimals = match value.abs() {
+        large if large >= 100.0 => 0,
+        large if large >= 10.0 => 1,
+        middle if middle >= 1.0 => 2,
+        small if small >= 0.1 => 3,
+        _ => 4,
+    };
+    format!("{value:.decimals$}")
+}
+
+/// A factor with two decimals.
+pub(super) fn factor(value: f64) -> String {
+    format!("{value:.2}×")
+}
+
+/// `value [low, high]`, each as `number` writes it.
+pub(super) fn with_interval(value: f64, low: f64, high: f64, number: fn(f64) -> String) -> String {
+    format!("{} [{}, {}]", number(value), number(low), number(high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        let found = [123.4, 12.34, 1.234, 0.1234, 0.01234].map(milliseconds);
+        assert_eq!(found, ["123", "12.3", "1.23", "0.123", "0.0123"]);
+    }
+}

@@ -1,0 +1,102 @@
+//! Texts that must equal those of plain decoding.
+
+use anyhow::{Context, Result};
+use kad_core::TokenId;
+use kad_polybasic::Verifier;
+use serde::Serialize;
+
+use super::BenchDecoder;
+use super::decode::DecoderTexts;
+use crate::config::DecoderKind;
+use crate::models::{self, Models, first_difference_at};
+
+/// Number of texts that equal the baseline's, token for token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct EqualTexts {
+    pub(crate) equal: usize,
+    pub(crate) of: usize,
+    pub(crate) first_difference: Option<FirstDifference>,
+}
+
+/// The first difference of two texts; prompts, repetitions and tokens count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct FirstDifference {
+    pub(crate) prompt: usize,
+    pub(crate) repetition: usize,
+    pub(crate) token: usize,
+    /// Difference of the target's two largest logits there, by a pass over the whole text.
+    pub(crate) gap: Option<f64>,
+}
+
+impl std::fmt::Display for EqualTexts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} texts are the baseline's, token for token", self.equal, self.of)?;
+        let Some(FirstDifference { prompt, repetition, token, gap }) = self.first_difference else {
+            return Ok(());
+        };
+        write!(f, "; the first other: prompt {prompt}, repetition {repetition}, token {token}")?;
+        match gap {
+            Some(gap) => write!(f, ", where the two best logits are {gap:.2e} apart"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// For each decoder the number of texts that equal the first one's; None where they may differ.
+///
+/// # Errors
+/// If the target's model fails at a difference.
+pub(super) fn compare(
+    decoders: &[BenchDecoder],
+    measured: &[DecoderTexts],
+    prompts: &[(u64, Vec<Vec<TokenId>>)],
+    models: &Models,
+) -> Result<Vec<Option<EqualTexts>>> {
+    let (Some(plain), Some(wanted)) = (decoders.first(), measured.first()) else {
+        return Ok(Vec::new());
+    };
+    let each = decoders.iter().zip(measured).enumerate();
+    each.map(|(index, (one, found))| {
+        if index == 0 || !one.same_distribution(plain) || !writes_plain_text(one) {
+            return Ok(None);
+        }
+        let mut same = EqualTexts::default();
+        for (prompt, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+            for (repetition, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+                same.of += 1;
+                let Some(token) = first_difference_at(&found.tokens, &wanted.tokens) else {
+                    same.equal += 1;
+                    continue;
+                };
+                if same.first_difference.is_none() {
+                    let text = [&prompts[prompt].1[index][..], &wanted.tokens[..token]].concat();
+                    let gap = gap(one, models, &text)?;
+                    let (prompt, repetition, token) = (prompt + 1, repetition + 1, token + 1);
+                    same.first_difference =
+                        Some(FirstDifference { prompt, repetition, token, gap });
+                }
+            }
+        }
+        Ok(Some(same))
+    })
+    .collect()
+}
+
+/// True at temperature 0, and where every level verifies by the uniforms of plain decoding.
+fn writes_plain_text(one: &BenchDecoder) -> bool {
+    let shared = match &one.kind {
+        DecoderKind::Chain(chain) => {
+            let single = matches!(*chain.target.distribution, DecoderKind::Single { .. });
+            single && chain.listed().iter().all(|level| level.verifier == Verifier::SharedUniform)
+        }
+        _ => false,
+    };
+    one.sampling.temperature == 0.0 || shared
+}
+
+/// Difference of the target's two largest logits after `text`; None for composed targets.
+fn gap(one: &BenchDecoder, models: &Models, text: &[TokenId]) -> Result<Option<f64>> {
+    let DecoderKind::Single { model } = one.kind.distribution() else { return Ok(None) };
+    let model = models.get(model).context("the target's model is loaded")?;
+    models::top_two_gap(model, text).map(Some)
+}
