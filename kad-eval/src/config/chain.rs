@@ -46,11 +46,12 @@ pub(super) fn chains(
 ) -> Result<Vec<DecoderPlan>> {
     let target = table.required("target")?;
     let mut plans = Vec::new();
-    for (part, target_words) in names.parts(name, &target, sampling)? {
+    let reader = ChainReader { chain: name, names, sampling };
+    for (part, target_words) in reader.distributions(&target)? {
         // The chain's own settings are on top of the target's.
         let sampling = read::sampling(table, read::OWN_SAMPLING, &part.sampling)?;
         let own = NamedDistribution { sampling: sampling.clone(), ..part };
-        let levels = levels(table, name, names, &sampling)?;
+        let levels = ChainReader { sampling: &sampling, ..reader }.levels(table)?;
         target.check_members(plans.len() + levels.len())?;
         for (levels, words) in levels {
             plans.push(DecoderPlan {
@@ -64,27 +65,33 @@ pub(super) fn chains(
     Ok(plans)
 }
 
-impl Names<'_> {
-    /// The distributions that `value` names in the chain called `chain`, each with the words that
-    /// distinguish it: several if it names a sweep.
-    fn parts(
-        &self,
-        chain: &str,
-        value: &Value<'_>,
-        sampling: &SamplingPlan,
-    ) -> Result<Vec<(NamedDistribution, String)>> {
+/// Reads the parts of one chain.
+#[derive(Clone, Copy)]
+struct ChainReader<'c> {
+    /// The chain's name.
+    chain: &'c str,
+    names: &'c Names<'c>,
+    /// The settings of its parts that are models.
+    sampling: &'c SamplingPlan,
+}
+
+impl ChainReader<'_> {
+    /// The distributions that `value` names, each with the words that distinguish it: several if it
+    /// names a sweep.
+    fn distributions(&self, value: &Value<'_>) -> Result<Vec<(NamedDistribution, String)>> {
+        let Self { chain, names, sampling } = *self;
         let found = value.str()?;
-        self.refuse_chain(chain, value, found)?;
-        let named = self.decoders.iter().filter(|plan| plan.name == found);
-        let swept = self.decoders.iter().filter(|plan| plan.family == found);
+        names.refuse_chain(chain, value, found)?;
+        let named = names.decoders.iter().filter(|plan| plan.name == found);
+        let swept = names.decoders.iter().filter(|plan| plan.family == found);
         let decoders: Vec<&DecoderPlan> = match named.clone().next() {
             Some(_) => named.collect(),
             None => swept.collect(),
         };
-        if self.models.contains(&found) {
+        if names.models.contains(&found) {
             let distribution = DecoderKind::Single { model: found.to_owned() };
             let same =
-                |plan: &&DecoderPlan| plan.kind == distribution && plan.sampling == *self.sampling;
+                |plan: &&DecoderPlan| plan.kind == distribution && plan.sampling == *names.sampling;
             if !decoders.iter().all(same) {
                 let error = value.error(format!(
                     "`{found}` names a model and a decoder with another distribution"
@@ -94,8 +101,8 @@ impl Names<'_> {
             return Ok(vec![(part(found, distribution, sampling), String::new())]);
         }
         if decoders.is_empty() {
-            let decoders = self.decoders.iter().map(|plan| plan.name.as_str());
-            let all = self.models.iter().copied().chain(decoders);
+            let decoders = names.decoders.iter().map(|plan| plan.name.as_str());
+            let all = names.models.iter().copied().chain(decoders);
             return Err(value.unknown("model or decoder", all));
         }
         let mut parts: Vec<(NamedDistribution, String)> = Vec::new();
@@ -117,6 +124,76 @@ impl Names<'_> {
         Ok(parts)
     }
 
+    /// The levels of a chain: several if lengths are swept.
+    fn levels(&self, table: &Table<'_>) -> Result<Vec<(Levels, String)>> {
+        let value = table.required("levels")?;
+        if value.is_str() {
+            value.known("kind of levels", ["plan"].into_iter())?;
+            return Ok(vec![(self.planned(table)?, String::new())]);
+        }
+        let entries = value.list()?;
+        let [upper @ .., _] = &entries[..] else {
+            let help =
+                "write `levels = [ { draft = \"…\", length = 4 } ]`, or use `kind = \"single\"`";
+            return Err(value.error("a chain without levels drafts nothing").help(help));
+        };
+        let mut chains = vec![(Vec::new(), String::new())];
+        for (index, entry) in entries.iter().enumerate() {
+            let place = Level { index, lowest: index == upper.len() };
+            let swept = place.read(entry, self)?;
+            value.check_members(chains.len().saturating_mul(swept.len()))?;
+            let words = |level: &LevelPlan| match (swept.len(), entries.len()) {
+                (1, _) => String::new(),
+                (_, 1) => format!("length {}", level.length),
+                _ => format!("{} length {}", level.draft.name(), level.length),
+            };
+            let swept: Vec<_> = swept.iter().map(|level| (level.clone(), words(level))).collect();
+            chains = product(&chains, &swept);
+        }
+        for (levels, _) in &chains {
+            check_uniforms(levels)?;
+        }
+        Ok(chains.into_iter().map(|(levels, words)| (Levels::Listed(levels), words)).collect())
+    }
+
+    /// `levels = "plan"`, with a `profile` and the `candidates` that may draft: by default every model
+    /// and both lookups.
+    fn planned(&self, table: &Table<'_>) -> Result<Levels> {
+        let value = table.required("profile")?;
+        let profile = value.path()?;
+        let candidates = table.get("candidates", |value| {
+            value.list()?.iter().map(|value| self.draft(value)).collect()
+        })?;
+        let candidates = candidates.unwrap_or_else(|| {
+            let model = |name: &&str| {
+                let distribution = DecoderKind::Single { model: (*name).to_owned() };
+                DraftPlan::Distribution(part(name, distribution, self.sampling))
+            };
+            self.names.models.iter().map(model).chain(Lookup::DEFAULTS.map(DraftPlan::Lookup)).collect()
+        });
+        Ok(Levels::Planned { profile, candidates, place: value.place() })
+    }
+
+    /// The drafter of a level: the name of a distribution, or the table of a lookup.
+    fn draft(&self, value: &Value<'_>) -> Result<DraftPlan> {
+        if value.is_table() {
+            return lookup_table(&value.table("draft")?);
+        }
+        let mut parts = self.distributions(value)?;
+        match (parts.pop(), parts.is_empty()) {
+            (Some((part, _)), true) => Ok(DraftPlan::Distribution(part)),
+            _ => {
+                let found = value.str()?;
+                let message = format!("`{found}` is a sweep: which of its decoders drafts?");
+                let members = self.names.decoders.iter().filter(|plan| plan.family == found);
+                let members: Vec<&str> = members.map(|plan| plan.name.as_str()).collect();
+                Err(value.error(message).help(format!("name one: {}", members.join("; "))))
+            }
+        }
+    }
+}
+
+impl Names<'_> {
     /// Refuses a chain as a part of a chain; of a circle of chains, it shows the circle.
     fn refuse_chain(&self, chain: &str, value: &Value<'_>, found: &str) -> Result<()> {
         // A name of a model means the model.
@@ -172,42 +249,6 @@ fn distribution_of(kind: &DecoderKind) -> DecoderKind {
     kind
 }
 
-/// The levels of a chain: several if lengths are swept.
-fn levels(
-    table: &Table<'_>,
-    name: &str,
-    names: &Names<'_>,
-    sampling: &SamplingPlan,
-) -> Result<Vec<(Levels, String)>> {
-    let value = table.required("levels")?;
-    if value.is_str() {
-        value.known("kind of levels", ["plan"].into_iter())?;
-        return Ok(vec![(planned(table, name, names, sampling)?, String::new())]);
-    }
-    let entries = value.list()?;
-    let [upper @ .., _] = &entries[..] else {
-        let help = "write `levels = [ { draft = \"…\", length = 4 } ]`, or use `kind = \"single\"`";
-        return Err(value.error("a chain without levels drafts nothing").help(help));
-    };
-    let mut chains = vec![(Vec::new(), String::new())];
-    for (index, entry) in entries.iter().enumerate() {
-        let place = Level { index, lowest: index == upper.len() };
-        let swept = place.read(entry, name, names, sampling)?;
-        value.check_members(chains.len().saturating_mul(swept.len()))?;
-        let words = |level: &LevelPlan| match (swept.len(), entries.len()) {
-            (1, _) => String::new(),
-            (_, 1) => format!("length {}", level.length),
-            _ => format!("{} length {}", level.draft.name(), level.length),
-        };
-        let swept: Vec<_> = swept.iter().map(|level| (level.clone(), words(level))).collect();
-        chains = product(&chains, &swept);
-    }
-    for (levels, _) in &chains {
-        check_uniforms(levels)?;
-    }
-    Ok(chains.into_iter().map(|(levels, words)| (Levels::Listed(levels), words)).collect())
-}
-
 /// Refuses "same-uniform" at some levels only. A draft that is not drawn from its position's uniform
 /// agrees with the target by accident, and a verifier that looks ahead would condition the uniforms
 /// of later positions.
@@ -226,55 +267,9 @@ fn check_uniforms(levels: &[LevelPlan]) -> Result<()> {
     }
 }
 
-/// `levels = "plan"`, with a `profile` and the `candidates` that may draft: by default every model
-/// and both lookups.
-fn planned(
-    table: &Table<'_>,
-    name: &str,
-    names: &Names<'_>,
-    sampling: &SamplingPlan,
-) -> Result<Levels> {
-    let value = table.required("profile")?;
-    let profile = value.path()?;
-    let candidates = table.get("candidates", |value| {
-        value.list()?.iter().map(|value| draft(value, name, names, sampling)).collect()
-    })?;
-    let candidates = candidates.unwrap_or_else(|| {
-        let model = |name: &&str| {
-            let distribution = DecoderKind::Single { model: (*name).to_owned() };
-            DraftPlan::Distribution(part(name, distribution, sampling))
-        };
-        names.models.iter().map(model).chain(Lookup::DEFAULTS.map(DraftPlan::Lookup)).collect()
-    });
-    Ok(Levels::Planned { profile, candidates, place: value.place() })
-}
-
 /// A lookup with its defaults.
 pub(crate) fn lookup(name: &str) -> Option<Lookup> {
     Lookup::DEFAULTS.into_iter().find(|lookup| lookup.name() == name)
-}
-
-/// The drafter of a level: the name of a distribution, or the table of a lookup.
-fn draft(
-    value: &Value<'_>,
-    name: &str,
-    names: &Names<'_>,
-    sampling: &SamplingPlan,
-) -> Result<DraftPlan> {
-    if value.is_table() {
-        return lookup_table(&value.table("draft")?);
-    }
-    let mut parts = names.parts(name, value, sampling)?;
-    match (parts.pop(), parts.is_empty()) {
-        (Some((part, _)), true) => Ok(DraftPlan::Distribution(part)),
-        _ => {
-            let found = value.str()?;
-            let message = format!("`{found}` is a sweep: which of its decoders drafts?");
-            let members = names.decoders.iter().filter(|plan| plan.family == found);
-            let members: Vec<&str> = members.map(|plan| plan.name.as_str()).collect();
-            Err(value.error(message).help(format!("name one: {}", members.join("; "))))
-        }
-    }
 }
 
 fn lookup_table(table: &Table<'_>) -> Result<DraftPlan> {
@@ -315,16 +310,10 @@ struct Level {
 
 impl Level {
     /// One level, once per length.
-    fn read(
-        &self,
-        value: &Value<'_>,
-        name: &str,
-        names: &Names<'_>,
-        sampling: &SamplingPlan,
-    ) -> Result<Vec<LevelPlan>> {
+    fn read(&self, value: &Value<'_>, reader: &ChainReader<'_>) -> Result<Vec<LevelPlan>> {
         let table = value.table("a level")?;
         let drafter = table.required("draft")?;
-        let draft = draft(&drafter, name, names, sampling)?;
+        let draft = reader.draft(&drafter)?;
         if draft.distribution().is_none() && !self.lowest {
             let message = format!("`{}` cannot verify what is drafted below it", draft.name());
             let help = "it has no distribution: make it the last level";

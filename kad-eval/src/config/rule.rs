@@ -215,50 +215,44 @@ impl Serialize for RulePlan {
 mod tests {
     use super::*;
 
-    fn message(text: &str) -> String {
-        RulePlan::parse(text).unwrap_err().to_string()
-    }
-
     #[test]
     fn rules_are_written_as_kind_and_values() {
-        let json = |text: &str| {
-            serde_json::to_string(&RulePlan::parse(text).expect("a rule")).expect("serialises")
-        };
-        assert_eq!(json("kad-dual=0.4"), r#"{"kind":"kad-dual","threshold":0.4}"#);
-        assert_eq!(json("always"), r#"{"kind":"always"}"#);
         let pool = r#"{"kind":"kad-pool","budget":0.3,"window":8.0,"threshold":0.5}"#;
-        assert_eq!(json("kad-pool=0.3,window=8"), pool);
-        assert_eq!(json("kad-pool=window=8,budget=0.3"), pool);
-    }
-
-    #[test]
-    fn wrong_rules_say_what_is_right() {
-        assert!(message("kad-dul=0.4").contains("did you mean `kad-dual`?"));
-        assert_eq!(message("kad-dual"), "kad-dual needs its threshold: kad-dual=0.4");
-        assert!(message("kad-dual=1.4").contains("out of range: between 0 and 1"));
-        assert_eq!(message("always=1"), "always takes no parameter");
-        assert_eq!(message("kad-dual=x"), "threshold `x` is not a number");
-        assert!(message("kad-pool=0.3,windw=8").contains("it has: budget, window, threshold"));
-        assert!(message("kad-pool=0.3,window=1.5").contains("a whole number"));
-    }
-
-    #[test]
-    fn a_parameter_is_given_once_and_only_the_first_without_its_name() {
-        assert_eq!(message("kad-dual=0.4,threshold=0.5"), "kad-dual: threshold is given twice");
-        assert_eq!(
-            message("kad-pool=window=8,budget=0.3,window=8"),
-            "kad-pool: window is given twice"
-        );
-        let unnamed = "`0.5` lacks the name of its parameter: only the first value may go without";
-        assert_eq!(message("kad-dual=0.4,0.5"), unnamed);
-        assert_eq!(message("kad-pool=.3,.5"), unnamed.replace("0.5", ".5"));
-        assert_eq!(message("kad-pool=window=8,0.3"), unnamed.replace("0.5", "0.3"));
-    }
-
-    #[test]
-    fn zero_has_no_sign() {
+        for (text, wanted) in [
+            ("kad-dual=0.4", r#"{"kind":"kad-dual","threshold":0.4}"#),
+            ("always", r#"{"kind":"always"}"#),
+            ("kad-pool=0.3,window=8", pool),
+            ("kad-pool=window=8,budget=0.3", pool),
+        ] {
+            assert_eq!(serde_json::to_string(&RulePlan::parse(text).unwrap()).unwrap(), wanted);
+        }
         let plan = RulePlan::parse("kad-dual=-0").unwrap();
-        assert_eq!(plan.to_string(), "KAD dual, threshold 0");
+        assert_eq!(plan.to_string(), "KAD dual, threshold 0", "zero has no sign");
         assert_eq!(plan.parameter().map(f64::is_sign_positive), Some(true));
+    }
+
+    #[test]
+    fn wrong_rules_are_refused_with_the_remedy() {
+        let unnamed = " lacks the name of its parameter: only the first value may go without";
+        for (text, wanted) in [
+            ("kad-dul=0.4", "unknown rule `kad-dul`; did you mean `kad-dual`?"),
+            ("kad-dual", "kad-dual needs its threshold: kad-dual=0.4"),
+            ("kad-dual=1.4", "…out of range: between 0 and 1"),
+            ("always=1", "always takes no parameter"),
+            ("kad-dual=x", "threshold `x` is not a number"),
+            ("kad-pool=0.3,windw=8", "…it has: budget, window, threshold"),
+            ("kad-pool=0.3,window=1.5", "…a whole number"),
+            ("kad-dual=0.4,threshold=0.5", "kad-dual: threshold is given twice"),
+            ("kad-pool=window=8,budget=0.3,window=8", "kad-pool: window is given twice"),
+            ("kad-dual=0.4,0.5", &format!("`0.5`{unnamed}")),
+            ("kad-pool=.3,.5", &format!("`.5`{unnamed}")),
+            ("kad-pool=window=8,0.3", &format!("`0.3`{unnamed}")),
+        ] {
+            let error = RulePlan::parse(text).unwrap_err().to_string();
+            match wanted.strip_prefix('…') {
+                Some(part) => assert!(error.contains(part), "{text}: {error}"),
+                None => assert_eq!(error, wanted, "{text}"),
+            }
+        }
     }
 }

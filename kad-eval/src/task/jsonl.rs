@@ -90,7 +90,7 @@ fn extractor(value: &Value<'_>) -> Result<Extractor, ConfigError> {
             pattern.error(error.to_string()).help("its first group is the answer")
         });
     }
-    let names = Extractor::NAMES.into_iter();
+    let names = Extractor::NAMED.into_iter().map(|(name, _)| name);
     Extractor::named(value.str()?).ok_or_else(|| value.unknown("extractor", names))
 }
 

@@ -39,7 +39,7 @@ fn not_toml(source: &Arc<Source>, error: &toml::de::Error) -> ConfigError {
         None => format!("`{name}` is given twice"),
     };
     let error = at(span).repeats(&at(first), message);
-    error.help("give each a name of its own, or remove one")
+    error.help("give each its own name, or remove one")
 }
 
 /// The earlier place of the key or table header in the line at `at`; keys are searched in their own

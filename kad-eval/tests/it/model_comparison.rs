@@ -279,7 +279,7 @@ fn bad_values_of_passes_are_shown_where_they_are() {
     for (widths, words) in [
         ("[2, 4]", "begin with 1"),
         ("[1, 1]", "begin with 1"),
-        ("[1, 4, 2]", "let them rise"),
+        ("[1, 4, 2]", "and increase"),
         ("[]", "widths must increase from 1"),
         ("[0, 1]", "must be 1 or more"),
         ("4", "must be a list"),

@@ -8,6 +8,7 @@ mod math;
 mod number;
 mod option;
 
+use std::mem::discriminant;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -65,21 +66,19 @@ pub enum Extractor {
 }
 
 impl Extractor {
-    /// The names in experiment files. A pattern is written `{ regex = "…" }` there.
-    pub const NAMES: [&'static str; 6] =
-        ["number", "stated-number", "boxed", "option", "line", "text"];
+    /// The extractors with names in experiment files. A pattern is written `{ regex = "…" }` there.
+    pub const NAMED: [(&'static str, Self); 6] = [
+        ("number", Extractor::Number),
+        ("stated-number", Extractor::StatedNumber),
+        ("boxed", Extractor::Boxed),
+        ("option", Extractor::Option),
+        ("line", Extractor::Line),
+        ("text", Extractor::Text),
+    ];
 
-    /// The extractor of one of the [`NAMES`](Self::NAMES).
+    /// The extractor with one of the names in [`NAMED`](Self::NAMED).
     pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "number" => Extractor::Number,
-            "stated-number" => Extractor::StatedNumber,
-            "boxed" => Extractor::Boxed,
-            "option" => Extractor::Option,
-            "line" => Extractor::Line,
-            "text" => Extractor::Text,
-            _ => return None,
-        })
+        Self::NAMED.into_iter().find(|(known, _)| *known == name).map(|(_, extractor)| extractor)
     }
 
     /// The extractor of a regular expression.
@@ -145,15 +144,11 @@ impl Extractor {
 /// The name in experiment files; `regex …` for a pattern.
 impl std::fmt::Display for Extractor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Extractor::Number => "number",
-            Extractor::StatedNumber => "stated-number",
-            Extractor::Boxed => "boxed",
-            Extractor::Option => "option",
-            Extractor::Line => "line",
-            Extractor::Text => "text",
-            Extractor::Pattern(pattern) => return write!(f, "regex {pattern}"),
-        })
+        if let Extractor::Pattern(pattern) = self {
+            return write!(f, "regex {pattern}");
+        }
+        let same = |(_, named): &&(&str, Self)| discriminant(named) == discriminant(self);
+        f.write_str(Self::NAMED.iter().find(same).map_or("", |(name, _)| *name))
     }
 }
 
@@ -186,8 +181,9 @@ mod tests {
 
     #[test]
     fn every_name_has_its_extractor() {
-        for name in Extractor::NAMES {
-            assert_eq!(Extractor::named(name).unwrap().to_string(), name);
+        for (name, extractor) in Extractor::NAMED {
+            assert_eq!(extractor.to_string(), name);
+            assert_eq!(Extractor::named(name), Some(extractor));
         }
         assert!(Extractor::named("numbers").is_none());
     }
@@ -213,8 +209,7 @@ mod tests {
     /// A fault of published code: "no answer" was a string, and equal to "no gold answer".
     #[test]
     fn no_answer_is_never_the_gold_answer() {
-        for name in Extractor::NAMES {
-            let extractor = Extractor::named(name).unwrap();
+        for (name, extractor) in Extractor::NAMED {
             assert_eq!(extractor.read("", 4), None, "{name}");
             assert_eq!(extractor.gold(""), None, "{name}");
             assert_eq!(extractor.gold(" \n"), None, "{name}");

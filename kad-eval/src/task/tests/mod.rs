@@ -81,56 +81,59 @@ fn every_kind_has_a_plan_with_its_metric_and_reads_no_key_of_others() {
     }
 }
 
-/// The content of `plan.json`.
+/// Names have everything but the defaults; `plan.json` has the keys.
 #[test]
-fn plans_are_written_with_their_keys() {
-    for (kind, keys, wanted) in [
-        ("nano", "", json!({"split": "validation"})),
-        ("gsm8k", "items = 3\nshots = 2", json!({"items": 3, "shots": 2})),
-        ("svamp", "name = 'sums'\nformat = 'plain'", json!({"name": "sums", "format": "plain"})),
-        ("arc_challenge", "", json!({"by": "answer"})),
+fn plans_are_named_and_written() {
+    let by = |by: &str| json!({ "by": by });
+    for (kind, keys, name, wanted) in [
+        ("nano", "", "nano/validation", json!({"split": "validation"})),
+        ("nano", "split = 'test'", "nano/test", json!({"split": "test"})),
+        ("gsm8k", "items = 3\nshots = 2", "gsm8k, 2 shots", json!({"items": 3, "shots": 2})),
+        ("gsm8k", "shots = 1", "gsm8k, 1 shot", json!({"shots": 1})),
+        ("svamp", "name = 'sums'", "sums", json!({"name": "sums"})),
+        ("svamp", "format = 'plain'", "svamp, plain", json!({"format": "plain"})),
+        ("arc_challenge", "", "arc_challenge", by("answer")),
+        ("commonsense_qa", "by = 'likelihood'", "commonsense_qa, by likelihood", by("likelihood")),
+        ("mmlu", "", "mmlu", by("answer")),
+        ("mmlu", "shuffle = true", "mmlu, shuffled", json!({"by": "answer", "shuffle": true})),
         (
-            "arc_challenge",
-            "by = 'likelihood'\nshuffle = true",
-            json!({"by": "likelihood", "shuffle": true}),
+            "mmlu",
+            "subject = 'virology'",
+            "mmlu/virology",
+            json!({"by": "answer", "subject": "virology"}),
         ),
-        ("truthfulqa", "metric = 'mc2'", json!({"metric": "mc2", "by": "likelihood"})),
-        ("mmlu", "", json!({"by": "answer"})),
-        ("mmlu", "subject = 'virology'", json!({"by": "answer", "subject": "virology"})),
-        ("spec_bench", "", json!({"part": null})),
-        ("mt_bench", "category = 'math'", json!({"category": "math"})),
-        ("perplexity", "file = 'a.txt'", json!({"file": "a.txt", "piece_bytes": 2000})),
+        (
+            "truthfulqa",
+            "",
+            "truthfulqa/mc1, by likelihood",
+            json!({"metric": "mc1", "by": "likelihood"}),
+        ),
+        (
+            "truthfulqa",
+            "metric = 'mc2'",
+            "truthfulqa/mc2",
+            json!({"metric": "mc2", "by": "likelihood"}),
+        ),
+        ("spec_bench", "", "spec_bench", json!({"part": null})),
+        ("mt_bench", "category = 'math'", "mt_bench/math", json!({"category": "math"})),
+        (
+            "perplexity",
+            "file = 'b/a.txt'",
+            "perplexity/a",
+            json!({"file": "b/a.txt", "piece_bytes": 2000}),
+        ),
         (
             "jsonl",
             "file = 'a'\nprompt = 'b'\nanswer = 'c'\nextractor = { regex = 'd' }",
+            "jsonl/a",
             json!({"file": "a", "prompt": "b", "answer": "c", "extractor": "regex d"}),
         ),
     ] {
+        let plan = plan(kind, keys);
+        assert_eq!(plan.name(), name);
         let mut whole = json!({"kind": kind, "items": null});
-        for (key, value) in wanted.as_object().unwrap() {
-            whole[key] = value.clone();
-        }
-        assert_eq!(serde_json::to_value(plan(kind, keys)).unwrap(), whole);
-    }
-}
-
-#[test]
-fn names_have_everything_but_the_defaults() {
-    for (kind, keys, name) in [
-        ("nano", "split = 'test'", "nano/test"),
-        ("arc_challenge", "", "arc_challenge"),
-        ("commonsense_qa", "by = 'likelihood'", "commonsense_qa, by likelihood"),
-        (
-            "mmlu",
-            "subject = 'virology'\nshuffle = true\nshots = 1",
-            "mmlu/virology, shuffled, 1 shot",
-        ),
-        ("truthfulqa", "format = 'plain'", "truthfulqa/mc1, by likelihood, plain"),
-        ("truthfulqa", "metric = 'mc2'\nshots = 6", "truthfulqa/mc2, 6 shots"),
-        ("perplexity", "file = 'b/text.txt'", "perplexity/text"),
-        ("gsm8k", "name = 'mine'", "mine"),
-    ] {
-        assert_eq!(plan(kind, keys).name(), name);
+        whole.as_object_mut().unwrap().extend(wanted.as_object().unwrap().clone());
+        assert_eq!(serde_json::to_value(plan).unwrap(), whole);
     }
 }
 
