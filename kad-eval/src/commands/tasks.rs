@@ -73,7 +73,7 @@ fn items(kind: &TaskKind) -> String {
 fn table(data: Option<&Path>) -> Result<String> {
     let mut table = crate::report::table::empty(UTF8_FULL_CONDENSED);
     table.set_header(["task", "measures", "metric", "items", "data", "licence", "source"]);
-    for kind in &KINDS {
+    for kind in KINDS {
         let file = kind.file().unwrap_or_else(|| "–".to_owned());
         let place = match (kind.found(data)?, kind.hub()) {
             (Found::OnHub, Some(hub)) => format!("hub: {hub}"),

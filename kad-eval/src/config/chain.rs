@@ -315,7 +315,7 @@ impl Level {
         let drafter = table.required("draft")?;
         let draft = reader.draft(&drafter)?;
         if draft.distribution().is_none() && !self.lowest {
-            let message = format!("`{}` cannot verify what is drafted below it", draft.name());
+            let message = format!("`{}` cannot verify the drafts of the level below", draft.name());
             let help = "it has no distribution: make it the last level";
             return Err(drafter.error(message).help(help));
         }
@@ -382,12 +382,12 @@ impl Level {
         let names = ["token", "block", "same-uniform", "lenient"];
         let found = value.known("verifier", names.into_iter())?;
         if matches!(tree, Some(TreePlan::Sampled { .. })) && found == "same-uniform" {
-            let help = "the siblings draw uniforms of their own: take top-k siblings";
-            return Err(value.error("sampled siblings have no place").help(help));
+            let help = "take top-k siblings, or verify by \"token\"";
+            return Err(value.error("\"same-uniform\" cannot verify sampled siblings").help(help));
         }
         if tree.is_some() && (found == "block" || found == "lenient") {
             let help = "trees are verified by \"token\" or \"same-uniform\"";
-            return Err(value.error(format!("`{found}` verifies no trees")).help(help));
+            return Err(value.error(format!("`{found}` cannot verify trees")).help(help));
         }
         Ok(match found {
             "block" => Verifier::Block,
@@ -399,9 +399,9 @@ impl Level {
 
     fn leniency(&self, table: &Table<'_>, verifier: &Value<'_>) -> Result<f64> {
         if self.index > 0 {
-            let message = "lenient verification below the uppermost level";
-            let help = "its tokens would not have the distribution that the level above takes them for: be \
-                        lenient at the first level or nowhere";
+            let message = "only the first level can be verified leniently";
+            let help = "be lenient there or nowhere: other levels must hand up tokens of their exact \
+                        distribution";
             return Err(verifier.error(message).help(help));
         }
         let value = table.required("leniency")?;

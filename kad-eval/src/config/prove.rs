@@ -57,7 +57,7 @@ fn proof(file: &Table<'_>) -> Result<Proof> {
         return Err(file.required("prompt")?.error("the prompt is empty").help(help));
     }
     let eos = file.optional("eos").map_or(Ok(Vec::new()), |value| tokens(&value, vocab))?;
-    let length = file.required("length")?.at_least_one("a text has some tokens")?.get();
+    let length = file.required("length")?.at_least_one("a text has at least one token")?.get();
     // Texts end at `length`, or earlier by a decoder's own settings.
     let plain = SamplingPlan { max_new_tokens: u64::MAX, ..SamplingPlan::default() };
     let sampling = read::sampling(file, "[sampling]", &plain)?;
@@ -190,7 +190,7 @@ fn model(name: &str, value: &Value<'_>) -> Result<TableModel> {
 
 fn random_model(name: &str, value: &Value<'_>) -> Result<TableModel> {
     let table = value.table("random")?;
-    let vocab = table.required("vocab")?.at_least_one("a vocabulary has some tokens")?.get();
+    let vocab = table.required("vocab")?.at_least_one("a vocabulary has at least one token")?.get();
     let order = table.required("order")?.count()?;
     let seed = table.optional("seed").map_or(Ok(0), |value| value.count())?;
     table.finish()?;

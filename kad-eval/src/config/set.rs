@@ -117,8 +117,8 @@ fn put(item: &mut Item, keys: &[String], value: &Value) -> Result<()> {
     if let Some(tables) = item.as_array_of_tables_mut() {
         let labels: Vec<Vec<String>> =
             tables.iter().map(|table| labels(|k| table.get(k))).collect();
-        let place = place(key, &labels)?;
-        let table = tables.get_mut(place).ok_or_else(|| anyhow!("`{key}` is not there"))?;
+        let index = index(key, &labels)?;
+        let table = tables.get_mut(index).ok_or_else(|| anyhow!("`{key}` is not there"))?;
         let mut entry = Item::Table(std::mem::take(table));
         let done = put(&mut entry, rest, value);
         if let Item::Table(changed) = entry {
@@ -133,16 +133,16 @@ fn put(item: &mut Item, keys: &[String], value: &Value) -> Result<()> {
             table.map_or_else(none, |table| names(|k| table.get(k).and_then(Value::as_str)))
         };
         let labels: Vec<Vec<String>> = array.iter().map(of).collect();
-        let place = place(key, &labels)?;
-        let mut entry = Item::Value(array.get(place).cloned().unwrap_or_else(|| Value::from("")));
+        let index = index(key, &labels)?;
+        let mut entry = Item::Value(array.get(index).cloned().unwrap_or_else(|| Value::from("")));
         put(&mut entry, rest, value)?;
         if let Item::Value(changed) = entry {
-            array.replace(place, changed);
+            array.replace(index, changed);
         }
         return Ok(());
     }
     let Some(table) = item.as_table_like_mut() else {
-        bail!("there is nothing below it: `{key}` has no place");
+        bail!("`{key}` has no place: the value above it has no keys");
     };
     let mut new = Table::new();
     // Writes `[a.b]` without `[a]`.
@@ -159,17 +159,17 @@ fn names<'i>(get: impl Fn(&str) -> Option<&'i str>) -> Vec<String> {
 }
 
 /// The index of the entry that `key` names.
-fn place(key: &str, labels: &[Vec<String>]) -> Result<usize> {
-    let mut found = (0..labels.len()).filter(|&place| labels[place].iter().any(|it| it == key));
+fn index(key: &str, labels: &[Vec<String>]) -> Result<usize> {
+    let mut found = (0..labels.len()).filter(|&index| labels[index].iter().any(|it| it == key));
     match (found.next(), found.next()) {
-        (Some(place), None) => return Ok(place),
-        (Some(_), Some(_)) => bail!("several entries are `{key}`: say which by its place, from 0"),
+        (Some(index), None) => return Ok(index),
+        (Some(_), Some(_)) => bail!("several entries are called `{key}`: give the index, from 0"),
         (None, _) => {}
     }
-    if let Ok(place) = key.parse::<usize>()
-        && place < labels.len()
+    if let Ok(index) = key.parse::<usize>()
+        && index < labels.len()
     {
-        return Ok(place);
+        return Ok(index);
     }
     let known: Vec<&str> = labels.iter().flatten().map(String::as_str).collect();
     // The name if there is one: many entries have the same kind.
@@ -177,12 +177,12 @@ fn place(key: &str, labels: &[Vec<String>]) -> Result<usize> {
     let help = match (nearest(key, known.iter().copied()), labels.len()) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, 0) => "the list is empty".to_owned(),
-        (None, 1) if known.is_empty() => "the only place is 0".to_owned(),
-        (None, count) if known.is_empty() => format!("places count from 0 to {}", count - 1),
-        (None, 1) => format!("there is {}, at place 0", quoted(first)),
+        (None, 1) if known.is_empty() => "the only index is 0".to_owned(),
+        (None, count) if known.is_empty() => format!("indices go from 0 to {}", count - 1),
+        (None, 1) => format!("there is {}, at index 0", quoted(first)),
         (None, count) => {
             let names = quoted(first);
-            format!("there are {names}; places count from 0 to {}", count - 1)
+            format!("there are {names}; indices go from 0 to {}", count - 1)
         }
     };
     bail!("no entry is `{key}`: {help}")
@@ -258,12 +258,12 @@ items = 6
     fn keys_that_lead_nowhere_say_so() {
         for (setting, word) in [
             ("decoders.d.name=1", "no entry is `d`"),
-            ("decoders.2.name=1", "there are `a b`, `c`; places count from 0 to 1"),
-            ("tasks.1.items=1", "there is `nano`, at place 0"),
+            ("decoders.2.name=1", "there are `a b`, `c`; indices go from 0 to 1"),
+            ("tasks.1.items=1", "there is `nano`, at index 0"),
             ("tasks.nanno.items=1", "did you mean `nano`?"),
             ("name.x=1", "`x` has no place"),
-            ("decoders.c.rule.threshold.5=0.1", "no entry is `5`: places count from 0 to 1"),
-            ("decoders.'a b'.levels.2.length=1", "places count from 0 to 1"),
+            ("decoders.c.rule.threshold.5=0.1", "no entry is `5`: indices go from 0 to 1"),
+            ("decoders.'a b'.levels.2.length=1", "indices go from 0 to 1"),
         ] {
             let error = changed(&[setting]).unwrap_err().to_string();
             assert!(error.contains(word) && error.contains(setting), "{error}");

@@ -39,7 +39,8 @@ impl TaskPlan {
         let formats = [("chat", false), ("plain", true)];
         let plain = table.get("format", |value| value.one_of("format", &formats))?;
         let name = table.get("name", |value| value.visible("a task's name").map(str::to_owned))?;
-        let kind = kind_value.one_of("task", &KINDS.map(|kind| (kind.name, kind)))?;
+        let kinds: Vec<_> = KINDS.iter().map(|kind| (kind.name, *kind)).collect();
+        let kind = kind_value.one_of("task", &kinds)?;
         let sets = (kind.sets)(table)?;
         table.finish()?;
         if let Some(value) = table.optional("shots")

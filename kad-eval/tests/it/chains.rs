@@ -133,15 +133,17 @@ fn settings_of_one_level_are_refused_at_another() {
     let lenient = "draft = \"draft\", length = 2, verifier = \"lenient\", leniency = 0.1";
     lowest(lenient).fails(
         2,
-        &["lenient verification below the uppermost level", "experiment.toml:28:", "^^^"],
+        &["only the first level can be verified leniently", "experiment.toml:28:", "^^^"],
     );
     lowest("draft = \"draft\", length = 2, surplus = \"keep\"")
         .fails(2, &["the last level has no surplus", "^^^"]);
     let upper = |to: &str| broken("draft = \"aligned\", length = 4", to);
     upper("draft = \"aligned\", length = 4, stop_below = 0.3")
         .fails(2, &["`stop_below` has no effect here", "^^^"]);
-    upper("draft = { kind = \"n-gram\" }, length = 4")
-        .fails(2, &["`n-gram` cannot verify what is drafted below it", "make it the last level"]);
+    upper("draft = { kind = \"n-gram\" }, length = 4").fails(
+        2,
+        &["`n-gram` cannot verify the drafts of the level below", "make it the last level"],
+    );
     upper("draft = \"aligned\", tree = { top_k = 2, depth = 2, nodes = 3 }")
         .fails(2, &["only the last level drafts a tree", "^^^"]);
     upper("draft = \"aligned\", length = 4, verifier = \"same-uniform\"")
@@ -166,7 +168,7 @@ fn trees_have_a_depth_and_nodes_that_fit_the_context() {
         ],
     );
     lowest("draft = \"draft\", tree = { top_k = 2, depth = 2, nodes = 3 }, verifier = \"block\"")
-        .fails(2, &["`block` verifies no trees"]);
+        .fails(2, &["`block` cannot verify trees"]);
     lowest("draft = { kind = \"n-gram\" }, tree = { width = 2, depth = 2 }")
         .fails(2, &["tree lacks `nodes`"]);
     lowest("draft = { kind = \"n-gram\", longest = 1, shortest = 2 }, length = 2")
