@@ -169,7 +169,12 @@ impl ChainReader<'_> {
                 let distribution = DecoderKind::Single { model: (*name).to_owned() };
                 DraftPlan::Distribution(part(name, distribution, self.sampling))
             };
-            self.names.models.iter().map(model).chain(Lookup::DEFAULTS.map(DraftPlan::Lookup)).collect()
+            self.names
+                .models
+                .iter()
+                .map(model)
+                .chain(Lookup::DEFAULTS.map(DraftPlan::Lookup))
+                .collect()
         });
         Ok(Levels::Planned { profile, candidates, place: value.place() })
     }

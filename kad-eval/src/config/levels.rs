@@ -261,9 +261,9 @@ impl Lookup {
         [Self::of(LookupKind::NGram, 3, 1), Self::of(LookupKind::SuffixAutomaton, 32, 2)];
 
     const fn of(kind: LookupKind, longest: usize, shortest: usize) -> Self {
-        let [longest, shortest] =
-            [NonZeroUsize::new(longest).unwrap(), NonZeroUsize::new(shortest).unwrap()];
-        Self { kind, longest, shortest }
+        const DEFAULTS: &str = "default lengths are 1 or more";
+        let longest = NonZeroUsize::new(longest).expect(DEFAULTS);
+        Self { kind, longest, shortest: NonZeroUsize::new(shortest).expect(DEFAULTS) }
     }
 
     /// The name of its kind in files and tables.
