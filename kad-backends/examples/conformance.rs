@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
     // A failed check panics and is reported in its cell.
     std::panic::set_hook(Box::new(|_| ()));
-    let mut matrix = Matrix::default();
+    let mut matrix = ConformanceMatrix::default();
     matrix.interpreters();
     matrix.graphs();
     matrix.missing();
@@ -65,7 +65,7 @@ struct MatrixRow {
 }
 
 #[derive(Default)]
-struct Matrix {
+struct ConformanceMatrix {
     rows: Vec<MatrixRow>,
     /// Backends that did not run, with the remedy.
     absent: Vec<(&'static str, String)>,
@@ -80,7 +80,7 @@ fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-impl Matrix {
+impl ConformanceMatrix {
     /// Runs the interpreters; reports the progress on stderr.
     fn interpreters(&mut self) {
         for library in BackendCase::all() {

@@ -48,7 +48,7 @@ impl Backend {
             _ => Err(LoadError::no_device(
                 (self, options.device),
                 model,
-                "its kernels are kad's own, for the CPU",
+                "it runs on the CPU only",
                 "use the tch or ort backend for a GPU, or device = \"cpu\"",
             )),
         }
@@ -72,7 +72,7 @@ impl Backend {
             ),
             (Backend::Candle, Dtype::Auto) if quantised => Ok(Dtype::Quantized),
             (Backend::Candle, Dtype::Quantized) if !quantised => refused(
-                format!("quantized, of {} without quantised tensors", files.path.display()),
+                format!("quantized for {}, a file without quantised tensors", files.path.display()),
                 &["auto", "f32", "f16", "bf16", "q8_0", "q4_0"],
             ),
             (Backend::Candle, Dtype::Quantized | Dtype::Q8_0 | Dtype::Q4_0) => Ok(asked),

@@ -27,6 +27,14 @@ use crate::weights::Weights;
 ///
 /// Logits have `vocab.size()` columns, even if the embedding is padded to more rows.
 ///
+/// ```no_run
+/// use kad_backends::{Dtype, ModelFiles, burn};
+/// let files = ModelFiles::open("models/my-model".as_ref())?;
+/// let vocab = files.tokenizer.vocab();
+/// let model = burn::load("my-model", &files.spec, &files.weights, vocab, Dtype::F32)?;
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
+///
 /// # Errors
 /// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
 /// [`LoadError::WrongSize`] if weights and specification contradict each other;

@@ -114,9 +114,9 @@ fn check_blocks(weights: &Weights, dtype: Dtype) -> Result<(), LoadError> {
             let found = format!("{dtype}, which is for ONNX graphs");
             return Err(LoadError::unsupported("dtype", found, &["any other"]));
         }
-        Dtype::Quantized => "quantized for a file that holds no quantised tensor".to_owned(),
+        Dtype::Quantized => "quantized for a file without quantised tensors".to_owned(),
         Dtype::Q8_0 | Dtype::Q4_0 => {
-            format!("{dtype} for a model none of whose matrices has rows of whole blocks of 32")
+            format!("{dtype} for a model without a matrix whose rows are whole blocks of 32")
         }
         _ => return Ok(()),
     };

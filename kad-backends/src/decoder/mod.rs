@@ -10,11 +10,11 @@
 //! h ← h + n₄(Down · (act(Gate x) ∘ Up x))
 //! ```
 //!
-//! The first layer starts from `h = scale · Embedding[token]`; after the last layer `logits = Head
-//! · n(h)`. A [`DecoderSpec`] states the norms `n₁` to `n₄`, `n_q`, `n_k`, the biases and the
-//! scales of a model; an absent norm is the identity, an absent scale 1. The sum runs over the
-//! tokens up to the current one, or over the latest of them ([`spec::Window`]). Matrices are `[out,
-//! in]`, row-major.
+//! The first layer starts from `h = scale · Embedding[token]`; after the last layer
+//! `logits = Head · n(h)`. A [`DecoderSpec`] states the norms `n₁` to `n₄`, `n_q`, `n_k`, the
+//! biases and the scales of a model; an absent norm is the identity, an absent scale 1. The sum
+//! runs over the tokens up to the current one, or over the latest of them ([`spec::Window`]).
+//! Matrices are `[out, in]`, row-major.
 
 pub(crate) mod family;
 pub mod spec;

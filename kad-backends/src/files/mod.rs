@@ -244,7 +244,7 @@ fn read_json(path: &Path) -> Result<Option<Json>, LoadError> {
     }
     let bytes = std::fs::read(path).map_err(LoadError::io(path))?;
     let parsed = serde_json::from_slice(&bytes);
-    parsed.map(Some).map_err(|error| LoadError::corrupt(path, format!("it is no JSON: {error}")))
+    parsed.map(Some).map_err(|error| LoadError::corrupt(path, format!("it is not JSON: {error}")))
 }
 
 /// A token given as a string or as an object with `content`.

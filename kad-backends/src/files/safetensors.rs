@@ -16,7 +16,7 @@ pub(crate) const SINGLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 #[derive(Deserialize)]
-struct Index {
+struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
@@ -29,10 +29,10 @@ pub(crate) fn shards_of(path: &Path) -> Result<Vec<String>, LoadError> {
     Ok(shards.into_iter().collect())
 }
 
-fn read_index(path: &Path) -> Result<Index, LoadError> {
+fn read_index(path: &Path) -> Result<ShardIndex, LoadError> {
     let json = std::fs::read(path).map_err(LoadError::io(path))?;
-    let index: Index = serde_json::from_slice(&json)
-        .map_err(|error| LoadError::corrupt(path, format!("it is no shard index: {error}")))?;
+    let index: ShardIndex = serde_json::from_slice(&json)
+        .map_err(|error| LoadError::corrupt(path, format!("it is not a shard index: {error}")))?;
     let outside = |shard: &&String| shard.contains(['/', '\\']) || shard.starts_with('.');
     match index.weight_map.values().find(outside) {
         Some(shard) => Err(LoadError::corrupt(path, format!("shard `{shard}` is not a file name"))),

@@ -183,7 +183,7 @@ impl FlatPass<'_> {
             "mask" => Tensor::from_array(([count, past + count], self.mask.clone()))
                 .map(Tensor::into_dyn)
                 .map_err(broken),
-            other => Err(broken(format!("nothing to feed `{other}` with"))),
+            other => Err(broken(format!("unknown input `{other}`"))),
         };
         value.map(SessionInputValue::from)
     }

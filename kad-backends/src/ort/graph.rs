@@ -88,7 +88,7 @@ impl Signature {
     pub(super) fn read(graph: &Graph) -> Result<Self, LoadError> {
         let outputs: Vec<&str> = graph.outputs().iter().map(Outlet::name).collect();
         let logits = outputs.iter().find(|name| **name == "logits").ok_or_else(|| {
-            let found = format!("it gives {}", listed(&outputs));
+            let found = format!("its outputs are {}", listed(&outputs));
             LoadError::unsupported("ONNX graph without `logits`", found, &["decoders"])
         })?;
         let names: Vec<&str> = graph.inputs().iter().map(Outlet::name).collect();
@@ -178,7 +178,7 @@ fn read(
         Err(LoadError::unsupported("input of an ONNX graph", found, &["those of a decoder"]))
     };
     let &ValueType::Tensor { ty, ref shape, .. } = input.dtype() else {
-        return refused(format!("`{name}`, which is no tensor"));
+        return refused(format!("`{name}`, which is not a tensor"));
     };
     let Some(role) = role(name, roles) else { return refused(format!("`{name}`")) };
     let part = cache_part(name).unwrap_or_default();
@@ -186,7 +186,7 @@ fn read(
         [format!("present.{part}"), format!("present_key_values.{part}"), format!("new_{part}")];
     let present = candidates.into_iter().find(|name| outputs.contains(&name.as_str()));
     if !part.is_empty() && present.is_none() {
-        return refused(format!("`{name}`, which no output `present.{part}` continues"));
+        return refused(format!("`{name}` without an output `present.{part}`"));
     }
     if !part.is_empty() && !matches!(ty, Type::Float32 | Type::Float16) {
         return refused(format!("`{name}` in {ty}: a cache is float or float16"));
@@ -224,7 +224,11 @@ pub(super) fn integers(
             let values: Vec<f32> = values.map(|value| value as f32).collect();
             Tensor::from_array((shape, values)).map(Tensor::into_dyn)
         }
-        other => return Err(broken(format!("an input wants {other}, which kad does not feed"))),
+        other => {
+            return Err(broken(format!(
+                "an input has the type {other}, which kad does not support"
+            )));
+        }
     };
     value.map_err(broken)
 }

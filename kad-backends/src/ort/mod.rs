@@ -219,7 +219,7 @@ impl OrtModel {
             origin: path.display().to_string(),
             key: self.signature.logits.clone(),
             what: format!(
-                "has {width} columns, but the configuration and tokenizer beside it have {expected} \
+                "has {width} columns, but configuration and tokenizer have {expected} \
                  tokens: they belong to different models"
             ),
         })
@@ -293,13 +293,15 @@ impl LayeredModel for OrtModel {
 
     fn remark(&self) -> Option<String> {
         let kind = match self.signature.kind {
-            GraphKind::Past => "the cache goes in and out with each pass; no trees",
-            GraphKind::Flat => "the cache stays; trees",
-            GraphKind::Whole => "no cache: every pass runs the whole text, which is slow; no trees",
+            GraphKind::Past => "the KV cache is copied in and out of each pass; no token trees",
+            GraphKind::Flat => "the KV cache stays in place; token trees",
+            GraphKind::Whole => {
+                "no KV cache: every pass runs the whole text, which is slow; no token trees"
+            }
         };
         let rounding = match self.signature.rounds_passes {
             true => {
-                "; activations are rounded pass by pass, so a token's distribution depends on its pass"
+                "; activations are quantised per pass, so a token's distribution depends on its pass"
             }
             false => "",
         };

@@ -46,7 +46,7 @@ impl<'m> PastSession<'m> {
     fn forget_all(&mut self) -> Result<(), ModelError> {
         let nothing = |input: &GraphInput| {
             let &[_, heads, _, width] = &input.shape[..] else {
-                return Err(broken(format!("`{}` has not four dimensions", input.name)));
+                return Err(broken(format!("`{}` does not have four dimensions", input.name)));
             };
             let size = |declared: i64, spec: usize| usize::try_from(declared).unwrap_or(spec);
             let (spec_heads, spec_width) = (self.model.spec.kv_heads, self.model.spec.head_dim);
@@ -96,7 +96,7 @@ impl<'m> PastSession<'m> {
                 let shape: &[usize] = if input.shape.is_empty() { &[] } else { &[1] };
                 make(shape, &mut std::iter::once(wanted.max(1)))
             }
-            InputRole::Past => Err(broken(format!("`{}` is fed from the cache", input.name))),
+            InputRole::Past => Err(broken(format!("`{}` is a cache input", input.name))),
         };
         value.map(SessionInputValue::from)
     }

@@ -6,12 +6,12 @@
 //! several passes.
 //!
 //! The build needs libtorch 2.13.0 in `LIBTORCH` and a C++ compiler. `scripts/setup-libtorch.sh`
-//! installs libtorch and prints the settings. With another version the build stops: `this tch
-//! version expects PyTorch 2.13.0`. The program is linked with libtorch and searches for it in the
-//! folder of the build; set `LD_LIBRARY_PATH` to libtorch's `lib` folder if it has moved. Without
-//! libtorch the program does not start. The loader names the missing file (`libtorch_cpu.so: cannot
-//! open shared object file`) or, with another version, the missing function (`symbol lookup error:
-//! … undefined symbol: …`).
+//! installs libtorch and prints the settings. With another version the build stops:
+//! `this tch version expects PyTorch 2.13.0`. The program is linked with libtorch and searches for
+//! it in the folder of the build; set `LD_LIBRARY_PATH` to libtorch's `lib` folder if it has moved.
+//! Without libtorch the program does not start. The loader names the missing file
+//! (`libtorch_cpu.so: cannot open shared object file`) or, with another version, the missing
+//! function (`symbol lookup error: … undefined symbol: …`).
 //!
 //! For a GPU, use a libtorch for CUDA or for macOS instead of the script's. No cargo feature is
 //! needed.
@@ -36,6 +36,14 @@ use crate::weights::Weights;
 /// Loads a model of `spec` with matrices in `dtype`: `f32` (also for `auto`), `f16` or `bf16`.
 ///
 /// Logits have `vocab.size()` columns, even if the embedding is padded to more rows.
+///
+/// ```no_run
+/// use kad_backends::{Dtype, ModelFiles, tch};
+/// let files = ModelFiles::open("models/my-model".as_ref())?;
+/// let vocab = files.tokenizer.vocab();
+/// let model = tch::load("my-model", &files.spec, &files.weights, vocab, Dtype::F32)?;
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
 ///
 /// # Errors
 /// [`LoadError::Config`], [`LoadError::MissingTensor`], [`LoadError::WrongShape`] or
@@ -115,7 +123,7 @@ fn set_threads(model: &str, asked: Option<NonZeroUsize>) -> Result<(), LoadError
         Some((threads, _)) if *threads == asked => return Ok(()),
         Some((threads, first)) => {
             let found = format!(
-                "`threads = {asked}` for `{model}` beside `threads = {threads}` for `{first}`: \
+                "`threads = {asked}` for `{model}`, but `threads = {threads}` for `{first}`: \
                  libtorch has one number for the whole process"
             );
             let known = ["the same `threads` for every model of the tch backend"];

@@ -49,6 +49,15 @@ enum ByteEncoding {
 impl Tokenizer {
     /// Reads a `tokenizer.json`. Its truncation and padding are disabled.
     ///
+    /// ```
+    /// use kad_backends::{Source, Tokenizer, nano_models};
+    /// # if nano_models().is_empty() { return Ok(()); }
+    /// let folder = Source::Nano("large-base".to_owned()).resolve(&|_| ())?;
+    /// let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"))?;
+    /// assert!(!tokenizer.encode("Hello", false)?.is_empty());
+    /// # Ok::<(), kad_backends::LoadError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`LoadError::Io`]; [`LoadError::Corrupt`] for an unusable file.
     pub fn from_file(path: &Path) -> Result<Self, LoadError> {
@@ -163,7 +172,7 @@ impl Tokenizer {
 fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, LoadError> {
     let wrong = |message: String| LoadError::Tokenizer { message };
     let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(json);
-    syntax.map_err(|error| wrong(format!("it is no JSON: {error}")))?;
+    syntax.map_err(|error| wrong(format!("it is not JSON: {error}")))?;
     guarded(|| tokenizers::Tokenizer::from_bytes(json))
 }
 
@@ -174,7 +183,7 @@ fn guarded<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, LoadErro
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
         Ok(result) => result.map_err(failed),
         Err(_) => {
-            let message = "it has a part that the tokenizer library cannot take".to_owned();
+            let message = "the tokenizer library does not support one of its parts".to_owned();
             Err(LoadError::Tokenizer { message })
         }
     }

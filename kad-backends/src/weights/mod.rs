@@ -208,7 +208,7 @@ impl TensorView<'_> {
             return Err(refused(why));
         }
         quant::from_f32(to, &dequant::to_f32(self.stored, self.bytes)).map_err(|why| match why {
-            QuantError::Type => refused("not one of the types below".to_owned()),
+            QuantError::Type => refused("the target is not one of the types below".to_owned()),
             QuantError::Value { index, value } => refused(format!(
                 "element {index} is {value}, which no scale of that type can hold; \
                  load the model as f32"

@@ -41,8 +41,8 @@ fn device_names_survive_parsing_and_printing() {
 #[test]
 fn the_error_for_a_missing_gpu_names_the_devices_and_the_remedy() {
     for (backend, found, advice) in [
-        (Backend::Naive, "its kernels are kad's own", "use the tch or ort backend for a GPU"),
-        (Backend::Candle, "its kernels are kad's own", "use the tch or ort backend for a GPU"),
+        (Backend::Naive, "it runs on the CPU only", "use the tch or ort backend for a GPU"),
+        (Backend::Candle, "it runs on the CPU only", "use the tch or ort backend for a GPU"),
         (Backend::Tch, "libtorch sees ", "LIBTORCH set to a libtorch for CUDA"),
         (
             Backend::Burn,
@@ -75,7 +75,7 @@ fn metal_is_refused_without_a_mac() {
             Backend::Burn if cfg!(feature = "metal") => "burn sees no Metal device",
             Backend::Burn => "this build has no Metal; rebuild with --features burn,metal",
             Backend::Ort => "on the CPU and on CUDA only",
-            _ => "kernels are kad's own",
+            _ => "it runs on the CPU only",
         };
         assert!(error.contains(found), "{error}");
     }
@@ -129,9 +129,6 @@ fn threads_of_libtorch() {
     load("whatever", 0).unwrap();
     assert_eq!(::tch::get_num_threads(), 7);
     let error = load("other", 2).unwrap_err().to_string();
-    assert!(
-        error.contains("`threads = 2` for `other` beside `threads = 7` for `first`"),
-        "{error}"
-    );
+    assert!(error.contains("`threads = 2` for `other`, but `threads = 7` for `first`"), "{error}");
     assert_eq!(::tch::get_num_threads(), 7);
 }

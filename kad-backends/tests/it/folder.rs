@@ -150,7 +150,7 @@ fn malformed_tokenizers_are_errors() {
     let file = path.join("tokenizer.json");
     let whole = fs::read_to_string(&file).unwrap();
     fs::write(&file, whole.replace("\"decoder\":{", "\"decoder\":{,")).unwrap();
-    assert!(error_of(path).contains("tokenizer.json is corrupt: it is no JSON"));
+    assert!(error_of(path).contains("tokenizer.json is corrupt: it is not JSON"));
     fs::write(&file, &whole).unwrap();
     set(path, "tokenizer.json", |json| {
         json["normalizer"] = json!({"type": "Precompiled", "precompiled_charsmap": "AAEC"});

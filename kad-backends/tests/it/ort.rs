@@ -284,7 +284,7 @@ fn a_request_finds_graph_configuration_and_tokenizer() {
     let shown = details.to_string();
     assert!(shown.contains("format       ONNX, 0.0 MB"), "{shown}");
     assert!(shown.contains("backend      ort, auto"), "{shown}");
-    assert!(shown.contains("the cache stays; trees"), "{shown}");
+    assert!(shown.contains("the KV cache stays in place; token trees"), "{shown}");
     assert_eq!(details.parameters, Some(1576), "as many as the safetensors have");
     assert!(shown.contains("parameters   1576"), "{shown}");
     let error = refused(root, Dtype::BF16);

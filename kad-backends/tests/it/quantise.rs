@@ -227,7 +227,7 @@ mod models {
         for dtype in [Dtype::Q8_0, Dtype::Q4_0] {
             let weights = tiny::weights(&llama(), &[], SEED);
             let error = candle::load("m", &llama(), &weights, tiny::vocab(), dtype).err().unwrap();
-            let wanted = format!("dtype is not supported: {dtype} for a model none of whose");
+            let wanted = format!("dtype is not supported: {dtype} for a model without a matrix");
             assert!(error.to_string().contains(&wanted), "{error}");
         }
     }

@@ -22,7 +22,7 @@ pub(super) fn every_nth_sees_all(layers: usize, period: usize) -> Vec<bool> {
 /// Refuses an absurd number of layers before anything is allocated per layer.
 pub(super) fn check_layers(layers: usize) -> Result<(), String> {
     const MOST_LAYERS: usize = 1 << 12;
-    if layers > MOST_LAYERS { Err(format!("is {layers}, which no model has")) } else { Ok(()) }
+    if layers > MOST_LAYERS { Err(format!("is {layers}, more than any model has")) } else { Ok(()) }
 }
 
 /// Refuses impossible specifications and absurd sizes before anything is allocated by them.
@@ -41,7 +41,7 @@ pub(super) fn check(
         ("context length", spec.context_len),
     ];
     if let Some((what, size)) = sizes.into_iter().find(|(_, size)| *size > LARGEST) {
-        return Err(wrong(what, format!("is {size}, which no model has")));
+        return Err(wrong(what, format!("is {size}, more than any model has")));
     }
     let possible =
         |rope: &Rope| rope.frequencies(spec.head_dim).into_iter().all(|f| f.is_finite() && f > 0.0);

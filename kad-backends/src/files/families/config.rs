@@ -40,7 +40,7 @@ const ROPE_SCALINGS: [&str; 3] = ["default", "linear", "llama3"];
 /// [`LoadError::Config`] for a missing or impossible setting, [`LoadError::Unsupported`] for a
 /// setting that kad's interpreters do not support.
 pub fn from_hf_config(config: &Json) -> Result<DecoderSpec, LoadError> {
-    let config = Config { json: config };
+    let config = HfConfig { json: config };
     let name =
         config.text("model_type")?.ok_or_else(|| config.wrong("model_type", "is missing"))?;
     let family = Family::named(name, &FAMILIES, "model type")?;
@@ -79,11 +79,11 @@ pub fn from_hf_config(config: &Json) -> Result<DecoderSpec, LoadError> {
 }
 
 /// Typed access to the settings of `config.json`; `null` counts as absent.
-struct Config<'a> {
+struct HfConfig<'a> {
     json: &'a Json,
 }
 
-impl<'a> Config<'a> {
+impl<'a> HfConfig<'a> {
     fn get(&self, key: &str) -> Option<&'a Json> {
         self.json.get(key).filter(|value| !value.is_null())
     }
@@ -98,7 +98,7 @@ impl<'a> Config<'a> {
 
     fn text(&self, key: &str) -> Result<Option<&'a str>, LoadError> {
         let text = |value: &'a Json| {
-            value.as_str().ok_or_else(|| self.wrong(key, format!("is {value}, not a text")))
+            value.as_str().ok_or_else(|| self.wrong(key, format!("is {value}, not a string")))
         };
         self.get(key).map(text).transpose()
     }
@@ -201,23 +201,28 @@ impl<'a> Config<'a> {
             return Ok((of("full_attention")?, of("sliding_attention")?));
         }
         let local = self.number("rope_local_base_freq")?;
-        let none = Config { json: &Json::Null };
+        let none = HfConfig { json: &Json::Null };
         let local = none.rope("rope_local_base_freq", local.or(Some(DEFAULT_THETA)), self)?;
         Ok((table.rope(name, theta, self)?, local))
     }
 
     /// The nested table `key`; empty if absent.
-    fn table(&self, key: &str) -> Result<Config<'a>, LoadError> {
+    fn table(&self, key: &str) -> Result<HfConfig<'a>, LoadError> {
         match self.get(key) {
-            None => Ok(Config { json: &Json::Null }),
-            Some(table) if table.is_object() => Ok(Config { json: table }),
+            None => Ok(HfConfig { json: &Json::Null }),
+            Some(table) if table.is_object() => Ok(HfConfig { json: table }),
             Some(other) => Err(self.wrong(key, format!("is {other}, not a table"))),
         }
     }
 
     /// Rotary embedding of the table `self` called `name`, inside the configuration `whole`.
     /// `theta` is the default base.
-    fn rope(&self, name: &str, theta: Option<f64>, whole: &Config<'_>) -> Result<Rope, LoadError> {
+    fn rope(
+        &self,
+        name: &str,
+        theta: Option<f64>,
+        whole: &HfConfig<'_>,
+    ) -> Result<Rope, LoadError> {
         if self.number("partial_rotary_factor")?.is_some_and(|part| part != 1.0) {
             let found = format!("`{name}.partial_rotary_factor` other than 1");
             return Err(LoadError::unsupported("rotary embedding", found, &["1"]));
@@ -230,7 +235,7 @@ impl<'a> Config<'a> {
         })
     }
 
-    fn scaling(&self, name: &str, whole: &Config<'_>) -> Result<RopeScaling, LoadError> {
+    fn scaling(&self, name: &str, whole: &HfConfig<'_>) -> Result<RopeScaling, LoadError> {
         let key = if self.get("rope_type").is_some() { "rope_type" } else { "type" };
         let kind = self.text(key)?.unwrap_or("default");
         let needed = |key: &str| {
@@ -288,7 +293,11 @@ impl<'a> Config<'a> {
         if let Some(listed) = listed.filter(|listed| *listed != flags) {
             let kind = if listed.contains(&true) { "sliding" } else { "full" };
             let found = format!("`layer_types` has \"{kind}_attention\" against `sliding_window`");
-            return Err(LoadError::unsupported("attention", found, &["one of both, or agreement"]));
+            return Err(LoadError::unsupported(
+                "attention",
+                found,
+                &["only one of them, or agreement"],
+            ));
         }
         if flags.contains(&true) {
             let tokens = tokens.ok_or_else(|| self.wrong("sliding_window", "is missing"))?;

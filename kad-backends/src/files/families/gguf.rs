@@ -13,6 +13,14 @@ const LAYERS_OF_GEMMA3_27B: usize = 62;
 
 /// Reads the specification from GGUF metadata. The weights tell the embedding rows and a tied head.
 ///
+/// ```no_run
+/// use kad_backends::{families::from_gguf, gguf::Gguf};
+/// let file = Gguf::open("model.gguf".as_ref())?;
+/// let spec = from_gguf(&file.metadata, &file.weights)?;
+/// println!("{}: {} layers", spec.family, spec.layers);
+/// # Ok::<(), kad_backends::LoadError>(())
+/// ```
+///
 /// # Errors
 /// The errors of [`from_hf_config`](super::from_hf_config).
 pub fn from_gguf(metadata: &Metadata, weights: &Weights) -> Result<DecoderSpec, LoadError> {
@@ -93,7 +101,7 @@ impl GgufConfig<'_> {
                 Some([_, ..]) => {
                     Err(self.metadata.wrong(&key, "differs between layers, which is not supported"))
                 }
-                _ => Err(self.metadata.wrong(&key, "is no list of sizes")),
+                _ => Err(self.metadata.wrong(&key, "is not a list of sizes")),
             };
         }
         let size = self.metadata.natural(&key)?;
@@ -109,7 +117,7 @@ impl GgufConfig<'_> {
     fn rope(&self, head_dim: usize, context: usize, weights: &Weights) -> Result<Rope, LoadError> {
         let dims = self.optional_size("rope.dimension_count")?;
         if dims.is_some_and(|dims| dims != head_dim) {
-            let found = format!("{dims:?} of {head_dim} coordinates turn");
+            let found = format!("{} of {head_dim} coordinates", dims.unwrap_or_default());
             return Err(LoadError::unsupported("rotary embedding", found, &["all coordinates"]));
         }
         let theta = self.number("rope.freq_base")?.unwrap_or(10_000.0);
@@ -132,8 +140,8 @@ impl GgufConfig<'_> {
         match self.optional_size("attention.value_length")?.filter(|&values| values != keys) {
             None => Ok(keys),
             Some(values) => {
-                let found = format!("values of {values} numbers for keys of {keys}");
-                Err(LoadError::unsupported("attention", found, &["heads of one width"]))
+                let found = format!("values of width {values} with keys of width {keys}");
+                Err(LoadError::unsupported("attention", found, &["keys and values of equal width"]))
             }
         }
     }
@@ -159,7 +167,7 @@ impl GgufConfig<'_> {
             Some(Value::Array(flags)) => {
                 let flag = |flag: &Value| match flag {
                     Value::Bool(flag) => Ok(*flag),
-                    _ => Err(self.metadata.wrong(&key, "holds something that is not a bool")),
+                    _ => Err(self.metadata.wrong(&key, "contains a value that is not a bool")),
                 };
                 flags.iter().map(flag).collect::<Result<_, _>>()?
             }
@@ -262,6 +270,6 @@ fn scaling_of_factors(
     if agrees {
         return Ok(scaling);
     }
-    let found = format!("`{ROPE_FACTORS}` (context {context}) is not Llama 3's");
+    let found = format!("`{ROPE_FACTORS}` (context {context}) does not follow Llama 3");
     Err(LoadError::unsupported("rope scaling", found, &["none", "linear", "llama3"]))
 }

@@ -44,7 +44,7 @@ impl Metadata {
         match self.get(key) {
             None => Ok(None),
             Some(Value::Text(text)) => Ok(Some(text)),
-            Some(_) => Err(self.wrong(key, "is not a text")),
+            Some(_) => Err(self.wrong(key, "is not a string")),
         }
     }
 
@@ -122,7 +122,7 @@ fn pairs(reader: &mut Reader<'_>, count: usize) -> Result<BTreeMap<String, Value
         let key = reader.text(&format!("metadata key {i}"))?;
         let value = reader.value(&format!("metadata `{key}`"))?;
         if pairs.insert(key.clone(), value).is_some() {
-            return Err(reader.corrupt(format!("metadata `{key}` is there twice")));
+            return Err(reader.corrupt(format!("metadata `{key}` occurs twice")));
         }
     }
     Ok(pairs)

@@ -72,7 +72,7 @@ impl Gguf {
 fn header(reader: &mut Reader<'_>) -> Result<(usize, usize), LoadError> {
     let magic = reader.magic()?;
     if &magic != b"GGUF" {
-        return Err(reader.corrupt(format!("it begins with {magic:?}, a GGUF file with \"GGUF\"")));
+        return Err(reader.corrupt(format!("it begins with {magic:?}, not with \"GGUF\"")));
     }
     let version = reader.u32("the version")?;
     if !(2..=3).contains(&version) {

@@ -78,7 +78,7 @@ impl Metadata {
 
     fn token_id(&self, key: &str) -> Result<Option<u32>, LoadError> {
         let id = self.natural(key)?.map(u32::try_from).transpose();
-        id.map_err(|_| self.wrong(key, "is no token id"))
+        id.map_err(|_| self.wrong(key, "is not a token id"))
     }
 }
 
@@ -102,7 +102,7 @@ impl<'a> TokenTable<'a> {
                 .map(|value| match value {
                     Value::Signed(n) => Ok(*n as u64),
                     Value::Unsigned(n) => Ok(*n),
-                    _ => Err(metadata.wrong(key, "holds something that is not a number")),
+                    _ => Err(metadata.wrong(key, "contains a value that is not a number")),
                 })
                 .collect::<Result<_, _>>()?,
         };
@@ -144,7 +144,7 @@ impl<'a> TokenTable<'a> {
 fn texts<'a>(metadata: &'a Metadata, key: &str) -> Result<Vec<&'a str>, LoadError> {
     let text = |value: &'a Value| match value {
         Value::Text(text) => Ok(text.as_str()),
-        _ => Err(metadata.wrong(key, "holds something that is not a text")),
+        _ => Err(metadata.wrong(key, "contains a value that is not a string")),
     };
     metadata.array(key)?.unwrap_or_default().iter().map(text).collect()
 }
@@ -162,8 +162,9 @@ fn byte_level(metadata: &Metadata, tokens: &TokenTable<'_>) -> Result<Json, Load
     let merge = |merge: &str| {
         let second = merge.char_indices().nth(1).map_or(merge.len(), |(at, _)| at);
         let space = merge[second..].find(' ').map(|at| at + second);
-        let space =
-            space.ok_or_else(|| metadata.wrong(key, format!("has no pair in `{merge}`")))?;
+        let space = space.ok_or_else(|| {
+            metadata.wrong(key, format!("contains `{merge}`, which is not a pair"))
+        })?;
         Ok::<_, LoadError>(json!([&merge[..space], &merge[space + 1..]]))
     };
     let merges: Json = texts(metadata, key)?.into_iter().map(merge).collect::<Result<_, _>>()?;
@@ -284,7 +285,7 @@ fn scores(metadata: &Metadata, tokens: &TokenTable<'_>) -> Result<Vec<f64>, Load
     let key = "tokenizer.ggml.scores";
     let score = |value: &Value| match value {
         Value::Float(score) if !score.is_nan() => Ok(*score),
-        _ => Err(metadata.wrong(key, "holds something that is not a number")),
+        _ => Err(metadata.wrong(key, "contains a value that is not a number")),
     };
     let scores: Vec<f64> =
         metadata.array(key)?.unwrap_or_default().iter().map(score).collect::<Result<_, _>>()?;

@@ -261,7 +261,7 @@ pub(crate) fn spec(config: &Json) -> Result<DecoderSpec, LoadError> {
         0 => Err(LoadError::Config {
             origin: CONFIG.to_owned(),
             key: keys[0].to_owned(),
-            what: "is missing or no size".to_owned(),
+            what: "is missing or not a size".to_owned(),
         }),
         size => Ok(size),
     };

@@ -1,7 +1,7 @@
 //! A minimal reader of protocol buffers for ONNX files.
 
 /// Value of a field.
-pub(super) enum Value<'a> {
+pub(super) enum FieldValue<'a> {
     /// An integer (varint).
     Number(u64),
     /// A string, packed numbers, or a nested message.
@@ -12,17 +12,17 @@ pub(super) enum Value<'a> {
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = (u64, Value<'a>);
+    type Item = (u64, FieldValue<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let key = number(&mut self.0)?;
             let field = key >> 3;
             match key & 7 {
-                0 => return Some((field, Value::Number(number(&mut self.0)?))),
+                0 => return Some((field, FieldValue::Number(number(&mut self.0)?))),
                 2 => {
                     let len = usize::try_from(number(&mut self.0)?).ok()?;
-                    return Some((field, Value::Bytes(take(&mut self.0, len)?)));
+                    return Some((field, FieldValue::Bytes(take(&mut self.0, len)?)));
                 }
                 // Fixed-size numbers are skipped.
                 1 => _ = take(&mut self.0, 8)?,
@@ -37,7 +37,7 @@ impl<'a> Fields<'a> {
     /// The messages and strings with this field number.
     pub(super) fn all(self, field: u64) -> impl Iterator<Item = &'a [u8]> {
         self.filter_map(move |(found, value)| match value {
-            Value::Bytes(bytes) if found == field => Some(bytes),
+            FieldValue::Bytes(bytes) if found == field => Some(bytes),
             _ => None,
         })
     }
@@ -48,8 +48,8 @@ pub(super) fn numbers(message: &[u8], field: u64) -> Vec<u64> {
     let mut found = Vec::new();
     for (_, value) in Fields(message).filter(|(at, _)| *at == field) {
         match value {
-            Value::Number(number) => found.push(number),
-            Value::Bytes(mut packed) => {
+            FieldValue::Number(number) => found.push(number),
+            FieldValue::Bytes(mut packed) => {
                 found.extend(std::iter::from_fn(|| number(&mut packed)));
             }
         }

@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::protobuf::{Fields, Value, numbers, text};
+use super::protobuf::{FieldValue, Fields, numbers, text};
 use crate::error::LoadError;
 use crate::weights::FileBytes;
 
@@ -212,7 +212,7 @@ impl FirstUse<'_> {
         let mut attributes = Fields(self.node).all(field::NODE_ATTRIBUTE);
         let found = attributes.find(|it| text(it, field::ATTRIBUTE_NAME) == name)?;
         Fields(found).find_map(|(at, value)| match value {
-            Value::Number(number) if at == field::ATTRIBUTE_INT => Some(number),
+            FieldValue::Number(number) if at == field::ATTRIBUTE_INT => Some(number),
             _ => None,
         })
     }

@@ -38,11 +38,11 @@ impl Repository<'_> {
 
     fn advice_if_absent(&self) -> String {
         let advice = match self.is_dataset() {
-            true => "the hub has no such dataset any more, or not that file",
+            true => "the hub has no such dataset, or not this file",
             false => {
                 "check the name, the revision and the file; a model without safetensors must be \
-                 converted, or run with backend = \"ort\" if it has ONNX graphs; a .gguf file is \
-                 asked for as hf:ORG/REPO/FILE.gguf"
+                 converted, or run with backend = \"ort\" if it has ONNX graphs; name a .gguf \
+                 file as hf:ORG/REPO/FILE.gguf"
             }
         };
         match self.cached_folder() {

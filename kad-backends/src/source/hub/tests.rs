@@ -154,7 +154,7 @@ fn a_graph_is_fetched_by_dtype_with_all_of_its_files() {
         let mut expected: Vec<&str> = more.iter().copied().chain([graph]).collect();
         expected.sort();
         assert_eq!(found, expected, "{dtype}");
-        // The second time nothing is asked for.
+        // The second time there is no request.
         let offline = Repository { endpoint: Some("http://127.0.0.1:1".to_owned()), ..hub() };
         let again = offline.graph(&|files| onnx::choose(files, dtype), &|_| ()).unwrap();
         assert_eq!(again, path);
