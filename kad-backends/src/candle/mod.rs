@@ -126,6 +126,7 @@ fn check_blocks(weights: &Weights, dtype: Dtype) -> Result<(), LoadError> {
     Err(LoadError::unsupported("dtype", found, &["auto", "f32", "f16", "bf16"]))
 }
 
+/// Loads the layers of a model.
 struct Loader<'a> {
     spec: &'a DecoderSpec,
     weights: &'a Arc<Weights>,
@@ -259,6 +260,7 @@ impl LanguageModel for CandleModel {
     }
 }
 
+/// A session with its KV cache, one part per layer.
 struct CandleSession<'m> {
     model: &'m CandleModel,
     tokens: Vec<TokenId>,

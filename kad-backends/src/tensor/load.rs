@@ -51,6 +51,7 @@ fn done<T: Tensor, V>(outcome: OpResult<V>) -> Result<V, LoadError> {
     outcome.map_err(|message| LoadError::Backend { backend: T::BACKEND, message })
 }
 
+/// Loads the tensors of a model.
 struct Loader<'a, T: Tensor> {
     spec: &'a DecoderSpec,
     weights: &'a Weights,

@@ -14,6 +14,7 @@ const CHUNK: usize = 128;
 /// Initial rows of a KV cache; it grows by doubling.
 const ROOM: usize = 64;
 
+/// A session with its KV cache.
 pub(super) struct TensorSession<'m, T: Tensor> {
     model: &'m TensorModel<T>,
     tokens: Vec<TokenId>,

@@ -16,6 +16,7 @@ const LOCK_ATTEMPTS: usize = 720;
 /// Default branch.
 pub(super) const MAIN: &str = "main";
 
+/// The hub's cache, in `HF_HOME` or the user's home folder.
 fn cache() -> Result<Cache, LoadError> {
     if std::env::var_os("HF_HOME").is_none() && dirs::home_dir().is_none() {
         return Err(LoadError::NotFound {
@@ -27,6 +28,7 @@ fn cache() -> Result<Cache, LoadError> {
     Ok(Cache::from_env())
 }
 
+/// A revision of a model or dataset repository of the hub.
 pub(super) struct Repository<'a> {
     pub(super) repo: &'a str,
     pub(super) kind: RepoType,

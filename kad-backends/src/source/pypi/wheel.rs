@@ -16,6 +16,7 @@ pub(super) const LISTING: &str = "entries.txt";
 /// Prefix of temporary folders.
 pub(super) const TEMPORARY: &str = ".fetch-";
 
+/// A wheel of the package index, with its cache folder.
 pub(super) struct Wheel<'a> {
     pub(super) package: &'a str,
     pub(super) version: &'a str,
