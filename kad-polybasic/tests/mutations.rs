@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 
 const CRATES: [&str; 2] = ["kad-core", "kad-polybasic"];
 /// A mutated test may loop for ever. It is then stopped, which counts as an error.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TEST_LIMIT: Duration = Duration::from_secs(300);
+/// The first build includes the dependencies, which takes minutes on a busy machine.
+const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,13 +168,14 @@ impl Copy {
             .env("RUST_BACKTRACE", "0")
             .stdout(out.try_clone().unwrap())
             .stderr(out);
+        let limit = if arguments.contains(&"--no-run") { BUILD_LIMIT } else { TEST_LIMIT };
         let mut child = command.spawn().unwrap();
         let started = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break status;
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > limit {
                 child.kill().unwrap();
                 break child.wait().unwrap();
             }
@@ -193,6 +196,8 @@ impl Copy {
             targets.entry((&m.package, &m.target)).or_default().insert(&m.test);
         }
         for ((package, target), tests) in targets {
+            let (built, printed) = self.test(package, target, &["--no-run"]);
+            assert!(built.success(), "unmutated, {package} {target} does not compile:\n{printed}");
             let names: Vec<&str> = tests.iter().copied().collect();
             let run = [&["--", "--exact"], &names[..]].concat();
             let (status, printed) = self.test(package, target, &run);

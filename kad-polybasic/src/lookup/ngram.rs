@@ -36,12 +36,12 @@ pub struct NgramLookup {
     /// The latest position at which each n-gram ended, as an index of the text.
     latest: Vec<Option<usize>>,
     /// For each token of the text, the n-grams of 1 to `longest` tokens that end with it.
-    ends: Vec<End>,
+    ends: Vec<NgramEnd>,
 }
 
 /// An n-gram that ends at one position of the text.
 #[derive(Clone, Copy)]
-struct End {
+struct NgramEnd {
     ngram: usize,
     /// The previous position at which it ended.
     before: Option<usize>,
@@ -71,7 +71,7 @@ impl NgramLookup {
     }
 
     /// The n-gram of `length` tokens that ends at token `at`, if the text has that many tokens.
-    fn end(&self, at: usize, length: usize) -> Option<End> {
+    fn end(&self, at: usize, length: usize) -> Option<NgramEnd> {
         (length <= at + 1).then(|| self.ends[at * self.longest + length - 1])
     }
 
@@ -105,7 +105,7 @@ impl Lookup for NgramLookup {
         for _ in 0..self.longest {
             // No n-gram reaches beyond the beginning of the text.
             let Some(start) = prefix else {
-                self.ends.push(End { ngram: 0, before: None });
+                self.ends.push(NgramEnd { ngram: 0, before: None });
                 continue;
             };
             let fresh = self.latest.len();
@@ -113,7 +113,7 @@ impl Lookup for NgramLookup {
             if ngram == fresh {
                 self.latest.push(None);
             }
-            self.ends.push(End { ngram, before: self.latest[ngram].replace(at) });
+            self.ends.push(NgramEnd { ngram, before: self.latest[ngram].replace(at) });
             prefix = shorter.map(|index| self.ends[index].ngram).filter(|&ngram| ngram > 0);
             shorter = shorter.map(|index| index + 1);
         }

@@ -47,9 +47,9 @@ pub struct SuffixLookup {
     /// The state of the last `longest + 1` tokens. Strings up to this length are counted: the
     /// longest match and one token after it.
     window: usize,
-    /// Edits to undo, in order.
-    edits: Vec<Edit>,
-    marks: Vec<Mark>,
+    /// The changes to undo, in order.
+    edits: Vec<UndoStep>,
+    checkpoints: Vec<Checkpoint>,
 }
 
 const ROOT: usize = 0;
@@ -71,7 +71,7 @@ struct State {
 }
 
 /// A change to the automaton, with the previous value.
-enum Edit {
+enum UndoStep {
     /// The transition of a state by a token.
     Next(usize, TokenId, Option<usize>),
     /// The link of a state.
@@ -81,7 +81,7 @@ enum Edit {
 }
 
 /// The state of the lookup before a token was appended.
-struct Mark {
+struct Checkpoint {
     edits: usize,
     states: usize,
     whole: usize,
@@ -123,8 +123,8 @@ impl SuffixLookup {
 
     fn of(shortest: usize, longest: usize) -> Self {
         let root = State { longest: 0, link: None, next: vec![], count: 0, latest: 0 };
-        let (text, states, edits, marks) = (vec![], vec![root], vec![], vec![]);
-        Self { shortest, longest, text, states, whole: ROOT, window: ROOT, edits, marks }
+        let (text, states, edits, checkpoints) = (vec![], vec![root], vec![], vec![]);
+        Self { shortest, longest, text, states, whole: ROOT, window: ROOT, edits, checkpoints }
     }
 
     fn next(&self, state: usize, token: TokenId) -> Option<usize> {
@@ -141,12 +141,12 @@ impl SuffixLookup {
                 None
             }
         };
-        self.edits.push(Edit::Next(state, token, before));
+        self.edits.push(UndoStep::Next(state, token, before));
     }
 
     fn set_link(&mut self, state: usize, to: usize) {
         let before = self.states[state].link.replace(to);
-        self.edits.push(Edit::Link(state, before));
+        self.edits.push(UndoStep::Link(state, before));
     }
 
     /// Length of the longest suffix of `state` that belongs to another state; 0 for the root.
@@ -190,7 +190,7 @@ impl SuffixLookup {
             let counted = &mut self.states[state];
             counted.count += 1;
             let before = std::mem::replace(&mut counted.latest, at);
-            self.edits.push(Edit::Counted(state, before));
+            self.edits.push(UndoStep::Counted(state, before));
             state = link;
         }
     }
@@ -244,7 +244,7 @@ impl Lookup for SuffixLookup {
     fn push(&mut self, token: TokenId) {
         let Self { whole: from, window, .. } = *self;
         let (edits, states) = (self.edits.len(), self.states.len());
-        self.marks.push(Mark { edits, states, whole: from, window });
+        self.checkpoints.push(Checkpoint { edits, states, whole: from, window });
         let held = self.text.len().min(self.longest + 1);
         self.text.push(token);
         self.whole = states;
@@ -267,10 +267,12 @@ impl Lookup for SuffixLookup {
         if self.text.pop().is_none() {
             return;
         }
-        let Some(Mark { edits, states, whole, window }) = self.marks.pop() else { return };
+        let Some(Checkpoint { edits, states, whole, window }) = self.checkpoints.pop() else {
+            return;
+        };
         for edit in self.edits.drain(edits..).rev() {
             match edit {
-                Edit::Next(state, token, before) => {
+                UndoStep::Next(state, token, before) => {
                     let next = &mut self.states[state].next;
                     if let Ok(at) = next.binary_search_by_key(&token, |&(token, _)| token) {
                         match before {
@@ -279,8 +281,8 @@ impl Lookup for SuffixLookup {
                         }
                     }
                 }
-                Edit::Link(state, before) => self.states[state].link = before,
-                Edit::Counted(state, before) => {
+                UndoStep::Link(state, before) => self.states[state].link = before,
+                UndoStep::Counted(state, before) => {
                     self.states[state].count -= 1;
                     self.states[state].latest = before;
                 }

@@ -105,7 +105,7 @@ pub(super) struct PredictionInputs {
 impl PredictionInputs {
     /// Point estimates: medians and observed hazards.
     fn measured(chain: &Chain, context: usize) -> Self {
-        Self::estimated(chain, context, &mut Measured)
+        Self::estimated(chain, context, &mut PointEstimates)
     }
 
     /// One bootstrap resample: see [`Chain::uncertainty`].
@@ -166,9 +166,9 @@ trait Estimate {
 }
 
 /// Point estimates.
-struct Measured;
+struct PointEstimates;
 
-impl Estimate for Measured {
+impl Estimate for PointEstimates {
     fn rate(&mut self, passed: u64, failed: u64, _: f64) -> f64 {
         passed as f64 / (passed + failed) as f64
     }

@@ -67,7 +67,7 @@ impl Chain {
         }
         let mut player = ChainSimulator::new(self, context)?;
         let mut choices = SampledChoices::seeded(seed);
-        let mut sums = Sums::default();
+        let mut sums = RoundSums::default();
         for _ in 0..rounds {
             let before = player.seconds();
             let tokens = player.round(&mut choices)?;
@@ -81,7 +81,7 @@ impl Chain {
 
 /// Sums over rounds for the mean and variance of (tokens, seconds).
 #[derive(Default)]
-struct Sums {
+struct RoundSums {
     tokens: f64,
     seconds: f64,
     tokens_squared: f64,
@@ -89,7 +89,7 @@ struct Sums {
     product: f64,
 }
 
-impl Sums {
+impl RoundSums {
     fn add(&mut self, tokens: f64, seconds: f64) {
         self.tokens += tokens;
         self.seconds += seconds;

@@ -128,13 +128,13 @@ impl<G: TreeDrafter + ?Sized> TreeDrafter for Box<G> {
 pub struct DraftTree {
     tokens: TokenTree,
     /// Sets of draws. The first `sets` belong to this tree; the others are memory for later trees.
-    drawn: Vec<Drawn>,
+    drawn: Vec<DrawnSiblings>,
     sets: usize,
 }
 
 /// Siblings drawn from one distribution.
 #[derive(Debug, Default)]
-struct Drawn {
+struct DrawnSiblings {
     parent: Option<usize>,
     distribution: Distribution,
     /// One node per draw. A token drawn twice is listed twice.
@@ -188,7 +188,7 @@ impl DraftTree {
         fill: impl FnOnce(&mut Distribution) -> Result<(), E>,
     ) -> Result<(), E> {
         if self.drawn.len() == self.sets {
-            self.drawn.push(Drawn::default());
+            self.drawn.push(DrawnSiblings::default());
         }
         let set = &mut self.drawn[self.sets];
         fill(&mut set.distribution)?;
