@@ -22,7 +22,7 @@ pub(crate) struct Power {
     items: usize,
     /// Decoders compared with the baseline on each task.
     comparisons: usize,
-    /// Significance level α of each comparison: that of the intervals, divided by the number of
+    /// Significance level α of each comparison: α of the intervals divided by the number of
     /// comparisons (Bonferroni).
     level: f64,
     differences: Vec<Detectable>,
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     /// Against the formula with the normal quantiles of a table: √n·δ = z·√ψ + z₀.₈·√(ψ − δ²),
-    /// where z is that of 1 − 0.05/(2·3).
+    /// where z is the quantile of 1 − 0.05/(2·3).
     #[test]
     fn every_comparison_has_its_share_of_alpha() {
         let power = Power::with(vec!["t".to_owned()], 1000, 3);

@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_targets_passes_come_first_and_the_engine_is_what_they_leave() {
+    fn the_target_comes_first_and_the_engine_is_the_rest() {
         let bar = bar(&result("x", &["target", "middle", "a"], 10.0, None));
         let names: Vec<&str> = bar.passes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["target", "middle", "a"]);

@@ -104,33 +104,35 @@ pub(super) fn levels(results: &[&DecoderResult]) -> Option<DataTable> {
     let header = [
         ("decoder", ""),
         ("level", ""),
-        ("verifier", ""),
-        ("drafter", ""),
-        ("acceptance rate ↑", "of drafted tokens"),
-        ("acceptance length ↑", "± deviation"),
-        ("drafted", "per token of the text"),
-        ("waste ↓", "emitted per token of the text"),
+        ("acceptance length", "accepted tokens per draft ± deviation"),
+        ("acceptance rate", "of drafted tokens"),
+        ("waste", "tokens emitted per token of the text"),
+        ("drafted", "tokens per token of the text"),
+        ("ms/token", "by model"),
     ];
-    let row = |result: &DecoderResult, level: &Level| {
+    let row = |result: &DecoderResult, it: &Level| {
+        let deviation = format!("± {}", fixed(it.acceptance_length_deviation, 2));
         TableRow::of([
             TableCell::plain(&result.decoder),
-            TableCell::plain(level.level.to_string()),
-            TableCell::plain(&level.name),
-            TableCell::plain(&level.drafter),
-            TableCell::plain(fixed(level.acceptance_rate, 3)),
-            TableCell::with(
-                fixed(level.acceptance_length, 2),
-                format!("± {}", fixed(level.acceptance_length_deviation, 2)),
-            ),
-            TableCell::plain(fixed(level.drafted_per_token, 2)),
-            TableCell::plain(fixed(level.waste, 2)),
+            TableCell::plain(format!("{}: {} verifies {}", it.level, it.name, it.drafter)),
+            TableCell::with(fixed(it.acceptance_length, 2), deviation),
+            TableCell::plain(fixed(it.acceptance_rate, 3)),
+            TableCell::plain(fixed(it.waste, 2)),
+            TableCell::plain(fixed(it.drafted_per_token, 2)),
+            if it.level == 1 { milliseconds(result) } else { TableCell::plain("") },
         ])
     };
-    let of = |result: &&DecoderResult| {
-        result.levels.iter().map(|level| row(result, level)).collect::<Vec<_>>()
-    };
-    let rows: Vec<TableRow> = results.iter().flat_map(of).collect();
+    let rows = results.iter().flat_map(|result| result.levels.iter().map(|it| row(result, it)));
+    let rows: Vec<TableRow> = rows.collect();
     (!rows.is_empty()).then(|| DataTable::new(header, rows))
+}
+
+/// Total time per token, and its parts by model.
+fn milliseconds(result: &DecoderResult) -> TableCell {
+    let Some(time) = &result.time else { return TableCell::none() };
+    let passes = time.passes.iter().map(|(model, seconds)| format!("{model} {:.2}", 1e3 * seconds));
+    let parts: Vec<String> = passes.chain([format!("other {:.2}", 1e3 * time.overhead)]).collect();
+    TableCell::with(format!("{:.2}", 1e3 * time.total), parts.join(", "))
 }
 
 #[cfg(test)]

@@ -113,7 +113,8 @@ pub(super) fn groups(results: &[&DecoderResult]) -> Option<DataTable> {
     let first = first.filter(|it| it.groups.len() > 1)?;
     let graded = results.iter().any(|result| !result.accuracy.is_nan());
     let unit = if graded { "correct %" } else { "tokens/s" };
-    let header = [TableCell::with("part", unit), TableCell::plain("items")].into_iter();
+    let part = format!("part ({unit})");
+    let header = [TableCell::plain(part), TableCell::plain("items")].into_iter();
     let header = header.chain(results.iter().map(|result| TableCell::plain(&result.decoder)));
     let cell = |result: &DecoderResult, name: &str| {
         let own = result.groups.iter().find(|group| group.name == name);

@@ -116,14 +116,9 @@ struct ExampleView<'a> {
 /// The text of one decoder for an item.
 #[derive(Serialize)]
 struct TextView<'a> {
-    decoder: &'a str,
-    correct: bool,
+    record: &'a Record,
     /// In percent, if an item can be partly right.
     points: Option<String>,
-    answer: Option<&'a str>,
-    stop: &'a str,
-    new_tokens: u64,
-    deferred_tokens: Option<u64>,
     /// Mean nats per token of a given text.
     likelihood: Option<String>,
     /// ln π of each option, if one was chosen by likelihood.
@@ -166,15 +161,10 @@ fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
     TextView {
         options: chosen.flat_map(|it| it.log_probs.iter().enumerate().map(option)).collect(),
         levels: own.map(|result| chain_section::members(&result.levels)).unwrap_or_default(),
-        decoder: &record.decoder,
-        correct: record.correct,
         points: record.points.map(|points| fixed(100.0 * points, 1)),
-        answer: record.answer.as_deref(),
-        stop: &record.stop,
-        new_tokens: record.new_tokens,
-        deferred_tokens: record.deferred_tokens,
         likelihood,
         spans: record.spans.iter().map(|s| text_spans::span(&s.origin, s.level, &s.text)).collect(),
+        record,
     }
 }
 

@@ -16,7 +16,7 @@ fn held(folder: &str, summary: Summary, records: Vec<Record>) -> LoadedRun {
 
 /// Items 0 to 5; the second run wins 4 and 5, loses none, and asks 0 otherwise.
 #[test]
-fn items_are_paired_by_what_was_asked() {
+fn items_are_paired_by_question() {
     let run = |right: &dyn Fn(usize) -> bool, seconds: f64| -> Vec<Record> {
         let record = |i: usize| Record {
             seconds,
@@ -50,7 +50,7 @@ fn items_are_paired_by_what_was_asked() {
     assert!(found[1].first.is_none() && found[1].difference.is_none() && found[1].speed.is_none());
 }
 
-/// A summary that says more than there are records of.
+/// A summary of more items than there are records.
 #[test]
 fn a_side_without_records_has_no_ratio_of_speeds() {
     let [first, mut second, _] = repeated([1.0; 3]);
@@ -115,7 +115,7 @@ fn other_plans_other_models_and_one_folder_are_no_repetitions() {
     assert!(Repetitions::of(&runs).is_none() && Repetitions::of(&runs[..1]).is_none());
 }
 
-/// A sweep that was made longer, and a decoder that the other run has not come to yet.
+/// A longer sweep, and a decoder that the other run has not decoded yet.
 #[test]
 fn decoders_that_one_run_has_are_named_once() {
     let plan = |names: &[&str]| {
@@ -138,13 +138,13 @@ fn decoders_that_one_run_has_are_named_once() {
     let turned = RunComparison::of(&second, &first);
     assert_eq!(turned.only_in_one("B").unwrap(), "only in A: `longer`, `more`");
     assert_eq!(RunComparison::of(&first, &first).only_in_one("B"), None);
-    // Of an earlier plan, whose numbers are still in the summary.
+    // A decoder of an earlier plan whose results are still in the summary.
     second.plan = plan(&["base"]);
     first.plan = plan(&["base"]);
     assert_eq!(RunComparison::of(&first, &second).only_in_second, ["new"]);
 }
 
-/// Where items can be partly right, what counts is by how much.
+/// Points count, not grades.
 #[test]
 fn points_are_compared_where_there_are_points() {
     let [mut first, mut second, _] = repeated([1.0; 3]);

@@ -1,4 +1,4 @@
-//! Hand-made records, and the numbers a reader would compute from them with a pencil.
+//! Summaries of hand-made records, computed by hand.
 
 use kad_core::decode::Round;
 use proptest::prelude::*;
@@ -68,7 +68,7 @@ fn summary() -> Summary {
 }
 
 #[test]
-fn each_number_is_the_one_a_pencil_gives() {
+fn numbers_by_hand() {
     let summary = summary();
     let names: Vec<(&str, &str)> = summary
         .results
@@ -176,8 +176,8 @@ fn distributions_say_every_setting_that_shapes_them() {
 }
 
 proptest! {
-    /// E1: whatever was drafted and accepted, the shares of the histogram sum to 1 and their mean
-    /// is the acceptance length, over all drafts and at each level.
+    /// E1: for any drafts, the shares of the histogram sum to 1 and their mean is the acceptance
+    /// length, over all drafts and at each level.
     #[test]
     fn histograms_sum_to_one_and_their_mean_is_the_acceptance_length(
         texts in prop::collection::vec(

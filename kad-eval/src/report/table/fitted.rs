@@ -54,12 +54,12 @@ pub(super) struct FittedTable(pub(super) Vec<FittedColumn>);
 const AROUND: usize = 3;
 
 impl FittedTable {
-    /// The columns of `table`: text in the first, numbers in the others.
-    pub(super) fn of(table: &DataTable) -> Self {
+    /// The columns of `table`: text in the first `words`, numbers in the others.
+    pub(super) fn of(table: &DataTable, words: usize) -> Self {
         let column = |(place, head): (usize, &TableCell)| FittedColumn {
-            head: head.joined(", "),
+            head: head.text.clone(),
             cells: table.rows.iter().map(|row| row.cells[place].joined(" ")).collect(),
-            rank: place.checked_sub(1),
+            rank: place.checked_sub(words),
             wraps: true,
         };
         Self(table.header.iter().enumerate().map(column).collect())

@@ -8,9 +8,10 @@ mod model_comparison;
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{ContentArrangement, Table, TableStyle};
 
+use super::chain_section::levels;
 use super::result_tables::groups;
 use crate::analysis::metric::{METRICS, Shown};
-use crate::analysis::summary::{DecoderResult, Level, Summary, explained};
+use crate::analysis::summary::{DecoderResult, Summary, explained};
 use fitted::{FittedColumn, FittedTable};
 
 pub(crate) use csv::csv;
@@ -64,9 +65,9 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
             ", not graded (speed only)".to_owned()
         };
         let apart = if style == ASCII_MARKDOWN { "\n\n" } else { "\n" };
-        let groups = groups(&results).map(|table| FittedTable::of(&table).text(style));
-        let more = [levels(&results, style), groups];
-        let all = std::iter::once(table(&results, baseline, style)).chain(more.into_iter().flatten());
+        let levels = levels(&results).map(|table| FittedTable::of(&table, 2).text(style));
+        let groups = groups(&results).map(|table| FittedTable::of(&table, 1).text(style));
+        let all = std::iter::once(table(&results, baseline, style)).chain(levels).chain(groups);
         let all = all.collect::<Vec<_>>().join(apart);
         let explained = explained(&results).map_or(String::new(), |words| format!("\n{words}"));
         let head = if style == ASCII_MARKDOWN { "## " } else { "" };
@@ -91,38 +92,6 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
 
 const SAME_DISTRIBUTION: &str =
     "executions of a rule (autoregressive, lazy, speculative) have the same distribution";
-
-/// Acceptance of each level of each chain, and time by model; none without chains.
-fn levels(results: &[&DecoderResult], style: TableStyle) -> Option<String> {
-    let rows =
-        || results.iter().flat_map(|result| result.levels.iter().map(move |level| (result, level)));
-    rows().next()?;
-    let top = |text: String, level: u64| if level == 1 { text } else { String::new() };
-    let length =
-        |it: &Level| format!("{:.2} ± {:.2}", it.acceptance_length, it.acceptance_length_deviation);
-    let decoder = rows().map(|(result, it)| top(result.decoder.clone(), it.level));
-    let level = rows().map(|(_, it)| format!("{}: {} verifies {}", it.level, it.name, it.drafter));
-    let rate = rows().map(|(_, it)| format!("{:.3}", it.acceptance_rate));
-    let waste = rows().map(|(_, it)| format!("{:.2}", it.waste));
-    let time = rows().map(|(result, it)| top(milliseconds(result), it.level));
-    let columns = vec![
-        FittedColumn::words("decoder", decoder),
-        FittedColumn::words("level", level),
-        FittedColumn::numbers("acceptance rate", 1, rate),
-        FittedColumn::numbers("acceptance length", 0, rows().map(|(_, it)| length(it))),
-        FittedColumn::numbers("waste", 2, waste),
-        FittedColumn::numbers("ms/token", 3, time),
-    ];
-    Some(FittedTable(columns).text(style))
-}
-
-/// Total milliseconds per token, and their parts by model.
-fn milliseconds(result: &DecoderResult) -> String {
-    let Some(time) = &result.time else { return "–".to_owned() };
-    let passes = time.passes.iter().map(|(model, seconds)| format!("{model} {:.2}", 1e3 * seconds));
-    let parts: Vec<String> = passes.chain([format!("other {:.2}", 1e3 * time.overhead)]).collect();
-    format!("{:.2}: {}", 1e3 * time.total, parts.join(", "))
-}
 
 /// A table without rows, at most as wide as the terminal. Markdown has no width; a terminal of
 /// width 0 does not know its own.
