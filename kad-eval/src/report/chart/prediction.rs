@@ -35,15 +35,27 @@ pub(crate) struct PredictedMeasured {
 }
 
 impl PredictedMeasured {
+    fn values(&self) -> impl Iterator<Item = f64> {
+        [self.predicted.seconds, self.measured].into_iter().chain(self.predicted.lemma)
+    }
+
     fn is_drawable(&self) -> bool {
-        self.extent().all(|ms| ms.is_finite() && ms > 0.0)
+        self.values().all(|seconds| seconds.is_finite() && seconds > 0.0)
+    }
+
+    /// Both ends of the error bars of prediction and measurement: intervals of noisy measurements
+    /// can reach below 0 or have no end.
+    fn bars(&self) -> [[f64; 2]; 2] {
+        let ends = |Interval { low, high }: Interval, value: f64| {
+            [low, high].map(|end| if end.is_finite() { end.max(0.0) } else { value })
+        };
+        let Self { predicted, measured, interval, .. } = self;
+        [ends(predicted.interval, predicted.seconds), ends(*interval, *measured)]
     }
 
     /// All its coordinates, in milliseconds.
     fn extent(&self) -> impl Iterator<Item = f64> {
-        let Self { predicted: p, interval: m, .. } = self;
-        let all = [p.seconds, p.interval.low, p.interval.high, self.measured, m.low, m.high];
-        all.into_iter().chain(p.lemma).map(|seconds| 1e3 * seconds)
+        self.bars().into_iter().flatten().chain(self.values()).map(|seconds| 1e3 * seconds)
     }
 }
 
@@ -138,15 +150,11 @@ impl Mark<'_> {
     }
 
     fn draw_bars(&self, area: &Area<'_>) -> Result<()> {
-        let c = self.point;
-        let (p, m) = (c.predicted.interval, c.interval);
+        let (predicted, measured) = (self.point.predicted.seconds, self.point.measured);
+        let [across, along] = self.point.bars();
         let style = self.style().colour.stroke_width(1);
-        chart::error_bar(area, [self.at(p.low, c.measured), self.at(p.high, c.measured)], style)?;
-        chart::error_bar(
-            area,
-            [self.at(c.predicted.seconds, m.low), self.at(c.predicted.seconds, m.high)],
-            style,
-        )
+        chart::error_bar(area, across.map(|seconds| self.at(seconds, measured)), style)?;
+        chart::error_bar(area, along.map(|seconds| self.at(predicted, seconds)), style)
     }
 
     /// An entry of the list: mark, name, and the numbers below it.
@@ -269,5 +277,9 @@ mod tests {
         assert_eq!(predicted_measured(&[]).unwrap(), None);
         assert_eq!(predicted_measured(&[point("x", f64::NAN, 1.0)]).unwrap(), None);
         assert_eq!(predicted_measured(&[point("x", 1.0, 0.0)]).unwrap(), None);
+        let mut noisy = point("x", 1.0, 1.0);
+        noisy.interval = Interval { low: -0.5, high: f64::INFINITY };
+        assert_eq!(noisy.bars()[1], [0.0, 1.0], "its chart is drawn");
+        assert!(predicted_measured(&[noisy]).unwrap().is_some());
     }
 }
