@@ -39,7 +39,7 @@ fn list(json: bool) -> Result<()> {
 
 /// The JSON of `kad models inspect --json`.
 #[derive(Serialize)]
-struct Inspected<'m> {
+struct ModelInspection<'m> {
     #[serde(flatten)]
     model: ModelProvenance,
     path: &'m std::path::Path,
@@ -56,7 +56,7 @@ struct Inspected<'m> {
 
 fn inspected(model: &Model) -> Result<String> {
     let details = &model.details;
-    let inspected = Inspected {
+    let inspected = ModelInspection {
         model: model.into(),
         path: &details.path,
         format: details.format.to_string(),

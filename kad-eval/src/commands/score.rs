@@ -21,11 +21,11 @@ struct Score {
     /// exp(nll / (n − 1)); None for a single token.
     perplexity: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<Vec<Next>>,
+    next: Option<Vec<NextToken>>,
 }
 
 #[derive(Serialize)]
-struct Next {
+struct NextToken {
     id: TokenId,
     text: String,
     logprob: f64,
@@ -74,11 +74,11 @@ fn score(model: &Model, tokens: Vec<TokenId>, top: Option<usize>) -> Result<Scor
 }
 
 /// The `n` most probable tokens; among equals the lower IDs.
-fn likeliest(model: &Model, row: &[f32], n: usize) -> Result<Vec<Next>> {
+fn likeliest(model: &Model, row: &[f32], n: usize) -> Result<Vec<NextToken>> {
     let mut order: Vec<TokenId> = (0..row.len() as TokenId).collect();
     order.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]));
     let normaliser = log_normaliser(row).context("the model gave unusable logits")?;
-    let next = |&id: &TokenId| Next {
+    let next = |&id: &TokenId| NextToken {
         id,
         text: model.tokenizer.token_text(id),
         logprob: f64::from(row[id as usize]) - normaliser,

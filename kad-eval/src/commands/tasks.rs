@@ -1,10 +1,11 @@
 //! `kad tasks`: the list of tasks, and the prompts of their items.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use kad_backends::Source;
+use kad_core::TokenId;
 use serde_json::json;
 
 use super::plan;
@@ -122,29 +123,21 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     let data = args.data.place();
     let from = LoadOptions { data: data.as_deref(), seed, limit: None };
     let task = task::load(&plan, from).with_context(|| format!("task {}", plan.name()))?;
-    let held = task.items.len();
     let index = usize::try_from(args.item - 1).unwrap_or(usize::MAX);
     let Some(item) = task.items.get(index) else {
-        let message = format!("{} has {held} items, there is no item {}", task.name, args.item);
+        let (name, items) = (&task.name, task.items.len());
+        let message = format!("{name} has {items} items, there is no item {}", args.item);
         return Err(anyhow::Error::from(WrongRequest(message)).into());
     };
-    if args.json {
-        let reader = args.model.as_ref().map(|reader| readers(reader, experiment, &task));
-        let shown = shown_as_json(&task, item, args.item, reader.transpose()?.as_ref())?;
-        output::line(&serde_json::to_string_pretty(&shown).context("a record of text")?)?;
-        return Ok(());
-    }
-    output::line(&format!("task     {}", task.name))?;
-    output::line(&format!("item     {} ({} of {held})", item.id, args.item))?;
-    match &args.model {
-        None => messages(&task, item)?,
-        Some(reader) => {
-            let (name, models) = readers(reader, experiment, &task)?;
-            prompt(&name, &models, &task, item)?;
-        }
-    }
-    answer(&task, item)?;
-    Ok(())
+    let reader = args.model.as_ref().map(|model| readers(model, experiment, &task)).transpose()?;
+    let read = reader.as_ref().map(|(name, models)| ReadPrompt::of(name, models, &task, item));
+    let read = read.transpose()?;
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&shown_as_json(&task, item, args.item, read))
+            .context("cannot write JSON")?,
+        false => shown_as_text(&task, item, args.item, read),
+    };
+    Ok(output::line(&text)?)
 }
 
 /// The task of this name: in the experiment, or a kind with default settings.
@@ -202,8 +195,8 @@ fn readers(
             (model.clone(), experiment.models)
         }
         (PromptModel::Source(source), _) => {
-            let name = source.to_string();
-            (name.clone(), [(name, alone(source))].into())
+            let (name, plan) = (source.to_string(), plan(source, &EngineArgs::default()));
+            (name.clone(), [(name, plan)].into())
         }
         (PromptModel::Experiment { file, .. }, None) => bail!("{} was not read", file.display()),
     };
@@ -220,17 +213,31 @@ fn readers(
 }
 
 /// One model, and the model whose first layers it is.
-fn only(
-    plans: &std::collections::BTreeMap<String, ModelPlan>,
-    name: &str,
-) -> std::collections::BTreeMap<String, ModelPlan> {
+fn only(plans: &BTreeMap<String, ModelPlan>, name: &str) -> BTreeMap<String, ModelPlan> {
     let whole = plans[name].early_exit.as_ref().map(|exit| exit.of.as_str());
     let names = whole.into_iter().chain([name]);
     names.map(|name| (name.to_owned(), plans[name].clone())).collect()
 }
 
-fn alone(source: &Source) -> ModelPlan {
-    plan(source, &EngineArgs::default())
+/// A prompt as a model reads it.
+struct ReadPrompt<'m> {
+    model: &'m str,
+    speaker: &'m Model,
+    tokens: Vec<TokenId>,
+}
+
+impl<'m> ReadPrompt<'m> {
+    fn of(model: &'m str, models: &'m Models, task: &Task, item: &Item) -> Result<Self> {
+        let kind = DecoderKind::Single { model: model.to_owned() };
+        let speaker = models::speaker(&kind, models);
+        let tokens = match task.grading {
+            Grading::Text => speaker.tokenizer.encode(&item.prompt(), true)?,
+            _ => {
+                models::prompt(&kind, models, &task.conversation(item, &[]))?.tokens(speaker, "")?
+            }
+        };
+        Ok(Self { model, speaker, tokens })
+    }
 }
 
 /// The JSON of `kad tasks show`.
@@ -238,9 +245,11 @@ fn shown_as_json(
     task: &Task,
     item: &Item,
     place: u64,
-    reader: Option<&(String, Models)>,
-) -> Result<serde_json::Value> {
+    read: Option<ReadPrompt<'_>>,
+) -> serde_json::Value {
     let messages = task.conversation(item, &[]).messages.into_iter();
+    let messages =
+        messages.map(|message| json!({ "role": message.role, "content": message.content }));
     let options = item.options.iter().enumerate().map(|(index, option)| {
         json!({ "letter": letter(index), "text": option.text, "right": option.right })
     });
@@ -250,71 +259,62 @@ fn shown_as_json(
         "place": place,
         "items": task.items.len(),
         "group": item.group,
-        "messages": messages
-            .map(|message| json!({ "role": message.role, "content": message.content }))
-            .collect::<Vec<_>>(),
+        "messages": messages.collect::<Vec<_>>(),
         "turns": item.turns,
         "options": options.collect::<Vec<_>>(),
         "gold": Some(&item.gold).filter(|gold| !gold.is_empty()),
         "answer": task.grading.to_string(),
     });
-    if let Some((name, models)) = reader {
-        let (speaker, tokens) = read_by(name, models, task, item)?;
-        shown["model"] = json!(name);
+    if let Some(ReadPrompt { model, speaker, tokens }) = read {
+        shown["model"] = json!(model);
         shown["prompt"] = json!(visible(speaker, &tokens));
         shown["tokens"] = json!(tokens);
     }
-    Ok(shown)
+    shown
 }
 
-fn messages(task: &Task, item: &Item) -> std::io::Result<()> {
-    for message in task.conversation(item, &[]).messages {
-        output::line(&format!("\n[{}]\n{}", message.role, message.content))?;
-    }
-    Ok(())
-}
-
-/// The prompt's tokens, and the model that reads them.
-fn read_by<'m>(
-    name: &str,
-    models: &'m Models,
-    task: &Task,
-    item: &Item,
-) -> Result<(&'m Model, Vec<kad_core::TokenId>)> {
-    let kind = DecoderKind::Single { model: name.to_owned() };
-    let speaker = models::speaker(&kind, models);
-    let tokens = match task.grading {
-        Grading::Text => speaker.tokenizer.encode(&item.prompt(), true)?,
-        _ => {
-            let prompt = models::prompt(&kind, models, &task.conversation(item, &[]))?;
-            prompt.tokens(speaker, "")?
+fn shown_as_text(task: &Task, item: &Item, place: u64, read: Option<ReadPrompt<'_>>) -> String {
+    let items = task.items.len();
+    let mut lines = vec![
+        format!("task     {}", task.name),
+        format!("item     {} ({place} of {items})", item.id),
+    ];
+    match read {
+        None => {
+            let messages = task.conversation(item, &[]).messages.into_iter();
+            lines.extend(messages.map(|it| format!("\n[{}]\n{}", it.role, it.content)));
         }
-    };
-    Ok((speaker, tokens))
-}
-
-fn prompt(name: &str, models: &Models, task: &Task, item: &Item) -> Result<()> {
-    let (speaker, tokens) = read_by(name, models, task, item)?;
-    output::line(&format!("model    {name}"))?;
-    output::line(&format!("tokens   {}{}", tokens.len(), room(speaker, task, tokens.len())))?;
-    output::line(&format!("\n{}", visible(speaker, &tokens)))?;
-    for (turn, text) in item.turns.iter().enumerate().skip(1) {
-        output::line(&format!("\n[turn {}, after the reply]\n{text}", turn + 1))?;
+        Some(ReadPrompt { model, speaker, tokens }) => {
+            let context = speaker.details.context_len;
+            // Scored texts are read in windows.
+            let room = match tokens.len() >= context && task.grading != Grading::Text {
+                true => format!(": more than the context length, {context}"),
+                false => String::new(),
+            };
+            lines.push(format!("model    {model}"));
+            lines.push(format!("tokens   {}{room}", tokens.len()));
+            lines.push(format!("\n{}", visible(speaker, &tokens)));
+            let later = item.turns.iter().zip(1..).skip(1);
+            lines.extend(
+                later.map(|(text, turn)| format!("\n[turn {turn}, after the reply]\n{text}")),
+            );
+        }
     }
-    Ok(())
-}
-
-/// A note if the prompt does not fit the context; scored texts are read in windows.
-fn room(speaker: &Model, task: &Task, tokens: usize) -> String {
-    let context = speaker.details.context_len;
-    match tokens >= context && task.grading != Grading::Text {
-        true => format!(": more than the context length, {context}"),
-        false => String::new(),
+    lines.push(format!("\nanswer   {}", task.grading));
+    if matches!(task.grading, Grading::Options | Grading::RightMass) {
+        lines.extend(item.options.iter().enumerate().map(|(index, option)| {
+            let mark = if option.right { "*" } else { " " };
+            format!("       {mark} {}: {}", letter(index), option.text)
+        }));
     }
+    if !item.gold.is_empty() {
+        lines.push(format!("gold     {}", item.gold));
+    }
+    lines.join("\n")
 }
 
 /// The text of tokens, with special tokens in brackets.
-fn visible(speaker: &Model, tokens: &[kad_core::TokenId]) -> String {
+fn visible(speaker: &Model, tokens: &[TokenId]) -> String {
     let mut stream = speaker.tokenizer.stream_with_special();
     let mut text = String::new();
     for &token in tokens {
@@ -325,19 +325,4 @@ fn visible(speaker: &Model, tokens: &[kad_core::TokenId]) -> String {
         }
     }
     text + &stream.finish()
-}
-
-/// Prints the correct answer and the way in which it is graded.
-fn answer(task: &Task, item: &Item) -> std::io::Result<()> {
-    output::line(&format!("\nanswer   {}", task.grading))?;
-    if matches!(task.grading, Grading::Options | Grading::RightMass) {
-        for (index, option) in item.options.iter().enumerate() {
-            let mark = if option.right { "*" } else { " " };
-            output::line(&format!("       {mark} {}: {}", letter(index), option.text))?;
-        }
-    }
-    if !item.gold.is_empty() {
-        output::line(&format!("gold     {}", item.gold))?;
-    }
-    Ok(())
 }

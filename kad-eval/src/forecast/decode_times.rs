@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use kad_core::{Distribution, Predictor, TokenId};
 
-use super::work::{Mode, Work};
+use super::item_tokens::{ItemTokens, TaskMode};
 use crate::interrupt;
 
 /// Tokens of a first, short prefill. A longer prompt is not read if these show that it takes longer
@@ -28,7 +28,7 @@ pub(super) struct DecodeTimes {
     prefill: f64,
     /// Of a pass over one token and the distribution after it.
     step: f64,
-    /// Per scored token: the distribution after each token is computed. 0 for [`Mode::Generate`].
+    /// Per scored token: the distribution after each token is computed. 0 where texts are generated.
     scored: f64,
 }
 
@@ -42,7 +42,7 @@ impl DecodeTimes {
         predictor: &mut dyn Predictor,
         text: &[TokenId],
         context: usize,
-        mode: Mode,
+        mode: TaskMode,
     ) -> Result<Option<Self>> {
         let mut timer = Timer { predictor, text, at: 0, distribution: Distribution::default() };
         timer.predictor.begin(1);
@@ -57,27 +57,27 @@ impl DecodeTimes {
         }
         let step = timer.step()?;
         // Passes that give all distributions are slow over a large vocabulary.
-        let scored = if mode == Mode::Generate { 0.0 } else { timer.scored()? };
+        let scored = if mode == TaskMode::Generate { 0.0 } else { timer.scored()? };
         Ok((!interrupt::requested()).then_some(Self { prefill, step, scored }))
     }
 
     /// Seconds of an item if every reply has `new` tokens; `per_token` are the seconds of each
     /// generated token if they are not those of a step.
-    pub(super) fn seconds(&self, work: &Work, new: usize, per_token: Option<f64>) -> f64 {
-        let (prompt, turns) = (work.prompt.len(), work.turns);
+    pub(super) fn seconds(&self, item: &ItemTokens, new: usize, per_token: Option<f64>) -> f64 {
+        let (prompt, turns) = (item.prompt.len(), item.turns);
         // No pass is shorter than one over a single token.
         let pass = |tokens: usize, seconds: f64| (tokens as f64 * seconds).max(self.step);
-        match work.mode {
+        match item.mode {
             // Every turn is prefilled anew with all before it.
-            Mode::Generate => (0..turns)
+            TaskMode::Generate => (0..turns)
                 .map(|turn| pass(prompt * (turn + 1) / turns + turn * new, self.prefill))
                 .map(|prefill| prefill + new as f64 * per_token.unwrap_or(self.step))
                 .sum(),
-            Mode::Options => {
-                let options = work.options.iter().map(|&option| pass(option, self.scored));
+            TaskMode::Options => {
+                let options = item.options.iter().map(|&option| pass(option, self.scored));
                 pass(prompt, self.prefill) + options.sum::<f64>()
             }
-            Mode::Text => pass(prompt, self.scored),
+            TaskMode::Text => pass(prompt, self.scored),
         }
     }
 }
@@ -143,9 +143,9 @@ mod tests {
 
     const TIMES: DecodeTimes = DecodeTimes { prefill: 1e-3, step: 2e-3, scored: 3e-3 };
 
-    fn seconds(mode: Mode, prompt: usize, turns: usize, options: &[usize]) -> f64 {
-        let work = Work { mode, prompt: vec![0; prompt], turns, options: options.to_vec() };
-        TIMES.seconds(&work, 7, None)
+    fn seconds(mode: TaskMode, prompt: usize, turns: usize, options: &[usize]) -> f64 {
+        let item = ItemTokens { mode, prompt: vec![0; prompt], turns, options: options.to_vec() };
+        TIMES.seconds(&item, 7, None)
     }
 
     /// By hand: turns are prefilled anew with the replies before them, options share their prompt,
@@ -153,13 +153,14 @@ mod tests {
     #[test]
     fn seconds_are_those_of_the_passes() {
         let close = |found: f64, ms: f64| assert!((found - 1e-3 * ms).abs() < 1e-12, "{found}");
-        close(seconds(Mode::Generate, 10, 1, &[]), 10.0 + 7.0 * 2.0);
-        close(seconds(Mode::Generate, 10, 2, &[]), 5.0 + (10.0 + 7.0) + 2.0 * 7.0 * 2.0);
-        close(seconds(Mode::Generate, 1, 1, &[]), 2.0 + 7.0 * 2.0);
-        close(seconds(Mode::Options, 10, 1, &[2, 3]), 10.0 + 2.0 * 3.0 + 3.0 * 3.0);
-        close(seconds(Mode::Text, 10, 1, &[]), 10.0 * 3.0);
-        let work = Work { mode: Mode::Generate, prompt: vec![0; 10], turns: 1, options: vec![] };
-        close(TIMES.seconds(&work, 7, Some(1e-3)), 10.0 + 7.0);
+        close(seconds(TaskMode::Generate, 10, 1, &[]), 10.0 + 7.0 * 2.0);
+        close(seconds(TaskMode::Generate, 10, 2, &[]), 5.0 + (10.0 + 7.0) + 2.0 * 7.0 * 2.0);
+        close(seconds(TaskMode::Generate, 1, 1, &[]), 2.0 + 7.0 * 2.0);
+        close(seconds(TaskMode::Options, 10, 1, &[2, 3]), 10.0 + 2.0 * 3.0 + 3.0 * 3.0);
+        close(seconds(TaskMode::Text, 10, 1, &[]), 10.0 * 3.0);
+        let item =
+            ItemTokens { mode: TaskMode::Generate, prompt: vec![0; 10], turns: 1, options: vec![] };
+        close(TIMES.seconds(&item, 7, Some(1e-3)), 10.0 + 7.0);
     }
 
     #[test]
@@ -173,18 +174,18 @@ mod tests {
             let found = DecodeTimes::measure(&mut predictor, &text[..tokens], context, mode);
             (found.unwrap().unwrap(), model.counts() - before)
         };
-        let (found, done) = measure(400, 190, Mode::Options);
+        let (found, done) = measure(400, 190, TaskMode::Options);
         assert!(found.prefill > 0.0 && found.step > 0.0 && found.scored > 0.0);
         // One to warm up, the probe, the rest of the context; steps and two wide passes.
         assert_eq!(done.passes, 3 + STEPS as u64 + 2);
         assert_eq!(done.tokens as usize, 190 + DecodeTimes::BEYOND);
-        let (found, done) = measure(400, 60, Mode::Generate);
+        let (found, done) = measure(400, 60, TaskMode::Generate);
         assert_eq!((done.passes, found.scored), (3 + STEPS as u64, 0.0), "no wide passes");
         // Contexts that leave no room for all of it.
-        let (_, done) = measure(400, 900, Mode::Text);
+        let (_, done) = measure(400, 900, TaskMode::Text);
         assert_eq!(done.tokens, 400);
         for tokens in 2..20 {
-            measure(tokens, 50, Mode::Text);
+            measure(tokens, 50, TaskMode::Text);
         }
     }
 }

@@ -9,8 +9,8 @@ use kad_core::TokenId;
 use serde::Serialize;
 
 use super::decode_times::DecodeTimes;
+use super::item_tokens::{ItemTokens, TaskMode, by_speaker, typical};
 use super::tally::Tally;
-use super::work::{Mode, Work, by_speaker, typical};
 use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
 use crate::models::{self, Models, Rules};
 use crate::output;
@@ -85,14 +85,15 @@ pub(crate) fn estimate(
     predicted: &dyn Fn(&str) -> Option<f64>,
 ) -> Result<Option<Vec<Estimate>>> {
     let mut estimates = Vec::new();
-    // The work of every estimate that finished items do not give.
-    let mut works: Vec<(usize, &DecoderPlan, Rc<Option<Work>>)> = Vec::new();
+    // Items of the estimates that finished items do not give.
+    let mut to_time: Vec<(usize, &DecoderPlan, Rc<Option<ItemTokens>>)> = Vec::new();
     for (task, (own, whole)) in tasks.iter().zip(own.decoders.iter().zip(&whole.decoders)) {
-        let work = by_speaker(experiment, |kind| Work::of(kind, models, task, typical(task)?));
-        for (at, (plan, work)) in experiment.decoders.iter().zip(work).enumerate() {
+        let item =
+            by_speaker(experiment, |kind| ItemTokens::of(kind, models, task, typical(task)?));
+        for (at, (plan, item)) in experiment.decoders.iter().zip(item).enumerate() {
             let (own, mean) = (own[at], whole[at].mean());
             if mean.is_none() && own.left() > 0 {
-                works.push((estimates.len(), plan, work));
+                to_time.push((estimates.len(), plan, item));
             }
             estimates.push(Estimate {
                 task: task.name.clone(),
@@ -105,11 +106,11 @@ pub(crate) fn estimate(
             });
         }
     }
-    let known = works.iter().filter_map(|(_, plan, work)| Some((*plan, work.as_ref().as_ref()?)));
+    let known = to_time.iter().filter_map(|(_, plan, item)| Some((*plan, item.as_ref().as_ref()?)));
     let Some(times) = time_passes(models, known)? else { return Ok(None) };
-    for &(place, plan, ref work) in &works {
-        let Some(work) = &**work else { continue };
-        let (seconds, basis) = seconds_per_item(plan, work, times[&key(plan, work)], predicted);
+    for &(place, plan, ref item) in &to_time {
+        let Some(item) = &**item else { continue };
+        let (seconds, basis) = seconds_per_item(plan, item, times[&key(plan, item)], predicted);
         (estimates[place].seconds_per_item, estimates[place].basis) = (Some(seconds), basis);
     }
     for it in &mut estimates {
@@ -120,9 +121,9 @@ pub(crate) fn estimate(
 }
 
 /// Equal for decoders whose distributions take the same passes in the same mode.
-type Key<'p> = (&'static str, Vec<&'p str>, Mode);
+type Key<'p> = (&'static str, Vec<&'p str>, TaskMode);
 
-fn key<'p>(plan: &'p DecoderPlan, work: &Work) -> Key<'p> {
+fn key<'p>(plan: &'p DecoderPlan, item: &ItemTokens) -> Key<'p> {
     let distribution = plan.kind.distribution();
     let kind = match distribution {
         DecoderKind::Single { .. } => "single",
@@ -130,19 +131,19 @@ fn key<'p>(plan: &'p DecoderPlan, work: &Work) -> Key<'p> {
         DecoderKind::ImplicitReward { .. } => "implicit reward",
         DecoderKind::Chain(_) => "chain",
     };
-    (kind, distribution.models(), work.mode)
+    (kind, distribution.models(), item.mode)
 }
 
 /// Times every distribution once per mode, in the middle of its longest text; None if the user
 /// interrupted.
 fn time_passes<'p>(
     models: &Models,
-    works: impl Iterator<Item = (&'p DecoderPlan, &'p Work)>,
+    to_time: impl Iterator<Item = (&'p DecoderPlan, &'p ItemTokens)>,
 ) -> Result<Option<BTreeMap<Key<'p>, DecodeTimes>>> {
-    let mut requests: BTreeMap<Key<'_>, (&DecoderPlan, &Work, usize)> = BTreeMap::new();
-    for (plan, work) in works {
-        let own = work.longest(plan.sampling.max_new_tokens as usize).midpoint(work.prompt.len());
-        let (.., context) = requests.entry(key(plan, work)).or_insert((plan, work, own));
+    let mut requests: BTreeMap<Key<'_>, (&DecoderPlan, &ItemTokens, usize)> = BTreeMap::new();
+    for (plan, item) in to_time {
+        let own = item.longest(plan.sampling.max_new_tokens as usize).midpoint(item.prompt.len());
+        let (.., context) = requests.entry(key(plan, item)).or_insert((plan, item, own));
         *context = own.max(*context);
     }
     if !requests.is_empty() {
@@ -151,13 +152,13 @@ fn time_passes<'p>(
         output::note(&format!("timing passes of {} set{plural} of models", sets.len()));
     }
     let mut times = BTreeMap::new();
-    for (key, (plan, work, context)) in requests {
+    for (key, (plan, item, context)) in requests {
         let rules = Rules::of(&plan.kind)?;
         let mut predictor = models::distribution_predictor(plan, models, &rules)?;
         // A pass takes the same time whatever the tokens are.
-        let text = work.prompt.iter().copied().cycle();
+        let text = item.prompt.iter().copied().cycle();
         let text: Vec<TokenId> = text.take(context + DecodeTimes::BEYOND).collect();
-        match DecodeTimes::measure(&mut *predictor, &text, context, work.mode)? {
+        match DecodeTimes::measure(&mut *predictor, &text, context, item.mode)? {
             Some(found) => _ = times.insert(key, found),
             None => return Ok(None),
         }
@@ -168,12 +169,12 @@ fn time_passes<'p>(
 /// Seconds of a typical item.
 fn seconds_per_item(
     plan: &DecoderPlan,
-    work: &Work,
+    item: &ItemTokens,
     times: DecodeTimes,
     predicted: &dyn Fn(&str) -> Option<f64>,
 ) -> (f64, Basis) {
-    let seconds = |per_token| times.seconds(work, plan.sampling.max_new_tokens as usize, per_token);
-    if work.mode != Mode::Generate {
+    let seconds = |per_token| times.seconds(item, plan.sampling.max_new_tokens as usize, per_token);
+    if item.mode != TaskMode::Generate {
         return (seconds(None), Basis::Scored);
     }
     if let Some(per_token) = predicted(&plan.name).filter(|_| plan.kind.speculates()) {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::work::{Work, by_speaker, longest};
+use super::item_tokens::{ItemTokens, by_speaker, longest};
 use crate::config::{DecoderKind, Experiment};
 use crate::machine;
 use crate::models::Models;
@@ -21,13 +21,16 @@ impl Caches {
     /// Those of the decoder that needs the most. Items without a prompt are left out: they fail.
     pub(crate) fn largest(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Self {
         let items = longest(tasks);
-        let works = by_speaker(experiment, |kind| -> Vec<Work> {
-            items.iter().filter_map(|(task, item)| Work::of(kind, models, task, item)).collect()
+        let texts = by_speaker(experiment, |kind| -> Vec<ItemTokens> {
+            items
+                .iter()
+                .filter_map(|(task, item)| ItemTokens::of(kind, models, task, item))
+                .collect()
         });
         let mut largest = Self::default();
-        for (plan, works) in experiment.decoders.iter().zip(works) {
+        for (plan, texts) in experiment.decoders.iter().zip(texts) {
             let new = usize::try_from(plan.sampling.max_new_tokens).unwrap_or(usize::MAX);
-            let tokens = works.iter().map(|work| work.longest(new)).max().unwrap_or(0);
+            let tokens = texts.iter().map(|item| item.longest(new)).max().unwrap_or(0);
             let held = |name: &str| {
                 let details = &models[name].details;
                 details.cache_bytes * tokens.min(details.context_len) as u64

@@ -2,14 +2,14 @@
 
 mod decode_times;
 mod estimate;
+mod item_tokens;
 mod memory;
 mod progress;
 mod remaining;
 mod tally;
-mod work;
 
 pub(crate) use estimate::{Basis, Estimate, estimate};
+pub(crate) use item_tokens::too_long;
 pub(crate) use memory::{Caches, Memory};
 pub(crate) use progress::Progress;
 pub(crate) use tally::{DecoderProgress, Tally};
-pub(crate) use work::too_long;

@@ -1,18 +1,18 @@
 //! Remaining time of a run, from its first items.
 //!
-//! It is said once every decoder has finished an item: the run's own items have the real prompts and
-//! cost nothing extra. `--dry-run` times passes beforehand instead.
+//! It is printed once every decoder has finished an item: the run's own items have the real prompts
+//! and cost nothing extra. `--dry-run` times passes beforehand instead.
 
+use super::item_tokens::TaskMode;
 use super::memory::Memory;
 use super::tally::{DecoderProgress, Tally};
-use super::work::Mode;
 use crate::output::{duration, size};
 use crate::task::Task;
 
 /// Seconds; shorter runs say nothing.
 const LONG: f64 = 60.0;
 
-/// Remaining work of the tasks of one mode.
+/// Remaining items of the tasks of one mode.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Remaining {
     /// Items of all decoders.
@@ -28,16 +28,16 @@ pub(super) struct Remaining {
 /// Says the remaining time once for every mode.
 pub(super) struct Forecast {
     /// By task.
-    modes: Vec<Mode>,
+    modes: Vec<TaskMode>,
     /// Modes whose remaining time has not been said.
-    open: Vec<Mode>,
+    open: Vec<TaskMode>,
     jobs: usize,
 }
 
 impl Forecast {
     pub(super) fn new(tasks: &[Task], jobs: usize) -> Self {
-        let open = vec![Mode::Generate, Mode::Options, Mode::Text];
-        Self { modes: tasks.iter().map(Mode::of).collect(), open, jobs }
+        let open = vec![TaskMode::Generate, TaskMode::Options, TaskMode::Text];
+        Self { modes: tasks.iter().map(TaskMode::of).collect(), open, jobs }
     }
 
     /// Remaining times that are known now for the first time, if they are long.
@@ -55,7 +55,7 @@ impl Forecast {
     }
 
     /// None as long as a decoder has not finished an item of this mode.
-    fn remaining(&self, tally: &Tally, mode: Mode) -> Option<Remaining> {
+    fn remaining(&self, tally: &Tally, mode: TaskMode) -> Option<Remaining> {
         let mut found = Remaining::default();
         let (own, others): (Vec<_>, Vec<_>) =
             tally.decoders.iter().zip(&self.modes).partition(|(_, of_task)| **of_task == mode);
@@ -116,7 +116,7 @@ mod tests {
         DecoderProgress { items, done, seconds, longest_seconds, ..DecoderProgress::default() }
     }
 
-    fn forecast(modes: &[Mode], jobs: usize) -> Forecast {
+    fn forecast(modes: &[TaskMode], jobs: usize) -> Forecast {
         Forecast { modes: modes.to_vec(), ..Forecast::new(&[], jobs) }
     }
 
@@ -129,20 +129,21 @@ mod tests {
             vec![decoder(10, 0, 0.0, 0.0); 2],
         ];
         let tally = Tally { decoders };
-        let alike = forecast(&[Mode::Generate; 2], 1).remaining(&tally, Mode::Generate).unwrap();
+        let alike =
+            forecast(&[TaskMode::Generate; 2], 1).remaining(&tally, TaskMode::Generate).unwrap();
         assert_eq!((alike.items, alike.others), (37, 0));
         assert!((alike.seconds - (19.0 * 0.5 + 18.0 * 2.0)).abs() < 1e-12);
         assert!((alike.longest_seconds - (19.0 * 1.0 + 18.0 * 2.0)).abs() < 1e-12);
-        let other = forecast(&[Mode::Generate, Mode::Options], 2);
-        let found = other.remaining(&tally, Mode::Generate).unwrap();
+        let other = forecast(&[TaskMode::Generate, TaskMode::Options], 2);
+        let found = other.remaining(&tally, TaskMode::Generate).unwrap();
         assert_eq!((found.items, found.others), (17, 20));
         assert!((found.seconds - (9.0 * 0.5 + 8.0 * 2.0) / 2.0).abs() < 1e-12);
-        assert_eq!(other.remaining(&tally, Mode::Options), None, "it has not begun");
+        assert_eq!(other.remaining(&tally, TaskMode::Options), None, "it has not begun");
     }
 
     #[test]
     fn it_waits_for_every_decoder_and_speaks_once_if_it_is_long() {
-        let mut forecast = forecast(&[Mode::Generate], 1);
+        let mut forecast = forecast(&[TaskMode::Generate], 1);
         let tally = |second| Tally { decoders: vec![vec![decoder(100, 1, 1.0, 8.0), second]] };
         assert!(forecast.news(&tally(decoder(100, 0, 0.0, 0.0))).is_empty());
         let news = forecast.news(&tally(decoder(100, 1, 1.0, 8.0)));
@@ -155,10 +156,11 @@ mod tests {
     #[test]
     fn a_short_rest_and_a_decoder_that_fails_are_no_news() {
         let short = Tally { decoders: vec![vec![decoder(10, 1, 1.0, 2.0)]] };
-        assert!(forecast(&[Mode::Generate], 1).news(&short).is_empty());
+        assert!(forecast(&[TaskMode::Generate], 1).news(&short).is_empty());
         let broken = DecoderProgress { items: 100, failed: 1, ..DecoderProgress::default() };
         let tally = Tally { decoders: vec![vec![broken, decoder(100, 1, 1.0, 8.0)]] };
-        let found = forecast(&[Mode::Generate], 1).remaining(&tally, Mode::Generate).unwrap();
+        let found =
+            forecast(&[TaskMode::Generate], 1).remaining(&tally, TaskMode::Generate).unwrap();
         assert_eq!(found.items, 99, "the others are not kept waiting");
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<(), Failure> {
     match (&args.json, &args.prompt, &args.base, &args.aligned, &args.rule) {
         (Some(file), ..) => answer_all(file),
         (None, Some(text), Some(base), Some(aligned), Some(rule)) => {
-            let asked = prompt::Asked { args, text, base, aligned, rule };
+            let asked = prompt::PromptArgs { args, text, base, aligned, rule };
             prompt::run(&asked)
         }
         _ => {

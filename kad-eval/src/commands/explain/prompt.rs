@@ -19,7 +19,7 @@ use crate::models::{self, Model, Models};
 use crate::output;
 
 /// The arguments that explain a prompt.
-pub(super) struct Asked<'a> {
+pub(super) struct PromptArgs<'a> {
     pub(super) args: &'a ExplainArgs,
     pub(super) text: &'a str,
     pub(super) base: &'a Source,
@@ -27,7 +27,7 @@ pub(super) struct Asked<'a> {
     pub(super) rule: &'a RulePlan,
 }
 
-pub(super) fn run(asked: &Asked<'_>) -> Result<(), Failure> {
+pub(super) fn run(asked: &PromptArgs<'_>) -> Result<(), Failure> {
     let (sampling, decision) = sampling(asked).map_err(Failure::Request)?;
     let kind = DecoderKind::Deferral {
         base: "base".to_owned(),
@@ -55,7 +55,7 @@ pub(super) fn run(asked: &Asked<'_>) -> Result<(), Failure> {
     Ok(print(asked, &explained, &models["aligned"])?)
 }
 
-fn sampling(asked: &Asked<'_>) -> Result<(Sampling, Sampling)> {
+fn sampling(asked: &PromptArgs<'_>) -> Result<(Sampling, Sampling)> {
     let ExplainArgs { temperature, decision_temperature, dump, .. } = asked.args;
     if *dump && temperature != decision_temperature {
         return Err(anyhow!(
@@ -71,7 +71,11 @@ fn sampling(asked: &Asked<'_>) -> Result<(Sampling, Sampling)> {
     Ok((plan.sampling()?, plan.decision()?))
 }
 
-fn tokens(asked: &Asked<'_>, kind: &DecoderKind, models: &Models) -> Result<Vec<TokenId>, Failure> {
+fn tokens(
+    asked: &PromptArgs<'_>,
+    kind: &DecoderKind,
+    models: &Models,
+) -> Result<Vec<TokenId>, Failure> {
     let tokens = if asked.args.chat {
         let system = asked.args.system.as_deref().map(Message::system);
         let messages: Vec<Message> =
@@ -159,70 +163,48 @@ impl Explained {
 
     /// Name, number and meaning of each line.
     fn lines(&self) -> Vec<(&'static str, String, &'static str)> {
-        let (distribution, knapsack) = (&self.distribution, &self.knapsack);
-        let number = |x: f64| format!("{x:.6}");
-        let deferred = self.weights.iter().filter(|d| **d > 0.0).count();
-        let of_all = format!("{deferred} of {}", self.weights.len());
+        let (drawn, seen) = (&self.distribution, &self.knapsack);
         let budget = match self.budget_of {
             BudgetOf::Rule => "largest deferral mass allowed, at the decision temperature",
             BudgetOf::MassSpent => {
-                "deferral mass spent, at the decision temperature: the rule has no budget"
+                "deferral mass spent, at the decision temperature: no budget in the rule"
             }
         };
-        vec![
-            (
-                "D",
-                number(distribution.mass),
-                "deferral mass: probability that the base model's token is deferred",
-            ),
-            ("tokens deferred", of_all, "tokens with d > 0"),
-            ("budget", number(knapsack.budget), budget),
-            ("value", number(knapsack.value), "Σ d · (−p ln p), nats: surprisal deferred"),
-            (
-                "greedy",
-                number(knapsack.greedy),
-                "value of the greedy (primal) solution with this budget",
-            ),
-            (
-                "LP",
-                number(knapsack.linear),
-                "upper bound: value of the fractional optimum with this budget",
-            ),
-            ("dual", number(knapsack.dual), "the same bound from the dual problem"),
-            (
-                "multiplier",
-                number(knapsack.multiplier),
-                "μ, nats per unit of budget; threshold α = e^(−μ)",
-            ),
-            (
-                "gap",
-                number(knapsack.gap),
-                "LP − greedy: largest possible loss of the greedy solution",
-            ),
-            ("shortfall", number(knapsack.shortfall()), SHORTFALL),
-            (
-                "TV(π, p)",
-                number(distribution.tv_base),
-                "total variation distance of the resulting distribution from base",
-            ),
+        let lines = [
+            ("D", drawn.mass, "deferral mass: probability that the base model's token is deferred"),
+            ("budget", seen.budget, budget),
+            ("value", seen.value, "Σ d · (−p ln p), nats: surprisal deferred"),
+            ("greedy", seen.greedy, "value of the greedy (primal) solution with this budget"),
+            ("LP", seen.linear, "upper bound: value of the fractional optimum with this budget"),
+            ("dual", seen.dual, "the same bound from the dual problem"),
+            ("multiplier", seen.multiplier, "μ, nats per unit of budget; threshold α = e^(−μ)"),
+            ("gap", seen.gap, "LP − greedy: largest possible loss of the greedy solution"),
+            ("shortfall", seen.shortfall(), SHORTFALL),
+            ("TV(π, p)", drawn.tv_base, "total variation distance from the base distribution"),
             (
                 "TV(π, q*)",
-                number(distribution.tv_aligned),
-                "total variation distance of the resulting distribution from aligned",
+                drawn.tv_aligned,
+                "total variation distance from the aligned distribution",
             ),
             (
                 "acceptance",
-                number(distribution.acceptance),
+                drawn.acceptance,
                 "probability that a token drafted from q* is accepted",
             ),
-        ]
+        ];
+        let mut lines =
+            lines.map(|(name, it, meaning)| (name, format!("{it:.6}"), meaning)).to_vec();
+        let deferred = self.weights.iter().filter(|d| **d > 0.0).count();
+        let of_all = format!("{deferred} of {}", self.weights.len());
+        lines.insert(1, ("tokens deferred", of_all, "tokens with d > 0"));
+        lines
     }
 }
 
 const SHORTFALL: &str =
     "LP − value: largest possible loss against the best decision with this budget";
 
-fn print(asked: &Asked<'_>, explained: &Explained, model: &Model) -> std::io::Result<()> {
+fn print(asked: &PromptArgs<'_>, explained: &Explained, model: &Model) -> std::io::Result<()> {
     let ExplainArgs { temperature, decision_temperature, top, .. } = asked.args;
     output::line(&format!("{}, next token at temperature {temperature}", asked.rule))?;
     if temperature != decision_temperature {

@@ -40,7 +40,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
         eos: eos.clone(),
     };
     let decoder = models::decoder(&kind, &models, &rules, &settings);
-    let mut conversation = Conversation {
+    let mut generator = Generator {
         args,
         kind: &kind,
         sampling: &sampling,
@@ -50,8 +50,8 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
         limits: Limits { max_new_tokens: sampling.max_new_tokens as usize, eos },
     };
     match prompt {
-        Some(prompt) => conversation.answer_once(&prompt),
-        None => conversation.converse(),
+        Some(prompt) => generator.answer_once(&prompt),
+        None => generator.converse(),
     }
 }
 
@@ -76,8 +76,8 @@ fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
     Ok(Some(prompt))
 }
 
-/// One conversation with a decoder, whose sessions keep their KV caches between turns.
-struct Conversation<'m> {
+/// A decoder that answers prompts; its sessions keep their KV caches between turns.
+struct Generator<'m> {
     args: &'m GenerateArgs,
     kind: &'m DecoderKind,
     sampling: &'m SamplingPlan,
@@ -87,7 +87,7 @@ struct Conversation<'m> {
     limits: Limits,
 }
 
-impl Conversation<'_> {
+impl Generator<'_> {
     fn answer_once(&mut self, prompt: &str) -> Result<(), Failure> {
         let tokens = if self.args.chat {
             models::chat_prompt(self.kind, self.models, &self.opening(prompt))?

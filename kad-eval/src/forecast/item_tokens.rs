@@ -11,7 +11,7 @@ use crate::task::{Grading, Item, Task};
 
 /// How a task asks its items. The time of an item says nothing about items of another mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mode {
+pub(super) enum TaskMode {
     /// Replies are generated.
     Generate,
     /// Options are scored behind a prompt.
@@ -20,20 +20,20 @@ pub(super) enum Mode {
     Text,
 }
 
-impl Mode {
+impl TaskMode {
     pub(super) fn of(task: &Task) -> Self {
         match task.grading {
-            Grading::Speed | Grading::Answer(_) => Mode::Generate,
-            Grading::Options | Grading::RightMass => Mode::Options,
-            Grading::Text => Mode::Text,
+            Grading::Speed | Grading::Answer(_) => TaskMode::Generate,
+            Grading::Options | Grading::RightMass => TaskMode::Options,
+            Grading::Text => TaskMode::Text,
         }
     }
 }
 
 /// The tokens of one item, as one decoder reads them.
 #[derive(Clone, Debug)]
-pub(super) struct Work {
-    pub(super) mode: Mode,
+pub(super) struct ItemTokens {
+    pub(super) mode: TaskMode,
     /// The prompt, all turns without the replies between them; or the scored text.
     pub(super) prompt: Vec<TokenId>,
     pub(super) turns: usize,
@@ -41,7 +41,7 @@ pub(super) struct Work {
     pub(super) options: Vec<usize>,
 }
 
-impl Work {
+impl ItemTokens {
     /// None if the chat template or the tokenizer refuses the item, which will fail in the run.
     pub(super) fn of(
         kind: &DecoderKind,
@@ -49,18 +49,18 @@ impl Work {
         task: &Task,
         item: &Item,
     ) -> Option<Self> {
-        let (mode, speaker) = (Mode::of(task), models::speaker(kind, models));
+        let (mode, speaker) = (TaskMode::of(task), models::speaker(kind, models));
         let (turns, mut options) = (item.turns.len().max(1), Vec::new());
         let conversation = || task.conversation(item, &vec![String::new(); turns - 1]);
         let prompt = || models::prompt(kind, models, &conversation()).ok();
         let prompt = match mode {
-            Mode::Generate => prompt()?.tokens(speaker, "").ok()?,
-            Mode::Options => {
+            TaskMode::Generate => prompt()?.tokens(speaker, "").ok()?,
+            TaskMode::Options => {
                 let texts = models::continuations(&prompt()?, speaker, item).ok()?;
                 options.extend(texts.texts.iter().map(|text| text.len() - texts.shared));
                 texts.texts.first()?[..texts.shared].to_vec()
             }
-            Mode::Text => speaker.tokenizer.encode(&item.prompt(), true).ok()?,
+            TaskMode::Text => speaker.tokenizer.encode(&item.prompt(), true).ok()?,
         };
         (!prompt.is_empty()).then_some(Self { mode, prompt, turns, options })
     }
@@ -68,9 +68,9 @@ impl Work {
     /// Tokens of the longest text if every reply has `new` tokens.
     pub(super) fn longest(&self, new: usize) -> usize {
         let more = match self.mode {
-            Mode::Generate => new.saturating_mul(self.turns),
-            Mode::Options => self.options.iter().copied().max().unwrap_or(0),
-            Mode::Text => 0,
+            TaskMode::Generate => new.saturating_mul(self.turns),
+            TaskMode::Options => self.options.iter().copied().max().unwrap_or(0),
+            TaskMode::Text => 0,
         };
         self.prompt.len().saturating_add(more)
     }
@@ -79,9 +79,9 @@ impl Work {
     /// which no distribution is needed. None for scored texts: they are read in windows.
     fn needed(&self) -> Option<usize> {
         match self.mode {
-            Mode::Generate => Some(self.prompt.len() + 1),
-            Mode::Options => Some(self.longest(0) - 1),
-            Mode::Text => None,
+            TaskMode::Generate => Some(self.prompt.len() + 1),
+            TaskMode::Options => Some(self.longest(0) - 1),
+            TaskMode::Text => None,
         }
     }
 }
@@ -102,17 +102,17 @@ pub(super) fn by_speaker<T>(
 /// to earlier turns are not known, so conversations can become longer; items without a prompt are
 /// left out.
 pub(crate) fn too_long(experiment: &Experiment, models: &Models, task: &Task) -> Vec<usize> {
-    let mode = Mode::of(task);
-    if mode == Mode::Text {
+    let mode = TaskMode::of(task);
+    if mode == TaskMode::Text {
         return vec![0; experiment.decoders.len()];
     }
     let needed = by_speaker(experiment, |kind| -> Vec<usize> {
-        let of = |item| Work::of(kind, models, task, item)?.needed();
+        let of = |item| ItemTokens::of(kind, models, task, item)?.needed();
         task.items.iter().filter_map(of).collect()
     });
     let count = |(kind, needed): (&DecoderKind, Rc<Vec<usize>>)| {
         // Options are read by the decoder's distribution alone, without drafts.
-        let kind = if mode == Mode::Generate { kind } else { kind.distribution() };
+        let kind = if mode == TaskMode::Generate { kind } else { kind.distribution() };
         let contexts = kind.models().into_iter().map(|name| models[name].details.context_len);
         let context = contexts.min().unwrap_or(0);
         needed.iter().filter(|needed| **needed > context).count()
