@@ -19,8 +19,8 @@ Examples:
     },
     /// Download a model and print its path
     ///
-    /// Other commands download missing models themselves; fetch them beforehand for machines without
-    /// a network.
+    /// Other commands download missing models themselves. Fetch them beforehand for a machine
+    /// without a network.
     #[command(after_help = "\
 Examples:
   kad models fetch hf:HuggingFaceTB/SmolLM2-135M-Instruct

@@ -28,7 +28,7 @@ pub(super) struct DecodeTimes {
     prefill: f64,
     /// Of a pass over one token and the distribution after it.
     step: f64,
-    /// Per scored token: the distribution after each token is computed. 0 where texts are generated.
+    /// Per scored token: the distribution after each token is computed. 0 if none was timed.
     scored: f64,
 }
 

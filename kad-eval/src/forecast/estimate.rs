@@ -30,7 +30,7 @@ pub(crate) enum Basis {
 }
 
 impl Basis {
-    /// Its words in a table, and their meaning below it.
+    /// Its name in the table, and the explanation below it.
     pub(crate) fn words(self) -> [&'static str; 2] {
         match self {
             Basis::Items => ["items done", "mean of this decoder's finished items of this task"],
@@ -72,10 +72,12 @@ pub(crate) struct Estimate {
     pub(crate) basis: Basis,
 }
 
-/// The estimate of every decoder on every task, in the order of the file; None if the user
-/// interrupted. `own` counts the items that are asked for, `whole` those of all shards: their mean
-/// time is the estimate where there is one. `predicted` gives the seconds per token that a profile
-/// predicts for a decoder.
+/// Estimates the time of every decoder on every task, in the order of the file; None if the user
+/// interrupted.
+///
+/// `own` counts the items of this run or shard, and `whole` those of all shards, whose mean time is
+/// used where there is one. `predicted` gives the seconds per token that a profile predicts for a
+/// decoder.
 ///
 /// # Errors
 /// If a model fails.
@@ -120,7 +122,7 @@ pub(crate) fn estimate(
     Ok(Some(estimates))
 }
 
-/// Equal for decoders whose distributions take the same passes in the same mode.
+/// The kind and models of a distribution, and the mode: equal keys take equal times.
 type Key<'p> = (&'static str, Vec<&'p str>, TaskMode);
 
 fn key<'p>(plan: &'p DecoderPlan, item: &ItemTokens) -> Key<'p> {
@@ -155,7 +157,7 @@ fn time_passes<'p>(
     for (key, (plan, item, context)) in requests {
         let rules = Rules::of(&plan.kind)?;
         let mut predictor = models::distribution_predictor(plan, models, &rules)?;
-        // A pass takes the same time whatever the tokens are.
+        // The time of a pass does not depend on the tokens.
         let text = item.prompt.iter().copied().cycle();
         let text: Vec<TokenId> = text.take(context + DecodeTimes::BEYOND).collect();
         match DecodeTimes::measure(&mut *predictor, &text, context, item.mode)? {

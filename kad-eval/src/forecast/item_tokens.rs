@@ -1,4 +1,4 @@
-//! Token counts of items: times, KV-cache memory and prompts that do not fit follow from them.
+//! Token counts of items, from which times, KV-cache memory and prompts that do not fit follow.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use crate::config::{DecoderKind, Experiment};
 use crate::models::{self, Models};
 use crate::task::{Grading, Item, Task};
 
-/// How a task asks its items. The time of an item says nothing about items of another mode.
+/// The way in which a task's items are decoded. Times of items of different modes are unrelated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TaskMode {
     /// Replies are generated.
@@ -42,7 +42,7 @@ pub(super) struct ItemTokens {
 }
 
 impl ItemTokens {
-    /// None if the chat template or the tokenizer refuses the item, which will fail in the run.
+    /// None if the chat template or the tokenizer fails; the item will then fail in the run.
     pub(super) fn of(
         kind: &DecoderKind,
         models: &Models,
@@ -75,8 +75,8 @@ impl ItemTokens {
         self.prompt.len().saturating_add(more)
     }
 
-    /// The least context length: the prompt and one token, or an option but its last token, after
-    /// which no distribution is needed. None for scored texts: they are read in windows.
+    /// Smallest context length for the item: the prompt and one token, or the longest option without
+    /// its last token. None for scored texts, which are read in windows.
     fn needed(&self) -> Option<usize> {
         match self.mode {
             TaskMode::Generate => Some(self.prompt.len() + 1),
@@ -86,7 +86,8 @@ impl ItemTokens {
     }
 }
 
-/// `make` for each decoder, once per speaker: an item's tokens depend on the speaking model alone.
+/// The result of `make` for each decoder, computed once per speaking model: tokens depend on no
+/// other model.
 pub(super) fn by_speaker<T>(
     experiment: &Experiment,
     make: impl Fn(&DecoderKind) -> T,
@@ -98,9 +99,8 @@ pub(super) fn by_speaker<T>(
     })
 }
 
-/// Number of prompts of `task` that do not fit the context of each decoder, in their order. Replies
-/// to earlier turns are not known, so conversations can become longer; items without a prompt are
-/// left out.
+/// Number of prompts of `task` that do not fit the context of each decoder. Conversations may become
+/// longer by their replies. Items without a prompt are left out.
 pub(crate) fn too_long(experiment: &Experiment, models: &Models, task: &Task) -> Vec<usize> {
     let mode = TaskMode::of(task);
     if mode == TaskMode::Text {
@@ -120,9 +120,9 @@ pub(crate) fn too_long(experiment: &Experiment, models: &Models, task: &Task) ->
     experiment.decoders.iter().map(|plan| &plan.kind).zip(needed).map(count).collect()
 }
 
-/// The items of the most bytes over all tasks: tokenizing all of them would take too long.
+/// The longest items in bytes over all tasks: tokenizing all of them would take too long.
 pub(super) fn longest(tasks: &[Task]) -> Vec<(&Task, &Item)> {
-    /// The item of the most tokens is among so many of the most bytes.
+    /// The item with the most tokens is expected among these.
     const TRIED: usize = 3;
     let mut all: Vec<(&Task, &Item)> =
         tasks.iter().flat_map(|task| task.items.iter().map(move |item| (task, item))).collect();
@@ -131,7 +131,7 @@ pub(super) fn longest(tasks: &[Task]) -> Vec<(&Task, &Item)> {
     all
 }
 
-/// The item of the median number of bytes; none of a task without items.
+/// The item with the median number of bytes; None for a task without items.
 pub(super) fn typical(task: &Task) -> Option<&Item> {
     let mut all: Vec<&Item> = task.items.iter().collect();
     let middle = all.len() / 2;

@@ -9,16 +9,16 @@ use crate::models::Models;
 use crate::output::size;
 use crate::task::Task;
 
-/// KV caches of all sessions of a decoder, at the longest text that they may hold.
+/// KV caches of all sessions of a decoder at its longest text.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Caches {
     pub(crate) bytes: u64,
-    /// Tokens of that text: the longest prompt, and as many new ones as there may be.
+    /// Tokens of that text: the longest prompt and `max_new_tokens` per reply.
     pub(crate) tokens: usize,
 }
 
 impl Caches {
-    /// Those of the decoder that needs the most. Items without a prompt are left out: they fail.
+    /// The largest over all decoders. Items without a prompt are left out.
     pub(crate) fn largest(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Self {
         let items = longest(tasks);
         let texts = by_speaker(experiment, |kind| -> Vec<ItemTokens> {

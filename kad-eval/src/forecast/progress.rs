@@ -25,7 +25,7 @@ const NAME: usize = 40;
 const BAR: &str =
     "{elapsed_precise} {wide_bar} {pos}/{len} items × decoders, {prefix}, {eta} left\n{msg}";
 
-/// Shows progress, and once the remaining time.
+/// Shows the progress of a run and, once, its remaining time.
 pub(crate) struct Progress<'p> {
     experiment: &'p Experiment,
     tasks: &'p [Task],
@@ -41,8 +41,8 @@ pub(crate) struct Progress<'p> {
 }
 
 impl<'p> Progress<'p> {
-    /// `tally` is of the items that are done already; `jobs` items are decoded at a time with copies
-    /// of `models`.
+    /// `tally` counts the items that are finished already; `jobs` items are decoded in parallel, with
+    /// copies of `models`.
     pub(crate) fn new(
         experiment: &'p Experiment,
         tasks: &'p [Task],
@@ -84,7 +84,7 @@ impl<'p> Progress<'p> {
         new
     }
 
-    /// An item of a task by a decoder is finished; `spent` are its tokens and seconds.
+    /// Counts a finished item of a task by a decoder; `spent` are its tokens and seconds.
     pub(crate) fn done(&mut self, (task, decoder): (usize, usize), spent: DecoderProgress) {
         self.tally.add((task, decoder), spent);
         self.bar.inc(1);
@@ -103,7 +103,7 @@ impl<'p> Progress<'p> {
         }
     }
 
-    /// An item failed, of a task by a decoder unless none is known; the run continues.
+    /// Counts and reports a failed item; `place` is its task and decoder, if known. The run continues.
     pub(crate) fn failed(&mut self, place: Option<(usize, usize)>, message: &str) {
         if let Some(place) = place {
             self.tally.add(place, DecoderProgress { failed: 1, ..DecoderProgress::default() });

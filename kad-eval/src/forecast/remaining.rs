@@ -9,7 +9,7 @@ use super::tally::{DecoderProgress, Tally};
 use crate::output::{duration, size};
 use crate::task::Task;
 
-/// Seconds; shorter runs say nothing.
+/// Seconds; the remaining time of shorter runs is not printed.
 const LONG: f64 = 60.0;
 
 /// Remaining items of the tasks of one mode.
@@ -21,15 +21,15 @@ pub(super) struct Remaining {
     seconds: f64,
     /// If every text continues to its limit.
     longest_seconds: f64,
-    /// Items of other modes, of which none is finished: not counted in.
+    /// Items of other modes without a finished one, which are not included.
     others: usize,
 }
 
-/// Says the remaining time once for every mode.
+/// Finds the remaining time once for every mode.
 pub(super) struct Forecast {
     /// By task.
     modes: Vec<TaskMode>,
-    /// Modes whose remaining time has not been said.
+    /// Modes whose remaining time is not known yet.
     open: Vec<TaskMode>,
     jobs: usize,
 }
@@ -40,7 +40,7 @@ impl Forecast {
         Self { modes: tasks.iter().map(TaskMode::of).collect(), open, jobs }
     }
 
-    /// Remaining times that are known now for the first time, if they are long.
+    /// Long remaining times that are known now for the first time.
     pub(super) fn news(&mut self, tally: &Tally) -> Vec<Remaining> {
         let (mut news, mut open) = (Vec::new(), Vec::new());
         for mode in std::mem::take(&mut self.open) {
@@ -64,7 +64,7 @@ impl Forecast {
             let own = || own.iter().map(|(task, _)| &task[decoder]);
             let all = DecoderProgress::sum(own());
             let (Some(mean), Some(longest)) = (all.mean(), all.longest_mean()) else {
-                // A decoder whose items all fail is not waited for.
+                // Do not wait for a decoder whose items all failed.
                 if all.left() == 0 || all.failed > 0 {
                     continue;
                 }

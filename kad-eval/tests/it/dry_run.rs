@@ -170,7 +170,7 @@ fn the_basis_of_an_estimate_is_named() {
 }
 
 #[test]
-fn a_dry_run_finds_what_is_missing() {
+fn a_dry_run_refuses_invalid_requests() {
     let with = |from: &str, to: &str| Lab::new(&SMALL.replace(from, to)).run(&["--dry-run"]);
     with("nano:small-base", "no/such/model").fails(2, &["no/such/model", "experiment.toml:6:"]);
     with("kind = \"nano\"", "kind = \"gsm8k\"").fails(2, &["--data DIR", "KAD_DATA"]);

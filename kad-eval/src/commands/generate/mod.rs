@@ -219,7 +219,7 @@ fn statistics(made: &Generation, passes: &BTreeMap<&str, u64>, timing: Timing) -
     let decoding = timing.seconds - timing.first_token;
     let mut parts = vec![
         format!("{n} tokens in {:.2} s", timing.seconds),
-        format!("first after {:.2} s", timing.first_token),
+        format!("first token after {:.2} s", timing.first_token),
     ];
     if n > 1 {
         parts.push(format!("then {:.1} tokens/s", (n - 1) as f64 / decoding));
