@@ -30,13 +30,13 @@ pub(crate) struct FirstDifference {
 
 impl std::fmt::Display for EqualTexts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {} texts are the baseline's, token for token", self.equal, self.of)?;
+        write!(f, "{} of {} texts equal the baseline's, token for token", self.equal, self.of)?;
         let Some(FirstDifference { prompt, repetition, token, gap }) = self.first_difference else {
             return Ok(());
         };
-        write!(f, "; the first other: prompt {prompt}, repetition {repetition}, token {token}")?;
+        write!(f, "; first difference: prompt {prompt}, repetition {repetition}, token {token}")?;
         match gap {
-            Some(gap) => write!(f, ", where the two best logits are {gap:.2e} apart"),
+            Some(gap) => write!(f, ", gap of the two largest logits {gap:.2e}"),
             None => Ok(()),
         }
     }

@@ -218,7 +218,7 @@ mod tests {
         TextTime { seconds, passing, tokens, first: 0.5, models }
     }
 
-    /// `[prompts][2]`, different enough for a spread.
+    /// `[prompts][2]`, with a spread of times.
     fn texts(prompts: usize, scale: f64) -> TextTimes {
         let rep = |prompt: usize, rep: usize| {
             let seconds = scale * (1.0 + 0.3 * (prompt % 7) as f64 + 0.1 * rep as f64);
@@ -270,9 +270,9 @@ mod tests {
         assert_eq!(found.verdict(), "slower than plain decoding: a loss");
     }
 
-    /// The variance of the mean of n clusters: half width 1.96 σ / √n for equal repetitions, as if
-    /// they were one (n = 280, 4,000 resamples: 5 % of the width is three standard errors of its
-    /// ends). Resampling the texts one by one would give 1/√2 of it.
+    /// Equal repetitions count as one: the half width is 1.96 σ / √n for n clusters (n = 280, 4,000
+    /// resamples: 5 % of the width is three standard errors of its ends). Resampling the texts one by
+    /// one would give 1/√2 of it.
     #[test]
     fn repetitions_of_a_prompt_are_no_new_prompts() {
         let rep = |prompt: usize| text(1.0 + 0.3 * (prompt % 7) as f64, 10.0);

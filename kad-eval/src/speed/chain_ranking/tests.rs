@@ -8,7 +8,7 @@ fn request() -> RankingRequest {
     RankingRequest { target: None, drafters: None, max_levels: 4, max_length: 6, chains: 3 }
 }
 
-/// Three levels are best here.
+/// A profile in which a chain of three levels is the fastest.
 fn three_levels() -> Profile {
     let distributions = [
         distribution("large", 1e-1, 2e-3),
@@ -25,7 +25,7 @@ fn three_levels() -> Profile {
     profile(candidates, pairs.to_vec())
 }
 
-/// The same numbers as a chain, without the planner.
+/// A chain with the numbers of the profile, built without the planner.
 fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
     use kad_polybasic::theory::{Surplus, VerifyingLevel};
     let proposer = |name: &str, overhead: f64| match &profile.candidate(name).unwrap().cost {
@@ -66,7 +66,7 @@ fn chain(profile: &Profile, members: &[&str], lengths: &[usize]) -> Chain {
     Chain { verifiers, proposer, plain_seconds: None }
 }
 
-/// By exhaustive search over all chains and lengths.
+/// Compared with an exhaustive search over all chains and lengths.
 #[test]
 fn the_best_chain_is_the_best_of_all() {
     let profile = three_levels();
@@ -99,12 +99,12 @@ fn the_best_chain_is_the_best_of_all() {
     assert!(best.interval.high > best.milliseconds_per_token);
     let shares: f64 = best.levels.iter().map(|level| level.milliseconds_per_token).sum();
     assert!((shares - best.milliseconds_per_token).abs() < 1e-9);
-    // The target's pass, its distribution in it, and a drawn token.
+    // The target's pass with its distribution, and the overhead of a token.
     assert!((found.plain.milliseconds_per_token - 100.1).abs() < 1e-9);
     assert!((best.speedup - 100.1 / best.milliseconds_per_token).abs() < 1e-9);
 }
 
-/// A drafter that is nearly as slow and hardly ever right.
+/// A drafter that is nearly as slow as the target and rarely accepted.
 #[test]
 fn plain_decoding_wins_where_nothing_helps() {
     let distributions = vec![distribution("large", 1e-2, 9e-3), distribution("small", 9e-3, 9e-3)];
@@ -113,15 +113,15 @@ fn plain_decoding_wins_where_nothing_helps() {
     assert_eq!(found.recommendation, Recommendation::Plain);
     assert_eq!((&found.best().members, found.best().speedup), (&vec!["large".to_owned()], 1.0));
     assert!(found.chains.iter().all(|chain| chain.speedup < 1.0));
-    // The only insertion there is, refused by both criteria.
+    // The only possible insertion; both criteria reject it.
     let [inserted] = &found.insertions[..] else { panic!("{:?}", found.insertions) };
     assert_eq!((inserted.candidate.as_str(), inserted.level), ("small", 2));
     assert!(!inserted.exact.holds() && !inserted.published.holds());
 }
 
-/// A few rounds say too little.
+/// Nine rounds give an interval that includes a tie.
 #[test]
-fn few_rounds_leave_it_undecided() {
+fn few_rounds_are_undecided() {
     let distributions = vec![distribution("large", 1e-2, 1e-3), distribution("small", 4e-3, 1e-3)];
     let mut few = profile(distributions, vec![pair("large", "small", 0.7)]);
     let mut runs = kad_polybasic::theory::RunLengths::default();
@@ -133,8 +133,8 @@ fn few_rounds_leave_it_undecided() {
     assert_eq!(found.recommendation, Recommendation::Undecided, "{:?}", found.chains.first());
 }
 
-/// A distribution of two models, one of which drafts for it: its pass is the other model's alone,
-/// and both models' where somebody else drafts.
+/// A distribution of two models: if one of them drafts for it, a pass runs the other one alone; if
+/// another model drafts, it runs both.
 #[test]
 fn a_model_that_drafts_for_its_own_distribution_is_run_once() {
     let mut composed = distribution("mixture", 1.2e-2, 1.2e-3);
@@ -147,7 +147,7 @@ fn a_model_that_drafts_for_its_own_distribution_is_run_once() {
     ];
     let pairs = vec![pair("mixture", "small", 0.8), pair("mixture", "other", 0.8)];
     let profile = profile(candidates, pairs);
-    // The slowest distribution that others draft for, and the only one.
+    // The default target: the only distribution with a drafter.
     assert_eq!(ChainRanking::of(&profile, &request()).unwrap().target, "mixture");
     let target = Some("mixture".to_owned());
     let found = ChainRanking::of(&profile, &RankingRequest { target, ..request() }).unwrap();
@@ -157,8 +157,8 @@ fn a_model_that_drafts_for_its_own_distribution_is_run_once() {
     };
     let ((own, lengths), (other, _)) = (seconds("small"), seconds("other"));
     assert!(own < other, "{own} {other}");
-    // By hand: times at each width less the small model's, with a distribution of 0.01 of its first
-    // pass left.
+    // By hand: times at each width without the small model's passes, but with its distributions, each
+    // 0.01 of its first pass.
     let widths = vec![1, 2, 16];
     let cell = |&width: &usize| {
         let more = width as f64 - 1.0;
@@ -175,7 +175,7 @@ fn a_model_that_drafts_for_its_own_distribution_is_run_once() {
 
 /// Lemma 3.1 by hand, from the run lengths: `(T_1 + K T_2) / E[tokens]`.
 #[test]
-fn the_published_lemma_stands_beside_it() {
+fn the_published_lemma_by_hand() {
     let distributions = vec![distribution("large", 1e-2, 1e-3), distribution("small", 1e-3, 1e-4)];
     let profile = profile(distributions, vec![pair("large", "small", 0.5)]);
     let found = ChainRanking::of(&profile, &request()).unwrap();
@@ -189,7 +189,7 @@ fn the_published_lemma_stands_beside_it() {
 }
 
 #[test]
-fn what_is_not_in_the_profile_is_named() {
+fn unknown_candidates_are_named() {
     let error = |request: RankingRequest| {
         format!("{:#}", ChainRanking::of(&three_levels(), &request).unwrap_err())
     };
@@ -201,10 +201,9 @@ fn what_is_not_in_the_profile_is_named() {
     assert!(found.contains("`tiny-model` is not in the profile"), "{found}");
 }
 
-/// A slower composed distribution is not what a profile of models is about; what nobody drafts for
-/// neither.
+/// Slower composed distributions and slower models without a drafter are no default target.
 #[test]
-fn the_usual_target_is_the_slowest_model_that_others_draft_for() {
+fn the_default_target_is_the_slowest_model_with_a_drafter() {
     let mut profile = three_levels();
     let mut composed = distribution("mixture", 1.0, 0.1);
     composed.models = vec!["large".to_owned(), "small".to_owned()];
@@ -220,7 +219,7 @@ fn the_usual_target_is_the_slowest_model_that_others_draft_for() {
 }
 
 #[test]
-fn only_what_may_draft_does() {
+fn only_requested_drafters_draft() {
     let drafters = Some(vec!["small".to_owned()]);
     let found =
         ChainRanking::of(&three_levels(), &RankingRequest { drafters, ..request() }).unwrap();

@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::models::{self, Model, Models};
 use crate::run::record::Record;
 use crate::run::{RunFile, RunFolder};
-use crate::speed::profile::{PassGrid, PassTimer};
+use crate::speed::profile::{PassGrid, PassTimer, in_turn};
 use crate::task::{Conversation, Task};
 
 /// Number of prompts for passes and logits.
@@ -40,7 +40,7 @@ pub(crate) fn measure(
     folder: &RunFolder,
 ) -> Result<Option<PassMeasurements>> {
     check_room(plan, models)?;
-    let asked = conversations(tasks);
+    let asked = in_turn(tasks, PROMPTS).collect::<Vec<_>>();
     let mut measured = match existing(plan, models, folder)? {
         // Times of another machine are measured anew.
         Some(found) if found.machine == Machine::here() => found,
@@ -89,14 +89,6 @@ fn check_room(plan: &PassesPlan, models: &Models) -> Result<()> {
          `{name}` is {} tokens: lower `context` or `widths`",
         model.counted.context_len()
     )))
-}
-
-/// The conversations of the first items, from the tasks in turn.
-fn conversations(tasks: &[Task]) -> Vec<Conversation> {
-    let at = |index: usize| {
-        tasks.iter().filter_map(move |task| Some(task.conversation(task.items.get(index)?, &[])))
-    };
-    (0..PROMPTS).flat_map(at).take(PROMPTS).collect()
 }
 
 /// The prompts of these conversations for one model.

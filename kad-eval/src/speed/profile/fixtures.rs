@@ -34,7 +34,7 @@ pub(crate) fn conditions() -> ProfileConditions {
     }
 }
 
-/// A distribution whose passes take `first` seconds and `each` more for every further token.
+/// A distribution whose passes take `first` seconds, and `each` more for every further token.
 pub(crate) fn distribution(name: &str, first: f64, each: f64) -> CandidateProfile {
     let widths = vec![1, 2, 16];
     let cell = |&width: &usize| PassTime {
@@ -63,8 +63,7 @@ pub(crate) fn lookup(name: &str) -> CandidateProfile {
     CandidateProfile { name: name.to_owned(), models: Vec::new(), definition: None, cost }
 }
 
-/// Rounds of 16 tokens, each accepted with probability `rate`: 10,000 of them, in the numbers that
-/// are expected.
+/// 10,000 rounds of 16 drafted tokens, each accepted with probability `rate`, in expected numbers.
 pub(crate) fn pair(verifier: &str, drafter: &str, rate: f64) -> PairProfile {
     let mut runs = RunLengths::default();
     for accepted in 0..=16 {

@@ -29,7 +29,7 @@ pub(crate) use file::{
 };
 pub(crate) use passes::{PassGrid, PassTimer, times_without};
 pub(crate) use profiler::Profiler;
-pub(crate) use prompts::Prompts;
+pub(crate) use prompts::{Prompts, in_turn};
 pub(crate) use targets::{ProfileTargets, listed};
 
 #[cfg(test)]

@@ -174,25 +174,19 @@ struct PassSeries<'m> {
     predictor: Box<dyn Predictor + 'm>,
     context: usize,
     widths: Vec<usize>,
-    /// By width.
-    samples: Vec<PassSamples>,
+    /// Seconds of passes with their next-token distributions, by width.
+    passes: Vec<Vec<f64>>,
+    /// Seconds of one distribution, of all passes.
+    distributions: Vec<f64>,
     /// Reused memory.
     distribution: Distribution,
 }
 
-/// Seconds of repeated passes of one width.
-#[derive(Default)]
-struct PassSamples {
-    /// Pass with its next-token distributions.
-    whole: Vec<f64>,
-    /// One distribution.
-    distribution: Vec<f64>,
-}
-
 impl<'m> PassSeries<'m> {
     fn new(predictor: Box<dyn Predictor + 'm>, context: usize, widths: Vec<usize>) -> Self {
-        let samples = widths.iter().map(|_| PassSamples::default()).collect();
-        Self { predictor, context, widths, samples, distribution: Distribution::default() }
+        let (passes, distributions) = (vec![Vec::new(); widths.len()], Vec::new());
+        let distribution = Distribution::default();
+        Self { predictor, context, widths, passes, distributions, distribution }
     }
 
     /// One pass of the width of index `width` with its distributions; several passes in a row over
@@ -234,8 +228,8 @@ impl<'m> PassSeries<'m> {
         }
         let whole = began.elapsed();
         if counted {
-            self.samples[index].whole.push(whole.as_secs_f64());
-            self.samples[index].distribution.push((whole - passed).as_secs_f64() / width as f64);
+            self.passes[index].push(whole.as_secs_f64());
+            self.distributions.push((whole - passed).as_secs_f64() / width as f64);
         }
         Ok(())
     }
@@ -243,14 +237,13 @@ impl<'m> PassSeries<'m> {
 
 fn summary(series: &[PassSeries<'_>]) -> Result<DistributionTimes> {
     const NOTHING: &str = "no pass was measured";
-    let samples = series.iter().flat_map(|one| &one.samples);
-    let distributions: Vec<f64> =
-        samples.flat_map(|samples| samples.distribution.iter().copied()).collect();
+    let distributions = series.iter().flat_map(|one| one.distributions.iter().copied());
+    let distributions: Vec<f64> = distributions.collect();
     // `PassTimes` has the same widths after every context: those that fit after all of them.
-    let columns = series.iter().map(|one| one.samples.len()).min().unwrap_or(0);
+    let columns = series.iter().map(|one| one.passes.len()).min().unwrap_or(0);
     let row = |one: &PassSeries<'_>| -> Result<Vec<PassTime>> {
-        let cells = one.samples[..columns].iter();
-        let cells = cells.map(|cell| PassTime::of_samples(&cell.whole).context(NOTHING));
+        let cells = one.passes[..columns].iter();
+        let cells = cells.map(|seconds| PassTime::of_samples(seconds).context(NOTHING));
         Ok(isotonic(&cells.collect::<Result<Vec<_>>>()?))
     };
     let cells = series.iter().map(row).collect::<Result<_>>()?;
@@ -325,8 +318,8 @@ mod tests {
         assert_eq!(asked.contexts_in(256), [128]);
     }
 
-    /// Counts what the model is asked: each timed pass is over exactly as many tokens as its width
-    /// says, so no pass is helped by what an earlier one left behind.
+    /// Each timed pass is over as many tokens as its width says: no pass reuses tokens of an earlier
+    /// one.
     #[test]
     fn a_pass_is_as_wide_as_it_says() {
         let model = Counted::new(TableModel::random("toy", 5, 2, 1));
@@ -334,18 +327,18 @@ mod tests {
         let predictor = Box::new(ModelPredictor::new(&model, sampling).unwrap());
         let mut series = PassSeries::new(predictor, 7, WIDTHS.to_vec());
         let text: Vec<TokenId> = (0..64).map(|i| i % 5).collect();
-        // The context is read; from then on what is measured, and one token to go elsewhere.
+        // The context is read once; afterwards there are the timed passes, and one over another token.
         series.measure(0, &text, true).unwrap();
         for (index, width) in WIDTHS.iter().enumerate().rev().chain(WIDTHS.iter().enumerate()) {
             let before = model.counts();
-            series.samples[index].whole.clear();
+            series.passes[index].clear();
             series.measure(index, &text, true).unwrap();
             let done = model.counts() - before;
-            // Going elsewhere is one more.
+            // The other token is one more pass.
             let passes = if *width == 1 { (WARM_UP + COUNTED) as u64 } else { 1 };
             assert_eq!((done.passes, done.tokens), (1 + passes, 1 + passes * *width as u64));
             let counted = if *width == 1 { COUNTED } else { 1 };
-            assert_eq!(series.samples[index].whole.len(), counted);
+            assert_eq!(series.passes[index].len(), counted);
         }
     }
 

@@ -8,7 +8,7 @@ use kad_core::{LanguageModel, TokenId};
 use crate::config::{DecoderKind, Experiment};
 use crate::failure::WrongRequest;
 use crate::models::{self, Models};
-use crate::task::{self, Conversation, LoadOptions, TaskPlan};
+use crate::task::{self, Conversation, LoadOptions, Task, TaskPlan};
 
 /// Added to every seed of a benchmark: it never repeats the draws of the profile.
 const SEED_OFFSET: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -17,6 +17,14 @@ const SEED_OFFSET: u64 = 0x9e37_79b9_7f4a_7c15;
 pub(crate) struct Prompts {
     /// Seed of the item's draws, and its conversation.
     pub(crate) items: Vec<(u64, Conversation)>,
+}
+
+/// The first `count` conversations, taken from the tasks in turn; fewer if there are no more.
+pub(crate) fn in_turn(tasks: &[Task], count: usize) -> impl Iterator<Item = Conversation> {
+    let at = move |index: usize| {
+        tasks.iter().filter_map(move |task| Some(task.conversation(task.items.get(index)?, &[])))
+    };
+    (0..count).flat_map(at).take(count)
 }
 
 /// Seed and prompt of a text.
@@ -40,12 +48,7 @@ impl Prompts {
             task::load(plan, from).with_context(|| format!("task {}", plan.name()))
         };
         let tasks = experiment.tasks.iter().map(load).collect::<Result<Vec<_>>>()?;
-        let in_turn = (0..most).flat_map(|index| {
-            tasks
-                .iter()
-                .filter_map(move |task| Some(task.conversation(task.items.get(index)?, &[])))
-        });
-        let seeded = in_turn.take(most).zip(0..);
+        let seeded = in_turn(&tasks, most).zip(0..);
         let items = seeded.map(|(asked, index)| (experiment.seed.wrapping_add(index), asked));
         Ok(Self { items: items.skip(skip).collect() })
     }
@@ -132,7 +135,7 @@ mod tests {
     /// A benchmark takes the prompts after those of the profile while there are any, and never the
     /// profile's seeds.
     #[test]
-    fn a_comparison_sees_other_prompts_and_draws() {
+    fn a_benchmark_has_other_prompts_and_seeds_than_the_profile() {
         let toml = "name = \"e\"\n[models.m]\nsource = \"nano:draft\"\n[[decoders]]\n\
                     name = \"plain\"\nkind = \"single\"\nmodel = \"m\"\n[[tasks]]\nkind = \"nano\"\n\
                     items = 5\n";

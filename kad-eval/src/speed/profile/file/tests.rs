@@ -22,22 +22,22 @@ fn profile() -> Profile {
         ..TextTrace::default()
     };
     profile.texts = Some(TracedTexts { target: "large".to_owned(), traces: vec![trace] });
-    // A number that decimal digits do not hold.
+    // A number without a short decimal form.
     profile.conditions.sampling.temperature = 0.1 + 0.2;
     profile
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn a_written_profile_is_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("profile.json");
     profile().write(&path).unwrap();
     assert_eq!(Profile::read(&path).unwrap(), profile());
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
-    assert_eq!(names, [path], "nothing is left beside it");
+    assert_eq!(names, [path], "no temporary file is left");
 }
 
-/// Arrays of numbers take one line each, and nothing else is joined.
+/// Arrays of numbers take one line each; nothing else is joined.
 #[test]
 fn numbers_share_lines() {
     let value = serde_json::json!({ "a": [1, -2.5e-7, 3], "b": ["1", "2"], "c": [[], [4]] });
@@ -50,7 +50,7 @@ fn numbers_share_lines() {
 #[test]
 fn a_profile_that_cannot_be_written_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    // A folder stands where the file should.
+    // A folder has the name of the file.
     let path = folder.path().join("profile.json");
     fs::create_dir(&path).unwrap();
     let error = format!("{:#}", profile().write(&path).unwrap_err());
@@ -58,7 +58,7 @@ fn a_profile_that_cannot_be_written_leaves_nothing() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
-/// Each kind of damage, with the words that say what it is and what to do.
+/// Each kind of damage has a message with its name and the remedy.
 #[test]
 fn damage_is_named() {
     let whole = serde_json::to_string(&profile()).unwrap();
@@ -85,7 +85,7 @@ fn damage_is_named() {
 }
 
 #[test]
-fn a_file_that_is_not_there_comes_with_the_command_that_makes_it() {
+fn a_missing_file_is_reported_with_the_command_that_makes_it() {
     let error = format!("{:#}", Profile::read(Path::new("nowhere.json")).unwrap_err());
     assert!(error.contains("nowhere.json") && error.contains("kad profile"), "{error}");
 }
