@@ -92,7 +92,7 @@ const HEADER: [&str; 8] = [
     "Lemma 3.1 ÷ measured",
     "speed-up",
     "tokens/s",
-    "engine %",
+    "overhead %",
 ];
 
 fn table(results: &[BenchResult], style: TableStyle) -> Table {
