@@ -1,5 +1,7 @@
 //! Runs `kad`, and small experiments in temporary folders.
 
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::path::Path;
 use std::process::Output;
 
@@ -7,13 +9,33 @@ use assert_cmd::Command;
 use tempfile::TempDir;
 
 pub(crate) struct Ran {
+    /// The command line and the change of the file, for the reader of a snapshot.
+    case: String,
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
 impl Ran {
-    /// Asserts the exit code, all `words` on stderr, and that nothing panicked.
+    /// Adds a note to the case.
+    pub(crate) fn about(self, note: &str) -> Self {
+        Self { case: format!("{}, {}", self.case, one_line(note)), ..self }
+    }
+
+    /// Notes `to`, which stands in place of `from` in the file of the case.
+    pub(crate) fn with_change(self, from: &str, to: &str) -> Self {
+        self.about(&change(from, to))
+    }
+
+    /// Asserts the exit code and that nothing panicked, and adds stderr to the snapshot of the test.
+    pub(crate) fn refused(self, code: i32, refusals: &Refusals) {
+        assert_eq!(self.code, code, "{}: {}", self.case, self.stderr);
+        assert!(!self.stderr.contains("panicked"), "{}: {}", self.case, self.stderr);
+        refusals.add(&format!("## {} (exit code {code})\n{}\n", self.case, self.stderr));
+    }
+
+    /// Asserts the exit code, all `words` on stderr, and that nothing panicked. For messages that
+    /// are not the same on every machine; [`Self::refused`] pins the others as a whole.
     pub(crate) fn fails(self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "stderr: {}", self.stderr);
         for word in words {
@@ -35,24 +57,93 @@ pub(crate) fn kad(args: &[&str]) -> Ran {
 
 pub(crate) fn kad_with_input(args: &[&str], stdin: &str) -> Ran {
     let output = command().args(args).write_stdin(stdin).output().unwrap();
-    ran(&output)
+    let piped = if stdin.is_empty() { String::new() } else { format!(" <<< {}", one_line(stdin)) };
+    ran(&output, format!("kad {}{piped}", command_line(args)))
 }
 
 pub(crate) fn command() -> Command {
     let mut command = Command::cargo_bin("kad").unwrap();
     // Tests must not depend on the environment.
-    command.env_remove("KAD_DATA").env_remove("KAD_NANO");
+    command.env_remove("KAD_DATA").env_remove("KAD_NANO").env_remove("CLICOLOR_FORCE");
+    command.env("COLUMNS", "100");
     command
 }
 
-fn ran(output: &Output) -> Ran {
+fn ran(output: &Output, case: String) -> Ran {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ran {
+        case,
         // A process killed by a signal has no code.
         code: output.status.code().unwrap_or(-1),
         stdout: text(&output.stdout),
         stderr: text(&output.stderr),
     }
+}
+
+fn command_line(args: &[&str]) -> String {
+    let quoted = |arg: &&str| match arg.is_empty() || arg.contains(char::is_whitespace) {
+        true => format!("'{}'", one_line(arg)),
+        false => one_line(arg),
+    };
+    args.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// `text` in one line of at most 160 characters.
+fn one_line(text: &str) -> String {
+    let line = text.trim_end().replace('\n', "⏎");
+    match line.chars().count() {
+        0..=160 => line,
+        _ => line.chars().take(160).chain(['…']).collect(),
+    }
+}
+
+/// Messages of a test in their order, for `insta::assert_snapshot!` at its end.
+pub(crate) struct Refusals {
+    text: RefCell<String>,
+    compared: Cell<bool>,
+}
+
+impl Refusals {
+    pub(crate) fn new() -> Self {
+        Self { text: RefCell::default(), compared: Cell::new(false) }
+    }
+
+    fn add(&self, text: &str) {
+        self.text.borrow_mut().push_str(&portable(text));
+    }
+}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.compared.set(true);
+        f.write_str(&self.text.borrow())
+    }
+}
+
+impl Drop for Refusals {
+    fn drop(&mut self) {
+        let compared = self.compared.get() || std::thread::panicking();
+        assert!(compared, "the test must end with `insta::assert_snapshot!(refusals)`");
+    }
+}
+
+/// `text` without folders, digests and versions of this machine.
+pub(crate) fn portable(text: &str) -> String {
+    let temporary = regex::escape(std::env::temp_dir().to_str().unwrap());
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = manifest.parent().unwrap().to_str().unwrap();
+    let text = text
+        .replace(&format!("{}/..", manifest.display()), "[KAD]")
+        .replace(root, "[KAD]")
+        .replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
+    let patterns = [
+        (format!(r"{}/?(\.tmp\w{{6}})?", temporary.trim_end_matches('/')), "[TMP]"),
+        (r"\b[0-9a-f]{12,64}\b".to_owned(), "[DIGEST]"),
+        (r"[ \t]+\n".to_owned(), "\n"),
+    ];
+    patterns.into_iter().fold(text, |text, (pattern, with)| {
+        regex::Regex::new(&pattern).unwrap().replace_all(&text, with).into_owned()
+    })
 }
 
 /// Sends Ctrl-C.
@@ -65,13 +156,20 @@ pub(crate) fn interrupt(child: &std::process::Child) {
 /// A temporary folder with an experiment file and its results.
 pub(crate) struct Lab {
     folder: TempDir,
+    change: String,
 }
 
 impl Lab {
     pub(crate) fn new(toml: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("experiment.toml"), toml).unwrap();
-        Self { folder }
+        Self { folder, change: String::new() }
+    }
+
+    /// `toml` with `to` in place of `from`.
+    pub(crate) fn changed(toml: &str, from: &str, to: &str) -> Self {
+        assert!(toml.contains(from), "{from} is not in the experiment");
+        Self { change: change(from, to), ..Self::new(&toml.replace(from, to)) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -79,7 +177,10 @@ impl Lab {
     }
 
     pub(crate) fn run(&self, extra: &[&str]) -> Ran {
-        kad(&[&self.args()[..], extra].concat())
+        let ran = kad(&[&self.args()[..], extra].concat());
+        let command = command_line(&[&["run", "experiment.toml"], extra].concat());
+        let ran = Ran { case: format!("kad {command}"), ..ran };
+        if self.change.is_empty() { ran } else { ran.about(&self.change) }
     }
 
     pub(crate) fn args(&self) -> [&str; 4] {
@@ -107,6 +208,10 @@ impl Lab {
         let run = results.file_name().unwrap().to_str().unwrap();
         results.join(format!("records.shard-{shard}.{run}.jsonl"))
     }
+}
+
+fn change(from: &str, to: &str) -> String {
+    format!("{} → {}", one_line(from), one_line(to))
 }
 
 /// A small, valid experiment, which tests change in one place.

@@ -13,6 +13,7 @@ mod dry_run;
 mod experiments;
 mod explain;
 mod generate;
+mod help;
 mod kad;
 mod many;
 mod model_comparison;

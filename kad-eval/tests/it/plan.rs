@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::kad::kad;
+use crate::kad::{Refusals, kad};
 
 /// A distribution whose forward passes take `seconds` at any width.
 fn distribution(name: &str, seconds: f64) -> Value {
@@ -191,14 +191,16 @@ fn another_machine_is_noted() {
 
 #[test]
 fn mistakes_of_plans_come_with_a_remedy() {
+    let refusals = Refusals::new();
     let stored = helpful();
-    kad(&["plan", stored.path(), "--target", "larg"]).fails(2, &["did you mean `large`?"]);
-    kad(&["plan", "nowhere.json"]).fails(2, &["nowhere.json", "kad profile FILE.toml"]);
+    kad(&["plan", stored.path(), "--target", "larg"]).refused(2, &refusals);
+    kad(&["plan", "nowhere.json"]).refused(2, &refusals);
     let broken = StoredProfile::new("{\"version\": 1, \"exper");
-    kad(&["plan", broken.path()]).fails(2, &["this is no profile", "kad profile"]);
+    kad(&["plan", broken.path()]).refused(2, &refusals);
     let future = StoredProfile::new("{\"version\": 9}");
-    kad(&["plan", future.path()]).fails(2, &["layout 9", "reads layout", "kad profile"]);
+    kad(&["plan", future.path()]).refused(2, &refusals);
     let empty = StoredProfile::new(&profile(&[], &[]).to_string());
-    kad(&["plan", empty.path()]).fails(2, &["no model that could be a target"]);
-    kad(&["plan", stored.path(), "--max-levels", "0"]).fails(2, &["at least 1"]);
+    kad(&["plan", empty.path()]).refused(2, &refusals);
+    kad(&["plan", stored.path(), "--max-levels", "0"]).refused(2, &refusals);
+    insta::assert_snapshot!(refusals);
 }
