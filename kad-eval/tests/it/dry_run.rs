@@ -7,7 +7,7 @@ use serde_json::Value;
 
 #[cfg(unix)]
 use crate::kad::interrupt;
-use crate::kad::{Lab, Ran, SMALL};
+use crate::kad::{Lab, Ran, Refusals, SMALL};
 
 fn dry(lab: &Lab, extra: &[&str]) -> Value {
     let text = lab.run(&[&["--dry-run", "--json"], extra].concat()).succeeds();
@@ -171,17 +171,19 @@ fn the_basis_of_an_estimate_is_named() {
 
 #[test]
 fn a_dry_run_refuses_invalid_requests() {
-    let with = |from: &str, to: &str| Lab::new(&SMALL.replace(from, to)).run(&["--dry-run"]);
-    with("nano:small-base", "no/such/model").fails(2, &["no/such/model", "experiment.toml:6:"]);
-    with("kind = \"nano\"", "kind = \"gsm8k\"").fails(2, &["--data DIR", "KAD_DATA"]);
+    let refusals = Refusals::new();
+    let with = |from: &str, to: &str| Lab::changed(SMALL, from, to).run(&["--dry-run"]);
+    with("nano:small-base", "no/such/model").refused(2, &refusals);
+    with("kind = \"nano\"", "kind = \"gsm8k\"").refused(2, &refusals);
     let lab = Lab::new(SMALL);
-    lab.run(&["--dry-run", "--shard", "3/2"]).fails(2, &["no part 3 of 2"]);
+    lab.run(&["--dry-run", "--shard", "3/2"]).refused(2, &refusals);
     // Records that are not this plan's are found before anything is decoded.
     lab.run(&[]).succeeds();
     let path = lab.results().join("records.jsonl");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("validation-0000", "validation-9999", 1)).unwrap();
-    lab.run(&["--dry-run"]).fails(1, &["records.jsonl cannot be continued", "line 1 "]);
+    lab.run(&["--dry-run"]).refused(1, &refusals);
+    insta::assert_snapshot!(refusals);
 }
 
 #[cfg(unix)]
@@ -301,17 +303,18 @@ fn the_closing_summary_is_json_if_asked_for() {
 
 #[test]
 fn a_very_large_sweep_is_refused_without_yes() {
+    let refusals = Refusals::new();
     let values: Vec<String> = (0..1000).map(|i| format!("0.{i:03}")).collect();
     let toml = SMALL.replace("[0.2, 0.5]", &format!("[{}]", values.join(", ")));
     let lab = Lab::new(&toml);
-    let words = ["make 1001 decoders", "6 items each", "6006 results", "--yes"];
-    lab.run(&[]).fails(2, &words);
-    lab.run(&["--limit", "1"]).fails(2, &["1001 results"]);
+    lab.run(&[]).names(&["1001", "6006"]).refused(2, &refusals);
+    lab.run(&["--limit", "1"]).names(&["1001 results"]).refused(2, &refusals);
     assert_eq!(dry(&lab, &["--limit", "1"])["items"], 1001);
     // A typing error is found before it takes memory.
     let values: Vec<String> = (1..=400_000).map(|i| format!("{i}e-7")).collect();
     let toml = SMALL.replace("[0.2, 0.5]", &format!("[{}]", values.join(", ")));
-    Lab::new(&toml).run(&["--yes"]).fails(2, &["a sweep of 400000 decoders", "experiment.toml:"]);
+    Lab::new(&toml).run(&["--yes"]).names(&["400000"]).refused(2, &refusals);
+    insta::assert_snapshot!(refusals);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kad::{Lab, kad};
+use crate::kad::{Lab, Refusals, kad};
 
 const CHAINS: &str = r#"
 name = "pages"
@@ -78,11 +78,13 @@ fn a_benchmark_is_also_a_page_and_its_parts_add_up() {
 
 #[test]
 fn a_page_that_cannot_be_written_is_known_before_anything_is_measured() {
+    let refusals = Refusals::new();
     let lab = Lab::new(CHAINS);
     let path = |name: &str| lab.path().join(name).to_str().unwrap().to_owned();
     let (file, page) = (path("experiment.toml"), path("no/such/page.html"));
     let ran = kad(&["bench", &file, "--decoders", "plain", "--html", &page]);
-    ran.fails(2, &["page.html", "there is no such folder", "--html"]);
+    ran.refused(2, &refusals);
+    insta::assert_snapshot!(refusals);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 #[cfg(unix)]
 use crate::kad::interrupt;
-use crate::kad::{Lab, SMALL, kad};
+use crate::kad::{Lab, Refusals, SMALL, kad};
 
 pub(crate) fn experiment() -> String {
     SMALL.replace("items = 6", "items = 25")
@@ -120,6 +120,7 @@ fn provenance_records_the_threads_that_were_set() {
 
 #[test]
 fn two_processes_do_not_write_into_one_run() {
+    let refusals = Refusals::new();
     let lab = Lab::new(&long_experiment());
     let args = lab.args();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
@@ -134,7 +135,8 @@ fn two_processes_do_not_write_into_one_run() {
     let second = kad(&args);
     child.kill().unwrap();
     child.wait().unwrap();
-    second.fails(1, &["another kad is running in"]);
+    second.refused(1, &refusals);
+    insta::assert_snapshot!(refusals);
 }
 
 #[cfg(unix)]
@@ -234,23 +236,25 @@ fn a_changed_model_or_changed_data_is_another_run() {
 
 #[test]
 fn records_that_the_plan_did_not_make_are_refused_with_their_line() {
+    let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
     lab.run(&[]).succeeds();
     let path = lab.results().join("records.jsonl");
     let text = fs::read_to_string(&path).unwrap();
     let first = text.lines().next().unwrap();
-    for (spoilt, words) in [
-        (format!("{text}{first}\n"), "line 19"),
+    for (spoilt, how) in [
+        (format!("{text}{first}\n"), "line 19 repeats line 1"),
         (
             text.replacen("\"correct\":", "\"correct\":true,\"was\":", 1)
                 .replace("\"correct\":false", "\"correct\":true"),
-            "was changed",
+            "all are correct",
         ),
-        (text.replace("validation-0000", "validation-9999"), "line 1 "),
+        (text.replace("validation-0000", "validation-9999"), "an unknown item"),
     ] {
         fs::write(&path, spoilt).unwrap();
-        lab.run(&[]).fails(1, &["records.jsonl cannot be continued", words]);
+        lab.run(&[]).about(how).refused(1, &refusals);
     }
+    insta::assert_snapshot!(refusals);
 }
 
 /// An item whose prompt does not fit has no answer; the others have theirs.

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::kad::{Lab, SMALL};
+use crate::kad::{Lab, Refusals, SMALL};
 use crate::resume::{experiment, records, summary};
 
 fn start(lab: &Lab, extra: &[&str]) -> Child {
@@ -89,15 +89,18 @@ fn what_one_has_done_no_other_repeats() {
 
 #[test]
 fn parts_that_do_not_exist_are_refused() {
+    let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
-    lab.run(&["--shard", "3/2"]).fails(2, &["no part 3 of 2", "count from 1"]);
-    lab.run(&["--shard", "2"]).fails(2, &["write I/N"]);
-    lab.run(&["--jobs", "0"]).fails(2, &["--jobs"]);
+    lab.run(&["--shard", "3/2"]).refused(2, &refusals);
+    lab.run(&["--shard", "2"]).refused(2, &refusals);
+    lab.run(&["--jobs", "0"]).refused(2, &refusals);
+    insta::assert_snapshot!(refusals);
 }
 
 /// Copied into the folder of another plan, as `rsync` copies what was started there by mistake.
 #[test]
 fn shards_of_another_plan_are_refused() {
+    let refusals = Refusals::new();
     let (here, there) = (Lab::new(SMALL), Lab::new(SMALL));
     here.run(&["--shard", "1/2"]).succeeds();
     // Greedy: the same decoders, items, answers and seeds, other texts.
@@ -108,11 +111,9 @@ fn shards_of_another_plan_are_refused() {
     let (strange, own) = (there.results(), here.results());
     let [strange, own] =
         [&strange, &own].map(|run| run.file_name().unwrap().to_str().unwrap().to_owned());
-    let is_of = format!("is of the run {strange}, but this is the run {own}");
-    let words =
-        ["records.shard-2-of-2.", &is_of, "run shard 2/2 again with the plan of the others"];
+    let runs = format!("{strange}, but this is the run {own}");
     for extra in [&[][..], &["--shard", "2/2"], &["--dry-run"]] {
-        here.run(extra).fails(1, &words);
+        here.run(extra).names(&[&runs]).refused(1, &refusals);
     }
     fs::remove_file(&copy).unwrap();
     here.run(&["--shard", "2/2"]).succeeds();
@@ -120,32 +121,31 @@ fn shards_of_another_plan_are_refused() {
     let plain = Lab::new(SMALL);
     plain.run(&[]).succeeds();
     assert_eq!(records(&here), records(&plain));
+    insta::assert_snapshot!(refusals);
 }
 
 #[test]
 fn records_that_were_changed_or_are_of_another_shard_are_refused() {
+    let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
     lab.run(&["--shard", "1/2"]).succeeds();
     let (first, second) = (lab.shard_records("1-of-2"), lab.shard_records("2-of-2"));
     fs::copy(&first, &second).unwrap();
     for extra in [&[][..], &["--shard", "2/2"], &["--shard", "1/2"]] {
-        let words =
-            ["records.shard-2-of-2.", "line 1 ", "is of another shard", "run its shard again"];
-        lab.run(extra).fails(1, &words);
+        lab.run(extra).refused(1, &refusals);
         assert!(!lab.results().join("records.jsonl").exists(), "nothing was joined");
     }
     fs::remove_file(&second).unwrap();
     let text = fs::read_to_string(&first).unwrap();
     fs::write(&first, text.replacen("validation-0000", "validation-9999", 1)).unwrap();
-    let words =
-        ["records.shard-1-of-2.", "cannot be continued", "line 1 ", "remove line 1 and run"];
-    lab.run(&[]).fails(1, &words);
+    lab.run(&[]).refused(1, &refusals);
     // That is enough: the others are kept, and this one is decoded again.
     fs::write(&first, text.split_once('\n').unwrap().1).unwrap();
     lab.run(&[]).succeeds();
     let plain = Lab::new(SMALL);
     plain.run(&[]).succeeds();
     assert_eq!(records(&lab), records(&plain));
+    insta::assert_snapshot!(refusals);
 }
 
 /// They write the same plan and try the same folder at the same moment.
@@ -165,18 +165,20 @@ fn shards_that_start_at_once_do_not_disturb_each_other() {
 /// While a shard runs, other shards may and a whole run may not.
 #[test]
 fn a_whole_run_waits_for_shards() {
+    let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
     lab.run(&["--shard", "1/2"]).succeeds();
     let lock = |name: &str| fs::File::create(lab.results().join(name)).unwrap();
     let held = lock(".lock");
     held.lock_shared().unwrap();
-    lab.run(&[]).fails(1, &["another kad is running in"]);
+    lab.run(&[]).refused(1, &refusals);
     lab.run(&["--shard", "2/2"]).succeeds();
     let same = lock(".shard-2-of-2.lock");
     same.lock().unwrap();
-    lab.run(&["--shard", "2/2"]).fails(1, &["another kad is running in"]);
+    lab.run(&["--shard", "2/2"]).refused(1, &refusals);
     drop((held, same));
     lab.run(&[]).succeeds();
+    insta::assert_snapshot!(refusals);
 }
 
 /// A model whose chat template refuses what mentions `name`.
@@ -201,6 +203,7 @@ pub(crate) fn squeamish(name: &str) -> tempfile::TempDir {
 
 #[test]
 fn an_item_that_fails_is_reported_and_the_rest_is_done() {
+    let refusals = Refusals::new();
     let plain = Lab::new(&experiment());
     plain.run(&[]).succeeds();
     let asked = asked();
@@ -212,11 +215,11 @@ fn an_item_that_fails_is_reported_and_the_rest_is_done() {
     let toml = experiment().replace("nano:small-aligned", model.path().to_str().unwrap());
     let lab = Lab::new(&toml);
     let refused = format!("no {name} here");
-    let (refusals, done) = (3 * named, 75 - 3 * named);
-    let failed = format!("{refusals} of 75 items × decoders failed, and {done} are done");
-    lab.run(&["--fail-fast"]).fails(1, &[&refused, "finished items are kept"]);
+    let (failures, done) = (3 * named, 75 - 3 * named);
+    let failed = format!("{failures} of 75 items × decoders failed, and {done} are done");
+    lab.run(&["--fail-fast"]).names(&[&refused]).refused(1, &refusals);
     for _ in 0..2 {
-        lab.run(&[]).fails(1, &[&refused, &failed, "tries the others again"]);
+        lab.run(&[]).names(&[&refused, &failed]).refused(1, &refusals);
     }
     let wanted: Vec<Value> = records(&plain)
         .into_iter()
@@ -231,6 +234,7 @@ fn an_item_that_fails_is_reported_and_the_rest_is_done() {
     let model = squeamish(" ");
     let toml = experiment().replace("nano:small-aligned", model.path().to_str().unwrap());
     lab_fails_early(&toml);
+    insta::assert_snapshot!(refusals);
 }
 
 /// The items of the experiment, as the model is asked.
@@ -244,6 +248,7 @@ fn asked() -> Vec<Value> {
 /// Where something has worked once, a session of nothing but failures still comes to its end.
 #[test]
 fn many_items_that_fail_do_not_keep_the_others_from_being_done() {
+    let refusals = Refusals::new();
     let asked = asked();
     let texts: Vec<&str> = asked.iter().map(|item| item["question"].as_str().unwrap()).collect();
     let with = |word: &str| texts.iter().filter(|text| text.contains(word)).count();
@@ -255,11 +260,12 @@ fn many_items_that_fail_do_not_keep_the_others_from_being_done() {
     let lab = Lab::new(&experiment().replace("nano:small-aligned", model.path().to_str().unwrap()));
     let failed = format!("{} of 75 items × decoders failed", 3 * with(word));
     for _ in 0..2 {
-        lab.run(&[]).fails(1, &[&failed, "tries the others again"]);
+        lab.run(&[]).names(&[&failed]).refused(1, &refusals);
     }
     assert_eq!(records(&lab).len(), 75 - 3 * with(word));
     // Put together they are what they were, and no session has had a success.
-    lab.run(&["--shard", "1/1"]).fails(1, &[&failed]);
+    lab.run(&["--shard", "1/1"]).names(&[&failed]).refused(1, &refusals);
+    insta::assert_snapshot!(refusals);
 }
 
 /// Every model is loaded three times, and what there is to say of it is said once; where nothing is
