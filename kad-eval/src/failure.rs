@@ -10,6 +10,60 @@ use crate::output;
 /// Exit code after Ctrl-C, as in shells: 128 + SIGINT.
 pub(crate) const INTERRUPTED_EXIT: u8 = 130;
 
+/// An error of [`Experiment`](crate::Experiment) or [`run`](crate::run()).
+///
+/// ```
+/// use kad_eval::{ErrorKind, Experiment};
+///
+/// let error = "name = 3".parse::<Experiment>().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Request);
+/// assert!(error.to_string().contains("name"));
+/// ```
+#[derive(Debug)]
+pub struct Error(Failure);
+
+/// The kind of an [`Error`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The request cannot be carried out as written.
+    Request,
+    /// The work failed. Finished items are kept, and the same call continues.
+    Work,
+    /// The user interrupted. Finished items are kept, and the same call continues.
+    Interrupted,
+}
+
+impl Error {
+    /// The kind of the error.
+    pub fn kind(&self) -> ErrorKind {
+        match self.0 {
+            Failure::Request(_) => ErrorKind::Request,
+            Failure::Work(_) | Failure::ReaderGone => ErrorKind::Work,
+            Failure::Interrupted(_) => ErrorKind::Interrupted,
+        }
+    }
+}
+
+impl std::fmt::Display for Error {
+    /// The error with all its causes.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            Failure::Request(error) | Failure::Work(error) => write!(f, "{error:#}"),
+            Failure::Interrupted(message) => f.write_str(message),
+            Failure::ReaderGone => f.write_str("the reader of the output closed it"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
+}
+
 /// The reason why a command stopped.
 #[derive(Debug)]
 pub(crate) enum Failure {

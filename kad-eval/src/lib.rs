@@ -1,7 +1,41 @@
-//! `kad`: decoding with several language models at once, exactly.
+//! Experiments that decode with several language models: tasks, decoders, statistics and reports.
 //!
-//! Arguments → request → models → run → report. Everything that prints, reads a clock or knows
-//! TOML is in this crate.
+//! The library behind the program `kad`. An [`Experiment`] names models, decoders and tasks;
+//! [`run()`] decodes every item with every decoder and returns the results:
+//!
+//! ```
+//! use kad_eval::{Experiment, RunOptions};
+//!
+//! let experiment: Experiment = r#"
+//!     name = "example"
+//!
+//!     [models.small]
+//!     source = "nano:draft"
+//!
+//!     [sampling]
+//!     max_new_tokens = 8
+//!
+//!     [[decoders]]
+//!     name = "plain"
+//!     kind = "single"
+//!     model = "small"
+//!
+//!     [[tasks]]
+//!     kind = "nano"
+//!     items = 2
+//! "#
+//! .parse()?;
+//! let folder = tempfile::tempdir()?;
+//! let options = RunOptions { out: folder.path().to_owned(), ..RunOptions::default() };
+//! let summary = kad_eval::run(&experiment, &options)?;
+//!
+//! let result = &summary.results[0];
+//! assert_eq!((result.decoder.as_str(), result.items), ("plain", 2));
+//! assert!(result.accuracy_interval.low <= result.accuracy);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Tasks and answer extractors are in [`task`], statistics in [`stats`]; both work without models.
 
 mod analysis;
 mod cli;
@@ -15,6 +49,7 @@ mod machine;
 mod models;
 mod numbers;
 mod output;
+mod pipeline;
 mod proof;
 mod report;
 mod run;
@@ -22,15 +57,43 @@ mod speed;
 pub mod task;
 mod toml_table;
 
-pub use toml_table::ConfigError;
-
-pub use analysis::stats;
-
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// The `kad` program: reads the arguments of the process, does what they ask and says how it went.
+pub use analysis::stats;
+pub use analysis::summary::{DecoderResult, Summary};
+pub use config::Experiment;
+pub use failure::{Error, ErrorKind};
+pub use pipeline::RunOptions;
+pub use toml_table::ConfigError;
+
+/// The parts of a [`DecoderResult`].
+pub mod results {
+    pub use crate::analysis::summary::{
+        Difference, Drafting, Group, Level, Likelihood, Method, Time,
+    };
+    pub use crate::run::record::{Acceptance, LevelRecord, OriginCount};
+}
+
+/// Runs `experiment`, or continues it: finished items are read from the run's folder.
+///
+/// Loads data and models, decodes every item with every decoder, and writes records, summary and
+/// report to the folder `out/NAME/RUN-ID`. Items that fail are left out and named in the summary's
+/// warnings; the next call tries them again, and `complete` is false until none is missing.
+///
+/// # Errors
+/// [`ErrorKind::Request`] if the experiment cannot be run as written (no such model or data, models
+/// that do not go together); [`ErrorKind::Work`] if the folder cannot be written, another process
+/// works in it, or nothing can be decoded.
+///
+/// See the [crate] for an example.
+pub fn run(experiment: &Experiment, options: &RunOptions) -> Result<Summary, Error> {
+    let run = || pipeline::run_all(experiment, options);
+    Ok(if options.messages { run()? } else { output::without_notes(run)? })
+}
+
+/// The program `kad`: reads the arguments of the process and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match commands::run(cli) {

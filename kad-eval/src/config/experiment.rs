@@ -12,9 +12,32 @@ use super::levels::ChainPlan;
 use super::passes::PassesPlan;
 use crate::task::TaskPlan;
 
-/// An experiment: every decoder on every item of every task.
+/// An experiment: models, decoders made of them, and tasks. Every decoder decodes every item.
+///
+/// It is read from TOML and checked: defaults are written out and sweeps expanded.
+///
+/// ```
+/// use kad_eval::Experiment;
+///
+/// let toml = r#"
+///     name = "two models"
+///     models.small.source = "nano:small-base"
+///     models.large.source = "nano:large-base"
+///     decoders = [
+///         { name = "small", kind = "single", model = "small" },
+///         { name = "large", kind = "single", model = "large" },
+///     ]
+///     tasks = [{ kind = "nano" }]
+/// "#;
+/// assert_eq!(toml.parse::<Experiment>()?.name(), "two models");
+///
+/// // A mistake is shown with its line.
+/// let error = toml.replace("model = \"small\"", "model = \"smal\"").parse::<Experiment>();
+/// assert!(error.unwrap_err().to_string().contains("smal"));
+/// # Ok::<(), kad_eval::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Experiment {
+pub struct Experiment {
     pub(crate) name: String,
     pub(crate) question: Option<String>,
     pub(crate) seed: u64,

@@ -5,6 +5,7 @@ mod decoders;
 mod experiment;
 mod in_words;
 mod levels;
+mod open;
 mod passes;
 mod prove;
 mod read;
@@ -14,8 +15,9 @@ mod tasks;
 
 pub(crate) use chain::lookup;
 pub(crate) use decoders::DEFAULT_DRAFT_LENGTH;
+pub use experiment::Experiment;
 pub(crate) use experiment::{
-    DecoderKind, DecoderPlan, DraftPart, EarlyExit, Execution, Experiment, ModelPlan, SamplingPlan,
+    DecoderKind, DecoderPlan, DraftPart, EarlyExit, Execution, ModelPlan, SamplingPlan,
 };
 pub(crate) use in_words::distribution_in_words;
 pub(crate) use levels::{

@@ -1,4 +1,4 @@
-//! One decoder of a plan on one item.
+//! Decodes or scores one item with one decoder.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::models::{self, Model, Models, Rules, Settings};
 use crate::run::record::{Acceptance, LevelRecord, OriginCount, Passes, Record, Span, origin_name};
 use crate::task::{Grading, Item, Task};
 
-/// A decoder of the plan with its rules made.
+/// A decoder of the experiment and its deferral rules.
 pub(super) struct DecoderRunner<'p> {
     pub(super) plan: &'p DecoderPlan,
     rules: Rules,
 }
 
-/// Every decoder of the plan.
+/// One runner for every decoder of the experiment.
 pub(super) fn runners(experiment: &Experiment) -> Result<Vec<DecoderRunner<'_>>> {
     experiment
         .decoders
@@ -30,27 +30,27 @@ pub(super) fn runners(experiment: &Experiment) -> Result<Vec<DecoderRunner<'_>>>
         .collect()
 }
 
-/// An item of a task, and the seed of its draws.
-struct Asked<'t> {
+/// An item of a task, and its seed.
+struct SeededItem<'t> {
     task: &'t Task,
     item: &'t Item,
     seed: u64,
 }
 
-/// What became of an item, before passes and time are counted.
+/// The result of an item, before passes and time are counted.
 #[derive(Default)]
-struct Outcome {
+struct ItemResult {
     prompt_tokens: u64,
     generated: Generated,
-    /// Where nothing is written.
+    /// Only where nothing is written.
     score: Option<Score>,
     answer: Option<String>,
     spans: Vec<Span>,
 }
 
 impl DecoderRunner<'_> {
-    /// Decodes or scores one item from fresh sessions: its result depends on nothing that ran
-    /// before. `None` if the user interrupted.
+    /// Decodes or scores one item from new sessions: its result does not depend on earlier items.
+    /// None if the user interrupted.
     pub(super) fn decode(
         &self,
         seed: u64,
@@ -59,7 +59,7 @@ impl DecoderRunner<'_> {
         item: &Item,
     ) -> Result<Option<Record>> {
         let seed = item_seed(seed, &task.name, &item.id);
-        let asked = Asked { task, item, seed };
+        let asked = SeededItem { task, item, seed };
         let before = self.counts(models);
         let start = Instant::now();
         let outcome = match task.grading {
@@ -81,26 +81,26 @@ impl DecoderRunner<'_> {
         Ok(Some(Record { passes: passes.collect(), seconds, ..self.record(&asked, outcome) }))
     }
 
-    /// What each model did so far.
+    /// Passes and time of each model so far.
     fn counts(&self, models: &Models) -> Vec<(Counts, Duration)> {
         let counted = |name: &str| &models[name].counted;
         let names = self.plan.kind.models().into_iter();
         names.map(counted).map(|model| (model.counts(), model.pass_time())).collect()
     }
 
-    fn record(&self, asked: &Asked<'_>, outcome: Outcome) -> Record {
-        let Asked { task, item, seed } = *asked;
+    fn record(&self, asked: &SeededItem<'_>, outcome: ItemResult) -> Record {
+        let SeededItem { task, item, seed } = *asked;
         let kind = &self.plan.kind;
-        let Outcome { prompt_tokens, generated, score, answer, spans } = outcome;
+        let ItemResult { prompt_tokens, generated, score, answer, spans } = outcome;
         let Generated { tokens: made, steps, rounds, stop, remarks } = generated;
         let decides = matches!(kind.distribution(), DecoderKind::Deferral { .. });
         let written = score.is_none();
         let mass = match &score {
             Some(score) => score.deferral_mass,
-            // An empty sum is −0.
+            // An empty sum is −0; adding 0 makes it 0.
             None => made.iter().map(|t| t.deferral_mass).sum::<Option<f64>>().map(|sum| sum + 0.0),
         };
-        // Only lazy decoding draws the tokens of either model as such.
+        // Only lazy decoding draws each token from one of the two models.
         let lazy = written && kind.execution() == Some(Execution::Lazy);
         Record {
             decoder: self.plan.name.clone(),
@@ -129,12 +129,12 @@ impl DecoderRunner<'_> {
         }
     }
 
-    /// Writes a reply to each turn; the last one is the answer.
-    fn converse(&self, models: &Models, asked: &Asked<'_>) -> Result<Outcome> {
-        let Asked { task, item, seed } = *asked;
+    /// Writes a reply to each turn; the answer is extracted from the last one.
+    fn converse(&self, models: &Models, asked: &SeededItem<'_>) -> Result<ItemResult> {
+        let SeededItem { task, item, seed } = *asked;
         let kind = &self.plan.kind;
         let speaker = models::speaker(kind, models);
-        let (mut outcome, mut replies) = (Outcome::default(), Vec::new());
+        let (mut outcome, mut replies) = (ItemResult::default(), Vec::new());
         for turn in 0..item.turns.len() {
             let conversation = task.conversation(item, &replies);
             let prompt = models::prompt(kind, models, &conversation)?.tokens(speaker, "")?;
@@ -153,8 +153,8 @@ impl DecoderRunner<'_> {
         Ok(outcome)
     }
 
-    /// Asks the decoder's distribution for the probability of every option.
-    fn choose(&self, models: &Models, asked: &Asked<'_>) -> Result<Outcome> {
+    /// Scores every option by the decoder's distribution.
+    fn choose(&self, models: &Models, asked: &SeededItem<'_>) -> Result<ItemResult> {
         let (kind, item) = (&self.plan.kind, asked.item);
         let speaker = models::speaker(kind, models);
         let prompt = models::prompt(kind, models, &asked.task.conversation(item, &[]))?;
@@ -162,22 +162,22 @@ impl DecoderRunner<'_> {
         let mut predictor = models::distribution_predictor(self.plan, models, &self.rules)?;
         let prompt_tokens = texts.shared as u64;
         let Some(score) = score::options(&mut *predictor, &texts)? else {
-            return Ok(Outcome { prompt_tokens, ..Outcome::too_long() });
+            return Ok(ItemResult { prompt_tokens, ..ItemResult::too_long() });
         };
         let answer = score.likeliest();
-        Ok(Outcome { prompt_tokens, answer, score: Some(score), ..Outcome::stopped(SCORED) })
+        Ok(ItemResult { prompt_tokens, answer, score: Some(score), ..ItemResult::stopped(SCORED) })
     }
 
-    /// Asks the decoder's distribution for the probability of the item's text.
-    fn read(&self, models: &Models, item: &Item) -> Result<Outcome> {
+    /// Scores the item's text by the decoder's distribution.
+    fn read(&self, models: &Models, item: &Item) -> Result<ItemResult> {
         let speaker = models::speaker(&self.plan.kind, models);
         let mut predictor = models::distribution_predictor(self.plan, models, &self.rules)?;
         let score = score::text(&mut *predictor, &item.prompt(), &speaker.tokenizer)?;
-        Ok(Outcome { prompt_tokens: 0, score: Some(score), ..Outcome::stopped(SCORED) })
+        Ok(ItemResult { prompt_tokens: 0, score: Some(score), ..ItemResult::stopped(SCORED) })
     }
 
-    /// The continuation. A prompt that does not fit is an item without an answer, not the end of
-    /// the run.
+    /// The continuation of a prompt. A prompt longer than the context is no error: the item has no
+    /// answer.
     fn generate(&self, models: &Models, prompt: &[TokenId], seed: u64) -> Result<Generated> {
         let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
         let (sampling, decision) = (plan.sampling()?, plan.decision()?);
@@ -203,25 +203,25 @@ impl DecoderRunner<'_> {
     }
 }
 
-/// Why an item has no text, in its record.
+/// `stop` of an item whose prompt is longer than the context.
 pub(crate) const PROMPT_TOO_LONG: &str = "prompt_too_long";
 
-/// How an item ends for which nothing is written.
+/// `stop` of an item that is scored.
 const SCORED: &str = "scored";
 
-impl Outcome {
+impl ItemResult {
     fn stopped(stop: &str) -> Self {
         let generated = Generated { stop: stop.to_owned(), ..Generated::default() };
         Self { generated, ..Self::default() }
     }
 
-    /// Nothing could be said: it has no answer.
+    /// An item without an answer, because it does not fit the context.
     fn too_long() -> Self {
         Self { score: Some(Score::nothing()), ..Self::stopped(PROMPT_TOO_LONG) }
     }
 }
 
-/// A continuation, and why it ended.
+/// A continuation and the reason why it ended.
 #[derive(Default)]
 struct Generated {
     tokens: Vec<Emitted>,
@@ -242,8 +242,8 @@ impl Generated {
     }
 }
 
-/// The draws of each turn begin anew, so that they do not depend on how many the turn before took:
-/// the executions of one distribution take different numbers.
+/// Seed of a turn's draws. They must not depend on the number of draws of the turn before, which
+/// differs between executions of one distribution.
 fn turn_seed(seed: u64, turn: usize) -> u64 {
     seed.wrapping_add(turn as u64)
 }
@@ -252,8 +252,7 @@ fn deferred(made: &[Emitted]) -> u64 {
     made.iter().filter(|t| t.origin == Origin::Deferred).count() as u64
 }
 
-/// The text cut where the origin or its level changes. Special tokens are shown as they are
-/// written.
+/// The text, cut where origin or level changes. Special tokens are written out.
 fn spans(made: &[Emitted], speaker: &Model) -> Vec<Span> {
     let mut stream = speaker.tokenizer.stream_with_special();
     let mut spans: Vec<Span> = Vec::new();

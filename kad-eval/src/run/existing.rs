@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::plan::{Done, Plan};
+use super::jobs::{FinishedJobs, RunJobs};
 use super::{RunFolder, Shard};
 use crate::config::Experiment;
 use crate::forecast::Tally;
@@ -32,24 +32,24 @@ pub(crate) fn find(
     (out, run_id): (&Path, &str),
     shard: Option<Shard>,
 ) -> Result<ExistingRun> {
-    let plan = Plan::new(experiment, tasks, None);
+    let plan = RunJobs::new(experiment, tasks, None);
     let folder = RunFolder::unlocked(out, &experiment.name, run_id);
     let exists = folder.path().is_dir();
     let records = if exists { records(&plan, &folder)? } else { Vec::new() };
-    let own = Plan::new(experiment, tasks, shard);
-    let mine: Done = own.jobs.iter().map(Plan::place).collect();
-    let is_mine = |record: &&Record| own.rank(record).is_some_and(|rank| mine.contains(&rank));
+    let own = RunJobs::new(experiment, tasks, shard);
+    let mine: FinishedJobs = own.jobs.iter().map(RunJobs::index).collect();
+    let is_mine = |record: &&Record| own.index_of(record).is_some_and(|rank| mine.contains(&rank));
     let tally = own.tally(records.iter().filter(is_mine));
     let whole = plan.tally(records.iter());
     Ok(ExistingRun { folder: folder.path().to_owned(), exists, tally, whole })
 }
 
 /// Every record of the folder once.
-fn records(plan: &Plan<'_>, folder: &RunFolder) -> Result<Vec<Record>> {
-    let mut held = read(&folder.records(), &|_| true, &|it| plan.light(it))?;
+fn records(plan: &RunJobs<'_>, folder: &RunFolder) -> Result<Vec<Record>> {
+    let mut held = read(&folder.records(), &|_| true, &|it| plan.for_memory(it))?;
     let mut done = plan
-        .check_held(&held, None)
+        .check_records(&held, None)
         .with_context(|| format!("{} cannot be continued", folder.records().display()))?;
-    plan.add_elsewhere(folder, &mut done, &mut held)?;
+    plan.add_other_files(folder, &mut done, &mut held)?;
     Ok(held)
 }

@@ -1,10 +1,10 @@
-//! Carries out a plan: every item of every task with every decoder, once, whatever happens.
+//! Decodes every item of every task with every decoder, once, and owns the files of a run's folder.
 
 mod evaluate;
 mod existing;
 mod folder;
 mod identity;
-mod plan;
+mod jobs;
 pub(crate) mod provenance;
 pub(crate) mod record;
 mod score;
@@ -27,95 +27,94 @@ pub(crate) use evaluate::PROMPT_TOO_LONG;
 pub(crate) use existing::find;
 pub(crate) use folder::RunFolder;
 pub(crate) use identity::run_id;
-use plan::{Job, Plan};
+use jobs::{Job, RunJobs};
 pub(crate) use provenance::ProvenanceEntry;
 pub(crate) use shard::Shard;
 pub(crate) use stored::{RunFile, StoredRun};
 
-/// What a run left behind.
+/// The result of a session.
 pub(crate) struct Finished {
-    /// In the order of the plan, without their texts.
+    /// All records of the run or of the shard, in order, without their texts.
     pub(crate) records: Vec<Record>,
-    /// How many there are once all are done: items × decoders, of the run or of the shard.
+    /// Number of records of a complete run, or of the shard: items × decoders.
     pub(crate) total: usize,
-    /// Those done in this session; the others were there already.
+    /// Number of records made in this session.
     pub(crate) new_items: usize,
-    /// Items that could not be done, in the order in which that was found.
+    /// Errors of items that failed in this session, in order.
     pub(crate) failures: Vec<anyhow::Error>,
-    /// Whether the user interrupted before all had been tried.
+    /// Whether the user interrupted before all items were tried.
     pub(crate) interrupted: bool,
 }
 
 impl Finished {
-    /// Whether nothing is left to do.
+    /// Whether every record is there.
     pub(crate) fn is_complete(&self) -> bool {
         self.records.len() >= self.total
     }
 }
 
-/// A run in which nothing has ever succeeded after so many failures is broken, not unlucky.
+/// Number of failures without any success after which a session gives up.
 const GIVE_UP_AFTER: usize = 10;
 
-/// A run that knows what its folder holds and what is left to do.
+/// One session of a run: begins a run, or continues it after the finished items.
 pub(crate) struct RunSession<'p> {
-    plan: Plan<'p>,
+    plan: RunJobs<'p>,
     folder: &'p RunFolder,
     writer: RecordWriter,
-    /// Those that are there.
+    /// Records of finished items.
     records: Vec<Record>,
     left: Vec<Job>,
 }
 
 impl<'p> RunSession<'p> {
-    /// Looks at what `folder` holds of its part of the run.
+    /// Reads the records in `folder` and finds the jobs that are left.
     ///
     /// # Errors
-    /// If the folder cannot be read or written, or holds records that this plan did not make.
+    /// If the folder cannot be read or written, or holds records of another run.
     pub(crate) fn begin(
         experiment: &'p Experiment,
         tasks: &'p [Task],
         folder: &'p RunFolder,
     ) -> Result<Self> {
-        let (plan, path) = (Plan::new(experiment, tasks, folder.shard()), folder.records());
-        let (writer, mut records) = RecordWriter::resume(&path, &|it| plan.light(it))?;
+        let (plan, path) = (RunJobs::new(experiment, tasks, folder.shard()), folder.records());
+        let (writer, mut records) = RecordWriter::resume(&path, &|it| plan.for_memory(it))?;
         let held = plan
-            .check_held(&records, folder.shard())
+            .check_records(&records, folder.shard())
             .with_context(|| format!("{} cannot be continued", path.display()))
             .and_then(|mut done| {
-                plan.add_elsewhere(folder, &mut done, &mut records).map(|()| done)
+                plan.add_other_files(folder, &mut done, &mut records).map(|()| done)
             });
         let done = match held {
             Ok(done) => done,
             Err(error) => {
                 drop(writer);
-                // The error says more than a file that stays behind.
+                // A failure to remove the file says less than this error.
                 let _ = folder.drop_empty_records();
                 return Err(error);
             }
         };
-        let is_left = |job: &&Job| !done.contains(&Plan::place(job));
+        let is_left = |job: &&Job| !done.contains(&RunJobs::index(job));
         let left = plan.jobs.iter().filter(is_left).copied().collect();
         Ok(Self { plan, folder, writer, records, left })
     }
 
-    /// How many items × decoders are left.
+    /// Number of items × decoders that are left.
     pub(crate) fn left(&self) -> usize {
         self.left.len()
     }
 
-    /// Does what is left. Items are the outer loop, decoders the inner one: an interrupted run is
-    /// balanced, and decoders meet the same moods of the machine.
+    /// Decodes what is left. Items are the outer loop, decoders the inner one: an interrupted run is
+    /// balanced, and the load of the machine affects all decoders alike.
     ///
-    /// Every one of `others` decodes items beside `models`: the same models again, because not
-    /// every backend lets threads share one.
+    /// `others` are the same models loaded again, one set for each further thread: not every backend
+    /// lets threads share a model.
     ///
     /// An item that fails is reported and left out; the next session tries it again. With
-    /// `fail_fast` the first one ends the run.
+    /// `fail_fast` the first failure ends the session.
     ///
     /// # Errors
     /// If the folder cannot be written, if an item shows that the request is wrong, or (with
-    /// `fail_fast`, or if nothing has ever worked) if items fail. What was finished is in the
-    /// folder.
+    /// `fail_fast`, or if nothing has ever worked) if items fail. Finished items are in the folder.
     pub(crate) fn run(
         self,
         (models, others): (&Models, Vec<Models>),
@@ -133,7 +132,7 @@ impl<'p> RunSession<'p> {
                     if let Some((place, spent)) = plan.spent(&record) {
                         progress.done(place, spent);
                     }
-                    records.push(plan.light(record));
+                    records.push(plan.for_memory(record));
                     return Ok(());
                 }
                 Err(error) => Failure::from(error),
@@ -155,11 +154,11 @@ impl<'p> RunSession<'p> {
         let new_items = records.len() - already;
         let tried = new_items + failures.len();
         let interrupted = interrupt::requested() && tried < left.len();
-        records.sort_by_key(|record| plan.rank(record));
+        records.sort_by_key(|record| plan.index_of(record));
         let total = plan.jobs.len();
         let finished = Finished { records, total, new_items, failures, interrupted };
         if folder.shard().is_none() && finished.is_complete() {
-            plan.settle(folder)?;
+            plan.join_records(folder)?;
         }
         Ok(finished)
     }

@@ -2,8 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
-/// Seed of an item's draws: a digest of the experiment's seed, the task and the item, so that it
-/// does not depend on the order of items, on resuming, or on the other decoders.
+/// Seed of an item's draws. It does not depend on the order of items, on resuming or on decoders.
+///
+/// The first 8 bytes, as u64, of the SHA-256 of: the experiment's seed; then of the task's name and
+/// of the item's ID, each the length in bytes and the text (UTF-8). Integers are u64, little-endian.
 pub(super) fn item_seed(seed: u64, task: &str, item: &str) -> u64 {
     let mut hasher = Sha256::new();
     hasher.update(seed.to_le_bytes());

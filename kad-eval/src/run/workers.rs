@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use super::evaluate::runners;
-use super::{Job, Plan};
+use super::jobs::{Job, RunJobs};
 use crate::failure::Failure;
 use crate::models::Models;
 use crate::run::record::Record;
@@ -26,7 +26,7 @@ pub(super) type See<'s> =
 /// # Errors
 /// Errors of `see`; a thread that cannot start.
 pub(super) fn for_each(
-    plan: &Plan<'_>,
+    plan: &RunJobs<'_>,
     jobs: &[Job],
     models: &Models,
     others: Vec<Models>,
@@ -59,7 +59,7 @@ pub(super) fn for_each(
 }
 
 struct Work<'p, 's> {
-    plan: &'p Plan<'p>,
+    plan: &'p RunJobs<'p>,
     jobs: &'p [Job],
     next: AtomicUsize,
     ended: AtomicBool,

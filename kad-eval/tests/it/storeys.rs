@@ -21,6 +21,7 @@ const KAD_EVAL: House = House {
         &["lib"],
         &["commands"],
         &["cli"],
+        &["pipeline"],
         &["report"],
         &["speed"],
         &["analysis"],

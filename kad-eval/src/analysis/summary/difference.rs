@@ -12,31 +12,34 @@ use crate::analysis::stats::{
 
 /// Accuracy minus the accuracy of another decoder on the same items.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Difference {
-    pub(crate) items: u64,
-    /// Items with more points than the other decoder, and with fewer.
-    pub(crate) wins: u64,
-    pub(crate) losses: u64,
-    pub(crate) mean: f64,
+pub struct Difference {
+    /// Number of items that both finished.
+    pub items: u64,
+    /// Items with more points than the other decoder.
+    pub wins: u64,
+    /// Items with fewer points than the other decoder.
+    pub losses: u64,
+    /// Mean difference.
+    pub mean: f64,
     /// Standard deviation of the items' differences; none for fewer than two items.
-    pub(crate) deviation: Option<f64>,
+    pub deviation: Option<f64>,
     /// The methods behind `interval` and `p_value`.
-    pub(crate) method: Method,
+    pub method: Method,
     /// At 95 %; NaN, null in JSON, for points that all differ by the same.
-    pub(crate) interval: Interval,
+    pub interval: Interval,
     /// Two-sided test of no difference.
-    pub(crate) p_value: f64,
+    pub p_value: f64,
     /// `p_value`, Holm-adjusted over the decoders compared on this task.
-    pub(crate) p_adjusted: f64,
+    pub p_adjusted: f64,
     /// Minimum detectable difference at 80 % power, Bonferroni-adjusted over the decoders compared,
     /// at the disagreement found; none if there is none.
-    pub(crate) detectable: Option<f64>,
+    pub detectable: Option<f64>,
 }
 
 /// Interval and test of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Method {
+pub enum Method {
     /// Items are right or wrong.
     Grades,
     /// Items can be partly right.

@@ -9,37 +9,37 @@ use crate::run::record::{LevelRecord, OriginCount, Record};
 
 /// Verification of drafts by one level of a chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Level {
+pub struct Level {
     /// 1 is the target.
-    pub(crate) level: u64,
+    pub level: u64,
     /// The verifying model or decoder of this level.
-    pub(crate) name: String,
+    pub name: String,
     /// The drafter below it.
-    pub(crate) drafter: String,
+    pub drafter: String,
     /// Accepted ÷ drafted tokens; tokens after a rejection count as not accepted.
-    pub(crate) acceptance_rate: f64,
+    pub acceptance_rate: f64,
     /// Mean number of accepted tokens per draft.
-    pub(crate) acceptance_length: f64,
+    pub acceptance_length: f64,
     /// Standard deviation of the accepted tokens over drafts.
-    pub(crate) acceptance_length_deviation: f64,
+    pub acceptance_length_deviation: f64,
     /// `ω`: tokens emitted to the level above per token of the text. It exceeds 1 where the levels
     /// above reject.
-    pub(crate) waste: f64,
+    pub waste: f64,
     /// Tokens (in a token tree, nodes) drafted for this level per token of the text.
-    pub(crate) drafted_per_token: f64,
+    pub drafted_per_token: f64,
     /// The counts behind these numbers; `lengths[k]` drafts had k tokens accepted.
-    pub(crate) counts: LevelRecord,
+    pub counts: LevelRecord,
 }
 
 /// Seconds per new token, prompts included.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Time {
+pub struct Time {
     /// Wall-clock time.
-    pub(crate) total: f64,
+    pub total: f64,
     /// Forward passes, by model.
-    pub(crate) passes: BTreeMap<String, f64>,
+    pub passes: BTreeMap<String, f64>,
     /// The rest: distributions, rules, drafting, verification.
-    pub(crate) overhead: f64,
+    pub overhead: f64,
 }
 
 /// The levels of the decoder `kind`, summed over `records`.

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::model_comparison::ModelComparison;
 use crate::config::{DecoderKind, DecoderPlan, Experiment, distribution_in_words};
 use crate::run::record::{Acceptance, OriginCount, Record};
-pub(crate) use difference::{Difference, adjust, explained, methods};
-pub(crate) use levels::{Level, Time};
+pub use difference::{Difference, Method};
+pub(crate) use difference::{adjust, explained, methods};
+pub use levels::{Level, Time};
 use levels::{levels, origins, time};
 
 use crate::analysis::stats::{Interval, ratio_bootstrap, wilson};
@@ -20,115 +21,131 @@ use crate::numbers::{null_is_infinite, null_is_nan};
 
 /// The summary of a run, `summary.json`. Shares are in [0, 1].
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Summary {
-    pub(crate) name: String,
-    pub(crate) question: Option<String>,
-    pub(crate) run_id: String,
+pub struct Summary {
+    /// Name of the experiment.
+    pub name: String,
+    /// The question that it asks, if the file states one.
+    pub question: Option<String>,
+    /// The run ID, a digest of everything that decides the numbers.
+    pub run_id: String,
     /// The decoder that `difference` compares with.
-    pub(crate) baseline: String,
+    pub baseline: String,
     /// False while items are missing.
-    pub(crate) complete: bool,
+    pub complete: bool,
     /// Numbers of items decoded at a time, one per setting of its sessions.
-    pub(crate) jobs: Vec<u64>,
+    pub jobs: Vec<u64>,
     /// Sentences about optional models that are missing, with the decoders that need them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) left_out: Vec<String>,
+    pub left_out: Vec<String>,
     /// Sentences about the validity of the numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) warnings: Vec<String>,
+    pub warnings: Vec<String>,
     /// The comparison of models, where the experiment measures passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) model_comparison: Option<ModelComparison>,
-    pub(crate) results: Vec<DecoderResult>,
+    /// One result for each decoder and task with finished items, in the order of the file.
+    pub results: Vec<DecoderResult>,
 }
 
 /// One decoder on one task.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct DecoderResult {
-    pub(crate) decoder: String,
+pub struct DecoderResult {
+    /// Name of the decoder, with the parameter of its sweep.
+    pub decoder: String,
     /// The decoder's name without the parameter of its sweep.
-    pub(crate) family: String,
+    pub family: String,
     /// The sweep's parameter, for rules that have one.
-    pub(crate) parameter: Option<f64>,
+    pub parameter: Option<f64>,
     /// The distribution of the tokens, in words.
-    pub(crate) distribution: String,
-    pub(crate) task: String,
-    pub(crate) items: u64,
-    pub(crate) correct: u64,
+    pub distribution: String,
+    /// Name of the task.
+    pub task: String,
+    /// Number of finished items.
+    pub items: u64,
+    /// Number of items answered right.
+    pub correct: u64,
     /// NaN, null in JSON, where the task is not graded; likewise `accuracy_interval` and `answered`.
     #[serde(deserialize_with = "null_is_nan")]
-    pub(crate) accuracy: f64,
+    pub accuracy: f64,
     /// At 95 %: Wilson, or for points a bootstrap over items.
-    pub(crate) accuracy_interval: Interval,
+    pub accuracy_interval: Interval,
     /// Share of items whose text contains an answer.
     #[serde(deserialize_with = "null_is_nan")]
-    pub(crate) answered: f64,
+    pub answered: f64,
     /// By subject, category or level of the items.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) groups: Vec<Group>,
+    pub groups: Vec<Group>,
     /// For tasks that score given texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) likelihood: Option<Likelihood>,
+    pub likelihood: Option<Likelihood>,
     /// From the baseline, on the items that both finished; none for the baseline itself.
-    pub(crate) difference: Option<Difference>,
+    pub difference: Option<Difference>,
     /// Mean over tokens of the probability of deferring to the aligned model.
-    pub(crate) deferral_mass: Option<f64>,
+    pub deferral_mass: Option<f64>,
     /// Share of tokens drawn from the aligned model.
-    pub(crate) deferral_rate: Option<f64>,
+    pub deferral_rate: Option<f64>,
     /// Forward passes per new token, by model; the prompt's pass counts as one.
-    pub(crate) passes_per_token: BTreeMap<String, f64>,
-    pub(crate) new_tokens: u64,
-    pub(crate) tokens_per_item: f64,
+    pub passes_per_token: BTreeMap<String, f64>,
+    /// Number of new tokens.
+    pub new_tokens: u64,
+    /// Mean number of new tokens per item.
+    pub tokens_per_item: f64,
     /// New tokens per second of wall-clock time, prompts included.
-    pub(crate) tokens_per_second: f64,
+    pub tokens_per_second: f64,
     /// Bootstrap over items, at 95 %.
-    pub(crate) tokens_per_second_interval: Interval,
+    pub tokens_per_second_interval: Interval,
     /// The execution of a composed distribution; it does not change the distribution.
-    pub(crate) execution: Option<String>,
-    pub(crate) drafting: Option<Drafting>,
+    pub execution: Option<String>,
+    /// Acceptance of drafts, where tokens are drafted.
+    pub drafting: Option<Drafting>,
     /// The verifying levels of a chain, the target first.
-    pub(crate) levels: Vec<Level>,
+    pub levels: Vec<Level>,
     /// New tokens by origin and level.
-    pub(crate) origins: Vec<OriginCount>,
+    pub origins: Vec<OriginCount>,
     /// Time per new token; none if a record lacks it.
-    pub(crate) time: Option<Time>,
+    pub time: Option<Time>,
     /// Whether the tokens have the stated distribution exactly (lossless).
-    pub(crate) exact: bool,
+    pub exact: bool,
     /// Number of texts by the reason they ended.
-    pub(crate) stops: BTreeMap<String, u64>,
+    pub stops: BTreeMap<String, u64>,
 }
 
 /// The items of one subject, category or level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Group {
-    pub(crate) name: String,
-    pub(crate) items: u64,
+pub struct Group {
+    /// The subject, category or level.
+    pub name: String,
+    /// Number of finished items.
+    pub items: u64,
     /// NaN, null in JSON, where the task is not graded.
     #[serde(deserialize_with = "null_is_nan")]
-    pub(crate) accuracy: f64,
-    pub(crate) tokens_per_second: f64,
+    pub accuracy: f64,
+    /// New tokens per second of wall-clock time, prompts included.
+    pub tokens_per_second: f64,
 }
 
 /// Likelihood of the texts of a task under a decoder's distribution π.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Likelihood {
-    pub(crate) tokens: u64,
+pub struct Likelihood {
+    /// Number of tokens scored.
+    pub tokens: u64,
     /// exp(−Σ ln π / tokens); infinite, null in JSON, if π is 0 for a text.
     #[serde(deserialize_with = "null_is_infinite")]
-    pub(crate) perplexity: f64,
+    pub perplexity: f64,
     /// −Σ log₂ π / bytes of text; independent of the vocabulary.
     #[serde(deserialize_with = "null_is_infinite")]
-    pub(crate) bits_per_byte: f64,
+    pub bits_per_byte: f64,
 }
 
 /// Acceptance of drafted tokens, over all drafts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Drafting {
+pub struct Drafting {
     /// Accepted ÷ drafted tokens; tokens after a rejection count as not accepted.
-    pub(crate) acceptance_rate: f64,
+    pub acceptance_rate: f64,
     /// Mean number of accepted tokens per draft.
-    pub(crate) acceptance_length: f64,
-    pub(crate) counts: Acceptance,
+    pub acceptance_length: f64,
+    /// The counts behind them.
+    pub counts: Acceptance,
 }
 
 impl Summary {
@@ -151,17 +168,17 @@ impl Summary {
     }
 
     /// The tasks, in the order of the file.
-    pub(crate) fn tasks(&self) -> Vec<&str> {
+    pub fn tasks(&self) -> Vec<&str> {
         unique(self.results.iter().map(|result| result.task.as_str()))
     }
 
     /// The result of `decoder` on `task`.
-    pub(crate) fn result(&self, task: &str, decoder: &str) -> Option<&DecoderResult> {
+    pub fn result(&self, task: &str, decoder: &str) -> Option<&DecoderResult> {
         self.results.iter().find(|result| result.task == task && result.decoder == decoder)
     }
 
     /// The results of all decoders on `task`.
-    pub(crate) fn on(&self, task: &str) -> Vec<&DecoderResult> {
+    pub fn on(&self, task: &str) -> Vec<&DecoderResult> {
         self.results.iter().filter(|result| result.task == task).collect()
     }
 }

@@ -9,9 +9,6 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Cell, CellAlignment, Table};
 use serde::Serialize;
 
-use super::expected;
-use super::prepare::Prepared;
-use super::warnings;
 use crate::analysis::power::Power;
 use crate::cli::RunArgs;
 use crate::failure::Failure;
@@ -19,8 +16,9 @@ use crate::forecast::{self, Basis, Caches, Estimate, Memory};
 use crate::machine;
 use crate::models::Model;
 use crate::output::{self, duration, size};
+use crate::pipeline::{self, Prepared, RunRequest};
 use crate::report::table;
-use crate::run;
+use crate::run::find;
 
 /// Everything that is printed.
 #[derive(Serialize)]
@@ -71,10 +69,11 @@ impl From<&Model> for ModelRow {
     }
 }
 
-pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
-    let Prepared { experiment, tasks, models, run_id, .. } = prepared;
-    let existing = run::find(experiment, tasks, (&args.out, run_id), args.shard)?;
-    let expected = expected(experiment, &prepared.profiles)?;
+pub(super) fn run(args: &RunArgs, request: &RunRequest<'_>) -> Result<(), Failure> {
+    let prepared = Prepared::new(request)?;
+    let Prepared { experiment, tasks, models, run_id, .. } = &prepared;
+    let existing = find(experiment, tasks, (&args.out, run_id), args.shard)?;
+    let expected = pipeline::expected(experiment, &prepared.profiles)?;
     let predicted = |decoder: &str| expected.seconds_per_token(decoder);
     let tallies = (&existing.tally, &existing.whole);
     let estimates = forecast::estimate((experiment, models, tasks), tallies, &predicted)?;
@@ -88,7 +87,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Prepared) -> Result<(), Failure> {
     let caches = Caches::largest(experiment, models, tasks);
     let memory = Memory::now(models_bytes, caches, args.jobs.get());
     let new: Vec<String> =
-        warnings::too_long(experiment, models, tasks).into_iter().chain(memory.warning()).collect();
+        pipeline::too_long(experiment, models, tasks).into_iter().chain(memory.warning()).collect();
     let known: Vec<f64> = decoders.iter().filter_map(|it| it.seconds_left).collect();
     let total = existing.tally.total();
     let dry = DryRun {

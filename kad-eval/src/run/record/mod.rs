@@ -109,10 +109,13 @@ fn is_target(level: &u64) -> bool {
 
 /// Number of new tokens of one origin and level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct OriginCount {
-    pub(crate) origin: String,
-    pub(crate) level: u64,
-    pub(crate) tokens: u64,
+pub struct OriginCount {
+    /// `base`, `deferred`, `drafted`, `corrected`, `bonus` or `sampled`.
+    pub origin: String,
+    /// The level that made them; 1 is the target.
+    pub level: u64,
+    /// Number of tokens.
+    pub tokens: u64,
 }
 
 impl OriginCount {
@@ -133,15 +136,16 @@ impl OriginCount {
 
 /// Verification of the drafts of the level below.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LevelRecord {
+pub struct LevelRecord {
     /// 1 is the target.
-    pub(crate) level: u64,
+    pub level: u64,
     /// Verifications, also of empty drafts.
-    pub(crate) rounds: u64,
+    pub rounds: u64,
     /// Tokens handed on: accepted ones, and its own.
-    pub(crate) emitted: u64,
+    pub emitted: u64,
     #[serde(flatten)]
-    pub(crate) drafts: Acceptance,
+    /// Acceptance of the drafts.
+    pub drafts: Acceptance,
 }
 
 impl LevelRecord {
@@ -168,11 +172,13 @@ impl LevelRecord {
 
 /// Acceptance of drafts: the acceptance rate is `accepted / drafted`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Acceptance {
-    pub(crate) drafted: u64,
-    pub(crate) accepted: u64,
+pub struct Acceptance {
+    /// Number of drafted tokens.
+    pub drafted: u64,
+    /// Number of accepted tokens.
+    pub accepted: u64,
     /// Number of drafts of which 0, 1, 2, … tokens were accepted.
-    pub(crate) lengths: Vec<u64>,
+    pub lengths: Vec<u64>,
 }
 
 impl Acceptance {

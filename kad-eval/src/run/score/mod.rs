@@ -1,9 +1,8 @@
-//! What a decoder's distribution says about texts that are given: options, or a whole file.
+//! Scores given texts (options, or a whole file) by a decoder's distribution.
 //!
-//! A decoder is a distribution over next tokens, whatever draws them: a deferral mixture has a
-//! probability for every option although neither of its models has it, and a chain has its
-//! target's. So options are scored by `Σ log π(tᵢ | prompt, t₁ … tᵢ₋₁)` under the decoder's own
-//! settings, temperature and cuts included.
+//! A text t₁ … tₙ after a prompt has the log-probability `Σ log π(tᵢ | prompt, t₁ … tᵢ₋₁)`, where π
+//! is the decoder's next-token distribution: of a deferral mixture the mixture's, of a chain its
+//! target's, with the decoder's temperature and truncation.
 
 use anyhow::{Context, Result};
 use kad_backends::Tokenizer;
@@ -14,7 +13,7 @@ use crate::models::Continuations;
 use crate::run::record::Scored;
 use crate::task::{Grading, Item, Task, letter};
 
-/// Distributions that one pass gives: bounds the memory of long texts, as rows of logits.
+/// Most tokens scored in one forward pass: bounds the memory of logits for long texts.
 const CHUNK: usize = 64;
 
 /// Log-probabilities in nats; minus infinity where the distribution excludes a text.
@@ -23,13 +22,13 @@ pub(super) struct Score {
     log_probs: Vec<f64>,
     pub(super) tokens: u64,
     bytes: u64,
-    /// Sum over the tokens; only where a rule decided.
+    /// Sum of the deferral mass over the tokens; only of deferral mixtures.
     pub(super) deferral_mass: Option<f64>,
 }
 
 impl Score {
-    /// Of no text: no token was asked for, so none was deferred. (With no mass at all the sum over
-    /// the items of a decoder that defers would have none.)
+    /// The score of no text. Its deferral mass is 0, not none, which would make the sum over all items
+    /// none.
     pub(super) fn nothing() -> Self {
         Self { deferral_mass: Some(0.0), ..Self::default() }
     }
@@ -41,8 +40,8 @@ impl Score {
         Some(letter(best.0))
     }
 
-    /// The share of the right options in the probability of all; none where items are right or
-    /// wrong. If all are impossible, that share is 0.
+    /// Probability of the right options divided by that of all options, 0 if all are impossible; none
+    /// for tasks of another grading.
     pub(super) fn points(&self, task: &Task, item: &Item) -> Option<f64> {
         if task.grading != Grading::RightMass {
             return None;
@@ -57,7 +56,7 @@ impl Score {
         Some(right / weights().sum::<f64>())
     }
 
-    /// As records have it.
+    /// The score as a record holds it.
     pub(super) fn record(self) -> Scored {
         let finite = |nats: &f64| Some(*nats).filter(|nats| nats.is_finite());
         let log_probs = self.log_probs.iter().map(finite).collect();
@@ -74,7 +73,7 @@ impl Score {
     }
 }
 
-/// The log-probability of each option; none if one does not fit the context.
+/// Log-probability of each option; none if an option does not fit the context.
 ///
 /// # Errors
 /// If a model fails.
@@ -83,7 +82,7 @@ pub(super) fn options(
     texts: &Continuations,
 ) -> Result<Option<Score>> {
     let longest = texts.texts.iter().map(Vec::len).max().unwrap_or(0);
-    // The distribution after the last token is not asked for.
+    // The distribution after the last token is not needed.
     if longest.saturating_sub(1) > predictor.context_len() {
         return Ok(None);
     }
@@ -94,7 +93,7 @@ pub(super) fn options(
     Ok(Some(total))
 }
 
-/// The log-probability of the tokens of `text`, all but the first, and the bytes that they are.
+/// Log-probability and bytes of the tokens of `text`, without the first token.
 ///
 /// # Errors
 /// If a model fails.
@@ -108,9 +107,9 @@ pub(super) fn text(
     Ok(Score { bytes, ..in_windows(predictor, &tokens)? })
 }
 
-/// Bytes of `text` behind its first token, which is not scored: all of them if that is one that the
-/// tokenizer puts before every text. A space that the text does not have and the tokenizer puts
-/// before it, as those of SentencePiece do, is none of them.
+/// Bytes of `text` after its first token, which is not scored: all bytes if the tokenizer puts a
+/// special token first. A space that the tokenizer (SentencePiece) puts before the text does not
+/// count.
 fn scored_bytes(text: &str, tokens: &[TokenId], tokenizer: &Tokenizer) -> Result<u64> {
     let own = tokenizer.encode(text, false)?;
     let Some(&first) = own.first() else { return Ok(0) };
@@ -123,8 +122,8 @@ fn scored_bytes(text: &str, tokens: &[TokenId], tokenizer: &Tokenizer) -> Result
     Ok(text.len().saturating_sub(first.len() - space) as u64)
 }
 
-/// A text that is longer than the context is read in windows, each of which begins with the last
-/// token of the one before.
+/// Scores a text in windows of the context length. Each window begins with the last token of the one
+/// before.
 fn in_windows(predictor: &mut dyn Predictor, tokens: &[TokenId]) -> Result<Score> {
     let mut total = Score::nothing();
     let (mut nats, window) = (0.0, predictor.context_len().max(2));
@@ -140,14 +139,14 @@ fn in_windows(predictor: &mut dyn Predictor, tokens: &[TokenId]) -> Result<Score
     Ok(total)
 }
 
-/// `Σ log π(tᵢ | t₁ … tᵢ₋₁)` over the tokens behind the first `from`, which are the prompt.
+/// `Σ log π(tᵢ | t₁ … tᵢ₋₁)` over the tokens after the first `from`, the prompt.
 fn along(predictor: &mut dyn Predictor, text: &[TokenId], from: usize) -> Result<Score> {
     predictor.begin(from);
     let mut distribution = Distribution::default();
     let (mut nats, mut mass) = (0.0, None);
     for start in (from..text.len()).step_by(CHUNK) {
         if interrupt::requested() {
-            // Nobody asks for what was summed so far: the item is given up.
+            // The item is given up, so the partial sum is not used.
             break;
         }
         let end = text.len().min(start + CHUNK);

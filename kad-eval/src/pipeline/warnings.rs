@@ -1,4 +1,4 @@
-//! What a run has to say about its own numbers, in sentences.
+//! Warnings of a run about its own results.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::run::record::Record;
 use crate::run::{Finished, PROMPT_TOO_LONG};
 use crate::task::{Grading, Task};
 
-/// All of it but the items that failed, the most far-reaching first.
+/// All warnings except failed items, the most far-reaching first.
 pub(super) fn warnings(
     experiment: &Experiment,
     (models, left_out): (&Models, &[String]),
@@ -33,11 +33,11 @@ pub(super) fn warnings(
     said
 }
 
-/// The prompts that will not fit: known before anything is decoded.
-pub(super) fn too_long(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Vec<String> {
+/// Warns of prompts longer than the context length, before anything is decoded.
+pub(crate) fn too_long(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Vec<String> {
     let of_task = |task: &Task| {
         let counts = forecast::too_long(experiment, models, task);
-        let mut group = Group::default();
+        let mut group = AffectedDecoders::default();
         for (plan, count) in experiment.decoders.iter().zip(counts).filter(|(_, count)| *count > 0)
         {
             group.add(&plan.name, count, task.items.len());
@@ -47,7 +47,7 @@ pub(super) fn too_long(experiment: &Experiment, models: &Models, tasks: &[Task])
     tasks.iter().filter_map(of_task).collect()
 }
 
-/// The items that failed: they are not in the numbers.
+/// Warns of items that failed, which are missing in the results.
 pub(super) fn failed(finished: &Finished) -> Option<String> {
     let first = finished.failures.first()?;
     let failed = finished.failures.len();
@@ -57,7 +57,7 @@ pub(super) fn failed(finished: &Finished) -> Option<String> {
     ))
 }
 
-/// What can be wrong with the items of a decoder on a task.
+/// A reason to distrust the results of a decoder on a task.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
     TooLong,
@@ -65,11 +65,10 @@ enum Cause {
     NoAnswer,
 }
 
-/// Prompts that do not fit, texts that are cut off, and extractors that find nothing at all: more
-/// likely the wrong ones than the models hopeless. Decoders of which the same is true share a
-/// sentence.
+/// Warns of prompts that do not fit, texts that are cut off, and extractors that find no answer at
+/// all. Decoders with the same cause share a sentence.
 fn of_task(task: &Task, experiment: &Experiment, records: &[Record]) -> Vec<String> {
-    let mut groups: BTreeMap<Cause, Group<'_>> = BTreeMap::new();
+    let mut groups: BTreeMap<Cause, AffectedDecoders<'_>> = BTreeMap::new();
     for plan in &experiment.decoders {
         let own = |r: &&Record| r.task == task.name && r.decoder == plan.name;
         let own: Vec<&Record> = records.iter().filter(own).collect();
@@ -80,7 +79,7 @@ fn of_task(task: &Task, experiment: &Experiment, records: &[Record]) -> Vec<Stri
     groups.into_iter().map(|(cause, group)| group.sentence(task, cause)).collect()
 }
 
-/// Each with how many items it is true of, and of how many.
+/// Each cause with the number of its items, and of how many.
 fn causes(task: &Task, own: &[&Record]) -> Vec<(Cause, usize, usize)> {
     let mut found = Vec::new();
     let all = own.len();
@@ -103,15 +102,15 @@ fn causes(task: &Task, own: &[&Record]) -> Vec<(Cause, usize, usize)> {
     found
 }
 
-/// The decoders with one cause on one task: of each how many items, and of how many.
+/// Decoders with one cause on one task, and for each the number of its items, and of how many.
 #[derive(Default)]
-struct Group<'p> {
+struct AffectedDecoders<'p> {
     decoders: Vec<&'p str>,
     counts: Vec<usize>,
     of: Vec<usize>,
 }
 
-impl<'p> Group<'p> {
+impl<'p> AffectedDecoders<'p> {
     fn add(&mut self, decoder: &'p str, count: usize, of: usize) {
         self.decoders.push(decoder);
         self.counts.push(count);
@@ -145,7 +144,7 @@ fn range(counts: &[usize]) -> String {
     if least == most { most.to_string() } else { format!("{least} to {most}") }
 }
 
-/// So many decoders are named, the others counted.
+/// Number of decoders that are named; the others are counted.
 const NAMED: usize = 4;
 
 fn named(decoders: &[&str]) -> String {
@@ -156,7 +155,7 @@ fn named(decoders: &[&str]) -> String {
     }
 }
 
-/// How often a decoder changed its way on the way.
+/// The number of items in which an adaptive decoder changed its lengths.
 fn adapted(decoder: &str, records: &[Record]) -> Option<String> {
     let own = || records.iter().filter(|record| record.decoder == decoder);
     let changed = own().filter(|record| !record.remarks.is_empty()).count();

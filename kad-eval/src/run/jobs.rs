@@ -1,4 +1,4 @@
-//! What there is to do, in the order in which results are kept.
+//! The jobs of a run, in the order in which records are kept.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -12,43 +12,43 @@ use crate::forecast::{DecoderProgress, Tally};
 use crate::run::record::{Record, each, sort_into};
 use crate::task::Task;
 
-/// One decoder on one item.
+/// The decoding of one item by one decoder. The fields are indices.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Job {
     pub(super) task: usize,
     pub(super) item: usize,
     pub(super) decoder: usize,
-    /// The item's place over all tasks.
+    /// Of the item over all tasks.
     place: usize,
 }
 
-/// A record's place among all: its item's over all tasks, and its decoder's.
-pub(super) type Rank = (usize, usize);
+/// Indices of a job: of its item over all tasks, and of its decoder.
+pub(super) type JobIndex = (usize, usize);
 
-/// What is done.
-pub(super) type Done = HashSet<Rank>;
+/// Jobs that are finished.
+pub(super) type FinishedJobs = HashSet<JobIndex>;
 
-/// An item's place over all tasks, its task, and its place there.
+/// Indices of an item: over all tasks, of its task, and in its task.
 #[derive(Clone, Copy, Debug)]
-struct Spot {
+struct ItemIndex {
     place: usize,
     task: usize,
     item: usize,
 }
 
 /// The jobs of a run, or of one shard of it.
-pub(super) struct Plan<'p> {
+pub(super) struct RunJobs<'p> {
     pub(super) experiment: &'p Experiment,
     pub(super) tasks: &'p [Task],
     /// Items are the outer loop, decoders the inner one.
     pub(super) jobs: Vec<Job>,
-    /// Of all items, also of other shards, by the names of their tasks and their own.
-    items: HashMap<(&'p str, &'p str), Spot>,
+    /// All items, also of other shards, by the names of their tasks and their IDs.
+    items: HashMap<(&'p str, &'p str), ItemIndex>,
     decoders: HashMap<&'p str, usize>,
     shard: Option<Shard>,
 }
 
-impl<'p> Plan<'p> {
+impl<'p> RunJobs<'p> {
     pub(super) fn new(experiment: &'p Experiment, tasks: &'p [Task], shard: Option<Shard>) -> Self {
         let all = || {
             let of = |(task, loaded): (usize, &'p Task)| {
@@ -63,7 +63,7 @@ impl<'p> Plan<'p> {
         });
         let names = |(place, (task, item)): (usize, (usize, usize))| {
             let names = (tasks[task].name.as_str(), tasks[task].items[item].id.as_str());
-            (names, Spot { place, task, item })
+            (names, ItemIndex { place, task, item })
         };
         let decoders = experiment.decoders.iter().enumerate();
         Self {
@@ -76,18 +76,18 @@ impl<'p> Plan<'p> {
         }
     }
 
-    /// What is kept of a record in memory; tokens where models are compared side by side.
-    pub(super) fn light(&self, record: Record) -> Record {
+    /// The record as it is kept in memory; with its tokens where models are compared.
+    pub(super) fn for_memory(&self, record: Record) -> Record {
         record.without_text(self.experiment.passes.is_some())
     }
 
-    /// The place of the record of `job` among all.
-    pub(super) fn place(job: &Job) -> Rank {
+    /// The index of `job`.
+    pub(super) fn index(job: &Job) -> JobIndex {
         (job.place, job.decoder)
     }
 
-    /// The place of `record` among all; None if it is not of this plan.
-    pub(super) fn rank(&self, record: &Record) -> Option<Rank> {
+    /// The index of the job that made `record`; none if it is not of this run.
+    pub(super) fn index_of(&self, record: &Record) -> Option<JobIndex> {
         let spot = self.items.get(&(record.task.as_str(), record.item.as_str()))?;
         Some((spot.place, *self.decoders.get(record.decoder.as_str())?))
     }
@@ -119,33 +119,35 @@ impl<'p> Plan<'p> {
         Some(((spot.task, decoder), spent))
     }
 
-    /// The items that `records`, those of the run's own file, finish. Refuses records that this
-    /// plan or this shard did not make: every number is computed from them.
+    /// The jobs that `records`, the lines of one file, finish.
     ///
     /// # Errors
-    /// The first such record, with its line.
-    pub(super) fn check_held(&self, records: &[Record], shard: Option<Shard>) -> Result<Done> {
-        let mut seen = Done::with_capacity(records.len());
+    /// The first record that this run or `shard` did not make, or that stands twice.
+    pub(super) fn check_records(
+        &self,
+        records: &[Record],
+        shard: Option<Shard>,
+    ) -> Result<FinishedJobs> {
+        let mut seen = FinishedJobs::with_capacity(records.len());
         for (line, record) in (1..).zip(records) {
             self.check(record, (line, shard), &mut seen)?;
         }
         Ok(seen)
     }
 
-    /// The place of `record`, which stands in this line of a file, of this shard if of one; it is
-    /// `seen` then.
+    /// Adds the job of `record`, in this line of a file of this shard, to `seen`.
     fn check(
         &self,
         record: &Record,
         (line, shard): (usize, Option<Shard>),
-        seen: &mut Done,
-    ) -> Result<Rank> {
+        seen: &mut FinishedJobs,
+    ) -> Result<JobIndex> {
         let remove = format!("remove line {line} and run again: what is missing is decoded again");
-        let (problem, advice) = match self.rank(record).filter(|_| self.is_own(record)) {
+        let (problem, advice) = match self.index_of(record).filter(|_| self.is_own(record)) {
             Some((place, _)) if shard.is_some_and(|shard| !shard.has(place)) => {
                 ("is of another shard", "move this file away and run its shard again".to_owned())
             }
-            Some(rank) if seen.insert(rank) => return Ok(rank),
+            Some(index) if seen.insert(index) => return Ok(index),
             Some(_) => ("stands twice", remove),
             None => ("is not of this plan, or was changed", remove),
         };
@@ -157,6 +159,7 @@ impl<'p> Plan<'p> {
         )
     }
 
+    /// Whether item, grade and seed are those of this run.
     fn is_own(&self, record: &Record) -> bool {
         let spot = self.items.get(&(record.task.as_str(), record.item.as_str()));
         spot.is_some_and(|spot| {
@@ -168,29 +171,29 @@ impl<'p> Plan<'p> {
         })
     }
 
-    /// Adds to `records` what other files of the folder hold of this plan's jobs: those of shards,
-    /// or for a shard those of the others and of whole runs. What is `done` already is left out,
-    /// what is found is done then. One record at a time: there may be as many as memory holds.
+    /// Adds the records of these jobs in the other files of the folder: of shards, and for a shard of
+    /// the whole run. Skips jobs that are `done` and adds the others to them. Keeps one text at a time
+    /// in memory.
     ///
     /// # Errors
-    /// If a file cannot be read or holds records of another plan.
-    pub(super) fn add_elsewhere(
+    /// If a file cannot be read or holds records of another run.
+    pub(super) fn add_other_files(
         &self,
         folder: &RunFolder,
-        done: &mut Done,
+        done: &mut FinishedJobs,
         records: &mut Vec<Record>,
     ) -> Result<()> {
         for (file, shard) in folder.all_records()? {
             if file == folder.records() {
                 continue;
             }
-            let (mut seen, mut line) = (Done::new(), 0);
+            let (mut seen, mut line) = (FinishedJobs::new(), 0);
             let mut add = |record: Record| {
                 line += 1;
                 let (place, decoder) = self.check(&record, (line, shard), &mut seen)?;
                 let own = self.shard.is_none_or(|shard| shard.has(place));
                 if own && done.insert((place, decoder)) {
-                    records.push(self.light(record));
+                    records.push(self.for_memory(record));
                 }
                 Ok(())
             };
@@ -200,14 +203,14 @@ impl<'p> Plan<'p> {
         Ok(())
     }
 
-    /// Puts the records of a complete run into one file, in order, whoever made them when.
+    /// Joins the records of a complete run in one file, in order, and removes those of shards.
     ///
     /// # Errors
-    /// If a file cannot be read or the disk is full; nothing is lost then.
-    pub(super) fn settle(&self, folder: &RunFolder) -> Result<()> {
+    /// If a file cannot be read or the disk is full; nothing is lost.
+    pub(super) fn join_records(&self, folder: &RunFolder) -> Result<()> {
         let files: Vec<PathBuf> = folder.all_records()?.into_iter().map(|(file, _)| file).collect();
         if files.len() > 1 || !self.is_sorted(folder)? {
-            sort_into(&folder.records(), &files, &|record| self.rank(record))?;
+            sort_into(&folder.records(), &files, &|record| self.index_of(record))?;
         }
         for file in files.iter().filter(|file| **file != folder.records()) {
             std::fs::remove_file(file)
@@ -219,9 +222,9 @@ impl<'p> Plan<'p> {
     fn is_sorted(&self, folder: &RunFolder) -> Result<bool> {
         let (mut last, mut sorted) = (None, true);
         each(&folder.records(), &mut |record| {
-            let rank = self.rank(&record);
-            sorted &= last <= rank;
-            last = rank;
+            let index = self.index_of(&record);
+            sorted &= last <= index;
+            last = index;
             Ok(())
         })?;
         Ok(sorted)
