@@ -197,7 +197,7 @@ fn existing(path: &Path) -> Result<PathBuf, LoadError> {
         return Ok(path.to_owned());
     }
     Err(LoadError::NotFound {
-        what: "the model".to_owned(),
+        what: "model files".to_owned(),
         path: path.to_owned(),
         advice: "give a folder with config.json, or a .gguf file".to_owned(),
     })

@@ -95,18 +95,37 @@ fn complaint(first: &Verdict, refuted: usize) -> String {
     if !first.exact {
         return format!(
             "NOT ANOTHER DISTRIBUTION: `{decoder}` of {proof} is claimed not to be exact, but has the \
-             distribution of {distribution}{others}: total variation {total_variation:e}; remove \
+             distribution of {distribution}{others}: total variation {total_variation:.3e}; remove \
              `exact = false`"
         );
     }
     let at = first.worst.as_ref().map_or(String::new(), |worst| {
         let Worst { text, enumerated, claimed } = worst;
         format!(
-            "; largest difference at the text {text:?}: probability {enumerated}, claimed {claimed}"
+            "; largest difference at the text {}: probability {}, claimed {}",
+            shortened(text),
+            rounded(*enumerated),
+            rounded(*claimed)
         )
     });
     format!(
         "NOT PROVED: `{decoder}` of {proof} does not have the distribution of {distribution}{others}: \
-         total variation {total_variation:e}{at}"
+         total variation {total_variation:.3e}{at}"
     )
+}
+
+/// The text, or its first and last tokens.
+fn shortened(text: &[u32]) -> String {
+    const ENDS: usize = 8;
+    if text.len() <= 2 * ENDS + 1 {
+        return format!("{text:?}");
+    }
+    let list = |tokens: &[u32]| tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+    let (first, last) = (list(&text[..ENDS]), list(&text[text.len() - ENDS..]));
+    format!("[{first}, …, {last}] of {} tokens", text.len())
+}
+
+/// Seven digits: logits are f32. JSON has all digits.
+fn rounded(probability: f64) -> f64 {
+    (probability * 1e7).round() / 1e7
 }

@@ -20,7 +20,7 @@ use crate::task::TaskPlan;
 /// use kad_eval::Experiment;
 ///
 /// let toml = r#"
-///     name = "two models"
+///     name = "two-models"
 ///     models.small.source = "nano:small-base"
 ///     models.large.source = "nano:large-base"
 ///     decoders = [
@@ -29,7 +29,7 @@ use crate::task::TaskPlan;
 ///     ]
 ///     tasks = [{ kind = "nano" }]
 /// "#;
-/// assert_eq!(toml.parse::<Experiment>()?.name(), "two models");
+/// assert_eq!(toml.parse::<Experiment>()?.name(), "two-models");
 ///
 /// // A mistake is shown with its line.
 /// let error = toml.replace("model = \"small\"", "model = \"smal\"").parse::<Experiment>();

@@ -5,8 +5,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use codespan_reporting::diagnostic::{Diagnostic, Label};
-use codespan_reporting::files::SimpleFile;
+use codespan_reporting::files::{Files, SimpleFile};
 use codespan_reporting::term;
+
+/// Longest line in bytes that is shown: a longer one would bury the message.
+const LONGEST_LINE: usize = 500;
 
 /// The file that is read: its name in messages, and its text.
 #[derive(PartialEq)]
@@ -35,6 +38,16 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Length in bytes of the longest line of the place.
+    fn longest_line(&self) -> usize {
+        let text = &self.source.text;
+        let start = text[..self.span.start].rfind('\n').map_or(0, |end| end + 1);
+        let end = text[self.span.end..].find('\n').map_or(text.len(), |end| self.span.end + end);
+        text[start..end].lines().map(str::len).max().unwrap_or(0)
+    }
+}
+
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{:?}", self.source.file, self.span)
@@ -56,10 +69,21 @@ impl ConfigError {
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
+
+    fn without_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Source { file, text } = &*self.place.source;
+        let at = SimpleFile::new(file, text).location((), self.place.span.start);
+        let at = at.map(|at| format!(":{}:{}", at.line_number, at.column_number));
+        write!(f, "{}\n  in {file}{}", self.message, at.unwrap_or_default())?;
+        self.help.iter().try_for_each(|help| write!(f, "\n  help: {help}"))
+    }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place.longest_line() > LONGEST_LINE {
+            return self.without_lines(f);
+        }
         let Source { file, text } = &*self.place.source;
         let first = self.first.clone().map(|first| Label::secondary((), first));
         let first = first.map(|label| label.with_message("the first is here"));

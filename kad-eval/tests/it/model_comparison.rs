@@ -95,7 +95,7 @@ fn a_missing_optional_model_is_left_out_with_warnings() {
     let lab = Lab::new(MODELS);
     let ran = lab.run(&[]);
     let warning = "decoders `absent`, `chain` are left out, they need model `absent`: cannot load \
-                   model `absent` from no/such/model: the model not found at no/such/model: give a \
+                   model `absent` from no/such/model: model files not found at no/such/model: give a \
                    folder with config.json";
     assert_eq!(ran.stderr.matches(warning).count(), 2, "{}", ran.stderr);
     ran.succeeds();

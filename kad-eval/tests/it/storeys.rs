@@ -204,6 +204,29 @@ fn rooms_of_kad_backends_use_only_what_stands_below() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
+/// Rooms in the order in which the table of `docs/ARCHITECTURE.md` behind `In `source`:` names them.
+fn documented(house: &House, text: &str) -> Vec<String> {
+    let table = text.split_once(&format!("n `{}`:\n", house.source)).expect("a table").1;
+    let rows = table.trim_start().lines().take_while(|line| line.starts_with('|')).skip(2);
+    let cells = rows.map(|row| row.split('|').nth(1).unwrap());
+    let names = cells.flat_map(|cell| cell.split(',')).map(|name| name.trim().trim_matches('`'));
+    names.map(|name| name.trim_end_matches(".rs").to_owned()).collect()
+}
+
+#[test]
+fn the_architecture_lists_the_storeys_from_top_to_bottom() {
+    let text = fs::read_to_string(super::tidy::root().join("docs/ARCHITECTURE.md")).unwrap();
+    for house in [KAD_EVAL, KAD_BACKENDS] {
+        let found = documented(&house, &text);
+        let storeys: Vec<_> = found.iter().map(|room| house.storey(room)).collect();
+        assert!(storeys.is_sorted() && storeys[0].is_some(), "{found:?} {storeys:?}");
+        let all =
+            house.storeys.iter().copied().flatten().filter(|room| !["main", "lib"].contains(room));
+        let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+        assert_eq!(found, all.copied().collect(), "{}", house.source);
+    }
+}
+
 #[test]
 fn a_planted_arrow_upward_is_found() {
     let root = tempfile::tempdir().unwrap();
