@@ -320,6 +320,7 @@ impl<'m> Mixture<'m> {
 ///
 /// [`DeferralDecoder`](crate::decode::DeferralDecoder) samples from the same distribution and runs
 /// the aligned model only for deferred tokens. Use this type if the distribution itself is needed.
+/// [`Mixture::new`] has an example.
 pub struct MixturePredictor<'m> {
     mixture: Mixture<'m>,
     aligned: Distribution,

@@ -109,6 +109,21 @@ impl<P: Predictor + ?Sized> Predictor for Box<P> {
 }
 
 /// The next-token distributions of one model under its sampling settings.
+///
+/// ```
+/// use kad_core::{ModelPredictor, Predictor, Sampling, oracle::TableModel};
+/// // Probabilities 1/4 and 3/4 after every context.
+/// let model = TableModel::random("toy", 2, 0, 0).with_row(&[], &[0.0, 3_f32.ln()]);
+/// let probs = |temperature: f64| -> Result<Vec<f64>, Box<dyn std::error::Error>> {
+///     let mut predictor = ModelPredictor::new(&model, Sampling::at_temperature(temperature)?)?;
+///     let mut distributions = Vec::new();
+///     predictor.distributions(&[0], 1, &mut distributions)?;
+///     Ok(distributions[0].probs().to_vec())
+/// };
+/// assert!((probs(1.0)?[1] - 0.75).abs() < 1e-6);
+/// assert_eq!(probs(0.0)?, [0.0, 1.0], "temperature 0 is greedy");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ModelPredictor<'m> {
     session: SharedSession<'m>,
     sampling: Sampling,

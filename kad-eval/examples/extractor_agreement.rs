@@ -1,4 +1,4 @@
-//! How often do the answer extractors read the answer that a person reads?
+//! Agreement of the answer extractors with labels made by people.
 //!
 //! ```sh
 //! cargo run -p kad-eval --example extractor_agreement -- experiments/holdout/answers.jsonl

@@ -8,6 +8,24 @@ use crate::predictor::Predictor;
 use crate::vocab::TokenId;
 
 /// Plain autoregressive decoding: samples one token per step from a [`Predictor`].
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// use kad_core::decode::{Limits, SingleDecoder, generate};
+/// use kad_core::{ModelPredictor, SampledChoices, Sampling, oracle::TableModel};
+/// // After token 0 always token 1, after token 1 always token 0.
+/// let model = TableModel::random("toy", 2, 1, 0)
+///     .with_row(&[0], &[f32::NEG_INFINITY, 0.0])
+///     .with_row(&[1], &[0.0, f32::NEG_INFINITY]);
+/// let predictor = ModelPredictor::new(&model, Sampling::at_temperature(1.0)?)?;
+/// let limits = Limits { max_new_tokens: 3, eos: vec![] };
+/// let go_on = &mut |_: &_| ControlFlow::Continue(());
+/// let mut choices = SampledChoices::seeded(1);
+/// let made = generate(&mut SingleDecoder::new(predictor), &[0], &limits, &mut choices, go_on)?;
+/// assert_eq!(made.tokens.iter().map(|made| made.token).collect::<Vec<_>>(), [1, 0, 1]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct SingleDecoder<P> {
     predictor: P,
     distribution: Distribution,

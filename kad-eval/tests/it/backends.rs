@@ -159,7 +159,7 @@ fn every_backend_writes_the_same_greedy_texts() {
     }
 }
 
-/// Which backend drafts has no say in what a chain writes.
+/// Texts of a chain do not depend on the backend that drafts.
 #[test]
 fn levels_of_one_chain_may_run_on_different_backends() {
     let wanted = texts(Backend::Naive, Backend::Naive);

@@ -51,7 +51,7 @@ impl Hub {
         Self { endpoint, asked }
     }
 
-    /// Which tables were downloaded since the last time.
+    /// The tables downloaded since the last call.
     fn downloaded(&self) -> BTreeSet<String> {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         let files = asked.iter().filter_map(|path| path.split_once(&format!("/resolve/{COMMIT}/")));

@@ -149,7 +149,7 @@ fn ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() {
     assert_eq!(summary(&lab)["complete"], Value::Bool(false));
 }
 
-/// What a run says that is interrupted as soon as `ready` says so.
+/// Messages of a run that is interrupted as soon as `ready` is true.
 #[cfg(unix)]
 fn interrupted(lab: &Lab, ready: impl Fn() -> bool) -> String {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))

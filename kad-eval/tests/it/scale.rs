@@ -52,7 +52,7 @@ impl Site {
         command.env("SLURM_CPUS_PER_TASK", "1").spawn().unwrap()
     }
 
-    /// How many records the shard, as `2-of-3`, has written.
+    /// Number of records that the shard, as `2-of-3`, has written.
     fn finished(&self, shard: &str) -> usize {
         let runs = fs::read_dir(self.lab.path().join("results/small")).into_iter().flatten();
         let file = |run: fs::DirEntry| {
@@ -167,7 +167,7 @@ fn copied_shards_give_what_one_process_gives() {
     assert_eq!(summary(&here), summary(&plain));
 }
 
-/// What `submit.sh` asks of Slurm: an array of the shards, and a job that waits for all of them.
+/// `submit.sh` asks Slurm for an array of the shards, and for a job that waits for all of them.
 #[test]
 fn slurm_is_asked_for_an_array_and_a_job_after_it() {
     let site = Site::new(&["submit.sh"]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 const CRATES: [&str; 4] = ["kad-core", "kad-backends", "kad-polybasic", "kad-eval"];
 
-/// Which crates of ours each crate may use.
+/// The crates of the workspace that each crate may use.
 const ARROWS: [(&str, &[&str]); 4] = [
     ("kad-core", &[]),
     ("kad-backends", &["kad-core"]),
