@@ -156,7 +156,7 @@ fn time_passes<'p>(
     let mut times = BTreeMap::new();
     for (key, (plan, item, context)) in requests {
         let rules = Rules::of(&plan.kind)?;
-        let mut predictor = models::distribution_predictor(plan, models, &rules)?;
+        let mut predictor = models::predictor(&plan.kind, &plan.sampling, models, &rules)?;
         // The time of a pass does not depend on the tokens.
         let text = item.prompt.iter().copied().cycle();
         let text: Vec<TokenId> = text.take(context + DecodeTimes::BEYOND).collect();

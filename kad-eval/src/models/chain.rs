@@ -16,18 +16,19 @@ use kad_polybasic::{
     Verifier,
 };
 
-use super::decoder::{Settings, undefined_ratio};
+use super::decoder::undefined_ratio;
 use super::rules::Rules;
 use crate::config::{
     ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Lookup, LookupKind, NamedDistribution,
-    TreePlan, plain_decoding,
+    SamplingPlan, TreePlan, plain_decoding,
 };
 use crate::failure::WrongRequest;
 
-/// The decoder of `plan`. `model` finds models by name; their sessions are new.
-///
-/// # Errors
-/// If a backend cannot start a session, or the levels are not planned yet.
+/// A distribution and its sampling settings.
+type Part<'p> = (&'p DecoderKind, &'p SamplingPlan);
+
+/// The decoder of `plan`. `model` finds models by name; their sessions are new. Levels that are not
+/// planned yet are an error.
 pub(super) fn decoder<'m>(
     plan: &ChainPlan,
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
@@ -35,62 +36,49 @@ pub(super) fn decoder<'m>(
     eos: &[TokenId],
 ) -> Result<Box<dyn Decoder + 'm>> {
     let (levels, measured) = match &plan.levels {
-        Levels::Listed(levels) => (levels, None),
-        Levels::Adapting { levels, measured } => (levels, Some(measured)),
+        Levels::Listed(levels) => (&levels[..], None),
+        Levels::Adapting { levels, measured } => (&levels[..], Some(measured)),
         Levels::Planned { .. } => bail!(WrongRequest(
             "the levels of this chain are left to a plan: list them, as `kad plan --toml` prints them"
                 .to_owned()
         )),
     };
+    let target = part(&plan.target);
+    if levels.is_empty() {
+        // A plan may find plain decoding fastest, as the profile measures it: a deferral mixture
+        // runs its aligned model only after a deferred draw.
+        let plain = plain_decoding(target.0).context("a chain is no target of a chain")?;
+        return super::decoder::decoder(&plain, target.1, model, rules, eos);
+    }
     let settings = AdaptiveSettings::default();
     let longest = if measured.is_some() { settings.max_length } else { 0 };
-    let (open, lengths) = (RefCell::default(), RefCell::default());
-    let chain = Chain { target: &plan.target, levels, longest, model, open, lengths, rules };
-    if levels.is_empty() {
-        // A plan may find plain decoding fastest.
-        return plain_decoder(&plan.target, model, rules, eos);
-    }
+    let chain = Chain { levels, longest, ..Chain::of(target, model, rules) };
     let decoder = Speculative::new(chain.level(0)?, eos);
     let Some(measured) = measured else { return Ok(Box::new(decoder)) };
     let lengths: Vec<SharedLength> = chain.lengths.take().into_iter().rev().collect();
     Ok(Box::new(AdaptiveDecoder::new(decoder, lengths, (**measured).clone(), settings)?))
 }
 
-/// Plain decoding of `part`, as a profile measures it: a deferral mixture runs its aligned model
-/// only after a deferred draw.
-fn plain_decoder<'m>(
-    part: &NamedDistribution,
-    model: &dyn Fn(&str) -> &'m dyn LanguageModel,
-    rules: &'m Rules,
-    eos: &[TokenId],
-) -> Result<Box<dyn Decoder + 'm>> {
-    let kind = plain_decoding(&part.distribution).context("a chain is no target of a chain")?;
-    let (sampling, decision) = (part.sampling.sampling()?, part.sampling.decision()?);
-    super::decoder::decoder(
-        &kind,
-        model,
-        rules,
-        &Settings { sampling, decision, eos: eos.to_vec() },
-    )
-}
-
-/// The next-token distributions of `part` along a text, with new sessions.
-///
-/// # Errors
-/// If a backend cannot start a session.
+/// The next-token distributions of a decoder along a text, of a chain the target's, with new
+/// sessions.
 pub(super) fn predictor<'m>(
-    part: &NamedDistribution,
+    kind: &DecoderKind,
+    sampling: &SamplingPlan,
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
     rules: &'m Rules,
 ) -> Result<Box<dyn Predictor + 'm>> {
-    let (open, lengths) = (RefCell::default(), RefCell::default());
-    Chain { target: part, levels: &[], longest: 0, model, open, lengths, rules }.predictor(part)
+    let target = match kind {
+        DecoderKind::Chain(chain) => part(&chain.target),
+        other => (other, sampling),
+    };
+    Chain::of(target, model, rules).predictor(target)
+}
+
+fn part(named: &NamedDistribution) -> Part<'_> {
+    (&named.distribution, &named.sampling)
 }
 
 /// The drafter of a lookup, for a vocabulary of `vocab` tokens.
-///
-/// # Errors
-/// If the shortest match is longer than the longest one.
 pub(crate) fn lookup_drafter(lookup: Lookup, vocab: usize) -> Result<Box<dyn Drafter>> {
     let (shortest, longest) = (lookup.shortest.get(), lookup.longest.get());
     Ok(match lookup.kind {
@@ -103,10 +91,8 @@ pub(crate) fn lookup_drafter(lookup: Lookup, vocab: usize) -> Result<Box<dyn Dra
     })
 }
 
-/// The drafter of a token tree. `predictor` makes the predictor of a distribution that drafts.
-///
-/// # Errors
-/// If `predictor` fails, or the shape does not fit the draft.
+/// The drafter of a token tree. `predictor` makes the predictor of a distribution that drafts. A
+/// shape that does not fit the draft is an error.
 pub(crate) fn tree_drafter<'m>(
     draft: &DraftPlan,
     tree: TreePlan,
@@ -139,7 +125,7 @@ pub(crate) fn tree_drafter<'m>(
 
 /// Everything that the levels of one chain share.
 struct Chain<'p, 'm> {
-    target: &'p NamedDistribution,
+    target: Part<'p>,
     levels: &'p [LevelPlan],
     /// The most that a draft length may grow to; 0 if lengths are fixed.
     longest: usize,
@@ -151,12 +137,22 @@ struct Chain<'p, 'm> {
     rules: &'m Rules,
 }
 
-impl<'m> Chain<'_, 'm> {
+impl<'p, 'm> Chain<'p, 'm> {
+    /// Without levels.
+    fn of(
+        target: Part<'p>,
+        model: &'p dyn Fn(&str) -> &'m dyn LanguageModel,
+        rules: &'m Rules,
+    ) -> Self {
+        let (open, lengths) = (RefCell::default(), RefCell::default());
+        Self { target, levels: &[], longest: 0, model, open, lengths, rules }
+    }
+
     /// The distribution that verifies the drafts of level `index`.
-    fn above(&self, index: usize) -> Result<&NamedDistribution> {
+    fn above(&self, index: usize) -> Result<Part<'p>> {
         match index.checked_sub(1).map(|above| &self.levels[above].draft) {
             None => Ok(self.target),
-            Some(DraftPlan::Distribution(part)) => Ok(part),
+            Some(DraftPlan::Distribution(named)) => Ok(part(named)),
             Some(lookup) => bail!("`{}` has no distribution to verify towards", lookup.name()),
         }
     }
@@ -172,7 +168,7 @@ impl<'m> Chain<'_, 'm> {
             let by_position = plan.verifier == Verifier::SharedUniform;
             let verifier =
                 if by_position { TreeVerifier::SharedUniform } else { TreeVerifier::Siblings };
-            let drafter = tree_drafter(&plan.draft, tree, |part| self.predictor(part))?;
+            let drafter = tree_drafter(&plan.draft, tree, |named| self.predictor(part(named)))?;
             let stage = TreeStage::new(drafter, target, drafting);
             return Ok(self.with_length(stage.length(), stage.verified_by(verifier)));
         }
@@ -200,28 +196,21 @@ impl<'m> Chain<'_, 'm> {
 
     /// The mixture `above`, if its own aligned model drafts for it and the closed form of
     /// verification applies.
-    fn drafted_by_aligned(
-        &self,
-        plan: &LevelPlan,
-        above: &NamedDistribution,
-    ) -> Result<Option<Mixture<'m>>> {
-        let DecoderKind::Deferral { aligned, .. } = &*above.distribution else {
+    fn drafted_by_aligned(&self, plan: &LevelPlan, above: Part<'_>) -> Result<Option<Mixture<'m>>> {
+        let DecoderKind::Deferral { aligned, .. } = above.0 else { return Ok(None) };
+        let own = DecoderKind::Single { model: aligned.clone() };
+        let draft = plan.draft.distribution().filter(|draft| *draft.distribution == own);
+        let Some(draft) = draft.filter(|_| plan.verifier == Verifier::Token) else {
             return Ok(None);
         };
-        let own = DecoderKind::Single { model: aligned.clone() };
-        let draft = plan.draft.distribution();
-        let same_distribution = match draft.filter(|draft| *draft.distribution == own) {
-            Some(draft) => draft.sampling.sampling()? == above.sampling.sampling()?,
-            None => false,
-        };
-        let applies = same_distribution && plan.verifier == Verifier::Token;
-        if applies { self.mixture(above).map(Some) } else { Ok(None) }
+        let same = draft.sampling.sampling()? == above.1.sampling()?;
+        if same { self.mixture(above).map(Some) } else { Ok(None) }
     }
 
     fn drafter(&self, plan: &LevelPlan) -> Result<Box<dyn Drafter + 'm>> {
         Ok(match &plan.draft {
-            DraftPlan::Distribution(part) => {
-                let drafter = PredictorDrafter::new(self.predictor(part)?)
+            DraftPlan::Distribution(named) => {
+                let drafter = PredictorDrafter::new(self.predictor(part(named))?)
                     .stopping_below(plan.stop_below.unwrap_or(0.0))
                     .by_position(plan.verifier == Verifier::SharedUniform);
                 Box::new(drafter)
@@ -230,28 +219,28 @@ impl<'m> Chain<'_, 'm> {
         })
     }
 
-    fn predictor(&self, part: &NamedDistribution) -> Result<Box<dyn Predictor + 'm>> {
-        let sampling = part.sampling.sampling()?;
-        Ok(match &*part.distribution {
+    fn predictor(&self, part: Part<'_>) -> Result<Box<dyn Predictor + 'm>> {
+        let sampling = part.1.sampling()?;
+        Ok(match part.0 {
             DecoderKind::Single { model } => {
                 Box::new(ModelPredictor::sharing(self.session(model)?, sampling))
             }
             DecoderKind::Deferral { .. } => Box::new(MixturePredictor::new(self.mixture(part)?)),
             DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
                 let parts = [self.session(base)?, self.session(small)?, self.session(aligned)?];
-                let impossible = undefined_ratio(*cap_log_ratio);
-                Box::new(ImplicitReward::sharing(parts, sampling, impossible))
+                let undefined = undefined_ratio(*cap_log_ratio);
+                Box::new(ImplicitReward::sharing(parts, sampling, undefined))
             }
             DecoderKind::Chain(_) => bail!("a chain is no part of a chain"),
         })
     }
 
-    fn mixture(&self, part: &NamedDistribution) -> Result<Mixture<'m>> {
-        let DecoderKind::Deferral { base, aligned, rule, .. } = &*part.distribution else {
-            bail!("`{}` is no mixture", part.name);
+    fn mixture(&self, (kind, sampling): Part<'_>) -> Result<Mixture<'m>> {
+        let DecoderKind::Deferral { base, aligned, rule, .. } = kind else {
+            bail!("only a deferral is a mixture");
         };
         let (base, aligned) = (self.session(base)?, self.session(aligned)?);
-        let (sampling, decision) = (part.sampling.sampling()?, part.sampling.decision()?);
+        let (sampling, decision) = (sampling.sampling()?, sampling.decision()?);
         Ok(Mixture::sharing(base, aligned, self.rules.rule(rule)?, sampling, decision))
     }
 
@@ -277,7 +266,7 @@ impl<'m> Chain<'_, 'm> {
     }
 
     fn vocab(&self) -> usize {
-        let speaker = self.target.distribution.models().pop();
+        let speaker = self.target.0.models().pop();
         speaker.map_or(0, |name| (self.model)(name).vocab().size())
     }
 }
@@ -285,7 +274,7 @@ impl<'m> Chain<'_, 'm> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Execution, SamplingPlan};
+    use crate::config::{Execution, RulePlan};
     use kad_core::decode::{Limits, Origin, generate};
     use kad_core::oracle::TableModel;
     use kad_core::{Counted, SampledChoices};
@@ -294,24 +283,14 @@ mod tests {
     /// The aligned model runs once per deferred token, as in lazy decoding, not once per token.
     #[test]
     fn a_chain_without_levels_is_decoded_lazily() {
-        let toml = include_str!("../../../experiments/quickstart.toml");
-        let file = crate::config::read("quickstart.toml", toml).unwrap();
-        let mut rules = file.decoders.iter().flat_map(|plan| plan.kind.rules());
-        // A rule that defers some draws.
-        let rule = rules.find(|rule| rule.to_string().contains("0.2")).unwrap().clone();
-        let execution = Execution::Autoregressive;
-        let distribution = DecoderKind::Deferral {
+        let distribution = Box::new(DecoderKind::Deferral {
             base: "base".to_owned(),
             aligned: "aligned".to_owned(),
-            rule,
-            execution,
-        };
-        let sampling = SamplingPlan::default();
-        let target = NamedDistribution {
-            name: "mixture".to_owned(),
-            distribution: Box::new(distribution),
-            sampling,
-        };
+            rule: RulePlan::parse("kad-dual=0.2").unwrap(),
+            execution: Execution::Autoregressive,
+        });
+        let (name, sampling) = ("mixture".to_owned(), SamplingPlan::default());
+        let target = NamedDistribution { name, distribution, sampling };
         let plan = ChainPlan { target, levels: Levels::Listed(Vec::new()) };
         assert_eq!(plan.in_words(), "plain decoding (no chain is faster)");
         let rules = Rules::of(&plan.target.distribution).unwrap();
@@ -321,15 +300,9 @@ mod tests {
             |name: &str| -> &dyn LanguageModel { if name == "base" { &base } else { &aligned } };
         let mut decoder = decoder(&plan, &model, &rules, &[]).unwrap();
         let limits = Limits { max_new_tokens: 60, eos: Vec::new() };
-        let mut choices = SampledChoices::seeded(1);
-        let made =
-            generate(
-                &mut *decoder,
-                &[0],
-                &limits,
-                &mut choices,
-                &mut |_| ControlFlow::Continue(()),
-            );
+        let (mut choices, mut go_on) =
+            (SampledChoices::seeded(1), |_: &_| ControlFlow::Continue(()));
+        let made = generate(&mut *decoder, &[0], &limits, &mut choices, &mut go_on);
         let made = made.unwrap().tokens;
         let deferred = made.iter().filter(|token| token.origin == Origin::Deferred).count();
         assert!(0 < deferred && deferred < 60, "{deferred}");

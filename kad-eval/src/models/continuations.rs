@@ -1,31 +1,10 @@
-//! A prompt with each option of an item behind it, and the distribution that scores them.
+//! A prompt with each option of an item behind it.
 
 use anyhow::{Result, bail};
-use kad_core::{Predictor, TokenId};
+use kad_core::TokenId;
 
-use super::{Model, Models, Prompt, Rules, predictor};
-use crate::config::{DecoderKind, DecoderPlan, NamedDistribution};
+use super::{Model, Prompt};
 use crate::task::{Item, letter};
-
-/// The next-token distribution of a decoder along a text: its own, or the target's of a chain.
-///
-/// # Errors
-/// If a backend cannot start a session.
-pub(crate) fn distribution_predictor<'m>(
-    plan: &DecoderPlan,
-    models: &'m Models,
-    rules: &'m Rules,
-) -> Result<Box<dyn Predictor + 'm>> {
-    let part = match &plan.kind {
-        DecoderKind::Chain(chain) => chain.target.clone(),
-        kind => NamedDistribution {
-            name: plan.name.clone(),
-            distribution: Box::new(kind.clone()),
-            sampling: plan.sampling.clone(),
-        },
-    };
-    predictor(&part, models, rules)
-}
 
 /// Tokens of a prompt with each option of an item behind it.
 pub(crate) struct Continuations {
@@ -37,10 +16,8 @@ pub(crate) struct Continuations {
 /// The item's options behind `prompt`.
 ///
 /// Each text is tokenized as a whole, as a model reads it. If a token spans the end of the prompt
-/// in one text, scoring begins before that token in all of them.
-///
-/// # Errors
-/// If the tokenizer fails, or an option adds no token.
+/// in one text, scoring begins before that token in all of them. An option that adds no token is an
+/// error.
 pub(crate) fn continuations(
     prompt: &Prompt,
     speaker: &Model,

@@ -17,9 +17,6 @@ const END: u64 = 1 << 20;
 /// without folders), its size in bytes, its first MiB and its last MiB; lengths and sizes as u64,
 /// little-endian. Files of less than a MiB are hashed twice. A change in the middle of a large file
 /// that keeps its size is not seen.
-///
-/// # Errors
-/// If a file cannot be read.
 pub(super) fn of(files: &[PathBuf]) -> Result<String> {
     let mut hasher = Sha256::new();
     for path in files {

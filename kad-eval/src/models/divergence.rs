@@ -1,9 +1,10 @@
 //! The first difference of two texts, and the logit gap there.
 
 use anyhow::Result;
-use kad_core::{CachedSession, TokenId};
+use kad_core::{CachedSession, LanguageModel, TokenId};
 
-use super::Model;
+use super::Models;
+use crate::config::DecoderKind;
 
 /// Index of the first token in which two texts differ; the length of the shorter text where it is a
 /// prefix of the other. None for equal texts.
@@ -12,11 +13,18 @@ pub(crate) fn first_difference_at(a: &[TokenId], b: &[TokenId]) -> Option<usize>
     differs.or((a.len() != b.len()).then(|| a.len().min(b.len())))
 }
 
-/// Difference of the two largest logits after `text`.
-///
-/// # Errors
-/// If the model fails, or has no room for the text.
-pub(crate) fn top_two_gap(model: &Model, text: &[TokenId]) -> Result<f64> {
+/// Difference of the two largest logits of the decoder's model after `text`; None for a composed
+/// distribution, and for a text longer than the context.
+pub(crate) fn top_two_gap(
+    kind: &DecoderKind,
+    models: &Models,
+    text: &[TokenId],
+) -> Result<Option<f64>> {
+    let DecoderKind::Single { model } = kind.distribution() else { return Ok(None) };
+    let model = &models[model];
+    if text.len() > model.counted.context_len() {
+        return Ok(None);
+    }
     let mut session = CachedSession::new(&model.counted)?;
     let mut best = [f32::NEG_INFINITY; 2];
     for &logit in session.row(text)? {
@@ -26,7 +34,7 @@ pub(crate) fn top_two_gap(model: &Model, text: &[TokenId]) -> Result<f64> {
             best[1] = logit;
         }
     }
-    Ok(f64::from(best[0]) - f64::from(best[1]))
+    Ok(Some(f64::from(best[0]) - f64::from(best[1])))
 }
 
 #[cfg(test)]

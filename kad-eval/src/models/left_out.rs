@@ -2,16 +2,15 @@
 
 use anyhow::{Result, bail};
 
-use super::{Absent, Models, load_present};
+use super::Models;
+use super::load::{Absent, load_present};
 use crate::config::{DecoderKind, Experiment};
 use crate::failure::WrongRequest;
 use crate::output;
 
 /// Loads the models that `kinds` of an experiment use. Optional models that are absent are removed
-/// from it, with the decoders that need them. Warns at once, and returns the warnings.
-///
-/// # Errors
-/// The first model that does not load and is not optional; an experiment without decoders.
+/// from it, with the decoders that need them; an experiment without decoders is an error. Warns at
+/// once, and returns the warnings.
 pub(crate) fn load_for(
     experiment: &mut Experiment,
     kinds: &[DecoderKind],
@@ -32,9 +31,6 @@ pub(crate) fn load_for(
 }
 
 /// Refuses an experiment whose baseline was left out.
-///
-/// # Errors
-/// If it was.
 pub(crate) fn check_baseline(experiment: &Experiment) -> Result<()> {
     let baseline = &experiment.baseline;
     if experiment.decoders.iter().any(|plan| plan.name == *baseline) {

@@ -14,10 +14,8 @@ use crate::config::{DecoderKind, EarlyExit, ModelPlan};
 use crate::failure::WrongRequest;
 use crate::{machine, output};
 
-/// Loads one model, with progress on a terminal.
-///
-/// # Errors
-/// If the model cannot be loaded: its name and source, and the backend's error.
+/// Loads one model, with progress on a terminal. An error has its name, its source and the
+/// backend's error.
 pub(crate) fn load(name: &str, plan: &ModelPlan) -> Result<Model> {
     let (loaded, loading) = fetch(name, plan)?;
     model(loaded, Some(loading))
@@ -74,10 +72,7 @@ pub(crate) struct Absent {
     pub(crate) why: anyhow::Error,
 }
 
-/// Loads the models that `kinds` use. Early exits share the weights of their model.
-///
-/// # Errors
-/// The first model that does not load, optional or not.
+/// Loads the models that `kinds` use. An optional model that is absent is an error too.
 pub(crate) fn load_all<'p>(
     plans: &BTreeMap<String, ModelPlan>,
     kinds: impl Iterator<Item = &'p DecoderKind>,
@@ -86,11 +81,9 @@ pub(crate) fn load_all<'p>(
     absent.into_iter().next().map_or(Ok(models), |absent| Err(absent.why))
 }
 
-/// Loads the models that `kinds` use; returns them and the optional ones that are absent.
-///
-/// # Errors
-/// The first model that does not load, if it is not optional, or is present and unusable: corrupt,
-/// or with options that its backend does not support.
+/// Loads the models that `kinds` use; returns them and the optional ones that are absent. Early exits
+/// share the weights of their model. An optional model that is present and unusable is an error: it
+/// is corrupt, or its backend does not support its options.
 pub(crate) fn load_present<'p>(
     plans: &BTreeMap<String, ModelPlan>,
     kinds: impl Iterator<Item = &'p DecoderKind>,
@@ -106,7 +99,12 @@ pub(crate) fn load_present<'p>(
         let (whole, loading) = match fetch(name, plan) {
             Ok(loaded) => loaded,
             Err(error) if plan.optional && is_absence(&error) => {
-                absent.extend(without(name, whole_used, &exits, error));
+                let said = format!("it is made of `{name}`: {error:#}");
+                absent.extend(exits.iter().map(|(exit, _)| Absent {
+                    name: (*exit).to_owned(),
+                    why: WrongRequest(said.clone()).into(),
+                }));
+                absent.extend(whole_used.then(|| Absent { name: name.clone(), why: error }));
                 continue;
             }
             Err(error) => return Err(error),
@@ -121,10 +119,9 @@ pub(crate) fn load_present<'p>(
             models.insert(name.clone(), model(whole, Some(loading))?);
         }
     }
-    for unused in plans
-        .keys()
-        .filter(|name| !used.contains(name.as_str()) && exits_of(name, &used, plans).is_empty())
-    {
+    let idle =
+        |name: &&String| !used.contains(name.as_str()) && exits_of(name, &used, plans).is_empty();
+    for unused in plans.keys().filter(idle) {
         output::note(&format!("note: model `{unused}` is used by no decoder and was not loaded"));
     }
     Ok((models, absent))
@@ -138,25 +135,6 @@ fn exits_of<'p>(
 ) -> Vec<(&'p str, &'p EarlyExit)> {
     let exit = |used: &&'p str| Some((*used, plans[*used].early_exit.as_ref()?));
     used.iter().filter_map(exit).filter(|(_, exit)| exit.of == name).collect()
-}
-
-/// An absent model, with its early exits.
-fn without(
-    name: &str,
-    whole_used: bool,
-    exits: &[(&str, &EarlyExit)],
-    why: anyhow::Error,
-) -> Vec<Absent> {
-    let said = format!("{why:#}");
-    let absent = |(exit, _): &(&str, &EarlyExit)| Absent {
-        name: (*exit).to_owned(),
-        why: WrongRequest(format!("it is made of `{name}`: {said}")).into(),
-    };
-    let mut all: Vec<Absent> = exits.iter().map(absent).collect();
-    if whole_used {
-        all.push(Absent { name: name.to_owned(), why });
-    }
-    all
 }
 
 /// Whether a part is missing: a backend of this build, its library, a graph or the files of a model.

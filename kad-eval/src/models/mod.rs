@@ -18,15 +18,14 @@ use kad_core::decode::Decoder;
 use kad_core::{LanguageModel, Predictor, TokenId};
 
 pub(crate) use chain::{lookup_drafter, tree_drafter};
-pub(crate) use continuations::{Continuations, continuations, distribution_predictor};
-pub(crate) use decoder::Settings;
+pub(crate) use continuations::{Continuations, continuations};
 pub(crate) use divergence::{first_difference_at, top_two_gap};
 pub(crate) use left_out::{check_baseline, load_for};
-pub(crate) use load::{Absent, load, load_all, load_present};
+pub(crate) use load::{load, load_all};
 pub(crate) use rules::Rules;
 use timed::TimedModel;
 
-use crate::config::{ChainPlan, DecoderKind, NamedDistribution, SamplingPlan};
+use crate::config::{ChainPlan, DecoderKind, SamplingPlan};
 use crate::failure::WrongRequest;
 use crate::task::{Conversation, PromptFormat};
 
@@ -57,34 +56,25 @@ pub(crate) struct LoadCost {
 pub(crate) type Models = BTreeMap<String, Model>;
 
 /// Refuses a decoder whose models do not share a vocabulary, or whose token trees have more nodes
-/// than their context length.
-///
-/// # Errors
-/// Names both models, both vocabularies and the first token that differs, and the place in the file.
+/// than their context length. The error names both models, both vocabularies and the first token that
+/// differs; for a level of a chain also its place in the file.
 pub(crate) fn check_shared(kind: &DecoderKind, models: &Models) -> Result<()> {
     if let DecoderKind::Chain(chain) = kind {
         return check_chain(chain, models);
     }
-    for pair in kind.models().windows(2) {
-        if let Some(mismatch) = mismatch([pair[0], pair[1]], models) {
-            bail!(WrongRequest(mismatch));
-        }
-    }
-    Ok(())
+    let names = kind.models();
+    let found = names.windows(2).find_map(|pair| mismatch([pair[0], pair[1]], models));
+    found.map_or(Ok(()), |mismatch| bail!(WrongRequest(mismatch)))
 }
 
 /// Compares every model of every level with the target's.
 fn check_chain(chain: &ChainPlan, models: &Models) -> Result<()> {
     check_shared(&chain.target.distribution, models)?;
     let target = chain.target.distribution.models().pop().unwrap_or_default();
-    let candidates = chain
-        .drafts()
-        .into_iter()
-        .zip(chain.listed().iter().map(Some).chain(std::iter::repeat(None)));
-    for (draft, level) in candidates {
-        let names = draft
-            .distribution()
-            .map_or(Vec::new(), |part: &NamedDistribution| part.distribution.models());
+    // Candidates of a plan have no levels yet.
+    let levels = chain.listed().iter().map(Some).chain(std::iter::repeat(None));
+    for (draft, level) in chain.drafts().into_iter().zip(levels) {
+        let names = draft.distribution().map_or(Vec::new(), |part| part.distribution.models());
         let mistake = |message: String, help: &str| match level.and_then(|l| l.place.as_ref()) {
             Some(place) => WrongRequest(place.error(message).help(help).to_string()),
             None => WrongRequest(message),
@@ -93,10 +83,10 @@ fn check_chain(chain: &ChainPlan, models: &Models) -> Result<()> {
             bail!(mistake(found, "draft with a model that has the target's tokenizer"));
         }
         let nodes = level.and_then(|level| level.tree).map_or(0, |tree| tree.nodes().get());
-        let limits = names.iter().map(|name| (*name, models[*name].counted.context_len()));
-        let all = limits.chain([(target, models[target].counted.context_len())]);
-        if let Some((name, limit)) = all.min_by_key(|(_, limit)| *limit).filter(|(_, l)| nodes > *l)
-        {
+        let limits = names.into_iter().chain([target]);
+        let limits = limits.map(|name| (name, models[name].counted.context_len()));
+        let smallest = limits.min_by_key(|(_, limit)| *limit);
+        if let Some((name, limit)) = smallest.filter(|(_, limit)| nodes > *limit) {
             let message = format!(
                 "a tree of {nodes} nodes is wider than the context of `{name}`, {limit} tokens"
             );
@@ -119,37 +109,31 @@ fn first_difference(one: &Model, other: &Model) -> String {
     let text = |model: &Model, id| model.tokenizer.token_text(id);
     let id = (0..smaller as TokenId).find(|&id| text(one, id) != text(other, id));
     id.map_or_else(String::new, |id| {
-        format!(
-            "; first difference: token {id} is {:?} against {:?}",
-            text(one, id),
-            text(other, id)
-        )
+        let (one, other) = (text(one, id), text(other, id));
+        format!("; first difference: token {id} is {one:?} against {other:?}")
     })
 }
 
-/// The decoder `kind` of these models, with new sessions.
-///
-/// # Errors
-/// If a backend cannot start a session, or the rules are another decoder's.
+/// The decoder `kind` of these models, with new sessions. `rules` are those of `kind`.
 pub(crate) fn decoder<'m>(
     kind: &DecoderKind,
+    sampling: &SamplingPlan,
     models: &'m Models,
     rules: &'m Rules,
-    settings: &Settings,
 ) -> Result<Box<dyn Decoder + 'm>> {
-    decoder::decoder(kind, |name| &models[name].counted, rules, settings)
+    let eos = eos(kind, models, sampling);
+    decoder::decoder(kind, sampling, &|name| &models[name].counted, rules, &eos)
 }
 
-/// The next-token distributions of `part` along a text, with new sessions of these models.
-///
-/// # Errors
-/// If a backend cannot start a session, or the rules are another decoder's.
+/// The next-token distributions of a decoder along a text, of a chain the target's, with new sessions
+/// of these models. `rules` are those of `kind`.
 pub(crate) fn predictor<'m>(
-    part: &NamedDistribution,
+    kind: &DecoderKind,
+    sampling: &SamplingPlan,
     models: &'m Models,
     rules: &'m Rules,
 ) -> Result<Box<dyn Predictor + 'm>> {
-    chain::predictor(part, &|name| &models[name].counted, rules)
+    chain::predictor(kind, sampling, &|name| &models[name].counted, rules)
 }
 
 /// The model whose tokenizer, chat template and end tokens a decoder uses: its aligned model, of a
@@ -165,12 +149,9 @@ pub(crate) fn eos(kind: &DecoderKind, models: &Models, sampling: &SamplingPlan) 
     if !sampling.stop_at_end {
         return Vec::new();
     }
-    let mut eos: Vec<TokenId> = kind
-        .distribution()
-        .models()
-        .iter()
-        .flat_map(|name| models[*name].eos.iter().copied())
-        .collect();
+    let names = kind.distribution().models();
+    let mut eos: Vec<TokenId> =
+        names.iter().flat_map(|name| models[*name].eos.iter().copied()).collect();
     eos.sort_unstable();
     eos.dedup();
     eos
@@ -179,10 +160,8 @@ pub(crate) fn eos(kind: &DecoderKind, models: &Models, sampling: &SamplingPlan) 
 /// The prompt of a conversation, in tokens.
 ///
 /// Uses the speaker's chat template. A model without one borrows the template of another model of
-/// the request with the same vocabulary, as the KAD experiments do for base models.
-///
-/// # Errors
-/// If there is no template, or it refuses the conversation.
+/// the request with the same vocabulary, as the KAD experiments do for base models. It is an error if
+/// there is no template, or if it refuses the conversation.
 pub(crate) fn chat_prompt(
     kind: &DecoderKind,
     models: &Models,
@@ -202,9 +181,6 @@ pub(crate) struct Prompt {
 
 impl Prompt {
     /// The tokens of the prompt followed by `more`.
-    ///
-    /// # Errors
-    /// If the tokenizer fails.
     pub(crate) fn tokens(&self, speaker: &Model, more: &str) -> Result<Vec<TokenId>> {
         let text = [&self.text, more].concat();
         Ok(speaker.tokenizer.encode(&text, self.add_special)?)
@@ -215,9 +191,6 @@ impl Prompt {
 ///
 /// For a template that refuses the system message, that message goes to the head of the first user
 /// message.
-///
-/// # Errors
-/// As [`chat_prompt`].
 pub(crate) fn prompt(
     kind: &DecoderKind,
     models: &Models,

@@ -9,10 +9,8 @@ use crate::config::{DecoderKind, RulePlan};
 pub(crate) struct Rules(Vec<(RulePlan, Rule)>);
 
 impl Rules {
-    /// The rules of `kind`: none for a single model, several for a chain of mixtures.
-    ///
-    /// # Errors
-    /// If a parameter is out of range; parameters of a checked plan are not.
+    /// The rules of `kind`: none for a single model, several for a chain of mixtures. A parameter out
+    /// of range is an error; a checked plan has none.
     pub(crate) fn of(kind: &DecoderKind) -> Result<Self> {
         let mut rules: Vec<(RulePlan, Rule)> = Vec::new();
         for plan in kind.rules() {
@@ -23,10 +21,7 @@ impl Rules {
         Ok(Self(rules))
     }
 
-    /// The rule that `plan` describes.
-    ///
-    /// # Errors
-    /// If the decoder has no such rule.
+    /// The rule that `plan` describes; an error if the decoder has no such rule.
     pub(crate) fn rule(&self, plan: &RulePlan) -> Result<&Rule> {
         let found = self.0.iter().find(|(other, _)| other == plan);
         let (_, rule) = found.with_context(|| format!("{plan} is no rule of this decoder"))?;

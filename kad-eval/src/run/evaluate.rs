@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use kad_core::decode::{Emitted, Generation, Limits, Origin, Round, Step, generate};
-use kad_core::{Counts, DecodeError, SampledChoices, TokenId};
+use kad_core::{Counts, DecodeError, Predictor, SampledChoices, TokenId};
 
 use super::score::{self, Score};
 use super::seed::item_seed;
 use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
 use crate::interrupt;
-use crate::models::{self, Model, Models, Rules, Settings};
+use crate::models::{self, Model, Models, Rules};
 use crate::run::record::{Acceptance, LevelRecord, OriginCount, Passes, Record, Span, origin_name};
 use crate::task::{Grading, Item, Task};
 
@@ -159,7 +159,7 @@ impl DecoderRunner<'_> {
         let speaker = models::speaker(kind, models);
         let prompt = models::prompt(kind, models, &asked.task.conversation(item, &[]))?;
         let texts = models::continuations(&prompt, speaker, item)?;
-        let mut predictor = models::distribution_predictor(self.plan, models, &self.rules)?;
+        let mut predictor = self.predictor(models)?;
         let prompt_tokens = texts.shared as u64;
         let Some(score) = score::options(&mut *predictor, &texts)? else {
             return Ok(ItemResult { prompt_tokens, ..ItemResult::too_long() });
@@ -171,20 +171,22 @@ impl DecoderRunner<'_> {
     /// Scores the item's text by the decoder's distribution.
     fn read(&self, models: &Models, item: &Item) -> Result<ItemResult> {
         let speaker = models::speaker(&self.plan.kind, models);
-        let mut predictor = models::distribution_predictor(self.plan, models, &self.rules)?;
+        let mut predictor = self.predictor(models)?;
         let score = score::text(&mut *predictor, &item.prompt(), &speaker.tokenizer)?;
         Ok(ItemResult { prompt_tokens: 0, score: Some(score), ..ItemResult::stopped(SCORED) })
+    }
+
+    fn predictor<'m>(&'m self, models: &'m Models) -> Result<Box<dyn Predictor + 'm>> {
+        models::predictor(&self.plan.kind, &self.plan.sampling, models, &self.rules)
     }
 
     /// The continuation of a prompt. A prompt longer than the context is no error: the item has no
     /// answer.
     fn generate(&self, models: &Models, prompt: &[TokenId], seed: u64) -> Result<Generated> {
         let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
-        let (sampling, decision) = (plan.sampling()?, plan.decision()?);
         let eos = models::eos(kind, models, plan);
         let limits = Limits { max_new_tokens: plan.max_new_tokens as usize, eos };
-        let settings = Settings { sampling, decision, eos: limits.eos.clone() };
-        let mut decoder = models::decoder(kind, models, &self.rules, &settings)?;
+        let mut decoder = models::decoder(kind, plan, models, &self.rules)?;
         let mut choices = SampledChoices::seeded(seed);
         let mut observe = |_: &Emitted| match interrupt::requested() {
             true => ControlFlow::Break(()),

@@ -8,7 +8,7 @@ use kad_core::{DecodeError, SampledChoices, TokenId};
 
 use crate::config::{DecoderKind, SamplingPlan};
 use crate::interrupt;
-use crate::models::{self, Models, Rules, Settings};
+use crate::models::{self, Models, Rules};
 
 /// Forward passes of one model.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -69,10 +69,8 @@ impl TimedDecoder<'_> {
     /// If a model fails.
     pub(crate) fn text(&self, prompt: &[TokenId], seed: u64) -> Result<Option<TimedText>> {
         let eos = models::eos(self.kind, self.models, self.sampling);
-        let (sampling, decision) = (self.sampling.sampling()?, self.sampling.decision()?);
-        let limits = Limits { max_new_tokens: self.max_new_tokens, eos: eos.clone() };
-        let settings = Settings { sampling, decision, eos };
-        let mut decoder = models::decoder(self.kind, self.models, self.rules, &settings)?;
+        let limits = Limits { max_new_tokens: self.max_new_tokens, eos };
+        let mut decoder = models::decoder(self.kind, self.sampling, self.models, self.rules)?;
         let names = self.kind.models();
         let clock = || {
             let totals = |name: &&str| {

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::cli::GenerateArgs;
 use crate::config::{DecoderKind, SamplingPlan, distribution_in_words};
 use crate::failure::Failure;
-use crate::models::{self, Models, Rules, Settings};
+use crate::models::{self, Models, Rules};
 use crate::output;
 use crate::run::record::{Acceptance, LevelRecord, origin_name};
 use crate::speed::planned_levels;
@@ -33,13 +33,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     planned_levels::list_planned(&mut kind, &models, None)?;
     let rules = Rules::of(&kind)?;
     let eos = models::eos(&kind, &models, &sampling);
-    let (drawn, decision) = (sampling.sampling(), sampling.decision());
-    let settings = Settings {
-        sampling: drawn.map_err(anyhow::Error::from)?,
-        decision: decision.map_err(anyhow::Error::from)?,
-        eos: eos.clone(),
-    };
-    let decoder = models::decoder(&kind, &models, &rules, &settings);
+    let decoder = models::decoder(&kind, &sampling, &models, &rules);
     let mut generator = Generator {
         args,
         kind: &kind,

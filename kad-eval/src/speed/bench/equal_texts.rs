@@ -1,6 +1,6 @@
 //! Texts that must equal those of plain decoding.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use kad_core::TokenId;
 use kad_polybasic::Verifier;
 use serde::Serialize;
@@ -70,7 +70,7 @@ pub(super) fn compare(
                 };
                 if same.first_difference.is_none() {
                     let text = [&prompts[prompt].1[index][..], &wanted.tokens[..token]].concat();
-                    let gap = gap(one, models, &text)?;
+                    let gap = models::top_two_gap(&one.kind, models, &text)?;
                     let (prompt, repetition, token) = (prompt + 1, repetition + 1, token + 1);
                     same.first_difference =
                         Some(FirstDifference { prompt, repetition, token, gap });
@@ -92,11 +92,4 @@ fn writes_plain_text(one: &BenchDecoder) -> bool {
         _ => false,
     };
     one.sampling.temperature == 0.0 || shared
-}
-
-/// Difference of the target's two largest logits after `text`; None for composed targets.
-fn gap(one: &BenchDecoder, models: &Models, text: &[TokenId]) -> Result<Option<f64>> {
-    let DecoderKind::Single { model } = one.kind.distribution() else { return Ok(None) };
-    let model = models.get(model).context("the target's model is loaded")?;
-    models::top_two_gap(model, text).map(Some)
 }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use kad_core::{LanguageModel, TokenId};
+use kad_core::TokenId;
 
 use crate::analysis::model_comparison::{LogitGaps, TextAgreement};
-use crate::config::{DecoderKind, DecoderPlan, Experiment, SamplingPlan};
+use crate::config::{DecoderPlan, Experiment, SamplingPlan};
 use crate::interrupt;
 use crate::models::{self, Models, first_difference_at, top_two_gap};
 use crate::run::record::Record;
@@ -77,16 +77,11 @@ fn gap(
     (task, item): Item<'_>,
     text: &[TokenId],
 ) -> Result<Option<f64>> {
-    let DecoderKind::Single { model } = baseline.kind.distribution() else { return Ok(None) };
     let task = tasks.iter().find(|other| other.name == task);
     let item = task.and_then(|task| Some((task, task.items.iter().find(|one| one.id == item)?)));
     let Some((task, item)) = item else { return Ok(None) };
     let (kind, speaker) = (&baseline.kind, models::speaker(&baseline.kind, models));
     let prompt =
         models::prompt(kind, models, &task.conversation(item, &[]))?.tokens(speaker, "")?;
-    let (model, text) = (&models[model], [&prompt, text].concat());
-    if text.len() > model.counted.context_len() {
-        return Ok(None);
-    }
-    top_two_gap(model, &text).map(Some)
+    top_two_gap(kind, models, &[&prompt, text].concat())
 }

@@ -87,7 +87,8 @@ impl Profiler<'_> {
     fn passes(&self, rules: &[Rules]) -> Result<Option<(Vec<DistributionTimes>, usize)>> {
         let distributions = &self.targets.distributions;
         let make = |index: usize| -> Result<Box<dyn Predictor + '_>> {
-            models::predictor(&distributions[index], self.models, &rules[index])
+            let part = &distributions[index];
+            models::predictor(&part.distribution, &part.sampling, self.models, &rules[index])
         };
         let prompt = |part: &NamedDistribution| -> Result<Vec<TokenId>> {
             let prompts = self.prompts.of(&part.distribution, self.models)?;

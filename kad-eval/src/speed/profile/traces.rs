@@ -113,7 +113,8 @@ impl Profiler<'_> {
     ) -> Result<Option<Vec<f64>>> {
         let count = text.tokens.len();
         let context = text.before(count - 1);
-        let mut predictor = models::predictor(part, self.models, rules)?;
+        let mut predictor =
+            models::predictor(&part.distribution, &part.sampling, self.models, rules)?;
         if predictor.context_len() < context.len() {
             return Ok(None);
         }
@@ -155,7 +156,7 @@ impl Profiler<'_> {
         let part = level.draft.distribution().unwrap_or(of.target);
         let rules = Rules::of(&part.distribution)?;
         let mut drafter = models::tree_drafter(&level.draft, shape, |part| {
-            models::predictor(part, self.models, &rules)
+            models::predictor(&part.distribution, &part.sampling, self.models, &rules)
         })?;
         let (depth, mut tree) = (level.length.get(), DraftTree::default());
         let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(self.settings.seed);
