@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
+use kad_polybasic::theory::InsertionCriterion;
 
 use super::shared::{factor, milliseconds, number_row, number_table, with_interval};
 use crate::cli::PlanArgs;
@@ -10,7 +11,7 @@ use crate::failure::Failure;
 use crate::numbers::NONE;
 use crate::output;
 use crate::speed::chain_ranking::{
-    ChainRanking, LevelInsertion, RankedChain, RankingRequest, Recommendation,
+    ChainRanking, LevelInsertion, LevelShare, RankedChain, RankingRequest, Recommendation,
 };
 use crate::speed::profile::{CandidateCost, CandidateProfile, Profile};
 
@@ -76,8 +77,7 @@ fn chains(ranking: &ChainRanking) -> String {
     let mut rows: Vec<&RankedChain> = ranking.chains.iter().chain([&ranking.plain]).collect();
     rows.sort_by(|a, b| a.milliseconds_per_token.total_cmp(&b.milliseconds_per_token));
     let header = ["chain", "ms/token", "tokens/s", "speed-up", "Lemma 3.1 ms/token"];
-    let mut table = number_table(UTF8_FULL_CONDENSED, &header);
-    for chain in rows {
+    let row = |chain: &RankedChain| {
         let (name, speedup) = match chain.lengths.is_empty() {
             true => (format!("{}, plain", chain.in_words()), "1".to_owned()),
             false => (chain.in_words(), speedup(chain)),
@@ -88,9 +88,9 @@ fn chains(ranking: &ChainRanking) -> String {
             speedup,
             milliseconds(chain.lemma_milliseconds_per_token),
         ];
-        table.add_row(number_row(&name, numbers));
-    }
-    table.to_string()
+        number_row(&name, numbers)
+    };
+    number_table(UTF8_FULL_CONDENSED, &header, rows.into_iter().map(row)).to_string()
 }
 
 /// `ms [low, high]`.
@@ -128,8 +128,7 @@ fn recommendation(ranking: &ChainRanking) -> String {
 /// The time of a chain by level.
 fn shares(chain: &RankedChain) -> String {
     let header = ["level", "ms/token", "share %", "passes/token", "accepted", "waste"];
-    let mut table = number_table(UTF8_FULL_CONDENSED, &header);
-    for level in &chain.levels {
+    let row = |level: &LevelShare| {
         let share = 100.0 * level.milliseconds_per_token / chain.milliseconds_per_token;
         let numbers = [
             milliseconds(level.milliseconds_per_token),
@@ -138,34 +137,26 @@ fn shares(chain: &RankedChain) -> String {
             level.acceptance_length.map_or(NONE.to_owned(), |length| format!("{length:.2}")),
             format!("{:.2}", level.waste),
         ];
-        table.add_row(number_row(&level.name, numbers));
-    }
+        number_row(&level.name, numbers)
+    };
+    let table = number_table(UTF8_FULL_CONDENSED, &header, chain.levels.iter().map(row));
     format!("\n{}, level by level\n{table}", chain.in_words())
 }
 
 /// Theorem 3.2 for each candidate and level.
 fn insertions(ranking: &ChainRanking) -> String {
     let header = ["one more level", "Theorem 3.2", "", "exact, ms/token", "", "with it, ms/token"];
-    let mut table = number_table(UTF8_FULL_CONDENSED, &header);
-    for LevelInsertion { candidate, level, published, exact, milliseconds_per_token, .. } in
-        &ranking.insertions
-    {
-        let yes = |holds| if holds { "insert" } else { "leave" }.to_owned();
-        let sign = |holds| if holds { "<" } else { "≥" };
-        let numbers = [
-            format!("{:.3} {} {:.3}", published.left, sign(published.holds()), published.right),
-            yes(published.holds()),
-            format!(
-                "{} {} {}",
-                milliseconds(exact.left),
-                sign(exact.holds()),
-                milliseconds(exact.right)
-            ),
-            yes(exact.holds()),
-            milliseconds(*milliseconds_per_token),
-        ];
-        table.add_row(number_row(&format!("{candidate} as level {level}"), numbers));
-    }
+    let criterion = |it: &InsertionCriterion, number: fn(f64) -> String| {
+        let (sign, advice) = if it.holds() { ("<", "insert") } else { ("≥", "leave") };
+        [format!("{} {sign} {}", number(it.left), number(it.right)), advice.to_owned()]
+    };
+    let row = |it: &LevelInsertion| {
+        let published = criterion(&it.published, |value| format!("{value:.3}"));
+        let numbers = published.into_iter().chain(criterion(&it.exact, milliseconds));
+        let numbers = numbers.chain([milliseconds(it.milliseconds_per_token)]);
+        number_row(&format!("{} as level {}", it.candidate, it.level), numbers)
+    };
+    let table = number_table(UTF8_FULL_CONDENSED, &header, ranking.insertions.iter().map(row));
     format!(
         "\none more level in {}, from run lengths: cost < gain, as published (Theorem 3.2, \
          arXiv 2510.26527) and exactly\n{table}",

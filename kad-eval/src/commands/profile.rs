@@ -14,7 +14,8 @@ use crate::models;
 use crate::numbers::NONE;
 use crate::output;
 use crate::speed::profile::{
-    CandidateCost, Profile, ProfileSettings, ProfileTargets, Profiler, Prompts, task_names,
+    CandidateCost, CandidateProfile, Profile, ProfileSettings, ProfileTargets, Profiler, Prompts,
+    task_names,
 };
 
 pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
@@ -63,10 +64,8 @@ fn check_writable(args: &ProfileArgs) -> Result<()> {
 fn table(profile: &Profile) -> String {
     let header =
         ["", "T(1) ms", "T(4)/T(1)", "T(8)/T(1)", "T(16)/T(1)", "distribution ms", "accepted by"];
-    let mut table = number_table(UTF8_FULL_CONDENSED, &header);
-    for candidate in &profile.candidates {
-        let none = || NONE.to_owned();
-        let numbers: [String; 5] = match &candidate.cost {
+    let row = |candidate: &CandidateProfile| {
+        let numbers = match &candidate.cost {
             CandidateCost::Distribution { times, distribution, .. } => {
                 let seconds = |width| times.seconds(width, profile.context);
                 let ratio = |width| format!("{:.2}", seconds(width) / seconds(1));
@@ -76,17 +75,22 @@ fn table(profile: &Profile) -> String {
             }
             CandidateCost::Lookup { draft_seconds, .. }
             | CandidateCost::Tree { draft_seconds, .. } => {
+                let mut numbers = [NONE; 5].map(str::to_owned);
                 // A tree by lookup makes no pass.
-                let draft = (*draft_seconds > 0.0).then(|| milliseconds(1e3 * draft_seconds));
-                [draft.unwrap_or_else(none), none(), none(), none(), none()]
+                if *draft_seconds > 0.0 {
+                    numbers[0] = milliseconds(1e3 * draft_seconds);
+                }
+                numbers
             }
         };
         let pairs = profile.pairs.iter().filter(|pair| pair.drafter == candidate.name);
         let accepted =
             pairs.filter_map(|pair| Some(format!("{} {:.2}", pair.verifier, pair.runs.rate()?)));
-        let accepted = Cell::new(accepted.collect::<Vec<_>>().join("\n"));
-        table.add_row(number_row(&candidate.name, numbers).into_iter().chain([accepted]));
-    }
+        let mut row = number_row(&candidate.name, numbers);
+        row.push(Cell::new(accepted.collect::<Vec<_>>().join("\n")));
+        row
+    };
+    let table = number_table(UTF8_FULL_CONDENSED, &header, profile.candidates.iter().map(row));
     let ProfileSettings { prompts, tokens, rounds, .. } = &profile.settings;
     format!(
         "{}: {prompts} prompts × {tokens} tokens, {rounds} rounds of passes, pass times T(width) \

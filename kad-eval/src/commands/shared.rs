@@ -29,11 +29,16 @@ pub(super) fn check_writable(path: &Path, what: &str, flag: &str) -> Result<()> 
     )))
 }
 
-/// A table without rows.
-pub(super) fn number_table(style: TableStyle, header: &[&str]) -> Table {
+/// A table of rows made by [`number_row`].
+pub(super) fn number_table(
+    style: TableStyle,
+    header: &[&str],
+    rows: impl Iterator<Item = Vec<Cell>>,
+) -> Table {
     let mut table = Table::new();
     table.load_style(style);
     table.set_header(header.to_vec());
+    table.add_rows(rows);
     table
 }
 

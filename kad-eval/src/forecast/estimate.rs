@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::decode_times::DecodeTimes;
 use super::item_tokens::{ItemTokens, TaskMode, by_speaker, typical};
 use super::tally::Tally;
-use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
+use crate::config::{DecoderPlan, Execution, Experiment};
 use crate::models::{self, Models, Rules};
 use crate::output;
 use crate::task::Task;
@@ -78,9 +78,6 @@ pub(crate) struct Estimate {
 /// `own` counts the items of this run or shard, and `whole` those of all shards, whose mean time is
 /// used where there is one. `predicted` gives the seconds per token that a profile predicts for a
 /// decoder.
-///
-/// # Errors
-/// If a model fails.
 pub(crate) fn estimate(
     (experiment, models, tasks): (&Experiment, &Models, &[Task]),
     (own, whole): (&Tally, &Tally),
@@ -103,7 +100,7 @@ pub(crate) fn estimate(
                 items: own.items,
                 done: own.done,
                 seconds_per_item: mean,
-                seconds_left: if own.left() == 0 { Some(0.0) } else { None },
+                seconds_left: (own.left() == 0).then_some(0.0),
                 basis: mean.map_or(Basis::Unknown, |_| Basis::Items),
             });
         }
@@ -122,18 +119,12 @@ pub(crate) fn estimate(
     Ok(Some(estimates))
 }
 
-/// The kind and models of a distribution, and the mode: equal keys take equal times.
-type Key<'p> = (&'static str, Vec<&'p str>, TaskMode);
+/// The models of a distribution, and the mode: equal keys take equal times. The number of models
+/// tells the kinds of distributions apart.
+type Key<'p> = (Vec<&'p str>, TaskMode);
 
 fn key<'p>(plan: &'p DecoderPlan, item: &ItemTokens) -> Key<'p> {
-    let distribution = plan.kind.distribution();
-    let kind = match distribution {
-        DecoderKind::Single { .. } => "single",
-        DecoderKind::Deferral { .. } => "deferral",
-        DecoderKind::ImplicitReward { .. } => "implicit reward",
-        DecoderKind::Chain(_) => "chain",
-    };
-    (kind, distribution.models(), item.mode)
+    (plan.kind.distribution().models(), item.mode)
 }
 
 /// Times every distribution once per mode, in the middle of its longest text; None if the user
@@ -149,7 +140,7 @@ fn time_passes<'p>(
         *context = own.max(*context);
     }
     if !requests.is_empty() {
-        let sets: BTreeSet<_> = requests.keys().map(|(kind, models, _)| (kind, models)).collect();
+        let sets: BTreeSet<_> = requests.keys().map(|(models, _)| models).collect();
         let plural = if sets.len() == 1 { "" } else { "s" };
         output::note(&format!("timing passes of {} set{plural} of models", sets.len()));
     }

@@ -7,13 +7,15 @@ use crate::config::{DecoderKind, Experiment};
 use crate::machine;
 use crate::models::Models;
 use crate::output::size;
-use crate::task::Task;
+use crate::task::{Item, Task};
 
 /// KV caches of all sessions of a decoder at its longest text.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Caches {
+    #[serde(rename = "caches_bytes")]
     pub(crate) bytes: u64,
     /// Tokens of that text: the longest prompt and `max_new_tokens` per reply.
+    #[serde(rename = "longest_text")]
     pub(crate) tokens: usize,
 }
 
@@ -22,10 +24,8 @@ impl Caches {
     pub(crate) fn largest(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Self {
         let items = longest(tasks);
         let texts = by_speaker(experiment, |kind| -> Vec<ItemTokens> {
-            items
-                .iter()
-                .filter_map(|(task, item)| ItemTokens::of(kind, models, task, item))
-                .collect()
+            let of = |(task, item): &(&Task, &Item)| ItemTokens::of(kind, models, task, item);
+            items.iter().filter_map(of).collect()
         });
         let mut largest = Self::default();
         for (plan, texts) in experiment.decoders.iter().zip(texts) {
@@ -47,12 +47,8 @@ impl Caches {
 
 /// The model of every session that is open at the same time.
 fn sessions(kind: &DecoderKind) -> Vec<&str> {
-    match kind {
-        DecoderKind::Chain(chain) => {
-            chain.distributions().into_iter().flat_map(|part| part.distribution.models()).collect()
-        }
-        other => other.models(),
-    }
+    let DecoderKind::Chain(chain) = kind else { return kind.models() };
+    chain.distributions().into_iter().flat_map(|part| part.distribution.models()).collect()
 }
 
 /// Peak memory of the process, and its parts.
@@ -63,9 +59,9 @@ pub(crate) struct Memory {
     pub(crate) resident_bytes: u64,
     /// Memory that every job still to be started adds for its own copy of the models.
     pub(crate) models_bytes: u64,
-    /// KV caches of one job.
-    pub(crate) caches_bytes: u64,
-    pub(crate) longest_text: usize,
+    /// Of one job.
+    #[serde(flatten)]
+    pub(crate) caches: Caches,
     /// Free memory of the machine; none where the system does not tell.
     pub(crate) available_bytes: Option<u64>,
 }
@@ -86,14 +82,8 @@ impl Memory {
     ) -> Self {
         let jobs = jobs as u64;
         let more = models_bytes.saturating_mul(jobs - 1) + caches.bytes.saturating_mul(jobs);
-        Self {
-            peak_bytes: resident_bytes + more,
-            resident_bytes,
-            models_bytes,
-            caches_bytes: caches.bytes,
-            longest_text: caches.tokens,
-            available_bytes,
-        }
+        let peak_bytes = resident_bytes + more;
+        Self { peak_bytes, resident_bytes, models_bytes, caches, available_bytes }
     }
 
     /// If the machine has less free memory than the run may still take.

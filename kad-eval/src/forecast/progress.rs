@@ -50,10 +50,8 @@ impl<'p> Progress<'p> {
         (models, jobs): (&Models, usize),
     ) -> Self {
         let DecoderProgress { items, done, .. } = tally.total();
-        let bar = match output::shows_progress() {
-            true => ProgressBar::new(items as u64),
-            false => ProgressBar::hidden(),
-        };
+        let shown = output::shows_progress();
+        let bar = if shown { ProgressBar::new(items as u64) } else { ProgressBar::hidden() };
         bar.set_position(done as u64);
         bar.reset_eta();
         if let Ok(style) = ProgressStyle::with_template(BAR) {
@@ -62,12 +60,11 @@ impl<'p> Progress<'p> {
         if done > 0 {
             output::note(&format!("continuing: {done} of {items} items × decoders are done"));
         }
-        let caches = match done < items {
-            true => Caches::largest(experiment, models, tasks),
-            false => Caches::default(),
-        };
-        let (forecast, now) = (Forecast::new(tasks, jobs), Instant::now());
-        let (tokens, started, last_line) = (0, now, now);
+        let left = done < items;
+        let caches =
+            if left { Caches::largest(experiment, models, tasks) } else { Caches::default() };
+        let (forecast, tokens) = (Forecast::new(tasks, jobs), 0);
+        let [started, last_line] = [Instant::now(); 2];
         let mut new = Self {
             experiment,
             tasks,
@@ -187,14 +184,9 @@ mod tests {
 
     #[test]
     fn every_decoder_has_its_line() {
-        let decoders = [
-            ("base", decoder(100, 20, 400, 10.0)),
-            (
-                "KAD dual, threshold 0.2",
-                DecoderProgress { failed: 2, ..decoder(100, 98, 4000, 49.0) },
-            ),
-            ("late", decoder(100, 0, 0, 0.0)),
-        ];
+        let fast = DecoderProgress { failed: 2, ..decoder(100, 98, 4000, 49.0) };
+        let (base, late) = (decoder(100, 20, 400, 10.0), decoder(100, 0, 0, 0.0));
+        let decoders = [("base", base), ("KAD dual, threshold 0.2", fast), ("late", late)];
         let found = lines("gsm8k", &decoders, 1, (80, 40));
         let wanted = [
             "gsm8k",

@@ -87,19 +87,16 @@ impl Remaining {
     pub(super) fn line(&self, memory: &Memory) -> String {
         let Self { items, others, .. } = self;
         let (likely, longest) = (duration(self.seconds), duration(self.longest_seconds));
-        let time = if likely == longest {
-            format!("about {likely}")
-        } else {
-            format!(
-                "about {likely} if texts stay as long as the first ones, at most about {longest}"
-            )
+        let but = match likely == longest {
+            true => String::new(),
+            false => format!(" if texts stay as long as the first ones, at most about {longest}"),
         };
         let others = match others {
             0 => String::new(),
             _ => format!(" (without {others} of other kinds of tasks)"),
         };
         format!(
-            "{items} items × decoders left: {time}{others}; peak memory at most about {}. \
+            "{items} items × decoders left: about {likely}{but}{others}; peak memory at most about {}. \
              `--dry-run` says this beforehand; `--limit N` takes fewer items, `--jobs N` and \
              `--shard I/N` decode in parallel",
             size(memory.peak_bytes)

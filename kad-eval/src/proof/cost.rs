@@ -1,17 +1,16 @@
 //! The size of an enumeration, before it starts.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, bail};
 
-use crate::config::{ChainPlan, DecoderKind, DecoderPlan, Execution, LevelPlan, Proof, TreePlan};
+use crate::config::{DecoderKind, DecoderPlan, Execution, LevelPlan, Proof, TreePlan};
 
 /// Contexts and paths of single steps that are enumerated at most: minutes of work.
 const CONTEXTS: f64 = 1e6;
 const PATHS: f64 = 3e7;
 
-/// Refuses a proof that would not finish.
-///
-/// # Errors
-/// The two numbers, and the settings to change.
+/// Refuses a proof that would not finish. The error has both numbers, and the settings to change.
 pub(crate) fn check(proof: &Proof) -> Result<()> {
     for claim in &proof.claims {
         let plan = &claim.decoder;
@@ -36,19 +35,17 @@ pub(crate) fn check(proof: &Proof) -> Result<()> {
 /// Upper bounds of the contexts, and of the paths of one step from each of them.
 fn work(proof: &Proof, plan: &DecoderPlan) -> (f64, f64) {
     let vocab = proof.vocab as f64;
+    let levels = levels(&plan.kind, vocab);
     if plan.kind.carries_tokens() {
-        return (1.0, whole(proof, plan));
+        return (1.0, whole(&levels, vocab, proof.length));
     }
-    let mut ends = proof.eos.clone();
-    ends.sort_unstable();
-    ends.dedup();
-    let going_on = vocab - ends.len() as f64;
+    let ends: BTreeSet<_> = proof.eos.iter().collect();
     let (mut contexts, mut paths, mut here) = (0.0, 0.0, 1.0);
     for position in 0..proof.length {
         contexts += here;
-        let step: f64 = step(&plan.kind, vocab, proof.length - position).iter().sum();
+        let step: f64 = step(&levels, vocab, proof.length - position).iter().sum();
         paths += here * step;
-        here *= going_on;
+        here *= vocab - ends.len() as f64;
         // The length may be a billion.
         if here == 0.0 || !(contexts <= CONTEXTS && paths <= PATHS) {
             break;
@@ -58,10 +55,10 @@ fn work(proof: &Proof, plan: &DecoderPlan) -> (f64, f64) {
 }
 
 /// Paths of whole texts, from the prompt to the end.
-fn whole(proof: &Proof, plan: &DecoderPlan) -> f64 {
+fn whole(levels: &[Level], vocab: f64, length: usize) -> f64 {
     let mut texts = vec![1.0];
-    for room in 1..=proof.length {
-        let step = step(&plan.kind, proof.vocab as f64, room);
+    for room in 1..=length {
+        let step = step(levels, vocab, room);
         let all = step.iter().enumerate().skip(1).map(|(made, paths)| paths * texts[room - made]);
         let all: f64 = all.sum();
         texts.push(all);
@@ -73,65 +70,60 @@ fn whole(proof: &Proof, plan: &DecoderPlan) -> f64 {
     texts.last().copied().unwrap_or(f64::NAN)
 }
 
+/// A level that drafts `n` tokens in at most `ways · each^n` ways, if it is the lowest one.
+struct Level {
+    length: usize,
+    bonus: bool,
+    ways: f64,
+    each: f64,
+}
+
+/// The levels of a decoder, the uppermost first; none if it drafts nothing.
+fn levels(kind: &DecoderKind, vocab: f64) -> Vec<Level> {
+    let level = |level: &LevelPlan| {
+        let nodes = level.tree.map_or(1.0, |tree| tree.nodes().get() as f64);
+        // Lookups and the likeliest tokens are proposed, not drawn.
+        let (ways, each) = match (level.draft.distribution(), level.tree) {
+            (None, _) | (_, Some(TreePlan::TopK { .. } | TreePlan::Lookup { .. })) => (nodes, 1.0),
+            (Some(_), Some(TreePlan::Sampled { .. })) => (nodes * vocab.powf(nodes), 1.0),
+            (Some(_), None) => (1.0, vocab),
+        };
+        Level { length: level.length.get(), bonus: level.bonus, ways, each }
+    };
+    match (kind, kind.execution()) {
+        (DecoderKind::Chain(chain), _) => chain.listed().iter().map(level).collect(),
+        (_, Some(Execution::Speculative { draft_length, bonus, .. })) => {
+            vec![Level { length: draft_length.get(), bonus, ways: 1.0, each: vocab }]
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Tokens per step that no enumeration can reach.
 const TOO_LONG: usize = 1000;
 
 /// Upper bounds of the paths of one step that makes 0, 1, 2, … tokens, up to `room`.
-fn step(kind: &DecoderKind, vocab: f64, room: usize) -> Vec<f64> {
-    let drafted = match (kind, kind.execution()) {
-        (DecoderKind::Chain(chain), _) => {
-            let lengths = chain.listed().iter().map(|level| level.length.get());
-            lengths.fold(chain.listed().len(), usize::saturating_add)
-        }
-        (_, Some(Execution::Speculative { draft_length, .. })) => draft_length.get(),
-        _ => 0,
-    };
-    let room = room.min(drafted.saturating_add(1));
-    if room > TOO_LONG {
-        return vec![f64::INFINITY];
-    }
-    match (kind, kind.execution()) {
-        (DecoderKind::Chain(chain), _) => round(chain, 0, vocab, room),
-        (_, Some(Execution::Speculative { draft_length, bonus, .. })) => {
-            let drafts =
-                one_draft(draft_length.get().min(room), room, |drafted| vocab.powf(drafted as f64));
-            verified(&drafts, bonus, vocab, room)
-        }
-        _ => verified(&one_draft(0, room, |_| 1.0), true, vocab, room),
-    }
+fn step(levels: &[Level], vocab: f64, room: usize) -> Vec<f64> {
+    let lengths = levels.iter().map(|level| level.length);
+    let room = room.min(lengths.fold(levels.len() + 1, usize::saturating_add));
+    if room > TOO_LONG { vec![f64::INFINITY] } else { round(levels, vocab, room) }
 }
 
-/// One round of a level that verifies the drafts of level `index`.
-fn round(chain: &ChainPlan, index: usize, vocab: f64, room: usize) -> Vec<f64> {
-    let levels = chain.listed();
-    let Some(level) = levels.get(index) else {
-        return verified(&one_draft(0, room, |_| 1.0), true, vocab, room);
+/// One round of the uppermost of these levels; without levels, a token of the target.
+fn round(levels: &[Level], vocab: f64, room: usize) -> Vec<f64> {
+    let Some((level, below)) = levels.split_first() else {
+        return verified(&[1.0], true, vocab, room);
     };
     let left = room - usize::from(level.bonus && room > 0);
-    let wanted = level.length.get().min(left);
-    let drafts = if index + 1 == levels.len() {
-        let siblings = level.tree.map_or(1.0, |tree| tree.nodes().get() as f64);
-        let drafts = one_draft(wanted, room, |drafted| lowest(level, vocab, drafted));
-        drafts.iter().map(|paths| paths * siblings).collect()
+    let wanted = level.length.min(left);
+    let drafts = if below.is_empty() {
+        let mut drafts = vec![0.0; wanted];
+        drafts.push(level.ways * level.each.powf(wanted as f64));
+        drafts
     } else {
-        collected(&round(chain, index + 1, vocab, left), wanted, room)
+        collected(&round(below, vocab, left), wanted, room)
     };
     verified(&drafts, level.bonus, vocab, room)
-}
-
-/// Number of ways in which the lowest level drafts `drafted` tokens.
-fn lowest(level: &LevelPlan, vocab: f64, drafted: usize) -> f64 {
-    match (level.draft.distribution(), level.tree) {
-        // Proposed, not drawn.
-        (None, _) | (_, Some(TreePlan::TopK { .. } | TreePlan::Lookup { .. })) => 1.0,
-        (Some(_), Some(TreePlan::Sampled { nodes, .. })) => vocab.powf(nodes.get() as f64),
-        (Some(_), None) => vocab.powf(drafted as f64),
-    }
-}
-
-/// Drafts of a single length.
-fn one_draft(drafted: usize, room: usize, ways: impl Fn(usize) -> f64) -> Vec<f64> {
-    (0..=room).map(|length| if length == drafted { ways(length) } else { 0.0 }).collect()
 }
 
 /// Number of ways to collect tokens of rounds until there are `wanted`.

@@ -50,9 +50,6 @@ pub(crate) struct Worst {
 
 /// The verdict on every claim of `proof`, in order; `begin` is told the decoder before each
 /// enumeration.
-///
-/// # Errors
-/// If a decoder fails.
 pub(crate) fn verdicts(proof: &Proof, begin: impl Fn(&str)) -> Result<Vec<Verdict>> {
     let distribution = |plan: &DecoderPlan| {
         begin(&plan.name);

@@ -17,9 +17,6 @@ use crate::task::TaskPlan;
 
 /// The profiles of all chains of the experiment with planned levels, by the name of the decoder.
 /// They are read before models are loaded, so that a missing file is reported early.
-///
-/// # Errors
-/// Those of [`profile_of`].
 pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>> {
     let mut found = Vec::new();
     for plan in &experiment.decoders {
@@ -30,10 +27,8 @@ pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>
     Ok(found)
 }
 
-/// The profile of a chain with planned levels; None for other decoders.
-///
-/// # Errors
-/// If it cannot be read; for a missing file with its place in the experiment.
+/// The profile of a chain with planned levels; None for other decoders. A missing file is an error
+/// at its place in the experiment.
 pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
     let DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, place, .. }, .. }) = kind
     else {
@@ -48,10 +43,8 @@ pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
 }
 
 /// Replaces planned levels of a chain by the fastest ones; leaves everything else as it is. `tasks`
-/// are the experiment's; None for a prompt of the command line.
-///
-/// # Errors
-/// If the profile cannot be read, was made under other conditions, or lacks the target.
+/// are the experiment's; None for a prompt of the command line. A profile that was made under other
+/// conditions, or lacks the target, is an error.
 pub(crate) fn list_planned(
     kind: &mut DecoderKind,
     models: &Models,
@@ -148,9 +141,6 @@ fn drafter_name(profile: &Profile, draft: &DraftPlan) -> Option<String> {
 
 /// The prediction of `profile` for a decoder on a range of the profile's texts; None for decoders
 /// that the theory does not describe, or that the profile lacks.
-///
-/// # Errors
-/// If the profile's texts were changed.
 pub(crate) fn predicted(
     profile: &Profile,
     kind: &DecoderKind,

@@ -64,9 +64,6 @@ pub(crate) struct TimedDecoder<'m> {
 
 impl TimedDecoder<'_> {
     /// A text with fresh sessions; None if the user interrupted.
-    ///
-    /// # Errors
-    /// If a model fails.
     pub(crate) fn text(&self, prompt: &[TokenId], seed: u64) -> Result<Option<TimedText>> {
         let eos = models::eos(self.kind, self.models, self.sampling);
         let limits = Limits { max_new_tokens: self.max_new_tokens, eos };

@@ -26,10 +26,7 @@ struct BenchJson<'a> {
     decoders: &'a [BenchResult],
 }
 
-/// In the requested format.
-///
-/// # Errors
-/// If for every prompt some text ended with its first step.
+/// In the requested format. It is an error if for every prompt some text ended with its first step.
 pub(super) fn text(
     args: &BenchArgs,
     experiment: &str,
@@ -69,9 +66,6 @@ fn setting(args: &BenchArgs, prompts: usize, which: &str) -> [String; 4] {
 }
 
 /// The results as a page.
-///
-/// # Errors
-/// If a chart cannot be drawn or the template fails.
 pub(super) fn page(
     args: &BenchArgs,
     experiment: &str,
@@ -96,8 +90,7 @@ const HEADER: [&str; 8] = [
 ];
 
 fn table(results: &[BenchResult], style: TableStyle) -> Table {
-    let mut table = number_table(style, &HEADER);
-    for result in results {
+    let row = |result: &BenchResult| {
         let none = || NONE.to_owned();
         let number = |value: f64| format!("{value:.2}");
         let Interval { low, high } = result.interval;
@@ -113,9 +106,9 @@ fn table(results: &[BenchResult], style: TableStyle) -> Table {
             format!("{:.1}", result.tokens_per_second),
             format!("{:.1}", result.overhead_percent),
         ];
-        table.add_row(number_row(&result.name, numbers));
-    }
-    table
+        number_row(&result.name, numbers)
+    };
+    number_table(style, &HEADER, results.iter().map(row))
 }
 
 fn estimate(estimate: &Estimate, number: fn(f64) -> String) -> String {

@@ -197,7 +197,7 @@ impl DryRun<'_> {
     }
 
     fn memory(&self) -> String {
-        let Memory { peak_bytes, resident_bytes, models_bytes, caches_bytes, .. } = self.memory;
+        let Memory { peak_bytes, resident_bytes, models_bytes, caches, .. } = self.memory;
         let (times, copies) = match self.jobs {
             1 => (String::new(), String::new()),
             jobs => (
@@ -212,8 +212,8 @@ impl DryRun<'_> {
              of texts of {} tokens{left}",
             size(peak_bytes),
             size(resident_bytes),
-            size(caches_bytes),
-            self.memory.longest_text
+            size(caches.bytes),
+            caches.tokens
         )
     }
 }

@@ -26,9 +26,6 @@ pub(super) struct MeasuredText {
 
 /// The results of all decoders on the same prompts and repetitions; None if the user interrupted.
 /// The first decoder is the baseline.
-///
-/// # Errors
-/// If a model fails, or no prompt fits all models.
 pub(crate) fn measure(
     settings: BenchSettings,
     decoders: Vec<BenchDecoder>,

@@ -43,9 +43,6 @@ impl std::fmt::Display for EqualTexts {
 }
 
 /// For each decoder the number of texts that equal the first one's; None where they may differ.
-///
-/// # Errors
-/// If the target's model fails at a difference.
 pub(super) fn compare(
     decoders: &[BenchDecoder],
     measured: &[DecoderTexts],

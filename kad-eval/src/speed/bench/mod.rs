@@ -28,15 +28,9 @@ pub(crate) struct BenchDecoder {
 impl BenchDecoder {
     /// True if its tokens have the distribution of `other`'s.
     fn same_distribution(&self, other: &Self) -> bool {
-        let lenient = |one: &Self| match &one.kind {
-            DecoderKind::Chain(chain) => chain.leniency().is_some(),
-            _ => false,
-        };
-        let same =
-            plain_decoding(self.kind.distribution()) == plain_decoding(other.kind.distribution());
-        same && same_distribution(&self.sampling, &other.sampling)
-            && !lenient(self)
-            && !lenient(other)
+        let plain = |one: &Self| plain_decoding(one.kind.distribution());
+        let exact = self.kind.is_exact() && other.kind.is_exact();
+        exact && plain(self) == plain(other) && same_distribution(&self.sampling, &other.sampling)
     }
 }
 

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use self::candidate_sets::CandidateSets;
 use self::members::{members, target};
-pub(crate) use self::ranked_chain::RankedChain;
+pub(crate) use self::ranked_chain::{LevelShare, RankedChain};
 pub(crate) use self::replay::ReplayRange;
 use self::replay::ReplayedTexts;
 use super::profile::{Profile, ProfileSettings};
@@ -104,10 +104,8 @@ pub(crate) struct LevelInsertion {
 }
 
 impl ChainRanking {
-    /// The ranking of `request` by `profile`.
-    ///
-    /// # Errors
-    /// If the target or a drafter is not in the profile, or the target has no distribution.
+    /// The ranking of `request` by `profile`. A name that is not in the profile, or a target that
+    /// only drafts, is an error.
     pub(crate) fn of(profile: &Profile, request: &RankingRequest) -> Result<Self> {
         let target = target(profile, request)?;
         let limits = PlanLimits {
@@ -136,9 +134,6 @@ impl ChainRanking {
 
     /// The prediction for one chain on a range of the texts: `members` with the target first, and a
     /// draft length for each verifier. None if `profile` lacks a member or a pair.
-    ///
-    /// # Errors
-    /// If the number of lengths is wrong.
     pub(crate) fn chain(
         profile: &Profile,
         members: &[String],
@@ -157,9 +152,6 @@ impl ChainRanking {
     }
 
     /// The measurements of one chain, as for [`ChainRanking::chain`].
-    ///
-    /// # Errors
-    /// If the number of lengths is wrong.
     pub(crate) fn measured(
         profile: &Profile,
         members: &[String],

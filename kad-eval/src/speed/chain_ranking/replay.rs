@@ -52,10 +52,8 @@ impl ReplayedTexts {
     }
 
     /// `chain` replayed along the texts. None if there are none, if they lack data of the chain, or
-    /// if every text ends before anything counts: run lengths predict it then.
-    ///
-    /// # Errors
-    /// If the traces are inconsistent: the profile's file was changed.
+    /// if every text ends before anything counts: run lengths predict it then. Inconsistent traces
+    /// are an error: the profile's file was changed.
     pub(super) fn replay(&self, chain: &Chain) -> Result<Option<ReplayResult>> {
         let covered = self.texts.iter().all(|text| text.covers(chain)) && self.reaches(chain);
         if self.texts.is_empty() || !covered {

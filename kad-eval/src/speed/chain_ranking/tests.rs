@@ -193,9 +193,9 @@ fn unknown_candidates_are_named() {
     let error = |request: RankingRequest| {
         format!("{:#}", ChainRanking::of(&three_levels(), &request).unwrap_err())
     };
-    let target = |name: &str| RankingRequest { target: Some(name.to_owned()), ..request() };
-    assert!(error(target("larg")).contains("did you mean `large`?"));
-    assert!(error(target("n-gram")).contains("has no distribution of its own"));
+    let target = Some("n-gram".to_owned());
+    let found = error(RankingRequest { target, ..request() });
+    assert!(found.contains("has no distribution of its own"), "{found}");
     let drafters = Some(vec!["tiny-model".to_owned()]);
     let found = error(RankingRequest { drafters, ..request() });
     assert!(found.contains("`tiny-model` is not in the profile"), "{found}");

@@ -17,9 +17,6 @@ const TOKENS: usize = 128;
 
 /// The agreement of every model with its [`reference()`], along the reference's prompts of `asked`;
 /// None if the user interrupted.
-///
-/// # Errors
-/// If a model fails.
 pub(super) fn compare(
     experiment: &Experiment,
     models: &Models,

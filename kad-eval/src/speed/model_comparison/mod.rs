@@ -22,16 +22,14 @@ use crate::machine::Machine;
 use crate::models::{self, Model, Models};
 use crate::run::record::Record;
 use crate::run::{RunFile, RunFolder};
-use crate::speed::profile::{PassGrid, PassTimer, in_turn};
+use crate::speed::profile::{PassGrid, in_turn, time_passes};
 use crate::task::{Conversation, Task};
 
 /// Number of prompts for passes and logits.
 const PROMPTS: usize = 8;
 
-/// Measures everything that `passes.json` of `folder` lacks; None if the user interrupted.
-///
-/// # Errors
-/// If a model fails or has no room for the requested passes, or the file cannot be continued.
+/// Measures everything that `passes.json` of `folder` lacks; None if the user interrupted. A file
+/// that cannot be continued is an error.
 pub(crate) fn measure(
     experiment: &Experiment,
     plan: &PassesPlan,
@@ -116,20 +114,17 @@ fn passes(
         bail!(WrongRequest("no prompts: [passes] runs over those of the tasks".to_owned()));
     }
     let grid = PassGrid { widths: plan.widths.clone(), contexts: vec![plan.context.get()] };
-    let timer = PassTimer::new(grid, make, &texts, plan.rounds.map(Into::into))?;
-    let Some((times, rounds)) = timer.measure()? else { return Ok(None) };
+    let found = time_passes(&grid, make, &texts, plan.rounds.map(Into::into))?;
+    let Some((times, rounds)) = found else { return Ok(None) };
+    let measured = all.iter().zip(&times).map(|((name, model), found)| {
+        ((*name).clone(), measured_model(model, found.passes.cells().concat()))
+    });
     Ok(Some(PassMeasurements {
         machine: Machine::here(),
         context: plan.context.get(),
         widths: plan.widths.clone(),
         rounds,
-        models: all
-            .iter()
-            .zip(&times)
-            .map(|((name, model), found)| {
-                ((*name).clone(), measured_model(model, found.passes.cells().concat()))
-            })
-            .collect(),
+        models: measured.collect(),
         agreement: None,
     }))
 }
@@ -148,9 +143,6 @@ fn measured_model(model: &Model, passes: Vec<PassTime>) -> MeasuredModel {
 }
 
 /// The comparison of the models and decoders of a finished run.
-///
-/// # Errors
-/// If the baseline's model fails where texts differ.
 pub(crate) fn comparison(
     experiment: &Experiment,
     models: &Models,

@@ -14,9 +14,6 @@ use crate::run::record::Record;
 use crate::task::Task;
 
 /// The comparison of every decoder with the baseline.
-///
-/// # Errors
-/// If the baseline's model fails at a difference.
 pub(super) fn compare(
     experiment: &Experiment,
     models: &Models,

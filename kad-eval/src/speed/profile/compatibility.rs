@@ -20,9 +20,6 @@ impl Profile {
     /// order of tasks counts, because prompts are taken from them in turn and a benchmark goes on
     /// where the profile stopped. `path` and `experiment` are the files in the command that makes
     /// a new profile.
-    ///
-    /// # Errors
-    /// [`WrongRequest`] with everything that differs.
     pub(crate) fn check(
         &self,
         path: &Path,

@@ -8,7 +8,7 @@
 //! | prompts | `prompts.rs` |
 //! | making a profile | `profiler.rs` |
 //! | forward-pass times by width and context length | `passes.rs` |
-//! | acceptance of each drafter by each verifier | `pairs.rs`, of token trees `trees.rs` |
+//! | acceptance of each drafter and token tree by each verifier | `pairs.rs` |
 //! | per-round overhead beyond the models' forward passes | `round_overhead.rs` |
 //! | plain texts with every candidate's probabilities and drafts | `traces.rs` |
 
@@ -21,13 +21,12 @@ mod prompts;
 mod round_overhead;
 mod targets;
 mod traces;
-mod trees;
 
 pub(crate) use compatibility::task_names;
 pub(crate) use file::{
     CandidateCost, CandidateProfile, Profile, ProfileConditions, ProfileSettings,
 };
-pub(crate) use passes::{PassGrid, PassTimer, times_without};
+pub(crate) use passes::{PassGrid, time_passes, times_without};
 pub(crate) use profiler::Profiler;
 pub(crate) use prompts::{Prompts, in_turn};
 pub(crate) use targets::{ProfileTargets, listed};

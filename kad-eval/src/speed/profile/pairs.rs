@@ -1,4 +1,4 @@
-//! Acceptance of each drafter by each verifier, and the overhead of their rounds.
+//! Acceptance of each drafter and token tree by each verifier, and the overhead of their rounds.
 
 use anyhow::{Context, Result};
 use kad_polybasic::theory::{PassTimes, RunLengths};
@@ -7,6 +7,7 @@ use super::file::{CandidateCost, CandidateProfile, PairProfile};
 use super::passes::times_without;
 use super::profiler::Profiler;
 use super::round_overhead::{RoundSamples, draft_seconds};
+use super::targets::{tree_definition, tree_name};
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, NamedDistribution};
 use crate::interrupt;
 use crate::models::{self, Rules};
@@ -21,17 +22,30 @@ const DIVISORS: [usize; 3] = [1, 2, 4];
 /// A chain of two levels to be measured.
 struct TwoLevelChain<'c> {
     target: &'c NamedDistribution,
-    verifier: &'c CandidateProfile,
-    drafter: &'c CandidateProfile,
-    /// A decoder for each of the [`DIVISORS`].
+    /// The target's pass times in this chain.
+    times: PassTimes,
+    drafter: Drafter<'c>,
+    /// Decoders of the texts, in turn.
     kinds: Vec<DecoderKind>,
 }
 
-/// Rounds of one pair.
+#[derive(Clone, Copy)]
+enum Drafter<'c> {
+    Candidate(&'c CandidateProfile),
+    Tree {
+        level: &'c LevelPlan,
+        /// The target's place among the models of the chain.
+        target: usize,
+    },
+}
+
+/// Rounds of one chain.
 #[derive(Default)]
 struct PairSamples {
     runs: RunLengths,
     rounds: RoundSamples,
+    /// Seconds in passes of the drafter and nodes of each tree.
+    trees: Vec<(f64, f64)>,
 }
 
 /// The chain of `target` and one level below it.
@@ -41,62 +55,63 @@ pub(super) fn two_levels(target: &NamedDistribution, level: LevelPlan) -> Decode
 
 impl Profiler<'_> {
     /// Decodes with every pair of a verifier and a cheaper drafter; None if the user interrupted.
-    ///
-    /// # Errors
-    /// If a model fails.
     pub(super) fn pairs(
         &self,
         candidates: &[CandidateProfile],
         context: usize,
     ) -> Result<Option<Vec<PairProfile>>> {
         let chains = self.two_level_chains(candidates, context)?;
-        let texts = chains.len() * self.settings.prompts;
-        let progress = MeasurementProgress::new("drafted texts", texts);
-        let mut pairs = Vec::with_capacity(chains.len());
-        // One chain after the other: between texts of a model that keeps one core busy the other
-        // falls asleep, and the next rounds of a chain would pay for waking it.
-        for TwoLevelChain { target, verifier, drafter, kinds } in &chains {
-            let times = verifier_times(verifier, drafter)?;
-            let mut samples = PairSamples::default();
-            let add =
-                |prompt, steps: &[StepTime]| samples.add(steps, prompt, &times, &drafter.cost);
-            if !self.decode_chain(target, kinds, &progress, add)? {
-                return Ok(None);
-            }
-            pairs.push(PairProfile {
-                verifier: verifier.name.clone(),
-                drafter: drafter.name.clone(),
-                round_overhead: samples.rounds.overhead(),
-                runs: samples.runs,
-            });
-        }
-        Ok((!interrupt::requested()).then_some(pairs))
+        let samples = self.samples("drafted texts", &chains)?;
+        Ok(samples.map(|samples| chains.iter().zip(&samples).map(pair).collect()))
     }
 
-    /// Decodes all prompts with a chain below `target`, text `i` with `kinds[i % kinds.len()]`;
-    /// `add` gets the length of each prompt and the steps of its text. False if the user
-    /// interrupted.
-    ///
-    /// # Errors
-    /// If a model or `add` fails.
-    pub(super) fn decode_chain(
+    /// Decodes with every tree of the experiment below every target that it is cheaper than.
+    /// Returns the trees as candidates, and their pairs; None if the user interrupted.
+    pub(super) fn trees(
         &self,
-        target: &NamedDistribution,
-        kinds: &[DecoderKind],
-        progress: &MeasurementProgress,
-        mut add: impl FnMut(usize, &[StepTime]) -> Result<()>,
-    ) -> Result<bool> {
-        let (first, rules) = (&kinds[0], Rules::of(&kinds[0])?);
-        let prompts = self.prompts.of(first, self.models)?;
-        let prompts = prompts.iter().take(self.settings.prompts);
-        for ((seed, prompt), kind) in prompts.zip(kinds.iter().cycle()) {
-            let Some(text) = self.decode(kind, target, &rules, prompt, *seed)? else {
-                return Ok(false);
-            };
-            add(prompt.len(), &text.steps)?;
-            progress.advance();
+        candidates: &[CandidateProfile],
+        context: usize,
+    ) -> Result<Option<(Vec<CandidateProfile>, Vec<PairProfile>)>> {
+        let chains = self.tree_chains(candidates, context);
+        let Some(samples) = self.samples("texts with trees", &chains)? else { return Ok(None) };
+        let mut trees: Vec<(&LevelPlan, Vec<(f64, f64)>)> = Vec::new();
+        for (chain, samples) in chains.iter().zip(&samples) {
+            let Drafter::Tree { level, .. } = chain.drafter else { continue };
+            match trees.iter_mut().find(|(other, _)| tree_name(other) == tree_name(level)) {
+                Some((_, drafts)) => drafts.extend(&samples.trees),
+                None => trees.push((level, samples.trees.clone())),
+            }
         }
-        Ok(true)
+        let trees = trees.into_iter().map(|(level, drafts)| tree_candidate(level, &drafts));
+        Ok(Some((trees.collect(), chains.iter().zip(&samples).map(pair).collect())))
+    }
+
+    /// Decodes all prompts with each chain; None if the user interrupted.
+    ///
+    /// One chain after the other: between texts of a model that keeps one core busy the other falls
+    /// asleep, and the next rounds of a chain would pay for waking it.
+    fn samples(
+        &self,
+        what: &str,
+        chains: &[TwoLevelChain<'_>],
+    ) -> Result<Option<Vec<PairSamples>>> {
+        let progress = MeasurementProgress::new(what, chains.len() * self.settings.prompts);
+        let mut all = Vec::with_capacity(chains.len());
+        for chain in chains {
+            let mut samples = PairSamples::default();
+            let (first, rules) = (&chain.kinds[0], Rules::of(&chain.kinds[0])?);
+            let prompts = self.prompts.of(first, self.models)?;
+            let prompts = prompts.iter().take(self.settings.prompts);
+            for ((seed, prompt), kind) in prompts.zip(chain.kinds.iter().cycle()) {
+                let Some(text) = self.decode(kind, chain.target, &rules, prompt, *seed)? else {
+                    return Ok(None);
+                };
+                samples.add(chain, prompt.len(), &text.steps)?;
+                progress.advance();
+            }
+            all.push(samples);
+        }
+        Ok((!interrupt::requested()).then_some(all))
     }
 
     /// Chains of one vocabulary whose drafter is cheaper than their verifier.
@@ -124,12 +139,45 @@ impl Profiler<'_> {
                 let kinds: Vec<_> = DIVISORS.into_iter().map(kind).collect::<Result<_>>()?;
                 // Models of another vocabulary are no mistake: they belong to another chain.
                 if models::check_shared(&kinds[0], self.models).is_ok() {
-                    let (verifier, drafter) = (&candidates[verifier], &candidates[drafter]);
-                    found.push(TwoLevelChain { target, verifier, drafter, kinds });
+                    let times = verifier_times(&candidates[verifier], &candidates[drafter])?;
+                    let drafter = Drafter::Candidate(&candidates[drafter]);
+                    found.push(TwoLevelChain { target, times, drafter, kinds });
                 }
             }
         }
         Ok(found)
+    }
+
+    /// Chains of a model and a token tree that is cheaper.
+    fn tree_chains<'c>(
+        &'c self,
+        candidates: &[CandidateProfile],
+        context: usize,
+    ) -> Vec<TwoLevelChain<'c>> {
+        let cost = |name: &str| Some(&candidates.iter().find(|found| found.name == name)?.cost);
+        let mut found = Vec::new();
+        for level in &self.targets.trees {
+            let drafter = match level.draft.distribution() {
+                Some(part) => cost(&part.name).map(|cost| cost.pass_seconds(context)),
+                None => Some(0.0),
+            };
+            for target in &self.targets.distributions {
+                let kind = two_levels(target, level.clone());
+                // Passes of the models of a composed distribution cannot be told from those of the
+                // tree.
+                let single = target.distribution.models().len() == 1;
+                let place = kind.models().iter().position(|name| *name == target.name);
+                let times = cost(&target.name).and_then(CandidateCost::times);
+                let (Some(place), Some(times), true) = (place, times, single) else { continue };
+                let cheaper = drafter.is_some_and(|drafter| drafter < times.seconds(1, context));
+                if cheaper && models::check_shared(&kind, self.models).is_ok() {
+                    let (times, kinds) = (times.clone(), vec![kind]);
+                    let drafter = Drafter::Tree { level, target: place };
+                    found.push(TwoLevelChain { target, times, drafter, kinds });
+                }
+            }
+        }
+        found
     }
 }
 
@@ -149,30 +197,76 @@ fn verifier_times(verifier: &CandidateProfile, drafter: &CandidateProfile) -> Re
     }
 }
 
+fn pair((chain, samples): (&TwoLevelChain<'_>, &PairSamples)) -> PairProfile {
+    PairProfile {
+        verifier: chain.target.name.clone(),
+        drafter: match chain.drafter {
+            Drafter::Candidate(drafter) => drafter.name.clone(),
+            Drafter::Tree { level, .. } => tree_name(level),
+        },
+        runs: samples.runs.clone(),
+        round_overhead: samples.rounds.overhead(),
+    }
+}
+
+/// A tree as a candidate, from the seconds and nodes of its `drafts` below all targets.
+fn tree_candidate(level: &LevelPlan, drafts: &[(f64, f64)]) -> CandidateProfile {
+    let mean = |of: fn(&(f64, f64)) -> f64| {
+        drafts.iter().map(of).sum::<f64>() / drafts.len().max(1) as f64
+    };
+    let part = level.draft.distribution();
+    let models = part.map_or(Vec::new(), |part| part.distribution.models());
+    CandidateProfile {
+        name: tree_name(level),
+        models: models.into_iter().map(str::to_owned).collect(),
+        definition: Some(tree_definition(level)),
+        cost: CandidateCost::Tree {
+            toml: level.in_toml(),
+            draft_seconds: mean(|(seconds, _)| *seconds),
+            nodes: mean(|(_, nodes)| *nodes),
+            depth: level.length.get(),
+        },
+    }
+}
+
 impl PairSamples {
     /// Adds the rounds of one text after `prompt` tokens.
-    fn add(
-        &mut self,
-        steps: &[StepTime],
-        prompt: usize,
-        times: &PassTimes,
-        drafter: &CandidateCost,
-    ) -> Result<()> {
+    fn add(&mut self, chain: &TwoLevelChain<'_>, prompt: usize, steps: &[StepTime]) -> Result<()> {
         let (mut text, mut after_bonus) = (prompt, false);
         for step in steps {
             let round = step.round.context("a chain has rounds")?;
-            // A draft that an end token or the end of the text cut short counts as long as it is;
-            // one that the drafter ended of its own accord was requested one token longer.
-            let requested = round.drafted + usize::from(round.stopped);
-            if requested > 0 {
-                self.runs.record(requested, round.drafted, round.accepted)?;
-            }
-            if !step.reads_prompt {
-                let context = text - 1;
-                let verifying = times.seconds(round.drafted + 1, context);
-                let drafting = draft_seconds(drafter, round.drafted, context, after_bonus);
-                let drafting = drafting.context("a tree drafts for no pair")?;
-                self.rounds.add(round.drafted, step.seconds, verifying + drafting);
+            let context = text - 1;
+            let verifying = chain.times.seconds(round.drafted + 1, context);
+            match chain.drafter {
+                Drafter::Candidate(drafter) => {
+                    // A draft that an end token or the end of the text cut short counts as long as
+                    // it is; one that the drafter ended of its own accord was requested one token
+                    // longer.
+                    let requested = round.drafted + usize::from(round.stopped);
+                    if requested > 0 {
+                        self.runs.record(requested, round.drafted, round.accepted)?;
+                    }
+                    if !step.reads_prompt {
+                        let drafted = round.drafted;
+                        let drafting = draft_seconds(&drafter.cost, drafted, context, after_bonus);
+                        let drafting = drafting.context("a tree drafts for no pair")?;
+                        self.rounds.add(drafted, step.seconds, verifying + drafting);
+                    }
+                }
+                // Close to the end of the text, trees are cut: neither depth nor size is the usual
+                // one.
+                Drafter::Tree { level, target } => {
+                    let depth = level.length.get();
+                    let whole = round.depth >= depth || round.stopped;
+                    if whole {
+                        self.runs.record(depth, depth, round.accepted.min(depth))?;
+                    }
+                    if whole && !step.reads_prompt {
+                        let drafting = step.passing() - step.by_model[target];
+                        self.trees.push((drafting, round.drafted as f64));
+                        self.rounds.add(0, step.seconds, drafting + verifying);
+                    }
+                }
             }
             text += step.emitted;
             after_bonus = round.emitted > round.accepted && round.accepted == round.drafted;

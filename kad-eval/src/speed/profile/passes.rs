@@ -82,96 +82,75 @@ pub(crate) struct DistributionTimes {
     pub(crate) distribution: PassTime,
 }
 
-/// Measures several distributions in turn.
-pub(crate) struct PassTimer<'m> {
-    grid: PassGrid,
-    /// By distribution, in the order given; then by context length.
-    series: Vec<Vec<PassSeries<'m>>>,
-    /// A long enough text for each distribution.
-    texts: Vec<Vec<TokenId>>,
-    /// Number of rounds; None for as many as there is time for.
+/// Measures several distributions in turn, each at the points of `grid` for which it has room, in
+/// `wanted` rounds, or in as many as there is time for. `make` returns a fresh predictor of
+/// distribution `i`. `prompts[i]` is the text it follows, repeated as often as necessary: the time of
+/// a pass does not depend on the tokens.
+///
+/// Returns the times by distribution and the number of rounds counted; None if the user interrupted.
+pub(crate) fn time_passes<'m>(
+    grid: &PassGrid,
+    make: impl Fn(usize) -> Result<Box<dyn Predictor + 'm>>,
+    prompts: &[Vec<TokenId>],
     wanted: Option<usize>,
-    rounds: usize,
-}
-
-impl<'m> PassTimer<'m> {
-    /// `make` returns a fresh predictor of distribution `i`. `prompts[i]` is the text it follows,
-    /// repeated as often as necessary: the time of a pass does not depend on the tokens. Each
-    /// distribution is measured at the points of `grid` for which it has room.
-    ///
-    /// # Errors
-    /// If a backend cannot start a session.
-    pub(crate) fn new(
-        grid: PassGrid,
-        make: impl Fn(usize) -> Result<Box<dyn Predictor + 'm>>,
-        prompts: &[Vec<TokenId>],
-        wanted: Option<usize>,
-    ) -> Result<Self> {
-        let mut series = Vec::with_capacity(prompts.len());
-        for index in 0..prompts.len() {
-            let context_len = make(index)?.context_len();
-            let one = |context| {
-                let widths = grid.widths_in(context, context_len);
-                Ok(PassSeries::new(make(index)?, context, widths))
-            };
-            let contexts = grid.contexts_in(context_len);
-            series.push(contexts.into_iter().map(one).collect::<Result<_>>()?);
-        }
-        let longest = grid.longest_context() + grid.widest().max(WARM_UP + COUNTED);
-        let text = |prompt: &Vec<TokenId>| prompt.iter().copied().cycle().take(longest).collect();
-        let texts = prompts.iter().map(text).collect();
-        Ok(Self { grid, series, texts, wanted, rounds: 0 })
+) -> Result<Option<(Vec<DistributionTimes>, usize)>> {
+    let longest = grid.longest_context() + grid.widest().max(WARM_UP + COUNTED);
+    let text = |prompt: &Vec<TokenId>| prompt.iter().copied().cycle().take(longest).collect();
+    let texts: Vec<Vec<TokenId>> = prompts.iter().map(text).collect();
+    // By distribution, then by context length.
+    let mut all: Vec<Vec<PassSeries<'_>>> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let context_len = make(index)?.context_len();
+        let contexts = grid.contexts_in(context_len).into_iter();
+        let series = contexts.map(|context| {
+            let widths = grid.widths_in(context, context_len);
+            Ok(PassSeries::new(make(index)?, text, context, widths))
+        });
+        all.push(series.collect::<Result<_>>()?);
     }
-
-    /// Makes all rounds. Returns the times by distribution and the number of rounds counted; None
-    /// if the user interrupted.
-    ///
-    /// # Errors
-    /// If a model fails, or nothing was measured.
-    pub(crate) fn measure(mut self) -> Result<Option<(Vec<DistributionTimes>, usize)>> {
-        let least = self.wanted.unwrap_or(MIN_ROUNDS) + 1;
-        let progress = MeasurementProgress::new("rounds of passes", least);
-        let began = Instant::now();
-        while self.round(began)? {
-            progress.advance();
-        }
-        if interrupt::requested() {
+    let progress = MeasurementProgress::new("rounds of passes", wanted.unwrap_or(MIN_ROUNDS) + 1);
+    let (began, mut counted) = (Instant::now(), 0);
+    // The first round is not counted: it fills caches.
+    for made in 1.. {
+        if !round(&mut all, grid, made > 1)? {
             return Ok(None);
         }
-        let times = self.series.iter().map(|series| summary(series)).collect::<Result<_>>()?;
-        Ok(Some((times, self.rounds.saturating_sub(1))))
+        counted = made - 1;
+        let next = began.elapsed().mul_f64((made + 1) as f64 / made as f64);
+        let more = match wanted {
+            Some(wanted) => counted < wanted,
+            None => counted < MIN_ROUNDS || (counted < MAX_ROUNDS && next < TIME),
+        };
+        if !more {
+            break;
+        }
+        progress.advance();
     }
+    let times = all.iter().map(|series| summary(series)).collect::<Result<_>>()?;
+    Ok(Some((times, counted)))
+}
 
-    /// Measures every pass once. The first round is not counted: it fills caches. Returns whether
-    /// another round is worth its time; the first one began at `began`.
-    fn round(&mut self, began: Instant) -> Result<bool> {
-        let counted = self.rounds > 0;
-        // Distributions take turns at each width: a busy moment of the machine hits all alike.
-        let most = self.series.iter().map(Vec::len).max().unwrap_or(0);
-        for context in 0..most {
-            for width in 0..self.grid.widths.len() {
-                for (distribution, text) in self.series.iter_mut().zip(&self.texts) {
-                    if interrupt::requested() {
-                        return Ok(false);
-                    }
-                    let Some(series) = distribution.get_mut(context) else { continue };
-                    series.measure(width, text, counted)?;
+/// Measures every pass once; false if the user interrupted. Distributions take turns at each width: a
+/// busy moment of the machine hits all alike.
+fn round(all: &mut [Vec<PassSeries<'_>>], grid: &PassGrid, counted: bool) -> Result<bool> {
+    let most = all.iter().map(Vec::len).max().unwrap_or(0);
+    for context in 0..most {
+        for width in 0..grid.widths.len() {
+            for series in all.iter_mut().filter_map(|of_one| of_one.get_mut(context)) {
+                if interrupt::requested() {
+                    return Ok(false);
                 }
+                series.measure(width, counted)?;
             }
         }
-        self.rounds += 1;
-        let made = self.rounds - 1;
-        let next = began.elapsed().mul_f64((self.rounds + 1) as f64 / self.rounds as f64);
-        Ok(match self.wanted {
-            Some(wanted) => made < wanted,
-            None => made < MIN_ROUNDS || (made < MAX_ROUNDS && next < TIME),
-        })
     }
+    Ok(true)
 }
 
 /// Passes of one distribution after one context length.
 struct PassSeries<'m> {
     predictor: Box<dyn Predictor + 'm>,
+    text: &'m [TokenId],
     context: usize,
     widths: Vec<usize>,
     /// Seconds of passes with their next-token distributions, by width.
@@ -183,21 +162,28 @@ struct PassSeries<'m> {
 }
 
 impl<'m> PassSeries<'m> {
-    fn new(predictor: Box<dyn Predictor + 'm>, context: usize, widths: Vec<usize>) -> Self {
+    fn new(
+        predictor: Box<dyn Predictor + 'm>,
+        text: &'m [TokenId],
+        context: usize,
+        widths: Vec<usize>,
+    ) -> Self {
         let (passes, distributions) = (vec![Vec::new(); widths.len()], Vec::new());
         let distribution = Distribution::default();
-        Self { predictor, context, widths, passes, distributions, distribution }
+        Self { predictor, text, context, widths, passes, distributions, distribution }
     }
 
     /// One pass of the width of index `width` with its distributions; several passes in a row over
     /// one token.
-    fn measure(&mut self, width: usize, text: &[TokenId], counted: bool) -> Result<()> {
-        let (index, Some(&width)) = (width, self.widths.get(width)) else { return Ok(()) };
+    fn measure(&mut self, width: usize, counted: bool) -> Result<()> {
+        if width >= self.widths.len() {
+            return Ok(());
+        }
         // Another last token, so that nothing of the pass to come is cached.
-        let other = (0..2).find(|token| *token != text[self.context]).unwrap_or_default();
-        self.predictor.follow(&[&text[..self.context], &[other]].concat(), 1)?;
-        if width > 1 {
-            return self.pass(index, self.context, text, counted);
+        let other = (0..2).find(|token| *token != self.text[self.context]).unwrap_or_default();
+        self.predictor.follow(&[&self.text[..self.context], &[other]].concat(), 1)?;
+        if self.widths[width] > 1 {
+            return self.pass(width, self.context, counted);
         }
         // In use, wide passes follow another model's passes, but passes over one token follow each
         // other: those are about twice as fast once processor and caches have settled.
@@ -205,21 +191,15 @@ impl<'m> PassSeries<'m> {
         let run = room.min(WARM_UP + COUNTED);
         for done in 0..run {
             let settled = done >= WARM_UP.min(run - 1);
-            self.pass(index, self.context + done, text, counted && settled)?;
+            self.pass(width, self.context + done, counted && settled)?;
         }
         Ok(())
     }
 
-    /// One timed pass after `context` tokens of the text.
-    fn pass(
-        &mut self,
-        index: usize,
-        context: usize,
-        text: &[TokenId],
-        counted: bool,
-    ) -> Result<()> {
+    /// One timed pass of the width of index `index` after `context` tokens of the text.
+    fn pass(&mut self, index: usize, context: usize, counted: bool) -> Result<()> {
         let width = self.widths[index];
-        let text = &text[..context + width];
+        let text = &self.text[..context + width];
         let began = Instant::now();
         self.predictor.follow(text, width)?;
         let passed = began.elapsed();
@@ -325,14 +305,14 @@ mod tests {
         let model = Counted::new(TableModel::random("toy", 5, 2, 1));
         let sampling = Sampling::at_temperature(1.0).unwrap();
         let predictor = Box::new(ModelPredictor::new(&model, sampling).unwrap());
-        let mut series = PassSeries::new(predictor, 7, WIDTHS.to_vec());
         let text: Vec<TokenId> = (0..64).map(|i| i % 5).collect();
+        let mut series = PassSeries::new(predictor, &text, 7, WIDTHS.to_vec());
         // The context is read once; afterwards there are the timed passes, and one over another token.
-        series.measure(0, &text, true).unwrap();
+        series.measure(0, true).unwrap();
         for (index, width) in WIDTHS.iter().enumerate().rev().chain(WIDTHS.iter().enumerate()) {
             let before = model.counts();
             series.passes[index].clear();
-            series.measure(index, &text, true).unwrap();
+            series.measure(index, true).unwrap();
             let done = model.counts() - before;
             // The other token is one more pass.
             let passes = if *width == 1 { (WARM_UP + COUNTED) as u64 } else { 1 };

@@ -8,7 +8,7 @@ use kad_polybasic::theory::PassTime;
 use kad_polybasic::{Draft, DraftRequest};
 
 use super::file::{CandidateCost, CandidateProfile, Profile, ProfileConditions, ProfileSettings};
-use super::passes::{DistributionTimes, PassGrid, PassTimer};
+use super::passes::{DistributionTimes, PassGrid, time_passes};
 use super::prompts::Prompts;
 use super::round_overhead::{RoundSamples, WeightedPoint, fit_line};
 use super::targets::{ProfileTargets, definition};
@@ -46,9 +46,6 @@ struct PlainSamples {
 
 impl Profiler<'_> {
     /// The profile; None if the user interrupted.
-    ///
-    /// # Errors
-    /// If a model fails, a model has no chat template, or no prompt fits.
     pub(crate) fn profile(&self) -> Result<Option<Profile>> {
         let distributions = &self.targets.distributions;
         let first = distributions.first().context("no distribution is measured")?;
@@ -95,7 +92,7 @@ impl Profiler<'_> {
             Ok(prompts.into_iter().flat_map(|(_, prompt)| prompt).collect())
         };
         let prompts = distributions.iter().map(prompt).collect::<Result<Vec<_>>>()?;
-        PassTimer::new(PassGrid::default(), make, &prompts, self.rounds)?.measure()
+        time_passes(&PassGrid::default(), make, &prompts, self.rounds)
     }
 
     /// The distribution whose texts are kept: the baseline's, or else the slowest, single models

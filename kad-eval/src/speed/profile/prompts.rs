@@ -33,9 +33,6 @@ pub(super) type SeededPrompt = (u64, Vec<TokenId>);
 impl Prompts {
     /// `count` prompts after the first `skip`, taken from the tasks in turn; fewer if there are no
     /// more. `data` is the folder of task data.
-    ///
-    /// # Errors
-    /// If a task cannot be loaded.
     pub(crate) fn load(
         experiment: &Experiment,
         data: Option<&Path>,
@@ -55,9 +52,6 @@ impl Prompts {
 
     /// Up to `count` prompts that are not among the first `profiled` ones, with other seeds, and a
     /// description of them. If the tasks have no further prompts: the first ones.
-    ///
-    /// # Errors
-    /// Those of [`Prompts::load`].
     pub(crate) fn held_out(
         experiment: &Experiment,
         data: Option<&Path>,
@@ -80,19 +74,13 @@ impl Prompts {
     }
 
     /// The prompts for `kind` that leave room for a token in all of its models.
-    ///
-    /// # Errors
-    /// If there is no chat template, or no prompt fits.
     pub(super) fn of(&self, kind: &DecoderKind, models: &Models) -> Result<Vec<SeededPrompt>> {
         let found = self.common(&[kind], models)?;
         Ok(found.into_iter().map(|(seed, mut texts)| (seed, texts.swap_remove(0))).collect())
     }
 
     /// A prompt for each of `kinds`, of the items that leave room for a token in all models of all
-    /// of them: compared decoders get the same items.
-    ///
-    /// # Errors
-    /// If there is no chat template, or no prompt fits.
+    /// of them: compared decoders get the same items. It is an error if no prompt fits.
     pub(crate) fn common(
         &self,
         kinds: &[&DecoderKind],

@@ -4,7 +4,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use kad_polybasic::Verifier;
 
 use super::file::{CandidateCost, Profile};
-use super::trees::tree_name;
 use crate::config::{
     ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Lookup, NamedDistribution,
     plain_decoding, same_distribution,
@@ -28,9 +27,6 @@ pub(crate) struct ProfileTargets {
 impl ProfileTargets {
     /// The targets of `experiment`, or of the models and decoders in `only`, separated by commas.
     /// Decoders with sampling settings of their own are left out with a note.
-    ///
-    /// # Errors
-    /// If a name is neither a model nor a decoder that has a distribution.
     pub(crate) fn of(experiment: &Experiment, only: Option<&str>) -> Result<Self> {
         let mut distributions = distributions(experiment);
         if let Some(only) = only {
@@ -48,18 +44,12 @@ impl ProfileTargets {
     }
 
     /// The distribution of this name.
-    ///
-    /// # Errors
-    /// If the experiment has none.
     pub(crate) fn part(&self, name: &str) -> Result<&NamedDistribution> {
         let found = self.distributions.iter().find(|part| part.name == name);
         found.ok_or_else(|| missing(&format!("`{name}` of the profile is no model or decoder")))
     }
 
     /// The levels below the target of a chain with these members.
-    ///
-    /// # Errors
-    /// If the experiment lacks one of them.
     pub(crate) fn levels(
         &self,
         profile: &Profile,
@@ -97,10 +87,7 @@ fn missing(what: &str) -> anyhow::Error {
 }
 
 /// The names in `text`, separated by commas. Names may contain commas themselves, as the names of
-/// sweeps do.
-///
-/// # Errors
-/// If a name is none of `known`, with the nearest one.
+/// sweeps do. A name that is none of `known` is an error with the nearest one.
 pub(crate) fn listed(text: &str, what: &str, known: &[&str]) -> Result<Vec<String>> {
     let pieces: Vec<&str> = text.split(',').collect();
     let (mut names, mut from) = (Vec::new(), 0);
@@ -176,6 +163,11 @@ fn trees(experiment: &Experiment, distributions: &[NamedDistribution]) -> Vec<Le
         }
     }
     found
+}
+
+/// The name of a tree as a candidate: trees of different depth differ.
+pub(super) fn tree_name(level: &LevelPlan) -> String {
+    format!("{}, depth {}", level.tree_name().unwrap_or_default(), level.length)
 }
 
 /// The parts of a tree as a text that changes when they do.

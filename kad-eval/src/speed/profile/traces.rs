@@ -9,7 +9,7 @@ use kad_polybasic::{Draft, DraftRequest, DraftTree, TreeLimits};
 use super::file::TracedTexts;
 use super::pairs::two_levels;
 use super::profiler::Profiler;
-use super::trees::tree_name;
+use super::targets::tree_name;
 use crate::config::{DraftPlan, LevelPlan, Lookup, NamedDistribution, TreePlan};
 use crate::interrupt;
 use crate::models::{self, Rules};
@@ -47,9 +47,6 @@ impl Profiler<'_> {
     /// draft at every position by every lookup and tree. Left out are distributions of another
     /// vocabulary, and trees that are sampled: they depend on more than the context. None if the
     /// user interrupted.
-    ///
-    /// # Errors
-    /// If a model fails.
     pub(super) fn traces(
         &self,
         target: usize,

@@ -226,11 +226,7 @@ impl Profile {
     /// Version of the layout; files of another one are refused.
     pub(crate) const VERSION: u64 = 4;
 
-    /// Reads a profile.
-    ///
-    /// # Errors
-    /// If the file cannot be read, is no profile, or has another layout; with the command that
-    /// makes one.
+    /// Reads a profile. An error names the command that makes one.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path).map_err(|error| {
             let path = path.display();
@@ -243,9 +239,6 @@ impl Profile {
     }
 
     /// The profile in `text`.
-    ///
-    /// # Errors
-    /// If it is no profile, or has another layout.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -306,9 +299,6 @@ impl Profile {
     }
 
     /// Writes the file atomically.
-    ///
-    /// # Errors
-    /// If the disk is full or the folder does not exist.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let text = compact(&serde_json::to_string_pretty(self)?);
         files::write(path, &text)

@@ -83,9 +83,3 @@ fn damage_is_named() {
         assert!(error.contains("kad profile"), "{error}");
     }
 }
-
-#[test]
-fn a_missing_file_is_reported_with_the_command_that_makes_it() {
-    let error = format!("{:#}", Profile::read(Path::new("nowhere.json")).unwrap_err());
-    assert!(error.contains("nowhere.json") && error.contains("kad profile"), "{error}");
-}
