@@ -185,7 +185,7 @@ pub trait Drafter {
     ///
     /// A position has one uniform number. A discarded draft has therefore revealed part of the next
     /// draft, so such drafts are exact only under
-    /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform). Block verification, which looks
+    /// [`Verifier::SameUniform`](crate::Verifier::SameUniform). Block verification, which looks
     /// ahead, is not exact for them.
     fn draws_by_position(&self) -> bool {
         false
@@ -271,7 +271,7 @@ impl<P: Predictor> PredictorDrafter<P> {
     }
 
     /// Draws each token at the uniform number of its position in the text, for verification by
-    /// [`Verifier::SharedUniform`](crate::Verifier::SharedUniform). Default: false.
+    /// [`Verifier::SameUniform`](crate::Verifier::SameUniform). Default: false.
     #[must_use]
     pub fn by_position(self, by_position: bool) -> Self {
         Self { by_position, ..self }

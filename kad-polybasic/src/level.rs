@@ -175,7 +175,7 @@ pub enum Surplus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a level that is not exact drafts for another level, so no level above it is exact: verify \
-     leniently at the highest level only, and verify tokens drawn by position by shared uniforms"
+     leniently at the highest level only, and verify tokens drawn by position by the same uniforms"
 )]
 pub struct NotExact;
 
@@ -220,7 +220,7 @@ impl<L: Level> LevelDrafter<L> {
     /// Drafts with `level`.
     ///
     /// # Errors
-    /// [`NotExact`] if verification is lenient, or if it is not by shared uniforms although tokens
+    /// [`NotExact`] if verification is lenient, or if it is not by the same uniforms although tokens
     /// below are drawn by position.
     pub fn new(level: L, surplus: Surplus) -> Result<Self, NotExact> {
         if !level.is_exact() {

@@ -28,7 +28,7 @@
 //! |---|---|
 //! | the lowest drafter | a model ([`PredictorDrafter`]), earlier text ([`LookupDrafter`]), a tree of continuations verified in one pass ([`TreeDrafter`], [`TreeStage`]) |
 //! | a target | any [`Predictor`](kad_core::Predictor): a model, a deferral mixture, an implicit reward ([`PredictorTarget`]); a deferral mixture drafted by its own aligned model ([`DeferralTarget`]) |
-//! | verification | token by token, the whole draft at once, or by shared uniforms ([`Verifier`]) |
+//! | verification | token by token, the whole draft at once, or by the same uniforms ([`Verifier`]) |
 //! | lengths | fixed, or adapted to the acceptance seen while decoding ([`AdaptiveDecoder`]) |
 //!
 //! [`verify`] has the formulas, without engine or models. [`theory`] predicts the speed of a chain

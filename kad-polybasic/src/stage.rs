@@ -130,7 +130,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
     /// Verifies with `verifier` instead. Default: [`Verifier::Token`].
     #[must_use]
     pub fn verified_by(self, verifier: Verifier) -> Self {
-        let by_position = verifier == Verifier::SharedUniform;
+        let by_position = verifier == Verifier::SameUniform;
         let draft = if by_position { Draft::without_distributions() } else { Draft::default() };
         Self { verifier, draft, ..self }
     }
@@ -200,7 +200,7 @@ impl<D: Drafter, T: Target> Stage<D, T> {
         choices: &mut dyn ChoiceSource,
     ) -> Result<TokenVerdict, DecodeError> {
         let drafted = self.text[len];
-        if self.verifier == Verifier::SharedUniform {
+        if self.verifier == Verifier::SameUniform {
             self.target.distribution(&self.text, len, &mut self.residual)?;
             let own = choices.token_at(len - self.prompt.min(len), &self.residual);
             return Ok(if own == drafted {
@@ -322,12 +322,12 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
     }
 
     fn is_exact(&self) -> bool {
-        let shared = self.verifier == Verifier::SharedUniform;
+        let shared = self.verifier == Verifier::SameUniform;
         self.verifier.is_exact() && (shared || !self.drafter.draws_by_position())
     }
 
     fn draws_by_position(&self) -> bool {
-        self.verifier == Verifier::SharedUniform || self.drafter.draws_by_position()
+        self.verifier == Verifier::SameUniform || self.drafter.draws_by_position()
     }
 
     fn round(
@@ -350,7 +350,7 @@ impl<D: Drafter, T: Target> Level for Stage<D, T> {
         let accepted = self.verify(request, choices, out)?;
         if bonus && accepted == drafted {
             let Self { target, text, residual, .. } = self;
-            let by_position = (self.verifier == Verifier::SharedUniform).then_some(self.prompt);
+            let by_position = (self.verifier == Verifier::SameUniform).then_some(self.prompt);
             let own =
                 OwnToken { text, level: request.level, after_draft: drafted > 0, by_position };
             own.append(target, choices, residual, out)?;

@@ -16,11 +16,12 @@ mod budget;
 mod cascade;
 mod catalogue;
 mod constant;
+mod dual;
 mod history;
+mod nudging;
 mod parameter;
 mod primal;
 mod relative;
-mod threshold;
 
 use std::fmt;
 
@@ -28,14 +29,15 @@ pub use budget::{KadFallback, KadFractional, KnapsackExact};
 pub use cascade::{CascadeTokenV2, CascadeTokenV3, Chow, Difference, OptimalCascade};
 pub use catalogue::{GreedyLimit, Monotone, RuleInfo, RuleInputs, catalogue, named};
 pub use constant::{Always, Never, RandomDeferral};
+pub use dual::KadDual;
 pub(crate) use history::History;
 pub use history::{HistoryRule, PooledBudget, SteeredDual};
+pub use nudging::Nudging;
 pub use parameter::{Parameter, ParameterRange, RuleError};
 pub use primal::KadPrimal;
 pub use relative::{
     AggressiveBet, AlignedAbove, AlignedBelow, ArgmaxOnly, ConfidenceBet, TokenV2, TokenV3,
 };
-pub use threshold::{KadDual, Nudging};
 
 use crate::distribution::Distribution;
 use crate::knapsack::Items;

@@ -9,8 +9,7 @@ use crate::distribution::Distribution;
 use crate::number::Number;
 use crate::vocab::TokenId;
 
-/// The exact distribution of `run`'s result: every sequence of /// let two = |choices: &mut dyn ChoiceSource| Ok::<_, ()>(choices.token(&coin) + choices.token(&coin));
-/// let distribution = enumerate(two).unwrap(); is tried once and weighted
+/// The exact distribution of `run`'s result: every sequence of choices is tried once and weighted
 /// with its probability, in `f64` with compensated sums.
 ///
 /// `run` must make all of its choices through the given source and must not depend on anything else

@@ -258,7 +258,7 @@ fn distribution_of(kind: &DecoderKind) -> DecoderKind {
 /// agrees with the target by accident, and a verifier that looks ahead would condition the uniforms
 /// of later positions.
 fn check_uniforms(levels: &[LevelPlan]) -> Result<()> {
-    let by_place = |level: &&LevelPlan| level.verifier == Verifier::SharedUniform;
+    let by_place = |level: &&LevelPlan| level.verifier == Verifier::SameUniform;
     let Some(without) = levels.iter().find(|level| !by_place(level)) else {
         return Ok(());
     };
@@ -396,7 +396,7 @@ impl Level {
         }
         Ok(match found {
             "block" => Verifier::Block,
-            "same-uniform" => Verifier::SharedUniform,
+            "same-uniform" => Verifier::SameUniform,
             "lenient" => Verifier::Lenient { leniency: self.leniency(table, &value)? },
             _ => Verifier::Token,
         })

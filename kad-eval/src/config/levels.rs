@@ -372,7 +372,7 @@ pub(crate) fn verifier_name(verifier: Verifier) -> &'static str {
     match verifier {
         Verifier::Token => "token",
         Verifier::Block => "block",
-        Verifier::SharedUniform => "same-uniform",
+        Verifier::SameUniform => "same-uniform",
         Verifier::Lenient { .. } => "lenient",
     }
 }

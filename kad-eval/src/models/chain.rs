@@ -165,9 +165,9 @@ impl<'p, 'm> Chain<'p, 'm> {
         let lowest = index + 1 == self.levels.len();
         if let (Some(tree), true) = (plan.tree, lowest) {
             let target = PredictorTarget::new(self.predictor(above)?);
-            let by_position = plan.verifier == Verifier::SharedUniform;
+            let by_position = plan.verifier == Verifier::SameUniform;
             let verifier =
-                if by_position { TreeVerifier::SharedUniform } else { TreeVerifier::Siblings };
+                if by_position { TreeVerifier::SameUniform } else { TreeVerifier::Siblings };
             let drafter = tree_drafter(&plan.draft, tree, |named| self.predictor(part(named)))?;
             let stage = TreeStage::new(drafter, target, drafting);
             return Ok(self.with_length(stage.length(), stage.verified_by(verifier)));
@@ -212,7 +212,7 @@ impl<'p, 'm> Chain<'p, 'm> {
             DraftPlan::Distribution(named) => {
                 let drafter = PredictorDrafter::new(self.predictor(part(named))?)
                     .stopping_below(plan.stop_below.unwrap_or(0.0))
-                    .by_position(plan.verifier == Verifier::SharedUniform);
+                    .by_position(plan.verifier == Verifier::SameUniform);
                 Box::new(drafter)
             }
             DraftPlan::Lookup(lookup) => lookup_drafter(*lookup, self.vocab())?,

@@ -45,7 +45,7 @@ fn compared(temperature: &str) -> Vec<Value> {
     found["decoders"].as_array().unwrap().iter().map(|result| result["same_text"].clone()).collect()
 }
 
-/// Greedy texts equal those of plain decoding with any verifier, sampled texts with shared uniforms
+/// Greedy texts equal those of plain decoding with any verifier, sampled texts with the same uniforms
 /// only; other decoders have no comparison of texts.
 #[test]
 fn texts_equal_those_of_plain_decoding_where_they_must() {

@@ -29,7 +29,7 @@ fn chain<'m>(
     verifier: Verifier,
 ) -> Speculative<Box<dyn Level + 'm>> {
     let model = |i: usize| ModelPredictor::new(&*models[i].model, sampling).unwrap();
-    let by_position = verifier == Verifier::SharedUniform;
+    let by_position = verifier == Verifier::SameUniform;
     let mut drafter: Box<dyn Drafter + 'm> =
         Box::new(PredictorDrafter::new(model(levels - 1)).by_position(by_position));
     for (index, length) in (0..levels - 1).rev().zip([4, 6, 8]) {
@@ -103,9 +103,9 @@ fn greedy_texts_of_the_oracle_backend_too() {
 
 /// The same seed gives the same text at T = 0.8.
 #[test]
-fn sampled_texts_by_shared_uniforms_are_those_of_plain_decoding() {
-    identical(Backend::Candle, 50, 128, 0.8, Verifier::SharedUniform);
-    identical(Backend::Naive, 2, 24, 0.8, Verifier::SharedUniform);
+fn sampled_texts_by_same_uniforms_are_those_of_plain_decoding() {
+    identical(Backend::Candle, 50, 128, 0.8, Verifier::SameUniform);
+    identical(Backend::Naive, 2, 24, 0.8, Verifier::SameUniform);
 }
 
 /// Texts of four tokens, plainly and by a chain of three levels with rejection verification: a

@@ -44,7 +44,7 @@ use crate::level::Surplus;
 ///    except for its last token. A token that a level has read and rejected, and that a higher
 ///    level puts back, counts as unread.
 /// 4. Surplus waits as in [`VerifyingLevel::surplus`](super::VerifyingLevel::surplus).
-/// 5. Verification is token by token. Block verification accepts more, shared uniforms accept less.
+/// 5. Verification is token by token. Block verification accepts more, same uniforms accept less.
 /// 6. A tree cut short by the end of the text counts as large as others, and one that begins off
 ///    the text as deep. Without a bonus token, a tree whose path ends before its depth is taken to
 ///    have rejected a token there.

@@ -23,7 +23,7 @@ use crate::verify::{SiblingChoice, verify_drawn, verify_listed};
 /// let tree = TopKTree::new(ModelPredictor::new(&small, sampling)?, 3, 8)?;
 /// let target = PredictorTarget::new(ModelPredictor::new(&large, sampling)?);
 /// let stage = TreeStage::new(tree, target, DraftSettings::of(4)?)
-///     .verified_by(TreeVerifier::SharedUniform);
+///     .verified_by(TreeVerifier::SameUniform);
 /// assert!(stage.is_exact() && stage.draws_by_position());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -45,9 +45,9 @@ pub enum TreeVerifier {
     /// token with the same seed, if passes over several tokens give the same bits as passes over
     /// one. (Lazily decoded deferral draws differently.)
     ///
-    /// All levels above must verify by shared uniforms too: a position has one uniform number, and
+    /// All levels above must verify by the same uniforms too: a position has one uniform number, and
     /// another verifier would meet it again after a rejection.
-    SharedUniform,
+    SameUniform,
 }
 
 /// A drafter of token trees and the target that verifies each tree in one pass. As a [`Level`] it
@@ -207,7 +207,7 @@ impl<G: TreeDrafter, T: Target> TreeStage<G, T> {
     ) -> SiblingVerdict {
         let Self { tree, text, distribution, left, siblings, .. } = self;
         let nodes = tree.tokens();
-        if self.verifier == TreeVerifier::SharedUniform {
+        if self.verifier == TreeVerifier::SameUniform {
             let token = choices.token_at(text.len() - self.prompt.min(text.len()), distribution);
             let known = nodes.child_with(at, token).is_some();
             return if known {
@@ -265,7 +265,7 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
     }
 
     fn draws_by_position(&self) -> bool {
-        self.verifier == TreeVerifier::SharedUniform
+        self.verifier == TreeVerifier::SameUniform
     }
 
     fn round(
@@ -282,7 +282,7 @@ impl<G: TreeDrafter, T: Target> Level for TreeStage<G, T> {
         let last = self.text[request.context.len()..].last().copied();
         if whole && self.has_own(last, request.eos) {
             let Self { target, text, distribution, .. } = self;
-            let by_position = (self.verifier == TreeVerifier::SharedUniform).then_some(self.prompt);
+            let by_position = (self.verifier == TreeVerifier::SameUniform).then_some(self.prompt);
             let after_draft = !self.tree.tokens().is_empty();
             let own = OwnToken { text, level: request.level, after_draft, by_position };
             own.append(target, choices, distribution, out)?;

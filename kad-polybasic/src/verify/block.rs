@@ -3,7 +3,7 @@
 
 use kad_core::{ChoiceSource, Distribution, Number, TokenId};
 
-use super::{at_most_one, positive_part, probability};
+use super::token::{at_most_one, positive_part, probability};
 
 /// Block verification of one draft. The target's distributions are added one after the other.
 ///

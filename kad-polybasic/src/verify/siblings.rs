@@ -3,7 +3,7 @@
 
 use kad_core::{ChoiceSource, Distribution, Number, TokenId};
 
-use super::{acceptance, acceptance_rate, probability, ratio_at_most_one, residual};
+use super::token::{acceptance, acceptance_rate, probability, ratio_at_most_one, residual};
 
 /// The outcome of verifying several candidates for one position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

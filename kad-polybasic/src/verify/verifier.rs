@@ -28,7 +28,7 @@ pub enum Verifier {
     ///
     /// All levels above must use this verifier too: a position has one uniform number, and another
     /// verifier would meet it again after a rejection.
-    SharedUniform,
+    SameUniform,
     /// Token by token with [`lenient_acceptance`]: **not exact**. Only the highest level of a chain
     /// may use it.
     Lenient {
@@ -41,7 +41,7 @@ impl Verifier {
     /// True if the text has the target's distribution, exactly.
     pub fn is_exact(self) -> bool {
         match self {
-            Verifier::Token | Verifier::Block | Verifier::SharedUniform => true,
+            Verifier::Token | Verifier::Block | Verifier::SameUniform => true,
             Verifier::Lenient { leniency } => leniency == 0.0,
         }
     }

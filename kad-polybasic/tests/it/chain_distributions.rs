@@ -61,12 +61,12 @@ fn p1_four_levels() {
 
 /// Steps of a text share the uniform numbers of its positions, so whole texts are enumerated.
 #[test]
-fn p1_shared_uniforms() {
+fn p1_same_uniforms() {
     let models = tables::<4>();
     let goal = claimed(predictor(&models[0]), 4);
     for lengths in [&[2][..], &[4], &[2, 2], &[3, 1], &[1, 3], &[2, 1, 2], &[3, 2, 1]] {
         for bonus in 0..1 << lengths.len() {
-            let levels = LevelSettings::levels(lengths, bonus, Verifier::SharedUniform);
+            let levels = LevelSettings::levels(lengths, bonus, Verifier::SameUniform);
             for surplus in [Surplus::Flush, Surplus::Keep] {
                 let models = &models[..=lengths.len()];
                 let mut decoder = chain_at(plain(), models, &levels, surplus);
@@ -80,11 +80,11 @@ fn p1_shared_uniforms() {
     }
 }
 
-/// Each level has its own verifier. Shared uniforms stand above the other verifiers here; below
+/// Each level has its own verifier. The same uniforms stand above the other verifiers here; below
 /// them they are not exact: see the next test.
 #[test]
 fn p1_mixed_verifiers() {
-    use Verifier::{Block, SharedUniform, Token};
+    use Verifier::{Block, SameUniform, Token};
     let models = tables::<4>();
     let goal = claimed(predictor(&models[0]), 3);
     for verifiers in [[Token, Block, Token], [Block, Token, Block], [Token, Token, Block]] {
@@ -104,7 +104,7 @@ fn p1_mixed_verifiers() {
     for below in [Token, Block] {
         for bonus in 0..4 {
             let levels = [
-                LevelSettings::new(2, bonus & 1 == 1, SharedUniform),
+                LevelSettings::new(2, bonus & 1 == 1, SameUniform),
                 LevelSettings::new(2, bonus > 1, below),
             ];
             assert_same_distribution(
@@ -120,12 +120,12 @@ fn p1_mixed_verifiers() {
 /// which is then drafted again with the same uniforms. A chain of both is not exact, and reports
 /// so.
 #[test]
-fn p1_drafts_by_position_are_exact_only_with_shared_uniforms() {
+fn p1_drafts_by_position_are_exact_only_with_same_uniforms() {
     let models = tables::<3>();
     let goal = claimed(predictor(&models[0]), 3);
     let levels = [
         LevelSettings::new(3, false, Verifier::Block),
-        LevelSettings::new(1, false, Verifier::SharedUniform),
+        LevelSettings::new(1, false, Verifier::SameUniform),
     ];
     let mut decoder = chain(&models, &levels);
     // Measured: 0.0079.
@@ -136,8 +136,8 @@ fn p1_drafts_by_position_are_exact_only_with_shared_uniforms() {
         let target = PredictorTarget::new(predictor(&models[0]));
         Stage::new(drafter, target, drafting(2, true)).verified_by(verifier)
     };
-    assert!(stage(Verifier::SharedUniform).is_exact());
-    assert!(LevelDrafter::new(stage(Verifier::SharedUniform), Surplus::Flush).is_ok());
+    assert!(stage(Verifier::SameUniform).is_exact());
+    assert!(LevelDrafter::new(stage(Verifier::SameUniform), Surplus::Flush).is_ok());
     for verifier in [Verifier::Token, Verifier::Block] {
         assert!(!stage(verifier).is_exact());
         assert_eq!(LevelDrafter::new(stage(verifier), Surplus::Flush).err(), Some(NotExact));
@@ -225,7 +225,7 @@ fn p1_lengths_that_follow_acceptance() {
     {
         for bonus in 0..4 {
             let levels = LevelSettings::levels(&[2, 2], bonus, verifier);
-            let by_position = verifier == Verifier::SharedUniform;
+            let by_position = verifier == Verifier::SameUniform;
             let drafter = PredictorDrafter::new(predictor(&models[2])).by_position(by_position);
             let targets = models[..2]
                 .iter()

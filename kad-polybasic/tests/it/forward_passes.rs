@@ -204,7 +204,7 @@ impl Session for WatchedSession<'_> {
 
 /// The target never computes a rolled-back row again. A lower level rarely does: only if a level
 /// above puts back a token that the lower level had before and whose row it has dropped meanwhile
-/// (79 rows of 24 texts of 300 tokens, most of them where both draw with shared uniforms).
+/// (79 rows of 24 texts of 300 tokens, most of them where both draw with the same uniforms).
 #[test]
 fn no_row_is_computed_twice_except_for_tokens_put_back() {
     let watched =

@@ -181,7 +181,7 @@ fn p1_two_levels_drafted_by_lookup() {
     let model = TableModel::random("table", 3, 2, 1);
     let predictor = || ModelPredictor::new(&model, plain()).unwrap();
     let claimed = joint_distribution(&mut predictor(), &PROMPT, 5, &[EOS]).unwrap();
-    for verifier in [Verifier::Token, Verifier::Block, Verifier::SharedUniform] {
+    for verifier in [Verifier::Token, Verifier::Block, Verifier::SameUniform] {
         for (length, bonus) in (1..=3).flat_map(|k| [(k, true), (k, false)]) {
             for (name, drafter) in drafters() {
                 let drafting = DraftSettings { bonus, ..DraftSettings::of(length).unwrap() };
@@ -202,7 +202,7 @@ fn p1_three_levels_drafted_by_lookup() {
     let models = [1, 2].map(|seed| TableModel::random("table", 3, 2, seed));
     let predictor = |i: usize| ModelPredictor::new(&models[i], plain()).unwrap();
     let claimed = joint_distribution(&mut predictor(0), &PROMPT, 4, &[EOS]).unwrap();
-    for verifier in [Verifier::Token, Verifier::Block, Verifier::SharedUniform] {
+    for verifier in [Verifier::Token, Verifier::Block, Verifier::SameUniform] {
         for (k, mu, surplus) in
             [(2, 2, Surplus::Flush), (3, 2, Surplus::Flush), (2, 3, Surplus::Keep)]
         {
@@ -226,7 +226,7 @@ fn p1_three_levels_drafted_by_lookup() {
     }
 }
 
-/// With shared uniforms the text equals that of plain decoding, token for token, and some of it was
+/// With the same uniforms the text equals that of plain decoding, token for token, and some of it was
 /// drafted.
 #[test]
 fn a_seed_gives_the_text_of_plain_decoding() {
@@ -245,7 +245,7 @@ fn a_seed_gives_the_text_of_plain_decoding() {
         for (name, drafter) in drafters() {
             let target = PredictorTarget::new(predictor());
             let stage = Stage::new(drafter, target, DraftSettings::of(3).unwrap())
-                .verified_by(Verifier::SharedUniform);
+                .verified_by(Verifier::SameUniform);
             let (found, accepted) = text(&mut Speculative::new(stage, &[]), seed);
             assert_eq!(found, wanted, "{name}");
             assert!(accepted > 0, "{name}: nothing was drafted");

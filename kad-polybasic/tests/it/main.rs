@@ -13,7 +13,7 @@ mod inexact_variants;
 mod lookup_drafts;
 mod mixture_chains;
 mod model_failures;
-mod shared_uniforms;
+mod same_uniforms;
 mod step_invariants;
 mod support;
 mod theory_capped_geometric;

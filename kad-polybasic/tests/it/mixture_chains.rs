@@ -68,7 +68,7 @@ fn p1_a_mixture_verifies_a_cheaper_mixture() {
     }
 }
 
-/// The same with kept surplus and with shared uniforms, over whole texts.
+/// The same with kept surplus and with the same uniforms, over whole texts.
 #[test]
 fn p1_a_mixture_verifies_a_cheaper_mixture_in_whole_texts() {
     let [base, aligned, cheaper] = tables();
@@ -80,11 +80,11 @@ fn p1_a_mixture_verifies_a_cheaper_mixture_in_whole_texts() {
     for rule in &rules {
         let mixture = |base| mixture(base, &aligned, rule, plain());
         let goal = claimed(MixturePredictor::new(mixture(&base)), 3);
-        for verifier in [Verifier::Token, Verifier::SharedUniform] {
+        for verifier in [Verifier::Token, Verifier::SameUniform] {
             for bonus in 0..4 {
                 let levels = LevelSettings::levels(&[1, 2], bonus, verifier);
                 let (lowest, middle) = DeferralTarget::drafted_by_aligned(mixture(&cheaper), 2);
-                let lowest = lowest.by_position(verifier == Verifier::SharedUniform);
+                let lowest = lowest.by_position(verifier == Verifier::SameUniform);
                 let top = target(MixturePredictor::new(mixture(&base)));
                 let targets = vec![top, Box::new(middle) as Box<dyn Target>];
                 let (mut decoder, _) =

@@ -141,11 +141,11 @@ fn a_step_asked_again_after_a_failure_has_the_right_distribution() {
     assert!(seen > 100, "{seen} failures");
 }
 
-/// Failures do not change the text of a seed: shared uniforms belong to positions, not to attempts.
+/// Failures do not change the text of a seed: same uniforms belong to positions, not to attempts.
 #[test]
-fn a_text_by_shared_uniforms_is_not_changed_by_failures() {
+fn a_text_by_same_uniforms_is_not_changed_by_failures() {
     let models = tables::<3>().map(Failing::new);
-    let levels = LevelSettings::levels(&[3, 2], 3, Verifier::SharedUniform);
+    let levels = LevelSettings::levels(&[3, 2], 3, Verifier::SameUniform);
     let whole = sampled(&mut chain(&models, &levels), 30, 4);
     for which in 0..3 {
         let mut decoder = chain(&models, &levels);

@@ -22,7 +22,7 @@ pub(crate) const EOS: TokenId = 2;
 /// Rounding error of exact enumeration in `f64`; the project's bound for a proof.
 pub(crate) const EXACT: f64 = 1e-12;
 pub(crate) const VERIFIERS: [Verifier; 3] =
-    [Verifier::Token, Verifier::Block, Verifier::SharedUniform];
+    [Verifier::Token, Verifier::Block, Verifier::SameUniform];
 pub(crate) const FLAGS: [bool; 2] = [true, false];
 
 pub(crate) fn limits(length: usize) -> Limits {
@@ -122,7 +122,7 @@ pub(crate) fn chain_at<'m, M: LanguageModel>(
 ) -> Speculative<Top<'m>> {
     let (drafts, verify) = models.split_last().unwrap();
     let model = |model: &'m M| ModelPredictor::new(model, sampling).unwrap();
-    let by_position = levels.iter().all(|level| level.verifier == Verifier::SharedUniform);
+    let by_position = levels.iter().all(|level| level.verifier == Verifier::SameUniform);
     let drafter = PredictorDrafter::new(model(drafts)).by_position(by_position);
     let target = |m: &'m M| Box::new(PredictorTarget::new(model(m))) as Box<dyn Target>;
     chain_over(verify.iter().map(target).collect(), Box::new(drafter), levels, surplus).0

@@ -25,7 +25,7 @@ use kad_polybasic::{
 const PROMPT: [TokenId; 4] = [1, 0, 1, 0];
 const EOS: TokenId = 2;
 const EXACT: f64 = 1e-12;
-const VERIFIERS: [TreeVerifier; 2] = [TreeVerifier::Siblings, TreeVerifier::SharedUniform];
+const VERIFIERS: [TreeVerifier; 2] = [TreeVerifier::Siblings, TreeVerifier::SameUniform];
 
 fn plain() -> Sampling {
     Sampling::at_temperature(1.0).unwrap()
@@ -142,7 +142,7 @@ fn p1_a_tree_at_the_bottom_of_a_chain() {
     let [large, middle, small] = tables();
     let claimed = joint_distribution(&mut model(&large), &PROMPT, 4, &[EOS]).unwrap();
     for (depth, mu, bonus) in [(1, 2, true), (2, 2, false), (2, 3, true), (3, 1, true)] {
-        for (tree, chain) in VERIFIERS.into_iter().zip([Verifier::Token, Verifier::SharedUniform]) {
+        for (tree, chain) in VERIFIERS.into_iter().zip([Verifier::Token, Verifier::SameUniform]) {
             for (name, drafter) in drafters(&small, 2) {
                 let target = PredictorTarget::new(model(&middle));
                 let level =
@@ -359,7 +359,7 @@ fn s8_a_tree_of_one_path_is_a_chain() {
     }
 }
 
-/// With shared uniforms the text equals that of plain decoding, token for token.
+/// With the same uniforms the text equals that of plain decoding, token for token.
 #[test]
 fn a_seed_gives_the_text_of_plain_decoding() {
     let models = [1, 3].map(|seed| TableModel::random("table", 8, 1, seed));
@@ -369,7 +369,7 @@ fn a_seed_gives_the_text_of_plain_decoding() {
         for (name, drafter) in drafters(&models[1], 3).into_iter().filter(|d| d.0 != "sampled") {
             let target = PredictorTarget::new(model(&models[0]));
             let stage = TreeStage::new(drafter, target, drafting(3, true))
-                .verified_by(TreeVerifier::SharedUniform);
+                .verified_by(TreeVerifier::SameUniform);
             let made = texts(&mut Speculative::new(stage, &[]), &[], seed);
             assert_eq!(tokens(&made), tokens(&wanted), "{name}");
             let steps = (made.steps.len(), wanted.steps.len());

@@ -84,7 +84,7 @@ fn writes_plain_text(one: &BenchDecoder) -> bool {
     let shared = match &one.kind {
         DecoderKind::Chain(chain) => {
             let single = matches!(*chain.target.distribution, DecoderKind::Single { .. });
-            single && chain.listed().iter().all(|level| level.verifier == Verifier::SharedUniform)
+            single && chain.listed().iter().all(|level| level.verifier == Verifier::SameUniform)
         }
         _ => false,
     };

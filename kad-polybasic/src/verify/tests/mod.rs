@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::*;
 use kad_core::mixture::mix_weights;
 use kad_core::oracle::{BigRational, enumerate, enumerate_exact, ratio};
-use kad_core::{ChoiceSource, TokenId};
+use kad_core::{ChoiceSource, Distribution, Number, TokenId};
 use proptest::prelude::*;
 
 mod siblings;

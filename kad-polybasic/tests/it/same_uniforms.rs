@@ -1,4 +1,4 @@
-//! Verification by shared uniforms: the text equals that of plain decoding, token for token.
+//! Verification by the same uniforms: the text equals that of plain decoding, token for token.
 
 use kad_core::decode::SingleDecoder;
 use kad_core::deferral::{KadDual, Rule};
@@ -21,7 +21,7 @@ fn a_seed_gives_the_text_of_plain_decoding() {
         for (surplus, bonus) in
             [Surplus::Flush, Surplus::Keep].into_iter().flat_map(|s| [0, 7].map(|b| (s, b)))
         {
-            let levels = LevelSettings::levels(lengths, bonus, Verifier::SharedUniform);
+            let levels = LevelSettings::levels(lengths, bonus, Verifier::SameUniform);
             let mut decoder = chain_at(at(0.8), &models[..=lengths.len()], &levels, surplus);
             for seed in 0..60 {
                 let text = sampled(&mut SingleDecoder::new(plain()), 50, seed);
@@ -38,7 +38,7 @@ fn a_seed_gives_the_mixtures_text_too() {
     let rule = Rule::base(KadDual::new(0.1).unwrap());
     let mixture = |base| mixture(base, &aligned, &rule, at(0.8));
     for bonus in 0..4 {
-        let levels = LevelSettings::levels(&[4, 3], bonus, Verifier::SharedUniform);
+        let levels = LevelSettings::levels(&[4, 3], bonus, Verifier::SameUniform);
         let (lowest, middle) = DeferralTarget::drafted_by_aligned(mixture(&cheaper), 3);
         let top = PredictorTarget::new(MixturePredictor::new(mixture(&base)));
         let targets: Vec<Box<dyn Target>> = vec![Box::new(top), Box::new(middle)];
@@ -56,7 +56,7 @@ fn a_seed_gives_the_mixtures_text_too() {
 #[test]
 fn close_distributions_agree_at_most_places() {
     let model = TableModel::random("table", 10, 2, 1);
-    let levels = [LevelSettings::new(4, true, Verifier::SharedUniform)];
+    let levels = [LevelSettings::new(4, true, Verifier::SameUniform)];
     let targets: Vec<Box<dyn Target>> =
         vec![Box::new(PredictorTarget::new(ModelPredictor::new(&model, at(0.8)).unwrap()))];
     let drafter = kad_polybasic::PredictorDrafter::new(predictor(&model)).by_position(true);
@@ -66,21 +66,21 @@ fn close_distributions_agree_at_most_places() {
     assert!(made.steps.len() < 100, "{} rounds for 200 tokens", made.steps.len());
 }
 
-/// A tree verified by shared uniforms hands up tokens drawn by position. Below another verifier the
+/// A tree verified by the same uniforms hands up tokens drawn by position. Below another verifier the
 /// chain is not exact, reports so, and is refused below a further level.
 #[test]
-fn a_tree_drawn_by_position_is_exact_only_below_shared_uniforms() {
+fn a_tree_drawn_by_position_is_exact_only_below_same_uniforms() {
     let [large, middle, small] = tables();
     let stage = |verifier| {
         let tree = TopKTree::new(predictor(&small), 2, 5).unwrap();
         let target = PredictorTarget::new(predictor(&middle));
         let level = TreeStage::new(tree, target, drafting(1, false));
-        let level = level.verified_by(TreeVerifier::SharedUniform);
+        let level = level.verified_by(TreeVerifier::SameUniform);
         let drafter = LevelDrafter::new(level, Surplus::Flush).unwrap();
         let target = PredictorTarget::new(predictor(&large));
         Stage::new(drafter, target, drafting(3, false)).verified_by(verifier)
     };
-    assert!(LevelDrafter::new(stage(Verifier::SharedUniform), Surplus::Flush).is_ok());
+    assert!(LevelDrafter::new(stage(Verifier::SameUniform), Surplus::Flush).is_ok());
     for verifier in [Verifier::Token, Verifier::Block] {
         assert!(!stage(verifier).is_exact(), "{verifier:?}");
         assert!(LevelDrafter::new(stage(verifier), Surplus::Flush).is_err(), "{verifier:?}");
