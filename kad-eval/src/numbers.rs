@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A two-sided interval; an end that does not exist is NaN, null in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The lower end.
     #[serde(deserialize_with = "null_is_nan")]

@@ -28,7 +28,6 @@ fn result(family: &str, task: &str, correct: u64) -> DecoderResult {
     DecoderResult {
         decoder: family.to_owned(),
         family: family.to_owned(),
-        parameter: None,
         distribution: format!("exactly {family} at T = 0.7"),
         task: task.to_owned(),
         items: ITEMS,
@@ -36,8 +35,6 @@ fn result(family: &str, task: &str, correct: u64) -> DecoderResult {
         accuracy,
         accuracy_interval: wilson(correct, ITEMS),
         answered: 0.2 + 0.75 * accuracy,
-        groups: Vec::new(),
-        likelihood: None,
         difference: (!is_baseline).then_some(Difference {
             items: ITEMS,
             mean,
@@ -49,20 +46,14 @@ fn result(family: &str, task: &str, correct: u64) -> DecoderResult {
             losses: 21,
             ..Difference::of(&[(1.0, 0.0)], 1)
         }),
-        deferral_mass: None,
-        deferral_rate: None,
         passes_per_token: BTreeMap::from([(model_of(family).to_owned(), 1.0)]),
         new_tokens: 6909,
         tokens_per_item: 34.545,
         tokens_per_second: 812.4,
         tokens_per_second_interval: Interval { low: 799.2, high: 824.9 },
-        execution: None,
-        drafting: None,
-        levels: Vec::new(),
-        origins: Vec::new(),
-        time: None,
         exact: true,
         stops: BTreeMap::from([("eos".to_owned(), 191), ("max_tokens".to_owned(), 9)]),
+        ..DecoderResult::default()
     }
 }
 
@@ -105,12 +96,8 @@ pub(crate) fn summary() -> Summary {
         question: Some("Does a small aligned model steer a large base model?".to_owned()),
         run_id: "2f9c1a7e".to_owned(),
         baseline: "large base".to_owned(),
-        complete: false,
-        jobs: Vec::new(),
-        left_out: Vec::new(),
-        warnings: Vec::new(),
-        model_comparison: None,
         results,
+        ..Summary::default()
     }
 }
 
@@ -161,7 +148,7 @@ fn chain(decoder: &str, share: f64, passes: &[(&str, f64)], levels: Vec<Level>) 
 }
 
 /// A level that accepted 0, 1, 2, … tokens of so many drafts.
-fn level(number: u64, [name, drafter]: [&str; 2], lengths: &[u64]) -> Level {
+pub(crate) fn level(number: u64, [name, drafter]: [&str; 2], lengths: &[u64]) -> Level {
     let drafts: u64 = lengths.iter().sum();
     let accepted = (0..).zip(lengths).map(|(length, count)| length * count).sum();
     let counts = Acceptance { drafted: 4 * drafts, accepted, lengths: lengths.to_vec() };

@@ -6,6 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use Better::{Higher, Lower, Neither};
+use Shown::{Nowhere, OnPages, Terminal};
+use Unit::{Chance, Count, Digits, Fine, Percent, Plain, Points};
+use Value::{One, PerModel, Ranged};
+
 use crate::analysis::stats::Interval;
 use crate::analysis::summary::DecoderResult;
 use crate::numbers::{NONE, fixed, interval, percent, points, significant};
@@ -89,21 +94,12 @@ pub(crate) enum Better {
 }
 
 impl Better {
-    /// The sign beside a title.
-    pub(crate) fn arrow(self) -> &'static str {
+    /// The sign beside a title, and the direction in words.
+    pub(crate) fn arrow_and_words(self) -> [&'static str; 2] {
         match self {
-            Self::Higher => "↑",
-            Self::Lower => "↓",
-            Self::Neither => "",
-        }
-    }
-
-    /// In a sentence.
-    pub(crate) fn words(self) -> &'static str {
-        match self {
-            Self::Higher => "higher is better",
-            Self::Lower => "lower is better",
-            Self::Neither => "",
+            Self::Higher => ["↑", "higher is better"],
+            Self::Lower => ["↓", "lower is better"],
+            Self::Neither => ["", ""],
         }
     }
 }
@@ -130,12 +126,30 @@ pub(crate) enum Value {
 }
 
 impl Metric {
+    const fn new(
+        name: &'static str,
+        title: &'static str,
+        unit: Unit,
+        better: Better,
+        shown: Shown,
+    ) -> Self {
+        Self { name, title, unit, better, shown, value: One(|_| None), explained: "" }
+    }
+
+    const fn value(self, value: Value) -> Self {
+        Self { value, ..self }
+    }
+
+    const fn explained(self, explained: &'static str) -> Self {
+        Self { explained, ..self }
+    }
+
     /// The number and its interval; none if the result lacks it.
     pub(crate) fn of(&self, result: &DecoderResult) -> Option<(f64, Option<Interval>)> {
         let found = match self.value {
-            Value::One(value) => value(result).map(|value| (value, None)),
-            Value::Ranged(value) => value(result).map(|(value, interval)| (value, Some(interval))),
-            Value::PerModel(_) => None,
+            One(value) => value(result).map(|value| (value, None)),
+            Ranged(value) => value(result).map(|(value, interval)| (value, Some(interval))),
+            PerModel(_) => None,
         };
         found.filter(|(value, _)| !value.is_nan())
     }
@@ -143,7 +157,7 @@ impl Metric {
     /// True if any of `results` has the metric.
     pub(crate) fn is_in(&self, results: &[&DecoderResult]) -> bool {
         let has = |result: &&DecoderResult| match self.value {
-            Value::PerModel(values) => !values(result).is_empty(),
+            PerModel(values) => !values(result).is_empty(),
             _ => self.of(result).is_some(),
         };
         results.iter().any(has)
@@ -157,7 +171,7 @@ impl Metric {
     /// The number with its interval, or the numbers of all models, in one line.
     pub(crate) fn line(&self, result: &DecoderResult) -> String {
         let write = |value: f64| self.unit.write(value);
-        if let Value::PerModel(values) = self.value {
+        if let PerModel(values) = self.value {
             let each =
                 values(result).iter().map(|(name, value)| format!("{name} {}", write(*value)));
             return each.collect::<Vec<_>>().join(" ");
@@ -173,9 +187,9 @@ impl Metric {
     pub(crate) fn csv_heads(&self, models: &[&str]) -> Vec<String> {
         let name = self.name;
         match self.value {
-            Value::One(_) => vec![name.to_owned()],
-            Value::Ranged(_) => ["", "_low", "_high"].map(|end| format!("{name}{end}")).into(),
-            Value::PerModel(_) => models.iter().map(|model| format!("{name}:{model}")).collect(),
+            One(_) => vec![name.to_owned()],
+            Ranged(_) => ["", "_low", "_high"].map(|end| format!("{name}{end}")).into(),
+            PerModel(_) => models.iter().map(|model| format!("{name}:{model}")).collect(),
         }
     }
 
@@ -185,194 +199,89 @@ impl Metric {
             let finite = value.filter(|value| value.is_finite());
             finite.map_or(String::new(), |value| value.to_string())
         };
-        let of_model = |values: fn(&DecoderResult) -> &BTreeMap<String, f64>| {
-            models.iter().map(|model| cell(values(result).get(*model).copied())).collect()
-        };
         match self.value {
-            Value::One(value) => vec![cell(value(result))],
-            Value::Ranged(value) => {
+            One(value) => vec![cell(value(result))],
+            Ranged(value) => {
                 let found = value(result);
                 let end = |pick: fn(Interval) -> f64| cell(found.map(|(_, range)| pick(range)));
                 vec![cell(found.map(|(value, _)| value)), end(|i| i.low), end(|i| i.high)]
             }
-            Value::PerModel(values) => of_model(values),
+            PerModel(values) => {
+                models.iter().map(|model| cell(values(result).get(*model).copied())).collect()
+            }
         }
     }
 }
 
 /// All metrics, in the order of the tables.
 pub(crate) const METRICS: &[Metric] = &[
-    Metric {
-        name: "items",
-        title: "items",
-        unit: Unit::Count,
-        better: Better::Neither,
-        shown: Shown::OnPages,
-        value: Value::One(|result| Some(result.items as f64)),
-        explained: "Finished items.",
-    },
-    Metric {
-        name: "correct",
-        title: "correct",
-        unit: Unit::Count,
-        better: Better::Higher,
-        shown: Shown::Nowhere,
-        value: Value::One(|result| Some(result.correct as f64)),
-        explained: "Items answered correctly.",
-    },
-    Metric {
-        name: "accuracy",
-        title: "correct",
-        unit: Unit::Percent,
-        better: Better::Higher,
-        shown: Shown::Terminal(0),
-        value: Value::Ranged(|result| Some((result.accuracy, result.accuracy_interval))),
-        explained: "Accuracy: correct items over finished items, or their mean points where an item \
+    Metric::new("items", "items", Count, Neither, OnPages)
+        .value(One(|it| Some(it.items as f64)))
+        .explained("Finished items."),
+    Metric::new("correct", "correct", Count, Higher, Nowhere)
+        .value(One(|it| Some(it.correct as f64)))
+        .explained("Items answered correctly."),
+    Metric::new("accuracy", "correct", Percent, Higher, Terminal(0))
+        .value(Ranged(|it| Some((it.accuracy, it.accuracy_interval))))
+        .explained("Accuracy: correct items over finished items, or their mean points where an item \
             can be partly right. A text without an answer counts as wrong. The interval is Wilson's \
-            score interval; for points, a bootstrap over items (none if all are equal).",
-    },
-    Metric {
-        name: "difference",
-        title: "difference",
-        unit: Unit::Points,
-        better: Better::Higher,
-        shown: Shown::Terminal(1),
-        value: Value::Ranged(|result| result.difference.map(|it| (it.mean, it.interval))),
-        explained: "Mean over items of own points minus the baseline's, on the items that both \
+            score interval; for points, a bootstrap over items (none if all are equal)."),
+    Metric::new("difference", "difference", Points, Higher, Terminal(1))
+        .value(Ranged(|it| it.difference.map(|it| (it.mean, it.interval))))
+        .explained("Mean over items of own points minus the baseline's, on the items that both \
             finished. The interval is Tango's score interval for paired shares; for points, a seeded \
-            percentile bootstrap over paired items (none if all differences are equal).",
-    },
-    Metric {
-        name: "p_value",
-        title: "p, unadjusted",
-        unit: Unit::Plain,
-        better: Better::Neither,
-        shown: Shown::Nowhere,
-        value: Value::One(|result| result.difference.map(|it| it.p_value)),
-        explained: "Two-sided test of no difference: the exact McNemar test; for points, a sign-flip \
-            permutation test of the mean.",
-    },
-    Metric {
-        name: "p_adjusted",
-        title: "p",
-        unit: Unit::Chance,
-        better: Better::Neither,
-        shown: Shown::Terminal(2),
-        value: Value::One(|result| result.difference.map(|it| it.p_adjusted)),
-        explained: "Two-sided exact McNemar test of no difference (for points, a sign-flip \
+            percentile bootstrap over paired items (none if all differences are equal)."),
+    Metric::new("p_value", "p, unadjusted", Plain, Neither, Nowhere)
+        .value(One(|it| it.difference.map(|it| it.p_value)))
+        .explained("Two-sided test of no difference: the exact McNemar test; for points, a sign-flip \
+            permutation test of the mean."),
+    Metric::new("p_adjusted", "p", Chance, Neither, Terminal(2))
+        .value(One(|it| it.difference.map(|it| it.p_adjusted)))
+        .explained("Two-sided exact McNemar test of no difference (for points, a sign-flip \
             permutation test of the mean: 10,000 seeded draws, or all signs if at most 12 items \
             differ), Holm-adjusted over the decoders compared with the baseline on the task. With few \
-            items it finds nothing, whatever the interval says.",
-    },
-    Metric {
-        name: "answered",
-        title: "answered",
-        unit: Unit::Percent,
-        better: Better::Higher,
-        shown: Shown::Terminal(7),
-        value: Value::One(|result| Some(result.answered)),
-        explained: "Share of the items whose text contains an answer.",
-    },
-    Metric {
-        name: "perplexity",
-        title: "perplexity",
-        unit: Unit::Plain,
-        better: Better::Lower,
-        shown: Shown::Terminal(0),
-        value: Value::One(|result| result.likelihood.map(|it| it.perplexity)),
-        explained: "exp of the mean of −ln π over all tokens of the texts, with π the decoder's \
-            next-token distribution. Depends on the vocabulary.",
-    },
-    Metric {
-        name: "bits_per_byte",
-        title: "bits per byte",
-        unit: Unit::Fine,
-        better: Better::Lower,
-        shown: Shown::Terminal(1),
-        value: Value::One(|result| result.likelihood.map(|it| it.bits_per_byte)),
-        explained: "Sum of −log₂ π over all tokens of the texts, divided by their bytes. Does not \
-            depend on the vocabulary.",
-    },
-    Metric {
-        name: "deferral_mass",
-        title: "deferral mass",
-        unit: Unit::Plain,
-        better: Better::Neither,
-        shown: Shown::Terminal(3),
-        value: Value::One(|result| result.deferral_mass),
-        explained: "Mean over new tokens of the probability, before sampling, of deferring to the \
-            aligned model.",
-    },
-    Metric {
-        name: "deferral_rate",
-        title: "deferral rate",
-        unit: Unit::Plain,
-        better: Better::Neither,
-        shown: Shown::Terminal(9),
-        value: Value::One(|result| result.deferral_rate),
-        explained: "Share of the new tokens drawn from the aligned model; its expected value is the \
-            deferral mass.",
-    },
-    Metric {
-        name: "acceptance_rate",
-        title: "acceptance rate",
-        unit: Unit::Plain,
-        better: Better::Higher,
-        shown: Shown::Terminal(6),
-        value: Value::One(|result| result.drafting.as_ref().map(|it| it.acceptance_rate)),
-        explained: "Accepted over drafted tokens; tokens after a rejection count as not accepted.",
-    },
-    Metric {
-        name: "acceptance_length",
-        title: "acceptance length",
-        unit: Unit::Plain,
-        better: Better::Higher,
-        shown: Shown::Terminal(5),
-        value: Value::One(|result| result.drafting.as_ref().map(|it| it.acceptance_length)),
-        explained: "Mean number of accepted tokens per draft, bonus tokens not counted.",
-    },
-    Metric {
-        name: "new_tokens",
-        title: "tokens",
-        unit: Unit::Count,
-        better: Better::Neither,
-        shown: Shown::Nowhere,
-        value: Value::One(|result| Some(result.new_tokens as f64)),
-        explained: "Tokens generated; for tasks that score given texts, tokens scored.",
-    },
-    Metric {
-        name: "tokens_per_item",
-        title: "tokens/item",
-        unit: Unit::Digits,
-        better: Better::Neither,
-        shown: Shown::OnPages,
-        value: Value::One(|result| Some(result.tokens_per_item)),
-        explained: "New tokens per item.",
-    },
-    Metric {
-        name: "tokens_per_second",
-        title: "tokens/s",
-        unit: Unit::Digits,
-        better: Better::Higher,
-        shown: Shown::Terminal(4),
-        value: Value::Ranged(|result| {
-            Some((result.tokens_per_second, result.tokens_per_second_interval))
-        }),
-        explained: "New tokens of all items over their wall-clock time, prompts included. The \
+            items it finds nothing, whatever the interval says."),
+    Metric::new("answered", "answered", Percent, Higher, Terminal(7))
+        .value(One(|it| Some(it.answered)))
+        .explained("Share of the items whose text contains an answer."),
+    Metric::new("perplexity", "perplexity", Plain, Lower, Terminal(0))
+        .value(One(|it| it.likelihood.map(|it| it.perplexity)))
+        .explained("exp of the mean of −ln π over all tokens of the texts, with π the decoder's \
+            next-token distribution. Depends on the vocabulary."),
+    Metric::new("bits_per_byte", "bits per byte", Fine, Lower, Terminal(1))
+        .value(One(|it| it.likelihood.map(|it| it.bits_per_byte)))
+        .explained("Sum of −log₂ π over all tokens of the texts, divided by their bytes. Does not \
+            depend on the vocabulary."),
+    Metric::new("deferral_mass", "deferral mass", Plain, Neither, Terminal(3))
+        .value(One(|it| it.deferral_mass))
+        .explained("Mean over new tokens of the probability, before sampling, of deferring to the \
+            aligned model."),
+    Metric::new("deferral_rate", "deferral rate", Plain, Neither, Terminal(9))
+        .value(One(|it| it.deferral_rate))
+        .explained("Share of the new tokens drawn from the aligned model; its expected value is the \
+            deferral mass."),
+    Metric::new("acceptance_rate", "acceptance rate", Plain, Higher, Terminal(6))
+        .value(One(|it| it.drafting.as_ref().map(|it| it.acceptance_rate)))
+        .explained("Accepted over drafted tokens; tokens after a rejection count as not accepted."),
+    Metric::new("acceptance_length", "acceptance length", Plain, Higher, Terminal(5))
+        .value(One(|it| it.drafting.as_ref().map(|it| it.acceptance_length)))
+        .explained("Mean number of accepted tokens per draft, bonus tokens not counted."),
+    Metric::new("new_tokens", "tokens", Count, Neither, Nowhere)
+        .value(One(|it| Some(it.new_tokens as f64)))
+        .explained("Tokens generated; for tasks that score given texts, tokens scored."),
+    Metric::new("tokens_per_item", "tokens/item", Digits, Neither, OnPages)
+        .value(One(|it| Some(it.tokens_per_item)))
+        .explained("New tokens per item."),
+    Metric::new("tokens_per_second", "tokens/s", Digits, Higher, Terminal(4))
+        .value(Ranged(|it| Some((it.tokens_per_second, it.tokens_per_second_interval))))
+        .explained("New tokens of all items over their wall-clock time, prompts included. The \
             interval is a bootstrap over items: it covers the choice of items, not the spread of \
             repeated runs. Where several items are decoded at a time (`--jobs`), it is the rate of \
-            one item while others share the machine. Valid for this machine and its load only.",
-    },
-    Metric {
-        name: "passes_per_token",
-        title: "passes/token",
-        unit: Unit::Plain,
-        better: Better::Lower,
-        shown: Shown::Terminal(8),
-        value: Value::PerModel(|result| &result.passes_per_token),
-        explained: "Forward passes of each model per new token; the pass over the prompt counts as \
-            one. Independent of the machine.",
-    },
+            one item while others share the machine. Valid for this machine and its load only."),
+    Metric::new("passes_per_token", "passes/token", Plain, Lower, Terminal(8))
+        .value(PerModel(|it| &it.passes_per_token))
+        .explained("Forward passes of each model per new token; the pass over the prompt counts as \
+            one. Independent of the machine."),
 ];
 
 /// The metric of this name in CSV.

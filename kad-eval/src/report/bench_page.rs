@@ -1,14 +1,14 @@
 //! The page of a benchmark: predicted and measured time per token of chains.
 
 use anyhow::Result;
-use serde::Serialize;
+use serde_json::json;
 
 use super::Prediction;
 use super::chart::pass_times::{PassTimeCurves, pass_times};
 use super::chart::prediction::{PredictedMeasured, predicted_measured};
 use super::chart::time::{TimeBar, time};
 use super::page::{self, Figure};
-use super::table::{DataTable, TableCell, TableRow};
+use super::table::{DataTable, HeadedCell, TableCell, headed};
 use crate::analysis::stats::Interval;
 use crate::numbers::{NONE, fixed, milliseconds};
 use crate::speed::bench::{BenchResult, Estimate};
@@ -58,43 +58,18 @@ fn point(result: &BenchResult) -> Option<PredictedMeasured> {
 /// # Errors
 /// If a chart cannot be drawn or the template fails.
 pub(crate) fn bench_html(bench: &Bench<'_>) -> Result<String> {
-    let page = Page {
-        name: bench.name,
-        setting: bench.setting,
-        confidence: page::confidence(),
-        table: table(bench.results),
-        figures: figures(bench)?,
-    };
+    let rows = bench.results.iter().enumerate().map(|(place, it)| (place == 0, row(it)));
+    let page = json!({
+        "name": bench.name,
+        "setting": bench.setting,
+        "confidence": page::confidence(),
+        "table": DataTable::headed(rows),
+        "figures": figures(bench)?,
+    });
     page::render(include_str!("templates/bench.html.j2"), page)
 }
 
-/// The variables of the template.
-#[derive(Serialize)]
-struct Page<'a> {
-    name: &'a str,
-    setting: &'a [String],
-    confidence: String,
-    table: DataTable,
-    figures: Vec<Figure>,
-}
-
-fn table(results: &[BenchResult]) -> DataTable {
-    let header = [
-        ("decoder", "distribution of its tokens"),
-        ("measured", "ms per token"),
-        ("speed-up", "over the first"),
-        ("verdict", ""),
-        ("predicted", "ms per token"),
-        ("predicted", "÷ measured"),
-        ("Lemma 3.1", "ms per token"),
-        ("engine", "% of the time"),
-    ];
-    let rows = results.iter().enumerate();
-    let rows = rows.map(|(place, it)| TableRow { is_baseline: place == 0, ..row(it) });
-    DataTable::new(header, rows.collect())
-}
-
-fn row(result: &BenchResult) -> TableRow {
+fn row(result: &BenchResult) -> Vec<HeadedCell> {
     let predicted = result.predicted.as_ref().map(Prediction::of);
     let two = |value| fixed(value, 2);
     let ms = |value: f64| milliseconds(1e-3 * value);
@@ -105,16 +80,20 @@ fn row(result: &BenchResult) -> TableRow {
         _ => "faint",
     };
     let lemma = predicted.and_then(|it| it.lemma).map_or(NONE.to_owned(), milliseconds);
-    TableRow::of([
-        TableCell::with(&result.name, &result.distribution),
-        TableCell::written(Some((result.milliseconds_per_token, result.interval)), ms),
-        TableCell::written(result.speedup.as_ref().map(pair), two),
-        TableCell { tone, ..TableCell::plain(result.verdict()) },
-        TableCell::written(predicted.map(|it| (it.seconds, it.interval)), milliseconds),
-        TableCell::written(result.predicted_over_measured.as_ref().map(pair), two),
-        TableCell::plain(lemma),
-        TableCell::plain(fixed(result.overhead_percent, 1)),
-    ])
+    let name = TableCell::with(&result.name, &result.distribution);
+    let measured = Some((result.milliseconds_per_token, result.interval));
+    let ratio = |of: &Option<Estimate>| TableCell::written(of.as_ref().map(pair), two);
+    let predicted = predicted.map(|it| (it.seconds, it.interval));
+    vec![
+        headed("decoder", "distribution of its tokens", name),
+        headed("measured", "ms per token", TableCell::written(measured, ms)),
+        headed("speed-up", "over the first", ratio(&result.speedup)),
+        headed("verdict", "", TableCell { tone, ..TableCell::plain(result.verdict()) }),
+        headed("predicted", "ms per token", TableCell::written(predicted, milliseconds)),
+        headed("predicted", "÷ measured", ratio(&result.predicted_over_measured)),
+        headed("Lemma 3.1", "ms per token", TableCell::plain(lemma)),
+        headed("engine", "% of the time", TableCell::plain(fixed(result.overhead_percent, 1))),
+    ]
 }
 
 fn figures(bench: &Bench<'_>) -> Result<Vec<Figure>> {

@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use super::Expected;
-use super::chart::acceptance::{ChainAcceptance, LevelAcceptance, acceptance};
+use super::chart::acceptance::acceptance;
 use super::chart::prediction::{PredictedMeasured, predicted_measured};
 use super::chart::time::{TimeBar, time};
 use super::page::Figure;
-use super::table::{DataTable, TableCell, TableRow};
+use super::table::{DataTable, TableCell, headed};
 use crate::analysis::stats::Interval;
 use crate::analysis::summary::{DecoderResult, Level};
 use crate::numbers::fixed;
@@ -34,9 +34,8 @@ pub(super) fn figures(
         ),
         label("Time per token of each decoder"),
     );
-    let chains: Vec<ChainAcceptance> = results.iter().map(|result| chain(result)).collect();
     let accepted = Figure::of(
-        acceptance(&chains)?,
+        acceptance(results)?,
         "Accepted tokens per draft at each verifying level, the target on the left.",
         label("Accepted tokens per draft"),
     );
@@ -82,17 +81,6 @@ fn point(result: &DecoderResult, expected: &Expected) -> Option<PredictedMeasure
     })
 }
 
-fn chain(result: &DecoderResult) -> ChainAcceptance {
-    let level = |level: &Level| LevelAcceptance {
-        title: format!("{} verifies {}", level.name, level.drafter),
-        counts: level.counts.drafts.lengths.clone(),
-    };
-    ChainAcceptance {
-        decoder: result.decoder.clone(),
-        levels: result.levels.iter().map(level).collect(),
-    }
-}
-
 /// The members of a chain, the target first: verifying levels and the last drafter.
 pub(super) fn members(levels: &[Level]) -> Vec<&str> {
     let drafter = levels.last().map(|level| level.drafter.as_str());
@@ -101,30 +89,26 @@ pub(super) fn members(levels: &[Level]) -> Vec<&str> {
 
 /// The table of levels; none without a verifying level.
 pub(super) fn levels(results: &[&DecoderResult]) -> Option<DataTable> {
-    let header = [
-        ("decoder", ""),
-        ("level", ""),
-        ("acceptance length", "accepted tokens per draft ± deviation"),
-        ("acceptance rate", "of drafted tokens"),
-        ("waste", "tokens emitted per token of the text"),
-        ("drafted", "tokens per token of the text"),
-        ("ms/token", "by model"),
-    ];
     let row = |result: &DecoderResult, it: &Level| {
+        let level = format!("{}: {} verifies {}", it.level, it.name, it.drafter);
         let deviation = format!("± {}", fixed(it.acceptance_length_deviation, 2));
-        TableRow::of([
-            TableCell::plain(&result.decoder),
-            TableCell::plain(format!("{}: {} verifies {}", it.level, it.name, it.drafter)),
-            TableCell::with(fixed(it.acceptance_length, 2), deviation),
-            TableCell::plain(fixed(it.acceptance_rate, 3)),
-            TableCell::plain(fixed(it.waste, 2)),
-            TableCell::plain(fixed(it.drafted_per_token, 2)),
-            if it.level == 1 { milliseconds(result) } else { TableCell::plain("") },
-        ])
+        let length = TableCell::with(fixed(it.acceptance_length, 2), deviation);
+        let rate = TableCell::plain(fixed(it.acceptance_rate, 3));
+        let two = |value| TableCell::plain(fixed(value, 2));
+        let time = if it.level == 1 { milliseconds(result) } else { TableCell::plain("") };
+        vec![
+            headed("decoder", "", TableCell::plain(&result.decoder)),
+            headed("level", "", TableCell::plain(level)),
+            headed("acceptance length", "accepted tokens per draft ± deviation", length),
+            headed("acceptance rate", "of drafted tokens", rate),
+            headed("waste", "tokens emitted per token of the text", two(it.waste)),
+            headed("drafted", "tokens per token of the text", two(it.drafted_per_token)),
+            headed("ms/token", "by model", time),
+        ]
     };
     let rows = results.iter().flat_map(|result| result.levels.iter().map(|it| row(result, it)));
-    let rows: Vec<TableRow> = rows.collect();
-    (!rows.is_empty()).then(|| DataTable::new(header, rows))
+    let table = DataTable::headed(rows.map(|cells| (false, cells)));
+    (!table.rows.is_empty()).then_some(table)
 }
 
 /// Total time per token, and its parts by model.
@@ -202,7 +186,7 @@ mod tests {
         let verifying: usize = results.iter().map(|result| result.levels.len()).sum();
         assert_eq!(levels(&refs).unwrap().rows.len(), verifying);
         assert!(levels(&refs[..1]).is_none());
-        let histograms: usize = refs.iter().map(|result| chain(result).levels.len()).sum();
-        assert_eq!(histograms, verifying);
+        let histograms = acceptance(&refs).unwrap().unwrap();
+        assert_eq!(histograms.matches(" rounds\n").count(), verifying);
     }
 }

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::chart::forest::{DecoderMarks, ForestAxis, forest};
-use super::page::{self, Figure, MetricTerm};
-use super::repeat::{Repeat, RepeatView};
+use super::page::{self, Figure};
+use super::repeat::Repeat;
 use super::result_tables::{difference, with_arrow};
-use super::table::{DataTable, TableCell, TableRow};
+use super::table::{DataTable, HeadedCell, TableCell, TableRow, headed};
 use crate::analysis::compare::{
     DecoderPair, EqualTexts, KeyChange, LeafValues, LoadedRun, Repetitions, RunComparison, by_key,
     leaves,
 };
 use crate::analysis::metric::{Metric, Unit, metric};
 use crate::analysis::stats::Interval;
-use crate::analysis::summary::DecoderResult;
+use crate::analysis::summary::{DecoderResult, Summary};
 use crate::analysis::unique;
 use crate::numbers::{NONE, clip, fixed};
 
@@ -27,77 +27,40 @@ const LONGEST_NAME: usize = 60;
 /// # Errors
 /// If the folder of a run cannot be read, a chart cannot be drawn or the template fails.
 pub(crate) fn comparison(runs: &[LoadedRun]) -> Result<String> {
-    let sides: Vec<Side<'_>> = runs.iter().enumerate().map(Side::of).collect::<Result<_>>()?;
     let Some((first, others)) = runs.split_first() else { anyhow::bail!("no run to compare") };
     let comparisons: Vec<RunComparison<'_>> =
         others.iter().map(|other| RunComparison::of(first, other)).collect();
     let results: Vec<&DecoderResult> = runs.iter().flat_map(|run| &run.summary.results).collect();
     let plans: Vec<LeafValues> = runs.iter().map(|run| leaves(&run.plan)).collect();
     let sessions: Vec<LeafValues> = runs.iter().map(|run| by_key(&run.sessions)).collect();
-    let tasks = unique(runs.iter().flat_map(|run| run.summary.tasks()));
-    let page = Page {
-        title: sides.iter().map(|side| side.letter.as_str()).collect::<Vec<_>>().join(", "),
-        repetitions: Repetitions::of(runs).map(|it| (it.words(), repetitions_table(&it))),
-        said: comparisons.iter().enumerate().flat_map(said).collect(),
-        plans: changes("differs in the plan", &comparisons, |it| &it.plan, &plans),
-        runs: changes("differs between the runs", &comparisons, |it| &it.provenance, &sessions),
-        tasks: tasks
-            .into_iter()
-            .map(|task| task_view(task, &sides, &comparisons))
-            .collect::<Result<_>>()?,
-        terms: page::terms(&results),
-        confidence: page::confidence(),
-        sides,
-    };
+    let tasks = unique(runs.iter().flat_map(|run| run.summary.tasks())).into_iter();
+    let letters: Vec<String> = (0..runs.len()).map(letter).collect();
+    let page = json!({
+        "title": letters.join(", "),
+        "repetitions": Repetitions::of(runs).map(|it| (it.words(), repetitions_table(&it))),
+        "said": comparisons.iter().enumerate().flat_map(said).collect::<Vec<_>>(),
+        "plans": changes("differs in the plan", &comparisons, |it| &it.plan, &plans),
+        "runs": changes("differs between the runs", &comparisons, |it| &it.provenance, &sessions),
+        "tasks": tasks.map(|task| task_view(task, runs, &comparisons)).collect::<Result<Vec<_>>>()?,
+        "terms": page::terms(&results),
+        "confidence": page::confidence(),
+        "sides": runs.iter().enumerate().map(side).collect::<Result<Vec<_>>>()?,
+    });
     page::render(include_str!("templates/comparison.html.j2"), page)
 }
 
-/// The variables of the template.
-#[derive(Serialize)]
-struct Page<'r> {
-    title: String,
-    sides: Vec<Side<'r>>,
-    /// A sentence and a table, if all runs have the same plan.
-    repetitions: Option<(String, DataTable)>,
-    /// Sentences about equal plans, and about decoders of one run only.
-    said: Vec<String>,
-    plans: DataTable,
-    /// Differences in program, machine, models and data.
-    runs: DataTable,
-    tasks: Vec<TaskView<'r>>,
-    terms: Vec<MetricTerm>,
-    confidence: String,
-}
-
-/// A run of the comparison.
-#[derive(Serialize)]
-struct Side<'r> {
-    letter: String,
-    folder: String,
-    name: &'r str,
-    run_id: &'r str,
-    complete: bool,
-    warnings: Vec<&'r String>,
-    at_a_time: Option<String>,
-    repeat: RepeatView,
-    #[serde(skip)]
-    run: &'r LoadedRun,
-}
-
-impl<'r> Side<'r> {
-    fn of((place, run): (usize, &'r LoadedRun)) -> Result<Self> {
-        Ok(Self {
-            letter: letter(place),
-            folder: run.stored.path().display().to_string(),
-            name: &run.summary.name,
-            run_id: &run.summary.run_id,
-            complete: run.summary.complete,
-            warnings: run.summary.remarks().collect(),
-            at_a_time: run.summary.at_a_time(),
-            repeat: Repeat::of(&run.stored)?.view(),
-            run,
-        })
-    }
+/// The head and the foot of a run.
+fn side((place, run): (usize, &LoadedRun)) -> Result<Value> {
+    Ok(json!({
+        "letter": letter(place),
+        "folder": run.stored.path().display().to_string(),
+        "name": run.summary.name,
+        "run_id": run.summary.run_id,
+        "complete": run.summary.complete,
+        "warnings": run.summary.remarks().collect::<Vec<_>>(),
+        "at_a_time": run.summary.at_a_time(),
+        "repeat": Repeat::of(&run.stored)?.view(),
+    }))
 }
 
 /// A to Z, then numbers.
@@ -110,23 +73,21 @@ fn letter(place: usize) -> String {
 
 /// Spread of speeds and equality of texts over repetitions of one plan.
 pub(crate) fn repetitions_table(repetitions: &Repetitions<'_>) -> DataTable {
-    let header = [
-        ("task", ""),
-        ("decoder", ""),
-        ("min", "tokens/s"),
-        ("median", "tokens/s"),
-        ("max", "tokens/s"),
-        ("spread", "% of the median"),
-        ("equal texts", ""),
-    ];
     let rows = repetitions.results.iter().map(|result| {
-        let speeds = [result.min, result.median, result.max];
-        let words = [result.task, result.decoder].map(TableCell::plain).into_iter();
-        let speeds = speeds.map(|it| TableCell::plain(Unit::Digits.write(it)));
-        let width = TableCell::plain(Unit::Percent.write(result.width()));
-        TableRow::of(words.chain(speeds).chain([width, texts(result.texts)]))
+        let speed = |value| TableCell::plain(Unit::Digits.write(value));
+        let spread = TableCell::plain(Unit::Percent.write(result.width()));
+        let cells = vec![
+            headed("task", "", TableCell::plain(result.task)),
+            headed("decoder", "", TableCell::plain(result.decoder)),
+            headed("min", "tokens/s", speed(result.min)),
+            headed("median", "tokens/s", speed(result.median)),
+            headed("max", "tokens/s", speed(result.max)),
+            headed("spread", "% of the median", spread),
+            headed("equal texts", "", texts(result.texts)),
+        ];
+        (false, cells)
     });
-    DataTable::new(header, rows.collect())
+    DataTable::headed(rows)
 }
 
 fn texts(same: Option<EqualTexts>) -> TableCell {
@@ -166,84 +127,59 @@ fn changes(
 }
 
 /// All runs on one task.
-#[derive(Serialize)]
-struct TaskView<'r> {
-    name: &'r str,
-    figures: Vec<Figure>,
-    table: DataTable,
-}
-
-fn task_view<'r>(
-    task: &'r str,
-    sides: &[Side<'r>],
-    comparisons: &[RunComparison<'_>],
-) -> Result<TaskView<'r>> {
-    let results = sides.iter().flat_map(|side| side.run.summary.on(task));
+fn task_view(task: &str, runs: &[LoadedRun], comparisons: &[RunComparison<'_>]) -> Result<Value> {
+    let results = runs.iter().flat_map(|run| run.summary.on(task));
     let decoders = unique(results.map(|result| result.decoder.as_str()));
     let shown: Vec<&Metric> = ["accuracy", "perplexity", "deferral_mass", "tokens_per_second"]
         .into_iter()
         .filter_map(metric)
-        .filter(|metric| sides.iter().any(|side| metric.is_in(&side.run.summary.on(task))))
+        .filter(|metric| runs.iter().any(|run| metric.is_in(&run.summary.on(task))))
         .collect();
     let figures = ["accuracy", "tokens_per_second"].into_iter().filter_map(metric);
-    let figures = figures.map(|metric| figure(metric, (task, &decoders), sides));
-    let row = |decoder: &&str| row((task, decoder), &shown, sides, comparisons);
-    let rows = decoders.iter().map(row).collect();
-    Ok(TaskView {
-        name: task,
-        figures: figures.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect(),
-        table: DataTable { header: header(&shown, sides), rows },
-    })
+    let figures = figures.map(|metric| figure(metric, (task, &decoders), runs));
+    let figures = figures.collect::<Result<Vec<_>>>()?;
+    let row = |decoder: &&str| (false, row((task, decoder), &shown, runs, comparisons));
+    let table = DataTable::headed(decoders.iter().map(row));
+    let figures: Vec<Figure> = figures.into_iter().flatten().collect();
+    Ok(json!({ "name": task, "figures": figures, "table": table }))
 }
 
 /// For each metric the columns of all runs, then of the comparisons with the first run.
-fn header(shown: &[&Metric], sides: &[Side<'_>]) -> Vec<TableCell> {
-    let others = || sides.iter().skip(1).map(|side| side.letter.as_str());
-    let mut header = vec![TableCell::plain("decoder")];
-    for metric in shown {
-        let title = with_arrow(&metric.head(), metric);
-        header.extend(sides.iter().map(|side| TableCell::with(&side.letter, &title)));
-        match metric.name {
-            "accuracy" => {
-                header.extend(others().map(|it| TableCell::with(format!("{it} − A"), "points")));
-            }
-            "tokens_per_second" => {
-                header.extend(others().map(|it| TableCell::with(format!("{it} ÷ A"), "speed")));
-            }
-            _ => {}
-        }
-    }
-    let texts = |it: &str| TableCell::with(format!("texts of {it}"), "equal to A's");
-    header.extend(others().map(texts));
-    header
-}
-
 fn row(
     (task, decoder): (&str, &str),
     shown: &[&Metric],
-    sides: &[Side<'_>],
+    runs: &[LoadedRun],
     comparisons: &[RunComparison<'_>],
-) -> TableRow {
+) -> Vec<HeadedCell> {
     let own = |pair: &&DecoderPair<'_>| pair.task == task && pair.decoder == decoder;
-    let pairs: Vec<Option<&DecoderPair<'_>>> =
-        comparisons.iter().map(|it| it.decoders.iter().find(own)).collect();
-    let mut cells = vec![TableCell::plain(decoder)];
+    let pairs = || {
+        let others = (1..).map(letter).zip(comparisons);
+        others.map(|(letter, it)| (letter, it.decoders.iter().find(own)))
+    };
+    let mut cells = vec![headed("decoder", "", TableCell::plain(decoder))];
     for metric in shown {
-        cells.extend(sides.iter().map(|side| {
-            let found = side.run.summary.result(task, decoder).and_then(|result| metric.of(result));
-            TableCell::number(metric.unit, found)
+        let title = with_arrow(&metric.head(), metric);
+        cells.extend(runs.iter().enumerate().map(|(place, run)| {
+            let found = run.summary.result(task, decoder).and_then(|result| metric.of(result));
+            headed(letter(place), &title, TableCell::number(metric.unit, found))
         }));
         match metric.name {
-            "accuracy" => cells.extend(pairs.iter().map(|it| accuracy_difference(*it))),
-            "tokens_per_second" => cells.extend(pairs.iter().map(|it| {
+            "accuracy" => cells.extend(pairs().map(|(letter, it)| {
+                headed(format!("{letter} − A"), "points", accuracy_difference(it))
+            })),
+            "tokens_per_second" => cells.extend(pairs().map(|(letter, it)| {
                 let speed = it.and_then(|pair| pair.speed).map(|it| (it.value, it.interval));
-                TableCell::written(speed, |value| fixed(value, 2))
+                let cell = TableCell::written(speed, |value| fixed(value, 2));
+                headed(format!("{letter} ÷ A"), "speed", cell)
             })),
             _ => {}
         }
     }
-    cells.extend(pairs.iter().map(|it| texts(it.and_then(|pair| pair.texts))));
-    TableRow::of(cells)
+    cells.extend(pairs().map(|(letter, it)| {
+        let cell = texts(it.and_then(|pair| pair.texts));
+        headed(format!("texts of {letter}"), "equal to A's", cell)
+    }));
+    cells
 }
 
 fn accuracy_difference(pair: Option<&DecoderPair<'_>>) -> TableCell {
@@ -258,23 +194,24 @@ fn accuracy_difference(pair: Option<&DecoderPair<'_>>) -> TableCell {
 fn figure(
     metric: &Metric,
     (task, decoders): (&str, &[&str]),
-    sides: &[Side<'_>],
+    runs: &[LoadedRun],
 ) -> Result<Option<Figure>> {
-    let mark = |side: &Side<'_>, decoder: &str| -> Option<(f64, Interval)> {
-        let (value, range) = metric.of(side.run.summary.result(task, decoder)?)?;
+    let mark = |run: &LoadedRun, decoder: &str| -> Option<(f64, Interval)> {
+        let (value, range) = metric.of(run.summary.result(task, decoder)?)?;
         // A number without an interval is a mark alone.
         let alone = Interval { low: value, high: value };
         Some((value, range.map(|range| if range.low.is_nan() { alone } else { range })?))
     };
     let block = |decoder: &&str| DecoderMarks {
         label: (*decoder).to_owned(),
-        marks: sides.iter().map(|side| mark(side, decoder)).collect(),
+        marks: runs.iter().map(|run| mark(run, decoder)).collect(),
     };
     let blocks: Vec<DecoderMarks> = decoders.iter().map(block).collect();
-    let names: Vec<String> = sides
-        .iter()
-        .map(|side| clip(&format!("{}: {} {}", side.letter, side.name, side.run_id), LONGEST_NAME))
-        .collect();
+    let name = |(place, run): (usize, &LoadedRun)| {
+        let Summary { name, run_id, .. } = &run.summary;
+        clip(&format!("{}: {name} {run_id}", letter(place)), LONGEST_NAME)
+    };
+    let names: Vec<String> = runs.iter().enumerate().map(name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let number = |value: &f64| match metric.unit {
         // Ticks are round.

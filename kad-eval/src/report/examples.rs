@@ -38,36 +38,25 @@ fn of_task(task: &str, summary: &Summary, records: &[Record], each: usize) -> Ve
     let compared = results.iter().any(|result| result.difference.is_some());
     let read = results.iter().any(|result| result.likelihood.is_some());
     let first = items.first().map(|item| reason(item, "the first item", &[]));
-    let ends = match (graded, compared, read) {
-        (true, true, _) => {
-            let baseline = &summary.baseline;
-            let mut picks = by_change(&items, (baseline, 1.0), ("gain", "ahead of"), each);
-            picks.extend(by_change(&items, (baseline, -1.0), ("loss", "behind"), each));
-            picks
-        }
-        (true, false, _) => {
-            let right = |want: bool| move |item: &&Item<'_>| (item.points() > 0.5) == want;
-            let of = |want: bool, why: &'static str| {
-                items.iter().filter(right(want)).take(each).map(|it| reason(it, why, &[])).collect()
-            };
-            let (mut right, wrong): (Vec<Pick>, Vec<Pick>) =
-                (of(true, "right"), of(false, "wrong"));
-            right.extend(wrong);
-            right
-        }
+    let changed = |sign, words| by_change(&items, (&summary.baseline, sign), words, each);
+    let graded_as = |right: bool, why: &str| {
+        let own = items.iter().filter(|item| (points(item) > 0.5) == right).take(each);
+        own.map(|item| reason(item, why, &[])).collect()
+    };
+    let ends: [Vec<Pick>; 2] = match (graded, compared, read) {
+        (true, true, _) => [changed(1.0, ("gain", "ahead of")), changed(-1.0, ("loss", "behind"))],
+        (true, false, _) => [graded_as(true, "right"), graded_as(false, "wrong")],
         (false, _, true) => {
-            let value = |item: &Item<'_>| item.nats_per_token();
-            let words = |nats: f64| format!("{} nats per token", fixed(nats, 3));
-            by_end(&items, &value, ("the most likely text", "the least likely text"), &words)
+            let words = |nats| format!("{} nats per token", fixed(nats, 3));
+            by_end(&items, nats_per_token, ["the most likely text", "the least likely text"], words)
         }
         (false, _, false) => {
-            let value = |item: &Item<'_>| item.speed();
-            let words = |speed: f64| format!("{} tokens/s over all decoders", significant(speed));
-            by_end(&items, &value, ("the fastest item", "the slowest item"), &words)
+            let words = |speed| format!("{} tokens/s over all decoders", significant(speed));
+            by_end(&items, speed, ["the fastest item", "the slowest item"], words)
         }
     };
     let mut picks: Vec<Pick> = Vec::new();
-    for pick in first.into_iter().chain(ends) {
+    for pick in first.into_iter().chain(ends.into_iter().flatten()) {
         match picks.iter_mut().find(|shown| shown.item == pick.item) {
             Some(shown) => {
                 shown.why = format!("{}; {}", shown.why, pick.why);
@@ -79,10 +68,8 @@ fn of_task(task: &str, summary: &Summary, records: &[Record], each: usize) -> Ve
     picks
 }
 
-/// An item with the records of all decoders.
-struct Item<'r> {
-    records: Vec<&'r Record>,
-}
+/// The records of an item, one per decoder.
+type Item<'r> = Vec<&'r Record>;
 
 /// The items of a task, in order of first appearance.
 fn items<'r>(task: &str, records: &'r [Record]) -> Vec<Item<'r>> {
@@ -91,51 +78,49 @@ fn items<'r>(task: &str, records: &'r [Record]) -> Vec<Item<'r>> {
     for record in records.iter().filter(|record| record.task == task) {
         let place = *places.entry(&record.item).or_insert(items.len());
         if place == items.len() {
-            items.push(Item { records: Vec::new() });
+            items.push(Vec::new());
         }
-        items[place].records.push(record);
+        items[place].push(record);
     }
     items
 }
 
-impl<'r> Item<'r> {
-    fn points(&self) -> f64 {
-        self.records.iter().map(|record| record.earned()).sum::<f64>() / self.records.len() as f64
-    }
+/// Mean over decoders.
+fn points(item: &Item<'_>) -> f64 {
+    item.iter().map(|record| record.earned()).sum::<f64>() / item.len() as f64
+}
 
-    /// The decoders ahead of the baseline (`sign` 1) or behind it (−1) with their distance, the
-    /// furthest first.
-    fn changes(&self, baseline: &str, sign: f64) -> Vec<(f64, &'r str)> {
-        let Some(base) = self.records.iter().find(|record| record.decoder == baseline) else {
-            return Vec::new();
-        };
-        let change = |record: &&'r Record| {
-            (sign * (record.earned() - base.earned()), record.decoder.as_str())
-        };
-        let mut changes: Vec<(f64, &str)> =
-            self.records.iter().map(change).filter(|(change, _)| *change > 0.0).collect();
-        changes.sort_by(|a, b| b.0.total_cmp(&a.0));
-        changes
-    }
+/// The decoders ahead of the baseline (`sign` 1) or behind it (−1) with their distance, the furthest
+/// first.
+fn changes<'r>(item: &Item<'r>, baseline: &str, sign: f64) -> Vec<(f64, &'r str)> {
+    let Some(base) = item.iter().find(|record| record.decoder == baseline) else {
+        return Vec::new();
+    };
+    let change =
+        |record: &&'r Record| (sign * (record.earned() - base.earned()), record.decoder.as_str());
+    let mut changes: Vec<(f64, &str)> =
+        item.iter().map(change).filter(|(change, _)| *change > 0.0).collect();
+    changes.sort_by(|a, b| b.0.total_cmp(&a.0));
+    changes
+}
 
-    /// Mean ln π per token of given texts, over all decoders.
-    fn nats_per_token(&self) -> Option<f64> {
-        let read = || self.records.iter().filter_map(|r| r.scored.as_ref()).filter(|s| s.bytes > 0);
-        let tokens: u64 = read().map(|scored| scored.tokens).sum();
-        let nats = |it: &Option<f64>| it.unwrap_or(f64::NEG_INFINITY);
-        let total: f64 = read().flat_map(|scored| scored.log_probs.iter().map(nats)).sum();
-        (tokens > 0).then(|| total / tokens as f64)
-    }
+/// Mean ln π per token of given texts, over all decoders.
+fn nats_per_token(item: &Item<'_>) -> Option<f64> {
+    let read = || item.iter().filter_map(|r| r.scored.as_ref()).filter(|s| s.bytes > 0);
+    let tokens: u64 = read().map(|scored| scored.tokens).sum();
+    let nats = |it: &Option<f64>| it.unwrap_or(f64::NEG_INFINITY);
+    let total: f64 = read().flat_map(|scored| scored.log_probs.iter().map(nats)).sum();
+    (tokens > 0).then(|| total / tokens as f64)
+}
 
-    fn speed(&self) -> Option<f64> {
-        let tokens: u64 = self.records.iter().map(|record| record.new_tokens).sum();
-        let seconds: f64 = self.records.iter().map(|record| record.seconds).sum();
-        (tokens > 0 && seconds > 0.0).then(|| tokens as f64 / seconds)
-    }
+fn speed(item: &Item<'_>) -> Option<f64> {
+    let tokens: u64 = item.iter().map(|record| record.new_tokens).sum();
+    let seconds: f64 = item.iter().map(|record| record.seconds).sum();
+    (tokens > 0 && seconds > 0.0).then(|| tokens as f64 / seconds)
 }
 
 fn reason(item: &Item<'_>, why: &str, about: &[&str]) -> Pick {
-    let Record { task, item, .. } = item.records[0];
+    let Record { task, item, .. } = item[0];
     let about = about.iter().map(|name| (*name).to_owned()).collect();
     Pick { task: task.clone(), item: item.clone(), why: why.to_owned(), about }
 }
@@ -149,7 +134,7 @@ fn by_change(
 ) -> Vec<Pick> {
     let mut found: Vec<(&Item<'_>, Vec<(f64, &str)>)> = items
         .iter()
-        .map(|item| (item, item.changes(baseline, sign)))
+        .map(|item| (item, changes(item, baseline, sign)))
         .filter(|(_, it)| !it.is_empty())
         .collect();
     let key = |it: &[(f64, &str)]| (it[0].0, it.iter().map(|(change, _)| change).sum::<f64>());
@@ -166,7 +151,7 @@ fn by_change(
             words += &format!(" and {} more", names.len() - NAMED);
         }
         let are = if names.len() == 1 { "is" } else { "are" };
-        let by = match item.records.iter().any(|record| record.points.is_some()) {
+        let by = match item.iter().any(|record| record.points.is_some()) {
             true => format!(" by up to {} points", fixed(100.0 * changes[0].0, 1)),
             false => String::new(),
         };
@@ -175,22 +160,22 @@ fn by_change(
     found.iter().take(each).map(pick).collect()
 }
 
-/// The items with the largest and the smallest `value`.
+/// The items with the largest and the smallest `value`; none if there are no two.
 fn by_end(
     items: &[Item<'_>],
-    value: &dyn Fn(&Item<'_>) -> Option<f64>,
-    (most, least): (&str, &str),
-    words: &dyn Fn(f64) -> String,
-) -> Vec<Pick> {
+    value: impl Fn(&Item<'_>) -> Option<f64>,
+    why: [&str; 2],
+    words: impl Fn(f64) -> String,
+) -> [Vec<Pick>; 2] {
     let mut found: Vec<(&Item<'_>, f64)> =
         items.iter().filter_map(|item| Some((item, value(item)?))).collect();
     found.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let pick = |(item, value): &(&Item<'_>, f64), why: &str| {
-        reason(item, &format!("{why}: {}", words(*value)), &[])
+    let ends = if found.len() > 1 { [found.first(), found.last()] } else { [None, None] };
+    let pick = |(end, why): (Option<&(&Item<'_>, f64)>, &str)| {
+        end.map(|(item, value)| reason(item, &format!("{why}: {}", words(*value)), &[]))
     };
-    let ends = [found.first().map(|it| pick(it, most)), found.last().map(|it| pick(it, least))];
-    let both = ends.into_iter().flatten();
-    if found.len() > 1 { both.collect() } else { Vec::new() }
+    let [most, least] = ends;
+    [(most, why[0]), (least, why[1])].map(|end| pick(end).into_iter().collect())
 }
 
 #[cfg(test)]
@@ -227,8 +212,10 @@ mod tests {
         rows.iter().enumerate().flat_map(item).collect()
     }
 
-    fn shown(summary: &Summary, records: &[Record]) -> Vec<(String, String)> {
-        picks(summary, records).into_iter().map(|pick| (pick.item, pick.why)).collect()
+    /// The items shown, with the reasons.
+    fn shown(summary: &Summary, records: &[Record]) -> Vec<String> {
+        let all = picks(summary, records).into_iter();
+        all.map(|pick| format!("{}: {}", pick.item, pick.why)).collect()
     }
 
     #[test]
@@ -242,23 +229,16 @@ mod tests {
             [yes, no, yes],
             [no, no, no],
         ];
-        let found = shown(&summary(true, true), &graded(&rows));
         let wanted = [
-            ("0", "the first item"),
-            ("2", "gain: “x”, “y” are ahead of the baseline"),
-            ("1", "gain: “x” is ahead of the baseline"),
-            ("4", "loss: “x” is behind the baseline"),
+            "0: the first item",
+            "2: gain: “x”, “y” are ahead of the baseline",
+            "1: gain: “x” is ahead of the baseline",
+            "4: loss: “x” is behind the baseline",
         ];
-        assert_eq!(found, wanted.map(|(item, why)| (item.to_owned(), why.to_owned())));
-        let about = &picks(&summary(true, true), &graded(&rows))[1].about;
-        assert_eq!(about, &["x", "y"]);
-    }
-
-    #[test]
-    fn an_item_that_is_shown_for_two_reasons_says_both_once() {
-        let found = shown(&summary(true, true), &graded(&[[true, false, false]]));
-        let why = "the first item; loss: “x”, “y” are behind the baseline".to_owned();
-        assert_eq!(found, [("0".to_owned(), why)]);
+        assert_eq!(shown(&summary(true, true), &graded(&rows)), wanted);
+        assert_eq!(picks(&summary(true, true), &graded(&rows))[1].about, ["x", "y"]);
+        let both = ["0: the first item; loss: “x”, “y” are behind the baseline"];
+        assert_eq!(shown(&summary(true, true), &graded(&[[yes, no, no]])), both);
     }
 
     #[test]
@@ -268,22 +248,16 @@ mod tests {
             record.points = Some(points);
         }
         let found = shown(&summary(true, true), &records);
-        assert_eq!(found[1].0, "1");
-        assert_eq!(found[1].1, "gain: “x” is ahead of the baseline by up to 55.0 points");
-        assert_eq!(found[0].1.matches("loss: “y”").count(), 1);
+        assert_eq!(found[1], "1: gain: “x” is ahead of the baseline by up to 55.0 points");
+        assert_eq!(found[0].matches("loss: “y”").count(), 1);
     }
 
     #[test]
     fn a_single_decoder_shows_right_and_wrong_items() {
-        let records: Vec<Record> = [true, true, true, false]
-            .into_iter()
-            .zip(0..)
-            .map(|(r, i)| sample("base", &format!("{i}"), r))
-            .collect();
-        let found = shown(&summary(true, false), &records);
-        let items: Vec<&str> = found.iter().map(|(item, _)| item.as_str()).collect();
-        assert_eq!(items, ["0", "1", "3"]);
-        assert_eq!(found[2].1, "wrong");
+        let records = (0..).zip([true, true, true, false]);
+        let records = records.map(|(item, right)| sample("base", &format!("{item}"), right));
+        let found = shown(&summary(true, false), &records.collect::<Vec<_>>());
+        assert_eq!(found, ["0: the first item; right", "1: right", "3: wrong"]);
     }
 
     #[test]
@@ -293,11 +267,8 @@ mod tests {
             record.seconds = [0.5, 0.25, 1.0][place / 3];
         }
         let found = shown(&summary(false, false), &records);
-        assert_eq!(
-            found[1],
-            ("1".to_owned(), "the fastest item: 8.0 tokens/s over all decoders".to_owned())
-        );
-        assert_eq!(found[2].1, "the slowest item: 2.0 tokens/s over all decoders");
+        assert_eq!(found[1], "1: the fastest item: 8.0 tokens/s over all decoders");
+        assert_eq!(found[2], "2: the slowest item: 2.0 tokens/s over all decoders");
 
         let mut read = summary(false, false);
         let likelihood = Likelihood { tokens: 1, perplexity: 2.0, bits_per_byte: 1.0 };
@@ -307,10 +278,7 @@ mod tests {
             record.scored = Some(Scored { log_probs, tokens: 2, bytes: 5 });
         }
         let found = shown(&read, &records);
-        assert_eq!(
-            found[1],
-            ("1".to_owned(), "the most likely text: −0.500 nats per token".to_owned())
-        );
-        assert_eq!(found[2].1, "the least likely text: −4.500 nats per token");
+        assert_eq!(found[1], "1: the most likely text: −0.500 nats per token");
+        assert_eq!(found[2], "2: the least likely text: −4.500 nats per token");
     }
 }

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::examples::{Pick, picks};
 use super::repeat::Repeat;
-use super::run_page::{Report, html};
-use super::{Example, Expected};
+use super::{Example, Expected, run_page};
 use crate::analysis::summary::Summary;
 use crate::report::table;
 use crate::run::record::Record;
@@ -60,8 +59,7 @@ pub(crate) fn page(run: &StoredRun, summary: &Summary, records: &[Record]) -> Re
     // Without the file, as after a crash, the page has no prompts.
     let data: PageData = run.read(RunFile::ReportData)?.unwrap_or_default();
     let examples = examples(run, picks(summary, records), &data.prompts)?;
-    let repeat = Repeat::of(run)?;
-    html(&Report { summary, examples: &examples, expected: &data.expected, repeat: &repeat })
+    run_page::html(summary, &examples, &data.expected, &Repeat::of(run)?)
 }
 
 /// The picks with their prompts and, read again, their records.

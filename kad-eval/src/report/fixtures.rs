@@ -2,7 +2,7 @@
 
 use super::Example;
 use super::examples::Pick;
-pub(crate) use crate::analysis::fixtures::{CHAINS, SWEEPS, chains, summary};
+pub(crate) use crate::analysis::fixtures::{CHAINS, SWEEPS, chains, level, summary};
 use crate::run::record::{Record, Span, sample};
 
 /// One item as [`chains`] continue it.

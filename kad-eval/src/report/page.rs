@@ -5,6 +5,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, HtmlEscape, UndefinedBehavior, Value};
 use serde::Serialize;
+use serde_json::json;
 
 use super::chart::theme::colours;
 use super::result_tables;
@@ -18,10 +19,9 @@ use crate::numbers::parameter;
 pub(super) struct Figure {
     caption: String,
     label: String,
-    /// SVG, embedded without escaping.
-    svg: Value,
+    svg: String,
     /// True if the reader has to unfold it.
-    folded: bool,
+    pub(super) folded: bool,
 }
 
 impl Figure {
@@ -32,12 +32,7 @@ impl Figure {
         label: impl Into<String>,
     ) -> Option<Self> {
         let (caption, label) = (caption.into(), label.into());
-        svg.map(|svg| Self { caption, label, svg: Value::from_safe_string(svg), folded: false })
-    }
-
-    /// The same, folded.
-    pub(super) fn folded(self) -> Self {
-        Self { folded: true, ..self }
+        svg.map(|svg| Self { caption, label, svg, folded: false })
     }
 }
 
@@ -46,21 +41,13 @@ pub(super) fn confidence() -> String {
     parameter(100.0 * CONFIDENCE)
 }
 
-/// A metric, explained.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct MetricTerm {
-    title: &'static str,
-    /// Unit and direction.
-    remark: String,
-    explained: &'static str,
-}
-
-/// The metrics of `results` that pages show.
-pub(super) fn terms(results: &[&DecoderResult]) -> Vec<MetricTerm> {
+/// The metrics of `results` that pages show, explained.
+pub(super) fn terms(results: &[&DecoderResult]) -> Vec<serde_json::Value> {
     let term = |metric: &'static Metric| {
-        let words = [metric.unit.name(), metric.better.words()];
+        let words = [metric.unit.name(), metric.better.arrow_and_words()[1]];
         let words = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
-        MetricTerm { title: metric.title, remark: words.join(", "), explained: metric.explained }
+        let (title, explained) = (metric.title, metric.explained);
+        json!({ "title": title, "remark": words.join(", "), "explained": explained })
     };
     result_tables::metrics(results).map(term).collect()
 }

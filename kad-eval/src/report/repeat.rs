@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::table::DataTable;
 use crate::numbers::{NONE, significant};
@@ -16,16 +15,6 @@ use crate::run::{ProvenanceEntry, StoredRun};
 pub(crate) struct Repeat {
     sessions: Vec<ProvenanceEntry>,
     plan: Value,
-}
-
-/// The variables of the template.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct RepeatView {
-    /// Terms with their values, one list per session.
-    sessions: Vec<Vec<(&'static str, String)>>,
-    tables: Vec<(&'static str, DataTable)>,
-    /// JSON with defaults and sweeps expanded.
-    plan: String,
 }
 
 impl Repeat {
@@ -49,19 +38,17 @@ impl Repeat {
         models.into_iter().filter(|(_, size)| Some(*size) == most).map(|(name, _)| name).collect()
     }
 
-    pub(super) fn view(&self) -> RepeatView {
-        let tables = self.sessions.last().map(|last| {
-            let all = [("Models", models(last)), ("Data", tasks(last))];
-            all.into_iter().filter(|(_, table)| !table.rows.is_empty()).collect()
-        });
-        RepeatView {
-            sessions: self.sessions.iter().map(|session| self.terms(session)).collect(),
-            tables: tables.unwrap_or_default(),
-            plan: match &self.plan {
-                Value::Null => String::new(),
-                plan => serde_json::to_string_pretty(plan).unwrap_or_default(),
-            },
-        }
+    /// The variables of the template: terms with their values by session, tables, and the plan.
+    pub(super) fn view(&self) -> Value {
+        let last = self.sessions.last().into_iter();
+        let tables = last.flat_map(|it| [("Models", models(it)), ("Data", tasks(it))]);
+        let tables: Vec<_> = tables.filter(|(_, table)| !table.rows.is_empty()).collect();
+        let terms: Vec<_> = self.sessions.iter().map(|session| self.terms(session)).collect();
+        let plan = match &self.plan {
+            Value::Null => String::new(),
+            plan => format!("{plan:#}"),
+        };
+        json!({ "sessions": terms, "tables": tables, "plan": plan })
     }
 
     fn terms(&self, session: &ProvenanceEntry) -> Vec<(&'static str, String)> {
@@ -142,10 +129,10 @@ mod tests {
         session.models.clear();
         session.tasks.clear();
         let view = of(vec![session]).view();
-        let terms: Vec<&str> = view.sessions[0].iter().map(|(term, _)| *term).collect();
+        let terms = view["sessions"][0].as_array().unwrap().iter().map(|term| &term[0]);
         let wanted = ["Program", "Built for", "Processor", "Threads", "Items at a time", "Seed"];
-        assert_eq!(terms, wanted);
-        assert!(view.tables.is_empty() && view.plan.contains("\"seed\": 7"));
-        assert_eq!(Repeat::default().view().plan, "");
+        assert_eq!(terms.collect::<Vec<_>>(), wanted);
+        assert!(view["tables"] == json!([]) && view["plan"] == "{\n  \"seed\": 7\n}");
+        assert_eq!(Repeat::default().view()["plan"], "");
     }
 }

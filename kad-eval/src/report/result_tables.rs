@@ -1,6 +1,8 @@
 //! Tables of results on pages: all metrics of a task, groups of items, and an overview of tasks.
 
-use super::table::{DataTable, TableCell, TableRow};
+use std::mem::take;
+
+use super::table::{DataTable, TableCell, TableRow, headed};
 use crate::analysis::metric::{METRICS, Metric, Shown, Unit, Value, metric, p_value};
 use crate::analysis::stats::CONFIDENCE;
 use crate::analysis::summary::{DecoderResult, Difference};
@@ -11,14 +13,12 @@ const DISTRIBUTIONS_IN_THE_OPEN: usize = 8;
 
 /// `title` with its direction, on one line.
 pub(super) fn with_arrow(title: &str, metric: &Metric) -> String {
-    [title, metric.better.arrow()].join("\u{a0}").trim_end().to_owned()
+    [title, metric.better.arrow_and_words()[0]].join("\u{a0}").trim_end().to_owned()
 }
 
 /// The head of a metric's column.
 fn head(metric: &Metric) -> TableCell {
-    let unit = Some(metric.unit.name()).filter(|unit| !unit.is_empty());
-    let small = unit.map(str::to_owned).into_iter().collect();
-    TableCell { text: with_arrow(metric.title, metric), small, tone: "" }
+    TableCell::with(with_arrow(metric.title, metric), metric.unit.name())
 }
 
 /// The metrics of `results` that pages show.
@@ -36,55 +36,36 @@ pub(super) fn results(results: &[&DecoderResult], baseline: &str) -> DataTable {
     models.dedup();
     let metrics: Vec<&Metric> =
         metrics(results).filter(|metric| metric.name != "p_adjusted").collect();
-    let mut header = vec![TableCell::with("decoder", "distribution of its tokens")];
-    for metric in &metrics {
-        match metric.value {
-            Value::PerModel(_) => {
-                header.extend(models.iter().map(|m| TableCell::with(*m, metric.title)))
-            }
-            _ => header.push(head(metric)),
-        }
-    }
-    header.push(TableCell::plain("stops"));
-    let is_long = results.len() > DISTRIBUTIONS_IN_THE_OPEN;
     let row = |result: &&DecoderResult| {
         let is_baseline = result.decoder == baseline;
-        let words = [Some(result.distribution.clone()), result.execution.clone()];
-        let words: Vec<String> = words.into_iter().flatten().collect();
-        let (small, folded) = if is_long { (Vec::new(), words) } else { (words, Vec::new()) };
+        let small = [Some(result.distribution.clone()), result.execution.clone()];
+        let small = small.into_iter().flatten().collect();
         let name = TableCell { text: result.decoder.clone(), small, tone: "" };
-        let numbers = numbers(result, &metrics, &models, is_baseline);
-        let stops = result.stops.iter().map(|(stop, count)| format!("{stop} {count}")).collect();
-        let stops = TableCell { small: stops, ..TableCell::default() };
-        let cells = std::iter::once(name).chain(numbers).chain([stops]).collect();
-        TableRow { is_baseline, folded, cells }
-    };
-    DataTable { header, rows: results.iter().map(row).collect() }
-}
-
-fn numbers(
-    result: &DecoderResult,
-    metrics: &[&Metric],
-    models: &[&str],
-    is_baseline: bool,
-) -> Vec<TableCell> {
-    let mut cells = Vec::new();
-    for metric in metrics {
-        match (metric.value, result.difference) {
-            (Value::PerModel(values), _) => {
-                let value = |model: &&str| values(result).get(*model).map(|value| (*value, None));
-                cells.extend(models.iter().map(|m| TableCell::number(metric.unit, value(m))));
-            }
-            (_, Some(found)) if metric.name == "difference" => {
-                cells.push(difference(&found, &[result]));
-            }
-            _ if metric.name == "difference" && is_baseline => {
-                cells.push(TableCell::plain("baseline"));
-            }
-            _ => cells.push(TableCell::number(metric.unit, metric.of(result))),
+        let mut cells = vec![headed("decoder", "distribution of its tokens", name)];
+        for metric in &metrics {
+            let number = |value| TableCell::number(metric.unit, value);
+            let cell = match (metric.value, result.difference) {
+                (Value::PerModel(values), _) => {
+                    let value = |model: &str| values(result).get(model).map(|it| (*it, None));
+                    let cell = |model: &&str| headed(*model, metric.title, number(value(model)));
+                    cells.extend(models.iter().map(cell));
+                    continue;
+                }
+                (_, Some(found)) if metric.name == "difference" => difference(&found, &[result]),
+                _ if metric.name == "difference" && is_baseline => TableCell::plain("baseline"),
+                _ => number(metric.of(result)),
+            };
+            cells.push((head(metric), cell));
         }
+        let stops = result.stops.iter().map(|(stop, count)| format!("{stop} {count}")).collect();
+        cells.push(headed("stops", "", TableCell { small: stops, ..TableCell::default() }));
+        (is_baseline, cells)
+    };
+    let mut table = DataTable::headed(results.iter().map(row));
+    if results.len() > DISTRIBUTIONS_IN_THE_OPEN {
+        table.rows.iter_mut().for_each(|row| row.folded = take(&mut row.cells[0].small));
     }
-    cells
+    table
 }
 
 /// With p, and with the number of items where the rows of `results` have others; coloured where the

@@ -1,14 +1,12 @@
 //! The page of a run: its numbers and texts as variables of the template.
 
 use anyhow::Result;
-use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::page::{self, Figure, MetricTerm};
-use super::repeat::{Repeat, RepeatView};
-use super::table::{DataTable, ModelTable};
-use super::task_section::{self, TaskSection};
-use super::text_spans::{self, LegendEntry, SpanView, TextLine};
-use super::{Example, Expected, bench_page, chain_section, result_tables};
+use super::repeat::Repeat;
+use super::table::ModelTable;
+use super::{Example, Expected, bench_page, chain_section, page, result_tables};
+use super::{task_section, text_spans};
 use crate::analysis::summary::{DecoderResult, Summary};
 use crate::numbers::{NONE, fixed};
 use crate::run::record::Record;
@@ -17,136 +15,79 @@ use crate::task::letter;
 /// Texts of an example shown at once; the reader unfolds the others.
 const IN_THE_OPEN: usize = 4;
 
-/// The content of a run's page.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Report<'a> {
-    pub(super) summary: &'a Summary,
-    pub(super) examples: &'a [Example],
-    pub(super) expected: &'a Expected,
-    pub(super) repeat: &'a Repeat,
-}
-
 /// The page of a run as self-contained HTML.
 ///
 /// # Errors
 /// If a chart cannot be drawn or the template fails; neither depends on generated texts.
-pub(super) fn html(report: &Report<'_>) -> Result<String> {
-    let Report { summary, examples, expected, repeat } = *report;
+pub(super) fn html(
+    summary: &Summary,
+    examples: &[Example],
+    expected: &Expected,
+    repeat: &Repeat,
+) -> Result<String> {
     let spans = examples.iter().flat_map(|example| &example.records).flat_map(|r| &r.spans);
     let made = spans.map(|span| (span.origin.as_str(), span.level));
     let results: Vec<&DecoderResult> = summary.results.iter().collect();
     let by_task: Vec<(&str, Vec<&DecoderResult>)> =
         summary.tasks().into_iter().map(|task| (task, summary.on(task))).collect();
     let profiles = expected.widths.iter().map(bench_page::passes).collect::<Result<Vec<_>>>()?;
-    let page = Page {
-        name: &summary.name,
-        question: summary.question.as_deref(),
-        run_id: &summary.run_id,
-        baseline: &summary.baseline,
-        complete: summary.complete,
-        compared: results.iter().any(|result| result.difference.is_some()),
-        warnings: summary.remarks().collect(),
-        models: summary.model_comparison.as_ref().map(ModelTable::of),
-        overview: result_tables::overview(&by_task, &summary.baseline),
-        tasks: task_section::sections(summary, expected, &repeat.largest())?,
-        profiles: profiles.into_iter().flatten().collect(),
-        examples: by_task.iter().filter_map(|(task, _)| examples_of(task, report)).collect(),
-        legend: text_spans::legend(made),
-        terms: page::terms(&results),
-        has_levels: results.iter().any(|result| !result.levels.is_empty()),
-        confidence: page::confidence(),
-        repeat: repeat.view(),
-    };
+    let examples = by_task.iter().filter_map(|(task, _)| examples_of(task, examples, summary));
+    let page = json!({
+        "name": summary.name,
+        "question": summary.question,
+        "run_id": summary.run_id,
+        "baseline": summary.baseline,
+        "complete": summary.complete,
+        "compared": results.iter().any(|result| result.difference.is_some()),
+        "warnings": summary.remarks().collect::<Vec<_>>(),
+        "models": summary.model_comparison.as_ref().map(ModelTable::of),
+        "overview": result_tables::overview(&by_task, &summary.baseline),
+        "tasks": task_section::sections(summary, expected, &repeat.largest())?,
+        "profiles": profiles.into_iter().flatten().collect::<Vec<_>>(),
+        "examples": examples.collect::<Vec<_>>(),
+        "legend": text_spans::legend(made),
+        "terms": page::terms(&results),
+        "has_levels": results.iter().any(|result| !result.levels.is_empty()),
+        "confidence": page::confidence(),
+        "repeat": repeat.view(),
+    });
     page::render(include_str!("templates/run.html.j2"), page)
 }
 
-/// The variables of the template.
-#[derive(Serialize)]
-struct Page<'a> {
-    name: &'a str,
-    question: Option<&'a str>,
-    run_id: &'a str,
-    baseline: &'a str,
-    complete: bool,
-    /// True if there is a difference from the baseline.
-    compared: bool,
-    /// Sentences to read before the numbers.
-    warnings: Vec<&'a String>,
-    models: Option<ModelTable>,
-    /// All tasks at once, if there are several.
-    overview: Option<DataTable>,
-    tasks: Vec<TaskSection<'a>>,
-    /// Pass times from the profiles of planned chains.
-    profiles: Vec<Figure>,
-    examples: Vec<TaskExamples<'a>>,
-    legend: Vec<LegendEntry>,
-    /// Explanations of the metrics.
-    terms: Vec<MetricTerm>,
-    has_levels: bool,
-    /// Confidence of the intervals in percent.
-    confidence: String,
-    repeat: RepeatView,
+/// The examples of a task; none without texts.
+fn examples_of(task: &str, examples: &[Example], summary: &Summary) -> Option<Value> {
+    let own = examples.iter().filter(|it| it.pick.task == task && !it.records.is_empty());
+    let items: Vec<Value> = own.map(|example| example_view(example, summary)).collect();
+    (!items.is_empty()).then(|| json!({ "task": task, "items": items }))
 }
 
-/// The examples of a task.
-#[derive(Serialize)]
-struct TaskExamples<'a> {
-    task: &'a str,
-    items: Vec<ExampleView<'a>>,
-}
-
-fn examples_of<'a>(task: &'a str, report: &Report<'a>) -> Option<TaskExamples<'a>> {
-    let own = report.examples.iter().filter(|it| it.pick.task == task && !it.records.is_empty());
-    let items: Vec<_> = own.map(|example| example_view(example, report.summary)).collect();
-    (!items.is_empty()).then_some(TaskExamples { task, items })
-}
-
-/// One item and its texts.
-#[derive(Serialize)]
-struct ExampleView<'a> {
-    item: &'a str,
-    why: &'a str,
-    gold: &'a str,
-    prompt: Option<Vec<TextLine>>,
-    texts: Vec<TextView<'a>>,
-    /// Further texts, folded.
-    more: Vec<TextView<'a>>,
-}
-
-/// The text of one decoder for an item.
-#[derive(Serialize)]
-struct TextView<'a> {
-    record: &'a Record,
-    /// In percent, if an item can be partly right.
-    points: Option<String>,
-    /// Mean nats per token of a given text.
-    likelihood: Option<String>,
-    /// ln π of each option, if one was chosen by likelihood.
-    options: Vec<String>,
-    /// Members of the chain, the target first; empty without verification.
-    levels: Vec<&'a str>,
-    spans: Vec<SpanView>,
-}
-
-/// The baseline's text first, then the decoders that the item is shown for, then the others.
-fn example_view<'a>(example: &'a Example, summary: &'a Summary) -> ExampleView<'a> {
-    let Example { pick, prompt, records } = example;
+/// One item and its texts: the baseline's first, then those of the decoders that the item is shown
+/// for, then the others.
+fn example_view(Example { pick, prompt, records }: &Example, summary: &Summary) -> Value {
     let mut records: Vec<&Record> = records.iter().collect();
     records.sort_by_key(|record| match &record.decoder {
         baseline if *baseline == summary.baseline => 0,
         about if pick.about.contains(about) => 1,
         _ => 2,
     });
-    let gold = records.first().map_or("", |record| &record.gold);
-    let mut texts: Vec<TextView<'_>> = records.iter().map(|it| text_view(it, summary)).collect();
+    let mut texts: Vec<Value> = records.iter().map(|it| text_view(it, summary)).collect();
     // A single further text is shown rather than folded.
-    let more =
-        if texts.len() > IN_THE_OPEN + 1 { texts.split_off(IN_THE_OPEN) } else { Vec::new() };
-    let prompt = prompt.as_deref().map(text_spans::lines);
-    ExampleView { item: &pick.item, why: &pick.why, gold, prompt, texts, more }
+    let folds = texts.len() > IN_THE_OPEN + 1;
+    let more = if folds { texts.split_off(IN_THE_OPEN) } else { Vec::new() };
+    json!({
+        "item": pick.item,
+        "why": pick.why,
+        "gold": records.first().map_or("", |record| &record.gold),
+        "prompt": prompt.as_deref().map(text_spans::lines),
+        "texts": texts,
+        "more": more,
+    })
 }
 
-fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
+/// The text of one decoder for an item: points in percent, if an item can be partly right; mean
+/// nats per token of a given text; ln π of the options, if one was chosen by likelihood; and the
+/// members of a chain, the target first.
+fn text_view(record: &Record, summary: &Summary) -> Value {
     let own = summary.result(&record.task, &record.decoder);
     let read = record.scored.as_ref().filter(|scored| scored.bytes > 0 && scored.tokens > 0);
     let likelihood = read.map(|scored| {
@@ -158,14 +99,16 @@ fn text_view<'a>(record: &'a Record, summary: &'a Summary) -> TextView<'a> {
         let excluded = || "excluded".to_owned();
         format!("{} {}", letter(place), nats.map_or_else(excluded, |nats| fixed(nats, 2)))
     };
-    TextView {
-        options: chosen.flat_map(|it| it.log_probs.iter().enumerate().map(option)).collect(),
-        levels: own.map(|result| chain_section::members(&result.levels)).unwrap_or_default(),
-        points: record.points.map(|points| fixed(100.0 * points, 1)),
-        likelihood,
-        spans: record.spans.iter().map(|s| text_spans::span(&s.origin, s.level, &s.text)).collect(),
-        record,
-    }
+    let options = chosen.flat_map(|it| it.log_probs.iter().enumerate().map(option));
+    let spans = record.spans.iter().map(|it| text_spans::span(&it.origin, it.level, &it.text));
+    json!({
+        "record": record,
+        "points": record.points.map(|points| fixed(100.0 * points, 1)),
+        "likelihood": likelihood,
+        "options": options.collect::<Vec<_>>(),
+        "levels": own.map(|result| chain_section::members(&result.levels)).unwrap_or_default(),
+        "spans": spans.collect::<Vec<_>>(),
+    })
 }
 
 #[cfg(test)]
@@ -179,18 +122,15 @@ mod tests {
     use crate::run::record::{Scored, Span};
 
     fn page(summary: &Summary, examples: &[Example]) -> String {
-        let (expected, repeat) = (Expected::default(), Repeat::default());
-        html(&Report { summary, examples, expected: &expected, repeat: &repeat }).unwrap()
+        html(summary, examples, &Expected::default(), &Repeat::default()).unwrap()
     }
 
-    /// Each of `parts` is in the page.
     fn has(page: &str, parts: &[&str]) {
         for part in parts {
             assert!(page.contains(part), "{part} is not in {page}");
         }
     }
 
-    /// None of `parts` is in the page.
     fn lacks(page: &str, parts: &[&str]) {
         for part in parts {
             assert!(!page.contains(part), "{part} is in {page}");
@@ -263,12 +203,11 @@ mod tests {
 
     #[test]
     fn the_head_names_the_run_and_its_state() {
-        let mut summary = summary();
-        let question = summary.question.clone().unwrap();
+        let summary = summary();
+        let question = summary.question.as_deref().unwrap();
         let incomplete = page(&summary, &[]);
-        has(&incomplete, &[&summary.name, &summary.run_id, &question, "This run is incomplete"]);
-        summary.complete = true;
-        lacks(&page(&summary, &[]), &["incomplete"]);
+        has(&incomplete, &[&summary.name, &summary.run_id, question, "This run is incomplete"]);
+        lacks(&page(&Summary { complete: true, ..summary }, &[]), &["incomplete"]);
     }
 
     #[test]
@@ -304,25 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_outside_the_page_is_named() {
-        is_self_contained(&page(&summary(), &[example()]));
-    }
-
-    #[test]
     fn texts_keep_their_whitespace_and_show_their_ends() {
         let page = page(&summary(), &[example()]);
+        is_self_contained(&page);
         let newline = "<span class=\"newline\"></span>\n";
-        has(
-            &page,
-            &[
-                &format!("&lt;b&gt;apples&lt;&#x2f;b&gt;.{newline}{newline}  They ate"),
-                "<span class=\"deferred\" title=\"deferred\">.&lt;|end|&gt;</span>",
-                "<span class=\"stop\">max_tokens</span></div>",
-                "✓ correct",
-                "✗ wrong",
-                "no answer",
-            ],
-        );
+        let text = format!("&lt;b&gt;apples&lt;&#x2f;b&gt;.{newline}{newline}  They ate");
+        let last = "<span class=\"deferred\" title=\"deferred\">.&lt;|end|&gt;</span>";
+        let stop = "<span class=\"stop\">max_tokens</span></div>";
+        has(&page, &[&text, last, stop, "✓ correct", "✗ wrong", "no answer"]);
     }
 
     /// Thirty decoders: a few in the open, none lost.
@@ -346,11 +274,13 @@ mod tests {
     }
 
     #[test]
-    fn a_single_decoder_has_no_comparison() {
+    fn a_run_of_one_decoder_or_of_none_is_a_page() {
         let mut summary = summary();
         summary.results.truncate(1);
         let words = ["difference", "baseline:", "deferral", "acceptance", "Minimum detectable"];
         lacks(&page(&summary, &[]), &words);
+        (summary.results, summary.question) = (Vec::new(), None);
+        has(&page(&summary, &[]), &["No item is finished yet."]);
     }
 
     #[test]
@@ -376,12 +306,6 @@ mod tests {
         assert!(head.contains("cut off") && !head.contains("<details"));
         summary.warnings.extend((0..9).map(|place| format!("warning {place}")));
         has(&page(&summary, &[]), &["<summary>11 warnings</summary>"]);
-    }
-
-    #[test]
-    fn an_empty_summary_makes_a_page() {
-        let summary = Summary { results: Vec::new(), question: None, ..summary() };
-        has(&page(&summary, &[]), &["No item is finished yet."]);
     }
 
     #[test]

@@ -3,56 +3,44 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::chart::accuracy::accuracy;
 use super::chart::tradeoff::{CostAxis, MASS, tradeoff};
 use super::page::{self, Figure};
-use super::table::DataTable;
 use super::{Expected, chain_section, chart, result_tables};
 use crate::analysis::summary::{DecoderResult, Summary, explained};
 
 /// Charts with rows per decoder are folded if there are more decoders.
 const ROWS_IN_THE_OPEN: usize = 12;
 
-/// A task.
-#[derive(Serialize)]
-pub(super) struct TaskSection<'a> {
-    name: &'a str,
-    figures: Vec<Figure>,
-    results: DataTable,
-    /// Notes below the table.
-    notes: Vec<String>,
-    /// By subject, category or level of the items.
-    groups: Option<DataTable>,
-    /// Of all decoders that verify drafts.
-    levels: Option<DataTable>,
-}
-
 /// The sections of all tasks of `summary`; `largest` are the models with the most expensive passes.
 ///
 /// # Errors
 /// If a chart cannot be drawn.
-pub(super) fn sections<'a>(
-    summary: &'a Summary,
+pub(super) fn sections(
+    summary: &Summary,
     expected: &Expected,
     largest: &[&str],
-) -> Result<Vec<TaskSection<'a>>> {
+) -> Result<Vec<Value>> {
     let families = chart::families(summary);
-    let section = |name: &'a str| {
+    let section = |name: &str| {
         let results = summary.on(name);
         let mut figures = figures(name, &results, (&families, &summary.baseline), largest)?;
         let of_chains = chain_section::figures(name, &results, (&summary.baseline, expected))?;
-        let is_long = results.len() > ROWS_IN_THE_OPEN;
-        figures.extend(of_chains.into_iter().map(|it| if is_long { it.folded() } else { it }));
-        Ok(TaskSection {
-            name,
-            figures,
-            results: result_tables::results(&results, &summary.baseline),
-            notes: explained(&results).into_iter().chain(summary.at_a_time()).collect(),
-            groups: result_tables::groups(&results),
-            levels: chain_section::levels(&results),
-        })
+        let own = figures.len();
+        figures.extend(of_chains);
+        let folded = results.len() > ROWS_IN_THE_OPEN;
+        figures[own..].iter_mut().for_each(|figure| figure.folded = folded);
+        let notes = explained(&results).into_iter().chain(summary.at_a_time());
+        Ok(json!({
+            "name": name,
+            "figures": figures,
+            "results": result_tables::results(&results, &summary.baseline),
+            "notes": notes.collect::<Vec<_>>(),
+            "groups": result_tables::groups(&results),
+            "levels": chain_section::levels(&results),
+        }))
     };
     summary.tasks().into_iter().map(section).collect()
 }
@@ -141,9 +129,8 @@ mod tests {
         let mut summary = fixtures::chains();
         let folded = |summary: &Summary| {
             let sections = sections(summary, &Expected::default(), &[]).unwrap();
-            let figures = serde_json::to_value(&sections[0].figures).unwrap();
-            let all = figures.as_array().unwrap().clone();
-            all.iter().filter(|figure| figure["folded"] == true).count()
+            let figures = sections[0]["figures"].as_array().unwrap();
+            figures.iter().filter(|figure| figure["folded"] == true).count()
         };
         assert_eq!(folded(&summary), 0);
         let chain = summary.results[2].clone();

@@ -1,6 +1,6 @@
 //! Texts coloured by the origin and level of their tokens.
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
 /// Origins of tokens with their explanations, in the order of the legend.
 const ORIGINS: [(&str, &str); 6] = [
@@ -14,45 +14,13 @@ const ORIGINS: [(&str, &str); 6] = [
 /// Levels with their own colour; deeper levels share the last one.
 const COLOURED_LEVELS: u64 = 5;
 
-/// Text of one origin and level.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct SpanView {
-    /// In words.
-    title: String,
-    /// Classes of the page's style.
-    class: String,
-    lines: Vec<TextLine>,
-}
-
-/// Text up to a line end.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct TextLine {
-    text: String,
-    /// True if a newline follows; the page marks it with a sign.
-    newline: bool,
-}
-
-/// An entry of the legend: an origin with all its levels.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct LegendEntry {
-    name: &'static str,
-    styles: Vec<SpanStyle>,
-    meaning: &'static str,
-}
-
-/// The class of a level, and the level as shown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-struct SpanStyle {
-    class: String,
-    level: Option<u64>,
-}
-
-/// The text of a span, with title and class.
-pub(super) fn span(origin: &str, level: u64, text: &str) -> SpanView {
+/// The text of a span, with its title in words and its class of the page's style.
+pub(super) fn span(origin: &str, level: u64, text: &str) -> Value {
     let level = chain_level(origin, level);
     let title = level.map_or(origin.to_owned(), |level| format!("{origin}, level {level}"));
     let known = ORIGINS.iter().find(|(name, _)| *name == origin).map(|(name, _)| *name);
-    SpanView { title, class: class(known.unwrap_or("other"), level), lines: lines(text) }
+    let class = class(known.unwrap_or("other"), level);
+    json!({ "title": title, "class": class, "lines": lines(text) })
 }
 
 /// The level to show: only levels of a chain are numbered.
@@ -68,7 +36,7 @@ fn class(origin: &str, level: Option<u64>) -> String {
 }
 
 /// The legend of the given origins and levels, each once.
-pub(super) fn legend<'a>(made: impl Iterator<Item = (&'a str, u64)>) -> Vec<LegendEntry> {
+pub(super) fn legend<'a>(made: impl Iterator<Item = (&'a str, u64)>) -> Vec<Value> {
     let place = |origin| ORIGINS.iter().position(|(name, _)| *name == origin);
     let mut kinds: Vec<(usize, Option<u64>)> = made
         .filter_map(|(origin, level)| Some((place(origin)?, chain_level(origin, level))))
@@ -77,16 +45,17 @@ pub(super) fn legend<'a>(made: impl Iterator<Item = (&'a str, u64)>) -> Vec<Lege
     kinds.dedup();
     let entry = |(origin, (name, meaning)): (usize, (&'static str, &'static str))| {
         let own = kinds.iter().filter(|(other, _)| *other == origin);
-        let styles: Vec<SpanStyle> =
-            own.map(|&(_, level)| SpanStyle { class: class(name, level), level }).collect();
-        (!styles.is_empty()).then_some(LegendEntry { name, styles, meaning })
+        let style = |&(_, level)| json!({ "class": class(name, level), "level": level });
+        let styles: Vec<Value> = own.map(style).collect();
+        let entry = json!({ "name": name, "styles": styles, "meaning": meaning });
+        (!styles.is_empty()).then_some(entry)
     };
     ORIGINS.into_iter().enumerate().filter_map(entry).collect()
 }
 
-/// Cuts a text at newlines. Other control characters, which browsers drop or change and some
+/// Cuts a text at newlines, which the page marks. Other control characters, which browsers drop or change and some
 /// tokenizers use as end tokens, become their pictures (U+2400…).
-pub(super) fn lines(text: &str) -> Vec<TextLine> {
+pub(super) fn lines(text: &str) -> Vec<Value> {
     let picture = |c: char| match c {
         '\t' => c,
         '\0'..='\x1f' => char::from_u32(0x2400 + c as u32).unwrap_or(c),
@@ -96,7 +65,7 @@ pub(super) fn lines(text: &str) -> Vec<TextLine> {
     text.split_inclusive('\n')
         .map(|line| {
             let (text, newline) = line.strip_suffix('\n').map_or((line, false), |l| (l, true));
-            TextLine { text: text.chars().map(picture).collect(), newline }
+            json!({ "text": text.chars().map(picture).collect::<String>(), "newline": newline })
         })
         .collect()
 }
@@ -107,40 +76,36 @@ mod tests {
 
     #[test]
     fn newlines_are_marked_and_control_characters_are_pictures() {
-        let control = lines("a\tb\r\u{3}\n\u{7f}");
-        assert_eq!((control[0].text.as_str(), control[0].newline), ("a\tb␍␃", true));
-        assert_eq!((control[1].text.as_str(), control[1].newline), ("␡", false));
+        let first = json!({ "text": "a\tb␍␃", "newline": true });
+        let second = json!({ "text": "␡", "newline": false });
+        assert_eq!(lines("a\tb\r\u{3}\n\u{7f}"), [first, second]);
     }
 
     #[test]
     fn every_level_of_a_chain_has_its_colour_and_its_title() {
-        let view = |origin, level| {
+        for (origin, level, class, title) in [
+            ("drafted", 3, "drafted level-3", "drafted, level 3"),
+            ("bonus", 1, "bonus level-1", "bonus, level 1"),
+            ("base", 1, "base", "base"),
+            ("base", 2, "base level-2", "base, level 2"),
+            ("drafted", 7, "drafted level-5", "drafted, level 7"),
+            ("<x>", 1, "other", "<x>"),
+        ] {
             let view = span(origin, level, "x");
-            (view.class, view.title)
-        };
-        let wanted = |class: &str, title: &str| (class.to_owned(), title.to_owned());
-        assert_eq!(view("drafted", 3), wanted("drafted level-3", "drafted, level 3"));
-        assert_eq!(view("bonus", 1), wanted("bonus level-1", "bonus, level 1"));
-        assert_eq!(view("base", 1), wanted("base", "base"));
-        assert_eq!(view("base", 2), wanted("base level-2", "base, level 2"));
-        assert_eq!(view("drafted", 7), wanted("drafted level-5", "drafted, level 7"));
-        assert_eq!(view("<x>", 1), wanted("other", "<x>"));
+            assert_eq!((&view["class"], &view["title"]), (&json!(class), &json!(title)));
+        }
     }
 
     #[test]
     fn the_legend_has_every_origin_once_and_in_order() {
         let made = [("bonus", 1), ("drafted", 3), ("corrected", 2), ("drafted", 2), ("drafted", 3)];
-        let made = made.into_iter().chain([("base", 1)]);
-        let levels = |entry: LegendEntry| {
-            (entry.name, entry.styles.into_iter().map(|look| look.level).collect::<Vec<_>>())
+        let levels = |entry: Value| {
+            let styles = entry["styles"].as_array().unwrap().iter();
+            json!([entry["name"], styles.map(|style| &style["level"]).collect::<Vec<_>>()])
         };
-        let entries: Vec<(&str, Vec<Option<u64>>)> = legend(made).into_iter().map(levels).collect();
-        let wanted = [
-            ("base", vec![None]),
-            ("drafted", vec![Some(2), Some(3)]),
-            ("corrected", vec![Some(2)]),
-            ("bonus", vec![Some(1)]),
-        ];
-        assert_eq!(entries, wanted);
+        let entries = legend(made.into_iter().chain([("base", 1)])).into_iter().map(levels);
+        let wanted =
+            json!([["base", [null]], ["drafted", [2, 3]], ["corrected", [2]], ["bonus", [1]]]);
+        assert_eq!(Value::from_iter(entries), wanted);
     }
 }

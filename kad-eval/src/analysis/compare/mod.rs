@@ -1,8 +1,7 @@
 //! Comparison of runs: differences in plans and provenance, and in accuracy, speed and texts by
 //! decoder and task.
 
-mod plan_changes;
-mod provenance_changes;
+mod key_changes;
 mod repetitions;
 
 use std::collections::BTreeSet;
@@ -10,9 +9,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use plan_changes::{KeyChange, LeafValues, leaves};
-use plan_changes::{changes, decoders, without};
-pub(crate) use provenance_changes::by_key;
+pub(crate) use key_changes::{KeyChange, LeafValues, by_key, leaves};
+use key_changes::{between_sessions, changes, decoders, without};
 use repetitions::same_texts;
 pub(crate) use repetitions::{EqualTexts, Repetitions, TextDigests};
 
@@ -67,7 +65,7 @@ impl<'r> RunComparison<'r> {
             plan: changes(&one, &other),
             only_in_first,
             only_in_second,
-            provenance: provenance_changes::differences(&first.sessions, &second.sessions),
+            provenance: between_sessions(&first.sessions, &second.sessions),
             same_run_id: first.summary.run_id == second.summary.run_id,
             decoders: pairs([first, second]),
             runs: [&first.summary, &second.summary],

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use serde::Serialize;
 
 use super::LoadedRun;
-use super::provenance_changes::differences;
+use super::between_sessions;
 use crate::run::record::{Record, key};
 
 /// A digest of the tokens of each generated text, by item.
@@ -93,7 +93,8 @@ impl<'r> Repetitions<'r> {
         }
         let spread = |place: usize| SpeedSpread::of(runs, place);
         let results = (0..first.summary.results.len()).filter_map(spread).collect();
-        let changes = others.iter().flat_map(|run| differences(&first.sessions, &run.sessions));
+        let changes =
+            others.iter().flat_map(|run| between_sessions(&first.sessions, &run.sessions));
         let differ: BTreeSet<String> = changes.map(|change| change.key).collect();
         Some(Self { runs: runs.len(), differ: differ.into_iter().collect(), results })
     }

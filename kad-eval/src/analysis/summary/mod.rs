@@ -20,7 +20,7 @@ use crate::analysis::unique;
 use crate::numbers::{null_is_infinite, null_is_nan};
 
 /// The summary of a run, `summary.json`. Shares are in [0, 1].
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// Name of the experiment.
     pub name: String,
@@ -48,7 +48,7 @@ pub struct Summary {
 }
 
 /// One decoder on one task.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct DecoderResult {
     /// Name of the decoder, with the parameter of its sweep.
     pub decoder: String,
@@ -219,11 +219,8 @@ pub(crate) fn summarise(
         run_id: run_id.to_owned(),
         baseline: experiment.baseline.clone(),
         complete,
-        jobs: Vec::new(),
-        left_out: Vec::new(),
-        warnings: Vec::new(),
-        model_comparison: None,
         results,
+        ..Summary::default()
     }
 }
 

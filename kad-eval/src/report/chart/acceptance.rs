@@ -7,6 +7,7 @@ use plotters::style::text_anchor::HPos;
 use super::axes::{Axes, Axis};
 use super::theme::{COLOURS, FAINT, INK};
 use super::{self as chart, Area, SMALL, TEXT, WIDTH};
+use crate::analysis::summary::{DecoderResult, Level};
 use crate::numbers::{fixed, shorten};
 
 /// Height of the decoder's name above its histograms, in pixels.
@@ -26,48 +27,22 @@ const WIDEST: i32 = 460;
 const WIDEST_BAR: f64 = 40.0;
 const LONGEST_LABEL: usize = 90;
 
-/// Acceptance of the drafts of one decoder, by level.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ChainAcceptance {
-    pub(crate) decoder: String,
-    pub(crate) levels: Vec<LevelAcceptance>,
+/// Shares of the drafts that a level verified, by accepted length.
+fn shares(level: &Level) -> impl Iterator<Item = f64> {
+    let drafts = level.counts.drafts.drafts() as f64;
+    level.counts.drafts.lengths.iter().map(move |count| *count as f64 / drafts)
 }
 
-/// Acceptance of the drafts that one level verified.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct LevelAcceptance {
-    /// As `large verifies small`.
-    pub(crate) title: String,
-    /// Number of rounds that accepted 0, 1, 2, … tokens.
-    pub(crate) counts: Vec<u64>,
-}
-
-impl LevelAcceptance {
-    fn rounds(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// Shares of the rounds by accepted length.
-    fn shares(&self) -> Vec<f64> {
-        self.counts.iter().map(|&count| count as f64 / self.rounds() as f64).collect()
-    }
-
-    /// Mean accepted length, in tokens.
-    fn mean(&self) -> f64 {
-        self.shares().iter().enumerate().map(|(length, share)| length as f64 * share).sum()
-    }
-}
-
-/// The chart for `chains`; none without any round.
-pub(crate) fn acceptance(chains: &[ChainAcceptance]) -> Result<Option<String>> {
-    let has_rounds = |level: &LevelAcceptance| level.rounds() > 0;
-    let chains: Vec<&ChainAcceptance> =
-        chains.iter().filter(|chain| chain.levels.iter().any(has_rounds)).collect();
+/// The chart for `results`; none without any draft.
+pub(crate) fn acceptance(results: &[&DecoderResult]) -> Result<Option<String>> {
+    let has_drafts = |level: &Level| level.counts.drafts.drafts() > 0;
+    let chains = results.iter().filter(|result| result.levels.iter().any(has_drafts));
+    let chains: Vec<&&DecoderResult> = chains.collect();
     let Some(columns) = chains.iter().map(|chain| chain.levels.len()).max() else {
         return Ok(None);
     };
-    let levels = chains.iter().flat_map(|chain| &chain.levels).filter(|level| has_rounds(level));
-    let top = chart::axis_end(levels.flat_map(LevelAcceptance::shares));
+    let levels = chains.iter().flat_map(|chain| &chain.levels).filter(|level| has_drafts(level));
+    let top = chart::axis_end(levels.flat_map(shares));
     let width = (WIDTH as i32 / columns.max(1) as i32).min(WIDEST);
     let height = chains.len() as i32 * (NAME + HEIGHT) + KEY;
     chart::svg(height as u32, |area| {
@@ -89,18 +64,20 @@ fn draw_histogram(
     area: &Area<'_>,
     (left, y): (i32, i32),
     (width, top): (i32, f64),
-    level: &LevelAcceptance,
+    level: &Level,
 ) -> Result<()> {
     let room = (width - RIGHT - 8) / chart::width("0").max(1);
-    let title = shorten(&level.title, room.max(8) as usize);
+    let title = format!("{} verifies {}", level.name, level.drafter);
+    let title = shorten(&title, room.max(8) as usize);
     chart::write(area, &title, (left + 8, y + TITLE / 2), (TEXT, INK, HPos::Left))?;
-    if level.rounds() == 0 {
+    let (drafts, bins) = (level.counts.drafts.drafts(), level.counts.drafts.lengths.len());
+    if drafts == 0 {
         let middle = (left + width / 2, y + HEIGHT / 2);
         return chart::write(area, "no rounds", middle, (SMALL, FAINT, HPos::Center));
     }
-    let label = format!("mean {}, {} rounds", fixed(level.mean(), 2), level.rounds());
+    let mean = level.acceptance_length;
+    let label = format!("mean {}, {drafts} rounds", fixed(mean, 2));
     chart::write(area, &label, (left + 8, y + TITLE + 7), (SMALL, FAINT, HPos::Left))?;
-    let bins = level.counts.len();
     let whole =
         |length: &f64| if length.fract() == 0.0 { fixed(*length, 0) } else { String::new() };
     let percent = |share: &f64| fixed(100.0 * share, 0);
@@ -113,51 +90,45 @@ fn draw_histogram(
     let at = |length: f64, share: f64| chart.backend_coord(&(length, share));
     let pixels = f64::from(width - LEFT - RIGHT) / bins as f64;
     let half = (0.5 * WIDEST_BAR / pixels).min(0.4);
-    for (length, share) in level.shares().into_iter().enumerate() {
+    for (length, share) in shares(level).enumerate() {
         let length = length as f64;
         let corners = [at(length - half, share), at(length + half, 0.0)];
         area.draw(&Rectangle::new(corners, chart::pale(COLOURS[0]).filled()))?;
     }
-    let mean = [top, 0.0].map(|share| at(level.mean(), share));
-    chart::dashed(area, mean, INK.stroke_width(1))
+    chart::dashed(area, [top, 0.0].map(|share| at(mean, share)), INK.stroke_width(1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::fixtures;
 
-    fn level(counts: &[u64]) -> LevelAcceptance {
-        LevelAcceptance { title: "large verifies middle".to_owned(), counts: counts.to_vec() }
-    }
-
-    #[test]
-    fn shares_add_up_to_one_and_the_mean_is_that_of_the_rounds() {
-        let level = level(&[10, 20, 30, 40]);
-        assert_eq!(level.shares(), [0.1, 0.2, 0.3, 0.4]);
-        assert!((level.shares().iter().sum::<f64>() - 1.0).abs() < 1e-15);
-        // (0·10 + 1·20 + 2·30 + 3·40) / 100
-        assert!((level.mean() - 2.0).abs() < 1e-15);
-    }
-
-    #[test]
-    fn each_level_of_each_chain_has_a_histogram() {
-        let chains = [
-            ChainAcceptance { decoder: "two".to_owned(), levels: vec![level(&[1, 3])] },
-            ChainAcceptance {
-                decoder: "three".to_owned(),
-                levels: vec![level(&[5]), level(&[0, 2])],
-            },
-        ];
-        let chart = acceptance(&chains).unwrap().unwrap();
-        for text in ["two", "three", "mean 0.75, 4 rounds", "mean 0.00, 5", "mean 1.00, 2"] {
-            assert!(chart.contains(text), "{text} is not in {chart}");
+    fn chain(decoder: &str, levels: &[&[u64]]) -> DecoderResult {
+        let level = |lengths: &&[u64]| fixtures::level(1, ["large", "middle"], lengths);
+        let levels = levels.iter().map(level).collect();
+        DecoderResult {
+            decoder: decoder.to_owned(),
+            levels,
+            ..fixtures::chains().results.remove(0)
         }
     }
 
     #[test]
+    fn each_level_of_each_chain_has_a_histogram() {
+        let chains = [chain("two", &[&[1, 3]]), chain("three", &[&[5], &[0, 2]])];
+        let chart = acceptance(&[&chains[0], &chains[1]]).unwrap().unwrap();
+        for text in ["two", "three", "mean 0.75, 4 rounds", "mean 0.00, 5", "mean 1.00, 2"] {
+            assert!(chart.contains(text), "{text} is not in {chart}");
+        }
+        let level = fixtures::level(1, ["large", "middle"], &[10, 20, 30, 40]);
+        assert_eq!(shares(&level).collect::<Vec<f64>>(), [0.1, 0.2, 0.3, 0.4]);
+        // (0·10 + 1·20 + 2·30 + 3·40) / 100
+        assert!((level.acceptance_length - 2.0).abs() < 1e-15);
+    }
+
+    #[test]
     fn a_chain_that_verified_nothing_is_no_chart() {
-        let chain = ChainAcceptance { decoder: "two".to_owned(), levels: vec![level(&[0, 0])] };
-        assert_eq!(acceptance(&[chain]).unwrap(), None);
+        assert_eq!(acceptance(&[&chain("two", &[&[0, 0]])]).unwrap(), None);
         assert_eq!(acceptance(&[]).unwrap(), None);
     }
 }

@@ -53,22 +53,12 @@ pub(crate) fn accuracy(
     // A single decoder has no baseline.
     let baseline = results.iter().find(|result| result.decoder == baseline && results.len() > 1);
     chart::svg((TOP + height + BOTTOM) as u32, |area| {
-        let accuracy = Axis {
-            range: 0.0..end,
-            ticks: 11,
-            title: "accuracy (%), with 95 % intervals",
-            number: &|share| format!("{:.0}", 100.0 * share),
-        };
+        let x = Axis::shares(end, "accuracy (%), with 95 % intervals");
         let y = Axis::hidden(f64::from(height)..0.0);
-        let axes = Axes { top: TOP, right: NUMBERS, bottom: BOTTOM, left: labels, x: accuracy, y };
+        let axes = Axes { top: TOP, right: NUMBERS, bottom: BOTTOM, left: labels, x, y };
         let chart = axes.draw(area)?;
-        for row in &rows {
-            draw_row(area, &chart, row, families)?;
-        }
-        match baseline {
-            Some(result) => draw_baseline(area, &chart, result, height),
-            None => Ok(()),
-        }
+        rows.iter().try_for_each(|row| draw_row(area, &chart, row, families))?;
+        baseline.map_or(Ok(()), |result| draw_baseline(area, &chart, result, height))
     })
 }
 
@@ -138,11 +128,8 @@ fn draw_baseline(
     let [top, bottom] =
         [0.0, f64::from(height)].map(|y| chart.backend_coord(&(result.accuracy, y)));
     chart::dashed(area, [(top.0, top.1 - 6), bottom], INK.stroke_width(1))?;
-    let label = format!(
-        "baseline: {}, {} %",
-        clip(&result.decoder, LONGEST_LABEL),
-        percent(result.accuracy)
-    );
+    let name = clip(&result.decoder, LONGEST_LABEL);
+    let label = format!("baseline: {name}, {} %", percent(result.accuracy));
     let half = chart::width(&label) / 2 + 4;
     let x = top.0.clamp(half, WIDTH as i32 - half);
     chart::write(area, &label, (x, top.1 - 17), (TEXT, INK, HPos::Center))
@@ -156,9 +143,7 @@ mod tests {
     #[test]
     fn every_decoder_has_a_row_and_every_sweep_a_heading() {
         let summary = fixtures::summary();
-        let results: Vec<&DecoderResult> =
-            summary.results.iter().filter(|a| a.task == "nano/test").collect();
-        let families = chart::families(&summary);
+        let (results, families) = (summary.on("nano/test"), chart::families(&summary));
         let (rows, height) = layout(&results, &families);
         let headings = rows.iter().filter(|row| row.result.is_none()).count();
         assert_eq!((headings, rows.len() - headings), (fixtures::SWEEPS, results.len()));

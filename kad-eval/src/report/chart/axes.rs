@@ -19,7 +19,12 @@ pub(crate) struct Axis<'a> {
     pub(crate) number: &'a dyn Fn(&f64) -> String,
 }
 
-impl Axis<'_> {
+impl<'a> Axis<'a> {
+    /// A scale of shares from 0 to `end`, in percent.
+    pub(crate) fn shares(end: f64, title: &'a str) -> Self {
+        Self { range: 0.0..end, ticks: 11, title, number: &|share| format!("{:.0}", 100.0 * share) }
+    }
+
     /// A scale without numbers or lines, for rows with their own labels.
     pub(crate) fn hidden(range: Range<f64>) -> Self {
         Self { range, ticks: 0, title: "", number: &|_| String::new() }

@@ -1,10 +1,11 @@
 //! Legends, and places of labels without overlap.
 
 use anyhow::Result;
+use plotters::style::RGBColor;
 use plotters::style::text_anchor::HPos;
 
 use super::theme::INK;
-use super::{self as chart, Area, Point, TEXT, WIDTH};
+use super::{self as chart, Area, Point, SMALL, TEXT, WIDTH};
 
 /// Height of a legend's line, and its left end, in pixels.
 const LEGEND_ROW: i32 = 24;
@@ -63,7 +64,7 @@ pub(crate) fn spread(wanted: &[i32], bottom: i32) -> Vec<i32> {
 
 /// A rectangle that a label or mark covers.
 pub(crate) struct LabelBox {
-    pub(crate) middle: Point,
+    middle: Point,
     half_width: i32,
     half_height: i32,
 }
@@ -73,14 +74,32 @@ impl LabelBox {
         Self { middle, half_width, half_height }
     }
 
-    pub(crate) fn meets(&self, other: &Self) -> bool {
+    fn meets(&self, other: &Self) -> bool {
         (self.middle.0 - other.middle.0).abs() < self.half_width + other.half_width
             && (self.middle.1 - other.middle.1).abs() < self.half_height + other.half_height
     }
 }
 
+/// Writes a small `text` beside a mark, and adds its place to those `taken`; not where it would
+/// overlap with them.
+///
+/// # Errors
+/// If the backend fails.
+pub(crate) fn write_beside(
+    area: &Area<'_>,
+    mark: Point,
+    text: &str,
+    colour: RGBColor,
+    taken: &mut Vec<LabelBox>,
+) -> Result<()> {
+    let Some(place) = beside(mark, text, taken) else { return Ok(()) };
+    chart::write(area, text, place.middle, (SMALL, colour, HPos::Center))?;
+    taken.push(place);
+    Ok(())
+}
+
 /// A place for `text` beside a mark, without overlap with `taken`; none if there is none.
-pub(crate) fn beside(mark: Point, text: &str, taken: &[LabelBox]) -> Option<LabelBox> {
+fn beside(mark: Point, text: &str, taken: &[LabelBox]) -> Option<LabelBox> {
     let half_width = chart::width(text) / 2;
     let mut places = [(1, 1), (1, -1), (-1, -1), (-1, 1)].into_iter().map(|(right, down)| {
         LabelBox::around((mark.0 + right * (half_width + 7), mark.1 + down * 13), half_width, 7)

@@ -75,14 +75,36 @@ pub(crate) fn predicted_measured(points: &[PredictedMeasured]) -> Result<Option<
         let right = WIDTH as i32 - LEFT - SIDE;
         let chart = Axes { top: TOP, right, bottom, left: LEFT, x, y }.draw(area)?;
         draw_band(area, &chart, range)?;
-        let place = |seconds: (f64, f64)| chart.backend_coord(&(1e3 * seconds.0, 1e3 * seconds.1));
-        let mark = |(index, &point)| Mark { index, point, place: &place };
-        let marks: Vec<Mark<'_>> = shown.iter().enumerate().map(mark).collect();
-        marks.iter().try_for_each(|mark| mark.draw_lemma(area))?;
-        marks.iter().try_for_each(|mark| mark.draw_bars(area))?;
-        marks.iter().try_for_each(|mark| mark.style().mark(area, mark.place()))?;
-        draw_numbers(area, &marks)?;
-        marks.iter().try_for_each(|mark| mark.draw_entry(area))?;
+        let at = |predicted: f64, measured: f64| -> Point {
+            chart.backend_coord(&(1e3 * predicted, 1e3 * measured))
+        };
+        let all = || (0..).map(MarkStyle::new).zip(shown.iter().copied());
+        let mut taken = Vec::new();
+        for (MarkStyle { colour, .. }, it) in all() {
+            let place = at(it.predicted.seconds, it.measured);
+            taken.push(LabelBox::around(place, 7, 7));
+            if let Some(lemma) = it.predicted.lemma.map(|seconds| at(seconds, it.measured)) {
+                taken.push(LabelBox::around(lemma, 7, 7));
+                chart::dashed(area, [place, lemma], chart::pale(colour).stroke_width(1))?;
+                hollow(area, lemma, colour)?;
+            }
+        }
+        for (style, it) in all() {
+            let [across, along] = it.bars();
+            let line = style.colour.stroke_width(1);
+            chart::error_bar(area, across.map(|seconds| at(seconds, it.measured)), line)?;
+            chart::error_bar(area, along.map(|seconds| at(it.predicted.seconds, seconds)), line)?;
+        }
+        for (style, it) in all() {
+            style.mark(area, at(it.predicted.seconds, it.measured))?;
+        }
+        for (number, (style, it)) in (1..).zip(all()) {
+            let (place, number) = (at(it.predicted.seconds, it.measured), number.to_string());
+            labels::write_beside(area, place, &number, style.colour, &mut taken)?;
+        }
+        for (index, (style, it)) in all().enumerate() {
+            draw_entry(area, index, style, it)?;
+        }
         draw_key(area, TOP + shown.len() as i32 * LINE + PITCH)
     })
 }
@@ -114,65 +136,23 @@ fn draw_band(area: &Area<'_>, chart: &Chart<'_, '_>, range: (f64, f64)) -> Resul
     chart::line(area, &ends, FAINT.stroke_width(1))
 }
 
-/// A decoder in the chart.
-struct Mark<'a> {
+/// An entry of the list: mark, name, and the numbers below it.
+fn draw_entry(
+    area: &Area<'_>,
     index: usize,
-    point: &'a PredictedMeasured,
-    /// The place of a prediction and a measurement, both in seconds.
-    place: &'a dyn Fn((f64, f64)) -> Point,
-}
-
-impl Mark<'_> {
-    fn style(&self) -> MarkStyle {
-        MarkStyle::new(self.index)
-    }
-
-    fn at(&self, predicted: f64, measured: f64) -> Point {
-        (self.place)((predicted, measured))
-    }
-
-    fn place(&self) -> Point {
-        self.at(self.point.predicted.seconds, self.point.measured)
-    }
-
-    /// The place of the lemma's prediction.
-    fn lemma(&self) -> Option<Point> {
-        self.point.predicted.lemma.map(|seconds| self.at(seconds, self.point.measured))
-    }
-
-    fn draw_lemma(&self, area: &Area<'_>) -> Result<()> {
-        let Some(place) = self.lemma() else {
-            return Ok(());
-        };
-        let colour = self.style().colour;
-        chart::dashed(area, [self.place(), place], chart::pale(colour).stroke_width(1))?;
-        hollow(area, place, colour)
-    }
-
-    fn draw_bars(&self, area: &Area<'_>) -> Result<()> {
-        let (predicted, measured) = (self.point.predicted.seconds, self.point.measured);
-        let [across, along] = self.point.bars();
-        let style = self.style().colour.stroke_width(1);
-        chart::error_bar(area, across.map(|seconds| self.at(seconds, measured)), style)?;
-        chart::error_bar(area, along.map(|seconds| self.at(predicted, seconds)), style)
-    }
-
-    /// An entry of the list: mark, name, and the numbers below it.
-    fn draw_entry(&self, area: &Area<'_>) -> Result<()> {
-        let c = self.point;
-        let y = TOP + self.index as i32 * LINE + LINE / 3;
-        let name = format!("{}: {}", self.index + 1, shorten(&c.decoder, LONGEST_LABEL));
-        self.style().mark(area, (LIST, y))?;
-        chart::write(area, &name, (LIST + 14, y), (TEXT, INK, HPos::Left))?;
-        let [predicted, measured] = [c.predicted.seconds, c.measured].map(milliseconds);
-        let ratio = fixed(c.predicted.seconds / c.measured, 2);
-        let lemma = c.predicted.lemma.map(|s| format!("; Lemma 3.1: {}", milliseconds(s)));
-        let numbers = format!(
-            "predicted {predicted}, measured {measured}: {ratio}{}",
-            lemma.unwrap_or_default()
-        );
-        chart::write(area, &numbers, (LIST + 14, y + 17), (SMALL, FAINT, HPos::Left))
-    }
+    style: MarkStyle,
+    it: &PredictedMeasured,
+) -> Result<()> {
+    let y = TOP + index as i32 * LINE + LINE / 3;
+    let name = format!("{}: {}", index + 1, shorten(&it.decoder, LONGEST_LABEL));
+    style.mark(area, (LIST, y))?;
+    chart::write(area, &name, (LIST + 14, y), (TEXT, INK, HPos::Left))?;
+    let [predicted, measured] = [it.predicted.seconds, it.measured].map(milliseconds);
+    let ratio = fixed(it.predicted.seconds / it.measured, 2);
+    let lemma = it.predicted.lemma.map(|s| format!("; Lemma 3.1: {}", milliseconds(s)));
+    let lemma = lemma.unwrap_or_default();
+    let numbers = format!("predicted {predicted}, measured {measured}: {ratio}{lemma}");
+    chart::write(area, &numbers, (LIST + 14, y + 17), (SMALL, FAINT, HPos::Left))
 }
 
 /// The mark of a prediction by the lemma, unlike the mark of any family.
@@ -180,22 +160,6 @@ fn hollow(area: &Area<'_>, at: Point, colour: RGBColor) -> Result<()> {
     let corners = [(0, -6), (6, 0), (0, 6), (-6, 0), (0, -6)].map(|(x, y)| (at.0 + x, at.1 + y));
     area.draw(&Polygon::new(corners.to_vec(), PAPER.filled()))?;
     chart::line(area, &corners, colour.stroke_width(2))
-}
-
-/// Each decoder's number beside its mark, where there is room; the list shows every mark.
-fn draw_numbers(area: &Area<'_>, marks: &[Mark<'_>]) -> Result<()> {
-    let around = |at: Point| LabelBox::around(at, 7, 7);
-    let mut taken: Vec<LabelBox> = marks.iter().map(|mark| around(mark.place())).collect();
-    taken.extend(marks.iter().filter_map(Mark::lemma).map(around));
-    for mark in marks {
-        let number = (mark.index + 1).to_string();
-        if let Some(place) = labels::beside(mark.place(), &number, &taken) {
-            let style = (SMALL, mark.style().colour, HPos::Center);
-            chart::write(area, &number, place.middle, style)?;
-            taken.push(place);
-        }
-    }
-    Ok(())
 }
 
 /// The key below the list.
@@ -239,13 +203,9 @@ mod tests {
         let edges = corners.iter().filter(|(p, m)| (m / p - 1.0).abs() > 0.1 - 1e-12).count();
         assert_eq!(edges, 4, "two on either side");
         assert!(corners.contains(&(2.0, 2.0)) && corners.contains(&(22.0, 22.0)));
-    }
-
-    #[test]
-    fn a_narrow_chart_is_all_band() {
-        for (predicted, measured) in band((10.0, 10.5)) {
-            assert!((10.0..=10.5).contains(&predicted) && (10.0..=10.5).contains(&measured));
-        }
+        // A narrow chart is all band.
+        let narrow = band((10.0, 10.5));
+        assert!(narrow.iter().flat_map(|(p, m)| [p, m]).all(|ms| (10.0..=10.5).contains(ms)));
     }
 
     #[test]
@@ -262,12 +222,8 @@ mod tests {
     fn every_decoder_is_in_the_list_and_a_loss_too() {
         let all = [point("a chain", 0.010, 0.012), point("another", 0.0040, 0.0041)];
         let chart = predicted_measured(&all).unwrap().unwrap();
-        for text in [
-            "1: a chain",
-            "predicted 10.0, measured 12.0: 0.83; Lemma 3.1: 8.70",
-            "2: another",
-            "0.98",
-        ] {
+        let numbers = "predicted 10.0, measured 12.0: 0.83; Lemma 3.1: 8.70";
+        for text in ["1: a chain", numbers, "2: another", "0.98"] {
             assert!(chart.contains(text), "{text} is not in {chart}");
         }
     }

@@ -3,7 +3,6 @@
 //! The backend writes the light colour into the SVG; for a dark page the style replaces it by value.
 
 use plotters::style::RGBColor;
-use serde::Serialize;
 
 const fn rgb(hex: u32) -> RGBColor {
     RGBColor((hex >> 16) as u8, (hex >> 8) as u8, hex as u8)
@@ -39,18 +38,10 @@ const THEME: [(RGBColor, RGBColor); 11] = [
     (rgb(0x66_6666), rgb(0x9c_9ca6)),
 ];
 
-/// A colour of the charts, for the page's style.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Colour {
-    /// The value in the SVG.
-    light: String,
-    dark: String,
-}
-
-/// Every colour that charts use.
-pub(crate) fn colours() -> Vec<Colour> {
+/// Every colour that charts use, for the page's style: on light paper, as in the SVG, and on dark.
+pub(crate) fn colours() -> [[String; 2]; THEME.len()] {
     let hex = |RGBColor(r, g, b): RGBColor| format!("#{r:02X}{g:02X}{b:02X}");
-    THEME.iter().map(|&(light, dark)| Colour { light: hex(light), dark: hex(dark) }).collect()
+    THEME.map(|(light, dark)| [light, dark].map(hex))
 }
 
 #[cfg(test)]

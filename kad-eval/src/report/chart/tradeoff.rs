@@ -7,7 +7,7 @@ use plotters::style::text_anchor::HPos;
 use super::axes::{Axes, Axis};
 use super::labels::{self, LabelBox, SWATCH};
 use super::theme::INK;
-use super::{self as chart, Area, Chart, MarkStyle, Point, SMALL, TEXT};
+use super::{self as chart, Area, Chart, MarkStyle, Point, TEXT};
 use crate::analysis::summary::DecoderResult;
 use crate::numbers::{clip, parameter, percent};
 
@@ -28,19 +28,8 @@ pub(crate) const MASS: CostAxis<'static> = CostAxis {
     of: &|result| result.deferral_mass,
 };
 
-/// Curves of results with a cost, lines for results without.
-struct TradeoffData<'a> {
-    curves: Vec<Curve<'a>>,
-    references: Vec<(MarkStyle, &'a DecoderResult)>,
-}
-
-/// The results of a family.
-struct Curve<'a> {
-    family: &'a str,
-    style: MarkStyle,
-    /// CostAxis and result, in order of cost.
-    points: Vec<(f64, &'a DecoderResult)>,
-}
+/// The results of a family, with their costs and in order of cost.
+type Curve<'a> = (&'a str, MarkStyle, Vec<(f64, &'a DecoderResult)>);
 
 /// The chart for `results`, all of one task; `families` give the styles. None if no result has a
 /// cost.
@@ -49,34 +38,33 @@ pub(crate) fn tradeoff(
     families: &[&str],
     cost: CostAxis<'_>,
 ) -> Result<Option<String>> {
-    let content = content(results, families, cost);
-    if content.curves.is_empty() {
+    let (curves, references) = content(results, families, cost);
+    if curves.is_empty() {
         return Ok(None);
     }
-    let points = || content.curves.iter().flat_map(|curve| &curve.points);
-    let single = content.references.iter().map(|(_, result)| result.accuracy);
+    let points = || curves.iter().flat_map(|(.., points)| points);
+    let single = references.iter().map(|result| result.accuracy);
     let x_end = end(points().map(|(cost, _)| *cost).fold(0.0, f64::max));
     let shares = points().flat_map(|(_, result)| [result.accuracy, result.accuracy_interval.high]);
     let y_end = chart::axis_end(shares.chain(single));
-    let names: Vec<&str> = content.curves.iter().map(|curve| curve.family).collect();
+    let names: Vec<&str> = curves.iter().map(|(family, ..)| *family).collect();
     let (places, legend) = labels::legend_places(&names);
-    let widths =
-        content.references.iter().map(|(_, result)| chart::width(&reference_label(result)));
+    let widths = references.iter().map(|result| chart::width(&reference_label(result)));
     let right = widths.max().map_or(24, |width| width + 28);
     chart::svg(HEIGHT + legend as u32, |area| {
-        let (x, y) = axes(x_end, y_end, cost.title);
+        let number: &dyn Fn(&f64) -> String = &|cost| parameter((100.0 * cost).round() / 100.0);
+        let x = Axis { range: 0.0..x_end, ticks: 11, title: cost.title, number };
+        let y = Axis::shares(y_end, "accuracy (%)");
         let axes = Axes { top: legend + 12, right, bottom: 56, left: 64, x, y };
         let chart = axes.draw(area)?;
         labels::legend(area, &names, &places, |index, (x, y)| {
-            let style = content.curves[index].style;
+            let (_, style, _) = curves[index];
             chart::line(area, &[(x, y), (x + SWATCH - 8, y)], style.colour.stroke_width(2))?;
             style.mark(area, (x + (SWATCH - 8) / 2, y))
         })?;
-        draw_references(area, &chart, &content.references, x_end)?;
-        for curve in &content.curves {
-            draw_curve(area, &chart, curve)?;
-        }
-        draw_parameters(area, &chart, &content)
+        draw_references(area, &chart, (&references, families), x_end)?;
+        curves.iter().try_for_each(|curve| draw_curve(area, &chart, curve))?;
+        draw_parameters(area, &chart, &curves)
     })
 }
 
@@ -85,11 +73,12 @@ fn end(most: f64) -> f64 {
     (1.02 * most * 10.0).ceil().max(1.0) / 10.0
 }
 
+/// Curves of results with a cost, and the results without.
 fn content<'a>(
     results: &[&'a DecoderResult],
     families: &[&'a str],
     cost: CostAxis<'_>,
-) -> TradeoffData<'a> {
+) -> (Vec<Curve<'a>>, Vec<&'a DecoderResult>) {
     let cost = |result: &DecoderResult| (cost.of)(result).filter(|cost| cost.is_finite());
     let results: Vec<&DecoderResult> =
         results.iter().copied().filter(|result| chart::drawable(result)).collect();
@@ -98,32 +87,10 @@ fn content<'a>(
         let mut points: Vec<(f64, &DecoderResult)> =
             own.filter_map(|result| Some((cost(result)?, *result))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let style = chart::style(families, family);
-        (!points.is_empty()).then_some(Curve { family, style, points })
+        (!points.is_empty()).then(|| (*family, chart::style(families, family), points))
     });
-    let single = results.iter().filter(|result| cost(result).is_none());
-    TradeoffData {
-        curves: curves.collect(),
-        references: single
-            .map(|result| (chart::style(families, &result.family), *result))
-            .collect(),
-    }
-}
-
-fn axes(x_end: f64, y_end: f64, title: &str) -> (Axis<'_>, Axis<'_>) {
-    let cost = Axis {
-        range: 0.0..x_end,
-        ticks: 11,
-        title,
-        number: &|cost| parameter((100.0 * cost).round() / 100.0),
-    };
-    let accuracy = Axis {
-        range: 0.0..y_end,
-        ticks: 11,
-        title: "accuracy (%)",
-        number: &|share| format!("{:.0}", 100.0 * share),
-    };
-    (cost, accuracy)
+    let curves = curves.collect();
+    (curves, results.into_iter().filter(|result| cost(result).is_none()).collect())
 }
 
 fn reference_label(result: &DecoderResult) -> String {
@@ -134,30 +101,32 @@ fn reference_label(result: &DecoderResult) -> String {
 fn draw_references(
     area: &Area<'_>,
     chart: &Chart<'_, '_>,
-    references: &[(MarkStyle, &DecoderResult)],
+    (references, families): (&[&DecoderResult], &[&str]),
     x_end: f64,
 ) -> Result<()> {
-    let (_, bottom) = chart.backend_coord(&(0.0, 0.0));
-    let mut lines: Vec<(i32, &(MarkStyle, &DecoderResult))> = references
-        .iter()
-        .map(|reference| (chart.backend_coord(&(0.0, reference.1.accuracy)).1, reference))
-        .collect();
+    let at = |mass: f64, accuracy: f64| chart.backend_coord(&(mass, accuracy));
+    let mut lines: Vec<(i32, &DecoderResult)> =
+        references.iter().map(|result| (at(0.0, result.accuracy).1, *result)).collect();
     lines.sort_by_key(|(y, _)| *y);
     let wanted: Vec<i32> = lines.iter().map(|(y, _)| *y).collect();
-    for ((y, (style, result)), label_y) in lines.iter().zip(labels::spread(&wanted, bottom)) {
-        let [left, right] = [0.0, x_end].map(|mass| (chart.backend_coord(&(mass, 0.0)).0, *y));
-        chart::dashed(area, [left, right], style.colour.stroke_width(2))?;
+    for ((y, result), label_y) in lines.into_iter().zip(labels::spread(&wanted, at(0.0, 0.0).1)) {
+        let colour = chart::style(families, &result.family).colour;
+        let [left, right] = [0.0, x_end].map(|mass| (at(mass, 0.0).0, y));
+        chart::dashed(area, [left, right], colour.stroke_width(2))?;
+        let leader = [(right.0 + 2, y), (right.0 + 14, label_y)];
+        chart::line(area, &leader, colour.stroke_width(1))?;
         let label = (right.0 + 18, label_y);
-        let leader = [(right.0 + 2, *y), (right.0 + 14, label_y)];
-        chart::line(area, &leader, style.colour.stroke_width(1))?;
         chart::write(area, &reference_label(result), label, (TEXT, INK, HPos::Left))?;
     }
     Ok(())
 }
 
 /// A line through the results of one family, with error bars and marks.
-fn draw_curve(area: &Area<'_>, chart: &Chart<'_, '_>, curve: &Curve<'_>) -> Result<()> {
-    let Curve { style, points, .. } = curve;
+fn draw_curve(
+    area: &Area<'_>,
+    chart: &Chart<'_, '_>,
+    (_, style, points): &Curve<'_>,
+) -> Result<()> {
     let at = |mass: f64, accuracy: f64| chart.backend_coord(&(mass, accuracy));
     let places: Vec<Point> =
         points.iter().map(|(mass, result)| at(*mass, result.accuracy)).collect();
@@ -174,27 +143,16 @@ fn draw_curve(area: &Area<'_>, chart: &Chart<'_, '_>, curve: &Curve<'_>) -> Resu
 
 /// Writes each result's parameter beside its mark. Parameters without room are left out; the table
 /// has them.
-fn draw_parameters(
-    area: &Area<'_>,
-    chart: &Chart<'_, '_>,
-    content: &TradeoffData<'_>,
-) -> Result<()> {
-    let points = || {
-        content.curves.iter().flat_map(|Curve { style, points, .. }| {
-            points.iter().map(|(mass, result)| {
-                (chart.backend_coord(&(*mass, result.accuracy)), *style, *result)
-            })
-        })
+fn draw_parameters(area: &Area<'_>, chart: &Chart<'_, '_>, curves: &[Curve<'_>]) -> Result<()> {
+    let mark = |(mass, result): &(f64, &DecoderResult)| -> Point {
+        chart.backend_coord(&(*mass, result.accuracy))
     };
-    let mut taken: Vec<LabelBox> =
-        points().map(|(mark, ..)| LabelBox::around(mark, 6, 6)).collect();
-    for (mark, style, result) in points() {
-        let Some(text) = result.parameter.map(parameter) else {
-            continue;
-        };
-        if let Some(place) = labels::beside(mark, &text, &taken) {
-            chart::write(area, &text, place.middle, (SMALL, style.colour, HPos::Center))?;
-            taken.push(place);
+    let points =
+        || curves.iter().flat_map(|(_, style, points)| points.iter().map(|it| (*style, it)));
+    let mut taken = points().map(|(_, it)| LabelBox::around(mark(it), 6, 6)).collect();
+    for (style, it) in points() {
+        if let Some(text) = it.1.parameter.map(parameter) {
+            labels::write_beside(area, mark(it), &text, style.colour, &mut taken)?;
         }
     }
     Ok(())
@@ -208,12 +166,10 @@ mod tests {
     #[test]
     fn curves_and_references_share_out_the_families() {
         let summary = fixtures::summary();
-        let results: Vec<&DecoderResult> =
-            summary.results.iter().filter(|a| a.task == "nano/test").collect();
-        let families = chart::families(&summary);
-        let content = content(&results, &families, MASS);
-        assert_eq!(content.curves.len() + content.references.len(), families.len());
-        for Curve { points, .. } in &content.curves {
+        let (results, families) = (summary.on("nano/test"), chart::families(&summary));
+        let (curves, references) = content(&results, &families, MASS);
+        assert_eq!(curves.len() + references.len(), families.len());
+        for (.., points) in &curves {
             assert!(points.windows(2).all(|pair| pair[0].0 <= pair[1].0), "in order of mass");
         }
         let chart = tradeoff(&results, &families, MASS).unwrap().unwrap();
@@ -225,11 +181,10 @@ mod tests {
     #[test]
     fn no_mass_is_no_chart() {
         let mut summary = fixtures::summary();
-        summary.results.iter_mut().for_each(|result| result.deferral_mass = None);
-        let results: Vec<&DecoderResult> = summary.results.iter().collect();
-        assert_eq!(tradeoff(&results, &chart::families(&summary), MASS).unwrap(), None);
-        summary.results.iter_mut().for_each(|result| result.deferral_mass = Some(f64::NAN));
-        let results: Vec<&DecoderResult> = summary.results.iter().collect();
-        assert_eq!(tradeoff(&results, &chart::families(&summary), MASS).unwrap(), None);
+        for mass in [None, Some(f64::NAN)] {
+            summary.results.iter_mut().for_each(|result| result.deferral_mass = mass);
+            let results: Vec<&DecoderResult> = summary.results.iter().collect();
+            assert_eq!(tradeoff(&results, &chart::families(&summary), MASS).unwrap(), None);
+        }
     }
 }

@@ -25,6 +25,9 @@ pub(crate) struct TableRow {
     pub(crate) cells: Vec<TableCell>,
 }
 
+/// The head of a column, and a cell below it.
+pub(crate) type HeadedCell = (TableCell, TableCell);
+
 /// A word or number, with small lines below it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct TableCell {
@@ -72,6 +75,11 @@ impl TableCell {
     }
 }
 
+/// A cell below a head with a small line, if that is not empty.
+pub(crate) fn headed(head: impl Into<String>, small: &str, cell: TableCell) -> HeadedCell {
+    (TableCell::with(head, small), cell)
+}
+
 impl TableRow {
     /// A row of these cells.
     pub(crate) fn of(cells: impl IntoIterator<Item = TableCell>) -> Self {
@@ -80,9 +88,17 @@ impl TableRow {
 }
 
 impl DataTable {
-    /// A table with heads of (text, small line).
-    pub(crate) fn new<const N: usize>(header: [(&str, &str); N], rows: Vec<TableRow>) -> Self {
-        Self { header: header.map(|(text, small)| TableCell::with(text, small)).into(), rows }
+    /// A table of rows whose cells come with the heads of their columns, the same in every row; true
+    /// marks the baseline's row.
+    pub(crate) fn headed(rows: impl IntoIterator<Item = (bool, Vec<HeadedCell>)>) -> Self {
+        let mut header = Vec::new();
+        let row = |(is_baseline, cells): (bool, Vec<HeadedCell>)| {
+            let (heads, cells) = cells.into_iter().unzip();
+            header = heads;
+            TableRow { is_baseline, cells, ..TableRow::default() }
+        };
+        let rows = rows.into_iter().map(row).collect();
+        Self { header, rows }
     }
 
     /// Heads and rows of cells without small lines.

@@ -15,7 +15,7 @@ use crate::analysis::summary::{DecoderResult, Summary, explained};
 use fitted::{FittedColumn, FittedTable};
 
 pub(crate) use csv::csv;
-pub(crate) use data::{DataTable, TableCell, TableRow};
+pub(crate) use data::{DataTable, HeadedCell, TableCell, TableRow, headed};
 pub(crate) use model_comparison::ModelTable;
 
 /// For a terminal: one table per task, in the order of the file.

@@ -1,10 +1,9 @@
 //! The table that compares models: for terminals, Markdown and pages.
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use kad_polybasic::theory::PassTime;
 use serde::Serialize;
 
-use super::{DataTable, TableCell, TableRow};
+use super::{DataTable, HeadedCell, TableCell, headed};
 use crate::analysis::model_comparison::{
     LogitAgreement, MeasuredModel, ModelComparison, ModelRow, TextAgreement,
 };
@@ -22,10 +21,7 @@ pub(crate) struct ModelTable {
 impl ModelTable {
     /// The table of `rows`.
     pub(crate) fn of(rows: &ModelComparison) -> Self {
-        let row = |row: &ModelRow| TableRow {
-            is_baseline: row.decoder.as_ref() == Some(&rows.baseline),
-            ..TableRow::of(cells(row, rows))
-        };
+        let row = |row: &ModelRow| (row.decoder.as_ref() == Some(&rows.baseline), cells(row, rows));
         let positions = rows.rows.iter().filter_map(|row| Some(row.agreement.as_ref()?.positions));
         let positions =
             positions.max().map_or(String::new(), |n| format!(", logits over {n} tokens"));
@@ -34,7 +30,7 @@ impl ModelTable {
             caption: format!(
                 "comparison of models: passes after {context} tokens, {rounds} rounds{positions}"
             ),
-            table: DataTable { header: header(rows), rows: rows.rows.iter().map(row).collect() },
+            table: DataTable::headed(rows.rows.iter().map(row)),
             notes: notes(rows),
         }
     }
@@ -60,60 +56,49 @@ impl ModelTable {
     }
 }
 
-fn header(rows: &ModelComparison) -> Vec<TableCell> {
-    let wider =
-        rows.widths.iter().skip(1).map(|width| TableCell::plain(format!("T({width})/T(1)")));
-    [
-        TableCell::plain("decoder"),
-        TableCell::with("model", "backend, dtype"),
-        TableCell::plain("tokens/s"),
-    ]
-    .into_iter()
-    .chain([TableCell::with("T(1)", "ms")])
-    .chain(wider)
-    .chain([
-        TableCell::with("memory", "MB"),
-        TableCell::with("load", "s"),
-        TableCell::with("logits", "worst difference"),
-        TableCell::with("texts", "equal to the baseline's"),
-        TableCell::with("gap", "at the difference"),
-    ])
-    .collect()
-}
-
-fn cells(row: &ModelRow, rows: &ModelComparison) -> Vec<TableCell> {
+fn cells(row: &ModelRow, rows: &ModelComparison) -> Vec<HeadedCell> {
     let measured = row.measured.as_ref();
-    let name = row.decoder.as_deref().unwrap_or(NONE);
+    let name = TableCell::plain(row.decoder.as_deref().unwrap_or(NONE));
     let model = match (&row.model, measured) {
         (Some(name), Some(MeasuredModel { backend, dtype, .. })) => {
             TableCell::with(name, format!("{backend}, {dtype}"))
         }
         _ => TableCell::none(),
     };
-    let speed = row.speed.map_or(TableCell::none(), |speed| {
-        let (low, high) = (significant(speed.interval.low), significant(speed.interval.high));
-        TableCell::with(significant(speed.tokens_per_second), format!("[{low}, {high}]"))
-    });
-    let passes = measured.map_or(&[][..], |measured| &measured.passes);
-    let memory = measured.map_or(TableCell::none(), memory);
+    let speed = row.speed.map(|speed| (speed.tokens_per_second, speed.interval));
     let load = measured.and_then(|measured| measured.load_seconds);
     let load = load.map_or(TableCell::none(), |seconds| TableCell::plain(fixed(seconds, 2)));
-    [TableCell::plain(name), model, speed]
-        .into_iter()
-        .chain(times(passes, rows.widths.len()))
-        .chain([memory, load, logits(row, rows), same(row, rows), gap(row, rows)])
-        .collect()
+    let mut cells = vec![
+        headed("decoder", "", name),
+        headed("model", "backend, dtype", model),
+        headed("tokens/s", "", TableCell::written(speed, significant)),
+    ];
+    let widths = rows.widths.iter().enumerate();
+    cells.extend(widths.map(|(place, width)| time(measured, place, *width)));
+    cells.extend([
+        headed("memory", "MB", measured.map_or(TableCell::none(), memory)),
+        headed("load", "s", load),
+        headed("logits", "worst difference", logits(row, rows)),
+        headed("texts", "equal to the baseline's", same(row, rows)),
+        headed("gap", "at the difference", gap(row, rows)),
+    ]);
+    cells
 }
 
-/// T(1), and T(k)/T(1) of wider passes.
-fn times(passes: &[PassTime], widths: usize) -> Vec<TableCell> {
-    let Some((first, wider)) = passes.split_first() else { return vec![TableCell::none(); widths] };
-    let ratio = |time: &PassTime| TableCell::plain(fixed(time.seconds / first.seconds, 2));
-    let one = TableCell::with(
-        milliseconds(first.seconds),
-        format!("± {}", milliseconds(first.standard_error)),
-    );
-    std::iter::once(one).chain(wider.iter().map(ratio)).collect()
+/// T(1) in the first place, T(k)/T(1) of a wider pass in the others.
+fn time(measured: Option<&MeasuredModel>, place: usize, width: usize) -> HeadedCell {
+    let times = measured.and_then(|it| Some((it.passes.first()?, it.passes.get(place)?)));
+    let cell = times.map_or(TableCell::none(), |(one, own)| match place {
+        0 => TableCell::with(
+            milliseconds(one.seconds),
+            format!("± {}", milliseconds(one.standard_error)),
+        ),
+        _ => TableCell::plain(fixed(own.seconds / one.seconds, 2)),
+    });
+    match place {
+        0 => headed("T(1)", "ms", cell),
+        _ => headed(format!("T({width})/T(1)"), "", cell),
+    }
 }
 
 fn memory(measured: &MeasuredModel) -> TableCell {
@@ -194,6 +179,8 @@ fn notes(rows: &ModelComparison) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use kad_polybasic::theory::PassTime;
+
     use super::*;
     use crate::analysis::model_comparison::{DecoderSpeed, LogitGaps};
     use crate::analysis::stats::Interval;
