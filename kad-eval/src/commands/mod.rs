@@ -23,9 +23,6 @@ use crate::failure::Failure;
 use crate::output;
 
 /// Runs a command.
-///
-/// # Errors
-/// The failure, whose kind gives the exit code.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     output::set_quiet(cli.quiet);
     match cli.command {

@@ -6,7 +6,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 
 use super::shared::{self, milliseconds, number_row, number_table};
 use crate::cli::ProfileArgs;
-use crate::config::DecoderKind;
+use crate::config::{DecoderKind, read_file};
 use crate::failure::Failure;
 use crate::files;
 use crate::interrupt;
@@ -19,7 +19,7 @@ use crate::speed::profile::{
 };
 
 pub(super) fn run(args: &ProfileArgs) -> Result<(), Failure> {
-    let mut experiment = shared::experiment(&args.file).map_err(Failure::Request)?;
+    let mut experiment = read_file(&args.file, &[]).map_err(Failure::Request)?;
     check_writable(args).map_err(Failure::Request)?;
     let mut targets = ProfileTargets::of(&experiment, args.models.as_deref())?;
     let prompts = Prompts::load(&experiment, args.data.place().as_deref(), 0, args.prompts)?;

@@ -1,19 +1,11 @@
-//! Helpers of several commands: reading an experiment, checking an output file, tables of numbers.
+//! Helpers of several commands: checking an output file, tables of numbers.
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use comfy_table::{Cell, CellAlignment, Table, TableStyle};
 
-use crate::config::{self, Experiment};
 use crate::failure::WrongRequest;
-
-/// The experiment in `file`.
-pub(super) fn experiment(file: &Path) -> Result<Experiment> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read the experiment {}", file.display()))?;
-    Ok(config::read(&file.display().to_string(), &text)?)
-}
 
 /// Refuses a file that cannot be written, before minutes of measuring. `flag` is the option that
 /// names it.

@@ -9,16 +9,15 @@ use kad_core::TokenId;
 use serde_json::json;
 
 use super::plan;
-use super::shared::experiment;
 use crate::cli::{EngineArgs, PromptModel, ShowArgs, TasksCommand};
-use crate::config::{DecoderKind, Experiment, ModelPlan};
+use crate::config::{DecoderKind, Experiment, ModelPlan, read_file};
 use crate::failure::{Failure, WrongRequest};
 use crate::models::{self, Model, Models};
 use crate::output;
 use crate::task::{
     self, Found, Grading, Item, KINDS, LoadOptions, PromptFormat, Task, TaskKind, TaskPlan, letter,
 };
-use crate::toml_table::nearest;
+use crate::toml_table::{advice, nearest};
 
 pub(super) fn run(command: &TasksCommand) -> Result<(), Failure> {
     match command {
@@ -114,7 +113,7 @@ fn markdown() -> String {
 fn show(args: &ShowArgs) -> Result<(), Failure> {
     let experiment = match &args.model {
         Some(PromptModel::Experiment { file, .. }) => {
-            Some(experiment(file).map_err(Failure::Request)?)
+            Some(read_file(file, &[]).map_err(Failure::Request)?)
         }
         _ => None,
     };
@@ -160,10 +159,8 @@ fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
     }
     let names: Vec<String> =
         own.iter().map(TaskPlan::name).chain(kinds.map(str::to_owned)).collect();
-    let help = match nearest(name, names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known: {}", names.join(", ")),
-    };
+    let all = || format!("known: {}", names.join(", "));
+    let help = advice(name, names.iter().map(String::as_str), all);
     let hint = match experiment {
         Some(_) => "",
         None => "; for a task of your experiment, add `--model FILE.toml:MODEL`",

@@ -8,9 +8,7 @@ use super::experiment::{DecoderKind, DecoderPlan, Execution, SamplingPlan};
 use super::levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Lookup, NamedDistribution, TreePlan};
 use super::read;
 use super::{joined, product};
-use crate::toml_table::{ConfigError, Table, Value};
-
-type Result<T> = std::result::Result<T, ConfigError>;
+use crate::toml_table::{Result, Table, Value};
 
 /// The names that the parts of a chain can have.
 pub(super) struct Names<'n> {
@@ -35,9 +33,6 @@ pub(super) fn references(table: &Table<'_>) -> Vec<String> {
 }
 
 /// The chains of a table: several if its target or a length is a sweep.
-///
-/// # Errors
-/// The first mistake, with its place.
 pub(super) fn chains(
     table: &Table<'_>,
     name: &str,

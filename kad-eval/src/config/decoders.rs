@@ -6,18 +6,13 @@ use std::num::NonZeroUsize;
 use super::chain::{self, Names};
 use super::experiment::{DecoderKind, DecoderPlan, DraftPart, Execution, SamplingPlan};
 use super::{RulePlan, joined, read};
-use crate::toml_table::{ConfigError, Table, Value};
-
-type Result<T> = std::result::Result<T, ConfigError>;
+use crate::toml_table::{ConfigError, Result, Table, Value};
 
 /// Tokens per draft of speculative execution, unless a file says otherwise.
 pub(crate) const DEFAULT_DRAFT_LENGTH: NonZeroUsize = NonZeroUsize::new(4).unwrap();
 
 /// The `[[decoders]]` of a file with these `models`. Entries may have `more_keys`, which the caller
 /// reads.
-///
-/// # Errors
-/// The first mistake, with its place.
 pub(crate) fn decoders<M>(
     value: &Value<'_>,
     models: &BTreeMap<String, M>,

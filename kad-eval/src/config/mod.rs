@@ -5,13 +5,11 @@ mod decoders;
 mod experiment;
 mod in_words;
 mod levels;
-mod open;
 mod passes;
 mod prove;
 mod read;
 mod rule;
 mod set;
-mod tasks;
 
 pub(crate) use chain::lookup;
 pub(crate) use decoders::DEFAULT_DRAFT_LENGTH;
@@ -26,9 +24,9 @@ pub(crate) use levels::{
 };
 pub(crate) use passes::PassesPlan;
 pub(crate) use prove::{Claim, Proof, read_proof};
-pub(crate) use read::read;
+pub(crate) use read::{read, read_file};
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};
-pub(crate) use set::{Setting, set};
+pub(crate) use set::Setting;
 
 /// The members of a product of sweeps, each with the words that distinguish it: every one of
 /// `members` followed by every one of `values`.

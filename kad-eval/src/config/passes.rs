@@ -4,9 +4,7 @@ use std::num::NonZeroUsize;
 
 use serde::Serialize;
 
-use crate::toml_table::{ConfigError, Value};
-
-type Result<T> = std::result::Result<T, ConfigError>;
+use crate::toml_table::{Result, Value};
 
 /// Tokens per forward pass, unless a file says otherwise.
 const WIDTHS: [usize; 6] = [1, 2, 4, 8, 16, 32];
@@ -34,9 +32,6 @@ impl PassesPlan {
 }
 
 /// The `[passes]` of a file.
-///
-/// # Errors
-/// The first mistake, with its place.
 pub(super) fn passes(value: &Value<'_>) -> Result<PassesPlan> {
     let table = value.table("[passes]")?;
     let count = |key, help| table.get(key, |value| value.at_least_one(help));

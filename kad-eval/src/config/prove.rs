@@ -8,9 +8,7 @@ use kad_core::{LanguageModel, TokenId};
 use super::decoders::decoders;
 use super::experiment::{DecoderPlan, SamplingPlan};
 use super::read;
-use crate::toml_table::{ConfigError, Table, Value, parse};
-
-type Result<T> = std::result::Result<T, ConfigError>;
+use crate::toml_table::{Result, Table, Value, parse};
 
 /// The largest distance from one of the sum of a table's row.
 const SUM_TOLERANCE: f64 = 1e-9;
@@ -38,9 +36,6 @@ pub(crate) struct Claim {
 }
 
 /// Checks the proof in `text`; `file` is its name in messages.
-///
-/// # Errors
-/// The first mistake, with its line, a caret and the remedy.
 pub(crate) fn read_proof(file: &str, text: &str) -> Result<Proof> {
     parse(file, text, "the proof", proof)
 }

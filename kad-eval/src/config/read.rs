@@ -1,22 +1,68 @@
 //! From TOML to a checked [`Experiment`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::str::FromStr;
 
+use anyhow::Context;
 use kad_backends::{LoadError, RunOptions};
 
 use super::decoders::decoders;
-use super::experiment::{DecoderPlan, EarlyExit, Experiment, ModelPlan, SamplingPlan};
+use super::experiment::{DecoderKind, DecoderPlan, EarlyExit, Experiment, ModelPlan, SamplingPlan};
 use super::passes::passes;
-use super::tasks::tasks;
-use crate::toml_table::{ConfigError, Table, Value, parse};
+use super::set::{Setting, set};
+use crate::failure::{Error, Failure};
+use crate::task::TaskPlan;
+use crate::toml_table::{Result, Table, Value, parse};
 
-type Result<T> = std::result::Result<T, ConfigError>;
+impl Experiment {
+    /// Reads and checks the experiment in the file `path`. Paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no experiment: the error shows the line.
+    ///
+    /// ```
+    /// use kad_eval::Experiment;
+    ///
+    /// let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../experiments/quickstart.toml");
+    /// assert_eq!(Experiment::from_file(path)?.name(), "quickstart");
+    /// # Ok::<(), kad_eval::Error>(())
+    /// ```
+    pub fn from_file(path: impl AsRef<Path>) -> std::result::Result<Self, Error> {
+        Ok(read_file(path.as_ref(), &[]).map_err(Failure::Request)?)
+    }
+
+    /// The experiment's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl FromStr for Experiment {
+    type Err = Error;
+
+    /// Checks the experiment in `toml`. Paths in it are relative to the current folder.
+    ///
+    /// # Errors
+    /// If the text is no experiment: the error shows the line.
+    fn from_str(toml: &str) -> std::result::Result<Self, Error> {
+        Ok(read("experiment.toml", toml).map_err(Failure::request)?)
+    }
+}
+
+/// Reads and checks the experiment in the file `path`, with `settings` of the command line.
+pub(crate) fn read_file(path: &Path, settings: &[Setting]) -> anyhow::Result<Experiment> {
+    let mut name = path.display().to_string();
+    let mut text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the experiment {name}"))?;
+    if !settings.is_empty() {
+        text = set(&text, settings)?;
+        name += " with --set";
+    }
+    Ok(read(&name, &text)?)
+}
 
 /// Checks the experiment in `text`; `file` is its name in messages.
-///
-/// # Errors
-/// The first mistake, with its line, a caret and the remedy.
 pub(crate) fn read(file: &str, text: &str) -> Result<Experiment> {
     parse(file, text, "the experiment", experiment)
 }
@@ -177,4 +223,47 @@ fn baseline(file: &Table<'_>, decoders: &[DecoderPlan]) -> Result<String> {
     let names = decoders.iter().map(|decoder| decoder.name.as_str());
     let named = file.get("baseline", |value| value.known("decoder", names).map(str::to_owned))?;
     Ok(named.unwrap_or_else(|| decoders[0].name.clone()))
+}
+
+/// The tasks of an experiment. A list of parts or subjects makes several of one entry.
+fn tasks(value: &Value<'_>, decoders: &[DecoderPlan]) -> Result<Vec<TaskPlan>> {
+    let mut tasks: Vec<TaskPlan> = Vec::new();
+    let entries = value.list()?;
+    let tables =
+        entries.iter().map(|entry| entry.table("[[tasks]]")).collect::<Result<Vec<_>>>()?;
+    let kinds = tables.iter().map(|table| table.required("kind")).collect::<Result<Vec<_>>>()?;
+    let mut called: HashMap<String, &Value<'_>> = HashMap::new();
+    for (kind, table) in kinds.iter().zip(&tables) {
+        for task in TaskPlan::read(table)? {
+            if let Some(first) = called.insert(task.name(), kind) {
+                let error = kind.repeats(first, format!("two tasks are called {}", task.name()));
+                return Err(error.help("give one of them another `name`"));
+            }
+            if task.grading().scores_distribution() {
+                check_temperatures(kind, &task, decoders)?;
+            }
+            tasks.push(task);
+        }
+    }
+    if tasks.is_empty() {
+        return Err(value.error("no tasks").help("add a `[[tasks]]` entry"));
+    }
+    Ok(tasks)
+}
+
+/// Refuses a task that scores options or texts if a decoder has temperature 0: all of its
+/// probability is on one token.
+fn check_temperatures(kind: &Value<'_>, task: &TaskPlan, decoders: &[DecoderPlan]) -> Result<()> {
+    let greedy = |plan: &&DecoderPlan| match &plan.kind {
+        DecoderKind::Chain(chain) => chain.target.sampling.temperature == 0.0,
+        _ => plan.sampling.temperature == 0.0,
+    };
+    let Some(plan) = decoders.iter().find(greedy) else { return Ok(()) };
+    let (task, decoder) = (task.name(), &plan.name);
+    let message = format!(
+        "{task} asks for probabilities, and at temperature 0 the distribution of `{decoder}` has \
+         only 0 and 1"
+    );
+    let help = "set a `temperature` above 0 in [sampling] or for that decoder; 1 is usual";
+    Err(kind.error(message).help(help))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::ser::SerializeMap;
 
 use super::product;
-use crate::toml_table::{ConfigError, Table, Value, nearest};
+use crate::toml_table::{ConfigError, Table, Value, advice};
 
 /// A rule of the catalogue and the values of its parameters, all in range.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct RulePlan {
 /// The error of a rule that is not written in an experiment file.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum RulePlanError {
-    #[error("unknown rule `{found}`{hint}")]
+    #[error("unknown rule `{found}`; {hint}")]
     Kind { found: String, hint: String },
     #[error("{kind} takes no parameter")]
     NoParameter { kind: &'static str },
@@ -114,9 +114,6 @@ impl RulePlan {
 
     /// The rules of a table in an experiment file, each with the words that distinguish it: several
     /// if a parameter is a list.
-    ///
-    /// # Errors
-    /// With the place of the mistake.
     pub(super) fn sweep(table: &Table<'_>) -> Result<Vec<(Self, String)>, ConfigError> {
         let kind = table.required("kind")?;
         let name = kind.str()?;
@@ -160,9 +157,6 @@ impl RulePlan {
     }
 
     /// The core's rule.
-    ///
-    /// # Errors
-    /// If a parameter is out of range, which the plan has checked.
     pub(crate) fn build(&self) -> Result<Rule, RuleError> {
         (self.info.build)(&self.values)
     }
@@ -176,10 +170,8 @@ fn numbers(value: &Value<'_>) -> Result<Vec<f64>, ConfigError> {
 /// The error for an unknown rule, with the nearest known one.
 pub(crate) fn unknown(kind: &str) -> RulePlanError {
     let kinds = || catalogue().iter().map(|rule| rule.kind);
-    let hint = match nearest(kind, kinds()) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None => format!("; known: {}", kinds().collect::<Vec<_>>().join(", ")),
-    };
+    let all = || format!("known: {}", kinds().collect::<Vec<_>>().join(", "));
+    let hint = advice(kind, kinds(), all);
     RulePlanError::Kind { found: kind.to_owned(), hint }
 }
 

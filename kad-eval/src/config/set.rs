@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use toml_edit::{DocumentMut, Item, Key, Table, Value};
 
 use crate::failure::WrongRequest;
-use crate::toml_table::nearest;
+use crate::toml_table::advice;
 
 /// `KEY=VALUE`: a key of the file and its new value.
 #[derive(Clone, Debug)]
@@ -92,10 +92,8 @@ fn check_model(document: &Item, keys: &[String]) -> Result<()> {
     let Some(found) = found.filter(|found| models == "models" && !found.contains_key(name)) else {
         return Ok(());
     };
-    let help = match nearest(name, found.iter().map(|(known, _)| known)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("there are {}", quoted(found.iter().map(|(known, _)| known))),
-    };
+    let known = || found.iter().map(|(known, _)| known);
+    let help = advice(name, known(), || format!("there are {}", quoted(known())));
     bail!("no model is `{name}`: {help}")
 }
 
@@ -114,32 +112,11 @@ fn put(item: &mut Item, keys: &[String], value: &Value) -> Result<()> {
         *item = Item::Value(value);
         return Ok(());
     };
-    if let Some(tables) = item.as_array_of_tables_mut() {
-        let labels: Vec<Vec<String>> =
-            tables.iter().map(|table| labels(|k| table.get(k))).collect();
-        let index = index(key, &labels)?;
-        let table = tables.get_mut(index).ok_or_else(|| anyhow!("`{key}` is not there"))?;
-        let mut entry = Item::Table(std::mem::take(table));
-        let done = put(&mut entry, rest, value);
-        if let Item::Table(changed) = entry {
-            *table = changed;
-        }
-        return done;
-    }
-    if let Some(array) = item.as_array_mut() {
-        let none = || Vec::new();
-        let of = |value: &Value| {
-            let table = value.as_inline_table();
-            table.map_or_else(none, |table| names(|k| table.get(k).and_then(Value::as_str)))
-        };
-        let labels: Vec<Vec<String>> = array.iter().map(of).collect();
-        let index = index(key, &labels)?;
-        let mut entry = Item::Value(array.get(index).cloned().unwrap_or_else(|| Value::from("")));
-        put(&mut entry, rest, value)?;
-        if let Item::Value(changed) = entry {
-            array.replace(index, changed);
-        }
-        return Ok(());
+    if item.is_array() || item.is_array_of_tables() {
+        let entries = (0..).map_while(|index| item.get(index)).map(labels);
+        let index = index(key, &entries.collect::<Vec<_>>())?;
+        let entry = item.get_mut(index).ok_or_else(|| anyhow!("`{key}` is not there"))?;
+        return put(entry, rest, value);
     }
     let Some(table) = item.as_table_like_mut() else {
         bail!("`{key}` has no place: the value above it has no keys");
@@ -150,12 +127,10 @@ fn put(item: &mut Item, keys: &[String], value: &Value) -> Result<()> {
     put(table.entry(key).or_insert(Item::Table(new)), rest, value)
 }
 
-fn labels<'i>(get: impl Fn(&str) -> Option<&'i Item>) -> Vec<String> {
-    names(|key| get(key).and_then(Item::as_str))
-}
-
-fn names<'i>(get: impl Fn(&str) -> Option<&'i str>) -> Vec<String> {
-    ["name", "kind"].iter().filter_map(|key| get(key)).map(str::to_owned).collect()
+/// The name and the kind of an entry, as far as it has them.
+fn labels(entry: &Item) -> Vec<String> {
+    let words = ["name", "kind"].into_iter().filter_map(|key| entry.get(key)?.as_str());
+    words.map(str::to_owned).collect()
 }
 
 /// The index of the entry that `key` names.
@@ -174,17 +149,15 @@ fn index(key: &str, labels: &[Vec<String>]) -> Result<usize> {
     let known: Vec<&str> = labels.iter().flatten().map(String::as_str).collect();
     // The name if there is one: many entries have the same kind.
     let first = labels.iter().filter_map(|labels| labels.first()).map(String::as_str);
-    let help = match (nearest(key, known.iter().copied()), labels.len()) {
-        (Some(near), _) => format!("did you mean `{near}`?"),
-        (None, 0) => "the list is empty".to_owned(),
-        (None, 1) if known.is_empty() => "the only index is 0".to_owned(),
-        (None, count) if known.is_empty() => format!("indices go from 0 to {}", count - 1),
-        (None, 1) => format!("there is {}, at index 0", quoted(first)),
-        (None, count) => {
-            let names = quoted(first);
-            format!("there are {names}; indices go from 0 to {}", count - 1)
+    let help = advice(key, known.iter().copied(), || match (labels.len(), known.is_empty()) {
+        (0, _) => "the list is empty".to_owned(),
+        (1, true) => "the only index is 0".to_owned(),
+        (count, true) => format!("indices go from 0 to {}", count - 1),
+        (1, _) => format!("there is {}, at index 0", quoted(first)),
+        (count, _) => {
+            format!("there are {}; indices go from 0 to {}", quoted(first), count - 1)
         }
-    };
+    });
     bail!("no entry is `{key}`: {help}")
 }
 

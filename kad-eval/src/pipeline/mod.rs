@@ -117,9 +117,6 @@ pub(crate) fn run(request: &RunRequest<'_>) -> Result<RunOutcome, Failure> {
 }
 
 /// Runs all items of `experiment` for a Rust program, or continues the run.
-///
-/// # Errors
-/// As [`run`].
 pub(crate) fn run_all(experiment: &Experiment, options: &RunOptions) -> Result<Summary, Failure> {
     let outcome = run(&RunRequest::new(experiment, options))?;
     let summary = outcome.summary.context("a run without shards has a summary")?;

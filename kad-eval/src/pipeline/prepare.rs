@@ -34,9 +34,6 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Reads data and loads models; cheap checks come first. Nothing is written, except (unless
     /// decoding is not meant) a temporary file that shows that results can be kept.
-    ///
-    /// # Errors
-    /// Everything that is wrong with the request; a folder, file or model that cannot be used.
     pub(crate) fn new(request: &RunRequest<'_>) -> Result<Self, Failure> {
         let (mut experiment, options) = (request.experiment.clone(), request.options);
         let profiles = planned_levels::profiles(&experiment)?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::table::DataTable;
 use crate::numbers::{NONE, significant};
 use crate::run::provenance::{ModelProvenance, TaskProvenance};
-use crate::run::{ProvenanceEntry, StoredRun};
+use crate::run::{ProvenanceEntry, RunFile, StoredRun};
 
 /// Provenance and plan of a run.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ impl Repeat {
     /// # Errors
     /// If one of its files cannot be read or has another form.
     pub(crate) fn of(run: &StoredRun) -> Result<Self> {
-        Ok(Self { sessions: run.provenance()?, plan: run.plan()?.unwrap_or_default() })
+        Ok(Self { sessions: run.provenance()?, plan: run.read(RunFile::Plan)?.unwrap_or_default() })
     }
 
     /// The models with the most expensive forward passes: they read the most bytes.

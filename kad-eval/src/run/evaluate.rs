@@ -41,7 +41,11 @@ struct SeededItem<'t> {
 #[derive(Default)]
 struct ItemResult {
     prompt_tokens: u64,
-    generated: Generated,
+    tokens: Vec<Emitted>,
+    steps: Vec<Step>,
+    rounds: Vec<Round>,
+    stop: String,
+    remarks: Vec<String>,
     /// Only where nothing is written.
     score: Option<Score>,
     answer: Option<String>,
@@ -91,8 +95,7 @@ impl DecoderRunner<'_> {
     fn record(&self, asked: &SeededItem<'_>, outcome: ItemResult) -> Record {
         let SeededItem { task, item, seed } = *asked;
         let kind = &self.plan.kind;
-        let ItemResult { prompt_tokens, generated, score, answer, spans } = outcome;
-        let Generated { tokens: made, steps, rounds, stop, remarks } = generated;
+        let ItemResult { tokens: made, steps, rounds, score, answer, .. } = outcome;
         let decides = matches!(kind.distribution(), DecoderKind::Deferral { .. });
         let written = score.is_none();
         let mass = match &score {
@@ -113,9 +116,9 @@ impl DecoderRunner<'_> {
             points: score.as_ref().and_then(|score| score.points(task, item)),
             group: item.group.clone(),
             tokens: made.iter().map(|t| t.token).collect(),
-            spans,
-            stop,
-            prompt_tokens,
+            spans: outcome.spans,
+            stop: outcome.stop,
+            prompt_tokens: outcome.prompt_tokens,
             new_tokens: score.as_ref().map_or(made.len() as u64, |score| score.tokens),
             deferred_tokens: lazy.then(|| deferred(&made)),
             deferral_mass: mass.filter(|_| decides),
@@ -123,9 +126,8 @@ impl DecoderRunner<'_> {
             levels: LevelRecord::of(&rounds),
             origins: OriginCount::of(&made),
             scored: score.map(Score::record),
-            passes: std::collections::BTreeMap::new(),
-            seconds: 0.0,
-            remarks,
+            remarks: outcome.remarks,
+            ..Record::default()
         }
     }
 
@@ -138,14 +140,15 @@ impl DecoderRunner<'_> {
         for turn in 0..item.turns.len() {
             let conversation = task.conversation(item, &replies);
             let prompt = models::prompt(kind, models, &conversation)?.tokens(speaker, "")?;
-            let made = self.generate(models, &prompt, turn_seed(seed, turn))?;
             outcome.prompt_tokens += prompt.len() as u64;
+            let Some(made) = self.generate(models, &prompt, turn_seed(seed, turn))? else {
+                return Ok(ItemResult { stop: PROMPT_TOO_LONG.to_owned(), ..outcome });
+            };
             outcome.spans.extend(spans(&made.tokens, speaker));
             let tokens: Vec<TokenId> = made.tokens.iter().map(|t| t.token).collect();
             replies.push(speaker.tokenizer.decode(&tokens, true)?.trim().to_owned());
-            outcome.generated.append(made);
-            let stop = &outcome.generated.stop;
-            if stop == PROMPT_TOO_LONG || interrupt::requested() {
+            outcome.append(made);
+            if interrupt::requested() {
                 break;
             }
         }
@@ -173,16 +176,21 @@ impl DecoderRunner<'_> {
         let speaker = models::speaker(&self.plan.kind, models);
         let mut predictor = self.predictor(models)?;
         let score = score::text(&mut *predictor, &item.prompt(), &speaker.tokenizer)?;
-        Ok(ItemResult { prompt_tokens: 0, score: Some(score), ..ItemResult::stopped(SCORED) })
+        Ok(ItemResult { score: Some(score), ..ItemResult::stopped(SCORED) })
     }
 
     fn predictor<'m>(&'m self, models: &'m Models) -> Result<Box<dyn Predictor + 'm>> {
         models::predictor(&self.plan.kind, &self.plan.sampling, models, &self.rules)
     }
 
-    /// The continuation of a prompt. A prompt longer than the context is no error: the item has no
-    /// answer.
-    fn generate(&self, models: &Models, prompt: &[TokenId], seed: u64) -> Result<Generated> {
+    /// The continuation of a prompt; none if the prompt is longer than the context, which is no
+    /// error: the item has no answer.
+    fn generate(
+        &self,
+        models: &Models,
+        prompt: &[TokenId],
+        seed: u64,
+    ) -> Result<Option<ItemResult>> {
         let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
         let eos = models::eos(kind, models, plan);
         let limits = Limits { max_new_tokens: plan.max_new_tokens as usize, eos };
@@ -195,11 +203,11 @@ impl DecoderRunner<'_> {
         match generate(&mut *decoder, prompt, &limits, &mut choices, &mut observe) {
             Ok(Generation { tokens, steps, rounds, stop }) => {
                 let (stop, remarks) = (stop.to_string(), decoder.remarks());
-                Ok(Generated { tokens, steps, rounds, stop, remarks })
+                let made =
+                    ItemResult { tokens, steps, rounds, stop, remarks, ..Default::default() };
+                Ok(Some(made))
             }
-            Err(DecodeError::PromptTooLong { .. }) => {
-                Ok(Generated { stop: PROMPT_TOO_LONG.to_owned(), ..Generated::default() })
-            }
+            Err(DecodeError::PromptTooLong { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -213,27 +221,14 @@ const SCORED: &str = "scored";
 
 impl ItemResult {
     fn stopped(stop: &str) -> Self {
-        let generated = Generated { stop: stop.to_owned(), ..Generated::default() };
-        Self { generated, ..Self::default() }
+        Self { stop: stop.to_owned(), ..Self::default() }
     }
 
     /// An item without an answer, because it does not fit the context.
     fn too_long() -> Self {
         Self { score: Some(Score::nothing()), ..Self::stopped(PROMPT_TOO_LONG) }
     }
-}
 
-/// A continuation and the reason why it ended.
-#[derive(Default)]
-struct Generated {
-    tokens: Vec<Emitted>,
-    steps: Vec<Step>,
-    rounds: Vec<Round>,
-    stop: String,
-    remarks: Vec<String>,
-}
-
-impl Generated {
     /// Adds the reply to the next turn.
     fn append(&mut self, next: Self) {
         self.tokens.extend(next.tokens);

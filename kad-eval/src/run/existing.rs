@@ -23,9 +23,6 @@ pub(crate) struct ExistingRun {
 }
 
 /// Reads `out/name/run_id`; nothing is created, written or locked.
-///
-/// # Errors
-/// If a file cannot be read, or holds records that this plan did not make.
 pub(crate) fn find(
     experiment: &Experiment,
     tasks: &[Task],
@@ -46,7 +43,7 @@ pub(crate) fn find(
 
 /// Every record of the folder once.
 fn records(plan: &RunJobs<'_>, folder: &RunFolder) -> Result<Vec<Record>> {
-    let mut held = read(&folder.records(), &|_| true, &|it| plan.for_memory(it))?;
+    let mut held = read(&folder.records(), &|it| plan.for_memory(it))?;
     let mut done = plan
         .check_records(&held, None)
         .with_context(|| format!("{} cannot be continued", folder.records().display()))?;

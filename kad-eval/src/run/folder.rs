@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::Shard;
-use super::stored::{RunFile, StoredRun};
+use super::stored::{StoredRun, files_in};
 use crate::files;
 
 /// The folder of a run, locked while this lives. A whole run excludes everything else; a shard
@@ -22,9 +22,6 @@ pub(crate) struct RunFolder {
 
 impl RunFolder {
     /// Opens or creates `out/name/run_id` and locks it.
-    ///
-    /// # Errors
-    /// If the folder cannot be written, or another process does the same work in it.
     pub(crate) fn open(out: &Path, name: &str, run_id: &str, shard: Option<Shard>) -> Result<Self> {
         let path = out.join(name).join(run_id);
         fs::create_dir_all(&path)
@@ -64,9 +61,6 @@ impl RunFolder {
     }
 
     /// Removes the file of records if it is empty, because others have done all items.
-    ///
-    /// # Errors
-    /// If it cannot be removed.
     pub(crate) fn drop_empty_records(&self) -> Result<()> {
         let path = self.records();
         match fs::metadata(&path) {
@@ -86,13 +80,10 @@ impl RunFolder {
     }
 
     /// Every file of records, with its shard where it belongs to one.
-    ///
-    /// # Errors
-    /// If the folder cannot be read, or holds files of another run's shards.
     pub(super) fn all_records(&self) -> Result<Vec<(PathBuf, Option<Shard>)>> {
         let whole = self.path().join("records.jsonl");
         let mut files = if whole.exists() { vec![(whole, None)] } else { Vec::new() };
-        for ShardFile { path, shard, run } in self.all_of_shards("records", "jsonl")? {
+        for (path, shard, run) in self.all_of_shards("records", "jsonl")? {
             if run != self.run_id {
                 let (path, own) = (path.display(), &self.run_id);
                 bail!(
@@ -107,60 +98,30 @@ impl RunFolder {
     }
 
     /// The files `NAME.shard-….EXTENSION` of this run, in the order of their names.
-    ///
-    /// # Errors
-    /// If the folder cannot be read.
     pub(super) fn of_shards(&self, name: &str, extension: &str) -> Result<Vec<PathBuf>> {
         let files = self.all_of_shards(name, extension)?.into_iter();
-        Ok(files.filter(|file| file.run == self.run_id).map(|file| file.path).collect())
+        Ok(files.filter(|(_, _, run)| *run == self.run_id).map(|(path, ..)| path).collect())
     }
 
-    fn all_of_shards(&self, name: &str, extension: &str) -> Result<Vec<ShardFile>> {
-        let unreadable = || format!("cannot read the results folder {}", self.path().display());
-        let mut files = Vec::new();
-        for entry in fs::read_dir(self.path()).with_context(unreadable)? {
-            let entry = entry.with_context(unreadable)?;
-            let file = entry.file_name();
-            let known = file.to_str().and_then(|file| Shard::of_file(file, name, extension));
-            if let Some((shard, run)) = known {
-                files.push(ShardFile { path: entry.path(), shard, run: run.to_owned() });
-            }
-        }
-        files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(files)
+    /// The files of all shards, each with its shard and the run that it names.
+    fn all_of_shards(&self, name: &str, extension: &str) -> Result<Vec<(PathBuf, Shard, String)>> {
+        let files = files_in(self.path())?.into_iter().filter_map(|(file, path)| {
+            let (shard, run) = Shard::of_file(&file, name, extension)?;
+            Some((path, shard, run.to_owned()))
+        });
+        Ok(files.collect())
     }
 
-    /// Writes `file` atomically.
-    ///
-    /// # Errors
-    /// If the disk is full or the folder is gone.
-    pub(crate) fn write(&self, file: RunFile, contents: &str) -> Result<()> {
-        self.write_as(file.name(), contents)
-    }
-
-    /// Writes `value` as indented JSON, atomically.
-    ///
-    /// # Errors
-    /// As [`RunFolder::write`].
-    pub(crate) fn write_json(&self, file: RunFile, value: &impl Serialize) -> Result<()> {
-        self.write_json_as(file.name(), value)
-    }
-
-    pub(super) fn write_json_as(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        self.write_as(name, &(serde_json::to_string_pretty(value)? + "\n"))
-    }
-
-    fn write_as(&self, name: &str, contents: &str) -> Result<()> {
+    /// Writes a file atomically.
+    pub(crate) fn write(&self, name: impl AsRef<Path>, contents: &str) -> Result<()> {
         let path = self.path().join(name);
         files::write(&path, contents).with_context(|| format!("cannot write {}", path.display()))
     }
-}
 
-/// A file that a shard wrote, and the run that it names.
-struct ShardFile {
-    path: PathBuf,
-    shard: Shard,
-    run: String,
+    /// Writes `value` as indented JSON, atomically.
+    pub(crate) fn write_json(&self, name: impl AsRef<Path>, value: &impl Serialize) -> Result<()> {
+        self.write(name, &(serde_json::to_string_pretty(value)? + "\n"))
+    }
 }
 
 fn lock(folder: &Path, name: &str, shared: bool) -> Result<File> {

@@ -51,9 +51,6 @@ struct TaskIdentity {
 }
 
 /// The ID of a run of `experiment` by this program.
-///
-/// # Errors
-/// If a part cannot be written as JSON.
 pub(crate) fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<String> {
     RunIdentity::of(experiment, models, tasks)?.id()
 }

@@ -28,14 +28,6 @@ pub(super) type JobIndex = (usize, usize);
 /// Jobs that are finished.
 pub(super) type FinishedJobs = HashSet<JobIndex>;
 
-/// Indices of an item: over all tasks, of its task, and in its task.
-#[derive(Clone, Copy, Debug)]
-struct ItemIndex {
-    place: usize,
-    task: usize,
-    item: usize,
-}
-
 /// The jobs of a run, or of one shard of it.
 pub(super) struct RunJobs<'p> {
     pub(super) experiment: &'p Experiment,
@@ -43,7 +35,7 @@ pub(super) struct RunJobs<'p> {
     /// Items are the outer loop, decoders the inner one.
     pub(super) jobs: Vec<Job>,
     /// All items, also of other shards, by the names of their tasks and their IDs.
-    items: HashMap<(&'p str, &'p str), ItemIndex>,
+    items: HashMap<(&'p str, &'p str), Job>,
     decoders: HashMap<&'p str, usize>,
     shard: Option<Shard>,
 }
@@ -63,7 +55,7 @@ impl<'p> RunJobs<'p> {
         });
         let names = |(place, (task, item)): (usize, (usize, usize))| {
             let names = (tasks[task].name.as_str(), tasks[task].items[item].id.as_str());
-            (names, ItemIndex { place, task, item })
+            (names, Job { task, item, decoder: 0, place })
         };
         let decoders = experiment.decoders.iter().enumerate();
         Self {
@@ -86,10 +78,15 @@ impl<'p> RunJobs<'p> {
         (job.place, job.decoder)
     }
 
+    /// The job that made `record`; none if it is not of this run.
+    fn job_of(&self, record: &Record) -> Option<Job> {
+        let job = *self.items.get(&(record.task.as_str(), record.item.as_str()))?;
+        Some(Job { decoder: *self.decoders.get(record.decoder.as_str())?, ..job })
+    }
+
     /// The index of the job that made `record`; none if it is not of this run.
     pub(super) fn index_of(&self, record: &Record) -> Option<JobIndex> {
-        let spot = self.items.get(&(record.task.as_str(), record.item.as_str()))?;
-        Some((spot.place, *self.decoders.get(record.decoder.as_str())?))
+        self.job_of(record).as_ref().map(Self::index)
     }
 
     /// Items of each decoder on each task, with the tokens and seconds of `records`.
@@ -105,9 +102,8 @@ impl<'p> RunJobs<'p> {
     /// The task and the decoder of `record`, by their places in the file, and its tokens and
     /// seconds; None if it is not of this plan.
     pub(super) fn spent(&self, record: &Record) -> Option<((usize, usize), DecoderProgress)> {
-        let spot = self.items.get(&(record.task.as_str(), record.item.as_str()))?;
-        let decoder = *self.decoders.get(record.decoder.as_str())?;
-        let turns = self.tasks[spot.task].items[spot.item].turns.len().max(1) as u64;
+        let Job { task, item, decoder, .. } = self.job_of(record)?;
+        let turns = self.tasks[task].items[item].turns.len().max(1) as u64;
         let most = self.experiment.decoders[decoder].sampling.max_new_tokens.saturating_mul(turns);
         let spent = DecoderProgress {
             done: 1,
@@ -116,13 +112,10 @@ impl<'p> RunJobs<'p> {
             longest_seconds: record.seconds * stretch(record, most),
             ..DecoderProgress::default()
         };
-        Some(((spot.task, decoder), spent))
+        Some(((task, decoder), spent))
     }
 
     /// The jobs that `records`, the lines of one file, finish.
-    ///
-    /// # Errors
-    /// The first record that this run or `shard` did not make, or that stands twice.
     pub(super) fn check_records(
         &self,
         records: &[Record],
@@ -143,7 +136,8 @@ impl<'p> RunJobs<'p> {
         seen: &mut FinishedJobs,
     ) -> Result<JobIndex> {
         let remove = format!("remove line {line} and run again: what is missing is decoded again");
-        let (problem, advice) = match self.index_of(record).filter(|_| self.is_own(record)) {
+        let own = self.job_of(record).filter(|job| self.is_own(job, record));
+        let (problem, advice) = match own.as_ref().map(Self::index) {
             Some((place, _)) if shard.is_some_and(|shard| !shard.has(place)) => {
                 ("is of another shard", "move this file away and run its shard again".to_owned())
             }
@@ -160,23 +154,17 @@ impl<'p> RunJobs<'p> {
     }
 
     /// Whether item, grade and seed are those of this run.
-    fn is_own(&self, record: &Record) -> bool {
-        let spot = self.items.get(&(record.task.as_str(), record.item.as_str()));
-        spot.is_some_and(|spot| {
-            let task = &self.tasks[spot.task];
-            let item = &task.items[spot.item];
-            item.gold == record.gold
-                && record.correct == task.is_right(item, record.answer.as_deref())
-                && record.seed == item_seed(self.experiment.seed, &record.task, &record.item)
-        })
+    fn is_own(&self, job: &Job, record: &Record) -> bool {
+        let task = &self.tasks[job.task];
+        let item = &task.items[job.item];
+        item.gold == record.gold
+            && record.correct == task.is_right(item, record.answer.as_deref())
+            && record.seed == item_seed(self.experiment.seed, &record.task, &record.item)
     }
 
     /// Adds the records of these jobs in the other files of the folder: of shards, and for a shard of
     /// the whole run. Skips jobs that are `done` and adds the others to them. Keeps one text at a time
     /// in memory.
-    ///
-    /// # Errors
-    /// If a file cannot be read or holds records of another run.
     pub(super) fn add_other_files(
         &self,
         folder: &RunFolder,

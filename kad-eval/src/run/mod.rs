@@ -68,9 +68,6 @@ pub(crate) struct RunSession<'p> {
 
 impl<'p> RunSession<'p> {
     /// Reads the records in `folder` and finds the jobs that are left.
-    ///
-    /// # Errors
-    /// If the folder cannot be read or written, or holds records of another run.
     pub(crate) fn begin(
         experiment: &'p Experiment,
         tasks: &'p [Task],

@@ -148,24 +148,18 @@ const NAME: &str = "provenance";
 
 impl RunFolder {
     /// Adds a session, unless it equals the last one.
-    ///
-    /// # Errors
-    /// If the file cannot be read or written.
     pub(crate) fn add_provenance(&self, entry: ProvenanceEntry) -> Result<()> {
         let file = self.own(NAME, "json");
         let mut entries: Vec<ProvenanceEntry> =
             read_json(&self.path().join(&file))?.unwrap_or_default();
         if entries.last() != Some(&entry) {
             entries.push(entry);
-            self.write_json_as(&file, &entries)?;
+            self.write_json(&file, &entries)?;
         }
         Ok(())
     }
 
     /// Moves the sessions of shards to those of the run, whose records are in one file now.
-    ///
-    /// # Errors
-    /// If a file cannot be read, written or removed.
     pub(crate) fn join_provenance(&self) -> Result<Vec<ProvenanceEntry>> {
         let mut all = self.stored().provenance()?;
         let of_shards = self.of_shards(NAME, "json")?;
@@ -177,7 +171,7 @@ impl RunFolder {
             let new = entries.into_iter().filter(|entry| !all.contains(entry));
             all.extend(new.collect::<Vec<_>>());
         }
-        self.write_json_as(&self.own(NAME, "json"), &all)?;
+        self.write_json(self.own(NAME, "json"), &all)?;
         let remove = |path: &PathBuf| {
             fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
         };

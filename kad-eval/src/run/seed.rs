@@ -1,19 +1,15 @@
 //! The seed of each item.
 
-use sha2::{Digest, Sha256};
+use sha2::Digest;
+
+use crate::task::seeded;
 
 /// Seed of an item's draws. It does not depend on the order of items, on resuming or on decoders.
 ///
-/// The first 8 bytes, as u64, of the SHA-256 of: the experiment's seed; then of the task's name and
-/// of the item's ID, each the length in bytes and the text (UTF-8). Integers are u64, little-endian.
+/// The first 8 bytes, as u64, of the digest of the experiment's seed, the task's name and the item's
+/// ID.
 pub(super) fn item_seed(seed: u64, task: &str, item: &str) -> u64 {
-    let mut hasher = Sha256::new();
-    hasher.update(seed.to_le_bytes());
-    for part in [task, item] {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    let digest = hasher.finalize();
+    let digest = seeded(seed, &[task, item]).finalize();
     u64::from_le_bytes(std::array::from_fn(|i| digest[i]))
 }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::provenance::ProvenanceEntry;
 use super::record::{Key, Record, each, key, lines};
@@ -32,10 +31,10 @@ pub(crate) enum RunFile {
     ModelComparison,
 }
 
-impl RunFile {
-    /// The file's name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
+/// The file's name.
+impl AsRef<Path> for RunFile {
+    fn as_ref(&self) -> &Path {
+        Path::new(match self {
             RunFile::Plan => "plan.json",
             RunFile::Provenance => "provenance.json",
             RunFile::Passes => "passes.json",
@@ -45,7 +44,7 @@ impl RunFile {
             RunFile::ReportData => "report.json",
             RunFile::ReportPage => "report.html",
             RunFile::ModelComparison => "models.md",
-        }
+        })
     }
 }
 
@@ -69,7 +68,7 @@ impl StoredRun {
 
     /// The path of `file`.
     pub(crate) fn file(&self, file: RunFile) -> PathBuf {
-        self.path.join(file.name())
+        self.path.join(file)
     }
 
     /// Whether the folder holds `file`.
@@ -78,33 +77,16 @@ impl StoredRun {
     }
 
     /// The contents of `file`; none if there is no such file.
-    ///
-    /// # Errors
-    /// If it cannot be read or has another format.
     pub(crate) fn read<T: DeserializeOwned>(&self, file: RunFile) -> Result<Option<T>> {
         read_json(&self.file(file))
     }
 
-    /// The experiment as it was run; none where only results were kept.
-    ///
-    /// # Errors
-    /// As [`StoredRun::read`].
-    pub(crate) fn plan(&self) -> Result<Option<Value>> {
-        self.read(RunFile::Plan)
-    }
-
     /// The sessions that made the run, in order; empty where they were not kept.
-    ///
-    /// # Errors
-    /// As [`StoredRun::read`].
     pub(crate) fn provenance(&self) -> Result<Vec<ProvenanceEntry>> {
         Ok(self.read(RunFile::Provenance)?.unwrap_or_default())
     }
 
     /// Whether records of shards wait to be joined.
-    ///
-    /// # Errors
-    /// If the folder cannot be read.
     pub(crate) fn has_shards(&self) -> Result<bool> {
         let files = self.record_files()?;
         Ok(files.iter().any(|(name, _)| name.starts_with("records.shard-")))
@@ -112,9 +94,6 @@ impl StoredRun {
 
     /// Number of lines in all files of records, which may hold an item twice; none if there is no
     /// such file.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
     pub(crate) fn record_lines(&self) -> Result<Option<u64>> {
         let counts = self.record_files()?.into_iter().map(|(_, path)| lines(&path));
         Ok(counts.collect::<Result<Vec<u64>>>()?.into_iter().reduce(|a, b| a + b))
@@ -122,9 +101,6 @@ impl StoredRun {
 
     /// Gives every `wanted` record to `see`, also records of shards; a record that several files
     /// hold only once.
-    ///
-    /// # Errors
-    /// Errors of `see`; a file that cannot be read or a line that is no record.
     pub(crate) fn each_record(
         &self,
         wanted: &dyn Fn(&Record) -> bool,
@@ -142,18 +118,24 @@ impl StoredRun {
 
     /// Names and paths of the files of records, the file of the whole run first.
     fn record_files(&self) -> Result<Vec<(String, PathBuf)>> {
-        let unreadable = || format!("cannot read the folder {}", self.path.display());
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.path).with_context(unreadable)? {
-            let entry = entry.with_context(unreadable)?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.starts_with("records.") && name.ends_with(".jsonl") {
-                files.push((name, entry.path()));
-            }
-        }
-        files.sort();
-        Ok(files)
+        let is_of_records =
+            |(name, _): &(String, _)| name.starts_with("records.") && name.ends_with(".jsonl");
+        Ok(files_in(&self.path)?.into_iter().filter(is_of_records).collect())
     }
+}
+
+/// Names and paths of the files in `folder`, in the order of their names.
+pub(super) fn files_in(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let unreadable = || format!("cannot read the folder {}", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(unreadable)? {
+        let entry = entry.with_context(unreadable)?;
+        if let Ok(name) = entry.file_name().into_string() {
+            files.push((name, entry.path()));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The contents of a JSON file; none if there is no such file.

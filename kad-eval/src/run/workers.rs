@@ -22,9 +22,6 @@ pub(super) type See<'s> =
 /// Decodes `jobs` in this thread with `models`, and in one more thread for each of `others`. Gives
 /// each result, also an error, to `see` as it is made. Ends early if `see` fails or the user
 /// interrupts.
-///
-/// # Errors
-/// Errors of `see`; a thread that cannot start.
 pub(super) fn for_each(
     plan: &RunJobs<'_>,
     jobs: &[Job],

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::multiple_choice::{self, AnswerMode, Question};
-use super::{DataFiles, HubFiles, TaskKind, TaskSet};
+use super::{HubFiles, TaskKind, TaskSet};
 use crate::toml_table::{ConfigError, Table};
 
 pub(super) static KIND: TaskKind = TaskKind {
@@ -12,16 +12,9 @@ pub(super) static KIND: TaskKind = TaskKind {
     measures: "science questions, multiple choice",
     metric: "accuracy",
     items: 1172,
-    files: Some(DataFiles {
-        items: "test.jsonl",
-        examples: Some("train.jsonl"),
-        hub: Some(HubFiles {
-            repo: "allenai/ai2_arc",
-            folder: "ARC-Challenge",
-            items: &["test"],
-            examples: Some("train"),
-        }),
-    }),
+    file: Some("test.jsonl"),
+    examples: Some("train.jsonl"),
+    hub: Some(HubFiles { path: "allenai/ai2_arc/ARC-Challenge", splits: &["test", "train"] }),
     licence: "CC-BY-SA 4.0",
     source: "the hub's allenai/ai2_arc, ARC-Challenge, split test",
     keys: multiple_choice::KEYS,

@@ -6,25 +6,16 @@ use anyhow::{Context, Result};
 use regex::Regex;
 use serde::Deserialize;
 
-use super::{
-    DataFiles, Extractor, Grading, HubFiles, Item, Opening, SolvedItem, TaskKind, TaskSet,
-};
+use super::{Extractor, Grading, HubFiles, Item, Opening, SolvedItem, TaskKind, TaskSet};
 
 pub(super) static KIND: TaskKind = TaskKind {
     name: "gsm8k",
     measures: "grade-school word problems, steps and a number",
     metric: "accuracy",
     items: 1319,
-    files: Some(DataFiles {
-        items: "test.jsonl",
-        examples: Some("train.jsonl"),
-        hub: Some(HubFiles {
-            repo: "openai/gsm8k",
-            folder: "main",
-            items: &["test"],
-            examples: Some("train"),
-        }),
-    }),
+    file: Some("test.jsonl"),
+    examples: Some("train.jsonl"),
+    hub: Some(HubFiles { path: "openai/gsm8k/main", splits: &["test", "train"] }),
     licence: "MIT",
     source: "github.com/openai/grade-school-math (grade_school_math/data)",
     keys: "",

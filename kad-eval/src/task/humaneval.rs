@@ -4,23 +4,16 @@
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::{DataFiles, Grading, HubFiles, Item, PlainFormat, SolvedItem, TaskKind, TaskSet};
+use super::{Grading, HubFiles, Item, PlainFormat, SolvedItem, TaskKind, TaskSet};
 
 pub(super) static KIND: TaskKind = TaskKind {
     name: "humaneval",
     measures: "speed on heads of Python functions; nothing is run",
     metric: "speed",
     items: 164,
-    files: Some(DataFiles {
-        items: "HumanEval.jsonl",
-        examples: None,
-        hub: Some(HubFiles {
-            repo: "openai/openai_humaneval",
-            folder: "openai_humaneval",
-            items: &["test"],
-            examples: None,
-        }),
-    }),
+    file: Some("HumanEval.jsonl"),
+    examples: None,
+    hub: Some(HubFiles { path: "openai/openai_humaneval/openai_humaneval", splits: &["test"] }),
     licence: "MIT",
     source: "github.com/openai/human-eval (data, unpacked)",
     keys: "",

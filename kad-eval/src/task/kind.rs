@@ -1,7 +1,6 @@
 //! Kinds of tasks, and the sets of items that experiments make of them.
 
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -10,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::data::{self, Records};
-use super::{DataFiles, Found, Grading, LoadOptions, PlainFormat, SolvedItem};
+use super::{Grading, HubFiles, LoadOptions, PlainFormat, SolvedItem};
 use crate::toml_table::{ConfigError, Table};
 
 /// A kind of task: its documentation, its files and its keys.
@@ -24,8 +23,12 @@ pub struct TaskKind {
     pub metric: &'static str,
     /// Items of the published file; 0 for files of the user.
     pub items: u64,
-    /// None if it needs no data folder.
-    pub(super) files: Option<DataFiles>,
+    /// The file of the items, in its own folder of a data folder; None if it needs no data folder.
+    pub(super) file: Option<&'static str>,
+    /// A file of worked examples, beside it.
+    pub(super) examples: Option<&'static str>,
+    /// None if the hub does not have it in a form that is read.
+    pub(super) hub: Option<HubFiles>,
     /// The licence of its data.
     pub licence: &'static str,
     /// Origin of its files, for messages.
@@ -39,26 +42,12 @@ pub struct TaskKind {
 impl TaskKind {
     /// Its file in a data folder: `gsm8k/test.jsonl`.
     pub fn file(&self) -> Option<String> {
-        self.files.as_ref().map(|files| format!("{}/{}", self.name, files.items))
-    }
-
-    /// Its file of worked examples in a data folder: `gsm8k/train.jsonl`.
-    pub(super) fn examples_file(&self) -> Option<String> {
-        let file = self.files.as_ref()?.examples?;
-        Some(format!("{}/{file}", self.name))
+        self.file.map(|file| format!("{}/{file}", self.name))
     }
 
     /// Its repository, folder and splits on the hub: `openai/gsm8k/main: test, train`.
     pub fn hub(&self) -> Option<String> {
-        self.files.as_ref()?.hub.as_ref().map(ToString::to_string)
-    }
-
-    /// The place where its items are, without fetching any.
-    ///
-    /// # Errors
-    /// If `data` names neither a folder nor the hub.
-    pub(crate) fn found(&self, data: Option<&Path>) -> Result<Found> {
-        data::found(self, data)
+        self.hub.as_ref().map(ToString::to_string)
     }
 
     /// Reads the task's files. `solve` makes an item of a split (`test`, for worked examples
@@ -80,9 +69,6 @@ impl TaskKind {
 }
 
 /// Makes an item of every row.
-///
-/// # Errors
-/// With the row's place: if `solve` refuses it, or its item repeats an id.
 pub(super) fn solved<R>(
     rows: Records<R>,
     mut solve: impl FnMut(usize, R) -> Result<SolvedItem>,

@@ -5,23 +5,16 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::gsm8k::step_by_step;
-use super::{DataFiles, Extractor, Grading, HubFiles, Item, SolvedItem, TaskKind, TaskSet};
+use super::{Extractor, Grading, HubFiles, Item, SolvedItem, TaskKind, TaskSet};
 
 pub(super) static KIND: TaskKind = TaskKind {
     name: "math500",
     measures: "competition mathematics, a formula in a box",
     metric: "accuracy",
     items: 500,
-    files: Some(DataFiles {
-        items: "test.jsonl",
-        examples: Some("train.jsonl"),
-        hub: Some(HubFiles {
-            repo: "HuggingFaceH4/MATH-500",
-            folder: "",
-            items: &["test"],
-            examples: None,
-        }),
-    }),
+    file: Some("test.jsonl"),
+    examples: Some("train.jsonl"),
+    hub: Some(HubFiles { path: "HuggingFaceH4/MATH-500", splits: &["test"] }),
     licence: "MIT",
     source: "the hub's HuggingFaceH4/MATH-500, split test",
     keys: "",

@@ -6,9 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::multiple_choice::{AnswerMode, Question};
-use super::{
-    DataFiles, HubFiles, LoadOptions, LoadedItems, Shots, SolvedItem, TaskKind, TaskSet, parts,
-};
+use super::{HubFiles, LoadOptions, LoadedItems, Shots, SolvedItem, TaskKind, TaskSet, parts};
 use crate::toml_table::{ConfigError, Table};
 
 pub(super) static KIND: TaskKind = TaskKind {
@@ -16,16 +14,9 @@ pub(super) static KIND: TaskKind = TaskKind {
     measures: "knowledge in 57 subjects, multiple choice",
     metric: "accuracy",
     items: 14_042,
-    files: Some(DataFiles {
-        items: "test.jsonl",
-        examples: Some("dev.jsonl"),
-        hub: Some(HubFiles {
-            repo: "cais/mmlu",
-            folder: "all",
-            items: &["test"],
-            examples: Some("dev"),
-        }),
-    }),
+    file: Some("test.jsonl"),
+    examples: Some("dev.jsonl"),
+    hub: Some(HubFiles { path: "cais/mmlu/all", splits: &["test", "dev"] }),
     licence: "MIT",
     source: "the hub's cais/mmlu, all, splits test and dev",
     keys: "subject = NAME or a list; by = \"answer\" | \"likelihood\"; shuffle = true",

@@ -66,8 +66,9 @@ pub use item::{Choice, Grading, Item, Opening, Task};
 pub use kind::TaskKind;
 pub use plan::{LoadOptions, TaskPlan, load};
 pub use prompt_format::{Conversation, PlainFormat, PromptFormat};
+pub(crate) use shuffle::seeded;
 
-use data::{DataFiles, HubFiles};
+use data::HubFiles;
 use item::SolvedItem;
 use kind::{LoadedItems, Shots, TaskSet};
 

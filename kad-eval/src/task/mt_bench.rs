@@ -6,8 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    DataFiles, Grading, HubFiles, Item, LoadOptions, LoadedItems, SolvedItem, TaskKind, TaskSet,
-    parts,
+    Grading, HubFiles, Item, LoadOptions, LoadedItems, SolvedItem, TaskKind, TaskSet, parts,
 };
 use crate::toml_table::{ConfigError, Table};
 
@@ -16,16 +15,9 @@ pub(super) static KIND: TaskKind = TaskKind {
     measures: "speed on conversations of two turns",
     metric: "speed",
     items: 80,
-    files: Some(DataFiles {
-        items: "question.jsonl",
-        examples: None,
-        hub: Some(HubFiles {
-            repo: "HuggingFaceH4/mt_bench_prompts",
-            folder: "data",
-            items: &["train"],
-            examples: None,
-        }),
-    }),
+    file: Some("question.jsonl"),
+    examples: None,
+    hub: Some(HubFiles { path: "HuggingFaceH4/mt_bench_prompts/data", splits: &["train"] }),
     licence: "Apache-2.0",
     source: "github.com/lm-sys/FastChat (fastchat/llm_judge/data/mt_bench)",
     keys: "category = NAME or a list",

@@ -18,9 +18,6 @@ pub(super) fn read(
 
 /// The items of `part`, by their groups; without, those of all parts in turn, each part in its own
 /// order, so that the first few are of every part.
-///
-/// # Errors
-/// If none is of `part`.
 pub(super) fn select(
     task: &str,
     mut items: Vec<SolvedItem>,

@@ -26,9 +26,6 @@ pub struct TaskPlan {
 
 impl TaskPlan {
     /// The tasks of one `[[tasks]]` entry; a list of parts or subjects makes several.
-    ///
-    /// # Errors
-    /// The first mistake, with its place.
     pub(crate) fn read(table: &Table<'_>) -> Result<Vec<Self>, ConfigError> {
         let kind_value = table.required("kind")?;
         let items = table.get("items", Value::count)?;

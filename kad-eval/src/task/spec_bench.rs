@@ -1,14 +1,16 @@
 //! Spec-Bench (Xia et al., arXiv 2401.07851): prompts of six kinds, for measuring speed. Its file
 //! has MT-bench's format, and MT-bench is one of its parts.
 
-use super::{DataFiles, TaskKind, mt_bench};
+use super::{TaskKind, mt_bench};
 
 pub(super) static KIND: TaskKind = TaskKind {
     name: "spec_bench",
     measures: "speed on prompts of six kinds, some of two turns",
     metric: "speed",
     items: 480,
-    files: Some(DataFiles { items: "question.jsonl", examples: None, hub: None }),
+    file: Some("question.jsonl"),
+    examples: None,
+    hub: None,
     licence: "Apache-2.0",
     source: "github.com/hemingkx/Spec-Bench (data/spec_bench)",
     keys: "part = NAME or a list",

@@ -5,8 +5,7 @@ use serde::Deserialize;
 
 use super::gsm8k::step_by_step;
 use super::{
-    DataFiles, Extractor, Grading, HubFiles, Item, LoadOptions, LoadedItems, SolvedItem, TaskKind,
-    TaskSet,
+    Extractor, Grading, HubFiles, Item, LoadOptions, LoadedItems, SolvedItem, TaskKind, TaskSet,
 };
 
 pub(super) static KIND: TaskKind = TaskKind {
@@ -14,16 +13,9 @@ pub(super) static KIND: TaskKind = TaskKind {
     measures: "word problems that differ only in the question",
     metric: "accuracy",
     items: 1000,
-    files: Some(DataFiles {
-        items: "SVAMP.json",
-        examples: None,
-        hub: Some(HubFiles {
-            repo: "ChilleD/SVAMP",
-            folder: "data",
-            items: &["train", "test"],
-            examples: None,
-        }),
-    }),
+    file: Some("SVAMP.json"),
+    examples: None,
+    hub: Some(HubFiles { path: "ChilleD/SVAMP/data", splits: &["train", "test"] }),
     licence: "MIT",
     source: "github.com/arkilpatel/SVAMP",
     keys: "",

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::multiple_choice::{AnswerBy, AnswerMode, Question};
 use super::shuffle::shuffled;
 use super::{
-    Choice, DataFiles, Grading, HubFiles, Item, LoadOptions, LoadedItems, PlainFormat, SolvedItem,
-    TaskKind, TaskSet, letter,
+    Choice, Grading, HubFiles, Item, LoadOptions, LoadedItems, PlainFormat, SolvedItem, TaskKind,
+    TaskSet, letter,
 };
 use crate::toml_table::{ConfigError, Table};
 
@@ -23,16 +23,9 @@ pub(super) static KIND: TaskKind = TaskKind {
     measures: "questions that people answer wrongly, multiple choice",
     metric: "mc1: accuracy; mc2: probability of the true options",
     items: 790,
-    files: Some(DataFiles {
-        items: "mc_task.json",
-        examples: None,
-        hub: Some(HubFiles {
-            repo: "truthfulqa/truthful_qa",
-            folder: "multiple_choice",
-            items: &["validation"],
-            examples: None,
-        }),
-    }),
+    file: Some("mc_task.json"),
+    examples: None,
+    hub: Some(HubFiles { path: "truthfulqa/truthful_qa/multiple_choice", splits: &["validation"] }),
     licence: "Apache-2.0",
     source: "github.com/sylinrl/TruthfulQA (data/mc_task.json)",
     keys: "metric = \"mc1\" | \"mc2\"; by = \"likelihood\" | \"answer\"",

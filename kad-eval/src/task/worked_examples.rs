@@ -11,9 +11,6 @@ use crate::failure::WrongRequest;
 
 /// Puts `count` worked examples before every item: the first ones of the task's own examples, or of
 /// those of the item's group; else items drawn by the seed, which are then not asked.
-///
-/// # Errors
-/// If there are fewer.
 pub(super) fn add(
     loaded: LoadedItems,
     count: usize,
@@ -27,10 +24,10 @@ pub(super) fn add(
         Some(examples) => examples,
         // A few examples of each group cannot be drawn from the items that are left of it.
         None if by_group => bail!(WrongRequest(format!(
-            "`shots = {count}`: the worked examples of {} are in {}, which is not in the data \
+            "`shots = {count}`: the worked examples of {0} are in {0}/{1}, which is not in the data \
              folder; docs/TASKS.md says how to get it",
             kind.name,
-            kind.examples_file().unwrap_or_default()
+            kind.examples.unwrap_or_default()
         ))),
         None => draw(&mut items, count, options.seed),
     };

@@ -15,7 +15,8 @@ pub(crate) use parse::parse;
 pub(crate) use table::Table;
 pub(crate) use value::Value;
 
-type Result<T> = std::result::Result<T, ConfigError>;
+/// The error is the first mistake, with its place.
+pub(crate) type Result<T> = std::result::Result<T, ConfigError>;
 
 /// The candidate most similar to `found`, if one is similar enough to be meant.
 pub(crate) fn nearest<'c>(
@@ -25,6 +26,15 @@ pub(crate) fn nearest<'c>(
     let scored = candidates.map(|candidate| (similarity(found, candidate), candidate));
     let (score, best) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
     (score > SIMILAR).then_some(best)
+}
+
+/// Advice to the author of the unknown name `found`: the nearest of `known`, else `other`.
+pub(crate) fn advice<'c>(
+    found: &str,
+    known: impl Iterator<Item = &'c str>,
+    other: impl FnOnce() -> String,
+) -> String {
+    nearest(found, known).map_or_else(other, |near| format!("did you mean `{near}`?"))
 }
 
 /// Jaro-Winkler similarity: 1 for equal names, 0 for names that share nothing.

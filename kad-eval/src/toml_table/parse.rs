@@ -8,9 +8,6 @@ use toml::de::DeTable;
 use super::{ConfigError, Place, Result, Source, Table};
 
 /// Parses `text`, called `file` in messages, and reads its top-level table, called `what`.
-///
-/// # Errors
-/// If `text` is not TOML, or the error of `read`.
 pub(crate) fn parse<T>(
     file: &str,
     text: &str,

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::{ConfigError, Place, Result, SIMILAR, Value, nearest, similarity};
+use super::{ConfigError, Place, Result, SIMILAR, Value, advice, similarity};
 
 /// One table of a file, with the keys it was asked for.
 pub(crate) struct Table<'a> {
@@ -38,9 +38,6 @@ impl<'a> Table<'a> {
     }
 
     /// The value of `key`.
-    ///
-    /// # Errors
-    /// If it is not given.
     pub(crate) fn required(&self, key: &'static str) -> Result<Value<'a>> {
         self.required_as(key, &format!("add `{key} = …`"))
     }
@@ -103,9 +100,7 @@ impl<'a> Table<'a> {
         let asked = self.asked.borrow();
         let found = key.get_ref().as_ref();
         let error = self.at(key.span()).error(format!("unknown key `{found}` in {}", self.what));
-        match nearest(found, asked.iter().copied()) {
-            Some(near) => error.help(format!("did you mean `{near}`?")),
-            None => error.help(format!("known keys: {}", asked.join(", "))),
-        }
+        let all = || format!("known keys: {}", asked.join(", "));
+        error.help(advice(found, asked.iter().copied(), all))
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use toml::de::DeValue;
 
-use super::{ConfigError, Place, Result, Table, nearest};
+use super::{ConfigError, Place, Result, Table, advice};
 
 /// One value of a file, with its key.
 pub(crate) struct Value<'a> {
@@ -108,11 +108,9 @@ impl<'a> Value<'a> {
         names: impl Iterator<Item = &'n str> + Clone,
     ) -> ConfigError {
         let found = self.str().unwrap_or_default();
+        let all = || format!("known: {}", names.clone().collect::<Vec<_>>().join(", "));
         let error = self.error(format!("unknown {what} `{found}`"));
-        match nearest(found, names.clone()) {
-            Some(near) => error.help(format!("did you mean `{near}`?")),
-            None => error.help(format!("known: {}", names.collect::<Vec<_>>().join(", "))),
-        }
+        error.help(advice(found, names.clone(), all))
     }
 
     pub(crate) fn bool(&self) -> Result<bool> {

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use super::shared;
 use crate::cli::BenchArgs;
 use crate::config::{
-    ChainPlan, DecoderKind, Experiment, Levels, SamplingPlan, plain_decoding, same_distribution,
+    ChainPlan, DecoderKind, Experiment, Levels, SamplingPlan, plain_decoding, read_file,
+    same_distribution,
 };
 use crate::failure::{Failure, WrongRequest};
 use crate::files;
@@ -20,7 +21,7 @@ use crate::speed::planned_levels::{list_planned, predicted};
 use crate::speed::profile::{Profile, ProfileConditions, ProfileTargets, Prompts, listed};
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
-    let mut experiment = shared::experiment(&args.file).map_err(Failure::Request)?;
+    let mut experiment = read_file(&args.file, &[]).map_err(Failure::Request)?;
     if let Some(path) = &args.html {
         shared::check_writable(path, "page", "--html")?;
     }

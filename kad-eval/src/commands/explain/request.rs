@@ -29,9 +29,6 @@ pub(super) struct Decision {
 }
 
 /// The decisions in `file` (`-` is stdin), read one by one.
-///
-/// # Errors
-/// If the file cannot be opened; of each decision, if it is invalid.
 pub(super) fn read(
     file: &Path,
 ) -> Result<impl Iterator<Item = Result<Decision, Failure>>, Failure> {

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use kad_core::DecodeError;
 
 use crate::cli::{DraftLevel, DrafterModel, ExecutionMode, GenerateArgs, Show};
 use crate::commands::plan;
 use crate::config::{
-    self, ChainPlan, DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, DraftPlan, Execution, LevelPlan,
-    Levels, ModelPlan, NamedDistribution, SamplingPlan,
+    ChainPlan, DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, DraftPlan, Execution, LevelPlan,
+    Levels, ModelPlan, NamedDistribution, SamplingPlan, read_file,
 };
 
 /// A decoder, its models and its sampling settings.
@@ -21,9 +21,6 @@ pub(super) struct Request {
 }
 
 /// The decoder that the arguments describe.
-///
-/// # Errors
-/// If flags contradict each other, the file is invalid, or it lacks the decoder.
 pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
     if args.sampling.max_new_tokens == Some(0) {
         return Err(DecodeError::NoTokensRequested.into());
@@ -46,12 +43,10 @@ pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
 }
 
 fn from_file(file: &Path, name: &str, args: &GenerateArgs) -> Result<Request> {
-    let shown = file.display().to_string();
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read the experiment {shown}"))?;
-    let mut experiment = config::read(&shown, &text)?;
+    let mut experiment = read_file(file, &[])?;
     let Some(plan) = experiment.decoders.iter().find(|plan| plan.name == name) else {
         let names: Vec<&str> = experiment.decoders.iter().map(|plan| plan.name.as_str()).collect();
+        let shown = file.display();
         bail!("{shown} has no decoder `{name}`; it has: {}", names.join("; "));
     };
     let kind = plan.kind.clone();

@@ -32,9 +32,6 @@ impl<'a> Printer<'a> {
     }
 
     /// Prints a token unless it `ends` the text.
-    ///
-    /// # Errors
-    /// If stdout is closed.
     pub(super) fn show(&mut self, emitted: &Emitted, ends: bool) -> Result<()> {
         if ends {
             return Ok(());
@@ -54,9 +51,6 @@ impl<'a> Printer<'a> {
     }
 
     /// The whole text; prints the rest of it, and the legend.
-    ///
-    /// # Errors
-    /// If stdout is closed.
     pub(super) fn finish(mut self) -> Result<String> {
         let rest = self.stream.finish();
         self.text.push_str(&rest);

@@ -95,7 +95,7 @@ fn open(stored: &StoredRun) -> Result<LoadedRun> {
         records.push(record.without_text(false));
         Ok(())
     })?;
-    let plan = stored.plan()?.with_context(|| {
+    let plan = stored.read(RunFile::Plan)?.with_context(|| {
         format!(
             "cannot read {}: plan and records are needed to compare runs and for pages; the summary \
              alone is shown by naming one run, or with --csv",

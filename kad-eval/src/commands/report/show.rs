@@ -19,9 +19,6 @@ use crate::report::{
 };
 
 /// Runs as CSV, each with its folder.
-///
-/// # Errors
-/// If numbers cannot be written.
 pub(super) fn csv(runs: &[(&Path, Summary)]) -> Result<String> {
     let named: Vec<(String, &Summary)> =
         runs.iter().map(|(folder, run)| (folder.display().to_string(), run)).collect();
@@ -29,9 +26,6 @@ pub(super) fn csv(runs: &[(&Path, Summary)]) -> Result<String> {
 }
 
 /// One run in the format asked for.
-///
-/// # Errors
-/// If numbers cannot be written.
 pub(super) fn one(args: &ReportArgs, run: &Summary) -> Result<String> {
     match () {
         () if args.json => json(run),
@@ -41,9 +35,6 @@ pub(super) fn one(args: &ReportArgs, run: &Summary) -> Result<String> {
 }
 
 /// Several runs, each compared with the first.
-///
-/// # Errors
-/// If numbers cannot be written.
 pub(super) fn several(args: &ReportArgs, runs: &[LoadedRun]) -> Result<String> {
     let all = Comparisons::of(runs);
     if args.json { json(&all) } else { Ok(all.text(args.markdown)) }

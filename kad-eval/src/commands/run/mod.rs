@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::analysis::summary::Summary;
 use crate::cli::RunArgs;
-use crate::config::{self, Experiment};
+use crate::config::read_file;
 use crate::failure::Failure;
 use crate::output;
 use crate::pipeline::{self, RunOptions, RunOutcome, RunRequest};
@@ -18,7 +18,7 @@ use crate::report::table;
 use crate::run::{Finished, RunFile, RunFolder, Shard};
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let experiment = experiment(args).map_err(Failure::Request)?;
+    let experiment = read_file(&args.file, &args.set).map_err(Failure::Request)?;
     let options = RunOptions {
         out: args.out.clone(),
         data: args.data.place(),
@@ -44,17 +44,6 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         (None, Some(summary)) => conclude(args, summary, &outcome),
         (None, None) => Ok(()),
     }
-}
-
-fn experiment(args: &RunArgs) -> Result<Experiment> {
-    let text = std::fs::read_to_string(&args.file)
-        .with_context(|| format!("cannot read the experiment {}", args.file.display()))?;
-    let (mut name, mut text) = (args.file.display().to_string(), text);
-    if !args.set.is_empty() {
-        text = config::set(&text, &args.set)?;
-        name += " with --set";
-    }
-    Ok(config::read(&name, &text)?)
 }
 
 /// The closing summary as JSON.

@@ -18,9 +18,6 @@ pub(crate) struct RecordWriter {
 impl RecordWriter {
     /// Opens `path` for appending, and cuts off a last line that a crash left unfinished. Returns its
     /// records, reduced by `keep`: the texts of a long run would not fit into memory.
-    ///
-    /// # Errors
-    /// If the file cannot be opened, or a whole line is no record.
     pub(crate) fn resume(
         path: &Path,
         keep: &dyn Fn(Record) -> Record,
@@ -42,9 +39,6 @@ impl RecordWriter {
     }
 
     /// Appends one line.
-    ///
-    /// # Errors
-    /// If the disk is full or the file is gone.
     pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');
@@ -58,29 +52,17 @@ impl RecordWriter {
     }
 }
 
-/// The `wanted` records of `path`, reduced by `keep`; none if there is no such file.
-///
-/// # Errors
-/// If the file cannot be read, or a whole line is no record.
-pub(crate) fn read(
-    path: &Path,
-    wanted: &dyn Fn(&Record) -> bool,
-    keep: &dyn Fn(Record) -> Record,
-) -> Result<Vec<Record>> {
+/// The records of `path`, reduced by `keep`; none if there is no such file.
+pub(crate) fn read(path: &Path, keep: &dyn Fn(Record) -> Record) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     each(path, &mut |record| {
-        if wanted(&record) {
-            records.push(keep(record));
-        }
+        records.push(keep(record));
         Ok(())
     })?;
     Ok(records)
 }
 
 /// Gives the records of `path` to `see`, one after the other; none if there is no such file.
-///
-/// # Errors
-/// Errors of `see`; a file that cannot be read, a whole line that is no record.
 pub(crate) fn each(path: &Path, see: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
     if path.exists() {
         each_line(path, &mut |line, number| see(parse(line, path, number)?))?;
@@ -89,9 +71,6 @@ pub(crate) fn each(path: &Path, see: &mut dyn FnMut(Record) -> Result<()>) -> Re
 }
 
 /// Number of whole lines of `path`, which are not parsed.
-///
-/// # Errors
-/// If the file cannot be read.
 pub(crate) fn lines(path: &Path) -> Result<u64> {
     let mut lines = 0;
     each_line(path, &mut |_, _| {
@@ -181,11 +160,15 @@ mod tests {
         (folder, path)
     }
 
+    fn resume(path: &Path) -> Result<(RecordWriter, Vec<Record>)> {
+        RecordWriter::resume(path, &|it| it.without_text(false))
+    }
+
     #[test]
     fn a_torn_line_is_dropped_and_whole_lines_are_kept() {
         let (_folder, path) = folder();
         let (first, second) = (sample("a", "0", true), sample("a", "1", false));
-        let (mut writer, _) = RecordWriter::resume(&path, &|it| it.without_text(false)).unwrap();
+        let (mut writer, _) = resume(&path).unwrap();
         writer.write(&first).unwrap();
         writer.write(&second).unwrap();
         drop(writer);
@@ -193,18 +176,13 @@ mod tests {
         let light = [first.clone(), second.clone()].map(|it| it.without_text(false));
         for cut in 0..bytes.len() {
             std::fs::write(&path, &bytes[..cut]).unwrap();
-            let (mut writer, held) =
-                RecordWriter::resume(&path, &|it| it.without_text(false)).unwrap();
+            let (mut writer, held) = resume(&path).unwrap();
             let lines = bytes[..cut].iter().filter(|b| **b == b'\n').count();
             assert_eq!(held, light[..lines]);
             writer.write(&second).unwrap();
-            let (_, after) = RecordWriter::resume(&path, &|it| it.without_text(false)).unwrap();
+            let (_, after) = resume(&path).unwrap();
             assert_eq!((after.len(), after.last()), (lines + 1, Some(&light[1])));
-            assert_eq!(
-                read(&path, &|_| true, &|it| it).unwrap().last(),
-                Some(&second),
-                "with its text"
-            );
+            assert_eq!(read(&path, &|it| it).unwrap().last(), Some(&second), "with its text");
         }
     }
 
@@ -212,8 +190,7 @@ mod tests {
     fn a_whole_line_that_is_no_record_is_an_error() {
         let (_folder, path) = folder();
         std::fs::write(&path, "{\"decoder\": 3}\n").unwrap();
-        let error =
-            RecordWriter::resume(&path, &|it| it.without_text(false)).err().unwrap().to_string();
+        let error = resume(&path).err().unwrap().to_string();
         assert!(
             error.contains("line 1 is no record") && error.contains("remove line 1 and run again"),
             "{error}"
@@ -233,7 +210,7 @@ mod tests {
         write(&other, &["2", "1"]);
         let rank = |record: &Record| record.item.parse::<u32>().ok().filter(|n| *n < 9);
         sort_into(&path, &[path.clone(), other], &rank).unwrap();
-        let found = read(&path, &|_| true, &|it| it).unwrap();
+        let found = read(&path, &|it| it).unwrap();
         assert_eq!(found, ["1", "2", "3"].map(|item| sample("a", item, true)));
     }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use log::{RecordWriter, each, lines, read, sort_into};
 
 /// One item of a task, finished by one decoder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) decoder: String,
     pub(crate) task: String,
@@ -256,21 +256,15 @@ pub(crate) fn sample(decoder: &str, item: &str, correct: bool) -> Record {
         answer: correct.then(|| "4".to_owned()),
         correct,
         tokens: vec![5, 0],
-        points: None,
-        group: None,
-        scored: None,
         spans: vec![Span { origin: "base".to_owned(), level: 1, text: "4".to_owned() }],
         stop: "eos".to_owned(),
         prompt_tokens: 3,
         new_tokens: 2,
         deferred_tokens: Some(1),
-        acceptance: None,
-        levels: Vec::new(),
-        origins: Vec::new(),
         deferral_mass: Some(0.5),
         passes: BTreeMap::from([("m".to_owned(), Passes { passes: 2, tokens: 4, seconds: None })]),
         seconds: 0.5,
-        remarks: Vec::new(),
+        ..Record::default()
     }
 }
 

@@ -74,9 +74,6 @@ impl Score {
 }
 
 /// Log-probability of each option; none if an option does not fit the context.
-///
-/// # Errors
-/// If a model fails.
 pub(super) fn options(
     predictor: &mut dyn Predictor,
     texts: &Continuations,
@@ -94,9 +91,6 @@ pub(super) fn options(
 }
 
 /// Log-probability and bytes of the tokens of `text`, without the first token.
-///
-/// # Errors
-/// If a model fails.
 pub(super) fn text(
     predictor: &mut dyn Predictor,
     text: &str,

@@ -22,36 +22,20 @@ pub(super) use records::{Author, Records, check_distinct, lines, text};
 /// The hub's name in `--data` and KAD_DATA.
 const HUB: &str = "hf:";
 
-/// The published files of a task.
-#[derive(Debug)]
-pub(crate) struct DataFiles {
-    /// The file of the items, in the task's own folder.
-    pub(super) items: &'static str,
-    /// A file of worked examples, beside it.
-    pub(super) examples: Option<&'static str>,
-    /// None if the hub does not have it in a form that is read.
-    pub(super) hub: Option<HubFiles>,
-}
-
 /// The tables of a task in a dataset of the hub. Files are found by the names of their splits: some
 /// names have digests in them, and a split may be cut into more files one day.
 #[derive(Debug)]
 pub(crate) struct HubFiles {
-    pub(super) repo: &'static str,
-    /// Of the repository; empty for its top.
-    pub(super) folder: &'static str,
-    /// The splits that hold the items, in this order.
-    pub(super) items: &'static [&'static str],
-    /// The split of worked examples.
-    pub(super) examples: Option<&'static str>,
+    /// The repository, and the folder in it.
+    pub(super) path: &'static str,
+    /// The splits of the items, in this order, and of worked examples.
+    pub(super) splits: &'static [&'static str],
 }
 
 /// `openai/gsm8k/main: test, train`.
 impl fmt::Display for HubFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slash = if self.folder.is_empty() { "" } else { "/" };
-        let splits = self.items.iter().copied().chain(self.examples).collect::<Vec<_>>();
-        write!(f, "{}{slash}{}: {}", self.repo, self.folder, splits.join(", "))
+        write!(f, "{}: {}", self.path, self.splits.join(", "))
     }
 }
 
@@ -88,17 +72,29 @@ struct DataFile<'k> {
 
 impl<'k> DataFile<'k> {
     fn items(kind: &'k TaskKind) -> Result<Self> {
-        let Some(files) = &kind.files else { bail!("{} has no published file", kind.name) };
-        let (path, hub) = (format!("{}/{}", kind.name, files.items), files.hub.as_ref());
-        let splits = hub.map_or_else(|| vec![stem(files.items)], |hub| hub.items.to_vec());
-        Ok(Self { kind, path, splits, hub })
+        let Some(file) = kind.file else { bail!("{} has no published file", kind.name) };
+        let examples = kind.examples.map(stem);
+        let of_items = |split: &&str| Some(*split) != examples;
+        let splits = match &kind.hub {
+            Some(hub) => hub.splits.iter().copied().filter(of_items).collect(),
+            None => vec![stem(file)],
+        };
+        let path = format!("{}/{file}", kind.name);
+        Ok(Self { kind, path, splits, hub: kind.hub.as_ref() })
     }
 
     fn examples(kind: &'k TaskKind) -> Option<Self> {
-        let files = kind.files.as_ref()?;
-        let file = files.examples?;
-        let hub = files.hub.as_ref().filter(|hub| hub.examples == Some(stem(file)));
+        let file = kind.examples?;
+        let hub = kind.hub.as_ref().filter(|hub| hub.splits.contains(&stem(file)));
         Some(Self { kind, path: format!("{}/{file}", kind.name), splits: vec![stem(file)], hub })
+    }
+
+    /// The tables with its rows. None if a folder has neither the file nor tables.
+    fn find(&self, place: DataPlace<'_>) -> Result<Option<Vec<PathBuf>>> {
+        match place {
+            DataPlace::Folder(folder) => self.in_folder(folder),
+            DataPlace::Hub => self.on_hub().map(Some),
+        }
     }
 
     /// The file itself, else the tables in its folder. None if neither is there.
@@ -139,7 +135,10 @@ impl<'k> DataFile<'k> {
             )));
         };
         let wanted = |names: &[&str]| splits::files(names, &self.splits);
-        kad_backends::dataset(hub.repo, hub.folder, &wanted, &output::note).map_err(|error| {
+        let end = hub.path.match_indices('/').nth(1).map_or(hub.path.len(), |(at, _)| at);
+        let (repo, folder) = hub.path.split_at(end);
+        let folder = folder.trim_start_matches('/');
+        kad_backends::dataset(repo, folder, &wanted, &output::note).map_err(|error| {
             let offline = matches!(error, LoadError::Network { .. } | LoadError::NotFound { .. });
             let other = format!(
                 "cannot get {name} from the hub (a folder with {} does as well: docs/TASKS.md)",
@@ -165,18 +164,16 @@ pub(super) fn items<R: DeserializeOwned>(
 ) -> Result<Records<R>> {
     let file = DataFile::items(kind)?;
     let (path, source) = (&file.path, kind.source);
-    let found = match DataPlace::of(data)? {
-        None => bail!(WrongRequest(format!(
+    let Some(place) = DataPlace::of(data)? else {
+        bail!(WrongRequest(format!(
             "this task reads {path} from a data folder: name it with `--data DIR` or in the \
              environment variable KAD_DATA; the file comes from {source}; `--data {HUB}` takes it \
              from the hub where that has it"
-        ))),
-        Some(DataPlace::Folder(folder)) => file.in_folder(folder)?,
-        Some(DataPlace::Hub) => Some(file.on_hub()?),
+        )))
     };
-    match (found, data) {
-        (Some(paths), _) => records::read(&paths),
-        (None, data) => bail!(WrongRequest(format!(
+    match file.find(place)? {
+        Some(paths) => records::read(&paths),
+        None => bail!(WrongRequest(format!(
             "there is no task file {}: the data folder (`--data` or KAD_DATA) must hold {path} (or \
              {}), which comes from {source}; docs/TASKS.md says how to get it",
             data.unwrap_or(Path::new("")).join(path).display(),
@@ -186,20 +183,17 @@ pub(super) fn items<R: DeserializeOwned>(
 }
 
 /// The rows of a task's file of worked examples, if there is one.
-///
-/// # Errors
-/// If it is there and cannot be read.
 pub(super) fn examples<R: DeserializeOwned>(
     kind: &TaskKind,
     data: Option<&Path>,
 ) -> Result<Option<Records<R>>> {
-    let Some(file) = DataFile::examples(kind) else { return Ok(None) };
-    let found = match DataPlace::of(data)? {
-        Some(DataPlace::Folder(folder)) => file.in_folder(folder)?,
-        Some(DataPlace::Hub) if file.hub.is_some() => Some(file.on_hub()?),
-        _ => None,
-    };
-    found.map(|paths| records::read(&paths)).transpose()
+    match (DataFile::examples(kind), DataPlace::of(data)?) {
+        (Some(file), Some(DataPlace::Hub)) if file.hub.is_none() => Ok(None),
+        (Some(file), Some(place)) => {
+            file.find(place)?.map(|paths| records::read(&paths)).transpose()
+        }
+        _ => Ok(None),
+    }
 }
 
 /// The place where a task's items are.
@@ -212,17 +206,16 @@ pub(crate) enum Found {
     Missing,
 }
 
-/// The place where a task's items are, without fetching any.
-///
-/// # Errors
-/// If `data` names neither a folder nor the hub.
-pub(super) fn found(kind: &TaskKind, data: Option<&Path>) -> Result<Found> {
-    let (Some(place), Ok(file)) = (DataPlace::of(data)?, DataFile::items(kind)) else {
-        return Ok(Found::NotAsked);
-    };
-    Ok(match place {
-        DataPlace::Folder(folder) if file.in_folder(folder)?.is_some() => Found::InFolder,
-        DataPlace::Hub if file.hub.is_some() => Found::OnHub,
-        _ => Found::Missing,
-    })
+impl TaskKind {
+    /// The place where its items are, without fetching any.
+    pub(crate) fn found(&self, data: Option<&Path>) -> Result<Found> {
+        let (Some(place), Ok(file)) = (DataPlace::of(data)?, DataFile::items(self)) else {
+            return Ok(Found::NotAsked);
+        };
+        Ok(match place {
+            DataPlace::Folder(folder) if file.in_folder(folder)?.is_some() => Found::InFolder,
+            DataPlace::Hub if file.hub.is_some() => Found::OnHub,
+            _ => Found::Missing,
+        })
+    }
 }

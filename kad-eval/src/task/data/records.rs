@@ -56,9 +56,6 @@ impl Author {
 }
 
 /// The rows of published files that continue each other.
-///
-/// # Errors
-/// If a file cannot be read or is empty, or the first malformed row, with its place.
 pub(super) fn read<R: DeserializeOwned>(paths: &[PathBuf]) -> Result<Records<R>> {
     let mut all = Vec::new();
     for path in paths {
@@ -73,9 +70,6 @@ pub(super) fn read<R: DeserializeOwned>(paths: &[PathBuf]) -> Result<Records<R>>
 }
 
 /// The text of a task's file.
-///
-/// # Errors
-/// If it cannot be read, with the remedy.
 pub(crate) fn text(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| unreadable(path, error))
 }
@@ -96,9 +90,6 @@ fn without_mark(text: &str) -> &str {
 }
 
 /// Reads JSON lines; blank ones are skipped.
-///
-/// # Errors
-/// If there are none, or the first malformed line, with its number.
 pub(crate) fn lines<R: DeserializeOwned>(
     path: &Path,
     text: &str,
