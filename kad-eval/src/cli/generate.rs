@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use kad_backends::Source;
 
 use super::EngineArgs;
-use crate::config::{Lookup, RulePlan, lookup};
+use crate::config::{DraftPart, Lookup, RulePlan, lookup};
 
 /// Generate text with one model, deferral, an implicit reward, or a chain of draft models
 ///
@@ -79,7 +79,7 @@ pub(crate) struct GenerateArgs {
     pub(crate) draft_length: Option<NonZeroUsize>,
     /// Drafter of implicit reward; implies --execution speculative [default: aligned]
     #[arg(long, value_enum, requires = "small", conflicts_with_all = ["model", "rule"])]
-    pub(crate) drafter: Option<DrafterModel>,
+    pub(crate) drafter: Option<DraftPart>,
     /// Disable the bonus token after a fully accepted draft; implies --execution speculative
     #[arg(long, requires = "base", conflicts_with = "model")]
     pub(crate) no_bonus: bool,
@@ -146,15 +146,6 @@ pub(crate) enum ExecutionMode {
     Lazy,
     /// The aligned model (or --drafter) drafts, and one pass of every model verifies the draft
     Speculative,
-}
-
-/// Models of implicit reward that can draft for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DrafterModel {
-    /// The aligned model
-    Aligned,
-    /// The small base model
-    Small,
 }
 
 /// A level of a chain: its drafter and draft length.

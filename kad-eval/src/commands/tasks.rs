@@ -129,12 +129,12 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
         return Err(anyhow::Error::from(WrongRequest(message)).into());
     };
     let reader = args.model.as_ref().map(|model| readers(model, experiment, &task)).transpose()?;
-    let read = reader.as_ref().map(|(name, models)| ReadPrompt::of(name, models, &task, item));
-    let read = read.transpose()?;
+    let prompt = reader.as_ref().map(|(name, models)| read(name, models, &task, item));
+    let prompt = prompt.transpose()?;
     let text = match args.json {
-        true => serde_json::to_string_pretty(&shown_as_json(&task, item, args.item, read))
+        true => serde_json::to_string_pretty(&shown_as_json(&task, item, args.item, prompt))
             .context("cannot write JSON")?,
-        false => shown_as_text(&task, item, args.item, read),
+        false => shown_as_text(&task, item, args.item, prompt),
     };
     Ok(output::line(&text)?)
 }
@@ -216,25 +216,22 @@ fn only(plans: &BTreeMap<String, ModelPlan>, name: &str) -> BTreeMap<String, Mod
     names.map(|name| (name.to_owned(), plans[name].clone())).collect()
 }
 
-/// A prompt as a model reads it.
-struct ReadPrompt<'m> {
-    model: &'m str,
-    speaker: &'m Model,
-    tokens: Vec<TokenId>,
-}
+/// A prompt as a model reads it: the model's name, the model with the template, the tokens.
+type ReadPrompt<'m> = (&'m str, &'m Model, Vec<TokenId>);
 
-impl<'m> ReadPrompt<'m> {
-    fn of(model: &'m str, models: &'m Models, task: &Task, item: &Item) -> Result<Self> {
-        let kind = DecoderKind::Single { model: model.to_owned() };
-        let speaker = models::speaker(&kind, models);
-        let tokens = match task.grading {
-            Grading::Text => speaker.tokenizer.encode(&item.prompt(), true)?,
-            _ => {
-                models::prompt(&kind, models, &task.conversation(item, &[]))?.tokens(speaker, "")?
-            }
-        };
-        Ok(Self { model, speaker, tokens })
-    }
+fn read<'m>(
+    model: &'m str,
+    models: &'m Models,
+    task: &Task,
+    item: &Item,
+) -> Result<ReadPrompt<'m>> {
+    let kind = DecoderKind::Single { model: model.to_owned() };
+    let speaker = models::speaker(&kind, models);
+    let tokens = match task.grading {
+        Grading::Text => speaker.tokenizer.encode(&item.prompt(), true)?,
+        _ => models::prompt(&kind, models, &task.conversation(item, &[]))?.tokens(speaker, "")?,
+    };
+    Ok((model, speaker, tokens))
 }
 
 /// The JSON of `kad tasks show`.
@@ -262,7 +259,7 @@ fn shown_as_json(
         "gold": Some(&item.gold).filter(|gold| !gold.is_empty()),
         "answer": task.grading.to_string(),
     });
-    if let Some(ReadPrompt { model, speaker, tokens }) = read {
+    if let Some((model, speaker, tokens)) = read {
         shown["model"] = json!(model);
         shown["prompt"] = json!(visible(speaker, &tokens));
         shown["tokens"] = json!(tokens);
@@ -281,7 +278,7 @@ fn shown_as_text(task: &Task, item: &Item, place: u64, read: Option<ReadPrompt<'
             let messages = task.conversation(item, &[]).messages.into_iter();
             lines.extend(messages.map(|it| format!("\n[{}]\n{}", it.role, it.content)));
         }
-        Some(ReadPrompt { model, speaker, tokens }) => {
+        Some((model, speaker, tokens)) => {
             let context = speaker.details.context_len;
             // Scored texts are read in windows.
             let room = match tokens.len() >= context && task.grading != Grading::Text {

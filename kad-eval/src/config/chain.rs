@@ -16,7 +16,7 @@ pub(super) struct Names<'n> {
     /// The decoders that are not chains.
     pub(super) decoders: Vec<DecoderPlan>,
     /// The chains, and the names that each refers to.
-    pub(super) chains: Vec<(String, Vec<String>)>,
+    pub(super) chains: Vec<(&'n str, Vec<String>)>,
     /// The settings of the file.
     pub(super) sampling: &'n SamplingPlan,
 }
@@ -93,7 +93,10 @@ impl ChainReader<'_> {
                 ));
                 return Err(error.help("rename the decoder"));
             }
-            return Ok(vec![(part(found, distribution, sampling), String::new())]);
+            return Ok(vec![(
+                NamedDistribution::new(found, distribution, sampling),
+                String::new(),
+            )]);
         }
         if decoders.is_empty() {
             let decoders = names.decoders.iter().map(|plan| plan.name.as_str());
@@ -102,8 +105,12 @@ impl ChainReader<'_> {
         }
         let mut parts: Vec<(NamedDistribution, String)> = Vec::new();
         for plan in decoders {
-            let own = part(&plan.name, distribution_of(&plan.kind), &plan.sampling);
-            // The executions of one distribution are one target.
+            let own = NamedDistribution::new(
+                &plan.name,
+                plan.kind.executed(Execution::Autoregressive),
+                &plan.sampling,
+            );
+            // The executions of one distribution are one target; the chain decides its execution.
             let same = |(other, _): &(NamedDistribution, String)| {
                 (&other.distribution, &other.sampling) == (&own.distribution, &own.sampling)
             };
@@ -162,7 +169,7 @@ impl ChainReader<'_> {
         let candidates = candidates.unwrap_or_else(|| {
             let model = |name: &&str| {
                 let distribution = DecoderKind::Single { model: (*name).to_owned() };
-                DraftPlan::Distribution(part(name, distribution, self.sampling))
+                DraftPlan::Distribution(NamedDistribution::new(name, distribution, self.sampling))
             };
             self.names
                 .models
@@ -197,11 +204,16 @@ impl Names<'_> {
     /// Refuses a chain as a part of a chain; of a circle of chains, it shows the circle.
     fn refuse_chain(&self, chain: &str, value: &Value<'_>, found: &str) -> Result<()> {
         // A name of a model means the model.
-        let is_chain = self.chains.iter().any(|(name, _)| name == found);
+        let is_chain = self.chains.iter().any(|(name, _)| *name == found);
         if !is_chain || self.models.contains(&found) {
             return Ok(());
         }
-        if let Some(path) = self.path(found, chain, &[chain, found]) {
+        let referred = |name: &str| {
+            let own = self.chains.iter().find(|(chain, _)| *chain == name);
+            let all = own.map_or(&[][..], |(_, names)| names).iter().map(String::as_str);
+            all.filter(|name| !self.models.contains(name)).collect()
+        };
+        if let Some(path) = circle(chain, &[chain, found], &referred) {
             let message = match path[..] {
                 [own, _] if own == found => format!("`{own}` is a part of itself"),
                 _ => format!("these decoders are parts of each other: `{}`", path.join("` → `")),
@@ -214,39 +226,21 @@ impl Names<'_> {
         let help = format!("name the target of `{found}` here and write its levels into `levels`");
         Err(value.error(message).help(help))
     }
-
-    /// The names on the way from `here` to `end`, after the names `passed`.
-    fn path<'p>(&'p self, here: &'p str, end: &str, passed: &[&'p str]) -> Option<Vec<&'p str>> {
-        if here == end {
-            return Some(passed.to_vec());
-        }
-        let (_, references) = self.chains.iter().find(|(name, _)| name == here)?;
-        references.iter().find_map(|next| {
-            let again =
-                passed[1..].contains(&next.as_str()) || self.models.contains(&next.as_str());
-            let longer = [passed, &[next.as_str()]].concat();
-            if again { None } else { self.path(next, end, &longer) }
-        })
-    }
 }
 
-fn part(name: &str, distribution: DecoderKind, sampling: &SamplingPlan) -> NamedDistribution {
-    NamedDistribution {
-        name: name.to_owned(),
-        distribution: Box::new(distribution),
-        sampling: sampling.clone(),
+/// The names `passed` and those that lead back from the last of them to `end`; each name leads to
+/// those that `next` gives.
+pub(super) fn circle<'p>(
+    end: &str,
+    passed: &[&'p str],
+    next: &dyn Fn(&str) -> Vec<&'p str>,
+) -> Option<Vec<&'p str>> {
+    let here = *passed.last()?;
+    if passed.len() > 1 && here == end {
+        return Some(passed.to_vec());
     }
-}
-
-/// The distribution with the plainest execution: the chain decides how it is decoded.
-fn distribution_of(kind: &DecoderKind) -> DecoderKind {
-    let mut kind = kind.clone();
-    if let DecoderKind::Deferral { execution, .. } | DecoderKind::ImplicitReward { execution, .. } =
-        &mut kind
-    {
-        *execution = Execution::Autoregressive;
-    }
-    kind
+    let new = next(here).into_iter().filter(|name| !passed[1..].contains(name));
+    new.map(|name| [passed, &[name]].concat()).find_map(|longer| circle(end, &longer, next))
 }
 
 /// Refuses "same-uniform" at some levels only. A draft that is not drawn from its position's uniform

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use super::chain::{self, Names};
 use super::experiment::{DecoderKind, DecoderPlan, DraftPart, Execution, SamplingPlan};
 use super::{RulePlan, joined, read};
-use crate::toml_table::{ConfigError, Result, Table, Value};
+use crate::toml_table::{ConfigError, Place, Result, Table, Value};
 
 /// Tokens per draft of speculative execution, unless a file says otherwise.
 pub(crate) const DEFAULT_DRAFT_LENGTH: NonZeroUsize = NonZeroUsize::new(4).unwrap();
@@ -23,20 +23,17 @@ pub(crate) fn decoders<M>(
     // Chains are made of the other decoders, which may come later in the file.
     let mut made: Vec<Vec<DecoderPlan>> = Vec::new();
     for entry in &entries {
-        made.push(if entry.is_chain() { Vec::new() } else { entry.plans(models, sampling)? });
+        made.push(if entry.kind == CHAIN { Vec::new() } else { entry.plans(models, sampling)? });
     }
+    let chains = || entries.iter().filter(|entry| entry.kind == CHAIN);
     let names = Names {
         models: models.keys().map(String::as_str).collect(),
         decoders: made.concat(),
-        chains: entries
-            .iter()
-            .filter(|entry| entry.is_chain())
-            .map(DecoderEntry::references)
-            .collect(),
+        chains: chains().map(|it| (it.name, chain::references(&it.table))).collect(),
         sampling,
     };
-    for (entry, plans) in entries.iter().zip(&mut made).filter(|(entry, _)| entry.is_chain()) {
-        *plans = chain::chains(&entry.table, entry.name.str()?, &names, sampling)?;
+    for (entry, plans) in entries.iter().zip(&mut made).filter(|(entry, _)| entry.kind == CHAIN) {
+        *plans = chain::chains(&entry.table, entry.name, &names, sampling)?;
     }
     let mut decoders: Vec<DecoderPlan> = Vec::new();
     let mut called: HashMap<String, &DecoderEntry<'_>> = HashMap::new();
@@ -59,17 +56,19 @@ pub(crate) fn decoders<M>(
 /// One entry of `[[decoders]]`.
 struct DecoderEntry<'a> {
     table: Table<'a>,
-    name: Value<'a>,
+    name: &'a str,
+    /// The place of the name.
+    place: Place,
     kind: &'a str,
 }
 
 impl<'a> DecoderEntry<'a> {
     fn read(value: &Value<'a>) -> Result<Self> {
         let table = value.table("[[decoders]]")?;
-        let name = table.required("name")?;
-        name.visible("a decoder's name")?;
+        let called = table.required("name")?;
+        let name = called.visible("a decoder's name")?;
         let kind = table.required("kind")?.known("decoder kind", KINDS.into_iter())?;
-        Ok(Self { table, name, kind })
+        Ok(Self { table, name, place: called.place(), kind })
     }
 
     /// The error for a decoder called `name`, which is also a decoder of `first`.
@@ -79,78 +78,65 @@ impl<'a> DecoderEntry<'a> {
             true => "a value is given twice in the sweep: leave one out",
             false => "give each its own name",
         };
-        self.name.repeats(&first.name, message).help(help)
+        self.place.repeats(&first.place, message).help(help)
     }
 
-    fn is_chain(&self) -> bool {
-        self.kind == "chain"
-    }
-
-    fn references(&self) -> (String, Vec<String>) {
-        (self.name.str().unwrap_or_default().to_owned(), chain::references(&self.table))
-    }
-
+    /// The decoders of an entry that is not a chain.
     fn plans<M>(
         &self,
         models: &BTreeMap<String, M>,
         sampling: &SamplingPlan,
     ) -> Result<Vec<DecoderPlan>> {
-        let sampling = read::sampling(&self.table, read::OWN_SAMPLING, sampling)?;
-        decoder(&self.table, self.kind, self.name.str()?, models, &sampling)
+        let Self { table, name, kind, .. } = self;
+        let sampling = read::sampling(table, read::OWN_SAMPLING, sampling)?;
+        let model = |key| {
+            let value = table.required(key)?;
+            value.known("model", models.keys().map(String::as_str)).map(str::to_owned)
+        };
+        let kinds: Vec<(DecoderKind, String)> = match *kind {
+            "single" => vec![(DecoderKind::Single { model: model("model")? }, String::new())],
+            "deferral" => {
+                let (base, aligned) = (model("base")?, model("aligned")?);
+                let ways = ["lazy", "autoregressive", "speculative"];
+                let executions = executions(table, &ways, &["aligned"])?;
+                let rules = RulePlan::sweep(&table.required("rule")?.table("rule")?)?;
+                let each = |(rule, words): (RulePlan, String)| {
+                    let (base, aligned, execution) =
+                        (base.clone(), aligned.clone(), Execution::Lazy);
+                    let kind = DecoderKind::Deferral { base, aligned, rule, execution };
+                    let executed = executions.iter();
+                    executed.map(move |(way, how)| (kind.executed(*way), joined(&words, how)))
+                };
+                rules.into_iter().flat_map(each).collect()
+            }
+            _ => {
+                let kind = DecoderKind::ImplicitReward {
+                    base: model("base")?,
+                    small: model("small")?,
+                    aligned: model("aligned")?,
+                    cap_log_ratio: table.get("cap_log_ratio", cap_log_ratio)?,
+                    execution: Execution::Autoregressive,
+                };
+                // Implicit reward needs all of its models for every token: there is no lazy
+                // execution.
+                let ways = ["autoregressive", "speculative"];
+                let executions = executions(table, &ways, &["aligned", "small"])?;
+                executions.into_iter().map(|(way, words)| (kind.executed(way), words)).collect()
+            }
+        };
+        let plan = |(kind, words): (DecoderKind, String)| DecoderPlan {
+            name: joined(name, &words),
+            family: (*name).to_owned(),
+            kind,
+            sampling: sampling.clone(),
+        };
+        Ok(kinds.into_iter().map(plan).collect())
     }
 }
 
-fn decoder<M>(
-    table: &Table<'_>,
-    kind: &str,
-    name: &str,
-    models: &BTreeMap<String, M>,
-    sampling: &SamplingPlan,
-) -> Result<Vec<DecoderPlan>> {
-    let model = |key| {
-        let value = table.required(key)?;
-        value.known("model", models.keys().map(String::as_str)).map(str::to_owned)
-    };
-    let kinds = match kind {
-        "single" => vec![(DecoderKind::Single { model: model("model")? }, String::new())],
-        "deferral" => {
-            let (base, aligned) = (model("base")?, model("aligned")?);
-            let executions =
-                executions(table, &["lazy", "autoregressive", "speculative"], &["aligned"])?;
-            let rules = RulePlan::sweep(&table.required("rule")?.table("rule")?)?;
-            let kind = |rule: &RulePlan, execution| {
-                let (base, aligned, rule) = (base.clone(), aligned.clone(), rule.clone());
-                DecoderKind::Deferral { base, aligned, rule, execution }
-            };
-            let each = |(rule, words): &(RulePlan, String)| -> Vec<_> {
-                let all = executions.iter();
-                all.map(|(way, how)| (kind(rule, *way), joined(words, how))).collect()
-            };
-            rules.iter().flat_map(each).collect()
-        }
-        _ => {
-            let (base, small, aligned) = (model("base")?, model("small")?, model("aligned")?);
-            let cap_log_ratio = table.get("cap_log_ratio", cap_log_ratio)?;
-            let kind = |execution| {
-                let (base, small, aligned) = (base.clone(), small.clone(), aligned.clone());
-                DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, execution }
-            };
-            // Implicit reward needs all of its models for every token: there is no lazy execution.
-            let ways = ["autoregressive", "speculative"];
-            let executions = executions(table, &ways, &["aligned", "small"])?;
-            executions.into_iter().map(|(way, words)| (kind(way), words)).collect()
-        }
-    };
-    let plan = |(kind, words): (DecoderKind, String)| DecoderPlan {
-        name: joined(name, &words),
-        family: name.to_owned(),
-        kind,
-        sampling: sampling.clone(),
-    };
-    Ok(kinds.into_iter().map(plan).collect())
-}
+const CHAIN: &str = "chain";
 
-const KINDS: [&str; 4] = ["single", "deferral", "implicit-reward", "chain"];
+const KINDS: [&str; 4] = ["single", "deferral", "implicit-reward", CHAIN];
 
 fn cap_log_ratio(value: &Value<'_>) -> Result<f64> {
     let cap = value.float()?;
@@ -165,26 +151,21 @@ fn cap_log_ratio(value: &Value<'_>) -> Result<f64> {
 
 /// The executions of a composed distribution, each with the words that distinguish it: `execution`,
 /// one or several of `ways` and by default the first, with the keys that belong to it.
-fn executions(
-    table: &Table<'_>,
+fn executions<'a>(
+    table: &Table<'a>,
     ways: &[&'static str],
     drafters: &[&str],
 ) -> Result<Vec<(Execution, String)>> {
-    let chosen: Vec<&str> = match table.optional("execution") {
-        Some(value) => {
-            let values = value.sweep()?;
-            let known = values.iter().map(|value| value.known("execution", ways.iter().copied()));
-            known.collect::<Result<_>>()?
-        }
-        None => vec![ways[0]],
-    };
-    let word = |way: &str| if chosen.len() > 1 { way.to_owned() } else { String::new() };
+    let known = |value: &Value<'a>| value.known("execution", ways.iter().copied());
+    let chosen = table.get("execution", |value| value.sweep()?.iter().map(known).collect())?;
+    let chosen: Vec<&str> = chosen.unwrap_or_else(|| vec![ways[0]]);
     let mut made = Vec::new();
     for way in &chosen {
+        let word = if chosen.len() > 1 { way } else { "" };
         match *way {
-            "autoregressive" => made.push((Execution::Autoregressive, word(way))),
-            "lazy" => made.push((Execution::Lazy, word(way))),
-            _ => made.extend(speculative(table, drafters, &word(way))?),
+            "autoregressive" => made.push((Execution::Autoregressive, word.to_owned())),
+            "lazy" => made.push((Execution::Lazy, word.to_owned())),
+            _ => made.extend(speculative(table, drafters, word)?),
         }
     }
     Ok(made)
@@ -203,14 +184,11 @@ fn speculative(
         }
         _ => DraftPart::Aligned,
     };
-    let lengths = match table.optional("draft_length") {
-        Some(value) => {
-            let help = "draft at least one token, or choose another execution";
-            let lengths = value.sweep()?;
-            lengths.iter().map(|length| length.at_least_one(help)).collect::<Result<Vec<_>>>()?
-        }
-        None => vec![DEFAULT_DRAFT_LENGTH],
-    };
+    let help = "draft at least one token, or choose another execution";
+    let least = |value: &Value<'_>| value.at_least_one(help);
+    let lengths: Option<Vec<NonZeroUsize>> =
+        table.get("draft_length", |value| value.sweep()?.iter().map(least).collect())?;
+    let lengths = lengths.unwrap_or_else(|| vec![DEFAULT_DRAFT_LENGTH]);
     let swept = lengths.len() > 1;
     let made = lengths.into_iter().map(|draft_length| {
         let words = if swept { format!("draft_length {draft_length}") } else { String::new() };

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::RulePlan;
 use super::levels::ChainPlan;
-use super::passes::PassesPlan;
 use crate::task::TaskPlan;
 
 /// An experiment: models, decoders made of them, and tasks. Every decoder decodes every item.
@@ -80,6 +79,25 @@ pub(crate) struct EarlyExit {
     #[serde(rename = "early_exit_of")]
     pub(crate) of: String,
     pub(crate) layers: usize,
+}
+
+/// Forward passes to time, of every model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct PassesPlan {
+    /// Tokens per pass, increasing from 1.
+    pub(crate) widths: Vec<usize>,
+    /// Tokens in the KV cache before the pass.
+    pub(crate) context: NonZeroUsize,
+    /// Repetitions of each pass; by default as many as `kad profile` makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rounds: Option<NonZeroUsize>,
+}
+
+impl PassesPlan {
+    /// The widest pass.
+    pub(crate) fn widest(&self) -> usize {
+        self.widths.last().copied().unwrap_or(1)
+    }
 }
 
 /// The settings of sampling, and of the distributions that deferral rules see.
@@ -271,6 +289,17 @@ impl DecoderKind {
         }
     }
 
+    /// The kind with another execution, if it is composed.
+    pub(crate) fn executed(&self, as_asked: Execution) -> Self {
+        let mut kind = self.clone();
+        if let DecoderKind::Deferral { execution, .. }
+        | DecoderKind::ImplicitReward { execution, .. } = &mut kind
+        {
+            *execution = as_asked;
+        }
+        kind
+    }
+
     /// The execution of a composed distribution.
     pub(crate) fn execution(&self) -> Option<Execution> {
         match self {
@@ -294,10 +323,12 @@ pub(crate) enum Execution {
 }
 
 /// The model of a composed distribution that drafts for it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum DraftPart {
+    /// The aligned model
     Aligned,
+    /// The small base model
     Small,
 }
 
@@ -320,4 +351,50 @@ impl std::fmt::Display for Execution {
 
 fn as_text<T: ToString, S: serde::Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(&value.to_string())
+}
+
+/// The distribution of a decoder in words: its models, its rule and its settings. A chain has the
+/// distribution of its target; a lenient one approximates it.
+pub(crate) fn distribution_in_words(kind: &DecoderKind, sampling: &SamplingPlan) -> String {
+    let leniency = match kind {
+        DecoderKind::Chain(chain) => chain.leniency(),
+        _ => None,
+    };
+    let distribution = target(kind.distribution(), sampling);
+    match leniency {
+        Some(leniency) => {
+            format!("approximate: lenient verification {leniency} towards {distribution}")
+        }
+        None => format!("exactly {distribution}"),
+    }
+}
+
+fn target(kind: &DecoderKind, sampling: &SamplingPlan) -> String {
+    let drawn = settings(sampling);
+    match kind {
+        DecoderKind::Single { model } => format!("{model} at {drawn}"),
+        DecoderKind::Deferral { base, aligned, rule, .. } => {
+            let seen = sampling.decision_temperature;
+            format!(
+                "the mixture of {base} and {aligned}, {rule}, decided at T = {seen}, drawn at {drawn}"
+            )
+        }
+        DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
+            let cap = cap_log_ratio.map_or(String::new(), |cap| format!(", log ratio ≤ {cap}"));
+            format!("{base} × {aligned} / {small}{cap}, normalised, at {drawn}")
+        }
+        DecoderKind::Chain(chain) => target(&chain.target.distribution, &chain.target.sampling),
+    }
+}
+
+/// The settings that shape the distribution; settings without effect are left out.
+fn settings(plan: &SamplingPlan) -> String {
+    let mut words = vec![format!("T = {}", plan.temperature)];
+    words.extend(plan.top_k.map(|k| format!("top-k {k}")));
+    words.extend(plan.top_p.map(|p| format!("top-p {p}")));
+    words.extend(plan.min_p.map(|p| format!("min-p {p}")));
+    if plan.repetition_penalty != 1.0 {
+        words.push(format!("repetition penalty {}", plan.repetition_penalty));
+    }
+    words.join(", ")
 }

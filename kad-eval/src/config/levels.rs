@@ -143,6 +143,13 @@ pub(crate) enum TreePlan {
     Lookup { nodes: NonZeroUsize },
 }
 
+impl NamedDistribution {
+    pub(crate) fn new(name: &str, distribution: DecoderKind, sampling: &SamplingPlan) -> Self {
+        let (name, sampling) = (name.to_owned(), sampling.clone());
+        Self { name, distribution: Box::new(distribution), sampling }
+    }
+}
+
 impl TreePlan {
     /// The most nodes.
     pub(crate) fn nodes(self) -> NonZeroUsize {
@@ -352,14 +359,12 @@ impl LevelPlan {
 /// The distribution of `kind` without drafts, decoded in the fewest forward passes; None for a
 /// chain.
 pub(crate) fn plain_decoding(kind: &DecoderKind) -> Option<DecoderKind> {
-    let mut kind = kind.clone();
-    match &mut kind {
-        DecoderKind::Single { .. } => {}
-        DecoderKind::Deferral { execution, .. } => *execution = Execution::Lazy,
-        DecoderKind::ImplicitReward { execution, .. } => *execution = Execution::Autoregressive,
-        DecoderKind::Chain(_) => return None,
+    match kind {
+        DecoderKind::Single { .. } => Some(kind.clone()),
+        DecoderKind::Deferral { .. } => Some(kind.executed(Execution::Lazy)),
+        DecoderKind::ImplicitReward { .. } => Some(kind.executed(Execution::Autoregressive)),
+        DecoderKind::Chain(_) => None,
     }
-    Some(kind)
 }
 
 /// Do tokens have the same distribution under both? The length of texts may differ.

@@ -3,9 +3,7 @@
 mod chain;
 mod decoders;
 mod experiment;
-mod in_words;
 mod levels;
-mod passes;
 mod prove;
 mod read;
 mod rule;
@@ -15,14 +13,13 @@ pub(crate) use chain::lookup;
 pub(crate) use decoders::DEFAULT_DRAFT_LENGTH;
 pub use experiment::Experiment;
 pub(crate) use experiment::{
-    DecoderKind, DecoderPlan, DraftPart, EarlyExit, Execution, ModelPlan, SamplingPlan,
+    DecoderKind, DecoderPlan, DraftPart, EarlyExit, Execution, ModelPlan, PassesPlan, SamplingPlan,
+    distribution_in_words,
 };
-pub(crate) use in_words::distribution_in_words;
 pub(crate) use levels::{
     ChainPlan, DraftPlan, LevelPlan, Levels, Lookup, LookupKind, NamedDistribution, TreePlan,
     plain_decoding, same_distribution, toml_string,
 };
-pub(crate) use passes::PassesPlan;
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::{read, read_file};
 pub(crate) use rule::{RulePlan, RulePlanError, unknown as unknown_rule};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kad_core::oracle::TableModel;
 use kad_core::{LanguageModel, TokenId};
 
+use super::chain::circle;
 use super::decoders::decoders;
 use super::experiment::{DecoderPlan, SamplingPlan};
 use super::read;
@@ -118,24 +119,20 @@ fn claim_of<'c, 'a>(
 /// Refuses claims that go in a circle: they would hold for any decoders. Every other sequence of
 /// claims ends at a decoder that is held to its own formula.
 fn check_chains(plans: &[DecoderPlan], claimed: &Claimed<'_>) -> Result<()> {
+    let next = |name: &str| {
+        let plan = plans.iter().find(|plan| plan.name == name);
+        let claim = plan.and_then(|plan| claim_of(plan, claimed));
+        claim.map(|(_, of)| of.as_str()).into_iter().collect()
+    };
     for first in plans {
-        let mut chain = vec![first.name.as_str()];
-        let mut here = Some(first);
-        while let Some((_, of)) = here.and_then(|plan| claim_of(plan, claimed)) {
-            if chain.contains(&of.as_str()) {
-                break;
-            }
-            chain.push(of);
-            here = plans.iter().find(|plan| plan.name == *of);
-        }
-        let back = here.and_then(|plan| claim_of(plan, claimed));
         // A circle that begins later is reported there.
-        if back.is_some_and(|(_, of)| *of == first.name)
+        if let Some(path) = circle(&first.name, &[&first.name], &next)
             && let Some((at, _)) = claim_of(first, claimed)
         {
-            let message = match &chain[..] {
-                [own] => format!("`{own}` claims the distribution of itself"),
-                _ => format!("these claims go in a circle: `{}`", chain.join("` → `")),
+            let message = match &path[..] {
+                [own, _] => format!("`{own}` claims the distribution of itself"),
+                [all @ .., _] => format!("these claims go in a circle: `{}`", all.join("` → `")),
+                [] => String::new(),
             };
             let help = "leave out one `claim`: that decoder is held to its own formula";
             return Err(at.error(message).help(help));

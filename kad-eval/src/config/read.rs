@@ -1,6 +1,7 @@
 //! From TOML to a checked [`Experiment`].
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -8,8 +9,9 @@ use anyhow::Context;
 use kad_backends::{LoadError, RunOptions};
 
 use super::decoders::decoders;
-use super::experiment::{DecoderKind, DecoderPlan, EarlyExit, Experiment, ModelPlan, SamplingPlan};
-use super::passes::passes;
+use super::experiment::{
+    DecoderKind, DecoderPlan, EarlyExit, Experiment, ModelPlan, PassesPlan, SamplingPlan,
+};
 use super::set::{Setting, set};
 use crate::failure::{Error, Failure};
 use crate::task::TaskPlan;
@@ -66,6 +68,12 @@ pub(crate) fn read_file(path: &Path, settings: &[Setting]) -> anyhow::Result<Exp
 pub(crate) fn read(file: &str, text: &str) -> Result<Experiment> {
     parse(file, text, "the experiment", experiment)
 }
+
+/// Tokens per forward pass, unless a file says otherwise.
+const WIDTHS: [usize; 6] = [1, 2, 4, 8, 16, 32];
+
+/// Context length of a pass in tokens, unless a file says otherwise.
+const CONTEXT: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 
 fn experiment(file: &Table<'_>) -> Result<Experiment> {
     let name = name(&file.required("name")?)?;
@@ -172,6 +180,31 @@ fn check_source(text: &str, optional: bool) -> std::result::Result<(), LoadError
         }
     }
     Ok(())
+}
+
+/// The `[passes]` of a file.
+fn passes(value: &Value<'_>) -> Result<PassesPlan> {
+    let table = value.table("[passes]")?;
+    let count = |key, help| table.get(key, |value| value.at_least_one(help));
+    let plan = PassesPlan {
+        widths: table.get("widths", widths)?.unwrap_or_else(|| WIDTHS.to_vec()),
+        context: count("context", "a pass follows one token at least")?.unwrap_or(CONTEXT),
+        rounds: count("rounds", "leave it out for as many as take some seconds")?,
+    };
+    table.finish()?;
+    Ok(plan)
+}
+
+fn widths(value: &Value<'_>) -> Result<Vec<usize>> {
+    let widths = value.list()?;
+    let help = "give tokens per pass, at least 1";
+    let widths = widths.iter().map(|width| Ok(width.at_least_one(help)?.get()));
+    let widths = widths.collect::<Result<Vec<usize>>>()?;
+    if widths.first() == Some(&1) && widths.is_sorted_by(|a, b| a < b) {
+        return Ok(widths);
+    }
+    let help = "begin with 1, the width to compare with, and increase: [1, 2, 4, 8]";
+    Err(value.error("widths must increase from 1").help(help))
 }
 
 /// The name of a decoder's own `sampling`, for [`sampling`].

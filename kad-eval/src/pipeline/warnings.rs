@@ -37,12 +37,10 @@ pub(super) fn warnings(
 pub(crate) fn too_long(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Vec<String> {
     let of_task = |task: &Task| {
         let counts = forecast::too_long(experiment, models, task);
-        let mut group = AffectedDecoders::default();
-        for (plan, count) in experiment.decoders.iter().zip(counts).filter(|(_, count)| *count > 0)
-        {
-            group.add(&plan.name, count, task.items.len());
-        }
-        (!group.decoders.is_empty()).then(|| group.sentence(task, Cause::TooLong))
+        let affected = experiment.decoders.iter().zip(counts).filter(|(_, count)| *count > 0);
+        let affected = affected.map(|(plan, count)| (plan.name.as_str(), count, task.items.len()));
+        let affected: Vec<_> = affected.collect();
+        (!affected.is_empty()).then(|| sentence(task, Cause::TooLong, &affected))
     };
     tasks.iter().filter_map(of_task).collect()
 }
@@ -68,15 +66,15 @@ enum Cause {
 /// Warns of prompts that do not fit, texts that are cut off, and extractors that find no answer at
 /// all. Decoders with the same cause share a sentence.
 fn of_task(task: &Task, experiment: &Experiment, records: &[Record]) -> Vec<String> {
-    let mut groups: BTreeMap<Cause, AffectedDecoders<'_>> = BTreeMap::new();
+    let mut groups: BTreeMap<Cause, Vec<Affected<'_>>> = BTreeMap::new();
     for plan in &experiment.decoders {
         let own = |r: &&Record| r.task == task.name && r.decoder == plan.name;
         let own: Vec<&Record> = records.iter().filter(own).collect();
         for (cause, count, of) in causes(task, &own) {
-            groups.entry(cause).or_default().add(&plan.name, count, of);
+            groups.entry(cause).or_default().push((&plan.name, count, of));
         }
     }
-    groups.into_iter().map(|(cause, group)| group.sentence(task, cause)).collect()
+    groups.into_iter().map(|(cause, group)| sentence(task, cause, &group)).collect()
 }
 
 /// Each cause with the number of its items, and of how many.
@@ -102,45 +100,33 @@ fn causes(task: &Task, own: &[&Record]) -> Vec<(Cause, usize, usize)> {
     found
 }
 
-/// Decoders with one cause on one task, and for each the number of its items, and of how many.
-#[derive(Default)]
-struct AffectedDecoders<'p> {
-    decoders: Vec<&'p str>,
-    counts: Vec<usize>,
-    of: Vec<usize>,
-}
+/// A decoder, the number of its items with one cause, and of how many.
+type Affected<'p> = (&'p str, usize, usize);
 
-impl<'p> AffectedDecoders<'p> {
-    fn add(&mut self, decoder: &'p str, count: usize, of: usize) {
-        self.decoders.push(decoder);
-        self.counts.push(count);
-        self.of.push(of);
-    }
-
-    fn sentence(&self, task: &Task, cause: Cause) -> String {
-        let (name, decoders) = (&task.name, named(&self.decoders));
-        let (count, of) = (range(&self.counts), range(&self.of));
-        match (cause, &task.grading) {
-            (Cause::TooLong, _) => format!(
-                "{name}: {count} of {of} prompts do not fit the context ({decoders}): those items have \
+fn sentence(task: &Task, cause: Cause, affected: &[Affected<'_>]) -> String {
+    let names: Vec<&str> = affected.iter().map(|(name, ..)| *name).collect();
+    let (name, decoders) = (&task.name, named(&names));
+    let count = range(affected.iter().map(|(_, count, _)| *count));
+    let of = range(affected.iter().map(|(.., of)| *of));
+    match (cause, &task.grading) {
+        (Cause::TooLong, _) => format!(
+            "{name}: {count} of {of} prompts do not fit the context ({decoders}): those items have \
                  no answer"
-            ),
-            (Cause::NoAnswer, Grading::Answer(extractor)) => format!(
-                "{name}: `{extractor}` found no answer in any of the {of} texts ({decoders}): look at \
+        ),
+        (Cause::NoAnswer, Grading::Answer(extractor)) => format!(
+            "{name}: `{extractor}` found no answer in any of the {of} texts ({decoders}): look at \
                  some in report.html; if answers are there, the prompt asks for another form than the \
                  extractor reads, and if they are cut off, `max_new_tokens` is too small"
-            ),
-            (Cause::CutOff | Cause::NoAnswer, _) => format!(
-                "{name}: {count} of {of} texts were cut off at `max_new_tokens` ({decoders}): where no \
+        ),
+        (Cause::CutOff | Cause::NoAnswer, _) => format!(
+            "{name}: {count} of {of} texts were cut off at `max_new_tokens` ({decoders}): where no \
                  answer is stated, what is read there is no more than the last so far"
-            ),
-        }
+        ),
     }
 }
 
-fn range(counts: &[usize]) -> String {
-    let least = counts.iter().min().copied().unwrap_or(0);
-    let most = counts.iter().max().copied().unwrap_or(0);
+fn range(counts: impl Iterator<Item = usize> + Clone) -> String {
+    let (least, most) = (counts.clone().min().unwrap_or(0), counts.max().unwrap_or(0));
     if least == most { most.to_string() } else { format!("{least} to {most}") }
 }
 

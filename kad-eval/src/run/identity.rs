@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::config::{ChainPlan, DecoderKind, Experiment, Levels};
@@ -12,9 +12,9 @@ use crate::models::Models;
 use crate::numbers::hex;
 use crate::task::Task;
 
-/// Everything that decides the numbers of a run.
+/// The ID of a run of `experiment` by this program: of everything that decides its numbers.
 ///
-/// Its ID is the SHA-256 digest of one JSON text, cut to 6 bytes, in hexadecimal. The text has these
+/// It is the SHA-256 digest of one JSON text, cut to 6 bytes, in hexadecimal. The text has these
 /// keys, no white space, and the keys of every object sorted by their bytes:
 ///
 /// | key | value |
@@ -28,99 +28,57 @@ use crate::task::Task;
 ///
 /// Numbers stand as `serde_json` writes them: the shortest text that is read as the same number.
 /// Neither the machine nor the revision of kad's source is part of it; both are in the provenance.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct RunIdentity {
-    plan: Value,
-    version: String,
-    libraries: String,
-    models: BTreeMap<String, ModelIdentity>,
-    tasks: Vec<TaskIdentity>,
-    planned: BTreeMap<String, Value>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct ModelIdentity {
-    digest: String,
-    library: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct TaskIdentity {
-    name: String,
-    digest: String,
-}
-
-/// The ID of a run of `experiment` by this program.
 pub(crate) fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<String> {
-    RunIdentity::of(experiment, models, tasks)?.id()
+    let planned = experiment.decoders.iter().filter_map(|plan| match &plan.kind {
+        DecoderKind::Chain(ChainPlan { levels: Levels::Adapting { measured, .. }, .. }) => {
+            Some((&plan.name, measured))
+        }
+        _ => None,
+    });
+    let models = models.iter().map(|(name, model)| {
+        (name, json!({ "digest": model.digest, "library": model.details.library }))
+    });
+    let tasks = tasks.iter().map(|task| json!({ "name": task.name, "digest": task.digest() }));
+    id(&json!({
+        "plan": serde_json::to_value(experiment)?,
+        "version": env!("CARGO_PKG_VERSION"),
+        "libraries": env!("KAD_LIBRARIES"),
+        "models": models.collect::<BTreeMap<_, _>>(),
+        "tasks": tasks.collect::<Vec<_>>(),
+        "planned": serde_json::to_value(planned.collect::<BTreeMap<_, _>>())?,
+    }))
 }
 
-impl RunIdentity {
-    fn of(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<Self> {
-        let mut planned = BTreeMap::new();
-        for plan in &experiment.decoders {
-            if let DecoderKind::Chain(ChainPlan {
-                levels: Levels::Adapting { measured, .. }, ..
-            }) = &plan.kind
-            {
-                planned.insert(plan.name.clone(), serde_json::to_value(measured)?);
-            }
-        }
-        let models = models.iter().map(|(name, model)| {
-            let (digest, library) = (model.digest.clone(), model.details.library.clone());
-            (name.clone(), ModelIdentity { digest, library })
-        });
-        let tasks = tasks
-            .iter()
-            .map(|task| TaskIdentity { name: task.name.clone(), digest: task.digest() });
-        Ok(Self {
-            plan: serde_json::to_value(experiment)?,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            libraries: env!("KAD_LIBRARIES").to_owned(),
-            models: models.collect(),
-            tasks: tasks.collect(),
-            planned,
-        })
-    }
-
-    fn id(&self) -> Result<String> {
-        let mut text = String::new();
-        canonical(&serde_json::to_value(self)?, &mut text);
-        Ok(hex(&Sha256::digest(text)[..6]))
-    }
+fn id(identity: &Value) -> Result<String> {
+    let text = serde_json::to_string(&Sorted::of(identity))?;
+    Ok(hex(&Sha256::digest(text)[..6]))
 }
 
-/// Writes `value` as JSON without white space, the keys of objects sorted by their bytes.
-fn canonical(value: &Value, text: &mut String) {
-    let mut list = |open, close, parts: Vec<(Option<&String>, &Value)>| {
-        text.push(open);
-        for (place, (key, part)) in parts.into_iter().enumerate() {
-            if place > 0 {
-                text.push(',');
+/// A value with the keys of its objects sorted by their bytes, not in the order of the map, which a
+/// feature of serde_json changes.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Sorted<'v> {
+    Object(BTreeMap<&'v String, Self>),
+    Array(Vec<Self>),
+    Leaf(&'v Value),
+}
+
+impl<'v> Sorted<'v> {
+    fn of(value: &'v Value) -> Self {
+        match value {
+            Value::Object(entries) => {
+                Sorted::Object(entries.iter().map(|(key, part)| (key, Self::of(part))).collect())
             }
-            if let Some(key) = key {
-                text.push_str(&Value::from(key.as_str()).to_string());
-                text.push(':');
-            }
-            canonical(part, text);
+            Value::Array(parts) => Sorted::Array(parts.iter().map(Self::of).collect()),
+            leaf => Sorted::Leaf(leaf),
         }
-        text.push(close);
-    };
-    match value {
-        Value::Object(entries) => {
-            // Not in the order of the map, which a feature of serde_json changes.
-            let sorted: BTreeMap<&String, &Value> = entries.iter().collect();
-            list('{', '}', sorted.into_iter().map(|(key, part)| (Some(key), part)).collect());
-        }
-        Value::Array(parts) => list('[', ']', parts.iter().map(|part| (None, part)).collect()),
-        leaf => text.push_str(&leaf.to_string()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
     use std::collections::BTreeSet;
 
     const TOML: &str = r#"
@@ -150,31 +108,28 @@ kind = "nano"
 items = 6
 "#;
 
-    fn identity(toml: &str) -> RunIdentity {
-        let model = |digest: &str| ModelIdentity { digest: digest.to_owned(), library: None };
-        let experiment = crate::config::read("identity.toml", toml).unwrap();
-        RunIdentity {
-            plan: serde_json::to_value(experiment).unwrap(),
-            version: "1.0.0".to_owned(),
-            libraries: "candle-core 1.0.0".to_owned(),
-            models: [("base", model("b0")), ("aligned", model("a0"))]
-                .map(|(name, model)| (name.to_owned(), model))
-                .into(),
-            tasks: vec![TaskIdentity { name: "nano".to_owned(), digest: "t0".to_owned() }],
-            planned: BTreeMap::new(),
-        }
+    fn identity(toml: &str) -> Value {
+        let model = |digest: &str| json!({ "digest": digest, "library": null });
+        json!({
+            "plan": crate::config::read("identity.toml", toml).unwrap(),
+            "version": "1.0.0",
+            "libraries": "candle-core 1.0.0",
+            "models": { "base": model("b0"), "aligned": model("a0") },
+            "tasks": [{ "name": "nano", "digest": "t0" }],
+            "planned": {},
+        })
     }
 
     /// Pinned: a change here makes every run another run.
     #[test]
     fn the_id_of_a_fixed_experiment_is_pinned() {
-        assert_eq!(identity(TOML).id().unwrap(), "067ffe6cad69");
+        assert_eq!(id(&identity(TOML)).unwrap(), "067ffe6cad69");
     }
 
     #[test]
     fn every_input_changes_the_id() {
         let known = identity(TOML);
-        let mut ids = vec![known.id().unwrap()];
+        let mut ids = vec![id(&known).unwrap()];
         for (from, to) in [
             ("seed = 3", "seed = 4"),
             ("name = \"identity\"", "name = \"other\""),
@@ -185,24 +140,24 @@ items = 6
             ("name = \"base alone\"", "name = \"base\""),
         ] {
             assert!(TOML.contains(from), "{from}");
-            ids.push(identity(&TOML.replace(from, to)).id().unwrap());
+            ids.push(id(&identity(&TOML.replace(from, to))).unwrap());
         }
-        let changes: [fn(&mut RunIdentity); 9] = [
-            |it| it.version = "1.0.1".to_owned(),
-            |it| it.libraries = "candle-core 1.0.1".to_owned(),
-            |it| it.models.get_mut("base").unwrap().digest = "b1".to_owned(),
-            |it| it.models.get_mut("base").unwrap().library = Some("ort 1.24".to_owned()),
+        let changes: [fn(&mut Value); 9] = [
+            |it| it["version"] = json!("1.0.1"),
+            |it| it["libraries"] = json!("candle-core 1.0.1"),
+            |it| it["models"]["base"]["digest"] = json!("b1"),
+            |it| it["models"]["base"]["library"] = json!("ort 1.24"),
             // An optional model that is absent.
-            |it| drop(it.models.remove("aligned")),
-            |it| it.tasks[0].digest = "t1".to_owned(),
-            |it| it.tasks[0].name = "nano/test".to_owned(),
-            |it| it.tasks.clear(),
-            |it| drop(it.planned.insert("chain".to_owned(), json!({ "seconds": [0.5, 0.25] }))),
+            |it| drop(it["models"].as_object_mut().unwrap().remove("aligned")),
+            |it| it["tasks"][0]["digest"] = json!("t1"),
+            |it| it["tasks"][0]["name"] = json!("nano/test"),
+            |it| it["tasks"] = json!([]),
+            |it| it["planned"]["chain"] = json!({ "seconds": [0.5, 0.25] }),
         ];
         for change in changes {
             let mut other = known.clone();
             change(&mut other);
-            ids.push(other.id().unwrap());
+            ids.push(id(&other).unwrap());
         }
         let distinct: BTreeSet<&String> = ids.iter().collect();
         assert_eq!(distinct.len(), ids.len(), "{ids:?}");
@@ -210,9 +165,8 @@ items = 6
 
     #[test]
     fn the_hashed_text_has_sorted_keys_and_no_white_space() {
-        let mut text = String::new();
         let value = json!({ "b": [1, 0.1, null, { "d": true, "c\n": "x y" }], "a": {} });
-        canonical(&value, &mut text);
+        let text = serde_json::to_string(&Sorted::of(&value)).unwrap();
         assert_eq!(text, r#"{"a":{},"b":[1,0.1,null,{"c\n":"x y","d":true}]}"#);
     }
 }

@@ -66,7 +66,7 @@ pub(crate) struct TaskProvenance {
 }
 
 /// A model, without the path it was read from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ModelProvenance {
     pub(crate) source: String,
     /// Digest of its files.
@@ -190,13 +190,11 @@ pub(crate) fn sample() -> ProvenanceEntry {
         parameters: Some(9),
         bytes: 36,
         backend: "candle".to_owned(),
-        library: None,
         dtype: "f32".to_owned(),
-        threads: None,
-        device: None,
         context_len: 256,
         vocabulary: 300,
         fingerprint: "2".to_owned(),
+        ..ModelProvenance::default()
     };
     let task = TaskProvenance { items: 6, digest: "3".to_owned() };
     ProvenanceEntry {

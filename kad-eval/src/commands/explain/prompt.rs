@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow};
+use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, Table};
 use kad_backends::{Message, Source};
 use kad_core::deferral::{Deferral, Rule};
 use kad_core::{Certificate, Distribution, LanguageModel, LogitRows, Sampling, TokenId};
@@ -13,6 +13,7 @@ use serde_json::json;
 use super::BudgetOf;
 use crate::cli::ExplainArgs;
 use crate::commands::plan;
+use crate::commands::shared::number_row;
 use crate::config::{DecoderKind, Execution, RulePlan, SamplingPlan};
 use crate::failure::Failure;
 use crate::models::{self, Model, Models};
@@ -153,10 +154,8 @@ impl Explained {
             let [p, q] = self.drawn.each_ref().map(|distribution| distribution.probs()[token]);
             let numbers = [p, q, self.weights[token], self.distribution.mixture.probs()[token]];
             let numbers = numbers.map(|number| format!("{number:.5}"));
-            let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
             let text = format!("{:?}", model.tokenizer.token_text(token as TokenId));
-            let cells = [Cell::new(text), right(token.to_string())];
-            table.add_row(cells.into_iter().chain(numbers.map(right)));
+            table.add_row(number_row(&text, [token.to_string()].into_iter().chain(numbers)));
         }
         table
     }
@@ -181,16 +180,8 @@ impl Explained {
             ("gap", seen.gap, "LP − greedy: largest possible loss of the greedy solution"),
             ("shortfall", seen.shortfall(), SHORTFALL),
             ("TV(π, p)", drawn.tv_base, "total variation distance from the base distribution"),
-            (
-                "TV(π, q*)",
-                drawn.tv_aligned,
-                "total variation distance from the aligned distribution",
-            ),
-            (
-                "acceptance",
-                drawn.acceptance,
-                "probability that a token drafted from q* is accepted",
-            ),
+            ("TV(π, q*)", drawn.tv_aligned, TV_ALIGNED),
+            ("acceptance", drawn.acceptance, ACCEPTANCE),
         ];
         let mut lines =
             lines.map(|(name, it, meaning)| (name, format!("{it:.6}"), meaning)).to_vec();
@@ -201,6 +192,8 @@ impl Explained {
     }
 }
 
+const TV_ALIGNED: &str = "total variation distance from the aligned distribution";
+const ACCEPTANCE: &str = "probability that a token drafted from q* is accepted";
 const SHORTFALL: &str =
     "LP − value: largest possible loss against the best decision with this budget";
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use kad_core::DecodeError;
 
-use crate::cli::{DraftLevel, DrafterModel, ExecutionMode, GenerateArgs, Show};
+use crate::cli::{DraftLevel, ExecutionMode, GenerateArgs, Show};
 use crate::commands::plan;
 use crate::config::{
     ChainPlan, DEFAULT_DRAFT_LENGTH, DecoderKind, DraftPart, DraftPlan, Execution, LevelPlan,
@@ -112,12 +112,8 @@ fn chain(
                 let known = plans.iter().find(|(_, plan)| plan.source == text);
                 let name = known.map_or_else(|| text.clone(), |(name, _)| name.clone());
                 plans.entry(name.clone()).or_insert_with(|| plan(source, &args.engine));
-                let distribution = Box::new(DecoderKind::Single { model: name.clone() });
-                DraftPlan::Distribution(NamedDistribution {
-                    name,
-                    distribution,
-                    sampling: sampling.clone(),
-                })
+                let distribution = DecoderKind::Single { model: name.clone() };
+                DraftPlan::Distribution(NamedDistribution::new(&name, distribution, sampling))
             }
             (None, Some(lookup)) if index + 1 == drafts.len() => DraftPlan::Lookup(*lookup),
             (None, _) => {
@@ -128,21 +124,8 @@ fn chain(
         };
         levels.push(LevelPlan::of(draft, length.unwrap_or(DEFAULT_DRAFT_LENGTH)));
     }
-    let distribution = match target {
-        DecoderKind::Deferral { base, aligned, rule, .. } => {
-            DecoderKind::Deferral { base, aligned, rule, execution: Execution::Autoregressive }
-        }
-        other => other,
-    };
-    let name = match &distribution {
-        DecoderKind::Single { model } => model.clone(),
-        other => other.level_name(1),
-    };
-    let target = NamedDistribution {
-        name,
-        distribution: Box::new(distribution),
-        sampling: sampling.clone(),
-    };
+    let distribution = target.executed(Execution::Autoregressive);
+    let target = NamedDistribution::new(&distribution.level_name(1), distribution, sampling);
     Ok(DecoderKind::Chain(ChainPlan { target, levels: Levels::Listed(levels) }))
 }
 
@@ -189,10 +172,7 @@ fn execution(args: &GenerateArgs, default: Execution) -> Result<Execution> {
         (None, _) => Ok(Execution::Speculative {
             draft_length: args.draft_length.unwrap_or(DEFAULT_DRAFT_LENGTH),
             bonus: !args.no_bonus,
-            drafter: match args.drafter {
-                Some(DrafterModel::Small) => DraftPart::Small,
-                Some(DrafterModel::Aligned) | None => DraftPart::Aligned,
-            },
+            drafter: args.drafter.unwrap_or(DraftPart::Aligned),
         }),
     }
 }

@@ -14,7 +14,7 @@ use crate::output;
 /// Prints tokens as they are generated.
 pub(super) struct Printer<'a> {
     args: &'a GenerateArgs,
-    marks: Marks<'a>,
+    kind: &'a DecoderKind,
     stream: TokenStream<'a>,
     text: String,
     /// Levels and origins shown so far, for the legend.
@@ -27,8 +27,7 @@ impl<'a> Printer<'a> {
         kind: &'a DecoderKind,
         stream: TokenStream<'a>,
     ) -> Self {
-        let marks = Marks { kind };
-        Self { args, marks, stream, text: String::new(), seen: BTreeSet::new() }
+        Self { args, kind, stream, text: String::new(), seen: BTreeSet::new() }
     }
 
     /// Prints a token unless it `ends` the text.
@@ -44,7 +43,7 @@ impl<'a> Printer<'a> {
             return Ok(());
         }
         let shown = match self.args.show {
-            Some(Show::Provenance) => self.marks.mark(&piece, origin, level),
+            Some(Show::Provenance) => mark(self.kind, &piece, origin, level),
             None => piece,
         };
         Ok(output::print(&shown)?)
@@ -57,10 +56,10 @@ impl<'a> Printer<'a> {
         if !self.args.json {
             output::line(&rest)?;
             if self.args.show == Some(Show::Provenance) {
-                let marks = self.marks;
-                let mark =
-                    |&(level, origin)| marks.mark(&marks.meaning(origin, level), origin, level);
-                let legend: Vec<String> = self.seen.iter().map(mark).collect();
+                let kind = self.kind;
+                let entry =
+                    |&(level, origin)| mark(kind, &meaning(kind, origin, level), origin, level);
+                let legend: Vec<String> = self.seen.iter().map(entry).collect();
                 output::note(&format!("legend: {}", legend.join(", ")));
             }
         }
@@ -68,72 +67,50 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// The marks of a decoder's tokens.
-#[derive(Clone, Copy)]
-struct Marks<'a> {
-    kind: &'a DecoderKind,
+/// The meaning of a mark.
+fn meaning(kind: &DecoderKind, origin: Origin, level: usize) -> String {
+    let (alone, of_level) = match origin {
+        Origin::Base => ("kept from base", "drawn by"),
+        Origin::Deferred => ("deferred to aligned", "drawn by"),
+        Origin::Drafted => ("drafted and accepted", "drafted by"),
+        Origin::Corrected => ("corrected", "corrected by"),
+        Origin::Bonus => ("bonus", "bonus of"),
+        _ => ("drawn from the composed distribution", "drawn by"),
+    };
+    match kind {
+        DecoderKind::Chain(chain) => {
+            format!("{of_level} level {level}, {}", chain.level_name(level))
+        }
+        _ => alone.to_owned(),
+    }
 }
 
-impl Marks<'_> {
-    /// True for chains of more than two levels: their marks have level numbers.
-    fn is_deep(self) -> bool {
-        matches!(self.kind, DecoderKind::Chain(chain) if chain.listed().len() > 1)
-    }
-
-    /// The meaning of a mark.
-    fn meaning(self, origin: Origin, level: usize) -> String {
-        let words = match origin {
-            Origin::Base => "kept from base",
-            Origin::Deferred => "deferred to aligned",
-            Origin::Drafted => "drafted and accepted",
-            Origin::Corrected => "corrected",
-            Origin::Bonus => "bonus",
-            _ => "drawn from the composed distribution",
-        };
-        let DecoderKind::Chain(chain) = self.kind else {
-            return words.to_owned();
-        };
-        let word = match origin {
-            Origin::Drafted => "drafted by",
-            Origin::Corrected => "corrected by",
-            Origin::Bonus => "bonus of",
-            _ => "drawn by",
-        };
-        format!("{word} level {level}, {}", chain.level_name(level))
-    }
-
-    /// A piece of text with its mark: a colour where stdout has colours, or else brackets, with the
-    /// level's number if there are more than two levels.
-    fn mark(self, piece: &str, origin: Origin, level: usize) -> String {
-        let plain =
-            anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never;
-        let below = if self.is_deep() { subscript(level) } else { String::new() };
-        match (origin, plain) {
-            (Origin::Deferred, true) => format!("[{piece}]"),
-            (Origin::Deferred, false) => piece.green().underline().to_string(),
-            (Origin::Drafted, true) => format!("({piece}){below}"),
-            (Origin::Drafted, false) => piece.color(colour(level)).to_string(),
-            (Origin::Corrected, true) => format!("[{piece}]{below}"),
-            (Origin::Corrected, false) => piece.color(colour(level)).underline().to_string(),
-            (Origin::Bonus, true) => format!("{{{piece}}}{below}"),
-            (Origin::Bonus, false) => piece.color(colour(level)).italic().to_string(),
-            // Drawn by a level without a draft.
-            (_, true) if level > 1 => format!("⟨{piece}⟩{below}"),
-            (_, false) if level > 1 => piece.color(colour(level)).bold().to_string(),
-            _ => piece.to_owned(),
-        }
+/// A piece of text with its mark: a colour where stdout has colours, or else brackets, with the
+/// level's number if there are more than two levels.
+fn mark(kind: &DecoderKind, piece: &str, origin: Origin, level: usize) -> String {
+    let plain = anstream::AutoStream::choice(&std::io::stdout()) == anstream::ColorChoice::Never;
+    let is_deep = matches!(kind, DecoderKind::Chain(chain) if chain.listed().len() > 1);
+    let below = if is_deep { subscript(level) } else { String::new() };
+    match (origin, plain) {
+        (Origin::Deferred, true) => format!("[{piece}]"),
+        (Origin::Deferred, false) => piece.green().underline().to_string(),
+        (Origin::Drafted, true) => format!("({piece}){below}"),
+        (Origin::Drafted, false) => piece.color(colour(level)).to_string(),
+        (Origin::Corrected, true) => format!("[{piece}]{below}"),
+        (Origin::Corrected, false) => piece.color(colour(level)).underline().to_string(),
+        (Origin::Bonus, true) => format!("{{{piece}}}{below}"),
+        (Origin::Bonus, false) => piece.color(colour(level)).italic().to_string(),
+        // Drawn by a level without a draft.
+        (_, true) if level > 1 => format!("⟨{piece}⟩{below}"),
+        (_, false) if level > 1 => piece.color(colour(level)).bold().to_string(),
+        _ => piece.to_owned(),
     }
 }
 
 /// The colour of a level; colours repeat after the fifth.
 fn colour(level: usize) -> AnsiColors {
-    const COLOURS: [AnsiColors; 5] = [
-        AnsiColors::Yellow,
-        AnsiColors::Cyan,
-        AnsiColors::Magenta,
-        AnsiColors::Blue,
-        AnsiColors::Red,
-    ];
+    use AnsiColors::{Blue, Cyan, Magenta, Red, Yellow};
+    const COLOURS: [AnsiColors; 5] = [Yellow, Cyan, Magenta, Blue, Red];
     COLOURS[level.saturating_sub(1) % COLOURS.len()]
 }
 

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use comfy_table::{Cell, CellAlignment, Table};
+use comfy_table::{Cell, Table};
 use serde::Serialize;
 
 use crate::analysis::power::Power;
 use crate::cli::RunArgs;
+use crate::commands::shared::right;
 use crate::failure::Failure;
 use crate::forecast::{self, Basis, Caches, Estimate, Memory};
 use crate::machine;
@@ -216,8 +217,4 @@ impl DryRun<'_> {
             caches.tokens
         )
     }
-}
-
-fn right(text: String) -> Cell {
-    Cell::new(text).set_alignment(CellAlignment::Right)
 }

@@ -10,28 +10,9 @@
 
 use super::{Pattern, compile, number};
 
-/// Spellings without meaning.
-const DROPPED: [&str; 19] = [
-    "\\left",
-    "\\right",
-    "\\displaystyle",
-    "\\qquad",
-    "\\quad",
-    "\\(",
-    "\\)",
-    "°",
-    "\\!",
-    "\\,",
-    "\\;",
-    "\\:",
-    "^{\\circ}",
-    "^\\circ",
-    "\\degree",
-    "\\$",
-    "\\%",
-    "%",
-    "$",
-];
+/// Spellings without meaning, between spaces.
+const DROPPED: &str = r"\left \right \displaystyle \qquad \quad \( \) ° \! \, \; \: ^{\circ} ^\circ
+    \degree \$ \% % $";
 
 static FRACTION: Pattern = Pattern::new(|| compile(r"^(-?)\\frac\{(-?)(\d+)\}\{(-?)(\d+)\}$"));
 static PLAIN: Pattern =
@@ -78,7 +59,7 @@ const SEPARATOR: &str = "\u{2}";
 pub(super) fn canonical(formula: &str) -> String {
     let mut text = formula.replace("\\\\", ROW).replace(['\n', '~'], " ");
     text = text.replace("{,}", ",").replace(",\\!", ",").replace("\\ ", " ");
-    for dropped in DROPPED {
+    for dropped in DROPPED.split_whitespace() {
         text = text.replace(dropped, "");
     }
     text = text.replace("dfrac", "frac").replace("tfrac", "frac").replace("\\cfrac", "\\frac");
