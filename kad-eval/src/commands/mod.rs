@@ -22,7 +22,6 @@ use crate::config::ModelPlan;
 use crate::failure::Failure;
 use crate::output;
 
-/// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     output::set_quiet(cli.quiet);
     match cli.command {
@@ -47,7 +46,6 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// The plan of a model on the command line.
 fn plan(source: &kad_backends::Source, engine: &crate::cli::EngineArgs) -> ModelPlan {
     ModelPlan {
         source: source.to_string(),

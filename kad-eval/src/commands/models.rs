@@ -37,7 +37,6 @@ fn list(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// The JSON of `kad models inspect --json`.
 #[derive(Serialize)]
 struct ModelInspection<'m> {
     #[serde(flatten)]
@@ -45,7 +44,6 @@ struct ModelInspection<'m> {
     path: &'m std::path::Path,
     format: String,
     layers: usize,
-    /// Size of the stored tensors.
     weight_bytes: u64,
     /// Size of the matrices in memory: the bytes that a forward pass reads.
     kept_bytes: u64,

@@ -1,11 +1,15 @@
-//! Helpers of several commands: checking an output file, tables of numbers.
+//! Helpers of several commands: checking an output file, prompts, tables of numbers.
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use comfy_table::{Cell, CellAlignment, Table, TableStyle};
+use kad_backends::Message;
+use kad_core::TokenId;
 
+use crate::config::DecoderKind;
 use crate::failure::WrongRequest;
+use crate::models::{self, Models};
 
 /// Refuses a file that cannot be written, before minutes of measuring. `flag` is the option that
 /// names it.
@@ -19,6 +23,24 @@ pub(super) fn check_writable(path: &Path, what: &str, flag: &str) -> Result<()> 
         "cannot write the {what} {}: {why}; give `{flag}` a file in a folder that is there",
         path.display()
     )))
+}
+
+/// The messages of a prompt.
+pub(super) fn opening(system: Option<&str>, prompt: &str) -> Vec<Message> {
+    system.map(Message::system).into_iter().chain([Message::user(prompt)]).collect()
+}
+
+/// The tokens of a prompt: as one message of a chat if `chat` is set, with the message of the
+/// system, else as it is.
+pub(super) fn prompt_tokens(
+    (kind, models): (&DecoderKind, &Models),
+    (chat, system): (bool, Option<&str>),
+    prompt: &str,
+) -> Result<Vec<TokenId>> {
+    if chat {
+        return models::chat_prompt(kind, models, &opening(system, prompt));
+    }
+    Ok(models::speaker(kind, models).tokenizer.encode(prompt, true)?)
 }
 
 /// A table of rows made by [`number_row`].
@@ -39,7 +61,6 @@ pub(super) fn number_row(name: &str, numbers: impl IntoIterator<Item = String>) 
     std::iter::once(Cell::new(name)).chain(numbers.into_iter().map(right)).collect()
 }
 
-/// A cell with its text on the right.
 pub(super) fn right(text: String) -> Cell {
     Cell::new(text).set_alignment(CellAlignment::Right)
 }
@@ -56,7 +77,6 @@ pub(super) fn milliseconds(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// A factor with two decimals.
 pub(super) fn factor(value: f64) -> String {
     format!("{value:.2}×")
 }

@@ -234,7 +234,6 @@ fn read<'m>(
     Ok((model, speaker, tokens))
 }
 
-/// The JSON of `kad tasks show`.
 fn shown_as_json(
     task: &Task,
     item: &Item,

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use kad_polybasic::{Surplus, Verifier};
 
 use super::experiment::{DecoderKind, DecoderPlan, Execution, SamplingPlan};
-use super::levels::{ChainPlan, DraftPlan, LevelPlan, Levels, Lookup, NamedDistribution, TreePlan};
+use super::levels::{
+    ChainPlan, DraftPlan, LevelPlan, Levels, Lookup, NamedDistribution, PlannedLevels, TreePlan,
+};
 use super::read;
 use super::{joined, product};
 use crate::toml_table::{Result, Table, Value};
@@ -21,7 +23,6 @@ pub(super) struct Names<'n> {
     pub(super) sampling: &'n SamplingPlan,
 }
 
-/// The names that a chain refers to.
 pub(super) fn references(table: &Table<'_>) -> Vec<String> {
     let drafts = table.optional("levels").and_then(|levels| levels.list().ok());
     let drafts = drafts.unwrap_or_default().into_iter().filter_map(|level| {
@@ -60,10 +61,8 @@ pub(super) fn chains(
     Ok(plans)
 }
 
-/// Reads the parts of one chain.
 #[derive(Clone, Copy)]
 struct ChainReader<'c> {
-    /// The chain's name.
     chain: &'c str,
     names: &'c Names<'c>,
     /// The settings of its parts that are models.
@@ -155,7 +154,7 @@ impl ChainReader<'_> {
         for (levels, _) in &chains {
             check_uniforms(levels)?;
         }
-        Ok(chains.into_iter().map(|(levels, words)| (Levels::Listed(levels), words)).collect())
+        Ok(chains.into_iter().map(|(levels, words)| (Levels::listed(levels), words)).collect())
     }
 
     /// `levels = "plan"`, with a `profile` and the `candidates` that may draft: by default every model
@@ -178,7 +177,7 @@ impl ChainReader<'_> {
                 .chain(Lookup::DEFAULTS.map(DraftPlan::Lookup))
                 .collect()
         });
-        Ok(Levels::Planned { profile, candidates, place: value.place() })
+        Ok(Levels::Planned { levels: PlannedLevels { profile, candidates, place: value.place() } })
     }
 
     /// The drafter of a level: the name of a distribution, or the table of a lookup.
@@ -296,7 +295,6 @@ fn all_nodes(width: NonZeroUsize, depth: NonZeroUsize) -> NonZeroUsize {
     nodes
 }
 
-/// A level's place in its chain.
 struct Level {
     index: usize,
     lowest: bool,
@@ -335,7 +333,6 @@ impl Level {
         Ok(lengths.into_iter().map(|length| LevelPlan { length, ..plan.clone() }).collect())
     }
 
-    /// The shape of a tree, and its depth.
     fn tree(
         &self,
         table: &Table<'_>,

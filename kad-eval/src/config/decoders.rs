@@ -53,11 +53,9 @@ pub(crate) fn decoders<M>(
     Ok(decoders)
 }
 
-/// One entry of `[[decoders]]`.
 struct DecoderEntry<'a> {
     table: Table<'a>,
     name: &'a str,
-    /// The place of the name.
     place: Place,
     kind: &'a str,
 }

@@ -72,7 +72,6 @@ pub(crate) struct ModelPlan {
     pub(crate) early_exit: Option<EarlyExit>,
 }
 
-/// The first layers of a model.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EarlyExit {
     /// The model's name in the file.
@@ -94,7 +93,6 @@ pub(crate) struct PassesPlan {
 }
 
 impl PassesPlan {
-    /// The widest pass.
     pub(crate) fn widest(&self) -> usize {
         self.widths.last().copied().unwrap_or(1)
     }
@@ -144,7 +142,6 @@ impl Default for SamplingPlan {
 }
 
 impl SamplingPlan {
-    /// The sampling of tokens.
     pub(crate) fn sampling(&self) -> Result<Sampling, SamplingError> {
         Sampling::new(SamplingSettings {
             temperature: self.temperature,
@@ -175,12 +172,12 @@ pub(crate) struct DecoderPlan {
     pub(crate) sampling: SamplingPlan,
 }
 
-/// The composition of a decoder.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum DecoderKind {
-    /// One model.
-    Single { model: String },
+    Single {
+        model: String,
+    },
     /// A base model that defers to an aligned one.
     Deferral {
         base: String,
@@ -300,7 +297,6 @@ impl DecoderKind {
         kind
     }
 
-    /// The execution of a composed distribution.
     pub(crate) fn execution(&self) -> Option<Execution> {
         match self {
             DecoderKind::Single { .. } | DecoderKind::Chain(_) => None,

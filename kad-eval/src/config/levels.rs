@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use kad_polybasic::{Surplus, Verifier, theory};
-use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::experiment::{DecoderKind, Execution, SamplingPlan};
@@ -12,9 +11,10 @@ use crate::toml_table::Place;
 
 /// A target and the levels below it. The first level drafts for the target, each further one for the
 /// level before it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ChainPlan {
     pub(crate) target: NamedDistribution,
+    #[serde(flatten)]
     pub(crate) levels: Levels,
 }
 
@@ -26,51 +26,43 @@ pub(crate) struct NamedDistribution {
     pub(crate) sampling: SamplingPlan,
 }
 
-/// The levels below the target.
-#[derive(Clone, Debug, PartialEq)]
+/// In `plan.json`, `levels` is a list, with `adapting: true` beside it if lengths adapt, or the
+/// profile and the candidates to plan from. Measurements stay in the profile.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub(crate) enum Levels {
-    Listed(Vec<LevelPlan>),
-    /// Listed by a plan. Lengths start as listed and adapt to the acceptance measured while decoding.
-    Adapting {
+    Listed {
         levels: Vec<LevelPlan>,
-        /// The profile's measurements of this chain.
-        measured: Box<theory::Chain>,
+        /// The profile's measurements of a planned chain, whose lengths start as listed and adapt to
+        /// the acceptance measured while decoding.
+        #[serde(rename = "adapting", serialize_with = "yes")]
+        #[serde(skip_serializing_if = "Option::is_none")]
+        measured: Option<Box<theory::Chain>>,
     },
     /// The fastest chain by a profile of this machine; listed once the models are loaded.
-    Planned {
-        profile: PathBuf,
-        /// The drafters to choose from.
-        candidates: Vec<DraftPlan>,
-        /// The place of the profile's name, for an error if it is not there.
-        place: Place,
-    },
+    Planned { levels: PlannedLevels },
 }
 
-/// As `plan.json` has it: `levels` is a list, with `adapting: true` beside it if lengths adapt, or
-/// the profile and the candidates to plan from. Measurements stay in the profile.
-impl Serialize for ChainPlan {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Planned<'p> {
-            profile: &'p PathBuf,
-            candidates: &'p [DraftPlan],
-        }
-        let adapting = matches!(self.levels, Levels::Adapting { .. });
-        let mut plan = to.serialize_struct("ChainPlan", 2 + usize::from(adapting))?;
-        plan.serialize_field("target", &self.target)?;
-        match &self.levels {
-            Levels::Listed(levels) | Levels::Adapting { levels, .. } => {
-                plan.serialize_field("levels", levels)?;
-            }
-            Levels::Planned { profile, candidates, .. } => {
-                plan.serialize_field("levels", &Planned { profile, candidates })?;
-            }
-        }
-        if adapting {
-            plan.serialize_field("adapting", &true)?;
-        }
-        plan.end()
+/// Levels that a profile will list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct PlannedLevels {
+    pub(crate) profile: PathBuf,
+    /// The drafters to choose from.
+    pub(crate) candidates: Vec<DraftPlan>,
+    /// The place of the profile's name, for an error if it is not there.
+    #[serde(skip)]
+    pub(crate) place: Place,
+}
+
+impl Levels {
+    /// Levels of fixed lengths.
+    pub(crate) fn listed(levels: Vec<LevelPlan>) -> Self {
+        Levels::Listed { levels, measured: None }
     }
+}
+
+fn yes<T, S: Serializer>(_: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bool(true)
 }
 
 /// One level: a drafter, and the verification by the level above.
@@ -81,7 +73,6 @@ pub(crate) struct LevelPlan {
     pub(crate) length: NonZeroUsize,
     /// Does the level above add a bonus token to a fully accepted draft?
     pub(crate) bonus: bool,
-    /// The verifier of the level above.
     #[serde(serialize_with = "verifier")]
     pub(crate) verifier: Verifier,
     /// The treatment of verified tokens beyond `length`; for levels that verify.
@@ -98,11 +89,9 @@ pub(crate) struct LevelPlan {
     pub(crate) place: Option<Place>,
 }
 
-/// A drafter.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum DraftPlan {
-    /// A model or a composed distribution.
     Distribution(NamedDistribution),
     /// A lookup in the text so far.
     #[serde(untagged)]
@@ -151,12 +140,20 @@ impl NamedDistribution {
 }
 
 impl TreePlan {
-    /// The most nodes.
     pub(crate) fn nodes(self) -> NonZeroUsize {
         match self {
             TreePlan::TopK { nodes, .. }
             | TreePlan::Sampled { nodes, .. }
             | TreePlan::Lookup { nodes } => nodes,
+        }
+    }
+
+    /// `tree of 16, top 4`; `drawn` stands after the number of sampled siblings.
+    fn in_words(self, drawn: &str) -> String {
+        match self {
+            TreePlan::TopK { top_k, nodes } => format!("tree of {nodes}, top {top_k}"),
+            TreePlan::Sampled { width, nodes } => format!("tree of {nodes}, {width} {drawn}"),
+            TreePlan::Lookup { nodes } => format!("tree of {nodes}"),
         }
     }
 }
@@ -165,7 +162,7 @@ impl ChainPlan {
     /// The levels, the uppermost first; none until a plan has listed them.
     pub(crate) fn listed(&self) -> &[LevelPlan] {
         match &self.levels {
-            Levels::Listed(levels) | Levels::Adapting { levels, .. } => levels,
+            Levels::Listed { levels, .. } => levels,
             Levels::Planned { .. } => &[],
         }
     }
@@ -173,10 +170,8 @@ impl ChainPlan {
     /// The drafters, or the candidates of a plan.
     pub(crate) fn drafts(&self) -> Vec<&DraftPlan> {
         match &self.levels {
-            Levels::Listed(levels) | Levels::Adapting { levels, .. } => {
-                levels.iter().map(|level| &level.draft).collect()
-            }
-            Levels::Planned { candidates, .. } => candidates.iter().collect(),
+            Levels::Planned { levels } => levels.candidates.iter().collect(),
+            Levels::Listed { levels, .. } => levels.iter().map(|level| &level.draft).collect(),
         }
     }
 
@@ -216,10 +211,10 @@ impl ChainPlan {
 
     /// `3 levels: 6 by middle, 3 by small`.
     pub(crate) fn in_words(&self) -> String {
-        let levels = match &self.levels {
-            Levels::Planned { .. } => return "levels by plan".to_owned(),
-            Levels::Listed(levels) | Levels::Adapting { levels, .. } => levels,
-        };
+        let levels = self.listed();
+        if matches!(self.levels, Levels::Planned { .. }) {
+            return "levels by plan".to_owned();
+        }
         if levels.is_empty() {
             return "plain decoding (no chain is faster)".to_owned();
         }
@@ -330,23 +325,13 @@ impl LevelPlan {
     /// The name of its tree in profiles, without the depth; None if it drafts no tree.
     pub(crate) fn tree_name(&self) -> Option<String> {
         let name = self.draft.name();
-        self.tree.map(|tree| match tree {
-            TreePlan::TopK { top_k, nodes } => format!("{name}, tree of {nodes}, top {top_k}"),
-            TreePlan::Sampled { width, nodes } => format!("{name}, tree of {nodes}, {width} drawn"),
-            TreePlan::Lookup { nodes } => format!("{name}, tree of {nodes}"),
-        })
+        self.tree.map(|tree| format!("{name}, {}", tree.in_words("drawn")))
     }
 
     /// The drafts, and everything that is not the default.
     fn in_words(&self) -> String {
         let mut words = vec![format!("{} by {}", self.length, self.draft.name())];
-        words.extend(self.tree.map(|tree| match tree {
-            TreePlan::TopK { top_k, nodes } => format!("in a tree of {nodes}, top {top_k}"),
-            TreePlan::Sampled { width, nodes } => {
-                format!("in a tree of {nodes}, {width} siblings drawn")
-            }
-            TreePlan::Lookup { nodes } => format!("in a tree of {nodes}"),
-        }));
+        words.extend(self.tree.map(|tree| format!("in a {}", tree.in_words("siblings drawn"))));
         words.extend(self.stop_below.map(|least| format!("while ≥ {least}")));
         words.extend((!self.bonus).then(|| "without bonus".to_owned()));
         words.extend((self.surplus == Surplus::Keep).then(|| "surplus kept".to_owned()));
@@ -372,7 +357,6 @@ pub(crate) fn same_distribution(one: &SamplingPlan, other: &SamplingPlan) -> boo
     *one == SamplingPlan { max_new_tokens: one.max_new_tokens, ..other.clone() }
 }
 
-/// The verifier's name in files.
 pub(crate) fn verifier_name(verifier: Verifier) -> &'static str {
     match verifier {
         Verifier::Token => "token",

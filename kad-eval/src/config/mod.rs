@@ -17,8 +17,8 @@ pub(crate) use experiment::{
     distribution_in_words,
 };
 pub(crate) use levels::{
-    ChainPlan, DraftPlan, LevelPlan, Levels, Lookup, LookupKind, NamedDistribution, TreePlan,
-    plain_decoding, same_distribution, toml_string,
+    ChainPlan, DraftPlan, LevelPlan, Levels, Lookup, LookupKind, NamedDistribution, PlannedLevels,
+    TreePlan, plain_decoding, same_distribution, toml_string,
 };
 pub(crate) use prove::{Claim, Proof, read_proof};
 pub(crate) use read::{read, read_file};

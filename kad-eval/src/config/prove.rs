@@ -14,7 +14,6 @@ use crate::toml_table::{Result, Table, Value, parse};
 /// The largest distance from one of the sum of a table's row.
 const SUM_TOLERANCE: f64 = 1e-9;
 
-/// A file of claims to prove.
 pub(crate) struct Proof {
     pub(crate) name: String,
     pub(crate) prompt: Vec<TokenId>,
@@ -27,7 +26,6 @@ pub(crate) struct Proof {
     pub(crate) claims: Vec<Claim>,
 }
 
-/// A claim that a decoder has a distribution.
 pub(crate) struct Claim {
     pub(crate) decoder: DecoderPlan,
     /// The decoder with the claimed distribution; None for the decoder's own formula.
@@ -73,7 +71,6 @@ fn proof(file: &Table<'_>) -> Result<Proof> {
 /// The claims of the entries of a file, by their names.
 type Claimed<'a> = BTreeMap<String, ClaimEntry<'a>>;
 
-/// The claim of one entry.
 struct ClaimEntry<'a> {
     /// The value of `claim`, and the decoder that it names.
     of: Option<(Value<'a>, String)>,

@@ -182,7 +182,6 @@ fn check_source(text: &str, optional: bool) -> std::result::Result<(), LoadError
     Ok(())
 }
 
-/// The `[passes]` of a file.
 fn passes(value: &Value<'_>) -> Result<PassesPlan> {
     let table = value.table("[passes]")?;
     let count = |key, help| table.get(key, |value| value.at_least_one(help));

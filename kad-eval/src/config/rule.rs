@@ -156,13 +156,11 @@ impl RulePlan {
         self.values.first().copied()
     }
 
-    /// The core's rule.
     pub(crate) fn build(&self) -> Result<Rule, RuleError> {
         (self.info.build)(&self.values)
     }
 }
 
-/// A number, or the numbers of a sweep.
 fn numbers(value: &Value<'_>) -> Result<Vec<f64>, ConfigError> {
     value.sweep()?.iter().map(Value::float).collect()
 }
@@ -181,7 +179,6 @@ impl PartialEq for RulePlan {
     }
 }
 
-/// In the words of the core's rule.
 impl fmt::Display for RulePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.build() {

@@ -36,8 +36,7 @@ pub(super) fn decoder<'m>(
     eos: &[TokenId],
 ) -> Result<Box<dyn Decoder + 'm>> {
     let (levels, measured) = match &plan.levels {
-        Levels::Listed(levels) => (&levels[..], None),
-        Levels::Adapting { levels, measured } => (&levels[..], Some(measured)),
+        Levels::Listed { levels, measured } => (levels, measured),
         Levels::Planned { .. } => bail!(WrongRequest(
             "the levels of this chain are left to a plan: list them, as `kad plan --toml` prints them"
                 .to_owned()
@@ -291,7 +290,7 @@ mod tests {
         });
         let (name, sampling) = ("mixture".to_owned(), SamplingPlan::default());
         let target = NamedDistribution { name, distribution, sampling };
-        let plan = ChainPlan { target, levels: Levels::Listed(Vec::new()) };
+        let plan = ChainPlan { target, levels: Levels::listed(Vec::new()) };
         assert_eq!(plan.in_words(), "plain decoding (no chain is faster)");
         let rules = Rules::of(&plan.target.distribution).unwrap();
         let base = Counted::new(TableModel::random("base", 8, 2, 1));

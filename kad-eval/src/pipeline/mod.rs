@@ -32,7 +32,6 @@ use crate::task::{Item, Task};
 pub(crate) struct RunRequest<'a> {
     pub(crate) experiment: &'a Experiment,
     pub(crate) options: &'a RunOptions,
-    /// Only this part of the run.
     pub(crate) shard: Option<Shard>,
     /// Allows more decoders than anybody lists by hand.
     pub(crate) large_sweeps: bool,
@@ -45,7 +44,6 @@ pub(crate) struct RunRequest<'a> {
 }
 
 impl<'a> RunRequest<'a> {
-    /// A request of a Rust program.
     pub(crate) fn new(experiment: &'a Experiment, options: &'a RunOptions) -> Self {
         Self {
             experiment,

@@ -21,7 +21,6 @@ pub(super) struct DecoderRunner<'p> {
     rules: Rules,
 }
 
-/// One runner for every decoder of the experiment.
 pub(super) fn runners(experiment: &Experiment) -> Result<Vec<DecoderRunner<'_>>> {
     experiment
         .decoders
@@ -30,7 +29,6 @@ pub(super) fn runners(experiment: &Experiment) -> Result<Vec<DecoderRunner<'_>>>
         .collect()
 }
 
-/// An item of a task, and its seed.
 struct SeededItem<'t> {
     task: &'t Task,
     item: &'t Item,

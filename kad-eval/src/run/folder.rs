@@ -40,12 +40,10 @@ impl RunFolder {
         Self { stored, run_id: run_id.to_owned(), shard: None, _locks: Vec::new() }
     }
 
-    /// The path of the folder.
     pub(crate) fn path(&self) -> &Path {
         self.stored.path()
     }
 
-    /// The run in it.
     pub(crate) fn stored(&self) -> &StoredRun {
         &self.stored
     }

@@ -30,8 +30,8 @@ use crate::task::Task;
 /// Neither the machine nor the revision of kad's source is part of it; both are in the provenance.
 pub(crate) fn run_id(experiment: &Experiment, models: &Models, tasks: &[Task]) -> Result<String> {
     let planned = experiment.decoders.iter().filter_map(|plan| match &plan.kind {
-        DecoderKind::Chain(ChainPlan { levels: Levels::Adapting { measured, .. }, .. }) => {
-            Some((&plan.name, measured))
+        DecoderKind::Chain(ChainPlan { levels: Levels::Listed { measured, .. }, .. }) => {
+            Some((&plan.name, measured.as_ref()?))
         }
         _ => None,
     });

@@ -25,7 +25,6 @@ pub(super) struct Job {
 /// Indices of a job: of its item over all tasks, and of its decoder.
 pub(super) type JobIndex = (usize, usize);
 
-/// Jobs that are finished.
 pub(super) type FinishedJobs = HashSet<JobIndex>;
 
 /// The jobs of a run, or of one shard of it.
@@ -73,7 +72,6 @@ impl<'p> RunJobs<'p> {
         record.without_text(self.experiment.passes.is_some())
     }
 
-    /// The index of `job`.
     pub(super) fn index(job: &Job) -> JobIndex {
         (job.place, job.decoder)
     }

@@ -32,13 +32,11 @@ pub(crate) use provenance::ProvenanceEntry;
 pub(crate) use shard::Shard;
 pub(crate) use stored::{RunFile, StoredRun};
 
-/// The result of a session.
 pub(crate) struct Finished {
     /// All records of the run or of the shard, in order, without their texts.
     pub(crate) records: Vec<Record>,
     /// Number of records of a complete run, or of the shard: items × decoders.
     pub(crate) total: usize,
-    /// Number of records made in this session.
     pub(crate) new_items: usize,
     /// Errors of items that failed in this session, in order.
     pub(crate) failures: Vec<anyhow::Error>,
@@ -61,7 +59,6 @@ pub(crate) struct RunSession<'p> {
     plan: RunJobs<'p>,
     folder: &'p RunFolder,
     writer: RecordWriter,
-    /// Records of finished items.
     records: Vec<Record>,
     left: Vec<Job>,
 }
@@ -95,7 +92,6 @@ impl<'p> RunSession<'p> {
         Ok(Self { plan, folder, writer, records, left })
     }
 
-    /// Number of items × decoders that are left.
     pub(crate) fn left(&self) -> usize {
         self.left.len()
     }

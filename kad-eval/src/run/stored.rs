@@ -16,7 +16,6 @@ use super::record::{Key, Record, each, key, lines};
 pub(crate) enum RunFile {
     /// The experiment as JSON, with defaults and sweeps written out.
     Plan,
-    /// A list of [`ProvenanceEntry`].
     Provenance,
     /// Forward passes and logits measured before decoding.
     Passes,
@@ -27,11 +26,9 @@ pub(crate) enum RunFile {
     /// Prompts and predictions that the page shows and no other file holds.
     ReportData,
     ReportPage,
-    /// The comparison of models as Markdown.
     ModelComparison,
 }
 
-/// The file's name.
 impl AsRef<Path> for RunFile {
     fn as_ref(&self) -> &Path {
         Path::new(match self {
@@ -61,17 +58,14 @@ impl StoredRun {
         Self { path: path.into() }
     }
 
-    /// Its folder.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of `file`.
     pub(crate) fn file(&self, file: RunFile) -> PathBuf {
         self.path.join(file)
     }
 
-    /// Whether the folder holds `file`.
     pub(crate) fn has(&self, file: RunFile) -> bool {
         self.file(file).exists()
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::config::{
     ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, NamedDistribution,
-    SamplingPlan, plain_decoding, same_distribution,
+    PlannedLevels, SamplingPlan, plain_decoding, same_distribution,
 };
 use crate::failure::WrongRequest;
 use crate::models::Models;
@@ -30,10 +30,10 @@ pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>
 /// The profile of a chain with planned levels; None for other decoders. A missing file is an error
 /// at its place in the experiment.
 pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
-    let DecoderKind::Chain(ChainPlan { levels: Levels::Planned { profile, place, .. }, .. }) = kind
-    else {
+    let DecoderKind::Chain(ChainPlan { levels: Levels::Planned { levels }, .. }) = kind else {
         return Ok(None);
     };
+    let PlannedLevels { profile, place, .. } = levels;
     if !profile.is_file() {
         let message = format!("there is no profile {}", profile.display());
         let help = "make it with `kad profile`; the path is taken from the folder of this file";
@@ -53,7 +53,8 @@ pub(crate) fn list_planned(
     let DecoderKind::Chain(chain) = kind else {
         return Ok(());
     };
-    if let Levels::Planned { profile, candidates, .. } = &chain.levels {
+    if let Levels::Planned { levels } = &chain.levels {
+        let PlannedLevels { profile, candidates, .. } = levels;
         chain.levels = fastest_levels(&chain.target, profile, candidates, models, tasks)?;
         output::note(&format!("planned for `{}`: {}", chain.target.name, chain.in_words()));
     }
@@ -103,12 +104,8 @@ fn fastest_levels(
     let levels: Vec<LevelPlan> =
         best.members.iter().skip(1).zip(&best.lengths).map(level).collect::<Result<_>>()?;
     let measured = ChainRanking::measured(&profile, &best.members, &best.lengths, true)?;
-    Ok(match measured {
-        Some(measured) if !levels.is_empty() => {
-            Levels::Adapting { levels, measured: Box::new(measured) }
-        }
-        _ => Levels::Listed(levels),
-    })
+    let measured = measured.filter(|_| !levels.is_empty()).map(Box::new);
+    Ok(Levels::Listed { levels, measured })
 }
 
 /// The profile's name of a distribution; None under other sampling settings.

@@ -1,6 +1,5 @@
 //! Items of the user: JSON lines, a prompt template, an extractor.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -105,13 +104,7 @@ fn load(keys: &JsonlKeys, _: LoadOptions<'_>) -> Result<LoadedItems> {
 /// Renders the templates over every line. A field that a line lacks is an error, not an empty text.
 fn read(keys: &JsonlKeys) -> Result<Vec<SolvedItem>> {
     let path = &keys.file.path;
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let help = match error.kind() {
-            ErrorKind::InvalidData => "save it as UTF-8",
-            _ => "a relative path is taken from the folder of the experiment file",
-        };
-        anyhow!("cannot read the task file {}: {error}; {help}", path.display())
-    })?;
+    let text = keys.file.text("task file")?;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let opening = Arc::new(Opening { system: keys.system.clone(), shots: Vec::new() });

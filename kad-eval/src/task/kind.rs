@@ -68,7 +68,6 @@ impl TaskKind {
     }
 }
 
-/// Makes an item of every row.
 pub(super) fn solved<R>(
     rows: Records<R>,
     mut solve: impl FnMut(usize, R) -> Result<SolvedItem>,
@@ -93,9 +92,7 @@ pub(super) struct LoadedItems {
 pub(super) enum Shots {
     /// None: its items have no worked replies.
     None,
-    /// The same for every item.
     Shared,
-    /// Of the item's own group.
     OfGroup,
 }
 

@@ -17,7 +17,6 @@ use crate::toml_table::{ConfigError, Table, Value};
 /// Documentation of the keys of [`AnswerMode`].
 pub(super) const KEYS: &str = "by = \"answer\" | \"likelihood\"; shuffle = true";
 
-/// The way a multiple-choice answer is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum AnswerBy {
@@ -28,7 +27,6 @@ pub(super) enum AnswerBy {
 }
 
 impl AnswerBy {
-    /// The key `by`, if it is given.
     pub(super) fn read(table: &Table<'_>) -> Result<Option<Self>, ConfigError> {
         let words = [("answer", AnswerBy::Answer), ("likelihood", AnswerBy::Likelihood)];
         table.get("by", |value| value.one_of("way to choose", &words))
@@ -70,7 +68,6 @@ impl AnswerMode {
     }
 }
 
-/// One option for each letter.
 const MOST_OPTIONS: usize = 26;
 
 /// A question with options, as a file has it.

@@ -44,18 +44,14 @@ fn sets(table: &Table<'_>) -> Result<Vec<TaskSet>, ConfigError> {
 /// model's context length or tokens, and a run can stop between them. The first token of a piece
 /// has no context and is not counted, unless the tokenizer puts one before it.
 fn load(keys: &PerplexityKeys, _: LoadOptions<'_>) -> Result<LoadedItems> {
-    let path = &keys.file.path;
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let help = "a relative path is taken from the folder of the experiment file";
-        WrongRequest(format!("cannot read the text {}: {error}; {help}", path.display()))
-    })?;
+    let text = keys.file.text("text")?;
     let item = |(index, piece): (usize, &str)| -> SolvedItem {
         let (id, turns) = (format!("piece-{index:05}"), vec![piece.to_owned()]);
         Item { id, turns, ..Item::default() }.into()
     };
     let items: Vec<_> = pieces(&text, keys.piece_bytes).into_iter().enumerate().map(item).collect();
     if items.is_empty() {
-        bail!(WrongRequest(format!("the text {} is empty", path.display())));
+        bail!(WrongRequest(format!("the text {} is empty", keys.file.path.display())));
     }
     Ok(LoadedItems { items, examples: None })
 }

@@ -1,5 +1,6 @@
 //! One entry of `[[tasks]]`: a set of items, and the way they are asked.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
@@ -136,7 +137,6 @@ impl Serialize for TaskPlan {
     }
 }
 
-/// A file that an experiment names.
 #[derive(Clone, Debug, serde::Serialize)]
 #[serde(transparent)]
 pub(super) struct UserFile {
@@ -150,6 +150,18 @@ pub(super) struct UserFile {
 impl UserFile {
     pub(super) fn read(value: &Value<'_>) -> Result<Self, ConfigError> {
         Ok(Self { written: value.string()?, path: value.path()? })
+    }
+
+    /// Its contents; `what` is its name in messages.
+    pub(super) fn text(&self, what: &str) -> Result<String> {
+        std::fs::read_to_string(&self.path).map_err(|error| {
+            let help = match error.kind() {
+                ErrorKind::InvalidData => "save it as UTF-8",
+                _ => "a relative path is taken from the folder of the experiment file",
+            };
+            let path = self.path.display();
+            WrongRequest(format!("cannot read the {what} {path}: {error}; {help}")).into()
+        })
     }
 
     /// The file's name without its ending: the name of the task's part.

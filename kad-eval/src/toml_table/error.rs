@@ -36,9 +36,7 @@ impl Place {
         let first = Some(first.span.clone()).filter(|first| *first != self.span);
         ConfigError { first, ..self.error(message) }
     }
-}
 
-impl Place {
     /// Length in bytes of the longest line of the place.
     fn longest_line(&self) -> usize {
         let text = &self.source.text;
@@ -65,7 +63,6 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// Adds what to write instead.
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }

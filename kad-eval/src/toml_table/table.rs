@@ -37,7 +37,6 @@ impl<'a> Table<'a> {
         self.optional(key).as_ref().map(read).transpose()
     }
 
-    /// The value of `key`.
     pub(crate) fn required(&self, key: &'static str) -> Result<Value<'a>> {
         self.required_as(key, &format!("add `{key} = …`"))
     }

@@ -8,7 +8,6 @@ use toml::de::DeValue;
 
 use super::{ConfigError, Place, Result, Table, advice};
 
-/// One value of a file, with its key.
 pub(crate) struct Value<'a> {
     key: String,
     value: &'a DeValue<'a>,
@@ -33,7 +32,6 @@ impl<'a> Value<'a> {
         self.place.repeats(&first.place, message)
     }
 
-    /// The value's place in the file.
     pub(crate) fn place(&self) -> Place {
         self.place.clone()
     }
@@ -46,7 +44,6 @@ impl<'a> Value<'a> {
         matches!(self.value, DeValue::String(_))
     }
 
-    /// A string.
     pub(crate) fn str(&self) -> Result<&'a str> {
         match self.value {
             DeValue::String(text) => Ok(text),
@@ -54,7 +51,6 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A string that the caller keeps.
     pub(crate) fn string(&self) -> Result<String> {
         self.str().map(str::to_owned)
     }
@@ -68,7 +64,6 @@ impl<'a> Value<'a> {
         Ok(name)
     }
 
-    /// A string that parses as `T`.
     pub(crate) fn parsed<T: FromStr<Err: ToString>>(&self) -> Result<T> {
         self.str()?.parse().map_err(|error: T::Err| self.error(error.to_string()))
     }
@@ -157,7 +152,6 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The values of a list.
     pub(crate) fn list(&self) -> Result<Vec<Value<'a>>> {
         let DeValue::Array(items) = self.value else {
             return Err(self.not_a_list());

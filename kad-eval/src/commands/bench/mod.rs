@@ -119,7 +119,7 @@ fn planned(
         let levels = targets.levels(profile, &chain.members, &chain.lengths)?;
         let kind = DecoderKind::Chain(ChainPlan {
             target: target.clone(),
-            levels: Levels::Listed(levels),
+            levels: Levels::listed(levels),
         });
         let name = chain.in_words();
         let predicted = predicted(&chain)?;

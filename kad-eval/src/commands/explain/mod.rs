@@ -72,7 +72,6 @@ struct Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum BudgetOf {
-    /// A parameter of the rule.
     Rule,
     /// The deferral mass of the decision, because the rule has no budget.
     MassSpent,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, anyhow};
 use comfy_table::Table;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
-use kad_backends::{Message, Source};
+use kad_backends::Source;
 use kad_core::deferral::{Deferral, Rule};
 use kad_core::{Certificate, Distribution, LanguageModel, LogitRows, Sampling, TokenId};
 use serde_json::json;
@@ -13,13 +13,12 @@ use serde_json::json;
 use super::BudgetOf;
 use crate::cli::ExplainArgs;
 use crate::commands::plan;
-use crate::commands::shared::number_row;
+use crate::commands::shared::{number_row, prompt_tokens};
 use crate::config::{DecoderKind, Execution, RulePlan, SamplingPlan};
 use crate::failure::Failure;
-use crate::models::{self, Model, Models};
+use crate::models::{self, Model};
 use crate::output;
 
-/// The arguments that explain a prompt.
 pub(super) struct PromptArgs<'a> {
     pub(super) args: &'a ExplainArgs,
     pub(super) text: &'a str,
@@ -42,7 +41,11 @@ pub(super) fn run(asked: &PromptArgs<'_>) -> Result<(), Failure> {
         plans.map(|(name, source)| (name.to_owned(), plan(source, engine))).into();
     let models = models::load_all(&plans, std::iter::once(&kind))?;
     models::check_shared(&kind, &models)?;
-    let tokens = tokens(asked, &kind, &models)?;
+    let system = asked.args.system.as_deref();
+    let tokens = prompt_tokens((&kind, &models), (asked.args.chat, system), asked.text)?;
+    if tokens.is_empty() {
+        return Err(Failure::request(anyhow!("the prompt is empty: give one as PROMPT")));
+    }
     let rows = [next_row(&models["base"], &tokens)?, next_row(&models["aligned"], &tokens)?];
     let rule = asked.rule.build().map_err(Failure::request)?;
     let drawn = distributions(&rows, sampling)?;
@@ -72,27 +75,6 @@ fn sampling(asked: &PromptArgs<'_>) -> Result<(Sampling, Sampling)> {
     Ok((plan.sampling()?, plan.decision()?))
 }
 
-fn tokens(
-    asked: &PromptArgs<'_>,
-    kind: &DecoderKind,
-    models: &Models,
-) -> Result<Vec<TokenId>, Failure> {
-    let tokens = if asked.args.chat {
-        let system = asked.args.system.as_deref().map(Message::system);
-        let messages: Vec<Message> =
-            system.into_iter().chain([Message::user(asked.text)]).collect();
-        models::chat_prompt(kind, models, &messages)?
-    } else {
-        let speaker = models::speaker(kind, models);
-        speaker.tokenizer.encode(asked.text, true).map_err(anyhow::Error::from)?
-    };
-    if tokens.is_empty() {
-        return Err(Failure::request(anyhow!("the prompt is empty: give one as PROMPT")));
-    }
-    Ok(tokens)
-}
-
-/// The logits of the next token.
 fn next_row(model: &Model, tokens: &[TokenId]) -> Result<LogitRows> {
     let mut rows = LogitRows::new(model.counted.vocab().size());
     model.counted.start()?.extend(tokens, 1, &mut rows)?;

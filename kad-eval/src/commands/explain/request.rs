@@ -50,7 +50,6 @@ pub(super) fn read(
     }))
 }
 
-/// `file` in messages.
 pub(super) fn name(file: &Path) -> String {
     if file == Path::new("-") { "stdin".to_owned() } else { file.display().to_string() }
 }

@@ -15,6 +15,7 @@ use kad_core::{SampledChoices, TokenId};
 use serde_json::json;
 
 use crate::cli::GenerateArgs;
+use crate::commands::shared::{opening, prompt_tokens};
 use crate::config::{DecoderKind, SamplingPlan, distribution_in_words};
 use crate::failure::Failure;
 use crate::models::{self, Models, Rules};
@@ -83,19 +84,10 @@ struct Generator<'m> {
 
 impl Generator<'_> {
     fn answer_once(&mut self, prompt: &str) -> Result<(), Failure> {
-        let tokens = if self.args.chat {
-            models::chat_prompt(self.kind, self.models, &self.opening(prompt))?
-        } else {
-            let speaker = models::speaker(self.kind, self.models);
-            speaker.tokenizer.encode(prompt, true).map_err(anyhow::Error::from)?
-        };
+        let asked = (self.args.chat, self.args.system.as_deref());
+        let tokens = prompt_tokens((self.kind, self.models), asked, prompt)?;
         self.answer(&tokens)?;
         Ok(())
-    }
-
-    fn opening(&self, prompt: &str) -> Vec<Message> {
-        let system = self.args.system.as_deref().map(Message::system);
-        system.into_iter().chain([Message::user(prompt)]).collect()
     }
 
     /// Answers each line of stdin as a user turn.
@@ -113,7 +105,7 @@ impl Generator<'_> {
             }
             turns += 1;
             if messages.is_empty() {
-                messages = self.opening(&line);
+                messages = opening(self.args.system.as_deref(), &line);
             } else {
                 messages.push(Message::user(line));
             }

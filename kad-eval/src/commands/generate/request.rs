@@ -20,7 +20,6 @@ pub(super) struct Request {
     pub(super) sampling: SamplingPlan,
 }
 
-/// The decoder that the arguments describe.
 pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
     if args.sampling.max_new_tokens == Some(0) {
         return Err(DecodeError::NoTokensRequested.into());
@@ -126,7 +125,7 @@ fn chain(
     }
     let distribution = target.executed(Execution::Autoregressive);
     let target = NamedDistribution::new(&distribution.level_name(1), distribution, sampling);
-    Ok(DecoderKind::Chain(ChainPlan { target, levels: Levels::Listed(levels) }))
+    Ok(DecoderKind::Chain(ChainPlan { target, levels: Levels::listed(levels) }))
 }
 
 /// The distribution that the flags compose; models are named by their roles.

@@ -11,7 +11,6 @@ use crate::cli::{GenerateArgs, Show};
 use crate::config::DecoderKind;
 use crate::output;
 
-/// Prints tokens as they are generated.
 pub(super) struct Printer<'a> {
     args: &'a GenerateArgs,
     kind: &'a DecoderKind,
@@ -67,7 +66,6 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// The meaning of a mark.
 fn meaning(kind: &DecoderKind, origin: Origin, level: usize) -> String {
     let (alone, of_level) = match origin {
         Origin::Base => ("kept from base", "drawn by"),

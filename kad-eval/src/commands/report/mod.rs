@@ -51,7 +51,6 @@ fn each<'f, T>(
     Ok(opened)
 }
 
-/// The summary of a run.
 fn summary(run: &StoredRun) -> Result<Summary> {
     if let Some(summary) = run.read(RunFile::Summary)? {
         return Ok(summary);
@@ -80,7 +79,6 @@ fn shown(run: &StoredRun) -> Result<Summary> {
     Ok(summary)
 }
 
-/// Number of finished items in a summary.
 fn summed(summary: &Summary) -> u64 {
     summary.results.iter().map(|result| result.items).sum()
 }
@@ -131,7 +129,6 @@ fn outdated(run: &StoredRun, summed: u64, held: u64) -> Option<String> {
     })
 }
 
-/// Writes the page of one run, or of a comparison.
 fn write_page(path: &Path, runs: &[StoredRun]) -> Result<()> {
     let page = match runs {
         [run] => {
@@ -169,7 +166,6 @@ fn unfinished(run: &StoredRun) -> Result<Option<String>> {
     }))
 }
 
-/// A message about a folder that is no run.
 fn no_run(folder: &Path) -> String {
     let shown = folder.display();
     let Ok(entries) = std::fs::read_dir(folder) else {

@@ -18,14 +18,12 @@ use crate::report::{
     table::{self, DataTable},
 };
 
-/// Runs as CSV, each with its folder.
 pub(super) fn csv(runs: &[(&Path, Summary)]) -> Result<String> {
     let named: Vec<(String, &Summary)> =
         runs.iter().map(|(folder, run)| (folder.display().to_string(), run)).collect();
     table::csv(&named.iter().map(|(folder, run)| (folder.as_str(), *run)).collect::<Vec<_>>())
 }
 
-/// One run in the format asked for.
 pub(super) fn one(args: &ReportArgs, run: &Summary) -> Result<String> {
     match () {
         () if args.json => json(run),
@@ -34,7 +32,6 @@ pub(super) fn one(args: &ReportArgs, run: &Summary) -> Result<String> {
     }
 }
 
-/// Several runs, each compared with the first.
 pub(super) fn several(args: &ReportArgs, runs: &[LoadedRun]) -> Result<String> {
     let all = Comparisons::of(runs);
     if args.json { json(&all) } else { Ok(all.text(args.markdown)) }

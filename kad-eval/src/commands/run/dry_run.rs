@@ -21,13 +21,11 @@ use crate::pipeline::{self, Prepared, RunRequest};
 use crate::report::table;
 use crate::run::find;
 
-/// Everything that is printed.
 #[derive(Serialize)]
 struct DryRun<'p> {
     name: &'p str,
     run_id: &'p str,
     folder: &'p Path,
-    /// True if the folder exists.
     exists: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<String>,

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::pipeline::{self, RunOptions, RunOutcome, RunRequest};
 use crate::report::table;
-use crate::run::{Finished, RunFile, RunFolder, Shard};
+use crate::run::{Finished, RunFile, Shard};
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let experiment = read_file(&args.file, &args.set).map_err(Failure::Request)?;
@@ -46,7 +46,6 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     }
 }
 
-/// The closing summary as JSON.
 #[derive(Serialize)]
 struct Closing<'s> {
     folder: &'s Path,
@@ -66,23 +65,20 @@ struct Closing<'s> {
     summary: Option<&'s Summary>,
 }
 
-impl<'s> Closing<'s> {
-    fn of(folder: &'s RunFolder, finished: &Finished) -> Self {
-        Self {
-            folder: folder.path(),
-            items: finished.total,
-            done: finished.records.len(),
-            new_items: finished.new_items,
-            failed: finished.failures.len(),
-            shard: None,
-            warnings: &[],
-            summary: None,
-        }
-    }
-
-    fn json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self).context("cannot write the summary as JSON")
-    }
+/// The closing summary as JSON; `shard` is the shard that was asked for.
+fn closing(outcome: &RunOutcome, shard: Option<Shard>) -> Result<String> {
+    let RunOutcome { folder, finished, warnings, summary } = outcome;
+    let closing = Closing {
+        folder: folder.path(),
+        items: finished.total,
+        done: finished.records.len(),
+        new_items: finished.new_items,
+        failed: finished.failures.len(),
+        shard: shard.map(|shard| shard.to_string()),
+        warnings: if shard.is_some() { warnings } else { &[] },
+        summary: summary.as_ref(),
+    };
+    serde_json::to_string_pretty(&closing).context("cannot write the summary as JSON")
 }
 
 /// Prints the table or the summary, then the warnings, and says how the run ended. An incomplete
@@ -91,7 +87,7 @@ fn conclude(args: &RunArgs, summary: &Summary, outcome: &RunOutcome) -> Result<(
     let RunOutcome { folder, finished, warnings, .. } = outcome;
     let report = folder.stored().file(RunFile::ReportPage);
     let text = match args.json {
-        true => Closing { summary: Some(summary), ..Closing::of(folder, finished) }.json()?,
+        true => closing(outcome, None)?,
         false => format!("{}\nreport: {}", table::render(summary), report.display()),
     };
     let printed = output::line(&text);
@@ -106,8 +102,7 @@ fn conclude(args: &RunArgs, summary: &Summary, outcome: &RunOutcome) -> Result<(
 fn conclude_shard(args: &RunArgs, shard: Shard, outcome: &RunOutcome) -> Result<(), Failure> {
     let RunOutcome { folder, finished, warnings, .. } = outcome;
     if args.json {
-        let shard = Some(shard.to_string());
-        output::line(&Closing { shard, warnings, ..Closing::of(folder, finished) }.json()?)?;
+        output::line(&closing(outcome, Some(shard))?)?;
     }
     warnings.iter().for_each(|line| output::warning(line));
     ended(finished, "this shard")?;

@@ -38,7 +38,6 @@ impl RecordWriter {
         Ok((Self { file, path: path.to_owned() }, records))
     }
 
-    /// Appends one line.
     pub(crate) fn write(&mut self, record: &Record) -> Result<()> {
         let mut line = serde_json::to_vec(record)?;
         line.push(b'\n');

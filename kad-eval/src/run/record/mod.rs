@@ -52,7 +52,6 @@ pub(crate) struct Record {
     /// New tokens by origin and level.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) origins: Vec<OriginCount>,
-    /// Forward passes of each model.
     pub(crate) passes: BTreeMap<String, Passes>,
     /// Wall-clock time of the item, prompt included.
     pub(crate) seconds: f64,
@@ -83,9 +82,7 @@ impl Record {
 pub(crate) struct Scored {
     /// One for each option, or one for the text; none for probability 0.
     pub(crate) log_probs: Vec<Option<f64>>,
-    /// Number of tokens scored.
     pub(crate) tokens: u64,
-    /// Bytes of text of these tokens.
     pub(crate) bytes: u64,
 }
 
@@ -182,7 +179,6 @@ pub struct Acceptance {
 }
 
 impl Acceptance {
-    /// Counts the drafts of `steps`.
     pub(crate) fn of(steps: &[Step]) -> Self {
         let mut acceptance = Self::default();
         steps.iter().for_each(|step| acceptance.count(step.drafted, step.accepted));
@@ -197,7 +193,6 @@ impl Acceptance {
         }
     }
 
-    /// Adds the counts of another text.
     pub(crate) fn add(&mut self, other: &Self) {
         self.drafted += other.drafted;
         self.accepted += other.accepted;
@@ -208,7 +203,6 @@ impl Acceptance {
         }
     }
 
-    /// Number of drafts.
     pub(crate) fn drafts(&self) -> u64 {
         self.lengths.iter().sum()
     }
@@ -218,9 +212,7 @@ impl Acceptance {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Passes {
     pub(crate) passes: u64,
-    /// Tokens processed in the passes.
     pub(crate) tokens: u64,
-    /// Time in the passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seconds: Option<f64>,
 }
@@ -240,7 +232,6 @@ pub(crate) fn origin_name(origin: Origin) -> &'static str {
 /// Decoder, task and item: unique within a run.
 pub(crate) type Key = (String, String, String);
 
-/// The key of `record`.
 pub(crate) fn key(record: &Record) -> Key {
     (record.decoder.clone(), record.task.clone(), record.item.clone())
 }

@@ -56,7 +56,6 @@ impl Score {
         Some(right / weights().sum::<f64>())
     }
 
-    /// The score as a record holds it.
     pub(super) fn record(self) -> Scored {
         let finite = |nats: &f64| Some(*nats).filter(|nats| nats.is_finite());
         let log_probs = self.log_probs.iter().map(finite).collect();

@@ -50,7 +50,7 @@ struct PairSamples {
 
 /// The chain of `target` and one level below it.
 pub(super) fn two_levels(target: &NamedDistribution, level: LevelPlan) -> DecoderKind {
-    DecoderKind::Chain(ChainPlan { target: target.clone(), levels: Levels::Listed(vec![level]) })
+    DecoderKind::Chain(ChainPlan { target: target.clone(), levels: Levels::listed(vec![level]) })
 }
 
 impl Profiler<'_> {

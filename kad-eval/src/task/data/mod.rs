@@ -39,7 +39,6 @@ impl fmt::Display for HubFiles {
     }
 }
 
-/// The place where data is looked for.
 enum DataPlace<'a> {
     Folder(&'a Path),
     Hub,
@@ -196,7 +195,6 @@ pub(super) fn examples<R: DeserializeOwned>(
     }
 }
 
-/// The place where a task's items are.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Found {
     /// No place for data was named, or the task needs none.

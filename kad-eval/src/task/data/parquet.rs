@@ -15,7 +15,6 @@ use serde_json::{Map, Value};
 
 use super::unreadable;
 
-/// The rows of a table.
 pub(super) fn rows(path: &Path) -> Result<Vec<Value>> {
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
     if file.metadata().is_ok_and(|about| about.is_dir()) {

@@ -31,7 +31,6 @@ pub(crate) type Records<R> = Vec<(At, R)>;
 /// The author of a file, who decides the remedy for a mistake in it.
 #[derive(Clone, Copy)]
 pub(crate) enum Author {
-    /// The publisher of the dataset.
     Publisher,
     User,
 }
@@ -69,7 +68,6 @@ pub(super) fn read<R: DeserializeOwned>(paths: &[PathBuf]) -> Result<Records<R>>
     Ok(all)
 }
 
-/// The text of a task's file.
 pub(crate) fn text(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| unreadable(path, error))
 }
@@ -106,7 +104,6 @@ pub(crate) fn lines<R: DeserializeOwned>(
     numbered(path, "line", filled.map(|(number, line)| (number, read(line))), author)
 }
 
-/// Reads one JSON list.
 fn entries<R: DeserializeOwned>(path: &Path, text: &str) -> Result<Records<R>> {
     let entries: Vec<R> = serde_json::from_str(without_mark(text)).map_err(|error| {
         let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
@@ -117,7 +114,6 @@ fn entries<R: DeserializeOwned>(path: &Path, text: &str) -> Result<Records<R>> {
     numbered(path, "entry", (1..).zip(entries.into_iter().map(Ok)), Author::Publisher)
 }
 
-/// The rows of a parquet table.
 fn table<R: DeserializeOwned>(path: &Path) -> Result<Records<R>> {
     let rows = parquet::rows(path)?.into_iter();
     let rows = rows.map(|row| serde_json::from_value(row).map_err(|error| error.to_string()));

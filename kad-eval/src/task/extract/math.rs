@@ -55,7 +55,6 @@ const ROW: &str = "\u{1}";
 /// Stands for a comma that separates.
 const SEPARATOR: &str = "\u{2}";
 
-/// The canonical spelling of `formula`.
 pub(super) fn canonical(formula: &str) -> String {
     let mut text = formula.replace("\\\\", ROW).replace(['\n', '~'], " ");
     text = text.replace("{,}", ",").replace(",\\!", ",").replace("\\ ", " ");
@@ -136,7 +135,6 @@ fn right_side(text: &str) -> &str {
     if whole { text } else { right }
 }
 
-/// Is there a comma outside of all brackets?
 fn has_outer_comma(text: &str) -> bool {
     let mut depth = 0i32;
     text.chars().any(|c| {

@@ -167,7 +167,6 @@ impl Serialize for Extractor {
 /// The words that state an answer: `The answer is`, `**Answer**:`, `answer =`.
 const STATES: &str = r"(?i-u:\banswer\b[*_]*\s*(?:is|are|was|be|=|:)[*_:]*)";
 
-/// Compiles a constant pattern.
 fn compile(pattern: &str) -> Regex {
     Regex::new(pattern).expect("the pattern is a constant, and tests compile it")
 }

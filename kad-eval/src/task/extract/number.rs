@@ -111,7 +111,6 @@ fn result(stated: &str) -> &str {
     }
 }
 
-/// The first number of a text.
 fn first(text: &str) -> Option<String> {
     let found = ANY.find(text)?;
     Some(signed(text, found.start(), found.as_str()))
@@ -123,7 +122,6 @@ pub(super) fn stated_word_for_word(text: &str) -> Option<String> {
     Some(canonical(last.get(1)?.as_str()))
 }
 
-/// The last number of a text.
 fn last(text: &str) -> Option<String> {
     let found = ANY.find_iter(text).last()?;
     Some(signed(text, found.start(), found.as_str()))
