@@ -183,31 +183,24 @@ impl Metric {
         }
     }
 
-    /// The heads of its columns in CSV, given all `models`.
-    pub(crate) fn csv_heads(&self, models: &[&str]) -> Vec<String> {
-        let name = self.name;
-        match self.value {
-            One(_) => vec![name.to_owned()],
-            Ranged(_) => ["", "_low", "_high"].map(|end| format!("{name}{end}")).into(),
-            PerModel(_) => models.iter().map(|model| format!("{name}:{model}")).collect(),
-        }
-    }
-
-    /// The cells under these heads, unrounded; missing and infinite numbers are empty.
-    pub(crate) fn csv_cells(&self, result: &DecoderResult, models: &[&str]) -> Vec<String> {
-        let cell = |value: Option<f64>| {
+    /// Heads and cells of its columns in CSV, given all `models`: unrounded, missing and infinite
+    /// numbers are empty.
+    pub(crate) fn csv(&self, result: &DecoderResult, models: &[&str]) -> Vec<(String, String)> {
+        let column = |end: &str, value: Option<f64>| {
             let finite = value.filter(|value| value.is_finite());
-            finite.map_or(String::new(), |value| value.to_string())
+            let cell = finite.map_or(String::new(), |value| value.to_string());
+            (format!("{}{end}", self.name), cell)
         };
         match self.value {
-            One(value) => vec![cell(value(result))],
+            One(value) => vec![column("", value(result))],
             Ranged(value) => {
-                let found = value(result);
-                let end = |pick: fn(Interval) -> f64| cell(found.map(|(_, range)| pick(range)));
-                vec![cell(found.map(|(value, _)| value)), end(|i| i.low), end(|i| i.high)]
+                let (value, range) = value(result).unzip();
+                let (low, high) = range.map(|Interval { low, high }| (low, high)).unzip();
+                vec![column("", value), column("_low", low), column("_high", high)]
             }
             PerModel(values) => {
-                models.iter().map(|model| cell(values(result).get(*model).copied())).collect()
+                let value = |model: &str| values(result).get(model).copied();
+                models.iter().map(|it| column(&format!(":{it}"), value(it))).collect()
             }
         }
     }
@@ -329,12 +322,12 @@ mod tests {
         assert_eq!(line("accuracy", plain), "12.5 [8.6, 17.8]");
         assert_eq!(line("difference", plain), "–");
         assert_eq!(line("passes_per_token", swept), "aligned 0.020 base 1.000");
-        let accuracy = metric("accuracy").unwrap();
-        assert_eq!(accuracy.csv_heads(&[]), ["accuracy", "accuracy_low", "accuracy_high"]);
-        assert_eq!(accuracy.csv_cells(plain, &[])[0], "0.125");
-        let passes = metric("passes_per_token").unwrap();
-        assert_eq!(passes.csv_heads(&["x", "base"])[1], "passes_per_token:base");
-        assert_eq!(passes.csv_cells(plain, &["x", "base"]), ["", "1"]);
+        let csv = |name: &str| metric(name).unwrap().csv(plain, &["x", "base"]);
+        let (heads, cells): (Vec<_>, Vec<_>) = csv("accuracy").into_iter().unzip();
+        assert_eq!(heads, ["accuracy", "accuracy_low", "accuracy_high"]);
+        assert_eq!(cells[0], "0.125");
+        let (heads, cells): (Vec<_>, Vec<_>) = csv("passes_per_token").into_iter().unzip();
+        assert_eq!((&*heads[1], cells), ("passes_per_token:base", vec!["".into(), "1".into()]));
         assert!(!metric("deferral_mass").unwrap().is_in(&[plain]));
         assert!(metric("deferral_mass").unwrap().is_in(&[plain, swept]));
     }

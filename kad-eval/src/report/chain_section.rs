@@ -12,10 +12,7 @@ use crate::analysis::stats::Interval;
 use crate::analysis::summary::{DecoderResult, Level};
 use crate::numbers::fixed;
 
-/// The charts for the task `name`, without empty ones.
-///
-/// # Errors
-/// If a chart cannot be drawn.
+/// The charts for the task `name`, without empty ones; an error if one cannot be drawn.
 pub(super) fn figures(
     name: &str,
     results: &[&DecoderResult],
@@ -124,19 +121,15 @@ mod tests {
     use super::*;
     use crate::report::{bench_page, fixtures};
 
-    fn results() -> Vec<DecoderResult> {
-        fixtures::chains().results
-    }
-
     #[test]
     fn the_baseline_is_the_first_bar_and_bars_are_whole() {
-        let results = results();
-        let refs: Vec<&DecoderResult> = results.iter().collect();
-        let last = results.last().unwrap();
+        let summary = fixtures::chains();
+        let refs = summary.on(fixtures::CHAINS);
+        let last = refs.last().unwrap();
         let bars = bars(&refs, &last.decoder);
-        assert_eq!((bars.len(), &bars[0].decoder), (results.len(), &last.decoder));
+        assert_eq!((bars.len(), &bars[0].decoder), (refs.len(), &last.decoder));
         for bar in &bars {
-            let result = results.iter().find(|result| result.decoder == bar.decoder).unwrap();
+            let result = refs.iter().find(|result| result.decoder == bar.decoder).unwrap();
             let time = result.time.as_ref().unwrap();
             let passes: f64 = bar.passes.iter().map(|(_, seconds)| seconds).sum();
             assert!((passes + time.overhead - bar.total).abs() < 1e-12);
@@ -147,8 +140,8 @@ mod tests {
 
     #[test]
     fn the_target_passes_come_first_whatever_its_name() {
-        let results = results();
-        let chain = results.iter().find(|result| result.levels.len() == 2).unwrap();
+        let summary = fixtures::chains();
+        let chain = summary.results.iter().find(|result| result.levels.len() == 2).unwrap();
         let names: Vec<String> = bar(chain).unwrap().passes.into_iter().map(|p| p.0).collect();
         assert_eq!(names, ["target", "middle", "small"]);
         assert_eq!(members(&chain.levels), ["target", "middle", "small"]);
@@ -156,8 +149,8 @@ mod tests {
 
     #[test]
     fn a_prediction_is_compared_with_the_measurement() {
-        let results = results();
-        let refs: Vec<&DecoderResult> = results.iter().collect();
+        let summary = fixtures::chains();
+        let refs = summary.on(fixtures::CHAINS);
         let ranked = bench_page::fixtures::ranked(&["target", "small"], 14.0);
         let expected = Expected::of(&[("two levels".to_owned(), ranked)].into(), &[]);
         assert_eq!(point(refs[0], &expected), None, "without a prediction");
@@ -173,17 +166,17 @@ mod tests {
 
     #[test]
     fn a_run_without_times_has_no_bars() {
-        let mut results = results();
-        results.iter_mut().for_each(|result| result.time = None);
-        let refs: Vec<&DecoderResult> = results.iter().collect();
+        let mut summary = fixtures::chains();
+        summary.results.iter_mut().for_each(|result| result.time = None);
+        let refs = summary.on(fixtures::CHAINS);
         assert_eq!(bars(&refs, "target"), []);
     }
 
     #[test]
     fn every_level_is_a_row_and_a_histogram() {
-        let results = results();
-        let refs: Vec<&DecoderResult> = results.iter().collect();
-        let verifying: usize = results.iter().map(|result| result.levels.len()).sum();
+        let summary = fixtures::chains();
+        let refs = summary.on(fixtures::CHAINS);
+        let verifying: usize = refs.iter().map(|result| result.levels.len()).sum();
         assert_eq!(levels(&refs).unwrap().rows.len(), verifying);
         assert!(levels(&refs[..1]).is_none());
         let histograms = acceptance(&refs).unwrap().unwrap();

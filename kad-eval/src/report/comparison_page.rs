@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::chart::forest::{DecoderMarks, ForestAxis, forest};
+use super::chart::forest::{DecoderMarks, forest};
 use super::page::{self, Figure};
 use super::repeat::Repeat;
 use super::result_tables::{difference, with_arrow};
@@ -220,8 +220,7 @@ fn figure(
     };
     let head = metric.head();
     let title = format!("{head}, with {} % intervals", page::confidence());
-    let scale = ForestAxis { title: &title, number: &number };
     let caption = format!("{head} of every decoder in every run.");
     let label = format!("{head} on {task}; the numbers are in the table below");
-    Ok(Figure::of(forest(&blocks, &names, scale)?, caption, label))
+    Ok(Figure::of(forest(&blocks, &names, (&title, &number))?, caption, label))
 }

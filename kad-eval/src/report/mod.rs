@@ -25,7 +25,7 @@ use crate::run::record::Record;
 use crate::speed::chain_ranking::RankedChain;
 use crate::speed::profile::Profile;
 
-pub(crate) use bench_page::{Bench, bench_html};
+pub(crate) use bench_page::bench_html;
 use chart::pass_times::PassTimeCurves;
 pub(crate) use comparison_page::{comparison, repetitions_table};
 pub(crate) use files::{page, write};

@@ -18,10 +18,7 @@ pub(crate) struct Repeat {
 }
 
 impl Repeat {
-    /// Reads both from the folder of a run.
-    ///
-    /// # Errors
-    /// If one of its files cannot be read or has another form.
+    /// Reads both from the folder of a run; an error if a file cannot be read or has another form.
     pub(crate) fn of(run: &StoredRun) -> Result<Self> {
         Ok(Self { sessions: run.provenance()?, plan: run.read(RunFile::Plan)?.unwrap_or_default() })
     }

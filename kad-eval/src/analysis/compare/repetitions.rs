@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::LoadedRun;
 use super::between_sessions;
+use crate::analysis::summary::DecoderResult;
 use crate::run::record::{Record, key};
 
 /// A digest of the tokens of each generated text, by item.
@@ -91,8 +92,8 @@ impl<'r> Repetitions<'r> {
         if others.is_empty() || !others.iter().all(same) || folders.len() < runs.len() {
             return None;
         }
-        let spread = |place: usize| SpeedSpread::of(runs, place);
-        let results = (0..first.summary.results.len()).filter_map(spread).collect();
+        let spread = |result: &'r DecoderResult| SpeedSpread::of(runs, result);
+        let results = first.summary.results.iter().filter_map(spread).collect();
         let changes =
             others.iter().flat_map(|run| between_sessions(&first.sessions, &run.sessions));
         let differ: BTreeSet<String> = changes.map(|change| change.key).collect();
@@ -128,23 +129,17 @@ impl<'r> Repetitions<'r> {
 }
 
 impl<'r> SpeedSpread<'r> {
-    /// For result number `place` of the first run; none if another run lacks it.
-    fn of(runs: &'r [LoadedRun], place: usize) -> Option<Self> {
-        let first = runs.first()?;
-        let result = first.summary.results.get(place)?;
+    /// For a result of the first run; none if another run lacks it.
+    fn of(runs: &'r [LoadedRun], result: &'r DecoderResult) -> Option<Self> {
         let speed = |run: &LoadedRun| {
             run.summary.result(&result.task, &result.decoder).map(|it| it.tokens_per_second)
         };
         let speeds = runs.iter().map(speed).collect::<Option<Vec<f64>>>()?;
         let mut sorted = speeds.clone();
         sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        let median = match sorted.len() % 2 {
-            0 => sorted[middle - 1].midpoint(sorted[middle]),
-            _ => sorted[middle],
-        };
+        let median = sorted[(sorted.len() - 1) / 2].midpoint(sorted[sorted.len() / 2]);
         let own = |r: &&Record| r.decoder == result.decoder && r.task == result.task;
-        let records: Vec<&Record> = first.records.iter().filter(own).collect();
+        let records: Vec<&Record> = runs[0].records.iter().filter(own).collect();
         let texts: Vec<&TextDigests> = runs.iter().map(|run| &run.texts).collect();
         Some(Self {
             task: &result.task,

@@ -75,17 +75,23 @@ impl Difference {
             (differences.len() as u64, count(|d| *d > 0.0), count(|d| *d < 0.0));
         let is_grade = |points: f64| [0.0, 1.0].contains(&points);
         let graded = earned.iter().all(|(own, other)| is_grade(*own) && is_grade(*other));
+        // Where all differences are equal, resampling says nothing.
+        let interval = || match differences.windows(2).any(|pair| pair[0] != pair[1]) {
+            true => paired_bootstrap(&differences, seed),
+            false => Interval { low: f64::NAN, high: f64::NAN },
+        };
         let (method, interval, p_value) = match graded {
             true => (Method::Grades, tango(wins, losses, items), mcnemar(wins, losses)),
-            false => (Method::Points, bootstrap(&differences, seed), sign_flip(&differences, seed)),
+            false => (Method::Points, interval(), sign_flip(&differences, seed)),
         };
         let mean = differences.iter().sum::<f64>() / items.max(1) as f64;
+        let squares: f64 = differences.iter().map(|it| (it - mean).powi(2)).sum();
         let mut found = Self {
             items,
             wins,
             losses,
             mean,
-            deviation: deviation(&differences, mean),
+            deviation: (items > 1).then(|| (squares / (items - 1) as f64).sqrt()),
             method,
             interval,
             p_value,
@@ -121,19 +127,6 @@ impl Difference {
             Method::Points => detectable_mean(self.items, self.deviation?, level),
         }
     }
-}
-
-/// No interval where all differences are equal: resampling says nothing.
-fn bootstrap(differences: &[f64], seed: u64) -> Interval {
-    match differences.windows(2).any(|pair| pair[0] != pair[1]) {
-        true => paired_bootstrap(differences, seed),
-        false => Interval { low: f64::NAN, high: f64::NAN },
-    }
-}
-
-fn deviation(differences: &[f64], mean: f64) -> Option<f64> {
-    let squares: f64 = differences.iter().map(|it| (it - mean).powi(2)).sum();
-    (differences.len() > 1).then(|| (squares / (differences.len() - 1) as f64).sqrt())
 }
 
 /// Adjusts the differences of one task for multiple comparisons.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::analysis::stats::tango;
-use crate::run::record::sample;
+use crate::run::record::{LevelRecord, Scored, sample};
 
 const TOML: &str = r#"
 name = "toy"
@@ -137,8 +137,7 @@ fn points_are_averaged_compared_by_their_mean_and_grouped() {
         Group { name: name.to_owned(), items, accuracy, tokens_per_second }
     };
     assert_eq!(a.groups, [group("x", 2, 0.375), group("y", 1, 0.75)]);
-    let without =
-        crate::analysis::summary::summarise(&experiment, "run", &[sample("a", "0", true)], true);
+    let without = summarise(&experiment, "run", &[sample("a", "0", true)], true);
     assert!(without.results.iter().all(|result| result.groups.is_empty()));
 }
 
@@ -148,7 +147,7 @@ fn likelihoods_add_up_over_texts() {
     let mut records = scored(&[("a", "0", "x", 0.0), ("a", "1", "x", 0.0)]);
     for (record, (nats, tokens)) in records.iter_mut().zip([(-3.0, 2), (-5.0, 6)]) {
         let log_probs = vec![Some(nats)];
-        record.scored = Some(crate::run::record::Scored { log_probs, tokens, bytes: 16 });
+        record.scored = Some(Scored { log_probs, tokens, bytes: 16 });
     }
     let read = |records: &[Record]| {
         summarise(&experiment, "run", records, true).results[0].likelihood.unwrap()
@@ -194,12 +193,10 @@ proptest! {
             stopped: false,
         };
         let record = |(place, drafts): (usize, &Vec<(usize, usize, usize)>)| {
-            let levels = crate::run::record::LevelRecord::of(&drafts.iter().map(round).collect::<Vec<_>>());
-            let mut record = sample("a", &place.to_string(), true);
-            record.task = "nano/validation".to_owned();
-            record.acceptance = levels.first().map(|level| level.drafts.clone());
-            record.levels = levels;
-            record
+            let levels = LevelRecord::of(&drafts.iter().map(round).collect::<Vec<_>>());
+            let acceptance = levels.first().map(|level| level.drafts.clone());
+            let task = "nano/validation".to_owned();
+            Record { task, acceptance, levels, ..sample("a", &place.to_string(), true) }
         };
         let records: Vec<Record> = texts.iter().enumerate().map(record).collect();
         let experiment = crate::config::read("toy.toml", TOML).unwrap();

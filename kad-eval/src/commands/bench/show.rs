@@ -75,7 +75,7 @@ pub(super) fn page(
 ) -> Result<String> {
     let prompts = results.first().map_or(0, BenchResult::prompts);
     let setting = setting(args, prompts, which);
-    report::bench_html(&report::Bench { name: experiment, setting: &setting, results, profile })
+    report::bench_html(experiment, &setting, results, profile)
 }
 
 const HEADER: [&str; 8] = [

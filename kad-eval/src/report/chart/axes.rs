@@ -45,9 +45,6 @@ pub(crate) struct Axes<'a> {
 
 impl Axes<'_> {
     /// Draws axes and grid, and returns the chart to draw into.
-    ///
-    /// # Errors
-    /// If the backend fails.
     pub(crate) fn draw<'c, 'b>(self, area: &Area<'b>) -> Result<Chart<'c, 'b>> {
         let Self { top, right, bottom, left, x, y } = self;
         let mut chart = ChartBuilder::on(area)

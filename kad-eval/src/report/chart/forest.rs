@@ -27,18 +27,12 @@ pub(crate) struct DecoderMarks {
     pub(crate) marks: Vec<Option<(f64, Interval)>>,
 }
 
-/// The axis of values.
-#[derive(Clone, Copy)]
-pub(crate) struct ForestAxis<'a> {
-    pub(crate) title: &'a str,
-    pub(crate) number: &'a dyn Fn(&f64) -> String,
-}
-
-/// The chart for `blocks` of the `runs`; none if there is nothing to draw.
+/// The chart for `blocks` of the `runs`, with the title and the numbers of the axis; none if there
+/// is nothing to draw.
 pub(crate) fn forest(
     blocks: &[DecoderMarks],
     runs: &[&str],
-    scale: ForestAxis<'_>,
+    (title, number): (&str, &dyn Fn(&f64) -> String),
 ) -> Result<Option<String>> {
     let drawable =
         |block: &&DecoderMarks| block.marks.iter().flatten().any(|mark| is_finite(*mark));
@@ -49,7 +43,7 @@ pub(crate) fn forest(
     let left = blocks.iter().map(|block| chart::width(&label(block))).max().unwrap_or(0) + 24;
     let height = blocks.len() as i32 * block_height(runs.len());
     chart::svg((legend + 12 + height + BOTTOM) as u32, |area| {
-        let x = Axis { range, ticks: 9, title: scale.title, number: scale.number };
+        let x = Axis { range, ticks: 9, title, number };
         let y = Axis::hidden(f64::from(height)..0.0);
         let chart = Axes { top: legend + 12, right: RIGHT, bottom: BOTTOM, left, x, y };
         let chart = chart.draw(area)?;
@@ -77,12 +71,9 @@ fn is_finite((value, Interval { low, high }): (f64, Interval)) -> bool {
 
 /// The range of all intervals with a margin; none without marks.
 fn range(blocks: &[&DecoderMarks]) -> Option<Range<f64>> {
-    let marks = || blocks.iter().flat_map(|block| block.marks.iter().flatten().copied());
-    let ends = marks().filter(|mark| is_finite(*mark)).flat_map(|(_, it)| [it.low, it.high]);
-    let ends: Vec<f64> = ends.collect();
-    marks().next()?;
-    let (low, high) =
-        ends.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), e| (l.min(*e), h.max(*e)));
+    let marks = blocks.iter().flat_map(|block| block.marks.iter().flatten().copied());
+    let ends = marks.filter(|mark| is_finite(*mark)).map(|(_, Interval { low, high })| (low, high));
+    let (low, high) = ends.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
     let margin = (0.05 * (high - low)).max(1e-3 * high.abs()).max(1e-9);
     Some(low - margin..high + margin)
 }
@@ -110,10 +101,6 @@ mod tests {
         DecoderMarks { label: label.to_owned(), marks: values.iter().map(mark).collect() }
     }
 
-    fn scale() -> ForestAxis<'static> {
-        ForestAxis { title: "share", number: &|x| format!("{x:.1}") }
-    }
-
     #[test]
     fn the_axis_shows_every_interval() {
         let blocks = [block("a", &[0.5, 0.7]), block("b", &[0.2])];
@@ -126,10 +113,11 @@ mod tests {
     #[test]
     fn every_decoder_and_every_run_is_named() {
         let blocks = [block("first decoder", &[0.5, 0.7]), block("second", &[f64::NAN, 0.2])];
-        let chart = forest(&blocks, &["A", "B: other"], scale()).unwrap().unwrap();
+        let axis: (&str, &dyn Fn(&f64) -> String) = ("share", &|x| format!("{x:.1}"));
+        let chart = forest(&blocks, &["A", "B: other"], axis).unwrap().unwrap();
         for text in ["first decoder", "second", "B: other", "share"] {
             assert!(chart.contains(text), "{text} is not in {chart}");
         }
-        assert_eq!(forest(&[block("x", &[f64::NAN])], &["A"], scale()).unwrap(), None);
+        assert_eq!(forest(&[block("x", &[f64::NAN])], &["A"], axis).unwrap(), None);
     }
 }

@@ -32,9 +32,6 @@ pub(crate) fn legend_places(names: &[&str]) -> (Vec<Point>, i32) {
 }
 
 /// Draws a legend; `swatch` draws the sample of an entry in the [`SWATCH`] pixels from its place.
-///
-/// # Errors
-/// If the backend fails.
 pub(crate) fn legend(
     area: &Area<'_>,
     names: &[&str],
@@ -82,9 +79,6 @@ impl LabelBox {
 
 /// Writes a small `text` beside a mark, and adds its place to those `taken`; not where it would
 /// overlap with them.
-///
-/// # Errors
-/// If the backend fails.
 pub(crate) fn write_beside(
     area: &Area<'_>,
     mark: Point,

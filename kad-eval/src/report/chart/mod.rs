@@ -1,6 +1,6 @@
 //! Charts as SVG, one file each; here their common parts: size, text, and the mark of each family.
 //!
-//! The backend knows no fonts, so widths of texts are upper estimates.
+//! The backend knows no fonts, so widths of texts are upper estimates. Errors are the backend's.
 
 pub(crate) mod acceptance;
 pub(crate) mod accuracy;

@@ -69,8 +69,9 @@ impl PassTimeCurve {
     /// The interval is the normal one of a ratio of independent medians, `(se v / v)² =
     /// (se T(width) / T(width))² + (se T(1) / T(1))²`; at width 1 there is none.
     pub(crate) fn of(model: &str, times: &PassTimes, context: usize) -> Option<Self> {
-        let row = nearest(times.contexts(), context)?;
-        let cells = &times.cells()[row];
+        // Of two equally near, the first.
+        let contexts = times.contexts().iter().zip(times.cells());
+        let (_, cells) = contexts.min_by_key(|(own, _)| own.abs_diff(context))?;
         let single = cells[times.widths().iter().position(|width| *width == 1)?];
         if single.seconds.is_nan() || single.seconds <= 0.0 {
             return None;
@@ -92,17 +93,12 @@ impl PassTimeCurve {
     }
 }
 
-/// The index of the value nearest to `wanted`; of two, the first.
-fn nearest(values: &[usize], wanted: usize) -> Option<usize> {
-    (0..values.len()).min_by_key(|&index| values[index].abs_diff(wanted))
-}
-
 /// The chart for `curves`; none if no model was measured at two widths.
 pub(crate) fn pass_times(curves: &[PassTimeCurve]) -> Result<Option<String>> {
     let curves: Vec<&PassTimeCurve> = curves.iter().filter(|c| c.points.len() > 1).collect();
     let points = || curves.iter().flat_map(|curve| &curve.points);
-    let (widest, most) =
-        points().fold((1.0_f64, 1.0_f64), |(w, v), p| (w.max(p.width), v.max(p.high)));
+    let most = |of: fn(&PassTimePoint) -> f64| points().map(of).fold(1.0, f64::max);
+    let (widest, most) = (most(|point| point.width), most(|point| point.high));
     if curves.is_empty() || !most.is_finite() {
         return Ok(None);
     }
@@ -111,7 +107,7 @@ pub(crate) fn pass_times(curves: &[PassTimeCurve]) -> Result<Option<String>> {
     chart::svg(HEIGHT as u32, |area| {
         let x = Axis { title: "tokens per pass (width)", ..Axis::hidden(1.0..widest) };
         let y = Axis {
-            range: least(points()).min(1.0)..top,
+            range: points().map(|point| point.low).fold(1.0, f64::min)..top,
             ticks: 9,
             title: "time of a pass, T(width) / T(1)",
             number: &|ratio| ((ratio * 100.0).round() / 100.0).to_string(),
@@ -122,15 +118,10 @@ pub(crate) fn pass_times(curves: &[PassTimeCurve]) -> Result<Option<String>> {
         measured.dedup();
         draw_widths(area, &chart, &measured)?;
         draw_limit(area, &chart, widest.min(top))?;
-        for (index, curve) in curves.iter().enumerate() {
-            draw_curve(area, &chart, (MarkStyle::new(index), curve))?;
-        }
+        let mut styled = (0..).map(MarkStyle::new).zip(&curves);
+        styled.try_for_each(|(style, curve)| draw_curve(area, &chart, style, curve))?;
         draw_ends(area, &chart, &curves)
     })
-}
-
-fn least<'a>(points: impl Iterator<Item = &'a PassTimePoint>) -> f64 {
-    points.map(|point| point.low).fold(1.0, f64::min)
 }
 
 /// A line and a number at each measured width, as far as there is room.
@@ -163,7 +154,8 @@ fn draw_limit(area: &Area<'_>, chart: &Chart<'_, '_>, end: f64) -> Result<()> {
 fn draw_curve(
     area: &Area<'_>,
     chart: &Chart<'_, '_>,
-    (style, curve): (MarkStyle, &PassTimeCurve),
+    style: MarkStyle,
+    curve: &PassTimeCurve,
 ) -> Result<()> {
     let place = |ratio: fn(&PassTimePoint) -> f64| {
         curve.points.iter().map(move |p| chart.backend_coord(&(p.width, ratio(p))))
@@ -182,18 +174,15 @@ fn label(curve: &PassTimeCurve) -> String {
 
 /// Names at the right ends, apart from each other.
 fn draw_ends(area: &Area<'_>, chart: &Chart<'_, '_>, curves: &[&PassTimeCurve]) -> Result<()> {
-    let mut ends: Vec<(Point, usize)> = curves
-        .iter()
-        .enumerate()
-        .map(|(index, curve)| (chart.backend_coord(&curve.end()), index))
-        .collect();
-    ends.sort_by_key(|((_, y), _)| *y);
-    let wanted: Vec<i32> = ends.iter().map(|((_, y), _)| *y).collect();
-    let right = ends.iter().map(|((x, _), _)| *x).max().unwrap_or(0);
-    for ((end, index), y) in ends.iter().zip(labels::spread(&wanted, HEIGHT - BOTTOM)) {
-        let colour = MarkStyle::new(*index).colour;
-        chart::line(area, &[(end.0 + 7, end.1), (right + 18, y)], colour.stroke_width(1))?;
-        chart::write(area, &label(curves[*index]), (right + 22, y), (TEXT, INK, HPos::Left))?;
+    let end = |curve: &PassTimeCurve| -> Point { chart.backend_coord(&curve.end()) };
+    let ends = (0..).map(MarkStyle::new).zip(curves).map(|(style, it)| (end(it), style, label(it)));
+    let mut ends: Vec<(Point, MarkStyle, String)> = ends.collect();
+    ends.sort_by_key(|((_, y), ..)| *y);
+    let wanted: Vec<i32> = ends.iter().map(|((_, y), ..)| *y).collect();
+    let right = ends.iter().map(|((x, _), ..)| *x).max().unwrap_or(0);
+    for (((x, end), style, label), y) in ends.iter().zip(labels::spread(&wanted, HEIGHT - BOTTOM)) {
+        chart::line(area, &[(x + 7, *end), (right + 18, y)], style.colour.stroke_width(1))?;
+        chart::write(area, label, (right + 22, y), (TEXT, INK, HPos::Left))?;
     }
     Ok(())
 }
@@ -202,20 +191,20 @@ fn draw_ends(area: &Area<'_>, chart: &Chart<'_, '_>, curves: &[&PassTimeCurve]) 
 mod tests {
     use super::*;
 
-    fn times(rows: &[&[(f64, f64)]]) -> PassTimes {
-        let cell = |&(seconds, standard_error): &(f64, f64)| PassTime { seconds, standard_error };
-        let cells: Vec<Vec<PassTime>> =
-            rows.iter().map(|row| row.iter().map(cell).collect()).collect();
-        let contexts = (0..rows.len()).map(|row| 64 << row).collect();
-        PassTimes::new(vec![1, 4, 16], contexts, cells).unwrap()
+    /// At two context lengths.
+    fn times() -> PassTimes {
+        let cell = |(seconds, standard_error)| PassTime { seconds, standard_error };
+        let rows = [
+            [(0.010, 0.0003), (0.012, 0.0004), (0.025, 0.001)],
+            [(0.020, 0.0), (0.030, 0.0), (0.090, 0.0)],
+        ];
+        let cells = rows.map(|row| row.map(cell).to_vec()).to_vec();
+        PassTimes::new(vec![1, 4, 16], vec![64, 128], cells).unwrap()
     }
 
     #[test]
     fn ratios_are_to_a_pass_over_one_token_after_the_nearest_context() {
-        let times = times(&[
-            &[(0.010, 0.0003), (0.012, 0.0004), (0.025, 0.001)],
-            &[(0.020, 0.0), (0.030, 0.0), (0.090, 0.0)],
-        ]);
+        let times = times();
         let ratios = |context| -> Vec<f64> {
             let curve = PassTimeCurve::of("large", &times, context).unwrap();
             curve.points.iter().map(|p| p.ratio).collect()
@@ -232,7 +221,7 @@ mod tests {
     /// By hand: 1.96 · √(0.4² + (1.2 · 0.3)²) / 10 = 0.105475… around 1.2.
     #[test]
     fn the_band_is_the_normal_interval_of_a_ratio() {
-        let times = times(&[&[(0.010, 0.0003), (0.012, 0.0004), (0.025, 0.001)]]);
+        let times = times();
         let curve = PassTimeCurve::of("large", &times, 0).unwrap();
         let [one, four, _] = curve.points[..] else { panic!() };
         assert_eq!((one.low, one.high), (1.0, 1.0), "1 by definition");
@@ -254,7 +243,7 @@ mod tests {
 
     #[test]
     fn every_model_is_named_at_its_end() {
-        let times = times(&[&[(0.010, 0.0003), (0.012, 0.0004), (0.025, 0.001)]]);
+        let times = times();
         let curves: Vec<PassTimeCurve> = (0..12)
             .map(|index| PassTimeCurve::of(&format!("m{index}"), &times, 0).unwrap())
             .collect();

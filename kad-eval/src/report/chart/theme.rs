@@ -56,30 +56,32 @@ mod tests {
         })
     }
 
+    /// The product of a matrix of such rows and a vector.
+    fn product<const N: usize>(rows: [[f64; 3]; N], vector: [f64; 3]) -> [f64; N] {
+        rows.map(|row| row[0] * vector[0] + row[1] * vector[1] + row[2] * vector[2])
+    }
+
     /// WCAG 2.2's contrast ratio, 1 to 21.
     fn contrast(a: RGBColor, b: RGBColor) -> f64 {
-        let luminance = |colour| {
-            let [r, g, b] = linear(colour);
-            0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05
-        };
+        let luminance = |colour| product([[0.2126, 0.7152, 0.0722]], linear(colour))[0] + 0.05;
         let (a, b) = (luminance(a), luminance(b));
         a.max(b) / a.min(b)
     }
 
-    /// Lightness and two opponent axes (Ottosson's Oklab, 2020) of linear channels.
-    fn oklab(c: [f64; 3]) -> [f64; 3] {
-        let dot = |row: [f64; 3], v: [f64; 3]| row[0] * v[0] + row[1] * v[1] + row[2] * v[2];
-        let cones = [
-            dot([0.412_221_470_8, 0.536_332_536_3, 0.051_445_992_9], c).cbrt(),
-            dot([0.211_903_498_2, 0.680_699_545_1, 0.107_396_956_6], c).cbrt(),
-            dot([0.088_302_461_9, 0.281_718_837_6, 0.629_978_700_5], c).cbrt(),
-        ];
+    /// Lightness and two opponent axes (Ottosson's Oklab, 2020) of linear channels: from channels to
+    /// cones, and from their cube roots to the axes.
+    const OKLAB: [[[f64; 3]; 3]; 2] = [
         [
-            dot([0.210_454_255_3, 0.793_617_785_0, -0.004_072_046_8], cones),
-            dot([1.977_998_495_1, -2.428_592_205_0, 0.450_593_709_9], cones),
-            dot([0.025_904_037_1, 0.782_771_766_2, -0.808_675_766_0], cones),
-        ]
-    }
+            [0.412_221_470_8, 0.536_332_536_3, 0.051_445_992_9],
+            [0.211_903_498_2, 0.680_699_545_1, 0.107_396_956_6],
+            [0.088_302_461_9, 0.281_718_837_6, 0.629_978_700_5],
+        ],
+        [
+            [0.210_454_255_3, 0.793_617_785_0, -0.004_072_046_8],
+            [1.977_998_495_1, -2.428_592_205_0, 0.450_593_709_9],
+            [0.025_904_037_1, 0.782_771_766_2, -0.808_675_766_0],
+        ],
+    ];
 
     /// Vision without green cones, and without red ones (Machado et al. 2009, severity 1).
     const BLIND: [[[f64; 3]; 3]; 2] = [
@@ -111,25 +113,18 @@ mod tests {
     /// about 0.02.
     #[test]
     fn colours_differ_also_for_the_colour_blind() {
-        type Side = fn(&(RGBColor, RGBColor)) -> RGBColor;
-        for side in [(|pair| pair.0) as Side, |pair| pair.1] {
-            let colours: Vec<[f64; 3]> = THEME[4..10].iter().map(|p| linear(side(p))).collect();
-            for matrix in BLIND {
-                let seen: Vec<[f64; 3]> = colours
-                    .iter()
-                    .map(|c| {
-                        matrix.map(|row| {
-                            (row[0] * c[0] + row[1] * c[1] + row[2] * c[2]).clamp(0.0, 1.0)
-                        })
-                    })
-                    .map(oklab)
-                    .collect();
-                for (i, a) in seen.iter().enumerate() {
-                    for (j, b) in seen.iter().enumerate().skip(i + 1) {
-                        let distance =
-                            a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
-                        assert!(distance > 0.12, "{i} {j} {distance}");
-                    }
+        for (dark, blind) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+            let seen = THEME[4..10].iter().map(|(light, other)| {
+                let channels = product(BLIND[blind], linear(if dark { *other } else { *light }));
+                let cones = product(OKLAB[0], channels.map(|it| it.clamp(0.0, 1.0)));
+                product(OKLAB[1], cones.map(f64::cbrt))
+            });
+            let seen: Vec<[f64; 3]> = seen.collect();
+            for (i, a) in seen.iter().enumerate() {
+                for (j, b) in seen.iter().enumerate().skip(i + 1) {
+                    let distance =
+                        a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+                    assert!(distance > 0.12, "{i} {j} {distance}");
                 }
             }
         }

@@ -26,6 +26,8 @@ const SPEED_UP: i32 = 52;
 const LONGEST_LABEL: usize = 90;
 const LONGEST_MODEL: usize = 40;
 const LEFT: i32 = 12;
+/// Right end of the numbers.
+const RIGHT: i32 = WIDTH as i32 - 8;
 /// Time outside forward passes.
 const ENGINE: &str = "engine (outside passes)";
 
@@ -63,32 +65,21 @@ impl TimeBar {
         positive(self.total) && self.passes.iter().all(|(_, seconds)| positive(*seconds))
     }
 
-    /// The parts from left to right: models in the order of `models`, then the engine.
-    fn segments(&self, models: &[&str]) -> Vec<BarSegment> {
-        let mut parts: Vec<(usize, f64)> = self
-            .passes
-            .iter()
-            .filter_map(|(name, s)| Some((models.iter().position(|m| m == name)?, *s)))
-            .collect();
-        parts.sort_by_key(|(model, _)| *model);
-        parts.push((models.len(), self.engine()));
+    /// The parts from left to right: index in the legend, and both ends in milliseconds. Models are
+    /// in the order of `models`; the engine comes after the last one.
+    fn segments(&self, models: &[&str]) -> Vec<(usize, [f64; 2])> {
+        let place = |name: &str| models.iter().position(|model| *model == name);
+        let passes = self.passes.iter().filter_map(|(name, s)| Some((place(name)?, *s)));
+        let mut parts: Vec<(usize, f64)> = passes.chain([(models.len(), self.engine())]).collect();
+        parts.sort_by_key(|(part, _)| *part);
         let mut end = 0.0;
-        let place = |(part, seconds): (usize, f64)| {
+        let segment = |(part, seconds): (usize, f64)| {
             let from = end;
             end += 1e3 * seconds;
-            BarSegment { part, from, to: end }
+            (part, [from, end])
         };
-        parts.into_iter().map(place).collect()
+        parts.into_iter().map(segment).collect()
     }
-}
-
-/// A part of a bar, in milliseconds per token.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct BarSegment {
-    /// Index of the model in the legend; the engine comes after the last one.
-    part: usize,
-    from: f64,
-    to: f64,
 }
 
 /// The chart for `bars`; the first is the baseline of the speed-ups. None if there is nothing to
@@ -98,7 +89,8 @@ pub(crate) fn time(bars: &[TimeBar]) -> Result<Option<String>> {
     let Some(first) = bars.first() else {
         return Ok(None);
     };
-    let models = models(&bars);
+    let passes = bars.iter().flat_map(|bar| &bar.passes);
+    let models = unique(passes.map(|(name, _)| name.as_str()));
     let names: Vec<String> = models.iter().map(|name| shorten(name, LONGEST_MODEL)).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).chain([ENGINE]).collect();
     let (places, legend) = labels::legend_places(&names);
@@ -118,23 +110,18 @@ pub(crate) fn time(bars: &[TimeBar]) -> Result<Option<String>> {
             let corners = [(x + 16, y - 7), (x + SWATCH_END, y + 7)];
             Ok(area.draw(&Rectangle::new(corners, fill(part, models.len())))?)
         })?;
-        let alone = bars.len() == 1;
-        headings(area, top - 12, alone)?;
-        for (row, bar) in bars.iter().enumerate() {
-            let compared = (!alone).then_some(first.total);
-            draw_bar(area, &chart, (row as i32 * ROW, bar), (&models, compared))?;
-        }
-        Ok(())
+        let compared = (bars.len() > 1).then_some(first.total);
+        let head = |text, x| chart::write(area, text, (x, top - 12), (SMALL, INK, HPos::Right));
+        compared.map_or(Ok(()), |_| head("speed-up", RIGHT))?;
+        head("ms per token", RIGHT - SPEED_UP - 16)?;
+        (0..)
+            .step_by(ROW as usize)
+            .zip(&bars)
+            .try_for_each(|(row, bar)| draw_bar(area, &chart, (row, bar), (&models, compared)))
     })
 }
 
 const SWATCH_END: i32 = labels::SWATCH - 8;
-
-/// Every model of `bars`, in order of first appearance.
-fn models<'a>(bars: &[&'a TimeBar]) -> Vec<&'a str> {
-    let passes = bars.iter().flat_map(|bar| &bar.passes);
-    unique(passes.map(|(name, _)| name.as_str()))
-}
 
 /// Six colours, then the same fainter; grey for the engine, after the last model.
 fn fill(part: usize, models: usize) -> ShapeStyle {
@@ -144,14 +131,6 @@ fn fill(part: usize, models: usize) -> ShapeStyle {
     }
     let strength = if part < colours.len() { 0.65 } else { 0.3 };
     colours[part % colours.len()].mix(strength).filled()
-}
-
-fn headings(area: &Area<'_>, y: i32, alone: bool) -> Result<()> {
-    let right = WIDTH as i32 - 8;
-    if !alone {
-        chart::write(area, "speed-up", (right, y), (SMALL, INK, HPos::Right))?;
-    }
-    chart::write(area, "ms per token", (right - SPEED_UP - 16, y), (SMALL, INK, HPos::Right))
 }
 
 fn draw_bar(
@@ -164,12 +143,12 @@ fn draw_bar(
     let y = at(0.0).1;
     let name = shorten(&bar.decoder, LONGEST_LABEL);
     chart::write(area, &name, (LEFT + 5, y - MIDDLE + NAME), (TEXT, INK, HPos::Left))?;
-    for segment in bar.segments(models) {
-        let (from, to) = (at(segment.from).0, at(segment.to).0);
+    for (part, ends) in bar.segments(models) {
+        let [from, to] = ends.map(|end| at(end).0);
         // A gap between segments tells them apart without colour.
         let corners = [(from, y - BAR / 2), ((to - 1).max(from), y + BAR / 2)];
-        area.draw(&Rectangle::new(corners, fill(segment.part, models.len())))?;
-        let label = milliseconds(1e-3 * (segment.to - segment.from));
+        area.draw(&Rectangle::new(corners, fill(part, models.len())))?;
+        let label = milliseconds(1e-3 * (ends[1] - ends[0]));
         if chart::width(&label) < to - from - 4 {
             let middle = (from.midpoint(to), y);
             chart::write(area, &label, middle, (SMALL, INK, HPos::Center))?;
@@ -180,17 +159,12 @@ fn draw_bar(
         let ends = [at(1e3 * low), at(1e3 * high)].map(|(x, y)| (x, y + BAR / 2 + 4));
         chart::error_bar(area, ends, INK.stroke_width(1))?;
     }
-    let right = WIDTH as i32 - 8;
-    chart::write(area, &number(bar), (right - SPEED_UP - 16, y), (TEXT, INK, HPos::Right))?;
+    let own = milliseconds(bar.total);
+    let own = bar.interval.map_or(own.clone(), |i| format!("{own} {}", interval(i, milliseconds)));
+    chart::write(area, &own, (RIGHT - SPEED_UP - 16, y), (TEXT, INK, HPos::Right))?;
     let Some(first) = first else { return Ok(()) };
     let speed_up = format!("{:.2}×", first / bar.total);
-    chart::write(area, &speed_up, (right, y), (TEXT, INK, HPos::Right))
-}
-
-/// The time with its interval, in milliseconds.
-fn number(bar: &TimeBar) -> String {
-    let own = milliseconds(bar.total);
-    bar.interval.map_or(own.clone(), |i| format!("{own} {}", interval(i, milliseconds)))
+    chart::write(area, &speed_up, (RIGHT, y), (TEXT, INK, HPos::Right))
 }
 
 #[cfg(test)]
@@ -205,25 +179,17 @@ mod tests {
 
     #[test]
     fn segments_lie_end_to_end_and_add_up_to_the_total() {
-        let plain = bar("plain", 0.022, &[("large", 0.0215)]);
         let chain = bar("chain", 0.0124, &[("small", 0.003), ("large", 0.006), ("middle", 0.002)]);
-        let models = models(&[&plain, &chain]);
-        assert_eq!(models, ["large", "small", "middle"]);
-        let segments = chain.segments(&models);
-        let parts: Vec<usize> = segments.iter().map(|segment| segment.part).collect();
-        assert_eq!(parts, [0, 1, 2, 3], "as in the legend, the engine last");
-        assert_eq!(segments[0].from, 0.0);
-        assert!(segments.windows(2).all(|pair| pair[0].to == pair[1].from));
-        let lengths: Vec<f64> = segments.iter().map(|s| s.to - s.from).collect();
-        for (found, wanted) in lengths.iter().zip([6.0, 3.0, 2.0, 1.4]) {
-            assert!((found - wanted).abs() < 1e-12, "{lengths:?}");
+        let segments = chain.segments(&["large", "small", "middle"]);
+        // As in the legend, the engine last.
+        let wanted = [[0.0, 6.0], [6.0, 9.0], [9.0, 11.0], [11.0, 12.4]];
+        assert_eq!(segments.len(), wanted.len());
+        for ((place, (part, ends)), wanted) in segments.iter().enumerate().zip(wanted) {
+            assert_eq!(*part, place);
+            assert!(ends.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{segments:?}");
         }
-        assert!((segments[3].to - 1e3 * chain.total).abs() < 1e-12);
-    }
-
-    #[test]
-    fn passes_that_are_longer_than_the_whole_leave_nothing_for_the_engine() {
-        assert_eq!(bar("x", 0.010, &[("large", 0.0101)]).engine(), 0.0);
+        assert_eq!(segments[0].1[0], 0.0);
+        assert!(segments.windows(2).all(|pair| pair[0].1[1] == pair[1].1[0]));
     }
 
     #[test]
@@ -237,7 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn alone_a_decoder_has_no_speed_up() {
+    fn alone_a_decoder_has_no_speed_up_and_longer_passes_leave_nothing_for_the_engine() {
+        assert_eq!(bar("x", 0.010, &[("large", 0.0101)]).engine(), 0.0);
         let chart = time(&[bar("plain", 0.022, &[("large", 0.02)])]).unwrap().unwrap();
         assert!(chart.contains("22.0 [") && !chart.contains("1.00×"), "{chart}");
         assert!(!chart.contains("speed-up"));

@@ -19,30 +19,24 @@ pub(super) struct FittedColumn {
 }
 
 impl FittedColumn {
-    /// A column of text, which may be wrapped; always kept.
-    pub(super) fn words(head: &str, cells: impl Iterator<Item = String>) -> Self {
-        Self { head: head.to_owned(), cells: cells.collect(), rank: None, wraps: true }
-    }
-
-    /// A column of numbers, kept without wrapping or left out.
-    pub(super) fn numbers(head: &str, rank: usize, cells: impl Iterator<Item = String>) -> Self {
-        let cells = cells.collect();
-        Self { head: head.to_owned(), cells, rank: Some(rank), wraps: false }
-    }
-
-    /// Letters of the widest cell.
-    fn widest(&self) -> usize {
-        let all = self.cells.iter().chain(std::iter::once(&self.head));
-        all.map(|text| text.chars().count()).max().unwrap_or(0)
+    /// A column of text, always kept, or of numbers, kept by `rank` without wrapping or left out.
+    pub(super) fn new(
+        head: &str,
+        rank: Option<usize>,
+        cells: impl Iterator<Item = String>,
+    ) -> Self {
+        Self { head: head.to_owned(), cells: cells.collect(), rank, wraps: rank.is_none() }
     }
 
     /// Its least width in letters.
     fn least(&self) -> usize {
-        let whole = Self { head: String::new(), cells: self.cells.clone(), ..*self };
+        let letters = |text: &String| text.chars().count();
+        let (head, cells) =
+            (letters(&self.head), self.cells.iter().map(letters).max().unwrap_or(0));
         match (self.rank, self.wraps) {
-            (None, _) => self.widest().min(LEAST),
-            (Some(_), true) => whole.widest().max(self.head.chars().count().min(LEAST)),
-            (Some(_), false) => self.widest(),
+            (None, _) => head.max(cells).min(LEAST),
+            (Some(_), true) => cells.max(head.min(LEAST)),
+            (Some(_), false) => cells.max(head),
         }
     }
 }
@@ -71,7 +65,11 @@ impl FittedTable {
         // Markdown and files have no width.
         let width = table.width().filter(|_| style != ASCII_MARKDOWN).map(usize::from);
         let kept = self.kept(width);
-        let shown = || self.0.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(it, _)| it);
+        let part = |wanted: bool| {
+            let own = self.0.iter().zip(&kept).filter(move |(_, kept)| **kept == wanted);
+            own.map(|(column, _)| column)
+        };
+        let shown = || part(true);
         table.set_header(shown().map(|column| column.head.clone()));
         let rows = self.0.iter().map(|column| column.cells.len()).max().unwrap_or(0);
         for row in 0..rows {
@@ -90,8 +88,7 @@ impl FittedTable {
                 _ => ColumnConstraint::LowerBoundary(Width::Fixed(least as u16)),
             });
         }
-        let out: Vec<&str> =
-            self.0.iter().zip(&kept).filter(|(_, kept)| !**kept).map(|(it, _)| &*it.head).collect();
+        let out: Vec<&str> = part(false).map(|column| &*column.head).collect();
         format!("{table}{}", left_out(&out, width.unwrap_or(0)))
     }
 
@@ -135,10 +132,10 @@ mod tests {
     fn columns() -> FittedTable {
         let cells = |text: &str| vec![text.to_owned(); 2].into_iter();
         FittedTable(vec![
-            FittedColumn::words("decoder", cells("KAD dual, threshold 0.2, at length")),
-            FittedColumn::numbers("p", 1, cells("<0.001")),
-            FittedColumn::numbers("correct %", 0, cells("92.5 [80.1, 97.4]")),
-            FittedColumn::numbers("tokens/s", 2, cells("628 [319, 1358]")),
+            FittedColumn::new("decoder", None, cells("KAD dual, threshold 0.2, at length")),
+            FittedColumn::new("p", Some(1), cells("<0.001")),
+            FittedColumn::new("correct %", Some(0), cells("92.5 [80.1, 97.4]")),
+            FittedColumn::new("tokens/s", Some(2), cells("628 [319, 1358]")),
         ])
     }
 

@@ -109,14 +109,14 @@ pub(crate) fn empty(style: TableStyle) -> Table {
 /// The metrics of the results, as far as they fit the terminal.
 fn table(results: &[&DecoderResult], baseline: &str, style: TableStyle) -> String {
     let names = results.iter().map(|result| result.decoder.clone());
-    let mut columns = vec![FittedColumn::words("decoder", names)];
+    let mut columns = vec![FittedColumn::new("decoder", None, names)];
     for metric in METRICS.iter().filter(|metric| metric.is_in(results)) {
         let Shown::Terminal(rank) = metric.shown else { continue };
         let line = |result: &&DecoderResult| match metric.name {
             "difference" if result.decoder == baseline => "baseline".to_owned(),
             _ => metric.line(result),
         };
-        columns.push(FittedColumn::numbers(&metric.head(), rank, results.iter().map(line)));
+        columns.push(FittedColumn::new(&metric.head(), Some(rank), results.iter().map(line)));
     }
     FittedTable(columns).text(style)
 }
@@ -124,6 +124,7 @@ fn table(results: &[&DecoderResult], baseline: &str, style: TableStyle) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::summary::Difference;
     use crate::report::fixtures;
 
     /// Also without disagreement, and separately for each task.
@@ -132,16 +133,12 @@ mod tests {
         let mut summary = fixtures::summary();
         let method =
             "[95 % Tango score interval], p of the exact McNemar test; p is Holm-adjusted over";
-        let tasks = summary.tasks().len();
-        assert_eq!(render(&summary).matches(method).count(), tasks);
-        assert_eq!(
-            render(&summary)
-                .matches("minimum detectable difference: 8.1 points (80 % power)")
-                .count(),
-            tasks
-        );
-        for result in summary.results.iter_mut().filter(|result| result.difference.is_some()) {
-            result.difference = Some(crate::analysis::summary::Difference::of(&[(1.0, 1.0); 6], 1));
+        let detectable = "minimum detectable difference: 8.1 points (80 % power)";
+        let (text, tasks) = (render(&summary), summary.tasks().len());
+        assert_eq!(text.matches(method).count(), tasks);
+        assert_eq!(text.matches(detectable).count(), tasks);
+        for difference in summary.results.iter_mut().filter_map(|it| it.difference.as_mut()) {
+            *difference = Difference::of(&[(1.0, 1.0); 6], 1);
         }
         let text = render(&summary);
         assert_eq!(text.matches(method).count(), tasks);
@@ -152,7 +149,7 @@ mod tests {
     #[test]
     fn points_that_are_all_equal_have_no_interval() {
         let mut summary = fixtures::summary();
-        let difference = crate::analysis::summary::Difference::of(&[(0.5, 0.25); 6], 1);
+        let difference = Difference::of(&[(0.5, 0.25); 6], 1);
         assert_eq!((difference.p_value, difference.detectable), (2.0 / 64.0, None));
         summary.results[1].difference = Some(difference);
         assert!(render(&summary).contains("+25.0 –"), "{}", render(&summary));
@@ -162,11 +159,8 @@ mod tests {
 
     #[test]
     fn several_items_at_a_time_are_named() {
-        let mut summary = fixtures::summary();
-        assert!(!render(&summary).contains("at a time"));
-        summary.jobs = vec![1];
-        assert!(!render(&summary).contains("at a time"));
-        summary.jobs = vec![1, 4];
-        assert!(render(&summary).contains("times are of 1 or 4 items at a time"));
+        let of = |jobs: &[u64]| render(&Summary { jobs: jobs.to_vec(), ..fixtures::summary() });
+        assert!(!of(&[]).contains("at a time") && !of(&[1]).contains("at a time"));
+        assert!(of(&[1, 4]).contains("times are of 1 or 4 items at a time"));
     }
 }
