@@ -1,4 +1,4 @@
-//! Calls the code of a [`Backend`]; the only file with a `cfg` per backend.
+//! Calls the code of a [`Backend`].
 
 use kad_core::Vocab;
 

@@ -80,7 +80,9 @@ pub mod results {
 ///
 /// Loads data and models, decodes every item with every decoder, and writes records, summary and
 /// report to the folder `out/NAME/RUN-ID`. Items that fail are left out and named in the summary's
-/// warnings; the next call tries them again, and `complete` is false until none is missing.
+/// warnings; the next call tries them again, and `complete` is false until none is missing. Without
+/// [`RunOptions::messages`] the call writes nothing to stderr, and neither does a call with them that
+/// runs at the same time in another thread.
 ///
 /// # Errors
 /// [`ErrorKind::Request`] if the experiment cannot be run as written (no such model or data, models

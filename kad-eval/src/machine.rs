@@ -79,7 +79,7 @@ mod tests {
         assert!(available > 0 && filled.iter().all(|byte| *byte == 1));
     }
 
-    /// As the system itself says it: profiles of earlier builds stay valid.
+    /// As the system itself says it.
     #[cfg(target_os = "linux")]
     #[test]
     fn the_processor_is_named_as_linux_names_it() {

@@ -1,7 +1,7 @@
 //! Results go to stdout, everything else to stderr.
 
 use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Writes text to stdout at once; a closed pipe is an error, never a panic.
 ///
@@ -23,8 +23,16 @@ pub(crate) fn line(text: &str) -> std::io::Result<()> {
 
 static QUIET: AtomicBool = AtomicBool::new(false);
 
-/// Whether warnings are off too.
-static SILENT: AtomicBool = AtomicBool::new(false);
+/// Calls of [`without_notes`] that have not returned.
+static SILENT: AtomicUsize = AtomicUsize::new(0);
+
+fn notes_are_off() -> bool {
+    QUIET.load(Ordering::Relaxed) || silent()
+}
+
+fn silent() -> bool {
+    SILENT.load(Ordering::Relaxed) > 0
+}
 
 /// Turns notes and progress off or on.
 pub(crate) fn set_quiet(quiet: bool) {
@@ -33,31 +41,34 @@ pub(crate) fn set_quiet(quiet: bool) {
 
 /// Whether progress is shown: stderr is a terminal and the user does not want quiet.
 pub(crate) fn shows_progress() -> bool {
-    !QUIET.load(Ordering::Relaxed) && std::io::stderr().is_terminal()
+    !notes_are_off() && std::io::stderr().is_terminal()
 }
 
 /// Writes a line to stderr, except under `--quiet`.
 pub(crate) fn note(text: &str) {
-    if !QUIET.load(Ordering::Relaxed) {
+    if !notes_are_off() {
         error(text);
     }
 }
 
 /// Writes a warning to stderr, also under `--quiet`.
 pub(crate) fn warning(text: &str) {
-    if !SILENT.load(Ordering::Relaxed) {
+    if !silent() {
         error(&format!("warning: {text}"));
     }
 }
 
-/// Does `work` without notes, warnings and progress.
+/// Does `work` without notes, warnings and progress. They are off in every thread meanwhile.
 pub(crate) fn without_notes<T>(work: impl FnOnce() -> T) -> T {
-    let quiet = QUIET.swap(true, Ordering::Relaxed);
-    let silent = SILENT.swap(true, Ordering::Relaxed);
-    let done = work();
-    QUIET.store(quiet, Ordering::Relaxed);
-    SILENT.store(silent, Ordering::Relaxed);
-    done
+    struct Silence;
+    impl Drop for Silence {
+        fn drop(&mut self) {
+            SILENT.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    SILENT.fetch_add(1, Ordering::Relaxed);
+    let _silence = Silence;
+    work()
 }
 
 /// Writes a line to stderr. A failure is ignored: there is nowhere to report it.

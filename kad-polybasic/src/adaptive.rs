@@ -57,6 +57,11 @@ pub struct LengthChange {
     pub plain_seconds_per_token: f64,
 }
 
+impl LengthChange {
+    /// Words of a change to plain decoding, and of no other change.
+    pub const TO_PLAIN: &str = "no chain is faster";
+}
+
 impl fmt::Display for LengthChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { at, lengths, seconds_per_token, plain_seconds_per_token: plain } = self;
@@ -64,7 +69,8 @@ impl fmt::Display for LengthChange {
         if lengths.is_empty() {
             write!(
                 f,
-                "from token {at} on: plain decoding, {plain:.2} ms per token; no chain is faster"
+                "from token {at} on: plain decoding, {plain:.2} ms per token; {}",
+                Self::TO_PLAIN
             )
         } else {
             let lengths: Vec<String> = lengths.iter().map(ToString::to_string).collect();

@@ -18,7 +18,8 @@ use crate::task::TaskPlan;
 use crate::toml_table::{Result, Table, Value, parse};
 
 impl Experiment {
-    /// Reads and checks the experiment in the file `path`. Paths in it are relative to its folder.
+    /// Reads and checks the experiment in the file `path`. Task files and profiles in it are relative
+    /// to the file's folder, models to the current folder.
     ///
     /// # Errors
     /// If the file cannot be read or is no experiment: the error shows the line.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kad_core::decode::Stop;
+use kad_polybasic::LengthChange;
 
 use crate::config::Experiment;
 use crate::forecast;
@@ -145,8 +146,9 @@ fn named(decoders: &[&str]) -> String {
 fn adapted(decoder: &str, records: &[Record]) -> Option<String> {
     let own = || records.iter().filter(|record| record.decoder == decoder);
     let changed = own().filter(|record| !record.remarks.is_empty()).count();
-    let says = |record: &&Record| record.remarks.iter().any(|r| r.contains("plain decoding: "));
-    let plainly = own().filter(says).count();
+    let plain =
+        |record: &&Record| record.remarks.iter().any(|r| r.contains(LengthChange::TO_PLAIN));
+    let plainly = own().filter(plain).count();
     (changed > 0).then(|| {
         format!(
             "`{decoder}` adapted its lengths in {changed} of {} items and gave up speculation for a \
@@ -159,6 +161,25 @@ fn adapted(decoder: &str, records: &[Record]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn adapted_items_are_counted_with_those_decoded_plainly() {
+        let change = |lengths: &[usize]| {
+            let (seconds_per_token, plain_seconds_per_token) = (0.001, 0.002);
+            let lengths = lengths.to_vec();
+            LengthChange { at: 3, lengths, seconds_per_token, plain_seconds_per_token }.to_string()
+        };
+        let record = |remarks| Record { remarks, ..sample("d", "item", true) };
+        let mut records = vec![
+            record(vec![]),
+            record(vec![change(&[4, 2])]),
+            record(vec![change(&[4]), change(&[])]),
+        ];
+        records.push(Record { decoder: "other".to_owned(), ..records[2].clone() });
+        let said = adapted("d", &records).unwrap();
+        assert!(said.contains("in 2 of 3 items") && said.contains("in 1:"), "{said}");
+        assert_eq!(adapted("d", &records[..1]), None);
+    }
     use crate::run::record::sample;
     use crate::task::PromptFormat;
 

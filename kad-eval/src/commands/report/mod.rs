@@ -13,7 +13,7 @@ use crate::cli::ReportArgs;
 use crate::failure::{Failure, WrongRequest};
 use crate::run::record::Record;
 use crate::run::{RunFile, StoredRun};
-use crate::{output, report};
+use crate::{files, output, report};
 
 pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {
     let runs: Vec<StoredRun> = args.runs.iter().map(StoredRun::at).collect();
@@ -62,7 +62,7 @@ fn summary(run: &StoredRun) -> Result<Summary> {
 fn shown(run: &StoredRun) -> Result<Summary> {
     let summary = summary(run)?;
     let summed = summed(&summary);
-    let held = match run.record_lines()? {
+    let records = match run.record_lines()? {
         // Several files may hold an item.
         Some(lines) if lines != summed => {
             let mut distinct = 0;
@@ -74,7 +74,7 @@ fn shown(run: &StoredRun) -> Result<Summary> {
         }
         lines => lines,
     };
-    let words = held.and_then(|held| outdated(run, summed, held));
+    let words = records.and_then(|records| outdated(run, summed, records));
     words.iter().for_each(|words| output::warning(words));
     Ok(summary)
 }
@@ -107,23 +107,23 @@ fn open(stored: &StoredRun) -> Result<LoadedRun> {
 /// Reads a run for a comparison, which needs a summary that matches the records.
 fn compared(run: &StoredRun) -> Result<LoadedRun> {
     let run = open(run)?;
-    match stale(&run) {
+    match outdated_run(&run) {
         Some(words) => bail!(WrongRequest(words)),
         None => Ok(run),
     }
 }
 
 /// As [`outdated`], for a run that is read.
-fn stale(run: &LoadedRun) -> Option<String> {
+fn outdated_run(run: &LoadedRun) -> Option<String> {
     outdated(&run.stored, summed(&run.summary), run.records.len() as u64)
 }
 
 /// A message if records were added or removed after the summary was written.
-fn outdated(run: &StoredRun, summed: u64, held: u64) -> Option<String> {
-    (summed != held).then(|| {
+fn outdated(run: &StoredRun, summed: u64, records: u64) -> Option<String> {
+    (summed != records).then(|| {
         format!(
-            "{}: its summary.json is of {summed} finished items, its records are {held}; run its \
-             command once more to continue and summarise again",
+            "{}: its summary.json covers {summed} finished items, but it has {records} records; run its \
+             command once more to update the summary",
             run.path().display()
         )
     })
@@ -133,12 +133,12 @@ fn write_page(path: &Path, runs: &[StoredRun]) -> Result<()> {
     let page = match runs {
         [run] => {
             let run = open(run)?;
-            stale(&run).iter().for_each(|words| output::warning(words));
+            outdated_run(&run).iter().for_each(|words| output::warning(words));
             report::page(&run.stored, &run.summary, &run.records)?
         }
         runs => report::comparison(&each(runs, 2, &compared)?)?,
     };
-    std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
+    files::write(path, &page).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A message about a run without a summary; none for finished runs and other folders.
