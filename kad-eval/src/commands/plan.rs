@@ -23,13 +23,9 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
             "note: the profile was made by another program or machine: {difference}"
         ));
     }
-    let request = RankingRequest {
-        target: args.target.clone(),
-        drafters: None,
-        max_levels: args.max_levels,
-        max_length: args.max_length,
-        chains: args.chains,
-    };
+    let (target, drafters) = (args.target.clone(), None);
+    let PlanArgs { max_levels, max_length, chains, .. } = *args;
+    let request = RankingRequest { target, drafters, max_levels, max_length, chains };
     let ranking = ChainRanking::of(&profile, &request)?;
     let text = if args.json {
         serde_json::to_string_pretty(&ranking).context("the plan is no JSON")?

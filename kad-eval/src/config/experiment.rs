@@ -222,19 +222,6 @@ impl DecoderKind {
         }
     }
 
-    /// Its deferral rules, the target's first.
-    pub(crate) fn rules(&self) -> Vec<&RulePlan> {
-        match self {
-            DecoderKind::Deferral { rule, .. } => vec![rule],
-            DecoderKind::Single { .. } | DecoderKind::ImplicitReward { .. } => Vec::new(),
-            DecoderKind::Chain(chain) => chain
-                .distributions()
-                .into_iter()
-                .flat_map(|part| part.distribution.rules())
-                .collect(),
-        }
-    }
-
     /// Are tokens drafted and verified?
     pub(crate) fn speculates(&self) -> bool {
         matches!(self, DecoderKind::Chain(_))

@@ -341,14 +341,13 @@ impl LevelPlan {
     }
 }
 
-/// The distribution of `kind` without drafts, decoded in the fewest forward passes; None for a
-/// chain.
-pub(crate) fn plain_decoding(kind: &DecoderKind) -> Option<DecoderKind> {
+/// The distribution of `kind`, of a chain the target's, without drafts, decoded in the fewest forward
+/// passes.
+pub(crate) fn plain_decoding(kind: &DecoderKind) -> DecoderKind {
+    let kind = kind.distribution();
     match kind {
-        DecoderKind::Single { .. } => Some(kind.clone()),
-        DecoderKind::Deferral { .. } => Some(kind.executed(Execution::Lazy)),
-        DecoderKind::ImplicitReward { .. } => Some(kind.executed(Execution::Autoregressive)),
-        DecoderKind::Chain(_) => None,
+        DecoderKind::ImplicitReward { .. } => kind.executed(Execution::Autoregressive),
+        _ => kind.executed(Execution::Lazy),
     }
 }
 

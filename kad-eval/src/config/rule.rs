@@ -1,6 +1,7 @@
 //! A deferral rule with the values of its parameters, from a file or the command line.
 
 use std::fmt;
+use std::sync::Arc;
 
 use kad_core::deferral::{Rule, RuleError, RuleInfo, catalogue, named};
 use serde::Serialize;
@@ -9,11 +10,12 @@ use serde::ser::SerializeMap;
 use super::product;
 use crate::toml_table::{ConfigError, Table, Value, advice};
 
-/// A rule of the catalogue and the values of its parameters, all in range.
+/// A rule of the catalogue with the values of its parameters.
 #[derive(Clone, Debug)]
 pub(crate) struct RulePlan {
     info: &'static RuleInfo,
     values: Vec<f64>,
+    rule: Arc<Rule>,
 }
 
 /// The error of a rule that is not written in an experiment file.
@@ -75,9 +77,7 @@ impl RulePlan {
             value.or(p.default).ok_or(missing)
         };
         let values = values.into_iter().zip(info.parameters).map(value);
-        let plan = Self { info, values: values.collect::<Result<_, _>>()? };
-        plan.build()?;
-        Ok(plan)
+        Ok(Self::build(info, values.collect::<Result<_, _>>()?)?)
     }
 
     /// `kind`, `kind=value` for its first parameter, or `kind=value,name=value,…`.
@@ -139,10 +139,11 @@ impl RulePlan {
             plans = product(&plans, &values);
         }
         let made = plans.into_iter().map(|(values, words)| {
-            let plan = Self { info, values };
-            plan.build().map_err(|error| match table.optional(error.parameter) {
-                Some(at) => at.error(error.to_string()),
-                None => table.error(error.to_string()),
+            let plan = Self::build(info, values).map_err(|error| {
+                match table.optional(error.parameter) {
+                    Some(at) => at.error(error.to_string()),
+                    None => table.error(error.to_string()),
+                }
             })?;
             Ok((plan, words))
         });
@@ -156,8 +157,14 @@ impl RulePlan {
         self.values.first().copied()
     }
 
-    pub(crate) fn build(&self) -> Result<Rule, RuleError> {
-        (self.info.build)(&self.values)
+    /// The core's rule.
+    pub(crate) fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    fn build(info: &'static RuleInfo, values: Vec<f64>) -> Result<Self, RuleError> {
+        let rule = Arc::new((info.build)(&values)?);
+        Ok(Self { info, values, rule })
     }
 }
 
@@ -181,10 +188,7 @@ impl PartialEq for RulePlan {
 
 impl fmt::Display for RulePlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.build() {
-            Ok(rule) => rule.fmt(f),
-            Err(_) => f.write_str(self.info.kind),
-        }
+        self.rule.fmt(f)
     }
 }
 

@@ -12,7 +12,7 @@ use super::decode_times::DecodeTimes;
 use super::item_tokens::{ItemTokens, TaskMode, by_speaker, typical};
 use super::tally::Tally;
 use crate::config::{DecoderPlan, Execution, Experiment};
-use crate::models::{self, Models, Rules};
+use crate::models::{self, Models};
 use crate::output;
 use crate::task::Task;
 
@@ -86,7 +86,7 @@ pub(crate) fn estimate(
     let mut estimates = Vec::new();
     // Items of the estimates that finished items do not give.
     let mut to_time: Vec<(usize, &DecoderPlan, Rc<Option<ItemTokens>>)> = Vec::new();
-    for (task, (own, whole)) in tasks.iter().zip(own.decoders.iter().zip(&whole.decoders)) {
+    for (task, (own, whole)) in tasks.iter().zip(own.iter().zip(whole)) {
         let item =
             by_speaker(experiment, |kind| ItemTokens::of(kind, models, task, typical(task)?));
         for (at, (plan, item)) in experiment.decoders.iter().zip(item).enumerate() {
@@ -146,8 +146,7 @@ fn time_passes<'p>(
     }
     let mut times = BTreeMap::new();
     for (key, (plan, item, context)) in requests {
-        let rules = Rules::of(&plan.kind)?;
-        let mut predictor = models::predictor(&plan.kind, &plan.sampling, models, &rules)?;
+        let mut predictor = models::predictor(&plan.kind, &plan.sampling, models)?;
         // The time of a pass does not depend on the tokens.
         let text = item.prompt.iter().copied().cycle();
         let text: Vec<TokenId> = text.take(context + DecodeTimes::BEYOND).collect();

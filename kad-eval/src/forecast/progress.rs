@@ -49,7 +49,7 @@ impl<'p> Progress<'p> {
         tally: Tally,
         (models, jobs): (&Models, usize),
     ) -> Self {
-        let DecoderProgress { items, done, .. } = tally.total();
+        let DecoderProgress { items, done, .. } = DecoderProgress::sum(tally.iter().flatten());
         let shown = output::shows_progress();
         let bar = if shown { ProgressBar::new(items as u64) } else { ProgressBar::hidden() };
         bar.set_position(done as u64);
@@ -83,12 +83,12 @@ impl<'p> Progress<'p> {
 
     /// Counts a finished item of a task by a decoder; `spent` are its tokens and seconds.
     pub(crate) fn done(&mut self, (task, decoder): (usize, usize), spent: DecoderProgress) {
-        self.tally.add((task, decoder), spent);
+        self.tally[task][decoder].add(&spent);
         self.bar.inc(1);
         self.tokens += spent.tokens;
         self.say_remaining();
         let speed = self.tokens as f64 / self.started.elapsed().as_secs_f64();
-        let (name, decoders) = (&self.tasks[task].name, &self.tally.decoders[task]);
+        let (name, decoders) = (&self.tasks[task].name, &self.tally[task]);
         if !self.bar.is_hidden() {
             self.bar.set_prefix(format!("{speed:.0} tokens/s"));
             let names = self.experiment.decoders.iter().map(|plan| plan.name.as_str());
@@ -102,8 +102,8 @@ impl<'p> Progress<'p> {
 
     /// Counts and reports a failed item; `place` is its task and decoder, if known. The run continues.
     pub(crate) fn failed(&mut self, place: Option<(usize, usize)>, message: &str) {
-        if let Some(place) = place {
-            self.tally.add(place, DecoderProgress { failed: 1, ..DecoderProgress::default() });
+        if let Some((task, decoder)) = place {
+            self.tally[task][decoder].failed += 1;
         }
         self.bar.inc(1);
         self.bar.suspend(|| output::error(&format!("failed: {message}")));
@@ -130,7 +130,8 @@ impl Drop for Progress<'_> {
 
 /// Progress of the run and of the current task.
 fn line(tally: &Tally, task: &str, decoders: &[DecoderProgress]) -> String {
-    let (all, own) = (tally.total(), DecoderProgress::sum(decoders));
+    let all = DecoderProgress::sum(tally.iter().flatten());
+    let own = DecoderProgress::sum(decoders);
     format!("{}/{} items × decoders, {task}: {}/{}", all.done, all.items, own.done, own.items)
 }
 
@@ -211,8 +212,7 @@ mod tests {
 
     #[test]
     fn a_plain_line_names_the_task() {
-        let decoders = vec![vec![decoder(5, 5, 1, 1.0)], vec![decoder(7, 2, 1, 1.0)]];
-        let tally = Tally { decoders };
-        assert_eq!(line(&tally, "mmlu", &tally.decoders[1]), "7/12 items × decoders, mmlu: 2/7");
+        let tally = vec![vec![decoder(5, 5, 1, 1.0)], vec![decoder(7, 2, 1, 1.0)]];
+        assert_eq!(line(&tally, "mmlu", &tally[1]), "7/12 items × decoders, mmlu: 2/7");
     }
 }

@@ -42,15 +42,14 @@ impl Forecast {
 
     /// Long remaining times that are known now for the first time.
     pub(super) fn news(&mut self, tally: &Tally) -> Vec<Remaining> {
-        let (mut news, mut open) = (Vec::new(), Vec::new());
+        let mut news = Vec::new();
         for mode in std::mem::take(&mut self.open) {
             match self.remaining(tally, mode) {
-                Some(remaining) if remaining.longest_seconds > LONG => news.push(remaining),
-                Some(_) => {}
-                None => open.push(mode),
+                Some(found) => news.push(found),
+                None => self.open.push(mode),
             }
         }
-        self.open = open;
+        news.retain(|found| found.longest_seconds > LONG);
         news
     }
 
@@ -58,8 +57,8 @@ impl Forecast {
     fn remaining(&self, tally: &Tally, mode: TaskMode) -> Option<Remaining> {
         let mut found = Remaining::default();
         let (own, others): (Vec<_>, Vec<_>) =
-            tally.decoders.iter().zip(&self.modes).partition(|(_, of_task)| **of_task == mode);
-        let decoders = tally.decoders.first().map_or(0, Vec::len);
+            tally.iter().zip(&self.modes).partition(|(_, of_task)| **of_task == mode);
+        let decoders = tally.first().map_or(0, Vec::len);
         for decoder in 0..decoders {
             let own = || own.iter().map(|(task, _)| &task[decoder]);
             let all = DecoderProgress::sum(own());
@@ -121,11 +120,10 @@ mod tests {
     /// begun.
     #[test]
     fn the_remaining_time_is_items_left_times_their_mean() {
-        let decoders = vec![
+        let tally = vec![
             vec![decoder(10, 1, 0.5, 1.0), decoder(10, 2, 4.0, 4.0)],
             vec![decoder(10, 0, 0.0, 0.0); 2],
         ];
-        let tally = Tally { decoders };
         let alike =
             forecast(&[TaskMode::Generate; 2], 1).remaining(&tally, TaskMode::Generate).unwrap();
         assert_eq!((alike.items, alike.others), (37, 0));
@@ -141,7 +139,7 @@ mod tests {
     #[test]
     fn it_waits_for_every_decoder_and_speaks_once_if_it_is_long() {
         let mut forecast = forecast(&[TaskMode::Generate], 1);
-        let tally = |second| Tally { decoders: vec![vec![decoder(100, 1, 1.0, 8.0), second]] };
+        let tally = |second| vec![vec![decoder(100, 1, 1.0, 8.0), second]];
         assert!(forecast.news(&tally(decoder(100, 0, 0.0, 0.0))).is_empty());
         let news = forecast.news(&tally(decoder(100, 1, 1.0, 8.0)));
         let line = news[0].line(&Memory::now(0, Caches::default(), 1));
@@ -152,10 +150,10 @@ mod tests {
 
     #[test]
     fn a_short_rest_and_a_decoder_that_fails_are_no_news() {
-        let short = Tally { decoders: vec![vec![decoder(10, 1, 1.0, 2.0)]] };
+        let short = vec![vec![decoder(10, 1, 1.0, 2.0)]];
         assert!(forecast(&[TaskMode::Generate], 1).news(&short).is_empty());
         let broken = DecoderProgress { items: 100, failed: 1, ..DecoderProgress::default() };
-        let tally = Tally { decoders: vec![vec![broken, decoder(100, 1, 1.0, 8.0)]] };
+        let tally = vec![vec![broken, decoder(100, 1, 1.0, 8.0)]];
         let found =
             forecast(&[TaskMode::Generate], 1).remaining(&tally, TaskMode::Generate).unwrap();
         assert_eq!(found.items, 99, "the others are not kept waiting");

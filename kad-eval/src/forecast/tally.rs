@@ -6,7 +6,6 @@
 pub(crate) struct DecoderProgress {
     /// Items of this run, or of this shard of it.
     pub(crate) items: usize,
-    /// Finished items.
     pub(crate) done: usize,
     /// Items that failed in this session; the next session tries them again.
     pub(crate) failed: usize,
@@ -19,8 +18,7 @@ pub(crate) struct DecoderProgress {
 }
 
 impl DecoderProgress {
-    /// The sum of several.
-    pub(super) fn sum<'p>(all: impl IntoIterator<Item = &'p Self>) -> Self {
+    pub(crate) fn sum<'p>(all: impl IntoIterator<Item = &'p Self>) -> Self {
         all.into_iter().fold(Self::default(), |sum, one| Self {
             items: sum.items + one.items,
             done: sum.done + one.done,
@@ -29,6 +27,10 @@ impl DecoderProgress {
             seconds: sum.seconds + one.seconds,
             longest_seconds: sum.longest_seconds + one.longest_seconds,
         })
+    }
+
+    pub(crate) fn add(&mut self, more: &Self) {
+        *self = Self::sum([&*self, more]);
     }
 
     /// Items that are neither finished nor failed.
@@ -47,30 +49,8 @@ impl DecoderProgress {
     }
 }
 
-/// Progress of every decoder on every task, in the order of the experiment file.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tally {
-    /// `[tasks][decoders]`.
-    pub(crate) decoders: Vec<Vec<DecoderProgress>>,
-}
-
-impl Tally {
-    /// Without any item.
-    pub(crate) fn new(tasks: usize, decoders: usize) -> Self {
-        Self { decoders: vec![vec![DecoderProgress::default(); decoders]; tasks] }
-    }
-
-    /// Adds to the progress of a decoder on a task.
-    pub(crate) fn add(&mut self, (task, decoder): (usize, usize), more: DecoderProgress) {
-        let progress = &mut self.decoders[task][decoder];
-        *progress = DecoderProgress::sum([&*progress, &more]);
-    }
-
-    /// The sum over all tasks and decoders.
-    pub(crate) fn total(&self) -> DecoderProgress {
-        DecoderProgress::sum(self.decoders.iter().flatten())
-    }
-}
+/// Progress of every decoder on every task, in the order of the experiment file: `[tasks][decoders]`.
+pub(crate) type Tally = Vec<Vec<DecoderProgress>>;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
-use kad_core::decode::Decoder;
+use anyhow::{Result, bail};
+use kad_core::decode::{Decoder, DeferralDecoder, SingleDecoder};
 use kad_core::{
     CachedSession, ImplicitReward, LanguageModel, Mixture, MixturePredictor, ModelPredictor,
     Predictor, SharedSession, TokenId,
@@ -17,10 +17,9 @@ use kad_polybasic::{
 };
 
 use super::decoder::undefined_ratio;
-use super::rules::Rules;
 use crate::config::{
     ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, Lookup, LookupKind, NamedDistribution,
-    SamplingPlan, TreePlan, plain_decoding,
+    SamplingPlan, TreePlan,
 };
 use crate::failure::WrongRequest;
 
@@ -30,9 +29,8 @@ type Part<'p> = (&'p DecoderKind, &'p SamplingPlan);
 /// The decoder of `plan`. `model` finds models by name; their sessions are new. Levels that are not
 /// planned yet are an error.
 pub(super) fn decoder<'m>(
-    plan: &ChainPlan,
+    plan: &'m ChainPlan,
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
-    rules: &'m Rules,
     eos: &[TokenId],
 ) -> Result<Box<dyn Decoder + 'm>> {
     let (levels, measured) = match &plan.levels {
@@ -42,16 +40,18 @@ pub(super) fn decoder<'m>(
                 .to_owned()
         )),
     };
+    let settings = AdaptiveSettings::default();
+    let longest = if measured.is_some() { settings.max_length } else { 0 };
     let target = part(&plan.target);
+    let chain = Chain { levels, longest, ..Chain::of(target, model) };
     if levels.is_empty() {
         // A plan may find plain decoding fastest, as the profile measures it: a deferral mixture
         // runs its aligned model only after a deferred draw.
-        let plain = plain_decoding(target.0).context("a chain is no target of a chain")?;
-        return super::decoder::decoder(&plain, target.1, model, rules, eos);
+        return Ok(match target.0 {
+            DecoderKind::Deferral { .. } => Box::new(DeferralDecoder::new(chain.mixture(target)?)),
+            _ => Box::new(SingleDecoder::new(chain.predictor(target)?)),
+        });
     }
-    let settings = AdaptiveSettings::default();
-    let longest = if measured.is_some() { settings.max_length } else { 0 };
-    let chain = Chain { levels, longest, ..Chain::of(target, model, rules) };
     let decoder = Speculative::new(chain.level(0)?, eos);
     let Some(measured) = measured else { return Ok(Box::new(decoder)) };
     let lengths: Vec<SharedLength> = chain.lengths.take().into_iter().rev().collect();
@@ -61,16 +61,15 @@ pub(super) fn decoder<'m>(
 /// The next-token distributions of a decoder along a text, of a chain the target's, with new
 /// sessions.
 pub(super) fn predictor<'m>(
-    kind: &DecoderKind,
-    sampling: &SamplingPlan,
+    kind: &'m DecoderKind,
+    sampling: &'m SamplingPlan,
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
-    rules: &'m Rules,
 ) -> Result<Box<dyn Predictor + 'm>> {
     let target = match kind {
         DecoderKind::Chain(chain) => part(&chain.target),
         other => (other, sampling),
     };
-    Chain::of(target, model, rules).predictor(target)
+    Chain::of(target, model).predictor(target)
 }
 
 fn part(named: &NamedDistribution) -> Part<'_> {
@@ -93,9 +92,9 @@ pub(crate) fn lookup_drafter(lookup: Lookup, vocab: usize) -> Result<Box<dyn Dra
 /// The drafter of a token tree. `predictor` makes the predictor of a distribution that drafts. A
 /// shape that does not fit the draft is an error.
 pub(crate) fn tree_drafter<'m>(
-    draft: &DraftPlan,
+    draft: &'m DraftPlan,
     tree: TreePlan,
-    predictor: impl FnOnce(&NamedDistribution) -> Result<Box<dyn Predictor + 'm>>,
+    predictor: impl FnOnce(&'m NamedDistribution) -> Result<Box<dyn Predictor + 'm>>,
 ) -> Result<Box<dyn TreeDrafter + 'm>> {
     let nodes = tree.nodes().get();
     Ok(match (draft, tree) {
@@ -124,8 +123,8 @@ pub(crate) fn tree_drafter<'m>(
 
 /// Everything that the levels of one chain share.
 struct Chain<'p, 'm> {
-    target: Part<'p>,
-    levels: &'p [LevelPlan],
+    target: Part<'m>,
+    levels: &'m [LevelPlan],
     /// The most that a draft length may grow to; 0 if lengths are fixed.
     longest: usize,
     model: &'p dyn Fn(&str) -> &'m dyn LanguageModel,
@@ -133,22 +132,17 @@ struct Chain<'p, 'm> {
     open: RefCell<BTreeMap<String, SharedSession<'m>>>,
     /// Draft lengths of the stages made so far, the lowest level first.
     lengths: RefCell<Vec<SharedLength>>,
-    rules: &'m Rules,
 }
 
 impl<'p, 'm> Chain<'p, 'm> {
     /// Without levels.
-    fn of(
-        target: Part<'p>,
-        model: &'p dyn Fn(&str) -> &'m dyn LanguageModel,
-        rules: &'m Rules,
-    ) -> Self {
+    fn of(target: Part<'m>, model: &'p dyn Fn(&str) -> &'m dyn LanguageModel) -> Self {
         let (open, lengths) = (RefCell::default(), RefCell::default());
-        Self { target, levels: &[], longest: 0, model, open, lengths, rules }
+        Self { target, levels: &[], longest: 0, model, open, lengths }
     }
 
     /// The distribution that verifies the drafts of level `index`.
-    fn above(&self, index: usize) -> Result<Part<'p>> {
+    fn above(&self, index: usize) -> Result<Part<'m>> {
         match index.checked_sub(1).map(|above| &self.levels[above].draft) {
             None => Ok(self.target),
             Some(DraftPlan::Distribution(named)) => Ok(part(named)),
@@ -195,7 +189,7 @@ impl<'p, 'm> Chain<'p, 'm> {
 
     /// The mixture `above`, if its own aligned model drafts for it and the closed form of
     /// verification applies.
-    fn drafted_by_aligned(&self, plan: &LevelPlan, above: Part<'_>) -> Result<Option<Mixture<'m>>> {
+    fn drafted_by_aligned(&self, plan: &LevelPlan, above: Part<'m>) -> Result<Option<Mixture<'m>>> {
         let DecoderKind::Deferral { aligned, .. } = above.0 else { return Ok(None) };
         let own = DecoderKind::Single { model: aligned.clone() };
         let draft = plan.draft.distribution().filter(|draft| *draft.distribution == own);
@@ -206,7 +200,7 @@ impl<'p, 'm> Chain<'p, 'm> {
         if same { self.mixture(above).map(Some) } else { Ok(None) }
     }
 
-    fn drafter(&self, plan: &LevelPlan) -> Result<Box<dyn Drafter + 'm>> {
+    fn drafter(&self, plan: &'m LevelPlan) -> Result<Box<dyn Drafter + 'm>> {
         Ok(match &plan.draft {
             DraftPlan::Distribution(named) => {
                 let drafter = PredictorDrafter::new(self.predictor(part(named))?)
@@ -218,7 +212,7 @@ impl<'p, 'm> Chain<'p, 'm> {
         })
     }
 
-    fn predictor(&self, part: Part<'_>) -> Result<Box<dyn Predictor + 'm>> {
+    fn predictor(&self, part: Part<'m>) -> Result<Box<dyn Predictor + 'm>> {
         let sampling = part.1.sampling()?;
         Ok(match part.0 {
             DecoderKind::Single { model } => {
@@ -234,13 +228,13 @@ impl<'p, 'm> Chain<'p, 'm> {
         })
     }
 
-    fn mixture(&self, (kind, sampling): Part<'_>) -> Result<Mixture<'m>> {
+    fn mixture(&self, (kind, sampling): Part<'m>) -> Result<Mixture<'m>> {
         let DecoderKind::Deferral { base, aligned, rule, .. } = kind else {
             bail!("only a deferral is a mixture");
         };
         let (base, aligned) = (self.session(base)?, self.session(aligned)?);
         let (sampling, decision) = (sampling.sampling()?, sampling.decision()?);
-        Ok(Mixture::sharing(base, aligned, self.rules.rule(rule)?, sampling, decision))
+        Ok(Mixture::sharing(base, aligned, rule.rule(), sampling, decision))
     }
 
     /// The one session of a model.
@@ -292,12 +286,11 @@ mod tests {
         let target = NamedDistribution { name, distribution, sampling };
         let plan = ChainPlan { target, levels: Levels::listed(Vec::new()) };
         assert_eq!(plan.in_words(), "plain decoding (no chain is faster)");
-        let rules = Rules::of(&plan.target.distribution).unwrap();
         let base = Counted::new(TableModel::random("base", 8, 2, 1));
         let aligned = Counted::new(TableModel::random("aligned", 8, 2, 2));
         let model =
             |name: &str| -> &dyn LanguageModel { if name == "base" { &base } else { &aligned } };
-        let mut decoder = decoder(&plan, &model, &rules, &[]).unwrap();
+        let mut decoder = decoder(&plan, &model, &[]).unwrap();
         let limits = Limits { max_new_tokens: 60, eos: Vec::new() };
         let (mut choices, mut go_on) =
             (SampledChoices::seeded(1), |_: &_| ControlFlow::Continue(()));

@@ -14,16 +14,14 @@ use kad_polybasic::{
 };
 
 use super::chain;
-use super::rules::Rules;
 use crate::config::{DecoderKind, DraftPart, Execution, SamplingPlan};
 
 /// The decoder `kind`, whose texts end at a token of `eos`. `model` finds models by name; their
-/// sessions are new. `rules` are made by [`Rules::of`] the same kind; other rules are an error.
+/// sessions are new.
 pub(crate) fn decoder<'m>(
-    kind: &DecoderKind,
+    kind: &'m DecoderKind,
     sampling: &SamplingPlan,
     model: &dyn Fn(&str) -> &'m dyn LanguageModel,
-    rules: &'m Rules,
     eos: &[TokenId],
 ) -> Result<Box<dyn Decoder + 'm>> {
     let (sampling, decision) = (sampling.sampling()?, sampling.decision()?);
@@ -32,8 +30,8 @@ pub(crate) fn decoder<'m>(
             Box::new(SingleDecoder::new(ModelPredictor::new(model(name), sampling)?))
         }
         DecoderKind::Deferral { base, aligned, rule, execution } => {
-            let (base, aligned, rule) = (model(base), model(aligned), rules.rule(rule)?);
-            let mixture = Mixture::new(base, aligned, rule, sampling, decision)?;
+            let (base, aligned) = (model(base), model(aligned));
+            let mixture = Mixture::new(base, aligned, rule.rule(), sampling, decision)?;
             match *execution {
                 Execution::Autoregressive => {
                     Box::new(SingleDecoder::new(MixturePredictor::new(mixture)))
@@ -62,7 +60,7 @@ pub(crate) fn decoder<'m>(
                 }
             }
         }
-        DecoderKind::Chain(plan) => chain::decoder(plan, model, rules, eos)?,
+        DecoderKind::Chain(plan) => chain::decoder(plan, model, eos)?,
     })
 }
 

@@ -42,41 +42,39 @@ mod tests {
 
     const SIZE: usize = 3 << 20;
 
+    fn digest(files: &[(&str, &[u8])]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |(name, bytes): &(&str, &[u8])| {
+            let path = folder.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            path
+        };
+        of(&files.iter().map(write).collect::<Vec<_>>()).unwrap()
+    }
+
     #[test]
     fn name_size_and_both_ends_change_the_digest() {
-        let folder = tempfile::tempdir().unwrap();
-        let digest = |name: &str, bytes: &[u8]| {
-            let file = folder.path().join(name);
-            fs::write(&file, bytes).unwrap();
-            of(&[file]).unwrap()
-        };
+        let one = |name, bytes: &[u8]| digest(&[(name, bytes)]);
         let zeros = vec![0; SIZE];
-        let known = digest("model.safetensors", &zeros);
+        let known = one("model.safetensors", &zeros);
         // Pinned: a change here makes every run another run.
         assert_eq!(known, "958b5df3403299a7");
-        assert_eq!(digest("model.safetensors", &zeros), known);
+        assert_eq!(one("model.safetensors", &zeros), known);
         for place in [0, SIZE - 1] {
             let mut bytes = zeros.clone();
             bytes[place] = 1;
-            assert_ne!(digest("model.safetensors", &bytes), known);
+            assert_ne!(one("model.safetensors", &bytes), known);
         }
-        assert_ne!(digest("model.safetensors", &vec![0; SIZE + 1]), known);
-        assert_ne!(digest("model2.safetensors", &zeros), known);
+        assert_ne!(one("model.safetensors", &vec![0; SIZE + 1]), known);
+        assert_ne!(one("model2.safetensors", &zeros), known);
     }
 
-    /// What one file ends with does not begin the next.
+    /// The end of one file does not begin the next.
     #[test]
     fn files_are_told_apart() {
-        let folder = tempfile::tempdir().unwrap();
-        let digest = |files: [(&str, &str); 2]| {
-            let paths = files.map(|(name, text)| {
-                let path = folder.path().join(name);
-                fs::write(&path, text).unwrap();
-                path
-            });
-            of(&paths).unwrap()
-        };
-        assert_ne!(digest([("a", "x"), ("bc", "x")]), digest([("ab", "x"), ("c", "x")]));
-        assert_ne!(digest([("a", "x"), ("b", "y")]), digest([("a", "y"), ("b", "x")]));
+        let names = |a, b| digest(&[(a, b"x"), (b, b"x")]);
+        assert_ne!(names("a", "bc"), names("ab", "c"));
+        let texts = |a, b| digest(&[("a", a), ("b", b)]);
+        assert_ne!(texts(b"x", b"y"), texts(b"y", b"x"));
     }
 }

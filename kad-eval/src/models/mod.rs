@@ -7,7 +7,6 @@ mod digest;
 mod divergence;
 mod left_out;
 mod load;
-mod rules;
 mod timed;
 
 use std::collections::BTreeMap;
@@ -22,7 +21,6 @@ pub(crate) use continuations::{Continuations, continuations};
 pub(crate) use divergence::{first_difference_at, top_two_gap};
 pub(crate) use left_out::{check_baseline, load_for};
 pub(crate) use load::{load, load_all};
-pub(crate) use rules::Rules;
 use timed::TimedModel;
 
 use crate::config::{ChainPlan, DecoderKind, SamplingPlan};
@@ -114,26 +112,24 @@ fn first_difference(one: &Model, other: &Model) -> String {
     })
 }
 
-/// The decoder `kind` of these models, with new sessions. `rules` are those of `kind`.
+/// The decoder `kind` of these models, with new sessions.
 pub(crate) fn decoder<'m>(
-    kind: &DecoderKind,
+    kind: &'m DecoderKind,
     sampling: &SamplingPlan,
     models: &'m Models,
-    rules: &'m Rules,
 ) -> Result<Box<dyn Decoder + 'm>> {
     let eos = eos(kind, models, sampling);
-    decoder::decoder(kind, sampling, &|name| &models[name].counted, rules, &eos)
+    decoder::decoder(kind, sampling, &|name| &models[name].counted, &eos)
 }
 
 /// The next-token distributions of a decoder along a text, of a chain the target's, with new sessions
-/// of these models. `rules` are those of `kind`.
+/// of these models.
 pub(crate) fn predictor<'m>(
-    kind: &DecoderKind,
-    sampling: &SamplingPlan,
+    kind: &'m DecoderKind,
+    sampling: &'m SamplingPlan,
     models: &'m Models,
-    rules: &'m Rules,
 ) -> Result<Box<dyn Predictor + 'm>> {
-    chain::predictor(kind, sampling, &|name| &models[name].counted, rules)
+    chain::predictor(kind, sampling, &|name| &models[name].counted)
 }
 
 /// The model whose tokenizer, chat template and end tokens a decoder uses: its aligned model, of a
@@ -209,6 +205,15 @@ pub(crate) fn prompt(
             Ok(Prompt { text: text?, add_special: false })
         }
     }
+}
+
+/// The tokens of [`prompt`].
+pub(crate) fn prompt_tokens(
+    kind: &DecoderKind,
+    models: &Models,
+    conversation: &Conversation,
+) -> Result<Vec<TokenId>> {
+    prompt(kind, models, conversation)?.tokens(speaker(kind, models), "")
 }
 
 /// The messages with the system message at the head of the user's; none without a system message.

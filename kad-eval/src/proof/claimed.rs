@@ -9,7 +9,6 @@ use kad_core::oracle::{TableModel, TextDistribution};
 use kad_core::{Distribution, LanguageModel, LogitRows, Number, TokenId};
 
 use crate::config::{DecoderKind, DecoderPlan, Proof, SamplingPlan};
-use crate::models::Rules;
 
 /// The distribution over texts by the formula of `plan`: the product of its next-token
 /// distributions.
@@ -18,13 +17,11 @@ pub(super) fn distribution(
     plan: &DecoderPlan,
     limits: &Limits,
 ) -> Result<TextDistribution> {
-    let rules = Rules::of(plan.kind.distribution())?;
-    let rule = match plan.kind.distribution() {
-        DecoderKind::Deferral { rule, .. } => Some(rules.rule(rule)?),
-        _ => None,
-    };
-    let start = match rule {
-        Some(Rule::History(rule)) => rule.start(),
+    let start = match plan.kind.distribution() {
+        DecoderKind::Deferral { rule, .. } => match rule.rule() {
+            Rule::History(rule) => rule.start(),
+            _ => 0.0,
+        },
         _ => 0.0,
     };
     let mut texts = TextDistribution::new();
@@ -36,7 +33,7 @@ pub(super) fn distribution(
             texts.insert(new.to_vec(), probability);
             continue;
         }
-        let (next, state) = next_distribution(proof, plan, rule, &text, state)?;
+        let (next, state) = next_distribution(proof, plan, &text, state)?;
         for (token, p) in (0..).zip(next).filter(|(_, p)| *p > 0.0) {
             open.push(([&text[..], &[token]].concat(), state, probability * p));
         }
@@ -48,15 +45,14 @@ pub(super) fn distribution(
 fn next_distribution(
     proof: &Proof,
     plan: &DecoderPlan,
-    rule: Option<&Rule>,
     text: &[TokenId],
     state: f64,
 ) -> Result<(Vec<f64>, f64)> {
     let scores = |name: &str| scores(&proof.models[name], text);
     let drawn = |scores: &[f64]| sampled(scores, text, &plan.sampling);
-    match (plan.kind.distribution(), rule) {
-        (DecoderKind::Single { model }, _) => Ok((drawn(&scores(model)?)?, state)),
-        (DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. }, _) => {
+    match plan.kind.distribution() {
+        DecoderKind::Single { model } => Ok((drawn(&scores(model)?)?, state)),
+        DecoderKind::ImplicitReward { base, small, aligned, cap_log_ratio, .. } => {
             let parts = [scores(base)?, scores(small)?, scores(aligned)?];
             let composed = match cap_log_ratio {
                 None => excluding(&parts),
@@ -64,7 +60,8 @@ fn next_distribution(
             };
             Ok((drawn(&composed)?, state))
         }
-        (DecoderKind::Deferral { base, aligned, .. }, Some(rule)) => {
+        DecoderKind::Deferral { base, aligned, rule, .. } => {
+            let rule = rule.rule();
             let (p_scores, q_scores) = (scores(base)?, scores(aligned)?);
             let seen = |scores: &[f64]| -> Result<Distribution> {
                 let distribution = softmax(scores, plan.sampling.decision_temperature)?;
@@ -86,8 +83,7 @@ fn next_distribution(
             let mixed = (0..p.len()).map(|y| (1.0 - d.weights()[y]) * p[y] + q[y] * mass);
             Ok((mixed.collect(), state))
         }
-        (DecoderKind::Deferral { .. }, None) => bail!("a deferral decoder has a rule"),
-        (DecoderKind::Chain(_), _) => bail!("the target of a chain is no chain"),
+        DecoderKind::Chain(_) => bail!("the target of a chain is no chain"),
     }
 }
 

@@ -14,7 +14,7 @@ use kad_core::{DecodeError, LanguageModel, TokenId};
 use serde::Serialize;
 
 use crate::config::{Claim, DecoderKind, DecoderPlan, Proof};
-use crate::models::{self, Rules};
+use crate::models;
 
 pub(crate) use cost::check;
 
@@ -72,10 +72,9 @@ pub(crate) fn verdicts(proof: &Proof, begin: impl Fn(&str)) -> Result<Vec<Verdic
 
 /// The distribution of the decoder that `kad run` would use.
 fn enumerated(proof: &Proof, plan: &DecoderPlan) -> Result<TextDistribution> {
-    let rules = Rules::of(&plan.kind)?;
     let model = |name: &str| -> &dyn LanguageModel { &proof.models[name] };
     let (kind, sampling) = (&plan.kind, &plan.sampling);
-    let mut decoder = models::decoder::decoder(kind, sampling, &model, &rules, &proof.eos)?;
+    let mut decoder = models::decoder::decoder(kind, sampling, &model, &proof.eos)?;
     let limits = limits(proof, plan);
     if plan.kind.carries_tokens() {
         return Ok(whole_texts(&mut *decoder, &proof.prompt, &limits)?);

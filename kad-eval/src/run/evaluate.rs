@@ -9,24 +9,15 @@ use kad_core::{Counts, DecodeError, Predictor, SampledChoices, TokenId};
 
 use super::score::{self, Score};
 use super::seed::item_seed;
-use crate::config::{DecoderKind, DecoderPlan, Execution, Experiment};
+use crate::config::{DecoderKind, DecoderPlan, Execution};
 use crate::interrupt;
-use crate::models::{self, Model, Models, Rules};
+use crate::models::{self, Model, Models};
 use crate::run::record::{Acceptance, LevelRecord, OriginCount, Passes, Record, Span, origin_name};
 use crate::task::{Grading, Item, Task};
 
-/// A decoder of the experiment and its deferral rules.
+/// A decoder of the experiment.
 pub(super) struct DecoderRunner<'p> {
     pub(super) plan: &'p DecoderPlan,
-    rules: Rules,
-}
-
-pub(super) fn runners(experiment: &Experiment) -> Result<Vec<DecoderRunner<'_>>> {
-    experiment
-        .decoders
-        .iter()
-        .map(|plan| Ok(DecoderRunner { plan, rules: Rules::of(&plan.kind)? }))
-        .collect()
 }
 
 struct SeededItem<'t> {
@@ -137,7 +128,7 @@ impl DecoderRunner<'_> {
         let (mut outcome, mut replies) = (ItemResult::default(), Vec::new());
         for turn in 0..item.turns.len() {
             let conversation = task.conversation(item, &replies);
-            let prompt = models::prompt(kind, models, &conversation)?.tokens(speaker, "")?;
+            let prompt = models::prompt_tokens(kind, models, &conversation)?;
             outcome.prompt_tokens += prompt.len() as u64;
             let Some(made) = self.generate(models, &prompt, turn_seed(seed, turn))? else {
                 return Ok(ItemResult { stop: PROMPT_TOO_LONG.to_owned(), ..outcome });
@@ -178,7 +169,7 @@ impl DecoderRunner<'_> {
     }
 
     fn predictor<'m>(&'m self, models: &'m Models) -> Result<Box<dyn Predictor + 'm>> {
-        models::predictor(&self.plan.kind, &self.plan.sampling, models, &self.rules)
+        models::predictor(&self.plan.kind, &self.plan.sampling, models)
     }
 
     /// The continuation of a prompt; none if the prompt is longer than the context, which is no
@@ -192,7 +183,7 @@ impl DecoderRunner<'_> {
         let (kind, plan) = (&self.plan.kind, &self.plan.sampling);
         let eos = models::eos(kind, models, plan);
         let limits = Limits { max_new_tokens: plan.max_new_tokens as usize, eos };
-        let mut decoder = models::decoder(kind, plan, models, &self.rules)?;
+        let mut decoder = models::decoder(kind, plan, models)?;
         let mut choices = SampledChoices::seeded(seed);
         let mut observe = |_: &Emitted| match interrupt::requested() {
             true => ControlFlow::Break(()),

@@ -89,11 +89,12 @@ impl<'p> RunJobs<'p> {
 
     /// Items of each decoder on each task, with the tokens and seconds of `records`.
     pub(super) fn tally<'r>(&self, records: impl Iterator<Item = &'r Record>) -> Tally {
-        let mut tally = Tally::new(self.tasks.len(), self.experiment.decoders.len());
-        let item = DecoderProgress { items: 1, ..DecoderProgress::default() };
-        self.jobs.iter().for_each(|job| tally.add((job.task, job.decoder), item));
-        let spent = records.filter_map(|record| self.spent(record));
-        spent.for_each(|(place, spent)| tally.add(place, spent));
+        let none = vec![DecoderProgress::default(); self.experiment.decoders.len()];
+        let mut tally = vec![none; self.tasks.len()];
+        self.jobs.iter().for_each(|job| tally[job.task][job.decoder].items += 1);
+        for ((task, decoder), spent) in records.filter_map(|record| self.spent(record)) {
+            tally[task][decoder].add(&spent);
+        }
         tally
     }
 

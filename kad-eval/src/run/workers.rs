@@ -6,7 +6,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use super::evaluate::runners;
+use super::evaluate::DecoderRunner;
 use super::jobs::{Job, RunJobs};
 use crate::failure::Failure;
 use crate::models::Models;
@@ -65,15 +65,12 @@ struct Work<'p, 's> {
 
 impl Work<'_, '_> {
     fn run(&self, models: &Models) {
-        let decoders = match runners(self.plan.experiment) {
-            Ok(decoders) => decoders,
-            Err(error) => return self.give(None, Err(error)),
-        };
         while !self.ended.load(Ordering::Relaxed) {
             let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else {
                 return;
             };
-            let (decoder, task) = (&decoders[job.decoder], &self.plan.tasks[job.task]);
+            let decoder = DecoderRunner { plan: &self.plan.experiment.decoders[job.decoder] };
+            let task = &self.plan.tasks[job.task];
             let item = &task.items[job.item];
             let made = decoder.decode(self.plan.experiment.seed, models, task, item);
             let made = made.with_context(|| {

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::config::{
-    ChainPlan, DecoderKind, DraftPlan, Experiment, LevelPlan, Levels, NamedDistribution,
-    PlannedLevels, SamplingPlan, plain_decoding, same_distribution,
+    ChainPlan, DecoderKind, DecoderPlan, DraftPlan, Experiment, LevelPlan, Levels,
+    NamedDistribution, PlannedLevels, SamplingPlan, plain_decoding, same_distribution,
 };
 use crate::failure::WrongRequest;
 use crate::models::Models;
@@ -18,13 +18,11 @@ use crate::task::TaskPlan;
 /// The profiles of all chains of the experiment with planned levels, by the name of the decoder.
 /// They are read before models are loaded, so that a missing file is reported early.
 pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>> {
-    let mut found = Vec::new();
-    for plan in &experiment.decoders {
-        if let Some(profile) = profile_of(&plan.kind)? {
-            found.push((plan.name.clone(), profile));
-        }
-    }
-    Ok(found)
+    let named = |plan: &DecoderPlan| {
+        let profile = profile_of(&plan.kind).transpose()?;
+        Some(profile.map(|profile| (plan.name.clone(), profile)))
+    };
+    experiment.decoders.iter().filter_map(named).collect()
 }
 
 /// The profile of a chain with planned levels; None for other decoders. A missing file is an error
@@ -149,7 +147,7 @@ pub(crate) fn predicted(
     };
     let levels: &[LevelPlan] = match kind {
         DecoderKind::Chain(chain) => chain.listed(),
-        other if plain_decoding(other).as_ref() == Some(other) => &[],
+        other if plain_decoding(other) == *other => &[],
         _ => return Ok(None),
     };
     // Verification, surplus and confidence must be the defaults.

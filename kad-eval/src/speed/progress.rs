@@ -26,7 +26,6 @@ impl MeasurementProgress {
         Self { bar }
     }
 
-    /// One step is done.
     pub(crate) fn advance(&self) {
         self.bar.inc(1);
     }

@@ -8,7 +8,7 @@ use kad_core::{DecodeError, SampledChoices, TokenId};
 
 use crate::config::{DecoderKind, SamplingPlan};
 use crate::interrupt;
-use crate::models::{self, Models, Rules};
+use crate::models::{self, Models};
 
 /// Forward passes of one model.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -16,9 +16,6 @@ pub(crate) struct PassTotals {
     pub(crate) passes: u64,
     pub(crate) seconds: f64,
 }
-
-/// Reads the totals of each model so far, always in one order.
-type PassClock<'c> = &'c dyn Fn() -> Vec<PassTotals>;
 
 /// A continuation with the time of each step.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +54,6 @@ pub(crate) struct TimedDecoder<'m> {
     pub(crate) kind: &'m DecoderKind,
     pub(crate) sampling: &'m SamplingPlan,
     pub(crate) models: &'m Models,
-    /// The rules of `kind`.
-    pub(crate) rules: &'m Rules,
     pub(crate) max_new_tokens: usize,
 }
 
@@ -67,7 +62,7 @@ impl TimedDecoder<'_> {
     pub(crate) fn text(&self, prompt: &[TokenId], seed: u64) -> Result<Option<TimedText>> {
         let eos = models::eos(self.kind, self.models, self.sampling);
         let limits = Limits { max_new_tokens: self.max_new_tokens, eos };
-        let mut decoder = models::decoder(self.kind, self.sampling, self.models, self.rules)?;
+        let mut decoder = models::decoder(self.kind, self.sampling, self.models)?;
         let names = self.kind.models();
         let clock = || {
             let totals = |name: &&str| {
@@ -81,13 +76,14 @@ impl TimedDecoder<'_> {
     }
 }
 
-/// Continues `prompt` and times each step; None if the user interrupted.
+/// Continues `prompt` and times each step; `clock` reads the totals of each model so far, always in
+/// one order. None if the user interrupted.
 fn decode_timed(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],
     limits: &Limits,
     seed: u64,
-    clock: PassClock<'_>,
+    clock: &dyn Fn() -> Vec<PassTotals>,
 ) -> Result<Option<TimedText>, DecodeError> {
     let mut choices = SampledChoices::seeded(seed);
     let (mut text, mut made, mut steps) = (prompt.to_vec(), Vec::new(), Vec::new());

@@ -70,10 +70,7 @@ pub fn ratio_bootstrap(pairs: &[(f64, f64)], seed: u64) -> Interval {
         let (a, b) = picked.fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
         if b > 0.0 { a / b } else { 0.0 }
     };
-    let mut values: Vec<f64> = (0..RESAMPLES).map(|_| ratio()).collect();
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| values[((RESAMPLES - 1) as f64 * share).round() as usize];
-    Interval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) }
+    middle((0..RESAMPLES).map(|_| ratio()).collect())
 }
 
 /// Percentile bootstrap interval for the mean of `differences` of two decoders on the same items, at
@@ -87,6 +84,13 @@ pub fn ratio_bootstrap(pairs: &[(f64, f64)], seed: u64) -> Interval {
 /// ```
 pub fn paired_bootstrap(differences: &[f64], seed: u64) -> Interval {
     ratio_bootstrap(&differences.iter().map(|it| (*it, 1.0)).collect::<Vec<_>>(), seed)
+}
+
+/// The middle 95 % of `values`, of which there is at least one.
+pub(crate) fn middle(mut values: Vec<f64>) -> Interval {
+    values.sort_by(f64::total_cmp);
+    let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+    Interval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) }
 }
 
 /// Holm's step-down adjustment of the p-values of several tests, in the order given.

@@ -16,7 +16,7 @@ use crate::interrupt;
 use crate::models::{self, Models};
 use crate::output;
 use crate::speed::bench::{self, BenchDecoder, BenchSettings};
-use crate::speed::chain_ranking::{ChainRanking, RankedChain, RankingRequest, ReplayRange};
+use crate::speed::chain_ranking::{ChainRanking, RankingRequest, ReplayRange};
 use crate::speed::planned_levels::{list_planned, predicted};
 use crate::speed::profile::{Profile, ProfileConditions, ProfileTargets, Prompts, listed};
 
@@ -107,25 +107,17 @@ fn planned(
     let request = RankingRequest { target: args.target.clone(), ..RankingRequest::of(2) };
     let ranking = ChainRanking::of(profile, &request)?;
     let target = targets.part(&ranking.target)?;
-    let kind = plain_decoding(&target.distribution).context("a chain is no target")?;
-    let sampling = target.sampling.clone();
-    let name = format!("{}, plain", target.name);
-    let predicted = |chain: &RankedChain| {
-        ChainRanking::chain(profile, &chain.members, &chain.lengths, true, timed_range(args))
-    };
-    let plain = predicted(&ranking.plain)?;
-    let mut found = vec![BenchDecoder { name, kind, sampling: sampling.clone(), predicted: plain }];
-    for chain in ranking.chains {
-        let levels = targets.levels(profile, &chain.members, &chain.lengths)?;
-        let kind = DecoderKind::Chain(ChainPlan {
-            target: target.clone(),
-            levels: Levels::listed(levels),
-        });
-        let name = chain.in_words();
-        let predicted = predicted(&chain)?;
-        found.push(BenchDecoder { name, kind, sampling: sampling.clone(), predicted });
+    let plain = plain_decoding(&target.distribution);
+    let mut kinds = vec![(format!("{}, plain", target.name), plain)];
+    for chain in &ranking.chains {
+        let levels = Levels::listed(targets.levels(profile, &chain.members, &chain.lengths)?);
+        let kind = DecoderKind::Chain(ChainPlan { target: target.clone(), levels });
+        kinds.push((chain.in_words(), kind));
     }
-    Ok(found)
+    let decoders = kinds.into_iter();
+    decoders
+        .map(|(name, kind)| decoder(args, Some(profile), name, kind, &target.sampling))
+        .collect()
 }
 
 /// The decoders of these names, with plain decoding of the first one's distribution before them.
@@ -136,43 +128,38 @@ fn named(
     profile: Option<&Profile>,
 ) -> Result<Vec<BenchDecoder>> {
     let wanted = listed(names, "decoder", &decoder_names(experiment))?;
-    let expected = |kind: &DecoderKind, sampling: &SamplingPlan| match profile {
-        Some(profile) => predicted(profile, kind, sampling, timed_range(args)),
-        None => Ok(None),
-    };
-    let mut found = Vec::new();
-    for plan in experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name)) {
-        found.push(BenchDecoder {
-            name: plan.name.clone(),
-            kind: plan.kind.clone(),
-            sampling: plan.sampling.clone(),
-            predicted: expected(&plan.kind, &plan.sampling)?,
-        });
-    }
+    let plans = experiment.decoders.iter().filter(|plan| wanted.contains(&plan.name));
+    let found = plans
+        .map(|plan| decoder(args, profile, plan.name.clone(), plan.kind.clone(), &plan.sampling));
+    let mut found = found.collect::<Result<Vec<_>>>()?;
     let Some(first) = found.first() else {
         bail!(WrongRequest("name at least one decoder".to_owned()));
     };
-    let Some(baseline) = plain_decoding(first.kind.distribution()) else {
-        bail!(WrongRequest(format!("`{}` has no distribution of its own", first.name)));
-    };
-    let sampling = first.sampling.clone();
+    let (baseline, sampling) = (plain_decoding(&first.kind), first.sampling.clone());
     let same = |other: &BenchDecoder| {
         other.kind == baseline && same_distribution(&other.sampling, &sampling)
     };
     let baseline = match found.iter().position(same) {
         Some(place) => found.remove(place),
-        None => BenchDecoder {
-            name: "plain decoding".to_owned(),
-            predicted: expected(&baseline, &sampling)?,
-            sampling,
-            kind: baseline,
-        },
+        None => decoder(args, profile, "plain decoding".to_owned(), baseline, &sampling)?,
     };
     found.insert(0, baseline);
     Ok(found)
 }
 
-/// The timed range of each text: the requested tokens without the step that reads the prompt.
-fn timed_range(args: &BenchArgs) -> ReplayRange {
-    ReplayRange { tokens: Some(args.tokens), first_rounds: false }
+/// A decoder with the profile's prediction for the timed range of each text: the requested tokens
+/// without the step that reads the prompt.
+fn decoder(
+    args: &BenchArgs,
+    profile: Option<&Profile>,
+    name: String,
+    kind: DecoderKind,
+    sampling: &SamplingPlan,
+) -> Result<BenchDecoder> {
+    let range = ReplayRange { tokens: Some(args.tokens), first_rounds: false };
+    let predicted = match profile {
+        Some(profile) => predicted(profile, &kind, sampling, range)?,
+        None => None,
+    };
+    Ok(BenchDecoder { name, kind, sampling: sampling.clone(), predicted })
 }

@@ -33,7 +33,7 @@ fn answer_all(file: &Path) -> Result<(), Failure> {
     let mut answered = 0;
     for decision in request::read(file)? {
         let request::Decision { base, aligned, rule } = decision?;
-        let answer = serde_json::to_string(&Answer::of(&base, &aligned, &rule));
+        let answer = serde_json::to_string(&Answer::of(&base, &aligned, rule.rule()));
         output::line(&answer.map_err(|error| Failure::Work(anyhow!(error)))?)?;
         answered += 1;
     }

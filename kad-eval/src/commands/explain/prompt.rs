@@ -47,7 +47,6 @@ pub(super) fn run(asked: &PromptArgs<'_>) -> Result<(), Failure> {
         return Err(Failure::request(anyhow!("the prompt is empty: give one as PROMPT")));
     }
     let rows = [next_row(&models["base"], &tokens)?, next_row(&models["aligned"], &tokens)?];
-    let rule = asked.rule.build().map_err(Failure::request)?;
     let drawn = distributions(&rows, sampling)?;
     let seen = distributions(&rows, decision)?;
     if asked.args.dump {
@@ -55,7 +54,7 @@ pub(super) fn run(asked: &PromptArgs<'_>) -> Result<(), Failure> {
         let request = json!({ "p": p.probs(), "q": q.probs(), "rule": asked.rule });
         return Ok(output::line(&request.to_string())?);
     }
-    let explained = Explained::new(drawn, &seen, &rule);
+    let explained = Explained::new(drawn, &seen, asked.rule.rule());
     Ok(print(asked, &explained, &models["aligned"])?)
 }
 

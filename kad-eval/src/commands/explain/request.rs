@@ -6,7 +6,6 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use kad_core::deferral::Rule;
 use kad_core::{Distribution, DistributionError};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -25,7 +24,7 @@ const ROUNDING: f64 = 8.0 * f64::EPSILON;
 pub(super) struct Decision {
     pub(super) base: Distribution,
     pub(super) aligned: Distribution,
-    pub(super) rule: Rule,
+    pub(super) rule: RulePlan,
 }
 
 /// The decisions in `file` (`-` is stdin), read one by one.
@@ -118,12 +117,8 @@ fn decision(request: Request) -> Result<Decision> {
     if p.len() != q.len() {
         bail!("p has {} entries and q {}: one for each token in both", p.len(), q.len());
     }
-    let plan = plan(&rule.0)?;
-    Ok(Decision {
-        base: distribution("p", p)?,
-        aligned: distribution("q", q)?,
-        rule: plan.build()?,
-    })
+    let rule = plan(&rule.0)?;
+    Ok(Decision { base: distribution("p", p)?, aligned: distribution("q", q)?, rule })
 }
 
 fn plan(rule: &Map<String, Value>) -> Result<RulePlan> {

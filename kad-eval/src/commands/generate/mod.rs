@@ -18,7 +18,7 @@ use crate::cli::GenerateArgs;
 use crate::commands::shared::{opening, prompt_tokens};
 use crate::config::{DecoderKind, SamplingPlan, distribution_in_words};
 use crate::failure::Failure;
-use crate::models::{self, Models, Rules};
+use crate::models::{self, Models};
 use crate::output;
 use crate::run::record::{Acceptance, LevelRecord, origin_name};
 use crate::speed::planned_levels;
@@ -32,9 +32,8 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     let models = models::load_all(&plans, std::iter::once(&kind))?;
     models::check_shared(&kind, &models)?;
     planned_levels::list_planned(&mut kind, &models, None)?;
-    let rules = Rules::of(&kind)?;
     let eos = models::eos(&kind, &models, &sampling);
-    let decoder = models::decoder(&kind, &sampling, &models, &rules);
+    let decoder = models::decoder(&kind, &sampling, &models);
     let mut generator = Generator {
         args,
         kind: &kind,

@@ -13,7 +13,7 @@ use crate::analysis::power::Power;
 use crate::cli::RunArgs;
 use crate::commands::shared::right;
 use crate::failure::Failure;
-use crate::forecast::{self, Basis, Caches, Estimate, Memory};
+use crate::forecast::{self, Basis, Caches, DecoderProgress, Estimate, Memory};
 use crate::machine;
 use crate::models::Model;
 use crate::output::{self, duration, size};
@@ -88,7 +88,7 @@ pub(super) fn run(args: &RunArgs, request: &RunRequest<'_>) -> Result<(), Failur
     let new: Vec<String> =
         pipeline::too_long(experiment, models, tasks).into_iter().chain(memory.warning()).collect();
     let known: Vec<f64> = decoders.iter().filter_map(|it| it.seconds_left).collect();
-    let total = existing.tally.total();
+    let total = DecoderProgress::sum(existing.tally.iter().flatten());
     let dry = DryRun {
         name: &experiment.name,
         run_id,

@@ -9,7 +9,7 @@ use super::equal_texts::compare;
 use super::result::{BenchResult, TextTime, TextTimes};
 use super::{BenchDecoder, BenchSettings};
 use crate::config::distribution_in_words;
-use crate::models::{Models, Rules};
+use crate::models::Models;
 use crate::speed::profile::Prompts;
 use crate::speed::progress::MeasurementProgress;
 use crate::speed::timed_decoding::{PassTotals, StepTime, TimedDecoder};
@@ -56,7 +56,6 @@ fn decode(
     models: &Models,
     prompts: &[(u64, Vec<Vec<TokenId>>)],
 ) -> Result<Option<Vec<DecoderTexts>>> {
-    let rules = decoders.iter().map(|one| Rules::of(&one.kind)).collect::<Result<Vec<_>>>()?;
     let total = settings.reps * prompts.len() * decoders.len();
     let progress = MeasurementProgress::new("texts", total);
     let mut order: Vec<usize> = (0..decoders.len()).collect();
@@ -68,9 +67,9 @@ fn decode(
     for rep in 0..settings.reps {
         order.shuffle(&mut rng);
         for &at in &order {
-            let (BenchDecoder { kind, sampling, .. }, rules) = (&decoders[at], &rules[at]);
+            let BenchDecoder { kind, sampling, .. } = &decoders[at];
             let max_new_tokens = settings.tokens;
-            let decoder = TimedDecoder { kind, sampling, models, rules, max_new_tokens };
+            let decoder = TimedDecoder { kind, sampling, models, max_new_tokens };
             for (prompt, (seed, texts)) in prompts.iter().enumerate() {
                 // Other draws in each repetition, the same ones for every decoder.
                 let seed = seed.wrapping_add(1_000_003 * rep as u64);

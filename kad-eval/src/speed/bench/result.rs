@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use serde::Serialize;
 
 use super::equal_texts::EqualTexts;
-use crate::analysis::stats::{CONFIDENCE, Interval};
+use crate::analysis::stats::{Interval, middle};
 use crate::speed::chain_ranking::RankedChain;
 use crate::speed::timed_decoding::PassTotals;
 
@@ -86,14 +86,16 @@ impl BenchResult {
         let sum = |of: fn(&TextTime) -> f64| texts.iter().flatten().map(of).sum::<f64>();
         let (seconds, tokens) = (sum(|text| text.seconds), sum(|text| text.tokens));
         let (milliseconds, passing) = (1e3 * seconds / tokens, sum(|text| text.passing) / seconds);
-        let interval = bootstrap(&texts, |drawn| 1e3 * rate(&texts, drawn));
+        let interval = bootstrap(&texts, |drawn| 1e3 * drawn_rate(&texts, drawn));
         let over = |predicted: f64| Estimate {
             value: predicted / milliseconds,
             interval: Interval { low: predicted / interval.high, high: predicted / interval.low },
         };
         let speedup = baseline.map(|baseline| Estimate {
-            value: rate(baseline, &all(baseline)) / (seconds / tokens),
-            interval: bootstrap(&texts, |drawn| rate(baseline, drawn) / rate(&texts, drawn)),
+            value: rate(baseline.iter().flatten()) / (seconds / tokens),
+            interval: bootstrap(&texts, |drawn| {
+                drawn_rate(baseline, drawn) / drawn_rate(&texts, drawn)
+            }),
         });
         let mut models: BTreeMap<String, PassTotals> = BTreeMap::new();
         for (model, own) in texts.iter().flatten().flat_map(|text| &text.models) {
@@ -101,8 +103,6 @@ impl BenchResult {
             sum.passes += own.passes;
             sum.seconds += own.seconds;
         }
-        let share = |own: &PassTotals| 1e3 * own.seconds / tokens;
-        let per_token = |own: &PassTotals| own.passes as f64 / (tokens as u64) as f64;
         let each = |of: &dyn Fn(&PassTotals) -> f64| -> BTreeMap<String, f64> {
             models.iter().map(|(model, own)| (model.clone(), of(own))).collect()
         };
@@ -120,8 +120,8 @@ impl BenchResult {
             predicted,
             speedup,
             overhead_percent: 100.0 * (1.0 - passing),
-            passes: each(&share),
-            passes_per_token: each(&per_token),
+            passes: each(&|own| 1e3 * own.seconds / tokens),
+            passes_per_token: each(&|own| own.passes as f64 / tokens),
             first_milliseconds: 1e3 * sum(|text| text.first)
                 / texts.iter().flatten().count() as f64,
             tokens: tokens as u64,
@@ -130,7 +130,6 @@ impl BenchResult {
         }
     }
 
-    /// Number of prompts.
     pub(crate) fn prompts(&self) -> usize {
         self.texts.len()
     }
@@ -163,22 +162,19 @@ impl Estimate {
     }
 }
 
+/// Seconds per token.
+fn rate<'t>(texts: impl Iterator<Item = &'t TextTime>) -> f64 {
+    let add = |sum: (f64, f64), text: &TextTime| (sum.0 + text.seconds, sum.1 + text.tokens);
+    let (seconds, tokens) = texts.fold((0.0, 0.0), add);
+    seconds / tokens
+}
+
 /// Prompt and repetition of a text.
 type TextIndex = (usize, usize);
 
-fn all(texts: &TextTimes) -> Vec<TextIndex> {
-    let repetitions = |prompt: usize| (0..texts[prompt].len()).map(move |rep| (prompt, rep));
-    (0..texts.len()).flat_map(repetitions).collect()
-}
-
 /// Seconds per token of the drawn texts.
-fn rate(texts: &TextTimes, drawn: &[TextIndex]) -> f64 {
-    let (mut seconds, mut tokens) = (0.0, 0.0);
-    for &(prompt, rep) in drawn {
-        seconds += texts[prompt][rep].seconds;
-        tokens += texts[prompt][rep].tokens;
-    }
-    seconds / tokens
+fn drawn_rate(texts: &TextTimes, drawn: &[TextIndex]) -> f64 {
+    rate(drawn.iter().map(|&(prompt, rep)| &texts[prompt][rep]))
 }
 
 /// The middle 95 % of `statistic` over two-stage bootstrap resamples: prompts, and the repetitions
@@ -186,23 +182,17 @@ fn rate(texts: &TextTimes, drawn: &[TextIndex]) -> f64 {
 /// not count as prompts. A statistic of several decoders sees the same draws of each.
 fn bootstrap(texts: &TextTimes, statistic: impl Fn(&[TextIndex]) -> f64) -> Interval {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(SEED);
-    let mut values: Vec<f64> = Vec::with_capacity(RESAMPLES);
     let mut drawn = Vec::new();
-    for _ in 0..RESAMPLES {
+    let resample = |_| {
         drawn.clear();
         for _ in 0..texts.len() {
             let prompt = rng.random_range(0..texts.len());
             let reps = texts[prompt].len();
             drawn.extend((0..reps).map(|_| (prompt, rng.random_range(0..reps))));
         }
-        values.push(statistic(&drawn));
-    }
-    values.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let index = ((RESAMPLES - 1) as f64 * share).round() as usize;
-        values.get(index).copied().unwrap_or(f64::NAN)
+        statistic(&drawn)
     };
-    Interval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) }
+    middle((0..RESAMPLES).map(resample).collect())
 }
 
 #[cfg(test)]

@@ -48,9 +48,7 @@ pub(crate) struct RankingRequest {
 }
 
 impl RankingRequest {
-    /// Default of `max_levels`.
     pub(crate) const MAX_LEVELS: usize = 4;
-    /// Default of `max_length`.
     pub(crate) const MAX_LENGTH: usize = ProfileSettings::MIN_LOOKUP_LENGTH;
 
     /// The `chains` fastest chains within the default limits.
@@ -108,13 +106,9 @@ impl ChainRanking {
     /// only drafts, is an error.
     pub(crate) fn of(profile: &Profile, request: &RankingRequest) -> Result<Self> {
         let target = target(profile, request)?;
-        let limits = PlanLimits {
-            context: profile.context,
-            max_length: request.max_length,
-            max_levels: request.max_levels,
-            bonus: true,
-            chains: request.chains,
-        };
+        let &RankingRequest { max_levels, max_length, chains, .. } = request;
+        let context = profile.context;
+        let limits = PlanLimits { context, max_length, max_levels, bonus: true, chains };
         let names = members(profile, &target, request)?;
         let replay = ReplayedTexts::of(profile, &target, ReplayRange::WHOLE);
         let texts = replay.len();
@@ -128,7 +122,6 @@ impl ChainRanking {
         };
         let faster = chains.first().filter(|_| recommendation != Recommendation::Plain);
         let insertions = sets.insertions(faster)?;
-        let context = profile.context;
         Ok(Self { target, context, texts, recommendation, plain, chains, insertions })
     }
 

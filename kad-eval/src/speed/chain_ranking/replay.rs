@@ -23,7 +23,6 @@ pub(crate) struct ReplayRange {
 }
 
 impl ReplayRange {
-    /// Whole texts.
     pub(crate) const WHOLE: Self = Self { tokens: None, first_rounds: true };
 }
 
@@ -46,7 +45,6 @@ impl ReplayedTexts {
         Self { texts, first_rounds: range.first_rounds, lookup_length }
     }
 
-    /// Number of texts.
     pub(super) fn len(&self) -> usize {
         self.texts.len()
     }

@@ -92,8 +92,7 @@ fn check_room(plan: &PassesPlan, models: &Models) -> Result<()> {
 /// The prompts of these conversations for one model.
 fn prompts(name: &str, models: &Models, asked: &[Conversation]) -> Result<Vec<Vec<TokenId>>> {
     let kind = DecoderKind::Single { model: name.to_owned() };
-    let speaker = models::speaker(&kind, models);
-    asked.iter().map(|it| models::prompt(&kind, models, it)?.tokens(speaker, "")).collect()
+    asked.iter().map(|it| models::prompt_tokens(&kind, models, it)).collect()
 }
 
 /// Pass times of all models, which take turns at each width.

@@ -77,8 +77,7 @@ fn gap(
     let task = tasks.iter().find(|other| other.name == task);
     let item = task.and_then(|task| Some((task, task.items.iter().find(|one| one.id == item)?)));
     let Some((task, item)) = item else { return Ok(None) };
-    let (kind, speaker) = (&baseline.kind, models::speaker(&baseline.kind, models));
-    let prompt =
-        models::prompt(kind, models, &task.conversation(item, &[]))?.tokens(speaker, "")?;
+    let kind = &baseline.kind;
+    let prompt = models::prompt_tokens(kind, models, &task.conversation(item, &[]))?;
     top_two_gap(kind, models, &[&prompt, text].concat())
 }

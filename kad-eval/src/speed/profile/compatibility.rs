@@ -208,31 +208,28 @@ mod tests {
     /// command. The number of items counts where there are several tasks.
     #[test]
     fn acceptance_on_other_prompts_is_refused() {
-        let plan = |kind: &str, key: &str| {
-            TaskPlan::from_toml(&format!("kind = \"{kind}\"\n{key}")).unwrap()
-        };
-        let nano = |split: &str| plan("nano", &format!("split = \"{split}\""));
-        let gsm8k = |items: Option<u64>| {
-            plan("gsm8k", &items.map_or(String::new(), |items| format!("items = {items}")))
-        };
-        let bench = |part: Option<&str>| {
-            plan("spec_bench", &part.map_or(String::new(), |part| format!("part = \"{part}\"")))
-        };
+        let plan = |toml: &str| TaskPlan::from_toml(toml).unwrap();
+        let nano = |split| plan(&format!("kind = \"nano\"\nsplit = \"{split}\""));
+        let (gsm8k, few) = (plan("kind = \"gsm8k\""), plan("kind = \"gsm8k\"\nitems = 3"));
+        let bench = plan("kind = \"spec_bench\"");
+        let part = plan("kind = \"spec_bench\"\npart = \"qa\"");
         let mut profile = fixtures::profile(vec![], vec![]);
         profile.settings.tasks = vec!["nano/test".to_owned(), "gsm8k".to_owned()];
         let now = &profile.conditions;
         let check =
             |tasks: &[TaskPlan]| profile.check("p.json".as_ref(), "e.toml", now, Some(tasks));
-        assert!(check(&[nano("test"), gsm8k(None)]).is_ok());
-        let alone = |items| task_names(&[gsm8k(items)]);
-        assert_eq!(alone(Some(3)), alone(None));
+        assert!(check(&[nano("test"), gsm8k.clone()]).is_ok());
+        assert_eq!(
+            task_names(std::slice::from_ref(&few)),
+            task_names(std::slice::from_ref(&gsm8k))
+        );
         for (tasks, now) in [
-            (vec![nano("test"), gsm8k(Some(3))], "nano/test, gsm8k (3 items) now"),
-            (vec![nano("validation"), gsm8k(None)], "nano/validation, gsm8k now"),
-            (vec![gsm8k(None), nano("test")], "gsm8k, nano/test now"),
+            (vec![nano("test"), few], "nano/test, gsm8k (3 items) now"),
+            (vec![nano("validation"), gsm8k.clone()], "nano/validation, gsm8k now"),
+            (vec![gsm8k.clone(), nano("test")], "gsm8k, nano/test now"),
             (vec![nano("test")], "nano/test now"),
-            (vec![nano("test"), gsm8k(None), bench(None)], "nano/test, gsm8k, spec_bench now"),
-            (vec![bench(Some("qa"))], "spec_bench/qa now"),
+            (vec![nano("test"), gsm8k, bench], "nano/test, gsm8k, spec_bench now"),
+            (vec![part], "spec_bench/qa now"),
         ] {
             let error = check(&tasks).unwrap_err();
             assert!(error.is::<WrongRequest>());

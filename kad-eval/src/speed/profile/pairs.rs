@@ -6,11 +6,11 @@ use kad_polybasic::theory::{PassTimes, RunLengths};
 use super::file::{CandidateCost, CandidateProfile, PairProfile};
 use super::passes::times_without;
 use super::profiler::Profiler;
-use super::round_overhead::{RoundSamples, draft_seconds};
+use super::round_overhead::{WeightedPoint, draft_seconds, overhead, round};
 use super::targets::{tree_definition, tree_name};
 use crate::config::{ChainPlan, DecoderKind, DraftPlan, LevelPlan, Levels, NamedDistribution};
 use crate::interrupt;
-use crate::models::{self, Rules};
+use crate::models;
 use crate::speed::progress::MeasurementProgress;
 use crate::speed::timed_decoding::StepTime;
 
@@ -43,7 +43,7 @@ enum Drafter<'c> {
 #[derive(Default)]
 struct PairSamples {
     runs: RunLengths,
-    rounds: RoundSamples,
+    rounds: Vec<WeightedPoint>,
     /// Seconds in passes of the drafter and nodes of each tree.
     trees: Vec<(f64, f64)>,
 }
@@ -99,11 +99,10 @@ impl Profiler<'_> {
         let mut all = Vec::with_capacity(chains.len());
         for chain in chains {
             let mut samples = PairSamples::default();
-            let (first, rules) = (&chain.kinds[0], Rules::of(&chain.kinds[0])?);
-            let prompts = self.prompts.of(first, self.models)?;
+            let prompts = self.prompts.of(&chain.kinds[0], self.models)?;
             let prompts = prompts.iter().take(self.settings.prompts);
             for ((seed, prompt), kind) in prompts.zip(chain.kinds.iter().cycle()) {
-                let Some(text) = self.decode(kind, chain.target, &rules, prompt, *seed)? else {
+                let Some(text) = self.decode(kind, chain.target, prompt, *seed)? else {
                     return Ok(None);
                 };
                 samples.add(chain, prompt.len(), &text.steps)?;
@@ -205,7 +204,7 @@ fn pair((chain, samples): (&TwoLevelChain<'_>, &PairSamples)) -> PairProfile {
             Drafter::Tree { level, .. } => tree_name(level),
         },
         runs: samples.runs.clone(),
-        round_overhead: samples.rounds.overhead(),
+        round_overhead: overhead(samples.rounds.clone()),
     }
 }
 
@@ -234,42 +233,42 @@ impl PairSamples {
     fn add(&mut self, chain: &TwoLevelChain<'_>, prompt: usize, steps: &[StepTime]) -> Result<()> {
         let (mut text, mut after_bonus) = (prompt, false);
         for step in steps {
-            let round = step.round.context("a chain has rounds")?;
+            let made = step.round.context("a chain has rounds")?;
             let context = text - 1;
-            let verifying = chain.times.seconds(round.drafted + 1, context);
+            let verifying = chain.times.seconds(made.drafted + 1, context);
             match chain.drafter {
                 Drafter::Candidate(drafter) => {
                     // A draft that an end token or the end of the text cut short counts as long as
                     // it is; one that the drafter ended of its own accord was requested one token
                     // longer.
-                    let requested = round.drafted + usize::from(round.stopped);
+                    let requested = made.drafted + usize::from(made.stopped);
                     if requested > 0 {
-                        self.runs.record(requested, round.drafted, round.accepted)?;
+                        self.runs.record(requested, made.drafted, made.accepted)?;
                     }
                     if !step.reads_prompt {
-                        let drafted = round.drafted;
+                        let drafted = made.drafted;
                         let drafting = draft_seconds(&drafter.cost, drafted, context, after_bonus);
                         let drafting = drafting.context("a tree drafts for no pair")?;
-                        self.rounds.add(drafted, step.seconds, verifying + drafting);
+                        self.rounds.push(round(drafted, step.seconds, verifying + drafting));
                     }
                 }
                 // Close to the end of the text, trees are cut: neither depth nor size is the usual
                 // one.
                 Drafter::Tree { level, target } => {
                     let depth = level.length.get();
-                    let whole = round.depth >= depth || round.stopped;
+                    let whole = made.depth >= depth || made.stopped;
                     if whole {
-                        self.runs.record(depth, depth, round.accepted.min(depth))?;
+                        self.runs.record(depth, depth, made.accepted.min(depth))?;
                     }
                     if whole && !step.reads_prompt {
                         let drafting = step.passing() - step.by_model[target];
-                        self.trees.push((drafting, round.drafted as f64));
-                        self.rounds.add(0, step.seconds, drafting + verifying);
+                        self.trees.push((drafting, made.drafted as f64));
+                        self.rounds.push(round(0, step.seconds, drafting + verifying));
                     }
                 }
             }
             text += step.emitted;
-            after_bonus = round.emitted > round.accepted && round.accepted == round.drafted;
+            after_bonus = made.emitted > made.accepted && made.accepted == made.drafted;
         }
         Ok(())
     }

@@ -10,11 +10,11 @@ use kad_polybasic::{Draft, DraftRequest};
 use super::file::{CandidateCost, CandidateProfile, Profile, ProfileConditions, ProfileSettings};
 use super::passes::{DistributionTimes, PassGrid, time_passes};
 use super::prompts::Prompts;
-use super::round_overhead::{RoundSamples, WeightedPoint, fit_line};
+use super::round_overhead::{WeightedPoint, fit_line, overhead, round};
 use super::targets::{ProfileTargets, definition};
 use super::traces::PlainText;
 use crate::config::{DecoderKind, Lookup, NamedDistribution};
-use crate::models::{self, Models, Rules};
+use crate::models::{self, Models};
 use crate::speed::progress::MeasurementProgress;
 use crate::speed::timed_decoding::{StepTime, TimedDecoder, TimedText};
 
@@ -35,10 +35,8 @@ pub(crate) struct Profiler<'e> {
 /// Plain decoding of one distribution.
 #[derive(Default)]
 struct PlainSamples {
-    /// Seconds of each step that read no prompt.
-    steps: Vec<f64>,
-    /// Tokens before each of these steps.
-    contexts: Vec<usize>,
+    /// Seconds of each step that read no prompt, and the tokens before it.
+    steps: Vec<(f64, usize)>,
     /// Tokens before the middle of each text.
     middles: Vec<f64>,
     texts: Vec<PlainText>,
@@ -49,12 +47,10 @@ impl Profiler<'_> {
     pub(crate) fn profile(&self) -> Result<Option<Profile>> {
         let distributions = &self.targets.distributions;
         let first = distributions.first().context("no distribution is measured")?;
-        let rules = distributions.iter().map(|part| Rules::of(&part.distribution));
-        let rules: Vec<Rules> = rules.collect::<Result<_>>()?;
-        let Some((times, rounds)) = self.passes(&rules)? else { return Ok(None) };
+        let Some((times, rounds)) = self.passes()? else { return Ok(None) };
         let author = self.author(&times).context("no distribution is measured")?;
-        let Some(plain) = self.plain(&rules, author)? else { return Ok(None) };
-        let Some(texts) = self.traces(author, &plain[author].texts, &rules)? else {
+        let Some(plain) = self.plain(author)? else { return Ok(None) };
+        let Some(texts) = self.traces(author, &plain[author].texts)? else {
             return Ok(None);
         };
         let context = context(&times, &plain);
@@ -81,11 +77,11 @@ impl Profiler<'_> {
         }))
     }
 
-    fn passes(&self, rules: &[Rules]) -> Result<Option<(Vec<DistributionTimes>, usize)>> {
+    fn passes(&self) -> Result<Option<(Vec<DistributionTimes>, usize)>> {
         let distributions = &self.targets.distributions;
         let make = |index: usize| -> Result<Box<dyn Predictor + '_>> {
             let part = &distributions[index];
-            models::predictor(&part.distribution, &part.sampling, self.models, &rules[index])
+            models::predictor(&part.distribution, &part.sampling, self.models)
         };
         let prompt = |part: &NamedDistribution| -> Result<Vec<TokenId>> {
             let prompts = self.prompts.of(&part.distribution, self.models)?;
@@ -114,7 +110,7 @@ impl Profiler<'_> {
     }
 
     /// Plain decoding of every distribution, text by text: every prompt for the `author`.
-    fn plain(&self, rules: &[Rules], author: usize) -> Result<Option<Vec<PlainSamples>>> {
+    fn plain(&self, author: usize) -> Result<Option<Vec<PlainSamples>>> {
         let distributions = &self.targets.distributions;
         let texts = |at: usize| match distributions[at].distribution.models().len() {
             1 if at != author => self.settings.prompts.min(PLAIN_TEXTS),
@@ -123,11 +119,11 @@ impl Profiler<'_> {
         let total = (0..distributions.len()).map(texts).sum();
         let progress = MeasurementProgress::new("plain texts", total);
         let mut found: Vec<PlainSamples> = Vec::new();
-        for (at, (part, rules)) in distributions.iter().zip(rules).enumerate() {
+        for (at, part) in distributions.iter().enumerate() {
             let mut plain = PlainSamples::default();
             let kind = &part.distribution;
             for (seed, prompt) in self.prompts.of(kind, self.models)?.iter().take(texts(at)) {
-                let Some(text) = self.decode(kind, part, rules, prompt, *seed)? else {
+                let Some(text) = self.decode(kind, part, prompt, *seed)? else {
                     return Ok(None);
                 };
                 plain.add(prompt, text);
@@ -143,12 +139,11 @@ impl Profiler<'_> {
         &self,
         kind: &DecoderKind,
         part: &NamedDistribution,
-        rules: &Rules,
         prompt: &[TokenId],
         seed: u64,
     ) -> Result<Option<TimedText>> {
         let (sampling, max_new_tokens) = (&part.sampling, self.settings.tokens);
-        let decoder = TimedDecoder { kind, sampling, models: self.models, rules, max_new_tokens };
+        let decoder = TimedDecoder { kind, sampling, models: self.models, max_new_tokens };
         decoder.text(prompt, seed)
     }
 
@@ -187,15 +182,15 @@ fn candidate(
     let composed = models.len() > 1;
     // The rest of a step after its pass and distribution. The decoder of a composed distribution
     // makes other passes, so that nothing can be said there.
-    let mut rounds = RoundSamples::default();
-    for (seconds, context) in plain.steps.iter().zip(&plain.contexts) {
-        rounds.add(0, *seconds, times.passes.seconds(1, *context));
-    }
+    let rest =
+        |&(seconds, context): &(f64, usize)| round(0, seconds, times.passes.seconds(1, context));
+    let rests = plain.steps.iter().map(rest).collect();
+    let seconds: Vec<f64> = plain.steps.iter().map(|(seconds, _)| *seconds).collect();
     let cost = CandidateCost::Distribution {
         times: times.passes.clone(),
         distribution: times.distribution,
-        token_overhead: if composed { 0.0 } else { rounds.overhead().round },
-        plain: if composed { mean_time(&plain.steps) } else { None },
+        token_overhead: if composed { 0.0 } else { overhead(rests).round },
+        plain: if composed { mean_time(&seconds) } else { None },
     };
     let definition = composed.then(|| definition(&part.distribution));
     CandidateProfile { name: part.name.clone(), models, definition, cost }
@@ -216,8 +211,7 @@ impl PlainSamples {
         let mut text = prompt.len();
         for StepTime { seconds, reads_prompt, emitted, .. } in steps {
             if !reads_prompt {
-                self.steps.push(seconds);
-                self.contexts.push(text - 1);
+                self.steps.push((seconds, text - 1));
             }
             text += emitted;
         }

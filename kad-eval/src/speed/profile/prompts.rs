@@ -88,10 +88,7 @@ impl Prompts {
     ) -> Result<Vec<(u64, Vec<Vec<TokenId>>)>> {
         let mut found = Vec::with_capacity(self.items.len());
         for (seed, asked) in &self.items {
-            let texts = kinds.iter().map(|kind| {
-                let prompt = models::prompt(kind, models, asked)?;
-                prompt.tokens(models::speaker(kind, models), "")
-            });
+            let texts = kinds.iter().map(|kind| models::prompt_tokens(kind, models, asked));
             found.push((*seed, texts.collect::<Result<Vec<_>>>()?));
         }
         let mut names: Vec<&str> = kinds.iter().flat_map(|kind| kind.models()).collect();

@@ -5,12 +5,6 @@ use super::file::{CandidateCost, RoundOverhead};
 /// Share of the slowest rounds that is left out: the machine did something else meanwhile.
 const BUSY: f64 = 0.02;
 
-/// Rounds of one pair: tokens drafted, and seconds beyond the forward passes.
-#[derive(Clone, Debug, Default)]
-pub(super) struct RoundSamples {
-    points: Vec<WeightedPoint>,
-}
-
 /// A point of a weighted least-squares fit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct WeightedPoint {
@@ -20,19 +14,17 @@ pub(super) struct WeightedPoint {
     pub(super) weight: f64,
 }
 
-impl RoundSamples {
-    /// A round of `drafted` tokens took `seconds`; its passes alone take `expected`. Residuals are
-    /// weighted by `1 / expected²`: a short round is to be predicted as well as a long one.
-    pub(super) fn add(&mut self, drafted: usize, seconds: f64, expected: f64) {
-        let weight = expected.max(f64::MIN_POSITIVE.sqrt()).powi(-2);
-        self.points.push(WeightedPoint { x: drafted as f64, y: seconds - expected, weight });
-    }
+/// A round of `drafted` tokens that took `seconds`; its passes alone take `expected`. Its residual is
+/// weighted by `1 / expected²`: a short round is to be predicted as well as a long one.
+pub(super) fn round(drafted: usize, seconds: f64, expected: f64) -> WeightedPoint {
+    let weight = expected.max(f64::MIN_POSITIVE.sqrt()).powi(-2);
+    WeightedPoint { x: drafted as f64, y: seconds - expected, weight }
+}
 
-    /// Seconds of every round and of every drafted token, by least squares.
-    pub(super) fn overhead(&self) -> RoundOverhead {
-        let (round, token) = fit_line(self.points.clone(), BUSY);
-        RoundOverhead { round, token }
-    }
+/// Seconds of every round and of every drafted token, by least squares over `rounds`.
+pub(super) fn overhead(rounds: Vec<WeightedPoint>) -> RoundOverhead {
+    let (round, token) = fit_line(rounds, BUSY);
+    RoundOverhead { round, token }
 }
 
 /// Seconds of a draft of `tokens` after `context` tokens by a drafter of this cost; None for trees.
@@ -128,11 +120,9 @@ mod tests {
     /// does there.
     #[test]
     fn errors_count_by_their_share() {
-        let mut rounds = RoundSamples::default();
-        rounds.add(1, 2.0, 1.0);
-        rounds.add(1, 17.0, 10.0);
+        let rounds = vec![round(1, 2.0, 1.0), round(1, 17.0, 10.0)];
         // (1 · 1 + 7 · 0.01) / 1.01 by hand.
-        let RoundOverhead { round, token } = rounds.overhead();
+        let RoundOverhead { round, token } = overhead(rounds);
         assert!((round - 1.07 / 1.01).abs() < 1e-12 && token == 0.0, "{round} {token}");
     }
 

@@ -18,7 +18,6 @@ pub(crate) struct ProfileTargets {
     /// Models and composed distributions, under the experiment's sampling settings.
     pub(crate) distributions: Vec<NamedDistribution>,
     pub(crate) lookups: Vec<Lookup>,
-    /// Trees of the experiment's chains.
     pub(crate) trees: Vec<LevelPlan>,
     /// The name of the baseline's distribution, if it is among them.
     pub(crate) baseline: Option<String>,
@@ -36,14 +35,13 @@ impl ProfileTargets {
         }
         let (trees, lookups) = (trees(experiment, &distributions), lookups(experiment));
         let baseline = experiment.decoders.iter().find(|plan| plan.name == experiment.baseline);
-        let baseline = baseline.and_then(|plan| plain_decoding(plan.kind.distribution()));
+        let baseline = baseline.map(|plan| plain_decoding(&plan.kind));
         let baseline =
             baseline.and_then(|kind| distributions.iter().find(|part| *part.distribution == kind));
         let baseline = baseline.map(|part| part.name.clone());
         Ok(Self { distributions, lookups, trees, baseline })
     }
 
-    /// The distribution of this name.
     pub(crate) fn part(&self, name: &str) -> Result<&NamedDistribution> {
         let found = self.distributions.iter().find(|part| part.name == name);
         found.ok_or_else(|| missing(&format!("`{name}` of the profile is no model or decoder")))
@@ -120,9 +118,10 @@ fn distributions(experiment: &Experiment) -> Vec<NamedDistribution> {
     let single = |name: &String| part(name, DecoderKind::Single { model: name.clone() });
     let mut distributions: Vec<NamedDistribution> = experiment.models.keys().map(single).collect();
     for plan in &experiment.decoders {
+        if matches!(plan.kind, DecoderKind::Single { .. } | DecoderKind::Chain(_)) {
+            continue;
+        }
         let composed = plain_decoding(&plan.kind);
-        let composed = composed.filter(|kind| !matches!(kind, DecoderKind::Single { .. }));
-        let Some(composed) = composed else { continue };
         if !same_distribution(&plan.sampling, sampling) {
             output::note(&format!(
                 "note: decoder `{}` has sampling settings of its own and is left out",

@@ -12,7 +12,7 @@ use super::profiler::Profiler;
 use super::targets::tree_name;
 use crate::config::{DraftPlan, LevelPlan, Lookup, NamedDistribution, TreePlan};
 use crate::interrupt;
-use crate::models::{self, Rules};
+use crate::models;
 use crate::speed::progress::MeasurementProgress;
 
 /// Decimal digits of a log-probability: a probability is known to 0.005 %.
@@ -47,12 +47,7 @@ impl Profiler<'_> {
     /// draft at every position by every lookup and tree. Left out are distributions of another
     /// vocabulary, and trees that are sampled: they depend on more than the context. None if the
     /// user interrupted.
-    pub(super) fn traces(
-        &self,
-        target: usize,
-        texts: &[PlainText],
-        rules: &[Rules],
-    ) -> Result<Option<TracedTexts>> {
+    pub(super) fn traces(&self, target: usize, texts: &[PlainText]) -> Result<Option<TracedTexts>> {
         let distributions = &self.targets.distributions;
         let target = &distributions[target];
         let eos = &models::eos(&target.distribution, self.models, &target.sampling);
@@ -61,10 +56,10 @@ impl Profiler<'_> {
         for text in texts.iter().filter(|text| !text.tokens.is_empty()) {
             let of = TargetText { target, text, eos };
             let mut trace = self.shape(&of);
-            for (part, rules) in distributions.iter().zip(rules) {
+            for part in distributions {
                 let draft = DraftPlan::Distribution(part.clone());
                 if part == target || self.shares_vocabulary(target, &draft) {
-                    let log_probs = self.log_probs(part, rules, text)?;
+                    let log_probs = self.log_probs(part, text)?;
                     trace.distributions.extend(log_probs.map(|found| (part.name.clone(), found)));
                 }
             }
@@ -102,16 +97,10 @@ impl Profiler<'_> {
 
     /// `ln p(y_s | y_<s)` at each position, under the distribution's own sampling settings. None if
     /// the text does not fit the distribution's context.
-    fn log_probs(
-        &self,
-        part: &NamedDistribution,
-        rules: &Rules,
-        text: &PlainText,
-    ) -> Result<Option<Vec<f64>>> {
+    fn log_probs(&self, part: &NamedDistribution, text: &PlainText) -> Result<Option<Vec<f64>>> {
         let count = text.tokens.len();
         let context = text.before(count - 1);
-        let mut predictor =
-            models::predictor(&part.distribution, &part.sampling, self.models, rules)?;
+        let mut predictor = models::predictor(&part.distribution, &part.sampling, self.models)?;
         if predictor.context_len() < context.len() {
             return Ok(None);
         }
@@ -131,9 +120,7 @@ impl Profiler<'_> {
         let (wanted, mut draft) = (self.settings.lookup_length(), Draft::default());
         let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(self.settings.seed);
         drafter.begin(of.text.prompt.len());
-        of.drafts(|context, rest| {
-            let eos = of.eos;
-            let request = DraftRequest { context, wanted, room: wanted, level: 2, eos };
+        of.drafts(wanted, |request, rest| {
             draft.clear();
             drafter.draft(request, choices, &mut draft, &mut Vec::new())?;
             let proposed = draft.tokens().iter().map(|made| made.token);
@@ -150,18 +137,14 @@ impl Profiler<'_> {
         if !self.shares_vocabulary(of.target, &level.draft) {
             return Ok(None);
         }
-        let part = level.draft.distribution().unwrap_or(of.target);
-        let rules = Rules::of(&part.distribution)?;
         let mut drafter = models::tree_drafter(&level.draft, shape, |part| {
-            models::predictor(&part.distribution, &part.sampling, self.models, &rules)
+            models::predictor(&part.distribution, &part.sampling, self.models)
         })?;
         let (depth, mut tree) = (level.length.get(), DraftTree::default());
         let choices: &mut dyn ChoiceSource = &mut SampledChoices::seeded(self.settings.seed);
         drafter.begin(of.text.prompt.len());
-        let drafts = of.drafts(|context, rest| {
-            let nodes = drafter.context_len().saturating_sub(context.len());
-            let eos = of.eos;
-            let request = DraftRequest { context, wanted: depth, room: depth, level: 2, eos };
+        let drafts = of.drafts(depth, |request, rest| {
+            let nodes = drafter.context_len().saturating_sub(request.context.len());
             tree.clear();
             drafter.grow(request, TreeLimits { depth, nodes }, choices, &mut tree)?;
             Ok((depth, matching_depth(&tree, rest).min(depth)))
@@ -171,15 +154,18 @@ impl Profiler<'_> {
 }
 
 impl TargetText<'_> {
-    /// Drafts at each position: `draft` gets the tokens before and after it, and returns how many
-    /// tokens it proposes and how many of them agree with the text.
+    /// Drafts of `wanted` tokens at each position: `draft` gets the request and the tokens after the
+    /// position, and returns how many tokens it proposes and how many of them agree with the text.
     fn drafts(
         &self,
-        mut draft: impl FnMut(&[TokenId], &[TokenId]) -> Result<(usize, usize)>,
+        wanted: usize,
+        mut draft: impl FnMut(DraftRequest<'_>, &[TokenId]) -> Result<(usize, usize)>,
     ) -> Result<TracedDrafts> {
         let mut found = TracedDrafts::default();
         for at in 0..self.text.tokens.len() {
-            let (proposed, agreeing) = draft(&self.text.before(at), &self.text.tokens[at..])?;
+            let (context, eos) = (&self.text.before(at)[..], self.eos);
+            let request = DraftRequest { context, wanted, room: wanted, level: 2, eos };
+            let (proposed, agreeing) = draft(request, &self.text.tokens[at..])?;
             found.proposed.push(proposed);
             found.agreeing.push(agreeing);
         }

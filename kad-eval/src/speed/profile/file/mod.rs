@@ -21,7 +21,6 @@ const AGAIN: &str = "make it again with `kad profile FILE.toml --out PROFILE`";
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {
     pub(crate) version: u64,
-    /// Name of the experiment.
     pub(crate) experiment: String,
     /// The distribution of the experiment's baseline, if it was measured: the default target.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,7 +67,6 @@ pub(crate) struct ModelIdentity {
     pub(crate) source: String,
     /// Number of layers: an early exit has fewer than its source.
     pub(crate) layers: usize,
-    /// Digest of the model's files.
     pub(crate) digest: String,
     pub(crate) backend: String,
     pub(crate) dtype: String,
@@ -111,7 +109,6 @@ impl ProfileSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CandidateProfile {
-    /// Its name in the experiment.
     pub(crate) name: String,
     /// The models it runs; none for a lookup.
     pub(crate) models: Vec<String>,
@@ -238,7 +235,6 @@ impl Profile {
         Self::parse(&text).with_context(|| format!("{} cannot be used", path.display()))
     }
 
-    /// The profile in `text`.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -288,12 +284,10 @@ impl Profile {
         pairs.or(texts).or_else(|| self.candidates.iter().find_map(candidate))
     }
 
-    /// The candidate of this name.
     pub(crate) fn candidate(&self, name: &str) -> Option<&CandidateProfile> {
         self.candidates.iter().find(|candidate| candidate.name == name)
     }
 
-    /// The measurements of `verifier` with `drafter`, if there are any.
     pub(crate) fn pair(&self, verifier: &str, drafter: &str) -> Option<&PairProfile> {
         self.pairs.iter().find(|pair| pair.verifier == verifier && pair.drafter == drafter)
     }
