@@ -156,10 +156,10 @@ mod tests {
         }
     }
 
-    /// Fault 16 of the code that accompanies arXiv 2510.27017: it accepts if r ≤ a with r ∈ [0, 1),
-    /// so r = 0 accepts an impossible token.
+    /// A fault of the code that accompanies arXiv 2510.27017: it accepts if r ≤ a with r ∈ [0, 1), so
+    /// r = 0 accepts an impossible token.
     #[test]
-    fn fault_16_a_draw_of_zero_accepts_nothing_impossible() {
+    fn a_draw_of_zero_accepts_nothing_impossible() {
         let mut choices = SampledChoices::new(Zeros);
         assert!(!choices.accept(0.0));
         assert!(choices.accept(f64::MIN_POSITIVE));

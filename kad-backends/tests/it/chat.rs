@@ -1,10 +1,10 @@
 //! Compares rendered chat templates with those of `transformers`.
 
-use kad_backends::{ChatTemplate, Message, ModelFiles, Source, nano_models};
+use kad_backends::{ChatTemplate, Message, ModelFiles, Source};
 use serde_json::json;
 use tempfile::tempdir;
 
-use crate::support::hf;
+use crate::support::{hf, nano_names};
 
 #[test]
 fn chatml_adds_its_system_prompt_only_without_a_given_one() {
@@ -48,7 +48,7 @@ fn a_folder_may_keep_its_template_in_three_places() {
 
 #[test]
 fn rendered_nano_templates_survive_tokenization() {
-    for name in nano_models() {
+    for name in nano_names() {
         let path = Source::Nano(name.clone()).resolve(&|_| ()).unwrap();
         let files = ModelFiles::open(&path).unwrap();
         let template = files.chat_template.unwrap_or_else(|| panic!("{name} has no template"));

@@ -119,7 +119,7 @@ fn naive_refuses_contradictory_models() {
 #[cfg(feature = "candle")]
 mod candle {
     use kad_backends::{
-        Backend, Dtype, LoadedModel, ModelRequest, Source, StoredType, candle, load, nano_models,
+        Backend, Dtype, LoadedModel, ModelRequest, Source, StoredType, candle, load,
     };
 
     use kad_core::testing::conformance::{Report, Tolerance, check, worst};
@@ -127,6 +127,7 @@ mod candle {
     use super::*;
     use crate::support::backends::{CANDLE, CANDLE_TOLERANCE};
     use crate::support::tiny::{gemma3, gguf_llama, mistral};
+    use crate::support::{nano_names, variable};
 
     /// The same for hundreds of tokens. Measured: 2.7e-6, with K types 2.7e-5, and with candle's
     /// product 5.4e-5.
@@ -251,16 +252,6 @@ mod candle {
     /// Largest measured: 7.7e-6, logits up to 20.
     const NANO: Tolerance = Tolerance { passes: 0.0, reference: 3e-5 };
 
-    /// A copy of this crate may lack Nano's models.
-    fn nano_names() -> Vec<String> {
-        let names = nano_models();
-        assert!(names.len() >= 5, "Nano is part of the checkout: {names:?}");
-        if names.is_empty() {
-            eprintln!("skipped: no nano models beside this checkout");
-        }
-        names
-    }
-
     fn nano(name: &str, backend: Backend, dtype: Dtype) -> LoadedModel {
         let source = Source::Nano(name.to_owned());
         load(&ModelRequest { name: name.to_owned(), source, backend, dtype }, &|_| ()).unwrap()
@@ -283,12 +274,10 @@ mod candle {
     /// Measured: 6.5e-5 and 1.7e-5 in eight rows.
     const REAL: f64 = 2e-4;
 
-    /// A published model, if `KAD_TEST_MODEL` names its source.
     #[test]
+    #[ignore = "needs KAD_TEST_MODEL=SOURCE: a real model"]
     fn a_real_model_agrees_with_naive() {
-        let Ok(source) = std::env::var("KAD_TEST_MODEL") else {
-            return;
-        };
+        let source = variable("KAD_TEST_MODEL");
         let open = |backend, dtype| {
             let source = source.parse().unwrap();
             load(&ModelRequest { name: "m".to_owned(), source, backend, dtype }, &|_| ()).unwrap()

@@ -1,9 +1,9 @@
 //! Loading models by request, and refused requests.
 
-use kad_backends::{Backend, Dtype, LoadError, ModelRequest, Source, load, nano_models};
+use kad_backends::{Backend, Dtype, LoadError, ModelRequest, Source, load};
 use kad_core::LogitRows;
 
-use crate::support::{gguf, hf};
+use crate::support::{gguf, hf, nano_names};
 
 fn request(source: &str, backend: Backend, dtype: Dtype) -> ModelRequest {
     ModelRequest { name: "m".into(), source: source.parse().unwrap(), backend, dtype }
@@ -69,7 +69,7 @@ fn both_formats_run_on_every_backend() {
 
 #[test]
 fn every_nano_model_runs_on_every_backend() {
-    for name in nano_models() {
+    for name in nano_names() {
         interpreters().for_each(|backend| runs(&format!("nano:{name}"), backend));
     }
 }

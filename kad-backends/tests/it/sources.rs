@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use kad_backends::{LoadError, Source, nano_models};
+use kad_backends::{LoadError, Source};
+
+use crate::support::nano_names;
 
 #[test]
 fn a_path_is_used_unchanged() {
@@ -20,16 +22,14 @@ fn a_path_is_used_unchanged() {
 fn an_unknown_nano_model_lists_the_known_ones() {
     let error = Source::Nano("no-such-model".into()).resolve(&|_| ()).unwrap_err();
     match error {
-        LoadError::UnknownName(error) => assert_eq!(error.known, nano_models()),
-        // A checkout without trained models.
-        LoadError::NotFound { advice, .. } => assert!(advice.contains("KAD_NANO")),
+        LoadError::UnknownName(error) => assert_eq!(error.known, nano_names()),
         other => panic!("{other}"),
     }
 }
 
 #[test]
 fn every_nano_model_can_be_opened() {
-    for name in nano_models() {
+    for name in nano_names() {
         let path = Source::Nano(name.clone()).resolve(&|_| ()).unwrap();
         let files = kad_backends::ModelFiles::open(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
         let rows = files.spec.vocab_rows;

@@ -22,7 +22,7 @@ Examples:
   kad run experiments/quickstart.toml
   kad run experiments/kad-nano.toml --limit 50
   kad run experiments/kad-nano.toml --dry-run --jobs 2
-  KAD_DATA=data kad run my-gsm8k.toml --out /tmp/results
+  KAD_DATA=data kad run my-gsm8k.toml --out runs
   kad run experiments/kad-nano.toml --set sampling.temperature=0 --set models.base.backend=naive
   seq 8 | parallel kad run my-gsm8k.toml --shard {}/8 && kad run my-gsm8k.toml")]
 pub(crate) struct RunArgs {

@@ -142,17 +142,26 @@ pub(crate) fn portable(text: &str) -> String {
     let text = text
         .replace(&format!("{}/..", manifest.display()), "[KAD]")
         .replace(root, "[KAD]")
-        .replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
+        .replace(concat!("kad ", env!("CARGO_PKG_VERSION")), "kad [VERSION]");
     let patterns = [
         (format!(r"{}/?(\.tmp\w{{6}})?", temporary.trim_end_matches('/')), "[TMP]"),
-        (r"\b[0-9a-f]{12,64}\b".to_owned(), "[DIGEST]"),
         (r"[ \t]+\n".to_owned(), "\n"),
+        // Versions and machines.
+        (r"(?m)\bthen, .* now$".to_owned(), "then, [HERE] now"),
         // Sampled lengths depend on the last bits of logits, which differ between processors.
         (r"\d+ of \d+ texts were cut off".to_owned(), "[N] of [M] texts were cut off"),
     ];
-    patterns.into_iter().fold(text, |text, (pattern, with)| {
+    let text = patterns.into_iter().fold(text, |text, (pattern, with)| {
         regex::Regex::new(&pattern).unwrap().replace_all(&text, with).into_owned()
-    })
+    });
+    let digests = regex::Regex::new(r"\b[0-9a-f]{12,64}\b").unwrap();
+    let without = digests.replace_all(&text, |found: &regex::Captures<'_>| {
+        // The decimals of a number have no letter.
+        let has = |kind: fn(&u8) -> bool| found[0].as_bytes().iter().any(kind);
+        let digest = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
+        if digest { "[DIGEST]".to_owned() } else { found[0].to_owned() }
+    });
+    without.into_owned()
 }
 
 /// Sends Ctrl-C.

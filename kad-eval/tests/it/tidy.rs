@@ -154,10 +154,14 @@ fn invariants_that_tests_cite_are_listed() {
         }
     };
     check("docs/TESTING.md", &testing);
+    let names = regex::Regex::new(r"\bfn ((?:[kspe][0-9]{1,2}_)+)").unwrap();
     let sources = CRATES.iter().flat_map(|name| files(&root().join(name), ".rs"));
     for file in sources {
-        let text = read(&file);
+        let (text, file) = (read(&file), file.display().to_string());
         let comments = text.lines().filter(|line| line.trim_start().starts_with("//"));
-        comments.for_each(|line| check(&file.display().to_string(), line));
+        comments.for_each(|line| check(&file, line));
+        for codes in names.captures_iter(&text) {
+            check(&file, &codes[1].to_uppercase().replace('_', " "));
+        }
     }
 }

@@ -138,12 +138,12 @@ fn a_full_context_ends_the_text_where_plain_decoding_ends_it() {
     }
 }
 
-/// Fault 1 of the published code: one budget for all positions of a window. The distribution must
+/// A fault of the published code: one budget for all positions of a window. The distribution must
 /// be that of one budget per position, and the shared budget must be detected. The numbers follow
 /// the published rule on three distributions at budget 0.4: masses 0.4, 0.1, 0.25 by position, and
 /// what the window's shared budget leaves of them.
 #[test]
-fn fault_1_each_position_has_its_own_budget() {
+fn each_position_has_its_own_budget() {
     let distributions =
         [[0.6, 0.2, 0.1, 0.06, 0.04], [0.9, 0.05, 0.03, 0.01, 0.01], [0.3, 0.25, 0.2, 0.15, 0.1]];
     let row = |distribution: &[f64; 5]| distribution.map(|p: f64| p.ln() as f32);
@@ -178,11 +178,11 @@ fn fault_1_each_position_has_its_own_budget() {
     assert!((shared[0] - masses[0]).abs() > 0.1 && (shared[2] - masses[2]).abs() > 0.1);
 }
 
-/// Fault 5 of the published code: where the implicit reward has no mass (one-hot factors that
+/// A fault of the published code: where the implicit reward has no mass (one-hot factors that
 /// disagree, as at temperature 0), it draws from the whole vocabulary. Here temperature 0 is the
 /// argmax of the composed scores, and a distribution without mass is an error.
 #[test]
-fn fault_5_implicit_reward_never_draws_at_random() {
+fn implicit_reward_never_draws_at_random() {
     let models = [[3.0, 2.5, 0.0], [0.0, 2.0, 4.0], [0.0, 0.5, 4.5]]
         .map(|row| TableModel::random("table", 3, 0, 0).with_row(&[], &row));
     // The three argmaxes are 0, 2 and 2; the composed scores are 3, 4 and −0.5.

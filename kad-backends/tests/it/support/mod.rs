@@ -12,6 +12,18 @@ pub(crate) mod tiny;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// Names of the models that come with kad.
+pub(crate) fn nano_names() -> Vec<String> {
+    let names = kad_backends::nano_models();
+    assert!(names.len() >= 5, "Nano is part of the checkout: {names:?}");
+    names
+}
+
+/// A variable that an ignored test needs.
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
 /// Random numbers in `[-scale, scale)`.
 pub(crate) fn random(seed: u64, count: usize, scale: f32) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);

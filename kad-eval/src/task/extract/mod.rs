@@ -187,6 +187,7 @@ mod tests {
         assert!(Extractor::named("numbers").is_none());
     }
 
+    /// E2: published answer formats and their known faults.
     #[test]
     fn golden_answers() {
         let (mut section, mut options, mut cases) = (None, 0, 0);

@@ -275,10 +275,10 @@ fn chain_round(
     }
 }
 
-/// Fault 4 of the published code: equal distributions whose sums differ in the last digit leave a
+/// A fault of the published code: equal distributions whose sums differ in the last digit leave a
 /// residual without mass, which it normalises to NaN. Here the residual is a distribution.
 #[test]
-fn fault_4_a_residual_without_mass_is_still_a_distribution() {
+fn a_residual_without_mass_is_still_a_distribution() {
     let (third, mut out) = (1.0 / 3.0, Distribution::default());
     let flat = Distribution::from_probs(vec![third; 3]).unwrap();
     assert_eq!(acceptance_rate(&flat, &flat), 1.0);
