@@ -1,5 +1,6 @@
 //! Rules about the source tree: uses between crates, sizes of files, names and links in documents.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -124,22 +125,66 @@ fn links_in_documents_lead_somewhere() {
     }
 }
 
-/// Paths of files and folders of ours between backticks, without wildcards and placeholders.
-fn named_files(text: &str) -> impl Iterator<Item = &str> {
+/// Paths between backticks, without wildcards and placeholders.
+fn paths(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2).filter(|name| {
-        let first = name.split_once('/').map_or("", |(first, _)| first);
-        (CRATES.contains(&first) || ["docs", "experiments", "scripts"].contains(&first))
-            && !name.contains("NAME")
+        !name.contains("NAME")
             && name.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
     })
+}
+
+/// True of a path from the root of the checkout.
+fn is_from_root(path: &str) -> bool {
+    let first = path.split_once('/').map_or("", |(first, _)| first);
+    CRATES.contains(&first) || ["docs", "experiments", "scripts"].contains(&first)
 }
 
 #[test]
 fn documents_name_files_that_exist() {
     let recorded = root().join("experiments/record");
     for file in files(&root(), ".md").iter().filter(|file| !file.starts_with(&recorded)) {
-        for name in named_files(&read(file)) {
+        for name in paths(&read(file)).filter(|name| is_from_root(name)) {
             assert!(root().join(name).exists(), "{} names {name}", file.display());
+        }
+    }
+}
+
+/// `src/…`, `tests/…`, `stats/paired.rs`, `deferral/`: the last folders of a path in the checkout.
+#[test]
+fn shortened_paths_in_documents_exist() {
+    // A file of another repository; the folder of results, which no checkout has.
+    const FOREIGN: [&str; 2] = ["configs/tasks.py", "results/"];
+    let known: BTreeSet<String> = files(&root(), "")
+        .iter()
+        .flat_map(|file| file.ancestors().map(|path| format!("{}/", path.display())))
+        .collect();
+    let is_path = |name: &&str| {
+        let ends = [".rs", ".py", ".sh", "/"].iter().any(|ending| name.ends_with(ending));
+        (ends || name.starts_with("src/") || name.starts_with("tests/")) && !is_from_root(name)
+    };
+    for file in files(&root().join("docs"), ".md") {
+        let text = read(&file);
+        for name in paths(&text).filter(is_path).filter(|name| !FOREIGN.contains(name)) {
+            let end = format!("/{}/", name.trim_end_matches('/'));
+            let found = known.iter().any(|path| path.ends_with(&end));
+            assert!(found, "{} names {name}", file.display());
+        }
+    }
+}
+
+#[test]
+fn recipes_name_identifiers_that_exist() {
+    let recipes = read(&root().join("docs/ADDING.md"));
+    let sources = files(&root(), ".rs").into_iter().chain(files(&root().join("scripts"), ".py"));
+    let mut sources: Vec<String> = sources.map(|file| read(&file)).collect();
+    sources.push(read(&root().join(".ci/run")));
+    let words =
+        sources.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    let words: BTreeSet<&str> = words.collect();
+    let is_name = |name: &&str| name.chars().all(|c| c.is_ascii_alphabetic() || "_:".contains(c));
+    for name in recipes.split('`').skip(1).step_by(2).filter(is_name) {
+        for word in name.split("::") {
+            assert!(words.contains(word), "docs/ADDING.md names {name}");
         }
     }
 }
