@@ -96,7 +96,7 @@ impl Weights {
         }
     }
 
-    /// Whether there is a tensor of that name.
+    /// True if there is a tensor of that name.
     pub fn contains(&self, name: &str) -> bool {
         self.index.contains_key(name)
     }

@@ -1,3 +1,5 @@
+//! Rows of a cached session against those of fresh sessions, and the passes that it spends.
+
 use super::*;
 use crate::Counted;
 use crate::oracle::TableModel;

@@ -201,7 +201,7 @@ proptest! {
 /// on three tokens, as `p`, `q`, `q*` of a composed distribution and as `p`, `s`, `q*` directly.
 /// Both outcomes occur.
 #[test]
-fn k15_what_meets_the_condition_is_a_mixture() {
+fn k15_a_distribution_that_meets_the_condition_is_a_mixture() {
     let weights = |code: i64| [1 + code % 3, 1 + code / 3 % 3, 1 + code / 9 % 3];
     let (mut made, mut impossible) = (0, 0);
     for code in (0..27 * 27 * 27).step_by(7) {

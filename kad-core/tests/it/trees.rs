@@ -166,7 +166,7 @@ fn a_prompt_longer_than_a_stem_has_a_pass_of_its_own() {
 }
 
 #[test]
-fn without_tree_attention_or_room_nothing_is_done() {
+fn trees_without_tree_attention_or_room_are_refused() {
     let tree = branching();
     let without = Counted::new(NoTrees(table(5)));
     let mut session = CachedSession::new(&without).unwrap();

@@ -1,4 +1,4 @@
-//! Every kind of bad input: the message says what to do, the exit code says whose fault it is.
+//! Bad input: message and exit code of each kind.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn an_unknown_key_is_shown_with_the_nearest_valid_one() {
 }
 
 #[test]
-fn how_a_model_runs_is_checked_with_the_file_and_with_the_backend() {
+fn options_of_a_model_are_checked_in_the_file_and_by_the_backend() {
     let refusals = Refusals::new();
     let with = |line: &str| {
         let base = "source = \"nano:small-base\"";
@@ -74,7 +74,7 @@ fn how_a_model_runs_is_checked_with_the_file_and_with_the_backend() {
 }
 
 #[test]
-fn a_key_of_the_wrong_type_says_both_types() {
+fn a_value_of_the_wrong_type_is_refused_with_both_types() {
     let refusals = Refusals::new();
     let lab = broken("temperature = 0.7", "temperature = \"warm\"");
     lab.run(&[]).refused(2, &refusals);
@@ -84,7 +84,7 @@ fn a_key_of_the_wrong_type_says_both_types() {
 }
 
 #[test]
-fn names_that_do_not_exist_are_shown_with_those_that_do() {
+fn unknown_names_are_shown_with_the_known_ones() {
     let refusals = Refusals::new();
     broken("\"kad-dual\"", "\"kad-daul\"").run(&[]).refused(2, &refusals);
     broken("model = \"aligned\"", "model = \"alined\"").run(&[]).refused(2, &refusals);
@@ -102,7 +102,7 @@ fn broken_toml_is_shown_at_its_line() {
 }
 
 #[test]
-fn a_missing_part_is_named() {
+fn missing_keys_are_named() {
     let refusals = Refusals::new();
     broken("name = \"small\"", "").run(&[]).refused(2, &refusals);
     broken("kind = \"single\"\n", "").run(&[]).refused(2, &refusals);
@@ -114,7 +114,7 @@ fn a_missing_part_is_named() {
 }
 
 #[test]
-fn a_number_of_none_and_a_file_that_is_not_named_are_refused_in_words() {
+fn zero_jobs_zero_items_and_a_missing_file_argument_are_refused() {
     let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
     lab.run(&["--jobs", "0"]).refused(2, &refusals);
@@ -130,12 +130,12 @@ fn a_number_of_none_and_a_file_that_is_not_named_are_refused_in_words() {
     let mut list = assert_cmd::Command::cargo_bin("kad").unwrap();
     let said = list.args(["tasks", "list"]).env("KAD_DATA", "").assert().success();
     let said = String::from_utf8(said.get_output().stderr.clone()).unwrap();
-    assert!(said.contains("no data folder"), "an empty variable names none: {said}");
+    assert!(said.contains("no data folder"), "an empty variable names no folder: {said}");
     insta::assert_snapshot!(refusals);
 }
 
 #[test]
-fn numbers_out_of_range_say_the_range() {
+fn numbers_out_of_range_are_refused_with_the_range() {
     let refusals = Refusals::new();
     for bad in ["-1", "nan", "inf"] {
         broken("temperature = 0.7", &format!("temperature = {bad}")).run(&[]).refused(2, &refusals);
@@ -151,7 +151,7 @@ fn numbers_out_of_range_say_the_range() {
 }
 
 #[test]
-fn a_missing_model_says_where_it_was_looked_for() {
+fn a_missing_model_is_refused_with_the_place_searched() {
     let refusals = Refusals::new();
     let lab = broken("nano:small-base", "no/such/model");
     lab.run(&[]).refused(2, &refusals);
@@ -249,7 +249,7 @@ fn an_unwritable_output_folder_is_an_error() {
 }
 
 #[test]
-fn task_files_that_are_missing_or_malformed_are_named_with_the_line() {
+fn missing_and_malformed_task_files_are_named_with_the_line() {
     let refusals = Refusals::new();
     let toml = SMALL.replace("kind = \"nano\"", "kind = \"gsm8k\"");
     let lab = Lab::new(&toml);
@@ -268,9 +268,9 @@ fn task_files_that_are_missing_or_malformed_are_named_with_the_line() {
     insta::assert_snapshot!(refusals);
 }
 
-/// Two of one name: both places are shown, whatever has the name.
+/// For every kind of entry.
 #[test]
-fn two_of_one_name_are_shown_with_both_places() {
+fn duplicate_names_are_shown_with_both_places() {
     let refusals = Refusals::new();
     let second =
         "[[decoders]]\nname = \"aligned alone\"\nkind = \"single\"\nmodel = \"base\"\n\n[[tasks]]";
@@ -290,7 +290,7 @@ fn two_of_one_name_are_shown_with_both_places() {
 }
 
 #[test]
-fn an_empty_sweep_is_refused_wherever_it_stands() {
+fn empty_sweeps_and_tasks_without_items_are_refused() {
     let refusals = Refusals::new();
     let deferral = "rule = { kind = \"kad-dual\", threshold = [0.2, 0.5] }";
     for (from, to) in [

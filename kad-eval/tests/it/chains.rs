@@ -66,7 +66,7 @@ fn lowest(to: &str) -> Ran {
 }
 
 #[test]
-fn names_of_drafts_and_targets_are_looked_up_and_the_nearest_is_offered() {
+fn unknown_drafts_and_targets_are_refused_with_the_nearest_name() {
     let refusals = Refusals::new();
     broken("draft = \"aligned\"", "draft = \"alined\"").refused(2, &refusals);
     broken("target = \"dual\"", "target = \"duel\"").refused(2, &refusals);
@@ -80,7 +80,7 @@ fn names_of_drafts_and_targets_are_looked_up_and_the_nearest_is_offered() {
 }
 
 #[test]
-fn chains_are_not_parts_of_chains_and_circles_are_shown() {
+fn chains_of_chains_and_circles_are_refused() {
     let refusals = Refusals::new();
     broken("target = \"base\"", "target = \"three\"").refused(2, &refusals);
     broken("target = \"base\"", "target = \"two\"").refused(2, &refusals);
@@ -93,7 +93,7 @@ fn chains_are_not_parts_of_chains_and_circles_are_shown() {
 }
 
 #[test]
-fn lengths_and_numbers_out_of_range_say_what_to_do() {
+fn lengths_and_numbers_out_of_range_are_refused() {
     let refusals = Refusals::new();
     lowest("draft = \"draft\", length = 0").refused(2, &refusals);
     broken("length = 4", "length = 0").refused(2, &refusals);
@@ -146,7 +146,7 @@ fn trees_have_a_depth_and_nodes_that_fit_the_context() {
 }
 
 #[test]
-fn models_of_a_chain_share_a_vocabulary_or_both_are_named_at_the_level() {
+fn models_of_different_vocabularies_are_refused_at_their_level() {
     let refusals = Refusals::new();
     let folder = tempfile::tempdir().unwrap();
     let models =
@@ -167,7 +167,7 @@ fn models_of_a_chain_share_a_vocabulary_or_both_are_named_at_the_level() {
 }
 
 #[test]
-fn early_exits_stop_before_the_end_of_a_model_that_is_there() {
+fn impossible_early_exits_are_refused() {
     let refusals = Refusals::new();
     broken("layers = 1", "layers = 0").refused(2, &refusals);
     broken("layers = 1", "layers = 99").refused(2, &refusals);
@@ -255,10 +255,10 @@ fn records_and_summary_of_chains_add_up() {
     }
 }
 
-/// The aligned model is part of the mixture and drafts for it. It runs once for each prefix: its
-/// passes are at most one per drafted token and one per round.
+/// The aligned model is part of the mixture and drafts for it. It runs once per prefix: at most one
+/// pass per drafted token and one per round.
 #[test]
-fn a_model_with_two_parts_has_one_session() {
+fn a_model_used_twice_has_one_session() {
     let f1 = CHAINS.replace("{ draft = \"aligned\", length = 4 },", "").replace(
         "{ draft = \"draft\", length = 2 },",
         "{ draft = \"aligned\", length = 4, verifier = \"block\" },",
@@ -281,7 +281,7 @@ fn a_model_with_two_parts_has_one_session() {
     assert_eq!(seen, 3);
 }
 
-/// Table, summary and `kad generate` call the distribution approximate.
+/// In the table, the summary and `kad generate`.
 #[test]
 fn a_lenient_chain_is_called_approximate_everywhere() {
     let lenient = "draft = \"first\", length = 3, verifier = \"lenient\", leniency = 0.25";

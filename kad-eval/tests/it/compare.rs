@@ -78,7 +78,7 @@ fn a_run_is_shown_in_every_format() {
 }
 
 #[test]
-fn folders_that_are_no_runs_are_explained() {
+fn folders_that_are_not_runs_are_refused() {
     let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
     lab.run(&["--shard", "1/2"]).succeeds();
@@ -98,7 +98,7 @@ fn folders_that_are_no_runs_are_explained() {
 
 /// The output of `kad report` equals the files beside the records, and the page can be made again.
 #[test]
-fn a_run_leaves_its_tables_and_its_page_can_be_made_again() {
+fn a_run_writes_its_tables_and_its_page_can_be_made_again() {
     let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
     lab.run(&[]).succeeds();
@@ -106,7 +106,7 @@ fn a_run_leaves_its_tables_and_its_page_can_be_made_again() {
     let shown = folder.to_str().unwrap();
     let file = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     assert_eq!(kad(&["report", shown, "--markdown"]).succeeds(), file("summary.md"));
-    // Except for the folder, which the command names.
+    // The command also prints the folder.
     let named = kad(&["report", shown, "--csv"]).succeeds();
     assert_eq!(named.replace(shown, ""), file("summary.csv"));
     let again = lab.path().join("again.html");
@@ -121,7 +121,7 @@ fn a_run_leaves_its_tables_and_its_page_can_be_made_again() {
     }
     assert!(!page.contains(lab.path().to_str().unwrap()), "the folder of this machine");
 
-    // As after a crash before the prompts were written.
+    // State after a crash before the prompts were written.
     fs::remove_file(folder.join("report.json")).unwrap();
     html(&again);
     assert!(fs::read_to_string(&again).unwrap().contains("The prompt was not kept"));
@@ -189,7 +189,7 @@ fn repetitions_of_one_plan_show_their_spread() {
 
 /// Two runs of one plan; the second was continued with another number of jobs.
 #[test]
-fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
+fn rows_of_csv_have_folder_jobs_and_counts_of_unfinished_texts() {
     let folders = [Lab::new(SMALL), Lab::new(SMALL)];
     let [a, b] = folders.each_ref().map(|lab| {
         lab.run(&[]).succeeds();
@@ -226,7 +226,7 @@ fn lines_of_csv_name_folder_jobs_and_texts_without_an_end() {
     assert!(wanted.iter().any(|count| count != "0"), "{wanted:?}");
 }
 
-/// A folder in which only the summary was kept.
+/// A folder that has only `summary.json`.
 #[test]
 fn a_summary_alone_is_shown_and_not_compared() {
     let refusals = Refusals::new();
@@ -247,9 +247,9 @@ fn a_summary_alone_is_shown_and_not_compared() {
     insta::assert_snapshot!(refusals);
 }
 
-/// Also if a run changes a key that another run changes through a shorter key.
+/// The second run changes the temperature of all decoders, the third that of one.
 #[test]
-fn of_three_runs_each_is_shown_with_its_own_plan() {
+fn three_runs_are_each_shown_with_their_own_plan() {
     let lab = Lab::new(SMALL);
     let run = |set: &str| {
         let out = lab.path().join(set.replace(' ', "-"));
@@ -272,7 +272,7 @@ fn of_three_runs_each_is_shown_with_its_own_plan() {
 
 /// State of a run that was interrupted while merging shards, or killed after its summary.
 #[test]
-fn records_that_are_not_in_the_summary_are_not_compared() {
+fn records_missing_from_the_summary_are_not_compared() {
     let refusals = Refusals::new();
     let (_first, _second, a, b) = runs();
     let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
@@ -294,7 +294,7 @@ fn records_that_are_not_in_the_summary_are_not_compared() {
         let both = kad(&[&["report", a], more].concat());
         assert_eq!((alone.code, both.code, both.stderr.as_str()), (0, 0, ""), "{more:?}");
     }
-    // An item that two files hold, and a line that a crash left: no warning.
+    // An item in two files, and a torn line after a crash: no warning.
     fs::write(&shard, format!("{first}\n{{\"task\":")).unwrap();
     let twice = kad(&["report", b]);
     assert_eq!((twice.code, twice.stderr.as_str()), (0, ""));
@@ -322,7 +322,7 @@ fn a_run_without_a_summary_is_unfinished_and_left_out() {
     };
     assert_eq!(left_out(&[a, killed, "--csv"]), kad(&["report", a, "--csv"]).succeeds());
     assert_eq!(left_out(&[killed, a, b]), kad(&["report", a, b]).succeeds());
-    // No finished item; shards that are not merged; a folder that is no run stays an error.
+    // No finished item; unmerged shards; a folder without a run is still an error.
     fs::write(format!("{killed}/records.jsonl"), "").unwrap();
     kad(&["report", killed]).refused(2, &refusals);
     fs::remove_file(format!("{killed}/records.jsonl")).unwrap();
@@ -371,7 +371,7 @@ fn runs_of_one_plan_name_their_differences() {
     }
 }
 
-/// Prints the output of a program on a terminal with so many columns.
+/// Prints the output of a program on a terminal of a given width.
 const TERMINAL: &str = r#"
 import fcntl, os, pty, struct, sys, termios
 child, end = pty.fork()
@@ -392,7 +392,7 @@ while True:
 sys.stdout.buffer.write(text.replace(b"\r\n", b"\n"))
 "#;
 
-/// Markdown has no width, nor has a terminal of unknown width.
+/// Markdown and terminals of unknown width have no limit.
 #[cfg(unix)]
 #[test]
 fn tables_fit_the_terminal() {

@@ -1,4 +1,4 @@
-//! Data from the hub: a hub that stands on this machine, with the tables of `tests/tables`.
+//! Data from the hub, against a local hub with the tables of `tests/tables`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,8 +11,7 @@ use crate::kad::{Lab, SMALL, command};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// Where the hub keeps each set of `tests/tables/tables`: repository and folder, from the sets'
-/// pages.
+/// Set, repository and folder on the hub of each set of `tests/tables/tables`, from their pages.
 const PLACES: [(&str, &str, &str); 7] = [
     ("gsm8k", "openai/gsm8k", "main/"),
     ("svamp", "ChilleD/SVAMP", "data/"),
@@ -23,7 +22,7 @@ const PLACES: [(&str, &str, &str); 7] = [
     ("humaneval", "openai/openai_humaneval", "openai_humaneval/"),
 ];
 
-/// The split of worked examples comes with a set. ARC's is a copy of a part of its test split here.
+/// The split of worked examples, in the sets that have one. ARC's is a copy of `ARC_PART` here.
 const EXAMPLES: &str = "train-00000-of-00001.parquet";
 const ARC_PART: &str = "test-00001-of-00002-0123456789abcdef.parquet";
 
@@ -31,7 +30,7 @@ fn tables(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tables").join(kind)
 }
 
-/// A hub: its address, and the paths that it was asked for.
+/// A local hub: its address and the requested paths.
 struct Hub {
     endpoint: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -119,7 +118,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn every_set_of_the_hub_is_what_its_file_is() {
+fn every_set_of_the_hub_equals_its_file() {
     let (hub, home) = (Hub::start(), tempfile::tempdir().unwrap());
     let lines = tables("lines").display().to_string();
     for (set, _, folder) in PLACES {
@@ -136,15 +135,14 @@ fn every_set_of_the_hub_is_what_its_file_is() {
             !files.is_empty() && files.iter().all(|file| file.starts_with(folder)),
             "{files:?}"
         );
-        // The second time nothing is asked for.
+        // The second time nothing is requested.
         assert_eq!(shown("hf:"), (from_hub, String::new()), "{set}");
         assert!(hub.asked.lock().unwrap().is_empty(), "{set}");
     }
 }
 
-/// The same items are the same run, wherever they come from.
 #[test]
-fn a_run_from_the_hub_is_the_run_from_files() {
+fn a_run_from_the_hub_has_the_id_of_a_run_from_files() {
     let (hub, home) = (Hub::start(), tempfile::tempdir().unwrap());
     let lab = Lab::new(&SMALL.replace("kind = \"nano\"\nitems = 6", "kind = \"gsm8k\"\nitems = 2"));
     let run = |data: &str| {
@@ -159,7 +157,7 @@ fn a_run_from_the_hub_is_the_run_from_files() {
 }
 
 #[test]
-fn a_hub_that_does_not_answer_or_lacks_a_set_says_what_to_do() {
+fn a_silent_hub_and_a_missing_set_are_errors_with_a_remedy() {
     let home = tempfile::tempdir().unwrap();
     let nobody = Hub { endpoint: "http://127.0.0.1:1".to_owned(), asked: Arc::default() };
     let output = nobody.kad(home.path(), &["tasks", "show", "gsm8k", "--data", "hf:"]);
@@ -173,7 +171,7 @@ fn a_hub_that_does_not_answer_or_lacks_a_set_says_what_to_do() {
     ] {
         assert!(stderr.contains(word), "{word}: {stderr}");
     }
-    // No table of this set is here.
+    // The local hub has no table of this set.
     let hub = Hub::start();
     let output = hub.kad(home.path(), &["tasks", "show", "commonsense_qa", "--data", "hf:"]);
     let stderr = text(&output.stderr);

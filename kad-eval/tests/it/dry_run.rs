@@ -43,7 +43,7 @@ fn a_dry_run_shows_the_run_and_touches_nothing() {
     assert!((sum(&found, "seconds_left") - found["seconds_left"].as_f64().unwrap()).abs() < 1e-9);
     assert!(found["seconds_left"].as_f64().unwrap() > 0.0);
 
-    // The run that follows is the one that was announced.
+    // The run has the run ID of the dry run.
     lab.run(&[]).succeeds();
     assert!(lab.results().ends_with(found["run_id"].as_str().unwrap()));
     let before = listing(&lab);
@@ -93,8 +93,8 @@ fn finished_items_give_the_estimate() {
     assert_eq!((&finished["done"], &finished["shard"]), (&9.into(), &"1/2".into()));
 }
 
-/// Every text reaches its limit, so the estimate is of exactly the work that follows. Equal within
-/// a factor: a busy machine is not equally fast at all times.
+/// Every text reaches its limit, so that the estimate is of the work of the run. The bounds are wide
+/// because the speed of a busy machine varies.
 #[test]
 fn estimated_times_are_of_the_right_size() {
     let toml = SMALL
@@ -116,7 +116,7 @@ fn estimated_times_are_of_the_right_size() {
 
 /// KV caches of two nano models by hand, in `f32`; every job has its own.
 #[test]
-fn memory_is_made_of_parts_that_add_up() {
+fn memory_is_the_sum_of_models_and_caches() {
     let lab = Lab::new(SMALL);
     let one = dry(&lab, &[])["memory"].clone();
     let three = dry(&lab, &["--jobs", "3"])["memory"].clone();
@@ -177,7 +177,7 @@ fn a_dry_run_refuses_invalid_requests() {
     with("kind = \"nano\"", "kind = \"gsm8k\"").refused(2, &refusals);
     let lab = Lab::new(SMALL);
     lab.run(&["--dry-run", "--shard", "3/2"]).refused(2, &refusals);
-    // Records that are not this plan's are found before anything is decoded.
+    // Records of another plan are found before decoding.
     lab.run(&[]).succeeds();
     let path = lab.results().join("records.jsonl");
     let text = fs::read_to_string(&path).unwrap();
@@ -226,9 +226,9 @@ fn first_line(child: &mut std::process::Child, words: &str) -> Option<String> {
     stderr.lines().map(Result::unwrap).find(|line| line.contains(words))
 }
 
-/// A run of more than a minute says so after its first items; a short one does not.
+/// A run longer than a minute prints its remaining time after its first items.
 #[test]
-fn a_long_run_says_how_long_and_a_short_one_does_not() {
+fn only_a_long_run_prints_its_remaining_time() {
     let short = Lab::new(SMALL).run(&[]);
     assert!(!short.stderr.contains("decoders left"), "{}", short.stderr);
     short.succeeds();
@@ -283,7 +283,7 @@ fn warnings_stand_together_at_the_end_and_in_the_summary() {
 }
 
 #[test]
-fn the_closing_summary_is_json_if_asked_for() {
+fn the_closing_summary_is_json_on_request() {
     let lab = Lab::new(SMALL);
     let part: Value =
         serde_json::from_str(&lab.run(&["--json", "--shard", "2/2"]).succeeds()).unwrap();

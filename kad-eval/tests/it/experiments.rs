@@ -1,4 +1,4 @@
-//! The shipped experiments, and what a run leaves behind.
+//! Shipped experiments, and the files of a run.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn every_shipped_experiment_is_valid() {
 }
 
 #[test]
-fn a_run_leaves_records_summary_report_and_provenance() {
+fn a_run_writes_records_summary_report_and_provenance() {
     let lab = Lab::new(SMALL);
     let table = lab.run(&[]).succeeds();
     assert!(
@@ -80,13 +80,13 @@ fn a_run_leaves_records_summary_report_and_provenance() {
 }
 
 #[test]
-fn models_are_listed_and_described_for_programs() {
+fn models_are_listed_and_described_in_json() {
     let listed: Vec<String> =
         serde_json::from_str(&kad(&["models", "list", "--json"]).succeeds()).unwrap();
     assert!(listed.contains(&"nano:draft".to_owned()), "{listed:?}");
     let said = kad(&["models", "inspect", "nano:draft", "--json"]).succeeds();
     let model: serde_json::Value = serde_json::from_str(&said).unwrap();
-    // As the model card says.
+    // From the model card.
     assert_eq!(model["parameters"], 106_816);
     assert_eq!(model["layers"], 2);
     assert_eq!(model["vocabulary"], 512);

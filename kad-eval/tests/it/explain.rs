@@ -59,7 +59,7 @@ fn check_distribution(answer: &Value, p: &[f64], q: &[f64], d: &[f64]) {
 /// Worked out by hand. Primal at 0.3: token 2 (mass 0.2) fits, token 1 is critical, a third of it
 /// fits. π = (.5 + .04, .3 + .06, .1).
 #[test]
-fn numbers_by_hand() {
+fn decisions_equal_numbers_by_hand() {
     let primal = answer(&P, &Q, &json!({ "kind": "kad-primal", "budget": 0.3 }));
     assert_eq!(primal["deferred"], json!([2]));
     assert!(primal.get("fractional").is_none(), "{primal}");
@@ -77,17 +77,17 @@ fn numbers_by_hand() {
     close(&primal, "tv_aligned", 0.4);
     assert!((mixture(&primal)[0] - 0.54).abs() < 1e-12);
 
-    // Nudging defers everything; its budget is that. The budget of a coin is the mass it spent.
+    // Nudging defers everything, so its budget is 1. The budget of a random rule is its mass.
     let nudging = answer(&P, &Q, &json!({ "kind": "nudging", "threshold": 0.6 }));
     close(&nudging, "budget", 1.0);
     close(&nudging, "shortfall", 0.0);
-    let coin = answer(&P, &Q, &json!({ "kind": "random", "rate": 0.5 }));
-    assert_eq!(coin["budget_of"], "mass-spent");
-    close(&coin, "budget", 0.5);
-    // The best half: tokens 2 and 1 whole. The coin defers half of each token's surprisal.
-    close(&coin, "gap", 0.0);
+    let random = answer(&P, &Q, &json!({ "kind": "random", "rate": 0.5 }));
+    assert_eq!(random["budget_of"], "mass-spent");
+    close(&random, "budget", 0.5);
+    // The best half is tokens 2 and 1. The random rule defers half of each token's surprisal.
+    close(&random, "gap", 0.0);
     let half = P.map(surprisal).iter().sum::<f64>() / 2.0;
-    close(&coin, "shortfall", surprisal(0.2) + surprisal(0.3) - half);
+    close(&random, "shortfall", surprisal(0.2) + surprisal(0.3) - half);
 
     let part = answer(&P, &Q, &json!({ "kind": "kad-fractional", "budget": 0.3 }));
     assert_eq!(part["fractional"][0]["id"], 1);
@@ -129,8 +129,8 @@ fn the_exact_knapsack_is_the_best_of_all_subsets() {
     }
 }
 
-/// Distributions whose sum is 1 up to rounding are used as given: 0.1 + 0.2 fits 0.3, and a tie with
-/// the threshold stays one. Others are normalised.
+/// A distribution whose sum is 1 up to rounding is used as given: 0.1 + 0.2 fits the budget 0.3, and a
+/// tie with the threshold stays a tie. Other distributions are normalised.
 #[test]
 fn distributions_are_normalised_only_where_needed() {
     let refusals = Refusals::new();
@@ -155,7 +155,7 @@ fn distributions_are_normalised_only_where_needed() {
 }
 
 #[test]
-fn objects_may_stand_in_lines_or_not_and_files_are_read() {
+fn requests_may_span_lines_and_come_from_a_file() {
     let one = request(&P, &Q, &json!({ "kind": "always" }));
     let pretty = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&one).unwrap());
     let input = format!("{one}\n\n{one}{}\n", pretty.unwrap());
@@ -245,7 +245,7 @@ fn large_distributions_are_answered() {
 
 #[cfg(unix)]
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_output_is_no_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let one = request(&P, &Q, &json!({ "kind": "always" }));

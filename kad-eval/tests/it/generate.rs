@@ -22,7 +22,7 @@ fn json(args: &[&str]) -> Value {
 
 #[test]
 fn the_same_seed_gives_the_same_text_and_another_seed_another() {
-    // At a high temperature, two seeds do not draw the same forty tokens by accident.
+    // At a high temperature, two seeds draw the same forty tokens with negligible probability.
     let at = |seed| {
         let hot = ["--temperature", "1.5", "--max-new-tokens", "40", "--seed", seed, "Tom"];
         json(&[&["generate", "--model", "nano:small-base"], &hot[..]].concat())
@@ -78,7 +78,7 @@ fn a_conversation_remembers_its_turns() {
 }
 
 #[test]
-fn greedy_is_greedy_on_both_backends() {
+fn greedy_texts_are_equal_on_both_backends() {
     let with = |backend| {
         json(&[
             "generate",
@@ -111,16 +111,16 @@ fn a_closed_pipe_is_no_panic() {
 }
 
 #[test]
-fn a_piped_prompt_is_the_prompt_without_its_line_break() {
+fn a_piped_prompt_loses_its_final_line_break() {
     let args =
         ["generate", "--model", "nano:large-base", "--temperature", "0", "--max-new-tokens", "8"];
     let given = kad(&[&args[..], &["34 + 27 ="]].concat()).succeeds();
     assert_eq!(kad_with_input(&args, "34 + 27 =\n").succeeds(), given);
 }
 
-/// Without colours, deferred text stands in brackets; flags without effect are refused.
+/// Deferred text is in brackets. Flags without effect are refused.
 #[test]
-fn provenance_shows_without_colour_and_only_where_there_is_any() {
+fn provenance_without_colour_has_brackets() {
     let refusals = Refusals::new();
     let shown = kad(&[&PAIR[..], &["--show", "provenance", QUESTION]].concat()).succeeds();
     let plain = kad(&[&PAIR[..], &[QUESTION]].concat()).succeeds();
@@ -172,7 +172,7 @@ fn flags_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn json_says_how_it_was_decoded_and_what_became_of_drafts() {
+fn json_has_the_execution_and_the_counts_of_drafts() {
     let made = json(&[&PAIR[..], &["--max-new-tokens", "12", QUESTION]].concat());
     assert_eq!((&made["execution"], &made["acceptance"]), (&"lazy".into(), &Value::Null));
     let alone = json(&["generate", "--model", "nano:draft", "--max-new-tokens", "2", "Hi"]);
@@ -230,7 +230,7 @@ fn levels_of_a_chain_are_marked_and_named() {
 }
 
 #[test]
-fn json_of_a_chain_says_who_made_what_at_which_level() {
+fn json_of_a_chain_has_origin_and_level_of_every_token() {
     let made = json(&[&CHAIN[..], &[QUESTION]].concat());
     assert_eq!(made["execution"], "3 levels: 5 by nano:small-aligned, 2 by nano:draft");
     assert_eq!(made["distribution"], "exactly model at T = 1");
@@ -251,9 +251,9 @@ fn json_of_a_chain_says_who_made_what_at_which_level() {
     assert_eq!(made["passes"]["model"], rounds[0]["rounds"]);
 }
 
-/// The aligned model given twice is loaded once, with one session.
+/// The aligned model of the pair is also the draft: one session.
 #[test]
-fn a_draft_that_has_a_part_already_is_that_part() {
+fn a_model_given_twice_is_loaded_once() {
     let drafted = ["--draft", "nano:small-aligned:3", "--max-new-tokens", "12", QUESTION];
     let made = json(&[&PAIR[..], &drafted].concat());
     let names: Vec<&str> = made["passes"].as_object().unwrap().keys().map(String::as_str).collect();
@@ -268,7 +268,7 @@ fn a_draft_that_has_a_part_already_is_that_part() {
 }
 
 #[test]
-fn wrong_chains_on_the_command_line_say_what_is_right() {
+fn invalid_chains_on_the_command_line_are_refused() {
     let refusals = Refusals::new();
     let model = ["generate", "--model", "nano:draft"];
     let with = |flags: &[&str]| kad(&[&model[..], flags, &["Hi"]].concat());

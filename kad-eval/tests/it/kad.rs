@@ -22,13 +22,13 @@ impl Ran {
         Self { case: format!("{}, {}", self.case, one_line(note)), ..self }
     }
 
-    /// Notes `to`, which stands in place of `from` in the file of the case.
+    /// Notes that `to` replaces `from` in the file of the case.
     pub(crate) fn with_change(self, from: &str, to: &str) -> Self {
         self.about(&change(from, to))
     }
 
     /// Asserts that stderr has all `facts`: numbers that the test computes, and paths and run IDs,
-    /// which are placeholders in a snapshot.
+    /// for which a snapshot has placeholders.
     pub(crate) fn names(self, facts: &[&str]) -> Self {
         for fact in facts {
             assert!(self.stderr.contains(fact), "{fact:?} is not in: {}", self.stderr);

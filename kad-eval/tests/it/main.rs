@@ -1,4 +1,5 @@
-//! One binary for all integration tests: the program as users run it, and the tree as we keep it.
+//! One binary for all integration tests: the program as users run it, and rules about the
+//! source tree.
 
 // Helpers outside `#[test]` functions unwrap too; a panic is how a test fails.
 #![allow(clippy::unwrap_used)]

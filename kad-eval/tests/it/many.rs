@@ -1,4 +1,4 @@
-//! Many items: what the runner adds to the passes of models, in time and memory.
+//! Ten thousand items: time and memory beyond the forward passes.
 
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,7 @@ prompt = "{{ text }}"
 format = "plain"
 "#;
 
-/// Runs the program, and says of it: seconds of processor, and bytes at the peak.
+/// Runs the program and prints its processor time in seconds and its peak memory in bytes.
 const MEASURED: &str = "
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -40,7 +40,7 @@ print(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 ";
 
 struct Measured {
-    /// Processor seconds, without those of passes.
+    /// Processor time beyond the forward passes, in seconds.
     overhead: f64,
     peak_bytes: f64,
 }
@@ -50,7 +50,7 @@ fn measured(lab: &Lab, items: usize) -> Option<Measured> {
     let mut python = Command::new("python3");
     python.args(["-c", MEASURED, env!("CARGO_BIN_EXE_kad"), "--quiet", "run"]);
     python.arg(lab.path().join("experiment.toml")).args(["--limit", &items.to_string()]);
-    // One thread: the passes' wall clock is their processor time, or more of it.
+    // On one thread, the wall-clock time of passes is at least their processor time.
     python.arg("--out").arg(&out).env("RAYON_NUM_THREADS", "1");
     let Ok(output) = python.output() else {
         eprintln!("SKIPPED: no python3");
@@ -64,7 +64,7 @@ fn measured(lab: &Lab, items: usize) -> Option<Measured> {
     Some(Measured { overhead, peak_bytes })
 }
 
-/// Seconds that the records say were spent in passes.
+/// Time of the forward passes by the records, in seconds.
 fn in_passes(runs: &Path, items: usize) -> f64 {
     let run = fs::read_dir(runs).unwrap().next().unwrap().unwrap().path();
     let records = fs::read_to_string(run.join("records.jsonl")).unwrap();
@@ -76,9 +76,8 @@ fn in_passes(runs: &Path, items: usize) -> f64 {
     records.lines().map(of).sum()
 }
 
-/// Measured: 0.02 to 0.06 ms of the processor beyond the passes, and 1.1 kB: what is kept of a
-/// record. The bound on time is the one that was asked for, that on memory three times what was
-/// measured.
+/// Measured per item: 0.02 to 0.06 ms of processor time beyond the passes, and 1.1 kB of its record in
+/// memory. Bounds: the required time; three times the measured memory.
 #[test]
 fn ten_thousand_items_cost_little_time_and_memory() {
     let lab = Lab::new(EXPERIMENT);

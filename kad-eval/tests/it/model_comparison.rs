@@ -126,9 +126,9 @@ fn a_model_is_required_unless_it_is_optional() {
     ran.succeeds();
 }
 
-/// An optional model may be missing, but not wrong.
+/// An optional model may be missing, but not invalid.
 #[test]
-fn a_mistake_in_an_optional_model_is_a_mistake() {
+fn an_invalid_optional_model_is_refused() {
     let refusals = Refusals::new();
     run("no/such/model", "nano:darft").refused(2, &refusals);
     run("no/such/model", "hf:nobody").refused(2, &refusals);
@@ -170,7 +170,7 @@ fn an_early_exit_of_a_missing_model_is_missing() {
 }
 
 #[test]
-fn profiles_and_benchmarks_leave_out_the_same() {
+fn profiles_and_benchmarks_leave_out_missing_models() {
     let refusals = Refusals::new();
     let lab = Lab::new(MODELS);
     let path = |name: &str| lab.path().join(name).to_str().unwrap().to_owned();
@@ -187,7 +187,7 @@ fn profiles_and_benchmarks_leave_out_the_same() {
     assert!(names.contains(&"fast") && !names.contains(&"absent"), "{names:?}");
     let bench = ["bench", &toml, "--reps", "1", "--decoders"];
     let ran = kad(&[&bench[..], &["slow,fast"], &little].concat());
-    assert!(!ran.stderr.contains("left out"), "it was not asked for: {}", ran.stderr);
+    assert!(!ran.stderr.contains("left out"), "no missing model was requested: {}", ran.stderr);
     assert!(ran.succeeds().contains("fast"));
     kad(&[&bench[..], &["slow,absent"], &little].concat()).refused(2, &refusals);
     insta::assert_snapshot!(refusals);
@@ -234,9 +234,9 @@ fn passes_are_measured_and_logits_and_texts_compared() {
     }
 }
 
-/// Decoding continues beyond end tokens only if the file says so.
+/// The key `stop_at_end = false`.
 #[test]
-fn texts_may_go_on_beyond_their_end() {
+fn texts_continue_beyond_end_tokens_on_request() {
     let toml =
         MODELS.replace("nano:draft", "nano:small-aligned").replace("tokens = 24", "tokens = 60");
     let stops = |toml: &str| {
@@ -281,7 +281,7 @@ fn kept_measurements_are_reused_and_missing_ones_made() {
 }
 
 #[test]
-fn bad_values_of_passes_are_shown_where_they_are() {
+fn invalid_values_of_passes_are_shown_at_their_place() {
     let refusals = Refusals::new();
     for widths in ["[2, 4]", "[1, 1]", "[1, 4, 2]", "[]", "[0, 1]", "4"] {
         run("widths = [1, 4]", &format!("widths = {widths}")).refused(2, &refusals);

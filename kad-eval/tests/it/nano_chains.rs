@@ -90,14 +90,14 @@ fn identical(backend: Backend, count: usize, tokens: usize, temperature: f64, ve
     }
 }
 
-/// S4. In this backend, passes of up to 64 tokens give the same bits as passes over one token.
+/// S4. In `candle`, passes of up to 64 tokens give the same bits as passes over one token.
 #[test]
 fn greedy_texts_are_those_of_plain_decoding() {
     identical(Backend::Candle, 50, 128, 0.0, Verifier::Token);
 }
 
 #[test]
-fn greedy_texts_of_the_oracle_backend_too() {
+fn greedy_texts_of_naive_are_those_of_plain_decoding() {
     identical(Backend::Naive, 2, 24, 0.0, Verifier::Block);
 }
 

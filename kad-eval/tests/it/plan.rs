@@ -93,7 +93,7 @@ fn hopeless() -> StoredProfile {
 /// The minimum over K of `(T_1 + K T_2) (1 − a) / (1 − a^(K+1))`, the closed form for independent
 /// acceptances.
 #[test]
-fn the_best_length_is_the_closed_form_s() {
+fn the_best_length_is_that_of_the_closed_form() {
     let seconds = |k: i32| (0.02 + 0.001 * f64::from(k)) * 0.2 / (1.0 - 0.8f64.powi(k + 1));
     let best = (1..=16).min_by(|a, b| seconds(*a).total_cmp(&seconds(*b))).unwrap();
     let out = kad(&["plan", helpful().path(), "--json"]).succeeds();
@@ -117,18 +117,18 @@ fn the_best_length_is_the_closed_form_s() {
 }
 
 #[test]
-fn plain_decoding_is_named_where_it_wins() {
+fn plain_decoding_is_recommended_where_it_is_fastest() {
     let stored = hopeless();
     let text = kad(&["plan", stored.path()]).succeeds();
     assert!(text.contains("plain decoding is fastest"), "{text}");
-    // The insertion that there is: 0.9 ≥ its gain.
+    // The only possible insertion: its cost ratio, 0.9, is at least its gain.
     assert!(text.contains("small as level 2") && text.contains("leave"), "{text}");
     let entry = kad(&["plan", stored.path(), "--toml"]).succeeds();
     assert!(entry.contains("kind = \"single\"") && entry.contains("model = \"large\""), "{entry}");
 }
 
-/// The texts of `large` have probability 1 under `small` and 0 under `other`; the run lengths say the
-/// opposite.
+/// The texts of `large` have probability 1 under `small` and 0 under `other`. By the run lengths,
+/// `other` is the better drafter.
 fn with_texts() -> StoredProfile {
     let candidates =
         [distribution("large", 0.02), distribution("small", 0.001), distribution("other", 0.001)];
@@ -155,7 +155,7 @@ fn chains_are_ranked_by_replay_along_texts() {
     let first = &plan["chains"][0];
     assert_eq!(first["members"], json!(["large", "small"]), "{plan}");
     assert_eq!(first["replayed"], true);
-    // The length is that of the run lengths.
+    // The length is planned from the run lengths.
     let length = first["lengths"][0].as_f64().unwrap();
     let rounds = (6.0 / (length + 1.0)).ceil();
     let drafted = 6.0 - (6.0 / (length + 1.0)).floor();
@@ -175,7 +175,7 @@ fn chains_are_ranked_by_replay_along_texts() {
 
 /// `--toml` prints a decoder that an experiment accepts.
 #[test]
-fn the_entry_is_toml() {
+fn the_planned_decoder_is_printed_as_toml() {
     let entry = kad(&["plan", helpful().path(), "--toml"]).succeeds();
     let parsed: toml::Table = toml::from_str(&entry).unwrap();
     let decoder = &parsed["decoders"][0];
@@ -190,7 +190,7 @@ fn another_machine_is_noted() {
 }
 
 #[test]
-fn mistakes_of_plans_come_with_a_remedy() {
+fn mistakes_in_plans_are_refused_with_a_remedy() {
     let refusals = Refusals::new();
     let stored = helpful();
     kad(&["plan", stored.path(), "--target", "larg"]).refused(2, &refusals);

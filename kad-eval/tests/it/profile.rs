@@ -79,10 +79,10 @@ impl SpeedLab {
     }
 }
 
-/// End to end: a profile is made, chains are planned from it, and measured decoders are compared with
-/// its predictions.
+/// A profile is measured, chains are planned from it, and decoders are benchmarked against its
+/// predictions.
 #[test]
-fn from_profile_to_bench() {
+fn a_benchmark_is_compared_with_its_profile() {
     let bench = SpeedLab::new(SPEED);
     let profile = bench.profile(&["--models", "large, draft, mixture, threshold 0.5"]);
     check(&profile);
@@ -235,8 +235,8 @@ fn check_texts(profile: &Value) {
     }
 }
 
-/// Times for which drafting pays, however busy the machine was: a pass of the target takes 1 ms at any
-/// width, everything else nearly nothing.
+/// Times for which drafting pays on any machine: a pass of the target takes 1 ms at any width,
+/// everything else nearly nothing.
 fn invent_times(profile: &mut Value) {
     let candidates = profile["candidates"].as_array_mut().unwrap();
     for candidate in
@@ -279,7 +279,7 @@ fn planned_levels_need_a_compatible_profile() {
     let plan = std::fs::read_to_string(bench.lab.results().join("plan.json")).unwrap();
     let plan: Value = serde_json::from_str(&plan).unwrap();
     let chain = plan["decoders"].as_array().unwrap().iter().find(|d| d["name"] == "drafted");
-    // A planned chain adapts: what it starts from, and what it was measured to be.
+    // A planned chain adapts: the plan has its initial lengths.
     let levels = &chain.unwrap()["levels"];
     assert_eq!(chain.unwrap()["adapting"], true);
     assert_eq!(levels.as_array().unwrap().len(), 1, "{levels}");
@@ -305,7 +305,7 @@ fn planned_levels_need_a_compatible_profile() {
 }
 
 #[test]
-fn mistakes_of_measurements_come_with_a_reason() {
+fn mistakes_in_measurements_are_refused_with_a_reason() {
     let refusals = Refusals::new();
     let bench = SpeedLab::new(SPEED);
     let (file, out) = (bench.file(), bench.out());
@@ -333,7 +333,7 @@ fn mistakes_of_measurements_come_with_a_reason() {
 /// Ctrl-C during a measurement: exit code 130, and no file but the experiment.
 #[cfg(unix)]
 #[test]
-fn an_interrupted_profile_leaves_nothing() {
+fn an_interrupted_profile_writes_nothing() {
     use std::io::{BufRead, BufReader};
     let bench = SpeedLab::new(SPEED);
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
@@ -345,7 +345,7 @@ fn an_interrupted_profile_leaves_nothing() {
         .unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let mut lines = stderr.lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("rounds of passes")), "it is measuring now");
+    assert!(lines.any(|line| line.contains("rounds of passes")), "the measurement has begun");
     crate::kad::interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(lines.any(|line| line.contains("interrupted: no profile was written")));

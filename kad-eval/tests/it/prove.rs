@@ -173,7 +173,7 @@ claim = "pair"
 }
 
 #[test]
-fn mistakes_in_models_are_shown_where_they_are() {
+fn mistakes_in_models_are_shown_at_their_place() {
     let refusals = Refusals::new();
     broken("[0.1, 0.8, 0.1]", "[0.1, 0.9]").refused(2, &refusals);
     broken("[0.1, 0.8, 0.1]", "[0.1, 0.8, 0.2]").refused(2, &refusals);
@@ -192,7 +192,7 @@ fn mistakes_in_models_are_shown_where_they_are() {
 }
 
 #[test]
-fn mistakes_in_the_claim_are_shown_where_they_are() {
+fn mistakes_in_the_claim_are_shown_at_their_place() {
     let refusals = Refusals::new();
     broken("prompt = [0]", "prompt = [3]").refused(2, &refusals);
     broken("prompt = [0]", "prompt = []").refused(2, &refusals);
@@ -213,7 +213,7 @@ fn mistakes_in_the_claim_are_shown_where_they_are() {
 const ALONE: &str = "model = \"base\"";
 const RULE: &str = "rule = { kind = \"kad-dual\", threshold = [0.25, 0.4] }";
 
-/// A claim that refers to itself, directly or through others, would hold for any distribution.
+/// A claim that refers to itself, directly or through others, holds for any distribution.
 #[test]
 fn claims_that_prove_nothing_are_refused() {
     let refusals = Refusals::new();
@@ -232,7 +232,7 @@ fn claims_that_prove_nothing_are_refused() {
     let open = format!("{}\n{third}", single.replace(&from, &to));
     let claiming = |claim: &str| prove(&format!("{open}claim = \"{claim}\"\n"), &[]).about(claim);
     claiming("alone").refused(2, &refusals);
-    // A claim that leads into a circle is refused with the circle.
+    // A claim whose references end in a circle is refused with the circle.
     claiming("dual").refused(2, &refusals);
     // A sequence of claims that ends is valid; here the distributions differ.
     prove(&open, &[]).refused(1, &refusals);
@@ -240,7 +240,7 @@ fn claims_that_prove_nothing_are_refused() {
 }
 
 #[test]
-fn caps_of_implicit_reward_are_checked_where_they_are() {
+fn invalid_caps_of_implicit_reward_are_shown_at_their_place() {
     let refusals = Refusals::new();
     for bad in ["0", "-1", "nan", "inf"] {
         let reward = format!(
@@ -348,10 +348,10 @@ target = "large"
 levels = [ { draft = "small", length = 1, verifier = "lenient", leniency = 0.25 } ]
 "#;
 
-/// One draft of a lenient chain by hand: 1 is drafted with 0.6 and accepted with 0.3/0.6/0.75, so
-/// more often than 0.3; 0 is never rejected and 2 neither.
+/// One draft of a lenient chain by hand. Token 1 is drafted with 0.6 and accepted with 0.3/0.6/0.75:
+/// it has probability 0.4 instead of 0.3. Tokens 0 and 2 are never rejected.
 #[test]
-fn a_lenient_chain_is_refuted_unless_it_is_said_not_to_be_exact() {
+fn a_lenient_chain_is_refuted_unless_the_file_claims_another_distribution() {
     let refusals = Refusals::new();
     let one = CHAIN.replace("length = 3", "length = 2").replace(" } ]", ", bonus = false } ]");
     let ran = prove(&one, &["--json"]);
@@ -377,7 +377,7 @@ fn a_lenient_chain_is_refuted_unless_it_is_said_not_to_be_exact() {
 
 /// The estimated paths of a chain grow with its levels and lengths.
 #[test]
-fn chains_that_would_not_finish_are_refused() {
+fn proofs_of_long_chains_are_refused() {
     let refusals = Refusals::new();
     let exact = CHAIN.replace(", verifier = \"lenient\", leniency = 0.25", "");
     prove(&exact, &[]).succeeds();
@@ -398,7 +398,7 @@ fn chains_that_would_not_finish_are_refused() {
 }
 
 #[test]
-fn what_would_not_finish_is_refused_with_numbers() {
+fn proofs_with_too_many_paths_are_refused_with_numbers() {
     let refusals = Refusals::new();
     broken("length = 2", "length = 400").refused(2, &refusals);
     broken("length = 2", "length = 9223372036854775807").refused(2, &refusals);

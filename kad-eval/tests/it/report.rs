@@ -1,4 +1,4 @@
-//! Pages of runs and benchmarks with chains.
+//! Pages of runs and of benchmarks, both with chains.
 
 use serde_json::Value;
 
@@ -53,7 +53,7 @@ fn lab() -> (Lab, String, String) {
 }
 
 #[test]
-fn a_benchmark_is_also_a_page_and_its_parts_add_up() {
+fn a_benchmark_has_a_page_and_its_times_add_up() {
     let (lab, file, profile) = lab();
     let page = lab.path().join("page.html");
     let little = ["--prompts", "2", "--tokens", "8", "--reps", "2", "--json"];
@@ -77,7 +77,7 @@ fn a_benchmark_is_also_a_page_and_its_parts_add_up() {
 }
 
 #[test]
-fn a_page_that_cannot_be_written_is_known_before_anything_is_measured() {
+fn an_unwritable_page_is_refused_before_measuring() {
     let refusals = Refusals::new();
     let lab = Lab::new(CHAINS);
     let path = |name: &str| lab.path().join(name).to_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! A run that is killed and started again is the run that was never killed.
+//! A killed and resumed run equals an uninterrupted one.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,12 +15,12 @@ pub(crate) fn experiment() -> String {
     SMALL.replace("items = 6", "items = 25")
 }
 
-/// Far longer than any test looks at it.
+/// Longer than any test waits.
 fn long_experiment() -> String {
     SMALL.replace("items = 6", "items = 600").replace("nano:small-base", "nano:large-base")
 }
 
-/// Records without what the clock says.
+/// Records without times.
 pub(crate) fn records(lab: &Lab) -> Vec<Value> {
     let text = fs::read_to_string(lab.results().join("records.jsonl")).unwrap();
     let lines = text.lines().map(|line| {
@@ -48,15 +48,15 @@ pub(crate) fn summary(lab: &Lab) -> Value {
 }
 
 #[test]
-fn killed_and_continued_equals_unbroken() {
-    let unbroken = Lab::new(&experiment());
-    unbroken.run(&[]).succeeds();
-    let wanted = records(&unbroken);
+fn a_resumed_run_equals_an_uninterrupted_one() {
+    let uninterrupted = Lab::new(&experiment());
+    uninterrupted.run(&[]).succeeds();
+    let wanted = records(&uninterrupted);
     assert_eq!(wanted.len(), 75);
 
     let killed = Lab::new(&experiment());
     let mut kills = 0;
-    // kill -9 as soon as some new records are there, until a run gets through.
+    // kill -9 after some new records, until a run finishes.
     for _ in 0..3 {
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_kad"))
             .args(killed.args())
@@ -77,7 +77,7 @@ fn killed_and_continued_equals_unbroken() {
     assert!(kills > 0, "the run was too fast to be killed");
     killed.run(&[]).succeeds();
     assert_eq!(records(&killed), wanted, "the same records in the same order");
-    assert_eq!(summary(&killed), summary(&unbroken));
+    assert_eq!(summary(&killed), summary(&uninterrupted));
     let keys: BTreeSet<String> =
         wanted.iter().map(|r| format!("{} {} {}", r["decoder"], r["task"], r["item"])).collect();
     assert_eq!(keys.len(), wanted.len(), "no item twice");
@@ -141,7 +141,7 @@ fn two_processes_do_not_write_into_one_run() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_keeps_what_is_finished_and_says_how_to_go_on() {
+fn ctrl_c_keeps_finished_items_and_prints_how_to_resume() {
     let lab = Lab::new(&long_experiment());
     let stderr = interrupted(&lab, || lines(&lab) > 0);
     assert!(stderr.contains("the same command continues"), "{stderr}");
@@ -170,8 +170,8 @@ fn interrupted(lab: &Lab, ready: impl Fn() -> bool) -> String {
 
 #[cfg(unix)]
 #[test]
-fn a_run_that_is_interrupted_after_failures_is_interrupted() {
-    let model = crate::shards::squeamish("Tom");
+fn ctrl_c_after_failures_counts_as_an_interruption() {
+    let model = crate::shards::failing_template("Tom");
     let lab =
         Lab::new(&long_experiment().replace("nano:small-aligned", model.path().to_str().unwrap()));
     let stderr = interrupted(&lab, || lines(&lab) > 20);
@@ -180,11 +180,11 @@ fn a_run_that_is_interrupted_after_failures_is_interrupted() {
     }
 }
 
-/// A text whose likelihood takes minutes: the first Ctrl-C is heard in the middle of it, and who
-/// made the records is known although there is none yet.
+/// A text whose likelihood takes minutes. The first Ctrl-C ends it, and the provenance is written
+/// before the first record.
 #[cfg(unix)]
 #[test]
-fn ctrl_c_is_heard_while_a_text_is_scored() {
+fn ctrl_c_interrupts_the_scoring_of_a_text() {
     let task = "kind = \"perplexity\"\nfile = \"long.txt\"\npiece_bytes = 1000000";
     let toml = SMALL
         .replace("kind = \"nano\"\nitems = 6", task)
@@ -197,7 +197,7 @@ fn ctrl_c_is_heard_while_a_text_is_scored() {
         let runs = fs::read_dir(lab.path().join("results/small")).into_iter().flatten().flatten();
         let decodes = runs.into_iter().any(|run| run.path().join("provenance.json").exists());
         if decodes {
-            // It is in the text by then.
+            // By then the text is being scored.
             std::thread::sleep(Duration::from_millis(500));
             begun.set(Some(std::time::Instant::now()));
         }
@@ -235,7 +235,7 @@ fn a_changed_model_or_changed_data_is_another_run() {
 }
 
 #[test]
-fn records_that_the_plan_did_not_make_are_refused_with_their_line() {
+fn records_of_another_plan_are_refused_with_their_line() {
     let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
     lab.run(&[]).succeeds();
@@ -257,9 +257,9 @@ fn records_that_the_plan_did_not_make_are_refused_with_their_line() {
     insta::assert_snapshot!(refusals);
 }
 
-/// An item whose prompt does not fit has no answer; the others have theirs.
+/// An item whose prompt does not fit has no answer; the others do.
 #[test]
-fn one_impossible_item_does_not_take_the_run_down() {
+fn an_item_that_does_not_fit_does_not_stop_the_run() {
     let toml =
         SMALL.replace("kind = \"nano\"", "kind = \"gsm8k\"").replace("items = 6", "items = 2");
     let lab = Lab::new(&toml);
@@ -277,7 +277,7 @@ fn one_impossible_item_does_not_take_the_run_down() {
     assert_eq!(records[0]["correct"], Value::Bool(false));
 }
 
-/// One prompt that does not fit leaves the others the mass that a rule deferred.
+/// An item whose prompt is too long does not change the deferral mass of the others.
 #[test]
 fn a_prompt_that_is_too_long_defers_nothing() {
     let toml = SMALL
@@ -309,19 +309,19 @@ fn a_prompt_that_is_too_long_defers_nothing() {
     assert!((result["deferral_mass"].as_f64().unwrap() - wanted).abs() < 1e-12, "{result}");
 }
 
-/// A disk that is full in the middle of a line: what is whole is kept, and with room the run goes
-/// on.
+/// The disk fills in the middle of a line: whole lines are kept, and the run resumes once there is
+/// space.
 #[cfg(unix)]
 #[test]
-fn a_full_disk_is_an_error_and_the_run_goes_on_where_it_ended() {
+fn a_full_disk_is_an_error_and_the_run_can_be_resumed() {
     let plain = Lab::new(&experiment());
     plain.run(&[]).succeeds();
     let wanted = records(&plain);
 
     let lab = Lab::new(&experiment());
     let kad = [&[env!("CARGO_BIN_EXE_kad")], &lab.args()[..]].concat();
-    // A file of the child may have so many blocks of 512 bytes; a larger one is an error as that of
-    // a full disk, where the signal is ignored.
+    // Limits files of the child to 40 blocks of 512 bytes. With the signal ignored, a larger file is
+    // an error like that of a full disk.
     let script = "trap '' XFSZ; ulimit -f 40; exec \"$@\"";
     let output = std::process::Command::new("sh")
         .args(["-c", script, "sh"])

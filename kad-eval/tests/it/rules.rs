@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::kad::{Refusals, kad};
 
 #[test]
-fn the_document_is_what_the_program_prints() {
+fn the_document_equals_the_output() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/RULES.md");
     let printed = kad(&["rules", "--markdown"]).succeeds();
     assert!(
@@ -19,7 +19,7 @@ fn the_document_is_what_the_program_prints() {
 }
 
 #[test]
-fn one_rule_or_all_to_read_or_to_parse() {
+fn one_rule_or_all_are_printed_as_text_or_json() {
     let all: Vec<Value> = serde_json::from_str(&kad(&["rules", "--json"]).succeeds()).unwrap();
     let text = kad(&["rules"]).succeeds();
     assert!(all.len() >= 23);
@@ -39,7 +39,7 @@ fn one_rule_or_all_to_read_or_to_parse() {
 }
 
 #[test]
-fn a_rule_that_is_not_there_is_refused() {
+fn an_unknown_rule_is_refused() {
     let refusals = Refusals::new();
     kad(&["rules", "kad-daul"]).refused(2, &refusals);
     kad(&["rules", "--json", "--markdown"]).refused(2, &refusals);

@@ -1,4 +1,4 @@
-//! The recipes of `docs/SCALE.md`, as they stand there.
+//! The scripts of `docs/SCALE.md`, unchanged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::kad::Lab;
 use crate::resume::{experiment, records, summary};
 
-/// The script of the document that calls itself `name`, in its second line.
+/// The script of the document with `name` in its second line.
 fn script(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/SCALE.md");
     let document = fs::read_to_string(path).unwrap();
@@ -63,7 +63,7 @@ impl Site {
         texts.map(|text| text.lines().count()).sum()
     }
 
-    /// That the folder holds what one process made of the same plan, and nothing of the shards.
+    /// Asserts that the results equal those of one process and that no shard file is left.
     fn equals(&self, plain: &Lab) {
         assert_eq!(records(&self.lab), records(plain));
         assert_eq!(summary(&self.lab), summary(plain));
@@ -87,13 +87,13 @@ fn succeeded(output: &Output) -> String {
 }
 
 #[test]
-fn plain_processes_give_what_one_process_gives() {
+fn plain_processes_give_the_results_of_one_process() {
     let site = Site::new(&["processes.sh"]);
     let output = site.command("sh", &["processes.sh", "experiment.toml", "3"]).output().unwrap();
     let table = succeeded(&output);
     assert!(table.contains("aligned alone") && table.contains("report: "), "{table}");
     site.equals(&plain());
-    // A shard that fails is not passed over.
+    // A failing shard is an error.
     let output = site
         .command("sh", &["processes.sh", "experiment.toml", "2", "--set", "seed=-1"])
         .output()
@@ -104,15 +104,15 @@ fn plain_processes_give_what_one_process_gives() {
 }
 
 #[test]
-fn parallel_gives_what_one_process_gives() {
+fn gnu_parallel_gives_the_results_of_one_process() {
     let there = Command::new("parallel").arg("--version").output();
     if !there.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("GNU parallel")) {
         eprintln!("SKIPPED: no GNU parallel on the PATH (Debian's package `parallel`)");
         return;
     }
     let site = Site::new(&["parallel.sh"]);
-    // What the file says already: the plan is the same if every shard gets it with its spaces and
-    // quotes.
+    // This `--set` repeats a value of the file: the plan stays the same if every shard gets the
+    // setting with its spaces and quotes.
     let same = "decoders.'aligned alone'.model = 'aligned'";
     let args = ["parallel.sh", "experiment.toml", "4", "--set", same];
     let home = tempfile::tempdir().unwrap();
@@ -122,9 +122,9 @@ fn parallel_gives_what_one_process_gives() {
     site.equals(&plain());
 }
 
-/// Three tasks of an array at a time; one is killed in the middle of its work and queued again.
+/// Three tasks of an array run at once; one is killed and queued again.
 #[test]
-fn slurm_tasks_give_what_one_process_gives() {
+fn slurm_tasks_give_the_results_of_one_process() {
     let site = Site::new(&["shard.sbatch", "merge.sbatch"]);
     let [first, mut second, third] = [1, 2, 3].map(|id| site.task(id, 3));
     while site.finished("2-of-3") < 4 && second.try_wait().unwrap().is_none() {
@@ -146,10 +146,10 @@ fn slurm_tasks_give_what_one_process_gives() {
     site.equals(&plain());
 }
 
-/// Folders of machines that share nothing, copied together; another split did some items a second
-/// time.
+/// Folders of machines without a shared disk, copied together. A shard of another split repeats some
+/// items.
 #[test]
-fn copied_shards_give_what_one_process_gives() {
+fn copied_shards_give_the_results_of_one_process() {
     let [here, there] = [(); 2].map(|()| Lab::new(&experiment()));
     here.run(&["--shard", "1/2"]).succeeds();
     there.run(&["--shard", "2/2"]).succeeds();
@@ -169,7 +169,7 @@ fn copied_shards_give_what_one_process_gives() {
 
 /// `submit.sh` asks Slurm for an array of the shards, and for a job that waits for all of them.
 #[test]
-fn slurm_is_asked_for_an_array_and_a_job_after_it() {
+fn slurm_gets_an_array_and_a_job_after_it() {
     let site = Site::new(&["submit.sh"]);
     let asked = site.lab.path().join("asked");
     let fake = "#!/bin/sh\nprintf '%s\\n' \"$*\" >> asked\necho '77;cluster'\n";

@@ -20,8 +20,8 @@ fn perplexity_is_the_exponential_of_the_mean() {
     assert!(found.get("next").is_none());
 }
 
-/// Chain rule: nll(text) − nll(text without its last token) = −log p(last token), as in the list of
-/// next tokens.
+/// Chain rule: nll(text) − nll(text without its last token) = −log p(last token) of the list of next
+/// tokens.
 #[test]
 fn nll_adds_up_token_by_token() {
     let whole = score(&["--text", TEXT]);

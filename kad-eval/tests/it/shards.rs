@@ -1,4 +1,4 @@
-//! However a run is split up, its records are those of a run in one piece.
+//! Shards and jobs: a split run has the records of a whole run.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn files(lab: &Lab) -> Vec<String> {
 }
 
 #[test]
-fn shards_and_jobs_give_what_one_process_gives() {
+fn shards_and_jobs_give_the_results_of_one_process() {
     let plain = Lab::new(&experiment());
     plain.run(&[]).succeeds();
     let wanted = records(&plain);
@@ -58,16 +58,16 @@ fn shards_and_jobs_give_what_one_process_gives() {
     merged.succeeds();
     assert_eq!(records(&sharded), wanted);
     assert_eq!(summary(&sharded), summary(&plain));
-    // A shard of what is done already leaves no file behind.
+    // A shard without work writes no file.
     sharded.run(&["--shard", "1/4"]).succeeds();
     assert!(!sharded.shard_records("1-of-4").exists());
-    assert_eq!(files(&sharded), files(&plain), "nothing of the shards is left over");
+    assert_eq!(files(&sharded), files(&plain), "shards leave no files");
 }
 
 /// Shards and whole runs continue each other, also where a shard was killed in the middle of a
 /// line.
 #[test]
-fn what_one_has_done_no_other_repeats() {
+fn finished_items_are_not_decoded_again() {
     let plain = Lab::new(&experiment());
     plain.run(&[]).succeeds();
     let wanted = records(&plain);
@@ -78,7 +78,7 @@ fn what_one_has_done_no_other_repeats() {
     let text = fs::read_to_string(&first).unwrap();
     assert_eq!(text.lines().count(), 13 * 3);
     fs::write(&first, &text[..text.len() / 2]).unwrap();
-    // Of another split: what it finds done it leaves alone.
+    // A shard of another split skips finished items.
     lab.run(&["--shard", "1/1"]).succeeds();
     let rest = fs::read_to_string(lab.shard_records("1-of-1")).unwrap();
     let whole = text[..text.len() / 2].matches('\n').count();
@@ -88,7 +88,7 @@ fn what_one_has_done_no_other_repeats() {
 }
 
 #[test]
-fn parts_that_do_not_exist_are_refused() {
+fn shards_that_do_not_exist_are_refused() {
     let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
     lab.run(&["--shard", "3/2"]).refused(2, &refusals);
@@ -97,7 +97,7 @@ fn parts_that_do_not_exist_are_refused() {
     insta::assert_snapshot!(refusals);
 }
 
-/// Copied into the folder of another plan, as `rsync` copies what was started there by mistake.
+/// A shard's file in the folder of another run, as after a mistaken `rsync`.
 #[test]
 fn shards_of_another_plan_are_refused() {
     let refusals = Refusals::new();
@@ -125,7 +125,7 @@ fn shards_of_another_plan_are_refused() {
 }
 
 #[test]
-fn records_that_were_changed_or_are_of_another_shard_are_refused() {
+fn changed_records_and_records_of_another_shard_are_refused() {
     let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
     lab.run(&["--shard", "1/2"]).succeeds();
@@ -133,13 +133,13 @@ fn records_that_were_changed_or_are_of_another_shard_are_refused() {
     fs::copy(&first, &second).unwrap();
     for extra in [&[][..], &["--shard", "2/2"], &["--shard", "1/2"]] {
         lab.run(extra).refused(1, &refusals);
-        assert!(!lab.results().join("records.jsonl").exists(), "nothing was joined");
+        assert!(!lab.results().join("records.jsonl").exists(), "no records were merged");
     }
     fs::remove_file(&second).unwrap();
     let text = fs::read_to_string(&first).unwrap();
     fs::write(&first, text.replacen("validation-0000", "validation-9999", 1)).unwrap();
     lab.run(&[]).refused(1, &refusals);
-    // That is enough: the others are kept, and this one is decoded again.
+    // Without the line, the other records are kept and this one is decoded again.
     fs::write(&first, text.split_once('\n').unwrap().1).unwrap();
     lab.run(&[]).succeeds();
     let plain = Lab::new(SMALL);
@@ -148,7 +148,7 @@ fn records_that_were_changed_or_are_of_another_shard_are_refused() {
     insta::assert_snapshot!(refusals);
 }
 
-/// They write the same plan and try the same folder at the same moment.
+/// They write the same plan to the same folder at the same time.
 #[test]
 fn shards_that_start_at_once_do_not_disturb_each_other() {
     let lab = Lab::new(&SMALL.replace("items = 6", "items = 1"));
@@ -181,8 +181,8 @@ fn a_whole_run_waits_for_shards() {
     insta::assert_snapshot!(refusals);
 }
 
-/// A model whose chat template refuses what mentions `name`.
-pub(crate) fn squeamish(name: &str) -> tempfile::TempDir {
+/// A model whose chat template fails on prompts that contain `name`.
+pub(crate) fn failing_template(name: &str) -> tempfile::TempDir {
     let source =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/nano/models/small-aligned");
     let copy = tempfile::tempdir().unwrap();
@@ -202,16 +202,16 @@ pub(crate) fn squeamish(name: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn an_item_that_fails_is_reported_and_the_rest_is_done() {
+fn a_failing_item_is_reported_and_the_others_are_decoded() {
     let refusals = Refusals::new();
     let plain = Lab::new(&experiment());
     plain.run(&[]).succeeds();
-    let asked = asked();
-    let first = asked[4]["question"].as_str().unwrap();
+    let items = items();
+    let first = items[4]["question"].as_str().unwrap();
     let name = first.split(' ').next().unwrap();
-    let named = asked.iter().filter(|q| q["question"].as_str().unwrap().contains(name)).count();
+    let named = items.iter().filter(|q| q["question"].as_str().unwrap().contains(name)).count();
 
-    let model = squeamish(name);
+    let model = failing_template(name);
     let toml = experiment().replace("nano:small-aligned", model.path().to_str().unwrap());
     let lab = Lab::new(&toml);
     let refused = format!("no {name} here");
@@ -224,54 +224,53 @@ fn an_item_that_fails_is_reported_and_the_rest_is_done() {
     let wanted: Vec<Value> = records(&plain)
         .into_iter()
         .filter(|record| {
-            let question = asked.iter().find(|q| q["id"] == record["item"]).unwrap();
+            let question = items.iter().find(|q| q["id"] == record["item"]).unwrap();
             !question["question"].as_str().unwrap().contains(name)
         })
         .collect();
     assert_eq!(records(&lab), wanted);
 
-    // Where nothing works, nobody waits for the end.
-    let model = squeamish(" ");
+    // Ten failures without a success stop the run.
+    let model = failing_template(" ");
     let toml = experiment().replace("nano:small-aligned", model.path().to_str().unwrap());
     lab_fails_early(&toml);
     insta::assert_snapshot!(refusals);
 }
 
-/// The items of the experiment, as the model is asked.
-fn asked() -> Vec<Value> {
+/// The items of the experiment.
+fn items() -> Vec<Value> {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments/nano/data/validation.jsonl");
     let questions = fs::read_to_string(path).unwrap();
     questions.lines().take(25).map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Where something has worked once, a session of nothing but failures still comes to its end.
+/// Ten failures stop a run only if no item has ever succeeded.
 #[test]
-fn many_items_that_fail_do_not_keep_the_others_from_being_done() {
+fn many_failing_items_do_not_stop_the_others() {
     let refusals = Refusals::new();
-    let asked = asked();
-    let texts: Vec<&str> = asked.iter().map(|item| item["question"].as_str().unwrap()).collect();
+    let items = items();
+    let texts: Vec<&str> = items.iter().map(|item| item["question"].as_str().unwrap()).collect();
     let with = |word: &str| texts.iter().filter(|text| text.contains(word)).count();
     let word = texts.iter().flat_map(|text| text.split(' ')).find(|word| {
         (5..20).contains(&with(word)) && word.chars().all(char::is_alphabetic) && word.len() > 3
     });
     let word = word.unwrap();
-    let model = squeamish(word);
+    let model = failing_template(word);
     let lab = Lab::new(&experiment().replace("nano:small-aligned", model.path().to_str().unwrap()));
     let failed = format!("{} of 75 items × decoders failed", 3 * with(word));
     for _ in 0..2 {
         lab.run(&[]).names(&[&failed]).refused(1, &refusals);
     }
     assert_eq!(records(&lab).len(), 75 - 3 * with(word));
-    // Put together they are what they were, and no session has had a success.
+    // Merging tries the failed items again, and all fail again.
     lab.run(&["--shard", "1/1"]).names(&[&failed]).refused(1, &refusals);
     insta::assert_snapshot!(refusals);
 }
 
-/// Every model is loaded three times, and what there is to say of it is said once; where nothing is
-/// left, none is loaded again.
+/// Three jobs load each model three times and print its notes once; a finished run loads none.
 #[test]
-fn further_jobs_load_in_silence() {
+fn further_jobs_print_no_notes() {
     let unused = "[models.spare]\nsource = \"nano:draft\"\n\n[sampling]";
     let lab = Lab::new(&SMALL.replace("[sampling]", unused));
     for _ in 0..2 {
@@ -291,7 +290,7 @@ fn lab_fails_early(toml: &str) {
     let ran = lab.run(&[]);
     let sessions = fs::read_to_string(lab.results().join("provenance.json")).unwrap();
     let sessions: Vec<Value> = serde_json::from_str(&sessions).unwrap();
-    assert_eq!(sessions.len(), 1, "a session that fails is one");
+    assert_eq!(sessions.len(), 1, "a failed session is recorded");
     assert_eq!(ran.stderr.matches("failed: decoder").count(), 10, "{}", ran.stderr);
     ran.fails(1, &["gave up after 10 failures and no success; the first: decoder", "no   here"]);
 }

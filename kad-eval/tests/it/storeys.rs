@@ -1,5 +1,4 @@
-//! Arrows inside the two large crates: a room uses its own storey's ground or rooms below, never a
-//! room above.
+//! Uses between the folders of the two large crates: a folder uses only folders below it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// Rooms of a crate, from the top storey down. Rooms of one storey do not use each other, except on
-/// the last storey: the ground.
-struct House {
+/// Folders and files of a crate by storey, the top storey first. Those of one storey do not use each
+/// other, except on the last storey.
+struct Storeys {
     source: &'static str,
     storeys: &'static [&'static [&'static str]],
 }
 
-const KAD_EVAL: House = House {
+const KAD_EVAL: Storeys = Storeys {
     source: "kad-eval/src",
     storeys: &[
         &["main"],
@@ -35,7 +34,7 @@ const KAD_EVAL: House = House {
     ],
 };
 
-const KAD_BACKENDS: House = House {
+const KAD_BACKENDS: Storeys = Storeys {
     source: "kad-backends/src",
     storeys: &[
         &["lib"],
@@ -52,7 +51,7 @@ const KAD_BACKENDS: House = House {
     ],
 };
 
-/// A use of one room by another.
+/// A use of one folder by another.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Arrow {
     from: String,
@@ -60,15 +59,15 @@ struct Arrow {
     file: PathBuf,
 }
 
-impl House {
-    fn storey(&self, room: &str) -> Option<usize> {
-        self.storeys.iter().position(|rooms| rooms.contains(&room))
+impl Storeys {
+    fn storey(&self, folder: &str) -> Option<usize> {
+        self.storeys.iter().position(|folders| folders.contains(&folder))
     }
 
-    /// Why an arrow is wrong, if it is.
+    /// The error message for a use that is not allowed.
     fn objection(&self, arrow: &Arrow) -> Option<String> {
         let Arrow { from, to, file } = arrow;
-        let [above, below] = [from, to].map(|room| self.storey(room));
+        let [above, below] = [from, to].map(|folder| self.storey(folder));
         let (Some(above), Some(below)) = (above, below) else {
             return Some(format!("{}: `{from}` or `{to}` has no storey", file.display()));
         };
@@ -99,14 +98,14 @@ pub(crate) fn without_test_modules(text: &str) -> String {
     kept
 }
 
-/// Code that is built into the program: neither comments nor test modules.
+/// Code of the program, without comments and test modules.
 fn production(text: &str) -> String {
     let is_code = |line: &&str| !line.trim_start().starts_with("//");
     without_test_modules(text).lines().filter(is_code).map(|line| format!("{line}\n")).collect()
 }
 
-/// First segments of the paths behind `crate::`, those in braces too.
-fn rooms_named(text: &str, prefix: &str) -> BTreeSet<String> {
+/// First segments of the paths after `crate::`, also within braces.
+fn folders_named(text: &str, prefix: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (start, _) in text.match_indices(prefix) {
         let boundary = text[..start].chars().next_back();
@@ -149,7 +148,7 @@ fn heads(list: &str) -> Vec<String> {
     found
 }
 
-/// Every use of a room by another one, test modules left out.
+/// Every use of a folder by another one, without test modules.
 fn arrows(source: &Path) -> BTreeSet<Arrow> {
     let mut files = BTreeMap::new();
     for file in super::tidy::files(source, ".rs") {
@@ -179,34 +178,34 @@ fn arrows(source: &Path) -> BTreeSet<Arrow> {
         }
         let text = production(text);
         let climb = "super::".repeat(modules.len());
-        let rooms = rooms_named(&text, "crate::").into_iter().chain(rooms_named(&text, &climb));
-        for to in rooms.filter(|to| *to != from) {
+        let named = folders_named(&text, "crate::").into_iter().chain(folders_named(&text, &climb));
+        for to in named.filter(|to| *to != from) {
             found.insert(Arrow { from: from.clone(), to, file: file.clone() });
         }
     }
     found
 }
 
-fn objections(house: &House, root: &Path) -> Vec<String> {
-    let found = arrows(&root.join(house.source));
-    found.iter().filter_map(|arrow| house.objection(arrow)).collect()
+fn objections(tree: &Storeys, root: &Path) -> Vec<String> {
+    let found = arrows(&root.join(tree.source));
+    found.iter().filter_map(|arrow| tree.objection(arrow)).collect()
 }
 
 #[test]
-fn rooms_of_kad_eval_use_only_what_stands_below() {
+fn folders_of_kad_eval_use_only_folders_below() {
     let found = objections(&KAD_EVAL, &super::tidy::root());
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
 #[test]
-fn rooms_of_kad_backends_use_only_what_stands_below() {
+fn folders_of_kad_backends_use_only_folders_below() {
     let found = objections(&KAD_BACKENDS, &super::tidy::root());
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Rooms in the order in which the table of `docs/ARCHITECTURE.md` behind `In `source`:` names them.
-fn documented(house: &House, text: &str) -> Vec<String> {
-    let table = text.split_once(&format!("n `{}`:\n", house.source)).expect("a table").1;
+/// Folders in the order of the table of `docs/ARCHITECTURE.md` after `In `source`:`.
+fn documented(tree: &Storeys, text: &str) -> Vec<String> {
+    let table = text.split_once(&format!("n `{}`:\n", tree.source)).expect("a table").1;
     let rows = table.trim_start().lines().take_while(|line| line.starts_with('|')).skip(2);
     let cells = rows.map(|row| row.split('|').nth(1).unwrap());
     let names = cells.flat_map(|cell| cell.split(',')).map(|name| name.trim().trim_matches('`'));
@@ -216,19 +215,23 @@ fn documented(house: &House, text: &str) -> Vec<String> {
 #[test]
 fn the_architecture_lists_the_storeys_from_top_to_bottom() {
     let text = fs::read_to_string(super::tidy::root().join("docs/ARCHITECTURE.md")).unwrap();
-    for house in [KAD_EVAL, KAD_BACKENDS] {
-        let found = documented(&house, &text);
-        let storeys: Vec<_> = found.iter().map(|room| house.storey(room)).collect();
+    for tree in [KAD_EVAL, KAD_BACKENDS] {
+        let found = documented(&tree, &text);
+        let storeys: Vec<_> = found.iter().map(|folder| tree.storey(folder)).collect();
         assert!(storeys.is_sorted() && storeys[0].is_some(), "{found:?} {storeys:?}");
-        let all =
-            house.storeys.iter().copied().flatten().filter(|room| !["main", "lib"].contains(room));
+        let all = tree
+            .storeys
+            .iter()
+            .copied()
+            .flatten()
+            .filter(|folder| !["main", "lib"].contains(folder));
         let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
-        assert_eq!(found, all.copied().collect(), "{}", house.source);
+        assert_eq!(found, all.copied().collect(), "{}", tree.source);
     }
 }
 
 #[test]
-fn a_planted_arrow_upward_is_found() {
+fn a_use_of_a_higher_folder_is_found() {
     let root = tempfile::tempdir().unwrap();
     let source = root.path().join("src");
     let write = |name: &str, text: &str| {
@@ -236,7 +239,7 @@ fn a_planted_arrow_upward_is_found() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
-    let house = House { source: "src", storeys: &[&["lib"], &["top"], &["low"], &["ground"]] };
+    let tree = Storeys { source: "src", storeys: &[&["lib"], &["top"], &["low"], &["ground"]] };
     write("lib.rs", "mod ground;\nmod low;\nmod top;\n");
     write("ground.rs", "pub struct Number;\n");
     write("top/mod.rs", "use crate::{ground, low::{self, Thing}};\nmod part;\n");
@@ -246,16 +249,16 @@ fn a_planted_arrow_upward_is_found() {
         "// crate::top in a comment\n#[cfg(test)]\nmod tests {\n    use crate::top;\n}\n",
     );
     let none: Vec<String> = Vec::new();
-    assert_eq!(objections(&house, root.path()), none);
+    assert_eq!(objections(&tree, root.path()), none);
 
     for planted in
         ["use crate::top::part;", "use crate::{\n    ground,\n    top,\n};", "use super::top;"]
     {
         write("low/mod.rs", planted);
-        let found = objections(&house, root.path());
+        let found = objections(&tree, root.path());
         assert_eq!(found.len(), 1, "{planted}: {found:?}");
         assert!(found[0].ends_with("`low` must not use `top`"), "{found:?}");
     }
     write("low/mod.rs", "fn f() { crate::attic::g(); }");
-    assert!(objections(&house, root.path())[0].contains("has no storey"));
+    assert!(objections(&tree, root.path())[0].contains("has no storey"));
 }

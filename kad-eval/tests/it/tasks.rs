@@ -1,4 +1,4 @@
-//! Tasks: lists, prompts, every kind of run, and scores against those of another command.
+//! Tasks: lists, prompts, a run of every kind, and scores against those of `kad score`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -132,7 +132,7 @@ fn every_kind_of_task_runs() {
 }
 
 #[test]
-fn shipped_files_ask_for_items_that_there_are() {
+fn shipped_experiments_have_no_more_items_than_their_data() {
     let listed: Value =
         serde_json::from_str(&kad(&["tasks", "list", "--json"]).succeeds()).unwrap();
     let listed = listed.as_array().unwrap();
@@ -143,14 +143,14 @@ fn shipped_files_ask_for_items_that_there_are() {
                 listed.iter().find(|entry| entry["name"] == *task["kind"].as_str().unwrap());
             let held = entry.unwrap()["items"].as_u64().unwrap_or(0);
             let asked = task.get("items").map_or(0, |items| items.as_integer().unwrap());
-            // 0: as many as the user's file has.
+            // 0: all items of the user's file.
             assert!(held == 0 || asked as u64 <= held, "{}: {task}", path.display());
         }
     }
 }
 
 #[test]
-fn the_list_says_what_was_found_and_the_document_has_it() {
+fn the_list_of_tasks_marks_missing_files_and_equals_the_document() {
     let data = data();
     fs::remove_file(data.path().join("svamp/SVAMP.json")).unwrap();
     let text = kad(&["tasks", "list", "--data", data.path().to_str().unwrap()]).succeeds();
@@ -200,18 +200,18 @@ fn a_prompt_is_shown_as_the_model_reads_it() {
     insta::assert_snapshot!(refusals);
 }
 
-/// −ln p of the tokens 2 … n, as `kad score` gives it: from logits, without distributions.
+/// −ln p of the tokens 2 … n by `kad score`, which works on logits.
 fn nll(text: &str, model: &str) -> f64 {
     let json = kad(&["score", "--model", model, "--text", text, "--json"]).succeeds();
     serde_json::from_str::<Value>(&json).unwrap()["nll"].as_f64().unwrap()
 }
 
 /// Worst difference measured, over 176 options under two models: 1.5e-12. Passes of any width give
-/// the same rows, and what differs is the order of sums in `f64`.
+/// the same rows; only the order of summation in `f64` differs.
 const NATS: f64 = 1e-11;
 
 #[test]
-fn options_are_scored_as_another_command_scores_their_text() {
+fn scores_of_options_equal_those_of_kad_score() {
     let data = data();
     let chain = "[[decoders]]\nname = \"chain\"\nkind = \"chain\"\ntarget = \"aligned\"\n\
                  levels = [{ draft = \"draft\", length = 3 }]\n";
@@ -219,7 +219,7 @@ fn options_are_scored_as_another_command_scores_their_text() {
     let lab = lab(&format!("{ALIGNED}{chain}"), task, 1.0);
     lab.run(&["--data", data.path().to_str().unwrap()]).succeeds();
     let records = records(&lab);
-    // The order is the seed's: the record's letter says which text it is.
+    // The seed decides the order; the record has the letter of its option.
     let shown = kad(&[
         "tasks",
         "show",
@@ -247,14 +247,14 @@ fn options_are_scored_as_another_command_scores_their_text() {
     }
     assert_eq!(records[0]["answer"], ["A", "B", "C"][best.1]);
     assert_eq!(records[0]["correct"], options[best.1] == "Tom has 5 pens");
-    // A chain has its target's distribution, so it gives what the target gives.
+    // A chain has its target's distribution, so its scores equal the target's.
     assert_eq!(records[1]["decoder"], "chain");
     assert_eq!(records[0]["scored"], records[1]["scored"]);
 }
 
-/// E3: another seed puts the options elsewhere, and every text has the probability it had.
+/// E3: another seed changes the order of the options and no probability.
 #[test]
-fn the_order_of_options_changes_no_score() {
+fn e3_the_order_of_options_changes_no_score() {
     let data = data();
     let by_value = |seed: u64| -> BTreeMap<String, u64> {
         let task = "kind = \"truthfulqa\"\nmetric = \"mc2\"\nitems = 1";
@@ -288,7 +288,7 @@ fn the_order_of_options_changes_no_score() {
         let result = &summary(&lab)["results"][0];
         assert_eq!(result["accuracy"], record["points"]);
         assert!(record["deferral_mass"].as_f64().unwrap() > 0.0);
-        // Far above what the order of a sum changes, far below what a shifted token would.
+        // Far above the effect of the order of summation, far below that of a shifted token.
         let round = |x: f64| (x * 1e8).round() as i64;
         let mut values: Vec<i64> = logs.iter().map(|log| round(*log)).collect();
         values.sort_unstable();
@@ -300,7 +300,7 @@ fn the_order_of_options_changes_no_score() {
 }
 
 #[test]
-fn perplexity_is_that_of_another_command() {
+fn perplexity_equals_that_of_kad_score() {
     let text = "Tom has 12 pens. Tom buys 30 more. 12 + 30 = 42. The answer is 42.\n";
     let lab = lab(ALIGNED, "kind = \"perplexity\"\nfile = \"text.txt\"", 1.0);
     fs::write(lab.path().join("text.txt"), text).unwrap();
@@ -321,7 +321,7 @@ fn perplexity_is_that_of_another_command() {
     assert!((read["bits_per_byte"].as_f64().unwrap() - bits).abs() < NATS);
 }
 
-/// Both turns are written, and the second prompt holds the first reply.
+/// Both turns are answered; the second prompt has the first reply.
 #[test]
 fn conversations_are_held_turn_by_turn() {
     let data = data();
@@ -347,7 +347,7 @@ fn conversations_are_held_turn_by_turn() {
 }
 
 #[test]
-fn wrong_requests_say_what_to_do() {
+fn invalid_requests_are_refused() {
     let refusals = Refusals::new();
     let data = data();
     let data = data.path().to_str().unwrap();
@@ -376,7 +376,7 @@ fn own(task: &str, lines: &str) -> crate::kad::Ran {
 }
 
 #[test]
-fn faults_of_a_users_file_are_shown_where_they_are() {
+fn faults_in_a_users_file_are_shown_at_their_place() {
     let refusals = Refusals::new();
     let graded = "prompt = \"{{ q }}\"\nanswer = \"{{ a }}\"\nextractor = \"number\"\n";
     let good = "{\"q\": \"1 + 1\", \"a\": 2}\n";
@@ -395,7 +395,7 @@ fn faults_of_a_users_file_are_shown_where_they_are() {
     insta::assert_snapshot!(refusals);
 }
 
-/// An extractor that matches nothing is said to, with what to look at.
+/// A run whose extractor finds no answer warns and names the texts to check.
 #[test]
 fn a_task_without_any_answer_ends_with_a_warning() {
     let task = "prompt = \"{{ q }}\"\nanswer = \"{{ a }}\"\nextractor = \"boxed\"\n";
@@ -409,9 +409,9 @@ fn a_task_without_any_answer_ends_with_a_warning() {
     assert!(ran.stderr.contains("jsonl/own: 1 of 1 prompts do not fit"), "{}", ran.stderr);
 }
 
-/// One of three prompts has more words than the context has tokens: said before a run, and by it.
+/// One of three prompts has more words than the context has tokens. Dry run and run warn of it.
 #[test]
-fn prompts_that_do_not_fit_are_counted_before_anything_is_decoded() {
+fn prompts_that_do_not_fit_are_counted_before_decoding() {
     let decoders = format!("{ALIGNED}{}", ALIGNED.replace("\"aligned\"", "\"draft\""));
     let task = "kind = \"jsonl\"\nname = \"own\"\nfile = \"own.jsonl\"\nprompt = \"{{ q }}\"\n";
     let lab = lab(&decoders, task, 1.0);

@@ -1,4 +1,5 @@
-//! Rules about the source tree: uses between crates, sizes of files, names and links in documents.
+//! Rules about the source tree: uses between crates, sizes of files, snapshots, and the links, paths
+//! and names in documents.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -66,7 +67,7 @@ fn arrows_between_crates_point_one_way() {
 }
 
 #[test]
-fn core_knows_no_tensors_no_files_and_no_clock() {
+fn kad_core_uses_no_tensors_no_files_and_no_clock() {
     let manifest = read(&root().join("kad-core/Cargo.toml"));
     for library in ["candle", "tch", "ort", "burn", "serde", "toml", "tokenizers"] {
         assert!(!manifest.contains(library), "kad-core must not depend on {library}");
@@ -91,7 +92,7 @@ fn files_stay_readable() {
 
 /// `it__MODULE__TEST.snap`; a renamed test leaves its snapshot behind otherwise.
 #[test]
-fn every_snapshot_is_of_a_test() {
+fn every_snapshot_belongs_to_a_test() {
     let tests = root().join("kad-eval/tests/it");
     let snapshots = files(&tests.join("snapshots"), ".snap");
     assert!(snapshots.len() > 10, "{snapshots:?}");
@@ -113,7 +114,7 @@ fn every_backend_feature_is_in_the_table_of_the_crate() {
 }
 
 #[test]
-fn links_in_documents_lead_somewhere() {
+fn links_in_documents_resolve() {
     for file in files(&root(), ".md") {
         let text = read(&file);
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -190,7 +191,7 @@ fn recipes_name_identifiers_that_exist() {
 }
 
 #[test]
-fn invariants_that_tests_cite_are_listed() {
+fn cited_invariants_are_listed() {
     let testing = read(&root().join("docs/TESTING.md"));
     let pattern = regex::Regex::new(r"\b[KSPE][0-9]{1,2}\b").unwrap();
     let check = |name: &str, text: &str| {

@@ -89,7 +89,7 @@ proptest! {
     /// After any sequence of appending and removing, the proposals equal those of a search of the
     /// present text.
     #[test]
-    fn lookups_find_what_a_search_of_the_text_finds(
+    fn lookups_equal_a_search_of_the_text(
         walk in walks(), shortest in 1..4usize, more in 0..4usize,
     ) {
         let longest = shortest + more;
@@ -122,7 +122,7 @@ proptest! {
 
 /// A long text that repeats one token, and one without repetition.
 #[test]
-fn extreme_texts() {
+fn texts_of_one_token_and_texts_without_repetition_are_searched() {
     let mut suffix = SuffixLookup::default();
     suffix.move_to(&[7; 3000]);
     assert_eq!(continuation(&suffix, 5), [7; 5]);

@@ -112,7 +112,7 @@ fn after_failure(
 /// Given the text and the failure, the next token has the target's distribution. Tokens drafted
 /// before the failure are discarded, because they influenced when it happened.
 #[test]
-fn a_step_asked_again_after_a_failure_has_the_right_distribution() {
+fn a_repeated_step_after_a_failure_has_the_targets_distribution() {
     let models = tables::<3>().map(Failing::new);
     let mut seen = 0;
     for surplus in [Surplus::Flush, Surplus::Keep] {
@@ -143,7 +143,7 @@ fn a_step_asked_again_after_a_failure_has_the_right_distribution() {
 
 /// Failures do not change the text of a seed: same uniforms belong to positions, not to attempts.
 #[test]
-fn a_text_by_same_uniforms_is_not_changed_by_failures() {
+fn failures_do_not_change_a_text_by_same_uniforms() {
     let models = tables::<3>().map(Failing::new);
     let levels = LevelSettings::levels(&[3, 2], 3, Verifier::SameUniform);
     let whole = sampled(&mut chain(&models, &levels), 30, 4);

@@ -33,7 +33,7 @@ fn a_seed_gives_the_text_of_plain_decoding() {
 
 /// The same with a mixture as the target, drafted by the mixture of a cheaper base model.
 #[test]
-fn a_seed_gives_the_mixtures_text_too() {
+fn a_seed_gives_the_text_of_the_mixture() {
     let [base, aligned, cheaper] = [1, 2, 3].map(|seed| TableModel::random("table", 10, 2, seed));
     let rule = Rule::base(KadDual::new(0.1).unwrap());
     let mixture = |base| mixture(base, &aligned, &rule, at(0.8));
@@ -54,7 +54,7 @@ fn a_seed_gives_the_mixtures_text_too() {
 
 /// With close distributions most drafts are accepted: there are fewer rounds than tokens.
 #[test]
-fn close_distributions_agree_at_most_places() {
+fn close_distributions_agree_at_most_positions() {
     let model = TableModel::random("table", 10, 2, 1);
     let levels = [LevelSettings::new(4, true, Verifier::SameUniform)];
     let targets: Vec<Box<dyn Target>> =

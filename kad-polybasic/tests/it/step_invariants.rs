@@ -62,7 +62,7 @@ fn a_draft_ends_at_an_end_token() {
 }
 
 #[test]
-fn the_shortest_context_counts() {
+fn the_shortest_context_limits_a_step() {
     for (drafts, verifies) in [(5, 9), (9, 5)] {
         let [drafts, verifies] =
             [drafts, verifies].map(|n| TableModel::random("table", 3, 2, 1).with_context_len(n));
@@ -214,7 +214,7 @@ fn lengths_may_be_changed_between_rounds() {
 
 /// Drafting stops before a token below the drafter's confidence.
 #[test]
-fn a_drafter_stops_where_it_is_not_sure() {
+fn a_drafter_stops_below_its_confidence() {
     // Certain after token 0, undecided after token 1.
     let (never, sure) = (f32::NEG_INFINITY, [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY]);
     let model = TableModel::random("table", 3, 1, 0)

@@ -186,7 +186,7 @@ fn p8_simulated_chains_agree_with_the_criterion() {
 /// passes of the target per draft. A level between them that raises 4.34 to 10 must cost less than
 /// 4.34 (1/4.34 − 1/10) = 0.566 passes of the target. At 0.35 the chain has a speed-up of 2.67.
 #[test]
-fn p8_the_sides_of_the_criteria() {
+fn p8_the_criteria_equal_numbers_by_hand() {
     let terms = InsertionTerms {
         above_seconds: 2.0,
         above_before: 4.34,

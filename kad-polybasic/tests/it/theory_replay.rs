@@ -349,7 +349,7 @@ pub(crate) fn constant(rates: &[f64], tokens: usize) -> TextTrace {
 /// of a chain fail by chance with α = 6e-5 (4 standard errors), and an error of 1.8 % is detected.
 /// The end of a text wastes at most one round in about 150, less than 0.5 %.
 #[test]
-fn constant_rates_give_what_is_predicted() {
+fn replay_at_constant_rates_agrees_with_the_predictor() {
     let cases: [(&[f64], &[usize], bool); 4] = [
         (&[0.8], &[4], true),
         (&[0.8], &[4], false),

@@ -110,7 +110,7 @@ fn a_tree_is_connected_if_paths_tie() {
 /// The tree of an n-gram lookup: the tokens after its occurrences, the longest match first and the
 /// latest of each, up to the limit.
 #[test]
-fn a_lookup_tree_merges_what_followed() {
+fn a_lookup_tree_merges_equal_continuations() {
     //         0  1  2  3  4  5  6  7  8  9 10 11
     let text = [4, 5, 6, 7, 1, 5, 8, 4, 5, 6, 8, 5];
     let ngrams = |nodes| LookupTree::new(NgramLookup::new(1, 2).unwrap(), nodes).unwrap();

@@ -1,3 +1,5 @@
+//! Models of the hub, from its cache and from a local server of one repository.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

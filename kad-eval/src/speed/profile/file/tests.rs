@@ -1,3 +1,5 @@
+//! Stored profiles: written, read back, and refused where the file was changed.
+
 use super::*;
 use crate::speed::profile::fixtures;
 
