@@ -9,6 +9,9 @@ pub(crate) mod graphs;
 pub(crate) mod hf;
 pub(crate) mod tiny;
 
+use std::fmt::{self, Display, Write};
+use std::path::Path;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -22,6 +25,29 @@ pub(crate) fn nano_names() -> Vec<String> {
 /// A variable that an ignored test needs.
 pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Error messages, each after its case, for `insta::assert_snapshot!`.
+#[derive(Default)]
+pub(crate) struct Messages(String);
+
+impl Messages {
+    /// Adds a message after the first 100 characters of its case.
+    pub(crate) fn add(&mut self, case: impl Display, message: &str) {
+        let case: String = case.to_string().chars().take(100).collect();
+        writeln!(self.0, "{case}\n    {message}").unwrap();
+    }
+}
+
+impl Display for Messages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `message` without the path of `folder`.
+pub(crate) fn without(folder: &Path, message: &str) -> String {
+    message.replace(folder.to_str().unwrap(), "[FOLDER]")
 }
 
 /// Random numbers in `[-scale, scale)`.
