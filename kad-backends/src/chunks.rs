@@ -22,7 +22,7 @@ mod tests {
 
     /// Compared with marking each token separately.
     #[test]
-    fn the_last_tokens_are_wanted_wherever_pieces_end() {
+    fn the_last_tokens_are_marked_in_every_chunk() {
         for count in 0..12 {
             let tokens: Vec<TokenId> = (0..count).collect();
             for (size, wanted) in (1..5).flat_map(|size| (0..=tokens.len()).map(move |w| (size, w)))

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_of_a_large_distribution_keep_what_a_sort_keeps() {
+    fn cuts_of_a_large_distribution_equal_those_of_a_sort() {
         let (logits, plain) = (tied_logits(), SamplingSettings::default());
         let full = distribution(plain, &logits, &[]);
         let order = ranked(&full);

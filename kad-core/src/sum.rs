@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_is_found_anywhere() {
+    fn the_largest_is_found_at_every_index() {
         for place in [0, 5, 15, 16, 40] {
             let mut values = vec![0.5; 41];
             values[place] = 0.75;

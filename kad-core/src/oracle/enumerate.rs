@@ -225,7 +225,7 @@ mod tests {
     /// Two distributions sampled at one place, against the overlaps of their quantiles. Places are
     /// independent.
     #[test]
-    fn a_place_has_one_uniform() {
+    fn a_position_has_one_uniform() {
         let distribution = |weights: &[i64]| {
             Distribution::proportional(weights.iter().map(|w| ratio(*w, 1))).unwrap()
         };

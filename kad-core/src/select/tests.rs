@@ -203,7 +203,7 @@ fn decimals_that_sum_to_the_budget_fit() {
 }
 
 #[test]
-fn the_smallest_distributions() {
+fn the_smallest_distributions_are_selected() {
     assert_eq!(tail_boundary(&[], 0.5, &mut Vec::new()), None);
     assert_eq!(tail_boundary(&[1.0], 1.0, &mut Vec::new()), None);
     let found = tail_boundary(&[1.0], 0.999, &mut Vec::new());

@@ -75,7 +75,7 @@ fn usable() -> &'static (PathBuf, Vec<Backend>) {
                 Err(why) => {
                     let required = std::env::var_os("KAD_REQUIRE_ORT").is_some();
                     assert!(!required, "KAD_REQUIRE_ORT is set, but {why}");
-                    // Not through the macros, whose output is captured when a test passes.
+                    // The output of the macros is captured when a test passes.
                     _ = writeln!(
                         std::io::stderr(),
                         "SKIPPED the ort backend in experiments: {why}"

@@ -242,7 +242,7 @@ fn logits_with_nan_name_the_model_and_the_place() {
 fn an_unwritable_output_folder_is_an_error() {
     let refusals = Refusals::new();
     let lab = Lab::new(SMALL);
-    // Root may write anywhere, but nobody can make a folder below a file.
+    // Root may write anywhere, but a file cannot contain a folder.
     fs::write(lab.path().join("results"), "a file").unwrap();
     lab.run(&[]).refused(1, &refusals);
     insta::assert_snapshot!(refusals);

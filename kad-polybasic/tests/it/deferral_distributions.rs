@@ -139,9 +139,9 @@ fn a_full_context_ends_the_text_where_plain_decoding_ends_it() {
 }
 
 /// A fault of the published code: one budget for all positions of a window. The distribution must
-/// be that of one budget per position, and the shared budget must be detected. The numbers follow
-/// the published rule on three distributions at budget 0.4: masses 0.4, 0.1, 0.25 by position, and
-/// what the window's shared budget leaves of them.
+/// be that of one budget per position, and the shared budget must be detected. By hand, for the
+/// published rule on three distributions at budget 0.4: masses 0.4, 0.1 and 0.25 with a budget per
+/// position, 0.2, 0.1 and 0.1 with the window's shared budget.
 #[test]
 fn each_position_has_its_own_budget() {
     let distributions =
