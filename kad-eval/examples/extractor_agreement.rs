@@ -8,6 +8,7 @@
 //! "5", "text": "So the answer is 5.", "by": "a model", "item": "gsm8k 3", "cut": false}`. `label` is
 //! null if the text has no answer; `cut` is true if the text was cut off. `--each` shows every
 //! disagreement.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::error::Error;
 use std::fs;
