@@ -88,9 +88,10 @@ fn ran(output: &Output, case: String) -> Ran {
 }
 
 fn command_line(args: &[&str]) -> String {
-    let quoted = |arg: &&str| match arg.is_empty() || arg.contains(char::is_whitespace) {
-        true => format!("'{}'", one_line(arg)),
-        false => one_line(arg),
+    let quoted = |arg: &&str| {
+        // A folder of this machine may have spaces.
+        let arg = one_line(&portable(arg));
+        if arg.is_empty() || arg.contains(char::is_whitespace) { format!("'{arg}'") } else { arg }
     };
     args.iter().map(quoted).collect::<Vec<_>>().join(" ")
 }
