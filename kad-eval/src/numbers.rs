@@ -31,6 +31,14 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// Stands where there is no number.
 pub(crate) const NONE: &str = "–";
 
+/// `1 item`, `2 items`: a count and its noun.
+pub(crate) fn counted(count: impl TryInto<u64>, noun: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {noun}"),
+        more => format!("{more} {noun}s"),
+    }
+}
+
 /// `value` with `decimals` digits after the point.
 pub(crate) fn fixed(value: f64, decimals: usize) -> String {
     if !value.is_finite() {

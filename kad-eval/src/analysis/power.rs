@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::stats::{CONFIDENCE, detectable};
 use crate::config::Experiment;
+use crate::numbers::counted;
 use crate::task::{Grading, Task};
 
 /// Assumed shares of items that exactly one of two decoders answers correctly: similar decoders,
@@ -80,7 +81,8 @@ impl Power {
         };
         let differences: Vec<String> = self.differences.iter().map(detectable).collect();
         format!(
-            "minimum detectable difference on {items} items of {names}{more} (80 % power, {level}): {}",
+            "minimum detectable difference on {} of {names}{more} (80 % power, {level}): {}",
+            counted(*items, "item"),
             differences.join(", ")
         )
     }

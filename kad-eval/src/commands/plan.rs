@@ -8,7 +8,7 @@ use super::shared::{factor, milliseconds, number_row, number_table, with_interva
 use crate::cli::PlanArgs;
 use crate::config::toml_string;
 use crate::failure::Failure;
-use crate::numbers::NONE;
+use crate::numbers::{NONE, counted};
 use crate::output;
 use crate::speed::chain_ranking::{
     ChainRanking, LevelInsertion, LevelShare, RankedChain, RankingRequest, Recommendation,
@@ -19,9 +19,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<(), Failure> {
     let profile = Profile::read(&args.profile)?;
     let here = profile.conditions.on_this_machine();
     for difference in profile.conditions.differences(&here) {
-        output::note(&format!(
-            "note: the profile was made by another program or machine: {difference}"
-        ));
+        output::note(&format!("note: the profile was made under other conditions: {difference}"));
     }
     let (target, drafters) = (args.target.clone(), None);
     let PlanArgs { max_levels, max_length, chains, .. } = *args;
@@ -65,7 +63,7 @@ fn source(ranking: &ChainRanking) -> String {
         0 => String::new(),
         _ => format!("; from run lengths: {}", others.join(", ")),
     };
-    format!("times from replaying the chains along {texts} texts of the profile{but}")
+    format!("times from replaying the chains along {} of the profile{but}", counted(texts, "text"))
 }
 
 /// All chains, with plain decoding in its place among them.

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::interrupt;
 use crate::models;
-use crate::numbers::NONE;
+use crate::numbers::{NONE, counted};
 use crate::output;
 use crate::speed::profile::{
     CandidateCost, CandidateProfile, Profile, ProfileSettings, ProfileTargets, Profiler, Prompts,
@@ -93,9 +93,12 @@ fn table(profile: &Profile) -> String {
     let table = number_table(UTF8_FULL_CONDENSED, &header, profile.candidates.iter().map(row));
     let ProfileSettings { prompts, tokens, rounds, .. } = &profile.settings;
     format!(
-        "{}: {prompts} prompts × {tokens} tokens, {rounds} rounds of passes, pass times T(width) \
-         after {} tokens; T(1) of a lookup is the time of a draft, of a tree that of its passes\n\
+        "{}: {} × {}, {} of passes, pass times T(width) after {}; T(1) of a lookup is the time of a draft, of a tree that of its passes\n\
          {table}",
-        profile.experiment, profile.context
+        profile.experiment,
+        counted(*prompts, "prompt"),
+        counted(*tokens, "token"),
+        counted(*rounds, "round"),
+        counted(profile.context, "token")
     )
 }

@@ -11,6 +11,7 @@ use indicatif::ProgressBar;
 use crate::cli::ProveArgs;
 use crate::config::{self, Proof};
 use crate::failure::Failure;
+use crate::numbers::counted;
 use crate::output;
 use crate::proof::{self, Verdict, Worst};
 
@@ -76,7 +77,10 @@ fn print(args: &ProveArgs, proof: &Proof, verdicts: &[Verdict]) -> Result<()> {
         column.set_constraint(ColumnConstraint::ContentWidth);
     }
     let Proof { name, length, vocab, .. } = proof;
-    output::line(&format!("{name}: texts of up to {length} of {vocab} tokens\n{table}"))?;
+    output::line(&format!(
+        "{name}: texts of up to {length} of {}\n{table}",
+        counted(*vocab, "token")
+    ))?;
     Ok(())
 }
 
@@ -94,7 +98,7 @@ fn complaint(first: &Verdict, refuted: usize) -> String {
     let others = if refuted > 1 { format!(" (and {} more)", refuted - 1) } else { String::new() };
     if !first.exact {
         return format!(
-            "NOT ANOTHER DISTRIBUTION: `{decoder}` of {proof} is claimed not to be exact, but has the \
+            "NOT ANOTHER DISTRIBUTION: decoder `{decoder}` of {proof} is claimed not to be exact, but has the \
              distribution of {distribution}{others}: total variation {total_variation:.3e}; remove \
              `exact = false`"
         );
@@ -109,7 +113,7 @@ fn complaint(first: &Verdict, refuted: usize) -> String {
         )
     });
     format!(
-        "NOT PROVED: `{decoder}` of {proof} does not have the distribution of {distribution}{others}: \
+        "NOT PROVED: decoder `{decoder}` of {proof} does not have the distribution of {distribution}{others}: \
          total variation {total_variation:.3e}{at}"
     )
 }

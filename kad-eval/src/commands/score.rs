@@ -64,7 +64,7 @@ fn score(model: &Model, tokens: Vec<TokenId>, top: Option<usize>) -> Result<Scor
         session.extend(chunk, chunk.len(), &mut rows)?;
         // The row of token i predicts token i + 1.
         for (row, &next) in rows.iter().zip(&tokens[start + 1..]) {
-            nll -= log_prob(row, next).context("the model gave unusable logits")?;
+            nll -= log_prob(row, next).context("the model returned unusable logits")?;
         }
     }
     let next = top.map(|n| likeliest(model, rows.row(rows.len() - 1), n)).transpose()?;
@@ -77,7 +77,7 @@ fn score(model: &Model, tokens: Vec<TokenId>, top: Option<usize>) -> Result<Scor
 fn likeliest(model: &Model, row: &[f32], n: usize) -> Result<Vec<NextToken>> {
     let mut order: Vec<TokenId> = (0..row.len() as TokenId).collect();
     order.sort_by(|&a, &b| row[b as usize].total_cmp(&row[a as usize]));
-    let normaliser = log_normaliser(row).context("the model gave unusable logits")?;
+    let normaliser = log_normaliser(row).context("the model returned unusable logits")?;
     let next = |&id: &TokenId| NextToken {
         id,
         text: model.tokenizer.token_text(id),

@@ -20,7 +20,7 @@ pub(super) fn check_writable(path: &Path, what: &str, flag: &str) -> Result<()> 
     }
     let why = if path.is_dir() { "it is a folder" } else { "there is no such folder" };
     bail!(WrongRequest(format!(
-        "cannot write the {what} {}: {why}; give `{flag}` a file in a folder that is there",
+        "cannot write the {what} {}: {why}; name a file in an existing folder with `{flag}`",
         path.display()
     )))
 }

@@ -13,6 +13,7 @@ use crate::cli::{EngineArgs, PromptModel, ShowArgs, TasksCommand};
 use crate::config::{DecoderKind, Experiment, ModelPlan, read_file};
 use crate::failure::{Failure, WrongRequest};
 use crate::models::{self, Model, Models};
+use crate::numbers::counted;
 use crate::output;
 use crate::task::{
     self, Found, Grading, Item, KINDS, LoadOptions, PromptFormat, Task, TaskKind, TaskPlan, letter,
@@ -124,8 +125,8 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     let task = task::load(&plan, from).with_context(|| format!("task {}", plan.name()))?;
     let index = usize::try_from(args.item - 1).unwrap_or(usize::MAX);
     let Some(item) = task.items.get(index) else {
-        let (name, items) = (&task.name, task.items.len());
-        let message = format!("{name} has {items} items, there is no item {}", args.item);
+        let items = counted(task.items.len(), "item");
+        let message = format!("{} has {items}, so item {} does not exist", task.name, args.item);
         return Err(anyhow::Error::from(WrongRequest(message)).into());
     };
     let reader = args.model.as_ref().map(|model| readers(model, experiment, &task)).transpose()?;
@@ -151,8 +152,8 @@ fn named(name: &str, experiment: Option<&Experiment>) -> Result<TaskPlan> {
     if kinds.clone().any(|kind| kind == name) {
         return TaskPlan::from_toml(&format!("kind = \"{name}\"")).map_err(|error| {
             let message = format!(
-                "{name} needs settings: describe it in an experiment and give that by \
-                 `--model FILE.toml:MODEL`: {error}"
+                "{name} needs settings: describe it in an experiment and pass it with `--model \
+                 FILE.toml:MODEL`: {error}"
             );
             WrongRequest(message).into()
         });

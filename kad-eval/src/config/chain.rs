@@ -88,7 +88,7 @@ impl ChainReader<'_> {
                 |plan: &&DecoderPlan| plan.kind == distribution && plan.sampling == *names.sampling;
             if !decoders.iter().all(same) {
                 let error = value.error(format!(
-                    "`{found}` names a model and a decoder with another distribution"
+                    "`{found}` names a model and a decoder, and their distributions differ"
                 ));
                 return Err(error.help("rename the decoder"));
             }
@@ -190,7 +190,7 @@ impl ChainReader<'_> {
             (Some((part, _)), true) => Ok(DraftPlan::Distribution(part)),
             _ => {
                 let found = value.str()?;
-                let message = format!("`{found}` is a sweep: which of its decoders drafts?");
+                let message = format!("`{found}` is a sweep of several decoders");
                 let members = self.names.decoders.iter().filter(|plan| plan.family == found);
                 let members: Vec<&str> = members.map(|plan| plan.name.as_str()).collect();
                 Err(value.error(message).help(format!("name one: {}", members.join("; "))))
@@ -214,15 +214,14 @@ impl Names<'_> {
         };
         if let Some(path) = circle(chain, &[chain, found], &referred) {
             let message = match path[..] {
-                [own, _] if own == found => format!("`{own}` is a part of itself"),
-                _ => format!("these decoders are parts of each other: `{}`", path.join("` → `")),
+                [own, _] if own == found => format!("`{own}` contains itself"),
+                _ => format!("these decoders contain each other: `{}`", path.join("` → `")),
             };
-            let help = "a chain is made of models and of decoders that are not chains";
+            let help = "use models and decoders that are not chains";
             return Err(value.error(message).help(help));
         }
-        let message =
-            format!("`{found}` is a chain, and chains are made of distributions, not of chains");
-        let help = format!("name the target of `{found}` here and write its levels into `levels`");
+        let message = format!("`{found}` is a chain, and a chain cannot contain a chain");
+        let help = format!("name the target of `{found}` here and add its levels to `levels`");
         Err(value.error(message).help(help))
     }
 }
@@ -252,7 +251,7 @@ fn check_uniforms(levels: &[LevelPlan]) -> Result<()> {
     };
     match (levels.iter().find(by_place), &without.place) {
         (Some(_), Some(place)) => {
-            let message = "\"same-uniform\" verifies at every level of a chain or at none";
+            let message = "\"same-uniform\" must verify at every level of a chain or at none";
             let help = "write `verifier = \"same-uniform\"` here too";
             Err(place.error(message).help(help))
         }
@@ -283,7 +282,7 @@ fn lookup_table(table: &Table<'_>) -> Result<DraftPlan> {
 
 /// Are the siblings of a tree the top-k tokens? Else they are sampled.
 fn siblings(value: &Value<'_>) -> Result<bool> {
-    value.one_of("way to choose siblings", &[("top-k", true), ("sampled", false)])
+    value.one_of("choice of siblings", &[("top-k", true), ("sampled", false)])
 }
 
 /// `width + width² + … + width^depth`.
@@ -342,7 +341,7 @@ impl Level {
             return Ok(None);
         };
         if !self.lowest {
-            let help = "the others hand up the tokens that they verified";
+            let help = "other levels pass on the tokens that they verified";
             return Err(value.error("only the last level drafts a tree").help(help));
         }
         if let Some(length) = table.optional("length") {
@@ -350,7 +349,7 @@ impl Level {
             return Err(length.error("a tree has no `length`").help(help));
         }
         let tree = value.table("tree")?;
-        let least = |value: &Value<'_>| value.at_least_one("a tree has at least one node");
+        let least = |value: &Value<'_>| value.at_least_one("use at least one node");
         let count = |key| least(&tree.required(key)?);
         let depth = count("depth")?;
         let plan = if draft.distribution().is_none() {
@@ -391,8 +390,8 @@ impl Level {
     fn leniency(&self, table: &Table<'_>, verifier: &Value<'_>) -> Result<f64> {
         if self.index > 0 {
             let message = "only the first level can be verified leniently";
-            let help = "be lenient there or nowhere: other levels must hand up tokens of their exact \
-                        distribution";
+            let help = "use lenient verification at the first level only: the tokens of other \
+                        levels must have their exact distribution";
             return Err(verifier.error(message).help(help));
         }
         let value = table.required("leniency")?;
@@ -427,7 +426,7 @@ impl Level {
             return Err(value.error(message));
         }
         if !self.lowest || tree || draft.distribution().is_none() {
-            let help = "it is for the last level, if a model drafts there token by token";
+            let help = "use it at the last level, with a model that drafts token by token";
             return Err(value.error("`stop_below` has no effect here").help(help));
         }
         Ok(Some(confidence))

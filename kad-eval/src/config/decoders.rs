@@ -143,7 +143,8 @@ fn cap_log_ratio(value: &Value<'_>) -> Result<f64> {
         return Ok(cap);
     }
     let message = format!("cap_log_ratio = {cap} is out of range: above 0 and finite, in nats");
-    let help = "without it, tokens that are impossible for the small base model stay impossible";
+    let help = "without `cap_log_ratio`, tokens that are impossible for the small base model stay \
+                impossible";
     Err(value.error(message).help(help))
 }
 

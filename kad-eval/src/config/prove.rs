@@ -9,6 +9,7 @@ use super::chain::circle;
 use super::decoders::decoders;
 use super::experiment::{DecoderPlan, SamplingPlan};
 use super::read;
+use crate::numbers::counted;
 use crate::toml_table::{Result, Table, Value, parse};
 
 /// The largest distance from one of the sum of a table's row.
@@ -47,7 +48,7 @@ fn proof(file: &Table<'_>) -> Result<Proof> {
     let (vocab, models) = models(&file.required("models")?)?;
     let prompt = tokens(&file.required("prompt")?, vocab)?;
     if prompt.is_empty() {
-        let help = "give at least one token id, as `prompt = [0]`";
+        let help = "give at least one token ID, for example `prompt = [0]`";
         return Err(file.required("prompt")?.error("the prompt is empty").help(help));
     }
     let eos = file.optional("eos").map_or(Ok(Vec::new()), |value| tokens(&value, vocab))?;
@@ -131,7 +132,8 @@ fn check_chains(plans: &[DecoderPlan], claimed: &Claimed<'_>) -> Result<()> {
                 [all @ .., _] => format!("these claims go in a circle: `{}`", all.join("` → `")),
                 [] => String::new(),
             };
-            let help = "leave out one `claim`: that decoder is held to its own formula";
+            let help = "leave out one `claim`: that decoder is then checked against its own \
+                        formula";
             return Err(at.error(message).help(help));
         }
     }
@@ -148,7 +150,8 @@ fn models(value: &Value<'_>) -> Result<(usize, BTreeMap<String, TableModel>)> {
             && other.vocab().size() != size
         {
             let (name, other) = (model.name(), other.vocab().size());
-            let message = format!("`{name}` has {size} tokens, but `{first}` has {other}");
+            let message =
+                format!("`{name}` has {}, but `{first}` has {other}", counted(size, "token"));
             let help = "models that are combined have one vocabulary";
             return Err(value.error(message).help(help));
         }
@@ -165,7 +168,7 @@ fn model(name: &str, value: &Value<'_>) -> Result<TableModel> {
     let model = match (table.optional("rows"), table.optional("random")) {
         (Some(rows), None) => rows_model(name, &rows),
         (None, Some(random)) => random_model(name, &random),
-        (Some(_), Some(random)) => Err(random.error("a model has `rows` or is `random`, not both")),
+        (Some(_), Some(random)) => Err(random.error("give `rows` or `random`, not both")),
         (None, None) => {
             let help = "add `rows = { \"\" = [0.5, 0.5] }` or `random = { vocab = 3, order = 2, \
                         seed = 1 }`";
@@ -215,8 +218,8 @@ fn tokens_of(suffix: &str, value: &Value<'_>, vocab: usize) -> Result<Vec<TokenI
         Ok(token) if (token as usize) < vocab => Ok(token),
         _ => {
             let message =
-                format!("the suffix \"{suffix}\" names `{word}`, which is not a token id");
-            let help = format!("write ids from 0 to {} with spaces between", vocab - 1);
+                format!("the suffix \"{suffix}\" contains `{word}`, which is not a token ID");
+            let help = format!("write token IDs from 0 to {}, separated by spaces", vocab - 1);
             Err(value.error(message).help(help))
         }
     };
@@ -228,8 +231,9 @@ fn row(value: &Value<'_>, vocab: usize) -> Result<Vec<f32>> {
     let probs = value.list()?.iter().map(probability).collect::<Result<Vec<f64>>>()?;
     let sum: f64 = probs.iter().sum();
     if probs.len() != vocab {
-        let message = format!("this row has {} probabilities, the row \"\" {vocab}", probs.len());
-        Err(value.error(message).help("give one for every token"))
+        let message =
+            format!("this row has {}, but the row \"\" has {vocab}", counted(probs.len(), "value"));
+        Err(value.error(message).help("give one probability for every token"))
     } else if (sum - 1.0).abs() <= SUM_TOLERANCE {
         Ok(probs.iter().map(|p| p.ln() as f32).collect())
     } else {
@@ -264,7 +268,7 @@ fn tokens(value: &Value<'_>, vocab: usize) -> Result<Vec<TokenId>> {
         Ok(token) if (token as usize) < vocab => Ok(token),
         _ => {
             let help = format!("the models have the tokens 0 to {}", vocab - 1);
-            Err(value.error("unknown token id").help(help))
+            Err(value.error("unknown token ID").help(help))
         }
     };
     value.list()?.iter().map(token).collect()

@@ -117,10 +117,12 @@ fn models(value: &Value<'_>) -> Result<BTreeMap<String, ModelPlan>> {
             None => _ = models.insert(name.to_owned(), model(&entry)?),
         }
     }
-    for (name, entry, of) in exits {
-        let exit = early_exit(&entry, &of, &models)?;
-        models.insert(name.to_owned(), exit);
-    }
+    let is_exit = |name: &str| exits.iter().any(|(exit, ..)| *exit == name);
+    let exit = |(name, entry, of): &(&str, Table<'_>, Value<'_>)| {
+        Ok(((*name).to_owned(), early_exit(entry, of, &models, is_exit)?))
+    };
+    let made = exits.iter().map(exit).collect::<Result<Vec<_>>>()?;
+    models.extend(made);
     if models.is_empty() {
         return Err(value.error("no models").help("add `[models.NAME]` with a `source`"));
     }
@@ -146,7 +148,7 @@ fn model(entry: &Table<'_>) -> Result<ModelPlan> {
 
 /// Threads and device. Options that a backend does not have are refused when the model is loaded.
 fn run_options(entry: &Table<'_>) -> Result<RunOptions> {
-    let help = "leave it out for all there are";
+    let help = "leave it out to use all cores";
     let threads = entry.get("threads", |value| value.at_least_one(help))?;
     let device = entry.get("device", Value::parsed)?.unwrap_or_default();
     Ok(RunOptions { threads, device })
@@ -157,17 +159,17 @@ fn early_exit(
     entry: &Table<'_>,
     of: &Value<'_>,
     models: &BTreeMap<String, ModelPlan>,
+    is_exit: impl Fn(&str) -> bool,
 ) -> Result<ModelPlan> {
-    let layers = entry.required("layers")?.at_least_one("run at least the first layer")?.get();
+    let layers = entry.required("layers")?.at_least_one("use at least the first layer")?.get();
     entry.finish()?;
-    let whole = of.known("model with a source", models.keys().map(String::as_str))?;
-    let plan = &models[whole];
-    if plan.early_exit.is_some() {
-        let error = of.error(format!("`{whole}` is an early exit itself"));
+    if is_exit(of.str()?) {
+        let error = of.error(format!("`{}` is itself an early exit", of.str()?));
         return Err(error.help("name the model whose layers they are"));
     }
+    let whole = of.known("model", models.keys().map(String::as_str))?;
     let early_exit = Some(EarlyExit { of: whole.to_owned(), layers });
-    Ok(ModelPlan { early_exit, ..plan.clone() })
+    Ok(ModelPlan { early_exit, ..models[whole].clone() })
 }
 
 /// Refuses a source on this machine that is not there, unless it is optional. Sources that are
@@ -188,8 +190,8 @@ fn passes(value: &Value<'_>) -> Result<PassesPlan> {
     let count = |key, help| table.get(key, |value| value.at_least_one(help));
     let plan = PassesPlan {
         widths: table.get("widths", widths)?.unwrap_or_else(|| WIDTHS.to_vec()),
-        context: count("context", "a pass follows one token at least")?.unwrap_or(CONTEXT),
-        rounds: count("rounds", "leave it out for as many as take some seconds")?,
+        context: count("context", "a pass follows at least one token")?.unwrap_or(CONTEXT),
+        rounds: count("rounds", "leave it out to measure for a few seconds")?,
     };
     table.finish()?;
     Ok(plan)
@@ -203,7 +205,7 @@ fn widths(value: &Value<'_>) -> Result<Vec<usize>> {
     if widths.first() == Some(&1) && widths.is_sorted_by(|a, b| a < b) {
         return Ok(widths);
     }
-    let help = "begin with 1, the width to compare with, and increase: [1, 2, 4, 8]";
+    let help = "the first width must be 1, for comparison, for example [1, 2, 4, 8]";
     Err(value.error("widths must increase from 1").help(help))
 }
 

@@ -13,6 +13,7 @@ use super::item_tokens::{ItemTokens, TaskMode, by_speaker, typical};
 use super::tally::Tally;
 use crate::config::{DecoderPlan, Execution, Experiment};
 use crate::models::{self, Models};
+use crate::numbers::counted;
 use crate::output;
 use crate::task::Task;
 
@@ -141,8 +142,8 @@ fn time_passes<'p>(
     }
     if !requests.is_empty() {
         let sets: BTreeSet<_> = requests.keys().map(|(models, _)| models).collect();
-        let plural = if sets.len() == 1 { "" } else { "s" };
-        output::note(&format!("timing passes of {} set{plural} of models", sets.len()));
+        let sets = counted(sets.len(), "set");
+        output::note(&format!("timing passes of {sets} of models"));
     }
     let mut times = BTreeMap::new();
     for (key, (plan, item, context)) in requests {

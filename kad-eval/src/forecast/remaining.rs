@@ -96,7 +96,7 @@ impl Remaining {
         };
         format!(
             "{items} items × decoders left: about {likely}{but}{others}; peak memory at most about {}. \
-             `--dry-run` says this beforehand; `--limit N` takes fewer items, `--jobs N` and \
+             `--dry-run` estimates this beforehand; `--limit N` takes fewer items, `--jobs N` and \
              `--shard I/N` decode in parallel",
             size(memory.peak_bytes)
         )

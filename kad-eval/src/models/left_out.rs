@@ -23,8 +23,7 @@ pub(crate) fn load_for(
     experiment.models.retain(|name, _| !is_absent(name));
     if experiment.decoders.is_empty() && !absent.is_empty() {
         bail!(WrongRequest(
-            "no decoder is left: each needs an optional model that is not there (see the warnings)"
-                .to_owned()
+            "no decoder is left: each needs a missing optional model (see the warnings)".to_owned()
         ));
     }
     Ok((models, said))
@@ -37,8 +36,8 @@ pub(crate) fn check_baseline(experiment: &Experiment) -> Result<()> {
         return Ok(());
     }
     bail!(WrongRequest(format!(
-        "the baseline `{baseline}` is left out: it needs an optional model that is not there (see the \
-         warnings); make it available or choose another decoder with `baseline = …`"
+        "the baseline `{baseline}` is left out: it needs a missing optional model (see the \
+         warnings); provide the model or choose another decoder with `baseline = …`"
     )))
 }
 
@@ -50,9 +49,9 @@ fn warning(experiment: &Experiment, absent: &Absent) -> String {
     let (name, why) = (&absent.name, &absent.why);
     match decoders.as_slice() {
         [] => format!("model `{name}` is left out: {why:#}"),
-        [one] => format!("decoder {one} is left out, it needs model `{name}`: {why:#}"),
+        [one] => format!("decoder {one} is left out: it needs model `{name}`: {why:#}"),
         all => {
-            format!("decoders {} are left out, they need model `{name}`: {why:#}", all.join(", "))
+            format!("decoders {} are left out: they need model `{name}`: {why:#}", all.join(", "))
         }
     }
 }

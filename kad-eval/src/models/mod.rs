@@ -88,7 +88,7 @@ fn check_chain(chain: &ChainPlan, models: &Models) -> Result<()> {
             let message = format!(
                 "a tree of {nodes} nodes is wider than the context of `{name}`, {limit} tokens"
             );
-            bail!(mistake(message, "every node has its place in the context: ask for fewer"));
+            bail!(mistake(message, "every node takes a position of the context: lower `nodes`"));
         }
     }
     Ok(())

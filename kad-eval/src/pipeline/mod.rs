@@ -155,8 +155,8 @@ fn measure(
     let measured = model_comparison::measure(experiment, plan, models, tasks, folder)?;
     let interrupted = || {
         Failure::Interrupted(
-            "interrupted while passes were measured: nothing is decoded yet; the same command starts \
-             that again"
+            "interrupted while passes were measured: nothing is decoded yet; the same command \
+             measures them again"
                 .to_owned(),
         )
     };

@@ -11,6 +11,7 @@ use crate::files;
 use crate::interrupt;
 use crate::machine;
 use crate::models::{self, Models};
+use crate::numbers::counted;
 use crate::run::run_id;
 use crate::speed::planned_levels;
 use crate::speed::profile::Profile;
@@ -40,7 +41,7 @@ impl Prepared {
         if !request.dry_run {
             let folder = options.out.join(&experiment.name);
             files::check_writable(&folder).with_context(|| {
-                format!("cannot write in the results folder {}", folder.display())
+                format!("cannot write to the results folder {}", folder.display())
             })?;
         }
         let tasks = load_tasks(&experiment, request)?;
@@ -84,9 +85,10 @@ fn check_size(experiment: &Experiment, tasks: &[Task]) -> Result<()> {
     }
     let items: usize = tasks.iter().map(|task| task.items.len()).sum();
     bail!(WrongRequest(format!(
-        "the sweeps of {} make {decoders} decoders, and with {items} items each that is {} results: \
-         sweep fewer values, or say --yes if it is meant (--dry-run tells how long it takes)",
+        "the sweeps of {} make {decoders} decoders, which with {} each is {} results: sweep fewer \
+         values, or pass --yes (--dry-run estimates the time)",
         experiment.name,
+        counted(items, "item"),
         decoders.saturating_mul(items)
     )))
 }

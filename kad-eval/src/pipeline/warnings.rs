@@ -51,8 +51,8 @@ pub(super) fn failed(finished: &Finished) -> Option<String> {
     let first = finished.failures.first()?;
     let failed = finished.failures.len();
     Some(format!(
-        "{failed} items × decoders failed and are in none of the numbers; the same command tries them again. The \
-         first failure: {first:#}"
+        "{failed} items × decoders failed and are left out of all results; the same command tries \
+         them again. The first failure: {first:#}"
     ))
 }
 
@@ -111,17 +111,17 @@ fn sentence(task: &Task, cause: Cause, affected: &[Affected<'_>]) -> String {
     let of = range(affected.iter().map(|(.., of)| *of));
     match (cause, &task.grading) {
         (Cause::TooLong, _) => format!(
-            "{name}: {count} of {of} prompts do not fit the context ({decoders}): those items have \
-                 no answer"
+            "{name}: prompts too long for the context: {count} of {of} ({decoders}); these items have \
+             no answer"
         ),
         (Cause::NoAnswer, Grading::Answer(extractor)) => format!(
-            "{name}: `{extractor}` found no answer in any of the {of} texts ({decoders}): look at \
-                 some in report.html; if answers are there, the prompt asks for another form than the \
-                 extractor reads, and if they are cut off, `max_new_tokens` is too small"
+            "{name}: texts without an answer that `{extractor}` can read: {of} of {of} ({decoders}); \
+             read some in report.html; if they contain answers, the extractor reads another form \
+             than the prompt asks for; if they are cut off, raise `max_new_tokens`"
         ),
         (Cause::CutOff | Cause::NoAnswer, _) => format!(
-            "{name}: {count} of {of} texts were cut off at `max_new_tokens` ({decoders}): where no \
-                 answer is stated, what is read there is no more than the last so far"
+            "{name}: texts cut off at `max_new_tokens`: {count} of {of} ({decoders}); in a \
+             truncated text without a stated answer, the extractor reads the last number or letter"
         ),
     }
 }
@@ -210,8 +210,8 @@ mod tests {
             records.extend((0..4).map(|item| record(decoder, item, item < long)));
         }
         let said = of_task(&task, &experiment(4), &records);
-        let wanted = "arc: 3 to 4 of 4 prompts do not fit the context (d0, d1, d2): those items have \
-                      no answer";
+        let wanted = "arc: prompts too long for the context: 3 to 4 of 4 (d0, d1, d2); these items \
+                      have no answer";
         assert_eq!(said, [wanted]);
     }
 

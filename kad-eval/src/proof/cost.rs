@@ -23,13 +23,20 @@ pub(crate) fn check(proof: &Proof) -> Result<()> {
                 _ => "`draft_length`",
             };
             bail!(
-                "decoder `{name}` has {contexts:.1e} contexts with {paths:.1e} paths to enumerate \
+                "decoder `{name}` has {} contexts with {} paths to enumerate \
                  (length {length}, {vocab} tokens); at most {CONTEXTS:.0e} and {PATHS:.0e} are \
-                 tried: use a smaller `length`, vocabulary or {lengths}"
+                 tried: use a smaller `length`, vocabulary or {lengths}",
+                about(contexts),
+                about(paths)
             );
         }
     }
     Ok(())
+}
+
+/// Small counts in full, large ones in powers of ten.
+fn about(count: f64) -> String {
+    if count < 1e4 { format!("{count:.0}") } else { format!("{count:.1e}") }
 }
 
 /// Upper bounds of the contexts, and of the paths of one step from each of them.

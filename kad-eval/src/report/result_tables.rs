@@ -7,6 +7,7 @@ use crate::analysis::metric::{METRICS, Metric, Shown, Unit, Value, metric, p_val
 use crate::analysis::stats::CONFIDENCE;
 use crate::analysis::summary::{DecoderResult, Difference};
 use crate::analysis::unique;
+use crate::numbers::counted;
 
 /// In tables with more rows the distributions are folded.
 const DISTRIBUTIONS_IN_THE_OPEN: usize = 8;
@@ -73,7 +74,7 @@ pub(super) fn results(results: &[&DecoderResult], baseline: &str) -> DataTable {
 pub(super) fn difference(found: &Difference, results: &[&DecoderResult]) -> TableCell {
     let mut cell = TableCell::number(Unit::Points, Some((found.mean, Some(found.interval))));
     if results.iter().any(|result| result.items != found.items) {
-        cell.small.push(format!("{} items", found.items));
+        cell.small.push(counted(found.items, "item"));
     }
     cell.small.push(p_value(found.p_adjusted));
     cell.tone = tone(found.p_adjusted, found.mean);

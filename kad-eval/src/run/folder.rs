@@ -85,9 +85,9 @@ impl RunFolder {
             if run != self.run_id {
                 let (path, own) = (path.display(), &self.run_id);
                 bail!(
-                    "{path} is of the run {run}, but this is the run {own}: the plan, the models, \
-                     the data or the version of kad were others; move it out of this folder and run \
-                     shard {shard} again with the plan of the others"
+                    "{path} belongs to run {run}, but this is run {own}: plan, models, data or kad \
+                     version differ; move it out of this folder and rerun shard {shard} with the \
+                     plan of the others"
                 );
             }
             files.push((path, Some(shard)));

@@ -134,15 +134,15 @@ impl<'p> RunJobs<'p> {
         (line, shard): (usize, Option<Shard>),
         seen: &mut FinishedJobs,
     ) -> Result<JobIndex> {
-        let remove = format!("remove line {line} and run again: what is missing is decoded again");
+        let remove = format!("delete line {line} and rerun: the item is decoded again");
         let own = self.job_of(record).filter(|job| self.is_own(job, record));
         let (problem, advice) = match own.as_ref().map(Self::index) {
             Some((place, _)) if shard.is_some_and(|shard| !shard.has(place)) => {
-                ("is of another shard", "move this file away and run its shard again".to_owned())
+                ("is of another shard", "move this file away and rerun its shard".to_owned())
             }
             Some(index) if seen.insert(index) => return Ok(index),
-            Some(_) => ("stands twice", remove),
-            None => ("is not of this plan, or was changed", remove),
+            Some(_) => ("is a duplicate", remove),
+            None => ("does not belong to this plan or was edited", remove),
         };
         bail!(
             "line {line} (decoder `{}`, task {}, item {}) {problem}; {advice}",

@@ -47,10 +47,12 @@ impl FromStr for Shard {
         let parts = text.split_once('/');
         let parts = parts.and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
         let Some((index, count)) = parts else {
-            return Err("write I/N, as in 2/8: the second of eight parts".to_owned());
+            return Err("write I/N, for example 2/8 for the second of eight shards".to_owned());
         };
         if index > count {
-            return Err(format!("there is no part {index} of {count}: they count from 1"));
+            return Err(format!(
+                "shard {index} of {count} does not exist; shards are numbered from 1"
+            ));
         }
         Ok(Self { index, count })
     }

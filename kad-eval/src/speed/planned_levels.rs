@@ -34,7 +34,7 @@ pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
     let PlannedLevels { profile, place, .. } = levels;
     if !profile.is_file() {
         let message = format!("there is no profile {}", profile.display());
-        let help = "make it with `kad profile`; the path is taken from the folder of this file";
+        let help = "make it with `kad profile`; the path is relative to the folder of this file";
         bail!(WrongRequest(place.error(message).help(help).to_string()));
     }
     Profile::read(profile).map(Some)

@@ -29,7 +29,7 @@ pub(super) enum AnswerBy {
 impl AnswerBy {
     pub(super) fn read(table: &Table<'_>) -> Result<Option<Self>, ConfigError> {
         let words = [("answer", AnswerBy::Answer), ("likelihood", AnswerBy::Likelihood)];
-        table.get("by", |value| value.one_of("way to choose", &words))
+        table.get("by", |value| value.one_of("way of answering", &words))
     }
 }
 

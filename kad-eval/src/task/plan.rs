@@ -8,6 +8,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Grading, Item, KINDS, PromptFormat, Shots, Task, TaskKind, TaskSet, worked_examples};
 use crate::failure::WrongRequest;
+use crate::numbers::counted;
 use crate::toml_table::{self, ConfigError, Table, Value};
 
 /// A set of items, and the way they are asked: one entry of `[[tasks]]` in an experiment file.
@@ -31,7 +32,7 @@ impl TaskPlan {
         let kind_value = table.required("kind")?;
         let items = table.get("items", Value::count)?;
         if items == Some(0) {
-            return Err(table.error("`items = 0` asks for nothing"));
+            return Err(table.error("`items = 0`: must be 1 or more"));
         }
         let shots = table.get("shots", Value::count)?.unwrap_or(0);
         let formats = [("chat", false), ("plain", true)];
@@ -50,7 +51,7 @@ impl TaskPlan {
         }
         if let (Some(name), true) = (&name, sets.len() > 1) {
             let error = table.error(format!("one name, `{name}`, for {} tasks", sets.len()));
-            return Err(error.help("leave `name` out: parts have names"));
+            return Err(error.help("leave `name` out: each task is named after its part"));
         }
         let plain = plain.unwrap_or(false);
         let plan = |set| Self { kind, set, name: name.clone(), items, shots, plain };
@@ -91,8 +92,7 @@ impl TaskPlan {
         }];
         words.extend(self.set.variant.iter().map(|word| (*word).to_owned()));
         if self.shots > 0 {
-            let plural = if self.shots == 1 { "" } else { "s" };
-            words.push(format!("{} shot{plural}", self.shots));
+            words.push(counted(self.shots, "shot"));
         }
         words.extend(self.plain.then(|| "plain".to_owned()));
         words.join(", ")
@@ -157,7 +157,7 @@ impl UserFile {
         std::fs::read_to_string(&self.path).map_err(|error| {
             let help = match error.kind() {
                 ErrorKind::InvalidData => "save it as UTF-8",
-                _ => "a relative path is taken from the folder of the experiment file",
+                _ => "paths are relative to the folder of the experiment file",
             };
             let path = self.path.display();
             WrongRequest(format!("cannot read the {what} {path}: {error}; {help}")).into()
@@ -199,8 +199,8 @@ pub fn load(plan: &TaskPlan, options: LoadOptions<'_>) -> Result<Task> {
     let mut items: Vec<Item> = solved.into_iter().map(|solved| solved.item).collect();
     if let Some(most) = plan.items {
         if most > items.len() as u64 {
-            let held = items.len();
-            bail!(WrongRequest(format!("{name} has {held} items, {most} were asked for")));
+            let own = counted(items.len(), "item");
+            bail!(WrongRequest(format!("{name} has {own}, but {most} were asked for")));
         }
         items.truncate(most as usize);
     }

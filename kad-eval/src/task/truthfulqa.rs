@@ -132,7 +132,7 @@ fn item(index: usize, row: TruthfulqaRow, keys: &TruthfulqaKeys, seed: u64) -> R
         targets.values().enumerate().filter(|(_, truth)| **truth == 1).map(|(i, _)| i).collect();
     let [first, others @ ..] = &right[..] else { bail!("no option is true") };
     let alone = keys.metric == TruthMetric::Mc2 || others.is_empty();
-    ensure!(alone, "mc1 has one true option, here are {}", right.len());
+    ensure!(alone, "mc1 needs one true option, but {} are true", right.len());
     let options: Vec<String> = targets.into_keys().collect();
     let id = format!("question-{index:03}");
     let mut question = Question { id, text: row.question, options, right: *first, group: None };

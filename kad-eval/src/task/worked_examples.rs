@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use super::shuffle::shuffled;
 use super::{LoadOptions, LoadedItems, Opening, Shots, SolvedItem, TaskKind};
 use crate::failure::WrongRequest;
+use crate::numbers::counted;
 
 /// Puts `count` worked examples before every item: the first ones of the task's own examples, or of
 /// those of the item's group; else items drawn by the seed, which are then not asked.
@@ -39,9 +40,10 @@ pub(super) fn add(
             let shown = own.map(|shot| [shot.item.prompt(), shot.reply.clone()]);
             let shown: Vec<_> = shown.take(count).collect();
             if shown.len() < count {
-                let (held, of) = (shown.len(), group.as_deref().unwrap_or("the set"));
+                let of = group.as_deref().unwrap_or("the set");
+                let examples = counted(shown.len(), "worked example");
                 bail!(WrongRequest(format!(
-                    "`shots = {count}`: {of} has {held} worked examples; ask for fewer"
+                    "`shots = {count}`: {of} has {examples}; ask for fewer"
                 )));
             }
             let opening = Opening { system: item.opening.system.clone(), shots: shown };

@@ -59,7 +59,7 @@ impl<'a> Value<'a> {
     pub(crate) fn visible(&self, what: &str) -> Result<&'a str> {
         let name = self.str()?;
         if name.trim().is_empty() || name.contains(char::is_control) {
-            return Err(self.error(format!("{what} is one line of visible text")));
+            return Err(self.error(format!("{what} must be one line of visible text")));
         }
         Ok(name)
     }
@@ -180,8 +180,8 @@ impl<'a> Value<'a> {
         if members <= MAX_SWEEP {
             return Ok(());
         }
-        let message = format!("a sweep of {members} decoders: {MAX_SWEEP} is the most");
-        Err(self.error(message).help("sweep fewer values, or in several experiments"))
+        let message = format!("a sweep of {members} decoders; at most {MAX_SWEEP} are allowed");
+        Err(self.error(message).help("sweep fewer values, or use several experiments"))
     }
 
     fn wrong_type(&self, wanted: &str) -> ConfigError {

@@ -184,7 +184,7 @@ fn repetitions_of_one_plan_show_their_spread() {
     let records = format!("{}/records.jsonl", folders[1]);
     let text = fs::read_to_string(&records).unwrap();
     fs::write(&records, text.replacen("\"tokens\":[", "\"tokens\":[1,", 1)).unwrap();
-    assert!(report(&[]).succeeds().contains("ONLY 17 of 18 texts"));
+    assert!(report(&[]).succeeds().contains("only 17 of 18 texts"));
 }
 
 /// Two runs of one plan; the second was continued with another number of jobs.
@@ -290,7 +290,7 @@ fn records_missing_from_the_summary_are_not_compared() {
     kad(&["report", a, b, "--html", &page]).names(&facts).refused(2, &refusals);
     for more in [&[][..], &["--markdown"], &["--csv"], &["--json"], &["--html", &page]] {
         let alone = kad(&[&["report", b], more].concat());
-        assert!(alone.stderr.contains("it has 19 records"), "{more:?}: {}", alone.stderr);
+        assert!(alone.stderr.contains("but the run has 19 records"), "{more:?}: {}", alone.stderr);
         let both = kad(&[&["report", a], more].concat());
         assert_eq!((alone.code, both.code, both.stderr.as_str()), (0, 0, ""), "{more:?}");
     }
@@ -329,7 +329,7 @@ fn a_run_without_a_summary_is_unfinished_and_left_out() {
     kad(&["report", killed]).refused(2, &refusals);
     fs::write(format!("{killed}/records.shard-1-of-2.x.jsonl"), "").unwrap();
     let shards = kad(&["report", a, killed, "--csv"]);
-    assert!(shards.stderr.contains("not put together"), "{}", shards.stderr);
+    assert!(shards.stderr.contains("has unmerged shards"), "{}", shards.stderr);
     shards.succeeds();
     let empty = lab.path().to_str().unwrap();
     kad(&["report", a, empty, "--csv"]).refused(2, &refusals);

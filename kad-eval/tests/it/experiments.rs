@@ -20,7 +20,7 @@ fn every_shipped_experiment_is_valid() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let args = ["run", path.to_str().unwrap(), "--out", blocked.to_str().unwrap()];
-            kad(&args).fails(1, &["cannot write in the results folder"]);
+            kad(&args).fails(1, &["cannot write to the results folder"]);
             checked += 1;
         }
     }

@@ -150,7 +150,7 @@ pub(crate) fn portable(text: &str) -> String {
         // Versions and machines.
         (r"(?m)\bthen, .* now$".to_owned(), "then, [HERE] now"),
         // Sampled lengths depend on the last bits of logits, which differ between processors.
-        (r"\d+ of \d+ texts were cut off".to_owned(), "[N] of [M] texts were cut off"),
+        (r"(texts cut off at `max_new_tokens`): \d+ of \d+".to_owned(), "$1: [N] of [M]"),
     ];
     let text = patterns.into_iter().fold(text, |text, (pattern, with)| {
         regex::Regex::new(&pattern).unwrap().replace_all(&text, with).into_owned()

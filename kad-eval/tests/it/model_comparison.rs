@@ -94,13 +94,13 @@ fn not_compiled() -> Option<&'static str> {
 fn a_missing_optional_model_is_left_out_with_warnings() {
     let lab = Lab::new(MODELS);
     let ran = lab.run(&[]);
-    let warning = "decoders `absent`, `chain` are left out, they need model `absent`: cannot load \
+    let warning = "decoders `absent`, `chain` are left out: they need model `absent`: cannot load \
                    model `absent` from no/such/model: model files not found at no/such/model: give a \
                    folder with config.json";
     assert_eq!(ran.stderr.matches(warning).count(), 2, "{}", ran.stderr);
     ran.succeeds();
     for name in ["report.html", "models.md"] {
-        assert!(file(&lab, name).contains("are left out, they need model"), "{name}");
+        assert!(file(&lab, name).contains("are left out: they need model"), "{name}");
     }
     let summary = json(&lab, "summary.json");
     assert_eq!(summary["results"].as_array().unwrap().len(), 3);
@@ -161,7 +161,7 @@ fn an_early_exit_of_a_missing_model_is_missing() {
     let lab = Lab::new(&toml);
     let ran = lab.run(&[]);
     assert!(
-        ran.stderr.contains("decoder `chain` is left out, it needs model `first`"),
+        ran.stderr.contains("decoder `chain` is left out: it needs model `first`"),
         "{}",
         ran.stderr
     );
@@ -197,7 +197,7 @@ fn profiles_and_benchmarks_leave_out_missing_models() {
 fn passes_are_measured_and_logits_and_texts_compared() {
     let lab = Lab::new(MODELS);
     let table = lab.run(&[]).succeeds();
-    assert!(table.contains("comparison of models: passes after 16 tokens, 1 rounds"), "{table}");
+    assert!(table.contains("comparison of models: passes after 16 tokens, 1 round"), "{table}");
     let passes = json(&lab, "passes.json");
     assert_eq!(passes["widths"], serde_json::json!([1, 4]));
     for name in ["fast", "other", "slow"] {

@@ -166,7 +166,7 @@ fn chains_are_ranked_by_replay_along_texts() {
     let last = plan["chains"].as_array().unwrap().last().unwrap();
     assert_eq!(last["members"], json!(["large", "other"]), "{plan}");
     let text = kad(&["plan", stored.path()]).succeeds();
-    assert!(text.contains("along 1 texts of the profile"), "{text}");
+    assert!(text.contains("along 1 text of the profile"), "{text}");
     let text = kad(&["plan", helpful().path()]).succeeds();
     assert!(text.contains("times from run lengths: the profile has no texts of `large`"), "{text}");
     let text = kad(&["plan", stored.path(), "--target", "other"]).succeeds();

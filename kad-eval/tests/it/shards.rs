@@ -111,7 +111,7 @@ fn shards_of_another_plan_are_refused() {
     let (strange, own) = (there.results(), here.results());
     let [strange, own] =
         [&strange, &own].map(|run| run.file_name().unwrap().to_str().unwrap().to_owned());
-    let runs = format!("{strange}, but this is the run {own}");
+    let runs = format!("{strange}, but this is run {own}");
     for extra in [&[][..], &["--shard", "2/2"], &["--dry-run"]] {
         here.run(extra).names(&[&runs]).refused(1, &refusals);
     }

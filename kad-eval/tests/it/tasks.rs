@@ -401,12 +401,16 @@ fn a_task_without_any_answer_ends_with_a_warning() {
     let task = "prompt = \"{{ q }}\"\nanswer = \"{{ a }}\"\nextractor = \"boxed\"\n";
     let ran = own(task, "{\"q\": \"1 + 1\", \"a\": 2}\n{\"q\": \"1 + 2\", \"a\": 3}\n");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    for part in ["`boxed` found no answer in any of the 2 texts (aligned)", "report.html"] {
+    for part in ["texts without an answer that `boxed` can read: 2 of 2 (aligned)", "report.html"] {
         assert!(ran.stderr.contains(part), "{}", ran.stderr);
     }
     let long = format!("{{\"q\": \"{}\", \"a\": 2}}\n", "1 + ".repeat(300));
     let ran = own(task, &long);
-    assert!(ran.stderr.contains("jsonl/own: 1 of 1 prompts do not fit"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("jsonl/own: prompts too long for the context: 1 of 1"),
+        "{}",
+        ran.stderr
+    );
 }
 
 /// One of three prompts has more words than the context has tokens. Dry run and run warn of it.
@@ -418,7 +422,8 @@ fn prompts_that_do_not_fit_are_counted_before_decoding() {
     let long = "pens ".repeat(300);
     let lines = format!("{{\"q\": \"Hi\"}}\n{{\"q\": \"{long}\"}}\n{{\"q\": \"34\"}}\n");
     fs::write(lab.path().join("own.jsonl"), lines).unwrap();
-    let said = "warning: own: 1 of 3 prompts do not fit the context (aligned, draft): those items";
+    let said =
+        "warning: own: prompts too long for the context: 1 of 3 (aligned, draft); these items";
     let dry = lab.run(&["--dry-run"]);
     assert!(dry.stderr.contains(said), "{}", dry.stderr);
     let ran = lab.run(&[]);

@@ -115,7 +115,7 @@ impl<'r> Repetitions<'r> {
                 format!(": their {} texts are equal token for token", texts.of)
             }
             Some(texts) => format!(
-                ": ONLY {} texts are equal token for token; near ties can turn where the rounding of a \
+                ": only {} texts are equal token for token; near ties can turn where the rounding of a \
                  pass depends on threads or batches",
                 texts.words()
             ),

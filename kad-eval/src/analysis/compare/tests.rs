@@ -86,7 +86,7 @@ fn repetitions_have_their_spread_and_say_whether_texts_are_the_same() {
     assert_eq!((result.min, result.median, result.max), (8.0, 10.0, 12.0));
     assert!((result.width() - 0.4).abs() < 1e-12);
     assert_eq!(found.texts(), Some(EqualTexts { equal: 2, of: 3 }));
-    assert!(found.words().contains("ONLY 2 of 3"), "{}", found.words());
+    assert!(found.words().contains("only 2 of 3"), "{}", found.words());
     assert!(!found.words().contains("differ"), "{}", found.words());
     let [mut one, mut other, _] = repeated([1.0; 3]);
     one.sessions = vec![ProvenanceEntry { jobs: 1, ..sample_entry() }];

@@ -14,6 +14,7 @@ use crate::failure::{Failure, WrongRequest};
 use crate::files;
 use crate::interrupt;
 use crate::models::{self, Models};
+use crate::numbers::counted;
 use crate::output;
 use crate::speed::bench::{self, BenchDecoder, BenchSettings};
 use crate::speed::chain_ranking::{ChainRanking, RankingRequest, ReplayRange};
@@ -45,9 +46,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if let Some(profile) = profile.as_ref().filter(|profile| profile.settings.tokens < args.tokens)
     {
         output::note(&format!(
-            "note: times are predicted for texts of up to {} tokens, as in the profile; make it with \
-             `kad profile --tokens {}` for longer ones",
-            profile.settings.tokens, args.tokens
+            "note: times are predicted for texts of up to {}, as in the profile; for longer \
+             ones, make a profile with `kad profile --tokens {}`",
+            counted(profile.settings.tokens, "token"),
+            args.tokens
         ));
     }
     let decoders = match (&args.decoders, &profile) {

@@ -9,7 +9,7 @@ use super::shared::{factor, milliseconds, number_row, number_table, with_interva
 use crate::cli::BenchArgs;
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
-use crate::numbers::{Interval, NONE};
+use crate::numbers::{Interval, NONE, counted};
 use crate::report;
 use crate::speed::bench::{BenchResult, Estimate};
 use crate::speed::profile::Profile;
@@ -58,9 +58,14 @@ pub(super) fn text(
 fn setting(args: &BenchArgs, prompts: usize, which: &str) -> [String; 4] {
     let machine = Machine::here();
     [
-        format!("{prompts} prompts × {} repetitions, up to {} tokens", args.reps, args.tokens),
+        format!(
+            "{} × {}, up to {}",
+            counted(prompts, "prompt"),
+            counted(args.reps, "repetition"),
+            counted(args.tokens, "token")
+        ),
         which.to_owned(),
-        format!("{}, {} threads", machine.cpu, machine.threads),
+        format!("{}, {}", machine.cpu, counted(machine.threads, "thread")),
         "95 % intervals; steps that read a prompt are not timed".to_owned(),
     ]
 }

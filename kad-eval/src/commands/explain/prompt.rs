@@ -84,7 +84,7 @@ fn distributions(rows: &[LogitRows; 2], sampling: Sampling) -> Result<[Distribut
     let distribution = |name: &str, rows: &LogitRows| -> Result<Distribution> {
         let mut distribution = Distribution::default();
         let made = sampling.distribution(rows.row(0), &[], &mut distribution);
-        made.with_context(|| format!("model `{name}` gave unusable logits"))?;
+        made.with_context(|| format!("model `{name}` returned unusable logits"))?;
         Ok(distribution)
     };
     Ok([distribution("base", &rows[0])?, distribution("aligned", &rows[1])?])

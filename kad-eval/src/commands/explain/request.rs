@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{RulePlan, RulePlanError};
 use crate::failure::Failure;
+use crate::numbers::counted;
 
 /// Largest difference from 1 of a sum that is normalised instead of refused, and the rounding error
 /// allowed on top of it, so that 1.001 is accepted like 0.999.
@@ -115,7 +116,11 @@ impl<'de> Visitor<'de> for RuleVisitor {
 fn decision(request: Request) -> Result<Decision> {
     let Request(Fields { p, q, rule }) = request;
     if p.len() != q.len() {
-        bail!("p has {} entries and q {}: one for each token in both", p.len(), q.len());
+        bail!(
+            "p has {} and q has {}: give one for each token in both",
+            counted(p.len(), "value"),
+            q.len()
+        );
     }
     let rule = plan(&rule.0)?;
     Ok(Decision { base: distribution("p", p)?, aligned: distribution("q", q)?, rule })

@@ -19,6 +19,7 @@ use crate::commands::shared::{opening, prompt_tokens};
 use crate::config::{DecoderKind, SamplingPlan, distribution_in_words};
 use crate::failure::Failure;
 use crate::models::{self, Models};
+use crate::numbers::counted;
 use crate::output;
 use crate::run::record::{Acceptance, LevelRecord, origin_name};
 use crate::speed::planned_levels;
@@ -203,7 +204,7 @@ fn statistics(made: &Generation, passes: &BTreeMap<&str, u64>, timing: Timing) -
     let n = made.tokens.len();
     let decoding = timing.seconds - timing.first_token;
     let mut parts = vec![
-        format!("{n} tokens in {:.2} s", timing.seconds),
+        format!("{} in {:.2} s", counted(n, "token"), timing.seconds),
         format!("first token after {:.2} s", timing.first_token),
     ];
     if n > 1 {
@@ -220,7 +221,7 @@ fn statistics(made: &Generation, passes: &BTreeMap<&str, u64>, timing: Timing) -
     }
     if drafts.drafts() > 0 {
         let Acceptance { drafted, accepted, .. } = drafts;
-        parts.push(format!("{accepted} of {drafted} drafted tokens accepted"));
+        parts.push(format!("{accepted} of {} accepted", counted(drafted, "drafted token")));
     }
     let passes: Vec<String> = passes.iter().map(|(name, n)| format!("{name} {n}")).collect();
     parts.push(format!("passes: {}", passes.join(", ")));

@@ -11,6 +11,7 @@ use crate::analysis::compare::{LoadedRun, TextDigests};
 use crate::analysis::summary::Summary;
 use crate::cli::ReportArgs;
 use crate::failure::{Failure, WrongRequest};
+use crate::numbers::counted;
 use crate::run::record::Record;
 use crate::run::{RunFile, StoredRun};
 use crate::{files, output, report};
@@ -95,8 +96,8 @@ fn open(stored: &StoredRun) -> Result<LoadedRun> {
     })?;
     let plan = stored.read(RunFile::Plan)?.with_context(|| {
         format!(
-            "cannot read {}: plan and records are needed to compare runs and for pages; the summary \
-             alone is shown by naming one run, or with --csv",
+            "cannot read {}: comparisons and pages need plan and records; for the summary alone, \
+             name one run or pass --csv",
             stored.file(RunFile::Plan).display()
         )
     })?;
@@ -122,9 +123,11 @@ fn outdated_run(run: &LoadedRun) -> Option<String> {
 fn outdated(run: &StoredRun, summed: u64, records: u64) -> Option<String> {
     (summed != records).then(|| {
         format!(
-            "{}: its summary.json covers {summed} finished items, but it has {records} records; run its \
-             command once more to update the summary",
-            run.path().display()
+            "{}: summary.json covers {}, but the run has {}: rerun the command to update the \
+             summary",
+            run.path().display(),
+            counted(summed, "finished item"),
+            counted(records, "record")
         )
     })
 }
@@ -148,20 +151,15 @@ fn unfinished(run: &StoredRun) -> Result<Option<String>> {
     }
     let shown = run.path().display();
     if run.has_shards()? {
-        return Ok(Some(format!(
-            "{shown} holds shards that are not put together: run their command once more, without \
-             --shard"
-        )));
+        return Ok(Some(format!("{shown} has unmerged shards: rerun the command without --shard")));
     }
     let lines = run.record_lines()?;
     // The plan is written before the first item.
     let begun = lines.is_some() || run.has(RunFile::Plan);
-    let records = lines.unwrap_or(0);
-    let s = if records == 1 { "" } else { "s" };
     Ok(begun.then(|| {
         format!(
-            "{shown} is unfinished: {records} record{s} and no summary yet; the same `kad run` \
-             continues"
+            "{shown} is unfinished: {} and no summary yet; the same `kad run` continues",
+            counted(lines.unwrap_or(0), "record")
         )
     }))
 }
@@ -174,7 +172,10 @@ fn no_run(folder: &Path) -> String {
     let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     inside.sort();
     match inside.iter().find(|path| StoredRun::at(*path).has(RunFile::Summary)) {
-        Some(run) => format!("{shown} is no run but holds some: name one, as {}", run.display()),
-        None => format!("{shown} is no run: it has no summary.json"),
+        Some(run) => format!(
+            "{shown} is not the folder of a run; it contains runs, for example {}",
+            run.display()
+        ),
+        None => format!("{shown} is not the folder of a run: it has no summary.json"),
     }
 }

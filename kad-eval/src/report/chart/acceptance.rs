@@ -8,7 +8,7 @@ use super::axes::{Axes, Axis};
 use super::theme::{COLOURS, FAINT, INK};
 use super::{self as chart, Area, SMALL, TEXT, WIDTH};
 use crate::analysis::summary::{DecoderResult, Level};
-use crate::numbers::{fixed, shorten};
+use crate::numbers::{counted, fixed, shorten};
 
 /// Height of the decoder's name above its histograms, in pixels.
 const NAME: i32 = 30;
@@ -76,7 +76,7 @@ fn draw_histogram(
         return chart::write(area, "no rounds", middle, (SMALL, FAINT, HPos::Center));
     }
     let mean = level.acceptance_length;
-    let label = format!("mean {}, {drafts} rounds", fixed(mean, 2));
+    let label = format!("mean {}, {}", fixed(mean, 2), counted(drafts, "round"));
     chart::write(area, &label, (left + 8, y + TITLE + 7), (SMALL, FAINT, HPos::Left))?;
     let whole =
         |length: &f64| if length.fract() == 0.0 { fixed(*length, 0) } else { String::new() };

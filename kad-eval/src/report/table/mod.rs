@@ -12,6 +12,7 @@ use super::chain_section::levels;
 use super::result_tables::groups;
 use crate::analysis::metric::{METRICS, Shown};
 use crate::analysis::summary::{DecoderResult, Summary, explained};
+use crate::numbers::counted;
 use fitted::{FittedColumn, FittedTable};
 
 pub(crate) use csv::csv;
@@ -72,7 +73,8 @@ fn in_style(summary: &Summary, style: TableStyle) -> String {
         let explained = explained(&results).map_or(String::new(), |words| format!("\n{words}"));
         let head = if style == ASCII_MARKDOWN { "## " } else { "" };
         format!(
-            "{head}{name}: {task}, {items} items{unfinished}; intervals 95 %{kind}\n{all}{explained}"
+            "{head}{name}: {task}, {}{unfinished}; intervals 95 %{kind}\n{all}{explained}",
+            counted(items, "item")
         )
     });
     let mut text = tables.collect::<Vec<_>>().join("\n\n");

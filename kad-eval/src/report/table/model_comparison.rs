@@ -7,7 +7,7 @@ use super::{DataTable, HeadedCell, TableCell, headed};
 use crate::analysis::model_comparison::{
     LogitAgreement, MeasuredModel, ModelComparison, ModelRow, TextAgreement,
 };
-use crate::numbers::{NONE, fixed, milliseconds, significant};
+use crate::numbers::{NONE, counted, fixed, milliseconds, significant};
 
 /// The table of a [`ModelComparison`].
 #[derive(Clone, Debug, Serialize)]
@@ -23,12 +23,15 @@ impl ModelTable {
     pub(crate) fn of(rows: &ModelComparison) -> Self {
         let row = |row: &ModelRow| (row.decoder.as_ref() == Some(&rows.baseline), cells(row, rows));
         let positions = rows.rows.iter().filter_map(|row| Some(row.agreement.as_ref()?.positions));
-        let positions =
-            positions.max().map_or(String::new(), |n| format!(", logits over {n} tokens"));
+        let positions = positions
+            .max()
+            .map_or(String::new(), |n| format!(", logits over {}", counted(n, "token")));
         let ModelComparison { context, rounds, .. } = rows;
         Self {
             caption: format!(
-                "comparison of models: passes after {context} tokens, {rounds} rounds{positions}"
+                "comparison of models: passes after {}, {}{positions}",
+                counted(*context, "token"),
+                counted(*rounds, "round")
             ),
             table: DataTable::headed(rows.rows.iter().map(row)),
             notes: notes(rows),

@@ -141,8 +141,8 @@ fn each_line(path: &Path, see: &mut dyn FnMut(&[u8], usize) -> Result<()>) -> Re
 fn parse(line: &[u8], path: &Path, number: usize) -> Result<Record> {
     serde_json::from_slice(line).with_context(|| {
         format!(
-            "{} line {number} is no record of this version: remove line {number} and run again, what \
-             is missing is decoded again",
+            "{} line {number} is not a record of this version of kad: delete line {number} and \
+             rerun, the item is decoded again",
             path.display()
         )
     })
@@ -191,7 +191,7 @@ mod tests {
         std::fs::write(&path, "{\"decoder\": 3}\n").unwrap();
         let error = resume(&path).err().unwrap().to_string();
         assert!(
-            error.contains("line 1 is no record") && error.contains("remove line 1 and run again"),
+            error.contains("line 1 is not a record") && error.contains("delete line 1 and rerun"),
             "{error}"
         );
     }

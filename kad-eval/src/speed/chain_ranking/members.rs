@@ -12,7 +12,7 @@ pub(super) fn target(profile: &Profile, request: &RankingRequest) -> Result<Stri
     let Some(name) = &request.target else {
         let found = default_target(profile);
         return found.ok_or_else(|| {
-            anyhow!(WrongRequest("the profile has no model that could be a target".into()))
+            anyhow!(WrongRequest("the profile has no model that can be a target".into()))
         });
     };
     match profile.candidate(name).map(|found| found.cost.times()) {

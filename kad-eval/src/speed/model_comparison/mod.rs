@@ -64,15 +64,18 @@ fn existing(
 ) -> Result<Option<PassMeasurements>> {
     let stored = folder.stored();
     let path = stored.file(RunFile::Passes);
-    let found = stored.read::<PassMeasurements>(RunFile::Passes).with_context(|| {
-        format!("{} is no measurement of this version; delete it to measure anew", path.display())
-    })?;
+    let found = stored
+        .read::<PassMeasurements>(RunFile::Passes)
+        .context("the measured passes cannot be read; delete their file to measure again")?;
     let Some(found) = found else { return Ok(None) };
     let same = found.widths == plan.widths
         && found.context == plan.context.get()
         && found.models.keys().eq(models.keys());
     if !same {
-        bail!("{} is of another plan, or was changed; delete it to measure anew", path.display());
+        bail!(
+            "{} does not belong to this plan or was edited; delete it to measure again",
+            path.display()
+        );
     }
     Ok(Some(found))
 }
@@ -84,7 +87,7 @@ fn check_room(plan: &PassesPlan, models: &Models) -> Result<()> {
     let Some((name, model)) = models.iter().find(small) else { return Ok(()) };
     bail!(WrongRequest(format!(
         "[passes] asks for passes over {widest} tokens after {context}, but the context of model \
-         `{name}` is {} tokens: lower `context` or `widths`",
+         `{name}` holds {} tokens: lower `context` or `widths`",
         model.counted.context_len()
     )))
 }
@@ -110,7 +113,7 @@ fn passes(
     let texts = all.iter().map(|(name, _)| Ok(prompts(name, models, asked)?.concat()));
     let texts = texts.collect::<Result<Vec<_>>>()?;
     if texts.iter().any(Vec::is_empty) {
-        bail!(WrongRequest("no prompts: [passes] runs over those of the tasks".to_owned()));
+        bail!(WrongRequest("[passes] has no prompts: add a task with prompts".to_owned()));
     }
     let grid = PassGrid { widths: plan.widths.clone(), contexts: vec![plan.context.get()] };
     let found = time_passes(&grid, make, &texts, plan.rounds.map(Into::into))?;

@@ -12,6 +12,7 @@ use crate::config::SamplingPlan;
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
 use crate::models::{Model, Models};
+use crate::numbers::counted;
 use crate::task::TaskPlan;
 
 impl Profile {
@@ -48,7 +49,7 @@ impl Profile {
 /// taken from them in turn until one has no more.
 pub(crate) fn task_names(tasks: &[TaskPlan]) -> Vec<String> {
     let name = |task: &TaskPlan| match task.items().filter(|_| tasks.len() > 1) {
-        Some(items) => format!("{} ({items} items)", task.name()),
+        Some(items) => format!("{} ({})", task.name(), counted(items, "item")),
         None => task.name(),
     };
     tasks.iter().map(name).collect()

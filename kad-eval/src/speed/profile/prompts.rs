@@ -8,6 +8,7 @@ use kad_core::{LanguageModel, TokenId};
 use crate::config::{DecoderKind, Experiment};
 use crate::failure::WrongRequest;
 use crate::models::{self, Models};
+use crate::numbers::counted;
 use crate::task::{self, Conversation, LoadOptions, Task, TaskPlan};
 
 /// Added to every seed of a benchmark: it never repeats the draws of the profile.
@@ -100,8 +101,9 @@ impl Prompts {
         let fits = |text: &Vec<TokenId>| !text.is_empty() && text.len() < room;
         found.retain(|(_, texts)| texts.iter().all(fits));
         if found.is_empty() {
-            let shortest = shortest
-                .map_or("there is none".to_owned(), |n| format!("the shortest has {n} tokens"));
+            let shortest = shortest.map_or("there is none".to_owned(), |n| {
+                format!("the shortest has {}", counted(n, "token"))
+            });
             bail!(WrongRequest(format!(
                 "no prompt fits the context of {room} tokens of `{}`: {shortest}; name a task with \
                  shorter ones in the experiment",

@@ -140,7 +140,7 @@ impl<'k> DataFile<'k> {
         kad_backends::dataset(repo, folder, &wanted, &output::note).map_err(|error| {
             let offline = matches!(error, LoadError::Network { .. } | LoadError::NotFound { .. });
             let other = format!(
-                "cannot get {name} from the hub (a folder with {} does as well: docs/TASKS.md)",
+                "cannot get {name} from the hub (or use a folder with {}: docs/TASKS.md)",
                 self.path
             );
             if offline { anyhow!(error).context(other) } else { anyhow!(error) }
@@ -165,9 +165,9 @@ pub(super) fn items<R: DeserializeOwned>(
     let (path, source) = (&file.path, kind.source);
     let Some(place) = DataPlace::of(data)? else {
         bail!(WrongRequest(format!(
-            "this task reads {path} from a data folder: name it with `--data DIR` or in the \
-             environment variable KAD_DATA; the file comes from {source}; `--data {HUB}` takes it \
-             from the hub where that has it"
+            "this task reads {path} from a data folder: name the folder with `--data DIR` or the \
+             environment variable KAD_DATA; the file comes from {source}; or pass `--data {HUB}` \
+             to read it from the hub"
         )))
     };
     match file.find(place)? {

@@ -47,9 +47,9 @@ impl Author {
         match self {
             Author::Publisher => format!(
                 "every {unit} is one item, with the fields that docs/TASKS.md and the dataset's own \
-                 pages name: mend it, or fetch the file again"
+                 pages name: fix it, or fetch the file again"
             ),
-            Author::User => format!("every {unit} is one item, a JSON object: mend it"),
+            Author::User => format!("every {unit} is one item, a JSON object: fix it"),
         }
     }
 }
@@ -109,7 +109,7 @@ fn entries<R: DeserializeOwned>(path: &Path, text: &str) -> Result<Records<R>> {
         let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
         let fault = python_number(line, &error).map(|fault| format!("{fault}; "));
         let (path, fault) = (path.display(), fault.unwrap_or_default());
-        anyhow!(error).context(format!("{path} is malformed: {fault}mend it, or fetch it again"))
+        anyhow!(error).context(format!("{path} is malformed: {fault}fix it, or fetch it again"))
     })?;
     numbered(path, "entry", (1..).zip(entries.into_iter().map(Ok)), Author::Publisher)
 }
@@ -166,10 +166,7 @@ pub(crate) fn check_distinct<'r>(ids: impl Iterator<Item = (&'r str, &'r At)>) -
     let mut places: HashMap<&str, &At> = HashMap::new();
     for (id, at) in ids {
         if let Some(first) = places.insert(id, at) {
-            bail!(
-                "{first} and {at} have the same id, {id}: results could not tell them apart; give \
-                 one another id, or remove it"
-            );
+            bail!("{first} and {at} have the same ID `{id}`: change or remove one");
         }
     }
     Ok(())

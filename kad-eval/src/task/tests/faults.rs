@@ -21,8 +21,7 @@ fn a_malformed_line_is_named_with_its_fault() {
     ] {
         let data = Data::new("gsm8k/test.jsonl", &format!("{good}\n\n{line}\n{good}\n"));
         let place = data.0.path().join("gsm8k/test.jsonl").display().to_string();
-        let words =
-            [&format!("{place} line 3 is malformed: {fault}"), "mend it, or fetch", "TASKS"];
+        let words = [&format!("{place} line 3 is malformed: {fault}"), "fix it, or fetch", "TASKS"];
         data.refuses("gsm8k", "", &words.map(|word| word as &str));
     }
     let data = Data::new("gsm8k/test.jsonl", r#"{"question": "2?", "answer": "two"}"#);
@@ -31,12 +30,12 @@ fn a_malformed_line_is_named_with_its_fault() {
     let words = ["mc_task.json is malformed", "neither options with 0 or 1", "line 2"];
     data.refuses("truthfulqa", "", &words);
     let data = Data::new("svamp/SVAMP.json", "[{\"ID\": \"a\",\n\"Answer\": NaN}]");
-    data.refuses("svamp", "", &["JSON has no NaN (column", "mend it", "at line 2 column"]);
+    data.refuses("svamp", "", &["JSON has no NaN (column", "fix it", "at line 2 column"]);
     for (labels, fault) in [
         ("1", "1 labels for 2 choices"),
         ("1, 2", "a label is 2"),
         ("0, 0", "no option is true"),
-        ("1, 1", "mc1 has one true option, here are 2"),
+        ("1, 1", "mc1 needs one true option, but 2 are true"),
     ] {
         let targets = format!(r#"{{"choices": ["a", "b"], "labels": [{labels}]}}"#);
         let text =
@@ -91,14 +90,14 @@ fn items_with_one_id_are_named_by_their_lines() {
         format!(r#"{{"id": "{id}", "question": "?", "choices": {choices}, "answerKey": "B"}}"#)
     };
     let data = Data::new("arc_challenge/test.jsonl", &[line("a"), line("b"), line("a")].join("\n"));
-    let words = ["test.jsonl line 1 and ", "test.jsonl line 3 have the same id, a: "];
+    let words = ["test.jsonl line 1 and ", "test.jsonl line 3 have the same ID `a`: "];
     data.refuses("arc_challenge", "", &words);
     let line = r#"{"task_id": "f/0", "prompt": "def f():"}"#;
     let data = Data::new("humaneval/HumanEval.jsonl", &[line, line].join("\n"));
-    data.refuses("humaneval", "", &["line 2 have the same id, f/0"]);
+    data.refuses("humaneval", "", &["line 2 have the same ID `f/0`"]);
     let line = r#"{"question_id": 1, "category": "math", "turns": ["a"]}"#;
     let data = Data::new("mt_bench/question.jsonl", &[line, line].join("\n"));
-    data.refuses("mt_bench", "", &["line 2 have the same id, math-1"]);
+    data.refuses("mt_bench", "", &["line 2 have the same ID `math-1`"]);
 }
 
 #[test]

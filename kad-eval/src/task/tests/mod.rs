@@ -145,7 +145,7 @@ fn gsm8k_asks_step_by_step_and_shows_worked_steps() {
     let task = data.task("gsm8k", "shots = 1", 0);
     assert_eq!(task.items.len(), 2);
     assert_eq!(asked(&task, 1)[1..3], ["user: Three?", "assistant: 3\nThe answer is 3."]);
-    data.refuses("gsm8k", "shots = 2", &["has 1 worked examples; ask for fewer"]);
+    data.refuses("gsm8k", "shots = 2", &["has 1 worked example; ask for fewer"]);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn svamp_joins_body_and_question() {
     let task = data.task("svamp", "shots = 1", 0);
     assert_eq!(asked(&task, 0)[2], "assistant: 3 - 0.5 = 2.5. The answer is 2.5.");
     data.write("svamp/SVAMP.json", &format!("[{entry}, {entry}]"));
-    data.refuses("svamp", "", &["SVAMP.json entry 2 have the same id, chal-1"]);
+    data.refuses("svamp", "", &["SVAMP.json entry 2 have the same ID `chal-1`"]);
     data.write("svamp/SVAMP.json", "[");
     data.refuses("svamp", "", &["SVAMP.json is malformed"]);
 }

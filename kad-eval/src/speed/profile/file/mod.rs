@@ -241,7 +241,7 @@ impl Profile {
             version: u64,
         }
         let wrong = |error: serde_json::Error| {
-            anyhow!(WrongRequest(format!("this is no profile: {error}; {AGAIN}")))
+            anyhow!(WrongRequest(format!("this is not a profile: {error}; {AGAIN}")))
         };
         let Version { version } = serde_json::from_str(text).map_err(wrong)?;
         if version != Self::VERSION {
