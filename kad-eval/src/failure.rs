@@ -71,7 +71,7 @@ pub(crate) enum Failure {
     Request(anyhow::Error),
     /// The work failed: exit code 1.
     Work(anyhow::Error),
-    /// The user interrupted; what was finished is kept: exit code 130.
+    /// The user interrupted; finished items are kept: exit code 130.
     Interrupted(String),
     /// The reader of the output closed the pipe: no message, exit code 0.
     ReaderGone,

@@ -9,7 +9,8 @@ use tempfile::{Builder, NamedTempFile};
 /// Writes `contents` to `path` atomically, see [`replace`].
 ///
 /// # Errors
-/// If the folder is missing or cannot be written, or the disk is full; `path` is then unchanged.
+/// Fails if the folder is missing or cannot be written, or the disk is full; `path` is then
+/// unchanged.
 pub(crate) fn write(path: &Path, contents: &str) -> io::Result<()> {
     replace(path, |file| file.write_all(contents.as_bytes()))
 }
@@ -42,7 +43,7 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
 /// Creates `folder` where it is missing, and shows that files can be written in it.
 ///
 /// # Errors
-/// If they cannot.
+/// Fails if they cannot.
 pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut probe = temporary(folder, "probe")?;

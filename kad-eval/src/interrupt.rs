@@ -8,7 +8,7 @@ use crate::failure::INTERRUPTED_EXIT;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the user has pressed Ctrl-C.
+/// True after Ctrl-C.
 pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
@@ -16,7 +16,7 @@ pub(crate) fn requested() -> bool {
 /// Listens for Ctrl-C from now on.
 ///
 /// # Errors
-/// If the system refuses.
+/// Fails if the system refuses.
 pub(crate) fn listen() -> Result<()> {
     ctrlc::set_handler(|| {
         if REQUESTED.swap(true, Ordering::Relaxed) {

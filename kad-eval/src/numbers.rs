@@ -1,4 +1,4 @@
-//! Numbers as the report writes them. What is not finite is a dash, and zero has no sign.
+//! Numbers as reports write them: non-finite numbers as a dash, zero without a sign.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,12 +13,12 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// A number that need not be there: JSON has no NaN and writes null.
+/// Reads null as NaN, which JSON cannot write.
 pub(crate) fn null_is_nan<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Option::<f64>::deserialize(from).map(|value| value.unwrap_or(f64::NAN))
 }
 
-/// The same where only an infinite number is none.
+/// Reads null as infinity.
 pub(crate) fn null_is_infinite<'de, D: serde::Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Option::<f64>::deserialize(from).map(|value| value.unwrap_or(f64::INFINITY))
 }
@@ -28,7 +28,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Stands where there is no number.
+/// Shown in place of a missing number.
 pub(crate) const NONE: &str = "–";
 
 /// `1 item`, `2 items`: a count and its noun.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// Writes text to stdout at once; a closed pipe is an error, never a panic.
 ///
 /// # Errors
-/// If stdout cannot be written.
+/// Fails if stdout cannot be written.
 pub(crate) fn print(text: &str) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -16,7 +16,7 @@ pub(crate) fn print(text: &str) -> std::io::Result<()> {
 /// Writes a line to stdout.
 ///
 /// # Errors
-/// If stdout cannot be written.
+/// Fails if stdout cannot be written.
 pub(crate) fn line(text: &str) -> std::io::Result<()> {
     print(&format!("{text}\n"))
 }
@@ -39,7 +39,7 @@ pub(crate) fn set_quiet(quiet: bool) {
     QUIET.store(quiet, Ordering::Relaxed);
 }
 
-/// Whether progress is shown: stderr is a terminal and the user does not want quiet.
+/// True if progress is shown: stderr is a terminal and the user does not want quiet.
 pub(crate) fn shows_progress() -> bool {
     !notes_are_off() && std::io::stderr().is_terminal()
 }

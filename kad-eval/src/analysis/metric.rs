@@ -40,7 +40,7 @@ pub(crate) enum Unit {
     Points,
     /// A share, a probability or a mean, with three decimals.
     Plain,
-    /// With four decimals.
+    /// Four decimals.
     Fine,
     /// A p-value: never 0.
     Chance,
@@ -119,9 +119,9 @@ pub(crate) enum Shown {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Value {
     One(fn(&DecoderResult) -> Option<f64>),
-    /// With its interval at [`CONFIDENCE`](crate::analysis::stats::CONFIDENCE).
+    /// Value and its interval at [`CONFIDENCE`](crate::analysis::stats::CONFIDENCE).
     Ranged(fn(&DecoderResult) -> Option<(f64, Interval)>),
-    /// One for each model.
+    /// One value for each model.
     PerModel(fn(&DecoderResult) -> &BTreeMap<String, f64>),
 }
 

@@ -104,7 +104,7 @@ pub(crate) struct TextAgreement {
     pub(crate) equal: u64,
     /// Items that both have finished.
     pub(crate) of: u64,
-    /// At the first difference of greedy texts; none if there is no difference.
+    /// Logit gaps at the first difference of greedy texts; `None` without a difference.
     pub(crate) gaps: Option<LogitGaps>,
 }
 
@@ -123,8 +123,8 @@ impl LogitGaps {
         Self { smallest: smallest.min(gap), largest: largest.max(gap) }
     }
 
-    /// Whether rounding explains every difference of texts: each gap is at most twice the largest
-    /// difference of logits along the prompts, since both logits may be off by it. None where these
+    /// True if rounding explains every difference of texts: each gap is at most twice the largest
+    /// difference of logits along the prompts, since both logits may be off by it. `None` if these
     /// differences are so large that they would excuse anything.
     pub(crate) fn explained(&self, agreement: &LogitAgreement) -> Option<bool> {
         let turned = 2.0 * agreement.worst;
@@ -151,13 +151,13 @@ pub(crate) struct ModelComparison {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ModelRow {
     pub(crate) decoder: Option<String>,
-    /// None for a decoder of several models.
+    /// The decoder's model; `None` for a decoder of several models.
     pub(crate) model: Option<String>,
     pub(crate) measured: Option<MeasuredModel>,
-    /// None for reference models.
+    /// Agreement of logits with the reference model; `None` for reference models.
     pub(crate) agreement: Option<LogitAgreement>,
     pub(crate) speed: Option<DecoderSpeed>,
-    /// None for the baseline.
+    /// Agreement of texts with the baseline; `None` for the baseline.
     pub(crate) texts: Option<TextAgreement>,
 }
 

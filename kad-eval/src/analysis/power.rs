@@ -33,12 +33,13 @@ pub(crate) struct Power {
 struct Detectable {
     /// Assumed share of items that exactly one of the two decoders answers correctly.
     discordant: f64,
-    /// Minimum detectable difference of accuracies at 80 % power; None if there is none.
+    /// Minimum detectable difference of accuracies at 80 % power; `None` if there is none.
     detectable: Option<f64>,
 }
 
 impl Power {
-    /// Of the whole run, also for a shard. Tasks without right and wrong answers are left out.
+    /// The power of the whole run, also for a shard. Tasks without right and wrong answers are left
+    /// out.
     pub(crate) fn of(experiment: &Experiment, tasks: &[Task]) -> Vec<Self> {
         let comparisons = experiment.decoders.len().saturating_sub(1);
         let mut by_items: BTreeMap<usize, Vec<String>> = BTreeMap::new();

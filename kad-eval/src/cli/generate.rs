@@ -151,7 +151,7 @@ pub(crate) enum ExecutionMode {
 /// A level of a chain: its drafter and draft length.
 #[derive(Clone, Debug)]
 pub(crate) struct DraftLevel {
-    /// None for a lookup.
+    /// The model; `None` for a lookup.
     pub(crate) source: Option<Source>,
     pub(crate) lookup: Option<Lookup>,
     pub(crate) length: Option<NonZeroUsize>,

@@ -156,7 +156,7 @@ pub(crate) struct DataArgs {
 }
 
 impl DataArgs {
-    /// None if neither the flag nor a non-empty KAD_DATA is given.
+    /// The data folder; `None` if neither the flag nor a non-empty KAD_DATA is given.
     pub(crate) fn place(&self) -> Option<PathBuf> {
         let environment = || std::env::var_os("KAD_DATA").filter(|value| !value.is_empty());
         self.data.clone().or_else(|| environment().map(PathBuf::from))

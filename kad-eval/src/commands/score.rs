@@ -18,7 +18,7 @@ struct Score {
     tokens: Vec<TokenId>,
     /// −Σ log p(token | prefix) over tokens 2…n, nats.
     nll: f64,
-    /// exp(nll / (n − 1)); None for a single token.
+    /// exp(nll / (n − 1)); `None` for a single token.
     perplexity: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<Vec<NextToken>>,

@@ -210,7 +210,7 @@ fn readers(
     Ok((name, models))
 }
 
-/// One model, and the model whose first layers it is.
+/// The plans of one model and, for an early exit, of the model whose layers it takes.
 fn only(plans: &BTreeMap<String, ModelPlan>, name: &str) -> BTreeMap<String, ModelPlan> {
     let whole = plans[name].early_exit.as_ref().map(|exit| exit.of.as_str());
     let names = whole.into_iter().chain([name]);

@@ -300,7 +300,7 @@ struct Level {
 }
 
 impl Level {
-    /// One level, once per length.
+    /// One level for each of its lengths.
     fn read(&self, value: &Value<'_>, reader: &ChainReader<'_>) -> Result<Vec<LevelPlan>> {
         let table = value.table("a level")?;
         let drafter = table.required("draft")?;

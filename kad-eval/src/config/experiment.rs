@@ -46,7 +46,7 @@ pub struct Experiment {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) passes: Option<PassesPlan>,
     pub(crate) decoders: Vec<DecoderPlan>,
-    /// The name of the decoder that the others are compared with.
+    /// The decoder that the others are compared with.
     pub(crate) baseline: String,
     pub(crate) tasks: Vec<TaskPlan>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct ModelPlan {
     /// Threads and device, for backends that have the choice.
     #[serde(flatten)]
     pub(crate) options: RunOptions,
-    /// If its backend or its files are not there, the run goes on without it and without the
+    /// A run goes on without an optional model whose backend or files are missing, and without the
     /// decoders that need it.
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) optional: bool,

@@ -26,8 +26,8 @@ pub(crate) struct NamedDistribution {
     pub(crate) sampling: SamplingPlan,
 }
 
-/// In `plan.json`, `levels` is a list, with `adapting: true` beside it if lengths adapt, or the
-/// profile and the candidates to plan from. Measurements stay in the profile.
+/// The levels of a chain. In `plan.json` they are a list, with `adapting: true` beside it if
+/// lengths adapt, or the profile and the candidates to plan from. Measurements stay in the profile.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Levels {
@@ -69,7 +69,8 @@ fn yes<T, S: Serializer>(_: &T, to: S) -> Result<S::Ok, S::Error> {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct LevelPlan {
     pub(crate) draft: DraftPlan,
-    /// Tokens per draft, in tokens before the level above verifies; the depth of a tree.
+    /// Draft length of the last level, in tokens; of a level above it, the tokens collected before
+    /// verification; of a tree, its depth.
     pub(crate) length: NonZeroUsize,
     /// Does the level above add a bonus token to a fully accepted draft?
     pub(crate) bonus: bool,
@@ -240,7 +241,7 @@ impl DraftPlan {
         }
     }
 
-    /// As `draft` of a level in an experiment file.
+    /// The value of `draft` in an experiment file.
     pub(crate) fn in_toml(&self) -> String {
         match self {
             DraftPlan::Distribution(part) => toml_string(&part.name),
@@ -276,7 +277,7 @@ impl Lookup {
         }
     }
 
-    /// As `draft` of a level in an experiment file.
+    /// The value of `draft` in an experiment file.
     pub(crate) fn in_toml(self) -> String {
         let Self { longest, shortest, .. } = self;
         format!("{{ kind = \"{}\", longest = {longest}, shortest = {shortest} }}", self.name())
@@ -303,7 +304,7 @@ impl LevelPlan {
         }
     }
 
-    /// As a level of an experiment file, for levels with the default verification.
+    /// A level as experiment files write it, for levels with the default verification.
     pub(crate) fn in_toml(&self) -> String {
         let draft = self.draft.in_toml();
         let depth = self.length;
@@ -322,7 +323,7 @@ impl LevelPlan {
         format!("{{ draft = {draft}, {shape} }}")
     }
 
-    /// The name of its tree in profiles, without the depth; None if it drafts no tree.
+    /// The name of its tree in profiles, without the depth; `None` if it drafts no tree.
     pub(crate) fn tree_name(&self) -> Option<String> {
         let name = self.draft.name();
         self.tree.map(|tree| format!("{name}, {}", tree.in_words("drawn")))

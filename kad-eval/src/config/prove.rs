@@ -29,7 +29,7 @@ pub(crate) struct Proof {
 
 pub(crate) struct Claim {
     pub(crate) decoder: DecoderPlan,
-    /// The decoder with the claimed distribution; None for the decoder's own formula.
+    /// The decoder with the claimed distribution; `None` for the decoder's own formula.
     pub(crate) of: Option<String>,
     /// Does the file claim this distribution? Else the proof fails if the decoder has it.
     pub(crate) exact: bool,

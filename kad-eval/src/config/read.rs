@@ -22,7 +22,7 @@ impl Experiment {
     /// to the file's folder, models to the current folder.
     ///
     /// # Errors
-    /// If the file cannot be read or is no experiment: the error shows the line.
+    /// Fails if the file cannot be read or is no experiment: the error shows the line.
     ///
     /// ```
     /// use kad_eval::Experiment;
@@ -47,7 +47,7 @@ impl FromStr for Experiment {
     /// Checks the experiment in `toml`. Paths in it are relative to the current folder.
     ///
     /// # Errors
-    /// If the text is no experiment: the error shows the line.
+    /// Fails if the text is no experiment: the error shows the line.
     fn from_str(toml: &str) -> std::result::Result<Self, Error> {
         Ok(read("experiment.toml", toml).map_err(Failure::request)?)
     }

@@ -43,7 +43,8 @@ impl RulePlan {
     /// The rule called `kind` with the parameters given by name; the others take their defaults.
     ///
     /// # Errors
-    /// If there is no such rule or parameter, or a value is missing, given twice or out of range.
+    /// Fails if there is no such rule or parameter, or a value is missing, given twice or out of
+    /// range.
     pub(crate) fn new<'n>(
         kind: &str,
         given: impl Iterator<Item = (&'n str, f64)>,
@@ -83,7 +84,8 @@ impl RulePlan {
     /// `kind`, `kind=value` for its first parameter, or `kind=value,name=value,…`.
     ///
     /// # Errors
-    /// As [`new`](Self::new), or if a value is not a number, or one after the first has no name.
+    /// Fails as [`new`](Self::new) does, or if a value is not a number, or a value after the first
+    /// has no name.
     pub(crate) fn parse(text: &str) -> Result<Self, RulePlanError> {
         let (kind, rest) = match text.split_once('=') {
             Some((kind, rest)) => (kind, Some(rest)),
@@ -192,7 +194,7 @@ impl fmt::Display for RulePlan {
     }
 }
 
-/// As experiment files have it: `{"kind": "kad-dual", "threshold": 0.4}`.
+/// The form of experiment files: `{"kind": "kad-dual", "threshold": 0.4}`.
 impl Serialize for RulePlan {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(Some(1 + self.values.len()))?;

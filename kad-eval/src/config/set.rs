@@ -70,8 +70,8 @@ fn split(text: &str) -> Option<(&str, &str)> {
 /// kind (tasks) or index (from 0).
 ///
 /// # Errors
-/// If a key leads through a value without keys, or to an entry that is not there. Unknown keys are
-/// refused by the reader of the file.
+/// Fails if a key leads through a value without keys, or to an entry that is not there. Unknown
+/// keys are refused by the reader of the file.
 pub(crate) fn set(text: &str, settings: &[Setting]) -> Result<String> {
     let Ok(mut document) = text.parse::<DocumentMut>() else {
         // The reader of the file shows the mistake at its place.

@@ -26,7 +26,7 @@ const SCORED: usize = 64;
 pub(super) struct DecodeTimes {
     /// Per prefilled token: only the distribution after the last token is computed.
     prefill: f64,
-    /// Of a pass over one token and the distribution after it.
+    /// Seconds of a pass over one token, with the distribution after it.
     step: f64,
     /// Per scored token: the distribution after each token is computed. 0 if none was timed.
     scored: f64,
@@ -36,7 +36,7 @@ impl DecodeTimes {
     /// Tokens of the text needed after the context.
     pub(super) const BEYOND: usize = STEPS + 2 * SCORED;
 
-    /// Times `predictor` along `text` after `context` tokens, or as many as there is room for; None
+    /// Times `predictor` along `text` after `context` tokens, or as many as there is room for; `None`
     /// if the user interrupted.
     pub(super) fn measure(
         predictor: &mut dyn Predictor,
@@ -61,8 +61,8 @@ impl DecodeTimes {
         Ok((!interrupt::requested()).then_some(Self { prefill, step, scored }))
     }
 
-    /// Seconds of an item if every reply has `new` tokens; `per_token` are the seconds of each
-    /// generated token if they are not those of a step.
+    /// Seconds of an item if every reply has `new` tokens. `per_token`: seconds per generated
+    /// token, if known from elsewhere; default: a decoding step.
     pub(super) fn seconds(&self, item: &ItemTokens, new: usize, per_token: Option<f64>) -> f64 {
         let (prompt, turns) = (item.prompt.len(), item.turns);
         // No pass is shorter than one over a single token.

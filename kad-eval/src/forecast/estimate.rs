@@ -67,13 +67,13 @@ pub(crate) struct Estimate {
     pub(crate) decoder: String,
     pub(crate) items: usize,
     pub(crate) done: usize,
-    /// None if unknown; so is the next.
+    /// `None` if unknown.
     pub(crate) seconds_per_item: Option<f64>,
     pub(crate) seconds_left: Option<f64>,
     pub(crate) basis: Basis,
 }
 
-/// Estimates the time of every decoder on every task, in the order of the file; None if the user
+/// Estimates the time of every decoder on every task, in the order of the file; `None` if the user
 /// interrupted.
 ///
 /// `own` counts the items of this run or shard, and `whole` those of all shards, whose mean time is
@@ -128,7 +128,7 @@ fn key<'p>(plan: &'p DecoderPlan, item: &ItemTokens) -> Key<'p> {
     (plan.kind.distribution().models(), item.mode)
 }
 
-/// Times every distribution once per mode, in the middle of its longest text; None if the user
+/// Times every distribution once per mode, in the middle of its longest text; `None` if the user
 /// interrupted.
 fn time_passes<'p>(
     models: &Models,

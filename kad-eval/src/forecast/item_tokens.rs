@@ -42,7 +42,8 @@ pub(super) struct ItemTokens {
 }
 
 impl ItemTokens {
-    /// None if the chat template or the tokenizer fails; the item will then fail in the run.
+    /// Tokens of an item; `None` if the chat template or the tokenizer fails: the item will then
+    /// fail in the run.
     pub(super) fn of(
         kind: &DecoderKind,
         models: &Models,
@@ -76,7 +77,7 @@ impl ItemTokens {
     }
 
     /// Smallest context length for the item: the prompt and one token, or the longest option without
-    /// its last token. None for scored texts, which are read in windows.
+    /// its last token. `None` for scored texts, which are read in windows.
     fn needed(&self) -> Option<usize> {
         match self.mode {
             TaskMode::Generate => Some(self.prompt.len() + 1),
@@ -131,7 +132,7 @@ pub(super) fn longest(tasks: &[Task]) -> Vec<(&Task, &Item)> {
     all
 }
 
-/// The item with the median number of bytes; None for a task without items.
+/// The item with the median number of bytes; `None` for a task without items.
 pub(super) fn typical(task: &Task) -> Option<&Item> {
     let mut all: Vec<&Item> = task.items.iter().collect();
     let middle = all.len() / 2;

@@ -59,7 +59,7 @@ pub(crate) struct Memory {
     pub(crate) resident_bytes: u64,
     /// Memory that every job still to be started adds for its own copy of the models.
     pub(crate) models_bytes: u64,
-    /// Of one job.
+    /// KV caches of one job.
     #[serde(flatten)]
     pub(crate) caches: Caches,
     /// Free memory of the machine; none where the system does not tell.
@@ -86,7 +86,7 @@ impl Memory {
         Self { peak_bytes, resident_bytes, models_bytes, caches, available_bytes }
     }
 
-    /// If the machine has less free memory than the run may still take.
+    /// A warning if the machine has less free memory than the run may still take.
     pub(crate) fn warning(&self) -> Option<String> {
         let more = self.peak_bytes - self.resident_bytes;
         let available = self.available_bytes.filter(|available| more > *available)?;

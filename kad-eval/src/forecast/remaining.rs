@@ -17,9 +17,9 @@ const LONG: f64 = 60.0;
 pub(super) struct Remaining {
     /// Items of all decoders.
     items: usize,
-    /// If the other items take as long as the finished ones.
+    /// Remaining seconds at the mean time of finished items.
     seconds: f64,
-    /// If every text continues to its limit.
+    /// Remaining seconds if every text reached its limit.
     longest_seconds: f64,
     /// Items of other modes without a finished one, which are not included.
     others: usize,
@@ -27,7 +27,7 @@ pub(super) struct Remaining {
 
 /// Finds the remaining time once for every mode.
 pub(super) struct Forecast {
-    /// By task.
+    /// Mode of each task.
     modes: Vec<TaskMode>,
     /// Modes whose remaining time is not known yet.
     open: Vec<TaskMode>,
@@ -53,7 +53,8 @@ impl Forecast {
         news
     }
 
-    /// None as long as a decoder has not finished an item of this mode.
+    /// Remaining time of the items of this mode; `None` until every decoder has finished one of
+    /// them.
     fn remaining(&self, tally: &Tally, mode: TaskMode) -> Option<Remaining> {
         let mut found = Remaining::default();
         let (own, others): (Vec<_>, Vec<_>) =

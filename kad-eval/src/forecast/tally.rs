@@ -13,7 +13,7 @@ pub(crate) struct DecoderProgress {
     pub(crate) tokens: u64,
     /// Seconds of the finished items.
     pub(crate) seconds: f64,
-    /// The same if every text had continued to `max_new_tokens` at its own speed.
+    /// Seconds if every text had continued to `max_new_tokens` at its own speed.
     pub(crate) longest_seconds: f64,
 }
 

@@ -57,7 +57,7 @@ mod tests {
         let one = |name, bytes: &[u8]| digest(&[(name, bytes)]);
         let zeros = vec![0; SIZE];
         let known = one("model.safetensors", &zeros);
-        // Pinned: a change here makes every run another run.
+        // Pinned: a change here changes every run ID.
         assert_eq!(known, "958b5df3403299a7");
         assert_eq!(one("model.safetensors", &zeros), known);
         for place in [0, SIZE - 1] {
@@ -69,7 +69,7 @@ mod tests {
         assert_ne!(one("model2.safetensors", &zeros), known);
     }
 
-    /// The end of one file does not begin the next.
+    /// Names and contents of neighbouring files cannot be confused.
     #[test]
     fn files_are_told_apart() {
         let names = |a, b| digest(&[(a, b"x"), (b, b"x")]);

@@ -7,13 +7,13 @@ use super::Models;
 use crate::config::DecoderKind;
 
 /// Index of the first token in which two texts differ; the length of the shorter text where it is a
-/// prefix of the other. None for equal texts.
+/// prefix of the other. `None` for equal texts.
 pub(crate) fn first_difference_at(a: &[TokenId], b: &[TokenId]) -> Option<usize> {
     let differs = a.iter().zip(b).position(|(a, b)| a != b);
     differs.or((a.len() != b.len()).then(|| a.len().min(b.len())))
 }
 
-/// Difference of the two largest logits of the decoder's model after `text`; None for a composed
+/// Difference of the two largest logits of the decoder's model after `text`; `None` for a composed
 /// distribution, and for a text longer than the context.
 pub(crate) fn top_two_gap(
     kind: &DecoderKind,

@@ -137,8 +137,8 @@ fn exits_of<'p>(
     used.iter().filter_map(exit).filter(|(_, exit)| exit.of == name).collect()
 }
 
-/// Whether a part is missing: a backend of this build, its library, a graph or the files of a model.
-/// A part that is present and wrong is an error, also of an optional model.
+/// True if a backend, library, graph or model file is missing. A part that is present but unusable
+/// is an error, also for an optional model.
 fn is_absence(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<LoadError>()).any(|error| match error {
         LoadError::NotCompiled { .. }

@@ -132,15 +132,15 @@ pub(crate) fn predictor<'m>(
     chain::predictor(kind, sampling, &|name| &models[name].counted)
 }
 
-/// The model whose tokenizer, chat template and end tokens a decoder uses: its aligned model, of a
-/// chain the target's.
+/// The model whose tokenizer, chat template and end tokens a decoder uses: its aligned model; for a
+/// chain, that of its target.
 pub(crate) fn speaker<'m>(kind: &DecoderKind, models: &'m Models) -> &'m Model {
     let names = kind.models();
     &models[names[names.len() - 1]]
 }
 
-/// Tokens that end a text: the end tokens of all models of the decoder, of a chain those of its
-/// target; none where `sampling` turns them off.
+/// Tokens that end a text: the end tokens of all models of the decoder; for a chain, those of its
+/// target. Empty if `sampling` turns them off.
 pub(crate) fn eos(kind: &DecoderKind, models: &Models, sampling: &SamplingPlan) -> Vec<TokenId> {
     if !sampling.stop_at_end {
         return Vec::new();
@@ -171,7 +171,7 @@ pub(crate) fn chat_prompt(
 /// The prompt as text.
 pub(crate) struct Prompt {
     pub(crate) text: String,
-    /// Whether the tokenizer adds its special tokens. A chat template writes them itself.
+    /// True if the tokenizer adds its special tokens. A chat template writes them itself.
     add_special: bool,
 }
 
@@ -185,7 +185,7 @@ impl Prompt {
 
 /// The prompt of a conversation as text: by a chat template, as in [`chat_prompt`], or plain.
 ///
-/// For a template that refuses the system message, that message goes to the head of the first user
+/// If the template refuses a system message, that message goes to the head of the first user
 /// message.
 pub(crate) fn prompt(
     kind: &DecoderKind,

@@ -33,11 +33,11 @@ pub(crate) struct RunRequest<'a> {
     pub(crate) experiment: &'a Experiment,
     pub(crate) options: &'a RunOptions,
     pub(crate) shard: Option<Shard>,
-    /// Allows more decoders than anybody lists by hand.
+    /// Allows more than 1,000 decoders.
     pub(crate) large_sweeps: bool,
     /// Nothing is decoded or written.
     pub(crate) dry_run: bool,
-    /// Whether Ctrl-C gives up the current item instead of ending the process.
+    /// With true, Ctrl-C gives up the current item instead of ending the process.
     pub(crate) listens: bool,
     /// The command line for the provenance; empty without one.
     pub(crate) command: String,
@@ -63,7 +63,7 @@ pub(crate) struct RunOutcome {
     pub(crate) finished: Finished,
     /// Warnings about the results, without failed items.
     pub(crate) warnings: Vec<String>,
-    /// None of a shard, which lacks the items of the others.
+    /// `None` for a shard.
     pub(crate) summary: Option<Summary>,
 }
 

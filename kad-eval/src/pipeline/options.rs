@@ -1,11 +1,11 @@
-//! How an experiment is run.
+//! Options of a run: folders, limits, parallel jobs.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
-/// How an experiment is run.
+/// Options of a run: folders, limits, parallel jobs.
 ///
-/// None of these options changes an item's text, grade or number of forward passes; `limit` changes
+/// `None` of these options changes an item's text, grade or number of forward passes; `limit` changes
 /// which items there are.
 ///
 /// ```
@@ -22,14 +22,13 @@ pub struct RunOptions {
     /// Folder of benchmark files (`gsm8k/test.jsonl`, …), or `hf:` for the files of the hub.
     /// Default: none, for tasks that need none.
     pub data: Option<PathBuf>,
-    /// At most this many items of each task. Default: all.
+    /// Largest number of items of each task. Default: all.
     pub limit: Option<NonZeroU64>,
     /// Items decoded at a time. Each job loads the models for itself. Default: 1.
     pub jobs: NonZeroUsize,
-    /// Whether the first item that fails ends the run. Default: false, the item is left out.
+    /// Ends the run at the first item that fails. Default: false, the item is left out.
     pub fail_fast: bool,
-    /// Whether notes, warnings and progress go to stderr. Default: false. Nothing ever goes to
-    /// stdout.
+    /// Writes notes, warnings and progress to stderr. Default: false. Nothing ever goes to stdout.
     pub messages: bool,
 }
 

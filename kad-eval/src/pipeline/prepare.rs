@@ -21,7 +21,7 @@ use crate::task::{self, LoadOptions, Task, TaskPlan};
 pub(crate) struct Prepared {
     /// Without absent optional models and their decoders; with planned levels listed.
     pub(crate) experiment: Experiment,
-    /// By the name of the decoder that is planned by it.
+    /// Profile of each planned decoder, by decoder name.
     pub(crate) profiles: Vec<(String, Profile)>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) models: Models,
@@ -33,8 +33,8 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Reads data and loads models; cheap checks come first. Nothing is written, except (unless
-    /// decoding is not meant) a temporary file that shows that results can be kept.
+    /// Reads data and loads models; cheap checks come first. Before decoding, creates and removes a
+    /// temporary file to check that the results folder is writable.
     pub(crate) fn new(request: &RunRequest<'_>) -> Result<Self, Failure> {
         let (mut experiment, options) = (request.experiment.clone(), request.options);
         let profiles = planned_levels::profiles(&experiment)?;
@@ -77,7 +77,7 @@ fn load_tasks(experiment: &Experiment, request: &RunRequest<'_>) -> Result<Vec<T
 /// Most decoders of a request that does not ask for large sweeps.
 const MOST_DECODERS: usize = 1000;
 
-/// Refuses a sweep that got out of hand.
+/// Refuses a request for more than 1,000 decoders.
 fn check_size(experiment: &Experiment, tasks: &[Task]) -> Result<()> {
     let decoders = experiment.decoders.len();
     if decoders <= MOST_DECODERS {

@@ -78,7 +78,7 @@ fn of_task(task: &Task, experiment: &Experiment, records: &[Record]) -> Vec<Stri
     groups.into_iter().map(|(cause, group)| sentence(task, cause, &group)).collect()
 }
 
-/// Each cause with the number of its items, and of how many.
+/// Each cause with its number of items and the number of all items.
 fn causes(task: &Task, own: &[&Record]) -> Vec<(Cause, usize, usize)> {
     let mut found = Vec::new();
     let all = own.len();
@@ -194,8 +194,8 @@ mod tests {
         crate::config::read("x.toml", &text).unwrap()
     }
 
-    /// Three decoders with three and four of four prompts too long: one line, and of the others
-    /// nothing.
+    /// Three decoders with three or four of four prompts too long share one warning; decoders
+    /// without long prompts have none.
     #[test]
     fn decoders_with_one_cause_share_a_line() {
         let (name, grading) = ("arc".to_owned(), Grading::Options);

@@ -116,7 +116,7 @@ fn step(levels: &[Level], vocab: f64, room: usize) -> Vec<f64> {
     if room > TOO_LONG { vec![f64::INFINITY] } else { round(levels, vocab, room) }
 }
 
-/// One round of the uppermost of these levels; without levels, a token of the target.
+/// Costs of a round of the uppermost of these levels; without levels, of a token of the target.
 fn round(levels: &[Level], vocab: f64, room: usize) -> Vec<f64> {
     let Some((level, below)) = levels.split_first() else {
         return verified(&[1.0], true, vocab, room);

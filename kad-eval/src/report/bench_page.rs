@@ -44,7 +44,7 @@ fn point(result: &BenchResult) -> Option<PredictedMeasured> {
 /// the machine, a line each; the first of `results` is the baseline; `profile` made the predictions.
 ///
 /// # Errors
-/// If a chart cannot be drawn or the template fails.
+/// Fails if a chart cannot be drawn or the template fails.
 pub(crate) fn bench_html(
     name: &str,
     setting: &[String],

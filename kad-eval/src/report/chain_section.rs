@@ -54,7 +54,7 @@ fn bars(results: &[&DecoderResult], baseline: &str) -> Vec<TimeBar> {
     results.into_iter().filter_map(bar).collect()
 }
 
-/// None without times.
+/// Time per token; `None` without times.
 fn bar(result: &DecoderResult) -> Option<TimeBar> {
     let time = result.time.as_ref()?;
     let passes = time.passes.iter().map(|(name, seconds)| (name.clone(), *seconds)).collect();
@@ -68,7 +68,7 @@ fn interval(result: &DecoderResult) -> Option<Interval> {
     (low > 0.0).then(|| Interval { low: 1.0 / high, high: 1.0 / low })
 }
 
-/// None for decoders without a prediction.
+/// Predicted and measured time; `None` for decoders without a prediction.
 fn point(result: &DecoderResult, expected: &Expected) -> Option<PredictedMeasured> {
     Some(PredictedMeasured {
         decoder: result.decoder.clone(),

@@ -25,7 +25,7 @@ const LONGEST_NAME: usize = 60;
 /// `runs` as one self-contained page, each compared with the first one.
 ///
 /// # Errors
-/// If the folder of a run cannot be read, a chart cannot be drawn or the template fails.
+/// Fails if the folder of a run cannot be read, a chart cannot be drawn or the template fails.
 pub(crate) fn comparison(runs: &[LoadedRun]) -> Result<String> {
     let Some((first, others)) = runs.split_first() else { anyhow::bail!("no run to compare") };
     let comparisons: Vec<RunComparison<'_>> =
@@ -144,7 +144,8 @@ fn task_view(task: &str, runs: &[LoadedRun], comparisons: &[RunComparison<'_>]) 
     Ok(json!({ "name": task, "figures": figures, "table": table }))
 }
 
-/// For each metric the columns of all runs, then of the comparisons with the first run.
+/// A row: for each metric the columns of all runs, then those of the comparisons with the first
+/// run.
 fn row(
     (task, decoder): (&str, &str),
     shown: &[&Metric],

@@ -125,7 +125,8 @@ fn reason(item: &Item<'_>, why: &str, about: &[&str]) -> Pick {
     Pick { task: task.clone(), item: item.clone(), why: why.to_owned(), about }
 }
 
-/// The items on which a decoder is furthest from the baseline; among equals, where most are.
+/// The items on which a decoder is furthest from the baseline; ties: the item with the most such
+/// decoders.
 fn by_change(
     items: &[Item<'_>],
     (baseline, sign): (&str, f64),

@@ -32,7 +32,7 @@ struct Prompt {
 /// task.
 ///
 /// # Errors
-/// If the records cannot be read again (their texts are not in memory), or the disk is full.
+/// Fails if the records cannot be read again (their texts are not in memory), or the disk is full.
 pub(crate) fn write(
     folder: &RunFolder,
     (summary, records): (&Summary, &[Record]),
@@ -54,7 +54,7 @@ pub(crate) fn write(
 /// The page of a run; `records` need no texts.
 ///
 /// # Errors
-/// If a file of the folder cannot be read, or a chart cannot be drawn.
+/// Fails if a file of the folder cannot be read, or a chart cannot be drawn.
 pub(crate) fn page(run: &StoredRun, summary: &Summary, records: &[Record]) -> Result<String> {
     // Without the file, as after a crash, the page has no prompts.
     let data: PageData = run.read(RunFile::ReportData)?.unwrap_or_default();

@@ -5,7 +5,7 @@ use super::examples::Pick;
 pub(crate) use crate::analysis::fixtures::{CHAINS, SWEEPS, chains, level, summary};
 use crate::run::record::{Record, Span, sample};
 
-/// One item as [`chains`] continue it.
+/// An item continued by the decoders of [`chains`].
 pub(super) fn chain_example() -> Example {
     let steps = [
         ("drafted", 3, "Tom has 6 boxes"),
@@ -48,7 +48,7 @@ fn record(decoder: &str, correct: bool, answer: Option<&str>, spans: Vec<Span>) 
     }
 }
 
-/// One item as three decoders continue it.
+/// An item continued by three decoders.
 pub(super) fn example() -> Example {
     let base = "Tom & \"Ann\" like <b>apples</b>.\n\n  They ate them all, and that was that.\n";
     let steps = vec![

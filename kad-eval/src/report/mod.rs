@@ -60,9 +60,10 @@ impl Expected {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Prediction {
     seconds: f64,
-    /// At 95 %.
+    /// 95 % interval.
     interval: Interval,
-    /// By Lemma 3.1 of the polybasic paper (arXiv 2510.26527); none for plain decoding.
+    /// Prediction of Lemma 3.1 of the polybasic paper (arXiv 2510.26527); `None` for plain
+    /// decoding.
     lemma: Option<f64>,
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    /// None without a chart.
+    /// A figure; `None` without a chart.
     pub(super) fn of(
         svg: Option<String>,
         caption: impl Into<String>,
@@ -67,7 +67,7 @@ fn code(line: &str) -> String {
 /// Renders `template` with `page`, escaped.
 ///
 /// # Errors
-/// If the template fails, which does not depend on generated texts.
+/// Fails if the template fails, which does not depend on generated texts.
 pub(super) fn render(template: &str, page: impl Serialize) -> Result<String> {
     let fill = || {
         let mut templates = Environment::new();

@@ -9,7 +9,7 @@ use crate::analysis::summary::{DecoderResult, Difference};
 use crate::analysis::unique;
 use crate::numbers::counted;
 
-/// In tables with more rows the distributions are folded.
+/// Tables with more rows fold the distributions.
 const DISTRIBUTIONS_IN_THE_OPEN: usize = 8;
 
 /// `title` with its direction, on one line.
@@ -69,8 +69,8 @@ pub(super) fn results(results: &[&DecoderResult], baseline: &str) -> DataTable {
     table
 }
 
-/// With p, and with the number of items where the rows of `results` have others; coloured where the
-/// test finds a difference.
+/// The cell of a difference with its p. It shows the number of items if rows of `results` have
+/// other numbers. It is coloured if the test finds a difference.
 pub(super) fn difference(found: &Difference, results: &[&DecoderResult]) -> TableCell {
     let mut cell = TableCell::number(Unit::Points, Some((found.mean, Some(found.interval))));
     if results.iter().any(|result| result.items != found.items) {

@@ -18,7 +18,7 @@ const IN_THE_OPEN: usize = 4;
 /// The page of a run as self-contained HTML.
 ///
 /// # Errors
-/// If a chart cannot be drawn or the template fails; neither depends on generated texts.
+/// Fails if a chart cannot be drawn or the template fails; neither depends on generated texts.
 pub(super) fn html(
     summary: &Summary,
     examples: &[Example],
@@ -61,7 +61,7 @@ fn examples_of(task: &str, examples: &[Example], summary: &Summary) -> Option<Va
     (!items.is_empty()).then(|| json!({ "task": task, "items": items }))
 }
 
-/// One item and its texts: the baseline's first, then those of the decoders that the item is shown
+/// An item and its texts: the baseline's first, then those of the decoders that the item is shown
 /// for, then the others.
 fn example_view(Example { pick, prompt, records }: &Example, summary: &Summary) -> Value {
     let mut records: Vec<&Record> = records.iter().collect();

@@ -17,7 +17,7 @@ const ROWS_IN_THE_OPEN: usize = 12;
 /// The sections of all tasks of `summary`; `largest` are the models with the most expensive passes.
 ///
 /// # Errors
-/// If a chart cannot be drawn.
+/// Fails if a chart cannot be drawn.
 pub(super) fn sections(
     summary: &Summary,
     expected: &Expected,
@@ -86,7 +86,7 @@ fn figures(
     Ok([accuracy, mass, passes].into_iter().flatten().collect())
 }
 
-/// None if all decoders need the same number of passes.
+/// Accuracy against passes; `None` if all decoders need the same number of passes.
 fn against_passes(
     results: &[&DecoderResult],
     families: &[&str],

@@ -35,7 +35,7 @@ struct ItemResult {
     rounds: Vec<Round>,
     stop: String,
     remarks: Vec<String>,
-    /// Only where nothing is written.
+    /// Score of options or of a given text; `None` for generated texts.
     score: Option<Score>,
     answer: Option<String>,
     spans: Vec<Span>,
@@ -43,7 +43,7 @@ struct ItemResult {
 
 impl DecoderRunner<'_> {
     /// Decodes or scores one item from new sessions: its result does not depend on earlier items.
-    /// None if the user interrupted.
+    /// `None` if the user interrupted.
     pub(super) fn decode(
         &self,
         seed: u64,

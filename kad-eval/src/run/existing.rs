@@ -22,7 +22,7 @@ pub(crate) struct ExistingRun {
     pub(crate) whole: Tally,
 }
 
-/// Reads `out/name/run_id`; nothing is created, written or locked.
+/// Reads `out/name/run_id` without creating, writing or locking a file.
 pub(crate) fn find(
     experiment: &Experiment,
     tasks: &[Task],

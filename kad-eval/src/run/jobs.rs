@@ -18,7 +18,7 @@ pub(super) struct Job {
     pub(super) task: usize,
     pub(super) item: usize,
     pub(super) decoder: usize,
-    /// Of the item over all tasks.
+    /// Index of the item over all tasks.
     place: usize,
 }
 
@@ -99,7 +99,7 @@ impl<'p> RunJobs<'p> {
     }
 
     /// The task and the decoder of `record`, by their places in the file, and its tokens and
-    /// seconds; None if it is not of this plan.
+    /// seconds; `None` if it is not of this plan.
     pub(super) fn spent(&self, record: &Record) -> Option<((usize, usize), DecoderProgress)> {
         let Job { task, item, decoder, .. } = self.job_of(record)?;
         let turns = self.tasks[task].items[item].turns.len().max(1) as u64;
@@ -152,7 +152,7 @@ impl<'p> RunJobs<'p> {
         )
     }
 
-    /// Whether item, grade and seed are those of this run.
+    /// True if item, grade and seed are those of this run.
     fn is_own(&self, job: &Job, record: &Record) -> bool {
         let task = &self.tasks[job.task];
         let item = &task.items[job.item];
@@ -193,7 +193,7 @@ impl<'p> RunJobs<'p> {
     /// Joins the records of a complete run in one file, in order, and removes those of shards.
     ///
     /// # Errors
-    /// If a file cannot be read or the disk is full; nothing is lost.
+    /// Fails if a file cannot be read or the disk is full; nothing is lost.
     pub(super) fn join_records(&self, folder: &RunFolder) -> Result<()> {
         let files: Vec<PathBuf> = folder.all_records()?.into_iter().map(|(file, _)| file).collect();
         if files.len() > 1 || !self.is_sorted(folder)? {

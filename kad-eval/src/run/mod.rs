@@ -40,12 +40,12 @@ pub(crate) struct Finished {
     pub(crate) new_items: usize,
     /// Errors of items that failed in this session, in order.
     pub(crate) failures: Vec<anyhow::Error>,
-    /// Whether the user interrupted before all items were tried.
+    /// True if the user interrupted before all items were tried.
     pub(crate) interrupted: bool,
 }
 
 impl Finished {
-    /// Whether every record is there.
+    /// True if no record is missing.
     pub(crate) fn is_complete(&self) -> bool {
         self.records.len() >= self.total
     }
@@ -54,7 +54,7 @@ impl Finished {
 /// Number of failures without any success after which a session gives up.
 const GIVE_UP_AFTER: usize = 10;
 
-/// One session of a run: begins a run, or continues it after the finished items.
+/// A session of a run: begins a run, or continues it after the finished items.
 pub(crate) struct RunSession<'p> {
     plan: RunJobs<'p>,
     folder: &'p RunFolder,
@@ -96,7 +96,7 @@ impl<'p> RunSession<'p> {
         self.left.len()
     }
 
-    /// Decodes what is left. Items are the outer loop, decoders the inner one: an interrupted run is
+    /// Decodes the remaining items. Items are the outer loop, decoders the inner one: an interrupted run is
     /// balanced, and the load of the machine affects all decoders alike.
     ///
     /// `others` are the same models loaded again, one set for each further thread: not every backend
@@ -106,7 +106,7 @@ impl<'p> RunSession<'p> {
     /// `fail_fast` the first failure ends the session.
     ///
     /// # Errors
-    /// If the folder cannot be written, if an item shows that the request is wrong, or (with
+    /// Fails if the folder cannot be written, if an item shows that the request is wrong, or (with
     /// `fail_fast`, or if nothing has ever worked) if items fail. Finished items are in the folder.
     pub(crate) fn run(
         self,

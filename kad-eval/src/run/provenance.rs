@@ -27,7 +27,7 @@ const FEATURES: [(&str, bool); 8] = [
     ("tch", cfg!(feature = "tch")),
 ];
 
-/// One session of a run: the entries of `provenance.json`.
+/// A session of a run: an entry of `provenance.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProvenanceEntry {

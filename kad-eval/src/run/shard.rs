@@ -4,8 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
-/// Every `count`-th item from the `index`-th, counted from 1, with all decoders: an item that
-/// decoders are compared on is not split.
+/// Every `count`-th item from the `index`-th, counted from 1. A shard decodes an item with every
+/// decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
     index: NonZeroUsize,
@@ -13,7 +13,7 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Whether the shard has the item at `place`, counted from 0 over all tasks.
+    /// True if the shard has the item at `place`, counted from 0 over all tasks.
     pub(crate) fn has(self, place: usize) -> bool {
         place % self.count == self.index.get() - 1
     }

@@ -80,7 +80,7 @@ impl StoredRun {
         Ok(self.read(RunFile::Provenance)?.unwrap_or_default())
     }
 
-    /// Whether records of shards wait to be joined.
+    /// True if there are unmerged records of shards.
     pub(crate) fn has_shards(&self) -> Result<bool> {
         let files = self.record_files()?;
         Ok(files.iter().any(|(name, _)| name.starts_with("records.shard-")))

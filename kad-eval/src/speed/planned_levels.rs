@@ -25,7 +25,7 @@ pub(crate) fn profiles(experiment: &Experiment) -> Result<Vec<(String, Profile)>
     experiment.decoders.iter().filter_map(named).collect()
 }
 
-/// The profile of a chain with planned levels; None for other decoders. A missing file is an error
+/// The profile of a chain with planned levels; `None` for other decoders. A missing file is an error
 /// at its place in the experiment.
 pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
     let DecoderKind::Chain(ChainPlan { levels: Levels::Planned { levels }, .. }) = kind else {
@@ -41,7 +41,7 @@ pub(crate) fn profile_of(kind: &DecoderKind) -> Result<Option<Profile>> {
 }
 
 /// Replaces planned levels of a chain by the fastest ones; leaves everything else as it is. `tasks`
-/// are the experiment's; None for a prompt of the command line. A profile that was made under other
+/// are the experiment's; `None` for a prompt of the command line. A profile that was made under other
 /// conditions, or lacks the target, is an error.
 pub(crate) fn list_planned(
     kind: &mut DecoderKind,
@@ -106,7 +106,7 @@ fn fastest_levels(
     Ok(Levels::Listed { levels, measured })
 }
 
-/// The profile's name of a distribution; None under other sampling settings.
+/// The profile's name of a distribution; `None` under other sampling settings.
 fn distribution_name(
     profile: &Profile,
     distribution: &DecoderKind,
@@ -121,7 +121,7 @@ fn distribution_name(
     }
 }
 
-/// The profile's name of a drafter; None for a lookup with other match lengths.
+/// The profile's name of a drafter; `None` for a lookup with other match lengths.
 fn drafter_name(profile: &Profile, draft: &DraftPlan) -> Option<String> {
     if let Some(part) = draft.distribution() {
         return distribution_name(profile, &part.distribution, &part.sampling);
@@ -134,7 +134,7 @@ fn drafter_name(profile: &Profile, draft: &DraftPlan) -> Option<String> {
     found.map(|candidate| candidate.name.clone())
 }
 
-/// The prediction of `profile` for a decoder on a range of the profile's texts; None for decoders
+/// The prediction of `profile` for a decoder on a range of the profile's texts; `None` for decoders
 /// that the theory does not describe, or that the profile lacks.
 pub(crate) fn predicted(
     profile: &Profile,

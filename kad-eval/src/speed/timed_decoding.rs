@@ -24,7 +24,7 @@ pub(crate) struct TimedText {
     pub(crate) steps: Vec<StepTime>,
 }
 
-/// One step of a decoder.
+/// A step of a decoder.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct StepTime {
     /// Wall-clock time.
@@ -58,7 +58,7 @@ pub(crate) struct TimedDecoder<'m> {
 }
 
 impl TimedDecoder<'_> {
-    /// A text with fresh sessions; None if the user interrupted.
+    /// A text with fresh sessions; `None` if the user interrupted.
     pub(crate) fn text(&self, prompt: &[TokenId], seed: u64) -> Result<Option<TimedText>> {
         let eos = models::eos(self.kind, self.models, self.sampling);
         let limits = Limits { max_new_tokens: self.max_new_tokens, eos };
@@ -77,7 +77,7 @@ impl TimedDecoder<'_> {
 }
 
 /// Continues `prompt` and times each step; `clock` reads the totals of each model so far, always in
-/// one order. None if the user interrupted.
+/// one order. `None` if the user interrupted.
 fn decode_timed(
     decoder: &mut dyn Decoder,
     prompt: &[TokenId],

@@ -88,7 +88,7 @@ pub enum Grading {
     Text,
 }
 
-/// In words: the way an answer is found.
+/// The grading in words.
 impl fmt::Display for Grading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -109,7 +109,7 @@ impl Grading {
         !matches!(self, Grading::Speed | Grading::Text)
     }
 
-    /// Are probabilities taken from the decoder's distribution, so that nothing is written?
+    /// True if probabilities are taken from the decoder's distribution and no text is generated.
     pub fn scores_distribution(&self) -> bool {
         matches!(self, Grading::Options | Grading::RightMass | Grading::Text)
     }
@@ -120,11 +120,11 @@ impl Grading {
 pub struct Task {
     /// Its name in tables and records.
     pub name: String,
-    /// In the order in which they are decoded.
+    /// The items, in the order of decoding.
     pub items: Vec<Item>,
-    /// The same for all items.
+    /// Grading of all items.
     pub grading: Grading,
-    /// The same for all items.
+    /// Prompt format of all items.
     pub format: PromptFormat,
 }
 
@@ -143,7 +143,7 @@ impl Task {
         Conversation { messages: system.chain(shots).chain(turns).collect(), format: self.format }
     }
 
-    /// The answer that the extractor reads in a reply. None if it finds none, or if no text is
+    /// The answer that the extractor reads in a reply. `None` if it finds none, or if no text is
     /// graded.
     pub fn answer(&self, item: &Item, reply: &str) -> Option<String> {
         let Grading::Answer(extractor) = &self.grading else { return None };
@@ -178,5 +178,5 @@ impl Task {
     }
 }
 
-/// A to Z.
+/// Number of letters, A to Z.
 const LETTERS: usize = 26;

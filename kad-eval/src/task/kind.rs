@@ -23,11 +23,11 @@ pub struct TaskKind {
     pub metric: &'static str,
     /// Items of the published file; 0 for files of the user.
     pub items: u64,
-    /// The file of the items, in its own folder of a data folder; None if it needs no data folder.
+    /// The file of the items, in its own folder of a data folder; `None` if it needs no data folder.
     pub(super) file: Option<&'static str>,
     /// A file of worked examples, beside it.
     pub(super) examples: Option<&'static str>,
-    /// None if the hub does not have it in a form that is read.
+    /// Files on the hub; `None` if it has no form that kad reads.
     pub(super) hub: Option<HubFiles>,
     /// The licence of its data.
     pub licence: &'static str,
@@ -54,8 +54,8 @@ impl TaskKind {
     /// `train`), an index and a row.
     ///
     /// # Errors
-    /// If the items are not found, or with the place of the first row that is malformed, that
-    /// `solve` refuses, or whose item repeats an id.
+    /// Fails if the items are not found, and with the place of the first row that is malformed,
+    /// that `solve` refuses, or whose item repeats an ID.
     pub(super) fn load<R: DeserializeOwned>(
         &self,
         options: LoadOptions<'_>,
@@ -90,7 +90,7 @@ pub(super) struct LoadedItems {
 /// The worked examples that a task offers.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Shots {
-    /// None: its items have no worked replies.
+    /// `None`: its items have no worked replies.
     None,
     Shared,
     OfGroup,

@@ -144,7 +144,7 @@ impl Question {
         solved
     }
 
-    /// One line per option: its letter, `mark` and its text.
+    /// A line per option: its letter, `mark` and its text.
     fn listed(&self, mark: &str) -> String {
         let lines = self.options.iter().enumerate();
         let lines = lines.map(|(index, text)| format!("{}{mark}{}", letter(index), text.trim()));

@@ -18,7 +18,7 @@ pub struct TaskPlan {
     set: TaskSet,
     /// The name that the file gives it.
     name: Option<String>,
-    /// The most items; None for all.
+    /// The most items; `None` for all.
     items: Option<u64>,
     /// Worked examples before each item.
     shots: u64,
@@ -73,7 +73,7 @@ impl TaskPlan {
     /// ```
     ///
     /// # Errors
-    /// If the kind is unknown, lacks a key or has a wrong one.
+    /// Fails if the kind is unknown, lacks a key or has a wrong one.
     pub fn from_toml(text: &str) -> Result<Self, ConfigError> {
         toml_table::parse("the task", text, "[[tasks]]", |table| {
             let first = Self::read(table)?.into_iter().next();
@@ -103,7 +103,7 @@ impl TaskPlan {
         self.kind.name
     }
 
-    /// The most items that are asked; None for all.
+    /// The most items that are asked; `None` for all.
     pub fn items(&self) -> Option<u64> {
         self.items
     }
@@ -114,8 +114,8 @@ impl TaskPlan {
     }
 }
 
-/// As `plan.json` has it: the kind, the values of its keys, and the keys of all tasks that are not
-/// the default.
+/// The form of `plan.json`: the kind, the values of its keys, and the keys of all tasks that are
+/// not the default.
 impl Serialize for TaskPlan {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
@@ -186,8 +186,8 @@ pub struct LoadOptions<'a> {
 /// Loads a task's items.
 ///
 /// # Errors
-/// If its file is missing, malformed (with the line) or has fewer items or worked examples than are
-/// asked for.
+/// Fails if its file is missing, malformed (with the line) or has fewer items or worked examples
+/// than are asked for.
 pub fn load(plan: &TaskPlan, options: LoadOptions<'_>) -> Result<Task> {
     let (name, set) = (plan.name(), &plan.set);
     let loaded = (set.load)(options)?;

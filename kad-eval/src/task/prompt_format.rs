@@ -5,16 +5,16 @@ use kad_backends::Message;
 /// A conversation, and the format of its prompt.
 #[derive(Clone, Debug)]
 pub struct Conversation {
-    /// In order, up to the one that a decoder replies to.
+    /// The messages in order, up to the one that a decoder replies to.
     pub messages: Vec<Message>,
-    /// Of the whole conversation.
+    /// Format of the whole conversation.
     pub format: PromptFormat,
 }
 
 /// The way a conversation becomes the text of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PromptFormat {
-    /// By the chat template of the decoder's leading model.
+    /// The chat template of the decoder's leading model.
     Chat,
     /// Without a chat template.
     Plain(PlainFormat),
@@ -32,7 +32,7 @@ pub struct PlainFormat {
 }
 
 impl Conversation {
-    /// The prompt without a chat template: up to the beginning of the reply. None if the format is
+    /// The prompt without a chat template: up to the beginning of the reply. `None` if the format is
     /// [`PromptFormat::Chat`], which takes a model's template.
     pub fn plain(&self) -> Option<String> {
         match self.format {

@@ -36,7 +36,7 @@ pub(super) static KIND: TaskKind = TaskKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum TruthMetric {
-    /// One option is true. Is it chosen?
+    /// One option is true and must be chosen.
     Mc1,
     /// Several options are true. The points are their share of the probability.
     Mc2,

@@ -1,7 +1,7 @@
 //! TOML tables, read key by key; every mistake is shown at its place in the file.
 //!
 //! A [`Table`] remembers the keys it was asked for, so that [`Table::finish`] can refuse all others
-//! and name the nearest known key. The rooms above own their keys; this room knows none.
+//! and name the nearest known key. Modules above own their keys.
 
 mod error;
 mod parse;

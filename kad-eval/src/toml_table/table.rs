@@ -41,7 +41,7 @@ impl<'a> Table<'a> {
         self.required_as(key, &format!("add `{key} = …`"))
     }
 
-    /// As [`required`](Self::required); `help` shows how the key is written.
+    /// [`required`](Self::required) with `help` that shows how the key is written.
     pub(crate) fn required_as(&self, key: &'static str, help: &str) -> Result<Value<'a>> {
         self.optional(key).ok_or_else(|| {
             let misspelt = self.unasked().find(|found| similarity(key, found.get_ref()) > SIMILAR);

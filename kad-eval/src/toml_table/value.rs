@@ -74,7 +74,7 @@ impl<'a> Value<'a> {
         Ok(folder.unwrap_or_else(|| "".as_ref()).join(self.str()?))
     }
 
-    /// One of `names`, which are names of a `what`.
+    /// Reads one of `names`, which are names of a `what`.
     pub(crate) fn known<'n>(
         &self,
         what: &str,

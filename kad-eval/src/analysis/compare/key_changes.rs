@@ -11,7 +11,7 @@ use crate::run::ProvenanceEntry;
 /// A key with different values in two runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct KeyChange {
-    /// As `sampling.temperature` or `decoders.KAD dual.rule.threshold`.
+    /// Dotted key, for example `sampling.temperature` or `decoders.KAD dual.rule.threshold`.
     pub(crate) key: String,
     /// Number of places: a setting that decoders inherit is listed once.
     pub(crate) places: usize,

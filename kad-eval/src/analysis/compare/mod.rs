@@ -48,7 +48,7 @@ pub(crate) struct RunComparison<'r> {
     /// Provenance keys that differ: program, machine, models, data.
     pub(crate) provenance: Vec<KeyChange>,
     pub(crate) decoders: Vec<DecoderPair<'r>>,
-    /// For the notes about times.
+    /// Summaries of both runs, for the notes about times.
     #[serde(skip)]
     runs: [&'r Summary; 2],
 }
@@ -121,7 +121,7 @@ fn decoders_of(run: &LoadedRun) -> Vec<&str> {
 pub(crate) struct DecoderPair<'s> {
     pub(crate) decoder: &'s str,
     pub(crate) task: &'s str,
-    /// None if the run lacks the decoder or the task.
+    /// Result of the first run; `None` if it lacks the decoder or the task.
     pub(crate) first: Option<&'s DecoderResult>,
     pub(crate) second: Option<&'s DecoderResult>,
     /// Accuracy of the second run minus accuracy of the first, on the items both finished.
@@ -136,7 +136,7 @@ pub(crate) struct DecoderPair<'s> {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct SpeedRatio {
     pub(crate) value: f64,
-    /// At 95 %, from a bootstrap over the items of each run; it does not cover changes of the
+    /// 95 % bootstrap interval over the items of each run; it does not cover changes of the
     /// machine's load.
     pub(crate) interval: Interval,
 }
@@ -174,7 +174,7 @@ fn difference(first: &[&Record], second: &[&Record]) -> Option<Difference> {
     Difference::paired(after, before, SEED)
 }
 
-/// None without times or without records of a run.
+/// Ratio of speeds; `None` without times or without records of a run.
 fn speed(
     first: &[&Record],
     second: &[&Record],

@@ -80,7 +80,7 @@ pub(crate) struct SpeedSpread<'r> {
 }
 
 impl<'r> Repetitions<'r> {
-    /// None if `runs` have different plans, or one folder occurs twice.
+    /// Repetitions of one plan; `None` if the plans of `runs` differ or one folder occurs twice.
     pub(crate) fn of(runs: &'r [LoadedRun]) -> Option<Self> {
         let (first, others) = runs.split_first()?;
         let same =
@@ -129,7 +129,7 @@ impl<'r> Repetitions<'r> {
 }
 
 impl<'r> SpeedSpread<'r> {
-    /// For a result of the first run; none if another run lacks it.
+    /// Repetitions of a result of the first run; `None` if another run lacks it.
     fn of(runs: &'r [LoadedRun], result: &'r DecoderResult) -> Option<Self> {
         let speed = |run: &LoadedRun| {
             run.summary.result(&result.task, &result.decoder).map(|it| it.tokens_per_second)

@@ -124,7 +124,7 @@ pub const POWER: f64 = 0.8;
 ///
 /// √items·δ = z₁₋ₗₑᵥₑₗ⸝₂·√ψ + z₀.₈·√(ψ − δ²),
 ///
-/// a normal approximation. None if ψ is not in (0, 1], or δ would exceed ψ. Source: Connor 1987,
+/// a normal approximation. `None` if ψ is not in (0, 1], or δ would exceed ψ. Source: Connor 1987,
 /// Biometrics 43; Miettinen 1968, Biometrics 24.
 ///
 /// ```
@@ -153,7 +153,7 @@ pub fn detectable(items: u64, discordant: f64, level: f64) -> Option<f64> {
 }
 
 /// Minimum detectable mean of `items` paired differences with standard `deviation` s, at
-/// significance `level` and [`POWER`]: (z₁₋ₗₑᵥₑₗ⸝₂ + z₀.₈)·s/√items. None if s is not positive.
+/// significance `level` and [`POWER`]: (z₁₋ₗₑᵥₑₗ⸝₂ + z₀.₈)·s/√items. `None` if s is not positive.
 ///
 /// ```
 /// let mean = kad_eval::stats::detectable_mean(400, 0.3, 0.05).unwrap();

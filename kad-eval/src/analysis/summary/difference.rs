@@ -25,7 +25,7 @@ pub struct Difference {
     pub deviation: Option<f64>,
     /// The methods behind `interval` and `p_value`.
     pub method: Method,
-    /// At 95 %; NaN, null in JSON, for points that all differ by the same.
+    /// 95 % interval; NaN, null in JSON, if all differences of points are equal.
     pub interval: Interval,
     /// Two-sided test of no difference.
     pub p_value: f64,
@@ -67,7 +67,7 @@ impl Method {
 }
 
 impl Difference {
-    /// From the points of both decoders on each item: (own, other).
+    /// The difference of two decoders, from their points on each item: (own, other).
     pub(crate) fn of(earned: &[(f64, f64)], seed: u64) -> Self {
         let differences: Vec<f64> = earned.iter().map(|(own, other)| own - other).collect();
         let count = |test: fn(&f64) -> bool| differences.iter().filter(|d| test(d)).count() as u64;
@@ -102,8 +102,9 @@ impl Difference {
         found
     }
 
-    /// From the items that both sides have, by key. Items are taken in the order of the keys, so
-    /// that the interval does not depend on the order of the records. None without such an item.
+    /// The difference on the items that both sides have, by key; `None` without such an item. Items
+    /// are taken in the order of the keys, so that the interval does not depend on the order of the
+    /// records.
     pub(crate) fn paired<K: Ord>(
         own: impl Iterator<Item = (K, f64)>,
         other: impl Iterator<Item = (K, f64)>,
@@ -115,8 +116,8 @@ impl Difference {
         (!both.is_empty()).then(|| Self::of(&both, seed))
     }
 
-    /// Minimum detectable difference as one of several comparisons: with p ≤ α / comparisons it is
-    /// found, whatever Holm's method makes of the others.
+    /// Minimum detectable difference as one of several comparisons, at Bonferroni's level α /
+    /// comparisons, which is sufficient under Holm.
     fn detectable_among(&self, comparisons: usize) -> Option<f64> {
         let level = (1.0 - CONFIDENCE) / comparisons as f64;
         match self.method {
@@ -172,8 +173,8 @@ pub(crate) fn methods(compared: &[&Difference]) -> Option<String> {
     }
 }
 
-/// The difference that every comparison in which any item differs would detect; none if one of them
-/// would detect nothing.
+/// The largest minimum detectable difference of the comparisons with disagreements; `None` if one
+/// of them has none.
 fn largest_detectable(compared: &[&Difference]) -> Option<f64> {
     let differ = compared.iter().filter(|it| it.wins + it.losses > 0);
     let found = differ.map(|it| it.detectable).reduce(|a, b| Some(a?.max(b?))).flatten();

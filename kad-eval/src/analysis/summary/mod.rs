@@ -67,18 +67,19 @@ pub struct DecoderResult {
     /// NaN, null in JSON, where the task is not graded; likewise `accuracy_interval` and `answered`.
     #[serde(deserialize_with = "null_is_nan")]
     pub accuracy: f64,
-    /// At 95 %: Wilson, or for points a bootstrap over items.
+    /// 95 % interval: Wilson's, or for points a bootstrap over items.
     pub accuracy_interval: Interval,
     /// Share of items whose text contains an answer.
     #[serde(deserialize_with = "null_is_nan")]
     pub answered: f64,
-    /// By subject, category or level of the items.
+    /// Results by subject, category or level of the items.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
-    /// For tasks that score given texts.
+    /// Likelihood of the texts, for tasks that score given texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub likelihood: Option<Likelihood>,
-    /// From the baseline, on the items that both finished; none for the baseline itself.
+    /// Difference from the baseline on the items that both finished; `None` for the baseline
+    /// itself.
     pub difference: Option<Difference>,
     /// Mean over tokens of the probability of deferring to the aligned model.
     pub deferral_mass: Option<f64>,
@@ -104,7 +105,7 @@ pub struct DecoderResult {
     pub origins: Vec<OriginCount>,
     /// Time per new token; none if a record lacks it.
     pub time: Option<Time>,
-    /// Whether the tokens have the stated distribution exactly (lossless).
+    /// True if the tokens have the stated distribution exactly (lossless).
     pub exact: bool,
     /// Number of texts by the reason they ended.
     pub stops: BTreeMap<String, u64>,
@@ -317,7 +318,7 @@ fn groups(records: &[&Record], graded: bool) -> Vec<Group> {
     groups.into_iter().map(group).collect()
 }
 
-/// None for options and generated texts.
+/// Likelihood of scored texts; `None` for options and generated texts.
 fn likelihood(records: &[&Record]) -> Option<Likelihood> {
     let texts = || records.iter().filter_map(|r| r.scored.as_ref()).filter(|s| s.bytes > 0);
     let (tokens, bytes) = texts().fold((0, 0), |sum, s| (sum.0 + s.tokens, sum.1 + s.bytes));
@@ -330,7 +331,7 @@ fn likelihood(records: &[&Record]) -> Option<Likelihood> {
     })
 }
 
-/// None without drafts.
+/// Acceptance over all items; `None` without drafts.
 fn drafting(records: &[&Record]) -> Option<Drafting> {
     let mut counts: Option<Acceptance> = None;
     for acceptance in records.iter().filter_map(|r| r.acceptance.as_ref()) {

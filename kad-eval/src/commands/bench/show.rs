@@ -26,7 +26,8 @@ struct BenchJson<'a> {
     decoders: &'a [BenchResult],
 }
 
-/// In the requested format. It is an error if for every prompt some text ended with its first step.
+/// The results in the requested format. Fails if for every prompt some text ended with its first
+/// step.
 pub(super) fn text(
     args: &BenchArgs,
     experiment: &str,
@@ -120,7 +121,7 @@ fn estimate(estimate: &Estimate, number: fn(f64) -> String) -> String {
     with_interval(estimate.value, estimate.interval.low, estimate.interval.high, number)
 }
 
-/// The comparison with the baseline; None for the baseline itself.
+/// The comparison with the baseline; `None` for the baseline itself.
 fn in_words(result: &BenchResult) -> Option<String> {
     let speedup = result.speedup.as_ref()?;
     let texts = result.same_text.map_or(String::new(), |same| format!("; {same}"));

@@ -50,7 +50,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
     }
 }
 
-/// The prompt from the arguments or stdin; None for a conversation.
+/// The prompt from the arguments or stdin; `None` for a conversation.
 fn prompt(args: &GenerateArgs) -> Result<Option<String>, Failure> {
     let prompt = match &args.prompt {
         Some(prompt) => prompt.clone(),

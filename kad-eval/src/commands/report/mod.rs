@@ -114,7 +114,7 @@ fn compared(run: &StoredRun) -> Result<LoadedRun> {
     }
 }
 
-/// As [`outdated`], for a run that is read.
+/// [`outdated`] for a run in memory.
 fn outdated_run(run: &LoadedRun) -> Option<String> {
     outdated(&run.stored, summed(&run.summary), run.records.len() as u64)
 }

@@ -44,7 +44,7 @@ fn json(value: &impl Serialize) -> Result<String> {
 /// Runs, each compared with the first.
 #[derive(Serialize)]
 struct Comparisons<'r> {
-    /// If all runs have the same plan.
+    /// Repetitions, if all runs have the same plan.
     repetitions: Option<Repetitions<'r>>,
     comparisons: Vec<RunComparison<'r>>,
 }

@@ -35,7 +35,7 @@ struct DryRun<'p> {
     /// Items × decoders of the run, or of the shard.
     items: usize,
     done: usize,
-    /// Upper bound for one job; None if nothing is known.
+    /// Upper bound for one job; `None` if unknown.
     seconds_left: Option<f64>,
     memory: Memory,
     #[serde(skip_serializing_if = "<[Power]>::is_empty")]
@@ -49,7 +49,7 @@ struct ModelRow {
     source: String,
     backend: String,
     dtype: String,
-    /// Of its matrices in memory, or of its files where that is not known.
+    /// Bytes of the matrices in memory, or of the model's files if that is not known.
     weight_bytes: u64,
     /// KV cache per token.
     cache_bytes_per_token: u64,

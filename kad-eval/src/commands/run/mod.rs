@@ -60,7 +60,7 @@ struct Closing<'s> {
     /// Only of a shard; a run has them in its summary.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: &'s [String],
-    /// None of a shard.
+    /// `None` for a shard.
     #[serde(flatten)]
     summary: Option<&'s Summary>,
 }

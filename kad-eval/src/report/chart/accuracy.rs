@@ -26,14 +26,14 @@ const LONGEST_LABEL: usize = 40;
 /// A row of the chart: the heading of a family, or the bar of a decoder.
 struct BarRow<'a> {
     label: String,
-    /// None for a heading.
+    /// The result; `None` for a heading.
     result: Option<&'a DecoderResult>,
     indent: i32,
     /// Middle of the row, in pixels below the top.
     y: i32,
 }
 
-/// The chart for `results`, all of one task; `families` give the colours. None if there is nothing
+/// The chart for `results`, all of one task; `families` give the colours. `None` if there is nothing
 /// to draw.
 pub(crate) fn accuracy(
     results: &[&DecoderResult],

@@ -14,7 +14,7 @@ pub(crate) struct Axis<'a> {
     pub(crate) range: Range<f64>,
     /// Approximate number of ticks, at round values; 0 also hides the grid.
     pub(crate) ticks: usize,
-    /// With the unit.
+    /// Title with the unit.
     pub(crate) title: &'a str,
     pub(crate) number: &'a dyn Fn(&f64) -> String,
 }
@@ -35,9 +35,9 @@ impl<'a> Axis<'a> {
 pub(crate) struct Axes<'a> {
     pub(crate) top: i32,
     pub(crate) right: i32,
-    /// For the numbers and the title of `x`.
+    /// Room for the numbers and the title of `x`.
     pub(crate) bottom: i32,
-    /// For numbers and title of `y`, or the labels of rows.
+    /// Room for numbers and title of `y`, or for the labels of rows.
     pub(crate) left: i32,
     pub(crate) x: Axis<'a>,
     pub(crate) y: Axis<'a>,

@@ -23,7 +23,7 @@ const LONGEST_LABEL: usize = 40;
 #[derive(Clone, Debug)]
 pub(crate) struct DecoderMarks {
     pub(crate) label: String,
-    /// In the order of the runs; none if a run lacks the value.
+    /// Value and interval in each run, in the order of the runs; `None` if a run lacks the value.
     pub(crate) marks: Vec<Option<(f64, Interval)>>,
 }
 

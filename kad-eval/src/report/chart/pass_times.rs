@@ -63,7 +63,7 @@ struct PassTimePoint {
 }
 
 impl PassTimeCurve {
-    /// The curve of `times` at the measured context length nearest to `context`. None without a
+    /// The curve of `times` at the measured context length nearest to `context`. `None` without a
     /// positive time of passes over one token.
     ///
     /// The interval is the normal one of a ratio of independent medians, `(se v / v)² =

@@ -30,7 +30,7 @@ pub(crate) struct PredictedMeasured {
     pub(crate) decoder: String,
     pub(crate) predicted: Prediction,
     pub(crate) measured: f64,
-    /// Of the measurement, at 95 %.
+    /// 95 % interval of the measurement.
     pub(crate) interval: Interval,
 }
 

@@ -12,7 +12,7 @@ pub(crate) const PAPER: RGBColor = THEME[0].0;
 pub(crate) const INK: RGBColor = THEME[1].0;
 pub(crate) const FAINT: RGBColor = THEME[2].0;
 pub(crate) const GRID: RGBColor = THEME[3].0;
-/// For parts of no model and no family; the last of [`COLOURS`].
+/// Colour of marks that belong to no model and no family; the last of [`COLOURS`].
 pub(crate) const GREY: RGBColor = COLOURS[6];
 
 /// Colours of families and models.

@@ -36,7 +36,7 @@ const ENGINE: &str = "engine (outside passes)";
 pub(crate) struct TimeBar {
     pub(crate) decoder: String,
     pub(crate) total: f64,
-    /// Of the total, at 95 %.
+    /// 95 % interval of the total.
     pub(crate) interval: Option<Interval>,
     /// Passes by model, the target first.
     pub(crate) passes: Vec<(String, f64)>,
@@ -82,7 +82,7 @@ impl TimeBar {
     }
 }
 
-/// The chart for `bars`; the first is the baseline of the speed-ups. None if there is nothing to
+/// The chart for `bars`; the first is the baseline of the speed-ups. `None` if there is nothing to
 /// draw.
 pub(crate) fn time(bars: &[TimeBar]) -> Result<Option<String>> {
     let bars: Vec<&TimeBar> = bars.iter().filter(|bar| bar.is_drawable()).collect();

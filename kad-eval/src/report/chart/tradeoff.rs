@@ -18,7 +18,7 @@ const LONGEST_LABEL: usize = 24;
 #[derive(Clone, Copy)]
 pub(crate) struct CostAxis<'a> {
     pub(crate) title: &'a str,
-    /// None for results that are drawn as horizontal lines.
+    /// Cost of a result; `None` for results that are drawn as horizontal lines.
     pub(crate) of: &'a dyn Fn(&DecoderResult) -> Option<f64>,
 }
 
@@ -28,10 +28,10 @@ pub(crate) const MASS: CostAxis<'static> = CostAxis {
     of: &|result| result.deferral_mass,
 };
 
-/// The results of a family, with their costs and in order of cost.
+/// The results of a family with their costs, by rising cost.
 type Curve<'a> = (&'a str, MarkStyle, Vec<(f64, &'a DecoderResult)>);
 
-/// The chart for `results`, all of one task; `families` give the styles. None if no result has a
+/// The chart for `results`, all of one task; `families` give the styles. `None` if no result has a
 /// cost.
 pub(crate) fn tradeoff(
     results: &[&DecoderResult],

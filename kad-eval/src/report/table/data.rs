@@ -112,7 +112,7 @@ impl DataTable {
         }
     }
 
-    /// As text: left-aligned in the first `words` columns, right-aligned in the others.
+    /// The table as text: left-aligned in the first `words` columns, right-aligned in the others.
     pub(crate) fn render(&self, style: TableStyle, words: usize) -> String {
         let between = if style == ASCII_MARKDOWN { "<br>" } else { "\n" };
         let mut table = empty(style);

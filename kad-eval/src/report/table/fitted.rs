@@ -92,7 +92,7 @@ impl FittedTable {
         format!("{table}{}", left_out(&out, width.unwrap_or(0)))
     }
 
-    /// For each column, whether it fits into `width` letters.
+    /// True for each column that fits into `width` letters.
     fn kept(&self, width: Option<usize>) -> Vec<bool> {
         let Some(width) = width else { return vec![true; self.0.len()] };
         let mut kept: Vec<bool> = self.0.iter().map(|column| column.rank.is_none()).collect();

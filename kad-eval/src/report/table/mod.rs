@@ -19,7 +19,7 @@ pub(crate) use csv::csv;
 pub(crate) use data::{DataTable, HeadedCell, TableCell, TableRow, headed};
 pub(crate) use model_comparison::ModelTable;
 
-/// For a terminal: one table per task, in the order of the file.
+/// The results for a terminal: one table per task, in the order of the file.
 pub(crate) fn render(summary: &Summary) -> String {
     let text = in_style(summary, UTF8_FULL_CONDENSED);
     match &summary.model_comparison {
@@ -28,7 +28,7 @@ pub(crate) fn render(summary: &Summary) -> String {
     }
 }
 
-/// As Markdown, with all columns, name, question and warnings of the run.
+/// The results as Markdown: all columns, with name, question and warnings of the run.
 pub(crate) fn markdown(summary: &Summary) -> String {
     let mut text = format!("# {}\n\n", summary.name);
     if let Some(question) = &summary.question {

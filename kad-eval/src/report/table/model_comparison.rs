@@ -38,13 +38,13 @@ impl ModelTable {
         }
     }
 
-    /// For a terminal.
+    /// The table for a terminal.
     pub(crate) fn text(&self) -> String {
         let table = self.table.render(UTF8_FULL_CONDENSED, 1);
         format!("{}\n{table}\n{}", self.caption, self.notes.join("\n"))
     }
 
-    /// As a file of its own; `left_out` are sentences about missing models.
+    /// The table as a Markdown file; `left_out` are sentences about missing models.
     pub(crate) fn markdown(&self, left_out: &[String]) -> String {
         let row = |cells: &[TableCell]| {
             let cells = cells.iter().map(|cell| cell.joined("<br>").replace('|', "\\|"));

@@ -83,7 +83,7 @@ pub(crate) fn lines(path: &Path) -> Result<u64> {
 /// rank the first is kept; lines without a rank are left out.
 ///
 /// # Errors
-/// If a file cannot be read or the disk is full; `path` is then unchanged.
+/// Fails if a file cannot be read or the disk is full; `path` is then unchanged.
 pub(crate) fn sort_into<R: Ord>(
     path: &Path,
     sources: &[PathBuf],

@@ -22,7 +22,7 @@ pub(crate) struct Record {
     /// The answer extracted from the text; none where the text gives no answer.
     pub(crate) answer: Option<String>,
     pub(crate) correct: bool,
-    /// The tokens of the text; empty where nothing was written.
+    /// The tokens of the text; empty if no text was generated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) tokens: Vec<TokenId>,
     /// Points between 0 and 1, where an item can be partly right.
@@ -31,14 +31,14 @@ pub(crate) struct Record {
     /// Subject, category or level of the item.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
-    /// Log-probabilities of given texts, where nothing was written.
+    /// Log probabilities of given texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scored: Option<Scored>,
     /// The text, cut where the origin of tokens changes.
     pub(crate) spans: Vec<Span>,
     pub(crate) stop: String,
     pub(crate) prompt_tokens: u64,
-    /// Tokens written; where nothing was written, tokens scored.
+    /// Tokens generated; for given texts, tokens scored.
     pub(crate) new_tokens: u64,
     /// Tokens drawn from the aligned model; only of lazy deferral.
     pub(crate) deferred_tokens: Option<u64>,
@@ -46,7 +46,7 @@ pub(crate) struct Record {
     pub(crate) deferral_mass: Option<f64>,
     /// Acceptance of drafts; only of speculative decoders.
     pub(crate) acceptance: Option<Acceptance>,
-    /// Verification of every level, the target first; empty where nothing is verified.
+    /// Verification of every level, the target first; empty without drafts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) levels: Vec<LevelRecord>,
     /// New tokens by origin and level.
@@ -80,7 +80,7 @@ impl Record {
 /// Log-probabilities under a decoder's distribution, in nats.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Scored {
-    /// One for each option, or one for the text; none for probability 0.
+    /// Log probability of each option, or of the text; `None` for probability 0.
     pub(crate) log_probs: Vec<Option<f64>>,
     pub(crate) tokens: u64,
     pub(crate) bytes: u64,
@@ -146,7 +146,7 @@ pub struct LevelRecord {
 }
 
 impl LevelRecord {
-    /// One for every level that verified, the target first.
+    /// A record for every level that verified, the target first.
     pub(crate) fn of(rounds: &[Round]) -> Vec<Self> {
         let mut levels: BTreeMap<usize, Self> = BTreeMap::new();
         for round in rounds {

@@ -27,8 +27,8 @@ pub(super) struct Score {
 }
 
 impl Score {
-    /// The score of no text. Its deferral mass is 0, not none, which would make the sum over all items
-    /// none.
+    /// The score of an item without scored tokens. Its mass is `Some(0)`, so that sums over items
+    /// stay defined.
     pub(super) fn nothing() -> Self {
         Self { deferral_mass: Some(0.0), ..Self::default() }
     }

@@ -137,8 +137,7 @@ fn sentence_piece(begins: bool) -> Tokenizer {
     Tokenizer::from_file(file.path()).unwrap()
 }
 
-/// The space that SentencePiece puts before a text is no byte of it, and what is not scored does
-/// not count.
+/// Bytes count neither SentencePiece's leading space nor unscored tokens.
 #[test]
 fn bytes_are_those_of_the_text_behind_what_is_not_scored() {
     let bytes = |text: &str, tokenizer: &Tokenizer| {
@@ -162,7 +161,7 @@ fn bytes_are_those_of_the_text_behind_what_is_not_scored() {
     assert_eq!(bytes(text, &nano), scored as u64, "tokens of bytes add up to the text");
 }
 
-/// Where a rule decides, a prompt that does not fit has the mass of no token.
+/// With a deferral rule, an item that does not fit has deferral mass 0.
 #[test]
 fn nothing_scored_is_nothing_deferred() {
     assert_eq!(Score::nothing().deferral_mass, Some(0.0));

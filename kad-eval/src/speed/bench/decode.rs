@@ -19,12 +19,12 @@ pub(super) type DecoderTexts = Vec<Vec<MeasuredText>>;
 
 /// One text of one decoder.
 pub(super) struct MeasuredText {
-    /// None if it ended with a step that read its prompt.
+    /// Time of the text; `None` if it ended with the step that read its prompt.
     time: Option<TextTime>,
     pub(super) tokens: Vec<TokenId>,
 }
 
-/// The results of all decoders on the same prompts and repetitions; None if the user interrupted.
+/// The results of all decoders on the same prompts and repetitions; `None` if the user interrupted.
 /// The first decoder is the baseline.
 pub(crate) fn measure(
     settings: BenchSettings,
@@ -49,7 +49,7 @@ pub(crate) fn measure(
     Ok(Some(results.collect()))
 }
 
-/// All texts by decoder; None if the user interrupted.
+/// All texts by decoder; `None` if the user interrupted.
 fn decode(
     settings: BenchSettings,
     decoders: &[BenchDecoder],
@@ -62,8 +62,7 @@ fn decode(
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let empty = || prompts.iter().map(|_| Vec::new()).collect();
     let mut found: Vec<DecoderTexts> = decoders.iter().map(|_| empty()).collect();
-    // Decoders take turns after all prompts. After every text, each would find the caches full of
-    // another's weights and its cores asleep, as it never does in use.
+    // Decoders take turns per set of prompts, not per text: alternating would cool their caches.
     for rep in 0..settings.reps {
         order.shuffle(&mut rng);
         for &at in &order {
@@ -83,7 +82,7 @@ fn decode(
     Ok(Some(found))
 }
 
-/// The times of a text without the steps that read its prompt; None if there are no others.
+/// The times of a text without the steps that read its prompt; `None` if there are no others.
 /// `models` has the order of the steps' vectors.
 fn timed(models: &[&str], steps: &[StepTime]) -> Option<TextTime> {
     let (first, later): (Vec<&StepTime>, Vec<&StepTime>) =

@@ -42,7 +42,8 @@ impl std::fmt::Display for EqualTexts {
     }
 }
 
-/// For each decoder the number of texts that equal the first one's; None where they may differ.
+/// For each decoder the number of texts that equal those of the first; `None` for decoders whose
+/// texts may differ.
 pub(super) fn compare(
     decoders: &[BenchDecoder],
     measured: &[DecoderTexts],

@@ -50,7 +50,7 @@ pub(crate) struct BenchResult {
     pub(crate) predicted_over_measured: Option<Estimate>,
     /// Lemma 3.1 of arXiv 2510.26527 over measured time.
     pub(crate) lemma_over_measured: Option<f64>,
-    /// The baseline's time over this one's, paired by prompt; None for the baseline.
+    /// The baseline's time over this one's, paired by prompt; `None` for the baseline.
     pub(crate) speedup: Option<Estimate>,
     /// Percent of the time outside of forward passes.
     pub(crate) overhead_percent: f64,
@@ -61,7 +61,7 @@ pub(crate) struct BenchResult {
     /// Mean milliseconds of the steps that read the prompt.
     pub(crate) first_milliseconds: f64,
     pub(crate) tokens: u64,
-    /// For decoders whose texts must equal the baseline's.
+    /// Equal texts, for decoders whose texts must equal the baseline's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) same_text: Option<EqualTexts>,
     pub(crate) texts: TextTimes,
@@ -75,7 +75,7 @@ pub(crate) struct Estimate {
 }
 
 impl BenchResult {
-    /// The numbers of a decoder with these texts. `baseline` are the texts of plain decoding, None
+    /// The numbers of a decoder with these texts. `baseline` are the texts of plain decoding, `None`
     /// for plain decoding itself. Distribution and equality of texts are left to the caller.
     pub(super) fn of(
         name: String,

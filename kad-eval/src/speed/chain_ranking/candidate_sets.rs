@@ -37,7 +37,7 @@ struct CandidateSet {
 }
 
 impl<'p> CandidateSets<'p> {
-    /// The candidates of one chain, the target first; None if the profile lacks a member or a pair.
+    /// The candidates of one chain, the target first; `None` if the profile lacks a member or a pair.
     pub(super) fn of(
         profile: &'p Profile,
         members: &'p [String],

@@ -34,9 +34,9 @@ const TIE: f64 = 1.001;
 /// Parameters of a ranking.
 #[derive(Clone, Debug)]
 pub(crate) struct RankingRequest {
-    /// The distribution of the text; None for the default target.
+    /// The distribution of the text; `None` for the default target.
     pub(crate) target: Option<String>,
-    /// Candidates that may draft; None for models and lookups, and for a composed target composed
+    /// Candidates that may draft; `None` for models and lookups, and for a composed target composed
     /// distributions too.
     pub(crate) drafters: Option<Vec<String>>,
     /// Maximum number of levels, the target included.
@@ -87,7 +87,7 @@ pub(crate) enum Recommendation {
     Plain,
 }
 
-/// One more level in a chain, by both criteria.
+/// A further level in a chain, by both criteria.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LevelInsertion {
     pub(crate) candidate: String,
@@ -126,7 +126,7 @@ impl ChainRanking {
     }
 
     /// The prediction for one chain on a range of the texts: `members` with the target first, and a
-    /// draft length for each verifier. None if `profile` lacks a member or a pair.
+    /// draft length for each verifier. `None` if `profile` lacks a member or a pair.
     pub(crate) fn chain(
         profile: &Profile,
         members: &[String],

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::replay::ReplayedTexts;
 use super::{RESAMPLES, SEED};
 
-/// One chain with its best draft lengths.
+/// A chain with its best draft lengths.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct RankedChain {
     /// The target, then the drafter of each level.
@@ -35,7 +35,7 @@ pub(crate) struct LevelShare {
     pub(crate) name: String,
     pub(crate) milliseconds_per_token: f64,
     pub(crate) passes_per_token: f64,
-    /// Mean number of accepted tokens of a draft; None for the last level.
+    /// Mean number of accepted tokens of a draft; `None` for the last level.
     pub(crate) acceptance_length: Option<f64>,
     /// Tokens it hands on per token of the text.
     pub(crate) waste: f64,

@@ -16,7 +16,7 @@ const REPLAYED: usize = 6000;
 /// The part of each text that is predicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReplayRange {
-    /// Maximum number of tokens; None for all.
+    /// Maximum number of tokens; `None` for all.
     pub(crate) tokens: Option<usize>,
     /// Counts the target's first round, which reads the prompt.
     pub(crate) first_rounds: bool,
@@ -49,7 +49,7 @@ impl ReplayedTexts {
         self.texts.len()
     }
 
-    /// `chain` replayed along the texts. None if there are none, if they lack data of the chain, or
+    /// `chain` replayed along the texts. `None` if there are none, if they lack data of the chain, or
     /// if every text ends before anything counts: run lengths predict it then. Inconsistent traces
     /// are an error: the profile's file was changed.
     pub(super) fn replay(&self, chain: &Chain) -> Result<Option<ReplayResult>> {

@@ -16,7 +16,7 @@ use crate::task::Conversation;
 const TOKENS: usize = 128;
 
 /// The agreement of every model with its [`reference()`], along the reference's prompts of `asked`;
-/// None if the user interrupted.
+/// `None` if the user interrupted.
 pub(super) fn compare(
     experiment: &Experiment,
     models: &Models,
@@ -63,7 +63,7 @@ fn rows(model: &Model, text: &[TokenId]) -> Result<Vec<Vec<f32>>> {
 
 /// The model that `name` is compared with. Among models of the same weights that is the baseline's,
 /// or else the first by name. If no other model has these weights, it is the baseline's model,
-/// provided that the vocabularies are the same. None for a reference itself.
+/// provided that the vocabularies are the same. `None` for a reference itself.
 fn reference<'m>(name: &str, experiment: &'m Experiment, models: &'m Models) -> Option<&'m str> {
     let weights = |name: &str| experiment.models.get(name).map(weights);
     let vocab = models[name].counted.vocab();

@@ -28,7 +28,7 @@ use crate::task::{Conversation, Task};
 /// Number of prompts for passes and logits.
 const PROMPTS: usize = 8;
 
-/// Measures everything that `passes.json` of `folder` lacks; None if the user interrupted. A file
+/// Measures everything that `passes.json` of `folder` lacks; `None` if the user interrupted. A file
 /// that cannot be continued is an error.
 pub(crate) fn measure(
     experiment: &Experiment,

@@ -65,7 +65,7 @@ fn both_greedy(plan: &DecoderPlan, baseline: &DecoderPlan) -> bool {
     plain(plan) && plain(baseline)
 }
 
-/// The gap after the prompt of `item` and `text`; None for composed distributions, and where the
+/// The gap after the prompt of `item` and `text`; `None` for composed distributions, and where the
 /// context is too short.
 fn gap(
     baseline: &DecoderPlan,

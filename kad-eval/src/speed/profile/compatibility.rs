@@ -76,7 +76,7 @@ impl ProfileConditions {
         }
     }
 
-    /// The same with this program and machine.
+    /// These conditions on this program and machine.
     pub(crate) fn on_this_machine(&self) -> Self {
         let kad = env!("CARGO_PKG_VERSION").to_owned();
         Self { kad, machine: Machine::here(), ..self.clone() }

@@ -54,7 +54,7 @@ pub(super) fn two_levels(target: &NamedDistribution, level: LevelPlan) -> Decode
 }
 
 impl Profiler<'_> {
-    /// Decodes with every pair of a verifier and a cheaper drafter; None if the user interrupted.
+    /// Decodes with every pair of a verifier and a cheaper drafter; `None` if the user interrupted.
     pub(super) fn pairs(
         &self,
         candidates: &[CandidateProfile],
@@ -66,7 +66,7 @@ impl Profiler<'_> {
     }
 
     /// Decodes with every tree of the experiment below every target that it is cheaper than.
-    /// Returns the trees as candidates, and their pairs; None if the user interrupted.
+    /// Returns the trees as candidates, and their pairs; `None` if the user interrupted.
     pub(super) fn trees(
         &self,
         candidates: &[CandidateProfile],
@@ -86,7 +86,7 @@ impl Profiler<'_> {
         Ok(Some((trees.collect(), chains.iter().zip(&samples).map(pair).collect())))
     }
 
-    /// Decodes all prompts with each chain; None if the user interrupted.
+    /// Decodes all prompts with each chain; `None` if the user interrupted.
     ///
     /// One chain after the other: between texts of a model that keeps one core busy the other falls
     /// asleep, and the next rounds of a chain would pay for waking it.

@@ -78,7 +78,7 @@ const COUNTED: usize = 4;
 pub(crate) struct DistributionTimes {
     /// Pass with the next-token distributions after its tokens.
     pub(crate) passes: PassTimes,
-    /// One next-token distribution alone.
+    /// Time of a next-token distribution alone.
     pub(crate) distribution: PassTime,
 }
 
@@ -87,7 +87,7 @@ pub(crate) struct DistributionTimes {
 /// distribution `i`. `prompts[i]` is the text it follows, repeated as often as necessary: the time of
 /// a pass does not depend on the tokens.
 ///
-/// Returns the times by distribution and the number of rounds counted; None if the user interrupted.
+/// Returns the times by distribution and the number of rounds counted; `None` if the user interrupted.
 pub(crate) fn time_passes<'m>(
     grid: &PassGrid,
     make: impl Fn(usize) -> Result<Box<dyn Predictor + 'm>>,
@@ -173,7 +173,7 @@ impl<'m> PassSeries<'m> {
         Self { predictor, text, context, widths, passes, distributions, distribution }
     }
 
-    /// One pass of the width of index `width` with its distributions; several passes in a row over
+    /// A pass of the width of index `width` with its distributions; several passes in a row over
     /// one token.
     fn measure(&mut self, width: usize, counted: bool) -> Result<()> {
         if width >= self.widths.len() {
@@ -196,7 +196,7 @@ impl<'m> PassSeries<'m> {
         Ok(())
     }
 
-    /// One timed pass of the width of index `index` after `context` tokens of the text.
+    /// A timed pass of the width of index `index` after `context` tokens of the text.
     fn pass(&mut self, index: usize, context: usize, counted: bool) -> Result<()> {
         let width = self.widths[index];
         let text = &self.text[..context + width];

@@ -28,7 +28,7 @@ pub(crate) struct Profiler<'e> {
     pub(crate) models: &'e Models,
     pub(crate) prompts: &'e Prompts,
     pub(crate) settings: ProfileSettings,
-    /// Rounds of passes; None for as many as there is time for.
+    /// Rounds of passes; `None` for as many as there is time for.
     pub(crate) rounds: Option<usize>,
 }
 
@@ -43,7 +43,7 @@ struct PlainSamples {
 }
 
 impl Profiler<'_> {
-    /// The profile; None if the user interrupted.
+    /// The profile; `None` if the user interrupted.
     pub(crate) fn profile(&self) -> Result<Option<Profile>> {
         let distributions = &self.targets.distributions;
         let first = distributions.first().context("no distribution is measured")?;
@@ -134,7 +134,7 @@ impl Profiler<'_> {
         Ok(Some(found))
     }
 
-    /// One text of a decoder of this kind that draws from `part`; None if the user interrupted.
+    /// A text of a decoder of this kind that draws from `part`; `None` if the user interrupted.
     pub(super) fn decode(
         &self,
         kind: &DecoderKind,
@@ -220,7 +220,7 @@ impl PlainSamples {
     }
 }
 
-/// The mean with its standard error, None without samples. Steps of composed distributions are of
+/// The mean with its standard error, `None` without samples. Steps of composed distributions are of
 /// two kinds, with and without a deferred draw: their median says little.
 fn mean_time(samples: &[f64]) -> Option<PassTime> {
     let median = PassTime::of_samples(samples)?;

@@ -27,7 +27,7 @@ pub(super) fn overhead(rounds: Vec<WeightedPoint>) -> RoundOverhead {
     RoundOverhead { round, token }
 }
 
-/// Seconds of a draft of `tokens` after `context` tokens by a drafter of this cost; None for trees.
+/// Seconds of a draft of `tokens` after `context` tokens by a drafter of this cost; `None` for trees.
 /// The first pass reads one token more `after_bonus`.
 pub(super) fn draft_seconds(
     drafter: &CandidateCost,

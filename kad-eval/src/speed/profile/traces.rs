@@ -45,7 +45,7 @@ struct TargetText<'t> {
 impl Profiler<'_> {
     /// Along `texts` of the distribution of index `target`: one pass of every distribution, and a
     /// draft at every position by every lookup and tree. Left out are distributions of another
-    /// vocabulary, and trees that are sampled: they depend on more than the context. None if the
+    /// vocabulary, and trees that are sampled: they depend on more than the context. `None` if the
     /// user interrupted.
     pub(super) fn traces(&self, target: usize, texts: &[PlainText]) -> Result<Option<TracedTexts>> {
         let distributions = &self.targets.distributions;
@@ -95,7 +95,7 @@ impl Profiler<'_> {
         models::check_shared(&two_levels(target, level), self.models).is_ok()
     }
 
-    /// `ln p(y_s | y_<s)` at each position, under the distribution's own sampling settings. None if
+    /// `ln p(y_s | y_<s)` at each position, under the distribution's own sampling settings. `None` if
     /// the text does not fit the distribution's context.
     fn log_probs(&self, part: &NamedDistribution, text: &PlainText) -> Result<Option<Vec<f64>>> {
         let count = text.tokens.len();
@@ -128,7 +128,7 @@ impl Profiler<'_> {
         })
     }
 
-    /// None for sampled trees, and for trees of another vocabulary.
+    /// Drafts of a tree at each position; `None` for sampled trees and trees of another vocabulary.
     fn tree_drafts(&self, level: &LevelPlan, of: &TargetText<'_>) -> Result<Option<TracedDrafts>> {
         let Some(shape) = level.tree.filter(|tree| !matches!(tree, TreePlan::Sampled { .. }))
         else {

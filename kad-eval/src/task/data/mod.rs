@@ -60,10 +60,10 @@ impl<'a> DataPlace<'a> {
     }
 }
 
-/// One file of a task, and the splits of the published tables that hold the same rows.
+/// A file of a task, and the splits of the published tables that hold the same rows.
 struct DataFile<'k> {
     kind: &'k TaskKind,
-    /// In the data folder: `gsm8k/test.jsonl`.
+    /// Path in the data folder: `gsm8k/test.jsonl`.
     path: String,
     splits: Vec<&'k str>,
     hub: Option<&'k HubFiles>,
@@ -88,7 +88,7 @@ impl<'k> DataFile<'k> {
         Some(Self { kind, path: format!("{}/{file}", kind.name), splits: vec![stem(file)], hub })
     }
 
-    /// The tables with its rows. None if a folder has neither the file nor tables.
+    /// The tables with its rows. `None` if a folder has neither the file nor tables.
     fn find(&self, place: DataPlace<'_>) -> Result<Option<Vec<PathBuf>>> {
         match place {
             DataPlace::Folder(folder) => self.in_folder(folder),
@@ -96,7 +96,7 @@ impl<'k> DataFile<'k> {
         }
     }
 
-    /// The file itself, else the tables in its folder. None if neither is there.
+    /// The file itself, else the tables in its folder. `None` if neither is there.
     fn in_folder(&self, data: &Path) -> Result<Option<Vec<PathBuf>>> {
         let path = data.join(&self.path);
         if path.exists() {
@@ -155,8 +155,8 @@ fn stem(file: &str) -> &str {
 /// The rows of a task's file, or of the tables with the same rows: beside it, or on the hub.
 ///
 /// # Errors
-/// If no place was named or nothing is there: with the file's origin. If a row is malformed: with
-/// its place.
+/// Fails if no place was named or nothing is there (with the file's origin) or a row is malformed
+/// (with its place).
 pub(super) fn items<R: DeserializeOwned>(
     kind: &TaskKind,
     data: Option<&Path>,

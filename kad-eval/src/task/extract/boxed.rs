@@ -57,7 +57,7 @@ fn contents(after: &str) -> Option<&str> {
     Some(&bare[..end])
 }
 
-/// The contents of the braces at the beginning of `text`; None if they are not closed.
+/// The contents of the braces at the beginning of `text`; `None` if they are not closed.
 fn group(text: &str) -> Option<&str> {
     let (mut depth, mut escaped) = (0usize, false);
     for (at, c) in text.char_indices() {

@@ -84,7 +84,7 @@ impl Extractor {
     /// The extractor of a regular expression.
     ///
     /// # Errors
-    /// If it does not compile.
+    /// Fails if it does not compile.
     pub fn pattern(pattern: &str) -> Result<Self, regex::Error> {
         Regex::new(pattern).map(Extractor::Pattern)
     }
@@ -111,7 +111,7 @@ impl Extractor {
     }
 
     /// The canonical form of a gold answer, equal to what [`read`](Self::read) gives for a right
-    /// reply. None if the answer has no such form.
+    /// reply. `None` if the answer has no such form.
     ///
     /// ```
     /// use kad_eval::task::Extractor;
@@ -260,9 +260,9 @@ mod tests {
 
     /// 122 texts of Nano and SmolLM2-135M-Instruct and 66 of Qwen2.5-Coder-0.5B-Instruct, labelled
     /// by hand; the 66 by a person who saw neither question nor gold answer nor extracted answer.
-    /// If label and extractor both have an answer, it is the same but for one text, which was cut
-    /// off in the middle of a check. The missed answers are formulas neither in a box nor after
-    /// `answer is`. Of texts without an answer, the extractor reads the last number if the text was
+    /// Where label and extractor both have an answer, it is the same but for one text, which was
+    /// cut off in the middle of a check. The missed answers are formulas neither in a box nor after
+    /// `answer is`. In texts without an answer, the extractor reads the last number if the text was
     /// cut off, as published evaluations do, or of a sum without a result.
     #[test]
     fn agreement_with_labels_made_by_hand() {

@@ -155,7 +155,7 @@ fn plain(text: &str) -> String {
     text.into_owned()
 }
 
-/// `2` and `1/3` as `7/3`. None if there is no whole part, or the fraction is not proper.
+/// `2` and `1/3` as `7/3`. `None` if there is no whole part, or the fraction is not proper.
 pub(super) fn improper(whole: &str, above: &str, below: &str) -> Option<String> {
     let [whole, above, below] = [whole, above, below].map(|digits| digits.parse::<u64>().ok());
     let (whole, above, below) = (whole?, above?, below?);
@@ -191,7 +191,7 @@ fn decimal(digits: &str) -> String {
 /// A fraction with more decimals stays a fraction.
 const DECIMALS: usize = 12;
 
-/// `above / below`: a decimal if that ends soon, else in lowest terms. None if the numbers are not
+/// `above / below`: a decimal if that ends soon, else in lowest terms. `None` if the numbers are not
 /// whole, do not fit into 64 bits, or divide by 0.
 fn quotient(above: &str, below: &str) -> Option<String> {
     let (above, below): (u64, u64) = (above.parse().ok()?, below.parse().ok()?);

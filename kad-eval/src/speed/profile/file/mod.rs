@@ -43,7 +43,7 @@ pub(crate) struct Profile {
 pub(crate) struct TracedTexts {
     /// The candidate that wrote them.
     pub(crate) target: String,
-    /// One for each prompt. Distributions, lookups and trees have the names of the candidates.
+    /// A trace for each prompt. Distributions, lookups and trees have the names of the candidates.
     pub(crate) traces: Vec<TextTrace>,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct ProfileConditions {
     pub(crate) machine: Machine,
     /// Sampling settings: acceptance depends on them.
     pub(crate) sampling: SamplingPlan,
-    /// By the names in the experiment.
+    /// Models by their names in the experiment.
     pub(crate) models: BTreeMap<String, ModelIdentity>,
 }
 
@@ -127,7 +127,7 @@ pub(crate) enum CandidateCost {
         /// A forward pass of all its models by width and context length, with the next-token
         /// distributions after its tokens.
         times: PassTimes,
-        /// One next-token distribution, which is part of the pass.
+        /// Time of a next-token distribution, which is part of the pass.
         distribution: PassTime,
         /// A token of plain decoding beyond its pass and distribution, the mean: sampling,
         /// bookkeeping, and slower passes than alone.
