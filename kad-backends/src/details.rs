@@ -13,7 +13,7 @@ use crate::decoder::spec::DecoderSpec;
 use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::files::Format;
-use crate::run_options::RunOptions;
+use crate::model_options::ModelOptions;
 use crate::stored_type::StoredType;
 use crate::weights::Weights;
 
@@ -51,7 +51,7 @@ pub struct ModelDetails {
     /// Backend.
     pub backend: Backend,
     /// Threads and device.
-    pub options: RunOptions,
+    pub options: ModelOptions,
     /// Version or threads of the backend's library, if they are settled at run time.
     pub library: Option<String>,
     /// True if the distribution after a token depends on the other tokens of its forward pass.

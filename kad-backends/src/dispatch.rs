@@ -8,8 +8,8 @@ use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
+use crate::model_options::ModelOptions;
 use crate::naive;
-use crate::run_options::RunOptions;
 use crate::stored_type::StoredType;
 
 impl Backend {
@@ -25,7 +25,11 @@ impl Backend {
     }
 
     /// Refuses unsupported options before a download starts.
-    pub(crate) fn check_options(self, model: &str, options: &RunOptions) -> Result<(), LoadError> {
+    pub(crate) fn check_options(
+        self,
+        model: &str,
+        options: &ModelOptions,
+    ) -> Result<(), LoadError> {
         match (self, options.threads) {
             (Backend::Ort | Backend::Tch, _) | (_, None) => {}
             (_, Some(threads)) => {
@@ -119,7 +123,7 @@ impl Backend {
         files: &ModelFiles,
         vocab: Vocab,
         dtype: Dtype,
-        options: &RunOptions,
+        options: &ModelOptions,
     ) -> Result<Box<dyn LayeredModel>, LoadError> {
         let (spec, weights) = (&files.spec, &files.weights);
         match self {

@@ -88,10 +88,10 @@ mod early_exit;
 mod error;
 mod files;
 mod load;
+mod model_options;
 pub mod naive;
 #[cfg(feature = "ort")]
 pub mod ort;
-mod run_options;
 mod source;
 mod stored_type;
 #[cfg(feature = "tch")]
@@ -110,9 +110,9 @@ pub use early_exit::LayeredModel;
 pub use error::LoadError;
 pub use files::{Format, ModelFiles, families, gguf};
 pub use load::{LoadedModel, ModelRequest, load, load_with};
-pub use run_options::RunOptions;
+pub use model_options::ModelOptions;
 pub use source::{Source, dataset, nano_models, verify};
 pub use stored_type::StoredType;
 pub use text::{ChatTemplate, Message, TokenStream, Tokenizer};
-pub use unknown_name::UnknownName;
+pub use unknown_name::{UnknownName, nearest};
 pub use weights::{TensorView, Weights};

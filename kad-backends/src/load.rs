@@ -11,7 +11,7 @@ use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::files::{self, ModelFiles, onnx};
-use crate::run_options::RunOptions;
+use crate::model_options::ModelOptions;
 use crate::source::Source;
 use crate::text::{ChatTemplate, Tokenizer};
 
@@ -112,20 +112,20 @@ impl LoadedModel {
 /// [`LoadError`]: the source cannot be fetched, its files are incomplete or corrupt, the
 /// architecture is unknown, or the backend is not compiled in or refuses the request.
 pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedModel, LoadError> {
-    load_with(request, &RunOptions::default(), progress)
+    load_with(request, &ModelOptions::default(), progress)
 }
 
 /// [`load`] with a number of threads and a device.
 ///
 /// ```
-/// use kad_backends::{Backend, Device, Dtype, LoadError, ModelRequest, RunOptions, Source, load_with};
+/// use kad_backends::{Backend, Device, Dtype, LoadError, ModelRequest, ModelOptions, Source, load_with};
 /// let request = ModelRequest {
 ///     name: "base".to_owned(),
 ///     source: Source::Nano("large-base".to_owned()),
 ///     backend: Backend::Naive,
 ///     dtype: Dtype::Auto,
 /// };
-/// let options = RunOptions { device: Device::Cuda(0), ..RunOptions::default() };
+/// let options = ModelOptions { device: Device::Cuda(0), ..ModelOptions::default() };
 /// let refused = load_with(&request, &options, &|_| ()).err();
 /// assert!(matches!(refused, Some(LoadError::NoDevice { .. })));
 /// ```
@@ -136,7 +136,7 @@ pub fn load(request: &ModelRequest, progress: &dyn Fn(&str)) -> Result<LoadedMod
 /// device.
 pub fn load_with(
     request: &ModelRequest,
-    options: &RunOptions,
+    options: &ModelOptions,
     progress: &dyn Fn(&str),
 ) -> Result<LoadedModel, LoadError> {
     request.backend.check_compiled()?;

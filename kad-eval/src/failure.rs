@@ -56,7 +56,15 @@ impl std::fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    /// The causes are part of the message; the first of them is also here.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            Failure::Request(error) | Failure::Work(error) => error.source(),
+            Failure::Interrupted(_) | Failure::ReaderGone => None,
+        }
+    }
+}
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {

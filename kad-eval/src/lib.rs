@@ -71,7 +71,7 @@ pub use toml_table::ConfigError;
 /// The parts of a [`DecoderResult`].
 pub mod results {
     pub use crate::analysis::summary::{
-        Difference, Drafting, Group, Level, Likelihood, Method, Time,
+        Difference, Drafting, Group, LevelResult, Likelihood, Method, Time,
     };
     pub use crate::run::record::{Acceptance, LevelRecord, OriginCount};
 }
@@ -96,6 +96,7 @@ pub fn run(experiment: &Experiment, options: &RunOptions) -> Result<Summary, Err
 }
 
 /// The program `kad`: reads the arguments of the process and returns its exit code.
+#[doc(hidden)]
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     match commands::run(cli) {

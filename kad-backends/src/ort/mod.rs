@@ -38,7 +38,7 @@ use crate::device::Device;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
-use crate::run_options::RunOptions;
+use crate::model_options::ModelOptions;
 use errors::{NAME, broken, failed};
 use graph::{GraphKind, Signature};
 
@@ -58,9 +58,9 @@ pub(crate) const CHUNK: usize = 256;
 /// tokenizer's vocabulary.
 ///
 /// ```no_run
-/// use kad_backends::{ModelFiles, RunOptions, ort};
+/// use kad_backends::{ModelFiles, ModelOptions, ort};
 /// let files = ModelFiles::open_onnx("model".as_ref())?;
-/// let model = ort::load("model", &files, files.tokenizer.vocab(), &RunOptions::default())?;
+/// let model = ort::load("model", &files, files.tokenizer.vocab(), &ModelOptions::default())?;
 /// # Ok::<(), kad_backends::LoadError>(())
 /// ```
 ///
@@ -74,7 +74,7 @@ pub fn load(
     name: &str,
     files: &ModelFiles,
     vocab: Vocab,
-    options: &RunOptions,
+    options: &ModelOptions,
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
     let path = files.graph.as_deref().ok_or_else(|| LoadError::NotFound {
         what: "an ONNX graph".to_owned(),
@@ -118,7 +118,7 @@ pub fn load(
     Ok(Box::new(model))
 }
 
-fn open(model: &str, path: &Path, options: &RunOptions) -> Result<Graph, LoadError> {
+fn open(model: &str, path: &Path, options: &ModelOptions) -> Result<Graph, LoadError> {
     let cuda = cuda_provider(model, options.device)?;
     let environment = library::environment()?;
     let available = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);

@@ -28,7 +28,7 @@ use crate::device::Device;
 use crate::dtype::Dtype;
 use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
-use crate::run_options::RunOptions;
+use crate::model_options::ModelOptions;
 use crate::tensor;
 use crate::tensor::operations::{FloatType, OpResult, Tensor};
 use crate::weights::Weights;
@@ -56,7 +56,7 @@ pub fn load(
     vocab: Vocab,
     dtype: Dtype,
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
-    load_with(name, spec, weights, vocab, (dtype, &RunOptions::default()))
+    load_with(name, spec, weights, vocab, (dtype, &ModelOptions::default()))
 }
 
 /// [`load`] with a device and a number of threads.
@@ -69,7 +69,7 @@ pub fn load_with(
     spec: &DecoderSpec,
     weights: &Arc<Weights>,
     vocab: Vocab,
-    (dtype, options): (Dtype, &RunOptions),
+    (dtype, options): (Dtype, &ModelOptions),
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
     let place = find_device(name, options.device)?;
     set_threads(name, options.threads)?;

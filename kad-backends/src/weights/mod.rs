@@ -91,7 +91,10 @@ impl Weights {
             Some((name, entry)) => Ok(self.view(name, entry)),
             None => Err(LoadError::MissingTensor {
                 name: name.to_owned(),
-                near: nearest(name, self.names(), NEAR_NAMES),
+                near: nearest(name, self.names(), NEAR_NAMES)
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect(),
             }),
         }
     }

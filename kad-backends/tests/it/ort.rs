@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kad_backends::{Backend, Device, Dtype, ModelRequest, RunOptions, Source, load};
+use kad_backends::{Backend, Device, Dtype, ModelOptions, ModelRequest, Source, load};
 use kad_core::testing::conformance::worst_difference;
 use kad_core::{LanguageModel, LogitRows, TokenId, TokenTree};
 
@@ -231,11 +231,11 @@ fn options_are_applied_or_refused() {
     }
     let graph = folder("llama").join("past.onnx");
     let threads = NonZeroUsize::new(1);
-    let options = RunOptions { threads, device: Device::Cpu };
+    let options = ModelOptions { threads, device: Device::Cpu };
     let (one, all) = (open_with(&graph, &options).unwrap(), open(&graph).unwrap());
     assert!(rows(&*one, &[3, 1, 4], 3) == rows(&*all, &[3, 1, 4], 3));
     let refusal = |device| {
-        let options = RunOptions { device, ..RunOptions::default() };
+        let options = ModelOptions { device, ..ModelOptions::default() };
         open_with(&graph, &options).map(drop).unwrap_err().to_string()
     };
     let error = refusal(Device::Cuda(99));

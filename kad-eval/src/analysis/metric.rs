@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 
 use Better::{Higher, Lower, Neither};
+use MetricValue::{One, PerModel, Ranged};
 use Shown::{Nowhere, OnPages, Terminal};
 use Unit::{Chance, Count, Digits, Fine, Percent, Plain, Points};
-use Value::{One, PerModel, Ranged};
 
 use crate::analysis::stats::Interval;
 use crate::analysis::summary::DecoderResult;
@@ -25,7 +25,7 @@ pub(crate) struct Metric {
     pub(crate) unit: Unit,
     pub(crate) better: Better,
     pub(crate) shown: Shown,
-    pub(crate) value: Value,
+    pub(crate) value: MetricValue,
     /// How it is computed from the items, in sentences.
     pub(crate) explained: &'static str,
 }
@@ -117,7 +117,7 @@ pub(crate) enum Shown {
 
 /// The field of a result that holds it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Value {
+pub(crate) enum MetricValue {
     One(fn(&DecoderResult) -> Option<f64>),
     /// Value and its interval at [`CONFIDENCE`](crate::analysis::stats::CONFIDENCE).
     Ranged(fn(&DecoderResult) -> Option<(f64, Interval)>),
@@ -136,7 +136,7 @@ impl Metric {
         Self { name, title, unit, better, shown, value: One(|_| None), explained: "" }
     }
 
-    const fn value(self, value: Value) -> Self {
+    const fn value(self, value: MetricValue) -> Self {
         Self { value, ..self }
     }
 
@@ -285,7 +285,7 @@ pub(crate) fn metric(name: &str) -> Option<&'static Metric> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::fixtures;
+    use crate::analysis::sample_summary;
 
     /// Names are columns of files that other programs read.
     #[test]
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_result_in_lines_and_cells() {
-        let summary = fixtures::summary();
+        let summary = sample_summary::summary();
         let (plain, swept) = (&summary.results[0], &summary.results[3]);
         let line = |name: &str, result| metric(name).unwrap().line(result);
         assert_eq!(line("accuracy", plain), "12.5 [8.6, 17.8]");

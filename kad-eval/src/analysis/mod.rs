@@ -1,11 +1,12 @@
 //! From records to numbers: statistics, metrics, summaries of runs and comparisons between them.
 
 pub(crate) mod compare;
-#[cfg(test)]
-pub(crate) mod fixtures;
+pub(crate) mod equal_texts;
 pub(crate) mod metric;
 pub(crate) mod model_comparison;
 pub(crate) mod power;
+#[cfg(test)]
+pub(crate) mod sample_summary;
 pub mod stats;
 pub(crate) mod summary;
 

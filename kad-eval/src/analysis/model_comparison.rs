@@ -1,11 +1,12 @@
 //! Comparison of models: time per forward pass, memory, and agreement of logits and greedy texts
-//! with the baseline. The measurements come from `speed/model_comparison`.
+//! with the baseline. The measurements come from `speed/model_measurements`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kad_polybasic::theory::PassTime;
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::equal_texts::EqualTexts;
 use crate::analysis::stats::{Interval, ratio_bootstrap};
 use crate::config::{DecoderKind, DecoderPlan, Experiment};
 use crate::machine::Machine;
@@ -98,12 +99,11 @@ fn argmax(row: &[f32]) -> Option<usize> {
 /// token is likelier by a hundredth at most.
 const TIE: f64 = 0.01;
 
-/// Number of texts of a decoder that equal the baseline's, token for token.
+/// Texts of a decoder that equal the baseline's, of the items that both have finished.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TextAgreement {
-    pub(crate) equal: u64,
-    /// Items that both have finished.
-    pub(crate) of: u64,
+    #[serde(flatten)]
+    pub(crate) same: EqualTexts,
     /// Logit gaps at the first difference of greedy texts; `None` without a difference.
     pub(crate) gaps: Option<LogitGaps>,
 }

@@ -15,7 +15,7 @@ mod shared;
 mod tasks;
 
 use clap::CommandFactory;
-use kad_backends::RunOptions;
+use kad_backends::ModelOptions;
 
 use crate::cli::{Cli, Command};
 use crate::config::ModelPlan;
@@ -51,7 +51,7 @@ fn plan(source: &kad_backends::Source, engine: &crate::cli::EngineArgs) -> Model
         source: source.to_string(),
         backend: engine.backend,
         dtype: engine.dtype,
-        options: RunOptions { device: engine.device, ..RunOptions::default() },
+        options: ModelOptions { device: engine.device, ..ModelOptions::default() },
         optional: false,
         early_exit: None,
     }

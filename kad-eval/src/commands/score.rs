@@ -14,7 +14,7 @@ use crate::output;
 const CHUNK: usize = 64;
 
 #[derive(Serialize)]
-struct Score {
+struct TextScore {
     tokens: Vec<TokenId>,
     /// −Σ log p(token | prefix) over tokens 2…n, nats.
     nll: f64,
@@ -54,7 +54,7 @@ pub(super) fn run(args: &ScoreArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn score(model: &Model, tokens: Vec<TokenId>, top: Option<usize>) -> Result<Score> {
+fn score(model: &Model, tokens: Vec<TokenId>, top: Option<usize>) -> Result<TextScore> {
     let mut session = model.counted.start()?;
     let mut rows = LogitRows::new(model.counted.vocab().size());
     let mut nll = 0.0;
@@ -70,7 +70,7 @@ fn score(model: &Model, tokens: Vec<TokenId>, top: Option<usize>) -> Result<Scor
     let next = top.map(|n| likeliest(model, rows.row(rows.len() - 1), n)).transpose()?;
     let predicted = tokens.len() - 1;
     let perplexity = (predicted > 0).then(|| (nll / predicted as f64).exp());
-    Ok(Score { tokens, nll, perplexity, next })
+    Ok(TextScore { tokens, nll, perplexity, next })
 }
 
 /// The `n` most probable tokens; among equals the lower IDs.
@@ -86,7 +86,7 @@ fn likeliest(model: &Model, row: &[f32], n: usize) -> Result<Vec<NextToken>> {
     Ok(order.iter().take(n).map(next).collect())
 }
 
-fn print(score: &Score) -> std::io::Result<()> {
+fn print(score: &TextScore) -> std::io::Result<()> {
     output::line(&format!("tokens      {}", score.tokens.len()))?;
     output::line(&format!("nll         {:.6} nats", score.nll))?;
     if let Some(perplexity) = score.perplexity {

@@ -49,8 +49,7 @@ pub(super) fn number_table(
     header: &[&str],
     rows: impl Iterator<Item = Vec<Cell>>,
 ) -> Table {
-    let mut table = Table::new();
-    table.load_style(style);
+    let mut table = crate::report::table::empty(style);
     table.set_header(header.to_vec());
     table.add_rows(rows);
     table

@@ -140,7 +140,7 @@ impl ChainReader<'_> {
         };
         let mut chains = vec![(Vec::new(), String::new())];
         for (index, entry) in entries.iter().enumerate() {
-            let place = Level { index, lowest: index == upper.len() };
+            let place = LevelReader { index, lowest: index == upper.len() };
             let swept = place.read(entry, self)?;
             value.check_members(chains.len().saturating_mul(swept.len()))?;
             let words = |level: &LevelPlan| match (swept.len(), entries.len()) {
@@ -294,12 +294,12 @@ fn all_nodes(width: NonZeroUsize, depth: NonZeroUsize) -> NonZeroUsize {
     nodes
 }
 
-struct Level {
+struct LevelReader {
     index: usize,
     lowest: bool,
 }
 
-impl Level {
+impl LevelReader {
     /// One level for each of its lengths.
     fn read(&self, value: &Value<'_>, reader: &ChainReader<'_>) -> Result<Vec<LevelPlan>> {
         let table = value.table("a level")?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use kad_backends::{Backend, Dtype, RunOptions};
+use kad_backends::{Backend, Dtype, ModelOptions};
 use kad_core::{Sampling, SamplingError, SamplingSettings};
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ pub(crate) struct ModelPlan {
     pub(crate) dtype: Dtype,
     /// Threads and device, for backends that have the choice.
     #[serde(flatten)]
-    pub(crate) options: RunOptions,
+    pub(crate) options: ModelOptions,
     /// A run goes on without an optional model whose backend or files are missing, and without the
     /// decoders that need it.
     #[serde(skip_serializing_if = "is_false")]

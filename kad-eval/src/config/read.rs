@@ -6,7 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::Context;
-use kad_backends::{LoadError, RunOptions};
+use kad_backends::{LoadError, ModelOptions};
 
 use super::decoders::decoders;
 use super::experiment::{
@@ -138,7 +138,7 @@ fn model(entry: &Table<'_>) -> Result<ModelPlan> {
         source: parsed.to_owned(),
         backend: entry.get("backend", Value::parsed)?.unwrap_or_default(),
         dtype: entry.get("dtype", Value::parsed)?.unwrap_or_default(),
-        options: run_options(entry)?,
+        options: model_options(entry)?,
         optional,
         early_exit: None,
     };
@@ -147,11 +147,11 @@ fn model(entry: &Table<'_>) -> Result<ModelPlan> {
 }
 
 /// Threads and device. Options that a backend does not have are refused when the model is loaded.
-fn run_options(entry: &Table<'_>) -> Result<RunOptions> {
+fn model_options(entry: &Table<'_>) -> Result<ModelOptions> {
     let help = "leave it out to use all cores";
     let threads = entry.get("threads", |value| value.at_least_one(help))?;
     let device = entry.get("device", Value::parsed)?.unwrap_or_default();
-    Ok(RunOptions { threads, device })
+    Ok(ModelOptions { threads, device })
 }
 
 /// The first layers of one of the `models` that have a source.

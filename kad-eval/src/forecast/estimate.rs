@@ -62,7 +62,7 @@ impl Basis {
 
 /// Estimated time of one decoder on one task.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Estimate {
+pub(crate) struct TimeEstimate {
     pub(crate) task: String,
     pub(crate) decoder: String,
     pub(crate) items: usize,
@@ -83,7 +83,7 @@ pub(crate) fn estimate(
     (experiment, models, tasks): (&Experiment, &Models, &[Task]),
     (own, whole): (&Tally, &Tally),
     predicted: &dyn Fn(&str) -> Option<f64>,
-) -> Result<Option<Vec<Estimate>>> {
+) -> Result<Option<Vec<TimeEstimate>>> {
     let mut estimates = Vec::new();
     // Items of the estimates that finished items do not give.
     let mut to_time: Vec<(usize, &DecoderPlan, Rc<Option<ItemTokens>>)> = Vec::new();
@@ -95,7 +95,7 @@ pub(crate) fn estimate(
             if mean.is_none() && own.left() > 0 {
                 to_time.push((estimates.len(), plan, item));
             }
-            estimates.push(Estimate {
+            estimates.push(TimeEstimate {
                 task: task.name.clone(),
                 decoder: plan.name.clone(),
                 items: own.items,
@@ -122,9 +122,9 @@ pub(crate) fn estimate(
 
 /// The models of a distribution, and the mode: equal keys take equal times. The number of models
 /// tells the kinds of distributions apart.
-type Key<'p> = (Vec<&'p str>, TaskMode);
+type PassesKey<'p> = (Vec<&'p str>, TaskMode);
 
-fn key<'p>(plan: &'p DecoderPlan, item: &ItemTokens) -> Key<'p> {
+fn key<'p>(plan: &'p DecoderPlan, item: &ItemTokens) -> PassesKey<'p> {
     (plan.kind.distribution().models(), item.mode)
 }
 
@@ -133,8 +133,8 @@ fn key<'p>(plan: &'p DecoderPlan, item: &ItemTokens) -> Key<'p> {
 fn time_passes<'p>(
     models: &Models,
     to_time: impl Iterator<Item = (&'p DecoderPlan, &'p ItemTokens)>,
-) -> Result<Option<BTreeMap<Key<'p>, DecodeTimes>>> {
-    let mut requests: BTreeMap<Key<'_>, (&DecoderPlan, &ItemTokens, usize)> = BTreeMap::new();
+) -> Result<Option<BTreeMap<PassesKey<'p>, DecodeTimes>>> {
+    let mut requests: BTreeMap<PassesKey<'_>, (&DecoderPlan, &ItemTokens, usize)> = BTreeMap::new();
     for (plan, item) in to_time {
         let own = item.longest(plan.sampling.max_new_tokens as usize).midpoint(item.prompt.len());
         let (.., context) = requests.entry(key(plan, item)).or_insert((plan, item, own));

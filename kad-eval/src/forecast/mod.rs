@@ -8,7 +8,7 @@ mod progress;
 mod remaining;
 mod tally;
 
-pub(crate) use estimate::{Basis, Estimate, estimate};
+pub(crate) use estimate::{Basis, TimeEstimate, estimate};
 pub(crate) use item_tokens::too_long;
 pub(crate) use memory::{Caches, Memory};
 pub(crate) use progress::Progress;

@@ -23,7 +23,7 @@ use crate::report::{self, Expected};
 use crate::run::record::Record;
 use crate::run::{Finished, ProvenanceEntry, RunFile, RunFolder, RunSession, Shard};
 use crate::speed::chain_ranking::ReplayRange;
-use crate::speed::model_comparison;
+use crate::speed::model_measurements;
 use crate::speed::planned_levels::predicted;
 use crate::speed::profile::Profile;
 use crate::task::{Item, Task};
@@ -101,7 +101,7 @@ pub(crate) fn run(request: &RunRequest<'_>) -> Result<RunOutcome, Failure> {
         return Ok(RunOutcome { folder, finished, warnings, summary: None });
     }
     let comparison = measured
-        .map(|it| model_comparison::comparison(&experiment, &models, &tasks, records, it))
+        .map(|it| model_measurements::comparison(&experiment, &models, &tasks, records, it))
         .transpose()?;
     let summary = Summary {
         left_out,
@@ -152,7 +152,7 @@ fn measure(
     folder: &RunFolder,
 ) -> Result<Option<PassMeasurements>, Failure> {
     let Some(plan) = &experiment.passes else { return Ok(None) };
-    let measured = model_comparison::measure(experiment, plan, models, tasks, folder)?;
+    let measured = model_measurements::measure(experiment, plan, models, tasks, folder)?;
     let interrupted = || {
         Failure::Interrupted(
             "interrupted while passes were measured: nothing is decoded yet; the same command \

@@ -41,7 +41,7 @@ pub(crate) fn too_long(experiment: &Experiment, models: &Models, tasks: &[Task])
         let affected = experiment.decoders.iter().zip(counts).filter(|(_, count)| *count > 0);
         let affected = affected.map(|(plan, count)| (plan.name.as_str(), count, task.items.len()));
         let affected: Vec<_> = affected.collect();
-        (!affected.is_empty()).then(|| sentence(task, Cause::TooLong, &affected))
+        (!affected.is_empty()).then(|| sentence(task, Defect::TooLong, &affected))
     };
     tasks.iter().filter_map(of_task).collect()
 }
@@ -58,7 +58,7 @@ pub(super) fn failed(finished: &Finished) -> Option<String> {
 
 /// A reason to distrust the results of a decoder on a task.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Cause {
+enum Defect {
     TooLong,
     CutOff,
     NoAnswer,
@@ -67,7 +67,7 @@ enum Cause {
 /// Warns of prompts that do not fit, texts that are cut off, and extractors that find no answer at
 /// all. Decoders with the same cause share a sentence.
 fn of_task(task: &Task, experiment: &Experiment, records: &[Record]) -> Vec<String> {
-    let mut groups: BTreeMap<Cause, Vec<Affected<'_>>> = BTreeMap::new();
+    let mut groups: BTreeMap<Defect, Vec<Affected<'_>>> = BTreeMap::new();
     for plan in &experiment.decoders {
         let own = |r: &&Record| r.task == task.name && r.decoder == plan.name;
         let own: Vec<&Record> = records.iter().filter(own).collect();
@@ -79,12 +79,12 @@ fn of_task(task: &Task, experiment: &Experiment, records: &[Record]) -> Vec<Stri
 }
 
 /// Each cause with its number of items and the number of all items.
-fn causes(task: &Task, own: &[&Record]) -> Vec<(Cause, usize, usize)> {
+fn causes(task: &Task, own: &[&Record]) -> Vec<(Defect, usize, usize)> {
     let mut found = Vec::new();
     let all = own.len();
     let long = own.iter().filter(|record| record.stop == PROMPT_TOO_LONG).count();
     if long > 0 {
-        found.push((Cause::TooLong, long, all));
+        found.push((Defect::TooLong, long, all));
     }
     if !matches!(task.grading, Grading::Answer(_)) {
         return found;
@@ -93,10 +93,10 @@ fn causes(task: &Task, own: &[&Record]) -> Vec<(Cause, usize, usize)> {
     let at_limit = Stop::MaxTokens.to_string();
     let cut = own.iter().filter(|record| record.stop == at_limit).count();
     if 2 * cut > texts {
-        found.push((Cause::CutOff, cut, texts));
+        found.push((Defect::CutOff, cut, texts));
     }
     if texts > 0 && own.iter().all(|record| record.answer.is_none()) {
-        found.push((Cause::NoAnswer, texts, texts));
+        found.push((Defect::NoAnswer, texts, texts));
     }
     found
 }
@@ -104,22 +104,22 @@ fn causes(task: &Task, own: &[&Record]) -> Vec<(Cause, usize, usize)> {
 /// A decoder, the number of its items with one cause, and of how many.
 type Affected<'p> = (&'p str, usize, usize);
 
-fn sentence(task: &Task, cause: Cause, affected: &[Affected<'_>]) -> String {
+fn sentence(task: &Task, cause: Defect, affected: &[Affected<'_>]) -> String {
     let names: Vec<&str> = affected.iter().map(|(name, ..)| *name).collect();
     let (name, decoders) = (&task.name, named(&names));
     let count = range(affected.iter().map(|(_, count, _)| *count));
     let of = range(affected.iter().map(|(.., of)| *of));
     match (cause, &task.grading) {
-        (Cause::TooLong, _) => format!(
+        (Defect::TooLong, _) => format!(
             "{name}: prompts too long for the context: {count} of {of} ({decoders}); these items have \
              no answer"
         ),
-        (Cause::NoAnswer, Grading::Answer(extractor)) => format!(
+        (Defect::NoAnswer, Grading::Answer(extractor)) => format!(
             "{name}: texts without an answer that `{extractor}` can read: {of} of {of} ({decoders}); \
              read some in report.html; if they contain answers, the extractor reads another form \
              than the prompt asks for; if they are cut off, raise `max_new_tokens`"
         ),
-        (Cause::CutOff | Cause::NoAnswer, _) => format!(
+        (Defect::CutOff | Defect::NoAnswer, _) => format!(
             "{name}: texts cut off at `max_new_tokens`: {count} of {of} ({decoders}); in a \
              truncated text without a stated answer, the extractor reads the last number or letter"
         ),

@@ -62,7 +62,7 @@ fn work(proof: &Proof, plan: &DecoderPlan) -> (f64, f64) {
 }
 
 /// Paths of whole texts, from the prompt to the end.
-fn whole(levels: &[Level], vocab: f64, length: usize) -> f64 {
+fn whole(levels: &[LevelCost], vocab: f64, length: usize) -> f64 {
     let mut texts = vec![1.0];
     for room in 1..=length {
         let step = step(levels, vocab, room);
@@ -78,7 +78,7 @@ fn whole(levels: &[Level], vocab: f64, length: usize) -> f64 {
 }
 
 /// A level that drafts `n` tokens in at most `ways · each^n` ways, if it is the lowest one.
-struct Level {
+struct LevelCost {
     length: usize,
     bonus: bool,
     ways: f64,
@@ -86,7 +86,7 @@ struct Level {
 }
 
 /// The levels of a decoder, the uppermost first; none if it drafts nothing.
-fn levels(kind: &DecoderKind, vocab: f64) -> Vec<Level> {
+fn levels(kind: &DecoderKind, vocab: f64) -> Vec<LevelCost> {
     let level = |level: &LevelPlan| {
         let nodes = level.tree.map_or(1.0, |tree| tree.nodes().get() as f64);
         // Lookups and the likeliest tokens are proposed, not drawn.
@@ -95,12 +95,12 @@ fn levels(kind: &DecoderKind, vocab: f64) -> Vec<Level> {
             (Some(_), Some(TreePlan::Sampled { .. })) => (nodes * vocab.powf(nodes), 1.0),
             (Some(_), None) => (1.0, vocab),
         };
-        Level { length: level.length.get(), bonus: level.bonus, ways, each }
+        LevelCost { length: level.length.get(), bonus: level.bonus, ways, each }
     };
     match (kind, kind.execution()) {
         (DecoderKind::Chain(chain), _) => chain.listed().iter().map(level).collect(),
         (_, Some(Execution::Speculative { draft_length, bonus, .. })) => {
-            vec![Level { length: draft_length.get(), bonus, ways: 1.0, each: vocab }]
+            vec![LevelCost { length: draft_length.get(), bonus, ways: 1.0, each: vocab }]
         }
         _ => Vec::new(),
     }
@@ -110,14 +110,14 @@ fn levels(kind: &DecoderKind, vocab: f64) -> Vec<Level> {
 const TOO_LONG: usize = 1000;
 
 /// Upper bounds of the paths of one step that makes 0, 1, 2, … tokens, up to `room`.
-fn step(levels: &[Level], vocab: f64, room: usize) -> Vec<f64> {
+fn step(levels: &[LevelCost], vocab: f64, room: usize) -> Vec<f64> {
     let lengths = levels.iter().map(|level| level.length);
     let room = room.min(lengths.fold(levels.len() + 1, usize::saturating_add));
     if room > TOO_LONG { vec![f64::INFINITY] } else { round(levels, vocab, room) }
 }
 
 /// Costs of a round of the uppermost of these levels; without levels, of a token of the target.
-fn round(levels: &[Level], vocab: f64, room: usize) -> Vec<f64> {
+fn round(levels: &[LevelCost], vocab: f64, room: usize) -> Vec<f64> {
     let Some((level, below)) = levels.split_first() else {
         return verified(&[1.0], true, vocab, room);
     };

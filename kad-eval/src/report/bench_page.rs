@@ -11,7 +11,7 @@ use super::page::{self, Figure};
 use super::table::{DataTable, HeadedCell, TableCell, headed};
 use crate::analysis::stats::Interval;
 use crate::numbers::{NONE, fixed, milliseconds};
-use crate::speed::bench::{BenchResult, Estimate};
+use crate::speed::bench::{BenchResult, Ratio};
 use crate::speed::profile::Profile;
 
 /// Milliseconds as seconds, the unit of charts.
@@ -66,7 +66,7 @@ fn row(result: &BenchResult) -> Vec<HeadedCell> {
     let predicted = result.predicted.as_ref().map(Prediction::of);
     let two = |value| fixed(value, 2);
     let ms = |value: f64| milliseconds(1e-3 * value);
-    let pair = |estimate: &Estimate| (estimate.value, estimate.interval);
+    let pair = |estimate: &Ratio| (estimate.value, estimate.interval);
     let tone = match result.speedup.map(|estimate| estimate.interval) {
         Some(Interval { low, .. }) if low > 1.0 => "good",
         Some(Interval { high, .. }) if high < 1.0 => "bad",
@@ -75,7 +75,7 @@ fn row(result: &BenchResult) -> Vec<HeadedCell> {
     let lemma = predicted.and_then(|it| it.lemma).map_or(NONE.to_owned(), milliseconds);
     let name = TableCell::with(&result.name, &result.distribution);
     let measured = Some((result.milliseconds_per_token, result.interval));
-    let ratio = |of: &Option<Estimate>| TableCell::written(of.as_ref().map(pair), two);
+    let ratio = |of: &Option<Ratio>| TableCell::written(of.as_ref().map(pair), two);
     let predicted = predicted.map(|it| (it.seconds, it.interval));
     vec![
         headed("decoder", "distribution of its tokens", name),
@@ -123,7 +123,7 @@ pub(super) fn passes(of: &PassTimeCurves) -> Result<Option<Figure>> {
 
 /// Made-up predictions for tests.
 #[cfg(test)]
-pub(super) mod fixtures {
+pub(super) mod samples {
     use kad_polybasic::theory::BootstrapInterval as PredictedInterval;
 
     use super::*;
@@ -156,12 +156,12 @@ pub(super) mod fixtures {
 
 #[cfg(test)]
 mod tests {
-    use super::fixtures::{around, ranked};
+    use super::samples::{around, ranked};
     use super::*;
-    use crate::speed::profile::fixtures::distribution;
+    use crate::speed::profile::sample_profile::distribution;
 
     fn result(name: &str, members: &[&str], measured: f64, speedup: Option<f64>) -> BenchResult {
-        let estimate = |value| Estimate { value, interval: around(value) };
+        let estimate = |value| Ratio { value, interval: around(value) };
         let share = 0.9 / members.len() as f64;
         BenchResult {
             name: name.to_owned(),
@@ -187,7 +187,7 @@ mod tests {
     fn page(results: &[BenchResult]) -> String {
         let candidates =
             vec![distribution("large", 0.020, 0.001), distribution("small", 0.004, 0.0005)];
-        let profile = crate::speed::profile::fixtures::profile(candidates, vec![]);
+        let profile = crate::speed::profile::sample_profile::profile(candidates, vec![]);
         bench_html("a <bench>", &["2 threads".to_owned()], results, Some(&profile)).unwrap()
     }
 
@@ -204,7 +204,7 @@ mod tests {
         }
         assert_eq!(page.matches("<svg").count(), 3);
         assert!(page.contains("a &lt;bench&gt;") && page.contains("2 threads"));
-        crate::report::fixtures::is_self_contained(&page);
+        crate::report::sample_runs::is_self_contained(&page);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::chart::time::{TimeBar, time};
 use super::page::Figure;
 use super::table::{DataTable, TableCell, headed};
 use crate::analysis::stats::Interval;
-use crate::analysis::summary::{DecoderResult, Level};
+use crate::analysis::summary::{DecoderResult, LevelResult};
 use crate::numbers::fixed;
 
 /// The charts for the task `name`, without empty ones; an error if one cannot be drawn.
@@ -79,14 +79,14 @@ fn point(result: &DecoderResult, expected: &Expected) -> Option<PredictedMeasure
 }
 
 /// The members of a chain, the target first: verifying levels and the last drafter.
-pub(super) fn members(levels: &[Level]) -> Vec<&str> {
+pub(super) fn members(levels: &[LevelResult]) -> Vec<&str> {
     let drafter = levels.last().map(|level| level.drafter.as_str());
     levels.iter().map(|level| level.name.as_str()).chain(drafter).collect()
 }
 
 /// The table of levels; none without a verifying level.
 pub(super) fn levels(results: &[&DecoderResult]) -> Option<DataTable> {
-    let row = |result: &DecoderResult, it: &Level| {
+    let row = |result: &DecoderResult, it: &LevelResult| {
         let level = format!("{}: {} verifies {}", it.level, it.name, it.drafter);
         let deviation = format!("± {}", fixed(it.acceptance_length_deviation, 2));
         let length = TableCell::with(fixed(it.acceptance_length, 2), deviation);
@@ -119,12 +119,12 @@ fn milliseconds(result: &DecoderResult) -> TableCell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{bench_page, fixtures};
+    use crate::report::{bench_page, sample_runs};
 
     #[test]
     fn the_baseline_is_the_first_bar_and_bars_are_whole() {
-        let summary = fixtures::chains();
-        let refs = summary.on(fixtures::CHAINS);
+        let summary = sample_runs::chains();
+        let refs = summary.on(sample_runs::CHAINS);
         let last = refs.last().unwrap();
         let bars = bars(&refs, &last.decoder);
         assert_eq!((bars.len(), &bars[0].decoder), (refs.len(), &last.decoder));
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn the_target_passes_come_first_whatever_its_name() {
-        let summary = fixtures::chains();
+        let summary = sample_runs::chains();
         let chain = summary.results.iter().find(|result| result.levels.len() == 2).unwrap();
         let names: Vec<String> = bar(chain).unwrap().passes.into_iter().map(|p| p.0).collect();
         assert_eq!(names, ["target", "middle", "small"]);
@@ -149,9 +149,9 @@ mod tests {
 
     #[test]
     fn a_prediction_is_compared_with_the_measurement() {
-        let summary = fixtures::chains();
-        let refs = summary.on(fixtures::CHAINS);
-        let ranked = bench_page::fixtures::ranked(&["target", "small"], 14.0);
+        let summary = sample_runs::chains();
+        let refs = summary.on(sample_runs::CHAINS);
+        let ranked = bench_page::samples::ranked(&["target", "small"], 14.0);
         let expected = Expected::of(&[("two levels".to_owned(), ranked)].into(), &[]);
         assert_eq!(point(refs[0], &expected), None, "without a prediction");
         let found = point(refs[1], &expected).unwrap();
@@ -166,16 +166,16 @@ mod tests {
 
     #[test]
     fn a_run_without_times_has_no_bars() {
-        let mut summary = fixtures::chains();
+        let mut summary = sample_runs::chains();
         summary.results.iter_mut().for_each(|result| result.time = None);
-        let refs = summary.on(fixtures::CHAINS);
+        let refs = summary.on(sample_runs::CHAINS);
         assert_eq!(bars(&refs, "target"), []);
     }
 
     #[test]
     fn every_level_is_a_row_and_a_histogram() {
-        let summary = fixtures::chains();
-        let refs = summary.on(fixtures::CHAINS);
+        let summary = sample_runs::chains();
+        let refs = summary.on(sample_runs::CHAINS);
         let verifying: usize = refs.iter().map(|result| result.levels.len()).sum();
         assert_eq!(levels(&refs).unwrap().rows.len(), verifying);
         assert!(levels(&refs[..1]).is_none());

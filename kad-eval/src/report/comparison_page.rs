@@ -11,9 +11,9 @@ use super::repeat::Repeat;
 use super::result_tables::{difference, with_arrow};
 use super::table::{DataTable, HeadedCell, TableCell, TableRow, headed};
 use crate::analysis::compare::{
-    DecoderPair, EqualTexts, KeyChange, LeafValues, LoadedRun, Repetitions, RunComparison, by_key,
-    leaves,
+    DecoderPair, KeyChange, LeafValues, LoadedRun, Repetitions, RunComparison, by_key, leaves,
 };
+use crate::analysis::equal_texts::EqualTexts;
 use crate::analysis::metric::{Metric, Unit, metric};
 use crate::analysis::stats::Interval;
 use crate::analysis::summary::{DecoderResult, Summary};
@@ -91,7 +91,7 @@ pub(crate) fn repetitions_table(repetitions: &Repetitions<'_>) -> DataTable {
 }
 
 fn texts(same: Option<EqualTexts>) -> TableCell {
-    same.map_or(TableCell::none(), |same| TableCell::plain(same.words()))
+    same.map_or(TableCell::none(), |same| TableCell::plain(same.to_string()))
 }
 
 fn said((place, it): (usize, &RunComparison<'_>)) -> Vec<String> {

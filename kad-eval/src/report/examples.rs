@@ -69,12 +69,12 @@ fn of_task(task: &str, summary: &Summary, records: &[Record], each: usize) -> Ve
 }
 
 /// The records of an item, one per decoder.
-type Item<'r> = Vec<&'r Record>;
+type ItemRecords<'r> = Vec<&'r Record>;
 
 /// The items of a task, in order of first appearance.
-fn items<'r>(task: &str, records: &'r [Record]) -> Vec<Item<'r>> {
+fn items<'r>(task: &str, records: &'r [Record]) -> Vec<ItemRecords<'r>> {
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut items: Vec<Item<'r>> = Vec::new();
+    let mut items: Vec<ItemRecords<'r>> = Vec::new();
     for record in records.iter().filter(|record| record.task == task) {
         let place = *places.entry(&record.item).or_insert(items.len());
         if place == items.len() {
@@ -86,13 +86,13 @@ fn items<'r>(task: &str, records: &'r [Record]) -> Vec<Item<'r>> {
 }
 
 /// Mean over decoders.
-fn points(item: &Item<'_>) -> f64 {
+fn points(item: &ItemRecords<'_>) -> f64 {
     item.iter().map(|record| record.earned()).sum::<f64>() / item.len() as f64
 }
 
 /// The decoders ahead of the baseline (`sign` 1) or behind it (−1) with their distance, the furthest
 /// first.
-fn changes<'r>(item: &Item<'r>, baseline: &str, sign: f64) -> Vec<(f64, &'r str)> {
+fn changes<'r>(item: &ItemRecords<'r>, baseline: &str, sign: f64) -> Vec<(f64, &'r str)> {
     let Some(base) = item.iter().find(|record| record.decoder == baseline) else {
         return Vec::new();
     };
@@ -105,7 +105,7 @@ fn changes<'r>(item: &Item<'r>, baseline: &str, sign: f64) -> Vec<(f64, &'r str)
 }
 
 /// Mean ln π per token of given texts, over all decoders.
-fn nats_per_token(item: &Item<'_>) -> Option<f64> {
+fn nats_per_token(item: &ItemRecords<'_>) -> Option<f64> {
     let read = || item.iter().filter_map(|r| r.scored.as_ref()).filter(|s| s.bytes > 0);
     let tokens: u64 = read().map(|scored| scored.tokens).sum();
     let nats = |it: &Option<f64>| it.unwrap_or(f64::NEG_INFINITY);
@@ -113,13 +113,13 @@ fn nats_per_token(item: &Item<'_>) -> Option<f64> {
     (tokens > 0).then(|| total / tokens as f64)
 }
 
-fn speed(item: &Item<'_>) -> Option<f64> {
+fn speed(item: &ItemRecords<'_>) -> Option<f64> {
     let tokens: u64 = item.iter().map(|record| record.new_tokens).sum();
     let seconds: f64 = item.iter().map(|record| record.seconds).sum();
     (tokens > 0 && seconds > 0.0).then(|| tokens as f64 / seconds)
 }
 
-fn reason(item: &Item<'_>, why: &str, about: &[&str]) -> Pick {
+fn reason(item: &ItemRecords<'_>, why: &str, about: &[&str]) -> Pick {
     let Record { task, item, .. } = item[0];
     let about = about.iter().map(|name| (*name).to_owned()).collect();
     Pick { task: task.clone(), item: item.clone(), why: why.to_owned(), about }
@@ -128,12 +128,12 @@ fn reason(item: &Item<'_>, why: &str, about: &[&str]) -> Pick {
 /// The items on which a decoder is furthest from the baseline; ties: the item with the most such
 /// decoders.
 fn by_change(
-    items: &[Item<'_>],
+    items: &[ItemRecords<'_>],
     (baseline, sign): (&str, f64),
     (kind, side): (&str, &str),
     each: usize,
 ) -> Vec<Pick> {
-    let mut found: Vec<(&Item<'_>, Vec<(f64, &str)>)> = items
+    let mut found: Vec<(&ItemRecords<'_>, Vec<(f64, &str)>)> = items
         .iter()
         .map(|item| (item, changes(item, baseline, sign)))
         .filter(|(_, it)| !it.is_empty())
@@ -144,7 +144,7 @@ fn by_change(
         let ((a_most, a_sum), (b_most, b_sum)) = (key(a), key(b));
         b_most.total_cmp(&a_most).then(b_sum.total_cmp(&a_sum))
     });
-    let pick = |(item, changes): &(&Item<'_>, Vec<(f64, &str)>)| {
+    let pick = |(item, changes): &(&ItemRecords<'_>, Vec<(f64, &str)>)| {
         let names: Vec<&str> = changes.iter().map(|(_, name)| *name).collect();
         let named = names.iter().take(NAMED).map(|name| format!("“{name}”"));
         let mut words = named.collect::<Vec<_>>().join(", ");
@@ -163,16 +163,16 @@ fn by_change(
 
 /// The items with the largest and the smallest `value`; none if there are no two.
 fn by_end(
-    items: &[Item<'_>],
-    value: impl Fn(&Item<'_>) -> Option<f64>,
+    items: &[ItemRecords<'_>],
+    value: impl Fn(&ItemRecords<'_>) -> Option<f64>,
     why: [&str; 2],
     words: impl Fn(f64) -> String,
 ) -> [Vec<Pick>; 2] {
-    let mut found: Vec<(&Item<'_>, f64)> =
+    let mut found: Vec<(&ItemRecords<'_>, f64)> =
         items.iter().filter_map(|item| Some((item, value(item)?))).collect();
     found.sort_by(|a, b| b.1.total_cmp(&a.1));
     let ends = if found.len() > 1 { [found.first(), found.last()] } else { [None, None] };
-    let pick = |(end, why): (Option<&(&Item<'_>, f64)>, &str)| {
+    let pick = |(end, why): (Option<&(&ItemRecords<'_>, f64)>, &str)| {
         end.map(|(item, value)| reason(item, &format!("{why}: {}", words(*value)), &[]))
     };
     let [most, least] = ends;
@@ -182,7 +182,7 @@ fn by_end(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::analysis::fixtures as summaries;
+    use crate::analysis::sample_summary as summaries;
     use crate::analysis::summary::{Difference, Likelihood};
     use crate::run::record::{Scored, sample};
 

@@ -15,14 +15,14 @@ use crate::run::{RunFile, RunFolder, StoredRun};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct PageData {
     /// Prompts of the items shown.
-    prompts: Vec<Prompt>,
+    prompts: Vec<PickedPrompt>,
     /// Predictions for planned chains.
     expected: Expected,
 }
 
 /// The prompt of an item.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Prompt {
+struct PickedPrompt {
     task: String,
     item: String,
     text: String,
@@ -41,7 +41,7 @@ pub(crate) fn write(
 ) -> Result<()> {
     let of = |pick: Pick| {
         let text = prompt(&pick.task, &pick.item)?;
-        Some(Prompt { task: pick.task, item: pick.item, text })
+        Some(PickedPrompt { task: pick.task, item: pick.item, text })
     };
     let prompts = picks(summary, records).into_iter().filter_map(of).collect();
     folder.write_json(RunFile::Summary, summary)?;
@@ -63,9 +63,9 @@ pub(crate) fn page(run: &StoredRun, summary: &Summary, records: &[Record]) -> Re
 }
 
 /// The picks with their prompts and, read again, their records.
-fn examples(run: &StoredRun, picks: Vec<Pick>, prompts: &[Prompt]) -> Result<Vec<Example>> {
+fn examples(run: &StoredRun, picks: Vec<Pick>, prompts: &[PickedPrompt]) -> Result<Vec<Example>> {
     let example = |pick: Pick| {
-        let own = |it: &&Prompt| (&it.task, &it.item) == (&pick.task, &pick.item);
+        let own = |it: &&PickedPrompt| (&it.task, &it.item) == (&pick.task, &pick.item);
         let prompt = prompts.iter().find(own).map(|prompt| prompt.text.clone());
         Example { pick, prompt, records: Vec::new() }
     };

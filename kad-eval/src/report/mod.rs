@@ -6,12 +6,12 @@ mod chart;
 mod comparison_page;
 mod examples;
 mod files;
-#[cfg(test)]
-pub(crate) mod fixtures;
 mod page;
 mod repeat;
 mod result_tables;
 mod run_page;
+#[cfg(test)]
+pub(crate) mod sample_runs;
 pub(crate) mod table;
 mod task_section;
 mod text_spans;

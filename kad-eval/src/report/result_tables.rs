@@ -3,7 +3,7 @@
 use std::mem::take;
 
 use super::table::{DataTable, TableCell, TableRow, headed};
-use crate::analysis::metric::{METRICS, Metric, Shown, Unit, Value, metric, p_value};
+use crate::analysis::metric::{METRICS, Metric, MetricValue, Shown, Unit, metric, p_value};
 use crate::analysis::stats::CONFIDENCE;
 use crate::analysis::summary::{DecoderResult, Difference};
 use crate::analysis::unique;
@@ -46,7 +46,7 @@ pub(super) fn results(results: &[&DecoderResult], baseline: &str) -> DataTable {
         for metric in &metrics {
             let number = |value| TableCell::number(metric.unit, value);
             let cell = match (metric.value, result.difference) {
-                (Value::PerModel(values), _) => {
+                (MetricValue::PerModel(values), _) => {
                     let value = |model: &str| values(result).get(model).map(|it| (*it, None));
                     let cell = |model: &&str| headed(*model, metric.title, number(value(model)));
                     cells.extend(models.iter().map(cell));
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::analysis::summary::Group;
     use crate::numbers::NONE;
-    use crate::report::fixtures;
+    use crate::report::sample_runs;
 
     fn texts(row: &TableRow) -> Vec<&str> {
         row.cells.iter().map(|cell| cell.text.as_str()).collect()
@@ -152,7 +152,7 @@ mod tests {
     /// Correct of 200: 25, 140 and 198 on one task, half as many (12, 70 and 99) on the other.
     #[test]
     fn several_tasks_have_an_overview_with_their_mean() {
-        let summary = fixtures::summary();
+        let summary = sample_runs::summary();
         let by_task: Vec<_> =
             summary.tasks().into_iter().map(|task| (task, summary.on(task))).collect();
         let table = overview(&by_task, "large base").unwrap();
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn parts_of_a_task_are_rows_and_one_part_is_none() {
-        let mut summary = fixtures::summary();
+        let mut summary = sample_runs::summary();
         let group = |name: &str, accuracy| Group {
             name: name.to_owned(),
             items: 7,

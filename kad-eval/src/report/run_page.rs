@@ -118,7 +118,7 @@ mod tests {
     use crate::analysis::summary::{Difference, Likelihood};
     use crate::numbers::{interval, percent, points, significant};
     use crate::report::chart;
-    use crate::report::fixtures::{chain_example, chains, example, is_self_contained, summary};
+    use crate::report::sample_runs::{chain_example, chains, example, is_self_contained, summary};
     use crate::run::record::{Scored, Span};
 
     fn page(summary: &Summary, examples: &[Example]) -> String {

@@ -108,7 +108,7 @@ fn against_passes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::fixtures;
+    use crate::report::sample_runs;
 
     #[test]
     fn passes_are_drawn_where_decoders_need_more_or_fewer_of_them() {
@@ -117,16 +117,16 @@ mod tests {
             let families = chart::families(summary);
             against_passes(&results, &families, ("passes", largest)).unwrap()
         };
-        let chains = fixtures::chains();
+        let chains = sample_runs::chains();
         assert!(chart(&chains, &["target"]).unwrap().contains("three levels"));
         assert_eq!(chart(&chains, &[]), None, "the largest is not known");
         // Each decoder that uses the base model asks it once for each token.
-        assert_eq!(chart(&fixtures::summary(), &["base"]), None);
+        assert_eq!(chart(&sample_runs::summary(), &["base"]), None);
     }
 
     #[test]
     fn charts_with_a_row_for_each_of_many_decoders_are_folded() {
-        let mut summary = fixtures::chains();
+        let mut summary = sample_runs::chains();
         let folded = |summary: &Summary| {
             let sections = sections(summary, &Expected::default(), &[]).unwrap();
             let figures = sections[0]["figures"].as_array().unwrap();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::Shard;
-use super::stored::{StoredRun, files_in};
+use super::stored::{RECORDS, StoredRun, files_in};
 use crate::files;
 
 /// The folder of a run, locked while this lives. A whole run excludes everything else; a shard
@@ -55,7 +55,7 @@ impl RunFolder {
 
     /// The file of records that this process writes; a shard has its own.
     pub(super) fn records(&self) -> PathBuf {
-        self.path().join(self.own("records", "jsonl"))
+        self.path().join(self.own(RECORDS))
     }
 
     /// Removes the file of records if it is empty, because others have done all items.
@@ -69,19 +69,16 @@ impl RunFolder {
         }
     }
 
-    /// `NAME.EXTENSION`, or a shard's own name for it: no two processes write one file.
-    pub(super) fn own(&self, name: &str, extension: &str) -> String {
-        match self.shard {
-            Some(shard) => shard.file(name, &self.run_id, extension),
-            None => format!("{name}.{extension}"),
-        }
+    /// The name of `file`, or a shard's own name for it: no two processes write one file.
+    pub(super) fn own(&self, file: &str) -> String {
+        self.shard.map_or(file.to_owned(), |shard| shard.file(file, &self.run_id))
     }
 
     /// Every file of records, with its shard where it belongs to one.
     pub(super) fn all_records(&self) -> Result<Vec<(PathBuf, Option<Shard>)>> {
-        let whole = self.path().join("records.jsonl");
+        let whole = self.path().join(RECORDS);
         let mut files = if whole.exists() { vec![(whole, None)] } else { Vec::new() };
-        for (path, shard, run) in self.all_of_shards("records", "jsonl")? {
+        for (path, shard, run) in self.all_of_shards(RECORDS)? {
             if run != self.run_id {
                 let (path, own) = (path.display(), &self.run_id);
                 bail!(
@@ -95,16 +92,16 @@ impl RunFolder {
         Ok(files)
     }
 
-    /// The files `NAME.shard-….EXTENSION` of this run, in the order of their names.
-    pub(super) fn of_shards(&self, name: &str, extension: &str) -> Result<Vec<PathBuf>> {
-        let files = self.all_of_shards(name, extension)?.into_iter();
+    /// The shards' own files for `file` in this run, in the order of their names.
+    pub(super) fn of_shards(&self, file: &str) -> Result<Vec<PathBuf>> {
+        let files = self.all_of_shards(file)?.into_iter();
         Ok(files.filter(|(_, _, run)| *run == self.run_id).map(|(path, ..)| path).collect())
     }
 
     /// The files of all shards, each with its shard and the run that it names.
-    fn all_of_shards(&self, name: &str, extension: &str) -> Result<Vec<(PathBuf, Shard, String)>> {
-        let files = files_in(self.path())?.into_iter().filter_map(|(file, path)| {
-            let (shard, run) = Shard::of_file(&file, name, extension)?;
+    fn all_of_shards(&self, file: &str) -> Result<Vec<(PathBuf, Shard, String)>> {
+        let files = files_in(self.path())?.into_iter().filter_map(|(name, path)| {
+            let (shard, run) = Shard::of_file(&name, file)?;
             Some((path, shard, run.to_owned()))
         });
         Ok(files.collect())

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::folder::RunFolder;
-use super::stored::read_json;
+use super::stored::{PROVENANCE, read_json};
 use crate::machine::Machine;
 use crate::models::{Model, Models};
 use crate::task::Task;
@@ -135,12 +135,10 @@ impl ProvenanceEntry {
     }
 }
 
-const NAME: &str = "provenance";
-
 impl RunFolder {
     /// Adds a session, unless it equals the last one.
     pub(crate) fn add_provenance(&self, entry: ProvenanceEntry) -> Result<()> {
-        let file = self.own(NAME, "json");
+        let file = self.own(PROVENANCE);
         let mut entries: Vec<ProvenanceEntry> =
             read_json(&self.path().join(&file))?.unwrap_or_default();
         if entries.last() != Some(&entry) {
@@ -153,7 +151,7 @@ impl RunFolder {
     /// Moves the sessions of shards to those of the run, whose records are in one file now.
     pub(crate) fn join_provenance(&self) -> Result<Vec<ProvenanceEntry>> {
         let mut all = self.stored().provenance()?;
-        let of_shards = self.of_shards(NAME, "json")?;
+        let of_shards = self.of_shards(PROVENANCE)?;
         if of_shards.is_empty() {
             return Ok(all);
         }
@@ -162,7 +160,7 @@ impl RunFolder {
             let new = entries.into_iter().filter(|entry| !all.contains(entry));
             all.extend(new.collect::<Vec<_>>());
         }
-        self.write_json(self.own(NAME, "json"), &all)?;
+        self.write_json(self.own(PROVENANCE), &all)?;
         let remove = |path: &PathBuf| {
             fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
         };

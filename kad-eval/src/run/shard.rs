@@ -23,18 +23,17 @@ impl Shard {
         format!("shard-{}-of-{}", self.index, self.count)
     }
 
-    /// `NAME.shard-2-of-8.RUN.EXTENSION`: a copied file still names its run.
-    pub(crate) fn file(self, name: &str, run: &str, extension: &str) -> String {
+    /// The shard's own name for `file`, as `records.shard-2-of-8.RUN.jsonl`: a copied file still
+    /// names its run.
+    pub(crate) fn file(self, file: &str, run: &str) -> String {
+        let (name, extension) = file.split_once('.').unwrap_or((file, ""));
         format!("{name}.{}.{run}.{extension}", self.word())
     }
 
-    /// The shard and the run of a file's name, as [`file`](Self::file) makes it.
-    pub(crate) fn of_file<'f>(
-        file: &'f str,
-        name: &str,
-        extension: &str,
-    ) -> Option<(Self, &'f str)> {
-        let rest = file.strip_prefix(name)?.strip_prefix(".shard-")?;
+    /// The shard and the run of a name that [`file`](Self::file) made for `file`.
+    pub(crate) fn of_file<'n>(found: &'n str, file: &str) -> Option<(Self, &'n str)> {
+        let (name, extension) = file.split_once('.')?;
+        let rest = found.strip_prefix(name)?.strip_prefix(".shard-")?;
         let (numbers, run) = rest.strip_suffix(extension)?.strip_suffix('.')?.split_once('.')?;
         Some((numbers.replace("-of-", "/").parse().ok()?, run))
     }
@@ -83,9 +82,9 @@ mod tests {
     fn names_lead_back_and_nonsense_is_refused() {
         let shard: Shard = "2/12".parse().unwrap();
         assert_eq!(shard.to_string(), "2/12");
-        let file = shard.file("records", "1f0c", "jsonl");
+        let file = shard.file("records.jsonl", "1f0c");
         assert_eq!(file, "records.shard-2-of-12.1f0c.jsonl");
-        let of = |file| Shard::of_file(file, "records", "jsonl");
+        let of = |file| Shard::of_file(file, "records.jsonl");
         assert_eq!(of(&file), Some((shard, "1f0c")));
         for other in [
             "records.jsonl",

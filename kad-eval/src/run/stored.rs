@@ -8,8 +8,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 
+use super::Shard;
 use super::provenance::ProvenanceEntry;
-use super::record::{Key, Record, each, key, lines};
+use super::record::{Record, RecordKey, each, key, lines};
+
+/// The records of a run. A shard has a file of its own, [`Shard::file`].
+pub(super) const RECORDS: &str = "records.jsonl";
+
+/// The sessions of a run. A shard has a file of its own, [`Shard::file`].
+pub(super) const PROVENANCE: &str = "provenance.json";
 
 /// A file of a run's folder. Records have files of their own, see [`StoredRun::each_record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +40,7 @@ impl AsRef<Path> for RunFile {
     fn as_ref(&self) -> &Path {
         Path::new(match self {
             RunFile::Plan => "plan.json",
-            RunFile::Provenance => "provenance.json",
+            RunFile::Provenance => PROVENANCE,
             RunFile::Passes => "passes.json",
             RunFile::Summary => "summary.json",
             RunFile::SummaryMarkdown => "summary.md",
@@ -83,7 +90,7 @@ impl StoredRun {
     /// True if there are unmerged records of shards.
     pub(crate) fn has_shards(&self) -> Result<bool> {
         let files = self.record_files()?;
-        Ok(files.iter().any(|(name, _)| name.starts_with("records.shard-")))
+        Ok(files.iter().any(|(name, _)| name != RECORDS))
     }
 
     /// Number of lines in all files of records, which may hold an item twice; none if there is no
@@ -100,7 +107,7 @@ impl StoredRun {
         wanted: &dyn Fn(&Record) -> bool,
         see: &mut dyn FnMut(Record) -> Result<()>,
     ) -> Result<()> {
-        let mut seen = HashSet::<Key>::new();
+        let mut seen = HashSet::<RecordKey>::new();
         for (_, file) in self.record_files()? {
             each(&file, &mut |record| match wanted(&record) && seen.insert(key(&record)) {
                 true => see(record),
@@ -113,7 +120,7 @@ impl StoredRun {
     /// Names and paths of the files of records, the file of the whole run first.
     fn record_files(&self) -> Result<Vec<(String, PathBuf)>> {
         let is_of_records =
-            |(name, _): &(String, _)| name.starts_with("records.") && name.ends_with(".jsonl");
+            |(name, _): &(String, _)| name == RECORDS || Shard::of_file(name, RECORDS).is_some();
         Ok(files_in(&self.path)?.into_iter().filter(is_of_records).collect())
     }
 }

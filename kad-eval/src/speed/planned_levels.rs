@@ -174,13 +174,15 @@ pub(crate) fn predicted(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::speed::profile::fixtures;
+    use crate::speed::profile::sample_profile;
 
     /// Numbers of one temperature do not hold for another; the length of texts does not matter.
     #[test]
     fn a_distribution_is_found_under_its_own_sampling_only() {
-        let profile =
-            fixtures::profile(vec![fixtures::distribution("large", 1.0, 0.1)], Vec::new());
+        let profile = sample_profile::profile(
+            vec![sample_profile::distribution("large", 1.0, 0.1)],
+            Vec::new(),
+        );
         let distribution = DecoderKind::Single { model: "large".to_owned() };
         let mut sampling = profile.conditions.sampling.clone();
         sampling.max_new_tokens += 1;

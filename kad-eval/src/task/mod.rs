@@ -61,8 +61,10 @@ mod truthfulqa;
 mod worked_examples;
 
 pub(crate) use data::Found;
-pub use extract::{Extractor, letter};
+pub use extract::Extractor;
+pub(crate) use extract::letter;
 pub use item::{Choice, Grading, Item, Opening, Task};
+pub use kad_backends::Message;
 pub use kind::TaskKind;
 pub use plan::{LoadOptions, TaskPlan, load};
 pub use prompt_format::{Conversation, PlainFormat, PromptFormat};

@@ -23,9 +23,7 @@ pub(crate) fn nearest<'c>(
     found: &str,
     candidates: impl Iterator<Item = &'c str>,
 ) -> Option<&'c str> {
-    let scored = candidates.map(|candidate| (similarity(found, candidate), candidate));
-    let (score, best) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
-    (score > SIMILAR).then_some(best)
+    kad_backends::nearest(found, candidates, 1).pop()
 }
 
 /// Advice to the author of the unknown name `found`: the nearest of `known`, else `other`.
@@ -36,11 +34,3 @@ pub(crate) fn advice<'c>(
 ) -> String {
     nearest(found, known).map_or_else(other, |near| format!("did you mean `{near}`?"))
 }
-
-/// Jaro-Winkler similarity: 1 for equal names, 0 for names that share nothing.
-fn similarity(a: &str, b: &str) -> f64 {
-    strsim::jaro_winkler(a, b)
-}
-
-/// Names more similar than this are taken for misspellings of each other.
-const SIMILAR: f64 = 0.75;

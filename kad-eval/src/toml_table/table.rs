@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::{ConfigError, Place, Result, SIMILAR, Value, advice, similarity};
+use super::{ConfigError, Place, Result, Value, advice, nearest};
 
 /// One table of a file, with the keys it was asked for.
 pub(crate) struct Table<'a> {
@@ -44,7 +44,8 @@ impl<'a> Table<'a> {
     /// [`required`](Self::required) with `help` that shows how the key is written.
     pub(crate) fn required_as(&self, key: &'static str, help: &str) -> Result<Value<'a>> {
         self.optional(key).ok_or_else(|| {
-            let misspelt = self.unasked().find(|found| similarity(key, found.get_ref()) > SIMILAR);
+            let misspelt =
+                self.unasked().find(|found| nearest(found.get_ref(), [key].into_iter()).is_some());
             match misspelt {
                 Some(found) => self.unknown(found),
                 None => self.error(format!("{} lacks `{key}`", self.what)).help(help),

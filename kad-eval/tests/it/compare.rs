@@ -278,7 +278,7 @@ fn records_missing_from_the_summary_are_not_compared() {
     let (a, b) = (a.to_str().unwrap(), b.to_str().unwrap());
     let text = fs::read_to_string(format!("{b}/records.jsonl")).unwrap();
     let first = text.lines().next().unwrap();
-    let shard = format!("{b}/records.shard-1-of-2.jsonl");
+    let shard = format!("{b}/records.shard-1-of-2.x.jsonl");
     fs::write(&shard, format!("{first}\n")).unwrap();
     kad(&["report", a, b]).succeeds();
     let mut another: Value = serde_json::from_str(first).unwrap();

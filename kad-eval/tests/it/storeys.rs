@@ -47,7 +47,7 @@ const KAD_BACKENDS: Storeys = Storeys {
         &["dtype", "early_exit", "text"],
         &["decoder"],
         &["weights"],
-        &["backend", "chunks", "device", "error", "run_options", "stored_type", "unknown_name"],
+        &["backend", "chunks", "device", "error", "model_options", "stored_type", "unknown_name"],
     ],
 };
 

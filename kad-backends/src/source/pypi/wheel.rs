@@ -120,7 +120,7 @@ impl<'a> Wheel<'a> {
     fn no_such(&self, names: &[String], file: &str) -> LoadError {
         let mut shown: Vec<String> = models(names).into_iter().map(str::to_owned).collect();
         let near = nearest(file, names.iter().map(String::as_str), 3);
-        shown.extend(near.into_iter().filter(|name| !name.ends_with(".gguf")));
+        shown.extend(near.into_iter().filter(|name| !name.ends_with(".gguf")).map(str::to_owned));
         if shown.is_empty() {
             return self.error(format!("the wheel has no file `{file}`, nor any .gguf file"));
         }

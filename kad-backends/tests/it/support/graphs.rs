@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use kad_backends::{LayeredModel, LoadError, ModelFiles, RunOptions, naive, ort};
+use kad_backends::{LayeredModel, LoadError, ModelFiles, ModelOptions, naive, ort};
 use kad_core::Vocab;
 use kad_core::testing::conformance::{Report, Tolerance, check};
 
@@ -84,14 +84,14 @@ fn vocab_of(files: &ModelFiles) -> Vocab {
 
 pub(crate) fn open_with(
     graph: &Path,
-    options: &RunOptions,
+    options: &ModelOptions,
 ) -> Result<Box<dyn LayeredModel>, LoadError> {
     let files = files_of(graph);
     ort::load("ort", &files, vocab_of(&files), options)
 }
 
 pub(crate) fn open(graph: &Path) -> Result<Box<dyn LayeredModel>, LoadError> {
-    open_with(graph, &RunOptions::default())
+    open_with(graph, &ModelOptions::default())
 }
 
 /// True if ONNX Runtime is available; otherwise notes it on stderr.

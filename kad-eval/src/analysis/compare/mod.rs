@@ -12,8 +12,9 @@ use serde_json::Value;
 pub(crate) use key_changes::{KeyChange, LeafValues, by_key, leaves};
 use key_changes::{between_sessions, changes, decoders, without};
 use repetitions::same_texts;
-pub(crate) use repetitions::{EqualTexts, Repetitions, TextDigests};
+pub(crate) use repetitions::{Repetitions, TextDigests};
 
+use crate::analysis::equal_texts::EqualTexts;
 use crate::analysis::stats::{Interval, ratio_bootstrap};
 use crate::analysis::summary::{DecoderResult, Difference, Summary, adjust};
 use crate::analysis::unique;

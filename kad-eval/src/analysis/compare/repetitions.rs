@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::LoadedRun;
 use super::between_sessions;
+use crate::analysis::equal_texts::EqualTexts;
 use crate::analysis::summary::DecoderResult;
 use crate::run::record::{Record, key};
 
@@ -29,29 +30,16 @@ impl TextDigests {
     }
 }
 
-/// Number of texts that are equal token for token in all runs compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct EqualTexts {
-    pub(crate) equal: u64,
-    pub(crate) of: u64,
-}
-
-impl EqualTexts {
-    pub(crate) fn words(self) -> String {
-        format!("{} of {}", self.equal, self.of)
-    }
-}
-
-/// On the items of `records` with a text in every run; none without such an item.
+/// Texts that are equal in all runs, of the items of `records` with a text in every run; `None`
+/// without such an item.
 pub(super) fn same_texts(records: &[&Record], runs: &[&TextDigests]) -> Option<EqualTexts> {
-    let mut same = EqualTexts { equal: 0, of: 0 };
+    let mut same = EqualTexts::default();
     for record in records {
         let Some(texts) = runs.iter().map(|run| run.of(record)).collect::<Option<Vec<u64>>>()
         else {
             continue;
         };
-        same.of += 1;
-        same.equal += u64::from(texts.windows(2).all(|pair| pair[0] == pair[1]));
+        same.add(texts.windows(2).all(|pair| pair[0] == pair[1]));
     }
     (same.of > 0).then_some(same)
 }
@@ -117,7 +105,7 @@ impl<'r> Repetitions<'r> {
             Some(texts) => format!(
                 ": only {} texts are equal token for token; near ties can turn where the rounding of a \
                  pass depends on threads or batches",
-                texts.words()
+                texts
             ),
         };
         let differ = match self.differ.as_slice() {

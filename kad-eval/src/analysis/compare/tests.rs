@@ -1,7 +1,8 @@
 //! Comparisons of small runs, by hand.
 
 use super::*;
-use crate::analysis::fixtures as summaries;
+use crate::analysis::equal_texts::EqualTexts;
+use crate::analysis::sample_summary as summaries;
 use crate::run::provenance::sample as sample_entry;
 use crate::run::record::sample;
 

@@ -5,6 +5,7 @@ mod paired;
 
 use rand::RngExt;
 use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{ContinuousCDF, Normal};
 
 pub use crate::numbers::Interval;
@@ -64,13 +65,22 @@ pub fn ratio_bootstrap(pairs: &[(f64, f64)], seed: u64) -> Interval {
     if pairs.len() < 2 {
         return Interval { low: f64::NEG_INFINITY, high: f64::INFINITY };
     }
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    let mut ratio = || {
+    bootstrap(RESAMPLES, seed, |rng| {
         let picked = (0..pairs.len()).map(|_| pairs[rng.random_range(0..pairs.len())]);
         let (a, b) = picked.fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
         if b > 0.0 { a / b } else { 0.0 }
-    };
-    middle((0..RESAMPLES).map(|_| ratio()).collect())
+    })
+}
+
+/// The middle 95 % of `resamples` values of a statistic, each of a resample that `value` draws from
+/// a generator seeded with `seed`.
+pub(crate) fn bootstrap(
+    resamples: usize,
+    seed: u64,
+    mut value: impl FnMut(&mut ChaCha8Rng) -> f64,
+) -> Interval {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    middle((0..resamples).map(|_| value(&mut rng)).collect())
 }
 
 /// Percentile bootstrap interval for the mean of `differences` of two decoders on the same items, at
@@ -87,7 +97,7 @@ pub fn paired_bootstrap(differences: &[f64], seed: u64) -> Interval {
 }
 
 /// The middle 95 % of `values`, of which there is at least one.
-pub(crate) fn middle(mut values: Vec<f64>) -> Interval {
+fn middle(mut values: Vec<f64>) -> Interval {
     values.sort_by(f64::total_cmp);
     let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
     Interval { low: at(0.5 - CONFIDENCE / 2.0), high: at(0.5 + CONFIDENCE / 2.0) }

@@ -9,7 +9,7 @@ use crate::run::record::{LevelRecord, OriginCount, Record};
 
 /// Verification of drafts by one level of a chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Level {
+pub struct LevelResult {
     /// 1 is the target.
     pub level: u64,
     /// The verifying model or decoder of this level.
@@ -43,7 +43,7 @@ pub struct Time {
 }
 
 /// The levels of the decoder `kind`, summed over `records`.
-pub(super) fn levels(records: &[&Record], kind: &DecoderKind, new_tokens: u64) -> Vec<Level> {
+pub(super) fn levels(records: &[&Record], kind: &DecoderKind, new_tokens: u64) -> Vec<LevelResult> {
     let mut sums: BTreeMap<u64, LevelRecord> = BTreeMap::new();
     for level in records.iter().flat_map(|record| &record.levels) {
         let empty = || LevelRecord { level: level.level, ..LevelRecord::default() };
@@ -52,7 +52,7 @@ pub(super) fn levels(records: &[&Record], kind: &DecoderKind, new_tokens: u64) -
     sums.into_values().map(|counts| level(counts, kind, new_tokens)).collect()
 }
 
-fn level(counts: LevelRecord, kind: &DecoderKind, new_tokens: u64) -> Level {
+fn level(counts: LevelRecord, kind: &DecoderKind, new_tokens: u64) -> LevelResult {
     let share = |part: u64, of: u64| part as f64 / of.max(1) as f64;
     let drafts = &counts.drafts;
     let mean = share(drafts.accepted, drafts.drafts());
@@ -62,7 +62,7 @@ fn level(counts: LevelRecord, kind: &DecoderKind, new_tokens: u64) -> Level {
     });
     let variance = squares.sum::<f64>() / drafts.drafts().max(1) as f64;
     let number = usize::try_from(counts.level).unwrap_or(usize::MAX);
-    Level {
+    LevelResult {
         level: counts.level,
         name: kind.level_name(number),
         drafter: kind.level_name(number.saturating_add(1)),

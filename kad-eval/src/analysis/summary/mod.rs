@@ -12,7 +12,7 @@ use crate::config::{DecoderKind, DecoderPlan, Experiment, distribution_in_words}
 use crate::run::record::{Acceptance, OriginCount, Record};
 pub use difference::{Difference, Method};
 pub(crate) use difference::{adjust, explained, methods};
-pub use levels::{Level, Time};
+pub use levels::{LevelResult, Time};
 use levels::{levels, origins, time};
 
 use crate::analysis::stats::{Interval, ratio_bootstrap, wilson};
@@ -100,7 +100,7 @@ pub struct DecoderResult {
     /// Acceptance of drafts, where tokens are drafted.
     pub drafting: Option<Drafting>,
     /// The verifying levels of a chain, the target first.
-    pub levels: Vec<Level>,
+    pub levels: Vec<LevelResult>,
     /// New tokens by origin and level.
     pub origins: Vec<OriginCount>,
     /// Time per new token; none if a record lacks it.

@@ -1,6 +1,6 @@
 //! `kad bench`: chains compared with their prediction and with plain decoding.
 
-mod show;
+mod result_text;
 
 use anyhow::{Context, Result, bail};
 
@@ -69,9 +69,9 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         let message = "interrupted: nothing is compared, as decoders have unequal numbers of texts";
         return Err(Failure::Interrupted(message.to_owned()));
     };
-    let text = show::text(args, &experiment.name, &results, &which)?;
+    let text = result_text::text(args, &experiment.name, &results, &which)?;
     if let Some(path) = &args.html {
-        let page = show::page(args, &experiment.name, &results, &which, profile.as_ref())?;
+        let page = result_text::page(args, &experiment.name, &results, &which, profile.as_ref())?;
         files::write(path, &page)
             .with_context(|| format!("cannot write the page {}", path.display()))?;
     }

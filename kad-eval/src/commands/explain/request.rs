@@ -55,7 +55,7 @@ pub(super) fn name(file: &Path) -> String {
 }
 
 /// A JSON object: derived code would also accept a list of the fields.
-struct Request(Fields);
+struct DecisionRequest(Fields);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,7 +65,7 @@ struct Fields {
     rule: RuleObject,
 }
 
-impl<'de> Deserialize<'de> for Request {
+impl<'de> Deserialize<'de> for DecisionRequest {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_map(RequestVisitor)
     }
@@ -74,13 +74,13 @@ impl<'de> Deserialize<'de> for Request {
 struct RequestVisitor;
 
 impl<'de> Visitor<'de> for RequestVisitor {
-    type Value = Request;
+    type Value = DecisionRequest;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object {\"p\": [...], \"q\": [...], \"rule\": {\"kind\": ...}}")
     }
-    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<Request, A::Error> {
-        Fields::deserialize(MapAccessDeserializer::new(object)).map(Request)
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<DecisionRequest, A::Error> {
+        Fields::deserialize(MapAccessDeserializer::new(object)).map(DecisionRequest)
     }
 }
 
@@ -113,8 +113,8 @@ impl<'de> Visitor<'de> for RuleVisitor {
     }
 }
 
-fn decision(request: Request) -> Result<Decision> {
-    let Request(Fields { p, q, rule }) = request;
+fn decision(request: DecisionRequest) -> Result<Decision> {
+    let DecisionRequest(Fields { p, q, rule }) = request;
     if p.len() != q.len() {
         bail!(
             "p has {} and q has {}: give one for each token in both",

@@ -1,7 +1,7 @@
 //! `kad generate`: streams the text after a prompt.
 
+mod marked_text;
 mod request;
-mod show;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Read};
@@ -23,11 +23,12 @@ use crate::numbers::counted;
 use crate::output;
 use crate::run::record::{Acceptance, LevelRecord, origin_name};
 use crate::speed::planned_levels;
-use request::Request;
-use show::Printer;
+use marked_text::Printer;
+use request::GenerateRequest;
 
 pub(super) fn run(args: &GenerateArgs) -> Result<(), Failure> {
-    let Request { mut kind, plans, sampling } = request::read(args).map_err(Failure::Request)?;
+    let GenerateRequest { mut kind, plans, sampling } =
+        request::read(args).map_err(Failure::Request)?;
     let prompt = prompt(args)?;
     planned_levels::profile_of(&kind)?;
     let models = models::load_all(&plans, std::iter::once(&kind))?;

@@ -14,13 +14,13 @@ use crate::config::{
 };
 
 /// A decoder, its models and its sampling settings.
-pub(super) struct Request {
+pub(super) struct GenerateRequest {
     pub(super) kind: DecoderKind,
     pub(super) plans: BTreeMap<String, ModelPlan>,
     pub(super) sampling: SamplingPlan,
 }
 
-pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
+pub(super) fn read(args: &GenerateArgs) -> Result<GenerateRequest> {
     if args.sampling.max_new_tokens == Some(0) {
         return Err(DecodeError::NoTokensRequested.into());
     }
@@ -41,7 +41,7 @@ pub(super) fn read(args: &GenerateArgs) -> Result<Request> {
     Ok(request)
 }
 
-fn from_file(file: &Path, name: &str, args: &GenerateArgs) -> Result<Request> {
+fn from_file(file: &Path, name: &str, args: &GenerateArgs) -> Result<GenerateRequest> {
     let mut experiment = read_file(file, &[])?;
     let Some(plan) = experiment.decoders.iter().find(|plan| plan.name == name) else {
         let names: Vec<&str> = experiment.decoders.iter().map(|plan| plan.name.as_str()).collect();
@@ -56,10 +56,10 @@ fn from_file(file: &Path, name: &str, args: &GenerateArgs) -> Result<Request> {
     experiment.models.retain(|name, _| used.contains(name));
     let max_new_tokens = args.sampling.max_new_tokens.unwrap_or(plan.sampling.max_new_tokens);
     let sampling = SamplingPlan { max_new_tokens, ..plan.sampling.clone() };
-    Ok(Request { kind, plans: experiment.models, sampling })
+    Ok(GenerateRequest { kind, plans: experiment.models, sampling })
 }
 
-fn from_flags(args: &GenerateArgs) -> Result<Request> {
+fn from_flags(args: &GenerateArgs) -> Result<GenerateRequest> {
     let sampling = SamplingPlan {
         temperature: args.sampling.temperature,
         top_k: args.sampling.top_k,
@@ -91,7 +91,7 @@ fn from_flags(args: &GenerateArgs) -> Result<Request> {
         [] => target,
         drafts => chain(args, target, drafts, &sampling, &mut plans)?,
     };
-    Ok(Request { kind, plans, sampling })
+    Ok(GenerateRequest { kind, plans, sampling })
 }
 
 /// A chain with the composed distribution as its target. Draft models that are already loaded are

@@ -1,6 +1,6 @@
 //! `kad report`: finished runs as tables for people and programs, alone or compared.
 
-mod show;
+mod comparison_text;
 
 use std::path::{Path, PathBuf};
 
@@ -24,9 +24,11 @@ pub(super) fn run(args: &ReportArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let text = match runs.as_slice() {
-        runs if args.csv => show::csv(&each(runs, 1, &|run| Ok((run.path(), shown(run)?)))?)?,
-        [run] => show::one(args, &shown(run)?)?,
-        runs => show::several(args, &each(runs, 2, &compared)?)?,
+        runs if args.csv => {
+            comparison_text::csv(&each(runs, 1, &|run| Ok((run.path(), shown(run)?)))?)?
+        }
+        [run] => comparison_text::one(args, &shown(run)?)?,
+        runs => comparison_text::several(args, &each(runs, 2, &compared)?)?,
     };
     output::print(&text)?;
     Ok(())

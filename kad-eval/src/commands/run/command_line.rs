@@ -26,13 +26,10 @@ pub(super) fn command(arguments: impl Iterator<Item = String>) -> String {
             Some(name) if Path::new(path).is_absolute() => format!("{key}{equals}{name}"),
             _ => argument,
         };
-        let is_plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
-        words.push(match word.chars().all(is_plain) && !word.is_empty() {
-            true => word,
-            false => format!("'{}'", word.replace('\'', "'\\''")),
-        });
+        words.push(word);
     }
-    words.join(" ")
+    // NUL, which no shell can quote, cannot be in an argument.
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -58,6 +55,6 @@ mod tests {
             of(&["run", "x/y.toml", "--set", "a=[1, 2]"]),
             "kad run x/y.toml --set 'a=[1, 2]'"
         );
-        assert_eq!(of(&["run", "it's"]), "kad run 'it'\\''s'");
+        assert_eq!(of(&["run", "it's"]), r#"kad run "it's""#);
     }
 }

@@ -13,7 +13,7 @@ use crate::analysis::power::Power;
 use crate::cli::RunArgs;
 use crate::commands::shared::right;
 use crate::failure::Failure;
-use crate::forecast::{self, Basis, Caches, DecoderProgress, Estimate, Memory};
+use crate::forecast::{self, Basis, Caches, DecoderProgress, Memory, TimeEstimate};
 use crate::machine;
 use crate::models::Model;
 use crate::output::{self, duration, size};
@@ -30,8 +30,8 @@ struct DryRun<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     shard: Option<String>,
     jobs: usize,
-    models: BTreeMap<&'p str, ModelRow>,
-    decoders: Vec<Estimate>,
+    models: BTreeMap<&'p str, ModelMemory>,
+    decoders: Vec<TimeEstimate>,
     /// Items × decoders of the run, or of the shard.
     items: usize,
     done: usize,
@@ -45,7 +45,7 @@ struct DryRun<'p> {
 }
 
 #[derive(Serialize)]
-struct ModelRow {
+struct ModelMemory {
     source: String,
     backend: String,
     dtype: String,
@@ -55,7 +55,7 @@ struct ModelRow {
     cache_bytes_per_token: u64,
 }
 
-impl From<&Model> for ModelRow {
+impl From<&Model> for ModelMemory {
     fn from(model: &Model) -> Self {
         let details = &model.details;
         Self {

@@ -7,7 +7,7 @@ use plotters::style::text_anchor::HPos;
 use super::axes::{Axes, Axis};
 use super::theme::{COLOURS, FAINT, INK};
 use super::{self as chart, Area, SMALL, TEXT, WIDTH};
-use crate::analysis::summary::{DecoderResult, Level};
+use crate::analysis::summary::{DecoderResult, LevelResult};
 use crate::numbers::{counted, fixed, shorten};
 
 /// Height of the decoder's name above its histograms, in pixels.
@@ -28,14 +28,14 @@ const WIDEST_BAR: f64 = 40.0;
 const LONGEST_LABEL: usize = 90;
 
 /// Shares of the drafts that a level verified, by accepted length.
-fn shares(level: &Level) -> impl Iterator<Item = f64> {
+fn shares(level: &LevelResult) -> impl Iterator<Item = f64> {
     let drafts = level.counts.drafts.drafts() as f64;
     level.counts.drafts.lengths.iter().map(move |count| *count as f64 / drafts)
 }
 
 /// The chart for `results`; none without any draft.
 pub(crate) fn acceptance(results: &[&DecoderResult]) -> Result<Option<String>> {
-    let has_drafts = |level: &Level| level.counts.drafts.drafts() > 0;
+    let has_drafts = |level: &LevelResult| level.counts.drafts.drafts() > 0;
     let chains = results.iter().filter(|result| result.levels.iter().any(has_drafts));
     let chains: Vec<&&DecoderResult> = chains.collect();
     let Some(columns) = chains.iter().map(|chain| chain.levels.len()).max() else {
@@ -64,7 +64,7 @@ fn draw_histogram(
     area: &Area<'_>,
     (left, y): (i32, i32),
     (width, top): (i32, f64),
-    level: &Level,
+    level: &LevelResult,
 ) -> Result<()> {
     let room = (width - RIGHT - 8) / chart::width("0").max(1);
     let title = format!("{} verifies {}", level.name, level.drafter);
@@ -101,15 +101,15 @@ fn draw_histogram(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::fixtures;
+    use crate::report::sample_runs;
 
     fn chain(decoder: &str, levels: &[&[u64]]) -> DecoderResult {
-        let level = |lengths: &&[u64]| fixtures::level(1, ["large", "middle"], lengths);
+        let level = |lengths: &&[u64]| sample_runs::level(1, ["large", "middle"], lengths);
         let levels = levels.iter().map(level).collect();
         DecoderResult {
             decoder: decoder.to_owned(),
             levels,
-            ..fixtures::chains().results.remove(0)
+            ..sample_runs::chains().results.remove(0)
         }
     }
 
@@ -120,7 +120,7 @@ mod tests {
         for text in ["two", "three", "mean 0.75, 4 rounds", "mean 0.00, 5", "mean 1.00, 2"] {
             assert!(chart.contains(text), "{text} is not in {chart}");
         }
-        let level = fixtures::level(1, ["large", "middle"], &[10, 20, 30, 40]);
+        let level = sample_runs::level(1, ["large", "middle"], &[10, 20, 30, 40]);
         assert_eq!(shares(&level).collect::<Vec<f64>>(), [0.1, 0.2, 0.3, 0.4]);
         // (0·10 + 1·20 + 2·30 + 3·40) / 100
         assert!((level.acceptance_length - 2.0).abs() < 1e-15);

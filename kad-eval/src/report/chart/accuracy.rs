@@ -138,15 +138,15 @@ fn draw_baseline(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::fixtures;
+    use crate::report::sample_runs;
 
     #[test]
     fn every_decoder_has_a_row_and_every_sweep_a_heading() {
-        let summary = fixtures::summary();
+        let summary = sample_runs::summary();
         let (results, families) = (summary.on("nano/test"), chart::families(&summary));
         let (rows, height) = layout(&results, &families);
         let headings = rows.iter().filter(|row| row.result.is_none()).count();
-        assert_eq!((headings, rows.len() - headings), (fixtures::SWEEPS, results.len()));
+        assert_eq!((headings, rows.len() - headings), (sample_runs::SWEEPS, results.len()));
         assert!(rows.windows(2).all(|pair| pair[1].y - pair[0].y >= ROW));
         assert!(rows.iter().all(|row| row.y + ROW / 2 <= height));
         let chart = accuracy(&results, &families, &summary.baseline).unwrap().unwrap();
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn nothing_to_draw_is_no_chart() {
         assert_eq!(accuracy(&[], &[], "x").unwrap(), None);
-        let mut summary = fixtures::summary();
+        let mut summary = sample_runs::summary();
         summary.results[0].accuracy = f64::NAN;
         assert_eq!(accuracy(&[&summary.results[0]], &["large base"], "x").unwrap(), None);
     }

@@ -161,11 +161,11 @@ fn draw_parameters(area: &Area<'_>, chart: &Chart<'_, '_>, curves: &[Curve<'_>])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::fixtures;
+    use crate::report::sample_runs;
 
     #[test]
     fn curves_and_references_share_out_the_families() {
-        let summary = fixtures::summary();
+        let summary = sample_runs::summary();
         let (results, families) = (summary.on("nano/test"), chart::families(&summary));
         let (curves, references) = content(&results, &families, MASS);
         assert_eq!(curves.len() + references.len(), families.len());
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn no_mass_is_no_chart() {
-        let mut summary = fixtures::summary();
+        let mut summary = sample_runs::summary();
         for mass in [None, Some(f64::NAN)] {
             summary.results.iter_mut().for_each(|result| result.deferral_mass = mass);
             let results: Vec<&DecoderResult> = summary.results.iter().collect();

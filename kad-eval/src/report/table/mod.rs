@@ -3,7 +3,7 @@
 mod csv;
 mod data;
 mod fitted;
-mod model_comparison;
+mod model_table;
 
 use comfy_table::presets::{ASCII_MARKDOWN, UTF8_FULL_CONDENSED};
 use comfy_table::{ContentArrangement, Table, TableStyle};
@@ -17,7 +17,7 @@ use fitted::{FittedColumn, FittedTable};
 
 pub(crate) use csv::csv;
 pub(crate) use data::{DataTable, HeadedCell, TableCell, TableRow, headed};
-pub(crate) use model_comparison::ModelTable;
+pub(crate) use model_table::ModelTable;
 
 /// The results for a terminal: one table per task, in the order of the file.
 pub(crate) fn render(summary: &Summary) -> String {
@@ -127,12 +127,12 @@ fn table(results: &[&DecoderResult], baseline: &str, style: TableStyle) -> Strin
 mod tests {
     use super::*;
     use crate::analysis::summary::Difference;
-    use crate::report::fixtures;
+    use crate::report::sample_runs;
 
     /// Also without disagreement, and separately for each task.
     #[test]
     fn every_task_names_the_methods_of_its_differences() {
-        let mut summary = fixtures::summary();
+        let mut summary = sample_runs::summary();
         let method =
             "[95 % Tango score interval], p of the exact McNemar test; p is Holm-adjusted over";
         let detectable = "minimum detectable difference: 8.1 points (80 % power)";
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn points_that_are_all_equal_have_no_interval() {
-        let mut summary = fixtures::summary();
+        let mut summary = sample_runs::summary();
         let difference = Difference::of(&[(0.5, 0.25); 6], 1);
         assert_eq!((difference.p_value, difference.detectable), (2.0 / 64.0, None));
         summary.results[1].difference = Some(difference);
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn several_items_at_a_time_are_named() {
-        let of = |jobs: &[u64]| render(&Summary { jobs: jobs.to_vec(), ..fixtures::summary() });
+        let of = |jobs: &[u64]| render(&Summary { jobs: jobs.to_vec(), ..sample_runs::summary() });
         assert!(!of(&[]).contains("at a time") && !of(&[1]).contains("at a time"));
         assert!(of(&[1, 4]).contains("times are of 1 or 4 items at a time"));
     }

@@ -230,9 +230,9 @@ pub(crate) fn origin_name(origin: Origin) -> &'static str {
 }
 
 /// Decoder, task and item: unique within a run.
-pub(crate) type Key = (String, String, String);
+pub(crate) type RecordKey = (String, String, String);
 
-pub(crate) fn key(record: &Record) -> Key {
+pub(crate) fn key(record: &Record) -> RecordKey {
     (record.decoder.clone(), record.task.clone(), record.item.clone())
 }
 

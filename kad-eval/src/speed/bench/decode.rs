@@ -5,8 +5,8 @@ use kad_core::TokenId;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 
-use super::equal_texts::compare;
 use super::result::{BenchResult, TextTime, TextTimes};
+use super::text_check::compare;
 use super::{BenchDecoder, BenchSettings};
 use crate::config::distribution_in_words;
 use crate::models::Models;

@@ -3,18 +3,18 @@
 //! | part | file |
 //! |---|---|
 //! | decoding and timing | `decode.rs` |
-//! | texts that must equal the baseline's | `equal_texts.rs` |
+//! | texts that must equal the baseline's | `text_check.rs` |
 //! | times, speed-ups and their intervals | `result.rs` |
 
 mod decode;
-mod equal_texts;
 mod result;
+mod text_check;
 
 use crate::config::{DecoderKind, SamplingPlan, plain_decoding, same_distribution};
 use crate::speed::chain_ranking::RankedChain;
 
 pub(crate) use self::decode::measure;
-pub(crate) use self::result::{BenchResult, Estimate};
+pub(crate) use self::result::{BenchResult, Ratio};
 
 /// A decoder to be measured.
 pub(crate) struct BenchDecoder {

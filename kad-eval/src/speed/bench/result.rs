@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use rand::RngExt;
-use rand::SeedableRng;
 use serde::Serialize;
 
-use super::equal_texts::EqualTexts;
-use crate::analysis::stats::{Interval, middle};
+use super::text_check::TextCheck;
+use crate::analysis::stats::{self, Interval};
 use crate::speed::chain_ranking::RankedChain;
 use crate::speed::timed_decoding::PassTotals;
 
@@ -47,11 +46,11 @@ pub(crate) struct BenchResult {
     pub(crate) interval: Interval,
     pub(crate) tokens_per_second: f64,
     /// Predicted over measured time; its interval is the measurement's.
-    pub(crate) predicted_over_measured: Option<Estimate>,
+    pub(crate) predicted_over_measured: Option<Ratio>,
     /// Lemma 3.1 of arXiv 2510.26527 over measured time.
     pub(crate) lemma_over_measured: Option<f64>,
     /// The baseline's time over this one's, paired by prompt; `None` for the baseline.
-    pub(crate) speedup: Option<Estimate>,
+    pub(crate) speedup: Option<Ratio>,
     /// Percent of the time outside of forward passes.
     pub(crate) overhead_percent: f64,
     /// Milliseconds per token in passes of each model.
@@ -63,13 +62,13 @@ pub(crate) struct BenchResult {
     pub(crate) tokens: u64,
     /// Equal texts, for decoders whose texts must equal the baseline's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) same_text: Option<EqualTexts>,
+    pub(crate) same_text: Option<TextCheck>,
     pub(crate) texts: TextTimes,
 }
 
 /// A number with its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Estimate {
+pub(crate) struct Ratio {
     pub(crate) value: f64,
     pub(crate) interval: Interval,
 }
@@ -87,11 +86,11 @@ impl BenchResult {
         let (seconds, tokens) = (sum(|text| text.seconds), sum(|text| text.tokens));
         let (milliseconds, passing) = (1e3 * seconds / tokens, sum(|text| text.passing) / seconds);
         let interval = bootstrap(&texts, |drawn| 1e3 * drawn_rate(&texts, drawn));
-        let over = |predicted: f64| Estimate {
+        let over = |predicted: f64| Ratio {
             value: predicted / milliseconds,
             interval: Interval { low: predicted / interval.high, high: predicted / interval.low },
         };
-        let speedup = baseline.map(|baseline| Estimate {
+        let speedup = baseline.map(|baseline| Ratio {
             value: rate(baseline.iter().flatten()) / (seconds / tokens),
             interval: bootstrap(&texts, |drawn| {
                 drawn_rate(baseline, drawn) / drawn_rate(&texts, drawn)
@@ -148,7 +147,7 @@ impl BenchResult {
     }
 }
 
-impl Estimate {
+impl Ratio {
     fn verdict(&self) -> &'static str {
         let Interval { low, high } = self.interval;
         // Written so that NaN decides nothing.
@@ -181,9 +180,8 @@ fn drawn_rate(texts: &TextTimes, drawn: &[TextIndex]) -> f64 {
 /// of each (Efron and Tibshirani 1993, chapter 8). Texts of one prompt are alike, so repetitions do
 /// not count as prompts. A statistic of several decoders sees the same draws of each.
 fn bootstrap(texts: &TextTimes, statistic: impl Fn(&[TextIndex]) -> f64) -> Interval {
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(SEED);
     let mut drawn = Vec::new();
-    let resample = |_| {
+    stats::bootstrap(RESAMPLES, SEED, |rng| {
         drawn.clear();
         for _ in 0..texts.len() {
             let prompt = rng.random_range(0..texts.len());
@@ -191,8 +189,7 @@ fn bootstrap(texts: &TextTimes, statistic: impl Fn(&[TextIndex]) -> f64) -> Inte
             drawn.extend((0..reps).map(|_| (prompt, rng.random_range(0..reps))));
         }
         statistic(&drawn)
-    };
-    middle((0..RESAMPLES).map(resample).collect())
+    })
 }
 
 #[cfg(test)]
@@ -279,8 +276,8 @@ mod tests {
     fn an_interval_around_one_decides_nothing() {
         let interval = Interval { low: 0.9, high: 1.1 };
         let undecided = "not distinguishable from plain decoding";
-        assert_eq!(Estimate { value: 1.05, interval }.verdict(), undecided);
+        assert_eq!(Ratio { value: 1.05, interval }.verdict(), undecided);
         let interval = Interval { low: f64::NAN, high: f64::NAN };
-        assert_eq!(Estimate { value: 1.05, interval }.verdict(), undecided);
+        assert_eq!(Ratio { value: 1.05, interval }.verdict(), undecided);
     }
 }

@@ -4,7 +4,7 @@ use kad_polybasic::theory::{PassTime, PassTimes, Proposer};
 
 use super::*;
 use crate::speed::profile::CandidateCost;
-use crate::speed::profile::fixtures::{distribution, lookup, pair, profile};
+use crate::speed::profile::sample_profile::{distribution, lookup, pair, profile};
 
 fn request() -> RankingRequest {
     RankingRequest { target: None, drafters: None, max_levels: 4, max_length: 6, chains: 3 }

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::file::{ModelIdentity, Profile, ProfileConditions};
+use super::file::{Profile, ProfileConditions, ProfiledModel};
 use crate::config::SamplingPlan;
 use crate::failure::WrongRequest;
 use crate::machine::Machine;
@@ -58,7 +58,7 @@ pub(crate) fn task_names(tasks: &[TaskPlan]) -> Vec<String> {
 impl ProfileConditions {
     /// The present conditions of `models`.
     pub(crate) fn now(sampling: &SamplingPlan, models: &Models) -> Self {
-        let identity = |model: &Model| ModelIdentity {
+        let identity = |model: &Model| ProfiledModel {
             source: model.details.source.clone(),
             layers: model.details.layers,
             digest: model.digest.clone(),
@@ -132,12 +132,12 @@ fn differences<T: Serialize>(then: &T, now: &T, name: impl Fn(&str) -> String) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::speed::profile::fixtures;
+    use crate::speed::profile::sample_profile;
 
     /// Every field that counts, and only those: one is changed at a time.
     #[test]
     fn every_change_is_named() {
-        let then = fixtures::conditions();
+        let then = sample_profile::conditions();
         assert!(then.differences(&then).is_empty());
         type Change = (&'static str, fn(&mut ProfileConditions));
         let changes: [Change; 21] = [
@@ -183,15 +183,15 @@ mod tests {
         assert!(here.iter().any(|it| it.starts_with("processor: Abacus 1 then")), "{here:?}");
     }
 
-    fn large(conditions: &mut ProfileConditions) -> &mut ModelIdentity {
+    fn large(conditions: &mut ProfileConditions) -> &mut ProfiledModel {
         conditions.models.get_mut("large").unwrap()
     }
 
     #[test]
     fn the_error_names_what_differs_and_the_command() {
-        let mut profile = fixtures::profile(vec![], vec![]);
-        profile.conditions = fixtures::conditions();
-        let mut now = fixtures::conditions();
+        let mut profile = sample_profile::profile(vec![], vec![]);
+        profile.conditions = sample_profile::conditions();
+        let mut now = sample_profile::conditions();
         now.machine.threads = 9;
         large(&mut now).dtype = "f16".to_owned();
         let error = profile.check("p.json".as_ref(), "e.toml", &now, None).unwrap_err();
@@ -214,7 +214,7 @@ mod tests {
         let (gsm8k, few) = (plan("kind = \"gsm8k\""), plan("kind = \"gsm8k\"\nitems = 3"));
         let bench = plan("kind = \"spec_bench\"");
         let part = plan("kind = \"spec_bench\"\npart = \"qa\"");
-        let mut profile = fixtures::profile(vec![], vec![]);
+        let mut profile = sample_profile::profile(vec![], vec![]);
         profile.settings.tasks = vec!["nano/test".to_owned(), "gsm8k".to_owned()];
         let now = &profile.conditions;
         let check =

@@ -32,4 +32,4 @@ pub(crate) use prompts::{Prompts, in_turn};
 pub(crate) use targets::{ProfileTargets, listed};
 
 #[cfg(test)]
-pub(crate) mod fixtures;
+pub(crate) mod sample_profile;

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::Serialize;
 
-pub use option::letter;
+pub(crate) use option::letter;
 
 /// Reads the answer in a text.
 ///

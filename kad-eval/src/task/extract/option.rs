@@ -3,11 +3,7 @@
 use super::{Pattern, STATES, compile};
 
 /// The letter of the option at `index`, from 0: A to Z.
-///
-/// ```
-/// assert_eq!(kad_eval::task::letter(1), "B");
-/// ```
-pub fn letter(index: usize) -> String {
+pub(crate) fn letter(index: usize) -> String {
     let index = u8::try_from(index).unwrap_or(u8::MAX).min(25);
     char::from(b'A' + index).to_string()
 }

@@ -57,13 +57,13 @@ pub(crate) struct ProfileConditions {
     /// Sampling settings: acceptance depends on them.
     pub(crate) sampling: SamplingPlan,
     /// Models by their names in the experiment.
-    pub(crate) models: BTreeMap<String, ModelIdentity>,
+    pub(crate) models: BTreeMap<String, ProfiledModel>,
 }
 
 /// A model as it ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ModelIdentity {
+pub(crate) struct ProfiledModel {
     pub(crate) source: String,
     /// Number of layers: an early exit has fewer than its source.
     pub(crate) layers: usize,

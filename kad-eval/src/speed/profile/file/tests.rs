@@ -1,17 +1,20 @@
 //! Stored profiles: written, read back, and refused where the file was changed.
 
 use super::*;
-use crate::speed::profile::fixtures;
+use crate::speed::profile::sample_profile;
 
 fn profile() -> Profile {
     let candidates = vec![
-        fixtures::distribution("large", 1e-2, 1e-3),
-        fixtures::distribution("small", 1e-3, 1e-4),
-        fixtures::lookup("n-gram"),
+        sample_profile::distribution("large", 1e-2, 1e-3),
+        sample_profile::distribution("small", 1e-3, 1e-4),
+        sample_profile::lookup("n-gram"),
     ];
-    let pairs = vec![fixtures::pair("large", "small", 0.7), fixtures::pair("large", "n-gram", 0.3)];
-    let mut profile = fixtures::profile(candidates, pairs);
-    profile.conditions = fixtures::conditions();
+    let pairs = vec![
+        sample_profile::pair("large", "small", 0.7),
+        sample_profile::pair("large", "n-gram", 0.3),
+    ];
+    let mut profile = sample_profile::profile(candidates, pairs);
+    profile.conditions = sample_profile::conditions();
     profile.candidates[0].definition = Some("a rule".to_owned());
     let distributions = [("large", vec![-0.25, 0.0, -1000.0]), ("small", vec![-1.5, -1e-4, 0.0])];
     let distributions = distributions.map(|(name, along)| (name.to_owned(), along)).into();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::stats::{Interval, wilson};
-use super::summary::{DecoderResult, Difference, Level, Summary, Time};
+use super::summary::{DecoderResult, Difference, LevelResult, Summary, Time};
 use crate::run::record::{Acceptance, LevelRecord};
 
 /// Families with several members on `nano/test`.
@@ -131,7 +131,12 @@ pub(crate) fn chains() -> Summary {
 }
 
 /// `share` of the plain target's time, of which the models' passes take the shares given.
-fn chain(decoder: &str, share: f64, passes: &[(&str, f64)], levels: Vec<Level>) -> DecoderResult {
+fn chain(
+    decoder: &str,
+    share: f64,
+    passes: &[(&str, f64)],
+    levels: Vec<LevelResult>,
+) -> DecoderResult {
     let total = share * PLAIN;
     let passes = passes.iter().map(|(name, part)| ((*name).to_owned(), part * total));
     let passes: BTreeMap<String, f64> = passes.collect();
@@ -148,12 +153,12 @@ fn chain(decoder: &str, share: f64, passes: &[(&str, f64)], levels: Vec<Level>) 
 }
 
 /// A level that accepted 0, 1, 2, … tokens of so many drafts.
-pub(crate) fn level(number: u64, [name, drafter]: [&str; 2], lengths: &[u64]) -> Level {
+pub(crate) fn level(number: u64, [name, drafter]: [&str; 2], lengths: &[u64]) -> LevelResult {
     let drafts: u64 = lengths.iter().sum();
     let accepted = (0..).zip(lengths).map(|(length, count)| length * count).sum();
     let counts = Acceptance { drafted: 4 * drafts, accepted, lengths: lengths.to_vec() };
     let emitted = accepted + drafts;
-    Level {
+    LevelResult {
         level: number,
         name: name.to_owned(),
         drafter: drafter.to_owned(),

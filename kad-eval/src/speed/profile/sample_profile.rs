@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use kad_polybasic::theory::{PassTime, PassTimes, RunLengths};
 
 use super::file::{
-    CandidateCost, CandidateProfile, ModelIdentity, PairProfile, Profile, ProfileConditions,
-    ProfileSettings, RoundOverhead,
+    CandidateCost, CandidateProfile, PairProfile, Profile, ProfileConditions, ProfileSettings,
+    ProfiledModel, RoundOverhead,
 };
 use crate::config::{Lookup, SamplingPlan};
 use crate::machine::Machine;
@@ -15,7 +15,7 @@ use crate::machine::Machine;
 pub(crate) fn conditions() -> ProfileConditions {
     let machine =
         Machine { cpu: "Abacus 1".to_owned(), threads: 2, target: "wood (beads)".to_owned() };
-    let identity = |name: &str| ModelIdentity {
+    let identity = |name: &str| ProfiledModel {
         source: format!("nano:{name}"),
         layers: 4,
         digest: format!("{name}-digest"),

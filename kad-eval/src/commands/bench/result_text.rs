@@ -11,7 +11,7 @@ use crate::failure::WrongRequest;
 use crate::machine::Machine;
 use crate::numbers::{Interval, NONE, counted};
 use crate::report;
-use crate::speed::bench::{BenchResult, Estimate};
+use crate::speed::bench::{BenchResult, Ratio};
 use crate::speed::profile::Profile;
 
 #[derive(Serialize)]
@@ -117,7 +117,7 @@ fn table(results: &[BenchResult], style: TableStyle) -> Table {
     number_table(style, &HEADER, results.iter().map(row))
 }
 
-fn estimate(estimate: &Estimate, number: fn(f64) -> String) -> String {
+fn estimate(estimate: &Ratio, number: fn(f64) -> String) -> String {
     with_interval(estimate.value, estimate.interval.low, estimate.interval.high, number)
 }
 

@@ -2,7 +2,7 @@
 
 use super::Example;
 use super::examples::Pick;
-pub(crate) use crate::analysis::fixtures::{CHAINS, SWEEPS, chains, level, summary};
+pub(crate) use crate::analysis::sample_summary::{CHAINS, SWEEPS, chains, level, summary};
 use crate::run::record::{Record, Span, sample};
 
 /// An item continued by the decoders of [`chains`].

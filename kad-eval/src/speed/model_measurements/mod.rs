@@ -6,7 +6,7 @@
 //! | agreement of logits | `agreement.rs` |
 //! | texts that equal the baseline's, and the logit gap where they differ | `texts.rs` |
 //! | the numbers, a row for each model | `analysis/model_comparison.rs` |
-//! | the table, as text, Markdown and for the page | `report/table/model_comparison.rs` |
+//! | the table, as text, Markdown and for the page | `report/table/model_table.rs` |
 
 mod agreement;
 mod texts;

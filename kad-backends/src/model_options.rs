@@ -10,14 +10,14 @@ use crate::device::Device;
 /// [`load_with`](crate::load_with) refuses an option that the backend does not support.
 ///
 /// ```
-/// use kad_backends::{Device, RunOptions};
-/// assert!(RunOptions::default().is_default());
-/// let options = RunOptions { device: "cuda:1".parse()?, ..RunOptions::default() };
+/// use kad_backends::{Device, ModelOptions};
+/// assert!(ModelOptions::default().is_default());
+/// let options = ModelOptions { device: "cuda:1".parse()?, ..ModelOptions::default() };
 /// assert_eq!(options.device, Device::Cuda(1));
 /// # Ok::<(), kad_backends::UnknownName>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RunOptions {
+pub struct ModelOptions {
     /// Threads of one forward pass; default: all cores. `ort` has a number per model, `tch` one for
     /// all models of the process. The other backends refuse it and use `RAYON_NUM_THREADS`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,7 +27,7 @@ pub struct RunOptions {
     pub device: Device,
 }
 
-impl RunOptions {
+impl ModelOptions {
     /// True if no option is set.
     pub fn is_default(&self) -> bool {
         *self == Self::default()

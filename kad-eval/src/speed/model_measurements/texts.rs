@@ -26,31 +26,29 @@ pub(super) fn compare(
     let wanted = by_item(&baseline.name, records);
     let mut found = BTreeMap::new();
     for plan in experiment.decoders.iter().filter(|plan| plan.name != baseline.name) {
-        let mut same = TextAgreement::default();
+        let mut texts = TextAgreement::default();
         for (item, record) in by_item(&plan.name, records) {
             let Some(wanted) = wanted.get(&item) else { continue };
-            same.of += 1;
-            let Some(at) = first_difference_at(&record.tokens, &wanted.tokens) else {
-                same.equal += 1;
-                continue;
-            };
+            let difference = first_difference_at(&record.tokens, &wanted.tokens);
+            texts.same.add(difference.is_none());
+            let Some(at) = difference else { continue };
             // A text that ends earlier, or has no room for its prompt, has no differing token.
             let ended = record.tokens.len().min(wanted.tokens.len()) == at;
             if !ended && both_greedy(plan, baseline) && !interrupt::requested() {
                 let text = &wanted.tokens[..at];
                 let gap = gap(baseline, models, tasks, item, text)?;
-                same.gaps = gap.map(|gap| LogitGaps::with(same.gaps, gap)).or(same.gaps);
+                texts.gaps = gap.map(|gap| LogitGaps::with(texts.gaps, gap)).or(texts.gaps);
             }
         }
-        found.insert(plan.name.clone(), same);
+        found.insert(plan.name.clone(), texts);
     }
     Ok(found)
 }
 
-type Item<'r> = (&'r str, &'r str);
+type ItemKey<'r> = (&'r str, &'r str);
 
 /// The records of a decoder whose tokens are known.
-fn by_item<'r>(decoder: &str, records: &'r [Record]) -> BTreeMap<Item<'r>, &'r Record> {
+fn by_item<'r>(decoder: &str, records: &'r [Record]) -> BTreeMap<ItemKey<'r>, &'r Record> {
     let own = records.iter().filter(|record| record.decoder == decoder);
     let known = own.filter(|record| record.tokens.len() as u64 == record.new_tokens);
     known.map(|record| ((record.task.as_str(), record.item.as_str()), record)).collect()
@@ -71,7 +69,7 @@ fn gap(
     baseline: &DecoderPlan,
     models: &Models,
     tasks: &[Task],
-    (task, item): Item<'_>,
+    (task, item): ItemKey<'_>,
     text: &[TokenId],
 ) -> Result<Option<f64>> {
     let task = tasks.iter().find(|other| other.name == task);

@@ -7,14 +7,15 @@ use serde::Serialize;
 
 use super::BenchDecoder;
 use super::decode::DecoderTexts;
+use crate::analysis::equal_texts::EqualTexts;
 use crate::config::DecoderKind;
 use crate::models::{self, Models, first_difference_at};
 
-/// Number of texts that equal the baseline's, token for token.
+/// Texts that equal the baseline's, and the first difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct EqualTexts {
-    pub(crate) equal: usize,
-    pub(crate) of: usize,
+pub(crate) struct TextCheck {
+    #[serde(flatten)]
+    pub(crate) same: EqualTexts,
     pub(crate) first_difference: Option<FirstDifference>,
 }
 
@@ -28,9 +29,9 @@ pub(crate) struct FirstDifference {
     pub(crate) gap: Option<f64>,
 }
 
-impl std::fmt::Display for EqualTexts {
+impl std::fmt::Display for TextCheck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} of {} texts equal the baseline's, token for token", self.equal, self.of)?;
+        write!(f, "{} texts equal the baseline's, token for token", self.same)?;
         let Some(FirstDifference { prompt, repetition, token, gap }) = self.first_difference else {
             return Ok(());
         };
@@ -49,7 +50,7 @@ pub(super) fn compare(
     measured: &[DecoderTexts],
     prompts: &[(u64, Vec<Vec<TokenId>>)],
     models: &Models,
-) -> Result<Vec<Option<EqualTexts>>> {
+) -> Result<Vec<Option<TextCheck>>> {
     let (Some(plain), Some(wanted)) = (decoders.first(), measured.first()) else {
         return Ok(Vec::new());
     };
@@ -58,24 +59,21 @@ pub(super) fn compare(
         if index == 0 || !one.same_distribution(plain) || !writes_plain_text(one) {
             return Ok(None);
         }
-        let mut same = EqualTexts::default();
+        let mut check = TextCheck::default();
         for (prompt, (found, wanted)) in found.iter().zip(wanted).enumerate() {
             for (repetition, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-                same.of += 1;
-                let Some(token) = first_difference_at(&found.tokens, &wanted.tokens) else {
-                    same.equal += 1;
-                    continue;
-                };
-                if same.first_difference.is_none() {
+                let difference = first_difference_at(&found.tokens, &wanted.tokens);
+                check.same.add(difference.is_none());
+                if let (Some(token), None) = (difference, check.first_difference) {
                     let text = [&prompts[prompt].1[index][..], &wanted.tokens[..token]].concat();
                     let gap = models::top_two_gap(&one.kind, models, &text)?;
                     let (prompt, repetition, token) = (prompt + 1, repetition + 1, token + 1);
-                    same.first_difference =
+                    check.first_difference =
                         Some(FirstDifference { prompt, repetition, token, gap });
                 }
             }
         }
-        Ok(Some(same))
+        Ok(Some(check))
     })
     .collect()
 }

@@ -4,9 +4,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use serde::Serialize;
 
 use super::{DataTable, HeadedCell, TableCell, headed};
-use crate::analysis::model_comparison::{
-    LogitAgreement, MeasuredModel, ModelComparison, ModelRow, TextAgreement,
-};
+use crate::analysis::model_comparison::{LogitAgreement, MeasuredModel, ModelComparison, ModelRow};
 use crate::numbers::{NONE, counted, fixed, milliseconds, significant};
 
 /// The table of a [`ModelComparison`].
@@ -133,7 +131,7 @@ fn difference(value: f64) -> String {
 
 fn same(row: &ModelRow, rows: &ModelComparison) -> TableCell {
     match &row.texts {
-        Some(TextAgreement { equal, of, .. }) => TableCell::plain(format!("{equal} of {of}")),
+        Some(texts) => TableCell::plain(texts.same.to_string()),
         None if row.decoder.as_ref() == Some(&rows.baseline) => TableCell::plain("baseline"),
         None => TableCell::none(),
     }
@@ -185,7 +183,8 @@ mod tests {
     use kad_polybasic::theory::PassTime;
 
     use super::*;
-    use crate::analysis::model_comparison::{DecoderSpeed, LogitGaps};
+    use crate::analysis::equal_texts::EqualTexts;
+    use crate::analysis::model_comparison::{DecoderSpeed, LogitGaps, TextAgreement};
     use crate::analysis::stats::Interval;
 
     fn row(name: &str, milliseconds: [f64; 2], worst: Option<f64>, gap: Option<f64>) -> ModelRow {
@@ -210,7 +209,7 @@ mod tests {
             }),
             agreement: worst.map(agreement),
             speed: Some(DecoderSpeed { tokens_per_second: 100.0, interval }),
-            texts: worst.map(|_| TextAgreement { equal: 3, of: 4, gaps }),
+            texts: worst.map(|_| TextAgreement { same: EqualTexts { equal: 3, of: 4 }, gaps }),
         }
     }
 
@@ -218,7 +217,8 @@ mod tests {
         let mut chain = row("chain", [1.0, 1.0], None, None);
         chain.model = None;
         chain.measured = None;
-        chain.texts = Some(TextAgreement { equal: 4, of: 4, gaps: None });
+        let same = EqualTexts { equal: 4, of: 4 };
+        chain.texts = Some(TextAgreement { same, gaps: None });
         let rows = vec![
             row("one", [2.0, 3.0], None, None),
             row("two", [4.0, 10.0], Some(2e-5), Some(4e-5)),

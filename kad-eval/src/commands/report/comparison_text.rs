@@ -143,6 +143,6 @@ fn cells(pair: &DecoderPair<'_>) -> [String; HEADER.len()] {
         pair.speed.map_or_else(none, |it| {
             format!("{:.2} [{:.2}, {:.2}]", it.value, it.interval.low, it.interval.high)
         }),
-        pair.texts.map_or_else(none, |texts| texts.words()),
+        pair.texts.map_or_else(none, |texts| texts.to_string()),
     ]
 }
