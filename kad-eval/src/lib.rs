@@ -79,15 +79,15 @@ pub mod results {
 /// Runs `experiment`, or continues it: finished items are read from the run's folder.
 ///
 /// Loads data and models, decodes every item with every decoder, and writes records, summary and
-/// report to the folder `out/NAME/RUN-ID`. Items that fail are left out and named in the summary's
-/// warnings; the next call tries them again, and `complete` is false until none is missing. Without
+/// report to the folder `out/NAME/RUN-ID`. Items that fail are left out; a warning of the summary
+/// counts them and names the first; the next call tries them again, and `complete` is false until none is missing. Without
 /// [`RunOptions::messages`] the call writes nothing to stderr, and neither does a call with them that
 /// runs at the same time in another thread.
 ///
 /// # Errors
 /// [`ErrorKind::Request`] if the experiment cannot be run as written (no such model or data, models
 /// that do not go together); [`ErrorKind::Work`] if the folder cannot be written, another process
-/// works in it, or nothing can be decoded.
+/// works in it, or ten items fail before any succeeds.
 ///
 /// See the [crate] for an example.
 pub fn run(experiment: &Experiment, options: &RunOptions) -> Result<Summary, Error> {

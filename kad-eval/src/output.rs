@@ -58,6 +58,13 @@ pub(crate) fn warning(text: &str) {
     }
 }
 
+/// Writes a failure that the program survives to stderr, also under `--quiet`.
+pub(crate) fn failure(text: &str) {
+    if !silent() {
+        error(text);
+    }
+}
+
 /// Does `work` without notes, warnings and progress. They are off in every thread meanwhile.
 pub(crate) fn without_notes<T>(work: impl FnOnce() -> T) -> T {
     struct Silence;

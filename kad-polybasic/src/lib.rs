@@ -21,7 +21,7 @@
 //! A [`Stage`] is a drafter and the target that verifies it. It is a [`Level`]: its tokens have the
 //! distribution of its target. A level can therefore decode ([`Speculative`]), and it can draft for
 //! the level above ([`LevelDrafter`]): it makes rounds until that level has as many tokens as it
-//! wants, its *threshold* `μ`, and hands them up with the distributions of its own target (arXiv
+//! wants, its *length* `μ`, and hands them up with the distributions of its own target (arXiv
 //! 2510.26527, algorithm 1). A chain of n levels is this recursion.
 //!
 //! | part | choices |
@@ -42,7 +42,7 @@
 //! | `M_1 … M_n` | models of a chain, target first | [`Level`], [`theory::VerifyingLevel`], [`theory::Proposer`] |
 //! | `p`, `q` | next-token distributions of target and drafter | `target`, `draft` |
 //! | `K`, `γ` | draft length: tokens drafted before verification | [`DraftSettings::length`] of the lowest stage |
-//! | `μ` | threshold: tokens that a higher level waits for | [`DraftSettings::length`] of the other stages |
+//! | `μ` | length of a higher level: tokens that it collects before they are verified | [`DraftSettings::length`] of the other stages |
 //! | `N` | accepted tokens of one draft | `accepted`, [`theory::RunLengths`] |
 //! | `a`, `1 − α` | acceptance rate `Σ min(p, q)` | [`verify::acceptance_rate`], [`theory::Acceptance`] |
 //! | `E N` | acceptance length: mean accepted tokens per round | `acceptance_length` |

@@ -39,7 +39,7 @@ use crate::early_exit::LayeredModel;
 use crate::error::LoadError;
 use crate::files::ModelFiles;
 use crate::model_options::ModelOptions;
-use errors::{NAME, broken, failed};
+use errors::{NAME, failed};
 use graph::{GraphKind, Signature};
 
 /// Smallest difference between passes over one and two tokens, relative to the range of the logits,

@@ -99,14 +99,14 @@ fn complaint(first: &Verdict, refuted: usize) -> String {
     if !first.exact {
         return format!(
             "NOT ANOTHER DISTRIBUTION: decoder `{decoder}` of {proof} is claimed not to be exact, but has the \
-             distribution of {distribution}{others}: total variation {total_variation:.3e}; remove \
-             `exact = false`"
+             distribution of {distribution}{others} within 1e-12: remove `exact = false`"
         );
     }
     let at = first.worst.as_ref().map_or(String::new(), |worst| {
         let Worst { text, enumerated, claimed } = worst;
         format!(
-            "; largest difference at the text {}: probability {}, claimed {}",
+            "; largest difference, {:.2e}, at the text {}: probability {}, claimed {}",
+            (enumerated - claimed).abs(),
             shortened(text),
             rounded(*enumerated),
             rounded(*claimed)
@@ -129,7 +129,11 @@ fn shortened(text: &[u32]) -> String {
     format!("[{first}, …, {last}] of {} tokens", text.len())
 }
 
-/// Seven digits: logits are f32. JSON has all digits.
-fn rounded(probability: f64) -> f64 {
-    (probability * 1e7).round() / 1e7
+/// Seven digits, because logits are f32; all digits of a smaller probability.
+fn rounded(probability: f64) -> String {
+    let rounded = (probability * 1e7).round() / 1e7;
+    if rounded == 0.0 && probability > 0.0 {
+        return format!("{probability:.2e}");
+    }
+    rounded.to_string()
 }

@@ -115,6 +115,9 @@ fn put(item: &mut Item, keys: &[String], value: &Value) -> Result<()> {
     if item.is_array() || item.is_array_of_tables() {
         let entries = (0..).map_while(|index| item.get(index)).map(labels);
         let index = index(key, &entries.collect::<Vec<_>>())?;
+        if rest.is_empty() && item.is_array_of_tables() {
+            bail!("`{key}` is a table: name one of its keys, as in `{key}.kind`");
+        }
         let entry = item.get_mut(index).ok_or_else(|| anyhow!("`{key}` is not there"))?;
         return put(entry, rest, value);
     }

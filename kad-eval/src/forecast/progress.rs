@@ -106,7 +106,7 @@ impl<'p> Progress<'p> {
             self.tally[task][decoder].failed += 1;
         }
         self.bar.inc(1);
-        self.bar.suspend(|| output::error(&format!("failed: {message}")));
+        self.bar.suspend(|| output::failure(&format!("failed: {message}")));
         self.say_remaining();
     }
 

@@ -85,7 +85,7 @@ fn row(result: &BenchResult) -> Vec<HeadedCell> {
         headed("predicted", "ms per token", TableCell::written(predicted, milliseconds)),
         headed("predicted", "÷ measured", ratio(&result.predicted_over_measured)),
         headed("Lemma 3.1", "ms per token", TableCell::plain(lemma)),
-        headed("engine", "% of the time", TableCell::plain(fixed(result.overhead_percent, 1))),
+        headed("overhead", "% of the time", TableCell::plain(fixed(result.overhead_percent, 1))),
     ]
 }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_comes_first_and_the_engine_is_the_rest() {
+    fn the_target_comes_first_and_the_overhead_is_the_rest() {
         let bar = bar(&result("x", &["target", "middle", "a"], 10.0, None));
         let names: Vec<&str> = bar.passes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["target", "middle", "a"]);

@@ -206,6 +206,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_entry_is_read_as_it_was_written() {
+        let json = serde_json::to_string(&sample()).unwrap();
+        assert!(!json.contains("library\"") && !json.contains("device"), "{json}");
+        assert_eq!(serde_json::from_str::<ProvenanceEntry>(&json).unwrap(), sample());
+        assert!(serde_json::from_str::<ProvenanceEntry>(r#"{"command": "kad"}"#).is_err());
+    }
+
+    #[test]
     fn numbers_of_jobs_are_named_once() {
         let entries = [2, 1, 2].map(|jobs| ProvenanceEntry { jobs, ..sample() });
         assert_eq!(ProvenanceEntry::jobs(&entries), [1, 2]);

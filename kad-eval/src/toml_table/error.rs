@@ -37,12 +37,21 @@ impl Place {
         ConfigError { first, ..self.error(message) }
     }
 
-    /// Length in bytes of the longest line of the place.
-    fn longest_line(&self) -> usize {
+    /// Length in bytes of the longest line of `span`.
+    fn longest_line(&self, span: &Range<usize>) -> usize {
         let text = &self.source.text;
-        let start = text[..self.span.start].rfind('\n').map_or(0, |end| end + 1);
-        let end = text[self.span.end..].find('\n').map_or(text.len(), |end| self.span.end + end);
+        let start = text[..span.start].rfind('\n').map_or(0, |end| end + 1);
+        let end = text[span.end..].find('\n').map_or(text.len(), |end| span.end + end);
         text[start..end].lines().map(str::len).max().unwrap_or(0)
+    }
+
+    /// File, line and column of `span`.
+    fn location(&self, span: &Range<usize>) -> String {
+        let Source { file, text } = &*self.source;
+        match SimpleFile::new(file, text).location((), span.start) {
+            Ok(at) => format!("{file}:{}:{}", at.line_number, at.column_number),
+            Err(_) => file.clone(),
+        }
     }
 }
 
@@ -68,17 +77,18 @@ impl ConfigError {
     }
 
     fn without_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Source { file, text } = &*self.place.source;
-        let at = SimpleFile::new(file, text).location((), self.place.span.start);
-        let at = at.map(|at| format!(":{}:{}", at.line_number, at.column_number));
-        write!(f, "{}\n  in {file}{}", self.message, at.unwrap_or_default())?;
+        write!(f, "{}\n  in {}", self.message, self.place.location(&self.place.span))?;
+        if let Some(first) = &self.first {
+            write!(f, "\n  the first is in {}", self.place.location(first))?;
+        }
         self.help.iter().try_for_each(|help| write!(f, "\n  help: {help}"))
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.place.longest_line() > LONGEST_LINE {
+        let spans = self.first.iter().chain([&self.place.span]);
+        if spans.map(|span| self.place.longest_line(span)).max() > Some(LONGEST_LINE) {
             return self.without_lines(f);
         }
         let Source { file, text } = &*self.place.source;

@@ -71,7 +71,9 @@ pub(crate) fn kad_with_input(args: &[&str], stdin: &str) -> Ran {
 pub(crate) fn command() -> Command {
     let mut command = Command::cargo_bin("kad").unwrap();
     // Tests must not depend on the environment.
-    command.env_remove("KAD_DATA").env_remove("KAD_NANO").env_remove("CLICOLOR_FORCE");
+    for name in ["KAD_DATA", "KAD_NANO", "CLICOLOR_FORCE", "SOURCE_DATE_EPOCH"] {
+        command.env_remove(name);
+    }
     command.env("COLUMNS", "100");
     command
 }
@@ -140,27 +142,36 @@ pub(crate) fn portable(text: &str) -> String {
     let temporary = regex::escape(std::env::temp_dir().to_str().unwrap());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = manifest.parent().unwrap().to_str().unwrap();
+    // First: the temporary folder may be in the checkout.
+    let folders = format!(r"{}/?(\.tmp\w{{6}})?", temporary.trim_end_matches('/'));
+    let text = regex::Regex::new(&folders).unwrap().replace_all(text, "[TMP]");
     let text = text
         .replace(&format!("{}/..", manifest.display()), "[KAD]")
         .replace(root, "[KAD]")
         .replace(concat!("kad ", env!("CARGO_PKG_VERSION")), "kad [VERSION]");
     let patterns = [
-        (format!(r"{}/?(\.tmp\w{{6}})?", temporary.trim_end_matches('/')), "[TMP]"),
         (r"[ \t]+\n".to_owned(), "\n"),
+        // Notes of a run on a slow or busy machine.
+        (r"(?m)^.*(, \d+ tokens/s| items × decoders left: .*)\n".to_owned(), ""),
         // Versions and machines.
         (r"(?m)\bthen, .* now$".to_owned(), "then, [HERE] now"),
         // Sampled lengths depend on the last bits of logits, which differ between processors.
-        (r"(texts cut off at `max_new_tokens`): \d+ of \d+".to_owned(), "$1: [N] of [M]"),
+        (r"(texts cut off at `max_new_tokens`): .*\)".to_owned(), "$1: [N] of [M] ([DECODERS])"),
     ];
     let text = patterns.into_iter().fold(text, |text, (pattern, with)| {
         regex::Regex::new(&pattern).unwrap().replace_all(&text, with).into_owned()
     });
-    let digests = regex::Regex::new(r"\b[0-9a-f]{12,64}\b").unwrap();
+    let digests = regex::Regex::new(r"(?<folder>/)?\b[0-9a-f]{12,64}\b").unwrap();
     let without = digests.replace_all(&text, |found: &regex::Captures<'_>| {
-        // The decimals of a number have no letter.
+        // The decimals of a number have no letter, and a number is no folder.
         let has = |kind: fn(&u8) -> bool| found[0].as_bytes().iter().any(kind);
-        let digest = has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic);
-        if digest { "[DIGEST]".to_owned() } else { found[0].to_owned() }
+        match found.name("folder") {
+            Some(_) => "/[DIGEST]".to_owned(),
+            None if has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic) => {
+                "[DIGEST]".to_owned()
+            }
+            None => found[0].to_owned(),
+        }
     });
     without.into_owned()
 }

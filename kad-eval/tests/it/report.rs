@@ -66,12 +66,13 @@ fn a_benchmark_has_a_page_and_its_times_add_up() {
         let passes: f64 =
             result["passes"].as_object().unwrap().values().map(|ms| ms.as_f64().unwrap()).sum();
         let total = number("milliseconds_per_token");
-        let engine = total * number("overhead_percent") / 100.0;
-        assert!((passes + engine - total).abs() < 1e-9 * total, "{result}");
+        let overhead = total * number("overhead_percent") / 100.0;
+        assert!((passes + overhead - total).abs() < 1e-9 * total, "{result}");
     }
     let page = std::fs::read_to_string(page).unwrap();
     assert_eq!(page.matches("<svg").count(), 3, "time, prediction, passes");
-    for part in ["exactly large at T = 0.7", "engine (outside passes)", "±10 %", " threads · "] {
+    for part in ["exactly large at T = 0.7", "overhead (outside passes)", "±10 %", " threads · "]
+    {
         assert!(page.contains(part), "{part} is not in the page");
     }
 }

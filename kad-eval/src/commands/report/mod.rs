@@ -143,7 +143,12 @@ fn write_page(path: &Path, runs: &[StoredRun]) -> Result<()> {
         }
         runs => report::comparison(&each(runs, 2, &compared)?)?,
     };
-    files::write(path, &page).with_context(|| format!("cannot write {}", path.display()))
+    // A device or a pipe cannot be replaced.
+    let written = match path.metadata() {
+        Ok(found) if !found.is_file() => std::fs::write(path, &page),
+        _ => files::write(path, &page),
+    };
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A message about a run without a summary; none for finished runs and other folders.

@@ -29,7 +29,7 @@ const LEFT: i32 = 12;
 /// Right end of the numbers.
 const RIGHT: i32 = WIDTH as i32 - 8;
 /// Time outside forward passes.
-const ENGINE: &str = "engine (outside passes)";
+const OVERHEAD: &str = "overhead (outside passes)";
 
 /// Seconds per token of one decoder.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ impl TimeBar {
     }
 
     /// The time outside passes.
-    fn engine(&self) -> f64 {
+    fn overhead(&self) -> f64 {
         (self.total - self.passes.iter().map(|(_, seconds)| seconds).sum::<f64>()).max(0.0)
     }
 
@@ -66,11 +66,12 @@ impl TimeBar {
     }
 
     /// The parts from left to right: index in the legend, and both ends in milliseconds. Models are
-    /// in the order of `models`; the engine comes after the last one.
+    /// in the order of `models`; the overhead comes after the last one.
     fn segments(&self, models: &[&str]) -> Vec<(usize, [f64; 2])> {
         let place = |name: &str| models.iter().position(|model| *model == name);
         let passes = self.passes.iter().filter_map(|(name, s)| Some((place(name)?, *s)));
-        let mut parts: Vec<(usize, f64)> = passes.chain([(models.len(), self.engine())]).collect();
+        let mut parts: Vec<(usize, f64)> =
+            passes.chain([(models.len(), self.overhead())]).collect();
         parts.sort_by_key(|(part, _)| *part);
         let mut end = 0.0;
         let segment = |(part, seconds): (usize, f64)| {
@@ -92,7 +93,7 @@ pub(crate) fn time(bars: &[TimeBar]) -> Result<Option<String>> {
     let passes = bars.iter().flat_map(|bar| &bar.passes);
     let models = unique(passes.map(|(name, _)| name.as_str()));
     let names: Vec<String> = models.iter().map(|name| shorten(name, LONGEST_MODEL)).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).chain([ENGINE]).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).chain([OVERHEAD]).collect();
     let (places, legend) = labels::legend_places(&names);
     let end = bars.iter().map(|bar| bar.interval.map_or(bar.total, |i| i.high.max(bar.total)));
     let end = 1e3 * end.filter(|s| s.is_finite()).fold(0.0, f64::max).max(1e-6) * 1.02;
@@ -123,7 +124,7 @@ pub(crate) fn time(bars: &[TimeBar]) -> Result<Option<String>> {
 
 const SWATCH_END: i32 = labels::SWATCH - 8;
 
-/// Six colours, then the same fainter; grey for the engine, after the last model.
+/// Six colours, then the same fainter; grey for the overhead, after the last model.
 fn fill(part: usize, models: usize) -> ShapeStyle {
     let colours = &COLOURS[..COLOURS.len() - 1];
     if part == models {
@@ -181,7 +182,7 @@ mod tests {
     fn segments_lie_end_to_end_and_add_up_to_the_total() {
         let chain = bar("chain", 0.0124, &[("small", 0.003), ("large", 0.006), ("middle", 0.002)]);
         let segments = chain.segments(&["large", "small", "middle"]);
-        // As in the legend, the engine last.
+        // As in the legend, the overhead last.
         let wanted = [[0.0, 6.0], [6.0, 9.0], [9.0, 11.0], [11.0, 12.4]];
         assert_eq!(segments.len(), wanted.len());
         for ((place, (part, ends)), wanted) in segments.iter().enumerate().zip(wanted) {
@@ -197,14 +198,25 @@ mod tests {
         let bars =
             [bar("plain", 0.022, &[("large", 0.02)]), bar("chain", 0.011, &[("large", 0.005)])];
         let chart = time(&bars).unwrap().unwrap();
-        for text in ["plain", "chain", "22.0 [20.9, 23.3]", "1.00×", "2.00×", "large", ENGINE] {
+        for text in ["plain", "chain", "22.0 [20.9, 23.3]", "1.00×", "2.00×", "large", OVERHEAD] {
             assert!(chart.contains(text), "{text} is not in {chart}");
         }
     }
 
     #[test]
-    fn alone_a_decoder_has_no_speed_up_and_longer_passes_leave_nothing_for_the_engine() {
-        assert_eq!(bar("x", 0.010, &[("large", 0.0101)]).engine(), 0.0);
+    fn the_legend_has_models_in_order_of_appearance_and_the_overhead_last() {
+        let bars = [
+            bar("plain", 0.022, &[("first", 0.02)]),
+            bar("chain", 0.011, &[("second", 0.005), ("first", 0.002), ("third", 0.001)]),
+        ];
+        let chart = time(&bars).unwrap().unwrap();
+        let places = ["first", "second", "third", OVERHEAD].map(|name| chart.find(name).unwrap());
+        assert!(places.is_sorted(), "{places:?} in {chart}");
+    }
+
+    #[test]
+    fn alone_a_decoder_has_no_speed_up_and_longer_passes_leave_no_overhead() {
+        assert_eq!(bar("x", 0.010, &[("large", 0.0101)]).overhead(), 0.0);
         let chart = time(&[bar("plain", 0.022, &[("large", 0.02)])]).unwrap().unwrap();
         assert!(chart.contains("22.0 [") && !chart.contains("1.00×"), "{chart}");
         assert!(!chart.contains("speed-up"));

@@ -40,9 +40,12 @@ fn a_written_profile_is_read_back() {
     assert_eq!(Profile::read(&path).unwrap(), profile());
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().path()).collect();
     assert_eq!(names, [path], "no temporary file is left");
-    // A folder has the name of the file.
-    let error = format!("{:#}", profile().write(folder.path()).unwrap_err());
+    // A folder stands where the file should.
+    let taken = folder.path().join("taken");
+    fs::create_dir(&taken).unwrap();
+    let error = format!("{:#}", profile().write(&taken).unwrap_err());
     assert!(error.contains("cannot write the profile"), "{error}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
 }
 
 /// Arrays of numbers take one line each; nothing else is joined.
