@@ -25,8 +25,8 @@
 //!     items = 2
 //! "#
 //! .parse()?;
-//! let folder = tempfile::tempdir()?;
-//! let options = RunOptions { out: folder.path().to_owned(), ..RunOptions::default() };
+//! let out = std::env::temp_dir().join("kad-example");
+//! let options = RunOptions { out, ..RunOptions::default() };
 //! let summary = kad_eval::run(&experiment, &options)?;
 //!
 //! let result = &summary.results[0];

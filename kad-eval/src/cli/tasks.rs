@@ -10,7 +10,7 @@ use super::DataArgs;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TasksCommand {
-    /// List the tasks: metric, prompt, and place of their data
+    /// List the tasks: measure, metric, number of items, and place of their data
     #[command(after_help = "\
 Examples:
   kad tasks list

@@ -24,7 +24,7 @@ impl<'a> Table<'a> {
 
     /// The value of `key`, if it is given.
     pub(crate) fn optional(&self, key: &'static str) -> Option<Value<'a>> {
-        self.asked.borrow_mut().push(key);
+        self.note_keys(&[key]);
         Some(self.value(key, self.table.get(key)?))
     }
 
@@ -63,7 +63,17 @@ impl<'a> Table<'a> {
 
     /// Accepts `keys`, which are read elsewhere.
     pub(crate) fn allow(&self, keys: &[&'static str]) {
-        self.asked.borrow_mut().extend(keys);
+        self.note_keys(keys);
+    }
+
+    /// A key is listed once, however often it is read.
+    fn note_keys(&self, keys: &[&'static str]) {
+        let mut asked = self.asked.borrow_mut();
+        for key in keys {
+            if !asked.contains(key) {
+                asked.push(key);
+            }
+        }
     }
 
     /// Refuses keys that were not asked for.
