@@ -142,13 +142,17 @@ pub(crate) fn portable(text: &str) -> String {
     let temporary = regex::escape(std::env::temp_dir().to_str().unwrap());
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = manifest.parent().unwrap().to_str().unwrap();
-    // First: the temporary folder may be in the checkout.
     let folders = format!(r"{}/?(\.tmp\w{{6}})?", temporary.trim_end_matches('/'));
-    let text = regex::Regex::new(&folders).unwrap().replace_all(text, "[TMP]");
-    let text = text
-        .replace(&format!("{}/..", manifest.display()), "[KAD]")
-        .replace(root, "[KAD]")
-        .replace(concat!("kad ", env!("CARGO_PKG_VERSION")), "kad [VERSION]");
+    let folders = regex::Regex::new(&folders).unwrap();
+    let without_root = |text: &str| {
+        text.replace(&format!("{}/..", manifest.display()), "[KAD]").replace(root, "[KAD]")
+    };
+    // The inner folder first: each may be in the other.
+    let text = match manifest.starts_with(std::env::temp_dir()) {
+        true => folders.replace_all(&without_root(text), "[TMP]").into_owned(),
+        false => without_root(&folders.replace_all(text, "[TMP]")),
+    };
+    let text = text.replace(concat!("kad ", env!("CARGO_PKG_VERSION")), "kad [VERSION]");
     let patterns = [
         (r"[ \t]+\n".to_owned(), "\n"),
         // Notes of a run on a slow or busy machine.
