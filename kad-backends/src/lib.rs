@@ -1,7 +1,7 @@
 //! Loads language models from files and runs them: model files, tokenizers, chat templates,
 //! backends.
 //!
-//! [`load`] turns a [`ModelRequest`] into a [`LoadedModel`]: a
+//! [`load()`] turns a [`ModelRequest`] into a [`LoadedModel`]: a
 //! [`LanguageModel`](kad_core::LanguageModel) with its tokenizer, its chat template and its
 //! end-of-text tokens. It takes three steps:
 //!

@@ -22,7 +22,7 @@
 //! reads all weights. SmolLM2-135M from Q4_1, ms per pass over 1 and 8 tokens on two threads:
 //! `quantized` 18 and 28, `bf16` 24 and 36, `f32` 27 and 44. A model that fits the caches is faster
 //! when widened once: Nano's large model from `f16`, on one thread, takes 0.27 ms as `f32` and 0.35
-//! ms as stored. Therefore [`crate::load`] resolves `auto` to `quantized` for a file with quantised
+//! ms as stored. Therefore [`crate::load()`] resolves `auto` to `quantized` for a file with quantised
 //! tensors and to `f32` otherwise; for a large `bf16` model, request `bf16`. (Measured on a shared
 //! machine of the Sapphire Rapids class; `examples/pass_time.rs` measures another machine.)
 //!
