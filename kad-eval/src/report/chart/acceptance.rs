@@ -6,9 +6,9 @@ use plotters::style::text_anchor::HPos;
 
 use super::axes::{Axes, Axis};
 use super::theme::{COLOURS, FAINT, INK};
-use super::{self as chart, Area, SMALL, TEXT, WIDTH};
 use crate::analysis::summary::{DecoderResult, LevelResult};
 use crate::numbers::{counted, fixed, shorten};
+use crate::report::chart::{self, Area, SMALL, TEXT, WIDTH};
 
 /// Height of the decoder's name above its histograms, in pixels.
 const NAME: i32 = 30;

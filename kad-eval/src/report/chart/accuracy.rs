@@ -6,9 +6,9 @@ use plotters::style::text_anchor::HPos;
 
 use super::axes::{Axes, Axis};
 use super::theme::INK;
-use super::{self as chart, Area, Chart, TEXT, WIDTH};
 use crate::analysis::summary::DecoderResult;
 use crate::numbers::{clip, interval, percent};
+use crate::report::chart::{self, Area, Chart, TEXT, WIDTH};
 
 /// Room above the bars for the baseline's label, in pixels; below them for the axis.
 const TOP: i32 = 32;

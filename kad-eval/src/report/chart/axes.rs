@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
 use super::theme::{FAINT, GRID, INK};
-use super::{self as chart, Area, Chart, TEXT};
+use crate::report::chart::{self, Area, Chart, TEXT};
 
 /// A scale with its numbers and title.
 pub(crate) struct Axis<'a> {

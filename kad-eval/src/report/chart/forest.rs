@@ -8,9 +8,9 @@ use plotters::style::text_anchor::HPos;
 use super::axes::{Axes, Axis};
 use super::labels::{self, SWATCH};
 use super::theme::INK;
-use super::{self as chart, Area, Chart, MarkStyle, TEXT};
 use crate::analysis::stats::Interval;
 use crate::numbers::shorten;
+use crate::report::chart::{self, Area, Chart, MarkStyle, TEXT};
 
 /// Height of a mark, gap between decoders, and room for the axis, in pixels.
 const LINE: i32 = 16;

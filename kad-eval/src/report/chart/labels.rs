@@ -5,7 +5,7 @@ use plotters::style::RGBColor;
 use plotters::style::text_anchor::HPos;
 
 use super::theme::INK;
-use super::{self as chart, Area, Point, SMALL, TEXT, WIDTH};
+use crate::report::chart::{self, Area, Point, SMALL, TEXT, WIDTH};
 
 /// Height of a legend's line, and its left end, in pixels.
 const LEGEND_ROW: i32 = 24;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::axes::{Axes, Axis};
 use super::labels;
 use super::theme::{FAINT, GRID, INK};
-use super::{self as chart, Area, Chart, MarkStyle, Point, SMALL, TEXT, WIDTH};
 use crate::numbers::{fixed, milliseconds, shorten};
+use crate::report::chart::{self, Area, Chart, MarkStyle, Point, SMALL, TEXT, WIDTH};
 use crate::speed::profile::Profile;
 
 const HEIGHT: i32 = 440;

@@ -7,10 +7,10 @@ use plotters::style::text_anchor::HPos;
 use super::axes::{Axes, Axis};
 use super::labels::{self, LabelBox, PITCH};
 use super::theme::{FAINT, GREY, INK, PAPER};
-use super::{self as chart, Area, Chart, MarkStyle, Point, SMALL, TEXT, WIDTH};
 use crate::analysis::stats::Interval;
 use crate::numbers::{fixed, milliseconds, shorten};
 use crate::report::Prediction;
+use crate::report::chart::{self, Area, Chart, MarkStyle, Point, SMALL, TEXT, WIDTH};
 
 /// Side of the square, in pixels; the list of decoders is on its right.
 const SIDE: i32 = 480;

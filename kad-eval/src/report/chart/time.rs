@@ -7,10 +7,10 @@ use plotters::style::text_anchor::HPos;
 use super::axes::{Axes, Axis};
 use super::labels;
 use super::theme::{COLOURS, GREY, INK};
-use super::{self as chart, Area, Chart, Point, SMALL, TEXT, WIDTH};
 use crate::analysis::stats::Interval;
 use crate::analysis::unique;
 use crate::numbers::{interval, milliseconds, shorten};
+use crate::report::chart::{self, Area, Chart, Point, SMALL, TEXT, WIDTH};
 
 /// Room above the bars for the heading of the numbers; below them for the axis, in pixels.
 const HEADING: i32 = 28;

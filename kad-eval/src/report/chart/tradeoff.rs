@@ -7,9 +7,9 @@ use plotters::style::text_anchor::HPos;
 use super::axes::{Axes, Axis};
 use super::labels::{self, LabelBox, SWATCH};
 use super::theme::INK;
-use super::{self as chart, Area, Chart, MarkStyle, Point, TEXT};
 use crate::analysis::summary::DecoderResult;
 use crate::numbers::{clip, parameter, percent};
+use crate::report::chart::{self, Area, Chart, MarkStyle, Point, TEXT};
 
 const HEIGHT: u32 = 470;
 const LONGEST_LABEL: usize = 24;
